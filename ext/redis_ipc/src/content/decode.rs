@@ -1,0 +1,92 @@
+//! JSON text to Ruby objects; hash keys become Symbols.
+
+use crate::errors;
+use jiter::{Jiter, JiterError, Peek};
+use magnus::prelude::*;
+use magnus::{Error, Ruby, Value};
+use redis_ipc_core::json::MAX_NESTING;
+
+/// The Ruby object that `text` stands for. The core has checked text that came from Redis, so a ContentError
+/// here is about text from elsewhere.
+pub fn from_json(ruby: &Ruby, text: &[u8]) -> Result<Value, Error> {
+    let mut decoder = Decoder { ruby, json: Jiter::new(text) };
+    let peek = decoder.json.peek().map_err(|error| malformed(ruby, &error))?;
+    let value = decoder.value(peek, 0)?;
+    decoder.json.finish().map_err(|error| malformed(ruby, &error))?;
+    Ok(value)
+}
+
+struct Decoder<'r, 'j> {
+    ruby: &'r Ruby,
+    json: Jiter<'j>,
+}
+
+impl Decoder<'_, '_> {
+    fn value(&mut self, peek: Peek, depth: usize) -> Result<Value, Error> {
+        let ruby = self.ruby;
+        let failed = |error: JiterError| malformed(ruby, &error);
+        match peek {
+            Peek::String => Ok(ruby.str_new(self.json.known_str().map_err(failed)?).as_value()),
+            Peek::Object => self.object(depth),
+            Peek::Array => self.array(depth),
+            Peek::Null => self.json.known_null().map(|()| ruby.qnil().as_value()).map_err(failed),
+            Peek::True | Peek::False => {
+                let truth = self.json.known_bool(peek).map_err(failed)?;
+                Ok(if truth { ruby.qtrue().as_value() } else { ruby.qfalse().as_value() })
+            }
+            _ => self.number(peek),
+        }
+    }
+
+    fn object(&mut self, depth: usize) -> Result<Value, Error> {
+        self.check_depth(depth)?;
+        let ruby = self.ruby;
+        let failed = |error: JiterError| malformed(ruby, &error);
+        let hash = ruby.hash_new();
+        let mut key = self.json.known_object().map_err(failed)?.map(|key| ruby.to_symbol(key));
+        while let Some(name) = key {
+            let peek = self.json.peek().map_err(failed)?;
+            hash.aset(name, self.value(peek, depth + 1)?)?;
+            key = self.json.next_key().map_err(failed)?.map(|key| ruby.to_symbol(key));
+        }
+        Ok(hash.as_value())
+    }
+
+    fn array(&mut self, depth: usize) -> Result<Value, Error> {
+        self.check_depth(depth)?;
+        let ruby = self.ruby;
+        let failed = |error: JiterError| malformed(ruby, &error);
+        let array = ruby.ary_new();
+        let mut next = self.json.known_array().map_err(failed)?;
+        while let Some(peek) = next {
+            array.push(self.value(peek, depth + 1)?)?;
+            next = self.json.array_step().map_err(failed)?;
+        }
+        Ok(array.as_value())
+    }
+
+    fn number(&mut self, peek: Peek) -> Result<Value, Error> {
+        let ruby = self.ruby;
+        let bytes = self.json.known_number_bytes(peek).map_err(|error| malformed(ruby, &error))?;
+        let text = std::str::from_utf8(bytes).unwrap_or_default();
+        if bytes.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E')) {
+            let number: f64 = text.parse().map_err(|_| errors::content(ruby, "a number cannot be read"))?;
+            return Ok(ruby.float_from_f64(number).as_value());
+        }
+        match text.parse::<i64>() {
+            Ok(number) => Ok(ruby.integer_from_i64(number).as_value()),
+            Err(_) => ruby.str_new(text).funcall("to_i", ()),
+        }
+    }
+
+    fn check_depth(&self, depth: usize) -> Result<(), Error> {
+        if depth < MAX_NESTING {
+            return Ok(());
+        }
+        Err(errors::content(self.ruby, format!("the content is nested deeper than {MAX_NESTING}")))
+    }
+}
+
+fn malformed(ruby: &Ruby, error: &JiterError) -> Error {
+    errors::content(ruby, format!("the content is not JSON: {}", error.error_type))
+}

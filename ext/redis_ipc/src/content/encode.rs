@@ -1,0 +1,191 @@
+//! Ruby objects to JSON text (RFC 8259).
+
+use crate::errors;
+use magnus::encoding::{Coderange, EncodingCapable};
+use magnus::prelude::*;
+use magnus::r_hash::ForEach;
+use magnus::value::ReprValue;
+use magnus::{Error, Float, Integer, RArray, RHash, RModule, RString, Ruby, Symbol, Value};
+use redis_ipc_core::json::{self, MAX_NESTING};
+
+/// The JSON text of `value`. Raises ContentError for what JSON cannot hold: NaN, Infinity, a binary string, a cycle
+/// or nesting over 100, and for objects that have neither `as_json` nor `to_json` of their own.
+pub fn to_json(ruby: &Ruby, value: Value) -> Result<Vec<u8>, Error> {
+    let mut encoder = Encoder { ruby, out: Vec::with_capacity(128) };
+    encoder.value(value, 0)?;
+    Ok(encoder.out)
+}
+
+struct Encoder<'r> {
+    ruby: &'r Ruby,
+    out: Vec<u8>,
+}
+
+impl Encoder<'_> {
+    fn value(&mut self, value: Value, depth: usize) -> Result<(), Error> {
+        if let Some(string) = RString::from_value(value) {
+            return self.string(string);
+        }
+        if let Some(symbol) = Symbol::from_value(value) {
+            return self.text(&symbol.name()?);
+        }
+        if let Some(hash) = RHash::from_value(value) {
+            return self.hash(hash, depth);
+        }
+        if let Some(array) = RArray::from_value(value) {
+            return self.array(array, depth);
+        }
+        if let Some(integer) = Integer::from_value(value) {
+            return self.integer(integer);
+        }
+        if let Some(float) = Float::from_value(value) {
+            return self.float(float.to_f64());
+        }
+        if value.is_nil() {
+            self.out.extend_from_slice(b"null");
+        } else if value.equal(self.ruby.qtrue())? {
+            self.out.extend_from_slice(b"true");
+        } else if value.equal(self.ruby.qfalse())? {
+            self.out.extend_from_slice(b"false");
+        } else {
+            return self.object(value, depth);
+        }
+        Ok(())
+    }
+
+    fn hash(&mut self, hash: RHash, depth: usize) -> Result<(), Error> {
+        self.check_depth(depth)?;
+        self.out.push(b'{');
+        let mut first = true;
+        hash.foreach(|key: Value, value: Value| {
+            if !std::mem::take(&mut first) {
+                self.out.push(b',');
+            }
+            self.key(key)?;
+            self.out.push(b':');
+            self.value(value, depth + 1)?;
+            Ok(ForEach::Continue)
+        })?;
+        self.out.push(b'}');
+        Ok(())
+    }
+
+    fn key(&mut self, key: Value) -> Result<(), Error> {
+        if let Some(symbol) = Symbol::from_value(key) {
+            return self.text(&symbol.name()?);
+        }
+        match RString::from_value(key) {
+            Some(string) => self.string(string),
+            None => self.string(key.funcall("to_s", ())?),
+        }
+    }
+
+    fn array(&mut self, array: RArray, depth: usize) -> Result<(), Error> {
+        self.check_depth(depth)?;
+        self.out.push(b'[');
+        // By index: a method of an element may change the array.
+        let mut index = 0;
+        while index < array.len() {
+            if index > 0 {
+                self.out.push(b',');
+            }
+            self.value(array.entry(index as isize)?, depth + 1)?;
+            index += 1;
+        }
+        self.out.push(b']');
+        Ok(())
+    }
+
+    fn check_depth(&self, depth: usize) -> Result<(), Error> {
+        if depth < MAX_NESTING {
+            return Ok(());
+        }
+        Err(errors::content(
+            self.ruby,
+            format!("the content is nested deeper than {MAX_NESTING}, or contains itself"),
+        ))
+    }
+
+    fn integer(&mut self, integer: Integer) -> Result<(), Error> {
+        match integer.to_i64() {
+            Ok(number) => self.out.extend_from_slice(number.to_string().as_bytes()),
+            Err(_) => {
+                let digits: String = integer.funcall("to_s", ())?;
+                if digits.len() > json::MAX_NUMBER_LENGTH {
+                    let message =
+                        format!("the content holds a number of more than {} digits", json::MAX_NUMBER_LENGTH);
+                    return Err(errors::content(self.ruby, message));
+                }
+                self.out.extend_from_slice(digits.as_bytes());
+            }
+        }
+        Ok(())
+    }
+
+    fn float(&mut self, number: f64) -> Result<(), Error> {
+        if !number.is_finite() {
+            let name = if number.is_nan() { "NaN" } else { "Infinity" };
+            return Err(errors::content(self.ruby, format!("the content holds {name}, which JSON cannot")));
+        }
+        // The shortest text that reads back as the same double, with a point or an exponent in it.
+        self.out.extend_from_slice(format!("{number:?}").as_bytes());
+        Ok(())
+    }
+
+    fn string(&mut self, string: RString) -> Result<(), Error> {
+        let binary = string.enc_get() == self.ruby.ascii8bit_encindex();
+        match string.enc_coderange_scan() {
+            Coderange::Broken => Err(self.unreadable(string)),
+            Coderange::Valid if binary => Err(self.unreadable(string)),
+            _ if string.is_utf8_compatible_encoding() || binary => {
+                let text = string.to_string().map_err(|_| self.unreadable(string))?;
+                self.text(&text)
+            }
+            _ => {
+                let converted: Result<RString, Error> = string.funcall("encode", ("UTF-8",));
+                let text = converted.and_then(RString::to_string).map_err(|_| self.unreadable(string))?;
+                self.text(&text)
+            }
+        }
+    }
+
+    fn unreadable(&self, string: RString) -> Error {
+        let encoding = string.funcall::<_, _, Value>("encoding", ()).map(|encoding| encoding.to_string());
+        let message = format!(
+            "the content holds a binary or broken String ({}, {} bytes), which JSON cannot; encode it first, \
+             for example as Base64",
+            encoding.unwrap_or_default(),
+            string.len()
+        );
+        errors::content(self.ruby, message)
+    }
+
+    fn text(&mut self, text: &str) -> Result<(), Error> {
+        serde_json::to_writer(&mut self.out, text)
+            .map_err(|error| errors::content(self.ruby, error.to_string()))
+    }
+
+    /// Anything else says itself what it is in JSON.
+    fn object(&mut self, value: Value, depth: usize) -> Result<(), Error> {
+        self.check_depth(depth)?;
+        let module: RModule =
+            self.ruby.class_object().const_get::<_, RModule>("RedisIPC")?.const_get("Content")?;
+        let (is_text, plain): (bool, Value) = module.funcall("simplify", (value,))?;
+        if !is_text {
+            return self.value(plain, depth + 1);
+        }
+        let text = RString::try_convert(plain)?.to_string()?;
+        if let Err(why) = json::check(text.as_bytes(), usize::MAX) {
+            return Err(errors::content(
+                self.ruby,
+                format!("to_json of {} returned no JSON: {why}", class_name(value)),
+            ));
+        }
+        self.out.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+}
+
+fn class_name(value: Value) -> String {
+    value.class().to_string()
+}

@@ -1,0 +1,4 @@
+//! Content: Ruby objects to JSON text and back, without a copy in between.
+
+pub mod decode;
+pub mod encode;

@@ -1,0 +1,76 @@
+//! Errors of the core as Ruby exceptions. The classes are defined in Ruby (lib/redis_ipc/errors.rb).
+
+use magnus::prelude::*;
+use magnus::{Error, Exception, ExceptionClass, KwArgs, RModule, Ruby};
+use redis_ipc_core::engine::panic_message;
+use redis_ipc_core::error::{Error as CoreError, ErrorKind, Fate};
+
+/// The exception to raise for `error`.
+pub fn raise(ruby: &Ruby, error: &CoreError) -> Error {
+    match exception(ruby, error) {
+        Ok(exception) => Error::from(exception),
+        Err(error) => error,
+    }
+}
+
+/// `error` as an instance of its Ruby class.
+pub fn exception(ruby: &Ruby, error: &CoreError) -> Result<Exception, Error> {
+    let (name, fate) = class_of(error.kind);
+    if error.kind == ErrorKind::Argument {
+        return ruby.exception_arg_error().new_instance((error.to_string(),));
+    }
+    let details = ruby.hash_new();
+    let place = &error.place;
+    let parts = [
+        ("stream", &place.stream),
+        ("group", &place.group),
+        ("entry_id", &place.entry_id),
+        ("redis", &place.address),
+    ];
+    for (key, value) in parts {
+        if let Some(value) = value {
+            details.aset(ruby.to_symbol(key), value.as_str())?;
+        }
+    }
+    if let Some(fate) = fate {
+        details.aset(ruby.to_symbol("outcome"), ruby.to_symbol(fate.name()))?;
+    }
+    class(ruby, name)?.new_instance((error.to_string(), KwArgs(details)))
+}
+
+/// The exception for a panic that was caught.
+pub fn from_panic(ruby: &Ruby, panic: &(dyn std::any::Any + Send)) -> Error {
+    let message = format!("a defect of redis_ipc (please report it): {}", panic_message(panic));
+    raise(ruby, &CoreError::new(ErrorKind::Internal, message))
+}
+
+/// The error for using in a forked child what belongs to its parent.
+pub fn forked(ruby: &Ruby, message: &str) -> Error {
+    raise(ruby, &CoreError::new(ErrorKind::Closed(Fate::NotSent), message))
+}
+
+/// A ContentError.
+pub fn content(ruby: &Ruby, message: impl Into<String>) -> Error {
+    raise(ruby, &CoreError::new(ErrorKind::Content, message))
+}
+
+fn class_of(kind: ErrorKind) -> (&'static str, Option<Fate>) {
+    match kind {
+        ErrorKind::Argument => ("ArgumentError", None),
+        ErrorKind::Configuration => ("ConfigurationError", None),
+        ErrorKind::Content => ("ContentError", None),
+        ErrorKind::Connection(fate) => ("ConnectionError", Some(fate)),
+        ErrorKind::Command(fate) => ("CommandError", Some(fate)),
+        ErrorKind::Timeout(fate) => ("TimeoutError", Some(fate)),
+        ErrorKind::Closed(fate) => ("NotConnectedError", Some(fate)),
+        ErrorKind::AlreadyAnswered => ("AlreadyAnsweredError", None),
+        ErrorKind::Malformed => ("MalformedEntryError", None),
+        ErrorKind::DeadLettered => ("DeadLetteredError", None),
+        ErrorKind::Internal => ("InternalError", None),
+    }
+}
+
+fn class(ruby: &Ruby, name: &str) -> Result<ExceptionClass, Error> {
+    let module: RModule = ruby.class_object().const_get("RedisIPC")?;
+    module.const_get(name)
+}

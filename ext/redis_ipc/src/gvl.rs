@@ -1,0 +1,103 @@
+//! Waiting without Ruby's global VM lock (GVL), in a way that Ruby can interrupt.
+//!
+//! This is the only file with `unsafe` in it.
+#![allow(unsafe_code)]
+
+use crate::errors;
+use crossbeam_channel::{bounded, select_biased};
+use magnus::{Error, Ruby};
+use std::any::Any;
+use std::ffi::c_void;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Runs `wait` without the GVL until it returns something. It returns `None` when `unblock` made it: then Ruby's
+/// interrupts are handled (a signal, `Thread#raise`, `Thread#kill`, `Timeout`), and unless one of them raises, it
+/// waits again.
+///
+/// `unblock` is called by another Ruby thread, any number of times, and must make a running `wait` return soon.
+pub fn wait_without_gvl<T>(
+    ruby: &Ruby,
+    mut wait: impl FnMut() -> Option<T>,
+    unblock: impl Fn() + Sync,
+) -> Result<T, Error> {
+    loop {
+        match call_without_gvl(&mut wait, &unblock) {
+            Called::Returned(value) => return Ok(value),
+            Called::Interrupted => ruby.thread_check_ints()?,
+            Called::Panicked(panic) => return Err(errors::from_panic(ruby, &*panic)),
+        }
+    }
+}
+
+/// Runs `work` in a thread of its own and waits for it as above; an interrupt leaves it running.
+pub fn wait_for_thread<T: Send + 'static>(
+    ruby: &Ruby,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
+    let (sender, receiver) = bounded(1);
+    let (interrupt, interrupted) = bounded(1);
+    // Nobody may be waiting any more; then what the work made is dropped.
+    std::thread::spawn(move || drop(sender.send(catch_unwind(AssertUnwindSafe(work)))));
+    let wait = || {
+        select_biased! {
+            recv(receiver) -> result => result.ok(),
+            recv(interrupted) -> _ => None,
+        }
+    };
+    match wait_without_gvl(ruby, wait, || {
+        let _ = interrupt.try_send(());
+    })? {
+        Ok(value) => Ok(value),
+        Err(panic) => Err(errors::from_panic(ruby, &*panic)),
+    }
+}
+
+enum Called<T> {
+    Returned(T),
+    Interrupted,
+    Panicked(Box<dyn Any + Send>),
+}
+
+/// What the function without the GVL works on.
+struct Frame<'a, T> {
+    wait: &'a mut dyn FnMut() -> Option<T>,
+    result: Option<Result<Option<T>, Box<dyn Any + Send>>>,
+}
+
+unsafe extern "C" fn run<T>(frame: *mut c_void) -> *mut c_void {
+    // SAFETY: `frame` is the Frame<T> that `call_without_gvl` keeps on its stack until this function has returned,
+    // and nobody else uses it meanwhile.
+    let frame = unsafe { &mut *frame.cast::<Frame<'_, T>>() };
+    // No panic may cross the C frames above.
+    frame.result = Some(catch_unwind(AssertUnwindSafe(&mut frame.wait)));
+    std::ptr::null_mut()
+}
+
+unsafe extern "C" fn unblock<F: Fn() + Sync>(callback: *mut c_void) {
+    // SAFETY: `callback` is the F that `call_without_gvl` borrows for as long as Ruby may call this function; F is
+    // Sync and only shared references are made of it.
+    let callback = unsafe { &*callback.cast::<F>() };
+    // A panic must not reach Ruby's C code; there is nobody to tell, and the wait ends at its deadline.
+    let _ = catch_unwind(AssertUnwindSafe(callback));
+}
+
+fn call_without_gvl<T, F: Fn() + Sync>(wait: &mut dyn FnMut() -> Option<T>, callback: &F) -> Called<T> {
+    let mut frame = Frame { wait, result: None };
+    // SAFETY: the caller is a Ruby thread that holds the GVL (it was called from Ruby, as its callers' `&Ruby`
+    // shows). `run` touches no Ruby value: `wait` is made of owned Rust data (see the callers). Both pointers stay
+    // valid during the call. This variant never raises: it returns on an interrupt, so no frame is jumped over.
+    unsafe {
+        rb_sys::rb_thread_call_without_gvl2(
+            Some(run::<T>),
+            std::ptr::from_mut(&mut frame).cast(),
+            Some(unblock::<F>),
+            std::ptr::from_ref(callback).cast_mut().cast(),
+        );
+    }
+    match frame.result {
+        Some(Ok(Some(value))) => Called::Returned(value),
+        Some(Err(panic)) => Called::Panicked(panic),
+        // Not run at all: an interrupt was pending.
+        Some(Ok(None)) | None => Called::Interrupted,
+    }
+}

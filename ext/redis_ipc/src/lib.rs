@@ -1,0 +1,34 @@
+//! The Ruby border of the redis_ipc gem: the only place that knows Ruby. What it defines under `RedisIPC::Native`
+//! is for lib/redis_ipc alone.
+
+mod content;
+mod errors;
+mod gvl;
+mod native_answer;
+mod native_call;
+mod native_engine;
+mod native_request;
+
+use magnus::prelude::*;
+use magnus::{Error, RString, Ruby, Value, function};
+
+fn dump(ruby: &Ruby, value: Value) -> Result<RString, Error> {
+    let text = content::encode::to_json(ruby, value)?;
+    Ok(ruby.enc_str_new(&text, ruby.utf8_encoding()))
+}
+
+fn load(ruby: &Ruby, text: String) -> Result<Value, Error> {
+    content::decode::from_json(ruby, text.as_bytes())
+}
+
+/// Called by Ruby when it loads the library.
+#[magnus::init]
+fn init(ruby: &Ruby) -> Result<(), Error> {
+    let native = ruby.define_module("RedisIPC")?.define_module("Native")?;
+    native.define_singleton_method("dump", function!(dump, 1))?;
+    native.define_singleton_method("load", function!(load, 1))?;
+    native_answer::init(ruby, native)?;
+    native_call::init(ruby, native)?;
+    native_engine::init(ruby, native)?;
+    native_request::init(ruby, native)
+}

@@ -1,0 +1,105 @@
+//! `RedisIPC::Native::Call`: a call under way, what a Future waits for.
+
+use crate::errors;
+use crate::gvl::wait_without_gvl;
+use crate::native_answer::NativeAnswer;
+use magnus::prelude::*;
+use magnus::{Error, RModule, Ruby, method};
+use redis_ipc_core::engine::Engine;
+use redis_ipc_core::ledger::{Interrupt, Outcome, Ticket, Waited};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Waits for the end of a call, at most until `until`; `None` if it has not ended by then.
+pub fn wait(
+    ruby: &Ruby,
+    engine: &Arc<Engine>,
+    ticket: &Arc<Ticket>,
+    until: Option<Instant>,
+) -> Result<Option<Outcome>, Error> {
+    let interrupt = Interrupt::default();
+    let wait = || match engine.calls().wait(ticket, until, &interrupt) {
+        Waited::Done(outcome) => Some(Some(outcome)),
+        Waited::TimeUp => Some(None),
+        Waited::Interrupted => None,
+    };
+    let unblock = || {
+        interrupt.set();
+        ticket.wake();
+    };
+    wait_without_gvl(ruby, wait, unblock)
+}
+
+/// A call, and the engine it goes by (both of one process: a fork of it cannot wait for the answer).
+#[magnus::wrap(class = "RedisIPC::Native::Call", free_immediately, size)]
+pub struct NativeCall {
+    parts: Option<(Arc<Engine>, Arc<Ticket>)>,
+    pid: u32,
+}
+
+impl Drop for NativeCall {
+    fn drop(&mut self) {
+        // As for the engine: not to be touched in a forked child.
+        if self.pid != std::process::id() {
+            std::mem::forget(self.parts.take());
+        }
+    }
+}
+
+impl NativeCall {
+    /// The call that `ticket` stands for.
+    pub fn new(engine: Arc<Engine>, ticket: Arc<Ticket>) -> Self {
+        Self { parts: Some((engine, ticket)), pid: std::process::id() }
+    }
+
+    fn parts(&self, ruby: &Ruby) -> Result<&(Arc<Engine>, Arc<Ticket>), Error> {
+        match &self.parts {
+            Some(parts) if self.pid == std::process::id() => Ok(parts),
+            _ => Err(errors::forked(
+                ruby,
+                "the call was made before this process was forked; its answer goes to the parent",
+            )),
+        }
+    }
+
+    /// Waits for so many seconds, or until the call's deadline: whether it has ended.
+    fn wait(ruby: &Ruby, rb_self: &Self, seconds: Option<f64>) -> Result<bool, Error> {
+        let (engine, ticket) = rb_self.parts(ruby)?;
+        if ticket.outcome().is_some() {
+            return Ok(true);
+        }
+        let time = seconds.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default());
+        let until = time.and_then(|time| Instant::now().checked_add(time));
+        Ok(wait(ruby, engine, ticket, until)?.is_some())
+    }
+
+    /// The answer; raises how the call failed, and is nil while it has not ended.
+    fn answer(ruby: &Ruby, rb_self: &Self) -> Result<Option<NativeAnswer>, Error> {
+        match rb_self.parts(ruby)?.1.outcome() {
+            None => Ok(None),
+            Some(Ok(answer)) => Ok(Some(NativeAnswer(answer))),
+            Some(Err(error)) => Err(errors::raise(ruby, &error)),
+        }
+    }
+
+    /// Has the end of the call reported; false if it has ended already.
+    fn watch(ruby: &Ruby, rb_self: &Self) -> Result<bool, Error> {
+        let (engine, ticket) = rb_self.parts(ruby)?;
+        Ok(ticket.watch(engine.reporter()))
+    }
+
+    fn id(ruby: &Ruby, rb_self: &Self) -> Result<String, Error> {
+        Ok(rb_self.parts(ruby)?.1.id.to_string())
+    }
+}
+
+/// Defines the class.
+pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
+    let class = native.define_class("Call", ruby.class_object())?;
+    class.undef_default_alloc_func();
+    class.define_method("wait", method!(NativeCall::wait, 1))?;
+    class.define_method("answer", method!(NativeCall::answer, 0))?;
+    class.define_method("watch", method!(NativeCall::watch, 0))?;
+    class.define_method("id", method!(NativeCall::id, 0))?;
+    Ok(())
+}

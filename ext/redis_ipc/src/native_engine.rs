@@ -1,0 +1,263 @@
+//! `RedisIPC::Native::Engine`: one connected stream, as Ruby sees it.
+
+use crate::content::encode;
+use crate::errors;
+use crate::gvl::{wait_for_thread, wait_without_gvl};
+use crate::native_answer::NativeAnswer;
+use crate::native_call::{self, NativeCall};
+use crate::native_request::NativeRequest;
+use crossbeam_channel::bounded;
+use magnus::prelude::*;
+use magnus::{Error, RArray, RHash, RModule, Ruby, Value, function, method};
+use redis_ipc_core::consumer_queue::Taken;
+use redis_ipc_core::engine::Engine;
+use redis_ipc_core::entry::Status;
+use redis_ipc_core::error::{Error as CoreError, ErrorKind};
+use redis_ipc_core::ledger::{Interrupt, Ticket};
+use redis_ipc_core::options::Options;
+use redis_ipc_core::reports::{Fetched, Report};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// An engine, and the process it belongs to.
+#[magnus::wrap(class = "RedisIPC::Native::Engine", free_immediately, size)]
+pub struct NativeEngine {
+    engine: Option<Arc<Engine>>,
+    pid: u32,
+}
+
+impl Drop for NativeEngine {
+    fn drop(&mut self) {
+        // In a forked child the engine's threads do not exist and its locks may be held for ever: it is leaked.
+        if self.pid != std::process::id() {
+            std::mem::forget(self.engine.take());
+        }
+    }
+}
+
+impl NativeEngine {
+    fn start(
+        ruby: &Ruby,
+        stream: String,
+        group: String,
+        options: RHash,
+        serves: bool,
+    ) -> Result<Self, Error> {
+        let options = parse_options(ruby, options)?;
+        let started = wait_for_thread(ruby, move || Engine::start(&stream, &group, options, serves))?;
+        let engine = started.map_err(|error| errors::raise(ruby, &error))?;
+        Ok(Self { engine: Some(Arc::new(engine)), pid: std::process::id() })
+    }
+
+    /// The engine, unless this process is a fork of the one that started it.
+    fn engine(&self, ruby: &Ruby) -> Result<&Arc<Engine>, Error> {
+        match &self.engine {
+            Some(engine) if self.pid == std::process::id() => Ok(engine),
+            _ => Err(errors::forked(
+                ruby,
+                "the stream was connected before this process was forked; connect it again here",
+            )),
+        }
+    }
+
+    fn open_call(
+        &self,
+        ruby: &Ruby,
+        to: &str,
+        content: Value,
+        timeout: Option<f64>,
+    ) -> Result<(Arc<Engine>, Arc<Ticket>), Error> {
+        let engine = self.engine(ruby)?;
+        let content = encode::to_json(ruby, content)?;
+        let timeout = timeout.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default());
+        let ticket = engine.calls().ask(to, content, timeout).map_err(|error| errors::raise(ruby, &error))?;
+        Ok((Arc::clone(engine), ticket))
+    }
+
+    /// Asks and waits for the answer.
+    fn ask(
+        ruby: &Ruby,
+        rb_self: &Self,
+        to: String,
+        content: Value,
+        timeout: Option<f64>,
+    ) -> Result<NativeAnswer, Error> {
+        let (engine, ticket) = rb_self.open_call(ruby, &to, content, timeout)?;
+        match native_call::wait(ruby, &engine, &ticket, None) {
+            Ok(Some(outcome)) => outcome.map(NativeAnswer).map_err(|error| errors::raise(ruby, &error)),
+            Ok(None) => Err(errors::content(ruby, "the call did not end")),
+            Err(interrupt) => {
+                engine.calls().cancel(&ticket);
+                Err(interrupt)
+            }
+        }
+    }
+
+    /// Asks; the call tells when it has ended.
+    fn ask_async(
+        ruby: &Ruby,
+        rb_self: &Self,
+        to: String,
+        content: Value,
+        timeout: Option<f64>,
+    ) -> Result<NativeCall, Error> {
+        let (engine, ticket) = rb_self.open_call(ruby, &to, content, timeout)?;
+        Ok(NativeCall::new(engine, ticket))
+    }
+
+    /// The next request: one at hand without giving up the GVL, else one that is waited for; nil once no more come.
+    fn take(ruby: &Ruby, rb_self: &Self) -> Result<Option<NativeRequest>, Error> {
+        let engine = rb_self.engine(ruby)?;
+        if let Some(claim) = engine.service().try_take() {
+            return Ok(Some(NativeRequest(claim)));
+        }
+        let interrupt = Interrupt::default();
+        let wait = || match engine.service().take(&interrupt) {
+            Taken::Claim(claim) => Some(Some(NativeRequest(claim))),
+            Taken::Closed => Some(None),
+            Taken::Interrupted => None,
+        };
+        let unblock = || {
+            interrupt.set();
+            engine.service().wake();
+        };
+        wait_without_gvl(ruby, wait, unblock)
+    }
+
+    fn fulfill(ruby: &Ruby, rb_self: &Self, request: &NativeRequest, content: Value) -> Result<bool, Error> {
+        rb_self.answer(ruby, request, Status::Fulfilled, content, None)
+    }
+
+    fn reject(
+        ruby: &Ruby,
+        rb_self: &Self,
+        request: &NativeRequest,
+        content: Value,
+        error: Option<String>,
+    ) -> Result<bool, Error> {
+        rb_self.answer(ruby, request, Status::Rejected, content, error)
+    }
+
+    fn answer(
+        &self,
+        ruby: &Ruby,
+        request: &NativeRequest,
+        status: Status,
+        content: Value,
+        error: Option<String>,
+    ) -> Result<bool, Error> {
+        let engine = self.engine(ruby)?;
+        let content = encode::to_json(ruby, content)?;
+        let answered = engine.service().answer(&request.0, status, content, error);
+        answered.map_err(|error| errors::raise(ruby, &error))
+    }
+
+    fn is_expired(ruby: &Ruby, rb_self: &Self, request: &NativeRequest) -> Result<bool, Error> {
+        Ok(rb_self.engine(ruby)?.service().is_expired(&request.0))
+    }
+
+    /// The next report: an exception for on_error, or the id of a watched call that has ended; nil at the end.
+    fn next_report(ruby: &Ruby, rb_self: &Self) -> Result<Value, Error> {
+        let engine = rb_self.engine(ruby)?;
+        let (interrupt, interrupted) = bounded(1);
+        let wait = || match engine.reports().fetch(&interrupted) {
+            Fetched::Report(report) => Some(Some(report)),
+            Fetched::Closed => Some(None),
+            Fetched::Interrupted => None,
+        };
+        let report = wait_without_gvl(ruby, wait, || {
+        let _ = interrupt.try_send(());
+    })?;
+        Ok(match report {
+            None => ruby.qnil().as_value(),
+            Some(Report::Failure(error)) => errors::exception(ruby, &error)?.as_value(),
+            Some(Report::Settled(id)) => ruby.str_new(&id.to_string()).as_value(),
+        })
+    }
+
+    /// Takes no more requests.
+    fn quiet(ruby: &Ruby, rb_self: &Self) -> Result<(), Error> {
+        let engine = Arc::clone(rb_self.engine(ruby)?);
+        wait_for_thread(ruby, move || engine.quiet())
+    }
+
+    /// Ends everything.
+    fn close(ruby: &Ruby, rb_self: &Self) -> Result<(), Error> {
+        let engine = Arc::clone(rb_self.engine(ruby)?);
+        wait_for_thread(ruby, move || engine.close())
+    }
+
+    fn is_connected(&self) -> bool {
+        self.pid == std::process::id() && self.engine.as_ref().is_some_and(|engine| engine.is_connected())
+    }
+
+    fn instance_id(ruby: &Ruby, rb_self: &Self) -> Result<String, Error> {
+        Ok(rb_self.engine(ruby)?.instance().to_owned())
+    }
+
+    fn pool_sizes(ruby: &Ruby, rb_self: &Self) -> Result<(usize, usize), Error> {
+        let options = rb_self.engine(ruby)?.options();
+        Ok((options.consumer.pool_size, options.dispatcher.pool_size))
+    }
+
+    fn stats(ruby: &Ruby, rb_self: &Self) -> Result<RHash, Error> {
+        let hash = ruby.hash_new();
+        for (name, count) in rb_self.engine(ruby)?.stats() {
+            hash.aset(ruby.to_symbol(name), count)?;
+        }
+        Ok(hash)
+    }
+
+    fn instances(ruby: &Ruby, rb_self: &Self) -> Result<RArray, Error> {
+        let engine = Arc::clone(rb_self.engine(ruby)?);
+        let found = wait_for_thread(ruby, move || engine.instances())?
+            .map_err(|error| errors::raise(ruby, &error))?;
+        let list = ruby.ary_new_capa(found.len());
+        for presence in found {
+            let row = ruby.hash_new();
+            row.aset(ruby.to_symbol("group"), presence.group)?;
+            row.aset(ruby.to_symbol("instance_id"), presence.instance)?;
+            row.aset(ruby.to_symbol("host"), presence.host)?;
+            row.aset(ruby.to_symbol("pid"), presence.pid)?;
+            row.aset(ruby.to_symbol("seen_ms"), presence.seen)?;
+            list.push(row)?;
+        }
+        Ok(list)
+    }
+}
+
+/// Checks options without connecting.
+fn check_options(ruby: &Ruby, options: RHash) -> Result<(), Error> {
+    parse_options(ruby, options).map(drop)
+}
+
+fn parse_options(ruby: &Ruby, options: RHash) -> Result<Options, Error> {
+    let text = encode::to_json(ruby, options.as_value())?;
+    let value = serde_json::from_slice(&text)
+        .map_err(|error| errors::raise(ruby, &CoreError::new(ErrorKind::Configuration, error.to_string())))?;
+    let environment = std::env::var("REDIS_URL").ok();
+    Options::parse(value, environment.as_deref()).map_err(|error| errors::raise(ruby, &error))
+}
+
+/// Defines the class.
+pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
+    let class = native.define_class("Engine", ruby.class_object())?;
+    class.define_singleton_method("start", function!(NativeEngine::start, 4))?;
+    class.define_singleton_method("check_options", function!(check_options, 1))?;
+    class.undef_default_alloc_func();
+    class.define_method("ask", method!(NativeEngine::ask, 3))?;
+    class.define_method("ask_async", method!(NativeEngine::ask_async, 3))?;
+    class.define_method("take", method!(NativeEngine::take, 0))?;
+    class.define_method("fulfill", method!(NativeEngine::fulfill, 2))?;
+    class.define_method("reject", method!(NativeEngine::reject, 3))?;
+    class.define_method("expired?", method!(NativeEngine::is_expired, 1))?;
+    class.define_method("next_report", method!(NativeEngine::next_report, 0))?;
+    class.define_method("quiet", method!(NativeEngine::quiet, 0))?;
+    class.define_method("close", method!(NativeEngine::close, 0))?;
+    class.define_method("connected?", method!(NativeEngine::is_connected, 0))?;
+    class.define_method("instance_id", method!(NativeEngine::instance_id, 0))?;
+    class.define_method("pool_sizes", method!(NativeEngine::pool_sizes, 0))?;
+    class.define_method("stats", method!(NativeEngine::stats, 0))?;
+    class.define_method("instances", method!(NativeEngine::instances, 0))?;
+    Ok(())
+}

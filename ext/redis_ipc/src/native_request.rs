@@ -1,0 +1,65 @@
+//! `RedisIPC::Native::Request`: a request that was taken, read when it is looked at.
+
+use crate::content::decode;
+use magnus::prelude::*;
+use magnus::{Error, RModule, Ruby, Value, method};
+use redis_ipc_core::claim::Claim;
+use std::sync::Arc;
+
+/// A claim of the core.
+#[magnus::wrap(class = "RedisIPC::Native::Request", free_immediately, size)]
+pub struct NativeRequest(pub Arc<Claim>);
+
+impl NativeRequest {
+    fn content(ruby: &Ruby, rb_self: &Self) -> Result<Value, Error> {
+        decode::from_json(ruby, &rb_self.0.request.content)
+    }
+
+    fn id(&self) -> &str {
+        &self.0.request.id
+    }
+
+    fn redis_id(&self) -> String {
+        self.0.request.redis_id.to_string()
+    }
+
+    fn instance_id(&self) -> &str {
+        &self.0.request.instance_id
+    }
+
+    fn source_group(&self) -> &str {
+        &self.0.request.source_group
+    }
+
+    fn destination_group(&self) -> &str {
+        &self.0.request.destination_group
+    }
+
+    fn deadline_ms(&self) -> u64 {
+        self.0.request.deadline()
+    }
+
+    fn deliveries(&self) -> u32 {
+        self.0.request.deliveries
+    }
+
+    fn resent(&self) -> bool {
+        self.0.request.resent
+    }
+}
+
+/// Defines the class.
+pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
+    let class = native.define_class("Request", ruby.class_object())?;
+    class.undef_default_alloc_func();
+    class.define_method("content", method!(NativeRequest::content, 0))?;
+    class.define_method("id", method!(NativeRequest::id, 0))?;
+    class.define_method("redis_id", method!(NativeRequest::redis_id, 0))?;
+    class.define_method("instance_id", method!(NativeRequest::instance_id, 0))?;
+    class.define_method("source_group", method!(NativeRequest::source_group, 0))?;
+    class.define_method("destination_group", method!(NativeRequest::destination_group, 0))?;
+    class.define_method("deadline_ms", method!(NativeRequest::deadline_ms, 0))?;
+    class.define_method("deliveries", method!(NativeRequest::deliveries, 0))?;
+    class.define_method("resent?", method!(NativeRequest::resent, 0))?;
+    Ok(())
+}

@@ -1,0 +1,57 @@
+//! Pauses between attempts to reconnect: growing, capped, and jittered so that many processes do not return at once.
+
+use std::time::Duration;
+
+const FIRST: Duration = Duration::from_millis(10);
+/// Below the second in which service must resume once Redis is back.
+const LONGEST: Duration = Duration::from_millis(400);
+
+/// "Full jitter" over exponential steps (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015),
+/// with a floor of half a step so that it never spins.
+#[derive(Debug)]
+pub struct Backoff {
+    step: Duration,
+}
+
+impl Backoff {
+    /// At the first step.
+    pub fn new() -> Self {
+        Self { step: FIRST }
+    }
+
+    /// The next pause.
+    pub fn next(&mut self) -> Duration {
+        let mut byte = [128u8];
+        // Without randomness there is no jitter, which is no reason to fail.
+        let _ = getrandom::fill(&mut byte);
+        let pause = self.step / 2 + (self.step / 2) * u32::from(byte[0]) / 255;
+        self.step = (self.step * 2).min(LONGEST);
+        pause
+    }
+
+    /// Back to the first step.
+    pub fn reset(&mut self) {
+        self.step = FIRST;
+    }
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_the_cap_and_never_vanish() {
+        let mut backoff = Backoff::new();
+        let pauses: Vec<Duration> = (0..12).map(|_| backoff.next()).collect();
+        assert!(pauses.iter().all(|pause| *pause >= FIRST / 2 && *pause <= LONGEST));
+        assert!(pauses[11] >= LONGEST / 2);
+        backoff.reset();
+        assert!(backoff.next() <= FIRST);
+    }
+}

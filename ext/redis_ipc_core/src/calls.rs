@@ -1,0 +1,147 @@
+//! The asking side: opens calls, waits for them, and ends them when their time is up.
+
+use crate::command::{self, Command};
+use crate::entry::{MAX_NAME, Question};
+use crate::error::{Error, ErrorKind, Fate};
+use crate::keys::check_name;
+use crate::ledger::{Interrupt, Ledger, Sent, Ticket, Waited};
+use crate::member::Member;
+use crate::sender::Sender;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long past its deadline a call waits for Redis to say whether the request could be withdrawn.
+const GRACE: Duration = Duration::from_millis(250);
+
+/// The calls made from here.
+pub struct Calls {
+    member: Arc<Member>,
+    ledger: Arc<Ledger>,
+    sender: Arc<Sender>,
+}
+
+impl Calls {
+    /// Calls that go out by `sender` and are kept in `ledger`.
+    pub fn new(member: Arc<Member>, ledger: Arc<Ledger>, sender: Arc<Sender>) -> Self {
+        Self { member, ledger, sender }
+    }
+
+    /// Asks the group `to`. `content` is JSON; without `timeout` the configured one counts.
+    /// Fails before anything is sent on a blank name, too much content or a timeout out of range.
+    pub fn ask(&self, to: &str, content: Vec<u8>, timeout: Option<Duration>) -> Result<Arc<Ticket>, Error> {
+        let options = &self.member.options;
+        check_name("destination group", to)?;
+        if to.len() > MAX_NAME {
+            return Err(Error::new(
+                ErrorKind::Argument,
+                format!("a group name has at most {MAX_NAME} bytes"),
+            ));
+        }
+        if content.len() > options.max_content_size {
+            return Err(too_large(&self.member, content.len(), to));
+        }
+        let timeout = timeout.unwrap_or(options.ledger.entry_timeout);
+        let most = options.ledger.max_timeout;
+        if timeout.is_zero() || timeout > most {
+            let message = format!(
+                "the timeout must be over 0 and at most {} s (ledger.max_timeout)",
+                most.as_secs_f64()
+            );
+            return Err(Error::new(ErrorKind::Argument, message));
+        }
+        let ticket = self.ledger.open(self.member.new_id()?, to, timeout);
+        self.member.stats.requests.increment();
+        self.sender.send(Command::Ask(Arc::clone(&ticket), Question { content, to: to.to_owned() }));
+        Ok(ticket)
+    }
+
+    /// Waits for the end of a call, at most until `until`. At the call's deadline it asks for the request back,
+    /// and the call ends with what is known then.
+    pub fn wait(&self, ticket: &Ticket, until: Option<Instant>, interrupt: &Interrupt) -> Waited {
+        let until = until.map_or(ticket.deadline, |until| until.min(ticket.deadline));
+        match ticket.wait(until, interrupt) {
+            Waited::TimeUp if Instant::now() >= ticket.deadline => {
+                self.wait_for_withdrawal(ticket, interrupt)
+            }
+            waited => waited,
+        }
+    }
+
+    fn wait_for_withdrawal(&self, ticket: &Ticket, interrupt: &Interrupt) -> Waited {
+        self.time_up(ticket);
+        match ticket.wait(ticket.deadline + GRACE, interrupt) {
+            Waited::TimeUp => {
+                ticket.finish(Err(command::timed_out(ticket, Fate::Unknown, &self.member)));
+                ticket.wait(ticket.deadline, interrupt)
+            }
+            waited => waited,
+        }
+    }
+
+    /// Ends every call whose deadline has passed, also those nobody waits for.
+    pub fn end_overdue(&self) {
+        for ticket in self.ledger.close_overdue(Instant::now()) {
+            self.end(&ticket);
+        }
+    }
+
+    fn time_up(&self, ticket: &Ticket) {
+        if let Some(ticket) = self.ledger.close(ticket.id) {
+            self.end(&ticket);
+        }
+    }
+
+    fn end(&self, ticket: &Arc<Ticket>) {
+        self.member.stats.timed_out.increment();
+        if ticket.finish_unsent(|| Err(command::timed_out(ticket, Fate::NotSent, &self.member))) {
+            return;
+        }
+        match ticket.sent() {
+            Sent::Yes(id) => self.sender.send(Command::Withdraw(Arc::clone(ticket), id)),
+            // Once Redis confirms it, it is withdrawn.
+            Sent::No | Sent::Perhaps => {
+                ticket.finish(Err(command::timed_out(ticket, Fate::Unknown, &self.member)));
+            }
+        }
+    }
+
+    /// Gives a call up before its deadline: its thread is no longer there.
+    pub fn cancel(&self, ticket: &Ticket) {
+        let Some(ticket) = self.ledger.close(ticket.id) else { return };
+        self.member.stats.cancelled.increment();
+        let error =
+            self.member.error(ErrorKind::Closed(Fate::Unknown), "the call was interrupted", &ticket.to);
+        ticket.finish(Err(error.entry(ticket.id)));
+        if let Sent::Yes(id) = ticket.sent() {
+            self.sender.send(Command::Withdraw(ticket, id));
+        }
+    }
+
+    /// Ends every call: the stream is being disconnected.
+    pub fn end_all(&self) {
+        for ticket in self.ledger.close_all() {
+            self.member.stats.failed.increment();
+            let fate = if ticket.sent() == Sent::No { Fate::NotSent } else { Fate::Unknown };
+            let message = "the stream was disconnected while the call was waiting for its answer";
+            ticket.finish(Err(self
+                .member
+                .error(ErrorKind::Closed(fate), message, &ticket.to)
+                .entry(ticket.id)));
+            if let Sent::Yes(id) = ticket.sent() {
+                self.sender.send(Command::Withdraw(ticket, id));
+            }
+        }
+    }
+
+    /// How many calls are open.
+    pub fn open(&self) -> usize {
+        self.ledger.len()
+    }
+}
+
+/// The refusal of content over the limit.
+pub fn too_large(member: &Member, size: usize, group: &str) -> Error {
+    let limit = member.options.max_content_size;
+    let message = format!("the content has {size} bytes of JSON, the limit is {limit} (max_content_size)");
+    member.error(ErrorKind::Content, message, group)
+}

@@ -1,0 +1,60 @@
+//! A request this instance has taken and not yet answered.
+
+use crate::entry::{Request, StreamId};
+use parking_lot::Mutex;
+use std::time::Instant;
+
+/// Where a claim stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// It waits for a consumer.
+    Queued,
+    /// The handler has it, or will answer it later.
+    Running,
+    /// It has been answered.
+    Answered,
+}
+
+/// A request held by this instance.
+#[derive(Debug)]
+pub struct Claim {
+    /// The request.
+    pub request: Request,
+    /// When it was taken.
+    pub taken: Instant,
+    stage: Mutex<(Stage, Instant)>,
+}
+
+impl Claim {
+    /// A claim on `request`, queued.
+    pub fn new(request: Request) -> Self {
+        let taken = Instant::now();
+        Self { request, taken, stage: Mutex::new((Stage::Queued, taken)) }
+    }
+
+    /// Redis's id of the request.
+    pub fn id(&self) -> StreamId {
+        self.request.redis_id
+    }
+
+    /// Where it stands.
+    pub fn stage(&self) -> Stage {
+        self.stage.lock().0
+    }
+
+    /// Marks it as running.
+    pub fn start(&self) {
+        *self.stage.lock() = (Stage::Running, Instant::now());
+    }
+
+    /// Marks it as answered, and says for how long it ran; `None` if it had been answered before.
+    pub fn answer(&self) -> Option<std::time::Duration> {
+        let mut stage = self.stage.lock();
+        if stage.0 == Stage::Answered {
+            return None;
+        }
+        let ran = stage.1.elapsed();
+        *stage = (Stage::Answered, Instant::now());
+        Some(ran)
+    }
+}

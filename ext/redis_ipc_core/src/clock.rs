@@ -1,0 +1,58 @@
+//! Redis's clock as seen from here. Deadlines use it, so the clocks of the machines need not agree.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Redis's time in ms since 1970, kept by a monotonic clock between readings of `TIME`, so a step of this
+/// machine's wall clock moves no deadline.
+pub struct Clock {
+    origin: Instant,
+    offset: AtomicI64,
+}
+
+impl Clock {
+    /// A clock that has not heard from Redis yet and believes this machine.
+    pub fn new() -> Self {
+        let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Self { origin: Instant::now(), offset: AtomicI64::new(wall.as_millis() as i64) }
+    }
+
+    /// Takes over a reading of `TIME` (ms) that was asked for at `asked` and arrived now; the reading is
+    /// placed in the middle of the round trip, as NTP does (RFC 5905, section 8).
+    pub fn adjust(&self, redis_ms: u64, asked: Instant) {
+        let middle = asked + asked.elapsed() / 2;
+        let since_origin = middle.duration_since(self.origin).as_millis() as i64;
+        self.offset.store(redis_ms as i64 - since_origin, Ordering::Relaxed);
+    }
+
+    /// Redis's time now, in ms since 1970.
+    pub fn now(&self) -> u64 {
+        let now = self.offset.load(Ordering::Relaxed) + self.origin.elapsed().as_millis() as i64;
+        now.max(0) as u64
+    }
+
+    /// How long until `deadline` (ms on Redis's clock); `None` once it has passed.
+    pub fn until(&self, deadline: u64) -> Option<Duration> {
+        deadline.checked_sub(self.now()).filter(|left| *left > 0).map(Duration::from_millis)
+    }
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_follows_redis_not_the_machine() {
+        let clock = Clock::new();
+        clock.adjust(5_000, Instant::now());
+        assert!((5_000..6_000).contains(&clock.now()));
+        assert!(clock.until(60_000).is_some_and(|left| left <= Duration::from_millis(55_000)));
+        assert_eq!(clock.until(4_999), None);
+    }
+}

@@ -1,0 +1,267 @@
+//! One connection to Redis.
+//!
+//! The socket is ours and not redis-rs's, because three things the request path needs are not to be had there:
+//! closing it from another thread (so a disconnect never waits for a blocking read), writing in one thread and
+//! reading in another, and knowing for certain that nothing is left unread. Encoding, decoding and every
+//! conversion are redis-rs's.
+
+use crate::redis_options::{Address, Credentials, RedisOptions};
+use crate::tls;
+use redis::{Cmd, ConnectionLike, ErrorKind, Parser, RedisError, RedisResult, Value};
+use rustls::{ClientConnection, StreamOwned};
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+/// A peer that stops answering without closing is noticed within about this long while data is on its way.
+const USER_TIMEOUT: Duration = Duration::from_secs(3);
+
+enum Socket {
+    Tcp(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+    Unix(UnixStream),
+}
+
+/// Closes a connection from another thread: a blocked read on it returns at once.
+pub enum Closer {
+    /// TCP, with or without TLS.
+    Tcp(TcpStream),
+    /// A unix socket.
+    Unix(UnixStream),
+}
+
+impl Closer {
+    /// Shuts the socket down both ways.
+    pub fn close(&self) {
+        // An error means it is closed already.
+        let _ = match self {
+            Closer::Tcp(socket) => socket.shutdown(Shutdown::Both),
+            Closer::Unix(socket) => socket.shutdown(Shutdown::Both),
+        };
+    }
+}
+
+/// A connection that has said hello and is ready for commands.
+pub struct Connection {
+    socket: Socket,
+    parser: Parser,
+    db: i64,
+    broken: bool,
+}
+
+impl Connection {
+    /// Connects to `address` with the timeouts, TLS and login of `options`.
+    pub fn open(
+        address: &Address,
+        credentials: &Credentials,
+        db: i64,
+        options: &RedisOptions,
+    ) -> RedisResult<Self> {
+        let socket = Socket::open(address, options)?;
+        let mut connection = Self { socket, parser: Parser::new(), db, broken: false };
+        connection.set_timeouts(options.connect_timeout, options.connect_timeout)?;
+        connection.introduce(credentials)?;
+        connection.set_timeouts(options.read_timeout, options.write_timeout)?;
+        Ok(connection)
+    }
+
+    /// Logs in and asks for readiness: a server that is loading its data accepts logins but not PING.
+    fn introduce(&mut self, credentials: &Credentials) -> RedisResult<()> {
+        let mut commands = Vec::new();
+        if let Some(password) = &credentials.password {
+            let mut auth = redis::cmd("AUTH");
+            if let Some(username) = &credentials.username {
+                auth.arg(username);
+            }
+            auth.arg(password);
+            commands.push((auth, true));
+        }
+        if self.db != 0 {
+            let mut select = redis::cmd("SELECT");
+            select.arg(self.db);
+            commands.push((select, true));
+        }
+        // A server or a user without CLIENT SETNAME is served all the same.
+        let mut name = redis::cmd("CLIENT");
+        name.arg("SETNAME").arg("redis_ipc");
+        commands.push((name, false));
+        commands.push((redis::cmd("PING"), true));
+
+        let mut packed = Vec::new();
+        commands.iter().for_each(|(command, _)| command.write_packed_command(&mut packed));
+        self.send(&packed)?;
+        let replies = commands.iter().map(|_| self.receive()).collect::<RedisResult<Vec<_>>>()?;
+        for (reply, (_, needed)) in replies.into_iter().zip(commands) {
+            match reply {
+                Value::ServerError(error) if needed => return Err(error.into()),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// How long reading and writing may be stuck.
+    pub fn set_timeouts(&self, read: Duration, write: Duration) -> io::Result<()> {
+        match &self.socket {
+            Socket::Tcp(socket) => set_tcp_timeouts(socket, read, write),
+            Socket::Tls(stream) => set_tcp_timeouts(stream.get_ref(), read, write),
+            Socket::Unix(socket) => {
+                socket.set_read_timeout(Some(read))?;
+                socket.set_write_timeout(Some(write))
+            }
+        }
+    }
+
+    /// A handle that closes this connection from another thread.
+    pub fn closer(&self) -> io::Result<Closer> {
+        Ok(match &self.socket {
+            Socket::Tcp(socket) => Closer::Tcp(socket.try_clone()?),
+            Socket::Tls(stream) => Closer::Tcp(stream.get_ref().try_clone()?),
+            Socket::Unix(socket) => Closer::Unix(socket.try_clone()?),
+        })
+    }
+
+    /// Writes packed commands. After an error the connection is of no more use.
+    pub fn send(&mut self, packed: &[u8]) -> io::Result<()> {
+        let result = self.socket.write_all(packed).and_then(|()| self.socket.flush());
+        self.broken |= result.is_err();
+        result
+    }
+
+    /// Reads one reply. After an error (a timeout too: the reply may still come, and would answer the next
+    /// command) the connection is of no more use.
+    pub fn receive(&mut self) -> RedisResult<Value> {
+        let result = self.parser.parse_value(&mut self.socket);
+        if let Err(error) = &result {
+            // A refusal is a reply; everything else leaves the two sides out of step.
+            self.broken |= !matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension);
+        }
+        result
+    }
+
+    /// Runs one command.
+    pub fn run(&mut self, command: &Cmd) -> RedisResult<Value> {
+        self.send(&command.get_packed_command())?;
+        match self.receive()? {
+            Value::ServerError(error) => Err(error.into()),
+            value => Ok(value),
+        }
+    }
+
+    /// Runs several commands in one round trip; refusals stand among the replies as `Value::ServerError`.
+    pub fn run_all(&mut self, commands: &[Cmd]) -> RedisResult<Vec<Value>> {
+        let mut packed = Vec::new();
+        commands.iter().for_each(|command| command.write_packed_command(&mut packed));
+        self.send(&packed)?;
+        commands.iter().map(|_| self.receive()).collect()
+    }
+
+    /// Whether an error has made it unusable.
+    pub fn is_broken(&self) -> bool {
+        self.broken
+    }
+}
+
+impl ConnectionLike for Connection {
+    fn req_packed_command(&mut self, packed: &[u8]) -> RedisResult<Value> {
+        self.send(packed)?;
+        self.receive()
+    }
+
+    fn req_packed_commands(&mut self, packed: &[u8], offset: usize, count: usize) -> RedisResult<Vec<Value>> {
+        self.send(packed)?;
+        for _ in 0..offset {
+            self.receive()?;
+        }
+        (0..count).map(|_| self.receive()).collect()
+    }
+
+    fn get_db(&self) -> i64 {
+        self.db
+    }
+
+    fn check_connection(&mut self) -> bool {
+        self.run(&redis::cmd("PING")).is_ok()
+    }
+
+    fn is_open(&self) -> bool {
+        !self.broken
+    }
+}
+
+impl Socket {
+    fn open(address: &Address, options: &RedisOptions) -> RedisResult<Self> {
+        let (host, port) = match address {
+            Address::Unix(path) => return Ok(Socket::Unix(UnixStream::connect(path)?)),
+            Address::Tcp(host, port) => (host, *port),
+        };
+        let socket = connect_tcp(host, port, options.connect_timeout)?;
+        match &options.tls {
+            None => Ok(Socket::Tcp(socket)),
+            Some(tls) => {
+                set_tcp_timeouts(&socket, options.connect_timeout, options.connect_timeout)?;
+                let client = tls::client(tls, host).map_err(|error| {
+                    RedisError::from((ErrorKind::InvalidClientConfig, "TLS", error.to_string()))
+                })?;
+                Ok(Socket::Tls(Box::new(StreamOwned::new(client, socket))))
+            }
+        }
+    }
+}
+
+/// Tries every address the name has until one answers.
+fn connect_tcp(host: &str, port: u16, timeout: Duration) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
+    for address in (host, port).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, timeout) {
+            Ok(socket) => {
+                socket.set_nodelay(true)?;
+                let reference = socket2::SockRef::from(&socket);
+                let probes = socket2::TcpKeepalive::new()
+                    .with_time(Duration::from_secs(2))
+                    .with_interval(Duration::from_secs(1))
+                    .with_retries(2);
+                reference.set_tcp_keepalive(&probes)?;
+                #[cfg(target_os = "linux")]
+                reference.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+                return Ok(socket);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn set_tcp_timeouts(socket: &TcpStream, read: Duration, write: Duration) -> io::Result<()> {
+    socket.set_read_timeout(Some(read))?;
+    socket.set_write_timeout(Some(write))
+}
+
+impl Read for Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(socket) => socket.read(buffer),
+            Socket::Tls(stream) => stream.read(buffer),
+            Socket::Unix(socket) => socket.read(buffer),
+        }
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(socket) => socket.write(bytes),
+            Socket::Tls(stream) => stream.write(bytes),
+            Socket::Unix(socket) => socket.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Socket::Tcp(socket) => socket.flush(),
+            Socket::Tls(stream) => stream.flush(),
+            Socket::Unix(socket) => socket.flush(),
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! The requests this instance holds: queued for its consumers, or running.
+//!
+//! It also says how many more may be taken. A consumer that waits is room for one; beyond that only so much is
+//! read ahead as the consumers will get to within a few ms, so that a slow instance does not hoard what a free
+//! one could take.
+
+use crate::claim::{Claim, Stage};
+use crate::entry::StreamId;
+use crate::ledger::Interrupt;
+use parking_lot::{Condvar, Mutex};
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a request that was read ahead should wait here at most, by what handlers took lately.
+const READ_AHEAD: Duration = Duration::from_millis(5);
+/// How many requests are read ahead at most.
+const MOST_AHEAD: usize = 256;
+
+/// What a consumer gets.
+#[derive(Debug)]
+pub enum Taken {
+    /// A request to run.
+    Claim(Arc<Claim>),
+    /// No more will come.
+    Closed,
+    /// The waiting thread was interrupted.
+    Interrupted,
+}
+
+/// The queue between the reader of the inbox and the consumers.
+#[derive(Debug)]
+pub struct ConsumerQueue {
+    consumers: usize,
+    state: Mutex<State>,
+    work: Condvar,
+    room: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queued: VecDeque<Arc<Claim>>,
+    held: HashMap<StreamId, Arc<Claim>>,
+    waiting: usize,
+    usual_run: Option<Duration>,
+    closed: bool,
+}
+
+impl State {
+    fn room(&self, consumers: usize) -> usize {
+        if self.closed {
+            return 0;
+        }
+        let ahead = self.usual_run.map_or(0, |run| {
+            let per_consumer = READ_AHEAD.as_nanos() / run.as_nanos().max(1);
+            (per_consumer as usize).saturating_mul(consumers).min(MOST_AHEAD)
+        });
+        (self.waiting + ahead).saturating_sub(self.queued.len())
+    }
+}
+
+impl ConsumerQueue {
+    /// An empty queue for so many consumers.
+    pub fn new(consumers: usize) -> Self {
+        Self { consumers, state: Mutex::default(), work: Condvar::new(), room: Condvar::new() }
+    }
+
+    /// How many requests may be taken now.
+    pub fn room(&self) -> usize {
+        self.state.lock().room(self.consumers)
+    }
+
+    /// Waits until there is room, at most for `time`; 0 if there is none.
+    pub fn wait_for_room(&self, time: Duration) -> usize {
+        let until = Instant::now() + time;
+        let mut state = self.state.lock();
+        loop {
+            let room = state.room(self.consumers);
+            if room > 0 || state.closed || self.room.wait_until(&mut state, until).timed_out() {
+                return room;
+            }
+        }
+    }
+
+    /// Queues a claim. False if it is held already or the queue is closed.
+    pub fn push(&self, claim: Arc<Claim>) -> bool {
+        let mut state = self.state.lock();
+        if state.closed || state.held.contains_key(&claim.id()) {
+            return false;
+        }
+        state.held.insert(claim.id(), Arc::clone(&claim));
+        state.queued.push_back(claim);
+        drop(state);
+        self.work.notify_one();
+        true
+    }
+
+    /// The next request, if one is queued.
+    pub fn try_take(&self) -> Option<Arc<Claim>> {
+        let claim = self.state.lock().queued.pop_front()?;
+        self.room.notify_one();
+        Some(claim)
+    }
+
+    /// The next request; waits for it.
+    pub fn take(&self, interrupt: &Interrupt) -> Taken {
+        let mut state = self.state.lock();
+        loop {
+            if let Some(claim) = state.queued.pop_front() {
+                drop(state);
+                self.room.notify_one();
+                return Taken::Claim(claim);
+            }
+            if state.closed {
+                return Taken::Closed;
+            }
+            if interrupt.take() {
+                return Taken::Interrupted;
+            }
+            state.waiting += 1;
+            self.room.notify_one();
+            self.work.wait(&mut state);
+            state.waiting -= 1;
+        }
+    }
+
+    /// Wakes every waiting consumer, so that it notices an interrupt.
+    pub fn wake(&self) {
+        drop(self.state.lock());
+        self.work.notify_all();
+    }
+
+    /// Whether a request waits for a consumer.
+    pub fn has_queued(&self) -> bool {
+        !self.state.lock().queued.is_empty()
+    }
+
+    /// The claim with this id, if it is held.
+    pub fn held(&self, id: StreamId) -> Option<Arc<Claim>> {
+        self.state.lock().held.get(&id).cloned()
+    }
+
+    /// Lets go of a claim that ran for `ran`.
+    pub fn finish(&self, id: StreamId, ran: Option<Duration>) {
+        let mut state = self.state.lock();
+        state.held.remove(&id);
+        if let Some(ran) = ran {
+            let usual = state.usual_run.map_or(ran, |usual| (usual * 7 + ran) / 8);
+            state.usual_run = Some(usual);
+        }
+        drop(state);
+        self.room.notify_one();
+    }
+
+    /// The ids of claims taken more than `age` ago, whose lease needs renewing.
+    pub fn older_than(&self, age: Duration) -> Vec<StreamId> {
+        let state = self.state.lock();
+        state.held.values().filter(|claim| claim.taken.elapsed() >= age).map(|claim| claim.id()).collect()
+    }
+
+    /// Lets go of the claims that `overdue` picks and returns them.
+    pub fn remove(&self, overdue: impl Fn(&Claim) -> bool) -> Vec<Arc<Claim>> {
+        let mut state = self.state.lock();
+        let ids: Vec<StreamId> =
+            state.held.values().filter(|claim| overdue(claim)).map(|claim| claim.id()).collect();
+        let removed: Vec<Arc<Claim>> = ids.iter().filter_map(|id| state.held.remove(id)).collect();
+        state.queued.retain(|claim| !ids.contains(&claim.id()));
+        removed
+    }
+
+    /// Lets go of what has been queued for more than `age` and returns it.
+    pub fn remove_stuck(&self, age: Duration) -> Vec<Arc<Claim>> {
+        self.remove(|claim| claim.stage() == Stage::Queued && claim.taken.elapsed() >= age)
+    }
+
+    /// Takes nothing more and lets go of what is queued: returns it, unstarted.
+    pub fn close(&self) -> Vec<Arc<Claim>> {
+        let mut state = self.state.lock();
+        state.closed = true;
+        let unstarted: Vec<Arc<Claim>> = state.queued.drain(..).collect();
+        for claim in &unstarted {
+            state.held.remove(&claim.id());
+        }
+        drop(state);
+        self.work.notify_all();
+        self.room.notify_all();
+        unstarted
+    }
+
+    /// How many requests are held.
+    pub fn len(&self) -> usize {
+        self.state.lock().held.len()
+    }
+
+    /// Whether none is held.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::Request;
+
+    fn claim(seq: u64) -> Arc<Claim> {
+        Arc::new(Claim::new(Request {
+            id: seq.to_string(),
+            redis_id: StreamId { ms: 1, seq },
+            instance_id: "i".into(),
+            content: b"1".to_vec(),
+            source_group: "a".into(),
+            destination_group: "b".into(),
+            reply_to: "s:replies:a:i".into(),
+            ttl: 1,
+            deliveries: 1,
+            resent: false,
+        }))
+    }
+
+    #[test]
+    fn a_request_is_held_once_from_push_to_finish() {
+        let queue = ConsumerQueue::new(1);
+        assert!(queue.push(claim(1)));
+        assert!(!queue.push(claim(1)));
+        let taken = queue.try_take().unwrap();
+        assert!(queue.try_take().is_none());
+        assert!(!queue.push(claim(1)), "a running request is not queued again");
+        queue.finish(taken.id(), None);
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn room_is_for_waiting_consumers_and_what_they_will_get_to_soon() {
+        let queue = ConsumerQueue::new(2);
+        assert_eq!(queue.room(), 0, "nobody waits yet");
+        let interrupt = Interrupt::default();
+        std::thread::scope(|scope| {
+            let consumer = scope.spawn(|| queue.take(&interrupt));
+            assert_eq!(queue.wait_for_room(Duration::from_secs(5)), 1);
+            queue.push(claim(1));
+            assert!(matches!(consumer.join().unwrap(), Taken::Claim(_)));
+        });
+        queue.finish(StreamId { ms: 1, seq: 1 }, Some(Duration::from_millis(1)));
+        assert_eq!(queue.room(), 10, "5 ms of 1 ms handlers for 2 consumers");
+        queue.finish(StreamId { ms: 1, seq: 1 }, Some(Duration::from_secs(60)));
+        assert_eq!(queue.room(), 0, "slow handlers are not read ahead for");
+    }
+
+    #[test]
+    fn closing_gives_back_what_was_not_started_and_wakes_everyone() {
+        let queue = ConsumerQueue::new(2);
+        (1..=3).for_each(|seq| drop(queue.push(claim(seq))));
+        let running = queue.try_take().unwrap();
+        running.start();
+        let unstarted: Vec<_> = queue.close().iter().map(|claim| claim.id().seq).collect();
+        assert_eq!(unstarted, [2, 3]);
+        assert_eq!(queue.len(), 1);
+        assert!(!queue.push(claim(4)));
+        assert!(matches!(queue.take(&Interrupt::default()), Taken::Closed));
+        assert_eq!(queue.wait_for_room(Duration::from_secs(5)), 0);
+    }
+
+    #[test]
+    fn an_interrupt_ends_a_wait_and_is_used_up() {
+        let (queue, interrupt) = (ConsumerQueue::new(1), Interrupt::default());
+        std::thread::scope(|scope| {
+            let consumer = scope.spawn(|| queue.take(&interrupt));
+            queue.wait_for_room(Duration::from_secs(5));
+            interrupt.set();
+            queue.wake();
+            assert!(matches!(consumer.join().unwrap(), Taken::Interrupted));
+        });
+        assert!(!interrupt.take());
+    }
+
+    #[test]
+    fn only_what_is_stuck_in_the_queue_is_removed() {
+        let queue = ConsumerQueue::new(1);
+        queue.push(claim(1));
+        queue.push(claim(2));
+        queue.try_take().unwrap().start();
+        assert!(queue.remove_stuck(Duration::from_secs(60)).is_empty());
+        let stuck: Vec<_> = queue.remove_stuck(Duration::ZERO).iter().map(|claim| claim.id().seq).collect();
+        assert_eq!(stuck, [2]);
+        assert!(queue.try_take().is_none());
+    }
+}

@@ -1,0 +1,64 @@
+//! Requests that are given up on: kept in `S:dead:G` with the reason, and the asker is told.
+
+use crate::entry::{Answer, Field, Request, Status, StreamId};
+use crate::member::Member;
+use redis::Cmd;
+
+/// The most dead letters a group keeps; the oldest go first. Without a bound a stranger could fill Redis.
+const KEPT: usize = 10_000;
+
+/// The error class an asker sees when its request was given up on.
+pub const DEAD_LETTERED: &str = "RedisIPC::DeadLetteredError";
+/// The error class an asker sees when its request could not be understood.
+pub const MALFORMED: &str = "RedisIPC::MalformedEntryError";
+
+/// The command that keeps an entry, with its own fields and `dead_id`, `dead_reason`, `dead_deliveries`, `dead_at`.
+pub fn keep(member: &Member, id: StreamId, fields: &[Field], reason: &str, deliveries: u32) -> Cmd {
+    let mut add = redis::cmd("XADD");
+    add.arg(member.keys.dead(&member.group)).arg("MAXLEN").arg("~").arg(KEPT).arg("*");
+    for (name, value) in fields {
+        add.arg(name).arg(value);
+    }
+    add.arg("dead_id").arg(id.to_string());
+    add.arg("dead_reason").arg(reason);
+    add.arg("dead_deliveries").arg(deliveries);
+    add.arg("dead_at").arg(member.clock.now());
+    add
+}
+
+/// The rejection of `request` because of `reason`.
+pub fn rejection(member: &Member, request: &Request, error: &str, reason: &str) -> Answer {
+    Answer {
+        id: request.id.clone(),
+        instance_id: member.instance.clone(),
+        status: Status::Rejected,
+        content: serde_json::Value::from(reason).to_string().into_bytes(),
+        error: Some(error.to_owned()),
+        source_group: member.group.clone(),
+        destination_group: request.source_group.clone(),
+        redis_id: StreamId::default(),
+    }
+}
+
+/// As much of a request as a malformed entry still tells: enough to answer it.
+pub fn answerable(fields: &[Field], member: &Member, redis_id: StreamId) -> Option<Request> {
+    let text = |name: &str| {
+        let (_, value) = fields.iter().find(|(field, _)| field == name.as_bytes())?;
+        String::from_utf8(value.clone())
+            .ok()
+            .filter(|value| !value.is_empty() && value.len() <= crate::entry::MAX_NAME)
+    };
+    let reply_to = text("reply_to").filter(|key| member.keys.is_replies(key.as_bytes()))?;
+    Some(Request {
+        id: text("id")?,
+        redis_id,
+        instance_id: text("instance_id").unwrap_or_default(),
+        content: b"null".to_vec(),
+        source_group: text("source_group").unwrap_or_default(),
+        destination_group: member.group.clone(),
+        reply_to,
+        ttl: 1,
+        deliveries: 1,
+        resent: false,
+    })
+}

@@ -1,0 +1,182 @@
+//! Reads this instance's reply stream and routes each answer to the call that waits for it.
+
+use crate::connection::{Closer, Connection};
+use crate::entry::{Answer, RawEntry, Status, StreamId};
+use crate::error::ErrorKind;
+use crate::identity::Id;
+use crate::ledger::Ledger;
+use crate::link::Link;
+use crate::member::Member;
+use crate::stream_reply;
+use parking_lot::Mutex;
+use redis::{Cmd, RedisError, RedisResult, Value};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a read waits for an answer before it asks again.
+pub const BLOCK: Duration = Duration::from_secs(5);
+/// How many answers are read at once.
+const COUNT: usize = 512;
+/// How long the reply stream outlives the last sign of life.
+pub const LIFETIME: Duration = Duration::from_secs(30);
+/// After so many answers, or this long, the ones read are trimmed.
+const TRIM_COUNT: usize = 128;
+const TRIM_BYTES: usize = 1 << 20;
+const TRIM_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The reader of one reply stream.
+pub struct Dispatcher {
+    member: Arc<Member>,
+    ledger: Arc<Ledger>,
+    closer: Mutex<Option<Closer>>,
+}
+
+/// What was read and not trimmed yet.
+struct Position {
+    last: StreamId,
+    untrimmed: usize,
+    bytes: usize,
+    trimmed: Instant,
+}
+
+impl Dispatcher {
+    /// A dispatcher for the calls in `ledger`.
+    pub fn new(member: Arc<Member>, ledger: Arc<Ledger>) -> Self {
+        Self { member, ledger, closer: Mutex::new(None) }
+    }
+
+    /// Its thread: reads until the engine stops, over `first` and as many more connections as it takes.
+    pub fn run(&self, mut first: Option<Connection>) {
+        let mut position =
+            Position { last: StreamId::default(), untrimmed: 0, bytes: 0, trimmed: Instant::now() };
+        let mut link = Link::new(&self.member);
+        while !self.member.stop.is_stopped() {
+            if let Err(error) = self.session(first.take(), &mut position, &mut link) {
+                link.lost(&error);
+            }
+        }
+    }
+
+    /// Ends the read under way; the next one starts on a new connection.
+    pub fn restart(&self) {
+        if let Some(closer) = self.closer.lock().take() {
+            closer.close();
+        }
+    }
+
+    fn session(
+        &self,
+        first: Option<Connection>,
+        position: &mut Position,
+        link: &mut Link<'_>,
+    ) -> RedisResult<()> {
+        let mut connection = match first {
+            Some(connection) => connection,
+            None => self.member.connections.connector().open_blocking(BLOCK)?,
+        };
+        *self.closer.lock() = Some(connection.closer()?);
+        if prepare(&mut connection, &self.member.replies)? {
+            position.last = StreamId::default();
+        }
+        link.up();
+        while !self.member.stop.is_stopped() {
+            let answers = self.read(&mut connection, position)?;
+            position.untrimmed += answers.len();
+            for answer in answers {
+                position.last = answer.id;
+                position.bytes += self.route(answer);
+            }
+        }
+        Ok(())
+    }
+
+    /// Trims what was read before, if it is worth it, and waits for more, in one round trip.
+    fn read(&self, connection: &mut Connection, position: &mut Position) -> RedisResult<Vec<RawEntry>> {
+        let mut packed = Vec::new();
+        let trims = position.untrimmed > 0
+            && (position.untrimmed >= TRIM_COUNT
+                || position.bytes >= TRIM_BYTES
+                || position.trimmed.elapsed() >= TRIM_INTERVAL);
+        if trims {
+            let mut trim = redis::cmd("XTRIM");
+            trim.arg(&self.member.replies).arg("MINID").arg(position.last.next().to_string());
+            trim.write_packed_command(&mut packed);
+        }
+        // With answers left to trim it comes back soon for them.
+        let block = if position.untrimmed > 0 && !trims { TRIM_INTERVAL } else { BLOCK };
+        let mut read = redis::cmd("XREAD");
+        read.arg("COUNT").arg(COUNT).arg("BLOCK").arg(block.as_millis() as u64);
+        read.arg("STREAMS").arg(&self.member.replies).arg(position.last.to_string());
+        read.write_packed_command(&mut packed);
+        connection.send(&packed)?;
+        if trims {
+            refused(connection.receive()?)?;
+            (position.untrimmed, position.bytes, position.trimmed) = (0, 0, Instant::now());
+        }
+        let reply = refused(connection.receive()?)?;
+        stream_reply::read(reply).ok_or_else(unexpected)
+    }
+
+    /// Hands an answer to its call. Returns its size.
+    fn route(&self, raw: RawEntry) -> usize {
+        let Some(mut fields) = raw.fields else { return 0 };
+        let size = fields.iter().map(|(_, value)| value.len()).sum();
+        // The id is looked up first: a malformed answer to an open call must end that call.
+        let id = fields.iter().find(|(name, _)| name == b"id").and_then(|(_, value)| Id::parse(value));
+        let Some(ticket) = id.and_then(|id| self.ledger.close(id)) else {
+            self.member.stats.answers_unmatched.increment();
+            return size;
+        };
+        match Answer::decode(raw.id, &mut fields, self.member.options.max_content_size) {
+            Ok(answer) => {
+                let counter = match answer.status {
+                    Status::Fulfilled => &self.member.stats.fulfilled,
+                    _ => &self.member.stats.rejected,
+                };
+                counter.increment();
+                ticket.finish(Ok(Arc::new(answer)));
+            }
+            Err(error) => {
+                self.member.stats.malformed.increment();
+                self.member.stats.failed.increment();
+                let message = format!("the answer from {:?} is malformed: {error}", ticket.to);
+                let error = self.member.error(ErrorKind::Malformed, message, &ticket.to).entry(raw.id);
+                self.member.reporter.failure(error.clone());
+                ticket.finish(Err(error));
+            }
+        }
+        size
+    }
+}
+
+/// Makes the reply stream if it is missing (true), so that XADD NOMKSTREAM finds it, and gives it its expiry.
+pub fn prepare(connection: &mut Connection, key: &str) -> RedisResult<bool> {
+    let missing = connection.run(redis::cmd("EXISTS").arg(key))? == Value::Int(0);
+    if missing {
+        // The way to an empty stream: a group makes it, and is not needed.
+        connection.run(redis::cmd("XGROUP").arg("CREATE").arg(key).arg("new").arg("$").arg("MKSTREAM"))?;
+        connection.run(redis::cmd("XGROUP").arg("DESTROY").arg(key).arg("new"))?;
+    }
+    connection.run(&expire(key))?;
+    Ok(missing)
+}
+
+/// Keeps a reply stream for another [`LIFETIME`].
+pub fn expire(key: &str) -> Cmd {
+    let mut command = redis::cmd("PEXPIRE");
+    command.arg(key).arg(LIFETIME.as_millis() as u64);
+    command
+}
+
+/// A refusal as an error.
+pub fn refused(value: Value) -> RedisResult<Value> {
+    match value {
+        Value::ServerError(error) => Err(error.into()),
+        value => Ok(value),
+    }
+}
+
+/// The error for a reply of the wrong shape.
+pub fn unexpected() -> RedisError {
+    RedisError::from((redis::ErrorKind::UnexpectedReturnType, "Redis sent a reply of an unknown shape"))
+}

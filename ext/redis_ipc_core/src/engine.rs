@@ -1,0 +1,297 @@
+//! One connected stream: starts the parts, holds them together, and takes them down in order.
+
+use crate::calls::Calls;
+use crate::connection::Connection;
+use crate::consumer_queue::ConsumerQueue;
+use crate::dispatcher::{self, Dispatcher};
+use crate::error::{Error, ErrorKind, Fate};
+use crate::housekeeper::Housekeeper;
+use crate::intake::{self, Intake};
+use crate::keys::{Keys, check_name};
+use crate::ledger::Ledger;
+use crate::member::Member;
+use crate::options::Options;
+use crate::presence::{self, Presence};
+use crate::reception::Reception;
+use crate::refusal::Refusal;
+use crate::reports::{self, Reports};
+use crate::sender::Sender;
+use crate::service::Service;
+use crate::stats::Stats;
+use parking_lot::Mutex;
+use redis::RedisResult;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// The pause before a thread that panicked is started again.
+const AFTER_PANIC: Duration = Duration::from_millis(100);
+
+/// What reads the inbox.
+enum Reader {
+    Intake(Intake),
+    Refusal(Refusal),
+}
+
+impl Reader {
+    fn run(&self, first: Option<Connection>) {
+        match self {
+            Reader::Intake(intake) => intake.run(first),
+            Reader::Refusal(refusal) => refusal.run(first),
+        }
+    }
+
+    fn stop(&self) {
+        match self {
+            Reader::Intake(intake) => intake.stop(),
+            Reader::Refusal(refusal) => refusal.stop(),
+        }
+    }
+}
+
+/// A connected stream.
+pub struct Engine {
+    member: Arc<Member>,
+    calls: Arc<Calls>,
+    service: Arc<Service>,
+    dispatcher: Arc<Dispatcher>,
+    sender: Arc<Sender>,
+    reader: Arc<Reader>,
+    reports: Reports,
+    serves: bool,
+    reader_thread: Mutex<Option<JoinHandle<()>>>,
+    sender_thread: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    quiet: AtomicBool,
+    closed: AtomicBool,
+}
+
+impl Engine {
+    /// Connects `group` to `stream`. With `serves` it takes requests; without, it rejects those that reach it.
+    /// Returns when it is ready to ask and to be asked; fails if Redis cannot be reached or refuses.
+    pub fn start(stream: &str, group: &str, options: Options, serves: bool) -> Result<Self, Error> {
+        let keys = Keys::new(stream)?;
+        check_name("group", group)?;
+        let stats = Arc::new(Stats::default());
+        let (reporter, reports) = reports::queue(&stats);
+        let member = Arc::new(Member::new(keys, group, serves, options, reporter, stats)?);
+        let opened = open_connections(&member)
+            .map_err(|error| member.locate(member.connections.connector().explain(&error, Fate::NotSent)))?;
+        Self::assemble(member, reports, serves, opened)
+    }
+
+    fn assemble(member: Arc<Member>, reports: Reports, serves: bool, opened: Opened) -> Result<Self, Error> {
+        let ledger = Arc::new(Ledger::default());
+        let queue = Arc::new(ConsumerQueue::new(member.options.consumer.pool_size));
+        let sender = Arc::new(Sender::new(Arc::clone(&member), Arc::clone(&ledger), opened.sender));
+        let calls = Arc::new(Calls::new(Arc::clone(&member), Arc::clone(&ledger), Arc::clone(&sender)));
+        let service = Arc::new(Service::new(Arc::clone(&member), Arc::clone(&queue), Arc::clone(&sender)));
+        let reception =
+            Arc::new(Reception::new(Arc::clone(&member), Arc::clone(&queue), Arc::clone(&sender)));
+        let dispatcher = Arc::new(Dispatcher::new(Arc::clone(&member), ledger));
+        let reader = Arc::new(if serves {
+            Reader::Intake(Intake::new(Arc::clone(&member), Arc::clone(&queue), Arc::clone(&reception)))
+        } else {
+            Reader::Refusal(Refusal::new(Arc::clone(&member), Arc::clone(&reception)))
+        });
+        let housekeeper = Housekeeper {
+            member: Arc::clone(&member),
+            calls: Arc::clone(&calls),
+            service: Arc::clone(&service),
+            dispatcher: Arc::clone(&dispatcher),
+            queue,
+            reception,
+            serves,
+        };
+        let engine = Self {
+            member,
+            calls,
+            service,
+            dispatcher,
+            sender,
+            reader,
+            reports,
+            serves,
+            reader_thread: Mutex::default(),
+            sender_thread: Mutex::default(),
+            threads: Mutex::default(),
+            quiet: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+        };
+        engine.start_threads(housekeeper, opened.dispatcher, opened.reader)?;
+        Ok(engine)
+    }
+
+    fn start_threads(
+        &self,
+        housekeeper: Housekeeper,
+        replies: Connection,
+        inbox: Connection,
+    ) -> Result<(), Error> {
+        self.member.links.added();
+        let sender = Arc::clone(&self.sender);
+        *self.sender_thread.lock() = Some(spawn("ipc-sender", &self.member, move || sender.run())?);
+        let (dispatcher, first) = (Arc::clone(&self.dispatcher), Mutex::new(Some(replies)));
+        let replies = spawn("ipc-replies", &self.member, move || dispatcher.run(first.lock().take()))?;
+        let (reader, first) = (Arc::clone(&self.reader), Mutex::new(Some(inbox)));
+        *self.reader_thread.lock() =
+            Some(spawn("ipc-inbox", &self.member, move || reader.run(first.lock().take()))?);
+        let housekeeper = spawn("ipc-house", &self.member, move || housekeeper.run())?;
+        self.threads.lock().extend([replies, housekeeper]);
+        Ok(())
+    }
+
+    /// The asking side.
+    pub fn calls(&self) -> &Calls {
+        &self.calls
+    }
+
+    /// The answering side.
+    pub fn service(&self) -> &Service {
+        &self.service
+    }
+
+    /// What there is to tell the user.
+    pub fn reports(&self) -> &Reports {
+        &self.reports
+    }
+
+    /// The unguessable name of this instance.
+    pub fn instance(&self) -> &str {
+        &self.member.instance
+    }
+
+    /// Reports the end of watched calls.
+    pub fn reporter(&self) -> &reports::Reporter {
+        &self.member.reporter
+    }
+
+    /// The options it was started with.
+    pub fn options(&self) -> &Options {
+        &self.member.options
+    }
+
+    /// Whether it takes part: not stopped, and every connection stands.
+    pub fn is_connected(&self) -> bool {
+        !self.quiet.load(Ordering::SeqCst) && self.member.links.are_up()
+    }
+
+    /// The counters, and how many calls are open and requests held now.
+    pub fn stats(&self) -> Vec<(&'static str, u64)> {
+        let mut stats = self.member.stats.snapshot();
+        stats.push(("open_calls", self.calls.open() as u64));
+        stats.push(("held_requests", self.service.held() as u64));
+        stats
+    }
+
+    /// Who is alive on the stream.
+    pub fn instances(&self) -> Result<Vec<Presence>, Error> {
+        presence::list(&self.member).map_err(|error| self.member.locate(error))
+    }
+
+    /// Takes no more requests, and gives back those that were not started. Idempotent.
+    pub fn quiet(&self) {
+        if self.quiet.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        self.reader.stop();
+        let thread = self.reader_thread.lock().take();
+        join(thread);
+        if self.serves
+            && let Err(error) = self.service.release_unstarted()
+        {
+            self.member.reporter.failure(self.member.locate(error));
+        }
+    }
+
+    /// Ends everything: sends what is queued, ends open calls, leaves the stream tidy. Idempotent.
+    pub fn close(&self) {
+        self.quiet();
+        if self.closed.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        self.calls.end_all();
+        self.sender.stop();
+        let thread = self.sender_thread.lock().take();
+        join(thread);
+        self.member.stop.stop();
+        self.dispatcher.restart();
+        let threads = std::mem::take(&mut *self.threads.lock());
+        threads.into_iter().for_each(|thread| join(Some(thread)));
+        if let Err(error) = presence::leave(&self.member) {
+            self.member.reporter.failure(self.member.locate(error));
+        }
+        self.reports.close();
+    }
+}
+
+impl Drop for Engine {
+    /// An engine nobody closed: its threads end by themselves.
+    fn drop(&mut self) {
+        self.reader.stop();
+        self.sender.stop();
+        self.member.stop.stop();
+        self.dispatcher.restart();
+        self.reports.close();
+    }
+}
+
+struct Opened {
+    sender: Connection,
+    dispatcher: Connection,
+    reader: Connection,
+}
+
+/// Every connection an engine cannot do without, and the first words on them.
+fn open_connections(member: &Member) -> RedisResult<Opened> {
+    let connector = member.connections.connector();
+    let mut sender = connector.open()?;
+    presence::check_version(&mut sender)?;
+    presence::read_clock(&mut sender, member)?;
+    dispatcher::prepare(&mut sender, &member.replies)?;
+    intake::join_group(&mut sender, member)?;
+    presence::announce(&mut sender, member)?;
+    Ok(Opened {
+        sender,
+        dispatcher: connector.open_blocking(dispatcher::BLOCK)?,
+        reader: connector.open_blocking(intake::BLOCK)?,
+    })
+}
+
+/// Starts a thread that a panic does not end: it is reported, and the thread goes on from its beginning.
+fn spawn(
+    name: &str,
+    member: &Arc<Member>,
+    body: impl Fn() + Send + 'static,
+) -> Result<JoinHandle<()>, Error> {
+    let guard = Arc::clone(member);
+    let guarded = move || {
+        while let Err(panic) = catch_unwind(AssertUnwindSafe(&body)) {
+            let message =
+                format!("a thread of the core panicked and was started again: {}", panic_message(&*panic));
+            guard.reporter.failure(guard.locate(Error::new(ErrorKind::Internal, message)));
+            if guard.stop.pause(AFTER_PANIC) {
+                return;
+            }
+        }
+    };
+    std::thread::Builder::new().name(name.to_owned()).spawn(guarded).map_err(|error| {
+        member.locate(Error::new(ErrorKind::Internal, format!("no thread could be started: {error}")))
+    })
+}
+
+/// What a panic said.
+pub fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}
+
+fn join(thread: Option<JoinHandle<()>>) {
+    // Its panics were caught and reported.
+    let _ = thread.map(JoinHandle::join);
+}

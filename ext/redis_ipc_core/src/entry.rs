@@ -1,0 +1,429 @@
+//! The entries of the wire protocol: requests and answers, to and from the fields of a stream entry.
+
+use crate::json::{self, JsonError};
+use crate::keys::Keys;
+use std::fmt;
+
+/// The most fields an entry may have; a stranger's entry with more is malformed.
+pub const MAX_FIELDS: usize = 64;
+/// The most bytes an id, a name or an error class may have.
+pub const MAX_NAME: usize = 1_024;
+
+/// The id Redis gave a stream entry: ms on its clock, and a sequence number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct StreamId {
+    /// Redis's time when it was added, ms since 1970.
+    pub ms: u64,
+    /// Tells entries of the same ms apart.
+    pub seq: u64,
+}
+
+impl StreamId {
+    /// Reads `ms-seq`.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let (ms, seq) = std::str::from_utf8(text).ok()?.split_once('-')?;
+        Some(Self { ms: ms.parse().ok()?, seq: seq.parse().ok()? })
+    }
+
+    /// The smallest id after this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        match self.seq.checked_add(1) {
+            Some(seq) => Self { ms: self.ms, seq },
+            None => Self { ms: self.ms + 1, seq: 0 },
+        }
+    }
+}
+
+impl fmt::Display for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.ms, self.seq)
+    }
+}
+
+/// A field and its value, as they stand in Redis.
+pub type Field = (Vec<u8>, Vec<u8>);
+
+/// An entry as Redis returned it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawEntry {
+    /// Its id.
+    pub id: StreamId,
+    /// Its fields; `None` if the entry was deleted while it was pending.
+    pub fields: Option<Vec<Field>>,
+}
+
+/// The three states an entry can carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// A request.
+    Pending,
+    /// An answer: done.
+    Fulfilled,
+    /// An answer: refused, or the handler failed.
+    Rejected,
+}
+
+impl Status {
+    /// Its name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Status::Pending => "pending",
+            Status::Fulfilled => "fulfilled",
+            Status::Rejected => "rejected",
+        }
+    }
+}
+
+/// Why an entry is not a request or an answer of this protocol.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EntryError {
+    /// A field that must be there is not.
+    #[error("the field {0:?} is missing")]
+    Missing(&'static str),
+    /// A field has a value it cannot have.
+    #[error("the field {field:?} is not {expected}")]
+    Bad {
+        /// The field.
+        field: &'static str,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// More than [`MAX_FIELDS`] fields.
+    #[error("it has more than {MAX_FIELDS} fields")]
+    TooManyFields,
+    /// The content is not acceptable JSON.
+    #[error("its content is refused: {0}")]
+    Content(#[from] JsonError),
+}
+
+/// A request taken from an inbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// The asker's id for it.
+    pub id: String,
+    /// Redis's id for it.
+    pub redis_id: StreamId,
+    /// The asking instance.
+    pub instance_id: String,
+    /// JSON.
+    pub content: Vec<u8>,
+    /// The asking group.
+    pub source_group: String,
+    /// The asked group.
+    pub destination_group: String,
+    /// The key the answer goes to.
+    pub reply_to: String,
+    /// How long it is good for, in ms from `redis_id.ms`.
+    pub ttl: u64,
+    /// How often it has been delivered, this time included.
+    pub deliveries: u32,
+    /// It was sent again after a broken connection, so an earlier copy may have run.
+    pub resent: bool,
+}
+
+impl Request {
+    /// Reads the fields of an inbox entry. `limit` is the most bytes of content, which is moved out of `fields`;
+    /// after an error they are as they were.
+    pub fn decode(
+        redis_id: StreamId,
+        fields: &mut [Field],
+        keys: &Keys,
+        limit: usize,
+    ) -> Result<Self, EntryError> {
+        let mut fields = Fields::new(fields)?;
+        if fields.needed("status")? != b"pending" {
+            return Err(EntryError::Bad { field: "status", expected: "\"pending\"" });
+        }
+        let reply_to = fields.text("reply_to")?;
+        if !keys.is_replies(reply_to.as_bytes()) {
+            return Err(EntryError::Bad { field: "reply_to", expected: "a reply stream of this stream" });
+        }
+        let ttl = fields.text("ttl")?;
+        let ttl = ttl.parse().ok().filter(|ttl| *ttl > 0);
+        Ok(Self {
+            redis_id,
+            id: fields.text("id")?,
+            instance_id: fields.text("instance_id")?,
+            source_group: fields.text("source_group")?,
+            destination_group: fields.text("destination_group")?,
+            reply_to,
+            ttl: ttl.ok_or(EntryError::Bad { field: "ttl", expected: "a whole number of ms over 0" })?,
+            deliveries: 1,
+            resent: fields.optional("resent").is_some(),
+            content: fields.content(limit)?,
+        })
+    }
+
+    /// When it expires, in ms on Redis's clock.
+    pub fn deadline(&self) -> u64 {
+        self.redis_id.ms.saturating_add(self.ttl)
+    }
+}
+
+/// An answer, on its way to the asker or arrived there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The id of the request it answers.
+    pub id: String,
+    /// The answering instance.
+    pub instance_id: String,
+    /// Fulfilled or rejected.
+    pub status: Status,
+    /// JSON: the value, or the reason of a rejection.
+    pub content: Vec<u8>,
+    /// The class of the exception behind a rejection, if there was one.
+    pub error: Option<String>,
+    /// The answering group.
+    pub source_group: String,
+    /// The asking group.
+    pub destination_group: String,
+    /// Redis's id for it; zero until it has one.
+    pub redis_id: StreamId,
+}
+
+impl Answer {
+    /// Reads the fields of an entry in a reply stream; the content is moved out of them.
+    pub fn decode(redis_id: StreamId, fields: &mut [Field], limit: usize) -> Result<Self, EntryError> {
+        let mut fields = Fields::new(fields)?;
+        let status = match fields.needed("status")? {
+            b"fulfilled" => Status::Fulfilled,
+            b"rejected" => Status::Rejected,
+            _ => return Err(EntryError::Bad { field: "status", expected: "\"fulfilled\" or \"rejected\"" }),
+        };
+        Ok(Self {
+            redis_id,
+            status,
+            id: fields.text("id")?,
+            instance_id: fields.text("instance_id")?,
+            source_group: fields.text("source_group")?,
+            destination_group: fields.text("destination_group")?,
+            error: fields.optional("error").map(|error| String::from_utf8_lossy(error).into_owned()),
+            content: fields.content(limit)?,
+        })
+    }
+
+    /// Its fields in wire order.
+    pub fn fields(&self) -> Vec<(&'static str, &[u8])> {
+        let mut fields = vec![
+            ("id", self.id.as_bytes()),
+            ("instance_id", self.instance_id.as_bytes()),
+            ("status", self.status.name().as_bytes()),
+            ("content", self.content.as_slice()),
+            ("source_group", self.source_group.as_bytes()),
+            ("destination_group", self.destination_group.as_bytes()),
+        ];
+        if let Some(error) = &self.error {
+            fields.push(("error", error.as_bytes()));
+        }
+        fields
+    }
+}
+
+/// A request on its way out.
+#[derive(Debug)]
+pub struct Question {
+    /// JSON.
+    pub content: Vec<u8>,
+    /// The asked group.
+    pub to: String,
+}
+
+/// The fields that come from whoever asks; every request of one instance carries the same.
+#[derive(Debug)]
+pub struct Sender<'a> {
+    /// The asking instance.
+    pub instance_id: &'a str,
+    /// The asking group.
+    pub group: &'a str,
+    /// Where its answers go.
+    pub reply_to: &'a str,
+}
+
+impl Question {
+    /// Hands each field of the request to `put`, in wire order. `ttl` is in ms.
+    pub fn write(
+        &self,
+        from: &Sender<'_>,
+        id: &str,
+        ttl: u64,
+        resent: bool,
+        mut put: impl FnMut(&str, &[u8]),
+    ) {
+        put("id", id.as_bytes());
+        put("instance_id", from.instance_id.as_bytes());
+        put("status", b"pending");
+        put("content", &self.content);
+        put("source_group", from.group.as_bytes());
+        put("destination_group", self.to.as_bytes());
+        put("reply_to", from.reply_to.as_bytes());
+        put("ttl", ttl.to_string().as_bytes());
+        if resent {
+            put("resent", b"1");
+        }
+    }
+}
+
+/// The fields of an entry, looked up by name; unknown ones are ignored, so the protocol can grow.
+struct Fields<'a>(&'a mut [Field]);
+
+impl<'a> Fields<'a> {
+    fn new(fields: &'a mut [Field]) -> Result<Self, EntryError> {
+        if fields.len() > MAX_FIELDS { Err(EntryError::TooManyFields) } else { Ok(Self(fields)) }
+    }
+
+    fn optional(&self, name: &str) -> Option<&[u8]> {
+        let found = self.0.iter().find(|(field, _)| field == name.as_bytes());
+        found.map(|(_, value)| value.as_slice())
+    }
+
+    fn needed(&self, name: &'static str) -> Result<&[u8], EntryError> {
+        self.optional(name).ok_or(EntryError::Missing(name))
+    }
+
+    fn text(&self, name: &'static str) -> Result<String, EntryError> {
+        let bytes = self.needed(name)?;
+        if bytes.is_empty() || bytes.len() > MAX_NAME {
+            return Err(EntryError::Bad { field: name, expected: "between 1 and 1024 bytes" });
+        }
+        let text =
+            std::str::from_utf8(bytes).map_err(|_| EntryError::Bad { field: name, expected: "UTF-8" })?;
+        Ok(text.to_owned())
+    }
+
+    /// To be called last: it leaves an empty value behind.
+    fn content(&mut self, limit: usize) -> Result<Vec<u8>, EntryError> {
+        json::check(self.needed("content")?, limit)?;
+        let found = self.0.iter_mut().find(|(field, _)| field == b"content");
+        Ok(found.map(|(_, value)| std::mem::take(value)).unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LIMIT: usize = 1 << 16;
+
+    fn keys() -> Keys {
+        Keys::new("house").unwrap()
+    }
+
+    fn written(question: &Question, ttl: u64, resent: bool) -> Vec<Field> {
+        let from = Sender { instance_id: "i", group: "parent", reply_to: "house:replies:parent:i" };
+        let mut fields = Vec::new();
+        question.write(&from, "42", ttl, resent, |name, value| {
+            fields.push((name.as_bytes().to_vec(), value.to_vec()))
+        });
+        fields
+    }
+
+    fn request_fields() -> Vec<Field> {
+        written(&Question { content: b"1".to_vec(), to: "child".to_owned() }, 5_000, false)
+    }
+
+    fn set(fields: &mut Vec<Field>, name: &str, value: Option<&[u8]>) {
+        fields.retain(|(field, _)| field != name.as_bytes());
+        if let Some(value) = value {
+            fields.push((name.as_bytes().to_vec(), value.to_vec()));
+        }
+    }
+
+    #[test]
+    fn stream_ids_read_and_write() {
+        let id = StreamId { ms: 1_700_000_000_000, seq: 7 };
+        assert_eq!(StreamId::parse(id.to_string().as_bytes()), Some(id));
+        for text in ["", "1", "1-", "-1", "a-b", "1-2-3", "99999999999999999999-0"] {
+            assert_eq!(StreamId::parse(text.as_bytes()), None, "{text}");
+        }
+        assert_eq!(StreamId { ms: 1, seq: u64::MAX }.next(), StreamId { ms: 2, seq: 0 });
+    }
+
+    #[test]
+    fn every_field_a_request_needs_is_missed() {
+        for name in
+            ["id", "instance_id", "status", "content", "source_group", "destination_group", "reply_to", "ttl"]
+        {
+            let mut fields = request_fields();
+            set(&mut fields, name, None);
+            assert!(Request::decode(StreamId::default(), &mut fields, &keys(), LIMIT).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn bad_values_are_refused() {
+        for (name, value) in [
+            ("status", "fulfilled"),
+            ("ttl", "0"),
+            ("ttl", "-1"),
+            ("ttl", "soon"),
+            ("reply_to", "other:replies:parent:i"),
+            ("reply_to", "house:inbox:child"),
+            ("content", "{"),
+            ("id", ""),
+        ] {
+            let mut fields = request_fields();
+            set(&mut fields, name, Some(value.as_bytes()));
+            assert!(
+                Request::decode(StreamId::default(), &mut fields, &keys(), LIMIT).is_err(),
+                "{name}={value}"
+            );
+        }
+        let mut fields = request_fields();
+        fields.extend((0..MAX_FIELDS).map(|index| (index.to_string().into_bytes(), vec![])));
+        assert_eq!(
+            Request::decode(StreamId::default(), &mut fields, &keys(), LIMIT),
+            Err(EntryError::TooManyFields)
+        );
+    }
+
+    #[test]
+    fn a_refused_entry_keeps_its_fields() {
+        let mut fields = request_fields();
+        set(&mut fields, "content", Some(b"{"));
+        let before = fields.clone();
+        assert!(Request::decode(StreamId::default(), &mut fields, &keys(), LIMIT).is_err());
+        assert_eq!(fields, before);
+    }
+
+    #[test]
+    fn unknown_fields_are_ignored_and_deadlines_do_not_overflow() {
+        let mut fields = request_fields();
+        set(&mut fields, "color", Some(b"\xff\xfe"));
+        set(&mut fields, "ttl", Some(u64::MAX.to_string().as_bytes()));
+        let request = Request::decode(StreamId { ms: 5, seq: 0 }, &mut fields, &keys(), LIMIT).unwrap();
+        assert_eq!(request.deadline(), u64::MAX);
+    }
+
+    proptest! {
+        #[test]
+        fn a_request_survives_the_wire(text in ".*", to in "[^\\s].{0,20}", ttl in 1u64..3_600_000, resent: bool) {
+            let question = Question { content: serde_json::to_vec(&text).unwrap(), to: to.clone() };
+            let request = Request::decode(StreamId { ms: 9, seq: 1 }, &mut written(&question, ttl, resent), &keys(), LIMIT).unwrap();
+            prop_assert_eq!(request.content, question.content);
+            prop_assert_eq!(request.destination_group, to);
+            prop_assert_eq!(request.redis_id.ms + request.ttl, 9 + ttl);
+            prop_assert_eq!(request.resent, resent);
+        }
+
+        #[test]
+        fn an_answer_survives_the_wire(text in ".*", rejected: bool, error in proptest::option::of("[A-Z][a-z:]{0,20}")) {
+            let answer = Answer {
+                id: "42".into(), instance_id: "i".into(),
+                status: if rejected { Status::Rejected } else { Status::Fulfilled },
+                content: serde_json::to_vec(&text).unwrap(), error,
+                source_group: "child".into(), destination_group: "parent".into(),
+                redis_id: StreamId { ms: 3, seq: 4 },
+            };
+            let mut fields: Vec<Field> = answer.fields().into_iter().map(|(name, value)| (name.as_bytes().to_vec(), value.to_vec())).collect();
+            prop_assert_eq!(Answer::decode(answer.redis_id, &mut fields, LIMIT).unwrap(), answer);
+        }
+
+        #[test]
+        fn no_fields_make_it_panic(mut fields in proptest::collection::vec((any::<Vec<u8>>(), any::<Vec<u8>>()), 0..80)) {
+            let _ = Request::decode(StreamId::default(), &mut fields.clone(), &keys(), LIMIT);
+            let _ = Answer::decode(StreamId::default(), &mut fields, LIMIT);
+        }
+    }
+}

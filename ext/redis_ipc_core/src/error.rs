@@ -1,0 +1,129 @@
+//! The one error type of the core: what happened, where, and what a caller may conclude from it.
+
+use std::fmt;
+
+/// What is known about a request whose caller gave up on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It never reached Redis: it did not run and never will.
+    NotSent,
+    /// Withdrawn before anyone took it: it did not run and never will.
+    Unclaimed,
+    /// Somebody took it and has not answered, or Redis cannot be asked: it may have run.
+    Unknown,
+}
+
+impl Fate {
+    /// The name the Ruby API shows as a Symbol.
+    pub fn name(self) -> &'static str {
+        match self {
+            Fate::NotSent => "not_sent",
+            Fate::Unclaimed => "unclaimed",
+            Fate::Unknown => "unknown",
+        }
+    }
+}
+
+/// What kind of failure an [`Error`] is; each is one Ruby class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// An argument that can never work (a blank group, a timeout below zero).
+    Argument,
+    /// An unknown option or a wrong type in one.
+    Configuration,
+    /// Content that JSON or the limits do not allow.
+    Content,
+    /// Redis cannot be reached.
+    Connection(Fate),
+    /// Redis answered with an error.
+    Command(Fate),
+    /// The deadline passed.
+    Timeout(Fate),
+    /// The stream was disconnected (or never connected).
+    Closed(Fate),
+    /// The request has been answered before, or is not held by this instance.
+    AlreadyAnswered,
+    /// An entry that is not of this protocol.
+    Malformed,
+    /// A request was given up on after too many deliveries.
+    DeadLettered,
+    /// A defect of this library: a panic that was caught.
+    Internal,
+}
+
+/// Where an error happened; every part is safe to print.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The stream's name.
+    pub stream: Option<String>,
+    /// The group concerned (the destination for a call).
+    pub group: Option<String>,
+    /// The request's id, or the Redis id of the stream entry.
+    pub entry_id: Option<String>,
+    /// The server's address, without credentials.
+    pub address: Option<String>,
+}
+
+/// An error of the core.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    /// What kind it is.
+    pub kind: ErrorKind,
+    /// What happened and what to do, for a person.
+    pub message: String,
+    /// Where it happened.
+    pub place: Box<Place>,
+}
+
+impl Error {
+    /// An error that names no place yet.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), place: Box::default() }
+    }
+
+    /// Names the stream and the group.
+    #[must_use]
+    pub fn at(mut self, stream: &str, group: &str) -> Self {
+        self.place.stream = Some(stream.to_owned());
+        self.place.group = Some(group.to_owned());
+        self
+    }
+
+    /// Names the entry.
+    #[must_use]
+    pub fn entry(mut self, id: impl fmt::Display) -> Self {
+        self.place.entry_id = Some(id.to_string());
+        self
+    }
+
+    /// Names the (redacted) server address.
+    #[must_use]
+    pub fn address(mut self, address: &str) -> Self {
+        self.place.address = Some(address.to_owned());
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        let place = &self.place;
+        let parts = [
+            ("stream", &place.stream),
+            ("group", &place.group),
+            ("entry", &place.entry_id),
+            ("redis", &place.address),
+        ];
+        let mut open = false;
+        for (name, value) in parts {
+            if let Some(value) = value {
+                f.write_str(if open { ", " } else { " (" })?;
+                write!(f, "{name}: {value}")?;
+                open = true;
+            }
+        }
+        if open { f.write_str(")") } else { Ok(()) }
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,92 @@
+//! Unguessable names: 128 bits from the operating system, written as 32 hexadecimal digits.
+
+use parking_lot::Mutex;
+
+/// An id nobody can guess.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Id(u128);
+
+impl Id {
+    /// Reads the 32 lower-case hexadecimal digits that [`Id`]'s `Display` writes; anything else is `None`.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        if text.len() != 32 {
+            return None;
+        }
+        text.iter()
+            .try_fold(0u128, |sum, byte| {
+                let digit = match byte {
+                    b'0'..=b'9' => byte - b'0',
+                    b'a'..=b'f' => byte - b'a' + 10,
+                    _ => return None,
+                };
+                Some(sum << 4 | u128::from(digit))
+            })
+            .map(Self)
+    }
+}
+
+impl std::fmt::Display for Id {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+const BLOCK: usize = 1024;
+
+/// Hands out ids from a block of the operating system's randomness, so most cost no system call.
+///
+/// It belongs to one engine: a forked child starts its own and can never repeat its parent's ids.
+pub struct IdSource {
+    block: Mutex<(Box<[u8; BLOCK]>, usize)>,
+}
+
+impl IdSource {
+    /// An empty source: the first id fills it.
+    pub fn new() -> Self {
+        Self { block: Mutex::new((Box::new([0; BLOCK]), BLOCK)) }
+    }
+
+    /// The next id. Fails only where the operating system has no randomness to give.
+    pub fn next(&self) -> Result<Id, getrandom::Error> {
+        let mut block = self.block.lock();
+        let (bytes, used) = &mut *block;
+        if *used + 16 > BLOCK {
+            getrandom::fill(&mut bytes[..])?;
+            *used = 0;
+        }
+        let taken = &mut bytes[*used..*used + 16];
+        let id = taken.iter().fold(0u128, |sum, byte| sum << 8 | u128::from(*byte));
+        taken.fill(0);
+        *used += 16;
+        Ok(Id(id))
+    }
+}
+
+impl Default for IdSource {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_differ_and_read_back() {
+        let source = IdSource::new();
+        let ids: Vec<Id> = (0..500).map(|_| source.next().unwrap()).collect();
+        let distinct: std::collections::HashSet<_> = ids.iter().collect();
+        assert_eq!(distinct.len(), ids.len());
+        for id in ids {
+            assert_eq!(Id::parse(id.to_string().as_bytes()), Some(id));
+        }
+    }
+
+    #[test]
+    fn only_its_own_form_is_read() {
+        for text in ["", "12", "0000000000000000000000000000000G", "0000000000000000000000000000000A"] {
+            assert_eq!(Id::parse(text.as_bytes()), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Reads requests from the group's inbox, as many as there is room for.
+
+use crate::connection::{Closer, Connection};
+use crate::consumer_queue::ConsumerQueue;
+use crate::dispatcher::unexpected;
+use crate::entry::{RawEntry, StreamId};
+use crate::lease;
+use crate::link::Link;
+use crate::member::Member;
+use crate::reception::Reception;
+use crate::stop::Stop;
+use crate::stream_reply;
+use parking_lot::Mutex;
+use redis::RedisResult;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a read waits for a request before it asks again. Never for ever: servers before Redis 7 do not wake
+/// a reader whose key vanishes.
+pub const BLOCK: Duration = Duration::from_secs(5);
+
+/// The reader of one inbox.
+pub struct Intake {
+    member: Arc<Member>,
+    queue: Arc<ConsumerQueue>,
+    reception: Arc<Reception>,
+    closer: Mutex<Option<Closer>>,
+    quiet: Stop,
+}
+
+impl Intake {
+    /// A reader that fills `queue` by way of `reception`.
+    pub fn new(member: Arc<Member>, queue: Arc<ConsumerQueue>, reception: Arc<Reception>) -> Self {
+        Self { member, queue, reception, closer: Mutex::new(None), quiet: Stop::new() }
+    }
+
+    /// Its thread: reads until [`Intake::stop`].
+    pub fn run(&self, mut first: Option<Connection>) {
+        let mut link = Link::new(&self.member);
+        while !self.quiet.is_stopped() {
+            if let Err(error) = self.session(first.take(), &mut link)
+                && !self.quiet.is_stopped()
+            {
+                link.lost(&error);
+            }
+        }
+    }
+
+    /// Takes nothing more; a read under way ends at once.
+    pub fn stop(&self) {
+        self.quiet.stop();
+        self.restart();
+    }
+
+    /// Ends the read under way; the next one starts on a new connection.
+    pub fn restart(&self) {
+        if let Some(closer) = self.closer.lock().take() {
+            closer.close();
+        }
+    }
+
+    fn session(&self, first: Option<Connection>, link: &mut Link<'_>) -> RedisResult<()> {
+        let mut connection = match first {
+            Some(connection) => connection,
+            None => self.member.connections.connector().open_blocking(BLOCK)?,
+        };
+        *self.closer.lock() = Some(connection.closer()?);
+        join_group(&mut connection, &self.member)?;
+        self.recover(&mut connection)?;
+        link.up();
+        while !self.quiet.is_stopped() {
+            let room = self.queue.wait_for_room(BLOCK);
+            if room > 0 && !self.quiet.is_stopped() {
+                let entries = read(&mut connection, &self.member, ">", room)?;
+                self.reception.receive(entries, &HashMap::new());
+            }
+        }
+        Ok(())
+    }
+
+    /// What was delivered on a connection that broke before it arrived is pending under our name.
+    fn recover(&self, connection: &mut Connection) -> RedisResult<()> {
+        let mut after = StreamId::default();
+        loop {
+            let entries = read(connection, &self.member, &after.to_string(), 100)?;
+            let Some(last) = entries.last() else { return Ok(()) };
+            after = last.id;
+            let ids: Vec<StreamId> = entries.iter().map(|entry| entry.id).collect();
+            let deliveries = lease::deliveries(connection, &self.member, &ids)?;
+            self.reception.receive(entries, &deliveries);
+        }
+    }
+}
+
+/// Reads entries of the inbox as this member's consumer: new ones (`>`) or its own pending ones after an id.
+pub fn read(
+    connection: &mut Connection,
+    member: &Member,
+    from: &str,
+    count: usize,
+) -> RedisResult<Vec<RawEntry>> {
+    let mut read = redis::cmd("XREADGROUP");
+    read.arg("GROUP").arg(&member.group).arg(&member.consumer);
+    read.arg("COUNT").arg(count).arg("BLOCK").arg(BLOCK.as_millis() as u64);
+    read.arg("STREAMS").arg(&member.inbox).arg(from);
+    stream_reply::read(connection.run(&read)?).ok_or_else(unexpected)
+}
+
+/// Makes the inbox and its group where they are missing; the group starts at the first request, for an asker may
+/// have been earlier.
+pub fn join_group(connection: &mut Connection, member: &Member) -> RedisResult<()> {
+    let mut create = redis::cmd("XGROUP");
+    create.arg("CREATE").arg(&member.inbox).arg(&member.group).arg("0").arg("MKSTREAM");
+    match connection.run(&create) {
+        Err(error) if error.code() == Some("BUSYGROUP") => {}
+        other => drop(other?),
+    }
+    let mut expire = redis::cmd("PEXPIRE");
+    expire.arg(&member.inbox).arg(member.options.inbox_lifetime().as_millis() as u64);
+    connection.run(&expire)?;
+    Ok(())
+}

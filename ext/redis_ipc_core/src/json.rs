@@ -1,0 +1,147 @@
+//! Checks JSON text against the grammar and the limits without building anything from it.
+
+use jiter::{Jiter, JiterError, Peek};
+
+/// The deepest nesting of arrays and objects that content may have.
+pub const MAX_NESTING: usize = 100;
+/// The most digits (and signs and points) a number in content may have.
+pub const MAX_NUMBER_LENGTH: usize = 4_096;
+
+/// Why a text is not acceptable content.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JsonError {
+    /// Longer than allowed.
+    #[error("it has {size} bytes, the limit is {limit} (max_content_size)")]
+    TooLarge {
+        /// Bytes found.
+        size: usize,
+        /// Bytes allowed.
+        limit: usize,
+    },
+    /// Nested deeper than [`MAX_NESTING`].
+    #[error("it is nested deeper than {MAX_NESTING}")]
+    TooDeep,
+    /// A number longer than [`MAX_NUMBER_LENGTH`].
+    #[error("it holds a number of more than {MAX_NUMBER_LENGTH} digits")]
+    LongNumber,
+    /// Not JSON.
+    #[error("it is not JSON: {0}")]
+    Invalid(String),
+}
+
+impl From<JiterError> for JsonError {
+    fn from(error: JiterError) -> Self {
+        JsonError::Invalid(error.error_type.to_string())
+    }
+}
+
+/// Checks that `text` is one JSON value (RFC 8259) in UTF-8, within `limit` bytes and the limits above.
+pub fn check(text: &[u8], limit: usize) -> Result<(), JsonError> {
+    if text.len() > limit {
+        return Err(JsonError::TooLarge { size: text.len(), limit });
+    }
+    let mut json = Jiter::new(text);
+    let first = json.peek()?;
+    value(&mut json, first, 0)?;
+    json.finish()?;
+    Ok(())
+}
+
+fn value(json: &mut Jiter<'_>, peek: Peek, depth: usize) -> Result<(), JsonError> {
+    match peek {
+        Peek::Null => json.known_null()?,
+        Peek::True | Peek::False => drop(json.known_bool(peek)?),
+        Peek::String => drop(json.known_str()?),
+        Peek::Array | Peek::Object if depth == MAX_NESTING => return Err(JsonError::TooDeep),
+        Peek::Array => {
+            let mut next = json.known_array()?;
+            while let Some(peek) = next {
+                value(json, peek, depth + 1)?;
+                next = json.array_step()?;
+            }
+        }
+        Peek::Object => {
+            let mut more = json.known_object()?.is_some();
+            while more {
+                let peek = json.peek()?;
+                value(json, peek, depth + 1)?;
+                more = json.next_key()?.is_some();
+            }
+        }
+        peek if peek.is_num() => {
+            if json.known_number_bytes(peek)?.len() > MAX_NUMBER_LENGTH {
+                return Err(JsonError::LongNumber);
+            }
+        }
+        _ => return Err(JsonError::Invalid("expected a value".to_owned())),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn verdict(text: &str) -> Result<(), JsonError> {
+        check(text.as_bytes(), 1 << 20)
+    }
+
+    #[test]
+    fn json_passes() {
+        for text in
+            ["null", " true ", "-0", "1e400", "\"\\ud83d\\ude00\"", "[]", "{}", "[1,[2,{\"a\":null}]]"]
+        {
+            assert_eq!(verdict(text), Ok(()), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_json_is_refused() {
+        for text in [
+            "",
+            "nul",
+            "[1,]",
+            "{\"a\"}",
+            "01",
+            "NaN",
+            "Infinity",
+            "\"\u{1}\"",
+            "\"\\ud800\"",
+            "1 2",
+            "'a'",
+            "[",
+            "\"abc",
+        ] {
+            assert!(matches!(verdict(text), Err(JsonError::Invalid(_))), "{text}: {:?}", verdict(text));
+        }
+        assert!(matches!(check(b"\"\xff\"", 100), Err(JsonError::Invalid(_))));
+    }
+
+    #[test]
+    fn the_limits_hold_at_their_edges() {
+        let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+        assert_eq!(verdict(&nested(MAX_NESTING)), Ok(()));
+        assert_eq!(verdict(&nested(MAX_NESTING + 1)), Err(JsonError::TooDeep));
+        assert_eq!(verdict(&nested(100_000)), Err(JsonError::TooDeep));
+        assert_eq!(verdict(&"9".repeat(MAX_NUMBER_LENGTH)), Ok(()));
+        assert_eq!(verdict(&"9".repeat(MAX_NUMBER_LENGTH + 1)), Err(JsonError::LongNumber));
+        assert_eq!(check(b"12345", 5), Ok(()));
+        assert_eq!(check(b"123456", 5), Err(JsonError::TooLarge { size: 6, limit: 5 }));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = check(&bytes, 150);
+        }
+
+        #[test]
+        fn it_agrees_with_serde_json(text in "[\\[\\]{}:,\"a0-9.eE+ -]{0,24}") {
+            let theirs = serde_json::from_str::<serde_json::Value>(&text);
+            // serde_json refuses numbers that overflow a double; they are JSON all the same.
+            let overflow = theirs.as_ref().is_err_and(|error| error.to_string().contains("out of range"));
+            prop_assert!(overflow || theirs.is_ok() == verdict(&text).is_ok(), "{}", text);
+        }
+    }
+}

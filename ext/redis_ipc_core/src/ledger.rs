@@ -1,0 +1,294 @@
+//! The open calls of one engine: who waits for which answer, until when, and how it ended.
+
+use crate::entry::{Answer, StreamId};
+use crate::error::Error;
+use crate::identity::Id;
+use crate::reports::Reporter;
+use parking_lot::{Condvar, Mutex};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// How a call ended.
+pub type Outcome = Result<Arc<Answer>, Error>;
+
+/// How far a request has come on its way to Redis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    /// It waits here.
+    No,
+    /// It was written, but Redis has not confirmed it.
+    Perhaps,
+    /// It stands in the inbox under this id.
+    Yes(StreamId),
+}
+
+/// Set from another thread to end a wait.
+#[derive(Debug, Default)]
+pub struct Interrupt(AtomicBool);
+
+impl Interrupt {
+    /// Ends the wait; the waiter must be woken besides.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether it was set since the last call.
+    pub fn take(&self) -> bool {
+        self.0.swap(false, Ordering::SeqCst)
+    }
+}
+
+/// Why a wait ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Waited {
+    /// The call has ended.
+    Done(Outcome),
+    /// The time is up.
+    TimeUp,
+    /// [`Interrupt::set`] was called.
+    Interrupted,
+}
+
+/// One open call.
+#[derive(Debug)]
+pub struct Ticket {
+    /// The request's id.
+    pub id: Id,
+    /// The group asked.
+    pub to: String,
+    /// When the caller gives up.
+    pub deadline: Instant,
+    /// When the call was made.
+    pub asked: Instant,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    sent: Sent,
+    outcome: Option<Outcome>,
+    watcher: Option<Reporter>,
+}
+
+impl Ticket {
+    fn new(id: Id, to: &str, timeout: Duration) -> Self {
+        let asked = Instant::now();
+        let state = State { sent: Sent::No, outcome: None, watcher: None };
+        Self {
+            id,
+            to: to.to_owned(),
+            deadline: asked + timeout,
+            asked,
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// Waits for the end of the call, at most until `until`.
+    pub fn wait(&self, until: Instant, interrupt: &Interrupt) -> Waited {
+        let mut state = self.state.lock();
+        loop {
+            if let Some(outcome) = &state.outcome {
+                return Waited::Done(outcome.clone());
+            }
+            if interrupt.take() {
+                return Waited::Interrupted;
+            }
+            if Instant::now() >= until {
+                return Waited::TimeUp;
+            }
+            self.changed.wait_until(&mut state, until);
+        }
+    }
+
+    /// Wakes the waiters, so they notice an interrupt.
+    pub fn wake(&self) {
+        drop(self.state.lock());
+        self.changed.notify_all();
+    }
+
+    /// The outcome, if it is known.
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.state.lock().outcome.clone()
+    }
+
+    /// Ends the call; the first end counts. False if it had ended before.
+    pub fn finish(&self, outcome: Outcome) -> bool {
+        self.finish_if(|_| true, || outcome)
+    }
+
+    /// Ends the call if nothing of it was ever written, so that nothing will be.
+    pub fn finish_unsent(&self, outcome: impl FnOnce() -> Outcome) -> bool {
+        self.finish_if(|sent| sent == Sent::No, outcome)
+    }
+
+    fn finish_if(&self, condition: impl FnOnce(Sent) -> bool, outcome: impl FnOnce() -> Outcome) -> bool {
+        let watcher = {
+            let mut state = self.state.lock();
+            if state.outcome.is_some() || !condition(state.sent) {
+                return false;
+            }
+            state.outcome = Some(outcome());
+            state.watcher.take()
+        };
+        self.changed.notify_all();
+        if let Some(watcher) = watcher {
+            watcher.settled(self.id);
+        }
+        true
+    }
+
+    /// Has the end of the call reported; false if it has ended already.
+    pub fn watch(&self, reporter: &Reporter) -> bool {
+        let mut state = self.state.lock();
+        if state.outcome.is_some() {
+            return false;
+        }
+        state.watcher = Some(reporter.clone());
+        true
+    }
+
+    /// How far the request has come.
+    pub fn sent(&self) -> Sent {
+        self.state.lock().sent
+    }
+
+    /// Notes that the request is being written. `None` if the call has ended and nothing may be sent;
+    /// else whether an earlier copy may have reached Redis.
+    pub fn sending(&self) -> Option<bool> {
+        let mut state = self.state.lock();
+        if state.outcome.is_some() {
+            return None;
+        }
+        let again = state.sent == Sent::Perhaps;
+        state.sent = Sent::Perhaps;
+        Some(again)
+    }
+
+    /// Notes that Redis refused the request or it was never written.
+    pub fn not_sent(&self) {
+        self.state.lock().sent = Sent::No;
+    }
+
+    /// Notes the id Redis gave it. False if the call has ended meanwhile.
+    pub fn confirmed(&self, redis_id: StreamId) -> bool {
+        let mut state = self.state.lock();
+        state.sent = Sent::Yes(redis_id);
+        state.outcome.is_none()
+    }
+}
+
+/// The open calls, by id.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    open: Mutex<HashMap<Id, Arc<Ticket>>>,
+}
+
+impl Ledger {
+    /// Opens a call.
+    pub fn open(&self, id: Id, to: &str, timeout: Duration) -> Arc<Ticket> {
+        let ticket = Arc::new(Ticket::new(id, to, timeout));
+        self.open.lock().insert(id, Arc::clone(&ticket));
+        ticket
+    }
+
+    /// Closes a call, so that no answer is accepted for it any more. Only one caller gets the ticket.
+    pub fn close(&self, id: Id) -> Option<Arc<Ticket>> {
+        self.open.lock().remove(&id)
+    }
+
+    /// Closes the calls whose deadline was before `now`.
+    pub fn close_overdue(&self, now: Instant) -> Vec<Arc<Ticket>> {
+        let mut open = self.open.lock();
+        let overdue: Vec<Id> =
+            open.values().filter(|ticket| ticket.deadline <= now).map(|ticket| ticket.id).collect();
+        overdue.iter().filter_map(|id| open.remove(id)).collect()
+    }
+
+    /// Closes every call.
+    pub fn close_all(&self) -> Vec<Arc<Ticket>> {
+        self.open.lock().drain().map(|(_, ticket)| ticket).collect()
+    }
+
+    /// How many are open.
+    pub fn len(&self) -> usize {
+        self.open.lock().len()
+    }
+
+    /// Whether none is open.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{ErrorKind, Fate};
+    use crate::identity::IdSource;
+    use proptest::prelude::*;
+
+    fn error() -> Error {
+        Error::new(ErrorKind::Timeout(Fate::Unknown), "late")
+    }
+
+    fn ledger_with(timeouts: &[u64]) -> (Ledger, Vec<Arc<Ticket>>) {
+        let (ledger, ids) = (Ledger::default(), IdSource::new());
+        let open = |ms: &u64| ledger.open(ids.next().unwrap(), "child", Duration::from_millis(*ms));
+        let tickets = timeouts.iter().map(open).collect();
+        (ledger, tickets)
+    }
+
+    #[test]
+    fn a_ticket_is_closed_and_finished_once() {
+        let (ledger, tickets) = ledger_with(&[1_000]);
+        let ticket = ledger.close(tickets[0].id).unwrap();
+        assert!(ledger.close(ticket.id).is_none());
+        assert!(ticket.finish(Err(error())));
+        assert!(!ticket.finish(Err(Error::new(ErrorKind::Internal, "again"))));
+        assert_eq!(ticket.wait(Instant::now(), &Interrupt::default()), Waited::Done(Err(error())));
+    }
+
+    #[test]
+    fn waiting_ends_by_outcome_by_time_and_by_interrupt() {
+        let (_ledger, tickets) = ledger_with(&[10_000]);
+        let (ticket, interrupt) = (&tickets[0], Interrupt::default());
+        assert_eq!(ticket.wait(Instant::now(), &interrupt), Waited::TimeUp);
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| ticket.wait(ticket.deadline, &interrupt));
+            interrupt.set();
+            ticket.wake();
+            assert_eq!(waiter.join().unwrap(), Waited::Interrupted);
+            let waiter = scope.spawn(|| ticket.wait(ticket.deadline, &interrupt));
+            ticket.finish(Err(error()));
+            assert_eq!(waiter.join().unwrap(), Waited::Done(Err(error())));
+        });
+    }
+
+    #[test]
+    fn a_request_is_not_sent_once_its_call_has_ended() {
+        let (_ledger, tickets) = ledger_with(&[1_000, 1_000]);
+        assert_eq!(tickets[0].sending(), Some(false));
+        assert_eq!(tickets[0].sending(), Some(true));
+        tickets[1].finish(Err(error()));
+        assert_eq!(tickets[1].sending(), None);
+        assert!(!tickets[1].confirmed(StreamId::default()));
+    }
+
+    proptest! {
+        #[test]
+        fn exactly_the_overdue_are_closed(timeouts in proptest::collection::vec(0u64..100, 0..50), after in 0u64..100) {
+            let (ledger, tickets) = ledger_with(&timeouts);
+            let now = Instant::now() + Duration::from_millis(after);
+            let expected = tickets.iter().filter(|ticket| ticket.deadline <= now).count();
+            let closed = ledger.close_overdue(now);
+            prop_assert_eq!(closed.len(), expected);
+            prop_assert!(closed.iter().all(|ticket| ticket.deadline <= now));
+            prop_assert_eq!(ledger.len(), tickets.len() - expected);
+            prop_assert_eq!(ledger.close_all().len(), tickets.len() - expected);
+        }
+    }
+}

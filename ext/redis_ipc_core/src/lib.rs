@@ -1,0 +1,40 @@
+//! The core of the redis_ipc gem: request/reply between processes over Redis streams.
+//!
+//! There is no Ruby in it. [`engine::Engine`] is one connected stream; docs/protocol.md describes what it says to
+//! Redis, docs/internals.md which thread owns what.
+
+pub mod backoff;
+pub mod calls;
+pub mod claim;
+pub mod clock;
+pub mod command;
+pub mod connection;
+pub mod connections;
+pub mod consumer_queue;
+pub mod dead_letter;
+pub mod dispatcher;
+pub mod engine;
+pub mod entry;
+pub mod error;
+pub mod housekeeper;
+pub mod identity;
+pub mod intake;
+pub mod json;
+pub mod keys;
+pub mod lease;
+pub mod ledger;
+pub mod link;
+pub mod member;
+pub mod options;
+pub mod presence;
+pub mod reception;
+pub mod redis_options;
+pub mod refusal;
+pub mod reports;
+pub mod section;
+pub mod sender;
+pub mod service;
+pub mod stats;
+pub mod stop;
+pub mod stream_reply;
+pub mod tls;

@@ -1,0 +1,94 @@
+//! The long-lived connections of an instance, and whether they stand: what `connected?` tells.
+
+use crate::backoff::Backoff;
+use crate::error::{Error, Fate};
+use crate::member::Member;
+use redis::RedisError;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// A connection that stood this long was good: the next attempt starts without a long pause.
+const STABLE: Duration = Duration::from_secs(1);
+
+/// How many of the long-lived connections stand, and how many broke and are not back.
+#[derive(Debug, Default)]
+pub struct Links {
+    up: AtomicUsize,
+    lost: AtomicUsize,
+}
+
+impl Links {
+    /// One was made for the first time.
+    pub fn added(&self) {
+        self.up.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// One broke; the user hears of the first.
+    pub fn lost(&self, member: &Member, error: Error) {
+        self.up.fetch_sub(1, Ordering::SeqCst);
+        if self.lost.fetch_add(1, Ordering::SeqCst) == 0 && !member.stop.is_stopped() {
+            member.reporter.failure(member.locate(error));
+        }
+    }
+
+    /// One that broke is back.
+    pub fn restored(&self, member: &Member) {
+        self.lost.fetch_sub(1, Ordering::SeqCst);
+        self.up.fetch_add(1, Ordering::SeqCst);
+        member.stats.reconnections.increment();
+    }
+
+    /// Whether none is broken.
+    pub fn are_up(&self) -> bool {
+        self.lost.load(Ordering::SeqCst) == 0
+    }
+
+    /// How many stand.
+    pub fn count(&self) -> usize {
+        self.up.load(Ordering::SeqCst)
+    }
+}
+
+/// One thread's connection: reports its state, and paces the attempts to make it again.
+pub struct Link<'a> {
+    member: &'a Member,
+    state: State,
+    backoff: Backoff,
+}
+
+enum State {
+    New,
+    Up(Instant),
+    Lost,
+}
+
+impl<'a> Link<'a> {
+    /// A connection that was never up.
+    pub fn new(member: &'a Member) -> Self {
+        Self { member, state: State::New, backoff: Backoff::new() }
+    }
+
+    /// It is ready.
+    pub fn up(&mut self) {
+        match self.state {
+            State::New => self.member.links.added(),
+            State::Lost => self.member.links.restored(self.member),
+            State::Up(_) => return,
+        }
+        self.state = State::Up(Instant::now());
+    }
+
+    /// It broke, or could not be made: reports that, and pauses before the next attempt.
+    pub fn lost(&mut self, error: &RedisError) {
+        if let State::Up(since) = self.state {
+            self.member
+                .links
+                .lost(self.member, self.member.connections.connector().explain(error, Fate::Unknown));
+            self.state = State::Lost;
+            if since.elapsed() >= STABLE {
+                self.backoff.reset();
+            }
+        }
+        self.member.stop.pause(self.backoff.next());
+    }
+}

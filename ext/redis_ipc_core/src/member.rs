@@ -1,0 +1,114 @@
+//! This instance's place in its stream: its names, its clock, its counters and its way to Redis.
+//! Every thread of an engine shares one.
+
+use crate::clock::Clock;
+use crate::connections::{Connections, Connector};
+use crate::entry::StreamId;
+use crate::error::{Error, ErrorKind};
+use crate::identity::{Id, IdSource};
+use crate::keys::Keys;
+use crate::link::Links;
+use crate::options::Options;
+use crate::reports::Reporter;
+use crate::stats::Stats;
+use crate::stop::Stop;
+use parking_lot::Mutex;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// Ends the consumer name of an instance that has no handler.
+pub const WITHOUT_HANDLER: &str = ":no-handler";
+
+/// One instance of a group on a stream.
+pub struct Member {
+    /// The stream's keys.
+    pub keys: Keys,
+    /// The group.
+    pub group: String,
+    /// The unguessable name of this instance.
+    pub instance: String,
+    /// The name under which it takes requests.
+    pub consumer: String,
+    /// The key of the group's inbox.
+    pub inbox: String,
+    /// The key of this instance's reply stream.
+    pub replies: String,
+    /// The options.
+    pub options: Options,
+    /// Connections to Redis.
+    pub connections: Connections,
+    /// Redis's time.
+    pub clock: Clock,
+    /// Counters.
+    pub stats: Arc<Stats>,
+    /// Reports for the user.
+    pub reporter: Reporter,
+    /// New ids.
+    pub ids: IdSource,
+    /// Raised when the engine ends.
+    pub stop: Stop,
+    /// Groups that left a request unclaimed: their inboxes may be ours to tidy away.
+    pub asked_in_vain: Mutex<HashSet<String>>,
+    /// The long-lived connections.
+    pub links: Links,
+}
+
+impl Member {
+    /// A new instance of `group`, which either serves requests or refuses them.
+    pub fn new(
+        keys: Keys,
+        group: &str,
+        serves: bool,
+        options: Options,
+        reporter: Reporter,
+        stats: Arc<Stats>,
+    ) -> Result<Self, Error> {
+        let connections = Connections::new(Connector::new(&options.redis), &options);
+        let ids = IdSource::new();
+        let instance = new_id(&ids)?.to_string();
+        Ok(Self {
+            inbox: keys.inbox(group),
+            replies: keys.replies(group, &instance),
+            group: group.to_owned(),
+            consumer: if serves { instance.clone() } else { format!("{instance}{WITHOUT_HANDLER}") },
+            keys,
+            instance,
+            options,
+            connections,
+            clock: Clock::new(),
+            stats,
+            reporter,
+            ids,
+            stop: Stop::new(),
+            asked_in_vain: Mutex::default(),
+            links: Links::default(),
+        })
+    }
+
+    /// A new request id.
+    pub fn new_id(&self) -> Result<Id, Error> {
+        new_id(&self.ids)
+    }
+
+    /// An error about a group of this stream.
+    pub fn error(&self, kind: ErrorKind, message: impl Into<String>, group: &str) -> Error {
+        Error::new(kind, message).at(self.keys.stream(), group)
+    }
+
+    /// Adds the stream and the group to an error.
+    pub fn locate(&self, error: Error) -> Error {
+        error.at(self.keys.stream(), &self.group)
+    }
+
+    /// Drops requests older than any deadline: the net under askers that died (XADD's MINID).
+    pub fn oldest_alive(&self) -> StreamId {
+        let lifetime = self.options.inbox_lifetime().as_millis() as u64;
+        StreamId { ms: self.clock.now().saturating_sub(lifetime), seq: 0 }
+    }
+}
+
+fn new_id(ids: &IdSource) -> Result<Id, Error> {
+    ids.next().map_err(|error| {
+        Error::new(ErrorKind::Internal, format!("the operating system gives no randomness: {error}"))
+    })
+}

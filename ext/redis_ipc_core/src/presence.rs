@@ -1,0 +1,196 @@
+//! Signs of life, and cleaning up after the dead and after oneself.
+
+use crate::connection::Connection;
+use crate::dispatcher;
+use crate::error::Error;
+use crate::keys::{self, Keys};
+use crate::member::Member;
+use redis::{RedisResult, Value};
+use std::time::{Duration, Instant};
+
+/// How often an instance shows that it is alive. Below a third of every expiry it renews.
+pub const HEARTBEAT: Duration = Duration::from_secs(10);
+/// An instance not heard of for this long counts as dead.
+const DEAD_AFTER: Duration = Duration::from_secs(60);
+
+/// Deletes consumers of the inbox under which nothing is pending and that are dead (idle for ARGV[3] ms) or named
+/// ARGV[2]; with ARGV[4] = 1 also an empty inbox without consumers. In a script because a request may arrive between
+/// the look and the deletion, and deleting a consumer deletes what is pending under it.
+const SWEEP: &str = r"
+local consumers = redis.pcall('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])
+if consumers.err then return -1 end
+local left = 0
+for _, flat in ipairs(consumers) do
+  local consumer = {}
+  for i = 1, #flat, 2 do consumer[flat[i]] = flat[i + 1] end
+  local gone = consumer.name == ARGV[2] or consumer.idle >= tonumber(ARGV[3])
+  if gone and consumer.pending == 0 then
+    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], consumer.name)
+  else
+    left = left + 1
+  end
+end
+if ARGV[4] == '1' and left == 0 and redis.call('XLEN', KEYS[1]) == 0 then redis.call('DEL', KEYS[1]) end
+return left
+";
+
+/// Deletes an inbox that is empty and that no group has ever joined: what a call to nobody leaves behind.
+const DISCARD: &str = r"
+local groups = redis.pcall('XINFO', 'GROUPS', KEYS[1])
+if not groups.err and #groups == 0 and redis.call('XLEN', KEYS[1]) == 0 then return redis.call('DEL', KEYS[1]) end
+return 0
+";
+
+/// One instance that is alive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Presence {
+    /// Its group.
+    pub group: String,
+    /// Its name.
+    pub instance: String,
+    /// Its host's name.
+    pub host: String,
+    /// Its process.
+    pub pid: u32,
+    /// Its last sign of life, in ms on Redis's clock.
+    pub seen: u64,
+}
+
+/// Shows that `member` is alive, and reads Redis's clock. True if the reply stream had vanished.
+pub fn heartbeat(member: &Member) -> Result<bool, Error> {
+    member.connections.with(|connection| {
+        read_clock(connection, member)?;
+        announce(connection, member)
+    })
+}
+
+/// Shows that `member` is alive, and renews what would expire. True if the reply stream had vanished.
+pub fn announce(connection: &mut Connection, member: &Member) -> RedisResult<bool> {
+    let instances = member.keys.instances();
+    let lifetime = member.options.inbox_lifetime().as_millis() as u64;
+    let commands = [
+        redis::cmd("ZADD").arg(&instances).arg(member.clock.now()).arg(own_name(member)).clone(),
+        redis::cmd("PEXPIRE").arg(&instances).arg(DEAD_AFTER.as_millis() as u64).clone(),
+        dispatcher::expire(&member.replies),
+        redis::cmd("PEXPIRE").arg(&member.inbox).arg(lifetime).arg("GT").clone(),
+    ];
+    let replies = connection.run_all(&commands)?;
+    Ok(replies.get(2) == Some(&Value::Int(0)))
+}
+
+/// Reads Redis's clock.
+pub fn read_clock(connection: &mut Connection, member: &Member) -> RedisResult<()> {
+    let asked = Instant::now();
+    let (seconds, micros): (u64, u64) = redis::cmd("TIME").query(connection)?;
+    member.clock.adjust(seconds * 1_000 + micros / 1_000, asked);
+    Ok(())
+}
+
+/// Removes the dead: their presence, and their consumers once nothing is pending under them.
+pub fn sweep(member: &Member) -> Result<(), Error> {
+    member.connections.with(|connection| {
+        let dead = member.clock.now().saturating_sub(DEAD_AFTER.as_millis() as u64);
+        let mut remove = redis::cmd("ZREMRANGEBYSCORE");
+        remove.arg(member.keys.instances()).arg("-inf").arg(dead);
+        connection.run(&remove)?;
+        sweep_consumers(connection, member, "", false)
+    })
+}
+
+fn sweep_consumers(connection: &mut Connection, member: &Member, own: &str, last: bool) -> RedisResult<()> {
+    let mut sweep = redis::cmd("EVAL");
+    sweep.arg(SWEEP).arg(1).arg(&member.inbox).arg(&member.group);
+    sweep.arg(own).arg(DEAD_AFTER.as_millis() as u64).arg(u8::from(last));
+    connection.run(&sweep).map(drop)
+}
+
+/// Removes what this instance leaves behind, and the empty inboxes of the groups it asked in vain.
+pub fn leave(member: &Member) -> Result<(), Error> {
+    let asked = std::mem::take(&mut *member.asked_in_vain.lock());
+    member.connections.with(|connection| {
+        let commands = [
+            redis::cmd("ZREM").arg(member.keys.instances()).arg(own_name(member)).clone(),
+            redis::cmd("DEL").arg(&member.replies).clone(),
+        ];
+        connection.run_all(&commands)?;
+        sweep_consumers(connection, member, &member.consumer, true)?;
+        for group in &asked {
+            let mut discard = redis::cmd("EVAL");
+            discard.arg(DISCARD).arg(1).arg(member.keys.inbox(group));
+            connection.run(&discard)?;
+        }
+        Ok(())
+    })
+}
+
+/// Who is alive on the stream.
+pub fn list(member: &Member) -> Result<Vec<Presence>, Error> {
+    let alive = member.clock.now().saturating_sub(DEAD_AFTER.as_millis() as u64);
+    let mut range = redis::cmd("ZRANGE");
+    range.arg(member.keys.instances()).arg(alive).arg("+inf").arg("BYSCORE").arg("WITHSCORES");
+    let rows: Vec<(String, u64)> = member.connections.with(|connection| range.query(connection))?;
+    Ok(rows.into_iter().filter_map(|(name, seen)| parse_name(&name, seen)).collect())
+}
+
+/// The commands an operator would ask about are in Redis 7.0: XAUTOCLAIM's list of deleted ids, PEXPIRE's NX and GT.
+pub fn check_version(connection: &mut Connection) -> RedisResult<()> {
+    let Ok(Value::Array(facts)) = connection.run(&redis::cmd("HELLO")) else { return Ok(()) };
+    let version = facts.chunks(2).find_map(|pair| match pair {
+        [Value::BulkString(name), Value::BulkString(version)] if name == b"version" => {
+            Some(String::from_utf8_lossy(version).into_owned())
+        }
+        _ => None,
+    });
+    let major = version
+        .as_ref()
+        .and_then(|version| version.split('.').next())
+        .and_then(|major| major.parse::<u32>().ok());
+    match (major, version) {
+        (Some(major), Some(version)) if major < 7 => Err(redis::RedisError::from((
+            redis::ErrorKind::InvalidClientConfig,
+            "Redis 7.0 or newer (or Valkey) is needed",
+            format!("this server is {version}"),
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn own_name(member: &Member) -> String {
+    let host = gethostname::gethostname().to_string_lossy().into_owned();
+    Keys::member(&member.group, &member.instance, &host, std::process::id())
+}
+
+fn parse_name(name: &str, seen: u64) -> Option<Presence> {
+    let parts: Vec<&str> = name.split(':').collect();
+    let [group, instance, host, pid] = parts.as_slice() else { return None };
+    Some(Presence {
+        group: keys::decode(group),
+        instance: keys::decode(instance),
+        host: keys::decode(host),
+        pid: pid.parse().ok()?,
+        seen,
+    })
+}
+
+/// The number of requests in the inbox of `group`.
+pub fn waiting(member: &Member, group: &str) -> Result<u64, Error> {
+    let inbox = member.keys.inbox(group);
+    member.connections.with(|connection| redis::cmd("XLEN").arg(&inbox).query(connection))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_instances_read_back() {
+        let name = Keys::member("a:b", "7f", "host%1", 42);
+        let found = parse_name(&name, 9).unwrap();
+        assert_eq!(
+            (found.group.as_str(), found.host.as_str(), found.pid, found.seen),
+            ("a:b", "host%1", 42, 9)
+        );
+        assert_eq!(parse_name("a:b", 9), None);
+        assert_eq!(parse_name("a:b:c:d", 9), None);
+    }
+}

@@ -1,0 +1,153 @@
+//! Decides what becomes of an entry that was taken from the inbox: it runs, or it is dropped, refused or buried,
+//! and each of these is counted.
+
+use crate::claim::Claim;
+use crate::command::Command;
+use crate::consumer_queue::ConsumerQueue;
+use crate::dead_letter;
+use crate::entry::{Answer, Field, RawEntry, Request, StreamId};
+use crate::error::{Error, ErrorKind};
+use crate::member::Member;
+use crate::options::Delivery;
+use crate::sender::Sender;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+const MAY_HAVE_RUN: &str = "the request was sent again after a broken connection and may have run already; \
+                            this group runs a request at most once";
+
+enum Examined {
+    /// It is to run.
+    Admitted(Request),
+    /// Nothing but an acknowledgement is left to do.
+    Done(StreamId),
+    /// It has been seen to.
+    Answered,
+}
+
+/// The way from the inbox to the consumers.
+pub struct Reception {
+    member: Arc<Member>,
+    queue: Arc<ConsumerQueue>,
+    sender: Arc<Sender>,
+}
+
+impl Reception {
+    /// Between `queue` and `sender`.
+    pub fn new(member: Arc<Member>, queue: Arc<ConsumerQueue>, sender: Arc<Sender>) -> Self {
+        Self { member, queue, sender }
+    }
+
+    /// Takes in entries and queues what is to run; `deliveries` says how often those were delivered that came before.
+    pub fn receive(&self, entries: Vec<RawEntry>, deliveries: &HashMap<StreamId, u32>) {
+        for request in self.admit(entries, deliveries) {
+            self.queue.push(Arc::new(Claim::new(request)));
+        }
+    }
+
+    /// The requests among `entries` that are to run; the others are dealt with.
+    pub fn admit(&self, entries: Vec<RawEntry>, deliveries: &HashMap<StreamId, u32>) -> Vec<Request> {
+        let mut admitted = Vec::with_capacity(entries.len());
+        let mut done = Vec::new();
+        for entry in entries {
+            if self.queue.held(entry.id).is_some() {
+                continue;
+            }
+            let count = deliveries.get(&entry.id).copied().unwrap_or(1);
+            match self.examine(entry, count) {
+                Examined::Admitted(request) => admitted.push(request),
+                Examined::Done(id) => done.push(id),
+                Examined::Answered => {}
+            }
+        }
+        if !done.is_empty() {
+            self.sender.send(Command::Acknowledge(done));
+        }
+        admitted
+    }
+
+    fn examine(&self, entry: RawEntry, deliveries: u32) -> Examined {
+        let stats = &self.member.stats;
+        stats.taken.increment();
+        let Some(mut fields) = entry.fields else {
+            stats.withdrawn.increment();
+            return Examined::Done(entry.id);
+        };
+        if deliveries > 1 {
+            stats.redelivered.increment();
+        }
+        if deliveries > self.member.options.consumer.max_deliveries {
+            return self.bury_exhausted(entry.id, &fields, deliveries);
+        }
+        let limit = self.member.options.max_content_size;
+        match Request::decode(entry.id, &mut fields, &self.member.keys, limit) {
+            Err(error) => self.bury_malformed(entry.id, &fields, &error.to_string(), deliveries),
+            Ok(request) if self.is_expired(&request) => {
+                stats.expired.increment();
+                Examined::Done(entry.id)
+            }
+            Ok(request)
+                if request.resent && self.member.options.consumer.delivery == Delivery::AtMostOnce =>
+            {
+                self.reject(request, dead_letter::DEAD_LETTERED, MAY_HAVE_RUN);
+                Examined::Answered
+            }
+            Ok(request) => Examined::Admitted(Request { deliveries, ..request }),
+        }
+    }
+
+    fn is_expired(&self, request: &Request) -> bool {
+        self.member.clock.until(request.deadline()).is_none()
+    }
+
+    /// Each delivery ended with its instance: it is more likely the request that kills them than chance.
+    fn bury_exhausted(&self, id: StreamId, fields: &[Field], deliveries: u32) -> Examined {
+        let tried = deliveries - 1;
+        let reason =
+            format!("delivered {tried} times without an answer: each instance that took it died or hung");
+        let asker = dead_letter::answerable(fields, &self.member, id);
+        let error = self.member.error(ErrorKind::DeadLettered, reason.clone(), &self.member.group).entry(id);
+        self.bury(id, fields, error, deliveries, asker, dead_letter::DEAD_LETTERED)
+    }
+
+    fn bury_malformed(&self, id: StreamId, fields: &[Field], why: &str, deliveries: u32) -> Examined {
+        self.member.stats.malformed.increment();
+        let asker = dead_letter::answerable(fields, &self.member, id);
+        let reason = format!("the entry is not a request of this protocol: {why}");
+        let error = self.member.error(ErrorKind::Malformed, reason, &self.member.group).entry(id);
+        self.bury(id, fields, error, deliveries, asker, dead_letter::MALFORMED)
+    }
+
+    fn bury(
+        &self,
+        id: StreamId,
+        fields: &[Field],
+        error: Error,
+        deliveries: u32,
+        asker: Option<Request>,
+        class: &str,
+    ) -> Examined {
+        let keep = dead_letter::keep(&self.member, id, fields, &error.message, deliveries);
+        if let Err(failure) = self.member.connections.with(|connection| connection.run(&keep)) {
+            // Left pending: it comes back after a lease, and is buried then.
+            self.member.reporter.failure(self.member.locate(failure).entry(id));
+            return Examined::Answered;
+        }
+        self.member.stats.dead_lettered.increment();
+        let reason = error.message.clone();
+        self.member.reporter.failure(error);
+        match asker {
+            Some(request) => {
+                self.reject(request, class, &reason);
+                Examined::Answered
+            }
+            None => Examined::Done(id),
+        }
+    }
+
+    /// Answers a request without running it.
+    pub fn reject(&self, request: Request, class: &str, reason: &str) {
+        let answer: Answer = dead_letter::rejection(&self.member, &request, class, reason);
+        self.sender.send(Command::Answer(Arc::new(Claim::new(request)), answer));
+    }
+}

@@ -1,0 +1,194 @@
+//! The answering side: hands requests to the consumers and sends their answers.
+
+use crate::calls::too_large;
+use crate::claim::{Claim, Stage};
+use crate::command::Command;
+use crate::consumer_queue::{ConsumerQueue, Taken};
+use crate::entry::{Answer, Status, StreamId};
+use crate::error::{Error, ErrorKind};
+use crate::lease;
+use crate::ledger::Interrupt;
+use crate::member::Member;
+use crate::options::Delivery;
+use crate::sender::Sender;
+use redis::Value;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// The requests served here.
+pub struct Service {
+    member: Arc<Member>,
+    queue: Arc<ConsumerQueue>,
+    sender: Arc<Sender>,
+}
+
+impl Service {
+    /// Serves from `queue`, answers by `sender`.
+    pub fn new(member: Arc<Member>, queue: Arc<ConsumerQueue>, sender: Arc<Sender>) -> Self {
+        Self { member, queue, sender }
+    }
+
+    /// The next request if one is at hand, without waiting for anything.
+    pub fn try_take(&self) -> Option<Arc<Claim>> {
+        if self.member.options.consumer.delivery == Delivery::AtMostOnce {
+            return None;
+        }
+        loop {
+            let claim = self.queue.try_take()?;
+            if self.may_start(&claim) {
+                return Some(claim);
+            }
+        }
+    }
+
+    /// The next request; waits for it.
+    pub fn take(&self, interrupt: &Interrupt) -> Taken {
+        loop {
+            match self.queue.take(interrupt) {
+                Taken::Claim(claim) if !self.may_start(&claim) || !self.is_ours(&claim) => {}
+                taken => return taken,
+            }
+        }
+    }
+
+    /// An expired request is never started.
+    fn may_start(&self, claim: &Claim) -> bool {
+        if self.member.clock.until(claim.request.deadline()).is_some() {
+            claim.start();
+            return true;
+        }
+        self.member.stats.expired.increment();
+        self.queue.finish(claim.id(), None);
+        self.sender.send(Command::Acknowledge(vec![claim.id()]));
+        false
+    }
+
+    /// With at-most-once delivery a request is acknowledged and deleted before it runs; if it was gone already
+    /// (withdrawn, or taken over), it does not run.
+    fn is_ours(&self, claim: &Claim) -> bool {
+        if self.member.options.consumer.delivery == Delivery::AtLeastOnce {
+            return true;
+        }
+        let id = claim.id().to_string();
+        let acknowledge = redis::cmd("XACK").arg(&self.member.inbox).arg(&self.member.group).arg(&id).clone();
+        let delete = redis::cmd("XDEL").arg(&self.member.inbox).arg(&id).clone();
+        match self.member.connections.with(|connection| connection.run_all(&[acknowledge, delete])) {
+            Ok(replies) if replies == [Value::Int(1), Value::Int(1)] => true,
+            Ok(_) => {
+                self.member.stats.withdrawn.increment();
+                self.queue.finish(claim.id(), None);
+                false
+            }
+            Err(error) => {
+                // Whether it is acknowledged is not known, so it must not run.
+                self.member.reporter.failure(self.member.locate(error).entry(claim.id()));
+                self.queue.finish(claim.id(), None);
+                false
+            }
+        }
+    }
+
+    /// Answers a request. `content` is JSON; `error` is the class of the exception behind a rejection.
+    /// False if the request's time had run out and the answer was dropped. Fails if it has been answered before,
+    /// or is not (any more) held by this instance.
+    pub fn answer(
+        &self,
+        claim: &Arc<Claim>,
+        status: Status,
+        content: Vec<u8>,
+        error: Option<String>,
+    ) -> Result<bool, Error> {
+        let request = &claim.request;
+        if content.len() > self.member.options.max_content_size {
+            return Err(too_large(&self.member, content.len(), &request.source_group).entry(claim.id()));
+        }
+        let late = self.member.clock.until(request.deadline()).is_none();
+        let held = self.queue.held(claim.id()).is_some_and(|held| Arc::ptr_eq(&held, claim));
+        if !held && !late {
+            let message = match claim.stage() {
+                Stage::Answered => "the request has been answered already",
+                _ => "the request is not held by this connection of the stream any more",
+            };
+            return Err(self
+                .member
+                .error(ErrorKind::AlreadyAnswered, message, &self.member.group)
+                .entry(claim.id()));
+        }
+        let Some(ran) = claim.answer() else {
+            let message = "the request has been answered already";
+            return Err(self
+                .member
+                .error(ErrorKind::AlreadyAnswered, message, &self.member.group)
+                .entry(claim.id()));
+        };
+        self.queue.finish(claim.id(), Some(ran));
+        if late {
+            self.member.stats.answers_dropped.increment();
+            if held {
+                self.sender.send(Command::Acknowledge(vec![claim.id()]));
+            }
+            return Ok(false);
+        }
+        let answer = Answer {
+            id: request.id.clone(),
+            instance_id: self.member.instance.clone(),
+            status,
+            content,
+            error,
+            source_group: self.member.group.clone(),
+            destination_group: request.source_group.clone(),
+            redis_id: StreamId::default(),
+        };
+        self.sender.send(Command::Answer(Arc::clone(claim), answer));
+        Ok(true)
+    }
+
+    /// Whether the time of a request has run out.
+    pub fn is_expired(&self, claim: &Claim) -> bool {
+        self.member.clock.until(claim.request.deadline()).is_none()
+    }
+
+    /// Lets go of requests whose deadline passed while they were held.
+    pub fn drop_overdue(&self) {
+        let now = self.member.clock.now();
+        let overdue = self.queue.remove(|claim| claim.request.deadline() <= now);
+        if overdue.is_empty() {
+            return;
+        }
+        for claim in &overdue {
+            let counter = match claim.stage() {
+                Stage::Queued => &self.member.stats.expired,
+                _ => &self.member.stats.unanswered,
+            };
+            counter.increment();
+        }
+        self.sender.send(Command::Acknowledge(overdue.iter().map(|claim| claim.id()).collect()));
+    }
+
+    /// Gives back what has waited too long for a consumer: another instance may be free.
+    pub fn release_stuck(&self) -> Result<(), Error> {
+        let stuck = self.queue.remove_stuck(self.member.options.consumer.lease / 4);
+        let ids: Vec<StreamId> = stuck.iter().map(|claim| claim.id()).collect();
+        lease::release(&self.member, &ids)
+    }
+
+    /// Gives back everything that is pending under this instance and not running: nothing more is started.
+    pub fn release_unstarted(&self) -> Result<(), Error> {
+        self.queue.close();
+        let running: HashSet<StreamId> =
+            self.queue.older_than(std::time::Duration::ZERO).into_iter().collect();
+        let pending = self.member.connections.with(|connection| lease::pending(connection, &self.member))?;
+        let unstarted: Vec<StreamId> = pending.into_iter().filter(|id| !running.contains(id)).collect();
+        lease::release(&self.member, &unstarted)
+    }
+
+    /// How many requests are held.
+    pub fn held(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Wakes the waiting consumers, so that they notice an interrupt.
+    pub fn wake(&self) {
+        self.queue.wake();
+    }
+}

@@ -1,0 +1,96 @@
+//! What happened so far, counted: nothing is dropped, lost or retried without a number moving here.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Counters of one engine since it connected.
+        #[derive(Debug, Default)]
+        pub struct Stats { $($(#[$doc])* pub $name: Counter,)* }
+
+        impl Stats {
+            /// Every counter with its name.
+            pub fn snapshot(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name.get()),)*]
+            }
+        }
+    };
+}
+
+/// One counter.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds one.
+    pub fn increment(&self) {
+        self.add(1);
+    }
+
+    /// Adds `count`.
+    pub fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Its value.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+counters! {
+    /// Calls made here.
+    requests,
+    /// Calls answered `fulfilled`.
+    fulfilled,
+    /// Calls answered `rejected`.
+    rejected,
+    /// Calls whose deadline passed.
+    timed_out,
+    /// Calls that failed otherwise: Redis unreachable or refusing, stream disconnected.
+    failed,
+    /// Calls given up by their thread (killed, interrupted).
+    cancelled,
+    /// Requests sent again because a connection broke before Redis confirmed them.
+    resent,
+    /// Answers that arrived with nobody waiting: late, duplicate or foreign.
+    answers_unmatched,
+    /// Requests taken from the inbox.
+    taken,
+    /// Of those, requests that had been delivered before.
+    redelivered,
+    /// Answers written to an asker's reply stream.
+    answers_sent,
+    /// Answers dropped because the asker was gone.
+    answers_dropped,
+    /// Requests whose deadline passed before they were started.
+    expired,
+    /// Requests that were started but not answered by their deadline.
+    unanswered,
+    /// Requests given back to the group unstarted.
+    released,
+    /// Requests withdrawn by their asker while they were taken.
+    withdrawn,
+    /// Requests moved to the dead letters.
+    dead_lettered,
+    /// Entries that were not of this protocol.
+    malformed,
+    /// Times a lost connection was made again.
+    reconnections,
+    /// Reports dropped because nobody fetched them in time.
+    reports_dropped,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_names_every_counter() {
+        let stats = Stats::default();
+        stats.requests.add(3);
+        let snapshot = stats.snapshot();
+        assert_eq!(snapshot[0], ("requests", 3));
+        assert!(snapshot.iter().any(|(name, value)| *name == "reconnections" && *value == 0));
+    }
+}

@@ -1,0 +1,135 @@
+//! Takes the entries out of what Redis answers to XREAD, XREADGROUP, XRANGE and XAUTOCLAIM, without copying them.
+
+use crate::entry::{Field, RawEntry, StreamId};
+use redis::Value;
+
+/// The entries of the one stream that XREAD or XREADGROUP was asked for; empty for a nil reply.
+/// `None` if the reply has another shape.
+pub fn read(value: Value) -> Option<Vec<RawEntry>> {
+    let streams = match value {
+        Value::Nil => return Some(Vec::new()),
+        Value::Array(streams) => streams,
+        _ => return None,
+    };
+    let mut all = Vec::new();
+    for stream in streams {
+        let [_key, list] = array(stream)?;
+        all.extend(entries(list)?);
+    }
+    Some(all)
+}
+
+/// What XAUTOCLAIM took over.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Claimed {
+    /// Where the next scan goes on; zero at the end of the list.
+    pub cursor: StreamId,
+    /// The entries, now ours.
+    pub entries: Vec<RawEntry>,
+    /// How many were gone from the stream; Redis dropped them from the pending list.
+    pub deleted: usize,
+}
+
+/// The reply of XAUTOCLAIM (Redis 7.0 and later).
+pub fn claimed(value: Value) -> Option<Claimed> {
+    let [cursor, list, deleted] = array(value)?;
+    let Value::Array(deleted) = deleted else { return None };
+    Some(Claimed { cursor: id(&cursor)?, entries: entries(list)?, deleted: deleted.len() })
+}
+
+/// A list of entries, as XRANGE returns it.
+pub fn entries(value: Value) -> Option<Vec<RawEntry>> {
+    let Value::Array(list) = value else { return None };
+    list.into_iter()
+        .map(|entry| {
+            let [entry_id, fields] = array(entry)?;
+            let fields = match fields {
+                Value::Nil => None,
+                Value::Array(flat) => Some(pairs(flat)?),
+                _ => return None,
+            };
+            Some(RawEntry { id: id(&entry_id)?, fields })
+        })
+        .collect()
+}
+
+/// A stream id.
+pub fn id(value: &Value) -> Option<StreamId> {
+    match value {
+        Value::BulkString(text) => StreamId::parse(text),
+        Value::SimpleString(text) => StreamId::parse(text.as_bytes()),
+        _ => None,
+    }
+}
+
+fn array<const N: usize>(value: Value) -> Option<[Value; N]> {
+    let Value::Array(items) = value else { return None };
+    items.try_into().ok()
+}
+
+fn pairs(flat: Vec<Value>) -> Option<Vec<Field>> {
+    let mut fields = Vec::with_capacity(flat.len() / 2);
+    let mut flat = flat.into_iter();
+    while let Some(name) = flat.next() {
+        let (Value::BulkString(name), Some(Value::BulkString(value))) = (name, flat.next()) else {
+            return None;
+        };
+        fields.push((name, value));
+    }
+    Some(fields)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bulk(text: &str) -> Value {
+        Value::BulkString(text.as_bytes().to_vec())
+    }
+
+    fn entry(id: &str) -> Value {
+        Value::Array(vec![bulk(id), Value::Array(vec![bulk("a"), bulk("1")])])
+    }
+
+    #[test]
+    fn replies_are_taken_apart() {
+        let reply = Value::Array(vec![Value::Array(vec![
+            bulk("key"),
+            Value::Array(vec![entry("1-0"), entry("2-5")]),
+        ])]);
+        let found = read(reply).unwrap();
+        assert_eq!(found[1].id, StreamId { ms: 2, seq: 5 });
+        assert_eq!(found[0].fields, Some(vec![(b"a".to_vec(), b"1".to_vec())]));
+        assert_eq!(read(Value::Nil), Some(vec![]));
+    }
+
+    #[test]
+    fn deleted_entries_are_told_apart() {
+        let reply = Value::Array(vec![Value::Array(vec![bulk("1-0"), Value::Nil])]);
+        assert_eq!(entries(reply).unwrap(), [RawEntry { id: StreamId { ms: 1, seq: 0 }, fields: None }]);
+        let reply = Value::Array(vec![
+            bulk("0-0"),
+            Value::Array(vec![entry("3-0")]),
+            Value::Array(vec![bulk("9-9")]),
+        ]);
+        let found = claimed(reply).unwrap();
+        assert_eq!((found.entries.len(), found.deleted), (1, 1));
+    }
+
+    #[test]
+    fn other_shapes_are_refused() {
+        for value in [
+            Value::Okay,
+            Value::Int(1),
+            Value::Array(vec![Value::Nil]),
+            Value::Array(vec![Value::Array(vec![bulk("k")])]),
+        ] {
+            assert_eq!(read(value), None);
+        }
+        assert_eq!(entries(Value::Array(vec![Value::Array(vec![bulk("x"), Value::Nil])])), None);
+        assert_eq!(
+            entries(Value::Array(vec![Value::Array(vec![bulk("1-0"), Value::Array(vec![bulk("odd")])])])),
+            None
+        );
+    }
+}

@@ -1,0 +1,32 @@
+# frozen_string_literal: true
+
+require "json"
+require_relative "redis_ipc/version"
+require_relative "redis_ipc/errors"
+require_relative "redis_ipc/content"
+require "redis_ipc.so"
+require_relative "redis_ipc/entry"
+require_relative "redis_ipc/response"
+require_relative "redis_ipc/future"
+require_relative "redis_ipc/chained_future"
+require_relative "redis_ipc/settings"
+require_relative "redis_ipc/session"
+require_relative "redis_ipc/stream"
+require_relative "redis_ipc/channel"
+require_relative "redis_ipc/process_hooks"
+
+# Request/reply between Ruby processes through the Redis they already run.
+#
+# {Stream} asks and answers, {Channel} puts named events on top.
+#
+# @example One process answers
+#   stream = RedisIPC::Stream.new("electric_household", "child")
+#   stream.on_request { |entry| fulfill_request(entry, content: "Yes, creators") }
+#   stream.connect
+#
+# @example Another asks
+#   stream = RedisIPC::Stream.new("electric_household", "parent").connect
+#   stream.send_to_group(content: "Please do this", to: "child").value #=> "Yes, creators"
+module RedisIPC
+  private_constant :Native, :Settings, :Session
+end

@@ -1,0 +1,96 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  # What {Future#then} returns: the result of a block that runs once a call is fulfilled.
+  class ChainedFuture
+    # @api private
+    def initialize(source, block)
+      @source = source
+      @block = block
+      @mutex = Mutex.new
+      @changed = ConditionVariable.new
+      @state = :pending
+      @followers = []
+    end
+
+    # Runs the block, or passes the failure on.
+    # @api private
+    def run
+      settle(:fulfilled, @block.call(@source.value!))
+    rescue StandardError => e
+      settle(:failed, e)
+    end
+
+    # @param timeout [Numeric, nil] seconds; nil waits without end
+    # @return [Boolean] whether the block has run, or will not
+    def wait(timeout = nil)
+      deadline = timeout && (now + timeout)
+      @mutex.synchronize do
+        while @state == :pending
+          left = deadline && (deadline - now)
+          return false if left && left <= 0
+
+          @changed.wait(@mutex, left)
+        end
+      end
+      true
+    end
+
+    # @return [Boolean] whether the block has run, or will not
+    def settled?
+      @state != :pending
+    end
+
+    # @return [Response] the response the block was given the value of
+    # @raise (see Future#response)
+    def response
+      @source.response
+    end
+
+    # @return [Object, nil] what the block returned; nil if the request was rejected
+    # @raise [CallError] if there was no answer
+    # @raise [StandardError] what the block raised
+    def value
+      value!
+    rescue RejectedError
+      nil
+    end
+
+    # @return [Object] what the block returned
+    # @raise [RejectedError] if the request was rejected
+    # @raise (see #value)
+    def value!
+      wait
+      raise @result if @state == :failed
+
+      @result
+    end
+
+    # @yieldparam value [Object] what the block before returned
+    # @return [ChainedFuture]
+    def then(&block)
+      raise ArgumentError, "then needs a block" unless block
+
+      chained = ChainedFuture.new(self, block)
+      waiting = @mutex.synchronize { @state == :pending && @followers.push(chained) }
+      chained.run unless waiting
+      chained
+    end
+
+    private
+
+    def settle(state, result)
+      followers = @mutex.synchronize do
+        @result = result
+        @state = state
+        @changed.broadcast
+        @followers
+      end
+      followers.each(&:run)
+    end
+
+    def now
+      Process.clock_gettime(Process::CLOCK_MONOTONIC)
+    end
+  end
+end

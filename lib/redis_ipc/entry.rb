@@ -1,0 +1,108 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  # A request, as the handler gets it. Frozen.
+  class Entry
+    # Reads the content once, when it is first looked at; apart from the entry, which is frozen.
+    # @api private
+    class Lazy
+      def initialize(native)
+        @native = native
+      end
+
+      def value
+        return @value if defined?(@value)
+
+        @value = @native.content
+      end
+    end
+    private_constant :Lazy
+
+    # @api private
+    attr_reader :native, :engine
+
+    # @api private
+    def initialize(native, engine)
+      @native = native
+      @engine = engine
+      @lazy = Lazy.new(native)
+      freeze
+    end
+
+    # @return [String] the asker's id of the request
+    def id
+      @native.id
+    end
+
+    # @return [String] Redis's id of the entry, `"ms-sequence"`
+    def redis_id
+      @native.redis_id
+    end
+
+    # @return [String] the asking instance
+    def instance_id
+      @native.instance_id
+    end
+
+    # @return [String] always `"pending"`: an entry is a request
+    def status
+      "pending"
+    end
+
+    # @return [Object] what was sent; Hash keys are Symbols
+    def content
+      @lazy.value
+    end
+
+    # @return [String] the group that asks
+    def source_group
+      @native.source_group
+    end
+
+    # @return [String] the group that is asked
+    def destination_group
+      @native.destination_group
+    end
+
+    # @return [Boolean]
+    def pending?
+      true
+    end
+
+    # @return [Boolean]
+    def fulfilled?
+      false
+    end
+
+    # @return [Boolean]
+    def rejected?
+      false
+    end
+
+    # @return [Time] when the asker gives up, on Redis's clock
+    def deadline
+      Time.at(0, @native.deadline_ms, :millisecond)
+    end
+
+    # @return [Boolean] whether the deadline has passed: nobody waits for the answer any more
+    # @raise [NotConnectedError] in a forked child
+    def expired?
+      @engine.expired?(@native)
+    end
+
+    # @return [Integer] how often the request has been delivered, this time included
+    def deliveries
+      @native.deliveries
+    end
+
+    # @return [Boolean] whether it may have run before: another instance had it, or the asker had to send it again
+    def redelivered?
+      deliveries > 1 || @native.resent?
+    end
+
+    # @return [String]
+    def inspect
+      "#<#{self.class} #{id} from #{source_group} to #{destination_group}, delivery #{deliveries}>"
+    end
+  end
+end

@@ -1,0 +1,89 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  # Every error of this gem. It says where it happened; no part of it holds a secret.
+  class Error < StandardError
+    # @return [String, nil] the stream's name
+    attr_reader :stream
+    # @return [String, nil] the group concerned (for a call: the group asked)
+    attr_reader :group
+    # @return [String, nil] the id of the request, or Redis's id of the entry
+    attr_reader :entry_id
+    # @return [String, nil] the Redis server's address, without credentials
+    attr_reader :redis
+
+    # @param message [String, nil]
+    # @param stream [String, nil]
+    # @param group [String, nil]
+    # @param entry_id [String, nil]
+    # @param redis [String, nil]
+    def initialize(message = nil, stream: nil, group: nil, entry_id: nil, redis: nil)
+      super(message)
+      @stream = stream
+      @group = group
+      @entry_id = entry_id
+      @redis = redis
+    end
+  end
+
+  # An option is unknown or has the wrong type; the message names it and what was expected.
+  class ConfigurationError < Error; end
+
+  # The content cannot be sent: JSON cannot hold it, or it is too large. Nothing was sent.
+  class ContentError < Error; end
+
+  # A call that failed; {#outcome} says what is known of its request.
+  class CallError < Error
+    # What is known of the request:
+    # * `:not_sent`: it never reached Redis; it did not run.
+    # * `:unclaimed`: it was withdrawn before anyone took it; it did not run and never will.
+    # * `:unknown`: somebody took it and has not answered, or Redis cannot be asked; it may have run.
+    # @return [Symbol]
+    attr_reader :outcome
+
+    # @param message [String, nil]
+    # @param outcome [Symbol]
+    # @param where [Hash] as for {Error#initialize}
+    def initialize(message = nil, outcome: :unknown, **where)
+      super(message, **where)
+      @outcome = outcome
+    end
+  end
+
+  # No answer came before the deadline.
+  class TimeoutError < CallError; end
+
+  # Redis cannot be reached.
+  class ConnectionError < CallError; end
+
+  # The stream is not connected: never, not any more, or not in this process (after a fork).
+  class NotConnectedError < ConnectionError; end
+
+  # Redis refused a command, for example for want of memory or of a right.
+  class CommandError < CallError; end
+
+  # The request was rejected; raised by `value!` only.
+  class RejectedError < Error
+    # @return [Response] the rejected response
+    attr_reader :response
+
+    # @param response [Response]
+    def initialize(response)
+      super("#{response.source_group} rejected the request: #{response.reason.inspect}",
+            group: response.source_group, entry_id: response.id)
+      @response = response
+    end
+  end
+
+  # The request has been answered before, or is not held by this connection any more.
+  class AlreadyAnsweredError < Error; end
+
+  # An entry in a stream is not one of this protocol. Goes to `on_error`.
+  class MalformedEntryError < Error; end
+
+  # A request was given up on after too many deliveries. Goes to `on_error`.
+  class DeadLetteredError < Error; end
+
+  # A defect of this gem that was caught. Please report it.
+  class InternalError < Error; end
+end

@@ -1,0 +1,67 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  # A call under way. Thousands may be in flight from one thread.
+  class Future
+    # @api private
+    def initialize(call, session)
+      @call = call
+      @session = session
+    end
+
+    # Waits for the end of the call.
+    # @param timeout [Numeric, nil] seconds; nil waits until the call's own deadline
+    # @return [Boolean] whether the call has ended
+    def wait(timeout = nil)
+      @call.wait(timeout&.to_f)
+    end
+
+    # @return [Boolean] whether the call has ended
+    def settled?
+      wait(0)
+    end
+
+    # Waits for the answer.
+    # @return [Response]
+    # @raise [TimeoutError] at the call's deadline
+    # @raise [CallError] if the call failed otherwise
+    def response
+      @response || begin
+        wait
+        @response = Response.new(@call.answer)
+      end
+    end
+
+    # Waits for the answer.
+    # @return [Object, nil] its value; nil if it was rejected
+    # @raise [CallError] if there was no answer
+    def value
+      response.value
+    end
+
+    # Waits for the answer.
+    # @return [Object] its value
+    # @raise [RejectedError] if it was rejected
+    # @raise [CallError] if there was no answer
+    def value!
+      response.value!
+    end
+
+    # Runs the block with the value once the request is fulfilled, in one of the stream's dispatcher threads (or at
+    # once in this one, if the call has ended already).
+    # @yieldparam value [Object]
+    # @return [ChainedFuture] of what the block returns; a rejection or failure is passed on to it unchanged
+    def then(&block)
+      raise ArgumentError, "then needs a block" unless block
+
+      chained = ChainedFuture.new(self, block)
+      @session.when_settled(@call) { chained.run }
+      chained
+    end
+
+    # @return [String]
+    def inspect
+      "#<#{self.class} #{settled? ? "settled" : "pending"}>"
+    end
+  end
+end

@@ -1,0 +1,252 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  # One group's place on a stream: asks other groups, and answers what its own group is asked.
+  #
+  # Any number of processes may join the same group; each request goes to one of them.
+  class Stream
+    # @return [String] the stream's name
+    attr_reader :name
+    # @return [String] the group's name
+    attr_reader :group
+
+    # @param stream [String, Symbol] the stream's name
+    # @param group [String, Symbol] the group's name
+    # @raise [ArgumentError] if a name is blank or neither a String nor a Symbol
+    def initialize(stream, group)
+      @name = check_name(:stream, stream)
+      @group = check_name(:group, group)
+      @lifecycle = Monitor.new
+    end
+
+    # Sets what runs for each request. The block runs with the stream as `self`, in one of the consumer threads, and
+    # answers by {#fulfill_request} or {#reject_request}, then or later, from any thread, until the deadline.
+    # If it raises, `on_error` is called and the request is rejected with the exception's class and message.
+    # @yieldparam entry [Entry]
+    # @return [self]
+    # @raise [ArgumentError] without a block
+    # @raise [ConnectionError] if the stream is connected without a handler: it takes no requests then
+    def on_request(&block)
+      raise ArgumentError, "on_request needs a block" unless block
+      raise ConnectionError, "set on_request before connect" if @session && !@on_request
+
+      @on_request = block
+      self
+    end
+
+    # Sets what is told of errors nobody else hears of: exceptions of handlers, malformed entries, dead letters, lost
+    # connections. The block runs with the stream as `self`.
+    # @yieldparam exception [Exception]
+    # @return [self]
+    # @raise [ArgumentError] without a block
+    def on_error(&block)
+      raise ArgumentError, "on_error needs a block" unless block
+
+      @on_error = block
+      self
+    end
+
+    # Connects. Returns when requests can be sent and taken.
+    #
+    # The defaults: `redis_options: {}` (redis-rb's names; `REDIS_URL` is the default), `logger: nil`, `pool_size: 10`,
+    # `max_pool_size: nil`, `max_content_size: 16 MiB`, `reconnect_after_fork: true`,
+    # `ledger: {entry_timeout: 5, cleanup_interval: 1, max_timeout: 3600}`,
+    # `consumer: {pool_size: 3, execution_interval: 0.01, delivery: :at_least_once, lease: 2, max_deliveries: 5}`,
+    # `dispatcher: {pool_size: 2, execution_interval: 0.01}`. Times are in seconds, sizes in bytes.
+    # @param options [Hash] merged over the defaults, nested Hashes too; the README describes each
+    # @return [self]
+    # @raise [ConfigurationError] if an option is unknown or of the wrong type
+    # @raise [ConnectionError] if Redis cannot be reached, or the stream is connected already
+    # @raise [CommandError] if Redis refuses
+    def connect(**options)
+      settings = Settings.new(options)
+      @lifecycle.synchronize do
+        raise ConnectionError.new("the stream is connected already", **place) if session?
+
+        @session = open_session(settings)
+        ProcessHooks.remember(self)
+      end
+      self
+    end
+
+    # @return [Boolean] whether it takes part now: connected in this process, and every connection to Redis stands
+    def connected?
+      session = @session
+      !session.nil? && session.connected?
+    end
+
+    # Takes no more requests, lets running handlers finish, ends open calls and closes. May be called again, and from
+    # inside a handler (then it returns at once and the closing goes on when the handler has finished).
+    # @param timeout [Numeric] seconds that running handlers are given
+    # @return [self]
+    def disconnect(timeout: 5)
+      unless timeout.is_a?(Numeric) && timeout >= 0
+        raise ArgumentError, "the timeout must be a number of seconds, at least 0"
+      end
+
+      session = @session
+      # A fork's copy of its parent's session is left alone: its threads and sockets are the parent's.
+      session.close(timeout) if session && session.pid == Process.pid
+      @lifecycle.synchronize { @session = nil if @session.equal?(session) }
+      self
+    end
+
+    # Asks a group and waits for the answer. Blocks only the calling thread.
+    # @param content [Object] anything JSON can hold
+    # @param to [String, Symbol] the group to ask
+    # @param timeout [Numeric, nil] seconds; nil means `ledger: {entry_timeout:}`
+    # @return [Response]
+    # @raise [TimeoutError] at the deadline; its `outcome` says what is known of the request
+    # @raise [ConnectionError] if Redis cannot be reached or the stream is not connected
+    # @raise [ContentError] if the content cannot be sent
+    # @raise [ArgumentError] if `to` is blank or the timeout out of range
+    def send_to_group(content:, to:, timeout: nil)
+      Response.new(session.engine.ask(check_name(:group, to), content, check_timeout(timeout)))
+    end
+
+    # Asks a group and returns at once.
+    # @param (see #send_to_group)
+    # @return [Future]
+    # @raise [NotConnectedError] if the stream is not connected
+    # @raise [ContentError] if the content cannot be sent
+    # @raise [ArgumentError] if `to` is blank or the timeout out of range
+    def async_send_to_group(content:, to:, timeout: nil)
+      session = self.session
+      Future.new(session.engine.ask_async(check_name(:group, to), content, check_timeout(timeout)), session)
+    end
+
+    # Answers a request.
+    # @param entry [Entry]
+    # @param content [Object] anything JSON can hold
+    # @return [Boolean] true; false if the deadline had passed and the answer was dropped
+    # @raise [AlreadyAnsweredError] if the request has been answered before
+    # @raise [ContentError] if the content cannot be sent; the request can still be answered
+    def fulfill_request(entry, content:)
+      check_entry(entry)
+      entry.engine.fulfill(entry.native, content)
+    end
+
+    # Refuses a request.
+    # @param entry [Entry]
+    # @param content [Object] the reason; anything JSON can hold
+    # @return (see #fulfill_request)
+    # @raise (see #fulfill_request)
+    def reject_request(entry, content:)
+      check_entry(entry)
+      entry.engine.reject(entry.native, content, nil)
+    end
+
+    # @return [String, nil] the unguessable name of this connection; nil when not connected
+    def instance_id
+      @session&.engine&.instance_id
+    end
+
+    # @return [Hash{Symbol => Integer}] what was sent, answered, dropped and lost since `connect`, and what is open now
+    # @raise [NotConnectedError]
+    def stats
+      session.engine.stats
+    end
+
+    # @return [Array<Hash>] who is alive on the stream: `group`, `instance_id`, `host`, `pid`, `seen_at` (Time)
+    # @raise [ConnectionError] if Redis cannot be reached
+    def instances
+      session.engine.instances.map do |row|
+        row.merge(seen_at: Time.at(0, row.delete(:seen_ms), :millisecond)).freeze
+      end
+    end
+
+    # @return [String]
+    def inspect
+      "#<#{self.class} #{name}/#{group} #{connected? ? "connected" : "not connected"}>"
+    end
+
+    # Connects again in a forked child, as a new instance.
+    # @api private
+    def reconnect_after_fork
+      session = @session
+      return if session.nil? || session.pid == Process.pid || !session.settings.reconnect_after_fork
+
+      @lifecycle = Monitor.new
+      @session = open_session(session.settings)
+    rescue Error => e
+      report(e)
+    end
+
+    private
+
+    def session?
+      session = @session
+      !session.nil? && session.pid == Process.pid
+    end
+
+    def session
+      @session || raise(NotConnectedError.new("the stream is not connected: call connect", outcome: :not_sent, **place))
+    end
+
+    def open_session(settings)
+      Session.new(self, settings, serves: !@on_request.nil?, serve: method(:serve), report: method(:report))
+    end
+
+    def place
+      { stream: name, group: group }
+    end
+
+    def check_name(what, name)
+      unless name.is_a?(Symbol) || name.respond_to?(:to_str)
+        raise ArgumentError, "the #{what} name must be a String or a Symbol, got a #{name.class}"
+      end
+
+      name = (name.is_a?(Symbol) ? name.name : name.to_str).encode(Encoding::UTF_8)
+      raise ArgumentError, "the #{what} name cannot be blank" if name.strip.empty?
+
+      name.frozen? ? name : name.dup.freeze
+    rescue EncodingError
+      raise ArgumentError, "the #{what} name must be text in UTF-8"
+    end
+
+    def check_timeout(timeout)
+      return if timeout.nil?
+      return timeout.to_f if timeout.is_a?(Numeric) && timeout.real? && timeout.positive?
+
+      raise ArgumentError, "the timeout must be a number of seconds over 0, got #{timeout.inspect}"
+    end
+
+    def check_entry(entry)
+      raise ArgumentError, "expected the Entry that on_request was given, got a #{entry.class}" unless entry.is_a?(Entry)
+    end
+
+    def serve(entry)
+      finished = false
+      instance_exec(entry, &@on_request)
+      finished = true
+    rescue SystemExit, SignalException
+      raise
+    rescue Exception => e # rubocop:disable Lint/RescueException -- the asker is told of whatever went wrong
+      finished = true
+      reject_failed(entry, e.class.name, "#{e.class}: #{e.message}")
+      report(e)
+    ensure
+      reject_failed(entry, nil, "the handler was stopped before it answered") unless finished
+    end
+
+    def reject_failed(entry, error, reason)
+      entry.engine.reject(entry.native, reason.to_s.encode(Encoding::UTF_8, invalid: :replace, undef: :replace), error)
+    rescue AlreadyAnsweredError
+      # It was answered before things went wrong: that answer counts.
+    rescue Error => e
+      report(e)
+    end
+
+    def report(exception)
+      logger = @session&.settings&.logger
+      logger&.error { "redis_ipc #{name}/#{group}: #{exception.class}: #{exception.message}" }
+      if @on_error
+        instance_exec(exception, &@on_error)
+      elsif logger.nil?
+        warn "redis_ipc #{name}/#{group}: #{exception.class}: #{exception.message}"
+      end
+    rescue StandardError => e
+      warn "redis_ipc #{name}/#{group}: on_error raised #{e.class}: #{e.message}"
+    end
+  end
+end

@@ -1,0 +1,28 @@
+# frozen_string_literal: true
+
+require_relative "lib/redis_ipc/version"
+
+Gem::Specification.new do |spec|
+  spec.name = "redis_ipc"
+  spec.version = RedisIPC::VERSION
+  spec.authors = ["The redis_ipc maintainers"]
+  spec.summary = "Request/reply between Ruby processes through the Redis they already run"
+  spec.description = "Ruby processes (Rails web, workers, bots, scripts) ask each other things through Redis streams, " \
+                     "with deadlines, delivery guarantees and a Rust core that does not poll."
+  spec.homepage = "https://github.com/redis-ipc/redis_ipc"
+  spec.license = "MIT"
+  spec.required_ruby_version = ">= 3.1"
+  spec.required_rubygems_version = ">= 3.3.11"
+  spec.metadata = {
+    "rubygems_mfa_required" => "true",
+    "changelog_uri" => "#{spec.homepage}/blob/main/CHANGELOG.md",
+    "source_code_uri" => spec.homepage
+  }
+
+  spec.files = Dir[
+    "lib/**/*.rb", "ext/**/*.{rs,toml}", "docs/*.md", "Cargo.{toml,lock}", "README.md", "CHANGELOG.md", "LICENSE"
+  ]
+  spec.require_paths = ["lib"]
+  # RubyGems (3.3.11 and later) builds a Cargo crate by itself and installs it as redis_ipc.so.
+  spec.extensions = ["ext/redis_ipc/Cargo.toml"]
+end
