@@ -55,8 +55,16 @@ pub type Expiries = HashMap<String, Instant>;
 pub struct Batch {
     /// The bytes to write.
     pub packed: Vec<u8>,
-    waiting: Vec<(Command, usize)>,
+    waiting: Vec<Waiting>,
     acknowledged: Vec<StreamId>,
+}
+
+/// A command in a batch.
+struct Waiting {
+    command: Command,
+    replies: usize,
+    /// No earlier copy of it was ever written.
+    first: bool,
 }
 
 /// What is left of a batch after its replies.
@@ -96,15 +104,17 @@ impl Batch {
     /// How many replies will come.
     pub fn replies(&self) -> usize {
         let acknowledgements = if self.acknowledged.is_empty() { 0 } else { 2 };
-        self.waiting.iter().map(|(_, replies)| replies).sum::<usize>() + acknowledgements
+        self.waiting.iter().map(|waiting| waiting.replies).sum::<usize>() + acknowledgements
     }
 
     fn add(&mut self, command: Command, member: &Member, expiries: &mut Expiries) {
+        let mut first = true;
         let replies = match &command {
-            Command::Ask(ticket, question) => match ticket.sending() {
-                Some(resent) => self.pack_ask(ticket, question, resent, member, expiries),
-                None => return,
-            },
+            Command::Ask(ticket, question) => {
+                let Some(resent) = ticket.sending() else { return };
+                first = !resent;
+                self.pack_ask(ticket, question, resent, member, expiries)
+            }
             Command::Answer(claim, answer) => {
                 let mut add = redis::cmd("XADD");
                 add.arg(&claim.request.reply_to).arg("NOMKSTREAM").arg("*");
@@ -121,7 +131,7 @@ impl Batch {
             }
             Command::Withdraw(ticket, redis_id) => self.pack_withdrawal(ticket, *redis_id, member),
         };
-        self.waiting.push((command, replies));
+        self.waiting.push(Waiting { command, replies, first });
     }
 
     fn pack_ask(
@@ -172,9 +182,19 @@ impl Batch {
         4
     }
 
+    /// As [`Batch::into_commands`], where not one byte of the batch was written.
+    pub fn into_unsent(self) -> Vec<Command> {
+        for waiting in self.waiting.iter().filter(|waiting| waiting.first) {
+            if let Command::Ask(ticket, _) = &waiting.command {
+                ticket.not_sent();
+            }
+        }
+        self.into_commands()
+    }
+
     /// Everything in it, to be sent again on another connection.
     pub fn into_commands(self) -> Vec<Command> {
-        let mut commands: Vec<Command> = self.waiting.into_iter().map(|(command, _)| command).collect();
+        let mut commands: Vec<Command> = self.waiting.into_iter().map(|waiting| waiting.command).collect();
         if !self.acknowledged.is_empty() {
             commands.push(Command::Acknowledge(self.acknowledged));
         }
@@ -185,7 +205,7 @@ impl Batch {
     pub fn settle(self, replies: Vec<Value>, member: &Member, ledger: &Ledger) -> Leftover {
         let mut leftover = Leftover::default();
         let mut replies = replies.into_iter();
-        for (command, count) in self.waiting {
+        for Waiting { command, replies: count, .. } in self.waiting {
             let own: Vec<Value> = replies.by_ref().take(count).collect();
             match settle(&command, own, member, ledger, &mut leftover) {
                 Verdict::Done => {}

@@ -42,6 +42,15 @@ impl Closer {
     }
 }
 
+/// Why writing failed.
+#[derive(Debug)]
+pub struct SendFailure {
+    /// The failure.
+    pub error: io::Error,
+    /// Not one byte was written: Redis cannot have seen any of it.
+    pub nothing_left: bool,
+}
+
 /// A connection that has said hello and is ready for commands.
 pub struct Connection {
     socket: Socket,
@@ -124,9 +133,26 @@ impl Connection {
 
     /// Writes packed commands. After an error the connection is of no more use.
     pub fn send(&mut self, packed: &[u8]) -> io::Result<()> {
-        let result = self.socket.write_all(packed).and_then(|()| self.socket.flush());
+        self.send_counting(packed).map_err(|failure| failure.error)
+    }
+
+    /// As [`Connection::send`]; a failure tells whether anything had left before.
+    pub fn send_counting(&mut self, packed: &[u8]) -> Result<(), SendFailure> {
+        let mut left = packed;
+        let mut write = || -> io::Result<()> {
+            while !left.is_empty() {
+                match self.socket.write(left) {
+                    Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                    Ok(count) => left = &left[count..],
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            self.socket.flush()
+        };
+        let result = write();
         self.broken |= result.is_err();
-        result
+        result.map_err(|error| SendFailure { error, nothing_left: left.len() == packed.len() })
     }
 
     /// Reads one reply. After an error (a timeout too: the reply may still come, and would answer the next

@@ -4,6 +4,7 @@ use crate::connection::Connection;
 use crate::error::{Error, ErrorKind, Fate};
 use crate::options::Options;
 use crate::redis_options::{Address, RedisOptions, SentinelOptions};
+use parking_lot::Mutex;
 use r2d2::{HandleError, ManageConnection, Pool, PooledConnection};
 use redis::{RedisError, RedisResult};
 use scheduled_thread_pool::ScheduledThreadPool;
@@ -119,10 +120,9 @@ impl HandleError<RedisError> for Quiet {
 }
 
 /// Connections for commands that do not block, opened on demand.
-#[derive(Clone)]
 pub struct Connections {
     connector: Connector,
-    pool: Pool<Manager>,
+    pool: Mutex<Option<Pool<Manager>>>,
 }
 
 impl Connections {
@@ -140,15 +140,23 @@ impl Connections {
             .idle_timeout(Some(Duration::from_secs(60)))
             .error_handler(Box::new(Quiet))
             .build_unchecked(Manager(connector.clone()));
-        Self { connector, pool }
+        Self { connector, pool: Mutex::new(Some(pool)) }
     }
 
     /// A connection, waited for at most `connect_timeout`.
     pub fn get(&self) -> Result<PooledConnection<Manager>, Error> {
-        self.pool.get().map_err(|error| {
+        let Some(pool) = self.pool.lock().clone() else {
+            return Err(Error::new(ErrorKind::Closed(Fate::NotSent), "the stream was disconnected"));
+        };
+        pool.get().map_err(|error| {
             Error::new(ErrorKind::Connection(Fate::NotSent), format!("Redis cannot be reached: {error}"))
                 .address(self.connector.address())
         })
+    }
+
+    /// Closes the pool: its connections and its thread do not wait for the garbage collector.
+    pub fn close(&self) {
+        drop(self.pool.lock().take());
     }
 
     /// Runs `work` on a pooled connection.

@@ -223,6 +223,7 @@ impl Engine {
         if let Err(error) = presence::leave(&self.member) {
             self.member.reporter.failure(self.member.locate(error));
         }
+        self.member.connections.close();
         self.reports.close();
     }
 }

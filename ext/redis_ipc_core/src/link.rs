@@ -15,6 +15,7 @@ const STABLE: Duration = Duration::from_secs(1);
 pub struct Links {
     up: AtomicUsize,
     lost: AtomicUsize,
+    losses: AtomicUsize,
 }
 
 impl Links {
@@ -26,6 +27,7 @@ impl Links {
     /// One broke; the user hears of the first.
     pub fn lost(&self, member: &Member, error: Error) {
         self.up.fetch_sub(1, Ordering::SeqCst);
+        self.losses.fetch_add(1, Ordering::SeqCst);
         if self.lost.fetch_add(1, Ordering::SeqCst) == 0 && !member.stop.is_stopped() {
             member.reporter.failure(member.locate(error));
         }
@@ -36,6 +38,12 @@ impl Links {
         self.lost.fetch_sub(1, Ordering::SeqCst);
         self.up.fetch_add(1, Ordering::SeqCst);
         member.stats.reconnections.increment();
+    }
+
+    /// How often one broke. Where another broke since a connection was made, that one is not to be trusted: TCP lets
+    /// a first write to a server that is gone succeed.
+    pub fn losses(&self) -> usize {
+        self.losses.load(Ordering::SeqCst)
     }
 
     /// Whether none is broken.

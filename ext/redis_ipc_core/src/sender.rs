@@ -29,6 +29,18 @@ const RETRY: Duration = Duration::from_millis(50);
 struct Lane {
     connection: Connection,
     expiries: Expiries,
+    losses: usize,
+}
+
+impl Lane {
+    fn new(connection: Connection, member: &Member) -> Box<Self> {
+        Box::new(Self { connection, expiries: Expiries::new(), losses: member.links.losses() })
+    }
+
+    /// Whether no other connection broke since this one was made.
+    fn is_trusted(&self, member: &Member) -> bool {
+        self.losses == member.links.losses()
+    }
 }
 
 enum LaneState {
@@ -68,7 +80,7 @@ enum Work {
 impl Sender {
     /// A sender that writes on `connection`.
     pub fn new(member: Arc<Member>, ledger: Arc<Ledger>, connection: Connection) -> Self {
-        let lane = LaneState::Parked(Box::new(Lane { connection, expiries: Expiries::new() }));
+        let lane = LaneState::Parked(Lane::new(connection, &member));
         let state = State { lane, queue: VecDeque::new(), stopping: false };
         Self { member, ledger, state: Mutex::new(state), work: Condvar::new() }
     }
@@ -80,14 +92,15 @@ impl Sender {
             drop(state);
             return self.refuse(command);
         }
-        let direct = state.queue.is_empty() && command.size() <= DIRECT_BYTES;
-        if !direct || !matches!(state.lane, LaneState::Parked(_)) {
+        let small = state.queue.is_empty() && command.size() <= DIRECT_BYTES;
+        let direct = small && matches!(&state.lane, LaneState::Parked(lane) if lane.is_trusted(&self.member));
+        let lane = if direct { std::mem::replace(&mut state.lane, LaneState::Out) } else { LaneState::Out };
+        let LaneState::Parked(mut lane) = lane else {
             state.queue.push_back(command);
             drop(state);
             self.work.notify_one();
             return;
-        }
-        let LaneState::Parked(mut lane) = std::mem::replace(&mut state.lane, LaneState::Out) else { return };
+        };
         drop(state);
         let batch = Batch::pack(vec![command], &self.member, &mut lane.expiries);
         let after = self.write(lane, batch);
@@ -99,9 +112,13 @@ impl Sender {
         if batch.packed.is_empty() {
             return LaneState::Parked(lane);
         }
-        match lane.connection.send(&batch.packed) {
+        match lane.connection.send_counting(&batch.packed) {
             Ok(()) => LaneState::Written(lane, batch),
-            Err(error) => LaneState::Lost(batch.into_commands(), self.explain(&error.into())),
+            Err(failure) => {
+                let error = self.explain(&failure.error.into());
+                let commands = if failure.nothing_left { batch.into_unsent() } else { batch.into_commands() };
+                LaneState::Lost(commands, error)
+            }
         }
     }
 
@@ -139,6 +156,9 @@ impl Sender {
             match std::mem::replace(&mut state.lane, LaneState::Out) {
                 LaneState::Written(lane, batch) => return Work::Read(lane, batch),
                 LaneState::Lost(commands, error) => return Work::Reconnect(commands, error),
+                LaneState::Parked(lane) if !state.queue.is_empty() && !lane.is_trusted(&self.member) => {
+                    return Work::Reconnect(Vec::new(), self.distrust());
+                }
                 LaneState::Parked(lane) if !state.queue.is_empty() => {
                     return Work::Write(lane, take_batch(&mut state.queue));
                 }
@@ -183,8 +203,7 @@ impl Sender {
             match self.member.connections.connector().open() {
                 Ok(connection) => {
                     self.member.links.restored(&self.member);
-                    let lane = Lane { connection, expiries: Expiries::new() };
-                    self.state.lock().lane = LaneState::Parked(Box::new(lane));
+                    self.state.lock().lane = LaneState::Parked(Lane::new(connection, &self.member));
                     return;
                 }
                 Err(error) => self.give_up(&self.explain(&error)),
@@ -270,6 +289,11 @@ impl Sender {
 
     fn refuse(&self, command: Command) {
         self.fail(command, &self.closed());
+    }
+
+    fn distrust(&self) -> Error {
+        Error::new(ErrorKind::Connection(Fate::Unknown), "another connection to Redis was lost")
+            .address(self.member.connections.connector().address())
     }
 
     fn closed(&self) -> Error {

@@ -1,0 +1,181 @@
+# frozen_string_literal: true
+
+RSpec.describe RedisIPC::Channel do
+  def channel(group, parent: described_class, &body)
+    defined = Class.new(parent) do
+      stream "house"
+      channel group
+    end
+    defined.class_eval(&body) if body
+    channels << defined
+    defined
+  end
+
+  def channels
+    @channels ||= []
+  end
+
+  def connected(...)
+    channel(...).connect(redis_options: redis_options)
+  end
+
+  after { channels.each(&:disconnect) }
+
+  let(:parent) { connected("parent") }
+
+  it "runs an event and answers with what it returns" do
+    connected("child") { event("greet", params: [:name]) { "Hello, #{params[:name]}" } }
+    response = parent.trigger_event("greet", target: "child", params: { name: "Ann" })
+    expect(response).to be_fulfilled
+    expect(response.value).to eq("Hello, Ann")
+  end
+
+  it "lets `return` end an event" do
+    connected("child") do
+      event("answer", params: [:early]) do
+        return "early" if params[:early]
+
+        "late"
+      end
+    end
+    answers = [true, false].map { |early| parent.trigger_event(:answer, target: :child, params: { early: early }).value }
+    expect(answers).to eq(%w[early late])
+  end
+
+  it "gives each execution a context of its own" do
+    child = connected("child") do
+      event("context", params: %i[a b]) do
+        [params.to_h, params["a"], params[:a], params.key?(:b), params.fetch("b", 9), params.dig(:a, :deep),
+         entry.source_group, source_group, stream_name, group_name, instance_id]
+      end
+      event("remember") do
+        seen = @seen
+        @seen = true
+        seen
+      end
+    end
+    answer = parent.trigger_event("context", target: "child", params: { a: { deep: 1 }, "secret" => 2 }).value
+    expect(answer[0..9]).to eq([{ a: { deep: 1 } }, { deep: 1 }, { deep: 1 }, false, 9, 1, "parent", "parent", "house", "child"])
+    expect(answer[10]).to match(/\A\h{32}\z/)
+    expect(Array.new(3) { parent.trigger_event("remember", target: "child").value }).to all(be_nil)
+    expect(child).to be_connected
+  end
+
+  it "keeps 50 concurrent calls to one event apart" do
+    connected("child") do
+      event("echo", params: [:number]) do
+        number = params[:number]
+        sleep(rand / 100)
+        [number, params[:number]]
+      end
+    end
+    asker = parent
+    threads = Array.new(50) do |number|
+      Thread.new { asker.trigger_event("echo", target: "child", params: { number: number }, timeout: 30).value }
+    end
+    expect(threads.map(&:value)).to eq(Array.new(50) { |number| [number, number] })
+  end
+
+  it "lets events use methods of the class" do
+    connected("child") do
+      event("double", params: [:number]) { double(params[:number]) }
+      define_method(:double) { |number| number * 2 }
+    end
+    expect(parent.trigger_event("double", target: "child", params: { number: 4 }).value).to eq(8)
+  end
+
+  it "passes settings and events on to subclasses, which may override them" do
+    told = Queue.new
+    base = channel("base") do
+      on_error { |error| told << error }
+      event("kept") { "kept" }
+      event("changed") { "old" }
+      event("fails") { raise "oh" }
+    end
+    child = channel("sub", parent: base) do
+      event("changed") { "new" }
+      event("added") { "added" }
+    end
+    child.connect(redis_options: redis_options)
+    answers = %w[kept changed added].map { |name| parent.trigger_event(name, target: "sub").value }
+    expect(answers).to eq(%w[kept new added])
+    expect(parent.trigger_event("fails", target: "sub").reason).to eq("RuntimeError: oh")
+    expect(next_of(told).message).to eq("oh")
+    expect([Class.new(base).stream, Class.new(base).group]).to eq(%w[house base])
+    expect(base).not_to be_connected
+  end
+
+  it "rejects an unknown event, naming those it knows" do
+    connected("child") { event("known") { 1 } }
+    response = parent.trigger_event("unknown", target: "child")
+    expect(response.reason).to eq('unknown event "unknown"; child knows: known')
+  end
+
+  it "rejects a malformed request" do
+    connected("child") { event("known") { 1 } }
+    asker = connect("plain")
+    [1, nil, {}, { event: 5 }, { event: "known", params: [] }].each do |content|
+      expect(asker.send_to_group(content: content, to: "child").reason).to match(/malformed request/)
+    end
+  end
+
+  it "never runs a method that is no event" do
+    connected("child") { define_method(:secret) { "secret" } }
+    expect(parent.trigger_event("secret", target: "child")).to be_rejected
+    expect(parent.trigger_event("instance_eval", target: "child")).to be_rejected
+  end
+
+  it "rejects with the exception of a failed event" do
+    told = Queue.new
+    connected("child") do
+      on_error { |error| told << error }
+      event("fails") { raise KeyError, "no key" }
+      event("unsendable") { Float::NAN }
+    end
+    response = parent.trigger_event("fails", target: "child")
+    expect([response.reason, response.error]).to eq(["KeyError: no key", "KeyError"])
+    expect(parent.trigger_event("unsendable", target: "child").error).to eq("RedisIPC::ContentError")
+    expect([next_of(told), next_of(told)].map(&:class)).to eq([KeyError, RedisIPC::ContentError])
+  end
+
+  it "asks without waiting" do
+    connected("child") { event("square", params: [:n]) { params[:n]**2 } }
+    futures = Array.new(100) { |n| parent.async_trigger_event("square", target: "child", params: { n: n }, timeout: 30) }
+    expect(futures.map(&:value)).to eq(Array.new(100) { |n| n**2 })
+  end
+
+  it "times out like a stream" do
+    expect { parent.trigger_event("x", target: "nobody", timeout: 0.1) }
+      .to raise_error(RedisIPC::TimeoutError) { |error| expect(error.outcome).to eq(:unclaimed) }
+  end
+
+  describe "bad input" do
+    it "is refused where it is given" do
+      expect { channel("a") { event("x") } }.to raise_error(ArgumentError, /needs a block/)
+      expect { channel("a") { event(" ") { 1 } } }.to raise_error(ArgumentError, /blank/)
+      expect { channel("a") { event("x", params: :a) { 1 } } }.to raise_error(ArgumentError, /params/)
+      expect { channel("a") { on_error } }.to raise_error(ArgumentError, /block/)
+      expect { parent.trigger_event("", target: "child") }.to raise_error(ArgumentError, /blank/)
+      expect { parent.trigger_event("x", target: "child", params: [1]) }.to raise_error(ArgumentError, /Hash/)
+      expect { parent.trigger_event("x", target: "") }.to raise_error(ArgumentError, /blank/)
+    end
+
+    it "is refused where stream or channel is missing" do
+      expect { Class.new(described_class).connect }.to raise_error(ArgumentError, /has no stream/)
+      expect { Class.new(described_class) { stream "a" }.connect }.to raise_error(ArgumentError, /has no channel/)
+    end
+
+    it "raises NotConnectedError before connect" do
+      expect { channel("a").trigger_event("x", target: "b") }.to raise_error(RedisIPC::NotConnectedError, /call connect/)
+      expect(channel("a")).not_to be_connected
+    end
+
+    it "refuses to connect twice, and connects again after disconnect" do
+      child = connected("child") { event("x") { 1 } }
+      expect { child.connect(redis_options: redis_options) }.to raise_error(RedisIPC::ConnectionError, /already/)
+      child.disconnect
+      child.connect(redis_options: redis_options)
+      expect(parent.trigger_event("x", target: "child").value).to eq(1)
+    end
+  end
+end

@@ -1,0 +1,100 @@
+# frozen_string_literal: true
+
+require "bigdecimal"
+require "set"
+
+RSpec.describe "content" do
+  let(:parent) { connect("parent") }
+
+  before { connect("child", &echo) }
+
+  def round_trip(content)
+    parent.send_to_group(content: content, to: "child").value
+  end
+
+  it "comes through unchanged, whatever JSON can hold" do
+    [
+      nil, true, false, 0, -1, 2**62, 2**64, -(2**100), 1.5, -0.0, 1e308, 5e-324, 0.1 + 0.2, "", "ü€😀\u0000\n\"\\",
+      [], {}, [[[]]], { a: { b: [1, { c: nil }] } }, "x" * 1_000_000
+    ].each { |content| expect(round_trip(content)).to eql(content) }
+  end
+
+  it "has Symbols for Hash keys and Strings for Symbols" do
+    expect(round_trip({ "a" => :b, 1 => 2, nil => 3 })).to eq(a: "b", "1": 2, "": 3)
+  end
+
+  it "converts Strings of other encodings" do
+    expect(round_trip("Grüße".encode("ISO-8859-1"))).to eq("Grüße")
+    expect(round_trip("Grüße".encode("UTF-16LE"))).to eq("Grüße")
+    expect(round_trip("plain".b)).to eq("plain")
+  end
+
+  it "honours as_json before to_json" do
+    both = Class.new do
+      def as_json(*) = { kind: "as_json", at: [Time.at(0).utc] }
+      def to_json(*) = '"to_json"'
+    end
+    only_text = Class.new { def to_json(*) = '{"raw": [1, 2]}' }
+    expect(round_trip([both.new])).to eq([{ kind: "as_json", at: ["1970-01-01 00:00:00 UTC"] }])
+    expect(round_trip(only_text.new)).to eq(raw: [1, 2])
+  end
+
+  it "takes what the standard library writes as JSON" do
+    expect(round_trip(BigDecimal("1.5"))).to eq("0.15e1")
+    expect(round_trip(Rational(1, 3))).to eq("1/3")
+    expect(round_trip(Struct.new(:a).new(1))).to be_a(String)
+  end
+
+  it "nests to a depth of 100" do
+    nested = 99.times.reduce([]) { |inner, _| [inner] }
+    expect(round_trip(nested)).to eq(nested)
+  end
+
+  describe "what JSON cannot hold" do
+    cyclic = []
+    cyclic << cyclic
+    {
+      "NaN" => [Float::NAN, /NaN/],
+      "Infinity" => [{ a: [-Float::INFINITY] }, /Infinity/],
+      "a binary String" => ["\xFF\xFE".b, /binary/],
+      "binary bytes that happen to be UTF-8" => ["ü".b, /binary/],
+      "a broken String" => ["\xFF", /broken/],
+      "a broken key" => [{ "\xFF" => 1 }, /broken/],
+      "a cycle" => [cyclic, /contains itself/],
+      "nesting over 100" => [101.times.reduce([]) { |inner, _| [inner] }, /deeper than 100/],
+      "an object that says nothing" => [[Object.new], /a Object, which has neither/],
+      "a number of too many digits" => [10**5000, /4096 digits/],
+      "a to_json that returns no JSON" => [Class.new { def to_json(*) = "oops" }.new, /returned no JSON/],
+      "too much" => ["x" * ((16 * 1024 * 1024) - 1), /limit is 16777216/]
+    }.each do |what, (content, message)|
+      it "raises ContentError for #{what}, and nothing is sent" do
+        expect { parent.send_to_group(content: content, to: "child") }
+          .to raise_error(RedisIPC::ContentError, message)
+        expect { parent.async_send_to_group(content: content, to: "child") }
+          .to raise_error(RedisIPC::ContentError, message)
+        expect(parent.stats).to include(requests: 0, open_calls: 0)
+      end
+    end
+
+    it "passes on what as_json raises" do
+      broken = Class.new { def as_json(*) = raise("not today") }
+      expect { parent.send_to_group(content: broken.new, to: "child") }.to raise_error(RuntimeError, "not today")
+    end
+  end
+
+  it "is capped where the user says" do
+    small = connect("small", max_content_size: 10)
+    expect(small.send_to_group(content: "12345678", to: "child").value).to eq("12345678")
+    expect { small.send_to_group(content: "123456789", to: "child") }
+      .to raise_error(RedisIPC::ContentError, /11 bytes of JSON, the limit is 10/)
+  end
+
+  it "can still be answered after a refused answer" do
+    connect("picky") do |entry|
+      fulfill_request(entry, content: Float::NAN)
+    rescue RedisIPC::ContentError
+      fulfill_request(entry, content: "better")
+    end
+    expect(parent.send_to_group(content: 1, to: "picky").value).to eq("better")
+  end
+end

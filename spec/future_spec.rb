@@ -1,0 +1,105 @@
+# frozen_string_literal: true
+
+RSpec.describe RedisIPC::Future do
+  let(:parent) { connect("parent") }
+
+  it "brings the answer" do
+    connect("child", &echo)
+    future = parent.async_send_to_group(content: "a", to: "child")
+    expect(future.wait(10)).to be(true)
+    expect(future).to be_settled
+    expect([future.value, future.value!, future.response.value]).to all(eq("a"))
+    expect(future.inspect).to include("settled")
+  end
+
+  it "tells a rejection" do
+    connect("child") { |entry| reject_request(entry, content: "no") }
+    future = parent.async_send_to_group(content: "a", to: "child")
+    expect(future.value).to be_nil
+    expect(future.response.reason).to eq("no")
+    expect { future.value! }.to raise_error(RedisIPC::RejectedError)
+  end
+
+  it "raises when there was no answer, each time it is asked" do
+    future = parent.async_send_to_group(content: 1, to: "nobody", timeout: 0.1)
+    2.times { expect { future.value }.to raise_error(RedisIPC::TimeoutError) { |e| expect(e.outcome).to eq(:unclaimed) } }
+    expect(future.wait).to be(true)
+  end
+
+  it "waits no longer than it is told" do
+    connect("child") { nil }
+    future = parent.async_send_to_group(content: 1, to: "child", timeout: 2)
+    expect(future.wait(0.05)).to be(false)
+    expect(future).not_to be_settled
+    expect(future.inspect).to include("pending")
+  end
+
+  it "may be waited for by many threads" do
+    gate = Queue.new
+    connect("child") { |entry| gate.pop && fulfill_request(entry, content: 7) }
+    future = parent.async_send_to_group(content: 1, to: "child")
+    threads = Array.new(8) { Thread.new { future.value } }
+    gate << true
+    expect(threads.map(&:value)).to all(eq(7))
+  end
+
+  it "comes in thousands from one thread" do
+    connect("child", &echo)
+    futures = Array.new(3000) { |index| parent.async_send_to_group(content: index, to: "child", timeout: 30) }
+    expect(futures.map(&:value)).to eq((0...3000).to_a)
+    expect(parent.stats).to include(open_calls: 0)
+  end
+
+  describe "#then" do
+    it "runs with the value and chains" do
+      connect("child", &echo)
+      future = parent.async_send_to_group(content: 1, to: "child")
+      chained = future.then { |value| value + 1 }.then { |value| value * 10 }
+      expect(chained.wait(10)).to be(true)
+      expect([chained.value, chained.value!]).to eq([20, 20])
+      expect(chained.response.value).to eq(1)
+    end
+
+    it "runs once the answer comes, not before" do
+      gate = Queue.new
+      connect("child") { |entry| gate.pop && fulfill_request(entry, content: 1) }
+      ran = Queue.new
+      chained = parent.async_send_to_group(content: 1, to: "child").then { ran << Thread.current.name }
+      expect(chained.wait(0.05)).to be(false)
+      gate << true
+      expect(next_of(ran)).to match(%r{redis_ipc dispatcher \d house/parent})
+    end
+
+    it "passes rejections and failures on without running" do
+      connect("child") { |entry| reject_request(entry, content: "no") }
+      ran = false
+      rejected = parent.async_send_to_group(content: 1, to: "child").then { ran = true }.then { ran = true }
+      failed = parent.async_send_to_group(content: 1, to: "nobody", timeout: 0.1).then { ran = true }
+      expect(rejected.value).to be_nil
+      expect { rejected.value! }.to raise_error(RedisIPC::RejectedError)
+      expect { failed.value }.to raise_error(RedisIPC::TimeoutError)
+      expect(ran).to be(false)
+    end
+
+    it "keeps what the block raises" do
+      connect("child", &echo)
+      chained = parent.async_send_to_group(content: 1, to: "child").then { raise "inside" }
+      expect { chained.value }.to raise_error(RuntimeError, "inside")
+    end
+
+    it "needs a block" do
+      connect("child", &echo)
+      expect { parent.async_send_to_group(content: 1, to: "child").then }.to raise_error(ArgumentError)
+    end
+  end
+
+  it "ends with its stream" do
+    connect("child") { nil }
+    future = parent.async_send_to_group(content: 1, to: "child")
+    chained = future.then { 1 }
+    parent.disconnect
+    [future, chained].each do |ended|
+      expect { ended.value }.to raise_error(RedisIPC::NotConnectedError, /disconnected while the call was waiting/)
+    end
+  end
+end

@@ -1,0 +1,99 @@
+# frozen_string_literal: true
+
+RSpec.describe "handlers" do
+  let(:parent) { connect("parent") }
+
+  it "run with the stream as self" do
+    child = connect("child") { |entry| fulfill_request(entry, content: [self.class.name, group, connected?]) }
+    expect(parent.send_to_group(content: 1, to: child.group).value).to eq(["RedisIPC::Stream", "child", true])
+  end
+
+  it "that raise reject the request and are reported" do
+    connect("child") { raise ArgumentError, "no \xFF such thing" }
+    response = parent.send_to_group(content: 1, to: "child")
+    expect(response).to be_rejected
+    expect(response.error).to eq("ArgumentError")
+    expect(response.reason).to match(/\AArgumentError: no .+ such thing\z/)
+    expect(next_of(errors)).to be_a(ArgumentError)
+  end
+
+  it "survive whatever is raised" do
+    [NotImplementedError, NoMemoryError, SystemStackError, StopIteration].each do |error|
+      child = connect("child #{error}", consumer: { pool_size: 1 }) { |entry| raise(error) if entry }
+      2.times { expect(parent.send_to_group(content: 1, to: child.group).error).to eq(error.name) }
+    end
+  end
+
+  it "that raise after answering do not change the answer" do
+    connect("child") do |entry|
+      fulfill_request(entry, content: "done")
+      raise "too late"
+    end
+    expect(parent.send_to_group(content: 1, to: "child").value).to eq("done")
+    expect(next_of(errors).message).to eq("too late")
+  end
+
+  it "may answer later, from another thread" do
+    entries = Queue.new
+    child = connect("child", consumer: { pool_size: 1 }) { |entry| entries << entry }
+    futures = Array.new(3) { |index| parent.async_send_to_group(content: index, to: "child") }
+    taken = Array.new(3) { next_of(entries) }
+    Thread.new { taken.reverse_each { |entry| child.fulfill_request(entry, content: entry.content * 10) } }.join
+    expect(futures.map(&:value)).to eq([0, 10, 20])
+  end
+
+  it "may not answer twice" do
+    second = Queue.new
+    connect("child") do |entry|
+      fulfill_request(entry, content: 1)
+      reject_request(entry, content: 2)
+    rescue RedisIPC::AlreadyAnsweredError => e
+      second << e
+    end
+    expect(parent.send_to_group(content: 1, to: "child").value).to eq(1)
+    expect(next_of(second)).to have_attributes(stream: "house", group: "child", entry_id: a_string_matching(/-/))
+  end
+
+  it "may ask others, and themselves" do
+    connect("grandchild", &echo)
+    connect("child") do |entry|
+      inner = send_to_group(content: entry.content + 1, to: "grandchild").value
+      fulfill_request(entry, content: inner + 1)
+    end
+    connect("mirror") do |entry|
+      deeper = entry.content.positive? ? send_to_group(content: entry.content - 1, to: "mirror").value : 0
+      fulfill_request(entry, content: deeper + 1)
+    end
+    expect(parent.send_to_group(content: 1, to: "child").value).to eq(3)
+    expect(parent.send_to_group(content: 2, to: "mirror").value).to eq(3)
+  end
+
+  it "run side by side, as many as there are consumers" do
+    inside = Queue.new
+    gate = Queue.new
+    connect("child", consumer: { pool_size: 4 }) do |entry|
+      inside << entry
+      gate.pop
+      fulfill_request(entry, content: 1)
+    end
+    futures = Array.new(6) { parent.async_send_to_group(content: 1, to: "child") }
+    4.times { next_of(inside) }
+    expect(inside).to be_empty
+    6.times { gate << true }
+    expect(futures.map(&:value)).to all(eq(1))
+  end
+
+  it "are told of errors in on_error by a warning, and go on" do
+    child = build("child") { raise "first" }
+    child.on_error { raise "second" }
+    child.connect(redis_options: redis_options)
+    expect { 2.times { parent.send_to_group(content: 1, to: "child") } }
+      .to output(/on_error raised RuntimeError: second/).to_stderr_from_any_process
+  end
+
+  it "are replaced by setting another" do
+    child = connect("child") { |entry| fulfill_request(entry, content: 1) }
+    child.on_request { |entry| fulfill_request(entry, content: 2) }
+    expect(parent.send_to_group(content: 1, to: "child").value).to eq(2)
+  end
+end

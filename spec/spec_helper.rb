@@ -1,0 +1,34 @@
+# frozen_string_literal: true
+
+require "redis"
+require "redis_ipc"
+require "securerandom"
+require "timeout"
+
+Dir[File.join(__dir__, "support", "*.rb")].each { |file| require file }
+
+RSpec.configure do |config|
+  config.include Streams
+  config.include Processes
+  config.include Waiting
+  config.order = :random
+  config.filter_run_when_matching :focus
+  config.example_status_persistence_file_path = ".rspec_status"
+  config.expect_with(:rspec) { |expectations| expectations.syntax = :expect }
+  config.mock_with(:rspec) { |mocks| mocks.verify_partial_doubles = true }
+
+  # A hang is a failure with a name, not a suite that never ends.
+  config.around do |example|
+    Timeout.timeout(example.metadata.fetch(:timeout, 60)) { example.run }
+  end
+
+  config.before { RedisServer.shared.flush }
+
+  config.after do
+    disconnect_streams
+    stop_processes
+    stop_servers
+  end
+
+  config.after(:suite) { RedisServer.stop_shared }
+end

@@ -1,0 +1,165 @@
+# frozen_string_literal: true
+
+RSpec.describe RedisIPC::Stream do
+  it "asks and is answered" do
+    connect("child") { |entry| fulfill_request(entry, content: "Yes, #{entry.source_group}") }
+    response = connect("parent").send_to_group(content: "Please do this", to: "child")
+
+    expect(response).to be_fulfilled
+    expect(response).not_to be_rejected
+    expect(response.status).to eq("fulfilled")
+    expect([response.content, response.value, response.value!]).to all(eq("Yes, parent"))
+    expect([response.reason, response.error]).to all(be_nil)
+    expect([response.source_group, response.destination_group]).to eq(%w[child parent])
+  end
+
+  it "tells a rejection from an answer" do
+    connect("child") { |entry| reject_request(entry, content: { why: "no" }) }
+    response = connect("parent").send_to_group(content: 1, to: "child")
+
+    expect(response).to be_rejected
+    expect(response.status).to eq("rejected")
+    expect(response.value).to be_nil
+    expect(response.reason).to eq(why: "no")
+    expect { response.value! }.to raise_error(RedisIPC::RejectedError, /child rejected the request/) { |error|
+      expect(error.response).to be(response)
+    }
+  end
+
+  it "gives the handler a frozen entry that says everything about the request" do
+    entries = Queue.new
+    child = connect("child") { |entry| entries << entry && fulfill_request(entry, content: nil) }
+    parent = connect("parent")
+    asked_at = Time.now
+    response = parent.send_to_group(content: { a: 1 }, to: "child", timeout: 3)
+    entry = next_of(entries)
+
+    expect(entry).to be_frozen
+    expect(entry).to have_attributes(
+      id: response.id, instance_id: parent.instance_id, status: "pending", content: { a: 1 },
+      source_group: "parent", destination_group: "child", pending?: true, fulfilled?: false, rejected?: false,
+      expired?: false, deliveries: 1, redelivered?: false, redis_id: a_string_matching(/\A\d+-\d+\z/)
+    )
+    expect(entry.content).to be(entry.content)
+    expect(entry.deadline).to be_within(1).of(asked_at + 3)
+    expect(response.instance_id).to eq(child.instance_id)
+    expect([parent.instance_id, child.instance_id, response.id]).to all(match(/\A\h{32}\z/))
+  end
+
+  it "asks itself, and asks its own group" do
+    both = connect("both", &echo)
+    expect(both.send_to_group(content: "me", to: "both").value).to eq("me")
+  end
+
+  it "runs an answerer that starts after the asker" do
+    parent = connect("parent")
+    future = parent.async_send_to_group(content: "early", to: "child", timeout: 20)
+    eventually { redis.xlen("house:inbox:child") == 1 }
+    connect("child", &echo)
+    expect(future.value).to eq("early")
+  end
+
+  it "accepts Symbols for names" do
+    connect(:child, stream: :house, &echo)
+    expect(connect("parent").send_to_group(content: 1, to: :child).value).to eq(1)
+  end
+
+  it "rejects at once what reaches a group without a handler" do
+    connect("parent")
+    response = connect("other").send_to_group(content: 1, to: "parent")
+    expect(response).to be_rejected
+    expect(response.reason).to include("no handler")
+  end
+
+  it "leaves requests to the instances of the group that have a handler" do
+    connect("child")
+    connect("child", &echo)
+    parent = connect("parent")
+    answers = Array.new(20) { parent.send_to_group(content: "x", to: "child", timeout: 10) }
+    expect(answers).to all(be_fulfilled)
+  end
+
+  it "tells who is alive" do
+    connect("child", &echo)
+    parent = connect("parent")
+    expect(parent.instances.map { |row| row.slice(:group, :pid) }).to contain_exactly(
+      { group: "child", pid: Process.pid }, { group: "parent", pid: Process.pid }
+    )
+    expect(parent.instances.map { |row| row[:seen_at] }).to all(be_within(60).of(Time.now))
+  end
+
+  it "counts what happens" do
+    child = connect("child", &echo)
+    parent = connect("parent")
+    3.times { parent.send_to_group(content: 1, to: "child") }
+    expect(parent.stats).to include(requests: 3, fulfilled: 3, rejected: 0, open_calls: 0)
+    eventually { child.stats[:answers_sent] == 3 }
+    expect(child.stats).to include(taken: 3, held_requests: 0)
+  end
+
+  it "shows no more than it should when inspected" do
+    stream = connect("child", &echo)
+    expect(stream.inspect).to eq("#<RedisIPC::Stream house/child connected>")
+    stream.disconnect
+    expect(stream.inspect).to eq("#<RedisIPC::Stream house/child not connected>")
+  end
+
+  describe "bad input" do
+    it "refuses blank names and names that are no strings" do
+      [nil, "", "  ", 1, [], Object.new].each do |name|
+        expect { described_class.new(name, "group") }.to raise_error(ArgumentError, /stream name/)
+        expect { described_class.new("stream", name) }.to raise_error(ArgumentError, /group name/)
+      end
+    end
+
+    it "refuses a stream whose keys would be another stream's" do
+      expect { connect("child", stream: "house:inbox") }.to raise_error(ArgumentError, /share keys/)
+    end
+
+    it "refuses handlers that are none" do
+      stream = described_class.new("a", "b")
+      expect { stream.on_request }.to raise_error(ArgumentError, /block/)
+      expect { stream.on_error }.to raise_error(ArgumentError, /block/)
+      expect(stream.on_request(&echo).on_error { nil }).to be(stream)
+    end
+
+    it "refuses a bad destination or timeout before anything is sent" do
+      parent = connect("parent")
+      [nil, "", " ", 5].each do |to|
+        expect { parent.send_to_group(content: 1, to: to) }.to raise_error(ArgumentError, /group name/)
+      end
+      [0, -1, "1", Float::NAN, 3601, Complex(1, 1)].each do |timeout|
+        expect { parent.send_to_group(content: 1, to: "child", timeout: timeout) }
+          .to raise_error(ArgumentError, /timeout/)
+      end
+      expect(parent.stats).to include(requests: 0)
+      expect(redis.exists?("house:inbox:child")).to be(false)
+    end
+
+    it "refuses to answer what is no entry" do
+      expect { connect("child").fulfill_request("x", content: 1) }.to raise_error(ArgumentError, /Entry/)
+    end
+
+    it "raises NotConnectedError before connect and after disconnect" do
+      stream = build("parent")
+      sending = -> { stream.send_to_group(content: 1, to: "child") }
+      expect(&sending).to raise_error(RedisIPC::NotConnectedError) { |error|
+        expect(error).to have_attributes(stream: "house", group: "parent", outcome: :not_sent)
+      }
+      stream.connect(redis_options: redis_options)
+      stream.disconnect
+      expect(&sending).to raise_error(RedisIPC::NotConnectedError)
+    end
+
+    it "refuses to connect twice" do
+      stream = connect("child")
+      expect { stream.connect(redis_options: redis_options) }.to raise_error(RedisIPC::ConnectionError, /already/)
+      expect(stream).to be_connected
+    end
+
+    it "refuses a handler that would not be served" do
+      stream = connect("child")
+      expect { stream.on_request(&echo) }.to raise_error(RedisIPC::ConnectionError, /before connect/)
+    end
+  end
+end

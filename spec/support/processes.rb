@@ -1,0 +1,90 @@
+# frozen_string_literal: true
+
+require "rbconfig"
+
+# Real Ruby processes, killed after the example.
+module Processes
+  # One of them, spoken to by lines.
+  class RubyProcess
+    LIBRARY = File.expand_path("../../lib", __dir__)
+
+    attr_reader :pid
+
+    # Says nothing by itself: the script prints what the example waits for.
+    PRELUDE = <<~RUBY
+      $stdout.sync = true
+      require "redis_ipc"
+    RUBY
+
+    def initialize(script, environment)
+      @input, @stdin = IO.pipe
+      @stdout, @output = IO.pipe
+      command = [RbConfig.ruby, "-I#{LIBRARY}", "-e", PRELUDE + script]
+      @pid = Process.spawn(environment, *command, in: @input, out: @output)
+      [@input, @output].each(&:close)
+    end
+
+    # The next line it prints.
+    def line(timeout: 20)
+      raise "process #{pid} printed nothing for #{timeout} s" unless @stdout.wait_readable(timeout)
+
+      @stdout.gets&.chomp || raise("process #{pid} ended")
+    end
+
+    def puts(text)
+      @stdin.puts(text)
+    end
+
+    def kill(signal = :KILL)
+      Process.kill(signal, pid)
+    end
+
+    # Its exit status.
+    def wait(timeout: 20)
+      @status ||= Timeout.timeout(timeout) { Process.wait2(pid).last }
+    end
+
+    # Whatever it prints until it ends.
+    def rest
+      @stdout.read
+    end
+
+    def stop
+      return if @status
+
+      # A stopped process must be continued to die.
+      %i[KILL CONT].each { |signal| kill(signal) }
+      wait
+    ensure
+      [@stdin, @stdout].each(&:close)
+    end
+  end
+
+  # Starts a process that runs the script with REDIS_URL set to the shared server.
+  def ruby(script, redis_url: RedisServer.shared.url, **environment)
+    process = RubyProcess.new(script, { "REDIS_URL" => redis_url }.merge(environment.transform_keys(&:to_s)))
+    processes << process
+    process
+  end
+
+  # A process that answers with what it was sent, and with its pid.
+  def answering_process(group, options: "", **environment)
+    ruby(<<~RUBY, **environment).tap { |process| expect(process.line).to eq("ready") }
+      stream = RedisIPC::Stream.new("house", #{group.inspect})
+      stream.on_request { |entry| fulfill_request(entry, content: { pid: Process.pid, content: entry.content }) }
+      stream.connect(#{options})
+      puts "ready"
+      $stdin.gets
+      stream.disconnect
+    RUBY
+  end
+
+  def processes
+    @processes ||= []
+  end
+
+  def stop_processes
+    processes.each(&:stop)
+    processes.clear
+  end
+end

@@ -1,0 +1,101 @@
+# frozen_string_literal: true
+
+require "fileutils"
+require "socket"
+require "tmpdir"
+
+# A redis-server process of the suite's own, on a free port and a unix socket.
+class RedisServer
+  class << self
+    # The server that most examples use; emptied before each.
+    def shared
+      @shared ||= new
+    end
+
+    def stop_shared
+      @shared&.stop
+    end
+
+    def free_port
+      server = TCPServer.new("127.0.0.1", 0)
+      server.addr[1]
+    ensure
+      server&.close
+    end
+  end
+
+  attr_reader :port, :path, :pid
+
+  def initialize(**settings)
+    @folder = Dir.mktmpdir("redis_ipc_spec")
+    @path = File.join(@folder, "redis.sock")
+    @settings = settings
+    start
+  end
+
+  def start
+    attempts ||= 0
+    @port = self.class.free_port
+    log = File.join(@folder, "log")
+    @pid = Process.spawn("redis-server", *arguments, in: :close, out: log, err: log)
+    wait_until_ready
+  rescue StartFailed
+    # Somebody else took the port in between.
+    (attempts += 1) < 5 ? retry : raise
+  end
+
+  # Ends the process at once, as a crash does; `start` starts it again.
+  def kill
+    @client&.close
+    @client = nil
+    Process.kill(:KILL, @pid)
+    Process.wait(@pid)
+    @pid = nil
+  end
+
+  def stop
+    kill if @pid
+    FileUtils.remove_entry(@folder, true)
+  end
+
+  # A plain client, for looking at Redis from outside.
+  def client
+    @client ||= Redis.new(path: path)
+  end
+
+  def flush
+    client.flushall
+  end
+
+  def url
+    "redis://127.0.0.1:#{port}/0"
+  end
+
+  StartFailed = Class.new(StandardError)
+
+  private
+
+  def arguments
+    defaults = { port: port, bind: "127.0.0.1", unixsocket: path, dir: @folder, save: "", appendonly: "no" }
+    defaults.merge(@settings).flat_map { |name, value| ["--#{name.to_s.tr("_", "-")}", *Array(value).map(&:to_s)] }
+  end
+
+  def wait_until_ready
+    Timeout.timeout(10) do
+      until ready?
+        raise StartFailed, File.read(File.join(@folder, "log")) if Process.wait(@pid, Process::WNOHANG)
+
+        sleep 0.01
+      end
+    end
+  end
+
+  def ready?
+    UNIXSocket.open(path) do |socket|
+      socket.write("PING\r\n")
+      socket.gets.to_s.start_with?("+PONG", "-NOAUTH")
+    end
+  rescue SystemCallError
+    false
+  end
+end

@@ -1,0 +1,60 @@
+# frozen_string_literal: true
+
+# Streams of this process, disconnected after the example.
+module Streams
+  def redis
+    RedisServer.shared.client
+  end
+
+  def redis_options
+    { path: RedisServer.shared.path }
+  end
+
+  def streams
+    @streams ||= []
+  end
+
+  # A stream that is connected. The block is its handler.
+  def connect(group, stream: "house", **options, &handler)
+    opened = build(group, stream: stream, &handler)
+    opened.connect(redis_options: redis_options, **options)
+  end
+
+  # A stream that is not connected yet; errors are kept in `errors`.
+  def build(group, stream: "house", &handler)
+    opened = RedisIPC::Stream.new(stream, group)
+    opened.on_request(&handler) if handler
+    kept = errors
+    opened.on_error { |error| kept << error }
+    streams << opened
+    opened
+  end
+
+  # What on_error of this example's streams was told.
+  def errors
+    @errors ||= Queue.new
+  end
+
+  # A handler that answers with what it was sent.
+  def echo
+    proc { |entry| fulfill_request(entry, content: entry.content) }
+  end
+
+  def disconnect_streams
+    streams.each(&:disconnect)
+    streams.clear
+  end
+
+  def start_server(**settings)
+    RedisServer.new(**settings).tap { |server| servers << server }
+  end
+
+  def servers
+    @servers ||= []
+  end
+
+  def stop_servers
+    servers.each(&:stop)
+    servers.clear
+  end
+end

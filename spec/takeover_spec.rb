@@ -1,0 +1,111 @@
+# frozen_string_literal: true
+
+RSpec.describe "requests of instances that die" do
+  # Answers the second time; the first time it says so and hangs.
+  def fragile_process(options)
+    ruby(<<~RUBY).tap { |process| expect(process.line).to eq("ready") }
+      stream = RedisIPC::Stream.new("house", "child")
+      stream.on_request do |entry|
+        puts "started"
+        sleep unless entry.redelivered?
+        fulfill_request(entry, content: [Process.pid, entry.deliveries, entry.redelivered?])
+      end
+      stream.connect(#{options})
+      puts "ready"
+      sleep
+    RUBY
+  end
+
+  it "are answered by another, in time, marked redelivered" do
+    first = fragile_process("")
+    parent = connect("parent")
+    future = parent.async_send_to_group(content: 1, to: "child")
+    expect(first.line).to eq("started")
+    second = fragile_process("")
+    first.kill
+    expect(future.value).to eq([second.pid, 2, true])
+  end
+
+  it "are not taken over while their instance lives, however slow it is" do
+    first = ruby(<<~RUBY)
+      stream = RedisIPC::Stream.new("house", "child")
+      stream.on_request do |entry|
+        puts "started"
+        # Keeps the GVL busy: renewing the lease must not need it.
+        deadline = Process.clock_gettime(Process::CLOCK_MONOTONIC) + 2
+        nil while Process.clock_gettime(Process::CLOCK_MONOTONIC) < deadline
+        fulfill_request(entry, content: [Process.pid, entry.deliveries])
+      end
+      stream.connect(consumer: { lease: 0.6 })
+      puts "ready"
+      sleep
+    RUBY
+    expect(first.line).to eq("ready")
+    future = connect("parent").async_send_to_group(content: 1, to: "child", timeout: 20)
+    expect(first.line).to eq("started")
+    other = connect("child", consumer: { lease: 0.6 }, &echo)
+    expect(future.value).to eq([first.pid, 1])
+    expect(other.stats).to include(taken: 0)
+  end
+
+  it "end in the dead letters when they kill whoever takes them, and the asker is told" do
+    poison = <<~RUBY
+      stream = RedisIPC::Stream.new("house", "child")
+      stream.on_request do |entry|
+        Process.kill(:KILL, Process.pid) if entry.content == "poison"
+        fulfill_request(entry, content: entry.content)
+      end
+      stream.connect(consumer: { lease: 0.2, max_deliveries: 2 })
+      puts "ready"
+      sleep
+    RUBY
+    first, second = Array.new(2) { ruby(poison).tap { |process| process.line } }
+    parent = connect("parent")
+    future = parent.async_send_to_group(content: "poison", to: "child", timeout: 30)
+    [first, second].each(&:wait)
+    survivor = connect("child", consumer: { lease: 0.2, max_deliveries: 2 }, &echo)
+
+    expect(future.response.reason).to match(/delivered 2 times without an answer/)
+    expect(future.response.error).to eq("RedisIPC::DeadLetteredError")
+    expect(next_of(errors)).to be_a(RedisIPC::DeadLetteredError)
+    dead = redis.xrange("house:dead:child").map(&:last)
+    expect(dead).to match([a_hash_including(
+      "content" => '"poison"', "dead_reason" => /delivered 2 times/, "dead_deliveries" => "3", "dead_id" => /-/
+    )])
+    expect(redis.xlen("house:inbox:child")).to eq(0)
+    expect(parent.send_to_group(content: "fine", to: "child").value).to eq("fine")
+    expect(survivor.stats).to include(dead_lettered: 1)
+  end
+
+  it "are lost with delivery: :at_most_once, and never run twice" do
+    first = fragile_process("consumer: { delivery: :at_most_once, lease: 0.2 }")
+    future = connect("parent").async_send_to_group(content: 1, to: "child", timeout: 1.5)
+    expect(first.line).to eq("started")
+    first.kill
+    second = connect("child", consumer: { delivery: :at_most_once, lease: 0.2 }, &echo)
+    expect { future.value }.to raise_error(RedisIPC::TimeoutError) { |error| expect(error.outcome).to eq(:unknown) }
+    expect(second.stats).to include(taken: 0)
+  end
+
+  it "come back unstarted when their instance is stopped, and count as delivered once" do
+    connect("parent")
+    first = connect("child", consumer: { pool_size: 1 }) { |entry| sleep(1) && fulfill_request(entry, content: 1) }
+    parent = streams.first
+    futures = Array.new(2) { parent.async_send_to_group(content: 1, to: "child", timeout: 20) }
+    eventually { redis.xpending("house:inbox:child", "child")["size"].positive? }
+    closing = Thread.new { first.disconnect }
+    connect("child") { |entry| fulfill_request(entry, content: entry.deliveries) }
+    expect(futures.map(&:value)).to eq([1, 1])
+    closing.join
+  end
+
+  it "leave no consumer behind for ever" do
+    process = answering_process("child")
+    connect("parent").send_to_group(content: 1, to: "child")
+    process.kill
+    names = -> { redis.xinfo(:consumers, "house:inbox:child", "child").map { |consumer| consumer["name"] } }
+    expect(names.call.size).to eq(1)
+    child = connect("child", &echo)
+    expect(names.call).to include(child.instance_id)
+  end
+end

@@ -1,0 +1,124 @@
+# frozen_string_literal: true
+
+RSpec.describe "deadlines" do
+  it "raises TimeoutError at the call's own deadline" do
+    connect("child") { nil }
+    parent = connect("parent")
+    took = seconds do
+      expect { parent.send_to_group(content: 1, to: "child", timeout: 0.3) }
+        .to raise_error(RedisIPC::TimeoutError) { |error|
+          expect(error).to have_attributes(
+            stream: "house", group: "child", entry_id: a_string_matching(/\A\h{32}\z/), redis: a_string_including("unix")
+          )
+        }
+    end
+    expect(took).to be_between(0.3, 2)
+  end
+
+  it "takes the configured deadline where the call names none" do
+    parent = connect("parent", ledger: { entry_timeout: 0.2 })
+    took = seconds { expect { parent.send_to_group(content: 1, to: "nobody") }.to raise_error(RedisIPC::TimeoutError) }
+    expect(took).to be_between(0.2, 2)
+  end
+
+  describe "TimeoutError#outcome" do
+    let(:parent) { connect("parent") }
+
+    def outcome(to, timeout: 0.3)
+      parent.send_to_group(content: 1, to: to, timeout: timeout)
+    rescue RedisIPC::TimeoutError => e
+      e.outcome
+    end
+
+    it "is :unclaimed where nobody took it, and then it never runs" do
+      expect(outcome("nobody")).to eq(:unclaimed)
+      expect(redis.xlen("house:inbox:nobody")).to eq(0)
+      ran = Queue.new
+      late = connect("nobody") { |entry| ran << entry && fulfill_request(entry, content: 2) }
+      expect(parent.send_to_group(content: 2, to: "nobody").value).to eq(2)
+      expect(ran.size).to eq(1)
+      expect(late.stats).to include(taken: 1)
+    end
+
+    it "is :unclaimed where the group is there but busy" do
+      started = Queue.new
+      connect("child", consumer: { pool_size: 1 }) do |entry|
+        started << entry
+        sleep 1
+        fulfill_request(entry, content: 1)
+      end
+      first = parent.async_send_to_group(content: 1, to: "child")
+      next_of(started)
+      expect(outcome("child")).to eq(:unclaimed)
+      expect(first.value).to eq(1)
+      expect(started).to be_empty
+    end
+
+    it "is :unknown where somebody took it" do
+      started = Queue.new
+      connect("child") { |entry| started << entry }
+      expect(outcome("child")).to eq(:unknown)
+      expect(started.size).to eq(1)
+    end
+
+    it "is :not_sent where Redis could not be reached at all" do
+      server = start_server
+      lone = build("lone").connect(redis_options: { path: server.path, connect_timeout: 5 })
+      server.kill
+      eventually { !lone.connected? }
+      expect { lone.send_to_group(content: 1, to: "child", timeout: 0.3) }
+        .to raise_error(RedisIPC::TimeoutError) { |error| expect(error.outcome).to eq(:not_sent) }
+    end
+  end
+
+  it "raises ConnectionError once Redis has been out of reach for connect_timeout" do
+    server = start_server
+    lone = build("lone").connect(redis_options: { path: server.path, connect_timeout: 0.2 })
+    server.kill
+    eventually { !lone.connected? }
+    took = seconds do
+      expect { lone.send_to_group(content: 1, to: "child", timeout: 20) }
+        .to raise_error(RedisIPC::ConnectionError) { |error|
+          expect(error).to have_attributes(outcome: :not_sent, group: "child", redis: a_string_including("unix://"))
+        }
+    end
+    expect(took).to be < 5
+  end
+
+  it "never starts an expired request" do
+    parent = connect("parent")
+    # As by an asker that died: nobody withdraws it.
+    redis.xadd("house:inbox:child",
+               { id: "1", instance_id: "x", status: "pending", content: "1", source_group: "x",
+                 destination_group: "child", reply_to: "house:replies:x:x", ttl: "50" }, id: "#{redis_ms - 100}-0")
+    ran = Queue.new
+    child = connect("child") { |entry| ran << entry.content && fulfill_request(entry, content: 1) }
+    parent.send_to_group(content: "fresh", to: "child")
+    expect(Array.new(ran.size) { ran.pop }).to eq(["fresh"])
+    expect(child.stats).to include(expired: 1)
+    eventually { redis.xlen("house:inbox:child").zero? }
+  end
+
+  it "tells a handler that the time is up" do
+    entries = Queue.new
+    child = connect("child") { |entry| entries << entry }
+    future = connect("parent").async_send_to_group(content: 1, to: "child", timeout: 0.2)
+    entry = next_of(entries)
+    expect(entry).not_to be_expired
+    future.wait
+    eventually { entry.expired? }
+    expect(child.fulfill_request(entry, content: "late")).to be(false)
+  end
+
+  it "ends overdue calls that nobody waits for" do
+    parent = connect("parent", ledger: { cleanup_interval: 0.05 })
+    parent.async_send_to_group(content: 1, to: "nobody", timeout: 0.1)
+    eventually { parent.stats[:timed_out] == 1 && parent.stats[:open_calls].zero? }
+    eventually { redis.xlen("house:inbox:nobody").zero? }
+  end
+
+  def redis_ms
+    seconds, micros = redis.time
+    (seconds * 1000) + (micros / 1000)
+  end
+end
