@@ -42,6 +42,9 @@ class RedisServer
   rescue StartFailed
     # Somebody else took the port in between.
     (attempts += 1) < 5 ? retry : raise
+  rescue Timeout::Error
+    kill
+    raise
   end
 
   # Ends the process at once, as a crash does; `start` starts it again.
