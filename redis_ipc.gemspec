@@ -7,8 +7,8 @@ Gem::Specification.new do |spec|
   spec.version = RedisIPC::VERSION
   spec.authors = ["The redis_ipc maintainers"]
   spec.summary = "Request/reply between Ruby processes through the Redis they already run"
-  spec.description = "Ruby processes (Rails web, workers, bots, scripts) ask each other things through Redis streams, " \
-                     "with deadlines, delivery guarantees and a Rust core that does not poll."
+  spec.description = "Ruby processes (Rails web, workers, bots, scripts) ask each other things through Redis " \
+                     "streams, with deadlines, delivery guarantees and a Rust core that does not poll."
   spec.homepage = "https://github.com/redis-ipc/redis_ipc"
   spec.license = "MIT"
   spec.required_ruby_version = ">= 3.1"

@@ -38,7 +38,9 @@ RSpec.describe RedisIPC::Channel do
         "late"
       end
     end
-    answers = [true, false].map { |early| parent.trigger_event(:answer, target: :child, params: { early: early }).value }
+    answers = [true, false].map do |early|
+      parent.trigger_event(:answer, target: :child, params: { early: early }).value
+    end
     expect(answers).to eq(%w[early late])
   end
 
@@ -55,7 +57,8 @@ RSpec.describe RedisIPC::Channel do
       end
     end
     answer = parent.trigger_event("context", target: "child", params: { a: { deep: 1 }, "secret" => 2 }).value
-    expect(answer[0..9]).to eq([{ a: { deep: 1 } }, { deep: 1 }, { deep: 1 }, false, 9, 1, "parent", "parent", "house", "child"])
+    expect(answer[0..9]).to eq([{ a: { deep: 1 } }, { deep: 1 }, { deep: 1 }, false, 9, 1, "parent", "parent", "house",
+                                "child"])
     expect(answer[10]).to match(/\A\h{32}\z/)
     expect(Array.new(3) { parent.trigger_event("remember", target: "child").value }).to all(be_nil)
     expect(child).to be_connected
@@ -140,7 +143,9 @@ RSpec.describe RedisIPC::Channel do
 
   it "asks without waiting" do
     connected("child") { event("square", params: [:n]) { params[:n]**2 } }
-    futures = Array.new(100) { |n| parent.async_trigger_event("square", target: "child", params: { n: n }, timeout: 30) }
+    futures = Array.new(100) do |n|
+      parent.async_trigger_event("square", target: "child", params: { n: n }, timeout: 30)
+    end
     expect(futures.map(&:value)).to eq(Array.new(100) { |n| n**2 })
   end
 
@@ -166,7 +171,9 @@ RSpec.describe RedisIPC::Channel do
     end
 
     it "raises NotConnectedError before connect" do
-      expect { channel("a").trigger_event("x", target: "b") }.to raise_error(RedisIPC::NotConnectedError, /call connect/)
+      expect do
+        channel("a").trigger_event("x", target: "b")
+      end.to raise_error(RedisIPC::NotConnectedError, /call connect/)
       expect(channel("a")).not_to be_connected
     end
 

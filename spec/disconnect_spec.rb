@@ -18,7 +18,7 @@ RSpec.describe "disconnecting" do
   it "waits for them no longer than it is told" do
     started = Queue.new
     gate = Queue.new
-    child = connect("child") { |entry| started << entry && gate.pop }
+    child = connect("child") { |entry| (started << entry) && gate.pop }
     connect("parent").async_send_to_group(content: 1, to: "child")
     next_of(started)
     expect(seconds { child.disconnect(timeout: 0.2) }).to be < 2
@@ -67,7 +67,7 @@ RSpec.describe "disconnecting" do
     expect(both).not_to be_connected
     failing = build("failing") { raise "oh" }
     told = Queue.new
-    failing.on_error { |error| disconnect && told << error }
+    failing.on_error { |error| disconnect && (told << error) }
     failing.connect(redis_options: redis_options)
     connect("parent").send_to_group(content: 1, to: "failing")
     next_of(told)
@@ -99,7 +99,11 @@ RSpec.describe "disconnecting" do
   end
 
   it "refuses a bad timeout" do
-    [nil, -1, "1"].each { |timeout| expect { connect("a#{timeout}").disconnect(timeout: timeout) }.to raise_error(ArgumentError) }
+    [nil, -1, "1"].each do |timeout|
+      expect do
+        connect("a#{timeout}").disconnect(timeout: timeout)
+      end.to raise_error(ArgumentError)
+    end
   end
 
   describe "leaves nothing behind:" do
@@ -143,7 +147,7 @@ RSpec.describe "disconnecting" do
         both.send_to_group(content: 1, to: "both")
         both.disconnect
       end
-      eventually { [Thread.list.size, native_threads, sockets] == before }
+      eventually { before == [Thread.list.size, native_threads, sockets] }
     end
   end
 

@@ -22,7 +22,11 @@ RSpec.describe RedisIPC::Future do
 
   it "raises when there was no answer, each time it is asked" do
     future = parent.async_send_to_group(content: 1, to: "nobody", timeout: 0.1)
-    2.times { expect { future.value }.to raise_error(RedisIPC::TimeoutError) { |e| expect(e.outcome).to eq(:unclaimed) } }
+    2.times do
+      expect { future.value }.to raise_error(RedisIPC::TimeoutError) { |e|
+                                   expect(e.outcome).to eq(:unclaimed)
+                                 }
+    end
     expect(future.wait).to be(true)
   end
 

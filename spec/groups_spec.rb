@@ -14,9 +14,17 @@ RSpec.describe "groups" do
 
   it "keep apart on one stream" do
     names = Array.new(20) { |index| "group #{index}" }
-    names.each { |name| connect(name, consumer: { pool_size: 1 }) { |e| fulfill_request(e, content: [name, e.content]) } }
+    names.each do |name|
+      connect(name, consumer: { pool_size: 1 }) do |e|
+        fulfill_request(e, content: [name, e.content])
+      end
+    end
     parent = connect("parent")
-    futures = names.flat_map { |name| Array.new(20) { |i| parent.async_send_to_group(content: i, to: name, timeout: 30) } }
+    futures = names.flat_map do |name|
+      Array.new(20) do |i|
+        parent.async_send_to_group(content: i, to: name, timeout: 30)
+      end
+    end
     expected = names.flat_map { |name| Array.new(20) { |index| [name, index] } }
     expect(futures.map(&:value)).to eq(expected)
   end

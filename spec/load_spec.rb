@@ -20,7 +20,9 @@ RSpec.describe "two processes under load" do
       Thread.new do
         Array.new(625) do |index|
           question = "#{thread}/#{index}"
-          parent.send_to_group(content: question, to: "child", timeout: 60).value == { question: question, by: answerer.pid }
+          parent.send_to_group(content: question, to: "child",
+                               timeout: 60).value == { question: question,
+                                                       by: answerer.pid }
         end
       end
     end

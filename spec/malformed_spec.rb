@@ -15,7 +15,7 @@ RSpec.describe "entries that are not of this protocol" do
     "a missing field" => ->(request) { request.except("ttl") },
     "a status that is none" => ->(request) { request.merge("status" => "fulfilled") },
     "content that is no JSON" => ->(request) { request.merge("content" => "{") },
-    "content nested too deep" => ->(request) { request.merge("content" => "[" * 101 + ("]" * 101)) },
+    "content nested too deep" => ->(request) { request.merge("content" => ("[" * 101) + ("]" * 101)) },
     "content in broken UTF-8" => ->(request) { request.merge("content" => "\"\xFF\"") },
     "a ttl that is no number" => ->(request) { request.merge("ttl" => "soon") },
     "an answer that is to go elsewhere" => ->(request) { request.merge("reply_to" => "house:inbox:child") },

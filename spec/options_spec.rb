@@ -48,7 +48,7 @@ RSpec.describe "the options of connect" do
 
   it "accepts Strings and Symbols, and everything at its documented default" do
     stream = build("parent").connect(
-      "redis_options": { "path" => RedisServer.shared.path, driver: :hiredis, reconnect_attempts: 3 },
+      redis_options: { "path" => RedisServer.shared.path, driver: :hiredis, reconnect_attempts: 3 },
       logger: nil, pool_size: 10, max_pool_size: nil, max_content_size: 16 * 1024 * 1024,
       reconnect_after_fork: true, ledger: { entry_timeout: 5, cleanup_interval: 1, max_timeout: 3600 },
       consumer: { pool_size: 3, execution_interval: 0.01, delivery: :at_least_once, lease: 2, max_deliveries: 5 },

@@ -28,7 +28,7 @@ RSpec.describe RedisIPC::Stream do
 
   it "gives the handler a frozen entry that says everything about the request" do
     entries = Queue.new
-    child = connect("child") { |entry| entries << entry && fulfill_request(entry, content: nil) }
+    child = connect("child") { |entry| (entries << entry) && fulfill_request(entry, content: nil) }
     parent = connect("parent")
     asked_at = Time.now
     response = parent.send_to_group(content: { a: 1 }, to: "child", timeout: 3)

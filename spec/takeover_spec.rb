@@ -59,7 +59,7 @@ RSpec.describe "requests of instances that die" do
       puts "ready"
       sleep
     RUBY
-    first, second = Array.new(2) { ruby(poison).tap { |process| process.line } }
+    first, second = Array.new(2) { ruby(poison).tap(&:line) }
     parent = connect("parent")
     future = parent.async_send_to_group(content: "poison", to: "child", timeout: 30)
     [first, second].each(&:wait)

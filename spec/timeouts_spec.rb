@@ -8,7 +8,8 @@ RSpec.describe "deadlines" do
       expect { parent.send_to_group(content: 1, to: "child", timeout: 0.3) }
         .to raise_error(RedisIPC::TimeoutError) { |error|
           expect(error).to have_attributes(
-            stream: "house", group: "child", entry_id: a_string_matching(/\A\h{32}\z/), redis: a_string_including("unix")
+            stream: "house", group: "child", entry_id: a_string_matching(/\A\h{32}\z/),
+            redis: a_string_including("unix")
           )
         }
     end
@@ -34,7 +35,7 @@ RSpec.describe "deadlines" do
       expect(outcome("nobody")).to eq(:unclaimed)
       expect(redis.xlen("house:inbox:nobody")).to eq(0)
       ran = Queue.new
-      late = connect("nobody") { |entry| ran << entry && fulfill_request(entry, content: 2) }
+      late = connect("nobody") { |entry| (ran << entry) && fulfill_request(entry, content: 2) }
       expect(parent.send_to_group(content: 2, to: "nobody").value).to eq(2)
       expect(ran.size).to eq(1)
       expect(late.stats).to include(taken: 1)
@@ -92,7 +93,7 @@ RSpec.describe "deadlines" do
                { id: "1", instance_id: "x", status: "pending", content: "1", source_group: "x",
                  destination_group: "child", reply_to: "house:replies:x:x", ttl: "50" }, id: "#{redis_ms - 100}-0")
     ran = Queue.new
-    child = connect("child") { |entry| ran << entry.content && fulfill_request(entry, content: 1) }
+    child = connect("child") { |entry| (ran << entry.content) && fulfill_request(entry, content: 1) }
     parent.send_to_group(content: "fresh", to: "child")
     expect(Array.new(ran.size) { ran.pop }).to eq(["fresh"])
     expect(child.stats).to include(expired: 1)

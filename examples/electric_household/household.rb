@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 # Runs the parent and the child, each in a process of its own, with a throwaway Redis if REDIS_URL is unset.
+require "English"
 require "rbconfig"
 require "socket"
 require "tmpdir"
@@ -55,6 +56,6 @@ with_redis do |url|
   environment = { "REDIS_URL" => url }
   with_child(environment) do
     Process.wait(ruby("parent.rb", environment))
-    exit($?.exitstatus || 1) unless $?.success?
+    exit($CHILD_STATUS.exitstatus || 1) unless $CHILD_STATUS.success?
   end
 end

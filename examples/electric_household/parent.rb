@@ -9,7 +9,7 @@ CHORES = ["tidy the memory banks", "feed the hamster wheel", "fold the laundry",
           "water the solar panels", "untangle the cables", "polish the antenna", "empty the recycle bin"].freeze
 
 def say(who, text)
-  puts format("%8s: %s", who, text)
+  puts "#{who.rjust(8)}: #{text}"
 end
 
 stream = RedisIPC::Stream.new("electric_household", "parent")

@@ -18,7 +18,7 @@ module RedisIPC
           @streams[stream] = true
           next if @installed_in == Process.pid
 
-          at_exit { disconnect_all(Process.pid) } unless @installed_in
+          at_exit { disconnect_all } unless @installed_in
           @installed_in = Process.pid
         end
       end
@@ -26,13 +26,17 @@ module RedisIPC
       # Called in a child right after the fork.
       def after_fork
         @mutex = Mutex.new
-        @streams.keys.each(&:reconnect_after_fork)
+        remembered.each(&:reconnect_after_fork)
       end
 
       private
 
-      def disconnect_all(_pid)
-        @streams.keys.each { |stream| stream.disconnect(timeout: EXIT_TIMEOUT) }
+      def disconnect_all
+        remembered.each { |stream| stream.disconnect(timeout: EXIT_TIMEOUT) }
+      end
+
+      def remembered
+        @streams.keys
       end
     end
 

@@ -212,7 +212,10 @@ module RedisIPC
     end
 
     def check_entry(entry)
-      raise ArgumentError, "expected the Entry that on_request was given, got a #{entry.class}" unless entry.is_a?(Entry)
+      return if entry.is_a?(Entry)
+
+      raise ArgumentError,
+            "expected the Entry that on_request was given, got a #{entry.class}"
     end
 
     def serve(entry)

@@ -41,7 +41,9 @@ module Processes
 
     # Its exit status.
     def wait(timeout: 20)
-      @status ||= Timeout.timeout(timeout) { Process.wait2(pid).last }
+      return @status if @status
+
+      @status = Timeout.timeout(timeout) { Process.wait2(pid).last }
     end
 
     # Whatever it prints until it ends.

@@ -166,8 +166,8 @@ impl NativeEngine {
             Fetched::Interrupted => None,
         };
         let report = wait_without_gvl(ruby, wait, || {
-        let _ = interrupt.try_send(());
-    })?;
+            let _ = interrupt.try_send(());
+        })?;
         Ok(match report {
             None => ruby.qnil().as_value(),
             Some(Report::Failure(error)) => errors::exception(ruby, &error)?.as_value(),

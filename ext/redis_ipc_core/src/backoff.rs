@@ -20,7 +20,7 @@ impl Backoff {
     }
 
     /// The next pause.
-    pub fn next(&mut self) -> Duration {
+    pub fn pause(&mut self) -> Duration {
         let mut byte = [128u8];
         // Without randomness there is no jitter, which is no reason to fail.
         let _ = getrandom::fill(&mut byte);
@@ -48,10 +48,10 @@ mod tests {
     #[test]
     fn pauses_grow_to_the_cap_and_never_vanish() {
         let mut backoff = Backoff::new();
-        let pauses: Vec<Duration> = (0..12).map(|_| backoff.next()).collect();
+        let pauses: Vec<Duration> = (0..12).map(|_| backoff.pause()).collect();
         assert!(pauses.iter().all(|pause| *pause >= FIRST / 2 && *pause <= LONGEST));
         assert!(pauses[11] >= LONGEST / 2);
         backoff.reset();
-        assert!(backoff.next() <= FIRST);
+        assert!(backoff.pause() <= FIRST);
     }
 }

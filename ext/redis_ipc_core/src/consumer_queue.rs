@@ -250,7 +250,9 @@ mod tests {
     #[test]
     fn closing_gives_back_what_was_not_started_and_wakes_everyone() {
         let queue = ConsumerQueue::new(2);
-        (1..=3).for_each(|seq| drop(queue.push(claim(seq))));
+        for seq in 1..=3 {
+            queue.push(claim(seq));
+        }
         let running = queue.try_take().unwrap();
         running.start();
         let unstarted: Vec<_> = queue.close().iter().map(|claim| claim.id().seq).collect();

@@ -97,6 +97,6 @@ impl<'a> Link<'a> {
                 self.backoff.reset();
             }
         }
-        self.member.stop.pause(self.backoff.next());
+        self.member.stop.pause(self.backoff.pause());
     }
 }

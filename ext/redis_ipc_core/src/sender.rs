@@ -208,7 +208,7 @@ impl Sender {
                 }
                 Err(error) => self.give_up(&self.explain(&error)),
             }
-            if self.member.stop.pause(backoff.next()) || self.state.lock().stopping {
+            if self.member.stop.pause(backoff.pause()) || self.state.lock().stopping {
                 self.abandon();
                 return;
             }

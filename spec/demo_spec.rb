@@ -1,0 +1,19 @@
+# frozen_string_literal: true
+
+require "open3"
+
+RSpec.describe "the electric household" do
+  household = File.expand_path("../examples/electric_household/household.rb", __dir__)
+  library = File.expand_path("../lib", __dir__)
+
+  [nil, :shared].each do |server|
+    it "holds its conversation with #{server || "a throwaway"} Redis" do
+      environment = { "REDIS_URL" => server && RedisServer.shared.url }
+      output, status = Open3.capture2e(environment, RbConfig.ruby, "-I#{library}", household)
+      expect(status).to be_success, output
+      expect(output.scan(/^ {2}Parent: Please .+\n {3}Child: .+$/).size).to eq(8)
+      expect(output).to match(/TimeoutError after 1 s, outcome: :unclaimed/)
+      expect(redis.keys).to be_empty
+    end
+  end
+end
