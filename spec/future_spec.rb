@@ -91,6 +91,16 @@ RSpec.describe RedisIPC::Future do
       expect { chained.value }.to raise_error(RuntimeError, "inside")
     end
 
+    it "settles and keeps its threads, whatever the block raises" do
+      connect("child", &echo)
+      ask = -> { parent.async_send_to_group(content: 1, to: "child") }
+      broken = Array.new(4) { ask.call.then { raise NotImplementedError } }
+      broken.each { |future| expect { future.value }.to raise_error(NotImplementedError) }
+      killed = ask.call.then { Thread.current.kill }
+      expect { killed.value }.to raise_error(RedisIPC::Error, /stopped/)
+      expect(ask.call.then { 5 }.value).to eq(5)
+    end
+
     it "needs a block" do
       connect("child", &echo)
       expect { parent.async_send_to_group(content: 1, to: "child").then }.to raise_error(ArgumentError)

@@ -96,4 +96,33 @@ RSpec.describe "handlers" do
     child.on_request { |entry| fulfill_request(entry, content: 2) }
     expect(parent.send_to_group(content: 1, to: "child").value).to eq(2)
   end
+
+  it "lose no consumer, whatever they and on_error raise, and whoever kills their thread" do
+    child = build("child") do |entry|
+      case entry.content
+      when "kill" then Thread.current.kill
+      when "raise" then raise NotImplementedError
+      else fulfill_request(entry, content: "fine")
+      end
+    end
+    child.on_error { |error| raise error }
+    child.connect(redis_options: redis_options, consumer: { pool_size: 1 })
+    expect do
+      expect(parent.send_to_group(content: "raise", to: "child").error).to eq("NotImplementedError")
+      expect(parent.send_to_group(content: "kill", to: "child").reason).to match(/handler was stopped/)
+      expect(parent.send_to_group(content: "", to: "child").value).to eq("fine")
+      child.disconnect
+    end.to output(/on_error raised NotImplementedError/).to_stderr_from_any_process
+    expect(child).not_to be_connected
+  end
+
+  it "are not read ahead for while the consumers are busy, and disconnecting is not held up" do
+    started = Queue.new
+    gate = Queue.new
+    child = connect("child", consumer: { pool_size: 1 }) { |entry| started << entry && gate.pop }
+    parent.async_send_to_group(content: 1, to: "child")
+    next_of(started)
+    expect(seconds { child.disconnect(timeout: 0.1) }).to be < 2
+    gate << true
+  end
 end

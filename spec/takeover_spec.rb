@@ -99,13 +99,15 @@ RSpec.describe "requests of instances that die" do
     closing.join
   end
 
-  it "leave no consumer behind for ever" do
-    process = answering_process("child")
-    connect("parent").send_to_group(content: 1, to: "child")
+  it "leave no consumer and no presence behind for ever" do
+    process = answering_process("child", options: "consumer: { lease: 0.1 }")
+    connect("parent", consumer: { lease: 0.1 }).send_to_group(content: 1, to: "child")
     process.kill
+    child = connect("child", consumer: { lease: 0.1 }, &echo)
     names = -> { redis.xinfo(:consumers, "house:inbox:child", "child").map { |consumer| consumer["name"] } }
-    expect(names.call.size).to eq(1)
-    child = connect("child", &echo)
-    expect(names.call).to include(child.instance_id)
+    expect(names.call.size).to eq(2)
+    eventually { names.call == [child.instance_id] }
+    eventually { child.instances.map { |row| row[:pid] }.uniq == [Process.pid] }
+    expect(child.instances.size).to eq(2)
   end
 end

@@ -17,8 +17,10 @@ module RedisIPC
     # @api private
     def run
       settle(:fulfilled, @block.call(@source.value!))
-    rescue StandardError => e
+    rescue Exception => e # rubocop:disable Lint/RescueException -- whoever waits is told of whatever went wrong
       settle(:failed, e)
+    ensure
+      settle(:failed, Error.new("the thread that ran the block was stopped")) unless settled?
     end
 
     # @param timeout [Numeric, nil] seconds; nil waits without end

@@ -121,7 +121,7 @@ module RedisIPC
       # @raise [ArgumentError] if `stream` or `channel` is not set
       # @raise (see Stream#connect)
       def connect(**options)
-        raise ConnectionError.new("#{self} is connected already", **place) if @connection&.connected?
+        raise ConnectionError.new("#{self} is connected already", **place) if @connection&.open?
 
         @connection = open_stream.connect(**options)
         self

@@ -8,35 +8,37 @@ module RedisIPC
     EXIT_TIMEOUT = 2
     private_constant :EXIT_TIMEOUT
 
-    @streams = ObjectSpace::WeakMap.new
+    @streams = {}.compare_by_identity
     @mutex = Mutex.new
 
     class << self
-      # @param stream [Stream] one that is connected
-      def remember(stream)
+      # @param session [Session] one that is open
+      # @param stream [Stream] the stream it belongs to
+      def remember(session, stream)
         @mutex.synchronize do
-          @streams[stream] = true
-          next if @installed_in == Process.pid
-
-          at_exit { disconnect_all } unless @installed_in
-          @installed_in = Process.pid
+          @streams[session] = stream
+          @installed ||= at_exit { disconnect_all } || true
         end
       end
 
-      # Called in a child right after the fork.
+      # @param session [Session] one that is closed
+      def forget(session)
+        @mutex.synchronize { @streams.delete(session) }
+      end
+
+      # Called in a child right after the fork: the sessions are the parent's.
       def after_fork
         @mutex = Mutex.new
-        remembered.each(&:reconnect_after_fork)
+        streams = @streams.values
+        @streams.clear
+        streams.each(&:reconnect_after_fork)
       end
 
       private
 
       def disconnect_all
-        remembered.each { |stream| stream.disconnect(timeout: EXIT_TIMEOUT) }
-      end
-
-      def remembered
-        @streams.keys
+        streams = @mutex.synchronize { @streams.values }
+        streams.each { |stream| stream.disconnect(timeout: EXIT_TIMEOUT) }
       end
     end
 

@@ -6,26 +6,45 @@ module RedisIPC
   class Session
     attr_reader :engine, :settings, :pid
 
+    # Connects; {#run} starts the threads.
     # @param stream [Stream]
     # @param settings [Settings]
     # @param serves [Boolean] whether there is a handler
-    # @param serve [#call] runs the handler for an entry
-    # @param report [#call] tells the user of an error
-    def initialize(stream, settings, serves:, serve:, report:)
+    def initialize(stream, settings, serves:)
       @label = "#{stream.name}/#{stream.group}"
       @settings = settings
-      @serve = serve
-      @report = report
+      @serves = serves
       @pid = Process.pid
       @closing = Mutex.new
       @watching = Mutex.new
       @callbacks = {}
+      @threads = { consumer: [], dispatcher: [] }
       @engine = Native::Engine.start(stream.name, stream.group, settings.core, serves)
-      start_threads(serves)
+    end
+
+    # @param serve [#call] runs the handler for an entry
+    # @param report [#call] tells the user of an error
+    # @return [self]
+    def run(serve:, report:)
+      @serve = serve
+      @report = report
+      consumers, dispatchers = @engine.pool_sizes
+      start(:consumer, consumers) if @serves
+      start(:dispatcher, dispatchers)
+      self
     end
 
     def connected?
       !@quiet && @engine.connected?
+    end
+
+    # Neither closed nor being closed, and of this process.
+    def open?
+      !@quiet && @pid == Process.pid
+    end
+
+    def closed?
+      @closed
     end
 
     # Runs the block in a dispatcher thread when the call ends; here and now if it has ended.
@@ -41,7 +60,7 @@ module RedisIPC
     # leaves the waiting to another.
     def close(timeout)
       @quiet = true
-      if own_thread?
+      if @threads.values.flatten.include?(Thread.current)
         Thread.new { finish(timeout) }.name = "redis_ipc close #{@label}"
       else
         finish(timeout)
@@ -50,18 +69,19 @@ module RedisIPC
 
     private
 
-    def start_threads(serves)
-      consumers, dispatchers = @engine.pool_sizes
-      @consumers = serves ? start(consumers, "consumer") { consume } : []
-      @dispatchers = start(dispatchers, "dispatcher") { dispatch }
+    def start(role, count)
+      count.times { |index| @threads[role][index] = start_one(role, index) }
     end
 
-    def start(count, role, &work)
-      Array.new(count) do |index|
-        Thread.new(&work).tap do |thread|
-          thread.name = "redis_ipc #{role} #{index + 1} #{@label}"
-          thread.report_on_exception = false
-        end
+    # A thread that is killed is replaced: the pool keeps its size.
+    def start_one(role, index)
+      Thread.new do
+        Thread.current.name = "redis_ipc #{role} #{index + 1} #{@label}"
+        Thread.current.report_on_exception = false
+        role == :consumer ? consume : dispatch
+        finished = true
+      ensure
+        @threads[role][index] = start_one(role, index) unless finished || @quiet
       end
     end
 
@@ -82,22 +102,20 @@ module RedisIPC
       callbacks&.each(&:call)
     end
 
-    def own_thread?
-      @consumers.include?(Thread.current) || @dispatchers.include?(Thread.current)
-    end
-
     def finish(timeout)
       @closing.synchronize do
         deadline = now + timeout
         @engine.quiet
-        join(@consumers, deadline)
+        join(:consumer, deadline)
         @engine.close
-        join(@dispatchers, deadline)
+        join(:dispatcher, deadline)
+        @closed = true
+        ProcessHooks.forget(self)
       end
     end
 
-    def join(threads, deadline)
-      threads.each { |thread| thread.join([deadline - now, 0].max) }
+    def join(role, deadline)
+      @threads[role].each { |thread| thread.join([deadline - now, 0].max) }
     end
 
     def now

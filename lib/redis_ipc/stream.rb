@@ -28,7 +28,7 @@ module RedisIPC
     # @raise [ConnectionError] if the stream is connected without a handler: it takes no requests then
     def on_request(&block)
       raise ArgumentError, "on_request needs a block" unless block
-      raise ConnectionError, "set on_request before connect" if @session && !@on_request
+      raise ConnectionError, "set on_request before connect" if open? && !@on_request
 
       @on_request = block
       self
@@ -61,10 +61,9 @@ module RedisIPC
     def connect(**options)
       settings = Settings.new(options)
       @lifecycle.synchronize do
-        raise ConnectionError.new("the stream is connected already", **place) if session?
+        raise ConnectionError.new("the stream is connected already", **place) if open?
 
-        @session = open_session(settings)
-        ProcessHooks.remember(self)
+        open_session(settings)
       end
       self
     end
@@ -80,14 +79,14 @@ module RedisIPC
     # @param timeout [Numeric] seconds that running handlers are given
     # @return [self]
     def disconnect(timeout: 5)
-      unless timeout.is_a?(Numeric) && timeout >= 0
+      unless timeout.is_a?(Numeric) && timeout.real? && timeout >= 0
         raise ArgumentError, "the timeout must be a number of seconds, at least 0"
       end
 
+      @reconnecting&.join(timeout)
       session = @session
       # A fork's copy of its parent's session is left alone: its threads and sockets are the parent's.
       session.close(timeout) if session && session.pid == Process.pid
-      @lifecycle.synchronize { @session = nil if @session.equal?(session) }
       self
     end
 
@@ -138,7 +137,7 @@ module RedisIPC
 
     # @return [String, nil] the unguessable name of this connection; nil when not connected
     def instance_id
-      @session&.engine&.instance_id
+      @session.engine.instance_id if @session && !@session.closed?
     end
 
     # @return [Hash{Symbol => Integer}] what was sent, answered, dropped and lost since `connect`, and what is open now
@@ -160,31 +159,48 @@ module RedisIPC
       "#<#{self.class} #{name}/#{group} #{connected? ? "connected" : "not connected"}>"
     end
 
-    # Connects again in a forked child, as a new instance.
+    # @return [Boolean] whether it is connected in this process, or will be again when Redis is back
+    # @api private
+    def open?
+      session = @session
+      !session.nil? && session.open?
+    end
+
+    # Connects again in a forked child, as a new instance; in a thread, so that the fork waits for nothing.
     # @api private
     def reconnect_after_fork
       session = @session
-      return if session.nil? || session.pid == Process.pid || !session.settings.reconnect_after_fork
+      return if session.nil? || session.closed? || !session.settings.reconnect_after_fork
 
       @lifecycle = Monitor.new
-      @session = open_session(session.settings)
-    rescue Error => e
-      report(e)
+      @reconnecting = Thread.new { reconnect(session.settings) }
+      @reconnecting.name = "redis_ipc reconnect #{name}/#{group}"
     end
 
     private
 
-    def session?
-      session = @session
-      !session.nil? && session.pid == Process.pid
-    end
-
     def session
-      @session || raise(NotConnectedError.new("the stream is not connected: call connect", outcome: :not_sent, **place))
+      @reconnecting&.join
+      session = @session
+      return session if session && !session.closed?
+
+      raise NotConnectedError.new("the stream is not connected: call connect", outcome: :not_sent, **place)
     end
 
     def open_session(settings)
-      Session.new(self, settings, serves: !@on_request.nil?, serve: method(:serve), report: method(:report))
+      @logger = settings.logger
+      @session = Session.new(self, settings, serves: !@on_request.nil?)
+      ProcessHooks.remember(@session, self)
+      @session.run(serve: method(:serve), report: method(:report))
+    end
+
+    def reconnect(settings)
+      open_session(settings)
+    rescue Error => e
+      report(e)
+      # Long enough not to be a hot loop, short enough to be back soon after Redis is.
+      sleep(0.2 + (rand * 0.2))
+      retry
     end
 
     def place
@@ -226,10 +242,16 @@ module RedisIPC
       raise
     rescue Exception => e # rubocop:disable Lint/RescueException -- the asker is told of whatever went wrong
       finished = true
-      reject_failed(entry, e.class.name, "#{e.class}: #{e.message}")
+      reject_failed(entry, e.class.name, describe(e))
       report(e)
     ensure
       reject_failed(entry, nil, "the handler was stopped before it answered") unless finished
+    end
+
+    def describe(exception)
+      "#{exception.class}: #{exception.message}"
+    rescue StandardError
+      "#{exception.class}, which cannot say why"
     end
 
     def reject_failed(entry, error, reason)
@@ -241,14 +263,15 @@ module RedisIPC
     end
 
     def report(exception)
-      logger = @session&.settings&.logger
-      logger&.error { "redis_ipc #{name}/#{group}: #{exception.class}: #{exception.message}" }
+      @logger&.error { "redis_ipc #{name}/#{group}: #{describe(exception)}" }
       if @on_error
         instance_exec(exception, &@on_error)
-      elsif logger.nil?
-        warn "redis_ipc #{name}/#{group}: #{exception.class}: #{exception.message}"
+      elsif @logger.nil?
+        warn "redis_ipc #{name}/#{group}: #{describe(exception)}"
       end
-    rescue StandardError => e
+    rescue SystemExit, SignalException
+      raise
+    rescue Exception => e # rubocop:disable Lint/RescueException -- a broken on_error must not stop the stream
       warn "redis_ipc #{name}/#{group}: on_error raised #{e.class}: #{e.message}"
     end
   end

@@ -1,7 +1,7 @@
 //! The asking side: opens calls, waits for them, and ends them when their time is up.
 
 use crate::command::{self, Command};
-use crate::entry::{MAX_NAME, Question};
+use crate::entry::Question;
 use crate::error::{Error, ErrorKind, Fate};
 use crate::keys::check_name;
 use crate::ledger::{Interrupt, Ledger, Sent, Ticket, Waited};
@@ -31,12 +31,6 @@ impl Calls {
     pub fn ask(&self, to: &str, content: Vec<u8>, timeout: Option<Duration>) -> Result<Arc<Ticket>, Error> {
         let options = &self.member.options;
         check_name("destination group", to)?;
-        if to.len() > MAX_NAME {
-            return Err(Error::new(
-                ErrorKind::Argument,
-                format!("a group name has at most {MAX_NAME} bytes"),
-            ));
-        }
         if content.len() > options.max_content_size {
             return Err(too_large(&self.member, content.len(), to));
         }
@@ -96,12 +90,13 @@ impl Calls {
         if ticket.finish_unsent(|| Err(command::timed_out(ticket, Fate::NotSent, &self.member))) {
             return;
         }
-        match ticket.sent() {
-            Sent::Yes(id) => self.sender.send(Command::Withdraw(Arc::clone(ticket), id)),
-            // Once Redis confirms it, it is withdrawn.
-            Sent::No | Sent::Perhaps => {
-                ticket.finish(Err(command::timed_out(ticket, Fate::Unknown, &self.member)));
-            }
+        if let Sent::Yes(id) = ticket.sent() {
+            return self.sender.send(Command::Withdraw(Arc::clone(ticket), id));
+        }
+        // Once Redis confirms it, the sender withdraws it; unless that was just now.
+        ticket.finish(Err(command::timed_out(ticket, Fate::Unknown, &self.member)));
+        if let Sent::Yes(id) = ticket.sent() {
+            self.sender.send(Command::Withdraw(Arc::clone(ticket), id));
         }
     }
 

@@ -1,7 +1,7 @@
 //! A request this instance has taken and not yet answered.
 
 use crate::entry::{Request, StreamId};
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 use std::time::Instant;
 
 /// Where a claim stands.

@@ -1,5 +1,6 @@
 //! Redis's clock as seen from here. Deadlines use it, so the clocks of the machines need not agree.
 
+use crate::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -8,19 +9,37 @@ use std::time::{Duration, Instant};
 pub struct Clock {
     origin: Instant,
     offset: AtomicI64,
+    best: Mutex<Option<(Duration, Instant)>>,
 }
+
+/// A reading this quick is as good as any.
+const EXACT: Duration = Duration::from_millis(10);
+/// How long a good reading keeps worse ones out.
+const GOOD_FOR: Duration = Duration::from_secs(60);
 
 impl Clock {
     /// A clock that has not heard from Redis yet and believes this machine.
     pub fn new() -> Self {
         let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        Self { origin: Instant::now(), offset: AtomicI64::new(wall.as_millis() as i64) }
+        Self {
+            origin: Instant::now(),
+            offset: AtomicI64::new(wall.as_millis() as i64),
+            best: Mutex::default(),
+        }
     }
 
     /// Takes over a reading of `TIME` (ms) that was asked for at `asked` and arrived now; the reading is
     /// placed in the middle of the round trip, as NTP does (RFC 5905, section 8).
+    /// A reading that took long says little: it is only taken over where none was for a while.
     pub fn adjust(&self, redis_ms: u64, asked: Instant) {
-        let middle = asked + asked.elapsed() / 2;
+        let took = asked.elapsed();
+        let mut best = self.best.lock();
+        if took > EXACT && best.is_some_and(|(exactness, at)| took > exactness && at.elapsed() < GOOD_FOR) {
+            return;
+        }
+        *best = Some((took, Instant::now()));
+        drop(best);
+        let middle = asked + took / 2;
         let since_origin = middle.duration_since(self.origin).as_millis() as i64;
         self.offset.store(redis_ms as i64 - since_origin, Ordering::Relaxed);
     }

@@ -2,12 +2,14 @@
 
 use crate::claim::Claim;
 use crate::connections::is_passing;
+use crate::consumer_queue::ConsumerQueue;
 use crate::entry::{Answer, Question, Sender as From, StreamId};
 use crate::error::{Error, ErrorKind, Fate};
-use crate::ledger::{Ledger, Ticket};
+use crate::intake::keep_inbox;
+use crate::ledger::{Ledger, Sent, Ticket};
 use crate::member::Member;
 use crate::stream_reply;
-use redis::Value;
+use redis::{Cmd, Value};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -45,6 +47,8 @@ enum Verdict {
     Done,
     /// This server cannot serve now: try again on another connection.
     Retry,
+    /// It has no memory now: try again after a while.
+    Later,
 }
 
 /// When the expiry of each inbox was last renewed; one per connection.
@@ -55,16 +59,8 @@ pub type Expiries = HashMap<String, Instant>;
 pub struct Batch {
     /// The bytes to write.
     pub packed: Vec<u8>,
-    waiting: Vec<Waiting>,
+    waiting: Vec<(Command, usize)>,
     acknowledged: Vec<StreamId>,
-}
-
-/// A command in a batch.
-struct Waiting {
-    command: Command,
-    replies: usize,
-    /// No earlier copy of it was ever written.
-    first: bool,
 }
 
 /// What is left of a batch after its replies.
@@ -72,6 +68,8 @@ struct Waiting {
 pub struct Leftover {
     /// Commands to be sent again.
     pub again: Vec<Command>,
+    /// Commands to be sent again after a while.
+    pub later: Vec<Command>,
     /// Commands that follow from the replies.
     pub follow: Vec<Command>,
     /// The refusal behind `again`.
@@ -86,17 +84,9 @@ impl Batch {
             batch.add(command, member, expiries);
         }
         if !batch.acknowledged.is_empty() {
-            let mut acknowledge = redis::cmd("XACK");
-            acknowledge.arg(&member.inbox).arg(&member.group);
-            let mut delete = redis::cmd("XDEL");
-            delete.arg(&member.inbox);
-            for id in &batch.acknowledged {
-                let id = id.to_string();
-                acknowledge.arg(&id);
-                delete.arg(&id);
+            for command in acknowledge(&batch.acknowledged, member) {
+                command.write_packed_command(&mut batch.packed);
             }
-            acknowledge.write_packed_command(&mut batch.packed);
-            delete.write_packed_command(&mut batch.packed);
         }
         batch
     }
@@ -104,15 +94,13 @@ impl Batch {
     /// How many replies will come.
     pub fn replies(&self) -> usize {
         let acknowledgements = if self.acknowledged.is_empty() { 0 } else { 2 };
-        self.waiting.iter().map(|waiting| waiting.replies).sum::<usize>() + acknowledgements
+        self.waiting.iter().map(|(_, replies)| replies).sum::<usize>() + acknowledgements
     }
 
     fn add(&mut self, command: Command, member: &Member, expiries: &mut Expiries) {
-        let mut first = true;
         let replies = match &command {
             Command::Ask(ticket, question) => {
                 let Some(resent) = ticket.sending() else { return };
-                first = !resent;
                 self.pack_ask(ticket, question, resent, member, expiries)
             }
             Command::Answer(claim, answer) => {
@@ -122,7 +110,10 @@ impl Batch {
                     add.arg(name).arg(value);
                 }
                 add.write_packed_command(&mut self.packed);
-                self.acknowledged.push(claim.id());
+                // While Redis is short of memory the request is kept until its answer is in.
+                if member.memory.shortage().is_none() {
+                    self.acknowledged.push(claim.id());
+                }
                 1
             }
             Command::Acknowledge(ids) => {
@@ -131,7 +122,7 @@ impl Batch {
             }
             Command::Withdraw(ticket, redis_id) => self.pack_withdrawal(ticket, *redis_id, member),
         };
-        self.waiting.push(Waiting { command, replies, first });
+        self.waiting.push((command, replies));
     }
 
     fn pack_ask(
@@ -158,10 +149,7 @@ impl Batch {
         if expiries.get(&inbox).is_some_and(|renewed| renewed.elapsed() < RENEW_EXPIRY) {
             return 1;
         }
-        let lifetime = member.options.inbox_lifetime().as_millis() as u64;
-        for condition in ["NX", "GT"] {
-            let mut expire = redis::cmd("PEXPIRE");
-            expire.arg(&inbox).arg(lifetime).arg(condition);
+        for expire in keep_inbox(&inbox, member) {
             expire.write_packed_command(&mut self.packed);
         }
         expiries.retain(|_, renewed| renewed.elapsed() < RENEW_EXPIRY);
@@ -184,8 +172,8 @@ impl Batch {
 
     /// As [`Batch::into_commands`], where not one byte of the batch was written.
     pub fn into_unsent(self) -> Vec<Command> {
-        for waiting in self.waiting.iter().filter(|waiting| waiting.first) {
-            if let Command::Ask(ticket, _) = &waiting.command {
+        for (command, _) in &self.waiting {
+            if let Command::Ask(ticket, _) = command {
                 ticket.not_sent();
             }
         }
@@ -194,49 +182,106 @@ impl Batch {
 
     /// Everything in it, to be sent again on another connection.
     pub fn into_commands(self) -> Vec<Command> {
-        let mut commands: Vec<Command> = self.waiting.into_iter().map(|waiting| waiting.command).collect();
+        let mut commands: Vec<Command> = self.waiting.into_iter().map(|(command, _)| command).collect();
         if !self.acknowledged.is_empty() {
             commands.push(Command::Acknowledge(self.acknowledged));
         }
         commands
     }
 
-    /// Acts on the replies, one call's worth after the other.
-    pub fn settle(self, replies: Vec<Value>, member: &Member, ledger: &Ledger) -> Leftover {
+    /// Acts on the replies, one command's worth after the other.
+    pub fn settle(self, replies: Vec<Value>, scene: &Scene<'_>) -> Leftover {
         let mut leftover = Leftover::default();
         let mut replies = replies.into_iter();
-        for Waiting { command, replies: count, .. } in self.waiting {
+        for (command, count) in self.waiting {
             let own: Vec<Value> = replies.by_ref().take(count).collect();
-            match settle(&command, own, member, ledger, &mut leftover) {
+            match settle(&command, own, scene, &mut leftover) {
                 Verdict::Done => {}
                 Verdict::Retry => leftover.again.push(command),
+                Verdict::Later => leftover.later.push(command),
             }
+        }
+        // What is left are the replies to the acknowledgements.
+        if let Some(Value::ServerError(error)) = replies.next()
+            && is_passing(error.code())
+        {
+            leftover.again.push(Command::Acknowledge(self.acknowledged));
+            leftover.refusal.get_or_insert_with(|| scene.explain(&error.into()));
         }
         leftover
     }
 }
 
-fn settle(
-    command: &Command,
-    replies: Vec<Value>,
-    member: &Member,
-    ledger: &Ledger,
-    leftover: &mut Leftover,
-) -> Verdict {
+/// Deleted before it is acknowledged: whoever takes a request back in between finds it pending, which it is.
+fn acknowledge(ids: &[StreamId], member: &Member) -> [Cmd; 2] {
+    let mut delete = redis::cmd("XDEL");
+    delete.arg(&member.inbox);
+    let mut acknowledge = redis::cmd("XACK");
+    acknowledge.arg(&member.inbox).arg(&member.group);
+    for id in ids {
+        let id = id.to_string();
+        delete.arg(&id);
+        acknowledge.arg(&id);
+    }
+    [delete, acknowledge]
+}
+
+/// What replies are about.
+pub struct Scene<'a> {
+    /// This instance.
+    pub member: &'a Member,
+    /// The calls made here.
+    pub ledger: &'a Ledger,
+    /// The requests held here.
+    pub queue: &'a ConsumerQueue,
+}
+
+impl Scene<'_> {
+    fn explain(&self, error: &redis::RedisError) -> Error {
+        self.member.connections.connector().explain(error, Fate::NotSent)
+    }
+
+    /// Ends what hangs on a command that is not sent, because of `error`.
+    pub fn fail(&self, command: Command, error: &Error) {
+        match command {
+            Command::Ask(ticket, question) => self.fail_ask(&ticket, &question, error),
+            Command::Answer(claim, _) => {
+                self.queue.finish(claim.id());
+                self.member.stats.answers_dropped.increment();
+                let lost = self.member.locate(error.clone()).entry(claim.id());
+                let message = format!("an answer was lost: {}", lost.message);
+                self.member.reporter.failure(Error { message, ..lost });
+            }
+            Command::Withdraw(ticket, _) => {
+                ticket.finish(Err(timed_out(&ticket, Fate::Unknown, self.member)));
+            }
+            Command::Acknowledge(_) => {}
+        }
+    }
+
+    fn fail_ask(&self, ticket: &Ticket, question: &Question, error: &Error) {
+        if self.ledger.close(ticket.id).is_none() {
+            return;
+        }
+        let fate = if ticket.sent() == Sent::No { Fate::NotSent } else { Fate::Unknown };
+        let kind = match error.kind {
+            ErrorKind::Closed(_) => ErrorKind::Closed(fate),
+            ErrorKind::Command(_) => ErrorKind::Command(fate),
+            _ => ErrorKind::Connection(fate),
+        };
+        let error = Error { kind, ..error.clone() };
+        self.member.stats.failed.increment();
+        ticket.finish(Err(error.at(self.member.keys.stream(), &question.to).entry(ticket.id)));
+    }
+}
+
+fn settle(command: &Command, replies: Vec<Value>, scene: &Scene<'_>, leftover: &mut Leftover) -> Verdict {
     let first = replies.first();
     if let Some(Value::ServerError(error)) = first {
-        let error = redis::RedisError::from(error.clone());
-        let refusal = member.connections.connector().explain(&error, Fate::NotSent);
-        if error.code().is_some_and(is_passing) {
-            if let Command::Ask(ticket, _) = command {
-                ticket.not_sent();
-            }
-            leftover.refusal = Some(refusal);
-            return Verdict::Retry;
-        }
-        refuse(command, refusal, member, ledger);
-        return Verdict::Done;
+        let code = error.code().to_owned();
+        return refused(command, &code, scene.explain(&error.clone().into()), scene, leftover);
     }
+    let stats = &scene.member.stats;
     match command {
         Command::Ask(ticket, _) => {
             let id = first.and_then(stream_reply::id);
@@ -246,44 +291,61 @@ fn settle(
                 leftover.follow.push(Command::Withdraw(Arc::clone(ticket), id));
             }
         }
-        Command::Answer(..) => match first {
-            Some(Value::Nil) => member.stats.answers_dropped.increment(),
-            _ => member.stats.answers_sent.increment(),
-        },
-        Command::Withdraw(ticket, _) => {
-            let fate = fate_of_withdrawal(replies.last());
-            if fate == Fate::Unclaimed {
-                member.asked_in_vain.lock().insert(ticket.to.clone());
+        Command::Answer(claim, _) => {
+            match first {
+                Some(Value::Nil) => stats.answers_dropped.increment(),
+                _ => stats.answers_sent.increment(),
             }
-            ticket.finish(Err(timed_out(ticket, fate, member)));
+            if scene.member.memory.shortage().is_some() {
+                scene.member.memory.accepted();
+                leftover.follow.push(Command::Acknowledge(vec![claim.id()]));
+            }
+            scene.queue.finish(claim.id());
+        }
+        Command::Withdraw(ticket, _) => {
+            let fate = ticket.fate(fate_of_withdrawal(replies.last()));
+            if fate == Fate::Unclaimed {
+                scene.member.asked_in_vain.lock().insert(ticket.to.clone());
+            }
+            ticket.finish(Err(timed_out(ticket, fate, scene.member)));
         }
         Command::Acknowledge(_) => {}
     }
     Verdict::Done
 }
 
-/// What a refusal that trying again will not change means for whoever waits.
-fn refuse(command: &Command, refusal: Error, member: &Member, ledger: &Ledger) {
+/// Redis refused the command: now only, or for good.
+fn refused(
+    command: &Command,
+    code: &str,
+    error: Error,
+    scene: &Scene<'_>,
+    leftover: &mut Leftover,
+) -> Verdict {
+    if let Command::Ask(ticket, _) = command {
+        ticket.not_sent();
+    }
+    if is_passing(code) {
+        leftover.refusal = Some(error);
+        return Verdict::Retry;
+    }
     match command {
-        Command::Ask(ticket, question) => {
-            ticket.not_sent();
-            if ledger.close(ticket.id).is_some() {
-                member.stats.failed.increment();
-                ticket.finish(Err(refusal.at(member.keys.stream(), &question.to).entry(ticket.id)));
-            }
+        Command::Answer(claim, _)
+            if code == "OOM" && scene.member.clock.until(claim.request.deadline()).is_some() =>
+        {
+            scene.member.memory.refused();
+            return Verdict::Later;
         }
-        Command::Answer(claim, _) => {
-            member.stats.answers_dropped.increment();
-            let error = member.locate(refusal).entry(claim.id());
-            member
-                .reporter
-                .failure(Error { message: format!("an answer was lost: {}", error.message), ..error });
+        Command::Ask(ticket, question) => scene.fail_ask(ticket, question, &error),
+        Command::Answer(claim, answer) => {
+            scene.fail(Command::Answer(Arc::clone(claim), answer.clone()), &error)
         }
         Command::Withdraw(ticket, _) => {
-            ticket.finish(Err(timed_out(ticket, Fate::Unknown, member)));
+            ticket.finish(Err(timed_out(ticket, Fate::Unknown, scene.member)));
         }
         Command::Acknowledge(_) => {}
     }
+    Verdict::Done
 }
 
 /// The reply to EXEC: what XPENDING and XDEL said.

@@ -4,12 +4,13 @@ use crate::connection::Connection;
 use crate::error::{Error, ErrorKind, Fate};
 use crate::options::Options;
 use crate::redis_options::{Address, RedisOptions, SentinelOptions};
-use parking_lot::Mutex;
-use r2d2::{HandleError, ManageConnection, Pool, PooledConnection};
+use crate::sync::{Condvar, Mutex};
 use redis::{RedisError, RedisResult};
-use scheduled_thread_pool::ScheduledThreadPool;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// A pooled connection that has not been used for this long is closed.
+const UNUSED: Duration = Duration::from_secs(60);
 
 /// Opens connections to the server that `redis_options` describe.
 #[derive(Debug, Clone)]
@@ -90,79 +91,98 @@ fn master_address(sentinel: &SentinelOptions, options: &RedisOptions) -> RedisRe
     Err(last)
 }
 
-/// r2d2's view of [`Connector`].
-#[derive(Debug)]
-pub struct Manager(Connector);
-
-impl ManageConnection for Manager {
-    type Connection = Connection;
-    type Error = RedisError;
-
-    fn connect(&self) -> RedisResult<Connection> {
-        self.0.open()
-    }
-
-    fn is_valid(&self, _connection: &mut Connection) -> RedisResult<()> {
-        Ok(())
-    }
-
-    fn has_broken(&self, connection: &mut Connection) -> bool {
-        connection.is_broken()
-    }
-}
-
-/// r2d2 logs failures to nobody here; the waiting caller gets them as an error.
-#[derive(Debug)]
-struct Quiet;
-
-impl HandleError<RedisError> for Quiet {
-    fn handle_error(&self, _error: RedisError) {}
-}
-
 /// Connections for commands that do not block, opened on demand.
+///
+/// Not r2d2: its locks do not survive a fork (see [`crate::sync`]), it opens connections in a thread of its own, and
+/// it hides a refused connection until its timeout.
 pub struct Connections {
     connector: Connector,
-    pool: Mutex<Option<Pool<Manager>>>,
+    most: u32,
+    state: Mutex<State>,
+    returned: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    idle: Vec<(Connection, Instant)>,
+    open: u32,
+    closed: bool,
 }
 
 impl Connections {
     /// An empty pool.
     pub fn new(connector: Connector, options: &Options) -> Self {
-        let pool = Pool::builder()
-            .max_size(options.max_pool_size.unwrap_or(options.pool_size))
-            .min_idle(Some(0))
-            .test_on_check_out(false)
-            // r2d2 would start three threads to open connections with.
-            .thread_pool(Arc::new(
-                ScheduledThreadPool::builder().num_threads(1).thread_name_pattern("ipc-connect").build(),
-            ))
-            .connection_timeout(connector.patience())
-            .idle_timeout(Some(Duration::from_secs(60)))
-            .error_handler(Box::new(Quiet))
-            .build_unchecked(Manager(connector.clone()));
-        Self { connector, pool: Mutex::new(Some(pool)) }
+        let most = options.max_pool_size.unwrap_or(options.pool_size);
+        Self { connector, most, state: Mutex::default(), returned: Condvar::new() }
     }
 
-    /// A connection, waited for at most `connect_timeout`.
-    pub fn get(&self) -> Result<PooledConnection<Manager>, Error> {
-        let Some(pool) = self.pool.lock().clone() else {
-            return Err(Error::new(ErrorKind::Closed(Fate::NotSent), "the stream was disconnected"));
-        };
-        pool.get().map_err(|error| {
-            Error::new(ErrorKind::Connection(Fate::NotSent), format!("Redis cannot be reached: {error}"))
-                .address(self.connector.address())
+    /// Runs `work` on a connection of the pool, which is waited for at most `connect_timeout`.
+    pub fn with<T>(&self, work: impl FnOnce(&mut Connection) -> RedisResult<T>) -> Result<T, Error> {
+        let mut connection = self.take()?;
+        let result = work(&mut connection);
+        self.give_back(connection);
+        result.map_err(|error| self.connector.explain(&error, Fate::Unknown))
+    }
+
+    fn take(&self) -> Result<Connection, Error> {
+        let until = Instant::now() + self.connector.patience();
+        let mut state = self.state.lock();
+        loop {
+            if state.closed {
+                return Err(Error::new(ErrorKind::Closed(Fate::NotSent), "the stream was disconnected"));
+            }
+            let now = Instant::now();
+            let before = state.idle.len();
+            state.idle.retain(|(_, used)| now.duration_since(*used) < UNUSED);
+            state.open -= (before - state.idle.len()) as u32;
+            if let Some((connection, _)) = state.idle.pop() {
+                return Ok(connection);
+            }
+            if state.open < self.most {
+                state.open += 1;
+                break;
+            }
+            if now >= until {
+                let message = format!("all {} pooled connections stayed in use (pool_size)", self.most);
+                return Err(Error::new(ErrorKind::Connection(Fate::NotSent), message)
+                    .address(self.connector.address()));
+            }
+            state = self.returned.wait_until(state, until);
+        }
+        drop(state);
+        self.connector.open().map_err(|error| {
+            self.forget();
+            self.connector.explain(&error, Fate::NotSent)
         })
     }
 
-    /// Closes the pool: its connections and its thread do not wait for the garbage collector.
-    pub fn close(&self) {
-        drop(self.pool.lock().take());
+    fn give_back(&self, connection: Connection) {
+        let mut state = self.state.lock();
+        if connection.is_broken() || state.closed {
+            state.open -= 1;
+            // What is idle is no better: it went to the same server.
+            let broken = if connection.is_broken() { std::mem::take(&mut state.idle) } else { Vec::new() };
+            state.open -= broken.len() as u32;
+        } else {
+            state.idle.push((connection, Instant::now()));
+        }
+        drop(state);
+        self.returned.notify_one();
     }
 
-    /// Runs `work` on a pooled connection.
-    pub fn with<T>(&self, work: impl FnOnce(&mut Connection) -> RedisResult<T>) -> Result<T, Error> {
-        let mut connection = self.get()?;
-        work(&mut connection).map_err(|error| self.connector.explain(&error, Fate::Unknown))
+    fn forget(&self) {
+        self.state.lock().open -= 1;
+        self.returned.notify_one();
+    }
+
+    /// Closes every connection; those in use follow when they are given back.
+    pub fn close(&self) {
+        let mut state = self.state.lock();
+        state.closed = true;
+        let idle = std::mem::take(&mut state.idle);
+        state.open -= idle.len() as u32;
+        drop(state);
+        self.returned.notify_all();
     }
 
     /// Opens connections outside the pool.

@@ -5,9 +5,9 @@
 //! one could take.
 
 use crate::claim::{Claim, Stage};
-use crate::entry::StreamId;
+use crate::entry::{Request, StreamId};
 use crate::ledger::Interrupt;
-use parking_lot::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -76,9 +76,10 @@ impl ConsumerQueue {
         let mut state = self.state.lock();
         loop {
             let room = state.room(self.consumers);
-            if room > 0 || state.closed || self.room.wait_until(&mut state, until).timed_out() {
+            if room > 0 || state.closed || Instant::now() >= until {
                 return room;
             }
+            state = self.room.wait_until(state, until);
         }
     }
 
@@ -93,6 +94,13 @@ impl ConsumerQueue {
         drop(state);
         self.work.notify_one();
         true
+    }
+
+    /// Queues requests as claims.
+    pub fn push_all(&self, requests: Vec<Request>) {
+        for request in requests {
+            self.push(Arc::new(Claim::new(request)));
+        }
     }
 
     /// The next request, if one is queued.
@@ -119,7 +127,7 @@ impl ConsumerQueue {
             }
             state.waiting += 1;
             self.room.notify_one();
-            self.work.wait(&mut state);
+            state = self.work.wait(state);
             state.waiting -= 1;
         }
     }
@@ -140,19 +148,28 @@ impl ConsumerQueue {
         self.state.lock().held.get(&id).cloned()
     }
 
-    /// Lets go of a claim that ran for `ran`.
-    pub fn finish(&self, id: StreamId, ran: Option<Duration>) {
+    /// Holds a claim that was answered without a consumer, until the answer is out.
+    pub fn adopt(&self, claim: Arc<Claim>) {
+        claim.answer();
+        self.state.lock().held.insert(claim.id(), claim);
+    }
+
+    /// Notes that a handler took so long: it tells how much may be read ahead.
+    pub fn note_run(&self, ran: Duration) {
         let mut state = self.state.lock();
-        state.held.remove(&id);
-        if let Some(ran) = ran {
-            let usual = state.usual_run.map_or(ran, |usual| (usual * 7 + ran) / 8);
-            state.usual_run = Some(usual);
-        }
+        let usual = state.usual_run.map_or(ran, |usual| (usual * 7 + ran) / 8);
+        state.usual_run = Some(usual);
         drop(state);
         self.room.notify_one();
     }
 
-    /// The ids of claims taken more than `age` ago, whose lease needs renewing.
+    /// Lets go of a claim: its answer is out, or never will be. Not before, or a request whose acknowledgement is on
+    /// its way could be taken for one that was never run.
+    pub fn finish(&self, id: StreamId) {
+        self.state.lock().held.remove(&id);
+    }
+
+    /// The ids of claims taken more than `age` ago, whose lease needs renewing, and all that are held for an age of 0.
     pub fn older_than(&self, age: Duration) -> Vec<StreamId> {
         let state = self.state.lock();
         state.held.values().filter(|claim| claim.taken.elapsed() >= age).map(|claim| claim.id()).collect()
@@ -161,8 +178,12 @@ impl ConsumerQueue {
     /// Lets go of the claims that `overdue` picks and returns them.
     pub fn remove(&self, overdue: impl Fn(&Claim) -> bool) -> Vec<Arc<Claim>> {
         let mut state = self.state.lock();
-        let ids: Vec<StreamId> =
-            state.held.values().filter(|claim| overdue(claim)).map(|claim| claim.id()).collect();
+        let ids: Vec<StreamId> = state
+            .held
+            .values()
+            .filter(|claim| claim.stage() != Stage::Answered && overdue(claim))
+            .map(|claim| claim.id())
+            .collect();
         let removed: Vec<Arc<Claim>> = ids.iter().filter_map(|id| state.held.remove(id)).collect();
         state.queued.retain(|claim| !ids.contains(&claim.id()));
         removed
@@ -187,9 +208,9 @@ impl ConsumerQueue {
         unstarted
     }
 
-    /// How many requests are held.
+    /// How many requests are held and not answered.
     pub fn len(&self) -> usize {
-        self.state.lock().held.len()
+        self.state.lock().held.values().filter(|claim| claim.stage() != Stage::Answered).count()
     }
 
     /// Whether none is held.
@@ -201,7 +222,6 @@ impl ConsumerQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entry::Request;
 
     fn claim(seq: u64) -> Arc<Claim> {
         Arc::new(Claim::new(Request {
@@ -226,8 +246,23 @@ mod tests {
         let taken = queue.try_take().unwrap();
         assert!(queue.try_take().is_none());
         assert!(!queue.push(claim(1)), "a running request is not queued again");
-        queue.finish(taken.id(), None);
+        queue.finish(taken.id());
         assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn an_answered_request_is_held_until_its_answer_is_out() {
+        let queue = ConsumerQueue::new(1);
+        queue.push(claim(1));
+        let taken = queue.try_take().unwrap();
+        taken.answer();
+        assert!(queue.is_empty(), "for the user it is done");
+        assert!(!queue.push(claim(1)), "but it is not to be run again");
+        assert!(queue.remove(|_| true).is_empty());
+        queue.adopt(claim(2));
+        assert!(!queue.push(claim(2)));
+        queue.finish(taken.id());
+        assert!(queue.push(claim(1)));
     }
 
     #[test]
@@ -241,9 +276,9 @@ mod tests {
             queue.push(claim(1));
             assert!(matches!(consumer.join().unwrap(), Taken::Claim(_)));
         });
-        queue.finish(StreamId { ms: 1, seq: 1 }, Some(Duration::from_millis(1)));
+        queue.note_run(Duration::from_millis(1));
         assert_eq!(queue.room(), 10, "5 ms of 1 ms handlers for 2 consumers");
-        queue.finish(StreamId { ms: 1, seq: 1 }, Some(Duration::from_secs(60)));
+        queue.note_run(Duration::from_secs(60));
         assert_eq!(queue.room(), 0, "slow handlers are not read ahead for");
     }
 

@@ -12,12 +12,13 @@ pub const DEAD_LETTERED: &str = "RedisIPC::DeadLetteredError";
 /// The error class an asker sees when its request could not be understood.
 pub const MALFORMED: &str = "RedisIPC::MalformedEntryError";
 
-/// The command that keeps an entry, with its own fields and `dead_id`, `dead_reason`, `dead_deliveries`, `dead_at`.
+/// The command that keeps an entry, with its own fields (each cut at max_content_size) and `dead_id`, `dead_reason`, `dead_deliveries`, `dead_at`.
 pub fn keep(member: &Member, id: StreamId, fields: &[Field], reason: &str, deliveries: u32) -> Cmd {
     let mut add = redis::cmd("XADD");
     add.arg(member.keys.dead(&member.group)).arg("MAXLEN").arg("~").arg(KEPT).arg("*");
+    let most = member.options.max_content_size;
     for (name, value) in fields {
-        add.arg(name).arg(value);
+        add.arg(name).arg(&value[..value.len().min(most)]);
     }
     add.arg("dead_id").arg(id.to_string());
     add.arg("dead_reason").arg(reason);
@@ -54,7 +55,7 @@ pub fn answerable(fields: &[Field], member: &Member, redis_id: StreamId) -> Opti
         redis_id,
         instance_id: text("instance_id").unwrap_or_default(),
         content: b"null".to_vec(),
-        source_group: text("source_group").unwrap_or_default(),
+        source_group: text("source_group").unwrap_or_else(|| "unknown".to_owned()),
         destination_group: member.group.clone(),
         reply_to,
         ttl: 1,

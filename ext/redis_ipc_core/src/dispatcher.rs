@@ -1,20 +1,22 @@
 //! Reads this instance's reply stream and routes each answer to the call that waits for it.
 
+use crate::command::Command;
 use crate::connection::{Closer, Connection};
 use crate::entry::{Answer, RawEntry, Status, StreamId};
 use crate::error::ErrorKind;
 use crate::identity::Id;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Sent};
 use crate::link::Link;
 use crate::member::Member;
+use crate::sender::Sender;
 use crate::stream_reply;
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 use redis::{Cmd, RedisError, RedisResult, Value};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long a read waits for an answer before it asks again.
-pub const BLOCK: Duration = Duration::from_secs(5);
+pub const BLOCK: Duration = Duration::from_secs(10);
 /// How many answers are read at once.
 const COUNT: usize = 512;
 /// How long the reply stream outlives the last sign of life.
@@ -28,6 +30,7 @@ const TRIM_INTERVAL: Duration = Duration::from_secs(1);
 pub struct Dispatcher {
     member: Arc<Member>,
     ledger: Arc<Ledger>,
+    sender: Arc<Sender>,
     closer: Mutex<Option<Closer>>,
 }
 
@@ -41,8 +44,8 @@ struct Position {
 
 impl Dispatcher {
     /// A dispatcher for the calls in `ledger`.
-    pub fn new(member: Arc<Member>, ledger: Arc<Ledger>) -> Self {
-        Self { member, ledger, closer: Mutex::new(None) }
+    pub fn new(member: Arc<Member>, ledger: Arc<Ledger>, sender: Arc<Sender>) -> Self {
+        Self { member, ledger, sender, closer: Mutex::new(None) }
     }
 
     /// Its thread: reads until the engine stops, over `first` and as many more connections as it takes.
@@ -135,6 +138,10 @@ impl Dispatcher {
                 };
                 counter.increment();
                 ticket.finish(Ok(Arc::new(answer)));
+                if let (true, Sent::Yes(id)) = (ticket.has_earlier_copy(), ticket.sent()) {
+                    // Whichever copy was answered, the other is not wanted any more.
+                    self.sender.send(Command::Withdraw(ticket, id));
+                }
             }
             Err(error) => {
                 self.member.stats.malformed.increment();

@@ -5,7 +5,7 @@ use crate::connection::Connection;
 use crate::consumer_queue::ConsumerQueue;
 use crate::dispatcher::{self, Dispatcher};
 use crate::error::{Error, ErrorKind, Fate};
-use crate::housekeeper::Housekeeper;
+use crate::housekeeper::{Housekeeper, Steady};
 use crate::intake::{self, Intake};
 use crate::keys::{Keys, check_name};
 use crate::ledger::Ledger;
@@ -18,7 +18,7 @@ use crate::reports::{self, Reports};
 use crate::sender::Sender;
 use crate::service::Service;
 use crate::stats::Stats;
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 use redis::RedisResult;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -85,12 +85,17 @@ impl Engine {
     fn assemble(member: Arc<Member>, reports: Reports, serves: bool, opened: Opened) -> Result<Self, Error> {
         let ledger = Arc::new(Ledger::default());
         let queue = Arc::new(ConsumerQueue::new(member.options.consumer.pool_size));
-        let sender = Arc::new(Sender::new(Arc::clone(&member), Arc::clone(&ledger), opened.sender));
+        let sender = Arc::new(Sender::new(
+            Arc::clone(&member),
+            Arc::clone(&ledger),
+            Arc::clone(&queue),
+            opened.sender,
+        ));
         let calls = Arc::new(Calls::new(Arc::clone(&member), Arc::clone(&ledger), Arc::clone(&sender)));
         let service = Arc::new(Service::new(Arc::clone(&member), Arc::clone(&queue), Arc::clone(&sender)));
         let reception =
             Arc::new(Reception::new(Arc::clone(&member), Arc::clone(&queue), Arc::clone(&sender)));
-        let dispatcher = Arc::new(Dispatcher::new(Arc::clone(&member), ledger));
+        let dispatcher = Arc::new(Dispatcher::new(Arc::clone(&member), ledger, Arc::clone(&sender)));
         let reader = Arc::new(if serves {
             Reader::Intake(Intake::new(Arc::clone(&member), Arc::clone(&queue), Arc::clone(&reception)))
         } else {
@@ -104,6 +109,8 @@ impl Engine {
             queue,
             reception,
             serves,
+            cursor: Mutex::default(),
+            steady: Mutex::new(Steady::new()),
         };
         let engine = Self {
             member,
@@ -196,6 +203,7 @@ impl Engine {
         if self.quiet.swap(true, Ordering::SeqCst) {
             return;
         }
+        self.service.stop();
         self.reader.stop();
         let thread = self.reader_thread.lock().take();
         join(thread);
@@ -216,6 +224,8 @@ impl Engine {
         self.sender.stop();
         let thread = self.sender_thread.lock().take();
         join(thread);
+        // Those that came in between: nothing goes out any more.
+        self.calls.end_all();
         self.member.stop.stop();
         self.dispatcher.restart();
         let threads = std::mem::take(&mut *self.threads.lock());
@@ -231,6 +241,7 @@ impl Engine {
 impl Drop for Engine {
     /// An engine nobody closed: its threads end by themselves.
     fn drop(&mut self) {
+        self.service.stop();
         self.reader.stop();
         self.sender.stop();
         self.member.stop.stop();

@@ -135,7 +135,7 @@ impl Request {
         if fields.needed("status")? != b"pending" {
             return Err(EntryError::Bad { field: "status", expected: "\"pending\"" });
         }
-        let reply_to = fields.text("reply_to")?;
+        let reply_to = fields.key("reply_to")?;
         if !keys.is_replies(reply_to.as_bytes()) {
             return Err(EntryError::Bad { field: "reply_to", expected: "a reply stream of this stream" });
         }
@@ -282,9 +282,17 @@ impl<'a> Fields<'a> {
     }
 
     fn text(&self, name: &'static str) -> Result<String, EntryError> {
+        if self.needed(name)?.len() > MAX_NAME {
+            return Err(EntryError::Bad { field: name, expected: "at most 1024 bytes" });
+        }
+        self.key(name)
+    }
+
+    /// A key is made of two names and an instance, percent-encoded.
+    fn key(&self, name: &'static str) -> Result<String, EntryError> {
         let bytes = self.needed(name)?;
-        if bytes.is_empty() || bytes.len() > MAX_NAME {
-            return Err(EntryError::Bad { field: name, expected: "between 1 and 1024 bytes" });
+        if bytes.is_empty() || bytes.len() > 8 * MAX_NAME {
+            return Err(EntryError::Bad { field: name, expected: "between 1 and 8192 bytes" });
         }
         let text =
             std::str::from_utf8(bytes).map_err(|_| EntryError::Bad { field: name, expected: "UTF-8" })?;

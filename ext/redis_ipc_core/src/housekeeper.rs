@@ -3,17 +3,16 @@
 use crate::calls::Calls;
 use crate::consumer_queue::ConsumerQueue;
 use crate::dispatcher::Dispatcher;
+use crate::entry::StreamId;
 use crate::error::Error;
 use crate::lease;
 use crate::member::Member;
 use crate::presence;
 use crate::reception::Reception;
 use crate::service::Service;
+use crate::sync::Mutex;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// How often the dead are looked for.
-const SWEEP: Duration = Duration::from_secs(30);
 
 /// Everything the timer looks after.
 pub struct Housekeeper {
@@ -31,6 +30,29 @@ pub struct Housekeeper {
     pub reception: Arc<Reception>,
     /// Whether this instance serves.
     pub serves: bool,
+    /// Where the next look for requests to take over begins.
+    pub cursor: Mutex<StreamId>,
+    /// Since when Redis has been answering in time.
+    pub steady: Mutex<Steady>,
+}
+
+/// Since when Redis has been answering in time. After a stall every lease looks as if it had run out.
+pub struct Steady {
+    since: Instant,
+    losses: usize,
+}
+
+impl Steady {
+    /// Since now.
+    pub fn new() -> Self {
+        Self { since: Instant::now(), losses: 0 }
+    }
+}
+
+impl Default for Steady {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 struct Task {
@@ -49,16 +71,35 @@ impl Housekeeper {
                 return;
             }
             for task in tasks.iter_mut().filter(|task| task.due <= Instant::now()) {
-                // What fails here is Redis out of reach, which the links report, or a right that is missing.
-                if let Err(error) = (task.work)(self)
-                    && self.member.links.are_up()
-                    && !self.member.stop.is_stopped()
-                {
-                    self.member.reporter.failure(self.member.locate(error));
-                }
-                task.due = Instant::now() + task.every;
+                self.perform(task);
             }
         }
+    }
+
+    fn perform(&self, task: &mut Task) {
+        let started = Instant::now();
+        let result = (task.work)(self);
+        if result.is_err() || started.elapsed() > self.member.options.consumer.lease / 3 {
+            self.steady.lock().since = Instant::now();
+        }
+        // What fails here is Redis out of reach, which the links report, or a right that is missing.
+        if let Err(error) = result
+            && self.member.links.are_up()
+            && !self.member.stop.is_stopped()
+        {
+            self.member.reporter.failure(self.member.locate(error));
+        }
+        task.due = Instant::now() + task.every;
+    }
+
+    /// Whether leases can be believed: Redis has answered in time, on unbroken connections, for as long as one lasts.
+    fn is_steady(&self) -> bool {
+        let losses = self.member.links.losses();
+        let mut steady = self.steady.lock();
+        if steady.losses != losses {
+            *steady = Steady { since: Instant::now(), losses };
+        }
+        steady.since.elapsed() >= self.member.options.consumer.lease
     }
 
     fn tasks(&self) -> Vec<Task> {
@@ -67,11 +108,12 @@ impl Housekeeper {
         let task = |every, work| Task { every, due: Instant::now() + every, work };
         let mut tasks = vec![
             task(options.ledger.cleanup_interval, Self::end_overdue),
-            task(presence::HEARTBEAT, Self::heartbeat),
-            task(SWEEP, Self::sweep),
+            task(presence::heartbeat_interval(&self.member), Self::heartbeat),
+            task(presence::RENEWAL, Self::renew_expiries),
+            task(presence::dead_after(&self.member), Self::sweep),
         ];
         if self.serves {
-            let mut take_over = task(lease * 3 / 5, Self::take_over);
+            let mut take_over = task(lease * 9 / 10, Self::take_over);
             take_over.due = Instant::now();
             tasks.extend([task(lease / 3, Self::renew), task(lease / 4, Self::release_stuck), take_over]);
         }
@@ -93,11 +135,19 @@ impl Housekeeper {
     }
 
     fn take_over(&self) -> Result<(), Error> {
-        lease::take_over(&self.member, &self.queue, &self.reception)
+        let only_released = !self.is_steady();
+        let cursor = *self.cursor.lock();
+        let next = lease::take_over(&self.member, &self.queue, &self.reception, cursor, only_released)?;
+        *self.cursor.lock() = next;
+        Ok(())
     }
 
     fn heartbeat(&self) -> Result<(), Error> {
-        if presence::heartbeat(&self.member)? {
+        presence::heartbeat(&self.member)
+    }
+
+    fn renew_expiries(&self) -> Result<(), Error> {
+        if presence::renew(&self.member)? {
             self.dispatcher.restart();
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! Unguessable names: 128 bits from the operating system, written as 32 hexadecimal digits.
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 
 /// An id nobody can guess.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -3,22 +3,25 @@
 use crate::connection::{Closer, Connection};
 use crate::consumer_queue::ConsumerQueue;
 use crate::dispatcher::unexpected;
-use crate::entry::{RawEntry, StreamId};
+use crate::entry::RawEntry;
 use crate::lease;
 use crate::link::Link;
 use crate::member::Member;
 use crate::reception::Reception;
 use crate::stop::Stop;
 use crate::stream_reply;
-use parking_lot::Mutex;
-use redis::RedisResult;
+use crate::sync::Mutex;
+use redis::{Cmd, RedisResult};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a read waits for a request before it asks again. Never for ever: servers before Redis 7 do not wake
 /// a reader whose key vanishes.
-pub const BLOCK: Duration = Duration::from_secs(5);
+pub const BLOCK: Duration = Duration::from_secs(10);
+
+/// How many lost requests are fetched at once.
+const PAGE: usize = 100;
 
 /// The reader of one inbox.
 pub struct Intake {
@@ -71,39 +74,36 @@ impl Intake {
         link.up();
         while !self.quiet.is_stopped() {
             let room = self.queue.wait_for_room(BLOCK);
-            if room > 0 && !self.quiet.is_stopped() {
-                let entries = read(&mut connection, &self.member, ">", room)?;
+            if let Some(pause) = self.member.memory.shortage() {
+                // Answers could not be written: what is taken now would only be lost with this process.
+                self.quiet.pause(pause);
+            } else if room > 0 && !self.quiet.is_stopped() {
+                let entries = read(&mut connection, &self.member, room)?;
                 self.reception.receive(entries, &HashMap::new());
             }
         }
         Ok(())
     }
 
-    /// What was delivered on a connection that broke before it arrived is pending under our name.
+    /// What was delivered on a connection that broke before it arrived is pending under our name. What was delivered
+    /// before to others may still be running there: that is left to the leases.
     fn recover(&self, connection: &mut Connection) -> RedisResult<()> {
-        let mut after = StreamId::default();
-        loop {
-            let entries = read(connection, &self.member, &after.to_string(), 100)?;
-            let Some(last) = entries.last() else { return Ok(()) };
-            after = last.id;
-            let ids: Vec<StreamId> = entries.iter().map(|entry| entry.id).collect();
-            let deliveries = lease::deliveries(connection, &self.member, &ids)?;
-            self.reception.receive(entries, &deliveries);
+        let mut missing = lease::pending(connection, &self.member)?;
+        missing.retain(|(id, deliveries)| *deliveries == 1 && self.queue.held(*id).is_none());
+        for page in missing.chunks(PAGE) {
+            let entries = lease::fetch(connection, &self.member, page)?;
+            self.reception.receive(entries, &HashMap::new());
         }
+        Ok(())
     }
 }
 
-/// Reads entries of the inbox as this member's consumer: new ones (`>`) or its own pending ones after an id.
-pub fn read(
-    connection: &mut Connection,
-    member: &Member,
-    from: &str,
-    count: usize,
-) -> RedisResult<Vec<RawEntry>> {
+/// Reads new entries of the inbox as this member's consumer.
+pub fn read(connection: &mut Connection, member: &Member, count: usize) -> RedisResult<Vec<RawEntry>> {
     let mut read = redis::cmd("XREADGROUP");
     read.arg("GROUP").arg(&member.group).arg(&member.consumer);
     read.arg("COUNT").arg(count).arg("BLOCK").arg(BLOCK.as_millis() as u64);
-    read.arg("STREAMS").arg(&member.inbox).arg(from);
+    read.arg("STREAMS").arg(&member.inbox).arg(">");
     stream_reply::read(connection.run(&read)?).ok_or_else(unexpected)
 }
 
@@ -114,10 +114,26 @@ pub fn join_group(connection: &mut Connection, member: &Member) -> RedisResult<(
     create.arg("CREATE").arg(&member.inbox).arg(&member.group).arg("0").arg("MKSTREAM");
     match connection.run(&create) {
         Err(error) if error.code() == Some("BUSYGROUP") => {}
+        // Redis looks at its memory first; a group that is there needs none.
+        Err(error) if error.code() == Some("OOM") && has_group(connection, member) => {}
         other => drop(other?),
     }
-    let mut expire = redis::cmd("PEXPIRE");
-    expire.arg(&member.inbox).arg(member.options.inbox_lifetime().as_millis() as u64);
-    connection.run(&expire)?;
-    Ok(())
+    // Known from now on, so that others of the group see whether it serves.
+    let mut join = redis::cmd("XGROUP");
+    join.arg("CREATECONSUMER").arg(&member.inbox).arg(&member.group).arg(&member.consumer);
+    connection.run(&join)?;
+    connection.run_all(&keep_inbox(&member.inbox, member)).map(drop)
+}
+
+fn has_group(connection: &mut Connection, member: &Member) -> bool {
+    connection.run(redis::cmd("XINFO").arg("CONSUMERS").arg(&member.inbox).arg(&member.group)).is_ok()
+}
+
+/// Gives an inbox its expiry, and never shortens one that another member with longer deadlines gave it.
+pub fn keep_inbox(inbox: &str, member: &Member) -> [Cmd; 2] {
+    ["NX", "GT"].map(|condition| {
+        let mut expire = redis::cmd("PEXPIRE");
+        expire.arg(inbox).arg(member.options.inbox_lifetime().as_millis() as u64).arg(condition);
+        expire
+    })
 }

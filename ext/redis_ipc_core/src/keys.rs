@@ -1,5 +1,6 @@
 //! The names of the Redis keys (docs/protocol.md, "Keys").
 
+use crate::entry::MAX_NAME;
 use crate::error::{Error, ErrorKind};
 
 /// The words after the stream's name; no later segment of a name may be one, or two names could share a key.
@@ -69,12 +70,16 @@ impl Keys {
     }
 }
 
-/// Fails with an argument error if `name` is blank.
+/// Fails with an argument error if `name` is blank or longer than [`MAX_NAME`].
 pub fn check_name(what: &str, name: &str) -> Result<(), Error> {
-    if name.trim().is_empty() {
-        return Err(Error::new(ErrorKind::Argument, format!("the {what} name cannot be blank")));
-    }
-    Ok(())
+    let refusal = if name.trim().is_empty() {
+        format!("the {what} name cannot be blank")
+    } else if name.len() > MAX_NAME {
+        format!("the {what} name has {} bytes, the limit is {MAX_NAME}", name.len())
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(ErrorKind::Argument, refusal))
 }
 
 /// Percent-encodes `:` and `%`, so that parts joined by `:` can always be told apart.

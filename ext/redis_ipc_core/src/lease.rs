@@ -3,13 +3,13 @@
 use crate::connection::Connection;
 use crate::consumer_queue::ConsumerQueue;
 use crate::dispatcher::unexpected;
-use crate::entry::StreamId;
+use crate::entry::{RawEntry, Request, StreamId};
 use crate::error::Error;
 use crate::member::Member;
 use crate::reception::Reception;
 use crate::stream_reply;
 use redis::{Cmd, RedisResult, Value};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// More idle than any lease: whoever looks next may take it at once. Redis reckons an idle time in ms.
 const AT_ONCE: u64 = 7 * 86_400_000;
@@ -29,20 +29,50 @@ pub fn renew(member: &Member, queue: &ConsumerQueue) -> Result<(), Error> {
     member.connections.with(|connection| connection.run(&claim)).map(drop)
 }
 
-/// Gives requests back to the group, so that another instance (or this one) takes them soon.
-pub fn release(member: &Member, ids: &[StreamId]) -> Result<(), Error> {
-    if ids.is_empty() {
+/// Gives requests back to the group, so that another instance (or this one) takes them soon. Each comes with how
+/// often it has been delivered, this time included; as it was not started, this time is not to count.
+pub fn release(member: &Member, requests: &[(StreamId, u32)]) -> Result<(), Error> {
+    if requests.is_empty() {
         return Ok(());
     }
-    member.connections.with(|connection| release_on(connection, member, ids))?;
-    member.stats.released.add(ids.len() as u64);
-    Ok(())
+    member.connections.with(|connection| release_on(connection, member, requests))
 }
 
 /// [`release`], on a connection at hand.
-pub fn release_on(connection: &mut Connection, member: &Member, ids: &[StreamId]) -> RedisResult<Value> {
-    // Not started: the coming delivery is to count as the first again.
-    connection.run(&claim_command(member, ids, &["IDLE", &AT_ONCE.to_string(), "RETRYCOUNT", "0", "JUSTID"]))
+pub fn release_on(
+    connection: &mut Connection,
+    member: &Member,
+    requests: &[(StreamId, u32)],
+) -> RedisResult<()> {
+    for (deliveries, ids) in by_deliveries(requests) {
+        let before = deliveries.saturating_sub(1).to_string();
+        let options = ["IDLE", &AT_ONCE.to_string(), "RETRYCOUNT", &before, "JUSTID"];
+        connection.run(&claim_command(member, &ids, &options))?;
+    }
+    member.stats.released.add(requests.len() as u64);
+    Ok(())
+}
+
+/// Fetches requests that are pending under this instance but never arrived here, without counting that as a delivery.
+pub fn fetch(
+    connection: &mut Connection,
+    member: &Member,
+    requests: &[(StreamId, u32)],
+) -> RedisResult<Vec<RawEntry>> {
+    let mut entries = Vec::with_capacity(requests.len());
+    for (deliveries, ids) in by_deliveries(requests) {
+        let claim = claim_command(member, &ids, &["RETRYCOUNT", &deliveries.to_string()]);
+        entries.extend(stream_reply::entries(connection.run(&claim)?).ok_or_else(unexpected)?);
+    }
+    Ok(entries)
+}
+
+fn by_deliveries(requests: &[(StreamId, u32)]) -> BTreeMap<u32, Vec<StreamId>> {
+    let mut groups: BTreeMap<u32, Vec<StreamId>> = BTreeMap::new();
+    for (id, deliveries) in requests {
+        groups.entry(*deliveries).or_default().push(*id);
+    }
+    groups
 }
 
 fn claim_command(member: &Member, ids: &[StreamId], options: &[&str]) -> Cmd {
@@ -55,36 +85,45 @@ fn claim_command(member: &Member, ids: &[StreamId], options: &[&str]) -> Cmd {
     claim
 }
 
-/// Takes over requests whose lease ran out, as many as there is room for.
-pub fn take_over(member: &Member, queue: &ConsumerQueue, reception: &Reception) -> Result<(), Error> {
-    let mut cursor = StreamId::default();
+/// Takes over requests whose lease ran out, as many as there is room for, from `cursor` on; returns where to go on.
+///
+/// With `only_released` it takes what was given back and nothing else: after a stall of Redis every lease looks as if
+/// it had run out, and its holder is to renew it first.
+pub fn take_over(
+    member: &Member,
+    queue: &ConsumerQueue,
+    reception: &Reception,
+    cursor: StreamId,
+    only_released: bool,
+) -> Result<StreamId, Error> {
+    let mut cursor = cursor;
     for _ in 0..MOST_STEPS {
         let room = queue.room().min(STEP);
         if room == 0 {
             break;
         }
-        cursor = take_over_from(cursor, room, member, reception)?;
+        let idle = if only_released { AT_ONCE } else { member.options.consumer.lease.as_millis() as u64 };
+        let (next, requests) = take_over_from(cursor, idle, room, member, reception)?;
+        queue.push_all(requests);
+        cursor = next;
         if cursor == StreamId::default() {
             break;
         }
     }
-    Ok(())
+    Ok(cursor)
 }
 
-/// One step over the pending requests of the group; returns where the next one goes on.
-fn take_over_from(
+/// One step over the pending requests of the group: where the next one goes on, and what is to run.
+pub fn take_over_from(
     cursor: StreamId,
-    room: usize,
+    idle: u64,
+    count: usize,
     member: &Member,
     reception: &Reception,
-) -> Result<StreamId, Error> {
+) -> Result<(StreamId, Vec<Request>), Error> {
     let mut claim = redis::cmd("XAUTOCLAIM");
     claim.arg(&member.inbox).arg(&member.group).arg(&member.consumer);
-    claim
-        .arg(member.options.consumer.lease.as_millis() as u64)
-        .arg(cursor.to_string())
-        .arg("COUNT")
-        .arg(room);
+    claim.arg(idle).arg(cursor.to_string()).arg("COUNT").arg(count);
     let (claimed, deliveries) = member.connections.with(|connection| {
         let claimed = stream_reply::claimed(connection.run(&claim)?).ok_or_else(unexpected)?;
         let ids: Vec<StreamId> = claimed.entries.iter().map(|entry| entry.id).collect();
@@ -92,8 +131,7 @@ fn take_over_from(
         Ok((claimed, deliveries))
     })?;
     member.stats.withdrawn.add(claimed.deleted as u64);
-    reception.receive(claimed.entries, &deliveries);
-    Ok(claimed.cursor)
+    Ok((claimed.cursor, reception.admit(claimed.entries, &deliveries)))
 }
 
 /// How often each of `ids`, pending under this instance, has been delivered.
@@ -119,10 +157,10 @@ pub fn deliveries(
     }
 }
 
-/// The ids pending under this instance.
-pub fn pending(connection: &mut Connection, member: &Member) -> RedisResult<Vec<StreamId>> {
+/// What is pending under this instance, and how often each has been delivered.
+pub fn pending(connection: &mut Connection, member: &Member) -> RedisResult<Vec<(StreamId, u32)>> {
     let everything = [StreamId::default(), StreamId { ms: u64::MAX, seq: u64::MAX }];
-    Ok(deliveries(connection, member, &everything)?.into_keys().collect())
+    Ok(deliveries(connection, member, &everything)?.into_iter().collect())
 }
 
 /// XPENDING's rows: id, consumer, idle ms, deliveries.

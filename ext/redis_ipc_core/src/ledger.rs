@@ -1,10 +1,10 @@
 //! The open calls of one engine: who waits for which answer, until when, and how it ended.
 
 use crate::entry::{Answer, StreamId};
-use crate::error::Error;
+use crate::error::{Error, Fate};
 use crate::identity::Id;
 use crate::reports::Reporter;
-use parking_lot::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -69,6 +69,8 @@ pub struct Ticket {
 #[derive(Debug)]
 struct State {
     sent: Sent,
+    /// A copy sent before the last one may have reached Redis.
+    earlier_copy: bool,
     outcome: Option<Outcome>,
     watcher: Option<Reporter>,
 }
@@ -76,7 +78,7 @@ struct State {
 impl Ticket {
     fn new(id: Id, to: &str, timeout: Duration) -> Self {
         let asked = Instant::now();
-        let state = State { sent: Sent::No, outcome: None, watcher: None };
+        let state = State { sent: Sent::No, earlier_copy: false, outcome: None, watcher: None };
         Self {
             id,
             to: to.to_owned(),
@@ -100,7 +102,7 @@ impl Ticket {
             if Instant::now() >= until {
                 return Waited::TimeUp;
             }
-            self.changed.wait_until(&mut state, until);
+            state = self.changed.wait_until(state, until);
         }
     }
 
@@ -163,14 +165,25 @@ impl Ticket {
         if state.outcome.is_some() {
             return None;
         }
-        let again = state.sent == Sent::Perhaps;
+        state.earlier_copy |= state.sent == Sent::Perhaps;
         state.sent = Sent::Perhaps;
-        Some(again)
+        Some(state.earlier_copy)
     }
 
-    /// Notes that Redis refused the request or it was never written.
+    /// Notes that Redis refused the last copy, or that it was never written.
     pub fn not_sent(&self) {
-        self.state.lock().sent = Sent::No;
+        let mut state = self.state.lock();
+        state.sent = if state.earlier_copy { Sent::Perhaps } else { Sent::No };
+    }
+
+    /// Whether a copy of which nothing is known may be on its way besides the one that was confirmed.
+    pub fn has_earlier_copy(&self) -> bool {
+        self.state.lock().earlier_copy
+    }
+
+    /// What can be said of the request, if `fate` is what is known of its last copy.
+    pub fn fate(&self, fate: Fate) -> Fate {
+        if self.has_earlier_copy() { Fate::Unknown } else { fate }
     }
 
     /// Notes the id Redis gave it. False if the call has ended meanwhile.
@@ -227,7 +240,7 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{ErrorKind, Fate};
+    use crate::error::ErrorKind;
     use crate::identity::IdSource;
     use proptest::prelude::*;
 
@@ -276,6 +289,22 @@ mod tests {
         tickets[1].finish(Err(error()));
         assert_eq!(tickets[1].sending(), None);
         assert!(!tickets[1].confirmed(StreamId::default()));
+    }
+
+    #[test]
+    fn a_copy_of_which_nothing_is_known_is_never_forgotten() {
+        let (_ledger, tickets) = ledger_with(&[1_000]);
+        let ticket = &tickets[0];
+        ticket.sending();
+        ticket.not_sent();
+        assert_eq!((ticket.sent(), ticket.fate(Fate::Unclaimed)), (Sent::No, Fate::Unclaimed));
+        ticket.sending();
+        assert_eq!(ticket.sending(), Some(true));
+        ticket.not_sent();
+        assert_eq!((ticket.sent(), ticket.fate(Fate::Unclaimed)), (Sent::Perhaps, Fate::Unknown));
+        assert_eq!(ticket.sending(), Some(true), "the next copy says so too");
+        ticket.confirmed(StreamId::default());
+        assert_eq!(ticket.fate(Fate::Unclaimed), Fate::Unknown);
     }
 
     proptest! {

@@ -3,6 +3,7 @@
 use crate::backoff::Backoff;
 use crate::error::{Error, Fate};
 use crate::member::Member;
+use crate::sync::Mutex;
 use redis::RedisError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ pub struct Links {
     up: AtomicUsize,
     lost: AtomicUsize,
     losses: AtomicUsize,
+    told: Mutex<Option<Instant>>,
 }
 
 impl Links {
@@ -28,9 +30,19 @@ impl Links {
     pub fn lost(&self, member: &Member, error: Error) {
         self.up.fetch_sub(1, Ordering::SeqCst);
         self.losses.fetch_add(1, Ordering::SeqCst);
-        if self.lost.fetch_add(1, Ordering::SeqCst) == 0 && !member.stop.is_stopped() {
+        if self.lost.fetch_add(1, Ordering::SeqCst) == 0 && self.is_news() && !member.stop.is_stopped() {
             member.reporter.failure(member.locate(error));
         }
+    }
+
+    /// A connection that breaks again and again is told of once a second; each time is counted.
+    fn is_news(&self) -> bool {
+        let mut told = self.told.lock();
+        let news = told.is_none_or(|told| told.elapsed() >= STABLE);
+        if news {
+            *told = Some(Instant::now());
+        }
+        news
     }
 
     /// One that broke is back.

@@ -8,11 +8,12 @@ use crate::error::{Error, ErrorKind};
 use crate::identity::{Id, IdSource};
 use crate::keys::Keys;
 use crate::link::Links;
+use crate::memory::Memory;
 use crate::options::Options;
 use crate::reports::Reporter;
 use crate::stats::Stats;
 use crate::stop::Stop;
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -49,6 +50,8 @@ pub struct Member {
     pub stop: Stop,
     /// Groups that left a request unclaimed: their inboxes may be ours to tidy away.
     pub asked_in_vain: Mutex<HashSet<String>>,
+    /// Whether Redis had memory for the last answers.
+    pub memory: Memory,
     /// The long-lived connections.
     pub links: Links,
 }
@@ -81,6 +84,7 @@ impl Member {
             ids,
             stop: Stop::new(),
             asked_in_vain: Mutex::default(),
+            memory: Memory::default(),
             links: Links::default(),
         })
     }

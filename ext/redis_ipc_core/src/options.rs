@@ -15,6 +15,8 @@ pub enum Delivery {
     AtMostOnce,
 }
 
+/// The longest deadline, unless configured.
+const MAX_TIMEOUT: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// The options of one engine.
@@ -94,20 +96,24 @@ impl Options {
         Ok(options)
     }
 
-    /// How long an unused inbox outlives its last use: past the longest deadline nothing in it is alive.
+    /// How long an unused inbox outlives its last use, and how old a request may get: past the longest deadline
+    /// nothing is alive. At least that of the default deadline, since others on the stream may have that.
     pub fn inbox_lifetime(&self) -> Duration {
-        self.ledger.max_timeout + Duration::from_secs(60)
+        self.ledger.max_timeout.max(MAX_TIMEOUT) + Duration::from_secs(60)
     }
 }
 
 impl LedgerOptions {
     fn parse(mut section: Section) -> Result<Self, Error> {
-        let max_timeout = section.seconds("max_timeout", 7 * DAY)?.unwrap_or(Duration::from_secs(3_600));
+        let max_timeout = section.seconds("max_timeout", 7 * DAY)?.unwrap_or(MAX_TIMEOUT);
         let entry_timeout = section.seconds("entry_timeout", max_timeout)?.unwrap_or(Duration::from_secs(5));
         let options = Self {
             max_timeout,
             entry_timeout: entry_timeout.min(max_timeout),
-            cleanup_interval: section.seconds("cleanup_interval", DAY)?.unwrap_or(Duration::from_secs(1)),
+            cleanup_interval: section
+                .seconds("cleanup_interval", Duration::from_secs(60))?
+                .unwrap_or(Duration::from_secs(1))
+                .max(Duration::from_millis(10)),
         };
         section.finish()?;
         Ok(options)

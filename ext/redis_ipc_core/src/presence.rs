@@ -4,26 +4,28 @@ use crate::connection::Connection;
 use crate::dispatcher;
 use crate::error::Error;
 use crate::keys::{self, Keys};
-use crate::member::Member;
-use redis::{RedisResult, Value};
+use crate::member::{Member, WITHOUT_HANDLER};
+use redis::{Cmd, RedisResult, Value};
 use std::time::{Duration, Instant};
 
-/// How often an instance shows that it is alive. Below a third of every expiry it renews.
-pub const HEARTBEAT: Duration = Duration::from_secs(10);
-/// An instance not heard of for this long counts as dead.
+/// How often an instance renews what would expire (its reply stream, its inbox) and reads Redis's clock. Below a third
+/// of every expiry.
+pub const RENEWAL: Duration = Duration::from_secs(10);
+/// An instance not heard of for this long counts as dead, unless leases are shorter or longer than usual.
 const DEAD_AFTER: Duration = Duration::from_secs(60);
 
-/// Deletes consumers of the inbox under which nothing is pending and that are dead (idle for ARGV[3] ms) or named
-/// ARGV[2]; with ARGV[4] = 1 also an empty inbox without consumers. In a script because a request may arrive between
-/// the look and the deletion, and deleting a consumer deletes what is pending under it.
+/// Deletes consumers of the inbox under which nothing is pending: the one named ARGV[2], and with ARGV[3] = 1 those not
+/// named among the living (from ARGV[5] on); with ARGV[4] = 1 also an empty inbox without consumers. In a script because
+/// a request may arrive between the look and the deletion, and deleting a consumer deletes what is pending under it.
 const SWEEP: &str = r"
 local consumers = redis.pcall('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])
 if consumers.err then return -1 end
-local left = 0
+local alive, left = {}, 0
+for i = 5, #ARGV do alive[ARGV[i]] = true end
 for _, flat in ipairs(consumers) do
   local consumer = {}
   for i = 1, #flat, 2 do consumer[flat[i]] = flat[i + 1] end
-  local gone = consumer.name == ARGV[2] or consumer.idle >= tonumber(ARGV[3])
+  local gone = consumer.name == ARGV[2] or (ARGV[3] == '1' and not alive[consumer.name])
   if gone and consumer.pending == 0 then
     redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], consumer.name)
   else
@@ -56,8 +58,29 @@ pub struct Presence {
     pub seen: u64,
 }
 
-/// Shows that `member` is alive, and reads Redis's clock. True if the reply stream had vanished.
-pub fn heartbeat(member: &Member) -> Result<bool, Error> {
+/// How often an instance shows that it is alive.
+pub fn heartbeat_interval(member: &Member) -> Duration {
+    member.options.consumer.lease.min(RENEWAL)
+}
+
+/// After how long without a sign of life an instance counts as dead, and its traces are removed.
+pub fn dead_after(member: &Member) -> Duration {
+    (heartbeat_interval(member) * 30).clamp(Duration::from_secs(3), DEAD_AFTER)
+}
+
+/// Shows that `member` is alive.
+pub fn heartbeat(member: &Member) -> Result<(), Error> {
+    member.connections.with(|connection| connection.run(&sign_of_life(member))).map(drop)
+}
+
+fn sign_of_life(member: &Member) -> Cmd {
+    let mut add = redis::cmd("ZADD");
+    add.arg(member.keys.instances()).arg(member.clock.now()).arg(own_name(member));
+    add
+}
+
+/// Renews what would expire, and reads Redis's clock. True if the reply stream had vanished.
+pub fn renew(member: &Member) -> Result<bool, Error> {
     member.connections.with(|connection| {
         read_clock(connection, member)?;
         announce(connection, member)
@@ -66,11 +89,10 @@ pub fn heartbeat(member: &Member) -> Result<bool, Error> {
 
 /// Shows that `member` is alive, and renews what would expire. True if the reply stream had vanished.
 pub fn announce(connection: &mut Connection, member: &Member) -> RedisResult<bool> {
-    let instances = member.keys.instances();
     let lifetime = member.options.inbox_lifetime().as_millis() as u64;
     let commands = [
-        redis::cmd("ZADD").arg(&instances).arg(member.clock.now()).arg(own_name(member)).clone(),
-        redis::cmd("PEXPIRE").arg(&instances).arg(DEAD_AFTER.as_millis() as u64).clone(),
+        sign_of_life(member),
+        redis::cmd("PEXPIRE").arg(member.keys.instances()).arg(DEAD_AFTER.as_millis() as u64).clone(),
         dispatcher::expire(&member.replies),
         redis::cmd("PEXPIRE").arg(&member.inbox).arg(lifetime).arg("GT").clone(),
     ];
@@ -89,19 +111,35 @@ pub fn read_clock(connection: &mut Connection, member: &Member) -> RedisResult<(
 /// Removes the dead: their presence, and their consumers once nothing is pending under them.
 pub fn sweep(member: &Member) -> Result<(), Error> {
     member.connections.with(|connection| {
-        let dead = member.clock.now().saturating_sub(DEAD_AFTER.as_millis() as u64);
+        let dead = member.clock.now().saturating_sub(dead_after(member).as_millis() as u64);
         let mut remove = redis::cmd("ZREMRANGEBYSCORE");
         remove.arg(member.keys.instances()).arg("-inf").arg(dead);
         connection.run(&remove)?;
-        sweep_consumers(connection, member, "", false)
+        let alive = living_consumers(connection, member, dead)?;
+        let mut sweep = sweep_command(member, "", true, false);
+        sweep.arg(alive);
+        connection.run(&sweep).map(drop)
     })
 }
 
-fn sweep_consumers(connection: &mut Connection, member: &Member, own: &str, last: bool) -> RedisResult<()> {
+fn sweep_command(member: &Member, own: &str, dead_too: bool, last: bool) -> Cmd {
     let mut sweep = redis::cmd("EVAL");
     sweep.arg(SWEEP).arg(1).arg(&member.inbox).arg(&member.group);
-    sweep.arg(own).arg(DEAD_AFTER.as_millis() as u64).arg(u8::from(last));
-    connection.run(&sweep).map(drop)
+    sweep.arg(own).arg(u8::from(dead_too)).arg(u8::from(last));
+    sweep
+}
+
+/// The names under which instances of the own group take requests that were heard of since `since`.
+pub fn living_consumers(
+    connection: &mut Connection,
+    member: &Member,
+    since: u64,
+) -> RedisResult<Vec<String>> {
+    let own =
+        list_since(connection, member, since)?.into_iter().filter(|presence| presence.group == member.group);
+    let names =
+        own.flat_map(|presence| [format!("{}{WITHOUT_HANDLER}", presence.instance), presence.instance]);
+    Ok(names.collect())
 }
 
 /// Removes what this instance leaves behind, and the empty inboxes of the groups it asked in vain.
@@ -113,7 +151,7 @@ pub fn leave(member: &Member) -> Result<(), Error> {
             redis::cmd("DEL").arg(&member.replies).clone(),
         ];
         connection.run_all(&commands)?;
-        sweep_consumers(connection, member, &member.consumer, true)?;
+        connection.run(&sweep_command(member, &member.consumer, false, true))?;
         for group in &asked {
             let mut discard = redis::cmd("EVAL");
             discard.arg(DISCARD).arg(1).arg(member.keys.inbox(group));
@@ -125,14 +163,18 @@ pub fn leave(member: &Member) -> Result<(), Error> {
 
 /// Who is alive on the stream.
 pub fn list(member: &Member) -> Result<Vec<Presence>, Error> {
-    let alive = member.clock.now().saturating_sub(DEAD_AFTER.as_millis() as u64);
+    let alive = member.clock.now().saturating_sub(dead_after(member).as_millis() as u64);
+    member.connections.with(|connection| list_since(connection, member, alive))
+}
+
+fn list_since(connection: &mut Connection, member: &Member, since: u64) -> RedisResult<Vec<Presence>> {
     let mut range = redis::cmd("ZRANGE");
-    range.arg(member.keys.instances()).arg(alive).arg("+inf").arg("BYSCORE").arg("WITHSCORES");
-    let rows: Vec<(String, u64)> = member.connections.with(|connection| range.query(connection))?;
+    range.arg(member.keys.instances()).arg(since).arg("+inf").arg("BYSCORE").arg("WITHSCORES");
+    let rows: Vec<(String, u64)> = range.query(connection)?;
     Ok(rows.into_iter().filter_map(|(name, seen)| parse_name(&name, seen)).collect())
 }
 
-/// The commands an operator would ask about are in Redis 7.0: XAUTOCLAIM's list of deleted ids, PEXPIRE's NX and GT.
+/// The commands that need it are XAUTOCLAIM's list of deleted ids, and PEXPIRE's NX and GT: in Redis 7.0.
 pub fn check_version(connection: &mut Connection) -> RedisResult<()> {
     let Ok(Value::Array(facts)) = connection.run(&redis::cmd("HELLO")) else { return Ok(()) };
     let version = facts.chunks(2).find_map(|pair| match pair {
@@ -170,12 +212,6 @@ fn parse_name(name: &str, seen: u64) -> Option<Presence> {
         pid: pid.parse().ok()?,
         seen,
     })
-}
-
-/// The number of requests in the inbox of `group`.
-pub fn waiting(member: &Member, group: &str) -> Result<u64, Error> {
-    let inbox = member.keys.inbox(group);
-    member.connections.with(|connection| redis::cmd("XLEN").arg(&inbox).query(connection))
 }
 
 #[cfg(test)]

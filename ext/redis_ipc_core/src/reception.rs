@@ -40,9 +40,7 @@ impl Reception {
 
     /// Takes in entries and queues what is to run; `deliveries` says how often those were delivered that came before.
     pub fn receive(&self, entries: Vec<RawEntry>, deliveries: &HashMap<StreamId, u32>) {
-        for request in self.admit(entries, deliveries) {
-            self.queue.push(Arc::new(Claim::new(request)));
-        }
+        self.queue.push_all(self.admit(entries, deliveries));
     }
 
     /// The requests among `entries` that are to run; the others are dealt with.
@@ -148,6 +146,8 @@ impl Reception {
     /// Answers a request without running it.
     pub fn reject(&self, request: Request, class: &str, reason: &str) {
         let answer: Answer = dead_letter::rejection(&self.member, &request, class, reason);
-        self.sender.send(Command::Answer(Arc::new(Claim::new(request)), answer));
+        let claim = Arc::new(Claim::new(request));
+        self.queue.adopt(Arc::clone(&claim));
+        self.sender.send(Command::Answer(claim, answer));
     }
 }

@@ -2,24 +2,24 @@
 
 use crate::connection::{Closer, Connection};
 use crate::dispatcher::unexpected;
-use crate::entry::{RawEntry, StreamId};
+use crate::entry::{Request, StreamId};
 use crate::intake::{join_group, read};
 use crate::lease;
 use crate::link::Link;
 use crate::member::{Member, WITHOUT_HANDLER};
+use crate::presence;
 use crate::reception::Reception;
 use crate::stop::Stop;
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 use redis::{FromRedisValue, RedisResult};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A consumer that has not asked for requests for this long does not serve any more; one that does asks at least
-/// every [`crate::intake::BLOCK`].
-const SERVING: Duration = Duration::from_secs(15);
+/// How much later than its third heartbeat an instance may be heard of and still count as serving.
+const SLACK: Duration = Duration::from_secs(1);
 /// How often it looks whether those who serve are still there.
-const LOOK: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_secs(2);
 /// How many requests it refuses at once.
 const COUNT: usize = 16;
 
@@ -70,23 +70,29 @@ impl Refusal {
                 self.quiet.pause(LOOK);
                 continue;
             }
-            let entries = read(&mut connection, &self.member, ">", COUNT)?;
-            if entries.is_empty() {
-                continue;
-            }
+            self.refuse(self.abandoned()?);
+            let entries = read(&mut connection, &self.member, COUNT)?;
             // Somebody may have begun to serve while this one was waiting.
-            if is_served(&mut connection, &self.member)? {
-                let ids: Vec<StreamId> = entries.iter().map(|entry| entry.id).collect();
-                lease::release_on(&mut connection, &self.member, &ids)?;
+            if !entries.is_empty() && is_served(&mut connection, &self.member)? {
+                let requests: Vec<(StreamId, u32)> = entries.iter().map(|entry| (entry.id, 1)).collect();
+                lease::release_on(&mut connection, &self.member, &requests)?;
             } else {
-                self.refuse(entries);
+                self.refuse(self.reception.admit(entries, &HashMap::new()));
             }
         }
         Ok(())
     }
 
-    fn refuse(&self, entries: Vec<RawEntry>) {
-        for request in self.reception.admit(entries, &HashMap::new()) {
+    /// What was delivered to consumers that are gone, or to this one on a connection that broke.
+    fn abandoned(&self) -> RedisResult<Vec<Request>> {
+        let lease = self.member.options.consumer.lease.as_millis() as u64;
+        let found = lease::take_over_from(StreamId::default(), lease, COUNT, &self.member, &self.reception);
+        // The next connection shows whether Redis is there.
+        found.map(|(_, requests)| requests).map_err(|_| unexpected())
+    }
+
+    fn refuse(&self, requests: Vec<Request>) {
+        for request in requests {
             let group = &self.member.group;
             let reason = format!("no handler: the group {group:?} is connected, but without on_request");
             self.reception.reject(request, "RedisIPC::NoHandlerError", &reason);
@@ -94,20 +100,28 @@ impl Refusal {
     }
 }
 
+/// Whether an instance of the group serves: a consumer without our mark, whose instance was heard of lately.
 fn is_served(connection: &mut Connection, member: &Member) -> RedisResult<bool> {
+    let silence = presence::heartbeat_interval(member) * 3 + SLACK;
+    let since = member.clock.now().saturating_sub(silence.as_millis() as u64);
+    let alive = presence::living_consumers(connection, member, since)?;
     let mut info = redis::cmd("XINFO");
     info.arg("CONSUMERS").arg(&member.inbox).arg(&member.group);
+    let reply = match connection.run(&info) {
+        // The last one that served has tidied the inbox away.
+        Err(error) if matches!(error.code(), Some("ERR" | "NOGROUP")) => {
+            join_group(connection, member)?;
+            return Ok(false);
+        }
+        reply => reply?,
+    };
     let consumers: Vec<HashMap<String, redis::Value>> =
-        FromRedisValue::from_redis_value(connection.run(&info)?).map_err(|_| unexpected())?;
-    Ok(consumers.iter().any(|consumer| {
-        let serves = match consumer.get("name") {
-            Some(redis::Value::BulkString(name)) => !name.ends_with(WITHOUT_HANDLER.as_bytes()),
-            _ => false,
-        };
-        let idle = match consumer.get("idle") {
-            Some(redis::Value::Int(idle)) => Duration::from_millis(*idle as u64),
-            _ => Duration::ZERO,
-        };
-        serves && idle < SERVING
+        FromRedisValue::from_redis_value(reply).map_err(|_| unexpected())?;
+    Ok(consumers.iter().any(|consumer| match consumer.get("name") {
+        Some(redis::Value::BulkString(name)) => {
+            !name.ends_with(WITHOUT_HANDLER.as_bytes())
+                && alive.iter().any(|living| living.as_bytes() == name)
+        }
+        _ => false,
     }))
 }

@@ -4,12 +4,13 @@
 //! the reply. While a round trip is under way further commands queue up, and go out together in the next one.
 
 use crate::backoff::Backoff;
-use crate::command::{Batch, Command, Expiries};
+use crate::command::{Batch, Command, Expiries, Scene};
 use crate::connection::Connection;
+use crate::consumer_queue::ConsumerQueue;
 use crate::error::{Error, ErrorKind, Fate};
 use crate::ledger::{Ledger, Sent};
 use crate::member::Member;
-use parking_lot::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex};
 use redis::{RedisResult, Value};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,9 +22,13 @@ const BATCH_BYTES: usize = 1 << 20;
 const DIRECT_BYTES: usize = 16 << 10;
 /// The most commands in a batch.
 const BATCH_COMMANDS: usize = 512;
-/// The pause before another connection is made where the last one has just been: a server that accepts
-/// connections and refuses commands is not worth a tight loop.
+/// The pause before something is tried again that Redis had no memory for.
 const RETRY: Duration = Duration::from_millis(50);
+/// A connection that stood this long was good: the next one is made without a pause. A server that accepts
+/// connections and refuses commands is not worth a tight loop.
+const STABLE: Duration = Duration::from_secs(1);
+/// How many connections are tried for what is left to send at the end.
+const LAST_CHANCES: u32 = 2;
 
 /// A connection, and what belongs to it.
 struct Lane {
@@ -59,6 +64,9 @@ enum LaneState {
 struct State {
     lane: LaneState,
     queue: VecDeque<Command>,
+    /// To be tried again when `due`.
+    delayed: Vec<Command>,
+    due: Instant,
     stopping: bool,
 }
 
@@ -66,6 +74,7 @@ struct State {
 pub struct Sender {
     member: Arc<Member>,
     ledger: Arc<Ledger>,
+    queue: Arc<ConsumerQueue>,
     state: Mutex<State>,
     work: Condvar,
 }
@@ -77,12 +86,32 @@ enum Work {
     Stop,
 }
 
+/// Who has the lane puts it back; a panic in between counts as a broken connection.
+struct Borrowed<'a> {
+    sender: &'a Sender,
+    back: Option<LaneState>,
+}
+
+impl Drop for Borrowed<'_> {
+    fn drop(&mut self) {
+        let lost = || LaneState::Lost(Vec::new(), Error::new(ErrorKind::Internal, "the sender panicked"));
+        self.sender.state.lock().lane = self.back.take().unwrap_or_else(lost);
+        self.sender.work.notify_one();
+    }
+}
+
 impl Sender {
     /// A sender that writes on `connection`.
-    pub fn new(member: Arc<Member>, ledger: Arc<Ledger>, connection: Connection) -> Self {
+    pub fn new(
+        member: Arc<Member>,
+        ledger: Arc<Ledger>,
+        queue: Arc<ConsumerQueue>,
+        connection: Connection,
+    ) -> Self {
         let lane = LaneState::Parked(Lane::new(connection, &member));
-        let state = State { lane, queue: VecDeque::new(), stopping: false };
-        Self { member, ledger, state: Mutex::new(state), work: Condvar::new() }
+        let state =
+            State { lane, queue: VecDeque::new(), delayed: Vec::new(), due: Instant::now(), stopping: false };
+        Self { member, ledger, queue, state: Mutex::new(state), work: Condvar::new() }
     }
 
     /// Sends `command`: at once if the connection is free, else with the next batch. Never waits for Redis.
@@ -90,61 +119,55 @@ impl Sender {
         let mut state = self.state.lock();
         if state.stopping {
             drop(state);
-            return self.refuse(command);
+            return self.scene().fail(command, &closed());
         }
         let small = state.queue.is_empty() && command.size() <= DIRECT_BYTES;
         let direct = small && matches!(&state.lane, LaneState::Parked(lane) if lane.is_trusted(&self.member));
         let lane = if direct { std::mem::replace(&mut state.lane, LaneState::Out) } else { LaneState::Out };
-        let LaneState::Parked(mut lane) = lane else {
+        let LaneState::Parked(lane) = lane else {
             state.queue.push_back(command);
             drop(state);
             self.work.notify_one();
             return;
         };
         drop(state);
-        let batch = Batch::pack(vec![command], &self.member, &mut lane.expiries);
-        let after = self.write(lane, batch);
-        self.state.lock().lane = after;
-        self.work.notify_one();
+        self.write(lane, vec![command]);
     }
 
-    fn write(&self, mut lane: Box<Lane>, batch: Batch) -> LaneState {
-        if batch.packed.is_empty() {
-            return LaneState::Parked(lane);
-        }
-        match lane.connection.send_counting(&batch.packed) {
-            Ok(()) => LaneState::Written(lane, batch),
-            Err(failure) => {
-                let error = self.explain(&failure.error.into());
-                let commands = if failure.nothing_left { batch.into_unsent() } else { batch.into_commands() };
-                LaneState::Lost(commands, error)
+    fn write(&self, mut lane: Box<Lane>, commands: Vec<Command>) {
+        let mut borrowed = Borrowed { sender: self, back: None };
+        let batch = Batch::pack(commands, &self.member, &mut lane.expiries);
+        borrowed.back = Some(if batch.packed.is_empty() {
+            LaneState::Parked(lane)
+        } else {
+            match lane.connection.send_counting(&batch.packed) {
+                Ok(()) => LaneState::Written(lane, batch),
+                Err(failure) => {
+                    let error = self.explain(&failure.error.into());
+                    let commands =
+                        if failure.nothing_left { batch.into_unsent() } else { batch.into_commands() };
+                    LaneState::Lost(commands, error)
+                }
             }
-        }
+        });
     }
 
     fn explain(&self, error: &redis::RedisError) -> Error {
         self.member.connections.connector().explain(error, Fate::Unknown)
     }
 
+    fn scene(&self) -> Scene<'_> {
+        Scene { member: &self.member, ledger: &self.ledger, queue: &self.queue }
+    }
+
     /// The sender's thread: returns once [`Sender::stop`] was called and everything queued is out.
     pub fn run(&self) {
-        let mut connected = Instant::now();
+        let mut pace = Pace { connected: Instant::now(), backoff: Backoff::new(), chances: LAST_CHANCES };
         loop {
             match self.next_work() {
                 Work::Read(lane, batch) => self.read(lane, batch),
-                Work::Write(mut lane, commands) => {
-                    let batch = Batch::pack(commands, &self.member, &mut lane.expiries);
-                    let after = self.write(lane, batch);
-                    self.state.lock().lane = after;
-                }
-                Work::Reconnect(commands, error) => {
-                    self.requeue(commands);
-                    if connected.elapsed() < RETRY {
-                        self.member.stop.pause(RETRY);
-                    }
-                    self.reconnect(error);
-                    connected = Instant::now();
-                }
+                Work::Write(lane, commands) => self.write(lane, commands),
+                Work::Reconnect(commands, error) => self.reconnect(commands, error, &mut pace),
                 Work::Stop => return,
             }
         }
@@ -153,13 +176,17 @@ impl Sender {
     fn next_work(&self) -> Work {
         let mut state = self.state.lock();
         loop {
+            if state.due <= Instant::now() || state.stopping {
+                let delayed = std::mem::take(&mut state.delayed);
+                state.queue.extend(delayed);
+            }
             match std::mem::replace(&mut state.lane, LaneState::Out) {
                 LaneState::Written(lane, batch) => return Work::Read(lane, batch),
                 LaneState::Lost(commands, error) => return Work::Reconnect(commands, error),
-                LaneState::Parked(lane) if !state.queue.is_empty() && !lane.is_trusted(&self.member) => {
-                    return Work::Reconnect(Vec::new(), self.distrust());
-                }
                 LaneState::Parked(lane) if !state.queue.is_empty() => {
+                    if !lane.is_trusted(&self.member) {
+                        return Work::Reconnect(Vec::new(), self.distrust());
+                    }
                     return Work::Write(lane, take_batch(&mut state.queue));
                 }
                 LaneState::Parked(_) if state.stopping => {
@@ -172,46 +199,73 @@ impl Sender {
                 }
                 other => state.lane = other,
             }
-            self.work.wait(&mut state);
+            state = if state.delayed.is_empty() {
+                self.work.wait(state)
+            } else {
+                let due = state.due;
+                self.work.wait_until(state, due)
+            };
         }
     }
 
     fn read(&self, mut lane: Box<Lane>, batch: Batch) {
+        let mut borrowed = Borrowed { sender: self, back: None };
         let replies =
             (0..batch.replies()).map(|_| lane.connection.receive()).collect::<RedisResult<Vec<Value>>>();
         let replies = match replies {
             Ok(replies) => replies,
             Err(error) => {
-                self.state.lock().lane = LaneState::Lost(batch.into_commands(), self.explain(&error));
+                borrowed.back = Some(LaneState::Lost(batch.into_commands(), self.explain(&error)));
                 return;
             }
         };
-        let leftover = batch.settle(replies, &self.member, &self.ledger);
+        let leftover = batch.settle(replies, &self.scene());
         let mut state = self.state.lock();
         state.queue.extend(leftover.follow);
-        state.lane = match leftover.refusal {
+        if !leftover.later.is_empty() {
+            state.delayed.extend(leftover.later);
+            state.due = Instant::now() + RETRY;
+            // No use in trying while stopping: nobody frees memory for an answer.
+            if state.stopping {
+                let hopeless = std::mem::take(&mut state.delayed);
+                drop(state);
+                let full = Error::new(ErrorKind::Command(Fate::NotSent), "Redis had no memory for it");
+                hopeless.into_iter().for_each(|command| self.scene().fail(command, &full));
+            }
+        }
+        borrowed.back = Some(match leftover.refusal {
             Some(error) => LaneState::Lost(leftover.again, error),
             None => LaneState::Parked(lane),
-        };
+        });
     }
 
     /// Connects again, and gives up on commands that have waited longer than it may take.
-    fn reconnect(&self, error: Error) {
+    fn reconnect(&self, commands: Vec<Command>, error: Error, pace: &mut Pace) {
+        self.requeue(commands);
+        self.give_up(&error);
         self.member.links.lost(&self.member, error);
-        let mut backoff = Backoff::new();
+        if pace.connected.elapsed() >= STABLE {
+            pace.backoff.reset();
+        } else {
+            self.member.stop.pause(pace.backoff.pause());
+        }
         loop {
+            if self.state.lock().stopping {
+                if pace.chances == 0 {
+                    return self.abandon();
+                }
+                pace.chances -= 1;
+            }
             match self.member.connections.connector().open() {
                 Ok(connection) => {
                     self.member.links.restored(&self.member);
+                    pace.connected = Instant::now();
                     self.state.lock().lane = LaneState::Parked(Lane::new(connection, &self.member));
                     return;
                 }
                 Err(error) => self.give_up(&self.explain(&error)),
             }
-            if self.member.stop.pause(backoff.pause()) || self.state.lock().stopping {
-                self.abandon();
-                return;
-            }
+            self.member.stop.pause(pace.backoff.pause());
         }
     }
 
@@ -233,7 +287,7 @@ impl Sender {
             state.queue = kept.into();
             given_up
         };
-        given_up.into_iter().for_each(|command| self.fail(command, error));
+        given_up.into_iter().for_each(|command| self.scene().fail(command, error));
     }
 
     fn is_hopeless(&self, command: &Command, patience: Duration) -> bool {
@@ -246,49 +300,14 @@ impl Sender {
         }
     }
 
-    /// Ends what hangs on a command that will not be sent.
-    fn fail(&self, command: Command, error: &Error) {
-        match command {
-            Command::Ask(ticket, question) => {
-                if self.ledger.close(ticket.id).is_some() {
-                    let fate = if ticket.sent() == Sent::No { Fate::NotSent } else { Fate::Unknown };
-                    let kind = match error.kind {
-                        ErrorKind::Closed(_) => ErrorKind::Closed(fate),
-                        ErrorKind::Command(_) => ErrorKind::Command(fate),
-                        _ => ErrorKind::Connection(fate),
-                    };
-                    let error = Error { kind, ..error.clone() };
-                    self.member.stats.failed.increment();
-                    ticket.finish(Err(error.at(self.member.keys.stream(), &question.to).entry(ticket.id)));
-                }
-            }
-            Command::Answer(claim, _) => {
-                self.member.stats.answers_dropped.increment();
-                let lost = self.member.locate(error.clone()).entry(claim.id());
-                let message = format!("an answer was lost: {}", lost.message);
-                self.member.reporter.failure(Error { message, ..lost });
-            }
-            Command::Withdraw(ticket, _) => {
-                let error = crate::command::timed_out(&ticket, Fate::Unknown, &self.member);
-                ticket.finish(Err(error));
-            }
-            Command::Acknowledge(_) => {}
-        }
-    }
-
     /// Drops what cannot be sent before the end.
     fn abandon(&self) {
         let rest = {
             let mut state = self.state.lock();
-            state.stopping = true;
             state.lane = LaneState::Ended;
             std::mem::take(&mut state.queue)
         };
-        rest.into_iter().for_each(|command| self.refuse(command));
-    }
-
-    fn refuse(&self, command: Command) {
-        self.fail(command, &self.closed());
+        rest.into_iter().for_each(|command| self.scene().fail(command, &closed()));
     }
 
     fn distrust(&self) -> Error {
@@ -296,15 +315,23 @@ impl Sender {
             .address(self.member.connections.connector().address())
     }
 
-    fn closed(&self) -> Error {
-        Error::new(ErrorKind::Closed(Fate::NotSent), "the stream was disconnected before this could be sent")
-    }
-
     /// Lets the thread end once everything queued is out.
     pub fn stop(&self) {
         self.state.lock().stopping = true;
         self.work.notify_all();
     }
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed(Fate::NotSent), "the stream was disconnected before this could be sent")
+}
+
+/// How fast the sender's thread connects again.
+struct Pace {
+    connected: Instant,
+    backoff: Backoff,
+    /// How often it still tries once it is to stop.
+    chances: u32,
 }
 
 fn take_batch(queue: &mut VecDeque<Command>) -> Vec<Command> {

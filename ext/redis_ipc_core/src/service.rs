@@ -14,6 +14,7 @@ use crate::sender::Sender;
 use redis::Value;
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The requests served here.
 pub struct Service {
@@ -58,7 +59,7 @@ impl Service {
             return true;
         }
         self.member.stats.expired.increment();
-        self.queue.finish(claim.id(), None);
+        self.queue.finish(claim.id());
         self.sender.send(Command::Acknowledge(vec![claim.id()]));
         false
     }
@@ -70,19 +71,19 @@ impl Service {
             return true;
         }
         let id = claim.id().to_string();
-        let acknowledge = redis::cmd("XACK").arg(&self.member.inbox).arg(&self.member.group).arg(&id).clone();
         let delete = redis::cmd("XDEL").arg(&self.member.inbox).arg(&id).clone();
-        match self.member.connections.with(|connection| connection.run_all(&[acknowledge, delete])) {
+        let acknowledge = redis::cmd("XACK").arg(&self.member.inbox).arg(&self.member.group).arg(&id).clone();
+        match self.member.connections.with(|connection| connection.run_all(&[delete, acknowledge])) {
             Ok(replies) if replies == [Value::Int(1), Value::Int(1)] => true,
             Ok(_) => {
                 self.member.stats.withdrawn.increment();
-                self.queue.finish(claim.id(), None);
+                self.queue.finish(claim.id());
                 false
             }
             Err(error) => {
                 // Whether it is acknowledged is not known, so it must not run.
                 self.member.reporter.failure(self.member.locate(error).entry(claim.id()));
-                self.queue.finish(claim.id(), None);
+                self.queue.finish(claim.id());
                 false
             }
         }
@@ -121,8 +122,9 @@ impl Service {
                 .error(ErrorKind::AlreadyAnswered, message, &self.member.group)
                 .entry(claim.id()));
         };
-        self.queue.finish(claim.id(), Some(ran));
+        self.queue.note_run(ran);
         if late {
+            self.queue.finish(claim.id());
             self.member.stats.answers_dropped.increment();
             if held {
                 self.sender.send(Command::Acknowledge(vec![claim.id()]));
@@ -168,17 +170,23 @@ impl Service {
     /// Gives back what has waited too long for a consumer: another instance may be free.
     pub fn release_stuck(&self) -> Result<(), Error> {
         let stuck = self.queue.remove_stuck(self.member.options.consumer.lease / 4);
-        let ids: Vec<StreamId> = stuck.iter().map(|claim| claim.id()).collect();
-        lease::release(&self.member, &ids)
+        let requests: Vec<(StreamId, u32)> =
+            stuck.iter().map(|claim| (claim.id(), claim.request.deliveries)).collect();
+        lease::release(&self.member, &requests)
     }
 
-    /// Gives back everything that is pending under this instance and not running: nothing more is started.
-    pub fn release_unstarted(&self) -> Result<(), Error> {
+    /// Hands out nothing more: waiting consumers are told that no more will come.
+    pub fn stop(&self) {
         self.queue.close();
-        let running: HashSet<StreamId> =
-            self.queue.older_than(std::time::Duration::ZERO).into_iter().collect();
-        let pending = self.member.connections.with(|connection| lease::pending(connection, &self.member))?;
-        let unstarted: Vec<StreamId> = pending.into_iter().filter(|id| !running.contains(id)).collect();
+    }
+
+    /// Gives back everything that is pending under this instance and that it does not hold. To be called when
+    /// nothing more is read.
+    pub fn release_unstarted(&self) -> Result<(), Error> {
+        let held: HashSet<StreamId> = self.queue.older_than(Duration::ZERO).into_iter().collect();
+        let mut unstarted =
+            self.member.connections.with(|connection| lease::pending(connection, &self.member))?;
+        unstarted.retain(|(id, _)| !held.contains(id));
         lease::release(&self.member, &unstarted)
     }
 

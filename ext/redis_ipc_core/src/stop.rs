@@ -1,7 +1,7 @@
 //! The signal that ends the threads of an engine, and the pauses it cuts short.
 
+use crate::sync::Mutex;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use parking_lot::Mutex;
 use std::time::Duration;
 
 /// Raised once, by dropping the sender: every pause, now and later, ends at once.
