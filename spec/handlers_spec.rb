@@ -119,7 +119,7 @@ RSpec.describe "handlers" do
   it "are not read ahead for while the consumers are busy, and disconnecting is not held up" do
     started = Queue.new
     gate = Queue.new
-    child = connect("child", consumer: { pool_size: 1 }) { |entry| started << entry && gate.pop }
+    child = connect("child", consumer: { pool_size: 1 }) { |entry| (started << entry) && gate.pop }
     parent.async_send_to_group(content: 1, to: "child")
     next_of(started)
     expect(seconds { child.disconnect(timeout: 0.1) }).to be < 2

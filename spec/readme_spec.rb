@@ -17,7 +17,11 @@ RSpec.describe "README.md" do
   scripts.each do |script, output|
     it "tells the truth: #{script.lines.first(4).join.strip.inspect}" do
       # The parent of the two-process example needs its child.
-      servers.each { |server, _| ruby("#{server.sub(/^sleep$/, "puts 'ready'; sleep")}").line } if script.include?("parent.rb")
+      if script.include?("parent.rb")
+        servers.each do |server, _|
+          ruby(server.sub(/^sleep$/, "puts 'ready'; sleep").to_s).line
+        end
+      end
       process = ruby("$stderr = $stdout\n#{script}")
       expect(process.rest).to eq(output)
       expect(process.wait).to be_success

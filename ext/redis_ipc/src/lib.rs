@@ -13,7 +13,7 @@ mod native_engine;
 mod native_request;
 
 use magnus::prelude::*;
-use magnus::{Error, RString, Ruby, Value, function};
+use magnus::{Error, RString, Ruby, TypedData, Value, function};
 
 fn dump(ruby: &Ruby, value: Value) -> Result<RString, Error> {
     let text = content::encode::to_json(ruby, value)?;
@@ -22,6 +22,12 @@ fn dump(ruby: &Ruby, value: Value) -> Result<RString, Error> {
 
 fn load(ruby: &Ruby, text: String) -> Result<Value, Error> {
     content::decode::from_json(ruby, text.as_bytes())
+}
+
+/// magnus looks the class of a wrapped type up on first use, in Ruby and under a lock that does not know the GVL: two
+/// threads that come first together wait for each other for ever (seen). Here there is one thread yet.
+fn settle_class<T: TypedData>(ruby: &Ruby) {
+    T::class(ruby);
 }
 
 #[magnus::init]

@@ -1,6 +1,7 @@
 //! `RedisIPC::Native::Answer`: an answer that arrived, read when it is looked at.
 
 use crate::content::decode;
+use crate::settle_class;
 use magnus::prelude::*;
 use magnus::{Error, RModule, Ruby, Value, method};
 use redis_ipc_core::entry::Answer;
@@ -56,5 +57,6 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("instance_id", method!(NativeAnswer::instance_id, 0))?;
     class.define_method("source_group", method!(NativeAnswer::source_group, 0))?;
     class.define_method("destination_group", method!(NativeAnswer::destination_group, 0))?;
+    settle_class::<NativeAnswer>(ruby);
     Ok(())
 }

@@ -3,6 +3,7 @@
 use crate::errors;
 use crate::gvl::wait_without_gvl;
 use crate::native_answer::NativeAnswer;
+use crate::settle_class;
 use magnus::prelude::*;
 use magnus::{Error, RModule, Ruby, method};
 use redis_ipc_core::engine::Engine;
@@ -101,5 +102,6 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("answer", method!(NativeCall::answer, 0))?;
     class.define_method("watch", method!(NativeCall::watch, 0))?;
     class.define_method("id", method!(NativeCall::id, 0))?;
+    settle_class::<NativeCall>(ruby);
     Ok(())
 }

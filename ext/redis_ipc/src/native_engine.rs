@@ -6,6 +6,7 @@ use crate::gvl::{wait_for_thread, wait_without_gvl};
 use crate::native_answer::NativeAnswer;
 use crate::native_call::{self, NativeCall};
 use crate::native_request::NativeRequest;
+use crate::settle_class;
 use crossbeam_channel::bounded;
 use magnus::prelude::*;
 use magnus::{Error, RArray, RHash, RModule, Ruby, Value, function, method};
@@ -259,5 +260,6 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("pool_sizes", method!(NativeEngine::pool_sizes, 0))?;
     class.define_method("stats", method!(NativeEngine::stats, 0))?;
     class.define_method("instances", method!(NativeEngine::instances, 0))?;
+    settle_class::<NativeEngine>(ruby);
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! `RedisIPC::Native::Request`: a request that was taken, read when it is looked at.
 
 use crate::content::decode;
+use crate::settle_class;
 use magnus::prelude::*;
 use magnus::{Error, RModule, Ruby, Value, method};
 use redis_ipc_core::claim::Claim;
@@ -61,5 +62,6 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("deadline_ms", method!(NativeRequest::deadline_ms, 0))?;
     class.define_method("deliveries", method!(NativeRequest::deliveries, 0))?;
     class.define_method("resent?", method!(NativeRequest::resent, 0))?;
+    settle_class::<NativeRequest>(ruby);
     Ok(())
 }

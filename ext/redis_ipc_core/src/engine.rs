@@ -137,7 +137,6 @@ impl Engine {
         replies: Connection,
         inbox: Connection,
     ) -> Result<(), Error> {
-        self.member.links.added();
         let sender = Arc::clone(&self.sender);
         *self.sender_thread.lock() = Some(spawn("ipc-sender", &self.member, move || sender.run())?);
         let (dispatcher, first) = (Arc::clone(&self.dispatcher), Mutex::new(Some(replies)));

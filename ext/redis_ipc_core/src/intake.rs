@@ -121,7 +121,10 @@ pub fn join_group(connection: &mut Connection, member: &Member) -> RedisResult<(
     // Known from now on, so that others of the group see whether it serves.
     let mut join = redis::cmd("XGROUP");
     join.arg("CREATECONSUMER").arg(&member.inbox).arg(&member.group).arg(&member.consumer);
-    connection.run(&join)?;
+    match connection.run(&join) {
+        Err(error) if error.code() == Some("OOM") => {}
+        other => drop(other?),
+    }
     connection.run_all(&keep_inbox(&member.inbox, member)).map(drop)
 }
 

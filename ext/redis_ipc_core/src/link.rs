@@ -11,24 +11,17 @@ use std::time::{Duration, Instant};
 /// A connection that stood this long was good: the next attempt starts without a long pause.
 const STABLE: Duration = Duration::from_secs(1);
 
-/// How many of the long-lived connections stand, and how many broke and are not back.
+/// How many of the long-lived connections broke and are not back, and what became of them.
 #[derive(Debug, Default)]
 pub struct Links {
-    up: AtomicUsize,
     lost: AtomicUsize,
     losses: AtomicUsize,
     told: Mutex<Option<Instant>>,
 }
 
 impl Links {
-    /// One was made for the first time.
-    pub fn added(&self) {
-        self.up.fetch_add(1, Ordering::SeqCst);
-    }
-
     /// One broke; the user hears of the first.
     pub fn lost(&self, member: &Member, error: Error) {
-        self.up.fetch_sub(1, Ordering::SeqCst);
         self.losses.fetch_add(1, Ordering::SeqCst);
         if self.lost.fetch_add(1, Ordering::SeqCst) == 0 && self.is_news() && !member.stop.is_stopped() {
             member.reporter.failure(member.locate(error));
@@ -48,7 +41,6 @@ impl Links {
     /// One that broke is back.
     pub fn restored(&self, member: &Member) {
         self.lost.fetch_sub(1, Ordering::SeqCst);
-        self.up.fetch_add(1, Ordering::SeqCst);
         member.stats.reconnections.increment();
     }
 
@@ -62,11 +54,6 @@ impl Links {
     pub fn are_up(&self) -> bool {
         self.lost.load(Ordering::SeqCst) == 0
     }
-
-    /// How many stand.
-    pub fn count(&self) -> usize {
-        self.up.load(Ordering::SeqCst)
-    }
 }
 
 /// One thread's connection: reports its state, and paces the attempts to make it again.
@@ -77,25 +64,22 @@ pub struct Link<'a> {
 }
 
 enum State {
-    New,
     Up(Instant),
     Lost,
 }
 
 impl<'a> Link<'a> {
-    /// A connection that was never up.
+    /// A connection that stands: an engine starts with all of its connections made.
     pub fn new(member: &'a Member) -> Self {
-        Self { member, state: State::New, backoff: Backoff::new() }
+        Self { member, state: State::Up(Instant::now()), backoff: Backoff::new() }
     }
 
     /// It is ready.
     pub fn up(&mut self) {
-        match self.state {
-            State::New => self.member.links.added(),
-            State::Lost => self.member.links.restored(self.member),
-            State::Up(_) => return,
+        if let State::Lost = self.state {
+            self.member.links.restored(self.member);
+            self.state = State::Up(Instant::now());
         }
-        self.state = State::Up(Instant::now());
     }
 
     /// It broke, or could not be made: reports that, and pauses before the next attempt.
