@@ -13,6 +13,7 @@ require_relative "redis_ipc/settings"
 require_relative "redis_ipc/session"
 require_relative "redis_ipc/stream"
 require_relative "redis_ipc/channel"
+require_relative "redis_ipc/signal_watch"
 require_relative "redis_ipc/process_hooks"
 
 # Request/reply between Ruby processes through the Redis they already run.

@@ -17,21 +17,24 @@ module RedisIPC
       def remember(session, stream)
         @mutex.synchronize do
           @streams[session] = stream
+          SignalWatch.start
           @installed ||= at_exit { disconnect_all } || true
         end
       end
 
       # @param session [Session] one that is closed
       def forget(session)
-        @mutex.synchronize { @streams.delete(session) }
+        @mutex.synchronize do
+          @streams.delete(session)
+          SignalWatch.stop if @streams.empty?
+        end
       end
 
-      # Called in a child right after the fork: the sessions are the parent's.
+      # Called in a child right after the fork: the sessions are the parent's. They are remembered until their streams
+      # have new ones, for the child may fork before that.
       def after_fork
         @mutex = Mutex.new
-        streams = @streams.values
-        @streams.clear
-        streams.each(&:reconnect_after_fork)
+        @streams.each_value(&:reconnect_after_fork)
       end
 
       private

@@ -173,14 +173,14 @@ module RedisIPC
       return if session.nil? || session.closed? || !session.settings.reconnect_after_fork
 
       @lifecycle = Monitor.new
-      @reconnecting = Thread.new { reconnect(session.settings) }
+      @reconnecting = Thread.new { reconnect(session) }
       @reconnecting.name = "redis_ipc reconnect #{name}/#{group}"
     end
 
     private
 
     def session
-      @reconnecting&.join
+      @reconnecting.join if @reconnecting && @reconnecting != Thread.current
       session = @session
       return session if session && !session.closed?
 
@@ -194,8 +194,9 @@ module RedisIPC
       @session.run(serve: method(:serve), report: method(:report))
     end
 
-    def reconnect(settings)
-      open_session(settings)
+    def reconnect(inherited)
+      open_session(inherited.settings)
+      ProcessHooks.forget(inherited)
     rescue Error => e
       report(e)
       # Long enough not to be a hot loop, short enough to be back soon after Redis is.

@@ -35,12 +35,13 @@ class RedisServer
 
   def start
     attempts ||= 0
-    @port = self.class.free_port
+    @port ||= self.class.free_port
     log = File.join(@folder, "log")
     @pid = Process.spawn("redis-server", *arguments, in: :close, out: log, err: log)
     wait_until_ready
   rescue StartFailed
     # Somebody else took the port in between.
+    @port = nil
     (attempts += 1) < 5 ? retry : raise
   rescue Timeout::Error
     kill

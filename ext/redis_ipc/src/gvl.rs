@@ -4,7 +4,7 @@
 #![allow(unsafe_code)]
 
 use crate::errors;
-use crossbeam_channel::{bounded, select_biased};
+use crossbeam_channel::{SendError, bounded, select_biased};
 use magnus::{Error, Ruby};
 use std::any::Any;
 use std::ffi::c_void;
@@ -29,24 +29,30 @@ pub fn wait_without_gvl<T>(
     }
 }
 
-/// Runs `work` in a thread of its own and waits for it as above; an interrupt leaves it running.
+/// Runs `work` in a thread of its own and waits for it as above; an interrupt leaves it running, and what it returns
+/// goes to `unclaimed`.
 pub fn wait_for_thread<T: Send + 'static>(
     ruby: &Ruby,
     work: impl FnOnce() -> T + Send + 'static,
+    unclaimed: impl FnOnce(T) + Send + 'static,
 ) -> Result<T, Error> {
     let (sender, receiver) = bounded(1);
     let (interrupt, interrupted) = bounded(1);
-    // Nobody may be waiting any more; then what the work made is dropped.
-    std::thread::spawn(move || drop(sender.send(catch_unwind(AssertUnwindSafe(work)))));
+    std::thread::spawn(move || {
+        if let Err(SendError(Ok(value))) = sender.send(catch_unwind(AssertUnwindSafe(work))) {
+            unclaimed(value);
+        }
+    });
     let wait = || {
         select_biased! {
             recv(receiver) -> result => result.ok(),
             recv(interrupted) -> _ => None,
         }
     };
-    match wait_without_gvl(ruby, wait, || {
+    let unblock = || {
         let _ = interrupt.try_send(());
-    })? {
+    };
+    match wait_without_gvl(ruby, wait, unblock)? {
         Ok(value) => Ok(value),
         Err(panic) => Err(errors::from_panic(ruby, &*panic)),
     }

@@ -45,7 +45,16 @@ impl NativeEngine {
         serves: bool,
     ) -> Result<Self, Error> {
         let options = parse_options(ruby, options)?;
-        let started = wait_for_thread(ruby, move || Engine::start(&stream, &group, options, serves))?;
+        let started = wait_for_thread(
+            ruby,
+            move || Engine::start(&stream, &group, options, serves),
+            // Interrupted while connecting: nobody will ever use it.
+            |started| {
+                if let Ok(engine) = started {
+                    engine.close();
+                }
+            },
+        )?;
         let engine = started.map_err(|error| errors::raise(ruby, &error))?;
         Ok(Self { engine: Some(Arc::new(engine)), pid: std::process::id() })
     }
@@ -179,13 +188,13 @@ impl NativeEngine {
     /// Takes no more requests.
     fn quiet(ruby: &Ruby, rb_self: &Self) -> Result<(), Error> {
         let engine = Arc::clone(rb_self.engine(ruby)?);
-        wait_for_thread(ruby, move || engine.quiet())
+        wait_for_thread(ruby, move || engine.quiet(), drop)
     }
 
     /// Ends everything.
     fn close(ruby: &Ruby, rb_self: &Self) -> Result<(), Error> {
         let engine = Arc::clone(rb_self.engine(ruby)?);
-        wait_for_thread(ruby, move || engine.close())
+        wait_for_thread(ruby, move || engine.close(), drop)
     }
 
     fn is_connected(&self) -> bool {
@@ -211,7 +220,7 @@ impl NativeEngine {
 
     fn instances(ruby: &Ruby, rb_self: &Self) -> Result<RArray, Error> {
         let engine = Arc::clone(rb_self.engine(ruby)?);
-        let found = wait_for_thread(ruby, move || engine.instances())?
+        let found = wait_for_thread(ruby, move || engine.instances(), drop)?
             .map_err(|error| errors::raise(ruby, &error))?;
         let list = ruby.ary_new_capa(found.len());
         for presence in found {
