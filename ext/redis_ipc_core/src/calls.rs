@@ -32,7 +32,7 @@ impl Calls {
         let options = &self.member.options;
         check_name("destination group", to)?;
         if content.len() > options.max_content_size {
-            return Err(too_large(&self.member, content.len(), to));
+            return Err(self.member.too_large(content.len(), to));
         }
         let timeout = timeout.unwrap_or(options.ledger.entry_timeout);
         let most = options.ledger.max_timeout;
@@ -132,11 +132,4 @@ impl Calls {
     pub fn open(&self) -> usize {
         self.ledger.len()
     }
-}
-
-/// The refusal of content over the limit.
-pub fn too_large(member: &Member, size: usize, group: &str) -> Error {
-    let limit = member.options.max_content_size;
-    let message = format!("the content has {size} bytes of JSON, the limit is {limit} (max_content_size)");
-    member.error(ErrorKind::Content, message, group)
 }

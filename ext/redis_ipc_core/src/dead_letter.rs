@@ -1,6 +1,7 @@
 //! Requests that are given up on: kept in `S:dead:G` with the reason, and the asker is told.
 
 use crate::entry::{Answer, Field, Request, Status, StreamId};
+use crate::keys::MAX_NAME;
 use crate::member::Member;
 use redis::Cmd;
 
@@ -45,9 +46,7 @@ pub fn rejection(member: &Member, request: &Request, error: &str, reason: &str) 
 pub fn answerable(fields: &[Field], member: &Member, redis_id: StreamId) -> Option<Request> {
     let text = |name: &str| {
         let (_, value) = fields.iter().find(|(field, _)| field == name.as_bytes())?;
-        String::from_utf8(value.clone())
-            .ok()
-            .filter(|value| !value.is_empty() && value.len() <= crate::entry::MAX_NAME)
+        String::from_utf8(value.clone()).ok().filter(|value| !value.is_empty() && value.len() <= MAX_NAME)
     };
     let reply_to = text("reply_to").filter(|key| member.keys.is_replies(key.as_bytes()))?;
     Some(Request {

@@ -9,9 +9,10 @@ use crate::ledger::{Ledger, Sent};
 use crate::link::Link;
 use crate::member::Member;
 use crate::sender::Sender;
-use crate::stream_reply;
+use crate::stream_reply::{self, refused, unexpected};
 use crate::sync::Mutex;
-use redis::{Cmd, RedisError, RedisResult, Value};
+use crate::upkeep;
+use redis::RedisResult;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,8 +20,6 @@ use std::time::{Duration, Instant};
 pub const BLOCK: Duration = Duration::from_secs(10);
 /// How many answers are read at once.
 const COUNT: usize = 512;
-/// How long the reply stream outlives the last sign of life.
-pub const LIFETIME: Duration = Duration::from_secs(30);
 /// After so many answers, or this long, the ones read are trimmed.
 const TRIM_COUNT: usize = 128;
 const TRIM_BYTES: usize = 1 << 20;
@@ -78,7 +77,7 @@ impl Dispatcher {
             None => self.member.connections.connector().open_blocking(BLOCK)?,
         };
         *self.closer.lock() = Some(connection.closer()?);
-        if prepare(&mut connection, &self.member.replies)? {
+        if upkeep::make_replies(&mut connection, &self.member.replies)? {
             position.last = StreamId::default();
         }
         link.up();
@@ -154,36 +153,4 @@ impl Dispatcher {
         }
         size
     }
-}
-
-/// Makes the reply stream if it is missing (true), so that XADD NOMKSTREAM finds it, and gives it its expiry.
-pub fn prepare(connection: &mut Connection, key: &str) -> RedisResult<bool> {
-    let missing = connection.run(redis::cmd("EXISTS").arg(key))? == Value::Int(0);
-    if missing {
-        // The way to an empty stream: a group makes it, and is not needed.
-        connection.run(redis::cmd("XGROUP").arg("CREATE").arg(key).arg("new").arg("$").arg("MKSTREAM"))?;
-        connection.run(redis::cmd("XGROUP").arg("DESTROY").arg(key).arg("new"))?;
-    }
-    connection.run(&expire(key))?;
-    Ok(missing)
-}
-
-/// Keeps a reply stream for another [`LIFETIME`].
-pub fn expire(key: &str) -> Cmd {
-    let mut command = redis::cmd("PEXPIRE");
-    command.arg(key).arg(LIFETIME.as_millis() as u64);
-    command
-}
-
-/// A refusal as an error.
-pub fn refused(value: Value) -> RedisResult<Value> {
-    match value {
-        Value::ServerError(error) => Err(error.into()),
-        value => Ok(value),
-    }
-}
-
-/// The error for a reply of the wrong shape.
-pub fn unexpected() -> RedisError {
-    RedisError::from((redis::ErrorKind::UnexpectedReturnType, "Redis sent a reply of an unknown shape"))
 }

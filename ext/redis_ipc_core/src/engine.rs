@@ -19,6 +19,7 @@ use crate::sender::Sender;
 use crate::service::Service;
 use crate::stats::Stats;
 use crate::sync::Mutex;
+use crate::upkeep;
 use redis::RedisResult;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -261,8 +262,8 @@ fn open_connections(member: &Member) -> RedisResult<Opened> {
     let mut sender = connector.open()?;
     presence::check_version(&mut sender)?;
     presence::read_clock(&mut sender, member)?;
-    dispatcher::prepare(&mut sender, &member.replies)?;
-    intake::join_group(&mut sender, member)?;
+    upkeep::make_replies(&mut sender, &member.replies)?;
+    upkeep::join_group(&mut sender, member)?;
     presence::announce(&mut sender, member)?;
     Ok(Opened {
         sender,

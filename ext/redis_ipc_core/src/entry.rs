@@ -1,13 +1,11 @@
 //! The entries of the wire protocol: requests and answers, to and from the fields of a stream entry.
 
 use crate::json::{self, JsonError};
-use crate::keys::Keys;
+use crate::keys::{Keys, MAX_NAME};
 use std::fmt;
 
 /// The most fields an entry may have; a stranger's entry with more is malformed.
 pub const MAX_FIELDS: usize = 64;
-/// The most bytes an id, a name or an error class may have.
-pub const MAX_NAME: usize = 1_024;
 
 /// The id Redis gave a stream entry: ms on its clock, and a sequence number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]

@@ -2,16 +2,16 @@
 
 use crate::connection::{Closer, Connection};
 use crate::consumer_queue::ConsumerQueue;
-use crate::dispatcher::unexpected;
 use crate::entry::RawEntry;
 use crate::lease;
 use crate::link::Link;
 use crate::member::Member;
 use crate::reception::Reception;
 use crate::stop::Stop;
-use crate::stream_reply;
+use crate::stream_reply::{self, unexpected};
 use crate::sync::Mutex;
-use redis::{Cmd, RedisResult};
+use crate::upkeep;
+use redis::RedisResult;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,7 +69,7 @@ impl Intake {
             None => self.member.connections.connector().open_blocking(BLOCK)?,
         };
         *self.closer.lock() = Some(connection.closer()?);
-        join_group(&mut connection, &self.member)?;
+        upkeep::join_group(&mut connection, &self.member)?;
         self.recover(&mut connection)?;
         link.up();
         while !self.quiet.is_stopped() {
@@ -105,38 +105,4 @@ pub fn read(connection: &mut Connection, member: &Member, count: usize) -> Redis
     read.arg("COUNT").arg(count).arg("BLOCK").arg(BLOCK.as_millis() as u64);
     read.arg("STREAMS").arg(&member.inbox).arg(">");
     stream_reply::read(connection.run(&read)?).ok_or_else(unexpected)
-}
-
-/// Makes the inbox and its group where they are missing; the group starts at the first request, for an asker may
-/// have been earlier.
-pub fn join_group(connection: &mut Connection, member: &Member) -> RedisResult<()> {
-    let mut create = redis::cmd("XGROUP");
-    create.arg("CREATE").arg(&member.inbox).arg(&member.group).arg("0").arg("MKSTREAM");
-    match connection.run(&create) {
-        Err(error) if error.code() == Some("BUSYGROUP") => {}
-        // Redis looks at its memory first; a group that is there needs none.
-        Err(error) if error.code() == Some("OOM") && has_group(connection, member) => {}
-        other => drop(other?),
-    }
-    // Known from now on, so that others of the group see whether it serves.
-    let mut join = redis::cmd("XGROUP");
-    join.arg("CREATECONSUMER").arg(&member.inbox).arg(&member.group).arg(&member.consumer);
-    match connection.run(&join) {
-        Err(error) if error.code() == Some("OOM") => {}
-        other => drop(other?),
-    }
-    connection.run_all(&keep_inbox(&member.inbox, member)).map(drop)
-}
-
-fn has_group(connection: &mut Connection, member: &Member) -> bool {
-    connection.run(redis::cmd("XINFO").arg("CONSUMERS").arg(&member.inbox).arg(&member.group)).is_ok()
-}
-
-/// Gives an inbox its expiry, and never shortens one that another member with longer deadlines gave it.
-pub fn keep_inbox(inbox: &str, member: &Member) -> [Cmd; 2] {
-    ["NX", "GT"].map(|condition| {
-        let mut expire = redis::cmd("PEXPIRE");
-        expire.arg(inbox).arg(member.options.inbox_lifetime().as_millis() as u64).arg(condition);
-        expire
-    })
 }

@@ -1,7 +1,9 @@
 //! The names of the Redis keys (docs/protocol.md, "Keys").
 
-use crate::entry::MAX_NAME;
 use crate::error::{Error, ErrorKind};
+
+/// The most bytes a name or an id may have.
+pub const MAX_NAME: usize = 1_024;
 
 /// The words after the stream's name; no later segment of a name may be one, or two names could share a key.
 const RESERVED: [&str; 4] = ["inbox", "replies", "dead", "instances"];

@@ -2,12 +2,11 @@
 
 use crate::connection::Connection;
 use crate::consumer_queue::ConsumerQueue;
-use crate::dispatcher::unexpected;
 use crate::entry::{RawEntry, Request, StreamId};
 use crate::error::Error;
 use crate::member::Member;
 use crate::reception::Reception;
-use crate::stream_reply;
+use crate::stream_reply::{self, unexpected};
 use redis::{Cmd, RedisResult, Value};
 use std::collections::{BTreeMap, HashMap};
 

@@ -7,7 +7,7 @@ use crate::entry::StreamId;
 use crate::error::{Error, ErrorKind};
 use crate::identity::{Id, IdSource};
 use crate::keys::Keys;
-use crate::link::Links;
+use crate::links::Links;
 use crate::memory::Memory;
 use crate::options::Options;
 use crate::reports::Reporter;
@@ -102,6 +102,27 @@ impl Member {
     /// Adds the stream and the group to an error.
     pub fn locate(&self, error: Error) -> Error {
         error.at(self.keys.stream(), &self.group)
+    }
+
+    /// A long-lived connection broke.
+    pub fn link_lost(&self, error: Error) {
+        if self.links.lost() && !self.stop.is_stopped() {
+            self.reporter.failure(self.locate(error));
+        }
+    }
+
+    /// A long-lived connection that broke is back.
+    pub fn link_restored(&self) {
+        self.links.restored();
+        self.stats.reconnections.increment();
+    }
+
+    /// The refusal of content over the limit.
+    pub fn too_large(&self, size: usize, group: &str) -> Error {
+        let limit = self.options.max_content_size;
+        let message =
+            format!("the content has {size} bytes of JSON, the limit is {limit} (max_content_size)");
+        self.error(ErrorKind::Content, message, group)
     }
 
     /// Drops requests older than any deadline: the net under askers that died (XADD's MINID).

@@ -1,10 +1,10 @@
 //! Signs of life, and cleaning up after the dead and after oneself.
 
 use crate::connection::Connection;
-use crate::dispatcher;
 use crate::error::Error;
 use crate::keys::{self, Keys};
 use crate::member::{Member, WITHOUT_HANDLER};
+use crate::upkeep;
 use redis::{Cmd, RedisResult, Value};
 use std::time::{Duration, Instant};
 
@@ -93,7 +93,7 @@ pub fn announce(connection: &mut Connection, member: &Member) -> RedisResult<boo
     let commands = [
         sign_of_life(member),
         redis::cmd("PEXPIRE").arg(member.keys.instances()).arg(DEAD_AFTER.as_millis() as u64).clone(),
-        dispatcher::expire(&member.replies),
+        upkeep::keep_replies(&member.replies),
         redis::cmd("PEXPIRE").arg(&member.inbox).arg(lifetime).arg("GT").clone(),
     ];
     let replies = connection.run_all(&commands)?;

@@ -1,16 +1,17 @@
 //! An instance without a handler: rejects what its group is asked, unless another instance of the group serves.
 
 use crate::connection::{Closer, Connection};
-use crate::dispatcher::unexpected;
 use crate::entry::{Request, StreamId};
-use crate::intake::{join_group, read};
+use crate::intake::read;
 use crate::lease;
 use crate::link::Link;
 use crate::member::{Member, WITHOUT_HANDLER};
 use crate::presence;
 use crate::reception::Reception;
 use crate::stop::Stop;
+use crate::stream_reply::unexpected;
 use crate::sync::Mutex;
+use crate::upkeep::join_group;
 use redis::{FromRedisValue, RedisResult};
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -9,6 +9,7 @@ use crate::connection::Connection;
 use crate::consumer_queue::ConsumerQueue;
 use crate::error::{Error, ErrorKind, Fate};
 use crate::ledger::{Ledger, Sent};
+use crate::links::STABLE;
 use crate::member::Member;
 use crate::sync::{Condvar, Mutex};
 use redis::{RedisResult, Value};
@@ -24,9 +25,6 @@ const DIRECT_BYTES: usize = 16 << 10;
 const BATCH_COMMANDS: usize = 512;
 /// The pause before something is tried again that Redis had no memory for.
 const RETRY: Duration = Duration::from_millis(50);
-/// A connection that stood this long was good: the next one is made without a pause. A server that accepts
-/// connections and refuses commands is not worth a tight loop.
-const STABLE: Duration = Duration::from_secs(1);
 /// How many connections are tried for what is left to send at the end.
 const LAST_CHANCES: u32 = 2;
 
@@ -243,7 +241,7 @@ impl Sender {
     fn reconnect(&self, commands: Vec<Command>, error: Error, pace: &mut Pace) {
         self.requeue(commands);
         self.give_up(&error);
-        self.member.links.lost(&self.member, error);
+        self.member.link_lost(error);
         if pace.connected.elapsed() >= STABLE {
             pace.backoff.reset();
         } else {
@@ -258,7 +256,7 @@ impl Sender {
             }
             match self.member.connections.connector().open() {
                 Ok(connection) => {
-                    self.member.links.restored(&self.member);
+                    self.member.link_restored();
                     pace.connected = Instant::now();
                     self.state.lock().lane = LaneState::Parked(Lane::new(connection, &self.member));
                     return;

@@ -1,6 +1,5 @@
 //! The answering side: hands requests to the consumers and sends their answers.
 
-use crate::calls::too_large;
 use crate::claim::{Claim, Stage};
 use crate::command::Command;
 use crate::consumer_queue::{ConsumerQueue, Taken};
@@ -101,7 +100,7 @@ impl Service {
     ) -> Result<bool, Error> {
         let request = &claim.request;
         if content.len() > self.member.options.max_content_size {
-            return Err(too_large(&self.member, content.len(), &request.source_group).entry(claim.id()));
+            return Err(self.member.too_large(content.len(), &request.source_group).entry(claim.id()));
         }
         let late = self.member.clock.until(request.deadline()).is_none();
         let held = self.queue.held(claim.id()).is_some_and(|held| Arc::ptr_eq(&held, claim));

@@ -1,7 +1,7 @@
 //! Takes the entries out of what Redis answers to XREAD, XREADGROUP, XRANGE and XAUTOCLAIM, without copying them.
 
 use crate::entry::{Field, RawEntry, StreamId};
-use redis::Value;
+use redis::{RedisError, RedisResult, Value};
 
 /// The entries of the one stream that XREAD or XREADGROUP was asked for; empty for a nil reply.
 /// `None` if the reply has another shape.
@@ -77,6 +77,19 @@ fn pairs(flat: Vec<Value>) -> Option<Vec<Field>> {
         fields.push((name, value));
     }
     Some(fields)
+}
+
+/// A refusal as an error.
+pub fn refused(value: Value) -> RedisResult<Value> {
+    match value {
+        Value::ServerError(error) => Err(error.into()),
+        value => Ok(value),
+    }
+}
+
+/// The error for a reply of the wrong shape.
+pub fn unexpected() -> RedisError {
+    RedisError::from((redis::ErrorKind::UnexpectedReturnType, "Redis sent a reply of an unknown shape"))
 }
 
 #[cfg(test)]

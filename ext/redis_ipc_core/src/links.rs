@@ -1,0 +1,50 @@
+//! The long-lived connections of an instance together, and whether they stand: what `connected?` tells.
+
+use crate::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// A connection that stood this long was good: the next attempt starts without a long pause.
+pub const STABLE: Duration = Duration::from_secs(1);
+
+/// How many of the long-lived connections broke and are not back, and what became of them.
+#[derive(Debug, Default)]
+pub struct Links {
+    lost: AtomicUsize,
+    losses: AtomicUsize,
+    told: Mutex<Option<Instant>>,
+}
+
+impl Links {
+    /// One broke; true if the user is to hear of it: it is the first, and nothing was told just before.
+    pub fn lost(&self) -> bool {
+        self.losses.fetch_add(1, Ordering::SeqCst);
+        self.lost.fetch_add(1, Ordering::SeqCst) == 0 && self.is_news()
+    }
+
+    /// A connection that breaks again and again is told of once a second; each time is counted.
+    fn is_news(&self) -> bool {
+        let mut told = self.told.lock();
+        let news = told.is_none_or(|told| told.elapsed() >= STABLE);
+        if news {
+            *told = Some(Instant::now());
+        }
+        news
+    }
+
+    /// One that broke is back.
+    pub fn restored(&self) {
+        self.lost.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// How often one broke. Where another broke since a connection was made, that one is not to be trusted: TCP lets
+    /// a first write to a server that is gone succeed.
+    pub fn losses(&self) -> usize {
+        self.losses.load(Ordering::SeqCst)
+    }
+
+    /// Whether none is broken.
+    pub fn are_up(&self) -> bool {
+        self.lost.load(Ordering::SeqCst) == 0
+    }
+}

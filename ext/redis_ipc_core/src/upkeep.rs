@@ -1,0 +1,63 @@
+//! The keys of this instance: makes those that must exist, and gives each its expiry, so that nothing is left of the
+//! dead.
+
+use crate::connection::Connection;
+use crate::member::Member;
+use redis::{Cmd, RedisResult, Value};
+use std::time::Duration;
+
+/// How long the reply stream outlives the last sign of life.
+pub const LIFETIME: Duration = Duration::from_secs(30);
+
+/// Makes the reply stream if it is missing (true), so that XADD NOMKSTREAM finds it, and gives it its expiry.
+pub fn make_replies(connection: &mut Connection, key: &str) -> RedisResult<bool> {
+    let missing = connection.run(redis::cmd("EXISTS").arg(key))? == Value::Int(0);
+    if missing {
+        // The way to an empty stream: a group makes it, and is not needed.
+        connection.run(redis::cmd("XGROUP").arg("CREATE").arg(key).arg("new").arg("$").arg("MKSTREAM"))?;
+        connection.run(redis::cmd("XGROUP").arg("DESTROY").arg(key).arg("new"))?;
+    }
+    connection.run(&keep_replies(key))?;
+    Ok(missing)
+}
+
+/// Keeps a reply stream for another [`LIFETIME`].
+pub fn keep_replies(key: &str) -> Cmd {
+    let mut command = redis::cmd("PEXPIRE");
+    command.arg(key).arg(LIFETIME.as_millis() as u64);
+    command
+}
+
+/// Makes the inbox and its group where they are missing; the group starts at the first request, for an asker may
+/// have been earlier.
+pub fn join_group(connection: &mut Connection, member: &Member) -> RedisResult<()> {
+    let mut create = redis::cmd("XGROUP");
+    create.arg("CREATE").arg(&member.inbox).arg(&member.group).arg("0").arg("MKSTREAM");
+    match connection.run(&create) {
+        Err(error) if error.code() == Some("BUSYGROUP") => {}
+        // Redis looks at its memory first; a group that is there needs none.
+        Err(error) if error.code() == Some("OOM") && has_group(connection, member) => {}
+        other => drop(other?),
+    }
+    // Known from now on, so that others of the group see whether it serves.
+    let mut join = redis::cmd("XGROUP");
+    join.arg("CREATECONSUMER").arg(&member.inbox).arg(&member.group).arg(&member.consumer);
+    match connection.run(&join) {
+        Err(error) if error.code() == Some("OOM") => {}
+        other => drop(other?),
+    }
+    connection.run_all(&keep_inbox(&member.inbox, member)).map(drop)
+}
+
+fn has_group(connection: &mut Connection, member: &Member) -> bool {
+    connection.run(redis::cmd("XINFO").arg("CONSUMERS").arg(&member.inbox).arg(&member.group)).is_ok()
+}
+
+/// Gives an inbox its expiry, and never shortens one that another member with longer deadlines gave it.
+pub fn keep_inbox(inbox: &str, member: &Member) -> [Cmd; 2] {
+    ["NX", "GT"].map(|condition| {
+        let mut expire = redis::cmd("PEXPIRE");
+        expire.arg(inbox).arg(member.options.inbox_lifetime().as_millis() as u64).arg(condition);
+        expire
+    })
+}
