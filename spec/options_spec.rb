@@ -87,7 +87,6 @@ RSpec.describe "the options of connect" do
     url = "redis://:secret@127.0.0.1:#{server.port}/3"
     stream = build("both", &echo).connect(redis_options: { url: url })
     expect(stream.send_to_group(content: 1, to: "both").value).to eq(1)
-    server.client.auth("secret")
     server.client.select(3)
     expect(server.client.keys).to include("house:inbox:both")
   end

@@ -64,7 +64,7 @@ class RedisServer
 
   # A plain client, for looking at Redis from outside.
   def client
-    @client ||= Redis.new(path: path)
+    @client ||= Redis.new(path: path, password: @settings[:requirepass])
   end
 
   def flush

@@ -1,0 +1,121 @@
+# frozen_string_literal: true
+
+RSpec.describe "reaching Redis" do
+  def answer(**options)
+    stream = build("both", &echo).connect(redis_options: options)
+    stream.send_to_group(content: 1, to: "both").value
+  end
+
+  it "by TCP, with host, port and database number" do
+    server = start_server
+    expect(answer(host: "127.0.0.1", port: server.port, db: 5)).to eq(1)
+    server.client.select(5)
+    expect(server.client.keys).to include("house:inbox:both")
+  end
+
+  it "as an ACL user" do
+    server = start_server
+    server.client.call("ACL", "SETUSER", "ann", "on", ">p@ss:word", "~house:*", "+@all")
+    expect(answer(url: "redis://ann:p%40ss%3Aword@127.0.0.1:#{server.port}")).to eq(1)
+    expect { answer(path: server.path, username: "ann", password: "wrong") }.to raise_error(RedisIPC::CommandError)
+  end
+
+  describe "by TLS" do
+    let(:certificates) { Certificates.new }
+
+    after { certificates.remove }
+
+    def tls_server(certificate, key, **more)
+      @tls_port = RedisServer.free_port
+      start_server(tls_port: @tls_port, tls_cert_file: certificate, tls_key_file: key,
+                   tls_ca_cert_file: certificates.authority_file, **more)
+    end
+
+    def answer_by_tls(host: "localhost", **ssl_params)
+      answer(url: "rediss://#{host}:#{@tls_port}", ssl_params: { ca_file: certificates.authority_file, **ssl_params })
+    end
+
+    it "with a CA file, and a client certificate where the server wants one" do
+      tls_server(*certificates.for("server"), tls_auth_clients: "yes")
+      cert, key = certificates.for("client")
+      expect(answer_by_tls(cert: cert, key: key)).to eq(1)
+      expect(answer_by_tls(cert: OpenSSL::X509::Certificate.new(File.read(cert)), key: File.read(key))).to eq(1)
+      expect { answer_by_tls }.to raise_error(RedisIPC::ConnectionError)
+    end
+
+    it "refuses a certificate for another host, unless told not to look" do
+      tls_server(*certificates.for("server", host: "elsewhere"), tls_auth_clients: "no")
+      expect { answer_by_tls }.to raise_error(RedisIPC::ConnectionError, /certificate/i)
+      expect(answer_by_tls(verify_hostname: false)).to eq(1)
+      expect(answer_by_tls(verify_mode: OpenSSL::SSL::VERIFY_NONE)).to eq(1)
+    end
+
+    it "refuses an expired certificate, and one of an authority it does not know" do
+      tls_server(*certificates.for("server", valid: -60), tls_auth_clients: "no")
+      expect { answer_by_tls }.to raise_error(RedisIPC::ConnectionError, /expired/i)
+      stranger = Certificates.new
+      expect { answer_by_tls(ca_file: stranger.authority_file) }.to raise_error(RedisIPC::ConnectionError)
+      expect { answer(url: "rediss://localhost:#{@tls_port}") }.to raise_error(RedisIPC::ConnectionError)
+    ensure
+      stranger&.remove
+    end
+  end
+
+  describe "by Sentinel" do
+    it "finds the master, and the new one after a failover", timeout: 120 do
+      master = start_server(requirepass: "secret", masterauth: "secret")
+      replica = start_server(replicaof: ["127.0.0.1", master.port], requirepass: "secret", masterauth: "secret")
+      sentinel = start_sentinel(master)
+      options = { name: "mymaster", sentinels: [{ host: "127.0.0.1", port: RedisServer.free_port }, sentinel],
+                  sentinel_password: "watch", password: "secret", role: :master }
+      stream = build("both", &echo).connect(redis_options: options)
+      expect(stream.send_to_group(content: 1, to: "both").value).to eq(1)
+
+      eventually { replica.client.info("replication")["master_link_status"] == "up" }
+      sentinel_client(sentinel).call("SENTINEL", "FAILOVER", "mymaster")
+      eventually(timeout: 60) { replica.client.info("replication")["role"] == "master" }
+      value = eventually(timeout: 30) do
+        stream.send_to_group(content: 2, to: "both", timeout: 2).value
+      rescue RedisIPC::CallError
+        nil
+      end
+      expect(value).to eq(2)
+      expect(replica.client.keys).to include("house:inbox:both")
+    end
+
+    def start_sentinel(master)
+      port = RedisServer.free_port
+      folder = Dir.mktmpdir("redis_ipc_sentinel")
+      file = File.join(folder, "sentinel.conf")
+      File.write(file, <<~CONF)
+        port #{port}
+        dir #{folder}
+        requirepass watch
+        sentinel monitor mymaster 127.0.0.1 #{master.port} 1
+        sentinel auth-pass mymaster secret
+        sentinel down-after-milliseconds mymaster 1000
+      CONF
+      @sentinel = Process.spawn("redis-server", file, "--sentinel", out: File::NULL, err: File::NULL)
+      @sentinel_folder = folder
+      address = { host: "127.0.0.1", port: port }
+      eventually { sentinel_knows_replica?(address) }
+      address
+    end
+
+    def sentinel_knows_replica?(address)
+      sentinel_client(address).call("SENTINEL", "REPLICAS", "mymaster").any?
+    rescue Redis::BaseError
+      false
+    end
+
+    def sentinel_client(address)
+      Redis.new(**address, password: "watch")
+    end
+
+    after do
+      Process.kill(:KILL, @sentinel)
+      Process.wait(@sentinel)
+      FileUtils.remove_entry(@sentinel_folder)
+    end
+  end
+end
