@@ -79,6 +79,21 @@ RSpec.describe "forks" do
     expect(parent.stats).to include(reconnections: 0)
   end
 
+  it "leave no socket of the parent's open in the child" do
+    inodes = lambda do
+      Dir.children("/proc/self/fd").filter_map do |fd|
+        File.readlink("/proc/self/fd/#{fd}")[/socket:\[\d+\]/]
+      rescue Errno::ENOENT
+        nil
+      end
+    end
+    redis.close # the example's own client is none of the gem's business
+    before = inodes.call
+    expect(before.size).to be >= 3
+    expect(in_child { inodes.call & before }).to be_empty
+    expect(parent.send_to_group(content: 1, to: "child")).to be_fulfilled
+  end
+
   it "raise a clear error in the child with reconnect_after_fork: false" do
     lone = connect("lone", reconnect_after_fork: false)
     child = in_child do

@@ -59,7 +59,8 @@ RSpec.describe "the wire protocol" do
 
   def join(group = "child", key: inbox)
     run("XGROUP", "CREATE", key, group, 0, "MKSTREAM")
-    run("PEXPIRE", key, 3_660_000)
+    run("XGROUP", "CREATECONSUMER", key, group, "py-1")
+    %w[NX GT].each { |condition| run("PEXPIRE", key, 3_660_000, condition) }
   end
 
   def take(group = "child", key: inbox, block: ["BLOCK", 10_000])
@@ -73,10 +74,16 @@ RSpec.describe "the wire protocol" do
   end
 
   def done_with(id, group = "child", key: inbox)
-    run("MULTI")
-    run("XACK", key, group, id)
-    run("XDEL", key, id)
-    run("EXEC")
+    [run("XDEL", key, id), run("XACK", key, group, id)]
+  end
+
+  def show_presence(member = "child:py-1:host:4711")
+    run("ZADD", "house:instances", redis_ms, member)
+  end
+
+  # Who has it, and how often it was delivered.
+  def holder(id)
+    run("XPENDING", inbox, "child", id, id, 1).first&.values_at(1, 3)
   end
 
   def dead_letters
@@ -304,7 +311,7 @@ RSpec.describe "the wire protocol" do
       expect { future.response }
         .to raise_error(RedisIPC::TimeoutError) { |error| expect(error.outcome).to eq(:unknown) }
       expect(reply(asked)).to match(/\A\d+-\d+\z/)
-      expect(done_with(id)).to eq([1, 0])
+      expect(done_with(id)).to eq([0, 1])
       eventually { parent.stats[:answers_unmatched] == 1 }
       expect(parent.stats).to include(timed_out: 1, fulfilled: 0)
     end
@@ -337,6 +344,27 @@ RSpec.describe "the wire protocol" do
       take
       done_with(id)
       expect(withdraw(id)).to eq([[], 0])
+    end
+
+    it "never learn of an answered request that nobody had taken it" do
+      join
+      id = ask(request)
+      take
+      run("XDEL", inbox, id)
+      expect(withdraw(id)).to match([[[id, "py-1", an_instance_of(Integer), 1]], 0])
+      expect(run("XACK", inbox, "child", id)).to eq(1)
+    end
+
+    it "fetch what was lost on a broken connection without counting that as a delivery" do
+      join
+      id = ask(request)
+      take
+      expect(run("XPENDING", inbox, "child", "-", "+", 100, "py-1").map { |row| row.values_at(0, 3) }).to eq([[id, 1]])
+      fetched = run("XCLAIM", inbox, "child", "py-1", 0, id, "RETRYCOUNT", 1)
+      expect(fetched.first.first).to eq(id)
+      expect(holder(id)).to eq(["py-1", 1])
+      run("XREADGROUP", "GROUP", "child", "py-1", "COUNT", 1, "STREAMS", inbox, "0-0")
+      expect(holder(id)).to eq(["py-1", 2])
     end
   end
 
@@ -380,6 +408,7 @@ RSpec.describe "the wire protocol" do
       taken = process.line
       process.kill
       process.wait
+      expect(holder(taken)).to match([/\A\h{32}\z/, 1])
       # Nobody renews it any more: this peer's own lease is 0.3 s.
       cursor, entries, deleted = eventually do
         reply = run("XAUTOCLAIM", inbox, "child", "py-1", 300, "0-0", "COUNT", 10)
@@ -388,19 +417,27 @@ RSpec.describe "the wire protocol" do
       id, fields = entries.first
 
       expect([cursor, id, deleted]).to eq(["0-0", taken, []])
-      expect(run("XPENDING", inbox, "child", id, id, 1, "py-1").dig(0, 3)).to eq(2)
+      expect(holder(id)).to eq(["py-1", 2])
       reply(fields.each_slice(2).to_h, content: '"taken over"')
       done_with(id)
       expect(future.value).to eq("taken over")
     end
 
-    it "counts the first delivery anew for a request given back unstarted" do
+    it "does not count the delivery of a request given back unstarted, and keeps the earlier ones" do
       join
-      ask(request)
-      id, = take
-      run("XCLAIM", inbox, "child", "py-1", 0, id, "IDLE", 604_800_000, "RETRYCOUNT", 0, "JUSTID")
-      connect("child", consumer: { lease: 0.5 }) { |entry| fulfill_request(entry, content: entry.deliveries) }
-      expect(answer_after.last).to include("content" => "1")
+      after = "0-0"
+      connect_child = -> { connect("child") { |entry| fulfill_request(entry, content: entry.deliveries) } }
+      [1, 3].each do |count|
+        ask(request)
+        id, = take
+        run("XCLAIM", inbox, "child", "py-1", 0, id, "RETRYCOUNT", count, "JUSTID")
+        run("XCLAIM", inbox, "child", "py-1", 0, id, "IDLE", 604_800_000, "RETRYCOUNT", count - 1, "JUSTID")
+        child = connect_child.call
+        after, answer = answer_after(after)
+        expect(answer).to include("content" => count.to_s)
+        child.disconnect
+        join
+      end
     end
 
     it "gives a request up after too many deliveries" do
@@ -439,11 +476,57 @@ RSpec.describe "the wire protocol" do
     end
   end
 
+  describe "an answerer beside an instance of the gem without a handler" do
+    before do
+      join
+      show_presence
+    end
+
+    it "is left its requests while it shows its presence" do
+      asker = connect("child")
+      ask(request)
+      sleep 0.3
+      id, asked = take
+      reply(asked, content: '"mine"')
+      done_with(id)
+      expect(answer_after.last).to include("content" => '"mine"')
+      expect(asker.stats).to include(taken: 0)
+    end
+
+    it "has them refused once it does not, those it had taken too" do
+      ask(request)
+      take
+      run("ZREM", "house:instances", "child:py-1:host:4711")
+      connect("child", consumer: { lease: 0.2 })
+      ask(request(id: "43"))
+      ids = []
+      after = "0-0"
+      2.times do
+        after, answer = answer_after(after)
+        expect(answer).to include("status" => "rejected", "error" => "RedisIPC::NoHandlerError")
+        ids << answer["id"]
+      end
+      expect(ids).to contain_exactly("42", "43")
+    end
+
+    it "keeps its consumer while it shows its presence, and loses it later, if nothing is pending under it" do
+      names = -> { run("XINFO", "CONSUMERS", inbox, "child").map { |row| row.each_slice(2).to_h["name"] } }
+      connect("child", consumer: { lease: 0.1 }, &echo)
+      kept_until = now + 4
+      while now < kept_until
+        show_presence
+        sleep 0.1
+      end
+      expect(names.call).to include("py-1")
+      eventually { !names.call.include?("py-1") }
+    end
+  end
+
   describe "presence" do
     it "is a sorted set that both sides read and write" do
       parent = connect("a:b")
       seen = redis_ms
-      run("ZADD", "house:instances", seen, "p%3Ay:7%25f:host%3A1:4711")
+      show_presence("p%3Ay:7%25f:host%3A1:4711")
       run("ZADD", "house:instances", seen - 61_000, "dead:7e:host:1")
 
       expect(run("ZRANGE", "house:instances", seen - 60_000, "+inf", "BYSCORE")).to contain_exactly(

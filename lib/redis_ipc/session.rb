@@ -47,6 +47,18 @@ module RedisIPC
       @closed
     end
 
+    # In a forked child: closes its copies of the parent's sockets, which would keep the parent's connections open after
+    # its death. Nothing else of the parent's engine is touched: its locks may be held for ever.
+    def abandon
+      # Once: for a grandchild the numbers may be those of other files by now.
+      return if @abandoned
+
+      @abandoned = true
+      @engine.inherited_sockets.each { |descriptor| IO.for_fd(descriptor).close }
+    rescue SystemCallError
+      # Somebody closed descriptors wholesale: nothing is left to close.
+    end
+
     # Runs the block in a dispatcher thread when the call ends; here and now if it has ended.
     def when_settled(call, &callback)
       id = call.id

@@ -170,7 +170,10 @@ module RedisIPC
     # @api private
     def reconnect_after_fork
       session = @session
-      return if session.nil? || session.closed? || !session.settings.reconnect_after_fork
+      return if session.nil? || session.closed?
+
+      session.abandon
+      return unless session.settings.reconnect_after_fork
 
       @lifecycle = Monitor.new
       @reconnecting = Thread.new { reconnect(session) }

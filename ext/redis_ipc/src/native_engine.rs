@@ -197,6 +197,14 @@ impl NativeEngine {
         wait_for_thread(ruby, move || engine.close(), drop)
     }
 
+    /// In a forked child: the descriptors of its parent's sockets; none elsewhere.
+    fn inherited_sockets(&self) -> Vec<i32> {
+        match &self.engine {
+            Some(engine) if self.pid != std::process::id() => engine.inherited_sockets(),
+            _ => Vec::new(),
+        }
+    }
+
     fn is_connected(&self) -> bool {
         self.pid == std::process::id() && self.engine.as_ref().is_some_and(|engine| engine.is_connected())
     }
@@ -264,6 +272,7 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("next_report", method!(NativeEngine::next_report, 0))?;
     class.define_method("quiet", method!(NativeEngine::quiet, 0))?;
     class.define_method("close", method!(NativeEngine::close, 0))?;
+    class.define_method("inherited_sockets", method!(NativeEngine::inherited_sockets, 0))?;
     class.define_method("connected?", method!(NativeEngine::is_connected, 0))?;
     class.define_method("instance_id", method!(NativeEngine::instance_id, 0))?;
     class.define_method("pool_sizes", method!(NativeEngine::pool_sizes, 0))?;

@@ -5,12 +5,14 @@
 //! reading in another, and knowing for certain that nothing is left unread. Encoding, decoding and every
 //! conversion are redis-rs's.
 
+use crate::open_sockets::{Listed, OpenSockets};
 use crate::redis_options::{Address, Credentials, RedisOptions};
 use crate::tls;
 use redis::{Cmd, ConnectionLike, ErrorKind, Parser, RedisError, RedisResult, Value};
 use rustls::{ClientConnection, StreamOwned};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -24,10 +26,14 @@ enum Socket {
 }
 
 /// Closes a connection from another thread: a blocked read on it returns at once.
-pub enum Closer {
-    /// TCP, with or without TLS.
+pub struct Closer {
+    // Before the socket: fields are dropped in this order.
+    _listed: Listed,
+    socket: ClosingSocket,
+}
+
+enum ClosingSocket {
     Tcp(TcpStream),
-    /// A unix socket.
     Unix(UnixStream),
 }
 
@@ -35,9 +41,9 @@ impl Closer {
     /// Shuts the socket down both ways.
     pub fn close(&self) {
         // An error means it is closed already.
-        let _ = match self {
-            Closer::Tcp(socket) => socket.shutdown(Shutdown::Both),
-            Closer::Unix(socket) => socket.shutdown(Shutdown::Both),
+        let _ = match &self.socket {
+            ClosingSocket::Tcp(socket) => socket.shutdown(Shutdown::Both),
+            ClosingSocket::Unix(socket) => socket.shutdown(Shutdown::Both),
         };
     }
 }
@@ -53,6 +59,9 @@ pub struct SendFailure {
 
 /// A connection that has said hello and is ready for commands.
 pub struct Connection {
+    // Before the socket: fields are dropped in this order.
+    _listed: Listed,
+    sockets: OpenSockets,
     socket: Socket,
     parser: Parser,
     db: i64,
@@ -66,9 +75,13 @@ impl Connection {
         credentials: &Credentials,
         db: i64,
         options: &RedisOptions,
+        sockets: &OpenSockets,
     ) -> RedisResult<Self> {
         let socket = Socket::open(address, options)?;
-        let mut connection = Self { socket, parser: Parser::new(), db, broken: false };
+        let listed = sockets.list(socket.descriptor());
+        let sockets = sockets.clone();
+        let mut connection =
+            Self { _listed: listed, sockets, socket, parser: Parser::new(), db, broken: false };
         connection.set_timeouts(options.connect_timeout, options.connect_timeout)?;
         connection.introduce(credentials)?;
         connection.set_timeouts(options.read_timeout, options.write_timeout)?;
@@ -124,11 +137,16 @@ impl Connection {
 
     /// A handle that closes this connection from another thread.
     pub fn closer(&self) -> io::Result<Closer> {
-        Ok(match &self.socket {
-            Socket::Tcp(socket) => Closer::Tcp(socket.try_clone()?),
-            Socket::Tls(stream) => Closer::Tcp(stream.get_ref().try_clone()?),
-            Socket::Unix(socket) => Closer::Unix(socket.try_clone()?),
-        })
+        let (socket, descriptor) = match &self.socket {
+            Socket::Unix(socket) => {
+                let socket = socket.try_clone()?;
+                let descriptor = socket.as_raw_fd();
+                (ClosingSocket::Unix(socket), descriptor)
+            }
+            Socket::Tcp(socket) => closing_tcp(socket)?,
+            Socket::Tls(stream) => closing_tcp(stream.get_ref())?,
+        };
+        Ok(Closer { _listed: self.sockets.list(descriptor), socket })
     }
 
     /// Writes packed commands. After an error the connection is of no more use.
@@ -216,7 +234,21 @@ impl ConnectionLike for Connection {
     }
 }
 
+fn closing_tcp(socket: &TcpStream) -> io::Result<(ClosingSocket, RawFd)> {
+    let socket = socket.try_clone()?;
+    let descriptor = socket.as_raw_fd();
+    Ok((ClosingSocket::Tcp(socket), descriptor))
+}
+
 impl Socket {
+    fn descriptor(&self) -> RawFd {
+        match self {
+            Socket::Tcp(socket) => socket.as_raw_fd(),
+            Socket::Tls(stream) => stream.get_ref().as_raw_fd(),
+            Socket::Unix(socket) => socket.as_raw_fd(),
+        }
+    }
+
     fn open(address: &Address, options: &RedisOptions) -> RedisResult<Self> {
         let (host, port) = match address {
             Address::Unix(path) => return Ok(Socket::Unix(UnixStream::connect(path)?)),

@@ -2,6 +2,7 @@
 
 use crate::connection::Connection;
 use crate::error::{Error, ErrorKind, Fate};
+use crate::open_sockets::OpenSockets;
 use crate::options::Options;
 use crate::redis_options::{Address, RedisOptions, SentinelOptions};
 use crate::sync::{Condvar, Mutex};
@@ -17,22 +18,27 @@ const UNUSED: Duration = Duration::from_secs(60);
 pub struct Connector {
     options: Arc<RedisOptions>,
     redacted: Arc<str>,
+    sockets: OpenSockets,
 }
 
 impl Connector {
     /// A connector for `options`.
     pub fn new(options: &RedisOptions) -> Self {
-        Self { redacted: options.redacted().into(), options: Arc::new(options.clone()) }
+        Self {
+            redacted: options.redacted().into(),
+            options: Arc::new(options.clone()),
+            sockets: OpenSockets::default(),
+        }
     }
 
     /// A new connection.
     pub fn open(&self) -> RedisResult<Connection> {
         let options = &self.options;
         let address = match &options.sentinel {
-            Some(sentinel) => master_address(sentinel, options)?,
+            Some(sentinel) => master_address(sentinel, options, &self.sockets)?,
             None => options.address.clone(),
         };
-        Connection::open(&address, &options.credentials, options.db, options)
+        Connection::open(&address, &options.credentials, options.db, options, &self.sockets)
     }
 
     /// A new connection whose reads may block for `block` before Redis answers.
@@ -46,6 +52,11 @@ impl Connector {
     /// How long connecting may take, and how long a call waits for Redis to be reachable.
     pub fn patience(&self) -> Duration {
         self.options.connect_timeout
+    }
+
+    /// The sockets opened here.
+    pub fn sockets(&self) -> &OpenSockets {
+        &self.sockets
     }
 
     /// The address without credentials.
@@ -72,16 +83,23 @@ pub fn is_passing(code: &str) -> bool {
 }
 
 /// Asks each sentinel in turn (Redis Sentinel client guidelines, step 1 and 2).
-fn master_address(sentinel: &SentinelOptions, options: &RedisOptions) -> RedisResult<Address> {
+fn master_address(
+    sentinel: &SentinelOptions,
+    options: &RedisOptions,
+    sockets: &OpenSockets,
+) -> RedisResult<Address> {
     let mut last = RedisError::from((redis::ErrorKind::Client, "no sentinel knows the master"));
     for (host, port) in &sentinel.addresses {
-        let asked = Connection::open(&Address::Tcp(host.clone(), *port), &sentinel.credentials, 0, options)
-            .and_then(|mut connection| {
-                redis::cmd("SENTINEL")
-                    .arg("get-master-addr-by-name")
-                    .arg(&sentinel.name)
-                    .query::<Option<(String, u16)>>(&mut connection)
-            });
+        let asked =
+            Connection::open(&Address::Tcp(host.clone(), *port), &sentinel.credentials, 0, options, sockets)
+                .and_then(|mut connection| {
+                    redis::cmd("SENTINEL").arg("get-master-addr-by-name").arg(&sentinel.name).query::<Option<(
+                        String,
+                        u16,
+                    )>>(
+                        &mut connection
+                    )
+                });
         match asked {
             Ok(Some((host, port))) => return Ok(Address::Tcp(host, port)),
             Ok(None) => {}

@@ -10,6 +10,8 @@ const KEPT: usize = 10_000;
 
 /// The error class an asker sees when its request was given up on.
 pub const DEAD_LETTERED: &str = "RedisIPC::DeadLetteredError";
+/// The error class an asker sees when its request may have run already and must not run twice.
+pub const MAY_HAVE_RUN: &str = "RedisIPC::MayHaveRunError";
 /// The error class an asker sees when its request could not be understood.
 pub const MALFORMED: &str = "RedisIPC::MalformedEntryError";
 

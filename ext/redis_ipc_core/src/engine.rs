@@ -180,6 +180,11 @@ impl Engine {
         &self.member.options
     }
 
+    /// Its sockets, as a forked child sees them (which must touch nothing else of its parent's engine).
+    pub fn inherited_sockets(&self) -> Vec<std::os::fd::RawFd> {
+        self.member.connections.connector().sockets().inherited()
+    }
+
     /// Whether it takes part: not stopped, and every connection stands.
     pub fn is_connected(&self) -> bool {
         !self.quiet.load(Ordering::SeqCst) && self.member.links.are_up()

@@ -27,6 +27,7 @@ pub mod link;
 pub mod links;
 pub mod member;
 pub mod memory;
+pub mod open_sockets;
 pub mod options;
 pub mod presence;
 pub mod reception;

@@ -87,7 +87,7 @@ impl Reception {
             Ok(request)
                 if request.resent && self.member.options.consumer.delivery == Delivery::AtMostOnce =>
             {
-                self.reject(request, dead_letter::DEAD_LETTERED, MAY_HAVE_RUN);
+                self.reject(request, dead_letter::MAY_HAVE_RUN, MAY_HAVE_RUN);
                 Examined::Answered
             }
             Ok(request) => Examined::Admitted(Request { deliveries, ..request }),
