@@ -305,7 +305,7 @@ fn settle(command: &Command, replies: Vec<Value>, scene: &Scene<'_>, leftover: &
         Command::Withdraw(ticket, _) => {
             let fate = ticket.fate(fate_of_withdrawal(replies.last()));
             if fate == Fate::Unclaimed {
-                scene.member.asked_in_vain.lock().insert(ticket.to.clone());
+                scene.member.asked_in_vain(&ticket.to);
             }
             ticket.finish(Err(timed_out(ticket, fate, scene.member)));
         }

@@ -120,6 +120,22 @@ pub struct Connections {
     returned: Condvar,
 }
 
+/// A connection out of the pool, until it is dropped.
+struct Lent<'a> {
+    pool: &'a Connections,
+    connection: Option<Connection>,
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        match self.connection.take() {
+            Some(connection) if !std::thread::panicking() => self.pool.give_back(connection),
+            // After a panic something may be left unread on it.
+            _ => self.pool.forget(),
+        }
+    }
+}
+
 #[derive(Default)]
 struct State {
     idle: Vec<(Connection, Instant)>,
@@ -136,10 +152,11 @@ impl Connections {
 
     /// Runs `work` on a connection of the pool, which is waited for at most `connect_timeout`.
     pub fn with<T>(&self, work: impl FnOnce(&mut Connection) -> RedisResult<T>) -> Result<T, Error> {
-        let mut connection = self.take()?;
-        let result = work(&mut connection);
-        self.give_back(connection);
-        result.map_err(|error| self.connector.explain(&error, Fate::Unknown))
+        let mut lent = Lent { pool: self, connection: Some(self.take()?) };
+        let Some(connection) = &mut lent.connection else {
+            return Err(Error::new(ErrorKind::Internal, "a lent connection vanished"));
+        };
+        work(connection).map_err(|error| self.connector.explain(&error, Fate::Unknown))
     }
 
     fn take(&self) -> Result<Connection, Error> {

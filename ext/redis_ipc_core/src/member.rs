@@ -20,6 +20,9 @@ use std::sync::Arc;
 /// Ends the consumer name of an instance that has no handler.
 pub const WITHOUT_HANDLER: &str = ":no-handler";
 
+/// How many inboxes of groups that did not answer are tidied away when leaving.
+const TIDIED: usize = 1_000;
+
 /// One instance of a group on a stream.
 pub struct Member {
     /// The stream's keys.
@@ -49,7 +52,7 @@ pub struct Member {
     /// Raised when the engine ends.
     pub stop: Stop,
     /// Groups that left a request unclaimed: their inboxes may be ours to tidy away.
-    pub asked_in_vain: Mutex<HashSet<String>>,
+    asked_in_vain: Mutex<HashSet<String>>,
     /// Whether Redis had memory for the last answers.
     pub memory: Memory,
     /// The long-lived connections.
@@ -102,6 +105,19 @@ impl Member {
     /// Adds the stream and the group to an error.
     pub fn locate(&self, error: Error) -> Error {
         error.at(self.keys.stream(), &self.group)
+    }
+
+    /// Notes that nobody took a request for `group`. Beyond so many groups the expiry of their inboxes has to do.
+    pub fn asked_in_vain(&self, group: &str) {
+        let mut groups = self.asked_in_vain.lock();
+        if groups.len() < TIDIED && !groups.contains(group) {
+            groups.insert(group.to_owned());
+        }
+    }
+
+    /// The groups noted so, once.
+    pub fn take_asked_in_vain(&self) -> HashSet<String> {
+        std::mem::take(&mut *self.asked_in_vain.lock())
     }
 
     /// A long-lived connection broke.

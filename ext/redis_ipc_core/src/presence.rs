@@ -144,7 +144,7 @@ pub fn living_consumers(
 
 /// Removes what this instance leaves behind, and the empty inboxes of the groups it asked in vain.
 pub fn leave(member: &Member) -> Result<(), Error> {
-    let asked = std::mem::take(&mut *member.asked_in_vain.lock());
+    let asked = member.take_asked_in_vain();
     member.connections.with(|connection| {
         let commands = [
             redis::cmd("ZREM").arg(member.keys.instances()).arg(own_name(member)).clone(),
