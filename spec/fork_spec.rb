@@ -79,6 +79,27 @@ RSpec.describe "forks" do
     expect(parent.stats).to include(reconnections: 0)
   end
 
+  it "let the child connect by itself: that one counts" do
+    child = in_child do
+      parent.connect(redis_options: redis_options, ledger: { entry_timeout: 9 })
+      pids = parent.instances.select { |row| row[:group] == "parent" }.map { |row| row[:pid] }
+      [parent.send_to_group(content: 1, to: "child").value[:content], pids.count(Process.pid)]
+    end
+    expect(child).to eq([1, 1])
+  end
+
+  it "leave nothing behind in a child that disconnects while Redis is away" do
+    server = start_server
+    lone = build("lone").connect(redis_options: { path: server.path, connect_timeout: 0.2 })
+    server.kill
+    child = in_child do
+      lone.on_error { nil }
+      lone.disconnect(timeout: 0.1)
+      [lone.connected?, Thread.list.count { |thread| thread.name.to_s.include?("house/lone") }]
+    end
+    expect(child).to eq([false, 0])
+  end
+
   it "leave no socket of the parent's open in the child" do
     inodes = lambda do
       Dir.children("/proc/self/fd").filter_map do |fd|

@@ -126,6 +126,25 @@ RSpec.describe "when Redis" do
     expect(stream.send_to_group(content: 2, to: "both").value).to eq(2)
   end
 
+  it "is out of memory while several answers wait, each request runs once" do
+    runs = Queue.new
+    gate = Queue.new
+    stream = both(consumer: { pool_size: 4, lease: 0.3 }) do |entry|
+      runs << entry.content
+      gate.pop
+      fulfill_request(entry, content: entry.content)
+    end
+    futures = Array.new(4) { |index| stream.async_send_to_group(content: index, to: "both", timeout: 20) }
+    4.times { next_of(runs) }
+    server.client.call("CONFIG", "SET", "maxmemory", "1")
+    4.times { gate << true }
+    expect(futures.first.wait(0.5)).to be(false)
+    server.client.call("CONFIG", "SET", "maxmemory", "0")
+    expect(futures.map(&:value)).to eq([0, 1, 2, 3])
+    eventually { server.client.xlen("house:inbox:both").zero? }
+    expect(runs).to be_empty
+  end
+
   it "revokes a right, the error says which, and the stream is back when it is given again" do
     server.client.call("ACL", "SETUSER", "ann", "on", ">secret", "~*", "+@all")
     stream = build("both", &echo).connect(redis_options: { path: server.path, username: "ann", password: "secret" })

@@ -61,6 +61,7 @@ module RedisIPC
     def connect(**options)
       settings = Settings.new(options)
       @lifecycle.synchronize do
+        replace_automatic_session
         raise ConnectionError.new("the stream is connected already", **place) if open?
 
         open_session(settings)
@@ -83,7 +84,7 @@ module RedisIPC
         raise ArgumentError, "the timeout must be a number of seconds, at least 0"
       end
 
-      @reconnecting&.join(timeout)
+      stop_reconnecting(timeout)
       session = @session
       # A fork's copy of its parent's session is left alone: its threads and sockets are the parent's.
       session.close(timeout) if session && session.pid == Process.pid
@@ -195,6 +196,21 @@ module RedisIPC
       @session = Session.new(self, settings, serves: !@on_request.nil?)
       ProcessHooks.remember(@session, self)
       @session.run(serve: method(:serve), report: method(:report))
+    end
+
+    # What was connected after a fork, of itself, gives way to a connect of the user's own.
+    def replace_automatic_session
+      return unless @reconnecting
+
+      stop_reconnecting(0)
+      @session.close(0) if open?
+      @reconnecting = nil
+    end
+
+    def stop_reconnecting(timeout)
+      return if @reconnecting.nil? || @reconnecting == Thread.current
+
+      @reconnecting.kill.join unless @reconnecting.join(timeout)
     end
 
     def reconnect(inherited)

@@ -61,6 +61,8 @@ pub struct Batch {
     pub packed: Vec<u8>,
     waiting: Vec<(Command, usize)>,
     acknowledged: Vec<StreamId>,
+    /// Answers are acknowledged only once they are in: Redis is short of memory.
+    answers_first: bool,
 }
 
 /// What is left of a batch after its replies.
@@ -79,7 +81,7 @@ pub struct Leftover {
 impl Batch {
     /// Packs `commands`; those that are no longer wanted are left out.
     pub fn pack(commands: Vec<Command>, member: &Member, expiries: &mut Expiries) -> Self {
-        let mut batch = Self::default();
+        let mut batch = Self { answers_first: member.memory.shortage().is_some(), ..Self::default() };
         for command in commands {
             batch.add(command, member, expiries);
         }
@@ -111,7 +113,7 @@ impl Batch {
                 }
                 add.write_packed_command(&mut self.packed);
                 // While Redis is short of memory the request is kept until its answer is in.
-                if member.memory.shortage().is_none() {
+                if !self.answers_first {
                     self.acknowledged.push(claim.id());
                 }
                 1
@@ -195,7 +197,7 @@ impl Batch {
         let mut replies = replies.into_iter();
         for (command, count) in self.waiting {
             let own: Vec<Value> = replies.by_ref().take(count).collect();
-            match settle(&command, own, scene, &mut leftover) {
+            match settle(&command, own, self.answers_first, scene, &mut leftover) {
                 Verdict::Done => {}
                 Verdict::Retry => leftover.again.push(command),
                 Verdict::Later => leftover.later.push(command),
@@ -275,7 +277,13 @@ impl Scene<'_> {
     }
 }
 
-fn settle(command: &Command, replies: Vec<Value>, scene: &Scene<'_>, leftover: &mut Leftover) -> Verdict {
+fn settle(
+    command: &Command,
+    replies: Vec<Value>,
+    answers_first: bool,
+    scene: &Scene<'_>,
+    leftover: &mut Leftover,
+) -> Verdict {
     let first = replies.first();
     if let Some(Value::ServerError(error)) = first {
         let code = error.code().to_owned();
@@ -296,8 +304,8 @@ fn settle(command: &Command, replies: Vec<Value>, scene: &Scene<'_>, leftover: &
                 Some(Value::Nil) => stats.answers_dropped.increment(),
                 _ => stats.answers_sent.increment(),
             }
-            if scene.member.memory.shortage().is_some() {
-                scene.member.memory.accepted();
+            scene.member.memory.accepted();
+            if answers_first {
                 leftover.follow.push(Command::Acknowledge(vec![claim.id()]));
             }
             scene.queue.finish(claim.id());

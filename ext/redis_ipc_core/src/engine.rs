@@ -112,6 +112,7 @@ impl Engine {
             serves,
             cursor: Mutex::default(),
             steady: Mutex::new(Steady::new()),
+            told: Mutex::default(),
         };
         let engine = Self {
             member,

@@ -34,7 +34,12 @@ pub struct Housekeeper {
     pub cursor: Mutex<StreamId>,
     /// Since when Redis has been answering in time.
     pub steady: Mutex<Steady>,
+    /// The last failure that was reported, and when.
+    pub told: Mutex<Option<(String, Instant)>>,
 }
+
+/// When a failure that goes on is reported again.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
 
 /// Since when Redis has been answering in time. After a stall every lease looks as if it had run out.
 pub struct Steady {
@@ -86,10 +91,22 @@ impl Housekeeper {
         if let Err(error) = result
             && self.member.links.are_up()
             && !self.member.stop.is_stopped()
+            && self.is_news(&error)
         {
             self.member.reporter.failure(self.member.locate(error));
         }
         task.due = Instant::now() + task.every;
+    }
+
+    /// The same failure at every beat is told once a minute.
+    fn is_news(&self, error: &Error) -> bool {
+        let mut told = self.told.lock();
+        let news =
+            told.as_ref().is_none_or(|(message, at)| *message != error.message || at.elapsed() >= TELL_AGAIN);
+        if news {
+            *told = Some((error.message.clone(), Instant::now()));
+        }
+        news
     }
 
     /// Whether leases can be believed: Redis has answered in time, on unbroken connections, for as long as one lasts.

@@ -21,7 +21,10 @@ impl Memory {
 
     /// An answer was written.
     pub fn accepted(&self) {
-        *self.0.lock() = None;
+        let mut refused = self.0.lock();
+        if refused.is_some() {
+            *refused = None;
+        }
     }
 
     /// How long to wait before taking more requests, if answers were refused lately.

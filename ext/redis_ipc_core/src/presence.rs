@@ -111,11 +111,11 @@ pub fn read_clock(connection: &mut Connection, member: &Member) -> RedisResult<(
 /// Removes the dead: their presence, and their consumers once nothing is pending under them.
 pub fn sweep(member: &Member) -> Result<(), Error> {
     member.connections.with(|connection| {
-        let dead = member.clock.now().saturating_sub(dead_after(member).as_millis() as u64);
+        // Other groups may have longer leases, so their presence is removed only after the longest time.
         let mut remove = redis::cmd("ZREMRANGEBYSCORE");
-        remove.arg(member.keys.instances()).arg("-inf").arg(dead);
+        remove.arg(member.keys.instances()).arg("-inf").arg(ago(member, DEAD_AFTER));
         connection.run(&remove)?;
-        let alive = living_consumers(connection, member, dead)?;
+        let alive = living_consumers(connection, member, ago(member, dead_after(member)))?;
         let mut sweep = sweep_command(member, "", true, false);
         sweep.arg(alive);
         connection.run(&sweep).map(drop)
@@ -161,10 +161,17 @@ pub fn leave(member: &Member) -> Result<(), Error> {
     })
 }
 
+fn ago(member: &Member, time: Duration) -> u64 {
+    member.clock.now().saturating_sub(time.as_millis() as u64)
+}
+
 /// Who is alive on the stream.
 pub fn list(member: &Member) -> Result<Vec<Presence>, Error> {
-    let alive = member.clock.now().saturating_sub(dead_after(member).as_millis() as u64);
-    member.connections.with(|connection| list_since(connection, member, alive))
+    let mut found =
+        member.connections.with(|connection| list_since(connection, member, ago(member, DEAD_AFTER)))?;
+    let own = ago(member, dead_after(member));
+    found.retain(|presence| presence.group != member.group || presence.seen >= own);
+    Ok(found)
 }
 
 fn list_since(connection: &mut Connection, member: &Member, since: u64) -> RedisResult<Vec<Presence>> {

@@ -59,6 +59,7 @@ impl Refusal {
     }
 
     fn session(&self, first: Option<Connection>, link: &mut Link<'_>) -> RedisResult<()> {
+        let again = first.is_none();
         let mut connection = match first {
             Some(connection) => connection,
             None => self.member.connections.connector().open_blocking(crate::intake::BLOCK)?,
@@ -66,6 +67,10 @@ impl Refusal {
         *self.closer.lock() = Some(connection.closer()?);
         join_group(&mut connection, &self.member)?;
         link.up();
+        if again {
+            // After an outage those who serve are to show themselves first.
+            self.quiet.pause(silence(&self.member));
+        }
         while !self.quiet.is_stopped() {
             if is_served(&mut connection, &self.member)? {
                 self.quiet.pause(LOOK);
@@ -101,10 +106,14 @@ impl Refusal {
     }
 }
 
+/// After how long without a heartbeat an instance does not count as serving.
+fn silence(member: &Member) -> Duration {
+    presence::heartbeat_interval(member) * 3 + SLACK
+}
+
 /// Whether an instance of the group serves: a consumer without our mark, whose instance was heard of lately.
 fn is_served(connection: &mut Connection, member: &Member) -> RedisResult<bool> {
-    let silence = presence::heartbeat_interval(member) * 3 + SLACK;
-    let since = member.clock.now().saturating_sub(silence.as_millis() as u64);
+    let since = member.clock.now().saturating_sub(silence(member).as_millis() as u64);
     let alive = presence::living_consumers(connection, member, since)?;
     let mut info = redis::cmd("XINFO");
     info.arg("CONSUMERS").arg(&member.inbox).arg(&member.group);
