@@ -184,11 +184,17 @@ module RedisIPC
     private
 
     def session
-      @reconnecting.join if @reconnecting && @reconnecting != Thread.current
+      await_reconnection
       session = @session
       return session if session && !session.closed?
 
       raise NotConnectedError.new("the stream is not connected: call connect", outcome: :not_sent, **place)
+    end
+
+    def await_reconnection
+      # Process.daemon forks without the hook.
+      reconnect_after_fork if @session && @session.pid != Process.pid && !@reconnecting&.alive?
+      @reconnecting.join if @reconnecting && @reconnecting != Thread.current
     end
 
     def open_session(settings)
