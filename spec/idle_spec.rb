@@ -9,9 +9,9 @@ RSpec.describe "an idle process" do
     before = commands(server)
     cpu_before = cpu_seconds(process.pid)
     # The claim is about a stretch of time, so there is nothing to wait for but its end.
-    sleep 10
+    sleep 20
     made = commands(server) - before
-    expect(made).to be_between(1, 20)
+    expect(made).to be_between(1, 40)
     expect(cpu_seconds(process.pid) - cpu_before).to be <= 0.05
   end
 

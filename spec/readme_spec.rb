@@ -37,8 +37,7 @@ RSpec.describe "README.md" do
       names = unknown_option_message(unknown)[/known here: (.*)/, 1].split(", ")
       names.map { |name| section ? "#{section}.#{name}" : name }
     end
-    ruby_side = %w[logger reconnect_after_fork]
-    expect(documented).to match_array(known + ruby_side - %w[ledger consumer dispatcher])
+    expect(documented).to match_array(known - %w[ledger consumer dispatcher])
   end
 
   def unknown_option_message(options)

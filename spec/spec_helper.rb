@@ -1,5 +1,8 @@
 # frozen_string_literal: true
 
+# redis-rb returns Strings in it, and a bare machine has no locale.
+Encoding.default_external = Encoding::UTF_8
+
 require "redis"
 require "redis_ipc"
 require "securerandom"

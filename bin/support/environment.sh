@@ -2,11 +2,12 @@
 
 # The gems may be the system's (Debian's packages), or Bundler's.
 in_ruby() {
-  if ruby -e 'gem "rake"; gem "rspec"; gem "redis"; gem "rubocop"' >/dev/null 2>&1; then
-    "$@"
-  else
-    bundle exec "$@"
+  if [ -z "${with_bundler+set}" ]; then
+    # Bundler is for where a gem is missing.
+    ruby -e 'gem "rake"; gem "rspec"; gem "redis"; gem "rubocop"; gem "yard"' >/dev/null 2>&1 ||
+      ! bundle check >/dev/null 2>&1 || with_bundler="bundle exec"
   fi
+  ${with_bundler:-} "$@"
 }
 
 # Runs a step; shows what it printed only if it failed.

@@ -249,12 +249,15 @@ fn check_options(ruby: &Ruby, options: RHash) -> Result<(), Error> {
     parse_options(ruby, options).map(drop)
 }
 
+/// The options that lib/redis_ipc/settings.rb takes care of.
+const OF_RUBY: [&str; 2] = ["logger", "reconnect_after_fork"];
+
 fn parse_options(ruby: &Ruby, options: RHash) -> Result<Options, Error> {
     let text = encode::to_json(ruby, options.as_value())?;
     let value = serde_json::from_slice(&text)
         .map_err(|error| errors::raise(ruby, &CoreError::new(ErrorKind::Configuration, error.to_string())))?;
     let environment = std::env::var("REDIS_URL").ok();
-    Options::parse(value, environment.as_deref()).map_err(|error| errors::raise(ruby, &error))
+    Options::parse(value, environment.as_deref(), &OF_RUBY).map_err(|error| errors::raise(ruby, &error))
 }
 
 /// Defines the class.

@@ -74,9 +74,15 @@ pub struct DispatcherOptions {
 }
 
 impl Options {
-    /// Reads options as nested JSON. `environment_url` is the value of `REDIS_URL`.
-    pub fn parse(value: Value, environment_url: Option<&str>) -> Result<Self, Error> {
+    /// Reads options as nested JSON. `environment_url` is the value of `REDIS_URL`; `elsewhere` names the options the
+    /// caller takes care of, so that a refusal can list them.
+    pub fn parse(
+        value: Value,
+        environment_url: Option<&str>,
+        elsewhere: &[&'static str],
+    ) -> Result<Self, Error> {
         let mut top = Section::new("", Some(value))?;
+        top.ignore(elsewhere);
         let redis = RedisOptions::parse(top.section("redis_options")?, environment_url)?;
         let pool_size = top.integer("pool_size", 1..=1_000)?.unwrap_or(10) as u32;
         let max_pool_size = top.integer("max_pool_size", 1..=1_000)?.map(|size| size as u32);
@@ -171,14 +177,14 @@ mod tests {
     use serde_json::json;
 
     fn refusal(value: Value) -> String {
-        let error = Options::parse(value, None).unwrap_err();
+        let error = Options::parse(value, None, &[]).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Configuration);
         error.message
     }
 
     #[test]
     fn the_defaults_are_the_documented_ones() {
-        let options = Options::parse(json!({}), None).unwrap();
+        let options = Options::parse(json!({}), None, &[]).unwrap();
         assert_eq!((options.pool_size, options.max_pool_size), (10, None));
         assert_eq!(options.max_content_size, 16 * 1024 * 1024);
         assert_eq!(options.ledger.entry_timeout, Duration::from_secs(5));
@@ -194,7 +200,7 @@ mod tests {
     #[test]
     fn sections_merge_over_the_defaults() {
         let options =
-            Options::parse(json!({"ledger": {"entry_timeout": 0.5}, "consumer": null}), None).unwrap();
+            Options::parse(json!({"ledger": {"entry_timeout": 0.5}, "consumer": null}), None, &[]).unwrap();
         assert_eq!(options.ledger.entry_timeout, Duration::from_millis(500));
         assert_eq!(options.ledger.cleanup_interval, Duration::from_secs(1));
         assert_eq!(options.consumer.pool_size, 3);
@@ -225,7 +231,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_pool_size_is_kept_or_refused(size in any::<i64>()) {
-            match Options::parse(json!({"pool_size": size}), None) {
+            match Options::parse(json!({"pool_size": size}), None, &[]) {
                 Ok(options) => prop_assert_eq!(i64::from(options.pool_size), size),
                 Err(error) => {
                     prop_assert!(!(1..=1_000).contains(&size));

@@ -8,8 +8,7 @@ use crate::upkeep;
 use redis::{Cmd, RedisResult, Value};
 use std::time::{Duration, Instant};
 
-/// How often an instance renews what would expire (its reply stream, its inbox) and reads Redis's clock. Below a third
-/// of every expiry.
+/// How often an instance renews its reply stream and reads Redis's clock: a third of the reply stream's expiry.
 pub const RENEWAL: Duration = Duration::from_secs(10);
 /// An instance not heard of for this long counts as dead, unless leases are shorter or longer than usual.
 const DEAD_AFTER: Duration = Duration::from_secs(60);
@@ -79,25 +78,26 @@ fn sign_of_life(member: &Member) -> Cmd {
     add
 }
 
-/// Renews what would expire, and reads Redis's clock. True if the reply stream had vanished.
+/// Renews the reply stream, and reads Redis's clock. True if the reply stream had vanished.
 pub fn renew(member: &Member) -> Result<bool, Error> {
     member.connections.with(|connection| {
         read_clock(connection, member)?;
-        announce(connection, member)
+        Ok(connection.run(&upkeep::keep_replies(&member.replies))? == Value::Int(0))
     })
 }
 
-/// Shows that `member` is alive, and renews what would expire. True if the reply stream had vanished.
-pub fn announce(connection: &mut Connection, member: &Member) -> RedisResult<bool> {
-    let lifetime = member.options.inbox_lifetime().as_millis() as u64;
-    let commands = [
-        sign_of_life(member),
-        redis::cmd("PEXPIRE").arg(member.keys.instances()).arg(DEAD_AFTER.as_millis() as u64).clone(),
-        upkeep::keep_replies(&member.replies),
-        redis::cmd("PEXPIRE").arg(&member.inbox).arg(lifetime).arg("GT").clone(),
-    ];
-    let replies = connection.run_all(&commands)?;
-    Ok(replies.get(2) == Some(&Value::Int(0)))
+/// Shows for the first time that `member` is alive.
+pub fn announce(connection: &mut Connection, member: &Member) -> RedisResult<()> {
+    connection.run(&sign_of_life(member))?;
+    keep_shared(connection, member)
+}
+
+/// Gives the keys shared with others their expiry.
+fn keep_shared(connection: &mut Connection, member: &Member) -> RedisResult<()> {
+    let mut instances = redis::cmd("PEXPIRE");
+    instances.arg(member.keys.instances()).arg((DEAD_AFTER * 3).as_millis() as u64);
+    let [new, longer] = upkeep::keep_inbox(&member.inbox, member);
+    connection.run_all(&[instances, new, longer]).map(drop)
 }
 
 /// Reads Redis's clock.
@@ -108,7 +108,7 @@ pub fn read_clock(connection: &mut Connection, member: &Member) -> RedisResult<(
     Ok(())
 }
 
-/// Removes the dead: their presence, and their consumers once nothing is pending under them.
+/// Removes the dead: their presence, and their consumers once nothing is pending under them. Renews the shared keys.
 pub fn sweep(member: &Member) -> Result<(), Error> {
     member.connections.with(|connection| {
         // Other groups may have longer leases, so their presence is removed only after the longest time.
@@ -118,7 +118,8 @@ pub fn sweep(member: &Member) -> Result<(), Error> {
         let alive = living_consumers(connection, member, ago(member, dead_after(member)))?;
         let mut sweep = sweep_command(member, "", true, false);
         sweep.arg(alive);
-        connection.run(&sweep).map(drop)
+        connection.run(&sweep)?;
+        keep_shared(connection, member)
     })
 }
 
