@@ -49,6 +49,8 @@ enum Verdict {
     Retry,
     /// It has no memory now: try again after a while.
     Later,
+    /// Trying again will not change it.
+    Failed(Error),
 }
 
 /// When the expiry of each inbox was last renewed; one per connection.
@@ -201,6 +203,7 @@ impl Batch {
                 Verdict::Done => {}
                 Verdict::Retry => leftover.again.push(command),
                 Verdict::Later => leftover.later.push(command),
+                Verdict::Failed(error) => scene.fail(command, &error),
             }
         }
         // What is left are the replies to the acknowledgements.
@@ -214,8 +217,8 @@ impl Batch {
     }
 }
 
-/// Deleted before it is acknowledged: whoever takes a request back in between finds it pending, which it is.
-fn acknowledge(ids: &[StreamId], member: &Member) -> [Cmd; 2] {
+/// The commands that are done with requests of the own inbox. Deleted before it is acknowledged: whoever takes a request back in between finds it pending, which it is.
+pub fn acknowledge(ids: &[StreamId], member: &Member) -> [Cmd; 2] {
     let mut delete = redis::cmd("XDEL");
     delete.arg(&member.inbox);
     let mut acknowledge = redis::cmd("XACK");
@@ -342,18 +345,10 @@ fn refused(
             if code == "OOM" && scene.member.clock.until(claim.request.deadline()).is_some() =>
         {
             scene.member.memory.refused();
-            return Verdict::Later;
+            Verdict::Later
         }
-        Command::Ask(ticket, question) => scene.fail_ask(ticket, question, &error),
-        Command::Answer(claim, answer) => {
-            scene.fail(Command::Answer(Arc::clone(claim), answer.clone()), &error)
-        }
-        Command::Withdraw(ticket, _) => {
-            ticket.finish(Err(timed_out(ticket, Fate::Unknown, scene.member)));
-        }
-        Command::Acknowledge(_) => {}
+        _ => Verdict::Failed(error),
     }
-    Verdict::Done
 }
 
 /// The reply to EXEC: what XPENDING and XDEL said.

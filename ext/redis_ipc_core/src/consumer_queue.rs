@@ -138,11 +138,6 @@ impl ConsumerQueue {
         self.work.notify_all();
     }
 
-    /// Whether a request waits for a consumer.
-    pub fn has_queued(&self) -> bool {
-        !self.state.lock().queued.is_empty()
-    }
-
     /// The claim with this id, if it is held.
     pub fn held(&self, id: StreamId) -> Option<Arc<Claim>> {
         self.state.lock().held.get(&id).cloned()

@@ -1,7 +1,7 @@
 //! The answering side: hands requests to the consumers and sends their answers.
 
 use crate::claim::{Claim, Stage};
-use crate::command::Command;
+use crate::command::{Command, acknowledge};
 use crate::consumer_queue::{ConsumerQueue, Taken};
 use crate::entry::{Answer, Status, StreamId};
 use crate::error::{Error, ErrorKind};
@@ -69,10 +69,8 @@ impl Service {
         if self.member.options.consumer.delivery == Delivery::AtLeastOnce {
             return true;
         }
-        let id = claim.id().to_string();
-        let delete = redis::cmd("XDEL").arg(&self.member.inbox).arg(&id).clone();
-        let acknowledge = redis::cmd("XACK").arg(&self.member.inbox).arg(&self.member.group).arg(&id).clone();
-        match self.member.connections.with(|connection| connection.run_all(&[delete, acknowledge])) {
+        let done = acknowledge(&[claim.id()], &self.member);
+        match self.member.connections.with(|connection| connection.run_all(&done)) {
             Ok(replies) if replies == [Value::Int(1), Value::Int(1)] => true,
             Ok(_) => {
                 self.member.stats.withdrawn.increment();
