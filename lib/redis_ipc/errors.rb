@@ -59,6 +59,10 @@ module RedisIPC
   # The stream is not connected: never, not any more, or not in this process (after a fork).
   class NotConnectedError < ConnectionError; end
 
+  # The call was not made: more requests wait in the asked group's inbox than `ledger: {max_waiting:}` allows, or more
+  # calls are open here than `ledger: {max_open_calls:}`. Nothing was sent.
+  class OverloadedError < CallError; end
+
   # Redis refused a command, for example for want of memory or of a right.
   class CommandError < CallError; end
 

@@ -63,6 +63,7 @@ fn class_of(kind: ErrorKind) -> (&'static str, Option<Fate>) {
         ErrorKind::Command(fate) => ("CommandError", Some(fate)),
         ErrorKind::Timeout(fate) => ("TimeoutError", Some(fate)),
         ErrorKind::Closed(fate) => ("NotConnectedError", Some(fate)),
+        ErrorKind::Overloaded => ("OverloadedError", Some(Fate::NotSent)),
         ErrorKind::AlreadyAnswered => ("AlreadyAnsweredError", None),
         ErrorKind::Malformed => ("MalformedEntryError", None),
         ErrorKind::DeadLettered => ("DeadLetteredError", None),

@@ -43,10 +43,39 @@ impl Calls {
             );
             return Err(Error::new(ErrorKind::Argument, message));
         }
-        let ticket = self.ledger.open(self.member.new_id()?, to, timeout);
+        let ticket = self.open_ticket(to, timeout)?;
         self.member.stats.requests.increment();
         self.sender.send(Command::Ask(Arc::clone(&ticket), Question { content, to: to.to_owned() }));
         Ok(ticket)
+    }
+
+    fn open_ticket(&self, to: &str, timeout: Duration) -> Result<Arc<Ticket>, Error> {
+        let options = &self.member.options.ledger;
+        if let Some(most) = options.max_waiting {
+            self.check_backlog(to, most)?;
+        }
+        let most = options.max_open_calls.unwrap_or(usize::MAX);
+        self.ledger.open(self.member.new_id()?, to, timeout, most).ok_or_else(|| {
+            let message = format!("{most} calls are open already (ledger.max_open_calls); nothing was sent");
+            self.overloaded(message, to)
+        })
+    }
+
+    fn check_backlog(&self, to: &str, most: u64) -> Result<(), Error> {
+        let admission = self.member.backlogs.admit(to, most);
+        if admission.measure {
+            self.sender.send(Command::Measure(to.to_owned()));
+        }
+        let Some(waiting) = admission.refused else { return Ok(()) };
+        let message = format!(
+            "{waiting} requests wait for {to:?}, the limit is {most} (ledger.max_waiting); nothing was sent"
+        );
+        Err(self.overloaded(message, to))
+    }
+
+    fn overloaded(&self, message: String, to: &str) -> Error {
+        self.member.stats.overloaded.increment();
+        self.member.error(ErrorKind::Overloaded, message, to)
     }
 
     /// Waits for the end of a call, at most until `until`. At the call's deadline it asks for the request back,

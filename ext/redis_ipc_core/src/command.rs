@@ -26,6 +26,8 @@ pub enum Command {
     Answer(Arc<Claim>, Answer),
     /// Be done with requests of the own inbox that need no answer.
     Acknowledge(Vec<StreamId>),
+    /// Ask how many requests wait for a group.
+    Measure(String),
     /// Take a request back. The call ends with what Redis says of it, unless it has ended already.
     Withdraw(Arc<Ticket>, StreamId),
 }
@@ -37,7 +39,7 @@ impl Command {
             Command::Ask(_, question) => question.content.len() + 400,
             Command::Answer(_, answer) => answer.content.len() + 400,
             Command::Acknowledge(ids) => ids.len() * 64 + 100,
-            Command::Withdraw(..) => 400,
+            Command::Withdraw(..) | Command::Measure(_) => 400,
         }
     }
 }
@@ -125,6 +127,10 @@ impl Batch {
                 return;
             }
             Command::Withdraw(ticket, redis_id) => self.pack_withdrawal(ticket, *redis_id, member),
+            Command::Measure(group) => {
+                redis::cmd("XLEN").arg(member.keys.inbox(group)).write_packed_command(&mut self.packed);
+                1
+            }
         };
         self.waiting.push((command, replies));
     }
@@ -260,7 +266,7 @@ impl Scene<'_> {
             Command::Withdraw(ticket, _) => {
                 ticket.finish(Err(timed_out(&ticket, Fate::Unknown, self.member)));
             }
-            Command::Acknowledge(_) => {}
+            Command::Acknowledge(_) | Command::Measure(_) => {}
         }
     }
 
@@ -319,6 +325,11 @@ fn settle(
                 scene.member.asked_in_vain(&ticket.to);
             }
             ticket.finish(Err(timed_out(ticket, fate, scene.member)));
+        }
+        Command::Measure(group) => {
+            if let Some(Value::Int(waiting)) = first {
+                scene.member.backlogs.measured(group, *waiting as u64);
+            }
         }
         Command::Acknowledge(_) => {}
     }

@@ -43,6 +43,8 @@ struct State {
     held: HashMap<StreamId, Arc<Claim>>,
     waiting: usize,
     usual_run: Option<Duration>,
+    /// The last read brought as much as was asked for: more is waiting.
+    pressed: bool,
     closed: bool,
 }
 
@@ -156,6 +158,17 @@ impl ConsumerQueue {
         state.usual_run = Some(usual);
         drop(state);
         self.room.notify_one();
+    }
+
+    /// Notes whether more requests wait in the inbox than there is room for here.
+    pub fn note_pressure(&self, pressed: bool) {
+        self.state.lock().pressed = pressed;
+    }
+
+    /// How long handlers took lately, while more requests wait than there is room for.
+    pub fn usual_run_under_pressure(&self) -> Option<Duration> {
+        let state = self.state.lock();
+        state.usual_run.filter(|_| state.pressed)
     }
 
     /// Lets go of a claim: its answer is out, or never will be. Not before, or a request whose acknowledgement is on

@@ -12,6 +12,8 @@ const KEPT: usize = 10_000;
 pub const DEAD_LETTERED: &str = "RedisIPC::DeadLetteredError";
 /// The error class an asker sees when its request may have run already and must not run twice.
 pub const MAY_HAVE_RUN: &str = "RedisIPC::MayHaveRunError";
+/// The error class an asker sees when its request was not started because the group is overloaded.
+pub const OVERLOADED: &str = "RedisIPC::OverloadedError";
 /// The error class an asker sees when its request could not be understood.
 pub const MALFORMED: &str = "RedisIPC::MalformedEntryError";
 

@@ -41,6 +41,8 @@ pub enum ErrorKind {
     Timeout(Fate),
     /// The stream was disconnected (or never connected).
     Closed(Fate),
+    /// Too many requests wait, or too many calls are open: this one was not made.
+    Overloaded,
     /// The request has been answered before, or is not held by this instance.
     AlreadyAnswered,
     /// An entry that is not of this protocol.

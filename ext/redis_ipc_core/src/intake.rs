@@ -79,6 +79,7 @@ impl Intake {
                 self.quiet.pause(pause);
             } else if room > 0 && !self.quiet.is_stopped() {
                 let entries = read(&mut connection, &self.member, room)?;
+                self.queue.note_pressure(entries.len() == room);
                 self.reception.receive(entries, &HashMap::new());
             }
         }

@@ -201,11 +201,15 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Opens a call.
-    pub fn open(&self, id: Id, to: &str, timeout: Duration) -> Arc<Ticket> {
+    /// Opens a call; `None` if `most` are open already.
+    pub fn open(&self, id: Id, to: &str, timeout: Duration, most: usize) -> Option<Arc<Ticket>> {
         let ticket = Arc::new(Ticket::new(id, to, timeout));
-        self.open.lock().insert(id, Arc::clone(&ticket));
-        ticket
+        let mut open = self.open.lock();
+        if open.len() >= most {
+            return None;
+        }
+        open.insert(id, Arc::clone(&ticket));
+        Some(ticket)
     }
 
     /// Closes a call, so that no answer is accepted for it any more. Only one caller gets the ticket.
@@ -250,7 +254,10 @@ mod tests {
 
     fn ledger_with(timeouts: &[u64]) -> (Ledger, Vec<Arc<Ticket>>) {
         let (ledger, ids) = (Ledger::default(), IdSource::new());
-        let open = |ms: &u64| ledger.open(ids.next().unwrap(), "child", Duration::from_millis(*ms));
+        let open = |ms: &u64| {
+            let timeout = Duration::from_millis(*ms);
+            ledger.open(ids.next().unwrap(), "child", timeout, usize::MAX).unwrap()
+        };
         let tickets = timeouts.iter().map(open).collect();
         (ledger, tickets)
     }
@@ -263,6 +270,15 @@ mod tests {
         assert!(ticket.finish(Err(error())));
         assert!(!ticket.finish(Err(Error::new(ErrorKind::Internal, "again"))));
         assert_eq!(ticket.wait(Instant::now(), &Interrupt::default()), Waited::Done(Err(error())));
+    }
+
+    #[test]
+    fn no_more_are_opened_than_allowed() {
+        let (ledger, tickets) = ledger_with(&[1_000, 1_000]);
+        let open = |most| ledger.open(IdSource::new().next().unwrap(), "child", Duration::from_secs(1), most);
+        assert!(open(2).is_none());
+        ledger.close(tickets[0].id);
+        assert!(open(2).is_some());
     }
 
     #[test]

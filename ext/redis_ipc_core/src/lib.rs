@@ -3,6 +3,7 @@
 //! There is no Ruby in it. [`engine::Engine`] is one connected stream; docs/protocol.md describes what it says to
 //! Redis, docs/internals.md which thread owns what.
 
+pub mod backlog;
 pub mod backoff;
 pub mod calls;
 pub mod claim;

@@ -1,6 +1,7 @@
 //! This instance's place in its stream: its names, its clock, its counters and its way to Redis.
 //! Every thread of an engine shares one.
 
+use crate::backlog::Backlogs;
 use crate::clock::Clock;
 use crate::connections::{Connections, Connector};
 use crate::entry::StreamId;
@@ -53,6 +54,8 @@ pub struct Member {
     pub stop: Stop,
     /// Groups that left a request unclaimed: their inboxes may be ours to tidy away.
     asked_in_vain: Mutex<HashSet<String>>,
+    /// How many requests wait for the groups that were asked.
+    pub backlogs: Backlogs,
     /// Whether Redis had memory for the last answers.
     pub memory: Memory,
     /// The long-lived connections.
@@ -87,6 +90,7 @@ impl Member {
             ids,
             stop: Stop::new(),
             asked_in_vain: Mutex::default(),
+            backlogs: Backlogs::default(),
             memory: Memory::default(),
             links: Links::default(),
         })

@@ -47,6 +47,10 @@ pub struct LedgerOptions {
     pub cleanup_interval: Duration,
     /// The longest deadline a call may have; inboxes are trimmed past it.
     pub max_timeout: Duration,
+    /// How many calls may be open at a time.
+    pub max_open_calls: Option<usize>,
+    /// How many requests may wait in the inbox of a group that is asked.
+    pub max_waiting: Option<u64>,
 }
 
 /// Options of the side that serves requests.
@@ -115,6 +119,8 @@ impl LedgerOptions {
         let entry_timeout = section.seconds("entry_timeout", max_timeout)?.unwrap_or(Duration::from_secs(5));
         let options = Self {
             max_timeout,
+            max_open_calls: section.integer("max_open_calls", 1..=1_000_000_000)?.map(|most| most as usize),
+            max_waiting: section.integer("max_waiting", 1..=1_000_000_000)?.map(|most| most as u64),
             entry_timeout: entry_timeout.min(max_timeout),
             cleanup_interval: section
                 .seconds("cleanup_interval", Duration::from_secs(60))?

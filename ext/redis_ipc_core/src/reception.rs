@@ -12,9 +12,13 @@ use crate::options::Delivery;
 use crate::sender::Sender;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 const MAY_HAVE_RUN: &str = "the request was sent again after a broken connection and may have run already; \
                             this group runs a request at most once";
+
+const OVERLOADED: &str =
+    "the group is overloaded: the request waited until its time would not have sufficed, and was not started";
 
 enum Examined {
     /// It is to run.
@@ -90,12 +94,27 @@ impl Reception {
                 self.reject(request, dead_letter::MAY_HAVE_RUN, MAY_HAVE_RUN);
                 Examined::Answered
             }
+            Ok(request) if self.is_hopeless(&request) => {
+                stats.shed.increment();
+                self.reject(request, dead_letter::OVERLOADED, OVERLOADED);
+                Examined::Answered
+            }
             Ok(request) => Examined::Admitted(Request { deliveries, ..request }),
         }
     }
 
     fn is_expired(&self, request: &Request) -> bool {
         self.member.clock.until(request.deadline()).is_none()
+    }
+
+    /// Whether a request should give way to fresher ones. Redis hands out the oldest first; under overload those are the
+    /// ones about to expire, and a group that starts them finishes none in time. So while more wait, a request whose
+    /// better half has passed in the queue is not started if what is left would hardly do for the usual handler.
+    fn is_hopeless(&self, request: &Request) -> bool {
+        self.queue.usual_run_under_pressure().is_some_and(|usual| {
+            let needed = (usual * 2).min(Duration::from_millis(request.ttl) / 2);
+            self.member.clock.until(request.deadline()).is_none_or(|left| left < needed)
+        })
     }
 
     /// Each delivery ended with its instance: it is more likely the request that kills them than chance.

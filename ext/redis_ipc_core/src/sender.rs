@@ -294,7 +294,7 @@ impl Sender {
             Command::Ask(ticket, _) => ticket.sent() == Sent::No && ticket.asked.elapsed() >= patience,
             Command::Answer(claim, _) => self.member.clock.until(claim.request.deadline()).is_none(),
             Command::Withdraw(ticket, _) => ticket.deadline + patience <= Instant::now(),
-            Command::Acknowledge(_) => false,
+            Command::Acknowledge(_) | Command::Measure(_) => false,
         }
     }
 

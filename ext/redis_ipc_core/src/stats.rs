@@ -51,6 +51,8 @@ counters! {
     failed,
     /// Calls given up by their thread (killed, interrupted).
     cancelled,
+    /// Calls refused because too many were open or waiting; not among the calls made.
+    overloaded,
     /// Requests sent again because a connection broke before Redis confirmed them.
     resent,
     /// Answers that arrived with nobody waiting: late, duplicate or foreign.
@@ -67,6 +69,8 @@ counters! {
     expired,
     /// Requests that were started but not answered by their deadline.
     unanswered,
+    /// Requests rejected unstarted because their time would not have sufficed and fresher ones waited.
+    shed,
     /// Requests given back to the group unstarted.
     released,
     /// Requests withdrawn by their asker while they were taken.
