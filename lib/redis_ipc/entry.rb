@@ -95,9 +95,10 @@ module RedisIPC
       @native.deliveries
     end
 
-    # @return [Boolean] whether it may have run before: another instance had it, or the asker had to send it again
+    # @return [Boolean] whether it may have run before: another instance had it, the asker had to send it again, or it
+    #   was a dead letter
     def redelivered?
-      deliveries > 1 || @native.resent?
+      deliveries > 1 || @native.resent? || @native.retried?
     end
 
     # @return [String]

@@ -50,7 +50,7 @@ module RedisIPC
     #
     # The defaults: `redis_options: {}` (redis-rb's names; `REDIS_URL` is the default), `logger: nil`, `pool_size: 10`,
     # `max_pool_size: nil`, `max_content_size: 16 MiB`, `reconnect_after_fork: true`,
-    # `ledger: {entry_timeout: 5, cleanup_interval: 1, max_timeout: 3600}`,
+    # `ledger: {entry_timeout: 5, cleanup_interval: 1, max_timeout: 3600, max_open_calls: nil, max_waiting: nil}`,
     # `consumer: {pool_size: 3, execution_interval: 0.01, delivery: :at_least_once, lease: 2, max_deliveries: 5}`,
     # `dispatcher: {pool_size: 2, execution_interval: 0.01}`. Times are in seconds, sizes in bytes.
     # @param options [Hash] merged over the defaults, nested Hashes too; the README describes each
@@ -98,6 +98,7 @@ module RedisIPC
     # @return [Response]
     # @raise [TimeoutError] at the deadline; its `outcome` says what is known of the request
     # @raise [ConnectionError] if Redis cannot be reached or the stream is not connected
+    # @raise [OverloadedError] if more calls are open, or more requests wait, than `ledger:` allows
     # @raise [ContentError] if the content cannot be sent
     # @raise [ArgumentError] if `to` is blank or the timeout out of range
     def send_to_group(content:, to:, timeout: nil)
@@ -108,6 +109,7 @@ module RedisIPC
     # @param (see #send_to_group)
     # @return [Future]
     # @raise [NotConnectedError] if the stream is not connected
+    # @raise [OverloadedError] if more calls are open, or more requests wait, than `ledger:` allows
     # @raise [ContentError] if the content cannot be sent
     # @raise [ArgumentError] if `to` is blank or the timeout out of range
     def async_send_to_group(content:, to:, timeout: nil)
@@ -153,6 +155,15 @@ module RedisIPC
       session.engine.instances.map do |row|
         row.merge(seen_at: Time.at(0, row.delete(:seen_ms), :millisecond)).freeze
       end
+    end
+
+    # The requests a group gave up on, each with its reason.
+    # @param group [String, Symbol] the stream's own unless named
+    # @return [DeadLetters] reads Redis when it is iterated
+    # @raise [NotConnectedError]
+    # @raise [ArgumentError] if the group's name is blank
+    def dead_letters(group: self.group)
+      DeadLetters.new(session.engine, check_name(:group, group))
     end
 
     # @return [String]

@@ -9,6 +9,7 @@ mod errors;
 mod gvl;
 mod native_answer;
 mod native_call;
+mod native_dead_letters;
 mod native_engine;
 mod native_request;
 

@@ -5,6 +5,7 @@ use crate::errors;
 use crate::gvl::{wait_for_thread, wait_without_gvl};
 use crate::native_answer::NativeAnswer;
 use crate::native_call::{self, NativeCall};
+use crate::native_dead_letters;
 use crate::native_request::NativeRequest;
 use crate::settle_class;
 use crossbeam_channel::bounded;
@@ -57,6 +58,16 @@ impl NativeEngine {
         )?;
         let engine = started.map_err(|error| errors::raise(ruby, &error))?;
         Ok(Self { engine: Some(Arc::new(engine)), pid: std::process::id() })
+    }
+
+    /// Runs `work` in a thread of its own, so that Ruby can interrupt the wait for it.
+    pub fn inquire<T: Send + 'static>(
+        &self,
+        ruby: &Ruby,
+        work: impl FnOnce(&Engine) -> Result<T, CoreError> + Send + 'static,
+    ) -> Result<T, Error> {
+        let engine = Arc::clone(self.engine(ruby)?);
+        wait_for_thread(ruby, move || work(&engine), drop)?.map_err(|error| errors::raise(ruby, &error))
     }
 
     /// The engine, unless this process is a fork of the one that started it.
@@ -227,9 +238,7 @@ impl NativeEngine {
     }
 
     fn instances(ruby: &Ruby, rb_self: &Self) -> Result<RArray, Error> {
-        let engine = Arc::clone(rb_self.engine(ruby)?);
-        let found = wait_for_thread(ruby, move || engine.instances(), drop)?
-            .map_err(|error| errors::raise(ruby, &error))?;
+        let found = rb_self.inquire(ruby, Engine::instances)?;
         let list = ruby.ary_new_capa(found.len());
         for presence in found {
             let row = ruby.hash_new();
@@ -281,6 +290,7 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("pool_sizes", method!(NativeEngine::pool_sizes, 0))?;
     class.define_method("stats", method!(NativeEngine::stats, 0))?;
     class.define_method("instances", method!(NativeEngine::instances, 0))?;
+    native_dead_letters::define(class)?;
     settle_class::<NativeEngine>(ruby);
     Ok(())
 }

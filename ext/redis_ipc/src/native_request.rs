@@ -47,6 +47,10 @@ impl NativeRequest {
     fn resent(&self) -> bool {
         self.0.request.resent
     }
+
+    fn retried(&self) -> bool {
+        self.0.request.retried
+    }
 }
 
 /// Defines the class.
@@ -62,6 +66,7 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("deadline_ms", method!(NativeRequest::deadline_ms, 0))?;
     class.define_method("deliveries", method!(NativeRequest::deliveries, 0))?;
     class.define_method("resent?", method!(NativeRequest::resent, 0))?;
+    class.define_method("retried?", method!(NativeRequest::retried, 0))?;
     settle_class::<NativeRequest>(ruby);
     Ok(())
 }

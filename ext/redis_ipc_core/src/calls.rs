@@ -34,15 +34,7 @@ impl Calls {
         if content.len() > options.max_content_size {
             return Err(self.member.too_large(content.len(), to));
         }
-        let timeout = timeout.unwrap_or(options.ledger.entry_timeout);
-        let most = options.ledger.max_timeout;
-        if timeout.is_zero() || timeout > most {
-            let message = format!(
-                "the timeout must be over 0 and at most {} s (ledger.max_timeout)",
-                most.as_secs_f64()
-            );
-            return Err(Error::new(ErrorKind::Argument, message));
-        }
+        let timeout = options.ledger.check_timeout(timeout.unwrap_or(options.ledger.entry_timeout))?;
         let ticket = self.open_ticket(to, timeout)?;
         self.member.stats.requests.increment();
         self.sender.send(Command::Ask(Arc::clone(&ticket), Question { content, to: to.to_owned() }));

@@ -243,6 +243,7 @@ mod tests {
             ttl: 1,
             deliveries: 1,
             resent: false,
+            retried: false,
         }))
     }
 

@@ -64,5 +64,6 @@ pub fn answerable(fields: &[Field], member: &Member, redis_id: StreamId) -> Opti
         ttl: 1,
         deliveries: 1,
         resent: false,
+        retried: false,
     })
 }

@@ -3,7 +3,9 @@
 use crate::calls::Calls;
 use crate::connection::Connection;
 use crate::consumer_queue::ConsumerQueue;
+use crate::dead_letters;
 use crate::dispatcher::{self, Dispatcher};
+use crate::entry::{RawEntry, StreamId};
 use crate::error::{Error, ErrorKind, Fate};
 use crate::housekeeper::{Housekeeper, Steady};
 use crate::intake::{self, Intake};
@@ -202,6 +204,31 @@ impl Engine {
     /// Who is alive on the stream.
     pub fn instances(&self) -> Result<Vec<Presence>, Error> {
         presence::list(&self.member).map_err(|error| self.member.locate(error))
+    }
+
+    /// Up to `count` dead letters of `group` after the one with the id `after`.
+    pub fn dead_letters(
+        &self,
+        group: &str,
+        after: Option<StreamId>,
+        count: usize,
+    ) -> Result<Vec<RawEntry>, Error> {
+        dead_letters::page(&self.member, group, after, count)
+    }
+
+    /// How many dead letters `group` has.
+    pub fn count_dead_letters(&self, group: &str) -> Result<u64, Error> {
+        dead_letters::count(&self.member, group)
+    }
+
+    /// Puts a dead letter of `group` into its inbox again, good for `ttl`; false if it is gone.
+    pub fn retry_dead_letter(&self, group: &str, id: StreamId, ttl: Option<Duration>) -> Result<bool, Error> {
+        dead_letters::retry(&self.member, group, id, ttl)
+    }
+
+    /// Deletes a dead letter of `group`; false if it was gone.
+    pub fn discard_dead_letter(&self, group: &str, id: StreamId) -> Result<bool, Error> {
+        dead_letters::discard(&self.member, group, id)
     }
 
     /// Takes no more requests, and gives back those that were not started. Idempotent.

@@ -118,6 +118,8 @@ pub struct Request {
     pub deliveries: u32,
     /// It was sent again after a broken connection, so an earlier copy may have run.
     pub resent: bool,
+    /// It was a dead letter, and somebody has it tried again.
+    pub retried: bool,
 }
 
 impl Request {
@@ -149,6 +151,7 @@ impl Request {
             ttl: ttl.ok_or(EntryError::Bad { field: "ttl", expected: "a whole number of ms over 0" })?,
             deliveries: 1,
             resent: fields.optional("resent").is_some(),
+            retried: fields.optional("retried").is_some(),
             content: fields.content(limit)?,
         })
     }

@@ -13,6 +13,7 @@ pub mod connection;
 pub mod connections;
 pub mod consumer_queue;
 pub mod dead_letter;
+pub mod dead_letters;
 pub mod dispatcher;
 pub mod engine;
 pub mod entry;

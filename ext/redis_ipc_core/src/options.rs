@@ -1,6 +1,6 @@
 //! Every option of `connect` with its default, its range and its refusals.
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::redis_options::RedisOptions;
 use crate::section::Section;
 use serde_json::Value;
@@ -114,13 +114,23 @@ impl Options {
 }
 
 impl LedgerOptions {
+    /// `timeout`, if a request may have it.
+    pub fn check_timeout(&self, timeout: Duration) -> Result<Duration, Error> {
+        if !timeout.is_zero() && timeout <= self.max_timeout {
+            return Ok(timeout);
+        }
+        let most = self.max_timeout.as_secs_f64();
+        let message = format!("the timeout must be over 0 and at most {most} s (ledger.max_timeout)");
+        Err(Error::new(ErrorKind::Argument, message))
+    }
+
     fn parse(mut section: Section) -> Result<Self, Error> {
         let max_timeout = section.seconds("max_timeout", 7 * DAY)?.unwrap_or(MAX_TIMEOUT);
         let entry_timeout = section.seconds("entry_timeout", max_timeout)?.unwrap_or(Duration::from_secs(5));
         let options = Self {
             max_timeout,
             max_open_calls: section.integer("max_open_calls", 1..=1_000_000_000)?.map(|most| most as usize),
-            max_waiting: section.integer("max_waiting", 1..=1_000_000_000)?.map(|most| most as u64),
+            max_waiting: section.integer("max_waiting", 1..=1_000_000_000)?,
             entry_timeout: entry_timeout.min(max_timeout),
             cleanup_interval: section
                 .seconds("cleanup_interval", Duration::from_secs(60))?
@@ -178,7 +188,6 @@ fn lease(section: &mut Section) -> Result<Duration, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -220,7 +229,7 @@ mod tests {
         );
         assert_eq!(
             refusal(json!({"ledger": {"entry_timeut": 3}})),
-            "unknown option ledger.entry_timeut; known here: max_timeout, entry_timeout, cleanup_interval"
+            "unknown option ledger.entry_timeut; known here: max_timeout, entry_timeout, max_open_calls, max_waiting, cleanup_interval"
         );
         assert!(refusal(json!({"pool": 1})).starts_with("unknown option pool;"));
         assert!(refusal(json!({"ledger": 5})).contains("ledger must be a Hash, got 5"));

@@ -1,0 +1,106 @@
+//! The dead letters of a group, as those see them who look after it: page by page, each to be tried again or discarded.
+
+use crate::entry::{Field, RawEntry, Request, StreamId};
+use crate::error::{Error, ErrorKind};
+use crate::member::Member;
+use crate::stream_reply::{self, unexpected};
+use crate::upkeep::keep_inbox;
+use redis::{Cmd, RedisResult, Value};
+use std::time::Duration;
+
+/// Fields of a dead letter that a second try does not take along: what the burial added, and what it sets anew.
+const LEFT_BEHIND: [&[u8]; 7] =
+    [b"dead_id", b"dead_reason", b"dead_deliveries", b"dead_at", b"ttl", b"resent", b"retried"];
+
+/// Up to `count` dead letters of `group` after the one with the id `after`, the oldest first.
+pub fn page(
+    member: &Member,
+    group: &str,
+    after: Option<StreamId>,
+    count: usize,
+) -> Result<Vec<RawEntry>, Error> {
+    let start = after.map_or_else(|| "-".to_owned(), |id| format!("({id}"));
+    let mut range = redis::cmd("XRANGE");
+    range.arg(member.keys.dead(group)).arg(start).arg("+").arg("COUNT").arg(count);
+    run(member, group, &range, stream_reply::entries)
+}
+
+/// How many dead letters `group` has.
+pub fn count(member: &Member, group: &str) -> Result<u64, Error> {
+    run(member, group, redis::cmd("XLEN").arg(member.keys.dead(group)), |reply| match reply {
+        Value::Int(count) => u64::try_from(count).ok(),
+        _ => None,
+    })
+}
+
+/// Deletes a dead letter; false if it was gone already.
+pub fn discard(member: &Member, group: &str, id: StreamId) -> Result<bool, Error> {
+    run(member, group, &delete(&member.keys.dead(group), id), is_one)
+}
+
+/// Puts a dead letter into the inbox of its group again, good for `ttl` (the longest timeout unless given); false if it is gone. Nobody waits for the
+/// answer any more. Of two who do this at the same time, one gets false, and its copy is taken back.
+pub fn retry(member: &Member, group: &str, id: StreamId, ttl: Option<Duration>) -> Result<bool, Error> {
+    let ttl = member.options.ledger.check_timeout(ttl.unwrap_or(member.options.ledger.max_timeout))?;
+    let mut find = redis::cmd("XRANGE");
+    find.arg(member.keys.dead(group)).arg(id.to_string()).arg(id.to_string());
+    let found = run(member, group, &find, stream_reply::entries)?;
+    let Some(fields) = found.into_iter().next().and_then(|entry| entry.fields) else { return Ok(false) };
+    check(member, group, id, fields.clone())?;
+    let inbox = member.keys.inbox(group);
+    let added = run(member, group, &add(member, &inbox, &fields, ttl), |reply| stream_reply::id(&reply))?;
+    for expire in keep_inbox(&inbox, member) {
+        run(member, group, &expire, Some)?;
+    }
+    if discard(member, group, id)? {
+        return Ok(true);
+    }
+    run(member, group, &delete(&inbox, added), is_one)?;
+    Ok(false)
+}
+
+/// What was no request will not become one.
+fn check(member: &Member, group: &str, id: StreamId, mut fields: Vec<Field>) -> Result<(), Error> {
+    let limit = member.options.max_content_size;
+    match Request::decode(id, &mut fields, &member.keys, limit) {
+        Ok(_) => Ok(()),
+        Err(why) => {
+            let message =
+                format!("the dead letter is not a request of this protocol: {why}; it can only be discarded");
+            Err(member.error(ErrorKind::Malformed, message, group).entry(id))
+        }
+    }
+}
+
+fn add(member: &Member, inbox: &str, fields: &[Field], ttl: Duration) -> Cmd {
+    let mut add = redis::cmd("XADD");
+    add.arg(inbox).arg("MINID").arg("~").arg(member.oldest_alive().ms).arg("*");
+    for (name, value) in fields.iter().filter(|(name, _)| !LEFT_BEHIND.contains(&name.as_slice())) {
+        add.arg(name).arg(value);
+    }
+    add.arg("ttl").arg(ttl.as_millis().max(1) as u64).arg("retried").arg(1);
+    add
+}
+
+fn delete(key: &str, id: StreamId) -> Cmd {
+    let mut delete = redis::cmd("XDEL");
+    delete.arg(key).arg(id.to_string());
+    delete
+}
+
+fn is_one(reply: Value) -> Option<bool> {
+    matches!(reply, Value::Int(_)).then_some(reply == Value::Int(1))
+}
+
+fn run<T>(
+    member: &Member,
+    group: &str,
+    command: &Cmd,
+    read: impl FnOnce(Value) -> Option<T>,
+) -> Result<T, Error> {
+    let answered: Result<RedisResult<T>, Error> =
+        member.connections.with(|connection| Ok(read(connection.run(command)?).ok_or_else(unexpected)));
+    answered
+        .and_then(|read| read.map_err(|error| Error::new(ErrorKind::Internal, error.to_string())))
+        .map_err(|error| error.at(member.keys.stream(), group))
+}

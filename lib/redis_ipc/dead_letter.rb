@@ -1,0 +1,66 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  # A request that was given up on. Frozen.
+  class DeadLetter
+    # @return [String] Redis's id of the dead letter, `"ms-sequence"`
+    attr_reader :id
+    # @return [String] the group that was asked
+    attr_reader :group
+    # @return [String, nil] the asker's id of the request
+    attr_reader :request_id
+    # @return [String, nil] the id the request had in the inbox; its ms are when it was sent
+    attr_reader :redis_id
+    # @return [String, nil] why it was given up on
+    attr_reader :reason
+    # @return [Integer, nil] how often it was delivered
+    attr_reader :deliveries
+    # @return [Time, nil] when it was given up on, on Redis's clock
+    attr_reader :died_at
+    # @return [String, nil] the group that asked
+    attr_reader :source_group
+    # @return [String, nil] the instance that asked
+    attr_reader :instance_id
+    # @return [Object, nil] what was sent; nil too where it is not JSON (see {#raw_content})
+    attr_reader :content
+    # @return [String, nil] the bytes that were sent
+    attr_reader :raw_content
+
+    # @api private
+    def initialize(engine, group, row)
+      @engine = engine
+      @group = group
+      died_ms = row.delete(:died_ms)
+      @died_at = died_ms && Time.at(0, died_ms, :millisecond)
+      row.each { |name, value| instance_variable_set(:"@#{name}", value) }
+      freeze
+    end
+
+    # Puts the request into its group's inbox again; it keeps its id, and its `redelivered?` is true. Nobody waits for
+    # the answer any more: it is dropped and counted.
+    # @param timeout [Numeric, nil] seconds it is good for; nil means `ledger: {max_timeout:}`
+    # @return [Boolean] false if somebody had retried or discarded it before
+    # @raise [MalformedEntryError] if it never was a request; it can only be discarded
+    # @raise [ArgumentError] if the timeout is out of range
+    # @raise [CallError] if Redis cannot be reached or refuses
+    def retry(timeout: nil)
+      unless timeout.nil? || (timeout.is_a?(Numeric) && timeout.real?)
+        raise ArgumentError, "the timeout must be a number of seconds, got #{timeout.inspect}"
+      end
+
+      @engine.retry_dead_letter(group, id, timeout&.to_f)
+    end
+
+    # Deletes it.
+    # @return [Boolean] false if somebody had retried or discarded it before
+    # @raise [CallError] if Redis cannot be reached or refuses
+    def discard
+      @engine.discard_dead_letter(group, id)
+    end
+
+    # @return [String]
+    def inspect
+      "#<#{self.class} #{id} of #{group}: #{reason}>"
+    end
+  end
+end

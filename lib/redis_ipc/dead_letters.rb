@@ -1,0 +1,55 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  # The dead letters of a group, the oldest first; fetched from Redis a page at a time, while they are iterated.
+  #
+  # @example Try again what died of yesterday's defect
+  #   stream.dead_letters.lazy.select { |letter| letter.reason.start_with?("delivered") }.each(&:retry)
+  class DeadLetters
+    include Enumerable
+
+    PAGE = 100
+    private_constant :PAGE
+
+    # @return [String] the group
+    attr_reader :group
+
+    # @api private
+    def initialize(engine, group)
+      @engine = engine
+      @group = group
+    end
+
+    # @yieldparam letter [DeadLetter]
+    # @return [self, Enumerator]
+    # @raise [CallError] if Redis cannot be reached or refuses
+    def each
+      return enum_for(:each) { size } unless block_given?
+
+      after = nil
+      loop do
+        page = @engine.dead_letters(group, after, PAGE)
+        after = page.last&.fetch(:id)
+        page.each { |row| yield DeadLetter.new(@engine, group, row) }
+        return self if page.size < PAGE
+      end
+    end
+
+    # @return [Integer] how many there are now
+    # @raise (see #each)
+    def size
+      @engine.count_dead_letters(group)
+    end
+
+    # @return [Boolean] whether there are none now
+    # @raise (see #each)
+    def empty?
+      size.zero?
+    end
+
+    # @return [String]
+    def inspect
+      "#<#{self.class} of #{group}>"
+    end
+  end
+end

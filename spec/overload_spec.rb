@@ -1,0 +1,93 @@
+# frozen_string_literal: true
+
+RSpec.describe "overload" do
+  it "does not keep a group from finishing in time what it starts", timeout: 120 do
+    runs = Queue.new
+    child = connect("child") do |entry|
+      runs << entry.id
+      sleep 0.05
+      fulfill_request(entry, content: entry.content)
+    end
+    parent = connect("parent")
+    # 3 threads do 60 a second; 600 a second are asked for.
+    futures = Array.new(50) do |tick|
+      sleep 0.1
+      Array.new(60) { |index| parent.async_send_to_group(content: [tick, index], to: "child", timeout: 2) }
+    end.flatten
+    responses = futures.map { |future| future.response rescue nil } # rubocop:disable Style/RescueModifier
+    fulfilled, rejected = responses.compact.partition(&:fulfilled?)
+    # Without shedding, hardly one that was started after the first 2 s was answered in time.
+    expect(fulfilled.size).to be > runs.size / 2
+    expect(rejected.map(&:error).uniq).to eq(["RedisIPC::OverloadedError"])
+    expect(rejected.first.reason).to include("overloaded")
+    expect(child.stats).to include(shed: be >= rejected.size, dead_lettered: 0)
+    stats = parent.stats
+    expect(stats.values_at(:fulfilled, :rejected, :timed_out, :open_calls).sum).to eq(3_000)
+    expect(stats[:open_calls]).to eq(0)
+    # Nothing is left anywhere.
+    eventually { child.stats[:held_requests].zero? && redis.xlen("house:inbox:child").zero? }
+  end
+
+  it "sheds nothing that has most of its time left" do
+    gate = Queue.new
+    child = connect("child", consumer: { pool_size: 1 }) do |entry|
+      gate.pop
+      fulfill_request(entry, content: entry.content)
+    end
+    parent = connect("parent")
+    futures = Array.new(100) { |index| parent.async_send_to_group(content: index, to: "child", timeout: 60) }
+    100.times { gate << true }
+    expect(futures.map(&:value)).to eq((0...100).to_a)
+    expect(child.stats).to include(shed: 0)
+  end
+
+  it "is refused at the asker once as many wait as it allows" do
+    parent = connect("parent", ledger: { max_waiting: 10 })
+    refused = eventually do
+      parent.async_send_to_group(content: 1, to: "child", timeout: 30) && nil
+    rescue RedisIPC::OverloadedError => e
+      e
+    end
+    expect(refused).to have_attributes(outcome: :not_sent, stream: "house", group: "child")
+    expect(refused.message).to match(/\d+ requests wait for "child", the limit is 10 \(ledger.max_waiting\)/)
+    expect(parent.stats).to include(overloaded: 1, requests: be >= 10)
+    expect(parent.async_send_to_group(content: 1, to: "other")).not_to be_settled
+
+    connect("child", &echo)
+    answer = eventually do
+      parent.send_to_group(content: 2, to: "child", timeout: 30).value
+    rescue RedisIPC::OverloadedError
+      nil
+    end
+    expect(answer).to eq(2)
+  end
+
+  it "is refused at the asker once as many calls are open as it allows" do
+    parent = connect("parent", ledger: { max_open_calls: 5 })
+    5.times { parent.async_send_to_group(content: 1, to: "child", timeout: 30) }
+    expect { parent.send_to_group(content: 1, to: "child") }.to raise_error(
+      RedisIPC::OverloadedError, /5 calls are open already \(ledger.max_open_calls\)/
+    ) { |error| expect(error.outcome).to eq(:not_sent) }
+    expect(parent.stats).to include(requests: 5, open_calls: 5, overloaded: 1)
+    connect("child", &echo)
+    eventually { parent.stats[:open_calls].zero? }
+    expect(parent.send_to_group(content: 1, to: "child").value).to eq(1)
+  end
+
+  it "of a slow instance leaves the rest to the free ones" do
+    gate = Queue.new
+    slow = connect("child", consumer: { pool_size: 2 }) do |entry|
+      gate.pop
+      fulfill_request(entry, content: "slow")
+    end
+    parent = connect("parent")
+    stuck = Array.new(2) { parent.async_send_to_group(content: 0, to: "child", timeout: 60) }
+    eventually { slow.stats[:held_requests] == 2 }
+    connect("child") { |entry| fulfill_request(entry, content: "free") }
+    answers = Array.new(200) { parent.async_send_to_group(content: 1, to: "child", timeout: 60) }.map(&:value)
+    expect(answers.uniq).to eq(["free"])
+    expect(slow.stats).to include(taken: 2, held_requests: 2)
+    2.times { gate << true }
+    expect(stuck.map(&:value)).to eq(%w[slow slow])
+  end
+end
