@@ -2,13 +2,14 @@
 //!
 //! The socket is ours and not redis-rs's, because three things the request path needs are not to be had there:
 //! closing it from another thread (so a disconnect never waits for a blocking read), writing in one thread and
-//! reading in another, and knowing for certain that nothing is left unread. Encoding, decoding and every
-//! conversion are redis-rs's.
+//! reading in another, and knowing for certain that nothing is left unread. Encoding and every conversion are
+//! redis-rs's; replies are read by [`crate::resp`].
 
 use crate::open_sockets::{Listed, OpenSockets};
 use crate::redis_options::{Address, Credentials, RedisOptions};
+use crate::resp::Replies;
 use crate::tls;
-use redis::{Cmd, ConnectionLike, ErrorKind, Parser, RedisError, RedisResult, Value};
+use redis::{Cmd, ConnectionLike, ErrorKind, RedisError, RedisResult, Value};
 use rustls::{ClientConnection, StreamOwned};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
@@ -63,7 +64,7 @@ pub struct Connection {
     _listed: Listed,
     sockets: OpenSockets,
     socket: Socket,
-    parser: Parser,
+    replies: Replies,
     db: i64,
     broken: bool,
 }
@@ -81,7 +82,7 @@ impl Connection {
         let listed = sockets.list(socket.descriptor());
         let sockets = sockets.clone();
         let mut connection =
-            Self { _listed: listed, sockets, socket, parser: Parser::new(), db, broken: false };
+            Self { _listed: listed, sockets, socket, replies: Replies::new(), db, broken: false };
         connection.set_timeouts(options.connect_timeout, options.connect_timeout)?;
         connection.introduce(credentials)?;
         connection.set_timeouts(options.read_timeout, options.write_timeout)?;
@@ -176,7 +177,7 @@ impl Connection {
     /// Reads one reply. After an error (a timeout too: the reply may still come, and would answer the next
     /// command) the connection is of no more use.
     pub fn receive(&mut self) -> RedisResult<Value> {
-        let result = self.parser.parse_value(&mut self.socket);
+        let result = self.replies.next(&mut self.socket);
         if let Err(error) = &result {
             // A refusal is a reply; everything else leaves the two sides out of step.
             self.broken |= !matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension);

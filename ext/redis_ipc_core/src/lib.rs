@@ -36,6 +36,7 @@ pub mod reception;
 pub mod redis_options;
 pub mod refusal;
 pub mod reports;
+pub mod resp;
 pub mod section;
 pub mod sender;
 pub mod service;
