@@ -33,12 +33,13 @@ class RedisServer
     start
   end
 
-  def start
+  # Returns when it is ready, unless told not to wait for that.
+  def start(wait: true)
     attempts ||= 0
     @port ||= self.class.free_port
     log = File.join(@folder, "log")
-    @pid = Process.spawn("redis-server", *arguments, in: :close, out: log, err: log)
-    wait_until_ready
+    @pid = Process.spawn(*command, *arguments, in: :close, out: log, err: log)
+    wait_until_ready if wait
   rescue StartFailed
     # Somebody else took the port in between.
     @port = nil
@@ -52,7 +53,7 @@ class RedisServer
   def kill
     @client&.close
     @client = nil
-    Process.kill(:KILL, @pid)
+    %i[KILL CONT].each { |signal| Process.kill(signal, @pid) }
     Process.wait(@pid)
     @pid = nil
   end
@@ -60,6 +61,21 @@ class RedisServer
   def stop
     kill if @pid
     FileUtils.remove_entry(@folder, true)
+  end
+
+  # Settings that count from the next start on.
+  def configure(**settings)
+    @settings = @settings.merge(settings)
+  end
+
+  # The first line it answers to PING, whatever it is; nil if it cannot be reached.
+  def ping
+    UNIXSocket.open(path) do |socket|
+      socket.write("PING\r\n")
+      socket.gets&.chomp
+    end
+  rescue SystemCallError
+    nil
   end
 
   # A plain client, for looking at Redis from outside.
@@ -84,6 +100,10 @@ class RedisServer
     defaults.merge(@settings).flat_map { |name, value| ["--#{name.to_s.tr("_", "-")}", *Array(value).map(&:to_s)] }
   end
 
+  def command
+    ["redis-server"]
+  end
+
   def wait_until_ready
     Timeout.timeout(10) do
       until ready?
@@ -95,11 +115,6 @@ class RedisServer
   end
 
   def ready?
-    UNIXSocket.open(path) do |socket|
-      socket.write("PING\r\n")
-      socket.gets.to_s.start_with?("+PONG", "-NOAUTH")
-    end
-  rescue SystemCallError
-    false
+    ping.to_s.start_with?("+PONG", "-NOAUTH")
   end
 end

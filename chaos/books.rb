@@ -1,0 +1,89 @@
+# frozen_string_literal: true
+
+module Chaos
+  # What the journals of all processes say, taken together.
+  class Books
+    # One call: when it was asked, and each end it had.
+    Call = Struct.new(:id, :asked, :ends, :called_back, :worker) do
+      def kind
+        ends.first&.last
+      end
+
+      def answered?
+        kind == "answered"
+      end
+
+      # An asynchronous call ends for its asker when its block runs.
+      def ended_at
+        (called_back.first || ends.first&.first)
+      end
+
+      def seconds
+        ended_at - asked
+      end
+    end
+
+    # What one process said besides.
+    Diary = Struct.new(:worker, :connected, :told, :stats, :ran)
+
+    attr_reader :calls, :diaries
+
+    def initialize(workers)
+      @calls = {}
+      @diaries = workers.map { |worker| read(worker) }
+    end
+
+    def by_kind
+      @by_kind ||= calls.values.group_by { |call| call.kind.to_s.split.first }.transform_values(&:size)
+    end
+
+    def count(kind)
+      by_kind.fetch(kind, 0)
+    end
+
+    # Calls that never ended, of processes that lived to the end.
+    def lost(but: [])
+      calls.each_value.select { |call| call.ends.empty? && !but.include?(call.worker) }
+    end
+
+    def ended_twice
+      calls.each_value.select { |call| call.ends.size > 1 || call.called_back.size > 1 }
+    end
+
+    # Answered, but the block of Future#then did not run; or ran though there was no answer.
+    def wrongly_called_back
+      calls.each_value.select do |call|
+        next if call.ends.empty? || !call.id.include?("/steady/")
+
+        call.answered? == call.called_back.empty?
+      end
+    end
+
+    # How often handlers ran beyond once a request.
+    def reruns
+      runs = diaries.flat_map { |diary| diary.ran.map(&:last) }.tally
+      runs.sum { |_, count| count - 1 }
+    end
+
+    private
+
+    def read(worker)
+      diary = Diary.new(worker, [], [], nil, [])
+      File.foreach(worker.journal, chomp: true) { |line| note(diary, *line.split("\t", 4)) } if File.exist?(worker.journal)
+      diary
+    end
+
+    def note(diary, event, time, subject, detail = nil)
+      time = time.to_f
+      case event
+      when "asked" then calls[subject] = Call.new(subject, time, [], [], diary.worker)
+      when "ended" then calls[subject].ends << [time, detail]
+      when "called_back" then calls[subject].called_back << time
+      when "ran" then diary.ran << [time, subject]
+      when "connected" then diary.connected << [time, subject == "true"]
+      when "told" then diary.told << [time, subject]
+      when "stats" then diary.stats = JSON.parse(subject, symbolize_names: true)
+      end
+    end
+  end
+end

@@ -1,0 +1,163 @@
+# frozen_string_literal: true
+
+require "redis"
+require "timeout"
+require_relative "proxy"
+require_relative "../spec/support/redis_server"
+
+module Chaos
+  # Where a row takes place: one server, reached by TCP.
+  class Place
+    attr_reader :server
+
+    def initialize(**settings)
+      @server = RedisServer.new(**settings)
+    end
+
+    # What the workers connect with.
+    def redis_options
+      { host: "127.0.0.1", port: server.port }
+    end
+
+    # A client beside the workers'.
+    def admin
+      server.client
+    end
+
+    # How many commands the server has run.
+    def commands
+      admin.info("stats").fetch("total_commands_processed").to_i
+    rescue Redis::BaseError, SystemCallError
+      nil
+    end
+
+    def stop
+      server.stop
+    end
+  end
+
+  # One server behind a proxy.
+  class ProxiedPlace < Place
+    attr_reader :proxy
+
+    def initialize(**)
+      super
+      @proxy = Proxy.new(server.port)
+    end
+
+    def redis_options
+      super.merge(port: proxy.port)
+    end
+
+    def stop
+      proxy.stop
+      super
+    end
+  end
+
+  # One server, where the workers are a user with rights of its own.
+  class GuardedPlace < Place
+    USER = "worker"
+
+    def initialize(**)
+      super
+      admit
+    end
+
+    def admit
+      admin.call("ACL", "SETUSER", USER, "on", ">secret", "~*", "+@all")
+    end
+
+    def redis_options
+      super.merge(username: USER, password: "secret")
+    end
+  end
+
+  # A master and a replica behind one address that is moved from one to the other, by a proxy; another proxy is
+  # between the two.
+  class ReplicatedPlace < ProxiedPlace
+    attr_reader :replica, :link
+
+    def initialize(**settings)
+      super
+      @link = Proxy.new(server.port)
+      @replica = RedisServer.new(**settings, replicaof: ["127.0.0.1", link.port], repl_diskless_sync_delay: 0)
+      Chaos.eventually { replica.client.info("replication")["master_link_status"] == "up" }
+    end
+
+    # Makes the replica the master, and moves the address to it.
+    def promote
+      proxy.target = replica.port
+      replica.client.call("REPLICAOF", "NO", "ONE")
+      proxy.cut
+    end
+
+    def admin
+      server.pid ? super : replica.client
+    end
+
+    def stop
+      link.stop
+      replica.stop
+      super
+    end
+  end
+
+  # A master and a replica that a sentinel watches.
+  class WatchedPlace < Place
+    attr_reader :replica
+
+    def initialize(**settings)
+      super
+      @replica = RedisServer.new(**settings, replicaof: ["127.0.0.1", server.port], repl_diskless_sync_delay: 0)
+      @folder = Dir.mktmpdir("redis_ipc_sentinel")
+      @sentinel_port = RedisServer.free_port
+      @sentinel = Process.spawn("redis-server", configuration, "--sentinel", out: File::NULL, err: File::NULL)
+      Chaos.eventually { replica.client.info("replication")["master_link_status"] == "up" }
+      # A sentinel looks for replicas every 10 s.
+      Chaos.eventually(timeout: 30) { sentinel.call("SENTINEL", "REPLICAS", "chaos").any? }
+    end
+
+    def redis_options
+      { name: "chaos", sentinels: [{ host: "127.0.0.1", port: @sentinel_port }], role: "master" }
+    end
+
+    def sentinel
+      @client ||= Redis.new(host: "127.0.0.1", port: @sentinel_port)
+    end
+
+    # The port of the server that the sentinel takes for the master, once that is one.
+    def master_port
+      port = sentinel.call("SENTINEL", "get-master-addr-by-name", "chaos").last.to_i
+      port if Redis.new(host: "127.0.0.1", port: port).info("replication")["role"] == "master"
+    rescue Redis::BaseError
+      nil
+    end
+
+    def admin
+      server.pid ? super : replica.client
+    end
+
+    def stop
+      Process.kill(:KILL, @sentinel)
+      Process.wait(@sentinel)
+      FileUtils.remove_entry(@folder)
+      replica.stop
+      super
+    end
+
+    private
+
+    def configuration
+      File.join(@folder, "sentinel.conf").tap do |file|
+        File.write(file, <<~CONF)
+          port #{@sentinel_port}
+          dir #{@folder}
+          sentinel monitor chaos 127.0.0.1 #{server.port} 1
+          sentinel down-after-milliseconds chaos 500
+          sentinel failover-timeout chaos 5000
+        CONF
+      end
+    end
+  end
+end

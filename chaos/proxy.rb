@@ -1,0 +1,98 @@
+# frozen_string_literal: true
+
+require "socket"
+
+module Chaos
+  # A TCP proxy that can be told to misbehave, on all of its connections, old and new.
+  class Proxy
+    attr_reader :port
+    # Where connections made from now on go to.
+    attr_writer :target
+
+    def initialize(target)
+      @target = target
+      @mode = :pass
+      @pairs = []
+      @lock = Mutex.new
+      @listener = TCPServer.new("127.0.0.1", 0)
+      @port = @listener.addr[1]
+      @acceptor = Thread.new { accept }
+    end
+
+    # :pass, :drop (nothing gets through, nothing is closed), :dribble (byte by byte) or [:delay, seconds].
+    def behave(mode)
+      @mode = mode
+    end
+
+    # Resets every connection.
+    def cut
+      pairs.flatten.each do |socket|
+        socket.setsockopt(Socket::SOL_SOCKET, Socket::SO_LINGER, [1, 0].pack("ii"))
+        socket.close
+      rescue IOError, SystemCallError
+        nil
+      end
+    end
+
+    # Ends one direction of every connection: what :client or :server says gets through no more, and the other is told.
+    def half_close(silenced)
+      pairs.each do |client, server|
+        (silenced == :client ? server : client).close_write
+      rescue IOError, SystemCallError
+        nil
+      end
+    end
+
+    def stop
+      @acceptor.kill
+      @listener.close
+      cut
+    end
+
+    private
+
+    def pairs
+      @lock.synchronize { @pairs.reject! { |pair| pair.any?(&:closed?) } && nil || @pairs.dup }
+    end
+
+    def accept
+      loop do
+        client = @listener.accept
+        Thread.new { connect(client) }
+      end
+    end
+
+    def connect(client)
+      server = TCPSocket.new("127.0.0.1", @target)
+      [client, server].each { |socket| socket.setsockopt(Socket::IPPROTO_TCP, Socket::TCP_NODELAY, 1) }
+      @lock.synchronize { @pairs << [client, server] }
+      [[client, server], [server, client]].map { |from, to| Thread.new { pump(from, to) } }.each(&:join)
+    rescue SystemCallError
+      nil
+    ensure
+      [client, server].compact.each(&:close)
+    end
+
+    def pump(from, to)
+      loop { pass(from.readpartial(65_536), to) }
+    rescue EOFError
+      close_write(to)
+    rescue IOError, SystemCallError
+      [from, to].each(&:close)
+    end
+
+    def close_write(socket)
+      socket.close_write
+    rescue IOError, SystemCallError
+      nil
+    end
+
+    def pass(bytes, to)
+      sleep 0.005 while @mode == :drop
+      return bytes.each_char { |byte| to.write(byte) } if @mode == :dribble
+
+      sleep @mode.last if @mode.is_a?(Array)
+      to.write(bytes)
+    end
+  end
+end
