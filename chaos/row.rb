@@ -124,6 +124,7 @@ module Chaos
       [
         ("#{lost.size} calls never ended" if lost.any?),
         ("#{books.count("mixed_up")} answers were another question's" if books.count("mixed_up").positive?),
+        ("#{books.count("rejected")} calls were rejected" if books.count("rejected").positive?),
         ("#{books.ended_twice.size} calls ended twice" if books.ended_twice.any?),
         ("#{books.wrongly_called_back.size} blocks of Future#then ran wrongly" if books.wrongly_called_back.any?),
         ("calls ended in ways unknown: #{unknown_ends}" if unknown_ends.any?),

@@ -86,9 +86,11 @@ module Chaos
       worker.kill
     end
 
+    # Every second asker belongs to the group that is asked, but has no handler: it must leave the requests alone.
     def add(role)
+      group = role == :asker && askers.size.even? ? "asker" : "answerer"
       journal = File.join(@folder, "#{role}-#{workers.size}")
-      settings = { redis_options: place.redis_options, timeout: fault.timeout, threads: THREADS, pause: 0.002,
+      settings = { redis_options: place.redis_options, group: group, timeout: fault.timeout, threads: THREADS, pause: 0.002,
                    interval: 0.01, work: fault.work }
       workers << Worker.new(role, journal, settings, environment: fault.environment)
       workers.last

@@ -28,11 +28,11 @@ module Chaos::Table
   end
 
   fault "the reply streams deleted", quick: true do
-    redis("KEYS", "house:replies:asker:*").each { |key| redis "DEL", key }
+    redis("KEYS", "house:replies:*").each { |key| redis "DEL", key }
   end
 
   fault "the reply streams replaced for 1.5 s", quick: true do
-    keys = redis("KEYS", "house:replies:asker:*")
+    keys = redis("KEYS", "house:replies:*")
     keys.each { |key| redis "SET", key, "no stream" }
     stand 1.5
     keys.each { |key| redis "DEL", key }

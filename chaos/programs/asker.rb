@@ -14,7 +14,7 @@ TIMEOUT = settings[:timeout]
 # A user's program, too, would not ask again at once after an error.
 PAUSE = 0.02
 
-STREAM = RedisIPC::Stream.new("house", "asker")
+STREAM = RedisIPC::Stream.new("house", settings[:group])
 STREAM.on_error { |error| JOURNAL.told(error) }
 STREAM.connect(redis_options: settings[:redis_options])
 

@@ -299,10 +299,17 @@ fn set_tcp_timeouts(socket: &TcpStream, read: Duration, write: Duration) -> io::
 
 impl Read for Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Socket::Tcp(socket) => socket.read(buffer),
-            Socket::Tls(stream) => stream.read(buffer),
-            Socket::Unix(socket) => socket.read(buffer),
+        loop {
+            let result = match self {
+                Socket::Tcp(socket) => socket.read(buffer),
+                Socket::Tls(stream) => stream.read(buffer),
+                Socket::Unix(socket) => socket.read(buffer),
+            };
+            match result {
+                // A process that was stopped and goes on (SIGSTOP, a debugger) has lost nothing.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
         }
     }
 }

@@ -70,7 +70,8 @@ impl Connector {
             Some(code) if !is_passing(code) => (ErrorKind::Command(fate), "Redis refused the command"),
             _ => (ErrorKind::Connection(fate), "Redis cannot be reached"),
         };
-        Error::new(kind, format!("{what}: {error}")).address(&self.redacted)
+        let why = if error.is_timeout() { "no answer in time".to_owned() } else { error.to_string() };
+        Error::new(kind, format!("{what}: {why}")).address(&self.redacted)
     }
 }
 

@@ -14,6 +14,7 @@ use crate::sync::Mutex;
 use crate::upkeep;
 use redis::RedisResult;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// How long a read waits for an answer before it asks again.
@@ -35,10 +36,22 @@ pub struct Dispatcher {
 
 /// What was read and not trimmed yet.
 struct Position {
+    /// Which of the reply streams made so far it is about.
+    made: usize,
     last: StreamId,
     untrimmed: usize,
     bytes: usize,
     trimmed: Instant,
+}
+
+impl Position {
+    /// Goes back to the beginning if the stream was made anew: Redis's clock may be behind the last id.
+    fn follow(&mut self, member: &Member) {
+        let made = member.replies_made.load(Ordering::SeqCst);
+        if self.made != made {
+            (self.made, self.last) = (made, StreamId::default());
+        }
+    }
 }
 
 impl Dispatcher {
@@ -50,7 +63,8 @@ impl Dispatcher {
     /// Its thread: reads until the engine stops, over `first` and as many more connections as it takes.
     pub fn run(&self, mut first: Option<Connection>) {
         let mut position =
-            Position { last: StreamId::default(), untrimmed: 0, bytes: 0, trimmed: Instant::now() };
+            Position { made: 0, last: StreamId::default(), untrimmed: 0, bytes: 0, trimmed: Instant::now() };
+        position.follow(&self.member);
         let mut link = Link::new(&self.member);
         while !self.member.stop.is_stopped() {
             if let Err(error) = self.session(first.take(), &mut position, &mut link) {
@@ -77,12 +91,14 @@ impl Dispatcher {
             None => self.member.connections.connector().open_blocking(BLOCK)?,
         };
         *self.closer.lock() = Some(connection.closer()?);
-        if upkeep::make_replies(&mut connection, &self.member.replies)? {
-            position.last = StreamId::default();
-        }
+        upkeep::make_replies(&mut connection, &self.member)?;
+        position.follow(&self.member);
         link.up();
         while !self.member.stop.is_stopped() {
             let answers = self.read(&mut connection, position)?;
+            if answers.is_empty() {
+                position.follow(&self.member);
+            }
             position.untrimmed += answers.len();
             for answer in answers {
                 position.last = answer.id;

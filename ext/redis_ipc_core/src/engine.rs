@@ -108,7 +108,6 @@ impl Engine {
             member: Arc::clone(&member),
             calls: Arc::clone(&calls),
             service: Arc::clone(&service),
-            dispatcher: Arc::clone(&dispatcher),
             queue,
             reception,
             serves,
@@ -295,7 +294,7 @@ fn open_connections(member: &Member) -> RedisResult<Opened> {
     let mut sender = connector.open()?;
     presence::check_version(&mut sender)?;
     presence::read_clock(&mut sender, member)?;
-    upkeep::make_replies(&mut sender, &member.replies)?;
+    upkeep::make_replies(&mut sender, member)?;
     upkeep::join_group(&mut sender, member)?;
     presence::announce(&mut sender, member)?;
     Ok(Opened {

@@ -2,15 +2,15 @@
 
 use crate::calls::Calls;
 use crate::consumer_queue::ConsumerQueue;
-use crate::dispatcher::Dispatcher;
 use crate::entry::StreamId;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind, Fate};
 use crate::lease;
 use crate::member::Member;
 use crate::presence;
 use crate::reception::Reception;
 use crate::service::Service;
 use crate::sync::Mutex;
+use crate::upkeep;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,8 +22,6 @@ pub struct Housekeeper {
     pub calls: Arc<Calls>,
     /// The requests served here.
     pub service: Arc<Service>,
-    /// The reader of answers.
-    pub dispatcher: Arc<Dispatcher>,
     /// The requests held.
     pub queue: Arc<ConsumerQueue>,
     /// Where requests taken over go.
@@ -38,6 +36,8 @@ pub struct Housekeeper {
     pub told: Mutex<Option<(String, Instant)>>,
 }
 
+/// How often the reply stream is looked after while calls are open: whoever deletes it costs them their answers.
+const WATCH: Duration = Duration::from_millis(300);
 /// When a failure that goes on is reported again.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 
@@ -127,6 +127,7 @@ impl Housekeeper {
             task(options.ledger.cleanup_interval, Self::end_overdue),
             task(presence::heartbeat_interval(&self.member), Self::heartbeat),
             task(presence::RENEWAL, Self::renew_expiries),
+            task(WATCH, Self::watch_replies),
             task(presence::dead_after(&self.member), Self::sweep),
         ];
         if self.serves {
@@ -164,8 +165,20 @@ impl Housekeeper {
     }
 
     fn renew_expiries(&self) -> Result<(), Error> {
-        if presence::renew(&self.member)? {
-            self.dispatcher.restart();
+        presence::renew(&self.member)?;
+        self.restore_replies()
+    }
+
+    fn watch_replies(&self) -> Result<(), Error> {
+        if self.calls.open() == 0 { Ok(()) } else { self.restore_replies() }
+    }
+
+    fn restore_replies(&self) -> Result<(), Error> {
+        if upkeep::restore_replies(&self.member)? {
+            let message = "the reply stream was gone (deleted, flushed or evicted) and has been made again: \
+                           answers that came in between are lost";
+            let error = self.member.error(ErrorKind::Command(Fate::Unknown), message, &self.member.group);
+            self.member.reporter.failure(error.address(self.member.connections.connector().address()));
         }
         Ok(())
     }

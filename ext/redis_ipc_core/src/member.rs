@@ -17,6 +17,7 @@ use crate::stop::Stop;
 use crate::sync::Mutex;
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 /// Ends the consumer name of an instance that has no handler.
 pub const WITHOUT_HANDLER: &str = ":no-handler";
@@ -38,6 +39,8 @@ pub struct Member {
     pub inbox: String,
     /// The key of this instance's reply stream.
     pub replies: String,
+    /// How often the reply stream was made: a new one is read from its beginning.
+    pub replies_made: AtomicUsize,
     /// The options.
     pub options: Options,
     /// Connections to Redis.
@@ -78,6 +81,7 @@ impl Member {
         Ok(Self {
             inbox: keys.inbox(group),
             replies: keys.replies(group, &instance),
+            replies_made: AtomicUsize::new(0),
             group: group.to_owned(),
             consumer: if serves { instance.clone() } else { format!("{instance}{WITHOUT_HANDLER}") },
             keys,

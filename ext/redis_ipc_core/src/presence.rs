@@ -78,12 +78,9 @@ fn sign_of_life(member: &Member) -> Cmd {
     add
 }
 
-/// Renews the reply stream, and reads Redis's clock. True if the reply stream had vanished.
-pub fn renew(member: &Member) -> Result<bool, Error> {
-    member.connections.with(|connection| {
-        read_clock(connection, member)?;
-        Ok(connection.run(&upkeep::keep_replies(&member.replies))? == Value::Int(0))
-    })
+/// Reads Redis's clock again.
+pub fn renew(member: &Member) -> Result<(), Error> {
+    member.connections.with(|connection| read_clock(connection, member))
 }
 
 /// Shows for the first time that `member` is alive.

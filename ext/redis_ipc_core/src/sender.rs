@@ -12,6 +12,7 @@ use crate::ledger::{Ledger, Sent};
 use crate::links::STABLE;
 use crate::member::Member;
 use crate::sync::{Condvar, Mutex};
+use crate::upkeep;
 use redis::{RedisResult, Value};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -256,6 +257,9 @@ impl Sender {
             }
             match self.member.connections.connector().open() {
                 Ok(connection) => {
+                    // Else what is asked now may be answered before the reader of answers is back. If it fails,
+                    // that reader says why.
+                    let _ = upkeep::restore_replies(&self.member);
                     self.member.link_restored();
                     pace.connected = Instant::now();
                     self.state.lock().lane = LaneState::Parked(Lane::new(connection, &self.member));

@@ -2,27 +2,43 @@
 //! dead.
 
 use crate::connection::Connection;
+use crate::error::Error;
 use crate::member::Member;
 use redis::{Cmd, RedisResult, Value};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// How long the reply stream outlives the last sign of life.
 pub const LIFETIME: Duration = Duration::from_secs(30);
 
 /// Makes the reply stream if it is missing (true), so that XADD NOMKSTREAM finds it, and gives it its expiry.
-pub fn make_replies(connection: &mut Connection, key: &str) -> RedisResult<bool> {
-    let missing = connection.run(redis::cmd("EXISTS").arg(key))? == Value::Int(0);
-    if missing {
-        // The way to an empty stream: a group makes it, and is not needed.
-        connection.run(redis::cmd("XGROUP").arg("CREATE").arg(key).arg("new").arg("$").arg("MKSTREAM"))?;
-        connection.run(redis::cmd("XGROUP").arg("DESTROY").arg(key).arg("new"))?;
+pub fn make_replies(connection: &mut Connection, member: &Member) -> RedisResult<bool> {
+    let key = &member.replies;
+    if connection.run(&keep_replies(key))? != Value::Int(0) {
+        return Ok(false);
     }
+    // The way to an empty stream: a group makes it, and is not needed.
+    match connection.run(redis::cmd("XGROUP").arg("CREATE").arg(key).arg("new").arg("$").arg("MKSTREAM")) {
+        // Another thread is at it.
+        Err(error) if error.code() == Some("BUSYGROUP") => {}
+        other => drop(other?),
+    }
+    connection.run(redis::cmd("XGROUP").arg("DESTROY").arg(key).arg("new"))?;
     connection.run(&keep_replies(key))?;
-    Ok(missing)
+    member.replies_made.fetch_add(1, Ordering::SeqCst);
+    Ok(true)
+}
+
+/// [`make_replies`], on a connection of the pool: without the stream every answer is dropped, so it is looked after
+/// wherever that may have happened.
+pub fn restore_replies(member: &Member) -> Result<bool, Error> {
+    let restore = || member.connections.with(|connection| make_replies(connection, member));
+    // The first may have been on a connection that broke unnoticed.
+    restore().or_else(|_| restore())
 }
 
 /// Keeps a reply stream for another [`LIFETIME`].
-pub fn keep_replies(key: &str) -> Cmd {
+fn keep_replies(key: &str) -> Cmd {
     let mut command = redis::cmd("PEXPIRE");
     command.arg(key).arg(LIFETIME.as_millis() as u64);
     command
