@@ -24,8 +24,9 @@ module Chaos
     def start
       @place = fault.place.call
       ANSWERERS.times { add(:answerer) }
-      ASKERS.times { add(:asker) }
       workers.each(&:wait_until_ready)
+      ASKERS.times { add(:asker) }
+      askers.each(&:wait_until_ready)
     end
 
     # Runs the fault, and notes when Redis was away and when it was back.

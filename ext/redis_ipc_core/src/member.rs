@@ -18,6 +18,7 @@ use crate::sync::Mutex;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::Instant;
 
 /// Ends the consumer name of an instance that has no handler.
 pub const WITHOUT_HANDLER: &str = ":no-handler";
@@ -59,6 +60,8 @@ pub struct Member {
     asked_in_vain: Mutex<HashSet<String>>,
     /// How many requests wait for the groups that were asked.
     pub backlogs: Backlogs,
+    /// When a heartbeat last found this instance missing among the living.
+    pub presence_lost: Mutex<Option<Instant>>,
     /// Whether Redis had memory for the last answers.
     pub memory: Memory,
     /// The long-lived connections.
@@ -95,6 +98,7 @@ impl Member {
             stop: Stop::new(),
             asked_in_vain: Mutex::default(),
             backlogs: Backlogs::default(),
+            presence_lost: Mutex::default(),
             memory: Memory::default(),
             links: Links::default(),
         })

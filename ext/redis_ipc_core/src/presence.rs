@@ -69,7 +69,17 @@ pub fn dead_after(member: &Member) -> Duration {
 
 /// Shows that `member` is alive.
 pub fn heartbeat(member: &Member) -> Result<(), Error> {
-    member.connections.with(|connection| connection.run(&sign_of_life(member))).map(drop)
+    let reply = member.connections.with(|connection| connection.run(&sign_of_life(member)))?;
+    if reply == Value::Int(1) {
+        *member.presence_lost.lock() = Some(Instant::now());
+    }
+    Ok(())
+}
+
+/// Whether the own presence had to be shown anew within `time`: that of others may be missing still.
+pub fn was_lost(member: &Member, time: Duration) -> bool {
+    let lost = *member.presence_lost.lock();
+    lost.is_some_and(|at| at.elapsed() < time)
 }
 
 fn sign_of_life(member: &Member) -> Cmd {

@@ -15,12 +15,14 @@ use crate::upkeep::join_group;
 use redis::{FromRedisValue, RedisResult};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How much later than its third heartbeat an instance may be heard of and still count as serving.
 const SLACK: Duration = Duration::from_secs(1);
 /// How often it looks whether those who serve are still there.
 const LOOK: Duration = Duration::from_secs(2);
+/// How often it looks at its own state while it does nothing.
+const GLANCE: Duration = Duration::from_millis(250);
 /// How many requests it refuses at once.
 const COUNT: usize = 16;
 
@@ -69,24 +71,51 @@ impl Refusal {
         link.up();
         if again {
             // After an outage those who serve are to show themselves first.
-            self.quiet.pause(silence(&self.member));
+            self.rest(silence(&self.member), &mut connection)?;
         }
         while !self.quiet.is_stopped() {
-            if is_served(&mut connection, &self.member)? {
-                self.quiet.pause(LOOK);
-                continue;
-            }
-            self.refuse(self.abandoned()?);
-            let entries = read(&mut connection, &self.member, COUNT)?;
-            // Somebody may have begun to serve while this one was waiting.
-            if !entries.is_empty() && is_served(&mut connection, &self.member)? {
-                let requests: Vec<(StreamId, u32)> = entries.iter().map(|entry| (entry.id, 1)).collect();
-                lease::release_on(&mut connection, &self.member, &requests)?;
-            } else {
-                self.refuse(self.reception.admit(entries, &HashMap::new()));
+            match who_serves(&mut connection, &self.member)? {
+                Serving::Somebody => self.rest(LOOK, &mut connection)?,
+                Serving::Unknown => {
+                    join_group(&mut connection, &self.member)?;
+                    self.rest(silence(&self.member), &mut connection)?;
+                }
+                Serving::Nobody => self.refuse_next(&mut connection)?,
             }
         }
         Ok(())
+    }
+
+    /// Does nothing for a while. Where another connection of the instance breaks meanwhile, this one is looked at:
+    /// nobody reads it now, so nobody else would notice.
+    fn rest(&self, time: Duration, connection: &mut Connection) -> RedisResult<()> {
+        let until = Instant::now() + time;
+        let mut losses = self.member.links.losses();
+        while let Some(left) = until.checked_duration_since(Instant::now()) {
+            if self.quiet.pause(left.min(GLANCE)) {
+                break;
+            }
+            if self.member.links.losses() != losses {
+                losses = self.member.links.losses();
+                connection.run(&redis::cmd("PING"))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse_next(&self, connection: &mut Connection) -> RedisResult<()> {
+        self.refuse(self.abandoned()?);
+        let entries = read(connection, &self.member, COUNT)?;
+        if entries.is_empty() {
+            return Ok(());
+        }
+        // Somebody may have begun to serve while this one was waiting.
+        if who_serves(connection, &self.member)? == Serving::Nobody {
+            self.refuse(self.reception.admit(entries, &HashMap::new()));
+            return Ok(());
+        }
+        let requests: Vec<(StreamId, u32)> = entries.iter().map(|entry| (entry.id, 1)).collect();
+        lease::release_on(connection, &self.member, &requests)
     }
 
     /// What was delivered to consumers that are gone, or to this one on a connection that broke.
@@ -111,27 +140,41 @@ fn silence(member: &Member) -> Duration {
     presence::heartbeat_interval(member) * 3 + SLACK
 }
 
-/// Whether an instance of the group serves: a consumer without our mark, whose instance was heard of lately.
-fn is_served(connection: &mut Connection, member: &Member) -> RedisResult<bool> {
+/// Whether an instance of the group has a handler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Serving {
+    Somebody,
+    Nobody,
+    /// The inbox or the presence was deleted lately: those who serve may be missing in them.
+    Unknown,
+}
+
+/// An instance serves that has a consumer without our mark, and was heard of lately.
+fn who_serves(connection: &mut Connection, member: &Member) -> RedisResult<Serving> {
     let since = member.clock.now().saturating_sub(silence(member).as_millis() as u64);
     let alive = presence::living_consumers(connection, member, since)?;
     let mut info = redis::cmd("XINFO");
     info.arg("CONSUMERS").arg(&member.inbox).arg(&member.group);
     let reply = match connection.run(&info) {
-        // The last one that served has tidied the inbox away.
-        Err(error) if matches!(error.code(), Some("ERR" | "NOGROUP")) => {
-            join_group(connection, member)?;
-            return Ok(false);
-        }
+        Err(error) if matches!(error.code(), Some("ERR" | "NOGROUP")) => return Ok(Serving::Unknown),
         reply => reply?,
     };
     let consumers: Vec<HashMap<String, redis::Value>> =
         FromRedisValue::from_redis_value(reply).map_err(|_| unexpected())?;
-    Ok(consumers.iter().any(|consumer| match consumer.get("name") {
-        Some(redis::Value::BulkString(name)) => {
-            !name.ends_with(WITHOUT_HANDLER.as_bytes())
-                && alive.iter().any(|living| living.as_bytes() == name)
-        }
-        _ => false,
-    }))
+    let names: Vec<&[u8]> = consumers
+        .iter()
+        .filter_map(|consumer| match consumer.get("name") {
+            Some(redis::Value::BulkString(name)) => Some(name.as_slice()),
+            _ => None,
+        })
+        .collect();
+    let is_alive = |name: &[u8]| alive.iter().any(|living| living.as_bytes() == name);
+    let own = member.consumer.as_bytes();
+    if names.iter().any(|name| !name.ends_with(WITHOUT_HANDLER.as_bytes()) && is_alive(name)) {
+        Ok(Serving::Somebody)
+    } else if names.contains(&own) && is_alive(own) && !presence::was_lost(member, silence(member)) {
+        Ok(Serving::Nobody)
+    } else {
+        Ok(Serving::Unknown)
+    }
 }
