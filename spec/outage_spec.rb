@@ -168,6 +168,35 @@ RSpec.describe "when Redis" do
     expect(stream.send_to_group(content: 1, to: "both").value).to eq(1)
   end
 
+  it "is killed twice in short succession, each connection notices at once" do
+    stream = build("asker").connect(redis_options: options)
+    2.times do
+      server.kill
+      eventually { !stream.connected? }
+      server.start
+      eventually { stream.connected? }
+    end
+    # Two readers, twice. One without a handler rests for 7 s after an outage.
+    eventually(timeout: 4) { stream.stats[:reconnections] >= 4 }
+  end
+
+  it "is there all the time, but the process is stopped for a while: it keeps its connections" do
+    process = ruby(<<~RUBY, redis_url: server.url)
+      stream = RedisIPC::Stream.new("house", "both")
+      stream.on_request { |entry| fulfill_request(entry, content: entry.content) }
+      stream.connect
+      puts "ready"
+      puts stream.send_to_group(content: $stdin.gets.chomp, to: "both").value
+      puts stream.stats[:reconnections]
+    RUBY
+    expect(process.line).to eq("ready")
+    process.kill(:STOP)
+    eventually { File.read("/proc/#{process.pid}/stat").include?(") T ") }
+    process.kill(:CONT)
+    process.puts("on we go")
+    expect([process.line, process.line]).to eq(["on we go", "0"])
+  end
+
   it "stands still for a while, calls are answered afterwards and none is taken over" do
     runs = Queue.new
     stream = both(consumer: { lease: 0.5 }) { |entry| (runs << entry.content) && fulfill_request(entry, content: 1) }
