@@ -22,42 +22,6 @@ RSpec.describe "when Redis" do
     expect(stream.stats[:reconnections]).to be_positive
   end
 
-  it "is killed again and again under load, nothing is mixed up and the books balance", timeout: 120 do
-    stream = both(consumer: { pool_size: 4 })
-    stop = false
-    wrong = Queue.new
-    threads = Array.new(8) do |thread|
-      Thread.new do
-        (0..).each do |index|
-          break if stop
-
-          question = "#{thread}/#{index}"
-          answer = stream.send_to_group(content: question, to: "both", timeout: 3).value
-          wrong << [question, answer] unless answer == question
-        rescue RedisIPC::CallError
-          nil
-        end
-      end
-    end
-    3.times do
-      answered = stream.stats[:fulfilled]
-      eventually { stream.stats[:fulfilled] > answered + 100 }
-      server.kill
-      eventually { !stream.connected? }
-      server.start
-      eventually { stream.connected? }
-    end
-    answered = stream.stats[:fulfilled]
-    eventually { stream.stats[:fulfilled] > answered + 100 }
-    stop = true
-    threads.each(&:join)
-    expect(wrong).to be_empty
-    stats = stream.stats
-    ended = stats.values_at(:fulfilled, :rejected, :timed_out, :failed, :cancelled, :open_calls).sum
-    expect(ended).to eq(stats[:requests])
-    expect(stats).to include(open_calls: 0, rejected: 0)
-  end
-
   it "drops every connection, calls go on and none is run twice", timeout: 120 do
     runs = Queue.new
     stream = both { |entry| (runs << entry.content) && fulfill_request(entry, content: entry.content) }
@@ -74,16 +38,6 @@ RSpec.describe "when Redis" do
     expect(counts.size).to eq(800)
     # What was resent may run twice; nothing else may.
     expect(counts.count { |_, count| count > 1 }).to be <= stream.stats[:resent]
-  end
-
-  it "is flushed, the stream makes its keys again" do
-    stream = both
-    server.flush
-    eventually(timeout: 20) do
-      stream.send_to_group(content: 1, to: "both", timeout: 0.5).fulfilled?
-    rescue RedisIPC::TimeoutError
-      false
-    end
   end
 
   it "loses what it knew of who is alive, an instance without a handler leaves the requests alone" do

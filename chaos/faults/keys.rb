@@ -13,7 +13,7 @@ module Chaos::Table
     redis "FLUSHALL"
   end
 
-  fault "the inbox deleted", quick: true do
+  fault "the inbox deleted" do
     redis "DEL", inbox
   end
 
@@ -31,7 +31,7 @@ module Chaos::Table
     redis("KEYS", "house:replies:*").each { |key| redis "DEL", key }
   end
 
-  fault "the reply streams replaced for 1.5 s", quick: true do
+  fault "the reply streams replaced for 1.5 s" do
     keys = redis("KEYS", "house:replies:*")
     keys.each { |key| redis "SET", key, "no stream" }
     stand 1.5
@@ -42,7 +42,7 @@ module Chaos::Table
     redis "XGROUP", "DESTROY", inbox, "answerer"
   end
 
-  fault "the consumers deleted (DELCONSUMER)", quick: true, outage: false do
+  fault "the consumers deleted (DELCONSUMER)", outage: false do
     again_and_again(5, every: 0.1) do
       redis("XINFO", "CONSUMERS", inbox, "answerer").each do |consumer|
         redis "XGROUP", "DELCONSUMER", inbox, "answerer", consumer.each_slice(2).to_h["name"]

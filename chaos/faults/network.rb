@@ -20,7 +20,7 @@ module Chaos::Table
     again_and_again(15, every: 0.1) { place.proxy.cut }
   end
 
-  fault "proxy: what Redis says ends (half-closed)", place: proxied, quick: true, outage: false do
+  fault "proxy: what Redis says ends (half-closed)", place: proxied, outage: false do
     again_and_again(3, every: 0.3) { place.proxy.half_close(:server) }
   end
 
