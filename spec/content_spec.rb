@@ -45,6 +45,21 @@ RSpec.describe "content" do
     expect(round_trip(Struct.new(:a).new(1))).to be_a(String)
   end
 
+  it "holds a million values" do
+    numbers = Array.new(999_999, 0)
+    expect(round_trip(numbers)).to eq(numbers)
+  end
+
+  it "does not keep the Symbols that keys became" do
+    # Whoever may ask chooses the keys: Symbols that stay would fill the memory of the process.
+    before = Symbol.all_symbols.size
+    40.times do |round|
+      expect(round_trip(Array.new(25_000) { |index| ["key #{round} #{index}", 0] }.to_h).size).to eq(25_000)
+    end
+    GC.start
+    expect(Symbol.all_symbols.size - before).to be < 100_000
+  end
+
   it "nests to a depth of 100" do
     nested = 99.times.reduce([]) { |inner, _| [inner] }
     expect(round_trip(nested)).to eq(nested)
@@ -64,6 +79,13 @@ RSpec.describe "content" do
       "nesting over 100" => [101.times.reduce([]) { |inner, _| [inner] }, /deeper than 100/],
       "an object that says nothing" => [[Object.new], /a Object, which has neither/],
       "a number of too many digits" => [10**5000, /4096 digits/],
+      "a number that takes minutes to write" => [1 << 100_000_000, /4096 digits/],
+      "a million values and one" => [Array.new(1_000_000, 0), /more than 1000000 values/],
+      "as many members" => [{ a: [0] * 999_998, b: [{}] }, /more than 1000000 values/],
+      "raw JSON nested over 100" => [99.times.reduce(Class.new { def to_json(*) = "[[]]" }.new) { |inner, _| [inner] },
+                                     /deeper than 100/],
+      "raw JSON of too many values" => [[Class.new { def to_json(*) = "[#{Array.new(999_999, 0).join(",")}]" }.new],
+                                        /more than 1000000 values/],
       "a to_json that returns no JSON" => [Class.new { def to_json(*) = "oops" }.new, /returned no JSON/],
       "too much" => ["x" * ((16 * 1024 * 1024) - 1), /limit is 16777216/]
     }.each do |what, (content, message)|

@@ -16,6 +16,10 @@ RSpec.describe "entries that are not of this protocol" do
     "a status that is none" => ->(request) { request.merge("status" => "fulfilled") },
     "content that is no JSON" => ->(request) { request.merge("content" => "{") },
     "content nested too deep" => ->(request) { request.merge("content" => ("[" * 101) + ("]" * 101)) },
+    "a number of too many digits" => ->(request) { request.merge("content" => "1" * 4097) },
+    "too many values" => ->(request) { request.merge("content" => "[#{"0," * 999_999}0]") },
+    "a ttl past all numbers" => ->(request) { request.merge("ttl" => "9" * 30) },
+    "an id that is too long" => ->(request) { request.merge("id" => "x" * 1025) },
     "content in broken UTF-8" => ->(request) { request.merge("content" => "\"\xFF\"") },
     "a ttl that is no number" => ->(request) { request.merge("ttl" => "soon") },
     "an answer that is to go elsewhere" => ->(request) { request.merge("reply_to" => "house:inbox:child") },
@@ -49,12 +53,53 @@ RSpec.describe "entries that are not of this protocol" do
   it "never make an answerer write outside the reply streams of its stream" do
     connect("child", &echo)
     redis.xadd("elsewhere", { "a" => "b" })
-    %w[elsewhere house:inbox:child other:replies:x:y].each do |key|
+    ["elsewhere", "house:inbox:child", "other:replies:x:y", "house:replies:x", "house:replies::y", "house:replies:x:",
+     "house:replies:x:y:z", "house:instances", "HOUSE:replies:x:y", " house:replies:x:y", "house:replies:\xFF:y",
+     "house:replies:x:#{"y" * 9000}"].each do |key|
       redis.xadd("house:inbox:child", request.merge("reply_to" => key))
       next_of(errors)
+      # `keys` would list what was made.
+      expect(redis.keys - %w[elsewhere house:inbox:child house:dead:child house:instances])
+        .to all(start_with("house:replies:child:"))
     end
     expect(redis.xlen("elsewhere")).to eq(1)
     eventually { redis.xlen("house:inbox:child").zero? }
+  end
+
+  it "are taken as they are where names are only strange" do
+    seen = Queue.new
+    connect("child") do |entry|
+      seen << entry
+      fulfill_request(entry, content: "fine")
+    end
+    redis.xgroup(:create, "house:replies:x:y", "g", "$", mkstream: true)
+    strange = { "id" => "a\u0000\r\nSHUTDOWN\r\n", "instance_id" => "\e[31m", "source_group" => "x\n* 1 2" }
+    redis.xadd("house:inbox:child", request.merge(strange).merge("ttl" => (2**64 - 1).to_s))
+    expect(next_of(seen)).to have_attributes(strange.transform_keys(&:to_sym))
+    _, answer = eventually { redis.xrange("house:replies:x:y").first }
+    expect(answer).to include("id" => strange["id"], "destination_group" => strange["source_group"])
+  end
+
+  it "end nobody's call with an id nobody waits for" do
+    go = Queue.new
+    asked = Queue.new
+    connect("child") do |entry|
+      asked << entry.id
+      go.pop
+      fulfill_request(entry, content: "the true one")
+    end
+    parent = connect("parent")
+    future = parent.async_send_to_group(content: 1, to: "child")
+    forged = { "instance_id" => "x", "status" => "fulfilled", "content" => "1", "source_group" => "child",
+               "destination_group" => "parent" }
+    id = next_of(asked)
+    # Near misses: the right one with one digit changed, in capitals, with a space, an end of line.
+    ids = ["0" * 32, "", "1", "\xFF" * 32, id.succ, "#{id} ", "#{id}\n", "0x#{id}", id[0..-2], id.tr("a-f", "A-F")] - [id]
+    ids.each { |wrong| redis.xadd("house:replies:parent:#{parent.instance_id}", forged.merge("id" => wrong)) }
+    eventually { parent.stats[:answers_unmatched] == ids.size }
+    go << true
+    expect(future.value).to eq("the true one")
+    expect(parent.stats).to include(malformed: 0, fulfilled: 1)
   end
 
   it "end the call they answer, if they are answers" do

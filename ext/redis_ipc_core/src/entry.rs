@@ -28,7 +28,7 @@ impl StreamId {
     pub fn next(self) -> Self {
         match self.seq.checked_add(1) {
             Some(seq) => Self { ms: self.ms, seq },
-            None => Self { ms: self.ms + 1, seq: 0 },
+            None => Self { ms: self.ms.saturating_add(1), seq: 0 },
         }
     }
 }

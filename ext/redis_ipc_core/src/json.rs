@@ -7,6 +7,10 @@ pub const MAX_NESTING: usize = 100;
 /// The most digits (and signs and points) a number in content may have.
 pub const MAX_NUMBER_LENGTH: usize = 4_096;
 
+/// The most values in content: elements of arrays and members of objects, at every depth, and the whole.
+/// 16 MiB of JSON can hold eight million, which as Ruby objects take a hundred times the room of a typical text.
+pub const MAX_VALUES: usize = 1_000_000;
+
 /// Why a text is not acceptable content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
@@ -24,6 +28,9 @@ pub enum JsonError {
     /// A number longer than [`MAX_NUMBER_LENGTH`].
     #[error("it holds a number of more than {MAX_NUMBER_LENGTH} digits")]
     LongNumber,
+    /// More values than [`MAX_VALUES`].
+    #[error("it holds more than {MAX_VALUES} values")]
+    TooMany,
     /// Not JSON.
     #[error("it is not JSON: {0}")]
     Invalid(String),
@@ -40,42 +47,59 @@ pub fn check(text: &[u8], limit: usize) -> Result<(), JsonError> {
     if text.len() > limit {
         return Err(JsonError::TooLarge { size: text.len(), limit });
     }
-    let mut json = Jiter::new(text);
-    let first = json.peek()?;
-    value(&mut json, first, 0)?;
-    json.finish()?;
-    Ok(())
+    check_part(text, 0, 0).map(drop)
 }
 
-fn value(json: &mut Jiter<'_>, peek: Peek, depth: usize) -> Result<(), JsonError> {
-    match peek {
-        Peek::Null => json.known_null()?,
-        Peek::True | Peek::False => drop(json.known_bool(peek)?),
-        Peek::String => drop(json.known_str()?),
-        Peek::Array | Peek::Object if depth == MAX_NESTING => return Err(JsonError::TooDeep),
-        Peek::Array => {
-            let mut next = json.known_array()?;
-            while let Some(peek) = next {
-                value(json, peek, depth + 1)?;
-                next = json.array_step()?;
-            }
+/// Checks a text that is to stand inside of content, at `depth`, beside `values` others, but not its size. Returns how
+/// many values there are then.
+pub fn check_part(text: &[u8], depth: usize, values: usize) -> Result<usize, JsonError> {
+    let mut checker = Checker { json: Jiter::new(text), values };
+    let first = checker.json.peek()?;
+    checker.value(first, depth)?;
+    checker.json.finish()?;
+    Ok(checker.values)
+}
+
+struct Checker<'j> {
+    json: Jiter<'j>,
+    values: usize,
+}
+
+impl Checker<'_> {
+    fn value(&mut self, peek: Peek, depth: usize) -> Result<(), JsonError> {
+        self.values += 1;
+        if self.values > MAX_VALUES {
+            return Err(JsonError::TooMany);
         }
-        Peek::Object => {
-            let mut more = json.known_object()?.is_some();
-            while more {
-                let peek = json.peek()?;
-                value(json, peek, depth + 1)?;
-                more = json.next_key()?.is_some();
+        match peek {
+            Peek::Null => self.json.known_null()?,
+            Peek::True | Peek::False => drop(self.json.known_bool(peek)?),
+            Peek::String => drop(self.json.known_str()?),
+            Peek::Array | Peek::Object if depth >= MAX_NESTING => return Err(JsonError::TooDeep),
+            Peek::Array => {
+                let mut next = self.json.known_array()?;
+                while let Some(peek) = next {
+                    self.value(peek, depth + 1)?;
+                    next = self.json.array_step()?;
+                }
             }
-        }
-        peek if peek.is_num() => {
-            if json.known_number_bytes(peek)?.len() > MAX_NUMBER_LENGTH {
-                return Err(JsonError::LongNumber);
+            Peek::Object => {
+                let mut more = self.json.known_object()?.is_some();
+                while more {
+                    let peek = self.json.peek()?;
+                    self.value(peek, depth + 1)?;
+                    more = self.json.next_key()?.is_some();
+                }
             }
+            peek if peek.is_num() => {
+                if self.json.known_number_bytes(peek)?.len() > MAX_NUMBER_LENGTH {
+                    return Err(JsonError::LongNumber);
+                }
+            }
+            _ => return Err(JsonError::Invalid("expected a value".to_owned())),
         }
-        _ => return Err(JsonError::Invalid("expected a value".to_owned())),
+        Ok(())
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -126,6 +150,16 @@ mod tests {
         assert_eq!(verdict(&nested(100_000)), Err(JsonError::TooDeep));
         assert_eq!(verdict(&"9".repeat(MAX_NUMBER_LENGTH)), Ok(()));
         assert_eq!(verdict(&"9".repeat(MAX_NUMBER_LENGTH + 1)), Err(JsonError::LongNumber));
+        let zeros = |count: usize| format!("[{}0]", "0,".repeat(count - 1));
+        let members = |count: usize| format!("{{{}\"\":0}}", "\"\":0,".repeat(count - 1));
+        for text in [zeros(MAX_VALUES - 1), members(MAX_VALUES - 1)] {
+            assert_eq!(check(text.as_bytes(), 1 << 24), Ok(()));
+        }
+        for text in [zeros(MAX_VALUES), members(MAX_VALUES), format!("[{},0]", zeros(MAX_VALUES - 2))] {
+            assert_eq!(check(text.as_bytes(), 1 << 24), Err(JsonError::TooMany));
+        }
+        assert_eq!(check_part(b"[1,[2]]", 98, 7), Ok(11));
+        assert_eq!(check_part(b"[1,[2]]", 99, 7), Err(JsonError::TooDeep));
         assert_eq!(check(b"12345", 5), Ok(()));
         assert_eq!(check(b"123456", 5), Err(JsonError::TooLarge { size: 6, limit: 5 }));
     }

@@ -14,43 +14,75 @@ const RESERVED: usize = 64 << 10;
 const RESERVED_ITEMS: usize = 256;
 /// The deepest nesting of lists. Replies to what is asked here have four levels.
 const MAX_NESTING: usize = 16;
+/// The most bytes in one string: Redis's own limit (proto-max-bulk-len).
+const MAX_STRING: usize = 512 << 20;
+/// The most values in one reply, those in lists included.
+const MAX_VALUES: usize = 1 << 22;
+/// The most bytes in one reply: 512 answers of 16 MiB, more than is ever asked for at once.
+const MAX_BYTES: u64 = 8 << 30;
 
 /// What was read from a socket, taken apart reply by reply.
 pub struct Replies {
     buffer: Box<[u8]>,
     start: usize,
     end: usize,
+    left: Budget,
+}
+
+/// What the reply that is being read may still hold.
+struct Budget {
+    values: usize,
+    bytes: u64,
+}
+
+impl Budget {
+    const WHOLE: Self = Self { values: MAX_VALUES, bytes: MAX_BYTES };
+
+    fn spend(&mut self, bytes: usize) -> RedisResult<()> {
+        self.bytes = self.bytes.checked_sub(bytes as u64).ok_or_else(too_large)?;
+        Ok(())
+    }
 }
 
 impl Replies {
     /// Nothing read yet.
     pub fn new() -> Self {
-        Self { buffer: vec![0; BUFFER].into_boxed_slice(), start: 0, end: 0 }
+        Self { buffer: vec![0; BUFFER].into_boxed_slice(), start: 0, end: 0, left: Budget::WHOLE }
     }
 
     /// The next reply. An error reply is a [`Value::ServerError`]; after an `Err` the two sides are out of step.
     pub fn next(&mut self, socket: &mut impl Read) -> RedisResult<Value> {
+        self.left = Budget::WHOLE;
         self.value(socket, 0)
     }
 
     fn value(&mut self, socket: &mut impl Read, depth: usize) -> RedisResult<Value> {
+        self.left.values = self.left.values.checked_sub(1).ok_or_else(too_large)?;
         let line = self.line(socket)?;
         let Some((kind, rest)) = line.split_first() else { return Err(garbage("an empty line")) };
         match kind {
-            b'$' => match length(rest)? {
+            b'$' => match length(rest, MAX_STRING)? {
                 Some(length) => self.bulk(socket, length).map(Value::BulkString),
                 None => Ok(Value::Nil),
             },
             b'*' if depth == MAX_NESTING => Err(garbage("lists in lists in lists")),
-            b'*' => match length(rest)? {
+            b'*' => match length(rest, MAX_VALUES)? {
                 Some(length) => self.list(socket, length, depth),
                 None => Ok(Value::Nil),
             },
             b':' => number(rest).map(Value::Int),
             b'+' if rest == b"OK" => Ok(Value::Okay),
-            b'+' => Ok(Value::SimpleString(String::from_utf8_lossy(rest).into_owned())),
-            b'-' => refusal(rest),
-            _ => Err(garbage("a reply of an unknown type")),
+            b'+' => {
+                let text = String::from_utf8_lossy(rest).into_owned();
+                self.left.spend(text.len())?;
+                Ok(Value::SimpleString(text))
+            }
+            b'-' => {
+                let (size, refusal) = (rest.len(), refusal(rest)?);
+                self.left.spend(size)?;
+                Ok(refusal)
+            }
+            other => Err(garbage(&format!("a reply that begins with {:?}", char::from(*other)))),
         }
     }
 
@@ -63,6 +95,7 @@ impl Replies {
     }
 
     fn bulk(&mut self, socket: &mut impl Read, length: usize) -> RedisResult<Vec<u8>> {
+        self.left.spend(length)?;
         let mut bytes = Vec::with_capacity(length.min(RESERVED));
         let ready = length.min(self.end - self.start);
         bytes.extend_from_slice(&self.buffer[self.start..self.start + ready]);
@@ -128,11 +161,18 @@ impl Default for Replies {
 }
 
 /// A length; -1 stands for "nothing there".
-fn length(text: &[u8]) -> RedisResult<Option<usize>> {
+fn length(text: &[u8], most: usize) -> RedisResult<Option<usize>> {
     match number(text)? {
         -1 => Ok(None),
-        length => usize::try_from(length).map(Some).map_err(|_| garbage("a length below zero")),
+        length => match usize::try_from(length) {
+            Ok(length) if length <= most => Ok(Some(length)),
+            _ => Err(garbage(&format!("a length of {length}, the limit is {most}"))),
+        },
     }
+}
+
+fn too_large() -> RedisError {
+    garbage("a reply larger than anything asked for")
 }
 
 fn number(text: &[u8]) -> RedisResult<i64> {
@@ -244,6 +284,24 @@ mod tests {
     }
 
     #[test]
+    fn no_length_is_believed() {
+        for bytes in
+            [&b"$99999999999\r\n"[..], b"$536870913\r\n", b"*1000000000\r\n", b"*-9223372036854775808\r\n"]
+        {
+            let error = read(bytes, 5).unwrap_err().to_string();
+            assert!(error.contains("the limit is"), "{error}");
+        }
+        // Allowed, and not there: nothing is set aside for it.
+        for bytes in [&b"$536870912\r\nabc"[..], b"*4194304\r\n:1\r\n"] {
+            assert!(read(bytes, 5).unwrap_err().is_io_error());
+        }
+        let row = [&b"*2097152\r\n"[..], &b":1\r\n".repeat(1 << 21)].concat();
+        let error = read(&[&b"*3\r\n"[..], &row, &row].concat(), BUFFER).unwrap_err().to_string();
+        assert!(error.contains("larger than anything"), "{error}");
+        assert!(read(&row, BUFFER).is_ok());
+    }
+
+    #[test]
     fn a_long_string_arrives_whole() {
         let long = Value::BulkString((0..1_000_000).map(|index| index as u8).collect());
         let bytes = written(&Value::Array(vec![long.clone(), Value::Int(1)]));
@@ -262,6 +320,12 @@ mod tests {
                 prop_assert_eq!(replies.next(&mut socket).unwrap(), value);
             }
             prop_assert!(replies.next(&mut socket).is_err());
+        }
+
+        #[test]
+        fn a_reply_that_is_cut_is_an_error(value in value(), cut in any::<prop::sample::Index>()) {
+            let bytes = written(&value);
+            prop_assert!(read(&bytes[..cut.index(bytes.len())], 11).is_err());
         }
 
         #[test]

@@ -8,20 +8,38 @@ use magnus::value::ReprValue;
 use magnus::{Error, Float, Integer, RArray, RHash, RModule, RString, Ruby, Symbol, Value};
 use redis_ipc_core::json::{self, MAX_NESTING};
 
-/// The JSON text of `value`. Raises ContentError for what JSON cannot hold: NaN, Infinity, a binary string, a cycle
-/// or nesting over 100, and for objects that have neither `as_json` nor `to_json` of their own.
+/// A number of more bits has more digits than [`json::MAX_NUMBER_LENGTH`] (each takes 3.32 bits); to write it in
+/// decimal, only to see that, could take minutes.
+const MAX_BITS: usize = json::MAX_NUMBER_LENGTH * 10 / 3;
+
+/// The JSON text of `value`. Raises ContentError for what JSON cannot hold: NaN, Infinity, a binary string, a cycle;
+/// for what the other side would refuse: nesting over 100, more than a million values, a number of more than 4096
+/// digits; and for objects that have neither `as_json` nor `to_json` of their own.
 pub fn to_json(ruby: &Ruby, value: Value) -> Result<Vec<u8>, Error> {
-    let mut encoder = Encoder { ruby, out: Vec::with_capacity(128) };
-    encoder.value(value, 0)?;
+    let mut encoder = Encoder { ruby, out: Vec::with_capacity(128), values: 0 };
+    encoder.counted(value, 0)?;
     Ok(encoder.out)
 }
 
 struct Encoder<'r> {
     ruby: &'r Ruby,
     out: Vec<u8>,
+    values: usize,
 }
 
 impl Encoder<'_> {
+    fn counted(&mut self, value: Value, depth: usize) -> Result<(), Error> {
+        self.values += 1;
+        if self.values > json::MAX_VALUES {
+            return Err(self.refused(json::JsonError::TooMany));
+        }
+        self.value(value, depth)
+    }
+
+    fn refused(&self, why: json::JsonError) -> Error {
+        errors::content(self.ruby, format!("the content is refused: {why}"))
+    }
+
     fn value(&mut self, value: Value, depth: usize) -> Result<(), Error> {
         if let Some(string) = RString::from_value(value) {
             return self.string(string);
@@ -63,7 +81,7 @@ impl Encoder<'_> {
             }
             self.key(key)?;
             self.out.push(b':');
-            self.value(value, depth + 1)?;
+            self.counted(value, depth + 1)?;
             Ok(ForEach::Continue)
         })?;
         self.out.push(b'}');
@@ -89,7 +107,7 @@ impl Encoder<'_> {
             if index > 0 {
                 self.out.push(b',');
             }
-            self.value(array.entry(index as isize)?, depth + 1)?;
+            self.counted(array.entry(index as isize)?, depth + 1)?;
             index += 1;
         }
         self.out.push(b']');
@@ -110,11 +128,11 @@ impl Encoder<'_> {
         match integer.to_i64() {
             Ok(number) => self.out.extend_from_slice(number.to_string().as_bytes()),
             Err(_) => {
-                let digits: String = integer.funcall("to_s", ())?;
-                if digits.len() > json::MAX_NUMBER_LENGTH {
-                    let message =
-                        format!("the content holds a number of more than {} digits", json::MAX_NUMBER_LENGTH);
-                    return Err(errors::content(self.ruby, message));
+                let bits: usize = integer.funcall("bit_length", ())?;
+                let digits: String =
+                    if bits > MAX_BITS { String::new() } else { integer.funcall("to_s", ())? };
+                if bits > MAX_BITS || digits.len() > json::MAX_NUMBER_LENGTH {
+                    return Err(self.refused(json::JsonError::LongNumber));
                 }
                 self.out.extend_from_slice(digits.as_bytes());
             }
@@ -175,12 +193,14 @@ impl Encoder<'_> {
             return self.value(plain, depth + 1);
         }
         let text = RString::try_convert(plain)?.to_string()?;
-        if let Err(why) = json::check(text.as_bytes(), usize::MAX) {
-            return Err(errors::content(
-                self.ruby,
-                format!("to_json of {} returned no JSON: {why}", class_name(value)),
-            ));
-        }
+        // It has been counted as one value already.
+        self.values = json::check_part(text.as_bytes(), depth, self.values - 1).map_err(|why| match why {
+            json::JsonError::Invalid(_) => {
+                let what = format!("to_json of {} returned no JSON: {why}", class_name(value));
+                errors::content(self.ruby, what)
+            }
+            why => self.refused(why),
+        })?;
         self.out.extend_from_slice(text.as_bytes());
         Ok(())
     }
