@@ -1,0 +1,118 @@
+# frozen_string_literal: true
+
+# What docs/security.md says each user may do, with the rules that stand there.
+RSpec.describe "the ACL rules of docs/security.md" do
+  rules = File.read(File.expand_path("../docs/security.md", __dir__)).scan(/^```acl\nuser (\w+) (.*?)^```/m).to_h
+
+  # The second is what a script hears.
+  refusals = /NOPERM|user executing the script can't run this command/
+
+  let(:server) { start_server }
+
+  before do
+    rules.each { |name, rule| server.client.call("ACL", "SETUSER", name, *rule.scan(/\([^)]*\)|\S+/)) }
+  end
+
+  def login(user)
+    { path: server.path, username: user, password: "#{user}-secret" }
+  end
+
+  def member(user, group, &handler)
+    build(group, &handler).connect(redis_options: login(user), consumer: { lease: 0.3 })
+  end
+
+  # What Redis refused so far.
+  def refused
+    server.client.call("ACL", "LOG").map { |row| row.each_slice(2).to_h.slice("username", "object", "context") }
+  end
+
+  define_method(:forbidden) do |user, *command|
+    client = Redis.new(**login(user))
+    expect { client.call(*command) }.to raise_error(Redis::CommandError, refusals), "#{user} may #{command.join(" ")}"
+  ensure
+    client&.close
+  end
+
+  it "are three" do
+    expect(rules.keys).to eq(%w[asker answerer observer])
+  end
+
+  it "let an asker ask, time out and leave, and an answerer answer, bury and leave" do
+    child = member("answerer", "child") do |entry|
+      fulfill_request(entry, content: entry.content) unless entry.content == 0
+    end
+    parent = member("asker", "parent")
+    expect(parent.send_to_group(content: 1, to: "child").value).to eq(1)
+    expect { parent.send_to_group(content: 0, to: "child", timeout: 1) }.to raise_error(RedisIPC::TimeoutError)
+    server.client.xadd("house:inbox:child", { "hello" => "world" })
+    expect(next_of(errors)).to be_a(RedisIPC::MalformedEntryError)
+    expect(child.dead_letters.first.discard).to be(true)
+    expect(parent.instances.map { |row| row[:group] }).to contain_exactly("child", "parent")
+    # Leases, heartbeats and the look for requests to take over.
+    beats = -> { server.client.info("commandstats").dig("xautoclaim", "calls").to_i }
+    eventually { beats.call > 4 }
+    child.disconnect
+    expect(refused).to eq([])
+    expect { parent.send_to_group(content: 2, to: "child", timeout: 0.1) }
+      .to raise_error(RedisIPC::TimeoutError) { |error| expect(error.outcome).to eq(:unclaimed) }
+    parent.disconnect
+    # It may not tidy the empty inbox away.
+    expect(refused).to eq([{ "username" => "asker", "object" => "house:inbox:child", "context" => "toplevel" }])
+    expect(next_of(errors)).to be_a(RedisIPC::CommandError)
+    expect(errors).to be_empty
+  end
+
+  it "let an asker have its group's requests refused" do
+    asker = member("asker", "parent")
+    other = build("parent").connect(redis_options: { path: server.path })
+    response = other.send_to_group(content: 1, to: "parent")
+    expect(response.reason).to match(/no handler/)
+    expect(asker).to be_connected
+    expect(refused).to eq([])
+  end
+
+  it "keep an asker from everything else" do
+    server.client.xadd("house:inbox:child", { "a" => "b" })
+    server.client.xgroup(:create, "house:inbox:child", "child", "0")
+    [
+      %w[XREADGROUP GROUP child x STREAMS house:inbox:child >], %w[XRANGE house:inbox:child - +],
+      %w[XREAD STREAMS house:inbox:child 0], %w[XCLAIM house:inbox:child child x 0 1-1],
+      %w[XAUTOCLAIM house:inbox:child child x 0 0], %w[DEL house:inbox:child], %w[XACK house:inbox:child child 1-1],
+      %w[XADD house:inbox:other * a b], %w[XADD house:replies:other:x * a b], %w[XREAD STREAMS house:replies:other:x 0],
+      %w[XRANGE house:dead:child - +], %w[XADD elsewhere * a b], %w[XADD home:inbox:child * a b],
+      ["EVAL", "return redis.call('GET', 'elsewhere')", "0"], ["EVAL", "return 1", "1", "house:inbox:child"],
+      %w[KEYS *], %w[SCAN 0], %w[FLUSHALL], %w[CONFIG GET *], %w[ACL LIST], %w[MONITOR], %w[CLIENT LIST], %w[GET x]
+    ].each { |command| forbidden("asker", *command) }
+  end
+
+  it "keep an answerer from everything else" do
+    [
+      %w[XADD house:inbox:parent * a b], %w[XREADGROUP GROUP parent x STREAMS house:inbox:parent >],
+      %w[XRANGE house:inbox:parent - +], %w[XREAD STREAMS house:replies:parent:x 0], %w[DEL house:replies:parent:x],
+      %w[XTRIM house:replies:parent:x MAXLEN 0], %w[XRANGE house:dead:parent - +], %w[XADD house:dead:parent * a b],
+      %w[XADD elsewhere * a b], %w[SET house:inbox:child x], %w[KEYS *], %w[FLUSHALL], %w[CONFIG GET *], %w[MONITOR]
+    ].each { |command| forbidden("answerer", *command) }
+    child = member("answerer", "child", &echo)
+    expect { child.send_to_group(content: 1, to: "parent") }.to raise_error(RedisIPC::CommandError, /NOPERM/i) { |error|
+      expect(error.outcome).to eq(:not_sent)
+    }
+  end
+
+  it "let an observer see who is alive and what was given up on, and nothing else" do
+    member("answerer", "child", &echo)
+    server.client.xadd("house:inbox:child", { "hello" => "world" })
+    next_of(errors)
+    observer = Redis.new(**login("observer"))
+    expect(observer.zrange("house:instances", 0, -1)).to match([/\Achild:\h{32}:/])
+    expect(observer.xrange("house:dead:child").first.last).to include("hello" => "world")
+    expect(observer.xlen("house:dead:child")).to eq(1)
+    observer.close
+    [
+      %w[XRANGE house:inbox:child - +], %w[XADD house:inbox:child * a b], %w[XREAD STREAMS house:inbox:child 0],
+      %w[XREAD STREAMS house:replies:child:x 0], %w[XADD house:replies:child:x * a b], %w[DEL house:dead:child],
+      %w[XDEL house:dead:child 1-1], %w[XADD house:dead:child * a b], %w[ZADD house:instances 1 x],
+      %w[ZREM house:instances x], %w[KEYS *], %w[MONITOR]
+    ].each { |command| forbidden("observer", *command) }
+    expect { member("observer", "observer") }.to raise_error(RedisIPC::CommandError, /NOPERM/i)
+  end
+end
