@@ -114,6 +114,26 @@ RSpec.describe RedisIPC::Channel do
     expect(response.reason).to eq('unknown event "unknown"; child knows: known')
   end
 
+  it "runs nothing that is not an event, whatever its name" do
+    ran = Queue.new
+    kitchen = connected("child") { event("cook") { "pasta" } }
+    kitchen.define_method(:helper) { ran << :helper }
+    ["helper", "run", "send", "instance_eval", "initialize", "event cook", "Cook", "cook ", "exit", "`id`",
+     "Kernel.exit", "cook\u0000", "params"].each do |name|
+      expect(parent.trigger_event(name, target: "child", params: { it: 1 }).reason).to start_with("unknown event")
+    end
+    expect(parent.trigger_event("x" * 1_000_000, target: "child").reason.size).to be < 200
+    expect(ran).to be_empty
+  end
+
+  it "makes no object of what looks like one" do
+    connected("child") { event("show", params: [:it]) { params[:it].class.name } }
+    shown = %w[json_class ^o !ruby/object _aj_globalid].map do |key|
+      parent.trigger_event("show", target: "child", params: { it: { key => "Object" } }).value
+    end
+    expect(shown.uniq).to eq(["Hash"])
+  end
+
   it "rejects a malformed request" do
     connected("child") { event("known") { 1 } }
     asker = connect("plain")

@@ -10,7 +10,7 @@ RSpec.describe "the ACL rules of docs/security.md" do
   let(:server) { start_server }
 
   before do
-    rules.each { |name, rule| server.client.call("ACL", "SETUSER", name, *rule.scan(/\([^)]*\)|\S+/)) }
+    rules.each { |name, rule| server.client.call("ACL", "SETUSER", name, *rule.split.join(" ").scan(/\([^)]*\)|\S+/)) }
   end
 
   def login(user)

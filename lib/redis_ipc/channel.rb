@@ -229,7 +229,9 @@ module RedisIPC
           stream.fulfill_request(entry, content: new(stream, entry, event).run)
         else
           known = event_names.sort.join(", ")
-          reason = "unknown event #{content[:event].inspect}; #{channel} knows: #{known.empty? ? "none" : known}"
+          # A stranger may have sent megabytes as a name.
+          name = content[:event][0, 100].inspect
+          reason = "unknown event #{name}; #{channel} knows: #{known.empty? ? "none" : known}"
           stream.reject_request(entry, content: reason)
         end
       end

@@ -23,6 +23,12 @@ module RedisIPC
       raise ConfigurationError, "an option cannot be read: #{e.message}"
     end
 
+    # Ruby's own would show the passwords, also in what it says of a missing method or in an error tracker.
+    # @return [String]
+    def inspect
+      "#<#{self.class}>"
+    end
+
     private
 
     def check_logger(logger)

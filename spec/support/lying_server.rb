@@ -1,0 +1,43 @@
+# frozen_string_literal: true
+
+require "socket"
+
+# Passes everything on to a real server and back, until it is told to say something else.
+class LyingServer
+  attr_reader :port
+
+  # lie: what it says instead of every reply from now on.
+  attr_accessor :lie
+
+  def initialize(path)
+    @path = path
+    @server = TCPServer.new("127.0.0.1", 0)
+    @port = @server.addr[1]
+    @sockets = Queue.new
+    @thread = Thread.new { loop { serve(@server.accept) } }
+  end
+
+  def stop
+    @thread.kill.join
+    @server.close
+    @sockets.pop.close until @sockets.empty?
+  end
+
+  private
+
+  def serve(client)
+    redis = UNIXSocket.new(@path)
+    [client, redis].each { |socket| @sockets << socket }
+    relay(client, redis) { |bytes| bytes }
+    relay(redis, client) { |bytes| @lie || bytes }
+  end
+
+  def relay(from, to)
+    Thread.new do
+      loop { to.write(yield(from.readpartial(65_536))) }
+    rescue IOError, SystemCallError
+      # One side is gone, so the other goes.
+      [from, to].each(&:close)
+    end
+  end
+end
