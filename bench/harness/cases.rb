@@ -1,0 +1,110 @@
+# frozen_string_literal: true
+
+module Bench
+  # What is measured. Cases of one family are measured in turn, round by round.
+  #
+  # - name, family, title
+  # - kind: :load (calls are made), :start, :idle or :drain
+  # - peers: those for whom it means something
+  # - world: see World
+  # - load: see Load
+  Case = Struct.new(:name, :family, :title, :kind, :peers, :world, :load, keyword_init: true)
+
+  # All cases.
+  module Cases
+    # In the order of the tables.
+    PEERS = {
+      "gem" => "redis_ipc",
+      "streams" => "streams, plain Ruby, hiredis, batched",
+      "lists_hiredis" => "lists, hiredis, 4 server loops",
+      "lists" => "lists, redis-rb, 1 server loop",
+      "drb_tcp" => "DRb, TCP",
+      "drb_unix" => "DRb, unix socket",
+      "grpc" => "gRPC",
+      "floor" => "floor: bare Rust"
+    }.freeze
+    RUBY = (PEERS.keys - ["floor"]).freeze
+    ASYNCHRONOUS = %w[gem streams floor].freeze
+    # The floor of these runs no handler.
+    SLEEPING = { answer: { handler_ms: 5, workers: 16 } }.freeze
+
+    SIZES = { "64b" => ["64 B", 64, 16], "1k" => ["1 KiB", 1 << 10, 16], "16k" => ["16 KiB", 16 << 10, 16],
+              "1m" => ["1 MiB", 1 << 20, 4] }.freeze
+
+    class << self
+      def all
+        @all ||= callers + contents + scaling + costs
+      end
+
+      # Those whose name or family is in `only`; all for nil.
+      def selected(only)
+        return all unless only
+
+        unknown = only.reject { |word| all.any? { |one| [one.name, one.family].include?(word) } }
+        raise ArgumentError, "unknown case #{unknown.join(", ")}; see --list" if unknown.any?
+
+        all.select { |one| only.include?(one.name) || only.include?(one.family) }
+      end
+
+      private
+
+      def callers
+        [
+          one("lone", "One caller, 64 B", PEERS.keys, threads: 1),
+          one("threads_16", "16 threads, 64 B", PEERS.keys, threads: 16),
+          one("threads_64", "64 threads, 64 B", PEERS.keys, threads: 64),
+          one("async_1000", "1,000 in flight from one thread, 64 B", ASYNCHRONOUS, in_flight: 1000),
+          one("handler_5ms", "16 threads, the handler sleeps 5 ms (16 handlers at once, at most 3,200/s)", RUBY,
+              world: SLEEPING, threads: 16)
+        ]
+      end
+
+      def contents
+        SIZES.map do |name, (size, bytes, threads)|
+          one("content_#{name}", "Contents of #{size}, #{threads} threads", PEERS.keys, threads: threads, bytes: bytes)
+        end
+      end
+
+      def scaling
+        groups = [1, 2, 16, 64].map do |count|
+          family("groups", count, "#{count} connected on the stream, 16 threads ask one", groups_world(count),
+                 threads: 16)
+        end
+        instances = [1, 2, 4, 8].map do |count|
+          family("instances", count, "#{count} answering, each 3 handlers of 5 ms, 64 threads ask",
+                 { answerers: count, answer: { handler_ms: 5 } }, threads: 64)
+        end
+        waiting = [0, 1_000, 10_000, 100_000].map do |count|
+          family("waiting", count, "#{count} waiting in the inbox of a group that nobody serves, 16 threads ask another",
+                 { waiting: count }, threads: 16)
+        end
+        groups + instances + waiting
+      end
+
+      def costs
+        backlog = [10_000, 100_000].map do |count|
+          Case.new(name: "backlog_#{count}", family: "backlog", kind: :drain, peers: ["gem"], load: { requests: count },
+                   title: "#{count} waiting in the inbox of a group when one instance begins to serve it")
+        end
+        backlog + [
+          Case.new(name: "start", family: "start", kind: :start, peers: RUBY, title: "Loading and connecting"),
+          Case.new(name: "idle", family: "idle", kind: :idle, peers: RUBY, title: "An idle connected process")
+        ]
+      end
+
+      # The groups are the asker's, the answerer's, and others; one alone asks itself.
+      def groups_world(count)
+        count == 1 ? { ask: { group: "child" } } : { crowd: count - 2 }
+      end
+
+      def family(family, count, title, world, **load)
+        one("#{family}_#{count}", "#{family.capitalize}: #{title}", ["gem"], family: family, world: world, **load)
+      end
+
+      def one(name, title, peers, family: name, world: {}, bytes: 64, **load)
+        Case.new(name: name, family: family, title: title, kind: :load, peers: peers, world: world,
+                 load: load.merge(bytes: bytes))
+      end
+    end
+  end
+end

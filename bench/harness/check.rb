@@ -1,0 +1,40 @@
+# frozen_string_literal: true
+
+module Bench
+  # Compares a run with the recorded one: by ratios within each, so that another machine may be slower.
+  class Check
+    # How much worse a ratio may be: fallen by a third.
+    TOLERANCE = 1.5
+
+    # One target's figures, then and now.
+    Finding = Struct.new(:target, :before, :now) do
+      def fallen?
+        # Too small to tell: an idle process's CPU and the like.
+        return false if before.zero? || (target.bound == :most && now <= target.limit)
+
+        target.worsening(now, before) > TOLERANCE
+      end
+
+      def to_s
+        format("%<verdict>-6s %<measure>s: %<now>.2f%<unit>s, recorded %<before>.2f%<unit>s",
+               verdict: fallen? ? "FALLEN" : "ok", measure: target.measure, now: now, before: before, unit: target.unit)
+      end
+    end
+
+    # @param recorded [Measurements]
+    # @param measured [Measurements]
+    def initialize(recorded, measured)
+      before, now = Figures.new(recorded), Figures.new(measured)
+      @findings = TARGETS.filter_map do |target|
+        values = [before, now].map { |figures| target.figure.call(figures) }
+        Finding.new(target, *values) if values.all?
+      end
+    end
+
+    attr_reader :findings
+
+    def passed?
+      findings.any? && findings.none?(&:fallen?)
+    end
+  end
+end

@@ -1,0 +1,67 @@
+# frozen_string_literal: true
+
+require "optparse"
+
+module Bench
+  # What the command line says.
+  class Options
+    attr_reader :action, :only, :peers, :rounds, :seconds, :warm_up_seconds, :idle_seconds, :output
+
+    def initialize(arguments)
+      @action = :measure
+      @rounds = 5
+      @seconds = 2
+      @warm_up_seconds = 0.5
+      @idle_seconds = 60
+      @peers = Cases::PEERS.keys
+      parser.parse!(arguments)
+      raise OptionParser::InvalidArgument, arguments.join(" ") if arguments.any?
+
+      # A part of the cases is no record.
+      @output ||= whole? ? File.join(RESULTS, "latest") : File.join(SCRATCH, "latest")
+    end
+
+    private
+
+    def whole?
+      @action == :measure && !@quick && @only.nil? && @peers == Cases::PEERS.keys
+    end
+
+    def parser
+      OptionParser.new do |parser|
+        parser.banner = "bin/bench [options]: measures redis_ipc beside its peers\n" \
+                        "A whole run goes to bench/results/latest.csv and .svg, any other to tmp/bench/."
+        actions(parser)
+        extent(parser)
+      end
+    end
+
+    def actions(parser)
+      parser.on("--list", "show the cases and peers") { @action = :list }
+      parser.on("--report", "write the tables of bench/RESULTS.md from bench/results/latest.csv") { @action = :report }
+      parser.on("--check", "fail if a ratio has fallen by more than a third from the recorded one") do
+        @action = :check
+        @rounds, @seconds, @idle_seconds = 3, 1, 20
+      end
+    end
+
+    def extent(parser)
+      parser.on("--quick", "one short round") do
+        @quick = true
+        @rounds, @seconds, @warm_up_seconds, @idle_seconds = 1, 0.5, 0.2, 20
+      end
+      parser.on("--rounds N", Integer, "rounds (#{@rounds})") { |rounds| @rounds = rounds }
+      parser.on("--seconds N", Float, "s of each measurement (#{@seconds})") { |seconds| @seconds = seconds }
+      parser.on("--only CASE,...", Array, "only these cases or families") { |only| @only = only }
+      parser.on("--peers PEER,...", Array, "only these peers") { |peers| @peers = known(peers) }
+      parser.on("--output PATH", "where the results go, without .csv") { |path| @output = path }
+    end
+
+    def known(peers)
+      unknown = peers - Cases::PEERS.keys
+      raise OptionParser::InvalidArgument, "unknown peer #{unknown.join(", ")}; see --list" if unknown.any?
+
+      peers
+    end
+  end
+end

@@ -1,0 +1,74 @@
+# frozen_string_literal: true
+
+module Bench
+  # Measures cases: family by family, round by round, peer by peer, so that what the machine does meanwhile hits all alike.
+  class Runner
+    # Figures shown while it runs.
+    SHOWN = %i[calls_s p50_us requests_s connect_ms rss_mib].freeze
+
+    # @param options [Options]
+    # @param cases [Array<Case>]
+    # @param peers [Array<String>]
+    # @param measurements [Measurements] where the figures go
+    def initialize(options, cases, peers, measurements)
+      @options = options
+      @cases = cases
+      @peers = peers
+      @measurements = measurements
+      @done = 0
+    end
+
+    def run
+      @cases.group_by(&:family).each_value { |family| measure(family) }
+      warn ""
+    end
+
+    private
+
+    def measure(family)
+      worlds = {}
+      rounds(family).times do |round|
+        family.each do |one|
+          (one.peers & @peers).each { |peer| figures(one, peer, round, worlds) }
+        end
+      end
+    ensure
+      worlds.each_value(&:stop)
+    end
+
+    def figures(one, peer, round, worlds)
+      figures =
+        case one.kind
+        when :load then load(one, peer, worlds)
+        when :drain then Special.drain(**one.load)
+        when :start then Special.start(peer)
+        when :idle then Special.idle(peer, @options.idle_seconds)
+        end
+      @measurements.add(one.name, peer, round + 1, figures)
+      show(one, peer, round, figures)
+    end
+
+    # A world is kept for all rounds of a family; where it is the same for several cases, for all of these.
+    def load(one, peer, worlds)
+      world = worlds[[peer, one.world]] ||= World.new(peer, **one.world)
+      world.warm_up(one.load.merge(seconds: @options.warm_up_seconds))
+      world.measure(one.load.merge(seconds: @options.seconds))
+    end
+
+    # An idle process takes its time and does not vary.
+    def rounds(family)
+      family.first.kind == :idle ? 1 : @options.rounds
+    end
+
+    def total
+      @total ||= @cases.sum { |one| (one.peers & @peers).size * rounds([one]) }
+    end
+
+    def show(one, peer, round, figures)
+      @done += 1
+      shown = figures.slice(*SHOWN).map { |name, value| format("%<name>s %<value>.1f", name: name, value: value) }
+      warn format("[%<done>d/%<total>d] %<case>s, round %<round>d, %<peer>s: %<shown>s",
+                  done: @done, total: total, case: one.name, round: round + 1, peer: peer, shown: shown.join(", "))
+    end
+  end
+end

@@ -1,0 +1,92 @@
+# frozen_string_literal: true
+
+module Bench
+  # What the gem is to reach. Every target but the last few is a ratio within one run.
+  #
+  # - measure: what is compared
+  # - bound: :most or :least
+  # - limit: a number
+  # - figure: a block that gets Figures and returns a number, or nil if something was not measured
+  Target = Struct.new(:measure, :bound, :limit, :unit, :figure, keyword_init: true) do
+    def reached?(value)
+      bound == :most ? value <= limit : value >= limit
+    end
+
+    # By how much a value is worse than an earlier one: 1 is as good as before, 2 half as good.
+    def worsening(value, before)
+      return 1.0 if value == before
+
+      bound == :most ? value / before : before / value
+    end
+
+    def wording
+      "at #{bound} #{limit}#{unit}"
+    end
+  end
+
+  # Medians by name, for the targets.
+  class Figures
+    GEM = "gem"
+    # Also a floor, but no peer.
+    NO_PEERS = [GEM, "floor"].freeze
+
+    def initialize(measurements)
+      @measurements = measurements
+    end
+
+    def gem(name, metric)
+      @measurements.median(name, GEM, metric)
+    end
+
+    # The gem's figure by a peer's.
+    def beside(name, metric, peer)
+      quotient(gem(name, metric), @measurements.median(name, peer, metric))
+    end
+
+    # The gem's figure by that of the peer that does best.
+    def beside_best(name, metric, best)
+      peers = @measurements.peers(name) - NO_PEERS
+      quotient(gem(name, metric), peers.filter_map { |peer| @measurements.median(name, peer, metric) }.public_send(best))
+    end
+
+    # The gem's figure in one case by that in another.
+    def between(name, other, metric)
+      quotient(gem(name, metric), gem(other, metric))
+    end
+
+    private
+
+    def quotient(one, other)
+      one / other if one && other&.positive?
+    end
+  end
+
+  # The targets of the project.
+  TARGETS = [
+    ["one caller, p50, beside the floor", :most, 1.5, "x", ->(f) { f.beside("lone", :p50_us, "floor") }],
+    ["one caller, p50, beside the best peer", :most, 1.0, "x", ->(f) { f.beside_best("lone", :p50_us, :min) }],
+    ["16 threads, calls/s, beside the best peer", :least, 2.5, "x",
+     ->(f) { f.beside_best("threads_16", :calls_s, :max) }],
+    ["64 threads, calls/s, beside the best peer", :least, 3.0, "x",
+     ->(f) { f.beside_best("threads_64", :calls_s, :max) }],
+    ["64 threads, calls/s, beside plain-Ruby streams", :least, 3.0, "x",
+     ->(f) { f.beside("threads_64", :calls_s, "streams") }],
+    ["64 threads, calls/s, beside lists, default driver", :least, 5.0, "x",
+     ->(f) { f.beside("threads_64", :calls_s, "lists") }],
+    ["64 threads, calls/s, beside gRPC", :least, 8.0, "x", ->(f) { f.beside("threads_64", :calls_s, "grpc") }],
+    ["1,000 in flight, calls/s, beside the floor", :least, 0.5, "x",
+     ->(f) { f.beside("async_1000", :calls_s, "floor") }],
+    ["16 KiB, 16 threads, calls/s, beside the best peer", :least, 2.0, "x",
+     ->(f) { f.beside_best("content_16k", :calls_s, :max) }],
+    ["Redis commands per call, alone", :most, 6, "", ->(f) { f.gem("lone", :commands) }],
+    ["Redis commands per call, 64 threads", :most, 3, "", ->(f) { f.gem("threads_64", :commands) }],
+    ["cost per call, 64 groups beside 2", :most, 1.1, "x", ->(f) { f.between("groups_2", "groups_64", :calls_s) }],
+    ["cost per call, 100,000 waiting beside 0", :most, 1.2, "x",
+     ->(f) { f.between("waiting_0", "waiting_100000", :calls_s) }],
+    ["throughput, 8 instances beside 1 (5 ms handlers)", :least, 6, "x",
+     ->(f) { f.between("instances_8", "instances_1", :calls_s) }],
+    ["idle, Redis commands/s", :most, 2, "", ->(f) { f.gem("idle", :commands_s) }],
+    ["idle, CPU", :most, 0.2, " %", ->(f) { f.gem("idle", :cpu_percent) }],
+    ["memory over bare Ruby", :most, 10, " MiB", ->(f) { f.gem("idle", :rss_mib) }]
+  ].map { |values| Target.new(**%i[measure bound limit unit figure].zip(values).to_h) }.freeze
+end

@@ -1,0 +1,59 @@
+# frozen_string_literal: true
+
+module Bench
+  module Peers
+    class Streams
+      # The way to Redis. Whoever brings a command while nobody is writing, writes it and whatever comes meanwhile, a
+      # pipeline at a time; so a lone command waits for no other thread.
+      class Pipe
+        MOST = 512
+
+        def self.connect(port)
+          Hiredis::Connection.new.tap do |connection|
+            connection.connect("127.0.0.1", port)
+            connection.timeout = 20_000_000
+          end
+        end
+
+        def initialize(port)
+          @connection = self.class.connect(port)
+          @queue = Queue.new
+          @writing = Mutex.new
+        end
+
+        # @param command [Array]
+        # @param done [String, nil] the entry of the inbox that this command answers
+        def send(command, done: nil)
+          @queue << [command, done]
+          # Whoever writes looks at the queue once more after letting go, so nothing is left behind.
+          until @queue.empty?
+            return unless @writing.try_lock
+
+            begin
+              write_batch
+            ensure
+              @writing.unlock
+            end
+          end
+        end
+
+        # Writes commands and waits for their replies.
+        def run(commands)
+          commands.each { |command| @connection.write(command) }
+          commands.map { @connection.read }
+        end
+
+        private
+
+        def write_batch
+          batch = []
+          batch << @queue.pop until @queue.empty? || batch.size == MOST
+          commands = batch.map(&:first)
+          done = batch.filter_map(&:last)
+          commands.push(["XDEL", INBOX, *done], ["XACK", INBOX, GROUP, *done]) unless done.empty?
+          run(commands).each { |reply| raise reply if reply.is_a?(Exception) }
+        end
+      end
+    end
+  end
+end

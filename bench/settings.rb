@@ -1,0 +1,19 @@
+# frozen_string_literal: true
+
+module Bench
+  # Words "name=value", as processes of a measurement exchange them. Values are Integers, Floats or words without blanks.
+  module Settings
+    class << self
+      def parse(words)
+        words.to_h do |word|
+          name, value = word.split("=", 2)
+          [name.to_sym, Integer(value, exception: false) || Float(value, exception: false) || value]
+        end
+      end
+
+      def format(hash)
+        hash.compact.map { |name, value| "#{name}=#{value}" }.join(" ")
+      end
+    end
+  end
+end
