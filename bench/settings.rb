@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 module Bench
-  # Words "name=value", as processes of a measurement exchange them. Values are Integers, Floats or words without blanks.
+  # Words "name=value", as the processes of a measurement exchange them: Integers, Floats, or words without blanks.
   module Settings
     class << self
       def parse(words)

@@ -24,6 +24,7 @@ module Bench
       "floor" => "floor: bare Rust"
     }.freeze
     RUBY = (PEERS.keys - ["floor"]).freeze
+    WITHOUT_REDIS = %w[drb_tcp drb_unix grpc].freeze
     ASYNCHRONOUS = %w[gem streams floor].freeze
     # The floor of these runs no handler.
     SLEEPING = { answer: { handler_ms: 5, workers: 16 } }.freeze
@@ -75,7 +76,7 @@ module Bench
                  { answerers: count, answer: { handler_ms: 5 } }, threads: 64)
         end
         waiting = [0, 1_000, 10_000, 100_000].map do |count|
-          family("waiting", count, "#{count} waiting in the inbox of a group that nobody serves, 16 threads ask another",
+          family("waiting", count, "#{count} waiting for a group that nobody serves, 16 threads ask another",
                  { waiting: count }, threads: 16)
         end
         groups + instances + waiting
@@ -84,7 +85,7 @@ module Bench
       def costs
         backlog = [10_000, 100_000].map do |count|
           Case.new(name: "backlog_#{count}", family: "backlog", kind: :drain, peers: ["gem"], load: { requests: count },
-                   title: "#{count} waiting in the inbox of a group when one instance begins to serve it")
+                   title: "#{count} waiting for a group when one instance begins to serve it")
         end
         backlog + [
           Case.new(name: "start", family: "start", kind: :start, peers: RUBY, title: "Loading and connecting"),
@@ -98,12 +99,12 @@ module Bench
       end
 
       def family(family, count, title, world, **load)
-        one("#{family}_#{count}", "#{family.capitalize}: #{title}", ["gem"], family: family, world: world, **load)
+        one("#{family}_#{count}", title, ["gem"], world: world, **load).tap { |one| one.family = family }
       end
 
-      def one(name, title, peers, family: name, world: {}, bytes: 64, **load)
-        Case.new(name: name, family: family, title: title, kind: :load, peers: peers, world: world,
-                 load: load.merge(bytes: bytes))
+      def one(name, title, peers, world: {}, **load)
+        Case.new(name: name, family: name, title: title, kind: :load, peers: peers, world: world,
+                 load: { bytes: 64 }.merge(load))
       end
     end
   end

@@ -24,9 +24,9 @@ module Bench
     # @param recorded [Measurements]
     # @param measured [Measurements]
     def initialize(recorded, measured)
-      before, now = Figures.new(recorded), Figures.new(measured)
+      both = [recorded, measured].map { |measurements| Figures.new(measurements) }
       @findings = TARGETS.filter_map do |target|
-        values = [before, now].map { |figures| target.figure.call(figures) }
+        values = both.map { |figures| target.figure.call(figures) }
         Finding.new(target, *values) if values.all?
       end
     end

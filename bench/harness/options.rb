@@ -41,20 +41,27 @@ module Bench
       parser.on("--report", "write the tables of bench/RESULTS.md from bench/results/latest.csv") { @action = :report }
       parser.on("--check", "fail if a ratio has fallen by more than a third from the recorded one") do
         @action = :check
-        @rounds, @seconds, @idle_seconds = 3, 1, 20
+        shorten(rounds: 3, seconds: 1, warm_up: 0.5)
       end
     end
 
     def extent(parser)
       parser.on("--quick", "one short round") do
         @quick = true
-        @rounds, @seconds, @warm_up_seconds, @idle_seconds = 1, 0.5, 0.2, 20
+        shorten(rounds: 1, seconds: 0.5, warm_up: 0.2)
       end
       parser.on("--rounds N", Integer, "rounds (#{@rounds})") { |rounds| @rounds = rounds }
       parser.on("--seconds N", Float, "s of each measurement (#{@seconds})") { |seconds| @seconds = seconds }
       parser.on("--only CASE,...", Array, "only these cases or families") { |only| @only = only }
       parser.on("--peers PEER,...", Array, "only these peers") { |peers| @peers = known(peers) }
       parser.on("--output PATH", "where the results go, without .csv") { |path| @output = path }
+    end
+
+    def shorten(rounds:, seconds:, warm_up:)
+      @rounds = rounds
+      @seconds = seconds
+      @warm_up_seconds = warm_up
+      @idle_seconds = 20
     end
 
     def known(peers)

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 module Bench
-  # Measures cases: family by family, round by round, peer by peer, so that what the machine does meanwhile hits all alike.
+  # Measures cases: family by family, round by round, peer by peer, so that what else the machine does hits all alike.
   class Runner
     # Figures shown while it runs.
     SHOWN = %i[calls_s p50_us requests_s connect_ms rss_mib].freeze

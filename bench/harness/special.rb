@@ -10,7 +10,8 @@ module Bench
         backlog = Backlog.new(server)
         backlog.fill("child", requests)
         player = Player.new("gem", "answer", port: server.port)
-        began, left = now, backlog.size("child")
+        began = now
+        left = backlog.size("child")
         sleep 0.005 until backlog.size("child").zero?
         { requests_s: left / (now - began) }
       ensure
@@ -36,7 +37,9 @@ module Bench
         player = Player.new(peer, "answer", port: server.port)
         # Connecting is over.
         sleep 2
-        commands, cpu, began = server.commands, player.cpu_us, now
+        commands = server.commands
+        cpu = player.cpu_us
+        began = now
         sleep seconds
         took = now - began
         { commands_s: (server.commands - commands) / took, cpu_percent: (player.cpu_us - cpu) / took / 1e4,

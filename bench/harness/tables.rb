@@ -20,8 +20,9 @@ module Bench
     def targets
       figures = Figures.new(@measurements)
       rows = TARGETS.filter_map do |target|
-        value = target.figure.call(figures)
-        [target.measure, target.wording, "#{round(value)}#{target.unit}", target.reached?(value) ? "yes" : "**no**"] if value
+        value = target.figure.call(figures) or next
+        verdict = target.reached?(value) ? "yes" : "**no**"
+        [target.measure, target.wording, "#{round(value)}#{target.unit}", verdict]
       end
       table(%w[measure target measured reached], rows)
     end
@@ -61,7 +62,7 @@ module Bench
 
     def cell(name, peer, metric)
       values = @measurements.values(name, peer, metric)
-      return "" if values.empty?
+      return "n/a" if values.empty?
 
       median = round(@measurements.median(name, peer, metric))
       return median unless SPREAD.include?(metric) && values.size > 1

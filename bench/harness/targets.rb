@@ -46,7 +46,8 @@ module Bench
     # The gem's figure by that of the peer that does best.
     def beside_best(name, metric, best)
       peers = @measurements.peers(name) - NO_PEERS
-      quotient(gem(name, metric), peers.filter_map { |peer| @measurements.median(name, peer, metric) }.public_send(best))
+      medians = peers.filter_map { |peer| @measurements.median(name, peer, metric) }
+      quotient(gem(name, metric), medians.public_send(best))
     end
 
     # The gem's figure in one case by that in another.
@@ -78,8 +79,8 @@ module Bench
      ->(f) { f.beside("async_1000", :calls_s, "floor") }],
     ["16 KiB, 16 threads, calls/s, beside the best peer", :least, 2.0, "x",
      ->(f) { f.beside_best("content_16k", :calls_s, :max) }],
-    ["Redis commands per call, alone", :most, 6, "", ->(f) { f.gem("lone", :commands) }],
-    ["Redis commands per call, 64 threads", :most, 3, "", ->(f) { f.gem("threads_64", :commands) }],
+    ["Redis commands per call, alone", :most, 6, "", ->(f) { f.gem("lone", :commands)&.round(1) }],
+    ["Redis commands per call, 64 threads", :most, 3, "", ->(f) { f.gem("threads_64", :commands)&.round(1) }],
     ["cost per call, 64 groups beside 2", :most, 1.1, "x", ->(f) { f.between("groups_2", "groups_64", :calls_s) }],
     ["cost per call, 100,000 waiting beside 0", :most, 1.2, "x",
      ->(f) { f.between("waiting_0", "waiting_100000", :calls_s) }],

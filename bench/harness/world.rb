@@ -7,15 +7,17 @@ module Bench
     # - answerers: how many processes answer
     # - crowd: how many more groups are connected, whom nobody asks
     # - waiting: how many requests wait in the inbox of a group that nobody serves
+    # - ask, answer: more settings of the processes
     # @param peer [String]
-    def initialize(peer, answerers: 1, crowd: 0, waiting: 0, ask: {}, answer: {})
+    def initialize(peer, answerers: 1, crowd: 0, waiting: 0, **players)
+      @peer = peer
       @server = RedisServer.new
       place = { port: @server.port }
       Backlog.new(@server).fill("nobody", waiting) if waiting.positive?
       @crowd = Player.new(peer, "answer", place.merge(crowd: crowd)) if crowd.positive?
-      @answerers = Array.new(answerers) { Player.new(peer, "answer", place.merge(answer)) }
+      @answerers = Array.new(answerers) { Player.new(peer, "answer", place.merge(players.fetch(:answer, {}))) }
       address = @answerers.first.greeting.slice(:address)
-      @asker = Player.new(peer, "ask", place.merge(address, ask))
+      @asker = Player.new(peer, "ask", place.merge(address, players.fetch(:ask, {})))
     end
 
     # Makes calls and returns the figures: calls/s, latencies, and what a call costs.
@@ -39,8 +41,10 @@ module Bench
     private
 
     def costs
-      { commands: @server.commands, asker_cpu_us: @asker.cpu_us, answerer_cpu_us: @answerers.sum(&:cpu_us),
-        redis_cpu_us: Player.cpu_us(@server.pid) }
+      costs = { asker_cpu_us: @asker.cpu_us, answerer_cpu_us: @answerers.sum(&:cpu_us) }
+      return costs if Cases::WITHOUT_REDIS.include?(@peer)
+
+      costs.merge(commands: @server.commands, redis_cpu_us: Player.cpu_us(@server.pid))
     end
   end
 end

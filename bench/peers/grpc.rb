@@ -4,6 +4,7 @@ require "grpc"
 require "google/protobuf"
 
 module Bench
+  # See bench/player.rb for what a peer has to be able to do.
   module Peers
     Google::Protobuf::DescriptorPool.generated_pool.build do
       add_message("bench.Content") { optional :text, :string, 1 }
@@ -27,7 +28,7 @@ module Bench
 
     # gRPC with protobuf messages over TCP without TLS.
     class Grpc
-      # Threads of the server. More calls at once are refused, and a thread is free again only some time after its answer.
+      # Threads of the server. More calls at once are refused, and a thread is free again only a while after its answer.
       THREADS = 128
       LIMITS = {
         "grpc.max_receive_message_length" => 64 << 20, "grpc.max_send_message_length" => 64 << 20

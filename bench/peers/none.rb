@@ -4,7 +4,9 @@ module Bench
   module Peers
     # Bare Ruby: what memory and idle costs are compared with.
     class None
-      def initialize(_settings); end
+      def initialize(settings)
+        @settings = settings
+      end
 
       def answer; end
 

@@ -58,17 +58,11 @@ module Bench
       end
 
       def call(content)
-        start_call(content).value
+        ask(content) { |command| @pipe.send(command) }.value
       end
 
       def start_call(content)
-        id = SecureRandom.hex(16)
-        call = Call.new
-        @calls[id] = call
-        @pipe.send(["XADD", INBOX, "MAXLEN", "~", KEPT, "*", "id", id, "instance_id", @instance, "status", "pending",
-                    "content", JSON.generate(content), "source_group", "parent", "destination_group", GROUP,
-                    "reply_to", @replies, "ttl", 5000])
-        call
+        ask(content) { |command| @pipe.post(command) }
       end
 
       def close
@@ -76,6 +70,16 @@ module Bench
       end
 
       private
+
+      def ask(content)
+        id = SecureRandom.hex(16)
+        call = Call.new
+        @calls[id] = call
+        yield ["XADD", INBOX, "MAXLEN", "~", KEPT, "*", "id", id, "instance_id", @instance, "status", "pending",
+               "content", JSON.generate(content), "source_group", "parent", "destination_group", GROUP,
+               "reply_to", @replies, "ttl", 5000]
+        call
+      end
 
       def read_answers
         reader = Pipe.connect(@port)

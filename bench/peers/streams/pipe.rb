@@ -4,7 +4,8 @@ module Bench
   module Peers
     class Streams
       # The way to Redis. Whoever brings a command while nobody is writing, writes it and whatever comes meanwhile, a
-      # pipeline at a time; so a lone command waits for no other thread.
+      # pipeline at a time; so a lone command waits for no other thread. Who does not wait for an answer leaves the
+      # writing to a thread.
       class Pipe
         MOST = 512
 
@@ -18,6 +19,7 @@ module Bench
         def initialize(port)
           @connection = self.class.connect(port)
           @queue = Queue.new
+          @posted = Queue.new
           @writing = Mutex.new
         end
 
@@ -25,6 +27,25 @@ module Bench
         # @param done [String, nil] the entry of the inbox that this command answers
         def send(command, done: nil)
           @queue << [command, done]
+          write
+        end
+
+        # As {#send}, without waiting for Redis.
+        def post(command)
+          @queue << [command, nil]
+          @writer ||= Thread.new { loop { @posted.pop && write } }
+          @posted << true if @posted.empty?
+        end
+
+        # Writes commands and waits for their replies.
+        def run(commands)
+          commands.each { |command| @connection.write(command) }
+          commands.map { @connection.read }
+        end
+
+        private
+
+        def write
           # Whoever writes looks at the queue once more after letting go, so nothing is left behind.
           until @queue.empty?
             return unless @writing.try_lock
@@ -36,14 +57,6 @@ module Bench
             end
           end
         end
-
-        # Writes commands and waits for their replies.
-        def run(commands)
-          commands.each { |command| @connection.write(command) }
-          commands.map { @connection.read }
-        end
-
-        private
 
         def write_batch
           batch = []
