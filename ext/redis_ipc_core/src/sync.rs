@@ -4,6 +4,7 @@
 //! parent's threads, and the first contended lock in the child walks into it (seen: hangs and segmentation faults).
 //! The standard library's locks are a word each, so a new engine in a child shares nothing with its parent's.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar as StdCondvar, Mutex as StdMutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -23,9 +24,16 @@ impl<T> Mutex<T> {
     }
 }
 
-/// A condition variable for [`Mutex`].
+/// A condition variable for [`Mutex`], to be used with one mutex, which must be locked between a change and telling of
+/// it.
+///
+/// The standard library's makes a system call to wake even if nobody waits. Ours knows who waits: they count
+/// themselves under the lock, so whoever has held it since sees them.
 #[derive(Debug, Default)]
-pub struct Condvar(StdCondvar);
+pub struct Condvar {
+    inner: StdCondvar,
+    waiting: AtomicUsize,
+}
 
 impl Condvar {
     /// A new condition variable.
@@ -35,23 +43,63 @@ impl Condvar {
 
     /// Waits until notified (or woken for no reason).
     pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
-        self.0.wait(guard).unwrap_or_else(PoisonError::into_inner)
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let guard = self.inner.wait(guard).unwrap_or_else(PoisonError::into_inner);
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        guard
     }
 
     /// Waits until notified (or woken for no reason), at most until `until`.
     pub fn wait_until<'a, T>(&self, guard: MutexGuard<'a, T>, until: Instant) -> MutexGuard<'a, T> {
         let time = until.saturating_duration_since(Instant::now());
-        let (guard, _) = self.0.wait_timeout(guard, time).unwrap_or_else(PoisonError::into_inner);
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let (guard, _) = self.inner.wait_timeout(guard, time).unwrap_or_else(PoisonError::into_inner);
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
         guard
     }
 
     /// Wakes one waiter.
     pub fn notify_one(&self) {
-        self.0.notify_one();
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            self.inner.notify_one();
+        }
     }
 
     /// Wakes every waiter.
     pub fn notify_all(&self) {
-        self.0.notify_all();
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            self.inner.notify_all();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn whoever_waits_is_woken() {
+        let (turn, changed) = (Mutex::new(0), Condvar::new());
+        let play = |own: usize| {
+            for _ in 0..10_000 {
+                let mut guard = turn.lock();
+                while *guard != own {
+                    guard = if own == 0 {
+                        changed.wait(guard)
+                    } else {
+                        changed.wait_until(guard, Instant::now() + Duration::from_secs(60))
+                    };
+                }
+                *guard = 1 - own;
+                drop(guard);
+                changed.notify_one();
+            }
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| play(0));
+            scope.spawn(|| play(1));
+        });
+        assert_eq!(changed.waiting.load(Ordering::Relaxed), 0);
     }
 }
