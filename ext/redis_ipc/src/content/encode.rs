@@ -179,6 +179,13 @@ impl Encoder<'_> {
     }
 
     fn text(&mut self, text: &str) -> Result<(), Error> {
+        self.out.reserve(text.len() + 2);
+        if is_plain(text) {
+            self.out.push(b'"');
+            self.out.extend_from_slice(text.as_bytes());
+            self.out.push(b'"');
+            return Ok(());
+        }
         serde_json::to_writer(&mut self.out, text)
             .map_err(|error| errors::content(self.ruby, error.to_string()))
     }
@@ -204,6 +211,15 @@ impl Encoder<'_> {
         self.out.extend_from_slice(text.as_bytes());
         Ok(())
     }
+}
+
+/// Whether it stands in JSON as it is. Looks at many bytes at once, where serde_json looks at one after the other.
+fn is_plain(text: &str) -> bool {
+    let needs_escape = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
+    !text
+        .as_bytes()
+        .chunks(64)
+        .any(|chunk| chunk.iter().fold(false, |found, byte| found | needs_escape(byte)))
 }
 
 fn class_name(value: Value) -> String {
