@@ -42,19 +42,25 @@ module Bench
     end
 
     def report(_options)
-      Report.new(Measurements.read(RECORDED)).update(PAGE)
+      Report.new(recorded).update(PAGE)
       true
     end
 
     def check(options)
-      recorded = Measurements.read(RECORDED)
+      before = recorded
       cases = Cases.selected(options.only).select { |one| checked.include?(one.name) }
-      check = Check.new(recorded, take(options, cases, options.peers & (recorded.peers("threads_64") + ["gem"])))
+      check = Check.new(before, take(options, cases, options.peers & (before.peers("threads_64") + ["gem"])))
       puts check.findings
       check.passed?
     end
 
     private
+
+    def recorded
+      return Measurements.read(RECORDED) if File.exist?(RECORDED)
+
+      raise ArgumentError, "there is no recorded run (bench/results/latest.csv): run bin/bench first"
+    end
 
     # The cases that a target is about.
     def checked

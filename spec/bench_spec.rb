@@ -1,0 +1,35 @@
+# frozen_string_literal: true
+
+require "csv"
+require "open3"
+require "tmpdir"
+
+RSpec.describe "the benchmarks" do
+  program = File.expand_path("../bench/bench.rb", __dir__)
+
+  define_method(:bench) { |*arguments| Open3.capture2e(RbConfig.ruby, program, *arguments) }
+
+  it "list their cases and peers" do
+    output, status = bench("--list")
+    expect(status).to be_success, output
+    expect(output).to match(/^lone +One caller.*\[gem, streams, .*floor\]$/).and match(/^grpc +gRPC$/)
+  end
+
+  it "refuse what they do not know" do
+    expect(bench("--only", "nothing").first).to eq("unknown case nothing; see --list\n")
+    expect(bench("--peers", "carrier pigeon").last).not_to be_success
+  end
+
+  it "measure a case, and keep every figure and a chart" do
+    Dir.mktmpdir do |folder|
+      output, status = bench("--quick", "--seconds", "0.2", "--only", "threads_16", "--peers", "gem", "--output",
+                             File.join(folder, "results"))
+      expect(status).to be_success, output
+      expect(output).to match(/^\| redis_ipc \| [\d,.]+ \|/)
+      figures = CSV.read(File.join(folder, "results.csv"), headers: true).select { |row| row["case"] == "threads_16" }
+      expect(figures.map { |row| row["metric"] }).to include("calls_s", "p99_us", "commands", "answerer_cpu_us")
+      expect(figures.map { |row| row["value"].to_f }).to all(be_positive)
+      expect(File.read(File.join(folder, "results.svg"))).to include("<svg", "16 threads, calls/s", "redis_ipc")
+    end
+  end
+end
