@@ -13,6 +13,25 @@ RSpec.describe "reaching Redis" do
     expect(server.client.keys).to include("house:inbox:both")
   end
 
+  it "by a unix socket, as an option and as a URL" do
+    server = start_server(port: 0)
+    expect(answer(path: server.path)).to eq(1)
+    expect(answer(url: "unix://#{server.path}?db=3")).to eq(1)
+    expect(server.client.tap { |client| client.select(3) }.keys).to include("house:inbox:both")
+  end
+
+  it "with a password, and not with a wrong one or none" do
+    server = start_server(requirepass: "s3cret")
+    expect(answer(url: "redis://:s3cret@127.0.0.1:#{server.port}")).to eq(1)
+    expect(answer(port: server.port, password: "s3cret")).to eq(1)
+    [{ password: "wr0ng" }, {}].each do |options|
+      expect { answer(port: server.port, **options) }.to raise_error(RedisIPC::CommandError) { |error|
+        expect(error.message).to match(/WRONGPASS|NOAUTH/)
+        expect(error.message).not_to include("wr0ng")
+      }
+    end
+  end
+
   it "as an ACL user" do
     server = start_server
     server.client.call("ACL", "SETUSER", "ann", "on", ">p@ss:word", "~house:*", "+@all")
@@ -59,6 +78,11 @@ RSpec.describe "reaching Redis" do
     ensure
       stranger&.remove
     end
+
+    it "refuses a certificate that is signed by itself" do
+      tls_server(*certificates.self_signed("server"), tls_auth_clients: "no")
+      expect { answer_by_tls }.to raise_error(RedisIPC::ConnectionError, /certificate/i)
+    end
   end
 
   describe "by Sentinel" do
@@ -68,6 +92,7 @@ RSpec.describe "reaching Redis" do
       sentinel = start_sentinel(master)
       options = { name: "mymaster", sentinels: [{ host: "127.0.0.1", port: RedisServer.free_port }, sentinel],
                   sentinel_password: "watch", password: "secret", role: :master }
+      expect { answer(**options, sentinel_password: "wrong") }.to raise_error(RedisIPC::CommandError, /WRONGPASS/)
       stream = build("both", &echo).connect(redis_options: options)
       expect(stream.send_to_group(content: 1, to: "both").value).to eq(1)
 

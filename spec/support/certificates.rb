@@ -18,6 +18,12 @@ class Certificates
     [path("#{name}.crt"), path("#{name}.key")]
   end
 
+  # The same, but signed by itself.
+  def self_signed(name)
+    issue(name, host: "localhost", signed: false)
+    [path("#{name}.crt"), path("#{name}.key")]
+  end
+
   def authority_file
     path("authority.crt")
   end
@@ -32,18 +38,18 @@ class Certificates
 
   private
 
-  def issue(name, host: nil, valid: 3600, authority: false)
+  def issue(name, host: nil, valid: 3600, authority: false, signed: !authority)
     key = OpenSSL::PKey::EC.generate("prime256v1")
     certificate = OpenSSL::X509::Certificate.new
     certificate.version = 2
     certificate.serial = SecureRandom.random_number(2**64)
     certificate.subject = OpenSSL::X509::Name.new([["CN", name]])
-    certificate.issuer = authority ? certificate.subject : @authority.subject
+    certificate.issuer = signed ? @authority.subject : certificate.subject
     certificate.public_key = key
     certificate.not_before = Time.now - 7200
     certificate.not_after = Time.now + valid
     extend_with(certificate, host, authority)
-    certificate.sign(authority ? key : @authority_key, "SHA256")
+    certificate.sign(signed ? @authority_key : key, "SHA256")
     File.write(path("#{name}.crt"), certificate.to_pem)
     File.write(path("#{name}.key"), key.to_pem)
     [certificate, key]

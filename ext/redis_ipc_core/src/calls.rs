@@ -1,11 +1,12 @@
 //! The asking side: opens calls, waits for them, and ends them when their time is up.
 
-use crate::command::{self, Command};
+use crate::command::Command;
 use crate::entry::Question;
 use crate::error::{Error, ErrorKind, Fate};
 use crate::keys::check_name;
 use crate::ledger::{Interrupt, Ledger, Sent, Ticket, Waited};
 use crate::member::Member;
+use crate::scene;
 use crate::sender::Sender;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -86,7 +87,7 @@ impl Calls {
         self.time_up(ticket);
         match ticket.wait(ticket.deadline + GRACE, interrupt) {
             Waited::TimeUp => {
-                ticket.finish(Err(command::timed_out(ticket, Fate::Unknown, &self.member)));
+                ticket.finish(Err(scene::timed_out(ticket, Fate::Unknown, &self.member)));
                 ticket.wait(ticket.deadline, interrupt)
             }
             waited => waited,
@@ -108,14 +109,14 @@ impl Calls {
 
     fn end(&self, ticket: &Arc<Ticket>) {
         self.member.stats.timed_out.increment();
-        if ticket.finish_unsent(|| Err(command::timed_out(ticket, Fate::NotSent, &self.member))) {
+        if ticket.finish_unsent(|| Err(scene::timed_out(ticket, Fate::NotSent, &self.member))) {
             return;
         }
         if let Sent::Yes(id) = ticket.sent() {
             return self.sender.send(Command::Withdraw(Arc::clone(ticket), id));
         }
         // Once Redis confirms it, the sender withdraws it; unless that was just now.
-        ticket.finish(Err(command::timed_out(ticket, Fate::Unknown, &self.member)));
+        ticket.finish(Err(scene::timed_out(ticket, Fate::Unknown, &self.member)));
         if let Sent::Yes(id) = ticket.sent() {
             self.sender.send(Command::Withdraw(Arc::clone(ticket), id));
         }

@@ -9,7 +9,7 @@ use crate::open_sockets::{Listed, OpenSockets};
 use crate::redis_options::{Address, Credentials, RedisOptions};
 use crate::resp::Replies;
 use crate::tls;
-use redis::{Cmd, ConnectionLike, ErrorKind, RedisError, RedisResult, Value};
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, Value};
 use rustls::{ClientConnection, StreamOwned};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
@@ -65,8 +65,8 @@ pub struct Connection {
     sockets: OpenSockets,
     socket: Socket,
     replies: Replies,
-    db: i64,
     broken: bool,
+    asks: bool,
 }
 
 impl Connection {
@@ -82,15 +82,15 @@ impl Connection {
         let listed = sockets.list(socket.descriptor());
         let sockets = sockets.clone();
         let mut connection =
-            Self { _listed: listed, sockets, socket, replies: Replies::new(), db, broken: false };
+            Self { _listed: listed, sockets, socket, replies: Replies::new(), broken: false, asks: false };
         connection.set_timeouts(options.connect_timeout, options.connect_timeout)?;
-        connection.introduce(credentials)?;
+        connection.introduce(credentials, db)?;
         connection.set_timeouts(options.read_timeout, options.write_timeout)?;
         Ok(connection)
     }
 
     /// Logs in and asks for readiness: a server that is loading its data accepts logins but not PING.
-    fn introduce(&mut self, credentials: &Credentials) -> RedisResult<()> {
+    fn introduce(&mut self, credentials: &Credentials, db: i64) -> RedisResult<()> {
         let mut commands = Vec::new();
         if let Some(password) = &credentials.password {
             let mut auth = redis::cmd("AUTH");
@@ -100,9 +100,9 @@ impl Connection {
             auth.arg(password);
             commands.push((auth, true));
         }
-        if self.db != 0 {
+        if db != 0 {
             let mut select = redis::cmd("SELECT");
-            select.arg(self.db);
+            select.arg(db);
             commands.push((select, true));
         }
         // A server or a user without CLIENT SETNAME is served all the same.
@@ -185,53 +185,53 @@ impl Connection {
         result
     }
 
+    /// From now on the commands that are run are preceded by `ASKING`: the slot of their key is moving to this node.
+    pub fn ask_first(&mut self, asks: bool) {
+        self.asks = asks;
+    }
+
+    /// Packs a command for [`Connection::send`], whose reply [`Connection::receive_own`] reads.
+    fn pack(&self, command: &Cmd, packed: &mut Vec<u8>) {
+        if self.asks {
+            redis::cmd("ASKING").write_packed_command(packed);
+        }
+        command.write_packed_command(packed);
+    }
+
+    fn receive_own(&mut self) -> RedisResult<Value> {
+        if self.asks {
+            self.receive()?;
+        }
+        self.receive()
+    }
+
     /// Runs one command.
     pub fn run(&mut self, command: &Cmd) -> RedisResult<Value> {
-        self.send(&command.get_packed_command())?;
-        match self.receive()? {
+        let mut packed = Vec::new();
+        self.pack(command, &mut packed);
+        self.send(&packed)?;
+        match self.receive_own()? {
             Value::ServerError(error) => Err(error.into()),
             value => Ok(value),
         }
     }
 
+    /// Runs one command and reads its reply as a `T`.
+    pub fn query<T: FromRedisValue>(&mut self, command: &Cmd) -> RedisResult<T> {
+        Ok(T::from_redis_value(self.run(command)?)?)
+    }
+
     /// Runs several commands in one round trip; refusals stand among the replies as `Value::ServerError`.
     pub fn run_all(&mut self, commands: &[Cmd]) -> RedisResult<Vec<Value>> {
         let mut packed = Vec::new();
-        commands.iter().for_each(|command| command.write_packed_command(&mut packed));
+        commands.iter().for_each(|command| self.pack(command, &mut packed));
         self.send(&packed)?;
-        commands.iter().map(|_| self.receive()).collect()
+        commands.iter().map(|_| self.receive_own()).collect()
     }
 
     /// Whether an error has made it unusable.
     pub fn is_broken(&self) -> bool {
         self.broken
-    }
-}
-
-impl ConnectionLike for Connection {
-    fn req_packed_command(&mut self, packed: &[u8]) -> RedisResult<Value> {
-        self.send(packed)?;
-        self.receive()
-    }
-
-    fn req_packed_commands(&mut self, packed: &[u8], offset: usize, count: usize) -> RedisResult<Vec<Value>> {
-        self.send(packed)?;
-        for _ in 0..offset {
-            self.receive()?;
-        }
-        (0..count).map(|_| self.receive()).collect()
-    }
-
-    fn get_db(&self) -> i64 {
-        self.db
-    }
-
-    fn check_connection(&mut self) -> bool {
-        self.run(&redis::cmd("PING")).is_ok()
-    }
-
-    fn is_open(&self) -> bool {
-        !self.broken
     }
 }
 

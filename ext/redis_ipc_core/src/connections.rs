@@ -1,114 +1,18 @@
-//! Makes connections: finds the server, logs in, and keeps a pool for everything that does not block.
+//! A pool of connections for everything that does not block.
 
+use crate::cluster::Route;
 use crate::connection::Connection;
+use crate::connector::Connector;
 use crate::error::{Error, ErrorKind, Fate};
-use crate::open_sockets::OpenSockets;
 use crate::options::Options;
-use crate::redis_options::{Address, RedisOptions, SentinelOptions};
 use crate::sync::{Condvar, Mutex};
-use redis::{RedisError, RedisResult};
-use std::sync::Arc;
+use redis::RedisResult;
 use std::time::{Duration, Instant};
 
 /// A pooled connection that has not been used for this long is closed.
 const UNUSED: Duration = Duration::from_secs(60);
-
-/// Opens connections to the server that `redis_options` describe.
-#[derive(Debug, Clone)]
-pub struct Connector {
-    options: Arc<RedisOptions>,
-    redacted: Arc<str>,
-    sockets: OpenSockets,
-}
-
-impl Connector {
-    /// A connector for `options`.
-    pub fn new(options: &RedisOptions) -> Self {
-        Self {
-            redacted: options.redacted().into(),
-            options: Arc::new(options.clone()),
-            sockets: OpenSockets::default(),
-        }
-    }
-
-    /// A new connection.
-    pub fn open(&self) -> RedisResult<Connection> {
-        let options = &self.options;
-        let address = match &options.sentinel {
-            Some(sentinel) => master_address(sentinel, options, &self.sockets)?,
-            None => options.address.clone(),
-        };
-        Connection::open(&address, &options.credentials, options.db, options, &self.sockets)
-    }
-
-    /// A new connection whose reads may block for `block` before Redis answers.
-    pub fn open_blocking(&self, block: Duration) -> RedisResult<Connection> {
-        let connection = self.open()?;
-        // Well above the block time: a read that times out first would swallow the next message.
-        connection.set_timeouts(block + self.options.read_timeout, self.options.write_timeout)?;
-        Ok(connection)
-    }
-
-    /// How long connecting may take, and how long a call waits for Redis to be reachable.
-    pub fn patience(&self) -> Duration {
-        self.options.connect_timeout
-    }
-
-    /// The sockets opened here.
-    pub fn sockets(&self) -> &OpenSockets {
-        &self.sockets
-    }
-
-    /// The address without credentials.
-    pub fn address(&self) -> &str {
-        &self.redacted
-    }
-
-    /// What `error` means to a caller.
-    pub fn explain(&self, error: &RedisError, fate: Fate) -> Error {
-        let (kind, what) = match error.code() {
-            Some(code) if !is_passing(code) => (ErrorKind::Command(fate), "Redis refused the command"),
-            _ => (ErrorKind::Connection(fate), "Redis cannot be reached"),
-        };
-        let why = if error.is_timeout() { "no answer in time".to_owned() } else { error.to_string() };
-        Error::new(kind, format!("{what}: {why}")).address(&self.redacted)
-    }
-}
-
-/// Whether a refusal says that this server cannot serve now, rather than that the command is wrong.
-pub fn is_passing(code: &str) -> bool {
-    matches!(
-        code,
-        "LOADING" | "READONLY" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "UNBLOCKED" | "NOREPLICAS"
-    )
-}
-
-/// Asks each sentinel in turn (Redis Sentinel client guidelines, step 1 and 2).
-fn master_address(
-    sentinel: &SentinelOptions,
-    options: &RedisOptions,
-    sockets: &OpenSockets,
-) -> RedisResult<Address> {
-    let mut last = RedisError::from((redis::ErrorKind::Client, "no sentinel knows the master"));
-    for (host, port) in &sentinel.addresses {
-        let asked =
-            Connection::open(&Address::Tcp(host.clone(), *port), &sentinel.credentials, 0, options, sockets)
-                .and_then(|mut connection| {
-                    redis::cmd("SENTINEL").arg("get-master-addr-by-name").arg(&sentinel.name).query::<Option<(
-                        String,
-                        u16,
-                    )>>(
-                        &mut connection
-                    )
-                });
-        match asked {
-            Ok(Some((host, port))) => return Ok(Address::Tcp(host, port)),
-            Ok(None) => {}
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
+/// How often a command is sent on to another node of a cluster.
+const REDIRECTIONS: u32 = 5;
 
 /// Connections for commands that do not block, opened on demand.
 ///
@@ -124,13 +28,16 @@ pub struct Connections {
 /// A connection out of the pool, until it is dropped.
 struct Lent<'a> {
     pool: &'a Connections,
+    route: Route,
     connection: Option<Connection>,
 }
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
         match self.connection.take() {
-            Some(connection) if !std::thread::panicking() => self.pool.give_back(connection),
+            Some(connection) if !std::thread::panicking() => {
+                self.pool.give_back(connection, self.route.clone())
+            }
             // After a panic something may be left unread on it.
             _ => self.pool.forget(),
         }
@@ -139,9 +46,29 @@ impl Drop for Lent<'_> {
 
 #[derive(Default)]
 struct State {
-    idle: Vec<(Connection, Instant)>,
+    idle: Vec<Idle>,
     open: u32,
     closed: bool,
+}
+
+struct Idle {
+    connection: Connection,
+    route: Route,
+    since: Instant,
+}
+
+impl State {
+    /// Closes the idle connections that `unwanted` picks.
+    fn close_idle(&mut self, unwanted: impl Fn(&Idle) -> bool) {
+        let before = self.idle.len();
+        self.idle.retain(|idle| !unwanted(idle));
+        self.open -= (before - self.idle.len()) as u32;
+    }
+
+    fn take_idle(&mut self, route: &Route) -> Option<Connection> {
+        let latest = self.idle.iter().rposition(|idle| idle.route == *route)?;
+        Some(self.idle.remove(latest).connection)
+    }
 }
 
 impl Connections {
@@ -151,34 +78,59 @@ impl Connections {
         Self { connector, most, state: Mutex::default(), returned: Condvar::new() }
     }
 
-    /// Runs `work` on a connection of the pool, which is waited for at most `connect_timeout`.
-    pub fn with<T>(&self, work: impl FnOnce(&mut Connection) -> RedisResult<T>) -> Result<T, Error> {
-        let mut lent = Lent { pool: self, connection: Some(self.take()?) };
-        let Some(connection) = &mut lent.connection else {
-            return Err(Error::new(ErrorKind::Internal, "a lent connection vanished"));
-        };
-        work(connection).map_err(|error| self.connector.explain(&error, Fate::Unknown))
+    /// Runs `work` on a connection of the pool to the server of `key`, which is waited for at most `connect_timeout`;
+    /// again on another one where the key has moved to another node of a cluster.
+    pub fn with<T>(
+        &self,
+        key: &str,
+        mut work: impl FnMut(&mut Connection) -> RedisResult<T>,
+    ) -> Result<T, Error> {
+        let mut redirections = 0;
+        loop {
+            let explain = |error| self.connector.explain(&error, Fate::NotSent);
+            let mut lent = self.lend(self.connector.route(key).map_err(explain)?)?;
+            let Some(connection) = &mut lent.connection else {
+                return Err(Error::new(ErrorKind::Internal, "a lent connection vanished"));
+            };
+            let error = match work(connection) {
+                Ok(done) => return Ok(done),
+                Err(error) => error,
+            };
+            drop(lent);
+            match self.connector.redirected(key, &error) {
+                Some(pause) if redirections < REDIRECTIONS => std::thread::sleep(pause),
+                _ => return Err(self.connector.explain(&error, Fate::Unknown)),
+            }
+            redirections += 1;
+        }
     }
 
-    fn take(&self) -> Result<Connection, Error> {
+    fn lend(&self, route: Route) -> Result<Lent<'_>, Error> {
+        let connection = Some(self.take(&route)?);
+        Ok(Lent { pool: self, route, connection })
+    }
+
+    fn take(&self, route: &Route) -> Result<Connection, Error> {
         let until = Instant::now() + self.connector.patience();
         let mut state = self.state.lock();
         loop {
             if state.closed {
                 return Err(Error::new(ErrorKind::Closed(Fate::NotSent), "the stream was disconnected"));
             }
-            let now = Instant::now();
-            let before = state.idle.len();
-            state.idle.retain(|(_, used)| now.duration_since(*used) < UNUSED);
-            state.open -= (before - state.idle.len()) as u32;
-            if let Some((connection, _)) = state.idle.pop() {
+            state.close_idle(|idle| idle.since.elapsed() >= UNUSED);
+            if let Some(connection) = state.take_idle(route) {
                 return Ok(connection);
+            }
+            if state.open >= self.most && !state.idle.is_empty() {
+                // It goes to another node.
+                state.idle.remove(0);
+                state.open -= 1;
             }
             if state.open < self.most {
                 state.open += 1;
                 break;
             }
-            if now >= until {
+            if Instant::now() >= until {
                 let message = format!("all {} pooled connections stayed in use (pool_size)", self.most);
                 return Err(Error::new(ErrorKind::Connection(Fate::NotSent), message)
                     .address(self.connector.address()));
@@ -186,21 +138,25 @@ impl Connections {
             state = self.returned.wait_until(state, until);
         }
         drop(state);
-        self.connector.open().map_err(|error| {
+        self.connector.open(route).map_err(|error| {
             self.forget();
             self.connector.explain(&error, Fate::NotSent)
         })
     }
 
-    fn give_back(&self, connection: Connection) {
+    fn give_back(&self, connection: Connection, route: Route) {
+        if connection.is_broken() {
+            self.connector.doubt(&route);
+        }
         let mut state = self.state.lock();
-        if connection.is_broken() || state.closed {
+        if connection.is_broken() {
             state.open -= 1;
             // What is idle is no better: it went to the same server.
-            let broken = if connection.is_broken() { std::mem::take(&mut state.idle) } else { Vec::new() };
-            state.open -= broken.len() as u32;
+            state.close_idle(|idle| idle.route == route);
+        } else if state.closed {
+            state.open -= 1;
         } else {
-            state.idle.push((connection, Instant::now()));
+            state.idle.push(Idle { connection, route, since: Instant::now() });
         }
         drop(state);
         self.returned.notify_one();
@@ -213,10 +169,10 @@ impl Connections {
 
     /// Closes every connection; those in use follow when they are given back.
     pub fn close(&self) {
+        self.connector.close();
         let mut state = self.state.lock();
         state.closed = true;
-        let idle = std::mem::take(&mut state.idle);
-        state.open -= idle.len() as u32;
+        state.close_idle(|_| true);
         drop(state);
         self.returned.notify_all();
     }

@@ -5,7 +5,7 @@ use crate::error::{Error, ErrorKind};
 use crate::member::Member;
 use crate::stream_reply::{self, unexpected};
 use crate::upkeep::keep_inbox;
-use redis::{Cmd, RedisResult, Value};
+use redis::{Cmd, Value};
 use std::time::Duration;
 
 /// Fields of a dead letter that a second try does not take along: what the burial added, and what it sets anew.
@@ -19,15 +19,17 @@ pub fn page(
     after: Option<StreamId>,
     count: usize,
 ) -> Result<Vec<RawEntry>, Error> {
+    let dead = member.keys.dead(group);
     let start = after.map_or_else(|| "-".to_owned(), |id| format!("({id}"));
     let mut range = redis::cmd("XRANGE");
-    range.arg(member.keys.dead(group)).arg(start).arg("+").arg("COUNT").arg(count);
-    run(member, group, &range, stream_reply::entries)
+    range.arg(&dead).arg(start).arg("+").arg("COUNT").arg(count);
+    run(member, group, &dead, &range, stream_reply::entries)
 }
 
 /// How many dead letters `group` has.
 pub fn count(member: &Member, group: &str) -> Result<u64, Error> {
-    run(member, group, redis::cmd("XLEN").arg(member.keys.dead(group)), |reply| match reply {
+    let dead = member.keys.dead(group);
+    run(member, group, &dead, redis::cmd("XLEN").arg(&dead), |reply| match reply {
         Value::Int(count) => u64::try_from(count).ok(),
         _ => None,
     })
@@ -35,27 +37,29 @@ pub fn count(member: &Member, group: &str) -> Result<u64, Error> {
 
 /// Deletes a dead letter; false if it was gone already.
 pub fn discard(member: &Member, group: &str, id: StreamId) -> Result<bool, Error> {
-    run(member, group, &delete(&member.keys.dead(group), id), is_one)
+    let dead = member.keys.dead(group);
+    run(member, group, &dead, &delete(&dead, id), is_one)
 }
 
 /// Puts a dead letter into the inbox of its group again, good for `ttl` (the longest timeout unless given); false if it is gone. Nobody waits for the
 /// answer any more. Of two who do this at the same time, one gets false, and its copy is taken back.
 pub fn retry(member: &Member, group: &str, id: StreamId, ttl: Option<Duration>) -> Result<bool, Error> {
     let ttl = member.options.ledger.check_timeout(ttl.unwrap_or(member.options.ledger.max_timeout))?;
+    let (dead, inbox) = (member.keys.dead(group), member.keys.inbox(group));
     let mut find = redis::cmd("XRANGE");
-    find.arg(member.keys.dead(group)).arg(id.to_string()).arg(id.to_string());
-    let found = run(member, group, &find, stream_reply::entries)?;
+    find.arg(&dead).arg(id.to_string()).arg(id.to_string());
+    let found = run(member, group, &dead, &find, stream_reply::entries)?;
     let Some(fields) = found.into_iter().next().and_then(|entry| entry.fields) else { return Ok(false) };
     check(member, group, id, fields.clone())?;
-    let inbox = member.keys.inbox(group);
-    let added = run(member, group, &add(member, &inbox, &fields, ttl), |reply| stream_reply::id(&reply))?;
+    let added =
+        run(member, group, &inbox, &add(member, &inbox, &fields, ttl), |reply| stream_reply::id(&reply))?;
     for expire in keep_inbox(&inbox, member) {
-        run(member, group, &expire, Some)?;
+        run(member, group, &inbox, &expire, Some)?;
     }
     if discard(member, group, id)? {
         return Ok(true);
     }
-    run(member, group, &delete(&inbox, added), is_one)?;
+    run(member, group, &inbox, &delete(&inbox, added), is_one)?;
     Ok(false)
 }
 
@@ -95,12 +99,14 @@ fn is_one(reply: Value) -> Option<bool> {
 fn run<T>(
     member: &Member,
     group: &str,
+    key: &str,
     command: &Cmd,
     read: impl FnOnce(Value) -> Option<T>,
 ) -> Result<T, Error> {
-    let answered: Result<RedisResult<T>, Error> =
-        member.connections.with(|connection| Ok(read(connection.run(command)?).ok_or_else(unexpected)));
+    let answered = member.connections.with(key, |connection| connection.run(command));
     answered
-        .and_then(|read| read.map_err(|error| Error::new(ErrorKind::Internal, error.to_string())))
+        .and_then(|reply| {
+            read(reply).ok_or_else(|| Error::new(ErrorKind::Internal, unexpected().to_string()))
+        })
         .map_err(|error| error.at(member.keys.stream(), group))
 }

@@ -12,19 +12,25 @@ use crate::sender::Sender;
 use crate::stream_reply::{self, refused, unexpected};
 use crate::sync::Mutex;
 use crate::upkeep;
-use redis::RedisResult;
+use redis::{RedisResult, Value};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// How long a read waits for an answer before it asks again.
-pub const BLOCK: Duration = Duration::from_secs(10);
+const BLOCK: Duration = Duration::from_secs(10);
+const BLOCK_IN_CLUSTER: Duration = Duration::from_secs(2);
 /// How many answers are read at once.
 const COUNT: usize = 512;
 /// After so many answers, or this long, the ones read are trimmed.
 const TRIM_COUNT: usize = 128;
 const TRIM_BYTES: usize = 1 << 20;
 const TRIM_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a read waits for an answer before it asks again. In a cluster not for long: a reply stream on the move is
+/// gone from its old node before that sends its readers away.
+pub fn block(member: &Member) -> Duration {
+    if member.connections.connector().is_cluster() { BLOCK_IN_CLUSTER } else { BLOCK }
+}
 
 /// The reader of one reply stream.
 pub struct Dispatcher {
@@ -65,7 +71,7 @@ impl Dispatcher {
         let mut position =
             Position { made: 0, last: StreamId::default(), untrimmed: 0, bytes: 0, trimmed: Instant::now() };
         position.follow(&self.member);
-        let mut link = Link::new(&self.member);
+        let mut link = Link::new(&self.member, &self.member.replies);
         while !self.member.stop.is_stopped() {
             if let Err(error) = self.session(first.take(), &mut position, &mut link) {
                 link.lost(&error);
@@ -88,7 +94,11 @@ impl Dispatcher {
     ) -> RedisResult<()> {
         let mut connection = match first {
             Some(connection) => connection,
-            None => self.member.connections.connector().open_blocking(BLOCK)?,
+            None => self
+                .member
+                .connections
+                .connector()
+                .open_blocking(&self.member.replies, block(&self.member))?,
         };
         *self.closer.lock() = Some(connection.closer()?);
         upkeep::make_replies(&mut connection, &self.member)?;
@@ -110,29 +120,28 @@ impl Dispatcher {
 
     /// Trims what was read before, if it is worth it, and waits for more, in one round trip.
     fn read(&self, connection: &mut Connection, position: &mut Position) -> RedisResult<Vec<RawEntry>> {
-        let mut packed = Vec::new();
         let trims = position.untrimmed > 0
             && (position.untrimmed >= TRIM_COUNT
                 || position.bytes >= TRIM_BYTES
                 || position.trimmed.elapsed() >= TRIM_INTERVAL);
+        let mut commands = Vec::with_capacity(2);
         if trims {
             let mut trim = redis::cmd("XTRIM");
             trim.arg(&self.member.replies).arg("MINID").arg(position.last.next().to_string());
-            trim.write_packed_command(&mut packed);
+            commands.push(trim);
         }
         // With answers left to trim it comes back soon for them.
-        let block = if position.untrimmed > 0 && !trims { TRIM_INTERVAL } else { BLOCK };
+        let block = if position.untrimmed > 0 && !trims { TRIM_INTERVAL } else { block(&self.member) };
         let mut read = redis::cmd("XREAD");
         read.arg("COUNT").arg(COUNT).arg("BLOCK").arg(block.as_millis() as u64);
         read.arg("STREAMS").arg(&self.member.replies).arg(position.last.to_string());
-        read.write_packed_command(&mut packed);
-        connection.send(&packed)?;
+        commands.push(read);
+        let replies = connection.run_all(&commands)?.into_iter().map(refused);
+        let answers = replies.collect::<RedisResult<Vec<Value>>>()?.pop();
         if trims {
-            refused(connection.receive()?)?;
             (position.untrimmed, position.bytes, position.trimmed) = (0, 0, Instant::now());
         }
-        let reply = refused(connection.receive()?)?;
-        stream_reply::read(reply).ok_or_else(unexpected)
+        answers.and_then(stream_reply::read).ok_or_else(unexpected)
     }
 
     /// Hands an answer to its call. Returns its size.

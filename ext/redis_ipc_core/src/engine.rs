@@ -6,7 +6,7 @@ use crate::consumer_queue::ConsumerQueue;
 use crate::dead_letters;
 use crate::dispatcher::{self, Dispatcher};
 use crate::entry::{RawEntry, StreamId};
-use crate::error::{Error, ErrorKind, Fate};
+use crate::error::{Error, Fate};
 use crate::housekeeper::{Housekeeper, Steady};
 use crate::intake::{self, Intake};
 use crate::keys::{Keys, check_name};
@@ -21,16 +21,12 @@ use crate::sender::Sender;
 use crate::service::Service;
 use crate::stats::Stats;
 use crate::sync::Mutex;
+use crate::threads::{join, spawn};
 use crate::upkeep;
-use redis::RedisResult;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
-
-/// The pause before a thread that panicked is started again.
-const AFTER_PANIC: Duration = Duration::from_millis(100);
 
 /// What reads the inbox.
 enum Reader {
@@ -65,7 +61,6 @@ pub struct Engine {
     reports: Reports,
     serves: bool,
     reader_thread: Mutex<Option<JoinHandle<()>>>,
-    sender_thread: Mutex<Option<JoinHandle<()>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     quiet: AtomicBool,
     closed: AtomicBool,
@@ -80,8 +75,7 @@ impl Engine {
         let stats = Arc::new(Stats::default());
         let (reporter, reports) = reports::queue(&stats);
         let member = Arc::new(Member::new(keys, group, serves, options, reporter, stats)?);
-        let opened = open_connections(&member)
-            .map_err(|error| member.locate(member.connections.connector().explain(&error, Fate::NotSent)))?;
+        let opened = open_connections(&member).map_err(|error| member.locate(error.of_connecting()))?;
         Self::assemble(member, reports, serves, opened)
     }
 
@@ -125,7 +119,6 @@ impl Engine {
             reports,
             serves,
             reader_thread: Mutex::default(),
-            sender_thread: Mutex::default(),
             threads: Mutex::default(),
             quiet: AtomicBool::new(false),
             closed: AtomicBool::new(false),
@@ -140,8 +133,7 @@ impl Engine {
         replies: Connection,
         inbox: Connection,
     ) -> Result<(), Error> {
-        let sender = Arc::clone(&self.sender);
-        *self.sender_thread.lock() = Some(spawn("ipc-sender", &self.member, move || sender.run())?);
+        self.sender.start()?;
         let (dispatcher, first) = (Arc::clone(&self.dispatcher), Mutex::new(Some(replies)));
         let replies = spawn("ipc-replies", &self.member, move || dispatcher.run(first.lock().take()))?;
         let (reader, first) = (Arc::clone(&self.reader), Mutex::new(Some(inbox)));
@@ -253,9 +245,7 @@ impl Engine {
             return;
         }
         self.calls.end_all();
-        self.sender.stop();
-        let thread = self.sender_thread.lock().take();
-        join(thread);
+        self.sender.close();
         // Those that came in between: nothing goes out any more.
         self.calls.end_all();
         self.member.stop.stop();
@@ -283,59 +273,29 @@ impl Drop for Engine {
 }
 
 struct Opened {
-    sender: Connection,
+    sender: Option<Connection>,
     dispatcher: Connection,
     reader: Connection,
 }
 
 /// Every connection an engine cannot do without, and the first words on them.
-fn open_connections(member: &Member) -> RedisResult<Opened> {
-    let connector = member.connections.connector();
-    let mut sender = connector.open()?;
-    presence::check_version(&mut sender)?;
-    presence::read_clock(&mut sender, member)?;
-    upkeep::make_replies(&mut sender, member)?;
-    upkeep::join_group(&mut sender, member)?;
-    presence::announce(&mut sender, member)?;
+fn open_connections(member: &Member) -> Result<Opened, Error> {
+    let connections = &member.connections;
+    let connector = connections.connector();
+    let explain = |error| connector.explain(&error, Fate::NotSent);
+    let mut first = connector.open_for(&member.inbox).map_err(explain)?;
+    if presence::check_server(&mut first).map_err(explain)? {
+        connector.is_node_of_cluster();
+    }
+    connections.with(&member.inbox, |connection| {
+        presence::read_clock(connection, member)?;
+        upkeep::join_group(connection, member)
+    })?;
+    connections.with(&member.replies, |connection| upkeep::make_replies(connection, member))?;
+    presence::announce(member)?;
     Ok(Opened {
-        sender,
-        dispatcher: connector.open_blocking(dispatcher::BLOCK)?,
-        reader: connector.open_blocking(intake::BLOCK)?,
+        sender: (!connector.is_cluster()).then_some(first),
+        dispatcher: connector.open_blocking(&member.replies, dispatcher::block(member)).map_err(explain)?,
+        reader: connector.open_blocking(&member.inbox, intake::BLOCK).map_err(explain)?,
     })
-}
-
-/// Starts a thread that a panic does not end: it is reported, and the thread goes on from its beginning.
-fn spawn(
-    name: &str,
-    member: &Arc<Member>,
-    body: impl Fn() + Send + 'static,
-) -> Result<JoinHandle<()>, Error> {
-    let guard = Arc::clone(member);
-    let guarded = move || {
-        while let Err(panic) = catch_unwind(AssertUnwindSafe(&body)) {
-            let message =
-                format!("a thread of the core panicked and was started again: {}", panic_message(&*panic));
-            guard.reporter.failure(guard.locate(Error::new(ErrorKind::Internal, message)));
-            if guard.stop.pause(AFTER_PANIC) {
-                return;
-            }
-        }
-    };
-    std::thread::Builder::new().name(name.to_owned()).spawn(guarded).map_err(|error| {
-        member.locate(Error::new(ErrorKind::Internal, format!("no thread could be started: {error}")))
-    })
-}
-
-/// What a panic said.
-pub fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message")
-}
-
-fn join(thread: Option<JoinHandle<()>>) {
-    // Its panics were caught and reported.
-    let _ = thread.map(JoinHandle::join);
 }

@@ -104,6 +104,17 @@ impl Error {
         self.place.address = Some(address.to_owned());
         self
     }
+
+    /// The same of an attempt to connect: no request was sent.
+    #[must_use]
+    pub fn of_connecting(mut self) -> Self {
+        self.kind = match self.kind {
+            ErrorKind::Connection(_) => ErrorKind::Connection(Fate::NotSent),
+            ErrorKind::Command(_) => ErrorKind::Command(Fate::NotSent),
+            kind => kind,
+        };
+        self
+    }
 }
 
 impl fmt::Display for Error {

@@ -6,6 +6,7 @@ use crate::entry::RawEntry;
 use crate::lease;
 use crate::link::Link;
 use crate::member::Member;
+use crate::presence;
 use crate::reception::Reception;
 use crate::stop::Stop;
 use crate::stream_reply::{self, unexpected};
@@ -40,7 +41,7 @@ impl Intake {
 
     /// Its thread: reads until [`Intake::stop`].
     pub fn run(&self, mut first: Option<Connection>) {
-        let mut link = Link::new(&self.member);
+        let mut link = Link::new(&self.member, &self.member.inbox);
         while !self.quiet.is_stopped() {
             if let Err(error) = self.session(first.take(), &mut link)
                 && !self.quiet.is_stopped()
@@ -64,11 +65,16 @@ impl Intake {
     }
 
     fn session(&self, first: Option<Connection>, link: &mut Link<'_>) -> RedisResult<()> {
+        let again = first.is_none();
         let mut connection = match first {
             Some(connection) => connection,
-            None => self.member.connections.connector().open_blocking(BLOCK)?,
+            None => self.member.connections.connector().open_blocking(&self.member.inbox, BLOCK)?,
         };
         *self.closer.lock() = Some(connection.closer()?);
+        if again {
+            // It may be another server, with another clock.
+            presence::read_clock(&mut connection, &self.member)?;
+        }
         upkeep::join_group(&mut connection, &self.member)?;
         self.recover(&mut connection)?;
         link.up();

@@ -25,7 +25,7 @@ pub fn renew(member: &Member, queue: &ConsumerQueue) -> Result<(), Error> {
     }
     // JUSTID leaves the count of deliveries alone.
     let claim = claim_command(member, &held, &["JUSTID"]);
-    member.connections.with(|connection| connection.run(&claim)).map(drop)
+    member.connections.with(&member.inbox, |connection| connection.run(&claim)).map(drop)
 }
 
 /// Gives requests back to the group, so that another instance (or this one) takes them soon. Each comes with how
@@ -34,7 +34,7 @@ pub fn release(member: &Member, requests: &[(StreamId, u32)]) -> Result<(), Erro
     if requests.is_empty() {
         return Ok(());
     }
-    member.connections.with(|connection| release_on(connection, member, requests))
+    member.connections.with(&member.inbox, |connection| release_on(connection, member, requests))
 }
 
 /// [`release`], on a connection at hand.
@@ -123,7 +123,7 @@ pub fn take_over_from(
     let mut claim = redis::cmd("XAUTOCLAIM");
     claim.arg(&member.inbox).arg(&member.group).arg(&member.consumer);
     claim.arg(idle).arg(cursor.to_string()).arg("COUNT").arg(count);
-    let (claimed, deliveries) = member.connections.with(|connection| {
+    let (claimed, deliveries) = member.connections.with(&member.inbox, |connection| {
         let claimed = stream_reply::claimed(connection.run(&claim)?).ok_or_else(unexpected)?;
         let ids: Vec<StreamId> = claimed.entries.iter().map(|entry| entry.id).collect();
         let deliveries = deliveries(connection, member, &ids)?;

@@ -10,6 +10,7 @@ use std::time::Instant;
 /// One thread's connection: reports its state, and paces the attempts to make it again.
 pub struct Link<'a> {
     member: &'a Member,
+    key: &'a str,
     state: State,
     backoff: Backoff,
 }
@@ -20,9 +21,9 @@ enum State {
 }
 
 impl<'a> Link<'a> {
-    /// A connection that stands: an engine starts with all of its connections made.
-    pub fn new(member: &'a Member) -> Self {
-        Self { member, state: State::Up(Instant::now()), backoff: Backoff::new() }
+    /// A connection for `key` that stands: an engine starts with all of its connections made.
+    pub fn new(member: &'a Member, key: &'a str) -> Self {
+        Self { member, key, state: State::Up(Instant::now()), backoff: Backoff::new() }
     }
 
     /// It is ready.
@@ -33,15 +34,25 @@ impl<'a> Link<'a> {
         }
     }
 
-    /// It broke, or could not be made: reports that, and pauses before the next attempt.
+    /// It broke, or could not be made: reports that, and pauses before the next attempt. That its key is served by
+    /// another node of the cluster now is no loss.
     pub fn lost(&mut self, error: &RedisError) {
+        let connector = self.member.connections.connector();
+        let redirected = connector.redirected(self.key, error);
         if let State::Up(since) = self.state {
-            self.member.link_lost(self.member.connections.connector().explain(error, Fate::Unknown));
-            self.state = State::Lost;
             if since.elapsed() >= STABLE {
                 self.backoff.reset();
             }
+            self.state = if redirected.is_some() {
+                State::Up(Instant::now())
+            } else {
+                self.member.link_lost(connector.explain(error, Fate::Unknown));
+                State::Lost
+            };
         }
-        self.member.stop.pause(self.backoff.pause());
+        if redirected.is_none() {
+            connector.doubt(&connector.known_route(self.key));
+        }
+        self.member.stop.pause(self.backoff.pause().max(redirected.unwrap_or_default()));
     }
 }

@@ -3,7 +3,8 @@
 
 use crate::backlog::Backlogs;
 use crate::clock::Clock;
-use crate::connections::{Connections, Connector};
+use crate::connections::Connections;
+use crate::connector::Connector;
 use crate::entry::StreamId;
 use crate::error::{Error, ErrorKind};
 use crate::identity::{Id, IdSource};

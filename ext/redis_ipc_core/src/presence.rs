@@ -69,8 +69,7 @@ pub fn dead_after(member: &Member) -> Duration {
 
 /// Shows that `member` is alive.
 pub fn heartbeat(member: &Member) -> Result<(), Error> {
-    let reply = member.connections.with(|connection| connection.run(&sign_of_life(member)))?;
-    if reply == Value::Int(1) {
+    if show(member)? {
         *member.presence_lost.lock() = Some(Instant::now());
     }
     Ok(())
@@ -82,52 +81,55 @@ pub fn was_lost(member: &Member, time: Duration) -> bool {
     lost.is_some_and(|at| at.elapsed() < time)
 }
 
-fn sign_of_life(member: &Member) -> Cmd {
+/// True if it was not there.
+fn show(member: &Member) -> Result<bool, Error> {
+    let instances = member.keys.instances();
     let mut add = redis::cmd("ZADD");
-    add.arg(member.keys.instances()).arg(member.clock.now()).arg(own_name(member));
-    add
+    add.arg(&instances).arg(member.clock.now()).arg(own_name(member));
+    let added = member.connections.with(&instances, |connection| connection.run(&add))?;
+    Ok(added == Value::Int(1))
 }
 
 /// Reads Redis's clock again.
 pub fn renew(member: &Member) -> Result<(), Error> {
-    member.connections.with(|connection| read_clock(connection, member))
+    member.connections.with(&member.inbox, |connection| read_clock(connection, member))
 }
 
 /// Shows for the first time that `member` is alive.
-pub fn announce(connection: &mut Connection, member: &Member) -> RedisResult<()> {
-    connection.run(&sign_of_life(member))?;
-    keep_shared(connection, member)
+pub fn announce(member: &Member) -> Result<(), Error> {
+    show(member)?;
+    keep_instances(member)
 }
 
-/// Gives the keys shared with others their expiry.
-fn keep_shared(connection: &mut Connection, member: &Member) -> RedisResult<()> {
-    let mut instances = redis::cmd("PEXPIRE");
-    instances.arg(member.keys.instances()).arg((DEAD_AFTER * 3).as_millis() as u64);
-    let [new, longer] = upkeep::keep_inbox(&member.inbox, member);
-    connection.run_all(&[instances, new, longer]).map(drop)
+fn keep_instances(member: &Member) -> Result<(), Error> {
+    let instances = member.keys.instances();
+    let mut keep = redis::cmd("PEXPIRE");
+    keep.arg(&instances).arg((DEAD_AFTER * 3).as_millis() as u64);
+    member.connections.with(&instances, |connection| connection.run(&keep)).map(drop)
 }
 
-/// Reads Redis's clock.
+/// Reads the clock that deadlines count by: of the server that holds the inbox.
 pub fn read_clock(connection: &mut Connection, member: &Member) -> RedisResult<()> {
     let asked = Instant::now();
-    let (seconds, micros): (u64, u64) = redis::cmd("TIME").query(connection)?;
+    let (seconds, micros): (u64, u64) = connection.query(&redis::cmd("TIME"))?;
     member.clock.adjust(seconds * 1_000 + micros / 1_000, asked);
     Ok(())
 }
 
 /// Removes the dead: their presence, and their consumers once nothing is pending under them. Renews the shared keys.
 pub fn sweep(member: &Member) -> Result<(), Error> {
-    member.connections.with(|connection| {
-        // Other groups may have longer leases, so their presence is removed only after the longest time.
-        let mut remove = redis::cmd("ZREMRANGEBYSCORE");
-        remove.arg(member.keys.instances()).arg("-inf").arg(ago(member, DEAD_AFTER));
-        connection.run(&remove)?;
-        let alive = living_consumers(connection, member, ago(member, dead_after(member)))?;
-        let mut sweep = sweep_command(member, "", true, false);
-        sweep.arg(alive);
+    let instances = member.keys.instances();
+    // Other groups may have longer leases, so their presence is removed only after the longest time.
+    let mut remove = redis::cmd("ZREMRANGEBYSCORE");
+    remove.arg(&instances).arg("-inf").arg(ago(member, DEAD_AFTER));
+    member.connections.with(&instances, |connection| connection.run(&remove))?;
+    let mut sweep = sweep_command(member, "", true, false);
+    sweep.arg(living_consumers(member, ago(member, dead_after(member)))?);
+    member.connections.with(&member.inbox, |connection| {
         connection.run(&sweep)?;
-        keep_shared(connection, member)
-    })
+        connection.run_all(&upkeep::keep_inbox(&member.inbox, member))
+    })?;
+    keep_instances(member)
 }
 
 fn sweep_command(member: &Member, own: &str, dead_too: bool, last: bool) -> Cmd {
@@ -138,13 +140,8 @@ fn sweep_command(member: &Member, own: &str, dead_too: bool, last: bool) -> Cmd 
 }
 
 /// The names under which instances of the own group take requests that were heard of since `since`.
-pub fn living_consumers(
-    connection: &mut Connection,
-    member: &Member,
-    since: u64,
-) -> RedisResult<Vec<String>> {
-    let own =
-        list_since(connection, member, since)?.into_iter().filter(|presence| presence.group == member.group);
+pub fn living_consumers(member: &Member, since: u64) -> Result<Vec<String>, Error> {
+    let own = list_since(member, since)?.into_iter().filter(|presence| presence.group == member.group);
     let names =
         own.flat_map(|presence| [format!("{}{WITHOUT_HANDLER}", presence.instance), presence.instance]);
     Ok(names.collect())
@@ -152,21 +149,16 @@ pub fn living_consumers(
 
 /// Removes what this instance leaves behind, and the empty inboxes of the groups it asked in vain.
 pub fn leave(member: &Member) -> Result<(), Error> {
-    let asked = member.take_asked_in_vain();
-    member.connections.with(|connection| {
-        let commands = [
-            redis::cmd("ZREM").arg(member.keys.instances()).arg(own_name(member)).clone(),
-            redis::cmd("DEL").arg(&member.replies).clone(),
-        ];
-        connection.run_all(&commands)?;
-        connection.run(&sweep_command(member, &member.consumer, false, true))?;
-        for group in &asked {
-            let mut discard = redis::cmd("EVAL");
-            discard.arg(DISCARD).arg(1).arg(member.keys.inbox(group));
-            connection.run(&discard)?;
-        }
-        Ok(())
-    })
+    let run = |key: &str, command: &Cmd| member.connections.with(key, |connection| connection.run(command));
+    let instances = member.keys.instances();
+    run(&instances, redis::cmd("ZREM").arg(&instances).arg(own_name(member)))?;
+    run(&member.replies, redis::cmd("DEL").arg(&member.replies))?;
+    run(&member.inbox, &sweep_command(member, &member.consumer, false, true))?;
+    for group in member.take_asked_in_vain() {
+        let inbox = member.keys.inbox(&group);
+        run(&inbox, redis::cmd("EVAL").arg(DISCARD).arg(1).arg(&inbox))?;
+    }
+    Ok(())
 }
 
 fn ago(member: &Member, time: Duration) -> u64 {
@@ -175,41 +167,43 @@ fn ago(member: &Member, time: Duration) -> u64 {
 
 /// Who is alive on the stream.
 pub fn list(member: &Member) -> Result<Vec<Presence>, Error> {
-    let mut found =
-        member.connections.with(|connection| list_since(connection, member, ago(member, DEAD_AFTER)))?;
+    let mut found = list_since(member, ago(member, DEAD_AFTER))?;
     let own = ago(member, dead_after(member));
     found.retain(|presence| presence.group != member.group || presence.seen >= own);
     Ok(found)
 }
 
-fn list_since(connection: &mut Connection, member: &Member, since: u64) -> RedisResult<Vec<Presence>> {
+fn list_since(member: &Member, since: u64) -> Result<Vec<Presence>, Error> {
+    let instances = member.keys.instances();
     let mut range = redis::cmd("ZRANGE");
-    range.arg(member.keys.instances()).arg(since).arg("+inf").arg("BYSCORE").arg("WITHSCORES");
-    let rows: Vec<(String, u64)> = range.query(connection)?;
+    range.arg(&instances).arg(since).arg("+inf").arg("BYSCORE").arg("WITHSCORES");
+    let rows: Vec<(String, u64)> =
+        member.connections.with(&instances, |connection| connection.query(&range))?;
     Ok(rows.into_iter().filter_map(|(name, seen)| parse_name(&name, seen)).collect())
 }
 
-/// The commands that need it are XAUTOCLAIM's list of deleted ids, and PEXPIRE's NX and GT: in Redis 7.0.
-pub fn check_version(connection: &mut Connection) -> RedisResult<()> {
-    let Ok(Value::Array(facts)) = connection.run(&redis::cmd("HELLO")) else { return Ok(()) };
-    let version = facts.chunks(2).find_map(|pair| match pair {
-        [Value::BulkString(name), Value::BulkString(version)] if name == b"version" => {
-            Some(String::from_utf8_lossy(version).into_owned())
-        }
-        _ => None,
-    });
-    let major = version
-        .as_ref()
-        .and_then(|version| version.split('.').next())
-        .and_then(|major| major.parse::<u32>().ok());
-    match (major, version) {
-        (Some(major), Some(version)) if major < 7 => Err(redis::RedisError::from((
+/// Refuses a server that is too old: XAUTOCLAIM's list of deleted ids and PEXPIRE's NX and GT need Redis 7.0. True if
+/// the server is a node of a cluster.
+pub fn check_server(connection: &mut Connection) -> RedisResult<bool> {
+    let Ok(Value::Array(facts)) = connection.run(&redis::cmd("HELLO")) else { return Ok(false) };
+    let fact = |wanted: &[u8]| {
+        facts.chunks(2).find_map(|pair| match pair {
+            [Value::BulkString(name), Value::BulkString(fact)] if name == wanted => {
+                Some(String::from_utf8_lossy(fact).into_owned())
+            }
+            _ => None,
+        })
+    };
+    let version = fact(b"version").unwrap_or_default();
+    let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+    if major.is_some_and(|major| major < 7) {
+        return Err(redis::RedisError::from((
             redis::ErrorKind::InvalidClientConfig,
             "Redis 7.0 or newer (or Valkey) is needed",
             format!("this server is {version}"),
-        ))),
-        _ => Ok(()),
+        )));
     }
+    Ok(fact(b"mode").as_deref() == Some("cluster"))
 }
 
 fn own_name(member: &Member) -> String {

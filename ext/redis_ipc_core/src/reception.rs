@@ -145,7 +145,8 @@ impl Reception {
         class: &str,
     ) -> Examined {
         let keep = dead_letter::keep(&self.member, id, fields, &error.message, deliveries);
-        if let Err(failure) = self.member.connections.with(|connection| connection.run(&keep)) {
+        let dead = self.member.keys.dead(&self.member.group);
+        if let Err(failure) = self.member.connections.with(&dead, |connection| connection.run(&keep)) {
             // Left pending: it comes back after a lease, and is buried then.
             self.member.reporter.failure(self.member.locate(failure).entry(id));
             return Examined::Answered;

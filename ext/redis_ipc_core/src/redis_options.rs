@@ -9,11 +9,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 const DEFAULT_URL: &str = "redis://127.0.0.1:6379/0";
+const DEFAULT_PORT: u64 = 6379;
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(3_600);
 
 /// redis-rb's options that mean nothing to this client; accepted so that one hash can serve both.
-const NOT_OURS: [&str; 8] = [
+const NOT_OURS: [&str; 12] = [
     "driver",
     "id",
     "protocol",
@@ -22,10 +23,14 @@ const NOT_OURS: [&str; 8] = [
     "custom",
     "middlewares",
     "circuit_breaker",
+    "replica",
+    "replica_affinity",
+    "slow_command_timeout",
+    "concurrency",
 ];
 
 /// Where a server listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Address {
     /// Host and port.
     Tcp(String, u16),
@@ -99,10 +104,19 @@ pub struct SentinelOptions {
     pub credentials: Credentials,
 }
 
+/// Nodes of a Redis Cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterOptions {
+    /// Nodes that are asked for the others, tried in turn.
+    pub seeds: Vec<Address>,
+    /// The host name to reach every node by, instead of those the cluster tells.
+    pub fixed_host: Option<String>,
+}
+
 /// How to reach Redis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedisOptions {
-    /// Where it listens, unless `sentinel` is asked.
+    /// Where it listens, unless `sentinel` or `cluster` is asked.
     pub address: Address,
     /// The database number.
     pub db: i64,
@@ -112,6 +126,8 @@ pub struct RedisOptions {
     pub tls: Option<TlsOptions>,
     /// Sentinels, if used.
     pub sentinel: Option<SentinelOptions>,
+    /// The cluster, if it is one.
+    pub cluster: Option<ClusterOptions>,
     /// How long connecting may take, and how long a call tries to reach Redis before it gives up.
     pub connect_timeout: Duration,
     /// How long Redis may take to answer a command that does not block.
@@ -123,14 +139,22 @@ pub struct RedisOptions {
 impl RedisOptions {
     /// Reads redis-rb's options; `environment_url` (REDIS_URL) counts where neither url, host nor path is given.
     pub fn parse(mut section: Section, environment_url: Option<&str>) -> Result<Self, Error> {
+        let nodes = Nodes::parse(&mut section)?;
         let url = section.string("url")?;
         let host = section.string("host")?;
         let path = section.string("path")?;
+        if nodes.is_some() && (url.is_some() || host.is_some() || path.is_some()) {
+            return Err(section.refuse("cluster", "given without url, host and path"));
+        }
         let given = url.or_else(|| {
-            let by_parts = host.is_some() || path.is_some();
+            let by_parts = host.is_some() || path.is_some() || nodes.is_some();
             environment_url.filter(|url| !by_parts && !url.is_empty()).map(str::to_owned)
         });
-        let from_url = FromUrl::parse(given.as_deref().unwrap_or(DEFAULT_URL), &section)?;
+        let mut from_url = FromUrl::parse(given.as_deref().unwrap_or(DEFAULT_URL), "url", &section)?;
+        let cluster = nodes.map(|nodes| {
+            (from_url.credentials, from_url.tls) = (nodes.credentials, nodes.tls);
+            nodes.cluster
+        });
         let FromUrl { address, db, credentials, tls } = from_url;
 
         let port = section.integer("port", 1..=65_535)?.map(|port| port as u16);
@@ -154,6 +178,7 @@ impl RedisOptions {
             db: section.integer("db", 0..=100_000)?.map_or(db, |db| db as i64),
             tls: ssl.unwrap_or(tls).then_some(tls_options),
             sentinel: SentinelOptions::parse(&mut section)?,
+            cluster,
             connect_timeout: self::timeout(&mut section, "connect_timeout")?
                 .or(timeout)
                 .unwrap_or(DEFAULT_TIMEOUT),
@@ -163,6 +188,12 @@ impl RedisOptions {
                 .unwrap_or(DEFAULT_TIMEOUT),
         };
         section.ignore(&NOT_OURS);
+        if options.cluster.is_some() && options.sentinel.is_some() {
+            return Err(section.refuse("cluster", "given without sentinels"));
+        }
+        if options.cluster.is_some() && options.db != 0 {
+            return Err(section.refuse("db", "0: a cluster has no other"));
+        }
         section.finish()?;
         Ok(options)
     }
@@ -173,6 +204,10 @@ impl RedisOptions {
             let hosts: Vec<String> =
                 sentinel.addresses.iter().map(|(host, port)| format!("{host}:{port}")).collect();
             return format!("sentinel {} at {}", sentinel.name, hosts.join(", "));
+        }
+        if let Some(cluster) = &self.cluster {
+            let seeds: Vec<String> = cluster.seeds.iter().map(Address::to_string).collect();
+            return format!("cluster at {}", seeds.join(", "));
         }
         match &self.address {
             Address::Unix(path) => format!("unix://{}?db={}", path.display(), self.db),
@@ -193,16 +228,17 @@ struct FromUrl {
 }
 
 impl FromUrl {
-    fn parse(url: &str, section: &Section) -> Result<Self, Error> {
+    /// Takes `url`, the value of the option `name`, apart.
+    fn parse(url: &str, name: &str, section: &Section) -> Result<Self, Error> {
         // redis-rs is asked for the parts only, so TLS can be left to us.
         let plain = url.strip_prefix("rediss://").map(|rest| format!("redis://{rest}"));
         let tls = plain.is_some();
         let info = plain.as_deref().unwrap_or(url).into_connection_info();
-        let info = info.map_err(|_| section.refuse("url", "a redis://, rediss:// or unix:// URL"))?;
+        let info = info.map_err(|_| section.refuse(name, "a redis://, rediss:// or unix:// URL"))?;
         let address = match info.addr() {
             redis::ConnectionAddr::Tcp(host, port) => Address::Tcp(host.clone(), *port),
             redis::ConnectionAddr::Unix(path) => Address::Unix(path.clone()),
-            _ => return Err(section.refuse("url", "a redis://, rediss:// or unix:// URL")),
+            _ => return Err(section.refuse(name, "a redis://, rediss:// or unix:// URL")),
         };
         let settings = info.redis_settings();
         let credentials = Credentials {
@@ -210,6 +246,62 @@ impl FromUrl {
             password: settings.password().map(str::to_owned),
         };
         Ok(Self { address, db: settings.db(), credentials, tls })
+    }
+}
+
+/// What `cluster` (in redis-rb 5 `nodes`) tells.
+struct Nodes {
+    cluster: ClusterOptions,
+    credentials: Credentials,
+    tls: bool,
+}
+
+impl Nodes {
+    fn parse(section: &mut Section) -> Result<Option<Self>, Error> {
+        let expected = "an Array of redis:// URLs or {host:, port:} Hashes of nodes";
+        let (cluster, nodes) = (section.value("cluster"), section.value("nodes"));
+        let fixed_host = section.string("fixed_hostname")?;
+        let name = if cluster.is_some() { "cluster" } else { "nodes" };
+        let Some(list) = cluster.or(nodes) else { return Ok(None) };
+        let list = if let Value::Array(list) = list { list } else { vec![list] };
+        let mut all = Self {
+            cluster: ClusterOptions { seeds: Vec::with_capacity(list.len()), fixed_host },
+            credentials: Credentials::default(),
+            tls: false,
+        };
+        for item in list {
+            match item {
+                Value::String(url) => all.add_url(&url, name, section)?,
+                Value::Object(_) => {
+                    let mut item = Section::new(&format!("redis_options.{name}"), Some(item))?;
+                    let host = item.string("host")?.ok_or_else(|| section.refuse(name, expected))?;
+                    let port = item.integer("port", 1..=65_535)?.unwrap_or(DEFAULT_PORT) as u16;
+                    item.finish()?;
+                    all.cluster.seeds.push(Address::Tcp(host, port));
+                }
+                _ => return Err(section.refuse(name, expected)),
+            }
+        }
+        if all.cluster.seeds.is_empty() {
+            return Err(section.refuse(name, expected));
+        }
+        Ok(Some(all))
+    }
+
+    /// Login and TLS are those of the first URL that has them: all nodes have the same.
+    fn add_url(&mut self, url: &str, name: &str, section: &Section) -> Result<(), Error> {
+        let url = FromUrl::parse(url, name, section)?;
+        if url.db != 0 {
+            return Err(
+                section.refuse(name, "an Array of URLs without a database number: a cluster has only 0")
+            );
+        }
+        self.tls |= url.tls;
+        if self.credentials.password.is_none() {
+            self.credentials = url.credentials;
+        }
+        self.cluster.seeds.push(url.address);
+        Ok(())
     }
 }
 
@@ -325,6 +417,35 @@ mod tests {
             assert_eq!(error.kind, ErrorKind::Configuration);
             assert!(!error.to_string().contains("hunter2"), "{error}");
         }
+    }
+
+    #[test]
+    fn the_nodes_of_a_cluster_are_urls_or_hosts() {
+        let options =
+            parse(json!({"cluster": ["rediss://ann:s3cret@a:7000", {"host": "b", "port": 7001}]})).unwrap();
+        let cluster = options.cluster.as_ref().unwrap();
+        assert_eq!(cluster.seeds, [Address::Tcp("a".into(), 7000), Address::Tcp("b".into(), 7001)]);
+        assert_eq!(options.credentials.username.as_deref(), Some("ann"));
+        assert!(options.tls.is_some());
+        assert_eq!(options.redacted(), "cluster at a:7000, b:7001");
+        assert!(parse(json!({"nodes": ["redis://a:7000/0"], "db": 0, "replica": false})).is_ok());
+    }
+
+    #[test]
+    fn a_cluster_has_one_database_and_no_sentinels() {
+        let refused = |value| parse(value).unwrap_err().message;
+        assert!(refused(json!({"cluster": ["redis://a:1"], "db": 1})).contains("redis_options.db"));
+        assert!(refused(json!({"cluster": ["redis://a:1/2"]})).contains("redis_options.cluster"));
+        assert!(refused(json!({"nodes": []})).contains("redis_options.nodes"));
+        assert!(refused(json!({"cluster": [7]})).contains("redis_options.cluster"));
+        assert!(refused(json!({"cluster": ["redis://a:1"], "url": "redis://b"})).contains("url"));
+        let both = json!({"cluster": ["redis://a:1"], "sentinels": [{"host": "s"}], "name": "m"});
+        assert!(refused(both).contains("sentinels"));
+        let from_environment = RedisOptions::parse(
+            Section::new("redis_options", Some(json!({"cluster": ["redis://a:1"]}))).unwrap(),
+            Some("redis://x:1/4"),
+        );
+        assert_eq!(from_environment.unwrap().db, 0);
     }
 
     #[test]

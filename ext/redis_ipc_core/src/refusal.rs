@@ -42,7 +42,7 @@ impl Refusal {
 
     /// Its thread: refuses until [`Refusal::stop`].
     pub fn run(&self, mut first: Option<Connection>) {
-        let mut link = Link::new(&self.member);
+        let mut link = Link::new(&self.member, &self.member.inbox);
         while !self.quiet.is_stopped() {
             if let Err(error) = self.session(first.take(), &mut link)
                 && !self.quiet.is_stopped()
@@ -64,7 +64,9 @@ impl Refusal {
         let again = first.is_none();
         let mut connection = match first {
             Some(connection) => connection,
-            None => self.member.connections.connector().open_blocking(crate::intake::BLOCK)?,
+            None => {
+                self.member.connections.connector().open_blocking(&self.member.inbox, crate::intake::BLOCK)?
+            }
         };
         *self.closer.lock() = Some(connection.closer()?);
         join_group(&mut connection, &self.member)?;
@@ -152,7 +154,8 @@ enum Serving {
 /// An instance serves that has a consumer without our mark, and was heard of lately.
 fn who_serves(connection: &mut Connection, member: &Member) -> RedisResult<Serving> {
     let since = member.clock.now().saturating_sub(silence(member).as_millis() as u64);
-    let alive = presence::living_consumers(connection, member, since)?;
+    // The next connection shows whether Redis is there.
+    let alive = presence::living_consumers(member, since).map_err(|_| unexpected())?;
     let mut info = redis::cmd("XINFO");
     info.arg("CONSUMERS").arg(&member.inbox).arg(&member.group);
     let reply = match connection.run(&info) {

@@ -1,294 +1,345 @@
-//! Writes commands to Redis over one connection, as few round trips as there is work.
+//! Writes commands to Redis, as few round trips as there is work: over one connection, or one to each node of a
+//! cluster that is written to.
 //!
-//! A lone command is written by the thread that brings it, so it waits for nobody; the sender's own thread reads
+//! A lone command is written by the thread that brings it, so it waits for nobody; the lane's own thread reads
 //! the reply. While a round trip is under way further commands queue up, and go out together in the next one.
 
 use crate::backoff::Backoff;
-use crate::command::{Batch, Command, Expiries, Scene};
+use crate::batch::Batch;
+use crate::cluster::Route;
+use crate::command::Command;
 use crate::connection::Connection;
+use crate::connector::Connector;
 use crate::consumer_queue::ConsumerQueue;
 use crate::error::{Error, ErrorKind, Fate};
+use crate::lane::{Hold, Lane, Offered, Wire, Work};
 use crate::ledger::{Ledger, Sent};
 use crate::links::STABLE;
 use crate::member::Member;
-use crate::sync::{Condvar, Mutex};
+use crate::scene::Scene;
+use crate::sync::Mutex;
+use crate::threads;
 use crate::upkeep;
 use redis::{RedisResult, Value};
-use std::collections::VecDeque;
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// The most bytes written before their replies are read, and the most a bringing thread writes itself: it fits
-/// the socket's buffer, so the write cannot block.
-const BATCH_BYTES: usize = 1 << 20;
-const DIRECT_BYTES: usize = 16 << 10;
-/// The most commands in a batch.
-const BATCH_COMMANDS: usize = 512;
 /// The pause before something is tried again that Redis had no memory for.
 const RETRY: Duration = Duration::from_millis(50);
 /// How many connections are tried for what is left to send at the end.
 const LAST_CHANCES: u32 = 2;
-
-/// A connection, and what belongs to it.
-struct Lane {
-    connection: Connection,
-    expiries: Expiries,
-    losses: usize,
-}
-
-impl Lane {
-    fn new(connection: Connection, member: &Member) -> Box<Self> {
-        Box::new(Self { connection, expiries: Expiries::new(), losses: member.links.losses() })
-    }
-
-    /// Whether no other connection broke since this one was made.
-    fn is_trusted(&self, member: &Member) -> bool {
-        self.losses == member.links.losses()
-    }
-}
-
-enum LaneState {
-    /// Free, and nothing is unread on it.
-    Parked(Box<Lane>),
-    /// Some thread has it.
-    Out,
-    /// A thread wrote a batch on it; its replies are to be read.
-    Written(Box<Lane>, Batch),
-    /// It broke, and these commands were on it.
-    Lost(Vec<Command>, Error),
-    /// There will be no other.
-    Ended,
-}
-
-struct State {
-    lane: LaneState,
-    queue: VecDeque<Command>,
-    /// To be tried again when `due`.
-    delayed: Vec<Command>,
-    due: Instant,
-    stopping: bool,
-}
 
 /// The way out of this instance.
 pub struct Sender {
     member: Arc<Member>,
     ledger: Arc<Ledger>,
     queue: Arc<ConsumerQueue>,
-    state: Mutex<State>,
-    work: Condvar,
+    /// The lane to the only server; a cluster has lanes on demand.
+    only: Option<Arc<Lane>>,
+    lanes: Mutex<Lanes>,
+    closed: AtomicBool,
 }
 
-enum Work {
-    Read(Box<Lane>, Batch),
-    Write(Box<Lane>, Vec<Command>),
-    Reconnect(Vec<Command>, Error),
-    Stop,
+#[derive(Default)]
+struct Lanes {
+    to_nodes: HashMap<Route, Arc<Lane>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
-/// Who has the lane puts it back; a panic in between counts as a broken connection.
+/// Who has the connection of a lane puts it back; a panic in between counts as a broken connection.
 struct Borrowed<'a> {
-    sender: &'a Sender,
-    back: Option<LaneState>,
+    lane: &'a Lane,
+    back: Option<Hold>,
+}
+
+impl<'a> Borrowed<'a> {
+    fn from(lane: &'a Lane) -> Self {
+        Self { lane, back: None }
+    }
 }
 
 impl Drop for Borrowed<'_> {
     fn drop(&mut self) {
-        let lost = || LaneState::Lost(Vec::new(), Error::new(ErrorKind::Internal, "the sender panicked"));
-        self.sender.state.lock().lane = self.back.take().unwrap_or_else(lost);
-        self.sender.work.notify_one();
+        let panicked = || Error::new(ErrorKind::Internal, "the sender panicked");
+        self.lane.put(self.back.take().unwrap_or_else(|| Hold::Missing(Vec::new(), Some(panicked()))));
     }
 }
 
+/// How fast a lane's thread connects again.
+struct Pace {
+    connected: Instant,
+    backoff: Backoff,
+    /// How often it still tries once it is to stop.
+    chances: u32,
+}
+
 impl Sender {
-    /// A sender that writes on `connection`.
+    /// A sender that writes on `connection`; without one, to the nodes of a cluster.
     pub fn new(
         member: Arc<Member>,
         ledger: Arc<Ledger>,
         queue: Arc<ConsumerQueue>,
-        connection: Connection,
+        connection: Option<Connection>,
     ) -> Self {
-        let lane = LaneState::Parked(Lane::new(connection, &member));
-        let state =
-            State { lane, queue: VecDeque::new(), delayed: Vec::new(), due: Instant::now(), stopping: false };
-        Self { member, ledger, queue, state: Mutex::new(state), work: Condvar::new() }
+        let only = connection.map(|connection| {
+            Arc::new(Lane::new(Route::Server, Hold::Parked(Wire::new(connection, &member))))
+        });
+        Self { member, ledger, queue, only, lanes: Mutex::default(), closed: AtomicBool::new(false) }
+    }
+
+    /// Starts its thread; one to each node of a cluster follows when it is written to.
+    pub fn start(self: &Arc<Self>) -> Result<(), Error> {
+        if let Some(lane) = &self.only {
+            let thread = self.spawn(lane)?;
+            self.lanes.lock().threads.push(thread);
+        }
+        Ok(())
+    }
+
+    fn spawn(self: &Arc<Self>, lane: &Arc<Lane>) -> Result<JoinHandle<()>, Error> {
+        let (sender, lane) = (Arc::clone(self), Arc::clone(lane));
+        threads::spawn("ipc-sender", &self.member, move || sender.run(&lane))
     }
 
     /// Sends `command`: at once if the connection is free, else with the next batch. Never waits for Redis.
-    pub fn send(&self, command: Command) {
-        let mut state = self.state.lock();
-        if state.stopping {
-            drop(state);
+    pub fn send(self: &Arc<Self>, command: Command) {
+        if self.closed.load(Ordering::SeqCst) {
             return self.scene().fail(command, &closed());
         }
-        let small = state.queue.is_empty() && command.size() <= DIRECT_BYTES;
-        let direct = small && matches!(&state.lane, LaneState::Parked(lane) if lane.is_trusted(&self.member));
-        let lane = if direct { std::mem::replace(&mut state.lane, LaneState::Out) } else { LaneState::Out };
-        let LaneState::Parked(lane) = lane else {
-            state.queue.push_back(command);
-            drop(state);
-            self.work.notify_one();
-            return;
-        };
-        drop(state);
-        self.write(lane, vec![command]);
+        self.forward(command);
     }
 
-    fn write(&self, mut lane: Box<Lane>, commands: Vec<Command>) {
-        let mut borrowed = Borrowed { sender: self, back: None };
-        let batch = Batch::pack(commands, &self.member, &mut lane.expiries);
+    fn forward(self: &Arc<Self>, command: Command) {
+        let Some(lane) = &self.only else { return self.distribute(command) };
+        if let Some(command) = self.bring(lane, command) {
+            self.scene().fail(command, &closed());
+        }
+    }
+
+    /// Brings a command to a lane; returns it if the lane has ended.
+    fn bring(&self, lane: &Lane, command: Command) -> Option<Command> {
+        match lane.offer(command, &self.member) {
+            Offered::Direct(wire, command) => self.write(lane, wire, vec![command]),
+            Offered::Queued => {}
+            Offered::Refused(command) => return Some(command),
+        }
+        None
+    }
+
+    /// Brings a command to the lane to the node that serves its key.
+    fn distribute(self: &Arc<Self>, command: Command) {
+        let mut undelivered = Some(command);
+        while let Some(command) = undelivered {
+            let route = self.connector().known_route(&command.key(&self.member));
+            let lane = self.lanes.lock().to_nodes.get(&route).cloned();
+            undelivered = match lane {
+                None => self.open_lane(route, command),
+                Some(lane) => self.bring(&lane, command).inspect(|_| self.forget(&lane)),
+            };
+        }
+    }
+
+    /// Makes a lane that begins with `command`; returns that if another thread was faster.
+    fn open_lane(self: &Arc<Self>, route: Route, command: Command) -> Option<Command> {
+        let mut lanes = self.lanes.lock();
+        if lanes.to_nodes.contains_key(&route) {
+            return Some(command);
+        }
+        let lane = Arc::new(Lane::new(route.clone(), Hold::Missing(Vec::new(), None)));
+        lane.queue(vec![command]);
+        if self.closed.load(Ordering::SeqCst) {
+            lane.stop();
+        }
+        match self.spawn(&lane) {
+            Ok(thread) => {
+                lanes.threads.retain(|thread| !thread.is_finished());
+                lanes.threads.push(thread);
+                lanes.to_nodes.insert(route, lane);
+            }
+            Err(failure) => {
+                drop(lanes);
+                lane.abandon().into_iter().for_each(|command| self.scene().fail(command, &failure));
+            }
+        }
+        None
+    }
+
+    fn forget(&self, ended: &Lane) {
+        let mut lanes = self.lanes.lock();
+        if lanes.to_nodes.get(&ended.route).is_some_and(|lane| std::ptr::eq(&**lane, ended)) {
+            lanes.to_nodes.remove(&ended.route);
+        }
+    }
+
+    fn write(&self, lane: &Lane, mut wire: Box<Wire>, commands: Vec<Command>) {
+        let mut borrowed = Borrowed::from(lane);
+        let batch = Batch::pack(commands, &lane.route, &self.member, &mut wire.expiries);
         borrowed.back = Some(if batch.packed.is_empty() {
-            LaneState::Parked(lane)
+            Hold::Parked(wire)
         } else {
-            match lane.connection.send_counting(&batch.packed) {
-                Ok(()) => LaneState::Written(lane, batch),
+            match wire.connection.send_counting(&batch.packed) {
+                Ok(()) => Hold::Written(wire, batch),
                 Err(failure) => {
                     let error = self.explain(&failure.error.into());
                     let commands =
                         if failure.nothing_left { batch.into_unsent() } else { batch.into_commands() };
-                    LaneState::Lost(commands, error)
+                    Hold::Missing(commands, Some(error))
                 }
             }
         });
     }
 
+    /// Writes what was queued, except what another node has come to serve meanwhile.
+    fn write_queued(self: &Arc<Self>, lane: &Lane, wire: Box<Wire>, commands: Vec<Command>) {
+        let (own, others): (Vec<_>, Vec<_>) =
+            commands.into_iter().partition(|command| self.belongs(command, lane));
+        self.write(lane, wire, own);
+        others.into_iter().for_each(|command| self.forward(command));
+    }
+
+    fn belongs(&self, command: &Command, lane: &Lane) -> bool {
+        self.only.is_some() || self.connector().known_route(&command.key(&self.member)) == lane.route
+    }
+
+    fn connector(&self) -> &Connector {
+        self.member.connections.connector()
+    }
+
     fn explain(&self, error: &redis::RedisError) -> Error {
-        self.member.connections.connector().explain(error, Fate::Unknown)
+        self.connector().explain(error, Fate::Unknown)
     }
 
     fn scene(&self) -> Scene<'_> {
         Scene { member: &self.member, ledger: &self.ledger, queue: &self.queue }
     }
 
-    /// The sender's thread: returns once [`Sender::stop`] was called and everything queued is out.
-    pub fn run(&self) {
+    /// A lane's thread: returns once it is to stop and everything queued is out, or nothing was to do for long.
+    fn run(self: &Arc<Self>, lane: &Lane) {
         let mut pace = Pace { connected: Instant::now(), backoff: Backoff::new(), chances: LAST_CHANCES };
         loop {
-            match self.next_work() {
-                Work::Read(lane, batch) => self.read(lane, batch),
-                Work::Write(lane, commands) => self.write(lane, commands),
-                Work::Reconnect(commands, error) => self.reconnect(commands, error, &mut pace),
-                Work::Stop => return,
+            match lane.next_work(&self.member) {
+                Work::Read(wire, batch) => self.read(lane, wire, batch),
+                Work::Write(wire, commands) => self.write_queued(lane, wire, commands),
+                Work::Connect(commands, error) => self.connect(lane, commands, error, &mut pace),
+                Work::Replace => self.connect(lane, Vec::new(), Some(self.distrust()), &mut pace),
+                Work::Stop => return self.forget(lane),
             }
         }
     }
 
-    fn next_work(&self) -> Work {
-        let mut state = self.state.lock();
-        loop {
-            if state.due <= Instant::now() || state.stopping {
-                let delayed = std::mem::take(&mut state.delayed);
-                state.queue.extend(delayed);
-            }
-            match std::mem::replace(&mut state.lane, LaneState::Out) {
-                LaneState::Written(lane, batch) => return Work::Read(lane, batch),
-                LaneState::Lost(commands, error) => return Work::Reconnect(commands, error),
-                LaneState::Parked(lane) if !state.queue.is_empty() => {
-                    if !lane.is_trusted(&self.member) {
-                        return Work::Reconnect(Vec::new(), self.distrust());
-                    }
-                    return Work::Write(lane, take_batch(&mut state.queue));
-                }
-                LaneState::Parked(_) if state.stopping => {
-                    state.lane = LaneState::Ended;
-                    return Work::Stop;
-                }
-                LaneState::Ended => {
-                    state.lane = LaneState::Ended;
-                    return Work::Stop;
-                }
-                other => state.lane = other,
-            }
-            state = if state.delayed.is_empty() {
-                self.work.wait(state)
-            } else {
-                let due = state.due;
-                self.work.wait_until(state, due)
-            };
-        }
-    }
-
-    fn read(&self, mut lane: Box<Lane>, batch: Batch) {
-        let mut borrowed = Borrowed { sender: self, back: None };
+    fn read(self: &Arc<Self>, lane: &Lane, mut wire: Box<Wire>, batch: Batch) {
+        let mut borrowed = Borrowed::from(lane);
         let replies =
-            (0..batch.replies()).map(|_| lane.connection.receive()).collect::<RedisResult<Vec<Value>>>();
+            (0..batch.replies()).map(|_| wire.connection.receive()).collect::<RedisResult<Vec<Value>>>();
         let replies = match replies {
             Ok(replies) => replies,
             Err(error) => {
-                borrowed.back = Some(LaneState::Lost(batch.into_commands(), self.explain(&error)));
+                borrowed.back = Some(Hold::Missing(batch.into_commands(), Some(self.explain(&error))));
                 return;
             }
         };
         let leftover = batch.settle(replies, &self.scene());
-        let mut state = self.state.lock();
-        state.queue.extend(leftover.follow);
-        if !leftover.later.is_empty() {
-            state.delayed.extend(leftover.later);
-            state.due = Instant::now() + RETRY;
-            // No use in trying while stopping: nobody frees memory for an answer.
-            if state.stopping {
-                let hopeless = std::mem::take(&mut state.delayed);
-                drop(state);
-                let full = Error::new(ErrorKind::Command(Fate::NotSent), "Redis had no memory for it");
-                hopeless.into_iter().for_each(|command| self.scene().fail(command, &full));
-            }
+        if self.only.is_some() {
+            lane.queue(leftover.follow);
+        } else {
+            leftover.follow.into_iter().for_each(|command| self.forward(command));
         }
+        // No use in trying while stopping: nobody frees memory for an answer.
+        let full = || Error::new(ErrorKind::Command(Fate::NotSent), "Redis had no memory for it");
+        let hopeless = lane.delay(leftover.later, RETRY);
+        hopeless.into_iter().for_each(|command| self.scene().fail(command, &full()));
+        self.redirect(lane, leftover.elsewhere, leftover.pause);
         borrowed.back = Some(match leftover.refusal {
-            Some(error) => LaneState::Lost(leftover.again, error),
-            None => LaneState::Parked(lane),
+            Some(error) => Hold::Missing(leftover.again, Some(error)),
+            None => Hold::Parked(wire),
         });
     }
 
-    /// Connects again, and gives up on commands that have waited longer than it may take.
-    fn reconnect(&self, commands: Vec<Command>, error: Error, pace: &mut Pace) {
-        self.requeue(commands);
-        self.give_up(&error);
-        self.member.link_lost(error);
-        if pace.connected.elapsed() >= STABLE {
-            pace.backoff.reset();
-        } else {
-            self.member.stop.pause(pace.backoff.pause());
+    /// Sends commands on to the nodes that their own one named, after a pause.
+    fn redirect(self: &Arc<Self>, lane: &Lane, commands: Vec<Command>, pause: Duration) {
+        let now = if pause.is_zero() { commands } else { lane.delay(commands, pause) };
+        now.into_iter().for_each(|command| self.forward(command));
+    }
+
+    /// Connects (again), and gives up on commands that have waited longer than it may take.
+    fn connect(self: &Arc<Self>, lane: &Lane, commands: Vec<Command>, error: Option<Error>, pace: &mut Pace) {
+        lane.requeue(commands);
+        let mut lost = error.is_some();
+        if let Some(error) = error {
+            self.connector().doubt(&lane.route);
+            self.give_up(lane, &error);
+            self.member.link_lost(error);
+            if pace.connected.elapsed() >= STABLE {
+                pace.backoff.reset();
+            } else {
+                self.member.stop.pause(pace.backoff.pause());
+            }
         }
         loop {
-            if self.state.lock().stopping {
+            if lane.is_stopping() {
                 if pace.chances == 0 {
-                    return self.abandon();
+                    return lane
+                        .abandon()
+                        .into_iter()
+                        .for_each(|command| self.scene().fail(command, &closed()));
                 }
                 pace.chances -= 1;
             }
-            match self.member.connections.connector().open() {
-                Ok(connection) => {
-                    // Else what is asked now may be answered before the reader of answers is back. If it fails,
-                    // that reader says why.
-                    let _ = upkeep::restore_replies(&self.member);
-                    self.member.link_restored();
-                    pace.connected = Instant::now();
-                    self.state.lock().lane = LaneState::Parked(Lane::new(connection, &self.member));
-                    return;
+            if self.hand_over(lane) {
+                if lost {
+                    self.member.links.restored();
                 }
-                Err(error) => self.give_up(&self.explain(&error)),
+                return;
+            }
+            match self.connector().open(&lane.route) {
+                Ok(connection) => {
+                    if lost {
+                        self.reconnected(lane);
+                    }
+                    pace.connected = Instant::now();
+                    return lane.put(Hold::Parked(Wire::new(connection, &self.member)));
+                }
+                Err(error) => {
+                    let error = self.explain(&error);
+                    self.give_up(lane, &error);
+                    if !lost {
+                        self.member.link_lost(error);
+                        lost = true;
+                    }
+                }
             }
             self.member.stop.pause(pace.backoff.pause());
         }
     }
 
-    fn requeue(&self, commands: Vec<Command>) {
-        let mut state = self.state.lock();
-        for command in commands.into_iter().rev() {
-            state.queue.push_front(command);
+    fn reconnected(&self, lane: &Lane) {
+        if self.connector().known_route(&self.member.replies) == lane.route {
+            // Else what is asked now may be answered before the reader of answers is back. If it fails, that reader
+            // says why.
+            let _ = upkeep::restore_replies(&self.member);
         }
+        self.member.link_restored();
+    }
+
+    /// Passes on what is served by other nodes by now. True if that was all, and the lane has ended.
+    fn hand_over(self: &Arc<Self>, lane: &Lane) -> bool {
+        if self.only.is_some() {
+            return false;
+        }
+        // Without a map, the next attempt asks for it again.
+        let _ = self.connector().look();
+        let others = lane.remove(|command| !self.belongs(command, lane));
+        others.into_iter().for_each(|command| self.forward(command));
+        lane.end_if_idle()
     }
 
     /// Ends the calls that have waited for Redis longer than connecting may take, and drops answers that are too late.
-    fn give_up(&self, error: &Error) {
-        let patience = self.member.connections.connector().patience();
-        let given_up = {
-            let mut state = self.state.lock();
-            let all = std::mem::take(&mut state.queue);
-            let (given_up, kept): (Vec<_>, Vec<_>) =
-                all.into_iter().partition(|command| self.is_hopeless(command, patience));
-            state.queue = kept.into();
-            given_up
-        };
+    fn give_up(&self, lane: &Lane, error: &Error) {
+        let patience = self.connector().patience();
+        let given_up = lane.remove(|command| self.is_hopeless(command, patience));
         given_up.into_iter().for_each(|command| self.scene().fail(command, error));
     }
 
@@ -302,49 +353,32 @@ impl Sender {
         }
     }
 
-    /// Drops what cannot be sent before the end.
-    fn abandon(&self) {
-        let rest = {
-            let mut state = self.state.lock();
-            state.lane = LaneState::Ended;
-            std::mem::take(&mut state.queue)
-        };
-        rest.into_iter().for_each(|command| self.scene().fail(command, &closed()));
-    }
-
     fn distrust(&self) -> Error {
         Error::new(ErrorKind::Connection(Fate::Unknown), "another connection to Redis was lost")
-            .address(self.member.connections.connector().address())
+            .address(self.connector().address())
     }
 
-    /// Lets the thread end once everything queued is out.
+    /// Takes nothing more, and lets the threads end once everything queued is out.
     pub fn stop(&self) {
-        self.state.lock().stopping = true;
-        self.work.notify_all();
+        self.closed.store(true, Ordering::SeqCst);
+        let lanes = self.lanes.lock();
+        self.only.iter().chain(lanes.to_nodes.values()).for_each(|lane| lane.stop());
+    }
+
+    /// [`Sender::stop`], and waits for the threads to end.
+    pub fn close(&self) {
+        self.stop();
+        loop {
+            // What one of them has to say at its end may open another.
+            let threads = std::mem::take(&mut self.lanes.lock().threads);
+            if threads.is_empty() {
+                return;
+            }
+            threads.into_iter().for_each(|thread| threads::join(Some(thread)));
+        }
     }
 }
 
 fn closed() -> Error {
     Error::new(ErrorKind::Closed(Fate::NotSent), "the stream was disconnected before this could be sent")
-}
-
-/// How fast the sender's thread connects again.
-struct Pace {
-    connected: Instant,
-    backoff: Backoff,
-    /// How often it still tries once it is to stop.
-    chances: u32,
-}
-
-fn take_batch(queue: &mut VecDeque<Command>) -> Vec<Command> {
-    let mut bytes = 0;
-    let mut count = 0;
-    for command in queue.iter().take(BATCH_COMMANDS) {
-        bytes += command.size();
-        if count > 0 && bytes > BATCH_BYTES {
-            break;
-        }
-        count += 1;
-    }
-    queue.drain(..count).collect()
 }

@@ -10,7 +10,8 @@ use crate::ledger::Interrupt;
 use crate::member::Member;
 use crate::options::Delivery;
 use crate::sender::Sender;
-use redis::Value;
+use crate::stream_reply::refused;
+use redis::{RedisResult, Value};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,7 +71,11 @@ impl Service {
             return true;
         }
         let done = acknowledge(&[claim.id()], &self.member);
-        match self.member.connections.with(|connection| connection.run_all(&done)) {
+        let inbox = &self.member.inbox;
+        let replies = self.member.connections.with(inbox, |connection| {
+            connection.run_all(&done)?.into_iter().map(refused).collect::<RedisResult<Vec<_>>>()
+        });
+        match replies {
             Ok(replies) if replies == [Value::Int(1), Value::Int(1)] => true,
             Ok(_) => {
                 self.member.stats.withdrawn.increment();
@@ -181,8 +186,9 @@ impl Service {
     /// nothing more is read.
     pub fn release_unstarted(&self) -> Result<(), Error> {
         let held: HashSet<StreamId> = self.queue.older_than(Duration::ZERO).into_iter().collect();
+        let inbox = &self.member.inbox;
         let mut unstarted =
-            self.member.connections.with(|connection| lease::pending(connection, &self.member))?;
+            self.member.connections.with(inbox, |connection| lease::pending(connection, &self.member))?;
         unstarted.retain(|(id, _)| !held.contains(id));
         lease::release(&self.member, &unstarted)
     }

@@ -1,0 +1,233 @@
+//! Makes connections: finds the server for a key, and logs in.
+
+use crate::cluster::{Cluster, Route};
+use crate::connection::{Closer, Connection};
+use crate::error::{Error, ErrorKind, Fate};
+use crate::open_sockets::OpenSockets;
+use crate::redis_options::{Address, ClusterOptions, RedisOptions, SentinelOptions};
+use crate::sync::Mutex;
+use redis::{RedisError, RedisResult};
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+/// Opens connections to the server, or the servers, that `redis_options` describe.
+pub struct Connector {
+    options: RedisOptions,
+    redacted: String,
+    sockets: OpenSockets,
+    cluster: OnceLock<Cluster>,
+    /// The connections whose reads block, by key.
+    blocking: Mutex<HashMap<String, (Route, Closer)>>,
+}
+
+impl Connector {
+    /// A connector for `options`.
+    pub fn new(options: &RedisOptions) -> Self {
+        let connector = Self {
+            redacted: options.redacted(),
+            options: options.clone(),
+            sockets: OpenSockets::default(),
+            cluster: OnceLock::new(),
+            blocking: Mutex::default(),
+        };
+        if let Some(options) = &options.cluster {
+            connector.join_cluster(options);
+        }
+        connector
+    }
+
+    fn join_cluster(&self, options: &ClusterOptions) {
+        self.cluster.get_or_init(|| Cluster::new(options));
+    }
+
+    /// The server turned out to be a node of a cluster: from now on it is the one that is asked for the others.
+    pub fn is_node_of_cluster(&self) {
+        self.join_cluster(&ClusterOptions { seeds: vec![self.options.address.clone()], fixed_host: None });
+    }
+
+    /// Whether keys are served by the nodes of a cluster.
+    pub fn is_cluster(&self) -> bool {
+        self.cluster.get().is_some()
+    }
+
+    /// Where `key` is served as far as is known, without asking anybody.
+    pub fn known_route(&self, key: &str) -> Route {
+        self.cluster.get().map_or(Route::Server, |cluster| cluster.route(key))
+    }
+
+    /// Where `key` is served. Asks the cluster where that is in doubt.
+    pub fn route(&self, key: &str) -> RedisResult<Route> {
+        self.look()?;
+        Ok(self.known_route(key))
+    }
+
+    /// Asks the cluster who serves what, where that is in doubt. Fails only if nothing is known.
+    pub fn look(&self) -> RedisResult<()> {
+        let Some(cluster) = self.cluster.get() else { return Ok(()) };
+        let (mut last, started) = (None, Instant::now());
+        for node in cluster.to_ask() {
+            if cluster.is_known() && started.elapsed() >= self.patience() {
+                // The others come first the next time.
+                break;
+            }
+            let reply = self.open(&Route::Node(Arc::clone(&node))).and_then(|mut connection| {
+                let reply = connection.run(redis::cmd("CLUSTER").arg("SLOTS"))?;
+                Ok(cluster.learn(&reply, &node))
+            });
+            match reply {
+                Ok(true) => {
+                    self.close_misplaced();
+                    return Ok(());
+                }
+                Ok(false) => {}
+                Err(error) => last = Some(error),
+            }
+        }
+        if cluster.is_known() {
+            return Ok(());
+        }
+        Err(last
+            .unwrap_or_else(|| RedisError::from((redis::ErrorKind::Client, "no node knows of any slots"))))
+    }
+
+    /// A new connection to the server of `key`.
+    pub fn open_for(&self, key: &str) -> RedisResult<Connection> {
+        self.open(&self.route(key)?)
+    }
+
+    /// A new connection to the server of `key` whose reads may block for `block` before Redis answers.
+    pub fn open_blocking(&self, key: &str, block: Duration) -> RedisResult<Connection> {
+        let route = self.route(key)?;
+        let connection = self.open(&route)?;
+        // Well above the block time: a read that times out first would swallow the next message.
+        connection.set_timeouts(block + self.options.read_timeout, self.options.write_timeout)?;
+        if self.is_cluster() {
+            self.blocking.lock().insert(key.to_owned(), (route, connection.closer()?));
+        }
+        Ok(connection)
+    }
+
+    /// Ends the reads that wait on a node that does not serve their key any more: if it hangs it will not say so.
+    fn close_misplaced(&self) {
+        let mut blocking = self.blocking.lock();
+        blocking.retain(|key, (route, closer)| {
+            let stays = self.known_route(key).node() == route.node();
+            if !stays {
+                closer.close();
+            }
+            stays
+        });
+    }
+
+    /// Nothing more will be read.
+    pub fn close(&self) {
+        self.blocking.lock().clear();
+    }
+
+    /// A new connection to the server at `route`.
+    pub fn open(&self, route: &Route) -> RedisResult<Connection> {
+        let Some(node) = route.node() else { return self.open_server() };
+        let opened = self.open_address(node);
+        if let Some(cluster) = self.cluster.get() {
+            match &opened {
+                Ok(_) => cluster.reached(node),
+                Err(_) => cluster.doubt(route),
+            }
+        }
+        let mut connection = opened?;
+        connection.ask_first(matches!(route, Route::Asking(_)));
+        Ok(connection)
+    }
+
+    fn open_server(&self) -> RedisResult<Connection> {
+        match &self.options.sentinel {
+            Some(sentinel) => self.open_address(&self.master_address(sentinel)?),
+            None => self.open_address(&self.options.address),
+        }
+    }
+
+    fn open_address(&self, address: &Address) -> RedisResult<Connection> {
+        Connection::open(address, &self.options.credentials, self.options.db, &self.options, &self.sockets)
+    }
+
+    /// Asks each sentinel in turn (Redis Sentinel client guidelines, step 1 and 2).
+    fn master_address(&self, sentinel: &SentinelOptions) -> RedisResult<Address> {
+        let mut last = RedisError::from((redis::ErrorKind::Client, "no sentinel knows the master"));
+        for (host, port) in &sentinel.addresses {
+            let address = Address::Tcp(host.clone(), *port);
+            let asked = Connection::open(&address, &sentinel.credentials, 0, &self.options, &self.sockets)
+                .and_then(|mut connection| {
+                    let mut question = redis::cmd("SENTINEL");
+                    question.arg("get-master-addr-by-name").arg(&sentinel.name);
+                    connection.query::<Option<(String, u16)>>(&question)
+                });
+            match asked {
+                Ok(Some((host, port))) => return Ok(Address::Tcp(host, port)),
+                Ok(None) => {}
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    /// Takes in what a node of the cluster said instead of serving `key`, and tells how long to wait before the next
+    /// attempt there; `None` if `error` does not send us elsewhere.
+    pub fn redirected(&self, key: &str, error: &RedisError) -> Option<Duration> {
+        let cluster = self.cluster.get()?;
+        // A key that leaves for another node lets go of those that wait for it.
+        let unblocked = || (error.code() == Some("UNBLOCKED")).then_some(Duration::ZERO);
+        let pause = cluster.redirected(key, error).or_else(unblocked);
+        if pause.is_some() {
+            self.close_misplaced();
+        }
+        pause
+    }
+
+    /// The server at `route` broke the connection, or cannot serve now.
+    pub fn doubt(&self, route: &Route) {
+        if let Some(cluster) = self.cluster.get() {
+            cluster.doubt(route);
+        }
+    }
+
+    /// How long connecting may take, and how long a call waits for Redis to be reachable.
+    pub fn patience(&self) -> Duration {
+        self.options.connect_timeout
+    }
+
+    /// The sockets opened here.
+    pub fn sockets(&self) -> &OpenSockets {
+        &self.sockets
+    }
+
+    /// The address without credentials.
+    pub fn address(&self) -> &str {
+        &self.redacted
+    }
+
+    /// What `error` means to a caller.
+    pub fn explain(&self, error: &RedisError, fate: Fate) -> Error {
+        let (kind, what) = match error.code() {
+            Some("MOVED" | "ASK") if self.is_cluster() => {
+                (ErrorKind::Connection(fate), "the nodes of the cluster do not agree on who serves this key")
+            }
+            Some("MOVED" | "ASK") => (
+                ErrorKind::Command(fate),
+                "this is a node of a Redis Cluster, use redis_options: {cluster: [...]}",
+            ),
+            Some(code) if !is_passing(code) => (ErrorKind::Command(fate), "Redis refused the command"),
+            _ => (ErrorKind::Connection(fate), "Redis cannot be reached"),
+        };
+        let why = if error.is_timeout() { "no answer in time".to_owned() } else { error.to_string() };
+        Error::new(kind, format!("{what}: {why}")).address(&self.redacted)
+    }
+}
+
+/// Whether a refusal says that this server cannot serve now, rather than that the command is wrong.
+pub fn is_passing(code: &str) -> bool {
+    matches!(
+        code,
+        "LOADING" | "READONLY" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "UNBLOCKED" | "NOREPLICAS"
+    )
+}

@@ -1,0 +1,82 @@
+//! What the sender's commands are about, and how those end that cannot be sent.
+
+use crate::command::Command;
+use crate::consumer_queue::ConsumerQueue;
+use crate::entry::Question;
+use crate::error::{Error, ErrorKind, Fate};
+use crate::ledger::{Ledger, Sent, Ticket};
+use crate::member::Member;
+use std::time::Duration;
+
+/// What commands and their replies are about.
+pub struct Scene<'a> {
+    /// This instance.
+    pub member: &'a Member,
+    /// The calls made here.
+    pub ledger: &'a Ledger,
+    /// The requests held here.
+    pub queue: &'a ConsumerQueue,
+}
+
+impl Scene<'_> {
+    /// What a refusal means.
+    pub fn explain(&self, error: &redis::RedisError) -> Error {
+        self.member.connections.connector().explain(error, Fate::NotSent)
+    }
+
+    /// How long to wait before sending a command to the node that `error` names; `None` if it names none.
+    pub fn redirected(&self, command: &Command, error: &redis::RedisError) -> Option<Duration> {
+        self.member.connections.connector().redirected(&command.key(self.member), error)
+    }
+
+    /// Ends what hangs on a command that is not sent, because of `error`.
+    pub fn fail(&self, command: Command, error: &Error) {
+        match command {
+            Command::Ask(ticket, question) => self.fail_ask(&ticket, &question, error),
+            Command::Answer(claim, _) => {
+                self.queue.finish(claim.id());
+                self.member.stats.answers_dropped.increment();
+                let lost = self.member.locate(error.clone()).entry(claim.id());
+                let message = format!("an answer was lost: {}", lost.message);
+                self.member.reporter.failure(Error { message, ..lost });
+            }
+            Command::Withdraw(ticket, _) => {
+                ticket.finish(Err(timed_out(&ticket, Fate::Unknown, self.member)));
+            }
+            Command::Acknowledge(ids) => ids.into_iter().for_each(|id| self.queue.finish(id)),
+            Command::Measure(_) => {}
+        }
+    }
+
+    fn fail_ask(&self, ticket: &Ticket, question: &Question, error: &Error) {
+        if self.ledger.close(ticket.id).is_none() {
+            return;
+        }
+        let fate = if ticket.sent() == Sent::No { Fate::NotSent } else { Fate::Unknown };
+        let kind = match error.kind {
+            ErrorKind::Closed(_) => ErrorKind::Closed(fate),
+            ErrorKind::Command(_) => ErrorKind::Command(fate),
+            _ => ErrorKind::Connection(fate),
+        };
+        let error = Error { kind, ..error.clone() };
+        self.member.stats.failed.increment();
+        ticket.finish(Err(error.at(self.member.keys.stream(), &question.to).entry(ticket.id)));
+    }
+}
+
+/// The error of a call whose deadline passed.
+pub fn timed_out(ticket: &Ticket, fate: Fate, member: &Member) -> Error {
+    let waited = ticket.deadline.duration_since(ticket.asked).as_secs_f64();
+    let what = match fate {
+        Fate::NotSent => "the request never reached Redis, so it did not run",
+        Fate::Unclaimed => {
+            "nobody took the request and it has been withdrawn, so it did not and will not run; is the group connected?"
+        }
+        Fate::Unknown => "somebody may have taken the request: whether it ran is not known",
+    };
+    let message = format!("no answer from {:?} within {waited:.3} s: {what}", ticket.to);
+    member
+        .error(ErrorKind::Timeout(fate), message, &ticket.to)
+        .entry(ticket.id)
+        .address(member.connections.connector().address())
+}

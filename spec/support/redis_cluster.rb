@@ -1,0 +1,164 @@
+# frozen_string_literal: true
+
+# A Redis Cluster of the suite's own, on free ports: three masters with a replica each, unless told otherwise.
+class RedisCluster
+  SLOTS = 16_384
+  # How long a node may be silent before the others replace it (ms).
+  NODE_TIMEOUT = 1_000
+
+  attr_reader :nodes
+
+  def initialize(masters: 3, replicas: masters, **settings)
+    @settings = { cluster_enabled: "yes", cluster_node_timeout: NODE_TIMEOUT, cluster_replica_validity_factor: 0,
+                  cluster_require_full_coverage: "no", repl_ping_replica_period: 1, repl_diskless_sync_delay: 0,
+                  **settings }
+    @lost = []
+    @nodes = start_nodes(masters + replicas)
+    first = @nodes.first(masters)
+    divide_slots(first)
+    @nodes.drop(1).each { |node| meet(node) }
+    wait { @nodes.all? { |node| known(node).size == @nodes.size } }
+    @nodes.drop(masters).each_with_index do |replica, index|
+      replica.client.call("CLUSTER", "REPLICATE", id(first[index]))
+    end
+    wait { @nodes.all? { |node| healthy?(node, replicas) } }
+  rescue StandardError
+    stop
+    raise
+  end
+
+  def seeds
+    nodes.map { |node| "redis://127.0.0.1:#{node.port}" }
+  end
+
+  def options
+    { cluster: seeds }
+  end
+
+  # The node that serves `key`, by what most of them know.
+  def master_of(key)
+    slot = slot_of(key)
+    port = alive.map { |node| owner(node, slot) }.compact.tally.max_by(&:last)&.first
+    nodes.find { |node| node.port == port }
+  end
+
+  def replica_of(master)
+    role = ["slave", master.port.to_s]
+    alive.find { |node| node.client.info("replication").values_at("role", "master_port") == role }
+  end
+
+  def masters
+    alive.select { |node| node.client.info("replication")["role"] == "master" }
+  end
+
+  def slot_of(key)
+    alive.first.client.call("CLUSTER", "KEYSLOT", key)
+  end
+
+  # A name whose key (by the block) is served by `node`.
+  def name_on(node, prefix = "group")
+    (1..).lazy.map { |number| "#{prefix}#{number}" }.find { |name| master_of(yield(name)) == node }
+  end
+
+  # Announces that the slot of `key` moves; keys that are not there any more are asked for at `target`.
+  def begin_move(key, target)
+    source = master_of(key)
+    slot = slot_of(key)
+    target.client.call("CLUSTER", "SETSLOT", slot, "IMPORTING", id(source))
+    source.client.call("CLUSTER", "SETSLOT", slot, "MIGRATING", id(target))
+    [source, slot]
+  end
+
+  def migrate_keys(source, slot, target)
+    until (keys = source.client.call("CLUSTER", "GETKEYSINSLOT", slot, 10)).empty?
+      keys.each { |key| source.client.call("MIGRATE", "127.0.0.1", target.port, key, 0, 5_000) }
+    end
+  end
+
+  def end_move(slot, target)
+    # The target first: it must know before the source forgets.
+    [target, *(masters - [target])].each { |node| node.client.call("CLUSTER", "SETSLOT", slot, "NODE", id(target)) }
+  end
+
+  def move(key, target)
+    source, slot = begin_move(key, target)
+    migrate_keys(source, slot, target)
+    yield if block_given?
+    migrate_keys(source, slot, target)
+    end_move(slot, target)
+  end
+
+  def keys
+    masters.flat_map { |node| node.client.keys }
+  end
+
+  def flush
+    masters.each { |node| node.client.flushall }
+  end
+
+  def stop
+    nodes.each(&:stop)
+  end
+
+  # Does not ask this node any more: it is killed, or hangs.
+  def without(node)
+    @lost << node
+  end
+
+  def alive
+    nodes - @lost
+  end
+
+  private
+
+  def start_nodes(count)
+    @nodes = []
+    count.times { @nodes << RedisServer.new(cluster_port: RedisServer.free_port, **@settings) }
+    @nodes
+  end
+
+  def divide_slots(masters)
+    size = SLOTS.fdiv(masters.size)
+    masters.each_with_index do |master, index|
+      range = [(size * index).round, (size * (index + 1)).round - 1]
+      master.client.call("CLUSTER", "ADDSLOTSRANGE", *range)
+      master.client.call("CLUSTER", "SET-CONFIG-EPOCH", index + 1)
+    end
+  end
+
+  def meet(node)
+    bus = @nodes.first.client.call("CONFIG", "GET", "cluster-port").last
+    node.client.call("CLUSTER", "MEET", "127.0.0.1", @nodes.first.port, bus)
+  end
+
+  def id(node)
+    node.client.call("CLUSTER", "MYID")
+  end
+
+  def known(node)
+    node.client.call("CLUSTER", "NODES").lines.reject { |line| line.include?("handshake") }
+  end
+
+  def owner(node, slot)
+    range = node.client.call("CLUSTER", "SLOTS").find { |first, last| slot.between?(first, last) }
+    range && range[2][1]
+  end
+
+  def healthy?(node, replicas)
+    info = node.client.call("CLUSTER", "INFO")
+    return false unless info.include?("cluster_state:ok") && info.include?("cluster_slots_assigned:16384")
+    return false unless node.client.call("CLUSTER", "SLOTS").sum { |_, _, *servers| servers.size - 1 } == replicas
+
+    replication = node.client.info("replication")
+    replication["role"] == "master" || replication["master_link_status"] == "up"
+  end
+
+  def wait
+    deadline = Process.clock_gettime(Process::CLOCK_MONOTONIC) + 30
+    until yield
+      raise "the cluster did not form within 30 s" if Process.clock_gettime(Process::CLOCK_MONOTONIC) > deadline
+
+      sleep 0.02
+    end
+  end
+end
