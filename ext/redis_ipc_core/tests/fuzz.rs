@@ -235,7 +235,7 @@ fn fuzz(name: &str, run: impl Fn(&mut Random)) {
         runs += 1;
     }
     println!("{name}: {runs} runs, the slowest took {slowest:?}");
-    assert!(slowest < Duration::from_secs(5), "{slowest:?}");
+    assert!(slowest < Duration::from_secs(30), "{slowest:?}");
     assert!(runs > 100, "{runs} runs only");
 }
 
