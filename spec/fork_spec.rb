@@ -28,6 +28,12 @@ RSpec.describe "forks" do
   let!(:answerer) { answering_process("child") }
   let!(:parent) { connect("parent") }
 
+  it "connect every stream of a process again" do
+    all = [parent] + Array.new(15) { |index| connect("other #{index}") }
+    answers = in_child { all.map { |stream| stream.send_to_group(content: 1, to: "child").value[:content] } }
+    expect(answers).to eq([1] * 16)
+  end
+
   it "leave the parent's stream to the parent, and give the child one of its own" do
     expect(parent.send_to_group(content: 1, to: "child").value[:content]).to eq(1)
     child = in_child do

@@ -34,7 +34,8 @@ module RedisIPC
       # have new ones, for the child may fork before that.
       def after_fork
         @mutex = Mutex.new
-        @streams.each_value(&:reconnect_after_fork)
+        # Those that are back already remember themselves meanwhile.
+        @streams.dup.each_value(&:reconnect_after_fork)
       end
 
       private
