@@ -186,11 +186,17 @@ impl Ticket {
         if self.has_earlier_copy() { Fate::Unknown } else { fate }
     }
 
-    /// Notes the id Redis gave it. False if the call has ended meanwhile.
+    /// Notes the id Redis gave it. False if it is not wanted any more: the call has ended meanwhile without an answer,
+    /// or with one that may be to another copy.
     pub fn confirmed(&self, redis_id: StreamId) -> bool {
         let mut state = self.state.lock();
         state.sent = Sent::Yes(redis_id);
-        state.outcome.is_none()
+        match &state.outcome {
+            None => true,
+            // Its own answer may well be here before Redis's confirmation is read.
+            Some(Ok(_)) => !state.earlier_copy,
+            Some(Err(_)) => false,
+        }
     }
 }
 
@@ -305,6 +311,33 @@ mod tests {
         tickets[1].finish(Err(error()));
         assert_eq!(tickets[1].sending(), None);
         assert!(!tickets[1].confirmed(StreamId::default()));
+    }
+
+    #[test]
+    fn only_a_request_that_is_not_wanted_any_more_is_withdrawn() {
+        let answer = || {
+            Ok(Arc::new(Answer {
+                id: "1".into(),
+                instance_id: "i".into(),
+                status: crate::entry::Status::Fulfilled,
+                content: b"1".to_vec(),
+                error: None,
+                source_group: "child".into(),
+                destination_group: "parent".into(),
+                redis_id: StreamId::default(),
+            }))
+        };
+        let (_ledger, tickets) = ledger_with(&[1_000, 1_000]);
+        tickets[0].sending();
+        tickets[0].finish(answer());
+        assert!(
+            tickets[0].confirmed(StreamId::default()),
+            "it was answered before its confirmation was read"
+        );
+        tickets[1].sending();
+        tickets[1].sending();
+        tickets[1].finish(answer());
+        assert!(!tickets[1].confirmed(StreamId::default()), "the answer may be to the other copy");
     }
 
     #[test]
