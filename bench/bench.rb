@@ -47,9 +47,10 @@ module Bench
     end
 
     def check(options)
-      before = recorded
+      peers = usable(options.peers)
       cases = Cases.selected(options.only).select { |one| checked.include?(one.name) }
-      check = Check.new(before, take(options, cases, options.peers & (before.peers("threads_64") + ["gem"])))
+      # The best peer is to be the best of the same ones.
+      check = Check.new(recorded.of(peers), take(options, cases, peers))
       puts check.findings
       check.passed?
     end

@@ -47,6 +47,11 @@ module Bench
       index.keys.map(&:first).uniq - [SURROUNDINGS]
     end
 
+    # The same of some peers only.
+    def of(peers)
+      Measurements.new(@rows.select { |row| peers.include?(row[1]) })
+    end
+
     # What it was measured on: name => text.
     def surroundings
       @rows.select { |row| row.first == SURROUNDINGS }.to_h { |row| row.last(2) }
