@@ -35,7 +35,7 @@ module Bench
     end
 
     def measure(options)
-      measurements = take(options, Cases.selected(options.only), options.peers)
+      measurements = take(options, Cases.selected(options.only), usable(options.peers))
       tables = Tables.new(measurements)
       puts tables.surroundings, "", tables.cases, "", tables.targets
       true
@@ -73,7 +73,7 @@ module Bench
       measurements = Measurements.new
       measurements.add(Measurements::SURROUNDINGS, "", 0, Surroundings.all)
       begin
-        Runner.new(options, cases, usable(peers), measurements).run
+        Runner.new(options, cases, peers, measurements).run
       ensure
         # An interrupted run is not thrown away.
         keep(measurements, options.output) if measurements.cases.any?
