@@ -17,8 +17,8 @@ pub struct Connector {
     redacted: String,
     sockets: OpenSockets,
     cluster: OnceLock<Cluster>,
-    /// The connections whose reads block, by key.
-    blocking: Mutex<HashMap<String, (Route, Closer)>>,
+    /// The connections to nodes of a cluster whose reads block, by key; without a closer once they were sent away.
+    blocking: Mutex<HashMap<String, (Route, Option<Closer>)>>,
 }
 
 impl Connector {
@@ -103,21 +103,28 @@ impl Connector {
         // Well above the block time: a read that times out first would swallow the next message.
         connection.set_timeouts(block + self.options.read_timeout, self.options.write_timeout)?;
         if self.is_cluster() {
-            self.blocking.lock().insert(key.to_owned(), (route, connection.closer()?));
+            self.blocking.lock().insert(key.to_owned(), (route, Some(connection.closer()?)));
         }
         Ok(connection)
     }
 
     /// Ends the reads that wait on a node that does not serve their key any more: if it hangs it will not say so.
     fn close_misplaced(&self) {
-        let mut blocking = self.blocking.lock();
-        blocking.retain(|key, (route, closer)| {
-            let stays = self.known_route(key).node() == route.node();
-            if !stays {
-                closer.close();
+        for (key, (route, closer)) in self.blocking.lock().iter_mut() {
+            if self.known_route(key).node() != route.node() {
+                closer.take().inspect(Closer::close);
             }
-            stays
-        });
+        }
+    }
+
+    /// Whether the read for `key` was ended because another node serves it; says so once.
+    pub fn was_sent_away(&self, key: &str) -> bool {
+        let mut blocking = self.blocking.lock();
+        let away = blocking.get(key).is_some_and(|(_, closer)| closer.is_none());
+        if away {
+            blocking.remove(key);
+        }
+        away
     }
 
     /// Nothing more will be read.

@@ -5,7 +5,7 @@ use crate::error::Fate;
 use crate::links::STABLE;
 use crate::member::Member;
 use redis::RedisError;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// One thread's connection: reports its state, and paces the attempts to make it again.
 pub struct Link<'a> {
@@ -38,7 +38,8 @@ impl<'a> Link<'a> {
     /// another node of the cluster now is no loss.
     pub fn lost(&mut self, error: &RedisError) {
         let connector = self.member.connections.connector();
-        let redirected = connector.redirected(self.key, error);
+        let sent_away = connector.was_sent_away(self.key);
+        let redirected = connector.redirected(self.key, error).or(sent_away.then_some(Duration::ZERO));
         if let State::Up(since) = self.state {
             if since.elapsed() >= STABLE {
                 self.backoff.reset();
