@@ -107,7 +107,7 @@ RSpec.describe "in a Redis Cluster" do
     end
   end
 
-  it "is reached by TLS and with a password" do
+  it "is reached by TLS, with a password, and as a user who may only see the slots" do
     certificates = Certificates.new
     cert, key = certificates.for("server")
     lone = RedisCluster.new(masters: 1, replicas: 0, tls_port: RedisServer.free_port, tls_cluster: "yes",
@@ -120,6 +120,10 @@ RSpec.describe "in a Redis Cluster" do
     expect(stream.send_to_group(content: 1, to: "both").value).to eq(1)
     expect { build("both").connect(redis_options: { **options, fixed_hostname: "127.0.0.1" }) }
       .to raise_error(RedisIPC::ConnectionError, /certificate/)
+    lone.nodes.first.client.call("ACL", "SETUSER", "ann", "on", ">hers", "~house:*", "+@all", "-cluster",
+                                 "+cluster|slots")
+    stream = build("other", &echo).connect(redis_options: { **options, username: "ann", password: "hers" })
+    expect(stream.send_to_group(content: 2, to: "both").value).to eq(2)
   ensure
     disconnect_streams
     lone&.stop
