@@ -69,7 +69,7 @@ module Chaos
 
     def read(worker)
       diary = Diary.new(worker, [], [], nil, [])
-      File.foreach(worker.journal, chomp: true) { |line| note(diary, *line.split("\t", 4)) } if File.exist?(worker.journal)
+      File.foreach(worker.journal, chomp: true) { |line| note(diary, *line.split("\t", 4)) }
       diary
     end
 

@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+require "open3"
+
 module Chaos
   # A server in a network of its own, at the end of a cable that can be pulled (Linux network namespaces).
   class DistantPlace < Place
@@ -25,7 +27,7 @@ module Chaos
       @namespace = "redis_ipc_#{Process.pid}"
       @cable = "rci#{Process.pid}"
       lay_cable
-      @server = DistantServer.new(@namespace, **settings, bind: "0.0.0.0", protected_mode: "no")
+      super(server: DistantServer.new(@namespace, **settings, bind: "0.0.0.0", protected_mode: "no"))
     end
 
     def redis_options
@@ -64,8 +66,8 @@ module Chaos
     end
 
     def ip(*arguments)
-      said = IO.popen(["ip", *arguments], err: %i[child out], &:read)
-      return if $?.success?
+      said, status = Open3.capture2e("ip", *arguments)
+      return if status.success?
 
       raise Scene::Impossible, "no network namespaces here (root and iproute2 are needed): #{said.strip}"
     rescue Errno::ENOENT

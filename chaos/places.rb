@@ -10,8 +10,8 @@ module Chaos
   class Place
     attr_reader :server
 
-    def initialize(**settings)
-      @server = RedisServer.new(**settings)
+    def initialize(server: nil, **settings)
+      @server = server || RedisServer.new(**settings)
     end
 
     # What the workers connect with.
@@ -112,7 +112,7 @@ module Chaos
       @replica = RedisServer.new(**settings, replicaof: ["127.0.0.1", server.port], repl_diskless_sync_delay: 0)
       @folder = Dir.mktmpdir("redis_ipc_sentinel")
       @sentinel_port = RedisServer.free_port
-      @sentinel = Process.spawn("redis-server", configuration, "--sentinel", out: File::NULL, err: File::NULL)
+      @watcher = Process.spawn("redis-server", configuration, "--sentinel", out: File::NULL, err: File::NULL)
       Chaos.eventually { replica.client.info("replication")["master_link_status"] == "up" }
       # A sentinel looks for replicas every 10 s.
       Chaos.eventually(timeout: 30) { sentinel.call("SENTINEL", "REPLICAS", "chaos").any? }
@@ -123,7 +123,7 @@ module Chaos
     end
 
     def sentinel
-      @client ||= Redis.new(host: "127.0.0.1", port: @sentinel_port)
+      @sentinel ||= Redis.new(host: "127.0.0.1", port: @sentinel_port)
     end
 
     # The port of the server that the sentinel takes for the master, once that is one.
@@ -139,8 +139,8 @@ module Chaos
     end
 
     def stop
-      Process.kill(:KILL, @sentinel)
-      Process.wait(@sentinel)
+      Process.kill(:KILL, @watcher)
+      Process.wait(@watcher)
       FileUtils.remove_entry(@folder)
       replica.stop
       super

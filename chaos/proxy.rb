@@ -52,7 +52,10 @@ module Chaos
     private
 
     def pairs
-      @lock.synchronize { @pairs.reject! { |pair| pair.any?(&:closed?) } && nil || @pairs.dup }
+      @lock.synchronize do
+        @pairs.reject! { |pair| pair.any?(&:closed?) }
+        @pairs.dup
+      end
     end
 
     def accept

@@ -1,28 +1,26 @@
 # frozen_string_literal: true
 
-module Chaos
-  # A fault that cannot happen here.
-  NotRun = Struct.new(:fault, :reason) do
-    def failures
-      []
-    end
+require_relative "verdict"
 
+module Chaos
+  # A fault that cannot happen here, or went wrong itself (then with that as a failure).
+  NotRun = Struct.new(:fault, :reason, :failures) do
     def run?
       false
     end
   end
 
-  # What became of the load of one fault, and whether that is as promised.
+  # What became of the load of one fault.
   class Row
     ENDS = %w[answered rejected timed_out failed mixed_up].freeze
-    # The most processor time a process may use in an outage: far below a hot loop, far above what it takes.
-    MOST_CPU = 0.5
 
-    attr_reader :fault, :books
+    attr_reader :fault, :books, :dead, :within
 
     # @param within [Float] in how many seconds service must be back
-    def initialize(fault, scene, books, within:, ended:, dead:)
-      @fault = fault
+    # @param ended [Boolean] whether every process ended of itself
+    # @param dead [Integer] how many dead letters there were
+    def initialize(scene, books, within:, ended:, dead:)
+      @fault = scene.fault
       @scene = scene
       @books = books
       @within = within
@@ -34,42 +32,44 @@ module Chaos
       true
     end
 
-    # The figures, by name, in the order of the table.
-    def figures
-      { calls: books.calls.size, **ENDS.to_h { |kind| [kind.to_sym, books.count(kind)] }, dead: @dead,
-        died_with_asker: died.size, lost: lost.size, twice: books.ended_twice.size, reruns: books.reruns, recovered_ms: recovered && (recovered * 1000).round,
-        failed_after: late.size }
+    def ended?
+      @ended
     end
 
     # What is not as promised, in words.
     def failures
-      @failures ||= [*broken_books, *unfinished, *unrecovered, *hot].compact
+      @failures ||= Verdict.new(self).failures
     end
 
-    # How calls ended for those who asked during the fault, other than by an answer.
+    # The figures, by name, in the order of the table.
+    def figures
+      { calls: books.calls.size, **ENDS.to_h { |kind| [kind.to_sym, books.count(kind)] }, dead: dead,
+        died: died.size, lost: lost.size, twice: books.ended_twice.size, reruns: books.reruns, late: late.size,
+        recovered_ms: recovered && ms(recovered) }
+    end
+
+    # How calls ended other than by an answer, and how soon.
     def seen
-      away = books.calls.each_value.select { |call| !call.answered? && !call.ends.empty? }
-      away.group_by(&:kind).map do |kind, calls|
-        times = calls.map(&:seconds)
-        "#{calls.size} x #{kind} after #{format("%.2f", times.min)}-#{format("%.2f", times.max)} s"
+      unanswered = books.calls.each_value.reject { |call| call.answered? || call.ends.empty? }
+      unanswered.group_by(&:kind).map do |kind, calls|
+        soonest, latest = calls.map(&:seconds).minmax.map { |seconds| format("%.2f", seconds) }
+        "#{calls.size} x #{kind} after #{soonest}-#{latest} s"
       end
     end
 
     # What connected? said: how soon false, how soon true again.
     def connected
-      changes = living.map { |diary| diary.connected.select { |time, _| time >= @scene.began } }
+      changes = living.map { |diary| diary.connected.select { |time, _| time >= began } }
       down = changes.filter_map { |list| list.find { |_, value| !value }&.first }
       return "stayed true" if down.empty?
 
-      up = changes.filter_map { |list| list.last.first if list.any? && list.last.last }
-      "false in #{down.size} of #{changes.size} after #{ms(down.max - @scene.began)} ms, " \
-        "true #{up.size == changes.count(&:any?) && up.any? ? "#{ms(up.max - @scene.back)} ms after" : "no more"}"
+      "false in #{down.size} of #{changes.size} after #{ms(down.max - began)} ms, #{connected_again(changes)}"
     end
 
-    # What on_error was told, by class, with the first message of each.
+    # What on_error was told, by class: how often, and the first message.
     def told
-      all = books.diaries.flat_map { |diary| diary.told.select { |time, _| time >= @scene.began }.map(&:last) }
-      all.group_by { |message| message[/\A[\w:]+/] }.transform_values { |messages| [messages.size, messages.first] }
+      all = books.diaries.flat_map { |diary| diary.told.select { |time, _| time >= began }.map(&:last) }
+      all.group_by { |message| message[/\A[\w:]+\w/] }.transform_values { |messages| [messages.size, messages.first] }
     end
 
     # Processor time and commands per second, before and during the fault.
@@ -77,34 +77,57 @@ module Chaos
       @scene.load
     end
 
-    def outage_seconds
-      @scene.back - @scene.began
+    # How long the fault was.
+    def seconds
+      back - began
+    end
+
+    # Calls that never ended, though their processes lived on.
+    def lost
+      books.lost(but: @scene.killed)
+    end
+
+    # What the processes said that were not killed.
+    def living
+      books.diaries.reject { |diary| @scene.killed.include?(diary.worker) }
+    end
+
+    # From when Redis was back until every living process had asked and answered again, in seconds.
+    def recovered
+      @recovered ||= begin
+        times = living.map { |diary| diary.worker.role == :asker ? first_answer(diary) : first_run(diary) }
+        times.max - back if times.all?
+      end
+    end
+
+    # Calls that were not answered though they were asked when all was to be well again.
+    def late
+      asked_after.select { |call| call.asked >= back + within && !call.answered? && !call.ends.empty? }
     end
 
     private
 
-    def lost
-      books.lost(but: @scene.killed)
+    def began
+      @scene.began
+    end
+
+    def back
+      @scene.back
     end
 
     def died
       books.lost - lost
     end
 
-    def living
-      books.diaries.reject { |diary| @scene.killed.include?(diary.worker) }
-    end
+    def connected_again(changes)
+      changes = changes.reject(&:empty?)
+      return "true no more" unless changes.all? { |list| list.last.last }
 
-    # From when Redis was back until every living process had asked and answered again.
-    def recovered
-      @recovered ||= begin
-        times = living.map { |diary| diary.worker.role == :asker ? first_answer(diary) : first_run(diary) }
-        times.max - @scene.back if times.all?
-      end
+      "true #{ms(changes.map { |list| list.last.first }.max - back)} ms after"
     end
 
     def asked_after
-      @asked_after ||= books.calls.each_value.select { |call| call.asked >= @scene.back }
+      @asked_after ||= books.calls.each_value.select { |call| call.asked >= back }
     end
 
     def first_answer(diary)
@@ -112,61 +135,7 @@ module Chaos
     end
 
     def first_run(diary)
-      diary.ran.find { |_, id| books.calls[id] && books.calls[id].asked >= @scene.back }&.first
-    end
-
-    # Calls that were not answered though they were asked when all was to be well again.
-    def late
-      asked_after.select { |call| call.asked >= @scene.back + @within && !call.answered? && !call.ends.empty? }
-    end
-
-    def broken_books
-      [
-        ("#{lost.size} calls never ended" if lost.any?),
-        ("#{books.count("mixed_up")} answers were another question's" if books.count("mixed_up").positive?),
-        ("#{books.count("rejected")} calls were rejected" if books.count("rejected").positive?),
-        ("#{books.ended_twice.size} calls ended twice" if books.ended_twice.any?),
-        ("#{books.wrongly_called_back.size} blocks of Future#then ran wrongly" if books.wrongly_called_back.any?),
-        ("calls ended in ways unknown: #{unknown_ends}" if unknown_ends.any?),
-        *living.select { |diary| diary.worker.role == :asker }.filter_map { |diary| difference(diary) }
-      ]
-    end
-
-    def unknown_ends
-      books.by_kind.keys - ENDS - [""]
-    end
-
-    # Where the gem counts otherwise than the asker itself.
-    def difference(diary)
-      return "an asker left no figures" unless diary.stats
-
-      calls = books.calls.each_value.select { |call| call.worker == diary.worker }
-      kinds = calls.group_by { |call| call.kind.to_s.split.first }.transform_values(&:size)
-      answered, rejected, timed_out, failed, mixed_up = kinds.values_at(*ENDS).map(&:to_i)
-      own = [calls.size, answered + mixed_up, rejected, timed_out, failed, 0]
-      theirs = diary.stats.values_at(:requests, :fulfilled, :rejected, :timed_out, :failed, :open_calls)
-      "the gem counts #{theirs}, its asker #{own}" unless own == theirs
-    end
-
-    def unfinished
-      [("a process did not end of itself" unless @ended)]
-    end
-
-    def unrecovered
-      down = living.reject { |diary| diary.connected.last&.last }
-      [
-        ("not every process was back" unless recovered),
-        ("back after #{ms(recovered)} ms" if recovered && recovered > @within),
-        ("#{late.size} calls failed though asked #{@within} s after" if late.any? && !fault.tolerated),
-        ("connected? is false in the end in #{down.size}" if down.any?)
-      ]
-    end
-
-    def hot
-      busy = load[:storm][:cpu]
-      return [] unless fault.outage && outage_seconds >= 1 && busy > MOST_CPU
-
-      ["#{(busy * 100).round} % of a core during the outage"]
+      diary.ran.find { |_, id| books.calls[id] && books.calls[id].asked >= back }&.first
     end
 
     def ms(seconds)

@@ -12,7 +12,7 @@ module Chaos
     # What a fault says when it cannot happen here.
     Impossible = Class.new(StandardError)
 
-    attr_reader :place, :workers, :fault, :began, :back, :load
+    attr_reader :place, :workers, :killed, :fault, :began, :back, :load
 
     def initialize(fault, folder)
       @fault = fault
@@ -79,8 +79,6 @@ module Chaos
       workers.select { |worker| worker.role == :answerer && !@killed.include?(worker) }
     end
 
-    attr_reader :killed
-
     # Kills a worker, as a crash does.
     def kill(worker)
       @killed << worker
@@ -91,8 +89,8 @@ module Chaos
     def add(role)
       group = role == :asker && askers.size.even? ? "asker" : "answerer"
       journal = File.join(@folder, "#{role}-#{workers.size}")
-      settings = { redis_options: place.redis_options, group: group, timeout: fault.timeout, threads: THREADS, pause: 0.002,
-                   interval: 0.01, work: fault.work }
+      settings = { redis_options: place.redis_options, group: group, timeout: fault.timeout, work: fault.work,
+                   threads: THREADS, pause: 0.002, interval: 0.01 }
       workers << Worker.new(role, journal, settings, environment: fault.environment)
       workers.last
     end

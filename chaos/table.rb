@@ -1,27 +1,39 @@
 # frozen_string_literal: true
 
 module Chaos
-  # Something that goes wrong. `place` makes where it happens; `quick` ones are part of the suite; during an `outage`
-  # hardly anything can be done, so hardly any processor time may be used.
+  # Something that goes wrong.
+  # * `place` makes where it happens.
+  # * `quick`: it is part of the suite.
+  # * `outage`: hardly anything can be done meanwhile, so hardly any processor time may be used.
+  # * `timeout`: of the calls, in seconds; `work`: what a handler takes, in seconds.
+  # * `environment`: of the workers.
+  # * `tolerated`: why calls may fail after the fault, too.
+  # * `settle`: how long the load goes on after it, in seconds.
+  # * `action` runs in the Scene, and returns when Redis is back.
   Fault = Struct.new(:name, :place, :quick, :outage, :timeout, :work, :environment, :tolerated, :settle, :action,
                      keyword_init: true)
 
   # All faults.
   module Table
+    DEFAULTS = { place: -> { Place.new }, quick: false, outage: true, timeout: 2, work: 0.001, environment: {},
+                 settle: 2.5 }.freeze
+
     class << self
       def faults
         @faults ||= []
       end
 
-      # Adds a fault; the block runs in the Scene and returns when Redis is back.
-      # @param tolerated [String, nil] why calls may fail after the fault, too
-      def fault(name, place: -> { Place.new }, quick: false, outage: true, timeout: 2, work: 0.001, environment: {},
-                tolerated: nil, settle: 2.5, &action)
-        faults << Fault.new(name: name, place: place, quick: quick, outage: outage, timeout: timeout, work: work,
-                            environment: environment, tolerated: tolerated, settle: settle, action: action)
+      # Adds a fault.
+      # @param name [String]
+      # @param more [Hash] what is not as in DEFAULTS
+      def fault(name, **more, &action)
+        faults << Fault.new(name: name, action: action, **DEFAULTS, **more)
       end
 
-      # Runs one fault. @return [Row]
+      # Runs one fault.
+      # @param within [Float] in how many seconds service must be back
+      # @param settle [Float, nil] instead of the fault's own
+      # @return [Row, NotRun]
       def run(fault, within: 1.0, settle: nil)
         Dir.mktmpdir("redis_ipc_chaos") do |folder|
           scene = Scene.new(fault, folder)
@@ -30,9 +42,11 @@ module Chaos
           sleep(settle || fault.settle)
           dead = scene.dead_letters
           ended = scene.finish
-          Row.new(fault, scene, Books.new(scene.workers), within: within, ended: ended, dead: dead)
+          Row.new(scene, Books.new(scene.workers), within: within, ended: ended, dead: dead)
         rescue Scene::Impossible => e
-          NotRun.new(fault, e.message)
+          NotRun.new(fault, e.message, [])
+        rescue StandardError => e
+          NotRun.new(fault, "#{e.class}: #{e.message}, at #{e.backtrace.first}", ["it went wrong itself"])
         ensure
           scene&.stop
         end

@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+# Breaks things under load; this part runs in the workers.
 module Chaos
   # Notes each change of connected?, and jumps of the wall clock.
   def self.watch(stream, journal)

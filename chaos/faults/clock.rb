@@ -1,26 +1,31 @@
 # frozen_string_literal: true
 
-# The wall clock of every process (not of Redis) jumps. Deadlines must not care.
-module Chaos::Table
-  library = Dir["/usr/lib/*/faketime/libfaketimeMT.so.1"].first
-  # Read anew every second of the clock; the file is that of the row.
-  steps = File.join(Dir.tmpdir, "redis_ipc_clock_#{Process.pid}")
-  faked = { "LD_PRELOAD" => library.to_s, "FAKETIME_TIMESTAMP_FILE" => steps, "FAKETIME_NO_CACHE" => "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC" => "1", "FAKETIME_DONT_RESET" => "1" }
+module Chaos
+  # A wall clock jumps: that of every process but Redis, or that of Redis.
+  module Table
+    clock = SteppingClock.new
+    steps = { "an hour ahead" => 3600, "an hour back" => -3600 }
 
-  { "an hour ahead" => "+3600s", "an hour back" => "-3600s" }.each do |name, step|
-    place = lambda do
-      raise Chaos::Scene::Impossible, "libfaketime is missing (Debian: faketime)" unless library
-
-      File.write(steps, "+0")
-      Chaos::Place.new
+    usual = lambda do
+      clock.start
+      Place.new
     end
-    fault "the processes' clocks step #{name}", place: place, outage: false, environment: faked do
-      File.write(steps, step)
-      stand 1.5
-      impossible "libfaketime had no effect" unless workers.all?(&:clock_stepped?)
-    ensure
-      FileUtils.rm_f(steps)
+    steps.each do |name, step|
+      fault "the processes' clocks step #{name}", place: usual, outage: false, environment: clock.environment do
+        clock.step(step)
+        stand 1.5
+        raise "the clock did not step" unless workers.all?(&:clock_stepped?)
+      ensure
+        clock.remove
+      end
+
+      fault "Redis's clock steps #{name}", place: -> { ClockedPlace.new }, quick: step.negative?, outage: false,
+                                           timeout: 1, settle: 12 do
+        before = redis("TIME").first.to_i
+        place.clock.step(step)
+        stand 0.1
+        raise "the clock did not step" unless ((redis("TIME").first.to_i - before) - step).abs < 60
+      end
     end
   end
 end

@@ -1,46 +1,48 @@
 # frozen_string_literal: true
 
-# The server turns its clients away.
-module Chaos::Table
-  fault "CLIENT KILL of everything, 15 times", quick: true, outage: false do
-    again_and_again(15, every: 0.1) { redis "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes" }
-  end
+module Chaos
+  # The server turns its clients away.
+  module Table
+    fault "CLIENT KILL of everything, 15 times", quick: true, outage: false do
+      again_and_again(15, every: 0.1) { redis "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes" }
+    end
 
-  fault "CLIENT PAUSE for 1.5 s" do
-    redis "CLIENT", "PAUSE", 1500, "ALL"
-    # Itself answered only after the pause.
-    redis "PING"
-  end
+    fault "CLIENT PAUSE for 1.5 s" do
+      redis "CLIENT", "PAUSE", 1500, "ALL"
+      # Itself answered only after the pause.
+      redis "PING"
+    end
 
-  fault "no connection is left (maxclients)", quick: true do
-    before = redis("CONFIG", "GET", "maxclients").last
-    redis "CONFIG", "SET", "maxclients", 1
-    redis "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"
-    stand 1.5
-    redis "CONFIG", "SET", "maxclients", before
-  end
+    fault "no connection is left (maxclients)", quick: true do
+      before = redis("CONFIG", "GET", "maxclients").last
+      redis "CONFIG", "SET", "maxclients", 1
+      redis "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"
+      stand 1.5
+      redis "CONFIG", "SET", "maxclients", before
+    end
 
-  fault "rights revoked (NOPERM)", place: -> { Chaos::GuardedPlace.new }, quick: true do
-    redis "ACL", "SETUSER", Chaos::GuardedPlace::USER, "-@all"
-    stand 1.5
-    place.admit
-  end
+    fault "rights revoked (NOPERM)", place: -> { GuardedPlace.new }, quick: true do
+      redis "ACL", "SETUSER", GuardedPlace::USER, "-@all"
+      stand 1.5
+      place.admit
+    end
 
-  fault "the right to answer revoked (XADD)", place: -> { Chaos::GuardedPlace.new } do
-    redis "ACL", "SETUSER", Chaos::GuardedPlace::USER, "-xadd"
-    stand 1.5
-    place.admit
-  end
+    fault "the right to answer revoked (XADD)", place: -> { GuardedPlace.new } do
+      redis "ACL", "SETUSER", GuardedPlace::USER, "-xadd"
+      stand 1.5
+      place.admit
+    end
 
-  fault "the user deleted", place: -> { Chaos::GuardedPlace.new } do
-    redis "ACL", "DELUSER", Chaos::GuardedPlace::USER
-    stand 1.5
-    place.admit
-  end
+    fault "the user deleted", place: -> { GuardedPlace.new } do
+      redis "ACL", "DELUSER", GuardedPlace::USER
+      stand 1.5
+      place.admit
+    end
 
-  fault "no memory (OOM at maxmemory)", quick: true do
-    redis "CONFIG", "SET", "maxmemory", 1
-    stand 1.5
-    redis "CONFIG", "SET", "maxmemory", 0
+    fault "no memory (OOM at maxmemory)", quick: true do
+      redis "CONFIG", "SET", "maxmemory", 1
+      stand 1.5
+      redis "CONFIG", "SET", "maxmemory", 0
+    end
   end
 end

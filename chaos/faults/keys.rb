@@ -1,62 +1,64 @@
 # frozen_string_literal: true
 
-# Somebody meddles with the keys. Redis itself is there all the time, so the fault is the moment it is back from.
-module Chaos::Table
-  inbox = "house:inbox:answerer"
+module Chaos
+  # Somebody meddles with the keys. Redis itself is there all the time, so the fault is the moment it is back from.
+  module Table
+    inbox = "house:inbox:answerer"
 
-  fault "FLUSHALL", quick: true do
-    redis "FLUSHALL"
-  end
+    fault "FLUSHALL", quick: true do
+      redis "FLUSHALL"
+    end
 
-  fault "FLUSHALL 5 times, one a second", outage: false do
-    again_and_again(4, every: 1) { redis "FLUSHALL" }
-    redis "FLUSHALL"
-  end
+    fault "FLUSHALL 5 times, one a second", outage: false do
+      again_and_again(4, every: 1) { redis "FLUSHALL" }
+      redis "FLUSHALL"
+    end
 
-  fault "the inbox deleted" do
-    redis "DEL", inbox
-  end
+    fault "the inbox deleted" do
+      redis "DEL", inbox
+    end
 
-  fault "the inbox renamed" do
-    redis "RENAME", inbox, "elsewhere"
-  end
+    fault "the inbox renamed" do
+      redis "RENAME", inbox, "elsewhere"
+    end
 
-  fault "the inbox replaced by a string for 1.5 s", quick: true do
-    redis "SET", inbox, "no stream"
-    stand 1.5
-    redis "DEL", inbox
-  end
+    fault "the inbox replaced by a string for 1.5 s", quick: true do
+      redis "SET", inbox, "no stream"
+      stand 1.5
+      redis "DEL", inbox
+    end
 
-  fault "the reply streams deleted", quick: true do
-    redis("KEYS", "house:replies:*").each { |key| redis "DEL", key }
-  end
+    fault "the reply streams deleted", quick: true do
+      redis("KEYS", "house:replies:*").each { |key| redis "DEL", key }
+    end
 
-  fault "the reply streams replaced for 1.5 s" do
-    keys = redis("KEYS", "house:replies:*")
-    keys.each { |key| redis "SET", key, "no stream" }
-    stand 1.5
-    keys.each { |key| redis "DEL", key }
-  end
+    fault "the reply streams replaced for 1.5 s" do
+      keys = redis("KEYS", "house:replies:*")
+      keys.each { |key| redis "SET", key, "no stream" }
+      stand 1.5
+      keys.each { |key| redis "DEL", key }
+    end
 
-  fault "the group destroyed (XGROUP DESTROY)", quick: true do
-    redis "XGROUP", "DESTROY", inbox, "answerer"
-  end
+    fault "the group destroyed (XGROUP DESTROY)", quick: true do
+      redis "XGROUP", "DESTROY", inbox, "answerer"
+    end
 
-  fault "the consumers deleted (DELCONSUMER)", outage: false do
-    again_and_again(5, every: 0.1) do
-      redis("XINFO", "CONSUMERS", inbox, "answerer").each do |consumer|
-        redis "XGROUP", "DELCONSUMER", inbox, "answerer", consumer.each_slice(2).to_h["name"]
+    fault "the consumers deleted (DELCONSUMER)", outage: false do
+      again_and_again(5, every: 0.1) do
+        redis("XINFO", "CONSUMERS", inbox, "answerer").each do |consumer|
+          redis "XGROUP", "DELCONSUMER", inbox, "answerer", consumer.each_slice(2).to_h["name"]
+        end
       end
     end
-  end
 
-  fault "the presence deleted and replaced for 1.5 s", outage: false do
-    redis "SET", "house:instances", "no sorted set"
-    stand 1.5
-    redis "DEL", "house:instances"
-  end
+    fault "the presence deleted and replaced for 1.5 s", outage: false do
+      redis "SET", "house:instances", "no sorted set"
+      stand 1.5
+      redis "DEL", "house:instances"
+    end
 
-  fault "SCRIPT FLUSH, 10 times", outage: false do
-    again_and_again(10, every: 0.05) { redis "SCRIPT", "FLUSH" }
+    fault "SCRIPT FLUSH, 10 times", outage: false do
+      again_and_again(10, every: 0.05) { redis "SCRIPT", "FLUSH" }
+    end
   end
 end

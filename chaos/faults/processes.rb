@@ -1,33 +1,35 @@
 # frozen_string_literal: true
 
-# The processes on both sides.
-module Chaos::Table
-  crash = "what ran in the killed process is answered by another one after a lease, or times out"
+module Chaos
+  # The processes on both sides.
+  module Table
+    crash = "what ran in the killed process is answered by another one after a lease, or times out"
 
-  fault "answering processes killed at random, 6 times", outage: false, timeout: 5, work: 0.005, settle: 6 do
-    again_and_again(6, every: 0.7) do
-      kill(answerers.sample)
-      add(:answerer).wait_until_ready
+    fault "answering processes killed at random, 6 times", outage: false, timeout: 5, work: 0.005, settle: 6 do
+      again_and_again(6, every: 0.7) do
+        kill(answerers.sample)
+        add(:answerer).wait_until_ready
+      end
     end
-  end
 
-  fault "an asking process killed", quick: true, outage: false do
-    kill(askers.first)
-    add(:asker).wait_until_ready
-  end
+    fault "an asking process killed", quick: true, outage: false do
+      kill(askers.first)
+      add(:asker).wait_until_ready
+    end
 
-  fault "an answering process stopped (SIGSTOP) for 5 s", outage: false, timeout: 5, tolerated: crash do
-    stopped = answerers.first
-    stopped.kill(:STOP)
-    stand 5
-    stopped.kill(:CONT)
-  end
+    fault "an answering process stopped (SIGSTOP) for 5 s", outage: false, timeout: 5, tolerated: crash do
+      stopped = answerers.first
+      stopped.kill(:STOP)
+      stand 5
+      stopped.kill(:CONT)
+    end
 
-  # Beyond what a process notices by itself: its lease runs out, its calls are over.
-  fault "an asking process stopped (SIGSTOP) for 4 s", outage: false do
-    stopped = askers.first
-    stopped.kill(:STOP)
-    stand 4
-    stopped.kill(:CONT)
+    # Beyond what a process notices by itself: its lease runs out, its calls are over.
+    fault "an asking process stopped (SIGSTOP) for 4 s", outage: false do
+      stopped = askers.first
+      stopped.kill(:STOP)
+      stand 4
+      stopped.kill(:CONT)
+    end
   end
 end

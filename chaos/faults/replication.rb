@@ -1,43 +1,46 @@
 # frozen_string_literal: true
 
-# The server that everybody writes to is another one.
-module Chaos::Table
-  fault "a replica for 1.5 s (READONLY)", quick: true do
-    redis "REPLICAOF", "127.0.0.1", RedisServer.free_port
-    stand 1.5
-    redis "REPLICAOF", "NO", "ONE"
-  end
-
-  fault "failover to a replica, nothing lost", place: -> { Chaos::ReplicatedPlace.new } do
-    redis "CLIENT", "PAUSE", 5000, "WRITE"
-    Chaos.eventually do
-      offsets = [server, place.replica].map { |one| one.client.info("replication") }
-      offsets.first["master_repl_offset"] == offsets.last["slave_repl_offset"]
+module Chaos
+  # The server that everybody writes to is another one.
+  module Table
+    fault "a replica for 1.5 s (READONLY)", quick: true do
+      redis "REPLICAOF", "127.0.0.1", RedisServer.free_port
+      stand 1.5
+      redis "REPLICAOF", "NO", "ONE"
     end
-    place.promote
-    back!
-    server.kill
-  end
 
-  fault "failover to a replica, 0.5 s of writes lost", place: -> { Chaos::ReplicatedPlace.new },
-                                                     work: 0.015, outage: false do
-    place.link.behave(:drop)
-    stand 0.5
-    server.kill
-    place.promote
-  end
+    fault "failover to a replica, nothing lost", place: -> { ReplicatedPlace.new } do
+      redis "CLIENT", "PAUSE", 5000, "WRITE"
+      Chaos.eventually do
+        offsets = [server, place.replica].map { |one| one.client.info("replication") }
+        offsets.first["master_repl_offset"] == offsets.last["slave_repl_offset"]
+      end
+      place.promote
+      back!
+      server.kill
+    end
 
-  fault "failover by Sentinel, on demand", place: -> { Chaos::WatchedPlace.new }, outage: false do
-    old = place.master_port
-    place.sentinel.call("SENTINEL", "FAILOVER", "chaos")
-    Chaos.eventually(timeout: 30) { ![nil, old].include?(place.master_port) }
-    # Until the sentinel demotes it the old master takes writes: they are lost.
-    Chaos.eventually(timeout: 60) { server.client.info("replication")["role"] == "slave" }
-  end
+    replicated = -> { ReplicatedPlace.new }
+    fault "failover to a replica, 0.5 s of writes lost", place: replicated, work: 0.015, outage: false do
+      place.link.behave(:drop)
+      stand 0.5
+      server.kill
+      place.promote
+    end
 
-  fault "failover by Sentinel, the master killed", place: -> { Chaos::WatchedPlace.new } do
-    old = place.master_port
-    server.kill
-    Chaos.eventually(timeout: 30) { ![nil, old].include?(place.master_port) }
+    fault "failover by Sentinel, on demand", place: -> { WatchedPlace.new }, outage: false do
+      old = place.master_port
+      place.sentinel.call("SENTINEL", "FAILOVER", "chaos")
+      Chaos.eventually(timeout: 30) { ![nil, old].include?(place.master_port) }
+      back!
+      # Until the sentinel demotes it the old master would take writes, and lose them.
+      Chaos.eventually(timeout: 60) { server.client.info("replication")["role"] == "slave" }
+    end
+
+    fault "failover by Sentinel, the master killed", place: -> { WatchedPlace.new } do
+      old = place.master_port
+      server.kill
+      Chaos.eventually(timeout: 30) { ![nil, old].include?(place.master_port) }
+    end
   end
 end

@@ -2,51 +2,54 @@
 
 require "socket"
 
-# The server process dies, stands still, or is not ready.
-module Chaos::Table
-  durable = { appendonly: "yes", appendfsync: "always" }
+module Chaos
+  # The server process dies, stands still, or is not ready.
+  module Table
+    durable = { appendonly: "yes", appendfsync: "always" }
 
-  fault "server killed, its data kept", place: -> { Chaos::Place.new(**durable) }, quick: true do
-    server.kill
-    stand 0.7
-    server.start
-  end
+    fault "server killed, its data kept", place: -> { Place.new(**durable) }, quick: true do
+      server.kill
+      stand 0.7
+      server.start
+    end
 
-  fault "server killed, its data lost", place: -> { Chaos::Place.new }, quick: true do
-    server.kill
-    stand 0.7
-    server.start
-  end
+    fault "server killed, its data lost", place: -> { Place.new }, quick: true do
+      server.kill
+      stand 0.7
+      server.start
+    end
 
-  fault "server killed 5 times, its data kept", place: -> { Chaos::Place.new(**durable) } do
-    4.times do
+    fault "server killed 5 times, its data kept", place: -> { Place.new(**durable) } do
+      4.times do
+        server.kill
+        stand 0.3
+        server.start
+        stand 1
+      end
       server.kill
       stand 0.3
       server.start
-      stand 1
     end
-    server.kill
-    stand 0.3
-    server.start
-  end
 
-  [1, 5, 20].each do |seconds|
-    fault "server stopped (SIGSTOP) for #{seconds} s" do
-      Process.kill(:STOP, server.pid)
-      stand seconds
-      Process.kill(:CONT, server.pid)
+    [1, 5, 20].each do |seconds|
+      fault "server stopped (SIGSTOP) for #{seconds} s" do
+        Process.kill(:STOP, server.pid)
+        stand seconds
+        Process.kill(:CONT, server.pid)
+      end
     end
-  end
 
-  fault "server loads its data (LOADING)", place: -> { Chaos::Place.new(enable_debug_command: "yes") } do
-    redis "DEBUG", "POPULATE", "20000"
-    redis "SAVE"
-    server.kill
-    # A pause after each key, in µs.
-    server.configure(key_load_delay: 100, loading_process_events_interval_bytes: 1024)
-    server.start(wait: false)
-    answers = Hash.new(0)
-    Chaos.eventually(timeout: 30) { (answers[server.ping] += 1) && answers["+PONG"].positive? }
-    impossible "the server never answered LOADING" unless answers.keys.any? { |answer| answer.to_s.include?("LOADING") }
+    fault "server loads its data (LOADING)", place: -> { Place.new(enable_debug_command: "yes") } do
+      redis "DEBUG", "POPULATE", "20000"
+      redis "SAVE"
+      server.kill
+      # A pause after each key, in µs.
+      server.configure(key_load_delay: 100, loading_process_events_interval_bytes: 1024)
+      server.start(wait: false)
+      answers = Hash.new(0)
+      Chaos.eventually(timeout: 30) { (answers[server.ping] += 1) && answers["+PONG"].positive? }
+      loading = answers.keys.any? { |answer| answer.to_s.include?("LOADING") }
+      impossible "the server never answered LOADING" unless loading
+    end
   end
 end

@@ -1,92 +1,110 @@
 # frozen_string_literal: true
 
-# An asking process: some threads that ask one call after the other, and one that asks at fixed times whatever became
-# of the calls before. It keeps books of its own; what the gem counts is only compared with them.
-
 require "redis_ipc"
 require "securerandom"
 require_relative "../journal"
 require_relative "../watch"
 
-settings = JSON.parse(ARGV.fetch(0), symbolize_names: true)
-JOURNAL = Chaos::Journal.new(settings[:journal])
-TIMEOUT = settings[:timeout]
-# A user's program, too, would not ask again at once after an error.
-PAUSE = 0.02
+# An asking process: some threads that ask one call after the other, and one that asks at fixed times whatever became
+# of the calls before. It keeps books of its own; what the gem counts is only compared with them.
+class Asker
+  # After an error a user's program, too, would not ask again at once.
+  PAUSE = 0.02
 
-STREAM = RedisIPC::Stream.new("house", settings[:group])
-STREAM.on_error { |error| JOURNAL.told(error) }
-STREAM.connect(redis_options: settings[:redis_options])
-
-# How a call ended, in one word or two.
-def kind_of(question)
-  response = yield
-  return "rejected #{response.error}" if response.rejected?
-  return "mixed_up" unless response.content.values_at(:id, :echo) == question.values_at(:id, :nonce)
-
-  "answered"
-rescue RedisIPC::TimeoutError => e
-  "timed_out #{e.outcome}"
-rescue RedisIPC::CallError => e
-  "failed #{e.class.name.split("::").last} #{e.outcome}"
-end
-
-def question(number, thread)
-  { id: "#{Process.pid}/#{thread}/#{number}", nonce: SecureRandom.hex(4) }
-end
-
-def ask_in_turn(thread, pause)
-  (0..).each do |number|
-    break if $stop
-
-    question = question(number, thread)
-    JOURNAL.asked(question[:id])
-    kind = kind_of(question) { STREAM.send_to_group(content: question, to: "answerer", timeout: TIMEOUT) }
-    JOURNAL.ended(question[:id], kind)
-    sleep(kind == "answered" ? pause : PAUSE)
+  def initialize(settings)
+    @settings = settings
+    @journal = Chaos::Journal.new(settings[:journal])
+    @open = Queue.new
   end
-end
 
-def ask_steadily(interval, open)
-  (0..).each do |number|
-    break if $stop
+  def connect
+    @stream = RedisIPC::Stream.new("house", @settings[:group])
+    @stream.on_error(&@journal.method(:told))
+    @stream.connect(redis_options: @settings[:redis_options])
+    @watcher = Chaos.watch(@stream, @journal)
+  end
 
-    question = question(number, "steady")
-    JOURNAL.asked(question[:id])
-    future = begin
-      STREAM.async_send_to_group(content: question, to: "answerer", timeout: TIMEOUT)
-    rescue RedisIPC::CallError => e
-      e
+  def start
+    @threads = Array.new(@settings[:threads]) { |index| Thread.new { ask_in_turn(index) } }
+    @threads << Thread.new { ask_steadily } << Thread.new { collect }
+    @threads.each { |thread| thread.abort_on_exception = true }
+  end
+
+  # Lets the open calls end. Those that do not are missing in the journal.
+  def finish
+    @stop = true
+    deadline = now + @settings[:timeout] + 5
+    @threads.each { |thread| thread.join([deadline - now, 0].max) }
+    # Blocks of Future#then run in threads of their own.
+    sleep 0.1
+    @watcher.kill.join
+    @journal.stats(@stream.stats)
+    @stream.disconnect(timeout: 1)
+  end
+
+  private
+
+  def now
+    Process.clock_gettime(Process::CLOCK_MONOTONIC)
+  end
+
+  def questions(thread)
+    (0..).each do |number|
+      break if @stop
+
+      question = { id: "#{Process.pid}/#{thread}/#{number}", nonce: SecureRandom.hex(4) }
+      @journal.asked(question[:id])
+      yield question, { content: question, to: "answerer", timeout: @settings[:timeout] }
     end
-    future.then { JOURNAL.called_back(question[:id]) } if future.is_a?(RedisIPC::Future)
-    open << [question, future]
-    sleep interval
   end
-  open << nil
+
+  def ask_in_turn(thread)
+    questions(thread) do |question, call|
+      kind = kind_of(question) { @stream.send_to_group(**call) }
+      @journal.ended(question[:id], kind)
+      sleep(kind == "answered" ? @settings[:pause] : PAUSE)
+    end
+  end
+
+  def ask_steadily
+    questions("steady") do |question, call|
+      @open << [question, future(question, call)]
+      sleep @settings[:interval]
+    end
+    @open << nil
+  end
+
+  def future(question, call)
+    @stream.async_send_to_group(**call).tap { |future| future.then { @journal.called_back(question[:id]) } }
+  rescue RedisIPC::CallError => e
+    e
+  end
+
+  def collect
+    while (question, future = @open.pop)
+      kind = kind_of(question) { future.is_a?(RedisIPC::Future) ? future.response : raise(future) }
+      @journal.ended(question[:id], kind)
+    end
+  end
+
+  # How a call ended, in a few words.
+  def kind_of(question)
+    response = yield
+    return "rejected #{response.error}" if response.rejected?
+    return "mixed_up" unless response.content.values_at(:id, :echo) == question.values_at(:id, :nonce)
+
+    "answered"
+  rescue RedisIPC::TimeoutError => e
+    "timed_out #{e.outcome}"
+  rescue RedisIPC::CallError => e
+    "failed #{e.class.name.split("::").last} #{e.outcome}"
+  end
 end
 
-def collect(open)
-  while (question, future = open.pop)
-    kind = kind_of(question) { future.is_a?(RedisIPC::Future) ? future.response : raise(future) }
-    JOURNAL.ended(question[:id], kind)
-  end
-end
-
-$stop = false
-open = Queue.new
-threads = Array.new(settings[:threads]) { |index| Thread.new { ask_in_turn(index, settings[:pause]) } }
-threads << Thread.new { ask_steadily(settings[:interval], open) } << Thread.new { collect(open) }
-threads.each { |thread| thread.abort_on_exception = true }
-watcher = Chaos.watch(STREAM, JOURNAL)
-
+asker = Asker.new(JSON.parse(ARGV.fetch(0), symbolize_names: true))
+asker.connect
+asker.start
 $stdout.puts("ready")
 $stdout.flush
 $stdin.gets
-$stop = true
-deadline = Process.clock_gettime(Process::CLOCK_MONOTONIC) + TIMEOUT + 5
-threads.each { |thread| thread.join([deadline - Process.clock_gettime(Process::CLOCK_MONOTONIC), 0].max) }
-# Blocks of Future#then run in threads of their own.
-sleep 0.1
-watcher.kill.join
-JOURNAL.stats(STREAM.stats)
-STREAM.disconnect(timeout: 1)
+asker.finish

@@ -1,0 +1,58 @@
+# frozen_string_literal: true
+
+module Chaos
+  # Prints rows as they come.
+  class Report
+    # Each column's heading, and the figure in it.
+    COLUMNS = { "calls" => :calls, "answered" => :answered, "rejected" => :rejected, "timed out" => :timed_out,
+                "failed" => :failed, "dead" => :dead, "died" => :died, "lost" => :lost, "mixed up" => :mixed_up,
+                "twice" => :twice, "reruns" => :reruns, "late" => :late, "back, ms" => :recovered_ms }.freeze
+    NAME = 48
+
+    def introduce(within)
+      puts "Load: #{Scene::ASKERS} asking processes, each with #{Scene::THREADS} threads that ask in turn and 100 " \
+           "calls/s besides, whatever comes;"
+      puts "#{Scene::ANSWERERS} answering processes with 3 consumers each. Target: back within #{within} s."
+      puts "dead: dead letters. died: open calls of askers that were killed. twice: ended twice."
+      puts "reruns: handler runs beyond once a request. late: calls not answered though asked after the target."
+      puts "", "#{"fault".ljust(NAME)} #{COLUMNS.keys.join("  ")}"
+    end
+
+    def show(row)
+      return puts("#{row.fault.name.ljust(NAME)} NOT RUN: #{row.reason}") unless row.run?
+
+      puts line(row), *details(row).map { |detail| "    #{detail}" }
+      $stdout.flush
+    end
+
+    def conclude(rows)
+      failed = rows.select { |row| row.failures.any? }
+      skipped = rows.reject(&:run?)
+      puts "", "#{rows.size} faults, #{failed.size} failed, #{skipped.size} not run"
+      (failed | skipped).each { |row| puts "  #{row.run? ? "failed" : "not run"}: #{row.fault.name}" }
+    end
+
+    private
+
+    def line(row)
+      figures = row.figures
+      numbers = COLUMNS.map { |heading, name| (figures[name] || "never").to_s.rjust(heading.size) }
+      "#{row.fault.name.ljust(NAME)} #{numbers.join("  ")}"
+    end
+
+    def details(row)
+      told = row.told.map { |name, (count, first)| "on_error: #{count} x #{name}, first: #{first[0, 250]}" }
+      failures = row.failures.map { |failure| "FAILED: #{failure}" }
+      tolerated = ["tolerated: #{row.fault.tolerated}"] if row.fault.tolerated
+      ["calls: #{row.seen.empty? ? "all answered" : row.seen.join("; ")}", "connected?: #{row.connected}", cost(row),
+       *told, *tolerated, *failures]
+    end
+
+    def cost(row)
+      calm, storm = row.load.values_at(:calm, :storm).map do |load|
+        "#{(load[:cpu] * 100).round} % of a core, #{load[:commands]&.round || "?"} commands/s"
+      end
+      "busiest process, and server: #{calm} before, #{storm} in the #{format("%.1f", row.seconds)} s of the fault"
+    end
+  end
+end

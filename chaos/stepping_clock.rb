@@ -1,0 +1,67 @@
+# frozen_string_literal: true
+
+require "open3"
+
+module Chaos
+  # A wall clock that can be stepped, for processes that are started with its environment.
+  class SteppingClock
+    SOURCE = File.expand_path("programs/stepping_clock.c", __dir__)
+
+    def initialize
+      @library = File.join(Dir.tmpdir, "redis_ipc_clock_#{Process.pid}.so")
+      @file = File.join(Dir.tmpdir, "redis_ipc_clock_#{Process.pid}")
+    end
+
+    def environment
+      { "LD_PRELOAD" => @library, "STEPPING_CLOCK" => @file }
+    end
+
+    # Sets it right, or fails where there can be no such clock.
+    def start
+      step(0)
+      said, status = Open3.capture2e("cc", "-O2", "-shared", "-fPIC", "-o", @library, SOURCE)
+      raise Scene::Impossible, "the clock could not be compiled: #{said.strip}" unless status.success?
+    rescue Errno::ENOENT
+      raise Scene::Impossible, "there is no C compiler (cc)"
+    end
+
+    # It is so many seconds ahead from now on.
+    def step(seconds)
+      File.binwrite(@file, [seconds].pack("q"), 0)
+    end
+
+    def remove
+      FileUtils.rm_f([@file, @library])
+    end
+  end
+
+  # A server whose clock can be stepped.
+  class ClockedPlace < Place
+    # A redis-server with that clock.
+    class ClockedServer < RedisServer
+      def initialize(clock)
+        @clock = clock
+        super()
+      end
+
+      private
+
+      def command
+        ["env", *@clock.environment.map { |pair| pair.join("=") }, "redis-server"]
+      end
+    end
+
+    attr_reader :clock
+
+    def initialize
+      @clock = SteppingClock.new
+      clock.start
+      super(server: ClockedServer.new(clock))
+    end
+
+    def stop
+      super
+      clock.remove
+    end
+  end
+end
