@@ -99,6 +99,8 @@ RSpec.describe "reaching Redis" do
       eventually { replica.client.info("replication")["master_link_status"] == "up" }
       sentinel_client(sentinel).call("SENTINEL", "FAILOVER", "mymaster")
       eventually(timeout: 60) { replica.client.info("replication")["role"] == "master" }
+      # Though the old master goes on for about 10 s.
+      eventually(timeout: 6) { stream.stats[:reconnections].positive? }
       value = eventually(timeout: 30) do
         stream.send_to_group(content: 2, to: "both", timeout: 2).value
       rescue RedisIPC::CallError

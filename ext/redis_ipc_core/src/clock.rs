@@ -10,6 +10,7 @@ pub struct Clock {
     origin: Instant,
     offset: AtomicI64,
     best: Mutex<Option<(Duration, Instant)>>,
+    looked: Mutex<Option<Instant>>,
 }
 
 /// A reading this quick is as good as any.
@@ -25,6 +26,7 @@ impl Clock {
             origin: Instant::now(),
             offset: AtomicI64::new(wall.as_millis() as i64),
             best: Mutex::default(),
+            looked: Mutex::default(),
         }
     }
 
@@ -42,6 +44,16 @@ impl Clock {
         let middle = asked + took / 2;
         let since_origin = middle.duration_since(self.origin).as_millis() as i64;
         self.offset.store(redis_ms as i64 - since_origin, Ordering::Relaxed);
+    }
+
+    /// Whether the last time that this was true is `every` or longer ago.
+    pub fn is_due(&self, every: Duration) -> bool {
+        let mut looked = self.looked.lock();
+        let due = looked.is_none_or(|at| at.elapsed() >= every);
+        if due {
+            *looked = Some(Instant::now());
+        }
+        due
     }
 
     /// Redis's time now, in ms since 1970.

@@ -30,6 +30,7 @@ enum Socket {
 pub struct Closer {
     // Before the socket: fields are dropped in this order.
     _listed: Listed,
+    address: Address,
     socket: ClosingSocket,
 }
 
@@ -39,6 +40,11 @@ enum ClosingSocket {
 }
 
 impl Closer {
+    /// Where the connection goes to.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
     /// Shuts the socket down both ways.
     pub fn close(&self) {
         // An error means it is closed already.
@@ -63,6 +69,7 @@ pub struct Connection {
     // Before the socket: fields are dropped in this order.
     _listed: Listed,
     sockets: OpenSockets,
+    address: Address,
     socket: Socket,
     replies: Replies,
     broken: bool,
@@ -81,8 +88,15 @@ impl Connection {
         let socket = Socket::open(address, options)?;
         let listed = sockets.list(socket.descriptor());
         let sockets = sockets.clone();
-        let mut connection =
-            Self { _listed: listed, sockets, socket, replies: Replies::new(), broken: false, asks: false };
+        let mut connection = Self {
+            _listed: listed,
+            sockets,
+            address: address.clone(),
+            socket,
+            replies: Replies::new(),
+            broken: false,
+            asks: false,
+        };
         connection.set_timeouts(options.connect_timeout, options.connect_timeout)?;
         connection.introduce(credentials, db)?;
         connection.set_timeouts(options.read_timeout, options.write_timeout)?;
@@ -147,7 +161,7 @@ impl Connection {
             Socket::Tcp(socket) => closing_tcp(socket)?,
             Socket::Tls(stream) => closing_tcp(stream.get_ref())?,
         };
-        Ok(Closer { _listed: self.sockets.list(descriptor), socket })
+        Ok(Closer { _listed: self.sockets.list(descriptor), address: self.address.clone(), socket })
     }
 
     /// Writes packed commands. After an error the connection is of no more use.
@@ -299,17 +313,10 @@ fn set_tcp_timeouts(socket: &TcpStream, read: Duration, write: Duration) -> io::
 
 impl Read for Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let result = match self {
-                Socket::Tcp(socket) => socket.read(buffer),
-                Socket::Tls(stream) => stream.read(buffer),
-                Socket::Unix(socket) => socket.read(buffer),
-            };
-            match result {
-                // A process that was stopped and goes on (SIGSTOP, a debugger) has lost nothing.
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => return result,
-            }
+        match self {
+            Socket::Tcp(socket) => socket.read(buffer),
+            Socket::Tls(stream) => stream.read(buffer),
+            Socket::Unix(socket) => socket.read(buffer),
         }
     }
 }

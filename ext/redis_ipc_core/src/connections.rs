@@ -167,6 +167,11 @@ impl Connections {
         self.returned.notify_one();
     }
 
+    /// Closes the connections nobody uses now.
+    pub fn close_idle(&self) {
+        self.state.lock().close_idle(|_| true);
+    }
+
     /// Closes every connection; those in use follow when they are given back.
     pub fn close(&self) {
         self.connector.close();

@@ -148,8 +148,8 @@ impl Connector {
     }
 
     fn open_server(&self) -> RedisResult<Connection> {
-        match &self.options.sentinel {
-            Some(sentinel) => self.open_address(&self.master_address(sentinel)?),
+        match self.find_sentinel()? {
+            Some((_, master)) => self.open_address(&master),
             None => self.open_address(&self.options.address),
         }
     }
@@ -158,24 +158,42 @@ impl Connector {
         Connection::open(address, &self.options.credentials, self.options.db, &self.options, &self.sockets)
     }
 
-    /// Asks each sentinel in turn (Redis Sentinel client guidelines, step 1 and 2).
-    fn master_address(&self, sentinel: &SentinelOptions) -> RedisResult<Address> {
+    /// A connection to the first sentinel that knows the master, and the master (Redis Sentinel client guidelines,
+    /// steps 1 and 2); `None` where no sentinels are configured.
+    pub fn find_sentinel(&self) -> RedisResult<Option<(Connection, Address)>> {
+        let Some(SentinelOptions { addresses, credentials, .. }) = &self.options.sentinel else {
+            return Ok(None);
+        };
         let mut last = RedisError::from((redis::ErrorKind::Client, "no sentinel knows the master"));
-        for (host, port) in &sentinel.addresses {
+        for (host, port) in addresses {
             let address = Address::Tcp(host.clone(), *port);
-            let asked = Connection::open(&address, &sentinel.credentials, 0, &self.options, &self.sockets)
-                .and_then(|mut connection| {
-                    let mut question = redis::cmd("SENTINEL");
-                    question.arg("get-master-addr-by-name").arg(&sentinel.name);
-                    connection.query::<Option<(String, u16)>>(&question)
-                });
+            let asked = Connection::open(&address, credentials, 0, &self.options, &self.sockets).and_then(
+                |mut sentinel| {
+                    let master = self.ask(&mut sentinel)?;
+                    Ok((sentinel, master))
+                },
+            );
             match asked {
-                Ok(Some((host, port))) => return Ok(Address::Tcp(host, port)),
-                Ok(None) => {}
+                Ok((sentinel, Some(master))) => return Ok(Some((sentinel, master))),
+                Ok((_, None)) => {}
                 Err(error) => last = error,
             }
         }
         Err(last)
+    }
+
+    /// Asks a sentinel for the master.
+    pub fn ask(&self, sentinel: &mut Connection) -> RedisResult<Option<Address>> {
+        let Some(SentinelOptions { name, .. }) = &self.options.sentinel else { return Ok(None) };
+        let mut question = redis::cmd("SENTINEL");
+        question.arg("get-master-addr-by-name").arg(name);
+        let master = sentinel.query::<Option<(String, u16)>>(&question)?;
+        Ok(master.map(|(host, port)| Address::Tcp(host, port)))
+    }
+
+    /// Whether sentinels tell where the server is.
+    pub fn has_sentinels(&self) -> bool {
+        self.options.sentinel.is_some()
     }
 
     /// Takes in what a node of the cluster said instead of serving `key`, and tells how long to wait before the next

@@ -1,16 +1,16 @@
 //! Reads this instance's reply stream and routes each answer to the call that waits for it.
 
 use crate::command::Command;
-use crate::connection::{Closer, Connection};
+use crate::connection::Connection;
 use crate::entry::{Answer, RawEntry, Status, StreamId};
 use crate::error::ErrorKind;
 use crate::identity::Id;
 use crate::ledger::{Ledger, Sent};
 use crate::link::Link;
 use crate::member::Member;
+use crate::reading::Reading;
 use crate::sender::Sender;
 use crate::stream_reply::{self, refused, unexpected};
-use crate::sync::Mutex;
 use crate::upkeep;
 use redis::{RedisResult, Value};
 use std::sync::Arc;
@@ -37,7 +37,8 @@ pub struct Dispatcher {
     member: Arc<Member>,
     ledger: Arc<Ledger>,
     sender: Arc<Sender>,
-    closer: Mutex<Option<Closer>>,
+    /// The read under way.
+    pub reading: Arc<Reading>,
 }
 
 /// What was read and not trimmed yet.
@@ -63,7 +64,7 @@ impl Position {
 impl Dispatcher {
     /// A dispatcher for the calls in `ledger`.
     pub fn new(member: Arc<Member>, ledger: Arc<Ledger>, sender: Arc<Sender>) -> Self {
-        Self { member, ledger, sender, closer: Mutex::new(None) }
+        Self { member, ledger, sender, reading: Arc::default() }
     }
 
     /// Its thread: reads until the engine stops, over `first` and as many more connections as it takes.
@@ -81,9 +82,7 @@ impl Dispatcher {
 
     /// Ends the read under way; the next one starts on a new connection.
     pub fn restart(&self) {
-        if let Some(closer) = self.closer.lock().take() {
-            closer.close();
-        }
+        self.reading.end();
     }
 
     fn session(
@@ -100,7 +99,7 @@ impl Dispatcher {
                 .connector()
                 .open_blocking(&self.member.replies, block(&self.member))?,
         };
-        *self.closer.lock() = Some(connection.closer()?);
+        self.reading.on(&connection)?;
         upkeep::make_replies(&mut connection, &self.member)?;
         position.follow(&self.member);
         link.up();

@@ -11,9 +11,11 @@ use crate::housekeeper::{Housekeeper, Steady};
 use crate::intake::{self, Intake};
 use crate::keys::{Keys, check_name};
 use crate::ledger::Ledger;
+use crate::master_watch::MasterWatch;
 use crate::member::Member;
 use crate::options::Options;
 use crate::presence::{self, Presence};
+use crate::reading::Reading;
 use crate::reception::Reception;
 use crate::refusal::Refusal;
 use crate::reports::{self, Reports};
@@ -40,6 +42,13 @@ impl Reader {
             Reader::Intake(intake) => intake.run(first),
             Reader::Refusal(refusal) => refusal.run(first),
         }
+    }
+
+    fn reading(&self) -> Arc<Reading> {
+        Arc::clone(match self {
+            Reader::Intake(intake) => &intake.reading,
+            Reader::Refusal(refusal) => &refusal.reading,
+        })
     }
 
     fn stop(&self) {
@@ -104,6 +113,8 @@ impl Engine {
             service: Arc::clone(&service),
             queue,
             reception,
+            readings: [Arc::clone(&dispatcher.reading), reader.reading()],
+            master_watch: MasterWatch::default(),
             serves,
             cursor: Mutex::default(),
             steady: Mutex::new(Steady::new()),

@@ -5,8 +5,10 @@ use crate::consumer_queue::ConsumerQueue;
 use crate::entry::StreamId;
 use crate::error::{Error, ErrorKind, Fate};
 use crate::lease;
+use crate::master_watch::{self, MasterWatch};
 use crate::member::Member;
 use crate::presence;
+use crate::reading::Reading;
 use crate::reception::Reception;
 use crate::service::Service;
 use crate::sync::Mutex;
@@ -26,6 +28,10 @@ pub struct Housekeeper {
     pub queue: Arc<ConsumerQueue>,
     /// Where requests taken over go.
     pub reception: Arc<Reception>,
+    /// The blocking reads of this instance.
+    pub readings: [Arc<Reading>; 2],
+    /// Who the master was.
+    pub master_watch: MasterWatch,
     /// Whether this instance serves.
     pub serves: bool,
     /// Where the next look for requests to take over begins.
@@ -130,6 +136,9 @@ impl Housekeeper {
             task(WATCH, Self::watch_replies),
             task(presence::dead_after(&self.member), Self::sweep),
         ];
+        if self.member.connections.connector().has_sentinels() {
+            tasks.push(task(master_watch::INTERVAL, Self::follow_master));
+        }
         if self.serves {
             let mut take_over = task(lease * 9 / 10, Self::take_over);
             take_over.due = Instant::now();
@@ -179,6 +188,15 @@ impl Housekeeper {
                            answers that came in between are lost";
             let error = self.member.error(ErrorKind::Command(Fate::Unknown), message, &self.member.group);
             self.member.reporter.failure(error.address(self.member.connections.connector().address()));
+        }
+        Ok(())
+    }
+
+    /// Leaves a master that is none any more. What the sender has to say goes elsewhere once a reader has left.
+    fn follow_master(&self) -> Result<(), Error> {
+        if let Some(master) = self.master_watch.moved(self.member.connections.connector()) {
+            self.member.connections.close_idle();
+            self.readings.iter().for_each(|reading| reading.end_unless_at(&master));
         }
         Ok(())
     }

@@ -1,16 +1,16 @@
 //! Reads requests from the group's inbox, as many as there is room for.
 
-use crate::connection::{Closer, Connection};
+use crate::connection::Connection;
 use crate::consumer_queue::ConsumerQueue;
 use crate::entry::RawEntry;
 use crate::lease;
 use crate::link::Link;
 use crate::member::Member;
 use crate::presence;
+use crate::reading::Reading;
 use crate::reception::Reception;
 use crate::stop::Stop;
 use crate::stream_reply::{self, unexpected};
-use crate::sync::Mutex;
 use crate::upkeep;
 use redis::RedisResult;
 use std::collections::HashMap;
@@ -29,14 +29,15 @@ pub struct Intake {
     member: Arc<Member>,
     queue: Arc<ConsumerQueue>,
     reception: Arc<Reception>,
-    closer: Mutex<Option<Closer>>,
+    /// The read under way.
+    pub reading: Arc<Reading>,
     quiet: Stop,
 }
 
 impl Intake {
     /// A reader that fills `queue` by way of `reception`.
     pub fn new(member: Arc<Member>, queue: Arc<ConsumerQueue>, reception: Arc<Reception>) -> Self {
-        Self { member, queue, reception, closer: Mutex::new(None), quiet: Stop::new() }
+        Self { member, queue, reception, reading: Arc::default(), quiet: Stop::new() }
     }
 
     /// Its thread: reads until [`Intake::stop`].
@@ -59,9 +60,7 @@ impl Intake {
 
     /// Ends the read under way; the next one starts on a new connection.
     pub fn restart(&self) {
-        if let Some(closer) = self.closer.lock().take() {
-            closer.close();
-        }
+        self.reading.end();
     }
 
     fn session(&self, first: Option<Connection>, link: &mut Link<'_>) -> RedisResult<()> {
@@ -70,7 +69,7 @@ impl Intake {
             Some(connection) => connection,
             None => self.member.connections.connector().open_blocking(&self.member.inbox, BLOCK)?,
         };
-        *self.closer.lock() = Some(connection.closer()?);
+        self.reading.on(&connection)?;
         if again {
             // It may be another server, with another clock.
             presence::read_clock(&mut connection, &self.member)?;

@@ -9,6 +9,7 @@ use crate::entry::{Answer, Field, RawEntry, Request, StreamId};
 use crate::error::{Error, ErrorKind};
 use crate::member::Member;
 use crate::options::Delivery;
+use crate::presence;
 use crate::sender::Sender;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,6 +20,9 @@ const MAY_HAVE_RUN: &str = "the request was sent again after a broken connection
 
 const OVERLOADED: &str =
     "the group is overloaded: the request waited until its time would not have sufficed, and was not started";
+
+/// How often Redis's clock is read again because of requests that look expired.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 enum Examined {
     /// It is to run.
@@ -103,8 +107,14 @@ impl Reception {
         }
     }
 
+    /// If Redis's clock was stepped back, every request looks expired until it is read again. So it is read again.
     fn is_expired(&self, request: &Request) -> bool {
-        self.member.clock.until(request.deadline()).is_none()
+        let is_past = || self.member.clock.until(request.deadline()).is_none();
+        if is_past() && self.member.clock.is_due(LOOK_AGAIN) {
+            // Out of reach, it says nothing new.
+            let _ = presence::renew(&self.member);
+        }
+        is_past()
     }
 
     /// Whether a request should give way to fresher ones. Redis hands out the oldest first; under overload those are the

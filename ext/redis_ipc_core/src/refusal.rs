@@ -1,16 +1,16 @@
 //! An instance without a handler: rejects what its group is asked, unless another instance of the group serves.
 
-use crate::connection::{Closer, Connection};
+use crate::connection::Connection;
 use crate::entry::{Request, StreamId};
 use crate::intake::read;
 use crate::lease;
 use crate::link::Link;
 use crate::member::{Member, WITHOUT_HANDLER};
 use crate::presence;
+use crate::reading::Reading;
 use crate::reception::Reception;
 use crate::stop::Stop;
 use crate::stream_reply::unexpected;
-use crate::sync::Mutex;
 use crate::upkeep::join_group;
 use redis::{FromRedisValue, RedisResult};
 use std::collections::HashMap;
@@ -30,14 +30,15 @@ const COUNT: usize = 16;
 pub struct Refusal {
     member: Arc<Member>,
     reception: Arc<Reception>,
-    closer: Mutex<Option<Closer>>,
+    /// The read under way.
+    pub reading: Arc<Reading>,
     quiet: Stop,
 }
 
 impl Refusal {
     /// A reader that answers by way of `reception`.
     pub fn new(member: Arc<Member>, reception: Arc<Reception>) -> Self {
-        Self { member, reception, closer: Mutex::new(None), quiet: Stop::new() }
+        Self { member, reception, reading: Arc::default(), quiet: Stop::new() }
     }
 
     /// Its thread: refuses until [`Refusal::stop`].
@@ -55,9 +56,7 @@ impl Refusal {
     /// Refuses nothing more.
     pub fn stop(&self) {
         self.quiet.stop();
-        if let Some(closer) = self.closer.lock().take() {
-            closer.close();
-        }
+        self.reading.end();
     }
 
     fn session(&self, first: Option<Connection>, link: &mut Link<'_>) -> RedisResult<()> {
@@ -68,7 +67,7 @@ impl Refusal {
                 self.member.connections.connector().open_blocking(&self.member.inbox, crate::intake::BLOCK)?
             }
         };
-        *self.closer.lock() = Some(connection.closer()?);
+        self.reading.on(&connection)?;
         join_group(&mut connection, &self.member)?;
         link.up();
         if again {
@@ -76,7 +75,7 @@ impl Refusal {
             self.rest(silence(&self.member), &mut connection)?;
         }
         while !self.quiet.is_stopped() {
-            match who_serves(&mut connection, &self.member)? {
+            match look(&mut connection, &self.member)? {
                 Serving::Somebody => self.rest(LOOK, &mut connection)?,
                 Serving::Unknown => {
                     join_group(&mut connection, &self.member)?;
@@ -112,7 +111,7 @@ impl Refusal {
             return Ok(());
         }
         // Somebody may have begun to serve while this one was waiting.
-        if who_serves(connection, &self.member)? == Serving::Nobody {
+        if look(connection, &self.member)? == Serving::Nobody {
             self.refuse(self.reception.admit(entries, &HashMap::new()));
             return Ok(());
         }
@@ -149,6 +148,17 @@ enum Serving {
     Nobody,
     /// The inbox or the presence was deleted lately: those who serve may be missing in them.
     Unknown,
+}
+
+/// Whether somebody serves, by a clock that is right: if Redis's was stepped, all others look dead or alive for ever.
+fn look(connection: &mut Connection, member: &Member) -> RedisResult<Serving> {
+    match who_serves(connection, member)? {
+        Serving::Nobody => {
+            presence::read_clock(connection, member)?;
+            who_serves(connection, member)
+        }
+        serving => Ok(serving),
+    }
 }
 
 /// An instance serves that has a consumer without our mark, and was heard of lately.
