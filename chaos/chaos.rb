@@ -23,6 +23,7 @@ end
 require_relative "books"
 require_relative "places"
 require_relative "scene"
+require_relative "clustered_place"
 require_relative "distant_place"
 require_relative "row"
 require_relative "stepping_clock"

@@ -1,0 +1,53 @@
+# frozen_string_literal: true
+
+require_relative "../spec/support/redis_cluster"
+
+module Chaos
+  # Three masters with a replica each.
+  class ClusteredPlace < Place
+    INBOX = "house:inbox:answerer"
+
+    attr_reader :cluster
+
+    def initialize(**settings)
+      @cluster = RedisCluster.new(**settings)
+      super(server: @cluster.nodes.first)
+    end
+
+    def redis_options
+      cluster.options
+    end
+
+    # A client of the node with the dead letters.
+    def admin
+      cluster.master_of("house:dead:answerer").client
+    end
+
+    # How many commands all nodes together have run.
+    def commands
+      cluster.alive.sum { |node| node.client.info("stats").fetch("total_commands_processed").to_i }
+    rescue Redis::BaseError, SystemCallError
+      nil
+    end
+
+    # The node that serves the inbox.
+    def master
+      cluster.master_of(INBOX)
+    end
+
+    # Moves the inbox's slot to another node, with the keys in it.
+    def move_inbox
+      cluster.move(INBOX, (cluster.masters - [master]).first)
+    end
+
+    # Waits until another node serves the inbox than `lost`.
+    def await_master_after(lost)
+      cluster.without(lost)
+      Chaos.eventually(timeout: 30) { ![nil, lost].include?(master) }
+    end
+
+    def stop
+      cluster.stop
+    end
+  end
+end

@@ -1,0 +1,24 @@
+# frozen_string_literal: true
+
+module Chaos
+  # The nodes of a Redis Cluster. Service is back when another node serves.
+  module Table
+    clustered = -> { ClusteredPlace.new }
+
+    fault "cluster: the inbox's slot moves, 3 times", place: clustered, outage: false do
+      again_and_again(3, every: 0.5) { place.move_inbox }
+    end
+
+    fault "cluster: the inbox's master killed", place: clustered do
+      lost = place.master
+      lost.kill
+      place.await_master_after(lost)
+    end
+
+    fault "cluster: the inbox's master hangs", place: clustered do
+      lost = place.master
+      Process.kill(:STOP, lost.pid)
+      place.await_master_after(lost)
+    end
+  end
+end
