@@ -317,9 +317,9 @@ impl Sender {
 
     fn reconnected(&self, lane: &Lane) {
         if self.connector().known_route(&self.member.replies) == lane.route {
-            // Else what is asked now may be answered before the reader of answers is back. If it fails, that reader
-            // says why.
-            let _ = upkeep::restore_replies(&self.member);
+            // Else what is asked now may be answered before the reader of answers is back. The pool may begin with a
+            // connection that broke unnoticed; if both fail, that reader says why.
+            let _ = upkeep::restore_replies(&self.member).or_else(|_| upkeep::restore_replies(&self.member));
         }
         self.member.link_restored();
     }

@@ -32,9 +32,7 @@ pub fn make_replies(connection: &mut Connection, member: &Member) -> RedisResult
 /// [`make_replies`], on a connection of the pool: without the stream every answer is dropped, so it is looked after
 /// wherever that may have happened.
 pub fn restore_replies(member: &Member) -> Result<bool, Error> {
-    let restore = || member.connections.with(&member.replies, |connection| make_replies(connection, member));
-    // The first may have been on a connection that broke unnoticed.
-    restore().or_else(|_| restore())
+    member.connections.with(&member.replies, |connection| make_replies(connection, member))
 }
 
 /// Keeps a reply stream for another [`LIFETIME`].
