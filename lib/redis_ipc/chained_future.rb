@@ -3,11 +3,15 @@
 module RedisIPC
   # What {Future#then} returns: the result of a block that runs once a call is fulfilled.
   class ChainedFuture
+    FORKED = "the call was made before this process was forked; its answer goes to the parent"
+    private_constant :FORKED
+
     # @api private
     def initialize(source, block)
+      @pid = Process.pid
       @source = source
       @block = block
-      @mutex = Mutex.new
+      @mutex = BriefMutex.new
       @changed = ConditionVariable.new
       @state = :pending
       @followers = []
@@ -25,17 +29,15 @@ module RedisIPC
 
     # @param timeout [Numeric, nil] seconds; nil waits without end
     # @return [Boolean] whether the block has run, or will not
+    # @raise [NotConnectedError] if the call was made before this process was forked
     def wait(timeout = nil)
-      deadline = timeout && (now + timeout)
-      @mutex.synchronize do
-        while @state == :pending
-          left = deadline && (deadline - now)
-          return false if left && left <= 0
+      return true if settled?
+      raise NotConnectedError.new(FORKED, outcome: :not_sent) unless @pid == Process.pid
 
-          @changed.wait(@mutex, left)
-        end
-      end
-      true
+      deadline = timeout && (now + timeout)
+      return wait_in_fiber(deadline) if FiberBell.needed?
+
+      ThreadPool.wait_in_turn { wait_here(deadline) }
     end
 
     # @return [Boolean] whether the block has run, or will not
@@ -74,12 +76,40 @@ module RedisIPC
       raise ArgumentError, "then needs a block" unless block
 
       chained = ChainedFuture.new(self, block)
-      waiting = @mutex.synchronize { @state == :pending && @followers.push(chained) }
-      chained.run unless waiting
+      chained.run unless follow { chained.run }
       chained
     end
 
     private
+
+    def wait_here(deadline)
+      @mutex.synchronize do
+        while @state == :pending
+          left = deadline && (deadline - now)
+          return false if left && left <= 0
+
+          @changed.wait(@mutex, left)
+        end
+      end
+      true
+    end
+
+    def wait_in_fiber(deadline)
+      bell = FiberBell.new
+      follow { bell.ring }
+      until settled?
+        left = deadline && (deadline - now)
+        return false if left && left <= 0
+
+        bell.await(left)
+      end
+      true
+    end
+
+    # Runs the block when this has settled; false if it has.
+    def follow(&block)
+      @mutex.synchronize { settled? ? false : @followers.push(block) }
+    end
 
     def settle(state, result)
       followers = @mutex.synchronize do
@@ -88,7 +118,7 @@ module RedisIPC
         @changed.broadcast
         @followers
       end
-      followers.each(&:run)
+      followers.each(&:call)
     end
 
     def now

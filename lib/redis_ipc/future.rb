@@ -13,7 +13,7 @@ module RedisIPC
     # @param timeout [Numeric, nil] seconds; nil waits until the call's own deadline
     # @return [Boolean] whether the call has ended
     def wait(timeout = nil)
-      @call.wait(timeout&.to_f)
+      @session.wait(@call, timeout&.to_f)
     end
 
     # @return [Boolean] whether the call has ended
@@ -62,6 +62,8 @@ module RedisIPC
     # @return [String]
     def inspect
       "#<#{self.class} #{settled? ? "settled" : "pending"}>"
+    rescue NotConnectedError
+      "#<#{self.class} of another process>"
     end
   end
 end

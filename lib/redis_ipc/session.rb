@@ -16,10 +16,11 @@ module RedisIPC
       @serves = serves
       @pid = Process.pid
       @closing = Mutex.new
-      @watching = Mutex.new
+      @watching = BriefMutex.new
       @callbacks = {}
-      @threads = { consumer: [], dispatcher: [] }
       @engine = Native::Engine.start(stream.name, stream.group, settings.core, serves)
+      @consumers = ThreadPool.new("redis_ipc consumer %d #{@label}") { serve_one }
+      @dispatchers = ThreadPool.new("redis_ipc dispatcher %d #{@label}") { dispatch_one }
     end
 
     # @param serve [#call] runs the handler for an entry
@@ -29,8 +30,8 @@ module RedisIPC
       @serve = serve
       @report = report
       consumers, dispatchers = @engine.pool_sizes
-      start(:consumer, consumers) if @serves
-      start(:dispatcher, dispatchers)
+      @consumers.start(consumers) if @serves
+      @dispatchers.start(dispatchers)
       self
     end
 
@@ -59,6 +60,29 @@ module RedisIPC
       # Somebody closed descriptors wholesale: nothing is left to close.
     end
 
+    # Asks and waits for the answer.
+    # @return [Native::Answer]
+    def ask(group, content, timeout)
+      return @engine.ask(group, content, timeout) unless FiberBell.needed?
+
+      begin
+        call = @engine.ask_async(group, content, timeout)
+        fiber_waits.wait(call, nil)
+        call.answer
+      ensure
+        # Where the fiber was stopped; else the call has ended.
+        call&.cancel
+      end
+    end
+
+    # Waits for the end of a call.
+    # @return [Boolean] whether it has ended
+    def wait(call, timeout)
+      return call.wait(timeout) if timeout&.zero? || !FiberBell.needed?
+
+      fiber_waits.wait(call, timeout)
+    end
+
     # Runs the block in a dispatcher thread when the call ends; here and now if it has ended.
     def when_settled(call, &callback)
       id = call.id
@@ -68,45 +92,31 @@ module RedisIPC
       run_callbacks(id)
     end
 
-    # Stops intake, waits for running handlers, closes. Called by a thread of its own (from inside a handler), it
-    # leaves the waiting to another.
+    # Stops intake, waits for running handlers, closes. From inside a handler, a callback or a trap block, it leaves the
+    # waiting to a thread of its own.
     def close(timeout)
       @quiet = true
-      if @threads.values.flatten.include?(Thread.current)
+      if @consumers.current? || @dispatchers.current? || in_trap?
         Thread.new { finish(timeout) }.name = "redis_ipc close #{@label}"
       else
-        finish(timeout)
+        FiberBell.outside { finish(timeout) }
       end
     end
 
     private
 
-    def start(role, count)
-      count.times { |index| @threads[role][index] = start_one(role, index) }
+    def serve_one
+      request = @engine.take
+      return false unless request
+
+      @serve.call(Entry.new(request, @engine))
+      true
     end
 
-    # A thread that is killed is replaced: the pool keeps its size.
-    def start_one(role, index)
-      Thread.new do
-        Thread.current.name = "redis_ipc #{role} #{index + 1} #{@label}"
-        Thread.current.report_on_exception = false
-        role == :consumer ? consume : dispatch
-        finished = true
-      ensure
-        @threads[role][index] = start_one(role, index) unless finished || @quiet
-      end
-    end
-
-    def consume
-      while (request = @engine.take)
-        @serve.call(Entry.new(request, @engine))
-      end
-    end
-
-    def dispatch
-      while (report = @engine.next_report)
-        report.is_a?(String) ? run_callbacks(report) : @report.call(report)
-      end
+    def dispatch_one
+      report = @engine.next_report
+      report.is_a?(String) ? run_callbacks(report) : (report && @report.call(report))
+      !report.nil?
     end
 
     def run_callbacks(id)
@@ -114,20 +124,32 @@ module RedisIPC
       callbacks&.each(&:call)
     end
 
+    def fiber_waits
+      @fiber_waits || @watching.synchronize { @fiber_waits ||= FiberWaits.new(@engine, @label) }
+    end
+
     def finish(timeout)
       @closing.synchronize do
         deadline = now + timeout
+        [@consumers, @dispatchers, @fiber_waits&.pool].each { |pool| pool&.retire }
         @engine.quiet
-        join(:consumer, deadline)
+        join(@consumers, deadline)
         @engine.close
-        join(:dispatcher, deadline)
+        join(@dispatchers, deadline)
         @closed = true
         ProcessHooks.forget(self)
       end
     end
 
-    def join(role, deadline)
-      @threads[role].each { |thread| thread.join([deadline - now, 0].max) }
+    def join(pool, deadline)
+      pool.each { |thread| thread.join([deadline - now, 0].max) }
+    end
+
+    # A trap block may not wait for a lock: what it interrupted may hold it.
+    def in_trap?
+      Mutex.new.synchronize { false }
+    rescue ThreadError
+      true
     end
 
     def now

@@ -16,7 +16,7 @@ module RedisIPC
     def initialize(stream, group)
       @name = check_name(:stream, stream)
       @group = check_name(:group, group)
-      @lifecycle = Monitor.new
+      @lifecycle = Mutex.new
     end
 
     # Sets what runs for each request. The block runs with the stream as `self`, in one of the consumer threads, and
@@ -60,12 +60,7 @@ module RedisIPC
     # @raise [CommandError] if Redis refuses
     def connect(**options)
       settings = Settings.new(options)
-      @lifecycle.synchronize do
-        replace_automatic_session
-        raise ConnectionError.new("the stream is connected already", **place) if open?
-
-        open_session(settings)
-      end
+      FiberBell.outside { @lifecycle.synchronize { connect_with(settings) } }
       self
     end
 
@@ -76,7 +71,8 @@ module RedisIPC
     end
 
     # Takes no more requests, lets running handlers finish, ends open calls and closes. May be called again, and from
-    # inside a handler (then it returns at once and the closing goes on when the handler has finished).
+    # inside a handler (then it returns at once and the closing goes on when the handler has finished), or from a trap
+    # block (it returns at once and the closing goes on in a thread).
     # @param timeout [Numeric] seconds that running handlers are given
     # @return [self]
     def disconnect(timeout: 5)
@@ -102,7 +98,7 @@ module RedisIPC
     # @raise [ContentError] if the content cannot be sent
     # @raise [ArgumentError] if `to` is blank or the timeout out of range
     def send_to_group(content:, to:, timeout: nil)
-      Response.new(session.engine.ask(check_name(:group, to), content, check_timeout(timeout)))
+      Response.new(session.ask(check_name(:group, to), content, check_timeout(timeout)))
     end
 
     # Asks a group and returns at once.
@@ -152,7 +148,7 @@ module RedisIPC
     # @return [Array<Hash>] who is alive on the stream: `group`, `instance_id`, `host`, `pid`, `seen_at` (Time)
     # @raise [ConnectionError] if Redis cannot be reached
     def instances
-      session.engine.instances.map do |row|
+      FiberBell.outside { session.engine.instances }.map do |row|
         row.merge(seen_at: Time.at(0, row.delete(:seen_ms), :millisecond)).freeze
       end
     end
@@ -187,7 +183,7 @@ module RedisIPC
       session.abandon
       return unless session.settings.reconnect_after_fork
 
-      @lifecycle = Monitor.new
+      @lifecycle = Mutex.new
       @reconnecting = Thread.new { reconnect(session) }
       @reconnecting.name = "redis_ipc reconnect #{name}/#{group}"
     end
@@ -206,6 +202,13 @@ module RedisIPC
       # Process.daemon forks without the hook.
       reconnect_after_fork if @session && @session.pid != Process.pid && !@reconnecting&.alive?
       @reconnecting.join if @reconnecting && @reconnecting != Thread.current
+    end
+
+    def connect_with(settings)
+      replace_automatic_session
+      raise ConnectionError.new("the stream is connected already", **place) if open?
+
+      open_session(settings)
     end
 
     def open_session(settings)

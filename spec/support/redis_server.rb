@@ -1,7 +1,9 @@
 # frozen_string_literal: true
 
 require "fileutils"
+require "redis"
 require "socket"
+require "timeout"
 require "tmpdir"
 
 # A redis-server process of the suite's own, on a free port and a unix socket.

@@ -40,7 +40,11 @@ pub fn exception(ruby: &Ruby, error: &CoreError) -> Result<Exception, Error> {
 
 /// The exception for a panic that was caught.
 pub fn from_panic(ruby: &Ruby, panic: &(dyn std::any::Any + Send)) -> Error {
-    let message = format!("a defect of redis_ipc (please report it): {}", panic_message(panic));
+    internal(ruby, &format!("a defect of redis_ipc (please report it): {}", panic_message(panic)))
+}
+
+/// An InternalError.
+pub fn internal(ruby: &Ruby, message: &str) -> Error {
     raise(ruby, &CoreError::new(ErrorKind::Internal, message))
 }
 

@@ -38,11 +38,14 @@ pub fn wait_for_thread<T: Send + 'static>(
 ) -> Result<T, Error> {
     let (sender, receiver) = bounded(1);
     let (interrupt, interrupted) = bounded(1);
-    std::thread::spawn(move || {
+    let run = move || {
         if let Err(SendError(Ok(value))) = sender.send(catch_unwind(AssertUnwindSafe(work))) {
             unclaimed(value);
         }
-    });
+    };
+    std::thread::Builder::new()
+        .spawn(run)
+        .map_err(|error| errors::internal(ruby, &format!("no thread could be started: {error}")))?;
     let wait = || {
         select_biased! {
             recv(receiver) -> result => result.ok(),
@@ -56,6 +59,11 @@ pub fn wait_for_thread<T: Send + 'static>(
         Ok(value) => Ok(value),
         Err(panic) => Err(errors::from_panic(ruby, &*panic)),
     }
+}
+
+/// Runs `work`; a panic becomes an InternalError (magnus would make it `fatal`, which ends the process).
+pub fn guarded<T>(ruby: &Ruby, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(errors::from_panic(ruby, &*panic)))
 }
 
 enum Called<T> {

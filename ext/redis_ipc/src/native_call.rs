@@ -89,6 +89,26 @@ impl NativeCall {
         Ok(ticket.watch(engine.reporter()))
     }
 
+    /// Has the waker told of the end of the call; false if it has ended already.
+    fn wake(ruby: &Ruby, rb_self: &Self) -> Result<bool, Error> {
+        let (engine, ticket) = rb_self.parts(ruby)?;
+        Ok(ticket.watch(engine.waker()))
+    }
+
+    /// Does what is due for the call; in how many seconds there will be more to do, nil once it has ended.
+    fn tend(ruby: &Ruby, rb_self: &Self) -> Result<Option<f64>, Error> {
+        let (engine, ticket) = rb_self.parts(ruby)?;
+        let due = engine.calls().tend(ticket);
+        Ok(due.map(|due| due.saturating_duration_since(Instant::now()).as_secs_f64()))
+    }
+
+    /// Gives the call up, if it has not ended.
+    fn cancel(ruby: &Ruby, rb_self: &Self) -> Result<(), Error> {
+        let (engine, ticket) = rb_self.parts(ruby)?;
+        engine.calls().cancel(ticket);
+        Ok(())
+    }
+
     fn id(ruby: &Ruby, rb_self: &Self) -> Result<String, Error> {
         Ok(rb_self.parts(ruby)?.1.id.to_string())
     }
@@ -101,6 +121,9 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("wait", method!(NativeCall::wait, 1))?;
     class.define_method("answer", method!(NativeCall::answer, 0))?;
     class.define_method("watch", method!(NativeCall::watch, 0))?;
+    class.define_method("wake", method!(NativeCall::wake, 0))?;
+    class.define_method("tend", method!(NativeCall::tend, 0))?;
+    class.define_method("cancel", method!(NativeCall::cancel, 0))?;
     class.define_method("id", method!(NativeCall::id, 0))?;
     settle_class::<NativeCall>(ruby);
     Ok(())

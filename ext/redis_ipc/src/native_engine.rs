@@ -2,7 +2,7 @@
 
 use crate::content::encode;
 use crate::errors;
-use crate::gvl::{wait_for_thread, wait_without_gvl};
+use crate::gvl::{guarded, wait_for_thread, wait_without_gvl};
 use crate::native_answer::NativeAnswer;
 use crate::native_call::{self, NativeCall};
 use crate::native_dead_letters;
@@ -17,7 +17,7 @@ use redis_ipc_core::entry::Status;
 use redis_ipc_core::error::{Error as CoreError, ErrorKind};
 use redis_ipc_core::ledger::{Interrupt, Ticket};
 use redis_ipc_core::options::Options;
-use redis_ipc_core::reports::{Fetched, Report};
+use redis_ipc_core::reports::{Fetched, Report, Reports};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -91,7 +91,8 @@ impl NativeEngine {
         let engine = self.engine(ruby)?;
         let content = encode::to_json(ruby, content)?;
         let timeout = timeout.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default());
-        let ticket = engine.calls().ask(to, content, timeout).map_err(|error| errors::raise(ruby, &error))?;
+        let ask = || engine.calls().ask(to, content, timeout).map_err(|error| errors::raise(ruby, &error));
+        let ticket = guarded(ruby, ask)?;
         Ok((Arc::clone(engine), ticket))
     }
 
@@ -129,7 +130,7 @@ impl NativeEngine {
     /// The next request: one at hand without giving up the GVL, else one that is waited for; nil once no more come.
     fn take(ruby: &Ruby, rb_self: &Self) -> Result<Option<NativeRequest>, Error> {
         let engine = rb_self.engine(ruby)?;
-        if let Some(claim) = engine.service().try_take() {
+        if let Some(claim) = guarded(ruby, || Ok(engine.service().try_take()))? {
             return Ok(Some(NativeRequest(claim)));
         }
         let interrupt = Interrupt::default();
@@ -169,8 +170,10 @@ impl NativeEngine {
     ) -> Result<bool, Error> {
         let engine = self.engine(ruby)?;
         let content = encode::to_json(ruby, content)?;
-        let answered = engine.service().answer(&request.0, status, content, error);
-        answered.map_err(|error| errors::raise(ruby, &error))
+        guarded(ruby, || {
+            let answered = engine.service().answer(&request.0, status, content, error);
+            answered.map_err(|error| errors::raise(ruby, &error))
+        })
     }
 
     fn is_expired(ruby: &Ruby, rb_self: &Self, request: &NativeRequest) -> Result<bool, Error> {
@@ -179,21 +182,12 @@ impl NativeEngine {
 
     /// The next report: an exception for on_error, or the id of a watched call that has ended; nil at the end.
     fn next_report(ruby: &Ruby, rb_self: &Self) -> Result<Value, Error> {
-        let engine = rb_self.engine(ruby)?;
-        let (interrupt, interrupted) = bounded(1);
-        let wait = || match engine.reports().fetch(&interrupted) {
-            Fetched::Report(report) => Some(Some(report)),
-            Fetched::Closed => Some(None),
-            Fetched::Interrupted => None,
-        };
-        let report = wait_without_gvl(ruby, wait, || {
-            let _ = interrupt.try_send(());
-        })?;
-        Ok(match report {
-            None => ruby.qnil().as_value(),
-            Some(Report::Failure(error)) => errors::exception(ruby, &error)?.as_value(),
-            Some(Report::Settled(id)) => ruby.str_new(&id.to_string()).as_value(),
-        })
+        fetch(ruby, rb_self.engine(ruby)?.reports())
+    }
+
+    /// The id of the next call that has ended and that a fiber waits for; nil at the end.
+    fn next_wake(ruby: &Ruby, rb_self: &Self) -> Result<Value, Error> {
+        fetch(ruby, rb_self.engine(ruby)?.wakes())
     }
 
     /// Takes no more requests.
@@ -253,6 +247,24 @@ impl NativeEngine {
     }
 }
 
+/// The next of `reports`; waits for it.
+fn fetch(ruby: &Ruby, reports: &Reports) -> Result<Value, Error> {
+    let (interrupt, interrupted) = bounded(1);
+    let wait = || match reports.fetch(&interrupted) {
+        Fetched::Report(report) => Some(Some(report)),
+        Fetched::Closed => Some(None),
+        Fetched::Interrupted => None,
+    };
+    let report = wait_without_gvl(ruby, wait, || {
+        let _ = interrupt.try_send(());
+    })?;
+    Ok(match report {
+        None => ruby.qnil().as_value(),
+        Some(Report::Failure(error)) => errors::exception(ruby, &error)?.as_value(),
+        Some(Report::Settled(id)) => ruby.str_new(&id.to_string()).as_value(),
+    })
+}
+
 /// Checks options without connecting.
 fn check_options(ruby: &Ruby, options: RHash) -> Result<(), Error> {
     parse_options(ruby, options).map(drop)
@@ -282,6 +294,7 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("reject", method!(NativeEngine::reject, 3))?;
     class.define_method("expired?", method!(NativeEngine::is_expired, 1))?;
     class.define_method("next_report", method!(NativeEngine::next_report, 0))?;
+    class.define_method("next_wake", method!(NativeEngine::next_wake, 0))?;
     class.define_method("quiet", method!(NativeEngine::quiet, 0))?;
     class.define_method("close", method!(NativeEngine::close, 0))?;
     class.define_method("inherited_sockets", method!(NativeEngine::inherited_sockets, 0))?;

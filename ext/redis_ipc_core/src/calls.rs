@@ -71,27 +71,33 @@ impl Calls {
         self.member.error(ErrorKind::Overloaded, message, to)
     }
 
-    /// Waits for the end of a call, at most until `until`. At the call's deadline it asks for the request back,
-    /// and the call ends with what is known then.
+    /// Waits for the end of a call, at most until `until`.
     pub fn wait(&self, ticket: &Ticket, until: Option<Instant>, interrupt: &Interrupt) -> Waited {
-        let until = until.map_or(ticket.deadline, |until| until.min(ticket.deadline));
-        match ticket.wait(until, interrupt) {
-            Waited::TimeUp if Instant::now() >= ticket.deadline => {
-                self.wait_for_withdrawal(ticket, interrupt)
+        let mut due = ticket.deadline;
+        loop {
+            match ticket.wait(until.map_or(due, |until| until.min(due)), interrupt) {
+                Waited::TimeUp if until.is_some_and(|until| until < due) => return Waited::TimeUp,
+                Waited::TimeUp => due = self.tend(ticket).unwrap_or(due),
+                waited => return waited,
             }
-            waited => waited,
         }
     }
 
-    fn wait_for_withdrawal(&self, ticket: &Ticket, interrupt: &Interrupt) -> Waited {
-        self.time_up(ticket);
-        match ticket.wait(ticket.deadline + GRACE, interrupt) {
-            Waited::TimeUp => {
-                ticket.finish(Err(scene::timed_out(ticket, Fate::Unknown, &self.member)));
-                ticket.wait(ticket.deadline, interrupt)
-            }
-            waited => waited,
+    /// Does what is due for a call, without waiting: at its deadline it asks for the request back, and a while later it
+    /// ends the call with what is known then. Returns when to tend it next; `None` once it has ended.
+    pub fn tend(&self, ticket: &Ticket) -> Option<Instant> {
+        if ticket.has_ended() {
+            return None;
         }
+        let (now, last) = (Instant::now(), ticket.deadline + GRACE);
+        if now < ticket.deadline {
+            return Some(ticket.deadline);
+        }
+        self.time_up(ticket);
+        if now >= last {
+            ticket.finish(Err(scene::timed_out(ticket, Fate::Unknown, &self.member)));
+        }
+        (!ticket.has_ended()).then_some(last)
     }
 
     /// Ends every call whose deadline has passed, also those nobody waits for.

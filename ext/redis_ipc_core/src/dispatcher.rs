@@ -2,6 +2,7 @@
 
 use crate::command::Command;
 use crate::connection::Connection;
+use crate::drill;
 use crate::entry::{Answer, RawEntry, Status, StreamId};
 use crate::error::ErrorKind;
 use crate::identity::Id;
@@ -72,7 +73,7 @@ impl Dispatcher {
         let mut position =
             Position { made: 0, last: StreamId::default(), untrimmed: 0, bytes: 0, trimmed: Instant::now() };
         position.follow(&self.member);
-        let mut link = Link::new(&self.member, &self.member.replies);
+        let mut link = Link::new(&self.member, &self.member.replies, first.is_some());
         while !self.member.stop.is_stopped() {
             if let Err(error) = self.session(first.take(), &mut position, &mut link) {
                 link.lost(&error);
@@ -105,6 +106,7 @@ impl Dispatcher {
         link.up();
         while !self.member.stop.is_stopped() {
             let answers = self.read(&mut connection, position)?;
+            drill::point();
             if answers.is_empty() {
                 position.follow(&self.member);
             }

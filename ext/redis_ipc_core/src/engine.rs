@@ -18,7 +18,7 @@ use crate::presence::{self, Presence};
 use crate::reading::Reading;
 use crate::reception::Reception;
 use crate::refusal::Refusal;
-use crate::reports::{self, Reports};
+use crate::reports::{self, Reporter, Reports};
 use crate::sender::Sender;
 use crate::service::Service;
 use crate::stats::Stats;
@@ -68,6 +68,8 @@ pub struct Engine {
     sender: Arc<Sender>,
     reader: Arc<Reader>,
     reports: Reports,
+    waker: Reporter,
+    wakes: Reports,
     serves: bool,
     reader_thread: Mutex<Option<JoinHandle<()>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -89,6 +91,7 @@ impl Engine {
     }
 
     fn assemble(member: Arc<Member>, reports: Reports, serves: bool, opened: Opened) -> Result<Self, Error> {
+        let (waker, wakes) = reports::queue(&member.stats);
         let ledger = Arc::new(Ledger::default());
         let queue = Arc::new(ConsumerQueue::new(member.options.consumer.pool_size));
         let sender = Arc::new(Sender::new(
@@ -128,6 +131,8 @@ impl Engine {
             sender,
             reader,
             reports,
+            waker,
+            wakes,
             serves,
             reader_thread: Mutex::default(),
             threads: Mutex::default(),
@@ -176,8 +181,18 @@ impl Engine {
     }
 
     /// Reports the end of watched calls.
-    pub fn reporter(&self) -> &reports::Reporter {
+    pub fn reporter(&self) -> &Reporter {
         &self.member.reporter
+    }
+
+    /// Reports the end of calls that fibers wait for, by a way of its own: no callback of the user's is before it.
+    pub fn waker(&self) -> &Reporter {
+        &self.waker
+    }
+
+    /// What the waker reported.
+    pub fn wakes(&self) -> &Reports {
+        &self.wakes
     }
 
     /// The options it was started with.
@@ -268,6 +283,7 @@ impl Engine {
         }
         self.member.connections.close();
         self.reports.close();
+        self.wakes.close();
     }
 }
 
@@ -280,6 +296,7 @@ impl Drop for Engine {
         self.member.stop.stop();
         self.dispatcher.restart();
         self.reports.close();
+        self.wakes.close();
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::calls::Calls;
 use crate::consumer_queue::ConsumerQueue;
+use crate::drill;
 use crate::entry::StreamId;
 use crate::error::{Error, ErrorKind, Fate};
 use crate::lease;
@@ -88,6 +89,7 @@ impl Housekeeper {
     }
 
     fn perform(&self, task: &mut Task) {
+        drill::point();
         let started = Instant::now();
         let result = (task.work)(self);
         if result.is_err() || started.elapsed() > self.member.options.consumer.lease / 3 {

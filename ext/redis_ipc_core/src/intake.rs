@@ -2,6 +2,7 @@
 
 use crate::connection::Connection;
 use crate::consumer_queue::ConsumerQueue;
+use crate::drill;
 use crate::entry::RawEntry;
 use crate::lease;
 use crate::link::Link;
@@ -42,7 +43,7 @@ impl Intake {
 
     /// Its thread: reads until [`Intake::stop`].
     pub fn run(&self, mut first: Option<Connection>) {
-        let mut link = Link::new(&self.member, &self.member.inbox);
+        let mut link = Link::new(&self.member, &self.member.inbox, first.is_some());
         while !self.quiet.is_stopped() {
             if let Err(error) = self.session(first.take(), &mut link)
                 && !self.quiet.is_stopped()
@@ -79,6 +80,7 @@ impl Intake {
         link.up();
         while !self.quiet.is_stopped() {
             let room = self.queue.wait_for_room(BLOCK);
+            drill::point();
             if let Some(pause) = self.member.memory.shortage() {
                 // Answers could not be written: what is taken now would only be lost with this process.
                 self.quiet.pause(pause);

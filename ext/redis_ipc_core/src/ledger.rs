@@ -72,13 +72,13 @@ struct State {
     /// A copy sent before the last one may have reached Redis.
     earlier_copy: bool,
     outcome: Option<Outcome>,
-    watcher: Option<Reporter>,
+    watchers: Vec<Reporter>,
 }
 
 impl Ticket {
     fn new(id: Id, to: &str, timeout: Duration) -> Self {
         let asked = Instant::now();
-        let state = State { sent: Sent::No, earlier_copy: false, outcome: None, watcher: None };
+        let state = State { sent: Sent::No, earlier_copy: false, outcome: None, watchers: Vec::new() };
         Self {
             id,
             to: to.to_owned(),
@@ -117,6 +117,11 @@ impl Ticket {
         self.state.lock().outcome.clone()
     }
 
+    /// Whether the call has ended.
+    pub fn has_ended(&self) -> bool {
+        self.state.lock().outcome.is_some()
+    }
+
     /// Ends the call; the first end counts. False if it had ended before.
     pub fn finish(&self, outcome: Outcome) -> bool {
         self.finish_if(|_| true, || outcome)
@@ -128,18 +133,16 @@ impl Ticket {
     }
 
     fn finish_if(&self, condition: impl FnOnce(Sent) -> bool, outcome: impl FnOnce() -> Outcome) -> bool {
-        let watcher = {
+        let watchers = {
             let mut state = self.state.lock();
             if state.outcome.is_some() || !condition(state.sent) {
                 return false;
             }
             state.outcome = Some(outcome());
-            state.watcher.take()
+            std::mem::take(&mut state.watchers)
         };
         self.changed.notify_all();
-        if let Some(watcher) = watcher {
-            watcher.settled(self.id);
-        }
+        watchers.iter().for_each(|watcher| watcher.settled(self.id));
         true
     }
 
@@ -149,7 +152,7 @@ impl Ticket {
         if state.outcome.is_some() {
             return false;
         }
-        state.watcher = Some(reporter.clone());
+        state.watchers.push(reporter.clone());
         true
     }
 

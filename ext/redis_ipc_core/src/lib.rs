@@ -18,6 +18,7 @@ pub mod consumer_queue;
 pub mod dead_letter;
 pub mod dead_letters;
 pub mod dispatcher;
+mod drill;
 pub mod engine;
 pub mod entry;
 pub mod error;

@@ -21,9 +21,16 @@ enum State {
 }
 
 impl<'a> Link<'a> {
-    /// A connection for `key` that stands: an engine starts with all of its connections made.
-    pub fn new(member: &'a Member, key: &'a str) -> Self {
-        Self { member, key, state: State::Up(Instant::now()), backoff: Backoff::new() }
+    /// A connection for `key` that stands: an engine starts with all of its connections made. A thread that starts again
+    /// after a panic has none: then it counts as lost.
+    pub fn new(member: &'a Member, key: &'a str, stands: bool) -> Self {
+        let state = if stands {
+            State::Up(Instant::now())
+        } else {
+            member.links.lost();
+            State::Lost
+        };
+        Self { member, key, state, backoff: Backoff::new() }
     }
 
     /// It is ready.
@@ -55,5 +62,14 @@ impl<'a> Link<'a> {
             connector.doubt(&connector.known_route(self.key));
         }
         self.member.stop.pause(self.backoff.pause().max(redirected.unwrap_or_default()));
+    }
+}
+
+impl Drop for Link<'_> {
+    /// Its thread ends, or panicked: what follows counts for itself.
+    fn drop(&mut self) {
+        if let State::Lost = self.state {
+            self.member.links.restored();
+        }
     }
 }

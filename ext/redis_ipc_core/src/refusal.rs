@@ -43,7 +43,7 @@ impl Refusal {
 
     /// Its thread: refuses until [`Refusal::stop`].
     pub fn run(&self, mut first: Option<Connection>) {
-        let mut link = Link::new(&self.member, &self.member.inbox);
+        let mut link = Link::new(&self.member, &self.member.inbox, first.is_some());
         while !self.quiet.is_stopped() {
             if let Err(error) = self.session(first.take(), &mut link)
                 && !self.quiet.is_stopped()

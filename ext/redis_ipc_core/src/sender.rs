@@ -11,6 +11,7 @@ use crate::command::Command;
 use crate::connection::Connection;
 use crate::connector::Connector;
 use crate::consumer_queue::ConsumerQueue;
+use crate::drill;
 use crate::error::{Error, ErrorKind, Fate};
 use crate::lane::{Hold, Lane, Offered, Wire, Work};
 use crate::ledger::{Ledger, Sent};
@@ -176,6 +177,7 @@ impl Sender {
 
     fn write(&self, lane: &Lane, mut wire: Box<Wire>, commands: Vec<Command>) {
         let mut borrowed = Borrowed::from(lane);
+        drill::point();
         let batch = Batch::pack(commands, &lane.route, &self.member, &mut wire.expiries);
         borrowed.back = Some(if batch.packed.is_empty() {
             Hold::Parked(wire)
@@ -232,6 +234,7 @@ impl Sender {
 
     fn read(self: &Arc<Self>, lane: &Lane, mut wire: Box<Wire>, batch: Batch) {
         let mut borrowed = Borrowed::from(lane);
+        drill::point();
         let replies =
             (0..batch.replies()).map(|_| wire.connection.receive()).collect::<RedisResult<Vec<Value>>>();
         let replies = match replies {

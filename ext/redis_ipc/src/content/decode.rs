@@ -1,6 +1,7 @@
 //! JSON text to Ruby objects; hash keys become Symbols.
 
 use crate::errors;
+use crate::gvl::guarded;
 use jiter::{Jiter, JiterError, Peek};
 use magnus::prelude::*;
 use magnus::{Error, Ruby, Value};
@@ -9,11 +10,13 @@ use redis_ipc_core::json::MAX_NESTING;
 /// The Ruby object that `text` stands for. The core has checked text that came from Redis, so a ContentError
 /// here is about text from elsewhere.
 pub fn from_json(ruby: &Ruby, text: &[u8]) -> Result<Value, Error> {
-    let mut decoder = Decoder { ruby, json: Jiter::new(text) };
-    let peek = decoder.json.peek().map_err(|error| malformed(ruby, &error))?;
-    let value = decoder.value(peek, 0)?;
-    decoder.json.finish().map_err(|error| malformed(ruby, &error))?;
-    Ok(value)
+    guarded(ruby, || {
+        let mut decoder = Decoder { ruby, json: Jiter::new(text) };
+        let peek = decoder.json.peek().map_err(|error| malformed(ruby, &error))?;
+        let value = decoder.value(peek, 0)?;
+        decoder.json.finish().map_err(|error| malformed(ruby, &error))?;
+        Ok(value)
+    })
 }
 
 struct Decoder<'r, 'j> {

@@ -1,6 +1,7 @@
 //! Ruby objects to JSON text (RFC 8259).
 
 use crate::errors;
+use crate::gvl::guarded;
 use magnus::encoding::{Coderange, EncodingCapable};
 use magnus::prelude::*;
 use magnus::r_hash::ForEach;
@@ -16,9 +17,11 @@ const MAX_BITS: usize = json::MAX_NUMBER_LENGTH * 10 / 3;
 /// for what the other side would refuse: nesting over 100, more than a million values, a number of more than 4096
 /// digits; and for objects that have neither `as_json` nor `to_json` of their own.
 pub fn to_json(ruby: &Ruby, value: Value) -> Result<Vec<u8>, Error> {
-    let mut encoder = Encoder { ruby, out: Vec::with_capacity(128), values: 0 };
-    encoder.counted(value, 0)?;
-    Ok(encoder.out)
+    guarded(ruby, || {
+        let mut encoder = Encoder { ruby, out: Vec::with_capacity(128), values: 0 };
+        encoder.counted(value, 0)?;
+        Ok(encoder.out)
+    })
 }
 
 struct Encoder<'r> {

@@ -1,0 +1,44 @@
+//! The border's ways with a panic (gvl.rs), for spec/panic_spec.rb: `PanicDrill` has methods that do panic.
+// It is made of a part of the border.
+#![allow(missing_docs, dead_code, clippy::panic)]
+
+#[path = "../src/errors.rs"]
+mod errors;
+#[path = "../src/gvl.rs"]
+mod gvl;
+
+use magnus::{Error, Ruby, function};
+
+/// A panic in the method itself.
+fn here(ruby: &Ruby) -> Result<(), Error> {
+    gvl::guarded(ruby, || panic!("here"))
+}
+
+/// A panic while the thread waits without the GVL.
+fn waiting(ruby: &Ruby) -> Result<(), Error> {
+    gvl::wait_without_gvl(ruby, || -> Option<()> { panic!("waiting") }, || ())
+}
+
+/// A panic in the thread that is waited for.
+fn elsewhere(ruby: &Ruby) -> Result<(), Error> {
+    gvl::wait_for_thread(ruby, || -> () { panic!("elsewhere") }, drop)
+}
+
+/// A panic in what ends the wait: the wait goes on until its time is up.
+fn unblocking(ruby: &Ruby, milliseconds: u64) -> Result<(), Error> {
+    let until = std::time::Instant::now() + std::time::Duration::from_millis(milliseconds);
+    let wait = || {
+        std::thread::sleep(until.saturating_duration_since(std::time::Instant::now()));
+        Some(())
+    };
+    gvl::wait_without_gvl(ruby, wait, || panic!("unblocking"))
+}
+
+#[magnus::init(name = "panic_drill")]
+fn init(ruby: &Ruby) -> Result<(), Error> {
+    let drill = ruby.define_module("PanicDrill")?;
+    drill.define_singleton_method("here", function!(here, 0))?;
+    drill.define_singleton_method("waiting", function!(waiting, 0))?;
+    drill.define_singleton_method("elsewhere", function!(elsewhere, 0))?;
+    drill.define_singleton_method("unblocking", function!(unblocking, 1))
+}

@@ -1,0 +1,62 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  # Waiting for calls under a Fiber scheduler: the fiber waits, its thread goes on with other fibers.
+  #
+  # A fiber that waits hangs up a bell; one thread fetches from the core which calls have ended, and rings.
+  # @api private
+  class FiberWaits
+    # @return [ThreadPool] the thread that rings; it ends with the engine
+    attr_reader :pool
+
+    # @param engine [Native::Engine]
+    # @param label [String] for the name of the thread
+    def initialize(engine, label)
+      @bells = {}
+      @mutex = BriefMutex.new
+      @pool = ThreadPool.new("redis_ipc waker %d #{label}") do
+        id = engine.next_wake
+        ring(id) if id
+        !id.nil?
+      end
+      @pool.start(1)
+    end
+
+    # @param call [Native::Call]
+    # @param timeout [Numeric, nil] seconds; nil waits until the call's own deadline
+    # @return [Boolean] whether the call has ended
+    def wait(call, timeout)
+      id = call.id
+      bell = FiberBell.new
+      @mutex.synchronize { (@bells[id] ||= []) << bell }
+      call.wake
+      await(bell, call, timeout)
+    ensure
+      @mutex.synchronize { @bells.delete(id) if @bells[id]&.delete(bell) && @bells[id].empty? }
+    end
+
+    private
+
+    def await(bell, call, timeout)
+      deadline = timeout && (now + timeout)
+      while (pause = call.tend)
+        left = deadline && (deadline - now)
+        return false if left && left <= 0
+
+        bell.await([pause, left].compact.min)
+      end
+      true
+    end
+
+    def ring(id)
+      @mutex.synchronize { @bells[id].dup }&.each(&:ring)
+    rescue StandardError
+      # The scheduler is gone, and its fibers with it.
+    end
+
+    def now
+      Process.clock_gettime(Process::CLOCK_MONOTONIC)
+    end
+  end
+  private_constant :FiberWaits
+end

@@ -1,0 +1,101 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  # Named threads that do one kind of work until there is no more. One that is killed is replaced: the pool keeps its
+  # size.
+  # @api private
+  class ThreadPool
+    # The thread variable that holds the pool a thread belongs to.
+    OWNER = :redis_ipc_pool
+    private_constant :OWNER
+
+    class << self
+      # Runs the block, which waits for what a pool may have to do. If the current thread belongs to a pool and all of
+      # the pool's threads wait so, one more is started: else nobody would be left to do it.
+      def wait_in_turn(&block)
+        pool = Thread.current.thread_variable_get(OWNER)
+        pool&.here? ? pool.stand_in(&block) : yield
+      end
+    end
+
+    # @param label [String] the threads' names, with %d for their number
+    # @yieldreturn [Boolean] whether there may be more to do; called over and over by each thread
+    def initialize(label, &work)
+      @label = label
+      @work = work
+      @pid = Process.pid
+      @mutex = Mutex.new
+      @threads = {}
+      @size = 0
+      @waiting = 0
+    end
+
+    # @param size [Integer] how many threads
+    def start(size)
+      @mutex.synchronize do
+        @size = size
+        (1..size).each { |number| start_one(number) }
+      end
+    end
+
+    # Whether the current thread is one of them.
+    def current?
+      Thread.current.thread_variable_get(OWNER).equal?(self)
+    end
+
+    # Whether it is of this process: a fork of one of its threads still bears its name.
+    def here?
+      @pid == Process.pid
+    end
+
+    # From now on nobody is replaced.
+    def retire
+      @retired = true
+    end
+
+    # @yieldparam thread [Thread] each of them
+    def each(&block)
+      @threads.values.each(&block)
+    end
+
+    # @see .wait_in_turn
+    def stand_in
+      @mutex.synchronize do
+        @waiting += 1
+        start_one(@threads.size + 1) if @waiting >= @threads.size && !@retired
+      end
+      yield
+    ensure
+      @mutex.synchronize { @waiting -= 1 }
+    end
+
+    private
+
+    def start_one(number)
+      thread = Thread.new { run(number) }
+      thread.name = format(@label, number)
+      thread.report_on_exception = false
+      @threads[number] = thread
+    end
+
+    def run(number)
+      Thread.current.thread_variable_set(OWNER, self)
+      nil while @work.call && !surplus?(number)
+      finished = true
+    ensure
+      replace(number) if !finished && !@retired && here?
+    end
+
+    def replace(number)
+      @mutex.synchronize { start_one(number) }
+    end
+
+    # Whether more threads work than there should be, since those that waited came back: then this one goes.
+    def surplus?(number)
+      return false if @threads.size <= @size
+
+      @mutex.synchronize { @threads.size - @waiting > @size && !@threads.delete(number).nil? }
+    end
+  end
+  private_constant :ThreadPool
+end
