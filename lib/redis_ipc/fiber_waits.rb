@@ -32,7 +32,7 @@ module RedisIPC
       call.wake
       await(bell, call, timeout)
     ensure
-      @mutex.synchronize { @bells.delete(id) if @bells[id]&.delete(bell) && @bells[id].empty? }
+      @mutex.synchronize { take_down(id, bell) }
     end
 
     private
@@ -46,6 +46,12 @@ module RedisIPC
         bell.await([pause, left].compact.min)
       end
       true
+    end
+
+    def take_down(id, bell)
+      bells = @bells.fetch(id, [])
+      bells.delete(bell)
+      @bells.delete(id) if bells.empty?
     end
 
     def ring(id)

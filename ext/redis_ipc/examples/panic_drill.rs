@@ -7,6 +7,7 @@ mod errors;
 #[path = "../src/gvl.rs"]
 mod gvl;
 
+use magnus::prelude::*;
 use magnus::{Error, Ruby, function};
 
 /// A panic in the method itself.

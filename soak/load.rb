@@ -1,0 +1,245 @@
+# frozen_string_literal: true
+
+# Full load for some minutes, then a look at what it left: ruby -Ilib soak/load.rb [minutes]
+# One process asks in every way there is, one answers. Each minute the load pauses, and both are measured at rest.
+
+require "io/wait"
+require "rbconfig"
+require "redis_ipc"
+require "timeout"
+require_relative "../spec/support/redis_server"
+
+# What a process takes up at rest.
+module Footprint
+  def self.take
+    GC.start
+    status = File.read("/proc/self/status")
+    { rss: status[/VmRSS:\s+(\d+)/, 1].to_i / 1024, threads: status[/Threads:\s+(\d+)/, 1].to_i,
+      files: Dir.children("/proc/self/fd").size }
+  end
+
+  # Ruby keeps the native threads of ended ones for a few seconds, so one waits until there are no more than before.
+  def self.settle(before)
+    deadline = Process.clock_gettime(Process::CLOCK_MONOTONIC) + 20
+    footprint = take
+    while before && (footprint[:threads] > before[:threads] || footprint[:files] > before[:files])
+      break if Process.clock_gettime(Process::CLOCK_MONOTONIC) > deadline
+
+      sleep 0.2
+      footprint = take
+    end
+    footprint
+  end
+end
+
+# The process that answers: what it is sent; a rejection, an exception or nothing where it is asked for that.
+class Answerer
+  def self.run(path)
+    stream = RedisIPC::Stream.new("soak", "answerer")
+    stream.on_request do |entry|
+      case entry.content
+      when "reject" then reject_request(entry, content: "rejected")
+      when "raise" then raise "raised"
+      when "silence" then nil
+      else fulfill_request(entry, content: entry.content)
+      end
+    end
+    stream.on_error { |error| warn error.message unless error.message == "raised" }
+    stream.connect(redis_options: { path: path }, consumer: { pool_size: 4 })
+    first = nil
+    puts "ready"
+    while $stdin.gets
+      footprint = Footprint.settle(first)
+      first ||= footprint
+      puts footprint.values.join(" ")
+    end
+    stream.disconnect
+  end
+end
+
+# The process that asks, measures and judges.
+class LoadSoak
+  SIZES = [1, 100, 10_000, 300_000].freeze
+  TEXTS = SIZES.map { |size| "x" * size }.freeze
+  # What each asking thread does in turns; each returns what it saw.
+  KINDS = %i[call call call sizes batch rejecting failing silent interrupted chain].freeze
+  THREADS = 8
+  # How much more memory than after the first minute is still no growth: what an allocator scatters.
+  ALLOWANCE = { share: 0.15, mebibytes: 12 }.freeze
+
+  def initialize(minutes)
+    @minutes = minutes
+    @server = RedisServer.new
+    @seen = Hash.new(0)
+    @lock = Mutex.new
+    @stream = RedisIPC::Stream.new("soak", "asker")
+    @stream.on_request { |entry| fulfill_request(entry, content: entry.content) }
+    @stream.on_error { |error| see("reported: #{error.class}") }
+  end
+
+  def run
+    @stream.connect(redis_options: { path: @server.path }, ledger: { entry_timeout: 30 })
+    start_answerer
+    rows = Array.new(@minutes.ceil) { |minute| minute(minute + 1, [60, (@minutes - minute) * 60].min) }
+    judge(rows)
+  ensure
+    stop
+  end
+
+  private
+
+  def start_answerer
+    @answers, output = IO.pipe
+    input, @questions = IO.pipe
+    command = [RbConfig.ruby, "-I#{File.expand_path("../lib", __dir__)}", __FILE__, "answer", @server.path]
+    @pid = Process.spawn(*command, in: input, out: output)
+    [input, output].each(&:close)
+    answer_of_answerer
+  end
+
+  def answer_of_answerer
+    raise "the answerer says nothing" unless @answers.wait_readable(60)
+
+    @answers.gets.to_s
+  end
+
+  def minute(number, seconds)
+    before = @seen.values.sum
+    load(seconds)
+    row = { minute: number, calls: @seen.values.sum - before, asker: Footprint.settle(@first), answerer: answerer,
+            redis: @server.client.info("memory")["used_memory"].to_i / 1024 }
+    @first ||= row[:asker]
+    show(row)
+  end
+
+  def load(seconds)
+    stop_at = now + seconds
+    threads = Array.new(THREADS) { |index| Thread.new { ask_until(stop_at, index) } }
+    threads << Thread.new { fork_until(stop_at) }
+    threads.each(&:join)
+  end
+
+  def ask_until(stop_at, turn)
+    while now < stop_at
+      kind = KINDS[(turn += 1) % KINDS.size]
+      Array(send(kind)).tally.each { |seen, count| see(seen, count) }
+    end
+  end
+
+  def call
+    echo(rand(1_000_000))
+  end
+
+  def sizes
+    TEXTS.map { |text| echo(text) }
+  end
+
+  def batch
+    futures = Array.new(50) { |index| [index, ask_async(index)] }
+    futures.map { |index, future| future.value == index ? :right : "WRONG" }
+  end
+
+  def chain
+    [ask_async(20).then { |value| value + 1 }.value == 21 ? :right : "WRONG"]
+  end
+
+  def rejecting
+    ask("reject").reason == "rejected" ? :rejected : "WRONG"
+  end
+
+  def failing
+    ask("raise").error == "RuntimeError" ? :raised : "WRONG"
+  end
+
+  def silent
+    ask("silence", timeout: 0.02)
+  rescue RedisIPC::TimeoutError
+    :timed_out
+  end
+
+  def interrupted
+    Timeout.timeout(0.02) { ask("silence") }
+  rescue Timeout::Error
+    :interrupted
+  end
+
+  def echo(content)
+    ask(content).value == content ? :right : "WRONG"
+  end
+
+  def ask(content, timeout: nil)
+    @stream.send_to_group(content: content, to: "answerer", timeout: timeout)
+  end
+
+  def ask_async(content)
+    @stream.async_send_to_group(content: content, to: "answerer")
+  end
+
+  # A forked child each second, which calls and ends.
+  def fork_until(stop_at)
+    while now < stop_at
+      pid = fork { exit!(Array.new(3) { call } == [:right] * 3 ? 0 : 1) }
+      see(Process.wait2(pid).last.success? ? :forked : "WRONG in a child")
+      sleep 1
+    end
+  end
+
+  def see(what, count = 1)
+    @lock.synchronize { @seen[what] += count }
+  end
+
+  def answerer
+    @questions.puts
+    %i[rss threads files].zip(answer_of_answerer.split.map(&:to_i)).to_h
+  end
+
+  def show(row)
+    puts "minute    calls  asker: MiB threads files  answerer: MiB threads files  Redis: KiB" if row[:minute] == 1
+    puts format("%<minute>6d %<calls>8d %<a>11d %<b>7d %<c>5d %<d>14d %<e>7d %<f>5d %<redis>11d",
+                **row.slice(:minute, :calls, :redis),
+                **%i[a b c d e f].zip([*row[:asker].values, *row[:answerer].values]).to_h)
+    row
+  end
+
+  def judge(rows)
+    stats = @stream.stats
+    puts "seen: #{@seen}"
+    puts "stats: #{stats.reject { |_, count| count.zero? }}"
+    wrong = @seen.keys.grep(/WRONG|reported/)
+    wrong << "calls are left open" unless stats[:open_calls].zero?
+    wrong << "the books are wrong" unless stats[:requests] == books(stats)
+    %i[asker answerer].each { |side| wrong.concat(growth(side, rows.first[side], rows.last[side])) }
+    puts wrong.empty? ? "all is well" : wrong.map { |problem| "PROBLEM: #{problem}" }
+    wrong.empty? ? 0 : 1
+  end
+
+  def books(stats)
+    stats.values_at(:fulfilled, :rejected, :timed_out, :failed, :cancelled, :open_calls).sum
+  end
+
+  def growth(side, first, last)
+    most = (first[:rss] * (1 + ALLOWANCE[:share])) + ALLOWANCE[:mebibytes]
+    problems = %i[threads files].reject { |what| last[what] <= first[what] }
+    problems << :rss if last[:rss] > most
+    problems.map { |what| "#{what} of the #{side} grew from #{first[what]} to #{last[what]}" }
+  end
+
+  def stop
+    @stream.disconnect
+    @questions&.close
+    Process.wait(@pid) if @pid
+    @server.stop
+  end
+
+  def now
+    Process.clock_gettime(Process::CLOCK_MONOTONIC)
+  end
+end
+
+$stdout.sync = true
+if ARGV.first == "answer"
+  Answerer.run(ARGV.last)
+else
+  status = LoadSoak.new(Float(ARGV.fetch(0, 10))).run
+  exit(status)
+end

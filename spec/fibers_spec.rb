@@ -1,0 +1,205 @@
+# frozen_string_literal: true
+
+require "async"
+
+RSpec.describe "under a Fiber scheduler" do
+  let(:gate) { Queue.new }
+  let(:parent) { connect("parent") }
+
+  def ask(content = 1, to: "child", **options)
+    parent.async_send_to_group(content: content, to: to, **options)
+  end
+
+  def wakers
+    Thread.list.count { |thread| thread.name.to_s.include?("redis_ipc waker") }
+  end
+
+  describe "a waiting call lets other fibers run:" do
+    before do
+      opened = gate
+      connect("child") { |entry| opened.pop && fulfill_request(entry, content: entry.content) }
+      parent
+    end
+
+    # The handler waits for what the second fiber does: if the first held up the thread, its call would time out.
+    def first_waits_for_second
+      FiberScheduler.run do
+        answer = nil
+        first = Fiber.schedule { answer = yield }
+        Fiber.schedule { gate << true }
+        sleep 0.001 while first.alive?
+        answer
+      end
+    end
+
+    ways = {
+      "send_to_group" => ->(call) { call.parent.send_to_group(content: 1, to: "child").value },
+      "Future#value" => ->(call) { call.ask.value },
+      "Future#response" => ->(call) { call.ask.response.value },
+      "Future#wait" => ->(call) { call.ask.tap(&:wait).value },
+      "Future#wait with a timeout" => ->(call) { call.ask.wait(20) && 1 },
+      "ChainedFuture#value" => ->(call) { call.ask.then { |value| value }.value },
+      "ChainedFuture#wait" => ->(call) { call.ask.then { nil }.then { nil }.wait(20) && 1 }
+    }
+    ways.each do |name, way|
+      it(name) { expect(first_waits_for_second { way.call(self) }).to eq(1) }
+    end
+
+    it "Channel.trigger_event" do
+      opened = gate
+      channel = Class.new(RedisIPC::Channel) do
+        stream "house"
+        channel "kitchen"
+        event("cook") { opened.pop && "done" }
+      end
+      channel.connect(redis_options: redis_options)
+      expect(first_waits_for_second { channel.trigger_event("cook", target: "kitchen").value }).to eq("done")
+    ensure
+      channel&.disconnect
+    end
+
+    it "disconnect, which waits for a handler" do
+      started = Queue.new
+      opened = gate
+      other = connect("other") { |entry| (started << 1) && opened.pop && fulfill_request(entry, content: 3) }
+      future = ask(1, to: "other")
+      next_of(started)
+      expect(first_waits_for_second { other.disconnect(timeout: 20).connected? }).to be(false)
+      expect(future.value).to eq(3)
+    end
+  end
+
+  it "connect lets other fibers run" do
+    server = start_server
+    Process.kill(:STOP, server.pid)
+    stream = build("late")
+    FiberScheduler.run do
+      Fiber.schedule { stream.connect(redis_options: { path: server.path, connect_timeout: 20 }) }
+      Fiber.schedule { Process.kill(:CONT, server.pid) }
+    end
+    expect(stream).to be_connected
+    expect(FiberScheduler.run { stream.instances.size }).to eq(1)
+  end
+
+  it "a thousand fibers of one thread wait at once" do
+    connect("child", &echo)
+    stream = parent
+    answers = []
+    FiberScheduler.run do
+      1000.times { |index| Fiber.schedule { answers << (stream.send_to_group(content: index, to: "child").value == index) } }
+    end
+    expect(answers.tally).to eq(true => 1000)
+    expect(stream.stats).to include(requests: 1000, fulfilled: 1000, open_calls: 0)
+  end
+
+  it "many fibers and threads wait for one call" do
+    connect("child", &echo_later)
+    future = ask
+    threads = Array.new(3) { Thread.new { FiberScheduler.run { Array.new(3) { Fiber.schedule { future.value } } && future.value } } }
+    gate << true
+    expect(threads.map(&:value) << future.value).to all(eq(1))
+  end
+
+  def echo_later
+    opened = gate
+    proc { |entry| opened.pop && fulfill_request(entry, content: entry.content) }
+  end
+
+  it "a deadline is kept, and its outcome told" do
+    stream = parent
+    ticks = 0
+    error = FiberScheduler.run do
+      Fiber.schedule { 5.times { (ticks += 1) && sleep(0.02) } }
+      stream.send_to_group(content: 1, to: "nobody", timeout: 0.2)
+    rescue RedisIPC::TimeoutError => e
+      e
+    end
+    expect(error.outcome).to eq(:unclaimed)
+    expect(ticks).to eq(5)
+    expect(stream.stats).to include(timed_out: 1, open_calls: 0)
+  end
+
+  it "a wait ends when its time is up" do
+    connect("child", &echo_later)
+    future = ask
+    expect(FiberScheduler.run { future.wait(0.05) }).to be(false)
+    chained = future.then { |value| value + 1 }
+    expect(FiberScheduler.run { chained.wait(0.05) }).to be(false)
+    gate << true
+    expect(FiberScheduler.run { chained.value }).to eq(2)
+  end
+
+  it "a call whose fiber is stopped is cancelled; the next one is right" do
+    connect("child", &echo)
+    stream = parent
+    stopped = Class.new(StandardError)
+    answer = FiberScheduler.run do
+      waiting = Fiber.schedule do
+        stream.send_to_group(content: 1, to: "nobody", timeout: 30)
+      rescue stopped
+        nil
+      end
+      waiting.raise(stopped)
+      stream.send_to_group(content: 2, to: "child").value
+    end
+    expect(answer).to eq(2)
+    expect(stream.stats).to include(cancelled: 1, fulfilled: 1, open_calls: 0)
+    eventually { !redis.exists?("house:inbox:nobody") || redis.xlen("house:inbox:nobody").zero? }
+  end
+
+  it "the stream ends the waits of fibers, and leaves no thread behind" do
+    stream = parent
+    error = FiberScheduler.run do
+      Fiber.schedule { stream.disconnect }
+      stream.send_to_group(content: 1, to: "nobody", timeout: 30)
+    rescue RedisIPC::Error => e
+      e
+    end
+    expect(error).to be_a(RedisIPC::NotConnectedError)
+    eventually { wakers.zero? }
+  end
+
+  it "costs nothing where there is none" do
+    connect("child", &echo)
+    expect(ask.value).to eq(1)
+    expect(ask.then { |value| value }.value).to eq(1)
+    expect(wakers).to eq(0)
+  end
+
+  describe "of the async gem" do
+    def async(&block)
+      Thread.new { Async(&block).wait }.value
+    end
+
+    it "tasks wait side by side" do
+      connect("child", &echo_later)
+      stream = parent
+      opened = gate
+      values = async do |task|
+        tasks = Array.new(20) { |index| task.async { stream.send_to_group(content: index, to: "child").value } }
+        20.times { opened << true }
+        tasks.map(&:wait)
+      end
+      expect(values).to eq((0...20).to_a)
+    end
+
+    it "a task that is stopped, or whose time is up, cancels its call" do
+      stream = parent
+      async do |task|
+        waiting = task.async { stream.send_to_group(content: 1, to: "nobody", timeout: 30) }
+        waiting.stop
+        expect { task.with_timeout(0.05) { stream.send_to_group(content: 1, to: "nobody", timeout: 30) } }
+          .to raise_error(Async::TimeoutError)
+      end
+      expect(stream.stats).to include(cancelled: 2, open_calls: 0)
+    end
+
+    it "a chained future that is waited for may be stopped" do
+      connect("child", &echo_later)
+      chained = ask.then { |value| value }
+      async { |task| task.async { chained.wait }.stop }
+      gate << true
+      expect(async { chained.value }).to eq(1)
+    end
+  end
+end

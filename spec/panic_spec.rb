@@ -1,0 +1,70 @@
+# frozen_string_literal: true
+
+# The border's own code (gvl.rs) with methods that panic; the core's threads have theirs in drill.rs.
+RSpec.describe "a panic in Rust" do
+  before(:all) do
+    folder = File.expand_path("..", __dir__)
+    command = %w[cargo build --release --locked --quiet --package redis_ipc --example panic_drill]
+    raise "the panic drill cannot be built" unless system(*command, chdir: folder)
+
+    @library = File.join(Dir.mktmpdir("redis_ipc_drill"), "panic_drill.so")
+    FileUtils.cp(File.join(folder, "target/release/examples/libpanic_drill.so"), @library)
+  end
+
+  after(:all) { FileUtils.remove_entry(File.dirname(@library)) if @library }
+
+  # In a process of its own: what fails here may take it down.
+  def drill(script)
+    process = ruby(<<~RUBY)
+      $stderr.reopen(File::NULL)
+      require "timeout"
+      require #{@library.inspect}
+      #{script}
+    RUBY
+    line = process.line
+    expect(process.wait).to be_success
+    line
+  end
+
+  %w[here waiting elsewhere].each do |place|
+    it "becomes an InternalError: #{place}" do
+      said = drill(<<~RUBY)
+        raised = begin
+          PanicDrill.#{place}
+        rescue StandardError => e
+          e
+        end
+        puts "\#{raised.class}: \#{raised.message}"
+      RUBY
+      expect(said).to eq("RedisIPC::InternalError: a defect of redis_ipc (please report it): #{place}")
+    end
+  end
+
+  it "leaves the thread it happened in and the others alone" do
+    said = drill(<<~RUBY)
+      threads = Array.new(8) do
+        Thread.new do
+          Array.new(50) do
+            PanicDrill.waiting
+          rescue RedisIPC::InternalError
+            1
+          end.sum
+        end
+      end
+      puts threads.sum(&:value)
+    RUBY
+    expect(said).to eq("400")
+  end
+
+  it "in what interrupts a wait does no harm: the wait ends in its own time" do
+    said = drill(<<~RUBY)
+      interrupted = begin
+        Timeout.timeout(0.05) { PanicDrill.unblocking(500) }
+      rescue Timeout::Error => e
+        e.class
+      end
+      puts interrupted
+    RUBY
+    expect(said).to eq("Timeout::Error")
+  end
+end
