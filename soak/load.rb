@@ -18,17 +18,10 @@ module Footprint
       files: Dir.children("/proc/self/fd").size }
   end
 
-  # Ruby keeps the native threads of ended ones for a few seconds, so one waits until there are no more than before.
-  def self.settle(before)
-    deadline = Process.clock_gettime(Process::CLOCK_MONOTONIC) + 20
-    footprint = take
-    while before && (footprint[:threads] > before[:threads] || footprint[:files] > before[:files])
-      break if Process.clock_gettime(Process::CLOCK_MONOTONIC) > deadline
-
-      sleep 0.2
-      footprint = take
-    end
-    footprint
+  # Ruby keeps the native threads of ended ones for a few seconds.
+  def self.at_rest
+    sleep 5
+    take
   end
 end
 
@@ -46,13 +39,8 @@ class Answerer
     end
     stream.on_error { |error| warn error.message unless error.message == "raised" }
     stream.connect(redis_options: { path: path }, consumer: { pool_size: 4 })
-    first = nil
     puts "ready"
-    while $stdin.gets
-      footprint = Footprint.settle(first)
-      first ||= footprint
-      puts footprint.values.join(" ")
-    end
+    puts Footprint.take.values.join(" ") while $stdin.gets
     stream.disconnect
   end
 end
@@ -64,8 +52,9 @@ class LoadSoak
   # What each asking thread does in turns; each returns what it saw.
   KINDS = %i[call call call sizes batch rejecting failing silent interrupted chain].freeze
   THREADS = 8
-  # How much more memory than after the first minute is still no growth: what an allocator scatters.
-  ALLOWANCE = { share: 0.15, mebibytes: 12 }.freeze
+  # How much more than after the first minute is still no growth: what an allocator scatters (15 % and 12 MiB), and
+  # the pool's connections for short commands, which come and go.
+  MOST = { rss: ->(first) { (first * 1.15) + 12 }, threads: ->(first) { first }, files: ->(first) { first + 3 } }.freeze
 
   def initialize(minutes)
     @minutes = minutes
@@ -106,9 +95,8 @@ class LoadSoak
   def minute(number, seconds)
     before = @seen.values.sum
     load(seconds)
-    row = { minute: number, calls: @seen.values.sum - before, asker: Footprint.settle(@first), answerer: answerer,
+    row = { minute: number, calls: @seen.values.sum - before, asker: Footprint.at_rest, answerer: answerer,
             redis: @server.client.info("memory")["used_memory"].to_i / 1024 }
-    @first ||= row[:asker]
     show(row)
   end
 
@@ -218,10 +206,8 @@ class LoadSoak
   end
 
   def growth(side, first, last)
-    most = (first[:rss] * (1 + ALLOWANCE[:share])) + ALLOWANCE[:mebibytes]
-    problems = %i[threads files].reject { |what| last[what] <= first[what] }
-    problems << :rss if last[:rss] > most
-    problems.map { |what| "#{what} of the #{side} grew from #{first[what]} to #{last[what]}" }
+    grown = MOST.reject { |what, most| last[what] <= most.call(first[what]) }.keys
+    grown.map { |what| "#{what} of the #{side} grew from #{first[what]} to #{last[what]}" }
   end
 
   def stop

@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+require "open3"
+
 RSpec.describe "forks" do
   # Runs the block in a forked child; returns what it returned, through a pipe.
   def in_child(timeout: 20)
@@ -121,24 +123,193 @@ RSpec.describe "forks" do
     expect(parent.send_to_group(content: 1, to: "child")).to be_fulfilled
   end
 
-  it "raise a clear error in the child with reconnect_after_fork: false" do
-    lone = connect("lone", reconnect_after_fork: false)
-    child = in_child do
-      error = begin
-        lone.send_to_group(content: 1, to: "child")
-      rescue RedisIPC::NotConnectedError => e
-        e.message
-      end
-      [lone.connected?, error]
+  describe "with reconnect_after_fork: false" do
+    def said_by
+      yield
+    rescue RedisIPC::Error => e
+      "#{e.class}: #{e.message}"
     end
-    expect(child).to match([false, /connected before this process was forked/])
-    expect(lone.send_to_group(content: 1, to: "child")).to be_fulfilled
+
+    it "every use in the child raises a clear error, and the parent goes on" do
+      entries = Queue.new
+      lone = connect("lone", reconnect_after_fork: false) { |entry| entries << entry }
+      pending = lone.async_send_to_group(content: 1, to: "lone")
+      chained = pending.then { 1 }
+      entry = next_of(entries)
+      uses = {
+        send_to_group: -> { lone.send_to_group(content: 1, to: "child") },
+        async_send_to_group: -> { lone.async_send_to_group(content: 1, to: "child") },
+        fulfill_request: -> { lone.fulfill_request(entry, content: 1) },
+        reject_request: -> { lone.reject_request(entry, content: 1) },
+        expired?: -> { entry.expired? },
+        stats: -> { lone.stats },
+        instances: -> { lone.instances },
+        instance_id: -> { lone.instance_id },
+        **%i[wait settled? value value! response].to_h { |use| [use, -> { pending.public_send(use) }] },
+        then: -> { pending.then { 1 } },
+        chained_wait: -> { chained.wait },
+        chained_value: -> { chained.value },
+        chained_then: -> { chained.then { 1 } }
+      }
+      said = in_child { uses.transform_values { |use| said_by(&use) } }
+      expect(said.values).to all(match(/NotConnectedError: the (stream was connected|call was made) before this process/))
+      expect(lone.fulfill_request(entry, content: 2)).to be(true)
+      expect([pending.value, chained.value]).to eq([2, 1])
+      expect(lone.send_to_group(content: 1, to: "child")).to be_fulfilled
+    end
+
+    it "the child can look at what it inherited, leave it, and connect by itself" do
+      lone = connect("lone", reconnect_after_fork: false)
+      future = lone.async_send_to_group(content: 1, to: "child")
+      said = in_child do
+        seen = [lone.connected?, lone.inspect, future.inspect, lone.disconnect.equal?(lone)]
+        lone.connect(redis_options: redis_options)
+        seen << lone.send_to_group(content: 1, to: "child").fulfilled?
+      end
+      expect(said).to eq([false, "#<RedisIPC::Stream house/lone not connected>",
+                          "#<RedisIPC::Future of another process>", true, true])
+      expect(future.value[:content]).to eq(1)
+    end
+
+    it "a channel raises it too" do
+      channel = Class.new(RedisIPC::Channel) do
+        stream "house"
+        channel "lonely"
+      end
+      channel.connect(redis_options: redis_options, reconnect_after_fork: false)
+      said = in_child do
+        [-> { channel.trigger_event("a", target: "child") }, -> { channel.async_trigger_event("a", target: "child") },
+         -> { channel.stats }].map { |use| said_by(&use) } << channel.connected?
+      end
+      expect(said).to match([*[/NotConnectedError: the stream was connected before/] * 3, false])
+    ensure
+      channel&.disconnect
+    end
   end
 
   it "give a call made before the fork to the parent only" do
     future = parent.async_send_to_group(content: 1, to: "child")
     expect(in_child { future.value }).to match(/NotConnectedError.*made before this process was forked/)
     expect(future.value[:content]).to eq(1)
+  end
+
+  # What servers and runners do with forks, each in a process of its own.
+  describe "by" do
+    it "a server that preloads and forks workers (Puma, Unicorn): each worker serves, ends on TERM, and is replaced" do
+      server = ruby(<<~RUBY)
+        stream = RedisIPC::Stream.new("house", "workers")
+        stream.on_request { |entry| fulfill_request(entry, content: [Process.pid, Process.ppid]) }
+        stream.connect
+        start = lambda do
+          fork do
+            trap("TERM") { exit }
+            sleep
+          end
+        end
+        workers = Array.new(2) { start.call }
+        puts Process.pid
+        $stdin.gets
+        workers.each { |pid| Process.kill(:TERM, pid) && Process.wait(pid) && (puts $?.exitstatus.inspect) }
+        workers = [start.call]
+        puts workers
+        $stdin.gets
+        Process.kill(:TERM, workers.first) && Process.wait(workers.first)
+        stream.disconnect
+        puts "done"
+      RUBY
+      master = server.line.to_i
+      pids = []
+      eventually(timeout: 20) { (pids |= [parent.send_to_group(content: 1, to: "workers").value]).size == 3 }
+      expect(pids.count { |_, ppid| ppid == master }).to eq(2)
+      server.puts("restart")
+      expect([server.line, server.line]).to eq(%w[0 0])
+      replacement = server.line.to_i
+      eventually(timeout: 20) { parent.send_to_group(content: 1, to: "workers").value.first == replacement }
+      server.puts("stop")
+      expect(server.line).to eq("done")
+      expect(parent.instances.map { |row| row[:group] }).not_to include("workers")
+    end
+
+    it "a server that forks per command (Spring), whose children run at_exit handlers that still call" do
+      server = ruby(<<~'RUBY')
+        stream = RedisIPC::Stream.new("house", "spring").connect
+        at_exit { puts "at exit: #{stream.send_to_group(content: 2, to: "child").value[:content]}" if @child }
+        while $stdin.gets
+          pid = fork do
+            @child = true
+            Process.setsid
+            puts "command: #{stream.send_to_group(content: 1, to: "child").value[:content]}"
+            exit 3
+          end
+          Process.wait(pid)
+          puts $?.exitstatus
+        end
+      RUBY
+      2.times do
+        server.puts("command")
+        expect(Array.new(3) { server.line }).to eq(["command: 1", "at exit: 2", "3"])
+      end
+    end
+
+    it "a parallel test runner: children that end by exit! while others work" do
+      stream = parent
+      children = Array.new(6) do |number|
+        fork do
+          exit!(0) if number.even?
+          exit!(stream.send_to_group(content: number, to: "child").value[:content] == number ? 0 : 1)
+        end
+      end
+      expect(children.map { |pid| Process.wait2(pid).last.exitstatus }).to all(eq(0))
+      expect(parent.send_to_group(content: 1, to: "child")).to be_fulfilled
+    end
+
+    it "exec: the new program inherits no socket" do
+      process = ruby(<<~'RUBY')
+        stream = RedisIPC::Stream.new("house", "exec").connect
+        code = 'puts Dir.children("/proc/self/fd").filter_map { |fd| File.readlink("/proc/self/fd/#{fd}")[/socket/] rescue nil }.size'
+        command = [RbConfig.ruby, "-e", code]
+        Process.wait(fork { exec(*command) })
+        system(*command)
+        exec(*command)
+      RUBY
+      expect(Array.new(3) { process.line }).to eq(%w[0 0 0])
+    end
+
+    it "a handler, with and without a block: the child's copy of the request is not answered twice" do
+      process = ruby(<<~'RUBY')
+        stream = RedisIPC::Stream.new("house", "forking")
+        stream.on_request do |entry|
+          asked = fork { exit!(stream.send_to_group(content: 4, to: "child").value[:content]) }
+          if (returned = fork).nil?
+            # The child: what it does here is on its own account.
+            exit(stream.send_to_group(content: 5, to: "child").value[:content])
+          end
+          wandering = fork
+          next if wandering.nil?
+
+          statuses = [asked, returned, wandering].map { |pid| Process.wait2(pid).last.exitstatus }
+          fulfill_request(entry, content: statuses)
+        end
+        stream.on_error { |error| puts "error: #{error.message}" }
+        stream.connect
+        puts "ready"
+        $stdin.gets
+        # An answer counts once Redis has it.
+        sleep 0.01 until stream.stats[:held_requests].zero?
+        puts stream.stats.slice(:answers_sent, :taken, :redelivered)
+      RUBY
+      expect(process.line).to eq("ready")
+      2.times { expect(parent.send_to_group(content: 1, to: "forking").value).to eq([4, 5, 0]) }
+      process.puts("stop")
+      expect(process.line).to eq({ answers_sent: 2, taken: 2, redelivered: 0 }.to_s)
+    end
+  end
+
+  it "do no harm while 16 threads send and receive: bin/soak forks", timeout: 120 do
+    library, script = %w[lib soak/forks.rb].map { |path| File.expand_path("../#{path}", __dir__) }
+    output, status = Open3.capture2e(RbConfig.ruby, "-I#{library}", script, "36")
+    expect(output.lines.grep(/\d well$/).size).to eq(9), output
+    expect(status).to be_success, output
   end
 
   it "do no harm while many threads send and receive", timeout: 120 do

@@ -85,6 +85,17 @@ RSpec.describe RedisIPC::Future do
       expect(ran).to be(false)
     end
 
+    it "may wait for others of its kind: threads stand in for those that wait, and go again" do
+      connect("child", &echo)
+      ask = ->(number) { parent.async_send_to_group(content: number, to: "child") }
+      nested = Array.new(6) do |number|
+        ask.call(number).then { |outer| ask.call(10).then { |inner| ask.call(1).then { |one| inner + outer + one }.value }.value }
+      end
+      expect(nested.each { |future| future.wait(20) }.map(&:value)).to eq((11..16).to_a)
+      dispatchers = -> { Thread.list.count { |thread| thread.name.to_s.match?(%r{redis_ipc dispatcher \d+ house/parent}) } }
+      eventually { ask.call(1).then { nil }.wait(5) && dispatchers.call == 2 }
+    end
+
     it "keeps what the block raises" do
       connect("child", &echo)
       chained = parent.async_send_to_group(content: 1, to: "child").then { raise "inside" }

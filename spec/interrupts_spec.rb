@@ -87,6 +87,219 @@ RSpec.describe "interrupting" do
     end
   end
 
+  # Every way to interrupt a thread, and everything it may be in the midst of.
+  describe "a thread" do
+    # Interrupts the block once `ready` says that it is under way; returns how long that took.
+    ways = {
+      "Timeout.timeout" => lambda do |ready, work|
+        started = nil
+        thread = Thread.new do
+          Timeout.timeout(0.3) { (started = now) && work.call }
+        rescue Timeout::Error
+          now - started - 0.3
+        end
+        eventually(&ready)
+        thread.value
+      end,
+      "Thread#kill" => lambda do |ready, work|
+        thread = Thread.new(&work)
+        eventually(&ready)
+        seconds { thread.kill.join }
+      end,
+      "Thread#raise" => lambda do |ready, work|
+        thread = Thread.new(&work)
+        thread.report_on_exception = false
+        eventually(&ready)
+        seconds do
+          thread.raise(stopped)
+          expect { thread.join }.to raise_error(stopped)
+        end
+      end
+    }
+
+    ways.each do |name, way|
+      describe "by #{name}" do
+        define_method(:interrupted) { |ready, &work| instance_exec(ready, work, &way) }
+
+        it "in a call" do
+          connect("child", &echo)
+          stream = parent
+          took = interrupted(-> { stream.stats[:open_calls] == 1 }) do
+            stream.send_to_group(content: 1, to: "nobody", timeout: 30)
+          end
+          expect(took).to be < 1
+          expect(stream.stats).to include(cancelled: 1)
+          expect(stream.send_to_group(content: "next", to: "child").value).to eq("next")
+          expect_clean(stream)
+        end
+
+        it "in a wait for a future" do
+          gate = Queue.new
+          connect("child") { |entry| gate.pop && fulfill_request(entry, content: 1) }
+          future = parent.async_send_to_group(content: 1, to: "child", timeout: 20)
+          expect(interrupted(-> { parent.stats[:open_calls] == 1 }) { future.value }).to be < 1
+          gate << true
+          expect(future.value).to eq(1)
+          expect_clean(parent)
+        end
+
+        it "in connect" do
+          server = start_server
+          Process.kill(:STOP, server.pid)
+          stream = build("late")
+          begun = Queue.new
+          took = interrupted(-> { begun.size == 1 }) do
+            begun << true
+            stream.connect(redis_options: { path: server.path, connect_timeout: 20 })
+          end
+          expect(took).to be < 1
+          expect(stream).not_to be_connected
+          Process.kill(:CONT, server.pid)
+          stream.connect(redis_options: { path: server.path })
+          expect(stream.send_to_group(content: 1, to: "late").rejected?).to be(true)
+          eventually { stream.instances.size == 1 }
+        end
+
+        it "in disconnect" do
+          started = Queue.new
+          gate = Queue.new
+          child = connect("child") { |entry| (started << 1) && gate.pop && fulfill_request(entry, content: 1) }
+          future = parent.async_send_to_group(content: 1, to: "child", timeout: 20)
+          next_of(started)
+          expect(interrupted(-> { !child.connected? }) { child.disconnect(timeout: 30) }).to be < 1
+          gate << true
+          expect(future.value).to eq(1)
+          child.disconnect
+          child.connect(redis_options: redis_options)
+          expect(child).to be_connected
+          expect_clean(parent)
+        end
+
+        it "in a handler: the asker is told at once, and the pool keeps its size" do
+          started = Queue.new
+          child = connect("child", consumer: { pool_size: 1 }) do |entry|
+            entry.content == "stop" ? (started << Thread.current) && sleep : fulfill_request(entry, content: 1)
+          end
+          asked = Thread.new { seconds { parent.send_to_group(content: "stop", to: "child", timeout: 20) } }
+          consumer = next_of(started)
+          if name == "Thread#kill"
+            consumer.kill
+          else
+            consumer.raise(name == "Thread#raise" ? stopped : Timeout::Error)
+          end
+          expect(asked.value).to be < 2
+          expect(parent.send_to_group(content: 2, to: "child").value).to eq(1)
+          expect(child.stats).to include(held_requests: 0)
+          expect_clean(parent)
+        end
+      end
+    end
+  end
+
+  # A signal reaches the main thread. `work` is under way once the process has said so.
+  describe "a process" do
+    works = {
+      "a call" => 'stream.send_to_group(content: 1, to: "nobody", timeout: 30)',
+      "a wait for a future" => 'stream.async_send_to_group(content: 1, to: "nobody", timeout: 30).value',
+      "connect" => 'RedisIPC::Stream.new("house", "late").connect(redis_options: { path: ARGV.first, connect_timeout: 30 })',
+      "disconnect" => "busy.disconnect(timeout: 30)",
+      "sleep, while a handler runs" => "sleep"
+    }
+    works.each do |name, work|
+      %w[INT TERM].each do |signal|
+        it "by SIG#{signal} in #{name} is prompt; it goes on, and its end is quiet" do
+          answering_process("child")
+          stopped_server = start_server if name == "connect"
+          Process.kill(:STOP, stopped_server.pid) if stopped_server
+          process = ruby(<<~RUBY)
+            $stderr.reopen($stdout)
+            ARGV << #{stopped_server&.path.inspect}
+            # Where the suite runs in the background, its processes inherit that SIGINT is ignored.
+            trap("INT", "DEFAULT")
+            stream = RedisIPC::Stream.new("house", "parent").connect
+            busy = RedisIPC::Stream.new("house", "busy")
+            started = Queue.new
+            busy.on_request { |entry| (started << 1) && sleep(0.5) && fulfill_request(entry, content: "finished") }
+            busy.connect
+            # Both threads that could notice the signal late are at work: one waits in native code, one runs a handler.
+            asked = stream.async_send_to_group(content: 1, to: "busy")
+            started.pop
+            begin
+              puts "ready"
+              #{work}
+            rescue SignalException => e
+              puts "\#{e.signm} \#{stream.send_to_group(content: 1, to: "child").fulfilled?}"
+            end
+            puts asked.value
+            sleep 0.01 until stream.stats[:open_calls] <= #{name == "a wait for a future" ? 1 : 0}
+          RUBY
+          expect(process.line).to eq("ready")
+          took = seconds do
+            process.kill(signal)
+            expect(process.line).to match(/\A(SIGTERM)? ?true\z/)
+          end
+          expect(took).to be < 1
+          expect(process.line).to eq("finished")
+          expect(process.wait(timeout: 10)).to be_success
+          expect(process.rest).to eq("")
+        end
+      end
+    end
+
+    it "that ends gives requests it took and did not start back to the group" do
+      leaving = ruby(<<~RUBY)
+        $stderr.reopen($stdout)
+        stream = RedisIPC::Stream.new("house", "workers")
+        stream.on_request do |entry|
+          (puts "busy") || sleep if entry.content == "stay"
+          fulfill_request(entry, content: Process.pid)
+        end
+        stream.connect(consumer: { pool_size: 1 })
+        trap("TERM") { exit }
+        puts "ready"
+        sleep
+      RUBY
+      expect(leaving.line).to eq("ready")
+      # Quick answers make it read ahead.
+      200.times { parent.send_to_group(content: 1, to: "workers") }
+      stuck = parent.async_send_to_group(content: "stay", to: "workers", timeout: 1)
+      expect(leaving.line).to eq("busy")
+      waiting = Array.new(20) { parent.async_send_to_group(content: 1, to: "workers", timeout: 20) }
+      eventually { redis.xlen("house:inbox:workers") == 21 }
+      connect("workers") { |entry| fulfill_request(entry, content: entry.deliveries) }
+      leaving.kill(:TERM)
+      # None was started there, so each is delivered as if for the first time.
+      expect(waiting.map(&:value)).to all(eq(1))
+      expect(leaving.wait(timeout: 10)).to be_success
+      expect(leaving.rest).to eq("")
+      expect { stuck.value }.to raise_error(RedisIPC::TimeoutError)
+    end
+
+    it "may disconnect in a trap block" do
+      process = ruby(<<~RUBY)
+        $stderr.reopen($stdout)
+        stream = RedisIPC::Stream.new("house", "trapping").connect
+        trap("USR1") { stream.disconnect }
+        puts "ready"
+        sleep 0.01 while stream.connected?
+        puts "disconnected"
+        stream.connect
+        trap("TERM") { stream.disconnect && exit }
+        puts "again"
+        stream.send_to_group(content: 1, to: "nobody", timeout: 30) rescue puts $!.class
+        sleep
+      RUBY
+      expect(process.line).to eq("ready")
+      process.kill(:USR1)
+      expect([process.line, process.line]).to eq(%w[disconnected again])
+      eventually { redis.exists?("house:inbox:nobody") }
+      process.kill(:TERM)
+      expect(process.wait(timeout: 10)).to be_success
+      expect(process.rest).to eq("")
+      expect(redis.keys("*trapping*")).to be_empty
+    end
+  end
+
   it "a process by Ctrl-C in the middle of a call ends it at once" do
     process = ruby(<<~'RUBY')
       $stderr.reopen($stdout)

@@ -32,8 +32,8 @@ module RedisIPC
     # @raise [NotConnectedError] if the call was made before this process was forked
     def wait(timeout = nil)
       return true if settled?
-      raise NotConnectedError.new(FORKED, outcome: :not_sent) unless @pid == Process.pid
 
+      check_process
       deadline = timeout && (now + timeout)
       return wait_in_fiber(deadline) if FiberBell.needed?
 
@@ -72,15 +72,21 @@ module RedisIPC
 
     # @yieldparam value [Object] what the block before returned
     # @return [ChainedFuture]
+    # @raise [NotConnectedError] if the call was made before this process was forked
     def then(&block)
       raise ArgumentError, "then needs a block" unless block
 
+      check_process unless settled?
       chained = ChainedFuture.new(self, block)
       chained.run unless follow { chained.run }
       chained
     end
 
     private
+
+    def check_process
+      raise NotConnectedError.new(FORKED, outcome: :not_sent) unless @pid == Process.pid
+    end
 
     def wait_here(deadline)
       @mutex.synchronize do

@@ -110,7 +110,8 @@ module RedisIPC
       return false unless request
 
       @serve.call(Entry.new(request, @engine))
-      true
+      # A handler may have forked, and this be the child.
+      !@abandoned
     end
 
     def dispatch_one

@@ -296,8 +296,9 @@ module RedisIPC
 
     def reject_failed(entry, error, reason)
       entry.engine.reject(entry.native, reason.to_s.encode(Encoding::UTF_8, invalid: :replace, undef: :replace), error)
-    rescue AlreadyAnsweredError
-      # It was answered before things went wrong: that answer counts.
+    rescue AlreadyAnsweredError, NotConnectedError
+      # It was answered before things went wrong: that answer counts. Or the handler forked, and this is the child: the
+      # request is its parent's.
     rescue Error => e
       report(e)
     end
