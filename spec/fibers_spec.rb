@@ -85,9 +85,8 @@ RSpec.describe "under a Fiber scheduler" do
     connect("child", &echo)
     stream = parent
     answers = []
-    FiberScheduler.run do
-      1000.times { |index| Fiber.schedule { answers << (stream.send_to_group(content: index, to: "child").value == index) } }
-    end
+    ask = ->(index) { answers << (stream.send_to_group(content: index, to: "child").value == index) }
+    FiberScheduler.run { 1000.times { |index| Fiber.schedule { ask.call(index) } } }
     expect(answers.tally).to eq(true => 1000)
     expect(stream.stats).to include(requests: 1000, fulfilled: 1000, open_calls: 0)
   end
@@ -95,7 +94,8 @@ RSpec.describe "under a Fiber scheduler" do
   it "many fibers and threads wait for one call" do
     connect("child", &echo_later)
     future = ask
-    threads = Array.new(3) { Thread.new { FiberScheduler.run { Array.new(3) { Fiber.schedule { future.value } } && future.value } } }
+    wait = -> { Array.new(3) { Fiber.schedule { future.value } } && future.value }
+    threads = Array.new(3) { Thread.new { FiberScheduler.run(&wait) } }
     gate << true
     expect(threads.map(&:value) << future.value).to all(eq(1))
   end

@@ -89,10 +89,11 @@ RSpec.describe RedisIPC::Future do
       connect("child", &echo)
       ask = ->(number) { parent.async_send_to_group(content: number, to: "child") }
       nested = Array.new(6) do |number|
-        ask.call(number).then { |outer| ask.call(10).then { |inner| ask.call(1).then { |one| inner + outer + one }.value }.value }
+        ask.call(number).then { |outer| ask.call(10).then { |inner| ask.call(1).then { outer + inner + _1 }.value }.value }
       end
       expect(nested.each { |future| future.wait(20) }.map(&:value)).to eq((11..16).to_a)
-      dispatchers = -> { Thread.list.count { |thread| thread.name.to_s.match?(%r{redis_ipc dispatcher \d+ house/parent}) } }
+      names = -> { Thread.list.map { |thread| thread.name.to_s } }
+      dispatchers = -> { names.call.grep(%r{redis_ipc dispatcher \d+ house/parent}).size }
       eventually { ask.call(1).then { nil }.wait(5) && dispatchers.call == 2 }
     end
 

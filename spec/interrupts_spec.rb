@@ -201,7 +201,7 @@ RSpec.describe "interrupting" do
     works = {
       "a call" => 'stream.send_to_group(content: 1, to: "nobody", timeout: 30)',
       "a wait for a future" => 'stream.async_send_to_group(content: 1, to: "nobody", timeout: 30).value',
-      "connect" => 'RedisIPC::Stream.new("house", "late").connect(redis_options: { path: ARGV.first, connect_timeout: 30 })',
+      "connect" => 'late.connect(redis_options: { path: ARGV.first, connect_timeout: 30 })',
       "disconnect" => "busy.disconnect(timeout: 30)",
       "sleep, while a handler runs" => "sleep"
     }
@@ -217,6 +217,7 @@ RSpec.describe "interrupting" do
             # Where the suite runs in the background, its processes inherit that SIGINT is ignored.
             trap("INT", "DEFAULT")
             stream = RedisIPC::Stream.new("house", "parent").connect
+            late = RedisIPC::Stream.new("house", "late")
             busy = RedisIPC::Stream.new("house", "busy")
             started = Queue.new
             busy.on_request { |entry| (started << 1) && sleep(0.5) && fulfill_request(entry, content: "finished") }

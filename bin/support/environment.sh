@@ -4,7 +4,7 @@
 in_ruby() {
   if [ -z "${with_bundler+set}" ]; then
     # Bundler is for where a gem is missing.
-    ruby -e 'gem "rake"; gem "rspec"; gem "redis"; gem "rubocop"; gem "yard"' >/dev/null 2>&1 ||
+    ruby -e 'gem "rake"; gem "rspec"; gem "redis"; gem "async"; gem "rubocop"; gem "yard"' >/dev/null 2>&1 ||
       ! bundle check >/dev/null 2>&1 || with_bundler="bundle exec"
   fi
   ${with_bundler:-} "$@"
