@@ -89,7 +89,7 @@ RSpec.describe RedisIPC::Future do
       connect("child", &echo)
       ask = ->(number) { parent.async_send_to_group(content: number, to: "child") }
       nested = Array.new(6) do |number|
-        ask.call(number).then { |outer| ask.call(10).then { |inner| ask.call(1).then { outer + inner + _1 }.value }.value }
+        ask.call(number).then { |a| ask.call(10).then { |b| ask.call(1).then { |c| a + b + c }.value }.value }
       end
       expect(nested.each { |future| future.wait(20) }.map(&:value)).to eq((11..16).to_a)
       names = -> { Thread.list.map { |thread| thread.name.to_s } }

@@ -201,7 +201,7 @@ RSpec.describe "interrupting" do
     works = {
       "a call" => 'stream.send_to_group(content: 1, to: "nobody", timeout: 30)',
       "a wait for a future" => 'stream.async_send_to_group(content: 1, to: "nobody", timeout: 30).value',
-      "connect" => 'late.connect(redis_options: { path: ARGV.first, connect_timeout: 30 })',
+      "connect" => "late.connect(redis_options: { path: ARGV.first, connect_timeout: 30 })",
       "disconnect" => "busy.disconnect(timeout: 30)",
       "sleep, while a handler runs" => "sleep"
     }
