@@ -48,14 +48,14 @@ module RedisIPC
         raise ArgumentError, "the timeout must be a number of seconds, got #{timeout.inspect}"
       end
 
-      @engine.retry_dead_letter(group, id, timeout&.to_f)
+      FiberBell.outside { @engine.retry_dead_letter(group, id, timeout&.to_f) }
     end
 
     # Deletes it.
     # @return [Boolean] false if somebody had retried or discarded it before
     # @raise [CallError] if Redis cannot be reached or refuses
     def discard
-      @engine.discard_dead_letter(group, id)
+      FiberBell.outside { @engine.discard_dead_letter(group, id) }
     end
 
     # @return [String]

@@ -28,7 +28,7 @@ module RedisIPC
 
       after = nil
       loop do
-        page = @engine.dead_letters(group, after, PAGE)
+        page = FiberBell.outside { @engine.dead_letters(group, after, PAGE) }
         after = page.last&.fetch(:id)
         page.each { |row| yield DeadLetter.new(@engine, group, row) }
         return self if page.size < PAGE
@@ -38,7 +38,7 @@ module RedisIPC
     # @return [Integer] how many there are now
     # @raise (see #each)
     def size
-      @engine.count_dead_letters(group)
+      FiberBell.outside { @engine.count_dead_letters(group) }
     end
 
     # @return [Boolean] whether there are none now

@@ -270,8 +270,7 @@ module RedisIPC
     def check_entry(entry)
       return if entry.is_a?(Entry)
 
-      raise ArgumentError,
-            "expected the Entry that on_request was given, got a #{entry.class}"
+      raise ArgumentError, "expected the Entry that on_request was given, got a #{entry.class}"
     end
 
     def serve(entry)
