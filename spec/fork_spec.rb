@@ -295,13 +295,14 @@ RSpec.describe "forks" do
         puts "ready"
         $stdin.gets
         # An answer counts once Redis has it.
-        sleep 0.01 until stream.stats[:held_requests].zero?
+        sleep 0.01 until stream.stats.values_at(:held_requests, :answers_sent) in [0, 2..]
         puts stream.stats.slice(:answers_sent, :taken, :redelivered)
       RUBY
       expect(process.line).to eq("ready")
       2.times { expect(parent.send_to_group(content: 1, to: "forking").value).to eq([4, 5, 0]) }
       process.puts("stop")
       expect(process.line).to eq({ answers_sent: 2, taken: 2, redelivered: 0 }.to_s)
+      expect(parent.stats).to include(answers_unmatched: 0)
     end
   end
 
