@@ -147,7 +147,8 @@ RSpec.describe "disconnecting" do
         both.send_to_group(content: 1, to: "both")
         both.disconnect
       end
-      eventually { before == [Thread.list.size, native_threads, sockets] }
+      # Fewer is well: Ruby keeps the native threads of other examples for a few seconds.
+      eventually { before.zip([Thread.list.size, native_threads, sockets]).all? { |first, last| last <= first } }
     end
   end
 
