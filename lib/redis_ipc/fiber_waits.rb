@@ -10,11 +10,11 @@ module RedisIPC
     attr_reader :pool
 
     # @param engine [Native::Engine]
-    # @param label [String] for the name of the thread
-    def initialize(engine, label)
+    # @param place [String] for the name of the thread
+    def initialize(engine, place)
       @bells = {}
       @mutex = BriefMutex.new
-      @pool = ThreadPool.new("redis_ipc waker %d #{label}") do
+      @pool = ThreadPool.new("waker", place) do
         id = engine.next_wake
         ring(id) if id
         !id.nil?

@@ -19,8 +19,8 @@ module RedisIPC
       @watching = BriefMutex.new
       @callbacks = {}
       @engine = Native::Engine.start(stream.name, stream.group, settings.core, serves)
-      @consumers = ThreadPool.new("redis_ipc consumer %d #{@label}") { serve_one }
-      @dispatchers = ThreadPool.new("redis_ipc dispatcher %d #{@label}") { dispatch_one }
+      @consumers = ThreadPool.new("consumer", @label) { serve_one }
+      @dispatchers = ThreadPool.new("dispatcher", @label) { dispatch_one }
     end
 
     # @param serve [#call] runs the handler for an entry

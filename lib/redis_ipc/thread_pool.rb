@@ -18,10 +18,12 @@ module RedisIPC
       end
     end
 
-    # @param label [String] the threads' names, with %d for their number
+    # @param role [String] what its threads are called
+    # @param place [String] for whom they work, for their names
     # @yieldreturn [Boolean] whether there may be more to do; called over and over by each thread
-    def initialize(label, &work)
-      @label = label
+    def initialize(role, place, &work)
+      @role = role
+      @place = place
       @work = work
       @pid = Process.pid
       @mutex = Mutex.new
@@ -73,7 +75,7 @@ module RedisIPC
 
     def start_one(number)
       thread = Thread.new { run(number) }
-      thread.name = format(@label, number)
+      thread.name = "redis_ipc #{@role} #{number} #{@place}"
       thread.report_on_exception = false
       @threads[number] = thread
     end
