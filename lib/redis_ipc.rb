@@ -19,12 +19,13 @@ require_relative "redis_ipc/chained_future"
 require_relative "redis_ipc/session"
 require_relative "redis_ipc/stream"
 require_relative "redis_ipc/channel"
+require_relative "redis_ipc/json_rpc"
 require_relative "redis_ipc/signal_watch"
 require_relative "redis_ipc/process_hooks"
 
 # Request/reply between Ruby processes through the Redis they already run.
 #
-# {Stream} asks and answers, {Channel} puts named events on top.
+# {Stream} asks and answers, {Channel} puts named events on top. {JSONRPC} speaks with every language.
 #
 # @example One process answers
 #   stream = RedisIPC::Stream.new("electric_household", "child")

@@ -10,13 +10,36 @@ module RedisIPC
 
     attr_reader :core, :logger, :reconnect_after_fork
 
+    class << self
+      # @param logger [Object, nil]
+      # @return [Object, nil] the logger
+      # @raise [ConfigurationError]
+      def check_logger(logger)
+        return logger if logger.nil? || LOG_METHODS.all? { |name| logger.respond_to?(name) }
+
+        raise ConfigurationError, "the option logger must respond to #{LOG_METHODS.join(", ")}, got a #{logger.class}"
+      end
+
+      # redis-rb takes OpenSSL objects; the core takes their PEM text.
+      def with_pem_texts(options)
+        ssl_params = options.dig(:redis_options, :ssl_params)
+        return options unless ssl_params.is_a?(Hash)
+
+        texts = ssl_params.slice(*PEM_OPTIONS).transform_values { |pem| pem.respond_to?(:to_pem) ? pem.to_pem : pem }
+        options.merge(redis_options: options[:redis_options].merge(ssl_params: ssl_params.merge(texts)))
+      rescue TypeError
+        # redis_options is no Hash: the core says so.
+        options
+      end
+    end
+
     # @param options [Hash]
     # @raise [ConfigurationError]
     def initialize(options)
       options = options.dup
-      @logger = check_logger(options.delete(:logger))
+      @logger = Settings.check_logger(options.delete(:logger))
       @reconnect_after_fork = check_flag(:reconnect_after_fork, options.delete(:reconnect_after_fork))
-      @core = with_pem_texts(options)
+      @core = Settings.with_pem_texts(options)
       Native::Engine.check_options(@core)
       freeze
     rescue ContentError => e
@@ -31,29 +54,11 @@ module RedisIPC
 
     private
 
-    def check_logger(logger)
-      return logger if logger.nil? || LOG_METHODS.all? { |name| logger.respond_to?(name) }
-
-      raise ConfigurationError, "the option logger must respond to #{LOG_METHODS.join(", ")}, got a #{logger.class}"
-    end
-
     def check_flag(name, value)
       return true if value.nil?
       return value if [true, false].include?(value)
 
       raise ConfigurationError, "the option #{name} must be true or false, got #{value.inspect}"
-    end
-
-    # redis-rb takes OpenSSL objects; the core takes their PEM text.
-    def with_pem_texts(options)
-      ssl_params = options.dig(:redis_options, :ssl_params)
-      return options unless ssl_params.is_a?(Hash)
-
-      texts = ssl_params.slice(*PEM_OPTIONS).transform_values { |pem| pem.respond_to?(:to_pem) ? pem.to_pem : pem }
-      options.merge(redis_options: options[:redis_options].merge(ssl_params: ssl_params.merge(texts)))
-    rescue TypeError
-      # redis_options is no Hash: the core says so.
-      options
     end
   end
 end

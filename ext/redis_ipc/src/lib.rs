@@ -11,7 +11,10 @@ mod native_answer;
 mod native_call;
 mod native_dead_letters;
 mod native_engine;
+mod native_list_client;
+mod native_list_server;
 mod native_request;
+mod process_bound;
 
 use magnus::prelude::*;
 use magnus::{Error, RString, Ruby, TypedData, Value, function};
@@ -39,5 +42,7 @@ fn init(ruby: &Ruby) -> Result<(), Error> {
     native_answer::init(ruby, native)?;
     native_call::init(ruby, native)?;
     native_engine::init(ruby, native)?;
+    native_list_client::init(ruby, native)?;
+    native_list_server::init(ruby, native)?;
     native_request::init(ruby, native)
 }

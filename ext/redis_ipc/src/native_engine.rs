@@ -180,7 +180,6 @@ impl NativeEngine {
         Ok(rb_self.engine(ruby)?.service().is_expired(&request.0))
     }
 
-    /// The next report: an exception for on_error, or the id of a watched call that has ended; nil at the end.
     fn next_report(ruby: &Ruby, rb_self: &Self) -> Result<Value, Error> {
         fetch(ruby, rb_self.engine(ruby)?.reports())
     }
@@ -224,11 +223,7 @@ impl NativeEngine {
     }
 
     fn stats(ruby: &Ruby, rb_self: &Self) -> Result<RHash, Error> {
-        let hash = ruby.hash_new();
-        for (name, count) in rb_self.engine(ruby)?.stats() {
-            hash.aset(ruby.to_symbol(name), count)?;
-        }
-        Ok(hash)
+        counters(ruby, rb_self.engine(ruby)?.stats())
     }
 
     fn instances(ruby: &Ruby, rb_self: &Self) -> Result<RArray, Error> {
@@ -247,8 +242,9 @@ impl NativeEngine {
     }
 }
 
-/// The next of `reports`; waits for it.
-fn fetch(ruby: &Ruby, reports: &Reports) -> Result<Value, Error> {
+/// The next of `reports`: an exception for on_error, or the id of a watched call that has ended; nil at the end. Waits
+/// for it.
+pub fn fetch(ruby: &Ruby, reports: &Reports) -> Result<Value, Error> {
     let (interrupt, interrupted) = bounded(1);
     let wait = || match reports.fetch(&interrupted) {
         Fetched::Report(report) => Some(Some(report)),
@@ -265,6 +261,23 @@ fn fetch(ruby: &Ruby, reports: &Reports) -> Result<Value, Error> {
     })
 }
 
+/// Counters as a Hash.
+pub fn counters(ruby: &Ruby, counters: Vec<(&'static str, u64)>) -> Result<RHash, Error> {
+    let hash = ruby.hash_new();
+    for (name, count) in counters {
+        hash.aset(ruby.to_symbol(name), count)?;
+    }
+    Ok(hash)
+}
+
+/// Options as nested JSON, and REDIS_URL.
+pub fn options_value(ruby: &Ruby, options: RHash) -> Result<(serde_json::Value, Option<String>), Error> {
+    let text = encode::to_json(ruby, options.as_value())?;
+    let value = serde_json::from_slice(&text)
+        .map_err(|error| errors::raise(ruby, &CoreError::new(ErrorKind::Configuration, error.to_string())))?;
+    Ok((value, std::env::var("REDIS_URL").ok()))
+}
+
 /// Checks options without connecting.
 fn check_options(ruby: &Ruby, options: RHash) -> Result<(), Error> {
     parse_options(ruby, options).map(drop)
@@ -274,10 +287,7 @@ fn check_options(ruby: &Ruby, options: RHash) -> Result<(), Error> {
 const OF_RUBY: [&str; 2] = ["logger", "reconnect_after_fork"];
 
 fn parse_options(ruby: &Ruby, options: RHash) -> Result<Options, Error> {
-    let text = encode::to_json(ruby, options.as_value())?;
-    let value = serde_json::from_slice(&text)
-        .map_err(|error| errors::raise(ruby, &CoreError::new(ErrorKind::Configuration, error.to_string())))?;
-    let environment = std::env::var("REDIS_URL").ok();
+    let (value, environment) = options_value(ruby, options)?;
     Options::parse(value, environment.as_deref(), &OF_RUBY).map_err(|error| errors::raise(ruby, &error))
 }
 

@@ -7,15 +7,11 @@
 use crate::claim::{Claim, Stage};
 use crate::entry::{Request, StreamId};
 use crate::ledger::Interrupt;
+use crate::read_ahead::ReadAhead;
 use crate::sync::{Condvar, Mutex};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// How long a request that was read ahead should wait here at most, by what handlers took lately.
-const READ_AHEAD: Duration = Duration::from_millis(5);
-/// How many requests are read ahead at most.
-const MOST_AHEAD: usize = 256;
 
 /// What a consumer gets.
 #[derive(Debug)]
@@ -42,7 +38,7 @@ struct State {
     queued: VecDeque<Arc<Claim>>,
     held: HashMap<StreamId, Arc<Claim>>,
     waiting: usize,
-    usual_run: Option<Duration>,
+    read_ahead: ReadAhead,
     /// The last read brought as much as was asked for: more is waiting.
     pressed: bool,
     closed: bool,
@@ -53,11 +49,7 @@ impl State {
         if self.closed {
             return 0;
         }
-        let ahead = self.usual_run.map_or(0, |run| {
-            let per_consumer = READ_AHEAD.as_nanos() / run.as_nanos().max(1);
-            (per_consumer as usize).saturating_mul(consumers).min(MOST_AHEAD)
-        });
-        (self.waiting + ahead).saturating_sub(self.queued.len())
+        (self.waiting + self.read_ahead.count(consumers)).saturating_sub(self.queued.len())
     }
 }
 
@@ -153,10 +145,7 @@ impl ConsumerQueue {
 
     /// Notes that a handler took so long: it tells how much may be read ahead.
     pub fn note_run(&self, ran: Duration) {
-        let mut state = self.state.lock();
-        let usual = state.usual_run.map_or(ran, |usual| (usual * 7 + ran) / 8);
-        state.usual_run = Some(usual);
-        drop(state);
+        self.state.lock().read_ahead.note_run(ran);
         self.room.notify_one();
     }
 
@@ -168,7 +157,7 @@ impl ConsumerQueue {
     /// How long handlers took lately, while more requests wait than there is room for.
     pub fn usual_run_under_pressure(&self) -> Option<Duration> {
         let state = self.state.lock();
-        state.usual_run.filter(|_| state.pressed)
+        state.read_ahead.usual_run().filter(|_| state.pressed)
     }
 
     /// Lets go of a claim: its answer is out, or never will be. Not before, or a request whose acknowledgement is on

@@ -139,7 +139,8 @@ impl Engine {
             quiet: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         };
-        engine.start_threads(housekeeper, opened.dispatcher, opened.reader)?;
+        let started = engine.start_threads(housekeeper, opened.dispatcher, opened.reader);
+        started.map_err(|error| engine.member.locate(error))?;
         Ok(engine)
     }
 

@@ -1,15 +1,32 @@
 //! One thread's long-lived connection: reports its state, and paces the attempts to make it again.
 
 use crate::backoff::Backoff;
-use crate::error::Fate;
-use crate::links::STABLE;
+use crate::connector::Connector;
+use crate::error::{Error, Fate};
+use crate::links::{Links, STABLE};
 use crate::member::Member;
+use crate::stop::Stop;
 use redis::RedisError;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// Whose connection it is.
+pub trait Linked {
+    /// What made it.
+    fn connector(&self) -> &Connector;
+    /// What ends the pauses between attempts.
+    fn stop(&self) -> &Stop;
+    /// All of its connections.
+    fn links(&self) -> &Links;
+    /// It broke.
+    fn link_lost(&self, error: Error);
+    /// It is back.
+    fn link_restored(&self);
+}
+
 /// One thread's connection: reports its state, and paces the attempts to make it again.
-pub struct Link<'a> {
-    member: &'a Member,
+pub struct Link<'a, M: Linked = Member> {
+    member: &'a M,
     key: &'a str,
     state: State,
     backoff: Backoff,
@@ -20,14 +37,14 @@ enum State {
     Lost,
 }
 
-impl<'a> Link<'a> {
+impl<'a, M: Linked> Link<'a, M> {
     /// A connection for `key` that stands: an engine starts with all of its connections made. A thread that starts again
     /// after a panic has none: then it counts as lost.
-    pub fn new(member: &'a Member, key: &'a str, stands: bool) -> Self {
+    pub fn new(member: &'a Arc<M>, key: &'a str, stands: bool) -> Self {
         let state = if stands {
             State::Up(Instant::now())
         } else {
-            member.links.lost();
+            member.links().lost();
             State::Lost
         };
         Self { member, key, state, backoff: Backoff::new() }
@@ -44,7 +61,7 @@ impl<'a> Link<'a> {
     /// It broke, or could not be made: reports that, and pauses before the next attempt. That its key is served by
     /// another node of the cluster now is no loss.
     pub fn lost(&mut self, error: &RedisError) {
-        let connector = self.member.connections.connector();
+        let connector = self.member.connector();
         let sent_away = connector.was_sent_away(self.key);
         let redirected = connector.redirected(self.key, error).or(sent_away.then_some(Duration::ZERO));
         if let State::Up(since) = self.state {
@@ -61,15 +78,37 @@ impl<'a> Link<'a> {
         if redirected.is_none() {
             connector.doubt(&connector.known_route(self.key));
         }
-        self.member.stop.pause(self.backoff.pause().max(redirected.unwrap_or_default()));
+        self.member.stop().pause(self.backoff.pause().max(redirected.unwrap_or_default()));
     }
 }
 
-impl Drop for Link<'_> {
+impl Linked for Member {
+    fn connector(&self) -> &Connector {
+        self.connections.connector()
+    }
+
+    fn stop(&self) -> &Stop {
+        &self.stop
+    }
+
+    fn links(&self) -> &Links {
+        &self.links
+    }
+
+    fn link_lost(&self, error: Error) {
+        Member::link_lost(self, error);
+    }
+
+    fn link_restored(&self) {
+        Member::link_restored(self);
+    }
+}
+
+impl<M: Linked> Drop for Link<'_, M> {
     /// Its thread ends, or panicked: what follows counts for itself.
     fn drop(&mut self) {
         if let State::Lost = self.state {
-            self.member.links.restored();
+            self.member.links().restored();
         }
     }
 }

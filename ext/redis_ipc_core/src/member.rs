@@ -16,10 +16,11 @@ use crate::reports::Reporter;
 use crate::stats::Stats;
 use crate::stop::Stop;
 use crate::sync::Mutex;
+use crate::threads::Guard;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Ends the consumer name of an instance that has no handler.
 pub const WITHOUT_HANDLER: &str = ":no-handler";
@@ -158,6 +159,16 @@ impl Member {
     pub fn oldest_alive(&self) -> StreamId {
         let lifetime = self.options.inbox_lifetime().as_millis() as u64;
         StreamId { ms: self.clock.now().saturating_sub(lifetime), seq: 0 }
+    }
+}
+
+impl Guard for Member {
+    fn panicked(&self, error: Error) {
+        self.reporter.failure(self.locate(error));
+    }
+
+    fn pause(&self, time: Duration) -> bool {
+        self.stop.pause(time)
     }
 }
 

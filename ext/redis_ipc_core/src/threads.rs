@@ -1,7 +1,6 @@
-//! Starts the threads of an engine.
+//! Threads that a panic does not end.
 
 use crate::error::{Error, ErrorKind};
-use crate::member::Member;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -10,26 +9,36 @@ use std::time::Duration;
 /// The pause before a thread that panicked is started again.
 const AFTER_PANIC: Duration = Duration::from_millis(100);
 
+/// Who is told of a panic.
+pub trait Guard: Send + Sync + 'static {
+    /// Reports the panic that `error` describes.
+    fn panicked(&self, error: Error);
+
+    /// Waits for `time`; true if the thread is to end.
+    fn pause(&self, time: Duration) -> bool;
+}
+
 /// Starts a thread that a panic does not end: it is reported, and the thread goes on from its beginning.
 pub fn spawn(
     name: &str,
-    member: &Arc<Member>,
+    guard: &Arc<impl Guard>,
     body: impl Fn() + Send + 'static,
 ) -> Result<JoinHandle<()>, Error> {
-    let guard = Arc::clone(member);
+    let guard = Arc::clone(guard);
     let guarded = move || {
         while let Err(panic) = catch_unwind(AssertUnwindSafe(&body)) {
             let message =
                 format!("a thread of the core panicked and was started again: {}", panic_message(&*panic));
-            guard.reporter.failure(guard.locate(Error::new(ErrorKind::Internal, message)));
-            if guard.stop.pause(AFTER_PANIC) {
+            guard.panicked(Error::new(ErrorKind::Internal, message));
+            if guard.pause(AFTER_PANIC) {
                 return;
             }
         }
     };
-    std::thread::Builder::new().name(name.to_owned()).spawn(guarded).map_err(|error| {
-        member.locate(Error::new(ErrorKind::Internal, format!("no thread could be started: {error}")))
-    })
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(guarded)
+        .map_err(|error| Error::new(ErrorKind::Internal, format!("no thread could be started: {error}")))
 }
 
 /// Waits for the end of a thread.

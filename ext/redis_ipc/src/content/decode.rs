@@ -10,8 +10,21 @@ use redis_ipc_core::json::MAX_NESTING;
 /// The Ruby object that `text` stands for. The core has checked text that came from Redis, so a ContentError
 /// here is about text from elsewhere.
 pub fn from_json(ruby: &Ruby, text: &[u8]) -> Result<Value, Error> {
+    read(ruby, Decoder { ruby, json: Jiter::new(text), marked_depth: None })
+}
+
+/// As [`from_json`], for JSON-RPC: in a request, so in the object at the top or in those of an array at the top, a
+/// member that stands there twice has a Symbol for its value, which nothing else in JSON has. Which of the two was meant
+/// cannot be known, and two readers that chose differently would disagree on what was asked.
+pub fn from_requests(ruby: &Ruby, text: &[u8]) -> Result<Value, Error> {
+    let mut decoder = Decoder { ruby, json: Jiter::new(text), marked_depth: None };
+    let is_array = decoder.json.peek().is_ok_and(|peek| peek == Peek::Array);
+    decoder.marked_depth = Some(usize::from(is_array));
+    read(ruby, decoder)
+}
+
+fn read(ruby: &Ruby, mut decoder: Decoder<'_, '_>) -> Result<Value, Error> {
     guarded(ruby, || {
-        let mut decoder = Decoder { ruby, json: Jiter::new(text) };
         let peek = decoder.json.peek().map_err(|error| malformed(ruby, &error))?;
         let value = decoder.value(peek, 0)?;
         decoder.json.finish().map_err(|error| malformed(ruby, &error))?;
@@ -22,6 +35,8 @@ pub fn from_json(ruby: &Ruby, text: &[u8]) -> Result<Value, Error> {
 struct Decoder<'r, 'j> {
     ruby: &'r Ruby,
     json: Jiter<'j>,
+    /// The depth of the objects in which members that stand there twice are marked.
+    marked_depth: Option<usize>,
 }
 
 impl Decoder<'_, '_> {
@@ -49,7 +64,9 @@ impl Decoder<'_, '_> {
         let mut key = self.json.known_object().map_err(failed)?.map(|key| ruby.to_symbol(key));
         while let Some(name) = key {
             let peek = self.json.peek().map_err(failed)?;
-            hash.aset(name, self.value(peek, depth + 1)?)?;
+            let value = self.value(peek, depth + 1)?;
+            let twice = self.marked_depth == Some(depth) && hash.get(name).is_some();
+            hash.aset(name, if twice { ruby.to_symbol("duplicate").as_value() } else { value })?;
             key = self.json.next_key().map_err(failed)?.map(|key| ruby.to_symbol(key));
         }
         Ok(hash.as_value())

@@ -1,0 +1,140 @@
+//! `RedisIPC::Native::ListClient`: a client of a list, as Ruby sees it.
+
+use crate::content::decode;
+use crate::errors;
+use crate::gvl::{wait_for_thread, wait_without_gvl};
+use crate::native_engine;
+use crate::process_bound::ProcessBound;
+use crate::settle_class;
+use magnus::prelude::*;
+use magnus::{Error, RHash, RModule, Ruby, Value, function, method};
+use redis_ipc_core::ledger::Interrupt;
+use redis_ipc_core::list::client::Client;
+use redis_ipc_core::list::options::ClientOptions;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A client of a list.
+#[magnus::wrap(class = "RedisIPC::Native::ListClient", free_immediately, size)]
+pub struct NativeListClient(ProcessBound<Client>);
+
+impl NativeListClient {
+    fn start(ruby: &Ruby, queue: String, options: RHash) -> Result<Self, Error> {
+        let options = parse_options(ruby, options)?;
+        let started = wait_for_thread(
+            ruby,
+            move || Client::start(&queue, options),
+            |started| {
+                if let Ok(client) = started {
+                    client.close();
+                }
+            },
+        )?;
+        let client = started.map_err(|error| errors::raise(ruby, &error))?;
+        Ok(Self(ProcessBound::new(client)))
+    }
+
+    /// The first of so many ids.
+    fn reserve(ruby: &Ruby, rb_self: &Self, count: u64) -> Result<u64, Error> {
+        Ok(rb_self.0.get(ruby)?.reserve(count))
+    }
+
+    fn reply_to(ruby: &Ruby, rb_self: &Self) -> Result<String, Error> {
+        Ok(rb_self.0.get(ruby)?.reply_to())
+    }
+
+    /// What Redis's clock will show after so many seconds (the default timeout if nil), in ms.
+    fn deadline(ruby: &Ruby, rb_self: &Self, seconds: Option<f64>) -> Result<u64, Error> {
+        let client = rb_self.0.get(ruby)?;
+        Ok(client.deadline(time(client, seconds)))
+    }
+
+    /// Sends a text and waits for the answer to its `count` requests from id `first` on; with none, until Redis has it:
+    /// then nil is returned.
+    fn call(
+        ruby: &Ruby,
+        rb_self: &Self,
+        first: u64,
+        count: u64,
+        text: String,
+        seconds: Option<f64>,
+    ) -> Result<Value, Error> {
+        let client = rb_self.0.get(ruby)?;
+        let raise = |error| errors::raise(ruby, &error);
+        let pending =
+            client.send(first..first + count, text.into_bytes(), time(client, seconds)).map_err(raise)?;
+        let interrupt = Interrupt::default();
+        let wait = || client.wait(&pending, &interrupt);
+        let unblock = || {
+            interrupt.set();
+            pending.wake();
+        };
+        match wait_without_gvl(ruby, wait, unblock) {
+            Ok(Ok(_)) if count == 0 => Ok(ruby.qnil().as_value()),
+            Ok(Ok(answer)) => decode::from_json(ruby, &answer),
+            Ok(Err(error)) => Err(raise(error)),
+            Err(interrupt) => {
+                client.cancel(&pending);
+                Err(interrupt)
+            }
+        }
+    }
+
+    fn next_report(ruby: &Ruby, rb_self: &Self) -> Result<Value, Error> {
+        native_engine::fetch(ruby, rb_self.0.get(ruby)?.reports())
+    }
+
+    /// Ends everything.
+    fn close(ruby: &Ruby, rb_self: &Self) -> Result<(), Error> {
+        let client = Arc::clone(rb_self.0.get(ruby)?);
+        wait_for_thread(ruby, move || client.close(), drop)
+    }
+
+    fn inherited_sockets(&self) -> Vec<i32> {
+        self.0.inherited().map(|client| client.inherited_sockets()).unwrap_or_default()
+    }
+
+    fn is_connected(&self) -> bool {
+        self.0.own().is_some_and(|client| client.is_connected())
+    }
+
+    fn stats(ruby: &Ruby, rb_self: &Self) -> Result<RHash, Error> {
+        native_engine::counters(ruby, rb_self.0.get(ruby)?.stats())
+    }
+}
+
+fn time(client: &Client, seconds: Option<f64>) -> Duration {
+    match seconds {
+        None => client.options().timeout,
+        Some(seconds) => Duration::try_from_secs_f64(seconds).unwrap_or_default(),
+    }
+}
+
+/// Checks options without connecting; the most requests in a batch they allow.
+fn check_options(ruby: &Ruby, options: RHash) -> Result<usize, Error> {
+    Ok(parse_options(ruby, options)?.max_batch)
+}
+
+fn parse_options(ruby: &Ruby, options: RHash) -> Result<ClientOptions, Error> {
+    let (value, environment) = native_engine::options_value(ruby, options)?;
+    ClientOptions::parse(value, environment.as_deref()).map_err(|error| errors::raise(ruby, &error))
+}
+
+/// Defines the class.
+pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
+    let class = native.define_class("ListClient", ruby.class_object())?;
+    class.define_singleton_method("start", function!(NativeListClient::start, 2))?;
+    class.define_singleton_method("check_options", function!(check_options, 1))?;
+    class.undef_default_alloc_func();
+    class.define_method("reserve", method!(NativeListClient::reserve, 1))?;
+    class.define_method("reply_to", method!(NativeListClient::reply_to, 0))?;
+    class.define_method("deadline", method!(NativeListClient::deadline, 1))?;
+    class.define_method("call", method!(NativeListClient::call, 4))?;
+    class.define_method("next_report", method!(NativeListClient::next_report, 0))?;
+    class.define_method("close", method!(NativeListClient::close, 0))?;
+    class.define_method("inherited_sockets", method!(NativeListClient::inherited_sockets, 0))?;
+    class.define_method("connected?", method!(NativeListClient::is_connected, 0))?;
+    class.define_method("stats", method!(NativeListClient::stats, 0))?;
+    settle_class::<NativeListClient>(ruby);
+    Ok(())
+}

@@ -1,0 +1,182 @@
+//! `RedisIPC::Native::ListServer`: a server of a list, as Ruby sees it, and `ListRequest`, what it takes.
+
+use crate::content::decode;
+use crate::errors;
+use crate::gvl::{wait_for_thread, wait_without_gvl};
+use crate::native_engine;
+use crate::process_bound::ProcessBound;
+use crate::settle_class;
+use magnus::prelude::*;
+use magnus::{Error, RHash, RModule, RString, Ruby, Value, function, method};
+use redis_ipc_core::ledger::Interrupt;
+use redis_ipc_core::list::job::Job;
+use redis_ipc_core::list::options::ServerOptions;
+use redis_ipc_core::list::server::Server;
+use redis_ipc_core::list::skim::{Skimmed, skim};
+use redis_ipc_core::list::work_queue::Taken;
+use std::sync::Arc;
+
+/// A request that was taken.
+#[magnus::wrap(class = "RedisIPC::Native::ListRequest", free_immediately, size)]
+pub struct NativeListRequest(Arc<Job>);
+
+impl NativeListRequest {
+    fn text(ruby: &Ruby, rb_self: &Self) -> RString {
+        ruby.enc_str_new(&rb_self.0.text, ruby.utf8_encoding())
+    }
+
+    fn size(&self) -> usize {
+        self.0.text.len()
+    }
+
+    fn given_up(&self) -> bool {
+        self.0.given_up
+    }
+
+    /// What it holds, as Ruby objects; raises ContentError if it is not JSON. From byte `start` on.
+    fn load(ruby: &Ruby, rb_self: &Self, start: usize) -> Result<Value, Error> {
+        decode::from_requests(ruby, rb_self.0.text.get(start..).unwrap_or_default())
+    }
+
+    /// The first `id` and the first `reply_to` in it, without building the rest.
+    fn skim(ruby: &Ruby, rb_self: &Self, start: usize) -> Result<(Value, Option<String>), Error> {
+        let found = skim(rb_self.0.text.get(start..).unwrap_or_default());
+        let id = found.iter().find_map(|skimmed| skimmed.id.as_deref());
+        let id = match id {
+            Some(id) => decode::from_json(ruby, id)?,
+            None => ruby.qnil().as_value(),
+        };
+        Ok((id, found.into_iter().find_map(|Skimmed { reply_to, .. }| reply_to)))
+    }
+}
+
+/// A server of a list.
+#[magnus::wrap(class = "RedisIPC::Native::ListServer", free_immediately, size)]
+pub struct NativeListServer(ProcessBound<Server>);
+
+impl NativeListServer {
+    fn start(ruby: &Ruby, queue: String, options: RHash) -> Result<Self, Error> {
+        let options = parse_options(ruby, options)?;
+        let started = wait_for_thread(
+            ruby,
+            move || Server::start(&queue, options),
+            // Interrupted while connecting: nobody will ever use it.
+            |started| {
+                if let Ok(server) = started {
+                    server.close();
+                }
+            },
+        )?;
+        let server = started.map_err(|error| errors::raise(ruby, &error))?;
+        Ok(Self(ProcessBound::new(server)))
+    }
+
+    /// The next request: one at hand without giving up the GVL, else one that is waited for; nil once no more come.
+    fn take(ruby: &Ruby, rb_self: &Self) -> Result<Option<NativeListRequest>, Error> {
+        let server = rb_self.0.get(ruby)?;
+        if let Some(job) = server.try_take() {
+            return Ok(Some(NativeListRequest(job)));
+        }
+        let interrupt = Interrupt::default();
+        let wait = || match server.take(&interrupt) {
+            Taken::Job(job) => Some(Some(NativeListRequest(job))),
+            Taken::Closed => Some(None),
+            Taken::Interrupted => None,
+        };
+        let unblock = || {
+            interrupt.set();
+            server.wake();
+        };
+        wait_without_gvl(ruby, wait, unblock)
+    }
+
+    /// Is done with a request, with an answer or without; false if the answer cannot go where it was wanted.
+    fn finish(
+        ruby: &Ruby,
+        rb_self: &Self,
+        request: &NativeListRequest,
+        reply_to: Option<String>,
+        text: Option<String>,
+        deadline: Option<u64>,
+    ) -> Result<bool, Error> {
+        let reply = reply_to.zip(text.map(String::into_bytes));
+        let finished = rb_self.0.get(ruby)?.finish(&request.0, reply, deadline);
+        finished.map_err(|error| errors::raise(ruby, &error))
+    }
+
+    fn has_expired(ruby: &Ruby, rb_self: &Self, deadline: u64) -> Result<bool, Error> {
+        Ok(rb_self.0.get(ruby)?.has_expired(deadline))
+    }
+
+    fn is_reply(ruby: &Ruby, rb_self: &Self, key: String) -> Result<bool, Error> {
+        Ok(rb_self.0.get(ruby)?.is_reply(&key))
+    }
+
+    fn next_report(ruby: &Ruby, rb_self: &Self) -> Result<Value, Error> {
+        native_engine::fetch(ruby, rb_self.0.get(ruby)?.reports())
+    }
+
+    /// Takes no more requests.
+    fn quiet(ruby: &Ruby, rb_self: &Self) -> Result<(), Error> {
+        let server = Arc::clone(rb_self.0.get(ruby)?);
+        wait_for_thread(ruby, move || server.quiet(), drop)
+    }
+
+    /// Ends everything.
+    fn close(ruby: &Ruby, rb_self: &Self) -> Result<(), Error> {
+        let server = Arc::clone(rb_self.0.get(ruby)?);
+        wait_for_thread(ruby, move || server.close(), drop)
+    }
+
+    fn inherited_sockets(&self) -> Vec<i32> {
+        self.0.inherited().map(|server| server.inherited_sockets()).unwrap_or_default()
+    }
+
+    fn is_connected(&self) -> bool {
+        self.0.own().is_some_and(|server| server.is_connected())
+    }
+
+    fn stats(ruby: &Ruby, rb_self: &Self) -> Result<RHash, Error> {
+        native_engine::counters(ruby, rb_self.0.get(ruby)?.stats())
+    }
+}
+
+/// Checks options without connecting; the guarantee, the number of threads and the caps they amount to.
+fn check_options(ruby: &Ruby, options: RHash) -> Result<(&'static str, usize, usize, usize), Error> {
+    let options = parse_options(ruby, options)?;
+    Ok((options.guarantee.name(), options.threads, options.max_size, options.max_batch))
+}
+
+fn parse_options(ruby: &Ruby, options: RHash) -> Result<ServerOptions, Error> {
+    let (value, environment) = native_engine::options_value(ruby, options)?;
+    ServerOptions::parse(value, environment.as_deref()).map_err(|error| errors::raise(ruby, &error))
+}
+
+/// Defines the classes.
+pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
+    let class = native.define_class("ListServer", ruby.class_object())?;
+    class.define_singleton_method("start", function!(NativeListServer::start, 2))?;
+    class.define_singleton_method("check_options", function!(check_options, 1))?;
+    class.undef_default_alloc_func();
+    class.define_method("take", method!(NativeListServer::take, 0))?;
+    class.define_method("finish", method!(NativeListServer::finish, 4))?;
+    class.define_method("expired?", method!(NativeListServer::has_expired, 1))?;
+    class.define_method("reply?", method!(NativeListServer::is_reply, 1))?;
+    class.define_method("next_report", method!(NativeListServer::next_report, 0))?;
+    class.define_method("quiet", method!(NativeListServer::quiet, 0))?;
+    class.define_method("close", method!(NativeListServer::close, 0))?;
+    class.define_method("inherited_sockets", method!(NativeListServer::inherited_sockets, 0))?;
+    class.define_method("connected?", method!(NativeListServer::is_connected, 0))?;
+    class.define_method("stats", method!(NativeListServer::stats, 0))?;
+    settle_class::<NativeListServer>(ruby);
+
+    let class = native.define_class("ListRequest", ruby.class_object())?;
+    class.undef_default_alloc_func();
+    class.define_method("text", method!(NativeListRequest::text, 0))?;
+    class.define_method("size", method!(NativeListRequest::size, 0))?;
+    class.define_method("given_up?", method!(NativeListRequest::given_up, 0))?;
+    class.define_method("load", method!(NativeListRequest::load, 1))?;
+    class.define_method("skim", method!(NativeListRequest::skim, 1))?;
+    settle_class::<NativeListRequest>(ruby);
+    Ok(())
+}

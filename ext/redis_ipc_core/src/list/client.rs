@@ -1,0 +1,271 @@
+//! One client of a queue: makes calls, and ends each with its answer, an error, or at its deadline.
+
+use crate::connection::Connection;
+use crate::error::{Error, ErrorKind, Fate};
+use crate::ledger::Interrupt;
+use crate::list::names::Names;
+use crate::list::options::ClientOptions;
+use crate::list::outbox::Outbox;
+use crate::list::party::Party;
+use crate::list::pending::{Outcome, Pending, PendingCalls, Waited};
+use crate::list::question::{Question, Step};
+use crate::list::reader::{self, Reader};
+use crate::presence;
+use crate::reports::{self, Reports};
+use crate::stats::Stats;
+use crate::sync::Mutex;
+use crate::threads::{join, spawn};
+use redis::RedisResult;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How long past its deadline a call waits to hear what became of its request.
+const WITHDRAWAL: Duration = Duration::from_millis(250);
+
+/// The counters that mean something here.
+const COUNTED: [&str; 8] = [
+    "requests",
+    "fulfilled",
+    "timed_out",
+    "failed",
+    "cancelled",
+    "answers_unmatched",
+    "reconnections",
+    "reports_dropped",
+];
+
+/// A client that is connected.
+pub struct Client {
+    party: Arc<Party>,
+    calls: Arc<PendingCalls>,
+    outbox: Arc<Outbox<Question>>,
+    reader: Arc<Reader>,
+    options: ClientOptions,
+    reports: Reports,
+    next_id: AtomicU64,
+    outbox_thread: Mutex<Option<JoinHandle<()>>>,
+    reader_thread: Mutex<Option<JoinHandle<()>>>,
+    closed: AtomicBool,
+}
+
+impl Client {
+    /// Connects to the list `queue`. Fails if Redis cannot be reached or refuses.
+    pub fn start(queue: &str, options: ClientOptions) -> Result<Self, Error> {
+        let stats = Arc::new(Stats::default());
+        let (reporter, reports) = reports::queue(&stats);
+        let party = Arc::new(Party::new(Names::new(queue)?, &options.redis, reporter, stats)?);
+        let (first, second) = open(&party).map_err(|error| party.explain(&error, Fate::NotSent))?;
+        let calls = Arc::new(PendingCalls::default());
+        let client = Self {
+            outbox: Arc::new(Outbox::new(Arc::clone(&party))),
+            reader: Arc::new(Reader::new(Arc::clone(&party), Arc::clone(&calls), options.max_size)),
+            party,
+            calls,
+            options,
+            reports,
+            next_id: AtomicU64::new(1),
+            outbox_thread: Mutex::default(),
+            reader_thread: Mutex::default(),
+            closed: AtomicBool::new(false),
+        };
+        client.start_threads(first, second).map_err(|error| client.party.locate(error))?;
+        Ok(client)
+    }
+
+    fn start_threads(&self, first: Connection, second: Connection) -> Result<(), Error> {
+        let (outbox, first) = (Arc::clone(&self.outbox), Mutex::new(Some(first)));
+        *self.outbox_thread.lock() =
+            Some(spawn("rpc-calls", &self.party, move || outbox.run(first.lock().take()))?);
+        let (reader, second) = (Arc::clone(&self.reader), Mutex::new(Some(second)));
+        *self.reader_thread.lock() =
+            Some(spawn("rpc-replies", &self.party, move || reader.run(second.lock().take()))?);
+        Ok(())
+    }
+
+    /// The first of `count` ids that nobody else gets.
+    pub fn reserve(&self, count: u64) -> u64 {
+        self.next_id.fetch_add(count, Ordering::Relaxed)
+    }
+
+    /// The list its answers come on.
+    pub fn reply_to(&self) -> String {
+        self.party.names.reply(&self.party.id)
+    }
+
+    /// What Redis's clock will show after `timeout`, in ms.
+    pub fn deadline(&self, timeout: Duration) -> u64 {
+        self.party.clock.now() + timeout.as_millis() as u64
+    }
+
+    /// Sends a text whose requests have these ids (none for a notification).
+    pub fn send(&self, ids: Range<u64>, text: Vec<u8>, timeout: Duration) -> Result<Arc<Pending>, Error> {
+        if text.len() > self.options.max_size {
+            let message = format!(
+                "the request has {} bytes, the limit is {} (max_size)",
+                text.len(),
+                self.options.max_size
+            );
+            return Err(self.party.locate(Error::new(ErrorKind::Content, message)));
+        }
+        if self.closed.load(Ordering::SeqCst) {
+            return Err(self.party.locate(closed()));
+        }
+        let pending = Arc::new(Pending::new(ids, text, timeout));
+        self.party.stats.requests.increment();
+        self.calls.open(&pending);
+        self.post(Step::Ask, &pending);
+        // Who closed the client in between may not have seen it.
+        if self.closed.load(Ordering::SeqCst) {
+            self.end_all();
+        }
+        Ok(pending)
+    }
+
+    fn post(&self, step: Step, pending: &Arc<Pending>) {
+        let party = Arc::clone(&self.party);
+        self.outbox.send(Question { step, pending: Arc::clone(pending), party });
+    }
+
+    /// Waits for the end of a call; `None` if it was interrupted.
+    pub fn wait(&self, pending: &Arc<Pending>, interrupt: &Interrupt) -> Option<Outcome> {
+        let outcome = match pending.wait(interrupt) {
+            Waited::Interrupted => return None,
+            Waited::Done(outcome) => outcome,
+            Waited::TimeUp => self.time_out(pending),
+        };
+        if let Err(error) = &outcome {
+            let stats = &self.party.stats;
+            let counter =
+                if matches!(error.kind, ErrorKind::Timeout(_)) { &stats.timed_out } else { &stats.failed };
+            counter.increment();
+            self.calls.close(pending.ids.clone());
+        } else if pending.is_notification() {
+            self.party.stats.fulfilled.increment();
+        }
+        Some(outcome)
+    }
+
+    fn time_out(&self, pending: &Arc<Pending>) -> Outcome {
+        self.calls.close(pending.ids.clone());
+        let mut fate = Fate::NotSent;
+        if pending.was_written() {
+            self.post(Step::Withdraw, pending);
+            fate = pending.wait_for_fate(Instant::now() + WITHDRAWAL);
+        }
+        let error = self.timed_out(pending, fate);
+        // An answer may have come just now, or the sender may be writing it after all.
+        if pending.finish(Err(error.clone())) {
+            return Err(error);
+        }
+        match pending.wait(&Interrupt::default()) {
+            Waited::Done(outcome) => outcome,
+            _ => Err(error),
+        }
+    }
+
+    fn timed_out(&self, pending: &Pending, fate: Fate) -> Error {
+        let waited = pending.deadline.duration_since(pending.asked).as_secs_f64();
+        let what = match fate {
+            Fate::NotSent => "the request never reached Redis, so it did not run",
+            Fate::Unclaimed => {
+                "no server took the request and it has been withdrawn, so it did not and will not run; is one connected?"
+            }
+            Fate::Unknown => "a server may have taken the request: whether it ran is not known",
+        };
+        let message = format!("no answer within {waited:.3} s: {what}");
+        self.party
+            .locate(Error::new(ErrorKind::Timeout(fate), message).address(self.party.connector.address()))
+    }
+
+    /// Gives a call up: nobody waits for it any more.
+    pub fn cancel(&self, pending: &Arc<Pending>) {
+        self.calls.close(pending.ids.clone());
+        self.party.stats.cancelled.increment();
+        let cancelled = Error::new(ErrorKind::Closed(Fate::Unknown), "the call was given up");
+        if pending.finish(Err(self.party.locate(cancelled))) && pending.was_written() {
+            self.post(Step::Withdraw, pending);
+        }
+    }
+
+    /// What there is to tell the user.
+    pub fn reports(&self) -> &Reports {
+        &self.reports
+    }
+
+    /// The options it was started with.
+    pub fn options(&self) -> &ClientOptions {
+        &self.options
+    }
+
+    /// Its sockets, as a forked child sees them.
+    pub fn inherited_sockets(&self) -> Vec<std::os::fd::RawFd> {
+        self.party.connector.sockets().inherited()
+    }
+
+    /// Whether calls can be made: not closed, and every connection stands.
+    pub fn is_connected(&self) -> bool {
+        !self.closed.load(Ordering::SeqCst) && self.party.links.are_up()
+    }
+
+    /// The counters, and how many requests are open now.
+    pub fn stats(&self) -> Vec<(&'static str, u64)> {
+        let mut stats = self.party.stats.snapshot();
+        stats.retain(|(name, _)| COUNTED.contains(name));
+        stats.push(("open_calls", self.calls.len() as u64));
+        stats
+    }
+
+    fn end_all(&self) {
+        for pending in self.calls.close_all() {
+            let fate = if pending.was_written() { Fate::Unknown } else { Fate::NotSent };
+            pending.finish(Err(self.party.locate(Error { kind: ErrorKind::Closed(fate), ..closed() })));
+        }
+    }
+
+    /// Ends open calls and closes. Idempotent.
+    pub fn close(&self) {
+        if self.closed.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        self.end_all();
+        self.outbox.stop();
+        join(self.outbox_thread.lock().take());
+        self.party.stop.stop();
+        self.reader.interrupt();
+        join(self.reader_thread.lock().take());
+        let left = self
+            .party
+            .connector
+            .open()
+            .and_then(|mut connection| connection.run(redis::cmd("DEL").arg(self.reply_to())));
+        if let Err(error) = left {
+            self.party.reporter.failure(self.party.explain(&error, Fate::Unknown));
+        }
+        self.reports.close();
+    }
+}
+
+impl Drop for Client {
+    /// A client nobody closed: its threads end by themselves.
+    fn drop(&mut self) {
+        self.outbox.stop();
+        self.party.stop.stop();
+        self.reader.interrupt();
+        self.reports.close();
+    }
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed(Fate::NotSent), "the client was disconnected")
+}
+
+/// The connections a client cannot do without.
+fn open(party: &Party) -> RedisResult<(Connection, Connection)> {
+    let mut first = party.connector.open()?;
+    presence::check_version(&mut first)?;
+    party.read_clock(&mut first)?;
+    Ok((first, party.connector.open_blocking(reader::BLOCK)?))
+}

@@ -1,0 +1,145 @@
+//! The timers of a server: its sign of life, what dead servers left behind, and Redis's clock.
+
+use crate::connection::Connection;
+use crate::error::{Error, ErrorKind};
+use crate::link::Link;
+use crate::list::options::{Guarantee, ServerOptions};
+use crate::list::party::{CLOCK_READING, Party, texts};
+use crate::list::work_queue::WorkQueue;
+use redis::{Cmd, RedisResult, Value};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How many dead servers are looked for at once, and how many of their requests are moved in one step.
+const DEAD_AT_ONCE: usize = 16;
+const MOVED_AT_ONCE: usize = 100;
+/// How long it is remembered that a request was put back, and how many dead letters are kept.
+const REMEMBERED: Duration = Duration::from_secs(3_600);
+const DEAD_LETTERS: usize = 10_000;
+
+/// Puts back what a dead server held, newest first, so that the oldest is served next; what has been put back too often
+/// goes to the dead letters. In a script: the server may show that it lives in between.
+const TAKE_OVER: &str = r"
+local seen = redis.call('ZSCORE', KEYS[5], ARGV[1])
+if not seen or tonumber(seen) > tonumber(ARGV[2]) then return {0, {}} end
+local moved, given_up = 0, {}
+for i = 1, tonumber(ARGV[3]) do
+  local text = redis.call('LINDEX', KEYS[1], 0)
+  if not text then break end
+  local digest = redis.sha1hex(text)
+  if redis.call('HINCRBY', KEYS[3], digest, 1) >= tonumber(ARGV[4]) then
+    redis.call('LPOP', KEYS[1])
+    redis.call('LPUSH', KEYS[4], text)
+    redis.call('LTRIM', KEYS[4], 0, tonumber(ARGV[6]) - 1)
+    redis.call('HDEL', KEYS[3], digest)
+    given_up[#given_up + 1] = text
+  else
+    redis.call('LMOVE', KEYS[1], KEYS[2], 'LEFT', 'RIGHT')
+    moved = moved + 1
+  end
+  redis.call('PEXPIRE', KEYS[3], ARGV[5])
+end
+if redis.call('LLEN', KEYS[1]) == 0 then redis.call('ZREM', KEYS[5], ARGV[1]) end
+return {moved, given_up}
+";
+
+/// The timers of one server.
+pub struct Housekeeper {
+    /// The server.
+    pub party: Arc<Party>,
+    /// The requests it holds.
+    pub queue: Arc<WorkQueue>,
+    /// Its options.
+    pub options: ServerOptions,
+}
+
+/// Shows that the server is alive.
+pub fn beat(party: &Party) -> Cmd {
+    let mut command = redis::cmd("ZADD");
+    command.arg(party.names.servers()).arg(party.clock.now()).arg(&party.id);
+    command
+}
+
+impl Housekeeper {
+    /// Its thread: works until the end.
+    pub fn run(&self) {
+        let mut link = Link::new(&self.party);
+        while !self.party.stop.is_stopped() {
+            if let Err(error) = self.session(&mut link) {
+                link.lost(&error);
+            }
+        }
+    }
+
+    fn session(&self, link: &mut Link<'_, Party>) -> RedisResult<()> {
+        let mut connection = self.party.connector.open()?;
+        link.up();
+        let holds = self.options.guarantee == Guarantee::AtLeastOnce;
+        let every = if holds { self.options.lease / 2 } else { CLOCK_READING };
+        // After an outage every server looks dead, though it lives and could not show it: those who live go first.
+        let (mut steady, mut last, mut clock, mut looks) = (Instant::now(), Instant::now(), None, false);
+        while !self.party.stop.is_stopped() {
+            if clock.is_none_or(|read: Instant| read.elapsed() >= CLOCK_READING) {
+                self.party.read_clock(&mut connection)?;
+                clock = Some(Instant::now());
+            }
+            if holds {
+                connection.run(&beat(&self.party))?;
+                if last.elapsed() >= self.options.lease {
+                    steady = Instant::now();
+                }
+                last = Instant::now();
+                if looks && steady.elapsed() >= self.options.lease {
+                    self.look_for_the_dead(&mut connection)?;
+                }
+                looks = !looks;
+            }
+            self.party.stop.pause(every);
+        }
+        Ok(())
+    }
+
+    fn look_for_the_dead(&self, connection: &mut Connection) -> RedisResult<()> {
+        let limit = self.party.clock.now().saturating_sub(self.options.lease.as_millis() as u64);
+        let mut look = redis::cmd("ZRANGE");
+        look.arg(self.party.names.servers()).arg("-inf").arg(limit).arg("BYSCORE");
+        look.arg("LIMIT").arg(0).arg(DEAD_AT_ONCE);
+        for dead in texts(connection.run(&look)?) {
+            let dead = String::from_utf8_lossy(&dead).into_owned();
+            while dead != self.party.id && self.take_over(connection, &dead, limit)? >= MOVED_AT_ONCE {}
+        }
+        Ok(())
+    }
+
+    /// How many requests were moved.
+    fn take_over(&self, connection: &mut Connection, dead: &str, limit: u64) -> RedisResult<usize> {
+        let names = &self.party.names;
+        let mut script = redis::cmd("EVAL");
+        script.arg(TAKE_OVER).arg(5);
+        script.arg(names.processing(dead)).arg(names.queue()).arg(names.deliveries());
+        script.arg(names.dead()).arg(names.servers());
+        script.arg(dead).arg(limit).arg(MOVED_AT_ONCE).arg(self.options.max_deliveries);
+        script.arg(REMEMBERED.as_millis() as u64).arg(DEAD_LETTERS);
+        let Value::Array(reply) = connection.run(&script)? else { return Ok(0) };
+        let mut reply = reply.into_iter();
+        let moved = match reply.next() {
+            Some(Value::Int(moved)) => moved as usize,
+            _ => 0,
+        };
+        let given_up = reply.next().map(texts).unwrap_or_default();
+        let count = given_up.len();
+        self.party.stats.redelivered.add(moved as u64);
+        self.party.stats.dead_lettered.add(count as u64);
+        for _ in &given_up {
+            let message = format!(
+                "a request was given up on after {} deliveries; it is in {}",
+                self.options.max_deliveries,
+                names.dead()
+            );
+            self.party.reporter.failure(self.party.locate(Error::new(ErrorKind::DeadLettered, message)));
+        }
+        // When closing, nobody is left to tell the askers: they have their timeouts.
+        let _ = self.queue.push(given_up, true);
+        Ok(moved + count)
+    }
+}

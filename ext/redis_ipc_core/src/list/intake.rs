@@ -1,0 +1,196 @@
+//! Takes requests from the list, as many as there is room for.
+
+use crate::connection::{Closer, Connection};
+use crate::link::Link;
+use crate::list::options::Guarantee;
+use crate::list::party::{Party, popped, texts};
+use crate::list::work_queue::WorkQueue;
+use crate::stop::Stop;
+use crate::sync::Mutex;
+use redis::{Cmd, RedisResult, Value};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long a read waits for a request before it asks again.
+pub const BLOCK: Duration = Duration::from_secs(10);
+
+/// How long, and how often, it is tried to end a read without losing what it may just have taken.
+const UNBLOCKING: Duration = Duration::from_secs(1);
+const UNBLOCK_EVERY: Duration = Duration::from_millis(10);
+
+/// The reader of the list.
+pub struct Intake {
+    party: Arc<Party>,
+    queue: Arc<WorkQueue>,
+    guarantee: Guarantee,
+    processing: String,
+    quiet: Stop,
+    ended: Stop,
+    closer: Mutex<Option<Closer>>,
+    /// Redis's id of the connection that reads.
+    client: AtomicI64,
+    /// What was taken, and the queue did not want any more.
+    refused: Mutex<Vec<Vec<u8>>>,
+}
+
+impl Intake {
+    /// A reader that fills `queue`.
+    pub fn new(party: Arc<Party>, queue: Arc<WorkQueue>, guarantee: Guarantee) -> Self {
+        let processing = party.names.processing(&party.id);
+        Self {
+            party,
+            queue,
+            guarantee,
+            processing,
+            quiet: Stop::new(),
+            ended: Stop::new(),
+            closer: Mutex::default(),
+            client: AtomicI64::new(0),
+            refused: Mutex::default(),
+        }
+    }
+
+    /// Its thread: reads until [`Intake::stop`].
+    pub fn run(&self, mut first: Option<Connection>) {
+        let mut link = Link::new(&self.party);
+        while !self.quiet.is_stopped() {
+            if let Err(error) = self.session(first.take(), &mut link)
+                && !self.quiet.is_stopped()
+            {
+                link.lost(&error);
+            }
+        }
+        self.ended.stop();
+    }
+
+    /// Takes nothing more. Returns what was taken and not wanted any more.
+    pub fn stop(&self) -> Vec<Vec<u8>> {
+        self.quiet.stop();
+        // What a broken read took stays on the list of what this server holds; only without one is it lost.
+        if self.guarantee == Guarantee::AtMostOnce {
+            self.unblock();
+        }
+        if let Some(closer) = self.closer.lock().take() {
+            closer.close();
+        }
+        std::mem::take(&mut *self.refused.lock())
+    }
+
+    fn unblock(&self) {
+        let until = Instant::now() + UNBLOCKING;
+        let Ok(mut connection) = self.party.connector.open() else { return };
+        // Again and again: it may just have been about to block.
+        while Instant::now() < until && !self.ended.is_stopped() {
+            let id = self.client.load(Ordering::SeqCst);
+            if connection.run(redis::cmd("CLIENT").arg("UNBLOCK").arg(id)).is_err() {
+                return;
+            }
+            self.ended.pause(UNBLOCK_EVERY);
+        }
+    }
+
+    fn session(&self, first: Option<Connection>, link: &mut Link<'_, Party>) -> RedisResult<()> {
+        let mut connection = match first {
+            Some(connection) => connection,
+            None => self.party.connector.open_blocking(BLOCK)?,
+        };
+        *self.closer.lock() = Some(connection.closer()?);
+        match self.guarantee {
+            Guarantee::AtLeastOnce => self.recover(&mut connection)?,
+            Guarantee::AtMostOnce => self.note_client(&mut connection)?,
+        }
+        link.up();
+        let mut last = 0;
+        while !self.quiet.is_stopped() {
+            let room = self.queue.wait_for_room(BLOCK);
+            if room == 0 || self.quiet.is_stopped() {
+                continue;
+            }
+            let taken = match self.guarantee {
+                Guarantee::AtLeastOnce => self.move_some(&mut connection, room, last)?,
+                Guarantee::AtMostOnce => popped(connection.run(&self.pop(room))?),
+            };
+            last = taken.len();
+            self.party.stats.taken.add(last as u64);
+            self.hand_over(taken);
+        }
+        Ok(())
+    }
+
+    fn hand_over(&self, taken: Vec<Vec<u8>>) {
+        if let Err(unwanted) = self.queue.push(taken, false) {
+            self.refused.lock().extend(unwanted);
+        }
+    }
+
+    fn note_client(&self, connection: &mut Connection) -> RedisResult<()> {
+        if let Value::Int(id) = connection.run(redis::cmd("CLIENT").arg("ID"))? {
+            self.client.store(id, Ordering::SeqCst);
+        }
+        Ok(())
+    }
+
+    /// Where the last look found something there may be more: up to twice as much is asked for in one round trip. Else
+    /// it waits for one.
+    fn move_some(&self, connection: &mut Connection, room: usize, last: usize) -> RedisResult<Vec<Vec<u8>>> {
+        if last > 0 {
+            let moves: Vec<Cmd> = (0..room.min(2 * last)).map(|_| self.mover("LMOVE")).collect();
+            let replies = connection.run_all(&moves)?;
+            if let Some(error) = replies.iter().find_map(refusal) {
+                return Err(error);
+            }
+            let taken: Vec<Vec<u8>> = replies.into_iter().flat_map(texts).collect();
+            if !taken.is_empty() {
+                return Ok(taken);
+            }
+        }
+        let mut blocking = self.mover("BLMOVE");
+        blocking.arg(BLOCK.as_secs());
+        Ok(texts(connection.run(&blocking)?))
+    }
+
+    fn mover(&self, name: &str) -> Cmd {
+        let mut command = redis::cmd(name);
+        command.arg(self.party.names.queue()).arg(&self.processing).arg("RIGHT").arg("LEFT");
+        command
+    }
+
+    fn pop(&self, room: usize) -> Cmd {
+        let mut command = redis::cmd("BLMPOP");
+        command.arg(BLOCK.as_secs()).arg(1).arg(self.party.names.queue());
+        command.arg("RIGHT").arg("COUNT").arg(room);
+        command
+    }
+
+    /// What was moved on a connection that broke before it arrived is on the list of what this server holds.
+    fn recover(&self, connection: &mut Connection) -> RedisResult<()> {
+        let lost = unheld(connection, &self.queue, &self.processing)?;
+        self.party.stats.taken.add(lost.len() as u64);
+        self.hand_over(lost);
+        Ok(())
+    }
+}
+
+/// What is on this server's list and not held, oldest first.
+pub fn unheld(connection: &mut Connection, queue: &WorkQueue, processing: &str) -> RedisResult<Vec<Vec<u8>>> {
+    // Before the look at the list: what is answered in between is gone from the list by then, or held here.
+    let mut held = queue.held_texts();
+    let mut listed = texts(connection.run(redis::cmd("LRANGE").arg(processing).arg(0).arg(-1))?);
+    listed.retain(|text| match held.get_mut(text) {
+        Some(count) if *count > 0 => {
+            *count -= 1;
+            false
+        }
+        _ => true,
+    });
+    listed.reverse();
+    Ok(listed)
+}
+
+fn refusal(reply: &Value) -> Option<redis::RedisError> {
+    match reply {
+        Value::ServerError(error) => Some(error.clone().into()),
+        _ => None,
+    }
+}

@@ -1,0 +1,41 @@
+//! A request that was taken, until its answer is out.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// A request that was taken.
+#[derive(Debug)]
+pub struct Job {
+    /// Tells it from others with the same text.
+    pub number: u64,
+    /// What was on the list.
+    pub text: Vec<u8>,
+    /// It has killed too many servers: it is not to be run, only answered.
+    pub given_up: bool,
+    started: OnceLock<Instant>,
+    answered: AtomicBool,
+}
+
+impl Job {
+    /// A request that waits for a thread.
+    pub fn new(number: u64, text: Vec<u8>, given_up: bool) -> Self {
+        Self { number, text, given_up, started: OnceLock::new(), answered: AtomicBool::new(false) }
+    }
+
+    /// Notes that it is being run.
+    pub fn start(&self) {
+        self.started.get_or_init(Instant::now);
+    }
+
+    /// Notes that it was answered, or that it needs no answer: how long it ran, or `None` if that was known before.
+    pub fn answer(&self) -> Option<Duration> {
+        let first = !self.answered.swap(true, Ordering::SeqCst);
+        first.then(|| self.started.get().map_or(Duration::ZERO, Instant::elapsed))
+    }
+
+    /// Whether it was answered.
+    pub fn is_answered(&self) -> bool {
+        self.answered.load(Ordering::SeqCst)
+    }
+}

@@ -1,0 +1,205 @@
+//! Writes commands to Redis from a thread of its own: whatever is waiting goes out in one round trip.
+
+use crate::connection::Connection;
+use crate::error::{Error, ErrorKind, Fate};
+use crate::link::Link;
+use crate::list::party::Party;
+use crate::sync::{Condvar, Mutex};
+use redis::{RedisError, RedisResult, Value};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The most bytes and the most parcels written before their replies are read.
+const BATCH_BYTES: usize = 1 << 20;
+const BATCH_PARCELS: usize = 512;
+/// The pause before something is tried again that Redis had no memory for.
+const RETRY: Duration = Duration::from_millis(50);
+/// How many connections are tried for what is left to send at the end.
+const LAST_CHANCES: u32 = 2;
+
+/// Something to send: a few commands, and what follows from their replies.
+pub trait Parcel: Send + Sized + 'static {
+    /// About how many bytes it takes.
+    fn size(&self) -> usize;
+    /// Packs its commands behind `packed`: how many there are, none if it is not wanted any more.
+    fn pack(&self, packed: &mut Vec<u8>) -> usize;
+    /// Acts on the replies; what is returned is tried again after a while.
+    fn settle(self, replies: Vec<Value>) -> Option<Self>;
+    /// The connection broke before the replies came; `written` if some of it may have left. What is returned is sent
+    /// again.
+    fn broken(self, written: bool) -> Option<Self>;
+    /// Whether it has waited for Redis too long.
+    fn is_hopeless(&self) -> bool;
+    /// It is not sent, because of `error`.
+    fn fail(self, error: &Error);
+}
+
+struct State<P> {
+    queue: VecDeque<P>,
+    stopping: bool,
+    ended: bool,
+}
+
+/// The way out.
+pub struct Outbox<P> {
+    party: Arc<Party>,
+    state: Mutex<State<P>>,
+    work: Condvar,
+}
+
+impl<P: Parcel> Outbox<P> {
+    /// An empty outbox.
+    pub fn new(party: Arc<Party>) -> Self {
+        let state = State { queue: VecDeque::new(), stopping: false, ended: false };
+        Self { party, state: Mutex::new(state), work: Condvar::new() }
+    }
+
+    /// Sends `parcel` with the next round trip. Never waits for Redis.
+    pub fn send(&self, parcel: P) {
+        let mut state = self.state.lock();
+        if state.ended {
+            drop(state);
+            return parcel.fail(&self.closed());
+        }
+        state.queue.push_back(parcel);
+        drop(state);
+        self.work.notify_one();
+    }
+
+    /// Lets the thread end once everything queued is out.
+    pub fn stop(&self) {
+        self.state.lock().stopping = true;
+        self.work.notify_all();
+    }
+
+    /// Its thread: returns once [`Outbox::stop`] was called and everything queued is out.
+    pub fn run(&self, first: Option<Connection>) {
+        let mut link = Link::new(&self.party);
+        let mut connection = first;
+        let mut chances = LAST_CHANCES;
+        while let Some(batch) = self.next_batch() {
+            if let Err((batch, error)) = self.deliver(batch, &mut connection, &mut link) {
+                connection = None;
+                self.requeue(batch);
+                let stopping = self.state.lock().stopping;
+                if stopping && chances == 0 {
+                    return self.abandon();
+                }
+                chances -= u32::from(stopping);
+                self.give_up(&self.party.explain(&error, Fate::NotSent));
+                link.lost(&error);
+            }
+        }
+    }
+
+    fn next_batch(&self) -> Option<Vec<P>> {
+        let mut state = self.state.lock();
+        loop {
+            if !state.queue.is_empty() {
+                return Some(take_batch(&mut state.queue));
+            }
+            if state.stopping {
+                state.ended = true;
+                return None;
+            }
+            state = self.work.wait(state);
+        }
+    }
+
+    fn deliver(
+        &self,
+        batch: Vec<P>,
+        connection: &mut Option<Connection>,
+        link: &mut Link<'_, Party>,
+    ) -> Result<(), (Vec<P>, RedisError)> {
+        let opened = match connection.take() {
+            Some(open) => Ok(open),
+            None => self.party.connector.open(),
+        };
+        let mut open = match opened {
+            Ok(open) => open,
+            Err(error) => return Err((batch, error)),
+        };
+        link.up();
+        let mut packed = Vec::new();
+        let counts: Vec<usize> = batch.iter().map(|parcel| parcel.pack(&mut packed)).collect();
+        if let Err(failure) = open.send_counting(&packed) {
+            let left = batch.into_iter().filter_map(|parcel| parcel.broken(!failure.nothing_left)).collect();
+            return Err((left, failure.error.into()));
+        }
+        let replies = counts.iter().map(|count| (0..*count).map(|_| open.receive()).collect());
+        let replies = match replies.collect::<RedisResult<Vec<Vec<Value>>>>() {
+            Ok(replies) => replies,
+            Err(error) => {
+                return Err((batch.into_iter().filter_map(|parcel| parcel.broken(true)).collect(), error));
+            }
+        };
+        // The server cannot serve now: another may, or this one later.
+        let passing = replies.iter().flatten().find_map(passing);
+        let later: Vec<P> =
+            batch.into_iter().zip(replies).filter_map(|(parcel, replies)| parcel.settle(replies)).collect();
+        if let Some(error) = passing {
+            return Err((later, error));
+        }
+        *connection = Some(open);
+        if !later.is_empty() {
+            self.requeue(later);
+            self.party.stop.pause(RETRY);
+            self.give_up(&Error::new(ErrorKind::Command(Fate::NotSent), "Redis had no memory for it"));
+        }
+        Ok(())
+    }
+
+    fn requeue(&self, parcels: Vec<P>) {
+        let mut state = self.state.lock();
+        parcels.into_iter().rev().for_each(|parcel| state.queue.push_front(parcel));
+    }
+
+    /// Ends what has waited for Redis too long.
+    fn give_up(&self, error: &Error) {
+        let hopeless: Vec<P> = {
+            let mut state = self.state.lock();
+            let (hopeless, kept): (Vec<P>, Vec<P>) =
+                std::mem::take(&mut state.queue).into_iter().partition(Parcel::is_hopeless);
+            state.queue = kept.into();
+            hopeless
+        };
+        hopeless.into_iter().for_each(|parcel| parcel.fail(error));
+    }
+
+    fn abandon(&self) {
+        let rest = {
+            let mut state = self.state.lock();
+            state.ended = true;
+            std::mem::take(&mut state.queue)
+        };
+        rest.into_iter().for_each(|parcel| parcel.fail(&self.closed()));
+    }
+
+    fn closed(&self) -> Error {
+        let message = "the connection to the queue was closed before this could be sent";
+        self.party.locate(Error::new(ErrorKind::Closed(Fate::NotSent), message))
+    }
+}
+
+fn passing(reply: &Value) -> Option<RedisError> {
+    match reply {
+        Value::ServerError(error) if crate::connections::is_passing(error.code()) => {
+            Some(error.clone().into())
+        }
+        _ => None,
+    }
+}
+
+fn take_batch<P: Parcel>(queue: &mut VecDeque<P>) -> Vec<P> {
+    let (mut bytes, mut count) = (0, 0);
+    for parcel in queue.iter().take(BATCH_PARCELS) {
+        bytes += parcel.size();
+        if count > 0 && bytes > BATCH_BYTES {
+            break;
+        }
+        count += 1;
+    }
+    queue.drain(..count).collect()
+}

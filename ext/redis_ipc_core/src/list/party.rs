@@ -1,0 +1,131 @@
+//! One side of a queue, a server or a client: its names, its clock, its counters and its way to Redis. Every thread of
+//! it shares one.
+
+use crate::clock::Clock;
+use crate::connection::Connection;
+use crate::connections::Connector;
+use crate::error::{Error, ErrorKind, Fate};
+use crate::identity::IdSource;
+use crate::link::Linked;
+use crate::links::Links;
+use crate::list::names::Names;
+use crate::redis_options::RedisOptions;
+use crate::reports::Reporter;
+use crate::stats::Stats;
+use crate::stop::Stop;
+use crate::threads::Guard;
+use redis::{RedisResult, Value};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How often Redis's clock is read.
+pub const CLOCK_READING: Duration = Duration::from_secs(10);
+
+/// A server or a client of one queue.
+pub struct Party {
+    /// The queue's keys.
+    pub names: Names,
+    /// Its unguessable name.
+    pub id: String,
+    /// Opens connections.
+    pub connector: Connector,
+    /// Redis's time.
+    pub clock: Clock,
+    /// Counters.
+    pub stats: Arc<Stats>,
+    /// Reports for the user.
+    pub reporter: Reporter,
+    /// Raised at the end.
+    pub stop: Stop,
+    /// The long-lived connections.
+    pub links: Links,
+}
+
+impl Party {
+    /// A new party of `names`.
+    pub fn new(
+        names: Names,
+        redis: &RedisOptions,
+        reporter: Reporter,
+        stats: Arc<Stats>,
+    ) -> Result<Self, Error> {
+        let id = IdSource::new().next().map_err(|error| {
+            Error::new(ErrorKind::Internal, format!("the operating system gives no randomness: {error}"))
+        })?;
+        Ok(Self {
+            names,
+            id: id.to_string(),
+            connector: Connector::new(redis),
+            clock: Clock::new(),
+            stats,
+            reporter,
+            stop: Stop::new(),
+            links: Links::default(),
+        })
+    }
+
+    /// Says that an error is about this queue.
+    pub fn locate(&self, mut error: Error) -> Error {
+        error.place.stream = Some(self.names.queue().to_owned());
+        error
+    }
+
+    /// What an error of Redis means here.
+    pub fn explain(&self, error: &redis::RedisError, fate: Fate) -> Error {
+        self.locate(self.connector.explain(error, fate))
+    }
+
+    /// Takes over Redis's clock.
+    pub fn read_clock(&self, connection: &mut Connection) -> RedisResult<()> {
+        let asked = Instant::now();
+        let reply = connection.run(&redis::cmd("TIME"))?;
+        let (seconds, micros): (u64, u64) = redis::from_redis_value(reply)?;
+        self.clock.adjust(seconds * 1_000 + micros / 1_000, asked);
+        Ok(())
+    }
+}
+
+impl Linked for Party {
+    fn connector(&self) -> &Connector {
+        &self.connector
+    }
+
+    fn stop(&self) -> &Stop {
+        &self.stop
+    }
+
+    fn link_lost(&self, error: Error) {
+        if self.links.lost() && !self.stop.is_stopped() {
+            self.reporter.failure(self.locate(error));
+        }
+    }
+
+    fn link_restored(&self) {
+        self.links.restored();
+        self.stats.reconnections.increment();
+    }
+}
+
+impl Guard for Party {
+    fn panicked(&self, error: Error) {
+        self.reporter.failure(self.locate(error));
+    }
+
+    fn pause(&self, time: Duration) -> bool {
+        self.stop.pause(time)
+    }
+}
+
+/// The texts in a reply to `BLMPOP`: before them stands the list's name.
+pub fn popped(reply: Value) -> Vec<Vec<u8>> {
+    texts(reply).into_iter().skip(1).collect()
+}
+
+/// The texts in a reply: those of a list, or one alone; nothing else is expected.
+pub fn texts(reply: Value) -> Vec<Vec<u8>> {
+    match reply {
+        Value::BulkString(text) => vec![text],
+        Value::Array(items) => items.into_iter().flat_map(texts).collect(),
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,111 @@
+//! What a client sends: requests, and the withdrawal of requests.
+
+use crate::connections::is_passing;
+use crate::error::{Error, ErrorKind, Fate};
+use crate::list::outbox::Parcel;
+use crate::list::party::Party;
+use crate::list::pending::Pending;
+use redis::Value;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What is to be done about a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Put it on the list.
+    Ask,
+    /// Take it off the list again.
+    Withdraw,
+}
+
+/// One step of one call.
+pub struct Question {
+    /// What is to be done.
+    pub step: Step,
+    /// The call.
+    pub pending: Arc<Pending>,
+    /// The client.
+    pub party: Arc<Party>,
+}
+
+impl Question {
+    /// Ends the call with an error of Redis's.
+    fn fail_as(&self, error: &Error, fate: Fate) {
+        let kind = match error.kind {
+            ErrorKind::Closed(_) => ErrorKind::Closed(fate),
+            ErrorKind::Command(_) => ErrorKind::Command(fate),
+            _ => ErrorKind::Connection(fate),
+        };
+        self.pending.finish(Err(self.party.locate(Error { kind, ..error.clone() })));
+    }
+}
+
+impl Parcel for Question {
+    fn size(&self) -> usize {
+        self.pending.text.len() + 100
+    }
+
+    fn pack(&self, packed: &mut Vec<u8>) -> usize {
+        let queue = self.party.names.queue();
+        let text = self.pending.text.as_slice();
+        match self.step {
+            Step::Ask if !self.pending.writing() => return 0,
+            Step::Ask => redis::cmd("LPUSH").arg(queue).arg(text).write_packed_command(packed),
+            // From the right: what has waited for its whole time is among the oldest.
+            Step::Withdraw => redis::cmd("LREM").arg(queue).arg(-1).arg(text).write_packed_command(packed),
+        }
+        1
+    }
+
+    fn settle(self, replies: Vec<Value>) -> Option<Self> {
+        match (self.step, replies.into_iter().next()) {
+            (Step::Ask, Some(Value::ServerError(error))) => {
+                self.pending.not_sent();
+                if is_passing(error.code()) {
+                    return Some(self);
+                }
+                self.fail_as(&self.party.explain(&error.into(), Fate::NotSent), Fate::NotSent);
+            }
+            (Step::Ask, Some(_)) if self.pending.is_notification() => {
+                self.pending.finish(Ok(Arc::default()));
+            }
+            (Step::Withdraw, Some(Value::Int(count))) if count > 0 => {
+                self.pending.withdrawn(Fate::Unclaimed);
+            }
+            (Step::Withdraw, _) => self.pending.withdrawn(Fate::Unknown),
+            (Step::Ask, _) => {}
+        }
+        None
+    }
+
+    /// What may have reached Redis is not sent again: nothing would tell the two apart. A call waits for its answer.
+    fn broken(self, written: bool) -> Option<Self> {
+        if self.step == Step::Withdraw {
+            return Some(self);
+        }
+        if !written {
+            self.pending.not_sent();
+            return Some(self);
+        }
+        if self.pending.is_notification() {
+            let message = "the connection broke before Redis confirmed the notification";
+            self.fail_as(&Error::new(ErrorKind::Connection(Fate::Unknown), message), Fate::Unknown);
+        }
+        None
+    }
+
+    fn is_hopeless(&self) -> bool {
+        let patience = self.party.connector.patience();
+        match self.step {
+            Step::Ask => self.pending.asked.elapsed() >= patience,
+            Step::Withdraw => self.pending.deadline + patience <= Instant::now(),
+        }
+    }
+
+    fn fail(self, error: &Error) {
+        match self.step {
+            Step::Ask => self.fail_as(error, Fate::NotSent),
+            Step::Withdraw => self.pending.withdrawn(Fate::Unknown),
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Reads the answers from a client's list and gives each to the call it belongs to.
+
+use crate::connection::{Closer, Connection};
+use crate::error::{Error, ErrorKind};
+use crate::link::Link;
+use crate::list::party::{CLOCK_READING, Party, popped};
+use crate::list::pending::PendingCalls;
+use crate::list::skim::{Skimmed, skim};
+use crate::sync::Mutex;
+use redis::RedisResult;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a read waits for an answer before it asks again.
+pub const BLOCK: Duration = Duration::from_secs(10);
+
+/// How many answers are read at once.
+const PAGE: usize = 512;
+/// How much of a foreign answer is shown.
+const SHOWN: usize = 200;
+
+/// The reader of one client's answers.
+pub struct Reader {
+    party: Arc<Party>,
+    calls: Arc<PendingCalls>,
+    replies: String,
+    max_size: usize,
+    closer: Mutex<Option<Closer>>,
+}
+
+impl Reader {
+    /// A reader of the client's own list.
+    pub fn new(party: Arc<Party>, calls: Arc<PendingCalls>, max_size: usize) -> Self {
+        let replies = party.names.reply(&party.id);
+        Self { party, calls, replies, max_size, closer: Mutex::default() }
+    }
+
+    /// Its thread: reads until the client's end.
+    pub fn run(&self, mut first: Option<Connection>) {
+        let mut link = Link::new(&self.party);
+        while !self.party.stop.is_stopped() {
+            if let Err(error) = self.session(first.take(), &mut link)
+                && !self.party.stop.is_stopped()
+            {
+                link.lost(&error);
+            }
+        }
+    }
+
+    /// Ends the read under way.
+    pub fn interrupt(&self) {
+        if let Some(closer) = self.closer.lock().take() {
+            closer.close();
+        }
+    }
+
+    fn session(&self, first: Option<Connection>, link: &mut Link<'_, Party>) -> RedisResult<()> {
+        let mut connection = match first {
+            Some(connection) => connection,
+            None => self.party.connector.open_blocking(BLOCK)?,
+        };
+        *self.closer.lock() = Some(connection.closer()?);
+        link.up();
+        let mut pop = redis::cmd("BLMPOP");
+        pop.arg(BLOCK.as_secs()).arg(1).arg(&self.replies).arg("RIGHT").arg("COUNT").arg(PAGE);
+        let mut clock = Instant::now();
+        while !self.party.stop.is_stopped() {
+            let reply = connection.run(&pop)?;
+            popped(reply).into_iter().for_each(|text| self.accept(text));
+            if clock.elapsed() >= CLOCK_READING {
+                self.party.read_clock(&mut connection)?;
+                clock = Instant::now();
+            }
+        }
+        Ok(())
+    }
+
+    fn accept(&self, text: Vec<u8>) {
+        let skimmed = skim(&text);
+        let Some(pending) = self.calls.close(skimmed.iter().filter_map(Skimmed::number)) else {
+            return self.refuse(&text, &skimmed);
+        };
+        let outcome = if text.len() <= self.max_size {
+            self.party.stats.fulfilled.increment();
+            Ok(Arc::new(text))
+        } else {
+            self.party.stats.failed.increment();
+            let message =
+                format!("the answer has {} bytes, the limit is {} (max_size)", text.len(), self.max_size);
+            Err(self.party.locate(Error::new(ErrorKind::Malformed, message)))
+        };
+        pending.finish(outcome);
+    }
+
+    /// Late and duplicate answers are only counted; one that names no request may be what a caller misses.
+    fn refuse(&self, text: &[u8], skimmed: &[Skimmed]) {
+        self.party.stats.answers_unmatched.increment();
+        if skimmed.iter().all(|answer| answer.number().is_none()) {
+            let shown = String::from_utf8_lossy(text.get(..SHOWN).unwrap_or(text)).into_owned();
+            let message = format!("an answer came that names no request of this client: {shown}");
+            self.party.reporter.failure(self.party.locate(Error::new(ErrorKind::Malformed, message)));
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! One server of a queue: starts the parts, holds them together, and takes them down in order.
+
+use crate::connection::Connection;
+use crate::error::{Error, ErrorKind, Fate};
+use crate::ledger::Interrupt;
+use crate::list::answer::{Answer, Desk};
+use crate::list::housekeeper::{Housekeeper, beat};
+use crate::list::intake::{self, Intake, unheld};
+use crate::list::job::Job;
+use crate::list::names::Names;
+use crate::list::options::{Guarantee, ServerOptions};
+use crate::list::outbox::Outbox;
+use crate::list::party::Party;
+use crate::list::work_queue::{Taken, WorkQueue};
+use crate::presence;
+use crate::reports::{self, Reports};
+use crate::stats::Stats;
+use crate::sync::Mutex;
+use crate::threads::{join, spawn};
+use redis::RedisResult;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+/// The counters that mean something here.
+const COUNTED: [&str; 9] = [
+    "taken",
+    "redelivered",
+    "expired",
+    "answers_sent",
+    "answers_dropped",
+    "released",
+    "dead_lettered",
+    "reconnections",
+    "reports_dropped",
+];
+
+/// A server that is connected.
+pub struct Server {
+    party: Arc<Party>,
+    queue: Arc<WorkQueue>,
+    intake: Arc<Intake>,
+    outbox: Arc<Outbox<Answer>>,
+    desk: Arc<Desk>,
+    options: ServerOptions,
+    reports: Reports,
+    intake_thread: Mutex<Option<JoinHandle<()>>>,
+    outbox_thread: Mutex<Option<JoinHandle<()>>>,
+    housekeeper_thread: Mutex<Option<JoinHandle<()>>>,
+    quiet: AtomicBool,
+    closed: AtomicBool,
+}
+
+impl Server {
+    /// Connects to the list `queue`. Returns when it is ready; fails if Redis cannot be reached or refuses.
+    pub fn start(queue: &str, options: ServerOptions) -> Result<Self, Error> {
+        let stats = Arc::new(Stats::default());
+        let (reporter, reports) = reports::queue(&stats);
+        let party = Arc::new(Party::new(Names::new(queue)?, &options.redis, reporter, stats)?);
+        let (first, second) = open(&party, &options).map_err(|error| party.explain(&error, Fate::NotSent))?;
+        let queue = Arc::new(WorkQueue::new(options.threads));
+        let holds = options.guarantee == Guarantee::AtLeastOnce;
+        let desk = Arc::new(Desk {
+            party: Arc::clone(&party),
+            queue: Arc::clone(&queue),
+            processing: holds.then(|| party.names.processing(&party.id)),
+            expiry: options.answer_expiry,
+        });
+        let server = Self {
+            intake: Arc::new(Intake::new(Arc::clone(&party), Arc::clone(&queue), options.guarantee)),
+            outbox: Arc::new(Outbox::new(Arc::clone(&party))),
+            desk,
+            party,
+            queue,
+            options,
+            reports,
+            intake_thread: Mutex::default(),
+            outbox_thread: Mutex::default(),
+            housekeeper_thread: Mutex::default(),
+            quiet: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+        };
+        server.start_threads(first, second).map_err(|error| server.party.locate(error))?;
+        Ok(server)
+    }
+
+    fn start_threads(&self, first: Connection, second: Connection) -> Result<(), Error> {
+        let (outbox, first) = (Arc::clone(&self.outbox), Mutex::new(Some(first)));
+        *self.outbox_thread.lock() =
+            Some(spawn("rpc-answers", &self.party, move || outbox.run(first.lock().take()))?);
+        let (intake, second) = (Arc::clone(&self.intake), Mutex::new(Some(second)));
+        *self.intake_thread.lock() =
+            Some(spawn("rpc-requests", &self.party, move || intake.run(second.lock().take()))?);
+        let housekeeper = Housekeeper {
+            party: Arc::clone(&self.party),
+            queue: Arc::clone(&self.queue),
+            options: self.options.clone(),
+        };
+        *self.housekeeper_thread.lock() = Some(spawn("rpc-house", &self.party, move || housekeeper.run())?);
+        Ok(())
+    }
+
+    /// The next request if one is at hand, without waiting for anything.
+    pub fn try_take(&self) -> Option<Arc<Job>> {
+        self.queue.try_take()
+    }
+
+    /// The next request; waits for it.
+    pub fn take(&self, interrupt: &Interrupt) -> Taken {
+        self.queue.take(interrupt)
+    }
+
+    /// Wakes the threads that wait for a request, so that they notice an interrupt.
+    pub fn wake(&self) {
+        self.queue.wake();
+    }
+
+    /// Is done with a request, with an answer (the list it goes to, and its text) or without. `deadline` (ms on Redis's
+    /// clock) is when nobody waits for it any more. False if the list is not one for answers of this queue: then
+    /// nothing is sent there. Fails if the request was answered before.
+    pub fn finish(
+        &self,
+        job: &Arc<Job>,
+        reply: Option<(String, Vec<u8>)>,
+        deadline: Option<u64>,
+    ) -> Result<bool, Error> {
+        let Some(ran) = job.answer() else {
+            let message = "the request has been answered already";
+            return Err(self.party.locate(Error::new(ErrorKind::AlreadyAnswered, message)));
+        };
+        self.queue.note_run(ran);
+        let wanted = reply.is_some();
+        let reply = reply.filter(|(key, _)| self.is_reply(key));
+        let sent = reply.is_some();
+        if wanted && !sent {
+            self.party.stats.answers_dropped.increment();
+        }
+        let left = match deadline {
+            Some(deadline) => self.party.clock.until(deadline).unwrap_or_default(),
+            None => self.options.answer_expiry,
+        };
+        let until = Instant::now() + left.min(self.options.answer_expiry);
+        self.outbox.send(Answer { job: Arc::clone(job), reply, until, desk: Arc::clone(&self.desk) });
+        Ok(sent || !wanted)
+    }
+
+    /// Whether answers of this queue may go to `key`.
+    pub fn is_reply(&self, key: &str) -> bool {
+        self.party.names.is_reply(key)
+    }
+
+    /// Whether `deadline` (ms on Redis's clock) has passed; then the request is counted as expired.
+    pub fn has_expired(&self, deadline: u64) -> bool {
+        let expired = self.party.clock.until(deadline).is_none();
+        if expired {
+            self.party.stats.expired.increment();
+        }
+        expired
+    }
+
+    /// What there is to tell the user.
+    pub fn reports(&self) -> &Reports {
+        &self.reports
+    }
+
+    /// The options it was started with.
+    pub fn options(&self) -> &ServerOptions {
+        &self.options
+    }
+
+    /// The unguessable name of this server.
+    pub fn id(&self) -> &str {
+        &self.party.id
+    }
+
+    /// Its sockets, as a forked child sees them.
+    pub fn inherited_sockets(&self) -> Vec<std::os::fd::RawFd> {
+        self.party.connector.sockets().inherited()
+    }
+
+    /// Whether it takes requests: not stopped, and every connection stands.
+    pub fn is_connected(&self) -> bool {
+        !self.quiet.load(Ordering::SeqCst) && self.party.links.are_up()
+    }
+
+    /// The counters, and how many requests are held now.
+    pub fn stats(&self) -> Vec<(&'static str, u64)> {
+        let mut stats = self.party.stats.snapshot();
+        stats.retain(|(name, _)| COUNTED.contains(name));
+        stats.push(("held_requests", self.queue.len() as u64));
+        stats
+    }
+
+    /// Takes no more requests, and puts those back that were not started. Idempotent.
+    pub fn quiet(&self) {
+        if self.quiet.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let mut unstarted: Vec<Vec<u8>> = Vec::new();
+        let queued = self.queue.close();
+        unstarted.extend(queued.iter().filter(|job| !job.given_up).map(|job| job.text.clone()));
+        unstarted.extend(self.intake.stop());
+        join(self.intake_thread.lock().take());
+        // Those that came between the two.
+        unstarted.extend(self.intake.stop());
+        if let Err(error) = self.put_back(unstarted) {
+            self.party.reporter.failure(self.party.explain(&error, Fate::Unknown));
+        }
+    }
+
+    fn put_back(&self, mut unstarted: Vec<Vec<u8>>) -> RedisResult<()> {
+        if unstarted.is_empty() && self.desk.processing.is_none() {
+            return Ok(());
+        }
+        let mut connection = self.party.connector.open()?;
+        if let Some(processing) = &self.desk.processing {
+            unstarted = unheld(&mut connection, &self.queue, processing)?;
+        }
+        // The newest first, so that the oldest is served next.
+        for text in unstarted.iter().rev() {
+            let mut pipeline = redis::pipe();
+            pipeline.atomic();
+            if let Some(processing) = &self.desk.processing {
+                pipeline.cmd("LREM").arg(processing).arg(1).arg(text.as_slice()).ignore();
+            }
+            pipeline.cmd("RPUSH").arg(self.party.names.queue()).arg(text.as_slice()).ignore();
+            pipeline.query::<()>(&mut connection)?;
+        }
+        self.party.stats.released.add(unstarted.len() as u64);
+        Ok(())
+    }
+
+    /// Ends everything: sends what is queued, leaves the queue tidy. Idempotent.
+    pub fn close(&self) {
+        self.quiet();
+        if self.closed.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        self.outbox.stop();
+        join(self.outbox_thread.lock().take());
+        self.party.stop.stop();
+        join(self.housekeeper_thread.lock().take());
+        if let Err(error) = self.leave() {
+            self.party.reporter.failure(self.party.explain(&error, Fate::Unknown));
+        }
+        self.reports.close();
+    }
+
+    /// A server that still holds something stays on the list: others take it over when the lease is up.
+    fn leave(&self) -> RedisResult<()> {
+        let Some(processing) = &self.desk.processing else { return Ok(()) };
+        let mut connection = self.party.connector.open()?;
+        if connection.run(redis::cmd("LLEN").arg(processing))? == redis::Value::Int(0) {
+            connection.run(redis::cmd("ZREM").arg(self.party.names.servers()).arg(&self.party.id))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    /// A server nobody closed: its threads end by themselves.
+    fn drop(&mut self) {
+        self.queue.close();
+        self.intake.stop();
+        self.outbox.stop();
+        self.party.stop.stop();
+        self.reports.close();
+    }
+}
+
+/// The connections a server cannot do without. It shows that it lives before it takes anything.
+fn open(party: &Party, options: &ServerOptions) -> RedisResult<(Connection, Connection)> {
+    let mut first = party.connector.open()?;
+    presence::check_version(&mut first)?;
+    party.read_clock(&mut first)?;
+    if options.guarantee == Guarantee::AtLeastOnce {
+        first.run(&beat(party))?;
+    }
+    Ok((first, party.connector.open_blocking(intake::BLOCK)?))
+}

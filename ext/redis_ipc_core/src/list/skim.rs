@@ -1,0 +1,122 @@
+//! Reads two members of JSON-RPC objects, and builds nothing of the rest: whose answer a text is, and where the answer
+//! to a request goes that is too large to be read.
+
+use crate::json::MAX_NUMBER_LENGTH;
+use jiter::{Jiter, JiterResult, Peek};
+
+/// What was found in one object.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Skimmed {
+    /// The JSON text of `id`, if that is a number, a string or null.
+    pub id: Option<Vec<u8>>,
+    /// `reply_to`, if that is a string.
+    pub reply_to: Option<String>,
+}
+
+impl Skimmed {
+    /// The id as a number.
+    pub fn number(&self) -> Option<u64> {
+        std::str::from_utf8(self.id.as_ref()?).ok()?.parse().ok()
+    }
+}
+
+/// What is in the objects of `text`: one object, or those of an array. What follows a syntax error is not read.
+pub fn skim(text: &[u8]) -> Vec<Skimmed> {
+    let mut found = Vec::new();
+    // What was found before an error counts.
+    let _ = read(&mut Jiter::new(text), text, &mut found);
+    found
+}
+
+fn read(json: &mut Jiter<'_>, text: &[u8], found: &mut Vec<Skimmed>) -> JiterResult<()> {
+    match json.peek()? {
+        Peek::Object => found.push(object(json, text)?),
+        Peek::Array => {
+            let mut next = json.known_array()?;
+            while let Some(peek) = next {
+                match peek {
+                    Peek::Object => found.push(object(json, text)?),
+                    other => json.known_skip(other)?,
+                }
+                next = json.array_step()?;
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+enum Member {
+    Id,
+    ReplyTo,
+    Other,
+}
+
+fn member(key: &str) -> Member {
+    match key {
+        "id" => Member::Id,
+        "reply_to" => Member::ReplyTo,
+        _ => Member::Other,
+    }
+}
+
+fn object(json: &mut Jiter<'_>, text: &[u8]) -> JiterResult<Skimmed> {
+    let mut found = Skimmed::default();
+    let mut key = json.known_object()?.map(member);
+    while let Some(name) = key {
+        let peek = json.peek()?;
+        match (name, peek) {
+            (Member::ReplyTo, Peek::String) => found.reply_to = Some(json.known_str()?.to_owned()),
+            (Member::Id, Peek::Object | Peek::Array | Peek::True | Peek::False) => json.known_skip(peek)?,
+            (Member::Id, _) => {
+                let from = json.current_index();
+                json.known_skip(peek)?;
+                found.id = text.get(from..json.current_index()).map(<[u8]>::to_vec);
+            }
+            _ => json.known_skip(peek)?,
+        }
+        key = json.next_key()?.map(member);
+    }
+    found.id = found.id.filter(|id| id.first() == Some(&b'"') || id.len() <= MAX_NUMBER_LENGTH);
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn one(text: &str) -> Skimmed {
+        skim(text.as_bytes()).pop().unwrap()
+    }
+
+    #[test]
+    fn the_id_is_read_wherever_it_stands() {
+        let answer = r#"{"jsonrpc":"2.0","result":{"id":9,"x":[1,{"id":8}]}, "id" : 7 }"#;
+        assert_eq!(one(answer).number(), Some(7));
+        assert_eq!(one(r#"{"id":"a\"b"}"#).id.as_deref(), Some(&br#""a\"b""#[..]));
+        assert_eq!(one(r#"{"id":null}"#).number(), None);
+        assert_eq!(one(r#"{"id":[1]}"#).id, None);
+    }
+
+    #[test]
+    fn a_batch_is_read_object_by_object() {
+        let found = skim(br#"[{"id":1},3,{"id":2,"reply_to":"q:reply:x"},[{"id":4}]]"#);
+        assert_eq!(found.iter().map(Skimmed::number).collect::<Vec<_>>(), [Some(1), Some(2)]);
+        assert_eq!(found[1].reply_to.as_deref(), Some("q:reply:x"));
+    }
+
+    #[test]
+    fn what_is_no_object_has_nothing() {
+        for text in ["", "3", "null", "{", "[", "{\"id\"", "[1,2"] {
+            assert!(skim(text.as_bytes()).is_empty(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = skim(&bytes);
+        }
+    }
+}

@@ -1,0 +1,153 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  module JSONRPC
+    # Calls methods that any JSON-RPC 2.0 server on a Redis list serves. May be used by any number of threads.
+    class Client < Endpoint
+      # Times are in seconds, sizes in bytes.
+      # @param queue [String, Symbol] the list requests go on
+      # @param options [Hash] `redis_options: {}` (as for {Stream#connect}), `timeout: 5` (of a call that names none),
+      #   `max_size: 16 MiB` (of a request or an answer), `max_batch: 1000`, `logger: nil`
+      # @raise [ConfigurationError] if an option is unknown or of the wrong type
+      # @raise [ArgumentError] if the queue's name is blank or neither a String nor a Symbol
+      def initialize(queue, **options)
+        super(queue, options)
+        @max_batch = Native::ListClient.check_options(@options)
+      end
+
+      # Calls a method and waits for its result. Blocks only the calling thread.
+      # @param method [String, Symbol]
+      # @param params [Array] parameters by position
+      # @param timeout [Numeric, nil] seconds
+      # @param named [Hash] parameters by name
+      # @return [Object] the result; Hash keys are Symbols
+      # @raise [Error] if the server answered with an error
+      # @raise [TimeoutError] at the deadline; its `outcome` says what is known of the request
+      # @raise [ConnectionError] if Redis cannot be reached or the client is not connected
+      # @raise [ContentError] if the parameters cannot be sent
+      # @raise [ArgumentError] with both kinds of parameters
+      def call(method, *params, timeout: nil, **named)
+        request(method, Request.params(params, named), timeout: timeout)
+      end
+
+      # As {#call}; for parameters that {#call} would take for its own, and for names that are no Symbols.
+      # @param method [String, Symbol]
+      # @param params [Array, Hash, nil] by position, by name, or none
+      # @param timeout [Numeric, nil] seconds
+      # @return (see #call)
+      # @raise (see #call)
+      def request(method, params = nil, timeout: nil)
+        timeout = check_timeout(timeout)
+        engine = session.engine
+        id = engine.reserve(1)
+        request = Request.build(method, params).merge(id: id, **envelope(engine, timeout))
+        value_of(engine.call(id, 1, Native.dump(request), timeout))
+      end
+
+      # Calls a method without waiting for anything but that Redis has the request.
+      # @param method [String, Symbol]
+      # @param params [Array] parameters by position
+      # @param timeout [Numeric, nil] seconds that Redis is given
+      # @param named [Hash] parameters by name
+      # @return [true]
+      # @raise [ConnectionError] if Redis cannot be reached or the client is not connected
+      # @raise [ContentError] if the parameters cannot be sent
+      def notify(method, *params, timeout: nil, **named)
+        push(session.engine, Request.build(method, Request.params(params, named)), check_timeout(timeout))
+      end
+
+      # Sends several requests as one, and waits for all results.
+      # @param timeout [Numeric, nil] seconds
+      # @yieldparam batch [Batch]
+      # @return [Array<Object, Error>] for each {Batch#call} in turn its result, or the {Error} it was answered with
+      # @raise [Error] if the server refused the whole batch
+      # @raise (see #call)
+      def batch(timeout: nil)
+        timeout = check_timeout(timeout)
+        batch = Batch.new
+        yield batch
+        check_size(batch.requests.size)
+        return [] if batch.requests.empty?
+        return push(session.engine, batch.requests, timeout) && [] if batch.calls.empty?
+
+        results_of(send_batch(session.engine, batch, timeout), batch.calls)
+      end
+
+      # @param timeout [Numeric, nil] seconds for each call
+      # @return [Proxy] an object whose methods are the server's
+      def proxy(timeout: nil)
+        Proxy.new(self, check_timeout(timeout))
+      end
+
+      private
+
+      def start_engine
+        Native::ListClient.start(queue, @options)
+      end
+
+      def run_session(session)
+        session.run(workers: 0, report: method(:report))
+      end
+
+      def envelope(engine, timeout)
+        { reply_to: engine.reply_to, deadline: engine.deadline(timeout) }
+      end
+
+      def push(engine, requests, timeout)
+        engine.call(0, 0, Native.dump(requests), timeout)
+        true
+      end
+
+      # The first that is answered carries what the batch has no room for.
+      def send_batch(engine, batch, timeout)
+        first = engine.reserve(batch.calls.size)
+        batch.calls.each.with_index(first) { |request, id| request[:id] = id }
+        batch.calls.first.merge!(envelope(engine, timeout))
+        engine.call(first, batch.calls.size, Native.dump(batch.requests), timeout)
+      end
+
+      def results_of(answers, calls)
+        value_of(answers) && malformed(answers) unless answers.is_a?(Array)
+
+        by_id = answers.to_h { |answer| [answer.is_a?(Hash) ? answer[:id] : nil, answer] }
+        calls.map do |request|
+          answer = by_id.fetch(request[:id]) { next unanswered }
+          value_of(answer)
+        rescue Error => e
+          e
+        end
+      end
+
+      def unanswered
+        Error.new("the server did not answer this request of the batch", code: INTERNAL_ERROR, stream: queue)
+      end
+
+      def value_of(answer)
+        malformed(answer) unless answer.is_a?(Hash)
+        error = answer[:error]
+        return answer.fetch(:result) { malformed(answer) } if error.nil?
+
+        code, message = error.values_at(:code, :message) if error.is_a?(Hash)
+        malformed(answer) unless code.is_a?(Integer) && message.is_a?(String)
+        raise Error.new(message, code: code, data: error[:data], stream: queue)
+      end
+
+      def malformed(answer)
+        raise MalformedEntryError.new("the answer is not one of JSON-RPC 2.0: #{answer.inspect[0, 200]}", stream: queue)
+      end
+
+      def check_size(size)
+        return if size <= @max_batch
+
+        raise ArgumentError, "a batch of #{size} requests is over the limit of #{@max_batch} (max_batch)"
+      end
+
+      def check_timeout(timeout)
+        return if timeout.nil?
+        return timeout.to_f if timeout.is_a?(Numeric) && timeout.real? && timeout.positive?
+
+        raise ArgumentError, "the timeout must be a number of seconds over 0, got #{timeout.inspect}"
+      end
+    end
+  end
+end

@@ -1,0 +1,155 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  module JSONRPC
+    # Runs the methods that JSON-RPC requests ask for. It knows nothing of how they came or where the answers go.
+    # @api private
+    class Dispatcher
+      Procedure = Struct.new(:callable, :signature)
+      private_constant :Procedure
+
+      MESSAGES = {
+        PARSE_ERROR => "Parse error", INVALID_REQUEST => "Invalid Request", METHOD_NOT_FOUND => "Method not found",
+        INVALID_PARAMS => "Invalid params", INTERNAL_ERROR => "Internal error"
+      }.freeze
+      private_constant :MESSAGES
+
+      # @return [Integer] the most requests in a batch
+      attr_reader :max_batch
+
+      # @param max_batch [Integer]
+      # @yieldparam exception [Exception] what a method raised and its caller is not told of
+      def initialize(max_batch:, &report)
+        @max_batch = max_batch
+        @report = report
+        @procedures = {}
+        @mapped = {}
+      end
+
+      # @param name [String]
+      # @param callable [Proc, Method]
+      def add(name, callable)
+        @procedures[name] = Procedure.new(callable, Signature.of(callable)).freeze
+      end
+
+      # @param exception_class [Class]
+      # @yieldparam exception [Exception]
+      # @yieldreturn [Error]
+      def map(exception_class, &mapping)
+        @mapped[exception_class] = mapping
+      end
+
+      # @return [Array<String>] the names of the methods
+      def names
+        @procedures.keys
+      end
+
+      # @param message [Object] a request or a batch, with Symbols for keys
+      # @return [String, nil] the answer's JSON; nil if there is nothing to answer
+      def answer(message)
+        each_request(message) { |request| run(request) }
+      end
+
+      # Answers without running anything.
+      # @param message [Object] a request or a batch
+      # @param error [Error]
+      # @return (see #answer)
+      def refuse(message, error)
+        each_request(message) { |request| failure(id_of(request), error) unless notification?(request) }
+      end
+
+      # @param code [Integer] one of JSON-RPC's own
+      # @param data [Object, nil]
+      # @param id [String, Numeric, nil]
+      # @return [String] the answer's JSON
+      def error(code, data: nil, id: nil)
+        failure(id, Error.new(MESSAGES.fetch(code), code: code, data: data))
+      end
+
+      private
+
+      def each_request(message, &run)
+        return run.call(message) unless message.is_a?(Array)
+        return error(INVALID_REQUEST) if message.empty?
+        return error(INVALID_REQUEST, data: too_many(message.size)) if message.size > max_batch
+
+        answers = message.filter_map(&run)
+        "[#{answers.join(",")}]" unless answers.empty?
+      end
+
+      def too_many(size)
+        "the batch has #{size} requests, at most #{max_batch} are allowed"
+      end
+
+      def run(request)
+        return error(INVALID_REQUEST, id: id_of(request)) unless request?(request)
+
+        text = perform(request)
+        text unless notification?(request)
+      end
+
+      def perform(request)
+        id = id_of(request)
+        procedure = @procedures[request[:method]]
+        return error(METHOD_NOT_FOUND, id: id) unless procedure
+
+        arguments, named = procedure.signature.bind(request[:params])
+        success(id, procedure.callable.call(*arguments, **named))
+      rescue Signature::Mismatch => e
+        error(INVALID_PARAMS, data: e.message, id: id)
+      rescue SystemExit, SignalException
+        raise
+      rescue Exception => e # rubocop:disable Lint/RescueException -- the caller is told whatever went wrong
+        failed(id, e)
+      end
+
+      # Of what was not expected the caller learns nothing: it may hold secrets.
+      def failed(id, exception)
+        known = exception.is_a?(Error) ? exception : mapped(exception)
+        return failure(id, known) if known
+
+        @report.call(exception)
+        error(INTERNAL_ERROR, id: id)
+      end
+
+      def mapped(exception)
+        exception_class = exception.class.ancestors.find { |ancestor| @mapped.key?(ancestor) }
+        @mapped[exception_class].call(exception) if exception_class
+      end
+
+      def success(id, result)
+        Native.dump({ jsonrpc: "2.0", result: result, id: id })
+      end
+
+      def failure(id, error)
+        Native.dump({ jsonrpc: "2.0", error: error.to_h, id: id })
+      rescue ContentError => e
+        @report.call(e)
+        error(INTERNAL_ERROR, id: id)
+      end
+
+      def request?(request)
+        request.is_a?(Hash) && request[:jsonrpc] == "2.0" && request[:method].is_a?(String) &&
+          params?(request) && (notification?(request) || id?(request[:id]))
+      end
+
+      def params?(request)
+        !request.key?(:params) || request[:params].is_a?(Array) || request[:params].is_a?(Hash)
+      end
+
+      def id?(id)
+        id.nil? || id.is_a?(String) || id.is_a?(Integer) || (id.is_a?(Float) && id.finite?)
+      end
+
+      def id_of(request)
+        id = request[:id] if request.is_a?(Hash)
+        id if id?(id)
+      end
+
+      # What is no request is answered, for want of an id that says otherwise.
+      def notification?(request)
+        request.is_a?(Hash) && !request.key?(:id)
+      end
+    end
+  end
+end

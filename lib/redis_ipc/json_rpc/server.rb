@@ -1,0 +1,179 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  module JSONRPC
+    # Serves methods to whoever puts JSON-RPC 2.0 requests on a Redis list.
+    #
+    # Any number of servers may serve one list; each request goes to one of them.
+    class Server < Endpoint
+      # Every object has the methods of these; to serve one of them (`send`, `instance_eval`) is hardly ever meant.
+      EVERY_OBJECT = [BasicObject, Kernel, Object].freeze
+      private_constant :EVERY_OBJECT
+
+      # `:at_least_once`: a request stays on a list of this server's own until it is answered, and another server takes
+      # it over if this one dies; so it may run more than once. `:at_most_once`: it is gone from Redis once it is taken;
+      # it never runs twice, and is lost with its server.
+      # @return [Symbol]
+      attr_reader :guarantee
+      # @return [Integer] how many methods run at the same time
+      attr_reader :threads
+
+      # Times are in seconds, sizes in bytes.
+      # @param queue [String, Symbol] the list requests come on
+      # @param options [Hash] `redis_options: {}` (as for {Stream#connect}), `guarantee: :at_least_once`, `threads: 3`,
+      #   `lease: 2` (after which a dead server's requests are taken over), `max_deliveries: 5`, `answer_expiry: 60`,
+      #   `max_size: 16 MiB` (of a request), `max_batch: 1000`, `logger: nil`
+      # @raise [ConfigurationError] if an option is unknown or of the wrong type
+      # @raise [ArgumentError] if the queue's name is blank or neither a String nor a Symbol
+      def initialize(queue, **options)
+        super(queue, options)
+        guarantee, @threads, @max_size, max_batch = Native::ListServer.check_options(@options)
+        @guarantee = guarantee.to_sym
+        @dispatcher = Dispatcher.new(max_batch: max_batch) { |exception| report(exception) }
+      end
+
+      # Serves a method. Its parameters may be passed by position or by name, however the block declares them. The block
+      # runs in one of the server's threads; what it returns is the result. `next` ends it early.
+      # @param name [String, Symbol]
+      # @return [self]
+      # @raise [ArgumentError] without a block, or if the name is blank or begins with "rpc." (kept for JSON-RPC itself)
+      def on(name, &block)
+        raise ArgumentError, "on needs a block" unless block
+
+        @dispatcher.add(check_method_name(name), block)
+        self
+      end
+
+      # Serves public methods of an object, those listed and no other.
+      # @param object [Object]
+      # @param only [Array<String, Symbol>] their names
+      # @param prefix [String] goes before their names
+      # @return [self]
+      # @raise [ArgumentError] if the object has no such public method of its own class
+      def expose(object, only:, prefix: "")
+        only.each do |name|
+          method = public_method_of(object, name)
+          @dispatcher.add(check_method_name("#{prefix}#{name}"), method)
+        end
+        self
+      end
+
+      # Answers with an error of the author's choice where a method raises an exception of this class.
+      # @param exception_class [Class] or a subclass of it
+      # @param code [Integer]
+      # @param message [String, nil] nil is the exception's own, which callers then see
+      # @yieldparam exception [Exception]
+      # @yieldreturn [Object] the error's `data`, optional
+      # @return [self]
+      def map_error(exception_class, code:, message: nil, &data)
+        @dispatcher.map(exception_class) do |exception|
+          Error.new(message || exception.message, code: code, data: data&.call(exception))
+        end
+        self
+      end
+
+      # Answers JSON-RPC that comes as the content of a stream's requests too. A notification is fulfilled with nil.
+      # @param stream [Stream] one that is not connected yet; its `on_request` is set
+      # @return [self]
+      def attach(stream)
+        server = self
+        stream.on_request { |entry| fulfill_request(entry, content: server.answer(entry.content)) }
+        self
+      end
+
+      # Answers one request or batch that came by other ways.
+      # @param message [Object] as parsed from JSON, with Symbols for keys
+      # @return [Object, nil] the answer, with Symbols for keys; nil if there is nothing to answer
+      def answer(message)
+        text = @dispatcher.answer(message)
+        text && Native.load(text)
+      end
+
+      # @return [Array<String>] the names of the methods it serves
+      def method_names
+        @dispatcher.names
+      end
+
+      private
+
+      def start_engine
+        Native::ListServer.start(queue, @options)
+      end
+
+      def run_session(session)
+        session.run(workers: threads, report: method(:report)) { |request| serve(session.engine, request) }
+      end
+
+      def serve(engine, request)
+        return refuse_size(engine, request) if request.size > @max_size
+
+        envelope = Envelope.new(request)
+        answer = answer_to(engine, request, envelope)
+        finished = true
+        finish(engine, request, envelope, answer)
+      ensure
+        # The thread was stopped: nobody else would ever answer.
+        finish(engine, request, envelope, stopped(envelope)) if envelope && !finished
+      end
+
+      def answer_to(engine, request, envelope)
+        return @dispatcher.error(PARSE_ERROR) if envelope.malformed
+        return if envelope.deadline && engine.expired?(envelope.deadline)
+        return @dispatcher.refuse(envelope.message, given_up) if request.given_up?
+
+        @dispatcher.answer(envelope.message)
+      end
+
+      def given_up
+        Error.new("the request was given up on: its servers died", code: SERVER_ERROR)
+      end
+
+      def stopped(envelope)
+        @dispatcher.refuse(envelope.message, Error.new("the method was stopped", code: INTERNAL_ERROR))
+      end
+
+      def finish(engine, request, envelope, answer)
+        reply_to = envelope.reply_to
+        sent = engine.finish(request, answer && reply_to.to_s, answer, envelope.deadline)
+        report_astray(reply_to, envelope.malformed) unless sent
+      rescue NotConnectedError
+        # Forked, or closed meanwhile: whoever holds the request now answers.
+      end
+
+      def report_astray(reply_to, malformed)
+        if reply_to
+          message = "an answer was dropped: #{reply_to.inspect} is not a reply list of this queue"
+          report(MalformedEntryError.new(message, stream: queue))
+        elsif malformed
+          report(MalformedEntryError.new("a request cannot be read, nor answered: #{malformed}", stream: queue))
+        end
+      end
+
+      def refuse_size(engine, request)
+        id, reply_to = request.skim(0)
+        data = "the request has #{request.size} bytes, the limit is #{@max_size} (max_size)"
+        answer = @dispatcher.error(INVALID_REQUEST, data: data, id: id)
+        return if engine.finish(request, reply_to.to_s, answer, nil)
+
+        report(MalformedEntryError.new("a request was refused: #{data}", stream: queue))
+      end
+
+      def check_method_name(name)
+        name = name.to_s
+        raise ArgumentError, "the method's name cannot be blank" if name.strip.empty?
+        raise ArgumentError, "#{name}: names that begin with rpc. are JSON-RPC's own" if name.start_with?("rpc.")
+
+        name
+      end
+
+      def public_method_of(object, name)
+        method = object.public_method(name)
+        return method unless EVERY_OBJECT.include?(method.owner)
+
+        raise ArgumentError, "#{name} is a method of every object; serve it by a block if it is meant"
+      rescue NameError
+        raise ArgumentError, "#{object.class} has no public method #{name}"
+      end
+    end
+  end
+end
