@@ -49,8 +49,9 @@ impl Parcel for Answer {
             commands += 2;
         }
         if let Some(processing) = &self.desk.processing {
+            // From the right, where the oldest are: they are done first.
             let mut remove = redis::cmd("LREM");
-            remove.arg(processing).arg(1).arg(self.job.text.as_slice()).write_packed_command(packed);
+            remove.arg(processing).arg(-1).arg(self.job.text.as_slice()).write_packed_command(packed);
             commands += 1;
         }
         commands
