@@ -2,24 +2,22 @@
 
 require "rbconfig"
 
-# Real Ruby processes, killed after the example.
+# Real processes, killed after the example.
 module Processes
-  # One of them, spoken to by lines.
-  class RubyProcess
-    LIBRARY = File.expand_path("../../lib", __dir__)
+  LIBRARY = File.expand_path("../../lib", __dir__)
+  # Says nothing by itself: the script prints what the example waits for.
+  PRELUDE = <<~RUBY
+    $stdout.sync = true
+    require "redis_ipc"
+  RUBY
 
+  # One of them, spoken to by lines.
+  class ChildProcess
     attr_reader :pid
 
-    # Says nothing by itself: the script prints what the example waits for.
-    PRELUDE = <<~RUBY
-      $stdout.sync = true
-      require "redis_ipc"
-    RUBY
-
-    def initialize(script, environment)
+    def initialize(environment, *command)
       @input, @stdin = IO.pipe
       @stdout, @output = IO.pipe
-      command = [RbConfig.ruby, "-I#{LIBRARY}", "-e", PRELUDE + script]
       @pid = Process.spawn(environment, *command, in: @input, out: @output)
       [@input, @output].each(&:close)
     end
@@ -64,7 +62,13 @@ module Processes
 
   # Starts a process that runs the script with REDIS_URL set to the shared server.
   def ruby(script, redis_url: RedisServer.shared.url, **environment)
-    process = RubyProcess.new(script, { "REDIS_URL" => redis_url }.merge(environment.transform_keys(&:to_s)))
+    command = [RbConfig.ruby, "-I#{LIBRARY}", "-e", PRELUDE + script]
+    run_process(*command, redis_url: redis_url, **environment)
+  end
+
+  # Starts a process with REDIS_URL set to the shared server.
+  def run_process(*command, redis_url: RedisServer.shared.url, **environment)
+    process = ChildProcess.new({ "REDIS_URL" => redis_url }.merge(environment.transform_keys(&:to_s)), *command)
     processes << process
     process
   end

@@ -1,0 +1,44 @@
+// Runs a server (`node json_rpc_demo.mjs QUEUE serve`) or a client (`node json_rpc_demo.mjs QUEUE`), with REDIS_URL.
+// "wait" takes SECONDS. Each line of the client's standard input is a call: {"method": name, "params": ..., "timeout": seconds}.
+
+import { createInterface } from "node:readline";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Client, RPCError, Server, TimedOut } from "./json_rpc.mjs";
+
+const echo = (value) => ({ by: `node ${process.pid}`, value });
+const methods = {
+  echo,
+  subtract: (minuend, subtrahend) => minuend - subtrahend,
+  refuse: (reason) => {
+    throw new RPCError(1000, "refused", reason);
+  },
+  wait: async () => {
+    console.log("started");
+    await sleep(Number(process.env.SECONDS ?? 0) * 1000);
+    return echo(null);
+  },
+};
+
+async function call(client, request) {
+  try {
+    return { value: await client.call(request.method, request.params, request.timeout * 1000) };
+  } catch (error) {
+    if (error instanceof RPCError) return { rejected: error };
+    if (error instanceof TimedOut) return { timeout: error.cause };
+    throw error;
+  }
+}
+
+const [queue, serve] = process.argv.slice(2);
+if (serve) {
+  const server = new Server(process.env.REDIS_URL, queue, methods);
+  console.log("ready");
+  await server.serve();
+}
+const client = new Client(process.env.REDIS_URL, queue);
+console.log("ready");
+for await (const line of createInterface({ input: process.stdin })) {
+  console.log(JSON.stringify(await call(client, JSON.parse(line))));
+}
+await client.close();
+process.exit();

@@ -1,0 +1,112 @@
+# frozen_string_literal: true
+
+# Ruby, Python and Node with each other, every one in a process of its own. The peers are those in examples/, on the
+# Redis clients from their registries.
+RSpec.describe "peers in other languages", timeout: 300 do
+  directions = %w[ruby python node].permutation(2).to_a
+  text = "Zoë, 東京 und 🎉: \u0000\"\\"
+  megabyte = "é" * (512 * 1024)
+
+  # Once, before the clock of an example runs.
+  before(:all) do
+    PeerPackages.python
+    PeerPackages.node
+  end
+
+  # Starts a demo in one of the languages; returns when it is ready.
+  def peer(language, demo, *arguments, **environment)
+    command = case language
+              when "ruby" then ["ruby", "-I#{Processes::LIBRARY}", File.join(__dir__, "support/peers/#{demo}.rb")]
+              when "python" then [PeerPackages.python, PeerPackages.example("python", "#{demo}.py")]
+              when "node" then ["node", File.join(PeerPackages.node, "#{demo}.mjs")]
+              end
+    run_process(*command, *arguments, **environment).tap { |process| expect(process.line).to eq("ready") }
+  end
+
+  def ask(process, **request)
+    process.puts(JSON.generate(request))
+    JSON.parse(process.line(timeout: 30))
+  end
+
+  # Each direction in a thread of its own: they wait for leases most of the time.
+  def all_at_once(directions, &block)
+    directions.map { |direction| Thread.new { block.call(*direction) } }.to_h do |thread|
+      thread.report_on_exception = false
+      thread.value
+    end
+  end
+
+  describe "on a stream" do
+    directions.each do |asker, answerer|
+      it "#{asker} asks #{answerer}" do
+        answering = peer(answerer, "stream_demo", "house", "child", "serve", SECONDS: "60")
+        asking = peer(asker, "stream_demo", "house", "parent")
+        by = "#{answerer} #{answering.pid}"
+        to_child = ->(timeout: 10, **content) { ask(asking, to: "child", content: content, timeout: timeout) }
+
+        [text, nil, [1, 2.5, { "a" => { "b" => [] } }], 2**53, megabyte].each do |value|
+          expect(to_child.call(do: "echo", value: value)).to eq("value" => { "by" => by, "value" => value })
+        end
+        expect(to_child.call(do: "reject", reason: { "why" => text })).to eq("rejected" => { "why" => text })
+        expect(ask(asking, to: "nobody", content: 1, timeout: 0.2)).to eq("timeout" => "unclaimed")
+        expect(to_child.call(do: "wait", timeout: 0.5)).to eq("timeout" => "unknown")
+        expect(redis.xlen("house:inbox:child")).to eq(0)
+      end
+    end
+
+    it "a request outlives the peer that was killed over it, in every direction" do
+      outcomes = all_at_once(directions) do |asker, answerer|
+        group = "#{answerer}-for-#{asker}"
+        first = peer(answerer, "stream_demo", "house", group, "serve", SECONDS: "60")
+        asking = peer(asker, "stream_demo", "house", "asker-of-#{group}")
+        asking.puts(JSON.generate(to: group, content: { do: "wait" }, timeout: 25))
+        expect(first.line).to eq("started")
+        second = peer(answerer, "stream_demo", "house", group, "serve")
+        first.kill
+        answer = JSON.parse(asking.line(timeout: 30))
+        [[asker, answerer], [answer, { "value" => { "by" => "#{answerer} #{second.pid}", "value" => nil } }]]
+      end
+      expect(outcomes.keys).to match_array(directions)
+      outcomes.each_value { |answer, expected| expect(answer).to eq(expected) }
+    end
+  end
+
+  describe "by JSON-RPC" do
+    directions.each do |asker, answerer|
+      it "#{asker} calls #{answerer}" do
+        answering = peer(answerer, "json_rpc_demo", "calculator", "serve", SECONDS: "60")
+        asking = peer(asker, "json_rpc_demo", "calculator")
+        by = "#{answerer} #{answering.pid}"
+        call = ->(method, params, timeout: 10) { ask(asking, method: method, params: params, timeout: timeout) }
+
+        expect(call.call("subtract", [42, 23])).to eq("value" => 19)
+        [text, nil, [1, 2.5, { "a" => { "b" => [] } }], 2**53, megabyte].each do |value|
+          expect(call.call("echo", [value])).to eq("value" => { "by" => by, "value" => value })
+        end
+        expect(call.call("refuse", [text]))
+          .to eq("rejected" => { "code" => 1000, "message" => "refused", "data" => text })
+        expect(call.call("nothing", nil).dig("rejected", "code")).to eq(-32_601)
+        expect(call.call("wait", [], timeout: 0.5)).to eq("timeout" => "unknown")
+        elsewhere = peer(asker, "json_rpc_demo", "nobody")
+        expect(ask(elsewhere, method: "a", params: [], timeout: 0.2)).to eq("timeout" => "unclaimed")
+        expect(redis.exists("nobody")).to eq(0)
+      end
+    end
+
+    it "a call outlives the server that was killed over it, in every direction" do
+      outcomes = all_at_once(directions) do |asker, answerer|
+        queue = "#{answerer}-for-#{asker}"
+        first = peer(answerer, "json_rpc_demo", queue, "serve", SECONDS: "60")
+        asking = peer(asker, "json_rpc_demo", queue)
+        asking.puts(JSON.generate(method: "wait", params: [], timeout: 25))
+        expect(first.line).to eq("started")
+        second = peer(answerer, "json_rpc_demo", queue, "serve")
+        first.kill
+        answer = JSON.parse(asking.line(timeout: 30))
+        [[asker, answerer], [answer, { "value" => { "by" => "#{answerer} #{second.pid}", "value" => nil } }]]
+      end
+      expect(outcomes.keys).to match_array(directions)
+      outcomes.each_value { |answer, expected| expect(answer).to eq(expected) }
+    end
+  end
+end

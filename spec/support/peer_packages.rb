@@ -1,0 +1,64 @@
+# frozen_string_literal: true
+
+require "digest"
+require "fileutils"
+require "open3"
+
+# The Redis clients of the examples in other languages, installed from their registries as a user would, once for every
+# change of what they need.
+module PeerPackages
+  ROOT = File.expand_path("../..", __dir__)
+  CACHE = File.join(ROOT, "tmp", "peers")
+
+  class << self
+    # The interpreter that has the packages of examples/python.
+    def python
+      folder = installed("python", "requirements.txt") do |new|
+        run("python3", "-m", "venv", new)
+        run(File.join(new, "bin", "pip"), "install", "--quiet", "--no-input",
+            "--requirement", example("python", "requirements.txt"))
+      end
+      File.join(folder, "bin", "python")
+    end
+
+    # A copy of examples/node beside its packages: that is where Node looks for them.
+    def node
+      folder = installed("node", "package-lock.json") do |new|
+        FileUtils.mkdir_p(new)
+        FileUtils.cp(%w[package.json package-lock.json].map { |name| example("node", name) }, new)
+        run("npm", "ci", "--no-audit", "--no-fund", "--prefix", new)
+      end
+      FileUtils.cp(Dir[example("node", "*.mjs")], folder)
+      folder
+    end
+
+    def example(*parts)
+      File.join(ROOT, "examples", *parts)
+    end
+
+    private
+
+    # What is marked as done is whole.
+    def installed(language, list)
+      digest = Digest::SHA256.file(example(language, list)).hexdigest[0, 16]
+      folder = File.join(CACHE, "#{language}-#{digest}")
+      done = "#{folder}.done"
+      return folder if File.exist?(done)
+
+      FileUtils.rm_rf(folder)
+      FileUtils.mkdir_p(CACHE)
+      yield folder
+      FileUtils.touch(done)
+      folder
+    end
+
+    def run(*command)
+      output, status = Open3.capture2e(*command)
+      return if status.success?
+
+      raise "the peers need Redis clients from their package registries, and `#{command.join(" ")}` failed:\n#{output}"
+    rescue Errno::ENOENT
+      raise "the peers need #{command.first}: bin/setup installs it, or says how to"
+    end
+  end
+end
