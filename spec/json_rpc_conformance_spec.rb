@@ -101,12 +101,12 @@ RSpec.describe "JSON-RPC 2.0 conformance" do
     end
   end
 
-  # The same text for the same JSON, whatever its spaces and the order of its members. (A batch is answered in order here,
-  # though it need not be.)
+  # The same text for the same JSON, whatever its spaces and the order of its members. (A batch is answered in order
+  # here, though it need not be.)
   def normalised(text)
     sort = lambda do |value|
       case value
-      when Hash then value.sort.to_h { |key, member| [key, sort.call(member)] }
+      when Hash then value.sort.to_h.transform_values(&sort)
       when Array then value.map(&sort)
       else value
       end
@@ -209,7 +209,7 @@ RSpec.describe "JSON-RPC 2.0 conformance" do
 
   describe "errors" do
     it "says what is wrong with parameters" do
-      { '[1]' => "1 parameters, at least 2", "[1,2,3]" => "3 parameters, at most 2",
+      { "[1]" => "1 parameters, at least 2", "[1,2,3]" => "3 parameters, at most 2",
         '{"minuend":1}' => "1 parameters, at least 2",
         '{"minuend":1,"subtrahend":2,"x":3}' => 'no parameter is named "x"' }.each do |params, why|
         answer = JSON.parse(answer_to(%({"jsonrpc":"2.0","method":"subtract","params":#{params},"id":1})))

@@ -30,10 +30,9 @@ RSpec.describe "peers in other languages", timeout: 300 do
 
   # Each direction in a thread of its own: they wait for leases most of the time.
   def all_at_once(directions, &block)
-    directions.map { |direction| Thread.new { block.call(*direction) } }.to_h do |thread|
-      thread.report_on_exception = false
-      thread.value
-    end
+    threads = directions.map { |direction| Thread.new { block.call(*direction) } }
+    threads.each { |thread| thread.report_on_exception = false }
+    threads.to_h(&:value)
   end
 
   describe "on a stream" do

@@ -33,6 +33,11 @@ module Processes
       @stdin.puts(text)
     end
 
+    # It reads no more after what it was told.
+    def end_input
+      @stdin.close
+    end
+
     def kill(signal = :KILL)
       Process.kill(signal, pid)
     end
