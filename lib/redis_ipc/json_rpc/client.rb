@@ -111,8 +111,7 @@ module RedisIPC
 
         by_id = answers.to_h { |answer| [answer.is_a?(Hash) ? answer[:id] : nil, answer] }
         calls.map do |request|
-          answer = by_id.fetch(request[:id]) { next unanswered }
-          value_of(answer)
+          by_id.key?(request[:id]) ? value_of(by_id[request[:id]]) : unanswered
         rescue Error => e
           e
         end

@@ -41,6 +41,13 @@ struct State<P> {
     ended: bool,
 }
 
+/// A connection, and how many connections of the party had broken when it was made: where another broke since, it is not
+/// to be trusted.
+struct Lane {
+    connection: Connection,
+    losses: usize,
+}
+
 /// The way out.
 pub struct Outbox<P> {
     party: Arc<Party>,
@@ -76,21 +83,43 @@ impl<P: Parcel> Outbox<P> {
     /// Its thread: returns once [`Outbox::stop`] was called and everything queued is out.
     pub fn run(&self, first: Option<Connection>) {
         let mut link = Link::new(&self.party);
-        let mut connection = first;
+        let mut lane = first.map(|connection| Lane { connection, losses: self.party.links.losses() });
         let mut chances = LAST_CHANCES;
-        while let Some(batch) = self.next_batch() {
-            if let Err((batch, error)) = self.deliver(batch, &mut connection, &mut link) {
-                connection = None;
-                self.requeue(batch);
-                let stopping = self.state.lock().stopping;
-                if stopping && chances == 0 {
-                    return self.abandon();
+        loop {
+            let result = match lane.take() {
+                None => self.open(),
+                Some(open) => match self.next_batch() {
+                    None => return,
+                    // TCP lets a first write to a server that is gone succeed.
+                    Some(batch) if open.losses != self.party.links.losses() => {
+                        self.requeue(batch);
+                        self.open()
+                    }
+                    Some(batch) => self.deliver(batch, open),
+                },
+            };
+            match result {
+                Ok(open) => {
+                    link.up();
+                    lane = Some(open);
                 }
-                chances -= u32::from(stopping);
-                self.give_up(&self.party.explain(&error, Fate::NotSent));
-                link.lost(&error);
+                Err(error) => {
+                    if self.state.lock().stopping {
+                        if chances == 0 {
+                            return self.abandon();
+                        }
+                        chances -= 1;
+                    }
+                    self.give_up(&self.party.explain(&error, Fate::NotSent));
+                    link.lost(&error);
+                }
             }
         }
+    }
+
+    fn open(&self) -> RedisResult<Lane> {
+        let losses = self.party.links.losses();
+        Ok(Lane { connection: self.party.connector.open()?, losses })
     }
 
     fn next_batch(&self) -> Option<Vec<P>> {
@@ -107,48 +136,40 @@ impl<P: Parcel> Outbox<P> {
         }
     }
 
-    fn deliver(
-        &self,
-        batch: Vec<P>,
-        connection: &mut Option<Connection>,
-        link: &mut Link<'_, Party>,
-    ) -> Result<(), (Vec<P>, RedisError)> {
-        let opened = match connection.take() {
-            Some(open) => Ok(open),
-            None => self.party.connector.open(),
-        };
-        let mut open = match opened {
-            Ok(open) => open,
-            Err(error) => return Err((batch, error)),
-        };
-        link.up();
+    fn deliver(&self, batch: Vec<P>, mut lane: Lane) -> RedisResult<Lane> {
         let mut packed = Vec::new();
         let counts: Vec<usize> = batch.iter().map(|parcel| parcel.pack(&mut packed)).collect();
-        if let Err(failure) = open.send_counting(&packed) {
-            let left = batch.into_iter().filter_map(|parcel| parcel.broken(!failure.nothing_left)).collect();
-            return Err((left, failure.error.into()));
+        if let Err(failure) = lane.connection.send_counting(&packed) {
+            self.broken(batch, !failure.nothing_left);
+            return Err(failure.error.into());
         }
-        let replies = counts.iter().map(|count| (0..*count).map(|_| open.receive()).collect());
+        let replies = counts.iter().map(|count| (0..*count).map(|_| lane.connection.receive()).collect());
         let replies = match replies.collect::<RedisResult<Vec<Vec<Value>>>>() {
             Ok(replies) => replies,
             Err(error) => {
-                return Err((batch.into_iter().filter_map(|parcel| parcel.broken(true)).collect(), error));
+                self.broken(batch, true);
+                return Err(error);
             }
         };
         // The server cannot serve now: another may, or this one later.
         let passing = replies.iter().flatten().find_map(passing);
         let later: Vec<P> =
             batch.into_iter().zip(replies).filter_map(|(parcel, replies)| parcel.settle(replies)).collect();
-        if let Some(error) = passing {
-            return Err((later, error));
+        let full = !later.is_empty();
+        self.requeue(later);
+        match passing {
+            Some(error) => return Err(error),
+            None if full => {
+                self.party.stop.pause(RETRY);
+                self.give_up(&Error::new(ErrorKind::Command(Fate::NotSent), "Redis had no memory for it"));
+            }
+            None => {}
         }
-        *connection = Some(open);
-        if !later.is_empty() {
-            self.requeue(later);
-            self.party.stop.pause(RETRY);
-            self.give_up(&Error::new(ErrorKind::Command(Fate::NotSent), "Redis had no memory for it"));
-        }
-        Ok(())
+        Ok(lane)
+    }
+
+    fn broken(&self, batch: Vec<P>, written: bool) {
+        self.requeue(batch.into_iter().filter_map(|parcel| parcel.broken(written)).collect());
     }
 
     fn requeue(&self, parcels: Vec<P>) {

@@ -30,12 +30,12 @@ pub fn skim(text: &[u8]) -> Vec<Skimmed> {
 
 fn read(json: &mut Jiter<'_>, text: &[u8], found: &mut Vec<Skimmed>) -> JiterResult<()> {
     match json.peek()? {
-        Peek::Object => found.push(object(json, text)?),
+        Peek::Object => object(json, text, found)?,
         Peek::Array => {
             let mut next = json.known_array()?;
             while let Some(peek) = next {
                 match peek {
-                    Peek::Object => found.push(object(json, text)?),
+                    Peek::Object => object(json, text, found)?,
                     other => json.known_skip(other)?,
                 }
                 next = json.array_step()?;
@@ -60,25 +60,26 @@ fn member(key: &str) -> Member {
     }
 }
 
-fn object(json: &mut Jiter<'_>, text: &[u8]) -> JiterResult<Skimmed> {
-    let mut found = Skimmed::default();
+fn object(json: &mut Jiter<'_>, text: &[u8], found: &mut Vec<Skimmed>) -> JiterResult<()> {
     let mut key = json.known_object()?.map(member);
+    found.push(Skimmed::default());
+    let Some(last) = found.last_mut() else { return Ok(()) };
     while let Some(name) = key {
         let peek = json.peek()?;
         match (name, peek) {
-            (Member::ReplyTo, Peek::String) => found.reply_to = Some(json.known_str()?.to_owned()),
+            (Member::ReplyTo, Peek::String) => last.reply_to = Some(json.known_str()?.to_owned()),
             (Member::Id, Peek::Object | Peek::Array | Peek::True | Peek::False) => json.known_skip(peek)?,
             (Member::Id, _) => {
                 let from = json.current_index();
                 json.known_skip(peek)?;
-                found.id = text.get(from..json.current_index()).map(<[u8]>::to_vec);
+                let id = text.get(from..json.current_index()).map(<[u8]>::to_vec);
+                last.id = id.filter(|id| peek == Peek::String || id.len() <= MAX_NUMBER_LENGTH);
             }
             _ => json.known_skip(peek)?,
         }
         key = json.next_key()?.map(member);
     }
-    found.id = found.id.filter(|id| id.first() == Some(&b'"') || id.len() <= MAX_NUMBER_LENGTH);
-    Ok(found)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -107,8 +108,14 @@ mod tests {
     }
 
     #[test]
+    fn what_was_found_before_an_error_counts() {
+        assert_eq!(one(r#"{"id":7,"result":"\ud800"}"#).number(), Some(7));
+        assert_eq!(one(r#"{"id":7,"result":"#).number(), Some(7));
+    }
+
+    #[test]
     fn what_is_no_object_has_nothing() {
-        for text in ["", "3", "null", "{", "[", "{\"id\"", "[1,2"] {
+        for text in ["", "3", "null", "{", "[", "[1,2"] {
             assert!(skim(text.as_bytes()).is_empty(), "{text}");
         }
     }

@@ -1,0 +1,181 @@
+# frozen_string_literal: true
+
+RSpec.describe RedisIPC::JSONRPC::Client do
+  let(:client) { rpc_client }
+
+  def serve(**options)
+    rpc_server(**options) do |server|
+      server.on("sum") { |*numbers| numbers.sum }
+      server.on("echo") { |value| value }
+      server.on("named") { |**named| named }
+      server.on("wait") { |seconds| sleep(seconds) }
+      yield server if block_given?
+    end
+  end
+
+  def answer_with(text)
+    request = JSON.parse(redis.brpop("calculator", timeout: 10).last)
+    redis.lpush(request["reply_to"], format(text, id: request["id"]))
+  end
+
+  it "calls by position and by name" do
+    serve
+    expect(client.call("sum", 1, 2, 3)).to eq(6)
+    expect(client.call(:sum)).to eq(0)
+    expect(client.call("named", a: 1, "b" => { "c" => nil })).to eq(a: 1, b: { c: nil })
+    expect(client.request("named", { timeout: 3, "with space" => 1 }, timeout: 2)).to eq(timeout: 3, "with space": 1)
+    expect(client.call("echo", "Zoë \u0000 🎉" * 1000)).to eq("Zoë \u0000 🎉" * 1000)
+    expect { client.call("sum", 1, b: 2) }.to raise_error(ArgumentError, /not both/)
+    expect { client.call("echo", "\xFF".b) }.to raise_error(RedisIPC::ContentError)
+  end
+
+  it "calls from any number of threads at once" do
+    serve(threads: 4)
+    calls = Array.new(16) { |thread| Thread.new { Array.new(50) { |number| client.call("sum", thread, number) } } }
+    expect(calls.map(&:value)).to eq(Array.new(16) { |thread| Array.new(50) { |number| thread + number } })
+    expect(client.stats).to include(requests: 800, fulfilled: 800, open_calls: 0, answers_unmatched: 0)
+  end
+
+  it "notifies without waiting for anything but Redis" do
+    heard = Queue.new
+    serve { |server| server.on("note") { |*all| heard << all } }
+    expect(client.notify("note", 1, 2)).to be(true)
+    expect(next_of(heard)).to eq([1, 2])
+    expect(redis.keys("calculator:reply:*")).to be_empty
+  end
+
+  it "has a proxy whose every method is the server's" do
+    serve { |server| server.on("object_id") { "mine" } }
+    proxy = client.proxy(timeout: 0.2)
+    expect(proxy.sum(1, 2)).to eq(3)
+    expect(proxy.named(a: 1)).to eq(a: 1)
+    expect(proxy.object_id).to eq("mine")
+    expect { proxy.wait(0.5) }.to raise_error(RedisIPC::TimeoutError)
+  end
+
+  describe "#batch" do
+    it "returns results in the order of its calls, errors among them" do
+      heard = Queue.new
+      serve { |server| server.on("note") { heard << true } }
+      results = client.batch do |batch|
+        batch.notify("note")
+        expect(batch.call("sum", 1, 2)).to eq(0)
+        expect(batch.call("nothing")).to eq(1)
+        batch.call("named", a: 1)
+      end
+      expect(results.values_at(0, 2)).to eq([3, { a: 1 }])
+      expect(results[1]).to be_a(RedisIPC::JSONRPC::Error).and have_attributes(code: -32_601)
+      next_of(heard)
+    end
+
+    it "may have nothing to answer, or nothing at all" do
+      heard = Queue.new
+      serve { |server| server.on("note") { heard << true } }
+      expect(client.batch { |batch| 2.times { batch.notify("note") } }).to eq([])
+      2.times { next_of(heard) }
+      expect(client.batch { nil }).to eq([])
+      expect(client.stats[:requests]).to eq(1)
+    end
+
+    it "matches answers in any order, and says which are missing" do
+      asking = Thread.new { client.batch { |batch| 3.times { |number| batch.call("sum", number) } } }
+      requests = JSON.parse(redis.brpop("calculator", timeout: 10).last)
+      expect(requests.count { |request| request.key?("reply_to") }).to eq(1)
+      answers = requests.values_at(2, 0).map do |request|
+        { jsonrpc: "2.0", result: request["params"], id: request["id"] }
+      end
+      redis.lpush(requests.first["reply_to"], JSON.generate(answers))
+      results = asking.value
+      expect(results.values_at(0, 2)).to eq([[0], [2]])
+      expect(results[1].message).to include("did not answer")
+    end
+
+    it "is capped" do
+      small = rpc_client(max_batch: 2)
+      expect { small.batch { |batch| 3.times { batch.call("sum") } } }.to raise_error(ArgumentError, /max_batch/)
+    end
+  end
+
+  describe "a timeout" do
+    it "takes the request back if nobody had it" do
+      expect { client.call("sum", timeout: 0.05) }
+        .to raise_error(RedisIPC::TimeoutError) { |error| expect(error.outcome).to eq(:unclaimed) }
+      expect(redis.exists("calculator")).to eq(0)
+    end
+
+    it "is of unknown outcome if somebody had" do
+      serve
+      expect { client.call("wait", 0.3, timeout: 0.05) }
+        .to raise_error(RedisIPC::TimeoutError) { |error| expect(error.outcome).to eq(:unknown) }
+      eventually { client.stats[:answers_unmatched] == 1 }
+      expect(client.call("sum", 1)).to eq(1)
+    end
+
+    it "must be a number of seconds" do
+      [0, -1, "1", Complex(1, 1)].each do |timeout|
+        expect { client.call("sum", timeout: timeout) }.to raise_error(ArgumentError)
+      end
+    end
+  end
+
+  describe "what is no answer" do
+    ['{"jsonrpc":"2.0","id":%<id>s}', '{"id":%<id>s,"error":"x"}', '{"id":%<id>s,"error":{"code":"1","message":"x"}}',
+     '{"id":%<id>s,"error":{"code":1}}', '[{"id":%<id>s}]'].each do |text|
+      it "is refused: #{text}" do
+        asking = Thread.new { client.call("sum", timeout: 10) }
+        asking.report_on_exception = false
+        answer_with(text)
+        expect { asking.value }.to raise_error(RedisIPC::MalformedEntryError)
+      end
+    end
+
+    it "ends the call if it is broken, with an error that says so" do
+      asking = Thread.new { client.call("sum", timeout: 10) }
+      asking.report_on_exception = false
+      answer_with('{"id":%<id>s,"result":"\ud800"}')
+      expect { asking.value }.to raise_error(RedisIPC::ContentError)
+    end
+
+    it "is reported if it names no request" do
+      asking = Thread.new { client.call("sum", timeout: 10) }
+      answer_with('{"jsonrpc":"2.0","error":{"code":-32700,"message":"Parse error"},"id":null}')
+      expect(next_of(errors).message).to include("Parse error")
+      redis.lpush(client.send(:session).engine.reply_to, '{"jsonrpc":"2.0","result":5,"id":1}')
+      expect(asking.value).to eq(5)
+    end
+  end
+
+  it "leaves nothing behind" do
+    serve
+    client.call("sum")
+    keys = redis.keys("*")
+    expect(keys.grep_v(/\Acalculator:servers\z/)).to be_empty
+    client.disconnect
+    expect { client.call("sum") }.to raise_error(RedisIPC::NotConnectedError)
+    expect(client).not_to be_connected
+    expect { client.connect }.not_to raise_error
+    expect(client.call("sum")).to eq(0)
+  end
+
+  it "ends open calls when it is disconnected" do
+    asking = Thread.new { client.call("sum", timeout: 30) }
+    asking.report_on_exception = false
+    eventually { redis.llen("calculator") == 1 }
+    client.disconnect
+    expect { asking.value }.to raise_error(RedisIPC::NotConnectedError) { |e| expect(e.outcome).to eq(:unknown) }
+  end
+
+  it "is left clean by a thread that is interrupted while it waits" do
+    expect { Timeout.timeout(0.1) { client.call("sum", timeout: 30) } }.to raise_error(Timeout::Error)
+    expect(client.stats).to include(cancelled: 1, open_calls: 0)
+    eventually { redis.exists("calculator").zero? }
+  end
+
+  it "checks its options" do
+    { timeout: 0, max_size: "1", threads: 3 }.each do |name, value|
+      expect { described_class.new("q", **{ name => value }) }.to raise_error(RedisIPC::ConfigurationError, /#{name}/)
+    end
+    lost = described_class.new("q", redis_options: { port: RedisServer.free_port })
+    expect { lost.connect }.to raise_error(RedisIPC::ConnectionError)
+  end
+end
