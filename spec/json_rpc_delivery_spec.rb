@@ -199,6 +199,20 @@ RSpec.describe "delivery by JSON-RPC" do
     expect(client.call("echo", 2)).to eq(2)
   end
 
+  it "goes over a Redis Cluster by a queue whose keys stay together" do
+    cluster = RedisCluster.new(masters: 3, replicas: 0)
+    options = { redis_options: cluster.options }
+    serving = RedisIPC::JSONRPC::Server.new("{q}", **options).on("echo") { |value| value }.connect
+    client = RedisIPC::JSONRPC::Client.new("{q}", **options).connect
+    rpc_ends.push(serving, client)
+    expect(Array.new(20) { |number| client.call("echo", number) }).to eq([*0...20])
+    expect { RedisIPC::JSONRPC::Client.new("q", **options).connect }
+      .to raise_error(RedisIPC::ConnectionError, /part in braces/)
+  ensure
+    rpc_ends.each(&:disconnect)
+    cluster&.stop
+  end
+
   it "connects again in a forked child, of itself" do
     process = ruby(<<~RUBY)
       server = RedisIPC::JSONRPC::Server.new("parent").on("pid") { Process.pid }.connect

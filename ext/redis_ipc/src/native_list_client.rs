@@ -8,6 +8,7 @@ use crate::process_bound::ProcessBound;
 use crate::settle_class;
 use magnus::prelude::*;
 use magnus::{Error, RHash, RModule, Ruby, Value, function, method};
+use redis_ipc_core::json;
 use redis_ipc_core::ledger::Interrupt;
 use redis_ipc_core::list::client::Client;
 use redis_ipc_core::list::options::ClientOptions;
@@ -71,7 +72,11 @@ impl NativeListClient {
         };
         match wait_without_gvl(ruby, wait, unblock) {
             Ok(Ok(_)) if count == 0 => Ok(ruby.qnil().as_value()),
-            Ok(Ok(answer)) => decode::from_json(ruby, &answer),
+            Ok(Ok(answer)) => {
+                json::check(&answer, answer.len())
+                    .map_err(|error| errors::content(ruby, error.to_string()))?;
+                decode::from_json(ruby, &answer)
+            }
             Ok(Err(error)) => Err(raise(error)),
             Err(interrupt) => {
                 client.cancel(&pending);

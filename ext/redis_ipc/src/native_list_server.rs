@@ -8,6 +8,7 @@ use crate::process_bound::ProcessBound;
 use crate::settle_class;
 use magnus::prelude::*;
 use magnus::{Error, RHash, RModule, RString, Ruby, Value, function, method};
+use redis_ipc_core::json;
 use redis_ipc_core::ledger::Interrupt;
 use redis_ipc_core::list::job::Job;
 use redis_ipc_core::list::options::ServerOptions;
@@ -35,7 +36,9 @@ impl NativeListRequest {
 
     /// What it holds, as Ruby objects; raises ContentError if it is not JSON. From byte `start` on.
     fn load(ruby: &Ruby, rb_self: &Self, start: usize) -> Result<Value, Error> {
-        decode::from_requests(ruby, rb_self.0.text.get(start..).unwrap_or_default())
+        let text = rb_self.0.text.get(start..).unwrap_or_default();
+        json::check(text, text.len()).map_err(|error| errors::content(ruby, error.to_string()))?;
+        decode::from_requests(ruby, text)
     }
 
     /// The first `id` and the first `reply_to` in it, without building the rest.

@@ -1,8 +1,8 @@
 //! What a server sends: an answer, and that a request is done with.
 
-use crate::error::Error;
+use crate::error::{Error, Fate};
 use crate::list::job::Job;
-use crate::list::outbox::Parcel;
+use crate::list::outbox::{Parcel, may_pass};
 use crate::list::party::Party;
 use crate::list::work_queue::WorkQueue;
 use redis::Value;
@@ -61,7 +61,7 @@ impl Parcel for Answer {
         match replies.first() {
             Some(Value::ServerError(error)) if self.may_pass(error.code()) => return Some(self),
             Some(Value::ServerError(error)) => {
-                let error = self.desk.party.explain(&error.clone().into(), crate::error::Fate::NotSent);
+                let error = self.desk.party.explain(&error.clone().into(), Fate::NotSent);
                 self.fail(&error);
                 return None;
             }
@@ -96,6 +96,6 @@ impl Parcel for Answer {
 impl Answer {
     /// Whether it is worth trying again after this refusal.
     fn may_pass(&self, code: &str) -> bool {
-        crate::connections::is_passing(code) || (code == "OOM" && !self.is_hopeless())
+        may_pass(code) || (code == "OOM" && !self.is_hopeless())
     }
 }

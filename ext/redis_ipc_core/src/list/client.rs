@@ -10,7 +10,6 @@ use crate::list::party::Party;
 use crate::list::pending::{Outcome, Pending, PendingCalls, Waited};
 use crate::list::question::{Question, Step};
 use crate::list::reader::{self, Reader};
-use crate::presence;
 use crate::reports::{self, Reports};
 use crate::stats::Stats;
 use crate::sync::Mutex;
@@ -238,7 +237,6 @@ impl Client {
         join(self.reader_thread.lock().take());
         let left = self
             .party
-            .connector
             .open()
             .and_then(|mut connection| connection.run(redis::cmd("DEL").arg(self.reply_to())));
         if let Err(error) = left {
@@ -264,8 +262,7 @@ fn closed() -> Error {
 
 /// The connections a client cannot do without.
 fn open(party: &Party) -> RedisResult<(Connection, Connection)> {
-    let mut first = party.connector.open()?;
-    presence::check_version(&mut first)?;
+    let mut first = party.first_connection()?;
     party.read_clock(&mut first)?;
-    Ok((first, party.connector.open_blocking(reader::BLOCK)?))
+    Ok((first, party.connector.open_blocking(&party.names.reply(&party.id), reader::BLOCK)?))
 }

@@ -63,7 +63,7 @@ pub fn beat(party: &Party) -> Cmd {
 impl Housekeeper {
     /// Its thread: works until the end.
     pub fn run(&self) {
-        let mut link = Link::new(&self.party);
+        let mut link = Link::new(&self.party, self.party.names.queue());
         while !self.party.stop.is_stopped() {
             if let Err(error) = self.session(&mut link) {
                 link.lost(&error);
@@ -72,7 +72,7 @@ impl Housekeeper {
     }
 
     fn session(&self, link: &mut Link<'_, Party>) -> RedisResult<()> {
-        let mut connection = self.party.connector.open()?;
+        let mut connection = self.party.open()?;
         link.up();
         let holds = self.options.guarantee == Guarantee::AtLeastOnce;
         let every = if holds { self.options.lease / 2 } else { CLOCK_READING };

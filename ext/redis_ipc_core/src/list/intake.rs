@@ -53,7 +53,7 @@ impl Intake {
 
     /// Its thread: reads until [`Intake::stop`].
     pub fn run(&self, mut first: Option<Connection>) {
-        let mut link = Link::new(&self.party);
+        let mut link = Link::new(&self.party, self.party.names.queue());
         while !self.quiet.is_stopped() {
             if let Err(error) = self.session(first.take(), &mut link)
                 && !self.quiet.is_stopped()
@@ -79,7 +79,7 @@ impl Intake {
 
     fn unblock(&self) {
         let until = Instant::now() + UNBLOCKING;
-        let Ok(mut connection) = self.party.connector.open() else { return };
+        let Ok(mut connection) = self.party.open() else { return };
         // Again and again: it may just have been about to block.
         while Instant::now() < until && !self.ended.is_stopped() {
             let id = self.client.load(Ordering::SeqCst);
@@ -93,7 +93,7 @@ impl Intake {
     fn session(&self, first: Option<Connection>, link: &mut Link<'_, Party>) -> RedisResult<()> {
         let mut connection = match first {
             Some(connection) => connection,
-            None => self.party.connector.open_blocking(BLOCK)?,
+            None => self.party.connector.open_blocking(self.party.names.queue(), BLOCK)?,
         };
         *self.closer.lock() = Some(connection.closer()?);
         match self.guarantee {

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, ErrorKind};
 use crate::keys::check_name;
+use crate::slots::slot;
 
 /// The words after the queue's name; no later segment of a name may be one, or two queues could share a key.
 const RESERVED: [&str; 5] = ["reply", "processing", "servers", "deliveries", "dead"];
@@ -58,6 +59,11 @@ impl Names {
         format!("{}:reply:{client}", self.queue)
     }
 
+    /// Whether a Redis Cluster keeps all of these keys on one node, as commands that name two of them need.
+    pub fn share_a_slot(&self) -> bool {
+        slot(self.queue.as_bytes()) == slot(self.servers().as_bytes())
+    }
+
     /// Whether `key` is a place where answers of this queue may go. A server writes nowhere else, whatever a request
     /// asks for.
     pub fn is_reply(&self, key: &str) -> bool {
@@ -91,6 +97,13 @@ mod tests {
             assert!(!names.is_reply(key), "{key}");
         }
         assert!(!names.is_reply(&names.reply(&"a".repeat(129))));
+    }
+
+    #[test]
+    fn a_part_in_braces_keeps_the_keys_on_one_node() {
+        assert!(Names::new("{jobs}").unwrap().share_a_slot());
+        assert!(Names::new("app:{jobs}").unwrap().share_a_slot());
+        assert!(!Names::new("jobs").unwrap().share_a_slot());
     }
 
     #[test]

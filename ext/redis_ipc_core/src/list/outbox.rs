@@ -1,6 +1,7 @@
 //! Writes commands to Redis from a thread of its own: whatever is waiting goes out in one round trip.
 
 use crate::connection::Connection;
+use crate::connector::is_passing;
 use crate::error::{Error, ErrorKind, Fate};
 use crate::link::Link;
 use crate::list::party::Party;
@@ -82,7 +83,7 @@ impl<P: Parcel> Outbox<P> {
 
     /// Its thread: returns once [`Outbox::stop`] was called and everything queued is out.
     pub fn run(&self, first: Option<Connection>) {
-        let mut link = Link::new(&self.party);
+        let mut link = Link::new(&self.party, self.party.names.queue());
         let mut lane = first.map(|connection| Lane { connection, losses: self.party.links.losses() });
         let mut chances = LAST_CHANCES;
         loop {
@@ -119,7 +120,7 @@ impl<P: Parcel> Outbox<P> {
 
     fn open(&self) -> RedisResult<Lane> {
         let losses = self.party.links.losses();
-        Ok(Lane { connection: self.party.connector.open()?, losses })
+        Ok(Lane { connection: self.party.open()?, losses })
     }
 
     fn next_batch(&self) -> Option<Vec<P>> {
@@ -204,11 +205,14 @@ impl<P: Parcel> Outbox<P> {
     }
 }
 
+/// Whether a refusal says that this server cannot serve now, or that another node of a cluster serves the key.
+pub fn may_pass(code: &str) -> bool {
+    is_passing(code) || matches!(code, "MOVED" | "ASK")
+}
+
 fn passing(reply: &Value) -> Option<RedisError> {
     match reply {
-        Value::ServerError(error) if crate::connections::is_passing(error.code()) => {
-            Some(error.clone().into())
-        }
+        Value::ServerError(error) if may_pass(error.code()) => Some(error.clone().into()),
         _ => None,
     }
 }

@@ -3,12 +3,13 @@
 
 use crate::clock::Clock;
 use crate::connection::Connection;
-use crate::connections::Connector;
+use crate::connector::Connector;
 use crate::error::{Error, ErrorKind, Fate};
 use crate::identity::IdSource;
 use crate::link::Linked;
 use crate::links::Links;
 use crate::list::names::Names;
+use crate::presence;
 use crate::redis_options::RedisOptions;
 use crate::reports::Reporter;
 use crate::stats::Stats;
@@ -75,11 +76,29 @@ impl Party {
         self.locate(self.connector.explain(error, fate))
     }
 
+    /// A connection to the server of the queue.
+    pub fn open(&self) -> RedisResult<Connection> {
+        self.connector.open_for(self.names.queue())
+    }
+
+    /// The first connection, which tells whether Redis can be used.
+    pub fn first_connection(&self) -> RedisResult<Connection> {
+        let mut first = self.open()?;
+        if !presence::check_server(&mut first)? {
+            return Ok(first);
+        }
+        self.connector.is_node_of_cluster();
+        if !self.names.share_a_slot() {
+            let why = "on a Redis Cluster the queue's name needs a part in braces, as in {jobs}";
+            return Err((redis::ErrorKind::InvalidClientConfig, "queue", why.to_owned()).into());
+        }
+        self.open()
+    }
+
     /// Takes over Redis's clock.
     pub fn read_clock(&self, connection: &mut Connection) -> RedisResult<()> {
         let asked = Instant::now();
-        let reply = connection.run(&redis::cmd("TIME"))?;
-        let (seconds, micros): (u64, u64) = redis::from_redis_value(reply)?;
+        let (seconds, micros): (u64, u64) = connection.query(&redis::cmd("TIME"))?;
         self.clock.adjust(seconds * 1_000 + micros / 1_000, asked);
         Ok(())
     }

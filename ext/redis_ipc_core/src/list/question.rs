@@ -1,8 +1,7 @@
 //! What a client sends: requests, and the withdrawal of requests.
 
-use crate::connections::is_passing;
 use crate::error::{Error, ErrorKind, Fate};
-use crate::list::outbox::Parcel;
+use crate::list::outbox::{Parcel, may_pass};
 use crate::list::party::Party;
 use crate::list::pending::Pending;
 use redis::Value;
@@ -61,7 +60,7 @@ impl Parcel for Question {
         match (self.step, replies.into_iter().next()) {
             (Step::Ask, Some(Value::ServerError(error))) => {
                 self.pending.not_sent();
-                if is_passing(error.code()) {
+                if may_pass(error.code()) {
                     return Some(self);
                 }
                 self.fail_as(&self.party.explain(&error.into(), Fate::NotSent), Fate::NotSent);

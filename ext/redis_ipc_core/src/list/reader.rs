@@ -37,7 +37,7 @@ impl Reader {
 
     /// Its thread: reads until the client's end.
     pub fn run(&self, mut first: Option<Connection>) {
-        let mut link = Link::new(&self.party);
+        let mut link = Link::new(&self.party, &self.replies);
         while !self.party.stop.is_stopped() {
             if let Err(error) = self.session(first.take(), &mut link)
                 && !self.party.stop.is_stopped()
@@ -57,7 +57,7 @@ impl Reader {
     fn session(&self, first: Option<Connection>, link: &mut Link<'_, Party>) -> RedisResult<()> {
         let mut connection = match first {
             Some(connection) => connection,
-            None => self.party.connector.open_blocking(BLOCK)?,
+            None => self.party.connector.open_blocking(&self.replies, BLOCK)?,
         };
         *self.closer.lock() = Some(connection.closer()?);
         link.up();

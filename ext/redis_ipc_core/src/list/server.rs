@@ -12,7 +12,6 @@ use crate::list::options::{Guarantee, ServerOptions};
 use crate::list::outbox::Outbox;
 use crate::list::party::Party;
 use crate::list::work_queue::{Taken, WorkQueue};
-use crate::presence;
 use crate::reports::{self, Reports};
 use crate::stats::Stats;
 use crate::sync::Mutex;
@@ -213,19 +212,22 @@ impl Server {
         if unstarted.is_empty() && self.desk.processing.is_none() {
             return Ok(());
         }
-        let mut connection = self.party.connector.open()?;
+        let mut connection = self.party.open()?;
         if let Some(processing) = &self.desk.processing {
             unstarted = unheld(&mut connection, &self.queue, processing)?;
         }
         // The newest first, so that the oldest is served next.
         for text in unstarted.iter().rev() {
-            let mut pipeline = redis::pipe();
-            pipeline.atomic();
+            let mut commands = vec![redis::cmd("MULTI")];
             if let Some(processing) = &self.desk.processing {
-                pipeline.cmd("LREM").arg(processing).arg(1).arg(text.as_slice()).ignore();
+                commands.push(redis::cmd("LREM").arg(processing).arg(1).arg(text.as_slice()).clone());
             }
-            pipeline.cmd("RPUSH").arg(self.party.names.queue()).arg(text.as_slice()).ignore();
-            pipeline.query::<()>(&mut connection)?;
+            commands.push(redis::cmd("RPUSH").arg(self.party.names.queue()).arg(text.as_slice()).clone());
+            commands.push(redis::cmd("EXEC"));
+            let replies = connection.run_all(&commands)?;
+            if let Some(redis::Value::ServerError(error)) = replies.into_iter().next_back() {
+                return Err(error.into());
+            }
         }
         self.party.stats.released.add(unstarted.len() as u64);
         Ok(())
@@ -250,7 +252,7 @@ impl Server {
     /// A server that still holds something stays on the list: others take it over when the lease is up.
     fn leave(&self) -> RedisResult<()> {
         let Some(processing) = &self.desk.processing else { return Ok(()) };
-        let mut connection = self.party.connector.open()?;
+        let mut connection = self.party.open()?;
         if connection.run(redis::cmd("LLEN").arg(processing))? == redis::Value::Int(0) {
             connection.run(redis::cmd("ZREM").arg(self.party.names.servers()).arg(&self.party.id))?;
         }
@@ -271,11 +273,10 @@ impl Drop for Server {
 
 /// The connections a server cannot do without. It shows that it lives before it takes anything.
 fn open(party: &Party, options: &ServerOptions) -> RedisResult<(Connection, Connection)> {
-    let mut first = party.connector.open()?;
-    presence::check_version(&mut first)?;
+    let mut first = party.first_connection()?;
     party.read_clock(&mut first)?;
     if options.guarantee == Guarantee::AtLeastOnce {
         first.run(&beat(party))?;
     }
-    Ok((first, party.connector.open_blocking(intake::BLOCK)?))
+    Ok((first, party.connector.open_blocking(party.names.queue(), intake::BLOCK)?))
 }
