@@ -29,16 +29,15 @@ module JSONRPCEnds
     redis.brpop(key, timeout: 10)&.last || raise("no answer came on #{key}")
   end
 
-  def rpc_ends
-    @rpc_ends ||= []
-  end
-
-  private
-
+  # Disconnects it after the example; what on_error is told is kept in `errors`.
   def keep(opened)
     kept = errors
     opened.on_error { |error| kept << error }
     rpc_ends << opened
+  end
+
+  def rpc_ends
+    @rpc_ends ||= []
   end
 end
 

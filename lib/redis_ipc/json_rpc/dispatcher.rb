@@ -94,7 +94,8 @@ module RedisIPC
         return error(METHOD_NOT_FOUND, id: id) unless procedure
 
         arguments, named = procedure.signature.bind(request[:params])
-        success(id, procedure.callable.call(*arguments, **named))
+        result = procedure.callable.call(*arguments, **named)
+        success(id, result) unless notification?(request)
       rescue Signature::Mismatch => e
         error(INVALID_PARAMS, data: e.message, id: id)
       rescue SystemExit, SignalException
