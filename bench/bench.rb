@@ -6,8 +6,8 @@ Encoding.default_external = Encoding::UTF_8
 
 require "fileutils"
 require_relative "settings"
-%w[cases options redis_server backlog player world special measurements runner targets check tables report chart
-   surroundings].each { |name| require_relative "harness/#{name}" }
+%w[cases options redis_server backlog call_backlog player world special measurements runner targets check tables report
+   chart surroundings].each { |name| require_relative "harness/#{name}" }
 
 # Measures redis_ipc beside other ways for two Ruby processes to talk.
 module Bench

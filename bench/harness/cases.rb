@@ -4,7 +4,7 @@ module Bench
   # What is measured. Cases of one family are measured in turn, round by round.
   #
   # - name, family, title
-  # - kind: :load (calls are made), :start, :idle or :drain
+  # - kind: :load (calls are made), :start, :idle, :drain or :serve
   # - peers: those for whom it means something
   # - world: see World
   # - load: see Load
@@ -18,12 +18,18 @@ module Bench
       "streams" => "streams, plain Ruby, hiredis, batched",
       "lists_hiredis" => "lists, hiredis, 4 server loops",
       "lists" => "lists, redis-rb, 1 server loop",
+      "json_rpc" => "redis_ipc, JSON-RPC, at least once",
+      "json_rpc_once" => "redis_ipc, JSON-RPC, at most once",
       "drb_tcp" => "DRb, TCP",
       "drb_unix" => "DRb, unix socket",
       "grpc" => "gRPC",
       "floor" => "floor: bare Rust"
     }.freeze
-    RUBY = (PEERS.keys - ["floor"]).freeze
+    # By JSON-RPC: they have cases of their own, beside plain Ruby on the same wire.
+    JSON_RPC = %w[json_rpc json_rpc_once].freeze
+    LISTS = [*JSON_RPC, "lists_hiredis", "lists"].freeze
+    TALKERS = (PEERS.keys - JSON_RPC).freeze
+    RUBY = (TALKERS - ["floor"]).freeze
     WITHOUT_REDIS = %w[drb_tcp drb_unix grpc].freeze
     ASYNCHRONOUS = %w[gem streams floor].freeze
     # The floor of these runs no handler.
@@ -34,7 +40,7 @@ module Bench
 
     class << self
       def all
-        @all ||= callers + contents + scaling + costs
+        @all ||= callers + contents + scaling + json_rpc + costs
       end
 
       # Those whose name or family is in `only`; all for nil.
@@ -47,13 +53,18 @@ module Bench
         all.select { |one| only.include?(one.name) || only.include?(one.family) }
       end
 
+      # The peers that a reader would look for.
+      def compared(one)
+        one.name.start_with?("json_rpc") ? LISTS : TALKERS
+      end
+
       private
 
       def callers
         [
-          one("lone", "One caller, 64 B", PEERS.keys, threads: 1),
-          one("threads_16", "16 threads, 64 B", PEERS.keys, threads: 16),
-          one("threads_64", "64 threads, 64 B", PEERS.keys, threads: 64),
+          one("lone", "One caller, 64 B", TALKERS, threads: 1),
+          one("threads_16", "16 threads, 64 B", TALKERS, threads: 16),
+          one("threads_64", "64 threads, 64 B", TALKERS, threads: 64),
           one("async_1000", "1,000 in flight from one thread, 64 B", ASYNCHRONOUS, in_flight: 1000),
           one("handler_5ms", "16 threads, the handler sleeps 5 ms (16 handlers at once, at most 3,200/s)", RUBY,
               world: SLEEPING, threads: 16)
@@ -62,7 +73,7 @@ module Bench
 
       def contents
         SIZES.map do |name, (size, bytes, threads)|
-          one("content_#{name}", "Contents of #{size}, #{threads} threads", PEERS.keys, threads: threads, bytes: bytes)
+          one("content_#{name}", "Contents of #{size}, #{threads} threads", TALKERS, threads: threads, bytes: bytes)
         end
       end
 
@@ -80,6 +91,12 @@ module Bench
                  { waiting: count }, threads: 16)
         end
         groups + instances + waiting
+      end
+
+      def json_rpc
+        serve = Case.new(name: "json_rpc_serve", family: "json_rpc_serve", kind: :serve, peers: LISTS,
+                         load: { requests: 50_000 }, title: "JSON-RPC: 50,000 requests wait for a server")
+        [serve, one("json_rpc_calls", "JSON-RPC: 16 threads call, 64 B", LISTS, threads: 16)]
       end
 
       def costs

@@ -41,6 +41,7 @@ module Bench
         case one.kind
         when :load then load(one, peer, worlds)
         when :drain then Special.drain(**one.load)
+        when :serve then Special.serve(peer, **one.load)
         when :start then Special.start(peer)
         when :idle then Special.idle(peer, @options.idle_seconds)
         end

@@ -19,6 +19,23 @@ module Bench
         server&.stop
       end
 
+      # How fast a server works off JSON-RPC requests that wait for it: the gem's with 16 threads, the others with the
+      # loops they have.
+      def serve(peer, requests:)
+        server = RedisServer.new
+        backlog = CallBacklog.new(server)
+        backlog.fill(requests)
+        threads = { workers: 16 } if Cases::JSON_RPC.include?(peer)
+        player = Player.new(peer, "answer", port: server.port, **threads.to_h)
+        sleep 0.001 while (done = backlog.answered).zero?
+        began = now
+        sleep 0.005 until backlog.answered == requests
+        { requests_s: (requests - done) / (now - began) }
+      ensure
+        player&.stop
+        server&.stop
+      end
+
       # How long `require` and connecting take; both sides.
       def start(peer)
         server = RedisServer.new

@@ -47,7 +47,7 @@ module Bench
     end
 
     def of_case(one)
-      absent = Cases::PEERS.keys - @measurements.peers(one.name)
+      absent = Cases.compared(one) - @measurements.peers(one.name)
       text = lines(@measurements.peers(one.name).map { |peer| [Cases::PEERS.fetch(peer), one.name, peer] }, "")
       absent.empty? ? text : "#{text}\nn/a: #{absent.map { |peer| Cases::PEERS.fetch(peer) }.join("; ")}\n"
     end

@@ -55,6 +55,11 @@ module Bench
       quotient(gem(name, metric), gem(other, metric))
     end
 
+    # One peer's figure by another's.
+    def of_peers(name, metric, one, other)
+      quotient(@measurements.median(name, one, metric), @measurements.median(name, other, metric))
+    end
+
     private
 
     def quotient(one, other)
@@ -79,6 +84,8 @@ module Bench
      ->(f) { f.beside("async_1000", :calls_s, "floor") }],
     ["16 KiB, 16 threads, calls/s, beside the best peer", :least, 2.0, "x",
      ->(f) { f.beside_best("content_16k", :calls_s, :max) }],
+    ["JSON-RPC server, 16 threads, requests/s, beside plain Ruby", :least, 3.0, "x",
+     ->(f) { f.of_peers("json_rpc_serve", :requests_s, "json_rpc", "lists") }],
     ["Redis commands per call, alone", :most, 6, "", ->(f) { f.gem("lone", :commands)&.round(1) }],
     ["Redis commands per call, 64 threads", :most, 3, "", ->(f) { f.gem("threads_64", :commands)&.round(1) }],
     ["cost per call, 64 groups beside 2", :most, 1.1, "x", ->(f) { f.between("groups_2", "groups_64", :calls_s) }],
