@@ -242,6 +242,10 @@ RSpec.describe "JSON-RPC 2.0 conformance" do
       expect(next_of(errors)).to be_a(RedisIPC::MalformedEntryError)
       push("\xFF\x00".b)
       expect(next_of(errors).message).to include("cannot be read")
+      push("\xFF:reply:0123456789abcdef![1]".b)
+      expect(next_of(errors).message).to include("is not a reply list")
+      push("calculator:reply:0123456789abcdef".b)
+      expect(next_of(errors).message).to include("cannot be read")
     end
   end
 

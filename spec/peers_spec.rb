@@ -53,6 +53,23 @@ RSpec.describe "peers in other languages", timeout: 300 do
       end
     end
 
+    %w[python node].each do |language|
+      it "#{language} goes on after entries that are no requests, and writes nowhere else" do
+        peer(language, "stream_demo", "house", "child", "serve")
+        good = { id: "a" * 32, instance_id: "i", status: "pending", content: "1", source_group: "parent",
+                 destination_group: "child", reply_to: "house:replies:parent:i", ttl: "5000" }
+        [{ x: 1 }, good.except(:id), good.except(:content), good.merge(ttl: "soon"), good.merge(reply_to: "victim"),
+         good.merge(reply_to: "house:replies:a:b:c"), good.merge(content: "{broken")].each do |fields|
+          redis.xadd("house:inbox:child", fields)
+        end
+        asker = connect("asker")
+        answer = asker.send_to_group(content: { do: "echo", value: 1 }, to: "child").value
+        expect(answer).to include(value: 1)
+        eventually { redis.xlen("house:inbox:child").zero? }
+        expect(redis.keys("victim*") + redis.keys("house:replies:a:*")).to be_empty
+      end
+    end
+
     it "a request outlives the peer that was killed over it, in every direction" do
       outcomes = all_at_once(directions) do |asker, answerer|
         group = "#{answerer}-for-#{asker}"
@@ -89,6 +106,19 @@ RSpec.describe "peers in other languages", timeout: 300 do
         elsewhere = peer(asker, "json_rpc_demo", "nobody")
         expect(ask(elsewhere, method: "a", params: [], timeout: 0.2)).to eq("timeout" => "unclaimed")
         expect(redis.exists("nobody")).to eq(0)
+      end
+    end
+
+    %w[python node].each do |language|
+      it "#{language} goes on after texts that are no requests, and writes nowhere else" do
+        peer(language, "json_rpc_demo", "calculator", "serve")
+        request = '{"jsonrpc":"2.0","method":"subtract","params":[2,1],"id":1'
+        ["{broken", "[]", "1", "null", "\xFF".b, "[" * 100_000, '{"jsonrpc":"2.0","method":"toString","id":1}',
+         %(#{request},"reply_to":5,"deadline":"soon"}), %(#{request},"reply_to":"victim"}),
+         %([#{request},"reply_to":"calculator"}])].each { |garbage| push(garbage) }
+        expect(rpc_client.call("subtract", 42, 23)).to eq(19)
+        eventually { redis.keys("calculator:processing:*").empty? }
+        expect(redis.keys("*") - ["calculator:servers"]).to be_empty
       end
     end
 

@@ -39,7 +39,8 @@ export class Client {
   async call(method, params, timeout = 5_000) {
     const id = (this.lastId += 1);
     const deadline = (await redisTime(this.redis)) + timeout;
-    const text = JSON.stringify({ jsonrpc: "2.0", method, params: params ?? undefined, id, reply_to: this.replyTo, deadline });
+    const request = { jsonrpc: "2.0", method, params: params ?? undefined, id, reply_to: this.replyTo, deadline };
+    const text = JSON.stringify(request);
     const answered = new Promise((resolve) => this.open.set(id, resolve));
     const late = new AbortController();
     try {
@@ -87,7 +88,8 @@ export class Server {
     await this.beat();
     this.keepHouse();
     for (;;) {
-      const text = await this.requests.blmove(this.queue, this.processing, "RIGHT", "LEFT", 10);
+      // As bytes: what is no UTF-8 could not be told from other such things.
+      const text = await this.requests.blmoveBuffer(this.queue, this.processing, "RIGHT", "LEFT", 10);
       if (text === null) continue;
       await this.handle(text);
       await this.redis.lrem(this.processing, -1, text);
@@ -97,7 +99,7 @@ export class Server {
   async handle(text) {
     let message;
     try {
-      message = JSON.parse(text);
+      message = JSON.parse(text.toString());
     } catch {
       return; // nothing in it says where an answer could go
     }
@@ -130,7 +132,8 @@ export class Server {
   }
 
   isRequest(request) {
-    return request?.jsonrpc === "2.0" && typeof request.method === "string" && typeof (request.params ?? []) === "object";
+    if (request?.jsonrpc !== "2.0" || typeof request.method !== "string") return false;
+    return typeof (request.params ?? []) === "object";
   }
 
   failure(id, error) {

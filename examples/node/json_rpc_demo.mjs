@@ -1,5 +1,6 @@
 // Runs a server (`node json_rpc_demo.mjs QUEUE serve`) or a client (`node json_rpc_demo.mjs QUEUE`), with REDIS_URL.
-// "wait" takes SECONDS. Each line of the client's standard input is a call: {"method": name, "params": ..., "timeout": seconds}.
+// "wait" takes SECONDS.
+// Each line of the client's standard input is a call: {"method": name, "params": ..., "timeout": seconds}.
 
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";

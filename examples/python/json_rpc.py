@@ -85,11 +85,12 @@ class Server:
     def handle(self, text):
         try:
             message = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return  # nothing in it says where an answer could go
         requests = message if isinstance(message, list) else [message]
         carrier = next((each for each in requests if isinstance(each, dict) and "reply_to" in each), {})
-        if carrier.get("deadline", self.now()) < self.now():
+        deadline = carrier.get("deadline")
+        if isinstance(deadline, int) and deadline < self.now():
             return
         answers = [answer for answer in map(self.run, requests) if answer is not None]
         reply_to = str(carrier.get("reply_to"))

@@ -1,6 +1,7 @@
 """Runs a server (`python json_rpc_demo.py QUEUE serve`) or a client (`python json_rpc_demo.py QUEUE`), with REDIS_URL.
 
-"wait" takes SECONDS. Each line of the client's standard input is a call: {"method": name, "params": ..., "timeout": seconds}.
+"wait" takes SECONDS.
+Each line of the client's standard input is a call: {"method": name, "params": ..., "timeout": seconds}.
 """
 
 import json

@@ -13,8 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import redis
 
 LEASE = 2.0  # seconds; all members of a group must agree on it
-BLOCK = 10_000  # ms
-REPLIES_LIFETIME, INBOX_LIFETIME = 30_000, 3_660_000  # ms
+BLOCK, REPLIES_LIFETIME, INBOX_LIFETIME = 10_000, 30_000, 3_660_000  # ms
 
 
 def encode(name):
@@ -132,7 +131,8 @@ class Member:
         ttl, reply_to = fields.get("ttl", ""), fields.get("reply_to", "")
         parts = reply_to.removeprefix(f"{self.stream}:replies:").split(":")
         # Never write to a key that is not a reply stream, whatever the request says.
-        good = reply_to.startswith(f"{self.stream}:replies:") and len(parts) == 2 and all(parts) and ttl.isdigit()
+        good = reply_to.startswith(f"{self.stream}:replies:") and len(parts) == 2 and all(parts) and ttl.isdecimal()
+        good = good and {"id", "content", "source_group"} <= fields.keys()
         deadline = int(entry_id.split("-")[0]) + int(ttl) if good else 0
         if deadline <= self.now():
             return self.done(self.redis, entry_id)

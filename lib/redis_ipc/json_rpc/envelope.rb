@@ -33,7 +33,7 @@ module RedisIPC
 
       def read_prefixed(native)
         prefix = PREFIX.match(native.text.b) or return
-        @reply_to = prefix[1].force_encoding(Encoding::UTF_8)
+        @reply_to = prefix[1].force_encoding(Encoding::UTF_8).scrub
         @message = native.load(prefix.end(0))
         @malformed = nil
         @deadline = time(carrier[:deadline])

@@ -111,6 +111,8 @@ module RedisIPC
         answer = answer_to(engine, request, envelope)
         finished = true
         finish(engine, request, envelope, answer)
+      rescue RedisIPC::Error => e
+        report(e)
       ensure
         # The thread was stopped: nobody else would ever answer.
         finish(engine, request, envelope, stopped(envelope)) if envelope && !finished
