@@ -63,7 +63,7 @@ pub fn beat(party: &Party) -> Cmd {
 impl Housekeeper {
     /// Its thread: works until the end.
     pub fn run(&self) {
-        let mut link = Link::new(&self.party, self.party.names.queue());
+        let mut link = Link::new(&self.party, self.party.names.queue(), true);
         while !self.party.stop.is_stopped() {
             if let Err(error) = self.session(&mut link) {
                 link.lost(&error);

@@ -53,7 +53,7 @@ impl Intake {
 
     /// Its thread: reads until [`Intake::stop`].
     pub fn run(&self, mut first: Option<Connection>) {
-        let mut link = Link::new(&self.party, self.party.names.queue());
+        let mut link = Link::new(&self.party, self.party.names.queue(), first.is_some());
         while !self.quiet.is_stopped() {
             if let Err(error) = self.session(first.take(), &mut link)
                 && !self.quiet.is_stopped()

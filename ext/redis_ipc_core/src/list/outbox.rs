@@ -83,7 +83,7 @@ impl<P: Parcel> Outbox<P> {
 
     /// Its thread: returns once [`Outbox::stop`] was called and everything queued is out.
     pub fn run(&self, first: Option<Connection>) {
-        let mut link = Link::new(&self.party, self.party.names.queue());
+        let mut link = Link::new(&self.party, self.party.names.queue(), first.is_some());
         let mut lane = first.map(|connection| Lane { connection, losses: self.party.links.losses() });
         let mut chances = LAST_CHANCES;
         loop {

@@ -113,6 +113,10 @@ impl Linked for Party {
         &self.stop
     }
 
+    fn links(&self) -> &Links {
+        &self.links
+    }
+
     fn link_lost(&self, error: Error) {
         if self.links.lost() && !self.stop.is_stopped() {
             self.reporter.failure(self.locate(error));

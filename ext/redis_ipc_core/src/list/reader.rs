@@ -37,7 +37,7 @@ impl Reader {
 
     /// Its thread: reads until the client's end.
     pub fn run(&self, mut first: Option<Connection>) {
-        let mut link = Link::new(&self.party, &self.replies);
+        let mut link = Link::new(&self.party, &self.replies, first.is_some());
         while !self.party.stop.is_stopped() {
             if let Err(error) = self.session(first.take(), &mut link)
                 && !self.party.stop.is_stopped()
