@@ -21,8 +21,19 @@ module PeerPackages
       File.join(folder, "bin", "python")
     end
 
-    # A copy of examples/node beside its packages: that is where Node looks for them.
+    # A copy of examples/node beside its packages: that is where Node looks for them. Made once: a process that starts
+    # must not find half of it.
     def node
+      @node ||= copied
+    end
+
+    def example(*parts)
+      File.join(ROOT, "examples", *parts)
+    end
+
+    private
+
+    def copied
       folder = installed("node", "package-lock.json") do |new|
         FileUtils.mkdir_p(new)
         FileUtils.cp(%w[package.json package-lock.json].map { |name| example("node", name) }, new)
@@ -31,12 +42,6 @@ module PeerPackages
       FileUtils.cp(Dir[example("node", "*.mjs")], folder)
       folder
     end
-
-    def example(*parts)
-      File.join(ROOT, "examples", *parts)
-    end
-
-    private
 
     # What is marked as done is whole.
     def installed(language, list)
