@@ -95,6 +95,26 @@ module RedisIPC
         self
       end
 
+      # Surrounds the channel's calls (see {RedisIPC.around_request}), from the next {connect} on; a subclass inherits
+      # it, outside of its own.
+      # @param (see RedisIPC.around_request)
+      # @yieldparam (see RedisIPC.around_request)
+      # @return [self]
+      def around_request(link = nil, &block)
+        own_middleware(:request).add(link, &block)
+        self
+      end
+
+      # Surrounds the channel's events (see {RedisIPC.around_handler}), from the next {connect} on; a subclass inherits
+      # it, outside of its own.
+      # @param (see RedisIPC.around_handler)
+      # @yieldparam (see RedisIPC.around_handler)
+      # @return [self]
+      def around_handler(link = nil, &block)
+        own_middleware(:handler).add(link, &block)
+        self
+      end
+
       # Defines an event. The block runs in a new instance of the class; what it returns is the answer, and `return`
       # works inside it. If it raises, the event is rejected with the exception's class and message.
       # @param name [String, Symbol]
@@ -180,10 +200,19 @@ module RedisIPC
         @error_handler || inherited_setting(:error_handler)
       end
 
+      # @api private
+      def middleware(side)
+        (inherited_setting(:middleware, side) || []) + own_middleware(side).to_a
+      end
+
       private
 
       def inherited_setting(name, *arguments)
         superclass.public_send(name, *arguments) if superclass <= Channel
+      end
+
+      def own_middleware(side)
+        (@middleware ||= { request: Middleware.new, handler: Middleware.new })[side]
       end
 
       def own_events
@@ -207,6 +236,8 @@ module RedisIPC
         handler = error_handler
         opened = Stream.new(stream, channel).on_request { |entry| owner.send(:answer, self, entry) }
         opened.on_error(&handler) if handler
+        middleware(:request).each { |link| opened.around_request(link) }
+        middleware(:handler).each { |link| opened.around_handler(link) }
         opened
       end
 

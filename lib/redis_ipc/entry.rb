@@ -101,6 +101,17 @@ module RedisIPC
       deliveries > 1 || @native.resent? || @native.retried?
     end
 
+    # @return [Float] seconds since Redis got the request, on its clock
+    # @raise [NotConnectedError] in a forked child
+    def age
+      (@engine.now_ms - redis_id.to_i) / 1000.0
+    end
+
+    # @return [String, nil] the asker's trace context (W3C `traceparent`), if it sent one
+    def traceparent
+      @native.traceparent
+    end
+
     # @return [String]
     def inspect
       "#<#{self.class} #{id} from #{source_group} to #{destination_group}, delivery #{deliveries}>"

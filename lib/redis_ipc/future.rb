@@ -13,7 +13,10 @@ module RedisIPC
     # @param timeout [Numeric, nil] seconds; nil waits until the call's own deadline
     # @return [Boolean] whether the call has ended
     def wait(timeout = nil)
-      @session.wait(@call, timeout&.to_f)
+      return true if @session.wait(@call, 0.0)
+      return false if timeout&.zero?
+
+      Execution.wait { @session.wait(@call, timeout&.to_f) }
     end
 
     # @return [Boolean] whether the call has ended

@@ -11,6 +11,7 @@ module RedisIPC
     # @param settings [Settings]
     # @param serves [Boolean] whether there is a handler
     def initialize(stream, settings, serves:)
+      @stream = stream
       @label = "#{stream.name}/#{stream.group}"
       @settings = settings
       @serves = serves
@@ -62,11 +63,11 @@ module RedisIPC
 
     # Asks and waits for the answer.
     # @return [Native::Answer]
-    def ask(group, content, timeout)
-      return @engine.ask(group, content, timeout) unless FiberBell.needed?
+    def ask(group, content, timeout, traceparent = nil)
+      return @engine.ask(group, content, timeout, traceparent) unless FiberBell.needed?
 
       begin
-        call = @engine.ask_async(group, content, timeout)
+        call = @engine.ask_async(group, content, timeout, traceparent)
         fiber_waits.wait(call, nil)
         call.answer
       ensure
@@ -116,8 +117,21 @@ module RedisIPC
 
     def dispatch_one
       report = @engine.next_report
-      report.is_a?(String) ? run_callbacks(report) : (report && @report.call(report))
+      Execution.callback { pass_on(report) } if report
       !report.nil?
+    end
+
+    # The id of a watched call, the seconds of an outage that is over, or an error.
+    def pass_on(report)
+      case report
+      when String then run_callbacks(report)
+      when Float then Instrumentation.publish(:reconnect, reconnection(report))
+      else @report.call(report)
+      end
+    end
+
+    def reconnection(outage)
+      { stream: @stream.name, group: @stream.group, id: @engine.instance_id, duration: outage }
     end
 
     def run_callbacks(id)

@@ -17,6 +17,10 @@ module RedisIPC
       @name = check_name(:stream, stream)
       @group = check_name(:group, group)
       @lifecycle = Mutex.new
+      @around_request = Middleware.new
+      @around_handler = Middleware.new
+      @asking = Asking.new(self, @around_request)
+      @handling = Handling.new(self, @around_handler)
     end
 
     # Sets what runs for each request. The block runs with the stream as `self`, in one of the consumer threads, and
@@ -43,6 +47,24 @@ module RedisIPC
       raise ArgumentError, "on_error needs a block" unless block
 
       @on_error = block
+      self
+    end
+
+    # Surrounds this stream's calls, inside of {RedisIPC.around_request}.
+    # @param (see RedisIPC.around_request)
+    # @yieldparam (see RedisIPC.around_request)
+    # @return [self]
+    def around_request(link = nil, &block)
+      @around_request.add(link, &block)
+      self
+    end
+
+    # Surrounds this stream's handler, inside of {RedisIPC.around_handler}.
+    # @param (see RedisIPC.around_handler)
+    # @yieldparam (see RedisIPC.around_handler)
+    # @return [self]
+    def around_handler(link = nil, &block)
+      @around_handler.add(link, &block)
       self
     end
 
@@ -98,7 +120,13 @@ module RedisIPC
     # @raise [ContentError] if the content cannot be sent
     # @raise [ArgumentError] if `to` is blank or the timeout out of range
     def send_to_group(content:, to:, timeout: nil)
-      Response.new(session.ask(check_name(:group, to), content, check_timeout(timeout)))
+      to = check_name(:group, to)
+      timeout = check_timeout(timeout)
+      return ask(content, to, timeout) unless @asking.observed?
+
+      @asking.wait(OutgoingRequest.new(self, content, to, timeout)) do |request|
+        ask(request.content, request.to, check_timeout(request.timeout), request.traceparent)
+      end
     end
 
     # Asks a group and returns at once.
@@ -109,8 +137,13 @@ module RedisIPC
     # @raise [ContentError] if the content cannot be sent
     # @raise [ArgumentError] if `to` is blank or the timeout out of range
     def async_send_to_group(content:, to:, timeout: nil)
-      session = self.session
-      Future.new(session.engine.ask_async(check_name(:group, to), content, check_timeout(timeout)), session)
+      to = check_name(:group, to)
+      timeout = check_timeout(timeout)
+      return ask_async(content, to, timeout) unless @asking.observed?
+
+      @asking.start(OutgoingRequest.new(self, content, to, timeout)) do |request, watcher|
+        ask_async(request.content, request.to, check_timeout(request.timeout), request.traceparent, watcher: watcher)
+      end
     end
 
     # Answers a request.
@@ -189,6 +222,18 @@ module RedisIPC
     end
 
     private
+
+    def ask(content, to, timeout, traceparent = nil)
+      session = self.session
+      Execution.wait { Response.new(session.ask(to, content, timeout, traceparent)) }
+    end
+
+    def ask_async(content, to, timeout, traceparent = nil, watcher: nil)
+      session = self.session
+      call = session.engine.ask_async(to, content, timeout, traceparent)
+      session.when_settled(call) { watcher.call { Response.new(call.answer) } } if watcher
+      Future.new(call, session)
+    end
 
     def session
       await_reconnection
@@ -275,14 +320,14 @@ module RedisIPC
 
     def serve(entry)
       finished = false
-      instance_exec(entry, &@on_request)
+      @handling.run(entry) { instance_exec(entry, &@on_request) }
       finished = true
     rescue SystemExit, SignalException
       raise
     rescue Exception => e # rubocop:disable Lint/RescueException -- the asker is told of whatever went wrong
       finished = true
       reject_failed(entry, e.class.name, describe(e))
-      report(e)
+      Execution.callback { report(e, entry) }
     ensure
       reject_failed(entry, nil, "the handler was stopped before it answered") unless finished
     end
@@ -302,7 +347,8 @@ module RedisIPC
       report(e)
     end
 
-    def report(exception)
+    def report(exception, entry = nil)
+      Instrumentation.failure(exception, entry, place) { session.engine }
       @logger&.error { "redis_ipc #{name}/#{group}: #{describe(exception)}" }
       if @on_error
         instance_exec(exception, &@on_error)

@@ -87,11 +87,13 @@ impl NativeEngine {
         to: &str,
         content: Value,
         timeout: Option<f64>,
+        traceparent: Option<String>,
     ) -> Result<(Arc<Engine>, Arc<Ticket>), Error> {
         let engine = self.engine(ruby)?;
         let content = encode::to_json(ruby, content)?;
         let timeout = timeout.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default());
-        let ask = || engine.calls().ask(to, content, timeout).map_err(|error| errors::raise(ruby, &error));
+        let asked = || engine.calls().ask(to, content, timeout, traceparent);
+        let ask = || asked().map_err(|error| errors::raise(ruby, &error));
         let ticket = guarded(ruby, ask)?;
         Ok((Arc::clone(engine), ticket))
     }
@@ -103,8 +105,9 @@ impl NativeEngine {
         to: String,
         content: Value,
         timeout: Option<f64>,
+        traceparent: Option<String>,
     ) -> Result<NativeAnswer, Error> {
-        let (engine, ticket) = rb_self.open_call(ruby, &to, content, timeout)?;
+        let (engine, ticket) = rb_self.open_call(ruby, &to, content, timeout, traceparent)?;
         match native_call::wait(ruby, &engine, &ticket, None) {
             Ok(Some(outcome)) => outcome.map(NativeAnswer).map_err(|error| errors::raise(ruby, &error)),
             Ok(None) => Err(errors::content(ruby, "the call did not end")),
@@ -122,8 +125,9 @@ impl NativeEngine {
         to: String,
         content: Value,
         timeout: Option<f64>,
+        traceparent: Option<String>,
     ) -> Result<NativeCall, Error> {
-        let (engine, ticket) = rb_self.open_call(ruby, &to, content, timeout)?;
+        let (engine, ticket) = rb_self.open_call(ruby, &to, content, timeout, traceparent)?;
         Ok(NativeCall::new(engine, ticket))
     }
 
@@ -180,6 +184,13 @@ impl NativeEngine {
         Ok(rb_self.engine(ruby)?.service().is_expired(&request.0))
     }
 
+    /// Redis's time, ms since 1970.
+    fn now_ms(ruby: &Ruby, rb_self: &Self) -> Result<u64, Error> {
+        Ok(rb_self.engine(ruby)?.now())
+    }
+
+    /// The next report: an exception for on_error, the id of a watched call that has ended, or the seconds of an
+    /// outage that is over; nil at the end.
     fn next_report(ruby: &Ruby, rb_self: &Self) -> Result<Value, Error> {
         fetch(ruby, rb_self.engine(ruby)?.reports())
     }
@@ -258,6 +269,7 @@ pub fn fetch(ruby: &Ruby, reports: &Reports) -> Result<Value, Error> {
         None => ruby.qnil().as_value(),
         Some(Report::Failure(error)) => errors::exception(ruby, &error)?.as_value(),
         Some(Report::Settled(id)) => ruby.str_new(&id.to_string()).as_value(),
+        Some(Report::Reconnected(outage)) => ruby.float_from_f64(outage.as_secs_f64()).as_value(),
     })
 }
 
@@ -297,12 +309,13 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_singleton_method("start", function!(NativeEngine::start, 4))?;
     class.define_singleton_method("check_options", function!(check_options, 1))?;
     class.undef_default_alloc_func();
-    class.define_method("ask", method!(NativeEngine::ask, 3))?;
-    class.define_method("ask_async", method!(NativeEngine::ask_async, 3))?;
+    class.define_method("ask", method!(NativeEngine::ask, 4))?;
+    class.define_method("ask_async", method!(NativeEngine::ask_async, 4))?;
     class.define_method("take", method!(NativeEngine::take, 0))?;
     class.define_method("fulfill", method!(NativeEngine::fulfill, 2))?;
     class.define_method("reject", method!(NativeEngine::reject, 3))?;
     class.define_method("expired?", method!(NativeEngine::is_expired, 1))?;
+    class.define_method("now_ms", method!(NativeEngine::now_ms, 0))?;
     class.define_method("next_report", method!(NativeEngine::next_report, 0))?;
     class.define_method("next_wake", method!(NativeEngine::next_wake, 0))?;
     class.define_method("quiet", method!(NativeEngine::quiet, 0))?;

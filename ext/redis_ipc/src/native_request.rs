@@ -44,6 +44,10 @@ impl NativeRequest {
         self.0.request.deliveries
     }
 
+    fn traceparent(&self) -> Option<&str> {
+        self.0.request.traceparent.as_deref()
+    }
+
     fn resent(&self) -> bool {
         self.0.request.resent
     }
@@ -65,6 +69,7 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("destination_group", method!(NativeRequest::destination_group, 0))?;
     class.define_method("deadline_ms", method!(NativeRequest::deadline_ms, 0))?;
     class.define_method("deliveries", method!(NativeRequest::deliveries, 0))?;
+    class.define_method("traceparent", method!(NativeRequest::traceparent, 0))?;
     class.define_method("resent?", method!(NativeRequest::resent, 0))?;
     class.define_method("retried?", method!(NativeRequest::retried, 0))?;
     settle_class::<NativeRequest>(ruby);

@@ -27,9 +27,16 @@ impl Calls {
         Self { member, ledger, sender }
     }
 
-    /// Asks the group `to`. `content` is JSON; without `timeout` the configured one counts.
+    /// Asks the group `to`. `content` is JSON; without `timeout` the configured one counts. `traceparent` is the
+    /// caller's trace context, if there is one.
     /// Fails before anything is sent on a blank name, too much content or a timeout out of range.
-    pub fn ask(&self, to: &str, content: Vec<u8>, timeout: Option<Duration>) -> Result<Arc<Ticket>, Error> {
+    pub fn ask(
+        &self,
+        to: &str,
+        content: Vec<u8>,
+        timeout: Option<Duration>,
+        traceparent: Option<String>,
+    ) -> Result<Arc<Ticket>, Error> {
         let options = &self.member.options;
         check_name("destination group", to)?;
         if content.len() > options.max_content_size {
@@ -38,7 +45,8 @@ impl Calls {
         let timeout = options.ledger.check_timeout(timeout.unwrap_or(options.ledger.entry_timeout))?;
         let ticket = self.open_ticket(to, timeout)?;
         self.member.stats.requests.increment();
-        self.sender.send(Command::Ask(Arc::clone(&ticket), Question { content, to: to.to_owned() }));
+        let question = Question { content, to: to.to_owned(), traceparent };
+        self.sender.send(Command::Ask(Arc::clone(&ticket), question));
         Ok(ticket)
     }
 

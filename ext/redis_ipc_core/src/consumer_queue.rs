@@ -233,6 +233,7 @@ mod tests {
             deliveries: 1,
             resent: false,
             retried: false,
+            traceparent: None,
         }))
     }
 

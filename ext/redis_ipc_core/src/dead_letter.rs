@@ -65,5 +65,6 @@ pub fn answerable(fields: &[Field], member: &Member, redis_id: StreamId) -> Opti
         deliveries: 1,
         resent: false,
         retried: false,
+        traceparent: None,
     })
 }

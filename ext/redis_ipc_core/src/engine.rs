@@ -181,6 +181,11 @@ impl Engine {
         &self.member.instance
     }
 
+    /// Redis's time, in ms since 1970.
+    pub fn now(&self) -> u64 {
+        self.member.clock.now()
+    }
+
     /// Reports the end of watched calls.
     pub fn reporter(&self) -> &Reporter {
         &self.member.reporter

@@ -7,6 +7,9 @@ use std::fmt;
 /// The most fields an entry may have; a stranger's entry with more is malformed.
 pub const MAX_FIELDS: usize = 64;
 
+/// The most bytes of a trace context (W3C's has 55); a longer one is left out.
+const MAX_TRACEPARENT: usize = 128;
+
 /// The id Redis gave a stream entry: ms on its clock, and a sequence number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct StreamId {
@@ -120,6 +123,8 @@ pub struct Request {
     pub resent: bool,
     /// It was a dead letter, and somebody has it tried again.
     pub retried: bool,
+    /// The asker's trace context (W3C `traceparent`), if it sent one.
+    pub traceparent: Option<String>,
 }
 
 impl Request {
@@ -152,6 +157,7 @@ impl Request {
             deliveries: 1,
             resent: fields.optional("resent").is_some(),
             retried: fields.optional("retried").is_some(),
+            traceparent: fields.optional("traceparent").and_then(trace_context),
             content: fields.content(limit)?,
         })
     }
@@ -228,6 +234,8 @@ pub struct Question {
     pub content: Vec<u8>,
     /// The asked group.
     pub to: String,
+    /// The asker's trace context (W3C `traceparent`), if it has one.
+    pub traceparent: Option<String>,
 }
 
 /// The fields that come from whoever asks; every request of one instance carries the same.
@@ -262,7 +270,16 @@ impl Question {
         if resent {
             put("resent", b"1");
         }
+        if let Some(context) = self.traceparent.as_ref().filter(|context| context.len() <= MAX_TRACEPARENT) {
+            put("traceparent", context.as_bytes());
+        }
     }
+}
+
+/// A trace context as it came; a bad one is no reason to refuse the request.
+fn trace_context(bytes: &[u8]) -> Option<String> {
+    let printable = bytes.len() <= MAX_TRACEPARENT && bytes.iter().all(u8::is_ascii_graphic);
+    printable.then(|| String::from_utf8_lossy(bytes).into_owned())
 }
 
 /// The fields of an entry, looked up by name; unknown ones are ignored, so the protocol can grow.
@@ -329,7 +346,7 @@ mod tests {
     }
 
     fn request_fields() -> Vec<Field> {
-        written(&Question { content: b"1".to_vec(), to: "child".to_owned() }, 5_000, false)
+        written(&Question { content: b"1".to_vec(), to: "child".to_owned(), traceparent: None }, 5_000, false)
     }
 
     fn set(fields: &mut Vec<Field>, name: &str, value: Option<&[u8]>) {
@@ -397,6 +414,16 @@ mod tests {
     }
 
     #[test]
+    fn a_bad_trace_context_is_left_out() {
+        for context in [b"\xff\xfe".as_slice(), b"00 01", &[b'0'; MAX_TRACEPARENT + 1]] {
+            let mut fields = request_fields();
+            set(&mut fields, "traceparent", Some(context));
+            let request = Request::decode(StreamId::default(), &mut fields, &keys(), LIMIT).unwrap();
+            assert_eq!(request.traceparent, None);
+        }
+    }
+
+    #[test]
     fn unknown_fields_are_ignored_and_deadlines_do_not_overflow() {
         let mut fields = request_fields();
         set(&mut fields, "color", Some(b"\xff\xfe"));
@@ -407,13 +434,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_request_survives_the_wire(text in ".*", to in "[^\\s].{0,20}", ttl in 1u64..3_600_000, resent: bool) {
-            let question = Question { content: serde_json::to_vec(&text).unwrap(), to: to.clone() };
+        fn a_request_survives_the_wire(
+            text in ".*", to in "[^\\s].{0,20}", ttl in 1u64..3_600_000, resent: bool,
+            traceparent in proptest::option::of("[0-9a-f-]{1,55}"),
+        ) {
+            let question = Question { content: serde_json::to_vec(&text).unwrap(), to: to.clone(), traceparent };
             let request = Request::decode(StreamId { ms: 9, seq: 1 }, &mut written(&question, ttl, resent), &keys(), LIMIT).unwrap();
             prop_assert_eq!(request.content, question.content);
             prop_assert_eq!(request.destination_group, to);
             prop_assert_eq!(request.redis_id.ms + request.ttl, 9 + ttl);
             prop_assert_eq!(request.resent, resent);
+            prop_assert_eq!(request.traceparent, question.traceparent);
         }
 
         #[test]

@@ -13,13 +13,18 @@ pub struct Links {
     lost: AtomicUsize,
     losses: AtomicUsize,
     told: Mutex<Option<Instant>>,
+    since: Mutex<Option<Instant>>,
 }
 
 impl Links {
     /// One broke; true if the user is to hear of it: it is the first, and nothing was told just before.
     pub fn lost(&self) -> bool {
         self.losses.fetch_add(1, Ordering::SeqCst);
-        self.lost.fetch_add(1, Ordering::SeqCst) == 0 && self.is_news()
+        let first = self.lost.fetch_add(1, Ordering::SeqCst) == 0;
+        if first {
+            *self.since.lock() = Some(Instant::now());
+        }
+        first && self.is_news()
     }
 
     /// A connection that breaks again and again is told of once a second; each time is counted.
@@ -32,9 +37,10 @@ impl Links {
         news
     }
 
-    /// One that broke is back.
-    pub fn restored(&self) {
-        self.lost.fetch_sub(1, Ordering::SeqCst);
+    /// One that broke is back; if it was the last, how long not all of them stood.
+    pub fn restored(&self) -> Option<Duration> {
+        let last = self.lost.fetch_sub(1, Ordering::SeqCst) == 1;
+        if last { self.since.lock().take().map(|since| since.elapsed()) } else { None }
     }
 
     /// How often one broke. Where another broke since a connection was made, that one is not to be trusted: TCP lets

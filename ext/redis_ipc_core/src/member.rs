@@ -143,8 +143,10 @@ impl Member {
 
     /// A long-lived connection that broke is back.
     pub fn link_restored(&self) {
-        self.links.restored();
         self.stats.reconnections.increment();
+        if let Some(outage) = self.links.restored() {
+            self.reporter.reconnected(outage);
+        }
     }
 
     /// The refusal of content over the limit.

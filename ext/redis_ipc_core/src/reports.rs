@@ -5,6 +5,7 @@ use crate::identity::Id;
 use crate::stats::Stats;
 use crossbeam_channel::{Receiver, Sender, bounded, select_biased, unbounded};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How many reports may wait for the user before failures are dropped and counted.
 const WAITING: usize = 10_000;
@@ -16,6 +17,8 @@ pub enum Report {
     Failure(Error),
     /// A watched call has ended.
     Settled(Id),
+    /// All connections stand again, after so long.
+    Reconnected(Duration),
 }
 
 /// Sends reports; never blocks.
@@ -29,6 +32,11 @@ impl Reporter {
     /// Reports that a watched call has ended. Never dropped: a callback hangs on it.
     pub fn settled(&self, id: Id) {
         self.queue(Report::Settled(id));
+    }
+
+    /// Reports that all connections stand again.
+    pub fn reconnected(&self, outage: Duration) {
+        self.queue(Report::Reconnected(outage));
     }
 
     /// Reports an error for `on_error`; if too many reports wait, it is dropped and counted.

@@ -1,0 +1,95 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  # What surrounds a call on the asking side: middleware, events, the trace context.
+  # @api private
+  class Asking
+    # @param stream [Stream]
+    # @param middleware [Middleware] the stream's own
+    def initialize(stream, middleware)
+      @stream = stream
+      @middleware = middleware
+    end
+
+    # @return [Boolean] whether there is anything to surround a call with
+    def observed?
+      !@middleware.empty? || !RedisIPC.request_middleware.empty? || Tracing.available? || listening?
+    end
+
+    # A call that is waited for.
+    # @param request [OutgoingRequest]
+    # @yieldparam request [OutgoingRequest] with its trace context
+    # @yieldreturn [Response]
+    def wait(request, &ask)
+      through_middleware(request) do
+        Instrumentation.instrument(:request, payload(request)) { |payload| watched(request, payload, &ask) }
+      end
+    end
+
+    # A call that is not waited for: its events come when it ends.
+    # @param request [OutgoingRequest]
+    # @yieldparam request [OutgoingRequest] with its trace context
+    # @yieldparam watcher [#call, nil] to be called with a block that gives the response, once there is one
+    # @yieldreturn [Future]
+    def start(request)
+      through_middleware(request) do
+        request.traceparent ||= Tracing.traceparent
+        yield request, (watcher(payload(request)) if listening?)
+      end
+    end
+
+    private
+
+    def listening?
+      Instrumentation.listening?(:request) || Instrumentation.listening?(:timeout)
+    end
+
+    def through_middleware(request, &block)
+      RedisIPC.request_middleware.call(request) { @middleware.call(request, &block) }
+    end
+
+    def payload(request)
+      { stream: @stream.name, group: @stream.group, to: request.to, content: request.content,
+        timeout: request.timeout }
+    end
+
+    def watched(request, payload)
+      started = now
+      request.traceparent ||= Tracing.traceparent
+      response = yield request
+      note(payload, response)
+      response
+    rescue CallError => e
+      note_failure(payload, e, started)
+      raise
+    end
+
+    def watcher(payload)
+      started = now
+      lambda do |&response|
+        begin
+          note(payload, response.call)
+        rescue CallError => e
+          note_failure(payload.merge!(error: e), e, started)
+        end
+        Instrumentation.publish(:request, payload.merge(duration: now - started))
+      end
+    end
+
+    def note(payload, response)
+      payload.merge!(id: response.id, status: response.status, instance_id: response.instance_id)
+    end
+
+    def note_failure(payload, error, started)
+      payload.merge!(id: error.entry_id, outcome: error.outcome)
+      return unless error.is_a?(TimeoutError)
+
+      Instrumentation.publish(:timeout, payload.merge(duration: now - started))
+    end
+
+    def now
+      Process.clock_gettime(Process::CLOCK_MONOTONIC)
+    end
+  end
+  private_constant :Asking
+end

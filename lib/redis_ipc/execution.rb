@@ -1,0 +1,29 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  # What a framework puts around the user's code: Rails its executor. Set once, at boot.
+  # @api private
+  module Execution
+    class << self
+      # @return [#call, nil] called with a block: around each handler
+      attr_accessor :around_handler
+      # @return [#call, nil] called with a block: around `on_error` and `Future#then` blocks
+      attr_accessor :around_callback
+      # @return [#call, nil] called with a block: around the waiting of a call for its answer
+      attr_accessor :around_wait
+
+      def handler(&block)
+        around_handler ? around_handler.call(&block) : yield
+      end
+
+      def callback(&block)
+        around_callback ? around_callback.call(&block) : yield
+      end
+
+      def wait(&block)
+        around_wait ? around_wait.call(&block) : yield
+      end
+    end
+  end
+  private_constant :Execution
+end

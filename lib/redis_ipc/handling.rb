@@ -1,0 +1,48 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  # What surrounds a handler: the framework's executor, the trace context, events, middleware; in this order, from
+  # outside.
+  # @api private
+  class Handling
+    # @param stream [Stream]
+    # @param middleware [Middleware] the stream's own
+    def initialize(stream, middleware)
+      @stream = stream
+      @middleware = middleware
+    end
+
+    # @param entry [Entry]
+    # @yield runs the handler
+    def run(entry, &handler)
+      Execution.handler do
+        Tracing.continue(entry.traceparent) do
+          retried(entry) if entry.redelivered? && Instrumentation.listening?(:retry)
+          if Instrumentation.listening?(:handle)
+            Instrumentation.instrument(:handle, payload(entry)) { through_middleware(entry, &handler) }
+          else
+            through_middleware(entry, &handler)
+          end
+        end
+      end
+    end
+
+    private
+
+    def through_middleware(entry, &handler)
+      return yield if @middleware.empty? && RedisIPC.handler_middleware.empty?
+
+      RedisIPC.handler_middleware.call(entry) { @middleware.call(entry, &handler) }
+    end
+
+    def retried(entry)
+      Instrumentation.publish(:retry, payload(entry).merge(duration: entry.age))
+    end
+
+    def payload(entry)
+      { stream: @stream.name, group: @stream.group, from: entry.source_group, id: entry.id, redis_id: entry.redis_id,
+        deliveries: entry.deliveries, entry: entry }
+    end
+  end
+  private_constant :Handling
+end

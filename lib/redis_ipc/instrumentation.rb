@@ -1,0 +1,159 @@
+# frozen_string_literal: true
+
+# Events: {RedisIPC.subscribe}.
+module RedisIPC
+  # Something that happened, as {RedisIPC.subscribe} tells it. Frozen.
+  class Event
+    # @return [Symbol] `:request`, `:handle`, `:timeout`, `:retry`, `:dead_letter`, `:reconnect` or `:error`
+    attr_reader :name
+    # @return [Hash{Symbol => Object}] who and what; docs/instrumentation.md lists the keys of each
+    attr_reader :payload
+
+    # @api private
+    def initialize(name, payload)
+      @name = name
+      @payload = payload.dup.freeze
+      freeze
+    end
+
+    # @return [Float, nil] seconds
+    def duration
+      payload[:duration]
+    end
+
+    # @return [String]
+    def inspect
+      "#<#{self.class} #{name} #{payload.slice(:stream, :group, :to, :id, :duration)}>"
+    end
+  end
+
+  # Tells subscribers, and ActiveSupport::Notifications where that is loaded, what happens. Costs next to nothing while
+  # nobody listens.
+  # @api private
+  module Instrumentation
+    NAMES = %i[request handle timeout retry dead_letter reconnect error].freeze
+    # As ActiveSupport knows them.
+    FULL_NAMES = NAMES.to_h { |name| [name, "#{name}.redis_ipc"] }.freeze
+
+    # Replaced, never changed: it is read without a lock.
+    @subscribers = {}.freeze
+    @mutex = Mutex.new
+
+    class << self
+      # @param names [Array<Symbol>]
+      # @param subscriber [#call]
+      def add(names, subscriber)
+        unknown = names - NAMES
+        raise ArgumentError, "unknown event #{unknown.first.inspect}; known: #{NAMES.join(", ")}" if unknown.any?
+
+        change { |all| names.each { |name| all[name] = (all[name] || []) + [subscriber] } }
+      end
+
+      def remove(subscriber)
+        change do |all|
+          all.transform_values! { |subscribers| subscribers.reject { |one| one.equal?(subscriber) } }
+          all.delete_if { |_, subscribers| subscribers.empty? }
+        end
+      end
+
+      def listening?(name)
+        @subscribers.key?(name) || (defined?(ActiveSupport::Notifications) && active_support_listens?(name))
+      end
+
+      # Runs the block and tells how long it took; the payload may be completed in it.
+      def instrument(name, payload, &work)
+        return yield(payload) unless listening?(name)
+
+        by_active_support(name, payload) { measure(name, payload, &work) }
+      end
+
+      # Tells of something that is over.
+      def publish(name, payload)
+        by_active_support(name, payload) { tell(name, payload) } if listening?(name)
+      end
+
+      # Tells of an error nobody is told of otherwise.
+      # @param entry [Entry, nil] the request whose handler raised it
+      # @param place [Hash] the stream and the group
+      # @yieldreturn [Native::Engine]
+      def failure(error, entry, place)
+        payload = { **place, id: entry ? entry.id : (error.entry_id if error.is_a?(Error)), error: error }
+        if error.is_a?(DeadLetteredError) && listening?(:dead_letter)
+          # The id is Redis's, which begins with its time.
+          age = (yield.now_ms - payload[:id].to_i) / 1000.0
+          publish(:dead_letter, payload.merge(duration: age))
+        end
+        publish(:error, entry ? payload.merge(entry: entry) : payload)
+      end
+
+      private
+
+      def change
+        @mutex.synchronize do
+          all = @subscribers.dup
+          yield all
+          @subscribers = all.freeze
+        end
+      end
+
+      def measure(name, payload)
+        started = Process.clock_gettime(Process::CLOCK_MONOTONIC)
+        yield payload
+      rescue Exception => e # rubocop:disable Lint/RescueException -- only noted
+        payload[:error] = e
+        raise
+      ensure
+        payload[:duration] = Process.clock_gettime(Process::CLOCK_MONOTONIC) - started
+        tell(name, payload)
+      end
+
+      def tell(name, payload)
+        subscribers = @subscribers[name]
+        return if subscribers.nil?
+
+        event = Event.new(name, payload)
+        subscribers.each { |subscriber| tell_one(subscriber, event) }
+      end
+
+      # What watches a call must not break it.
+      def tell_one(subscriber, event)
+        subscriber.call(event)
+      rescue StandardError => e
+        warn "redis_ipc: a subscriber of #{event.name} raised #{e.class}: #{e.message}"
+      end
+
+      def active_support_listens?(name)
+        ActiveSupport::Notifications.notifier.listening?(FULL_NAMES[name])
+      end
+
+      def by_active_support(name, payload, &work)
+        return yield unless defined?(ActiveSupport::Notifications)
+
+        ActiveSupport::Notifications.instrument(FULL_NAMES[name], payload) { work.call }
+      end
+    end
+  end
+  private_constant :Instrumentation
+
+  class << self
+    # Has the block told of events: `:request`, `:handle`, `:timeout`, `:retry`, `:dead_letter`, `:reconnect`, `:error`.
+    # It runs in the thread where they happen. docs/instrumentation.md lists what each carries.
+    # @param names [Array<Symbol>] none means all
+    # @yieldparam event [Event]
+    # @return [Object] what {unsubscribe} takes
+    # @raise [ArgumentError] without a block, or for an unknown name
+    def subscribe(*names, &block)
+      raise ArgumentError, "subscribe needs a block" unless block
+
+      Instrumentation.add(names.empty? ? Instrumentation::NAMES : names, block)
+      block
+    end
+
+    # @param subscription [Object] what {subscribe} returned
+    # @return [nil]
+    def unsubscribe(subscription)
+      Instrumentation.remove(subscription)
+      nil
+    end
+  end
+end

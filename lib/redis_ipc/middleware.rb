@@ -1,0 +1,106 @@
+# frozen_string_literal: true
+
+# Middleware: {RedisIPC.around_request} and {RedisIPC.around_handler}.
+module RedisIPC
+  # What surrounds calls or handlers: a list, the first is the outermost.
+  # @api private
+  class Middleware
+    def initialize
+      @links = [].freeze
+    end
+
+    # @param link [#call, nil] or a block; called with what is surrounded and with what to call to go on
+    # @raise [ArgumentError] without something that can be called
+    def add(link, &block)
+      link ||= block
+      raise ArgumentError, "a block or an object with a method call is needed" unless link.respond_to?(:call)
+
+      @links = [*@links, link].freeze
+    end
+
+    def remove(link)
+      @links = @links.reject { |one| one.equal?(link) }.freeze
+    end
+
+    def empty?
+      @links.empty?
+    end
+
+    def to_a
+      @links
+    end
+
+    # @param subject [Object] what is surrounded
+    # @yield runs inside all of them
+    def call(subject, &innermost)
+      @links.reverse.inject(innermost) { |inner, link| -> { link.call(subject, inner) } }.call
+    end
+  end
+  private_constant :Middleware
+
+  # A request on its way out, as `around_request` gets it.
+  class OutgoingRequest
+    # @return [Stream] the stream that asks
+    attr_reader :stream
+    # @return [String] the group that is asked
+    attr_reader :to
+    # @return [Object] what is sent; may be replaced
+    attr_accessor :content
+    # @return [Float, nil] seconds; nil means `ledger: {entry_timeout:}`; may be replaced
+    attr_accessor :timeout
+    # @return [String, nil] the trace context that goes with it (W3C); may be replaced
+    attr_accessor :traceparent
+
+    # @api private
+    def initialize(stream, content, to, timeout)
+      @stream = stream
+      @content = content
+      @to = to
+      @timeout = timeout
+    end
+
+    # @return [String]
+    def inspect
+      "#<#{self.class} from #{stream.name}/#{stream.group} to #{to}>"
+    end
+  end
+
+  @request_middleware = Middleware.new
+  @handler_middleware = Middleware.new
+
+  class << self
+    # Surrounds every call of every stream in this process, outside of what a stream or channel has of its own. What the
+    # block returns is what the caller gets, so it should end with `call.call` (a Response; a Future for an
+    # asynchronous call, which has only begun then).
+    # @param link [#call, nil] instead of a block
+    # @yieldparam request [OutgoingRequest]
+    # @yieldparam call [#call]
+    # @return [self]
+    # @example
+    #   RedisIPC.around_request do |request, call|
+    #     request.timeout ||= 2
+    #     call.call
+    #   end
+    def around_request(link = nil, &block)
+      request_middleware.add(link, &block)
+      self
+    end
+
+    # Surrounds every handler of every stream in this process. An exception raised in it rejects the request.
+    # @param link [#call, nil] instead of a block
+    # @yieldparam entry [Entry]
+    # @yieldparam handler [#call]
+    # @return [self]
+    # @example
+    #   RedisIPC.around_handler do |entry, handler|
+    #     Sentry.with_scope { handler.call }
+    #   end
+    def around_handler(link = nil, &block)
+      handler_middleware.add(link, &block)
+      self
+    end
+
+    # @api private
+    attr_reader :request_middleware, :handler_middleware
+  end
+end

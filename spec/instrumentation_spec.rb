@@ -1,0 +1,232 @@
+# frozen_string_literal: true
+
+RSpec.describe "instrumentation" do
+  let(:events) { Queue.new }
+
+  def subscribe(*names)
+    kept = events
+    (@subscriptions ||= []) << RedisIPC.subscribe(*names) { |event| kept << event }
+  end
+
+  after { @subscriptions&.each { |subscription| RedisIPC.unsubscribe(subscription) } }
+
+  def payloads
+    Array.new(events.size) { events.pop }.map { |event| [event.name, event.payload] }
+  end
+
+  it "tells both sides of a call, with the same id" do
+    connect("child") { |entry| fulfill_request(entry, content: entry.content) }
+    parent = connect("parent")
+    subscribe
+    response = parent.send_to_group(content: { a: 1 }, to: "child", timeout: 3)
+    told = payloads.to_h
+    expect(told.keys).to contain_exactly(:request, :handle)
+    expect(told[:request]).to include(stream: "house", group: "parent", to: "child", id: response.id, timeout: 3.0,
+                                      status: "fulfilled", instance_id: response.instance_id)
+    expect(told[:handle]).to include(stream: "house", group: "child", from: "parent", id: response.id, deliveries: 1)
+    expect(told[:handle][:duration]).to be_between(0, told[:request][:duration])
+  end
+
+  it "tells of a timeout, with what is known" do
+    parent = connect("parent")
+    subscribe(:request, :timeout)
+    expect { parent.send_to_group(content: 1, to: "nobody", timeout: 0.1) }.to raise_error(RedisIPC::TimeoutError)
+    told = payloads.to_h
+    expect(told[:timeout]).to include(to: "nobody", outcome: :unclaimed, id: /\A\h{32}\z/)
+    expect(told[:timeout][:duration]).to be_between(0.1, 5)
+    expect(told[:request]).to include(id: told[:timeout][:id], error: RedisIPC::TimeoutError)
+  end
+
+  it "tells how an asynchronous call ended, also where nobody asks" do
+    connect("child") { |entry| fulfill_request(entry, content: 1) }
+    parent = connect("parent")
+    subscribe(:request, :timeout)
+    parent.async_send_to_group(content: 1, to: "child")
+    expect(next_of(events).payload).to include(status: "fulfilled", to: "child", duration: a_value > 0)
+    parent.async_send_to_group(content: 1, to: "nobody", timeout: 0.1)
+    ended = [next_of(events), next_of(events)]
+    expect(ended.map(&:name)).to eq(%i[timeout request])
+    expect(ended.map(&:payload)).to all(include(outcome: :unclaimed, to: "nobody", duration: a_value >= 0.1))
+  end
+
+  it "tells of errors of handlers" do
+    connect("child") { |_| raise ArgumentError, "no" }
+    parent = connect("parent")
+    subscribe(:handle, :error)
+    response = parent.send_to_group(content: 1, to: "child")
+    expect(response.error).to eq("ArgumentError")
+    told = [next_of(events), next_of(events)].to_h { |event| [event.name, event.payload] }
+    expect(told).to include(handle: include(error: ArgumentError, id: response.id),
+                            error: include(error: ArgumentError, id: response.id, entry: RedisIPC::Entry))
+  end
+
+  it "tells of what is taken over, and of what is given up" do
+    dying = ruby(<<~RUBY)
+      stream = RedisIPC::Stream.new("house", "child")
+      stream.on_request { |entry| puts "taken"; sleep }
+      stream.connect(consumer: { lease: 0.3 })
+      puts "ready"
+      sleep
+    RUBY
+    dying.line
+    parent = connect("parent")
+    future = parent.async_send_to_group(content: 1, to: "child", timeout: 20)
+    dying.line
+    dying.kill
+    subscribe(:retry)
+    connect("child", consumer: { lease: 0.3 }) { |entry| fulfill_request(entry, content: 2) }
+    expect(future.value).to eq(2)
+    event = next_of(events)
+    expect(event.payload).to include(id: future.response.id, deliveries: 2, group: "child")
+    expect(event.duration).to be_between(0, 20)
+  end
+
+  it "tells of dead letters" do
+    parent = connect("parent")
+    future = parent.async_send_to_group(content: 1, to: "child")
+    id, = eventually { redis.xrange("house:inbox:child").first }
+    redis.xgroup(:create, "house:inbox:child", "child", "0")
+    redis.xreadgroup("child", "ghost", "house:inbox:child", ">")
+    redis.call("XCLAIM", "house:inbox:child", "child", "ghost", 0, id, "RETRYCOUNT", 9)
+    subscribe(:dead_letter, :error)
+    connect("child", consumer: { lease: 0.3 }, &echo)
+    expect(future.response.error).to eq("RedisIPC::DeadLetteredError")
+    told = [next_of(events), next_of(events)]
+    expect(told.map(&:name)).to eq(%i[dead_letter error])
+    expect(told.map(&:payload)).to all(include(group: "child", id: id, error: RedisIPC::DeadLetteredError))
+    expect(told.first.duration).to be_between(0, 5)
+  end
+
+  it "tells of an outage that is over" do
+    server = start_server
+    stream = build("lone").connect(redis_options: { path: server.path })
+    subscribe(:reconnect)
+    server.kill
+    server.start
+    expect(next_of(events).payload).to include(stream: "house", group: "lone", id: stream.instance_id,
+                                               duration: a_value > 0)
+  end
+
+  it "survives a subscriber that raises" do
+    connect("child", &echo)
+    parent = connect("parent")
+    (@subscriptions ||= []) << RedisIPC.subscribe(:request) { raise "broken" }
+    expect { expect(parent.send_to_group(content: 1, to: "child").value).to eq(1) }
+      .to output(/a subscriber of request raised RuntimeError: broken/).to_stderr
+  end
+
+  it "costs no object while nobody listens" do
+    connect("child", &echo)
+    parent = connect("parent")
+    expect(RedisIPC::OutgoingRequest).not_to receive(:new)
+    expect(parent.send_to_group(content: 1, to: "child").value).to eq(1)
+  end
+
+  it "refuses unknown names, and does without a block not at all" do
+    expect { RedisIPC.subscribe(:oops) { nil } }.to raise_error(ArgumentError, /:oops; known: request, handle/)
+    expect { RedisIPC.subscribe }.to raise_error(ArgumentError)
+  end
+
+  it "goes to ActiveSupport::Notifications where that is loaded" do
+    process = ruby(<<~RUBY)
+      require "active_support/notifications"
+      told = Queue.new
+      ActiveSupport::Notifications.subscribe(/\\.redis_ipc\\z/) do |name, started, finished, _, payload|
+        told << [name, (finished - started).positive?, payload[:id]]
+      end
+      stream = RedisIPC::Stream.new("house", "both")
+      stream.on_request { |entry| fulfill_request(entry, content: 1) }
+      stream.connect
+      id = stream.send_to_group(content: 1, to: "both").id
+      p [told.pop, told.pop].sort == [["handle.redis_ipc", true, id], ["request.redis_ipc", true, id]]
+      stream.disconnect
+    RUBY
+    expect(process.line).to eq("true")
+  end
+
+  describe "middleware" do
+    it "surrounds calls and handlers: of all, then of the stream, then of the call" do
+      order = []
+      child = build("child") { |entry| (order << :handled) && fulfill_request(entry, content: entry.content) }
+      child.around_handler { |entry, handler| (order << [:inner, entry.source_group]) && handler.call }
+      child.connect(redis_options: redis_options)
+      parent = connect("parent")
+      parent.around_request do |request, call|
+        request.content += 1
+        order << :asked
+        call.call
+      end
+      outer = ->(_, handler) { (order << :outer) && handler.call }
+      RedisIPC.around_handler(outer)
+      expect(parent.send_to_group(content: 1, to: "child").value).to eq(2)
+      expect(parent.async_send_to_group(content: 2, to: "child").value).to eq(3)
+      expect(order).to eq([:asked, :outer, [:inner, "parent"], :handled] * 2)
+    ensure
+      RedisIPC.handler_middleware.remove(outer)
+    end
+
+    it "may reject by raising, and may answer in place of the other side" do
+      child = build("child", &echo)
+      child.around_handler { |entry, handler| entry.content == "bad" ? raise(ArgumentError, "bad") : handler.call }
+      child.connect(redis_options: redis_options)
+      parent = connect("parent")
+      parent.around_request { |request, call| request.content == "known" ? :cached : call.call }
+      expect(parent.send_to_group(content: "bad", to: "child").reason).to eq("ArgumentError: bad")
+      expect(parent.send_to_group(content: "known", to: "child")).to eq(:cached)
+    end
+
+    it "is inherited by channels" do
+      order = []
+      base = Class.new(RedisIPC::Channel) do
+        stream "house"
+        around_handler { |_, handler| (order << :base) && handler.call }
+        around_request { |_, call| (order << :asked) && call.call }
+      end
+      kitchen = Class.new(base) do
+        channel "kitchen"
+        around_handler { |_, handler| (order << :own) && handler.call }
+        event("cook") { "soup" }
+      end
+      kitchen.connect(redis_options: redis_options)
+      expect(kitchen.trigger_event("cook", target: "kitchen").value).to eq("soup")
+      expect(order).to eq(%i[asked base own])
+    ensure
+      kitchen&.disconnect
+    end
+  end
+
+  describe "OpenTelemetry" do
+    let(:context) { "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" }
+
+    it "has its context carried across" do
+      stub_const("OpenTelemetry", FakeOpenTelemetry)
+      seen = Queue.new
+      connect("child") do |entry|
+        seen << [FakeOpenTelemetry::Context.current, entry.traceparent]
+        fulfill_request(entry, content: 1)
+      end
+      parent = connect("parent")
+      FakeOpenTelemetry::Context.with_current(context) do
+        parent.send_to_group(content: 1, to: "child")
+        parent.async_send_to_group(content: 1, to: "child").value
+      end
+      parent.send_to_group(content: 1, to: "child")
+      expect(Array.new(3) { next_of(seen) }).to eq([[context, context], [context, context], [nil, nil]])
+    end
+
+    it "is a field of the request on the wire" do
+      stub_const("OpenTelemetry", FakeOpenTelemetry)
+      parent = connect("parent")
+      FakeOpenTelemetry::Context.with_current(context) { parent.async_send_to_group(content: 1, to: "child") }
+      _, fields = eventually { redis.xrange("house:inbox:child").first }
+      expect(fields).to include("traceparent" => context)
+    end
+
+    it "leaves no field where it is not loaded" do
+      parent = connect("parent")
+      parent.async_send_to_group(content: 1, to: "child")
+      _, fields = eventually { redis.xrange("house:inbox:child").first }
+      expect(fields).not_to include("traceparent")
+    end
+  end
+end

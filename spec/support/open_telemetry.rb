@@ -1,0 +1,34 @@
+# frozen_string_literal: true
+
+# As much of OpenTelemetry's API as the gem uses; the real one is not packaged for Debian. A context is the text of its
+# traceparent.
+module FakeOpenTelemetry
+  module Context
+    def self.with_current(context)
+      before = Thread.current[:fake_open_telemetry]
+      Thread.current[:fake_open_telemetry] = context
+      yield context
+    ensure
+      Thread.current[:fake_open_telemetry] = before
+    end
+
+    def self.current
+      Thread.current[:fake_open_telemetry]
+    end
+  end
+
+  # W3C's propagator.
+  module Propagation
+    def self.inject(carrier)
+      carrier["traceparent"] = Context.current if Context.current
+    end
+
+    def self.extract(carrier)
+      carrier["traceparent"]
+    end
+  end
+
+  def self.propagation
+    Propagation
+  end
+end
