@@ -44,3 +44,5 @@ require_relative "redis_ipc/process_hooks"
 module RedisIPC
   private_constant :Native, :Settings, :Session
 end
+
+require_relative "redis_ipc/railtie" if defined?(Rails::Railtie)

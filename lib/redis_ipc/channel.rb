@@ -65,9 +65,15 @@ module RedisIPC
 
     # An event: its name and the params it may read.
     Event = Struct.new(:name, :params, :method_name)
-    private_constant :Event
+    # The class that answers on a connection: another one, once code has been reloaded.
+    Server = Struct.new(:channel)
+    private_constant :Event, :Server
 
     class << self
+      # What connects a channel that is used and not connected (Rails); nil leaves that to the user.
+      # @api private
+      attr_accessor :connector
+
       # Sets or returns the stream's name; a subclass inherits it.
       # @param name [String, Symbol, nil]
       # @return [String, Symbol, nil]
@@ -136,13 +142,15 @@ module RedisIPC
       end
 
       # Connects as {Stream#connect} does, and answers the events defined here and in the classes above.
+      # @param serve [Boolean] false only asks: other processes answer
       # @param options [Hash]
       # @return [self]
       # @raise [ArgumentError] if `stream` or `channel` is not set
       # @raise (see Stream#connect)
-      def connect(**options)
-        raise ConnectionError.new("#{self} is connected already", **place) if @connection&.open?
+      def connect(serve: true, **options)
+        raise ConnectionError.new("#{self} is connected already", **place) if open?
 
+        @server = (Server.new(self) if serve)
         @connection = open_stream.connect(**options)
         self
       end
@@ -186,6 +194,29 @@ module RedisIPC
       end
 
       # @api private
+      def open?
+        @connection ? @connection.open? : false
+      end
+
+      # @api private
+      def serves?
+        !@server.nil?
+      end
+
+      # Whether the other is the same group on the same stream.
+      # @api private
+      def same_place?(other)
+        place == other.send(:place)
+      end
+
+      # Takes the connection over from the class this one replaces, when code is reloaded.
+      # @api private
+      def take_over(other)
+        @connection, @server = other.send(:give_up)
+        @server&.channel = self
+      end
+
+      # @api private
       def find_event(name)
         own_events[name] || inherited_setting(:find_event, name)
       end
@@ -224,17 +255,23 @@ module RedisIPC
       end
 
       def connection
+        Channel.connector&.call(self) if @connection.nil? || @connection.over?
         @connection ||
           raise(NotConnectedError.new("#{self} is not connected: call connect", outcome: :not_sent, **place))
+      end
+
+      def give_up
+        [@connection, @server].tap { @connection = @server = nil }
       end
 
       def open_stream
         raise ArgumentError, "#{self} has no stream: call stream \"name\"" unless stream
         raise ArgumentError, "#{self} has no channel: call channel \"name\"" unless channel
 
-        owner = self
+        server = @server
         handler = error_handler
-        opened = Stream.new(stream, channel).on_request { |entry| owner.send(:answer, self, entry) }
+        opened = Stream.new(stream, channel)
+        opened.on_request { |entry| server.channel.send(:answer, self, entry) } if server
         opened.on_error(&handler) if handler
         middleware(:request).each { |link| opened.around_request(link) }
         middleware(:handler).each { |link| opened.around_handler(link) }

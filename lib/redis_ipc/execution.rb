@@ -5,15 +5,15 @@ module RedisIPC
   # @api private
   module Execution
     class << self
-      # @return [#call, nil] called with a block: around each handler
+      # @return [#call, nil] called with the entry and a block: around each handler
       attr_accessor :around_handler
       # @return [#call, nil] called with a block: around `on_error` and `Future#then` blocks
       attr_accessor :around_callback
       # @return [#call, nil] called with a block: around the waiting of a call for its answer
       attr_accessor :around_wait
 
-      def handler(&block)
-        around_handler ? around_handler.call(&block) : yield
+      def handler(entry, &block)
+        around_handler ? around_handler.call(entry, &block) : yield
       end
 
       def callback(&block)

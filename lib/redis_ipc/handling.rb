@@ -15,7 +15,7 @@ module RedisIPC
     # @param entry [Entry]
     # @yield runs the handler
     def run(entry, &handler)
-      Execution.handler do
+      Execution.handler(entry) do
         Tracing.continue(entry.traceparent) do
           retried(entry) if entry.redelivered? && Instrumentation.listening?(:retry)
           if Instrumentation.listening?(:handle)

@@ -4,14 +4,20 @@ module RedisIPC
   # What ties connected streams to the life of the process: forks and the end.
   # @api private
   module ProcessHooks
-    # Seconds that running handlers are given when the process ends.
-    EXIT_TIMEOUT = 2
-    private_constant :EXIT_TIMEOUT
-
+    @exit_timeout = 2
+    @on_fork = []
     @streams = {}.compare_by_identity
     @mutex = Mutex.new
 
     class << self
+      # @return [Numeric] seconds that running handlers are given when the process ends
+      attr_accessor :exit_timeout
+
+      # @yield runs in each child, right after the fork; it must not block
+      def on_fork(&block)
+        @on_fork << block
+      end
+
       # @param session [Session] one that is open
       # @param stream [Stream] the stream it belongs to
       def remember(session, stream)
@@ -36,13 +42,14 @@ module RedisIPC
         @mutex = Mutex.new
         # Those that are back already remember themselves meanwhile.
         @streams.dup.each_value(&:reconnect_after_fork)
+        @on_fork.each(&:call)
       end
 
       private
 
       def disconnect_all
         streams = @mutex.synchronize { @streams.values }
-        streams.each { |stream| stream.disconnect(timeout: EXIT_TIMEOUT) }
+        streams.each { |stream| stream.disconnect(timeout: exit_timeout) }
       end
     end
 

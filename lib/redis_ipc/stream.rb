@@ -207,6 +207,13 @@ module RedisIPC
       !session.nil? && session.open?
     end
 
+    # @return [Boolean] whether it was never connected, or has been disconnected
+    # @api private
+    def over?
+      session = @session
+      session.nil? || session.closed?
+    end
+
     # Connects again in a forked child, as a new instance; in a thread, so that the fork waits for nothing.
     # @api private
     def reconnect_after_fork

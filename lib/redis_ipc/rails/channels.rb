@@ -1,0 +1,171 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  module OnRails
+    # The channels of a Rails application: connects those in app/ipc where they should answer, and any other when it
+    # first asks. Keeps the connections when the classes are reloaded.
+    class Channels
+      # @api private
+      def initialize(configuration)
+        @configuration = configuration
+        @connected = {}.freeze
+        @serving = false
+        @lock = Monitor.new
+      end
+
+      # @return [Symbol, Boolean] which processes connect by themselves
+      # @api private
+      def way
+        @configuration.connect
+      end
+
+      # Connects all channels in app/ipc, so that this process answers. For workers the gem does not know; may be called
+      # again. While Redis is away it goes on trying, in a thread of its own.
+      # @return [self]
+      # @raise [ConfigurationError] if an option is unknown or of the wrong type
+      def connect
+        @serving = true
+        connect_all
+        self
+      rescue ConnectionError, CommandError => e
+        ::Rails.logger&.error("redis_ipc: #{e.message}; trying again")
+        connect_later
+        self
+      end
+
+      # Disconnects every channel that was connected here or by itself; waits for running handlers.
+      # @param timeout [Numeric] seconds
+      # @return [self]
+      def disconnect(timeout: @configuration.shutdown_timeout)
+        @serving = false
+        @connecting&.kill&.join
+        channels = @lock.synchronize { @connected.values.tap { @connected = {}.freeze } }
+        channels.map { |channel| Thread.new { channel.disconnect(timeout: timeout) } }.each(&:join)
+        self
+      end
+
+      # Connects, answers until the process is told to end (TERM or INT), and disconnects.
+      # @return [self]
+      def serve
+        told = Queue.new
+        handlers = %w[TERM INT].to_h { |signal| [signal, trap(signal) { told << signal }] }
+        connect
+        told.pop
+        disconnect
+      ensure
+        handlers&.each { |signal, handler| trap(signal, handler) }
+      end
+
+      # @return [Boolean] whether there are channels that answer here, and all of them are connected
+      def connected?
+        @serving && @connected.any? && @connected.each_value.all?(&:connected?)
+      end
+
+      # Connects in each child of this process, but not here.
+      # @api private
+      def connect_in_children
+        ProcessHooks.on_fork do
+          @lock = Monitor.new
+          @serving = true
+          connect_later
+        end
+      end
+
+      # Called for a channel that is used and not connected.
+      # @api private
+      def connect_to_ask(channel)
+        @lock.synchronize { open(channel, serve: @serving && answers?(channel)) unless channel.open? }
+      end
+
+      # Called when Rails has loaded or reloaded the code: the new classes take over the connections of the old.
+      # @api private
+      def reload
+        return unless @serving || @connected.any?
+
+        present = discover
+        @lock.synchronize do
+          @connected.each { |name, old| replace(name, old, present[name] || name.safe_constantize) }
+          present.each_value { |channel| open(channel, serve: true) unless connected_here?(channel) } if @serving
+        end
+      rescue ConnectionError, CommandError => e
+        ::Rails.logger&.error("redis_ipc: #{e.message}; trying again")
+        connect_later
+      end
+
+      private
+
+      def connect_all
+        present = discover
+        @lock.synchronize do
+          present.each_value { |channel| open(channel, serve: true) }
+        end
+      end
+
+      def connect_later
+        return if @connecting&.alive?
+
+        @connecting = Thread.new { keep_trying }
+        @connecting.name = "redis_ipc connect channels"
+        @connecting.report_on_exception = false
+      end
+
+      def keep_trying
+        ::Rails.application.executor.wrap { connect_all }
+      rescue ConnectionError, CommandError => e
+        ::Rails.logger&.error("redis_ipc: #{e.message}; trying again")
+        sleep(0.5 + (rand * 0.5))
+        retry
+      rescue StandardError => e
+        ::Rails.logger&.error("redis_ipc: the channels cannot be connected: #{e.class}: #{e.message}")
+      end
+
+      # By itself it only asks, until it is connected here to answer.
+      def open(channel, serve:)
+        return if channel.open? && (channel.serves? || !serve)
+
+        channel.disconnect(timeout: 0) if channel.open?
+        channel.connect(serve: serve, **@configuration.connect_options)
+        @connected = @connected.merge(channel.name => channel).freeze if channel.name
+      end
+
+      def connected_here?(channel)
+        @connected[channel.name].equal?(channel)
+      end
+
+      def replace(name, old, new)
+        return if old.equal?(new)
+
+        @connected = @connected.except(name).freeze
+        if new.is_a?(Class) && new < Channel && new.same_place?(old)
+          new.take_over(old)
+          @connected = @connected.merge(name => new).freeze
+        else
+          # Its handlers may be waiting for this reload to end.
+          Thread.new { old.disconnect(timeout: @configuration.shutdown_timeout) }
+        end
+      end
+
+      # @return [Hash{String => Class}] the channels in app/ipc
+      def discover
+        names = folders.flat_map do |folder|
+          Dir[File.join(folder, "**", "*.rb")].map { |file| file[(folder.size + 1)..].delete_suffix(".rb").camelize }
+        end
+        names.uniq.filter_map { |name| named(name) }.to_h
+      end
+
+      def named(name)
+        channel = name.constantize
+        [name, channel] if channel.is_a?(Class) && channel < Channel && channel.channel && @configuration.answer?(name)
+      end
+
+      # Those of engines too.
+      def folders
+        ActiveSupport::Dependencies.autoload_paths.map(&:to_s).grep(@configuration.channels_path)
+      end
+
+      def answers?(channel)
+        channel.name && @configuration.answer?(channel.name) && folders.any? { |folder| File.exist?(File.join(folder, "#{channel.name.underscore}.rb")) }
+      end
+    end
+  end
+end

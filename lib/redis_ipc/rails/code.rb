@@ -1,0 +1,84 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  module OnRails
+    # What Rails puts around code that is the user's: the executor (database connections, CurrentAttributes, query
+    # cache), code reloading, log tags.
+    # @api private
+    class Code
+      # @param app [Rails::Application]
+      # @param log_tags [Array<String, Symbol, Proc>]
+      def initialize(app, log_tags)
+        @app = app
+        @log_tags = log_tags
+      end
+
+      # Puts it around everything the gem runs.
+      def install
+        Execution.around_handler = method(:around_handler)
+        Execution.around_callback = method(:around_callback)
+        Execution.around_wait = method(:around_wait) unless locked_for_good?
+      end
+
+      # Reloads code that has changed. The exception goes round the executor, which would report it (Rails 7): the
+      # subscriber of `:error` does, and knows the request.
+      def around_handler(entry, &handler)
+        failure = nil
+        result = @app.reloader.wrap do
+          tagged(entry, &handler)
+        rescue Exception => e # rubocop:disable Lint/RescueException -- raised again below
+          failure = e
+        end
+        failure ? raise(failure) : result
+      end
+
+      def around_callback(&callback)
+        @app.executor.wrap(&callback)
+      end
+
+      # While code can be reloaded, everyone inside the executor shares a lock, and a reload waits until all have let go
+      # of it, holding up whoever comes after. A thread that waits for an answer must let go: the handler that gives the
+      # answer may be one of those held up, here or in another process.
+      def around_wait
+        shares = shares_of_interlock
+        shares.times { interlock.done_running }
+        yield
+      ensure
+        shares&.times { interlock.start_running }
+      end
+
+      private
+
+      # Nothing is ever loaded or unloaded: Rails uses no lock.
+      def locked_for_good?
+        @app.config.cache_classes && @app.config.eager_load
+      end
+
+      def interlock
+        ActiveSupport::Dependencies.interlock
+      end
+
+      def shares_of_interlock
+        interlock.raw_state do |threads|
+          mine = threads[Thread.current]
+          mine.nil? || mine[:exclusive] ? 0 : mine[:sharing].to_i
+        end
+      end
+
+      def tagged(entry, &handler)
+        logger = ::Rails.logger
+        return yield if @log_tags.empty? || !logger.respond_to?(:tagged)
+
+        logger.tagged(*@log_tags.map { |tag| tag_text(tag, entry) }, &handler)
+      end
+
+      def tag_text(tag, entry)
+        case tag
+        when Symbol then entry.public_send(tag)
+        when Proc then tag.call(entry)
+        else tag
+        end
+      end
+    end
+  end
+end

@@ -1,0 +1,85 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  module OnRails
+    # What config/redis_ipc.yml and `config.redis_ipc` say: the options of `connect`, and those for Rails.
+    # @api private
+    class Configuration
+      # @return [Hash{Symbol => Object}] their defaults
+      DEFAULTS = {
+        connect: :auto, channels: nil, channels_path: "app/ipc", shutdown_timeout: 5,
+        log_tags: ["redis_ipc", :destination_group, :id].freeze
+      }.freeze
+      WAYS = [:auto, :in_children, true, false].freeze
+      CONNECT = "REDIS_IPC_CONNECT"
+      CHANNELS = "REDIS_IPC_CHANNELS"
+      private_constant :WAYS, :CONNECT, :CHANNELS
+
+      # @param app [Rails::Application]
+      def initialize(app)
+        @values = deep_merge(from_file(app), plain(app.config.redis_ipc))
+      end
+
+      # @return [Symbol, Boolean] which processes connect by themselves: `:auto`, `:in_children`, true or false
+      # @raise [ConfigurationError]
+      def connect
+        way = ENV.key?(CONNECT) ? from_environment : setting(:connect)
+        way = way.to_sym if way.is_a?(String)
+        return way if WAYS.include?(way)
+
+        raise ConfigurationError, "the option connect must be auto, in_children, true or false, got #{way.inspect}"
+      end
+
+      # @param name [String] of a channel class
+      # @return [Boolean] whether it is one of those that answer where processes do
+      def answer?(name)
+        names = ENV.key?(CHANNELS) ? ENV.fetch(CHANNELS).split(",").map(&:strip) : setting(:channels)
+        names.nil? || Array(names).map(&:to_s).include?(name)
+      end
+
+      # @return [Regexp] folders of channels end in this
+      def channels_path
+        %r{(\A|/)#{Regexp.escape(setting(:channels_path).to_s)}\z}
+      end
+
+      # @return [Numeric] seconds that running handlers are given when the process ends
+      def shutdown_timeout
+        setting(:shutdown_timeout)
+      end
+
+      # @return [Array] what log lines of handlers are tagged with
+      def log_tags
+        Array(setting(:log_tags))
+      end
+
+      # @return [Hash] for {Channel.connect}
+      def connect_options
+        { logger: ::Rails.logger }.merge(@values.except(*DEFAULTS.keys))
+      end
+
+      private
+
+      def setting(name)
+        @values.fetch(name, DEFAULTS.fetch(name))
+      end
+
+      def from_environment
+        { "true" => true, "1" => true, "false" => false, "0" => false }.fetch(ENV.fetch(CONNECT)) { |other| other }
+      end
+
+      # An application without the file uses the defaults.
+      def from_file(app)
+        file = app.paths["config"].existent.first&.then { |folder| File.join(folder, "redis_ipc.yml") }
+        file && File.exist?(file) ? plain(app.config_for(:redis_ipc)) : {}
+      end
+
+      def plain(options)
+        options.to_h.to_h { |key, value| [key.to_sym, value.is_a?(Hash) ? plain(value) : value] }
+      end
+
+      def deep_merge(below, above)
+        below.merge(above) { |_, old, new| old.is_a?(Hash) && new.is_a?(Hash) ? deep_merge(old, new) : new }
+      end
+    end
+  end
+end

@@ -1,0 +1,27 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  module OnRails
+    # Passes on to Rails's error reporter (Rails 7 and newer) what `on_error` is told.
+    # @api private
+    module ErrorReporter
+      class << self
+        def install
+          RedisIPC.subscribe(:error) { |event| report(event.payload) } if ::Rails.respond_to?(:error)
+        end
+
+        private
+
+        def report(payload)
+          context = payload.slice(:stream, :group, :id).merge(from: payload[:entry]&.source_group).compact
+          ::Rails.error.report(payload[:error], handled: false, context: context, **source)
+        end
+
+        # Rails 7.1 asks who reports.
+        def source
+          @source ||= ::Rails.gem_version >= Gem::Version.new("7.1") ? { source: "redis_ipc" } : {}
+        end
+      end
+    end
+  end
+end

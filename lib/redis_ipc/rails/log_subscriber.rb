@@ -1,0 +1,71 @@
+# frozen_string_literal: true
+
+require "active_support/log_subscriber"
+
+module RedisIPC
+  module OnRails
+    # Writes what the gem does to Rails's log: answers as info, calls as debug, what went wrong as warnings.
+    class LogSubscriber < ActiveSupport::LogSubscriber
+      # @param event [ActiveSupport::Notifications::Event]
+      def request(event)
+        payload = event.payload
+        debug { "  #{text("IPC #{payload[:to]} #{event_name(payload[:content])}")} #{result(payload)} #{time(payload)}" }
+      end
+
+      # @param event [ActiveSupport::Notifications::Event]
+      def handle(event)
+        payload = event.payload
+        name = event_name(payload[:entry].content)
+        info { "Handled #{name} for #{payload[:from]} #{"with #{payload[:error].class} " if payload[:error]}#{time(payload)}" }
+      end
+
+      # @param event [ActiveSupport::Notifications::Event]
+      def timeout(event)
+        payload = event.payload
+        warn { "IPC #{payload[:to]} #{event_name(payload[:content])} was not answered #{time(payload)}: #{payload[:outcome]}" }
+      end
+
+      # @param event [ActiveSupport::Notifications::Event]
+      def retry(event)
+        payload = event.payload
+        warn { "IPC request #{payload[:id]} from #{payload[:from]} runs again: delivery #{payload[:deliveries]} #{time(payload)}" }
+      end
+
+      # @param event [ActiveSupport::Notifications::Event]
+      def dead_letter(event)
+        payload = event.payload
+        warn { "IPC request #{payload[:id]} is a dead letter of #{payload[:group]} #{time(payload)}" }
+      end
+
+      # @param event [ActiveSupport::Notifications::Event]
+      def reconnect(event)
+        payload = event.payload
+        warn { "IPC #{payload[:stream]}/#{payload[:group]} is connected again #{time(payload, "after")}" }
+      end
+
+      private
+
+      def text(words)
+        color(words, CYAN, **bold)
+      end
+
+      # Rails 7.1 made it an option.
+      def bold
+        ActiveSupport.gem_version >= Gem::Version.new("7.1") ? { bold: true } : {}
+      end
+
+      # The event of a channel; a plain stream has none.
+      def event_name(content)
+        content.is_a?(Hash) ? (content[:event] || content["event"]).to_s : ""
+      end
+
+      def result(payload)
+        payload[:status] || payload[:outcome] || payload[:error].class
+      end
+
+      def time(payload, preposition = "in")
+        "#{preposition} #{(payload[:duration] * 1000).round(1)}ms"
+      end
+    end
+  end
+end

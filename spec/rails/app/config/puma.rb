@@ -1,0 +1,8 @@
+# frozen_string_literal: true
+
+workers Integer(ENV.fetch("WORKERS"))
+threads 4, 4
+preload_app!(ENV["PRELOAD"] == "true")
+bind "tcp://127.0.0.1:#{ENV.fetch("PORT")}"
+environment ENV.fetch("RAILS_ENV")
+worker_shutdown_timeout 20

@@ -1,0 +1,156 @@
+# frozen_string_literal: true
+
+require "fileutils"
+require "json"
+require "net/http"
+require "tmpdir"
+
+# The Rails application in spec/rails/app: a copy of it, its processes, and what they say over HTTP.
+class RailsApp
+  SOURCE = File.expand_path("../rails/app", __dir__)
+  LIBRARY = File.expand_path("../../lib", __dir__)
+
+  class << self
+    def available?
+      Gem::Specification.find_all_by_name("railties").any? && Gem::Specification.find_all_by_name("puma").any?
+    end
+  end
+
+  attr_reader :folder, :port
+
+  def initialize(environment: "production", **variables)
+    @folder = Dir.mktmpdir("redis_ipc_rails")
+    FileUtils.cp_r("#{SOURCE}/.", @folder)
+    %w[log tmp].each { |name| FileUtils.mkdir_p(File.join(@folder, name)) }
+    @port = RedisServer.free_port
+    @variables = { "RAILS_ENV" => environment, "REDIS_URL" => RedisServer.shared.url, "RUBYLIB" => LIBRARY,
+                   "PORT" => @port.to_s, **variables.transform_keys(&:to_s) }
+    @pids = []
+    run("ActiveRecord::Base.connection.create_table(:visits) { |table| table.integer :number }")
+  end
+
+  # Puma with the application; returns its pid when it has booted.
+  def serve(workers: 2, preload: true)
+    spawn("puma", "-C", "config/puma.rb", WORKERS: workers, PRELOAD: preload).tap { wait_until_served(workers) }
+  end
+
+  # A process that answers one channel.
+  def work(channel = "WorkerIpc")
+    loader = 'require "./config/application"; Rails.application.load_tasks; Rake::Task["redis_ipc:serve"].invoke'
+    spawn(RbConfig.ruby, "-rrake", "-e", loader, REDIS_IPC_CHANNELS: channel)
+  end
+
+  # What the code prints in a process that has booted the application, as `rails runner` would.
+  def run(code, **variables)
+    script = "require \"./config/environment\"; #{code}"
+    output, status = Open3.capture2e(environment(variables), RbConfig.ruby, "-e", script, chdir: @folder)
+    raise "#{code}: #{output}" unless status.success?
+
+    output
+  end
+
+  def get(path)
+    response = Net::HTTP.start("127.0.0.1", port, open_timeout: 20, read_timeout: 40) { |http| http.get(path) }
+    raise "#{path}: #{response.code} #{response.body[0, 300]}" unless response.code == "200"
+
+    JSON.parse(response.body, symbolize_names: true)
+  end
+
+  # Asks for each number, from several threads at once, until none is left or `enough` says so; what came back,
+  # exceptions included.
+  def get_all(numbers, enough: -> { false }, threads: 6, &block)
+    queue = Queue.new
+    numbers.each { |number| queue << number }
+    queue.close
+    Array.new(threads) { Thread.new { drain(queue, enough, &block) } }.flat_map(&:value)
+  end
+
+  def edit(file, from, to)
+    path = File.join(@folder, file)
+    text = File.read(path)
+    raise "#{file} does not say #{from}" unless text.include?(from)
+
+    File.write(path, text.sub(from, to))
+    # Rails looks at the time, to the second on some file systems.
+    @edits = @edits.to_i + 1
+    File.utime(Time.now, Time.now + @edits, path)
+  end
+
+  def write(file, text)
+    File.write(File.join(@folder, file), text)
+  end
+
+  def log
+    Dir[File.join(@folder, "log", "*.log")].map { |file| File.read(file) }.join + File.read(output)
+  end
+
+  # Who is on the stream: pids by group.
+  def members
+    rows = RedisServer.shared.client.zrange("shop:instances", 0, -1).map { |member| member.split(":") }
+    rows.group_by(&:first).transform_values { |list| list.map { |row| Integer(row.last) } }
+  end
+
+  def kill(pid, signal)
+    Process.kill(signal, pid)
+  end
+
+  # Its exit status.
+  def ended(pid)
+    @pids.delete(pid)
+    Timeout.timeout(30) { Process.wait2(pid).last }
+  end
+
+  def stop
+    @pids.dup.each do |pid|
+      kill(pid, :TERM)
+      ended(pid)
+    rescue Timeout::Error
+      kill(pid, :KILL)
+      Process.wait(pid)
+    end
+    FileUtils.remove_entry(@folder, true)
+  end
+
+  private
+
+  def environment(variables)
+    @variables.merge(variables.to_h { |name, value| [name.to_s, value.to_s] })
+  end
+
+  def spawn(*command, **variables)
+    pid = Process.spawn(environment(variables), *command, chdir: @folder, %i[out err] => [output, "a"], in: :close)
+    @pids << pid
+    pid
+  end
+
+  def output
+    File.join(@folder, "output")
+  end
+
+  def wait_until_served(workers)
+    Timeout.timeout(40) do
+      sleep 0.02 until members.fetch("web", []).size >= [workers, 1].max && listening?
+    end
+  rescue Timeout::Error
+    raise "it did not boot: #{log}"
+  end
+
+  def listening?
+    TCPSocket.new("127.0.0.1", port).close
+    true
+  rescue SystemCallError
+    false
+  end
+
+  def drain(queue, enough)
+    results = []
+    while !enough.call && (number = queue.pop)
+      results << begin
+        yield number
+      rescue StandardError => e
+        e
+      end
+    end
+    results
+  end
+end
