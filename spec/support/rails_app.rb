@@ -26,7 +26,11 @@ class RailsApp
     @variables = { "RAILS_ENV" => environment, "REDIS_URL" => RedisServer.shared.url, "RUBYLIB" => LIBRARY,
                    "PORT" => @port.to_s, **variables.transform_keys(&:to_s) }
     @pids = []
-    run("ActiveRecord::Base.connection.create_table(:visits) { |table| table.integer :number }")
+    # WAL: else a reader in a process whose GVL is held (see Visit) would hold up the writers of all others.
+    run(<<~RUBY)
+      ActiveRecord::Base.connection.execute("PRAGMA journal_mode=WAL")
+      ActiveRecord::Base.connection.create_table(:visits) { |table| table.integer :number }
+    RUBY
   end
 
   # Puma with the application; returns its pid when it has booted.

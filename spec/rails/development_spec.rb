@@ -1,0 +1,62 @@
+# frozen_string_literal: true
+
+require "open3"
+
+RSpec.describe "a Rails application in development", timeout: 120 do
+  let(:app) { RailsApp.new(environment: "development") }
+
+  after { app.stop }
+
+  def version(group: "web")
+    caller_channel.trigger_event("version", target: group, timeout: 20)
+  end
+
+  # Asks from outside, so that nothing but the request itself makes the server look for changes.
+  let(:caller_channel) do
+    Class.new(RedisIPC::Channel) do
+      stream "shop"
+      channel "outside"
+    end.connect(redis_options: redis_options)
+  end
+
+  after { caller_channel.disconnect }
+
+  it "answers with the code as it is now, without a restart" do
+    app.serve(workers: 0)
+    expect(version.value).to eq(1)
+
+    app.edit("app/ipc/web_ipc.rb", "{ 1 }", "{ 2 }")
+    expect(version.value).to eq(2)
+    expect(app.get("/itself")).to eq(value: 2)
+
+    # A broken file is the asker's news, and no end.
+    app.edit("app/ipc/web_ipc.rb", "{ 2 }", "{ 2 ")
+    expect(version.error).to eq("SyntaxError")
+    app.edit("app/ipc/web_ipc.rb", "{ 2 ", "{ 3 }")
+    expect(version.value).to eq(3)
+    expect(app.members["web"].size).to eq(1)
+  end
+
+  it "connects a channel whose group has changed to the new one" do
+    app.serve(workers: 0)
+    expect(version.value).to eq(1)
+    app.edit("app/ipc/web_ipc.rb", 'channel "web"', 'channel "cobweb"')
+    app.get("/state")
+    expect(version(group: "cobweb").value).to eq(1)
+    eventually { app.members.keys.sort == %w[cobweb outside] }
+  end
+
+  # The reload waits for whoever is inside the executor, and holds up whoever wants in: a request that waits for an
+  # answer of its own process, or of one that asks back, must not wait inside.
+  it "reloads while calls wait for one another, in time" do
+    app.serve(workers: 0)
+    expect(app.get("/itself?event=relay")).to eq(value: 1)
+    (2..6).each do |number|
+      results = Thread.new { app.get_all(1..24, threads: 4) { app.get("/itself?event=relay")[:value] } }
+      app.edit("app/ipc/web_ipc.rb", "{ #{number - 1} }", "{ #{number} }")
+      expect(results.value - [number - 1, number]).to be_empty
+      expect(app.get("/itself?event=relay")).to eq(value: number)
+    end
+    expect(app.log).not_to include("was not answered")
+  end
+end
