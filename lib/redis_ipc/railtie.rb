@@ -7,6 +7,7 @@ require_relative "rails/processes"
 require_relative "rails/log_subscriber"
 require_relative "rails/error_reporter"
 
+# In a Rails application, {RedisIPC.channels}.
 module RedisIPC
   # What makes the gem at home in a Rails application; docs/rails.md describes it.
   module OnRails
@@ -41,10 +42,8 @@ module RedisIPC
   end
 
   class << self
+    # Set by the railtie.
     # @return [OnRails::Channels, nil] the channels of the Rails application; nil elsewhere
-    attr_reader :channels
-
-    # @api private
-    attr_writer :channels
+    attr_accessor :channels
   end
 end

@@ -52,7 +52,7 @@ RSpec.describe "a Rails application in development", timeout: 120 do
     app.serve(workers: 0)
     expect(app.get("/itself?event=relay")).to eq(value: 1)
     (2..6).each do |number|
-      results = Thread.new { app.get_all(1..24, threads: 4) { app.get("/itself?event=relay")[:value] } }
+      results = Thread.new { app.get_all(1..24, threads: 3) { app.get("/itself?event=relay")[:value] } }
       app.edit("app/ipc/web_ipc.rb", "{ #{number - 1} }", "{ #{number} }")
       expect(results.value - [number - 1, number]).to be_empty
       expect(app.get("/itself?event=relay")).to eq(value: number)

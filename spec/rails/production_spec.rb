@@ -113,6 +113,6 @@ RSpec.describe "a Rails application in production", timeout: 300 do
     script = 'p RedisIPC.channels.connected?; p WebIpc.trigger_event("version", target: "web").value; p WebIpc.serves?'
     expect(app.run(script).split).to eq(%w[false 1 false])
     expect(app.run("p RedisIPC.channels.connected?", REDIS_IPC_CONNECT: true)).to eq("true\n")
-    expect(app.run('p RedisIPC.channels.connect.connected?; p WebIpc.serves?').split).to eq(%w[true true])
+    expect(app.run("p RedisIPC.channels.connect.connected?; p WebIpc.serves?").split).to eq(%w[true true])
   end
 end

@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+require_relative "channel_files"
+
 module RedisIPC
   module OnRails
     # The channels of a Rails application: connects those in app/ipc where they should answer, and any other when it
@@ -8,6 +10,7 @@ module RedisIPC
       # @api private
       def initialize(configuration)
         @configuration = configuration
+        @files = ChannelFiles.new(configuration)
         @connected = {}.freeze
         @serving = false
         @lock = Monitor.new
@@ -25,11 +28,7 @@ module RedisIPC
       # @raise [ConfigurationError] if an option is unknown or of the wrong type
       def connect
         @serving = true
-        connect_all
-        self
-      rescue ConnectionError, CommandError => e
-        ::Rails.logger&.error("redis_ipc: #{e.message}; trying again")
-        connect_later
+        trying { connect_all }
         self
       end
 
@@ -65,6 +64,7 @@ module RedisIPC
       # @api private
       def connect_in_children
         ProcessHooks.on_fork do
+          # It may have been held when the process was forked.
           @lock = Monitor.new
           @serving = true
           connect_later
@@ -74,7 +74,7 @@ module RedisIPC
       # Called for a channel that is used and not connected.
       # @api private
       def connect_to_ask(channel)
-        @lock.synchronize { open(channel, serve: @serving && answers?(channel)) unless channel.open? }
+        @lock.synchronize { join(channel, serve: @serving && @files.include?(channel)) unless channel.open? }
       end
 
       # Called when Rails has loaded or reloaded the code: the new classes take over the connections of the old.
@@ -82,54 +82,33 @@ module RedisIPC
       def reload
         return unless @serving || @connected.any?
 
-        present = discover
-        @lock.synchronize do
-          @connected.each { |name, old| replace(name, old, present[name] || name.safe_constantize) }
-          present.each_value { |channel| open(channel, serve: true) unless connected_here?(channel) } if @serving
+        present = @files.load
+        trying do
+          @lock.synchronize do
+            @connected.each { |name, old| replace(name, old, present[name] || name.safe_constantize) }
+            join_all(present) if @serving
+          end
         end
-      rescue ConnectionError, CommandError => e
-        ::Rails.logger&.error("redis_ipc: #{e.message}; trying again")
-        connect_later
       end
 
       private
 
       def connect_all
-        present = discover
-        @lock.synchronize do
-          present.each_value { |channel| open(channel, serve: true) }
-        end
+        present = @files.load
+        @lock.synchronize { join_all(present) }
       end
 
-      def connect_later
-        return if @connecting&.alive?
-
-        @connecting = Thread.new { keep_trying }
-        @connecting.name = "redis_ipc connect channels"
-        @connecting.report_on_exception = false
-      end
-
-      def keep_trying
-        ::Rails.application.executor.wrap { connect_all }
-      rescue ConnectionError, CommandError => e
-        ::Rails.logger&.error("redis_ipc: #{e.message}; trying again")
-        sleep(0.5 + (rand * 0.5))
-        retry
-      rescue StandardError => e
-        ::Rails.logger&.error("redis_ipc: the channels cannot be connected: #{e.class}: #{e.message}")
+      def join_all(present)
+        present.each_value { |channel| join(channel, serve: true) }
       end
 
       # By itself it only asks, until it is connected here to answer.
-      def open(channel, serve:)
+      def join(channel, serve:)
         return if channel.open? && (channel.serves? || !serve)
 
         channel.disconnect(timeout: 0) if channel.open?
         channel.connect(serve: serve, **@configuration.connect_options)
         @connected = @connected.merge(channel.name => channel).freeze if channel.name
-      end
-
-      def connected_here?(channel)
-        @connected[channel.name].equal?(channel)
       end
 
       def replace(name, old, new)
@@ -145,26 +124,33 @@ module RedisIPC
         end
       end
 
-      # @return [Hash{String => Class}] the channels in app/ipc
-      def discover
-        names = folders.flat_map do |folder|
-          Dir[File.join(folder, "**", "*.rb")].map { |file| file[(folder.size + 1)..].delete_suffix(".rb").camelize }
-        end
-        names.uniq.filter_map { |name| named(name) }.to_h
+      def trying
+        yield
+      rescue ConnectionError, CommandError => e
+        trying_again(e)
+        connect_later
       end
 
-      def named(name)
-        channel = name.constantize
-        [name, channel] if channel.is_a?(Class) && channel < Channel && channel.channel && @configuration.answer?(name)
+      def connect_later
+        return if @connecting&.alive?
+
+        @connecting = Thread.new { keep_trying }
+        @connecting.name = "redis_ipc connect channels"
+        @connecting.report_on_exception = false
       end
 
-      # Those of engines too.
-      def folders
-        ActiveSupport::Dependencies.autoload_paths.map(&:to_s).grep(@configuration.channels_path)
+      def keep_trying
+        ::Rails.application.executor.wrap { connect_all }
+      rescue ConnectionError, CommandError => e
+        trying_again(e)
+        sleep(0.5 + (rand * 0.5))
+        retry
+      rescue StandardError => e
+        ::Rails.logger&.error("redis_ipc: the channels cannot be connected: #{e.class}: #{e.message}")
       end
 
-      def answers?(channel)
-        channel.name && @configuration.answer?(channel.name) && folders.any? { |folder| File.exist?(File.join(folder, "#{channel.name.underscore}.rb")) }
+      def trying_again(error)
+        ::Rails.logger&.error("redis_ipc: #{error.message}; trying again")
       end
     end
   end

@@ -9,32 +9,35 @@ module RedisIPC
       # @param event [ActiveSupport::Notifications::Event]
       def request(event)
         payload = event.payload
-        debug { "  #{text("IPC #{payload[:to]} #{event_name(payload[:content])}")} #{result(payload)} #{time(payload)}" }
+        debug { "  #{title("IPC #{asked(payload)}")} #{result(payload)} #{time(payload)}" }
       end
 
       # @param event [ActiveSupport::Notifications::Event]
       def handle(event)
         payload = event.payload
-        name = event_name(payload[:entry].content)
-        info { "Handled #{name} for #{payload[:from]} #{"with #{payload[:error].class} " if payload[:error]}#{time(payload)}" }
+        failed = payload[:error] && " with #{payload[:error].class}"
+        info { "Handled #{event_name(payload[:entry].content)} for #{payload[:from]}#{failed} #{time(payload)}" }
       end
 
       # @param event [ActiveSupport::Notifications::Event]
       def timeout(event)
         payload = event.payload
-        warn { "IPC #{payload[:to]} #{event_name(payload[:content])} was not answered #{time(payload)}: #{payload[:outcome]}" }
+        warn { "IPC #{asked(payload)} was not answered #{time(payload)}: #{payload[:outcome]}" }
       end
 
       # @param event [ActiveSupport::Notifications::Event]
       def retry(event)
         payload = event.payload
-        warn { "IPC request #{payload[:id]} from #{payload[:from]} runs again: delivery #{payload[:deliveries]} #{time(payload)}" }
+        warn do
+          "IPC request #{payload[:id]} from #{payload[:from]} may run again: delivery #{payload[:deliveries]}, " \
+            "#{time(payload, "after")}"
+        end
       end
 
       # @param event [ActiveSupport::Notifications::Event]
       def dead_letter(event)
         payload = event.payload
-        warn { "IPC request #{payload[:id]} is a dead letter of #{payload[:group]} #{time(payload)}" }
+        warn { "IPC request #{payload[:id]} is a dead letter of #{payload[:group]} #{time(payload, "after")}" }
       end
 
       # @param event [ActiveSupport::Notifications::Event]
@@ -45,13 +48,17 @@ module RedisIPC
 
       private
 
-      def text(words)
+      def title(words)
         color(words, CYAN, **bold)
       end
 
       # Rails 7.1 made it an option.
       def bold
         ActiveSupport.gem_version >= Gem::Version.new("7.1") ? { bold: true } : {}
+      end
+
+      def asked(payload)
+        [payload[:to], event_name(payload[:content])].reject(&:empty?).join(" ")
       end
 
       # The event of a channel; a plain stream has none.

@@ -15,7 +15,7 @@ class AsksController < ActionController::API
   end
 
   def state
-    pool = ActiveRecord::Base.connection_pool
-    render json: { pid: Process.pid, parent: Process.ppid, busy: pool.stat[:busy], connected: RedisIPC.channels.connected? }
+    busy = ActiveRecord::Base.connection_pool.stat[:busy]
+    render json: { pid: Process.pid, busy: busy, connected: RedisIPC.channels.connected? }
   end
 end
