@@ -20,7 +20,8 @@ Gem::Specification.new do |spec|
   }
 
   spec.files = Dir[
-    "lib/**/*.{rb,rake,tt}", "ext/**/*.{rs,toml}", "docs/*.md", "Cargo.{toml,lock}", "README.md", "CHANGELOG.md", "LICENSE"
+    "lib/**/*.{rb,rake,tt}", "sig/**/*.rbs", "ext/**/*.{rs,toml}", "docs/*.md", "Cargo.{toml,lock}", "README.md",
+    "CHANGELOG.md", "LICENSE"
   ]
   spec.require_paths = ["lib"]
   # RubyGems (3.3.11 and later) builds a Cargo crate by itself and installs it as redis_ipc.so.

@@ -42,6 +42,12 @@ require_relative "redis_ipc/process_hooks"
 #   stream = RedisIPC::Stream.new("electric_household", "parent").connect
 #   stream.send_to_group(content: "Please do this", to: "child").value #=> "Yes, creators"
 module RedisIPC
+  class << self
+    # Set by the railtie.
+    # @return [OnRails::Channels, nil] the channels of the Rails application; nil elsewhere
+    attr_accessor :channels
+  end
+
   private_constant :Native, :Settings, :Session
 end
 

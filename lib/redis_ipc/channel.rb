@@ -151,7 +151,7 @@ module RedisIPC
         raise ConnectionError.new("#{self} is connected already", **place) if open?
 
         @server = (Server.new(self) if serve)
-        @connection = open_stream.connect(**options)
+        @connection = build_stream(@server).connect(**options)
         self
       end
 
@@ -264,11 +264,10 @@ module RedisIPC
         [@connection, @server].tap { @connection = @server = nil }
       end
 
-      def open_stream
+      def build_stream(server)
         raise ArgumentError, "#{self} has no stream: call stream \"name\"" unless stream
         raise ArgumentError, "#{self} has no channel: call channel \"name\"" unless channel
 
-        server = @server
         handler = error_handler
         opened = Stream.new(stream, channel)
         opened.on_request { |entry| server.channel.send(:answer, self, entry) } if server

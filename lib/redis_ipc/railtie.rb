@@ -7,7 +7,7 @@ require_relative "rails/processes"
 require_relative "rails/log_subscriber"
 require_relative "rails/error_reporter"
 
-# In a Rails application, {RedisIPC.channels}.
+# Where Rails is loaded.
 module RedisIPC
   # What makes the gem at home in a Rails application; docs/rails.md describes it.
   module OnRails
@@ -39,11 +39,5 @@ module RedisIPC
 
       rake_tasks { load File.expand_path("rails/tasks.rake", __dir__) }
     end
-  end
-
-  class << self
-    # Set by the railtie.
-    # @return [OnRails::Channels, nil] the channels of the Rails application; nil elsewhere
-    attr_accessor :channels
   end
 end

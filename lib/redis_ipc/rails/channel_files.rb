@@ -10,11 +10,15 @@ module RedisIPC
         @configuration = configuration
       end
 
-      # Loads them all.
-      # @return [Hash{String => Class}] those that answer in this process
+      # Loads those that answer in this process.
+      # @return [Hash{String => Class}]
       def load
-        names = folders.flat_map { |folder| names_in(folder) }.uniq
         names.select { |name| @configuration.answer?(name) }.filter_map { |name| channel(name) }.to_h
+      end
+
+      # Loads all of them.
+      def load_all
+        names.each(&:constantize)
       end
 
       # @return [Boolean] whether the channel is one of them
@@ -24,6 +28,10 @@ module RedisIPC
       end
 
       private
+
+      def names
+        folders.flat_map { |folder| names_in(folder) }.uniq
+      end
 
       def folders
         ActiveSupport::Dependencies.autoload_paths.map(&:to_s).grep(@configuration.channels_path)

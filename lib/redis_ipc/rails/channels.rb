@@ -71,6 +71,11 @@ module RedisIPC
         end
       end
 
+      # @api private
+      def load_all
+        @files.load_all
+      end
+
       # Called for a channel that is used and not connected.
       # @api private
       def connect_to_ask(channel)

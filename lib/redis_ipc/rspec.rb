@@ -1,0 +1,20 @@
+# frozen_string_literal: true
+
+require "rspec/core"
+require "rspec/expectations"
+require_relative "testing"
+require_relative "testing/matchers"
+
+# Every example begins in fake mode (or the one its metadata says: `redis_ipc: :inline`, `:disable`), and leaves nothing
+# to the next.
+RSpec.configure do |config|
+  config.include(RedisIPC::Testing::Matchers)
+  config.before do |example|
+    RedisIPC::Testing.reset!
+    RedisIPC::Testing.public_send(:"#{example.metadata.fetch(:redis_ipc, :fake)}!")
+  end
+  config.append_after do
+    RedisIPC::Testing.reset!
+    RedisIPC::Testing.fake!
+  end
+end

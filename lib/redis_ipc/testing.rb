@@ -1,0 +1,178 @@
+# frozen_string_literal: true
+
+require "securerandom"
+require_relative "../redis_ipc"
+require_relative "testing/call"
+require_relative "testing/engine"
+require_relative "testing/doubles"
+
+module RedisIPC
+  # For the tests of applications: no Redis is needed, nothing is sent.
+  #
+  # * `fake!` records calls; what the test does not {answer} is fulfilled with nil.
+  # * `inline!` records them too, and runs the receiving channel (or connected stream) at once, in the same thread. What
+  #   is sent and answered goes through the same JSON as over Redis.
+  # * `disable!` is the real thing again.
+  #
+  # With a block, the mode is as before after it. `redis_ipc/rspec` and `redis_ipc/minitest` begin each test in fake
+  # mode and {reset!} after it.
+  #
+  # @example
+  #   RedisIPC::Testing.fake!
+  #   RedisIPC::Testing.answer("cook", on: "kitchen") { |params| "#{params[:dish]}, coming up" }
+  #   LivingRoom.trigger_event("cook", target: "kitchen", params: { dish: "pasta" }).value #=> "pasta, coming up"
+  #   RedisIPC::Testing.calls.last.params #=> { dish: "pasta" }
+  module Testing
+    @mode = nil
+    @lock = Monitor.new
+
+    class << self
+      # @return [Symbol, nil] `:fake`, `:inline`, or nil when calls are real
+      attr_reader :mode
+
+      # Records calls and lets the test answer them.
+      # @yield in this mode; the one before is restored after it
+      # @return [Object, nil] what the block returned
+      def fake!(&block)
+        switch(:fake, &block)
+      end
+
+      # Runs the receiving channel at once.
+      # @yield (see fake!)
+      # @return (see fake!)
+      def inline!(&block)
+        switch(:inline, &block)
+      end
+
+      # Makes calls real.
+      # @yield (see fake!)
+      # @return (see fake!)
+      def disable!(&block)
+        switch(nil, &block)
+      end
+
+      # @return [Boolean]
+      def enabled?
+        !mode.nil?
+      end
+
+      # Forgets calls, answers and connections of tests. The mode stays.
+      # @return [nil]
+      def reset!
+        @lock.synchronize do
+          @calls = []
+          @answers = []
+          @streams = {}.compare_by_identity
+          @receivers = []
+        end
+        nil
+      end
+
+      # @return [Array<Call>] what was asked since the last {reset!}, oldest first
+      def calls
+        @lock.synchronize { @calls.dup }
+      end
+
+      # Answers calls in fake mode, from now on; what was set last counts. What the block returns is the answer; if it
+      # raises, the call is rejected with class and message, as by a handler.
+      # @param event [String, Symbol, nil] nil answers every call to the group
+      # @param on [String, Symbol] the group asked
+      # @yieldparam params [Hash, Object] the event's params; the content where a plain stream asks
+      # @return [nil]
+      # @raise [ArgumentError] without a block
+      def answer(event = nil, on:, &block)
+        raise ArgumentError, "answer needs a block" unless block
+
+        add_answer(event, on) { |call| [:fulfilled, block.call(call.event ? call.params : call.content)] }
+      end
+
+      # Rejects calls in fake mode, from now on.
+      # @param event [String, Symbol, nil] nil rejects every call to the group
+      # @param on [String, Symbol] the group asked
+      # @param reason [Object]
+      # @param error [String, nil] the class of the exception behind it
+      # @return [nil]
+      def reject(event = nil, on:, reason: "rejected", error: nil)
+        add_answer(event, on) { |_| [:rejected, reason, error] }
+      end
+
+      # Lets calls in fake mode run into their deadline, from now on and at once.
+      # @param event [String, Symbol, nil] nil means every call to the group
+      # @param on [String, Symbol] the group asked
+      # @param outcome [Symbol] as {CallError#outcome}
+      # @return [nil]
+      def time_out(event = nil, on:, outcome: :unclaimed)
+        add_answer(event, on) { |_| [:timed_out, outcome] }
+      end
+
+      # @api private
+      def matches?(call, event, group)
+        call.event == event.to_s && (group.nil? || call.to == group.to_s)
+      end
+
+      # @api private
+      def record(call)
+        @lock.synchronize { @calls << call }
+      end
+
+      # @api private
+      def answer_to(call)
+        found = @lock.synchronize { @answers.reverse.find { |answer| answer.first.call(call) } }
+        found ? found.last.call(call) : [:fulfilled, nil]
+      end
+
+      # The stream a channel has in tests.
+      # @api private
+      def stream_of(channel)
+        @lock.synchronize { @streams[channel] ||= channel.send(:build_stream, nil) }
+      end
+
+      # Notes that a stream was connected: it may be asked.
+      # @api private
+      def join(stream)
+        @lock.synchronize { @receivers << stream unless @receivers.include?(stream) }
+      end
+
+      # @api private
+      def leave(stream)
+        @lock.synchronize { @receivers.delete(stream) }
+      end
+
+      # @api private
+      def joined?(stream)
+        @lock.synchronize { @receivers.include?(stream) }
+      end
+
+      # Who answers for a group in inline mode.
+      # @return [Stream, nil]
+      # @api private
+      def receiver(stream, group)
+        found = @lock.synchronize { @receivers.reverse.find { |one| one.name == stream && one.group == group } }
+        found || Receivers.channel(stream, group)
+      end
+
+      private
+
+      def switch(mode)
+        before = @mode
+        @mode = mode
+        return unless block_given?
+
+        begin
+          yield
+        ensure
+          @mode = before
+        end
+      end
+
+      def add_answer(event, group, &answer)
+        matches = ->(call) { call.to == group.to_s && (event.nil? || call.event == event.to_s) }
+        @lock.synchronize { @answers << [matches, answer] }
+        nil
+      end
+    end
+
+    reset!
+    private_constant :Engine, :InStream, :InChannel, :Receivers
+  end
+end

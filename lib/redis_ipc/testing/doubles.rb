@@ -1,0 +1,104 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  # What makes streams and channels do without Redis.
+  module Testing
+    # What a stream does while tests are faked. Prepended here, so that it costs nothing where this file is not loaded.
+    # @api private
+    module InStream
+      # As a {RedisIPC::Session}.
+      Session = Struct.new(:engine) do
+        def when_settled(_call)
+          yield
+        end
+      end
+
+      def connect(**options)
+        return super unless Testing.enabled?
+
+        Settings.new(options)
+        Testing.join(self)
+        self
+      end
+
+      def disconnect(timeout: 5)
+        return super unless Testing.enabled?
+
+        Testing.leave(self)
+        self
+      end
+
+      def connected?
+        Testing.enabled? ? Testing.joined?(self) : super
+      end
+
+      def open?
+        Testing.enabled? ? Testing.joined?(self) : super
+      end
+
+      def instance_id
+        Testing.enabled? ? Engine::INSTANCE : super
+      end
+
+      private
+
+      def session
+        Testing.enabled? ? Session.new(Engine.new(self)) : super
+      end
+    end
+
+    # What a channel does while tests are faked: it need not be connected.
+    # @api private
+    module InChannel
+      def connect(serve: true, **options)
+        return super unless Testing.enabled?
+
+        Testing.stream_of(self).connect(**options)
+        self
+      end
+
+      def disconnect(timeout: 5)
+        return super unless Testing.enabled?
+
+        Testing.stream_of(self).disconnect
+        self
+      end
+
+      def connected?
+        Testing.enabled? ? Testing.stream_of(self).connected? : super
+      end
+
+      private
+
+      def connection
+        Testing.enabled? ? Testing.stream_of(self) : super
+      end
+    end
+
+    # Finds the channel that answers for a group.
+    # @api private
+    module Receivers
+      # A class with the name of another that is no longer there (reloaded, or of an earlier test) does not count; of
+      # several, the one defined last does.
+      # @return [Stream, nil]
+      def self.channel(stream, group)
+        RedisIPC.channels&.load_all
+        found = all(Channel).find { |one| one.stream.to_s == stream && one.channel.to_s == group && present?(one) }
+        found&.then { |one| one.send(:build_stream, Struct.new(:channel).new(one)) }
+      end
+
+      def self.all(channel)
+        channel.subclasses.flat_map { |one| [one, *all(one)] }
+      end
+      private_class_method :all
+
+      def self.present?(channel)
+        channel.name.nil? || (Object.const_defined?(channel.name) && Object.const_get(channel.name).equal?(channel))
+      end
+      private_class_method :present?
+    end
+
+    Stream.prepend(InStream)
+    Channel.singleton_class.prepend(InChannel)
+  end
+end

@@ -1,0 +1,144 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  module Testing
+    # Stands in for the core, for one stream.
+    # @api private
+    class Engine
+      # As the core's answers.
+      Answer = Struct.new(:status, :content, :error, :id, :redis_id, :instance_id, :source_group, :destination_group,
+                          keyword_init: true)
+
+      # As the core's requests.
+      Request = Struct.new(:id, :redis_id, :instance_id, :content, :source_group, :destination_group, :deadline_ms,
+                           :traceparent, :answer, keyword_init: true) do
+        def deliveries
+          1
+        end
+
+        def resent?
+          false
+        end
+      end
+
+      # As the core's calls; it has ended already.
+      Settled = Struct.new(:id, :result) do
+        def wait(_seconds)
+          true
+        end
+
+        def watch
+          false
+        end
+
+        def answer
+          result.is_a?(Exception) ? raise(result) : result
+        end
+      end
+
+      DEFAULT_TIMEOUT = 5
+      INSTANCE = "testing"
+      private_constant :DEFAULT_TIMEOUT
+
+      def initialize(stream)
+        @stream = stream
+      end
+
+      def ask(to, content, timeout, traceparent)
+        content = through_json(content)
+        call = Call.new(stream: @stream.name, from: @stream.group, to: to, content: content, timeout: timeout)
+        Testing.record(call)
+        Testing.mode == :inline ? run(call, traceparent) : fake(call)
+      end
+
+      def ask_async(to, content, timeout, traceparent)
+        Settled.new(SecureRandom.hex(16), ask(to, content, timeout, traceparent))
+      rescue CallError => e
+        Settled.new(e.entry_id, e)
+      end
+
+      def fulfill(request, content)
+        settle(request, "fulfilled", content, nil)
+      end
+
+      def reject(request, content, error)
+        settle(request, "rejected", content, error)
+      end
+
+      def expired?(_request)
+        false
+      end
+
+      def now_ms
+        Process.clock_gettime(Process::CLOCK_REALTIME, :millisecond)
+      end
+
+      def instance_id
+        INSTANCE
+      end
+
+      def stats
+        {}
+      end
+
+      def instances
+        []
+      end
+
+      private
+
+      def through_json(object)
+        Native.load(Native.dump(object))
+      end
+
+      def fake(call)
+        status, content, error = answer_of_test(call)
+        id = SecureRandom.hex(16)
+        return raise(timed_out(call, id, content)) if status == :timed_out
+
+        build_answer(request_of(call, nil, id), status.to_s, content, error)
+      end
+
+      def answer_of_test(call)
+        Testing.answer_to(call)
+      rescue StandardError => e
+        [:rejected, "#{e.class}: #{e.message}", e.class.name]
+      end
+
+      def run(call, traceparent)
+        request = request_of(call, traceparent, SecureRandom.hex(16))
+        receiver = Testing.receiver(call.stream, call.to)
+        raise timed_out(call, request.id, :unclaimed) if receiver.nil?
+
+        receiver.send(:serve, Entry.new(request, Engine.new(receiver)))
+        request.answer || raise(timed_out(call, request.id, :unknown))
+      end
+
+      def request_of(call, traceparent, id)
+        now = now_ms
+        timeout = ((call.timeout || DEFAULT_TIMEOUT) * 1000).to_i
+        Request.new(id: id, redis_id: "#{now}-0", instance_id: INSTANCE, content: call.content,
+                    source_group: call.from, destination_group: call.to, deadline_ms: now + timeout,
+                    traceparent: traceparent)
+      end
+
+      def settle(request, status, content, error)
+        raise AlreadyAnsweredError.new("the request was answered before", entry_id: request.id) if request.answer
+
+        request.answer = build_answer(request, status, content, error)
+        true
+      end
+
+      def build_answer(request, status, content, error)
+        Answer.new(status: status, content: through_json(content), error: error, id: request.id,
+                   redis_id: "#{now_ms}-0", instance_id: INSTANCE, source_group: request.destination_group,
+                   destination_group: request.source_group)
+      end
+
+      def timed_out(call, id, outcome)
+        message = "no answer from #{call.to.inspect} in this test (RedisIPC::Testing)"
+        TimeoutError.new(message, outcome: outcome, stream: call.stream, group: call.to, entry_id: id)
+      end
+    end
+  end
+end
