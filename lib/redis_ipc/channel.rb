@@ -64,8 +64,10 @@ module RedisIPC
     end
 
     # An event: its name and the params it may read.
+    # @api private
     Event = Struct.new(:name, :params, :method_name)
     # The class that answers on a connection: another one, once code has been reloaded.
+    # @api private
     Server = Struct.new(:channel)
     private_constant :Event, :Server
 

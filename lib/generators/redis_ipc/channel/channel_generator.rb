@@ -3,6 +3,7 @@
 require "rails/generators/named_base"
 
 module RedisIPC
+  # For `rails generate`.
   module Generators
     # `rails generate redis_ipc:channel NAME event...`
     class ChannelGenerator < ::Rails::Generators::NamedBase

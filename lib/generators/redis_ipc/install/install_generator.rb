@@ -3,6 +3,7 @@
 require "rails/generators/base"
 
 module RedisIPC
+  # For `rails generate`.
   module Generators
     # `rails generate redis_ipc:install`
     class InstallGenerator < ::Rails::Generators::Base
