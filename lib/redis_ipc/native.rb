@@ -6,4 +6,6 @@ module RedisIPC
   module Native; end
 end
 
-require "redis_ipc.so"
+# A platform gem brings one library for each Ruby; the source gem and the checkout have the one that was built there.
+precompiled = File.join(__dir__, RUBY_VERSION[/\A\d+\.\d+/], "redis_ipc.so")
+require File.exist?(precompiled) ? precompiled : "redis_ipc.so"

@@ -1,0 +1,79 @@
+# frozen_string_literal: true
+
+require "fileutils"
+require "rubygems/package"
+
+# Builds the gem with compiled libraries in it, one for each Ruby, which needs neither Rust nor a compiler to install.
+class NativeGem
+  STAGE = "pkg/native"
+  # What only building takes.
+  SOURCES = %r{\A(ext/|Cargo\.)}
+
+  # @param rubies [Array<String>] commands; each is compiled for
+  def initialize(rubies)
+    @rubies = rubies
+  end
+
+  # Compiles for each Ruby, and packs what there is: libraries of other Rubies in pkg/native/lib/redis_ipc/X.Y (from
+  # other machines, by CI) are taken along.
+  # @return [String] the gem's path
+  def build
+    @rubies.each { |ruby| compile(ruby) }
+    specification = platform_specification
+    stage(specification)
+    FileUtils.mkdir_p("pkg")
+    path = File.expand_path("pkg/#{specification.full_name}.gem")
+    Dir.chdir(STAGE) { Gem::Package.build(specification, false, true, path) }
+    path
+  end
+
+  private
+
+  def compile(ruby)
+    version = IO.popen([ruby, "-e", "print RUBY_VERSION[/\\A\\d+\\.\\d+/]"], &:read)
+    # This Ruby's is what `rake compile` builds; another's bindings need a folder of their own.
+    this = ruby == RbConfig.ruby
+    target = File.expand_path(this ? "target" : "target/native-#{version}")
+    command = %w[cargo build --release --locked --package redis_ipc --target-dir]
+    system(this ? {} : { "RUBY" => ruby }, *command, target, exception: true)
+    library = File.join(STAGE, library_of(version))
+    FileUtils.mkdir_p(File.dirname(library))
+    FileUtils.cp(File.join(target, "release", "libredis_ipc.so"), library)
+    system("strip", "--strip-unneeded", library, exception: true)
+  end
+
+  def library_of(version)
+    "lib/redis_ipc/#{version}/redis_ipc.so"
+  end
+
+  def versions
+    Dir[File.join(STAGE, library_of("*"))].map { |file| File.basename(File.dirname(file)) }
+                                          .sort_by { |version| Gem::Version.new(version) }
+  end
+
+  def platform_specification
+    specification = Gem::Specification.load("redis_ipc.gemspec").dup
+    specification.platform = Gem::Platform.local
+    specification.extensions = []
+    specification.required_ruby_version = [">= #{versions.first}", "< #{next_version(versions.last)}.dev"]
+    specification.files = specification.files.grep_v(SOURCES) + versions.map { |version| library_of(version) }
+    specification
+  end
+
+  def next_version(version)
+    major, minor = version.split(".").map(&:to_i)
+    "#{major}.#{minor + 1}"
+  end
+
+  def stage(specification)
+    wanted = specification.files
+    Dir.glob("**/*", base: STAGE).each do |file|
+      path = File.join(STAGE, file)
+      FileUtils.rm(path) if File.file?(path) && !wanted.include?(file)
+    end
+    wanted.reject { |file| file.end_with?(".so") }.each do |file|
+      FileUtils.mkdir_p(File.join(STAGE, File.dirname(file)))
+      FileUtils.cp(file, File.join(STAGE, file))
+    end
+  end
+end
