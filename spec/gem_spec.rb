@@ -29,7 +29,8 @@ RSpec.describe "the gem" do
   end
 
   def install(package, folder, environment = {})
-    run(folder, "gem", "install", "--local", "--no-document", "--install-dir", folder, package, environment: environment)
+    command = %w[gem install --local --no-document --install-dir]
+    run(folder, *command, folder, package, environment: environment)
   end
 
   it "is built, installed and required from anywhere", timeout: 600 do
@@ -53,7 +54,8 @@ RSpec.describe "the gem" do
     contents = Gem::Package.new(package).contents
     libraries, others = contents.partition { |file| file.end_with?(".so") }
     expect(others).to match_array(tracked)
-    expect(libraries).to include("lib/redis_ipc/#{minor}/redis_ipc.so").and all(match(%r{\Alib/redis_ipc/\d\.\d/\w+\.so\z}))
+    expect(libraries).to include("lib/redis_ipc/#{minor}/redis_ipc.so")
+    expect(libraries).to all(match(%r{\Alib/redis_ipc/\d\.\d/\w+\.so\z}))
     expect(File.size(package)).to be < 3_000_000 * libraries.size
 
     specification = Gem::Package.new(package).spec
