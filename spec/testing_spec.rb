@@ -102,6 +102,20 @@ RSpec.describe "testing help" do
     TEXT
   end
 
+  it "stands in for all of the core that streams use" do
+    output = expect_success(run(<<~RUBY, RbConfig.ruby))
+      require "redis_ipc/testing"
+      native = RedisIPC.const_get(:Native)
+      fake = RedisIPC::Testing.const_get(:Engine)
+      pairs = { native::Request => fake::Request, native::Answer => fake::Answer, native::Call => fake::Settled,
+                native::Engine => fake }
+      # What sessions, forks and dead letters call: there are none of these.
+      unused = %i[take next_report quiet close connected? pool_sizes inherited_sockets retry_dead_letter discard_dead_letter]
+      p pairs.map { |real, stand_in| real.instance_methods(false) - stand_in.instance_methods - unused }
+    RUBY
+    expect(output).to eq("[[], [], [], []]\n")
+  end
+
   it "has matchers for RSpec, and leaks nothing from one example to the next" do
     output = expect_success(run(<<~RUBY, "rspec", "--order", "defined", "--no-color"))
       require "redis_ipc/rspec"

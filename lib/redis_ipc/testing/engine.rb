@@ -19,6 +19,10 @@ module RedisIPC
         def resent?
           false
         end
+
+        def retried?
+          false
+        end
       end
 
       # As the core's calls; it has ended already.
@@ -83,6 +87,14 @@ module RedisIPC
 
       def instances
         []
+      end
+
+      def dead_letters(_group, _after, _count)
+        []
+      end
+
+      def count_dead_letters(_group)
+        0
       end
 
       private
