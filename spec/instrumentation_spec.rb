@@ -129,6 +129,7 @@ RSpec.describe "instrumentation" do
 
   it "goes to ActiveSupport::Notifications where that is loaded" do
     process = ruby(<<~RUBY)
+      require "active_support"
       require "active_support/notifications"
       told = Queue.new
       ActiveSupport::Notifications.subscribe(/\\.redis_ipc\\z/) do |name, started, finished, _, payload|
