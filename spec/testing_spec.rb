@@ -109,8 +109,9 @@ RSpec.describe "testing help" do
       fake = RedisIPC::Testing.const_get(:Engine)
       pairs = { native::Request => fake::Request, native::Answer => fake::Answer, native::Call => fake::Settled,
                 native::Engine => fake }
-      # What sessions, forks and dead letters call: there are none of these.
-      unused = %i[take next_report quiet close connected? pool_sizes inherited_sockets retry_dead_letter discard_dead_letter]
+      # What sessions, fibers, forks and dead letters call: there are none of these.
+      unused = %i[take next_report next_wake tend cancel wake quiet close connected? pool_sizes inherited_sockets
+                  retry_dead_letter discard_dead_letter]
       p pairs.map { |real, stand_in| real.instance_methods(false) - stand_in.instance_methods - unused }
     RUBY
     expect(output).to eq("[[], [], [], []]\n")
