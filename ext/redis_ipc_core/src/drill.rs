@@ -103,7 +103,7 @@ mod tests {
     }
 
     fn call(engine: &Engine) -> Outcome {
-        let ticket = engine.calls().ask("both", b"1".to_vec(), Some(Duration::from_millis(500)))?;
+        let ticket = engine.calls().ask("both", b"1".to_vec(), Some(Duration::from_millis(500)), None)?;
         match engine.calls().wait(&ticket, None, &Interrupt::default()) {
             Waited::Done(outcome) => outcome,
             other => panic!("{other:?}"),
