@@ -123,6 +123,8 @@ mod tests {
             });
             let (_never, interrupt) = crossbeam_channel::bounded(1);
             eventually(|| match engine.reports().fetch(&interrupt) {
+                // A connection that broke and is back is no panic.
+                Fetched::Report(Report::Reconnected(_)) => None,
                 Fetched::Report(Report::Failure(error)) => {
                     (error.kind == ErrorKind::Internal && error.message.contains("a drill")).then_some(())
                 }
