@@ -3,8 +3,8 @@
 module RedisIPC
   # One connected period of a stream in one process: the engine, and the Ruby threads that serve it.
   # @api private
-  class Session
-    attr_reader :engine, :settings, :pid
+  class Session < EngineSession
+    attr_reader :settings
 
     # Connects; {#run} starts the threads.
     # @param stream [Stream]
@@ -12,16 +12,14 @@ module RedisIPC
     # @param serves [Boolean] whether there is a handler
     def initialize(stream, settings, serves:)
       @stream = stream
-      @label = "#{stream.name}/#{stream.group}"
       @settings = settings
       @serves = serves
-      @pid = Process.pid
-      @closing = Mutex.new
       @watching = BriefMutex.new
       @callbacks = {}
-      @engine = Native::Engine.start(stream.name, stream.group, settings.core, serves)
-      @consumers = ThreadPool.new("consumer", @label) { serve_one }
-      @dispatchers = ThreadPool.new("dispatcher", @label) { dispatch_one }
+      label = "#{stream.name}/#{stream.group}"
+      @dispatchers = ThreadPool.new("dispatcher", label) { dispatch_one }
+      super(Native::Engine.start(stream.name, stream.group, settings.core, serves), label,
+            workers: ThreadPool.new("consumer", label) { serve_one }, others: [@dispatchers])
     end
 
     # @param serve [#call] runs the handler for an entry
@@ -31,34 +29,9 @@ module RedisIPC
       @serve = serve
       @report = report
       consumers, dispatchers = @engine.pool_sizes
-      @consumers.start(consumers) if @serves
+      @workers.start(consumers) if @serves
       @dispatchers.start(dispatchers)
       self
-    end
-
-    def connected?
-      !@quiet && @engine.connected?
-    end
-
-    # Neither closed nor being closed, and of this process.
-    def open?
-      !@quiet && @pid == Process.pid
-    end
-
-    def closed?
-      @closed
-    end
-
-    # In a forked child: closes its copies of the parent's sockets, which would keep the parent's connections open after
-    # its death. Nothing else of the parent's engine is touched: its locks may be held for ever.
-    def abandon
-      # Once: for a grandchild the numbers may be those of other files by now.
-      return if @abandoned
-
-      @abandoned = true
-      @engine.inherited_sockets.each { |descriptor| IO.for_fd(descriptor).close }
-    rescue SystemCallError
-      # Somebody closed descriptors wholesale: nothing is left to close.
     end
 
     # Asks and waits for the answer.
@@ -93,17 +66,6 @@ module RedisIPC
       run_callbacks(id)
     end
 
-    # Stops intake, waits for running handlers, closes. From inside a handler, a callback or a trap block, it leaves the
-    # waiting to a thread of its own.
-    def close(timeout)
-      @quiet = true
-      if @consumers.current? || @dispatchers.current? || in_trap?
-        Thread.new { finish(timeout) }.name = "redis_ipc close #{@label}"
-      else
-        FiberBell.outside { finish(timeout) }
-      end
-    end
-
     private
 
     def serve_one
@@ -111,8 +73,7 @@ module RedisIPC
       return false unless request
 
       @serve.call(Entry.new(request, @engine))
-      # A handler may have forked, and this be the child.
-      !@abandoned
+      !abandoned?
     end
 
     def dispatch_one
@@ -143,32 +104,8 @@ module RedisIPC
       @fiber_waits || @watching.synchronize { @fiber_waits ||= FiberWaits.new(@engine, @label) }
     end
 
-    def finish(timeout)
-      @closing.synchronize do
-        deadline = now + timeout
-        [@consumers, @dispatchers, @fiber_waits&.pool].each { |pool| pool&.retire }
-        @engine.quiet
-        join(@consumers, deadline)
-        @engine.close
-        join(@dispatchers, deadline)
-        @closed = true
-        ProcessHooks.forget(self)
-      end
-    end
-
-    def join(pool, deadline)
-      pool.each { |thread| thread.join([deadline - now, 0].max) }
-    end
-
-    # A trap block may not wait for a lock: what it interrupted may hold it.
-    def in_trap?
-      Mutex.new.synchronize { false }
-    rescue ThreadError
-      true
-    end
-
-    def now
-      Process.clock_gettime(Process::CLOCK_MONOTONIC)
+    def pools
+      [*super, @fiber_waits&.pool].compact
     end
   end
 end

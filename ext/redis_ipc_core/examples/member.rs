@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Asks `to` and prints the answer.
 fn ask(engine: &Engine, to: &str, content: &str) -> Result<(), Box<dyn Error>> {
-    let ticket = engine.calls().ask(to, content.as_bytes().to_vec(), Some(Duration::from_secs(5)))?;
+    let ticket = engine.calls().ask(to, content.as_bytes().to_vec(), Some(Duration::from_secs(5)), None)?;
     if let Waited::Done(outcome) = engine.calls().wait(&ticket, None, &Interrupt::default()) {
         let answer = outcome?;
         println!("{}: {}", answer.status.name(), String::from_utf8_lossy(&answer.content));

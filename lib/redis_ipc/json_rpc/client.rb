@@ -81,12 +81,12 @@ module RedisIPC
 
       private
 
-      def start_engine
-        Native::ListClient.start(queue, @options)
+      def start_session
+        Session.new(Native::ListClient.start(queue, @options), queue, serves: false)
       end
 
       def run_session(session)
-        session.run(workers: 0, report: method(:report))
+        session.run(report: method(:report))
       end
 
       def envelope(engine, timeout)

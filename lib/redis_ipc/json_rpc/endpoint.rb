@@ -108,7 +108,7 @@ module RedisIPC
       end
 
       def open_session
-        @session = Session.new(start_engine, queue)
+        @session = start_session
         ProcessHooks.remember(@session, self)
         run_session(@session)
       end

@@ -96,8 +96,8 @@ module RedisIPC
 
       private
 
-      def start_engine
-        Native::ListServer.start(queue, @options)
+      def start_session
+        Session.new(Native::ListServer.start(queue, @options), queue, serves: true)
       end
 
       def run_session(session)

@@ -1,0 +1,98 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  # One connected period in one process: an engine of the core, the Ruby threads that serve it, and how both end.
+  # @api private
+  class EngineSession
+    attr_reader :engine, :pid
+
+    # @param engine [Native::Engine, Native::ListServer, Native::ListClient]
+    # @param label [String] for the names of threads
+    # @param workers [ThreadPool, nil] they end when the engine takes nothing more
+    # @param others [Array<ThreadPool>] they end when it is closed
+    def initialize(engine, label, workers:, others:)
+      @engine = engine
+      @label = label
+      @workers = workers
+      @others = others
+      @pid = Process.pid
+      @closing = Mutex.new
+    end
+
+    def connected?
+      !@quiet && @engine.connected?
+    end
+
+    # Neither closed nor being closed, and of this process.
+    def open?
+      !@quiet && @pid == Process.pid
+    end
+
+    def closed?
+      @closed
+    end
+
+    # In a forked child: closes its copies of the parent's sockets, which would keep the parent's connections open after
+    # its death. Nothing else of the parent's engine is touched: its locks may be held for ever.
+    def abandon
+      # Once: for a grandchild the numbers may be those of other files by now.
+      return if @abandoned
+
+      @abandoned = true
+      @engine.inherited_sockets.each { |descriptor| IO.for_fd(descriptor).close }
+    rescue SystemCallError
+      # Somebody closed descriptors wholesale: nothing is left to close.
+    end
+
+    # Stops intake, waits for what is running, closes. From inside a handler, a callback or a trap block, it leaves the
+    # waiting to a thread of its own.
+    def close(timeout)
+      @quiet = true
+      if pools.any?(&:current?) || in_trap?
+        Thread.new { finish(timeout) }.name = "redis_ipc close #{@label}"
+      else
+        FiberBell.outside { finish(timeout) }
+      end
+    end
+
+    private
+
+    def pools
+      [@workers, *@others].compact
+    end
+
+    # Whether the process is a fork that the engine is not of; a handler may have forked, and this be the child.
+    def abandoned?
+      @abandoned
+    end
+
+    def finish(timeout)
+      @closing.synchronize do
+        deadline = now + timeout
+        pools.each(&:retire)
+        @engine.quiet if @workers
+        join(@workers, deadline)
+        @engine.close
+        @others.each { |pool| join(pool, deadline) }
+        @closed = true
+        ProcessHooks.forget(self)
+      end
+    end
+
+    def join(pool, deadline)
+      pool&.each { |thread| thread.join([deadline - now, 0].max) }
+    end
+
+    # A trap block may not wait for a lock: what it interrupted may hold it.
+    def in_trap?
+      Mutex.new.synchronize { false }
+    rescue ThreadError
+      true
+    end
+
+    def now
+      Process.clock_gettime(Process::CLOCK_MONOTONIC)
+    end
+  end
+  private_constant :EngineSession
+end
