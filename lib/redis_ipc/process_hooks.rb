@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # What ties connected streams to the life of the process: forks and the end.
+  # What ties connected streams, and JSON-RPC's servers and clients, to the life of the process: forks and the end.
   # @api private
   module ProcessHooks
     @exit_timeout = 2
@@ -18,8 +18,8 @@ module RedisIPC
         @on_fork << block
       end
 
-      # @param session [Session] one that is open
-      # @param stream [Stream] the stream it belongs to
+      # @param session [EngineSession] one that is open
+      # @param stream [Stream, JSONRPC::Endpoint] what it belongs to
       def remember(session, stream)
         @mutex.synchronize do
           @streams[session] = stream
@@ -28,7 +28,7 @@ module RedisIPC
         end
       end
 
-      # @param session [Session] one that is closed
+      # @param session [EngineSession] one that is closed
       def forget(session)
         @mutex.synchronize do
           @streams.delete(session)

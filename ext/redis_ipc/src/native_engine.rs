@@ -253,8 +253,8 @@ impl NativeEngine {
     }
 }
 
-/// The next of `reports`: an exception for on_error, or the id of a watched call that has ended; nil at the end. Waits
-/// for it.
+/// The next of `reports`: an exception for on_error, the id of a watched call that has ended, or the seconds of an
+/// outage that is over; nil at the end. Waits for it.
 pub fn fetch(ruby: &Ruby, reports: &Reports) -> Result<Value, Error> {
     let (interrupt, interrupted) = bounded(1);
     let wait = || match reports.fetch(&interrupted) {

@@ -45,7 +45,8 @@ impl Command {
     }
 }
 
-/// The commands that are done with requests of the own inbox. Deleted before it is acknowledged: whoever takes a request back in between finds it pending, which it is.
+/// The commands that are done with requests of the own inbox. Deleted before it is acknowledged: whoever takes a
+/// request back in between finds it pending, which it is.
 pub fn acknowledge(ids: &[StreamId], member: &Member) -> [Cmd; 2] {
     let mut delete = redis::cmd("XDEL");
     delete.arg(&member.inbox);

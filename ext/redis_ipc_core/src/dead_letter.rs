@@ -17,7 +17,8 @@ pub const OVERLOADED: &str = "RedisIPC::OverloadedError";
 /// The error class an asker sees when its request could not be understood.
 pub const MALFORMED: &str = "RedisIPC::MalformedEntryError";
 
-/// The command that keeps an entry, with its own fields (each cut at max_content_size) and `dead_id`, `dead_reason`, `dead_deliveries`, `dead_at`.
+/// The command that keeps an entry, with its own fields (each cut at max_content_size) and `dead_id`, `dead_reason`,
+/// `dead_deliveries`, `dead_at`.
 pub fn keep(member: &Member, id: StreamId, fields: &[Field], reason: &str, deliveries: u32) -> Cmd {
     let mut add = redis::cmd("XADD");
     add.arg(member.keys.dead(&member.group)).arg("MAXLEN").arg("~").arg(KEPT).arg("*");

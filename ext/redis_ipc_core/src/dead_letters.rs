@@ -41,8 +41,9 @@ pub fn discard(member: &Member, group: &str, id: StreamId) -> Result<bool, Error
     run(member, group, &dead, &delete(&dead, id), is_one)
 }
 
-/// Puts a dead letter into the inbox of its group again, good for `ttl` (the longest timeout unless given); false if it is gone. Nobody waits for the
-/// answer any more. Of two who do this at the same time, one gets false, and its copy is taken back.
+/// Puts a dead letter into the inbox of its group again, good for `ttl` (the longest timeout unless given); false if it
+/// is gone. Nobody waits for the answer any more. Of two who do this at the same time, one gets false, and its copy is
+/// taken back.
 pub fn retry(member: &Member, group: &str, id: StreamId, ttl: Option<Duration>) -> Result<bool, Error> {
     let ttl = member.options.ledger.check_timeout(ttl.unwrap_or(member.options.ledger.max_timeout))?;
     let (dead, inbox) = (member.keys.dead(group), member.keys.inbox(group));

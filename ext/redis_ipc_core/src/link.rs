@@ -38,8 +38,8 @@ enum State {
 }
 
 impl<'a, M: Linked> Link<'a, M> {
-    /// A connection for `key` that stands: an engine starts with all of its connections made. A thread that starts again
-    /// after a panic has none: then it counts as lost.
+    /// A connection for `key` that stands: an engine starts with all of its connections made. A thread that starts
+    /// again after a panic has none: then it counts as lost.
     pub fn new(member: &'a Arc<M>, key: &'a str, stands: bool) -> Self {
         let state = if stands {
             State::Up(Instant::now())

@@ -58,7 +58,7 @@ pub struct LedgerOptions {
 pub struct ConsumerOptions {
     /// Threads that run the handler.
     pub pool_size: usize,
-    /// Accepted for compatibility; reads block, so it only bounds how long housekeeping may be put off.
+    /// Accepted for compatibility, and not used: reads block, so there is nothing to poll.
     pub execution_interval: Duration,
     /// When a request counts as taken care of.
     pub delivery: Delivery,

@@ -14,8 +14,9 @@ pub const RENEWAL: Duration = Duration::from_secs(10);
 const DEAD_AFTER: Duration = Duration::from_secs(60);
 
 /// Deletes consumers of the inbox under which nothing is pending: the one named ARGV[2], and with ARGV[3] = 1 those not
-/// named among the living (from ARGV[5] on); with ARGV[4] = 1 also an empty inbox without consumers. In a script because
-/// a request may arrive between the look and the deletion, and deleting a consumer deletes what is pending under it.
+/// named among the living (from ARGV[5] on); with ARGV[4] = 1 also an empty inbox without consumers. In a script
+/// because a request may arrive between the look and the deletion, and deleting a consumer deletes what is pending
+/// under it.
 const SWEEP: &str = r"
 local consumers = redis.pcall('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])
 if consumers.err then return -1 end

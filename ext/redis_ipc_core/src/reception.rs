@@ -117,9 +117,9 @@ impl Reception {
         is_past()
     }
 
-    /// Whether a request should give way to fresher ones. Redis hands out the oldest first; under overload those are the
-    /// ones about to expire, and a group that starts them finishes none in time. So while more wait, a request whose
-    /// better half has passed in the queue is not started if what is left would hardly do for the usual handler.
+    /// Whether a request should give way to fresher ones. Redis hands out the oldest first; under overload those are
+    /// the ones about to expire, and a group that starts them finishes none in time. So while more wait, a request
+    /// whose better half has passed in the queue is not started if what is left would hardly do for the usual handler.
     fn is_hopeless(&self, request: &Request) -> bool {
         self.queue.usual_run_under_pressure().is_some_and(|usual| {
             let needed = (usual * 2).min(Duration::from_millis(request.ttl) / 2);

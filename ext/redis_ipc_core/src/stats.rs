@@ -51,7 +51,7 @@ counters! {
     failed,
     /// Calls given up by their thread (killed, interrupted).
     cancelled,
-    /// Calls refused because too many were open or waiting; not among the calls made.
+    /// Calls refused because too many calls were open or too many requests waited; not among the calls made.
     overloaded,
     /// Requests sent again because a connection broke before Redis confirmed them.
     resent,
@@ -63,7 +63,7 @@ counters! {
     redelivered,
     /// Answers written to an asker's reply stream.
     answers_sent,
-    /// Answers dropped because the asker was gone.
+    /// Answers not delivered: the asker was gone, it was too late, Redis refused, or the stream was disconnected.
     answers_dropped,
     /// Requests whose deadline passed before they were started.
     expired,

@@ -48,7 +48,8 @@ module RedisIPC
       end
 
       # Takes no more requests, lets running methods finish, ends open calls and closes. May be called again, and from
-      # inside a method (then it returns at once and the closing goes on when the method has finished).
+      # inside a method (then it returns at once and the closing goes on when the method has finished), or from a trap
+      # block (it returns at once and the closing goes on in a thread).
       # @param timeout [Numeric] seconds that running methods are given
       # @return [self]
       def disconnect(timeout: 5)

@@ -14,8 +14,8 @@ pub fn from_json(ruby: &Ruby, text: &[u8]) -> Result<Value, Error> {
 }
 
 /// As [`from_json`], for JSON-RPC: in a request, so in the object at the top or in those of an array at the top, a
-/// member that stands there twice has a Symbol for its value, which nothing else in JSON has. Which of the two was meant
-/// cannot be known, and two readers that chose differently would disagree on what was asked.
+/// member that stands there twice has a Symbol for its value, which nothing else in JSON has. Which of the two was
+/// meant cannot be known, and two readers that chose differently would disagree on what was asked.
 pub fn from_requests(ruby: &Ruby, text: &[u8]) -> Result<Value, Error> {
     let mut decoder = Decoder { ruby, json: Jiter::new(text), marked_depth: None };
     let is_array = decoder.json.peek().is_ok_and(|peek| peek == Peek::Array);

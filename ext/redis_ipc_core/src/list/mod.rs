@@ -1,8 +1,8 @@
 //! Request and reply over Redis lists: what JSON-RPC 2.0 goes over (docs/json_rpc.md).
 //!
 //! A [`server::Server`] takes texts from a list and answers on lists the requests name; a [`client::Client`] puts texts
-//! there and reads the answers from a list of its own. What the texts say is the caller's business: here only the ids of
-//! answers are read.
+//! there and reads the answers from a list of its own. What the texts say is the caller's business: here only the ids
+//! of answers are read.
 
 pub mod answer;
 pub mod client;

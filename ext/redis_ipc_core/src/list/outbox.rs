@@ -42,8 +42,8 @@ struct State<P> {
     ended: bool,
 }
 
-/// A connection, and how many connections of the party had broken when it was made: where another broke since, it is not
-/// to be trusted.
+/// A connection, and how many connections of the party had broken when it was made: where another broke since, it is
+/// not to be trusted.
 struct Lane {
     connection: Connection,
     losses: usize,
