@@ -127,6 +127,43 @@ RSpec.describe "instrumentation" do
     expect { RedisIPC.subscribe }.to raise_error(ArgumentError)
   end
 
+  it "is nothing a call fails of, whatever subscribers raise" do
+    connect("child", &echo)
+    process = ruby(<<~RUBY)
+      $stderr = $stdout
+      require "active_support"
+      require "active_support/notifications"
+      RedisIPC.subscribe(:request) { raise NotImplementedError, "ours" }
+      ActiveSupport::Notifications.subscribe("request.redis_ipc") { |*| raise "theirs" }
+      stream = RedisIPC::Stream.new("house", "parent").connect
+      puts stream.send_to_group(content: 1, to: "child").value
+      futures = Array.new(2) { stream.async_send_to_group(content: 2, to: "child").then { |value| value + 1 } }
+      puts futures.map { |future| future.wait(10) && future.value }.inspect
+      begin
+        stream.send_to_group(content: 1, to: "nobody", timeout: 0.1)
+      rescue RedisIPC::TimeoutError => e
+        puts e.class
+      end
+    RUBY
+    lines = process.rest.lines.map(&:chomp)
+    complaints, answers = lines.partition { |line| line.start_with?("redis_ipc: a subscriber of request raised") }
+    expect(answers).to eq(["1", "[3, 3]", "RedisIPC::TimeoutError"])
+    expect(complaints.join).to include("ours", "theirs")
+  end
+
+  it "writes one short line to Rails's log, whatever an event is called" do
+    process = ruby(<<~RUBY)
+      require "logger"
+      require "active_support"
+      require "redis_ipc/rails/log_subscriber"
+      ActiveSupport::LogSubscriber.logger = Logger.new($stdout)
+      entry = Struct.new(:content).new({ event: "cook\\nFAKE" + ("y" * 200_000) })
+      event = Struct.new(:payload).new({ entry: entry, from: "parent", duration: 0.001 })
+      RedisIPC::OnRails::LogSubscriber.new.handle(event)
+    RUBY
+    expect(process.rest).to match(/\A[^\n]{1,250}\n\z/)
+  end
+
   it "goes to ActiveSupport::Notifications where that is loaded" do
     process = ruby(<<~RUBY)
       require "active_support"
@@ -197,6 +234,14 @@ RSpec.describe "instrumentation" do
   end
 
   describe "OpenTelemetry" do
+    it "that fails does not make calls fail" do
+      connect("child", &echo)
+      parent = connect("parent")
+      broken = Module.new { def self.propagation = raise("broken") }
+      stub_const("OpenTelemetry", broken)
+      expect { expect(parent.send_to_group(content: 1, to: "child").value).to eq(1) }.to output(/broken/).to_stderr
+    end
+
     let(:context) { "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" }
 
     it "has its context carried across" do

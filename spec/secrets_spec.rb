@@ -5,6 +5,8 @@ require "stringio"
 require "uri"
 
 # A password is put wherever a user may put one, rightly or wrongly; then every text the gem makes is looked through.
+require "redis_ipc/rails/configuration"
+
 RSpec.describe "secrets" do
   secret = "hunter2-p@ss:w/rd%"
   encoded = URI.encode_www_form_component(secret)
@@ -118,5 +120,11 @@ RSpec.describe "secrets" do
     ours = ObjectSpace.each_object(Object).select { |object| object.class.name.to_s.start_with?("RedisIPC") }
     expect(ours).to include(stream)
     expect_no_secret(*ours.map(&:inspect))
+  end
+
+  it "are not in what a Rails application's configuration shows" do
+    configuration = RedisIPC::OnRails::Configuration.allocate
+    configuration.instance_variable_set(:@values, { redis_options: { password: "hunter2" } })
+    expect(configuration.inspect).not_to include("hunter2")
   end
 end

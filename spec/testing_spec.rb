@@ -102,6 +102,18 @@ RSpec.describe "testing help" do
     TEXT
   end
 
+  it "runs the channel inline, also where a stream of its group was connected that only asks" do
+    output = expect_success(run(<<~RUBY, RbConfig.ruby))
+      require "redis_ipc/testing"
+      #{channels}
+      RedisIPC::Testing.inline!
+      Kitchen.connect
+      RedisIPC::Stream.new("household", "kitchen").connect
+      p LivingRoom.trigger_event("cook", target: "kitchen", params: { dish: "soup" }).value
+    RUBY
+    expect(output).to eq(%({:dish=>"SOUP"}\n))
+  end
+
   it "stands in for all of the core that streams use" do
     output = expect_success(run(<<~RUBY, RbConfig.ruby))
       require "redis_ipc/testing"

@@ -35,6 +35,34 @@ module RedisIPC
     # As ActiveSupport knows them.
     FULL_NAMES = NAMES.to_h { |name| [name, "#{name}.redis_ipc"] }.freeze
 
+    # Runs a block once, whoever asks for it, and keeps how it ended.
+    class Once
+      def initialize(work)
+        @work = work
+      end
+
+      def call
+        @started = true
+        @result = @work.call
+      rescue Exception => e # rubocop:disable Lint/RescueException -- only noted
+        @error = e
+        raise
+      end
+
+      def raised?(error)
+        @error.equal?(error)
+      end
+
+      # Its result; what it raised, it raises again.
+      def outcome
+        call unless @started
+        raise @error if @error
+
+        @result
+      end
+    end
+    private_constant :Once
+
     # Replaced, never changed: it is read without a lock.
     @subscribers = {}.freeze
     @mutex = Mutex.new
@@ -118,8 +146,14 @@ module RedisIPC
       # What watches a call must not break it.
       def tell_one(subscriber, event)
         subscriber.call(event)
-      rescue StandardError => e
-        warn "redis_ipc: a subscriber of #{event.name} raised #{e.class}: #{e.message}"
+      rescue SystemExit, SignalException
+        raise
+      rescue Exception => e # rubocop:disable Lint/RescueException -- see above
+        complain(event.name, e)
+      end
+
+      def complain(name, error)
+        warn "redis_ipc: a subscriber of #{name} raised #{error.class}: #{error.message}"
       end
 
       def active_support_listens?(name)
@@ -129,7 +163,15 @@ module RedisIPC
       def by_active_support(name, payload, &work)
         return yield unless defined?(ActiveSupport::Notifications)
 
-        ActiveSupport::Notifications.instrument(FULL_NAMES[name], payload) { work.call }
+        work = Once.new(work)
+        begin
+          ActiveSupport::Notifications.instrument(FULL_NAMES[name], payload) { work.call }
+        rescue SystemExit, SignalException
+          raise
+        rescue Exception => e # rubocop:disable Lint/RescueException -- its subscribers must not break a call, either
+          complain(name, e) unless work.raised?(e)
+        end
+        work.outcome
       end
     end
   end

@@ -97,7 +97,14 @@ module RedisIPC
 
     def run_callbacks(id)
       callbacks = @watching.synchronize { @callbacks.delete(id) }
-      callbacks&.each(&:call)
+      callbacks&.each { |callback| run_callback(callback) }
+    end
+
+    # One that raises must not keep the others from being told.
+    def run_callback(callback)
+      callback.call
+    rescue StandardError => e
+      @report.call(e)
     end
 
     def fiber_waits

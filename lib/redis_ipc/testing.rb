@@ -147,7 +147,9 @@ module RedisIPC
       # @return [Stream, nil]
       # @api private
       def receiver(stream, group)
-        found = @lock.synchronize { @receivers.reverse.find { |one| one.name == stream && one.group == group } }
+        found = @lock.synchronize do
+          @receivers.reverse.find { |one| one.name == stream && one.group == group && one.handler? }
+        end
         found || Receivers.channel(stream, group)
       end
 

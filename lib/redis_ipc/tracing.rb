@@ -18,14 +18,36 @@ module RedisIPC
 
         carrier = {}
         ::OpenTelemetry.propagation.inject(carrier)
-        carrier[FIELD]
+        header(carrier[FIELD])
+      rescue StandardError => e
+        complain(e)
       end
 
       # Runs the block in the context of whoever asked.
       def continue(traceparent, &block)
-        return yield unless traceparent && available?
+        context = context_of(traceparent) if traceparent && available?
+        return yield unless context
 
-        ::OpenTelemetry::Context.with_current(::OpenTelemetry.propagation.extract({ FIELD => traceparent }), &block)
+        ::OpenTelemetry::Context.with_current(context, &block)
+      end
+
+      private
+
+      def context_of(traceparent)
+        ::OpenTelemetry.propagation.extract({ FIELD => traceparent })
+      rescue StandardError => e
+        complain(e)
+      end
+
+      # What is no text is left out.
+      def header(value)
+        value if value.is_a?(String) && value.valid_encoding?
+      end
+
+      # A call is worth more than its trace.
+      def complain(error)
+        warn "redis_ipc: OpenTelemetry raised #{error.class}: #{error.message}"
+        nil
       end
     end
   end

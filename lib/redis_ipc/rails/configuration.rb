@@ -20,6 +20,12 @@ module RedisIPC
         @values = deep_merge(from_file(app), plain(app.config.redis_ipc))
       end
 
+      # Without the values: there is a password among them.
+      # @return [String]
+      def inspect
+        "#<#{self.class}>"
+      end
+
       # @return [Symbol, Boolean] which processes connect by themselves: `:auto`, `:in_children`, true or false
       # @raise [ConfigurationError]
       def connect

@@ -63,7 +63,9 @@ module RedisIPC
 
       # The event of a channel; a plain stream has none.
       def event_name(content)
-        content.is_a?(Hash) ? (content[:event] || content["event"]).to_s : ""
+        name = content.is_a?(Hash) ? (content[:event] || content["event"]).to_s : ""
+        # Anybody may have sent it: it must not look like lines of the log.
+        name.match?(/\A[[:print:]]{0,100}\z/) ? name : "#{name[0, 100].inspect}..."
       end
 
       def result(payload)

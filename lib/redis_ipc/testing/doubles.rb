@@ -44,6 +44,10 @@ module RedisIPC
         Testing.enabled? ? Testing.joined?(self) : super
       end
 
+      def handler?
+        !@on_request.nil?
+      end
+
       def instance_id
         Testing.enabled? ? Engine::INSTANCE : super
       end
