@@ -26,6 +26,7 @@ RSpec.describe RedisIPC::JSONRPC::Client do
     expect(client.request("named", { timeout: 3, "with space" => 1 }, timeout: 2)).to eq(timeout: 3, "with space": 1)
     expect(client.call("echo", "Zoë \u0000 🎉" * 1000)).to eq("Zoë \u0000 🎉" * 1000)
     expect { client.call("sum", 1, b: 2) }.to raise_error(ArgumentError, /not both/)
+    expect { client.call("sum", nil, b: 2) }.to raise_error(ArgumentError, /not both/)
     expect { client.call("echo", "\xFF".b) }.to raise_error(RedisIPC::ContentError)
   end
 
@@ -94,6 +95,14 @@ RSpec.describe RedisIPC::JSONRPC::Client do
       small = rpc_client(max_batch: 2)
       expect { small.batch { |batch| 3.times { batch.call("sum") } } }.to raise_error(ArgumentError, /max_batch/)
     end
+
+    it "is told that the server refused all of it" do
+      serve(max_batch: 2)
+      asked = -> { client.batch(timeout: 10) { |batch| batch.notify("sum") || 2.times { batch.call("sum") } } }
+      expect(&asked).to raise_error(RedisIPC::JSONRPC::Error) { |error|
+        expect([error.code, error.data]).to match([-32_600, /3 requests, at most 2/])
+      }
+    end
   end
 
   describe "a timeout" do
@@ -112,9 +121,13 @@ RSpec.describe RedisIPC::JSONRPC::Client do
     end
 
     it "must be a number of seconds" do
-      [0, -1, "1", Complex(1, 1)].each do |timeout|
-        expect { client.call("sum", timeout: timeout) }.to raise_error(ArgumentError)
+      [0, -1, "1", Complex(1, 1), 1e19, 10**400, 604_801, Float::INFINITY, Float::NAN].each do |timeout|
+        [-> { client.call("sum", timeout: timeout) }, -> { client.notify("sum", timeout: timeout) },
+         -> { client.batch(timeout: timeout) { |batch| batch.call("sum") } }, -> { client.proxy(timeout: timeout) }]
+          .each { |call| expect(&call).to raise_error(ArgumentError, /at most 604800/) }
       end
+      serve
+      expect(client.call("sum", 1, timeout: 604_800)).to eq(1)
     end
   end
 

@@ -210,7 +210,7 @@ RSpec.describe "JSON-RPC 2.0 conformance" do
   describe "errors" do
     it "says what is wrong with parameters" do
       { "[1]" => "1 parameters, at least 2", "[1,2,3]" => "3 parameters, at most 2",
-        '{"minuend":1}' => "1 parameters, at least 2",
+        '{"minuend":1}' => "the parameter subtrahend is missing",
         '{"minuend":1,"subtrahend":2,"x":3}' => 'no parameter is named "x"' }.each do |params, why|
         answer = JSON.parse(answer_to(%({"jsonrpc":"2.0","method":"subtract","params":#{params},"id":1})))
         expect(answer).to eq(error(-32_602, "Invalid params", 1, data: why))
@@ -251,10 +251,10 @@ RSpec.describe "JSON-RPC 2.0 conformance" do
 
   describe "batches" do
     it "are capped" do
-      batch = Array.new(51) { |id| { jsonrpc: "2.0", method: "update", id: id } }
+      batch = Array.new(51) { |number| { jsonrpc: "2.0", method: "update", id: 10 + number } }
       answer = JSON.parse(answer_to(JSON.generate(batch)))
       data = "the batch has 51 requests, at most 50 are allowed"
-      expect(answer).to eq(error(-32_600, "Invalid Request", nil, data: data))
+      expect(answer).to eq(error(-32_600, "Invalid Request", 10, data: data))
       expect(@notified).to be_empty
       expect(JSON.parse(answer_to(JSON.generate(batch.first(50)))).size).to eq(50)
     end

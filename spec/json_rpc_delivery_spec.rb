@@ -79,6 +79,17 @@ RSpec.describe "delivery by JSON-RPC" do
       expect(redis.hlen("calculator:deliveries")).to eq(0)
     end
 
+    it "counts equal texts once for each server that died" do
+      ran = Queue.new
+      redis.zadd("calculator:servers", 1, "dead")
+      redis.lpush("calculator:processing:dead", ['{"jsonrpc":"2.0","method":"note"}'] * 150)
+      server = rpc_server(lease: 0.2, max_deliveries: 2) { |it| it.on("note") { ran << true } }
+      150.times { next_of(ran) }
+      expect(server.stats).to include(redelivered: 150, dead_lettered: 0)
+      expect(redis.hvals("calculator:deliveries")).to eq(["1"])
+      expect(redis.exists("calculator:dead")).to eq(0)
+    end
+
     it "puts back what it did not start when it leaves, in order" do
       server = rpc_server(threads: 1)
       gate = Queue.new

@@ -38,6 +38,22 @@ RSpec.describe RedisIPC::JSONRPC::Server do
       expect(error_of { call("none", 1) }.code).to eq(-32_602)
     end
 
+    it "says which parameters by name do not go together" do
+      rpc_server do |server|
+        server.on("defaults") { |a = 1, b = 2, c = 3| [a, b, c] }
+        server.on("any") { |a = 1, b = 2, **others| [a, b, others] }
+        server.on("late") { |a = 1, b| [a, b] }
+      end
+      expect(call("defaults", b: 5, a: 4)).to eq([4, 5, 3])
+      expect(error_of { call("defaults", b: 5) }.data)
+        .to eq("the parameter b cannot be given without a, which stands before it")
+      expect(error_of { call("defaults", a: 5, c: 5) }.data).to include("c cannot be given without b")
+      expect(error_of { call("any", b: 5) }.data).to include("b cannot be given without a")
+      expect(call("any", a: 5, c: 6)).to eq([5, 2, { c: 6 }])
+      expect(call("late", b: 5)).to eq([1, 5])
+      expect(error_of { call("late", a: 5) }.data).to eq("the parameter b is missing")
+    end
+
     it "keeps the block's own self, and next ends it" do
       greeting = "Hello"
       rpc_server do |server|
@@ -119,6 +135,34 @@ RSpec.describe RedisIPC::JSONRPC::Server do
         end
     end
 
+    it "of a broken mapping go to on_error, and leave the rest of a batch alone" do
+      rpc_server do |server|
+        server.on("find") { raise KeyError, "row 3" }
+        server.on("live") { true }
+        server.map_error(KeyError, code: 404) { raise "broken mapping" }
+      end
+      failed, lived = (@client ||= rpc_client).batch do |batch|
+        batch.call("find")
+        batch.call("live")
+      end
+      expect([failed.to_h, lived]).to eq([{ code: -32_603, message: "Internal error" }, true])
+      expect([next_of(errors), next_of(errors)].map(&:message)).to eq(["broken mapping", "row 3"])
+      expect { build_server.map_error(KeyError, code: "404") }.to raise_error(ArgumentError, /Integer/)
+    end
+
+    it "that another server answered with are not passed on, unless they are mapped" do
+      rpc_server("accounts") do |server|
+        server.on("refuse") { raise RedisIPC::JSONRPC::Error.new("secret", code: 7, data: "secret") }
+      end
+      accounts = rpc_client("accounts")
+      server = rpc_server { |it| it.on("ask") { accounts.call("refuse") } }
+      expect(error_of { accounts.call("refuse") }).to have_attributes(code: 7, received?: true)
+      expect(error_of { call("ask") }.to_h).to eq(code: -32_603, message: "Internal error")
+      expect(next_of(errors)).to have_attributes(code: 7, message: "secret")
+      server.map_error(RedisIPC::JSONRPC::Error, code: 502, message: "accounts refused")
+      expect(error_of { call("ask") }.to_h).to eq(code: 502, message: "accounts refused")
+    end
+
     it "of a method whose thread is killed are answered, and the thread replaced" do
       rpc_server(threads: 1) do |server|
         server.on("die") { Thread.current.kill }
@@ -144,7 +188,8 @@ RSpec.describe RedisIPC::JSONRPC::Server do
   it "shows its guarantee and checks its options" do
     expect(build_server.guarantee).to eq(:at_least_once)
     expect(build_server(guarantee: :at_most_once, threads: 7)).to have_attributes(guarantee: :at_most_once, threads: 7)
-    { guarantee: :exactly_once, threads: 0, lease: "2", thread: 1, logger: 3, max_batch: 0 }.each do |name, value|
+    { guarantee: :exactly_once, threads: 0, lease: "2", thread: 1, logger: 3, max_batch: 0,
+      max_answer_size: 0 }.each do |name, value|
       expect { build_server(**{ name => value }) }.to raise_error(RedisIPC::ConfigurationError, /#{name}/)
     end
     [nil, "", " ", 3].each { |name| expect { described_class.new(name) }.to raise_error(ArgumentError) }
@@ -159,6 +204,33 @@ RSpec.describe RedisIPC::JSONRPC::Server do
     push("x" * 1001)
     expect(next_of(errors).message).to include("the limit is 1000")
     expect(call("size", "a")).to eq(1)
+  end
+
+  it "sends no answer that is too large, but says so" do
+    rpc_server(max_answer_size: 1000) { |server| server.on("text") { |size| "a" * size } }
+    expect(call("text", 900).size).to eq(900)
+    error = error_of { call("text", 1000) }
+    expect([error.code, error.data]).to match([-32_603, /the limit is 1000/])
+    expect(next_of(errors)).to be_a(RedisIPC::ContentError)
+    errors_of_batch = @client.batch { |batch| 2.times { batch.call("text", 600) } }
+    expect(errors_of_batch.map(&:code)).to eq([-32_603, -32_603])
+  end
+
+  it "is done with whatever it refuses, whatever the id" do
+    rpc_server(max_size: 300, threads: 1) { |server| server.on("live") { true } }
+    reply_to = JSONRPCEnds::REPLY_TO
+    { "1e400" => nil, "-1e400" => nil, '"\ud800"' => nil, "true" => nil, "7" => 7, '"a"' => "a" }.each do |id, answered|
+      push(%({"reply_to":"#{reply_to}","id":#{id},"x":"#{"x" * 300}"}))
+      expect(JSON.parse(pop)).to include("id" => answered, "error" => include("code" => -32_600)), id
+    end
+    expect(call("live")).to be(true)
+    eventually { redis.keys("calculator:processing:*").empty? }
+  end
+
+  it "answers nothing but JSON, even where the id is none" do
+    server = build_server.on_error { nil }.on("echo") { |value| value }
+    answer = server.answer({ jsonrpc: "2.0", method: "echo", params: [1], id: "\xFF".b })
+    expect(answer).to eq(jsonrpc: "2.0", error: { code: -32_603, message: "Internal error" }, id: nil)
   end
 
   it "never starts a request whose deadline has passed" do

@@ -34,6 +34,10 @@ impl NativeListRequest {
         self.0.given_up
     }
 
+    fn is_answered(&self) -> bool {
+        self.0.is_answered()
+    }
+
     /// What it holds, as Ruby objects; raises ContentError if it is not JSON. From byte `start` on.
     fn load(ruby: &Ruby, rb_self: &Self, start: usize) -> Result<Value, Error> {
         let text = rb_self.0.text.get(start..).unwrap_or_default();
@@ -46,7 +50,8 @@ impl NativeListRequest {
         let found = skim(rb_self.0.text.get(start..).unwrap_or_default());
         let id = found.iter().find_map(|skimmed| skimmed.id.as_deref());
         let id = match id {
-            Some(id) => decode::from_json(ruby, id)?,
+            // What cannot be read counts as none.
+            Some(id) => decode::from_json(ruby, id).unwrap_or_else(|_| ruby.qnil().as_value()),
             None => ruby.qnil().as_value(),
         };
         Ok((id, found.into_iter().find_map(|Skimmed { reply_to, .. }| reply_to)))
@@ -144,10 +149,12 @@ impl NativeListServer {
     }
 }
 
-/// Checks options without connecting; the guarantee, the number of threads and the caps they amount to.
-fn check_options(ruby: &Ruby, options: RHash) -> Result<(&'static str, usize, usize, usize), Error> {
+/// Checks options without connecting; the guarantee, the number of threads and the caps (of a request, of an answer, of
+/// a batch) they amount to.
+fn check_options(ruby: &Ruby, options: RHash) -> Result<(&'static str, usize, usize, usize, usize), Error> {
     let options = parse_options(ruby, options)?;
-    Ok((options.guarantee.name(), options.threads, options.max_size, options.max_batch))
+    let (guarantee, threads) = (options.guarantee.name(), options.threads);
+    Ok((guarantee, threads, options.max_size, options.max_answer_size, options.max_batch))
 }
 
 fn parse_options(ruby: &Ruby, options: RHash) -> Result<ServerOptions, Error> {
@@ -178,6 +185,7 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("text", method!(NativeListRequest::text, 0))?;
     class.define_method("size", method!(NativeListRequest::size, 0))?;
     class.define_method("given_up?", method!(NativeListRequest::given_up, 0))?;
+    class.define_method("answered?", method!(NativeListRequest::is_answered, 0))?;
     class.define_method("load", method!(NativeListRequest::load, 1))?;
     class.define_method("skim", method!(NativeListRequest::skim, 1))?;
     settle_class::<NativeListRequest>(ruby);

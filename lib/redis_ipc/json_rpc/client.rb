@@ -4,6 +4,10 @@ module RedisIPC
   module JSONRPC
     # Calls methods that any JSON-RPC 2.0 server on a Redis list serves. May be used by any number of threads.
     class Client < Endpoint
+      # Seconds: seven days, as for the option.
+      MAX_TIMEOUT = 604_800
+      private_constant :MAX_TIMEOUT
+
       # Times are in seconds, sizes in bytes.
       # @param queue [String, Symbol] the list requests go on
       # @param options [Hash] `redis_options: {}` (as for {Stream#connect}), `timeout: 5` (of a call that names none),
@@ -25,7 +29,7 @@ module RedisIPC
       # @raise [TimeoutError] at the deadline; its `outcome` says what is known of the request
       # @raise [ConnectionError] if Redis cannot be reached or the client is not connected
       # @raise [ContentError] if the parameters cannot be sent
-      # @raise [ArgumentError] with both kinds of parameters
+      # @raise [ArgumentError] with both kinds of parameters, or if the timeout is not over 0 and at most seven days
       def call(method, *params, timeout: nil, **named)
         request(method, Request.params(params, named), timeout: timeout)
       end
@@ -118,7 +122,8 @@ module RedisIPC
       end
 
       def unanswered
-        Error.new("the server did not answer this request of the batch", code: INTERNAL_ERROR, stream: queue)
+        Error.new("the server did not answer this request of the batch",
+                  code: INTERNAL_ERROR, received: true, stream: queue)
       end
 
       def value_of(answer)
@@ -128,7 +133,7 @@ module RedisIPC
 
         code, message = error.values_at(:code, :message) if error.is_a?(Hash)
         malformed(answer) unless code.is_a?(Integer) && message.is_a?(String)
-        raise Error.new(message, code: code, data: error[:data], stream: queue)
+        raise Error.new(message, code: code, data: error[:data], received: true, stream: queue)
       end
 
       def malformed(answer)
@@ -143,9 +148,10 @@ module RedisIPC
 
       def check_timeout(timeout)
         return if timeout.nil?
-        return timeout.to_f if timeout.is_a?(Numeric) && timeout.real? && timeout.positive?
+        return timeout.to_f if timeout.is_a?(Numeric) && timeout.real? && timeout.positive? && timeout <= MAX_TIMEOUT
 
-        raise ArgumentError, "the timeout must be a number of seconds over 0, got #{timeout.inspect}"
+        raise ArgumentError,
+              "the timeout must be a number of seconds over 0 and at most #{MAX_TIMEOUT}, got #{timeout.inspect}"
       end
     end
   end

@@ -60,10 +60,10 @@ module RedisIPC
 
       # @param code [Integer] one of JSON-RPC's own
       # @param data [Object, nil]
-      # @param id [String, Numeric, nil]
+      # @param id [Object] nil is sent for what may be no id
       # @return [String] the answer's JSON
       def error(code, data: nil, id: nil)
-        failure(id, Error.new(MESSAGES.fetch(code), code: code, data: data))
+        failure(id?(id) ? id : nil, Error.new(MESSAGES.fetch(code), code: code, data: data))
       end
 
       private
@@ -71,14 +71,16 @@ module RedisIPC
       def each_request(message, &run)
         return run.call(message) unless message.is_a?(Array)
         return error(INVALID_REQUEST) if message.empty?
-        return error(INVALID_REQUEST, data: too_many(message.size)) if message.size > max_batch
+        return refuse_batch(message) if message.size > max_batch
 
         answers = message.filter_map(&run)
         "[#{answers.join(",")}]" unless answers.empty?
       end
 
-      def too_many(size)
-        "the batch has #{size} requests, at most #{max_batch} are allowed"
+      # With one of its ids: by null the caller could not tell whose answer it is.
+      def refuse_batch(batch)
+        data = "the batch has #{batch.size} requests, at most #{max_batch} are allowed"
+        error(INVALID_REQUEST, data: data, id: batch.lazy.filter_map { |request| id_of(request) }.first)
       end
 
       def run(request)
@@ -104,9 +106,9 @@ module RedisIPC
         failed(id, e)
       end
 
-      # Of what was not expected the caller learns nothing: it may hold secrets.
+      # Of what was not expected the caller learns nothing: it may hold secrets, as may what another server answered.
       def failed(id, exception)
-        known = exception.is_a?(Error) ? exception : mapped(exception)
+        known = exception.is_a?(Error) && !exception.received? ? exception : mapped(exception)
         return failure(id, known) if known
 
         @report.call(exception)
@@ -116,6 +118,11 @@ module RedisIPC
       def mapped(exception)
         exception_class = exception.class.ancestors.find { |ancestor| @mapped.key?(ancestor) }
         @mapped[exception_class].call(exception) if exception_class
+      rescue SystemExit, SignalException
+        raise
+      rescue Exception => e # rubocop:disable Lint/RescueException -- a broken mapping must not stop the server
+        @report.call(e)
+        nil
       end
 
       def success(id, result)
@@ -124,9 +131,17 @@ module RedisIPC
 
       def failure(id, error)
         Native.dump({ jsonrpc: "2.0", error: error.to_h, id: id })
-      rescue ContentError => e
+      rescue StandardError => e
         @report.call(e)
-        error(INTERNAL_ERROR, id: id)
+        internal_error(id)
+      end
+
+      # JSON can hold this, unless the id is of a message that did not come as JSON.
+      def internal_error(id)
+        answer = { jsonrpc: "2.0", error: { code: INTERNAL_ERROR, message: MESSAGES.fetch(INTERNAL_ERROR) } }
+        Native.dump({ **answer, id: id })
+      rescue ContentError
+        Native.dump({ **answer, id: nil })
       end
 
       def request?(request)

@@ -25,14 +25,22 @@ module RedisIPC
       # @param message [String] a short description
       # @param code [Integer]
       # @param data [Object, nil] anything JSON can hold
+      # @param received [Boolean] whether another party made it
       # @param where [Hash] as for {RedisIPC::Error#initialize}; `stream` is the queue
       # @raise [ArgumentError] if the code is no Integer
-      def initialize(message = "Server error", code: SERVER_ERROR, data: nil, **where)
+      def initialize(message = "Server error", code: SERVER_ERROR, data: nil, received: false, **where)
         raise ArgumentError, "the code must be an Integer, got #{code.inspect}" unless code.is_a?(Integer)
 
         super(message, **where)
         @code = code
         @data = data
+        @received = received
+      end
+
+      # @return [Boolean] whether a {Client} was answered with it. To a server it is an exception as any other, which it
+      #   does not pass on
+      def received?
+        @received
       end
 
       # @return [Hash] the error object of JSON-RPC

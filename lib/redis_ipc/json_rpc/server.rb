@@ -22,12 +22,12 @@ module RedisIPC
       # @param queue [String, Symbol] the list requests come on
       # @param options [Hash] `redis_options: {}` (as for {Stream#connect}), `guarantee: :at_least_once`, `threads: 3`,
       #   `lease: 2` (after which a dead server's requests are taken over), `max_deliveries: 5`, `answer_expiry: 60`,
-      #   `max_size: 16 MiB` (of a request), `max_batch: 1000`, `logger: nil`
+      #   `max_size: 16 MiB` (of a request), `max_answer_size: 16 MiB`, `max_batch: 1000`, `logger: nil`
       # @raise [ConfigurationError] if an option is unknown or of the wrong type
       # @raise [ArgumentError] if the queue's name is blank or neither a String nor a Symbol
       def initialize(queue, **options)
         super(queue, options)
-        guarantee, @threads, @max_size, max_batch = Native::ListServer.check_options(@options)
+        guarantee, @threads, @max_size, @max_answer_size, max_batch = Native::ListServer.check_options(@options)
         @guarantee = guarantee.to_sym
         @dispatcher = Dispatcher.new(max_batch: max_batch) { |exception| report(exception) }
       end
@@ -65,7 +65,10 @@ module RedisIPC
       # @yieldparam exception [Exception]
       # @yieldreturn [Object] the error's `data`, optional
       # @return [self]
+      # @raise [ArgumentError] if the code is no Integer
       def map_error(exception_class, code:, message: nil, &data)
+        raise ArgumentError, "the code must be an Integer, got #{code.inspect}" unless code.is_a?(Integer)
+
         @dispatcher.map(exception_class) do |exception|
           Error.new(message || exception.message, code: code, data: data&.call(exception))
         end
@@ -109,13 +112,12 @@ module RedisIPC
 
         envelope = Envelope.new(request)
         answer = answer_to(engine, request, envelope)
-        finished = true
         finish(engine, request, envelope, answer)
       rescue RedisIPC::Error => e
         report(e)
       ensure
-        # The thread was stopped: nobody else would ever answer.
-        finish(engine, request, envelope, stopped(envelope)) if envelope && !finished
+        # The thread was stopped, or this failed: nobody else would ever answer, or fare better.
+        finish(engine, request, envelope, envelope && stopped(envelope)) unless request.answered?
       end
 
       def answer_to(engine, request, envelope)
@@ -123,7 +125,16 @@ module RedisIPC
         return if envelope.deadline && engine.expired?(envelope.deadline)
         return @dispatcher.refuse(envelope.message, given_up) if request.given_up?
 
-        @dispatcher.answer(envelope.message)
+        check_answer(envelope.message, @dispatcher.answer(envelope.message))
+      end
+
+      # The answers of all threads go out by one connection: those behind a huge one would wait.
+      def check_answer(message, answer)
+        return answer if answer.nil? || answer.bytesize <= @max_answer_size
+
+        why = "the answer has #{answer.bytesize} bytes, the limit is #{@max_answer_size} (max_answer_size)"
+        report(ContentError.new(why, stream: queue))
+        @dispatcher.refuse(message, Error.new("Internal error", code: INTERNAL_ERROR, data: why))
       end
 
       def given_up
@@ -135,8 +146,8 @@ module RedisIPC
       end
 
       def finish(engine, request, envelope, answer)
-        reply_to = envelope.reply_to
-        sent = engine.finish(request, answer && reply_to.to_s, answer, envelope.deadline)
+        reply_to = envelope&.reply_to
+        sent = engine.finish(request, answer && reply_to.to_s, answer, envelope&.deadline)
         report_astray(reply_to, envelope.malformed) unless sent
       rescue NotConnectedError
         # Forked, or closed meanwhile: whoever holds the request now answers.

@@ -51,7 +51,8 @@ module RedisIPC
       end
 
       def bind_names(values)
-        given = @positional.take_while { |_, name| values.key?(name) }.map(&:last)
+        check_positional(values)
+        given = @positional.map(&:last).select { |name| values.key?(name) }
         named = values.except(*given)
         arguments = values.values_at(*given)
         return [arguments, named] if @keyrest
@@ -59,6 +60,21 @@ module RedisIPC
         unknown = named.keys - @keys.map(&:last)
         mismatch("no parameter is named #{unknown.first.to_s.inspect}") unless unknown.empty?
         [arguments, named]
+      end
+
+      # Ruby fills those without a default, and then those with one from the left.
+      def check_positional(values)
+        missing = @positional.find { |kind, name| kind == :req && !values.key?(name) }
+        mismatch("the parameter #{missing.last} is missing") if missing
+
+        check_defaults(values)
+      end
+
+      def check_defaults(values)
+        optional = @positional.filter_map { |kind, name| name if kind == :opt }
+        skipped, *later = optional.drop_while { |name| values.key?(name) }
+        given = later.find { |name| values.key?(name) }
+        mismatch("the parameter #{given} cannot be given without #{skipped}, which stands before it") if given
       end
 
       def check(arguments, named)

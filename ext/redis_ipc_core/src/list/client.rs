@@ -4,7 +4,7 @@ use crate::connection::Connection;
 use crate::error::{Error, ErrorKind, Fate};
 use crate::ledger::Interrupt;
 use crate::list::names::Names;
-use crate::list::options::ClientOptions;
+use crate::list::options::{ClientOptions, MAX_TIMEOUT};
 use crate::list::outbox::Outbox;
 use crate::list::party::Party;
 use crate::list::pending::{Outcome, Pending, PendingCalls, Waited};
@@ -94,9 +94,9 @@ impl Client {
         self.party.names.reply(&self.party.id)
     }
 
-    /// What Redis's clock will show after `timeout`, in ms.
+    /// What Redis's clock will show after `timeout` (of [`MAX_TIMEOUT`] at most), in ms.
     pub fn deadline(&self, timeout: Duration) -> u64 {
-        self.party.clock.now() + timeout.as_millis() as u64
+        self.party.clock.now().saturating_add(timeout.min(MAX_TIMEOUT).as_millis() as u64)
     }
 
     /// Sends a text whose requests have these ids (none for a notification).

@@ -18,7 +18,8 @@ const REMEMBERED: Duration = Duration::from_secs(3_600);
 const DEAD_LETTERS: usize = 10_000;
 
 /// Puts back what a dead server held, newest first, so that the oldest is served next; what has been put back too often
-/// goes to the dead letters. In a script: the server may show that it lives in between.
+/// goes to the dead letters. In a script: the server may show that it lives in between. Of equal texts the oldest alone
+/// is counted: else one death would count as often as there are of them.
 const TAKE_OVER: &str = r"
 local seen = redis.call('ZSCORE', KEYS[5], ARGV[1])
 if not seen or tonumber(seen) > tonumber(ARGV[2]) then return {0, {}} end
@@ -27,7 +28,8 @@ for i = 1, tonumber(ARGV[3]) do
   local text = redis.call('LINDEX', KEYS[1], 0)
   if not text then break end
   local digest = redis.sha1hex(text)
-  if redis.call('HINCRBY', KEYS[3], digest, 1) >= tonumber(ARGV[4]) then
+  local oldest = not redis.call('LPOS', KEYS[1], text, 'RANK', 2)
+  if oldest and redis.call('HINCRBY', KEYS[3], digest, 1) >= tonumber(ARGV[4]) then
     redis.call('LPOP', KEYS[1])
     redis.call('LPUSH', KEYS[4], text)
     redis.call('LTRIM', KEYS[4], 0, tonumber(ARGV[6]) - 1)

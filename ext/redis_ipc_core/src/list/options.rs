@@ -27,6 +27,8 @@ impl Guarantee {
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
+/// The longest timeout of a call.
+pub const MAX_TIMEOUT: Duration = Duration::from_secs(7 * 86_400);
 const MAX_SIZE: std::ops::RangeInclusive<u64> = 1..=512 << 20;
 
 /// The options of one server.
@@ -44,8 +46,10 @@ pub struct ServerOptions {
     pub max_deliveries: u32,
     /// How long an answer that nobody fetches is kept.
     pub answer_expiry: Duration,
-    /// The most bytes of a request or an answer.
+    /// The most bytes of a request.
     pub max_size: usize,
+    /// The most bytes of an answer.
+    pub max_answer_size: usize,
     /// The most requests in a batch.
     pub max_batch: usize,
 }
@@ -63,6 +67,7 @@ impl ServerOptions {
             max_deliveries: top.integer("max_deliveries", 1..=1_000_000)?.unwrap_or(5) as u32,
             answer_expiry: top.seconds("answer_expiry", DAY)?.unwrap_or(Duration::from_secs(60)),
             max_size: top.integer("max_size", MAX_SIZE)?.unwrap_or(16 << 20) as usize,
+            max_answer_size: top.integer("max_answer_size", MAX_SIZE)?.unwrap_or(16 << 20) as usize,
             max_batch: top.integer("max_batch", 1..=1_000_000)?.unwrap_or(1_000) as usize,
         };
         if options.lease < Duration::from_millis(100) {
@@ -92,7 +97,7 @@ impl ClientOptions {
         let mut top = Section::new("", Some(value))?;
         let options = Self {
             redis: RedisOptions::parse(top.section("redis_options")?, environment_url)?,
-            timeout: top.seconds("timeout", 7 * DAY)?.unwrap_or(Duration::from_secs(5)),
+            timeout: top.seconds("timeout", MAX_TIMEOUT)?.unwrap_or(Duration::from_secs(5)),
             max_size: top.integer("max_size", MAX_SIZE)?.unwrap_or(16 << 20) as usize,
             max_batch: top.integer("max_batch", 1..=1_000_000)?.unwrap_or(1_000) as usize,
         };

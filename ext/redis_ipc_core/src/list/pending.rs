@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Fate};
 use crate::ledger::Interrupt;
+use crate::list::options::MAX_TIMEOUT;
 use crate::sync::{Condvar, Mutex};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -47,10 +48,11 @@ struct State {
 }
 
 impl Pending {
-    /// A call that is made now.
+    /// A call that is made now. It waits for [`MAX_TIMEOUT`] at most.
     pub fn new(ids: Range<u64>, text: Vec<u8>, timeout: Duration) -> Self {
         let asked = Instant::now();
-        Self { ids, text, asked, deadline: asked + timeout, state: Mutex::default(), changed: Condvar::new() }
+        let deadline = asked.checked_add(timeout.min(MAX_TIMEOUT)).unwrap_or(asked);
+        Self { ids, text, asked, deadline, state: Mutex::default(), changed: Condvar::new() }
     }
 
     /// Whether nothing but its way to Redis is waited for.
@@ -187,6 +189,12 @@ mod tests {
         assert!(!pending.finish(Ok(Arc::default())));
         assert_eq!(pending.wait(&Interrupt::default()), Waited::Done(answer));
         assert!(!pending.writing(), "what has ended is not sent");
+    }
+
+    #[test]
+    fn no_timeout_is_too_long() {
+        let pending = Pending::new(0..1, Vec::new(), Duration::MAX);
+        assert_eq!(pending.deadline - pending.asked, MAX_TIMEOUT);
     }
 
     #[test]
