@@ -115,8 +115,14 @@ RSpec.describe "peers in other languages", timeout: 300 do
         request = '{"jsonrpc":"2.0","method":"subtract","params":[2,1],"id":1'
         ["{broken", "[]", "1", "null", "\xFF".b, "[" * 100_000, '{"jsonrpc":"2.0","method":"toString","id":1}',
          %(#{request},"reply_to":5,"deadline":"soon"}), %(#{request},"reply_to":"victim"}),
-         %([#{request},"reply_to":"calculator"}])].each { |garbage| push(garbage) }
-        expect(rpc_client.call("subtract", 42, 23)).to eq(19)
+         %([#{request},"reply_to":"calculator"}]),
+         %({"jsonrpc":"2.0","method":"nothing","id":1e400})].each { |garbage| push(garbage) }
+        client = rpc_client
+        [[], [true]].each do |params|
+          expect { client.call("nonsense", *params) }
+            .to raise_error(RedisIPC::JSONRPC::Error) { |error| expect(error.code).to eq(-32_603) }
+        end
+        expect(client.call("subtract", 42, 23)).to eq(19)
         eventually { redis.keys("calculator:processing:*").empty? }
         expect(redis.keys("*") - ["calculator:servers"]).to be_empty
       end

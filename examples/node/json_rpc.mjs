@@ -113,7 +113,7 @@ export class Server {
     const prefix = `${this.queue}:reply:`;
     if (!wanted.length || !replyTo?.startsWith?.(prefix)) return;
     if (!/^[A-Za-z0-9_-]{16,128}$/.test(replyTo.slice(prefix.length))) return;
-    await this.redis.lpush(replyTo, JSON.stringify(Array.isArray(message) ? wanted : wanted[0]));
+    await this.redis.lpush(replyTo, Array.isArray(message) ? `[${wanted}]` : wanted[0]);
     await this.redis.pexpire(replyTo, ANSWER_EXPIRY);
   }
 
@@ -123,7 +123,9 @@ export class Server {
     try {
       if (!Object.hasOwn(this.methods, method)) throw new RPCError(-32601, "Method not found");
       const result = await this.methods[method](...[params].flat());
-      return id === undefined ? null : { jsonrpc: "2.0", result: result ?? null, id };
+      // What JSON has no word for, as undefined, is null.
+      const text = JSON.stringify(result) ?? "null";
+      return id === undefined ? null : `{"jsonrpc":"2.0","result":${text},"id":${JSON.stringify(id)}}`;
     } catch (error) {
       // The message of another error may hold secrets.
       const known = error instanceof RPCError ? error : new RPCError(-32603, "Internal error");
@@ -137,7 +139,11 @@ export class Server {
   }
 
   failure(id, error) {
-    return { jsonrpc: "2.0", error, id };
+    try {
+      return JSON.stringify({ jsonrpc: "2.0", error, id });
+    } catch {
+      return this.failure(id, new RPCError(-32603, "Internal error")); // its data is no JSON
+    }
   }
 
   async keepHouse() {

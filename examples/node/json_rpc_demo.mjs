@@ -13,6 +13,10 @@ const methods = {
   refuse: (reason) => {
     throw new RPCError(1000, "refused", reason);
   },
+  nonsense: (data) => {
+    if (data) throw new RPCError(1000, "refused", 1n);
+    return 1n;
+  },
   wait: async () => {
     console.log("started");
     await sleep(Number(process.env.SECONDS ?? 0) * 1000);

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import math
 import re
 import secrets
 import threading
@@ -96,8 +97,7 @@ class Server:
         reply_to = str(carrier.get("reply_to"))
         # Never write to a key that is no reply list of this queue, whatever the request says.
         if answers and re.fullmatch(re.escape(self.queue) + ":reply:[A-Za-z0-9_-]{16,128}", reply_to):
-            answer = answers if isinstance(message, list) else answers[0]
-            self.redis.lpush(reply_to, json.dumps(answer))
+            self.redis.lpush(reply_to, f"[{','.join(answers)}]" if isinstance(message, list) else answers[0])
             self.redis.pexpire(reply_to, ANSWER_EXPIRY)
 
     def run(self, request):
@@ -108,7 +108,7 @@ class Server:
             if method is None:
                 raise RPCError(-32601, "Method not found")
             arguments = self.bind(method, request.get("params", []))
-            answer = {"jsonrpc": "2.0", "result": method(*arguments.args, **arguments.kwargs), "id": request.get("id")}
+            answer = self.answer(request.get("id"), result=method(*arguments.args, **arguments.kwargs))
         except RPCError as error:
             answer = self.failure(request.get("id"), error)
         except Exception:  # its message may hold secrets
@@ -127,7 +127,16 @@ class Server:
                 and isinstance(request.get("method"), str) and isinstance(request.get("params", []), (list, dict)))
 
     def failure(self, request_id, error):
-        return {"jsonrpc": "2.0", "error": error.to_dict(), "id": request_id}
+        try:
+            return self.answer(request_id, error=error.to_dict())
+        except Exception:  # its data is no JSON
+            return self.answer(request_id, error=RPCError(-32603, "Internal error").to_dict())
+
+    def answer(self, request_id, **outcome):
+        # Python reads, and would write, numbers that are not JSON.
+        if not isinstance(request_id, (str, int)) and not (isinstance(request_id, float) and math.isfinite(request_id)):
+            request_id = None
+        return json.dumps({"jsonrpc": "2.0", **outcome, "id": request_id}, allow_nan=False)
 
     def keep_house(self):
         # Others are not taken for dead before they had the time to show that they live.

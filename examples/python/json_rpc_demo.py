@@ -24,6 +24,12 @@ def refuse(reason):
     raise RPCError(1000, "refused", reason)
 
 
+def nonsense(data=False):
+    if data:
+        raise RPCError(1000, "refused", {1, 2})
+    return float("nan")
+
+
 def wait():
     print("started", flush=True)
     time.sleep(float(os.environ.get("SECONDS", 0)))
@@ -42,7 +48,8 @@ def call(client, request):
 queue, *serve = sys.argv[1:]
 url = os.environ["REDIS_URL"]
 if serve:
-    server = Server(url, queue, {"subtract": subtract, "echo": echo, "refuse": refuse, "wait": wait})
+    server = Server(url, queue, {"subtract": subtract, "echo": echo, "refuse": refuse, "wait": wait,
+                                 "nonsense": nonsense})
     print("ready", flush=True)
     server.serve()
 client = Client(url, queue)
