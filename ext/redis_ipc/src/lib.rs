@@ -42,6 +42,7 @@ fn init(ruby: &Ruby) -> Result<(), Error> {
     native_answer::init(ruby, native)?;
     native_call::init(ruby, native)?;
     native_engine::init(ruby, native)?;
+    native_dead_letters::init(native)?;
     native_list_client::init(ruby, native)?;
     native_list_server::init(ruby, native)?;
     native_request::init(ruby, native)

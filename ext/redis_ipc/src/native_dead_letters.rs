@@ -4,13 +4,14 @@ use crate::content::decode;
 use crate::errors;
 use crate::native_engine::NativeEngine;
 use magnus::prelude::*;
-use magnus::{Error, RArray, RClass, RHash, Ruby, method};
+use magnus::{Error, RArray, RClass, RHash, RModule, Ruby, method};
 use redis_ipc_core::entry::{Field, RawEntry, StreamId};
 use redis_ipc_core::error::{Error as CoreError, ErrorKind};
 use std::time::Duration;
 
-/// Defines them.
-pub fn define(class: RClass) -> Result<(), Error> {
+/// Defines them, once the class is there.
+pub fn init(native: RModule) -> Result<(), Error> {
+    let class: RClass = native.const_get("Engine")?;
     class.define_method("dead_letters", method!(page, 3))?;
     class.define_method("count_dead_letters", method!(count, 1))?;
     class.define_method("retry_dead_letter", method!(retry, 3))?;

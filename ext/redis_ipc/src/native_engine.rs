@@ -5,7 +5,6 @@ use crate::errors;
 use crate::gvl::{guarded, wait_for_thread, wait_without_gvl};
 use crate::native_answer::NativeAnswer;
 use crate::native_call::{self, NativeCall};
-use crate::native_dead_letters;
 use crate::native_request::NativeRequest;
 use crate::settle_class;
 use crossbeam_channel::bounded;
@@ -326,7 +325,6 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("pool_sizes", method!(NativeEngine::pool_sizes, 0))?;
     class.define_method("stats", method!(NativeEngine::stats, 0))?;
     class.define_method("instances", method!(NativeEngine::instances, 0))?;
-    native_dead_letters::define(class)?;
     settle_class::<NativeEngine>(ruby);
     Ok(())
 }
