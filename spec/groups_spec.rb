@@ -46,6 +46,13 @@ RSpec.describe "groups" do
     end
   end
 
+  it "may be joined while their last member leaves" do
+    # A leaving member deletes an inbox that is empty.
+    expect do
+      Array.new(3) { Thread.new { 60.times { connect("child").disconnect } } }.each(&:join)
+    end.not_to raise_error
+  end
+
   it "do not let one slow handler hold up the others" do
     gate = Queue.new
     connect("child", consumer: { pool_size: 2 }) do |entry|

@@ -42,25 +42,45 @@ fn keep_replies(key: &str) -> Cmd {
     command
 }
 
+/// How often joining begins anew before it counts as refused.
+const ATTEMPTS: usize = 20;
+
 /// Makes the inbox and its group where they are missing; the group starts at the first request, for an asker may
 /// have been earlier.
 pub fn join_group(connection: &mut Connection, member: &Member) -> RedisResult<()> {
+    let mut attempt = 1;
+    loop {
+        make_group(connection, member)?;
+        match enter_group(connection, member) {
+            // The last member left just now, and took the empty inbox along.
+            Err(error) if matches!(error.code(), Some("ERR" | "NOGROUP")) && attempt < ATTEMPTS => {
+                attempt += 1
+            }
+            other => break other?,
+        }
+    }
+    connection.run_all(&keep_inbox(&member.inbox, member)).map(drop)
+}
+
+fn make_group(connection: &mut Connection, member: &Member) -> RedisResult<()> {
     let mut create = redis::cmd("XGROUP");
     create.arg("CREATE").arg(&member.inbox).arg(&member.group).arg("0").arg("MKSTREAM");
     match connection.run(&create) {
-        Err(error) if error.code() == Some("BUSYGROUP") => {}
+        Err(error) if error.code() == Some("BUSYGROUP") => Ok(()),
         // Redis looks at its memory first; a group that is there needs none.
-        Err(error) if error.code() == Some("OOM") && has_group(connection, member) => {}
-        other => drop(other?),
+        Err(error) if error.code() == Some("OOM") && has_group(connection, member) => Ok(()),
+        other => other.map(drop),
     }
-    // Known from now on, so that others of the group see whether it serves.
+}
+
+/// Makes the member known from now on, so that others of the group see whether it serves.
+fn enter_group(connection: &mut Connection, member: &Member) -> RedisResult<()> {
     let mut join = redis::cmd("XGROUP");
     join.arg("CREATECONSUMER").arg(&member.inbox).arg(&member.group).arg(&member.consumer);
     match connection.run(&join) {
-        Err(error) if error.code() == Some("OOM") => {}
-        other => drop(other?),
+        Err(error) if error.code() == Some("OOM") => Ok(()),
+        other => other.map(drop),
     }
-    connection.run_all(&keep_inbox(&member.inbox, member)).map(drop)
 }
 
 fn has_group(connection: &mut Connection, member: &Member) -> bool {
