@@ -22,6 +22,10 @@ module RedisIPC
             workers: ThreadPool.new("consumer", label) { serve_one }, others: [@dispatchers])
     end
 
+    def reconnect_after_fork?
+      settings.reconnect_after_fork
+    end
+
     # @param serve [#call] runs the handler for an entry
     # @param report [#call] tells the user of an error
     # @return [self]

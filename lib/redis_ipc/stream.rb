@@ -5,6 +5,8 @@ module RedisIPC
   #
   # Any number of processes may join the same group; each request goes to one of them.
   class Stream
+    include Lifecycle
+
     # @return [String] the stream's name
     attr_reader :name
     # @return [String] the group's name
@@ -81,32 +83,7 @@ module RedisIPC
     # @raise [ConnectionError] if Redis cannot be reached, or the stream is connected already
     # @raise [CommandError] if Redis refuses
     def connect(**options)
-      settings = Settings.new(options)
-      FiberBell.outside { @lifecycle.synchronize { connect_with(settings) } }
-      self
-    end
-
-    # @return [Boolean] whether it takes part now: connected in this process, and every connection to Redis stands
-    def connected?
-      session = @session
-      !session.nil? && session.connected?
-    end
-
-    # Takes no more requests, lets running handlers finish, ends open calls and closes. May be called again, and from
-    # inside a handler (then it returns at once and the closing goes on when the handler has finished), or from a trap
-    # block (it returns at once and the closing goes on in a thread).
-    # @param timeout [Numeric] seconds that running handlers are given
-    # @return [self]
-    def disconnect(timeout: 5)
-      unless timeout.is_a?(Numeric) && timeout.real? && timeout >= 0
-        raise ArgumentError, "the timeout must be a number of seconds, at least 0"
-      end
-
-      stop_reconnecting(timeout)
-      session = @session
-      # A fork's copy of its parent's session is left alone: its threads and sockets are the parent's.
-      session.close(timeout) if session && session.pid == Process.pid
-      self
+      connect_with(Settings.new(options))
     end
 
     # Asks a group and waits for the answer. Blocks only the calling thread.
@@ -172,12 +149,6 @@ module RedisIPC
       @session.engine.instance_id if @session && !@session.closed?
     end
 
-    # @return [Hash{Symbol => Integer}] what was sent, answered, dropped and lost since `connect`, and what is open now
-    # @raise [NotConnectedError]
-    def stats
-      session.engine.stats
-    end
-
     # @return [Array<Hash>] who is alive on the stream: `group`, `instance_id`, `host`, `pid`, `seen_at` (Time)
     # @raise [ConnectionError] if Redis cannot be reached
     def instances
@@ -200,34 +171,6 @@ module RedisIPC
       "#<#{self.class} #{name}/#{group} #{connected? ? "connected" : "not connected"}>"
     end
 
-    # @return [Boolean] whether it is connected in this process, or will be again when Redis is back
-    # @api private
-    def open?
-      session = @session
-      !session.nil? && session.open?
-    end
-
-    # @return [Boolean] whether it was never connected, or has been disconnected
-    # @api private
-    def over?
-      session = @session
-      session.nil? || session.closed?
-    end
-
-    # Connects again in a forked child, as a new instance; in a thread, so that the fork waits for nothing.
-    # @api private
-    def reconnect_after_fork
-      session = @session
-      return if session.nil? || session.closed?
-
-      session.abandon
-      return unless session.settings.reconnect_after_fork
-
-      @lifecycle = Mutex.new
-      @reconnecting = Thread.new { reconnect(session) }
-      @reconnecting.name = "redis_ipc reconnect #{name}/#{group}"
-    end
-
     private
 
     def ask(content, to, timeout, traceparent = nil)
@@ -242,27 +185,6 @@ module RedisIPC
       Future.new(call, session)
     end
 
-    def session
-      await_reconnection
-      session = @session
-      return session if session && !session.closed?
-
-      raise NotConnectedError.new("the stream is not connected: call connect", outcome: :not_sent, **place)
-    end
-
-    def await_reconnection
-      # Process.daemon forks without the hook.
-      reconnect_after_fork if @session && @session.pid != Process.pid && !@reconnecting&.alive?
-      @reconnecting.join if @reconnecting && @reconnecting != Thread.current
-    end
-
-    def connect_with(settings)
-      replace_automatic_session
-      raise ConnectionError.new("the stream is connected already", **place) if open?
-
-      open_session(settings)
-    end
-
     def open_session(settings)
       @logger = settings.logger
       @session = Session.new(self, settings, serves: !@on_request.nil?)
@@ -270,46 +192,20 @@ module RedisIPC
       @session.run(serve: method(:serve), report: method(:report))
     end
 
-    # What was connected after a fork, of itself, gives way to a connect of the user's own.
-    def replace_automatic_session
-      return unless @reconnecting
-
-      stop_reconnecting(0)
-      @session.close(0) if open?
-      @reconnecting = nil
-    end
-
-    def stop_reconnecting(timeout)
-      return if @reconnecting.nil? || @reconnecting == Thread.current
-
-      @reconnecting.kill.join unless @reconnecting.join(timeout)
-    end
-
-    def reconnect(inherited)
-      open_session(inherited.settings)
-      ProcessHooks.forget(inherited)
-    rescue Error => e
-      report(e)
-      # Long enough not to be a hot loop, short enough to be back soon after Redis is.
-      sleep(0.2 + (rand * 0.2))
-      retry
-    end
-
     def place
       { stream: name, group: group }
     end
 
+    def subject
+      "the stream"
+    end
+
+    def title(what)
+      "#{what} #{name}/#{group}"
+    end
+
     def check_name(what, name)
-      unless name.is_a?(Symbol) || name.respond_to?(:to_str)
-        raise ArgumentError, "the #{what} name must be a String or a Symbol, got a #{name.class}"
-      end
-
-      name = (name.is_a?(Symbol) ? name.name : name.to_str).encode(Encoding::UTF_8)
-      raise ArgumentError, "the #{what} name cannot be blank" if name.strip.empty?
-
-      name.frozen? ? name : name.dup.freeze
-    rescue EncodingError
-      raise ArgumentError, "the #{what} name must be text in UTF-8"
+      Names.check("the #{what} name", name)
     end
 
     def check_timeout(timeout)

@@ -14,6 +14,13 @@ module RedisIPC
         super(engine, queue, workers: workers, others: [@reporter])
       end
 
+      # A server or a client keeps its options itself.
+      def settings; end
+
+      def reconnect_after_fork?
+        true
+      end
+
       # @param workers [Integer] how many threads run methods
       # @param report [#call] tells the user of an error
       # @param serve [Proc] runs one request

@@ -1,0 +1,120 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  # What streams and the ends of JSON-RPC have in common: staying connected, over forks too, and disconnecting.
+  #
+  # An includer has `@lifecycle` (a Mutex) and says: `place` (for its errors), `subject` (what it is called in them),
+  # `title` (for the names of its threads), `open_session(settings)` and `report(exception)`.
+  module Lifecycle
+    # @return [Boolean] whether it takes part now: connected in this process, and every connection to Redis stands
+    def connected?
+      session = @session
+      !session.nil? && session.connected?
+    end
+
+    # Takes no more requests, lets running handlers finish, ends open calls and closes. May be called again, and from
+    # inside a handler (then it returns at once and the closing goes on when the handler has finished), or from a trap
+    # block (it returns at once and the closing goes on in a thread).
+    # @param timeout [Numeric] seconds that running handlers are given
+    # @return [self]
+    def disconnect(timeout: 5)
+      unless timeout.is_a?(Numeric) && timeout.real? && timeout >= 0
+        raise ArgumentError, "the timeout must be a number of seconds, at least 0"
+      end
+
+      stop_reconnecting(timeout)
+      session = @session
+      # A fork's copy of its parent's session is left alone: its threads and sockets are the parent's.
+      session.close(timeout) if session && session.pid == Process.pid
+      self
+    end
+
+    # @return [Hash{Symbol => Integer}] what was sent, answered, dropped and lost since `connect`, and what is open now
+    # @raise [NotConnectedError]
+    def stats
+      session.engine.stats
+    end
+
+    # @return [Boolean] whether it is connected in this process, or will be again when Redis is back
+    # @api private
+    def open?
+      session = @session
+      !session.nil? && session.open?
+    end
+
+    # @return [Boolean] whether it was never connected, or has been disconnected
+    # @api private
+    def over?
+      session = @session
+      session.nil? || session.closed?
+    end
+
+    # Connects again in a forked child, as a new instance; in a thread, so that the fork waits for nothing.
+    # @api private
+    def reconnect_after_fork
+      return if over?
+
+      inherited = @session
+      inherited.abandon
+      return unless inherited.reconnect_after_fork?
+
+      @lifecycle = Mutex.new
+      @reconnecting = Thread.new { reconnect(inherited) }
+      @reconnecting.name = "redis_ipc #{title("reconnect")}"
+    end
+
+    private
+
+    # Connects, if it is not connected yet.
+    def connect_with(settings)
+      FiberBell.outside do
+        @lifecycle.synchronize do
+          replace_automatic_session
+          raise ConnectionError.new("#{subject} is connected already", **place) if open?
+
+          open_session(settings)
+        end
+      end
+      self
+    end
+
+    def session
+      await_reconnection
+      session = @session
+      return session if session && !session.closed?
+
+      raise NotConnectedError.new("#{subject} is not connected: call connect", outcome: :not_sent, **place)
+    end
+
+    def await_reconnection
+      # Process.daemon forks without the hook.
+      reconnect_after_fork if @session && @session.pid != Process.pid && !@reconnecting&.alive?
+      @reconnecting.join if @reconnecting && @reconnecting != Thread.current
+    end
+
+    # What was connected after a fork, of itself, gives way to a connect of the user's own.
+    def replace_automatic_session
+      return unless @reconnecting
+
+      stop_reconnecting(0)
+      @session.close(0) if open?
+      @reconnecting = nil
+    end
+
+    def stop_reconnecting(timeout)
+      return if @reconnecting.nil? || @reconnecting == Thread.current
+
+      @reconnecting.kill.join unless @reconnecting.join(timeout)
+    end
+
+    def reconnect(inherited)
+      open_session(inherited.settings)
+      ProcessHooks.forget(inherited)
+    rescue RedisIPC::Error => e
+      report(e)
+      # Long enough not to be a hot loop, short enough to be back soon after Redis is.
+      sleep(0.2 + (rand * 0.2))
+      retry
+    end
+  end
+end
