@@ -6,7 +6,7 @@ require "socket"
 class LyingServer
   attr_reader :port
 
-  # lie: what it says instead of every reply from now on.
+  # lie: what it says instead of every reply from now on, or a proc that makes that of the reply.
   attr_accessor :lie
 
   def initialize(path)
@@ -29,7 +29,12 @@ class LyingServer
     redis = UNIXSocket.new(@path)
     [client, redis].each { |socket| @sockets << socket }
     relay(client, redis) { |bytes| bytes }
-    relay(redis, client) { |bytes| @lie || bytes }
+    relay(redis, client) { |bytes| said(bytes) }
+  end
+
+  def said(bytes)
+    lie = @lie
+    lie.respond_to?(:call) ? lie.call(bytes) : lie || bytes
   end
 
   def relay(from, to)

@@ -10,6 +10,7 @@ use crate::settle_class;
 use crossbeam_channel::bounded;
 use magnus::prelude::*;
 use magnus::{Error, RArray, RHash, RModule, Ruby, Value, function, method};
+use redis_ipc_core::calls::Calls;
 use redis_ipc_core::consumer_queue::Taken;
 use redis_ipc_core::engine::Engine;
 use redis_ipc_core::entry::Status;
@@ -19,6 +20,9 @@ use redis_ipc_core::options::Options;
 use redis_ipc_core::reports::{Fetched, Report, Reports};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// How a call is made.
+type Ask = fn(&Calls, &str, Vec<u8>, Option<Duration>, Option<String>) -> Result<Arc<Ticket>, CoreError>;
 
 /// An engine, and the process it belongs to.
 #[magnus::wrap(class = "RedisIPC::Native::Engine", free_immediately, size)]
@@ -83,6 +87,7 @@ impl NativeEngine {
     fn open_call(
         &self,
         ruby: &Ruby,
+        ask: Ask,
         to: &str,
         content: Value,
         timeout: Option<f64>,
@@ -91,9 +96,8 @@ impl NativeEngine {
         let engine = self.engine(ruby)?;
         let content = encode::to_json(ruby, content)?;
         let timeout = timeout.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default());
-        let asked = || engine.calls().ask(to, content, timeout, traceparent);
-        let ask = || asked().map_err(|error| errors::raise(ruby, &error));
-        let ticket = guarded(ruby, ask)?;
+        let asked = || ask(engine.calls(), to, content, timeout, traceparent);
+        let ticket = guarded(ruby, || asked().map_err(|error| errors::raise(ruby, &error)))?;
         Ok((Arc::clone(engine), ticket))
     }
 
@@ -106,7 +110,7 @@ impl NativeEngine {
         timeout: Option<f64>,
         traceparent: Option<String>,
     ) -> Result<NativeAnswer, Error> {
-        let (engine, ticket) = rb_self.open_call(ruby, &to, content, timeout, traceparent)?;
+        let (engine, ticket) = rb_self.open_call(ruby, Calls::ask, &to, content, timeout, traceparent)?;
         match native_call::wait(ruby, &engine, &ticket, None) {
             Ok(Some(outcome)) => outcome.map(NativeAnswer).map_err(|error| errors::raise(ruby, &error)),
             Ok(None) => Err(errors::content(ruby, "the call did not end")),
@@ -126,7 +130,8 @@ impl NativeEngine {
         timeout: Option<f64>,
         traceparent: Option<String>,
     ) -> Result<NativeCall, Error> {
-        let (engine, ticket) = rb_self.open_call(ruby, &to, content, timeout, traceparent)?;
+        let (engine, ticket) =
+            rb_self.open_call(ruby, Calls::ask_ahead, &to, content, timeout, traceparent)?;
         Ok(NativeCall::new(engine, ticket))
     }
 

@@ -1,6 +1,7 @@
 //! The asking side: opens calls, waits for them, and ends them when their time is up.
 
 use crate::command::Command;
+use crate::dispatcher::Dispatcher;
 use crate::entry::Question;
 use crate::error::{Error, ErrorKind, Fate};
 use crate::keys::check_name;
@@ -19,17 +20,26 @@ pub struct Calls {
     member: Arc<Member>,
     ledger: Arc<Ledger>,
     sender: Arc<Sender>,
+    dispatcher: Arc<Dispatcher>,
 }
 
 impl Calls {
-    /// Calls that go out by `sender` and are kept in `ledger`.
-    pub fn new(member: Arc<Member>, ledger: Arc<Ledger>, sender: Arc<Sender>) -> Self {
-        Self { member, ledger, sender }
+    /// Calls that go out by `sender` and are kept in `ledger`, whose answers `dispatcher` brings.
+    pub fn new(
+        member: Arc<Member>,
+        ledger: Arc<Ledger>,
+        sender: Arc<Sender>,
+        dispatcher: Arc<Dispatcher>,
+    ) -> Self {
+        Self { member, ledger, sender, dispatcher }
     }
 
     /// Asks the group `to`. `content` is JSON; without `timeout` the configured one counts. `traceparent` is the
     /// caller's trace context, if there is one.
     /// Fails before anything is sent on a blank name, too much content or a timeout out of range.
+    ///
+    /// The calling thread is to [`Calls::wait`] for the answer now; where it does not, there is
+    /// [`Calls::ask_ahead`].
     pub fn ask(
         &self,
         to: &str,
@@ -47,6 +57,19 @@ impl Calls {
         self.member.stats.requests.increment();
         let question = Question { content, to: to.to_owned(), traceparent };
         self.sender.send(Command::Ask(Arc::clone(&ticket), question));
+        Ok(ticket)
+    }
+
+    /// As [`Calls::ask`], if nobody may wait for the answer for a while.
+    pub fn ask_ahead(
+        &self,
+        to: &str,
+        content: Vec<u8>,
+        timeout: Option<Duration>,
+        traceparent: Option<String>,
+    ) -> Result<Arc<Ticket>, Error> {
+        let ticket = self.ask(to, content, timeout, traceparent)?;
+        self.dispatcher.read_at_home();
         Ok(ticket)
     }
 
@@ -83,7 +106,9 @@ impl Calls {
     pub fn wait(&self, ticket: &Ticket, until: Option<Instant>, interrupt: &Interrupt) -> Waited {
         let mut due = ticket.deadline;
         loop {
-            match ticket.wait(until.map_or(due, |until| until.min(due)), interrupt) {
+            let by = until.map_or(due, |until| until.min(due));
+            let waited = self.dispatcher.wait_reading(ticket, by, interrupt);
+            match waited.unwrap_or_else(|| ticket.wait(by, interrupt)) {
                 Waited::TimeUp if until.is_some_and(|until| until < due) => return Waited::TimeUp,
                 Waited::TimeUp => due = self.tend(ticket).unwrap_or(due),
                 waited => return waited,

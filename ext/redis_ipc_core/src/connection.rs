@@ -13,7 +13,7 @@ use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, Value};
 use rustls::{ClientConnection, StreamOwned};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -192,6 +192,17 @@ impl Connection {
     /// command) the connection is of no more use.
     pub fn receive(&mut self) -> RedisResult<Value> {
         let result = self.replies.next(&mut self.socket);
+        self.note(result)
+    }
+
+    /// As [`Connection::receive`], but never stuck in reading: it calls `wait` whenever the reply goes on in what has
+    /// not arrived yet, and fails with its error.
+    fn receive_by(&mut self, wait: Wait<'_>) -> RedisResult<Value> {
+        let result = self.replies.next(&mut Awaited { socket: &mut self.socket, wait });
+        self.note(result)
+    }
+
+    fn note(&mut self, result: RedisResult<Value>) -> RedisResult<Value> {
         if let Err(error) = &result {
             // A refusal is a reply; everything else leaves the two sides out of step.
             self.broken |= !matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension);
@@ -219,6 +230,13 @@ impl Connection {
         self.receive()
     }
 
+    fn receive_own_by(&mut self, wait: Wait<'_>) -> RedisResult<Value> {
+        if self.asks {
+            self.receive_by(wait)?;
+        }
+        self.receive_by(wait)
+    }
+
     /// Runs one command.
     pub fn run(&mut self, command: &Cmd) -> RedisResult<Value> {
         let mut packed = Vec::new();
@@ -237,10 +255,32 @@ impl Connection {
 
     /// Runs several commands in one round trip; refusals stand among the replies as `Value::ServerError`.
     pub fn run_all(&mut self, commands: &[Cmd]) -> RedisResult<Vec<Value>> {
+        self.write_all(commands)?;
+        self.read_all(commands.len())
+    }
+
+    /// Writes commands whose replies [`Connection::read_all`] reads.
+    pub fn write_all(&mut self, commands: &[Cmd]) -> RedisResult<()> {
         let mut packed = Vec::new();
         commands.iter().for_each(|command| self.pack(command, &mut packed));
-        self.send(&packed)?;
-        commands.iter().map(|_| self.receive_own()).collect()
+        Ok(self.send(&packed)?)
+    }
+
+    /// Reads the replies to so many commands.
+    pub fn read_all(&mut self, commands: usize) -> RedisResult<Vec<Value>> {
+        (0..commands).map(|_| self.receive_own()).collect()
+    }
+
+    /// As [`Connection::read_all`], but never stuck in reading: it calls `wait` before it reads from the socket, with
+    /// what [`Connection::awaited`] gives, and fails with its error.
+    pub fn read_all_by(&mut self, commands: usize, wait: Wait<'_>) -> RedisResult<Vec<Value>> {
+        (0..commands).map(|_| self.receive_own_by(wait)).collect()
+    }
+
+    /// What a thread can wait for that is not to be stuck in reading. Not with TLS: what can be read may have come from
+    /// the socket before.
+    pub fn awaited(&self) -> Option<BorrowedFd<'_>> {
+        self.socket.awaited()
     }
 
     /// Whether an error has made it unusable.
@@ -255,7 +295,33 @@ fn closing_tcp(socket: &TcpStream) -> io::Result<(ClosingSocket, RawFd)> {
     Ok((ClosingSocket::Tcp(socket), descriptor))
 }
 
+/// Waits for a socket; fails if it is not to be waited for any longer.
+type Wait<'a> = &'a dyn Fn(BorrowedFd<'_>) -> io::Result<()>;
+
+/// A socket that is waited for before it is read.
+struct Awaited<'a> {
+    socket: &'a mut Socket,
+    wait: Wait<'a>,
+}
+
+impl Read for Awaited<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(socket) = self.socket.awaited() {
+            (self.wait)(socket)?;
+        }
+        self.socket.read(buffer)
+    }
+}
+
 impl Socket {
+    fn awaited(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Socket::Tcp(socket) => Some(socket.as_fd()),
+            Socket::Unix(socket) => Some(socket.as_fd()),
+            Socket::Tls(_) => None,
+        }
+    }
+
     fn descriptor(&self) -> RawFd {
         match self {
             Socket::Tcp(socket) => socket.as_raw_fd(),

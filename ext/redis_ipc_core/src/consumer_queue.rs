@@ -4,6 +4,7 @@
 //! read ahead as the consumers will get to within a few ms, so that a slow instance does not hoard what a free
 //! one could take.
 
+use crate::bell::Bell;
 use crate::claim::{Claim, Stage};
 use crate::entry::{Request, StreamId};
 use crate::ledger::Interrupt;
@@ -42,9 +43,26 @@ struct State {
     /// The last read brought as much as was asked for: more is waiting.
     pressed: bool,
     closed: bool,
+    /// Wakes the consumer that reads the inbox itself.
+    bell: Option<Arc<Bell>>,
 }
 
 impl State {
+    fn ring(&self) {
+        if let Some(bell) = &self.bell {
+            bell.ring();
+        }
+    }
+
+    /// Holds a claim, unless it is held already or nothing more is.
+    fn hold(&mut self, claim: &Arc<Claim>) -> bool {
+        if self.closed || self.held.contains_key(&claim.id()) {
+            return false;
+        }
+        self.held.insert(claim.id(), Arc::clone(claim));
+        true
+    }
+
     fn room(&self, consumers: usize) -> usize {
         if self.closed {
             return 0;
@@ -80,21 +98,55 @@ impl ConsumerQueue {
     /// Queues a claim. False if it is held already or the queue is closed.
     pub fn push(&self, claim: Arc<Claim>) -> bool {
         let mut state = self.state.lock();
-        if state.closed || state.held.contains_key(&claim.id()) {
+        if !state.hold(&claim) {
             return false;
         }
-        state.held.insert(claim.id(), Arc::clone(&claim));
         state.queued.push_back(claim);
+        if state.waiting == 0 {
+            state.ring();
+        }
         drop(state);
         self.work.notify_one();
         true
     }
 
     /// Queues requests as claims.
-    pub fn push_all(&self, requests: Vec<Request>) {
+    pub fn push_all(&self, requests: impl IntoIterator<Item = Request>) {
         for request in requests {
             self.push(Arc::new(Claim::new(request)));
         }
+    }
+
+    /// Queues requests as claims, except the first one: that is for the calling consumer.
+    pub fn push_but_first(&self, requests: Vec<Request>) -> Option<Arc<Claim>> {
+        let mut requests = requests.into_iter();
+        let first = requests
+            .by_ref()
+            .map(|request| Arc::new(Claim::new(request)))
+            .find(|claim| self.state.lock().hold(claim));
+        self.push_all(requests);
+        first
+    }
+
+    /// From now on `bell` rings when there is something to see here. True if there is already.
+    pub fn hang(&self, bell: &Arc<Bell>) -> bool {
+        let mut state = self.state.lock();
+        if state.closed || !state.queued.is_empty() {
+            return true;
+        }
+        state.bell = Some(Arc::clone(bell));
+        false
+    }
+
+    /// The bell rings no more.
+    pub fn unhang(&self) {
+        self.state.lock().bell = None;
+    }
+
+    /// Whether handlers take no longer than `quick`, and no more requests wait than there is room for.
+    pub fn is_calm(&self, quick: Duration) -> bool {
+        let state = self.state.lock();
+        !state.closed && !state.pressed && state.read_ahead.usual_run().is_some_and(|usual| usual <= quick)
     }
 
     /// The next request, if one is queued.
@@ -128,7 +180,7 @@ impl ConsumerQueue {
 
     /// Wakes every waiting consumer, so that it notices an interrupt.
     pub fn wake(&self) {
-        drop(self.state.lock());
+        self.state.lock().ring();
         self.work.notify_all();
     }
 
@@ -199,6 +251,7 @@ impl ConsumerQueue {
         for claim in &unstarted {
             state.held.remove(&claim.id());
         }
+        state.ring();
         drop(state);
         self.work.notify_all();
         self.room.notify_all();

@@ -1,37 +1,27 @@
 //! Reads this instance's reply stream and routes each answer to the call that waits for it.
 
+use crate::bell::{Bell, Heard};
 use crate::command::Command;
 use crate::connection::Connection;
 use crate::drill;
-use crate::entry::{Answer, RawEntry, Status, StreamId};
+use crate::entry::{Answer, RawEntry, Status};
 use crate::error::ErrorKind;
 use crate::identity::Id;
-use crate::ledger::{Ledger, Sent};
+use crate::ledger::{Interrupt, Ledger, Sent, Ticket, Waited};
 use crate::link::Link;
 use crate::member::Member;
 use crate::reading::Reading;
+use crate::reply_session::{self, Position, ReplySession};
 use crate::sender::Sender;
-use crate::stream_reply::{self, refused, unexpected};
+use crate::turn::{Back, Turn};
 use crate::upkeep;
-use redis::{RedisResult, Value};
+use redis::RedisResult;
+use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-const BLOCK: Duration = Duration::from_secs(10);
-const BLOCK_IN_CLUSTER: Duration = Duration::from_secs(2);
-/// How many answers are read at once.
-const COUNT: usize = 512;
-/// After so many answers, or this long, the ones read are trimmed.
-const TRIM_COUNT: usize = 128;
-const TRIM_BYTES: usize = 1 << 20;
-const TRIM_INTERVAL: Duration = Duration::from_secs(1);
-
-/// How long a read waits for an answer before it asks again. In a cluster not for long: a reply stream on the move is
-/// gone from its old node before that sends its readers away.
-pub fn block(member: &Member) -> Duration {
-    if member.connections.connector().is_cluster() { BLOCK_IN_CLUSTER } else { BLOCK }
-}
+/// How long the answers are left to callers that read them themselves, once none has come to.
+const LEFT_ALONE: Duration = Duration::from_secs(1);
 
 /// The reader of one reply stream.
 pub struct Dispatcher {
@@ -40,39 +30,18 @@ pub struct Dispatcher {
     sender: Arc<Sender>,
     /// The read under way.
     pub reading: Arc<Reading>,
-}
-
-/// What was read and not trimmed yet.
-struct Position {
-    /// Which of the reply streams made so far it is about.
-    made: usize,
-    last: StreamId,
-    untrimmed: usize,
-    bytes: usize,
-    trimmed: Instant,
-}
-
-impl Position {
-    /// Goes back to the beginning if the stream was made anew: Redis's clock may be behind the last id.
-    fn follow(&mut self, member: &Member) {
-        let made = member.replies_made.load(Ordering::SeqCst);
-        if self.made != made {
-            (self.made, self.last) = (made, StreamId::default());
-        }
-    }
+    turn: Turn<ReplySession>,
 }
 
 impl Dispatcher {
-    /// A dispatcher for the calls in `ledger`.
-    pub fn new(member: Arc<Member>, ledger: Arc<Ledger>, sender: Arc<Sender>) -> Self {
-        Self { member, ledger, sender, reading: Arc::default() }
+    /// A dispatcher for the calls in `ledger`. `bell` wakes callers that read for themselves.
+    pub fn new(member: Arc<Member>, ledger: Arc<Ledger>, sender: Arc<Sender>, bell: Bell) -> Self {
+        Self { member, ledger, sender, reading: Arc::default(), turn: Turn::new(bell) }
     }
 
     /// Its thread: reads until the engine stops, over `first` and as many more connections as it takes.
     pub fn run(&self, mut first: Option<Connection>) {
-        let mut position =
-            Position { made: 0, last: StreamId::default(), untrimmed: 0, bytes: 0, trimmed: Instant::now() };
-        position.follow(&self.member);
+        let mut position = Position::new(&self.member);
         let mut link = Link::new(&self.member, &self.member.replies, first.is_some());
         while !self.member.stop.is_stopped() {
             if let Err(error) = self.session(first.take(), &mut position, &mut link) {
@@ -84,6 +53,12 @@ impl Dispatcher {
     /// Ends the read under way; the next one starts on a new connection.
     pub fn restart(&self) {
         self.reading.end();
+        self.turn.recall();
+    }
+
+    /// Leaves the answers to the thread of this reader: a call was made whose caller does not wait for it here.
+    pub fn read_at_home(&self) {
+        self.turn.recall();
     }
 
     fn session(
@@ -98,51 +73,98 @@ impl Dispatcher {
                 .member
                 .connections
                 .connector()
-                .open_blocking(&self.member.replies, block(&self.member))?,
+                .open_blocking(&self.member.replies, reply_session::block(&self.member))?,
         };
         self.reading.on(&connection)?;
         upkeep::make_replies(&mut connection, &self.member)?;
         position.follow(&self.member);
         link.up();
+        let mut session = ReplySession::new(connection, *position);
         while !self.member.stop.is_stopped() {
-            let answers = self.read(&mut connection, position)?;
+            session.ask(&self.member)?;
+            let answers = session.receive()?;
             drill::point();
-            if answers.is_empty() {
-                position.follow(&self.member);
-            }
-            position.untrimmed += answers.len();
-            for answer in answers {
-                position.last = answer.id;
-                position.bytes += self.route(answer);
+            let found = !answers.is_empty();
+            self.take_in(&mut session, answers);
+            *position = session.position;
+            if found && self.ledger.is_empty() && session.awaited().is_some() {
+                session = self.lend(session, position)?;
             }
         }
         Ok(())
     }
 
-    /// Trims what was read before, if it is worth it, and waits for more, in one round trip.
-    fn read(&self, connection: &mut Connection, position: &mut Position) -> RedisResult<Vec<RawEntry>> {
-        let trims = position.untrimmed > 0
-            && (position.untrimmed >= TRIM_COUNT
-                || position.bytes >= TRIM_BYTES
-                || position.trimmed.elapsed() >= TRIM_INTERVAL);
-        let mut commands = Vec::with_capacity(2);
-        if trims {
-            let mut trim = redis::cmd("XTRIM");
-            trim.arg(&self.member.replies).arg("MINID").arg(position.last.next().to_string());
-            commands.push(trim);
+    /// Lets callers that wait alone read their answers themselves, while there are any.
+    fn lend(&self, session: ReplySession, position: &mut Position) -> RedisResult<ReplySession> {
+        let needed = || !self.ledger.is_empty() || self.member.stop.is_stopped();
+        let back = self.turn.lend(session, LEFT_ALONE, needed);
+        if let Back::Whole(session) | Back::Broken(session, _) = &back {
+            *position = session.position;
         }
-        // With answers left to trim it comes back soon for them.
-        let block = if position.untrimmed > 0 && !trims { TRIM_INTERVAL } else { block(&self.member) };
-        let mut read = redis::cmd("XREAD");
-        read.arg("COUNT").arg(COUNT).arg("BLOCK").arg(block.as_millis() as u64);
-        read.arg("STREAMS").arg(&self.member.replies).arg(position.last.to_string());
-        commands.push(read);
-        let replies = connection.run_all(&commands)?.into_iter().map(refused);
-        let answers = replies.collect::<RedisResult<Vec<Value>>>()?.pop();
-        if trims {
-            (position.untrimmed, position.bytes, position.trimmed) = (0, 0, Instant::now());
+        match back {
+            Back::Whole(session) => Ok(session),
+            Back::Broken(_, error) => Err(error),
+            Back::Lost => Err(io::Error::other("the thread that read the answers panicked").into()),
         }
-        answers.and_then(stream_reply::read).ok_or_else(unexpected)
+    }
+
+    /// Reads answers in the thread that waits for `ticket`, if nobody else does: until the call has ended, at most
+    /// until `until`. `None` if it is to wait as others read.
+    pub fn wait_reading(&self, ticket: &Ticket, until: Instant, interrupt: &Interrupt) -> Option<Waited> {
+        if until <= Instant::now() {
+            return None;
+        }
+        self.turn.visit()?.read(
+            |session| {
+                let waited = self.read_for(session, ticket, until, interrupt);
+                ticket.unhang();
+                waited
+            },
+            || !self.ledger.is_empty(),
+        )
+    }
+
+    fn read_for(
+        &self,
+        session: &mut ReplySession,
+        ticket: &Ticket,
+        until: Instant,
+        interrupt: &Interrupt,
+    ) -> RedisResult<Waited> {
+        let bell = self.turn.bell();
+        loop {
+            session.ask(&self.member)?;
+            if let Some(outcome) = ticket.hang(bell) {
+                return Ok(Waited::Done(outcome));
+            }
+            if interrupt.take() {
+                return Ok(Waited::Interrupted);
+            }
+            let Some(socket) = session.awaited() else { return Ok(Waited::TimeUp) };
+            match bell.wait(socket, until)? {
+                Heard::Socket => {
+                    let answers = session
+                        .receive_by(&|socket| bell.wait_for_rest(socket, until, || interrupt.is_set()))?;
+                    drill::visit();
+                    // What it reads itself need not ring.
+                    ticket.unhang();
+                    self.take_in(session, answers);
+                }
+                Heard::Bell => bell.silence(),
+                Heard::TimeUp => return Ok(Waited::TimeUp),
+            }
+        }
+    }
+
+    fn take_in(&self, session: &mut ReplySession, answers: Vec<RawEntry>) {
+        if answers.is_empty() {
+            session.position.follow(&self.member);
+        }
+        for answer in answers {
+            let id = answer.id;
+            let size = self.route(answer);
+            session.position.pass(id, size);
+        }
     }
 
     /// Hands an answer to its call. Returns its size.

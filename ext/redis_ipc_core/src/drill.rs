@@ -5,8 +5,13 @@
 #[inline]
 pub fn point() {}
 
+/// Panics if a test wants the thread to that reads a connection lent to it.
+#[cfg(not(test))]
+#[inline]
+pub fn visit() {}
+
 #[cfg(test)]
-pub use tests::point;
+pub use tests::{point, visit};
 
 #[cfg(test)]
 mod tests {
@@ -14,10 +19,11 @@ mod tests {
     use crate::engine::Engine;
     use crate::entry::Status;
     use crate::error::ErrorKind;
-    use crate::ledger::{Interrupt, Outcome, Waited};
+    use crate::ledger::{Interrupt, Outcome, Ticket, Waited};
     use crate::options::Options;
     use crate::reports::{Fetched, Report};
     use crate::sync::Mutex;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::path::PathBuf;
     use std::process::{Child, Command, Stdio};
     use std::sync::{Arc, LazyLock, MutexGuard};
@@ -27,9 +33,24 @@ mod tests {
     static CHOSEN: LazyLock<Mutex<Option<String>>> = LazyLock::new(Mutex::default);
     static TURN: LazyLock<Mutex<()>> = LazyLock::new(Mutex::default);
 
+    /// The content of a request that is not answered at once.
+    const UNHURRIED: &[u8] = b"2";
+    /// What stands for whoever has a connection that was lent.
+    const VISITOR: &str = "a visitor";
+
     pub fn point() {
+        if let Some(name) = std::thread::current().name() {
+            panic_if_chosen(name);
+        }
+    }
+
+    pub fn visit() {
+        panic_if_chosen(VISITOR);
+    }
+
+    fn panic_if_chosen(name: &str) {
         let mut chosen = CHOSEN.lock();
-        if chosen.is_some() && chosen.as_deref() == std::thread::current().name() {
+        if chosen.as_deref() == Some(name) {
             *chosen = None;
             drop(chosen);
             panic!("a drill");
@@ -95,16 +116,37 @@ mod tests {
         }
     }
 
+    /// A consumer that a panic does not end.
     fn serve(engine: &Engine) {
-        while let Taken::Claim(claim) = engine.service().take(&Interrupt::default()) {
-            let content = claim.request.content.clone();
-            let _ = engine.service().answer(&claim, Status::Fulfilled, content, None);
-        }
+        let serve_all = || {
+            while let Taken::Claim(claim) = engine.service().take(&Interrupt::default()) {
+                let content = claim.request.content.clone();
+                std::thread::sleep(if content == UNHURRIED {
+                    Duration::from_millis(5)
+                } else {
+                    Duration::ZERO
+                });
+                let _ = engine.service().answer(&claim, Status::Fulfilled, content, None);
+            }
+        };
+        while catch_unwind(AssertUnwindSafe(serve_all)).is_err() {}
     }
 
+    /// A call that is answered in no time, by a caller that waits: its connections are lent.
     fn call(engine: &Engine) -> Outcome {
         let ticket = engine.calls().ask("both", b"1".to_vec(), Some(Duration::from_millis(500)), None)?;
-        match engine.calls().wait(&ticket, None, &Interrupt::default()) {
+        wait(engine, &ticket)
+    }
+
+    /// A call for which the threads of the engine read.
+    fn call_unhurried(engine: &Engine) -> Outcome {
+        let timeout = Some(Duration::from_millis(500));
+        let ticket = engine.calls().ask_ahead("both", UNHURRIED.to_vec(), timeout, None)?;
+        wait(engine, &ticket)
+    }
+
+    fn wait(engine: &Engine, ticket: &Ticket) -> Outcome {
+        match engine.calls().wait(ticket, None, &Interrupt::default()) {
             Waited::Done(outcome) => outcome,
             other => panic!("{other:?}"),
         }
@@ -115,10 +157,10 @@ mod tests {
         let drill = Drill::start();
         let engine = &drill.engine;
         for thread in ["ipc-sender", "ipc-replies", "ipc-inbox", "ipc-house"] {
-            call(engine).unwrap();
+            call_unhurried(engine).unwrap();
             *CHOSEN.lock() = Some(thread.to_owned());
             eventually(|| {
-                let _ = call(engine);
+                let _ = call_unhurried(engine);
                 CHOSEN.lock().is_none().then_some(())
             });
             let (_never, interrupt) = crossbeam_channel::bounded(1);
@@ -129,6 +171,21 @@ mod tests {
                     (error.kind == ErrorKind::Internal && error.message.contains("a drill")).then_some(())
                 }
                 other => panic!("{other:?}"),
+            });
+            drill.expect_recovery();
+        }
+    }
+
+    #[test]
+    fn a_visitor_that_panics_takes_the_connection_along_and_the_engine_makes_another() {
+        let drill = Drill::start();
+        let engine = &drill.engine;
+        for _ in 0..6 {
+            // By and by it is a caller, and a consumer.
+            eventually(|| {
+                *CHOSEN.lock() = Some(VISITOR.to_owned());
+                let _ = catch_unwind(AssertUnwindSafe(|| call(engine)));
+                CHOSEN.lock().take().is_none().then_some(())
             });
             drill.expect_recovery();
         }

@@ -1,14 +1,16 @@
 //! One connected stream: starts the parts, holds them together, and takes them down in order.
 
+use crate::bell::Bell;
 use crate::calls::Calls;
 use crate::connection::Connection;
 use crate::consumer_queue::ConsumerQueue;
 use crate::dead_letters;
-use crate::dispatcher::{self, Dispatcher};
+use crate::dispatcher::Dispatcher;
 use crate::entry::{RawEntry, StreamId};
 use crate::error::{Error, Fate};
 use crate::housekeeper::{Housekeeper, Steady};
-use crate::intake::{self, Intake};
+use crate::inbox_session;
+use crate::intake::Intake;
 use crate::keys::{Keys, check_name};
 use crate::ledger::Ledger;
 use crate::master_watch::MasterWatch;
@@ -18,6 +20,7 @@ use crate::presence::{self, Presence};
 use crate::reading::Reading;
 use crate::reception::Reception;
 use crate::refusal::Refusal;
+use crate::reply_session;
 use crate::reports::{self, Reporter, Reports};
 use crate::sender::Sender;
 use crate::service::Service;
@@ -32,7 +35,7 @@ use std::time::Duration;
 
 /// What reads the inbox.
 enum Reader {
-    Intake(Intake),
+    Intake(Arc<Intake>),
     Refusal(Refusal),
 }
 
@@ -100,16 +103,28 @@ impl Engine {
             Arc::clone(&queue),
             opened.sender,
         ));
-        let calls = Arc::new(Calls::new(Arc::clone(&member), Arc::clone(&ledger), Arc::clone(&sender)));
-        let service = Arc::new(Service::new(Arc::clone(&member), Arc::clone(&queue), Arc::clone(&sender)));
+        let dispatcher = Arc::new(Dispatcher::new(
+            Arc::clone(&member),
+            Arc::clone(&ledger),
+            Arc::clone(&sender),
+            opened.caller_bell,
+        ));
+        let calls =
+            Arc::new(Calls::new(Arc::clone(&member), ledger, Arc::clone(&sender), Arc::clone(&dispatcher)));
         let reception =
             Arc::new(Reception::new(Arc::clone(&member), Arc::clone(&queue), Arc::clone(&sender)));
-        let dispatcher = Arc::new(Dispatcher::new(Arc::clone(&member), ledger, Arc::clone(&sender)));
-        let reader = Arc::new(if serves {
-            Reader::Intake(Intake::new(Arc::clone(&member), Arc::clone(&queue), Arc::clone(&reception)))
-        } else {
-            Reader::Refusal(Refusal::new(Arc::clone(&member), Arc::clone(&reception)))
+        let intake = serves.then(|| {
+            let reception = Arc::clone(&reception);
+            Arc::new(Intake::new(Arc::clone(&member), Arc::clone(&queue), reception, opened.consumer_bell))
         });
+        let service = Arc::new(Service::new(
+            Arc::clone(&member),
+            Arc::clone(&queue),
+            Arc::clone(&sender),
+            intake.clone(),
+        ));
+        let refusal = || Reader::Refusal(Refusal::new(Arc::clone(&member), Arc::clone(&reception)));
+        let reader = Arc::new(intake.map_or_else(refusal, Reader::Intake));
         let housekeeper = Housekeeper {
             member: Arc::clone(&member),
             calls: Arc::clone(&calls),
@@ -310,6 +325,8 @@ struct Opened {
     sender: Option<Connection>,
     dispatcher: Connection,
     reader: Connection,
+    caller_bell: Bell,
+    consumer_bell: Bell,
 }
 
 /// Every connection an engine cannot do without, and the first words on them.
@@ -327,9 +344,14 @@ fn open_connections(member: &Member) -> Result<Opened, Error> {
     })?;
     connections.with(&member.replies, |connection| upkeep::make_replies(connection, member))?;
     presence::announce(member)?;
+    let bell = || Bell::new(connector.sockets()).map_err(|error| explain(error.into()));
     Ok(Opened {
         sender: (!connector.is_cluster()).then_some(first),
-        dispatcher: connector.open_blocking(&member.replies, dispatcher::block(member)).map_err(explain)?,
-        reader: connector.open_blocking(&member.inbox, intake::BLOCK).map_err(explain)?,
+        dispatcher: connector
+            .open_blocking(&member.replies, reply_session::block(member))
+            .map_err(explain)?,
+        reader: connector.open_blocking(&member.inbox, inbox_session::BLOCK).map_err(explain)?,
+        caller_bell: bell()?,
+        consumer_bell: bell()?,
     })
 }

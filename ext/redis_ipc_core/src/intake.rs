@@ -1,26 +1,32 @@
 //! Reads requests from the group's inbox, as many as there is room for.
 
+use crate::bell::{Bell, Heard};
+use crate::claim::Claim;
 use crate::connection::Connection;
 use crate::consumer_queue::ConsumerQueue;
 use crate::drill;
-use crate::entry::RawEntry;
+use crate::inbox_session::{BLOCK, InboxSession};
 use crate::lease;
+use crate::ledger::Interrupt;
 use crate::link::Link;
 use crate::member::Member;
 use crate::presence;
 use crate::reading::Reading;
 use crate::reception::Reception;
 use crate::stop::Stop;
-use crate::stream_reply::{self, unexpected};
+use crate::turn::{Back, Turn};
 use crate::upkeep;
 use redis::RedisResult;
 use std::collections::HashMap;
+use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How long a read waits for a request before it asks again. Never for ever: servers before Redis 7 do not wake
-/// a reader whose key vanishes.
-pub const BLOCK: Duration = Duration::from_secs(10);
+/// How long a handler takes at most whose consumer may read for itself: nobody reads meanwhile.
+const QUICK: Duration = Duration::from_micros(500);
+/// How long the inbox is left to consumers, once none has come to read it.
+const LEFT_ALONE: Duration = Duration::from_millis(1);
 
 /// How many lost requests are fetched at once.
 const PAGE: usize = 100;
@@ -32,13 +38,20 @@ pub struct Intake {
     reception: Arc<Reception>,
     /// The read under way.
     pub reading: Arc<Reading>,
+    turn: Turn<InboxSession>,
     quiet: Stop,
 }
 
 impl Intake {
-    /// A reader that fills `queue` by way of `reception`.
-    pub fn new(member: Arc<Member>, queue: Arc<ConsumerQueue>, reception: Arc<Reception>) -> Self {
-        Self { member, queue, reception, reading: Arc::default(), quiet: Stop::new() }
+    /// A reader that fills `queue` by way of `reception`. `bell` wakes consumers that read for themselves.
+    pub fn new(
+        member: Arc<Member>,
+        queue: Arc<ConsumerQueue>,
+        reception: Arc<Reception>,
+        bell: Bell,
+    ) -> Self {
+        let (reading, turn, quiet) = (Arc::default(), Turn::new(bell), Stop::new());
+        Self { member, queue, reception, reading, turn, quiet }
     }
 
     /// Its thread: reads until [`Intake::stop`].
@@ -62,6 +75,7 @@ impl Intake {
     /// Ends the read under way; the next one starts on a new connection.
     pub fn restart(&self) {
         self.reading.end();
+        self.turn.recall();
     }
 
     fn session(&self, first: Option<Connection>, link: &mut Link<'_>) -> RedisResult<()> {
@@ -78,6 +92,7 @@ impl Intake {
         upkeep::join_group(&mut connection, &self.member)?;
         self.recover(&mut connection)?;
         link.up();
+        let mut session = InboxSession::new(connection);
         while !self.quiet.is_stopped() {
             let room = self.queue.wait_for_room(BLOCK);
             drill::point();
@@ -85,12 +100,75 @@ impl Intake {
                 // Answers could not be written: what is taken now would only be lost with this process.
                 self.quiet.pause(pause);
             } else if room > 0 && !self.quiet.is_stopped() {
-                let entries = read(&mut connection, &self.member, room)?;
-                self.queue.note_pressure(entries.len() == room);
-                self.reception.receive(entries, &HashMap::new());
+                session.ask(&self.member, room)?;
+                let read = session.receive()?;
+                self.queue.note_pressure(read.is_full());
+                let count = read.entries.len();
+                self.reception.receive(read.entries, &HashMap::new());
+                if count == 1 && self.is_calm() && session.awaited().is_some() {
+                    session = self.lend(session)?;
+                }
             }
         }
         Ok(())
+    }
+
+    /// Whether a consumer that takes a request is soon back for the next, and has time for it.
+    fn is_calm(&self) -> bool {
+        self.queue.is_calm(QUICK) && !self.quiet.is_stopped() && self.member.memory.shortage().is_none()
+    }
+
+    /// Lets consumers read the inbox themselves, while requests come one by one.
+    fn lend(&self, session: InboxSession) -> RedisResult<InboxSession> {
+        match self.turn.lend(session, LEFT_ALONE, || !self.is_calm()) {
+            Back::Whole(session) => Ok(session),
+            Back::Broken(_, error) => Err(error),
+            Back::Lost => Err(io::Error::other("the thread that read the inbox panicked").into()),
+        }
+    }
+
+    /// Reads the inbox in a consumer's thread, if nobody else does, until there is a request for it. `None` if it is to
+    /// look at the queue.
+    pub fn take_reading(&self, interrupt: &Interrupt) -> Option<Arc<Claim>> {
+        let read = |session: &mut InboxSession| {
+            let claim = self.read_for_consumer(session, interrupt);
+            self.queue.unhang();
+            claim
+        };
+        self.turn.visit()?.read(read, || !self.is_calm()).flatten()
+    }
+
+    fn read_for_consumer(
+        &self,
+        session: &mut InboxSession,
+        interrupt: &Interrupt,
+    ) -> RedisResult<Option<Arc<Claim>>> {
+        let bell = self.turn.bell();
+        while self.member.memory.shortage().is_none() {
+            session.ask(&self.member, self.queue.room() + 1)?;
+            let (Some(socket), false) = (session.awaited(), self.queue.hang(bell) || interrupt.is_set())
+            else {
+                break;
+            };
+            match bell.wait(socket, session.overdue(&self.member))? {
+                Heard::Socket => {
+                    let until = Instant::now();
+                    let wait = |socket: BorrowedFd<'_>| bell.wait_for_rest(socket, until, || false);
+                    let read = session.receive_by(&wait)?;
+                    drill::visit();
+                    self.queue.unhang();
+                    self.queue.note_pressure(read.is_full());
+                    let admitted = self.reception.admit(read.entries, &HashMap::new());
+                    let claim = self.queue.push_but_first(admitted);
+                    if claim.is_some() {
+                        return Ok(claim);
+                    }
+                }
+                Heard::Bell => bell.silence(),
+                Heard::TimeUp => return Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+            }
+        }
+        Ok(None)
     }
 
     /// What was delivered on a connection that broke before it arrived is pending under our name. What was delivered
@@ -104,13 +182,4 @@ impl Intake {
         }
         Ok(())
     }
-}
-
-/// Reads new entries of the inbox as this member's consumer.
-pub fn read(connection: &mut Connection, member: &Member, count: usize) -> RedisResult<Vec<RawEntry>> {
-    let mut read = redis::cmd("XREADGROUP");
-    read.arg("GROUP").arg(&member.group).arg(&member.consumer);
-    read.arg("COUNT").arg(count).arg("BLOCK").arg(BLOCK.as_millis() as u64);
-    read.arg("STREAMS").arg(&member.inbox).arg(">");
-    stream_reply::read(connection.run(&read)?).ok_or_else(unexpected)
 }

@@ -1,5 +1,6 @@
 //! The open calls of one engine: who waits for which answer, until when, and how it ended.
 
+use crate::bell::Bell;
 use crate::entry::{Answer, StreamId};
 use crate::error::{Error, Fate};
 use crate::identity::Id;
@@ -38,6 +39,11 @@ impl Interrupt {
     pub fn take(&self) -> bool {
         self.0.swap(false, Ordering::SeqCst)
     }
+
+    /// Whether it is set.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
 }
 
 /// Why a wait ended.
@@ -73,12 +79,23 @@ struct State {
     earlier_copy: bool,
     outcome: Option<Outcome>,
     watchers: Vec<Reporter>,
+    /// Wakes the waiter that reads for itself.
+    bell: Option<Arc<Bell>>,
+}
+
+impl State {
+    fn ring(&self) {
+        if let Some(bell) = &self.bell {
+            bell.ring();
+        }
+    }
 }
 
 impl Ticket {
     fn new(id: Id, to: &str, timeout: Duration) -> Self {
         let asked = Instant::now();
-        let state = State { sent: Sent::No, earlier_copy: false, outcome: None, watchers: Vec::new() };
+        let state =
+            State { sent: Sent::No, earlier_copy: false, outcome: None, watchers: Vec::new(), bell: None };
         Self {
             id,
             to: to.to_owned(),
@@ -108,8 +125,22 @@ impl Ticket {
 
     /// Wakes the waiters, so they notice an interrupt.
     pub fn wake(&self) {
-        drop(self.state.lock());
+        self.state.lock().ring();
         self.changed.notify_all();
+    }
+
+    /// From now on `bell` rings when the call ends or its waiter is to be woken. The outcome, if it has ended.
+    pub fn hang(&self, bell: &Arc<Bell>) -> Option<Outcome> {
+        let mut state = self.state.lock();
+        if state.outcome.is_none() {
+            state.bell = Some(Arc::clone(bell));
+        }
+        state.outcome.clone()
+    }
+
+    /// The bell rings no more.
+    pub fn unhang(&self) {
+        self.state.lock().bell = None;
     }
 
     /// The outcome, if it is known.
@@ -139,6 +170,7 @@ impl Ticket {
                 return false;
             }
             state.outcome = Some(outcome());
+            state.ring();
             std::mem::take(&mut state.watchers)
         };
         self.changed.notify_all();

@@ -2,7 +2,7 @@
 
 use crate::connection::Connection;
 use crate::entry::{Request, StreamId};
-use crate::intake::read;
+use crate::inbox_session::read;
 use crate::lease;
 use crate::link::Link;
 use crate::member::{Member, WITHOUT_HANDLER};
@@ -63,9 +63,11 @@ impl Refusal {
         let again = first.is_none();
         let mut connection = match first {
             Some(connection) => connection,
-            None => {
-                self.member.connections.connector().open_blocking(&self.member.inbox, crate::intake::BLOCK)?
-            }
+            None => self
+                .member
+                .connections
+                .connector()
+                .open_blocking(&self.member.inbox, crate::inbox_session::BLOCK)?,
         };
         self.reading.on(&connection)?;
         join_group(&mut connection, &self.member)?;

@@ -5,6 +5,7 @@ use crate::command::{Command, acknowledge};
 use crate::consumer_queue::{ConsumerQueue, Taken};
 use crate::entry::{Answer, Status, StreamId};
 use crate::error::{Error, ErrorKind};
+use crate::intake::Intake;
 use crate::lease;
 use crate::ledger::Interrupt;
 use crate::member::Member;
@@ -21,12 +22,18 @@ pub struct Service {
     member: Arc<Member>,
     queue: Arc<ConsumerQueue>,
     sender: Arc<Sender>,
+    intake: Option<Arc<Intake>>,
 }
 
 impl Service {
-    /// Serves from `queue`, answers by `sender`.
-    pub fn new(member: Arc<Member>, queue: Arc<ConsumerQueue>, sender: Arc<Sender>) -> Self {
-        Self { member, queue, sender }
+    /// Serves from `queue`, which `intake` fills, answers by `sender`.
+    pub fn new(
+        member: Arc<Member>,
+        queue: Arc<ConsumerQueue>,
+        sender: Arc<Sender>,
+        intake: Option<Arc<Intake>>,
+    ) -> Self {
+        Self { member, queue, sender, intake }
     }
 
     /// The next request if one is at hand, without waiting for anything.
@@ -45,7 +52,9 @@ impl Service {
     /// The next request; waits for it.
     pub fn take(&self, interrupt: &Interrupt) -> Taken {
         loop {
-            match self.queue.take(interrupt) {
+            let read = || self.intake.as_ref().and_then(|intake| intake.take_reading(interrupt));
+            let claim = self.queue.try_take().or_else(read);
+            match claim.map_or_else(|| self.queue.take(interrupt), Taken::Claim) {
                 Taken::Claim(claim) if !self.may_start(&claim) || !self.is_ours(&claim) => {}
                 taken => return taken,
             }

@@ -1,0 +1,148 @@
+//! A connection that reads the reply stream, and how far it has come: asks for answers, and reads what Redis says.
+
+use crate::connection::Connection;
+use crate::entry::{RawEntry, StreamId};
+use crate::member::Member;
+use crate::stream_reply::{self, refused, unexpected};
+use redis::{RedisResult, Value};
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+const BLOCK: Duration = Duration::from_secs(10);
+const BLOCK_IN_CLUSTER: Duration = Duration::from_secs(2);
+/// How many answers are read at once.
+const COUNT: usize = 512;
+/// After so many answers, or this long, the ones read are trimmed.
+const TRIM_COUNT: usize = 128;
+const TRIM_BYTES: usize = 1 << 20;
+const TRIM_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a read waits for an answer before it asks again. In a cluster not for long: a reply stream on the move is
+/// gone from its old node before that sends its readers away.
+pub fn block(member: &Member) -> Duration {
+    if member.connections.connector().is_cluster() { BLOCK_IN_CLUSTER } else { BLOCK }
+}
+
+/// What was read and not trimmed yet.
+#[derive(Debug, Clone, Copy)]
+pub struct Position {
+    /// Which of the reply streams made so far it is about.
+    made: usize,
+    last: StreamId,
+    untrimmed: usize,
+    bytes: usize,
+    trimmed: Instant,
+}
+
+impl Position {
+    /// The beginning of the stream.
+    pub fn new(member: &Member) -> Self {
+        let made = member.replies_made.load(Ordering::SeqCst);
+        Self { made, last: StreamId::default(), untrimmed: 0, bytes: 0, trimmed: Instant::now() }
+    }
+
+    /// Goes back to the beginning if the stream was made anew: Redis's clock may be behind the last id.
+    pub fn follow(&mut self, member: &Member) {
+        let made = member.replies_made.load(Ordering::SeqCst);
+        if self.made != made {
+            (self.made, self.last) = (made, StreamId::default());
+        }
+    }
+
+    /// Notes that the answer with this id and size was read.
+    pub fn pass(&mut self, id: StreamId, size: usize) {
+        self.last = id;
+        self.untrimmed += 1;
+        self.bytes += size;
+    }
+
+    fn is_to_trim(&self) -> bool {
+        self.untrimmed > 0
+            && (self.untrimmed >= TRIM_COUNT
+                || self.bytes >= TRIM_BYTES
+                || self.trimmed.elapsed() >= TRIM_INTERVAL)
+    }
+}
+
+/// A read that Redis was asked for.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    trims: bool,
+}
+
+impl Asked {
+    fn commands(self) -> usize {
+        1 + usize::from(self.trims)
+    }
+}
+
+/// The reader's connection, and where it is.
+pub struct ReplySession {
+    connection: Connection,
+    /// How far it has read.
+    pub position: Position,
+    asked: Option<Asked>,
+}
+
+impl ReplySession {
+    /// Goes on from `position` on a connection on which nothing was asked yet.
+    pub fn new(connection: Connection, position: Position) -> Self {
+        Self { connection, position, asked: None }
+    }
+
+    /// What to wait for where reading must not get stuck.
+    pub fn awaited(&self) -> Option<BorrowedFd<'_>> {
+        self.connection.awaited()
+    }
+
+    /// Unless it is asked already, asks Redis for answers, and to trim what was read before if that is worth it.
+    pub fn ask(&mut self, member: &Member) -> RedisResult<()> {
+        if self.asked.is_some() {
+            return Ok(());
+        }
+        let trims = self.position.is_to_trim();
+        let mut commands = Vec::with_capacity(2);
+        if trims {
+            let mut trim = redis::cmd("XTRIM");
+            trim.arg(&member.replies).arg("MINID").arg(self.position.last.next().to_string());
+            commands.push(trim);
+        }
+        // With answers left to trim it comes back soon for them.
+        let block = if self.position.untrimmed > 0 && !trims { TRIM_INTERVAL } else { block(member) };
+        let mut read = redis::cmd("XREAD");
+        read.arg("COUNT").arg(COUNT).arg("BLOCK").arg(block.as_millis() as u64);
+        read.arg("STREAMS").arg(&member.replies).arg(self.position.last.to_string());
+        commands.push(read);
+        self.connection.write_all(&commands)?;
+        self.asked = Some(Asked { trims });
+        Ok(())
+    }
+
+    /// Reads what was asked for; waits for it.
+    pub fn receive(&mut self) -> RedisResult<Vec<RawEntry>> {
+        let Some(asked) = self.asked.take() else { return Ok(Vec::new()) };
+        let replies = self.connection.read_all(asked.commands())?;
+        self.take_in(asked, replies)
+    }
+
+    /// As [`ReplySession::receive`], with `wait` called before anything is read from the socket.
+    pub fn receive_by(
+        &mut self,
+        wait: &dyn Fn(BorrowedFd<'_>) -> io::Result<()>,
+    ) -> RedisResult<Vec<RawEntry>> {
+        let Some(asked) = self.asked.take() else { return Ok(Vec::new()) };
+        let replies = self.connection.read_all_by(asked.commands(), wait)?;
+        self.take_in(asked, replies)
+    }
+
+    fn take_in(&mut self, asked: Asked, replies: Vec<Value>) -> RedisResult<Vec<RawEntry>> {
+        let answers = replies.into_iter().map(refused).collect::<RedisResult<Vec<Value>>>()?.pop();
+        if asked.trims {
+            let position = &mut self.position;
+            (position.untrimmed, position.bytes, position.trimmed) = (0, 0, Instant::now());
+        }
+        answers.and_then(stream_reply::read).ok_or_else(unexpected)
+    }
+}

@@ -1,0 +1,154 @@
+# frozen_string_literal: true
+
+# Who waits alone reads for itself (docs/internals.md): callers their answers, consumers their requests.
+RSpec.describe "calls one by one" do
+  let(:parent) { connect("parent") }
+  let(:gate) { Queue.new }
+
+  # After a few, both sides read for themselves.
+  def warm_up(asker = parent)
+    expect(Array.new(30) { |index| asker.send_to_group(content: index, to: "child").value }).to eq((0...30).to_a)
+  end
+
+  # Answers at once, except "slow": when the gate opens.
+  def gated
+    open = gate
+    proc do |entry|
+      open.pop if entry.content == "slow"
+      fulfill_request(entry, content: entry.content)
+    end
+  end
+
+  it "get answers read by another caller, by nobody but the stream's own thread, or by themselves" do
+    connect("child", consumer: { pool_size: 8 }, &gated)
+    warm_up
+    50.times do |round|
+      slow = Thread.new { parent.send_to_group(content: "slow", to: "child", timeout: 20).value }
+      eventually { gate.num_waiting == 1 }
+      expect(parent.send_to_group(content: round, to: "child", timeout: 20).value).to eq(round)
+      future = parent.async_send_to_group(content: [round], to: "child", timeout: 20)
+      told = Queue.new
+      future.then { |value| told << value }
+      expect(next_of(told)).to eq([round])
+      gate << true
+      expect(slow.value).to eq("slow")
+    end
+    expect(parent.stats).to include(open_calls: 0, answers_unmatched: 0)
+  end
+
+  it "do not keep others waiting for a handler that has become slow" do
+    connect("child", &gated)
+    warm_up
+    slow = parent.async_send_to_group(content: "slow", to: "child", timeout: 20)
+    expect(parent.send_to_group(content: 1, to: "child", timeout: 20).value).to eq(1)
+    gate << true
+    expect(slow.value).to eq("slow")
+  end
+
+  it "end by Timeout, Thread#kill and Thread#raise, and the next ones go on" do
+    connect("child", consumer: { pool_size: 40 }, &gated)
+    20.times do
+      warm_up
+      call = proc { parent.send_to_group(content: "slow", to: "child", timeout: 20) }
+      expect { Timeout.timeout(0.01, &call) }.to raise_error(Timeout::Error)
+      thread = Thread.new(&call)
+      eventually { parent.stats[:open_calls] == 1 }
+      thread.kill.join
+      expect(parent.stats).to include(open_calls: 0)
+    end
+    gate.close
+  end
+
+  it "end at their deadline" do
+    connect("child", &gated)
+    warm_up
+    expect { parent.send_to_group(content: "slow", to: "child", timeout: 0.1) }.to raise_error(RedisIPC::TimeoutError)
+    gate << true
+    warm_up
+  end
+
+  it "fail at once when Redis refuses the request" do
+    server = start_server
+    options = { redis_options: { path: server.path } }
+    build("child", &echo).connect(**options)
+    parent = build("parent").connect(**options)
+    warm_up(parent)
+    server.client.call("CONFIG", "SET", "maxmemory", "1")
+    took = seconds do
+      expect do
+        parent.send_to_group(content: 1, to: "child", timeout: 20)
+      end.to raise_error(RedisIPC::CommandError, /OOM/)
+    end
+    expect(took).to be < 5
+    server.client.call("CONFIG", "SET", "maxmemory", "0")
+    eventually { parent.send_to_group(content: 1, to: "child", timeout: 5).value == 1 }
+  end
+
+  it "survive the loss of every connection in their midst" do
+    connect("child", consumer: { pool_size: 8 }, &gated)
+    5.times do
+      warm_up
+      slow = Thread.new { parent.send_to_group(content: "slow", to: "child", timeout: 20).value }
+      eventually { gate.num_waiting.positive? }
+      redis.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+      eventually { streams.all?(&:connected?) }
+      gate << true
+      expect(slow.value).to eq("slow")
+    end
+  end
+
+  it "end when the stream is disconnected" do
+    connect("child", &gated)
+    warm_up
+    slow = Thread.new { parent.send_to_group(content: "slow", to: "child", timeout: 20) }
+    slow.report_on_exception = false
+    eventually { gate.num_waiting == 1 }
+    took = seconds { parent.disconnect }
+    expect { slow.value }.to raise_error(RedisIPC::NotConnectedError)
+    expect(took).to be < 5
+    gate << true
+  end
+
+  it "are served on when a consumer that waited for them is killed" do
+    connect("child", consumer: { pool_size: 1 }, &echo)
+    5.times do
+      warm_up
+      Thread.list.select { |thread| thread.name.to_s.include?("consumer") }.each(&:kill)
+    end
+    warm_up
+  end
+
+  it "are not held up by a reply that does not arrive whole" do
+    server = LyingServer.new(RedisServer.shared.path)
+    connect("child", &gated)
+    parent = build("parent").connect(redis_options: { host: "127.0.0.1", port: server.port })
+    warm_up(parent)
+    server.lie = ->(bytes) { bytes.start_with?("*1") && bytes.include?(":replies:") ? bytes[0, 30] : bytes }
+    took = seconds do
+      expect { parent.send_to_group(content: 1, to: "child", timeout: 0.2) }.to raise_error(RedisIPC::TimeoutError)
+    end
+    expect(took).to be < 2
+    server.lie = nil
+    eventually { parent.connected? }
+    warm_up(parent)
+  ensure
+    server.stop
+  end
+
+  it "go on in a child that was forked in their midst, and in its parent" do
+    connect("child", consumer: { pool_size: 8 }, &gated)
+    warm_up
+    slow = Thread.new { parent.send_to_group(content: "slow", to: "child", timeout: 20).value }
+    eventually { gate.num_waiting == 1 }
+    5.times do
+      pid = fork do
+        ok = Array.new(20) { |index| parent.send_to_group(content: index, to: "child").value } == (0...20).to_a
+        exit!(ok)
+      end
+      expect(Process.wait2(pid).last).to be_success
+    end
+    gate << true
+    expect(slow.value).to eq("slow")
+    warm_up
+  end
+end
