@@ -5,7 +5,7 @@ use crate::errors;
 use crate::native_engine::NativeEngine;
 use magnus::prelude::*;
 use magnus::{Error, RArray, RClass, RHash, RModule, Ruby, method};
-use redis_ipc_core::entry::{Field, RawEntry, StreamId};
+use redis_ipc_core::entry::{RawEntry, StreamId};
 use redis_ipc_core::error::{Error as CoreError, ErrorKind};
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ fn parse(ruby: &Ruby, id: &str) -> Result<StreamId, Error> {
 
 /// Anybody may have written the fields: whatever is missing or unreadable is nil.
 fn row(ruby: &Ruby, letter: &RawEntry) -> Result<RHash, Error> {
-    let fields = letter.fields.as_deref().unwrap_or_default();
+    let find = |name| letter.fields.as_ref().and_then(|fields| fields.get(name));
     let row = ruby.hash_new();
     row.aset(ruby.to_symbol("id"), letter.id.to_string())?;
     let texts = [
@@ -75,19 +75,15 @@ fn row(ruby: &Ruby, letter: &RawEntry) -> Result<RHash, Error> {
         ("instance_id", "instance_id"),
     ];
     for (key, field) in texts {
-        let text = find(fields, field).map(|text| String::from_utf8_lossy(text).into_owned());
+        let text = find(field).map(|text| String::from_utf8_lossy(text).into_owned());
         row.aset(ruby.to_symbol(key), text)?;
     }
     for (key, field) in [("deliveries", "dead_deliveries"), ("died_ms", "dead_at")] {
-        let number = find(fields, field).and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
+        let number = find(field).and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
         row.aset(ruby.to_symbol(key), number)?;
     }
-    let content = find(fields, "content");
+    let content = find("content");
     row.aset(ruby.to_symbol("content"), content.and_then(|text| decode::from_json(ruby, text).ok()))?;
     row.aset(ruby.to_symbol("raw_content"), content.map(|text| ruby.str_from_slice(text)))?;
     Ok(row)
-}
-
-fn find<'a>(fields: &'a [Field], name: &str) -> Option<&'a [u8]> {
-    fields.iter().find(|(field, _)| field == name.as_bytes()).map(|(_, value)| value.as_slice())
 }

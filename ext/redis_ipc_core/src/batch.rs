@@ -1,12 +1,14 @@
 //! Packs the sender's commands for Redis, and makes sense of the replies.
 
+use crate::claim::Claim;
 use crate::cluster::Route;
-use crate::command::{Command, acknowledge};
+use crate::command::Command;
 use crate::connector::is_passing;
-use crate::entry::{Question, Sender as From, StreamId};
+use crate::entry::{Answer, Question, Sender as From, StreamId};
 use crate::error::{Error, Fate};
 use crate::ledger::Ticket;
 use crate::member::Member;
+use crate::packing::{self, Packing};
 use crate::scene::{Scene, timed_out};
 use crate::stream_reply;
 use crate::upkeep::keep_inbox;
@@ -24,8 +26,6 @@ pub type Expiries = HashMap<String, Instant>;
 /// Commands written together, waiting for their replies.
 #[derive(Default)]
 pub struct Batch {
-    /// The bytes to write.
-    pub packed: Vec<u8>,
     waiting: Vec<(Command, usize)>,
     acknowledged: Vec<StreamId>,
     /// Of these the requests that are held until they are acknowledged.
@@ -54,31 +54,29 @@ pub struct Leftover {
 }
 
 impl Batch {
-    /// Packs `commands` for the server at `route`; those that are no longer wanted are left out.
-    pub fn pack(commands: Vec<Command>, route: &Route, member: &Member, expiries: &mut Expiries) -> Self {
+    /// Packs `commands` into `bytes` for the server at `route`; those that are no longer wanted are left out.
+    pub fn pack(
+        commands: Vec<Command>,
+        bytes: &mut Vec<u8>,
+        route: &Route,
+        member: &Member,
+        expiries: &mut Expiries,
+    ) -> Self {
         let mut batch = Self {
+            waiting: Vec::with_capacity(commands.len()),
             answers_first: *route != Route::Server || member.memory.shortage().is_some(),
             asking: matches!(route, Route::Asking(_)),
             ..Self::default()
         };
+        bytes.reserve(commands.iter().map(Command::size).sum());
+        let mut packer = Packer { bytes, asking: batch.asking };
         for command in commands {
-            batch.add(command, member, expiries);
+            batch.add(command, &mut packer, member, expiries);
         }
         if !batch.acknowledged.is_empty() {
-            for command in acknowledge(&batch.acknowledged, member) {
-                batch.write(&command);
-            }
+            packer.acknowledge(&batch.acknowledged, member);
         }
         batch
-    }
-
-    /// Packs a command; tells how many replies will come.
-    fn write(&mut self, command: &Cmd) -> usize {
-        if self.asking {
-            redis::cmd("ASKING").write_packed_command(&mut self.packed);
-        }
-        command.write_packed_command(&mut self.packed);
-        1 + usize::from(self.asking)
     }
 
     /// How many replies will come.
@@ -88,79 +86,27 @@ impl Batch {
         self.waiting.iter().map(|(_, replies)| replies).sum::<usize>() + acknowledgements
     }
 
-    fn add(&mut self, command: Command, member: &Member, expiries: &mut Expiries) {
+    fn add(&mut self, command: Command, packer: &mut Packer<'_>, member: &Member, expiries: &mut Expiries) {
         let replies = match &command {
             Command::Ask(ticket, question) => {
                 let Some(resent) = ticket.sending() else { return };
-                self.pack_ask(ticket, question, resent, member, expiries)
+                packer.ask(ticket, question, resent, member, expiries)
             }
             Command::Answer(claim, answer) => {
-                let mut add = redis::cmd("XADD");
-                add.arg(&claim.request.reply_to).arg("NOMKSTREAM").arg("*");
-                for (name, value) in answer.fields() {
-                    add.arg(name).arg(value);
-                }
                 if !self.answers_first {
                     self.acknowledged.push(claim.id());
                 }
-                self.write(&add)
+                packer.answer(claim, answer)
             }
             Command::Acknowledge(ids) => {
                 self.acknowledged.extend(ids);
                 self.held.extend(ids);
                 return;
             }
-            Command::Withdraw(ticket, redis_id) => self.pack_withdrawal(ticket, *redis_id, member),
-            Command::Measure(group) => self.write(redis::cmd("XLEN").arg(member.keys.inbox(group))),
+            Command::Withdraw(ticket, redis_id) => packer.withdraw(ticket, *redis_id, member),
+            Command::Measure(group) => packer.run(redis::cmd("XLEN").arg(member.keys.inbox(group))),
         };
         self.waiting.push((command, replies));
-    }
-
-    fn pack_ask(
-        &mut self,
-        ticket: &Ticket,
-        question: &Question,
-        resent: bool,
-        member: &Member,
-        expiries: &mut Expiries,
-    ) -> usize {
-        let inbox = member.keys.inbox(&question.to);
-        let left = ticket.deadline.saturating_duration_since(Instant::now());
-        if resent {
-            member.stats.resent.increment();
-        }
-        let from = From { instance_id: &member.instance, group: &member.group, reply_to: &member.replies };
-        let mut add = redis::cmd("XADD");
-        add.arg(&inbox).arg("MINID").arg("~").arg(member.oldest_alive().ms).arg("*");
-        let ttl = left.as_millis().max(1) as u64;
-        question.write(&from, &ticket.id.to_string(), ttl, resent, |name, value| {
-            add.arg(name).arg(value);
-        });
-        let mut replies = self.write(&add);
-        if expiries.get(&inbox).is_some_and(|renewed| renewed.elapsed() < RENEW_EXPIRY) {
-            return replies;
-        }
-        for expire in keep_inbox(&inbox, member) {
-            replies += self.write(&expire);
-        }
-        expiries.retain(|_, renewed| renewed.elapsed() < RENEW_EXPIRY);
-        expiries.insert(inbox, Instant::now());
-        replies
-    }
-
-    /// Atomic, so that nobody can take the request between the look and the deletion.
-    fn pack_withdrawal(&mut self, ticket: &Ticket, redis_id: StreamId, member: &Member) -> usize {
-        let (inbox, id) = (member.keys.inbox(&ticket.to), redis_id.to_string());
-        let mut pending = redis::cmd("XPENDING");
-        pending.arg(&inbox).arg(&ticket.to).arg(&id).arg(&id).arg(1);
-        let mut delete = redis::cmd("XDEL");
-        delete.arg(&inbox).arg(&id);
-        // ASKING counts until EXEC.
-        let replies = self.write(&redis::cmd("MULTI"));
-        for command in [pending, delete, redis::cmd("EXEC")] {
-            command.write_packed_command(&mut self.packed);
-        }
-        replies + 3
     }
 
     /// As [`Batch::into_commands`], where not one byte of the batch was written.
@@ -183,12 +129,14 @@ impl Batch {
     }
 
     /// Acts on the replies, one command's worth after the other.
-    pub fn settle(self, replies: Vec<Value>, scene: &Scene<'_>) -> Leftover {
+    pub fn settle(self, replies: &[Value], scene: &Scene<'_>) -> Leftover {
         let mut leftover = Leftover::default();
-        let mut replies = replies.into_iter();
+        let mut replies = replies;
         for (command, count) in self.waiting {
+            let (own, others) = replies.split_at(count.min(replies.len()));
+            replies = others;
             // The first reply is the one to ASKING.
-            let own: Vec<Value> = replies.by_ref().take(count).skip(usize::from(self.asking)).collect();
+            let own = own.get(usize::from(self.asking)..).unwrap_or_default();
             match settle(&command, own, self.answers_first, scene, &mut leftover) {
                 Verdict::Done => {}
                 Verdict::Retry => leftover.again.push(command),
@@ -201,8 +149,8 @@ impl Batch {
             }
         }
         // What is left are the replies to the acknowledgements.
-        let refusal = match replies.nth(usize::from(self.asking)) {
-            Some(Value::ServerError(error)) => Some(redis::RedisError::from(error)),
+        let refusal = match replies.get(usize::from(self.asking)) {
+            Some(Value::ServerError(error)) => Some(redis::RedisError::from(error.clone())),
             _ => None,
         };
         let Some(error) = refusal else {
@@ -223,6 +171,112 @@ impl Batch {
     }
 }
 
+/// Writes commands; each of its methods tells how many replies will come.
+struct Packer<'a> {
+    bytes: &'a mut Vec<u8>,
+    asking: bool,
+}
+
+impl Packer<'_> {
+    /// Begins a command of so many words; with it come [`Packer::replies`].
+    fn command(&mut self, words: usize) -> Packing<'_> {
+        self.preface();
+        packing::command(self.bytes, words)
+    }
+
+    fn run(&mut self, command: &Cmd) -> usize {
+        self.preface();
+        command.write_packed_command(self.bytes);
+        self.replies()
+    }
+
+    fn preface(&mut self) {
+        if self.asking {
+            packing::command(self.bytes, 1).word("ASKING");
+        }
+    }
+
+    fn replies(&self) -> usize {
+        1 + usize::from(self.asking)
+    }
+
+    fn ask(
+        &mut self,
+        ticket: &Ticket,
+        question: &Question,
+        resent: bool,
+        member: &Member,
+        expiries: &mut Expiries,
+    ) -> usize {
+        let inbox = member.keys.inbox(&question.to);
+        let left = ticket.deadline.saturating_duration_since(Instant::now());
+        if resent {
+            member.stats.resent.increment();
+        }
+        let from = From { instance_id: &member.instance, group: &member.group, reply_to: &member.replies };
+        let (id, ttl) = (ticket.id.digits(), left.as_millis().max(1) as u64);
+        let write = |put: &mut dyn FnMut(&str, &[u8])| question.write(&from, &id, ttl, resent, put);
+        let mut add = self.command(6 + words(write));
+        add.word("XADD").word(&inbox).word("MINID").word("~").number(member.oldest_alive().ms).word("*");
+        write(&mut |name, value| {
+            add.word(name).word(value);
+        });
+        let mut replies = self.replies();
+        if expiries.get(&inbox).is_some_and(|renewed| renewed.elapsed() < RENEW_EXPIRY) {
+            return replies;
+        }
+        for expire in keep_inbox(&inbox, member) {
+            replies += self.run(&expire);
+        }
+        expiries.retain(|_, renewed| renewed.elapsed() < RENEW_EXPIRY);
+        expiries.insert(inbox, Instant::now());
+        replies
+    }
+
+    fn answer(&mut self, claim: &Claim, answer: &Answer) -> usize {
+        let write = |put: &mut dyn FnMut(&str, &[u8])| answer.write(put);
+        let mut add = self.command(4 + words(write));
+        add.word("XADD").word(&claim.request.reply_to).word("NOMKSTREAM").word("*");
+        write(&mut |name, value| {
+            add.word(name).word(value);
+        });
+        self.replies()
+    }
+
+    /// Deleted before it is acknowledged: whoever takes a request back in between finds it pending, which it is.
+    fn acknowledge(&mut self, ids: &[StreamId], member: &Member) {
+        let mut delete = self.command(2 + ids.len());
+        delete.word("XDEL").word(&member.inbox);
+        for id in ids {
+            delete.id(*id);
+        }
+        let mut acknowledge = self.command(3 + ids.len());
+        acknowledge.word("XACK").word(&member.inbox).word(&member.group);
+        for id in ids {
+            acknowledge.id(*id);
+        }
+    }
+
+    /// Atomic, so that nobody can take the request between the look and the deletion.
+    fn withdraw(&mut self, ticket: &Ticket, redis_id: StreamId, member: &Member) -> usize {
+        let inbox = member.keys.inbox(&ticket.to);
+        // ASKING counts until EXEC.
+        self.command(1).word("MULTI");
+        let mut pending = packing::command(self.bytes, 6);
+        pending.word("XPENDING").word(&inbox).word(&ticket.to).id(redis_id).id(redis_id).number(1);
+        packing::command(self.bytes, 3).word("XDEL").word(&inbox).id(redis_id);
+        packing::command(self.bytes, 1).word("EXEC");
+        self.replies() + 3
+    }
+}
+
+/// How many words the fields are that `write` hands out.
+fn words(write: impl FnOnce(&mut dyn FnMut(&str, &[u8]))) -> usize {
+    let mut words = 0;
+    write(&mut |_, _| words += 2);
+    words
+}
+
 /// What to do about a refusal by Redis.
 enum Verdict {
     Done,
@@ -238,7 +292,7 @@ enum Verdict {
 
 fn settle(
     command: &Command,
-    replies: Vec<Value>,
+    replies: &[Value],
     answers_first: bool,
     scene: &Scene<'_>,
     leftover: &mut Leftover,

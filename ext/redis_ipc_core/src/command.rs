@@ -4,7 +4,6 @@ use crate::claim::Claim;
 use crate::entry::{Answer, Question, StreamId};
 use crate::ledger::Ticket;
 use crate::member::Member;
-use redis::Cmd;
 use std::sync::Arc;
 
 /// Something for Redis.
@@ -37,25 +36,10 @@ impl Command {
     pub fn key(&self, member: &Member) -> String {
         match self {
             Command::Ask(_, question) => member.keys.inbox(&question.to),
-            Command::Answer(claim, _) => claim.request.reply_to.clone(),
+            Command::Answer(claim, _) => claim.request.reply_to.to_string(),
             Command::Acknowledge(_) => member.inbox.clone(),
             Command::Withdraw(ticket, _) => member.keys.inbox(&ticket.to),
             Command::Measure(group) => member.keys.inbox(group),
         }
     }
-}
-
-/// The commands that are done with requests of the own inbox. Deleted before it is acknowledged: whoever takes a
-/// request back in between finds it pending, which it is.
-pub fn acknowledge(ids: &[StreamId], member: &Member) -> [Cmd; 2] {
-    let mut delete = redis::cmd("XDEL");
-    delete.arg(&member.inbox);
-    let mut acknowledge = redis::cmd("XACK");
-    acknowledge.arg(&member.inbox).arg(&member.group);
-    for id in ids {
-        let id = id.to_string();
-        delete.arg(&id);
-        acknowledge.arg(&id);
-    }
-    [delete, acknowledge]
 }

@@ -5,6 +5,7 @@
 //! reading in another, and knowing for certain that nothing is left unread. Encoding and every conversion are
 //! redis-rs's; replies are read by [`crate::resp`].
 
+use crate::entry::RawEntry;
 use crate::open_sockets::{Listed, OpenSockets};
 use crate::redis_options::{Address, Credentials, RedisOptions};
 use crate::resp::Replies;
@@ -195,14 +196,26 @@ impl Connection {
         self.note(result)
     }
 
-    /// As [`Connection::receive`], but never stuck in reading: it calls `wait` whenever the reply goes on in what has
-    /// not arrived yet, and fails with its error.
-    fn receive_by(&mut self, wait: Wait<'_>) -> RedisResult<Value> {
+    /// Reads a reply to XREAD or XREADGROUP. With `wait`, it is never stuck in reading: it calls that before it reads
+    /// from the socket, with what [`Connection::awaited`] gives, and fails with its error.
+    pub fn receive_entries(&mut self, wait: Option<Wait<'_>>) -> RedisResult<Vec<RawEntry>> {
+        if self.asks {
+            self.receive_by(wait)?;
+        }
+        let result = match wait {
+            None => self.replies.next_entries(&mut self.socket),
+            Some(wait) => self.replies.next_entries(&mut Awaited { socket: &mut self.socket, wait }),
+        };
+        self.note(result)
+    }
+
+    fn receive_by(&mut self, wait: Option<Wait<'_>>) -> RedisResult<Value> {
+        let Some(wait) = wait else { return self.receive() };
         let result = self.replies.next(&mut Awaited { socket: &mut self.socket, wait });
         self.note(result)
     }
 
-    fn note(&mut self, result: RedisResult<Value>) -> RedisResult<Value> {
+    fn note<T>(&mut self, result: RedisResult<T>) -> RedisResult<T> {
         if let Err(error) = &result {
             // A refusal is a reply; everything else leaves the two sides out of step.
             self.broken |= !matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension);
@@ -215,7 +228,7 @@ impl Connection {
         self.asks = asks;
     }
 
-    /// Packs a command for [`Connection::send`], whose reply [`Connection::receive_own`] reads.
+    /// Packs a command, whose reply [`Connection::receive_own`] reads.
     fn pack(&self, command: &Cmd, packed: &mut Vec<u8>) {
         if self.asks {
             redis::cmd("ASKING").write_packed_command(packed);
@@ -223,14 +236,9 @@ impl Connection {
         command.write_packed_command(packed);
     }
 
-    fn receive_own(&mut self) -> RedisResult<Value> {
-        if self.asks {
-            self.receive()?;
-        }
-        self.receive()
-    }
-
-    fn receive_own_by(&mut self, wait: Wait<'_>) -> RedisResult<Value> {
+    /// Reads the reply to a command that [`Connection::write_all`] wrote; `wait` is as for
+    /// [`Connection::receive_entries`].
+    pub fn receive_own(&mut self, wait: Option<Wait<'_>>) -> RedisResult<Value> {
         if self.asks {
             self.receive_by(wait)?;
         }
@@ -242,7 +250,7 @@ impl Connection {
         let mut packed = Vec::new();
         self.pack(command, &mut packed);
         self.send(&packed)?;
-        match self.receive_own()? {
+        match self.receive_own(None)? {
             Value::ServerError(error) => Err(error.into()),
             value => Ok(value),
         }
@@ -256,25 +264,14 @@ impl Connection {
     /// Runs several commands in one round trip; refusals stand among the replies as `Value::ServerError`.
     pub fn run_all(&mut self, commands: &[Cmd]) -> RedisResult<Vec<Value>> {
         self.write_all(commands)?;
-        self.read_all(commands.len())
+        commands.iter().map(|_| self.receive_own(None)).collect()
     }
 
-    /// Writes commands whose replies [`Connection::read_all`] reads.
+    /// Writes commands, whose replies are to be received one by one.
     pub fn write_all(&mut self, commands: &[Cmd]) -> RedisResult<()> {
         let mut packed = Vec::new();
         commands.iter().for_each(|command| self.pack(command, &mut packed));
         Ok(self.send(&packed)?)
-    }
-
-    /// Reads the replies to so many commands.
-    pub fn read_all(&mut self, commands: usize) -> RedisResult<Vec<Value>> {
-        (0..commands).map(|_| self.receive_own()).collect()
-    }
-
-    /// As [`Connection::read_all`], but never stuck in reading: it calls `wait` before it reads from the socket, with
-    /// what [`Connection::awaited`] gives, and fails with its error.
-    pub fn read_all_by(&mut self, commands: usize, wait: Wait<'_>) -> RedisResult<Vec<Value>> {
-        (0..commands).map(|_| self.receive_own_by(wait)).collect()
     }
 
     /// What a thread can wait for that is not to be stuck in reading. Not with TLS: what can be read may have come from
@@ -296,7 +293,7 @@ fn closing_tcp(socket: &TcpStream) -> io::Result<(ClosingSocket, RawFd)> {
 }
 
 /// Waits for a socket; fails if it is not to be waited for any longer.
-type Wait<'a> = &'a dyn Fn(BorrowedFd<'_>) -> io::Result<()>;
+pub type Wait<'a> = &'a dyn Fn(BorrowedFd<'_>) -> io::Result<()>;
 
 /// A socket that is waited for before it is read.
 struct Awaited<'a> {

@@ -275,10 +275,10 @@ mod tests {
 
     fn claim(seq: u64) -> Arc<Claim> {
         Arc::new(Claim::new(Request {
-            id: seq.to_string(),
+            id: seq.to_string().into(),
             redis_id: StreamId { ms: 1, seq },
             instance_id: "i".into(),
-            content: b"1".to_vec(),
+            content: b"1".to_vec().into(),
             source_group: "a".into(),
             destination_group: "b".into(),
             reply_to: "s:replies:a:i".into(),

@@ -1,8 +1,11 @@
 //! Requests that are given up on: kept in `S:dead:G` with the reason, and the asker is told.
 
-use crate::entry::{Answer, Field, Request, Status, StreamId};
+use crate::entry::{Answer, Request, Status, StreamId};
+use crate::fields::Fields;
 use crate::keys::MAX_NAME;
 use crate::member::Member;
+use crate::text::Text;
+use bytes::Bytes;
 use redis::Cmd;
 
 /// The most dead letters a group keeps; the oldest go first. Without a bound a stranger could fill Redis.
@@ -19,11 +22,11 @@ pub const MALFORMED: &str = "RedisIPC::MalformedEntryError";
 
 /// The command that keeps an entry, with its own fields (each cut at max_content_size) and `dead_id`, `dead_reason`,
 /// `dead_deliveries`, `dead_at`.
-pub fn keep(member: &Member, id: StreamId, fields: &[Field], reason: &str, deliveries: u32) -> Cmd {
+pub fn keep(member: &Member, id: StreamId, fields: &Fields, reason: &str, deliveries: u32) -> Cmd {
     let mut add = redis::cmd("XADD");
     add.arg(member.keys.dead(&member.group)).arg("MAXLEN").arg("~").arg(KEPT).arg("*");
     let most = member.options.max_content_size;
-    for (name, value) in fields {
+    for (name, value) in fields.iter() {
         add.arg(name).arg(&value[..value.len().min(most)]);
     }
     add.arg("dead_id").arg(id.to_string());
@@ -39,7 +42,7 @@ pub fn rejection(member: &Member, request: &Request, error: &str, reason: &str) 
         id: request.id.clone(),
         instance_id: member.instance.clone(),
         status: Status::Rejected,
-        content: serde_json::Value::from(reason).to_string().into_bytes(),
+        content: serde_json::Value::from(reason).to_string().into(),
         error: Some(error.to_owned()),
         source_group: member.group.clone(),
         destination_group: request.source_group.clone(),
@@ -48,18 +51,18 @@ pub fn rejection(member: &Member, request: &Request, error: &str, reason: &str) 
 }
 
 /// As much of a request as a malformed entry still tells: enough to answer it.
-pub fn answerable(fields: &[Field], member: &Member, redis_id: StreamId) -> Option<Request> {
+pub fn answerable(fields: &Fields, member: &Member, redis_id: StreamId) -> Option<Request> {
     let text = |name: &str| {
-        let (_, value) = fields.iter().find(|(field, _)| field == name.as_bytes())?;
-        String::from_utf8(value.clone()).ok().filter(|value| !value.is_empty() && value.len() <= MAX_NAME)
+        let value = fields.share(name).filter(|value| !value.is_empty() && value.len() <= MAX_NAME)?;
+        Text::new(value)
     };
     let reply_to = text("reply_to").filter(|key| member.keys.is_replies(key.as_bytes()))?;
     Some(Request {
         id: text("id")?,
         redis_id,
         instance_id: text("instance_id").unwrap_or_default(),
-        content: b"null".to_vec(),
-        source_group: text("source_group").unwrap_or_else(|| "unknown".to_owned()),
+        content: Bytes::from_static(b"null"),
+        source_group: text("source_group").unwrap_or_else(|| "unknown".into()),
         destination_group: member.group.clone(),
         reply_to,
         ttl: 1,

@@ -1,7 +1,8 @@
 //! The dead letters of a group, as those see them who look after it: page by page, each to be tried again or discarded.
 
-use crate::entry::{Field, RawEntry, Request, StreamId};
+use crate::entry::{RawEntry, Request, StreamId};
 use crate::error::{Error, ErrorKind};
+use crate::fields::Fields;
 use crate::member::Member;
 use crate::stream_reply::{self, unexpected};
 use crate::upkeep::keep_inbox;
@@ -51,7 +52,7 @@ pub fn retry(member: &Member, group: &str, id: StreamId, ttl: Option<Duration>) 
     find.arg(&dead).arg(id.to_string()).arg(id.to_string());
     let found = run(member, group, &dead, &find, stream_reply::entries)?;
     let Some(fields) = found.into_iter().next().and_then(|entry| entry.fields) else { return Ok(false) };
-    check(member, group, id, fields.clone())?;
+    check(member, group, id, &fields)?;
     let added =
         run(member, group, &inbox, &add(member, &inbox, &fields, ttl), |reply| stream_reply::id(&reply))?;
     for expire in keep_inbox(&inbox, member) {
@@ -65,9 +66,9 @@ pub fn retry(member: &Member, group: &str, id: StreamId, ttl: Option<Duration>) 
 }
 
 /// What was no request will not become one.
-fn check(member: &Member, group: &str, id: StreamId, mut fields: Vec<Field>) -> Result<(), Error> {
+fn check(member: &Member, group: &str, id: StreamId, fields: &Fields) -> Result<(), Error> {
     let limit = member.options.max_content_size;
-    match Request::decode(id, &mut fields, &member.keys, limit) {
+    match Request::decode(id, fields, &member.keys, limit) {
         Ok(_) => Ok(()),
         Err(why) => {
             let message =
@@ -77,10 +78,10 @@ fn check(member: &Member, group: &str, id: StreamId, mut fields: Vec<Field>) -> 
     }
 }
 
-fn add(member: &Member, inbox: &str, fields: &[Field], ttl: Duration) -> Cmd {
+fn add(member: &Member, inbox: &str, fields: &Fields, ttl: Duration) -> Cmd {
     let mut add = redis::cmd("XADD");
     add.arg(inbox).arg("MINID").arg("~").arg(member.oldest_alive().ms).arg("*");
-    for (name, value) in fields.iter().filter(|(name, _)| !LEFT_BEHIND.contains(&name.as_slice())) {
+    for (name, value) in fields.iter().filter(|(name, _)| !LEFT_BEHIND.contains(name)) {
         add.arg(name).arg(value);
     }
     add.arg("ttl").arg(ttl.as_millis().max(1) as u64).arg("retried").arg(1);

@@ -17,6 +17,7 @@ use crate::turn::{Back, Turn};
 use crate::upkeep;
 use redis::RedisResult;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -82,7 +83,7 @@ impl Dispatcher {
         let mut session = ReplySession::new(connection, *position);
         while !self.member.stop.is_stopped() {
             session.ask(&self.member)?;
-            let answers = session.receive()?;
+            let answers = session.receive(None)?;
             drill::point();
             let found = !answers.is_empty();
             self.take_in(&mut session, answers);
@@ -143,8 +144,9 @@ impl Dispatcher {
             let Some(socket) = session.awaited() else { return Ok(Waited::TimeUp) };
             match bell.wait(socket, until)? {
                 Heard::Socket => {
-                    let answers = session
-                        .receive_by(&|socket| bell.wait_for_rest(socket, until, || interrupt.is_set()))?;
+                    let rest =
+                        |socket: BorrowedFd<'_>| bell.wait_for_rest(socket, until, || interrupt.is_set());
+                    let answers = session.receive(Some(&rest))?;
                     drill::visit();
                     // What it reads itself need not ring.
                     ticket.unhang();
@@ -169,15 +171,15 @@ impl Dispatcher {
 
     /// Hands an answer to its call. Returns its size.
     fn route(&self, raw: RawEntry) -> usize {
-        let Some(mut fields) = raw.fields else { return 0 };
-        let size = fields.iter().map(|(_, value)| value.len()).sum();
+        let Some(fields) = raw.fields else { return 0 };
+        let size = fields.size();
         // The id is looked up first: a malformed answer to an open call must end that call.
-        let id = fields.iter().find(|(name, _)| name == b"id").and_then(|(_, value)| Id::parse(value));
+        let id = fields.get("id").and_then(Id::parse);
         let Some(ticket) = id.and_then(|id| self.ledger.close(id)) else {
             self.member.stats.answers_unmatched.increment();
             return size;
         };
-        match Answer::decode(raw.id, &mut fields, self.member.options.max_content_size) {
+        match Answer::decode(raw.id, &fields, self.member.options.max_content_size) {
             Ok(answer) => {
                 let counter = match answer.status {
                     Status::Fulfilled => &self.member.stats.fulfilled,

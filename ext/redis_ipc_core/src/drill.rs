@@ -120,7 +120,7 @@ mod tests {
     fn serve(engine: &Engine) {
         let serve_all = || {
             while let Taken::Claim(claim) = engine.service().take(&Interrupt::default()) {
-                let content = claim.request.content.clone();
+                let content = claim.request.content.to_vec();
                 std::thread::sleep(if content == UNHURRIED {
                     Duration::from_millis(5)
                 } else {

@@ -1,7 +1,10 @@
 //! The entries of the wire protocol: requests and answers, to and from the fields of a stream entry.
 
+use crate::fields::Fields;
 use crate::json::{self, JsonError};
 use crate::keys::{Keys, MAX_NAME};
+use crate::text::Text;
+use bytes::Bytes;
 use std::fmt;
 
 /// The most fields an entry may have; a stranger's entry with more is malformed.
@@ -42,16 +45,13 @@ impl fmt::Display for StreamId {
     }
 }
 
-/// A field and its value, as they stand in Redis.
-pub type Field = (Vec<u8>, Vec<u8>);
-
 /// An entry as Redis returned it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawEntry {
     /// Its id.
     pub id: StreamId,
     /// Its fields; `None` if the entry was deleted while it was pending.
-    pub fields: Option<Vec<Field>>,
+    pub fields: Option<Fields>,
 }
 
 /// The three states an entry can carry.
@@ -102,19 +102,19 @@ pub enum EntryError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// The asker's id for it.
-    pub id: String,
+    pub id: Text,
     /// Redis's id for it.
     pub redis_id: StreamId,
     /// The asking instance.
-    pub instance_id: String,
+    pub instance_id: Text,
     /// JSON.
-    pub content: Vec<u8>,
+    pub content: Bytes,
     /// The asking group.
-    pub source_group: String,
+    pub source_group: Text,
     /// The asked group.
-    pub destination_group: String,
+    pub destination_group: Text,
     /// The key the answer goes to.
-    pub reply_to: String,
+    pub reply_to: Text,
     /// How long it is good for, in ms from `redis_id.ms`.
     pub ttl: u64,
     /// How often it has been delivered, this time included.
@@ -128,15 +128,14 @@ pub struct Request {
 }
 
 impl Request {
-    /// Reads the fields of an inbox entry. `limit` is the most bytes of content, which is moved out of `fields`;
-    /// after an error they are as they were.
+    /// Reads the fields of an inbox entry. `limit` is the most bytes of content.
     pub fn decode(
         redis_id: StreamId,
-        fields: &mut [Field],
+        fields: &Fields,
         keys: &Keys,
         limit: usize,
     ) -> Result<Self, EntryError> {
-        let mut fields = Fields::new(fields)?;
+        let fields = Reading::new(fields)?;
         if fields.needed("status")? != b"pending" {
             return Err(EntryError::Bad { field: "status", expected: "\"pending\"" });
         }
@@ -144,7 +143,7 @@ impl Request {
         if !keys.is_replies(reply_to.as_bytes()) {
             return Err(EntryError::Bad { field: "reply_to", expected: "a reply stream of this stream" });
         }
-        let ttl = fields.text("ttl")?;
+        let ttl = std::str::from_utf8(fields.needed("ttl")?).unwrap_or_default();
         let ttl = ttl.parse().ok().filter(|ttl| *ttl > 0);
         Ok(Self {
             redis_id,
@@ -172,27 +171,27 @@ impl Request {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// The id of the request it answers.
-    pub id: String,
+    pub id: Text,
     /// The answering instance.
-    pub instance_id: String,
+    pub instance_id: Text,
     /// Fulfilled or rejected.
     pub status: Status,
     /// JSON: the value, or the reason of a rejection.
-    pub content: Vec<u8>,
+    pub content: Bytes,
     /// The class of the exception behind a rejection, if there was one.
     pub error: Option<String>,
     /// The answering group.
-    pub source_group: String,
+    pub source_group: Text,
     /// The asking group.
-    pub destination_group: String,
+    pub destination_group: Text,
     /// Redis's id for it; zero until it has one.
     pub redis_id: StreamId,
 }
 
 impl Answer {
-    /// Reads the fields of an entry in a reply stream; the content is moved out of them.
-    pub fn decode(redis_id: StreamId, fields: &mut [Field], limit: usize) -> Result<Self, EntryError> {
-        let mut fields = Fields::new(fields)?;
+    /// Reads the fields of an entry in a reply stream. `limit` is the most bytes of content.
+    pub fn decode(redis_id: StreamId, fields: &Fields, limit: usize) -> Result<Self, EntryError> {
+        let fields = Reading::new(fields)?;
         let status = match fields.needed("status")? {
             b"fulfilled" => Status::Fulfilled,
             b"rejected" => Status::Rejected,
@@ -210,20 +209,17 @@ impl Answer {
         })
     }
 
-    /// Its fields in wire order.
-    pub fn fields(&self) -> Vec<(&'static str, &[u8])> {
-        let mut fields = vec![
-            ("id", self.id.as_bytes()),
-            ("instance_id", self.instance_id.as_bytes()),
-            ("status", self.status.name().as_bytes()),
-            ("content", self.content.as_slice()),
-            ("source_group", self.source_group.as_bytes()),
-            ("destination_group", self.destination_group.as_bytes()),
-        ];
+    /// Hands each field to `put`, in wire order.
+    pub fn write(&self, mut put: impl FnMut(&str, &[u8])) {
+        put("id", self.id.as_bytes());
+        put("instance_id", self.instance_id.as_bytes());
+        put("status", self.status.name().as_bytes());
+        put("content", &self.content);
+        put("source_group", self.source_group.as_bytes());
+        put("destination_group", self.destination_group.as_bytes());
         if let Some(error) = &self.error {
-            fields.push(("error", error.as_bytes()));
+            put("error", error.as_bytes());
         }
-        fields
     }
 }
 
@@ -254,19 +250,19 @@ impl Question {
     pub fn write(
         &self,
         from: &Sender<'_>,
-        id: &str,
+        id: &[u8],
         ttl: u64,
         resent: bool,
         mut put: impl FnMut(&str, &[u8]),
     ) {
-        put("id", id.as_bytes());
+        put("id", id);
         put("instance_id", from.instance_id.as_bytes());
         put("status", b"pending");
         put("content", &self.content);
         put("source_group", from.group.as_bytes());
         put("destination_group", self.to.as_bytes());
         put("reply_to", from.reply_to.as_bytes());
-        put("ttl", ttl.to_string().as_bytes());
+        put("ttl", itoa::Buffer::new().format(ttl).as_bytes());
         if resent {
             put("resent", b"1");
         }
@@ -283,23 +279,22 @@ fn trace_context(bytes: &[u8]) -> Option<String> {
 }
 
 /// The fields of an entry, looked up by name; unknown ones are ignored, so the protocol can grow.
-struct Fields<'a>(&'a mut [Field]);
+struct Reading<'a>(&'a Fields);
 
-impl<'a> Fields<'a> {
-    fn new(fields: &'a mut [Field]) -> Result<Self, EntryError> {
+impl<'a> Reading<'a> {
+    fn new(fields: &'a Fields) -> Result<Self, EntryError> {
         if fields.len() > MAX_FIELDS { Err(EntryError::TooManyFields) } else { Ok(Self(fields)) }
     }
 
-    fn optional(&self, name: &str) -> Option<&[u8]> {
-        let found = self.0.iter().find(|(field, _)| field == name.as_bytes());
-        found.map(|(_, value)| value.as_slice())
+    fn optional(&self, name: &str) -> Option<&'a [u8]> {
+        self.0.get(name)
     }
 
-    fn needed(&self, name: &'static str) -> Result<&[u8], EntryError> {
+    fn needed(&self, name: &'static str) -> Result<&'a [u8], EntryError> {
         self.optional(name).ok_or(EntryError::Missing(name))
     }
 
-    fn text(&self, name: &'static str) -> Result<String, EntryError> {
+    fn text(&self, name: &'static str) -> Result<Text, EntryError> {
         if self.needed(name)?.len() > MAX_NAME {
             return Err(EntryError::Bad { field: name, expected: "at most 1024 bytes" });
         }
@@ -307,21 +302,22 @@ impl<'a> Fields<'a> {
     }
 
     /// A key is made of two names and an instance, percent-encoded.
-    fn key(&self, name: &'static str) -> Result<String, EntryError> {
-        let bytes = self.needed(name)?;
+    fn key(&self, name: &'static str) -> Result<Text, EntryError> {
+        let bytes = self.share(name)?;
         if bytes.is_empty() || bytes.len() > 8 * MAX_NAME {
             return Err(EntryError::Bad { field: name, expected: "between 1 and 8192 bytes" });
         }
-        let text =
-            std::str::from_utf8(bytes).map_err(|_| EntryError::Bad { field: name, expected: "UTF-8" })?;
-        Ok(text.to_owned())
+        Text::new(bytes).ok_or(EntryError::Bad { field: name, expected: "UTF-8" })
     }
 
-    /// To be called last: it leaves an empty value behind.
-    fn content(&mut self, limit: usize) -> Result<Vec<u8>, EntryError> {
-        json::check(self.needed("content")?, limit)?;
-        let found = self.0.iter_mut().find(|(field, _)| field == b"content");
-        Ok(found.map(|(_, value)| std::mem::take(value)).unwrap_or_default())
+    fn content(&self, limit: usize) -> Result<Bytes, EntryError> {
+        let content = self.share("content")?;
+        json::check(&content, limit)?;
+        Ok(content)
+    }
+
+    fn share(&self, name: &'static str) -> Result<Bytes, EntryError> {
+        self.0.share(name).ok_or(EntryError::Missing(name))
     }
 }
 
@@ -336,10 +332,20 @@ mod tests {
         Keys::new("house").unwrap()
     }
 
+    type Field = (Vec<u8>, Vec<u8>);
+
+    fn decoded(fields: &[Field]) -> Result<Request, EntryError> {
+        Request::decode(StreamId::default(), &gathered(fields), &keys(), LIMIT)
+    }
+
+    fn gathered(fields: &[Field]) -> Fields {
+        fields.iter().map(|(name, value)| (name, value)).collect()
+    }
+
     fn written(question: &Question, ttl: u64, resent: bool) -> Vec<Field> {
         let from = Sender { instance_id: "i", group: "parent", reply_to: "house:replies:parent:i" };
         let mut fields = Vec::new();
-        question.write(&from, "42", ttl, resent, |name, value| {
+        question.write(&from, b"42", ttl, resent, |name, value| {
             fields.push((name.as_bytes().to_vec(), value.to_vec()))
         });
         fields
@@ -373,7 +379,7 @@ mod tests {
         {
             let mut fields = request_fields();
             set(&mut fields, name, None);
-            assert!(Request::decode(StreamId::default(), &mut fields, &keys(), LIMIT).is_err(), "{name}");
+            assert!(decoded(&fields).is_err(), "{name}");
         }
     }
 
@@ -391,26 +397,11 @@ mod tests {
         ] {
             let mut fields = request_fields();
             set(&mut fields, name, Some(value.as_bytes()));
-            assert!(
-                Request::decode(StreamId::default(), &mut fields, &keys(), LIMIT).is_err(),
-                "{name}={value}"
-            );
+            assert!(decoded(&fields).is_err(), "{name}={value}");
         }
         let mut fields = request_fields();
         fields.extend((0..MAX_FIELDS).map(|index| (index.to_string().into_bytes(), vec![])));
-        assert_eq!(
-            Request::decode(StreamId::default(), &mut fields, &keys(), LIMIT),
-            Err(EntryError::TooManyFields)
-        );
-    }
-
-    #[test]
-    fn a_refused_entry_keeps_its_fields() {
-        let mut fields = request_fields();
-        set(&mut fields, "content", Some(b"{"));
-        let before = fields.clone();
-        assert!(Request::decode(StreamId::default(), &mut fields, &keys(), LIMIT).is_err());
-        assert_eq!(fields, before);
+        assert_eq!(decoded(&fields), Err(EntryError::TooManyFields));
     }
 
     #[test]
@@ -418,7 +409,7 @@ mod tests {
         for context in [b"\xff\xfe".as_slice(), b"00 01", &[b'0'; MAX_TRACEPARENT + 1]] {
             let mut fields = request_fields();
             set(&mut fields, "traceparent", Some(context));
-            let request = Request::decode(StreamId::default(), &mut fields, &keys(), LIMIT).unwrap();
+            let request = decoded(&fields).unwrap();
             assert_eq!(request.traceparent, None);
         }
     }
@@ -428,7 +419,8 @@ mod tests {
         let mut fields = request_fields();
         set(&mut fields, "color", Some(b"\xff\xfe"));
         set(&mut fields, "ttl", Some(u64::MAX.to_string().as_bytes()));
-        let request = Request::decode(StreamId { ms: 5, seq: 0 }, &mut fields, &keys(), LIMIT).unwrap();
+        let request =
+            Request::decode(StreamId { ms: 5, seq: 0 }, &gathered(&fields), &keys(), LIMIT).unwrap();
         assert_eq!(request.deadline(), u64::MAX);
     }
 
@@ -439,9 +431,9 @@ mod tests {
             traceparent in proptest::option::of("[0-9a-f-]{1,55}"),
         ) {
             let question = Question { content: serde_json::to_vec(&text).unwrap(), to: to.clone(), traceparent };
-            let request = Request::decode(StreamId { ms: 9, seq: 1 }, &mut written(&question, ttl, resent), &keys(), LIMIT).unwrap();
-            prop_assert_eq!(request.content, question.content);
-            prop_assert_eq!(request.destination_group, to);
+            let request = Request::decode(StreamId { ms: 9, seq: 1 }, &gathered(&written(&question, ttl, resent)), &keys(), LIMIT).unwrap();
+            prop_assert_eq!(&request.content[..], question.content);
+            prop_assert_eq!(&*request.destination_group, to);
             prop_assert_eq!(request.redis_id.ms + request.ttl, 9 + ttl);
             prop_assert_eq!(request.resent, resent);
             prop_assert_eq!(request.traceparent, question.traceparent);
@@ -452,18 +444,19 @@ mod tests {
             let answer = Answer {
                 id: "42".into(), instance_id: "i".into(),
                 status: if rejected { Status::Rejected } else { Status::Fulfilled },
-                content: serde_json::to_vec(&text).unwrap(), error,
+                content: serde_json::to_vec(&text).unwrap().into(), error,
                 source_group: "child".into(), destination_group: "parent".into(),
                 redis_id: StreamId { ms: 3, seq: 4 },
             };
-            let mut fields: Vec<Field> = answer.fields().into_iter().map(|(name, value)| (name.as_bytes().to_vec(), value.to_vec())).collect();
-            prop_assert_eq!(Answer::decode(answer.redis_id, &mut fields, LIMIT).unwrap(), answer);
+            let mut fields: Vec<Field> = Vec::new();
+            answer.write(|name, value| fields.push((name.as_bytes().to_vec(), value.to_vec())));
+            prop_assert_eq!(Answer::decode(answer.redis_id, &gathered(&fields), LIMIT).unwrap(), answer);
         }
 
         #[test]
-        fn no_fields_make_it_panic(mut fields in proptest::collection::vec((any::<Vec<u8>>(), any::<Vec<u8>>()), 0..80)) {
-            let _ = Request::decode(StreamId::default(), &mut fields.clone(), &keys(), LIMIT);
-            let _ = Answer::decode(StreamId::default(), &mut fields, LIMIT);
+        fn no_fields_make_it_panic(fields in proptest::collection::vec((any::<Vec<u8>>(), any::<Vec<u8>>()), 0..80)) {
+            let _ = decoded(&fields);
+            let _ = Answer::decode(StreamId::default(), &gathered(&fields), LIMIT);
         }
     }
 }

@@ -23,6 +23,19 @@ impl Id {
             })
             .map(Self)
     }
+
+    /// Its digits.
+    pub fn digits(self) -> [u8; 32] {
+        let mut digits = [0; 32];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0.to_be_bytes()) {
+            pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+        }
+        digits
+    }
+}
+
+fn digit(value: u8) -> u8 {
+    if value < 10 { b'0' + value } else { b'a' + value - 10 }
 }
 
 impl std::fmt::Display for Id {
@@ -71,6 +84,13 @@ impl Default for IdSource {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn digits_are_what_is_displayed() {
+        let id = IdSource::new().next().unwrap();
+        assert_eq!(id.digits(), id.to_string().as_bytes());
+        assert_eq!(Id::parse(&id.digits()), Some(id));
+    }
 
     #[test]
     fn ids_differ_and_read_back() {

@@ -1,11 +1,9 @@
 //! A connection that reads the inbox: asks for requests, and reads what Redis says.
 
-use crate::connection::Connection;
+use crate::connection::{Connection, Wait};
 use crate::entry::RawEntry;
 use crate::member::Member;
-use crate::stream_reply::{self, unexpected};
-use redis::{RedisResult, Value};
-use std::io;
+use redis::{Cmd, RedisResult};
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
@@ -66,33 +64,21 @@ impl InboxSession {
         Ok(())
     }
 
-    /// Reads what was asked for; waits for it.
-    pub fn receive(&mut self) -> RedisResult<Read> {
-        let Some(asked) = self.asked.take() else { return Ok(Read { entries: Vec::new(), count: 1 }) };
-        let replies = self.connection.read_all(1)?;
-        take_in(asked, replies)
+    /// Reads what was asked for, and waits for it: without getting stuck, if `wait` is given (see
+    /// [`Connection::receive_entries`]).
+    pub fn receive(&mut self, wait: Option<Wait<'_>>) -> RedisResult<Read> {
+        let count = self.asked.take().map_or(1, |asked| asked.count);
+        Ok(Read { entries: self.connection.receive_entries(wait)?, count })
     }
-
-    /// As [`InboxSession::receive`], with `wait` called before anything is read from the socket.
-    pub fn receive_by(&mut self, wait: &dyn Fn(BorrowedFd<'_>) -> io::Result<()>) -> RedisResult<Read> {
-        let Some(asked) = self.asked.take() else { return Ok(Read { entries: Vec::new(), count: 1 }) };
-        let replies = self.connection.read_all_by(1, wait)?;
-        take_in(asked, replies)
-    }
-}
-
-fn take_in(asked: Asked, mut replies: Vec<Value>) -> RedisResult<Read> {
-    let reply = replies.pop().map(stream_reply::refused).transpose()?;
-    let entries = reply.and_then(stream_reply::read).ok_or_else(unexpected)?;
-    Ok(Read { entries, count: asked.count })
 }
 
 /// Reads new entries of the inbox as this member's consumer.
 pub fn read(connection: &mut Connection, member: &Member, count: usize) -> RedisResult<Vec<RawEntry>> {
-    stream_reply::read(connection.run(&command(member, count))?).ok_or_else(unexpected)
+    connection.write_all(&[command(member, count)])?;
+    connection.receive_entries(None)
 }
 
-fn command(member: &Member, count: usize) -> redis::Cmd {
+fn command(member: &Member, count: usize) -> Cmd {
     let mut read = redis::cmd("XREADGROUP");
     read.arg("GROUP").arg(&member.group).arg(&member.consumer);
     read.arg("COUNT").arg(count).arg("BLOCK").arg(BLOCK.as_millis() as u64);

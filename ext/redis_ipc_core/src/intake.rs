@@ -101,7 +101,7 @@ impl Intake {
                 self.quiet.pause(pause);
             } else if room > 0 && !self.quiet.is_stopped() {
                 session.ask(&self.member, room)?;
-                let read = session.receive()?;
+                let read = session.receive(None)?;
                 self.queue.note_pressure(read.is_full());
                 let count = read.entries.len();
                 self.reception.receive(read.entries, &HashMap::new());
@@ -153,8 +153,8 @@ impl Intake {
             match bell.wait(socket, session.overdue(&self.member))? {
                 Heard::Socket => {
                     let until = Instant::now();
-                    let wait = |socket: BorrowedFd<'_>| bell.wait_for_rest(socket, until, || false);
-                    let read = session.receive_by(&wait)?;
+                    let rest = |socket: BorrowedFd<'_>| bell.wait_for_rest(socket, until, || false);
+                    let read = session.receive(Some(&rest))?;
                     drill::visit();
                     self.queue.unhang();
                     self.queue.note_pressure(read.is_full());

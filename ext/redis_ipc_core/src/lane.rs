@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 /// the socket's buffer, so the write cannot block.
 const BATCH_BYTES: usize = 1 << 20;
 const DIRECT_BYTES: usize = 16 << 10;
+/// The largest buffer that is kept for later.
+const KEPT_BYTES: usize = 256 << 10;
 /// The most commands in a batch.
 const BATCH_COMMANDS: usize = 512;
 /// A lane to a node of a cluster that nothing was written on for this long is given up.
@@ -26,13 +28,24 @@ pub struct Wire {
     pub connection: Connection,
     /// The inboxes whose expiry was renewed on it.
     pub expiries: Expiries,
+    /// For the bytes of the next batch; empty.
+    pub buffer: Vec<u8>,
     losses: usize,
 }
 
 impl Wire {
     /// Nothing was written on it yet.
     pub fn new(connection: Connection, member: &Member) -> Box<Self> {
-        Box::new(Self { connection, expiries: Expiries::new(), losses: member.links.losses() })
+        let (expiries, losses) = (Expiries::new(), member.links.losses());
+        Box::new(Self { connection, expiries, buffer: Vec::new(), losses })
+    }
+
+    /// Keeps a buffer for the next batch, unless it is a large one.
+    pub fn keep(&mut self, mut buffer: Vec<u8>) {
+        if buffer.capacity() <= KEPT_BYTES {
+            buffer.clear();
+            self.buffer = buffer;
+        }
     }
 }
 

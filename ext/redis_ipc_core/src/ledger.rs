@@ -355,7 +355,7 @@ mod tests {
                 id: "1".into(),
                 instance_id: "i".into(),
                 status: crate::entry::Status::Fulfilled,
-                content: b"1".to_vec(),
+                content: b"1".to_vec().into(),
                 error: None,
                 source_group: "child".into(),
                 destination_group: "parent".into(),

@@ -16,6 +16,7 @@ use crate::reports::Reporter;
 use crate::stats::Stats;
 use crate::stop::Stop;
 use crate::sync::Mutex;
+use crate::text::Text;
 use crate::threads::Guard;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -33,9 +34,9 @@ pub struct Member {
     /// The stream's keys.
     pub keys: Keys,
     /// The group.
-    pub group: String,
+    pub group: Text,
     /// The unguessable name of this instance.
-    pub instance: String,
+    pub instance: Text,
     /// The name under which it takes requests.
     pub consumer: String,
     /// The key of the group's inbox.
@@ -82,13 +83,13 @@ impl Member {
     ) -> Result<Self, Error> {
         let connections = Connections::new(Connector::new(&options.redis), &options);
         let ids = IdSource::new();
-        let instance = new_id(&ids)?.to_string();
+        let instance: Text = new_id(&ids)?.to_string().into();
         Ok(Self {
             inbox: keys.inbox(group),
             replies: keys.replies(group, &instance),
             replies_made: AtomicUsize::new(0),
-            group: group.to_owned(),
-            consumer: if serves { instance.clone() } else { format!("{instance}{WITHOUT_HANDLER}") },
+            group: group.into(),
+            consumer: if serves { instance.to_string() } else { format!("{instance}{WITHOUT_HANDLER}") },
             keys,
             instance,
             options,

@@ -5,8 +5,9 @@ use crate::claim::Claim;
 use crate::command::Command;
 use crate::consumer_queue::ConsumerQueue;
 use crate::dead_letter;
-use crate::entry::{Answer, Field, RawEntry, Request, StreamId};
+use crate::entry::{Answer, RawEntry, Request, StreamId};
 use crate::error::{Error, ErrorKind};
+use crate::fields::Fields;
 use crate::member::Member;
 use crate::options::Delivery;
 use crate::presence;
@@ -75,7 +76,7 @@ impl Reception {
     fn examine(&self, entry: RawEntry, deliveries: u32) -> Examined {
         let stats = &self.member.stats;
         stats.taken.increment();
-        let Some(mut fields) = entry.fields else {
+        let Some(fields) = entry.fields else {
             stats.withdrawn.increment();
             return Examined::Done(entry.id);
         };
@@ -86,7 +87,7 @@ impl Reception {
             return self.bury_exhausted(entry.id, &fields, deliveries);
         }
         let limit = self.member.options.max_content_size;
-        match Request::decode(entry.id, &mut fields, &self.member.keys, limit) {
+        match Request::decode(entry.id, &fields, &self.member.keys, limit) {
             Err(error) => self.bury_malformed(entry.id, &fields, &error.to_string(), deliveries),
             Ok(request) if self.is_expired(&request) => {
                 stats.expired.increment();
@@ -128,7 +129,7 @@ impl Reception {
     }
 
     /// Each delivery ended with its instance: it is more likely the request that kills them than chance.
-    fn bury_exhausted(&self, id: StreamId, fields: &[Field], deliveries: u32) -> Examined {
+    fn bury_exhausted(&self, id: StreamId, fields: &Fields, deliveries: u32) -> Examined {
         let tried = deliveries - 1;
         let reason =
             format!("delivered {tried} times without an answer: each instance that took it died or hung");
@@ -137,7 +138,7 @@ impl Reception {
         self.bury(id, fields, error, deliveries, asker, dead_letter::DEAD_LETTERED)
     }
 
-    fn bury_malformed(&self, id: StreamId, fields: &[Field], why: &str, deliveries: u32) -> Examined {
+    fn bury_malformed(&self, id: StreamId, fields: &Fields, why: &str, deliveries: u32) -> Examined {
         self.member.stats.malformed.increment();
         let asker = dead_letter::answerable(fields, &self.member, id);
         let reason = format!("the entry is not a request of this protocol: {why}");
@@ -148,7 +149,7 @@ impl Reception {
     fn bury(
         &self,
         id: StreamId,
-        fields: &[Field],
+        fields: &Fields,
         error: Error,
         deliveries: u32,
         asker: Option<Request>,

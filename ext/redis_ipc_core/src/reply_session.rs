@@ -1,11 +1,10 @@
 //! A connection that reads the reply stream, and how far it has come: asks for answers, and reads what Redis says.
 
-use crate::connection::Connection;
+use crate::connection::{Connection, Wait};
 use crate::entry::{RawEntry, StreamId};
 use crate::member::Member;
-use crate::stream_reply::{self, refused, unexpected};
-use redis::{RedisResult, Value};
-use std::io;
+use crate::stream_reply::refused;
+use redis::RedisResult;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -72,12 +71,6 @@ struct Asked {
     trims: bool,
 }
 
-impl Asked {
-    fn commands(self) -> usize {
-        1 + usize::from(self.trims)
-    }
-}
-
 /// The reader's connection, and where it is.
 pub struct ReplySession {
     connection: Connection,
@@ -120,29 +113,15 @@ impl ReplySession {
         Ok(())
     }
 
-    /// Reads what was asked for; waits for it.
-    pub fn receive(&mut self) -> RedisResult<Vec<RawEntry>> {
+    /// Reads what was asked for, and waits for it: without getting stuck, if `wait` is given (see
+    /// [`Connection::receive_entries`]).
+    pub fn receive(&mut self, wait: Option<Wait<'_>>) -> RedisResult<Vec<RawEntry>> {
         let Some(asked) = self.asked.take() else { return Ok(Vec::new()) };
-        let replies = self.connection.read_all(asked.commands())?;
-        self.take_in(asked, replies)
-    }
-
-    /// As [`ReplySession::receive`], with `wait` called before anything is read from the socket.
-    pub fn receive_by(
-        &mut self,
-        wait: &dyn Fn(BorrowedFd<'_>) -> io::Result<()>,
-    ) -> RedisResult<Vec<RawEntry>> {
-        let Some(asked) = self.asked.take() else { return Ok(Vec::new()) };
-        let replies = self.connection.read_all_by(asked.commands(), wait)?;
-        self.take_in(asked, replies)
-    }
-
-    fn take_in(&mut self, asked: Asked, replies: Vec<Value>) -> RedisResult<Vec<RawEntry>> {
-        let answers = replies.into_iter().map(refused).collect::<RedisResult<Vec<Value>>>()?.pop();
         if asked.trims {
+            refused(self.connection.receive_own(wait)?)?;
             let position = &mut self.position;
             (position.untrimmed, position.bytes, position.trimmed) = (0, 0, Instant::now());
         }
-        answers.and_then(stream_reply::read).ok_or_else(unexpected)
+        self.connection.receive_entries(wait)
     }
 }

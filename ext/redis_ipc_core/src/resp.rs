@@ -4,6 +4,9 @@
 //! redis-rs's own parser took a sixth of the processor time of a call, most of it in boxes for states it never came
 //! back to. And nothing here is allocated because a length says so: only for what has arrived.
 
+use crate::entry::{RawEntry, StreamId};
+use crate::fields::FieldsBuilder;
+use crate::stream_reply::unexpected;
 use redis::{ErrorKind, RedisError, RedisResult, Value};
 use std::io::{self, Read};
 
@@ -35,6 +38,14 @@ struct Budget {
     bytes: u64,
 }
 
+/// What a line begins: a list or a string of such a length, or a whole value.
+enum Head {
+    Nil,
+    Bulk(usize),
+    List(usize),
+    Value(Value),
+}
+
 impl Budget {
     const WHOLE: Self = Self { values: MAX_VALUES, bytes: MAX_BYTES };
 
@@ -56,52 +67,113 @@ impl Replies {
         self.value(socket, 0)
     }
 
+    /// The next reply, which is one to XREAD or XREADGROUP: the entries of all its streams. An error reply is an `Err`
+    /// of its kind; after any other `Err` the two sides are out of step.
+    pub fn next_entries(&mut self, socket: &mut impl Read) -> RedisResult<Vec<RawEntry>> {
+        self.left = Budget::WHOLE;
+        let streams = match self.head(socket)? {
+            Head::Nil => 0,
+            Head::List(streams) => streams,
+            Head::Value(Value::ServerError(error)) => return Err(error.into()),
+            _ => return Err(unexpected()),
+        };
+        let mut entries = Vec::new();
+        for _ in 0..streams {
+            self.expect_list(socket, 2)?;
+            self.string(socket)?;
+            let Head::List(count) = self.head(socket)? else { return Err(unexpected()) };
+            entries.reserve(count.min(RESERVED_ITEMS));
+            for _ in 0..count {
+                entries.push(self.entry(socket)?);
+            }
+        }
+        Ok(entries)
+    }
+
+    fn entry(&mut self, socket: &mut impl Read) -> RedisResult<RawEntry> {
+        self.expect_list(socket, 2)?;
+        let id = StreamId::parse(&self.string(socket)?).ok_or_else(unexpected)?;
+        let parts = match self.head(socket)? {
+            Head::Nil => return Ok(RawEntry { id, fields: None }),
+            Head::List(parts) if parts % 2 == 0 => parts,
+            _ => return Err(unexpected()),
+        };
+        let mut fields = FieldsBuilder::with_capacity((parts / 2).min(RESERVED_ITEMS));
+        for _ in 0..parts {
+            let Head::Bulk(length) = self.head(socket)? else { return Err(unexpected()) };
+            self.bulk(socket, length, &mut fields.bytes)?;
+            fields.end();
+        }
+        Ok(RawEntry { id, fields: Some(fields.finish()) })
+    }
+
+    fn expect_list(&mut self, socket: &mut impl Read, items: usize) -> RedisResult<()> {
+        match self.head(socket)? {
+            Head::List(found) if found == items => Ok(()),
+            _ => Err(unexpected()),
+        }
+    }
+
+    fn string(&mut self, socket: &mut impl Read) -> RedisResult<Vec<u8>> {
+        let Head::Bulk(length) = self.head(socket)? else { return Err(unexpected()) };
+        let mut bytes = Vec::new();
+        self.bulk(socket, length, &mut bytes)?;
+        Ok(bytes)
+    }
+
     fn value(&mut self, socket: &mut impl Read, depth: usize) -> RedisResult<Value> {
+        match self.head(socket)? {
+            Head::Nil => Ok(Value::Nil),
+            Head::Value(value) => Ok(value),
+            Head::Bulk(length) => {
+                let mut bytes = Vec::new();
+                self.bulk(socket, length, &mut bytes)?;
+                Ok(Value::BulkString(bytes))
+            }
+            Head::List(_) if depth == MAX_NESTING => Err(garbage("lists in lists in lists")),
+            Head::List(length) => {
+                let mut items = Vec::with_capacity(length.min(RESERVED_ITEMS));
+                for _ in 0..length {
+                    items.push(self.value(socket, depth + 1)?);
+                }
+                Ok(Value::Array(items))
+            }
+        }
+    }
+
+    /// What the next line begins.
+    fn head(&mut self, socket: &mut impl Read) -> RedisResult<Head> {
         self.left.values = self.left.values.checked_sub(1).ok_or_else(too_large)?;
         let line = self.line(socket)?;
         let Some((kind, rest)) = line.split_first() else { return Err(garbage("an empty line")) };
         match kind {
-            b'$' => match length(rest, MAX_STRING)? {
-                Some(length) => self.bulk(socket, length).map(Value::BulkString),
-                None => Ok(Value::Nil),
-            },
-            b'*' if depth == MAX_NESTING => Err(garbage("lists in lists in lists")),
-            b'*' => match length(rest, MAX_VALUES)? {
-                Some(length) => self.list(socket, length, depth),
-                None => Ok(Value::Nil),
-            },
-            b':' => number(rest).map(Value::Int),
-            b'+' if rest == b"OK" => Ok(Value::Okay),
+            b'$' => Ok(length(rest, MAX_STRING)?.map_or(Head::Nil, Head::Bulk)),
+            b'*' => Ok(length(rest, MAX_VALUES)?.map_or(Head::Nil, Head::List)),
+            b':' => number(rest).map(|number| Head::Value(Value::Int(number))),
+            b'+' if rest == b"OK" => Ok(Head::Value(Value::Okay)),
             b'+' => {
                 let text = String::from_utf8_lossy(rest).into_owned();
                 self.left.spend(text.len())?;
-                Ok(Value::SimpleString(text))
+                Ok(Head::Value(Value::SimpleString(text)))
             }
             b'-' => {
                 let (size, refusal) = (rest.len(), refusal(rest)?);
                 self.left.spend(size)?;
-                Ok(refusal)
+                Ok(Head::Value(refusal))
             }
             other => Err(garbage(&format!("a reply that begins with {:?}", char::from(*other)))),
         }
     }
 
-    fn list(&mut self, socket: &mut impl Read, length: usize, depth: usize) -> RedisResult<Value> {
-        let mut items = Vec::with_capacity(length.min(RESERVED_ITEMS));
-        for _ in 0..length {
-            items.push(self.value(socket, depth + 1)?);
-        }
-        Ok(Value::Array(items))
-    }
-
-    fn bulk(&mut self, socket: &mut impl Read, length: usize) -> RedisResult<Vec<u8>> {
+    /// Reads a string, appended to `bytes`.
+    fn bulk(&mut self, socket: &mut impl Read, length: usize, bytes: &mut Vec<u8>) -> RedisResult<()> {
         self.left.spend(length)?;
-        let mut bytes = Vec::with_capacity(length.min(RESERVED));
+        bytes.reserve(length.min(RESERVED));
         let ready = length.min(self.end - self.start);
         bytes.extend_from_slice(&self.buffer[self.start..self.start + ready]);
         self.start += ready;
         let missing = length - ready;
-        if missing > 0 && socket.take(missing as u64).read_to_end(&mut bytes)? < missing {
+        if missing > 0 && socket.take(missing as u64).read_to_end(bytes)? < missing {
             return Err(closed());
         }
         while self.end - self.start < 2 {
@@ -111,7 +183,7 @@ impl Replies {
         if &self.buffer[self.start - 2..self.start] != b"\r\n" {
             return Err(garbage("a string longer than it said"));
         }
-        Ok(bytes)
+        Ok(())
     }
 
     /// The next line, without its end.
@@ -301,6 +373,49 @@ mod tests {
         assert!(read(&row, BUFFER).is_ok());
     }
 
+    fn read_entries(bytes: &[u8], at_once: usize) -> RedisResult<Vec<RawEntry>> {
+        Replies::new().next_entries(&mut Dribble(bytes, at_once))
+    }
+
+    #[test]
+    fn entries_are_read_where_they_stand() {
+        let text = b"*1\r\n*2\r\n$1\r\nk\r\n*2\r\n*2\r\n$3\r\n1-0\r\n*4\r\n$1\r\na\r\n$2\r\n42\r\n$0\r\n\r\n$0\r\n\r\n*2\r\n$3\r\n2-5\r\n*-1\r\n";
+        let fields = [("a", "42"), ("", "")].into_iter().collect();
+        let expected = [
+            RawEntry { id: StreamId { ms: 1, seq: 0 }, fields: Some(fields) },
+            RawEntry { id: StreamId { ms: 2, seq: 5 }, fields: None },
+        ];
+        for at_once in [1, 7, BUFFER] {
+            assert_eq!(read_entries(text, at_once).unwrap(), expected);
+        }
+        assert_eq!(read_entries(b"*-1\r\n", 9).unwrap(), []);
+        assert_eq!(read_entries(b"-NOGROUP no\r\n", 9).unwrap_err().code(), Some("NOGROUP"));
+        for cut in 0..text.len() {
+            assert!(read_entries(&text[..cut], BUFFER).is_err(), "{cut}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_reply_to_a_read_is_refused() {
+        for bytes in [
+            &b":1\r\n"[..],
+            b"+OK\r\n",
+            b"*1\r\n*1\r\n$1\r\nk\r\n",
+            b"*1\r\n*2\r\n$1\r\nk\r\n:1\r\n",
+            b"*1\r\n*2\r\n$1\r\nk\r\n*1\r\n*2\r\n$1\r\nx\r\n*-1\r\n",
+            b"*1\r\n*2\r\n$1\r\nk\r\n*1\r\n*2\r\n$3\r\n1-0\r\n*1\r\n$1\r\na\r\n",
+            b"*1\r\n*2\r\n$1\r\nk\r\n*1\r\n*2\r\n$3\r\n1-0\r\n*2\r\n$1\r\na\r\n:1\r\n",
+        ] {
+            let error = read_entries(bytes, BUFFER).unwrap_err();
+            assert_eq!(
+                error.kind(),
+                ErrorKind::UnexpectedReturnType,
+                "{:?}",
+                bytes.escape_ascii().to_string()
+            );
+        }
+    }
+
     #[test]
     fn a_long_string_arrives_whole() {
         let long = Value::BulkString((0..1_000_000).map(|index| index as u8).collect());
@@ -333,6 +448,7 @@ mod tests {
             any::<u8>(), Just(b'\r'), Just(b'\n'), Just(b'*'), Just(b'$'), Just(b'1'), Just(b'9')
         ], 0..300), at_once in 1usize..50) {
             let _ = read(&bytes, at_once);
+            let _ = read_entries(&bytes, at_once);
         }
     }
 }

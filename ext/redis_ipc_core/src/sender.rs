@@ -178,11 +178,14 @@ impl Sender {
     fn write(&self, lane: &Lane, mut wire: Box<Wire>, commands: Vec<Command>) {
         let mut borrowed = Borrowed::from(lane);
         drill::point();
-        let batch = Batch::pack(commands, &lane.route, &self.member, &mut wire.expiries);
-        borrowed.back = Some(if batch.packed.is_empty() {
+        let mut bytes = std::mem::take(&mut wire.buffer);
+        let batch = Batch::pack(commands, &mut bytes, &lane.route, &self.member, &mut wire.expiries);
+        borrowed.back = Some(if bytes.is_empty() {
             Hold::Parked(wire)
         } else {
-            match wire.connection.send_counting(&batch.packed) {
+            let written = wire.connection.send_counting(&bytes);
+            wire.keep(bytes);
+            match written {
                 Ok(()) => Hold::Written(wire, batch),
                 Err(failure) => {
                     let error = self.explain(&failure.error.into());
@@ -244,7 +247,7 @@ impl Sender {
                 return;
             }
         };
-        let leftover = batch.settle(replies, &self.scene());
+        let leftover = batch.settle(&replies, &self.scene());
         if self.only.is_some() {
             lane.queue(leftover.follow);
         } else {

@@ -1,7 +1,7 @@
 //! The answering side: hands requests to the consumers and sends their answers.
 
 use crate::claim::{Claim, Stage};
-use crate::command::{Command, acknowledge};
+use crate::command::Command;
 use crate::consumer_queue::{ConsumerQueue, Taken};
 use crate::entry::{Answer, Status, StreamId};
 use crate::error::{Error, ErrorKind};
@@ -79,8 +79,11 @@ impl Service {
         if self.member.options.consumer.delivery == Delivery::AtLeastOnce {
             return true;
         }
-        let done = acknowledge(&[claim.id()], &self.member);
-        let inbox = &self.member.inbox;
+        let (inbox, id) = (&self.member.inbox, claim.id().to_string());
+        let (mut delete, mut acknowledge) = (redis::cmd("XDEL"), redis::cmd("XACK"));
+        delete.arg(inbox).arg(&id);
+        acknowledge.arg(inbox).arg(&self.member.group).arg(&id);
+        let done = [delete, acknowledge];
         let replies = self.member.connections.with(inbox, |connection| {
             connection.run_all(&done)?.into_iter().map(refused).collect::<RedisResult<Vec<_>>>()
         });
@@ -146,7 +149,7 @@ impl Service {
             id: request.id.clone(),
             instance_id: self.member.instance.clone(),
             status,
-            content,
+            content: content.into(),
             error,
             source_group: self.member.group.clone(),
             destination_group: request.source_group.clone(),

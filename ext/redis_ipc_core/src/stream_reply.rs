@@ -1,23 +1,8 @@
-//! Takes the entries out of what Redis answers to XREAD, XREADGROUP, XRANGE and XAUTOCLAIM, without copying them.
+//! Takes the entries out of what Redis answers to XRANGE, XCLAIM and XAUTOCLAIM. ([`crate::resp`] does for XREAD.)
 
-use crate::entry::{Field, RawEntry, StreamId};
+use crate::entry::{RawEntry, StreamId};
+use crate::fields::Fields;
 use redis::{RedisError, RedisResult, Value};
-
-/// The entries of the one stream that XREAD or XREADGROUP was asked for; empty for a nil reply.
-/// `None` if the reply has another shape.
-pub fn read(value: Value) -> Option<Vec<RawEntry>> {
-    let streams = match value {
-        Value::Nil => return Some(Vec::new()),
-        Value::Array(streams) => streams,
-        _ => return None,
-    };
-    let mut all = Vec::new();
-    for stream in streams {
-        let [_key, list] = array(stream)?;
-        all.extend(entries(list)?);
-    }
-    Some(all)
-}
 
 /// What XAUTOCLAIM took over.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,7 +30,7 @@ pub fn entries(value: Value) -> Option<Vec<RawEntry>> {
             let [entry_id, fields] = array(entry)?;
             let fields = match fields {
                 Value::Nil => None,
-                Value::Array(flat) => Some(pairs(flat)?),
+                Value::Array(flat) => Some(pairs(&flat)?),
                 _ => return None,
             };
             Some(RawEntry { id: id(&entry_id)?, fields })
@@ -67,16 +52,12 @@ fn array<const N: usize>(value: Value) -> Option<[Value; N]> {
     items.try_into().ok()
 }
 
-fn pairs(flat: Vec<Value>) -> Option<Vec<Field>> {
-    let mut fields = Vec::with_capacity(flat.len() / 2);
-    let mut flat = flat.into_iter();
-    while let Some(name) = flat.next() {
-        let (Value::BulkString(name), Some(Value::BulkString(value))) = (name, flat.next()) else {
-            return None;
-        };
-        fields.push((name, value));
-    }
-    Some(fields)
+fn pairs(flat: &[Value]) -> Option<Fields> {
+    let fields = flat.chunks(2).map(|pair| match pair {
+        [Value::BulkString(name), Value::BulkString(value)] => Some((name, value)),
+        _ => None,
+    });
+    fields.collect()
 }
 
 /// A refusal as an error.
@@ -106,14 +87,9 @@ mod tests {
 
     #[test]
     fn replies_are_taken_apart() {
-        let reply = Value::Array(vec![Value::Array(vec![
-            bulk("key"),
-            Value::Array(vec![entry("1-0"), entry("2-5")]),
-        ])]);
-        let found = read(reply).unwrap();
+        let found = entries(Value::Array(vec![entry("1-0"), entry("2-5")])).unwrap();
         assert_eq!(found[1].id, StreamId { ms: 2, seq: 5 });
-        assert_eq!(found[0].fields, Some(vec![(b"a".to_vec(), b"1".to_vec())]));
-        assert_eq!(read(Value::Nil), Some(vec![]));
+        assert_eq!(found[0].fields, Some([("a", "1")].into_iter().collect()));
     }
 
     #[test]
@@ -137,7 +113,7 @@ mod tests {
             Value::Array(vec![Value::Nil]),
             Value::Array(vec![Value::Array(vec![bulk("k")])]),
         ] {
-            assert_eq!(read(value), None);
+            assert_eq!(entries(value), None);
         }
         assert_eq!(entries(Value::Array(vec![Value::Array(vec![bulk("x"), Value::Nil])])), None);
         assert_eq!(

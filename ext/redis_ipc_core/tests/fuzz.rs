@@ -3,7 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use redis_ipc_core::entry::{Answer, Field, Request, StreamId};
+use redis_ipc_core::entry::{Answer, Request, StreamId};
+use redis_ipc_core::fields::Fields;
 use redis_ipc_core::json;
 use redis_ipc_core::keys::Keys;
 use redis_ipc_core::resp::Replies;
@@ -103,21 +104,25 @@ fn replies(random: &mut Random) {
     let bytes = mutate(seed, &REPLY_WORDS, random);
     let mut socket = Pieces(&bytes, random);
     let mut replies = Replies::new();
+    while let Ok(entries) = replies.next_entries(&mut socket) {
+        entries.into_iter().filter_map(|entry| entry.fields).for_each(|fields| decode(&fields));
+    }
+    let mut socket = Pieces(&bytes, random);
+    let mut replies = Replies::new();
     while let Ok(value) = replies.next(&mut socket) {
-        let _ = stream_reply::read(value.clone());
         let _ = stream_reply::claimed(value.clone());
         let _ = stream_reply::id(&value);
         if let Some(entries) = stream_reply::entries(value) {
-            entries.into_iter().filter_map(|entry| entry.fields).for_each(|mut fields| decode(&mut fields));
+            entries.into_iter().filter_map(|entry| entry.fields).for_each(|fields| decode(&fields));
         }
     }
 }
 
-fn decode(fields: &mut [Field]) {
+fn decode(fields: &Fields) {
     let keys = Keys::new("house").unwrap();
     let id = StreamId { ms: u64::MAX, seq: u64::MAX };
     let _ = id.next();
-    if let Ok(answer) = Answer::decode(id, &mut fields.to_vec(), CONTENT) {
+    if let Ok(answer) = Answer::decode(id, fields, CONTENT) {
         assert!(json::check(&answer.content, CONTENT).is_ok());
     }
     if let Ok(request) = Request::decode(id, fields, &keys, CONTENT) {
@@ -154,7 +159,8 @@ const FIELDS: [(&[u8], &[u8]); 8] = [
 ];
 
 fn entries(random: &mut Random) {
-    let mut fields: Vec<Field> = FIELDS.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
+    let mut fields: Vec<(Vec<u8>, Vec<u8>)> =
+        FIELDS.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
     for _ in 0..=random.below(3) {
         let index = random.below(fields.len());
         match random.below(8) {
@@ -168,7 +174,7 @@ fn entries(random: &mut Random) {
             break;
         }
     }
-    decode(&mut fields);
+    decode(&fields.into_iter().collect());
 }
 
 const JSON_WORDS: [&[u8]; 22] = [
