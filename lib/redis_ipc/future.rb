@@ -13,8 +13,8 @@ module RedisIPC
     # @param timeout [Numeric, nil] seconds; nil waits until the call's own deadline
     # @return [Boolean] whether the call has ended
     def wait(timeout = nil)
-      return true if @session.wait(@call, 0.0)
-      return false if timeout&.zero?
+      return true if @call.ended?
+      return @session.wait(@call, 0.0) if timeout&.zero?
 
       Execution.wait { @session.wait(@call, timeout&.to_f) }
     end

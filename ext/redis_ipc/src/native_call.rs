@@ -63,10 +63,15 @@ impl NativeCall {
         }
     }
 
+    /// Whether it has ended, without giving up the GVL.
+    fn has_ended(ruby: &Ruby, rb_self: &Self) -> Result<bool, Error> {
+        Ok(rb_self.parts(ruby)?.1.has_ended())
+    }
+
     /// Waits for so many seconds, or until the call's deadline: whether it has ended.
     fn wait(ruby: &Ruby, rb_self: &Self, seconds: Option<f64>) -> Result<bool, Error> {
         let (engine, ticket) = rb_self.parts(ruby)?;
-        if ticket.outcome().is_some() {
+        if ticket.has_ended() {
             return Ok(true);
         }
         let time = seconds.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default());
@@ -118,6 +123,7 @@ impl NativeCall {
 pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     let class = native.define_class("Call", ruby.class_object())?;
     class.undef_default_alloc_func();
+    class.define_method("ended?", method!(NativeCall::has_ended, 0))?;
     class.define_method("wait", method!(NativeCall::wait, 1))?;
     class.define_method("answer", method!(NativeCall::answer, 0))?;
     class.define_method("watch", method!(NativeCall::watch, 0))?;

@@ -27,6 +27,10 @@ module RedisIPC
 
       # As the core's calls; it has ended already.
       Settled = Struct.new(:id, :result) do
+        def ended?
+          true
+        end
+
         def wait(_seconds)
           true
         end
