@@ -72,4 +72,89 @@ RSpec.describe "the generators" do
     output = in_folder(RbConfig.ruby, "-Itest", "test/ipc/kitchen_ipc_test.rb")
     expect(output).to include("1 runs", "0 failures, 0 errors")
   end
+
+  # What each says, in one process.
+  def refusals(*commands)
+    app.run(<<~RUBY, RAILS_ENV: "development")
+      $stderr = $stdout
+      Rails.application.load_generators
+      #{commands.inspect}.each do |command|
+        puts "== \#{command}"
+        Rails::Generators.invoke(*command)
+      rescue SystemExit
+        nil
+      end
+    RUBY
+  end
+
+  it "refuse names that no file could be written for, and say why" do
+    before = Dir.glob("{app,spec,test}/**/*", base: app.folder)
+    names = ["living room", "9lives", "../../outside", "/kitchen", "kitchen;exit", "Ipc", "ipc", "_ipc", "",
+             "kitchen.rb", "a//b", "über", "application", "web"]
+    said = refusals(*names.map { |name| ["redis_ipc:channel", [name]] }).split(/^== .*\n/).drop(1)
+    expect(said.first(12)).to all(match(/is no name for a channel.*letters, digits and _|name cannot be blank/))
+    # ApplicationIpc and WebIpc are there.
+    expect(said.last(2)).to all(include("already used"))
+    expect(Dir.glob("{app,spec,test}/**/*", base: app.folder)).to eq(before)
+    expect(File).not_to exist(File.expand_path("../outside_ipc.rb", app.folder))
+  end
+
+  it "refuse events and streams without a name, and a channel without what it inherits from" do
+    said = refusals(["redis_ipc:channel", ["kitchen", "cook", " "]], ["redis_ipc:install", ["--stream", " "]])
+    expect(said).to include("the event's name cannot be blank", "the stream's name cannot be blank")
+    expect(File).not_to exist(File.join(app.folder, "app/ipc/kitchen_ipc.rb"))
+
+    FileUtils.rm_r(File.join(app.folder, "app/ipc"))
+    FileUtils.mkdir_p(File.join(app.folder, "test/ipc"))
+    expect(refusals(["redis_ipc:channel", ["kitchen"]])).to include("rails generate redis_ipc:install")
+    app.write("test/ipc/kitchen_ipc_test.rb", "")
+    refusals(["redis_ipc:channel", ["kitchen"], { behavior: :revoke }])
+    expect(File).not_to exist(File.join(app.folder, "test/ipc/kitchen_ipc_test.rb"))
+  end
+
+  odd = ['say "hi"', "cook", "a\#{exit}b", "it's", "back\\slash", "two\nlines", "a b", "a_b", "cook", "café", "ask?"]
+
+  it "write files that load, and specs that pass, for odd but possible names and events" do
+    FileUtils.mkdir_p([File.join(app.folder, "spec"), File.join(app.folder, "test")])
+    app.write("spec/rails_helper.rb", 'ENV["RAILS_ENV"] = "production"; require_relative "../config/environment"')
+    app.write("test/test_helper.rb", <<~RUBY)
+      ENV["RAILS_ENV"] = "production"
+      require_relative "../config/environment"
+      require "active_support/test_case"
+      require "minitest/autorun"
+    RUBY
+    generate("redis_ipc:channel", ["Living-Room", *odd])
+    generate("redis_ipc:channel", ["Pantry::TopShelfIpc", *odd, "--test-framework", "minitest"])
+    expect(in_folder("rspec", "-Ispec", "--no-color")).to include("10 examples, 0 failures")
+    expect(in_folder(RbConfig.ruby, "-Itest", "test/ipc/pantry/top_shelf_ipc_test.rb"))
+      .to include("10 runs", "0 failures, 0 errors")
+    known = app.run("puts LivingRoomIpc.event_names.inspect, " \
+                    "Pantry::TopShelfIpc.event_names == LivingRoomIpc.event_names")
+    expect(known).to eq("#{odd.uniq.inspect}\ntrue\n")
+  end
+
+  it "write a stream's name as it is, and config.ru so that it loads" do
+    %w[app/ipc config/redis_ipc.yml].each { |name| FileUtils.rm_r(File.join(app.folder, name)) }
+    # No line's end, and a comment that says what the file does not do.
+    app.write("config.ru", <<~RUBY.chomp)
+      # Rails.application.load_server
+      require_relative "config/environment"
+      run Rails.application
+    RUBY
+    generate("redis_ipc:install", ["--stream", "the \"house\" \#{1}"])
+    expect(app.run("print ApplicationIpc.stream")).to eq("the \"house\" \#{1}")
+    expect(read("config.ru").lines.last(2)).to eq(["run Rails.application\n", "Rails.application.load_server\n"])
+  end
+
+  it "follow the application's inflections" do
+    FileUtils.rm_r(File.join(app.folder, "app/ipc"))
+    app.edit("config/application.rb", "class Shop", <<~RUBY.chomp)
+      ActiveSupport::Inflector.inflections { |inflect| inflect.acronym "IPC" }
+      class Shop
+    RUBY
+    generate("redis_ipc:install", [])
+    generate("redis_ipc:channel", %w[KitchenIPC cook])
+    expect(app.run("print KitchenIPC.superclass, KitchenIPC.channel")).to eq("ApplicationIPCkitchen")
+    expect(read("test/ipc/kitchen_ipc_test.rb")).to include("class KitchenIPCTest")
+  end
 end

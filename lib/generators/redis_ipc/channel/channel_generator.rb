@@ -1,19 +1,34 @@
 # frozen_string_literal: true
 
 require "rails/generators/named_base"
+require_relative "../names"
 
 module RedisIPC
   # For `rails generate`.
   module Generators
     # `rails generate redis_ipc:channel NAME event...`
     class ChannelGenerator < ::Rails::Generators::NamedBase
+      # Words joined by /, as they are in the path of a file whose class Rails can load.
+      NAME = %r{\A[a-z][a-z0-9_]*(/[a-z][a-z0-9_]*)*\z}
+      private_constant :NAME
+
       # Thor would make redis_i_p_c of it.
       namespace "redis_ipc:channel"
       source_root File.expand_path("templates", __dir__)
       desc "Creates a channel in app/ipc, and a spec (or a test) for it."
       argument :events, type: :array, default: [], banner: "event event"
       class_option :test_framework, type: :string, desc: "rspec or minitest; rspec where there is a spec folder"
-      check_class_collision suffix: "Ipc"
+
+      # Before anything is written.
+      # @return [void]
+      # @raise [Thor::Error]
+      def check
+        @event_names = events.map { |event| Names.check("the event's name", event) }.uniq
+        class_collisions(channel_class)
+        return if behavior == :revoke || base_class.safe_constantize
+
+        raise Thor::Error, "there is no #{base_class}, which channels inherit from: rails generate redis_ipc:install"
+      end
 
       # @return [void]
       def create_channel
@@ -33,11 +48,34 @@ module RedisIPC
 
       # KitchenIpc may be given as kitchen or kitchen_ipc.
       def assign_names!(name)
-        super(name.delete_suffix("Ipc").delete_suffix("_ipc"))
+        given = Names.check("the channel's name", name)
+        super(given.underscore.delete_suffix("_ipc"))
+        return if channel_name.match?(NAME) && channel_name != "ipc"
+
+        raise Thor::Error, "#{given.inspect} is no name for a channel: letters, digits and _, a letter first, as in " \
+                           "kitchen, LivingRoom or pantry/shelf"
       end
 
       def channel_name
         (class_path + [file_name]).join("/")
+      end
+
+      # As the file is called, whatever the application's inflections make of "ipc".
+      def channel_class
+        (class_path + ["#{file_name}_ipc"]).map(&:camelize).join("::")
+      end
+
+      def base_class
+        "application_ipc".camelize
+      end
+
+      # Tests are methods, in whose names spaces are underscores: "a b" and "a_b" would be the same.
+      def test_names
+        seen = Hash.new(0)
+        @event_names.to_h do |event|
+          count = seen[event.gsub(/\s+/, "_")] += 1
+          [event, count == 1 ? "answers #{event}" : "answers #{event} (#{count})"]
+        end
       end
 
       def rspec?

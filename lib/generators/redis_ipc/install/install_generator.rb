@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "rails/generators/base"
+require_relative "../names"
 
 module RedisIPC
   # For `rails generate`.
@@ -12,6 +13,13 @@ module RedisIPC
       source_root File.expand_path("templates", __dir__)
       desc "Creates config/redis_ipc.yml, and app/ipc with the class all channels inherit from."
       class_option :stream, type: :string, desc: "The stream's name, the same in all applications that talk"
+
+      # Before anything is written.
+      # @return [void]
+      # @raise [Thor::Error]
+      def check
+        @stream_name = Names.check("the stream's name", options[:stream] || application_name)
+      end
 
       # @return [void]
       def create_configuration
@@ -26,16 +34,19 @@ module RedisIPC
       # An application older than Rails 6.1 may lack what tells that a server has loaded it.
       # @return [void]
       def check_rackup_file
-        return unless File.exist?(File.join(destination_root, "config.ru"))
-        return if File.read(File.join(destination_root, "config.ru")).include?("load_server")
+        file = File.join(destination_root, "config.ru")
+        return unless File.exist?(file)
 
-        append_to_file "config.ru", "Rails.application.load_server\n"
+        text = File.read(file)
+        return if text.match?(/^[^#\n]*\bload_server\b/)
+
+        append_to_file "config.ru", "#{"\n" unless text.end_with?("\n")}Rails.application.load_server\n"
       end
 
       private
 
-      def stream_name
-        options[:stream] || ::Rails.application.class.name.deconstantize.underscore.presence || "application"
+      def application_name
+        ::Rails.application.class.name.deconstantize.underscore.presence || "application"
       end
     end
   end
