@@ -114,6 +114,142 @@ RSpec.describe "testing help" do
     expect(output).to eq(%({:dish=>"SOUP"}\n))
   end
 
+  it "counts what it did, under the names of the core" do
+    output = expect_success(run(<<~RUBY, RbConfig.ruby))
+      require "json"
+      require "redis_ipc/testing"
+      #{channels}
+      class Kitchen
+        event("counts") { Kitchen.stats.reject { |_, count| count.zero? } }
+      end
+      T = RedisIPC::Testing
+      show = ->(one) { puts one.stats.reject { |_, count| count.zero? }.inspect }
+      ask = ->(event, to = "kitchen") { LivingRoom.trigger_event(event, target: to) rescue nil }
+
+      T.fake!
+      puts LivingRoom.stats.to_json
+      T.reject("clean", on: "kitchen")
+      T.time_out("sleep", on: "kitchen")
+      %w[cook clean sleep].each { |event| ask.(event) }
+      LivingRoom.async_trigger_event("cook", target: "kitchen")
+      show.(LivingRoom)
+      T.reset!
+      show.(LivingRoom)
+
+      T.inline!
+      p ask.("counts").value
+      ask.("burn")
+      ask.("cook", "attic")
+      away = ->(_, _) { throw :away }
+      RedisIPC.around_handler(away)
+      catch(:away) { ask.("cook") }
+      RedisIPC.handler_middleware.remove(away)
+      show.(LivingRoom)
+      show.(Kitchen)
+      T.reset!
+
+      kept = []
+      late = RedisIPC::Stream.new("household", "late").on_request { |entry| kept << [self, entry, entry.expired?] }.connect
+      ask.("x", "late")
+      stream, entry, expired = kept.first
+      p [expired, entry.expired?, stream.fulfill_request(entry, content: 1)]
+      show.(late)
+    RUBY
+    names, *lines = output.lines(chomp: true)
+    expect(JSON.parse(names, symbolize_names: true)).to eq(connect("real").stats.transform_values { 0 })
+    expect(lines).to eq([
+                          "{:requests=>4, :fulfilled=>2, :rejected=>1, :timed_out=>1}",
+                          "{}",
+                          "{:taken=>1, :held_requests=>1}",
+                          "{:requests=>4, :fulfilled=>1, :rejected=>1, :timed_out=>1, :cancelled=>1}",
+                          "{:taken=>3, :answers_sent=>3}",
+                          "[false, true, false]",
+                          "{:taken=>1, :answers_dropped=>1, :unanswered=>1}"
+                        ])
+  end
+
+  it "leaves nothing registered to the next test, and what was registered before in place" do
+    output = expect_success(run(<<~RUBY, "rspec", "--order", "defined", "--no-color"))
+      require "redis_ipc"
+      TOLD = []
+      # Set up before the gem's own, and run for each example.
+      RSpec.configure { |config| config.before { RedisIPC.subscribe(:request) { TOLD << :each } } }
+      require "redis_ipc/rspec"
+      #{channels}
+      # As an initializer would.
+      class Kitchen
+        around_handler { |_, handler| TOLD << :channel; handler.call }
+      end
+      KEPT = RedisIPC.subscribe(:handle) { TOLD << :subscriber }
+      RedisIPC.around_request { |_, call| TOLD << :middleware; call.call }
+
+      RSpec.describe LivingRoom, redis_ipc: :inline do
+        def told(dish = "soup")
+          TOLD.clear
+          LivingRoom.trigger_event("cook", target: "kitchen", params: { dish: dish })
+          TOLD.dup
+        end
+
+        it "registers" do
+          RedisIPC.unsubscribe(KEPT)
+          RedisIPC.subscribe { TOLD << :leak }
+          RedisIPC.around_request { |_, call| TOLD << :leak; call.call }
+          RedisIPC.around_handler { |_, call| TOLD << :leak; call.call }
+          LivingRoom.around_request { |_, call| TOLD << :leak; call.call }
+          Kitchen.around_handler { |_, call| TOLD << :leak; call.call }
+          Kitchen.on_error { TOLD << :leak }
+          expect(told("stone").count(:leak)).to be >= 6
+        end
+
+        it "knows nothing of it" do
+          expect(told("stone")).to eq(%i[middleware channel subscriber each])
+        end
+
+        context "with what a group registers" do
+          before(:context) { @group = RedisIPC.subscribe(:handle) { TOLD << :group } }
+          after(:context) { RedisIPC.unsubscribe(@group) }
+
+          2.times do |number|
+            it("is told \#{number}") { expect(told).to eq(%i[middleware channel subscriber group each]) }
+          end
+
+          it "goes back to that in the middle of a test" do
+            RedisIPC.subscribe { TOLD << :leak }
+            RedisIPC::Testing.reset!
+            expect(told).to eq(%i[middleware channel subscriber group])
+          end
+        end
+
+        it "is alone again" do
+          expect(told).to eq(%i[middleware channel subscriber each])
+        end
+      end
+    RUBY
+    expect(output).to include("6 examples, 0 failures")
+  end
+
+  it "leaves nothing registered under Minitest, either" do
+    output = expect_success(run(<<~RUBY, RbConfig.ruby))
+      require "minitest/autorun"
+      require "redis_ipc/minitest"
+      #{channels}
+      TOLD = []
+      RedisIPC.subscribe(:request) { TOLD << :kept }
+      class LivingRoomTest < Minitest::Test
+        3.times do |number|
+          define_method("test_tells_\#{number}") do
+            RedisIPC.subscribe(:request) { TOLD << :own }
+            LivingRoom.around_request { |_, call| TOLD << :around; call.call }
+            TOLD.clear
+            LivingRoom.trigger_event("cook", target: "kitchen")
+            assert_equal %i[around kept own], TOLD
+          end
+        end
+      end
+    RUBY
+    expect(output).to include("3 runs", "0 failures, 0 errors")
+  end
+
   it "stands in for all of the core that streams use" do
     output = expect_success(run(<<~RUBY, RbConfig.ruby))
       require "redis_ipc/testing"

@@ -68,6 +68,9 @@ module RedisIPC
     @mutex = Mutex.new
 
     class << self
+      # @return [Hash{Symbol => Array<#call>}] frozen, by event
+      attr_reader :subscribers
+
       # @param names [Array<Symbol>]
       # @param subscriber [#call]
       def add(names, subscriber)
@@ -82,6 +85,11 @@ module RedisIPC
           all.transform_values! { |subscribers| subscribers.reject { |one| one.equal?(subscriber) } }
           all.delete_if { |_, subscribers| subscribers.empty? }
         end
+      end
+
+      # @param all [Hash{Symbol => Array<#call>}] what {subscribers} was before
+      def subscribers=(all)
+        @mutex.synchronize { @subscribers = all }
       end
 
       def listening?(name)

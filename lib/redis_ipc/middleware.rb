@@ -22,6 +22,11 @@ module RedisIPC
       @links = @links.reject { |one| one.equal?(link) }.freeze
     end
 
+    # @param links [Array<#call>] what {#to_a} was before
+    def restore(links)
+      @links = links
+    end
+
     def empty?
       @links.empty?
     end

@@ -9,12 +9,12 @@ require_relative "testing/matchers"
 # to the next.
 RSpec.configure do |config|
   config.include(RedisIPC::Testing::Matchers)
-  config.before do |example|
-    RedisIPC::Testing.reset!
+  config.prepend_before do |example|
+    RedisIPC::Testing.begin!
     RedisIPC::Testing.public_send(:"#{example.metadata.fetch(:redis_ipc, :fake)}!")
   end
   config.append_after do
-    RedisIPC::Testing.reset!
+    RedisIPC::Testing.end!
     RedisIPC::Testing.fake!
   end
 end

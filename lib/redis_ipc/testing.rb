@@ -3,8 +3,11 @@
 require "securerandom"
 require_relative "../redis_ipc"
 require_relative "testing/call"
+require_relative "testing/counters"
+require_relative "testing/current_attributes"
 require_relative "testing/engine"
 require_relative "testing/doubles"
+require_relative "testing/registrations"
 
 module RedisIPC
   # For the tests of applications: no Redis is needed, nothing is sent.
@@ -14,8 +17,8 @@ module RedisIPC
   #   is sent and answered goes through the same JSON as over Redis.
   # * `disable!` is the real thing again.
   #
-  # With a block, the mode is as before after it. `redis_ipc/rspec` and `redis_ipc/minitest` begin each test in fake
-  # mode and {reset!} after it.
+  # With a block, the mode is as before after it. `redis_ipc/rspec` and `redis_ipc/minitest` {begin!} each test, in fake
+  # mode, and {end!} it.
   #
   # @example
   #   RedisIPC::Testing.fake!
@@ -56,15 +59,29 @@ module RedisIPC
         !mode.nil?
       end
 
-      # Forgets calls, answers and connections of tests. The mode stays.
+      # Begins a test: forgets calls, answers and connections of tests, and notes what is registered by now, which
+      # {reset!} and {end!} go back to: subscribers ({RedisIPC.subscribe}), middleware (`around_request` and
+      # `around_handler`, of channels too) and the `on_error` of channels.
+      # @return [nil]
+      def begin!
+        forget
+        @registered = Registrations.new
+        nil
+      end
+
+      # Ends a test: {reset!}, and what is registered from now on stays.
+      # @return [nil]
+      def end!
+        reset!
+        @registered = nil
+      end
+
+      # Forgets calls, answers and connections of tests, and in a test (between {begin!} and {end!}) what it has
+      # registered. The mode stays.
       # @return [nil]
       def reset!
-        @lock.synchronize do
-          @calls = []
-          @answers = []
-          @streams = {}.compare_by_identity
-          @receivers = []
-        end
+        forget
+        @registered&.restore
         nil
       end
 
@@ -155,6 +172,16 @@ module RedisIPC
 
       private
 
+      def forget
+        Counters.forget
+        @lock.synchronize do
+          @calls = []
+          @answers = []
+          @streams = {}.compare_by_identity
+          @receivers = []
+        end
+      end
+
       def switch(mode)
         before = @mode
         @mode = mode
@@ -174,7 +201,7 @@ module RedisIPC
       end
     end
 
-    reset!
+    forget
     private_constant :Engine, :InStream, :InChannel, :Receivers
   end
 end

@@ -6,7 +6,7 @@ module RedisIPC
     module Assertions
       # @api private
       def before_setup
-        RedisIPC::Testing.reset!
+        RedisIPC::Testing.begin!
         RedisIPC::Testing.fake!
         super
       end
@@ -15,7 +15,7 @@ module RedisIPC
       def after_teardown
         super
       ensure
-        RedisIPC::Testing.reset!
+        RedisIPC::Testing.end!
         RedisIPC::Testing.fake!
       end
 

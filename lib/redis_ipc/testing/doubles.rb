@@ -21,6 +21,9 @@ module RedisIPC
         end
       end
 
+      # @return [Stream, nil] the one that counts for this one
+      attr_accessor :counted_by
+
       def connect(**options)
         return super unless Testing.enabled?
 
@@ -96,13 +99,19 @@ module RedisIPC
       def self.channel(stream, group)
         RedisIPC.channels&.load_all
         found = all(Channel).find { |one| one.stream.to_s == stream && one.channel.to_s == group && present?(one) }
-        found&.then { |one| one.send(:build_stream, Struct.new(:channel).new(one)) }
+        found && stream_of(found)
       end
+
+      def self.stream_of(channel)
+        stream = channel.send(:build_stream, Struct.new(:channel).new(channel))
+        stream.counted_by = Testing.stream_of(channel)
+        stream
+      end
+      private_class_method :stream_of
 
       def self.all(channel)
         channel.subclasses.flat_map { |one| [one, *all(one)] }
       end
-      private_class_method :all
 
       def self.present?(channel)
         channel.name.nil? || (Object.const_defined?(channel.name) && Object.const_get(channel.name).equal?(channel))

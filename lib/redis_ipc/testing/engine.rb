@@ -11,7 +11,7 @@ module RedisIPC
 
       # As the core's requests.
       Request = Struct.new(:id, :redis_id, :instance_id, :content, :source_group, :destination_group, :deadline_ms,
-                           :traceparent, :answer, keyword_init: true) do
+                           :traceparent, :answer, :given_up, keyword_init: true) do
         def deliveries
           1
         end
@@ -50,13 +50,14 @@ module RedisIPC
 
       def initialize(stream)
         @stream = stream
+        @counters = Counters.of(stream)
       end
 
       def ask(to, content, timeout, traceparent)
         content = through_json(content)
         call = Call.new(stream: @stream.name, from: @stream.group, to: to, content: content, timeout: timeout)
         Testing.record(call)
-        Testing.mode == :inline ? run(call, traceparent) : fake(call)
+        counted { Testing.mode == :inline ? run(call, traceparent) : fake(call) }
       end
 
       def ask_async(to, content, timeout, traceparent)
@@ -73,8 +74,9 @@ module RedisIPC
         settle(request, "rejected", content, error)
       end
 
-      def expired?(_request)
-        false
+      # Time does not pass, but whoever asked inline has gone on once the handler has returned.
+      def expired?(request)
+        !!request.given_up
       end
 
       def now_ms
@@ -86,7 +88,7 @@ module RedisIPC
       end
 
       def stats
-        {}
+        @counters.to_h
       end
 
       def instances
@@ -101,7 +103,32 @@ module RedisIPC
         0
       end
 
+      # Runs the handler of this engine's stream, in this thread.
+      def serve(request)
+        @counters.add(:taken)
+        @counters.during(:held_requests) do
+          CurrentAttributes.apart { @stream.send(:serve, Entry.new(request, self)) }
+        end
+        return if request.answer
+
+        request.given_up = true
+        @counters.add(:unanswered)
+      end
+
       private
+
+      def counted(&work)
+        end_of_call = :cancelled
+        @counters.add(:requests)
+        answer = @counters.during(:open_calls, &work)
+        end_of_call = answer.status.to_sym
+        answer
+      rescue TimeoutError
+        end_of_call = :timed_out
+        raise
+      ensure
+        @counters.add(end_of_call)
+      end
 
       def through_json(object)
         Native.load(Native.dump(object))
@@ -126,7 +153,7 @@ module RedisIPC
         receiver = Testing.receiver(call.stream, call.to)
         raise timed_out(call, request.id, :unclaimed) if receiver.nil?
 
-        receiver.send(:serve, Entry.new(request, Engine.new(receiver)))
+        Engine.new(receiver).serve(request)
         request.answer || raise(timed_out(call, request.id, :unknown))
       end
 
@@ -142,7 +169,8 @@ module RedisIPC
         raise AlreadyAnsweredError.new("the request was answered before", entry_id: request.id) if request.answer
 
         request.answer = build_answer(request, status, content, error)
-        true
+        @counters.add(request.given_up ? :answers_dropped : :answers_sent)
+        !request.given_up
       end
 
       def build_answer(request, status, content, error)

@@ -1,0 +1,30 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  module Testing
+    # What is registered at one moment: subscribers, middleware, and the `on_error` of channels.
+    # @api private
+    class Registrations
+      def initialize
+        @subscribers = Instrumentation.subscribers
+        @channels = [Channel, *Receivers.all(Channel)].to_h { |one| [one, one.instance_variable_get(:@error_handler)] }
+        @links = middleware.to_h { |one| [one, one.to_a] }.compare_by_identity
+      end
+
+      # Goes back to it. A channel that was not loaded then keeps what its own file says.
+      def restore
+        Instrumentation.subscribers = @subscribers
+        @channels.each { |channel, handler| channel.instance_variable_set(:@error_handler, handler) }
+        @links.each { |middleware, links| middleware.restore(links) }
+      end
+
+      private
+
+      def middleware
+        own = @channels.each_key.flat_map { |one| %i[request handler].map { |side| one.send(:own_middleware, side) } }
+        [RedisIPC.request_middleware, RedisIPC.handler_middleware, *own]
+      end
+    end
+    private_constant :Registrations
+  end
+end
