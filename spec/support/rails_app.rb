@@ -9,6 +9,7 @@ require "tmpdir"
 class RailsApp
   SOURCE = File.expand_path("../rails/app", __dir__)
   LIBRARY = File.expand_path("../../lib", __dir__)
+  PUMA = %w[puma -C config/puma.rb].freeze
 
   class << self
     def available?
@@ -37,7 +38,24 @@ class RailsApp
 
   # Puma with the application; returns its pid when it has booted.
   def serve(workers: 2, preload: true)
-    spawn("puma", "-C", "config/puma.rb", WORKERS: workers, PRELOAD: preload).tap { wait_until_served(workers) }
+    spawn(*PUMA, WORKERS: workers, PRELOAD: preload).tap { wait_until_served(workers) }
+  end
+
+  # Puma by `rails server`, which has no `Puma.cli_config`.
+  def serve_by_rails(workers: 2, **variables)
+    server = "APP_PATH = File.expand_path(\"config/application\"); require APP_PATH; require \"rails/command\"; " \
+             "Rails::Command.invoke(:server, %w[--port #{port}])"
+    spawn(RbConfig.ruby, "-e", server, WORKERS: workers, PRELOAD: true, **variables).tap { wait_until_served(workers) }
+  end
+
+  # Puma while there is no Redis: returns when it takes HTTP requests.
+  def serve_alone
+    spawn(*PUMA, WORKERS: 0, PRELOAD: false).tap { await_boot { listening? } }
+  end
+
+  # Sidekiq with the application.
+  def work_by_sidekiq(channel = "WebIpc")
+    spawn("sidekiq", "-r", ".", "-c", "1", REDIS_IPC_CHANNELS: channel)
   end
 
   # A process that answers one channel.
@@ -81,7 +99,9 @@ class RailsApp
   end
 
   def write(file, text)
-    File.write(File.join(@folder, file), text)
+    path = File.join(@folder, file)
+    FileUtils.mkdir_p(File.dirname(path))
+    File.write(path, text)
   end
 
   def log
@@ -132,9 +152,11 @@ class RailsApp
   end
 
   def wait_until_served(workers)
-    Timeout.timeout(40) do
-      sleep 0.02 until members.fetch("web", []).size >= [workers, 1].max && listening?
-    end
+    await_boot { members.fetch("web", []).size >= [workers, 1].max && listening? }
+  end
+
+  def await_boot
+    Timeout.timeout(40) { sleep 0.02 until yield }
   rescue Timeout::Error
     raise "it did not boot: #{log}"
   end

@@ -1,0 +1,107 @@
+# frozen_string_literal: true
+
+require "open3"
+
+RSpec.describe "the processes of a Rails application that answer", timeout: 200 do
+  let(:app) { RailsApp.new }
+
+  after { app.stop }
+
+  # Asks from outside.
+  let(:outside) do
+    Class.new(RedisIPC::Channel) do
+      stream "shop"
+      channel "outside"
+    end.connect(redis_options: redis_options)
+  end
+
+  after { outside.disconnect }
+
+  def children(pid)
+    File.read("/proc/#{pid}/task/#{pid}/children").split.map(&:to_i)
+  end
+
+  def answerers(count)
+    Array.new(count) { outside.trigger_event("confirm", target: "web", timeout: 20).value[:pid] }.uniq
+  end
+
+  context "when `rails server` starts Puma's cluster with preload_app!" do
+    it "are its workers with connect: :in_children" do
+      puma = app.serve_by_rails(REDIS_IPC_CONNECT: "in_children")
+      expect(app.members["web"]).to match_array(children(puma))
+      expect(children(puma).size).to eq(2)
+      expect(answerers(100) - children(puma)).to be_empty
+
+      # So are those that come later.
+      app.kill(dead = children(puma).first, :KILL)
+      fresh = eventually(timeout: 30) { (children(puma) - [dead]).then { |pids| pids if pids.size == 2 } }
+      eventually(timeout: 30) { (app.members["web"] - [dead]).sort == fresh.sort }
+      expect(app.get("/itself")).to eq(value: 1)
+    end
+
+    it "are the parent and its workers with connect: :auto, as the docs say" do
+      puma = app.serve_by_rails
+      eventually(timeout: 30) { app.members["web"].sort == [puma, *children(puma)].sort }
+    end
+  end
+
+  it "are Sidekiq's, from its start to its end" do
+    app.write("config/initializers/redis.rb", "require \"redis\"")
+    app.write("app/models/ask_job.rb", <<~RUBY)
+      class AskJob
+        include Sidekiq::Worker
+        def perform(key)
+          value = WebIpc.trigger_event("version", target: "web").value
+          Redis.new.rpush(key, value.to_s)
+        end
+      end
+    RUBY
+    app.write("app/ipc/slow_ipc.rb", <<~RUBY)
+      class SlowIpc < ApplicationIpc
+        channel "slow"
+        event("wait") do
+          redis = Redis.new
+          redis.rpush("begun", "1")
+          redis.blpop("go", timeout: 20)
+          "done"
+        end
+      end
+    RUBY
+    sidekiq = app.work_by_sidekiq("WebIpc,SlowIpc")
+    eventually(timeout: 30) { app.members.keys.sort == %w[slow web] }
+    expect(answerers(1)).to eq([sidekiq])
+
+    # A job asks, too.
+    job = { class: "AskJob", args: ["answers"], jid: "1" * 24, queue: "default", retry: false, created_at: Time.now.to_f }
+    redis.call("SADD", "queues", "default")
+    redis.lpush("queue:default", JSON.generate(job))
+    expect(redis.blpop("answers", timeout: 20)).to eq(%w[answers 1]), app.log
+
+    # What runs when it is told to end is answered.
+    future = outside.async_trigger_event("wait", target: "slow", timeout: 30)
+    redis.blpop("begun", timeout: 20)
+    app.kill(sidekiq, :TERM)
+    eventually(timeout: 20) { !app.members.key?("web") }
+    redis.rpush("go", "1")
+    expect(future.value).to eq("done")
+    expect(app.ended(sidekiq)).to be_success
+    expect(app.members).to eq("outside" => [Process.pid])
+  end
+
+  it "boot while Redis is away, serve, and connect when it comes" do
+    server = start_server
+    server.kill
+    alone = RailsApp.new(REDIS_URL: server.url)
+    alone.serve_alone
+    expect(alone.get("/state")).to include(connected: false)
+    # What needs Redis says so, at once.
+    expect { alone.get("/itself") }.to raise_error(/500 RedisIPC::ConnectionError/)
+    expect(alone.log).to match(/redis_ipc: .*#{server.port}.*; trying again/)
+
+    server.start
+    eventually(timeout: 20, every: 0.05) { alone.get("/state")[:connected] }
+    expect(alone.get("/itself")).to eq(value: 1)
+  ensure
+    alone&.stop
+  end
+end
