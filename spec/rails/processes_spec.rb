@@ -72,7 +72,8 @@ RSpec.describe "the processes of a Rails application that answer", timeout: 200 
     expect(answerers(1)).to eq([sidekiq])
 
     # A job asks, too.
-    job = { class: "AskJob", args: ["answers"], jid: "1" * 24, queue: "default", retry: false, created_at: Time.now.to_f }
+    job = { class: "AskJob", args: ["answers"], jid: "1" * 24, queue: "default", retry: false,
+            created_at: Time.now.to_f }
     redis.call("SADD", "queues", "default")
     redis.lpush("queue:default", JSON.generate(job))
     expect(redis.blpop("answers", timeout: 20)).to eq(%w[answers 1]), app.log

@@ -1,0 +1,217 @@
+# frozen_string_literal: true
+
+require "open3"
+
+# One process that asks itself, over Redis.
+RSpec.describe "what Rails has around a handler", timeout: 120 do
+  let(:app) { RailsApp.new }
+
+  after { app.stop }
+
+  # Runs the code in the application, with a channel that has these events.
+  def run(events, code)
+    app.write("app/ipc/kitchen_ipc.rb", "class KitchenIpc < ApplicationIpc\nchannel \"kitchen\"\n#{events}\nend\n")
+    app.edit("config/redis_ipc.yml", "pool_size: 3", "pool_size: 1")
+    app.run(<<~RUBY, REDIS_IPC_CHANNELS: "KitchenIpc")
+      connect = -> { RedisIPC.channels.connect }
+      ask = ->(event, **options) { KitchenIpc.trigger_event(event, target: "kitchen", **options) }
+      #{code}
+    RUBY
+  end
+
+  # A request that an instance which is gone has been given so many times.
+  stray = <<~RUBY
+    require "redis"
+    redis = Redis.new
+    stray = lambda do |deliveries|
+      redis.xgroup(:create, "shop:inbox:kitchen", "kitchen", "0", mkstream: true) rescue nil
+      id = redis.xadd("shop:inbox:kitchen",
+                      { id: "0" * 32, instance_id: "gone", status: "pending", content: '{"event":"cook","params":{}}',
+                        source_group: "gone", destination_group: "kitchen", reply_to: "shop:replies:gone:gone", ttl: 30_000 })
+      redis.xreadgroup("kitchen", "gone", "shop:inbox:kitchen", ">")
+      redis.call("XCLAIM", "shop:inbox:kitchen", "kitchen", "gone", 0, id, "RETRYCOUNT", deliveries)
+    end
+  RUBY
+
+  it "is a query cache, of its own for each" do
+    output = run(<<~EVENTS, <<~RUBY)
+      event("look") do
+        queries = []
+        told = ->(*, payload) { queries << (payload[:cached] ? :cached : :real) if payload[:name] == "Visit Load" }
+        ActiveSupport::Notifications.subscribed(told, "sql.active_record") { 2.times { Visit.where(number: 1).to_a } }
+        queries
+      end
+    EVENTS
+      connect.()
+      p Array.new(2) { ask.("look").value }
+      # A handler gives its connection back after it has answered.
+      Timeout.timeout(10) { Thread.pass until ActiveRecord::Base.connection_pool.stat[:busy].zero? }
+    RUBY
+    expect(output).to eq(%([["real", "cached"], ["real", "cached"]]\n))
+  end
+
+  describe "the error reporter" do
+    before do
+      app.write("config/initializers/error_reporter.rb", <<~RUBY)
+        # Rails has one from 7.0 on. Before, this stands in: what Rails 7.0's takes, and passes on.
+        class ReporterOfRails70
+          def initialize
+            @subscribers = []
+          end
+
+          def subscribe(subscriber)
+            @subscribers << subscriber
+          end
+
+          def report(error, handled:, severity: handled ? :warning : :error, context: {})
+            @subscribers.each { |one| one.report(error, handled: handled, severity: severity, context: context) }
+          end
+        end
+        unless Rails.respond_to?(:error)
+          Rails.singleton_class.attr_accessor(:error)
+          Rails.error = ReporterOfRails70.new
+        end
+
+        REPORTS = Queue.new
+        class Reports
+          def report(error, handled:, severity:, context:, source: nil)
+            REPORTS << [error.class, error.message, handled, severity, context, source]
+            raise "the tracker is down" if error.message == "twice"
+          end
+        end
+        Rails.error.subscribe(Reports.new)
+      RUBY
+    end
+
+    it "is told of what handlers raise, once, with the request, and of nothing the asker is told" do
+      output = run(<<~EVENTS, <<~RUBY)
+        on_error { nil }
+        event("burn") { raise ArgumentError, "burnt" }
+        event("twice") { raise "twice" }
+        event("cook") { "done" }
+      EVENTS
+        connect.()
+        next_report = -> { Timeout.timeout(10) { REPORTS.pop } }
+        response = ask.("burn")
+        *what, context, source = next_report.()
+        p what
+        p context.slice(:stream, :group, :from, :id) == { stream: "shop", group: "kitchen", from: "kitchen", id: response.id }
+        p [nil, "redis_ipc"].include?(source)
+        ask.("unknown")
+        KitchenIpc.trigger_event("x", target: "nobody", timeout: 0.1) rescue nil
+        KitchenIpc.async_trigger_event("cook", target: "kitchen").then { raise "in a callback" }.wait
+        p [ask.("twice").error, next_report.()[1], ask.("cook").value, REPORTS.size]
+      RUBY
+      complaint, *lines = output.lines(chomp: true).partition { |line| line.include?("the tracker is down") }.flatten
+      expect(lines).to eq([%([ArgumentError, "burnt", false, :error]), "true", "true",
+                           %(["RuntimeError", "twice", "done", 0])]), output
+      expect(complaint).to start_with("redis_ipc: a subscriber of error raised RuntimeError")
+    end
+
+    it "is told of what has no handler: dead letters" do
+      output = run("event(\"cook\") { 1 }", <<~RUBY)
+        #{stray}
+        stray.(9)
+        connect.()
+        error, _, handled, _, context = Timeout.timeout(20) { REPORTS.pop }
+        p [error, handled, context.key?(:id), context[:group]]
+      RUBY
+      expect(output).to eq(%([RedisIPC::DeadLetteredError, false, true, "kitchen"]\n))
+    end
+  end
+
+  describe "the log" do
+    # Each line as [severity, text], to standard output.
+    logger = <<~RUBY
+      lines = Queue.new
+      format = ->(severity, _, _, message) { lines << [severity, message] && "" }
+      Rails.logger = ActiveSupport::TaggedLogging.new(Logger.new($stdout, formatter: format))
+      ActiveSupport::LogSubscriber.logger = Rails.logger
+      ActiveSupport::LogSubscriber.colorize_logging = false
+      # Waits for a line for each pattern, in whatever order they come.
+      show = lambda do |*patterns|
+        found = {}
+        Timeout.timeout(20) do
+          until found.size == patterns.size
+            line = lines.pop
+            patterns.each { |pattern| found[pattern] ||= line if line.last.match?(pattern) }
+          end
+        end
+        puts patterns.flat_map { |pattern| found[pattern] }
+      end
+    RUBY
+
+    it "has calls as debug, events as info, what went wrong as warnings, with durations, in milliseconds, and tags" do
+      output = run(<<~EVENTS, <<~RUBY)
+        on_error { nil }
+        event("cook") { Rails.logger.error("hot"); 1 }
+        event("burn") { raise ArgumentError, "burnt" }
+      EVENTS
+        #{logger}
+        connect.()
+        ask.("cook")
+        show.(/hot/, /Handled/, /IPC kitchen cook/)
+        ask.("burn")
+        show.(/Handled/, /IPC kitchen burn/)
+        KitchenIpc.trigger_event("cook", target: "nobody", timeout: 0.1) rescue nil
+        show.(/not answered/, /IPC nobody cook unclaimed/)
+        KitchenIpc.async_trigger_event("cook", target: "kitchen").wait
+        show.(/IPC kitchen cook/, /Handled cook/)
+        KitchenIpc.trigger_event("no\\nline", target: "kitchen")
+        show.(/Handled/, /IPC kitchen/)
+        KitchenIpc.trigger_event("cook", target: "kitchen", params: { no: Float::NAN }) rescue nil
+        show.(/ContentError/)
+      RUBY
+      tags = /\[redis_ipc\] \[kitchen\] \[\h{32}\] /
+      ms = /\d+\.\dms/
+      late = /[1-9]\d\d+\.\dms/
+      expected = [
+        ["ERROR", /\A#{tags}hot\z/],
+        ["INFO", /\A#{tags}Handled cook for kitchen in #{ms}\z/],
+        ["DEBUG", /\A  IPC kitchen cook fulfilled in #{ms}\z/],
+        ["INFO", /\A#{tags}Handled burn for kitchen with ArgumentError in #{ms}\z/],
+        ["DEBUG", /\A  IPC kitchen burn rejected in #{ms}\z/],
+        ["WARN", /\AIPC nobody cook was not answered in #{late}: unclaimed\z/],
+        ["DEBUG", /\A  IPC nobody cook unclaimed in #{late}\z/],
+        ["DEBUG", /\A  IPC kitchen cook fulfilled in #{ms}\z/],
+        ["INFO", /\A#{tags}Handled cook for kitchen in #{ms}\z/],
+        ["INFO", /\A#{tags}Handled "no\\nline"\.\.\. for kitchen in #{ms}\z/],
+        ["DEBUG", /\A  IPC kitchen "no\\nline"\.\.\. rejected in #{ms}\z/],
+        ["DEBUG", /\A  IPC kitchen cook RedisIPC::ContentError in #{ms}\z/]
+      ]
+      expect(output.lines(chomp: true).each_slice(2).to_a).to match(expected)
+    end
+
+    it "warns of what may run again, of dead letters and of outages" do
+      output = run("event(\"cook\") { 1 }", <<~RUBY)
+        #{logger}
+        #{stray}
+        stray.(2)
+        stray.(9)
+        connect.()
+        show.(/may run again/, /is a dead letter/)
+        redis.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        show.(/connected again/)
+      RUBY
+      ms = /\d+\.\dms/
+      request = "0" * 32
+      tags = /\[redis_ipc\] \[kitchen\] \[#{request}\] /
+      expected = [
+        ["WARN", /\A#{tags}IPC request #{request} from gone may run again: delivery 3, after #{ms}\z/],
+        ["WARN", /\AIPC request \d+-\d is a dead letter of kitchen after #{ms}\z/],
+        ["WARN", %r{\AIPC shop/kitchen is connected again after #{ms}\z}]
+      ]
+      expect(output.lines(chomp: true).each_slice(2).to_a).to match(expected)
+    end
+
+    it "is tagged as the application says" do
+      app.edit("config/redis_ipc.yml", "channels:", "log_tags: [source_group]\n  channels:")
+      app.write("config/initializers/tags.rb", <<~RUBY)
+        Rails.application.config.redis_ipc.log_tags = [:source_group, ->(entry) { entry.content[:event] }, "text"]
+      RUBY
+      output = run("event(\"cook\") { Rails.logger.info(\"hot\"); 1 }",
+                   "#{logger}connect.(); ask.(\"cook\"); show.(/hot/)")
+      expect(output).to eq("INFO\n[kitchen] [cook] [text] hot\n")
+    end
+  end
+end
