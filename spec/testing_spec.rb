@@ -250,6 +250,48 @@ RSpec.describe "testing help" do
     expect(output).to include("3 runs", "0 failures, 0 errors")
   end
 
+  it "lets what a test says inside a handler fail the test, and knows no classes of earlier tests" do
+    output = expect_success(run(<<~RUBY, "rspec", "--order", "defined", "--no-color"))
+      require "redis_ipc/rspec"
+      #{channels}
+      RSpec.describe LivingRoom, redis_ipc: :inline do
+        let(:ask) { LivingRoom.trigger_event("cook", target: "kitchen", params: { dish: "soup" }) }
+
+        it "fails by an expectation, also through another handler" do
+          check = ->(dish) { expect(dish).to eq("pasta") }
+          Class.new(RedisIPC::Channel) do
+            stream "household"
+            channel "kitchen"
+            event("cook", params: [:dish]) { check.(params[:dish]) }
+            event("ask back") { LivingRoom.trigger_event("cook", target: "kitchen", params: { dish: "soup" }) }
+          end
+          expect { ask }.to raise_error(RSpec::Expectations::ExpectationNotMetError, /pasta/)
+          expect { LivingRoom.trigger_event("ask back", target: "kitchen") }
+            .to raise_error(RSpec::Expectations::ExpectationNotMetError)
+        end
+
+        it "asks the real one again" do
+          expect(ask.value).to eq(dish: "SOUP")
+        end
+
+        it "fails by a mock" do
+          strict = double
+          RedisIPC.around_handler { strict.surprise }
+          expect { ask }.to raise_error(RSpec::Mocks::MockExpectationError)
+        end
+
+        it "answers for groups of other applications" do
+          RedisIPC::Testing.answer("mow", on: "garden") { "mown" }
+          RedisIPC::Testing.answer("cook", on: "kitchen") { "not this" }
+          expect(LivingRoom.trigger_event("mow", target: "garden").value).to eq("mown")
+          expect(ask.value).to eq(dish: "SOUP")
+          expect { LivingRoom.trigger_event("dig", target: "garden") }.to raise_error(RedisIPC::TimeoutError)
+        end
+      end
+    RUBY
+    expect(output).to include("4 examples, 0 failures")
+  end
+
   it "stands in for all of the core that streams use" do
     output = expect_success(run(<<~RUBY, RbConfig.ruby))
       require "redis_ipc/testing"

@@ -19,7 +19,7 @@ module RedisIPC
 
       # `config.redis_ipc` may be set in config/initializers.
       initializer "redis_ipc.configure", after: :load_config_initializers do |app|
-        configuration = Configuration.new(app)
+        configuration = Configuration.new(app).tap(&:named)
         RedisIPC.channels = Channels.new(configuration)
         Channel.connector = RedisIPC.channels.method(:connect_to_ask)
         Code.new(app, configuration.log_tags).install

@@ -14,7 +14,8 @@ module RedisIPC
   #
   # * `fake!` records calls; what the test does not {answer} is fulfilled with nil.
   # * `inline!` records them too, and runs the receiving channel (or connected stream) at once, in the same thread. What
-  #   is sent and answered goes through the same JSON as over Redis.
+  #   is sent and answered goes through the same JSON as over Redis. For groups that nobody here serves, those of other
+  #   applications, the test may {answer}.
   # * `disable!` is the real thing again.
   #
   # With a block, the mode is as before after it. `redis_ipc/rspec` and `redis_ipc/minitest` {begin!} each test, in fake
@@ -73,6 +74,7 @@ module RedisIPC
       # @return [nil]
       def end!
         reset!
+        @registered&.retire_newcomers
         @registered = nil
       end
 
@@ -90,8 +92,9 @@ module RedisIPC
         @lock.synchronize { @calls.dup }
       end
 
-      # Answers calls in fake mode, from now on; what was set last counts. What the block returns is the answer; if it
-      # raises, the call is rejected with class and message, as by a handler.
+      # Answers calls in fake mode (inline: those to groups nobody here serves), from now on; what was set last counts.
+      # What the block returns is the answer; if it raises, the call is rejected with class and message, as by a
+      # handler.
       # @param event [String, Symbol, nil] nil answers every call to the group
       # @param on [String, Symbol] the group asked
       # @yieldparam params [Hash, Object] the event's params; the content where a plain stream asks
@@ -132,10 +135,11 @@ module RedisIPC
         @lock.synchronize { @calls << call }
       end
 
+      # @yieldreturn [Array] where the test says nothing
       # @api private
       def answer_to(call)
         found = @lock.synchronize { @answers.reverse.find { |answer| answer.first.call(call) } }
-        found ? found.last.call(call) : [:fulfilled, nil]
+        found ? found.last.call(call) : yield
       end
 
       # The stream a channel has in tests.

@@ -23,11 +23,11 @@ RSpec.describe "what Rails has around a handler", timeout: 120 do
   stray = <<~RUBY
     require "redis"
     redis = Redis.new
-    stray = lambda do |deliveries|
+    stray = lambda do |deliveries, **fields|
       redis.xgroup(:create, "shop:inbox:kitchen", "kitchen", "0", mkstream: true) rescue nil
       id = redis.xadd("shop:inbox:kitchen",
                       { id: "0" * 32, instance_id: "gone", status: "pending", content: '{"event":"cook","params":{}}',
-                        source_group: "gone", destination_group: "kitchen", reply_to: "shop:replies:gone:gone", ttl: 30_000 })
+                        source_group: "gone", destination_group: "kitchen", reply_to: "shop:replies:gone:gone", ttl: 30_000, **fields })
       redis.xreadgroup("kitchen", "gone", "shop:inbox:kitchen", ">")
       redis.call("XCLAIM", "shop:inbox:kitchen", "kitchen", "gone", 0, id, "RETRYCOUNT", deliveries)
     end
@@ -175,8 +175,8 @@ RSpec.describe "what Rails has around a handler", timeout: 120 do
         ["DEBUG", /\A  IPC nobody cook unclaimed in #{late}\z/],
         ["DEBUG", /\A  IPC kitchen cook fulfilled in #{ms}\z/],
         ["INFO", /\A#{tags}Handled cook for kitchen in #{ms}\z/],
-        ["INFO", /\A#{tags}Handled "no\\nline"\.\.\. for kitchen in #{ms}\z/],
-        ["DEBUG", /\A  IPC kitchen "no\\nline"\.\.\. rejected in #{ms}\z/],
+        ["INFO", /\A#{tags}Handled "no\\nline" for kitchen in #{ms}\z/],
+        ["DEBUG", /\A  IPC kitchen "no\\nline" rejected in #{ms}\z/],
         ["DEBUG", /\A  IPC kitchen cook RedisIPC::ContentError in #{ms}\z/]
       ]
       expect(output.lines(chomp: true).each_slice(2).to_a).to match(expected)
@@ -202,6 +202,19 @@ RSpec.describe "what Rails has around a handler", timeout: 120 do
         ["WARN", %r{\AIPC shop/kitchen is connected again after #{ms}\z}]
       ]
       expect(output.lines(chomp: true).each_slice(2).to_a).to match(expected)
+    end
+
+    it "has one line for each, whatever a stranger writes" do
+      output = run("event(\"cook\") { Rails.logger.info(\"hot\"); 1 }", <<~RUBY)
+        #{logger}
+        #{stray}
+        stray.(2, source_group: "evil\\nINFO forged", id: "1\\nINFO forged")
+        connect.()
+        show.(/may run again/, /hot/, /Handled/)
+      RUBY
+      texts = output.lines(chomp: true).each_slice(2).map(&:last)
+      expect(texts).to all(start_with("[redis_ipc] [kitchen] [\"1\\nINFO forged\"]")), output
+      expect(texts.size).to eq(3)
     end
 
     it "is tagged as the application says" do

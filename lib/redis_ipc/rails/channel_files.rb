@@ -10,6 +10,15 @@ module RedisIPC
         @configuration = configuration
       end
 
+      # @raise [ConfigurationError] if one is named that is not there
+      def check
+        missing = @configuration.named.to_a - names
+        return if missing.empty?
+
+        raise ConfigurationError,
+              "the option channels names #{missing.join(", ")}, but there are: #{names.sort.join(", ")}"
+      end
+
       # Loads those that answer in this process.
       # @return [Hash{String => Class}]
       def load
@@ -34,11 +43,29 @@ module RedisIPC
       end
 
       def folders
-        ActiveSupport::Dependencies.autoload_paths.map(&:to_s).grep(@configuration.channels_path)
+        roots.grep(@configuration.channels_path)
       end
 
+      # Without those of folders inside that are loaded on their own account: concerns.
       def names_in(folder)
-        Dir.glob("**/*.rb", base: folder).map { |file| file.delete_suffix(".rb").camelize }
+        files = Dir.glob("#{folder}/**/*.rb")
+        inner = roots.select { |root| root.start_with?("#{folder}/") }
+        files.reject { |file| inner.any? { |root| file.start_with?("#{root}/") } }.map { |file| name(folder, file) }
+      end
+
+      # As the autoloader understands it.
+      def name(folder, file)
+        words = file.delete_prefix("#{folder}/").delete_suffix(".rb").split("/")
+        words.map { |word| inflector ? inflector.camelize(word, file) : word.camelize }.join("::")
+      end
+
+      # None with Rails 6.1's classic autoloader.
+      def inflector
+        ::Rails.autoloaders.main&.inflector
+      end
+
+      def roots
+        ActiveSupport::Dependencies.autoload_paths.map(&:to_s)
       end
 
       # A class without `channel` is there for others to inherit from.

@@ -45,7 +45,11 @@ module RedisIPC
 
       # Connects, answers until the process is told to end (TERM or INT), and disconnects.
       # @return [self]
+      # @raise [ConfigurationError] if there is no channel to answer
       def serve
+        @files.check
+        raise ConfigurationError, "no channel in app/ipc answers here" if @files.load.empty?
+
         told = Queue.new
         handlers = %w[TERM INT].to_h { |signal| [signal, trap(signal) { told << signal }] }
         connect
@@ -99,6 +103,7 @@ module RedisIPC
       private
 
       def connect_all
+        @files.check
         present = @files.load
         @lock.synchronize { join_all(present) }
       end
@@ -150,7 +155,7 @@ module RedisIPC
         trying_again(e)
         sleep(0.5 + (rand * 0.5))
         retry
-      rescue StandardError => e
+      rescue StandardError, ScriptError => e
         ::Rails.logger&.error("redis_ipc: the channels cannot be connected: #{e.class}: #{e.message}")
       end
 

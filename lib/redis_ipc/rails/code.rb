@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+require_relative "log_text"
+
 module RedisIPC
   module OnRails
     # What Rails puts around code that is the user's: the executor (database connections, CurrentAttributes, query
@@ -74,7 +76,7 @@ module RedisIPC
 
       def tag_text(tag, entry)
         case tag
-        when Symbol then entry.public_send(tag)
+        when Symbol then LogText.of(entry.public_send(tag).to_s)
         when Proc then tag.call(entry)
         else tag
         end

@@ -39,23 +39,46 @@ module RedisIPC
       # @param name [String] of a channel class
       # @return [Boolean] whether it is one of those that answer where processes do
       def answer?(name)
-        names = ENV.key?(CHANNELS) ? ENV.fetch(CHANNELS).split(",").map(&:strip) : setting(:channels)
-        names.nil? || Array(names).map(&:to_s).include?(name)
+        named.nil? || named.include?(name)
+      end
+
+      # @return [Array<String>, nil] the channel classes that answer; nil: all
+      # @raise [ConfigurationError]
+      def named
+        return ENV.fetch(CHANNELS).split(",").map(&:strip) if ENV.key?(CHANNELS)
+
+        names = setting(:channels)
+        return names && Array(names).map(&:to_s) if Array(names).all? { |name| name?(name) || name.is_a?(Class) }
+
+        raise ConfigurationError, "the option channels must be names of channel classes, got #{names.inspect}"
       end
 
       # @return [Regexp] folders of channels end in this
       def channels_path
-        %r{(\A|/)#{Regexp.escape(setting(:channels_path).to_s)}\z}
+        %r{(\A|/)#{Regexp.escape(setting(:channels_path).to_s.chomp("/"))}\z}
       end
 
       # @return [Numeric] seconds that running handlers are given when the process ends
+      # @raise [ConfigurationError]
       def shutdown_timeout
-        setting(:shutdown_timeout)
+        timeout = setting(:shutdown_timeout)
+        return timeout if timeout.is_a?(Numeric) && timeout.real? && timeout >= 0
+
+        raise ConfigurationError,
+              "the option shutdown_timeout must be a number of seconds, at least 0, got #{timeout.inspect}"
       end
 
       # @return [Array] what log lines of handlers are tagged with
+      # @raise [ConfigurationError]
       def log_tags
-        Array(setting(:log_tags))
+        tags = Array(setting(:log_tags))
+        wrong = tags.reject do |tag|
+          tag.is_a?(Symbol) ? Entry.method_defined?(tag) : tag.is_a?(String) || tag.is_a?(Proc)
+        end
+        return tags if wrong.empty?
+
+        raise ConfigurationError,
+              "the option log_tags must be text, names of Entry's methods and procs, got #{wrong.first.inspect}"
       end
 
       # @return [Hash] for {Channel.connect}
@@ -64,6 +87,10 @@ module RedisIPC
       end
 
       private
+
+      def name?(value)
+        value.is_a?(String) || value.is_a?(Symbol)
+      end
 
       def setting(name)
         @values.fetch(name, DEFAULTS.fetch(name))

@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "active_support/log_subscriber"
+require_relative "log_text"
 
 module RedisIPC
   module OnRails
@@ -16,7 +17,9 @@ module RedisIPC
       def handle(event)
         payload = event.payload
         failed = payload[:error] && " with #{payload[:error].class}"
-        info { "Handled #{event_name(payload[:entry].content)} for #{payload[:from]}#{failed} #{time(payload)}" }
+        info do
+          "Handled #{event_name(payload[:entry].content)} for #{LogText.of(payload[:from])}#{failed} #{time(payload)}"
+        end
       end
 
       # @param event [ActiveSupport::Notifications::Event]
@@ -29,8 +32,8 @@ module RedisIPC
       def retry(event)
         payload = event.payload
         warn do
-          "IPC request #{payload[:id]} from #{payload[:from]} may run again: delivery #{payload[:deliveries]}, " \
-            "#{time(payload, "after")}"
+          "IPC request #{LogText.of(payload[:id])} from #{LogText.of(payload[:from])} may run again: " \
+            "delivery #{payload[:deliveries]}, #{time(payload, "after")}"
         end
       end
 
@@ -63,9 +66,7 @@ module RedisIPC
 
       # The event of a channel; a plain stream has none.
       def event_name(content)
-        name = content.is_a?(Hash) ? (content[:event] || content["event"]).to_s : ""
-        # Anybody may have sent it: it must not look like lines of the log.
-        name.match?(/\A[[:print:]]{0,100}\z/) ? name : "#{name[0, 100].inspect}..."
+        LogText.of(content.is_a?(Hash) ? (content[:event] || content["event"]).to_s : "")
       end
 
       def result(payload)

@@ -134,25 +134,25 @@ module RedisIPC
         Native.load(Native.dump(object))
       end
 
-      def fake(call)
-        status, content, error = answer_of_test(call)
+      def fake(call, otherwise = [:fulfilled, nil])
+        status, content, error = answer_of_test(call, otherwise)
         id = SecureRandom.hex(16)
         return raise(timed_out(call, id, content)) if status == :timed_out
 
         build_answer(request_of(call, nil, id), status.to_s, content, error)
       end
 
-      def answer_of_test(call)
-        Testing.answer_to(call)
+      def answer_of_test(call, otherwise)
+        Testing.answer_to(call) { otherwise }
       rescue StandardError => e
         [:rejected, "#{e.class}: #{e.message}", e.class.name]
       end
 
       def run(call, traceparent)
-        request = request_of(call, traceparent, SecureRandom.hex(16))
         receiver = Testing.receiver(call.stream, call.to)
-        raise timed_out(call, request.id, :unclaimed) if receiver.nil?
+        return fake(call, %i[timed_out unclaimed]) if receiver.nil?
 
+        request = request_of(call, traceparent, SecureRandom.hex(16))
         Engine.new(receiver).serve(request)
         request.answer || raise(timed_out(call, request.id, :unknown))
       end

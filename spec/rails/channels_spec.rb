@@ -1,0 +1,62 @@
+# frozen_string_literal: true
+
+require "open3"
+
+RSpec.describe "which channels a Rails application connects", timeout: 120 do
+  let(:app) { RailsApp.new }
+
+  after { app.stop }
+
+  connected = "RedisIPC.channels.connect; puts RedisIPC.channels.connected?; print ObjectSpace.each_object(Class)" \
+              ".select { |one| one < RedisIPC::Channel && one.connected? }.map(&:name).sort.inspect"
+
+  # Whatever it prints, also if it fails.
+  def say(code, **variables)
+    app.run(code, **variables)
+  rescue RuntimeError => e
+    e.message
+  end
+
+  it "are those of the files, as the autoloader names them, without its other folders" do
+    app.write("app/ipc/concerns/audited.rb", "module Audited; end")
+    app.write("app/ipc/pantry/shelf_ipc.rb", "class Pantry::ShelfIpc < ApplicationIpc; channel \"shelf\"; end")
+    app.write("app/ipc/bbq_ipc.rb", "class BBQIpc < ApplicationIpc; include Audited; channel \"bbq\"; end")
+    app.write("config/initializers/inflections.rb", <<~RUBY)
+      Rails.autoloaders.main.inflector.inflect("bbq_ipc" => "BBQIpc")
+    RUBY
+    app.edit("config/redis_ipc.yml", "channels: [\"WebIpc\"]", "channels_path: app/ipc/")
+    expect(app.run(connected)).to eq(%(true\n["BBQIpc", "Pantry::ShelfIpc", "WebIpc", "WorkerIpc"]))
+  end
+
+  it "must be there if they are named" do
+    said = say("RedisIPC.channels.connect", REDIS_IPC_CHANNELS: "WebIpc, WrokerIpc")
+    expect(said).to include("RedisIPC::ConfigurationError", "WrokerIpc", "ApplicationIpc, WebIpc, WorkerIpc")
+  end
+
+  it "must be some, for a process that does nothing else" do
+    said = say("Timeout.timeout(10) { RedisIPC.channels.serve }", REDIS_IPC_CHANNELS: "ApplicationIpc")
+    expect(said).to include("RedisIPC::ConfigurationError", "answers here")
+  end
+
+  it "are told in the log where they cannot be loaded in a child" do
+    app.write("app/ipc/web_ipc.rb", "class WebIpc <")
+    output = app.run(<<~RUBY, RAILS_ENV: "development")
+      RedisIPC.channels.connect_in_children
+      log = -> { File.read("log/development.log") }
+      Process.wait(fork { Timeout.timeout(10) { Thread.pass until log.().include?("cannot be connected") } })
+      print log.()[/cannot be connected: \\w+/]
+    RUBY
+    expect(output).to eq("cannot be connected: SyntaxError")
+  end
+
+  it "are not connected with options of the wrong type: the boot says so" do
+    { "shutdown_timeout: \"20\"" => "shutdown_timeout", "shutdown_timeout: -1" => "shutdown_timeout",
+      "log_tags: [1]" => "log_tags", "channels: 1" => "channels" }.each do |line, name|
+      app.write("config/redis_ipc.yml", "production:\n  #{line}\n")
+      expect(say("")).to include("ConfigurationError", "the option #{name} must be")
+    end
+    app.write("config/redis_ipc.yml", "production: {}\n")
+    app.write("config/initializers/ipc.rb", "Rails.application.config.redis_ipc.log_tags = [:no_such_method]")
+    expect(say("")).to include("the option log_tags must be", ":no_such_method")
+  end
+end
