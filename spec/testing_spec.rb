@@ -292,6 +292,14 @@ RSpec.describe "testing help" do
     expect(output).to include("4 examples, 0 failures")
   end
 
+  it "names the modes an example may have" do
+    _, output = run(<<~RUBY, "rspec", "--no-color")
+      require "redis_ipc/rspec"
+      RSpec.describe("a mode") { it("is misspelt", redis_ipc: :inlined) { nil } }
+    RUBY
+    expect(output).to include("redis_ipc: must be :fake, :inline or :disable, got :inlined")
+  end
+
   it "stands in for all of the core that streams use" do
     output = expect_success(run(<<~RUBY, RbConfig.ruby))
       require "redis_ipc/testing"

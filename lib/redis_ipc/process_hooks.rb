@@ -47,9 +47,12 @@ module RedisIPC
 
       private
 
+      # All at once: none takes requests while another waits for its handlers.
       def disconnect_all
-        streams = @mutex.synchronize { @streams.values }
-        streams.each { |stream| stream.disconnect(timeout: exit_timeout) }
+        *others, last = @mutex.synchronize { @streams.values }
+        threads = others.map { |stream| Thread.new { stream.disconnect(timeout: exit_timeout) } }
+        last&.disconnect(timeout: exit_timeout)
+        threads.each(&:join)
       end
     end
 

@@ -10,8 +10,13 @@ require_relative "testing/matchers"
 RSpec.configure do |config|
   config.include(RedisIPC::Testing::Matchers)
   config.prepend_before do |example|
+    mode = example.metadata.fetch(:redis_ipc, :fake)
+    unless %i[fake inline disable].include?(mode)
+      raise ArgumentError, "redis_ipc: must be :fake, :inline or :disable, got #{mode.inspect}"
+    end
+
     RedisIPC::Testing.begin!
-    RedisIPC::Testing.public_send(:"#{example.metadata.fetch(:redis_ipc, :fake)}!")
+    RedisIPC::Testing.public_send(:"#{mode}!")
   end
   config.append_after do
     RedisIPC::Testing.end!

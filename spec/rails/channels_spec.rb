@@ -33,6 +33,10 @@ RSpec.describe "which channels a Rails application connects", timeout: 120 do
     expect(said).to include("RedisIPC::ConfigurationError", "WrokerIpc", "ApplicationIpc, WebIpc, WorkerIpc")
   end
 
+  it "are not those of a variable that is empty" do
+    expect(app.run(connected, REDIS_IPC_CHANNELS: "", REDIS_IPC_CONNECT: " ")).to eq(%(true\n["WebIpc"]))
+  end
+
   it "must be some, for a process that does nothing else" do
     said = say("Timeout.timeout(10) { RedisIPC.channels.serve }", REDIS_IPC_CHANNELS: "ApplicationIpc")
     expect(said).to include("RedisIPC::ConfigurationError", "answers here")

@@ -89,6 +89,31 @@ RSpec.describe "the processes of a Rails application that answer", timeout: 200 
     expect(app.members).to eq("outside" => [Process.pid])
   end
 
+  it "leave all groups at once when they end, not one after the other" do
+    app.write("app/ipc/slow_ipc.rb", <<~RUBY)
+      require "redis"
+      class SlowIpc < ApplicationIpc
+        channel "slow"
+        event("wait") do
+          redis = Redis.new
+          redis.rpush("begun", "1")
+          redis.blpop("go", timeout: 40)
+          "done"
+        end
+      end
+    RUBY
+    app.edit("config/redis_ipc.yml", "channels: [\"WebIpc\"]", "channels: [SlowIpc, WebIpc]\n  shutdown_timeout: 40")
+    puma = app.serve(workers: 0)
+    future = outside.async_trigger_event("wait", target: "slow", timeout: 50)
+    redis.blpop("begun", timeout: 20)
+    app.kill(puma, :TERM)
+    eventually(timeout: 20) { !app.members.key?("web") }
+    redis.rpush("go", "1")
+    expect(future.value).to eq("done")
+    app.ended(puma)
+    expect(app.members).to eq("outside" => [Process.pid])
+  end
+
   it "boot while Redis is away, serve, and connect when it comes" do
     server = start_server
     server.kill

@@ -42,11 +42,15 @@ module RedisIPC
       # of it, holding up whoever comes after. A thread that waits for an answer must let go: the handler that gives the
       # answer may be one of those held up, here or in another process.
       def around_wait
-        shares = shares_of_interlock
-        shares.times { interlock.done_running }
+        released = 0
+        shares_of_interlock.times do
+          interlock.done_running
+          released += 1
+        end
         yield
       ensure
-        shares&.times { interlock.start_running }
+        # As many as it let go of: it may have been interrupted in between.
+        released.times { interlock.start_running }
       end
 
       private

@@ -29,7 +29,7 @@ module RedisIPC
       # @return [Symbol, Boolean] which processes connect by themselves: `:auto`, `:in_children`, true or false
       # @raise [ConfigurationError]
       def connect
-        way = ENV.key?(CONNECT) ? from_environment : setting(:connect)
+        way = ENV[CONNECT].blank? ? setting(:connect) : from_environment
         way = way.to_sym if way.is_a?(String)
         return way if WAYS.include?(way)
 
@@ -45,7 +45,7 @@ module RedisIPC
       # @return [Array<String>, nil] the channel classes that answer; nil: all
       # @raise [ConfigurationError]
       def named
-        return ENV.fetch(CHANNELS).split(",").map(&:strip) if ENV.key?(CHANNELS)
+        return ENV.fetch(CHANNELS).split(",").map(&:strip) if ENV[CHANNELS].present?
 
         names = setting(:channels)
         return names && Array(names).map(&:to_s) if Array(names).all? { |name| name?(name) || name.is_a?(Class) }
