@@ -19,9 +19,10 @@ Gem::Specification.new do |spec|
     "source_code_uri" => spec.homepage
   }
 
+  # Of the examples, those that Cargo.toml or the README names. No tests and benchmarks.
   spec.files = Dir[
-    "lib/**/*.{rb,rake,tt}", "sig/**/*.rbs", "ext/**/*.{rs,toml}", "docs/*.md", "Cargo.{toml,lock}", "README.md",
-    "CHANGELOG.md", "LICENSE"
+    "lib/**/*.{rb,rake,tt}", "sig/**/*.rbs", "ext/*/Cargo.toml", "ext/*/src/**/*.rs",
+    "ext/*/examples/{member,panic_drill}.rs", "Cargo.{toml,lock}", "docs/*.md", "README.md", "CHANGELOG.md", "LICENSE"
   ]
   spec.require_paths = ["lib"]
   # RubyGems (3.3.11 and later) builds a Cargo crate by itself and installs it as redis_ipc.so.

@@ -7,10 +7,24 @@ require "tmpdir"
 
 RSpec.describe "the gem" do
   root = File.expand_path("..", __dir__)
-  tracked = Dir.chdir(root) do
-    Dir["lib/**/*.{rb,rake,tt}", "sig/**/*.rbs", "docs/*.md", "README.md", "CHANGELOG.md", "LICENSE"]
+
+  # Nothing here is read from the gemspec: what must be in a gem is what its users' Ruby, Cargo and eyes look for.
+  # Templates, tasks, whatever stands in lib and sig: all of it.
+  def wanted_by_ruby(root)
+    files = Dir.glob("{lib,sig}/**/*", File::FNM_DOTMATCH, base: root)
+    files.select { |file| File.file?(File.join(root, file)) }.grep_v(/\.(so|bundle)\z/)
   end
-  sources = Dir.chdir(root) { Dir["ext/**/*.{rs,toml}", "Cargo.toml", "Cargo.lock"] }
+
+  # The pages that the README links to, and those that they link to.
+  def wanted_by_readers(root)
+    pages = links(root, "README.md").grep(%r{\Adocs/})
+    (pages | pages.flat_map { |page| links(root, page) }) + %w[README.md CHANGELOG.md LICENSE]
+  end
+
+  def links(root, page)
+    targets = File.read(File.join(root, page)).scan(%r{\]\(([\w./-]+\.md)(?:#[^)]*)?\)}).flatten
+    targets.map { |target| File.join(File.dirname(page), target).delete_prefix("./") }
+  end
 
   def run(folder, *command, environment: {})
     output, status = Open3.capture2e(environment, *command, chdir: folder)
@@ -18,14 +32,31 @@ RSpec.describe "the gem" do
     output
   end
 
-  # What the installed gem says of itself in a process with nothing else on its path.
+  # Nothing of the workshop, nothing that was built, nothing hidden, nothing outside.
+  def expect_nothing_stray(contents, folders)
+    expect(contents.uniq).to eq(contents)
+    expect(contents.grep(%r{\A[^/]+/}).map { |file| file[%r{\A[^/]+}] }.uniq).to match_array(folders)
+    expect(contents.grep(%r{(\A|/)(spec|tests|bench|chaos|soak|bin|tasks|target|tmp|pkg|node_modules)/})).to be_empty
+    expect(contents.grep(%r{(\A|/)\.|_spec\.rb\z|\.(gem|log|o|d|rlib|orig|rej|new)\z})).to be_empty
+    expect(contents).to all(match(%r{\A\w[\w/.-]*\z}))
+  end
+
+  # What the installed gem loads, for each way in, in a process with nothing of this checkout on its path.
   def required_from(folder)
-    script = 'require "redis_ipc"; puts RedisIPC::VERSION, $LOADED_FEATURES.grep(/redis_ipc\.so/)'
-    version, library = run("/", RbConfig.ruby, "-e", script, environment: { "GEM_PATH" => folder, "RUBYLIB" => nil })
-                       .split("\n")
-    expect(version).to eq(RedisIPC::VERSION)
-    expect(library).to start_with(File.realpath(folder))
-    library
+    script = <<~RUBY
+      require "rake"
+      require "rails"
+      require "rails/generators"
+      %w[redis_ipc redis_ipc/testing redis_ipc/rspec redis_ipc/minitest].each { |name| require name }
+      %w[install channel].each { |name| require "generators/redis_ipc/\#{name}/\#{name}_generator" }
+      RedisIPC::OnRails::Railtie.rake_tasks.each { |tasks| instance_exec(&tasks) }
+      puts RedisIPC::VERSION, Rake.application.tasks.any?, $LOADED_FEATURES.grep(/redis_ipc/)
+    RUBY
+    environment = { "GEM_PATH" => [folder, *Gem.path].join(File::PATH_SEPARATOR), "RUBYLIB" => nil }
+    version, tasks, *loaded = run("/", RbConfig.ruby, "-e", script, environment: environment).split("\n")
+    expect([version, tasks]).to eq([RedisIPC::VERSION, "true"])
+    expect(loaded).to all(start_with(File.realpath(folder)))
+    loaded.grep(/redis_ipc\.so\z/).first
   end
 
   def install(package, folder, environment = {})
@@ -38,9 +69,11 @@ RSpec.describe "the gem" do
       package = File.join(folder, "redis_ipc.gem")
       run(root, "gem", "build", "--strict", "redis_ipc.gemspec", "--output", package)
 
-      # Nothing missing, nothing stray, and small.
-      expect(Gem::Package.new(package).contents).to match_array(tracked + sources)
-      expect(File.size(package)).to be < 500_000
+      contents = Gem::Package.new(package).contents
+      expect(contents).to include(*wanted_by_ruby(root), *wanted_by_readers(root), *CrateFiles.of(root))
+      expect(contents.grep(/\.(so|bundle|dll)\z/)).to be_empty
+      expect_nothing_stray(contents, %w[lib sig docs ext])
+      expect(File.size(package)).to be < 400_000
 
       # The dependencies are compiled already; a user's machine compiles them too.
       install(package, folder, { "CARGO_TARGET_DIR" => File.join(root, "target") })
@@ -53,7 +86,8 @@ RSpec.describe "the gem" do
     package = run(root, "rake", "--silent", "gem:native", environment: { "RUBIES" => nil }).lines.last.chomp
     contents = Gem::Package.new(package).contents
     libraries, others = contents.partition { |file| file.end_with?(".so") }
-    expect(others).to match_array(tracked)
+    expect(others).to include(*wanted_by_ruby(root), *wanted_by_readers(root))
+    expect_nothing_stray(others, %w[lib sig docs])
     expect(libraries).to include("lib/redis_ipc/#{minor}/redis_ipc.so")
     expect(libraries).to all(match(%r{\Alib/redis_ipc/\d\.\d/\w+\.so\z}))
     expect(File.size(package)).to be < 3_000_000 * libraries.size
@@ -67,6 +101,22 @@ RSpec.describe "the gem" do
       # Whoever called cargo or a compiler would fail.
       install(package, folder, { "PATH" => tools_without_compilers(folder) })
       expect(required_from(folder)).to end_with("/#{minor}/redis_ipc.so")
+    end
+  end
+
+  # As an installed platform gem is laid out.
+  it "says so where it has no library for this Ruby" do
+    Dir.mktmpdir do |folder|
+      FileUtils.cp_r(File.join(root, "lib"), folder)
+      FileUtils.rm_f(File.join(folder, "lib/redis_ipc.so"))
+      %w[2.6 9.9].each do |version|
+        FileUtils.mkdir_p(File.join(folder, "lib/redis_ipc", version))
+        FileUtils.touch(File.join(folder, "lib/redis_ipc", version, "redis_ipc.so"))
+      end
+      output, status = Open3.capture2e(RbConfig.ruby, "-I#{folder}/lib", "-e", 'require "redis_ipc"')
+      expect(status).not_to be_success
+      expect(output).to include("(LoadError)", "no library for Ruby #{RUBY_VERSION[/\A\d+\.\d+/]} ", "2.6, 9.9",
+                                "gem install redis_ipc --platform ruby")
     end
   end
 

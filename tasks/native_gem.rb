@@ -19,6 +19,7 @@ class NativeGem
   # @return [String] the gem's path
   def build
     @rubies.each { |ruby| compile(ruby) }
+    warn_of_gaps
     specification = platform_specification
     stage(specification)
     FileUtils.mkdir_p("pkg")
@@ -49,6 +50,15 @@ class NativeGem
   def versions
     Dir[File.join(STAGE, library_of("*"))].map { |file| File.basename(File.dirname(file)) }
                                           .sort_by { |version| Gem::Version.new(version) }
+  end
+
+  # RubyGems cannot be told of one: it would install the gem, and loading it would fail.
+  def warn_of_gaps
+    first, last = versions.values_at(0, -1).map { |version| version.split(".").map(&:to_i) }
+    return unless first[0] == last[0]
+
+    missing = (first[1]..last[1]).map { |minor| "#{first[0]}.#{minor}" } - versions
+    warn "No library for Ruby #{missing.join(", ")}: there it installs and does not load" if missing.any?
   end
 
   def platform_specification

@@ -3,9 +3,20 @@
 module RedisIPC
   # What the Rust extension (ext/redis_ipc) defines: for this library alone.
   # @api private
-  module Native; end
+  module Native
+    # A platform gem brings one library for each Ruby; the source gem and the checkout have what was built there.
+    # @return [String] what to require
+    # @raise [LoadError] if the libraries are for other Rubies
+    def self.library(folder: __dir__, ruby: RUBY_VERSION[/\A\d+\.\d+/])
+      precompiled = Dir.glob("*.*/redis_ipc.so", base: folder).to_h { |file| [File.dirname(file), file] }
+      return "redis_ipc.so" if precompiled.empty?
+
+      File.join(folder, precompiled.fetch(ruby) do
+        raise LoadError, "this platform gem of redis_ipc has no library for Ruby #{ruby} (it has those for " \
+                         "#{precompiled.keys.sort.join(", ")}): gem install redis_ipc --platform ruby builds one"
+      end)
+    end
+  end
 end
 
-# A platform gem brings one library for each Ruby; the source gem and the checkout have the one that was built there.
-precompiled = File.join(__dir__, RUBY_VERSION[/\A\d+\.\d+/], "redis_ipc.so")
-require File.exist?(precompiled) ? precompiled : "redis_ipc.so"
+require RedisIPC::Native.library
