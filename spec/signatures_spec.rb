@@ -13,17 +13,15 @@ RSpec.describe "the signatures in sig/" do
     RBS::Environment.from_loader(loader).resolve_type_names
   end
 
-  def documented(root)
+  # What the pages of the API leave out.
+  def private_paths(root)
     YARD::Registry.clear
-    YARD.parse(File.join(root, "lib/redis_ipc/**/*.rb"))
-    YARD.parse(File.join(root, "lib/redis_ipc.rb"))
-    YARD::Registry.all(:method).select { |method| public?(method) }
+    YARD.parse(File.join(root, "lib/**/*.rb"))
+    YARD::Registry.all(:method).select { |method| hidden?(method) }.map(&:path)
   end
 
-  def public?(method)
-    return false unless method.visibility == :public
-
-    [method, method.namespace].concat(ancestors(method.namespace)).none? do |object|
+  def hidden?(method)
+    [method, method.namespace, *ancestors(method.namespace)].any? do |object|
       object.has_tag?(:api) && object.tag(:api).text == "private"
     end
   end
@@ -38,37 +36,28 @@ RSpec.describe "the signatures in sig/" do
     expect(status).to be_success, output
   end
 
-  it "name every public method, and no other" do
+  it "name every public method and no other, with what it takes" do
     builder = RBS::DefinitionBuilder.new(env: environment_of(File.join(root, "sig")))
-    undefined = documented(root).reject { |method| signature?(builder, method) }
-    # LogSubscriber is what Rails calls, and Process._fork Ruby.
-    undefined.reject! { |method| method.path.match?(/LogSubscriber|Railtie/) }
-    expect(undefined.map(&:path)).to be_empty
+    declared = PublicMethods.declared(builder)
+    # LogSubscriber is what Rails calls, and the railtie too.
+    defined = PublicMethods.defined(File.join(root, "lib")).except(*private_paths(root))
+                           .reject { |path, _| path.match?(/LogSubscriber|Railtie/) }
+
+    expect(defined).to include("RedisIPC::Stream#connect" => [%i[keyrest options]],
+                               "RedisIPC::Channel.event" => [%i[req name], %i[key params], [:block]])
+    expect(declared.keys).to match_array(defined.keys)
+    taking = defined.transform_values { |parameters| [parameters] }
+    expect(declared.reject { |path, shapes| shapes == taking[path] })
+      .to eq(taking.reject { |path, shapes| shapes == declared[path] })
   end
 
-  def signature?(builder, method)
-    name = TypeName(method.namespace.path)
-    return false unless builder.env.class_decls.key?(name)
-
-    definition = method.scope == :class ? builder.build_singleton(name) : builder.build_instance(name)
-    found = definition.methods[method.constructor? ? :initialize : method.name]
-    # Inherited ones are those of Object: not about this method.
-    !found.nil? && found.defined_in == name
-  end
-
-  # Absolute, as in the sources.
-  def TypeName(path) # rubocop:disable Naming/MethodName -- as RBS has it
-    *namespace, name = path.split("::").map(&:to_sym)
-    RBS::TypeName.new(name: name, namespace: RBS::Namespace.new(path: namespace, absolute: true))
-  end
-
-  # RBS wraps each method and compares what goes in and comes out with the signature. Not of Stream and Channel: it
-  # wraps blocks too, and a wrapped one does not get the `self` that on_request and event give it.
+  # RBS wraps each method and compares what goes in and comes out with the signature.
   it "tell the truth where everything is used" do
-    checked = %w[Entry Response Future ChainedFuture Event OutgoingRequest Channel::Params Error CallError TimeoutError
-                 RejectedError].map { |name| "RedisIPC::#{name}" }.join(",")
-    environment = { RUBYOPT: "-rrbs/test/setup", RBS_TEST_LOGLEVEL: "error", RBS_TEST_TARGET: checked,
-                    RBS_TEST_OPT: "-I #{root}/sig", RBS_TEST_RAISE: "true" }
+    checked = %w[Stream Lifecycle Channel Channel::Params Entry Response Future ChainedFuture Event OutgoingRequest
+                 Error CallError TimeoutError RejectedError DeadLetters DeadLetter]
+    target = checked.map { |name| "RedisIPC::#{name}" }.join(",")
+    environment = { RUBYOPT: "-rrbs/test/setup", RBS_TEST_LOGLEVEL: "error", RBS_TEST_RAISE: "true",
+                    RBS_TEST_OPT: "-I #{root}/sig", RBS_TEST_TARGET: target }
     process = ruby(<<~RUBY, **environment)
       class Kitchen < RedisIPC::Channel
         stream "household"
@@ -90,7 +79,7 @@ RSpec.describe "the signatures in sig/" do
       future = Kitchen.async_trigger_event("cook", target: "kitchen", params: { "dish" => 1 })
       chained = future.then { |value| value.size }
       [future.wait, future.settled?, future.value!, future.response, future.inspect, chained.wait(5), chained.value, chained.settled?]
-      [Kitchen.stats, Kitchen.connected?, RedisIPC.unsubscribe(subscription)]
+      [Kitchen.stats, Kitchen.connected?, Kitchen.stream, Kitchen.channel, Kitchen.group, RedisIPC.unsubscribe(subscription)]
       stream = RedisIPC::Stream.new("household", :attic)
       stream.on_request { |entry| reject_request(entry, content: 1) }.on_error { nil }.around_request { |_, call| call.call }
       stream.connect(pool_size: 2)
@@ -105,7 +94,17 @@ RSpec.describe "the signatures in sig/" do
       rescue RedisIPC::TimeoutError => e
         [e.outcome, e.redis, e.entry_id]
       end
-      [stream.instances, stream.instance_id, stream.name, stream.inspect]
+      [stream.async_send_to_group(content: 1, to: :attic, timeout: 5).response, stream.stats, stream.connected?]
+      require "redis"
+      Redis.new(url: ENV.fetch("REDIS_URL")).xadd("household:inbox:attic", { "hello" => "world" })
+      dead = stream.dead_letters(group: :attic)
+      Thread.pass until dead.size == 1
+      [dead.group, dead.empty?, dead.inspect, dead.each.size]
+      dead.each do |letter|
+        [letter.id, letter.group, letter.request_id, letter.redis_id, letter.reason, letter.deliveries, letter.died_at,
+         letter.source_group, letter.instance_id, letter.content, letter.raw_content, letter.inspect, letter.discard]
+      end
+      [stream.instances, stream.instance_id, stream.name, stream.group, stream.inspect, stream.dead_letters.to_a]
       stream.disconnect(timeout: 1)
       Kitchen.disconnect
       puts "done"
