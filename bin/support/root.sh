@@ -1,4 +1,4 @@
-# Sourced: bare Debian roots made with debootstrap, for trying things where nothing is installed. Needs root.
+# Sourced: Debian roots made with debootstrap, for trying things where nothing else is installed. Needs root.
 
 roots=${REDIS_IPC_ROOTS:-$PWD/tmp/roots}
 
@@ -14,6 +14,8 @@ make_root() {
     printf '#!/bin/sh\nexit 101\n' >"$folder/usr/sbin/policy-rc.d"
     chmod +x "$folder/usr/sbin/policy-rc.d"
     cp /etc/resolv.conf "$folder/etc/resolv.conf"
+    # debootstrap leaves no names at all, and without them "localhost" is nobody.
+    [ -e "$folder/etc/hosts" ] || printf '127.0.0.1 localhost\n::1 localhost\n' >"$folder/etc/hosts"
     chroot "$folder" apt-get update -qq >&2
     DEBIAN_FRONTEND=noninteractive chroot "$folder" apt-get install -y -qq --no-install-recommends "$@" >&2
     touch "$folder/.ready"
@@ -21,8 +23,8 @@ make_root() {
   echo "$folder"
 }
 
-# in_root FOLDER COMMAND...: runs it there, with /proc and /dev; nothing stays mounted. BINDS lists folders of this
-# system (by space) that are seen there under the same path.
+# in_root FOLDER COMMAND...: runs it there, with /proc and /dev; nothing stays mounted. BINDS lists folders and files of
+# this system (by space) that are seen there: under the same path, or as FROM:TO.
 in_root() {
   local folder=$1
   shift
@@ -32,9 +34,42 @@ in_root() {
     mount -t proc proc "$folder/proc"
     mount --rbind /dev "$folder/dev"
     for bound in ${BINDS:-}; do
-      mkdir -p "$folder$bound"
-      mount --bind "$bound" "$folder$bound"
+      from=${bound%%:*} to=$folder${bound#*:}
+      if [ -d "$from" ]; then mkdir -p "$to"; else mkdir -p "${to%/*}" && touch "$to"; fi
+      mount --bind "$from" "$to"
     done
     exec chroot "$folder" "$@"
   ' in_root "$folder" "$@"
+}
+
+# make_workshop SUITE: prints the folder of a root in which this checkout is built, in /src. The rest bin/setup brings
+# there, as it does anywhere.
+make_workshop() {
+  local folder
+  folder=$(make_root "workshop-$1" "$1" valkey-server ca-certificates git)
+  # What is in the checkout, without what was built there; what was built or fetched in the root stays.
+  mkdir -p "$folder/src"
+  find "$folder/src" -mindepth 1 -maxdepth 1 ! -name target ! -name tmp -exec rm -rf {} +
+  git ls-files --cached --others --exclude-standard -z | tar --create --null --files-from=- | tar --extract -C "$folder/src"
+  # Whom this machine trusts, besides those that Debian does: its package registries may be among them.
+  if compgen -G "/usr/local/share/ca-certificates/*.crt" >/dev/null; then
+    cp /usr/local/share/ca-certificates/*.crt "$folder/usr/local/share/ca-certificates/"
+    chroot "$folder" update-ca-certificates >&2
+  fi
+  in_workshop "$folder" 'cd /src && bin/setup' >&2
+  echo "$folder"
+}
+
+# in_workshop FOLDER SCRIPT [ARGUMENT...]: with this machine's Rust, and its settings of pip and npm (seen there, not
+# copied): specs install packages.
+in_workshop() {
+  local folder=$1 cargo=${CARGO_HOME:-$HOME/.cargo} rustup=${RUSTUP_HOME:-$HOME/.rustup} binds settings=() file name
+  shift
+  binds="$cargo $rustup"
+  for file in /etc/pip.conf /etc/npmrc "$HOME/.npmrc:/root/.npmrc" ${PIP_CONFIG_FILE:-} ${PIP_FIND_LINKS:-}; do
+    [ ! -e "${file%%:*}" ] || binds+=" $file"
+  done
+  for name in $(compgen -e PIP_; compgen -e npm_config_); do settings+=("$name=${!name}"); done
+  BINDS=$binds in_root "$folder" env -i HOME=/root LANG=C.UTF-8 CARGO_HOME="$cargo" RUSTUP_HOME="$rustup" \
+    CARGO_INCREMENTAL=0 PATH="$cargo/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin" "${settings[@]}" sh -euc "$@"
 }
