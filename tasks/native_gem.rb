@@ -19,6 +19,8 @@ class NativeGem
   # @return [String] the gem's path
   def build
     @rubies.each { |ruby| compile(ruby) }
+    raise "no Ruby to compile for, and no library in #{STAGE}" if versions.empty?
+
     warn_of_gaps
     specification = platform_specification
     stage(specification)

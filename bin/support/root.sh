@@ -46,7 +46,7 @@ in_root() {
 # there, as it does anywhere.
 make_workshop() {
   local folder
-  folder=$(make_root "workshop-$1" "$1" ca-certificates git)
+  folder=$(make_root "workshop-$1" "$1" ca-certificates)
   # What is in the checkout, without what was built there; what was built or fetched in the root stays.
   mkdir -p "$folder/src"
   find "$folder/src" -mindepth 1 -maxdepth 1 ! -name target ! -name tmp -exec rm -rf {} +
