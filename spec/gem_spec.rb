@@ -2,6 +2,7 @@
 
 require "fileutils"
 require "open3"
+require "pathname"
 require "rubygems/package"
 require "tmpdir"
 
@@ -17,13 +18,13 @@ RSpec.describe "the gem" do
 
   # The pages that the README links to, and those that they link to.
   def wanted_by_readers(root)
-    pages = links(root, "README.md").grep(%r{\Adocs/})
+    pages = links(root, "README.md")
     (pages | pages.flat_map { |page| links(root, page) }) + %w[README.md CHANGELOG.md LICENSE]
   end
 
   def links(root, page)
     targets = File.read(File.join(root, page)).scan(%r{\]\(([\w./-]+\.md)(?:#[^)]*)?\)}).flatten
-    targets.map { |target| File.join(File.dirname(page), target).delete_prefix("./") }
+    targets.map { |target| Pathname(page).dirname.join(target).to_s }.grep(%r{\Adocs/})
   end
 
   def run(folder, *command, environment: {})
