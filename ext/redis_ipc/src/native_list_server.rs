@@ -8,13 +8,13 @@ use crate::process_bound::ProcessBound;
 use crate::settle_class;
 use magnus::prelude::*;
 use magnus::{Error, RHash, RModule, RString, Ruby, Value, function, method};
+use redis_ipc_core::consumer_queue::Taken;
 use redis_ipc_core::json;
 use redis_ipc_core::ledger::Interrupt;
 use redis_ipc_core::list::job::Job;
 use redis_ipc_core::list::options::ServerOptions;
 use redis_ipc_core::list::server::Server;
 use redis_ipc_core::list::skim::{Skimmed, skim};
-use redis_ipc_core::list::work_queue::Taken;
 use std::sync::Arc;
 
 /// A request that was taken.
@@ -87,7 +87,7 @@ impl NativeListServer {
         }
         let interrupt = Interrupt::default();
         let wait = || match server.take(&interrupt) {
-            Taken::Job(job) => Some(Some(NativeListRequest(job))),
+            Taken::Claim(job) => Some(Some(NativeListRequest(job))),
             Taken::Closed => Some(None),
             Taken::Interrupted => None,
         };

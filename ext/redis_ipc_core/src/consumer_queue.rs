@@ -11,33 +11,59 @@ use crate::ledger::Interrupt;
 use crate::read_ahead::ReadAhead;
 use crate::sync::{Condvar, Mutex};
 use std::collections::{HashMap, VecDeque};
+use std::fmt::Debug;
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// What a queue holds: a request that was taken, until its answer is out.
+pub trait Held: Debug {
+    /// Tells it from all others that are held.
+    type Key: Copy + Eq + Hash + Debug;
+
+    /// Its key.
+    fn key(&self) -> Self::Key;
+
+    /// Whether it was answered; the answer may be on its way still.
+    fn is_answered(&self) -> bool;
+}
+
+impl Held for Claim {
+    type Key = StreamId;
+
+    fn key(&self) -> StreamId {
+        self.id()
+    }
+
+    fn is_answered(&self) -> bool {
+        self.stage() == Stage::Answered
+    }
+}
+
 /// What a consumer gets.
 #[derive(Debug)]
-pub enum Taken {
+pub enum Taken<H = Claim> {
     /// A request to run.
-    Claim(Arc<Claim>),
+    Claim(Arc<H>),
     /// No more will come.
     Closed,
     /// The waiting thread was interrupted.
     Interrupted,
 }
 
-/// The queue between the reader of the inbox and the consumers.
+/// The queue between the reader of the inbox (or of a list) and the consumers.
 #[derive(Debug)]
-pub struct ConsumerQueue {
+pub struct ConsumerQueue<H: Held = Claim> {
     consumers: usize,
-    state: Mutex<State>,
+    state: Mutex<State<H>>,
     work: Condvar,
     room: Condvar,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    queued: VecDeque<Arc<Claim>>,
-    held: HashMap<StreamId, Arc<Claim>>,
+#[derive(Debug)]
+struct State<H: Held> {
+    queued: VecDeque<Arc<H>>,
+    held: HashMap<H::Key, Arc<H>>,
     waiting: usize,
     read_ahead: ReadAhead,
     /// The last read brought as much as was asked for: more is waiting.
@@ -47,19 +73,31 @@ struct State {
     bell: Option<Arc<Bell>>,
 }
 
-impl State {
+impl<H: Held> State<H> {
+    fn new() -> Self {
+        Self {
+            queued: VecDeque::new(),
+            held: HashMap::new(),
+            waiting: 0,
+            read_ahead: ReadAhead::default(),
+            pressed: false,
+            closed: false,
+            bell: None,
+        }
+    }
+
     fn ring(&self) {
         if let Some(bell) = &self.bell {
             bell.ring();
         }
     }
 
-    /// Holds a claim, unless it is held already or nothing more is.
-    fn hold(&mut self, claim: &Arc<Claim>) -> bool {
-        if self.closed || self.held.contains_key(&claim.id()) {
+    /// Holds a request, unless it is held already or nothing more is.
+    fn hold(&mut self, request: &Arc<H>) -> bool {
+        if self.closed || self.held.contains_key(&request.key()) {
             return false;
         }
-        self.held.insert(claim.id(), Arc::clone(claim));
+        self.held.insert(request.key(), Arc::clone(request));
         true
     }
 
@@ -71,10 +109,10 @@ impl State {
     }
 }
 
-impl ConsumerQueue {
+impl<H: Held> ConsumerQueue<H> {
     /// An empty queue for so many consumers.
     pub fn new(consumers: usize) -> Self {
-        Self { consumers, state: Mutex::default(), work: Condvar::new(), room: Condvar::new() }
+        Self { consumers, state: Mutex::new(State::new()), work: Condvar::new(), room: Condvar::new() }
     }
 
     /// How many requests may be taken now.
@@ -95,13 +133,13 @@ impl ConsumerQueue {
         }
     }
 
-    /// Queues a claim. False if it is held already or the queue is closed.
-    pub fn push(&self, claim: Arc<Claim>) -> bool {
+    /// Queues a request. False if it is held already or the queue is closed.
+    pub fn push(&self, request: Arc<H>) -> bool {
         let mut state = self.state.lock();
-        if !state.hold(&claim) {
+        if !state.hold(&request) {
             return false;
         }
-        state.queued.push_back(claim);
+        state.queued.push_back(request);
         if state.waiting == 0 {
             state.ring();
         }
@@ -110,22 +148,20 @@ impl ConsumerQueue {
         true
     }
 
-    /// Queues requests as claims.
-    pub fn push_all(&self, requests: impl IntoIterator<Item = Request>) {
-        for request in requests {
-            self.push(Arc::new(Claim::new(request)));
+    /// Queues requests that are not held yet, all or none; gives them back if the queue is closed.
+    pub fn push_together(&self, requests: Vec<Arc<H>>) -> Result<(), Vec<Arc<H>>> {
+        let count = requests.len();
+        let mut state = self.state.lock();
+        if state.closed {
+            return Err(requests);
         }
-    }
-
-    /// Queues requests as claims, except the first one: that is for the calling consumer.
-    pub fn push_but_first(&self, requests: Vec<Request>) -> Option<Arc<Claim>> {
-        let mut requests = requests.into_iter();
-        let first = requests
-            .by_ref()
-            .map(|request| Arc::new(Claim::new(request)))
-            .find(|claim| self.state.lock().hold(claim));
-        self.push_all(requests);
-        first
+        for request in requests {
+            state.held.insert(request.key(), Arc::clone(&request));
+            state.queued.push_back(request);
+        }
+        drop(state);
+        (0..count.min(self.consumers)).for_each(|_| self.work.notify_one());
+        Ok(())
     }
 
     /// From now on `bell` rings when there is something to see here. True if there is already.
@@ -150,14 +186,14 @@ impl ConsumerQueue {
     }
 
     /// The next request, if one is queued.
-    pub fn try_take(&self) -> Option<Arc<Claim>> {
+    pub fn try_take(&self) -> Option<Arc<H>> {
         let claim = self.state.lock().queued.pop_front()?;
         self.room.notify_one();
         Some(claim)
     }
 
     /// The next request; waits for it.
-    pub fn take(&self, interrupt: &Interrupt) -> Taken {
+    pub fn take(&self, interrupt: &Interrupt) -> Taken<H> {
         let mut state = self.state.lock();
         loop {
             if let Some(claim) = state.queued.pop_front() {
@@ -184,15 +220,14 @@ impl ConsumerQueue {
         self.work.notify_all();
     }
 
-    /// The claim with this id, if it is held.
-    pub fn held(&self, id: StreamId) -> Option<Arc<Claim>> {
-        self.state.lock().held.get(&id).cloned()
+    /// The request with this key, if it is held.
+    pub fn held(&self, key: H::Key) -> Option<Arc<H>> {
+        self.state.lock().held.get(&key).cloned()
     }
 
-    /// Holds a claim that was answered without a consumer, until the answer is out.
-    pub fn adopt(&self, claim: Arc<Claim>) {
-        claim.answer();
-        self.state.lock().held.insert(claim.id(), claim);
+    /// What `pick` makes of the requests that are held.
+    pub fn pick<T>(&self, pick: impl Fn(&H) -> Option<T>) -> Vec<T> {
+        self.state.lock().held.values().filter_map(|held| pick(held)).collect()
     }
 
     /// Notes that a handler took so long: it tells how much may be read ahead.
@@ -212,44 +247,33 @@ impl ConsumerQueue {
         state.read_ahead.usual_run().filter(|_| state.pressed)
     }
 
-    /// Lets go of a claim: its answer is out, or never will be. Not before, or a request whose acknowledgement is on
+    /// Lets go of a request: its answer is out, or never will be. Not before, or one whose acknowledgement is on
     /// its way could be taken for one that was never run.
-    pub fn finish(&self, id: StreamId) {
-        self.state.lock().held.remove(&id);
+    pub fn finish(&self, key: H::Key) {
+        self.state.lock().held.remove(&key);
     }
 
-    /// The ids of claims taken more than `age` ago, whose lease needs renewing, and all that are held for an age of 0.
-    pub fn older_than(&self, age: Duration) -> Vec<StreamId> {
-        let state = self.state.lock();
-        state.held.values().filter(|claim| claim.taken.elapsed() >= age).map(|claim| claim.id()).collect()
-    }
-
-    /// Lets go of the claims that `overdue` picks and returns them.
-    pub fn remove(&self, overdue: impl Fn(&Claim) -> bool) -> Vec<Arc<Claim>> {
+    /// Lets go of the requests that `overdue` picks and returns them.
+    pub fn remove(&self, overdue: impl Fn(&H) -> bool) -> Vec<Arc<H>> {
         let mut state = self.state.lock();
-        let ids: Vec<StreamId> = state
+        let keys: Vec<H::Key> = state
             .held
             .values()
-            .filter(|claim| claim.stage() != Stage::Answered && overdue(claim))
-            .map(|claim| claim.id())
+            .filter(|held| !held.is_answered() && overdue(held))
+            .map(|held| held.key())
             .collect();
-        let removed: Vec<Arc<Claim>> = ids.iter().filter_map(|id| state.held.remove(id)).collect();
-        state.queued.retain(|claim| !ids.contains(&claim.id()));
+        let removed: Vec<Arc<H>> = keys.iter().filter_map(|id| state.held.remove(id)).collect();
+        state.queued.retain(|held| !keys.contains(&held.key()));
         removed
     }
 
-    /// Lets go of what has been queued for more than `age` and returns it.
-    pub fn remove_stuck(&self, age: Duration) -> Vec<Arc<Claim>> {
-        self.remove(|claim| claim.stage() == Stage::Queued && claim.taken.elapsed() >= age)
-    }
-
     /// Takes nothing more and lets go of what is queued: returns it, unstarted.
-    pub fn close(&self) -> Vec<Arc<Claim>> {
+    pub fn close(&self) -> Vec<Arc<H>> {
         let mut state = self.state.lock();
         state.closed = true;
-        let unstarted: Vec<Arc<Claim>> = state.queued.drain(..).collect();
+        let unstarted: Vec<Arc<H>> = state.queued.drain(..).collect();
         for claim in &unstarted {
-            state.held.remove(&claim.id());
+            state.held.remove(&claim.key());
         }
         state.ring();
         drop(state);
@@ -260,12 +284,48 @@ impl ConsumerQueue {
 
     /// How many requests are held and not answered.
     pub fn len(&self) -> usize {
-        self.state.lock().held.values().filter(|claim| claim.stage() != Stage::Answered).count()
+        self.state.lock().held.values().filter(|claim| !claim.is_answered()).count()
     }
 
     /// Whether none is held.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+impl ConsumerQueue {
+    /// Queues requests as claims.
+    pub fn push_all(&self, requests: impl IntoIterator<Item = Request>) {
+        for request in requests {
+            self.push(Arc::new(Claim::new(request)));
+        }
+    }
+
+    /// Queues requests as claims, except the first one: that is for the calling consumer.
+    pub fn push_but_first(&self, requests: Vec<Request>) -> Option<Arc<Claim>> {
+        let mut requests = requests.into_iter();
+        let first = requests
+            .by_ref()
+            .map(|request| Arc::new(Claim::new(request)))
+            .find(|claim| self.state.lock().hold(claim));
+        self.push_all(requests);
+        first
+    }
+
+    /// Holds a claim that was answered without a consumer, until the answer is out.
+    pub fn adopt(&self, claim: Arc<Claim>) {
+        claim.answer();
+        self.state.lock().held.insert(claim.id(), claim);
+    }
+
+    /// The ids of claims taken more than `age` ago, whose lease needs renewing, and all that are held for an age of 0.
+    pub fn older_than(&self, age: Duration) -> Vec<StreamId> {
+        self.pick(|claim| (claim.taken.elapsed() >= age).then(|| claim.id()))
+    }
+
+    /// Lets go of what has been queued for more than `age` and returns it.
+    pub fn remove_stuck(&self, age: Duration) -> Vec<Arc<Claim>> {
+        self.remove(|claim| claim.stage() == Stage::Queued && claim.taken.elapsed() >= age)
     }
 }
 
@@ -352,7 +412,7 @@ mod tests {
 
     #[test]
     fn an_interrupt_ends_a_wait_and_is_used_up() {
-        let (queue, interrupt) = (ConsumerQueue::new(1), Interrupt::default());
+        let (queue, interrupt) = (ConsumerQueue::<Claim>::new(1), Interrupt::default());
         std::thread::scope(|scope| {
             let consumer = scope.spawn(|| queue.take(&interrupt));
             queue.wait_for_room(Duration::from_secs(5));

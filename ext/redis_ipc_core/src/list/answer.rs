@@ -70,7 +70,7 @@ impl Parcel for Answer {
         if self.reply.is_some() {
             self.desk.party.stats.answers_sent.increment();
         }
-        self.desk.queue.release(&self.job);
+        self.desk.queue.finish(self.job.number);
         None
     }
 
@@ -84,7 +84,7 @@ impl Parcel for Answer {
     }
 
     fn fail(self, error: &Error) {
-        self.desk.queue.release(&self.job);
+        self.desk.queue.finish(self.job.number);
         if self.reply.is_some() {
             self.desk.party.stats.answers_dropped.increment();
             let message = format!("an answer was lost: {}", error.message);

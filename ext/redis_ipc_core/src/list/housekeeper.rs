@@ -141,7 +141,7 @@ impl Housekeeper {
             self.party.reporter.failure(self.party.locate(Error::new(ErrorKind::DeadLettered, message)));
         }
         // When closing, nobody is left to tell the askers: they have their timeouts.
-        let _ = self.queue.push(given_up, true);
+        let _ = self.queue.push_texts(given_up, true);
         Ok(moved + count)
     }
 }

@@ -119,8 +119,8 @@ impl Intake {
     }
 
     fn hand_over(&self, taken: Vec<Vec<u8>>) {
-        if let Err(unwanted) = self.queue.push(taken, false) {
-            self.refused.lock().extend(unwanted);
+        if let Err(unwanted) = self.queue.push_texts(taken, false) {
+            self.refused.lock().extend(unwanted.iter().map(|job| job.text.clone()));
         }
     }
 

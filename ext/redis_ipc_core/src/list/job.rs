@@ -1,8 +1,10 @@
 //! A request that was taken, until its answer is out.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+static LAST_NUMBER: AtomicU64 = AtomicU64::new(0);
 
 /// A request that was taken.
 #[derive(Debug)]
@@ -19,7 +21,8 @@ pub struct Job {
 
 impl Job {
     /// A request that waits for a thread.
-    pub fn new(number: u64, text: Vec<u8>, given_up: bool) -> Self {
+    pub fn new(text: Vec<u8>, given_up: bool) -> Self {
+        let number = LAST_NUMBER.fetch_add(1, Ordering::Relaxed);
         Self { number, text, given_up, started: OnceLock::new(), answered: AtomicBool::new(false) }
     }
 

@@ -1,6 +1,7 @@
 //! One server of a queue: starts the parts, holds them together, and takes them down in order.
 
 use crate::connection::Connection;
+use crate::consumer_queue::Taken;
 use crate::error::{Error, ErrorKind, Fate};
 use crate::ledger::Interrupt;
 use crate::list::answer::{Answer, Desk};
@@ -11,7 +12,7 @@ use crate::list::names::Names;
 use crate::list::options::{Guarantee, ServerOptions};
 use crate::list::outbox::Outbox;
 use crate::list::party::Party;
-use crate::list::work_queue::{Taken, WorkQueue};
+use crate::list::work_queue::WorkQueue;
 use crate::reports::{self, Reports};
 use crate::stats::Stats;
 use crate::sync::Mutex;
@@ -102,12 +103,16 @@ impl Server {
 
     /// The next request if one is at hand, without waiting for anything.
     pub fn try_take(&self) -> Option<Arc<Job>> {
-        self.queue.try_take()
+        self.queue.try_take().inspect(|job| job.start())
     }
 
     /// The next request; waits for it.
-    pub fn take(&self, interrupt: &Interrupt) -> Taken {
-        self.queue.take(interrupt)
+    pub fn take(&self, interrupt: &Interrupt) -> Taken<Job> {
+        let taken = self.queue.take(interrupt);
+        if let Taken::Claim(job) = &taken {
+            job.start();
+        }
+        taken
     }
 
     /// Wakes the threads that wait for a request, so that they notice an interrupt.
