@@ -1,6 +1,8 @@
 //! Redis's clock as seen from here. Deadlines use it, so the clocks of the machines need not agree.
 
+use crate::connection::Connection;
 use crate::sync::Mutex;
+use redis::RedisResult;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -28,6 +30,14 @@ impl Clock {
             best: Mutex::default(),
             looked: Mutex::default(),
         }
+    }
+
+    /// Takes over the clock of the server that `connection` leads to.
+    pub fn read(&self, connection: &mut Connection) -> RedisResult<()> {
+        let asked = Instant::now();
+        let (seconds, micros): (u64, u64) = connection.query(&redis::cmd("TIME"))?;
+        self.adjust(seconds * 1_000 + micros / 1_000, asked);
+        Ok(())
     }
 
     /// Takes over a reading of `TIME` (ms) that was asked for at `asked` and arrived now; the reading is

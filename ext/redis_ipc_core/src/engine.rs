@@ -339,7 +339,7 @@ fn open_connections(member: &Member) -> Result<Opened, Error> {
         connector.is_node_of_cluster();
     }
     connections.with(&member.inbox, |connection| {
-        presence::read_clock(connection, member)?;
+        member.clock.read(connection)?;
         upkeep::join_group(connection, member)
     })?;
     connections.with(&member.replies, |connection| upkeep::make_replies(connection, member))?;

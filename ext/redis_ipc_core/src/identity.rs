@@ -1,5 +1,6 @@
 //! Unguessable names: 128 bits from the operating system, written as 32 hexadecimal digits.
 
+use crate::error::{Error, ErrorKind};
 use crate::sync::Mutex;
 
 /// An id nobody can guess.
@@ -60,11 +61,13 @@ impl IdSource {
     }
 
     /// The next id. Fails only where the operating system has no randomness to give.
-    pub fn next(&self) -> Result<Id, getrandom::Error> {
+    pub fn next(&self) -> Result<Id, Error> {
         let mut block = self.block.lock();
         let (bytes, used) = &mut *block;
         if *used + 16 > BLOCK {
-            getrandom::fill(&mut bytes[..])?;
+            getrandom::fill(&mut bytes[..]).map_err(|error| {
+                Error::new(ErrorKind::Internal, format!("the operating system gives no randomness: {error}"))
+            })?;
             *used = 0;
         }
         let taken = &mut bytes[*used..*used + 16];

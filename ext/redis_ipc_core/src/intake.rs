@@ -10,7 +10,6 @@ use crate::lease;
 use crate::ledger::Interrupt;
 use crate::link::Link;
 use crate::member::Member;
-use crate::presence;
 use crate::reading::Reading;
 use crate::reception::Reception;
 use crate::stop::Stop;
@@ -87,7 +86,7 @@ impl Intake {
         self.reading.on(&connection)?;
         if again {
             // It may be another server, with another clock.
-            presence::read_clock(&mut connection, &self.member)?;
+            self.member.clock.read(&mut connection)?;
         }
         upkeep::join_group(&mut connection, &self.member)?;
         self.recover(&mut connection)?;

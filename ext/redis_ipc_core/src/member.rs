@@ -83,7 +83,7 @@ impl Member {
     ) -> Result<Self, Error> {
         let connections = Connections::new(Connector::new(&options.redis), &options);
         let ids = IdSource::new();
-        let instance: Text = new_id(&ids)?.to_string().into();
+        let instance: Text = ids.next()?.to_string().into();
         Ok(Self {
             inbox: keys.inbox(group),
             replies: keys.replies(group, &instance),
@@ -109,7 +109,7 @@ impl Member {
 
     /// A new request id.
     pub fn new_id(&self) -> Result<Id, Error> {
-        new_id(&self.ids)
+        self.ids.next()
     }
 
     /// An error about a group of this stream.
@@ -173,10 +173,4 @@ impl Guard for Member {
     fn pause(&self, time: Duration) -> bool {
         self.stop.pause(time)
     }
-}
-
-fn new_id(ids: &IdSource) -> Result<Id, Error> {
-    ids.next().map_err(|error| {
-        Error::new(ErrorKind::Internal, format!("the operating system gives no randomness: {error}"))
-    })
 }

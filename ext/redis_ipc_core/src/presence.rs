@@ -91,9 +91,9 @@ fn show(member: &Member) -> Result<bool, Error> {
     Ok(added == Value::Int(1))
 }
 
-/// Reads Redis's clock again.
+/// Reads the clock that deadlines count by again: of the server that holds the inbox.
 pub fn renew(member: &Member) -> Result<(), Error> {
-    member.connections.with(&member.inbox, |connection| read_clock(connection, member))
+    member.connections.with(&member.inbox, |connection| member.clock.read(connection))
 }
 
 /// Shows for the first time that `member` is alive.
@@ -107,14 +107,6 @@ fn keep_instances(member: &Member) -> Result<(), Error> {
     let mut keep = redis::cmd("PEXPIRE");
     keep.arg(&instances).arg((DEAD_AFTER * 3).as_millis() as u64);
     member.connections.with(&instances, |connection| connection.run(&keep)).map(drop)
-}
-
-/// Reads the clock that deadlines count by: of the server that holds the inbox.
-pub fn read_clock(connection: &mut Connection, member: &Member) -> RedisResult<()> {
-    let asked = Instant::now();
-    let (seconds, micros): (u64, u64) = connection.query(&redis::cmd("TIME"))?;
-    member.clock.adjust(seconds * 1_000 + micros / 1_000, asked);
-    Ok(())
 }
 
 /// Removes the dead: their presence, and their consumers once nothing is pending under them. Renews the shared keys.

@@ -156,7 +156,7 @@ enum Serving {
 fn look(connection: &mut Connection, member: &Member) -> RedisResult<Serving> {
     match who_serves(connection, member)? {
         Serving::Nobody => {
-            presence::read_clock(connection, member)?;
+            member.clock.read(connection)?;
             who_serves(connection, member)
         }
         serving => Ok(serving),

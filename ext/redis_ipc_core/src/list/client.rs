@@ -263,6 +263,6 @@ fn closed() -> Error {
 /// The connections a client cannot do without.
 fn open(party: &Party) -> RedisResult<(Connection, Connection)> {
     let mut first = party.first_connection()?;
-    party.read_clock(&mut first)?;
+    party.clock.read(&mut first)?;
     Ok((first, party.connector.open_blocking(&party.names.reply(&party.id), reader::BLOCK)?))
 }

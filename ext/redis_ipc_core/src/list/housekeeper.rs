@@ -82,7 +82,7 @@ impl Housekeeper {
         let (mut steady, mut last, mut clock, mut looks) = (Instant::now(), Instant::now(), None, false);
         while !self.party.stop.is_stopped() {
             if clock.is_none_or(|read: Instant| read.elapsed() >= CLOCK_READING) {
-                self.party.read_clock(&mut connection)?;
+                self.party.clock.read(&mut connection)?;
                 clock = Some(Instant::now());
             }
             if holds {

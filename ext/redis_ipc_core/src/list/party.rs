@@ -4,7 +4,7 @@
 use crate::clock::Clock;
 use crate::connection::Connection;
 use crate::connector::Connector;
-use crate::error::{Error, ErrorKind, Fate};
+use crate::error::{Error, Fate};
 use crate::identity::IdSource;
 use crate::link::Linked;
 use crate::links::Links;
@@ -17,7 +17,7 @@ use crate::stop::Stop;
 use crate::threads::Guard;
 use redis::{RedisResult, Value};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How often Redis's clock is read.
 pub const CLOCK_READING: Duration = Duration::from_secs(10);
@@ -50,9 +50,7 @@ impl Party {
         reporter: Reporter,
         stats: Arc<Stats>,
     ) -> Result<Self, Error> {
-        let id = IdSource::new().next().map_err(|error| {
-            Error::new(ErrorKind::Internal, format!("the operating system gives no randomness: {error}"))
-        })?;
+        let id = IdSource::new().next()?;
         Ok(Self {
             names,
             id: id.to_string(),
@@ -93,14 +91,6 @@ impl Party {
             return Err((redis::ErrorKind::InvalidClientConfig, "queue", why.to_owned()).into());
         }
         self.open()
-    }
-
-    /// Takes over Redis's clock.
-    pub fn read_clock(&self, connection: &mut Connection) -> RedisResult<()> {
-        let asked = Instant::now();
-        let (seconds, micros): (u64, u64) = connection.query(&redis::cmd("TIME"))?;
-        self.clock.adjust(seconds * 1_000 + micros / 1_000, asked);
-        Ok(())
     }
 }
 

@@ -68,7 +68,7 @@ impl Reader {
             let reply = connection.run(&pop)?;
             popped(reply).into_iter().for_each(|text| self.accept(text));
             if clock.elapsed() >= CLOCK_READING {
-                self.party.read_clock(&mut connection)?;
+                self.party.clock.read(&mut connection)?;
                 clock = Instant::now();
             }
         }

@@ -279,7 +279,7 @@ impl Drop for Server {
 /// The connections a server cannot do without. It shows that it lives before it takes anything.
 fn open(party: &Party, options: &ServerOptions) -> RedisResult<(Connection, Connection)> {
     let mut first = party.first_connection()?;
-    party.read_clock(&mut first)?;
+    party.clock.read(&mut first)?;
     if options.guarantee == Guarantee::AtLeastOnce {
         first.run(&beat(party))?;
     }
