@@ -7,9 +7,9 @@
 use crate::bell::Bell;
 use crate::claim::{Claim, Stage};
 use crate::entry::{Request, StreamId};
-use crate::ledger::Interrupt;
 use crate::read_ahead::ReadAhead;
 use crate::sync::{Condvar, Mutex};
+use crate::waiting::Interrupt;
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Debug;
 use std::hash::Hash;

@@ -5,11 +5,13 @@ use crate::entry::{Answer, StreamId};
 use crate::error::{Error, Fate};
 use crate::identity::Id;
 use crate::reports::Reporter;
-use crate::sync::{Condvar, Mutex};
+use crate::sync::Mutex;
+use crate::waiting::{self, Ending};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+pub use crate::waiting::Interrupt;
 
 /// How a call ended.
 pub type Outcome = Result<Arc<Answer>, Error>;
@@ -25,37 +27,8 @@ pub enum Sent {
     Yes(StreamId),
 }
 
-/// Set from another thread to end a wait.
-#[derive(Debug, Default)]
-pub struct Interrupt(AtomicBool);
-
-impl Interrupt {
-    /// Ends the wait; the waiter must be woken besides.
-    pub fn set(&self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-
-    /// Whether it was set since the last call.
-    pub fn take(&self) -> bool {
-        self.0.swap(false, Ordering::SeqCst)
-    }
-
-    /// Whether it is set.
-    pub fn is_set(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
-    }
-}
-
-/// Why a wait ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Waited {
-    /// The call has ended.
-    Done(Outcome),
-    /// The time is up.
-    TimeUp,
-    /// [`Interrupt::set`] was called.
-    Interrupted,
-}
+/// Why a wait for a call ended.
+pub type Waited = waiting::Waited<Outcome>;
 
 /// One open call.
 #[derive(Debug)]
@@ -68,152 +41,96 @@ pub struct Ticket {
     pub deadline: Instant,
     /// When the call was made.
     pub asked: Instant,
-    state: Mutex<State>,
-    changed: Condvar,
+    ending: Ending<Outcome, Progress>,
 }
 
 #[derive(Debug)]
-struct State {
+struct Progress {
     sent: Sent,
     /// A copy sent before the last one may have reached Redis.
     earlier_copy: bool,
-    outcome: Option<Outcome>,
-    watchers: Vec<Reporter>,
-    /// Wakes the waiter that reads for itself.
-    bell: Option<Arc<Bell>>,
-}
-
-impl State {
-    fn ring(&self) {
-        if let Some(bell) = &self.bell {
-            bell.ring();
-        }
-    }
 }
 
 impl Ticket {
     fn new(id: Id, to: &str, timeout: Duration) -> Self {
         let asked = Instant::now();
-        let state =
-            State { sent: Sent::No, earlier_copy: false, outcome: None, watchers: Vec::new(), bell: None };
-        Self {
-            id,
-            to: to.to_owned(),
-            deadline: asked + timeout,
-            asked,
-            state: Mutex::new(state),
-            changed: Condvar::new(),
-        }
+        let ending = Ending::new(Progress { sent: Sent::No, earlier_copy: false });
+        Self { id, to: to.to_owned(), deadline: asked + timeout, asked, ending }
     }
 
     /// Waits for the end of the call, at most until `until`.
     pub fn wait(&self, until: Instant, interrupt: &Interrupt) -> Waited {
-        let mut state = self.state.lock();
-        loop {
-            if let Some(outcome) = &state.outcome {
-                return Waited::Done(outcome.clone());
-            }
-            if interrupt.take() {
-                return Waited::Interrupted;
-            }
-            if Instant::now() >= until {
-                return Waited::TimeUp;
-            }
-            state = self.changed.wait_until(state, until);
-        }
+        self.ending.wait(until, interrupt)
     }
 
     /// Wakes the waiters, so they notice an interrupt.
     pub fn wake(&self) {
-        self.state.lock().ring();
-        self.changed.notify_all();
+        self.ending.wake();
     }
 
     /// From now on `bell` rings when the call ends or its waiter is to be woken. The outcome, if it has ended.
     pub fn hang(&self, bell: &Arc<Bell>) -> Option<Outcome> {
-        let mut state = self.state.lock();
-        if state.outcome.is_none() {
-            state.bell = Some(Arc::clone(bell));
-        }
-        state.outcome.clone()
+        self.ending.hang(bell)
     }
 
     /// The bell rings no more.
     pub fn unhang(&self) {
-        self.state.lock().bell = None;
+        self.ending.unhang();
     }
 
     /// The outcome, if it is known.
     pub fn outcome(&self) -> Option<Outcome> {
-        self.state.lock().outcome.clone()
+        self.ending.outcome()
     }
 
     /// Whether the call has ended.
     pub fn has_ended(&self) -> bool {
-        self.state.lock().outcome.is_some()
+        self.ending.has_come()
     }
 
     /// Ends the call; the first end counts. False if it had ended before.
     pub fn finish(&self, outcome: Outcome) -> bool {
-        self.finish_if(|_| true, || outcome)
+        self.ending.settle(self.id, |_| true, || outcome)
     }
 
     /// Ends the call if nothing of it was ever written, so that nothing will be.
     pub fn finish_unsent(&self, outcome: impl FnOnce() -> Outcome) -> bool {
-        self.finish_if(|sent| sent == Sent::No, outcome)
-    }
-
-    fn finish_if(&self, condition: impl FnOnce(Sent) -> bool, outcome: impl FnOnce() -> Outcome) -> bool {
-        let watchers = {
-            let mut state = self.state.lock();
-            if state.outcome.is_some() || !condition(state.sent) {
-                return false;
-            }
-            state.outcome = Some(outcome());
-            state.ring();
-            std::mem::take(&mut state.watchers)
-        };
-        self.changed.notify_all();
-        watchers.iter().for_each(|watcher| watcher.settled(self.id));
-        true
+        self.ending.settle(self.id, |progress| progress.sent == Sent::No, outcome)
     }
 
     /// Has the end of the call reported; false if it has ended already.
     pub fn watch(&self, reporter: &Reporter) -> bool {
-        let mut state = self.state.lock();
-        if state.outcome.is_some() {
-            return false;
-        }
-        state.watchers.push(reporter.clone());
-        true
+        self.ending.watch(reporter)
     }
 
     /// How far the request has come.
     pub fn sent(&self) -> Sent {
-        self.state.lock().sent
+        self.ending.progress(|progress, _| progress.sent)
     }
 
     /// Notes that the request is being written. `None` if the call has ended and nothing may be sent;
     /// else whether an earlier copy may have reached Redis.
     pub fn sending(&self) -> Option<bool> {
-        let mut state = self.state.lock();
-        if state.outcome.is_some() {
-            return None;
-        }
-        state.earlier_copy |= state.sent == Sent::Perhaps;
-        state.sent = Sent::Perhaps;
-        Some(state.earlier_copy)
+        self.ending.progress(|progress, outcome| {
+            if outcome.is_some() {
+                return None;
+            }
+            progress.earlier_copy |= progress.sent == Sent::Perhaps;
+            progress.sent = Sent::Perhaps;
+            Some(progress.earlier_copy)
+        })
     }
 
     /// Notes that Redis refused the last copy, or that it was never written.
     pub fn not_sent(&self) {
-        let mut state = self.state.lock();
-        state.sent = if state.earlier_copy { Sent::Perhaps } else { Sent::No };
+        self.ending.progress(|progress, _| {
+            progress.sent = if progress.earlier_copy { Sent::Perhaps } else { Sent::No };
+        });
     }
 
     /// Whether a copy of which nothing is known may be on its way besides the one that was confirmed.
     pub fn has_earlier_copy(&self) -> bool {
-        self.state.lock().earlier_copy
+        self.ending.progress(|progress, _| progress.earlier_copy)
     }
 
     /// What can be said of the request, if `fate` is what is known of its last copy.
@@ -224,14 +141,15 @@ impl Ticket {
     /// Notes the id Redis gave it. False if it is not wanted any more: the call has ended meanwhile without an answer,
     /// or with one that may be to another copy.
     pub fn confirmed(&self, redis_id: StreamId) -> bool {
-        let mut state = self.state.lock();
-        state.sent = Sent::Yes(redis_id);
-        match &state.outcome {
-            None => true,
-            // Its own answer may well be here before Redis's confirmation is read.
-            Some(Ok(_)) => !state.earlier_copy,
-            Some(Err(_)) => false,
-        }
+        self.ending.progress(|progress, outcome| {
+            progress.sent = Sent::Yes(redis_id);
+            match outcome {
+                None => true,
+                // Its own answer may well be here before Redis's confirmation is read.
+                Some(Ok(_)) => !progress.earlier_copy,
+                Some(Err(_)) => false,
+            }
+        })
     }
 }
 

@@ -65,3 +65,4 @@ pub mod threads;
 pub mod tls;
 pub mod turn;
 pub mod upkeep;
+pub mod waiting;
