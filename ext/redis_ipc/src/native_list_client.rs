@@ -9,9 +9,9 @@ use crate::settle_class;
 use magnus::prelude::*;
 use magnus::{Error, RHash, RModule, Ruby, Value, function, method};
 use redis_ipc_core::json;
-use redis_ipc_core::ledger::Interrupt;
 use redis_ipc_core::list::client::Client;
 use redis_ipc_core::list::options::ClientOptions;
+use redis_ipc_core::waiting::Interrupt;
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -10,11 +10,11 @@ use magnus::prelude::*;
 use magnus::{Error, RHash, RModule, RString, Ruby, Value, function, method};
 use redis_ipc_core::consumer_queue::Taken;
 use redis_ipc_core::json;
-use redis_ipc_core::ledger::Interrupt;
 use redis_ipc_core::list::job::Job;
 use redis_ipc_core::list::options::ServerOptions;
 use redis_ipc_core::list::server::Server;
 use redis_ipc_core::list::skim::{Skimmed, skim};
+use redis_ipc_core::waiting::Interrupt;
 use std::sync::Arc;
 
 /// A request that was taken.

@@ -39,6 +39,13 @@ fn digit(value: u8) -> u8 {
     if value < 10 { b'0' + value } else { b'a' + value - 10 }
 }
 
+/// Not unguessable: for what never leaves the process.
+impl From<u64> for Id {
+    fn from(number: u64) -> Self {
+        Self(number.into())
+    }
+}
+
 impl std::fmt::Display for Id {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:032x}", self.0)

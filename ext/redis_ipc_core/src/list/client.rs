@@ -2,18 +2,18 @@
 
 use crate::connection::Connection;
 use crate::error::{Error, ErrorKind, Fate};
-use crate::ledger::Interrupt;
 use crate::list::names::Names;
 use crate::list::options::{ClientOptions, MAX_TIMEOUT};
 use crate::list::outbox::Outbox;
 use crate::list::party::Party;
 use crate::list::pending::{Outcome, Pending, PendingCalls, Waited};
-use crate::list::question::{Question, Step};
+use crate::list::question::{self, Question, Step};
 use crate::list::reader::{self, Reader};
-use crate::reports::{self, Reports};
+use crate::reports::{self, Reporter, Reports};
 use crate::stats::Stats;
 use crate::sync::Mutex;
 use crate::threads::{join, spawn};
+use crate::waiting::Interrupt;
 use redis::RedisResult;
 use std::ops::Range;
 use std::sync::Arc;
@@ -44,6 +44,8 @@ pub struct Client {
     reader: Arc<Reader>,
     options: ClientOptions,
     reports: Reports,
+    waker: Reporter,
+    wakes: Reports,
     next_id: AtomicU64,
     outbox_thread: Mutex<Option<JoinHandle<()>>>,
     reader_thread: Mutex<Option<JoinHandle<()>>>,
@@ -55,6 +57,7 @@ impl Client {
     pub fn start(queue: &str, options: ClientOptions) -> Result<Self, Error> {
         let stats = Arc::new(Stats::default());
         let (reporter, reports) = reports::queue(&stats);
+        let (waker, wakes) = reports::queue(&stats);
         let party = Arc::new(Party::new(Names::new(queue)?, &options.redis, reporter, stats)?);
         let (first, second) = open(&party).map_err(|error| party.explain(&error, Fate::NotSent))?;
         let calls = Arc::new(PendingCalls::default());
@@ -65,6 +68,8 @@ impl Client {
             calls,
             options,
             reports,
+            waker,
+            wakes,
             next_id: AtomicU64::new(1),
             outbox_thread: Mutex::default(),
             reader_thread: Mutex::default(),
@@ -112,7 +117,8 @@ impl Client {
         if self.closed.load(Ordering::SeqCst) {
             return Err(self.party.locate(closed()));
         }
-        let pending = Arc::new(Pending::new(ids, text, timeout));
+        let own = if ids.is_empty() { self.reserve(1) } else { ids.start };
+        let pending = Arc::new(Pending::new(own..own + (ids.end - ids.start), text, timeout));
         self.party.stats.requests.increment();
         self.calls.open(&pending);
         self.post(Step::Ask, &pending);
@@ -130,53 +136,58 @@ impl Client {
 
     /// Waits for the end of a call; `None` if it was interrupted.
     pub fn wait(&self, pending: &Arc<Pending>, interrupt: &Interrupt) -> Option<Outcome> {
-        let outcome = match pending.wait(interrupt) {
-            Waited::Interrupted => return None,
-            Waited::Done(outcome) => outcome,
-            Waited::TimeUp => self.time_out(pending),
-        };
-        if let Err(error) = &outcome {
-            let stats = &self.party.stats;
-            let counter =
-                if matches!(error.kind, ErrorKind::Timeout(_)) { &stats.timed_out } else { &stats.failed };
-            counter.increment();
-            self.calls.close(pending.ids.clone());
-        } else if pending.is_notification() {
-            self.party.stats.fulfilled.increment();
-        }
-        Some(outcome)
-    }
-
-    fn time_out(&self, pending: &Arc<Pending>) -> Outcome {
-        self.calls.close(pending.ids.clone());
-        let mut fate = Fate::NotSent;
-        if pending.was_written() {
-            self.post(Step::Withdraw, pending);
-            fate = pending.wait_for_fate(Instant::now() + WITHDRAWAL);
-        }
-        let error = self.timed_out(pending, fate);
-        // An answer may have come just now, or the sender may be writing it after all.
-        if pending.finish(Err(error.clone())) {
-            return Err(error);
-        }
-        match pending.wait(&Interrupt::default()) {
-            Waited::Done(outcome) => outcome,
-            _ => Err(error),
-        }
-    }
-
-    fn timed_out(&self, pending: &Pending, fate: Fate) -> Error {
-        let waited = pending.deadline.duration_since(pending.asked).as_secs_f64();
-        let what = match fate {
-            Fate::NotSent => "the request never reached Redis, so it did not run",
-            Fate::Unclaimed => {
-                "no server took the request and it has been withdrawn, so it did not and will not run; is one connected?"
+        let mut due = pending.deadline;
+        loop {
+            match pending.wait(due, interrupt) {
+                Waited::Interrupted => return None,
+                Waited::Done(outcome) => return Some(self.conclude(pending, outcome)),
+                Waited::TimeUp => due = self.tend(pending).unwrap_or(due),
             }
-            Fate::Unknown => "a server may have taken the request: whether it ran is not known",
-        };
-        let message = format!("no answer within {waited:.3} s: {what}");
-        self.party
-            .locate(Error::new(ErrorKind::Timeout(fate), message).address(self.party.connector.address()))
+        }
+    }
+
+    /// Does what is due for a call, without waiting: at its deadline it takes the request back, and a while later it
+    /// ends the call with what is known then. Returns when to tend it next; `None` once it has ended.
+    pub fn tend(&self, pending: &Arc<Pending>) -> Option<Instant> {
+        if pending.has_ended() {
+            return None;
+        }
+        let (now, last) = (Instant::now(), pending.deadline + WITHDRAWAL);
+        if now < pending.deadline {
+            return Some(pending.deadline);
+        }
+        self.calls.close(pending.ids.clone());
+        let timed_out = |fate| Err(question::timed_out(pending, fate, &self.party));
+        if !pending.finish_unsent(|| timed_out(Fate::NotSent)) && pending.withdrawing() {
+            self.post(Step::Withdraw, pending);
+        }
+        if now >= last {
+            pending.finish(timed_out(Fate::Unknown));
+        }
+        (!pending.has_ended()).then_some(last)
+    }
+
+    /// How a call ended, counted; to be asked once. `None` while it has not.
+    pub fn outcome(&self, pending: &Pending) -> Option<Outcome> {
+        pending.outcome().map(|outcome| self.conclude(pending, outcome))
+    }
+
+    fn conclude(&self, pending: &Pending, outcome: Outcome) -> Outcome {
+        let stats = &self.party.stats;
+        match &outcome {
+            Ok(_) => stats.fulfilled.increment(),
+            Err(error) => {
+                let late = matches!(error.kind, ErrorKind::Timeout(_));
+                if late { &stats.timed_out } else { &stats.failed }.increment();
+                self.calls.close(pending.ids.clone());
+            }
+        }
+        outcome
+    }
+
+    /// Has the end of a call reported to [`Client::wakes`]; false if it has ended already.
+    pub fn watch(&self, pending: &Pending) -> bool {
+        pending.watch(&self.waker)
     }
 
     /// Gives a call up: nobody waits for it any more.
@@ -192,6 +203,11 @@ impl Client {
     /// What there is to tell the user.
     pub fn reports(&self) -> &Reports {
         &self.reports
+    }
+
+    /// The ends of calls that fibers wait for, by a way of its own: no report to the user is before them.
+    pub fn wakes(&self) -> &Reports {
+        &self.wakes
     }
 
     /// The options it was started with.
@@ -243,6 +259,7 @@ impl Client {
             self.party.reporter.failure(self.party.explain(&error, Fate::Unknown));
         }
         self.reports.close();
+        self.wakes.close();
     }
 }
 
@@ -253,6 +270,7 @@ impl Drop for Client {
         self.party.stop.stop();
         self.reader.interrupt();
         self.reports.close();
+        self.wakes.close();
     }
 }
 

@@ -1,9 +1,11 @@
 //! The open calls of one client: who waits for which answer, until when, and how it ended.
 
-use crate::error::{Error, Fate};
-use crate::ledger::Interrupt;
+use crate::error::Error;
+use crate::identity::Id;
 use crate::list::options::MAX_TIMEOUT;
-use crate::sync::{Condvar, Mutex};
+use crate::reports::Reporter;
+use crate::sync::Mutex;
+use crate::waiting::{self, Ending, Interrupt};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,16 +14,8 @@ use std::time::{Duration, Instant};
 /// How a call ended: the text of its answer, empty where only its way to Redis was waited for.
 pub type Outcome = Result<Arc<Vec<u8>>, Error>;
 
-/// Why a wait ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Waited {
-    /// The call has ended.
-    Done(Outcome),
-    /// The time is up.
-    TimeUp,
-    /// [`Interrupt::set`] was called.
-    Interrupted,
-}
+/// Why a wait for a call ended.
+pub type Waited = waiting::Waited<Outcome>;
 
 /// One open call: a request, a batch or a notification.
 #[derive(Debug)]
@@ -34,25 +28,29 @@ pub struct Pending {
     pub deadline: Instant,
     /// When the call was made.
     pub asked: Instant,
-    state: Mutex<State>,
-    changed: Condvar,
+    ending: Ending<Outcome, Progress>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Progress {
     /// Some of it may have reached Redis.
     written: bool,
-    outcome: Option<Outcome>,
-    /// What Redis said when it was withdrawn.
-    fate: Option<Fate>,
+    /// It is being taken back.
+    withdrawn: bool,
 }
 
 impl Pending {
-    /// A call that is made now. It waits for [`MAX_TIMEOUT`] at most.
+    /// A call that is made now. It waits for [`MAX_TIMEOUT`] at most. `ids` are those of its requests; where they are
+    /// none, they begin with a number of its own all the same.
     pub fn new(ids: Range<u64>, text: Vec<u8>, timeout: Duration) -> Self {
         let asked = Instant::now();
         let deadline = asked.checked_add(timeout.min(MAX_TIMEOUT)).unwrap_or(asked);
-        Self { ids, text, asked, deadline, state: Mutex::default(), changed: Condvar::new() }
+        Self { ids, text, asked, deadline, ending: Ending::new(Progress::default()) }
+    }
+
+    /// What its end is reported by.
+    pub fn id(&self) -> Id {
+        Id::from(self.ids.start)
     }
 
     /// Whether nothing but its way to Redis is waited for.
@@ -60,71 +58,62 @@ impl Pending {
         self.ids.is_empty()
     }
 
-    /// Waits for the end of the call, at most until its deadline.
-    pub fn wait(&self, interrupt: &Interrupt) -> Waited {
-        let mut state = self.state.lock();
-        loop {
-            if let Some(outcome) = &state.outcome {
-                return Waited::Done(outcome.clone());
-            }
-            if interrupt.take() {
-                return Waited::Interrupted;
-            }
-            if Instant::now() >= self.deadline {
-                return Waited::TimeUp;
-            }
-            state = self.changed.wait_until(state, self.deadline);
-        }
-    }
-
-    /// Waits until its withdrawal was answered, at most until `until`.
-    pub fn wait_for_fate(&self, until: Instant) -> Fate {
-        let mut state = self.state.lock();
-        while state.fate.is_none() && Instant::now() < until {
-            state = self.changed.wait_until(state, until);
-        }
-        state.fate.unwrap_or(Fate::Unknown)
+    /// Waits for the end of the call, at most until `until`.
+    pub fn wait(&self, until: Instant, interrupt: &Interrupt) -> Waited {
+        self.ending.wait(until, interrupt)
     }
 
     /// Wakes the waiter, so that it notices an interrupt.
     pub fn wake(&self) {
-        drop(self.state.lock());
-        self.changed.notify_all();
+        self.ending.wake();
+    }
+
+    /// The outcome, if it is known.
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.ending.outcome()
+    }
+
+    /// Whether the call has ended.
+    pub fn has_ended(&self) -> bool {
+        self.ending.has_come()
+    }
+
+    /// Has the end of the call reported; false if it has ended already.
+    pub fn watch(&self, reporter: &Reporter) -> bool {
+        self.ending.watch(reporter)
     }
 
     /// Ends the call; the first end counts. False if it had ended before.
     pub fn finish(&self, outcome: Outcome) -> bool {
-        let mut state = self.state.lock();
-        if state.outcome.is_some() {
-            return false;
-        }
-        state.outcome = Some(outcome);
-        drop(state);
-        self.changed.notify_all();
-        true
+        self.ending.settle(self.id(), |_| true, || outcome)
     }
 
-    /// Notes what Redis said when it was withdrawn.
-    pub fn withdrawn(&self, fate: Fate) {
-        self.state.lock().fate = Some(fate);
-        self.changed.notify_all();
+    /// Ends the call if nothing of it was written, so that nothing will be.
+    pub fn finish_unsent(&self, outcome: impl FnOnce() -> Outcome) -> bool {
+        self.ending.settle(self.id(), |progress| !progress.written, outcome)
     }
 
     /// Notes that it is being written; false if the call has ended and nothing may be sent.
     pub fn writing(&self) -> bool {
-        let mut state = self.state.lock();
-        state.written |= state.outcome.is_none();
-        state.outcome.is_none()
+        self.ending.progress(|progress, outcome| {
+            progress.written |= outcome.is_none();
+            outcome.is_none()
+        })
+    }
+
+    /// Notes that it is being taken back; false if it was before.
+    pub fn withdrawing(&self) -> bool {
+        self.ending.progress(|progress, _| !std::mem::replace(&mut progress.withdrawn, true))
     }
 
     /// Notes that it did not reach Redis after all.
     pub fn not_sent(&self) {
-        self.state.lock().written = false;
+        self.ending.progress(|progress, _| progress.written = false);
     }
 
     /// Whether some of it may have reached Redis.
     pub fn was_written(&self) -> bool {
-        self.state.lock().written
+        self.ending.progress(|progress, _| progress.written)
     }
 }
 
@@ -187,7 +176,7 @@ mod tests {
         let answer = Ok(Arc::new(b"1".to_vec()));
         assert!(pending.finish(answer.clone()));
         assert!(!pending.finish(Ok(Arc::default())));
-        assert_eq!(pending.wait(&Interrupt::default()), Waited::Done(answer));
+        assert_eq!(pending.wait(Instant::now(), &Interrupt::default()), Waited::Done(answer));
         assert!(!pending.writing(), "what has ended is not sent");
     }
 
@@ -198,11 +187,13 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_ends_at_the_deadline() {
-        let pending = Pending::new(0..1, Vec::new(), Duration::from_millis(1));
-        assert_eq!(pending.wait(&Interrupt::default()), Waited::TimeUp);
-        assert_eq!(pending.wait_for_fate(Instant::now()), Fate::Unknown);
-        pending.withdrawn(Fate::Unclaimed);
-        assert_eq!(pending.wait_for_fate(Instant::now()), Fate::Unclaimed);
+    fn what_was_written_does_not_end_as_unsent_and_is_withdrawn_once() {
+        let pending = Pending::new(0..1, Vec::new(), Duration::from_secs(60));
+        assert!(pending.writing());
+        assert!(!pending.finish_unsent(|| Ok(Arc::default())));
+        assert!(pending.withdrawing());
+        assert!(!pending.withdrawing());
+        pending.not_sent();
+        assert!(pending.finish_unsent(|| Ok(Arc::default())));
     }
 }

@@ -37,6 +37,10 @@ impl Question {
         };
         self.pending.finish(Err(self.party.locate(Error { kind, ..error.clone() })));
     }
+
+    fn time_out(&self, fate: Fate) {
+        self.pending.finish(Err(timed_out(&self.pending, fate, &self.party)));
+    }
 }
 
 impl Parcel for Question {
@@ -69,9 +73,9 @@ impl Parcel for Question {
                 self.pending.finish(Ok(Arc::default()));
             }
             (Step::Withdraw, Some(Value::Int(count))) if count > 0 => {
-                self.pending.withdrawn(Fate::Unclaimed);
+                self.time_out(Fate::Unclaimed);
             }
-            (Step::Withdraw, _) => self.pending.withdrawn(Fate::Unknown),
+            (Step::Withdraw, _) => self.time_out(Fate::Unknown),
             (Step::Ask, _) => {}
         }
         None
@@ -104,7 +108,21 @@ impl Parcel for Question {
     fn fail(self, error: &Error) {
         match self.step {
             Step::Ask => self.fail_as(error, Fate::NotSent),
-            Step::Withdraw => self.pending.withdrawn(Fate::Unknown),
+            Step::Withdraw => self.time_out(Fate::Unknown),
         }
     }
+}
+
+/// The error of a call whose time is up.
+pub fn timed_out(pending: &Pending, fate: Fate, party: &Party) -> Error {
+    let waited = pending.deadline.duration_since(pending.asked).as_secs_f64();
+    let what = match fate {
+        Fate::NotSent => "the request never reached Redis, so it did not run",
+        Fate::Unclaimed => {
+            "no server took the request and it has been withdrawn, so it did not and will not run; is one connected?"
+        }
+        Fate::Unknown => "a server may have taken the request: whether it ran is not known",
+    };
+    let message = format!("no answer within {waited:.3} s: {what}");
+    party.locate(Error::new(ErrorKind::Timeout(fate), message).address(party.connector.address()))
 }

@@ -81,10 +81,8 @@ impl Reader {
             return self.refuse(&text, &skimmed);
         };
         let outcome = if text.len() <= self.max_size {
-            self.party.stats.fulfilled.increment();
             Ok(Arc::new(text))
         } else {
-            self.party.stats.failed.increment();
             let message =
                 format!("the answer has {} bytes, the limit is {} (max_size)", text.len(), self.max_size);
             Err(self.party.locate(Error::new(ErrorKind::Malformed, message)))

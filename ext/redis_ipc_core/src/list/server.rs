@@ -3,7 +3,6 @@
 use crate::connection::Connection;
 use crate::consumer_queue::Taken;
 use crate::error::{Error, ErrorKind, Fate};
-use crate::ledger::Interrupt;
 use crate::list::answer::{Answer, Desk};
 use crate::list::housekeeper::{Housekeeper, beat};
 use crate::list::intake::{self, Intake, unheld};
@@ -17,6 +16,7 @@ use crate::reports::{self, Reports};
 use crate::stats::Stats;
 use crate::sync::Mutex;
 use crate::threads::{join, spawn};
+use crate::waiting::Interrupt;
 use redis::RedisResult;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
