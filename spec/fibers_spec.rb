@@ -159,6 +159,106 @@ RSpec.describe "under a Fiber scheduler" do
     eventually { wakers.zero? }
   end
 
+  describe "a JSON-RPC client" do
+    let(:client) { rpc_client }
+
+    def serve
+      opened = gate
+      rpc_server { |server| server.on("wait") { |value| opened.pop && value } }
+      client
+    end
+
+    ways = {
+      "call" => ->(client) { client.call("wait", 1) },
+      "a proxy's method" => ->(client) { client.proxy.wait(1) },
+      "batch" => ->(client) { client.batch { |batch| batch.call("wait", 1) }.first }
+    }
+    ways.each do |name, way|
+      it("lets other fibers run: #{name}") do
+        serve
+        answer = nil
+        FiberScheduler.run do
+          Fiber.schedule { answer = way.call(client) }
+          Fiber.schedule { gate << true }
+        end
+        expect(answer).to eq(1)
+      end
+    end
+
+    it "lets a thousand fibers of one thread wait at once, and notify" do
+      heard = Queue.new
+      rpc_server do |server|
+        server.on("echo") { |value| value }
+        server.on("note") { |value| heard << value }
+      end
+      caller = client
+      answers = []
+      FiberScheduler.run do
+        1000.times { |index| Fiber.schedule { answers << (caller.call("echo", index) == index) } }
+        Fiber.schedule { caller.notify("note", 7) }
+      end
+      expect(answers.tally).to eq(true => 1000)
+      expect(next_of(heard)).to eq(7)
+      expect(caller.stats).to include(requests: 1001, fulfilled: 1001, open_calls: 0)
+    end
+
+    it "keeps a deadline, and tells its outcome" do
+      caller = client
+      ticks = 0
+      error = FiberScheduler.run do
+        Fiber.schedule { 5.times { (ticks += 1) && sleep(0.02) } }
+        caller.call("nothing", timeout: 0.2)
+      rescue RedisIPC::TimeoutError => e
+        e
+      end
+      expect(error.outcome).to eq(:unclaimed)
+      expect(ticks).to eq(5)
+      expect(redis.llen("calculator")).to eq(0)
+      expect(caller.stats).to include(timed_out: 1, open_calls: 0)
+    end
+
+    it "gives a call up whose fiber is stopped; the next one is right" do
+      caller = client
+      stopped = Class.new(StandardError)
+      FiberScheduler.run do
+        waiting = Fiber.schedule do
+          caller.call("nothing", timeout: 30)
+        rescue stopped
+          nil
+        end
+        waiting.raise(stopped)
+      end
+      eventually { redis.llen("calculator").zero? }
+      rpc_server { |server| server.on("echo") { |value| value } }
+      expect(FiberScheduler.run { caller.call("echo", 2) }).to eq(2)
+      expect(caller.stats).to include(cancelled: 1, fulfilled: 1, failed: 0, open_calls: 0)
+    end
+
+    it "connects while other fibers run" do
+      server = start_server
+      Process.kill(:STOP, server.pid)
+      options = { path: server.path, connect_timeout: 20 }
+      late = keep(RedisIPC::JSONRPC::Client.new("calculator", redis_options: options)).last
+      FiberScheduler.run do
+        Fiber.schedule { late.connect }
+        Fiber.schedule { Process.kill(:CONT, server.pid) }
+      end
+      expect(late).to be_connected
+    end
+
+    it "ends the waits of fibers when it is disconnected, and leaves no thread behind" do
+      caller = client
+      error = FiberScheduler.run do
+        Fiber.schedule { caller.disconnect }
+        caller.call("nothing", timeout: 30)
+      rescue RedisIPC::Error => e
+        e
+      end
+      expect(error).to be_a(RedisIPC::NotConnectedError)
+      eventually { wakers.zero? }
+    end
+  end
+
   it "costs nothing where there is none" do
     connect("child", &echo)
     expect(ask.value).to eq(1)

@@ -17,6 +17,7 @@ module RedisIPC
       @others = others
       @pid = Process.pid
       @closing = Mutex.new
+      @starting = BriefMutex.new
     end
 
     def connected?
@@ -58,7 +59,12 @@ module RedisIPC
     private
 
     def pools
-      [@workers, *@others].compact
+      [@workers, *@others, @fiber_waits&.pool].compact
+    end
+
+    # How fibers wait for calls, once one has.
+    def fiber_waits
+      @fiber_waits || @starting.synchronize { @fiber_waits ||= FiberWaits.new(@engine, @label) }
     end
 
     # Whether the process is a fork that the engine is not of; a handler may have forked, and this be the child.

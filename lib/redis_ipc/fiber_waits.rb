@@ -9,7 +9,7 @@ module RedisIPC
     # @return [ThreadPool] the thread that rings; it ends with the engine
     attr_reader :pool
 
-    # @param engine [Native::Engine]
+    # @param engine [Native::Engine, Native::ListClient]
     # @param place [String] for the name of the thread
     def initialize(engine, place)
       @bells = {}
@@ -22,7 +22,7 @@ module RedisIPC
       @pool.start(1)
     end
 
-    # @param call [Native::Call]
+    # @param call [Native::Call, Native::ListCall]
     # @param timeout [Numeric, nil] seconds; nil waits until the call's own deadline
     # @return [Boolean] whether the call has ended
     def wait(call, timeout)
@@ -33,6 +33,16 @@ module RedisIPC
       await(bell, call, timeout)
     ensure
       @mutex.synchronize { take_down(id, bell) }
+    end
+
+    # Waits for the end of a call that nobody else waits for.
+    # @return [Object] its answer
+    def answer(call)
+      wait(call, nil)
+      call.answer
+    ensure
+      # Where the fiber was stopped; else the call has ended.
+      call.cancel
     end
 
     private

@@ -43,14 +43,7 @@ module RedisIPC
     def ask(group, content, timeout, traceparent = nil)
       return @engine.ask(group, content, timeout, traceparent) unless FiberBell.needed?
 
-      begin
-        call = @engine.ask_async(group, content, timeout, traceparent)
-        fiber_waits.wait(call, nil)
-        call.answer
-      ensure
-        # Where the fiber was stopped; else the call has ended.
-        call&.cancel
-      end
+      fiber_waits.answer(@engine.ask_async(group, content, timeout, traceparent))
     end
 
     # Waits for the end of a call.
@@ -109,14 +102,6 @@ module RedisIPC
       callback.call
     rescue StandardError => e
       @report.call(e)
-    end
-
-    def fiber_waits
-      @fiber_waits || @watching.synchronize { @fiber_waits ||= FiberWaits.new(@engine, @label) }
-    end
-
-    def pools
-      [*super, @fiber_waits&.pool].compact
     end
   end
 end

@@ -1,4 +1,4 @@
-//! `RedisIPC::Native::ListClient`: a client of a list, as Ruby sees it.
+//! `RedisIPC::Native::ListClient`: a client of a list, as Ruby sees it, and `ListCall`, a call that a fiber waits for.
 
 use crate::content::decode;
 use crate::errors;
@@ -11,9 +11,11 @@ use magnus::{Error, RHash, RModule, Ruby, Value, function, method};
 use redis_ipc_core::json;
 use redis_ipc_core::list::client::Client;
 use redis_ipc_core::list::options::ClientOptions;
+use redis_ipc_core::list::pending::{Outcome, Pending};
 use redis_ipc_core::waiting::Interrupt;
+use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A client of a list.
 #[magnus::wrap(class = "RedisIPC::Native::ListClient", free_immediately, size)]
@@ -61,9 +63,7 @@ impl NativeListClient {
         seconds: Option<f64>,
     ) -> Result<Value, Error> {
         let client = rb_self.0.get(ruby)?;
-        let raise = |error| errors::raise(ruby, &error);
-        let pending =
-            client.send(first..first + count, text.into_bytes(), time(client, seconds)).map_err(raise)?;
+        let pending = send(ruby, client, first..first + count, text, seconds)?;
         let interrupt = Interrupt::default();
         let wait = || client.wait(&pending, &interrupt);
         let unblock = || {
@@ -71,18 +71,31 @@ impl NativeListClient {
             pending.wake();
         };
         match wait_without_gvl(ruby, wait, unblock) {
-            Ok(Ok(_)) if count == 0 => Ok(ruby.qnil().as_value()),
-            Ok(Ok(answer)) => {
-                json::check(&answer, answer.len())
-                    .map_err(|error| errors::content(ruby, error.to_string()))?;
-                decode::from_json(ruby, &answer)
-            }
-            Ok(Err(error)) => Err(raise(error)),
+            Ok(outcome) => answer(ruby, &pending, outcome),
             Err(interrupt) => {
                 client.cancel(&pending);
                 Err(interrupt)
             }
         }
+    }
+
+    /// As `call`, without waiting.
+    fn call_async(
+        ruby: &Ruby,
+        rb_self: &Self,
+        first: u64,
+        count: u64,
+        text: String,
+        seconds: Option<f64>,
+    ) -> Result<NativeListCall, Error> {
+        let client = rb_self.0.get(ruby)?;
+        let pending = send(ruby, client, first..first + count, text, seconds)?;
+        Ok(NativeListCall(ProcessBound::new((Arc::clone(client), pending))))
+    }
+
+    /// The id of the next call that has ended and that a fiber waits for; nil at the end.
+    fn next_wake(ruby: &Ruby, rb_self: &Self) -> Result<Value, Error> {
+        native_engine::fetch(ruby, rb_self.0.get(ruby)?.wakes())
     }
 
     fn next_report(ruby: &Ruby, rb_self: &Self) -> Result<Value, Error> {
@@ -105,6 +118,67 @@ impl NativeListClient {
 
     fn stats(ruby: &Ruby, rb_self: &Self) -> Result<RHash, Error> {
         native_engine::counters(ruby, rb_self.0.get(ruby)?.stats())
+    }
+}
+
+/// A call that a fiber waits for.
+#[magnus::wrap(class = "RedisIPC::Native::ListCall", free_immediately, size)]
+pub struct NativeListCall(ProcessBound<(Arc<Client>, Arc<Pending>)>);
+
+impl NativeListCall {
+    /// The answer; raises how the call failed, and is nil for a notification, and while it has not ended.
+    fn answer(ruby: &Ruby, rb_self: &Self) -> Result<Value, Error> {
+        let (client, pending) = &**rb_self.0.get(ruby)?;
+        match client.outcome(pending) {
+            Some(outcome) => answer(ruby, pending, outcome),
+            None => Ok(ruby.qnil().as_value()),
+        }
+    }
+
+    /// Has the waker told of the end of the call; false if it has ended already.
+    fn wake(ruby: &Ruby, rb_self: &Self) -> Result<bool, Error> {
+        let (client, pending) = &**rb_self.0.get(ruby)?;
+        Ok(client.watch(pending))
+    }
+
+    /// Does what is due for the call; in how many seconds there will be more to do, nil once it has ended.
+    fn tend(ruby: &Ruby, rb_self: &Self) -> Result<Option<f64>, Error> {
+        let (client, pending) = &**rb_self.0.get(ruby)?;
+        let due = client.tend(pending);
+        Ok(due.map(|due| due.saturating_duration_since(Instant::now()).as_secs_f64()))
+    }
+
+    /// Gives the call up, if it has not ended.
+    fn cancel(ruby: &Ruby, rb_self: &Self) -> Result<(), Error> {
+        let (client, pending) = &**rb_self.0.get(ruby)?;
+        client.cancel(pending);
+        Ok(())
+    }
+
+    fn id(ruby: &Ruby, rb_self: &Self) -> Result<String, Error> {
+        Ok(rb_self.0.get(ruby)?.1.id().to_string())
+    }
+}
+
+fn send(
+    ruby: &Ruby,
+    client: &Client,
+    ids: Range<u64>,
+    text: String,
+    seconds: Option<f64>,
+) -> Result<Arc<Pending>, Error> {
+    let sent = client.send(ids, text.into_bytes(), time(client, seconds));
+    sent.map_err(|error| errors::raise(ruby, &error))
+}
+
+fn answer(ruby: &Ruby, pending: &Pending, outcome: Outcome) -> Result<Value, Error> {
+    match outcome {
+        Ok(_) if pending.is_notification() => Ok(ruby.qnil().as_value()),
+        Ok(answer) => {
+            json::check(&answer, answer.len()).map_err(|error| errors::content(ruby, error.to_string()))?;
+            decode::from_json(ruby, &answer)
+        }
+        Err(error) => Err(errors::raise(ruby, &error)),
     }
 }
 
@@ -135,11 +209,22 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("reply_to", method!(NativeListClient::reply_to, 0))?;
     class.define_method("deadline", method!(NativeListClient::deadline, 1))?;
     class.define_method("call", method!(NativeListClient::call, 4))?;
+    class.define_method("call_async", method!(NativeListClient::call_async, 4))?;
     class.define_method("next_report", method!(NativeListClient::next_report, 0))?;
+    class.define_method("next_wake", method!(NativeListClient::next_wake, 0))?;
     class.define_method("close", method!(NativeListClient::close, 0))?;
     class.define_method("inherited_sockets", method!(NativeListClient::inherited_sockets, 0))?;
     class.define_method("connected?", method!(NativeListClient::is_connected, 0))?;
     class.define_method("stats", method!(NativeListClient::stats, 0))?;
     settle_class::<NativeListClient>(ruby);
+
+    let class = native.define_class("ListCall", ruby.class_object())?;
+    class.undef_default_alloc_func();
+    class.define_method("answer", method!(NativeListCall::answer, 0))?;
+    class.define_method("wake", method!(NativeListCall::wake, 0))?;
+    class.define_method("tend", method!(NativeListCall::tend, 0))?;
+    class.define_method("cancel", method!(NativeListCall::cancel, 0))?;
+    class.define_method("id", method!(NativeListCall::id, 0))?;
+    settle_class::<NativeListCall>(ruby);
     Ok(())
 }

@@ -42,10 +42,10 @@ module RedisIPC
       # @raise (see #call)
       def request(method, params = nil, timeout: nil)
         timeout = check_timeout(timeout)
-        engine = session.engine
-        id = engine.reserve(1)
-        request = Request.build(method, params).merge(id: id, **envelope(engine, timeout))
-        value_of(engine.call(id, 1, Native.dump(request), timeout))
+        session = self.session
+        id = session.engine.reserve(1)
+        request = Request.build(method, params).merge(id: id, **envelope(session.engine, timeout))
+        value_of(session.call(id, 1, Native.dump(request), timeout))
       end
 
       # Calls a method without waiting for anything but that Redis has the request.
@@ -57,7 +57,7 @@ module RedisIPC
       # @raise [ConnectionError] if Redis cannot be reached or the client is not connected
       # @raise [ContentError] if the parameters cannot be sent
       def notify(method, *params, timeout: nil, **named)
-        push(session.engine, Request.build(method, Request.params(params, named)), check_timeout(timeout))
+        push(session, Request.build(method, Request.params(params, named)), check_timeout(timeout))
       end
 
       # Sends several requests as one, and waits for all results.
@@ -72,9 +72,9 @@ module RedisIPC
         yield batch
         check_size(batch.requests.size)
         return [] if batch.requests.empty?
-        return push(session.engine, batch.requests, timeout) && [] if batch.calls.empty?
+        return push(session, batch.requests, timeout) && [] if batch.calls.empty?
 
-        results_of(send_batch(session.engine, batch, timeout), batch.calls)
+        results_of(send_batch(session, batch, timeout), batch.calls)
       end
 
       # @param timeout [Numeric, nil] seconds for each call
@@ -97,17 +97,17 @@ module RedisIPC
         { reply_to: engine.reply_to, deadline: engine.deadline(timeout) }
       end
 
-      def push(engine, requests, timeout)
-        engine.call(0, 0, Native.dump(requests), timeout)
+      def push(session, requests, timeout)
+        session.call(0, 0, Native.dump(requests), timeout)
         true
       end
 
       # The first that is answered carries what the batch has no room for.
-      def send_batch(engine, batch, timeout)
-        first = engine.reserve(batch.calls.size)
+      def send_batch(session, batch, timeout)
+        first = session.engine.reserve(batch.calls.size)
         batch.calls.each.with_index(first) { |request, id| request[:id] = id }
-        batch.calls.first.merge!(envelope(engine, timeout))
-        engine.call(first, batch.calls.size, Native.dump(batch.requests), timeout)
+        batch.calls.first.merge!(envelope(session.engine, timeout))
+        session.call(first, batch.calls.size, Native.dump(batch.requests), timeout)
       end
 
       def results_of(answers, calls)

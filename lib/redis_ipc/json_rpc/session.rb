@@ -21,6 +21,14 @@ module RedisIPC
         true
       end
 
+      # Sends a text and waits for the answer to its `count` requests from id `first` on; with none, until Redis has it.
+      # @return [Object, nil] nil if there were none
+      def call(first, count, text, timeout)
+        return @engine.call(first, count, text, timeout) unless FiberBell.needed?
+
+        fiber_waits.answer(@engine.call_async(first, count, text, timeout))
+      end
+
       # @param workers [Integer] how many threads run methods
       # @param report [#call] tells the user of an error
       # @param serve [Proc] runs one request

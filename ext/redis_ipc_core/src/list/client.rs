@@ -158,29 +158,25 @@ impl Client {
         }
         self.calls.close(pending.ids.clone());
         let timed_out = |fate| Err(question::timed_out(pending, fate, &self.party));
-        if !pending.finish_unsent(|| timed_out(Fate::NotSent)) && pending.withdrawing() {
+        let stats = &self.party.stats;
+        if !pending.finish_unsent(|| timed_out(Fate::NotSent), stats) && pending.withdrawing() {
             self.post(Step::Withdraw, pending);
         }
         if now >= last {
-            pending.finish(timed_out(Fate::Unknown));
+            pending.finish(timed_out(Fate::Unknown), stats);
         }
         (!pending.has_ended()).then_some(last)
     }
 
-    /// How a call ended, counted; to be asked once. `None` while it has not.
+    /// How a call ended; `None` while it has not.
     pub fn outcome(&self, pending: &Pending) -> Option<Outcome> {
         pending.outcome().map(|outcome| self.conclude(pending, outcome))
     }
 
+    /// What failed on its way to Redis is open still.
     fn conclude(&self, pending: &Pending, outcome: Outcome) -> Outcome {
-        let stats = &self.party.stats;
-        match &outcome {
-            Ok(_) => stats.fulfilled.increment(),
-            Err(error) => {
-                let late = matches!(error.kind, ErrorKind::Timeout(_));
-                if late { &stats.timed_out } else { &stats.failed }.increment();
-                self.calls.close(pending.ids.clone());
-            }
+        if outcome.is_err() {
+            self.calls.close(pending.ids.clone());
         }
         outcome
     }
@@ -190,12 +186,11 @@ impl Client {
         pending.watch(&self.waker)
     }
 
-    /// Gives a call up: nobody waits for it any more.
+    /// Gives a call up, if it has not ended: nobody waits for it any more.
     pub fn cancel(&self, pending: &Arc<Pending>) {
         self.calls.close(pending.ids.clone());
-        self.party.stats.cancelled.increment();
         let cancelled = Error::new(ErrorKind::Closed(Fate::Unknown), "the call was given up");
-        if pending.finish(Err(self.party.locate(cancelled))) && pending.was_written() {
+        if pending.cancel(Err(self.party.locate(cancelled)), &self.party.stats) && pending.was_written() {
             self.post(Step::Withdraw, pending);
         }
     }
@@ -236,7 +231,8 @@ impl Client {
     fn end_all(&self) {
         for pending in self.calls.close_all() {
             let fate = if pending.was_written() { Fate::Unknown } else { Fate::NotSent };
-            pending.finish(Err(self.party.locate(Error { kind: ErrorKind::Closed(fate), ..closed() })));
+            let error = self.party.locate(Error { kind: ErrorKind::Closed(fate), ..closed() });
+            pending.finish(Err(error), &self.party.stats);
         }
     }
 

@@ -1,9 +1,10 @@
 //! The open calls of one client: who waits for which answer, until when, and how it ended.
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::identity::Id;
 use crate::list::options::MAX_TIMEOUT;
 use crate::reports::Reporter;
+use crate::stats::{Counter, Stats};
 use crate::sync::Mutex;
 use crate::waiting::{self, Ending, Interrupt};
 use std::collections::HashMap;
@@ -83,14 +84,38 @@ impl Pending {
         self.ending.watch(reporter)
     }
 
-    /// Ends the call; the first end counts. False if it had ended before.
-    pub fn finish(&self, outcome: Outcome) -> bool {
-        self.ending.settle(self.id(), |_| true, || outcome)
+    /// Ends the call, and counts how; the first end counts. False if it had ended before.
+    pub fn finish(&self, outcome: Outcome, stats: &Stats) -> bool {
+        let counter = match &outcome {
+            Ok(_) => &stats.fulfilled,
+            Err(error) if matches!(error.kind, ErrorKind::Timeout(_)) => &stats.timed_out,
+            Err(_) => &stats.failed,
+        };
+        self.settle(counter, |_| true, || outcome)
     }
 
-    /// Ends the call if nothing of it was written, so that nothing will be.
-    pub fn finish_unsent(&self, outcome: impl FnOnce() -> Outcome) -> bool {
-        self.ending.settle(self.id(), |progress| !progress.written, outcome)
+    /// Ends the call if nothing of it was written, so that nothing will be: its time is up.
+    pub fn finish_unsent(&self, outcome: impl FnOnce() -> Outcome, stats: &Stats) -> bool {
+        self.settle(&stats.timed_out, |progress| !progress.written, outcome)
+    }
+
+    /// Ends the call: nobody waits for it any more. False if it had ended before.
+    pub fn cancel(&self, outcome: Outcome, stats: &Stats) -> bool {
+        self.settle(&stats.cancelled, |_| true, || outcome)
+    }
+
+    /// Counted before anyone can know of it.
+    fn settle(
+        &self,
+        counter: &Counter,
+        condition: impl FnOnce(&Progress) -> bool,
+        outcome: impl FnOnce() -> Outcome,
+    ) -> bool {
+        let counted = || {
+            counter.increment();
+            outcome()
+        };
+        self.ending.settle(self.id(), condition, counted)
     }
 
     /// Notes that it is being written; false if the call has ended and nothing may be sent.
@@ -173,9 +198,11 @@ mod tests {
     #[test]
     fn the_first_end_counts_and_ends_the_wait() {
         let pending = Pending::new(0..1, Vec::new(), Duration::from_secs(60));
-        let answer = Ok(Arc::new(b"1".to_vec()));
-        assert!(pending.finish(answer.clone()));
-        assert!(!pending.finish(Ok(Arc::default())));
+        let (answer, stats) = (Ok(Arc::new(b"1".to_vec())), Stats::default());
+        assert!(pending.finish(answer.clone(), &stats));
+        assert!(!pending.finish(Ok(Arc::default()), &stats));
+        assert!(!pending.cancel(Ok(Arc::default()), &stats));
+        assert_eq!((stats.fulfilled.get(), stats.cancelled.get()), (1, 0));
         assert_eq!(pending.wait(Instant::now(), &Interrupt::default()), Waited::Done(answer));
         assert!(!pending.writing(), "what has ended is not sent");
     }
@@ -190,10 +217,12 @@ mod tests {
     fn what_was_written_does_not_end_as_unsent_and_is_withdrawn_once() {
         let pending = Pending::new(0..1, Vec::new(), Duration::from_secs(60));
         assert!(pending.writing());
-        assert!(!pending.finish_unsent(|| Ok(Arc::default())));
+        let stats = Stats::default();
+        assert!(!pending.finish_unsent(|| Ok(Arc::default()), &stats));
         assert!(pending.withdrawing());
         assert!(!pending.withdrawing());
         pending.not_sent();
-        assert!(pending.finish_unsent(|| Ok(Arc::default())));
+        assert!(pending.finish_unsent(|| Ok(Arc::default()), &stats));
+        assert_eq!(stats.timed_out.get(), 1);
     }
 }

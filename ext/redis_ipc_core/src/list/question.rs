@@ -35,11 +35,12 @@ impl Question {
             ErrorKind::Command(_) => ErrorKind::Command(fate),
             _ => ErrorKind::Connection(fate),
         };
-        self.pending.finish(Err(self.party.locate(Error { kind, ..error.clone() })));
+        let error = self.party.locate(Error { kind, ..error.clone() });
+        self.pending.finish(Err(error), &self.party.stats);
     }
 
     fn time_out(&self, fate: Fate) {
-        self.pending.finish(Err(timed_out(&self.pending, fate, &self.party)));
+        self.pending.finish(Err(timed_out(&self.pending, fate, &self.party)), &self.party.stats);
     }
 }
 
@@ -70,7 +71,7 @@ impl Parcel for Question {
                 self.fail_as(&self.party.explain(&error.into(), Fate::NotSent), Fate::NotSent);
             }
             (Step::Ask, Some(_)) if self.pending.is_notification() => {
-                self.pending.finish(Ok(Arc::default()));
+                self.pending.finish(Ok(Arc::default()), &self.party.stats);
             }
             (Step::Withdraw, Some(Value::Int(count))) if count > 0 => {
                 self.time_out(Fate::Unclaimed);

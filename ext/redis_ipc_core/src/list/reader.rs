@@ -87,7 +87,7 @@ impl Reader {
                 format!("the answer has {} bytes, the limit is {} (max_size)", text.len(), self.max_size);
             Err(self.party.locate(Error::new(ErrorKind::Malformed, message)))
         };
-        pending.finish(outcome);
+        pending.finish(outcome, &self.party.stats);
     }
 
     /// Late and duplicate answers are only counted; one that names no request may be what a caller misses.
