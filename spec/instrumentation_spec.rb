@@ -182,6 +182,91 @@ RSpec.describe "instrumentation" do
     expect(process.line).to eq("true")
   end
 
+  describe "of JSON-RPC" do
+    def serve(**options)
+      rpc_server(**options) do |server|
+        server.on("sum") { |*numbers| numbers.sum }
+        server.on("fail") { raise ArgumentError, "no" }
+        server.on("refuse") { raise RedisIPC::JSONRPC::Error.new("no", code: 7) }
+      end
+    end
+
+    it "tells both sides of a call, with the same id" do
+      serve
+      client = rpc_client
+      subscribe
+      client.call("sum", 1, 2, timeout: 3)
+      told = payloads.to_h
+      expect(told.keys).to contain_exactly(:request, :handle)
+      expect(told[:request]).to include(queue: "calculator", method: "sum", params: [1, 2], timeout: 3.0,
+                                        status: "fulfilled", id: 1, reply_to: /\Acalculator:reply:/)
+      expect(told[:handle]).to include(queue: "calculator", method: "sum", id: 1, from: told[:request][:reply_to])
+      expect(told[:handle][:invocation]).to have_attributes(name: "sum", params: [1, 2], notification?: false)
+      expect(told[:handle][:duration]).to be_between(0, told[:request][:duration])
+    end
+
+    it "tells of notifications and batches, of each method by itself" do
+      serve
+      client = rpc_client
+      subscribe
+      client.notify("sum", 1)
+      client.batch { |batch| batch.call("sum", 1) && batch.notify("sum", 2) }
+      client.batch { |batch| batch.notify("sum", 2) }
+      requests, handled = Array.new(7) { next_of(events).payload }.partition { |told| told.key?(:timeout) }
+      expect(requests.map { |told| told[:status] }).to eq(%w[sent fulfilled sent])
+      expect(requests.map { |told| told[:batch]&.size }).to eq([nil, 2, 1])
+      expect(handled.map { |told| told[:id] }).to contain_exactly(nil, 2, nil, nil)
+    end
+
+    it "tells of errors, expected and not" do
+      serve
+      client = rpc_client
+      subscribe
+      expect { client.call("refuse") }.to raise_error(RedisIPC::JSONRPC::Error)
+      told = payloads.to_h
+      expect(told[:request]).to include(status: "rejected", id: 1, error: have_attributes(code: 7))
+      expect(told[:handle]).to include(error: have_attributes(code: 7))
+      expect { client.call("fail") }.to raise_error(RedisIPC::JSONRPC::Error, "Internal error")
+      told = payloads.to_h
+      expect(told[:handle]).to include(method: "fail", error: ArgumentError)
+      expect(told[:error]).to include(queue: "calculator", method: "fail", id: 2, error: ArgumentError)
+    end
+
+    it "tells of a timeout, with what is known" do
+      client = rpc_client
+      subscribe
+      expect { client.call("sum", timeout: 0.1) }.to raise_error(RedisIPC::TimeoutError)
+      expect(payloads.map(&:first)).to eq(%i[timeout request])
+      expect { client.call("sum", timeout: 0.1) }.to raise_error(RedisIPC::TimeoutError)
+      told = payloads.to_h
+      expect(told[:timeout]).to include(method: "sum", outcome: :unclaimed, id: 2, duration: a_value >= 0.1)
+      expect(told[:request]).to include(outcome: :unclaimed, error: RedisIPC::TimeoutError)
+    end
+
+    it "tells of dead letters, and of an outage that is over" do
+      push(%({"jsonrpc":"2.0","method":"sum","params":[1],"id":1}))
+      redis.call("LMOVE", "calculator", "calculator:processing:ghost", "RIGHT", "LEFT")
+      redis.zadd("calculator:servers", 1, "ghost")
+      subscribe(:dead_letter, :reconnect)
+      serve(max_deliveries: 1, lease: 0.3)
+      expect(next_of(events).payload).to include(queue: "calculator", error: RedisIPC::DeadLetteredError)
+      redis.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+      expect(next_of(events).payload).to include(queue: "calculator", duration: a_value > 0)
+    end
+
+    it "tells of what comes by a stream, by both names" do
+      server = build_server { nil }.on("sum") { |*numbers| numbers.sum }
+      stream = build("child")
+      server.attach(stream)
+      stream.connect(redis_options: redis_options)
+      subscribe(:handle)
+      content = { jsonrpc: "2.0", method: "sum", params: [1], id: "x" }
+      expect(connect("parent").send_to_group(content: content, to: "child").value).to include(result: 1)
+      told = [next_of(events).payload, next_of(events).payload]
+      expect(told).to match([include(queue: "calculator", id: "x"), include(stream: "house", from: "parent")])
+    end
+  end
+
   describe "middleware" do
     it "surrounds calls and handlers: of all, then of the stream, then of the call" do
       order = []

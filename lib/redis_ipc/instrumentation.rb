@@ -23,7 +23,7 @@ module RedisIPC
 
     # @return [String]
     def inspect
-      "#<#{self.class} #{name} #{payload.slice(:stream, :group, :to, :id, :duration)}>"
+      "#<#{self.class} #{name} #{payload.slice(:stream, :group, :queue, :method, :to, :id, :duration)}>"
     end
   end
 

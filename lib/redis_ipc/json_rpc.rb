@@ -4,6 +4,9 @@ require_relative "json_rpc/error"
 require_relative "json_rpc/signature"
 require_relative "json_rpc/dispatcher"
 require_relative "json_rpc/envelope"
+require_relative "json_rpc/invocation"
+require_relative "json_rpc/invoking"
+require_relative "json_rpc/calling"
 require_relative "json_rpc/session"
 require_relative "json_rpc/endpoint"
 require_relative "json_rpc/server"
@@ -27,6 +30,6 @@ module RedisIPC
   #
   # @see file:docs/json_rpc.md What goes over the wire
   module JSONRPC
-    private_constant :Signature, :Dispatcher, :Envelope, :Session
+    private_constant :Signature, :Dispatcher, :Envelope, :Session, :Invoking, :Calling
   end
 end

@@ -37,6 +37,18 @@ RSpec.describe "a Rails application in development", timeout: 120 do
     expect(app.members["web"].size).to eq(1)
   end
 
+  it "runs JSON-RPC methods with the code as it is now" do
+    app.write("app/models/price.rb", "class Price; def self.now = 1; end")
+    told = app.run(<<~RUBY)
+      RedisIPC::JSONRPC::Server.new("shop_rpc").on("price") { Price.now }.connect
+      client = RedisIPC::JSONRPC::Client.new("shop_rpc").connect
+      p client.call("price")
+      File.write("app/models/price.rb", "class Price; def self.now = 2; end")
+      p client.call("price")
+    RUBY
+    expect(told.split).to eq(%w[1 2])
+  end
+
   it "connects a channel whose group has changed to the new one" do
     app.serve(workers: 0)
     expect(version.value).to eq(1)

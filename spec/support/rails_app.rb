@@ -105,7 +105,7 @@ class RailsApp
   end
 
   def log
-    Dir[File.join(@folder, "log", "*.log")].map { |file| File.read(file) }.join + File.read(output)
+    [*Dir[File.join(@folder, "log", "*.log")], *Dir[output]].map { |file| File.read(file) }.join
   end
 
   # Who is on the stream: pids by group.

@@ -17,6 +17,7 @@ module RedisIPC
       def initialize(queue, **options)
         super(queue, options)
         @max_batch = Native::ListClient.check_options(@options)
+        @calling = Calling.new(self.queue)
       end
 
       # Calls a method and waits for its result. Blocks only the calling thread.
@@ -42,10 +43,8 @@ module RedisIPC
       # @raise (see #call)
       def request(method, params = nil, timeout: nil)
         timeout = check_timeout(timeout)
-        session = self.session
-        id = session.engine.reserve(1)
-        request = Request.build(method, params).merge(id: id, **envelope(session.engine, timeout))
-        value_of(session.call(id, 1, Native.dump(request), timeout))
+        request = Request.build(method, params)
+        @calling.run(request, timeout) { value_of(send_request(session, request, timeout)) }
       end
 
       # Calls a method without waiting for anything but that Redis has the request.
@@ -57,7 +56,9 @@ module RedisIPC
       # @raise [ConnectionError] if Redis cannot be reached or the client is not connected
       # @raise [ContentError] if the parameters cannot be sent
       def notify(method, *params, timeout: nil, **named)
-        push(session, Request.build(method, Request.params(params, named)), check_timeout(timeout))
+        timeout = check_timeout(timeout)
+        request = Request.build(method, Request.params(params, named))
+        @calling.run(request, timeout) { push(session, request, timeout) }
       end
 
       # Sends several requests as one, and waits for all results.
@@ -72,9 +73,8 @@ module RedisIPC
         yield batch
         check_size(batch.requests.size)
         return [] if batch.requests.empty?
-        return push(session, batch.requests, timeout) && [] if batch.calls.empty?
 
-        results_of(send_batch(session, batch, timeout), batch.calls)
+        @calling.run(batch.requests, timeout) { run_batch(session, batch, timeout) }
       end
 
       # @param timeout [Numeric, nil] seconds for each call
@@ -90,16 +90,28 @@ module RedisIPC
       end
 
       def run_session(session)
-        session.run(report: method(:report))
+        session.run(report: method(:report), reconnected: method(:reconnected))
       end
 
       def envelope(engine, timeout)
         { reply_to: engine.reply_to, deadline: engine.deadline(timeout) }
       end
 
+      def send_request(session, request, timeout)
+        id = session.engine.reserve(1)
+        request.merge!(id: id, **envelope(session.engine, timeout))
+        wait(session, id, 1, request, timeout)
+      end
+
       def push(session, requests, timeout)
-        session.call(0, 0, Native.dump(requests), timeout)
+        wait(session, 0, 0, requests, timeout)
         true
+      end
+
+      def run_batch(session, batch, timeout)
+        return push(session, batch.requests, timeout) && [] if batch.calls.empty?
+
+        results_of(send_batch(session, batch, timeout), batch.calls)
       end
 
       # The first that is answered carries what the batch has no room for.
@@ -107,7 +119,12 @@ module RedisIPC
         first = session.engine.reserve(batch.calls.size)
         batch.calls.each.with_index(first) { |request, id| request[:id] = id }
         batch.calls.first.merge!(envelope(session.engine, timeout))
-        session.call(first, batch.calls.size, Native.dump(batch.requests), timeout)
+        wait(session, first, batch.calls.size, batch.requests, timeout)
+      end
+
+      def wait(session, first, count, requests, timeout)
+        text = Native.dump(requests)
+        Execution.wait { session.call(first, count, text, timeout) }
       end
 
       def results_of(answers, calls)

@@ -19,6 +19,7 @@ module RedisIPC
 
       # @param max_batch [Integer]
       # @yieldparam exception [Exception] what a method raised and its caller is not told of
+      # @yieldparam request [Hash] what it was asked
       def initialize(max_batch:, &report)
         @max_batch = max_batch
         @report = report
@@ -45,9 +46,10 @@ module RedisIPC
       end
 
       # @param message [Object] a request or a batch, with Symbols for keys
+      # @yieldparam request [Hash] one that a method is about to run for; the block has to call the block it is given
       # @return [String, nil] the answer's JSON; nil if there is nothing to answer
-      def answer(message)
-        each_request(message) { |request| run(request) }
+      def answer(message, &around)
+        each_request(message) { |request| run(request, around) }
       end
 
       # Answers without running anything.
@@ -55,7 +57,7 @@ module RedisIPC
       # @param error [Error]
       # @return (see #answer)
       def refuse(message, error)
-        each_request(message) { |request| failure(id_of(request), error) unless notification?(request) }
+        each_request(message) { |request| failure(request, error) unless notification?(request) }
       end
 
       # @param code [Integer] one of JSON-RPC's own
@@ -63,7 +65,7 @@ module RedisIPC
       # @param id [Object] nil is sent for what may be no id
       # @return [String] the answer's JSON
       def error(code, data: nil, id: nil)
-        failure(id?(id) ? id : nil, Error.new(MESSAGES.fetch(code), code: code, data: data))
+        failure({ id: id }, Error.new(MESSAGES.fetch(code), code: code, data: data))
       end
 
       private
@@ -83,45 +85,45 @@ module RedisIPC
         error(INVALID_REQUEST, data: data, id: batch.lazy.filter_map { |request| id_of(request) }.first)
       end
 
-      def run(request)
+      def run(request, around)
         return error(INVALID_REQUEST, id: id_of(request)) unless request?(request)
 
-        text = perform(request)
+        text = perform(request, around)
         text unless notification?(request)
       end
 
-      def perform(request)
+      def perform(request, around)
         id = id_of(request)
         procedure = @procedures[request[:method]]
         return error(METHOD_NOT_FOUND, id: id) unless procedure
 
         arguments, named = procedure.signature.bind(request[:params])
-        result = procedure.callable.call(*arguments, **named)
+        result = around.call(request) { procedure.callable.call(*arguments, **named) }
         success(id, result) unless notification?(request)
       rescue Signature::Mismatch => e
         error(INVALID_PARAMS, data: e.message, id: id)
       rescue SystemExit, SignalException
         raise
       rescue Exception => e # rubocop:disable Lint/RescueException -- the caller is told whatever went wrong
-        failed(id, e)
+        failed(request, e)
       end
 
       # Of what was not expected the caller learns nothing: it may hold secrets, as may what another server answered.
-      def failed(id, exception)
-        known = exception.is_a?(Error) && !exception.received? ? exception : mapped(exception)
-        return failure(id, known) if known
+      def failed(request, exception)
+        known = exception.is_a?(Error) && !exception.received? ? exception : mapped(request, exception)
+        return failure(request, known) if known
 
-        @report.call(exception)
-        error(INTERNAL_ERROR, id: id)
+        @report.call(exception, request)
+        error(INTERNAL_ERROR, id: id_of(request))
       end
 
-      def mapped(exception)
+      def mapped(request, exception)
         exception_class = exception.class.ancestors.find { |ancestor| @mapped.key?(ancestor) }
         @mapped[exception_class].call(exception) if exception_class
       rescue SystemExit, SignalException
         raise
       rescue Exception => e # rubocop:disable Lint/RescueException -- a broken mapping must not stop the server
-        @report.call(e)
+        @report.call(e, request)
         nil
       end
 
@@ -129,10 +131,11 @@ module RedisIPC
         Native.dump({ jsonrpc: "2.0", result: result, id: id })
       end
 
-      def failure(id, error)
+      def failure(request, error)
+        id = id_of(request)
         Native.dump({ jsonrpc: "2.0", error: error.to_h, id: id })
       rescue StandardError => e
-        @report.call(e)
+        @report.call(e, request)
         internal_error(id)
       end
 

@@ -62,7 +62,12 @@ module RedisIPC
         "rpc #{what} #{queue}"
       end
 
-      def report(exception)
+      def report(exception, request = nil)
+        Execution.callback { tell(exception, request) }
+      end
+
+      def tell(exception, request)
+        publish(exception, request)
         description = "redis_ipc JSON-RPC #{queue}: #{exception.class}: #{exception.message}"
         @logger&.error { description }
         if @on_error
@@ -74,6 +79,16 @@ module RedisIPC
         raise
       rescue Exception => e # rubocop:disable Lint/RescueException -- a broken on_error must not stop the server
         warn "redis_ipc JSON-RPC #{queue}: on_error raised #{e.class}: #{e.message}"
+      end
+
+      def publish(exception, request)
+        payload = { queue: queue, method: request && request[:method], id: request && request[:id], error: exception }
+        Instrumentation.publish(:dead_letter, payload) if exception.is_a?(DeadLetteredError)
+        Instrumentation.publish(:error, payload)
+      end
+
+      def reconnected(outage)
+        Instrumentation.publish(:reconnect, { queue: queue, duration: outage })
       end
     end
   end

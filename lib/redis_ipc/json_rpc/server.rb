@@ -29,7 +29,8 @@ module RedisIPC
         super(queue, options)
         guarantee, @threads, @max_size, @max_answer_size, max_batch = Native::ListServer.check_options(@options)
         @guarantee = guarantee.to_sym
-        @dispatcher = Dispatcher.new(max_batch: max_batch) { |exception| report(exception) }
+        @dispatcher = Dispatcher.new(max_batch: max_batch) { |exception, request| report(exception, request) }
+        @invoking = Invoking.new(self.queue)
       end
 
       # Serves a method. Its parameters may be passed by position or by name, however the block declares them. The block
@@ -88,7 +89,7 @@ module RedisIPC
       # @param message [Object] as parsed from JSON, with Symbols for keys
       # @return [Object, nil] the answer, with Symbols for keys; nil if there is nothing to answer
       def answer(message)
-        text = @dispatcher.answer(message)
+        text = @dispatcher.answer(message) { |request, &run| @invoking.run_within(request, &run) }
         text && Native.load(text)
       end
 
@@ -104,7 +105,9 @@ module RedisIPC
       end
 
       def run_session(session)
-        session.run(workers: threads, report: method(:report)) { |request| serve(session.engine, request) }
+        session.run(workers: threads, report: method(:report), reconnected: method(:reconnected)) do |request|
+          serve(session.engine, request)
+        end
       end
 
       def serve(engine, request)
@@ -125,7 +128,11 @@ module RedisIPC
         return if envelope.deadline && engine.expired?(envelope.deadline)
         return @dispatcher.refuse(envelope.message, given_up) if request.given_up?
 
-        check_answer(envelope.message, @dispatcher.answer(envelope.message))
+        check_answer(envelope.message, run(envelope))
+      end
+
+      def run(envelope)
+        @dispatcher.answer(envelope.message) { |request, &run| @invoking.run(request, envelope.reply_to, &run) }
       end
 
       # The answers of all threads go out by one connection: those behind a huge one would wait.

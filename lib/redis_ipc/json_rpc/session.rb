@@ -31,10 +31,12 @@ module RedisIPC
 
       # @param workers [Integer] how many threads run methods
       # @param report [#call] tells the user of an error
+      # @param reconnected [#call] is told of the seconds of an outage that is over
       # @param serve [Proc] runs one request
       # @return [self]
-      def run(report:, workers: 0, &serve)
+      def run(report:, reconnected:, workers: 0, &serve)
         @report = report
+        @reconnected = reconnected
         @serve = serve
         @workers&.start(workers)
         @reporter.start(1)
@@ -52,9 +54,9 @@ module RedisIPC
       end
 
       def tell_one
-        exception = @engine.next_report
-        @report.call(exception) if exception
-        !exception.nil?
+        report = @engine.next_report
+        (report.is_a?(Float) ? @reconnected : @report).call(report) if report
+        !report.nil?
       end
     end
   end

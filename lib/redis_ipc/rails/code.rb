@@ -75,12 +75,12 @@ module RedisIPC
         logger = ::Rails.logger
         return yield if @log_tags.empty? || !logger.respond_to?(:tagged)
 
-        logger.tagged(*@log_tags.map { |tag| tag_text(tag, entry) }, &handler)
+        logger.tagged(*@log_tags.filter_map { |tag| tag_text(tag, entry) }, &handler)
       end
 
       def tag_text(tag, entry)
         case tag
-        when Symbol then LogText.of(entry.public_send(tag).to_s)
+        when Symbol then LogText.of(entry.public_send(tag).to_s) if entry.respond_to?(tag)
         when Proc then tag.call(entry)
         else tag
         end

@@ -13,7 +13,8 @@ module RedisIPC
         private
 
         def report(payload)
-          context = payload.slice(:stream, :group, :id).merge(from: payload[:entry]&.source_group).compact
+          place = payload.slice(:stream, :group, :queue, :method, :id)
+          context = place.merge(from: payload[:entry]&.source_group).compact
           ::Rails.error.report(payload[:error], handled: false, context: context, **source)
         end
 

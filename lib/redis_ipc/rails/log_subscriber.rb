@@ -17,9 +17,7 @@ module RedisIPC
       def handle(event)
         payload = event.payload
         failed = payload[:error] && " with #{payload[:error].class}"
-        info do
-          "Handled #{event_name(payload[:entry].content)} for #{LogText.of(payload[:from])}#{failed} #{time(payload)}"
-        end
+        info { "Handled #{handled(payload)}#{failed} #{time(payload)}" }
       end
 
       # @param event [ActiveSupport::Notifications::Event]
@@ -40,13 +38,17 @@ module RedisIPC
       # @param event [ActiveSupport::Notifications::Event]
       def dead_letter(event)
         payload = event.payload
-        warn { "IPC request #{payload[:id]} is a dead letter of #{payload[:group]} #{time(payload, "after")}" }
+        warn do
+          ["IPC request", payload[:id]&.then { |id| LogText.of(id) }, "is a dead letter of", payload[:queue] || payload[:group],
+           time(payload, "after")].compact.join(" ")
+        end
       end
 
       # @param event [ActiveSupport::Notifications::Event]
       def reconnect(event)
         payload = event.payload
-        warn { "IPC #{payload[:stream]}/#{payload[:group]} is connected again #{time(payload, "after")}" }
+        place = payload[:queue] || "#{payload[:stream]}/#{payload[:group]}"
+        warn { "IPC #{place} is connected again #{time(payload, "after")}" }
       end
 
       private
@@ -60,7 +62,16 @@ module RedisIPC
         ActiveSupport.gem_version >= Gem::Version.new("7.1") ? { bold: true } : {}
       end
 
+      # Of JSON-RPC only methods that are served get here: their names are the application's own.
+      def handled(payload)
+        return "#{payload[:method]} of #{payload[:queue]}" if payload[:method]
+
+        "#{event_name(payload[:entry].content)} for #{LogText.of(payload[:from])}"
+      end
+
       def asked(payload)
+        return "#{payload[:queue]} #{payload[:method] || "a batch of #{payload[:batch].size}"}" if payload[:queue]
+
         [payload[:to], event_name(payload[:content])].reject(&:empty?).join(" ")
       end
 
@@ -74,6 +85,8 @@ module RedisIPC
       end
 
       def time(payload, preposition = "in")
+        return if payload[:duration].nil?
+
         "#{preposition} #{(payload[:duration] * 1000).round(1)}ms"
       end
     end

@@ -114,8 +114,10 @@ impl Linked for Party {
     }
 
     fn link_restored(&self) {
-        self.links.restored();
         self.stats.reconnections.increment();
+        if let Some(outage) = self.links.restored() {
+            self.reporter.reconnected(outage);
+        }
     }
 }
 

@@ -1,0 +1,64 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  module JSONRPC
+    # What surrounds a call on the client's side: events.
+    # @api private
+    class Calling
+      # @param queue [String]
+      def initialize(queue)
+        @queue = queue
+      end
+
+      # @param requests [Hash, Array<Hash>] a request, which may get its id in the block, or a batch
+      # @param timeout [Float, nil]
+      # @yield makes the call
+      # @return [Object] what the block returns
+      def run(requests, timeout, &call)
+        return yield unless Instrumentation.listening?(:request) || Instrumentation.listening?(:timeout)
+
+        Instrumentation.instrument(:request, payload(requests, timeout)) do |payload|
+          watched(requests, payload, &call)
+        end
+      end
+
+      private
+
+      def payload(requests, timeout)
+        payload = { queue: @queue, timeout: timeout }
+        return payload.merge!(batch: requests) if requests.is_a?(Array)
+
+        payload.merge!(method: requests[:method], params: requests[:params])
+      end
+
+      def watched(requests, payload)
+        started = now
+        result = yield
+        note(requests, payload, status: answered?(requests) ? "fulfilled" : "sent")
+        result
+      rescue Error
+        note(requests, payload, status: "rejected")
+        raise
+      rescue CallError => e
+        note(requests, payload, outcome: e.outcome)
+        late = e.is_a?(TimeoutError)
+        Instrumentation.publish(:timeout, payload.merge(error: e, duration: now - started)) if late
+        raise
+      end
+
+      # Nothing but notifications is not.
+      def answered?(requests)
+        requests.is_a?(Hash) ? requests.key?(:id) : requests.any? { |request| request.key?(:id) }
+      end
+
+      def note(requests, payload, ended)
+        payload.merge!(ended)
+        payload.merge!(id: requests[:id], reply_to: requests[:reply_to]) if requests.is_a?(Hash)
+      end
+
+      def now
+        Process.clock_gettime(Process::CLOCK_MONOTONIC)
+      end
+    end
+  end
+end

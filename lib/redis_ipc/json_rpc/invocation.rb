@@ -1,0 +1,40 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  module JSONRPC
+    # A method that is run for a request. Frozen.
+    class Invocation
+      # @return [String] the server's queue
+      attr_reader :queue
+      # @return [String] the method's name
+      attr_reader :name
+      # @return [Array, Hash{Symbol => Object}, nil] as they came
+      attr_reader :params
+      # @return [String, Integer, Float, nil] the request's id; nil for a notification, too
+      attr_reader :id
+      # @return [String, nil] the list its answer goes to; nil for what did not come by a list
+      attr_reader :reply_to
+
+      # @api private
+      def initialize(queue, request, reply_to)
+        @queue = queue
+        @name = request[:method]
+        @params = request[:params]
+        @id = request[:id]
+        @notification = !request.key?(:id)
+        @reply_to = reply_to
+        freeze
+      end
+
+      # @return [Boolean] whether nobody waits for the result
+      def notification?
+        @notification
+      end
+
+      # @return [String]
+      def inspect
+        "#<#{self.class} #{name} of #{queue}#{" (a notification)" if notification?}>"
+      end
+    end
+  end
+end

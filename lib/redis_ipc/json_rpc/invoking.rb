@@ -1,0 +1,47 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  module JSONRPC
+    # What surrounds a method: the framework's executor, then events.
+    # @api private
+    class Invoking
+      # @param queue [String]
+      def initialize(queue)
+        @queue = queue
+      end
+
+      # @param request [Hash{Symbol => Object}]
+      # @param reply_to [String, nil] the list its answer goes to
+      # @yield runs the method
+      # @return [Object] what the block returns
+      def run(request, reply_to, &method)
+        return yield unless Execution.around_handler || observed?
+
+        invocation = Invocation.new(@queue, request, reply_to)
+        Execution.handler(invocation) { tell(invocation, &method) }
+      end
+
+      # As {#run}, where the framework's executor is around the caller.
+      def run_within(request, &method)
+        observed? ? tell(Invocation.new(@queue, request, nil), &method) : yield
+      end
+
+      private
+
+      def observed?
+        Instrumentation.listening?(:handle)
+      end
+
+      def tell(invocation, &method)
+        return yield unless Instrumentation.listening?(:handle)
+
+        Instrumentation.instrument(:handle, payload(invocation)) { method.call }
+      end
+
+      def payload(invocation)
+        { queue: @queue, method: invocation.name, id: invocation.id, from: invocation.reply_to,
+          invocation: invocation }
+      end
+    end
+  end
+end
