@@ -38,6 +38,84 @@ RSpec.describe "testing help" do
     output
   end
 
+  it "needs no Redis for JSON-RPC either" do
+    output = expect_success(run(<<~RUBY, RbConfig.ruby))
+      require "redis_ipc/testing"
+      T = RedisIPC::Testing
+      Refused = RedisIPC::JSONRPC::Error
+      client = RedisIPC::JSONRPC::Client.new("calculator")
+      told = lambda do
+        client.call("sum", 1, 2)
+      rescue Refused => e
+        [e.message, e.code]
+      rescue RedisIPC::TimeoutError => e
+        e.outcome
+      end
+
+      T.fake!
+      p [client.connect.connected?, client.stats]
+      p [told.call, client.notify("log", x: 1)]
+      p T.calls.map { |call| [call.to, call.event, call.params.to_a, call.id.class] }
+      T.answer("sum", on: "calculator") { |params| params.sum }
+      p told.call
+      p client.batch { |batch| batch.notify("log") || (batch.call("sum", 1) && batch.call("nothing", a: :b)) }
+      T.answer("sum", on: "calculator") { raise Refused.new("no", code: 7) }
+      p told.call
+      T.answer("sum", on: "calculator") { raise "secret" }
+      p told.call
+      T.reject("sum", on: "calculator", reason: "closed")
+      p told.call
+      T.time_out("sum", on: "calculator")
+      p told.call
+      p((client.call("sum", Float::NAN) rescue $!.class))
+      T.reset!
+
+      server = RedisIPC::JSONRPC::Server.new("calculator", max_batch: 2).on_error { |error| puts "told: \#{error.message}" }
+      server.on("sum") { |*numbers| numbers.sum }
+      server.on("keys") { |**named| named.transform_values(&:class).transform_values(&:to_s) }
+      server.on("fail") { raise "secret" }
+      heard = []
+      server.on("log") { |text| heard << text }
+      T.inline! do
+        p [told.call, client.notify("log", 1), heard]
+        server.connect
+        p [server.connected?, told.call, client.call("keys", a: :b, c: 1.5).to_a]
+        p((client.call("fail") rescue $!.message))
+        p [client.notify("log", 2), heard]
+        p client.batch { |batch| batch.call("sum", 5) && batch.call("nothing") }
+        p((client.batch { |batch| 3.times { batch.call("sum") } } rescue $!.data))
+        p client.proxy.sum(4, 5)
+        server.disconnect
+        p told.call
+      end
+      p T.calls.size
+      T.disable! { p((client.call("sum") rescue $!.class)) }
+    RUBY
+    expect(output).to eq(<<~TEXT)
+      [true, {}]
+      [nil, true]
+      [["calculator", "sum", [1, 2], Integer], ["calculator", "log", [[:x, 1]], NilClass]]
+      3
+      [1, nil]
+      ["no", 7]
+      ["Internal error", -32603]
+      ["closed", -32000]
+      :unclaimed
+      RedisIPC::ContentError
+      [:unclaimed, true, []]
+      [true, 3, [[:a, "String"], [:c, "Float"]]]
+      told: secret
+      "Internal error"
+      [true, [2]]
+      [5, #<RedisIPC::JSONRPC::Error: Method not found>]
+      "the batch has 3 requests, at most 2 are allowed"
+      9
+      :unclaimed
+      13
+      RedisIPC::NotConnectedError
+    TEXT
+  end
+
   it "needs no Redis: fake, inline and real, with blocks" do
     output = expect_success(run(<<~RUBY, RbConfig.ruby))
       require "redis_ipc/testing"

@@ -5,7 +5,9 @@ require_relative "../redis_ipc"
 require_relative "testing/call"
 require_relative "testing/counters"
 require_relative "testing/current_attributes"
+require_relative "testing/method_call"
 require_relative "testing/engine"
+require_relative "testing/list_engine"
 require_relative "testing/doubles"
 require_relative "testing/registrations"
 
@@ -17,6 +19,9 @@ module RedisIPC
   #   is sent and answered goes through the same JSON as over Redis. For groups that nobody here serves, those of other
   #   applications, the test may {answer}.
   # * `disable!` is the real thing again.
+  #
+  # Calls of a {JSONRPC::Client} are recorded too, as {MethodCall}s: the method is the event, the queue the group
+  # asked. In inline mode a {JSONRPC::Server} of this process answers, once it is connected.
   #
   # With a block, the mode is as before after it. `redis_ipc/rspec` and `redis_ipc/minitest` {begin!} each test, in fake
   # mode, and {end!} it.
@@ -94,10 +99,10 @@ module RedisIPC
 
       # Answers calls in fake mode (inline: those to groups nobody here serves), from now on; what was set last counts.
       # What the block returns is the answer; if it raises, the call is rejected with class and message, as by a
-      # handler.
+      # handler (of JSON-RPC, as by a server).
       # @param event [String, Symbol, nil] nil answers every call to the group
       # @param on [String, Symbol] the group asked
-      # @yieldparam params [Hash, Object] the event's params; the content where a plain stream asks
+      # @yieldparam params [Hash, Array, Object] the params of the event or method; the content of a plain stream
       # @return [nil]
       # @raise [ArgumentError] without a block
       def answer(event = nil, on:, &block)
@@ -109,7 +114,7 @@ module RedisIPC
       # Rejects calls in fake mode, from now on.
       # @param event [String, Symbol, nil] nil rejects every call to the group
       # @param on [String, Symbol] the group asked
-      # @param reason [Object]
+      # @param reason [Object] of JSON-RPC, the error's message or a {JSONRPC::Error}
       # @param error [String, nil] the class of the exception behind it
       # @return [nil]
       def reject(event = nil, on:, reason: "rejected", error: nil)
@@ -169,9 +174,16 @@ module RedisIPC
       # @api private
       def receiver(stream, group)
         found = @lock.synchronize do
-          @receivers.reverse.find { |one| one.name == stream && one.group == group && one.handler? }
+          @receivers.grep(Stream).reverse.find { |one| one.name == stream && one.group == group && one.handler? }
         end
         found || Receivers.channel(stream, group)
+      end
+
+      # Who answers on a queue in inline mode.
+      # @return [JSONRPC::Server, nil]
+      # @api private
+      def server(queue)
+        @lock.synchronize { @receivers.grep(JSONRPC::Server).reverse.find { |one| one.queue == queue } }
       end
 
       private
@@ -206,6 +218,6 @@ module RedisIPC
     end
 
     forget
-    private_constant :Engine, :InStream, :InChannel, :Receivers
+    private_constant :Engine, :ListEngine, :InLifecycle, :InStream, :InEndpoint, :InChannel, :Receivers
   end
 end

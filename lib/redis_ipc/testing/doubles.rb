@@ -1,9 +1,29 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # What makes streams and channels do without Redis.
+  # What makes streams, channels and JSON-RPC do without Redis.
   module Testing
-    # What a stream does while tests are faked. Prepended here, so that it costs nothing where this file is not loaded.
+    # What all that connects does while tests are faked. Prepended here, so that it costs nothing where this file is not
+    # loaded.
+    # @api private
+    module InLifecycle
+      def disconnect(timeout: 5)
+        return super unless Testing.enabled?
+
+        Testing.leave(self)
+        self
+      end
+
+      def connected?
+        Testing.enabled? ? Testing.joined?(self) : super
+      end
+
+      def open?
+        Testing.enabled? ? Testing.joined?(self) : super
+      end
+    end
+
+    # What a stream does besides.
     # @api private
     module InStream
       # As a {RedisIPC::Session}.
@@ -36,21 +56,6 @@ module RedisIPC
         self
       end
 
-      def disconnect(timeout: 5)
-        return super unless Testing.enabled?
-
-        Testing.leave(self)
-        self
-      end
-
-      def connected?
-        Testing.enabled? ? Testing.joined?(self) : super
-      end
-
-      def open?
-        Testing.enabled? ? Testing.joined?(self) : super
-      end
-
       def handler?
         !@on_request.nil?
       end
@@ -70,6 +75,23 @@ module RedisIPC
 
       def session
         Testing.enabled? ? Session.new(Engine.new(self)) : super
+      end
+    end
+
+    # What a JSON-RPC server or client does besides; in inline mode a server answers once it is connected.
+    # @api private
+    module InEndpoint
+      def connect
+        return super unless Testing.enabled?
+
+        Testing.join(self)
+        self
+      end
+
+      private
+
+      def session
+        Testing.enabled? ? ListEngine.new(queue) : super
       end
     end
 
@@ -137,7 +159,9 @@ module RedisIPC
       private_class_method :present?
     end
 
-    Stream.prepend(InStream)
+    Stream.prepend(InLifecycle, InStream)
+    # YARD does not know the class here, and trips over `JSONRPC::Endpoint.prepend`.
+    [JSONRPC::Endpoint].each { |endpoint| endpoint.prepend(InLifecycle, InEndpoint) }
     Channel.singleton_class.prepend(InChannel)
   end
 end

@@ -46,7 +46,6 @@ module RedisIPC
 
       DEFAULT_TIMEOUT = 5
       INSTANCE = "testing"
-      private_constant :DEFAULT_TIMEOUT
 
       def initialize(stream)
         @stream = stream
