@@ -318,6 +318,59 @@ RSpec.describe "instrumentation" do
     end
   end
 
+  describe "middleware of JSON-RPC" do
+    it "surrounds calls and methods: of all, then of the server, then of the method" do
+      order = []
+      server = build_server.on("add") { |*numbers| (order << :run) && numbers.sum }
+      server.around_method { |invocation, run| (order << [:inner, invocation.params]) && run.call }
+      server.connect
+      client = rpc_client
+      client.around_call do |outgoing, call|
+        order << [outgoing.names, outgoing.timeout]
+        outgoing.timeout ||= 3
+        outgoing.params += [1] unless outgoing.batch?
+        call.call
+      end
+      outer = ->(invocation, run) { (order << [:outer, invocation.id]) && run.call }
+      RedisIPC::JSONRPC.around_method(outer)
+      subscribe(:request)
+      expect(client.call("add", 1)).to eq(2)
+      expect(client.batch { |batch| 2.times { |number| batch.call("add", number) } }).to eq([0, 1])
+      expect(order).to eq([[["add"], nil], [:outer, 1], [:inner, [1, 1]], :run, [%w[add add], nil],
+                           [:outer, 2], [:inner, [0]], :run, [:outer, 3], [:inner, [1]], :run])
+      expect(payloads.map { |_, payload| payload[:timeout] }).to eq([3, 3])
+    ensure
+      RedisIPC::JSONRPC.method_middleware.remove(outer)
+    end
+
+    it "may answer in place of the method, refuse, and answer in place of the server" do
+      server = build_server.on("add") { |*numbers| numbers.sum }
+      server.around_method do |invocation, run|
+        raise RedisIPC::JSONRPC::Error.new("closed", code: 8) if invocation.params == [1]
+
+        run.call * 10
+      end
+      server.connect
+      client = rpc_client
+      caching = ->(outgoing, call) { outgoing.params == [2] ? :cached : call.call }
+      RedisIPC::JSONRPC.around_call(caching)
+      expect { client.call("add", 1) }.to raise_error(RedisIPC::JSONRPC::Error, "closed")
+      expect(client.call("add", 2)).to eq(:cached)
+      expect(client.call("add", 3)).to eq(30)
+    ensure
+      RedisIPC::JSONRPC.call_middleware.remove(caching)
+    end
+
+    it "cannot set a timeout that is none" do
+      client = rpc_client
+      client.around_call do |outgoing, call|
+        outgoing.timeout = 0
+        call.call
+      end
+      expect { client.call("add") }.to raise_error(ArgumentError, /timeout/)
+    end
+  end
+
   describe "OpenTelemetry" do
     it "that fails does not make calls fail" do
       connect("child", &echo)

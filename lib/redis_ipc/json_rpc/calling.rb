@@ -2,27 +2,38 @@
 
 module RedisIPC
   module JSONRPC
-    # What surrounds a call on the client's side: events.
+    # What surrounds a call on the client's side: middleware, then events.
     # @api private
     class Calling
       # @param queue [String]
-      def initialize(queue)
+      # @param middleware [RedisIPC::Middleware] the client's own
+      def initialize(queue, middleware)
         @queue = queue
+        @middleware = middleware
       end
 
       # @param requests [Hash, Array<Hash>] a request, which may get its id in the block, or a batch
       # @param timeout [Float, nil]
-      # @yield makes the call
+      # @yieldparam timeout [Float, nil] which middleware may have replaced
       # @return [Object] what the block returns
       def run(requests, timeout, &call)
-        return yield unless Instrumentation.listening?(:request) || Instrumentation.listening?(:timeout)
+        return watch(requests, timeout, &call) if @middleware.empty? && JSONRPC.call_middleware.empty?
 
-        Instrumentation.instrument(:request, payload(requests, timeout)) do |payload|
-          watched(requests, payload, &call)
+        outgoing = OutgoingCall.new(@queue, requests, timeout)
+        JSONRPC.call_middleware.call(outgoing) do
+          @middleware.call(outgoing) { watch(requests, outgoing.timeout, &call) }
         end
       end
 
       private
+
+      def watch(requests, timeout)
+        return yield timeout unless Instrumentation.listening?(:request) || Instrumentation.listening?(:timeout)
+
+        Instrumentation.instrument(:request, payload(requests, timeout)) do |payload|
+          watched(requests, payload) { yield timeout }
+        end
+      end
 
       def payload(requests, timeout)
         payload = { queue: @queue, timeout: timeout }

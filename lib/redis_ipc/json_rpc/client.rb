@@ -17,7 +17,17 @@ module RedisIPC
       def initialize(queue, **options)
         super(queue, options)
         @max_batch = Native::ListClient.check_options(@options)
-        @calling = Calling.new(self.queue)
+        @around_call = Middleware.new
+        @calling = Calling.new(self.queue, @around_call)
+      end
+
+      # Surrounds this client's calls, notifications and batches, inside of {JSONRPC.around_call}.
+      # @param (see JSONRPC.around_call)
+      # @yieldparam (see JSONRPC.around_call)
+      # @return [self]
+      def around_call(link = nil, &block)
+        @around_call.add(link, &block)
+        self
       end
 
       # Calls a method and waits for its result. Blocks only the calling thread.
@@ -44,7 +54,7 @@ module RedisIPC
       def request(method, params = nil, timeout: nil)
         timeout = check_timeout(timeout)
         request = Request.build(method, params)
-        @calling.run(request, timeout) { value_of(send_request(session, request, timeout)) }
+        @calling.run(request, timeout) { |seconds| value_of(send_request(session, request, check_timeout(seconds))) }
       end
 
       # Calls a method without waiting for anything but that Redis has the request.
@@ -58,7 +68,7 @@ module RedisIPC
       def notify(method, *params, timeout: nil, **named)
         timeout = check_timeout(timeout)
         request = Request.build(method, Request.params(params, named))
-        @calling.run(request, timeout) { push(session, request, timeout) }
+        @calling.run(request, timeout) { |seconds| push(session, request, check_timeout(seconds)) }
       end
 
       # Sends several requests as one, and waits for all results.
@@ -74,7 +84,7 @@ module RedisIPC
         check_size(batch.requests.size)
         return [] if batch.requests.empty?
 
-        @calling.run(batch.requests, timeout) { run_batch(session, batch, timeout) }
+        @calling.run(batch.requests, timeout) { |seconds| run_batch(session, batch, check_timeout(seconds)) }
       end
 
       # @param timeout [Numeric, nil] seconds for each call

@@ -2,12 +2,14 @@
 
 module RedisIPC
   module JSONRPC
-    # What surrounds a method: the framework's executor, then events.
+    # What surrounds a method: the framework's executor, events, middleware; in this order, from outside.
     # @api private
     class Invoking
       # @param queue [String]
-      def initialize(queue)
+      # @param middleware [RedisIPC::Middleware] the server's own
+      def initialize(queue, middleware)
         @queue = queue
+        @middleware = middleware
       end
 
       # @param request [Hash{Symbol => Object}]
@@ -29,13 +31,17 @@ module RedisIPC
       private
 
       def observed?
-        Instrumentation.listening?(:handle)
+        Instrumentation.listening?(:handle) || !@middleware.empty? || !JSONRPC.method_middleware.empty?
       end
 
       def tell(invocation, &method)
-        return yield unless Instrumentation.listening?(:handle)
+        return through_middleware(invocation, &method) unless Instrumentation.listening?(:handle)
 
-        Instrumentation.instrument(:handle, payload(invocation)) { method.call }
+        Instrumentation.instrument(:handle, payload(invocation)) { through_middleware(invocation, &method) }
+      end
+
+      def through_middleware(invocation, &method)
+        JSONRPC.method_middleware.call(invocation) { @middleware.call(invocation, &method) }
       end
 
       def payload(invocation)

@@ -30,7 +30,8 @@ module RedisIPC
         guarantee, @threads, @max_size, @max_answer_size, max_batch = Native::ListServer.check_options(@options)
         @guarantee = guarantee.to_sym
         @dispatcher = Dispatcher.new(max_batch: max_batch) { |exception, request| report(exception, request) }
-        @invoking = Invoking.new(self.queue)
+        @around_method = Middleware.new
+        @invoking = Invoking.new(self.queue, @around_method)
       end
 
       # Serves a method. Its parameters may be passed by position or by name, however the block declares them. The block
@@ -56,6 +57,15 @@ module RedisIPC
           method = public_method_of(object, name)
           @dispatcher.add(check_method_name("#{prefix}#{name}"), method)
         end
+        self
+      end
+
+      # Surrounds this server's methods, inside of {JSONRPC.around_method}.
+      # @param (see JSONRPC.around_method)
+      # @yieldparam (see JSONRPC.around_method)
+      # @return [self]
+      def around_method(link = nil, &block)
+        @around_method.add(link, &block)
         self
       end
 
