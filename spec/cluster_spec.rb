@@ -179,6 +179,47 @@ RSpec.describe "in a Redis Cluster" do
     end
   end
 
+  %i[at_least_once at_most_once].each do |guarantee|
+    it "the slot of a JSON-RPC queue moves under load, and no call fails (#{guarantee})", timeout: 90 do
+      options = { redis_options: { **cluster.options, connect_timeout: 2 } }
+      runs = Queue.new
+      server = keep(RedisIPC::JSONRPC::Server.new("{q}", guarantee: guarantee, threads: 4, **options)).last
+      server.on("echo") { |value| (runs << value) && value }.connect
+      client = keep(RedisIPC::JSONRPC::Client.new("{q}", **options)).last.connect
+      stop = false
+      told = Queue.new
+      threads = Array.new(4) do |thread|
+        Thread.new do
+          (0..).each do |number|
+            break if stop
+
+            question = "#{thread}/#{number}"
+            told << [question, client.call("echo", question)]
+          rescue RedisIPC::Error => e
+            told << [question, e]
+          end
+        end
+      end
+      3.times do
+        more_answers(told)
+        source = cluster.master_of("{q}")
+        cluster.move("{q}", (cluster.masters - [source]).sample)
+        more_answers(told)
+      end
+      stop = true
+      threads.each(&:join)
+      wrong = Array.new(told.size) { told.pop }.reject { |question, answer| question == answer }
+      expect(wrong).to be_empty
+      ran = Array.new(runs.size) { runs.pop }
+      expect(ran.tally.reject { |_, count| count == 1 }).to be_empty
+      expect(Array.new(errors.size) { errors.pop.message }).to be_empty
+    ensure
+      stop = true
+      threads&.each(&:join)
+      rpc_ends.each(&:disconnect)
+    end
+  end
+
   it "a node hands over to its replica under load, and nothing is mixed up", timeout: 90 do
     group = group_on(cluster.masters.first)
     build_in(group, consumer: { pool_size: 4 }, &echo)
