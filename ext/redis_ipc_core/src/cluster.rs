@@ -97,9 +97,12 @@ impl Cluster {
         {
             return Route::Asking(Arc::clone(node));
         }
-        let owner = state.owners.get(usize::from(slot(key.as_bytes()))).and_then(Option::as_ref);
-        // Nobody serves the slot: any node says that.
-        Route::Node(owner.map_or_else(|| Arc::clone(&state.nodes[0]), Arc::clone))
+        state.owner(key)
+    }
+
+    /// The node that the slot of `key` belongs to, as far as is known, wherever an `ASK` sent the key.
+    pub fn owner(&self, key: &str) -> Route {
+        self.state.lock().owner(key)
     }
 
     /// Whether the map is known.
@@ -218,6 +221,12 @@ impl Cluster {
 }
 
 impl State {
+    fn owner(&self, key: &str) -> Route {
+        let owner = self.owners.get(usize::from(slot(key.as_bytes()))).and_then(Option::as_ref);
+        // Nobody serves the slot: any node says that.
+        Route::Node(owner.map_or_else(|| Arc::clone(&self.nodes[0]), Arc::clone))
+    }
+
     fn move_to(&mut self, slot: u16, node: Arc<Address>) -> bool {
         if !self.nodes.contains(&node) {
             self.nodes.push(Arc::clone(&node));

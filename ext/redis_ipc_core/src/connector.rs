@@ -11,6 +11,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+/// How long what needs several keys of a slot waits for the slot to have moved, before the next look.
+const TRY_AGAIN: Duration = Duration::from_millis(50);
+
 /// Opens connections to the server, or the servers, that `redis_options` describe.
 pub struct Connector {
     options: RedisOptions,
@@ -94,6 +97,12 @@ impl Connector {
     /// A new connection to the server of `key`.
     pub fn open_for(&self, key: &str) -> RedisResult<Connection> {
         self.open(&self.route(key)?)
+    }
+
+    /// A new connection to the server that the slot of `key` belongs to, wherever an `ASK` sent the key.
+    pub fn open_owner(&self, key: &str) -> RedisResult<Connection> {
+        self.look()?;
+        self.open(&self.cluster.get().map_or(Route::Server, |cluster| cluster.owner(key)))
     }
 
     /// A new connection to the server of `key` whose reads may block for `block` before Redis answers.
@@ -201,7 +210,12 @@ impl Connector {
     pub fn redirected(&self, key: &str, error: &RedisError) -> Option<Duration> {
         let cluster = self.cluster.get()?;
         // A key that leaves for another node lets go of those that wait for it.
-        let unblocked = || (error.code() == Some("UNBLOCKED")).then_some(Duration::ZERO);
+        let unblocked = || match error.code() {
+            Some("UNBLOCKED") => Some(Duration::ZERO),
+            // A command about several keys of a slot that is moving.
+            Some("TRYAGAIN") => Some(TRY_AGAIN),
+            _ => None,
+        };
         let pause = cluster.redirected(key, error).or_else(unblocked);
         if pause.is_some() {
             self.close_misplaced();

@@ -5,7 +5,7 @@ use crate::list::job::Job;
 use crate::list::outbox::{Parcel, may_pass};
 use crate::list::party::Party;
 use crate::list::work_queue::WorkQueue;
-use redis::Value;
+use redis::{Cmd, Value};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -40,21 +40,15 @@ impl Parcel for Answer {
         reply + removal + 200
     }
 
-    fn pack(&self, packed: &mut Vec<u8>) -> usize {
-        let mut commands = 0;
+    fn each_command(&self, mut run: impl FnMut(&Cmd)) {
         if let Some((key, text)) = &self.reply {
-            redis::cmd("LPUSH").arg(key).arg(text.as_slice()).write_packed_command(packed);
-            let expiry = self.desk.expiry.as_millis() as u64;
-            redis::cmd("PEXPIRE").arg(key).arg(expiry).write_packed_command(packed);
-            commands += 2;
+            run(redis::cmd("LPUSH").arg(key).arg(text.as_slice()));
+            run(redis::cmd("PEXPIRE").arg(key).arg(self.desk.expiry.as_millis() as u64));
         }
         if let Some(processing) = &self.desk.processing {
             // From the right, where the oldest are: they are done first.
-            let mut remove = redis::cmd("LREM");
-            remove.arg(processing).arg(-1).arg(self.job.text.as_slice()).write_packed_command(packed);
-            commands += 1;
+            run(redis::cmd("LREM").arg(processing).arg(-1).arg(self.job.text.as_slice()));
         }
-        commands
     }
 
     fn settle(self, replies: Vec<Value>) -> Option<Self> {
@@ -70,8 +64,18 @@ impl Parcel for Answer {
         if self.reply.is_some() {
             self.desk.party.stats.answers_sent.increment();
         }
-        self.desk.queue.finish(self.job.number);
-        None
+        match replies.last() {
+            // The slot left in between: the request still stands among those that this server holds.
+            Some(Value::ServerError(error))
+                if self.desk.processing.is_some() && self.may_pass(error.code()) =>
+            {
+                Some(Self { reply: None, ..self })
+            }
+            _ => {
+                self.desk.queue.finish(self.job.number);
+                None
+            }
+        }
     }
 
     /// A second answer does no harm: the client takes the first.

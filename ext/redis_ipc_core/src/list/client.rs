@@ -8,7 +8,7 @@ use crate::list::outbox::Outbox;
 use crate::list::party::Party;
 use crate::list::pending::{Outcome, Pending, PendingCalls, Waited};
 use crate::list::question::{self, Question, Step};
-use crate::list::reader::{self, Reader};
+use crate::list::reader::Reader;
 use crate::reports::{self, Reporter, Reports};
 use crate::stats::Stats;
 use crate::sync::Mutex;
@@ -278,5 +278,5 @@ fn closed() -> Error {
 fn open(party: &Party) -> RedisResult<(Connection, Connection)> {
     let mut first = party.first_connection()?;
     party.clock.read(&mut first)?;
-    Ok((first, party.connector.open_blocking(&party.names.reply(&party.id), reader::BLOCK)?))
+    Ok((first, party.connector.open_blocking(&party.names.reply(&party.id), party.block())?))
 }

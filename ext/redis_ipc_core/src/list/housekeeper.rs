@@ -86,7 +86,7 @@ impl Housekeeper {
                 clock = Some(Instant::now());
             }
             if holds {
-                connection.run(&beat(&self.party))?;
+                self.party.run(&mut connection, &beat(&self.party))?;
                 if last.elapsed() >= self.options.lease {
                     steady = Instant::now();
                 }
@@ -106,7 +106,7 @@ impl Housekeeper {
         let mut look = redis::cmd("ZRANGE");
         look.arg(self.party.names.servers()).arg("-inf").arg(limit).arg("BYSCORE");
         look.arg("LIMIT").arg(0).arg(DEAD_AT_ONCE);
-        for dead in texts(connection.run(&look)?) {
+        for dead in texts(self.party.run(connection, &look)?) {
             let dead = String::from_utf8_lossy(&dead).into_owned();
             while dead != self.party.id && self.take_over(connection, &dead, limit)? >= MOVED_AT_ONCE {}
         }
@@ -122,7 +122,12 @@ impl Housekeeper {
         script.arg(names.dead()).arg(names.servers());
         script.arg(dead).arg(limit).arg(MOVED_AT_ONCE).arg(self.options.max_deliveries);
         script.arg(REMEMBERED.as_millis() as u64).arg(DEAD_LETTERS);
-        let Value::Array(reply) = connection.run(&script)? else { return Ok(0) };
+        let reply = match connection.run(&script) {
+            Ok(Value::Array(reply)) => reply,
+            // The slot is moving, and not all of its keys are in one place.
+            Err(error) if !matches!(error.code(), Some("ASK" | "TRYAGAIN")) => return Err(error),
+            _ => return Ok(0),
+        };
         let mut reply = reply.into_iter();
         let moved = match reply.next() {
             Some(Value::Int(moved)) => moved as usize,

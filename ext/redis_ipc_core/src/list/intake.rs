@@ -12,9 +12,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long a read waits for a request before it asks again.
-pub const BLOCK: Duration = Duration::from_secs(10);
-
 /// How long, and how often, it is tried to end a read without losing what it may just have taken.
 const UNBLOCKING: Duration = Duration::from_secs(1);
 const UNBLOCK_EVERY: Duration = Duration::from_millis(10);
@@ -79,7 +76,7 @@ impl Intake {
 
     fn unblock(&self) {
         let until = Instant::now() + UNBLOCKING;
-        let Ok(mut connection) = self.party.open() else { return };
+        let Ok(mut connection) = self.party.connector.open_for(self.party.names.queue()) else { return };
         // Again and again: it may just have been about to block.
         while Instant::now() < until && !self.ended.is_stopped() {
             let id = self.client.load(Ordering::SeqCst);
@@ -93,7 +90,7 @@ impl Intake {
     fn session(&self, first: Option<Connection>, link: &mut Link<'_, Party>) -> RedisResult<()> {
         let mut connection = match first {
             Some(connection) => connection,
-            None => self.party.connector.open_blocking(self.party.names.queue(), BLOCK)?,
+            None => self.party.connector.open_blocking(self.party.names.queue(), self.party.block())?,
         };
         *self.closer.lock() = Some(connection.closer()?);
         match self.guarantee {
@@ -103,7 +100,7 @@ impl Intake {
         link.up();
         let mut last = 0;
         while !self.quiet.is_stopped() {
-            let room = self.queue.wait_for_room(BLOCK);
+            let room = self.queue.wait_for_room(self.party.block());
             if room == 0 || self.quiet.is_stopped() {
                 continue;
             }
@@ -146,7 +143,7 @@ impl Intake {
             }
         }
         let mut blocking = self.mover("BLMOVE");
-        blocking.arg(BLOCK.as_secs());
+        blocking.arg(self.party.block().as_secs());
         Ok(texts(connection.run(&blocking)?))
     }
 
@@ -158,7 +155,7 @@ impl Intake {
 
     fn pop(&self, room: usize) -> Cmd {
         let mut command = redis::cmd("BLMPOP");
-        command.arg(BLOCK.as_secs()).arg(1).arg(self.party.names.queue());
+        command.arg(self.party.block().as_secs()).arg(1).arg(self.party.names.queue());
         command.arg("RIGHT").arg("COUNT").arg(room);
         command
     }

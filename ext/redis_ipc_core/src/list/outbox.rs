@@ -1,12 +1,13 @@
 //! Writes commands to Redis from a thread of its own: whatever is waiting goes out in one round trip.
 
+use crate::cluster::Route;
 use crate::connection::Connection;
 use crate::connector::is_passing;
 use crate::error::{Error, ErrorKind, Fate};
 use crate::link::Link;
 use crate::list::party::Party;
 use crate::sync::{Condvar, Mutex};
-use redis::{RedisError, RedisResult, Value};
+use redis::{Cmd, RedisError, RedisResult, Value};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,8 +24,8 @@ const LAST_CHANCES: u32 = 2;
 pub trait Parcel: Send + Sized + 'static {
     /// About how many bytes it takes.
     fn size(&self) -> usize;
-    /// Packs its commands behind `packed`: how many there are, none if it is not wanted any more.
-    fn pack(&self, packed: &mut Vec<u8>) -> usize;
+    /// Calls `run` for each of its commands, which are about one key each; none if it is not wanted any more.
+    fn each_command(&self, run: impl FnMut(&Cmd));
     /// Acts on the replies; what is returned is tried again after a while.
     fn settle(self, replies: Vec<Value>) -> Option<Self>;
     /// The connection broke before the replies came; `written` if some of it may have left. What is returned is sent
@@ -47,6 +48,8 @@ struct State<P> {
 struct Lane {
     connection: Connection,
     losses: usize,
+    /// The node that the slot of the queue is moving to.
+    asked: Option<(Route, Connection)>,
 }
 
 /// The way out.
@@ -84,7 +87,8 @@ impl<P: Parcel> Outbox<P> {
     /// Its thread: returns once [`Outbox::stop`] was called and everything queued is out.
     pub fn run(&self, first: Option<Connection>) {
         let mut link = Link::new(&self.party, self.party.names.queue(), first.is_some());
-        let mut lane = first.map(|connection| Lane { connection, losses: self.party.links.losses() });
+        let mut lane =
+            first.map(|connection| Lane { connection, losses: self.party.links.losses(), asked: None });
         let mut chances = LAST_CHANCES;
         loop {
             let result = match lane.take() {
@@ -120,7 +124,7 @@ impl<P: Parcel> Outbox<P> {
 
     fn open(&self) -> RedisResult<Lane> {
         let losses = self.party.links.losses();
-        Ok(Lane { connection: self.party.open()?, losses })
+        Ok(Lane { connection: self.party.open()?, losses, asked: None })
     }
 
     fn next_batch(&self) -> Option<Vec<P>> {
@@ -139,7 +143,7 @@ impl<P: Parcel> Outbox<P> {
 
     fn deliver(&self, batch: Vec<P>, mut lane: Lane) -> RedisResult<Lane> {
         let mut packed = Vec::new();
-        let counts: Vec<usize> = batch.iter().map(|parcel| parcel.pack(&mut packed)).collect();
+        let counts: Vec<usize> = batch.iter().map(|parcel| pack(parcel, &mut packed)).collect();
         if let Err(failure) = lane.connection.send_counting(&packed) {
             self.broken(batch, !failure.nothing_left);
             return Err(failure.error.into());
@@ -154,19 +158,61 @@ impl<P: Parcel> Outbox<P> {
         };
         // The server cannot serve now: another may, or this one later.
         let passing = replies.iter().flatten().find_map(passing);
-        let later: Vec<P> =
-            batch.into_iter().zip(replies).filter_map(|(parcel, replies)| parcel.settle(replies)).collect();
+        let settle =
+            |(parcel, mut replies): (P, Vec<Value>)| match self.follow(&parcel, &mut replies, &mut lane) {
+                Ok(()) => parcel.settle(replies),
+                Err(_) => parcel.broken(true),
+            };
+        let later: Vec<P> = batch.into_iter().zip(replies).filter_map(settle).collect();
         let full = !later.is_empty();
         self.requeue(later);
         match passing {
             Some(error) => return Err(error),
             None if full => {
                 self.party.stop.pause(RETRY);
-                self.give_up(&Error::new(ErrorKind::Command(Fate::NotSent), "Redis had no memory for it"));
+                let why = "Redis had no memory for it, or its slot is moving";
+                self.give_up(&Error::new(ErrorKind::Command(Fate::NotSent), why));
             }
             None => {}
         }
         Ok(lane)
+    }
+
+    /// Runs what was refused for its key is moving where it was sent with it, and puts the reply in place of the
+    /// refusal. Fails if that may have been run and the reply did not come.
+    fn follow(&self, parcel: &P, replies: &mut [Value], lane: &mut Lane) -> RedisResult<()> {
+        if !replies.iter().any(|reply| asking(reply).is_some()) {
+            return Ok(());
+        }
+        let (mut replies, mut result) = (replies.iter_mut(), Ok(()));
+        parcel.each_command(|command| {
+            let Some(reply) = replies.next() else { return };
+            if let Some(refusal) = asking(reply)
+                && result.is_ok()
+            {
+                result = self.run_asked(command, &refusal, lane).map(|followed| {
+                    if let Some(followed) = followed {
+                        *reply = followed;
+                    }
+                });
+            }
+        });
+        result
+    }
+
+    /// `None` if the node cannot be reached: nothing was run.
+    fn run_asked(&self, command: &Cmd, refusal: &RedisError, lane: &mut Lane) -> RedisResult<Option<Value>> {
+        let Some(route) = self.party.asked_route(command, refusal) else { return Ok(None) };
+        let mut connection = match lane.asked.take() {
+            Some((known, connection)) if known == route => connection,
+            _ => match self.party.connector.open(&route) {
+                Ok(connection) => connection,
+                Err(_) => return Ok(None),
+            },
+        };
+        let reply = connection.run_all(std::slice::from_ref(command))?.pop();
+        lane.asked = Some((route, connection));
+        Ok(reply)
     }
 
     fn broken(&self, batch: Vec<P>, written: bool) {
@@ -210,11 +256,30 @@ pub fn may_pass(code: &str) -> bool {
     is_passing(code) || matches!(code, "MOVED" | "ASK")
 }
 
+/// An `ASK` is about one key.
 fn passing(reply: &Value) -> Option<RedisError> {
     match reply {
-        Value::ServerError(error) if may_pass(error.code()) => Some(error.clone().into()),
+        Value::ServerError(error) if may_pass(error.code()) && error.code() != "ASK" => {
+            Some(error.clone().into())
+        }
         _ => None,
     }
+}
+
+fn asking(reply: &Value) -> Option<RedisError> {
+    match reply {
+        Value::ServerError(error) if error.code() == "ASK" => Some(error.clone().into()),
+        _ => None,
+    }
+}
+
+fn pack(parcel: &impl Parcel, packed: &mut Vec<u8>) -> usize {
+    let mut count = 0;
+    parcel.each_command(|command| {
+        command.write_packed_command(packed);
+        count += 1;
+    });
+    count
 }
 
 fn take_batch<P: Parcel>(queue: &mut VecDeque<P>) -> Vec<P> {

@@ -2,6 +2,7 @@
 //! it shares one.
 
 use crate::clock::Clock;
+use crate::cluster::Route;
 use crate::connection::Connection;
 use crate::connector::Connector;
 use crate::error::{Error, Fate};
@@ -15,12 +16,15 @@ use crate::reports::Reporter;
 use crate::stats::Stats;
 use crate::stop::Stop;
 use crate::threads::Guard;
-use redis::{RedisResult, Value};
+use redis::{Arg, Cmd, RedisError, RedisResult, Value};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How often Redis's clock is read.
 pub const CLOCK_READING: Duration = Duration::from_secs(10);
+
+const BLOCK: Duration = Duration::from_secs(10);
+const BLOCK_IN_CLUSTER: Duration = Duration::from_secs(2);
 
 /// A server or a client of one queue.
 pub struct Party {
@@ -76,7 +80,32 @@ impl Party {
 
     /// A connection to the server of the queue.
     pub fn open(&self) -> RedisResult<Connection> {
-        self.connector.open_for(self.names.queue())
+        self.connector.open_owner(self.names.queue())
+    }
+
+    /// Runs a command about one key on what [`Party::open`] opened, or where its key went while the slot is moving.
+    pub fn run(&self, connection: &mut Connection, command: &Cmd) -> RedisResult<Value> {
+        match connection.run(command) {
+            Err(refusal) if refusal.code() == Some("ASK") => match self.asked_route(command, &refusal) {
+                Some(route) => self.connector.open(&route)?.run(command),
+                None => Err(refusal),
+            },
+            reply => reply,
+        }
+    }
+
+    /// The node to which an `ASK` sends us with a command about one key.
+    pub fn asked_route(&self, command: &Cmd, refusal: &RedisError) -> Option<Route> {
+        let Some(Arg::Simple(key)) = command.args_iter().nth(1) else { return None };
+        let key = std::str::from_utf8(key).ok()?;
+        self.connector.redirected(key, refusal)?;
+        Some(self.connector.known_route(key))
+    }
+
+    /// How long a read waits for something before it asks again. In a cluster a read that waits is not told that its
+    /// key has left.
+    pub fn block(&self) -> Duration {
+        if self.connector.is_cluster() { BLOCK_IN_CLUSTER } else { BLOCK }
     }
 
     /// The first connection, which tells whether Redis can be used.

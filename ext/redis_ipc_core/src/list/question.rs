@@ -4,7 +4,7 @@ use crate::error::{Error, ErrorKind, Fate};
 use crate::list::outbox::{Parcel, may_pass};
 use crate::list::party::Party;
 use crate::list::pending::Pending;
-use redis::Value;
+use redis::{Cmd, Value};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -49,16 +49,15 @@ impl Parcel for Question {
         self.pending.text.len() + 100
     }
 
-    fn pack(&self, packed: &mut Vec<u8>) -> usize {
+    fn each_command(&self, mut run: impl FnMut(&Cmd)) {
         let queue = self.party.names.queue();
         let text = self.pending.text.as_slice();
         match self.step {
-            Step::Ask if !self.pending.writing() => return 0,
-            Step::Ask => redis::cmd("LPUSH").arg(queue).arg(text).write_packed_command(packed),
+            Step::Ask if !self.pending.writing() => {}
+            Step::Ask => run(redis::cmd("LPUSH").arg(queue).arg(text)),
             // From the right: what has waited for its whole time is among the oldest.
-            Step::Withdraw => redis::cmd("LREM").arg(queue).arg(-1).arg(text).write_packed_command(packed),
+            Step::Withdraw => run(redis::cmd("LREM").arg(queue).arg(-1).arg(text)),
         }
-        1
     }
 
     fn settle(self, replies: Vec<Value>) -> Option<Self> {

@@ -9,10 +9,7 @@ use crate::list::skim::{Skimmed, skim};
 use crate::sync::Mutex;
 use redis::RedisResult;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-/// How long a read waits for an answer before it asks again.
-pub const BLOCK: Duration = Duration::from_secs(10);
+use std::time::Instant;
 
 /// How many answers are read at once.
 const PAGE: usize = 512;
@@ -57,12 +54,12 @@ impl Reader {
     fn session(&self, first: Option<Connection>, link: &mut Link<'_, Party>) -> RedisResult<()> {
         let mut connection = match first {
             Some(connection) => connection,
-            None => self.party.connector.open_blocking(&self.replies, BLOCK)?,
+            None => self.party.connector.open_blocking(&self.replies, self.party.block())?,
         };
         *self.closer.lock() = Some(connection.closer()?);
         link.up();
         let mut pop = redis::cmd("BLMPOP");
-        pop.arg(BLOCK.as_secs()).arg(1).arg(&self.replies).arg("RIGHT").arg("COUNT").arg(PAGE);
+        pop.arg(self.party.block().as_secs()).arg(1).arg(&self.replies).arg("RIGHT").arg("COUNT").arg(PAGE);
         let mut clock = Instant::now();
         while !self.party.stop.is_stopped() {
             let reply = connection.run(&pop)?;

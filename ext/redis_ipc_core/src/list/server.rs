@@ -5,7 +5,7 @@ use crate::consumer_queue::Taken;
 use crate::error::{Error, ErrorKind, Fate};
 use crate::list::answer::{Answer, Desk};
 use crate::list::housekeeper::{Housekeeper, beat};
-use crate::list::intake::{self, Intake, unheld};
+use crate::list::intake::{Intake, unheld};
 use crate::list::job::Job;
 use crate::list::names::Names;
 use crate::list::options::{Guarantee, ServerOptions};
@@ -283,5 +283,5 @@ fn open(party: &Party, options: &ServerOptions) -> RedisResult<(Connection, Conn
     if options.guarantee == Guarantee::AtLeastOnce {
         first.run(&beat(party))?;
     }
-    Ok((first, party.connector.open_blocking(party.names.queue(), intake::BLOCK)?))
+    Ok((first, party.connector.open_blocking(party.names.queue(), party.block())?))
 }
