@@ -6,6 +6,7 @@ require_relative "testing/call"
 require_relative "testing/counters"
 require_relative "testing/current_attributes"
 require_relative "testing/method_call"
+require_relative "testing/receivers"
 require_relative "testing/engine"
 require_relative "testing/list_engine"
 require_relative "testing/doubles"
@@ -153,48 +154,15 @@ module RedisIPC
         @lock.synchronize { @streams[channel] ||= channel.send(:build_stream, nil) }
       end
 
-      # Notes that a stream was connected: it may be asked.
-      # @api private
-      def join(stream)
-        @lock.synchronize { @receivers << stream unless @receivers.include?(stream) }
-      end
-
-      # @api private
-      def leave(stream)
-        @lock.synchronize { @receivers.delete(stream) }
-      end
-
-      # @api private
-      def joined?(stream)
-        @lock.synchronize { @receivers.include?(stream) }
-      end
-
-      # Who answers for a group in inline mode.
-      # @return [Stream, nil]
-      # @api private
-      def receiver(stream, group)
-        found = @lock.synchronize do
-          @receivers.grep(Stream).reverse.find { |one| one.name == stream && one.group == group && one.handler? }
-        end
-        found || Receivers.channel(stream, group)
-      end
-
-      # Who answers on a queue in inline mode.
-      # @return [JSONRPC::Server, nil]
-      # @api private
-      def server(queue)
-        @lock.synchronize { @receivers.grep(JSONRPC::Server).reverse.find { |one| one.queue == queue } }
-      end
-
       private
 
       def forget
         Counters.forget
+        Receivers.forget
         @lock.synchronize do
           @calls = []
           @answers = []
           @streams = {}.compare_by_identity
-          @receivers = []
         end
       end
 
@@ -218,6 +186,6 @@ module RedisIPC
     end
 
     forget
-    private_constant :Engine, :ListEngine, :InLifecycle, :InStream, :InEndpoint, :InChannel, :Receivers
+    private_constant :Engine, :ListEngine, :InLifecycle, :InStream, :InEndpoint, :InChannel
   end
 end

@@ -39,7 +39,9 @@ module RedisIPC
       def dead_letter(event)
         payload = event.payload
         warn do
-          ["IPC request", payload[:id]&.then { |id| LogText.of(id) }, "is a dead letter of", payload[:queue] || payload[:group],
+          ["IPC request", payload[:id]&.then do |id|
+                            LogText.of(id)
+                          end, "is a dead letter of", payload[:queue] || payload[:group],
            time(payload, "after")].compact.join(" ")
         end
       end

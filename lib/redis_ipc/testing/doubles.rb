@@ -10,16 +10,16 @@ module RedisIPC
       def disconnect(timeout: 5)
         return super unless Testing.enabled?
 
-        Testing.leave(self)
+        Receivers.leave(self)
         self
       end
 
       def connected?
-        Testing.enabled? ? Testing.joined?(self) : super
+        Testing.enabled? ? Receivers.joined?(self) : super
       end
 
       def open?
-        Testing.enabled? ? Testing.joined?(self) : super
+        Testing.enabled? ? Receivers.joined?(self) : super
       end
     end
 
@@ -52,7 +52,7 @@ module RedisIPC
         return super unless Testing.enabled?
 
         Settings.new(options)
-        Testing.join(self)
+        Receivers.join(self)
         self
       end
 
@@ -84,7 +84,7 @@ module RedisIPC
       def connect
         return super unless Testing.enabled?
 
-        Testing.join(self)
+        Receivers.join(self)
         self
       end
 
@@ -121,42 +121,6 @@ module RedisIPC
       def connection
         Testing.enabled? ? Testing.stream_of(self) : super
       end
-    end
-
-    # Finds the channel that answers for a group.
-    # @api private
-    module Receivers
-      # A class with the name of another that is no longer there (reloaded, or of an earlier test) does not count; of
-      # several, the one defined last does.
-      # @return [Stream, nil]
-      def self.channel(stream, group)
-        RedisIPC.channels&.load_all
-        found = all(Channel).find { |one| one.stream.to_s == stream && one.channel.to_s == group && present?(one) }
-        found && stream_of(found)
-      end
-
-      def self.stream_of(channel)
-        stream = channel.send(:build_stream, Struct.new(:channel).new(channel))
-        stream.counted_by = Testing.stream_of(channel)
-        stream
-      end
-      private_class_method :stream_of
-
-      def self.all(channel)
-        channel.subclasses.flat_map { |one| [one, *all(one)] }
-      end
-
-      # It answers no more.
-      def self.retire(channel)
-        channel.instance_variable_set(:@retired_from_tests, true)
-      end
-
-      def self.present?(channel)
-        return !channel.instance_variable_get(:@retired_from_tests) if channel.name.nil?
-
-        Object.const_defined?(channel.name) && Object.const_get(channel.name).equal?(channel)
-      end
-      private_class_method :present?
     end
 
     Stream.prepend(InLifecycle, InStream)

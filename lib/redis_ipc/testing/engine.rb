@@ -148,7 +148,7 @@ module RedisIPC
       end
 
       def run(call, traceparent)
-        receiver = Testing.receiver(call.stream, call.to)
+        receiver = Receivers.stream(call.stream, call.to)
         return fake(call, %i[timed_out unclaimed]) if receiver.nil?
 
         request = request_of(call, traceparent, SecureRandom.hex(16))

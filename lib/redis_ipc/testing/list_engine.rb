@@ -64,7 +64,7 @@ module RedisIPC
         requests = content.is_a?(Array) ? content : [content]
         calls = requests.map { |request| MethodCall.new(queue: @queue, content: request, timeout: timeout) }
         calls.each { |call| Testing.record(call) }
-        server = Testing.server(@queue) if Testing.mode == :inline
+        server = Receivers.server(@queue) if Testing.mode == :inline
         answer = server ? run(server, text, count) : fake(calls, content)
         answer && Native.load(answer)
       end

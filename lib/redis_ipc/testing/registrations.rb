@@ -7,7 +7,7 @@ module RedisIPC
     class Registrations
       def initialize
         @subscribers = Instrumentation.subscribers
-        @channels = [Channel, *Receivers.all(Channel)].to_h { |one| [one, one.instance_variable_get(:@error_handler)] }
+        @channels = [Channel, *Receivers.channels].to_h { |one| [one, one.instance_variable_get(:@error_handler)] }
         @links = middleware.to_h { |one| [one, one.to_a] }.compare_by_identity
       end
 
@@ -20,14 +20,15 @@ module RedisIPC
 
       # What classes without a name a test has made would answer in later ones, until they are collected.
       def retire_newcomers
-        (Receivers.all(Channel) - @channels.keys).each { |one| Receivers.retire(one) unless one.name }
+        (Receivers.channels - @channels.keys).each { |one| Receivers.retire(one) unless one.name }
       end
 
       private
 
       def middleware
         own = @channels.each_key.flat_map { |one| %i[request handler].map { |side| one.send(:own_middleware, side) } }
-        [RedisIPC.request_middleware, RedisIPC.handler_middleware, *own]
+        [RedisIPC.request_middleware, RedisIPC.handler_middleware, JSONRPC.call_middleware, JSONRPC.method_middleware,
+         *own]
       end
     end
     private_constant :Registrations

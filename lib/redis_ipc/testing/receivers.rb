@@ -1,0 +1,81 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  module Testing
+    # Who answers in inline mode: what a test has connected, and channels, which need not be.
+    # @api private
+    module Receivers
+      @connected = []
+      @lock = Monitor.new
+
+      class << self
+        # Notes that a stream or an end of JSON-RPC was connected: it may be asked.
+        def join(receiver)
+          @lock.synchronize { @connected << receiver unless @connected.include?(receiver) }
+        end
+
+        def leave(receiver)
+          @lock.synchronize { @connected.delete(receiver) }
+        end
+
+        def joined?(receiver)
+          @lock.synchronize { @connected.include?(receiver) }
+        end
+
+        def forget
+          @lock.synchronize { @connected.clear }
+        end
+
+        # Who answers for a group.
+        # @return [Stream, nil]
+        def stream(name, group)
+          last(Stream) { |one| one.name == name && one.group == group && one.handler? } || channel(name, group)
+        end
+
+        # Who answers on a queue.
+        # @return [JSONRPC::Server, nil]
+        def server(queue)
+          last(JSONRPC::Server) { |one| one.queue == queue }
+        end
+
+        # All channels, by inheritance.
+        # @return [Array<Class>]
+        def channels(of = Channel)
+          of.subclasses.flat_map { |one| [one, *channels(one)] }
+        end
+
+        # A channel answers no more.
+        def retire(channel)
+          channel.instance_variable_set(:@retired_from_tests, true)
+        end
+
+        private
+
+        def last(kind, &wanted)
+          @lock.synchronize { @connected.grep(kind).reverse.find(&wanted) }
+        end
+
+        # A class with the name of another that is no longer there (reloaded, or of an earlier test) does not count; of
+        # several, the one defined last does.
+        def channel(stream, group)
+          RedisIPC.channels&.load_all
+          found = channels.find { |one| one.stream.to_s == stream && one.channel.to_s == group && present?(one) }
+          found && stream_of(found)
+        end
+
+        def stream_of(channel)
+          stream = channel.send(:build_stream, Struct.new(:channel).new(channel))
+          stream.counted_by = Testing.stream_of(channel)
+          stream
+        end
+
+        def present?(channel)
+          return !channel.instance_variable_get(:@retired_from_tests) if channel.name.nil?
+
+          Object.const_defined?(channel.name) && Object.const_get(channel.name).equal?(channel)
+        end
+      end
+    end
+    private_constant :Receivers
+  end
+end
