@@ -17,7 +17,7 @@ module RedisIPC
     def run(entry, &handler)
       Execution.handler(entry) do
         Tracing.continue(entry.traceparent) do
-          retried(entry) if entry.redelivered? && Instrumentation.listening?(:retry)
+          retried(entry) if Instrumentation.listening?(:retry) && entry.redelivered?
           if Instrumentation.listening?(:handle)
             Instrumentation.instrument(:handle, payload(entry)) { through_middleware(entry, &handler) }
           else

@@ -4,22 +4,33 @@ module RedisIPC
   # The names users give: of streams, groups and queues.
   # @api private
   module Names
+    VISIBLE = /[^\s\0]/
+    private_constant :VISIBLE
+
     class << self
       # @param what [String] what it names, for the message
       # @param name [String, Symbol]
       # @return [String] frozen, in UTF-8
       # @raise [ArgumentError] if it is blank, or neither a String nor a Symbol
       def check(what, name)
-        unless name.is_a?(Symbol) || name.respond_to?(:to_str)
-          raise ArgumentError, "#{what} must be a String or a Symbol, got a #{name.class}"
-        end
-
-        name = (name.is_a?(Symbol) ? name.name : name.to_str).encode(Encoding::UTF_8)
-        raise ArgumentError, "#{what} cannot be blank" if name.strip.empty?
+        name = text(what, name)
+        # Every call passes here: nothing is made anew that need not be.
+        name = name.encode(Encoding::UTF_8) unless name.encoding == Encoding::UTF_8
+        raise EncodingError unless name.valid_encoding?
+        raise ArgumentError, "#{what} cannot be blank" unless name.match?(VISIBLE)
 
         name.frozen? ? name : name.dup.freeze
       rescue EncodingError
         raise ArgumentError, "#{what} must be text in UTF-8"
+      end
+
+      private
+
+      def text(what, name)
+        return name.name if name.is_a?(Symbol)
+        return name.to_str if name.respond_to?(:to_str)
+
+        raise ArgumentError, "#{what} must be a String or a Symbol, got a #{name.class}"
       end
     end
   end

@@ -10,12 +10,12 @@ module RedisIPC
 
     # @return [Boolean]
     def fulfilled?
-      status == "fulfilled"
+      @native.fulfilled?
     end
 
     # @return [Boolean]
     def rejected?
-      status == "rejected"
+      !fulfilled?
     end
 
     # @return [String] `"fulfilled"` or `"rejected"`

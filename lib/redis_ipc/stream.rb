@@ -16,8 +16,8 @@ module RedisIPC
     # @param group [String, Symbol] the group's name
     # @raise [ArgumentError] if a name is blank or neither a String nor a Symbol
     def initialize(stream, group)
-      @name = check_name(:stream, stream)
-      @group = check_name(:group, group)
+      @name = Names.check("the stream name", stream)
+      @group = Names.check("the group name", group)
       @lifecycle = Mutex.new
       @around_request = Middleware.new
       @around_handler = Middleware.new
@@ -97,7 +97,7 @@ module RedisIPC
     # @raise [ContentError] if the content cannot be sent
     # @raise [ArgumentError] if `to` is blank or the timeout out of range
     def send_to_group(content:, to:, timeout: nil)
-      to = check_name(:group, to)
+      to = Names.check("the group name", to)
       timeout = check_timeout(timeout)
       return ask(content, to, timeout) unless @asking.observed?
 
@@ -114,7 +114,7 @@ module RedisIPC
     # @raise [ContentError] if the content cannot be sent
     # @raise [ArgumentError] if `to` is blank or the timeout out of range
     def async_send_to_group(content:, to:, timeout: nil)
-      to = check_name(:group, to)
+      to = Names.check("the group name", to)
       timeout = check_timeout(timeout)
       return ask_async(content, to, timeout) unless @asking.observed?
 
@@ -163,7 +163,7 @@ module RedisIPC
     # @raise [NotConnectedError]
     # @raise [ArgumentError] if the group's name is blank
     def dead_letters(group: self.group)
-      DeadLetters.new(session.engine, check_name(:group, group))
+      DeadLetters.new(session.engine, Names.check("the group name", group))
     end
 
     # @return [String]
@@ -202,10 +202,6 @@ module RedisIPC
 
     def title(what)
       "#{what} #{name}/#{group}"
-    end
-
-    def check_name(what, name)
-      Names.check("the #{what} name", name)
     end
 
     def check_timeout(timeout)

@@ -4,7 +4,7 @@ use crate::content::decode;
 use crate::settle_class;
 use magnus::prelude::*;
 use magnus::{Error, RModule, Ruby, Value, method};
-use redis_ipc_core::entry::Answer;
+use redis_ipc_core::entry::{Answer, Status};
 use std::sync::Arc;
 
 /// An answer of the core.
@@ -14,6 +14,10 @@ pub struct NativeAnswer(pub Arc<Answer>);
 impl NativeAnswer {
     fn status(&self) -> &'static str {
         self.0.status.name()
+    }
+
+    fn is_fulfilled(&self) -> bool {
+        self.0.status == Status::Fulfilled
     }
 
     fn content(ruby: &Ruby, rb_self: &Self) -> Result<Value, Error> {
@@ -50,6 +54,7 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     let class = native.define_class("Answer", ruby.class_object())?;
     class.undef_default_alloc_func();
     class.define_method("status", method!(NativeAnswer::status, 0))?;
+    class.define_method("fulfilled?", method!(NativeAnswer::is_fulfilled, 0))?;
     class.define_method("content", method!(NativeAnswer::content, 0))?;
     class.define_method("error", method!(NativeAnswer::error, 0))?;
     class.define_method("id", method!(NativeAnswer::id, 0))?;

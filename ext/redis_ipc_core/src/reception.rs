@@ -25,6 +25,7 @@ const OVERLOADED: &str =
 /// How often Redis's clock is read again because of requests that look expired.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
+#[expect(clippy::large_enum_variant, reason = "taken apart at once, never kept")]
 enum Examined {
     /// It is to run.
     Admitted(Request),

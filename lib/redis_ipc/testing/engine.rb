@@ -7,7 +7,11 @@ module RedisIPC
     class Engine
       # As the core's answers.
       Answer = Struct.new(:status, :content, :error, :id, :redis_id, :instance_id, :source_group, :destination_group,
-                          keyword_init: true)
+                          keyword_init: true) do
+        def fulfilled?
+          status == "fulfilled"
+        end
+      end
 
       # As the core's requests.
       Request = Struct.new(:id, :redis_id, :instance_id, :content, :source_group, :destination_group, :deadline_ms,
