@@ -94,8 +94,10 @@ class RailsApp
     text = File.read(path)
     raise "#{file} does not say #{from}" unless text.include?(from)
 
-    File.write(path, text.sub(from, to))
-    touch(path, seconds: @edits += 1)
+    # At once: a request that saw it with the time of the writing would take later edits for older ones.
+    File.write("#{path}.new", text.sub(from, to))
+    touch("#{path}.new", seconds: @edits += 1)
+    File.rename("#{path}.new", path)
   end
 
   def write(file, text)

@@ -11,6 +11,7 @@ use crate::redis_options::{Address, Credentials, RedisOptions};
 use crate::resp::Replies;
 use crate::tls;
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, Value};
+use rustix::net::{RecvFlags, recv};
 use rustls::{ClientConnection, StreamOwned};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
@@ -209,6 +210,19 @@ impl Connection {
         self.note(result)
     }
 
+    /// Reads so many replies if all of them have arrived; waits for nothing.
+    pub fn receive_arrived(&mut self, count: usize) -> RedisResult<Option<Vec<Value>>> {
+        if self.asks {
+            return Ok(None);
+        }
+        let Some(socket) = self.socket.awaited() else { return Ok(None) };
+        let arrived = self.replies.have_arrived(count, &mut Arrived(socket));
+        if !self.note(arrived)? {
+            return Ok(None);
+        }
+        (0..count).map(|_| self.receive()).collect::<RedisResult<_>>().map(Some)
+    }
+
     fn receive_by(&mut self, wait: Option<Wait<'_>>) -> RedisResult<Value> {
         let Some(wait) = wait else { return self.receive() };
         let result = self.replies.next(&mut Awaited { socket: &mut self.socket, wait });
@@ -275,9 +289,14 @@ impl Connection {
     }
 
     /// What a thread can wait for that is not to be stuck in reading. Not with TLS: what can be read may have come from
-    /// the socket before.
+    /// the socket before; and not where `ASKING` is answered first.
     pub fn awaited(&self) -> Option<BorrowedFd<'_>> {
-        self.socket.awaited()
+        if self.asks { None } else { self.socket.awaited() }
+    }
+
+    /// Whether something has come from the socket that was not read yet.
+    pub fn has_unread(&self) -> bool {
+        !self.replies.is_empty()
     }
 
     /// Whether an error has made it unusable.
@@ -307,6 +326,16 @@ impl Read for Awaited<'_> {
             (self.wait)(socket)?;
         }
         self.socket.read(buffer)
+    }
+}
+
+/// Of a socket, what has arrived.
+struct Arrived<'a>(BorrowedFd<'a>);
+
+impl Read for Arrived<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let (count, _) = recv(self.0, buffer, RecvFlags::DONTWAIT)?;
+        Ok(count)
     }
 }
 

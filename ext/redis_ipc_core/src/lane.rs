@@ -19,6 +19,8 @@ const DIRECT_BYTES: usize = 16 << 10;
 const KEPT_BYTES: usize = 256 << 10;
 /// The most commands in a batch.
 const BATCH_COMMANDS: usize = 512;
+/// How long replies to a lone command may stay unread.
+const LEISURE: Duration = Duration::from_millis(1);
 /// A lane to a node of a cluster that nothing was written on for this long is given up.
 const UNUSED: Duration = Duration::from_secs(60);
 
@@ -55,7 +57,7 @@ pub enum Hold {
     Parked(Box<Wire>),
     /// Some thread has it.
     Out,
-    /// A thread wrote a batch on it; its replies are to be read.
+    /// A batch was written on it; its replies are to be read.
     Written(Box<Wire>, Batch),
     /// There is none (any more); these commands were on it, and this is why, if there was one.
     Missing(Vec<Command>, Option<Error>),
@@ -67,6 +69,8 @@ pub enum Hold {
 pub enum Offered {
     /// It is to be written by who brought it.
     Direct(Box<Wire>, Command),
+    /// As [`Offered::Direct`], once the replies to this batch have been read: if they are here.
+    Unread(Box<Wire>, Batch, Command),
     /// It goes out with the next batch.
     Queued,
     /// The lane has ended.
@@ -94,6 +98,26 @@ struct State {
     delayed: Vec<Command>,
     due: Instant,
     stopping: bool,
+    /// Since when nobody was told of replies that are to be read, lately.
+    unread: Option<Instant>,
+    /// Till when commands are expected to queue up, as some just did.
+    busy: Instant,
+    /// The lane's thread sleeps until it is told.
+    resting: bool,
+    /// When something was last written.
+    used: Instant,
+}
+
+impl State {
+    fn is_busy(&self) -> bool {
+        Instant::now() < self.busy
+    }
+
+    /// Whether the lane's thread is to read what was written.
+    fn is_to_read(&self) -> bool {
+        let is_due = |since: Instant| since.elapsed() >= LEISURE;
+        self.stopping || !self.queue.is_empty() || self.unread.is_none_or(is_due)
+    }
 }
 
 /// The way to one server.
@@ -107,8 +131,18 @@ pub struct Lane {
 impl Lane {
     /// A lane that starts with `hold`.
     pub fn new(route: Route, hold: Hold) -> Self {
-        let state =
-            State { hold, queue: VecDeque::new(), delayed: Vec::new(), due: Instant::now(), stopping: false };
+        let now = Instant::now();
+        let state = State {
+            hold,
+            queue: VecDeque::new(),
+            delayed: Vec::new(),
+            due: now,
+            stopping: false,
+            unread: None,
+            busy: now,
+            resting: false,
+            used: now,
+        };
         Self { route, state: Mutex::new(state), work: Condvar::new() }
     }
 
@@ -119,32 +153,61 @@ impl Lane {
             return Offered::Refused(command);
         }
         let small = state.queue.is_empty() && command.size() <= DIRECT_BYTES;
-        let direct = small && matches!(&state.hold, Hold::Parked(wire) if self.trusts(wire, member));
+        let direct = small
+            && match &state.hold {
+                Hold::Parked(wire) => self.trusts(wire, member),
+                Hold::Written(wire, _) => {
+                    state.unread.is_some() && !state.is_busy() && self.trusts(wire, member)
+                }
+                _ => false,
+            };
         let hold = if direct { std::mem::replace(&mut state.hold, Hold::Out) } else { Hold::Out };
-        let Hold::Parked(wire) = hold else {
-            state.queue.push_back(command);
-            drop(state);
-            self.work.notify_one();
-            return Offered::Queued;
-        };
-        Offered::Direct(wire, command)
+        match hold {
+            Hold::Parked(wire) => Offered::Direct(wire, command),
+            Hold::Written(wire, batch) => Offered::Unread(wire, batch, command),
+            _ => {
+                state.queue.push_back(command);
+                state.busy = Instant::now() + LEISURE;
+                drop(state);
+                self.work.notify_one();
+                Offered::Queued
+            }
+        }
     }
 
     /// Whether no other connection broke since this one was made. In a cluster others go to other nodes, and tell
     /// nothing about this one.
-    fn trusts(&self, wire: &Wire, member: &Member) -> bool {
+    pub fn trusts(&self, wire: &Wire, member: &Member) -> bool {
         self.route != Route::Server || wire.losses == member.links.losses()
     }
 
     /// Puts the connection back, or tells what became of it.
     pub fn put(&self, hold: Hold) {
-        self.state.lock().hold = hold;
+        let mut state = self.state.lock();
+        state.hold = hold;
+        state.unread = None;
+        state.used = Instant::now();
+        drop(state);
         self.work.notify_one();
+    }
+
+    /// As [`Lane::put`] of a connection on which a lone command was written: its replies can wait for whoever brings the
+    /// next one, for that spares waking a thread for them. After [`LEISURE`] the lane's thread reads them.
+    pub fn put_unread(&self, wire: Box<Wire>, batch: Batch) {
+        let mut state = self.state.lock();
+        let lone = state.queue.is_empty() && !state.is_busy() && wire.connection.awaited().is_some();
+        state.hold = Hold::Written(wire, batch);
+        state.used = Instant::now();
+        state.unread = lone.then_some(state.used);
+        let tell = !lone || state.resting;
+        drop(state);
+        if tell {
+            self.work.notify_one();
+        }
     }
 
     /// Waits for something to do.
     pub fn next_work(&self, member: &Member) -> Work {
-        let unused = Instant::now() + UNUSED;
         let mut state = self.state.lock();
         loop {
             if state.due <= Instant::now() || state.stopping {
@@ -152,9 +215,10 @@ impl Lane {
                 state.queue.extend(delayed);
             }
             let is_idle = state.queue.is_empty() && state.delayed.is_empty();
-            let ends = is_idle && (state.stopping || (self.is_of_cluster() && unused <= Instant::now()));
+            let ends =
+                is_idle && (state.stopping || (self.is_of_cluster() && state.used.elapsed() >= UNUSED));
             match std::mem::replace(&mut state.hold, Hold::Out) {
-                Hold::Written(wire, batch) => return Work::Read(wire, batch),
+                Hold::Written(wire, batch) if state.is_to_read() => return Work::Read(wire, batch),
                 Hold::Missing(commands, error) => return Work::Connect(commands, error),
                 Hold::Parked(wire) if !state.queue.is_empty() => {
                     if !self.trusts(&wire, member) {
@@ -172,14 +236,21 @@ impl Lane {
                 }
                 other => state.hold = other,
             }
-            state = match (state.delayed.is_empty(), self.is_of_cluster()) {
-                (false, _) => {
-                    let due = state.due;
-                    self.work.wait_until(state, due)
-                }
-                (true, true) => self.work.wait_until(state, unused),
-                (true, false) => self.work.wait(state),
+            // While lone commands come, it looks now and then, so that they need not tell it.
+            if !matches!(state.hold, Hold::Written(..)) {
+                state.unread = state.unread.filter(|since| since.elapsed() < LEISURE);
+            }
+            state.resting = state.unread.is_none();
+            let until = [
+                (!state.delayed.is_empty()).then_some(state.due),
+                self.is_of_cluster().then(|| state.used + UNUSED),
+                state.unread.map(|since| since + LEISURE),
+            ];
+            state = match until.into_iter().flatten().min() {
+                Some(until) => self.work.wait_until(state, until),
+                None => self.work.wait(state),
             };
+            state.resting = false;
         }
     }
 

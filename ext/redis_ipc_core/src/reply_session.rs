@@ -114,13 +114,18 @@ impl ReplySession {
     }
 
     /// Reads what was asked for, and waits for it: without getting stuck, if `wait` is given (see
-    /// [`Connection::receive_entries`]).
+    /// [`Connection::receive_entries`]). Then it may be nothing, and the answers are still to come.
     pub fn receive(&mut self, wait: Option<Wait<'_>>) -> RedisResult<Vec<RawEntry>> {
         let Some(asked) = self.asked.take() else { return Ok(Vec::new()) };
         if asked.trims {
             refused(self.connection.receive_own(wait)?)?;
             let position = &mut self.position;
             (position.untrimmed, position.bytes, position.trimmed) = (0, 0, Instant::now());
+            if wait.is_some() && !self.connection.has_unread() {
+                // Only this is answered at once.
+                self.asked = Some(Asked { trims: false });
+                return Ok(Vec::new());
+            }
         }
         self.connection.receive_entries(wait)
     }

@@ -67,6 +67,25 @@ impl Replies {
         self.value(socket, 0)
     }
 
+    /// Whether nothing is left of what was read from the socket.
+    pub fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// Whether the next so many replies are here as a whole; reads what `socket`, which must not wait, has to give.
+    pub fn have_arrived(&mut self, count: usize, socket: &mut impl Read) -> RedisResult<bool> {
+        while !is_whole(&self.buffer[self.start..self.end], count) {
+            match self.fill(socket) {
+                Err(error) if error.is_timeout() => return Ok(false),
+                Err(error) => return Err(error),
+                // More than the buffer holds is not looked at as a whole.
+                Ok(()) if self.end - self.start == BUFFER => return Ok(false),
+                Ok(()) => {}
+            }
+        }
+        Ok(true)
+    }
+
     /// The next reply, which is one to XREAD or XREADGROUP: the entries of all its streams. An error reply is an `Err`
     /// of its kind; after any other `Err` the two sides are out of step.
     pub fn next_entries(&mut self, socket: &mut impl Read) -> RedisResult<Vec<RawEntry>> {
@@ -230,6 +249,31 @@ impl Default for Replies {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Whether the first so many replies in `bytes` are complete. What is no reply counts as complete: whoever reads it will
+/// see.
+fn is_whole(mut bytes: &[u8], mut replies: usize) -> bool {
+    while replies > 0 {
+        let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else { return false };
+        let (line, rest) = (&bytes[..end], &bytes[end + 1..]);
+        let number =
+            line.get(1..).and_then(|text| std::str::from_utf8(text).ok()?.trim_end().parse::<usize>().ok());
+        let skipped = match (line.first(), number) {
+            (Some(b'$'), Some(length)) => length.saturating_add(2),
+            (Some(b'*'), Some(items)) => {
+                replies = replies.saturating_add(items);
+                0
+            }
+            _ => 0,
+        };
+        if rest.len() < skipped {
+            return false;
+        }
+        bytes = &rest[skipped..];
+        replies -= 1;
+    }
+    true
 }
 
 /// A length; -1 stands for "nothing there".
@@ -416,6 +460,34 @@ mod tests {
         }
     }
 
+    /// Has nothing more to give now.
+    struct Dry<'a>(&'a [u8]);
+
+    impl Read for Dry<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            if self.0.is_empty() { Err(io::ErrorKind::WouldBlock.into()) } else { self.0.read(buffer) }
+        }
+    }
+
+    #[test]
+    fn replies_that_have_not_arrived_whole_are_left_until_they_have() {
+        let text = b":1\r\n$3\r\na\r\n\r\n*2\r\n$-1\r\n*1\r\n+OK\r\n-ERR x\r\n";
+        let nested = Value::Array(vec![Value::Nil, Value::Array(vec![Value::Okay])]);
+        for cut in 0..text.len() {
+            let mut replies = Replies::new();
+            assert!(!replies.have_arrived(4, &mut Dry(&text[..cut])).unwrap(), "{cut}");
+            assert!(replies.have_arrived(4, &mut Dry(&text[cut..])).unwrap(), "{cut}");
+            let mut nothing = Dry(b"");
+            assert_eq!(replies.next(&mut nothing).unwrap(), Value::Int(1));
+            assert_eq!(replies.next(&mut nothing).unwrap(), Value::BulkString(b"a\r\n".to_vec()));
+            assert_eq!(replies.next(&mut nothing).unwrap(), nested);
+            assert!(matches!(replies.next(&mut nothing).unwrap(), Value::ServerError(_)));
+        }
+        let mut replies = Replies::new();
+        assert!(!replies.have_arrived(1, &mut Dry(&[b'+'; BUFFER])).unwrap());
+        assert!(Replies::new().have_arrived(1, &mut Dribble(b"", 1)).is_err(), "the end of the socket");
+    }
+
     #[test]
     fn a_long_string_arrives_whole() {
         let long = Value::BulkString((0..1_000_000).map(|index| index as u8).collect());
@@ -435,6 +507,13 @@ mod tests {
                 prop_assert_eq!(replies.next(&mut socket).unwrap(), value);
             }
             prop_assert!(replies.next(&mut socket).is_err());
+        }
+
+        #[test]
+        fn replies_have_arrived_with_their_last_byte(value in value(), cut in any::<prop::sample::Index>()) {
+            let bytes = written(&value);
+            prop_assert!(is_whole(&bytes, 1));
+            prop_assert!(!is_whole(&bytes[..cut.index(bytes.len())], 1));
         }
 
         #[test]

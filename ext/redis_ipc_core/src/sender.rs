@@ -1,8 +1,9 @@
 //! Writes commands to Redis, as few round trips as there is work: over one connection, or one to each node of a
 //! cluster that is written to.
 //!
-//! A lone command is written by the thread that brings it, so it waits for nobody; the lane's own thread reads
-//! the reply. While a round trip is under way further commands queue up, and go out together in the next one.
+//! A lone command is written by the thread that brings it, so it waits for nobody; its reply is read by the thread that
+//! brings the next one, or by the lane's own after a while. While a round trip is under way further commands queue up,
+//! and go out together in the next one.
 
 use crate::backoff::Backoff;
 use crate::batch::Batch;
@@ -54,18 +55,24 @@ struct Lanes {
 struct Borrowed<'a> {
     lane: &'a Lane,
     back: Option<Hold>,
+    /// What was written is a lone command.
+    lone: bool,
 }
 
 impl<'a> Borrowed<'a> {
     fn from(lane: &'a Lane) -> Self {
-        Self { lane, back: None }
+        Self { lane, back: None, lone: false }
     }
 }
 
 impl Drop for Borrowed<'_> {
     fn drop(&mut self) {
         let panicked = || Error::new(ErrorKind::Internal, "the sender panicked");
-        self.lane.put(self.back.take().unwrap_or_else(|| Hold::Missing(Vec::new(), Some(panicked()))));
+        match self.back.take() {
+            Some(Hold::Written(wire, batch)) if self.lone => self.lane.put_unread(wire, batch),
+            Some(hold) => self.lane.put(hold),
+            None => self.lane.put(Hold::Missing(Vec::new(), Some(panicked()))),
+        }
     }
 }
 
@@ -121,9 +128,10 @@ impl Sender {
     }
 
     /// Brings a command to a lane; returns it if the lane has ended.
-    fn bring(&self, lane: &Lane, command: Command) -> Option<Command> {
+    fn bring(self: &Arc<Self>, lane: &Lane, command: Command) -> Option<Command> {
         match lane.offer(command, &self.member) {
-            Offered::Direct(wire, command) => self.write(lane, wire, vec![command]),
+            Offered::Direct(wire, command) => self.write_lone(Borrowed::from(lane), wire, command),
+            Offered::Unread(wire, batch, command) => self.read_and_write(lane, wire, batch, command),
             Offered::Queued => {}
             Offered::Refused(command) => return Some(command),
         }
@@ -175,8 +183,32 @@ impl Sender {
         }
     }
 
-    fn write(&self, lane: &Lane, mut wire: Box<Wire>, commands: Vec<Command>) {
+    fn write_lone(&self, mut borrowed: Borrowed<'_>, wire: Box<Wire>, command: Command) {
+        borrowed.lone = true;
+        self.write(borrowed, wire, vec![command]);
+    }
+
+    /// Writes a lone command after one whose replies nobody has read yet, if they are here.
+    fn read_and_write(self: &Arc<Self>, lane: &Lane, mut wire: Box<Wire>, batch: Batch, command: Command) {
         let mut borrowed = Borrowed::from(lane);
+        let hold = match wire.connection.receive_arrived(batch.replies()) {
+            Ok(Some(replies)) => self.settle(lane, wire, batch, &replies),
+            Ok(None) => Hold::Written(wire, batch),
+            Err(error) => Hold::Missing(batch.into_commands(), Some(self.explain(&error))),
+        };
+        match hold {
+            Hold::Parked(wire) if lane.trusts(&wire, &self.member) => {
+                self.write_lone(borrowed, wire, command)
+            }
+            hold => {
+                borrowed.back = Some(hold);
+                lane.queue(vec![command]);
+            }
+        }
+    }
+
+    fn write(&self, mut borrowed: Borrowed<'_>, mut wire: Box<Wire>, commands: Vec<Command>) {
+        let lane = borrowed.lane;
         drill::point();
         let mut bytes = std::mem::take(&mut wire.buffer);
         let batch = Batch::pack(commands, &mut bytes, &lane.route, &self.member, &mut wire.expiries);
@@ -201,7 +233,7 @@ impl Sender {
     fn write_queued(self: &Arc<Self>, lane: &Lane, wire: Box<Wire>, commands: Vec<Command>) {
         let (own, others): (Vec<_>, Vec<_>) =
             commands.into_iter().partition(|command| self.belongs(command, lane));
-        self.write(lane, wire, own);
+        self.write(Borrowed::from(lane), wire, own);
         others.into_iter().for_each(|command| self.forward(command));
     }
 
@@ -247,7 +279,12 @@ impl Sender {
                 return;
             }
         };
-        let leftover = batch.settle(&replies, &self.scene());
+        borrowed.back = Some(self.settle(lane, wire, batch, &replies));
+    }
+
+    /// Acts on the replies to a batch: what becomes of the connection.
+    fn settle(self: &Arc<Self>, lane: &Lane, wire: Box<Wire>, batch: Batch, replies: &[Value]) -> Hold {
+        let leftover = batch.settle(replies, &self.scene());
         if self.only.is_some() {
             lane.queue(leftover.follow);
         } else {
@@ -258,10 +295,10 @@ impl Sender {
         let hopeless = lane.delay(leftover.later, RETRY);
         hopeless.into_iter().for_each(|command| self.scene().fail(command, &full()));
         self.redirect(lane, leftover.elsewhere, leftover.pause);
-        borrowed.back = Some(match leftover.refusal {
+        match leftover.refusal {
             Some(error) => Hold::Missing(leftover.again, Some(error)),
             None => Hold::Parked(wire),
-        });
+        }
     }
 
     /// Sends commands on to the nodes that their own one named, after a pause.
