@@ -140,7 +140,8 @@ impl<H: Held> ConsumerQueue<H> {
             return false;
         }
         state.queued.push_back(request);
-        if state.waiting == 0 {
+        // Who waits may have been told of an earlier one, and not be awake yet.
+        if state.queued.len() > state.waiting {
             state.ring();
         }
         drop(state);
@@ -332,6 +333,10 @@ impl ConsumerQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bell::Heard;
+    use crate::open_sockets::OpenSockets;
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
 
     fn claim(seq: u64) -> Arc<Claim> {
         Arc::new(Claim::new(Request {
@@ -408,6 +413,26 @@ mod tests {
         assert!(!queue.push(claim(4)));
         assert!(matches!(queue.take(&Interrupt::default()), Taken::Closed));
         assert_eq!(queue.wait_for_room(Duration::from_secs(5)), 0);
+    }
+
+    #[test]
+    fn the_bell_rings_for_what_the_waiting_consumers_cannot_take() {
+        let interrupt = Interrupt::default();
+        let (_there, here) = UnixStream::pair().unwrap();
+        // Now and then the consumer that waits is awake before the second one is pushed; then it was told of the first.
+        for _ in 0..100 {
+            let queue = ConsumerQueue::new(2);
+            let bell = Arc::new(Bell::new(&OpenSockets::default()).unwrap());
+            std::thread::scope(|scope| {
+                let consumer = scope.spawn(|| queue.take(&interrupt));
+                queue.wait_for_room(Duration::from_secs(5));
+                assert!(!queue.hang(&bell));
+                queue.push(claim(1));
+                queue.push(claim(2));
+                assert!(matches!(consumer.join().unwrap(), Taken::Claim(_)));
+            });
+            assert_eq!(bell.wait(here.as_fd(), Instant::now()).unwrap(), Heard::Bell);
+        }
     }
 
     #[test]
