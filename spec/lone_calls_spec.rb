@@ -147,6 +147,66 @@ RSpec.describe "calls one by one" do
     server.stop
   end
 
+  # A reply that comes in many pieces, with a pause before each.
+  def drop_by_drop(bytes, size:, pause:)
+    Enumerator.new do |pieces|
+      bytes.scan(/.{1,#{size}}/mn) do |piece|
+        pieces << piece
+        sleep pause
+      end
+    end
+  end
+
+  it "end in time where a reply comes drop by drop" do
+    server = LyingServer.new(RedisServer.shared.path)
+    connect("child", &echo)
+    parent = build("parent").connect(redis_options: { host: "127.0.0.1", port: server.port })
+    ends = [
+      [RedisIPC::TimeoutError, -> { parent.send_to_group(content: 1, to: "child", timeout: 0.2) }],
+      [Timeout::Error, -> { Timeout.timeout(0.2) { parent.send_to_group(content: 1, to: "child", timeout: 20) } }]
+    ]
+    ends.each do |error, call|
+      warm_up(parent)
+      slow = false
+      server.lie = lambda do |bytes|
+        # Once: the reader comes back for it.
+        next bytes if slow || !(bytes.start_with?("*1") && bytes.include?(":replies:"))
+
+        slow = true
+        drop_by_drop(bytes, size: 4, pause: 0.05)
+      end
+      took = seconds { expect(&call).to raise_error(error) }
+      expect(slow).to be(true)
+      expect(took).to be < 2
+      eventually { parent.connected? }
+    end
+    warm_up(parent)
+  ensure
+    server.stop
+  end
+
+  it "reach a consumer though a request takes a while to arrive whole, and nothing breaks" do
+    server = LyingServer.new(RedisServer.shared.path)
+    child = build("child", &gated).connect(redis_options: { host: "127.0.0.1", port: server.port })
+    warm_up
+    slow = 0
+    server.lie = lambda do |bytes|
+      next bytes unless bytes.start_with?("*1") && bytes.include?(":inbox:") && bytes.include?("a while")
+
+      slow += 1
+      drop_by_drop(bytes, size: 200, pause: 0.3)
+    end
+    5.times do
+      expect(parent.send_to_group(content: "a while", to: "child", timeout: 20).value).to eq("a while")
+      warm_up
+    end
+    expect(slow).to eq(5)
+    expect(child.stats).to include(reconnections: 0, redelivered: 0)
+    expect(errors).to be_empty
+  ensure
+    server.stop
+  end
+
   it "go on in a child that was forked in their midst, and in its parent" do
     connect("child", consumer: { pool_size: 8 }, &gated)
     warm_up

@@ -6,7 +6,8 @@ require "socket"
 class LyingServer
   attr_reader :port
 
-  # lie: what it says instead of every reply from now on, or a proc that makes that of the reply.
+  # lie: what it says instead of every reply from now on, or a proc that makes that of the reply: a String, or the pieces
+  # it comes in (an Enumerator takes its time).
   attr_accessor :lie
 
   def initialize(path)
@@ -39,10 +40,14 @@ class LyingServer
 
   def relay(from, to)
     Thread.new do
-      loop { to.write(yield(from.readpartial(65_536))) }
+      loop { pieces(yield(from.readpartial(65_536))).each { |piece| to.write(piece) } }
     rescue IOError, SystemCallError
       # One side is gone, so the other goes.
       [from, to].each(&:close)
     end
+  end
+
+  def pieces(said)
+    said.is_a?(String) ? [said] : said
   end
 end

@@ -3,6 +3,7 @@
 use crate::open_sockets::{Listed, OpenSockets};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -72,23 +73,28 @@ impl Bell {
 }
 
 impl Bell {
-    /// Waits for the rest of what has begun to arrive at `socket`, a little longer than `until` or than `leaves` allows:
-    /// who goes away in the midst of a reply leaves a connection that is of no more use.
-    pub fn wait_for_rest(
-        &self,
-        socket: BorrowedFd<'_>,
+    /// Waits for the rest of a reply that has begun to arrive, before each time more of it is read: in all a little
+    /// longer than until `until`, or than `leaves` allows. Who goes away in the midst of a reply leaves a connection that
+    /// is of no more use.
+    pub fn wait_for_rest<'a>(
+        &'a self,
         until: Instant,
-        leaves: impl Fn() -> bool,
-    ) -> io::Result<()> {
-        let mut last = until.max(Instant::now()) + LAST_WAIT;
-        loop {
-            match self.wait(socket, last)? {
-                Heard::Socket => return Ok(()),
-                Heard::Bell => self.silence(),
-                Heard::TimeUp => return Err(io::Error::new(io::ErrorKind::TimedOut, LEFT)),
-            }
-            if leaves() {
-                last = last.min(Instant::now() + LAST_WAIT);
+        leaves: impl Fn() -> bool + 'a,
+    ) -> impl Fn(BorrowedFd<'_>) -> io::Result<()> + 'a {
+        let last = Cell::new(until.max(Instant::now()) + LAST_WAIT);
+        move |socket| {
+            loop {
+                let now = Instant::now();
+                if leaves() {
+                    last.set(last.get().min(now + LAST_WAIT));
+                }
+                // A reply that goes on arriving all the time must not hold it any longer either.
+                let heard = if now < last.get() { self.wait(socket, last.get())? } else { Heard::TimeUp };
+                match heard {
+                    Heard::Socket => return Ok(()),
+                    Heard::Bell => self.silence(),
+                    Heard::TimeUp => return Err(io::Error::new(io::ErrorKind::TimedOut, LEFT)),
+                }
             }
         }
     }

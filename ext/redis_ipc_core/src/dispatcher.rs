@@ -17,7 +17,6 @@ use crate::turn::{Back, Turn};
 use crate::upkeep;
 use redis::RedisResult;
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -144,8 +143,7 @@ impl Dispatcher {
             let Some(socket) = session.awaited() else { return Ok(Waited::TimeUp) };
             match bell.wait(socket, until)? {
                 Heard::Socket => {
-                    let rest =
-                        |socket: BorrowedFd<'_>| bell.wait_for_rest(socket, until, || interrupt.is_set());
+                    let rest = bell.wait_for_rest(until, || interrupt.is_set());
                     let answers = session.receive(Some(&rest))?;
                     drill::visit();
                     // What it reads itself need not ring.

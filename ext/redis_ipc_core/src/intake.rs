@@ -18,9 +18,8 @@ use crate::upkeep;
 use redis::RedisResult;
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long a handler takes at most whose consumer may read for itself: nobody reads meanwhile.
 const QUICK: Duration = Duration::from_micros(500);
@@ -151,8 +150,7 @@ impl Intake {
             };
             match bell.wait(socket, session.overdue(&self.member))? {
                 Heard::Socket => {
-                    let until = Instant::now();
-                    let rest = |socket: BorrowedFd<'_>| bell.wait_for_rest(socket, until, || false);
+                    let rest = bell.wait_for_rest(session.overdue(&self.member), || interrupt.is_set());
                     let read = session.receive(Some(&rest))?;
                     drill::visit();
                     self.queue.unhang();
