@@ -48,6 +48,7 @@ impl Dispatcher {
                 link.lost(&error);
             }
         }
+        self.turn.end();
     }
 
     /// Ends the read under way; the next one starts on a new connection.
@@ -115,8 +116,8 @@ impl Dispatcher {
             return None;
         }
         self.turn.visit()?.read(
-            |session| {
-                let waited = self.read_for(session, ticket, until, interrupt);
+            |session, bell| {
+                let waited = self.read_for(session, bell, ticket, until, interrupt);
                 ticket.unhang();
                 waited
             },
@@ -127,11 +128,11 @@ impl Dispatcher {
     fn read_for(
         &self,
         session: &mut ReplySession,
+        bell: &Arc<Bell>,
         ticket: &Ticket,
         until: Instant,
         interrupt: &Interrupt,
     ) -> RedisResult<Waited> {
-        let bell = self.turn.bell();
         loop {
             session.ask(&self.member)?;
             if let Some(outcome) = ticket.hang(bell) {

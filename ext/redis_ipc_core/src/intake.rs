@@ -62,6 +62,7 @@ impl Intake {
                 link.lost(&error);
             }
         }
+        self.turn.end();
     }
 
     /// Takes nothing more; a read under way ends at once.
@@ -128,8 +129,8 @@ impl Intake {
     /// Reads the inbox in a consumer's thread, if nobody else does, until there is a request for it. `None` if it is to
     /// look at the queue.
     pub fn take_reading(&self, interrupt: &Interrupt) -> Option<Arc<Claim>> {
-        let read = |session: &mut InboxSession| {
-            let claim = self.read_for_consumer(session, interrupt);
+        let read = |session: &mut InboxSession, bell: &Arc<Bell>| {
+            let claim = self.read_for_consumer(session, bell, interrupt);
             self.queue.unhang();
             claim
         };
@@ -139,9 +140,9 @@ impl Intake {
     fn read_for_consumer(
         &self,
         session: &mut InboxSession,
+        bell: &Arc<Bell>,
         interrupt: &Interrupt,
     ) -> RedisResult<Option<Arc<Claim>>> {
-        let bell = self.turn.bell();
         while self.member.memory.shortage().is_none() {
             session.ask(&self.member, self.queue.room() + 1)?;
             let (Some(socket), false) = (session.awaited(), self.queue.hang(bell) || interrupt.is_set())

@@ -40,32 +40,37 @@ struct State<S> {
     visited: bool,
     /// Its own thread sleeps until the visitor leaves.
     asleep: bool,
+    /// Wakes a visitor. Gone when nothing will be lent any more.
+    bell: Option<Arc<Bell>>,
 }
 
 /// A session (a connection and what was read from it so far) that is read at home or by visitors.
 pub struct Turn<S> {
     state: Mutex<State<S>>,
     changed: Condvar,
-    bell: Arc<Bell>,
 }
 
 impl<S> Turn<S> {
     /// The session is at home. `bell` wakes a visitor.
     pub fn new(bell: Bell) -> Self {
-        let state = State { place: Place::Home, recalled: false, visited: false, asleep: false };
-        Self { state: Mutex::new(state), changed: Condvar::new(), bell: Arc::new(bell) }
+        let bell = Some(Arc::new(bell));
+        let state = State { place: Place::Home, recalled: false, visited: false, asleep: false, bell };
+        Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// What wakes the visitor that has the session.
-    pub fn bell(&self) -> &Arc<Bell> {
-        &self.bell
+    /// For its own thread, which lends nothing any more: closes the bell. Whoever still has a hold of this may keep it
+    /// for long.
+    pub fn end(&self) {
+        self.state.lock().bell = None;
     }
 
     /// For its own thread: lends the session until it is recalled, or free and not visited for `patience`. `needed`
     /// tells, once visitors can have it, whether there is something to read that none of them may be coming for.
     pub fn lend(&self, session: S, patience: Duration, needed: impl FnOnce() -> bool) -> Back<S> {
-        *self.state.lock() =
-            State { place: Place::Free(session), recalled: false, visited: false, asleep: false };
+        let mut state = self.state.lock();
+        state.place = Place::Free(session);
+        (state.recalled, state.visited, state.asleep) = (false, false, false);
+        drop(state);
         if needed() {
             self.recall();
         }
@@ -99,10 +104,11 @@ impl<S> Turn<S> {
     /// The session, if nobody has it.
     pub fn visit(&self) -> Option<Visit<'_, S>> {
         let mut state = self.state.lock();
+        let bell = state.bell.clone()?;
         match std::mem::replace(&mut state.place, Place::Away) {
             Place::Free(session) => {
                 state.visited = true;
-                Some(Visit { turn: self, place: Some(Place::Free(session)) })
+                Some(Visit { turn: self, place: Some(Place::Free(session)), bell })
             }
             place => {
                 state.place = place;
@@ -139,18 +145,19 @@ pub struct Visit<'a, S> {
     turn: &'a Turn<S>,
     /// Where it goes when the visit ends; nothing while it is read, so that a panic leaves nothing.
     place: Option<Place<S>>,
+    bell: Arc<Bell>,
 }
 
 impl<S> Visit<'_, S> {
-    /// Runs `read` on the session and puts it back, for the next visitor or for its own thread: for that one at once if
+    /// Runs `read` on the session, with the bell that wakes the visitor, and puts it back, for the next visitor or for its own thread: for that one at once if
     /// `needed`, asked when it is back, says so. `None` if the session broke.
     pub fn read<T>(
         mut self,
-        read: impl FnOnce(&mut S) -> RedisResult<T>,
+        read: impl FnOnce(&mut S, &Arc<Bell>) -> RedisResult<T>,
         needed: impl FnOnce() -> bool,
     ) -> Option<T> {
         let Some(Place::Free(mut session)) = self.place.take() else { return None };
-        let (place, value) = match read(&mut session) {
+        let (place, value) = match read(&mut session, &self.bell) {
             Ok(value) => (Place::Free(session), Some(value)),
             Err(error) => (Place::Returned(Back::Broken(session, error)), None),
         };
@@ -202,7 +209,7 @@ mod tests {
         assert!(turn.visit().is_none());
         std::thread::scope(|scope| {
             let home = scope.spawn(|| turn.lend(1, LONG, || false));
-            let add = |session: &mut usize| {
+            let add = |session: &mut usize, _: &Arc<Bell>| {
                 *session += 1;
                 Ok(turn.visit().is_none())
             };
@@ -220,7 +227,7 @@ mod tests {
         std::thread::scope(|scope| {
             let home = scope.spawn(|| turn.lend(3, LONG, || false));
             // While a visitor has it, it cannot.
-            let recall = |_: &mut usize| {
+            let recall = |_: &mut usize, _: &Arc<Bell>| {
                 turn.recall();
                 Ok(())
             };
@@ -239,7 +246,7 @@ mod tests {
                 is_home.store(true, Ordering::SeqCst);
                 back
             });
-            let stay = |session: &mut usize| {
+            let stay = |session: &mut usize, _: &Arc<Bell>| {
                 *session += 1;
                 std::thread::sleep(patience * 5);
                 Ok(is_home.load(Ordering::SeqCst))
@@ -255,8 +262,8 @@ mod tests {
         let turn = turn();
         std::thread::scope(|scope| {
             let home = scope.spawn(|| (turn.lend(1, LONG, || false), turn.lend(2, LONG, || false)));
-            assert_eq!(visit(&turn).read(|_| Err::<(), _>(broken()), || true), None);
-            let panics = || visit(&turn).read(|_| -> RedisResult<()> { panic!("a drill") }, || true);
+            assert_eq!(visit(&turn).read(|_, _| Err::<(), _>(broken()), || true), None);
+            let panics = || visit(&turn).read(|_, _| -> RedisResult<()> { panic!("a drill") }, || true);
             assert!(catch_unwind(AssertUnwindSafe(panics)).is_err());
             assert!(matches!(home.join().unwrap(), (Back::Broken(1, _), Back::Lost)));
         });
