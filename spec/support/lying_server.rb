@@ -6,8 +6,8 @@ require "socket"
 class LyingServer
   attr_reader :port
 
-  # lie: what it says instead of every reply from now on, or a proc that makes that of the reply: a String, or the pieces
-  # it comes in (an Enumerator takes its time).
+  # lie: what it says instead of every reply from now on, or a proc that makes that of the reply: a String, or the
+  # pieces it comes in (an Enumerator takes its time).
   attr_accessor :lie
 
   def initialize(path)
