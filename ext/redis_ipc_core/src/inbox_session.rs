@@ -49,6 +49,11 @@ impl InboxSession {
         self.connection.awaited()
     }
 
+    /// Whether a read was asked for that nobody has waited for to its end.
+    pub fn is_asked(&self) -> bool {
+        self.asked.is_some()
+    }
+
     /// When an answer of Redis's is overdue.
     pub fn overdue(&self, member: &Member) -> Instant {
         let asked = self.asked.map_or_else(Instant::now, |asked| asked.at);

@@ -93,9 +93,10 @@ impl Intake {
         link.up();
         let mut session = InboxSession::new(connection);
         while !self.quiet.is_stopped() {
-            let room = self.queue.wait_for_room(BLOCK);
+            // What a visitor asked for may have been delivered already: room or not, it is held from when it is read.
+            let room = if session.is_asked() { 1 } else { self.queue.wait_for_room(BLOCK) };
             drill::point();
-            if let Some(pause) = self.member.memory.shortage() {
+            if let Some(pause) = self.member.memory.shortage().filter(|_| !session.is_asked()) {
                 // Answers could not be written: what is taken now would only be lost with this process.
                 self.quiet.pause(pause);
             } else if room > 0 && !self.quiet.is_stopped() {

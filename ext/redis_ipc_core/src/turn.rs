@@ -149,8 +149,8 @@ pub struct Visit<'a, S> {
 }
 
 impl<S> Visit<'_, S> {
-    /// Runs `read` on the session, with the bell that wakes the visitor, and puts it back, for the next visitor or for its own thread: for that one at once if
-    /// `needed`, asked when it is back, says so. `None` if the session broke.
+    /// Runs `read` on the session, with the bell that wakes the visitor, and puts it back, for the next visitor or for
+    /// its own thread: for that one at once if `needed`, asked when it is back, says so. `None` if the session broke.
     pub fn read<T>(
         mut self,
         read: impl FnOnce(&mut S, &Arc<Bell>) -> RedisResult<T>,
