@@ -102,10 +102,12 @@ RSpec.describe "what Rails has around a handler", timeout: 120 do
         KitchenIpc.async_trigger_event("cook", target: "kitchen").then { raise "in a callback" }.wait
         p [ask.("twice").error, next_report.()[1], ask.("cook").value, REPORTS.size]
       RUBY
-      complaint, *lines = output.lines(chomp: true).partition { |line| line.include?("the tracker is down") }.flatten
+      complaints, lines = output.lines(chomp: true).partition { |line| line.include?("the tracker is down") }
       expect(lines).to eq([%([ArgumentError, "burnt", false, :error]), "true", "true",
                            %(["RuntimeError", "twice", "done", 0])]), output
-      expect(complaint).to start_with("redis_ipc: a subscriber of error raised RuntimeError")
+      # Rails's own reporter keeps the failure of a tracker to itself and its log.
+      own = Gem::Specification.find_by_name("railties").version >= Gem::Version.new("7.0")
+      expect(complaints).to own ? be_empty : contain_exactly(/redis_ipc: a subscriber of error raised RuntimeError/)
     end
 
     it "is told of what has no handler: dead letters" do
