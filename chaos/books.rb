@@ -59,6 +59,13 @@ module Chaos
       end
     end
 
+    # Rejected, and not because what piled up during a fault was more than could be done in time.
+    def wrongly_rejected
+      calls.each_value.select do |call|
+        call.kind.to_s.start_with?("rejected") && !call.kind.end_with?("RedisIPC::OverloadedError")
+      end
+    end
+
     # How often handlers ran beyond once a request.
     def reruns
       runs = diaries.flat_map { |diary| diary.ran.map(&:last) }.tally

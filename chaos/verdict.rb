@@ -14,7 +14,7 @@ module Chaos
     # What is not, in words.
     def failures
       counts = { row.lost.size => "calls never ended", books.count("mixed_up") => "answers were another question's",
-                 books.ended_twice.size => "calls ended twice", books.count("rejected") => "calls were rejected",
+                 books.ended_twice.size => "calls ended twice", books.wrongly_rejected.size => "calls were rejected",
                  books.wrongly_called_back.size => "blocks of Future#then ran wrongly" }
       broken = counts.filter_map { |count, what| "#{count} #{what}" if count.positive? }
       [*broken, *unknown_ends, *differences, *unfinished, *unrecovered, *late, *disconnected, *hot]

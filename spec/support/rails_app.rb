@@ -67,7 +67,9 @@ class RailsApp
   # What the code prints in a process that has booted the application, as `rails runner` would.
   def run(code, **variables)
     script = "require \"./config/environment\"; #{code}"
-    output, status = Open3.capture2e(environment(variables), RbConfig.ruby, "-e", script, chdir: @folder)
+    output, status = Open3.capture2e(environment(variables), RbConfig.ruby, "-Ku", "-e", script, chdir: @folder)
+    # It is UTF-8 (-Ku), whatever the locale here.
+    output.force_encoding(Encoding::UTF_8)
     raise "#{code}: #{output}" unless status.success?
 
     output
