@@ -64,7 +64,7 @@ module RedisIPC
     def stand_in
       @mutex.synchronize do
         @waiting += 1
-        start_one(@threads.size + 1) if @waiting >= @threads.size && !@retired
+        start_one(free_number) if @waiting >= @threads.size && !@retired
       end
       yield
     ensure
@@ -72,6 +72,11 @@ module RedisIPC
     end
 
     private
+
+    # One with the number of another would take its place here, and that one would never be one too many.
+    def free_number
+      (1..).find { |number| !@threads.key?(number) }
+    end
 
     def start_one(number)
       thread = Thread.new { run(number) }
