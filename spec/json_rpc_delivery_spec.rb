@@ -28,6 +28,16 @@ RSpec.describe "delivery by JSON-RPC" do
     Thread.new { client.call(method, timeout: timeout) }.tap { |thread| thread.report_on_exception = false }
   end
 
+  def run_with(number)
+    push(%({"jsonrpc":"2.0","method":"run","params":[#{number}]}))
+  end
+
+  def run_quickly(ran)
+    20.times { run_with(-1) }
+    20.times { next_of(ran) }
+    eventually { processing.zero? }
+  end
+
   describe "at least once" do
     it "keeps a request until it is answered" do
       release = Queue.new
@@ -98,11 +108,16 @@ RSpec.describe "delivery by JSON-RPC" do
         gate.pop if number.zero?
         ran << number
       end
-      # Quick methods first: then it reads ahead.
-      20.times { push('{"jsonrpc":"2.0","method":"run","params":[-1]}') }
-      20.times { next_of(ran) }
-      6.times { |number| push(%({"jsonrpc":"2.0","method":"run","params":[#{number}]})) }
-      eventually { processing == 6 }
+      # Only behind methods that were quick lately is anything read ahead, and a busy machine makes them slow at times.
+      eventually do
+        run_quickly(ran)
+        6.times { |number| run_with(number) }
+        next true if happens?(within: 0.5) { processing > 1 }
+
+        gate << true
+        6.times { next_of(ran) }
+        false
+      end
       leaving = Thread.new { server.disconnect }
       eventually { redis.llen("calculator") == 5 }
       gate << true

@@ -2,10 +2,15 @@
 
 # Waiting for what is seen from outside only (the state of Redis, of another process).
 module Waiting
-  def eventually(timeout: 10, every: 0.005)
-    deadline = now + timeout
+  def eventually(timeout: 10, every: 0.005, &block)
+    happens?(within: timeout, every: every, &block) || raise("it did not happen within #{timeout} s")
+  end
+
+  # For what may rightly not happen: what the block returned at last.
+  def happens?(within:, every: 0.005)
+    deadline = now + within
     until (result = yield)
-      raise "it did not happen within #{timeout} s" if now > deadline
+      return false if now > deadline
 
       sleep every
     end
