@@ -7,7 +7,8 @@ use crate::settle_class;
 use magnus::prelude::*;
 use magnus::{Error, RModule, Ruby, method};
 use redis_ipc_core::engine::Engine;
-use redis_ipc_core::ledger::{Interrupt, Outcome, Ticket, Waited};
+use redis_ipc_core::ledger::{Outcome, Ticket, Waited};
+use redis_ipc_core::waiting::Interrupt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

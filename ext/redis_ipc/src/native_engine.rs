@@ -13,16 +13,17 @@ use magnus::{Error, RArray, RHash, RModule, Ruby, Value, function, method};
 use redis_ipc_core::calls::Calls;
 use redis_ipc_core::consumer_queue::Taken;
 use redis_ipc_core::engine::Engine;
-use redis_ipc_core::entry::Status;
+use redis_ipc_core::entry::{Question, Status};
 use redis_ipc_core::error::{Error as CoreError, ErrorKind};
-use redis_ipc_core::ledger::{Interrupt, Ticket};
+use redis_ipc_core::ledger::Ticket;
 use redis_ipc_core::options::Options;
 use redis_ipc_core::reports::{Fetched, Report, Reports};
+use redis_ipc_core::waiting::Interrupt;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How a call is made.
-type Ask = fn(&Calls, &str, Vec<u8>, Option<Duration>, Option<String>) -> Result<Arc<Ticket>, CoreError>;
+type Ask = fn(&Calls, Question, Option<Duration>) -> Result<Arc<Ticket>, CoreError>;
 
 /// An engine, and the process it belongs to.
 #[magnus::wrap(class = "RedisIPC::Native::Engine", free_immediately, size)]
@@ -88,15 +89,12 @@ impl NativeEngine {
         &self,
         ruby: &Ruby,
         ask: Ask,
-        to: &str,
-        content: Value,
+        question: Question,
         timeout: Option<f64>,
-        traceparent: Option<String>,
     ) -> Result<(Arc<Engine>, Arc<Ticket>), Error> {
         let engine = self.engine(ruby)?;
-        let content = encode::to_json(ruby, content)?;
         let timeout = timeout.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default());
-        let asked = || ask(engine.calls(), to, content, timeout, traceparent);
+        let asked = || ask(engine.calls(), question, timeout);
         let ticket = guarded(ruby, || asked().map_err(|error| errors::raise(ruby, &error)))?;
         Ok((Arc::clone(engine), ticket))
     }
@@ -110,7 +108,8 @@ impl NativeEngine {
         timeout: Option<f64>,
         traceparent: Option<String>,
     ) -> Result<NativeAnswer, Error> {
-        let (engine, ticket) = rb_self.open_call(ruby, Calls::ask, &to, content, timeout, traceparent)?;
+        let question = Question { content: encode::to_json(ruby, content)?, to, traceparent };
+        let (engine, ticket) = rb_self.open_call(ruby, Calls::ask, question, timeout)?;
         match native_call::wait(ruby, &engine, &ticket, None) {
             Ok(Some(outcome)) => outcome.map(NativeAnswer).map_err(|error| errors::raise(ruby, &error)),
             Ok(None) => Err(errors::content(ruby, "the call did not end")),
@@ -130,8 +129,8 @@ impl NativeEngine {
         timeout: Option<f64>,
         traceparent: Option<String>,
     ) -> Result<NativeCall, Error> {
-        let (engine, ticket) =
-            rb_self.open_call(ruby, Calls::ask_ahead, &to, content, timeout, traceparent)?;
+        let question = Question { content: encode::to_json(ruby, content)?, to, traceparent };
+        let (engine, ticket) = rb_self.open_call(ruby, Calls::ask_ahead, question, timeout)?;
         Ok(NativeCall::new(engine, ticket))
     }
 

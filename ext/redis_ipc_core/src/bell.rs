@@ -70,9 +70,7 @@ impl Bell {
             }
         }
     }
-}
 
-impl Bell {
     /// Waits for the rest of a reply that has begun to arrive, before each time more of it is read: in all a little
     /// longer than until `until`, or than `leaves` allows. Who goes away in the midst of a reply leaves a connection that
     /// is of no more use.

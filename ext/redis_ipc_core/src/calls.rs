@@ -5,10 +5,11 @@ use crate::dispatcher::Dispatcher;
 use crate::entry::Question;
 use crate::error::{Error, ErrorKind, Fate};
 use crate::keys::check_name;
-use crate::ledger::{Interrupt, Ledger, Sent, Ticket, Waited};
+use crate::ledger::{Ledger, Sent, Ticket, Waited};
 use crate::member::Member;
 use crate::scene;
 use crate::sender::Sender;
+use crate::waiting::Interrupt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,41 +35,28 @@ impl Calls {
         Self { member, ledger, sender, dispatcher }
     }
 
-    /// Asks the group `to`. `content` is JSON; without `timeout` the configured one counts. `traceparent` is the
-    /// caller's trace context, if there is one.
-    /// Fails before anything is sent on a blank name, too much content or a timeout out of range.
+    /// Asks a group; without `timeout` the configured one counts. Fails before anything is sent on a blank name, too much
+    /// content or a timeout out of range.
     ///
     /// The calling thread is to [`Calls::wait`] for the answer now; where it does not, there is
     /// [`Calls::ask_ahead`].
-    pub fn ask(
-        &self,
-        to: &str,
-        content: Vec<u8>,
-        timeout: Option<Duration>,
-        traceparent: Option<String>,
-    ) -> Result<Arc<Ticket>, Error> {
+    pub fn ask(&self, question: Question, timeout: Option<Duration>) -> Result<Arc<Ticket>, Error> {
         let options = &self.member.options;
+        let to = &question.to;
         check_name("destination group", to)?;
-        if content.len() > options.max_content_size {
-            return Err(self.member.too_large(content.len(), to));
+        if question.content.len() > options.max_content_size {
+            return Err(self.member.too_large(question.content.len(), to));
         }
         let timeout = options.ledger.check_timeout(timeout.unwrap_or(options.ledger.entry_timeout))?;
         let ticket = self.open_ticket(to, timeout)?;
         self.member.stats.requests.increment();
-        let question = Question { content, to: to.to_owned(), traceparent };
         self.sender.send(Command::Ask(Arc::clone(&ticket), question));
         Ok(ticket)
     }
 
     /// As [`Calls::ask`], if nobody may wait for the answer for a while.
-    pub fn ask_ahead(
-        &self,
-        to: &str,
-        content: Vec<u8>,
-        timeout: Option<Duration>,
-        traceparent: Option<String>,
-    ) -> Result<Arc<Ticket>, Error> {
-        let ticket = self.ask(to, content, timeout, traceparent)?;
+    pub fn ask_ahead(&self, question: Question, timeout: Option<Duration>) -> Result<Arc<Ticket>, Error> {
+        let ticket = self.ask(question, timeout)?;
         self.dispatcher.read_at_home();
         Ok(ticket)
     }

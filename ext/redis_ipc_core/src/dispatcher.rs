@@ -7,7 +7,7 @@ use crate::drill;
 use crate::entry::{Answer, RawEntry, Status};
 use crate::error::ErrorKind;
 use crate::identity::Id;
-use crate::ledger::{Interrupt, Ledger, Sent, Ticket, Waited};
+use crate::ledger::{Ledger, Sent, Ticket, Waited};
 use crate::link::Link;
 use crate::member::Member;
 use crate::reading::Reading;
@@ -15,8 +15,8 @@ use crate::reply_session::{self, Position, ReplySession};
 use crate::sender::Sender;
 use crate::turn::{Back, Turn};
 use crate::upkeep;
+use crate::waiting::Interrupt;
 use redis::RedisResult;
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -102,11 +102,7 @@ impl Dispatcher {
         if let Back::Whole(session) | Back::Broken(session, _) = &back {
             *position = session.position;
         }
-        match back {
-            Back::Whole(session) => Ok(session),
-            Back::Broken(_, error) => Err(error),
-            Back::Lost => Err(io::Error::other("the thread that read the answers panicked").into()),
-        }
+        back.into_result()
     }
 
     /// Reads answers in the thread that waits for `ticket`, if nobody else does: until the call has ended, at most

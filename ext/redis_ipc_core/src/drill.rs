@@ -17,12 +17,13 @@ pub use tests::{point, visit};
 mod tests {
     use crate::consumer_queue::Taken;
     use crate::engine::Engine;
-    use crate::entry::Status;
+    use crate::entry::{Question, Status};
     use crate::error::ErrorKind;
-    use crate::ledger::{Interrupt, Outcome, Ticket, Waited};
+    use crate::ledger::{Outcome, Ticket, Waited};
     use crate::options::Options;
     use crate::reports::{Fetched, Report};
     use crate::sync::Mutex;
+    use crate::waiting::Interrupt;
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::path::PathBuf;
     use std::process::{Child, Command, Stdio};
@@ -132,16 +133,20 @@ mod tests {
         while catch_unwind(AssertUnwindSafe(serve_all)).is_err() {}
     }
 
+    fn question(content: &[u8]) -> Question {
+        Question { to: "both".to_owned(), content: content.to_vec(), traceparent: None }
+    }
+
     /// A call that is answered in no time, by a caller that waits: its connections are lent.
     fn call(engine: &Engine) -> Outcome {
-        let ticket = engine.calls().ask("both", b"1".to_vec(), Some(Duration::from_millis(500)), None)?;
+        let ticket = engine.calls().ask(question(b"1"), Some(Duration::from_millis(500)))?;
         wait(engine, &ticket)
     }
 
     /// A call for which the threads of the engine read.
     fn call_unhurried(engine: &Engine) -> Outcome {
         let timeout = Some(Duration::from_millis(500));
-        let ticket = engine.calls().ask_ahead("both", UNHURRIED.to_vec(), timeout, None)?;
+        let ticket = engine.calls().ask_ahead(question(UNHURRIED), timeout)?;
         wait(engine, &ticket)
     }
 

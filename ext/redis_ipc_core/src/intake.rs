@@ -7,14 +7,14 @@ use crate::consumer_queue::ConsumerQueue;
 use crate::drill;
 use crate::inbox_session::{BLOCK, InboxSession};
 use crate::lease;
-use crate::ledger::Interrupt;
 use crate::link::Link;
 use crate::member::Member;
 use crate::reading::Reading;
 use crate::reception::Reception;
 use crate::stop::Stop;
-use crate::turn::{Back, Turn};
+use crate::turn::Turn;
 use crate::upkeep;
+use crate::waiting::Interrupt;
 use redis::RedisResult;
 use std::collections::HashMap;
 use std::io;
@@ -120,11 +120,7 @@ impl Intake {
 
     /// Lets consumers read the inbox themselves, while requests come one by one.
     fn lend(&self, session: InboxSession) -> RedisResult<InboxSession> {
-        match self.turn.lend(session, LEFT_ALONE, || !self.is_calm()) {
-            Back::Whole(session) => Ok(session),
-            Back::Broken(_, error) => Err(error),
-            Back::Lost => Err(io::Error::other("the thread that read the inbox panicked").into()),
-        }
+        self.turn.lend(session, LEFT_ALONE, || !self.is_calm()).into_result()
     }
 
     /// Reads the inbox in a consumer's thread, if nobody else does, until there is a request for it. `None` if it is to

@@ -6,12 +6,10 @@ use crate::error::{Error, Fate};
 use crate::identity::Id;
 use crate::reports::Reporter;
 use crate::sync::Mutex;
-use crate::waiting::{self, Ending};
+use crate::waiting::{self, Ending, Interrupt};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-pub use crate::waiting::Interrupt;
 
 /// How a call ended.
 pub type Outcome = Result<Arc<Answer>, Error>;

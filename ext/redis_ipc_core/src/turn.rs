@@ -7,6 +7,7 @@
 use crate::bell::Bell;
 use crate::sync::{Condvar, Mutex};
 use redis::{RedisError, RedisResult};
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,17 @@ pub enum Back<S> {
     Broken(S, RedisError),
     /// Not at all: the visitor panicked.
     Lost,
+}
+
+impl<S> Back<S> {
+    /// The session, if it is of any use.
+    pub fn into_result(self) -> RedisResult<S> {
+        match self {
+            Self::Whole(session) => Ok(session),
+            Self::Broken(_, error) => Err(error),
+            Self::Lost => Err(io::Error::other("a thread that read for itself panicked").into()),
+        }
+    }
 }
 
 enum Place<S> {
@@ -104,17 +116,13 @@ impl<S> Turn<S> {
     /// The session, if nobody has it.
     pub fn visit(&self) -> Option<Visit<'_, S>> {
         let mut state = self.state.lock();
-        let bell = state.bell.clone()?;
-        match std::mem::replace(&mut state.place, Place::Away) {
-            Place::Free(session) => {
-                state.visited = true;
-                Some(Visit { turn: self, place: Some(Place::Free(session)), bell })
-            }
-            place => {
-                state.place = place;
-                None
-            }
+        if !matches!(state.place, Place::Free(_)) {
+            return None;
         }
+        let bell = state.bell.clone()?;
+        state.visited = true;
+        let place = std::mem::replace(&mut state.place, Place::Away);
+        Some(Visit { turn: self, place: Some(place), bell })
     }
 
     /// Has the session come home: at once, or when the visitor leaves.
