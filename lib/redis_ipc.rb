@@ -3,6 +3,7 @@
 require "json"
 require_relative "redis_ipc/version"
 require_relative "redis_ipc/errors"
+require_relative "redis_ipc/monotonic"
 require_relative "redis_ipc/content"
 require_relative "redis_ipc/native"
 require_relative "redis_ipc/entry"

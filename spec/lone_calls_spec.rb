@@ -123,88 +123,95 @@ RSpec.describe "calls one by one" do
     warm_up
   end
 
-  it "are not held up by a reply that does not arrive whole" do
-    server = LyingServer.new(RedisServer.shared.path)
-    connect("child", &gated)
-    parent = build("parent").connect(redis_options: { host: "127.0.0.1", port: server.port })
-    warm_up(parent)
-    cut = false
-    server.lie = lambda do |bytes|
-      # Once: the reader comes back for it.
-      next bytes if cut || !(bytes.start_with?("*1") && bytes.include?(":replies:"))
+  context "over a connection that brings replies in pieces" do
+    # The connections of one side go over it.
+    let(:server) { LyingServer.new(RedisServer.shared.path) }
 
-      cut = true
-      bytes[0, 30]
-    end
-    took = seconds do
-      expect { parent.send_to_group(content: 1, to: "child", timeout: 0.2) }.to raise_error(RedisIPC::TimeoutError)
-    end
-    expect(took).to be < 2
-    eventually { parent.connected? }
-    warm_up(parent)
-    expect(cut).to be(true)
-  ensure
-    server.stop
-  end
+    after { server.stop }
 
-  # A reply that comes in many pieces, with a pause before each.
-  def drop_by_drop(bytes, size:, pause:)
-    Enumerator.new do |pieces|
-      bytes.scan(/.{1,#{size}}/mn) do |piece|
-        pieces << piece
-        sleep pause
+    def connect_by(server, group, &)
+      build(group, &).connect(redis_options: { host: "127.0.0.1", port: server.port })
+    end
+
+    # Where the bytes are the reply to a read of one key's stream.
+    def read_from?(key, bytes)
+      bytes.start_with?("*1") && bytes.include?(key)
+    end
+
+    # A reply that comes in many pieces, with a pause before each.
+    def drop_by_drop(bytes, size:, pause:)
+      Enumerator.new do |pieces|
+        bytes.scan(/.{1,#{size}}/mn) do |piece|
+          pieces << piece
+          sleep pause
+        end
       end
     end
-  end
 
-  it "end in time where a reply comes drop by drop" do
-    server = LyingServer.new(RedisServer.shared.path)
-    connect("child", &echo)
-    parent = build("parent").connect(redis_options: { host: "127.0.0.1", port: server.port })
-    ends = [
-      [RedisIPC::TimeoutError, -> { parent.send_to_group(content: 1, to: "child", timeout: 0.2) }],
-      [Timeout::Error, -> { Timeout.timeout(0.2) { parent.send_to_group(content: 1, to: "child", timeout: 20) } }]
-    ]
-    ends.each do |error, call|
+    it "are not held up by a reply that does not arrive whole" do
+      connect("child", &gated)
+      parent = connect_by(server, "parent")
       warm_up(parent)
-      slow = false
+      cut = false
       server.lie = lambda do |bytes|
         # Once: the reader comes back for it.
-        next bytes if slow || !(bytes.start_with?("*1") && bytes.include?(":replies:"))
+        next bytes if cut || !read_from?(":replies:", bytes)
 
-        slow = true
-        drop_by_drop(bytes, size: 4, pause: 0.05)
+        cut = true
+        bytes[0, 30]
       end
-      took = seconds { expect(&call).to raise_error(error) }
-      expect(slow).to be(true)
+      took = seconds do
+        expect { parent.send_to_group(content: 1, to: "child", timeout: 0.2) }.to raise_error(RedisIPC::TimeoutError)
+      end
       expect(took).to be < 2
       eventually { parent.connected? }
+      warm_up(parent)
+      expect(cut).to be(true)
     end
-    warm_up(parent)
-  ensure
-    server.stop
-  end
 
-  it "reach a consumer though a request takes a while to arrive whole, and nothing breaks" do
-    server = LyingServer.new(RedisServer.shared.path)
-    child = build("child", &gated).connect(redis_options: { host: "127.0.0.1", port: server.port })
-    warm_up
-    slow = 0
-    server.lie = lambda do |bytes|
-      next bytes unless bytes.start_with?("*1") && bytes.include?(":inbox:") && bytes.include?("a while")
+    it "end in time where a reply comes drop by drop" do
+      connect("child", &echo)
+      parent = connect_by(server, "parent")
+      ends = [
+        [RedisIPC::TimeoutError, -> { parent.send_to_group(content: 1, to: "child", timeout: 0.2) }],
+        [Timeout::Error, -> { Timeout.timeout(0.2) { parent.send_to_group(content: 1, to: "child", timeout: 20) } }]
+      ]
+      ends.each do |error, call|
+        warm_up(parent)
+        slow = false
+        server.lie = lambda do |bytes|
+          # Once: the reader comes back for it.
+          next bytes if slow || !read_from?(":replies:", bytes)
 
-      slow += 1
-      drop_by_drop(bytes, size: 200, pause: 0.3)
+          slow = true
+          drop_by_drop(bytes, size: 4, pause: 0.05)
+        end
+        took = seconds { expect(&call).to raise_error(error) }
+        expect(slow).to be(true)
+        expect(took).to be < 2
+        eventually { parent.connected? }
+      end
+      warm_up(parent)
     end
-    5.times do
-      expect(parent.send_to_group(content: "a while", to: "child", timeout: 20).value).to eq("a while")
+
+    it "reach a consumer though a request takes a while to arrive whole, and nothing breaks" do
+      child = connect_by(server, "child", &gated)
       warm_up
+      slow = 0
+      server.lie = lambda do |bytes|
+        next bytes unless read_from?(":inbox:", bytes) && bytes.include?("a while")
+
+        slow += 1
+        drop_by_drop(bytes, size: 200, pause: 0.3)
+      end
+      5.times do
+        expect(parent.send_to_group(content: "a while", to: "child", timeout: 20).value).to eq("a while")
+        warm_up
+      end
+      expect(slow).to eq(5)
+      expect(child.stats).to include(reconnections: 0, redelivered: 0)
+      expect(errors).to be_empty
     end
-    expect(slow).to eq(5)
-    expect(child.stats).to include(reconnections: 0, redelivered: 0)
-    expect(errors).to be_empty
-  ensure
-    server.stop
   end
 
   it "go on in a child that was forked in their midst, and in its parent" do

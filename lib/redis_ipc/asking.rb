@@ -54,7 +54,7 @@ module RedisIPC
     end
 
     def watched(request, payload)
-      started = now
+      started = Monotonic.now
       request.traceparent ||= Tracing.traceparent
       response = yield request
       note(payload, response)
@@ -65,14 +65,14 @@ module RedisIPC
     end
 
     def watcher(payload)
-      started = now
+      started = Monotonic.now
       lambda do |&response|
         begin
           note(payload, response.call)
         rescue CallError => e
           note_failure(payload.merge!(error: e), e, started)
         end
-        Instrumentation.publish(:request, payload.merge(duration: now - started))
+        Instrumentation.publish(:request, payload.merge(duration: Monotonic.now - started))
       end
     end
 
@@ -84,11 +84,7 @@ module RedisIPC
       payload.merge!(id: error.entry_id, outcome: error.outcome)
       return unless error.is_a?(TimeoutError)
 
-      Instrumentation.publish(:timeout, payload.merge(duration: now - started))
-    end
-
-    def now
-      Process.clock_gettime(Process::CLOCK_MONOTONIC)
+      Instrumentation.publish(:timeout, payload.merge(duration: Monotonic.now - started))
     end
   end
   private_constant :Asking

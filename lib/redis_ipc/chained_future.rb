@@ -34,7 +34,7 @@ module RedisIPC
       return true if settled?
 
       check_process
-      deadline = timeout && (now + timeout)
+      deadline = timeout && (Monotonic.now + timeout)
       return wait_in_fiber(deadline) if FiberBell.needed?
 
       ThreadPool.wait_in_turn { wait_here(deadline) }
@@ -91,7 +91,7 @@ module RedisIPC
     def wait_here(deadline)
       @mutex.synchronize do
         while @state == :pending
-          left = deadline && (deadline - now)
+          left = deadline && (deadline - Monotonic.now)
           return false if left && left <= 0
 
           @changed.wait(@mutex, left)
@@ -104,7 +104,7 @@ module RedisIPC
       bell = FiberBell.new
       follow { bell.ring }
       until settled?
-        left = deadline && (deadline - now)
+        left = deadline && (deadline - Monotonic.now)
         return false if left && left <= 0
 
         bell.await(left)
@@ -125,10 +125,6 @@ module RedisIPC
         @followers
       end
       followers.each(&:call)
-    end
-
-    def now
-      Process.clock_gettime(Process::CLOCK_MONOTONIC)
     end
   end
 end

@@ -74,7 +74,7 @@ module RedisIPC
 
     def finish(timeout)
       @closing.synchronize do
-        deadline = now + timeout
+        deadline = Monotonic.now + timeout
         pools.each(&:retire)
         @engine.quiet if @workers
         join(@workers, deadline)
@@ -86,7 +86,7 @@ module RedisIPC
     end
 
     def join(pool, deadline)
-      pool&.each { |thread| thread.join([deadline - now, 0].max) }
+      pool&.each { |thread| thread.join([deadline - Monotonic.now, 0].max) }
     end
 
     # A trap block may not wait for a lock: what it interrupted may hold it.
@@ -94,10 +94,6 @@ module RedisIPC
       Mutex.new.synchronize { false }
     rescue ThreadError
       true
-    end
-
-    def now
-      Process.clock_gettime(Process::CLOCK_MONOTONIC)
     end
   end
   private_constant :EngineSession

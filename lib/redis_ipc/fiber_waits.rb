@@ -48,9 +48,9 @@ module RedisIPC
     private
 
     def await(bell, call, timeout)
-      deadline = timeout && (now + timeout)
+      deadline = timeout && (Monotonic.now + timeout)
       while (pause = call.tend)
-        left = deadline && (deadline - now)
+        left = deadline && (deadline - Monotonic.now)
         return false if left && left <= 0
 
         bell.await([pause, left].compact.min)
@@ -68,10 +68,6 @@ module RedisIPC
       @mutex.synchronize { @bells[id].dup }&.each(&:ring)
     rescue StandardError
       # The scheduler is gone, and its fibers with it.
-    end
-
-    def now
-      Process.clock_gettime(Process::CLOCK_MONOTONIC)
     end
   end
   private_constant :FiberWaits

@@ -133,13 +133,13 @@ module RedisIPC
       end
 
       def measure(name, payload)
-        started = Process.clock_gettime(Process::CLOCK_MONOTONIC)
+        started = Monotonic.now
         yield payload
       rescue Exception => e # rubocop:disable Lint/RescueException -- only noted
         payload[:error] = e
         raise
       ensure
-        payload[:duration] = Process.clock_gettime(Process::CLOCK_MONOTONIC) - started
+        payload[:duration] = Monotonic.now - started
         tell(name, payload)
       end
 

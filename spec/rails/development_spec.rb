@@ -8,18 +8,9 @@ RSpec.describe "a Rails application in development", timeout: 120 do
   after { app.stop }
 
   def version(group: "web")
-    caller_channel.trigger_event("version", target: group, timeout: 20)
+    # Nothing but the request itself makes the server look for changes.
+    app.outside.trigger_event("version", target: group, timeout: 20)
   end
-
-  # Asks from outside, so that nothing but the request itself makes the server look for changes.
-  let(:caller_channel) do
-    Class.new(RedisIPC::Channel) do
-      stream "shop"
-      channel "outside"
-    end.connect(redis_options: redis_options)
-  end
-
-  after { caller_channel.disconnect }
 
   it "answers with the code as it is now, without a restart" do
     app.serve(workers: 0)

@@ -22,6 +22,15 @@ RSpec.describe "the generators" do
                     chdir: app.folder).first
   end
 
+  def write_test_helper
+    app.write("test/test_helper.rb", <<~RUBY)
+      ENV["RAILS_ENV"] = "production"
+      require_relative "../config/environment"
+      require "active_support/test_case"
+      require "minitest/autorun"
+    RUBY
+  end
+
   it "write what makes an application ready, and a channel with a spec that passes" do
     # As in an application that has nothing yet.
     %w[app/ipc config/redis_ipc.yml].each { |name| FileUtils.rm_r(File.join(app.folder, name)) }
@@ -62,12 +71,7 @@ RSpec.describe "the generators" do
 
   it "write a test where an application has no specs" do
     FileUtils.mkdir_p(File.join(app.folder, "test"))
-    app.write("test/test_helper.rb", <<~RUBY)
-      ENV["RAILS_ENV"] = "production"
-      require_relative "../config/environment"
-      require "active_support/test_case"
-      require "minitest/autorun"
-    RUBY
+    write_test_helper
     generate("redis_ipc:channel", %w[kitchen cook])
     output = in_folder(RbConfig.ruby, "-Itest", "test/ipc/kitchen_ipc_test.rb")
     expect(output).to include("1 runs", "0 failures, 0 errors")
@@ -117,12 +121,7 @@ RSpec.describe "the generators" do
   it "write files that load, and specs that pass, for odd but possible names and events" do
     FileUtils.mkdir_p([File.join(app.folder, "spec"), File.join(app.folder, "test")])
     app.write("spec/rails_helper.rb", 'ENV["RAILS_ENV"] = "production"; require_relative "../config/environment"')
-    app.write("test/test_helper.rb", <<~RUBY)
-      ENV["RAILS_ENV"] = "production"
-      require_relative "../config/environment"
-      require "active_support/test_case"
-      require "minitest/autorun"
-    RUBY
+    write_test_helper
     generate("redis_ipc:channel", ["Living-Room", *odd])
     generate("redis_ipc:channel", ["Pantry::TopShelfIpc", *odd, "--test-framework", "minitest"])
     expect(in_folder("rspec", "-Ispec", "--no-color")).to include("10 examples, 0 failures")

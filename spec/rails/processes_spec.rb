@@ -7,22 +7,28 @@ RSpec.describe "the processes of a Rails application that answer", timeout: 200 
 
   after { app.stop }
 
-  # Asks from outside.
-  let(:outside) do
-    Class.new(RedisIPC::Channel) do
-      stream "shop"
-      channel "outside"
-    end.connect(redis_options: redis_options)
-  end
-
-  after { outside.disconnect }
-
   def children(pid)
     File.read("/proc/#{pid}/task/#{pid}/children").split.map(&:to_i)
   end
 
   def answerers(count)
-    Array.new(count) { outside.trigger_event("confirm", target: "web", timeout: 20).value[:pid] }.uniq
+    Array.new(count) { app.outside.trigger_event("confirm", target: "web", timeout: 20).value[:pid] }.uniq
+  end
+
+  # Its event goes on until "go" has an element.
+  def write_slow_channel
+    app.write("app/ipc/slow_ipc.rb", <<~RUBY)
+      require "redis"
+      class SlowIpc < ApplicationIpc
+        channel "slow"
+        event("wait") do
+          redis = Redis.new
+          redis.rpush("begun", "1")
+          redis.blpop("go", timeout: 40)
+          "done"
+        end
+      end
+    RUBY
   end
 
   context "when `rails server` starts Puma's cluster with preload_app!" do
@@ -56,17 +62,7 @@ RSpec.describe "the processes of a Rails application that answer", timeout: 200 
         end
       end
     RUBY
-    app.write("app/ipc/slow_ipc.rb", <<~RUBY)
-      class SlowIpc < ApplicationIpc
-        channel "slow"
-        event("wait") do
-          redis = Redis.new
-          redis.rpush("begun", "1")
-          redis.blpop("go", timeout: 20)
-          "done"
-        end
-      end
-    RUBY
+    write_slow_channel
     sidekiq = app.work_by_sidekiq("WebIpc,SlowIpc")
     eventually(timeout: 30) { app.members.keys.sort == %w[slow web] }
     expect(answerers(1)).to eq([sidekiq])
@@ -79,7 +75,7 @@ RSpec.describe "the processes of a Rails application that answer", timeout: 200 
     expect(redis.blpop("answers", timeout: 20)).to eq(%w[answers 1]), app.log
 
     # What runs when it is told to end is answered.
-    future = outside.async_trigger_event("wait", target: "slow", timeout: 30)
+    future = app.outside.async_trigger_event("wait", target: "slow", timeout: 30)
     redis.blpop("begun", timeout: 20)
     app.kill(sidekiq, :TERM)
     eventually(timeout: 20) { !app.members.key?("web") }
@@ -90,21 +86,10 @@ RSpec.describe "the processes of a Rails application that answer", timeout: 200 
   end
 
   it "leave all groups at once when they end, not one after the other" do
-    app.write("app/ipc/slow_ipc.rb", <<~RUBY)
-      require "redis"
-      class SlowIpc < ApplicationIpc
-        channel "slow"
-        event("wait") do
-          redis = Redis.new
-          redis.rpush("begun", "1")
-          redis.blpop("go", timeout: 40)
-          "done"
-        end
-      end
-    RUBY
+    write_slow_channel
     app.edit("config/redis_ipc.yml", "channels: [\"WebIpc\"]", "channels: [SlowIpc, WebIpc]\n  shutdown_timeout: 40")
     puma = app.serve(workers: 0)
-    future = outside.async_trigger_event("wait", target: "slow", timeout: 50)
+    future = app.outside.async_trigger_event("wait", target: "slow", timeout: 50)
     redis.blpop("begun", timeout: 20)
     app.kill(puma, :TERM)
     eventually(timeout: 20) { !app.members.key?("web") }

@@ -128,7 +128,16 @@ class RailsApp
     Timeout.timeout(30) { Process.wait2(pid).last }
   end
 
+  # A channel of this process, which asks the application from outside.
+  def outside
+    @outside ||= Class.new(RedisIPC::Channel) do
+      stream "shop"
+      channel "outside"
+    end.connect(redis_options: { path: RedisServer.shared.path })
+  end
+
   def stop
+    @outside&.disconnect
     @pids.dup.each do |pid|
       kill(pid, :TERM)
       ended(pid)

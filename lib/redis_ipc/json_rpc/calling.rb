@@ -43,7 +43,7 @@ module RedisIPC
       end
 
       def watched(requests, payload)
-        started = now
+        started = Monotonic.now
         result = yield
         note(requests, payload, status: answered?(requests) ? "fulfilled" : "sent")
         result
@@ -53,7 +53,7 @@ module RedisIPC
       rescue CallError => e
         note(requests, payload, outcome: e.outcome)
         late = e.is_a?(TimeoutError)
-        Instrumentation.publish(:timeout, payload.merge(error: e, duration: now - started)) if late
+        Instrumentation.publish(:timeout, payload.merge(error: e, duration: Monotonic.now - started)) if late
         raise
       end
 
@@ -65,10 +65,6 @@ module RedisIPC
       def note(requests, payload, ended)
         payload.merge!(ended)
         payload.merge!(id: requests[:id], reply_to: requests[:reply_to]) if requests.is_a?(Hash)
-      end
-
-      def now
-        Process.clock_gettime(Process::CLOCK_MONOTONIC)
       end
     end
   end
