@@ -46,6 +46,25 @@ RSpec.describe RedisIPC::Stream do
     expect([parent.instance_id, child.instance_id, response.id]).to all(match(/\A\h{32}\z/))
   end
 
+  it "wakes all callers whose answers come together, though none of them calls again" do
+    entries = Queue.new
+    child = connect("child") { |entry| entries << entry }
+    parent = connect("parent")
+    # While this is open, the stream's own thread reads.
+    last = parent.async_send_to_group(content: 1, to: "child", timeout: 60)
+    open = next_of(entries)
+    5.times do
+      asking = Array.new(20) do
+        Thread.new { parent.send_to_group(content: 1, to: "child", timeout: 30).value }
+      end
+      Array.new(20) { next_of(entries) }.each { |entry| child.fulfill_request(entry, content: 2) }
+      # Each would notice at its deadline, at the latest.
+      expect(asking.map { |thread| thread.join(15)&.value }).to all(eq(2))
+    end
+    child.fulfill_request(open, content: 3)
+    expect(last.value).to eq(3)
+  end
+
   it "asks itself, and asks its own group" do
     both = connect("both", &echo)
     expect(both.send_to_group(content: "me", to: "both").value).to eq("me")

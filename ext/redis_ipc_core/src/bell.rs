@@ -98,6 +98,17 @@ impl Bell {
     }
 }
 
+/// Waits until there is something to read from `socket`, or its connection has ended, at most until `until`: whether there
+/// is.
+pub fn is_readable(socket: BorrowedFd<'_>, until: Instant) -> io::Result<bool> {
+    let left = until.saturating_duration_since(Instant::now());
+    match poll(&mut [PollFd::from_borrowed_fd(socket, PollFlags::IN)], Some(&timespec(left))) {
+        Ok(ready) => Ok(ready > 0),
+        Err(Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
 fn timespec(time: Duration) -> Timespec {
     // Longer than a day is as good as for ever.
     let time = time.min(Duration::from_secs(86_400));

@@ -92,6 +92,9 @@ impl Calls {
 
     /// Waits for the end of a call, at most until `until`.
     pub fn wait(&self, ticket: &Ticket, until: Option<Instant>, interrupt: &Interrupt) -> Waited {
+        if !ticket.has_ended() {
+            self.dispatcher.wakes.next();
+        }
         let mut due = ticket.deadline;
         loop {
             let by = until.map_or(due, |until| until.min(due));

@@ -1,6 +1,6 @@
 //! Reads this instance's reply stream and routes each answer to the call that waits for it.
 
-use crate::bell::{Bell, Heard};
+use crate::bell::{self, Bell, Heard};
 use crate::command::Command;
 use crate::connection::Connection;
 use crate::drill;
@@ -16,7 +16,9 @@ use crate::sender::Sender;
 use crate::turn::{Back, Turn};
 use crate::upkeep;
 use crate::waiting::Interrupt;
+use crate::wake_queue::WakeQueue;
 use redis::RedisResult;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,21 +32,34 @@ pub struct Dispatcher {
     sender: Arc<Sender>,
     /// The read under way.
     pub reading: Arc<Reading>,
+    /// The callers whose answers are here.
+    pub wakes: WakeQueue,
     turn: Turn<ReplySession>,
 }
 
 impl Dispatcher {
     /// A dispatcher for the calls in `ledger`. `bell` wakes callers that read for themselves.
     pub fn new(member: Arc<Member>, ledger: Arc<Ledger>, sender: Arc<Sender>, bell: Bell) -> Self {
-        Self { member, ledger, sender, reading: Arc::default(), turn: Turn::new(bell) }
+        Self {
+            member,
+            ledger,
+            sender,
+            reading: Arc::default(),
+            wakes: WakeQueue::default(),
+            turn: Turn::new(bell),
+        }
     }
 
     /// Its thread: reads until the engine stops, over `first` and as many more connections as it takes.
     pub fn run(&self, mut first: Option<Connection>) {
         let mut position = Position::new(&self.member);
         let mut link = Link::new(&self.member, &self.member.replies, first.is_some());
+        // Those that are left if it panicked.
+        self.wakes.all();
         while !self.member.stop.is_stopped() {
-            if let Err(error) = self.session(first.take(), &mut position, &mut link) {
+            let ended = self.session(first.take(), &mut position, &mut link);
+            self.wakes.all();
+            if let Err(error) = ended {
                 link.lost(&error);
             }
         }
@@ -83,10 +98,12 @@ impl Dispatcher {
         let mut session = ReplySession::new(connection, *position);
         while !self.member.stop.is_stopped() {
             session.ask(&self.member)?;
+            self.wake_in_time(&session)?;
             let answers = session.receive(None)?;
             drill::point();
             let found = !answers.is_empty();
             self.take_in(&mut session, answers);
+            self.wakes.start();
             *position = session.position;
             if found && self.ledger.is_empty() && session.awaited().is_some() {
                 session = self.lend(session, position)?;
@@ -95,8 +112,24 @@ impl Dispatcher {
         Ok(())
     }
 
+    /// Wakes the callers whose turn it is to wake, until there is something to read.
+    fn wake_in_time(&self, session: &ReplySession) -> io::Result<()> {
+        while let Some(due) = self.wakes.due() {
+            match session.awaited() {
+                Some(socket) if Instant::now() < due => {
+                    if bell::is_readable(socket, due)? {
+                        return Ok(());
+                    }
+                }
+                _ => self.wakes.all(),
+            }
+        }
+        Ok(())
+    }
+
     /// Lets callers that wait alone read their answers themselves, while there are any.
     fn lend(&self, session: ReplySession, position: &mut Position) -> RedisResult<ReplySession> {
+        self.wakes.all();
         let needed = || !self.ledger.is_empty() || self.member.stop.is_stopped();
         let back = self.turn.lend(session, LEFT_ALONE, needed);
         if let Back::Whole(session) | Back::Broken(session, _) = &back {
@@ -146,6 +179,7 @@ impl Dispatcher {
                     // What it reads itself need not ring.
                     ticket.unhang();
                     self.take_in(session, answers);
+                    self.wakes.all();
                 }
                 Heard::Bell => bell.silence(),
                 Heard::TimeUp => return Ok(Waited::TimeUp),
@@ -153,6 +187,7 @@ impl Dispatcher {
         }
     }
 
+    /// Hands answers to their calls, whose callers are still to be woken.
     fn take_in(&self, session: &mut ReplySession, answers: Vec<RawEntry>) {
         if answers.is_empty() {
             session.position.follow(&self.member);
@@ -181,11 +216,12 @@ impl Dispatcher {
                     _ => &self.member.stats.rejected,
                 };
                 counter.increment();
-                ticket.finish(Ok(Arc::new(answer)));
+                ticket.finish_quietly(Ok(Arc::new(answer)));
                 if let (true, Sent::Yes(id)) = (ticket.has_earlier_copy(), ticket.sent()) {
                     // Whichever copy was answered, the other is not wanted any more.
-                    self.sender.send(Command::Withdraw(ticket, id));
+                    self.sender.send(Command::Withdraw(Arc::clone(&ticket), id));
                 }
+                self.wakes.put(ticket);
             }
             Err(error) => {
                 self.member.stats.malformed.increment();

@@ -91,6 +91,21 @@ impl Ticket {
         self.ending.settle(self.id, |_| true, || outcome)
     }
 
+    /// As [`Ticket::finish`], but leaves the threads that wait asleep, until [`Ticket::rouse`].
+    pub fn finish_quietly(&self, outcome: Outcome) -> bool {
+        self.ending.settle_quietly(self.id, |_| true, || outcome)
+    }
+
+    /// Wakes the threads that wait, now that the call has ended.
+    pub fn rouse(&self) {
+        self.ending.rouse();
+    }
+
+    /// Whether a thread waits asleep.
+    pub fn is_awaited(&self) -> bool {
+        self.ending.is_awaited()
+    }
+
     /// Ends the call if nothing of it was ever written, so that nothing will be.
     pub fn finish_unsent(&self, outcome: impl FnOnce() -> Outcome) -> bool {
         self.ending.settle(self.id, |progress| progress.sent == Sent::No, outcome)

@@ -66,3 +66,4 @@ pub mod tls;
 pub mod turn;
 pub mod upkeep;
 pub mod waiting;
+pub mod wake_queue;

@@ -58,16 +58,21 @@ impl Condvar {
         guard
     }
 
+    /// Whether somebody waits, or was notified just now.
+    pub fn is_awaited(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+
     /// Wakes one waiter.
     pub fn notify_one(&self) {
-        if self.waiting.load(Ordering::Relaxed) > 0 {
+        if self.is_awaited() {
             self.inner.notify_one();
         }
     }
 
     /// Wakes every waiter.
     pub fn notify_all(&self) {
-        if self.waiting.load(Ordering::Relaxed) > 0 {
+        if self.is_awaited() {
             self.inner.notify_all();
         }
     }

@@ -120,6 +120,20 @@ impl<O: Clone, P> Ending<O, P> {
 
     /// Ends the call `id`, unless it has ended before or `condition` is against it.
     pub fn settle(&self, id: Id, condition: impl FnOnce(&P) -> bool, outcome: impl FnOnce() -> O) -> bool {
+        let settled = self.settle_quietly(id, condition, outcome);
+        if settled {
+            self.rouse();
+        }
+        settled
+    }
+
+    /// As [`Ending::settle`], but leaves the threads that wait asleep, until [`Ending::rouse`].
+    pub fn settle_quietly(
+        &self,
+        id: Id,
+        condition: impl FnOnce(&P) -> bool,
+        outcome: impl FnOnce() -> O,
+    ) -> bool {
         let watchers = {
             let mut state = self.state.lock();
             if state.outcome.is_some() || !condition(&state.progress) {
@@ -129,9 +143,18 @@ impl<O: Clone, P> Ending<O, P> {
             state.ring();
             std::mem::take(&mut state.watchers)
         };
-        self.changed.notify_all();
         watchers.iter().for_each(|watcher| watcher.settled(id));
         true
+    }
+
+    /// Wakes the threads that wait, now that the call has ended.
+    pub fn rouse(&self) {
+        self.changed.notify_all();
+    }
+
+    /// Whether a thread waits asleep.
+    pub fn is_awaited(&self) -> bool {
+        self.changed.is_awaited()
     }
 
     /// Has the end of the call reported; false if it has ended already.
