@@ -21,7 +21,10 @@ module Bench
 
       def answer(&handler)
         ready = Queue.new
-        @threads = Array.new(@loops) { Thread.new { serve(handler, ready) } }
+        # redis-rb 5 has another hiredis driver: a loop that cannot start is to end the process, not to be waited for.
+        @threads = Array.new(@loops) do
+          Thread.new { serve(handler, ready) }.tap { |thread| thread.abort_on_exception = true }
+        end
         @loops.times { ready.pop }
         nil
       end
