@@ -412,5 +412,114 @@ RSpec.describe "instrumentation" do
       _, fields = eventually { redis.xrange("house:inbox:child").first }
       expect(fields).not_to include("traceparent")
     end
+
+    describe "of JSON-RPC" do
+      # A server whose method tells what context it ran in.
+      def serve
+        seen = Queue.new
+        rpc_server do |server|
+          server.on("look") { |*| (seen << FakeOpenTelemetry::Context.current) && nil }
+          server.around_method { |invocation, run| (seen << invocation.traceparent) && run.call }
+        end
+        seen
+      end
+
+      def requests
+        eventually { redis.lrange("calculator", 0, -1).reverse.then { |all| all unless all.empty? } }
+      end
+
+      it "is carried across: by a call, a notification and each request of a batch" do
+        stub_const("OpenTelemetry", FakeOpenTelemetry)
+        seen = serve
+        client = rpc_client
+        FakeOpenTelemetry::Context.with_current(context) do
+          client.call("look")
+          client.notify("look")
+          client.batch { |batch| batch.call("look") && batch.notify("look") }
+          client.batch { |batch| batch.notify("look") }
+        end
+        expect(Array.new(10) { next_of(seen) }.uniq).to eq([context])
+        client.call("look")
+        client.batch { |batch| batch.call("look") }
+        expect(Array.new(4) { next_of(seen) }.uniq).to eq([nil])
+      end
+
+      it "is a member of each request on the wire, where there is a context" do
+        stub_const("OpenTelemetry", FakeOpenTelemetry)
+        client = rpc_client
+        FakeOpenTelemetry::Context.with_current(context) do
+          client.notify("look", 1)
+          client.batch { |batch| 2.times { batch.notify("look") } }
+        end
+        client.notify("look", 1)
+        request = { jsonrpc: "2.0", method: "look" }
+        expect(requests).to eq([JSON.generate({ **request, params: [1], traceparent: context }),
+                                JSON.generate([{ **request, traceparent: context }] * 2),
+                                JSON.generate({ **request, params: [1] })])
+      end
+
+      it "is the innermost one: of a span that middleware makes; middleware may replace it" do
+        stub_const("OpenTelemetry", FakeOpenTelemetry)
+        client = rpc_client
+        client.around_call { |_, call| FakeOpenTelemetry::Context.with_current(context) { call.call } }
+        client.notify("look")
+        client.around_call { |outgoing, call| (outgoing.traceparent = context.sub("-01", "-00")) && call.call }
+        client.batch { |batch| batch.notify("look") }
+        sent = requests.flat_map { |text| JSON.parse(text) }
+        expect(sent.map { |request| request["traceparent"] }).to eq([context, context.sub("-01", "-00")])
+      end
+
+      it "changes no byte where it is not loaded" do
+        rpc_client.notify("look", 1)
+        expect(requests).to eq(['{"jsonrpc":"2.0","method":"look","params":[1]}'])
+      end
+
+      it "that fails does not make calls fail" do
+        rpc_server { |server| server.on("sum") { |*numbers| numbers.sum } }
+        client = rpc_client
+        stub_const("OpenTelemetry", Module.new { def self.propagation = raise("broken") })
+        expect { expect(client.call("sum", 1)).to eq(1) }.to output(/broken/).to_stderr
+        request = { jsonrpc: "2.0", method: "sum", params: [2], id: 1, reply_to: JSONRPCEnds::REPLY_TO }
+        expect { push(JSON.generate({ **request, traceparent: context })) && pop }.to output(/broken/).to_stderr
+      end
+
+      it "that is none is ignored" do
+        stub_const("OpenTelemetry", FakeOpenTelemetry)
+        seen = serve
+        bad = [1, {}, nil, "", "00 01", "\u00e9", "0" * 129]
+        bad.each do |traceparent|
+          push(JSON.generate({ jsonrpc: "2.0", method: "look", id: 1, traceparent: traceparent,
+                               reply_to: JSONRPCEnds::REPLY_TO }))
+          expect(JSON.parse(pop)).to include("result" => nil)
+        end
+        expect(Array.new(seen.size) { seen.pop }).to eq([nil] * bad.size * 2)
+        # OpenTelemetry's to judge.
+        push(JSON.generate({ jsonrpc: "2.0", method: "look", traceparent: "nonsense" }))
+        expect(Array.new(2) { next_of(seen) }).to eq(["nonsense", nil])
+      end
+
+      it "is told nobody where OpenTelemetry is not loaded, but middleware" do
+        seen = serve
+        push(JSON.generate({ jsonrpc: "2.0", method: "look", traceparent: context }))
+        expect(Array.new(2) { next_of(seen) }).to eq([context, nil])
+      end
+
+      it "comes by a stream, too: the request's own, else the stream's" do
+        stub_const("OpenTelemetry", FakeOpenTelemetry)
+        seen = Queue.new
+        server = build_server.on("look") { (seen << FakeOpenTelemetry::Context.current) && nil }
+        stream = build("child")
+        server.attach(stream)
+        stream.connect(redis_options: redis_options)
+        own = context.sub("-01", "-00")
+        request = { jsonrpc: "2.0", method: "look", id: 1 }
+        parent = connect("parent")
+        FakeOpenTelemetry::Context.with_current(context) do
+          parent.send_to_group(content: request, to: "child")
+          parent.send_to_group(content: { **request, traceparent: own }, to: "child")
+        end
+        expect(Array.new(2) { next_of(seen) }).to eq([context, own])
+      end
+    end
   end
 end

@@ -5,7 +5,9 @@ module RedisIPC
   # @api private
   module Tracing
     FIELD = "traceparent"
-    private_constant :FIELD
+    # Printable ASCII; W3C's has 55 bytes.
+    TEXT = /\A[!-~]{1,128}\z/
+    private_constant :FIELD, :TEXT
 
     class << self
       def available?
@@ -18,7 +20,7 @@ module RedisIPC
 
         carrier = {}
         ::OpenTelemetry.propagation.inject(carrier)
-        header(carrier[FIELD])
+        checked(carrier[FIELD])
       rescue StandardError => e
         complain(e)
       end
@@ -31,17 +33,18 @@ module RedisIPC
         ::OpenTelemetry::Context.with_current(context, &block)
       end
 
+      # @param value [Object] what may be a trace context
+      # @return [String, nil] what cannot be one is left out
+      def checked(value)
+        value if value.is_a?(String) && value.ascii_only? && TEXT.match?(value)
+      end
+
       private
 
       def context_of(traceparent)
         ::OpenTelemetry.propagation.extract({ FIELD => traceparent })
       rescue StandardError => e
         complain(e)
-      end
-
-      # What is no text is left out.
-      def header(value)
-        value if value.is_a?(String) && value.valid_encoding?
       end
 
       # A call is worth more than its trace.

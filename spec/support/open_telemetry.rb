@@ -17,14 +17,16 @@ module FakeOpenTelemetry
     end
   end
 
-  # W3C's propagator.
+  # W3C's propagator: what it cannot read leaves the context as it is.
   module Propagation
+    TRACEPARENT = /\A[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\z/
+
     def self.inject(carrier)
       carrier["traceparent"] = Context.current if Context.current
     end
 
     def self.extract(carrier)
-      carrier["traceparent"]
+      TRACEPARENT.match?(carrier["traceparent"]) ? carrier["traceparent"] : Context.current
     end
   end
 

@@ -2,7 +2,7 @@
 
 module RedisIPC
   module JSONRPC
-    # What surrounds a call on the client's side: middleware, then events.
+    # What surrounds a call on the client's side: middleware, events, the trace context.
     # @api private
     class Calling
       # @param queue [String]
@@ -21,18 +21,26 @@ module RedisIPC
 
         outgoing = OutgoingCall.new(@queue, requests, timeout)
         JSONRPC.call_middleware.call(outgoing) do
-          @middleware.call(outgoing) { watch(requests, outgoing.timeout, &call) }
+          @middleware.call(outgoing) { watch(requests, outgoing.timeout, outgoing.traceparent, &call) }
         end
       end
 
       private
 
-      def watch(requests, timeout)
-        return yield timeout unless Instrumentation.listening?(:request) || Instrumentation.listening?(:timeout)
+      def watch(requests, timeout, context = nil, &call)
+        unless Instrumentation.listening?(:request) || Instrumentation.listening?(:timeout)
+          return traced(requests, timeout, context, &call)
+        end
 
         Instrumentation.instrument(:request, payload(requests, timeout)) do |payload|
-          watched(requests, payload) { yield timeout }
+          watched(requests, payload) { traced(requests, timeout, context, &call) }
         end
+      end
+
+      def traced(requests, timeout, context)
+        context = Tracing.checked(context) || Tracing.traceparent
+        (requests.is_a?(Array) ? requests : [requests]).each { |one| one[:traceparent] = context } if context
+        yield timeout
       end
 
       def payload(requests, timeout)

@@ -14,6 +14,8 @@ module RedisIPC
       attr_reader :id
       # @return [String, nil] the list its answer goes to; nil for what did not come by a list
       attr_reader :reply_to
+      # @return [String, nil] the asker's trace context (W3C `traceparent`), if it sent one
+      attr_reader :traceparent
 
       # @api private
       def initialize(queue, request, reply_to)
@@ -23,6 +25,7 @@ module RedisIPC
         @id = request[:id]
         @notification = !request.key?(:id)
         @reply_to = reply_to
+        @traceparent = Tracing.checked(request[:traceparent])
         freeze
       end
 

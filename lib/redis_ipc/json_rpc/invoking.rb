@@ -2,7 +2,8 @@
 
 module RedisIPC
   module JSONRPC
-    # What surrounds a method: the framework's executor, events, middleware; in this order, from outside.
+    # What surrounds a method: the framework's executor, the trace context, events, middleware; in this order, from
+    # outside.
     # @api private
     class Invoking
       # @param queue [String]
@@ -17,21 +18,26 @@ module RedisIPC
       # @yield runs the method
       # @return [Object] what the block returns
       def run(request, reply_to, &method)
-        return yield unless Execution.around_handler || observed?
+        return yield unless Execution.around_handler || observed?(request)
 
         invocation = Invocation.new(@queue, request, reply_to)
-        Execution.handler(invocation) { tell(invocation, &method) }
+        Execution.handler(invocation) { traced(invocation, &method) }
       end
 
       # As {#run}, where the framework's executor is around the caller.
       def run_within(request, &method)
-        observed? ? tell(Invocation.new(@queue, request, nil), &method) : yield
+        observed?(request) ? traced(Invocation.new(@queue, request, nil), &method) : yield
       end
 
       private
 
-      def observed?
-        Instrumentation.listening?(:handle) || !@middleware.empty? || !JSONRPC.method_middleware.empty?
+      def observed?(request)
+        Instrumentation.listening?(:handle) || !@middleware.empty? || !JSONRPC.method_middleware.empty? ||
+          (request.key?(:traceparent) && Tracing.available?)
+      end
+
+      def traced(invocation, &method)
+        Tracing.continue(invocation.traceparent) { tell(invocation, &method) }
       end
 
       def tell(invocation, &method)

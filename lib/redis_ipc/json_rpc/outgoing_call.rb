@@ -8,6 +8,8 @@ module RedisIPC
       attr_reader :queue
       # @return [Float, nil] seconds; nil means the client's `timeout`; may be replaced
       attr_accessor :timeout
+      # @return [String, nil] the trace context that goes with it (W3C), of a batch with each request; may be replaced
+      attr_accessor :traceparent
 
       # @api private
       def initialize(queue, requests, timeout)
