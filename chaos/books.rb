@@ -66,10 +66,19 @@ module Chaos
       end
     end
 
+    # Calls that are asked like this.
+    def asked(how)
+      calls.each_value.select { |call| call.id.split("/")[1] == how }
+    end
+
+    # Each time a handler ran, and for which question.
+    def runs
+      @runs ||= diaries.flat_map(&:ran)
+    end
+
     # How often handlers ran beyond once a request.
     def reruns
-      runs = diaries.flat_map { |diary| diary.ran.map(&:last) }.tally
-      runs.sum { |_, count| count - 1 }
+      runs.map(&:last).tally.sum { |_, count| count - 1 }
     end
 
     private

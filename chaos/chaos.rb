@@ -22,6 +22,8 @@ end
 
 require_relative "books"
 require_relative "places"
+require_relative "protocols"
+require_relative "promises"
 require_relative "scene"
 require_relative "clustered_place"
 require_relative "distant_place"

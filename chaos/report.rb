@@ -5,16 +5,18 @@ module Chaos
   class Report
     # Each column's heading, and the figure in it.
     COLUMNS = { "calls" => :calls, "answered" => :answered, "rejected" => :rejected, "timed out" => :timed_out,
-                "failed" => :failed, "dead" => :dead, "died" => :died, "lost" => :lost, "mixed up" => :mixed_up,
-                "twice" => :twice, "reruns" => :reruns, "late" => :late, "back, ms" => :recovered_ms }.freeze
+                "failed" => :failed, "refused" => :refused, "dead" => :dead, "died" => :died, "lost" => :lost,
+                "mixed up" => :mixed_up, "twice" => :twice, "reruns" => :reruns, "late" => :late,
+                "back, ms" => :recovered_ms }.freeze
     NAME = 48
 
     def introduce(within)
       puts "Load: #{Scene::ASKERS} asking processes, each with #{Scene::THREADS} threads that ask in turn and 100 " \
            "calls/s besides, whatever comes;"
       puts "#{Scene::ANSWERERS} answering processes with 3 consumers each. Target: back within #{within} s."
-      puts "dead: dead letters. died: open calls of askers that were killed. twice: ended twice."
-      puts "reruns: handler runs beyond once a request. late: calls not answered though asked after the target."
+      puts "refused: by a limit on what waits. dead: dead letters. died: open calls of askers that were killed."
+      puts "twice: ended twice. reruns: handler runs beyond once a request."
+      puts "late: calls not answered though asked after the target."
       puts "", "#{"fault".ljust(NAME)} #{COLUMNS.keys.join("  ")}"
     end
 
@@ -45,7 +47,14 @@ module Chaos
       failures = row.failures.map { |failure| "FAILED: #{failure}" }
       tolerated = ["tolerated: #{row.fault.tolerated}"] if row.fault.tolerated
       ["calls: #{row.seen.empty? ? "all answered" : row.seen.join("; ")}", "connected?: #{row.connected}", cost(row),
-       *told, *tolerated, *failures]
+       *most(row), *told, *tolerated, *failures]
+    end
+
+    def most(row)
+      return if row.most.empty?
+
+      redis, process = row.most.values_at(:redis, :process).map { |bytes| "#{bytes / (1024 * 1024)} MiB" }
+      "at most #{row.most[:waiting]} requests waited at once; Redis had #{redis}, the largest process #{process}"
     end
 
     def cost(row)

@@ -12,28 +12,35 @@ module Chaos
 
   # What became of the load of one fault.
   class Row
-    ENDS = %w[answered rejected timed_out failed mixed_up].freeze
+    ENDS = %w[answered rejected timed_out failed refused mixed_up].freeze
 
-    attr_reader :fault, :books, :dead, :within
+    attr_reader :fault, :books, :within
 
     # @param within [Float] in how many seconds service must be back
-    # @param ended [Boolean] whether every process ended of itself
-    # @param dead [Integer] how many dead letters there were
-    def initialize(scene, books, within:, ended:, dead:)
+    def initialize(scene, books, within:)
       @fault = scene.fault
       @scene = scene
       @books = books
       @within = within
-      @ended = ended
-      @dead = dead
     end
 
     def run?
       true
     end
 
+    # Whether every process ended of itself.
     def ended?
-      @ended
+      @scene.ending.orderly
+    end
+
+    # The ids of the questions that were given up on.
+    def dead
+      @scene.ending.dead
+    end
+
+    # How many requests were left in the end.
+    def waiting
+      @scene.ending.waiting
     end
 
     # What is not as promised, in words.
@@ -43,7 +50,7 @@ module Chaos
 
     # The figures, by name, in the order of the table.
     def figures
-      { calls: books.calls.size, **ENDS.to_h { |kind| [kind.to_sym, books.count(kind)] }, dead: dead,
+      { calls: books.calls.size, **ENDS.to_h { |kind| [kind.to_sym, books.count(kind)] }, dead: dead.size,
         died: died.size, lost: lost.size, twice: books.ended_twice.size, reruns: books.reruns, late: late.size,
         recovered_ms: recovered && ms(recovered) }
     end
@@ -77,6 +84,21 @@ module Chaos
       @scene.load
     end
 
+    # What there was at once at most during the fault of what must not grow without end, if it was looked at.
+    def most
+      @scene.most
+    end
+
+    # Whether it was during the fault.
+    def meanwhile?(time)
+      time.between?(began, back)
+    end
+
+    # When Redis was back.
+    def back
+      @scene.back
+    end
+
     # How long the fault was.
     def seconds
       back - began
@@ -87,6 +109,11 @@ module Chaos
       books.lost(but: @scene.killed)
     end
 
+    # What the processes said that stayed until the end.
+    def staying
+      living.reject { |diary| @scene.left.include?(diary.worker) }
+    end
+
     # What the processes said that were not killed.
     def living
       books.diaries.reject { |diary| @scene.killed.include?(diary.worker) }
@@ -95,7 +122,7 @@ module Chaos
     # From when Redis was back until every living process had asked and answered again, in seconds.
     def recovered
       @recovered ||= begin
-        times = living.map { |diary| diary.worker.role == :asker ? first_answer(diary) : first_run(diary) }
+        times = staying.map { |diary| diary.worker.role == :asker ? first_answer(diary) : first_run(diary) }
         times.max - back if times.all?
       end
     end
@@ -109,10 +136,6 @@ module Chaos
 
     def began
       @scene.began
-    end
-
-    def back
-      @scene.back
     end
 
     def died

@@ -9,16 +9,22 @@ module Chaos
     ANSWERERS = 2
     THREADS = 4
 
+    # How it ended: whether every process did of itself, the ids of the dead letters, and how many requests were left
+    # (only looked at where something is promised of it).
+    Ending = Struct.new(:orderly, :dead, :waiting)
+
     # What a fault says when it cannot happen here.
     Impossible = Class.new(StandardError)
 
-    attr_reader :place, :workers, :killed, :fault, :began, :back, :load
+    attr_reader :place, :workers, :killed, :left, :fault, :began, :back, :load, :most, :ending
 
     def initialize(fault, folder)
       @fault = fault
       @folder = folder
       @workers = []
       @killed = []
+      @left = []
+      @most = Hash.new(0)
     end
 
     def start
@@ -44,6 +50,17 @@ module Chaos
     # Redis is back from here on, though the fault goes on with other things.
     def back!
       @back = Chaos.now
+    end
+
+    # As {#stand}; looks meanwhile how much there is at once of what must not grow without end.
+    def stand_and_look(seconds)
+      deadline = Chaos.now + seconds
+      while Chaos.now < deadline
+        seen = { waiting: fault.protocol.waiting(place.admin), redis: place.admin.info("memory")["used_memory"].to_i,
+                 process: workers.filter_map(&:memory).max.to_i }
+        @most.merge!(seen) { |_, before, now| [before, now].max }
+        sleep 0.05
+      end
     end
 
     # Nothing goes on but the load, for a while.
@@ -85,23 +102,40 @@ module Chaos
       worker.kill
     end
 
+    # Puts others in the place of answerers that are gone.
+    def replace_answerers
+      gone = answerers.select(&:gone?)
+      @killed.concat(gone)
+      gone.map { add(:answerer) }.each(&:wait_until_ready)
+    end
+
+    # Has askers end of themselves before the others do.
+    def leave(askers)
+      @left.concat(askers)
+      askers.each(&:finish)
+      askers.each { |asker| asker.wait(60) || raise("an asker did not end") }
+    end
+
     # Every second asker belongs to the group that is asked, but has no handler: it must leave the requests alone.
-    def add(role)
+    # @param own [Hash] settings: `threads` that ask in turn, `pause` between their calls, `interval` of the others
+    #   (nil: there are none), `poison` (how many questions that kill who answers), `timeout`, `options` of the gem
+    def add(role, **own)
       group = role == :asker && askers.size.even? ? "asker" : "answerer"
       journal = File.join(@folder, "#{role}-#{workers.size}")
-      settings = { redis_options: place.redis_options, group: group, timeout: fault.timeout, work: fault.work,
-                   threads: THREADS, pause: 0.002, interval: 0.01 }
-      workers << Worker.new(role, journal, settings, environment: fault.environment)
+      settings = { **usual, group: group, **fault.settings.fetch(role, {}), **own }
+      program = fault.protocol.program(role)
+      workers << Worker.new(role, journal, settings, program: program, environment: fault.environment)
       workers.last
     end
 
-    # Ends the load and every process. True if all ended of themselves.
+    # Ends the load and every process.
     def finish
-      ended = [askers, answerers].map do |group|
+      dead = self.dead
+      orderly = [askers, answerers].map do |group|
         group.each(&:finish)
         group.map { |worker| worker.wait(fault.timeout + 10) }.all?
       end
-      ended.all?
+      @ending = Ending.new(orderly.all?, dead, (fault.protocol.waiting(place.admin) if fault.promise))
     end
 
     def stop
@@ -109,16 +143,23 @@ module Chaos
       place&.stop
     end
 
-    def dead_letters
-      place.admin.xlen("house:dead:answerer")
+    # The ids of the questions that were given up on.
+    def dead
+      fault.protocol.dead(place.admin)
     rescue Redis::BaseError, SystemCallError
-      0
+      []
     end
 
     private
 
+    def usual
+      { redis_options: place.redis_options, timeout: fault.timeout, work: fault.work, threads: THREADS, pause: 0.002,
+        interval: 0.01, options: {} }
+    end
+
     def warm_up
-      Chaos.eventually(timeout: 20) { workers.all? { |worker| File.size?(worker.journal).to_i > 5_000 } }
+      enough = fault.calm ? 1_000 : 5_000
+      Chaos.eventually(timeout: 20) { workers.all? { |worker| File.size?(worker.journal).to_i > enough } }
     end
 
     # Processor time and commands up to a moment.

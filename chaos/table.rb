@@ -6,17 +6,20 @@ module Chaos
   # * `quick`: it is part of the suite.
   # * `outage`: hardly anything can be done meanwhile, so hardly any processor time may be used.
   # * `timeout`: of the calls, in seconds; `work`: what a handler takes, in seconds.
-  # * `environment`: of the workers.
+  # * `environment`: of the workers; `settings`: by their roles, what they do otherwise than usual (see Scene#add).
+  # * `protocol`: what the load goes by (see Protocols).
+  # * `calm`: the load before the fault is lighter than usual.
+  # * `promise`: what must hold besides (see Promises).
   # * `tolerated`: why calls may fail after the fault, too.
   # * `settle`: how long the load goes on after it, in seconds.
   # * `action` runs in the Scene, and returns when Redis is back.
-  Fault = Struct.new(:name, :place, :quick, :outage, :timeout, :work, :environment, :tolerated, :settle, :action,
-                     keyword_init: true)
+  Fault = Struct.new(:name, :place, :quick, :outage, :timeout, :work, :environment, :settings, :protocol, :calm,
+                     :tolerated, :promise, :settle, :action, keyword_init: true)
 
   # All faults.
   module Table
     DEFAULTS = { place: -> { Place.new }, quick: false, outage: true, timeout: 2, work: 0.001, environment: {},
-                 settle: 2.5 }.freeze
+                 settings: {}, protocol: Protocols::Streams, settle: 2.5 }.freeze
 
     class << self
       def faults
@@ -40,9 +43,8 @@ module Chaos
           scene.start
           scene.happen
           sleep(settle || fault.settle)
-          dead = scene.dead_letters
-          ended = scene.finish
-          Row.new(scene, Books.new(scene.workers), within: within, ended: ended, dead: dead)
+          scene.finish
+          Row.new(scene, Books.new(scene.workers), within: within)
         rescue Scene::Impossible => e
           NotRun.new(fault, e.message, [])
         rescue StandardError => e

@@ -13,16 +13,25 @@ module Chaos
 
     # What is not, in words.
     def failures
-      counts = { row.lost.size => "calls never ended", books.count("mixed_up") => "answers were another question's",
-                 books.ended_twice.size => "calls ended twice", books.wrongly_rejected.size => "calls were rejected",
-                 books.wrongly_called_back.size => "blocks of Future#then ran wrongly" }
-      broken = counts.filter_map { |count, what| "#{count} #{what}" if count.positive? }
-      [*broken, *unknown_ends, *differences, *unfinished, *unrecovered, *late, *disconnected, *hot]
+      [*broken, *unknown_ends, *differences, *unfinished, *unrecovered, *late, *disconnected, *hot,
+       *row.fault.promise&.broken(row)]
     end
 
     private
 
     attr_reader :row, :books
+
+    def broken
+      counts = { "calls never ended" => row.lost, "calls ended twice" => books.ended_twice,
+                 "calls were rejected" => wrongly_rejected,
+                 "blocks of Future#then ran wrongly" => books.wrongly_called_back }
+      counts = counts.transform_values(&:size).merge("answers were another question's" => books.count("mixed_up"))
+      counts.filter_map { |what, count| "#{count} #{what}" if count.positive? }
+    end
+
+    def wrongly_rejected
+      books.wrongly_rejected.reject { |call| row.fault.promise&.given_up?(row, call) }
+    end
 
     def unknown_ends
       unknown = books.by_kind.keys - Row::ENDS - [""]
@@ -35,17 +44,26 @@ module Chaos
       askers.filter_map do |diary|
         next "an asker left no figures" unless diary.stats
 
-        own = own_figures(diary.worker)
-        theirs = diary.stats.values_at(:requests, :fulfilled, :rejected, :timed_out, :failed, :open_calls)
+        own = own_figures(diary)
+        theirs = figures(diary.stats)
         "the gem counts #{theirs}, its asker #{own}" unless own == theirs
       end
     end
 
-    def own_figures(worker)
-      calls = books.calls.each_value.select { |call| call.worker == worker }
+    # JSON-RPC counts an error as an answer, as it is one, and knows no limit on what is asked.
+    def figures(stats)
+      requests, timed_out, failed, open = stats.values_at(:requests, :timed_out, :failed, :open_calls)
+      { requests: requests, answers: stats[:fulfilled] + stats[:rejected].to_i, rejected: stats[:rejected],
+        timed_out: timed_out, failed: failed, refused: stats[:overloaded].to_i, open: open }.compact
+    end
+
+    def own_figures(diary)
+      calls = books.calls.each_value.select { |call| call.worker == diary.worker }
       kinds = calls.group_by { |call| call.kind.to_s.split.first }.transform_values(&:size)
-      answered, rejected, timed_out, failed, mixed_up = kinds.values_at(*Row::ENDS).map(&:to_i)
-      [calls.size, answered + mixed_up, rejected, timed_out, failed, 0]
+      answered, rejected, timed_out, failed, refused, mixed_up = kinds.values_at(*Row::ENDS).map(&:to_i)
+      { requests: calls.size - refused, answers: answered + rejected + mixed_up,
+        rejected: (rejected if diary.stats[:rejected]), timed_out: timed_out, failed: failed, refused: refused,
+        open: 0 }.compact
     end
 
     def unfinished

@@ -12,13 +12,13 @@ module Chaos
 
     attr_reader :pid, :role, :journal
 
-    def initialize(role, journal, settings, environment: {})
+    def initialize(role, journal, settings, program: role, environment: {})
       @role = role
       @journal = journal
       @input, @stdin = IO.pipe
       @stdout, @output = IO.pipe
       arguments = JSON.generate(settings.merge(journal: journal))
-      command = [RbConfig.ruby, "-I#{LIBRARY}", File.join(PROGRAMS, "#{role}.rb"), arguments]
+      command = [RbConfig.ruby, "-I#{LIBRARY}", File.join(PROGRAMS, "#{program}.rb"), arguments]
       @pid = Process.spawn(environment, *command, in: @input, out: @output)
       [@input, @output].each(&:close)
     end
@@ -67,6 +67,13 @@ module Chaos
     # Whether its wall clock has jumped, by its own account.
     def clock_stepped?
       File.foreach(journal).any? { |line| line.start_with?("stepped") }
+    end
+
+    # Bytes of memory it has now.
+    def memory
+      File.read("/proc/#{pid}/status")[/VmRSS:\s+(\d+)/, 1]&.to_i&.*(1024)
+    rescue SystemCallError
+      nil
     end
 
     # Seconds of processor time it has used.

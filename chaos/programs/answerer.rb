@@ -1,29 +1,19 @@
 # frozen_string_literal: true
 
-# An answering process: says what it was asked, and by whom it is answered.
+require_relative "../answerer"
 
-require "redis_ipc"
-require_relative "../journal"
-require_relative "../watch"
+# Answers by a stream.
+class StreamAnswerer < Chaos::Answerer
+  private
 
-settings = JSON.parse(ARGV.fetch(0), symbolize_names: true)
-journal = Chaos::Journal.new(settings[:journal])
-work = settings[:work]
-
-stream = RedisIPC::Stream.new("house", "answerer")
-stream.on_request do |entry|
-  id = entry.content[:id]
-  journal.ran(id)
-  sleep work
-  fulfill_request(entry, content: { id: id, echo: entry.content[:nonce], pid: Process.pid })
+  def open
+    stream = RedisIPC::Stream.new("house", "answerer")
+    answer = method(:answer)
+    told = @journal.method(:told)
+    stream.on_request { |entry| fulfill_request(entry, content: answer.call(entry.content)) }
+    stream.on_error(&told)
+    stream.connect(redis_options: @settings[:redis_options], **@settings[:options])
+  end
 end
-stream.on_error { |error| journal.told(error) }
-stream.connect(redis_options: settings[:redis_options])
-watcher = Chaos.watch(stream, journal)
 
-$stdout.puts("ready")
-$stdout.flush
-$stdin.gets
-watcher.kill.join
-journal.stats(stream.stats)
-stream.disconnect(timeout: 2)
+StreamAnswerer.run

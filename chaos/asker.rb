@@ -1,0 +1,135 @@
+# frozen_string_literal: true
+
+require "redis_ipc"
+require "securerandom"
+require_relative "journal"
+require_relative "watch"
+
+module Chaos
+  # An asking process: some threads that ask one call after the other, and one that asks at fixed times whatever became
+  # of the calls before. It keeps books of its own; what the gem counts is only compared with them. What it asks with is
+  # its subclasses' business.
+  class Asker
+    # After an error a user's program, too, would not ask again at once.
+    PAUSE = 0.02
+
+    # Runs until it is told to end.
+    def self.run
+      asker = new(JSON.parse(ARGV.fetch(0), symbolize_names: true))
+      asker.connect
+      asker.start
+      $stdout.puts("ready")
+      $stdout.flush
+      $stdin.gets
+      asker.finish
+    end
+
+    def initialize(settings)
+      @settings = settings
+      @journal = Journal.new(settings[:journal])
+      @open = Queue.new
+    end
+
+    def connect
+      @end = open
+      @watcher = Chaos.watch(@end, @journal)
+    end
+
+    def start
+      @threads = Array.new(@settings[:threads]) { |index| Thread.new { ask_in_turn(index) } }
+      @threads.concat(others)
+      @threads << Thread.new { ask_steadily } << Thread.new { collect } if @settings[:interval]
+      @threads.each { |thread| thread.abort_on_exception = true }
+    end
+
+    # Lets the open calls end. Those that do not are missing in the journal.
+    def finish
+      @stop = true
+      deadline = now + @settings[:timeout] + 5
+      @threads.each { |thread| thread.join([deadline - now, 0].max) }
+      # Blocks of Future#then run in threads of their own.
+      sleep 0.1
+      @watcher.kill.join
+      @journal.stats(@end.stats)
+      @end.disconnect(timeout: 1)
+    end
+
+    private
+
+    # For subclasses: `open` connects; `ask` returns the answer, or in a word or two how the call ended; `ask_later`
+    # returns something with such a `value`.
+
+    # What else asks: here for as many answers in turn as `poison` says what kills who answers.
+    def others
+      return [] unless @settings[:poison]
+
+      [Thread.new { @settings[:poison].times { |number| ask_for_death(number) } }]
+    end
+
+    def ask_for_death(number)
+      conclude(question("poison", number, poison: true), &method(:ask))
+    end
+
+    def now
+      Process.clock_gettime(Process::CLOCK_MONOTONIC)
+    end
+
+    def questions(thread)
+      (0..).each do |number|
+        break if @stop
+
+        yield question(thread, number)
+      end
+    end
+
+    def question(thread, number, **more)
+      { id: "#{Process.pid}/#{thread}/#{number}", nonce: SecureRandom.hex(4), **more }.tap do |question|
+        @journal.asked(question[:id])
+      end
+    end
+
+    def ask_in_turn(thread, &call)
+      call ||= method(:ask)
+      questions(thread) do |question|
+        kind = conclude(question, &call)
+        sleep(kind == "answered" ? @settings[:pause] : PAUSE)
+      end
+    end
+
+    def ask_steadily
+      questions("steady") do |question|
+        begin
+          @open << [question, ask_later(question)]
+        rescue RedisIPC::CallError => e
+          conclude(question) { raise e }
+        end
+        sleep @settings[:interval]
+      end
+      @open << nil
+    end
+
+    def collect
+      while (question, future = @open.pop)
+        conclude(question) { value_of(future) }
+      end
+    end
+
+    def conclude(question, &call)
+      kind_of(question, &call).tap { |kind| @journal.ended(question[:id], kind) }
+    end
+
+    # How a call ended, in a few words.
+    def kind_of(question)
+      answer = yield question
+      return answer if answer.is_a?(String)
+
+      answer.values_at(:id, :echo) == question.values_at(:id, :nonce) ? "answered" : "mixed_up"
+    rescue RedisIPC::TimeoutError => e
+      "timed_out #{e.outcome}"
+    rescue RedisIPC::OverloadedError
+      "refused"
+    rescue RedisIPC::CallError => e
+      "failed #{e.class.name.split("::").last} #{e.outcome}"
+    end
+  end
+end

@@ -1,0 +1,41 @@
+# frozen_string_literal: true
+
+module Chaos
+  # What is asked: too dangerous, or too much. Redis is well all the time.
+  module Table
+    streams = { protocol: Protocols::Streams, told: "rejected RedisIPC::DeadLetteredError" }
+    json_rpc = { protocol: Protocols::JSONRPC, told: "rejected -32000" }
+    poison = { "a request kills who runs it, 3 deliveries" => { **streams, count: 1, deliveries: 3, quick: true },
+               "2 requests kill who runs them, 5 deliveries" => { **streams, count: 2, deliveries: 5 },
+               "JSON-RPC: 2 kill who runs them, 5 deliveries" => { **json_rpc, count: 2, deliveries: 5 } }
+
+    poison.each do |name, row|
+      limits = { lease: 0.4, max_deliveries: row[:deliveries] }
+      limits = { consumer: limits } if row[:protocol] == Protocols::Streams
+      fault name, quick: row[:quick], outage: false, timeout: 5, protocol: row[:protocol],
+                  settings: { answerer: { options: limits } },
+                  promise: Promises::PoisonIsGivenUpOn.new(**row.slice(:count, :deliveries, :told)) do
+        poisoner = add(:asker, threads: 0, interval: nil, poison: row[:count], timeout: 25)
+        Chaos.eventually(timeout: 40) { replace_answerers && dead.grep(%r{/poison/}).size >= row[:count] }
+        leave([poisoner])
+      end
+    end
+
+    # 6 consumers that take 60 ms do 100 a second.
+    slow = { outage: false, timeout: 1, work: 0.06, calm: true,
+             settings: { asker: { threads: 1, pause: 0.1, interval: 0.1 } },
+             promise: Promises::OverloadIsShed.new(times: 8) }
+
+    fault "overload: 10 times what can be done, for 5 s", **slow do
+      storm = Array.new(2) { add(:asker, threads: 0, interval: 0.001) }
+      stand_and_look(5)
+      leave(storm)
+    end
+
+    fault "overload: the same, asked with max_waiting", **slow do
+      storm = Array.new(2) { add(:asker, threads: 0, interval: 0.001, options: { ledger: { max_waiting: 50 } }) }
+      stand_and_look(5)
+      leave(storm)
+    end
+  end
+end

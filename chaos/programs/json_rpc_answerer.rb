@@ -1,0 +1,16 @@
+# frozen_string_literal: true
+
+require_relative "../answerer"
+
+# Answers by JSON-RPC, at least once.
+class JSONRPCAnswerer < Chaos::Answerer
+  private
+
+  def open
+    server = RedisIPC::JSONRPC::Server.new("house", redis_options: @settings[:redis_options], **@settings[:options])
+    server.on("echo") { |question| answer(question) }
+    server.on_error(&@journal.method(:told)).connect
+  end
+end
+
+JSONRPCAnswerer.run

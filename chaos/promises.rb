@@ -1,0 +1,136 @@
+# frozen_string_literal: true
+
+require "set"
+
+module Chaos
+  # What must hold in some rows besides what must in all. Each has `broken(row)`: what does not, in words.
+  module Promises
+    # Nothing else; for the others to be based on.
+    class Promise
+      # Whether it is right that this call ended as given up on.
+      def given_up?(_row, _call)
+        false
+      end
+    end
+
+    # What kills who answers is given up on after the last delivery; so is what is held beside it each time. Whoever
+    # asked for it is told.
+    class PoisonIsGivenUpOn < Promise
+      # The most that is given up on beside one: what a process holds at once.
+      BESIDE = 20
+
+      # @param count [Integer] how many there are
+      # @param deliveries [Integer] how often each is delivered
+      # @param told [String] how their calls end
+      def initialize(count:, deliveries:, told:)
+        super()
+        @count = count
+        @deliveries = deliveries
+        @told = told
+      end
+
+      def given_up?(row, call)
+        call.kind == @told && dead(row).include?(call.id)
+      end
+
+      def broken(row)
+        poison = row.books.asked("poison").map(&:id)
+        beside = row.dead - poison
+        [*("#{poison.size} were asked, not #{@count}" if poison.size != @count),
+         *("#{(poison - row.dead).size} are no dead letters" if (poison - row.dead).any?),
+         *("#{beside.size} others were given up on" if beside.size > BESIDE * @count),
+         *untold(row), *runs(row, poison)]
+      end
+
+      private
+
+      # A batch is one call.
+      def dead(row)
+        row.dead.map { |id| id[/\A[^.]+/] }.uniq
+      end
+
+      def untold(row)
+        ends = row.books.calls.values_at(*dead(row)).compact.reject { |call| call.id.include?("/notice/") }.map(&:kind)
+        wrong = ends.uniq - [@told]
+        ["dead letters' calls ended as #{wrong}, not #{@told}"] if wrong.any?
+      end
+
+      def runs(row, poison)
+        counts = row.books.runs.map(&:last).tally.values_at(*poison).uniq
+        ["poison ran #{counts} times, not #{@deliveries}"] if counts != [@deliveries]
+      end
+    end
+
+    # Of far more than can be done, what is done is what can still be answered in time; and nothing piles up.
+    class OverloadIsShed < Promise
+      # Seconds between a call's beginning and Redis having it, on a busy machine.
+      ON_THE_WAY = 0.5
+      # The most of them, and the most that one process or Redis may have: far above what is there in calm.
+      BYTES = 200 * 1024 * 1024
+
+      # @param times [Integer] how many times more than can be done must have been asked, for this to show anything
+      def initialize(times:)
+        super()
+        @times = times
+      end
+
+      def broken(row)
+        asked = row.books.calls.each_value.select { |call| row.meanwhile?(call.asked) }
+        ran = row.books.runs.select { |time, _| row.meanwhile?(time) }
+        [*weak(asked, ran), *expired(row), *pointless(row, ran), *silent(row), *unshed(row), *piled_up(row, asked)]
+      end
+
+      private
+
+      def weak(asked, ran)
+        ["only #{asked.size} were asked, and #{ran.size} ran"] if asked.size < ran.size * @times
+      end
+
+      def expired(row)
+        late = row.books.runs.count { |time, id| time > row.books.calls[id].asked + row.fault.timeout + ON_THE_WAY }
+        ["#{late} ran after their deadline"] if late.positive?
+      end
+
+      # Most of what ran was answered in time.
+      def pointless(row, ran)
+        answered = ran.count { |_, id| row.books.calls[id].answered? }
+        ["of #{ran.size} that ran #{answered} were answered in time"] if answered < ran.size / 2
+      end
+
+      # It never stands still.
+      def silent(row)
+        ended = row.books.calls.each_value.select(&:answered?).map(&:ended_at).select { |time| row.meanwhile?(time) }
+        times = [row.back - row.seconds, *ended.sort, row.back]
+        pause = times.each_cons(2).map { |before, after| after - before }.max
+        ["no answer for #{pause.round(1)} s"] if pause > 1
+      end
+
+      # What did not run was counted by somebody: by those who answer, or by those who ask.
+      def unshed(row)
+        shed = row.books.diaries.sum { |diary| diary.stats.to_h.values_at(:shed, :overloaded).sum(&:to_i) }
+        ends = row.books.calls.each_value.count { |call| call.kind =~ /\Arefused|OverloadedError\z/ }
+        return ["nobody was told of the overload"] if ends.zero?
+
+        ["#{ends} calls were told of the overload, #{shed} counted"] if shed < ends
+      end
+
+      # No more waits than what is asked in the time of a call.
+      def piled_up(row, asked)
+        bound = (asked.size / row.seconds * row.fault.timeout * 1.5).round
+        [*("#{row.most[:waiting]} waited at once, over #{bound}" if row.most[:waiting] > bound),
+         *("#{row.waiting} are left" if row.waiting.positive?),
+         *row.most.slice(:redis, :process).select { |_, bytes| bytes > BYTES }.map { |what, n| "#{what}: #{n} bytes" }]
+      end
+    end
+
+    # A notification that Redis had ran, or is still there.
+    class NoticesAreNotLost < Promise
+      def broken(row)
+        ran = Set.new(row.books.runs.map { |_, id| id })
+        notices = row.books.asked("notice").select(&:answered?)
+        lost = notices.count { |call| !ran.include?(call.id) } - row.waiting
+        ["#{lost} notifications are lost"] if lost.positive? || notices.empty?
+      end
+    end
+  end
+end
