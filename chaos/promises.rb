@@ -13,8 +13,8 @@ module Chaos
       end
     end
 
-    # What kills who answers is given up on after the last delivery; so is what is held beside it each time. Whoever
-    # asked for it is told.
+    # What kills who answers is given up on after the last delivery, and its asker is told. So may be what is held
+    # beside it each time, if its own deadline is not before that.
     class PoisonIsGivenUpOn < Promise
       # The most that is given up on beside one: what a process holds at once.
       BESIDE = 20
@@ -49,10 +49,12 @@ module Chaos
         row.dead.map { |id| id[/\A[^.]+/] }.uniq
       end
 
+      # Who sends a notification is told nothing.
       def untold(row)
-        ends = row.books.calls.values_at(*dead(row)).compact.reject { |call| call.id.include?("/notice/") }.map(&:kind)
-        wrong = ends.uniq - [@told]
-        ["dead letters' calls ended as #{wrong}, not #{@told}"] if wrong.any?
+        calls = row.books.calls.values_at(*dead(row)) - row.books.asked("notice")
+        ends = calls.map(&:kind).uniq - [@told, "timed_out unknown"]
+        ends |= row.books.asked("poison").map(&:kind) - [@told]
+        ["dead letters' calls ended as #{ends}, not #{@told}"] if ends.any?
       end
 
       def runs(row, poison)
