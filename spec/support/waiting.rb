@@ -31,4 +31,15 @@ module Waiting
     yield
     now - started
   end
+
+  # For what is claimed to be prompt: the block's result (seconds) at best of some tries. A machine that stalls makes
+  # one of them slow, not all.
+  def best_of(tries = 5, within:)
+    times = []
+    tries.times do
+      times << yield
+      break if times.last < within
+    end
+    times.min
+  end
 end
