@@ -263,7 +263,8 @@ RSpec.describe "under a Fiber scheduler" do
     connect("child", &echo)
     expect(ask.value).to eq(1)
     expect(ask.then { |value| value }.value).to eq(1)
-    expect(wakers).to eq(0)
+    # Those of other examples may still be on their way out; ours would stay.
+    eventually { wakers.zero? }
   end
 
   describe "of the async gem" do

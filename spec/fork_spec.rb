@@ -98,7 +98,7 @@ RSpec.describe "forks" do
 
   it "leave nothing behind in a child that disconnects while Redis is away" do
     server = start_server
-    lone = build("lone").connect(redis_options: { path: server.path, connect_timeout: 0.2 })
+    lone = build("lone").connect(redis_options: { path: server.path, connect_timeout: 1 })
     server.kill
     child = in_child do
       lone.on_error { nil }

@@ -32,7 +32,7 @@ RSpec.describe RedisIPC::Future do
 
   it "waits no longer than it is told" do
     connect("child") { nil }
-    future = parent.async_send_to_group(content: 1, to: "child", timeout: 2)
+    future = parent.async_send_to_group(content: 1, to: "child", timeout: 20)
     expect(future.wait(0.05)).to be(false)
     expect(future).not_to be_settled
     expect(future.inspect).to include("pending")

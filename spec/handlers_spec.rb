@@ -87,7 +87,8 @@ RSpec.describe "handlers" do
     child = build("child") { raise "first" }
     child.on_error { raise "second" }
     child.connect(redis_options: redis_options)
-    expect { 2.times { parent.send_to_group(content: 1, to: "child") } }
+    # Disconnecting runs what is left to tell.
+    expect { 2.times { parent.send_to_group(content: 1, to: "child") } && child.disconnect }
       .to output(/on_error raised RuntimeError: second/).to_stderr_from_any_process
   end
 

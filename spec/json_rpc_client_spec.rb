@@ -47,11 +47,11 @@ RSpec.describe RedisIPC::JSONRPC::Client do
 
   it "has a proxy whose every method is the server's" do
     serve { |server| server.on("object_id") { "mine" } }
-    proxy = client.proxy(timeout: 0.2)
+    proxy = client.proxy
     expect(proxy.sum(1, 2)).to eq(3)
     expect(proxy.named(a: 1)).to eq(a: 1)
     expect(proxy.object_id).to eq("mine")
-    expect { proxy.wait(0.5) }.to raise_error(RedisIPC::TimeoutError)
+    expect { client.proxy(timeout: 0.2).wait(1) }.to raise_error(RedisIPC::TimeoutError)
   end
 
   describe "#batch" do
@@ -113,9 +113,12 @@ RSpec.describe RedisIPC::JSONRPC::Client do
     end
 
     it "is of unknown outcome if somebody had" do
-      serve
-      expect { client.call("wait", 0.3, timeout: 0.05) }
+      gate = Queue.new
+      serve { |server| server.on("wait at the gate") { gate.pop } }
+      # Time enough to be taken.
+      expect { client.call("wait at the gate", timeout: 2) }
         .to raise_error(RedisIPC::TimeoutError) { |error| expect(error.outcome).to eq(:unknown) }
+      gate << true
       eventually { client.stats[:answers_unmatched] == 1 }
       expect(client.call("sum", 1)).to eq(1)
     end
@@ -179,7 +182,10 @@ RSpec.describe RedisIPC::JSONRPC::Client do
   end
 
   it "is left clean by a thread that is interrupted while it waits" do
-    expect { Timeout.timeout(0.1) { client.call("sum", timeout: 30) } }.to raise_error(Timeout::Error)
+    thread = Thread.new { Timeout.timeout(1) { client.call("sum", timeout: 30) } }
+    thread.report_on_exception = false
+    eventually { client.stats[:open_calls] == 1 }
+    expect { thread.join }.to raise_error(Timeout::Error)
     expect(client.stats).to include(cancelled: 1, open_calls: 0)
     eventually { redis.exists("calculator").zero? }
   end

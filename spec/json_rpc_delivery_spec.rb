@@ -63,17 +63,18 @@ RSpec.describe "delivery by JSON-RPC" do
     end
 
     it "leaves alone what a living server holds, however long it takes" do
-      first = server_process
+      # With a stall of half a lease a living server looks dead.
+      first = server_process("lease: 1")
       asking = calling("hold")
       first.line
-      second = rpc_server(lease: 0.5) { |it| it.on("hold") { "stolen" } }
+      second = rpc_server(lease: 1) { |it| it.on("hold") { "stolen" } }
       # Three leases, in which it could have been stolen.
-      expect(asking.join(1.5)).to be_nil
+      expect(asking.join(3)).to be_nil
       expect(second.stats[:redelivered]).to eq(0)
     end
 
     it "gives up on a request that killed too many servers, and says so" do
-      asking = calling("hold")
+      asking = calling("hold", timeout: 50)
       2.times do
         process = ruby(server_script.call("lease: 0.5, max_deliveries: 2"))
         expect(Array.new(2) { process.line }).to contain_exactly("ready", "started")
@@ -151,7 +152,7 @@ RSpec.describe "delivery by JSON-RPC" do
 
     it "loses what a killed server held, and runs it nowhere else" do
       first = server_process("guarantee: :at_most_once")
-      asking = calling("hold", timeout: 2)
+      asking = calling("hold", timeout: 3)
       first.line
       first.kill
       rpc_server(guarantee: :at_most_once) { |it| it.on("hold") { "ran twice" } }

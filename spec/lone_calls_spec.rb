@@ -97,7 +97,9 @@ RSpec.describe "calls one by one" do
       eventually { gate.num_waiting.positive? }
       redis.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
       eventually { streams.all?(&:connected?) }
-      gate << true
+      # What was resent may run twice, and waits there twice.
+      gate << true if gate.num_waiting.positive? until slow.join(0.01)
+      gate.clear
       expect(slow.value).to eq("slow")
     end
   end
@@ -161,20 +163,21 @@ RSpec.describe "calls one by one" do
         bytes[0, 30]
       end
       took = seconds do
-        expect { parent.send_to_group(content: 1, to: "child", timeout: 0.2) }.to raise_error(RedisIPC::TimeoutError)
+        # Time enough for the answer to come, or what there is of it.
+        expect { parent.send_to_group(content: 1, to: "child", timeout: 1) }.to raise_error(RedisIPC::TimeoutError)
       end
-      expect(took).to be < 2
+      expect(cut).to be(true)
+      expect(took).to be < 3
       eventually { parent.connected? }
       warm_up(parent)
-      expect(cut).to be(true)
     end
 
     it "end in time where a reply comes drop by drop" do
       connect("child", &echo)
       parent = connect_by(server, "parent")
       ends = [
-        [RedisIPC::TimeoutError, -> { parent.send_to_group(content: 1, to: "child", timeout: 0.2) }],
-        [Timeout::Error, -> { Timeout.timeout(0.2) { parent.send_to_group(content: 1, to: "child", timeout: 20) } }]
+        [RedisIPC::TimeoutError, -> { parent.send_to_group(content: 1, to: "child", timeout: 1) }],
+        [Timeout::Error, -> { Timeout.timeout(1) { parent.send_to_group(content: 1, to: "child", timeout: 20) } }]
       ]
       ends.each do |error, call|
         warm_up(parent)
@@ -184,11 +187,11 @@ RSpec.describe "calls one by one" do
           next bytes if slow || !read_from?(":replies:", bytes)
 
           slow = true
-          drop_by_drop(bytes, size: 4, pause: 0.05)
+          drop_by_drop(bytes, size: 2, pause: 0.05)
         end
         took = seconds { expect(&call).to raise_error(error) }
         expect(slow).to be(true)
-        expect(took).to be < 2
+        expect(took).to be < 3
         eventually { parent.connected? }
       end
       warm_up(parent)

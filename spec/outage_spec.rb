@@ -53,7 +53,7 @@ RSpec.describe "when Redis" do
   end
 
   it "becomes a replica, calls fail in time, disconnecting does not hang, and all is well afterwards" do
-    stream = build("both", &echo).connect(redis_options: { path: server.path, connect_timeout: 0.3 })
+    stream = build("both", &echo).connect(redis_options: { path: server.path, connect_timeout: 1 })
     server.client.call("REPLICAOF", "127.0.0.1", RedisServer.free_port.to_s)
     took = seconds do
       expect { stream.send_to_group(content: 1, to: "both", timeout: 2) }.to raise_error(RedisIPC::CallError) { |error|

@@ -93,7 +93,7 @@ RSpec.describe "secrets" do
   it "are not in what a connected stream shows, nor in what it says when Redis refuses or goes" do
     server = start_server(requirepass: secret)
     log = StringIO.new
-    options = { host: "127.0.0.1", port: server.port, password: secret, timeout: 0.5 }
+    options = { host: "127.0.0.1", port: server.port, password: secret, timeout: 5 }
     stream = build("both", &echo).connect(redis_options: options, logger: Logger.new(log))
     future = stream.async_send_to_group(content: 1, to: "both")
     response = future.response
