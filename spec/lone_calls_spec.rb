@@ -125,6 +125,32 @@ RSpec.describe "calls one by one" do
     warm_up
   end
 
+  # A request as an instance leaves it that took it, did not start it and gave it back. In a script: nobody else can
+  # have read it in between.
+  def give_back(content)
+    fields = { id: "1", instance_id: "x", status: "pending", content: content.to_json, source_group: "x",
+               destination_group: "child", reply_to: "house:replies:x:y", ttl: 20_000 }
+    redis.eval(<<~LUA, ["house:inbox:child"], fields.flatten)
+      local id = redis.call("XADD", KEYS[1], "*", unpack(ARGV))
+      redis.call("XREADGROUP", "GROUP", "child", "gone", "STREAMS", KEYS[1], ">")
+      redis.call("XCLAIM", KEYS[1], "child", "gone", 0, id, "IDLE", 604800000, "RETRYCOUNT", 0, "JUSTID")
+    LUA
+  end
+
+  it "are held from when Redis sends them, though the consumer that asked for them has other work by then" do
+    connect("child", consumer: { pool_size: 1, lease: 1 }, &gated)
+    warm_up
+    # The consumer waits for Redis; this one is taken over, and comes to it another way.
+    give_back("slow")
+    eventually { gate.num_waiting == 1 }
+    future = parent.async_send_to_group(content: 1, to: "child", timeout: 20)
+    eventually { redis.xpending("house:inbox:child", "child")["size"] == 2 }
+    connect("child", consumer: { lease: 1 }) { |entry| fulfill_request(entry, content: ["other", entry.deliveries]) }
+    # Given back unstarted, which counts as no delivery; left unread, its lease would run out.
+    expect(future.value).to eq(["other", 1])
+    gate << true
+  end
+
   context "over a connection that brings replies in pieces" do
     # The connections of one side go over it.
     let(:server) { LyingServer.new(RedisServer.shared.path) }

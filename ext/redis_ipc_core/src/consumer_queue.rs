@@ -324,9 +324,14 @@ impl ConsumerQueue {
         self.pick(|claim| (claim.taken.elapsed() >= age).then(|| claim.id()))
     }
 
-    /// Lets go of what has been queued for more than `age` and returns it.
+    /// Lets go of what has been queued for more than `age` and returns it. Then there is no room for more but for
+    /// consumers that wait, until handlers are quick again: else it would be taken over again by this very instance.
     pub fn remove_stuck(&self, age: Duration) -> Vec<Arc<Claim>> {
-        self.remove(|claim| claim.stage() == Stage::Queued && claim.taken.elapsed() >= age)
+        let stuck = self.remove(|claim| claim.stage() == Stage::Queued && claim.taken.elapsed() >= age);
+        if !stuck.is_empty() {
+            self.state.lock().read_ahead.note_stuck(age);
+        }
+        stuck
     }
 }
 
@@ -458,5 +463,19 @@ mod tests {
         let stuck: Vec<_> = queue.remove_stuck(Duration::ZERO).iter().map(|claim| claim.id().seq).collect();
         assert_eq!(stuck, [2]);
         assert!(queue.try_take().is_none());
+    }
+
+    #[test]
+    fn nothing_is_read_ahead_once_something_was_stuck() {
+        let queue = ConsumerQueue::new(1);
+        queue.note_run(Duration::from_millis(1));
+        queue.push(claim(1));
+        assert!(queue.remove_stuck(Duration::from_secs(60)).is_empty());
+        assert_eq!(queue.room(), 4);
+        queue.try_take().unwrap().start();
+        queue.push(claim(2));
+        std::thread::sleep(Duration::from_millis(10));
+        assert_eq!(queue.remove_stuck(Duration::from_millis(10)).len(), 1);
+        assert_eq!(queue.room(), 0, "what was given back is for others");
     }
 }

@@ -20,6 +20,12 @@ impl ReadAhead {
         self.usual_run = Some(self.usual_run.map_or(ran, |usual| (usual * 7 + ran) / 8));
     }
 
+    /// Notes that a request which was read ahead has waited so long: handlers take that long now, though none has
+    /// ended to tell.
+    pub fn note_stuck(&mut self, waited: Duration) {
+        self.usual_run = self.usual_run.max(Some(waited));
+    }
+
     /// What they took; nothing is known at first.
     pub fn usual_run(&self) -> Option<Duration> {
         self.usual_run
