@@ -6,8 +6,8 @@ RSpec.describe "calls one by one" do
   let(:gate) { Queue.new }
 
   # After a few, both sides read for themselves.
-  def warm_up(asker = parent)
-    expect(Array.new(30) { |index| asker.send_to_group(content: index, to: "child").value }).to eq((0...30).to_a)
+  def warm_up(asker = parent, to: "child")
+    expect(Array.new(30) { |index| asker.send_to_group(content: index, to: to).value }).to eq((0...30).to_a)
   end
 
   # Answers at once, except "slow": when the gate opens.
@@ -98,7 +98,8 @@ RSpec.describe "calls one by one" do
       redis.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
       eventually { streams.all?(&:connected?) }
       # What was resent may run twice, and waits there twice.
-      gate << true if gate.num_waiting.positive? until slow.join(0.01)
+      let_in = -> { gate << true if gate.num_waiting.positive? }
+      let_in.call until slow.join(0.01)
       gate.clear
       expect(slow.value).to eq("slow")
     end
@@ -125,30 +126,59 @@ RSpec.describe "calls one by one" do
     warm_up
   end
 
-  # A request as an instance leaves it that took it, did not start it and gave it back. In a script: nobody else can
-  # have read it in between.
-  def give_back(content)
-    fields = { id: "1", instance_id: "x", status: "pending", content: content.to_json, source_group: "x",
-               destination_group: "child", reply_to: "house:replies:x:y", ttl: 20_000 }
-    redis.eval(<<~LUA, ["house:inbox:child"], fields.flatten)
-      local id = redis.call("XADD", KEYS[1], "*", unpack(ARGV))
-      redis.call("XREADGROUP", "GROUP", "child", "gone", "STREAMS", KEYS[1], ">")
-      redis.call("XCLAIM", KEYS[1], "child", "gone", 0, id, "IDLE", 604800000, "RETRYCOUNT", 0, "JUSTID")
-    LUA
-  end
+  context "where the only consumer becomes busy" do
+    # Whether its reader is caught in the midst of it is a matter of luck: less so with several.
+    let(:groups) { Array.new(6) { |index| "child #{index}" } }
 
-  it "are held from when Redis sends them, though the consumer that asked for them has other work by then" do
-    connect("child", consumer: { pool_size: 1, lease: 1 }, &gated)
-    warm_up
-    # The consumer waits for Redis; this one is taken over, and comes to it another way.
-    give_back("slow")
-    eventually { gate.num_waiting == 1 }
-    future = parent.async_send_to_group(content: 1, to: "child", timeout: 20)
-    eventually { redis.xpending("house:inbox:child", "child")["size"] == 2 }
-    connect("child", consumer: { lease: 1 }) { |entry| fulfill_request(entry, content: ["other", entry.deliveries]) }
-    # Given back unstarted, which counts as no delivery; left unread, its lease would run out.
-    expect(future.value).to eq(["other", 1])
-    gate << true
+    # So many requests as an instance leaves them that took them, did not start them and gave them back. In a script:
+    # nobody else can have read them in between.
+    def give_back(count, content, group)
+      fields = { id: "1", instance_id: "x", status: "pending", content: content.to_json, source_group: "x",
+                 destination_group: group, reply_to: "house:replies:x:y", ttl: 20_000 }
+      redis.eval(<<~LUA, ["house:inbox:#{group}"], [group, count, *fields.flatten])
+        for _ = 1, ARGV[2] do
+          local id = redis.call("XADD", KEYS[1], "*", unpack(ARGV, 3))
+          redis.call("XREADGROUP", "GROUP", ARGV[1], "gone", "STREAMS", KEYS[1], ">")
+          redis.call("XCLAIM", KEYS[1], ARGV[1], "gone", 0, id, "IDLE", 604800000, "RETRYCOUNT", 0, "JUSTID")
+        end
+      LUA
+    end
+
+    def pending(group)
+      redis.xpending("house:inbox:#{group}", group)["size"]
+    end
+
+    # What is taken over comes to a consumer that waits for Redis, and has asked for more already.
+    def keep_consumers_busy(count)
+      groups.each do |group|
+        connect(group, consumer: { pool_size: 1 }, &gated)
+        warm_up(to: group)
+        give_back(count, "slow", group)
+      end
+      eventually { gate.num_waiting == groups.size }
+    end
+
+    # An instance that is there from now on takes what comes. That is its first delivery: it was not started before, and
+    # needs no lease to run out.
+    def expect_left_to_others(already)
+      futures = groups.map { |group| parent.async_send_to_group(content: 1, to: group, timeout: 20) }
+      eventually { groups.all? { |group| pending(group) == already + 1 } }
+      groups.each do |group|
+        connect(group) { |entry| fulfill_request(entry, content: ["other", entry.deliveries]) }
+      end
+      expect(futures.map(&:value)).to all(eq(["other", 1]))
+      gate.close
+    end
+
+    it "are left to others, though it was quick before" do
+      keep_consumers_busy(1)
+      expect_left_to_others(1)
+    end
+
+    it "are left to others, though Redis sends what it asked for when there is no more room here" do
+      keep_consumers_busy(400)
+      expect_left_to_others(400)
+    end
   end
 
   context "over a connection that brings replies in pieces" do

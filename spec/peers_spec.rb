@@ -20,7 +20,9 @@ RSpec.describe "peers in other languages", timeout: 300 do
               when "python" then [PeerPackages.python, PeerPackages.example("python", "#{demo}.py")]
               when "node" then ["node", File.join(PeerPackages.node, "#{demo}.mjs")]
               end
-    run_process(*command, *arguments, **environment).tap { |process| expect(process.line).to eq("ready") }
+    # Unbuffered, Python loses what a stopped process had left to write.
+    run_process(*command, *arguments, PYTHONUNBUFFERED: nil, **environment)
+      .tap { |process| expect(process.line).to eq("ready") }
   end
 
   def ask(process, **request)
