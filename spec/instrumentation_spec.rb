@@ -40,7 +40,8 @@ RSpec.describe "instrumentation" do
   it "tells of a timeout, with what is known" do
     parent = connect("parent")
     subscribe(:request, :timeout)
-    expect { parent.send_to_group(content: 1, to: "nobody", timeout: 0.1) }.to raise_error(RedisIPC::TimeoutError)
+    unclaimed { parent.send_to_group(content: 1, to: "nobody", timeout: 0.1) }
+    # Of the last one, if there were several.
     told = payloads.to_h
     expect(told[:timeout]).to include(to: "nobody", outcome: :unclaimed, id: /\A\h{32}\z/)
     expect(told[:timeout][:duration]).to be_between(0.1, 10)
@@ -53,8 +54,12 @@ RSpec.describe "instrumentation" do
     subscribe(:request, :timeout)
     parent.async_send_to_group(content: 1, to: "child")
     expect(next_of(events).payload).to include(status: "fulfilled", to: "child", duration: a_value > 0)
-    parent.async_send_to_group(content: 1, to: "nobody", timeout: 0.1)
-    ended = [next_of(events), next_of(events)]
+    ended = nil
+    unclaimed do
+      future = parent.async_send_to_group(content: 1, to: "nobody", timeout: 0.1)
+      ended = [next_of(events), next_of(events)]
+      future.value
+    end
     expect(ended.map(&:name)).to eq(%i[timeout request])
     expect(ended.map(&:payload)).to all(include(outcome: :unclaimed, to: "nobody", duration: a_value >= 0.1))
   end
@@ -247,9 +252,10 @@ RSpec.describe "instrumentation" do
       subscribe
       expect { client.call("sum", timeout: 0.1) }.to raise_error(RedisIPC::TimeoutError)
       expect(payloads.map(&:first)).to eq(%i[timeout request])
-      expect { client.call("sum", timeout: 0.1) }.to raise_error(RedisIPC::TimeoutError)
+      unclaimed { client.call("sum", timeout: 0.1) }
+      # Of the last one, if there were several.
       told = payloads.to_h
-      expect(told[:timeout]).to include(method: "sum", outcome: :unclaimed, id: 2, duration: a_value >= 0.1)
+      expect(told[:timeout]).to include(method: "sum", outcome: :unclaimed, id: be >= 2, duration: a_value >= 0.1)
       expect(told[:request]).to include(outcome: :unclaimed, error: RedisIPC::TimeoutError)
     end
 

@@ -26,14 +26,12 @@ RSpec.describe "deadlines" do
   describe "TimeoutError#outcome" do
     let(:parent) { connect("parent") }
 
-    def outcome(to, timeout: 0.3)
+    def ask(to, timeout: 0.3)
       parent.send_to_group(content: 1, to: to, timeout: timeout)
-    rescue RedisIPC::TimeoutError => e
-      e.outcome
     end
 
     it "is :unclaimed where nobody took it, and then it never runs" do
-      expect(outcome("nobody")).to eq(:unclaimed)
+      expect(unclaimed { ask("nobody") }.outcome).to eq(:unclaimed)
       expect(redis.xlen("house:inbox:nobody")).to eq(0)
       ran = Queue.new
       late = connect("nobody") { |entry| (ran << entry) && fulfill_request(entry, content: 2) }
@@ -52,7 +50,7 @@ RSpec.describe "deadlines" do
       end
       first = parent.async_send_to_group(content: 1, to: "child", timeout: 20)
       next_of(started)
-      expect(outcome("child")).to eq(:unclaimed)
+      expect(unclaimed { ask("child") }.outcome).to eq(:unclaimed)
       gate << true
       expect(first.value).to eq(1)
       expect(started).to be_empty
@@ -62,7 +60,8 @@ RSpec.describe "deadlines" do
       started = Queue.new
       connect("child") { |entry| started << entry }
       # Time enough to be taken.
-      expect(outcome("child", timeout: 2)).to eq(:unknown)
+      expect { ask("child", timeout: 2) }
+        .to raise_error(RedisIPC::TimeoutError) { |error| expect(error.outcome).to eq(:unknown) }
       expect(started.size).to eq(1)
     end
 

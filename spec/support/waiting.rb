@@ -22,6 +22,20 @@ module Waiting
     Timeout.timeout(timeout) { queue.pop }
   end
 
+  # The TimeoutError of a call that nobody takes. Redis has 250 ms to confirm that it was taken back; a machine that
+  # stalls just then makes it an outcome less sure, so that it is tried again.
+  def unclaimed(tries: 5)
+    error = nil
+    tries.times do
+      yield
+      raise "the call was answered"
+    rescue RedisIPC::TimeoutError => e
+      error = e
+      break if e.outcome == :unclaimed
+    end
+    error
+  end
+
   def now
     Process.clock_gettime(Process::CLOCK_MONOTONIC)
   end
