@@ -22,7 +22,7 @@ RSpec.describe "the benchmarks" do
 
   it "measure a case, and keep every figure and a chart" do
     Dir.mktmpdir do |folder|
-      output, status = bench("--quick", "--seconds", "0.2", "--only", "threads_16", "--peers", "gem", "--output",
+      output, status = bench("--quick", "--seconds", "1", "--only", "threads_16", "--peers", "gem", "--output",
                              File.join(folder, "results"))
       expect(status).to be_success, output
       expect(output).to match(/^\| redis_ipc \| [\d,.]+ \|/)
