@@ -1,41 +1,23 @@
 # frozen_string_literal: true
 
-require "redis_ipc"
 require "securerandom"
-require_relative "journal"
-require_relative "watch"
+require_relative "program"
 
 module Chaos
   # An asking process: some threads that ask one call after the other, and one that asks at fixed times whatever became
   # of the calls before. It keeps books of its own; what the gem counts is only compared with them. What it asks with is
   # its subclasses' business.
-  class Asker
+  class Asker < Program
     # After an error a user's program, too, would not ask again at once.
     PAUSE = 0.02
 
-    # Runs until it is told to end.
-    def self.run
-      asker = new(JSON.parse(ARGV.fetch(0), symbolize_names: true))
-      asker.connect
-      asker.start
-      $stdout.puts("ready")
-      $stdout.flush
-      $stdin.gets
-      asker.finish
-    end
-
     def initialize(settings)
-      @settings = settings
-      @journal = Journal.new(settings[:journal])
+      super
       @open = Queue.new
     end
 
-    def connect
-      @end = open
-      @watcher = Chaos.watch(@end, @journal)
-    end
-
     def start
+      super
       @threads = Array.new(@settings[:threads]) { |index| Thread.new { ask_in_turn(index) } }
       @threads.concat(others)
       @threads << Thread.new { ask_steadily } << Thread.new { collect } if @settings[:interval]
@@ -49,15 +31,13 @@ module Chaos
       @threads.each { |thread| thread.join([deadline - now, 0].max) }
       # Blocks of Future#then run in threads of their own.
       sleep 0.1
-      @watcher.kill.join
-      @journal.stats(@end.stats)
-      @end.disconnect(timeout: 1)
+      super(timeout: 1)
     end
 
     private
 
-    # For subclasses: `open` connects; `ask` returns the answer, or in a word or two how the call ended; `ask_later`
-    # returns something with such a `value`.
+    # For subclasses: `ask` returns the answer, or in a word or two how the call ended; `ask_later` returns something
+    # with such a `value`.
 
     # What else asks: here for as many answers in turn as `poison` says what kills who answers.
     def others

@@ -10,6 +10,11 @@ module Chaos
   class Place
     attr_reader :server
 
+    # One whose server keeps what it confirmed.
+    def self.durable
+      new(appendonly: "yes", appendfsync: "always")
+    end
+
     def initialize(server: nil, **settings)
       @server = server || RedisServer.new(**settings)
     end

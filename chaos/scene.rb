@@ -76,6 +76,16 @@ module Chaos
       end
     end
 
+    # Kills the server and starts it again; it is away for so many seconds each time.
+    def restart_server(times: 1, away: 0.7)
+      times.times do |number|
+        stand 1 if number.positive?
+        server.kill
+        stand away
+        server.start
+      end
+    end
+
     def impossible(reason)
       raise Impossible, reason
     end

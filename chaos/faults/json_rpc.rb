@@ -4,7 +4,6 @@ module Chaos
   # JSON-RPC, at least once, when processes and Redis die.
   module Table
     json_rpc = { protocol: Protocols::JSONRPC, promise: Promises::NoticesAreNotLost.new }
-    durable = -> { Place.new(appendonly: "yes", appendfsync: "always") }
 
     fault "JSON-RPC: servers killed at random, 6 times", **json_rpc, outage: false, timeout: 5, work: 0.005,
                                                                      settle: 6 do
@@ -14,28 +13,16 @@ module Chaos
       end
     end
 
-    fault "JSON-RPC: Redis killed, its data kept", **json_rpc, place: durable, quick: true do
-      server.kill
-      stand 0.7
-      server.start
+    fault "JSON-RPC: Redis killed, its data kept", **json_rpc, place: -> { Place.durable }, quick: true do
+      restart_server
     end
 
-    fault "JSON-RPC: Redis killed 5 times, its data kept", **json_rpc, place: durable do
-      4.times do
-        server.kill
-        stand 0.3
-        server.start
-        stand 1
-      end
-      server.kill
-      stand 0.3
-      server.start
+    fault "JSON-RPC: Redis killed 5 times, its data kept", **json_rpc, place: -> { Place.durable } do
+      restart_server(times: 5, away: 0.3)
     end
 
     fault "JSON-RPC: Redis killed, its data lost", protocol: Protocols::JSONRPC do
-      server.kill
-      stand 0.7
-      server.start
+      restart_server
     end
   end
 end

@@ -5,30 +5,16 @@ require "socket"
 module Chaos
   # The server process dies, stands still, or is not ready.
   module Table
-    durable = { appendonly: "yes", appendfsync: "always" }
-
-    fault "server killed, its data kept", place: -> { Place.new(**durable) }, quick: true do
-      server.kill
-      stand 0.7
-      server.start
+    fault "server killed, its data kept", place: -> { Place.durable }, quick: true do
+      restart_server
     end
 
     fault "server killed, its data lost", place: -> { Place.new }, quick: true do
-      server.kill
-      stand 0.7
-      server.start
+      restart_server
     end
 
-    fault "server killed 5 times, its data kept", place: -> { Place.new(**durable) } do
-      4.times do
-        server.kill
-        stand 0.3
-        server.start
-        stand 1
-      end
-      server.kill
-      stand 0.3
-      server.start
+    fault "server killed 5 times, its data kept", place: -> { Place.durable } do
+      restart_server(times: 5, away: 0.3)
     end
 
     [1, 5, 20].each do |seconds|

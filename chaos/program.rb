@@ -1,0 +1,38 @@
+# frozen_string_literal: true
+
+require "redis_ipc"
+require_relative "journal"
+require_relative "watch"
+
+module Chaos
+  # A process of the load: connects, does its part until it is told to end, and keeps a journal.
+  #
+  # Of its subclasses: `open` connects and returns what has `connected?`, `stats` and `disconnect`.
+  class Program
+    # Runs until it is told to end.
+    def self.run
+      program = new(JSON.parse(ARGV.fetch(0), symbolize_names: true))
+      program.start
+      $stdout.puts("ready")
+      $stdout.flush
+      $stdin.gets
+      program.finish
+    end
+
+    def initialize(settings)
+      @settings = settings
+      @journal = Journal.new(settings[:journal])
+    end
+
+    def start
+      @end = open
+      @watcher = Chaos.watch(@end, @journal)
+    end
+
+    def finish(timeout:)
+      @watcher.kill.join
+      @journal.stats(@end.stats)
+      @end.disconnect(timeout: timeout)
+    end
+  end
+end
