@@ -34,4 +34,52 @@ RSpec.describe "the garbage collector" do
       puts GC.latest_compact_info[:moved].values.sum.positive? ? "done" : "nothing was moved"
     RUBY
   end
+
+  # By how many bytes its threshold comes closer meanwhile.
+  def told
+    GC.start
+    GC.disable
+    before = GC.stat(:malloc_increase_bytes)
+    yield
+    GC.stat(:malloc_increase_bytes) - before
+  ensure
+    GC.enable
+  end
+
+  describe "is told of memory outside of Ruby" do
+    let(:large) { "x" * 1_000_000 }
+
+    it "that answers take" do
+      text = large
+      connect("child") { |entry| fulfill_request(entry, content: text) }
+      parent = connect("parent")
+      responses = []
+      expect(told { 10.times { responses << parent.send_to_group(content: 1, to: "child") } }).to be > 10_000_000
+      expect(responses.map(&:value)).to all(eq(large))
+    end
+
+    it "that requests take" do
+      connect("child") { |entry| fulfill_request(entry, content: 1) }
+      parent = connect("parent")
+      expect(told { 10.times { parent.send_to_group(content: large, to: "child") } }).to be > 10_000_000
+    end
+
+    it "that requests of JSON-RPC take, besides what is made of them" do
+      rpc_server { |server| server.on("size", &:size) }
+      asker = ruby(<<~RUBY)
+        options = { redis_options: { path: #{RedisServer.shared.path.inspect} } }
+        client = RedisIPC::JSONRPC::Client.new("calculator", **options).connect
+        puts "ready"
+        gets
+        10.times { client.call("size", "x" * 1_000_000) }
+        puts "done"
+      RUBY
+      asker.line
+      bytes = told do
+        asker.puts("go")
+        asker.line
+      end
+      expect(bytes).to be > 15_000_000
+    end
+  end
 end

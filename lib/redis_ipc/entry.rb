@@ -3,21 +3,6 @@
 module RedisIPC
   # A request, as the handler gets it. Frozen.
   class Entry
-    # Reads the content once, when it is first looked at; apart from the entry, which is frozen.
-    # @api private
-    class Lazy
-      def initialize(native)
-        @native = native
-      end
-
-      def value
-        return @value if defined?(@value)
-
-        @value = @native.content
-      end
-    end
-    private_constant :Lazy
-
     # @api private
     attr_reader :native, :engine
 
@@ -25,7 +10,6 @@ module RedisIPC
     def initialize(native, engine)
       @native = native
       @engine = engine
-      @lazy = Lazy.new(native)
       freeze
     end
 
@@ -49,9 +33,9 @@ module RedisIPC
       "pending"
     end
 
-    # @return [Object] what was sent; Hash keys are Symbols
+    # @return [Object] what was sent, always the same object; Hash keys are Symbols
     def content
-      @lazy.value
+      @native.content
     end
 
     # @return [String] the group that asks

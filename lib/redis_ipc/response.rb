@@ -23,11 +23,9 @@ module RedisIPC
       @native.status
     end
 
-    # @return [Object] what was answered: the value or the reason; Hash keys are Symbols
+    # @return [Object] what was answered: the value or the reason, always the same object; Hash keys are Symbols
     def content
-      return @content if defined?(@content)
-
-      @content = @native.content
+      @native.content
     end
 
     # @return [Object, nil] the content if fulfilled

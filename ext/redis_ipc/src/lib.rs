@@ -15,6 +15,7 @@ mod native_list_client;
 mod native_list_server;
 mod native_request;
 mod process_bound;
+mod weight;
 
 use magnus::prelude::*;
 use magnus::{Error, RString, Ruby, TypedData, Value, function};

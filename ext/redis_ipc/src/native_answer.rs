@@ -1,51 +1,67 @@
 //! `RedisIPC::Native::Answer`: an answer that arrived, read when it is looked at.
 
-use crate::content::decode;
+use crate::content::once::ReadOnce;
 use crate::settle_class;
 use magnus::prelude::*;
-use magnus::{Error, RModule, Ruby, Value, method};
+use magnus::{DataTypeFunctions, Error, RModule, Ruby, TypedData, Value, gc, method};
 use redis_ipc_core::entry::{Answer, Status};
 use std::sync::Arc;
 
 /// An answer of the core.
-#[magnus::wrap(class = "RedisIPC::Native::Answer", free_immediately, size)]
-pub struct NativeAnswer(pub Arc<Answer>);
+#[derive(TypedData)]
+#[magnus(class = "RedisIPC::Native::Answer", free_immediately, mark, size)]
+pub struct NativeAnswer {
+    answer: Arc<Answer>,
+    content: ReadOnce,
+}
+
+impl DataTypeFunctions for NativeAnswer {
+    fn mark(&self, marker: &gc::Marker) {
+        self.content.mark(marker);
+    }
+}
 
 impl NativeAnswer {
+    /// What stands for `answer`.
+    pub fn new(ruby: &Ruby, answer: Arc<Answer>) -> Self {
+        let content = ReadOnce::new(ruby, &answer.content);
+        Self { answer, content }
+    }
+
     fn status(&self) -> &'static str {
-        self.0.status.name()
+        self.answer.status.name()
     }
 
     fn is_fulfilled(&self) -> bool {
-        self.0.status == Status::Fulfilled
+        self.answer.status == Status::Fulfilled
     }
 
     fn content(ruby: &Ruby, rb_self: &Self) -> Result<Value, Error> {
-        decode::from_json(ruby, &rb_self.0.content)
+        rb_self.content.read(ruby, &rb_self.answer.content)
     }
 
     fn error(&self) -> Option<&str> {
-        self.0.error.as_deref()
+        self.answer.error.as_deref()
     }
 
     fn id(&self) -> &str {
-        &self.0.id
+        &self.answer.id
     }
 
     fn redis_id(&self) -> String {
-        self.0.redis_id.to_string()
+        self.answer.redis_id.to_string()
     }
 
     fn instance_id(&self) -> &str {
-        &self.0.instance_id
+        &self.answer.instance_id
     }
 
     fn source_group(&self) -> &str {
-        &self.0.source_group
+        &self.answer.source_group
     }
 
     fn destination_group(&self) -> &str {
-        &self.0.destination_group
+        &self.answer.destination_group
     }
 }
 

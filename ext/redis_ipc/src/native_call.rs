@@ -84,7 +84,7 @@ impl NativeCall {
     fn answer(ruby: &Ruby, rb_self: &Self) -> Result<Option<NativeAnswer>, Error> {
         match rb_self.parts(ruby)?.1.outcome() {
             None => Ok(None),
-            Some(Ok(answer)) => Ok(Some(NativeAnswer(answer))),
+            Some(Ok(answer)) => Ok(Some(NativeAnswer::new(ruby, answer))),
             Some(Err(error)) => Err(errors::raise(ruby, &error)),
         }
     }

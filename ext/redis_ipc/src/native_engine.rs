@@ -111,7 +111,7 @@ impl NativeEngine {
         let question = Question { content: encode::to_json(ruby, content)?, to, traceparent };
         let (engine, ticket) = rb_self.open_call(ruby, Calls::ask, question, timeout)?;
         match native_call::wait(ruby, &engine, &ticket, None) {
-            Ok(Some(outcome)) => outcome.map(NativeAnswer).map_err(|error| errors::raise(ruby, &error)),
+            Ok(Some(outcome)) => outcome.map(|answer| NativeAnswer::new(ruby, answer)).map_err(|error| errors::raise(ruby, &error)),
             Ok(None) => Err(errors::content(ruby, "the call did not end")),
             Err(interrupt) => {
                 engine.calls().cancel(&ticket);
@@ -138,11 +138,11 @@ impl NativeEngine {
     fn take(ruby: &Ruby, rb_self: &Self) -> Result<Option<NativeRequest>, Error> {
         let engine = rb_self.engine(ruby)?;
         if let Some(claim) = guarded(ruby, || Ok(engine.service().try_take()))? {
-            return Ok(Some(NativeRequest(claim)));
+            return Ok(Some(NativeRequest::new(ruby, claim)));
         }
         let interrupt = Interrupt::default();
         let wait = || match engine.service().take(&interrupt) {
-            Taken::Claim(claim) => Some(Some(NativeRequest(claim))),
+            Taken::Claim(claim) => Some(Some(claim)),
             Taken::Closed => Some(None),
             Taken::Interrupted => None,
         };
@@ -150,7 +150,8 @@ impl NativeEngine {
             interrupt.set();
             engine.service().wake();
         };
-        wait_without_gvl(ruby, wait, unblock)
+        let taken = wait_without_gvl(ruby, wait, unblock)?;
+        Ok(taken.map(|claim| NativeRequest::new(ruby, claim)))
     }
 
     fn fulfill(ruby: &Ruby, rb_self: &Self, request: &NativeRequest, content: Value) -> Result<bool, Error> {
@@ -178,13 +179,13 @@ impl NativeEngine {
         let engine = self.engine(ruby)?;
         let content = encode::to_json(ruby, content)?;
         guarded(ruby, || {
-            let answered = engine.service().answer(&request.0, status, content, error);
+            let answered = engine.service().answer(&request.claim, status, content, error);
             answered.map_err(|error| errors::raise(ruby, &error))
         })
     }
 
     fn is_expired(ruby: &Ruby, rb_self: &Self, request: &NativeRequest) -> Result<bool, Error> {
-        Ok(rb_self.engine(ruby)?.service().is_expired(&request.0))
+        Ok(rb_self.engine(ruby)?.service().is_expired(&request.claim))
     }
 
     /// Redis's time, ms since 1970.

@@ -6,6 +6,7 @@ use crate::gvl::{wait_for_thread, wait_without_gvl};
 use crate::native_engine;
 use crate::process_bound::ProcessBound;
 use crate::settle_class;
+use crate::weight::Weight;
 use magnus::prelude::*;
 use magnus::{Error, RHash, RModule, RString, Ruby, Value, function, method};
 use redis_ipc_core::consumer_queue::Taken;
@@ -19,35 +20,43 @@ use std::sync::Arc;
 
 /// A request that was taken.
 #[magnus::wrap(class = "RedisIPC::Native::ListRequest", free_immediately, size)]
-pub struct NativeListRequest(Arc<Job>);
+pub struct NativeListRequest {
+    job: Arc<Job>,
+    _weight: Option<Weight>,
+}
 
 impl NativeListRequest {
+    fn new(ruby: &Ruby, job: Arc<Job>) -> Self {
+        let weight = Weight::of(ruby, job.text.len());
+        Self { job, _weight: weight }
+    }
+
     fn text(ruby: &Ruby, rb_self: &Self) -> RString {
-        ruby.enc_str_new(&rb_self.0.text, ruby.utf8_encoding())
+        ruby.enc_str_new(&rb_self.job.text, ruby.utf8_encoding())
     }
 
     fn size(&self) -> usize {
-        self.0.text.len()
+        self.job.text.len()
     }
 
     fn given_up(&self) -> bool {
-        self.0.given_up
+        self.job.given_up
     }
 
     fn is_answered(&self) -> bool {
-        self.0.is_answered()
+        self.job.is_answered()
     }
 
     /// What it holds, as Ruby objects; raises ContentError if it is not JSON. From byte `start` on.
     fn load(ruby: &Ruby, rb_self: &Self, start: usize) -> Result<Value, Error> {
-        let text = rb_self.0.text.get(start..).unwrap_or_default();
+        let text = rb_self.job.text.get(start..).unwrap_or_default();
         json::check(text, text.len()).map_err(|error| errors::content(ruby, error.to_string()))?;
         decode::from_requests(ruby, text)
     }
 
     /// The first `id` and the first `reply_to` in it, without building the rest.
     fn skim(ruby: &Ruby, rb_self: &Self, start: usize) -> Result<(Value, Option<String>), Error> {
-        let found = skim(rb_self.0.text.get(start..).unwrap_or_default());
+        let found = skim(rb_self.job.text.get(start..).unwrap_or_default());
         let id = found.iter().find_map(|skimmed| skimmed.id.as_deref());
         let id = match id {
             // What cannot be read counts as none.
@@ -83,11 +92,11 @@ impl NativeListServer {
     fn take(ruby: &Ruby, rb_self: &Self) -> Result<Option<NativeListRequest>, Error> {
         let server = rb_self.0.get(ruby)?;
         if let Some(job) = server.try_take() {
-            return Ok(Some(NativeListRequest(job)));
+            return Ok(Some(NativeListRequest::new(ruby, job)));
         }
         let interrupt = Interrupt::default();
         let wait = || match server.take(&interrupt) {
-            Taken::Claim(job) => Some(Some(NativeListRequest(job))),
+            Taken::Claim(job) => Some(Some(job)),
             Taken::Closed => Some(None),
             Taken::Interrupted => None,
         };
@@ -95,7 +104,8 @@ impl NativeListServer {
             interrupt.set();
             server.wake();
         };
-        wait_without_gvl(ruby, wait, unblock)
+        let taken = wait_without_gvl(ruby, wait, unblock)?;
+        Ok(taken.map(|job| NativeListRequest::new(ruby, job)))
     }
 
     /// Is done with a request, with an answer or without; false if the answer cannot go where it was wanted.
@@ -108,7 +118,7 @@ impl NativeListServer {
         deadline: Option<u64>,
     ) -> Result<bool, Error> {
         let reply = reply_to.zip(text.map(String::into_bytes));
-        let finished = rb_self.0.get(ruby)?.finish(&request.0, reply, deadline);
+        let finished = rb_self.0.get(ruby)?.finish(&request.job, reply, deadline);
         finished.map_err(|error| errors::raise(ruby, &error))
     }
 

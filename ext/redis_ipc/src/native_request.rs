@@ -1,59 +1,76 @@
 //! `RedisIPC::Native::Request`: a request that was taken, read when it is looked at.
 
-use crate::content::decode;
+use crate::content::once::ReadOnce;
 use crate::settle_class;
 use magnus::prelude::*;
-use magnus::{Error, RModule, Ruby, Value, method};
+use magnus::{DataTypeFunctions, Error, RModule, Ruby, TypedData, Value, gc, method};
 use redis_ipc_core::claim::Claim;
 use std::sync::Arc;
 
 /// A claim of the core.
-#[magnus::wrap(class = "RedisIPC::Native::Request", free_immediately, size)]
-pub struct NativeRequest(pub Arc<Claim>);
+#[derive(TypedData)]
+#[magnus(class = "RedisIPC::Native::Request", free_immediately, mark, size)]
+pub struct NativeRequest {
+    /// The claim.
+    pub claim: Arc<Claim>,
+    content: ReadOnce,
+}
+
+impl DataTypeFunctions for NativeRequest {
+    fn mark(&self, marker: &gc::Marker) {
+        self.content.mark(marker);
+    }
+}
 
 impl NativeRequest {
+    /// What stands for `claim`.
+    pub fn new(ruby: &Ruby, claim: Arc<Claim>) -> Self {
+        let content = ReadOnce::new(ruby, &claim.request.content);
+        Self { claim, content }
+    }
+
     fn content(ruby: &Ruby, rb_self: &Self) -> Result<Value, Error> {
-        decode::from_json(ruby, &rb_self.0.request.content)
+        rb_self.content.read(ruby, &rb_self.claim.request.content)
     }
 
     fn id(&self) -> &str {
-        &self.0.request.id
+        &self.claim.request.id
     }
 
     fn redis_id(&self) -> String {
-        self.0.request.redis_id.to_string()
+        self.claim.request.redis_id.to_string()
     }
 
     fn instance_id(&self) -> &str {
-        &self.0.request.instance_id
+        &self.claim.request.instance_id
     }
 
     fn source_group(&self) -> &str {
-        &self.0.request.source_group
+        &self.claim.request.source_group
     }
 
     fn destination_group(&self) -> &str {
-        &self.0.request.destination_group
+        &self.claim.request.destination_group
     }
 
     fn deadline_ms(&self) -> u64 {
-        self.0.request.deadline()
+        self.claim.request.deadline()
     }
 
     fn deliveries(&self) -> u32 {
-        self.0.request.deliveries
+        self.claim.request.deliveries
     }
 
     fn traceparent(&self) -> Option<&str> {
-        self.0.request.traceparent.as_deref()
+        self.claim.request.traceparent.as_deref()
     }
 
     fn resent(&self) -> bool {
-        self.0.request.resent
+        self.claim.request.resent
     }
 
     fn retried(&self) -> bool {
-        self.0.request.retried
+        self.claim.request.retried
     }
 }
 

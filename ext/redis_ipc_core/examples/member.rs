@@ -33,7 +33,7 @@ fn ask(engine: &Engine, to: &str, content: &str) -> Result<(), Box<dyn Error>> {
     let ticket = engine.calls().ask(question, Some(Duration::from_secs(5)))?;
     if let Waited::Done(outcome) = engine.calls().wait(&ticket, None, &Interrupt::default()) {
         let answer = outcome?;
-        println!("{}: {}", answer.status.name(), String::from_utf8_lossy(&answer.content));
+        println!("{}: {}", answer.status.name(), String::from_utf8_lossy(&answer.content.share()));
     }
     engine.close();
     Ok(())
@@ -57,7 +57,7 @@ fn serve(engine: &Engine) -> Result<(), Box<dyn Error>> {
 fn answer_requests(engine: &Engine) {
     let service = engine.service();
     while let Taken::Claim(claim) = service.take(&Interrupt::default()) {
-        let (status, content) = match serde_json::from_slice::<serde_json::Value>(&claim.request.content) {
+        let (status, content) = match serde_json::from_slice::<serde_json::Value>(&claim.request.content.share()) {
             Ok(serde_json::Value::String(text)) => (Status::Fulfilled, format!("You said: {text}")),
             _ => (Status::Rejected, "I only understand text".to_owned()),
         };

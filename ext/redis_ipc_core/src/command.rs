@@ -26,7 +26,7 @@ impl Command {
     pub fn size(&self) -> usize {
         match self {
             Command::Ask(_, question) => question.content.len() + 400,
-            Command::Answer(_, answer) => answer.content.len() + 400,
+            Command::Answer(_, answer) => answer.content.size() + 400,
             Command::Acknowledge(ids) => ids.len() * 64 + 100,
             Command::Withdraw(..) | Command::Measure(_) => 400,
         }

@@ -61,7 +61,7 @@ pub fn answerable(fields: &Fields, member: &Member, redis_id: StreamId) -> Optio
         id: text("id")?,
         redis_id,
         instance_id: text("instance_id").unwrap_or_default(),
-        content: Bytes::from_static(b"null"),
+        content: Bytes::from_static(b"null").into(),
         source_group: text("source_group").unwrap_or_else(|| "unknown".into()),
         destination_group: member.group.clone(),
         reply_to,

@@ -121,7 +121,7 @@ mod tests {
     fn serve(engine: &Engine) {
         let serve_all = || {
             while let Taken::Claim(claim) = engine.service().take(&Interrupt::default()) {
-                let content = claim.request.content.to_vec();
+                let content = claim.request.content.share().to_vec();
                 std::thread::sleep(if content == UNHURRIED {
                     Duration::from_millis(5)
                 } else {

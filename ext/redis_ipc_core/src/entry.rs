@@ -1,5 +1,6 @@
 //! The entries of the wire protocol: requests and answers, to and from the fields of a stream entry.
 
+use crate::content::Content;
 use crate::fields::Fields;
 use crate::json::{self, JsonError};
 use crate::keys::{Keys, MAX_NAME};
@@ -9,6 +10,9 @@ use std::fmt;
 
 /// The most fields an entry may have; a stranger's entry with more is malformed.
 pub const MAX_FIELDS: usize = 64;
+
+/// The texts of an entry of at most so many bytes keep all of it.
+const SHARED: usize = 4 << 10;
 
 /// The most bytes of a trace context (W3C's has 55); a longer one is left out.
 const MAX_TRACEPARENT: usize = 128;
@@ -99,7 +103,7 @@ pub enum EntryError {
 }
 
 /// A request taken from an inbox.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Request {
     /// The asker's id for it.
     pub id: Text,
@@ -108,7 +112,7 @@ pub struct Request {
     /// The asking instance.
     pub instance_id: Text,
     /// JSON.
-    pub content: Bytes,
+    pub content: Content,
     /// The asking group.
     pub source_group: Text,
     /// The asked group.
@@ -157,7 +161,7 @@ impl Request {
             resent: fields.optional("resent").is_some(),
             retried: fields.optional("retried").is_some(),
             traceparent: fields.optional("traceparent").and_then(trace_context),
-            content: fields.content(limit)?,
+            content: fields.content(limit)?.into(),
         })
     }
 
@@ -168,7 +172,7 @@ impl Request {
 }
 
 /// An answer, on its way to the asker or arrived there.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The id of the request it answers.
     pub id: Text,
@@ -177,7 +181,7 @@ pub struct Answer {
     /// Fulfilled or rejected.
     pub status: Status,
     /// JSON: the value, or the reason of a rejection.
-    pub content: Bytes,
+    pub content: Content,
     /// The class of the exception behind a rejection, if there was one.
     pub error: Option<String>,
     /// The answering group.
@@ -205,7 +209,7 @@ impl Answer {
             source_group: fields.text("source_group")?,
             destination_group: fields.text("destination_group")?,
             error: fields.optional("error").map(|error| String::from_utf8_lossy(error).into_owned()),
-            content: fields.content(limit)?,
+            content: fields.content(limit)?.into(),
         })
     }
 
@@ -214,7 +218,7 @@ impl Answer {
         put("id", self.id.as_bytes());
         put("instance_id", self.instance_id.as_bytes());
         put("status", self.status.name().as_bytes());
-        put("content", &self.content);
+        self.content.read(|content| put("content", content));
         put("source_group", self.source_group.as_bytes());
         put("destination_group", self.destination_group.as_bytes());
         if let Some(error) = &self.error {
@@ -303,7 +307,7 @@ impl<'a> Reading<'a> {
 
     /// A key is made of two names and an instance, percent-encoded.
     fn key(&self, name: &'static str) -> Result<Text, EntryError> {
-        let bytes = self.share(name)?;
+        let bytes = self.part(name)?;
         if bytes.is_empty() || bytes.len() > 8 * MAX_NAME {
             return Err(EntryError::Bad { field: name, expected: "between 1 and 8192 bytes" });
         }
@@ -314,6 +318,14 @@ impl<'a> Reading<'a> {
         let content = self.share("content")?;
         json::check(&content, limit)?;
         Ok(content)
+    }
+
+    /// Shares the memory of all fields, or is a copy where that is much: it is kept for longer than the content.
+    fn part(&self, name: &'static str) -> Result<Bytes, EntryError> {
+        if self.0.size() <= SHARED {
+            return self.share(name);
+        }
+        self.needed(name).map(Bytes::copy_from_slice)
     }
 
     fn share(&self, name: &'static str) -> Result<Bytes, EntryError> {
@@ -432,7 +444,7 @@ mod tests {
         ) {
             let question = Question { content: serde_json::to_vec(&text).unwrap(), to: to.clone(), traceparent };
             let request = Request::decode(StreamId { ms: 9, seq: 1 }, &gathered(&written(&question, ttl, resent)), &keys(), LIMIT).unwrap();
-            prop_assert_eq!(&request.content[..], question.content);
+            prop_assert_eq!(&request.content.share()[..], question.content);
             prop_assert_eq!(&*request.destination_group, to);
             prop_assert_eq!(request.redis_id.ms + request.ttl, 9 + ttl);
             prop_assert_eq!(request.resent, resent);

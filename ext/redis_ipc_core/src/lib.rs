@@ -15,6 +15,7 @@ pub mod command;
 pub mod connection;
 pub mod connections;
 pub mod connector;
+pub mod content;
 pub mod consumer_queue;
 pub mod dead_letter;
 pub mod dead_letters;

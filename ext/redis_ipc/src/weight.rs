@@ -1,0 +1,28 @@
+//! Memory that a Ruby object keeps and Ruby does not know of.
+
+use magnus::Ruby;
+
+/// What is smaller is little beside the objects themselves, which the collector counts.
+const SMALL: usize = 4 << 10;
+
+/// Tells Ruby's garbage collector of so many bytes until it is dropped. Otherwise it would let objects with megabytes
+/// behind them pile up as if each had 40 bytes.
+pub struct Weight(isize);
+
+impl Weight {
+    /// That of so many bytes, unless they are few.
+    pub fn of(ruby: &Ruby, bytes: usize) -> Option<Self> {
+        let weight = isize::try_from(bytes).ok().filter(|_| bytes >= SMALL)?;
+        ruby.gc_adjust_memory_usage(weight);
+        Some(Self(weight))
+    }
+}
+
+impl Drop for Weight {
+    /// May run during a collection: this changes a count and nothing else.
+    fn drop(&mut self) {
+        if let Ok(ruby) = Ruby::get() {
+            ruby.gc_adjust_memory_usage(-self.0);
+        }
+    }
+}
