@@ -36,6 +36,11 @@ RSpec.describe "calls one by one" do
     expect(parent.stats).to include(open_calls: 0, answers_unmatched: 0)
   end
 
+  it "are answered without looking for the answer first, too" do
+    connect("child", &echo)
+    warm_up(connect("parent", ledger: { busy_poll: false }))
+  end
+
   it "do not keep others waiting for a handler that has become slow" do
     connect("child", &gated)
     warm_up

@@ -58,17 +58,30 @@ impl Bell {
     /// Waits until there is something to read from `socket`, or it rings, at most until `until`.
     pub fn wait(&self, socket: BorrowedFd<'_>, until: Instant) -> io::Result<Heard> {
         loop {
-            let mut watched =
-                [PollFd::from_borrowed_fd(socket, PollFlags::IN), PollFd::new(&self.sound, PollFlags::IN)];
             let left = until.saturating_duration_since(Instant::now());
-            match poll(&mut watched, Some(&timespec(left))) {
-                Ok(0) => return Ok(Heard::TimeUp),
-                Ok(_) if !watched[1].revents().is_empty() => return Ok(Heard::Bell),
-                Ok(_) => return Ok(Heard::Socket),
+            match self.poll(socket, left) {
                 Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
+                heard => return Ok(heard?.unwrap_or(Heard::TimeUp)),
             }
         }
+    }
+
+    /// What there is now, without waiting.
+    pub fn look(&self, socket: BorrowedFd<'_>) -> io::Result<Option<Heard>> {
+        match self.poll(socket, Duration::ZERO) {
+            Err(Errno::INTR) => Ok(None),
+            heard => Ok(heard?),
+        }
+    }
+
+    fn poll(&self, socket: BorrowedFd<'_>, time: Duration) -> Result<Option<Heard>, Errno> {
+        let mut watched =
+            [PollFd::from_borrowed_fd(socket, PollFlags::IN), PollFd::new(&self.sound, PollFlags::IN)];
+        Ok(match poll(&mut watched, Some(&timespec(time)))? {
+            0 => None,
+            _ if !watched[1].revents().is_empty() => Some(Heard::Bell),
+            _ => Some(Heard::Socket),
+        })
     }
 
     /// Waits for the rest of a reply that has begun to arrive, before each time more of it is read: in all a little

@@ -1,6 +1,7 @@
 //! Reads this instance's reply stream and routes each answer to the call that waits for it.
 
 use crate::bell::{self, Bell, Heard};
+use crate::busy_poll::BusyPoll;
 use crate::command::Command;
 use crate::connection::Connection;
 use crate::drill;
@@ -95,7 +96,8 @@ impl Dispatcher {
         upkeep::make_replies(&mut connection, &self.member)?;
         position.follow(&self.member);
         link.up();
-        let mut session = ReplySession::new(connection, *position);
+        let busy_poll = BusyPoll::new(self.member.options.ledger.busy_poll);
+        let mut session = ReplySession::new(connection, *position, busy_poll);
         while !self.member.stop.is_stopped() {
             session.ask(&self.member)?;
             self.wake_in_time(&session)?;
@@ -170,8 +172,19 @@ impl Dispatcher {
             if interrupt.take() {
                 return Ok(Waited::Interrupted);
             }
-            let Some(socket) = session.awaited() else { return Ok(Waited::TimeUp) };
-            match bell.wait(socket, until)? {
+            let mut busy_poll = session.busy_poll;
+            let (began, Some(socket)) = (Instant::now(), session.awaited()) else {
+                return Ok(Waited::TimeUp);
+            };
+            let heard = match busy_poll.look(|| bell.look(socket))? {
+                Some(heard) => heard,
+                None => bell.wait(socket, until)?,
+            };
+            if heard == Heard::Socket {
+                busy_poll.note(began.elapsed());
+            }
+            session.busy_poll = busy_poll;
+            match heard {
                 Heard::Socket => {
                     let rest = bell.wait_for_rest(until, || interrupt.is_set());
                     let answers = session.receive(Some(&rest))?;

@@ -7,6 +7,7 @@ pub mod backlog;
 pub mod backoff;
 pub mod batch;
 pub mod bell;
+pub mod busy_poll;
 pub mod calls;
 pub mod claim;
 pub mod clock;

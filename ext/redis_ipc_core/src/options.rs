@@ -51,6 +51,8 @@ pub struct LedgerOptions {
     pub max_open_calls: Option<usize>,
     /// How many requests may wait in the inbox of a group that is asked.
     pub max_waiting: Option<u64>,
+    /// Whether a caller that waits alone looks for its answer for a while before it sleeps.
+    pub busy_poll: bool,
 }
 
 /// Options of the side that serves requests.
@@ -131,6 +133,7 @@ impl LedgerOptions {
             max_timeout,
             max_open_calls: section.integer("max_open_calls", 1..=1_000_000_000)?.map(|most| most as usize),
             max_waiting: section.integer("max_waiting", 1..=1_000_000_000)?,
+            busy_poll: section.boolean("busy_poll")?.unwrap_or(true),
             entry_timeout: entry_timeout.min(max_timeout),
             cleanup_interval: section
                 .seconds("cleanup_interval", Duration::from_secs(60))?
@@ -205,6 +208,7 @@ mod tests {
         assert_eq!(options.ledger.entry_timeout, Duration::from_secs(5));
         assert_eq!(options.ledger.cleanup_interval, Duration::from_secs(1));
         assert_eq!(options.ledger.max_timeout, Duration::from_secs(3_600));
+        assert!(options.ledger.busy_poll);
         assert_eq!((options.consumer.pool_size, options.consumer.max_deliveries), (3, 5));
         assert_eq!(options.consumer.lease, Duration::from_secs(2));
         assert_eq!(options.consumer.delivery, Delivery::AtLeastOnce);
@@ -229,7 +233,7 @@ mod tests {
         );
         assert_eq!(
             refusal(json!({"ledger": {"entry_timeut": 3}})),
-            "unknown option ledger.entry_timeut; known here: max_timeout, entry_timeout, max_open_calls, max_waiting, cleanup_interval"
+            "unknown option ledger.entry_timeut; known here: max_timeout, entry_timeout, max_open_calls, max_waiting, busy_poll, cleanup_interval"
         );
         assert!(refusal(json!({"pool": 1})).starts_with("unknown option pool;"));
         assert!(refusal(json!({"ledger": 5})).contains("ledger must be a Hash, got 5"));

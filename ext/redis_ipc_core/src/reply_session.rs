@@ -1,5 +1,6 @@
 //! A connection that reads the reply stream, and how far it has come: asks for answers, and reads what Redis says.
 
+use crate::busy_poll::BusyPoll;
 use crate::connection::{Connection, Wait};
 use crate::entry::{RawEntry, StreamId};
 use crate::member::Member;
@@ -76,13 +77,15 @@ pub struct ReplySession {
     connection: Connection,
     /// How far it has read.
     pub position: Position,
+    /// Whether it pays to look for answers before sleeping until they come.
+    pub busy_poll: BusyPoll,
     asked: Option<Asked>,
 }
 
 impl ReplySession {
     /// Goes on from `position` on a connection on which nothing was asked yet.
-    pub fn new(connection: Connection, position: Position) -> Self {
-        Self { connection, position, asked: None }
+    pub fn new(connection: Connection, position: Position, busy_poll: BusyPoll) -> Self {
+        Self { connection, position, busy_poll, asked: None }
     }
 
     /// What to wait for where reading must not get stuck.
