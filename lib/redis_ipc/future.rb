@@ -29,10 +29,7 @@ module RedisIPC
     # @raise [TimeoutError] at the call's deadline
     # @raise [CallError] if the call failed otherwise
     def response
-      @response || begin
-        wait
-        @response = Response.new(@call.answer)
-      end
+      @response ||= Response.new(@call.answer || (wait && @call.answer))
     end
 
     # Waits for the answer.

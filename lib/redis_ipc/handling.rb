@@ -15,6 +15,8 @@ module RedisIPC
     # @param entry [Entry]
     # @yield runs the handler
     def run(entry, &handler)
+      return yield unless surrounded?
+
       Execution.handler(entry) do
         Tracing.continue(entry.traceparent) do
           retried(entry) if Instrumentation.listening?(:retry) && entry.redelivered?
@@ -28,6 +30,12 @@ module RedisIPC
     end
 
     private
+
+    # Most handlers are not: they are spared the blocks.
+    def surrounded?
+      Execution.around_handler || Tracing.available? || Instrumentation.listening?(:handle) ||
+        Instrumentation.listening?(:retry) || !@middleware.empty? || !RedisIPC.handler_middleware.empty?
+    end
 
     def through_middleware(entry, &handler)
       return yield if @middleware.empty? && RedisIPC.handler_middleware.empty?

@@ -98,7 +98,7 @@ module RedisIPC
     # @raise [ContentError] if the content cannot be sent
     # @raise [ArgumentError] if `to` is blank or the timeout out of range
     def send_to_group(content:, to:, timeout: nil)
-      to = Names.check("the group name", to)
+      to = check_destination(to)
       timeout = check_timeout(timeout)
       return ask(content, to, timeout) unless @asking.observed?
 
@@ -115,7 +115,7 @@ module RedisIPC
     # @raise [ContentError] if the content cannot be sent
     # @raise [ArgumentError] if `to` is blank or the timeout out of range
     def async_send_to_group(content:, to:, timeout: nil)
-      to = Names.check("the group name", to)
+      to = check_destination(to)
       timeout = check_timeout(timeout)
       return ask_async(content, to, timeout) unless @asking.observed?
 
@@ -203,6 +203,13 @@ module RedisIPC
 
     def title(what)
       "#{what} #{name}/#{group}"
+    end
+
+    # Frozen, and the same as last time: it has been checked.
+    def check_destination(name)
+      return name if name.equal?(@destination)
+
+      @destination = Names.check("the group name", name)
     end
 
     def check_timeout(timeout)

@@ -41,8 +41,9 @@ pub struct NativeCall {
 
 impl Drop for NativeCall {
     fn drop(&mut self) {
-        // As for the engine: not to be touched in a forked child.
-        if self.pid != std::process::id() {
+        // As for the engine: not to be ended in a forked child. Where others have it too, this ends nothing.
+        let is_last = self.parts.as_ref().is_some_and(|(engine, _)| Arc::strong_count(engine) == 1);
+        if is_last && self.pid != std::process::id() {
             std::mem::forget(self.parts.take());
         }
     }
