@@ -48,6 +48,16 @@ RSpec.describe RedisIPC::Future do
     expect(threads.map(&:value)).to all(eq(7))
   end
 
+  it "has one answer, whoever looks at it" do
+    connect("child", &echo)
+    future = parent.async_send_to_group(content: "x" * 10_000, to: "child")
+    told = Queue.new
+    future.then { |value| told << value }
+    value = next_of(told)
+    expect([value, future.value]).to all(eq("x" * 10_000))
+    expect(future.value).to be(value)
+  end
+
   it "comes in thousands from one thread" do
     connect("child", &echo)
     futures = Array.new(3000) { |index| parent.async_send_to_group(content: index, to: "child", timeout: 30) }

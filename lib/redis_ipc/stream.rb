@@ -18,6 +18,7 @@ module RedisIPC
     def initialize(stream, group)
       @name = Names.check("the stream name", stream)
       @group = Names.check("the group name", group)
+      @destination = @group
       @lifecycle = Mutex.new
       @around_request = Middleware.new
       @around_handler = Middleware.new

@@ -7,6 +7,7 @@
 mod content;
 mod errors;
 mod gvl;
+mod kept;
 mod native_answer;
 mod native_call;
 mod native_dead_letters;

@@ -2,10 +2,11 @@
 
 use crate::errors;
 use crate::gvl::wait_without_gvl;
+use crate::kept::Kept;
 use crate::native_answer::NativeAnswer;
 use crate::settle_class;
 use magnus::prelude::*;
-use magnus::{Error, RModule, Ruby, method};
+use magnus::{DataTypeFunctions, Error, RModule, Ruby, TypedData, Value, gc, method};
 use redis_ipc_core::engine::Engine;
 use redis_ipc_core::ledger::{Outcome, Ticket, Waited};
 use redis_ipc_core::waiting::Interrupt;
@@ -33,10 +34,19 @@ pub fn wait(
 }
 
 /// A call, and the engine it goes by (both of one process: a fork of it cannot wait for the answer).
-#[magnus::wrap(class = "RedisIPC::Native::Call", free_immediately, size)]
+#[derive(TypedData)]
+#[magnus(class = "RedisIPC::Native::Call", free_immediately, mark, size)]
 pub struct NativeCall {
     parts: Option<(Arc<Engine>, Arc<Ticket>)>,
     pid: u32,
+    /// The NativeAnswer.
+    answer: Kept,
+}
+
+impl DataTypeFunctions for NativeCall {
+    fn mark(&self, marker: &gc::Marker) {
+        self.answer.mark(marker);
+    }
 }
 
 impl Drop for NativeCall {
@@ -52,7 +62,7 @@ impl Drop for NativeCall {
 impl NativeCall {
     /// The call that `ticket` stands for.
     pub fn new(engine: Arc<Engine>, ticket: Arc<Ticket>) -> Self {
-        Self { parts: Some((engine, ticket)), pid: std::process::id() }
+        Self { parts: Some((engine, ticket)), pid: std::process::id(), answer: Kept::default() }
     }
 
     fn parts(&self, ruby: &Ruby) -> Result<&(Arc<Engine>, Arc<Ticket>), Error> {
@@ -81,11 +91,18 @@ impl NativeCall {
         Ok(wait(ruby, engine, ticket, until)?.is_some())
     }
 
-    /// The answer; raises how the call failed, and is nil while it has not ended.
-    fn answer(ruby: &Ruby, rb_self: &Self) -> Result<Option<NativeAnswer>, Error> {
-        match rb_self.parts(ruby)?.1.outcome() {
+    /// The answer, always the same object; raises how the call failed, and is nil while it has not ended.
+    fn answer(ruby: &Ruby, rb_self: &Self) -> Result<Option<Value>, Error> {
+        let ticket = &rb_self.parts(ruby)?.1;
+        if let Some(answer) = rb_self.answer.get(ruby) {
+            return Ok(Some(answer));
+        }
+        match ticket.outcome() {
             None => Ok(None),
-            Some(Ok(answer)) => Ok(Some(NativeAnswer::new(ruby, answer))),
+            Some(Ok(answer)) => {
+                let made = ruby.obj_wrap(NativeAnswer::new(ruby, answer)).as_value();
+                Ok(Some(rb_self.answer.keep(ruby, made)))
+            }
             Some(Err(error)) => Err(errors::raise(ruby, &error)),
         }
     }
