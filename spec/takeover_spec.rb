@@ -50,6 +50,36 @@ RSpec.describe "requests of instances that die" do
     expect(other.stats).to include(taken: 0)
   end
 
+  it "do not end in the dead letters because they were held beside one that kills each time" do
+    deadly = <<~RUBY
+      stream = RedisIPC::Stream.new("house", "child")
+      beside = Queue.new
+      stream.on_request do |entry|
+        if entry.content == "poison"
+          beside.pop if entry.deliveries < 3
+          Process.kill(:KILL, Process.pid)
+        else
+          beside << true
+          sleep
+        end
+      end
+      stream.connect(consumer: { lease: 0.2, max_deliveries: 3 })
+      sleep
+    RUBY
+    parent = connect("parent")
+    poison, *harmless = ["poison", 1, 2].map do |content|
+      parent.async_send_to_group(content: content, to: "child", timeout: 30)
+    end
+    3.times { ruby(deadly).wait }
+    survivor = connect("child", consumer: { lease: 0.2, max_deliveries: 3 }) do |entry|
+      fulfill_request(entry, content: entry.deliveries)
+    end
+
+    expect(poison.response.error).to eq("RedisIPC::DeadLetteredError")
+    expect(harmless.map { |future| future.response.content }).to eq([3, 3])
+    expect(survivor.stats).to include(dead_lettered: 1, redelivered: 3)
+  end
+
   it "end in the dead letters when they kill whoever takes them, and the asker is told" do
     poison = <<~RUBY
       stream = RedisIPC::Stream.new("house", "child")

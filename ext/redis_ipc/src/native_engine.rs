@@ -111,7 +111,9 @@ impl NativeEngine {
         let question = Question { content: encode::to_json(ruby, content)?, to, traceparent };
         let (engine, ticket) = rb_self.open_call(ruby, Calls::ask, question, timeout)?;
         match native_call::wait(ruby, &engine, &ticket, None) {
-            Ok(Some(outcome)) => outcome.map(|answer| NativeAnswer::new(ruby, answer)).map_err(|error| errors::raise(ruby, &error)),
+            Ok(Some(outcome)) => outcome
+                .map(|answer| NativeAnswer::new(ruby, answer))
+                .map_err(|error| errors::raise(ruby, &error)),
             Ok(None) => Err(errors::content(ruby, "the call did not end")),
             Err(interrupt) => {
                 engine.calls().cancel(&ticket);

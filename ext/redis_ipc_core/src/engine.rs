@@ -134,7 +134,7 @@ impl Engine {
             readings: [Arc::clone(&dispatcher.reading), reader.reading()],
             master_watch: MasterWatch::default(),
             serves,
-            cursor: Mutex::default(),
+            look: Mutex::default(),
             steady: Mutex::new(Steady::new()),
             told: Mutex::default(),
         };

@@ -3,9 +3,8 @@
 use crate::calls::Calls;
 use crate::consumer_queue::ConsumerQueue;
 use crate::drill;
-use crate::entry::StreamId;
 use crate::error::{Error, ErrorKind, Fate};
-use crate::lease;
+use crate::lease::{self, Look};
 use crate::master_watch::{self, MasterWatch};
 use crate::member::Member;
 use crate::presence;
@@ -35,8 +34,8 @@ pub struct Housekeeper {
     pub master_watch: MasterWatch,
     /// Whether this instance serves.
     pub serves: bool,
-    /// Where the next look for requests to take over begins.
-    pub cursor: Mutex<StreamId>,
+    /// The last look for requests to take over.
+    pub look: Mutex<Look>,
     /// Since when Redis has been answering in time.
     pub steady: Mutex<Steady>,
     /// The last failure that was reported, and when.
@@ -144,7 +143,8 @@ impl Housekeeper {
         if self.serves {
             let mut take_over = task(lease * 9 / 10, Self::take_over);
             take_over.due = Instant::now();
-            tasks.extend([task(lease / 3, Self::renew), task(lease / 4, Self::release_stuck), take_over]);
+            let [renew, release_stuck] = [task(lease / 3, Self::renew), task(lease / 4, Self::release_stuck)];
+            tasks.extend([renew, release_stuck, take_over, task(lease / 4, Self::take_over_suspects)]);
         }
         tasks
     }
@@ -165,10 +165,16 @@ impl Housekeeper {
 
     fn take_over(&self) -> Result<(), Error> {
         let only_released = !self.is_steady();
-        let cursor = *self.cursor.lock();
-        let next = lease::take_over(&self.member, &self.queue, &self.reception, cursor, only_released)?;
-        *self.cursor.lock() = next;
+        let cursor = self.look.lock().cursor;
+        let look = lease::take_over(&self.member, &self.queue, &self.reception, cursor, only_released)?;
+        *self.look.lock() = look;
         Ok(())
+    }
+
+    /// One by one, but not as slowly as leases run out.
+    fn take_over_suspects(&self) -> Result<(), Error> {
+        let left = self.look.lock().left;
+        if left { self.take_over() } else { Ok(()) }
     }
 
     fn heartbeat(&self) -> Result<(), Error> {

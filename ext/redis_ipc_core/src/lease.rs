@@ -1,7 +1,8 @@
 //! Leases on requests. An instance renews what it holds; what nobody renews for one lease, another takes over.
 
+use crate::claim::Claim;
 use crate::connection::Connection;
-use crate::consumer_queue::ConsumerQueue;
+use crate::consumer_queue::{ConsumerQueue, Held};
 use crate::entry::{RawEntry, Request, StreamId};
 use crate::error::Error;
 use crate::member::Member;
@@ -16,6 +17,8 @@ const AT_ONCE: u64 = 7 * 86_400_000;
 const STEP: usize = 100;
 /// The most steps at a time, each of which looks at ten times its count.
 const MOST_STEPS: usize = 20;
+/// What was delivered more often than this is a suspect: it kills whoever takes it, or was there each time something did.
+const TRUSTED: u32 = 2;
 
 /// Renews the lease on what has been held for a third of it or more (younger claims cannot have run out).
 pub fn renew(member: &Member, queue: &ConsumerQueue) -> Result<(), Error> {
@@ -43,12 +46,18 @@ pub fn release_on(
     member: &Member,
     requests: &[(StreamId, u32)],
 ) -> RedisResult<()> {
+    leave(connection, member, requests)?;
+    member.stats.released.add(requests.len() as u64);
+    Ok(())
+}
+
+/// Undoes a delivery: anybody may take the requests at once.
+fn leave(connection: &mut Connection, member: &Member, requests: &[(StreamId, u32)]) -> RedisResult<()> {
     for (deliveries, ids) in by_deliveries(requests) {
         let before = deliveries.saturating_sub(1).to_string();
         let options = ["IDLE", &AT_ONCE.to_string(), "RETRYCOUNT", &before, "JUSTID"];
         connection.run(&claim_command(member, &ids, &options))?;
     }
-    member.stats.released.add(requests.len() as u64);
     Ok(())
 }
 
@@ -84,32 +93,78 @@ fn claim_command(member: &Member, ids: &[StreamId], options: &[&str]) -> Cmd {
     claim
 }
 
-/// Takes over requests whose lease ran out, as many as there is room for, from `cursor` on; returns where to go on.
+/// What a look for requests to take over came to.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Look {
+    /// Where the next one begins.
+    pub cursor: StreamId,
+    /// Whether suspects were left, because one is held.
+    pub left: bool,
+}
+
+/// Requests that were pending under others, and are under this instance now.
+struct Claimed {
+    cursor: StreamId,
+    entries: Vec<RawEntry>,
+    deliveries: HashMap<StreamId, u32>,
+}
+
+impl Claimed {
+    fn deliveries(&self, entry: &RawEntry) -> u32 {
+        self.deliveries.get(&entry.id).copied().unwrap_or(1)
+    }
+
+    /// Takes out the suspects, except the first one if `one` may stay, with how often each was delivered.
+    fn take_suspects(&mut self, mut one: bool, member: &Member) -> Vec<(StreamId, u32)> {
+        let suspicious = TRUSTED + 1..=member.options.consumer.max_deliveries;
+        let entries = std::mem::take(&mut self.entries);
+        let (kept, left): (Vec<_>, Vec<_>) = entries
+            .into_iter()
+            .partition(|entry| !suspicious.contains(&self.deliveries(entry)) || std::mem::take(&mut one));
+        self.entries = kept;
+        left.iter().map(|entry| (entry.id, self.deliveries(entry))).collect()
+    }
+}
+
+/// Takes over requests whose lease ran out, as many as there is room for, from `cursor` on.
 ///
 /// With `only_released` it takes what was given back and nothing else: after a stall of Redis every lease looks as if
 /// it had run out, and its holder is to renew it first.
+///
+/// Of suspects it takes one, and no other before that has been answered. Else what is held beside a request that kills
+/// its process each time would be given up on with it.
 pub fn take_over(
     member: &Member,
     queue: &ConsumerQueue,
     reception: &Reception,
     cursor: StreamId,
     only_released: bool,
-) -> Result<StreamId, Error> {
-    let mut cursor = cursor;
+) -> Result<Look, Error> {
+    let mut look = Look { cursor, left: false };
     for _ in 0..MOST_STEPS {
         let room = queue.room().min(STEP);
         if room == 0 {
             break;
         }
         let idle = if only_released { AT_ONCE } else { member.options.consumer.lease.as_millis() as u64 };
-        let (next, requests) = take_over_from(cursor, idle, room, member, reception)?;
-        queue.push_all(requests);
-        cursor = next;
-        if cursor == StreamId::default() {
+        let mut claimed = claim_idle(look.cursor, idle, room, member)?;
+        let suspects = claimed.take_suspects(!holds_suspect(queue), member);
+        queue.push_all(reception.admit(claimed.entries, &claimed.deliveries));
+        if !suspects.is_empty() {
+            look.left = true;
+            member.connections.with(&member.inbox, |connection| leave(connection, member, &suspects))?;
+        }
+        look.cursor = claimed.cursor;
+        if look.cursor == StreamId::default() {
             break;
         }
     }
-    Ok(cursor)
+    Ok(look)
+}
+
+fn holds_suspect(queue: &ConsumerQueue) -> bool {
+    let suspect = |claim: &Claim| (claim.request.deliveries > TRUSTED && !claim.is_answered()).then_some(());
+    !queue.pick(suspect).is_empty()
 }
 
 /// One step over the pending requests of the group: where the next one goes on, and what is to run.
@@ -120,17 +175,21 @@ pub fn take_over_from(
     member: &Member,
     reception: &Reception,
 ) -> Result<(StreamId, Vec<Request>), Error> {
+    let claimed = claim_idle(cursor, idle, count, member)?;
+    Ok((claimed.cursor, reception.admit(claimed.entries, &claimed.deliveries)))
+}
+
+fn claim_idle(cursor: StreamId, idle: u64, count: usize, member: &Member) -> Result<Claimed, Error> {
     let mut claim = redis::cmd("XAUTOCLAIM");
     claim.arg(&member.inbox).arg(&member.group).arg(&member.consumer);
     claim.arg(idle).arg(cursor.to_string()).arg("COUNT").arg(count);
-    let (claimed, deliveries) = member.connections.with(&member.inbox, |connection| {
+    member.connections.with(&member.inbox, |connection| {
         let claimed = stream_reply::claimed(connection.run(&claim)?).ok_or_else(unexpected)?;
+        member.stats.withdrawn.add(claimed.deleted as u64);
         let ids: Vec<StreamId> = claimed.entries.iter().map(|entry| entry.id).collect();
         let deliveries = deliveries(connection, member, &ids)?;
-        Ok((claimed, deliveries))
-    })?;
-    member.stats.withdrawn.add(claimed.deleted as u64);
-    Ok((claimed.cursor, reception.admit(claimed.entries, &deliveries)))
+        Ok(Claimed { cursor: claimed.cursor, entries: claimed.entries, deliveries })
+    })
 }
 
 /// How often each of `ids`, pending under this instance, has been delivered.
