@@ -13,17 +13,16 @@ module Chaos
       end
     end
 
-    # What kills who answers is given up on after the last delivery, and its asker is told. So may be what is held
-    # beside it each time, if its own deadline is not before that.
+    # What kills who answers is given up on after the last delivery, and its asker is told. So may be some of what is held
+    # beside it, if its own deadline is not before that.
     class PoisonIsGivenUpOn < Promise
-      # The most that is given up on beside one: what a process holds at once.
-      BESIDE = 20
-
       # @param count [Integer] how many there are
       # @param deliveries [Integer] how often each is delivered
       # @param told [String] how their calls end
-      def initialize(count:, deliveries:, told:)
+      # @param beside [Integer] the most that is given up on beside each
+      def initialize(count:, deliveries:, told:, beside:)
         super()
+        @beside = beside
         @count = count
         @deliveries = deliveries
         @told = told
@@ -38,7 +37,7 @@ module Chaos
         beside = row.dead - poison
         [*("#{poison.size} were asked, not #{@count}" if poison.size != @count),
          *("#{(poison - row.dead).size} are no dead letters" if (poison - row.dead).any?),
-         *("#{beside.size} others were given up on" if beside.size > BESIDE * @count),
+         *("#{beside.size} others were given up on" if beside.size > @beside * @count),
          *untold(row), *runs(row, poison)]
       end
 
