@@ -55,7 +55,9 @@ RSpec.describe "the options of connect" do
         entry_timeout: 5, cleanup_interval: 1, max_timeout: 3600, max_open_calls: nil, max_waiting: nil,
         busy_poll: true
       },
-      consumer: { pool_size: 3, execution_interval: 0.01, delivery: :at_least_once, lease: 2, max_deliveries: 5 },
+      consumer: {
+        pool_size: 3, execution_interval: 0.01, delivery: :at_least_once, lease: 2, max_deliveries: 5, busy_poll: true
+      },
       dispatcher: { pool_size: 2, execution_interval: 0.01 }
     )
     expect(stream).to be_connected

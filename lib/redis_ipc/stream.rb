@@ -77,7 +77,8 @@ module RedisIPC
     # `max_pool_size: nil`, `max_content_size: 16 MiB`, `reconnect_after_fork: true`,
     # `ledger: {entry_timeout: 5, cleanup_interval: 1, max_timeout: 3600, max_open_calls: nil, max_waiting: nil,
     # busy_poll: true}`,
-    # `consumer: {pool_size: 3, execution_interval: 0.01, delivery: :at_least_once, lease: 2, max_deliveries: 5}`,
+    # `consumer: {pool_size: 3, execution_interval: 0.01, delivery: :at_least_once, lease: 2, max_deliveries: 5,
+    # busy_poll: true}`,
     # `dispatcher: {pool_size: 2, execution_interval: 0.01}`. Times are in seconds, sizes in bytes.
     # @param options [Hash] merged over the defaults, nested Hashes too; the README describes each
     # @return [self]

@@ -1,5 +1,6 @@
 //! Wakes a thread that waits for a socket.
 
+use crate::busy_poll::BusyPoll;
 use crate::open_sockets::{Listed, OpenSockets};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -66,8 +67,25 @@ impl Bell {
         }
     }
 
-    /// What there is now, without waiting.
-    pub fn look(&self, socket: BorrowedFd<'_>) -> io::Result<Option<Heard>> {
+    /// As [`Bell::wait`], but looks before it sleeps, while that pays.
+    pub fn wait_looking(
+        &self,
+        busy_poll: &mut BusyPoll,
+        socket: BorrowedFd<'_>,
+        until: Instant,
+    ) -> io::Result<Heard> {
+        let began = Instant::now();
+        let heard = match busy_poll.look(|| self.look(socket))? {
+            Some(heard) => heard,
+            None => self.wait(socket, until)?,
+        };
+        if heard == Heard::Socket {
+            busy_poll.note(began.elapsed());
+        }
+        Ok(heard)
+    }
+
+    fn look(&self, socket: BorrowedFd<'_>) -> io::Result<Option<Heard>> {
         match self.poll(socket, Duration::ZERO) {
             Err(Errno::INTR) => Ok(None),
             heard => Ok(heard?),

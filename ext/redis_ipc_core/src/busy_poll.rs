@@ -1,9 +1,9 @@
-//! Looking for an answer again and again for a while, before sleeping until it comes. Linux has this for its sockets,
+//! Looking for an answer (or a request) again and again for a while, before sleeping until it comes. Linux has this for its sockets,
 //! under the same name (https://docs.kernel.org/networking/napi.html#busy-polling).
 //!
 //! A core that has gone idle takes long to wake: bench/RESULTS.md has what that costs a lone call. So who waits alone
-//! looks first, as long as answers come before the looking would end, and as long as nobody else wants the processor:
-//! after each look it is offered to others, and where they keep it, the looking rests.
+//! looks first, as long as what it waits for comes before the looking would end, and as long as nobody else wants the
+//! processor: after each look it is offered to others, and where they keep it, the looking rests.
 
 use std::io;
 use std::thread;
@@ -21,14 +21,14 @@ const MOST_REST: Duration = Duration::from_secs(64);
 #[derive(Debug, Clone, Copy)]
 pub struct BusyPoll {
     enabled: bool,
-    /// How long answers took lately.
+    /// How long it took lately.
     usual: Option<Duration>,
     rest: Duration,
     rests_until: Option<Instant>,
 }
 
 impl BusyPoll {
-    /// Looks only if `enabled`, and on another core than who answers.
+    /// Looks only if `enabled`, and if others have a core to run on.
     pub fn new(enabled: bool) -> Self {
         let enabled = enabled && thread::available_parallelism().is_ok_and(|cores| cores.get() > 1);
         Self { enabled, usual: None, rest: REST, rests_until: None }
@@ -55,7 +55,7 @@ impl BusyPoll {
         Ok(None)
     }
 
-    /// Notes how long an answer took from when it was first looked or waited for.
+    /// Notes how long it was looked and waited for.
     pub fn note(&mut self, waited: Duration) {
         self.usual = Some(self.usual.map_or(waited, |usual| (usual * 7 + waited) / 8));
     }

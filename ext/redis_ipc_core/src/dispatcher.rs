@@ -172,17 +172,9 @@ impl Dispatcher {
             if interrupt.take() {
                 return Ok(Waited::Interrupted);
             }
+            let Some(socket) = session.awaited() else { return Ok(Waited::TimeUp) };
             let mut busy_poll = session.busy_poll;
-            let (began, Some(socket)) = (Instant::now(), session.awaited()) else {
-                return Ok(Waited::TimeUp);
-            };
-            let heard = match busy_poll.look(|| bell.look(socket))? {
-                Some(heard) => heard,
-                None => bell.wait(socket, until)?,
-            };
-            if heard == Heard::Socket {
-                busy_poll.note(began.elapsed());
-            }
+            let heard = bell.wait_looking(&mut busy_poll, socket, until)?;
             session.busy_poll = busy_poll;
             match heard {
                 Heard::Socket => {

@@ -1,5 +1,6 @@
 //! A connection that reads the inbox: asks for requests, and reads what Redis says.
 
+use crate::busy_poll::BusyPoll;
 use crate::connection::{Connection, Wait};
 use crate::entry::RawEntry;
 use crate::member::Member;
@@ -35,13 +36,15 @@ struct Asked {
 /// The reader's connection.
 pub struct InboxSession {
     connection: Connection,
+    /// Whether it pays to look for requests before sleeping until they come.
+    pub busy_poll: BusyPoll,
     asked: Option<Asked>,
 }
 
 impl InboxSession {
     /// On a connection on which nothing was asked yet.
-    pub fn new(connection: Connection) -> Self {
-        Self { connection, asked: None }
+    pub fn new(connection: Connection, busy_poll: BusyPoll) -> Self {
+        Self { connection, busy_poll, asked: None }
     }
 
     /// What to wait for where reading must not get stuck.

@@ -1,6 +1,7 @@
 //! Reads requests from the group's inbox, as many as there is room for.
 
 use crate::bell::{Bell, Heard};
+use crate::busy_poll::BusyPoll;
 use crate::claim::Claim;
 use crate::connection::Connection;
 use crate::consumer_queue::ConsumerQueue;
@@ -91,7 +92,8 @@ impl Intake {
         upkeep::join_group(&mut connection, &self.member)?;
         self.recover(&mut connection)?;
         link.up();
-        let mut session = InboxSession::new(connection);
+        let busy_poll = BusyPoll::new(self.member.options.consumer.busy_poll);
+        let mut session = InboxSession::new(connection, busy_poll);
         while !self.quiet.is_stopped() {
             // What a visitor asked for may have been delivered already: room or not, it is held from when it is read.
             let room = if session.is_asked() { 1 } else { self.queue.wait_for_room(BLOCK) };
@@ -146,7 +148,10 @@ impl Intake {
             else {
                 break;
             };
-            match bell.wait(socket, session.overdue(&self.member))? {
+            let mut busy_poll = session.busy_poll;
+            let heard = bell.wait_looking(&mut busy_poll, socket, session.overdue(&self.member))?;
+            session.busy_poll = busy_poll;
+            match heard {
                 Heard::Socket => {
                     let rest = bell.wait_for_rest(session.overdue(&self.member), || interrupt.is_set());
                     let read = session.receive(Some(&rest))?;

@@ -68,6 +68,8 @@ pub struct ConsumerOptions {
     pub lease: Duration,
     /// Deliveries after which a request is given up on.
     pub max_deliveries: u32,
+    /// Whether a consumer that waits alone looks for a request for a while before it sleeps.
+    pub busy_poll: bool,
 }
 
 /// Options of the threads that run `Future#then` and `on_error`.
@@ -158,6 +160,7 @@ impl ConsumerOptions {
                 .unwrap_or(Delivery::AtLeastOnce),
             lease: lease(&mut section)?,
             max_deliveries: section.integer("max_deliveries", 1..=1_000)?.unwrap_or(5) as u32,
+            busy_poll: section.boolean("busy_poll")?.unwrap_or(true),
         };
         section.finish()?;
         Ok(options)
@@ -208,7 +211,7 @@ mod tests {
         assert_eq!(options.ledger.entry_timeout, Duration::from_secs(5));
         assert_eq!(options.ledger.cleanup_interval, Duration::from_secs(1));
         assert_eq!(options.ledger.max_timeout, Duration::from_secs(3_600));
-        assert!(options.ledger.busy_poll);
+        assert!(options.ledger.busy_poll && options.consumer.busy_poll);
         assert_eq!((options.consumer.pool_size, options.consumer.max_deliveries), (3, 5));
         assert_eq!(options.consumer.lease, Duration::from_secs(2));
         assert_eq!(options.consumer.delivery, Delivery::AtLeastOnce);
