@@ -13,8 +13,8 @@ module Chaos
       end
     end
 
-    # What kills who answers is given up on after the last delivery, and its asker is told. So may be some of what is held
-    # beside it, if its own deadline is not before that.
+    # What kills who answers is given up on after the last delivery, and its asker is told. So may be some of what is
+    # held beside it, if its own deadline is not before that.
     class PoisonIsGivenUpOn < Promise
       # @param count [Integer] how many there are
       # @param deliveries [Integer] how often each is delivered

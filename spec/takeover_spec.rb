@@ -80,6 +80,50 @@ RSpec.describe "requests of instances that die" do
     expect(survivor.stats).to include(dead_lettered: 1, redelivered: 3)
   end
 
+  describe "and were held by two that died" do
+    let(:consumer) { { lease: 0.5, max_deliveries: 3, pool_size: 40 } }
+
+    # Requests that two processes have died with.
+    def suspects(count)
+      parent = connect("parent")
+      futures = Array.new(count) { |index| parent.async_send_to_group(content: index, to: "child", timeout: 60) }
+      2.times do
+        process = ruby(<<~RUBY)
+          stream = RedisIPC::Stream.new("house", "child")
+          stream.on_request { |entry| puts entry.id; sleep }
+          stream.connect(consumer: #{consumer.inspect})
+          sleep
+        RUBY
+        count.times { process.line }
+        process.kill
+        process.wait
+      end
+      futures
+    end
+
+    def deliveries
+      redis.xpending("house:inbox:child", "child", "-", "+", 100).map { |row| row["count"] }
+    end
+
+    it "are taken over one at a time, the next as soon as one is answered" do
+      futures = suspects(30)
+      connect("child", consumer: { **consumer, pool_size: 1 }, &echo)
+      # One every look for what the dead left would take 13 s.
+      took = seconds { expect(futures.map(&:value)).to eq((0...30).to_a) }
+      expect(took).to be < 6
+    end
+
+    it "keep the deliveries they had when who left them disconnects" do
+      suspects(3)
+      gate = Queue.new
+      survivor = connect("child", consumer: consumer) { gate.pop }
+      eventually { gate.num_waiting.positive? }
+      survivor.disconnect(timeout: 0)
+      expect(deliveries).to all(be >= 2)
+      gate.close
+    end
+  end
+
   it "end in the dead letters when they kill whoever takes them, and the asker is told" do
     poison = <<~RUBY
       stream = RedisIPC::Stream.new("house", "child")

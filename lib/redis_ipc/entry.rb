@@ -33,7 +33,7 @@ module RedisIPC
       "pending"
     end
 
-    # @return [Object] what was sent, always the same object; Hash keys are Symbols
+    # @return [Object] what was sent, the same object each time (dup it before you change it); Hash keys are Symbols
     def content
       @native.content
     end

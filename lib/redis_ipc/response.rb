@@ -23,7 +23,7 @@ module RedisIPC
       @native.status
     end
 
-    # @return [Object] what was answered: the value or the reason, always the same object; Hash keys are Symbols
+    # @return [Object] what was answered: the value or the reason, the same object each time; Hash keys are Symbols
     def content
       @native.content
     end

@@ -82,7 +82,8 @@ impl NativeCall {
 
     /// Waits for so many seconds, or until the call's deadline: whether it has ended.
     fn wait(ruby: &Ruby, rb_self: &Self, seconds: Option<f64>) -> Result<bool, Error> {
-        let (engine, ticket) = rb_self.parts(ruby)?;
+        // Clones: the call of a forked child may be collected there, and another thread may stand in here at the fork.
+        let (engine, ticket) = &rb_self.parts(ruby)?.clone();
         if ticket.has_ended() {
             return Ok(true);
         }

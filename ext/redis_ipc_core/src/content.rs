@@ -3,9 +3,9 @@
 use crate::sync::Mutex;
 use bytes::Bytes;
 
-/// JSON that came with an entry, or goes out with one. What came is let go of once it has been read: who holds the entry
-/// (a call, a claim, a Ruby object that waits for the garbage collector) may hold it for long.
-#[derive(Debug, Default)]
+/// JSON that came with an entry, or goes out with one. What came is let go of once it has been read: who holds the
+/// entry (a call, a claim, a Ruby object that waits for the garbage collector) may hold it for long.
+#[derive(Debug)]
 pub struct Content {
     bytes: Mutex<Bytes>,
     size: usize,

@@ -172,11 +172,7 @@ impl Dispatcher {
             if interrupt.take() {
                 return Ok(Waited::Interrupted);
             }
-            let Some(socket) = session.awaited() else { return Ok(Waited::TimeUp) };
-            let mut busy_poll = session.busy_poll;
-            let heard = bell.wait_looking(&mut busy_poll, socket, until)?;
-            session.busy_poll = busy_poll;
-            match heard {
+            match session.wait(bell, until)?.unwrap_or(Heard::TimeUp) {
                 Heard::Socket => {
                     let rest = bell.wait_for_rest(until, || interrupt.is_set());
                     let answers = session.receive(Some(&rest))?;

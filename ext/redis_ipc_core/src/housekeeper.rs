@@ -44,6 +44,8 @@ pub struct Housekeeper {
 
 /// How often the reply stream is looked after while calls are open: whoever deletes it costs them their answers.
 const WATCH: Duration = Duration::from_millis(300);
+/// How soon after a suspect is answered the next one is looked for.
+const SOON: Duration = Duration::from_millis(10);
 /// When a failure that goes on is reported again.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 
@@ -68,6 +70,8 @@ impl Default for Steady {
 
 struct Task {
     every: Duration,
+    /// Whether it has anything to do.
+    needed: fn(&Housekeeper) -> bool,
     due: Instant,
     work: fn(&Housekeeper) -> Result<(), Error>,
 }
@@ -77,12 +81,15 @@ impl Housekeeper {
     pub fn run(&self) {
         let mut tasks = self.tasks();
         loop {
-            let next = tasks.iter().map(|task| task.due).min().unwrap_or_else(Instant::now);
+            let needed = tasks.iter().filter(|task| (task.needed)(self));
+            let next = needed.map(|task| task.due).min().unwrap_or_else(Instant::now);
             if self.member.stop.pause(next.saturating_duration_since(Instant::now())) {
                 return;
             }
             for task in tasks.iter_mut().filter(|task| task.due <= Instant::now()) {
-                self.perform(task);
+                if (task.needed)(self) {
+                    self.perform(task);
+                }
             }
         }
     }
@@ -129,7 +136,7 @@ impl Housekeeper {
     fn tasks(&self) -> Vec<Task> {
         let options = &self.member.options;
         let lease = options.consumer.lease;
-        let task = |every, work| Task { every, due: Instant::now() + every, work };
+        let task = |every, work| Task { every, needed: |_| true, due: Instant::now() + every, work };
         let mut tasks = vec![
             task(options.ledger.cleanup_interval, Self::end_overdue),
             task(presence::heartbeat_interval(&self.member), Self::heartbeat),
@@ -143,8 +150,10 @@ impl Housekeeper {
         if self.serves {
             let mut take_over = task(lease * 9 / 10, Self::take_over);
             take_over.due = Instant::now();
+            let mut suspects = task(SOON, Self::take_over_suspects);
+            suspects.needed = |housekeeper| housekeeper.look.lock().left;
             let [renew, release_stuck] = [task(lease / 3, Self::renew), task(lease / 4, Self::release_stuck)];
-            tasks.extend([renew, release_stuck, take_over, task(lease / 4, Self::take_over_suspects)]);
+            tasks.extend([renew, release_stuck, take_over, suspects]);
         }
         tasks
     }
@@ -165,16 +174,15 @@ impl Housekeeper {
 
     fn take_over(&self) -> Result<(), Error> {
         let only_released = !self.is_steady();
-        let cursor = self.look.lock().cursor;
-        let look = lease::take_over(&self.member, &self.queue, &self.reception, cursor, only_released)?;
+        let last = *self.look.lock();
+        let look = lease::take_over(&self.member, &self.queue, &self.reception, last, only_released)?;
         *self.look.lock() = look;
         Ok(())
     }
 
-    /// One by one, but not as slowly as leases run out.
+    /// The next one, as soon as the one before it is answered.
     fn take_over_suspects(&self) -> Result<(), Error> {
-        let left = self.look.lock().left;
-        if left { self.take_over() } else { Ok(()) }
+        if lease::holds_suspect(&self.member, &self.queue) { Ok(()) } else { self.take_over() }
     }
 
     fn heartbeat(&self) -> Result<(), Error> {

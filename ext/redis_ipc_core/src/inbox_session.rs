@@ -1,10 +1,12 @@
 //! A connection that reads the inbox: asks for requests, and reads what Redis says.
 
+use crate::bell::{Bell, Heard};
 use crate::busy_poll::BusyPoll;
 use crate::connection::{Connection, Wait};
 use crate::entry::RawEntry;
 use crate::member::Member;
 use redis::{Cmd, RedisResult};
+use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
@@ -36,8 +38,7 @@ struct Asked {
 /// The reader's connection.
 pub struct InboxSession {
     connection: Connection,
-    /// Whether it pays to look for requests before sleeping until they come.
-    pub busy_poll: BusyPoll,
+    busy_poll: BusyPoll,
     asked: Option<Asked>,
 }
 
@@ -50,6 +51,12 @@ impl InboxSession {
     /// What to wait for where reading must not get stuck.
     pub fn awaited(&self) -> Option<BorrowedFd<'_>> {
         self.connection.awaited()
+    }
+
+    /// Waits for a request, or for `bell`, at most until `until`; `None` where that is not possible.
+    pub fn wait(&mut self, bell: &Bell, until: Instant) -> io::Result<Option<Heard>> {
+        let Some(socket) = self.connection.awaited() else { return Ok(None) };
+        bell.wait_looking(&mut self.busy_poll, socket, until).map(Some)
     }
 
     /// Whether a read was asked for that nobody has waited for to its end.

@@ -144,13 +144,11 @@ impl Intake {
     ) -> RedisResult<Option<Arc<Claim>>> {
         while self.member.memory.shortage().is_none() {
             session.ask(&self.member, self.queue.room() + 1)?;
-            let (Some(socket), false) = (session.awaited(), self.queue.hang(bell) || interrupt.is_set())
-            else {
+            if self.queue.hang(bell) || interrupt.is_set() {
                 break;
-            };
-            let mut busy_poll = session.busy_poll;
-            let heard = bell.wait_looking(&mut busy_poll, socket, session.overdue(&self.member))?;
-            session.busy_poll = busy_poll;
+            }
+            let overdue = session.overdue(&self.member);
+            let Some(heard) = session.wait(bell, overdue)? else { break };
             match heard {
                 Heard::Socket => {
                     let rest = bell.wait_for_rest(session.overdue(&self.member), || interrupt.is_set());

@@ -6,6 +6,7 @@ use crate::consumer_queue::{ConsumerQueue, Held};
 use crate::entry::{RawEntry, Request, StreamId};
 use crate::error::Error;
 use crate::member::Member;
+use crate::options::Delivery;
 use crate::reception::Reception;
 use crate::stream_reply::{self, unexpected};
 use redis::{Cmd, RedisResult, Value};
@@ -17,7 +18,7 @@ const AT_ONCE: u64 = 7 * 86_400_000;
 const STEP: usize = 100;
 /// The most steps at a time, each of which looks at ten times its count.
 const MOST_STEPS: usize = 20;
-/// What was delivered more often than this is a suspect: it kills whoever takes it, or was there each time something did.
+/// What was delivered more often is a suspect: it kills whoever takes it, or was there each time something did.
 const TRUSTED: u32 = 2;
 
 /// Renews the lease on what has been held for a third of it or more (younger claims cannot have run out).
@@ -98,7 +99,7 @@ fn claim_command(member: &Member, ids: &[StreamId], options: &[&str]) -> Cmd {
 pub struct Look {
     /// Where the next one begins.
     pub cursor: StreamId,
-    /// Whether suspects were left, because one is held.
+    /// Whether there may be suspects that were left.
     pub left: bool,
 }
 
@@ -114,33 +115,32 @@ impl Claimed {
         self.deliveries.get(&entry.id).copied().unwrap_or(1)
     }
 
-    /// Takes out the suspects, except the first one if `one` may stay, with how often each was delivered.
-    fn take_suspects(&mut self, mut one: bool, member: &Member) -> Vec<(StreamId, u32)> {
-        let suspicious = TRUSTED + 1..=member.options.consumer.max_deliveries;
+    /// Takes out the entries that `unwanted` picks, with how often each was delivered.
+    fn take(&mut self, mut unwanted: impl FnMut(&RawEntry, u32) -> bool) -> Vec<(StreamId, u32)> {
         let entries = std::mem::take(&mut self.entries);
-        let (kept, left): (Vec<_>, Vec<_>) = entries
-            .into_iter()
-            .partition(|entry| !suspicious.contains(&self.deliveries(entry)) || std::mem::take(&mut one));
+        let (taken, kept): (Vec<_>, Vec<_>) =
+            entries.into_iter().partition(|entry| unwanted(entry, self.deliveries(entry)));
         self.entries = kept;
-        left.iter().map(|entry| (entry.id, self.deliveries(entry))).collect()
+        taken.iter().map(|entry| (entry.id, self.deliveries(entry))).collect()
     }
 }
 
-/// Takes over requests whose lease ran out, as many as there is room for, from `cursor` on.
+/// Takes over requests whose lease ran out, as many as there is room for, from where the last look ended.
 ///
 /// With `only_released` it takes what was given back and nothing else: after a stall of Redis every lease looks as if
 /// it had run out, and its holder is to renew it first.
 ///
-/// Of suspects it takes one, and no other before that has been answered. Else what is held beside a request that kills
-/// its process each time would be given up on with it.
+/// Of suspects it takes one, and no other while [`holds_suspect`]. Else what is held beside a request that kills its
+/// process each time would be given up on with it.
 pub fn take_over(
     member: &Member,
     queue: &ConsumerQueue,
     reception: &Reception,
-    cursor: StreamId,
+    last: Look,
     only_released: bool,
 ) -> Result<Look, Error> {
-    let mut look = Look { cursor, left: false };
+    let is_new_pass = last.cursor == StreamId::default();
+    let (mut look, mut kept) = (Look { left: last.left && !is_new_pass, ..last }, false);
     for _ in 0..MOST_STEPS {
         let room = queue.room().min(STEP);
         if room == 0 {
@@ -148,23 +148,50 @@ pub fn take_over(
         }
         let idle = if only_released { AT_ONCE } else { member.options.consumer.lease.as_millis() as u64 };
         let mut claimed = claim_idle(look.cursor, idle, room, member)?;
-        let suspects = claimed.take_suspects(!holds_suspect(queue), member);
+        let mut occupied = holds_suspect(member, queue);
+        let suspects = claimed.take(|entry, deliveries| {
+            let suspect = is_suspect(member, deliveries)
+                && queue.held(entry.id).is_none()
+                && !reception.would_end(entry);
+            suspect && std::mem::replace(&mut occupied, true)
+        });
+        kept |= occupied;
+        look.left |= !suspects.is_empty();
+        // First: what is taken in now may end this process at once.
+        let left = if suspects.is_empty() {
+            Ok(())
+        } else {
+            member.connections.with(&member.inbox, |connection| leave(connection, member, &suspects))
+        };
         queue.push_all(reception.admit(claimed.entries, &claimed.deliveries));
-        if !suspects.is_empty() {
-            look.left = true;
-            member.connections.with(&member.inbox, |connection| leave(connection, member, &suspects))?;
-        }
+        left?;
         look.cursor = claimed.cursor;
         if look.cursor == StreamId::default() {
-            break;
+            return Ok(look);
         }
     }
+    // What was not looked at may be like what was.
+    look.left |= kept || last.left;
     Ok(look)
 }
 
-fn holds_suspect(queue: &ConsumerQueue) -> bool {
-    let suspect = |claim: &Claim| (claim.request.deliveries > TRUSTED && !claim.is_answered()).then_some(());
-    !queue.pick(suspect).is_empty()
+/// Whether a suspect was taken lately and is not answered yet. One that has been running for a lease does not kill at
+/// once, and may run on for long.
+pub fn holds_suspect(member: &Member, queue: &ConsumerQueue) -> bool {
+    let lease = member.options.consumer.lease;
+    let holds = queue.pick(|claim: &Claim| {
+        let counts = is_suspect(member, claim.request.deliveries) && claim.taken.elapsed() < lease;
+        (counts && !claim.is_answered()).then_some(())
+    });
+    !holds.is_empty()
+}
+
+/// Whether a request that was delivered so often may be what ended those who took it; what was delivered too often is
+/// not run. With at-most-once delivery none was started.
+fn is_suspect(member: &Member, deliveries: u32) -> bool {
+    let options = &member.options.consumer;
+    let trusted = TRUSTED.min(options.max_deliveries.saturating_sub(1)).max(1);
+    options.delivery == Delivery::AtLeastOnce && (trusted + 1..=options.max_deliveries).contains(&deliveries)
 }
 
 /// One step over the pending requests of the group: where the next one goes on, and what is to run.
@@ -199,35 +226,58 @@ pub fn deliveries(
     ids: &[StreamId],
 ) -> RedisResult<HashMap<StreamId, u32>> {
     let (Some(first), Some(last)) = (ids.iter().min(), ids.iter().max()) else { return Ok(HashMap::new()) };
-    let mut found = HashMap::new();
+    let rows = rows(connection, member, *first, *last)?;
+    Ok(rows.into_iter().map(|row| (row.id, row.deliveries)).collect())
+}
+
+/// What is pending under this instance, and how often each has been delivered. Without what it left: that is anybody's.
+pub fn pending(connection: &mut Connection, member: &Member) -> RedisResult<Vec<(StreamId, u32)>> {
+    let last = StreamId { ms: u64::MAX, seq: u64::MAX };
+    let rows = rows(connection, member, StreamId::default(), last)?;
+    Ok(rows.into_iter().filter(|row| row.idle < AT_ONCE).map(|row| (row.id, row.deliveries)).collect())
+}
+
+/// A row of XPENDING.
+struct Row {
+    id: StreamId,
+    /// ms
+    idle: u64,
+    deliveries: u32,
+}
+
+/// What is pending under this instance from `first` to `last`.
+fn rows(
+    connection: &mut Connection,
+    member: &Member,
+    first: StreamId,
+    last: StreamId,
+) -> RedisResult<Vec<Row>> {
+    let mut found = Vec::new();
     let mut start = first.to_string();
     loop {
         let mut pending = redis::cmd("XPENDING");
         pending.arg(&member.inbox).arg(&member.group).arg(&start).arg(last.to_string());
         pending.arg(STEP).arg(&member.consumer);
-        let page = pages(connection.run(&pending)?).ok_or_else(unexpected)?;
-        let full = page.len() == STEP;
-        found.extend(page.iter().copied());
-        match page.last() {
-            Some((last, _)) if full => start = format!("({last}"),
-            _ => return Ok(found),
+        let page = page(connection.run(&pending)?).ok_or_else(unexpected)?;
+        let next = page.last().filter(|_| page.len() == STEP).map(|row| format!("({}", row.id));
+        found.extend(page);
+        match next {
+            Some(next) => start = next,
+            None => return Ok(found),
         }
     }
 }
 
-/// What is pending under this instance, and how often each has been delivered.
-pub fn pending(connection: &mut Connection, member: &Member) -> RedisResult<Vec<(StreamId, u32)>> {
-    let everything = [StreamId::default(), StreamId { ms: u64::MAX, seq: u64::MAX }];
-    Ok(deliveries(connection, member, &everything)?.into_iter().collect())
-}
-
 /// XPENDING's rows: id, consumer, idle ms, deliveries.
-fn pages(value: Value) -> Option<Vec<(StreamId, u32)>> {
+fn page(value: Value) -> Option<Vec<Row>> {
     let Value::Array(rows) = value else { return None };
     rows.iter()
         .map(|row| match row {
             Value::Array(columns) => match columns.as_slice() {
-                [id, _, _, Value::Int(deliveries)] => Some((stream_reply::id(id)?, *deliveries as u32)),
+                [id, _, Value::Int(idle), Value::Int(deliveries)] => {
+                    let id = stream_reply::id(id)?;
+                    Some(Row { id, idle: (*idle).try_into().unwrap_or(0), deliveries: *deliveries as u32 })
+                }
                 _ => None,
             },
             _ => None,

@@ -74,6 +74,14 @@ impl Reception {
         admitted
     }
 
+    /// Whether it would not run: it was withdrawn, is malformed or has expired.
+    pub fn would_end(&self, entry: &RawEntry) -> bool {
+        let Some(fields) = &entry.fields else { return true };
+        let limit = self.member.options.max_content_size;
+        let request = Request::decode(entry.id, fields, &self.member.keys, limit);
+        request.map_or(true, |request| self.is_expired(&request))
+    }
+
     fn examine(&self, entry: RawEntry, deliveries: u32) -> Examined {
         let stats = &self.member.stats;
         stats.taken.increment();

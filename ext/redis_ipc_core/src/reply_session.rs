@@ -1,11 +1,13 @@
 //! A connection that reads the reply stream, and how far it has come: asks for answers, and reads what Redis says.
 
+use crate::bell::{Bell, Heard};
 use crate::busy_poll::BusyPoll;
 use crate::connection::{Connection, Wait};
 use crate::entry::{RawEntry, StreamId};
 use crate::member::Member;
 use crate::stream_reply::refused;
 use redis::RedisResult;
+use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -77,8 +79,7 @@ pub struct ReplySession {
     connection: Connection,
     /// How far it has read.
     pub position: Position,
-    /// Whether it pays to look for answers before sleeping until they come.
-    pub busy_poll: BusyPoll,
+    busy_poll: BusyPoll,
     asked: Option<Asked>,
 }
 
@@ -91,6 +92,12 @@ impl ReplySession {
     /// What to wait for where reading must not get stuck.
     pub fn awaited(&self) -> Option<BorrowedFd<'_>> {
         self.connection.awaited()
+    }
+
+    /// Waits for an answer, or for `bell`, at most until `until`; `None` where that is not possible.
+    pub fn wait(&mut self, bell: &Bell, until: Instant) -> io::Result<Option<Heard>> {
+        let Some(socket) = self.connection.awaited() else { return Ok(None) };
+        bell.wait_looking(&mut self.busy_poll, socket, until).map(Some)
     }
 
     /// Unless it is asked already, asks Redis for answers, and to trim what was read before if that is worth it.
