@@ -60,6 +60,12 @@ impl BusyPoll {
         self.usual = Some(self.usual.map_or(waited, |usual| (usual * 7 + waited) / 8));
     }
 
+    /// Notes that several came together: there is enough to do for the processor without looking.
+    pub fn note_crowd(&mut self) {
+        let until = Instant::now() + REST;
+        self.rests_until = self.rests_until.max(Some(until));
+    }
+
     fn pays(&self, now: Instant) -> bool {
         self.enabled
             && self.usual.is_some_and(|usual| usual <= LIMIT)
@@ -100,6 +106,15 @@ mod tests {
         assert!(looks(&mut busy_poll));
         let disabled = &mut BusyPoll { enabled: false, ..busy_poll };
         assert!(!looks(disabled));
+    }
+
+    #[test]
+    fn it_rests_after_a_crowd() {
+        let mut busy_poll = enabled();
+        busy_poll.note(LIMIT / 2);
+        busy_poll.note_crowd();
+        assert!(!looks(&mut busy_poll));
+        assert!(busy_poll.pays(Instant::now() + REST));
     }
 
     #[test]

@@ -83,7 +83,11 @@ impl InboxSession {
     /// [`Connection::receive_entries`]).
     pub fn receive(&mut self, wait: Option<Wait<'_>>) -> RedisResult<Read> {
         let count = self.asked.take().map_or(1, |asked| asked.count);
-        Ok(Read { entries: self.connection.receive_entries(wait)?, count })
+        let entries = self.connection.receive_entries(wait)?;
+        if entries.len() > 1 {
+            self.busy_poll.note_crowd();
+        }
+        Ok(Read { entries, count })
     }
 }
 
