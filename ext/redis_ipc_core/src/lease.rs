@@ -35,10 +35,9 @@ pub fn renew(member: &Member, queue: &ConsumerQueue) -> Result<(), Error> {
 /// Gives requests back to the group, so that another instance (or this one) takes them soon. Each comes with how
 /// often it has been delivered, this time included; as it was not started, this time is not to count.
 pub fn release(member: &Member, requests: &[(StreamId, u32)]) -> Result<(), Error> {
-    if requests.is_empty() {
-        return Ok(());
-    }
-    member.connections.with(&member.inbox, |connection| release_on(connection, member, requests))
+    leave(member, requests)?;
+    member.stats.released.add(requests.len() as u64);
+    Ok(())
 }
 
 /// [`release`], on a connection at hand.
@@ -47,13 +46,20 @@ pub fn release_on(
     member: &Member,
     requests: &[(StreamId, u32)],
 ) -> RedisResult<()> {
-    leave(connection, member, requests)?;
+    leave_on(connection, member, requests)?;
     member.stats.released.add(requests.len() as u64);
     Ok(())
 }
 
 /// Undoes a delivery: anybody may take the requests at once.
-fn leave(connection: &mut Connection, member: &Member, requests: &[(StreamId, u32)]) -> RedisResult<()> {
+fn leave(member: &Member, requests: &[(StreamId, u32)]) -> Result<(), Error> {
+    if requests.is_empty() {
+        return Ok(());
+    }
+    member.connections.with(&member.inbox, |connection| leave_on(connection, member, requests))
+}
+
+fn leave_on(connection: &mut Connection, member: &Member, requests: &[(StreamId, u32)]) -> RedisResult<()> {
     for (deliveries, ids) in by_deliveries(requests) {
         let before = deliveries.saturating_sub(1).to_string();
         let options = ["IDLE", &AT_ONCE.to_string(), "RETRYCOUNT", &before, "JUSTID"];
@@ -158,11 +164,7 @@ pub fn take_over(
         kept |= occupied;
         look.left |= !suspects.is_empty();
         // First: what is taken in now may end this process at once.
-        let left = if suspects.is_empty() {
-            Ok(())
-        } else {
-            member.connections.with(&member.inbox, |connection| leave(connection, member, &suspects))
-        };
+        let left = leave(member, &suspects);
         queue.push_all(reception.admit(claimed.entries, &claimed.deliveries));
         left?;
         look.cursor = claimed.cursor;
