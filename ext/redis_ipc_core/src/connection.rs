@@ -6,56 +6,15 @@
 //! redis-rs's; replies are read by [`crate::resp`].
 
 use crate::entry::RawEntry;
-use crate::open_sockets::{Listed, OpenSockets};
+use crate::open_sockets::OpenSockets;
 use crate::redis_options::{Address, Credentials, RedisOptions};
 use crate::resp::Replies;
-use crate::tls;
-use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, Value};
+use crate::socket::{Closer, Socket};
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisResult, Value};
 use rustix::net::{RecvFlags, recv};
-use rustls::{ClientConnection, StreamOwned};
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream, ToSocketAddrs};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::os::unix::net::UnixStream;
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
-
-/// A peer that stops answering without closing is noticed within about this long while data is on its way.
-const USER_TIMEOUT: Duration = Duration::from_secs(3);
-
-enum Socket {
-    Tcp(TcpStream),
-    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
-    Unix(UnixStream),
-}
-
-/// Closes a connection from another thread: a blocked read on it returns at once.
-pub struct Closer {
-    // Before the socket: fields are dropped in this order.
-    _listed: Listed,
-    address: Address,
-    socket: ClosingSocket,
-}
-
-enum ClosingSocket {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
-impl Closer {
-    /// Where the connection goes to.
-    pub fn address(&self) -> &Address {
-        &self.address
-    }
-
-    /// Shuts the socket down both ways.
-    pub fn close(&self) {
-        // An error means it is closed already.
-        let _ = match &self.socket {
-            ClosingSocket::Tcp(socket) => socket.shutdown(Shutdown::Both),
-            ClosingSocket::Unix(socket) => socket.shutdown(Shutdown::Both),
-        };
-    }
-}
 
 /// Why writing failed.
 #[derive(Debug)]
@@ -68,9 +27,6 @@ pub struct SendFailure {
 
 /// A connection that has said hello and is ready for commands.
 pub struct Connection {
-    // Before the socket: fields are dropped in this order.
-    _listed: Listed,
-    sockets: OpenSockets,
     address: Address,
     socket: Socket,
     replies: Replies,
@@ -87,14 +43,9 @@ impl Connection {
         options: &RedisOptions,
         sockets: &OpenSockets,
     ) -> RedisResult<Self> {
-        let socket = Socket::open(address, options)?;
-        let listed = sockets.list(socket.descriptor());
-        let sockets = sockets.clone();
         let mut connection = Self {
-            _listed: listed,
-            sockets,
             address: address.clone(),
-            socket,
+            socket: Socket::open(address, options, sockets)?,
             replies: Replies::new(),
             broken: false,
             asks: false,
@@ -142,28 +93,12 @@ impl Connection {
 
     /// How long reading and writing may be stuck.
     pub fn set_timeouts(&self, read: Duration, write: Duration) -> io::Result<()> {
-        match &self.socket {
-            Socket::Tcp(socket) => set_tcp_timeouts(socket, read, write),
-            Socket::Tls(stream) => set_tcp_timeouts(stream.get_ref(), read, write),
-            Socket::Unix(socket) => {
-                socket.set_read_timeout(Some(read))?;
-                socket.set_write_timeout(Some(write))
-            }
-        }
+        self.socket.set_timeouts(read, write)
     }
 
     /// A handle that closes this connection from another thread.
-    pub fn closer(&self) -> io::Result<Closer> {
-        let (socket, descriptor) = match &self.socket {
-            Socket::Unix(socket) => {
-                let socket = socket.try_clone()?;
-                let descriptor = socket.as_raw_fd();
-                (ClosingSocket::Unix(socket), descriptor)
-            }
-            Socket::Tcp(socket) => closing_tcp(socket)?,
-            Socket::Tls(stream) => closing_tcp(stream.get_ref())?,
-        };
-        Ok(Closer { _listed: self.sockets.list(descriptor), address: self.address.clone(), socket })
+    pub fn closer(&self) -> Closer {
+        self.socket.closer(self.address.clone())
     }
 
     /// Writes packed commands. After an error the connection is of no more use.
@@ -305,12 +240,6 @@ impl Connection {
     }
 }
 
-fn closing_tcp(socket: &TcpStream) -> io::Result<(ClosingSocket, RawFd)> {
-    let socket = socket.try_clone()?;
-    let descriptor = socket.as_raw_fd();
-    Ok((ClosingSocket::Tcp(socket), descriptor))
-}
-
 /// Waits for a socket; fails if it is not to be waited for any longer.
 pub type Wait<'a> = &'a dyn Fn(BorrowedFd<'_>) -> io::Result<()>;
 
@@ -336,97 +265,5 @@ impl Read for Arrived<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let (count, _) = recv(self.0, buffer, RecvFlags::DONTWAIT)?;
         Ok(count)
-    }
-}
-
-impl Socket {
-    fn awaited(&self) -> Option<BorrowedFd<'_>> {
-        match self {
-            Socket::Tcp(socket) => Some(socket.as_fd()),
-            Socket::Unix(socket) => Some(socket.as_fd()),
-            Socket::Tls(_) => None,
-        }
-    }
-
-    fn descriptor(&self) -> RawFd {
-        match self {
-            Socket::Tcp(socket) => socket.as_raw_fd(),
-            Socket::Tls(stream) => stream.get_ref().as_raw_fd(),
-            Socket::Unix(socket) => socket.as_raw_fd(),
-        }
-    }
-
-    fn open(address: &Address, options: &RedisOptions) -> RedisResult<Self> {
-        let (host, port) = match address {
-            Address::Unix(path) => return Ok(Socket::Unix(UnixStream::connect(path)?)),
-            Address::Tcp(host, port) => (host, *port),
-        };
-        let socket = connect_tcp(host, port, options.connect_timeout)?;
-        match &options.tls {
-            None => Ok(Socket::Tcp(socket)),
-            Some(tls) => {
-                set_tcp_timeouts(&socket, options.connect_timeout, options.connect_timeout)?;
-                let client = tls::client(tls, host).map_err(|error| {
-                    RedisError::from((ErrorKind::InvalidClientConfig, "TLS", error.to_string()))
-                })?;
-                Ok(Socket::Tls(Box::new(StreamOwned::new(client, socket))))
-            }
-        }
-    }
-}
-
-/// Tries every address the name has until one answers.
-fn connect_tcp(host: &str, port: u16, timeout: Duration) -> io::Result<TcpStream> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
-    for address in (host, port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, timeout) {
-            Ok(socket) => {
-                socket.set_nodelay(true)?;
-                let reference = socket2::SockRef::from(&socket);
-                let probes = socket2::TcpKeepalive::new()
-                    .with_time(Duration::from_secs(2))
-                    .with_interval(Duration::from_secs(1))
-                    .with_retries(2);
-                reference.set_tcp_keepalive(&probes)?;
-                #[cfg(target_os = "linux")]
-                reference.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
-                return Ok(socket);
-            }
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
-fn set_tcp_timeouts(socket: &TcpStream, read: Duration, write: Duration) -> io::Result<()> {
-    socket.set_read_timeout(Some(read))?;
-    socket.set_write_timeout(Some(write))
-}
-
-impl Read for Socket {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Socket::Tcp(socket) => socket.read(buffer),
-            Socket::Tls(stream) => stream.read(buffer),
-            Socket::Unix(socket) => socket.read(buffer),
-        }
-    }
-}
-
-impl Write for Socket {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Socket::Tcp(socket) => socket.write(bytes),
-            Socket::Tls(stream) => stream.write(bytes),
-            Socket::Unix(socket) => socket.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Socket::Tcp(socket) => socket.flush(),
-            Socket::Tls(stream) => stream.flush(),
-            Socket::Unix(socket) => socket.flush(),
-        }
     }
 }

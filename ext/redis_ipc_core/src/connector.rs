@@ -1,10 +1,11 @@
 //! Makes connections: finds the server for a key, and logs in.
 
 use crate::cluster::{Cluster, Route};
-use crate::connection::{Closer, Connection};
+use crate::connection::Connection;
 use crate::error::{Error, ErrorKind, Fate};
 use crate::open_sockets::OpenSockets;
 use crate::redis_options::{Address, ClusterOptions, RedisOptions, SentinelOptions};
+use crate::socket::Closer;
 use crate::sync::Mutex;
 use redis::{RedisError, RedisResult};
 use std::collections::HashMap;
@@ -112,7 +113,7 @@ impl Connector {
         // Well above the block time: a read that times out first would swallow the next message.
         connection.set_timeouts(block + self.options.read_timeout, self.options.write_timeout)?;
         if self.is_cluster() {
-            self.blocking.lock().insert(key.to_owned(), (route, Some(connection.closer()?)));
+            self.blocking.lock().insert(key.to_owned(), (route, Some(connection.closer())));
         }
         Ok(connection)
     }

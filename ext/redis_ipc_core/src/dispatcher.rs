@@ -92,7 +92,7 @@ impl Dispatcher {
                 .connector()
                 .open_blocking(&self.member.replies, reply_session::block(&self.member))?,
         };
-        self.reading.on(&connection)?;
+        self.reading.on(&connection);
         upkeep::make_replies(&mut connection, &self.member)?;
         position.follow(&self.member);
         link.up();

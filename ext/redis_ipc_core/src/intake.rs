@@ -84,7 +84,7 @@ impl Intake {
             Some(connection) => connection,
             None => self.member.connections.connector().open_blocking(&self.member.inbox, BLOCK)?,
         };
-        self.reading.on(&connection)?;
+        self.reading.on(&connection);
         if again {
             // It may be another server, with another clock.
             self.member.clock.read(&mut connection)?;

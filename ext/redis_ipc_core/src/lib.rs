@@ -58,6 +58,7 @@ pub mod section;
 pub mod sender;
 pub mod service;
 pub mod slots;
+pub mod socket;
 pub mod stats;
 pub mod stop;
 pub mod stream_reply;

@@ -1,9 +1,9 @@
 //! The end of a blocking read from outside: by whoever stops its thread, or finds that it waits at the wrong server.
 
-use crate::connection::{Closer, Connection};
+use crate::connection::Connection;
 use crate::redis_options::Address;
+use crate::socket::Closer;
 use crate::sync::Mutex;
-use std::io;
 
 /// The connection that one thread reads on now, if any.
 #[derive(Default)]
@@ -11,9 +11,8 @@ pub struct Reading(Mutex<Option<Closer>>);
 
 impl Reading {
     /// From now on it is `connection`.
-    pub fn on(&self, connection: &Connection) -> io::Result<()> {
-        *self.0.lock() = Some(connection.closer()?);
-        Ok(())
+    pub fn on(&self, connection: &Connection) {
+        *self.0.lock() = Some(connection.closer());
     }
 
     /// Ends the read under way; the next one starts on a new connection.

@@ -69,7 +69,7 @@ impl Refusal {
                 .connector()
                 .open_blocking(&self.member.inbox, crate::inbox_session::BLOCK)?,
         };
-        self.reading.on(&connection)?;
+        self.reading.on(&connection);
         join_group(&mut connection, &self.member)?;
         link.up();
         if again {

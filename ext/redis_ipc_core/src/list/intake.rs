@@ -1,10 +1,11 @@
 //! Takes requests from the list, as many as there is room for.
 
-use crate::connection::{Closer, Connection};
+use crate::connection::Connection;
 use crate::link::Link;
 use crate::list::options::Guarantee;
 use crate::list::party::{Party, popped, texts};
 use crate::list::work_queue::WorkQueue;
+use crate::socket::Closer;
 use crate::stop::Stop;
 use crate::sync::Mutex;
 use redis::{Cmd, RedisResult, Value};
@@ -92,7 +93,7 @@ impl Intake {
             Some(connection) => connection,
             None => self.party.connector.open_blocking(self.party.names.queue(), self.party.block())?,
         };
-        *self.closer.lock() = Some(connection.closer()?);
+        *self.closer.lock() = Some(connection.closer());
         match self.guarantee {
             Guarantee::AtLeastOnce => self.recover(&mut connection)?,
             Guarantee::AtMostOnce => self.note_client(&mut connection)?,

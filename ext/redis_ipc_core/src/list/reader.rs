@@ -1,11 +1,12 @@
 //! Reads the answers from a client's list and gives each to the call it belongs to.
 
-use crate::connection::{Closer, Connection};
+use crate::connection::Connection;
 use crate::error::{Error, ErrorKind};
 use crate::link::Link;
 use crate::list::party::{CLOCK_READING, Party, popped};
 use crate::list::pending::PendingCalls;
 use crate::list::skim::{Skimmed, skim};
+use crate::socket::Closer;
 use crate::sync::Mutex;
 use redis::RedisResult;
 use std::sync::Arc;
@@ -56,7 +57,7 @@ impl Reader {
             Some(connection) => connection,
             None => self.party.connector.open_blocking(&self.replies, self.party.block())?,
         };
-        *self.closer.lock() = Some(connection.closer()?);
+        *self.closer.lock() = Some(connection.closer());
         link.up();
         let mut pop = redis::cmd("BLMPOP");
         pop.arg(self.party.block().as_secs()).arg(1).arg(&self.replies).arg("RIGHT").arg("COUNT").arg(PAGE);
