@@ -3,6 +3,8 @@
 require "json"
 require_relative "redis_ipc/version"
 require_relative "redis_ipc/errors"
+require_relative "redis_ipc/error_text"
+require_relative "redis_ipc/error_report"
 require_relative "redis_ipc/monotonic"
 require_relative "redis_ipc/content"
 require_relative "redis_ipc/native"

@@ -67,7 +67,7 @@ RSpec.describe "disconnecting" do
     expect(both).not_to be_connected
     failing = build("failing") { raise "oh" }
     told = Queue.new
-    failing.on_error { |error| disconnect && (told << error) }
+    failing.on_error { |error| failing.disconnect && (told << error) }
     failing.connect(redis_options: redis_options)
     connect("parent").send_to_group(content: 1, to: "failing")
     next_of(told)

@@ -161,7 +161,7 @@ module RedisIPC
       end
 
       def complain(name, error)
-        warn "redis_ipc: a subscriber of #{name} raised #{error.class}: #{error.message}"
+        ErrorReport.warning("redis_ipc: a subscriber of #{name} raised #{ErrorText.of(error)}")
       end
 
       def active_support_listens?(name)

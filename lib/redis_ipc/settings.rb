@@ -6,9 +6,11 @@ module RedisIPC
   class Settings
     LOG_METHODS = %i[error warn info].freeze
     PEM_OPTIONS = %i[cert key].freeze
-    private_constant :LOG_METHODS, :PEM_OPTIONS
+    # What the asker is told of an exception of a handler.
+    REVEALED = %i[message class].freeze
+    private_constant :LOG_METHODS, :PEM_OPTIONS, :REVEALED
 
-    attr_reader :core, :logger, :reconnect_after_fork
+    attr_reader :core, :logger, :reconnect_after_fork, :reveal_errors
 
     class << self
       # @param logger [Object, nil]
@@ -39,6 +41,7 @@ module RedisIPC
       options = options.dup
       @logger = Settings.check_logger(options.delete(:logger))
       @reconnect_after_fork = check_flag(:reconnect_after_fork, options.delete(:reconnect_after_fork))
+      @reveal_errors = check_revealed(options.delete(:reveal_errors))
       @core = Settings.with_pem_texts(options)
       Native::Engine.check_options(@core)
       freeze
@@ -59,6 +62,13 @@ module RedisIPC
       return value if [true, false].include?(value)
 
       raise ConfigurationError, "the option #{name} must be true or false, got #{value.inspect}"
+    end
+
+    def check_revealed(value)
+      return REVEALED.first if value.nil?
+
+      REVEALED.find { |name| name == value || name.name == value } ||
+        raise(ConfigurationError, "the option reveal_errors must be :message or :class, got #{value.inspect}")
     end
   end
 end

@@ -28,7 +28,8 @@ module RedisIPC
 
     # Sets what runs for each request. The block runs with the stream as `self`, in one of the consumer threads, and
     # answers by {#fulfill_request} or {#reject_request}, then or later, from any thread, until the deadline.
-    # If it raises, `on_error` is called and the request is rejected with the exception's class and message.
+    # If it raises, `on_error` is called and the request is rejected with the exception's class and message (with
+    # `reveal_errors: :class`, its class alone).
     # @yieldparam entry [Entry]
     # @return [self]
     # @raise [ArgumentError] without a block
@@ -42,7 +43,7 @@ module RedisIPC
     end
 
     # Sets what is told of errors nobody else hears of: exceptions of handlers, malformed entries, dead letters, lost
-    # connections. The block runs with the stream as `self`.
+    # connections. The block keeps its own `self`.
     # @yieldparam exception [Exception]
     # @return [self]
     # @raise [ArgumentError] without a block
@@ -74,7 +75,7 @@ module RedisIPC
     # Connects. Returns when requests can be sent and taken.
     #
     # The defaults: `redis_options: {}` (redis-rb's names; `REDIS_URL` is the default), `logger: nil`, `pool_size: 10`,
-    # `max_pool_size: nil`, `max_content_size: 16 MiB`, `reconnect_after_fork: true`,
+    # `max_pool_size: nil`, `max_content_size: 16 MiB`, `reconnect_after_fork: true`, `reveal_errors: :message`,
     # `ledger: {entry_timeout: 5, cleanup_interval: 1, max_timeout: 3600, max_open_calls: nil, max_waiting: nil,
     # busy_poll: true}`,
     # `consumer: {pool_size: 3, execution_interval: 0.01, delivery: :at_least_once, lease: 2, max_deliveries: 5,
@@ -190,6 +191,7 @@ module RedisIPC
 
     def open_session(settings)
       @logger = settings.logger
+      @reveal_errors = settings.reveal_errors
       @session = Session.new(self, settings, serves: !@on_request.nil?)
       ProcessHooks.remember(@session, self)
       @session.run(serve: method(:serve), report: method(:report))
@@ -235,20 +237,19 @@ module RedisIPC
       raise
     rescue Exception => e # rubocop:disable Lint/RescueException -- the asker is told of whatever went wrong
       finished = true
-      reject_failed(entry, e.class.name, describe(e))
-      Execution.callback { report(e, entry) }
+      reject_failed(entry, ErrorText.class_name(e), revealed(e))
+      report(e, entry)
     ensure
       reject_failed(entry, nil, "the handler was stopped before it answered") unless finished
     end
 
-    def describe(exception)
-      "#{exception.class}: #{exception.message}"
-    rescue StandardError
-      "#{exception.class}, which cannot say why"
+    # What the asker is told of an exception.
+    def revealed(exception)
+      @reveal_errors == :class ? ErrorText.class_name(exception) : ErrorText.of(exception)
     end
 
     def reject_failed(entry, error, reason)
-      entry.engine.reject(entry.native, reason.to_s.encode(Encoding::UTF_8, invalid: :replace, undef: :replace), error)
+      entry.engine.reject(entry.native, reason, error)
     rescue AlreadyAnsweredError, NotConnectedError
       # It was answered before things went wrong: that answer counts. Or the handler forked, and this is the child: the
       # request is its parent's.
@@ -257,17 +258,9 @@ module RedisIPC
     end
 
     def report(exception, entry = nil)
-      Instrumentation.failure(exception, entry, place) { session.engine }
-      @logger&.error { "redis_ipc #{name}/#{group}: #{describe(exception)}" }
-      if @on_error
-        instance_exec(exception, &@on_error)
-      elsif @logger.nil?
-        warn "redis_ipc #{name}/#{group}: #{describe(exception)}"
+      ErrorReport.tell("#{name}/#{group}", exception, logger: @logger, on_error: @on_error) do
+        Instrumentation.failure(exception, entry, place) { session.engine }
       end
-    rescue SystemExit, SignalException
-      raise
-    rescue Exception => e # rubocop:disable Lint/RescueException -- a broken on_error must not stop the stream
-      warn "redis_ipc #{name}/#{group}: on_error raised #{e.class}: #{e.message}"
     end
   end
 end

@@ -49,8 +49,7 @@ module RedisIPC
 
       # A call is worth more than its trace.
       def complain(error)
-        warn "redis_ipc: OpenTelemetry raised #{error.class}: #{error.message}"
-        nil
+        ErrorReport.warning("redis_ipc: OpenTelemetry raised #{ErrorText.of(error)}")
       end
     end
   end

@@ -50,6 +50,18 @@ RSpec.describe "what Rails has around a handler", timeout: 120 do
     expect(output).to eq(%([["real", "cached"], ["real", "cached"]]\n))
   end
 
+  it "tells the asker in production no more than the class of an exception, unless the application says so" do
+    ask = <<~RUBY
+      connect.()
+      response = ask.("burn")
+      puts [response.error, response.reason].inspect
+    RUBY
+    expect(run('event("burn") { raise ArgumentError, "hunter2" }', ask)).to eq(%(["ArgumentError", "ArgumentError"]\n))
+    app.write("config/initializers/reveal.rb", 'Rails.application.config.redis_ipc.reveal_errors = "message"')
+    expect(app.run("RedisIPC.channels.connect; puts KitchenIpc.trigger_event('burn', target: 'kitchen').reason",
+                   REDIS_IPC_CHANNELS: "KitchenIpc")).to eq("ArgumentError: hunter2\n")
+  end
+
   describe "the error reporter" do
     before do
       app.write("config/initializers/error_reporter.rb", <<~RUBY)

@@ -302,7 +302,7 @@ fn check_options(ruby: &Ruby, options: RHash) -> Result<(), Error> {
 }
 
 /// The options that lib/redis_ipc/settings.rb takes care of.
-const OF_RUBY: [&str; 2] = ["logger", "reconnect_after_fork"];
+const OF_RUBY: [&str; 3] = ["logger", "reconnect_after_fork", "reveal_errors"];
 
 fn parse_options(ruby: &Ruby, options: RHash) -> Result<Options, Error> {
     let (value, environment) = options_value(ruby, options)?;

@@ -63,22 +63,9 @@ module RedisIPC
       end
 
       def report(exception, request = nil)
-        Execution.callback { tell(exception, request) }
-      end
-
-      def tell(exception, request)
-        publish(exception, request)
-        description = "redis_ipc JSON-RPC #{queue}: #{exception.class}: #{exception.message}"
-        @logger&.error { description }
-        if @on_error
-          @on_error.call(exception)
-        elsif @logger.nil?
-          warn description
+        ErrorReport.tell("JSON-RPC #{queue}", exception, logger: @logger, on_error: @on_error) do
+          publish(exception, request)
         end
-      rescue SystemExit, SignalException
-        raise
-      rescue Exception => e # rubocop:disable Lint/RescueException -- a broken on_error must not stop the server
-        warn "redis_ipc JSON-RPC #{queue}: on_error raised #{e.class}: #{e.message}"
       end
 
       def publish(exception, request)

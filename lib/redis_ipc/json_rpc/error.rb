@@ -45,7 +45,7 @@ module RedisIPC
 
       # @return [Hash] the error object of JSON-RPC
       def to_h
-        { code: code, message: message, data: data }.compact
+        { code: code, message: ErrorText.message_of(self), data: data }.compact
       end
     end
   end

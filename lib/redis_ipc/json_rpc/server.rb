@@ -81,7 +81,7 @@ module RedisIPC
         raise ArgumentError, "the code must be an Integer, got #{code.inspect}" unless code.is_a?(Integer)
 
         @dispatcher.map(exception_class) do |exception|
-          Error.new(message || exception.message, code: code, data: data&.call(exception))
+          Error.new(message || ErrorText.message_of(exception), code: code, data: data&.call(exception))
         end
         self
       end

@@ -83,7 +83,8 @@ module RedisIPC
 
       # @return [Hash] for {Channel.connect}
       def connect_options
-        { logger: ::Rails.logger }.merge(@values.except(*DEFAULTS.keys))
+        { logger: ::Rails.logger,
+          reveal_errors: ::Rails.env.production? ? :class : :message }.merge(@values.except(*DEFAULTS.keys))
       end
 
       private

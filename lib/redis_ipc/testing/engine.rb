@@ -148,7 +148,7 @@ module RedisIPC
       def answer_of_test(call, otherwise)
         Testing.answer_to(call) { otherwise }
       rescue StandardError => e
-        [:rejected, "#{e.class}: #{e.message}", e.class.name]
+        [:rejected, ErrorText.of(e), ErrorText.class_name(e)]
       end
 
       def run(call, traceparent)

@@ -1,0 +1,141 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  # The text of an exception: for logs, and for the asker of a handler that raised it. It is valid UTF-8, and making it
+  # never raises.
+  #
+  # Ruby's own exceptions show whole objects in their messages, with the instance variables (`@password`), and
+  # error_highlight adds the source line. Here an object is named by its class, and its `inspect` is not called.
+  # @api private
+  module ErrorText
+    CLASS = Kernel.instance_method(:class)
+    METHOD = Kernel.instance_method(:method)
+    NAME = Module.instance_method(:name)
+    # Their `inspect` shows nothing but themselves.
+    PLAIN = [Symbol, String, Numeric, NilClass, TrueClass, FalseClass].freeze
+    # Ruby raises these; the message of a subclass is its author's.
+    BY_RUBY = [NameError, NoMethodError].freeze
+    # Before Ruby 3.2 these put a snippet or a suggestion into `to_s`.
+    DECORATIONS = %w[ErrorHighlight::CoreExt DidYouMean::Correctable].freeze
+    private_constant :CLASS, :METHOD, :NAME, :PLAIN, :BY_RUBY, :DECORATIONS
+
+    class << self
+      # @param exception [Exception]
+      # @return [String] `"Class: message"`
+      def of(exception)
+        "#{class_name(exception)}: #{message(exception)}"
+      rescue SystemExit, SignalException
+        raise
+      rescue Exception # rubocop:disable Lint/RescueException -- a broken `message` must not hide that there was an error
+        "#{class_name(exception)}, which cannot say why"
+      end
+
+      # @param exception [Exception]
+      # @return [String] the message; an exception whose `message` raises has an empty one
+      def message_of(exception)
+        message(exception)
+      rescue SystemExit, SignalException
+        raise
+      rescue Exception # rubocop:disable Lint/RescueException -- see above
+        ""
+      end
+
+      # @param object [Object]
+      # @return [String] the name of its class; if that has none, of the nearest superclass that has one
+      def class_name(object)
+        CLASS.bind_call(object).ancestors.lazy.grep(Class).filter_map { |one| NAME.bind_call(one) }.first
+      end
+
+      private
+
+      def message(exception)
+        utf8(own_text(exception) || plain(exception))
+      end
+
+      # nil: the exception's own message shows no object.
+      def own_text(exception)
+        case exception
+        when NameError then name_error(exception)
+        when KeyError then key_error(exception)
+        when FrozenError then frozen_error(exception)
+        when UncaughtThrowError then "uncaught throw #{shown(exception.tag)}"
+        when NoMatchingPatternError then pattern_error(exception)
+        end
+      rescue ArgumentError
+        # It knows no receiver, or no key: its raiser wrote the message.
+        nil
+      end
+
+      def name_error(error)
+        return unless error.name && BY_RUBY.include?(error.class)
+
+        receiver = error.receiver
+        name = error.name
+        return "#{access(error, receiver)} method '#{name}' for #{shown(receiver)}" if error.is_a?(NoMethodError)
+
+        case name
+        when /\A@@/ then "uninitialized class variable #{name} in #{shown(receiver)}"
+        when /\A[[:upper:]]\w*\z/ then "uninitialized constant #{unless receiver == Object
+                                                                   "#{shown(receiver)}::"
+                                                                 end}#{name}"
+        when /\A[[:lower:]_]\w*\z/ then "undefined local variable or method '#{name}' for #{shown(receiver)}"
+        else "'#{name}' is not defined for #{shown(receiver)}"
+        end
+      end
+
+      def access(error, receiver)
+        kind = CLASS.bind_call(receiver)
+        return "private" if kind.private_method_defined?(error.name)
+
+        kind.protected_method_defined?(error.name) ? "protected" : "undefined"
+      end
+
+      def key_error(error)
+        key = error.key
+        "key not found: #{shown(key)}" if plain(error).start_with?("key not found: ") && !plain?(key)
+      end
+
+      def pattern_error(error)
+        error.is_a?(NoMatchingPatternKeyError) ? "key not found: #{shown(error.key)}" : "no pattern matched"
+      end
+
+      def frozen_error(error)
+        start = plain(error)[/\Acan't modify frozen .+?(?=: )/m]
+        start && "can't modify frozen #{class_name(error.receiver)}"
+      rescue ArgumentError
+        start
+      end
+
+      def shown(object)
+        case object
+        when *PLAIN then object.inspect
+        when Module then NAME.bind_call(object) || "an anonymous #{class_name(object).downcase}"
+        else "an instance of #{class_name(object)}"
+        end
+      end
+
+      def plain?(object)
+        PLAIN.any? { |kind| kind === object } # rubocop:disable Style/CaseEquality -- it may be a BasicObject
+      end
+
+      # The message without what error_highlight and did_you_mean add. Since Ruby 3.2 they add it elsewhere.
+      def plain(exception)
+        return exception.message unless METHOD.bind_call(exception, :message).owner == Exception
+
+        text = METHOD.bind_call(exception, :to_s)
+        text = text.super_method while DECORATIONS.include?(text.owner.name)
+        text.call
+      end
+
+      def utf8(text)
+        text = text.to_s
+        return text.dup.force_encoding(Encoding::UTF_8).scrub if text.encoding == Encoding::BINARY
+
+        text.encode(Encoding::UTF_8, invalid: :replace, undef: :replace)
+      rescue EncodingError
+        text.dup.force_encoding(Encoding::UTF_8).scrub
+      end
+    end
+  end
+  private_constant :ErrorText
+end
