@@ -140,7 +140,8 @@ pub fn is_readable(socket: BorrowedFd<'_>, until: Instant) -> io::Result<bool> {
     }
 }
 
-fn timespec(time: Duration) -> Timespec {
+/// A time to poll for.
+pub(crate) fn timespec(time: Duration) -> Timespec {
     // Longer than a day is as good as for ever.
     let time = time.min(Duration::from_secs(86_400));
     Timespec { tv_sec: time.as_secs() as i64, tv_nsec: i64::from(time.subsec_nanos()) }

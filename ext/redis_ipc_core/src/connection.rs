@@ -5,8 +5,9 @@
 //! reading in another, and knowing for certain that nothing is left unread. Encoding and every conversion are
 //! redis-rs's; replies are read by [`crate::resp`].
 
+use crate::attempt::Attempt;
+use crate::dialer::Dialer;
 use crate::entry::RawEntry;
-use crate::open_sockets::OpenSockets;
 use crate::redis_options::{Address, Credentials, RedisOptions};
 use crate::resp::Replies;
 use crate::socket::{Closer, Socket};
@@ -35,23 +36,24 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects to `address` with the timeouts, TLS and login of `options`.
+    /// Connects to `address` with the timeouts, TLS and login of `options`, within the time of `attempt`.
     pub fn open(
         address: &Address,
         credentials: &Credentials,
         db: i64,
         options: &RedisOptions,
-        sockets: &OpenSockets,
+        dialer: &Dialer,
+        attempt: &Attempt,
     ) -> RedisResult<Self> {
         let mut connection = Self {
             address: address.clone(),
-            socket: Socket::open(address, options, sockets)?,
+            socket: dialer.dial(address, options, attempt)?,
             replies: Replies::new(),
             broken: false,
             asks: false,
         };
-        connection.set_timeouts(options.connect_timeout, options.connect_timeout)?;
         connection.introduce(credentials, db)?;
+        connection.socket.is_ready()?;
         connection.set_timeouts(options.read_timeout, options.write_timeout)?;
         Ok(connection)
     }

@@ -1,11 +1,14 @@
 //! Makes connections: finds the server for a key, and logs in.
 
+use crate::attempt::{Attempt, Closing};
 use crate::cluster::{Cluster, Route};
 use crate::connection::Connection;
+use crate::dialer::Dialer;
 use crate::error::{Error, ErrorKind, Fate};
 use crate::open_sockets::OpenSockets;
 use crate::redis_options::{Address, ClusterOptions, RedisOptions, SentinelOptions};
 use crate::socket::Closer;
+use crate::stop::Stop;
 use crate::sync::Mutex;
 use redis::{RedisError, RedisResult};
 use std::collections::HashMap;
@@ -19,7 +22,7 @@ const TRY_AGAIN: Duration = Duration::from_millis(50);
 pub struct Connector {
     options: RedisOptions,
     redacted: String,
-    sockets: OpenSockets,
+    dialer: Dialer,
     cluster: OnceLock<Cluster>,
     /// The connections to nodes of a cluster whose reads block, by key; without a closer once they were sent away.
     blocking: Mutex<HashMap<String, (Route, Option<Closer>)>>,
@@ -31,7 +34,7 @@ impl Connector {
         let connector = Self {
             redacted: options.redacted(),
             options: options.clone(),
-            sockets: OpenSockets::default(),
+            dialer: Dialer::default(),
             cluster: OnceLock::new(),
             blocking: Mutex::default(),
         };
@@ -106,10 +109,11 @@ impl Connector {
         self.open(&self.cluster.get().map_or(Route::Server, |cluster| cluster.owner(key)))
     }
 
-    /// A new connection to the server of `key` whose reads may block for `block` before Redis answers.
-    pub fn open_blocking(&self, key: &str, block: Duration) -> RedisResult<Connection> {
+    /// A new connection to the server of `key` whose reads may block for `block` before Redis answers; none any more
+    /// once `stop` is raised.
+    pub fn open_blocking(&self, key: &str, block: Duration, stop: &Stop) -> RedisResult<Connection> {
         let route = self.route(key)?;
-        let connection = self.open(&route)?;
+        let connection = self.open_within(&route, &self.attempt().unless(stop))?;
         // Well above the block time: a read that times out first would swallow the next message.
         connection.set_timeouts(block + self.options.read_timeout, self.options.write_timeout)?;
         if self.is_cluster() {
@@ -137,6 +141,11 @@ impl Connector {
         away
     }
 
+    /// Limits how long connecting may take while and once the engine is being closed.
+    pub fn closing(&self) -> &Closing {
+        &self.dialer.closing
+    }
+
     /// Nothing more will be read.
     pub fn close(&self) {
         self.blocking.lock().clear();
@@ -144,8 +153,16 @@ impl Connector {
 
     /// A new connection to the server at `route`.
     pub fn open(&self, route: &Route) -> RedisResult<Connection> {
-        let Some(node) = route.node() else { return self.open_server() };
-        let opened = self.open_address(node);
+        self.open_within(route, &self.attempt())
+    }
+
+    fn attempt(&self) -> Attempt {
+        Attempt::new(self.options.connect_timeout, &self.dialer.closing)
+    }
+
+    fn open_within(&self, route: &Route, attempt: &Attempt) -> RedisResult<Connection> {
+        let Some(node) = route.node() else { return self.open_server(attempt) };
+        let opened = self.open_address(node, attempt);
         if let Some(cluster) = self.cluster.get() {
             match &opened {
                 Ok(_) => cluster.reached(node),
@@ -157,15 +174,16 @@ impl Connector {
         Ok(connection)
     }
 
-    fn open_server(&self) -> RedisResult<Connection> {
+    fn open_server(&self, attempt: &Attempt) -> RedisResult<Connection> {
         match self.find_sentinel()? {
-            Some((_, master)) => self.open_address(&master),
-            None => self.open_address(&self.options.address),
+            Some((_, master)) => self.open_address(&master, attempt),
+            None => self.open_address(&self.options.address, attempt),
         }
     }
 
-    fn open_address(&self, address: &Address) -> RedisResult<Connection> {
-        Connection::open(address, &self.options.credentials, self.options.db, &self.options, &self.sockets)
+    fn open_address(&self, address: &Address, attempt: &Attempt) -> RedisResult<Connection> {
+        let RedisOptions { credentials, db, .. } = &self.options;
+        Connection::open(address, credentials, *db, &self.options, &self.dialer, attempt)
     }
 
     /// A connection to the first sentinel that knows the master, and the master (Redis Sentinel client guidelines,
@@ -177,12 +195,12 @@ impl Connector {
         let mut last = RedisError::from((redis::ErrorKind::Client, "no sentinel knows the master"));
         for (host, port) in addresses {
             let address = Address::Tcp(host.clone(), *port);
-            let asked = Connection::open(&address, credentials, 0, &self.options, &self.sockets).and_then(
-                |mut sentinel| {
-                    let master = self.ask(&mut sentinel)?;
-                    Ok((sentinel, master))
-                },
-            );
+            let asked =
+                Connection::open(&address, credentials, 0, &self.options, &self.dialer, &self.attempt())
+                    .and_then(|mut sentinel| {
+                        let master = self.ask(&mut sentinel)?;
+                        Ok((sentinel, master))
+                    });
             match asked {
                 Ok((sentinel, Some(master))) => return Ok(Some((sentinel, master))),
                 Ok((_, None)) => {}
@@ -238,7 +256,7 @@ impl Connector {
 
     /// The sockets opened here.
     pub fn sockets(&self) -> &OpenSockets {
-        &self.sockets
+        &self.dialer.sockets
     }
 
     /// The address without credentials.

@@ -86,11 +86,11 @@ impl Dispatcher {
     ) -> RedisResult<()> {
         let mut connection = match first {
             Some(connection) => connection,
-            None => self
-                .member
-                .connections
-                .connector()
-                .open_blocking(&self.member.replies, reply_session::block(&self.member))?,
+            None => self.member.connections.connector().open_blocking(
+                &self.member.replies,
+                reply_session::block(&self.member),
+                &self.member.stop,
+            )?,
         };
         self.reading.on(&connection);
         upkeep::make_replies(&mut connection, &self.member)?;

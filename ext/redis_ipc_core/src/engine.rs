@@ -278,8 +278,9 @@ impl Engine {
         self.reader.stop();
         let thread = self.reader_thread.lock().take();
         join(thread);
+        let closing = self.member.connections.connector().closing();
         if self.serves
-            && let Err(error) = self.service.release_unstarted()
+            && let Err(error) = closing.hurry(|| self.service.release_unstarted())
         {
             self.member.reporter.failure(self.member.locate(error));
         }
@@ -291,6 +292,7 @@ impl Engine {
         if self.closed.swap(true, Ordering::SeqCst) {
             return;
         }
+        self.member.connections.connector().closing().begin();
         self.calls.end_all();
         self.sender.close();
         // Those that came in between: nothing goes out any more.
@@ -348,9 +350,11 @@ fn open_connections(member: &Member) -> Result<Opened, Error> {
     Ok(Opened {
         sender: (!connector.is_cluster()).then_some(first),
         dispatcher: connector
-            .open_blocking(&member.replies, reply_session::block(member))
+            .open_blocking(&member.replies, reply_session::block(member), &member.stop)
             .map_err(explain)?,
-        reader: connector.open_blocking(&member.inbox, inbox_session::BLOCK).map_err(explain)?,
+        reader: connector
+            .open_blocking(&member.inbox, inbox_session::BLOCK, &member.stop)
+            .map_err(explain)?,
         caller_bell: bell()?,
         consumer_bell: bell()?,
     })

@@ -82,7 +82,9 @@ impl Intake {
         let again = first.is_none();
         let mut connection = match first {
             Some(connection) => connection,
-            None => self.member.connections.connector().open_blocking(&self.member.inbox, BLOCK)?,
+            None => {
+                self.member.connections.connector().open_blocking(&self.member.inbox, BLOCK, &self.quiet)?
+            }
         };
         self.reading.on(&connection);
         if again {

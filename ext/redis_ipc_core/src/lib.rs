@@ -3,6 +3,7 @@
 //! There is no Ruby in it. [`engine::Engine`] is one connected stream; docs/protocol.md describes what it says to
 //! Redis, docs/internals.md which thread owns what.
 
+pub mod attempt;
 pub mod backlog;
 pub mod backoff;
 pub mod batch;
@@ -20,6 +21,7 @@ pub mod consumer_queue;
 pub mod content;
 pub mod dead_letter;
 pub mod dead_letters;
+pub mod dialer;
 pub mod dispatcher;
 mod drill;
 pub mod engine;
@@ -52,6 +54,7 @@ pub mod redis_options;
 pub mod refusal;
 pub mod reply_session;
 pub mod reports;
+pub mod resolver;
 pub mod resp;
 pub mod scene;
 pub mod section;

@@ -63,11 +63,11 @@ impl Refusal {
         let again = first.is_none();
         let mut connection = match first {
             Some(connection) => connection,
-            None => self
-                .member
-                .connections
-                .connector()
-                .open_blocking(&self.member.inbox, crate::inbox_session::BLOCK)?,
+            None => self.member.connections.connector().open_blocking(
+                &self.member.inbox,
+                crate::inbox_session::BLOCK,
+                &self.quiet,
+            )?,
         };
         self.reading.on(&connection);
         join_group(&mut connection, &self.member)?;

@@ -1,20 +1,16 @@
-//! A socket to a server: TCP, TLS or a unix socket, and how it is opened.
+//! A socket to a server: TCP, TLS or a unix socket.
 
+use crate::attempt::Attempt;
 use crate::open_sockets::{Listed, OpenSockets};
-use crate::redis_options::{Address, RedisOptions};
-use crate::tls;
-use redis::{ErrorKind, RedisError, RedisResult};
+use crate::redis_options::Address;
+use rustix::event::PollFlags;
 use rustix::net::{SendFlags, send};
 use rustls::{ClientConnection, Stream};
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// A peer that stops answering without closing is noticed within about this long while data is on its way.
-const USER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A write to a closed connection must fail, and must not raise SIGPIPE.
 #[cfg(not(target_vendor = "apple"))]
@@ -27,6 +23,8 @@ const SEND_FLAGS: SendFlags = SendFlags::empty();
 pub struct Socket {
     raw: Arc<Raw>,
     tls: Option<Box<ClientConnection>>,
+    /// While connecting.
+    attempt: Option<Attempt>,
 }
 
 /// The socket of the operating system. It is closed when its last owner drops it.
@@ -73,25 +71,21 @@ impl Closer {
 }
 
 impl Socket {
-    /// Connects to `address`.
-    pub fn open(address: &Address, options: &RedisOptions, sockets: &OpenSockets) -> RedisResult<Self> {
-        let (host, port) = match address {
-            Address::Unix(path) => return Ok(Self::new(UnixStream::connect(path)?.into(), sockets)),
-            Address::Tcp(host, port) => (host, *port),
-        };
-        let mut socket = Self::new(connect_tcp(host, port, options.connect_timeout)?.into(), sockets);
-        if let Some(tls) = &options.tls {
-            let client = tls::client(tls, host).map_err(|error| {
-                RedisError::from((ErrorKind::InvalidClientConfig, "TLS", error.to_string()))
-            })?;
-            socket.tls = Some(Box::new(client));
-        }
-        Ok(socket)
+    /// A socket that was connected, and does not block: until [`Socket::is_ready`] it waits no longer than `attempt`.
+    pub fn new(socket: socket2::Socket, attempt: Attempt, sockets: &OpenSockets) -> Self {
+        let listed = sockets.list(socket.as_raw_fd());
+        Self { raw: Arc::new(Raw { _listed: listed, socket }), tls: None, attempt: Some(attempt) }
     }
 
-    fn new(socket: socket2::Socket, sockets: &OpenSockets) -> Self {
-        let listed = sockets.list(socket.as_raw_fd());
-        Self { raw: Arc::new(Raw { _listed: listed, socket }), tls: None }
+    /// Speaks TLS from now on.
+    pub fn speak_tls(&mut self, client: ClientConnection) {
+        self.tls = Some(Box::new(client));
+    }
+
+    /// The server can be used: from now on reading and writing block, for as long as [`Socket::set_timeouts`] says.
+    pub fn is_ready(&mut self) -> io::Result<()> {
+        self.attempt = None;
+        self.raw.socket.set_nonblocking(false)
     }
 
     /// A handle that closes it from another thread.
@@ -112,53 +106,60 @@ impl Socket {
     }
 }
 
+impl Socket {
+    /// Does `work`, which blocks. While connecting it does not: it is done again once the socket is ready for it.
+    fn within<T>(
+        &mut self,
+        plain: PollFlags,
+        mut work: impl FnMut(&mut Self) -> io::Result<T>,
+    ) -> io::Result<T> {
+        loop {
+            match (work(self), &self.attempt) {
+                (Err(error), Some(attempt)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // Either direction of TLS may have to wait for the other.
+                    let needed = match &self.tls {
+                        Some(tls) if tls.wants_write() => PollFlags::OUT,
+                        Some(_) => PollFlags::IN,
+                        None => plain,
+                    };
+                    attempt.wait(self.raw.socket.as_fd(), needed)?;
+                }
+                (result, _) => return result,
+            }
+        }
+    }
+}
+
 impl Read for Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut raw = &*self.raw;
-        match &mut self.tls {
-            None => raw.read(buffer),
-            Some(tls) => Stream::new(&mut **tls, &mut raw).read(buffer),
-        }
+        self.within(PollFlags::IN, |socket| {
+            let mut raw = &*socket.raw;
+            match &mut socket.tls {
+                None => raw.read(buffer),
+                Some(tls) => Stream::new(&mut **tls, &mut raw).read(buffer),
+            }
+        })
     }
 }
 
 impl Write for Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut raw = &*self.raw;
-        match &mut self.tls {
-            None => raw.write(bytes),
-            Some(tls) => Stream::new(&mut **tls, &mut raw).write(bytes),
-        }
+        self.within(PollFlags::OUT, |socket| {
+            let mut raw = &*socket.raw;
+            match &mut socket.tls {
+                None => raw.write(bytes),
+                Some(tls) => Stream::new(&mut **tls, &mut raw).write(bytes),
+            }
+        })
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let mut raw = &*self.raw;
-        match &mut self.tls {
-            None => Ok(()),
-            Some(tls) => Stream::new(&mut **tls, &mut raw).flush(),
-        }
-    }
-}
-
-/// Tries every address the name has until one answers.
-fn connect_tcp(host: &str, port: u16, timeout: Duration) -> io::Result<TcpStream> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
-    for address in (host, port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, timeout) {
-            Ok(socket) => {
-                socket.set_nodelay(true)?;
-                let reference = socket2::SockRef::from(&socket);
-                let probes = socket2::TcpKeepalive::new()
-                    .with_time(Duration::from_secs(2))
-                    .with_interval(Duration::from_secs(1))
-                    .with_retries(2);
-                reference.set_tcp_keepalive(&probes)?;
-                #[cfg(target_os = "linux")]
-                reference.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
-                return Ok(socket);
+        self.within(PollFlags::OUT, |socket| {
+            let mut raw = &*socket.raw;
+            match &mut socket.tls {
+                None => Ok(()),
+                Some(tls) => Stream::new(&mut **tls, &mut raw).flush(),
             }
-            Err(error) => last = error,
-        }
+        })
     }
-    Err(last)
 }

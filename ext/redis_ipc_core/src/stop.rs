@@ -2,12 +2,13 @@
 
 use crate::sync::Mutex;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use std::sync::Arc;
 use std::time::Duration;
 
-/// Raised once, by dropping the sender: every pause, now and later, ends at once.
-#[derive(Debug)]
+/// Raised once, by dropping the sender: every pause, now and later, ends at once. A clone is the same signal.
+#[derive(Debug, Clone)]
 pub struct Stop {
-    sender: Mutex<Option<Sender<()>>>,
+    sender: Arc<Mutex<Option<Sender<()>>>>,
     receiver: Receiver<()>,
 }
 
@@ -15,7 +16,7 @@ impl Stop {
     /// Not stopped.
     pub fn new() -> Self {
         let (sender, receiver) = bounded(0);
-        Self { sender: Mutex::new(Some(sender)), receiver }
+        Self { sender: Arc::new(Mutex::new(Some(sender))), receiver }
     }
 
     /// Stops: every pause, now and later, ends at once.

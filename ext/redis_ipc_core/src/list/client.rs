@@ -241,6 +241,7 @@ impl Client {
         if self.closed.swap(true, Ordering::SeqCst) {
             return;
         }
+        self.party.connector.closing().begin();
         self.end_all();
         self.outbox.stop();
         join(self.outbox_thread.lock().take());
@@ -278,5 +279,5 @@ fn closed() -> Error {
 fn open(party: &Party) -> RedisResult<(Connection, Connection)> {
     let mut first = party.first_connection()?;
     party.clock.read(&mut first)?;
-    Ok((first, party.connector.open_blocking(&party.names.reply(&party.id), party.block())?))
+    Ok((first, party.connector.open_blocking(&party.names.reply(&party.id), party.block(), &party.stop)?))
 }

@@ -67,7 +67,7 @@ impl Intake {
         self.quiet.stop();
         // What a broken read took stays on the list of what this server holds; only without one is it lost.
         if self.guarantee == Guarantee::AtMostOnce {
-            self.unblock();
+            self.party.connector.closing().hurry(|| self.unblock());
         }
         if let Some(closer) = self.closer.lock().take() {
             closer.close();
@@ -91,7 +91,11 @@ impl Intake {
     fn session(&self, first: Option<Connection>, link: &mut Link<'_, Party>) -> RedisResult<()> {
         let mut connection = match first {
             Some(connection) => connection,
-            None => self.party.connector.open_blocking(self.party.names.queue(), self.party.block())?,
+            None => self.party.connector.open_blocking(
+                self.party.names.queue(),
+                self.party.block(),
+                &self.quiet,
+            )?,
         };
         *self.closer.lock() = Some(connection.closer());
         match self.guarantee {

@@ -55,7 +55,9 @@ impl Reader {
     fn session(&self, first: Option<Connection>, link: &mut Link<'_, Party>) -> RedisResult<()> {
         let mut connection = match first {
             Some(connection) => connection,
-            None => self.party.connector.open_blocking(&self.replies, self.party.block())?,
+            None => {
+                self.party.connector.open_blocking(&self.replies, self.party.block(), &self.party.stop)?
+            }
         };
         *self.closer.lock() = Some(connection.closer());
         link.up();

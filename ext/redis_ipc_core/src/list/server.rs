@@ -208,7 +208,7 @@ impl Server {
         join(self.intake_thread.lock().take());
         // Those that came between the two.
         unstarted.extend(self.intake.stop());
-        if let Err(error) = self.put_back(unstarted) {
+        if let Err(error) = self.party.connector.closing().hurry(|| self.put_back(unstarted)) {
             self.party.reporter.failure(self.party.explain(&error, Fate::Unknown));
         }
     }
@@ -244,6 +244,7 @@ impl Server {
         if self.closed.swap(true, Ordering::SeqCst) {
             return;
         }
+        self.party.connector.closing().begin();
         self.outbox.stop();
         join(self.outbox_thread.lock().take());
         self.party.stop.stop();
@@ -283,5 +284,5 @@ fn open(party: &Party, options: &ServerOptions) -> RedisResult<(Connection, Conn
     if options.guarantee == Guarantee::AtLeastOnce {
         first.run(&beat(party))?;
     }
-    Ok((first, party.connector.open_blocking(party.names.queue(), party.block())?))
+    Ok((first, party.connector.open_blocking(party.names.queue(), party.block(), &party.stop)?))
 }
