@@ -87,6 +87,89 @@ RSpec.describe RedisIPC::Channel do
     expect(parent.trigger_event("double", target: "child", params: { number: 4 }).value).to eq(8)
   end
 
+  describe "of a class with names of its own" do
+    # What subclasses of other frameworks define, and what this gem has inside.
+    taken = %w[run event params entry stream connection server answer call process state session send new_event name
+               stream_name group_name source_group instance_id find_event place instance_variables method_missing]
+
+    it "runs events beside methods of any name" do
+      names = taken
+      connected("child") do
+        names.each { |name| define_method(name) { |*| "mine" } }
+        event("all") { [(names - ["method_missing"]).map { |name| __send__(name) }, undefined_here].flatten.uniq }
+      end
+      expect(parent.trigger_event("all", target: "child").value).to eq(["mine"])
+    end
+
+    it "runs events beside instance variables of any name" do
+      connected("child") do
+        event("all", params: [:a]) do
+          @params = @event = @entry = @stream = @stream_name = @group_name = @instance_id = @execution = "mine"
+          [@params, params[:a], entry.source_group, source_group, stream_name, group_name, instance_id.size]
+        end
+      end
+      expect(parent.trigger_event("all", target: "child", params: { a: 1 }).value)
+        .to eq(["mine", 1, "parent", "parent", "house", "child", 32])
+    end
+
+    it "runs events after an initialize of its own, with and without super" do
+      connected("child") do
+        define_method(:initialize) { |greeting = "Hello"| @greeting = greeting }
+        event("greet", params: [:name]) { "#{@greeting}, #{params[:name]}" }
+      end
+      connected("other") do
+        define_method(:initialize) do
+          super()
+          @greeting = "Hi"
+        end
+        event("greet", params: [:name]) { "#{@greeting}, #{params[:name]}" }
+      end
+      answers = %w[child other].map do |group|
+        parent.trigger_event("greet", target: group, params: { name: "Ann" }).value
+      end
+      expect(answers).to eq(["Hello, Ann", "Hi, Ann"])
+    end
+
+    it "is told at once that initialize may not need arguments" do
+      [proc { |name| @name = name }, proc { |name:| @name = name }].each do |needy|
+        expect { channel("child") { define_method(:initialize, &needy) } }
+          .to raise_error(ArgumentError, /initialize of .* must do without arguments/)
+      end
+      expect { channel("child") { define_method(:initialize) { |*, **| nil } } }.not_to raise_error
+    end
+
+    it "connects, asks and answers beside class methods and class instance variables of any name" do
+      names = taken - %w[stream event send name method_missing] +
+              %w[open? serves? connector middleware error_handler event_names own_events own_middleware take_over
+                 give_up build_stream content_of same_place? well_formed? inherited allocate instance_method]
+      both = channel("both") do
+        event("echo", params: [:a]) { params[:a] }
+        names.each { |name| define_singleton_method(name) { |*| "mine" } }
+        @connection = @server = @stream = @stream_name = @group_name = @middleware = @own_events = @error_handler = 1
+        around_handler { |_entry, handler| handler.call }
+      end
+      both.connect(redis_options: redis_options)
+      expect(both.trigger_event("echo", target: "both", params: { a: 5 }).value).to eq(5)
+      eventually { both.stats[:answers_sent] == 1 }
+      expect(both).to be_connected
+      expect(both.disconnect).not_to be_connected
+    end
+
+    it "finds constants of the application, whatever their names" do
+      %w[Event Server Params Execution ChannelState].each { |name| stub_const(name, name) }
+      child = channel("child")
+      child.class_eval("event('names') { [Event, Server, Params, Execution, ChannelState] }", __FILE__, __LINE__)
+      # As in a `class` body: constants are looked for in the class and those above.
+      expect(child.const_get(:Event)).to eq("Event")
+      expect(described_class.constants).to be_empty
+      expect(%i[Event Server Params].map { |name| described_class.const_defined?(name, false) }).to all(be(false))
+    end
+
+    it "says what an instance that runs no event does not have" do
+      expect { channel("child").new.params }.to raise_error(RedisIPC::Error, /runs no event/)
+    end
+  end
+
   it "passes settings and events on to subclasses, which may override them" do
     told = Queue.new
     base = channel("base") do

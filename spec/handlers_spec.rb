@@ -1,11 +1,67 @@
 # frozen_string_literal: true
 
+require "logger"
+
 RSpec.describe "handlers" do
   let(:parent) { connect("parent") }
 
-  it "run with the stream as self" do
-    child = connect("child") { |entry| fulfill_request(entry, content: [self.class.name, group, connected?]) }
-    expect(parent.send_to_group(content: 1, to: child.group).value).to eq(["RedisIPC::Stream", "child", true])
+  it "run with what answers, asks and tells of the stream as self" do
+    child = connect("child") do |entry|
+      told = [self.class.name, name, group, connected?, instance_id, stats.key?(:taken), instances.size,
+              dead_letters.to_a, dead_letters(group: "x").group, stream.class.name, inspect]
+      fulfill_request(entry, content: told)
+    end
+    expect(parent.send_to_group(content: 1, to: child.group).value)
+      .to eq(["RedisIPC::HandlerContext", "house", "child", true, child.instance_id, true, 2, [], "x",
+              "RedisIPC::Stream", "#<RedisIPC::HandlerContext of #<RedisIPC::Stream house/child connected>>"])
+  end
+
+  # The names are those of the gem's own state.
+  it "may use any method and any instance variable: none is the stream's" do
+    names = RedisIPC::Stream.new("house", "x").instance_variables | %i[@session @logger @on_error @on_request @pid]
+    kept = Queue.new
+    child = connect("child") do |entry|
+      names.each { |name| instance_variable_set(name, entry.content) }
+      kept << [instance_variables, private_methods, object_id]
+      fulfill_request(entry, content: @session)
+    end
+    expect(Array.new(3) { |number| parent.send_to_group(content: number, to: "child").value }).to eq([0, 1, 2])
+    seen = Array.new(3) { kept.pop }
+    expect(seen.map(&:last).uniq.size).to eq(1)
+    expect(seen.last[1] & RedisIPC::Stream.private_instance_methods(false)).to eq([:initialize])
+    expect(child).to be_connected
+    eventually { child.stats[:answers_sent] == 3 }
+  end
+
+  it "of a class that has a @logger do not find it there, and the mistake is told" do
+    owner = Class.new do
+      define_method(:initialize) { @logger = Logger.new(nil) }
+      define_method(:listen) { |stream| stream.on_request { @logger.error("lost") } }
+    end.new
+    child = build("child")
+    owner.listen(child)
+    child.connect(redis_options: redis_options)
+    expect(parent.send_to_group(content: 1, to: "child").reason)
+      .to eq("NoMethodError: undefined method 'error' for nil")
+    expect(next_of(errors)).to be_a(NoMethodError)
+  end
+
+  it "answer by the entry, too, once" do
+    again = Queue.new
+    connect("child") do |entry|
+      entry.content == "no" ? entry.reject("no!") : entry.fulfill(entry.content * 2)
+      entry.reject("again")
+    rescue RedisIPC::AlreadyAnsweredError => e
+      again << e
+    end
+    expect(parent.send_to_group(content: 2, to: "child").value).to eq(4)
+    expect(parent.send_to_group(content: "no", to: "child").reason).to eq("no!")
+    2.times { next_of(again) }
+    entries = Queue.new
+    connect("later") { |entry| entries << entry }
+    future = parent.async_send_to_group(content: 1, to: "later")
+    expect(next_of(entries).fulfill("at last")).to be(true)
+    expect(future.value).to eq("at last")
   end
 
   it "that raise reject the request and are reported" do

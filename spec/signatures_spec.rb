@@ -53,8 +53,8 @@ RSpec.describe "the signatures in sig/" do
 
   # RBS wraps each method and compares what goes in and comes out with the signature.
   it "tell the truth where everything is used" do
-    checked = %w[Stream Lifecycle Channel Channel::Params Entry Response Future ChainedFuture Event OutgoingRequest
-                 Error CallError TimeoutError RejectedError DeadLetters DeadLetter]
+    checked = %w[Stream Lifecycle HandlerContext Channel Params Entry Response Future ChainedFuture Event
+                 OutgoingRequest Error CallError TimeoutError RejectedError DeadLetters DeadLetter]
     target = checked.map { |name| "RedisIPC::#{name}" }.join(",")
     environment = { RUBYOPT: "-rrbs/test/setup", RBS_TEST_LOGLEVEL: "error", RBS_TEST_RAISE: "true",
                     RBS_TEST_OPT: "-I #{root}/sig", RBS_TEST_TARGET: target }
@@ -81,7 +81,7 @@ RSpec.describe "the signatures in sig/" do
       [future.wait, future.settled?, future.value!, future.response, future.inspect, chained.wait(5), chained.value, chained.settled?]
       [Kitchen.stats, Kitchen.connected?, Kitchen.stream, Kitchen.channel, Kitchen.group, RedisIPC.unsubscribe(subscription)]
       stream = RedisIPC::Stream.new("household", :attic)
-      stream.on_request { |entry| reject_request(entry, content: 1) }.on_error { nil }.around_request { |_, call| call.call }
+      stream.on_request { |entry| [name, group, stream, connected?, stats, instance_id, inspect] && reject_request(entry, content: 1) }.on_error { nil }.around_request { |_, call| call.call }
       stream.connect(pool_size: 2)
       rejected = stream.send_to_group(content: nil, to: "attic")
       begin

@@ -96,6 +96,23 @@ module RedisIPC
       @native.traceparent
     end
 
+    # Answers the request, now or later, from any thread, until the deadline.
+    # @param content [Object] anything JSON can hold
+    # @return [Boolean] true; false if the deadline had passed and the answer was dropped
+    # @raise [AlreadyAnsweredError] if the request has been answered before
+    # @raise [ContentError] if the content cannot be sent; the request can still be answered
+    def fulfill(content)
+      @engine.fulfill(@native, content)
+    end
+
+    # Refuses the request.
+    # @param content [Object] the reason; anything JSON can hold
+    # @return (see #fulfill)
+    # @raise (see #fulfill)
+    def reject(content)
+      @engine.reject(@native, content, nil)
+    end
+
     # @return [String]
     def inspect
       "#<#{self.class} #{id} from #{source_group} to #{destination_group}, delivery #{deliveries}>"

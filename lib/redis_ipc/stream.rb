@@ -24,10 +24,12 @@ module RedisIPC
       @around_handler = Middleware.new
       @asking = Asking.new(self, @around_request)
       @handling = Handling.new(self, @around_handler)
+      @context = HandlerContext.new(self)
     end
 
-    # Sets what runs for each request. The block runs with the stream as `self`, in one of the consumer threads, and
-    # answers by {#fulfill_request} or {#reject_request}, then or later, from any thread, until the deadline.
+    # Sets what runs for each request. The block runs in one of the consumer threads, with a {HandlerContext} as `self`,
+    # and answers by `fulfill_request` or `reject_request` ({Entry#fulfill}, {Entry#reject}), then or later, from any
+    # thread, until the deadline.
     # If it raises, `on_error` is called and the request is rejected with the exception's class and message (with
     # `reveal_errors: :class`, its class alone).
     # @yieldparam entry [Entry]
@@ -127,7 +129,7 @@ module RedisIPC
       end
     end
 
-    # Answers a request.
+    # Answers a request, as {Entry#fulfill} does.
     # @param entry [Entry]
     # @param content [Object] anything JSON can hold
     # @return [Boolean] true; false if the deadline had passed and the answer was dropped
@@ -135,17 +137,17 @@ module RedisIPC
     # @raise [ContentError] if the content cannot be sent; the request can still be answered
     def fulfill_request(entry, content:)
       check_entry(entry)
-      entry.engine.fulfill(entry.native, content)
+      entry.fulfill(content)
     end
 
-    # Refuses a request.
+    # Refuses a request, as {Entry#reject} does.
     # @param entry [Entry]
     # @param content [Object] the reason; anything JSON can hold
     # @return (see #fulfill_request)
     # @raise (see #fulfill_request)
     def reject_request(entry, content:)
       check_entry(entry)
-      entry.engine.reject(entry.native, content, nil)
+      entry.reject(content)
     end
 
     # @return [String, nil] the unguessable name of this connection; nil when not connected
@@ -231,7 +233,7 @@ module RedisIPC
 
     def serve(entry)
       finished = false
-      @handling.run(entry) { instance_exec(entry, &@on_request) }
+      @handling.run(entry) { @context.instance_exec(entry, &@on_request) }
       finished = true
     rescue SystemExit, SignalException
       raise

@@ -151,7 +151,7 @@ module RedisIPC
       # The stream a channel has in tests.
       # @api private
       def stream_of(channel)
-        @lock.synchronize { @streams[channel] ||= channel.send(:build_stream, nil) }
+        @lock.synchronize { @streams[channel] ||= ChannelState.of(channel).build_stream(nil) }
       end
 
       private
@@ -186,6 +186,6 @@ module RedisIPC
     end
 
     forget
-    private_constant :Engine, :ListEngine, :InLifecycle, :InStream, :InEndpoint, :InChannel
+    private_constant :Engine, :ListEngine, :InLifecycle, :InStream, :InEndpoint, :InChannel, :InChannelState
   end
 end

@@ -91,7 +91,7 @@ module RedisIPC
       # @return [self]
       def attach(stream)
         server = self
-        stream.on_request { |entry| fulfill_request(entry, content: server.answer(entry.content)) }
+        stream.on_request { |entry| entry.fulfill(server.answer(entry.content)) }
         self
       end
 

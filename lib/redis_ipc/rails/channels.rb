@@ -83,7 +83,7 @@ module RedisIPC
       # Called for a channel that is used and not connected.
       # @api private
       def connect_to_ask(channel)
-        @lock.synchronize { join(channel, serve: @serving && @files.include?(channel)) unless channel.open? }
+        @lock.synchronize { join(channel, serve: @serving && @files.include?(channel)) unless state_of(channel).open? }
       end
 
       # Called when Rails has loaded or reloaded the code: the new classes take over the connections of the old.
@@ -114,19 +114,24 @@ module RedisIPC
 
       # By itself it only asks, until it is connected here to answer.
       def join(channel, serve:)
-        return if channel.open? && (channel.serves? || !serve)
+        state = state_of(channel)
+        return if state.open? && (state.serves? || !serve)
 
-        channel.disconnect(timeout: 0) if channel.open?
+        channel.disconnect(timeout: 0) if state.open?
         channel.connect(serve: serve, **@configuration.connect_options)
         @connected = @connected.merge(channel.name => channel).freeze if channel.name
+      end
+
+      def state_of(channel)
+        ChannelState.of(channel)
       end
 
       def replace(name, old, new)
         return if old.equal?(new)
 
         @connected = @connected.except(name).freeze
-        if new.is_a?(Class) && new < Channel && new.same_place?(old)
-          new.take_over(old)
+        if new.is_a?(Class) && new < Channel && state_of(new).place == state_of(old).place
+          state_of(new).take_over(state_of(old))
           @connected = @connected.merge(name => new).freeze
         else
           # Its handlers may be waiting for this reload to end.

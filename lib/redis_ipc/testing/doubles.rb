@@ -115,11 +115,13 @@ module RedisIPC
       def connected?
         Testing.enabled? ? Testing.stream_of(self).connected? : super
       end
+    end
 
-      private
-
+    # What a channel asks by.
+    # @api private
+    module InChannelState
       def connection
-        Testing.enabled? ? Testing.stream_of(self) : super
+        Testing.enabled? ? Testing.stream_of(channel_class) : super
       end
     end
 
@@ -127,5 +129,6 @@ module RedisIPC
     # YARD does not know the class here, and trips over `JSONRPC::Endpoint.prepend`.
     [JSONRPC::Endpoint].each { |endpoint| endpoint.prepend(InLifecycle, InEndpoint) }
     Channel.singleton_class.prepend(InChannel)
+    ChannelState.prepend(InChannelState)
   end
 end

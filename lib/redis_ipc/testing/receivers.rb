@@ -46,7 +46,7 @@ module RedisIPC
 
         # A channel answers no more.
         def retire(channel)
-          channel.instance_variable_set(:@retired_from_tests, true)
+          ChannelState.of(channel).retired = true
         end
 
         private
@@ -64,13 +64,13 @@ module RedisIPC
         end
 
         def stream_of(channel)
-          stream = channel.send(:build_stream, Struct.new(:channel).new(channel))
+          stream = ChannelState.of(channel).build_stream
           stream.counted_by = Testing.stream_of(channel)
           stream
         end
 
         def present?(channel)
-          return !channel.instance_variable_get(:@retired_from_tests) if channel.name.nil?
+          return !ChannelState.of(channel).retired if channel.name.nil?
 
           Object.const_defined?(channel.name) && Object.const_get(channel.name).equal?(channel)
         end

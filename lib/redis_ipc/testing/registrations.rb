@@ -7,14 +7,14 @@ module RedisIPC
     class Registrations
       def initialize
         @subscribers = Instrumentation.subscribers
-        @channels = [Channel, *Receivers.channels].to_h { |one| [one, one.instance_variable_get(:@error_handler)] }
+        @channels = [Channel, *Receivers.channels].to_h { |one| [one, ChannelState.of(one).own_error_handler] }
         @links = middleware.to_h { |one| [one, one.to_a] }.compare_by_identity
       end
 
       # Goes back to it. A channel that was not loaded then keeps what its own file says.
       def restore
         Instrumentation.subscribers = @subscribers
-        @channels.each { |channel, handler| channel.instance_variable_set(:@error_handler, handler) }
+        @channels.each { |channel, handler| ChannelState.of(channel).own_error_handler = handler }
         @links.each { |middleware, links| middleware.restore(links) }
       end
 
@@ -26,7 +26,8 @@ module RedisIPC
       private
 
       def middleware
-        own = @channels.each_key.flat_map { |one| %i[request handler].map { |side| one.send(:own_middleware, side) } }
+        states = @channels.each_key.map { |one| ChannelState.of(one) }
+        own = states.flat_map { |state| %i[request handler].map { |side| state.own_middleware(side) } }
         [RedisIPC.request_middleware, RedisIPC.handler_middleware, JSONRPC.call_middleware, JSONRPC.method_middleware,
          *own]
       end

@@ -1,0 +1,198 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  # What the gem knows of one channel class: what the class says of itself, and its connection. It is apart from the
+  # class, whose methods, instance variables and constants are the user's.
+  # @api private
+  class ChannelState
+    # An event: its name, the params it may read, and the method that its block is.
+    Event = Struct.new(:name, :params, :method_name)
+    # The class that answers on a connection: another one, once code has been reloaded.
+    Server = Struct.new(:state)
+    # One event that runs, for its instance of the class.
+    Execution = Struct.new(:stream, :entry, :params) do
+      def inspect
+        "#<#{self.class} of #{entry.inspect}>"
+      end
+    end
+    # Where a class keeps its state, and an instance its execution.
+    KEY = :@__redis_ipc
+    MALFORMED = "malformed request: expected {event: name, params: {...}}"
+    ALLOCATE = Class.instance_method(:allocate)
+    private_constant :Event, :Server, :Execution, :KEY, :MALFORMED, :ALLOCATE
+
+    @lock = Monitor.new
+
+    class << self
+      # @param channel_class [Class]
+      # @return [ChannelState]
+      def of(channel_class)
+        channel_class.instance_variable_get(KEY) || @lock.synchronize do
+          channel_class.instance_variable_get(KEY) || channel_class.instance_variable_set(KEY, new(channel_class))
+        end
+      end
+
+      # @param instance [Channel]
+      # @return [Execution]
+      # @raise [Error] if it runs no event
+      def execution_of(instance)
+        instance.instance_variable_get(KEY) ||
+          raise(Error, "this #{instance.class} runs no event: only one that does has params and an entry")
+      end
+    end
+
+    # @return [Class]
+    attr_reader :channel_class
+    # @return [String, Symbol, nil] as the class itself says; a class above may say it
+    attr_accessor :stream, :group
+    # @return [Proc, nil] as the class itself says
+    attr_accessor :own_error_handler
+    # @return [Boolean, nil] whether it answers no more in tests
+    attr_accessor :retired
+
+    def initialize(channel_class)
+      @channel_class = channel_class
+      @events = {}
+      @middleware = { request: Middleware.new, handler: Middleware.new }
+    end
+
+    # @return [ChannelState, nil] that of the class above
+    def parent
+      @parent ||= (ChannelState.of(channel_class.superclass) if channel_class < Channel)
+    end
+
+    # @return [Event]
+    def add_event(name, params)
+      @events[name.dup.freeze] = Event.new(name, params.freeze, :"event #{name}").freeze
+    end
+
+    # @return [Event, nil]
+    def find_event(name)
+      @events[name] || parent&.find_event(name)
+    end
+
+    # @return [Array<String>]
+    def event_names
+      @events.keys | (parent&.event_names || [])
+    end
+
+    # @param side [Symbol] `:request` or `:handler`
+    # @return [Middleware]
+    def own_middleware(side)
+      @middleware.fetch(side)
+    end
+
+    # @return [Hash] the names of the stream and the group, for errors
+    def place
+      { stream: channel_class.stream&.to_s, group: channel_class.channel&.to_s }
+    end
+
+    # @return [Stream, nil] the last one connected
+    def stream_if_any
+      @connection
+    end
+
+    # @return [Stream]
+    # @raise [NotConnectedError]
+    def connection
+      Channel.connector&.call(channel_class) if @connection.nil? || @connection.over?
+      @connection ||
+        raise(NotConnectedError.new("#{channel_class} is not connected: call connect", outcome: :not_sent, **place))
+    end
+
+    def connect(serve, options)
+      raise ConnectionError.new("#{channel_class} is connected already", **place) if open?
+
+      @server = (Server.new(self) if serve)
+      @connection = build_stream(@server).connect(**options)
+    end
+
+    def open?
+      @connection ? @connection.open? : false
+    end
+
+    def serves?
+      !@server.nil?
+    end
+
+    # Takes the connection over from the class this one replaces, when code is reloaded.
+    # @param other [ChannelState]
+    def take_over(other)
+      @connection, @server = other.give_up
+      @server&.state = self
+    end
+
+    # @return [Array(Stream, Server)]
+    def give_up
+      [@connection, @server].tap { @connection = @server = nil }
+    end
+
+    # @param server [Server, nil]
+    # @return [Stream] one that is not connected
+    def build_stream(server = Server.new(self))
+      opened = Stream.new(named(:stream), named(:channel))
+      opened.on_request { |entry| server.state.answer(opened, entry) } if server
+      error_handler&.then { |handler| opened.on_error(&handler) }
+      middleware(:request).each { |link| opened.around_request(link) }
+      middleware(:handler).each { |link| opened.around_handler(link) }
+      opened
+    end
+
+    # @return [Hash] what asks for an event
+    # @raise [ArgumentError]
+    def content_of(name, params)
+      raise ArgumentError, "the event's name cannot be blank" if name.to_s.strip.empty?
+      raise ArgumentError, "params must be a Hash, got a #{params.class}" unless params.is_a?(Hash)
+
+      { event: name.to_s, params: params }
+    end
+
+    # Answers a request with what its event returns.
+    def answer(stream, entry)
+      content = entry.content
+      return entry.reject(MALFORMED) unless well_formed?(content)
+
+      event = find_event(content[:event])
+      return entry.reject(unknown(content[:event])) unless event
+
+      entry.fulfill(run(event, Execution.new(stream, entry, Params.new((content[:params] || {}).slice(*event.params)))))
+    end
+
+    protected
+
+    # @return [Proc, nil]
+    def error_handler
+      own_error_handler || parent&.error_handler
+    end
+
+    # @return [Array<#call>]
+    def middleware(side)
+      (parent&.middleware(side) || []) + own_middleware(side).to_a
+    end
+
+    private
+
+    def named(what)
+      channel_class.public_send(what) || raise(ArgumentError, "#{channel_class} has no #{what}: call #{what} \"name\"")
+    end
+
+    # `initialize` is the user's, and may not call `super`.
+    def run(event, execution)
+      instance = ALLOCATE.bind_call(channel_class)
+      instance.instance_variable_set(KEY, execution)
+      instance.__send__(:initialize)
+      instance.__send__(event.method_name)
+    end
+
+    def well_formed?(content)
+      content.is_a?(Hash) && content[:event].is_a?(String) && (content[:params].nil? || content[:params].is_a?(Hash))
+    end
+
+    # A stranger may have sent megabytes as a name.
+    def unknown(name)
+      known = event_names.sort.join(", ")
+      "unknown event #{name[0, 100].inspect}; #{channel_class.channel} knows: #{known.empty? ? "none" : known}"
+    end
+  end
+  private_constant :ChannelState
+end

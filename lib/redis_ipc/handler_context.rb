@@ -1,0 +1,98 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  # The `self` of an `on_request` block. It answers requests, asks other groups and tells of the stream.
+  #
+  # It is not the stream itself, so that no method and no instance variable that the block uses is one of the gem's.
+  # There is one for each stream: an instance variable that a block sets is there in the next request too, and all
+  # consumer threads see it.
+  class HandlerContext
+    # @api private
+    def initialize(stream)
+      @__redis_ipc = stream
+    end
+
+    # @return [Stream]
+    def stream
+      @__redis_ipc
+    end
+
+    # @return [String] the stream's name
+    def name
+      stream.name
+    end
+
+    # @return [String] the group's name
+    def group
+      stream.group
+    end
+
+    # @param (see Stream#fulfill_request)
+    # @return (see Stream#fulfill_request)
+    # @raise (see Stream#fulfill_request)
+    def fulfill_request(entry, content:)
+      stream.fulfill_request(entry, content: content)
+    end
+
+    # @param (see Stream#reject_request)
+    # @return (see Stream#reject_request)
+    # @raise (see Stream#reject_request)
+    def reject_request(entry, content:)
+      stream.reject_request(entry, content: content)
+    end
+
+    # @param (see Stream#send_to_group)
+    # @return (see Stream#send_to_group)
+    # @raise (see Stream#send_to_group)
+    def send_to_group(content:, to:, timeout: nil)
+      stream.send_to_group(content: content, to: to, timeout: timeout)
+    end
+
+    # @param (see Stream#async_send_to_group)
+    # @return (see Stream#async_send_to_group)
+    # @raise (see Stream#async_send_to_group)
+    def async_send_to_group(content:, to:, timeout: nil)
+      stream.async_send_to_group(content: content, to: to, timeout: timeout)
+    end
+
+    # @return (see Stream#instance_id)
+    def instance_id
+      stream.instance_id
+    end
+
+    # @return (see Stream#instances)
+    # @raise (see Stream#instances)
+    def instances
+      stream.instances
+    end
+
+    # @param (see Stream#dead_letters)
+    # @return (see Stream#dead_letters)
+    # @raise (see Stream#dead_letters)
+    def dead_letters(group: self.group)
+      stream.dead_letters(group: group)
+    end
+
+    # @return (see Lifecycle#connected?)
+    def connected?
+      stream.connected?
+    end
+
+    # @return (see Lifecycle#stats)
+    # @raise (see Lifecycle#stats)
+    def stats
+      stream.stats
+    end
+
+    # @param (see Lifecycle#disconnect)
+    # @return [Stream]
+    def disconnect(timeout: 5)
+      stream.disconnect(timeout: timeout)
+    end
+
+    # @return [String]
+    def inspect
+      "#<#{self.class} of #{stream.inspect}>"
+    end
+  end
+end
