@@ -105,19 +105,39 @@ RSpec.describe "the gem" do
     end
   end
 
-  # As an installed platform gem is laid out.
-  it "says so where it has no library for this Ruby" do
-    Dir.mktmpdir do |folder|
-      FileUtils.cp_r(File.join(root, "lib"), folder)
-      FileUtils.rm_f(File.join(folder, "lib/redis_ipc.so"))
-      %w[2.6 9.9].each do |version|
-        FileUtils.mkdir_p(File.join(folder, "lib/redis_ipc", version))
-        FileUtils.touch(File.join(folder, "lib/redis_ipc", version, "redis_ipc.so"))
+  describe "without a library for this Ruby" do
+    around { |example| Dir.mktmpdir { |folder| @folder = folder and example.run } }
+
+    # This checkout's Ruby files, and files where libraries for other Rubies would be.
+    define_method(:load_error) do |*others|
+      FileUtils.cp_r(File.join(root, "lib"), @folder)
+      Dir[File.join(@folder, "lib/redis_ipc/*/redis_ipc.so")].each { |file| FileUtils.rm(file) }
+      others.each do |name|
+        FileUtils.mkdir_p(File.join(@folder, "lib/redis_ipc", name))
+        FileUtils.touch(File.join(@folder, "lib/redis_ipc", name, "redis_ipc.so"))
       end
-      output, status = Open3.capture2e(RbConfig.ruby, "-I#{folder}/lib", "-e", 'require "redis_ipc"')
+      output, status = Open3.capture2e(RbConfig.ruby, "-I#{@folder}/lib", "-e", 'require "redis_ipc"')
       expect(status).not_to be_success
-      expect(output).to include("(LoadError)", "no library for Ruby #{RUBY_VERSION[/\A\d+\.\d+/]} ", "2.6, 9.9",
-                                "gem install redis_ipc --platform ruby")
+      output[/redis_ipc has no library.*/] || raise(output)
+    end
+
+    it "a platform gem says so" do
+      expect(load_error("2.6", "9.9")).to eq(
+        "redis_ipc has no library for Ruby #{RUBY_VERSION}, #{RedisIPC::Library::ABI} (it has those for 2.6, 9.9). " \
+        "To get one: gem install redis_ipc --platform ruby (LoadError)"
+      )
+    end
+
+    it "a source gem says so" do
+      expect(load_error).to end_with("To get one: gem pristine redis_ipc --extensions (LoadError)")
+    end
+
+    # One that `rake compile` built for the Ruby that was here before would load, and crash.
+    it "a checkout says so" do
+      FileUtils.touch(File.join(@folder, "Rakefile"))
+      expect(load_error("x86_64-linux-gnu-2.7.0")).to end_with(
+        "(it has those for x86_64-linux-gnu-2.7.0). To get one: run `rake compile` in #{@folder} (LoadError)"
+      )
     end
   end
 

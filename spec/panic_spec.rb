@@ -1,14 +1,14 @@
 # frozen_string_literal: true
 
+require_relative "../tasks/extension"
+
 # The border's own code (gvl.rs) with methods that panic; the core's threads have theirs in drill.rs.
 RSpec.describe "a panic in Rust" do
   before(:all) do
-    folder = File.expand_path("..", __dir__)
-    command = %w[cargo build --release --locked --quiet --package redis_ipc --example panic_drill]
-    raise "the panic drill cannot be built" unless system(*command, chdir: folder)
-
+    extension = Extension.new
+    extension.compile("--quiet", "--example", "panic_drill")
     @library = File.join(Dir.mktmpdir("redis_ipc_drill"), "panic_drill.so")
-    FileUtils.cp(File.join(folder, "target/release/examples/libpanic_drill.so"), @library)
+    FileUtils.cp(File.join(extension.target, "release/examples/libpanic_drill.so"), @library)
   end
 
   after(:all) { FileUtils.remove_entry(File.dirname(@library)) if @library }

@@ -2,6 +2,7 @@
 
 require "fileutils"
 require "rubygems/package"
+require_relative "extension"
 
 # Builds the gem with compiled libraries in it, one for each Ruby, which needs neither Rust nor a compiler to install.
 class NativeGem
@@ -33,15 +34,10 @@ class NativeGem
   private
 
   def compile(ruby)
-    version = IO.popen([ruby, "-e", "print RUBY_VERSION[/\\A\\d+\\.\\d+/]"], &:read)
-    # This Ruby's is what `rake compile` builds; another's bindings need a folder of their own.
-    this = ruby == RbConfig.ruby
-    target = File.expand_path(this ? "target" : "target/native-#{version}")
-    command = %w[cargo build --release --locked --package redis_ipc --target-dir]
-    system(this ? {} : { "RUBY" => ruby }, *command, target, exception: true)
-    library = File.join(STAGE, library_of(version))
+    extension = Extension.new(ruby)
+    library = File.join(STAGE, library_of(extension.minor))
     FileUtils.mkdir_p(File.dirname(library))
-    FileUtils.cp(File.join(target, "release", "libredis_ipc.so"), library)
+    FileUtils.cp(extension.compile, library)
     system("strip", "--strip-unneeded", library, exception: true)
   end
 
