@@ -22,9 +22,11 @@ Gem::Specification.new do |spec|
   # Of the examples, those that Cargo.toml or the README names. No tests and benchmarks.
   spec.files = Dir[
     "lib/**/*.{rb,rake,tt}", "sig/**/*.rbs", "ext/*/Cargo.toml", "ext/*/src/**/*.rs",
-    "ext/*/examples/{member,panic_drill}.rs", "Cargo.{toml,lock}", "docs/*.md", "README.md", "CHANGELOG.md", "LICENSE"
+    "ext/redis_ipc/*.{c,rb}", "ext/*/examples/{member,panic_drill}.rs", "Cargo.{toml,lock}", "docs/*.md", "README.md",
+    "CHANGELOG.md", "LICENSE"
   ]
   spec.require_paths = ["lib"]
-  # RubyGems (3.3.11 and later) builds a Cargo crate by itself and installs it as redis_ipc.so.
-  spec.extensions = ["ext/redis_ipc/Cargo.toml"]
+  # RubyGems (3.3.11 and later) builds a Cargo crate by itself and installs it as redis_ipc.so. The extconf.rb before it
+  # looks for what that takes, and says what is missing.
+  spec.extensions = ["ext/redis_ipc/extconf.rb", "ext/redis_ipc/Cargo.toml"]
 end
