@@ -1,14 +1,23 @@
 # Sourced by the commands in bin/.
 
-# The gems may be the system's (Debian's packages), or Bundler's.
+# The gems may be the system's (Debian's packages), or Bundler's: whichever has all that the specs need. `ruby -S` has
+# the Ruby that is found first run them: Debian's rake would else call Debian's Ruby.
 in_ruby() {
   if [ -z "${with_bundler+set}" ]; then
-    # Bundler is for where a gem is missing.
-    ruby -e 'gem "rake"; gem "rspec"; gem "redis"; gem "async"; gem "rubocop"; gem "yard"' >/dev/null 2>&1 ||
-      ! bundle check >/dev/null 2>&1 || with_bundler="bundle exec"
+    with_bundler=
+    ruby -e '%w[rake rspec redis async rubocop yard rbs railties activerecord actionpack sqlite3 puma sidekiq]
+               .each { |name| gem name }' >/dev/null 2>&1 ||
+      ! ruby -S bundle check >/dev/null 2>&1 || with_bundler="ruby -S bundle exec"
   fi
-  ${with_bundler:-} "$@"
+  if [ "$1" = ruby ]; then $with_bundler "$@"; else $with_bundler ruby -S "$@"; fi
 }
+
+# Where there is Valkey only: programs, specs and examples call it by the other's name.
+if ! command -v redis-server >/dev/null && command -v valkey-server >/dev/null; then
+  mkdir -p tmp/servers
+  ln -sf "$(command -v valkey-server)" tmp/servers/redis-server
+  export PATH=$PWD/tmp/servers:$PATH
+fi
 
 # Runs a step; shows what it printed only if it failed.
 quietly() {

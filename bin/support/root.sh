@@ -51,17 +51,20 @@ make_workshop() {
   mkdir -p "$folder/src"
   find "$folder/src" -mindepth 1 -maxdepth 1 ! -name target ! -name tmp -exec rm -rf {} +
   git ls-files --cached --others --exclude-standard -z | tar --create --null --files-from=- | tar --extract -C "$folder/src"
-  # Whom this machine trusts, besides those that Debian does: its package registries may be among them.
-  if compgen -G "/usr/local/share/ca-certificates/*.crt" >/dev/null; then
-    cp /usr/local/share/ca-certificates/*.crt "$folder/usr/local/share/ca-certificates/"
-    chroot "$folder" update-ca-certificates >&2
-  fi
+  trust "$folder"
   in_workshop "$folder" 'cd /src && bin/setup' >&2
   echo "$folder"
 }
 
+# trust FOLDER: whom this machine trusts, besides those that Debian does: its package registries may be among them.
+trust() {
+  compgen -G "/usr/local/share/ca-certificates/*.crt" >/dev/null || return 0
+  cp /usr/local/share/ca-certificates/*.crt "$1/usr/local/share/ca-certificates/"
+  chroot "$1" update-ca-certificates >&2
+}
+
 # in_workshop FOLDER SCRIPT [ARGUMENT...]: with this machine's Rust, and its settings of pip and npm (seen there, not
-# copied): specs install packages.
+# copied): specs install packages. Settings of Cargo's profiles go along too.
 in_workshop() {
   local folder=$1 cargo=${CARGO_HOME:-$HOME/.cargo} rustup=${RUSTUP_HOME:-$HOME/.rustup} binds settings=() file name
   shift
@@ -69,7 +72,7 @@ in_workshop() {
   for file in /etc/pip.conf /etc/npmrc "$HOME/.npmrc:/root/.npmrc" ${PIP_CONFIG_FILE:-} ${PIP_FIND_LINKS:-}; do
     [ ! -e "${file%%:*}" ] || binds+=" $file"
   done
-  for name in $(compgen -e PIP_; compgen -e npm_config_); do settings+=("$name=${!name}"); done
+  for name in $(compgen -e PIP_; compgen -e npm_config_; compgen -e CARGO_PROFILE_); do settings+=("$name=${!name}"); done
   BINDS=$binds in_root "$folder" env -i HOME=/root LANG=C.UTF-8 CARGO_HOME="$cargo" RUSTUP_HOME="$rustup" \
     CARGO_INCREMENTAL=0 PATH="$cargo/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin" "${settings[@]}" sh -euc "$@"
 }

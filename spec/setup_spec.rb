@@ -1,0 +1,264 @@
+# frozen_string_literal: true
+
+require "fileutils"
+require "json"
+require "open3"
+require "rbconfig"
+require "tmpdir"
+require_relative "../ext/redis_ipc/libclang"
+require_relative "../tasks/extension"
+require_relative "support/clang_sys"
+
+# Made-up machines: programs that are found first on the PATH, and folders that variables name. Whole systems are in
+# bin/prove-setup.
+RSpec.describe "what building takes", timeout: 300 do
+  root = File.expand_path("..", __dir__)
+
+  around { |example| Dir.mktmpdir("redis_ipc_setup") { |folder| @folder = folder and example.run } }
+
+  def in_folder(*names)
+    File.join(@folder, *names).tap { |path| FileUtils.mkdir_p(File.dirname(path)) }
+  end
+
+  # A program that is found before the real one.
+  def fake(name, script)
+    File.write(in_folder("fake", name), "#!/bin/sh\n#{script}\n")
+    FileUtils.chmod(0o755, in_folder("fake", name))
+  end
+
+  # The PATH: with the fakes first, and without what was hidden.
+  def path
+    [in_folder("fake"), @tools || ENV.fetch("PATH")].join(File::PATH_SEPARATOR)
+  end
+
+  # A PATH on which these are not.
+  def hide(*names)
+    @tools = in_folder("tools")
+    FileUtils.mkdir_p(@tools)
+    ENV.fetch("PATH").split(File::PATH_SEPARATOR).flat_map { |folder| Dir[File.join(folder, "*")] }.each do |file|
+      link = File.join(@tools, File.basename(file))
+      File.symlink(file, link) unless names.include?(File.basename(file)) || File.symlink?(link)
+    end
+  end
+
+  def clean
+    names = %w[LIBCLANG_PATH CLANG_PATH LLVM_CONFIG_PATH LD_LIBRARY_PATH LIBRARY_PATH REDIS_URL CC RUBY]
+    names.to_h { |name| [name, nil] }
+  end
+
+  def run(*command, **environment)
+    environment = clean.merge("PATH" => path).merge(environment.transform_keys(&:to_s))
+    Open3.capture2e(environment, *command)
+  end
+
+  # @return [Array<Array<String>>] package and description of each
+  define_method(:missing) do |**environment|
+    output, = run(RbConfig.ruby, "#{root}/ext/redis_ipc/requirements.rb", **environment)
+    output.lines.map { |line| line.chomp.split("|", 2) }
+  end
+
+  # A shared library of this machine's kind, with these functions.
+  def library(*names, functions: [])
+    file = in_folder(*names)
+    source = functions.map { |function| "void *#{function}(void) { return 0; }" }.join("\n")
+    output, status = Open3.capture2e("cc", "-shared", "-o", file, "-x", "c", "-", stdin_data: "#{source}\n")
+    raise output unless status.success?
+
+    file
+  end
+
+  it "is all here" do
+    expect(missing).to be_empty
+  end
+
+  describe "Rust" do
+    it "that is too old is missing" do
+      fake("cargo", "echo 'cargo 1.85.0 (d73d2caf9 2024-12-31)'")
+      expect(missing.first.last).to eq("Rust 1.88 or newer: this is cargo 1.85.0 (d73d2caf9 2024-12-31)")
+    end
+
+    it "whose compiler is older than its cargo is missing" do
+      fake("rustc", "echo 'rustc 1.63.0'")
+      expect(missing.first.last).to eq("Rust 1.88 or newer: this is rustc 1.63.0")
+    end
+
+    it "of which there is only rustup is missing" do
+      fake("cargo", "echo 'error: rustup could not choose a version of cargo to run' >&2; exit 1")
+      expect(missing.first.last).to end_with("error: rustup could not choose a version of cargo to run")
+    end
+
+    it "is named with the command that is not there" do
+      hide("cargo")
+      expect(missing.first.last).to eq("Rust 1.88 or newer: `cargo` was not found")
+    end
+
+    it "that cannot link is missing" do
+      # Cargo's own setting: looking for `cc` would not see it.
+      expect(missing("CARGO_TARGET_#{rust_host}_LINKER": "no-such-linker")).to contain_exactly(
+        ["build-essential", a_string_including("compiles and links", "no-such-linker")]
+      )
+    end
+
+    def rust_host
+      `rustc -vV`[/^host: (.+)/, 1].upcase.tr("-", "_")
+    end
+  end
+
+  describe "the C compiler" do
+    it "without the C library's headers is missing" do
+      fake("cc", '[ "$*" = --version ] || { echo "x.c:5:10: fatal error: dlfcn.h: No such file" >&2; exit 1; }')
+      expect(missing.first).to match(["build-essential", /C compiler.*: x\.c:5:10: fatal error: dlfcn\.h/])
+    end
+
+    it "that is not there is missing" do
+      expect(missing(CC: "nocc").map(&:last)).to include(/C compiler and linker.*: `nocc` was not found/)
+    end
+  end
+
+  describe "libclang" do
+    before(:all) { ClangSys.program }
+
+    def libclang(**environment)
+      missing(**environment).find { |_, text| text.start_with?("libclang") }
+    end
+
+    it "is not LLVM's C++ library" do
+      library("lib", "libclang-cpp.so.14")
+      library("lib", "libclang-cpp.so")
+      expect(libclang(LIBCLANG_PATH: in_folder("lib"))).to match(["", /is neither a libclang nor a folder with one/])
+    end
+
+    it "is not whatever LIBCLANG_PATH names" do
+      expect(libclang(LIBCLANG_PATH: "/nowhere").last).to include("LIBCLANG_PATH=/nowhere", "Without that variable /")
+    end
+
+    it "has to be loaded" do
+      library("lib", "libclang.so")
+      expect(libclang(LIBCLANG_PATH: in_folder("lib")).last).to include("lib/libclang.so cannot be loaded")
+    end
+
+    it "has to be 9 or newer" do
+      library("lib", "libclang.so.7", functions: %w[clang_createIndex clang_parseTranslationUnit clang_getDiagnostic
+                                                    clang_getNumDiagnostics clang_getDiagnosticSeverity])
+      expect(libclang(LIBCLANG_PATH: in_folder("lib"))).to match(["libclang-dev", /libclang\.so\.7 is older/])
+    end
+
+    # As where Debian's libclang1-19 is alone. (Of that bin/prove-setup has whole systems.)
+    it "needs its own headers" do
+      package, text = libclang(BINDGEN_EXTRA_CLANG_ARGS: "-nobuiltininc")
+      expect(package).to match(/\Alibclang(-\d+)?-dev\z/)
+      expect(text).to match(/cannot read Ruby's headers .*'stdarg\.h'/)
+    end
+
+    # The search of the build is clang-sys's; libclang.rb only repeats it.
+    it "is the one that clang-sys takes" do
+      ours = library("one", "libclang.so")
+      older = library("many", "libclang-9.so.1")
+      newer = library("many", "libclang-19.so.1")
+      library("many", "libclang.so.5")
+      library("many", "libclang-cpp.so.20")
+      library("many", "libclang-cpp-20.so")
+      File.write(in_folder("text", "libclang.so"), "not a library")
+      File.symlink("/nowhere", in_folder("text", "libclang.so.9"))
+      library("prefix", "lib", "libclang.so.99")
+      fake("llvm-config", "echo #{in_folder("prefix")}")
+
+      machines = [
+        {}, { LIBCLANG_PATH: ours }, { LIBCLANG_PATH: File.dirname(ours) }, { LIBCLANG_PATH: "#{File.dirname(ours)}/" },
+        { LIBCLANG_PATH: older }, { LIBCLANG_PATH: File.dirname(newer) }, { LIBCLANG_PATH: in_folder("text") },
+        { LIBCLANG_PATH: in_folder("text", "libclang.so") }, { LIBCLANG_PATH: "/nowhere" },
+        { LIBCLANG_PATH: in_folder("many", "libclang-cpp.so.20") }, { LD_LIBRARY_PATH: File.dirname(newer) },
+        { LIBRARY_PATH: File.dirname(newer) }, { LLVM_CONFIG_PATH: "/bin/false" }
+      ]
+      found = machines.map { |machine| Libclang.new(environment(machine)).path }
+      expect(found).to eq(ClangSys.found(machines.map { |machine| environment(machine) }))
+      expect(found.values_at(1, 5, 6)).to eq([ours, newer, nil])
+    end
+
+    def environment(variables)
+      ENV.to_h.merge(clean).compact.merge("PATH" => path).merge(variables.transform_keys(&:to_s))
+    end
+  end
+
+  it "includes that `ruby` is the Ruby that builds" do
+    fake("ruby", "echo '2.7.0 x86_64-linux'")
+    expect(missing.map(&:last)).to include(/`ruby` that is this Ruby .*2\.7\.0 x86_64-linux\. Set RUBY=/)
+  end
+
+  describe "gem install" do
+    before(:all) do
+      @gems = Dir.mktmpdir("redis_ipc_gem")
+      system("gem", "build", "--silent", "redis_ipc.gemspec", "--output", "#{@gems}/redis_ipc.gem",
+             chdir: File.expand_path("..", __dir__), exception: true)
+    end
+    after(:all) { FileUtils.remove_entry(@gems) }
+
+    # Without RubyGems' own three lines and its name for what failed.
+    def said(**environment)
+      output, status = run("gem", "install", "--local", "--no-document", "--install-dir", in_folder("gems"),
+                           "#{@gems}/redis_ipc.gem", **environment)
+      expect(status).not_to be_success
+      output.lines.map(&:strip).reject(&:empty?).grep_v(/\AGem files will|\AResults logged|\Aextconf failed/)
+    end
+
+    it "says at its end how to get Rust" do
+      hide("cargo", "rustc")
+      expect(said.last(4)).to match([/this machine lacks/, "Rust 1.88 or newer: `cargo` was not found",
+                                     "What to run before you install it again:", /\Acurl .*rustup/])
+    end
+
+    it "says at its end how to get libclang" do
+      fake("apt-get", "exit 1")
+      library("lib", "libclang-cpp.so.14")
+      hide("make", "llvm-config")
+      fake("cc", "exit 1")
+      expect(said(CC: "nocc").last).to eq("apt-get install -y build-essential")
+    end
+
+    it "says at its end what is wrong with LIBCLANG_PATH" do
+      expect(said(LIBCLANG_PATH: "/nowhere").last).to match(%r{LIBCLANG_PATH=/nowhere is neither})
+    end
+  end
+
+  describe "bin/setup" do
+    define_method(:look) { |*options, **environment| run("#{root}/bin/setup", "--look", *options, **environment).first }
+
+    it "misses nothing here" do
+      expect(look).to be_empty
+    end
+
+    it "takes Valkey, or the Redis that REDIS_URL names" do
+      fake("redis-server", "exit 127")
+      expect(look("--to-run")).to include("redis-server or valkey-server", "apt-get install redis-server")
+      expect(look("--to-run", REDIS_URL: "redis://elsewhere")).to be_empty
+      fake("valkey-server", "echo 'Valkey server v=8.1.1 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64'")
+      expect(look("--to-run")).to be_empty
+    end
+
+    it "asks programs what they are" do
+      fake("redis-server", "echo 'Redis server v=6.0.16 sha=00000000:0 malloc=jemalloc-5.2.1 bits=64'")
+      fake("valkey-server", "exit 127")
+      fake("python3", "exit 1")
+      fake("node", "echo v16.20.0")
+      expect(look.lines.map(&:strip)).to include(/redis-server or valkey-server/, /Python 3\.10/, /Node 18/)
+    end
+
+    it "says which Rust it wants, and has" do
+      fake("cargo", "echo cargo 1.85.0")
+      expect(look).to start_with("Missing: Rust 1.88 or newer (found: 1.85.0). Get it from https://rustup.rs")
+    end
+  end
+
+  describe "the folder of Cargo's" do
+    it "is another for another Ruby" do
+      fake("other-ruby", "printf x86_64-linux-9.9.0")
+      this = Extension.new(root: @folder)
+      other = Extension.new(in_folder("fake", "other-ruby"), root: @folder)
+      expect([this, other].map(&:target)).to all(eq(in_folder("target")))
+      File.write(in_folder("target", "ruby"), RedisIPC::Library::ABI)
+      expect(this.target).to eq(in_folder("target"))
+      expect(other).to have_attributes(target: in_folder("target", "x86_64-linux-9.9.0"), minor: "9.9")
+      expect(other.library).not_to eq(this.library)
+    end
+  end
+end
