@@ -124,6 +124,14 @@ module Chaos
       end
     end
 
+    # No call is lost or late.
+    class EveryCallIsAnswered < Promise
+      def broken(row)
+        others = row.books.calls.each_value.reject(&:answered?).map(&:kind).tally
+        ["not every call was answered: #{others}"] if others.any?
+      end
+    end
+
     # A notification that Redis had ran, or is still there.
     class NoticesAreNotLost < Promise
       def broken(row)

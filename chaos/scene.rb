@@ -119,11 +119,17 @@ module Chaos
       gone.map { add(:answerer) }.each(&:wait_until_ready)
     end
 
-    # Has askers end of themselves before the others do.
-    def leave(askers)
-      @left.concat(askers)
-      askers.each(&:finish)
-      askers.each { |asker| asker.wait(60) || raise("an asker did not end") }
+    # Has workers end of themselves before the others do.
+    def leave(leaving)
+      @left.concat(leaving)
+      leaving.each(&:finish)
+      leaving.each { |worker| worker.wait(60) || raise("a worker did not end") }
+    end
+
+    # Has the oldest answerer leave, and then another one join.
+    def replace_oldest_answerer
+      leave([(answerers - left).first])
+      add(:answerer).wait_until_ready
     end
 
     # Every second asker belongs to the group that is asked, but has no handler: it must leave the requests alone.

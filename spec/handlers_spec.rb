@@ -73,6 +73,22 @@ RSpec.describe "handlers" do
     expect(next_of(errors)).to be_a(ArgumentError)
   end
 
+  it "that raise with a message over max_content_size still reject the request, with a shortened reason" do
+    connect("child", max_content_size: 400) { |entry| raise entry.content * 500 }
+    ["x", "\u0001", "\"", "\u{1F600}"].each do |character|
+      response = parent.send_to_group(content: character, to: "child")
+      expect(response.error).to eq("RuntimeError")
+      expect(response.reason).to start_with("RuntimeError: #{character}").and end_with("\u2026")
+      expect(JSON.generate(response.reason).bytesize).to be_between(390, 400)
+    end
+  end
+
+  it "that answer with more than max_content_size reject the request, and say so within a small limit" do
+    connect("child", max_content_size: 30) { |entry| reject_request(entry, content: "x" * 100) }
+    response = parent.send_to_group(content: 1, to: "child")
+    expect([response.error, response.reason]).to match(["RedisIPC::ContentError", /\ARedisIPC::Cont.+\u2026\z/])
+  end
+
   it "survive whatever is raised" do
     [NotImplementedError, NoMemoryError, SystemStackError, StopIteration].each do |error|
       child = connect("child #{error}", consumer: { pool_size: 1 }) { |entry| raise(error) if entry }

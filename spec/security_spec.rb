@@ -45,7 +45,8 @@ RSpec.describe "the ACL rules of docs/security.md" do
     expect(parent.send_to_group(content: 1, to: "child").value).to eq(1)
     expect { parent.send_to_group(content: 0, to: "child", timeout: 1) }.to raise_error(RedisIPC::TimeoutError)
     server.client.xadd("house:inbox:child", { "hello" => "world" })
-    expect(next_of(errors)).to be_a(RedisIPC::MalformedEntryError)
+    told = Array.new(2) { next_of(errors).class }
+    expect(told).to contain_exactly(RedisIPC::MalformedEntryError, RedisIPC::UnansweredError)
     expect(child.dead_letters.first.discard).to be(true)
     expect(parent.instances.map { |row| row[:group] }).to contain_exactly("child", "parent")
     # Leases, heartbeats and the look for requests to take over.
@@ -60,6 +61,34 @@ RSpec.describe "the ACL rules of docs/security.md" do
     expect(refused).to eq([{ "username" => "asker", "object" => "house:inbox:child", "context" => "toplevel" }])
     expect(next_of(errors)).to be_a(RedisIPC::CommandError)
     expect(errors).to be_empty
+  end
+
+  it "let an answerer hand on what it has not started" do
+    started = Queue.new
+    gate = Queue.new
+    child = build("child") do |entry|
+      started << entry
+      gate.pop
+      fulfill_request(entry, content: 1)
+    end
+    child.connect(redis_options: login("answerer"), consumer: { pool_size: 1 })
+    parent = member("asker", "parent")
+    first = parent.async_send_to_group(content: 1, to: "child", timeout: 20)
+    next_of(started)
+    redis_id = server.client.xinfo(:stream, "house:inbox:child")["last-generated-id"]
+    second = parent.async_send_to_group(content: 2, to: "child", timeout: 20)
+    eventually { server.client.xinfo(:stream, "house:inbox:child")["last-generated-id"] != redis_id }
+    # As if it had been read ahead.
+    server.client.xreadgroup("child", child.instance_id, "house:inbox:child", ">")
+    leaving = Thread.new { child.disconnect }
+    eventually { child.stats[:released] == 1 }
+    expect(server.client.xpending("house:inbox:child", "child")["size"]).to eq(1)
+    member("answerer", "child", &echo)
+    expect(second.value).to eq(2)
+    gate << true
+    leaving.join
+    expect(first.value).to eq(1)
+    expect(refused).to eq([])
   end
 
   it "let an asker have its group's requests refused" do

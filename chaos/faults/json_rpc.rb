@@ -13,6 +13,11 @@ module Chaos
       end
     end
 
+    fault "JSON-RPC: rolling deploy, 6 times", protocol: Protocols::JSONRPC, outage: false, timeout: 1.5,
+                                               promise: Promises::EveryCallIsAnswered.new do
+      again_and_again(6, every: 0.3) { replace_oldest_answerer }
+    end
+
     fault "JSON-RPC: Redis killed, its data kept", **json_rpc, place: -> { Place.durable }, quick: true do
       restart_server
     end

@@ -12,6 +12,12 @@ module Chaos
       end
     end
 
+    # Calls wait for less than it takes until others look for what was left (9/10 of a lease of 2 s).
+    fault "rolling deploy: answering processes leave and others join, 6 times",
+          quick: true, outage: false, timeout: 1.5, work: 0.002, promise: Promises::EveryCallIsAnswered.new do
+      again_and_again(6, every: 0.3) { replace_oldest_answerer }
+    end
+
     fault "an asking process killed", quick: true, outage: false do
       kill(askers.first)
       add(:asker).wait_until_ready

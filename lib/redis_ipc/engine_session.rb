@@ -78,12 +78,16 @@ module RedisIPC
         pools.each(&:retire)
         @engine.quiet if @workers
         join(@workers, deadline)
+        wait_for_answers(deadline)
         @engine.close
         @others.each { |pool| join(pool, deadline) }
         @closed = true
         ProcessHooks.forget(self)
       end
     end
+
+    # For subclasses whose handlers may answer after they have returned.
+    def wait_for_answers(deadline); end
 
     def join(pool, deadline)
       pool&.each { |thread| thread.join([deadline - Monotonic.now, 0].max) }

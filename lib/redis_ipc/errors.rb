@@ -85,6 +85,9 @@ module RedisIPC
   # An entry in a stream is not one of this protocol. Goes to `on_error`.
   class MalformedEntryError < Error; end
 
+  # A handler returned without answering its request, and nobody answered it later. Goes to `on_error` at the deadline.
+  class UnansweredError < Error; end
+
   # A request was given up on after too many deliveries. Goes to `on_error`.
   class DeadLetteredError < Error; end
 

@@ -12,10 +12,11 @@ module RedisIPC
       !session.nil? && session.connected?
     end
 
-    # Takes no more requests, lets running handlers finish, ends open calls and closes. May be called again, and from
+    # Takes no more requests, lets running handlers finish, waits for answers that are still to come, ends open calls
+    # and closes. What was not started, or not answered in time, goes back to the group. May be called again, and from
     # inside a handler (then it returns at once and the closing goes on when the handler has finished), or from a trap
     # block (it returns at once and the closing goes on in a thread).
-    # @param timeout [Numeric] seconds that running handlers are given
+    # @param timeout [Numeric] seconds that running handlers and answers are given
     # @return [self]
     def disconnect(timeout: 5)
       unless timeout.is_a?(Numeric) && timeout.real? && timeout >= 0
@@ -29,10 +30,12 @@ module RedisIPC
       self
     end
 
-    # @return [Hash{Symbol => Integer}] what was sent, answered, dropped and lost since `connect`, and what is open now
-    # @raise [NotConnectedError]
+    # @return [Hash{Symbol => Integer}] what was sent, answered, dropped and lost since `connect`, and what is open now;
+    #   after {#disconnect} what it came to
+    # @raise [NotConnectedError] if it was never connected in this process
     def stats
-      session.engine.stats
+      await_reconnection
+      (@session || session).engine.stats
     end
 
     # @return [Boolean] whether it is connected in this process, or will be again when Redis is back

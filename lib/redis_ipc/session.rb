@@ -70,7 +70,13 @@ module RedisIPC
       return false unless request
 
       @serve.call(Entry.new(request, @engine))
+      request.leave
       !abandoned?
+    end
+
+    # Handlers may have returned and be about to answer from other threads.
+    def wait_for_answers(deadline)
+      @engine.wait_for_answers([deadline - Monotonic.now, 0].max.to_f) if @serves
     end
 
     def dispatch_one

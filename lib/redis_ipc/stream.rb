@@ -134,6 +134,7 @@ module RedisIPC
     # @param content [Object] anything JSON can hold
     # @return [Boolean] true; false if the deadline had passed and the answer was dropped
     # @raise [AlreadyAnsweredError] if the request has been answered before
+    # @raise [NotConnectedError] if the stream was disconnected before: the answer is dropped
     # @raise [ContentError] if the content cannot be sent; the request can still be answered
     def fulfill_request(entry, content:)
       check_entry(entry)
@@ -251,7 +252,7 @@ module RedisIPC
     end
 
     def reject_failed(entry, error, reason)
-      entry.engine.reject(entry.native, reason, error)
+      entry.engine.reject_because(entry.native, reason, error)
     rescue AlreadyAnsweredError, NotConnectedError
       # It was answered before things went wrong: that answer counts. Or the handler forked, and this is the child: the
       # request is its parent's.

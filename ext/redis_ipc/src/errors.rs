@@ -70,6 +70,7 @@ fn class_of(kind: ErrorKind) -> (&'static str, Option<Fate>) {
         ErrorKind::Overloaded => ("OverloadedError", Some(Fate::NotSent)),
         ErrorKind::AlreadyAnswered => ("AlreadyAnsweredError", None),
         ErrorKind::Malformed => ("MalformedEntryError", None),
+        ErrorKind::Unanswered => ("UnansweredError", None),
         ErrorKind::DeadLettered => ("DeadLetteredError", None),
         ErrorKind::Internal => ("InternalError", None),
     }

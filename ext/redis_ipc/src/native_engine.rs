@@ -186,6 +186,31 @@ impl NativeEngine {
         })
     }
 
+    /// Rejects with a reason of the gem's own; one that is too long is shortened.
+    fn reject_because(
+        ruby: &Ruby,
+        rb_self: &Self,
+        request: &NativeRequest,
+        reason: String,
+        error: Option<String>,
+    ) -> Result<bool, Error> {
+        let engine = rb_self.engine(ruby)?;
+        guarded(ruby, || {
+            let answered = engine.service().reject(&request.claim, &reason, error);
+            answered.map_err(|error| errors::raise(ruby, &error))
+        })
+    }
+
+    /// Waits for answers to what was taken.
+    fn wait_for_answers(ruby: &Ruby, rb_self: &Self, seconds: f64) -> Result<(), Error> {
+        let engine = Arc::clone(rb_self.engine(ruby)?);
+        if engine.service().held() == 0 {
+            return Ok(());
+        }
+        let time = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        wait_for_thread(ruby, move || engine.service().wait_for_answers(time), drop)
+    }
+
     fn is_expired(ruby: &Ruby, rb_self: &Self, request: &NativeRequest) -> Result<bool, Error> {
         Ok(rb_self.engine(ruby)?.service().is_expired(&request.claim))
     }
@@ -320,6 +345,8 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("take", method!(NativeEngine::take, 0))?;
     class.define_method("fulfill", method!(NativeEngine::fulfill, 2))?;
     class.define_method("reject", method!(NativeEngine::reject, 3))?;
+    class.define_method("reject_because", method!(NativeEngine::reject_because, 3))?;
+    class.define_method("wait_for_answers", method!(NativeEngine::wait_for_answers, 1))?;
     class.define_method("expired?", method!(NativeEngine::is_expired, 1))?;
     class.define_method("now_ms", method!(NativeEngine::now_ms, 0))?;
     class.define_method("next_report", method!(NativeEngine::next_report, 0))?;

@@ -33,6 +33,11 @@ impl NativeRequest {
         rb_self.content.read(ruby, &rb_self.claim.request.content)
     }
 
+    /// The handler has returned.
+    fn leave(&self) {
+        self.claim.leave();
+    }
+
     fn id(&self) -> &str {
         &self.claim.request.id
     }
@@ -78,6 +83,7 @@ impl NativeRequest {
 pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     let class = native.define_class("Request", ruby.class_object())?;
     class.undef_default_alloc_func();
+    class.define_method("leave", method!(NativeRequest::leave, 0))?;
     class.define_method("content", method!(NativeRequest::content, 0))?;
     class.define_method("id", method!(NativeRequest::id, 0))?;
     class.define_method("redis_id", method!(NativeRequest::redis_id, 0))?;

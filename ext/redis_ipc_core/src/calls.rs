@@ -143,7 +143,8 @@ impl Calls {
             return;
         }
         if let Sent::Yes(id) = ticket.sent() {
-            return self.sender.send(Command::Withdraw(Arc::clone(ticket), id));
+            self.sender.send(Command::Withdraw(Arc::clone(ticket), id));
+            return;
         }
         // Once Redis confirms it, the sender withdraws it; unless that was just now.
         ticket.finish(Err(scene::timed_out(ticket, Fate::Unknown, &self.member)));

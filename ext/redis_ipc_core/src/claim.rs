@@ -9,8 +9,10 @@ use std::time::Instant;
 pub enum Stage {
     /// It waits for a consumer.
     Queued,
-    /// The handler has it, or will answer it later.
+    /// The handler has it.
     Running,
+    /// The handler has returned without an answer; it may follow.
+    Open,
     /// It has been answered.
     Answered,
 }
@@ -45,6 +47,14 @@ impl Claim {
     /// Marks it as running.
     pub fn start(&self) {
         *self.stage.lock() = (Stage::Running, Instant::now());
+    }
+
+    /// Notes that the handler has returned. If it has not answered, the request stays open.
+    pub fn leave(&self) {
+        let mut stage = self.stage.lock();
+        if stage.0 == Stage::Running {
+            stage.0 = Stage::Open;
+        }
     }
 
     /// Marks it as answered, and says for how long it ran; `None` if it had been answered before.

@@ -58,6 +58,8 @@ pub struct ConsumerQueue<H: Held = Claim> {
     state: Mutex<State<H>>,
     work: Condvar,
     room: Condvar,
+    /// Something was answered, or is not held any more.
+    answered: Condvar,
 }
 
 #[derive(Debug)]
@@ -69,6 +71,8 @@ struct State<H: Held> {
     /// The last read brought as much as was asked for: more is waiting.
     pressed: bool,
     closed: bool,
+    /// Nothing is answered any more.
+    sealed: bool,
     /// Wakes the consumer that reads the inbox itself.
     bell: Option<Arc<Bell>>,
 }
@@ -82,6 +86,7 @@ impl<H: Held> State<H> {
             read_ahead: ReadAhead::default(),
             pressed: false,
             closed: false,
+            sealed: false,
             bell: None,
         }
     }
@@ -112,7 +117,13 @@ impl<H: Held> State<H> {
 impl<H: Held> ConsumerQueue<H> {
     /// An empty queue for so many consumers.
     pub fn new(consumers: usize) -> Self {
-        Self { consumers, state: Mutex::new(State::new()), work: Condvar::new(), room: Condvar::new() }
+        Self {
+            consumers,
+            state: Mutex::new(State::new()),
+            work: Condvar::new(),
+            room: Condvar::new(),
+            answered: Condvar::new(),
+        }
     }
 
     /// How many requests may be taken now.
@@ -235,6 +246,7 @@ impl<H: Held> ConsumerQueue<H> {
     pub fn note_run(&self, ran: Duration) {
         self.state.lock().read_ahead.note_run(ran);
         self.room.notify_one();
+        self.answered.notify_all();
     }
 
     /// Notes whether more requests wait in the inbox than there is room for here.
@@ -265,7 +277,30 @@ impl<H: Held> ConsumerQueue<H> {
             .collect();
         let removed: Vec<Arc<H>> = keys.iter().filter_map(|id| state.held.remove(id)).collect();
         state.queued.retain(|held| !keys.contains(&held.key()));
+        drop(state);
+        self.answered.notify_all();
         removed
+    }
+
+    /// Waits until everything that is held has been answered, at most for `time`.
+    pub fn wait_for_answers(&self, time: Duration) {
+        let until = Instant::now() + time;
+        let mut state = self.state.lock();
+        while state.held.values().any(|held| !held.is_answered()) && Instant::now() < until {
+            state = self.answered.wait_until(state, until);
+        }
+    }
+
+    /// Returns everything that is held. Nothing is to be answered from now on.
+    pub fn seal(&self) -> Vec<Arc<H>> {
+        let mut state = self.state.lock();
+        state.sealed = true;
+        state.held.values().cloned().collect()
+    }
+
+    /// Whether [`ConsumerQueue::seal`] was called.
+    pub fn is_sealed(&self) -> bool {
+        self.state.lock().sealed
     }
 
     /// Takes nothing more and lets go of what is queued: returns it, unstarted.

@@ -2,6 +2,7 @@
 
 use crate::entry::{Answer, Request, Status, StreamId};
 use crate::fields::Fields;
+use crate::json;
 use crate::keys::MAX_NAME;
 use crate::member::Member;
 use crate::text::Text;
@@ -42,7 +43,7 @@ pub fn rejection(member: &Member, request: &Request, error: &str, reason: &str) 
         id: request.id.clone(),
         instance_id: member.instance.clone(),
         status: Status::Rejected,
-        content: serde_json::Value::from(reason).to_string().into(),
+        content: json::shortened(reason, member.options.max_content_size).into(),
         error: Some(error.to_owned()),
         source_group: member.group.clone(),
         destination_group: request.source_group.clone(),

@@ -2,6 +2,7 @@
 
 use crate::bell::Bell;
 use crate::calls::Calls;
+use crate::claim::Claim;
 use crate::connection::Connection;
 use crate::consumer_queue::ConsumerQueue;
 use crate::dead_letters;
@@ -280,18 +281,20 @@ impl Engine {
         join(thread);
         let closing = self.member.connections.connector().closing();
         if self.serves
-            && let Err(error) = closing.hurry(|| self.service.release_unstarted())
+            && let Err(error) = closing.hurry(|| self.service.hand_on_unstarted())
         {
             self.member.reporter.failure(self.member.locate(error));
         }
     }
 
-    /// Ends everything: sends what is queued, ends open calls, leaves the stream tidy. Idempotent.
+    /// Ends everything: sends what is queued, ends open calls, hands on what was not answered, leaves the stream tidy.
+    /// Idempotent.
     pub fn close(&self) {
         self.quiet();
         if self.closed.swap(true, Ordering::SeqCst) {
             return;
         }
+        let open = self.service.seal();
         self.member.connections.connector().closing().begin();
         self.calls.end_all();
         self.sender.close();
@@ -301,12 +304,20 @@ impl Engine {
         self.dispatcher.restart();
         let threads = std::mem::take(&mut *self.threads.lock());
         threads.into_iter().for_each(|thread| join(Some(thread)));
-        if let Err(error) = presence::leave(&self.member) {
+        if let Err(error) = self.leave(&open) {
             self.member.reporter.failure(self.member.locate(error));
         }
         self.member.connections.close();
         self.reports.close();
         self.wakes.close();
+    }
+
+    fn leave(&self, open: &[Arc<Claim>]) -> Result<(), Error> {
+        if self.serves {
+            self.service.hand_on_open(open)?;
+            self.service.hand_on_rest()?;
+        }
+        presence::leave(&self.member)
     }
 }
 

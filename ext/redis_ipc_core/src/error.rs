@@ -47,6 +47,8 @@ pub enum ErrorKind {
     AlreadyAnswered,
     /// An entry that is not of this protocol.
     Malformed,
+    /// A handler returned without answering its request, and nobody answered it later.
+    Unanswered,
     /// A request was given up on after too many deliveries.
     DeadLettered,
     /// A defect of this library: a panic that was caught.

@@ -102,6 +102,38 @@ impl Checker<'_> {
     }
 }
 
+/// What a text ends with that was cut.
+const CUT: char = '\u{2026}';
+
+/// `text` as JSON of at most `limit` bytes (but two, for the quotes): one that is too long is cut.
+pub fn shortened(text: &str, limit: usize) -> Vec<u8> {
+    let whole = encoded(text);
+    if whole.len() <= limit {
+        return whole;
+    }
+    let room = limit.saturating_sub(2 + CUT.len_utf8());
+    let sizes = text.chars().scan(0, |size, char| {
+        *size += encoded_size(char);
+        Some(*size)
+    });
+    let kept = sizes.take_while(|size| *size <= room).count();
+    let end = if limit >= 2 + CUT.len_utf8() { Some(CUT) } else { None };
+    encoded(&text.chars().take(kept).chain(end).collect::<String>())
+}
+
+fn encoded(text: &str) -> Vec<u8> {
+    serde_json::Value::from(text).to_string().into_bytes()
+}
+
+/// How many bytes serde_json writes for a character.
+fn encoded_size(char: char) -> usize {
+    match char {
+        '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
+        '\0'..='\u{1f}' => 6,
+        _ => char.len_utf8(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,6 +208,25 @@ mod tests {
             // serde_json refuses numbers that overflow a double; they are JSON all the same.
             let overflow = theirs.as_ref().is_err_and(|error| error.to_string().contains("out of range"));
             prop_assert!(overflow || theirs.is_ok() == verdict(&text).is_ok(), "{}", text);
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_too_long_is_cut_between_characters() {
+        assert_eq!(shortened("oh", 4), b"\"oh\"");
+        assert_eq!(shortened("ohoho", 6), "\"o\u{2026}\"".as_bytes());
+        assert_eq!(shortened("\0\0\0", 11), "\"\\u0000\u{2026}\"".as_bytes());
+        assert_eq!(shortened("long", 2), b"\"\"");
+    }
+
+    proptest! {
+        #[test]
+        fn a_shortened_text_is_json_within_the_limit(text in "(?s).{0,60}", limit in 2usize..400) {
+            let short = shortened(&text, limit);
+            prop_assert!(short.len() <= limit);
+            let read: String = serde_json::from_slice(&short).unwrap();
+            prop_assert!(read == text || text.starts_with(read.trim_end_matches(CUT)));
+            prop_assert!(read != text || short == encoded(&text));
         }
     }
 }

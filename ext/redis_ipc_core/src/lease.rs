@@ -40,15 +40,84 @@ pub fn release(member: &Member, requests: &[(StreamId, u32)]) -> Result<(), Erro
     Ok(())
 }
 
-/// [`release`], on a connection at hand.
-pub fn release_on(
+/// Moves the request with the id ARGV[3] to the end of the inbox, where a blocked reader of the group gets it at once.
+/// The copy has the same fields and the same deadline, and with ARGV[4] = 1 also `resent`. The request must be pending
+/// under the consumer ARGV[2] and have been delivered once: a copy starts with a delivery count of 0. Returns 1 if it
+/// was moved, 0 if the consumer does not have it any more, and -1 if it cannot be moved.
+///
+/// This is a script because between the look and the copy the asker may withdraw the request, or another consumer may
+/// take it over; then there must be no copy.
+const MOVE: &str = r"
+local row = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1, ARGV[2])[1]
+if not row then return 0 end
+if row[4] ~= 1 then return -1 end
+local entry = redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[3], 'RETRYCOUNT', 1)[1]
+if not entry then return 0 end
+local fields, has_ttl, resent = entry[2], false, ARGV[4] ~= '1'
+if #fields > 128 then return -1 end
+local time = redis.call('TIME')
+local passed = time[1] * 1000 + math.floor(time[2] / 1000) - tonumber(string.match(ARGV[3], '^%d+'))
+for i = 1, #fields, 2 do
+  if fields[i] == 'ttl' then
+    local left = string.match(fields[i + 1], '^%d+$') and tonumber(fields[i + 1]) - passed
+    if not left or left <= 0 or left > 1e15 then return -1 end
+    fields[i + 1] = string.format('%.0f', left)
+    has_ttl = true
+  end
+  resent = resent or fields[i] == 'resent'
+end
+if not has_ttl then return -1 end
+if not resent then
+  fields[#fields + 1] = 'resent'
+  fields[#fields + 1] = '1'
+end
+redis.call('XADD', KEYS[1], '*', unpack(fields))
+redis.call('XDEL', KEYS[1], ARGV[3])
+redis.call('XACK', KEYS[1], ARGV[1], ARGV[3])
+return 1
+";
+
+/// Hands requests on to whoever reads the inbox now. What cannot be moved there (it was delivered before, or this user
+/// has no right to `XADD`) is given back as by [`release`].
+pub fn hand_on(member: &Member, requests: &[(StreamId, u32)], started: bool) -> Result<(), Error> {
+    if requests.is_empty() {
+        return Ok(());
+    }
+    member.connections.with(&member.inbox, |connection| hand_on_by(connection, member, requests, started))
+}
+
+/// [`hand_on`], on a connection at hand.
+pub fn hand_on_by(
     connection: &mut Connection,
     member: &Member,
     requests: &[(StreamId, u32)],
+    started: bool,
 ) -> RedisResult<()> {
-    leave_on(connection, member, requests)?;
-    member.stats.released.add(requests.len() as u64);
+    let (first, mut rest): (Vec<_>, Vec<_>) =
+        requests.iter().copied().partition(|(_, deliveries)| *deliveries == 1);
+    for page in first.chunks(STEP) {
+        let moves: Vec<Cmd> = page.iter().map(|(id, _)| move_command(member, *id, started)).collect();
+        for (request, reply) in page.iter().zip(connection.run_all(&moves)?) {
+            match reply {
+                Value::Int(1) => member.stats.released.increment(),
+                Value::Int(0) => {}
+                _ => rest.push(*request),
+            }
+        }
+    }
+    // A delivery that was started counts.
+    let counted: Vec<_> =
+        rest.iter().map(|(id, deliveries)| (*id, deliveries + u32::from(started))).collect();
+    leave_on(connection, member, &counted)?;
+    member.stats.released.add(counted.len() as u64);
     Ok(())
+}
+
+fn move_command(member: &Member, id: StreamId, started: bool) -> Cmd {
+    let mut command = redis::cmd("EVAL");
+    command.arg(MOVE).arg(1).arg(&member.inbox).arg(&member.group).arg(&member.consumer);
+    command.arg(id.to_string()).arg(u8::from(started));
+    command
 }
 
 /// Undoes a delivery: anybody may take the requests at once.

@@ -118,7 +118,7 @@ impl Refusal {
             return Ok(());
         }
         let requests: Vec<(StreamId, u32)> = entries.iter().map(|entry| (entry.id, 1)).collect();
-        lease::release_on(connection, &self.member, &requests)
+        lease::hand_on_by(connection, &self.member, &requests, false)
     }
 
     /// What was delivered to consumers that are gone, or to this one on a connection that broke.

@@ -112,19 +112,29 @@ impl Sender {
         threads::spawn("ipc-sender", &self.member, move || sender.run(&lane))
     }
 
-    /// Sends `command`: at once if the connection is free, else with the next batch. Never waits for Redis.
-    pub fn send(self: &Arc<Self>, command: Command) {
+    /// Sends `command`: at once if the connection is free, else with the next batch. Never waits for Redis. False if
+    /// it failed because the sender is closed.
+    pub fn send(self: &Arc<Self>, command: Command) -> bool {
         if self.closed.load(Ordering::SeqCst) {
-            return self.scene().fail(command, &closed());
+            self.scene().fail(command, &closed());
+            return false;
         }
-        self.forward(command);
+        self.try_forward(command)
     }
 
     fn forward(self: &Arc<Self>, command: Command) {
-        let Some(lane) = &self.only else { return self.distribute(command) };
-        if let Some(command) = self.bring(lane, command) {
-            self.scene().fail(command, &closed());
-        }
+        self.try_forward(command);
+    }
+
+    fn try_forward(self: &Arc<Self>, command: Command) -> bool {
+        let Some(lane) = &self.only else {
+            self.distribute(command);
+            return true;
+        };
+        let refused = self.bring(lane, command);
+        let taken = refused.is_none();
+        refused.into_iter().for_each(|command| self.scene().fail(command, &closed()));
+        taken
     }
 
     /// Brings a command to a lane; returns it if the lane has ended.

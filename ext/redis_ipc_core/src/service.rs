@@ -4,8 +4,9 @@ use crate::claim::{Claim, Stage};
 use crate::command::Command;
 use crate::consumer_queue::{ConsumerQueue, Taken};
 use crate::entry::{Answer, Status, StreamId};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Fate};
 use crate::intake::Intake;
+use crate::json;
 use crate::lease;
 use crate::member::Member;
 use crate::options::Delivery;
@@ -119,23 +120,18 @@ impl Service {
         }
         let late = self.member.clock.until(request.deadline()).is_none();
         let held = self.queue.held(claim.id()).is_some_and(|held| Arc::ptr_eq(&held, claim));
-        if !held && !late {
-            let message = match claim.stage() {
-                Stage::Answered => "the request has been answered already",
-                _ => "the request is not held by this connection of the stream any more",
-            };
-            return Err(self
-                .member
-                .error(ErrorKind::AlreadyAnswered, message, &self.member.group)
-                .entry(claim.id()));
+        let sealed = self.queue.is_sealed();
+        if (sealed || !held) && !late {
+            return Err(match claim.stage() {
+                Stage::Answered => self.answered_already(claim),
+                _ if sealed => {
+                    self.member.stats.answers_dropped.increment();
+                    self.disconnected(claim)
+                }
+                _ => self.lost(claim, "the request is not held by this connection of the stream any more"),
+            });
         }
-        let Some(ran) = claim.answer() else {
-            let message = "the request has been answered already";
-            return Err(self
-                .member
-                .error(ErrorKind::AlreadyAnswered, message, &self.member.group)
-                .entry(claim.id()));
-        };
+        let Some(ran) = claim.answer() else { return Err(self.answered_already(claim)) };
         self.queue.note_run(ran);
         if late {
             self.queue.finish(claim.id());
@@ -155,8 +151,32 @@ impl Service {
             destination_group: request.source_group.clone(),
             redis_id: StreamId::default(),
         };
-        self.sender.send(Command::Answer(Arc::clone(claim), answer));
-        Ok(true)
+        // If the sender has ended meanwhile, it has counted and reported that the answer is lost.
+        if self.sender.send(Command::Answer(Arc::clone(claim), answer)) {
+            Ok(true)
+        } else {
+            Err(self.disconnected(claim))
+        }
+    }
+
+    fn answered_already(&self, claim: &Claim) -> Error {
+        self.lost(claim, "the request has been answered already")
+    }
+
+    fn lost(&self, claim: &Claim, why: &str) -> Error {
+        self.member.error(ErrorKind::AlreadyAnswered, why, &self.member.group).entry(claim.id())
+    }
+
+    fn disconnected(&self, claim: &Claim) -> Error {
+        let message = "the answer was dropped: the stream was disconnected before the request was answered";
+        let kind = ErrorKind::Closed(Fate::NotSent);
+        self.member.error(kind, message, &self.member.group).entry(claim.id())
+    }
+
+    /// Rejects a request for a reason of the library's own. A reason that would be too long is cut.
+    pub fn reject(&self, claim: &Arc<Claim>, reason: &str, error: Option<String>) -> Result<bool, Error> {
+        let content = json::shortened(reason, self.member.options.max_content_size);
+        self.answer(claim, Status::Rejected, content, error)
     }
 
     /// Whether the time of a request has run out.
@@ -172,13 +192,26 @@ impl Service {
             return;
         }
         for claim in &overdue {
-            let counter = match claim.stage() {
-                Stage::Queued => &self.member.stats.expired,
-                _ => &self.member.stats.unanswered,
-            };
-            counter.increment();
+            match claim.stage() {
+                Stage::Queued => self.member.stats.expired.increment(),
+                Stage::Open => self.unanswered(claim, "its deadline"),
+                Stage::Running | Stage::Answered => self.member.stats.unanswered.increment(),
+            }
         }
         self.sender.send(Command::Acknowledge(overdue.iter().map(|claim| claim.id()).collect()));
+    }
+
+    /// Counts and reports a request that its handler has left open and nobody has answered until `end`.
+    fn unanswered(&self, claim: &Claim, end: &str) {
+        self.member.stats.unanswered.increment();
+        let request = &claim.request;
+        let message = format!(
+            "the request {:?} of the group {:?} was not answered before {end}: its handler returned without \
+             fulfill_request or reject_request, and neither was called later",
+            request.id, request.source_group
+        );
+        let error = self.member.error(ErrorKind::Unanswered, message, &self.member.group);
+        self.member.reporter.failure(error.entry(claim.id()));
     }
 
     /// Gives back what has waited too long for a consumer: another instance may be free.
@@ -194,15 +227,50 @@ impl Service {
         self.queue.close();
     }
 
-    /// Gives back everything that is pending under this instance and that it does not hold. To be called when
+    /// Waits until everything that was taken has been answered, at most for `time`.
+    pub fn wait_for_answers(&self, time: Duration) {
+        self.queue.wait_for_answers(time);
+    }
+
+    /// Nothing is answered from now on. Returns what was not answered though its handler has returned.
+    pub fn seal(&self) -> Vec<Arc<Claim>> {
+        let mut open = self.queue.seal();
+        open.retain(|claim| claim.stage() == Stage::Open);
+        open
+    }
+
+    /// Hands on requests whose handlers have returned without an answer. With at-most-once delivery they are gone from
+    /// Redis, and their askers will time out.
+    pub fn hand_on_open(&self, open: &[Arc<Claim>]) -> Result<(), Error> {
+        if self.member.options.consumer.delivery == Delivery::AtMostOnce {
+            open.iter().for_each(|claim| self.unanswered(claim, "the stream was disconnected"));
+            return Ok(());
+        }
+        let requests: Vec<(StreamId, u32)> =
+            open.iter().map(|claim| (claim.id(), claim.request.deliveries)).collect();
+        lease::hand_on(&self.member, &requests, true)
+    }
+
+    /// Hands on everything that is pending under this instance and that it does not hold. To be called when
     /// nothing more is read.
-    pub fn release_unstarted(&self) -> Result<(), Error> {
+    pub fn hand_on_unstarted(&self) -> Result<(), Error> {
+        self.hand_on_pending(false)
+    }
+
+    /// The same at the end. Redis may have delivered requests to the reader's connection before it noticed that this
+    /// was closed. What was answered may also be pending still, if its answer could not be sent: so with at-least-once
+    /// delivery all of it is said to have been started.
+    pub fn hand_on_rest(&self) -> Result<(), Error> {
+        self.hand_on_pending(self.member.options.consumer.delivery == Delivery::AtLeastOnce)
+    }
+
+    fn hand_on_pending(&self, started: bool) -> Result<(), Error> {
         let held: HashSet<StreamId> = self.queue.older_than(Duration::ZERO).into_iter().collect();
         let inbox = &self.member.inbox;
         let mut unstarted =
             self.member.connections.with(inbox, |connection| lease::pending(connection, &self.member))?;
         unstarted.retain(|(id, _)| !held.contains(id));
-        lease::release(&self.member, &unstarted)
+        lease::hand_on(&self.member, &unstarted, started)
     }
 
     /// How many requests are held.

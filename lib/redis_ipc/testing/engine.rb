@@ -77,6 +77,8 @@ module RedisIPC
         settle(request, "rejected", content, error)
       end
 
+      alias reject_because reject
+
       # Time does not pass, but whoever asked inline has gone on once the handler has returned.
       def expired?(request)
         !!request.given_up
