@@ -7,27 +7,12 @@ RSpec.describe "peers in other languages", timeout: 300 do
   text = "Zoë, 東京 und 🎉: \u0000\"\\"
   megabyte = "é" * (512 * 1024)
 
+  include PeerProcesses
+
   # Once, before the clock of an example runs.
   before(:all) do
     PeerPackages.python
     PeerPackages.node
-  end
-
-  # Starts a demo in one of the languages; returns when it is ready.
-  def peer(language, demo, *arguments, **environment)
-    command = case language
-              when "ruby" then ["ruby", "-I#{Processes::LIBRARY}", File.join(__dir__, "support/peers/#{demo}.rb")]
-              when "python" then [PeerPackages.python, PeerPackages.example("python", "#{demo}.py")]
-              when "node" then ["node", File.join(PeerPackages.node, "#{demo}.mjs")]
-              end
-    # Unbuffered, Python loses what a stopped process had left to write.
-    run_process(*command, *arguments, PYTHONUNBUFFERED: nil, **environment)
-      .tap { |process| expect(process.line).to eq("ready") }
-  end
-
-  def ask(process, **request)
-    process.puts(JSON.generate(request))
-    JSON.parse(process.line(timeout: 30))
   end
 
   # Each direction in a thread of its own: they wait for leases most of the time.

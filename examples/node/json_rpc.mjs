@@ -2,15 +2,31 @@
 
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import Redis from "ioredis";
+import { BLOCK, Connection, pauses, persist, readJSON, redisTime, within, writeJSON } from "./peer.mjs";
 
 const LEASE = 2_000; // ms; all servers of a queue must agree on it
 const ANSWER_EXPIRY = 60_000; // ms
+const [MAX_BATCH, MAX_DELIVERIES] = [1000, 5];
 
-async function redisTime(redis) {
-  const [seconds, micros] = (await redis.time()).map(Number);
-  return seconds * 1000 + Math.floor(micros / 1000);
-}
+// Puts back what a dead server held, the newest first, unless it has shown in between that it lives. What has killed
+// its servers again and again goes to the dead letters; of equal texts only the oldest counts.
+const TAKE_OVER = `
+local seen = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if not seen or tonumber(seen) > tonumber(ARGV[2]) then return end
+for _ = 1, redis.call('LLEN', KEYS[2]) do
+  local text = redis.call('LINDEX', KEYS[2], 0)
+  local digest, oldest = redis.sha1hex(text), not redis.call('LPOS', KEYS[2], text, 'RANK', 2)
+  if oldest and redis.call('HINCRBY', KEYS[4], digest, 1) >= tonumber(ARGV[3]) then
+    redis.call('HDEL', KEYS[4], digest)
+    redis.call('LMOVE', KEYS[2], KEYS[5], 'LEFT', 'LEFT')
+    redis.call('LTRIM', KEYS[5], 0, 9999)
+  else
+    redis.call('LMOVE', KEYS[2], KEYS[3], 'LEFT', 'RIGHT')
+  end
+end
+redis.call('PEXPIRE', KEYS[4], 3600000)
+redis.call('ZREM', KEYS[1], ARGV[1])
+`;
 
 // The error of a method: throw it in a method, or catch it from `Client.call`.
 export class RPCError extends Error {
@@ -24,54 +40,83 @@ export class RPCError extends Error {
   }
 }
 
-// No answer came in time; `cause` is "unclaimed" (it did not run) or "unknown".
+// No answer came in time; `cause` is "not_sent" or "unclaimed" (it did not run), or "unknown".
 export class TimedOut extends Error {}
 
 // Calls methods, any number at the same time.
 export class Client {
   constructor(url, queue) {
-    [this.redis, this.answers] = [1, 2].map(() => new Redis(url, { maxRetriesPerRequest: null }));
-    Object.assign(this, { queue, lastId: 0, open: new Map() });
+    [this.redis, this.answers] = [1, 2].map(() => new Connection(url));
+    Object.assign(this, { queue, open: new Map() });
     this.replyTo = `${queue}:reply:${randomBytes(16).toString("hex")}`;
     this.reading = this.read();
   }
 
   async call(method, params, timeout = 5_000) {
-    const id = (this.lastId += 1);
-    const deadline = (await redisTime(this.redis)) + timeout;
-    const request = { jsonrpc: "2.0", method, params: params ?? undefined, id, reply_to: this.replyTo, deadline };
-    const text = JSON.stringify(request);
+    const [until, id] = [performance.now() + timeout, randomBytes(8).toString("hex")];
+    const now = await within(timeout, persist(() => redisTime(this.redis), until).catch(() => null), null);
+    if (now === null) throw new TimedOut("Redis cannot be reached", { cause: "not_sent" });
+    const text = writeJSON({
+      jsonrpc: "2.0", method, params: params ?? undefined, id, reply_to: this.replyTo,
+      deadline: now + Math.floor(until - performance.now()),
+    });
     const answered = new Promise((resolve) => this.open.set(id, resolve));
-    const late = new AbortController();
     try {
-      await this.redis.lpush(this.queue, text);
-      const answer = await Promise.race([answered, sleep(timeout, null, { signal: late.signal })]);
+      // Unless Redis refused it: a lost reply does not tell whether the request arrived. Sent again it could run twice,
+      // so wait for its answer.
+      const sent = this.redis.lpush(this.queue, text).catch((error) => {
+        if (error.name === "ReplyError") throw error;
+      });
+      const answer = await within(until - performance.now(), sent.then(() => answered), null);
+      if (answer) return this.resultOf(readJSON(answer));
       // Taken back: no server had it, so it did not run.
-      const withdrawn = !answer && (await this.redis.lrem(this.queue, -1, text));
-      if (!answer) throw new TimedOut("no answer", { cause: withdrawn ? "unclaimed" : "unknown" });
-      if (answer.error) throw new RPCError(answer.error.code, answer.error.message, answer.error.data);
-      return answer.result;
+      const withdrawn = await within(250, this.redis.lrem(this.queue, -1, text).catch(() => 0), 0);
+      throw new TimedOut("no answer", { cause: withdrawn ? "unclaimed" : "unknown" });
     } finally {
-      late.abort();
       this.open.delete(id);
     }
   }
 
+  // After an error that is no ReplyError it may have arrived: only the caller knows what to do.
   async notify(method, params) {
-    await this.redis.lpush(this.queue, JSON.stringify({ jsonrpc: "2.0", method, params }));
+    await this.redis.lpush(this.queue, writeJSON({ jsonrpc: "2.0", method, params: params ?? undefined }));
+  }
+
+  resultOf({ result, error }) {
+    if (result !== undefined && error == null) return result;
+    if (Number.isInteger(error?.code) && typeof error.message === "string") {
+      throw new RPCError(error.code, error.message, error.data);
+    }
+    throw new TypeError("the server's answer has neither a result nor an error of JSON-RPC");
   }
 
   async read() {
-    while (!this.closed) {
-      const popped = await this.answers.brpop(this.replyTo, 10).catch(() => sleep(200));
-      const answer = popped && JSON.parse(popped[1]);
-      this.open.get(answer?.id)?.(answer); // nobody waits: it is late
+    for (let waits = pauses(); !this.closed; ) {
+      try {
+        const popped = await this.answers.brpopBuffer(this.replyTo, BLOCK / 1000);
+        if (popped) this.take(popped[1]);
+        waits = pauses();
+      } catch {
+        await sleep(waits.next().value);
+      }
     }
+  }
+
+  // Whose answer it is. What nobody waits for is late, a duplicate or foreign.
+  take(answer) {
+    let id;
+    try {
+      id = readJSON(answer)?.id;
+    } catch {
+      // Nobody can guess an id, so what has it is the answer, even if it cannot be read.
+      id = [...this.open.keys()].find((each) => answer.includes(each));
+    }
+    this.open.get(id)?.(answer);
   }
 
   async close() {
     this.closed = true;
-    await this.redis.del(this.replyTo);
+    await this.redis.del(this.replyTo).catch(() => {});
     [this.redis, this.answers].forEach((connection) => connection.disconnect());
   }
 }
@@ -79,96 +124,166 @@ export class Client {
 // Serves methods, one request after the other, each at least once. Parameters by name come as one object.
 export class Server {
   constructor(url, queue, methods) {
-    [this.redis, this.requests] = [1, 2].map(() => new Redis(url, { maxRetriesPerRequest: null }));
-    Object.assign(this, { queue, methods, id: randomBytes(16).toString("hex") });
+    [this.redis, this.requests] = [1, 2].map(() => new Connection(url));
+    Object.assign(this, { queue, methods, id: randomBytes(16).toString("hex"), offset: 0, left: false, ended: false });
     this.processing = `${queue}:processing:${this.id}`;
+    this.servers = `${queue}:servers`;
+  }
+
+  // Makes `serve` resolve when the running request is done.
+  leave() {
+    this.left = true;
   }
 
   async serve() {
-    await this.beat();
-    this.keepHouse();
-    for (;;) {
-      // As bytes: what is no UTF-8 could not be told from other such things.
-      const text = await this.requests.blmoveBuffer(this.queue, this.processing, "RIGHT", "LEFT", 10);
-      if (text === null) continue;
-      await this.handle(text);
-      await this.redis.lrem(this.processing, -1, text);
+    const house = this.keepHouse();
+    for (let [lost, waits] = [false, pauses()]; !this.left; ) {
+      try {
+        // Before it takes anything: nobody takes over from a server that is not known.
+        if (!this.offset) await this.beat();
+        // Where a reply got lost, the request it brought stands on the own list, and nobody else looks there. As bytes:
+        // what is no UTF-8 could not be told from other such things.
+        const text = lost ? await this.redis.lindexBuffer(this.processing, -1)
+          : await this.requests.blmoveBuffer(this.queue, this.processing, "RIGHT", "LEFT", BLOCK / 1000);
+        [lost, waits] = [lost && text !== null, pauses()];
+        if (text !== null) await this.handle(text);
+      } catch (error) {
+        console.error(`taking requests: ${error.message}`);
+        lost = true;
+        await sleep(waits.next().value);
+      }
     }
+    this.ended = true; // not before: it showed that it lives while the last method ran
+    await house;
+    await this.putBack().catch(() => {}); // else others take over in a lease's time
+    [this.redis, this.requests].forEach((connection) => connection.disconnect());
+  }
+
+  async putBack() {
+    while (await this.redis.lmove(this.processing, this.queue, "LEFT", "RIGHT"));
+    await this.redis.zrem(this.servers, this.id);
   }
 
   async handle(text) {
-    let message;
-    try {
-      message = JSON.parse(text.toString());
-    } catch {
-      return; // nothing in it says where an answer could go
-    }
-    const requests = [message].flat();
-    const { reply_to: replyTo, deadline } = requests.find((request) => request?.reply_to) ?? {};
-    if (deadline < (await redisTime(this.redis))) return;
-    const answers = [];
-    for (const request of requests) answers.push(await this.run(request));
-    const wanted = answers.filter(Boolean);
+    const { replyTo, deadline, answer } = await this.answerTo(text);
     // Never write to a key that is no reply list of this queue, whatever the request says.
     const prefix = `${this.queue}:reply:`;
-    if (!wanted.length || !replyTo?.startsWith?.(prefix)) return;
-    if (!/^[A-Za-z0-9_-]{16,128}$/.test(replyTo.slice(prefix.length))) return;
-    await this.redis.lpush(replyTo, Array.isArray(message) ? `[${wanted}]` : wanted[0]);
-    await this.redis.pexpire(replyTo, ANSWER_EXPIRY);
+    const good = typeof replyTo === "string" && replyTo.startsWith(prefix)
+      && /^[A-Za-z0-9_-]{16,128}$/.test(replyTo.slice(prefix.length));
+    const until = Math.min(deadline, this.now() + ANSWER_EXPIRY);
+    // Twice is better than never: the client ignores the second answer, and the method does not run again.
+    await persist(() => {
+      const commands = this.redis.multi();
+      if (answer && good && this.now() < until) commands.lpush(replyTo, answer).pexpire(replyTo, ANSWER_EXPIRY);
+      return commands.lrem(this.processing, -1, text).exec();
+    }, Infinity, () => this.left); // if it leaves, others take over what it holds
+  }
+
+  // The list for the answer, the request's deadline, and the answer: null if there is nothing to say.
+  async answerTo(text) {
+    const prefix = /^([^\s"!]+)!/.exec(text.toString("latin1")); // what is no JSON-RPC can name its list so
+    let message;
+    try {
+      message = readJSON(text.subarray(prefix ? prefix[0].length : 0));
+    } catch (error) {
+      console.error(`a request that cannot be read: ${error.message}`);
+      const answer = this.failure(null, new RPCError(-32700, "Parse error"));
+      return { replyTo: prefix?.[1], deadline: Infinity, answer };
+    }
+    const batch = Array.isArray(message) ? message : [message];
+    const carries = (each) => isObject(each) && (each === message || Object.hasOwn(each, "reply_to"));
+    const carrier = batch.find(carries) ?? {};
+    const deadline = Number.isInteger(carrier.deadline) && carrier.deadline >= 0 ? carrier.deadline : Infinity;
+    const answer = await this.answerBatch(batch, deadline, Array.isArray(message));
+    return { replyTo: prefix?.[1] ?? carrier.reply_to, deadline, answer };
+  }
+
+  async answerBatch(batch, deadline, isBatch) {
+    if (!batch.length || batch.length > MAX_BATCH) {
+      const id = batch.map((each) => this.idOf(each)).find((each) => each !== null) ?? null;
+      return this.failure(id, new RPCError(-32600, "Invalid Request"));
+    }
+    const answers = [];
+    for (const request of batch) {
+      if (this.now() < deadline) answers.push(await this.run(request)); // the time may run out in between
+    }
+    const wanted = answers.filter((each) => each !== null);
+    if (!wanted.length) return null;
+    return isBatch ? `[${wanted}]` : wanted[0];
   }
 
   async run(request) {
-    if (!this.isRequest(request)) return this.failure(null, new RPCError(-32600, "Invalid Request"));
-    const { method, params = [], id } = request;
+    const id = this.idOf(request);
+    if (!this.isRequest(request)) return this.failure(id, new RPCError(-32600, "Invalid Request"));
+    const isNotification = !Object.hasOwn(request, "id");
     try {
-      if (!Object.hasOwn(this.methods, method)) throw new RPCError(-32601, "Method not found");
-      const result = await this.methods[method](...[params].flat());
-      // What JSON has no word for, as undefined, is null.
-      const text = JSON.stringify(result) ?? "null";
-      return id === undefined ? null : `{"jsonrpc":"2.0","result":${text},"id":${JSON.stringify(id)}}`;
+      if (!Object.hasOwn(this.methods, request.method)) throw new RPCError(-32601, "Method not found");
+      const result = await this.methods[request.method](...[request.params ?? []].flat());
+      return isNotification ? null : writeJSON({ jsonrpc: "2.0", result: result ?? null, id });
     } catch (error) {
+      const known = error instanceof RPCError;
+      if (!known) console.error(error);
       // The message of another error may hold secrets.
-      const known = error instanceof RPCError ? error : new RPCError(-32603, "Internal error");
-      return id === undefined ? null : this.failure(id, known);
+      return isNotification ? null : this.failure(id, known ? error : new RPCError(-32603, "Internal error"));
     }
   }
 
   isRequest(request) {
-    if (request?.jsonrpc !== "2.0" || typeof request.method !== "string") return false;
-    return typeof (request.params ?? []) === "object";
+    if (!isObject(request) || request.jsonrpc !== "2.0" || typeof request.method !== "string") return false;
+    const { params = [], id = null } = request;
+    return params !== null && typeof params === "object" && isId(id);
+  }
+
+  // Also of what is no request: the client knows its call by it.
+  idOf(request) {
+    return isObject(request) && isId(request.id) ? request.id : null;
   }
 
   failure(id, error) {
     try {
-      return JSON.stringify({ jsonrpc: "2.0", error, id });
+      return writeJSON({ jsonrpc: "2.0", error, id });
     } catch {
       return this.failure(id, new RPCError(-32603, "Internal error")); // its data is no JSON
     }
   }
 
   async keepHouse() {
-    // Others are not taken for dead before they had the time to show that they live.
-    for (let steady = Date.now(), last = steady; ; await sleep(LEASE / 2)) {
+    // After an outage all servers look dead. Those that live need a lease's time to show it.
+    for (let steady = performance.now(), last = steady; !this.ended; await sleep(LEASE / 2)) {
       try {
         await this.beat();
-        if (Date.now() - last > LEASE) steady = Date.now();
-        last = Date.now();
-        if (last - steady > LEASE) await this.takeOver();
+        const now = performance.now();
+        if (now - last > LEASE) steady = now;
+        last = now;
+        if (now - steady > LEASE) await this.takeOver();
       } catch {
-        steady = Date.now();
+        steady = performance.now();
       }
     }
   }
 
+  // Redis's time in ms.
+  now() {
+    return Math.round(performance.now()) + this.offset;
+  }
+
   async beat() {
-    await this.redis.zadd(`${this.queue}:servers`, await redisTime(this.redis), this.id);
+    this.offset = (await redisTime(this.redis)) - Math.round(performance.now());
+    await this.redis.zadd(this.servers, this.now(), this.id);
   }
 
   async takeOver() {
-    const limit = (await redisTime(this.redis)) - LEASE;
-    for (const dead of await this.redis.zrange(`${this.queue}:servers`, "-inf", limit, "BYSCORE")) {
-      while (await this.redis.lmove(`${this.queue}:processing:${dead}`, this.queue, "LEFT", "RIGHT"));
-      await this.redis.zrem(`${this.queue}:servers`, dead);
+    const limit = this.now() - LEASE;
+    for (const dead of await this.redis.zrangeBuffer(this.servers, "-inf", limit, "BYSCORE")) {
+      const keys = [this.servers, Buffer.concat([Buffer.from(`${this.queue}:processing:`), dead]), this.queue,
+        `${this.queue}:deliveries`, `${this.queue}:dead`];
+      await this.redis.eval(TAKE_OVER, keys.length, ...keys, dead, limit, MAX_DELIVERIES);
     }
   }
+}
+
+const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
+
+function isId(value) {
+  return value === null || ["string", "bigint"].includes(typeof value) || Number.isFinite(value); // 1e400 is Infinity
 }

@@ -5,6 +5,7 @@
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Client, RPCError, Server, TimedOut } from "./json_rpc.mjs";
+import { writeJSON } from "./peer.mjs";
 
 const echo = (value) => ({ by: `node ${process.pid}`, value });
 const methods = {
@@ -14,8 +15,8 @@ const methods = {
     throw new RPCError(1000, "refused", reason);
   },
   nonsense: (data) => {
-    if (data) throw new RPCError(1000, "refused", 1n);
-    return 1n;
+    if (data) throw new RPCError(1000, "refused", NaN);
+    return "\ud800";
   },
   wait: async () => {
     console.log("started");
@@ -30,6 +31,7 @@ async function call(client, request) {
   } catch (error) {
     if (error instanceof RPCError) return { rejected: error };
     if (error instanceof TimedOut) return { timeout: error.cause };
+    if ([TypeError, RangeError, SyntaxError].some((each) => error instanceof each)) return { refused: error.message };
     throw error;
   }
 }
@@ -37,13 +39,15 @@ async function call(client, request) {
 const [queue, serve] = process.argv.slice(2);
 if (serve) {
   const server = new Server(process.env.REDIS_URL, queue, methods);
+  process.on("SIGTERM", () => server.leave());
   console.log("ready");
   await server.serve();
+  process.exit();
 }
 const client = new Client(process.env.REDIS_URL, queue);
 console.log("ready");
 for await (const line of createInterface({ input: process.stdin })) {
-  console.log(JSON.stringify(await call(client, JSON.parse(line))));
+  console.log(writeJSON(await call(client, JSON.parse(line))));
 }
 await client.close();
 process.exit();

@@ -3,32 +3,35 @@
 import { randomBytes } from "node:crypto";
 import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
-import Redis from "ioredis";
+import { BLOCK, Connection, pauses, persist, readJSON, redisTime, within, writeJSON } from "./peer.mjs";
 
 const LEASE = 2_000; // ms; all members of a group must agree on it
-const [BLOCK, REPLIES_LIFETIME, INBOX_LIFETIME] = [10_000, 30_000, 3_660_000]; // ms
+const [REPLIES_LIFETIME, INBOX_LIFETIME] = [30_000, 3_660_000]; // ms
+
+const CONTENT = Buffer.from("content");
 
 // A name as it stands in keys.
 const encode = (name) => name.replaceAll("%", "%25").replaceAll(":", "%3A");
-const toObject = (flat) => Object.fromEntries(flat.flatMap((name, i) => (i % 2 ? [] : [[name, flat[i + 1]]])));
+// The content stays a Buffer: readJSON refuses what is no UTF-8. Of a repeated field the first counts.
+const toObject = (flat) => Object.fromEntries(flat.flatMap((name, i) => (i % 2 ? [] : [
+  [name.toString(), name.equals(CONTENT) ? flat[i + 1] : flat[i + 1].toString()]])).reverse());
 const toFlat = (fields) => Object.entries(fields).flat();
 
 // The request was refused; `cause` is the reason, whatever the answerer sent.
 export class Rejected extends Error {}
 
-// No answer came in time; `cause` is "unclaimed" (it did not run) or "unknown".
+// No answer came in time; `cause` is "not_sent" or "unclaimed" (it did not run), or "unknown".
 export class TimedOut extends Error {}
 
 // One instance of a group. With a handler it answers; what the handler returns is the answer.
 export class Member {
   constructor(url, stream, group, handler = null, most = 4) {
     Object.assign(this, { stream, group, handler, most, instance: randomBytes(16).toString("hex") });
-    // Blocking reads have connections of their own; each is retried by the loop that uses it.
-    [this.redis, this.answers, this.requests] = [1, 2, 3].map(() => new Redis(url, { maxRetriesPerRequest: null }));
+    [this.redis, this.answers, this.requests] = [1, 2, 3].map(() => new Connection(url)); // two for blocking reads
     this.inbox = this.inboxOf(group);
     this.replies = `${stream}:replies:${encode(group)}:${this.instance}`;
     this.me = `${encode(group)}:${this.instance}:${encode(hostname())}:${process.pid}`;
-    [this.asked, this.held, this.offset, this.left] = [new Map(), new Map(), 0, false];
+    Object.assign(this, { asked: new Map(), held: new Map(), offset: 0, position: "0-0", taking: handler !== null, left: false });
   }
 
   inboxOf(group) {
@@ -41,46 +44,83 @@ export class Member {
   }
 
   async connect() {
-    await this.readClock();
+    await persist(() => this.readClock(), performance.now() + 5_000);
     await this.makeReplies();
-    this.forever(() => this.readReplies());
-    this.forever(() => this.keepHouse());
-    if (this.handler) this.forever(() => this.readRequests());
+    this.taker = this.forever(() => this.readRequests(), () => this.taking);
+    const goesOn = () => !this.left;
+    this.loops = [this.forever(() => this.readReplies(), goesOn), this.forever(() => this.keepHouse(), goesOn)];
     return this;
   }
 
-  async leave() {
-    this.left = true;
-    await this.redis.zrem(`${this.stream}:instances`, this.me);
-    await this.redis.del(this.replies);
+  // Takes no more, and lets handlers finish. What runs longer is left to its lease: another will run it again.
+  async leave(timeout = 10_000) {
+    const until = performance.now() + timeout;
+    this.taking = false;
+    await this.taker;
+    while (this.held.size && performance.now() < until) await sleep(10);
+    this.left = true; // not before: leases were renewed while handlers ran
+    await Promise.all(this.loops);
+    await this.redis.zrem(`${this.stream}:instances`, this.me).catch(() => {});
+    await this.redis.del(this.replies).catch(() => {});
     [this.redis, this.answers, this.requests].forEach((connection) => connection.disconnect());
   }
 
-  async forever(loop) {
-    while (!this.left) {
-      await loop().catch((error) => this.left || (console.error(error.message), sleep(200)));
+  async forever(loop, goesOn) {
+    for (let waits = pauses(); goesOn(); ) {
+      try {
+        await loop();
+        waits = pauses();
+      } catch (error) {
+        console.error(error.message);
+        await sleep(waits.next().value);
+      }
     }
   }
 
   async ask(to, content, timeout = 5_000) {
-    const id = randomBytes(16).toString("hex");
-    const inbox = this.inboxOf(to);
+    const [until, id, inbox] = [performance.now() + timeout, randomBytes(16).toString("hex"), this.inboxOf(to)];
+    const fields = {
+      id, instance_id: this.instance, status: "pending", content: writeJSON(content),
+      source_group: this.group, destination_group: to, reply_to: this.replies,
+    };
     const answered = new Promise((resolve) => this.asked.set(id, resolve));
-    const late = new AbortController();
     try {
-      const entryId = await this.redis.xadd(inbox, "MINID", "~", this.now() - INBOX_LIFETIME, "*", ...toFlat({
-        id, instance_id: this.instance, status: "pending", content: JSON.stringify(content),
-        source_group: this.group, destination_group: to, reply_to: this.replies, ttl: timeout,
-      }));
-      await this.keep(inbox);
-      const fields = await Promise.race([answered, sleep(timeout, null, { signal: late.signal })]);
-      if (!fields) throw new TimedOut("no answer", { cause: await this.withdraw(inbox, to, entryId) });
-      const answer = JSON.parse(fields.content);
-      if (fields.status === "rejected") throw new Rejected("rejected", { cause: answer });
-      return answer;
+      const entryId = await within(timeout, this.send(inbox, fields, until), null);
+      if (!entryId) throw new TimedOut("Redis did not confirm the request", { cause: "unknown" });
+      const answer = await within(until - performance.now(), answered, null);
+      if (!answer || fields.resent) {
+        // If there are two copies one was answered, and the other is not wanted any more.
+        const outcome = await within(250, this.withdraw(inbox, to, entryId).catch(() => "unknown"), "unknown");
+        if (!answer) throw new TimedOut("no answer", { cause: fields.resent ? "unknown" : outcome });
+      }
+      const value = readJSON(answer.content);
+      if (answer.status === "rejected") throw new Rejected("rejected", { cause: value });
+      return value;
     } finally {
-      late.abort();
       this.asked.delete(id);
+    }
+  }
+
+  // The id of the entry. Where a reply got lost a copy may stand there, so the next says that it is not the first.
+  async send(inbox, fields, until) {
+    for (const pause of pauses()) {
+      let isOut = false;
+      try {
+        await this.makeReplies(); // without it nobody could answer. What fails here has not left
+        isOut = this.redis.status === "ready";
+        const left = Math.max(Math.floor(until - performance.now()), 1);
+        const trim = ["MINID", "~", this.now() - INBOX_LIFETIME];
+        const entryId = await this.redis.xadd(inbox, ...trim, "*", ...toFlat({ ...fields, ttl: left }));
+        await this.keep(inbox).catch(() => {});
+        return entryId;
+      } catch (error) {
+        if (error.name === "ReplyError") throw error;
+        if (isOut) fields.resent = 1;
+        if (performance.now() + pause >= until) {
+          throw new TimedOut(error.message, { cause: fields.resent ? "unknown" : "not_sent" });
+        }
+        await sleep(pause);
+      }
     }
   }
 
@@ -92,18 +132,24 @@ export class Member {
   }
 
   async makeReplies() {
-    await this.redis.xgroup("CREATE", this.replies, "new", "$", "MKSTREAM");
-    await this.redis.xgroup("DESTROY", this.replies, "new");
+    if (await this.redis.pexpire(this.replies, REPLIES_LIFETIME)) return;
+    const group = randomBytes(8).toString("hex"); // calls do not stand in each other's way
+    await this.redis.xgroup("CREATE", this.replies, group, "$", "MKSTREAM");
+    await this.redis.xgroup("DESTROY", this.replies, group);
     await this.redis.pexpire(this.replies, REPLIES_LIFETIME);
     this.position = "0-0";
   }
 
   async readReplies() {
-    const read = await this.answers.xread("COUNT", 512, "BLOCK", BLOCK, "STREAMS", this.replies, this.position);
-    for (const [entryId, flat] of read?.[0][1] ?? []) {
-      this.position = entryId;
-      const fields = toObject(flat);
-      this.asked.get(fields.id)?.(fields); // nobody waits: it is late, or a duplicate
+    await this.makeReplies(); // it may be gone after an error, with the answers that others wait for
+    while (!this.left) {
+      const read = await this.answers.xreadBuffer(
+        "COUNT", 512, "BLOCK", BLOCK, "STREAMS", this.replies, this.position);
+      for (const [entryId, flat] of read?.[0][1] ?? []) {
+        this.position = entryId.toString();
+        const fields = toObject(flat);
+        if (fields.content) this.asked.get(fields.id)?.(fields); // nobody waits: it is late, or a duplicate
+      }
     }
   }
 
@@ -112,76 +158,98 @@ export class Member {
     const join = this.redis.xgroup("CREATE", this.inbox, this.group, "0", "MKSTREAM");
     await join.catch((error) => error.message.startsWith("BUSYGROUP") || Promise.reject(error));
     await this.keep(this.inbox);
-    while (!this.left) {
+    await this.recover();
+    while (this.taking) {
       const room = this.most - this.held.size;
-      const read = room > 0 ? await this.requests.xreadgroup(
+      const read = room > 0 ? await this.requests.xreadgroupBuffer(
         "GROUP", this.group, this.instance, "COUNT", room, "BLOCK", BLOCK, "STREAMS", this.inbox, ">") : await sleep(5);
-      for (const [entryId, flat] of read?.[0][1] ?? []) this.take(entryId, toObject(flat));
+      for (const [entryId, flat] of read?.[0][1] ?? []) this.take(entryId.toString(), toObject(flat));
     }
   }
 
-  take(entryId, fields) {
-    const prefix = `${this.stream}:replies:`;
-    const parts = (fields.reply_to ?? "").slice(prefix.length).split(":");
-    // Never write to a key that is not a reply stream, whatever the request says.
-    const good = fields.reply_to?.startsWith(prefix) && parts.length === 2 && parts.every(Boolean);
-    const deadline = good ? Number(entryId.split("-")[0]) + Number(fields.ttl) : 0;
-    if (!(deadline > this.now())) return this.done(this.redis.multi(), entryId).exec();
-    if (this.held.has(entryId)) return null;
-    this.held.set(entryId, fields);
-    return this.run(entryId, fields, deadline).catch(console.error);
+  // What a lost reply brought is held here and known to nobody. RETRYCOUNT: this is no further delivery.
+  async recover() {
+    const pending = await this.redis.xpending(this.inbox, this.group, "-", "+", 100, this.instance);
+    const lost = pending.filter(([entryId, , , count]) => count === 1 && !this.held.has(entryId)).map(([id]) => id);
+    if (!lost.length) return;
+    const claim = ["XCLAIM", this.inbox, this.group, this.instance, 0, ...lost, "RETRYCOUNT", 1];
+    for (const [entryId, flat] of await this.redis.callBuffer(...claim)) this.take(entryId.toString(), toObject(flat));
   }
 
-  async run(entryId, fields, deadline) {
-    const outcome = await this.outcomeOf(fields);
+  take(entryId, fields) {
+    if (this.held.has(entryId)) return;
+    this.held.set(entryId, fields);
+    this.run(entryId, fields).catch((error) => console.error(`an answer was lost: ${error.message}`))
+      .finally(() => this.held.delete(entryId));
+  }
+
+  async run(entryId, fields) {
+    const deadline = this.isGood(fields) ? Number(entryId.split("-")[0]) + Number(fields.ttl) : 0;
+    const outcome = this.now() < deadline ? await this.outcomeOf(fields) : {};
     const answer = toFlat({
       id: fields.id, instance_id: this.instance, source_group: this.group,
       destination_group: fields.source_group, ...outcome,
     });
-    for (let sent = false; !sent && this.now() < deadline; ) {
-      const commands = this.redis.multi().xadd(fields.reply_to, "NOMKSTREAM", "*", ...answer);
-      sent = await this.done(commands, entryId).exec().then(() => true, () => sleep(50, false));
-    }
-    this.held.delete(entryId);
+    // An asker that is answered twice ignores the second.
+    await persist(() => {
+      const commands = this.redis.multi();
+      if (this.now() < deadline) commands.xadd(fields.reply_to, "NOMKSTREAM", "*", ...answer);
+      return commands.xdel(this.inbox, entryId).xack(this.inbox, this.group, entryId).exec();
+    }, Infinity, () => this.now() > deadline);
+  }
+
+  // Never write to a key that is not a reply stream, whatever the request says.
+  isGood({ id, content, source_group: source, reply_to: replyTo = "", ttl }) {
+    const prefix = `${this.stream}:replies:`;
+    const parts = replyTo.slice(prefix.length).split(":");
+    return replyTo.startsWith(prefix) && parts.length === 2 && parts.every(Boolean)
+      && id && content && source && /^\d{1,15}$/.test(ttl);
   }
 
   async outcomeOf(fields) {
     try {
-      const answer = await this.handler(JSON.parse(fields.content));
-      return { status: "fulfilled", content: JSON.stringify(answer ?? null) };
+      try {
+        return { status: "fulfilled", content: writeJSON(await this.handler(readJSON(fields.content))) };
+      } catch (error) {
+        if (!(error instanceof Rejected)) throw error;
+        return { status: "rejected", content: writeJSON(error.cause) };
+      }
     } catch (error) {
-      if (error instanceof Rejected) return { status: "rejected", content: JSON.stringify(error.cause) };
-      return { status: "rejected", content: JSON.stringify(error.message), error: error.name };
+      console.error(error); // its message may hold secrets
+      return { status: "rejected", content: '"the handler failed"', error: error?.name ?? "Error" };
     }
   }
 
-  done(commands, entryId) {
-    return commands.xdel(this.inbox, entryId).xack(this.inbox, this.group, entryId);
-  }
-
   async keepHouse() {
-    for (let turn = 0, steady = this.now(), cursor = "0-0"; !this.left; turn += 1) {
-      const began = this.now();
+    await this.readClock(); // after an outage it may be another server
+    for (let turn = 1, steady = performance.now(), cursor = "0-0"; !this.left; turn += 1) {
+      await sleep(LEASE / 3);
+      const began = performance.now();
       const held = [...this.held.keys()];
       if (held.length) await this.redis.xclaim(this.inbox, this.group, this.instance, 0, ...held, "JUSTID");
-      if (turn % 2) await this.redis.zadd(`${this.stream}:instances`, this.now(), this.me);
-      if (turn % 15 === 14) {
+      if (turn % 2) {
+        await this.redis.zadd(`${this.stream}:instances`, this.now(), this.me);
+        const [ms, sequence] = this.position.split("-");
+        await this.redis.xtrim(this.replies, "MINID", `${ms}-${Number(sequence) + 1}`); // what has been read
+      }
+      if (turn % 15 === 0) {
         await this.readClock();
         await this.keep(this.inbox);
-        if (!(await this.redis.pexpire(this.replies, REPLIES_LIFETIME))) await this.makeReplies();
+        await this.makeReplies();
       }
-      if (this.now() - began > LEASE) steady = this.now(); // after a stall every lease looks as if it had run out
-      if (this.handler && this.now() - steady > LEASE) cursor = await this.takeOver(cursor);
-      await sleep(LEASE / 3);
+      const now = performance.now();
+      if (now - began > LEASE) steady = now; // after a stall every lease looks as if it had run out
+      if (this.handler && now - steady > LEASE) cursor = await this.takeOver(cursor);
     }
   }
 
   async takeOver(cursor) {
-    const room = Math.max(this.most - this.held.size, 1);
-    const [next, entries] = await this.redis.xautoclaim(
+    const room = this.most - this.held.size;
+    if (room <= 0) return cursor;
+    const [next, entries] = await this.redis.xautoclaimBuffer(
       this.inbox, this.group, this.instance, LEASE, cursor, "COUNT", room);
-    for (const [entryId, flat] of entries) this.take(entryId, toObject(flat));
-    return next;
+    for (const [entryId, flat] of entries) this.take(entryId.toString(), toObject(flat));
+    return next.toString();
   }
 
   async keep(inbox) {
@@ -191,7 +259,6 @@ export class Member {
 
   async readClock() {
     const asked = performance.now();
-    const [seconds, micros] = (await this.redis.time()).map(Number);
-    this.offset = seconds * 1000 + Math.floor(micros / 1000) - Math.round((asked + performance.now()) / 2);
+    this.offset = (await redisTime(this.redis)) - Math.round((asked + performance.now()) / 2);
   }
 }

@@ -1,17 +1,43 @@
 """JSON-RPC 2.0 over Redis lists: a client and a server. Written from docs/json_rpc.md."""
 
+import contextlib
 import inspect
-import json
 import math
 import re
 import secrets
+import sys
 import threading
 import time
+import traceback
 
 import redis
 
+from peer import BLOCK, connect, pauses, persist, read_json, redis_time, write_json
+
 LEASE = 2.0  # seconds; all servers of a queue must agree on it
 ANSWER_EXPIRY = 60_000  # ms
+MAX_BATCH = 1000
+MAX_DELIVERIES = 5
+
+# Puts back what a dead server held, the newest first, unless it has shown in between that it lives. What has killed
+# its servers again and again goes to the dead letters; of equal texts only the oldest counts.
+TAKE_OVER = """
+local seen = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if not seen or tonumber(seen) > tonumber(ARGV[2]) then return end
+for _ = 1, redis.call('LLEN', KEYS[2]) do
+  local text = redis.call('LINDEX', KEYS[2], 0)
+  local digest, oldest = redis.sha1hex(text), not redis.call('LPOS', KEYS[2], text, 'RANK', 2)
+  if oldest and redis.call('HINCRBY', KEYS[4], digest, 1) >= tonumber(ARGV[3]) then
+    redis.call('HDEL', KEYS[4], digest)
+    redis.call('LMOVE', KEYS[2], KEYS[5], 'LEFT', 'LEFT')
+    redis.call('LTRIM', KEYS[5], 0, 9999)
+  else
+    redis.call('LMOVE', KEYS[2], KEYS[3], 'LEFT', 'RIGHT')
+  end
+end
+redis.call('PEXPIRE', KEYS[4], 3600000)
+redis.call('ZREM', KEYS[1], ARGV[1])
+"""
 
 
 class RPCError(Exception):
@@ -26,93 +52,171 @@ class RPCError(Exception):
         return error if self.data is None else {**error, "data": self.data}
 
 
+class TimedOut(Exception):
+    """No answer came in time; its argument is "not_sent" or "unclaimed" (it did not run), or "unknown"."""
+
+
 class Client:
     """Calls methods. One thread at a time."""
 
     def __init__(self, url, queue):
-        self.redis = redis.Redis.from_url(url, socket_timeout=None)
-        self.queue, self.last_id = queue, 0
+        self.redis, self.queue = connect(url), queue
         self.reply_to = f"{queue}:reply:{secrets.token_hex(16)}"
 
     def call(self, method, params=None, timeout=5.0):
-        self.last_id += 1
-        request = {"jsonrpc": "2.0", "method": method, "id": self.last_id, "reply_to": self.reply_to,
-                   "deadline": self.now() + int(timeout * 1000)}
-        if params is not None:
-            request["params"] = params
-        text, until = json.dumps(request), time.monotonic() + timeout
-        self.redis.lpush(self.queue, text)
-        while (left := until - time.monotonic()) > 0:
-            popped = self.redis.brpop(self.reply_to, max(left, 0.01))
-            answer = json.loads(popped[1]) if popped else None
-            if answer and answer["id"] == self.last_id:  # else it is late
-                return self.result(answer)
-        # Taken back: no server had it, so it did not run.
-        withdrawn = self.redis.lrem(self.queue, -1, text)
-        raise TimeoutError("unclaimed" if withdrawn else "unknown")
+        until, request_id = time.monotonic() + timeout, secrets.token_hex(8)
+        try:
+            now = persist(lambda: redis_time(self.redis), until)
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            raise TimedOut("not_sent") from error
+        request = self.request(method, params)
+        text = write_json({**request, "id": request_id, "reply_to": self.reply_to,
+                           "deadline": now + int((until - time.monotonic()) * 1000)})
+        # A lost reply does not tell whether the request arrived. Sent again it could run twice, so wait for its answer.
+        with contextlib.suppress(redis.ConnectionError, redis.TimeoutError):
+            self.redis.lpush(self.queue, text)
+        answer = self.answer_to(request_id, until)
+        if answer is None:
+            raise TimedOut("unclaimed" if self.withdraw(text) else "unknown")
+        return self.result(answer)
 
     def notify(self, method, params=None):
+        """After a ConnectionError or TimeoutError of redis-py it may have arrived: only the caller knows what to do."""
+        self.redis.lpush(self.queue, write_json(self.request(method, params)))
+
+    def close(self):
+        self.redis.delete(self.reply_to)
+        self.redis.close()
+
+    def request(self, method, params):
         request = {"jsonrpc": "2.0", "method": method}
-        self.redis.lpush(self.queue, json.dumps(request if params is None else {**request, "params": params}))
+        return request if params is None else {**request, "params": params}
+
+    def answer_to(self, request_id, until):
+        """Drops the answers to others: they are late, duplicates or foreign."""
+        while (left := until - time.monotonic()) > 0:
+            try:
+                popped = persist(lambda: self.redis.brpop(self.reply_to, min(max(left, 0.01), BLOCK)), until)
+            except redis.RedisError:
+                return None
+            # Nobody can guess the id, so what has it is the answer, even if it cannot be read.
+            if popped and request_id.encode() in popped[1]:
+                answer = read_json(popped[1])
+                if isinstance(answer, dict) and answer.get("id") == request_id:
+                    return answer
+        return None
+
+    def withdraw(self, text):
+        """Whether it was taken back: no server had it, so it did not run."""
+        with contextlib.suppress(redis.RedisError):
+            return self.redis.lrem(self.queue, -1, text) == 1
 
     def result(self, answer):
-        if "error" in answer:
-            error = answer["error"]
+        error = answer.get("error")
+        if error is None and "result" in answer:
+            return answer["result"]
+        if isinstance(error, dict) and isinstance(error.get("code"), int) and isinstance(error.get("message"), str):
             raise RPCError(error["code"], error["message"], error.get("data"))
-        return answer["result"]
-
-    def now(self):
-        seconds, micros = self.redis.time()
-        return seconds * 1000 + micros // 1000
+        raise ValueError("the server's answer has neither a result nor an error of JSON-RPC")
 
 
 class Server:
     """Serves methods, one request after the other, each at least once."""
 
     def __init__(self, url, queue, methods):
-        self.redis = redis.Redis.from_url(url, socket_timeout=None)
-        self.queue, self.methods, self.id = queue, methods, secrets.token_hex(16)
-        self.processing = f"{queue}:processing:{self.id}"
+        self.redis, self.queue, self.methods = connect(url), queue, methods
+        self.id, self.offset, self.left = secrets.token_hex(16), 0, False
+        self.ended = False
+        self.processing, self.servers = f"{queue}:processing:{self.id}", f"{queue}:servers"
+
+    def leave(self):
+        """Makes `serve` return when the running request is done. A signal handler may call it."""
+        self.left = True
 
     def serve(self):
-        self.beat()
-        threading.Thread(target=self.keep_house, daemon=True).start()
-        while True:
-            text = self.redis.blmove(self.queue, self.processing, 10, "RIGHT", "LEFT")
+        house = threading.Thread(target=self.keep_house, daemon=True)
+        house.start()
+        lost, waits = False, pauses()
+        while not self.left:
+            try:
+                if not self.offset:
+                    self.beat()  # before it takes anything: nobody takes over from a server that is not known
+                # Where a reply got lost, the request it brought stands on the own list, and nobody else looks there.
+                text = self.redis.lindex(self.processing, -1) if lost else self.redis.blmove(
+                    self.queue, self.processing, BLOCK, "RIGHT", "LEFT")
+            except redis.RedisError as error:
+                print(f"taking requests: {error}", file=sys.stderr)
+                lost = True
+                time.sleep(next(waits))
+                continue
+            lost, waits = lost and text is not None, pauses()
             if text is not None:
                 self.handle(text)
-                self.redis.lrem(self.processing, -1, text)
+        self.ended = True  # not before: it showed that it lives while the last method ran
+        house.join()
+        with contextlib.suppress(redis.RedisError):  # else others take over in a lease's time
+            while self.redis.lmove(self.processing, self.queue, "LEFT", "RIGHT"):
+                pass
+            self.redis.zrem(self.servers, self.id)
 
     def handle(self, text):
-        try:
-            message = json.loads(text)
-        except (ValueError, RecursionError):
-            return  # nothing in it says where an answer could go
-        requests = message if isinstance(message, list) else [message]
-        carrier = next((each for each in requests if isinstance(each, dict) and "reply_to" in each), {})
-        deadline = carrier.get("deadline")
-        if isinstance(deadline, int) and deadline < self.now():
-            return
-        answers = [answer for answer in map(self.run, requests) if answer is not None]
-        reply_to = str(carrier.get("reply_to"))
+        reply_to, deadline, answer = self.answer_to(text)
         # Never write to a key that is no reply list of this queue, whatever the request says.
-        if answers and re.fullmatch(re.escape(self.queue) + ":reply:[A-Za-z0-9_-]{16,128}", reply_to):
-            self.redis.lpush(reply_to, f"[{','.join(answers)}]" if isinstance(message, list) else answers[0])
-            self.redis.pexpire(reply_to, ANSWER_EXPIRY)
+        good = isinstance(reply_to, str) and re.fullmatch(
+            re.escape(self.queue) + ":reply:[A-Za-z0-9_-]{16,128}", reply_to)
+        until = min(deadline, self.now() + ANSWER_EXPIRY)
+
+        def finish():
+            with self.redis.pipeline(transaction=True) as commands:
+                if answer and good and self.now() < until:
+                    commands.lpush(reply_to, answer).pexpire(reply_to, ANSWER_EXPIRY)
+                commands.lrem(self.processing, -1, text).execute(raise_on_error=False)
+
+        # Twice is better than never: the client ignores the second answer, and the method does not run again.
+        try:
+            persist(finish, stopped=lambda: self.left)
+        except redis.RedisError as error:  # it leaves, and others take over what it holds
+            print(f"an answer was lost: {error}", file=sys.stderr)
+
+    def answer_to(self, text):
+        """The list for the answer, the request's deadline, and the answer: None if there is nothing to say."""
+        prefix = re.match(rb'([^\s"!]+)!', text)  # what is no JSON-RPC can name its list so
+        prefixed = prefix and prefix[1].decode("ascii", "replace")
+        try:
+            message = read_json(text[prefix.end():] if prefix else text)
+        except ValueError as error:
+            print(f"a request that cannot be read: {error}", file=sys.stderr)
+            return prefixed, math.inf, self.failure(None, RPCError(-32700, "Parse error"))
+        batch = message if isinstance(message, list) else [message]
+        carriers = [each for each in batch if isinstance(each, dict) and (each is message or "reply_to" in each)]
+        carrier = carriers[0] if carriers else {}
+        reply_to, deadline = prefixed or carrier.get("reply_to"), carrier.get("deadline")
+        if type(deadline) is not int or deadline < 0:  # True is an int, too
+            deadline = math.inf
+        if not 0 < len(batch) <= MAX_BATCH:
+            ids = [self.id_of(each) for each in batch if self.id_of(each) is not None]
+            return reply_to, deadline, self.failure(ids[0] if ids else None, RPCError(-32600, "Invalid Request"))
+        # Each by itself: the time may run out in between.
+        answers = [self.run(request) for request in batch if self.now() < deadline]
+        answers = [answer for answer in answers if answer is not None]
+        answer = f"[{','.join(answers)}]" if isinstance(message, list) else "".join(answers)
+        return reply_to, deadline, answer if answers else None
 
     def run(self, request):
+        request_id = self.id_of(request)
         if not self.is_request(request):
-            return self.failure(None, RPCError(-32600, "Invalid Request"))
+            return self.failure(request_id, RPCError(-32600, "Invalid Request"))
         try:
             method = self.methods.get(request["method"])
             if method is None:
                 raise RPCError(-32601, "Method not found")
             arguments = self.bind(method, request.get("params", []))
-            answer = self.answer(request.get("id"), result=method(*arguments.args, **arguments.kwargs))
+            answer = self.answer(request_id, result=method(*arguments.args, **arguments.kwargs))
         except RPCError as error:
-            answer = self.failure(request.get("id"), error)
+            answer = self.failure(request_id, error)
         except Exception:  # its message may hold secrets
-            answer = self.failure(request.get("id"), RPCError(-32603, "Internal error"))
+            traceback.print_exc()
+            answer = self.failure(request_id, RPCError(-32603, "Internal error"))
         return answer if "id" in request else None
 
     def bind(self, method, params):
@@ -124,7 +228,18 @@ class Server:
 
     def is_request(self, request):
         return (isinstance(request, dict) and request.get("jsonrpc") == "2.0"
-                and isinstance(request.get("method"), str) and isinstance(request.get("params", []), (list, dict)))
+                and isinstance(request.get("method"), str) and isinstance(request.get("params", []), (list, dict))
+                and self.is_id(request.get("id")))
+
+    def is_id(self, value):
+        if isinstance(value, float):
+            return math.isfinite(value)  # 1e400 is read as Infinity
+        return value is None or isinstance(value, (str, int)) and not isinstance(value, bool)
+
+    def id_of(self, request):
+        """Also of what is no request: the client knows its call by it."""
+        request_id = request.get("id") if isinstance(request, dict) else None
+        return request_id if self.is_id(request_id) else None
 
     def failure(self, request_id, error):
         try:
@@ -133,34 +248,33 @@ class Server:
             return self.answer(request_id, error=RPCError(-32603, "Internal error").to_dict())
 
     def answer(self, request_id, **outcome):
-        # Python reads, and would write, numbers that are not JSON.
-        if not isinstance(request_id, (str, int)) and not (isinstance(request_id, float) and math.isfinite(request_id)):
-            request_id = None
-        return json.dumps({"jsonrpc": "2.0", **outcome, "id": request_id}, allow_nan=False)
+        return write_json({"jsonrpc": "2.0", **outcome, "id": request_id})
 
     def keep_house(self):
-        # Others are not taken for dead before they had the time to show that they live.
-        steady, last = time.monotonic(), time.monotonic()
-        while True:
+        # After an outage all servers look dead. Those that live need a lease's time to show it.
+        steady = last = time.monotonic()
+        while not self.ended:
             try:
                 self.beat()
-                if time.monotonic() - last > LEASE:
-                    steady = time.monotonic()
-                last = time.monotonic()
+                began, last = last, time.monotonic()
+                steady = last if last - began > LEASE else steady
                 if last - steady > LEASE:
                     self.take_over()
             except redis.RedisError:
                 steady = time.monotonic()
             time.sleep(LEASE / 2)
 
+    def now(self):
+        """Redis's time in ms."""
+        return int(time.monotonic() * 1000) + self.offset
+
     def beat(self):
-        self.redis.zadd(f"{self.queue}:servers", {self.id: self.now()})
+        self.offset = redis_time(self.redis) - int(time.monotonic() * 1000)
+        self.redis.zadd(self.servers, {self.id: self.now()})
 
     def take_over(self):
         limit = self.now() - int(LEASE * 1000)
-        for dead in self.redis.zrange(f"{self.queue}:servers", "-inf", limit, byscore=True):
-            while self.redis.lmove(f"{self.queue}:processing:{dead.decode()}", self.queue, "LEFT", "RIGHT"):
-                pass
-            self.redis.zrem(f"{self.queue}:servers", dead)
-
-    now = Client.now
+        for dead in self.redis.zrange(self.servers, "-inf", limit, byscore=True):
+            keys = [self.servers, f"{self.queue}:processing:".encode() + dead, self.queue,
+                    f"{self.queue}:deliveries", f"{self.queue}:dead"]
+            self.redis.eval(TAKE_OVER, len(keys), *keys, dead, limit, MAX_DELIVERIES)

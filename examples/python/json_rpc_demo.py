@@ -6,10 +6,11 @@ Each line of the client's standard input is a call: {"method": name, "params": .
 
 import json
 import os
+import signal
 import sys
 import time
 
-from json_rpc import Client, RPCError, Server
+from json_rpc import Client, RPCError, Server, TimedOut
 
 
 def subtract(minuend, subtrahend):
@@ -41,8 +42,10 @@ def call(client, request):
         return {"value": client.call(request["method"], request["params"], request["timeout"])}
     except RPCError as error:
         return {"rejected": error.to_dict()}
-    except TimeoutError as error:
-        return {"timeout": str(error)}
+    except TimedOut as error:
+        return {"timeout": error.args[0]}
+    except (TypeError, ValueError) as error:
+        return {"refused": str(error)}
 
 
 queue, *serve = sys.argv[1:]
@@ -50,9 +53,12 @@ url = os.environ["REDIS_URL"]
 if serve:
     server = Server(url, queue, {"subtract": subtract, "echo": echo, "refuse": refuse, "wait": wait,
                                  "nonsense": nonsense})
+    signal.signal(signal.SIGTERM, lambda *_: server.leave())
     print("ready", flush=True)
     server.serve()
+    sys.exit()
 client = Client(url, queue)
 print("ready", flush=True)
 for line in sys.stdin:
     print(json.dumps(call(client, json.loads(line))), flush=True)
+client.close()

@@ -1,19 +1,22 @@
 """A full member of a redis_ipc stream: asks, answers, keeps its leases. Written from docs/protocol.md."""
 
+import concurrent.futures  # its TimeoutError is the builtin one only from Python 3.11 on
 import contextlib
-import json
 import os
 import secrets
 import socket
 import sys
 import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+import traceback
 
 import redis
 
+from peer import BLOCK, connect, pauses, persist, read_json, redis_time, write_json
+
 LEASE = 2.0  # seconds; all members of a group must agree on it
-BLOCK, REPLIES_LIFETIME, INBOX_LIFETIME = 10_000, 30_000, 3_660_000  # ms
+REPLIES_LIFETIME, INBOX_LIFETIME = 30_000, 3_660_000  # ms
+LOST = (redis.ConnectionError, redis.TimeoutError)  # whether the command was run is not known
 
 
 def encode(name):
@@ -26,22 +29,23 @@ class Rejected(Exception):
 
 
 class TimedOut(Exception):
-    """No answer came in time; its argument is "unclaimed" (it did not run) or "unknown"."""
+    """No answer came in time; its argument is "not_sent" or "unclaimed" (it did not run), or "unknown"."""
 
 
 class Member:
     """One instance of a group. With a handler it answers; what the handler returns is the answer."""
 
     def __init__(self, url, stream, group, handler=None, threads=4):
-        # The socket's timeout is well above BLOCK, or a read that times out would swallow an answer.
-        self.redis = redis.Redis.from_url(
-            url, decode_responses=True, encoding_errors="replace", socket_timeout=BLOCK / 1000 + 5)
+        # With surrogates for bytes that are not UTF-8, read_json refuses them.
+        self.redis = connect(url, decode_responses=True, encoding_errors="surrogateescape")
         self.stream, self.group, self.instance = stream, group, secrets.token_hex(16)
         self.inbox, self.replies = self.inbox_of(group), f"{stream}:replies:{encode(group)}:{self.instance}"
         self.me = f"{encode(group)}:{self.instance}:{encode(socket.gethostname())}:{os.getpid()}"
-        self.handler, self.threads, self.pool = handler, threads, ThreadPoolExecutor(threads)
+        self.handler, self.threads = handler, threads
+        self.pool = concurrent.futures.ThreadPoolExecutor(threads)
         self.asked, self.held, self.lock = {}, {}, threading.Lock()
-        self.offset, self.left = 0, threading.Event()
+        self.offset, self.position, self.loops = 0, "0-0", []
+        self.taking, self.left = handler is not None, False
 
     def inbox_of(self, group):
         return f"{self.stream}:inbox:{encode(group)}"
@@ -51,64 +55,100 @@ class Member:
         return int(time.monotonic() * 1000) + self.offset
 
     def connect(self):
-        self.read_clock()
+        persist(self.read_clock, time.monotonic() + 5)
         self.make_replies()
-        for loop in [self.read_replies, self.keep_house] + ([self.read_requests] if self.handler else []):
-            threading.Thread(target=self.forever, args=(loop,), daemon=True).start()
+        for loop, goes_on in [(self.read_requests, lambda: self.taking),
+                              (self.read_replies, lambda: not self.left), (self.keep_house, lambda: not self.left)]:
+            self.loops.append(threading.Thread(target=self.forever, args=(loop, goes_on), daemon=True))
+            self.loops[-1].start()
         return self
 
-    def leave(self):
-        self.left.set()
-        self.redis.zrem(f"{self.stream}:instances", self.me)
-        self.redis.delete(self.replies)
+    def leave(self, timeout=10.0):
+        """Takes no more, and lets handlers finish. What runs longer is left to its lease: another will run it again."""
+        until, self.taking = time.monotonic() + timeout, False
+        self.loops[0].join()
+        while self.held and time.monotonic() < until:
+            time.sleep(0.01)
+        self.left = True  # not before: leases were renewed while handlers ran
+        for loop in self.loops:
+            loop.join()
+        with contextlib.suppress(redis.RedisError):
+            self.redis.zrem(f"{self.stream}:instances", self.me)
+            self.redis.delete(self.replies)
 
-    def forever(self, loop):
-        while not self.left.is_set():
+    def forever(self, loop, goes_on):
+        waits = pauses()
+        while goes_on():
             try:
                 loop()
+                waits = pauses()
             except redis.RedisError as error:
                 print(f"{loop.__name__}: {error}", file=sys.stderr)
-                time.sleep(0.2)
+                time.sleep(next(waits))
 
     def ask(self, to, content, timeout=5.0):
-        request_id, answer = secrets.token_hex(16), Future()
+        until, request_id, answer = time.monotonic() + timeout, secrets.token_hex(16), concurrent.futures.Future()
+        fields = {"id": request_id, "instance_id": self.instance, "status": "pending", "content": write_json(content),
+                  "source_group": self.group, "destination_group": to, "reply_to": self.replies}
         self.asked[request_id] = answer
-        fields = {"id": request_id, "instance_id": self.instance, "status": "pending",
-                  "content": json.dumps(content), "source_group": self.group, "destination_group": to,
-                  "reply_to": self.replies, "ttl": int(timeout * 1000)}
         try:
-            entry_id = self.redis.xadd(self.inbox_of(to), fields, minid=self.now() - INBOX_LIFETIME)
-            self.keep(self.inbox_of(to))
-            answered = answer.result(timeout)
-        except TimeoutError:
-            raise TimedOut(self.withdraw(to, entry_id)) from None
+            entry_id = self.send(self.inbox_of(to), fields, until)
+            answered = answer.result(max(until - time.monotonic(), 0))
+        except concurrent.futures.TimeoutError:
+            raise TimedOut(self.withdraw(to, entry_id, fields)) from None
         finally:
             del self.asked[request_id]
-        content = json.loads(answered["content"])
+        if "resent" in fields:  # one copy was answered, and the other is not wanted any more
+            self.withdraw(to, entry_id, fields)
+        content = read_json(answered["content"])
         if answered["status"] == "rejected":
             raise Rejected(content)
         return content
 
-    def withdraw(self, to, entry_id):
-        with self.redis.pipeline(transaction=True) as both:
-            both.xpending_range(self.inbox_of(to), to, entry_id, entry_id, 1)
-            both.xdel(self.inbox_of(to), entry_id)
+    def send(self, inbox, fields, until):
+        """The id of the entry. Where a reply got lost a copy may stand there: the next says that it is not the first."""
+        for pause in pauses():
+            sent = False
+            try:
+                self.make_replies()  # without it nobody could answer. What fails here has not left
+                sent = True
+                left = max(int((until - time.monotonic()) * 1000), 1)
+                entry_id = self.redis.xadd(inbox, {**fields, "ttl": left}, minid=self.now() - INBOX_LIFETIME)
+                with contextlib.suppress(redis.RedisError):
+                    self.keep(inbox)
+                return entry_id
+            except LOST as error:
+                if sent:
+                    fields["resent"] = 1
+                if time.monotonic() + pause >= until:
+                    raise TimedOut("unknown" if "resent" in fields else "not_sent") from error
+                time.sleep(pause)
+
+    def withdraw(self, to, entry_id, fields):
+        with contextlib.suppress(redis.RedisError), self.redis.pipeline(transaction=True) as both:
+            both.xpending_range(self.inbox_of(to), to, entry_id, entry_id, 1).xdel(self.inbox_of(to), entry_id)
             pending, deleted = both.execute(raise_on_error=False)
-        nobody = pending == [] or "NOGROUP" in str(pending)
-        return "unclaimed" if nobody and deleted == 1 else "unknown"
+            nobody = pending == [] or "NOGROUP" in str(pending)
+            if nobody and deleted == 1 and "resent" not in fields:
+                return "unclaimed"
+        return "unknown"
 
     def make_replies(self):
-        self.redis.xgroup_create(self.replies, "new", "$", mkstream=True)
-        self.redis.xgroup_destroy(self.replies, "new")
-        self.redis.pexpire(self.replies, REPLIES_LIFETIME)
-        self.position = "0-0"
+        if not self.redis.pexpire(self.replies, REPLIES_LIFETIME):
+            group = secrets.token_hex(8)  # threads do not stand in each other's way
+            self.redis.xgroup_create(self.replies, group, "$", mkstream=True)
+            self.redis.xgroup_destroy(self.replies, group)
+            self.redis.pexpire(self.replies, REPLIES_LIFETIME)
+            self.position = "0-0"
 
     def read_replies(self):
-        read = self.redis.xread({self.replies: self.position}, count=512, block=BLOCK) or []
-        for self.position, fields in (entry for _, entries in read for entry in entries):
-            answer = self.asked.get(fields.get("id"))
-            if answer and not answer.done():  # else it is late, or a duplicate
-                answer.set_result(fields)
+        self.make_replies()  # it may be gone after an error, with the answers that others wait for
+        while not self.left:
+            read = self.redis.xread({self.replies: self.position}, count=512, block=int(BLOCK * 1000)) or []
+            for self.position, fields in (entry for _, entries in read for entry in entries):
+                answer = self.asked.get(fields.get("id"))
+                if answer and not answer.done() and {"status", "content"} <= fields.keys():
+                    answer.set_result(fields)  # else it is late, or a duplicate
 
     def join(self):
         with contextlib.suppress(redis.ResponseError):  # BUSYGROUP: it is there
@@ -116,22 +156,34 @@ class Member:
         self.keep(self.inbox)
 
     def read_requests(self):
+        """NOGROUP and UNBLOCKED are errors that end it: it begins again by joining."""
         self.join()
-        while not self.left.is_set():
+        self.recover()
+        while self.taking:
             room = self.threads - len(self.held)
             if room <= 0:
                 time.sleep(0.005)
                 continue
-            # NOGROUP and UNBLOCKED are errors that end this loop: it begins again by joining.
-            read = self.redis.xreadgroup(self.group, self.instance, {self.inbox: ">"}, count=room, block=BLOCK)
-            for entry_id, fields in (entry for _, entries in read or [] for entry in entries):
+            read = self.redis.xreadgroup(
+                self.group, self.instance, {self.inbox: ">"}, count=room, block=int(BLOCK * 1000)) or []
+            for entry_id, fields in (entry for _, entries in read for entry in entries):
+                self.take(entry_id, fields)
+
+    def recover(self):
+        """What a lost reply brought is held here and known to nobody. RETRYCOUNT: this is no further delivery."""
+        pending = self.redis.xpending_range(self.inbox, self.group, "-", "+", 100, self.instance)
+        lost = [entry["message_id"] for entry in pending if entry["times_delivered"] == 1]
+        lost = [entry_id for entry_id in lost if entry_id not in self.held]
+        if lost:
+            for entry_id, fields in self.redis.xclaim(self.inbox, self.group, self.instance, 0, lost, retrycount=1):
                 self.take(entry_id, fields)
 
     def take(self, entry_id, fields):
         ttl, reply_to = fields.get("ttl", ""), fields.get("reply_to", "")
         parts = reply_to.removeprefix(f"{self.stream}:replies:").split(":")
         # Never write to a key that is not a reply stream, whatever the request says.
-        good = reply_to.startswith(f"{self.stream}:replies:") and len(parts) == 2 and all(parts) and ttl.isdecimal()
+        good = reply_to.startswith(f"{self.stream}:replies:") and len(parts) == 2 and all(parts)
+        good = good and ttl.isascii() and ttl.isdigit() and len(ttl) <= 15
         good = good and {"id", "content", "source_group"} <= fields.keys()
         deadline = int(entry_id.split("-")[0]) + int(ttl) if good else 0
         if deadline <= self.now():
@@ -142,48 +194,63 @@ class Member:
                 self.pool.submit(self.run, entry_id, fields, deadline)
 
     def run(self, entry_id, fields, deadline):
-        try:
-            outcome = {"status": "fulfilled", "content": json.dumps(self.handler(json.loads(fields["content"])))}
-        except Rejected as refusal:
-            outcome = {"status": "rejected", "content": json.dumps(refusal.args[0])}
-        except Exception as error:
-            outcome = {"status": "rejected", "content": json.dumps(str(error)), "error": type(error).__name__}
         answer = {"id": fields["id"], "instance_id": self.instance, "source_group": self.group,
-                  "destination_group": fields["source_group"], **outcome}
-        while self.now() < deadline:
-            with contextlib.suppress(redis.RedisError), self.redis.pipeline(transaction=True) as commands:
-                commands.xadd(fields["reply_to"], answer, nomkstream=True)
+                  "destination_group": fields["source_group"], **self.outcome(fields)}
+
+        def finish():  # an asker that is answered twice ignores the second
+            with self.redis.pipeline(transaction=True) as commands:
+                if self.now() < deadline:
+                    commands.xadd(fields["reply_to"], answer, nomkstream=True)
                 self.done(commands, entry_id)
-                commands.execute()
-                break
-            time.sleep(0.05)
-        self.held.pop(entry_id, None)
+                commands.execute(raise_on_error=False)
+
+        try:
+            persist(finish, stopped=lambda: self.now() > deadline)
+        except redis.RedisError as error:
+            print(f"an answer was lost: {error}", file=sys.stderr)
+        finally:
+            del self.held[entry_id]
+
+    def outcome(self, fields):
+        try:
+            try:
+                return {"status": "fulfilled", "content": write_json(self.handler(read_json(fields["content"])))}
+            except Rejected as refusal:
+                return {"status": "rejected", "content": write_json(refusal.args[0])}
+        except Exception as error:  # its message may hold secrets
+            traceback.print_exc()
+            return {"status": "rejected", "content": '"the handler failed"', "error": type(error).__name__}
 
     def done(self, connection, entry_id):
         connection.xdel(self.inbox, entry_id)
         connection.xack(self.inbox, self.group, entry_id)
 
     def keep_house(self):
+        self.read_clock()  # after an outage it may be another server
         steady, turn, cursor = time.monotonic(), 0, "0-0"
-        while not self.left.wait(LEASE / 3):
+        while not self.left:
+            time.sleep(LEASE / 3)
             began, turn = time.monotonic(), turn + 1
             if held := list(self.held):
                 self.redis.xclaim(self.inbox, self.group, self.instance, 0, held, justid=True)
             if turn % 2:
                 self.redis.zadd(f"{self.stream}:instances", {self.me: self.now()})
+                milliseconds, sequence = self.position.split("-")
+                self.redis.xtrim(self.replies, minid=f"{milliseconds}-{int(sequence) + 1}")  # what has been read
             if turn % 15 == 0:
                 self.read_clock()
                 self.keep(self.inbox)
-                if not self.redis.pexpire(self.replies, REPLIES_LIFETIME):
-                    self.make_replies()
+                self.make_replies()
             if time.monotonic() - began > LEASE:  # after a stall every lease looks as if it had run out
                 steady = time.monotonic()
             if self.handler and time.monotonic() - steady > LEASE:
                 cursor = self.take_over(cursor)
 
     def take_over(self, cursor):
-        room = max(self.threads - len(self.held), 1)
-        cursor, entries, _ = self.redis.xautoclaim(
+        room = self.threads - len(self.held)
+        if room <= 0:
+            return cursor
+        cursor, entries, *_ = self.redis.xautoclaim(
             self.inbox, self.group, self.instance, int(LEASE * 1000), cursor, count=room)
         for entry_id, fields in entries:
             self.take(entry_id, fields)
@@ -195,5 +262,4 @@ class Member:
 
     def read_clock(self):
         asked = time.monotonic()
-        seconds, micros = self.redis.time()
-        self.offset = seconds * 1000 + micros // 1000 - int((asked + time.monotonic()) * 500)
+        self.offset = redis_time(self.redis) - int((asked + time.monotonic()) * 500)

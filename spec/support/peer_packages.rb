@@ -12,13 +12,22 @@ module PeerPackages
 
   class << self
     # The interpreter that has the packages of examples/python.
-    def python
-      folder = installed("python", "requirements.txt") do |new|
-        run("python3", "-m", "venv", new)
+    def python(from = "python3")
+      # An interpreter of its own for each, by its version.
+      version = from == "python3" ? "" : "-#{output_of(from, "--version")[/[\d.]+/]}"
+      folder = installed("python", "requirements.txt", version) do |new|
+        run(from, "-m", "venv", new)
         run(File.join(new, "bin", "pip"), "install", "--quiet", "--no-input",
             "--requirement", example("python", "requirements.txt"))
       end
       File.join(folder, "bin", "python")
+    end
+
+    # The oldest Python that the examples are for, if this machine has it beside its own: by its name, or by pyenv.
+    def oldest_python
+      ["python3.10", *Dir[File.expand_path("~/.pyenv/versions/3.10.*/bin/python3")]].find do |name|
+        output_of(name, "-c", "import sys, venv, ensurepip; print(sys.version_info[:2])").to_s.start_with?("(3, 10)")
+      end
     end
 
     # A copy of examples/node beside its packages: that is where Node looks for them. Made once: a process that starts
@@ -44,9 +53,9 @@ module PeerPackages
     end
 
     # What is marked as done is whole.
-    def installed(language, list)
+    def installed(language, list, version = "")
       digest = Digest::SHA256.file(example(language, list)).hexdigest[0, 16]
-      folder = File.join(CACHE, "#{language}-#{digest}")
+      folder = File.join(CACHE, "#{language}#{version}-#{digest}")
       done = "#{folder}.done"
       return folder if File.exist?(done)
 
@@ -55,6 +64,12 @@ module PeerPackages
       yield folder
       FileUtils.touch(done)
       folder
+    end
+
+    def output_of(*command)
+      Open3.capture2(*command, err: File::NULL).first
+    rescue Errno::ENOENT
+      nil
     end
 
     def run(*command)
