@@ -12,26 +12,49 @@ module RedisIPC
   # What makes the gem at home in a Rails application; docs/rails.md describes it.
   module OnRails
     # Ties the gem to Rails: configuration, channels, executor, log, tasks.
+    #
+    # The railtie defines no initializer of its own. Rails does not postpone an initializer that says `after: :other`:
+    # it runs `other`, and all that comes before it, earlier. A railtie comes before all engines, so that would pull
+    # the application's initializers or even the end of the boot ahead of the engines' initializers.
     class Railtie < ::Rails::Railtie
       railtie_name :redis_ipc
 
       config.redis_ipc = ActiveSupport::OrderedOptions.new
 
-      # `config.redis_ipc` may be set in config/initializers.
-      initializer "redis_ipc.configure", after: :load_config_initializers do |app|
-        configuration = Configuration.new(app).tap(&:named)
-        RedisIPC.channels = Channels.new(configuration)
-        Channel.connector = RedisIPC.channels.method(:connect_to_ask)
-        Code.new(app, configuration.log_tags).install
-        ProcessHooks.exit_timeout = configuration.shutdown_timeout
-        LogSubscriber.attach_to(:redis_ipc)
-        ErrorReporter.install
-        app.reloader.to_prepare { RedisIPC.channels.reload }
+      class << self
+        # Reads the configuration, once for each application.
+        # @api private
+        def configure(app)
+          return if app.equal?(@configured)
+
+          configuration = Configuration.new(app).tap(&:named)
+          RedisIPC.channels = Channels.new(configuration)
+          Channel.connector = RedisIPC.channels.method(:connect_to_ask)
+          Code.new(app, configuration.log_tags).install
+          ProcessHooks.exit_timeout = configuration.shutdown_timeout
+          LogSubscriber.attach_to(:redis_ipc)
+          ErrorReporter.install
+          @configured = app
+        end
+
+        # The application is ready for requests: its code is loaded, `after_initialize` blocks have run, its routes and
+        # what reloads the code are set up.
+        # @api private
+        def booted(app)
+          # Comes after the application's own blocks: the channels are the last to take over new code.
+          app.reloader.to_prepare { RedisIPC.channels.reload }
+          Processes.booted(RedisIPC.channels)
+        end
       end
 
-      # By now the code is loaded, and what reloads it is set up.
-      initializer "redis_ipc.connect", after: :set_clear_dependencies_hook do
-        Processes.booted(RedisIPC.channels)
+      # All initializers have run, so `config.redis_ipc` may be set in them. Code that asks at boot, in an application's
+      # `to_prepare` or `after_initialize` block or while it is loaded, comes later.
+      config.to_prepare { Railtie.configure(::Rails.application) }
+
+      # Nothing comes after the Finisher's last initializer. `config.after_initialize` would be too early to answer:
+      # routes and code reloading are set up later.
+      ActiveSupport.on_load(:before_configuration, run_once: true) do
+        ::Rails::Application::Finisher.initializer("redis_ipc.booted") { |app| Railtie.booted(app) }
       end
 
       # Run by `Rails.application.load_server` in config.ru.

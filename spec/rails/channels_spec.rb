@@ -25,12 +25,13 @@ RSpec.describe "which channels a Rails application connects", timeout: 120 do
       Rails.autoloaders.main.inflector.inflect("bbq_ipc" => "BBQIpc")
     RUBY
     app.edit("config/redis_ipc.yml", "channels: [\"WebIpc\"]", "channels_path: app/ipc/")
-    expect(app.run(connected)).to eq(%(true\n["BBQIpc", "Pantry::ShelfIpc", "WebIpc", "WorkerIpc"]))
+    expect(app.run(connected)).to eq(%(true\n["BBQIpc", "Cellar::Wine", "Pantry::ShelfIpc", "WebIpc", "WorkerIpc"]))
   end
 
   it "must be there if they are named" do
     said = say("RedisIPC.channels.connect", REDIS_IPC_CHANNELS: "WebIpc, WrokerIpc")
-    expect(said).to include("RedisIPC::ConfigurationError", "WrokerIpc", "ApplicationIpc, WebIpc, WorkerIpc")
+    expect(said).to include("RedisIPC::ConfigurationError", "WrokerIpc",
+                            "ApplicationIpc, Cellar::Wine, WebIpc, WorkerIpc")
   end
 
   it "are not those of a variable that is empty" do

@@ -4,7 +4,7 @@ require "erb"
 require "open3"
 require "yaml"
 
-RSpec.describe "the generators" do
+RSpec.describe "the generators", timeout: 200 do
   let(:app) { RailsApp.new }
 
   after { app.stop }
@@ -122,7 +122,7 @@ RSpec.describe "the generators" do
     FileUtils.mkdir_p([File.join(app.folder, "spec"), File.join(app.folder, "test")])
     app.write("spec/rails_helper.rb", 'ENV["RAILS_ENV"] = "production"; require_relative "../config/environment"')
     write_test_helper
-    generate("redis_ipc:channel", ["Living-Room", *odd])
+    generate("redis_ipc:channel", ["Living-Room", *odd, "--test-framework", "rspec"])
     generate("redis_ipc:channel", ["Pantry::TopShelfIpc", *odd, "--test-framework", "minitest"])
     expect(in_folder("rspec", "-Ispec", "--no-color")).to include("10 examples, 0 failures")
     expect(in_folder(RbConfig.ruby, "-Itest", "test/ipc/pantry/top_shelf_ipc_test.rb"))

@@ -15,6 +15,14 @@ class RailsApp
     def available?
       Gem::Specification.find_all_by_name("railties").any? && Gem::Specification.find_all_by_name("puma").any?
     end
+
+    # The database every copy of the application begins with. The first one migrates it.
+    def database(app)
+      @database ||= begin
+        app.migrate
+        File.binread(app.database)
+      end
+    end
   end
 
   attr_reader :folder, :port
@@ -29,10 +37,20 @@ class RailsApp
     @pids = []
     @edits = 0
     Dir["#{@folder}/**/*.rb"].each { |file| touch(file) }
+    File.binwrite(database, RailsApp.database(self))
+  end
+
+  def database
+    File.join(@folder, "tmp", "shop.sqlite3")
+  end
+
+  # As `bin/rails db:migrate` does it: the application's migrations and those of its engine.
+  def migrate
     # WAL: else a reader in a process whose GVL is held (see Visit) would hold up the writers of all others.
-    run(<<~RUBY)
+    run(<<~RUBY, RAILS_ENV: "production")
       ActiveRecord::Base.connection.execute("PRAGMA journal_mode=WAL")
-      ActiveRecord::Base.connection.create_table(:visits) { |table| table.integer :number }
+      Rails.application.load_tasks
+      Rake::Task["db:migrate"].invoke
     RUBY
   end
 
@@ -66,8 +84,12 @@ class RailsApp
 
   # What the code prints in a process that has booted the application, as `rails runner` would.
   def run(code, **variables)
-    script = "require \"./config/environment\"; #{code}"
-    output, status = Open3.capture2e(environment(variables), RbConfig.ruby, "-Ku", "-e", script, chdir: @folder)
+    script("require \"./config/environment\"; #{code}", **variables)
+  end
+
+  # What the code prints in a process that has loaded nothing yet.
+  def script(code, **variables)
+    output, status = Open3.capture2e(environment(variables), RbConfig.ruby, "-Ku", "-e", code, chdir: @folder)
     # It is UTF-8 (-Ku), whatever the locale here.
     output.force_encoding(Encoding::UTF_8)
     raise "#{code}: #{output}" unless status.success?
@@ -164,12 +186,15 @@ class RailsApp
     File.join(@folder, "output")
   end
 
+  # Until Puma says so, it forgets signals.
   def wait_until_served(workers)
-    await_boot { members.fetch("web", []).size >= [workers, 1].max && listening? }
+    await_boot do
+      members.fetch("web", []).size >= [workers, 1].max && listening? && log.include?("Use Ctrl-C to stop")
+    end
   end
 
   def await_boot
-    Timeout.timeout(40) { sleep 0.02 until yield }
+    Timeout.timeout(90) { sleep 0.02 until yield }
   rescue Timeout::Error
     raise "it did not boot: #{log}"
   end

@@ -80,7 +80,8 @@ module RedisIPC
 
       def rspec?
         framework = options[:test_framework]
-        return framework == "rspec" if framework
+        # Rails's default is nobody's choice.
+        return framework.to_s == "rspec" if framework && framework != :test_unit
 
         File.directory?(File.join(destination_root, "spec"))
       end

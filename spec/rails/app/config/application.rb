@@ -1,9 +1,8 @@
 # frozen_string_literal: true
 
-require "rails"
-require "action_controller/railtie"
-require "active_record/railtie"
-require "redis_ipc"
+require "rails/all"
+require "redis_ipc" unless ENV["WITHOUT_REDIS_IPC"]
+require_relative "../engines/cellar/lib/cellar"
 
 # A small shop: its web servers ask the workers, which ask back.
 class Shop < Rails::Application
@@ -11,7 +10,10 @@ class Shop < Rails::Application
   config.root = File.expand_path("..", __dir__)
   config.secret_key_base = "not a secret"
   config.hosts.clear
-  config.cache_classes = config.eager_load = !Rails.env.development?
+  config.cache_classes = !Rails.env.development?
+  config.eager_load = ENV["EAGER_LOAD"] ? ENV["EAGER_LOAD"] == "true" : !Rails.env.development?
+  config.active_storage.service = :local
+  config.active_record.dump_schema_after_migration = false
   # Seen at the next request, however soon after the last it was written.
   config.file_watcher = ActiveSupport::FileUpdateChecker
   config.logger = ActiveSupport::TaggedLogging.new(Logger.new(File.join(config.root, "log", "#{Rails.env}.log")))

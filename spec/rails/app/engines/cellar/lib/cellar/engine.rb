@@ -1,0 +1,17 @@
+# frozen_string_literal: true
+
+module Cellar
+  # An engine as gems ship them: with a middleware, an initializer, migrations, a model and a channel.
+  class Engine < ::Rails::Engine
+    isolate_namespace Cellar
+
+    initializer("cellar.middleware") { |app| app.middleware.use Stamp }
+
+    initializer "cellar.migrations" do |app|
+      app.config.paths["db/migrate"].concat(config.paths["db/migrate"].expanded)
+    end
+
+    # The model reads it while its class is loaded.
+    initializer("cellar.label") { |app| app.config.cellar.label = "Cellar" }
+  end
+end

@@ -1,0 +1,14 @@
+# frozen_string_literal: true
+
+module Cellar
+  # A middleware that an engine adds while the application boots.
+  class Stamp
+    def initialize(app)
+      @app = app
+    end
+
+    def call(env)
+      @app.call(env).tap { |_, headers, _| headers["x-cellar"] = "stamped" }
+    end
+  end
+end
