@@ -55,6 +55,23 @@ module RedisIPC
     # Set by the railtie.
     # @return [OnRails::Channels, nil] the channels of the Rails application; nil elsewhere
     attr_accessor :channels
+
+    # From now on this process takes no more requests, for streams, channels and JSON-RPC servers alike. What runs goes
+    # on and is answered, and calls may still be made. For a server that begins to stop; may be called in a trap block.
+    # @return [nil]
+    def quiet
+      channels&.quiet
+      ProcessHooks.quiet_all
+    end
+
+    # Disconnects all streams, channels and ends of JSON-RPC of this process, at the same time, as the end of the
+    # process does. For one that ends without its `at_exit` blocks: by `exec` or `exit!`.
+    # @param timeout [Numeric, nil] seconds that running handlers are given; nil: as at the end of the process
+    # @return [nil]
+    def disconnect(timeout: nil)
+      channels&.quiet
+      ProcessHooks.disconnect_all(timeout)
+    end
   end
 
   private_constant :Native, :Settings, :Session

@@ -45,6 +45,16 @@ module RedisIPC
       # Somebody closed descriptors wholesale: nothing is left to close.
     end
 
+    # Stops intake. What is running goes on, and calls may still be made.
+    def quiet
+      return if @workers.nil? || @pid != Process.pid
+
+      @closing.synchronize do
+        @workers.retire
+        @engine.quiet
+      end
+    end
+
     # Stops intake, waits for what is running, closes. From inside a handler, a callback or a trap block, it leaves the
     # waiting to a thread of its own.
     def close(timeout)

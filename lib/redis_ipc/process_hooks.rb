@@ -45,14 +45,20 @@ module RedisIPC
         @on_fork.each(&:call)
       end
 
-      private
+      # None takes requests any more. In threads, so that it waits for nothing and may be called in a trap block.
+      def quiet_all
+        Thread.new { @mutex.synchronize { @streams.keys }.each { |session| Thread.new { session.quiet } } }
+        nil
+      end
 
       # All at once: none takes requests while another waits for its handlers.
-      def disconnect_all
+      def disconnect_all(timeout = nil)
+        timeout ||= exit_timeout
         *others, last = @mutex.synchronize { @streams.values }
-        threads = others.map { |stream| Thread.new { stream.disconnect(timeout: exit_timeout) } }
-        last&.disconnect(timeout: exit_timeout)
+        threads = others.map { |stream| Thread.new { stream.disconnect(timeout: timeout) } }
+        last&.disconnect(timeout: timeout)
         threads.each(&:join)
+        nil
       end
     end
 

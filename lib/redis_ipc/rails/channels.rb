@@ -36,11 +36,18 @@ module RedisIPC
       # @param timeout [Numeric] seconds
       # @return [self]
       def disconnect(timeout: @configuration.shutdown_timeout)
-        @serving = false
-        @connecting&.kill&.join
+        quiet
+        @connecting&.join
         channels = @lock.synchronize { @connected.values.tap { @connected = {}.freeze } }
         channels.map { |channel| Thread.new { channel.disconnect(timeout: timeout) } }.each(&:join)
         self
+      end
+
+      # Connects no channel to answer from now on; those that are connected are not touched.
+      # @api private
+      def quiet
+        @serving = false
+        @connecting&.kill
       end
 
       # Connects, answers until the process is told to end (TERM or INT), and disconnects.

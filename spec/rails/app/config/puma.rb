@@ -6,3 +6,6 @@ preload_app!(ENV["PRELOAD"] == "true")
 bind "tcp://127.0.0.1:#{ENV.fetch("PORT")}"
 environment ENV.fetch("RAILS_ENV")
 worker_shutdown_timeout 20
+plugin :redis_ipc unless ENV["WITHOUT_PLUGIN"]
+# For `bin/rails restart`.
+plugin :tmp_restart

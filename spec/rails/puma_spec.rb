@@ -1,0 +1,112 @@
+# frozen_string_literal: true
+
+require "open3"
+
+RSpec.describe "Puma's plugin :redis_ipc", timeout: 400 do
+  let(:app) { RailsApp.new(REDIS_IPC_CHANNELS: "SlowIpc,WebIpc") }
+
+  before do
+    app.edit("config/redis_ipc.yml", "channels:", "shutdown_timeout: 60\n  channels:")
+    app.edit("config/puma.rb", "worker_shutdown_timeout 20", "worker_shutdown_timeout 90")
+    app.write("config/initializers/redis.rb", "require \"redis\"")
+    # "wait" goes on until "go" has an element; LIFE is that of the process that answers: exec keeps
+    # the pid.
+    app.write("app/ipc/slow_ipc.rb", <<~RUBY)
+      class SlowIpc < ApplicationIpc
+        channel "slow"
+        LIFE = SecureRandom.hex
+        event("nap") { sleep(0.05) && LIFE }
+        event("wait") do
+          redis = Redis.new
+          redis.rpush("begun", LIFE)
+          redis.blpop("go", timeout: 60)
+          "done by \#{LIFE}"
+        end
+      end
+    RUBY
+    app.write("app/controllers/waits_controller.rb", <<~RUBY)
+      class WaitsController < ActionController::API
+        def show
+          redis = Redis.new
+          redis.rpush("http", "begun")
+          redis.blpop("http go", timeout: 60)
+          render json: { value: WebIpc.trigger_event("version", target: "other").value! }
+        end
+      end
+    RUBY
+    app.edit("config/routes.rb", "get \"ask\"", "get \"wait\", to: \"waits#show\"\n  get \"ask\"")
+  end
+
+  after { app.stop }
+
+  def ask(event, group: "slow", timeout: 90)
+    app.outside.async_trigger_event(event, target: group, timeout: timeout)
+  end
+
+  # So many events that are under way: futures, and the lives that run them.
+  def begin_waiting(count)
+    futures = Array.new(count) { ask("wait") }
+    [futures, Array.new(count) { redis.blpop("begun", timeout: 30).last }]
+  end
+
+  # Asks until told to stop; what came back.
+  def keep_asking
+    stop = false
+    thread = Thread.new { app.get_all(1..1_000_000, enough: -> { stop }, threads: 2) { ask("nap").value! } }
+    -> { (stop = true) && thread.value }
+  end
+
+  # Which Puma, what restarts it, and what it says when it begins to.
+  restarts = {
+    "USR2 in single mode" => [{ workers: 0 }, :USR2, "* Restarting..."],
+    "USR2 in cluster mode" => [{ preload: false }, :USR2, "Gracefully shutting down workers"],
+    "USR2 in cluster mode with preload_app!" => [{ preload: true }, :USR2, "Gracefully shutting down workers"],
+    "`bin/rails restart` of `rails server`" => [nil, "tmp/restart.txt", "* Restarting..."],
+    "USR1, a phased restart" => [{ preload: false }, :USR1, "for phased upgrade"]
+  }
+  restarts.each do |what, (puma, how, begins)|
+    it "lets requests under way end and loses none: #{what}" do
+      pid = puma ? app.serve(**puma) : app.serve_by_rails(workers: 0)
+      futures, old = begin_waiting(2)
+      stop = keep_asking
+      how.is_a?(Symbol) ? app.kill(pid, how) : app.write(how, "")
+      eventually(timeout: 60) { app.log.include?(begins) }
+      2.times { redis.rpush("go", "1") }
+      expect(futures.map(&:value!)).to match_array(old.map { |life| "done by #{life}" })
+      fresh = eventually(timeout: 120, every: 0.1) { ask("nap").value!.then { |life| life unless old.include?(life) } }
+      answers = stop.call
+      expect(answers.grep(Exception).map(&:message)).to be_empty
+      expect(answers).to include(fresh)
+    end
+  end
+
+  it "takes no more requests once Puma stops, while HTTP requests, which may ask, end" do
+    other = app.outside
+    server = RedisIPC::Stream.new("shop", "other")
+    server.on_request { |entry| fulfill_request(entry, content: "other") }
+    server.connect(redis_options: { path: RedisServer.shared.path })
+    puma = app.serve(workers: 0)
+    (future,), = begin_waiting(1)
+    http = Thread.new { app.get("/wait") }
+    redis.blpop("http", timeout: 30)
+    app.kill(puma, :TERM)
+
+    # Nobody takes it.
+    eventually(timeout: 20) do
+      ask("nap", timeout: 0.5).value!
+      false
+    rescue RedisIPC::TimeoutError => e
+      e.outcome == :unclaimed
+    end
+    # What was taken before ends, and so does what HTTP asks.
+    redis.rpush("go", "1")
+    expect(future.value!).to start_with("done by")
+    redis.rpush("http go", "1")
+    expect(http.value).to eq(value: "other")
+    app.ended(puma)
+    expect(app.members).to eq("outside" => [Process.pid], "other" => [Process.pid])
+    expect(other).to be_connected
+  ensure
+    server&.disconnect
+  end
+end
