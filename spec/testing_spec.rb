@@ -343,6 +343,8 @@ RSpec.describe "testing help" do
             event("cook", params: [:dish]) { check.(params[:dish]) }
             event("ask back") { LivingRoom.trigger_event("cook", target: "kitchen", params: { dish: "soup" }) }
           end
+          # Nobody else holds the class.
+          GC.start
           expect { ask }.to raise_error(RSpec::Expectations::ExpectationNotMetError, /pasta/)
           expect { LivingRoom.trigger_event("ask back", target: "kitchen") }
             .to raise_error(RSpec::Expectations::ExpectationNotMetError)
@@ -368,6 +370,42 @@ RSpec.describe "testing help" do
       end
     RUBY
     expect(output).to include("4 examples, 0 failures")
+  end
+
+  it "keeps channels without a name from the garbage collector, those of a test until it ends" do
+    output = expect_success(run(<<~RUBY, "rspec", "--order", "defined", "--no-color"))
+      require "redis_ipc"
+      make = ->(group) { Class.new(RedisIPC::Channel) { stream("household") && channel(group) && event("ask") { group } } }
+      early = [make.("early")]
+      require "redis_ipc/rspec"
+      early.clear
+      make.("file")
+      RSpec.describe "channels", redis_ipc: :inline do
+        before(:context) { make.("context") }
+        before { make.("each") }
+        let(:asker) { Class.new(RedisIPC::Channel) { stream("household") && channel("asker") } }
+        let(:ask) { ->(group) { asker.trigger_event("ask", target: group, timeout: 0.1).value } }
+
+        10.times do |number|
+          it("answer") do
+            GC.start
+            make.("only \#{number}")
+            GC.start
+            groups = ["early", "file", "context", "each", "only \#{number}"]
+            expect(groups.map(&ask)).to eq(groups)
+            expect { ask.("only \#{number - 1}") }.to raise_error(RedisIPC::TimeoutError)
+          end
+        end
+
+        after(:context) do
+          GC.start
+          puts "left: \#{ObjectSpace.each_object(RedisIPC::Channel.singleton_class).reject(&:name).size}"
+        end
+      end
+    RUBY
+    expect(output).to include("10 examples, 0 failures")
+    # Three stay; the collector takes some of the other thirty for referenced, which still are on the stack.
+    expect(output[/left: (\d+)/, 1].to_i).to be_between(3, 12)
   end
 
   it "names the modes an example may have" do

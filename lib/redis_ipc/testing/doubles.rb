@@ -115,6 +115,13 @@ module RedisIPC
       def connected?
         Testing.enabled? ? Testing.stream_of(self).connected? : super
       end
+
+      private
+
+      def inherited(channel)
+        super
+        Receivers.keep(channel)
+      end
     end
 
     # What a channel asks by.
@@ -130,5 +137,6 @@ module RedisIPC
     [JSONRPC::Endpoint].each { |endpoint| endpoint.prepend(InLifecycle, InEndpoint) }
     Channel.singleton_class.prepend(InChannel)
     ChannelState.prepend(InChannelState)
+    Receivers.channels.each { |channel| Receivers.keep(channel) }
   end
 end

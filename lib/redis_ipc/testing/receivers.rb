@@ -6,6 +6,7 @@ module RedisIPC
     # @api private
     module Receivers
       @connected = []
+      @nameless = []
       @lock = Monitor.new
 
       class << self
@@ -38,6 +39,12 @@ module RedisIPC
           last(JSONRPC::Server) { |one| one.queue == queue }
         end
 
+        # Keeps a channel from the garbage collector, which would take one without a name from the test that has made
+        # it: Ruby's list of subclasses is weak. A constant keeps the others.
+        def keep(channel)
+          @lock.synchronize { @nameless = [*@nameless.reject(&:name), channel] }
+        end
+
         # All channels, by inheritance.
         # @return [Array<Class>]
         def channels(of = Channel)
@@ -47,6 +54,7 @@ module RedisIPC
         # A channel answers no more.
         def retire(channel)
           ChannelState.of(channel).retired = true
+          @lock.synchronize { @nameless -= [channel] }
         end
 
         private
