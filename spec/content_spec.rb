@@ -1,7 +1,12 @@
 # frozen_string_literal: true
 
 require "bigdecimal"
+require "date"
+require "delegate"
+require "ostruct"
+require "pathname"
 require "set"
+require "uri"
 
 RSpec.describe "content" do
   let(:parent) { connect("parent") }
@@ -42,7 +47,26 @@ RSpec.describe "content" do
   it "takes what the standard library writes as JSON" do
     expect(round_trip(BigDecimal("1.5"))).to eq("0.15e1")
     expect(round_trip(Rational(1, 3))).to eq("1/3")
-    expect(round_trip(Struct.new(:a).new(1))).to be_a(String)
+    expect(round_trip(Time.at(0).utc)).to eq("1970-01-01 00:00:00 UTC")
+    expect(round_trip([Date.new(2026, 1, 2), Pathname("/tmp"), URI("http://x/y"), Complex(1, 2)]))
+      .to eq(["2026-01-02", "/tmp", "http://x/y", "1+2i"])
+  end
+
+  it "honours to_hash and to_ary, and what a delegator stands for" do
+    hash = Class.new { def to_hash = { a: 1 } }
+    array = Class.new { def to_ary = [1, 2] }
+    mixed_in = Class.new { include(Module.new { def as_json(*) = "mine" }) }
+    single = Object.new.tap { |one| one.define_singleton_method(:to_json) { |*| "[1]" } }
+    expect(round_trip([hash.new, array.new, mixed_in.new, single, SimpleDelegator.new({ "b" => 2 })]))
+      .to eq([{ a: 1 }, [1, 2], "mine", [1], { b: 2 }])
+  end
+
+  it "keeps keys of any kind that differ in JSON" do
+    expect(round_trip({ "a" => 1, b: 2, 3 => 4, nil => 5, 1.5 => 6, "ü".encode("ISO-8859-1") => 7 }))
+      .to eq(a: 1, b: 2, "3": 4, "": 5, "1.5": 6, ü: 7)
+    expect(round_trip({ 1 => 2, 2 => 3 })).to eq("1": 2, "2": 3)
+    expect(round_trip({}.compare_by_identity.merge!("a" => 1))).to eq(a: 1)
+    expect(round_trip({ "ü".encode("ISO-8859-1").to_sym => :ü })).to eq(ü: "ü")
   end
 
   it "holds a million values" do
@@ -66,6 +90,8 @@ RSpec.describe "content" do
   end
 
   describe "what JSON cannot hold" do
+    twice = {}.compare_by_identity
+    2.times { twice[+"a"] = 1 }
     cyclic = []
     cyclic << cyclic
     {
@@ -78,6 +104,27 @@ RSpec.describe "content" do
       "a cycle" => [cyclic, /contains itself/],
       "nesting over 100" => [101.times.reduce([]) { |inner, _| [inner] }, /deeper than 100/],
       "an object that says nothing" => [[Object.new], /a Object, which has neither/],
+      "a Set" => [Set[1], /a Set, which has neither as_json nor to_json of its own/],
+      "an OpenStruct with its secrets" => [{ a: OpenStruct.new(password: "hunter2") }, # rubocop:disable Style/OpenStructUse
+                                           /a OpenStruct, which has neither/],
+      "a Struct" => [Struct.new(:a).new(1), /which has neither/],
+      "a Proc" => [-> {}, /a Proc, which has neither/],
+      "a Thread" => [Thread.current, /a Thread, which has neither/],
+      "a Method" => [1.method(:+), /a Method, which has neither/],
+      "a class" => [String, /a Class, which has neither/],
+      "a file" => [$stdin, /a IO, which has neither/],
+      "an exception" => [RuntimeError.new("hunter2"), /a RuntimeError, which has neither/],
+      "a delegator to what says nothing" => [SimpleDelegator.new(Set[1]), /a Set, which has neither/],
+      "a BasicObject" => [BasicObject.new, /a BasicObject, which has neither/],
+      "a String and a Symbol for a key" => [{ "a" => 1, a: 2 }, /two keys that are "a" in JSON/],
+      "such keys deep inside" => [[{ b: { "a" => 1, :b => 3, a: 2 } }], /two keys that are "a" in JSON/],
+      "a number and its text for a key" => [{ 1 => 1, "1" => 2 }, /two keys that are "1" in JSON/],
+      "nil and an empty key" => [{ nil => 1, "" => 2 }, /two keys that are "" in JSON/],
+      "a key in two encodings" => [{ "ü" => 1, "ü".encode("ISO-8859-1") => 2 }, /two keys that are "ü" in JSON/],
+      "a key twice by identity" => [twice, /two keys that are "a" in JSON/],
+      "a binary Symbol" => ["\xFF\xFE".b.to_sym, /binary/],
+      "a binary Symbol that happens to be UTF-8" => ["ü".b.to_sym, /binary/],
+      "a binary Symbol for a key" => [{ "\xFF".b.to_sym => 1 }, /binary/],
       "a number of too many digits" => [10**5000, /4096 digits/],
       "a number that takes minutes to write" => [1 << 100_000_000, /4096 digits/],
       "a million values and one" => [Array.new(1_000_000, 0), /more than 1000000 values/],
@@ -102,6 +149,27 @@ RSpec.describe "content" do
       broken = Class.new { def as_json(*) = raise("not today") }
       expect { parent.send_to_group(content: broken.new, to: "child") }.to raise_error(RuntimeError, "not today")
     end
+  end
+
+  # Of every object, ActiveSupport's as_json tells all instance variables.
+  it "is as strict with ActiveSupport, and takes what that defines for a class" do
+    process = ruby(<<~RUBY)
+      require "active_support/all"
+      require "set"
+      require "ostruct"
+      plain = Class.new { def initialize = @password = "hunter2" }
+      native = RedisIPC.const_get(:Native)
+      told = [plain.new, OpenStruct.new(password: "hunter2"), -> {}, Thread.current, 1.method(:+), $stdin,
+              RuntimeError.new("hunter2")].map do |object|
+        native.dump(object)
+      rescue RedisIPC::ContentError
+        "refused"
+      end
+      puts told.uniq.inspect
+      puts native.dump([Set[1, 2], Struct.new(:a).new(1), Time.utc(2026), 2.seconds, BigDecimal("1.5"), { a: 1 }.with_indifferent_access])
+    RUBY
+    expect(process.line).to eq('["refused"]')
+    expect(process.line).to eq('[[1,2],{"a":1},"2026-01-01T00:00:00.000Z",2,"1.5",{"a":1}]')
   end
 
   it "is capped where the user says" do

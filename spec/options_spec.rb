@@ -2,6 +2,8 @@
 
 require "logger"
 require "openssl"
+require "pathname"
+require "uri"
 
 RSpec.describe "the options of connect" do
   def refusal(**options)
@@ -34,6 +36,36 @@ RSpec.describe "the options of connect" do
       { reconnect_after_fork: 1 } => /reconnect_after_fork must be true or false/,
       { pool_size: Float::NAN } => /option cannot be read/
     }.each { |options, message| expect(refusal(**options)).to match(message) }
+  end
+
+  it "takes numbers of any class for seconds, and for whole numbers Integers" do
+    require "bigdecimal"
+    process = ruby(<<~RUBY)
+      require "active_support/duration"
+      require "active_support/core_ext/numeric/time"
+      [5r, BigDecimal("5"), 5.0, 5, 5.seconds].each do |five|
+        url = { redis_options: { url: ENV.fetch("REDIS_URL"), timeout: five, connect_timeout: five } }
+        ledger = { entry_timeout: five, cleanup_interval: five, max_timeout: five * 60 }
+        RedisIPC::Stream.new("house", "parent").connect(ledger: ledger, consumer: { lease: five, execution_interval: five },
+                                                        dispatcher: { execution_interval: five }, **url).disconnect
+        RedisIPC::JSONRPC::Server.new("q", lease: five, answer_expiry: five, **url).connect.disconnect
+        RedisIPC::JSONRPC::Client.new("q", timeout: five, **url).connect.disconnect
+      end
+      puts "done"
+    RUBY
+    expect(process.line).to eq("done")
+    expect(refusal(pool_size: 5r)).to match(/pool_size must be an Integer from 1 to 1000, got 5.0/)
+    expect(refusal(ledger: { entry_timeout: Complex(5, 1) })).to match(/entry_timeout must be a number of seconds/)
+    expect(refusal(ledger: { entry_timeout: -1r })).to match(/entry_timeout must be a number of seconds/)
+  end
+
+  it "takes paths and URIs as their text, and says what cannot be an option" do
+    stream = build("parent").connect(redis_options: { path: Pathname(RedisServer.shared.path), driver: Class.new,
+                                                      custom: Logger.new(nil) })
+    expect(stream).to be_connected
+    expect(build("other").connect(redis_options: { url: URI(RedisServer.shared.url) })).to be_connected
+    expect(refusal(redis_options: { host: Object.new })).to match(/redis_options.host must be a String, got a Hash/)
+    expect(refusal(pool_size: Object.new)).to include("pool_size must be an Integer", '{"an instance of":"Object"}')
   end
 
   it "never shows a secret" do

@@ -1,31 +1,56 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # How objects other than nil, true, false, numbers, Strings, Symbols, Arrays and Hashes become JSON.
+  # How objects other than nil, true, false, numbers, Strings, Symbols, Arrays and Hashes become JSON: as they say
+  # themselves. What every object has does not count: `Object#to_json` is the text of `to_s`, ActiveSupport's
+  # `Object#as_json` is all instance variables.
   # @api private
   module Content
-    # JSON's own `Object#to_json` is `to_s.to_json`; on an object whose `to_s` is Ruby's `#<Object:0x...>` that is
-    # no content but a mistake.
-    GENERIC = Object.instance_method(:to_json).owner
-    private_constant :GENERIC
+    # These have a text that is meant for others, and JSON's own `to_json` is that text.
+    TEXTS = %i[Numeric Time Date Pathname IPAddr].freeze
+    RESPOND_TO = Kernel.instance_method(:respond_to?)
+    METHOD = Kernel.instance_method(:public_method)
+    CLASS = Kernel.instance_method(:class)
+    private_constant :TEXTS, :RESPOND_TO, :METHOD, :CLASS
 
     class << self
       # @param object [Object]
       # @return [Array(Boolean, Object)] true and its JSON text, or false and a simpler object that stands for it
       # @raise [ContentError] if the object does not say what it is in JSON
       def simplify(object)
-        return [false, object.as_json] if object.respond_to?(:as_json)
-        return [true, object.to_json] if speaks_json?(object)
+        # It has the methods of what it stands for, those that every object has too.
+        return [false, object.__getobj__] if defined?(::Delegator) && CLASS.bind_call(object) <= ::Delegator
+        return [false, object.as_json] if own?(object, :as_json)
+        return [true, object.to_json] if own?(object, :to_json)
+        return [false, object.to_hash] if own?(object, :to_hash)
+        return [false, object.to_ary] if own?(object, :to_ary)
+        return [false, object.to_s] if text?(object)
 
-        raise ContentError, "the content holds a #{object.class}, which has neither as_json nor to_json"
+        raise ContentError, "the content holds a #{ErrorText.class_name(object)}, which has neither as_json nor " \
+                            "to_json of its own: define one in its class, or send what you need of it (to_h, to_a)"
+      end
+
+      # Whether its text is what it is in JSON.
+      def text?(object)
+        kind = CLASS.bind_call(object)
+        TEXTS.any? { |name| Object.const_defined?(name) && kind <= Object.const_get(name) } ||
+          (defined?(::URI::Generic) && kind <= ::URI::Generic)
       end
 
       private
 
-      def speaks_json?(object)
-        return false unless object.respond_to?(:to_json)
+      # Whether the object's class, or a module it includes, defines the method.
+      def own?(object, name)
+        return false unless RESPOND_TO.bind_call(object, name)
 
-        object.method(:to_json).owner != GENERIC || object.method(:to_s).owner != Kernel
+        owner = METHOD.bind_call(object, name).owner
+        !general?(name, owner)
+      end
+
+      # ActiveSupport defines some for the classes of which anything may be a subclass.
+      def general?(name, owner)
+        [Object, Kernel, IO, Exception].include?(owner) ||
+          (Object.method_defined?(name) && Object.instance_method(name).owner == owner)
       end
     end
   end

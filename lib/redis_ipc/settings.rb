@@ -22,6 +22,18 @@ module RedisIPC
         raise ConfigurationError, "the option logger must respond to #{LOG_METHODS.join(", ")}, got a #{logger.class}"
       end
 
+      # What the core can read: nested Hashes of JSON's values. What is none of these is something that no option takes.
+      # @param value [Object]
+      # @return [Object]
+      def plain(value)
+        case value
+        when Hash then value.transform_values { |one| plain(one) }
+        when Array then value.map { |one| plain(one) }
+        when nil, true, false, Integer, Float, String, Symbol then value
+        else plain_object(value)
+        end
+      end
+
       # redis-rb takes OpenSSL objects; the core takes their PEM text.
       def with_pem_texts(options)
         ssl_params = options.dig(:redis_options, :ssl_params)
@@ -33,6 +45,15 @@ module RedisIPC
         # redis_options is no Hash: the core says so.
         options
       end
+
+      private
+
+      # ActiveSupport::Duration says that it is a number.
+      def plain_object(object)
+        return object.to_f if object.is_a?(Numeric) && object.real?
+
+        Content.text?(object) ? object.to_s : { "an instance of" => ErrorText.class_name(object) }
+      end
     end
 
     # @param options [Hash]
@@ -42,7 +63,7 @@ module RedisIPC
       @logger = Settings.check_logger(options.delete(:logger))
       @reconnect_after_fork = check_flag(:reconnect_after_fork, options.delete(:reconnect_after_fork))
       @reveal_errors = check_revealed(options.delete(:reveal_errors))
-      @core = Settings.with_pem_texts(options)
+      @core = Settings.plain(Settings.with_pem_texts(options))
       Native::Engine.check_options(@core)
       freeze
     rescue ContentError => e

@@ -2,12 +2,13 @@
 
 use crate::errors;
 use crate::gvl::guarded;
-use magnus::encoding::{Coderange, EncodingCapable};
+use magnus::encoding::{self, Coderange, EncodingCapable};
 use magnus::prelude::*;
 use magnus::r_hash::ForEach;
 use magnus::value::ReprValue;
 use magnus::{Error, Float, Integer, RArray, RHash, RModule, RString, Ruby, Symbol, Value};
 use redis_ipc_core::json::{self, MAX_NESTING};
+use std::collections::HashSet;
 
 /// A number of more bits has more digits than [`json::MAX_NUMBER_LENGTH`] (each takes 3.32 bits); to write it in
 /// decimal, only to see that, could take minutes.
@@ -15,13 +16,26 @@ const MAX_BITS: usize = json::MAX_NUMBER_LENGTH * 10 / 3;
 
 /// The JSON text of `value`. Raises ContentError for what JSON cannot hold: NaN, Infinity, a binary string, a cycle;
 /// for what the other side would refuse: nesting over 100, more than a million values, a number of more than 4096
-/// digits; and for objects that have neither `as_json` nor `to_json` of their own.
+/// digits; for a Hash with two keys that are the same text ("a" and :a); and for objects that have neither `as_json`
+/// nor `to_json` of their own.
 pub fn to_json(ruby: &Ruby, value: Value) -> Result<Vec<u8>, Error> {
     guarded(ruby, || {
         let mut encoder = Encoder { ruby, out: Vec::with_capacity(128), values: 0 };
         encoder.counted(value, 0)?;
         Ok(encoder.out)
     })
+}
+
+/// How much of a key is shown.
+const MOST_SHOWN: usize = 100;
+
+/// What a key of a Hash is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum KeyKind {
+    Symbol,
+    String,
+    Integer,
+    Other,
 }
 
 struct Encoder<'r> {
@@ -48,7 +62,7 @@ impl Encoder<'_> {
             return self.string(string);
         }
         if let Some(symbol) = Symbol::from_value(value) {
-            return self.text(&symbol.name()?);
+            return self.symbol(symbol);
         }
         if let Some(hash) = RHash::from_value(value) {
             return self.hash(hash, depth);
@@ -77,28 +91,80 @@ impl Encoder<'_> {
     fn hash(&mut self, hash: RHash, depth: usize) -> Result<(), Error> {
         self.check_depth(depth)?;
         self.out.push(b'{');
-        let mut first = true;
+        let mut kinds = None;
+        let mut mixed = false;
         hash.foreach(|key: Value, value: Value| {
-            if !std::mem::take(&mut first) {
-                self.out.push(b',');
+            let kind = self.kind(key);
+            match kinds {
+                None => kinds = Some(kind),
+                Some(before) => {
+                    self.out.push(b',');
+                    mixed |= before != kind || kind == KeyKind::Other;
+                }
             }
-            self.key(key)?;
+            self.key(key, kind)?;
             self.out.push(b':');
             self.counted(value, depth + 1)?;
             Ok(ForEach::Continue)
         })?;
         self.out.push(b'}');
-        Ok(())
+        // Only Strings can be equal and different keys all the same.
+        let by_identity = !mixed
+            && kinds == Some(KeyKind::String)
+            && hash.len() > 1
+            && hash.funcall("compare_by_identity?", ())?;
+        if mixed || by_identity { self.refuse_double_keys(hash) } else { Ok(()) }
     }
 
-    fn key(&mut self, key: Value) -> Result<(), Error> {
+    /// One of the two values would be lost.
+    fn refuse_double_keys(&self, hash: RHash) -> Result<(), Error> {
+        let mut seen = HashSet::with_capacity(hash.len());
+        hash.foreach(|key: Value, _: Value| {
+            let mut writer = Encoder { ruby: self.ruby, out: Vec::new(), values: 0 };
+            writer.key(key, KeyKind::Other)?;
+            let text = String::from_utf8_lossy(&writer.out).into_owned();
+            if seen.contains(&text) {
+                let shown: String = text.chars().take(MOST_SHOWN).collect();
+                let message = format!("the content holds a Hash with two keys that are {shown} in JSON");
+                return Err(errors::content(self.ruby, message));
+            }
+            seen.insert(text);
+            Ok(ForEach::Continue)
+        })
+    }
+
+    /// Keys of one kind that differ in Ruby differ in JSON too.
+    fn kind(&self, key: Value) -> KeyKind {
         if let Some(symbol) = Symbol::from_value(key) {
-            return self.text(&symbol.name()?);
+            return if self.is_utf8(symbol.enc_get()) { KeyKind::Symbol } else { KeyKind::Other };
+        }
+        if let Some(string) = RString::from_value(key) {
+            return if self.is_utf8(string.enc_get()) { KeyKind::String } else { KeyKind::Other };
+        }
+        if Integer::from_value(key).is_some() { KeyKind::Integer } else { KeyKind::Other }
+    }
+
+    fn key(&mut self, key: Value, kind: KeyKind) -> Result<(), Error> {
+        if let Some(symbol) = Symbol::from_value(key) {
+            return if kind == KeyKind::Symbol { self.text(&symbol.name()?) } else { self.symbol(symbol) };
         }
         match RString::from_value(key) {
             Some(string) => self.string(string),
             None => self.string(key.funcall("to_s", ())?),
         }
+    }
+
+    fn symbol(&mut self, symbol: Symbol) -> Result<(), Error> {
+        if self.is_utf8(symbol.enc_get()) {
+            return self.text(&symbol.name()?);
+        }
+        // Binary ones are refused as Strings are, others converted.
+        self.string(symbol.funcall("name", ())?)
+    }
+
+    /// Text in ASCII is the same in UTF-8.
+    fn is_utf8(&self, encoding: encoding::Index) -> bool {
+        encoding == self.ruby.utf8_encindex() || encoding == self.ruby.usascii_encindex()
     }
 
     fn array(&mut self, array: RArray, depth: usize) -> Result<(), Error> {
