@@ -36,6 +36,7 @@ require_relative "redis_ipc/channel_state"
 require_relative "redis_ipc/channel"
 require_relative "redis_ipc/json_rpc"
 require_relative "redis_ipc/signal_watch"
+require_relative "redis_ipc/exit_blocks"
 require_relative "redis_ipc/process_hooks"
 
 # Request/reply between Ruby processes through the Redis they already run.

@@ -24,7 +24,7 @@ module RedisIPC
         @mutex.synchronize do
           @streams[session] = stream
           SignalWatch.start
-          @installed ||= at_exit { disconnect_all } || true
+          @installed ||= at_exit { disconnect_at_exit } || true
         end
       end
 
@@ -55,9 +55,28 @@ module RedisIPC
       def disconnect_all(timeout = nil)
         timeout ||= exit_timeout
         *others, last = @mutex.synchronize { @streams.values }
-        threads = others.map { |stream| Thread.new { stream.disconnect(timeout: timeout) } }
+        threads = others.map { |stream| beside { stream.disconnect(timeout: timeout) } }
         last&.disconnect(timeout: timeout)
-        threads.each(&:join)
+        threads.compact.each(&:join)
+        nil
+      end
+
+      private
+
+      # After all other `at_exit` blocks: they may still use the streams. What connects during or after it gets a block
+      # of its own.
+      def disconnect_at_exit
+        return if ExitBlocks.after_last { disconnect_at_exit }
+
+        @mutex.synchronize { @installed = false }
+        disconnect_all
+      end
+
+      # In a thread, or here if the process may have no more threads.
+      def beside(&block)
+        Thread.new(&block)
+      rescue ThreadError
+        yield
         nil
       end
     end
