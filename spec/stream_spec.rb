@@ -181,4 +181,22 @@ RSpec.describe RedisIPC::Stream do
       expect { stream.on_request(&echo) }.to raise_error(RedisIPC::ConnectionError, /before connect/)
     end
   end
+
+  it "may have a name with a NUL in it, and a group" do
+    child = connect("ch\0ild", stream: "ho\0use", &echo)
+    parent = connect("pa\0rent", stream: "ho\0use")
+    expect(parent.send_to_group(content: 1, to: "ch\0ild").value).to eq(1)
+    expect(child).to be_connected
+    expect(Thread.list.map(&:name)).to include("redis_ipc consumer 1 house/child")
+  end
+
+  it "tells its final figures after disconnect, but none if it was never connected" do
+    child = connect("child", &echo)
+    parent = connect("parent")
+    3.times { parent.send_to_group(content: 1, to: "child") }
+    [parent, child].each(&:disconnect)
+    expect(parent.stats).to include(requests: 3, fulfilled: 3, open_calls: 0)
+    expect(child.stats).to include(taken: 3, answers_sent: 3, held_requests: 0)
+    expect { RedisIPC::Stream.new("house", "never").stats }.to raise_error(RedisIPC::NotConnectedError)
+  end
 end

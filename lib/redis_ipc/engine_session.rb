@@ -60,7 +60,7 @@ module RedisIPC
     def close(timeout)
       @quiet = true
       if pools.any?(&:current?) || in_trap?
-        Thread.new { finish(timeout) }.name = "redis_ipc close #{@label}"
+        ThreadPool.name(Thread.new { finish(timeout) }, "close #{@label}")
       else
         FiberBell.outside { finish(timeout) }
       end

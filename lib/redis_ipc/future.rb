@@ -4,9 +4,10 @@ module RedisIPC
   # A call under way. Thousands may be in flight from one thread.
   class Future
     # @api private
-    def initialize(call, session)
+    def initialize(call, session, group = nil)
       @call = call
       @session = session
+      @group = group
     end
 
     # Waits for the end of the call.
@@ -29,7 +30,7 @@ module RedisIPC
     # @raise [TimeoutError] at the call's deadline
     # @raise [CallError] if the call failed otherwise
     def response
-      @response ||= Response.new(@call.answer || (wait && @call.answer))
+      @response ||= Response.new(@call.answer || awaited)
     end
 
     # Waits for the answer.
@@ -64,6 +65,12 @@ module RedisIPC
       "#<#{self.class} #{settled? ? "settled" : "pending"}>"
     rescue NotConnectedError
       "#<#{self.class} of another process>"
+    end
+
+    private
+
+    def awaited
+      NestedCalls.watch(@session.stream_name, @group) { wait && @call.answer }
     end
   end
 end

@@ -63,7 +63,7 @@ module RedisIPC
 
       @lifecycle = Mutex.new
       @reconnecting = Thread.new { reconnect(inherited) }
-      @reconnecting.name = "redis_ipc #{title("reconnect")}"
+      ThreadPool.name(@reconnecting, title("reconnect"))
     end
 
     private
@@ -79,6 +79,21 @@ module RedisIPC
         end
       end
       self
+    end
+
+    # Makes a session the one in use, and has the block start its threads. If that fails (the process may have as many
+    # threads as it is allowed to), nothing stays connected.
+    def begin_session(session)
+      previous = @session
+      @session = session
+      ProcessHooks.remember(session, self)
+      yield session
+      started = true
+    ensure
+      unless started
+        @session = previous
+        session.close(0)
+      end
     end
 
     def session

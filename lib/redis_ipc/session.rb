@@ -19,7 +19,13 @@ module RedisIPC
       label = "#{stream.name}/#{stream.group}"
       @dispatchers = ThreadPool.new("dispatcher", label) { dispatch_one }
       super(Native::Engine.start(stream.name, stream.group, settings.core, serves), label,
-            workers: ThreadPool.new("consumer", label) { serve_one }, others: [@dispatchers])
+            workers: ThreadPool.new("consumer", label, serves: [stream.name, stream.group]) { serve_one },
+            others: [@dispatchers])
+    end
+
+    # @return [String] the stream's name
+    def stream_name
+      @stream.name
     end
 
     def reconnect_after_fork?

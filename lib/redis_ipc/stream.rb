@@ -182,22 +182,24 @@ module RedisIPC
 
     def ask(content, to, timeout, traceparent = nil)
       session = self.session
-      Execution.wait { Response.new(session.ask(to, content, timeout, traceparent)) }
+      Execution.wait do
+        Response.new(NestedCalls.watch(name, to) { session.ask(to, content, timeout, traceparent) })
+      end
     end
 
     def ask_async(content, to, timeout, traceparent = nil, watcher: nil)
       session = self.session
       call = session.engine.ask_async(to, content, timeout, traceparent)
       session.when_settled(call) { watcher.call { Response.new(call.answer) } } if watcher
-      Future.new(call, session)
+      Future.new(call, session, to)
     end
 
     def open_session(settings)
       @logger = settings.logger
       @reveal_errors = settings.reveal_errors
-      @session = Session.new(self, settings, serves: !@on_request.nil?)
-      ProcessHooks.remember(@session, self)
-      @session.run(serve: method(:serve), report: method(:report))
+      begin_session(Session.new(self, settings, serves: !@on_request.nil?)) do |session|
+        session.run(serve: method(:serve), report: method(:report))
+      end
     end
 
     def place

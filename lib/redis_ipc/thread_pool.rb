@@ -13,23 +13,36 @@ module RedisIPC
       # Runs the block, which waits for what a pool may have to do. If the current thread belongs to a pool and all of
       # the pool's threads wait so, one more is started: else nobody would be left to do it.
       def wait_in_turn(&block)
-        pool = Thread.current.thread_variable_get(OWNER)
+        pool = current
         pool&.here? ? pool.stand_in(&block) : yield
+      end
+
+      # @return [ThreadPool, nil] the one that the current thread belongs to
+      def current
+        Thread.current.thread_variable_get(OWNER)
+      end
+
+      # Names a thread. Names of streams may have a NUL in them, those of threads may not.
+      def name(thread, text)
+        thread.name = "redis_ipc #{text.delete("\0")}"
       end
     end
 
     # @param role [String] what its threads are called
     # @param place [String] for whom they work, for their names
+    # @param serves [Array<String>, nil] whose requests they answer: stream and group, or queue
     # @yieldreturn [Boolean] whether there may be more to do; called over and over by each thread
-    def initialize(role, place, &work)
+    def initialize(role, place, serves: nil, &work)
       @role = role
       @place = place
+      @serves = serves
       @work = work
       @pid = Process.pid
       @mutex = Mutex.new
       @threads = {}
       @size = 0
       @waiting = 0
+      @nested = 0
     end
 
     # @param size [Integer] how many threads
@@ -71,6 +84,27 @@ module RedisIPC
       @mutex.synchronize { @waiting -= 1 }
     end
 
+    # @return [Integer] how many threads it should have
+    attr_reader :size
+
+    # Whether its threads answer what is asked at this place.
+    def serves?(*place)
+      @serves == place
+    end
+
+    # Runs the block, in which a thread of this pool waits for an answer from a thread of a pool like this.
+    # @yieldparam exhausted [#call] whether all threads waited so at once since then
+    def wait_for_own
+      began = Monotonic.now
+      @mutex.synchronize do
+        @nested += 1
+        @exhausted_at = Monotonic.now if @nested >= @size
+      end
+      yield -> { !@exhausted_at.nil? && @exhausted_at >= began }
+    ensure
+      @mutex.synchronize { @nested -= 1 }
+    end
+
     private
 
     # One with the number of another would take its place here, and that one would never be one too many.
@@ -80,7 +114,7 @@ module RedisIPC
 
     def start_one(number)
       thread = Thread.new { run(number) }
-      thread.name = "redis_ipc #{@role} #{number} #{@place}"
+      ThreadPool.name(thread, "#{@role} #{number} #{@place}")
       thread.report_on_exception = false
       @threads[number] = thread
     end

@@ -30,7 +30,7 @@ pub fn wait_without_gvl<T>(
 }
 
 /// Runs `work` in a thread of its own and waits for it as above; an interrupt leaves it running, and what it returns
-/// goes to `unclaimed`.
+/// goes to `unclaimed`. If the process may have no more threads, `work` runs in this one, and an interrupt waits for it.
 pub fn wait_for_thread<T: Send + 'static>(
     ruby: &Ruby,
     work: impl FnOnce() -> T + Send + 'static,
@@ -38,14 +38,25 @@ pub fn wait_for_thread<T: Send + 'static>(
 ) -> Result<T, Error> {
     let (sender, receiver) = bounded(1);
     let (interrupt, interrupted) = bounded(1);
-    let run = move || {
-        if let Err(SendError(Ok(value))) = sender.send(catch_unwind(AssertUnwindSafe(work))) {
-            unclaimed(value);
+    // Whoever runs it takes it from here: a thread that cannot be started would take it along.
+    let (handed, job) = bounded(1);
+    let _ = handed.send((work, unclaimed, sender));
+    let run = {
+        let job = job.clone();
+        move || {
+            let Ok((work, unclaimed, sender)) = job.try_recv() else { return };
+            if let Err(SendError(Ok(value))) = sender.send(catch_unwind(AssertUnwindSafe(work))) {
+                unclaimed(value);
+            }
         }
     };
-    std::thread::Builder::new()
-        .spawn(run)
-        .map_err(|error| errors::internal(ruby, &format!("no thread could be started: {error}")))?;
+    if std::thread::Builder::new().spawn(run.clone()).is_err() {
+        let here = || {
+            run();
+            Some(())
+        };
+        wait_without_gvl(ruby, here, || {})?;
+    }
     let wait = || {
         select_biased! {
             recv(receiver) -> result => result.ok(),

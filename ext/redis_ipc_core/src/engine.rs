@@ -156,7 +156,10 @@ impl Engine {
             closed: AtomicBool::new(false),
         };
         let started = engine.start_threads(housekeeper, opened.dispatcher, opened.reader);
-        started.map_err(|error| engine.member.locate(error))?;
+        started.map_err(|error| {
+            engine.close();
+            engine.member.locate(error)
+        })?;
         Ok(engine)
     }
 

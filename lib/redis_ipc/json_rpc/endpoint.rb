@@ -45,9 +45,7 @@ module RedisIPC
       private
 
       def open_session(_settings)
-        @session = start_session
-        ProcessHooks.remember(@session, self)
-        run_session(@session)
+        begin_session(start_session) { |session| run_session(session) }
       end
 
       def place

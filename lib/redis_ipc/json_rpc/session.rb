@@ -9,7 +9,8 @@ module RedisIPC
       # @param queue [String] for the names of threads
       # @param serves [Boolean] whether it runs methods
       def initialize(engine, queue, serves:)
-        workers = ThreadPool.new("rpc worker", queue) { serve_one } if serves
+        @queue = queue
+        workers = ThreadPool.new("rpc worker", queue, serves: [queue]) { serve_one } if serves
         @reporter = ThreadPool.new("rpc reporter", queue) { tell_one }
         super(engine, queue, workers: workers, others: [@reporter])
       end
@@ -24,7 +25,7 @@ module RedisIPC
       # Sends a text and waits for the answer to its `count` requests from id `first` on; with none, until Redis has it.
       # @return [Object, nil] nil if there were none
       def call(first, count, text, timeout)
-        return @engine.call(first, count, text, timeout) unless FiberBell.needed?
+        return NestedCalls.watch(@queue) { @engine.call(first, count, text, timeout) } unless FiberBell.needed?
 
         fiber_waits.answer(@engine.call_async(first, count, text, timeout))
       end

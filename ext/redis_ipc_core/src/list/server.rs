@@ -81,7 +81,10 @@ impl Server {
             quiet: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         };
-        server.start_threads(first, second).map_err(|error| server.party.locate(error))?;
+        server.start_threads(first, second).map_err(|error| {
+            server.close();
+            server.party.locate(error)
+        })?;
         Ok(server)
     }
 

@@ -1,0 +1,36 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  # Calls that handlers make to their own group (or JSON-RPC methods to their own queue). While every thread of an
+  # instance waits for such a call, none is left to answer it; only another instance can. A call that times out then
+  # says so.
+  # @api private
+  module NestedCalls
+    class << self
+      # @param place [Array<String>] what is asked: stream and group, or queue
+      # @yield waits for the answer
+      def watch(*place)
+        pool = ThreadPool.current
+        # Under a scheduler the thread runs other fibers meanwhile.
+        return yield if pool.nil? || !pool.serves?(*place) || FiberBell.needed?
+
+        pool.wait_for_own do |exhausted|
+          yield
+        rescue TimeoutError => e
+          raise exhausted.call ? explained(e, pool.size) : e
+        end
+      end
+
+      private
+
+      def explained(error, threads)
+        threads = threads == 1 ? "the only handler thread" : "all #{threads} handler threads"
+        why = "#{threads} of this instance waited for answers of their own group, so none was left to " \
+              "answer: have more threads or instances than such calls at once, or answer without asking the own group"
+        TimeoutError.new("#{error.message}; #{why}", outcome: error.outcome, stream: error.stream, group: error.group,
+                                                     entry_id: error.entry_id, redis: error.redis)
+      end
+    end
+  end
+  private_constant :NestedCalls
+end

@@ -1,0 +1,126 @@
+# frozen_string_literal: true
+
+require "etc"
+
+# A process that may have no more threads than it has.
+RSpec.describe "at the limit of threads" do
+  # The limit counts for every user but root.
+  limited = <<~RUBY
+    def limit_threads
+      Process::Sys.setuid(#{Etc.getpwnam("nobody").uid}) if Process.uid.zero?
+      Process.setrlimit(:NPROC, 1, Process.getrlimit(:NPROC).last)
+      Thread.new { nil }
+      abort "threads are not limited"
+    rescue ThreadError
+      nil
+    end
+
+    def free_threads
+      Process.setrlimit(:NPROC, Process.getrlimit(:NPROC).last)
+    end
+
+    def build(group)
+      stream = RedisIPC::Stream.new("house", group)
+      stream.on_request { |entry| fulfill_request(entry, content: 1) }
+      stream.on_error { |error| puts error.full_message }
+      stream
+    end
+    $stderr.reopen($stdout)
+  RUBY
+
+  define_method(:output_of) do |script|
+    process = ruby("#{limited}\n#{script}")
+    status = process.wait
+    [process.rest.lines.map(&:chomp), status.exitstatus]
+  end
+
+  it "disconnect leaves as ever, of streams and of JSON-RPC" do
+    output, status = output_of(<<~RUBY)
+      stream = build("child").connect
+      server = RedisIPC::JSONRPC::Server.new("calculator")
+      server.on("run") { 1 }
+      server.connect
+      limit_threads
+      stream.disconnect
+      server.disconnect
+      puts "left"
+    RUBY
+    expect([output, status]).to eq([["left"], 0])
+    expect(redis.keys).to be_empty
+  end
+
+  it "the end of the process disconnects all streams" do
+    output, status = output_of(<<~RUBY)
+      3.times { |number| build("child \#{number}").connect }
+      limit_threads
+    RUBY
+    expect([output, status]).to eq([[], 0])
+    expect(redis.keys).to be_empty
+  end
+
+  it "connect raises, leaves nothing connected, and works when there are threads again" do
+    output, = output_of(<<~RUBY)
+      stream = build("child")
+      server = RedisIPC::JSONRPC::Server.new("calculator")
+      server.on("run") { 1 }
+      build("other").connect
+      limit_threads
+      [stream, server].each do |which|
+        which.connect
+        puts "connected"
+      rescue ThreadError, RedisIPC::Error => e
+        puts e.message[/no thread could be started|can't create Thread/]
+        puts which.connected?
+      end
+      free_threads
+      stream.connect
+      puts stream.send_to_group(content: 1, to: "child").value
+      server.connect
+      puts server.connected?
+    RUBY
+    refusal = match(/no thread could be started|can't create Thread/)
+    expect(output).to match([refusal, "false", refusal, "false", "1", "true"])
+    expect(redis.keys).to be_empty
+  end
+
+  describe "where Ruby's threads cannot be started" do
+    # Ruby's Thread.new raises from the nth on.
+    def threads_run_out(after)
+      started = 0
+      allow(Thread).to receive(:new).and_wrap_original do |original, *arguments, &block|
+        raise ThreadError, "can't create Thread: Resource temporarily unavailable" if (started += 1) > after
+
+        original.call(*arguments, &block)
+      end
+    end
+
+    it "a stream that could not start all of its own is not connected" do
+      # Consumers: 3, dispatchers: 2.
+      [0, 1, 3, 4].each do |count|
+        child = build("child", &echo)
+        threads_run_out(count)
+        expect { child.connect(redis_options: redis_options) }.to raise_error(ThreadError)
+        RSpec::Mocks.space.proxy_for(Thread).reset
+        expect(child).not_to be_connected
+        expect(redis.keys).to be_empty
+        expect { child.send_to_group(content: 1, to: "child") }.to raise_error(RedisIPC::NotConnectedError)
+        child.connect(redis_options: redis_options)
+        expect(child.send_to_group(content: 1, to: "child").value).to eq(1)
+        child.disconnect
+      end
+    end
+
+    it "a JSON-RPC server and client that could not start all of their own are not connected" do
+      client = RedisIPC::JSONRPC::Client.new("calculator", redis_options: redis_options)
+      [build_server, keep(client).last].each do |ending|
+        threads_run_out(0)
+        expect { ending.connect }.to raise_error(ThreadError)
+        RSpec::Mocks.space.proxy_for(Thread).reset
+        expect(ending).not_to be_connected
+        expect(redis.keys).to be_empty
+        expect(ending.connect).to be_connected
+        ending.disconnect
+      end
+    end
+  end
+end
