@@ -351,4 +351,23 @@ RSpec.describe "in a Redis Cluster" do
       nil
     end
   end
+
+  it "hands what a leaver did not start on to those who stay, at once" do
+    group = group_on(cluster.nodes.first)
+    handler = proc do |entry|
+      sleep 0.002
+      fulfill_request(entry, content: entry.content)
+    end
+    build_in(group, &handler)
+    asker = build_in("asker")
+    3.times do
+      leaver = build_in(group, &handler)
+      call = proc { asker.send_to_group(content: 1, to: group, timeout: 20).value! }
+      asking = Array.new(20) { Thread.new { Array.new(10) { seconds(&call) } } }
+      eventually { leaver.stats[:taken] > 5 }
+      leaver.disconnect
+      # Others would look for it after 1.8 s.
+      expect(asking.flat_map(&:value).max).to be < 1.5
+    end
+  end
 end
