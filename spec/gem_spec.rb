@@ -141,6 +141,20 @@ RSpec.describe "the gem" do
     end
   end
 
+  # RubyGems 3.3 keeps what it builds in a folder that Rubies may share.
+  it "is not loaded by another Ruby than it was built for" do
+    script = <<~RUBY
+      path = RedisIPC::Library.path
+      Object.send(:remove_const, :RUBY_VERSION)
+      RUBY_VERSION = "9.9.1"
+      require path
+    RUBY
+    output, status = Open3.capture2e(RbConfig.ruby, "-I#{root}/lib", "-rredis_ipc/library", "-e", script)
+    expect(status).not_to be_success
+    expect(output).to include("(LoadError)", "gem pristine redis_ipc --extensions",
+                              "was built for Ruby #{RUBY_VERSION[/\A\d+\.\d+/]}, and this is Ruby 9.9.1.")
+  end
+
   def tools_without_compilers(folder)
     tools = File.join(folder, "tools")
     FileUtils.mkdir_p(tools)

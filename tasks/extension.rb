@@ -17,6 +17,7 @@ class Extension
     @ruby = ruby
     @root = root
     @abi = ruby == RbConfig.ruby ? RedisIPC::Library::ABI : abi_of(ruby)
+    raise "#{ruby} does not say what Ruby it is" unless @abi
   end
 
   # Cargo's folder.
@@ -72,9 +73,11 @@ class Extension
   end
 
   def abi_of(ruby)
-    output, status = Open3.capture2(ruby, "-r#{ROOT}/lib/redis_ipc/library", "-e", "print RedisIPC::Library::ABI")
-    status.success? ? output : raise("#{ruby} does not say what Ruby it is")
+    # RUBYOPT may name what is only in this one (Bundler).
+    output, status = Open3.capture2({ "RUBYOPT" => nil }, ruby, "-r#{ROOT}/lib/redis_ipc/library", "-e",
+                                    "print RedisIPC::Library::ABI")
+    output if status.success?
   rescue Errno::ENOENT
-    raise "there is no #{ruby}"
+    nil
   end
 end

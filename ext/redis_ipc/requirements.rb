@@ -54,11 +54,21 @@ class BuildRequirements
     what = "Rust #{RUST} or newer"
     [cargo, ENV["RUSTC"] || "rustc"].each do |command|
       said, ran = run(command, "--version")
+      return Missing.new(what, "#{said}. It is in #{rustup}, which is not on the PATH") if !ran && rustup
+
       version = said[/\d+\.\d+(\.\d+)?/]
       return Missing.new(what, said, :rust) unless ran && version
       return Missing.new(what, "this is #{said}", :rust) if Gem::Version.new(version) < Gem::Version.new(RUST)
     end
     nil
+  end
+
+  # Where rustup puts programs, if it did and they are not found: sudo, for one, has another PATH.
+  def rustup
+    homes = [Dir.home, *(File.join("/home", ENV["SUDO_USER"]) if ENV["SUDO_USER"])]
+    folders = [*ENV.fetch("CARGO_HOME", nil), *homes.map { |home| File.join(home, ".cargo") }]
+    found = folders.map { |folder| File.join(folder, "bin") }.find { |bin| File.executable?(File.join(bin, "cargo")) }
+    found unless ENV.fetch("PATH", "").split(File::PATH_SEPARATOR).include?(found)
   end
 
   def compiler

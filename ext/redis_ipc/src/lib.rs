@@ -36,8 +36,21 @@ fn settle_class<T: TypedData>(ruby: &Ruby) {
     T::class(ruby);
 }
 
+/// A library that was built for another Ruby loads, and reads objects by that Ruby's layout. Ruby itself compares the
+/// versions, because evaluating code passes no object whose layout has to be known.
+fn check_version(ruby: &Ruby) -> Result<(), Error> {
+    let built_for = format!("{}.{}", rb_sys::RUBY_API_VERSION_MAJOR, rb_sys::RUBY_API_VERSION_MINOR);
+    let check = format!(
+        "RUBY_VERSION.start_with?('{built_for}.') or raise LoadError, \
+         \"a library of redis_ipc was built for Ruby {built_for}, and this is Ruby #{{RUBY_VERSION}}. To have it built for \
+         this one: gem pristine redis_ipc --extensions, or in a checkout: rake compile\""
+    );
+    ruby.eval::<Value>(&check).map(drop)
+}
+
 #[magnus::init]
 fn init(ruby: &Ruby) -> Result<(), Error> {
+    check_version(ruby)?;
     let native = ruby.define_module("RedisIPC")?.define_module("Native")?;
     native.define_singleton_method("dump", function!(dump, 1))?;
     native.define_singleton_method("load", function!(load, 1))?;
