@@ -2,7 +2,7 @@
 
 require "open3"
 
-RSpec.describe "a Rails application in development", timeout: 120 do
+RSpec.describe "a Rails application in development", timeout: 300 do
   let(:app) { RailsApp.new(environment: "development") }
 
   after { app.stop }
@@ -47,6 +47,26 @@ RSpec.describe "a Rails application in development", timeout: 120 do
     app.get("/state")
     expect(version(group: "cobweb").value).to eq(1)
     eventually { app.members.keys.sort == %w[cobweb outside] }
+  end
+
+  it "answers for a channel whose file is new or changed, without a request that would make Rails look" do
+    app.edit("config/redis_ipc.yml", "channels: [\"WebIpc\"]", "pool_size: 3")
+    app.serve(workers: 0)
+    app.write("app/ipc/new_ipc.rb", "class NewIpc < ApplicationIpc; channel \"new\"; event(\"version\") { 1 }; end")
+    expect(version(group: "new").value).to eq(1)
+
+    app.write("app/ipc/new_ipc.rb", "class NewIpc < ApplicationIpc; channel \"newer\"; event(\"version\") { 1 }; end")
+    expect(version(group: "newer").value).to eq(1)
+    FileUtils.rm(File.join(app.folder, "app/ipc/new_ipc.rb"))
+    eventually(timeout: 20) { !app.members.key?("newer") }
+
+    # One that does not load is everyone's news, until it does.
+    app.write("app/ipc/new_ipc.rb", "class NewIpc <")
+    eventually(timeout: 20) { app.log.include?("cannot be loaded: SyntaxError") }
+    expect(Array.new(2) { version.error }).to eq(%w[SyntaxError SyntaxError])
+    app.write("app/ipc/new_ipc.rb", "class NewIpc < ApplicationIpc; channel \"new\"; event(\"version\") { 2 }; end")
+    expect(version(group: "new").value).to eq(2)
+    expect(version.value).to eq(1)
   end
 
   # The reload waits for whoever is inside the executor, and holds up whoever wants in: a request that waits for an

@@ -25,6 +25,11 @@ module RedisIPC
         names.select { |name| @configuration.answer?(name) }.filter_map { |name| channel(name) }.to_h
       end
 
+      # @return [Hash{String => Time}] when each file was changed
+      def times
+        folders.flat_map { |folder| Dir.glob("#{folder}/**/*.rb") }.to_h { |file| [file, File.mtime(file)] }
+      end
+
       # Loads all of them.
       def load_all
         names.each(&:constantize)

@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require_relative "channel_files"
+require_relative "channel_watch"
 
 module RedisIPC
   module OnRails
@@ -14,6 +15,8 @@ module RedisIPC
         @connected = {}.freeze
         @serving = false
         @lock = Monitor.new
+        @reloads = 0
+        @watch = ChannelWatch.new(@files) { @reloads }
       end
 
       # @return [Symbol, Boolean] which processes connect by themselves
@@ -47,6 +50,7 @@ module RedisIPC
       # @api private
       def quiet
         @serving = false
+        @watch.stop
         @connecting&.kill
       end
 
@@ -98,6 +102,7 @@ module RedisIPC
       def reload
         return unless @serving || @connected.any?
 
+        @outdated = true
         present = @files.load
         trying do
           @lock.synchronize do
@@ -105,6 +110,14 @@ module RedisIPC
             join_all(present) if @serving
           end
         end
+        @outdated = false
+        @reloads += 1
+      end
+
+      # What could not be loaded when Rails reloaded the code is the news of each who asks, until it can be.
+      # @api private
+      def catch_up
+        reload if @outdated
       end
 
       private
@@ -113,6 +126,7 @@ module RedisIPC
         @files.check
         present = @files.load
         @lock.synchronize { join_all(present) }
+        @watch.start
       end
 
       def join_all(present)

@@ -27,6 +27,7 @@ module RedisIPC
       def around_handler(entry, &handler)
         failure = nil
         result = @app.reloader.wrap do
+          RedisIPC.channels.catch_up
           tagged(entry, &handler)
         rescue Exception => e # rubocop:disable Lint/RescueException -- raised again below
           failure = e
