@@ -6,18 +6,21 @@ module RedisIPC
   class EngineSession
     attr_reader :engine, :pid
 
-    # @param engine [Native::Engine, Native::ListServer, Native::ListClient]
     # @param label [String] for the names of threads
+    # @param callables [Hash{Symbol => #call}] what is called at each login
     # @param workers [ThreadPool, nil] they end when the engine takes nothing more
     # @param others [Array<ThreadPool>] they end when it is closed
-    def initialize(engine, label, workers:, others:)
-      @engine = engine
+    # @yieldparam logins [Native::Logins, nil] what the engine asks at each login
+    # @yieldreturn [Native::Engine, Native::ListServer, Native::ListClient] the engine, started
+    def initialize(label, callables, workers:, others:, &start)
       @label = label
       @workers = workers
       @others = others
       @pid = Process.pid
       @closing = Mutex.new
       @starting = BriefMutex.new
+      @logins = Logins.open(callables, label)
+      @engine = started(&start)
     end
 
     def connected?
@@ -68,8 +71,14 @@ module RedisIPC
 
     private
 
+    def started
+      engine = yield @logins&.native
+    ensure
+      @logins&.close unless engine
+    end
+
     def pools
-      [@workers, *@others, @fiber_waits&.pool].compact
+      [@workers, *@others, @fiber_waits&.pool, @logins&.pool].compact
     end
 
     # How fibers wait for calls, once one has.
@@ -90,6 +99,7 @@ module RedisIPC
         join(@workers, deadline)
         wait_for_answers(deadline)
         @engine.close
+        @logins&.close
         @others.each { |pool| join(pool, deadline) }
         @closed = true
         ProcessHooks.forget(self)

@@ -18,9 +18,11 @@ module RedisIPC
       @callbacks = {}
       label = "#{stream.name}/#{stream.group}"
       @dispatchers = ThreadPool.new("dispatcher", label) { dispatch_one }
-      super(Native::Engine.start(stream.name, stream.group, settings.core, serves), label,
+      super(label, settings.callables,
             workers: ThreadPool.new("consumer", label, serves: [stream.name, stream.group]) { serve_one },
-            others: [@dispatchers])
+            others: [@dispatchers]) do |logins|
+        Native::Engine.start(stream.name, stream.group, settings.core, serves, logins)
+      end
     end
 
     # @return [String] the stream's name

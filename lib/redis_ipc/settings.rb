@@ -5,12 +5,11 @@ module RedisIPC
   # @api private
   class Settings
     LOG_METHODS = %i[error warn info].freeze
-    PEM_OPTIONS = %i[cert key].freeze
     # What the asker is told of an exception of a handler.
     REVEALED = %i[message class].freeze
-    private_constant :LOG_METHODS, :PEM_OPTIONS, :REVEALED
+    private_constant :LOG_METHODS, :REVEALED
 
-    attr_reader :core, :logger, :reconnect_after_fork, :reveal_errors
+    attr_reader :core, :callables, :logger, :reconnect_after_fork, :reveal_errors
 
     class << self
       # @param logger [Object, nil]
@@ -34,16 +33,11 @@ module RedisIPC
         end
       end
 
-      # redis-rb takes OpenSSL objects; the core takes their PEM text.
-      def with_pem_texts(options)
-        ssl_params = options.dig(:redis_options, :ssl_params)
-        return options unless ssl_params.is_a?(Hash)
-
-        texts = ssl_params.slice(*PEM_OPTIONS).transform_values { |pem| pem.respond_to?(:to_pem) ? pem.to_pem : pem }
-        options.merge(redis_options: options[:redis_options].merge(ssl_params: ssl_params.merge(texts)))
-      rescue TypeError
-        # redis_options is no Hash: the core says so.
-        options
+      # @param options [Hash]
+      # @return [Array(Hash, Hash)] the options for the core, and what is called at each login
+      def for_core(options)
+        redis = RedisOptions.new(options[:redis_options])
+        [plain(options.merge(redis_options: redis.core)).freeze, redis.callables]
       end
 
       private
@@ -63,7 +57,7 @@ module RedisIPC
       @logger = Settings.check_logger(options.delete(:logger))
       @reconnect_after_fork = check_flag(:reconnect_after_fork, options.delete(:reconnect_after_fork))
       @reveal_errors = check_revealed(options.delete(:reveal_errors))
-      @core = Settings.plain(Settings.with_pem_texts(options))
+      @core, @callables = Settings.for_core(options)
       Native::Engine.check_options(@core)
       freeze
     rescue ContentError => e

@@ -14,6 +14,7 @@ mod native_dead_letters;
 mod native_engine;
 mod native_list_client;
 mod native_list_server;
+mod native_logins;
 mod native_request;
 mod process_bound;
 mod weight;
@@ -60,5 +61,6 @@ fn init(ruby: &Ruby) -> Result<(), Error> {
     native_dead_letters::init(native)?;
     native_list_client::init(ruby, native)?;
     native_list_server::init(ruby, native)?;
+    native_logins::init(ruby, native)?;
     native_request::init(ruby, native)
 }

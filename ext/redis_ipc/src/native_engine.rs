@@ -5,6 +5,7 @@ use crate::errors;
 use crate::gvl::{guarded, wait_for_thread, wait_without_gvl};
 use crate::native_answer::NativeAnswer;
 use crate::native_call::{self, NativeCall};
+use crate::native_logins::{self, NativeLogins};
 use crate::native_request::NativeRequest;
 use crate::settle_class;
 use crossbeam_channel::bounded;
@@ -48,8 +49,10 @@ impl NativeEngine {
         group: String,
         options: RHash,
         serves: bool,
+        logins: Option<&NativeLogins>,
     ) -> Result<Self, Error> {
-        let options = parse_options(ruby, options)?;
+        let mut options = parse_options(ruby, options)?;
+        native_logins::connect(ruby, logins, &mut options.redis)?;
         let started = wait_for_thread(
             ruby,
             move || Engine::start(&stream, &group, options, serves),
@@ -337,7 +340,7 @@ fn parse_options(ruby: &Ruby, options: RHash) -> Result<Options, Error> {
 /// Defines the class.
 pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     let class = native.define_class("Engine", ruby.class_object())?;
-    class.define_singleton_method("start", function!(NativeEngine::start, 4))?;
+    class.define_singleton_method("start", function!(NativeEngine::start, 5))?;
     class.define_singleton_method("check_options", function!(check_options, 1))?;
     class.undef_default_alloc_func();
     class.define_method("ask", method!(NativeEngine::ask, 4))?;

@@ -4,6 +4,7 @@ use crate::content::decode;
 use crate::errors;
 use crate::gvl::{wait_for_thread, wait_without_gvl};
 use crate::native_engine;
+use crate::native_logins::{self, NativeLogins};
 use crate::process_bound::ProcessBound;
 use crate::settle_class;
 use magnus::prelude::*;
@@ -22,8 +23,14 @@ use std::time::{Duration, Instant};
 pub struct NativeListClient(ProcessBound<Client>);
 
 impl NativeListClient {
-    fn start(ruby: &Ruby, queue: String, options: RHash) -> Result<Self, Error> {
-        let options = parse_options(ruby, options)?;
+    fn start(
+        ruby: &Ruby,
+        queue: String,
+        options: RHash,
+        logins: Option<&NativeLogins>,
+    ) -> Result<Self, Error> {
+        let mut options = parse_options(ruby, options)?;
+        native_logins::connect(ruby, logins, &mut options.redis)?;
         let started = wait_for_thread(
             ruby,
             move || Client::start(&queue, options),
@@ -202,7 +209,7 @@ fn parse_options(ruby: &Ruby, options: RHash) -> Result<ClientOptions, Error> {
 /// Defines the class.
 pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     let class = native.define_class("ListClient", ruby.class_object())?;
-    class.define_singleton_method("start", function!(NativeListClient::start, 2))?;
+    class.define_singleton_method("start", function!(NativeListClient::start, 3))?;
     class.define_singleton_method("check_options", function!(check_options, 1))?;
     class.undef_default_alloc_func();
     class.define_method("reserve", method!(NativeListClient::reserve, 1))?;

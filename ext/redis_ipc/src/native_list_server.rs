@@ -4,6 +4,7 @@ use crate::content::decode;
 use crate::errors;
 use crate::gvl::{wait_for_thread, wait_without_gvl};
 use crate::native_engine;
+use crate::native_logins::{self, NativeLogins};
 use crate::process_bound::ProcessBound;
 use crate::settle_class;
 use crate::weight::Weight;
@@ -72,8 +73,14 @@ impl NativeListRequest {
 pub struct NativeListServer(ProcessBound<Server>);
 
 impl NativeListServer {
-    fn start(ruby: &Ruby, queue: String, options: RHash) -> Result<Self, Error> {
-        let options = parse_options(ruby, options)?;
+    fn start(
+        ruby: &Ruby,
+        queue: String,
+        options: RHash,
+        logins: Option<&NativeLogins>,
+    ) -> Result<Self, Error> {
+        let mut options = parse_options(ruby, options)?;
+        native_logins::connect(ruby, logins, &mut options.redis)?;
         let started = wait_for_thread(
             ruby,
             move || Server::start(&queue, options),
@@ -175,7 +182,7 @@ fn parse_options(ruby: &Ruby, options: RHash) -> Result<ServerOptions, Error> {
 /// Defines the classes.
 pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     let class = native.define_class("ListServer", ruby.class_object())?;
-    class.define_singleton_method("start", function!(NativeListServer::start, 2))?;
+    class.define_singleton_method("start", function!(NativeListServer::start, 3))?;
     class.define_singleton_method("check_options", function!(check_options, 1))?;
     class.undef_default_alloc_func();
     class.define_method("take", method!(NativeListServer::take, 0))?;

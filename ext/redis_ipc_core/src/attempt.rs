@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 pub struct Attempt {
     until: Instant,
     closing: Closing,
-    wanted: Option<Stop>,
+    wanted: Vec<Stop>,
 }
 
 /// The time at which every attempt of an engine ends, while and once the engine is being closed.
@@ -62,13 +62,13 @@ impl Closing {
 impl Attempt {
     /// An attempt that may take `time`.
     pub fn new(time: Duration, closing: &Closing) -> Self {
-        Self { until: Instant::now() + time, closing: closing.clone(), wanted: None }
+        Self { until: Instant::now() + time, closing: closing.clone(), wanted: Vec::new() }
     }
 
     /// The same attempt, which ends early once `stop` is raised.
     #[must_use]
     pub fn unless(mut self, stop: &Stop) -> Self {
-        self.wanted = Some(stop.clone());
+        self.wanted.push(stop.clone());
         self
     }
 
@@ -78,7 +78,7 @@ impl Attempt {
     ///
     /// `TimedOut` at the deadline, `ConnectionAborted` where nobody wants the connection any more.
     pub fn slice(&self, soonest: Option<Instant>) -> io::Result<Duration> {
-        if self.wanted.as_ref().is_some_and(Stop::is_stopped) {
+        if self.wanted.iter().any(Stop::is_stopped) {
             return Err(io::Error::new(
                 io::ErrorKind::ConnectionAborted,
                 "the attempt to connect was given up",

@@ -8,10 +8,10 @@
 use crate::attempt::Attempt;
 use crate::dialer::Dialer;
 use crate::entry::RawEntry;
-use crate::redis_options::{Address, Credentials, RedisOptions};
+use crate::redis_options::{Address, Credentials, Login, RedisOptions};
 use crate::resp::Replies;
 use crate::socket::{Closer, Socket};
-use redis::{Cmd, ErrorKind, FromRedisValue, RedisResult, Value};
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, Value};
 use rustix::net::{RecvFlags, recv};
 use std::io::{self, Read, Write};
 use std::os::fd::BorrowedFd;
@@ -39,7 +39,21 @@ impl Connection {
     /// Connects to `address` with the timeouts, TLS and login of `options`, within the time of `attempt`.
     pub fn open(
         address: &Address,
-        credentials: &Credentials,
+        login: &Login,
+        db: i64,
+        options: &RedisOptions,
+        dialer: &Dialer,
+        attempt: &Attempt,
+    ) -> RedisResult<Self> {
+        let mut connection = Self::dial(address, login, db, options, dialer, attempt)?;
+        connection.is_ready(options)?;
+        Ok(connection)
+    }
+
+    /// As [`Connection::open`]; until [`Connection::is_ready`] commands share the time of `attempt`, too.
+    pub fn dial(
+        address: &Address,
+        login: &Login,
         db: i64,
         options: &RedisOptions,
         dialer: &Dialer,
@@ -52,10 +66,17 @@ impl Connection {
             broken: false,
             asks: false,
         };
-        connection.introduce(credentials, db)?;
-        connection.socket.is_ready()?;
-        connection.set_timeouts(options.read_timeout, options.write_timeout)?;
+        let credentials = login.credentials(attempt).map_err(|error| {
+            RedisError::from((ErrorKind::AuthenticationFailed, "no login", error.to_string()))
+        })?;
+        connection.introduce(&credentials, db)?;
         Ok(connection)
+    }
+
+    /// The attempt to connect is over: from now on the timeouts of `options` count.
+    pub fn is_ready(&mut self, options: &RedisOptions) -> io::Result<()> {
+        self.socket.is_ready()?;
+        self.set_timeouts(options.read_timeout, options.write_timeout)
     }
 
     /// Logs in and asks for readiness: a server that is loading its data accepts logins but not PING.

@@ -7,22 +7,33 @@ use crate::dialer::Dialer;
 use crate::error::{Error, ErrorKind, Fate};
 use crate::open_sockets::OpenSockets;
 use crate::redis_options::{Address, ClusterOptions, RedisOptions, SentinelOptions};
+use crate::sentinels::{self, Named, Sentinels};
 use crate::socket::Closer;
 use crate::stop::Stop;
 use crate::sync::Mutex;
+use crossbeam_channel::unbounded;
 use redis::{RedisError, RedisResult};
 use std::collections::HashMap;
+use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// How long what needs several keys of a slot waits for the slot to have moved, before the next look.
 const TRY_AGAIN: Duration = Duration::from_millis(50);
 
+/// How long one sentinel is waited for before the next is asked beside it.
+const HEAD_START: Duration = Duration::from_millis(200);
+/// How many sentinels are asked at a time.
+const MOST_ASKED: usize = 5;
+/// An attempt to connect ends long before.
+const FOREVER: Duration = Duration::from_secs(86_400);
+
 /// Opens connections to the server, or the servers, that `redis_options` describe.
 pub struct Connector {
     options: RedisOptions,
     redacted: String,
     dialer: Dialer,
+    sentinels: Option<(SentinelOptions, Sentinels)>,
     cluster: OnceLock<Cluster>,
     /// The connections to nodes of a cluster whose reads block, by key; without a closer once they were sent away.
     blocking: Mutex<HashMap<String, (Route, Option<Closer>)>>,
@@ -35,6 +46,10 @@ impl Connector {
             redacted: options.redacted(),
             options: options.clone(),
             dialer: Dialer::default(),
+            sentinels: options.sentinel.clone().map(|options| {
+                let sentinels = Sentinels::new(&options);
+                (options, sentinels)
+            }),
             cluster: OnceLock::new(),
             blocking: Mutex::default(),
         };
@@ -175,53 +190,132 @@ impl Connector {
     }
 
     fn open_server(&self, attempt: &Attempt) -> RedisResult<Connection> {
-        match self.find_sentinel()? {
-            Some((_, master)) => self.open_address(&master, attempt),
+        match &self.sentinels {
+            Some((options, sentinels)) => self.open_master(options, sentinels, attempt),
             None => self.open_address(&self.options.address, attempt),
         }
     }
 
+    fn dial(&self, address: &Address, attempt: &Attempt) -> RedisResult<Connection> {
+        let RedisOptions { login, db, .. } = &self.options;
+        Connection::dial(address, login, *db, &self.options, &self.dialer, attempt)
+    }
+
     fn open_address(&self, address: &Address, attempt: &Attempt) -> RedisResult<Connection> {
-        let RedisOptions { credentials, db, .. } = &self.options;
-        Connection::open(address, credentials, *db, &self.options, &self.dialer, attempt)
+        let mut connection = self.dial(address, attempt)?;
+        connection.is_ready(&self.options)?;
+        Ok(connection)
     }
 
-    /// A connection to the first sentinel that knows the master, and the master (Redis Sentinel client guidelines,
-    /// steps 1 and 2); `None` where no sentinels are configured.
-    pub fn find_sentinel(&self) -> RedisResult<Option<(Connection, Address)>> {
-        let Some(SentinelOptions { addresses, credentials, .. }) = &self.options.sentinel else {
-            return Ok(None);
-        };
-        let mut last = RedisError::from((redis::ErrorKind::Client, "no sentinel knows the master"));
-        for (host, port) in addresses {
-            let address = Address::Tcp(host.clone(), *port);
-            let asked =
-                Connection::open(&address, credentials, 0, &self.options, &self.dialer, &self.attempt())
-                    .and_then(|mut sentinel| {
-                        let master = self.ask(&mut sentinel)?;
-                        Ok((sentinel, master))
-                    });
-            match asked {
-                Ok((sentinel, Some(master))) => return Ok(Some((sentinel, master))),
-                Ok((_, None)) => {}
-                Err(error) => last = error,
+    /// A connection to the master (Redis's guidelines for Sentinel clients). The sentinel that was right last is asked
+    /// first. Each has a head start over the next; whoever leads to a master first, counts.
+    fn open_master(
+        &self,
+        options: &SentinelOptions,
+        sentinels: &Sentinels,
+        attempt: &Attempt,
+    ) -> RedisResult<Connection> {
+        let found = Stop::new();
+        let attempt = attempt.clone().unless(&found);
+        let (sender, results) = unbounded();
+        std::thread::scope(|scope| {
+            let (mut running, mut failure) = (0, None);
+            let mut unasked = sentinels.order().into_iter();
+            loop {
+                if let Some(sentinel) = unasked.next() {
+                    let (sender, attempt) = (sender.clone(), &attempt);
+                    let ask = move || {
+                        let result = self.follow(options, sentinels, &sentinel, attempt);
+                        // The other end lives as long as this thread.
+                        let _ = sender.send((sentinel, result));
+                    };
+                    std::thread::Builder::new().name("ipc-sentinel".to_owned()).spawn_scoped(scope, ask)?;
+                    running += 1;
+                }
+                let head_start = if unasked.len() > 0 && running < MOST_ASKED { HEAD_START } else { FOREVER };
+                match results.recv_timeout(head_start) {
+                    Ok((_, Ok(connection))) => {
+                        found.stop();
+                        return Ok(connection);
+                    }
+                    Ok((sentinel, Err(error))) => {
+                        sentinels.was_wrong(&sentinel);
+                        running -= 1;
+                        // What a server refused says more than that another could not be reached.
+                        if failure.as_ref().and_then(RedisError::code).is_none() {
+                            failure = Some(error);
+                        }
+                    }
+                    Err(_) => {}
+                }
+                if running == 0 && unasked.len() == 0 {
+                    return Err(failure.unwrap_or_else(|| {
+                        RedisError::from((redis::ErrorKind::Client, "there is no sentinel"))
+                    }));
+                }
             }
-        }
-        Err(last)
+        })
     }
 
-    /// Asks a sentinel for the master.
-    pub fn ask(&self, sentinel: &mut Connection) -> RedisResult<Option<Address>> {
-        let Some(SentinelOptions { name, .. }) = &self.options.sentinel else { return Ok(None) };
-        let mut question = redis::cmd("SENTINEL");
-        question.arg("get-master-addr-by-name").arg(name);
-        let master = sentinel.query::<Option<(String, u16)>>(&question)?;
-        Ok(master.map(|(host, port)| Address::Tcp(host, port)))
+    /// A connection to the master that the sentinel at `address` names, if it is one.
+    fn follow(
+        &self,
+        options: &SentinelOptions,
+        sentinels: &Sentinels,
+        address: &Address,
+        attempt: &Attempt,
+    ) -> RedisResult<Connection> {
+        let mut sentinel =
+            Connection::dial(address, &options.login, 0, &self.options, &self.dialer, attempt)?;
+        let named = ask(options, &mut sentinel)?;
+        sentinels.hear(address, &named)?;
+        let mut master = self.dial(&named.master, attempt)?;
+        let is_master = sentinels::is_master(master.run(&redis::cmd("ROLE")))?;
+        if is_master == Some(false) {
+            return Err(io::Error::other("that server is a replica").into());
+        }
+        master.is_ready(&self.options)?;
+        sentinels.was_right(address, &named.master);
+        if is_master.is_none() {
+            // It could not be checked: another one is asked the next time.
+            sentinels.was_wrong(address);
+        }
+        Ok(master)
+    }
+
+    /// A connection to one of the sentinels; they take turns.
+    pub fn open_sentinel(&self, turn: usize) -> RedisResult<(Address, Connection)> {
+        let none = || RedisError::from((redis::ErrorKind::Client, "there is no sentinel"));
+        let Some((SentinelOptions { addresses, login, .. }, _)) = &self.sentinels else { return Err(none()) };
+        let (host, port) = addresses.get(turn % addresses.len()).ok_or_else(none)?;
+        let address = Address::Tcp(host.clone(), *port);
+        let sentinel = Connection::open(&address, login, 0, &self.options, &self.dialer, &self.attempt())?;
+        Ok((address, sentinel))
+    }
+
+    /// The master that `sentinel`, at `address`, names, if it is another one than that of the connections, and is one.
+    pub fn new_master(&self, address: &Address, sentinel: &mut Connection) -> RedisResult<Option<Address>> {
+        let Some((options, sentinels)) = &self.sentinels else { return Ok(None) };
+        let named = ask(options, sentinel)?;
+        if sentinels.hear(address, &named).is_err() || !sentinels.is_news(&named.master) {
+            return Ok(None);
+        }
+        let mut master = self.dial(&named.master, &self.attempt())?;
+        if sentinels::is_master(master.run(&redis::cmd("ROLE")))? == Some(false) {
+            return Ok(None);
+        }
+        sentinels.was_right(address, &named.master);
+        Ok(Some(named.master))
+    }
+
+    /// How many sentinels there are.
+    pub fn sentinel_count(&self) -> usize {
+        self.sentinels.as_ref().map_or(0, |(options, _)| options.addresses.len())
     }
 
     /// Whether sentinels tell where the server is.
     pub fn has_sentinels(&self) -> bool {
-        self.options.sentinel.is_some()
+        self.sentinels.is_some()
     }
 
     /// Takes in what a node of the cluster said instead of serving `key`, and tells how long to wait before the next
@@ -277,9 +371,22 @@ impl Connector {
             Some(code) if !is_passing(code) => (ErrorKind::Command(fate), "Redis refused the command"),
             _ => (ErrorKind::Connection(fate), "Redis cannot be reached"),
         };
-        let why = if error.is_timeout() { "no answer in time".to_owned() } else { error.to_string() };
+        let mut why = match error.detail() {
+            _ if error.is_timeout() => "no answer in time".to_owned(),
+            Some(detail) if error.kind() == redis::ErrorKind::AuthenticationFailed => detail.to_owned(),
+            _ => error.to_string(),
+        };
+        if let Some(answer) = self.sentinels.as_ref().and_then(|(_, sentinels)| sentinels.last_answer()) {
+            why = format!("{why} ({answer})");
+        }
         Error::new(kind, format!("{what}: {why}")).address(&self.redacted)
     }
+}
+
+/// Asks a sentinel for the master, and how recent that is.
+fn ask(options: &SentinelOptions, sentinel: &mut Connection) -> RedisResult<Named> {
+    let question = |what: &str| redis::cmd("SENTINEL").arg(what).arg(&options.name).clone();
+    Named::read(sentinel.run_all(&[question("get-master-addr-by-name"), question("master")])?)
 }
 
 /// Whether a refusal says that this server cannot serve now, rather than that the command is wrong.

@@ -1,12 +1,12 @@
 //! One thread's long-lived connection: reports its state, and paces the attempts to make it again.
 
 use crate::backoff::Backoff;
-use crate::connector::Connector;
+use crate::connector::{Connector, is_passing};
 use crate::error::{Error, Fate};
 use crate::links::{Links, STABLE};
 use crate::member::Member;
 use crate::stop::Stop;
-use redis::RedisError;
+use redis::{ErrorKind, RedisError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,8 +20,15 @@ pub trait Linked {
     fn links(&self) -> &Links;
     /// It broke.
     fn link_lost(&self, error: Error);
+    /// It is lost, and the server refuses another.
+    fn link_refused(&self, error: Error);
     /// It is back.
     fn link_restored(&self);
+}
+
+/// Whether the server could be reached and does not let us in; that may last, unlike an outage, until somebody helps.
+fn is_refusal(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::AuthenticationFailed || error.code().is_some_and(|code| !is_passing(code))
 }
 
 /// One thread's connection: reports its state, and paces the attempts to make it again.
@@ -64,6 +71,12 @@ impl<'a, M: Linked> Link<'a, M> {
         let connector = self.member.connector();
         let sent_away = connector.was_sent_away(self.key);
         let redirected = connector.redirected(self.key, error).or(sent_away.then_some(Duration::ZERO));
+        if let State::Lost = self.state
+            && redirected.is_none()
+            && is_refusal(error)
+        {
+            self.member.link_refused(connector.explain(error, Fate::Unknown));
+        }
         if let State::Up(since) = self.state {
             if since.elapsed() >= STABLE {
                 self.backoff.reset();
@@ -97,6 +110,12 @@ impl Linked for Member {
 
     fn link_lost(&self, error: Error) {
         Member::link_lost(self, error);
+    }
+
+    fn link_refused(&self, error: Error) {
+        if self.links.refused(&error.message) && !self.stop.is_stopped() {
+            self.reporter.failure(self.locate(error));
+        }
     }
 
     fn link_restored(&self) {

@@ -14,6 +14,8 @@ pub struct Links {
     losses: AtomicUsize,
     told: Mutex<Option<Instant>>,
     since: Mutex<Option<Instant>>,
+    /// Why the server last refused a connection, in the outage that lasts.
+    refusal: Mutex<Option<String>>,
 }
 
 impl Links {
@@ -25,6 +27,16 @@ impl Links {
             *self.since.lock() = Some(Instant::now());
         }
         first && self.is_news()
+    }
+
+    /// The server refuses another connection; true if the user is to hear of it: the reason is not the last one.
+    pub fn refused(&self, why: &str) -> bool {
+        let mut refusal = self.refusal.lock();
+        let news = refusal.as_deref() != Some(why);
+        if news {
+            *refusal = Some(why.to_owned());
+        }
+        news
     }
 
     /// A connection that breaks again and again is told of once a second; each time is counted.
@@ -40,6 +52,9 @@ impl Links {
     /// One that broke is back; if it was the last, how long not all of them stood.
     pub fn restored(&self) -> Option<Duration> {
         let last = self.lost.fetch_sub(1, Ordering::SeqCst) == 1;
+        if last {
+            self.refusal.lock().take();
+        }
         if last { self.since.lock().take().map(|since| since.elapsed()) } else { None }
     }
 

@@ -1,4 +1,4 @@
-//! Asks a sentinel now and then who the master is. In a failover on demand the old master takes writes for ten seconds
+//! Asks the sentinels now and then who the master is. In a failover on demand the old master takes writes for ten seconds
 //! after there is a new one; they are lost, and connections made meanwhile go to the other server.
 
 use crate::connection::Connection;
@@ -8,52 +8,66 @@ use crate::sync::Mutex;
 use redis::RedisResult;
 use std::time::{Duration, Instant};
 
-/// How often the sentinel is asked.
+/// How often a sentinel is asked.
 pub const INTERVAL: Duration = Duration::from_millis(500);
-/// How long it is left alone after it did not answer.
+/// How long the same one is asked. Another one may know of a failover that this one missed.
+const TURN: Duration = Duration::from_secs(2);
+/// How long they are left alone after none of them answered.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// What the sentinels said so far.
+/// The sentinel that is asked now.
 #[derive(Default)]
 pub struct MasterWatch(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    sentinel: Option<Connection>,
-    master: Option<Address>,
+    sentinel: Option<(Address, Connection)>,
+    since: Option<Instant>,
+    /// How many sentinels were asked, and how many of the last did not answer.
+    turns: usize,
+    silent: usize,
     not_before: Option<Instant>,
 }
 
 impl MasterWatch {
-    /// The master, if it is another one than at the last look.
+    /// The master, if it is another one than that of the connections.
     pub fn moved(&self, connector: &Connector) -> Option<Address> {
         let mut state = self.0.lock();
         if state.not_before.is_some_and(|time| Instant::now() < time) {
             return None;
         }
-        let master = match state.ask(connector) {
-            Ok(master) => master?,
+        match state.ask(connector) {
+            Ok(master) => {
+                state.silent = 0;
+                master
+            }
             Err(_) => {
                 // Whoever opens a connection will tell; this is only to know sooner.
                 state.sentinel = None;
-                state.not_before = Some(Instant::now() + PAUSE);
-                return None;
+                state.silent += 1;
+                if state.silent >= connector.sentinel_count() {
+                    (state.silent, state.not_before) = (0, Some(Instant::now() + PAUSE));
+                }
+                None
             }
-        };
-        let before = state.master.replace(master.clone());
-        before.is_some_and(|before| before != master).then_some(master)
+        }
     }
 }
 
 impl State {
     fn ask(&mut self, connector: &Connector) -> RedisResult<Option<Address>> {
-        match &mut self.sentinel {
-            Some(sentinel) => connector.ask(sentinel),
-            None => {
-                let Some((sentinel, master)) = connector.find_sentinel()? else { return Ok(None) };
-                self.sentinel = Some(sentinel);
-                Ok(Some(master))
-            }
+        if self.since.is_some_and(|since| since.elapsed() >= TURN) {
+            self.sentinel = None;
         }
+        let (address, mut sentinel) = match self.sentinel.take() {
+            Some(sentinel) => sentinel,
+            None => {
+                (self.since, self.turns) = (Some(Instant::now()), self.turns + 1);
+                connector.open_sentinel(self.turns)?
+            }
+        };
+        let master = connector.new_master(&address, &mut sentinel)?;
+        self.sentinel = Some((address, sentinel));
+        Ok(master)
     }
 }

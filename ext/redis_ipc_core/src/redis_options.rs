@@ -1,10 +1,13 @@
 //! How to reach Redis, in redis-rb's names.
 
+use crate::attempt::Attempt;
 use crate::error::{Error, ErrorKind};
+use crate::logins::Logins;
 use crate::section::Section;
 use redis::IntoConnectionInfo;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,7 +17,10 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(3_600);
 
 /// redis-rb's options that mean nothing to this client; accepted so that one hash can serve both.
-const NOT_OURS: [&str; 12] = [
+const NOT_OURS: [&str; 15] = [
+    "tcp_keepalive",
+    "reconnect_delay",
+    "reconnect_delay_max",
     "driver",
     "id",
     "protocol",
@@ -63,6 +69,101 @@ impl fmt::Debug for Credentials {
     }
 }
 
+/// A user name or a password, as configured; never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Secret {
+    /// The text.
+    Known(String),
+    /// The program is asked for it at each login.
+    Asked,
+}
+
+impl Secret {
+    /// A String, or the Hash that stands for what the program gives at each login.
+    fn parse(section: &mut Section, name: &'static str) -> Result<Option<Self>, Error> {
+        match section.value(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(Secret::Known(text))),
+            Some(value) if value == json!({"callable": true}) => Ok(Some(Secret::Asked)),
+            Some(_) => Err(section.refuse(name, "a String, or an object that responds to call")),
+        }
+    }
+
+    fn known(&self) -> Option<&str> {
+        match self {
+            Secret::Known(text) => Some(text),
+            Secret::Asked => None,
+        }
+    }
+}
+
+/// How to log in to a server, as configured; never printed.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Login {
+    /// The names of the options, for errors.
+    names: LoginNames,
+    username: Option<Secret>,
+    password: Option<Secret>,
+    logins: Option<Logins>,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum LoginNames {
+    #[default]
+    Server,
+    Sentinel,
+}
+
+impl LoginNames {
+    fn names(self) -> (&'static str, &'static str) {
+        match self {
+            LoginNames::Server => ("username", "password"),
+            LoginNames::Sentinel => ("sentinel_username", "sentinel_password"),
+        }
+    }
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.password.is_some() { "[FILTERED]" } else { "none" })
+    }
+}
+
+impl Login {
+    /// Reads the options of `names`; `url` has what the URL says.
+    fn parse(section: &mut Section, names: LoginNames, url: Credentials) -> Result<Self, Error> {
+        let (username, password) = names.names();
+        Ok(Self {
+            names,
+            username: Secret::parse(section, username)?.or(url.username.map(Secret::Known)),
+            password: Secret::parse(section, password)?.or(url.password.map(Secret::Known)),
+            logins: None,
+        })
+    }
+
+    /// What to log in with now. Asks the program where it was configured so.
+    ///
+    /// # Errors
+    ///
+    /// If the program does not say it within `attempt`.
+    pub fn credentials(&self, attempt: &Attempt) -> io::Result<Credentials> {
+        let Some(password) = &self.password else { return Ok(Credentials::default()) };
+        let known = self.username.as_ref().and_then(Secret::known);
+        let (username_option, password_option) = self.names.names();
+        let mut names = Vec::new();
+        names.extend((self.username == Some(Secret::Asked)).then_some(username_option));
+        names.extend((*password == Secret::Asked).then_some(password_option));
+        let mut asked = match &self.logins {
+            _ if names.is_empty() => Vec::new(),
+            Some(logins) => logins.ask(&names, known.unwrap_or("default"), attempt)?,
+            None => return Err(io::Error::other("there is nobody to ask for the password")),
+        }
+        .into_iter();
+        let mut take = |secret: &Secret| secret.known().map(str::to_owned).or_else(|| asked.next());
+        Ok(Credentials { username: self.username.as_ref().and_then(&mut take), password: take(password) })
+    }
+}
+
 /// TLS settings, in the names of Ruby's `ssl_params`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TlsOptions {
@@ -100,8 +201,8 @@ pub struct SentinelOptions {
     pub addresses: Vec<(String, u16)>,
     /// The master's name.
     pub name: String,
-    /// The sentinels' own credentials.
-    pub credentials: Credentials,
+    /// How to log in to the sentinels.
+    pub login: Login,
 }
 
 /// Nodes of a Redis Cluster.
@@ -121,7 +222,7 @@ pub struct RedisOptions {
     /// The database number.
     pub db: i64,
     /// How to log in.
-    pub credentials: Credentials,
+    pub login: Login,
     /// TLS, if wanted.
     pub tls: Option<TlsOptions>,
     /// Sentinels, if used.
@@ -157,7 +258,7 @@ impl RedisOptions {
         });
         let FromUrl { address, db, credentials, tls } = from_url;
 
-        let port = section.integer("port", 1..=65_535)?.map(|port| port as u16);
+        let port = section.integer_or_text("port", 1..=65_535)?.map(|port| port as u16);
         let address = match (path, address) {
             (Some(path), _) => Address::Unix(path.into()),
             (None, Address::Tcp(url_host, url_port)) => {
@@ -165,17 +266,16 @@ impl RedisOptions {
             }
             (None, unix) => unix,
         };
-        let credentials = Credentials {
-            username: section.string("username")?.or(credentials.username),
-            password: section.string("password")?.or(credentials.password),
-        };
-        let ssl = section.boolean("ssl")?;
+        let login = Login::parse(&mut section, LoginNames::Server, credentials)?;
+        let schemes = [("redis", Some(false)), ("rediss", Some(true)), ("unix", None)];
+        let scheme = section.word("scheme", &schemes)?.flatten();
+        let ssl = section.boolean("ssl")?.or(scheme);
         let tls_options = TlsOptions::parse(section.section("ssl_params")?)?;
         let timeout = timeout(&mut section, "timeout")?;
         let options = Self {
             address,
-            credentials,
-            db: section.integer("db", 0..=100_000)?.map_or(db, |db| db as i64),
+            login,
+            db: section.integer_or_text("db", 0..=100_000)?.map_or(db, |db| db as i64),
             tls: ssl.unwrap_or(tls).then_some(tls_options),
             sentinel: SentinelOptions::parse(&mut section)?,
             cluster,
@@ -196,6 +296,12 @@ impl RedisOptions {
         }
         section.finish()?;
         Ok(options)
+    }
+
+    /// Has `logins` asked for what was configured so.
+    pub fn ask(&mut self, logins: Logins) {
+        let sentinels = self.sentinel.iter_mut().map(|sentinel| &mut sentinel.login);
+        sentinels.chain([&mut self.login]).for_each(|login| login.logins = Some(logins.clone()));
     }
 
     /// The address as a URL with no credentials in it, for errors and logs.
@@ -220,6 +326,17 @@ fn timeout(section: &mut Section, name: &'static str) -> Result<Option<Duration>
     section.seconds(name, LONGEST_TIMEOUT)
 }
 
+/// Whether a password in the URL may be cut: what comes after `#`, `/` or `?` would be taken for other parts, and a
+/// piece of the password for the host, which errors show.
+fn has_raw_characters(url: &str) -> bool {
+    let Some((scheme, rest)) = url.split_once("://") else { return false };
+    if rest.contains('#') || scheme == "unix" {
+        return rest.contains('#');
+    }
+    let authority = rest.split(['/', '?']).next().unwrap_or(rest);
+    rest.matches('@').count() > authority.matches('@').count().min(1)
+}
+
 struct FromUrl {
     address: Address,
     db: i64,
@@ -230,6 +347,11 @@ struct FromUrl {
 impl FromUrl {
     /// Takes `url`, the value of the option `name`, apart.
     fn parse(url: &str, name: &str, section: &Section) -> Result<Self, Error> {
+        if has_raw_characters(url) {
+            let expected = "a URL whose user name and password have their special characters percent-encoded \
+                            (@ is %40, # is %23, / is %2F, ? is %3F); or give username and password as options";
+            return Err(section.refuse(name, expected));
+        }
         // redis-rs is asked for the parts only, so TLS can be left to us.
         let plain = url.strip_prefix("rediss://").map(|rest| format!("redis://{rest}"));
         let tls = plain.is_some();
@@ -275,7 +397,7 @@ impl Nodes {
                 Value::Object(_) => {
                     let mut item = Section::new(&format!("redis_options.{name}"), Some(item))?;
                     let host = item.string("host")?.ok_or_else(|| section.refuse(name, expected))?;
-                    let port = item.integer("port", 1..=65_535)?.unwrap_or(DEFAULT_PORT) as u16;
+                    let port = item.integer_or_text("port", 1..=65_535)?.unwrap_or(DEFAULT_PORT) as u16;
                     item.finish()?;
                     all.cluster.seeds.push(Address::Tcp(host, port));
                 }
@@ -331,10 +453,7 @@ impl SentinelOptions {
     fn parse(section: &mut Section) -> Result<Option<Self>, Error> {
         let list = section.value("sentinels");
         let name = section.string("name")?;
-        let credentials = Credentials {
-            username: section.string("sentinel_username")?,
-            password: section.string("sentinel_password")?,
-        };
+        let login = Login::parse(section, LoginNames::Sentinel, Credentials::default())?;
         // A replica cannot take a write, so nothing here can run on one.
         section.word("role", &[("master", ()), ("primary", ())])?;
         let Some(list) = list else { return Ok(None) };
@@ -345,7 +464,7 @@ impl SentinelOptions {
             .map(|item| {
                 let mut item = Section::new("redis_options.sentinels", Some(item))?;
                 let host = item.string("host")?.ok_or_else(|| section.refuse("sentinels", expected))?;
-                let port = item.integer("port", 1..=65_535)?.unwrap_or(26_379) as u16;
+                let port = item.integer_or_text("port", 1..=65_535)?.unwrap_or(26_379) as u16;
                 item.finish()?;
                 Ok((host, port))
             })
@@ -359,7 +478,7 @@ impl SentinelOptions {
                 "the option redis_options.name must name the sentinels' master",
             )
         })?;
-        Ok(Some(Self { addresses, name, credentials }))
+        Ok(Some(Self { addresses, name, login }))
     }
 }
 
@@ -372,13 +491,93 @@ mod tests {
         RedisOptions::parse(Section::new("redis_options", Some(value)).unwrap(), None)
     }
 
+    fn attempt() -> Attempt {
+        Attempt::new(Duration::from_secs(60), &Default::default())
+    }
+
+    fn known(options: &RedisOptions) -> (Option<String>, Option<String>) {
+        let credentials = options.login.credentials(&attempt()).unwrap();
+        (credentials.username, credentials.password)
+    }
+
+    #[test]
+    fn special_characters_of_a_password_are_refused_and_not_shown() {
+        for url in [
+            "redis://:s3cr#t@h:1",
+            "redis://:12#t@h:1",
+            "redis://ann:77/x@h:1/0",
+            "redis://ann:77?x@h:1",
+            "redis://:a@b@h:1",
+            "redis://:s3cr@h#t@h:1",
+            "rediss://s3cr#@h",
+            "unix:///s.sock?pass=s3cr#t",
+        ] {
+            let error = parse(json!({"url": url})).unwrap_err();
+            assert!(error.message.starts_with("the option redis_options.url must be a URL whose"), "{error}");
+            assert!(!error.message.contains("s3cr"), "{error}");
+        }
+        for url in ["redis://ann:p%40%23%2Fss@h:1/2?protocol=2", "unix:///run/redis@1/s.sock", "redis://h"] {
+            assert!(parse(json!({"url": url})).is_ok(), "{url}");
+        }
+    }
+
+    #[test]
+    fn numbers_may_be_texts_as_the_environment_gives_them() {
+        let options = parse(json!({"host": "h", "port": "7000", "db": "3"})).unwrap();
+        assert_eq!(options.redacted(), "redis://h:7000/3");
+        for wrong in [json!({"port": "0"}), json!({"port": "7000x"}), json!({"db": ""}), json!({"port": 1.5})]
+        {
+            assert!(parse(wrong).is_err());
+        }
+    }
+
+    #[test]
+    fn the_scheme_says_whether_it_is_tls_unless_ssl_does() {
+        let tls = |value| parse(value).unwrap().tls.is_some();
+        assert!(tls(json!({"host": "h", "scheme": "rediss"})));
+        assert!(!tls(json!({"host": "h", "scheme": "rediss", "ssl": false})));
+        assert!(!tls(json!({"path": "/s.sock", "scheme": "unix"})));
+        assert!(parse(json!({"scheme": "http"})).is_err());
+    }
+
+    #[test]
+    fn what_the_program_gives_is_asked_for_at_each_login() {
+        let callable = json!({"callable": true});
+        let mut options =
+            parse(json!({"username": "ann", "password": callable, "name": "m", "sentinels": [{"host": "s"}],
+                "sentinel_username": callable, "sentinel_password": callable}))
+            .unwrap();
+        assert!(options.login.credentials(&attempt()).is_err(), "there is nobody to ask");
+        let (logins, requests) = crate::logins::queue();
+        options.ask(logins);
+        let answer = |names: &[&str], values: &[&str]| {
+            let (_keep, never) = crossbeam_channel::bounded(1);
+            let crate::logins::TakenLogin::Request(request) = requests.take(&never) else { panic!("none") };
+            assert_eq!(request.names(), names);
+            request.answer(values.iter().map(|value| (*value).to_owned()).collect());
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                answer(&["password"], &["one"]);
+                answer(&["password"], &["two"]);
+                answer(&["sentinel_username", "sentinel_password"], &["bob", "three"]);
+            });
+            assert_eq!(known(&options), (Some("ann".into()), Some("one".into())));
+            assert_eq!(known(&options), (Some("ann".into()), Some("two".into())));
+            let credentials = options.sentinel.as_ref().unwrap().login.credentials(&attempt()).unwrap();
+            assert_eq!(credentials.username.as_deref(), Some("bob"));
+            assert_eq!(credentials.password.as_deref(), Some("three"));
+        });
+        assert!(parse(json!({"password": {"callable": false}})).is_err());
+        assert!(!format!("{options:?}").contains("ann"));
+    }
+
     #[test]
     fn a_url_is_taken_apart() {
         let options = parse(json!({"url": "rediss://ann:p%40ss@example.org:7000/3"})).unwrap();
         assert_eq!(options.address, Address::Tcp("example.org".into(), 7000));
         assert_eq!(options.db, 3);
-        assert_eq!(options.credentials.username.as_deref(), Some("ann"));
-        assert_eq!(options.credentials.password.as_deref(), Some("p@ss"));
+        assert_eq!(known(&options), (Some("ann".into()), Some("p@ss".into())));
         assert!(options.tls.as_ref().is_some_and(|tls| tls.verify && tls.verify_hostname));
         assert_eq!(options.redacted(), "rediss://example.org:7000/3");
     }
@@ -425,7 +624,7 @@ mod tests {
             parse(json!({"cluster": ["rediss://ann:s3cret@a:7000", {"host": "b", "port": 7001}]})).unwrap();
         let cluster = options.cluster.as_ref().unwrap();
         assert_eq!(cluster.seeds, [Address::Tcp("a".into(), 7000), Address::Tcp("b".into(), 7001)]);
-        assert_eq!(options.credentials.username.as_deref(), Some("ann"));
+        assert_eq!(known(&options).0.as_deref(), Some("ann"));
         assert!(options.tls.is_some());
         assert_eq!(options.redacted(), "cluster at a:7000, b:7001");
         assert!(parse(json!({"nodes": ["redis://a:7000/0"], "db": 0, "replica": false})).is_ok());

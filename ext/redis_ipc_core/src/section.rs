@@ -51,6 +51,20 @@ impl Section {
         }
     }
 
+    /// As [`Section::integer`]; a text of digits will do, as environment variables have them.
+    pub fn integer_or_text(
+        &mut self,
+        name: &'static str,
+        range: RangeInclusive<u64>,
+    ) -> Result<Option<u64>, Error> {
+        if let Some(number) =
+            self.values.get(name).and_then(Value::as_str).and_then(|text| text.parse::<u64>().ok())
+        {
+            self.values.insert(name.to_owned(), number.into());
+        }
+        self.integer(name, range)
+    }
+
     /// A number of seconds over zero, at most `most`.
     pub fn seconds(&mut self, name: &'static str, most: Duration) -> Result<Option<Duration>, Error> {
         let Some(value) = self.value(name) else { return Ok(None) };

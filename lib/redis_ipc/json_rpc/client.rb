@@ -96,7 +96,7 @@ module RedisIPC
       private
 
       def start_session
-        Session.new(Native::ListClient.start(queue, @options), queue, serves: false)
+        Session.new(queue, @callables, serves: false) { |logins| Native::ListClient.start(queue, @options, logins) }
       end
 
       def run_session(session)

@@ -13,7 +13,7 @@ module RedisIPC
       def initialize(queue, options)
         @queue = Names.check("the queue's name", queue)
         @logger = Settings.check_logger(options.delete(:logger))
-        @options = Settings.plain(Settings.with_pem_texts(options)).freeze
+        @options, @callables = Settings.for_core(options)
         @lifecycle = Mutex.new
       end
 

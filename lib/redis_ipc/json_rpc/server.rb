@@ -111,7 +111,7 @@ module RedisIPC
       private
 
       def start_session
-        Session.new(Native::ListServer.start(queue, @options), queue, serves: true)
+        Session.new(queue, @callables, serves: true) { |logins| Native::ListServer.start(queue, @options, logins) }
       end
 
       def run_session(session)

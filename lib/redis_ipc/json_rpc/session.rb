@@ -5,14 +5,16 @@ module RedisIPC
     # One connected period of a server or a client in one process.
     # @api private
     class Session < EngineSession
-      # @param engine [Native::ListServer, Native::ListClient]
       # @param queue [String] for the names of threads
+      # @param callables [Hash{Symbol => #call}] what is called at each login
       # @param serves [Boolean] whether it runs methods
-      def initialize(engine, queue, serves:)
+      # @yieldparam logins [Native::Logins, nil] (see EngineSession#initialize)
+      # @yieldreturn [Native::ListServer, Native::ListClient]
+      def initialize(queue, callables, serves:, &start)
         @queue = queue
         workers = ThreadPool.new("rpc worker", queue, serves: [queue]) { serve_one } if serves
         @reporter = ThreadPool.new("rpc reporter", queue) { tell_one }
-        super(engine, queue, workers: workers, others: [@reporter])
+        super(queue, callables, workers: workers, others: [@reporter], &start)
       end
 
       # A server or a client keeps its options itself.

@@ -142,6 +142,12 @@ impl Linked for Party {
         }
     }
 
+    fn link_refused(&self, error: Error) {
+        if self.links.refused(&error.message) && !self.stop.is_stopped() {
+            self.reporter.failure(self.locate(error));
+        }
+    }
+
     fn link_restored(&self) {
         self.stats.reconnections.increment();
         if let Some(outage) = self.links.restored() {

@@ -1,0 +1,81 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  # Calls what was given instead of user names and passwords, each time the core logs in. It does so in threads of its
+  # own, since the core has no Ruby in it. A login does not wait for it longer than connecting may take.
+  # @api private
+  class Logins
+    # One that takes its time does not hold up the others.
+    THREADS = 2
+    private_constant :THREADS
+
+    # @param callables [Hash{Symbol => #call}]
+    # @param label [String] for the names of the threads
+    # @return [Logins, nil] nil if there is nothing to call
+    def self.open(callables, label)
+      new(callables, label) unless callables.empty?
+    end
+
+    # @return [Native::Logins] what the core asks
+    attr_reader :native
+    # @return [ThreadPool]
+    attr_reader :pool
+
+    def initialize(callables, label)
+      @callables = callables
+      @native = Native::Logins.new
+      @pool = ThreadPool.new("login", label) { serve_one }
+      @pool.start(THREADS)
+    rescue ThreadError
+      close
+      raise
+    end
+
+    # Nobody logs in any more.
+    def close
+      @pool.retire
+      @native.close
+    end
+
+    private
+
+    def serve_one
+      login = @native.take
+      serve(login) if login
+      !login.nil?
+    end
+
+    def serve(login)
+      refusal = "was stopped"
+      login.answer(values(login))
+      refusal = nil
+    rescue StandardError, ScriptError => e
+      # Its message may hold the secret.
+      refusal = "raised #{e.class.name || "an exception"}"
+    ensure
+      login.refuse(refusal) if refusal
+    end
+
+    def values(login)
+      username = login.username
+      login.names.map do |name|
+        value = call(@callables.fetch(name.to_sym), username)
+        username = value if name.end_with?("username")
+        value
+      end
+    end
+
+    # redis-client gives the user's name to what takes a parameter.
+    def call(callable, username)
+      arity = callable.respond_to?(:arity) ? callable.arity : callable.method(:call).arity
+      text(arity.zero? ? callable.call : callable.call(username))
+    end
+
+    def text(value)
+      raise TypeError, "expected a String, got a #{value.class}" unless value.is_a?(String)
+
+      value.encode(Encoding::UTF_8)
+    end
+  end
+  private_constant :Logins
+end
