@@ -79,6 +79,33 @@ RSpec.describe "reaching Redis" do
       stranger&.remove
     end
 
+    it "accepts one signed by itself that ca_file pins, also an authority's, if its name and dates are right" do
+      [{ authority: true }, {}].each_with_index do |options, index|
+        certificate, key = certificates.self_signed("pinned#{index}", **options)
+        tls_server(certificate, key, tls_auth_clients: "no")
+        expect(answer_by_tls(ca_file: certificate)).to eq(1)
+        expect { answer_by_tls(host: "127.0.0.1", ca_file: certificate) }
+          .to raise_error(RedisIPC::ConnectionError, /certificate/i)
+        expect(answer_by_tls(host: "127.0.0.1", ca_file: certificate, verify_hostname: false)).to eq(1)
+        other, = certificates.self_signed("other#{index}", **options)
+        expect { answer_by_tls(ca_file: other) }.to raise_error(RedisIPC::ConnectionError, /certificate/i)
+      end
+      certificate, key = certificates.self_signed("expired", authority: true, valid: -60)
+      tls_server(certificate, key, tls_auth_clients: "no")
+      expect { answer_by_tls(ca_file: certificate) }.to raise_error(RedisIPC::ConnectionError, /expired/i)
+    end
+
+    it "takes what is not checked, of X.509 version 1 and on the curve P-521 too, by every TLS version" do
+      tls_server(*certificates.version_one("first"), tls_auth_clients: "no")
+      expect { answer_by_tls }.to raise_error(RedisIPC::ConnectionError, /certificate/i)
+      expect(answer_by_tls(verify_mode: OpenSSL::SSL::VERIFY_NONE)).to eq(1)
+      tls_server(*certificates.version_one("second"), tls_auth_clients: "no", tls_protocols: "TLSv1.2")
+      expect(answer_by_tls(verify_mode: OpenSSL::SSL::VERIFY_NONE)).to eq(1)
+      tls_server(*certificates.for("large", curve: "secp521r1"), tls_auth_clients: "no")
+      expect { answer_by_tls }.to raise_error(RedisIPC::ConnectionError)
+      expect(answer_by_tls(verify_mode: OpenSSL::SSL::VERIFY_NONE)).to eq(1)
+    end
+
     it "refuses a certificate that is signed by itself" do
       tls_server(*certificates.self_signed("server"), tls_auth_clients: "no")
       expect { answer_by_tls }.to raise_error(RedisIPC::ConnectionError, /certificate/i)

@@ -13,14 +13,20 @@ class Certificates
   end
 
   # Paths of a certificate for `host` and of its key.
-  def for(name, host: "localhost", valid: 3600)
-    issue(name, host: host, valid: valid)
+  def for(name, host: "localhost", **options)
+    issue(name, host: host, **options)
     [path("#{name}.crt"), path("#{name}.key")]
   end
 
   # The same, but signed by itself.
-  def self_signed(name)
-    issue(name, host: "localhost", signed: false)
+  def self_signed(name, **options)
+    issue(name, host: "localhost", signed: false, **options)
+    [path("#{name}.crt"), path("#{name}.key")]
+  end
+
+  # One of X.509 version 1: it has no extensions, so names no host.
+  def version_one(name)
+    issue(name, version: 1)
     [path("#{name}.crt"), path("#{name}.key")]
   end
 
@@ -38,17 +44,18 @@ class Certificates
 
   private
 
-  def issue(name, host: nil, valid: 3600, authority: false, signed: !authority)
-    key = OpenSSL::PKey::EC.generate("prime256v1")
+  def issue(name, host: nil, authority: false, signed: !authority, **form)
+    form = { valid: 3600, curve: "prime256v1", version: 3, **form }
+    key = OpenSSL::PKey::EC.generate(form[:curve])
     certificate = OpenSSL::X509::Certificate.new
-    certificate.version = 2
+    certificate.version = form[:version] - 1
     certificate.serial = SecureRandom.random_number(2**64)
     certificate.subject = OpenSSL::X509::Name.new([["CN", name]])
     certificate.issuer = signed ? @authority.subject : certificate.subject
     certificate.public_key = key
     certificate.not_before = Time.now - 7200
-    certificate.not_after = Time.now + valid
-    extend_with(certificate, host, authority)
+    certificate.not_after = Time.now + form[:valid]
+    extend_with(certificate, host, authority) if form[:version] == 3
     certificate.sign(signed ? @authority_key : key, "SHA256")
     File.write(path("#{name}.crt"), certificate.to_pem)
     File.write(path("#{name}.key"), key.to_pem)
