@@ -73,6 +73,19 @@ RSpec.describe "several sentinels" do
     expect(eventually(timeout: 3) { answer(stream) }).to eq(1)
   end
 
+  it "of which the first hangs, with hardly any time to connect: it is not asked first for ever" do
+    good = start_sentinel(master)
+    hung = start_sentinel(master)
+    freeze(hung)
+    stream = build("both", &echo)
+    eventually do
+      stream.connect(redis_options: options(hung, good, connect_timeout: 0.15))
+    rescue RedisIPC::ConnectionError
+      nil
+    end
+    expect(answer(stream)).to eq(1)
+  end
+
   it "of which one hangs once it is in use: the connections are made by the others" do
     first, second = Array.new(2) { start_sentinel(master) }
     stream = connected(**options(first, second))

@@ -217,6 +217,7 @@ impl Connector {
     ) -> RedisResult<Connection> {
         let found = Stop::new();
         let attempt = attempt.clone().unless(&found);
+        let head_start = HEAD_START.min(self.patience() / 4);
         let (sender, results) = unbounded();
         std::thread::scope(|scope| {
             let (mut running, mut failure) = (0, None);
@@ -232,8 +233,8 @@ impl Connector {
                     std::thread::Builder::new().name("ipc-sentinel".to_owned()).spawn_scoped(scope, ask)?;
                     running += 1;
                 }
-                let head_start = if unasked.len() > 0 && running < MOST_ASKED { HEAD_START } else { FOREVER };
-                match results.recv_timeout(head_start) {
+                let more = unasked.len() > 0 && running < MOST_ASKED;
+                match results.recv_timeout(if more { head_start } else { FOREVER }) {
                     Ok((_, Ok(connection))) => {
                         found.stop();
                         return Ok(connection);
@@ -248,7 +249,8 @@ impl Connector {
                     }
                     Err(_) => {}
                 }
-                if running == 0 && unasked.len() == 0 {
+                // Who is asked when the time is up would only seem to be wrong.
+                if running == 0 && (unasked.len() == 0 || attempt.slice(None).is_err()) {
                     return Err(failure.unwrap_or_else(|| {
                         RedisError::from((redis::ErrorKind::Client, "there is no sentinel"))
                     }));
