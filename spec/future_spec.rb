@@ -58,6 +58,37 @@ RSpec.describe RedisIPC::Future do
     expect(future.value).to be(value)
   end
 
+  it "waits for any number of seconds, and for nothing else" do
+    gate = Queue.new
+    connect("child") { |entry| gate.pop && fulfill_request(entry, content: 1) }
+    [Float::INFINITY, 1e20, 10**30, 20r].each do |timeout|
+      future = parent.async_send_to_group(content: 1, to: "child", timeout: 20)
+      chained = future.then { |value| value }
+      waiting = [future, chained].map { |one| Thread.new { one.wait(timeout) } }
+      eventually { waiting.all? { |thread| thread.status == "sleep" } }
+      gate << true
+      expect(waiting.map(&:value)).to eq([true, true])
+    end
+    future = parent.async_send_to_group(content: 1, to: "child", timeout: 20)
+    expect(future.wait(-1)).to be(false)
+    [Float::NAN, "5", Complex(1, 1), :soon].each do |timeout|
+      expect { future.wait(timeout) }.to raise_error(ArgumentError, /number of seconds/)
+      expect { future.then { 1 }.wait(timeout) }.to raise_error(ArgumentError, /number of seconds/)
+    end
+    gate << true
+  end
+
+  it "raises where the group was too busy to run it" do
+    connect("child") { |entry| entry.engine.reject(entry.native, "busy", "RedisIPC::OverloadedError") }
+    future = parent.async_send_to_group(content: 1, to: "child")
+    [future, future.then { 1 }].each do |one|
+      expect { one.value }
+        .to raise_error(RedisIPC::OverloadedError, /too busy/) { |e| expect(e.outcome).to eq(:unclaimed) }
+    end
+    expect(future.response.value).to be_nil
+    expect { future.value! }.to raise_error(RedisIPC::RejectedError)
+  end
+
   it "comes in thousands from one thread" do
     connect("child", &echo)
     futures = Array.new(3000) { |index| parent.async_send_to_group(content: index, to: "child", timeout: 30) }
@@ -122,6 +153,14 @@ RSpec.describe RedisIPC::Future do
       killed = ask.call.then { Thread.current.kill }
       expect { killed.value }.to raise_error(RedisIPC::Error, /stopped/)
       expect(ask.call.then { 5 }.value).to eq(5)
+    end
+
+    it "tells on_error what a block raises whose value nobody waits for" do
+      connect("child", &echo)
+      parent.async_send_to_group(content: 1, to: "child").then { raise "unread" }.then { 1 }
+      expect(next_of(errors).message).to eq("unread")
+      parent.async_send_to_group(content: 1, to: "nobody", timeout: 0.1).then { 1 }.wait(5)
+      expect(errors).to be_empty
     end
 
     it "needs a block" do

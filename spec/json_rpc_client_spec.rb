@@ -54,7 +54,39 @@ RSpec.describe RedisIPC::JSONRPC::Client do
     expect { client.proxy(timeout: 0.2).wait(1) }.to raise_error(RedisIPC::TimeoutError)
   end
 
+  it "has a proxy that is looked at without a call" do
+    serve
+    proxy = client.proxy
+    requests = client.stats[:requests]
+    expect(proxy.inspect).to match(/Proxy of #<RedisIPC::JSONRPC::Client calculator connected>/)
+    expect { p(proxy) && puts(proxy) && print(proxy) && pp(proxy) }.to output(/Proxy/).to_stdout
+    expect([[proxy].flatten.size, [*proxy].size, format("%s", proxy).size]).to eq([1, 1, proxy.inspect.size])
+    expect([proxy.eql?(proxy), proxy.eql?(1), proxy.nil?, proxy.is_a?(String), { proxy => 1 }[proxy]])
+      .to eq([true, false, false, false, 1])
+    expect(proxy).to eq(proxy)
+    expect(proxy).not_to be_nil
+    expect(case proxy
+           in [] then 1
+           in { a: } then 2
+           else 3
+           end).to eq(3)
+    expect { client.call("sum", proxy) }.to raise_error(RedisIPC::ContentError)
+    expect { raise proxy }.to raise_error(TypeError)
+    expect(client.stats[:requests]).to eq(requests)
+    expect(proxy.sum(1, 2)).to eq(3)
+    expect(proxy.respond_to?(:sum)).to be(true)
+  end
+
   describe "#batch" do
+    it "takes timeout as call does: the shortest counts" do
+      expect { client.batch(timeout: 10) { |b| b.call("sum", 1, timeout: 0.1) && b.notify("sum", timeout: 5) } }
+        .to raise_error(RedisIPC::TimeoutError)
+      expect { client.batch { |b| b.call("sum", timeout: 0) } }.to raise_error(ArgumentError, /timeout/)
+      serve
+      expect(client.batch { |b| b.call("named", a: 1, timeout: 9) && b.request("named", { timeout: 9 }) })
+        .to eq([{ a: 1 }, { timeout: 9 }])
+    end
+
     it "returns results in the order of its calls, errors among them" do
       heard = Queue.new
       serve { |server| server.on("note") { heard << true } }
@@ -144,11 +176,17 @@ RSpec.describe RedisIPC::JSONRPC::Client do
       end
     end
 
-    it "ends the call if it is broken, with an error that says so" do
-      asking = Thread.new { client.call("sum", timeout: 10) }
-      asking.report_on_exception = false
-      answer_with('{"id":%<id>s,"result":"\ud800"}')
-      expect { asking.value }.to raise_error(RedisIPC::ContentError)
+    { "half a surrogate" => '"\ud800"', "NaN" => "NaN", "too deep" => "#{"[" * 200}#{"]" * 200}",
+      "too many digits" => "1" * 5000 }.each do |what, result|
+      ["{\"id\":%<id>s,\"result\":#{result}}",
+       "{\"jsonrpc\":\"2.0\",\"result\":#{result},\"id\":%<id>s}"].each do |text|
+        it "ends the call if it cannot be read: #{what}, #{text[0, 12]}..." do
+          asking = Thread.new { client.call("sum", timeout: 10) }
+          asking.report_on_exception = false
+          answer_with(text)
+          expect { asking.value }.to raise_error(RedisIPC::MalformedEntryError, /the answer cannot be read/)
+        end
+      end
     end
 
     it "is reported if it names no request" do

@@ -7,10 +7,12 @@ module RedisIPC
     private_constant :FORKED
 
     # @api private
-    def initialize(source, block)
+    def initialize(source, block, session)
       @pid = Process.pid
       @source = source
       @block = block
+      @session = session
+      @waiting = 0
       @mutex = BriefMutex.new
       @changed = ConditionVariable.new
       @state = :pending
@@ -20,7 +22,7 @@ module RedisIPC
     # Runs the block, or passes the failure on.
     # @api private
     def run
-      settle(:fulfilled, @block.call(@source.value!))
+      settle(:fulfilled, call_block(@source.value!))
     rescue Exception => e # rubocop:disable Lint/RescueException -- whoever waits is told of whatever went wrong
       settle(:failed, e)
     ensure
@@ -34,6 +36,7 @@ module RedisIPC
       return true if settled?
 
       check_process
+      timeout = Monotonic.wait_time(timeout)
       deadline = timeout && (Monotonic.now + timeout)
       return wait_in_fiber(deadline) if FiberBell.needed?
 
@@ -56,8 +59,9 @@ module RedisIPC
     # @raise [StandardError] what the block raised
     def value
       value!
-    rescue RejectedError
-      nil
+    rescue RejectedError => e
+      overload = e.response&.overload
+      raise overload if overload
     end
 
     # @return [Object] what the block returned
@@ -77,12 +81,25 @@ module RedisIPC
       raise ArgumentError, "then needs a block" unless block
 
       check_process unless settled?
-      chained = ChainedFuture.new(self, block)
+      chained = ChainedFuture.new(self, block, @session)
       chained.run unless follow { chained.run }
       chained
     end
 
+    # @return [Boolean] whether it failed because a block raised, this one's or one before it
+    # @api private
+    def raised?
+      @raised || (@source.is_a?(ChainedFuture) && @source.raised?)
+    end
+
     private
+
+    def call_block(value)
+      @block.call(value)
+    rescue Exception # rubocop:disable Lint/RescueException -- see run
+      @raised = true
+      raise
+    end
 
     def check_process
       raise NotConnectedError.new(FORKED, outcome: :not_sent) unless @pid == Process.pid
@@ -90,14 +107,17 @@ module RedisIPC
 
     def wait_here(deadline)
       @mutex.synchronize do
+        @waiting += 1
         while @state == :pending
           left = deadline && (deadline - Monotonic.now)
           return false if left && left <= 0
 
           @changed.wait(@mutex, left)
         end
+        true
+      ensure
+        @waiting -= 1
       end
-      true
     end
 
     def wait_in_fiber(deadline)
@@ -118,12 +138,15 @@ module RedisIPC
     end
 
     def settle(state, result)
+      heard = false
       followers = @mutex.synchronize do
         @result = result
         @state = state
         @changed.broadcast
+        heard = @waiting.positive? || @followers.any?
         @followers
       end
+      @session.tell(result) if state == :failed && !heard && raised?
       followers.each(&:call)
     end
   end

@@ -68,14 +68,19 @@ module RedisIPC
 
   # The request was rejected; raised by `value!` only.
   class RejectedError < Error
-    # @return [Response] the rejected response
+    # @return [Response, nil] the rejected response; nil of one that was not raised by `value!`
     attr_reader :response
 
-    # @param response [Response]
-    def initialize(response)
-      super("#{response.source_group} rejected the request: #{response.reason.inspect}",
-            group: response.source_group, entry_id: response.id)
-      @response = response
+    # @param response [Response, String, nil] or a message
+    # @param where [Hash] as for {Error#initialize}
+    def initialize(response = nil, **where)
+      if response.is_a?(Response)
+        @response = response
+        super("#{response.source_group} rejected the request: #{response.reason.inspect}",
+              group: response.source_group, entry_id: response.id)
+      else
+        super
+      end
     end
   end
 

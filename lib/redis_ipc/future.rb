@@ -13,11 +13,13 @@ module RedisIPC
     # Waits for the end of the call.
     # @param timeout [Numeric, nil] seconds; nil waits until the call's own deadline
     # @return [Boolean] whether the call has ended
+    # @raise [ArgumentError] if the timeout is no number of seconds
     def wait(timeout = nil)
+      timeout = Monotonic.wait_time(timeout)
       return true if @call.ended?
       return @session.wait(@call, 0.0) if timeout&.zero?
 
-      Execution.wait { @session.wait(@call, timeout&.to_f) }
+      Execution.wait { @session.wait(@call, timeout) }
     end
 
     # @return [Boolean] whether the call has ended
@@ -35,9 +37,11 @@ module RedisIPC
 
     # Waits for the answer.
     # @return [Object, nil] its value; nil if it was rejected
+    # @raise [OverloadedError] if the group asked was too busy to run it
     # @raise [CallError] if there was no answer
     def value
-      response.value
+      overload = response.overload
+      overload ? raise(overload) : response.value
     end
 
     # Waits for the answer.
@@ -51,11 +55,12 @@ module RedisIPC
     # Runs the block with the value once the request is fulfilled, in one of the stream's dispatcher threads (or at
     # once in this one, if the call has ended already).
     # @yieldparam value [Object]
-    # @return [ChainedFuture] of what the block returns; a rejection or failure is passed on to it unchanged
+    # @return [ChainedFuture] of what the block returns; a rejection or failure is passed on to it unchanged. If the
+    #   block raises and nobody waits for it in that moment, `on_error` is told, too
     def then(&block)
       raise ArgumentError, "then needs a block" unless block
 
-      chained = ChainedFuture.new(self, block)
+      chained = ChainedFuture.new(self, block, @session)
       @session.when_settled(@call) { chained.run }
       chained
     end

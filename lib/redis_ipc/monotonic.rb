@@ -4,6 +4,22 @@ module RedisIPC
   # The clock that nobody sets, for what takes how long.
   # @api private
   module Monotonic
+    # Whoever waits longer waits without end.
+    ENDLESS = 1e9
+    private_constant :ENDLESS
+
+    # @param timeout [Numeric, nil]
+    # @return [Float, nil] the seconds to wait; nil: without end
+    # @raise [ArgumentError] if it is no number of seconds
+    def self.wait_time(timeout)
+      return if timeout.nil?
+
+      valid = timeout.is_a?(Numeric) && timeout.real? && !(timeout.respond_to?(:nan?) && timeout.nan?)
+      raise ArgumentError, "the timeout must be a number of seconds, got #{timeout.inspect}" unless valid
+
+      timeout.to_f if timeout < ENDLESS
+    end
+
     # @return [Float] seconds since some moment in the past
     def self.now
       Process.clock_gettime(Process::CLOCK_MONOTONIC)

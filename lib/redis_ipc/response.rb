@@ -3,9 +3,27 @@
 module RedisIPC
   # The answer to a request.
   class Response
+    # Stands in for the core's answer where a response was loaded from Marshal's bytes.
+    Loaded = Struct.new(:status, :content, :error, :id, :redis_id, :instance_id, :source_group, :destination_group) do
+      def fulfilled?
+        status == "fulfilled"
+      end
+    end
+    private_constant :Loaded
+
     # @api private
     def initialize(native)
       @native = native
+    end
+
+    # @api private
+    def marshal_dump
+      Loaded.members.map { |name| @native.public_send(name) }
+    end
+
+    # @api private
+    def marshal_load(values)
+      @native = Loaded.new(*values)
     end
 
     # @return [Boolean]
@@ -28,7 +46,8 @@ module RedisIPC
       @native.content
     end
 
-    # @return [Object, nil] the content if fulfilled
+    # @return [Object, nil] the content if fulfilled. Nil if rejected, whatever the reason: look at {#fulfilled?}, or
+    #   use {#value!}
     def value
       content if fulfilled?
     end
@@ -44,6 +63,16 @@ module RedisIPC
       raise RejectedError, self if rejected?
 
       content
+    end
+
+    # The error of a group that was too busy to run the request.
+    # @return [OverloadedError, nil]
+    # @api private
+    def overload
+      return unless error == OverloadedError.name
+
+      OverloadedError.new("#{source_group} was too busy and did not run the request: #{reason}",
+                          outcome: :unclaimed, group: source_group, entry_id: id)
     end
 
     # @return [String, nil] the class of the exception behind a rejection, if there was one

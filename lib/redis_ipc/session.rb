@@ -71,6 +71,11 @@ module RedisIPC
       run_callbacks(id)
     end
 
+    # Tells the user of an error.
+    def tell(exception)
+      @report.call(exception)
+    end
+
     private
 
     def serve_one

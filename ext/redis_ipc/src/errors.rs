@@ -58,6 +58,11 @@ pub fn content(ruby: &Ruby, message: impl Into<String>) -> Error {
     raise(ruby, &CoreError::new(ErrorKind::Content, message))
 }
 
+/// A MalformedEntryError for an answer that cannot be read.
+pub fn malformed(ruby: &Ruby, why: &str) -> Error {
+    raise(ruby, &CoreError::new(ErrorKind::Malformed, format!("the answer cannot be read: {why}")))
+}
+
 fn class_of(kind: ErrorKind) -> (&'static str, Option<Fate>) {
     match kind {
         ErrorKind::Argument => ("ArgumentError", None),

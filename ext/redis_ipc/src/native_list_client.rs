@@ -182,8 +182,8 @@ fn answer(ruby: &Ruby, pending: &Pending, outcome: Outcome) -> Result<Value, Err
     match outcome {
         Ok(_) if pending.is_notification() => Ok(ruby.qnil().as_value()),
         Ok(answer) => {
-            json::check(&answer, answer.len()).map_err(|error| errors::content(ruby, error.to_string()))?;
-            decode::from_json(ruby, &answer)
+            json::check(&answer, answer.len()).map_err(|why| errors::malformed(ruby, &why.to_string()))?;
+            decode::from_json(ruby, &answer).map_err(|why| errors::malformed(ruby, &why.to_string()))
         }
         Err(error) => Err(errors::raise(ruby, &error)),
     }

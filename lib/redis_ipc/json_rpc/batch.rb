@@ -5,41 +5,55 @@ module RedisIPC
     # Collects the requests of {Client#batch}.
     class Batch
       # @api private
-      attr_reader :calls, :notifications
+      attr_reader :calls, :notifications, :timeouts
 
       # @api private
       def initialize
         @calls = []
         @notifications = []
         @order = []
+        @timeouts = []
       end
 
       # Adds a call.
       # @param method [String, Symbol]
       # @param params [Array] by position
+      # @param timeout [Numeric, nil] seconds. All answers come together, so the shortest of a batch is that of all
       # @param named [Hash] by name
       # @return [Integer] where its result will be in what {Client#batch} returns
       # @raise [ArgumentError] with both kinds of parameters
-      def call(method, *params, **named)
-        request = Request.build(method, Request.params(params, named))
-        @order << request
-        @calls << request
+      def call(method, *params, timeout: nil, **named)
+        request(method, Request.params(params, named), timeout: timeout)
+      end
+
+      # As {#call}; for parameters that {#call} would take for its own, and for names that are no Symbols.
+      # @param method [String, Symbol]
+      # @param params [Array, Hash, nil] by position, by name, or none
+      # @param timeout [Numeric, nil] seconds, as for {#call}
+      # @return (see #call)
+      def request(method, params = nil, timeout: nil)
+        @calls << add(method, params, timeout)
         @calls.size - 1
       end
 
       # Adds a notification.
       # @param (see #call)
       # @return [nil]
-      def notify(method, *params, **named)
-        request = Request.build(method, Request.params(params, named))
-        @order << request
-        @notifications << request
+      def notify(method, *params, timeout: nil, **named)
+        @notifications << add(method, Request.params(params, named), timeout)
         nil
       end
 
       # @api private
       def requests
         @order
+      end
+
+      private
+
+      def add(method, params, timeout)
+        @timeouts << timeout unless timeout.nil?
+        Request.build(method, params).tap { |request| @order << request }
       end
     end
   end

@@ -40,6 +40,7 @@ module RedisIPC
       # @raise [TimeoutError] at the deadline; its `outcome` says what is known of the request
       # @raise [ConnectionError] if Redis cannot be reached or the client is not connected
       # @raise [ContentError] if the parameters cannot be sent
+      # @raise [MalformedEntryError] if the answer cannot be read
       # @raise [ArgumentError] with both kinds of parameters, or if the timeout is not over 0 and at most seven days
       def call(method, *params, timeout: nil, **named)
         request(method, Request.params(params, named), timeout: timeout)
@@ -72,7 +73,7 @@ module RedisIPC
       end
 
       # Sends several requests as one, and waits for all results.
-      # @param timeout [Numeric, nil] seconds
+      # @param timeout [Numeric, nil] seconds; a shorter one of a call in the batch counts instead
       # @yieldparam batch [Batch]
       # @return [Array<Object, Error>] for each {Batch#call} in turn its result, or the {Error} it was answered with
       # @raise [Error] if the server refused the whole batch
@@ -82,6 +83,7 @@ module RedisIPC
         batch = Batch.new
         yield batch
         check_size(batch.requests.size)
+        timeout = [timeout, *batch.timeouts.map { |seconds| check_timeout(seconds) }].compact.min
         return [] if batch.requests.empty?
 
         @calling.run(batch.requests, timeout) { |seconds| run_batch(session, batch, check_timeout(seconds)) }

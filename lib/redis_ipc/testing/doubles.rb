@@ -39,6 +39,10 @@ module RedisIPC
         def when_settled(_call)
           yield
         end
+
+        def tell(exception)
+          engine.report(exception)
+        end
       end
 
       # @return [Stream, nil] the one that counts for this one

@@ -108,6 +108,11 @@ module RedisIPC
         0
       end
 
+      # Tells on_error.
+      def report(exception)
+        @stream.send(:report, exception)
+      end
+
       # Runs the handler of this engine's stream, in this thread.
       def serve(request)
         @counters.add(:taken)

@@ -5,7 +5,7 @@ use crate::error::{Error, ErrorKind};
 use crate::link::Link;
 use crate::list::party::{CLOCK_READING, Party, popped};
 use crate::list::pending::PendingCalls;
-use crate::list::skim::{Skimmed, skim};
+use crate::list::skim::{Skimmed, ids, skim};
 use crate::socket::Closer;
 use crate::sync::Mutex;
 use redis::RedisResult;
@@ -77,7 +77,9 @@ impl Reader {
 
     fn accept(&self, text: Vec<u8>) {
         let skimmed = skim(&text);
-        let Some(pending) = self.calls.close(skimmed.iter().filter_map(Skimmed::number)) else {
+        let open = self.calls.close(skimmed.iter().filter_map(Skimmed::number));
+        // One that is no JSON ends its call, too: nothing better will come.
+        let Some(pending) = open.or_else(|| self.calls.close(ids(&text))) else {
             return self.refuse(&text, &skimmed);
         };
         let outcome = if text.len() <= self.max_size {

@@ -46,6 +46,52 @@ fn read(json: &mut Jiter<'_>, text: &[u8], found: &mut Vec<Skimmed>) -> JiterRes
     Ok(())
 }
 
+/// The numbers under `id` in the objects that `text` should consist of, read without understanding the rest: whose
+/// answer a text is that is no JSON.
+pub fn ids(text: &[u8]) -> Vec<u64> {
+    let mut found = Vec::new();
+    let is_batch = text.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
+    let members = if is_batch { 2 } else { 1 };
+    let mut depth = 0_usize;
+    let mut at = 0;
+    while let Some(byte) = text.get(at) {
+        at += 1;
+        match byte {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            b'"' => {
+                let end = string_end(text, at);
+                if depth == members && text.get(at..end) == Some(b"id") {
+                    found.extend(number_of_member(text.get(end + 1..).unwrap_or_default()));
+                }
+                at = end + 1;
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// Where the string ends that begins before `from`.
+fn string_end(text: &[u8], from: usize) -> usize {
+    let mut at = from;
+    while let Some(byte) = text.get(at) {
+        match byte {
+            b'"' => break,
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+    at
+}
+
+/// The number after a key.
+fn number_of_member(after_key: &[u8]) -> Option<u64> {
+    let value = after_key.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
+    let digits = value.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    std::str::from_utf8(value.get(..digits)?).ok()?.parse().ok()
+}
+
 enum Member {
     Id,
     ReplyTo,
@@ -114,6 +160,15 @@ mod tests {
     }
 
     #[test]
+    fn ids_are_found_in_what_is_no_json() {
+        assert_eq!(ids(br#"{"result":NaN,"x":{"id":1},"id" : 7}"#), [7]);
+        assert_eq!(ids(br#" [{"result":"\ud800\"id\":3","id":1},{"a":[{"id":9}],"id":2}"#), [1, 2]);
+        assert!(ids(br#"{"result":"id","id":null}"#).is_empty());
+        assert!(ids(br#"{"id"#).is_empty());
+        assert!(ids(br#"{"id\"#).is_empty());
+    }
+
+    #[test]
     fn what_is_no_object_has_nothing() {
         for text in ["", "3", "null", "{", "[", "[1,2"] {
             assert!(skim(text.as_bytes()).is_empty(), "{text}");
@@ -124,6 +179,7 @@ mod tests {
         #[test]
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = skim(&bytes);
+            let _ = ids(&bytes);
         }
     }
 }
