@@ -102,6 +102,14 @@ RSpec.describe "what building takes", timeout: 300 do
       )
     end
 
+    it "is the system's own where that is new enough" do
+      fake("cargo", "exit 1")
+      fake("apt-cache", "echo '  Candidate: 1.92.0+dfsg1-2'")
+      expect(missing.first.first).to eq("cargo")
+      fake("apt-cache", "echo '  Candidate: 1.85.0+dfsg3-1'")
+      expect(missing.first.first).to eq("")
+    end
+
     it "that cannot link is missing" do
       # Cargo's own setting: looking for `cc` would not see it.
       expect(missing("CARGO_TARGET_#{rust_host}_LINKER": "no-such-linker")).to contain_exactly(

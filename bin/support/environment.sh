@@ -12,12 +12,8 @@ in_ruby() {
   if [ "$1" = ruby ]; then $with_bundler "$@"; else $with_bundler ruby -S "$@"; fi
 }
 
-# Where there is Valkey only: programs, specs and examples call it by the other's name.
-if ! command -v redis-server >/dev/null && command -v valkey-server >/dev/null; then
-  mkdir -p tmp/servers
-  ln -sf "$(command -v valkey-server)" tmp/servers/redis-server
-  export PATH=$PWD/tmp/servers:$PATH
-fi
+# Where there is Valkey only, bin/setup puts it there under the other's name.
+export PATH=$PATH:$PWD/tmp/servers
 
 # Runs a step; shows what it printed only if it failed.
 quietly() {

@@ -35,7 +35,7 @@ class BuildAdvice
 
   # @return [Array<String>] for bin/setup: the package for each (empty where no package helps), and what is missing
   def lines
-    @missing.map { |each| "#{package(each)}|#{each}" }
+    @missing.map { |each| "#{package(each)}|#{each.to_s.tr("|", "/")}" }
   end
 
   private
