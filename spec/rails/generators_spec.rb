@@ -77,6 +77,59 @@ RSpec.describe "the generators", timeout: 200 do
     expect(output).to include("1 runs", "0 failures, 0 errors")
   end
 
+  it "write what the application's own generators are told to write" do
+    FileUtils.mkdir_p([File.join(app.folder, "spec"), File.join(app.folder, "test")])
+    written = { ":rspec" => ["spec/ipc/a_ipc_spec.rb"], ":test_unit" => ["spec/ipc/b_ipc_spec.rb"], "false" => [],
+                "nil" => ["spec/ipc/d_ipc_spec.rb"] }
+    # As rspec-rails, Rails's own test railtie and `config.generators { |g| g.test_framework ... }` do.
+    written.each.with_index do |(framework, files), index|
+      app.write("config/initializers/generators.rb",
+                "Rails.application.config.generators.test_framework = #{framework}\n")
+      generate("redis_ipc:channel", [("a".."d").to_a[index], "cook"])
+      expect(Dir.glob("{spec,test}/ipc/#{("a".."d").to_a[index]}_*", base: app.folder)).to eq(files)
+    end
+
+    # Rails's default says nothing where there are specs; the command line always counts.
+    app.write("config/initializers/generators.rb",
+              "Rails.application.config.generators.test_framework = :test_unit\n")
+    generate("redis_ipc:channel", %w[e cook])
+    generate("redis_ipc:channel", %w[f cook --test-framework=test_unit])
+    generate("redis_ipc:channel", %w[g cook --no-test-framework])
+    expect(Dir.glob("{spec,test}/ipc/{e,f,g}_*", base: app.folder))
+      .to eq(%w[spec/ipc/e_ipc_spec.rb test/ipc/f_ipc_test.rb])
+  end
+
+  # The rules of Rails's own rubocop-rails-omakase that could concern what is written.
+  omakase = <<~YAML
+    AllCops: { DisabledByDefault: true, SuggestExtensions: false, NewCops: disable }
+    Layout/CommentIndentation: { Enabled: true }
+    Layout/EmptyLineAfterMagicComment: { Enabled: true }
+    Layout/EmptyLinesAroundBlockBody: { Enabled: true }
+    Layout/EmptyLinesAroundClassBody: { Enabled: true }
+    Layout/IndentationStyle: { Enabled: true }
+    Layout/LeadingCommentSpace: { Enabled: true }
+    Layout/SpaceInsideArrayLiteralBrackets: { Enabled: true, EnforcedStyle: space, EnforcedStyleForEmptyBrackets: no_space }
+    Layout/SpaceInsideBlockBraces: { Enabled: true, EnforcedStyleForEmptyBraces: space }
+    Layout/SpaceInsideHashLiteralBraces: { Enabled: true, EnforcedStyle: space }
+    Layout/SpaceInsideParens: { Enabled: true }
+    Layout/TrailingEmptyLines: { Enabled: true }
+    Layout/TrailingWhitespace: { Enabled: true }
+    Style/PercentLiteralDelimiters: { Enabled: true }
+    Style/StringLiterals: { Enabled: true, EnforcedStyle: double_quotes }
+  YAML
+
+  it "write nothing that RuboCop objects to, in Rails's style or in its own" do
+    %w[app/ipc config/redis_ipc.yml].each { |name| FileUtils.rm_r(File.join(app.folder, name)) }
+    generate("redis_ipc:install", [])
+    %w[rspec minitest].each do |framework|
+      generate("redis_ipc:channel", ["#{framework}_kitchen", "cook", "clean", "--test-framework", framework])
+      generate("redis_ipc:channel", ["#{framework}_pantry", "--test-framework", framework])
+    end
+    app.write("omakase.yml", omakase)
+    expect(in_folder("rubocop", "--config", "omakase.yml", "app/ipc", "spec/ipc", "test/ipc")).to include("no offenses")
+    expect(in_folder("rubocop", "--only", "Layout,Lint", "app/ipc", "spec/ipc", "test/ipc")).to include("no offenses")
+  end
+
   # What each says, in one process.
   def refusals(*commands)
     app.run(<<~RUBY, RAILS_ENV: "development")

@@ -37,11 +37,10 @@ module RedisIPC
 
       # @return [void]
       def create_spec
-        if rspec?
-          template "channel_spec.rb.tt", File.join("spec/ipc", class_path, "#{file_name}_ipc_spec.rb")
-        else
-          template "channel_test.rb.tt", File.join("test/ipc", class_path, "#{file_name}_ipc_test.rb")
-        end
+        kind = test_kind
+        return if kind.nil?
+
+        template "channel_#{kind}.rb.tt", File.join(kind, "ipc", class_path, "#{file_name}_ipc_#{kind}.rb")
       end
 
       private
@@ -78,12 +77,22 @@ module RedisIPC
         end
       end
 
-      def rspec?
-        framework = options[:test_framework]
-        # Rails's default is nobody's choice.
-        return framework.to_s == "rspec" if framework && framework != :test_unit
+      # The application sets a Symbol, the command line a String.
+      # @return [String, nil] nil where no test is wanted
+      def test_kind
+        return folder?("spec") ? "spec" : "test" unless options.key?(:test_framework)
 
-        File.directory?(File.join(destination_root, "spec"))
+        case options[:test_framework]
+        when nil, false then nil
+        when :rspec, "rspec" then "spec"
+        # Rails's default is nobody's choice: specs may run without rspec-rails.
+        when :test_unit then folder?("spec") ? "spec" : "test"
+        else "test"
+        end
+      end
+
+      def folder?(name)
+        File.directory?(File.join(destination_root, name))
       end
     end
   end
