@@ -64,6 +64,33 @@ RSpec.describe "instrumentation" do
     expect(ended.map(&:payload)).to all(include(outcome: :unclaimed, to: "nobody", duration: a_value >= 0.1))
   end
 
+  it "tells how a handler's request was answered" do
+    go = Queue.new
+    connect("child") do |entry|
+      go.pop if entry.content.start_with?("late")
+      fulfill_request(entry, content: 1) if entry.content.include?("fulfill")
+      reject_request(entry, content: 1) if entry.content.include?("reject")
+      raise ArgumentError if entry.content.include?("raise")
+    end
+    parent = connect("parent")
+    subscribe(:handle)
+    status = lambda do |content|
+      parent.async_send_to_group(content: content, to: "child")
+      next_of(events).payload[:status]
+    end
+    expect(%w[fulfill reject raise fulfillraise nothing].map(&status))
+      .to eq(["fulfilled", "rejected", "rejected", "fulfilled", nil])
+    late = %w[latefulfill latereject lateraise latenothing].map do |content|
+      begin
+        parent.send_to_group(content: content, to: "child", timeout: 0.05)
+      rescue RedisIPC::TimeoutError
+        go << 1
+      end
+      next_of(events).payload[:status]
+    end
+    expect(late).to eq(["dropped", "dropped", "dropped", nil])
+  end
+
   it "tells of errors of handlers" do
     connect("child") { |_| raise ArgumentError, "no" }
     parent = connect("parent")
@@ -384,6 +411,73 @@ RSpec.describe "instrumentation" do
         call.call
       end
       expect { client.call("add") }.to raise_error(ArgumentError, /timeout/)
+    end
+  end
+
+  describe "the correlation id" do
+    def with_id(stream, id)
+      stream.around_request { |request, call| (request.correlation_id = id) && call.call }
+    end
+
+    def sent_by(stream)
+      stream.async_send_to_group(content: 1, to: "nobody")
+      eventually { redis.xrange("house:inbox:nobody").first }.last
+    end
+
+    it "is what middleware says, on the wire, in the handler and in the events of both sides" do
+      seen = Queue.new
+      connect("child") { |entry| (seen << entry.correlation_id) && fulfill_request(entry, content: 1) }
+      parent = with_id(connect("parent"), "order-42")
+      subscribe(:request, :handle)
+      parent.send_to_group(content: 1, to: "child")
+      parent.async_send_to_group(content: 1, to: "child").value
+      expect([next_of(seen), next_of(seen)]).to eq(%w[order-42 order-42])
+      expect(Array.new(4) { next_of(events).payload }).to all(include(correlation_id: "order-42"))
+      expect(sent_by(parent)).to include("correlation_id" => "order-42")
+    end
+
+    it "is none where nobody says one, or what is said is no name" do
+      expect(sent_by(connect("parent"))).not_to include("correlation_id")
+      seen = Queue.new
+      connect("child") { |entry| (seen << entry.correlation_id) && fulfill_request(entry, content: 1) }
+      said = ["two words", "line\nbreak", "\xff".b, "", "ü", :symbol, 7, "x" * 256, "x" * 255]
+      parent = connect("asker")
+      parent.around_request { |request, call| (request.correlation_id = said.shift) && call.call }
+      subscribe(:handle)
+      9.times { parent.send_to_group(content: 1, to: "child") }
+      expect(Array.new(9) { next_of(seen) }).to eq(([nil] * 8) + ["x" * 255])
+      expect(Array.new(9) { next_of(events).payload.key?(:correlation_id) }.tally).to eq({ false => 8, true => 1 })
+    end
+
+    it "is not believed of a stranger's entry" do
+      seen = Queue.new
+      child = connect("child") { |entry| (seen << entry.correlation_id) && fulfill_request(entry, content: 1) }
+      fields = { id: "1", instance_id: "i", status: "pending", content: "1", source_group: "a", ttl: 60_000,
+                 destination_group: "child", reply_to: "house:replies:a:i" }
+      ["fine", "two words", "[forged] line\nERROR", "\xff".b, "x" * 256].each do |id|
+        redis.xadd("house:inbox:child", { **fields, correlation_id: id })
+      end
+      redis.xadd("house:inbox:child", fields)
+      expect(Array.new(6) { next_of(seen) }.tally).to eq({ "fine" => 1, nil => 5 })
+      expect(child).to be_connected
+    end
+
+    it "is a member of each JSON-RPC request, and of what runs for it" do
+      seen = Queue.new
+      rpc_server do |server|
+        server.on("look") { 1 }
+        server.around_method { |invocation, run| (seen << invocation.correlation_id) && run.call }
+      end
+      client = rpc_client
+      client.call("look")
+      ids = ["order-42", "order-43", "no name"]
+      client.around_call { |outgoing, call| (outgoing.correlation_id = ids.shift) && call.call }
+      subscribe(:request)
+      client.call("look")
+      client.batch { |batch| batch.call("look") && batch.notify("look") }
+      client.call("look")
+      expect(Array.new(5) { next_of(seen) }).to match([nil, "order-42", "order-43", "order-43", nil])
+      expect(Array.new(3) { next_of(events).payload[:correlation_id] }).to eq(["order-42", "order-43", nil])
     end
   end
 

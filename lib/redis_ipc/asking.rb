@@ -13,7 +13,8 @@ module RedisIPC
 
     # @return [Boolean] whether there is anything to surround a call with
     def observed?
-      !@middleware.empty? || !RedisIPC.request_middleware.empty? || Tracing.available? || listening?
+      !@middleware.empty? || !RedisIPC.request_middleware.empty? || Tracing.available? || Correlation.source ||
+        listening?
     end
 
     # A call that is waited for.
@@ -22,6 +23,7 @@ module RedisIPC
     # @yieldreturn [Response]
     def wait(request, &ask)
       through_middleware(request) do
+        locate(request)
         Instrumentation.instrument(:request, payload(request)) { |payload| watched(request, payload, &ask) }
       end
     end
@@ -33,7 +35,7 @@ module RedisIPC
     # @yieldreturn [Future]
     def start(request)
       through_middleware(request) do
-        request.traceparent ||= Tracing.traceparent
+        locate(request)
         yield request, (watcher(payload(request)) if listening?)
       end
     end
@@ -48,14 +50,21 @@ module RedisIPC
       RedisIPC.request_middleware.call(request) { @middleware.call(request, &block) }
     end
 
+    # What it belongs to.
+    def locate(request)
+      request.traceparent ||= Tracing.traceparent
+      request.correlation_id = Correlation.checked(request.correlation_id || Correlation.current)
+    end
+
     def payload(request)
-      { stream: @stream.name, group: @stream.group, to: request.to, content: request.content,
-        timeout: request.timeout }
+      payload = { stream: @stream.name, group: @stream.group, to: request.to, content: request.content,
+                  timeout: request.timeout }
+      payload[:correlation_id] = request.correlation_id if request.correlation_id
+      payload
     end
 
     def watched(request, payload)
       started = Monotonic.now
-      request.traceparent ||= Tracing.traceparent
       response = yield request
       note(payload, response)
       response

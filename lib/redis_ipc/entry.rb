@@ -96,6 +96,12 @@ module RedisIPC
       @native.traceparent
     end
 
+    # @return [String, nil] the asker's name for the work the request is part of, if it sent one: from a Rails
+    #   application the id of the HTTP request
+    def correlation_id
+      @native.correlation_id
+    end
+
     # Answers the request, now or later, from any thread, until the deadline.
     # @param content [Object] anything JSON can hold
     # @return [Boolean] true; false if the deadline had passed and the answer was dropped

@@ -9,19 +9,22 @@ module RedisIPC
       # one of them raises, the others are told all the same.
       # @param place [String] where it happened
       # @param exception [Exception]
-      # @param logger [Object, nil]
+      # @param about [Entry, String, nil] the request whose handler raised it
+      # @param logger [Object, nil] the framework's, if there is none
       # @param on_error [#call, nil]
       # @yield tells subscribers
-      def tell(place, exception, logger:, on_error:, &publish)
-        text = "redis_ipc #{place}: #{ErrorText.of(exception)}"
+      def tell(place, exception, logger:, on_error:, about: nil, &publish)
+        text = "redis_ipc #{place}: #{ErrorText.of(exception)}#{request(about)}"
+        full = "#{text}#{LogText.backtrace(exception, handler: !about.nil?)}"
+        logger ||= Execution.default_logger&.call
         guard(text, "the executor") do
-          Execution.callback do
+          Execution.callback((about if about.is_a?(Entry))) do
             guard(text, "a subscriber", &publish)
-            guard(text, "the logger") { logger.error { text } } if logger
+            guard(text, "the logger") { logger.error { full } } if logger
             guard(text, "on_error") { on_error.call(exception) } if on_error
           end
         end
-        warning(text) unless logger || on_error
+        warning(full) unless logger || on_error
       end
 
       # @param text [String]
@@ -33,6 +36,13 @@ module RedisIPC
       end
 
       private
+
+      def request(about)
+        case about
+        when Entry then " (request #{LogText.of(about.id)} from #{LogText.of(about.source_group)})"
+        when String then " (#{about})"
+        end
+      end
 
       def guard(text, whom)
         yield

@@ -21,7 +21,7 @@ module RedisIPC
         Tracing.continue(entry.traceparent) do
           retried(entry) if Instrumentation.listening?(:retry) && entry.redelivered?
           if Instrumentation.listening?(:handle)
-            Instrumentation.instrument(:handle, payload(entry)) { through_middleware(entry, &handler) }
+            Instrumentation.instrument(:handle, payload(entry)) { |payload| watched(entry, payload, &handler) }
           else
             through_middleware(entry, &handler)
           end
@@ -37,6 +37,21 @@ module RedisIPC
         Instrumentation.listening?(:retry) || !@middleware.empty? || !RedisIPC.handler_middleware.empty?
     end
 
+    # If it raises, the request is rejected once it is out of here.
+    def watched(entry, payload, &handler)
+      raised = true
+      through_middleware(entry, &handler).tap { raised = false }
+    ensure
+      payload[:status] = entry.native.answered
+      payload[:status] ||= rejection(entry) if raised
+    end
+
+    def rejection(entry)
+      entry.expired? ? "dropped" : "rejected"
+    rescue NotConnectedError
+      # The handler forked, and this is the child: the request is its parent's.
+    end
+
     def through_middleware(entry, &handler)
       return yield if @middleware.empty? && RedisIPC.handler_middleware.empty?
 
@@ -49,7 +64,12 @@ module RedisIPC
 
     def payload(entry)
       { stream: @stream.name, group: @stream.group, from: entry.source_group, id: entry.id, redis_id: entry.redis_id,
-        deliveries: entry.deliveries, entry: entry }
+        deliveries: entry.deliveries, entry: entry, **correlation(entry) }
+    end
+
+    def correlation(entry)
+      id = entry.correlation_id
+      id ? { correlation_id: id } : {}
     end
   end
   private_constant :Handling

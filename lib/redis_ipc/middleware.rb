@@ -55,6 +55,9 @@ module RedisIPC
     attr_accessor :timeout
     # @return [String, nil] the trace context that goes with it (W3C); may be replaced
     attr_accessor :traceparent
+    # @return [String, nil] the name of the work it is part of, which goes with it: in a Rails application the id of the
+    #   HTTP request; may be replaced. What is no printable ASCII of at most 255 bytes is left out
+    attr_accessor :correlation_id
 
     # @api private
     def initialize(stream, content, to, timeout)

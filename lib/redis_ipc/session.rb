@@ -48,10 +48,10 @@ module RedisIPC
 
     # Asks and waits for the answer.
     # @return [Native::Answer]
-    def ask(group, content, timeout, traceparent = nil)
-      return @engine.ask(group, content, timeout, traceparent) unless FiberBell.needed?
+    def ask(group, content, timeout, traceparent = nil, correlation_id = nil)
+      return @engine.ask(group, content, timeout, traceparent, correlation_id) unless FiberBell.needed?
 
-      fiber_waits.answer(@engine.ask_async(group, content, timeout, traceparent))
+      fiber_waits.answer(@engine.ask_async(group, content, timeout, traceparent, correlation_id))
     end
 
     # Waits for the end of a call.

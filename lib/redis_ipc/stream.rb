@@ -108,7 +108,8 @@ module RedisIPC
       return ask(content, to, timeout) unless @asking.observed?
 
       @asking.wait(OutgoingRequest.new(self, content, to, timeout)) do |request|
-        ask(request.content, request.to, check_timeout(request.timeout), request.traceparent)
+        context = [request.traceparent, request.correlation_id]
+        ask(request.content, request.to, check_timeout(request.timeout), *context)
       end
     end
 
@@ -125,7 +126,10 @@ module RedisIPC
       return ask_async(content, to, timeout) unless @asking.observed?
 
       @asking.start(OutgoingRequest.new(self, content, to, timeout)) do |request, watcher|
-        ask_async(request.content, request.to, check_timeout(request.timeout), request.traceparent, watcher: watcher)
+        context = [request.traceparent, request.correlation_id]
+        ask_async(request.content, request.to, check_timeout(request.timeout), *context) do |session, call|
+          session.when_settled(call) { watcher.call { Response.new(call.answer) } } if watcher
+        end
       end
     end
 
@@ -173,6 +177,14 @@ module RedisIPC
       DeadLetters.new(session.engine, Names.check("the group name", group))
     end
 
+    # @return [String] what it is connected to, and with how many threads it answers
+    # @api private
+    def description
+      engine = session.engine
+      threads = engine.pool_sizes.first
+      "#{name}/#{group} (#{engine.redis}, #{threads} #{threads == 1 ? "thread" : "threads"})"
+    end
+
     # @return [String]
     def inspect
       "#<#{self.class} #{name}/#{group} #{connected? ? "connected" : "not connected"}>"
@@ -180,17 +192,17 @@ module RedisIPC
 
     private
 
-    def ask(content, to, timeout, traceparent = nil)
+    def ask(content, to, timeout, traceparent = nil, correlation_id = nil)
       session = self.session
       Execution.wait do
-        Response.new(NestedCalls.watch(name, to) { session.ask(to, content, timeout, traceparent) })
+        Response.new(NestedCalls.watch(name, to) { session.ask(to, content, timeout, traceparent, correlation_id) })
       end
     end
 
-    def ask_async(content, to, timeout, traceparent = nil, watcher: nil)
+    def ask_async(content, to, timeout, traceparent = nil, correlation_id = nil)
       session = self.session
-      call = session.engine.ask_async(to, content, timeout, traceparent)
-      session.when_settled(call) { watcher.call { Response.new(call.answer) } } if watcher
+      call = session.engine.ask_async(to, content, timeout, traceparent, correlation_id)
+      yield session, call if block_given?
       Future.new(call, session, to)
     end
 
@@ -263,9 +275,16 @@ module RedisIPC
     end
 
     def report(exception, entry = nil)
-      ErrorReport.tell("#{name}/#{group}", exception, logger: @logger, on_error: @on_error) do
+      ErrorReport.tell("#{name}/#{group}", exception, about: entry, logger: @logger, on_error: @on_error) do
         Instrumentation.failure(exception, entry, place) { session.engine }
       end
+    end
+
+    # Tells of something that is no error.
+    def note(text)
+      text = "redis_ipc #{name}/#{group}: #{text}"
+      logger = @logger || Execution.default_logger&.call
+      logger ? logger.warn(text) : ErrorReport.warning(text)
     end
   end
 end

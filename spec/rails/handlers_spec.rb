@@ -166,34 +166,85 @@ RSpec.describe "what Rails has around a handler", timeout: 120 do
         ask.("cook")
         show.(/hot/, /Handled/, /IPC kitchen cook/)
         ask.("burn")
-        show.(/Handled/, /IPC kitchen burn/)
+        show.(/Rejected/, /IPC kitchen burn/)
         KitchenIpc.trigger_event("cook", target: "nobody", timeout: 0.1) rescue nil
         show.(/not answered/, /IPC nobody cook unclaimed/)
         KitchenIpc.async_trigger_event("cook", target: "kitchen").wait
         show.(/IPC kitchen cook/, /Handled cook/)
         KitchenIpc.trigger_event("no\\nline", target: "kitchen")
-        show.(/Handled/, /IPC kitchen/)
+        show.(/Rejected/, /IPC kitchen/)
         KitchenIpc.trigger_event("cook", target: "kitchen", params: { no: Float::NAN }) rescue nil
         show.(/ContentError/)
       RUBY
       tags = /\[redis_ipc\] \[kitchen\] \[\h{32}\] /
       ms = /\d+\.\dms/
       late = /[1-9]\d\d+\.\dms/
+      id = /\(id \h{32}\)/
       expected = [
         ["ERROR", /\A#{tags}hot\z/],
         ["INFO", /\A#{tags}Handled cook for kitchen in #{ms}\z/],
-        ["DEBUG", /\A  IPC kitchen cook fulfilled in #{ms}\z/],
-        ["INFO", /\A#{tags}Handled burn for kitchen with ArgumentError in #{ms}\z/],
-        ["DEBUG", /\A  IPC kitchen burn rejected in #{ms}\z/],
-        ["WARN", /\AIPC nobody cook was not answered in #{late}: unclaimed\z/],
-        ["DEBUG", /\A  IPC nobody cook unclaimed in #{late}\z/],
-        ["DEBUG", /\A  IPC kitchen cook fulfilled in #{ms}\z/],
+        ["DEBUG", /\A  IPC kitchen cook fulfilled in #{ms} #{id}\z/],
+        ["INFO", /\A#{tags}Rejected burn for kitchen with ArgumentError in #{ms}\z/],
+        ["DEBUG", /\A  IPC kitchen burn rejected in #{ms} #{id}\z/],
+        ["WARN", /\AIPC nobody cook was not answered in #{late}: unclaimed #{id}\z/],
+        ["DEBUG", /\A  IPC nobody cook unclaimed in #{late} #{id}\z/],
+        ["DEBUG", /\A  IPC kitchen cook fulfilled in #{ms} #{id}\z/],
         ["INFO", /\A#{tags}Handled cook for kitchen in #{ms}\z/],
-        ["INFO", /\A#{tags}Handled "no\\nline" for kitchen in #{ms}\z/],
-        ["DEBUG", /\A  IPC kitchen "no\\nline" rejected in #{ms}\z/],
+        ["INFO", /\A#{tags}Rejected "no\\nline" for kitchen in #{ms}\z/],
+        ["DEBUG", /\A  IPC kitchen "no\\nline" rejected in #{ms} #{id}\z/],
         ["DEBUG", /\A  IPC kitchen cook RedisIPC::ContentError in #{ms}\z/]
       ]
       expect(output.lines(chomp: true).each_slice(2).to_a).to match(expected)
+    end
+
+    it "says of an answer that it came too late, or has not come yet" do
+      output = run(<<~EVENTS, <<~RUBY)
+        on_error { nil }
+        OPEN = Queue.new
+        event("slow") { OPEN.pop }
+        event("slow and wrong") { OPEN.pop && raise("burnt") }
+      EVENTS
+        #{logger}
+        connect.()
+        ["slow", "slow and wrong"].each do |event|
+          ask.(event, timeout: 0.1) rescue nil
+          KitchenIpc::OPEN << 1
+          show.(/not answered/, /too late/)
+        end
+        asked = Queue.new
+        later = RedisIPC::Stream.new("shop", "later").on_request { |entry| asked << entry }.connect
+        future = KitchenIpc.async_trigger_event("x", target: "later")
+        show.(/Handled x/)
+        puts later.fulfill_request(asked.pop, content: 1), future.value
+      RUBY
+      lines = output.lines(chomp: true)
+      tags = "[redis_ipc] [kitchen] [#{lines[1][/id (\h{32})\)\z/, 1]}] "
+      expect(lines.values_at(0, 2)).to eq(%w[WARN WARN])
+      expect(lines[3]).to start_with("#{tags}Handled slow for kitchen in ")
+        .and end_with("too late: the answer was dropped")
+      expect(lines[7]).to match(/Handled slow and wrong for kitchen with RuntimeError in [\d.]+ms, too late: /)
+      expect(lines.drop(8)).to match(["INFO", /Handled x for kitchen in [\d.]+ms, not answered yet\z/, "true", "1"])
+    end
+
+    it "has a handler's error once, with the request, where it was raised, and nothing of the content" do
+      output = run(<<~EVENTS, <<~RUBY)
+        def self.on_fire = raise(ArgumentError, "burnt")
+        event("burn", params: [:secret]) { KitchenIpc.on_fire }
+      EVENTS
+        #{logger}
+        connect.()
+        puts ask.("burn", params: { secret: "hunter2" }).id
+        show.(/Rejected/, /burnt/)
+      RUBY
+      id, _, _, severity, text, *backtrace = output.lines(chomp: true)
+      expect(severity).to eq("ERROR")
+      expect(text).to eq("[redis_ipc] [kitchen] [#{id}] redis_ipc shop/kitchen: ArgumentError: burnt " \
+                         "(request #{id} from kitchen)")
+      expect(backtrace.first(2)).to match([%r{\A  app/ipc/kitchen_ipc.rb:3:in .*on_fire},
+                                           %r{\A  app/ipc/kitchen_ipc.rb:4:in }])
+      # Rails's cleaner leaves the application's own lines.
+      expect(backtrace).to all(match(/\A  (app|-e)/))
+      expect(output).not_to include("hunter2")
     end
 
     it "warns of what may run again, of dead letters and of outages" do

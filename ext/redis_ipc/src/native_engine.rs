@@ -14,7 +14,7 @@ use magnus::{Error, RArray, RHash, RModule, Ruby, Value, function, method};
 use redis_ipc_core::calls::Calls;
 use redis_ipc_core::consumer_queue::Taken;
 use redis_ipc_core::engine::Engine;
-use redis_ipc_core::entry::{Question, Status};
+use redis_ipc_core::entry::{Context, Question, Status};
 use redis_ipc_core::error::{Error as CoreError, ErrorKind};
 use redis_ipc_core::ledger::Ticket;
 use redis_ipc_core::options::Options;
@@ -110,8 +110,10 @@ impl NativeEngine {
         content: Value,
         timeout: Option<f64>,
         traceparent: Option<String>,
+        correlation_id: Option<String>,
     ) -> Result<NativeAnswer, Error> {
-        let question = Question { content: encode::to_json(ruby, content)?, to, traceparent };
+        let context = Context { traceparent, correlation_id };
+        let question = Question { content: encode::to_json(ruby, content)?, to, context };
         let (engine, ticket) = rb_self.open_call(ruby, Calls::ask, question, timeout)?;
         match native_call::wait(ruby, &engine, &ticket, None) {
             Ok(Some(outcome)) => outcome
@@ -133,8 +135,10 @@ impl NativeEngine {
         content: Value,
         timeout: Option<f64>,
         traceparent: Option<String>,
+        correlation_id: Option<String>,
     ) -> Result<NativeCall, Error> {
-        let question = Question { content: encode::to_json(ruby, content)?, to, traceparent };
+        let context = Context { traceparent, correlation_id };
+        let question = Question { content: encode::to_json(ruby, content)?, to, context };
         let (engine, ticket) = rb_self.open_call(ruby, Calls::ask_ahead, question, timeout)?;
         Ok(NativeCall::new(engine, ticket))
     }
@@ -267,6 +271,11 @@ impl NativeEngine {
         Ok((options.consumer.pool_size, options.dispatcher.pool_size))
     }
 
+    /// The server's address, without credentials.
+    fn redis(ruby: &Ruby, rb_self: &Self) -> Result<String, Error> {
+        Ok(rb_self.engine(ruby)?.options().redis.redacted())
+    }
+
     fn stats(ruby: &Ruby, rb_self: &Self) -> Result<RHash, Error> {
         counters(ruby, rb_self.engine(ruby)?.stats())
     }
@@ -343,8 +352,8 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_singleton_method("start", function!(NativeEngine::start, 5))?;
     class.define_singleton_method("check_options", function!(check_options, 1))?;
     class.undef_default_alloc_func();
-    class.define_method("ask", method!(NativeEngine::ask, 4))?;
-    class.define_method("ask_async", method!(NativeEngine::ask_async, 4))?;
+    class.define_method("ask", method!(NativeEngine::ask, 5))?;
+    class.define_method("ask_async", method!(NativeEngine::ask_async, 5))?;
     class.define_method("take", method!(NativeEngine::take, 0))?;
     class.define_method("fulfill", method!(NativeEngine::fulfill, 2))?;
     class.define_method("reject", method!(NativeEngine::reject, 3))?;
@@ -360,6 +369,7 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("connected?", method!(NativeEngine::is_connected, 0))?;
     class.define_method("instance_id", method!(NativeEngine::instance_id, 0))?;
     class.define_method("pool_sizes", method!(NativeEngine::pool_sizes, 0))?;
+    class.define_method("redis", method!(NativeEngine::redis, 0))?;
     class.define_method("stats", method!(NativeEngine::stats, 0))?;
     class.define_method("instances", method!(NativeEngine::instances, 0))?;
     settle_class::<NativeEngine>(ruby);

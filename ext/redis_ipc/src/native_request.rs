@@ -4,7 +4,7 @@ use crate::content::once::ReadOnce;
 use crate::settle_class;
 use magnus::prelude::*;
 use magnus::{DataTypeFunctions, Error, RModule, Ruby, TypedData, Value, gc, method};
-use redis_ipc_core::claim::Claim;
+use redis_ipc_core::claim::{Answered, Claim};
 use std::sync::Arc;
 
 /// A claim of the core.
@@ -67,7 +67,19 @@ impl NativeRequest {
     }
 
     fn traceparent(&self) -> Option<&str> {
-        self.claim.request.traceparent.as_deref()
+        self.claim.request.context.traceparent.as_deref()
+    }
+
+    fn correlation_id(&self) -> Option<&str> {
+        self.claim.request.context.correlation_id.as_deref()
+    }
+
+    /// How it was answered: "fulfilled" or "rejected", or "dropped" if that was too late; nil if it was not, yet.
+    fn answered(&self) -> Option<&'static str> {
+        self.claim.answered().map(|answered| match answered {
+            Answered::InTime(status) => status.name(),
+            Answered::TooLate => "dropped",
+        })
     }
 
     fn resent(&self) -> bool {
@@ -93,6 +105,8 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("deadline_ms", method!(NativeRequest::deadline_ms, 0))?;
     class.define_method("deliveries", method!(NativeRequest::deliveries, 0))?;
     class.define_method("traceparent", method!(NativeRequest::traceparent, 0))?;
+    class.define_method("correlation_id", method!(NativeRequest::correlation_id, 0))?;
+    class.define_method("answered", method!(NativeRequest::answered, 0))?;
     class.define_method("resent?", method!(NativeRequest::resent, 0))?;
     class.define_method("retried?", method!(NativeRequest::retried, 0))?;
     settle_class::<NativeRequest>(ruby);

@@ -7,7 +7,7 @@
 
 use redis_ipc_core::consumer_queue::Taken;
 use redis_ipc_core::engine::Engine;
-use redis_ipc_core::entry::{Question, Status};
+use redis_ipc_core::entry::{Context, Question, Status};
 use redis_ipc_core::ledger::Waited;
 use redis_ipc_core::options::Options;
 use redis_ipc_core::waiting::Interrupt;
@@ -29,7 +29,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Asks `to` and prints the answer.
 fn ask(engine: &Engine, to: &str, content: &str) -> Result<(), Box<dyn Error>> {
-    let question = Question { to: to.to_owned(), content: content.as_bytes().to_vec(), traceparent: None };
+    let question =
+        Question { to: to.to_owned(), content: content.as_bytes().to_vec(), context: Context::default() };
     let ticket = engine.calls().ask(question, Some(Duration::from_secs(5)))?;
     if let Waited::Done(outcome) = engine.calls().wait(&ticket, None, &Interrupt::default()) {
         let answer = outcome?;

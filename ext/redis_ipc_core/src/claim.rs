@@ -1,7 +1,8 @@
 //! A request this instance has taken and not yet answered.
 
-use crate::entry::{Request, StreamId};
+use crate::entry::{Request, Status, StreamId};
 use crate::sync::Mutex;
+use std::sync::OnceLock;
 use std::time::Instant;
 
 /// Where a claim stands.
@@ -17,6 +18,15 @@ pub enum Stage {
     Answered,
 }
 
+/// How a handler's answer went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answered {
+    /// It is on its way.
+    InTime(Status),
+    /// The deadline had passed; it was dropped.
+    TooLate,
+}
+
 /// A request held by this instance.
 #[derive(Debug)]
 pub struct Claim {
@@ -25,13 +35,14 @@ pub struct Claim {
     /// When it was taken.
     pub taken: Instant,
     stage: Mutex<(Stage, Instant)>,
+    answered: OnceLock<Answered>,
 }
 
 impl Claim {
     /// A claim on `request`, queued.
     pub fn new(request: Request) -> Self {
         let taken = Instant::now();
-        Self { request, taken, stage: Mutex::new((Stage::Queued, taken)) }
+        Self { request, taken, stage: Mutex::new((Stage::Queued, taken)), answered: OnceLock::new() }
     }
 
     /// Redis's id of the request.
@@ -42,6 +53,17 @@ impl Claim {
     /// Where it stands.
     pub fn stage(&self) -> Stage {
         self.stage.lock().0
+    }
+
+    /// How the handler's answer went; `None` if it has not answered.
+    pub fn answered(&self) -> Option<Answered> {
+        self.answered.get().copied()
+    }
+
+    /// Notes how the handler's answer went, for those who ask later. The first note counts.
+    pub fn note(&self, answered: Answered) {
+        // It fails where there is one already.
+        let _ = self.answered.set(answered);
     }
 
     /// Marks it as running.

@@ -374,6 +374,7 @@ impl ConsumerQueue {
 mod tests {
     use super::*;
     use crate::bell::Heard;
+    use crate::entry::Context;
     use crate::open_sockets::OpenSockets;
     use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
@@ -391,7 +392,7 @@ mod tests {
             deliveries: 1,
             resent: false,
             retried: false,
-            traceparent: None,
+            context: Context::default(),
         }))
     }
 

@@ -1,6 +1,6 @@
 //! Requests that are given up on: kept in `S:dead:G` with the reason, and the asker is told.
 
-use crate::entry::{Answer, Request, Status, StreamId};
+use crate::entry::{Answer, Context, Request, Status, StreamId};
 use crate::fields::Fields;
 use crate::json;
 use crate::keys::MAX_NAME;
@@ -70,6 +70,6 @@ pub fn answerable(fields: &Fields, member: &Member, redis_id: StreamId) -> Optio
         deliveries: 1,
         resent: false,
         retried: false,
-        traceparent: None,
+        context: Context::default(),
     })
 }

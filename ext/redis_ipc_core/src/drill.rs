@@ -17,7 +17,7 @@ pub use tests::{point, visit};
 mod tests {
     use crate::consumer_queue::Taken;
     use crate::engine::Engine;
-    use crate::entry::{Question, Status};
+    use crate::entry::{Context, Question, Status};
     use crate::error::ErrorKind;
     use crate::ledger::{Outcome, Ticket, Waited};
     use crate::options::Options;
@@ -134,7 +134,7 @@ mod tests {
     }
 
     fn question(content: &[u8]) -> Question {
-        Question { to: "both".to_owned(), content: content.to_vec(), traceparent: None }
+        Question { to: "both".to_owned(), content: content.to_vec(), context: Context::default() }
     }
 
     /// A call that is answered in no time, by a caller that waits: its connections are lent.

@@ -17,6 +17,12 @@ const SHARED: usize = 4 << 10;
 /// The most bytes of a trace context (W3C's has 55); a longer one is left out.
 const MAX_TRACEPARENT: usize = 128;
 
+/// The most bytes of a correlation id (Rails's request ids have at most so many); a longer one is left out.
+const MAX_CORRELATION_ID: usize = 255;
+
+/// How many fields every request has. One with no more has none of the optional ones, so nobody looks for them.
+const REQUIRED_FIELDS: usize = 8;
+
 /// The id Redis gave a stream entry: ms on its clock, and a sequence number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct StreamId {
@@ -127,8 +133,39 @@ pub struct Request {
     pub resent: bool,
     /// It was a dead letter, and somebody has it tried again.
     pub retried: bool,
-    /// The asker's trace context (W3C `traceparent`), if it sent one.
+    /// What it belongs to.
+    pub context: Context,
+}
+
+/// What a request belongs to, as the asker says. The core carries it and makes no use of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Context {
+    /// The asker's trace context (W3C `traceparent`).
     pub traceparent: Option<String>,
+    /// The asker's name for the work that the request is part of: in Rails, the id of the HTTP request.
+    pub correlation_id: Option<String>,
+}
+
+impl Context {
+    fn read(fields: &Reading<'_>) -> Self {
+        let text = |name, limit| fields.optional(name).and_then(|bytes| printable(bytes, limit));
+        Self {
+            traceparent: text("traceparent", MAX_TRACEPARENT),
+            correlation_id: text("correlation_id", MAX_CORRELATION_ID),
+        }
+    }
+
+    fn write(&self, put: &mut impl FnMut(&str, &[u8])) {
+        let texts = [
+            ("traceparent", &self.traceparent, MAX_TRACEPARENT),
+            ("correlation_id", &self.correlation_id, MAX_CORRELATION_ID),
+        ];
+        for (name, text, limit) in texts {
+            if let Some(text) = text.as_ref().filter(|text| text.len() <= limit) {
+                put(name, text.as_bytes());
+            }
+        }
+    }
 }
 
 impl Request {
@@ -149,6 +186,7 @@ impl Request {
         }
         let ttl = std::str::from_utf8(fields.needed("ttl")?).unwrap_or_default();
         let ttl = ttl.parse().ok().filter(|ttl| *ttl > 0);
+        let has_options = fields.0.len() > REQUIRED_FIELDS;
         Ok(Self {
             redis_id,
             id: fields.text("id")?,
@@ -158,9 +196,9 @@ impl Request {
             reply_to,
             ttl: ttl.ok_or(EntryError::Bad { field: "ttl", expected: "a whole number of ms over 0" })?,
             deliveries: 1,
-            resent: fields.optional("resent").is_some(),
-            retried: fields.optional("retried").is_some(),
-            traceparent: fields.optional("traceparent").and_then(trace_context),
+            resent: has_options && fields.optional("resent").is_some(),
+            retried: has_options && fields.optional("retried").is_some(),
+            context: if has_options { Context::read(&fields) } else { Context::default() },
             content: fields.content(limit)?.into(),
         })
     }
@@ -234,8 +272,8 @@ pub struct Question {
     pub content: Vec<u8>,
     /// The asked group.
     pub to: String,
-    /// The asker's trace context (W3C `traceparent`), if it has one.
-    pub traceparent: Option<String>,
+    /// What it belongs to.
+    pub context: Context,
 }
 
 /// The fields that come from whoever asks; every request of one instance carries the same.
@@ -270,15 +308,13 @@ impl Question {
         if resent {
             put("resent", b"1");
         }
-        if let Some(context) = self.traceparent.as_ref().filter(|context| context.len() <= MAX_TRACEPARENT) {
-            put("traceparent", context.as_bytes());
-        }
+        self.context.write(&mut put);
     }
 }
 
-/// A trace context as it came; a bad one is no reason to refuse the request.
-fn trace_context(bytes: &[u8]) -> Option<String> {
-    let printable = bytes.len() <= MAX_TRACEPARENT && bytes.iter().all(u8::is_ascii_graphic);
+/// A text of the asker's as it came; a bad one is no reason to refuse the request.
+fn printable(bytes: &[u8], limit: usize) -> Option<String> {
+    let printable = !bytes.is_empty() && bytes.len() <= limit && bytes.iter().all(u8::is_ascii_graphic);
     printable.then(|| String::from_utf8_lossy(bytes).into_owned())
 }
 
@@ -364,7 +400,11 @@ mod tests {
     }
 
     fn request_fields() -> Vec<Field> {
-        written(&Question { content: b"1".to_vec(), to: "child".to_owned(), traceparent: None }, 5_000, false)
+        written(
+            &Question { content: b"1".to_vec(), to: "child".to_owned(), context: Context::default() },
+            5_000,
+            false,
+        )
     }
 
     fn set(fields: &mut Vec<Field>, name: &str, value: Option<&[u8]>) {
@@ -417,12 +457,36 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_trace_context_is_left_out() {
-        for context in [b"\xff\xfe".as_slice(), b"00 01", &[b'0'; MAX_TRACEPARENT + 1]] {
+    fn a_bad_trace_context_or_correlation_id_is_left_out() {
+        for (name, limit) in [("traceparent", MAX_TRACEPARENT), ("correlation_id", MAX_CORRELATION_ID)] {
+            for text in [b"\xff\xfe".as_slice(), b"00 01", b"a\nb", b"", &vec![b'0'; limit + 1]] {
+                let mut fields = request_fields();
+                set(&mut fields, name, Some(text));
+                assert_eq!(decoded(&fields).unwrap().context, Context::default(), "{name}");
+            }
             let mut fields = request_fields();
-            set(&mut fields, "traceparent", Some(context));
+            set(&mut fields, name, Some(&vec![b'0'; limit]));
+            assert_ne!(decoded(&fields).unwrap().context, Context::default(), "{name}");
+        }
+    }
+
+    #[test]
+    fn one_optional_field_is_found_beside_the_required_ones() {
+        assert_eq!(request_fields().len(), REQUIRED_FIELDS);
+        for name in ["resent", "retried", "traceparent", "correlation_id"] {
+            let mut fields = request_fields();
+            set(&mut fields, name, Some(b"1"));
             let request = decoded(&fields).unwrap();
-            assert_eq!(request.traceparent, None);
+            let found = [
+                ("resent", request.resent),
+                ("retried", request.retried),
+                ("traceparent", request.context.traceparent.is_some()),
+                ("correlation_id", request.context.correlation_id.is_some()),
+            ];
+            assert_eq!(
+                found.map(|(field, there)| (field, there)),
+                found.map(|(field, _)| (field, field == name))
+            );
         }
     }
 
@@ -441,14 +505,16 @@ mod tests {
         fn a_request_survives_the_wire(
             text in ".*", to in "[^\\s].{0,20}", ttl in 1u64..3_600_000, resent: bool,
             traceparent in proptest::option::of("[0-9a-f-]{1,55}"),
+            correlation_id in proptest::option::of("[0-9a-zA-Z@-]{1,255}"),
         ) {
-            let question = Question { content: serde_json::to_vec(&text).unwrap(), to: to.clone(), traceparent };
+            let context = Context { traceparent, correlation_id };
+            let question = Question { content: serde_json::to_vec(&text).unwrap(), to: to.clone(), context };
             let request = Request::decode(StreamId { ms: 9, seq: 1 }, &gathered(&written(&question, ttl, resent)), &keys(), LIMIT).unwrap();
             prop_assert_eq!(&request.content.share()[..], question.content);
             prop_assert_eq!(&*request.destination_group, to);
             prop_assert_eq!(request.redis_id.ms + request.ttl, 9 + ttl);
             prop_assert_eq!(request.resent, resent);
-            prop_assert_eq!(request.traceparent, question.traceparent);
+            prop_assert_eq!(request.context, question.context);
         }
 
         #[test]

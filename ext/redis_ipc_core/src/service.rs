@@ -1,6 +1,6 @@
 //! The answering side: hands requests to the consumers and sends their answers.
 
-use crate::claim::{Claim, Stage};
+use crate::claim::{Answered, Claim, Stage};
 use crate::command::Command;
 use crate::consumer_queue::{ConsumerQueue, Taken};
 use crate::entry::{Answer, Status, StreamId};
@@ -132,6 +132,7 @@ impl Service {
             });
         }
         let Some(ran) = claim.answer() else { return Err(self.answered_already(claim)) };
+        claim.note(if late { Answered::TooLate } else { Answered::InTime(status) });
         self.queue.note_run(ran);
         if late {
             self.queue.finish(claim.id());

@@ -21,30 +21,33 @@ module RedisIPC
 
         outgoing = OutgoingCall.new(@queue, requests, timeout)
         JSONRPC.call_middleware.call(outgoing) do
-          @middleware.call(outgoing) { watch(requests, outgoing.timeout, outgoing.traceparent, &call) }
+          @middleware.call(outgoing) do
+            watch(requests, outgoing.timeout, outgoing.traceparent, outgoing.correlation_id, &call)
+          end
         end
       end
 
       private
 
-      def watch(requests, timeout, context = nil, &call)
-        unless Instrumentation.listening?(:request) || Instrumentation.listening?(:timeout)
-          return traced(requests, timeout, context, &call)
-        end
+      def watch(requests, timeout, traceparent = nil, correlation_id = nil)
+        traceparent = Tracing.checked(traceparent) || Tracing.traceparent
+        correlation_id = Correlation.checked(correlation_id || Correlation.current)
+        locate(requests, traceparent: traceparent, correlation_id: correlation_id) if traceparent || correlation_id
+        return yield(timeout) unless Instrumentation.listening?(:request) || Instrumentation.listening?(:timeout)
 
-        Instrumentation.instrument(:request, payload(requests, timeout)) do |payload|
-          watched(requests, payload) { traced(requests, timeout, context, &call) }
+        Instrumentation.instrument(:request, payload(requests, timeout, correlation_id)) do |payload|
+          watched(requests, payload) { yield timeout }
         end
       end
 
-      def traced(requests, timeout, context)
-        context = Tracing.checked(context) || Tracing.traceparent
-        (requests.is_a?(Array) ? requests : [requests]).each { |one| one[:traceparent] = context } if context
-        yield timeout
+      # What they belong to.
+      def locate(requests, **context)
+        context.compact!
+        (requests.is_a?(Array) ? requests : [requests]).each { |request| request.merge!(context) }
       end
 
-      def payload(requests, timeout)
-        payload = { queue: @queue, timeout: timeout }
+      def payload(requests, timeout, correlation_id)
+        payload = { queue: @queue, timeout: timeout, **(correlation_id ? { correlation_id: correlation_id } : {}) }
         return payload.merge!(batch: requests) if requests.is_a?(Array)
 
         payload.merge!(method: requests[:method], params: requests[:params])

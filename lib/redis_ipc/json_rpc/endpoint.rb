@@ -61,7 +61,8 @@ module RedisIPC
       end
 
       def report(exception, request = nil)
-        ErrorReport.tell("JSON-RPC #{queue}", exception, logger: @logger, on_error: @on_error) do
+        about = "#{LogText.of(request[:method])}, request #{LogText.of(request[:id].inspect)}" if request
+        ErrorReport.tell("JSON-RPC #{queue}", exception, about: about, logger: @logger, on_error: @on_error) do
           publish(exception, request)
         end
       end

@@ -16,6 +16,9 @@ module RedisIPC
       attr_reader :reply_to
       # @return [String, nil] the asker's trace context (W3C `traceparent`), if it sent one
       attr_reader :traceparent
+      # @return [String, nil] the asker's name for the work the request is part of, if it sent one: from a Rails
+      #   application the id of the HTTP request
+      attr_reader :correlation_id
 
       # @api private
       def initialize(queue, request, reply_to)
@@ -26,6 +29,7 @@ module RedisIPC
         @notification = !request.key?(:id)
         @reply_to = reply_to
         @traceparent = Tracing.checked(request[:traceparent])
+        @correlation_id = Correlation.checked(request[:correlation_id])
         freeze
       end
 

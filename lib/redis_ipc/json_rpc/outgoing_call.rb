@@ -10,6 +10,9 @@ module RedisIPC
       attr_accessor :timeout
       # @return [String, nil] the trace context that goes with it (W3C), of a batch with each request; may be replaced
       attr_accessor :traceparent
+      # @return [String, nil] the name of the work it is part of, of a batch with each request: in a Rails application
+      #   the id of the HTTP request; may be replaced
+      attr_accessor :correlation_id
 
       # @api private
       def initialize(queue, requests, timeout)

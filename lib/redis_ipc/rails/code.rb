@@ -1,7 +1,5 @@
 # frozen_string_literal: true
 
-require_relative "log_text"
-
 module RedisIPC
   module OnRails
     # What Rails puts around code that is the user's: the executor (database connections, CurrentAttributes, query
@@ -20,6 +18,9 @@ module RedisIPC
         Execution.around_handler = method(:around_handler)
         Execution.around_callback = method(:around_callback)
         Execution.around_wait = method(:around_wait) unless locked_for_good?
+        Execution.default_logger = -> { ::Rails.logger }
+        Correlation.source = -> { Current.request_id }
+        LogText.backtrace_cleaner = ->(lines) { ::Rails.backtrace_cleaner.clean(lines) }
       end
 
       # Reloads code that has changed. The exception goes round the executor, which would report it (Rails 7): the
@@ -28,15 +29,17 @@ module RedisIPC
         failure = nil
         result = @app.reloader.wrap do
           RedisIPC.channels.catch_up
-          tagged(entry, &handler)
+          within(entry, &handler)
         rescue Exception => e # rubocop:disable Lint/RescueException -- raised again below
           failure = e
         end
         failure ? raise(failure) : result
       end
 
-      def around_callback(&callback)
-        @app.executor.wrap(&callback)
+      def around_callback(entry, &callback)
+        return @app.executor.wrap(&callback) if entry.nil?
+
+        @app.executor.wrap { within(entry, &callback) }
       end
 
       # While code can be reloaded, everyone inside the executor shares a lock, and a reload waits until all have let go
@@ -72,6 +75,12 @@ module RedisIPC
         end
       end
 
+      # For its logs, and for what it asks.
+      def within(entry, &code)
+        Current.request_id = entry.correlation_id
+        tagged(entry, &code)
+      end
+
       def tagged(entry, &handler)
         logger = ::Rails.logger
         return yield if @log_tags.empty? || !logger.respond_to?(:tagged)
@@ -81,7 +90,7 @@ module RedisIPC
 
       def tag_text(tag, entry)
         case tag
-        when Symbol then LogText.of(entry.public_send(tag).to_s) if entry.respond_to?(tag)
+        when Symbol then entry.public_send(tag)&.then { |text| LogText.of(text.to_s) } if entry.respond_to?(tag)
         when Proc then tag.call(entry)
         else tag
         end

@@ -14,7 +14,8 @@ module RedisIPC
 
         def report(payload)
           place = payload.slice(:stream, :group, :queue, :method, :id)
-          context = place.merge(from: payload[:entry]&.source_group).compact
+          entry = payload[:entry]
+          context = place.merge(from: entry&.source_group, correlation_id: entry&.correlation_id).compact
           ::Rails.error.report(payload[:error], handled: false, context: context, **source)
         end
 

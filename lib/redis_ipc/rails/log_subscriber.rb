@@ -1,29 +1,35 @@
 # frozen_string_literal: true
 
 require "active_support/log_subscriber"
-require_relative "log_text"
 
 module RedisIPC
   module OnRails
-    # Writes what the gem does to Rails's log: answers as info, calls as debug, what went wrong as warnings.
+    # Writes what the gem does to Rails's log: answers as info, calls as debug, what went wrong as warnings. Never what
+    # was sent or answered.
     class LogSubscriber < ActiveSupport::LogSubscriber
       # @param event [ActiveSupport::Notifications::Event]
       def request(event)
         payload = event.payload
-        debug { "  #{title("IPC #{asked(payload)}")} #{result(payload)} #{time(payload)}" }
+        debug { "  #{title("IPC #{asked(payload)}")} #{result(payload)} #{time(payload)}#{ids(payload)}" }
       end
 
       # @param event [ActiveSupport::Notifications::Event]
       def handle(event)
         payload = event.payload
         failed = payload[:error] && " with #{payload[:error].class}"
-        info { "Handled #{handled(payload)}#{failed} #{time(payload)}" }
+        handled = "#{handled(payload)}#{failed} #{time(payload)}"
+        case payload[:status]
+        when "dropped" then warn { "Handled #{handled}, too late: the answer was dropped" }
+        when "rejected" then info { "Rejected #{handled}" }
+        when nil then info { "Handled #{handled}#{", not answered yet" if payload[:entry]}" }
+        else info { "Handled #{handled}" }
+        end
       end
 
       # @param event [ActiveSupport::Notifications::Event]
       def timeout(event)
         payload = event.payload
-        warn { "IPC #{asked(payload)} was not answered #{time(payload)}: #{payload[:outcome]}" }
+        warn { "IPC #{asked(payload)} was not answered #{time(payload)}: #{payload[:outcome]}#{ids(payload)}" }
       end
 
       # @param event [ActiveSupport::Notifications::Event]
@@ -39,10 +45,8 @@ module RedisIPC
       def dead_letter(event)
         payload = event.payload
         warn do
-          ["IPC request", payload[:id]&.then do |id|
-                            LogText.of(id)
-                          end, "is a dead letter of", payload[:queue] || payload[:group],
-           time(payload, "after")].compact.join(" ")
+          ["IPC request", payload[:id]&.then { |id| LogText.of(id) }, "is a dead letter of",
+           payload[:queue] || payload[:group], time(payload, "after")].compact.join(" ")
         end
       end
 
@@ -80,6 +84,12 @@ module RedisIPC
       # The event of a channel; a plain stream has none.
       def event_name(content)
         LogText.of(content.is_a?(Hash) ? (content[:event] || content["event"]).to_s : "")
+      end
+
+      # By them the lines of whoever answers are found: there they are tags.
+      def ids(payload)
+        ids = { "id" => payload[:id], "request_id" => payload[:correlation_id] }.compact
+        " (#{ids.map { |name, id| "#{name} #{LogText.of(id.to_s)}" }.join(", ")})" unless ids.empty?
       end
 
       def result(payload)

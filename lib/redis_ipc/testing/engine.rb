@@ -15,7 +15,14 @@ module RedisIPC
 
       # As the core's requests.
       Request = Struct.new(:id, :redis_id, :instance_id, :content, :source_group, :destination_group, :deadline_ms,
-                           :traceparent, :answer, :given_up, keyword_init: true) do
+                           :traceparent, :correlation_id, :answer, :given_up, keyword_init: true) do
+        # "dropped" if it was too late.
+        def answered
+          return if answer.nil?
+
+          given_up ? "dropped" : answer.status
+        end
+
         def deliveries
           1
         end
@@ -56,15 +63,15 @@ module RedisIPC
         @counters = Counters.of(stream)
       end
 
-      def ask(to, content, timeout, traceparent)
+      def ask(to, content, timeout, *context)
         content = through_json(content)
         call = Call.new(stream: @stream.name, from: @stream.group, to: to, content: content, timeout: timeout)
         Testing.record(call)
-        counted { Testing.mode == :inline ? run(call, traceparent) : fake(call) }
+        counted { Testing.mode == :inline ? run(call, context) : fake(call) }
       end
 
-      def ask_async(to, content, timeout, traceparent)
-        Settled.new(SecureRandom.hex(16), ask(to, content, timeout, traceparent))
+      def ask_async(...)
+        Settled.new(SecureRandom.hex(16), ask(...))
       rescue CallError => e
         Settled.new(e.entry_id, e)
       end
@@ -90,6 +97,14 @@ module RedisIPC
 
       def instance_id
         INSTANCE
+      end
+
+      def redis
+        "no Redis"
+      end
+
+      def pool_sizes
+        [1, 1]
       end
 
       def stats
@@ -149,7 +164,7 @@ module RedisIPC
         id = SecureRandom.hex(16)
         return raise(timed_out(call, id, content)) if status == :timed_out
 
-        build_answer(request_of(call, nil, id), status.to_s, content, error)
+        build_answer(request_of(call, id), status.to_s, content, error)
       end
 
       def answer_of_test(call, otherwise)
@@ -158,21 +173,22 @@ module RedisIPC
         [:rejected, ErrorText.of(e), ErrorText.class_name(e)]
       end
 
-      def run(call, traceparent)
+      # @param context [Array<String, nil>] the trace context and the correlation id
+      def run(call, context)
         receiver = Receivers.stream(call.stream, call.to)
         return fake(call, %i[timed_out unclaimed]) if receiver.nil?
 
-        request = request_of(call, traceparent, SecureRandom.hex(16))
+        request = request_of(call, SecureRandom.hex(16), *context)
         Engine.new(receiver).serve(request)
         request.answer || raise(timed_out(call, request.id, :unknown))
       end
 
-      def request_of(call, traceparent, id)
+      def request_of(call, id, traceparent = nil, correlation_id = nil)
         now = now_ms
         timeout = ((call.timeout || DEFAULT_TIMEOUT) * 1000).to_i
         Request.new(id: id, redis_id: "#{now}-0", instance_id: INSTANCE, content: call.content,
                     source_group: call.from, destination_group: call.to, deadline_ms: now + timeout,
-                    traceparent: traceparent)
+                    traceparent: traceparent, correlation_id: correlation_id)
       end
 
       def settle(request, status, content, error)
