@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+require "logger"
+
 RSpec.describe RedisIPC::Channel do
   def channel(group, parent: described_class, &body)
     defined = Class.new(parent) do
@@ -62,6 +64,88 @@ RSpec.describe RedisIPC::Channel do
     expect(answer[10]).to match(/\A\h{32}\z/)
     expect(Array.new(3) { parent.trigger_event("remember", target: "child").value }).to all(be_nil)
     expect(child).to be_connected
+  end
+
+  describe "params that an event does not list" do
+    let(:lines) { StringIO.new }
+    let(:runs) { Queue.new }
+
+    def child(action, parent: described_class)
+      runs = self.runs
+      child = channel("child", parent: parent) do
+        event("cook", params: [:dish]) { (runs << params.to_h) && "done" }
+      end
+      child.action_on_unlisted_params = action unless action.nil?
+      child.connect(redis_options: redis_options, logger: Logger.new(lines))
+    end
+
+    def cook(**params)
+      parent.trigger_event("cook", target: "child", params: params)
+    end
+
+    it "are left out without a word, if nobody says otherwise" do
+      child(nil)
+      expect(cook(dish: "soup", salt: "secret").value).to eq("done")
+      expect(runs.pop).to eq({ dish: "soup" })
+      expect(lines.string).to be_empty
+    end
+
+    it "are named in a warning, without what they say, with :log" do
+      child(:log)
+      response = cook(dish: "soup", salt: "secret", "a\nb": 1)
+      expect(response.value).to eq("done")
+      expect(runs.pop).to eq({ dish: "soup" })
+      expect(lines.string.lines).to contain_exactly(
+        %r{WARN.* redis_ipc house/child: request #{response.id}: the event "cook" .* does not list: "salt", "a\\nb"$}
+      )
+      cook(dish: "soup")
+      cook
+      expect(lines.string.lines.size).to eq(1)
+    end
+
+    it "reject the event with :raise" do
+      child(:raise)
+      response = cook(dish: "soup", salt: 1)
+      expect([response.error, response.reason]).to match(["RedisIPC::UnlistedParamsError", /does not list: "salt"/])
+      expect(runs).to be_empty
+      expect(cook(dish: "soup").value).to eq("done")
+    end
+
+    it "fill no log, however many there are and whatever they are called" do
+      child(:log)
+      cook(**Array.new(1000) { |number| :"#{number}#{"x" * 2000}" }.to_h { |name| [name, 1] })
+      expect(lines.string.lines.size).to eq(1)
+      expect(lines.string).to match(/"0x+", .* and 990 more$/)
+      expect(lines.string.size).to be < 2000
+    end
+
+    it "are treated as the nearest class above says" do
+      base = channel("base")
+      base.action_on_unlisted_params = :raise
+      child(nil, parent: Class.new(base))
+      expect(cook(salt: 1).error).to eq("RedisIPC::UnlistedParamsError")
+      base.action_on_unlisted_params = false
+      expect(cook(salt: 1).value).to eq("done")
+      expect([described_class.action_on_unlisted_params, base.action_on_unlisted_params]).to eq([false, false])
+    end
+
+    it "can be treated in three ways only" do
+      base = channel("base")
+      [true, nil, "log", :ignore].each do |action|
+        expect { base.action_on_unlisted_params = action }.to raise_error(ArgumentError, /false, :log or :raise/)
+      end
+    end
+  end
+
+  it "tells who is alive and what is dead" do
+    connected("child")
+    expect(parent.instances.map { |row| row[:group] }).to contain_exactly("parent", "child")
+    expect([parent.dead_letters, parent.dead_letters(group: :child)].map(&:group)).to eq(%w[parent child])
+    expect(parent.dead_letters.size).to eq(0)
+    channel("lonely").then do |lonely|
+      expect { lonely.instances }.to raise_error(RedisIPC::NotConnectedError)
+      expect { lonely.dead_letters }.to raise_error(RedisIPC::NotConnectedError)
+    end
   end
 
   it "keeps 50 concurrent calls to one event apart" do

@@ -77,10 +77,29 @@ module RedisIPC
         self
       end
 
+      # Sets what happens when an event is sent params that it does not list. Either way they are left out. A
+      # subclass inherits it; in a Rails application `config.redis_ipc.action_on_unlisted_params` sets it for all.
+      # @param action [Symbol, false] false: nothing (the default); `:log`: a warning that names them; `:raise`: the
+      #   event does not run, and is rejected with {UnlistedParamsError}
+      # @return [Symbol, false]
+      # @raise [ArgumentError] for anything else
+      def action_on_unlisted_params=(action)
+        ChannelState.of(self).unlisted_action = action
+      end
+
+      # @return [Symbol, false] as set here or in the nearest class above
+      def action_on_unlisted_params
+        action = ChannelState.of(self).unlisted_action
+        return action unless action.nil?
+
+        self < Channel ? superclass.action_on_unlisted_params : false
+      end
+
       # Defines an event. The block runs in a new instance of the class; what it returns is the answer, and `return`
       # works inside it. If it raises, the event is rejected with the exception's class and message.
       # @param name [String, Symbol]
-      # @param params [Array<String, Symbol>] the keys of the params it may read; others are left out
+      # @param params [Array<String, Symbol>] the keys of the params it may read; others are left out, see
+      #   {action_on_unlisted_params=}
       # @return [Symbol] the name
       # @raise [ArgumentError] for a blank name, params that are no list of names, or a missing block
       def event(name, params: [], &block)
@@ -124,7 +143,7 @@ module RedisIPC
       # Asks another channel's group to run an event and waits for its answer.
       # @param name [String, Symbol] the event
       # @param target [String, Symbol] the group to ask
-      # @param params [Hash]
+      # @param params [Hash, ActionController::Parameters] Rails's parameters must be permitted
       # @param timeout [Numeric, nil] seconds; nil means `ledger: {entry_timeout:}`
       # @return [Response] its value is what the event returned
       # @raise (see Stream#send_to_group)
@@ -146,6 +165,19 @@ module RedisIPC
       # @raise [NotConnectedError]
       def stats
         ChannelState.of(self).connection.stats
+      end
+
+      # @return [Array<Hash>] as {Stream#instances}: who is alive on the channel's stream, in other groups too
+      # @raise (see Stream#instances)
+      def instances
+        ChannelState.of(self).connection.instances
+      end
+
+      # @param group [String, Symbol] the channel's own unless named
+      # @return [DeadLetters] as {Stream#dead_letters}
+      # @raise (see Stream#dead_letters)
+      def dead_letters(group: channel)
+        ChannelState.of(self).connection.dead_letters(group: group)
       end
 
       private

@@ -17,9 +17,15 @@ module RedisIPC
     end
     # Where a class keeps its state, and an instance its execution.
     KEY = :@__redis_ipc
+    # What may be done about params that an event does not list.
+    UNLISTED_ACTIONS = [false, :log, :raise].freeze
+    # So many of their names are shown, so much of each: a stranger may have sent thousands.
+    SHOWN_NAMES = 10
+    SHOWN_LENGTH = 100
     MALFORMED = "malformed request: expected {event: name, params: {...}}"
     ALLOCATE = Class.instance_method(:allocate)
-    private_constant :Event, :Server, :Execution, :KEY, :MALFORMED, :ALLOCATE
+    private_constant :Event, :Server, :Execution, :KEY, :UNLISTED_ACTIONS, :SHOWN_NAMES, :SHOWN_LENGTH, :MALFORMED,
+                     :ALLOCATE
 
     @lock = Monitor.new
 
@@ -47,6 +53,8 @@ module RedisIPC
     attr_accessor :stream, :group
     # @return [Proc, nil] as the class itself says
     attr_accessor :own_error_handler
+    # @return [Symbol, false, nil] as the class itself says
+    attr_reader :unlisted_action
     # @return [Boolean, nil] whether it answers no more in tests
     attr_accessor :retired
 
@@ -54,6 +62,16 @@ module RedisIPC
       @channel_class = channel_class
       @events = {}
       @middleware = { request: Middleware.new, handler: Middleware.new }
+    end
+
+    # @param action [Symbol, false]
+    # @raise [ArgumentError]
+    def unlisted_action=(action)
+      unless UNLISTED_ACTIONS.include?(action)
+        raise ArgumentError, "action_on_unlisted_params must be false, :log or :raise, got #{action.inspect}"
+      end
+
+      @unlisted_action = action
     end
 
     # @return [ChannelState, nil] that of the class above
@@ -142,6 +160,9 @@ module RedisIPC
     # @raise [ArgumentError]
     def content_of(name, params)
       raise ArgumentError, "the event's name cannot be blank" if name.to_s.strip.empty?
+
+      # Rails's raise unless they are permitted.
+      params = params.to_h if params.respond_to?(:permitted?)
       raise ArgumentError, "params must be a Hash, got a #{params.class}" unless params.is_a?(Hash)
 
       { event: name.to_s, params: params }
@@ -155,7 +176,7 @@ module RedisIPC
       event = find_event(content[:event])
       return entry.reject(unknown(content[:event])) unless event
 
-      entry.fulfill(run(event, Execution.new(stream, entry, Params.new((content[:params] || {}).slice(*event.params)))))
+      entry.fulfill(run(event, Execution.new(stream, entry, Params.new(listed(event, stream, entry)))))
     end
 
     protected
@@ -182,6 +203,26 @@ module RedisIPC
       instance.instance_variable_set(KEY, execution)
       instance.__send__(:initialize)
       instance.__send__(event.method_name)
+    end
+
+    # @return [Hash] the params that the event lists
+    def listed(event, stream, entry)
+      given = entry.content[:params] || {}
+      listed = given.slice(*event.params)
+      found_unlisted(given.keys - event.params, event, stream, entry) if listed.size < given.size
+      listed
+    end
+
+    def found_unlisted(names, event, stream, entry)
+      action = channel_class.action_on_unlisted_params
+      return unless action
+
+      shown = names.first(SHOWN_NAMES).map { |name| name[0, SHOWN_LENGTH].inspect }.join(", ")
+      shown << " and #{names.size - SHOWN_NAMES} more" if names.size > SHOWN_NAMES
+      text = "the event #{event.name.inspect} was sent params it does not list: #{shown}"
+      raise UnlistedParamsError.new(text, **place, entry_id: entry.id) if action == :raise
+
+      stream.send(:note, "request #{LogText.of(entry.id)}: #{text}")
     end
 
     def well_formed?(content)

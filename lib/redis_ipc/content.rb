@@ -20,6 +20,8 @@ module RedisIPC
       def simplify(object)
         # It has the methods of what it stands for, those that every object has too.
         return [false, object.__getobj__] if defined?(::Delegator) && CLASS.bind_call(object) <= ::Delegator
+        # Rails's parameters: as_json would let through what is not permitted, to_h raises.
+        return [false, object.to_h] if own?(object, :permitted?)
         return [false, object.as_json] if own?(object, :as_json)
         return [true, object.to_json] if own?(object, :to_json)
         return [false, object.to_hash] if own?(object, :to_hash)

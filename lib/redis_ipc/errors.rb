@@ -93,6 +93,9 @@ module RedisIPC
   # A handler returned without answering its request, and nobody answered it later. Goes to `on_error` at the deadline.
   class UnansweredError < Error; end
 
+  # An event was sent params it does not list (see {Channel.action_on_unlisted_params=}). It did not run.
+  class UnlistedParamsError < Error; end
+
   # A request was given up on after too many deliveries. Goes to `on_error`.
   class DeadLetteredError < Error; end
 
