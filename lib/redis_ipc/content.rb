@@ -24,8 +24,8 @@ module RedisIPC
         return [false, object.to_h] if own?(object, :permitted?)
         return [false, object.as_json] if own?(object, :as_json)
         return [true, object.to_json] if own?(object, :to_json)
-        return [false, object.to_hash] if own?(object, :to_hash)
-        return [false, object.to_ary] if own?(object, :to_ary)
+        conversion = %i[to_hash to_ary].find { |name| own?(object, name) }
+        return [false, object.__send__(conversion)] if conversion
         return [false, object.to_s] if text?(object)
 
         raise ContentError, "the content holds a #{ErrorText.class_name(object)}, which has neither as_json nor " \

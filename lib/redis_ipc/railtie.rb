@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require_relative "rails/configuration"
+require_relative "rails/request_id"
 require_relative "rails/code"
 require_relative "rails/channels"
 require_relative "rails/processes"
@@ -20,6 +21,23 @@ module RedisIPC
       railtie_name :redis_ipc
 
       config.redis_ipc = ActiveSupport::OrderedOptions.new
+      config.app_middleware.use RequestId
+
+      # What a controller does not rescue, the web server answers with these, as it does what Rails itself raises.
+      RESCUE_RESPONSES = {
+        "RedisIPC::TimeoutError" => :gateway_timeout,
+        "RedisIPC::ConnectionError" => :service_unavailable,
+        "RedisIPC::NotConnectedError" => :service_unavailable,
+        "RedisIPC::OverloadedError" => :service_unavailable
+      }.freeze
+      private_constant :RESCUE_RESPONSES
+
+      # Before the application's own configuration, which may say otherwise.
+      config.before_configuration do |app|
+        if app.config.respond_to?(:action_dispatch)
+          app.config.action_dispatch.rescue_responses.reverse_merge!(RESCUE_RESPONSES)
+        end
+      end
 
       class << self
         # Reads the configuration, once for each application.
@@ -27,8 +45,9 @@ module RedisIPC
         def configure(app)
           return if app.equal?(@configured)
 
-          configuration = Configuration.new(app).tap(&:named)
+          configuration = Configuration.new(app).tap(&:named).tap(&:channel_options)
           RedisIPC.channels = Channels.new(configuration)
+          Channel.action_on_unlisted_params = configuration.action_on_unlisted_params
           Channel.connector = RedisIPC.channels.method(:connect_to_ask)
           Code.new(app, configuration.log_tags).install
           ProcessHooks.exit_timeout = configuration.shutdown_timeout

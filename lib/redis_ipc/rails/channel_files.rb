@@ -12,17 +12,21 @@ module RedisIPC
 
       # @raise [ConfigurationError] if one is named that is not there
       def check
-        missing = @configuration.named.to_a - names
-        return if missing.empty?
-
-        raise ConfigurationError,
-              "the option channels names #{missing.join(", ")}, but there are: #{names.sort.join(", ")}"
+        check_names(:channels, @configuration.named.to_a - names)
+        missing = @configuration.channel_options.keys.map(&:to_s) - names
+        check_names(:channel_options, missing.reject { |name| channel_class?(name.safe_constantize) })
       end
 
       # Loads those that answer in this process.
       # @return [Hash{String => Class}]
       def load
-        names.select { |name| @configuration.answer?(name) }.filter_map { |name| channel(name) }.to_h
+        channels(names.select { |name| @configuration.answer?(name) })
+      end
+
+      # Loads all of them.
+      # @return [Array<Class>] without those that are there for others to inherit from
+      def all
+        channels(names).values
       end
 
       # @return [Hash{String => Time}] when each file was changed
@@ -42,6 +46,21 @@ module RedisIPC
       end
 
       private
+
+      def check_names(option, missing)
+        return if missing.empty?
+
+        raise ConfigurationError,
+              "the option #{option} names #{missing.join(", ")}, but there are: #{names.sort.join(", ")}"
+      end
+
+      def channels(names)
+        names.filter_map { |name| channel(name) }.to_h
+      end
+
+      def channel_class?(object)
+        object.is_a?(Class) && object < Channel
+      end
 
       def names
         folders.flat_map { |folder| names_in(folder) }.uniq
@@ -76,7 +95,7 @@ module RedisIPC
       # A class without `channel` is there for others to inherit from.
       def channel(name)
         found = name.constantize
-        [name, found] if found.is_a?(Class) && found < Channel && found.channel
+        [name, found] if channel_class?(found) && found.channel
       end
     end
   end

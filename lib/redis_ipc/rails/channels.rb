@@ -1,7 +1,10 @@
 # frozen_string_literal: true
 
+require_relative "announcer"
 require_relative "channel_files"
 require_relative "channel_watch"
+require_relative "operations"
+require_relative "../patience"
 
 module RedisIPC
   module OnRails
@@ -12,6 +15,7 @@ module RedisIPC
       def initialize(configuration)
         @configuration = configuration
         @files = ChannelFiles.new(configuration)
+        @announcer = Announcer.new
         @connected = {}.freeze
         @serving = false
         @lock = Monitor.new
@@ -26,7 +30,8 @@ module RedisIPC
       end
 
       # Connects all channels in app/ipc, so that this process answers. For workers the gem does not know; may be called
-      # again. While Redis is away it goes on trying, in a thread of its own.
+      # again. While Redis is away it goes on trying, in a thread of its own. The log says what answers, and that
+      # Redis is away.
       # @return [self]
       # @raise [ConfigurationError] if an option is unknown or of the wrong type
       def connect
@@ -54,7 +59,8 @@ module RedisIPC
         @connecting&.kill
       end
 
-      # Connects, answers until the process is told to end (TERM or INT), and disconnects.
+      # Connects, answers until the process is told to end (TERM or INT), and disconnects. Says on standard output what
+      # the log says of that.
       # @return [self]
       # @raise [ConfigurationError] if there is no channel to answer
       def serve
@@ -62,9 +68,10 @@ module RedisIPC
         raise ConfigurationError, "no channel in app/ipc answers here" if @files.load.empty?
 
         told = Queue.new
-        handlers = %w[TERM INT].to_h { |signal| [signal, trap(signal) { told << signal }] }
+        handlers = %w[TERM INT].to_h { |signal| [signal, trap(signal) { told << "SIG#{signal}" }] }
+        @announcer.speak_up
         connect
-        told.pop
+        @announcer.info("redis_ipc ends on #{told.pop}: running events get #{@configuration.shutdown_timeout} s")
         disconnect
       ensure
         handlers&.each { |signal, handler| trap(signal, handler) }
@@ -72,7 +79,7 @@ module RedisIPC
 
       # @return [Boolean] whether there are channels that answer here, and all of them are connected
       def connected?
-        @serving && @connected.any? && @connected.each_value.all?(&:connected?)
+        @serving && !@missing && @connected.any? && @connected.each_value.all?(&:connected?)
       end
 
       # Connects in each child of this process, but not here.
@@ -84,6 +91,12 @@ module RedisIPC
           @serving = true
           connect_later
         end
+      end
+
+      # What the rake tasks do.
+      # @api private
+      def operations
+        Operations.new(@configuration, @files)
       end
 
       # @api private
@@ -107,7 +120,7 @@ module RedisIPC
         trying do
           @lock.synchronize do
             @connected.each { |name, old| replace(name, old, present[name] || name.safe_constantize) }
-            join_all(present) if @serving
+            @serving ? join_all(present) : []
           end
         end
         @outdated = false
@@ -125,12 +138,23 @@ module RedisIPC
       def connect_all
         @files.check
         present = @files.load
-        @lock.synchronize { join_all(present) }
-        @watch.start
+        @lock.synchronize { join_all(present) }.tap { @watch.start }
       end
 
+      # One whose Redis is away does not keep the others from answering.
+      # @return [Array<CallError>] why some could not be connected: one for each Redis that is away
       def join_all(present)
-        present.each_value { |channel| join(channel, serve: true) }
+        away = {}
+        failures = present.each_value.filter_map do |channel|
+          redis = @configuration.connect_options(channel)[:redis_options]
+          join(channel, serve: true) unless away[redis]
+          nil
+        rescue ConnectionError, CommandError => e
+          away[redis] = e.is_a?(ConnectionError)
+          e
+        end
+        @missing = failures.any?
+        failures
       end
 
       # By itself it only asks, until it is connected here to answer.
@@ -139,8 +163,9 @@ module RedisIPC
         return if state.open? && (state.serves? || !serve)
 
         channel.disconnect(timeout: 0) if state.open?
-        channel.connect(serve: serve, **@configuration.connect_options)
+        channel.connect(serve: serve, **@configuration.connect_options(channel))
         @connected = @connected.merge(channel.name => channel).freeze if channel.name
+        @announcer.info("redis_ipc answers #{state.connection.description}") if serve
       end
 
       def state_of(channel)
@@ -160,33 +185,32 @@ module RedisIPC
         end
       end
 
+      # @yieldreturn [Array<CallError>] what failed because Redis is away or refuses
       def trying
-        yield
-      rescue ConnectionError, CommandError => e
-        trying_again(e)
-        connect_later
+        failures = yield
+        connect_later(failures) if failures.any?
       end
 
-      def connect_later
+      # @param failures [Array<CallError>] of the attempt before
+      def connect_later(failures = [])
         return if @connecting&.alive?
 
-        @connecting = Thread.new { keep_trying }
+        @connecting = Thread.new { keep_trying(failures) }
         @connecting.name = "redis_ipc connect channels"
         @connecting.report_on_exception = false
       end
 
-      def keep_trying
-        ::Rails.application.executor.wrap { connect_all }
-      rescue ConnectionError, CommandError => e
-        trying_again(e)
-        sleep(0.5 + (rand * 0.5))
-        retry
+      def keep_trying(failures)
+        patience = Patience.new
+        loop do
+          if failures.any?
+            patience.failed(failures.map(&:message)) { |text| @announcer.error("redis_ipc: #{text}; trying again") }
+          end
+          failures = ::Rails.application.executor.wrap { connect_all }
+          break if failures.empty?
+        end
       rescue StandardError, ScriptError => e
-        ::Rails.logger&.error("redis_ipc: the channels cannot be connected: #{e.class}: #{e.message}")
-      end
-
-      def trying_again(error)
-        ::Rails.logger&.error("redis_ipc: #{error.message}; trying again")
+        @announcer.error("redis_ipc: the channels cannot be connected: #{e.class}: #{e.message}")
       end
     end
   end

@@ -7,13 +7,15 @@ module RedisIPC
     class Configuration
       # @return [Hash{Symbol => Object}] their defaults
       DEFAULTS = {
-        connect: :auto, channels: nil, channels_path: "app/ipc", shutdown_timeout: 5,
-        log_tags: ["redis_ipc", :destination_group, :id].freeze
+        connect: :auto, channels: nil, channels_path: "app/ipc", channel_options: nil, shutdown_timeout: 5,
+        action_on_unlisted_params: nil,
+        log_tags: ["redis_ipc", :destination_group, :id, :correlation_id].freeze
       }.freeze
       WAYS = [:auto, :in_children, true, false].freeze
+      ACTIONS = [false, :log, :raise].freeze
       CONNECT = "REDIS_IPC_CONNECT"
       CHANNELS = "REDIS_IPC_CHANNELS"
-      private_constant :WAYS, :CONNECT, :CHANNELS
+      private_constant :WAYS, :ACTIONS, :CONNECT, :CHANNELS
 
       # @param app [Rails::Application]
       def initialize(app)
@@ -81,10 +83,38 @@ module RedisIPC
               "the option log_tags must be text, names of Entry's methods and procs, got #{wrong.first.inspect}"
       end
 
-      # @return [Hash] for {Channel.connect}
-      def connect_options
-        { logger: ::Rails.logger,
-          reveal_errors: ::Rails.env.production? ? :class : :message }.merge(@values.except(*DEFAULTS.keys))
+      # @return [Symbol, false] what {Channel.action_on_unlisted_params=} is set to
+      # @raise [ConfigurationError]
+      def action_on_unlisted_params
+        action = setting(:action_on_unlisted_params)
+        action = ::Rails.env.development? || ::Rails.env.test? ? :log : false if action.nil?
+        action = action.to_sym if action.is_a?(String)
+        return action if ACTIONS.include?(action)
+
+        raise ConfigurationError,
+              "the option action_on_unlisted_params must be false, log or raise, got #{action.inspect}"
+      end
+
+      # @param channel [Class]
+      # @return [Hash] for {Channel.connect}: what is said of all, of the classes it inherits from, and of itself
+      def connect_options(channel)
+        common = { logger: ::Rails.logger,
+                   reveal_errors: ::Rails.env.production? ? :class : :message }.merge(@values.except(*DEFAULTS.keys))
+        classes = channel.ancestors.take_while { |one| !one.equal?(Channel) }
+        classes.reverse.filter_map { |one| channel_options[one.name&.to_sym] }.inject(common) do |options, own|
+          # Another Redis: the password of the first is none of its business.
+          deep_merge(options, own).merge(own.slice(:redis_options))
+        end
+      end
+
+      # @return [Hash{Symbol => Hash}] by the names of channel classes
+      # @raise [ConfigurationError]
+      def channel_options
+        options = setting(:channel_options) || {}
+        return options if options.is_a?(Hash) && options.each_value.all?(Hash)
+
+        # Without the value: there may be a password in it.
+        raise ConfigurationError, "the option channel_options must have options of connect for each name of a class"
       end
 
       private
@@ -108,7 +138,7 @@ module RedisIPC
       end
 
       def plain(options)
-        options.to_h.to_h { |key, value| [key.to_sym, value.is_a?(Hash) ? plain(value) : value] }
+        options.to_h.to_h { |key, value| [key.to_s.to_sym, value.is_a?(Hash) ? plain(value) : value] }
       end
 
       def deep_merge(below, above)
