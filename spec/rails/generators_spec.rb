@@ -77,7 +77,7 @@ RSpec.describe "the generators", timeout: 200 do
     expect(output).to include("1 runs", "0 failures, 0 errors")
   end
 
-  it "write what the application's own generators are told to write" do
+  it "write what the application's own generators are told to write", timeout: 300 do
     FileUtils.mkdir_p([File.join(app.folder, "spec"), File.join(app.folder, "test")])
     written = { ":rspec" => ["spec/ipc/a_ipc_spec.rb"], ":test_unit" => ["spec/ipc/b_ipc_spec.rb"], "false" => [],
                 "nil" => ["spec/ipc/d_ipc_spec.rb"] }
@@ -118,7 +118,7 @@ RSpec.describe "the generators", timeout: 200 do
     Style/StringLiterals: { Enabled: true, EnforcedStyle: double_quotes }
   YAML
 
-  it "write nothing that RuboCop objects to, in Rails's style or in its own" do
+  it "write nothing that RuboCop objects to, in Rails's style or in its own", timeout: 300 do
     %w[app/ipc config/redis_ipc.yml].each { |name| FileUtils.rm_r(File.join(app.folder, name)) }
     generate("redis_ipc:install", [])
     %w[rspec minitest].each do |framework|

@@ -20,7 +20,7 @@ RSpec.describe "operating a Rails application", timeout: 200 do
     it "is what it answers, where and with how many threads: in the log, and of `redis_ipc:serve` on standard output" do
       worker = app.work("WorkerIpc")
       line = "redis_ipc answers shop/worker (#{RedisServer.shared.url}, 3 threads)"
-      eventually(timeout: 30) { printed.include?("#{line}\n") }
+      eventually(timeout: 90) { printed.include?("#{line}\n") }
       # The log file has it too.
       expect(app.log.scan(line).size).to eq(2)
       app.kill(worker, :TERM)
@@ -31,7 +31,7 @@ RSpec.describe "operating a Rails application", timeout: 200 do
     it "stands once on standard output where the log goes there" do
       app.write("config/initializers/log.rb", "Rails.logger = ActiveSupport::TaggedLogging.new(Logger.new($stdout))\n")
       worker = app.work("WorkerIpc")
-      eventually(timeout: 30) { printed.include?("answers shop/worker") }
+      eventually(timeout: 90) { printed.include?("answers shop/worker") }
       app.kill(worker, :TERM)
       app.ended(worker)
       expect(printed.scan("redis_ipc answers").size).to eq(1)
@@ -49,10 +49,10 @@ RSpec.describe "operating a Rails application", timeout: 200 do
       alone = RailsApp.new(REDIS_URL: server.url)
       alone.work("WorkerIpc")
       said = -> { File.exist?(file = File.join(alone.folder, "output")) ? File.read(file) : "" }
-      eventually(timeout: 40) { said.call.include?("trying again") }
+      eventually(timeout: 90) { said.call.include?("trying again") }
       expect(said.call).to match(/\Aredis_ipc: .*#{server.port}.*; trying again$/)
       server.start
-      eventually(timeout: 30) { said.call.include?("redis_ipc answers shop/worker (#{server.url}, 3 threads)") }
+      eventually(timeout: 90) { said.call.include?("redis_ipc answers shop/worker (#{server.url}, 3 threads)") }
     ensure
       alone&.stop
     end
@@ -184,9 +184,9 @@ RSpec.describe "operating a Rails application", timeout: 200 do
       app.outside.async_trigger_event("cook", target: "kitchen", timeout: 120)
       eventually { redis.xlen("shop:inbox:kitchen") == 1 }
       what = 'from gone, delivered 6 times, died 2023-11-14 22:13:20 UTC: "delivered\ntoo often"'
-      expect(rake(["redis_ipc:dead_letters"]).lines(chomp: true)).to eq(
-        ["KitchenIpc (shop/kitchen): 2 dead letters", *ids.map { |id| "  #{id} #{what}" },
-         "WebIpc (shop/web): 0 dead letters", "WorkerIpc (shop/worker): 0 dead letters"]
+      expect(rake(["redis_ipc:dead_letters"]).lines(chomp: true)).to start_with(
+        "KitchenIpc (shop/kitchen): 2 dead letters", *ids.map { |id| "  #{id} #{what}" },
+        "WebIpc (shop/web): 0 dead letters", "WorkerIpc (shop/worker): 0 dead letters"
       )
       expect(redis.xlen("shop:inbox:kitchen")).to eq(1)
     end
@@ -195,8 +195,8 @@ RSpec.describe "operating a Rails application", timeout: 200 do
       first, = kill_requests("1", "2", "3")
       one = ["redis_ipc:dead_letters:discard", "KitchenIpc", first]
       retries = ["redis_ipc:dead_letters:retry"]
-      known = "RedisIPC::ConfigurationError: name a channel, one of: KitchenIpc, WebIpc, WorkerIpc"
-      expect(rake(one, one, [*retries, "Kitchen"], retries, [*retries, "KitchenIpc"]).lines(chomp: true)).to eq(
+      known = /\ARedisIPC::ConfigurationError: name a channel, one of: .*KitchenIpc, WebIpc, WorkerIpc\z/
+      expect(rake(one, one, [*retries, "Kitchen"], retries, [*retries, "KitchenIpc"]).lines(chomp: true)).to match(
         ["KitchenIpc: 1 dead letter discarded", "RedisIPC::ConfigurationError: KitchenIpc has no dead letter #{first}",
          known, known, "KitchenIpc: 2 dead letters tried again"]
       )
