@@ -19,13 +19,13 @@ module RedisIPC
       # @raise [ContentError] if the object does not say what it is in JSON
       def simplify(object)
         # It has the methods of what it stands for, those that every object has too.
-        return [false, object.__getobj__] if defined?(::Delegator) && CLASS.bind_call(object) <= ::Delegator
+        return [false, object.__getobj__] if delegator?(object)
         # Rails's parameters: as_json would let through what is not permitted, to_h raises.
         return [false, object.to_h] if own?(object, :permitted?)
         return [false, object.as_json] if own?(object, :as_json)
         return [true, object.to_json] if own?(object, :to_json)
-        conversion = %i[to_hash to_ary].find { |name| own?(object, name) }
-        return [false, object.__send__(conversion)] if conversion
+        return [false, object.to_hash] if own?(object, :to_hash)
+        return [false, object.to_ary] if own?(object, :to_ary)
         return [false, object.to_s] if text?(object)
 
         raise ContentError, "the content holds a #{ErrorText.class_name(object)}, which has neither as_json nor " \
@@ -40,6 +40,10 @@ module RedisIPC
       end
 
       private
+
+      def delegator?(object)
+        defined?(::Delegator) && CLASS.bind_call(object) <= ::Delegator
+      end
 
       # Whether the object's class, or a module it includes, defines the method.
       def own?(object, name)
