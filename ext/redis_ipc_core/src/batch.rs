@@ -3,11 +3,12 @@
 use crate::claim::Claim;
 use crate::cluster::Route;
 use crate::command::Command;
-use crate::connector::is_passing;
 use crate::entry::{Answer, Question, Sender as From, StreamId};
 use crate::error::{Error, Fate};
+use crate::error_codes::{Remedy, remedy};
 use crate::ledger::Ticket;
 use crate::member::Member;
+use crate::outgoing::{Outbound, closes_connection, too_large};
 use crate::packing::{self, Packing};
 use crate::scene::{Scene, timed_out};
 use crate::stream_reply;
@@ -23,14 +24,23 @@ const RENEW_EXPIRY: Duration = Duration::from_secs(30);
 /// When the expiry of each inbox was last renewed; one per connection.
 pub type Expiries = HashMap<String, Instant>;
 
+/// A command that was written.
+struct Waiting {
+    command: Command,
+    /// How many replies will come.
+    replies: usize,
+    /// Where it ends among the bytes of the batch.
+    end: usize,
+}
+
 /// Commands written together, waiting for their replies.
 #[derive(Default)]
 pub struct Batch {
-    waiting: Vec<(Command, usize)>,
+    waiting: Vec<Waiting>,
     acknowledged: Vec<StreamId>,
     /// Of these the requests that are held until they are acknowledged.
     held: Vec<StreamId>,
-    /// Answers are acknowledged only once they are in: Redis is short of memory, or the inbox is on another node.
+    /// Answers are acknowledged only once they are in: Redis refused some lately, or the inbox is on another node.
     answers_first: bool,
     /// Each command is preceded by ASKING.
     asking: bool,
@@ -51,6 +61,19 @@ pub struct Leftover {
     pub pause: Duration,
     /// The refusal behind `again`.
     pub refusal: Option<Error>,
+    /// The refusal behind `later`.
+    pub deferral: Option<Error>,
+}
+
+/// What is left of a batch whose connection broke.
+#[derive(Default)]
+pub struct Remains {
+    /// What follows from the replies that came.
+    pub leftover: Leftover,
+    /// Commands that were written at least in part, and whose replies did not come.
+    pub unanswered: Vec<Command>,
+    /// The command over which Redis says that it closes the connection, with the error for it.
+    pub culprit: Option<(Command, Error)>,
 }
 
 impl Batch {
@@ -64,7 +87,7 @@ impl Batch {
     ) -> Self {
         let mut batch = Self {
             waiting: Vec::with_capacity(commands.len()),
-            answers_first: *route != Route::Server || member.memory.shortage().is_some(),
+            answers_first: *route != Route::Server || member.acceptance.pause().is_some(),
             asking: matches!(route, Route::Asking(_)),
             ..Self::default()
         };
@@ -83,7 +106,7 @@ impl Batch {
     pub fn replies(&self) -> usize {
         let acknowledgements =
             if self.acknowledged.is_empty() { 0 } else { 2 * (1 + usize::from(self.asking)) };
-        self.waiting.iter().map(|(_, replies)| replies).sum::<usize>() + acknowledgements
+        self.waiting.iter().map(|waiting| waiting.replies).sum::<usize>() + acknowledgements
     }
 
     fn add(&mut self, command: Command, packer: &mut Packer<'_>, member: &Member, expiries: &mut Expiries) {
@@ -106,47 +129,53 @@ impl Batch {
             Command::Withdraw(ticket, redis_id) => packer.withdraw(ticket, *redis_id, member),
             Command::Measure(group) => packer.run(redis::cmd("XLEN").arg(member.keys.inbox(group))),
         };
-        self.waiting.push((command, replies));
+        self.waiting.push(Waiting { command, replies, end: packer.bytes.len() });
     }
 
-    /// As [`Batch::into_commands`], where not one byte of the batch was written.
-    pub fn into_unsent(self) -> Vec<Command> {
-        for (command, _) in &self.waiting {
-            if let Command::Ask(ticket, _) = command {
-                ticket.not_sent();
+    /// Acts on the replies that came before the connection broke. `written` is how many bytes of the batch were written:
+    /// Redis has executed no command that ends later.
+    pub fn settle_broken(self, mut replies: &[Value], written: usize, scene: &Scene<'_>) -> Remains {
+        let (mut remains, mut start) = (Remains::default(), 0);
+        for Waiting { command, replies: count, end } in self.waiting {
+            let (own, others) = replies.split_at(count.min(replies.len()));
+            replies = others;
+            if let Some(said) = own.iter().find(|reply| closes_connection(reply)) {
+                not_executed(&command);
+                let error = too_large(command.content_size(), Some(said));
+                remains.culprit = Some((command, error));
+            } else if own.len() == count {
+                let own = own.get(usize::from(self.asking)..).unwrap_or_default();
+                // The acknowledgement was not confirmed, so it follows.
+                let verdict = settle(&command, own, true, scene, &mut remains.leftover);
+                remains.leftover.note(command, verdict, scene);
+            } else {
+                let may_be_executed = remains.culprit.is_none() && end <= written;
+                if !may_be_executed {
+                    not_executed(&command);
+                }
+                let is_begun = remains.culprit.is_none() && start < written;
+                let rest = if is_begun { &mut remains.unanswered } else { &mut remains.leftover.again };
+                rest.push(command);
             }
+            start = end;
         }
-        self.into_commands()
-    }
-
-    /// Everything in it, to be sent again on another connection.
-    pub fn into_commands(self) -> Vec<Command> {
-        let mut commands: Vec<Command> = self.waiting.into_iter().map(|(command, _)| command).collect();
-        if !self.acknowledged.is_empty() {
-            commands.push(Command::Acknowledge(self.acknowledged));
+        if !self.held.is_empty() {
+            remains.leftover.again.push(Command::Acknowledge(self.held));
         }
-        commands
+        remains
     }
 
     /// Acts on the replies, one command's worth after the other.
     pub fn settle(self, replies: &[Value], scene: &Scene<'_>) -> Leftover {
         let mut leftover = Leftover::default();
         let mut replies = replies;
-        for (command, count) in self.waiting {
+        for Waiting { command, replies: count, .. } in self.waiting {
             let (own, others) = replies.split_at(count.min(replies.len()));
             replies = others;
             // The first reply is the one to ASKING.
             let own = own.get(usize::from(self.asking)..).unwrap_or_default();
-            match settle(&command, own, self.answers_first, scene, &mut leftover) {
-                Verdict::Done => {}
-                Verdict::Retry => leftover.again.push(command),
-                Verdict::Later => leftover.later.push(command),
-                Verdict::Elsewhere(pause) => {
-                    leftover.elsewhere.push(command);
-                    leftover.pause = leftover.pause.max(pause);
-                }
-                Verdict::Failed(error) => scene.fail(command, &error),
-            }
+            let verdict = settle(&command, own, self.answers_first, scene, &mut leftover);
+            leftover.note(command, verdict, scene);
         }
         // What is left are the replies to the acknowledgements.
         let refusal = match replies.get(usize::from(self.asking)) {
@@ -157,17 +186,43 @@ impl Batch {
             self.held.iter().for_each(|id| scene.queue.finish(*id));
             return leftover;
         };
-        let again = Command::Acknowledge(self.acknowledged);
-        if is_passing(error.code().unwrap_or_default()) {
-            leftover.again.push(again);
-            leftover.refusal.get_or_insert_with(|| scene.explain(&error));
-        } else if let Some(pause) = scene.redirected(&again, &error) {
-            leftover.elsewhere.push(again);
-            leftover.pause = leftover.pause.max(pause);
-        } else {
-            scene.fail(again, &scene.explain(&error));
+        // The requests of refused answers are acknowledged with the next attempt to answer them.
+        let later = |command: &Command| match command {
+            Command::Answer(claim, _) => Some(claim.id()),
+            _ => None,
+        };
+        let deferred: Vec<StreamId> = leftover.later.iter().filter_map(later).collect();
+        let mut ids = self.acknowledged;
+        ids.retain(|id| !deferred.contains(id));
+        if ids.is_empty() {
+            return leftover;
         }
+        let again = Command::Acknowledge(ids);
+        let verdict = refused(&again, &error, scene, &mut leftover);
+        leftover.note(again, verdict, scene);
         leftover
+    }
+}
+
+impl Leftover {
+    fn note(&mut self, command: Command, verdict: Verdict, scene: &Scene<'_>) {
+        match verdict {
+            Verdict::Done => {}
+            Verdict::Retry => self.again.push(command),
+            Verdict::Later => self.later.push(command),
+            Verdict::Elsewhere(pause) => {
+                self.elsewhere.push(command);
+                self.pause = self.pause.max(pause);
+            }
+            Verdict::Failed(error) => scene.fail(command, &error),
+        }
+    }
+}
+
+/// Notes that Redis has not executed the last copy of a request.
+fn not_executed(command: &Command) {
+    if let Command::Ask(ticket, _) = command {
+        ticket.not_sent();
     }
 }
 
@@ -282,7 +337,7 @@ enum Verdict {
     Done,
     /// This server cannot serve now: try again on another connection.
     Retry,
-    /// It has no memory now: try again after a while.
+    /// It refuses such commands for now: try again after a while.
     Later,
     /// Another node of the cluster serves its key: try again there, after this long.
     Elsewhere(Duration),
@@ -322,7 +377,7 @@ fn settle(
                 Some(Value::Nil) => stats.answers_dropped.increment(),
                 _ => stats.answers_sent.increment(),
             }
-            scene.member.memory.accepted();
+            scene.member.acceptance.accepted();
             if answers_first {
                 // Held until that is done.
                 leftover.follow.push(Command::Acknowledge(vec![claim.id()]));
@@ -354,25 +409,30 @@ fn refused(
     scene: &Scene<'_>,
     leftover: &mut Leftover,
 ) -> Verdict {
-    if let Command::Ask(ticket, _) = command {
-        ticket.not_sent();
-    }
-    let code = error.code().unwrap_or_default();
-    if is_passing(code) {
-        leftover.refusal = Some(scene.explain(error));
+    not_executed(command);
+    let remedy = remedy(error.code().unwrap_or_default());
+    if remedy == Remedy::Reconnect {
+        leftover.refusal.get_or_insert_with(|| scene.explain(error));
         return Verdict::Retry;
     }
     if let Some(pause) = scene.redirected(command, error) {
         return Verdict::Elsewhere(pause);
     }
+    if remedy == Remedy::Wait && is_worth_waiting(command, scene) {
+        scene.member.acceptance.refused();
+        leftover.deferral.get_or_insert_with(|| scene.explain(error));
+        return Verdict::Later;
+    }
+    Verdict::Failed(scene.explain(error))
+}
+
+/// Whether a command is kept until Redis takes it. A caller is rather told at once that its request was refused.
+fn is_worth_waiting(command: &Command, scene: &Scene<'_>) -> bool {
     match command {
-        Command::Answer(claim, _)
-            if code == "OOM" && scene.member.clock.until(claim.request.deadline()).is_some() =>
-        {
-            scene.member.memory.refused();
-            Verdict::Later
-        }
-        _ => Verdict::Failed(scene.explain(error)),
+        Command::Answer(claim, _) => scene.member.clock.until(claim.request.deadline()).is_some(),
+        // A request that is not acknowledged would run again.
+        Command::Acknowledge(_) => true,
+        Command::Ask(..) | Command::Withdraw(..) | Command::Measure(_) => false,
     }
 }
 

@@ -4,6 +4,7 @@ use crate::claim::Claim;
 use crate::entry::{Answer, Question, StreamId};
 use crate::ledger::Ticket;
 use crate::member::Member;
+use crate::outgoing::Outbound;
 use std::sync::Arc;
 
 /// Something for Redis.
@@ -21,14 +22,22 @@ pub enum Command {
     Withdraw(Arc<Ticket>, StreamId),
 }
 
-impl Command {
-    /// About how many bytes it takes.
-    pub fn size(&self) -> usize {
+impl Outbound for Command {
+    fn size(&self) -> usize {
         match self {
-            Command::Ask(_, question) => question.content.len() + 400,
-            Command::Answer(_, answer) => answer.content.size() + 400,
             Command::Acknowledge(ids) => ids.len() * 64 + 100,
-            Command::Withdraw(..) | Command::Measure(_) => 400,
+            _ => self.content_size() + 400,
+        }
+    }
+}
+
+impl Command {
+    /// How many bytes of content it carries.
+    pub fn content_size(&self) -> usize {
+        match self {
+            Command::Ask(_, question) => question.content.len(),
+            Command::Answer(_, answer) => answer.content.size(),
+            Command::Acknowledge(_) | Command::Withdraw(..) | Command::Measure(_) => 0,
         }
     }
 

@@ -10,20 +10,25 @@ use crate::dialer::Dialer;
 use crate::entry::RawEntry;
 use crate::redis_options::{Address, Credentials, Login, RedisOptions};
 use crate::resp::Replies;
-use crate::socket::{Closer, Socket};
+use crate::socket::{Arrived, Closer, Socket};
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, Value};
-use rustix::net::{RecvFlags, recv};
 use std::io::{self, Read, Write};
 use std::os::fd::BorrowedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// A connection on which nothing was sent for this long is looked at before the next command is sent. Redis's shortest
+/// `timeout` closes connections that were idle for more than 1 s.
+const PAUSE: Duration = Duration::from_millis(500);
+/// How much of what Redis said before it closed a connection is shown.
+const SHOWN: usize = 200;
 
 /// Why writing failed.
 #[derive(Debug)]
 pub struct SendFailure {
     /// The failure.
     pub error: io::Error,
-    /// Not one byte was written: Redis cannot have seen any of it.
-    pub nothing_left: bool,
+    /// How many bytes were written before. Redis cannot have seen more, so it executed no command that ends later.
+    pub written: usize,
 }
 
 /// A connection that has said hello and is ready for commands.
@@ -33,6 +38,10 @@ pub struct Connection {
     replies: Replies,
     broken: bool,
     asks: bool,
+    /// When something was last sent.
+    sent: Instant,
+    /// The last reply, if that was a refusal: Redis may close the connection because of it.
+    said: Option<String>,
 }
 
 impl Connection {
@@ -65,6 +74,8 @@ impl Connection {
             replies: Replies::new(),
             broken: false,
             asks: false,
+            sent: Instant::now(),
+            said: None,
         };
         let credentials = login.credentials(attempt).map_err(|error| {
             RedisError::from((ErrorKind::AuthenticationFailed, "no login", error.to_string()))
@@ -104,6 +115,7 @@ impl Connection {
         let mut packed = Vec::new();
         commands.iter().for_each(|(command, _)| command.write_packed_command(&mut packed));
         self.send(&packed)?;
+        // A server that takes no more clients, or no strangers, says so once and closes the connection.
         let replies = commands.iter().map(|_| self.receive()).collect::<RedisResult<Vec<_>>>()?;
         for (reply, (_, needed)) in replies.into_iter().zip(commands) {
             match reply {
@@ -124,13 +136,18 @@ impl Connection {
         self.socket.closer(self.address.clone())
     }
 
-    /// Writes packed commands. After an error the connection is of no more use.
-    pub fn send(&mut self, packed: &[u8]) -> io::Result<()> {
-        self.send_counting(packed).map_err(|failure| failure.error)
+    /// Writes packed commands. After an error the connection is of no more use; the error contains what Redis said last.
+    pub fn send(&mut self, packed: &[u8]) -> RedisResult<()> {
+        let Err(failure) = self.send_counting(packed) else { return Ok(()) };
+        self.receive_left(usize::MAX);
+        Err(self.lost(failure.error.into()))
     }
 
-    /// As [`Connection::send`]; a failure tells whether anything had left before.
+    /// As [`Connection::send`], but a failure tells how much was written, and replies are left to
+    /// [`Connection::receive_left`].
     pub fn send_counting(&mut self, packed: &[u8]) -> Result<(), SendFailure> {
+        self.sent = Instant::now();
+        self.said = None;
         let mut left = packed;
         let mut write = || -> io::Result<()> {
             while !left.is_empty() {
@@ -145,14 +162,53 @@ impl Connection {
         };
         let result = write();
         self.broken |= result.is_err();
-        result.map_err(|error| SendFailure { error, nothing_left: left.len() == packed.len() })
+        result.map_err(|error| SendFailure { error, written: packed.len() - left.len() })
     }
 
     /// Reads one reply. After an error (a timeout too: the reply may still come, and would answer the next
     /// command) the connection is of no more use.
     pub fn receive(&mut self) -> RedisResult<Value> {
         let result = self.replies.next(&mut self.socket);
-        self.note(result)
+        self.note_reply(result)
+    }
+
+    /// Reads up to `count` replies of which nothing has to be waited for, also after an error: what Redis wrote before it
+    /// closed the connection can still be read.
+    pub fn receive_left(&mut self, count: usize) -> Vec<Value> {
+        let mut replies = Vec::new();
+        while replies.len() < count
+            && let Ok(reply) = self.replies.next(&mut AtHand(&mut self.socket))
+        {
+            self.note_refusal(&reply);
+            replies.push(reply);
+        }
+        replies
+    }
+
+    /// The error of a lost connection, with what Redis said before it closed it.
+    pub fn lost(&self, error: RedisError) -> RedisError {
+        match (&self.said, error.is_io_error() && !error.is_timeout()) {
+            (Some(said), true) => io::Error::new(
+                io::ErrorKind::ConnectionAborted,
+                format!("Redis closed the connection after it said: {said}"),
+            )
+            .into(),
+            _ => error,
+        }
+    }
+
+    /// The error of a connection that Redis closes over what it said last.
+    pub fn closed(&self) -> RedisError {
+        self.lost(io::Error::new(io::ErrorKind::UnexpectedEof, "Redis closed the connection").into())
+    }
+
+    /// Whether the server has closed the connection during a pause in which nothing was sent. Then nothing that is sent
+    /// now would arrive, and nothing needs to be reported: idle connections are closed by servers with a `timeout`.
+    pub fn is_gone(&mut self) -> bool {
+        if self.sent.elapsed() < PAUSE || !self.replies.is_empty() {
+            return false;
+        }
+        self.socket.has_ended()
     }
 
     /// Reads a reply to XREAD or XREADGROUP. With `wait`, it is never stuck in reading: it calls that before it reads
@@ -184,7 +240,24 @@ impl Connection {
     fn receive_by(&mut self, wait: Option<Wait<'_>>) -> RedisResult<Value> {
         let Some(wait) = wait else { return self.receive() };
         let result = self.replies.next(&mut Awaited { socket: &mut self.socket, wait });
+        self.note_reply(result)
+    }
+
+    fn note_reply(&mut self, result: RedisResult<Value>) -> RedisResult<Value> {
+        if let Ok(reply) = &result {
+            self.note_refusal(reply);
+        }
         self.note(result)
+    }
+
+    fn note_refusal(&mut self, reply: &Value) {
+        if let Value::ServerError(error) = reply {
+            let text = format!("{} {}", error.code(), error.details().unwrap_or_default());
+            let shown: String = text.trim_end().chars().take(SHOWN).collect();
+            self.said = Some(shown.escape_debug().to_string());
+        } else if self.said.is_some() {
+            self.said = None;
+        }
     }
 
     fn note<T>(&mut self, result: RedisResult<T>) -> RedisResult<T> {
@@ -192,7 +265,7 @@ impl Connection {
             // A refusal is a reply; everything else leaves the two sides out of step.
             self.broken |= !matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension);
         }
-        result
+        result.map_err(|error| self.lost(error))
     }
 
     /// From now on the commands that are run are preceded by `ASKING`: the slot of their key is moving to this node.
@@ -243,7 +316,7 @@ impl Connection {
     pub fn write_all(&mut self, commands: &[Cmd]) -> RedisResult<()> {
         let mut packed = Vec::new();
         commands.iter().for_each(|command| self.pack(command, &mut packed));
-        Ok(self.send(&packed)?)
+        self.send(&packed)
     }
 
     /// What a thread can wait for that is not to be stuck in reading. Not with TLS: what can be read may have come from
@@ -261,6 +334,12 @@ impl Connection {
     pub fn is_broken(&self) -> bool {
         self.broken
     }
+}
+
+/// Whether an error says that the server closed the connection, or that a reply was over a limit of our own: what was
+/// asked for may be the cause. A server that hangs closes nothing.
+pub fn is_break(error: &RedisError) -> bool {
+    (error.is_io_error() && !error.is_timeout()) || error.kind() == ErrorKind::Parse
 }
 
 /// Waits for a socket; fails if it is not to be waited for any longer.
@@ -281,12 +360,11 @@ impl Read for Awaited<'_> {
     }
 }
 
-/// Of a socket, what has arrived.
-struct Arrived<'a>(BorrowedFd<'a>);
+/// A socket, read without waiting: what has arrived.
+struct AtHand<'a>(&'a mut Socket);
 
-impl Read for Arrived<'_> {
+impl Read for AtHand<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let (count, _) = recv(self.0, buffer, RecvFlags::DONTWAIT)?;
-        Ok(count)
+        self.0.read_now(buffer)
     }
 }

@@ -105,9 +105,15 @@ impl Connections {
         }
     }
 
+    /// A connection that the server closed while it was idle is replaced by another.
     fn lend(&self, route: Route) -> Result<Lent<'_>, Error> {
-        let connection = Some(self.take(&route)?);
-        Ok(Lent { pool: self, route, connection })
+        loop {
+            let mut connection = self.take(&route)?;
+            if !connection.is_gone() {
+                return Ok(Lent { pool: self, route, connection: Some(connection) });
+            }
+            self.forget();
+        }
     }
 
     fn take(&self, route: &Route) -> Result<Connection, Error> {

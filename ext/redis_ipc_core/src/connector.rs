@@ -5,6 +5,7 @@ use crate::cluster::{Cluster, Route};
 use crate::connection::Connection;
 use crate::dialer::Dialer;
 use crate::error::{Error, ErrorKind, Fate};
+use crate::error_codes::is_passing;
 use crate::open_sockets::OpenSockets;
 use crate::redis_options::{Address, ClusterOptions, RedisOptions, SentinelOptions};
 use crate::sentinels::{self, Named, Sentinels};
@@ -389,12 +390,4 @@ impl Connector {
 fn ask(options: &SentinelOptions, sentinel: &mut Connection) -> RedisResult<Named> {
     let question = |what: &str| redis::cmd("SENTINEL").arg(what).arg(&options.name).clone();
     Named::read(sentinel.run_all(&[question("get-master-addr-by-name"), question("master")])?)
-}
-
-/// Whether a refusal says that this server cannot serve now, rather than that the command is wrong.
-pub fn is_passing(code: &str) -> bool {
-    matches!(
-        code,
-        "LOADING" | "READONLY" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "UNBLOCKED" | "NOREPLICAS"
-    )
 }

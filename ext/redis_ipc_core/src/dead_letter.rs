@@ -18,6 +18,8 @@ pub const DEAD_LETTERED: &str = "RedisIPC::DeadLetteredError";
 pub const MAY_HAVE_RUN: &str = "RedisIPC::MayHaveRunError";
 /// The error class an asker sees when its request was not started because the group is overloaded.
 pub const OVERLOADED: &str = "RedisIPC::OverloadedError";
+/// The error class an asker sees when Redis does not take the answer.
+pub const COMMAND: &str = "RedisIPC::CommandError";
 /// The error class an asker sees when its request could not be understood.
 pub const MALFORMED: &str = "RedisIPC::MalformedEntryError";
 

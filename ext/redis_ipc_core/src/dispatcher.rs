@@ -6,7 +6,7 @@ use crate::command::Command;
 use crate::connection::Connection;
 use crate::drill;
 use crate::entry::{Answer, RawEntry, Status};
-use crate::error::ErrorKind;
+use crate::error::{Error, ErrorKind};
 use crate::identity::Id;
 use crate::ledger::{Ledger, Sent, Ticket, Waited};
 use crate::link::Link;
@@ -95,13 +95,19 @@ impl Dispatcher {
         self.reading.on(&connection);
         upkeep::make_replies(&mut connection, &self.member)?;
         position.follow(&self.member);
+        self.skip_unreadable(position)?;
         link.up();
         let busy_poll = BusyPoll::new(self.member.options.ledger.busy_poll);
         let mut session = ReplySession::new(connection, *position, busy_poll);
         while !self.member.stop.is_stopped() {
+            if session.is_gone() {
+                return Ok(());
+            }
             session.ask(&self.member)?;
             self.wake_in_time(&session)?;
-            let answers = session.receive(None)?;
+            let answers = session.receive(None);
+            *position = session.position;
+            let answers = answers?;
             drill::point();
             let found = !answers.is_empty();
             self.take_in(&mut session, answers);
@@ -110,6 +116,35 @@ impl Dispatcher {
             if found && self.ledger.is_empty() && session.awaited().is_some() {
                 session = self.lend(session, position)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Passes by an answer that breaks every connection that reads it. Whose it is stands in it; if only one call is
+    /// open, it is that one's.
+    fn skip_unreadable(&self, position: &mut Position) -> RedisResult<()> {
+        let (id, what) = match reply_session::skip_unreadable(position, &self.member) {
+            Ok(None) => return Ok(()),
+            Ok(id) => (id, "was skipped"),
+            Err(error) if error.code() == Some("NOPERM") => {
+                reply_session::drop_waiting(&self.member)?;
+                let what = "was dropped with all others that waited: to skip it alone, this user needs XREADGROUP and \
+                            XPENDING on its reply stream";
+                (None, what)
+            }
+            Err(error) => return Err(error),
+        };
+        self.member.stats.malformed.increment();
+        let message = format!(
+            "an answer cannot be read and {what}. It breaks each connection that reads it: it exceeds \
+             client-output-buffer-limit of Redis, or the limits in security.md"
+        );
+        let error = self.member.error(ErrorKind::Malformed, message, &self.member.group);
+        let error = id.into_iter().fold(error, Error::entry);
+        self.member.reporter.failure(error.clone());
+        if let Some(ticket) = self.ledger.close_only() {
+            self.member.stats.failed.increment();
+            ticket.finish(Err(error));
         }
         Ok(())
     }

@@ -1,13 +1,16 @@
 //! A connection that reads the inbox: asks for requests, and reads what Redis says.
 
+use crate::appetite::Appetite;
 use crate::bell::{Bell, Heard};
 use crate::busy_poll::BusyPoll;
-use crate::connection::{Connection, Wait};
+use crate::connection::{Connection, Wait, is_break};
 use crate::entry::RawEntry;
 use crate::member::Member;
+use crate::sync::Mutex;
 use redis::{Cmd, RedisResult};
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long a read waits for a request before it asks again. Never for ever: servers before Redis 7 do not wake
@@ -39,13 +42,19 @@ struct Asked {
 pub struct InboxSession {
     connection: Connection,
     busy_poll: BusyPoll,
+    appetite: Arc<Mutex<Appetite>>,
     asked: Option<Asked>,
 }
 
 impl InboxSession {
-    /// On a connection on which nothing was asked yet.
-    pub fn new(connection: Connection, busy_poll: BusyPoll) -> Self {
-        Self { connection, busy_poll, asked: None }
+    /// On a connection on which nothing was asked yet. `appetite` outlives it.
+    pub fn new(connection: Connection, busy_poll: BusyPoll, appetite: Arc<Mutex<Appetite>>) -> Self {
+        Self { connection, busy_poll, appetite, asked: None }
+    }
+
+    /// Whether the server has closed the connection while nothing was asked on it.
+    pub fn is_gone(&mut self) -> bool {
+        self.asked.is_none() && self.connection.is_gone()
     }
 
     /// What to wait for where reading must not get stuck.
@@ -73,6 +82,7 @@ impl InboxSession {
     /// Unless it is asked already, asks Redis for up to `count` requests.
     pub fn ask(&mut self, member: &Member, count: usize) -> RedisResult<()> {
         if self.asked.is_none() {
+            let count = count.min(self.appetite.lock().count(Instant::now()));
             self.connection.write_all(&[command(member, count)])?;
             self.asked = Some(Asked { count, at: Instant::now() });
         }
@@ -83,7 +93,14 @@ impl InboxSession {
     /// [`Connection::receive_entries`]).
     pub fn receive(&mut self, wait: Option<Wait<'_>>) -> RedisResult<Read> {
         let count = self.asked.take().map_or(1, |asked| asked.count);
-        let entries = self.connection.receive_entries(wait)?;
+        let entries = self.connection.receive_entries(wait);
+        match &entries {
+            Ok(entries) => self.appetite.lock().ate(count, entries.len()),
+            // What was delivered is fetched by its ids.
+            Err(error) if is_break(error) => drop(self.appetite.lock().choked(count, Instant::now())),
+            Err(_) => {}
+        }
+        let entries = entries?;
         if entries.len() > 1 {
             self.busy_poll.note_crowd();
         }

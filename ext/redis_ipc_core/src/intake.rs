@@ -1,5 +1,6 @@
 //! Reads requests from the group's inbox, as many as there is room for.
 
+use crate::appetite::Appetite;
 use crate::bell::{Bell, Heard};
 use crate::busy_poll::BusyPoll;
 use crate::claim::Claim;
@@ -13,6 +14,7 @@ use crate::member::Member;
 use crate::reading::Reading;
 use crate::reception::Reception;
 use crate::stop::Stop;
+use crate::sync::Mutex;
 use crate::turn::Turn;
 use crate::upkeep;
 use crate::waiting::Interrupt;
@@ -27,8 +29,8 @@ const QUICK: Duration = Duration::from_micros(500);
 /// How long the inbox is left to consumers, once none has come to read it.
 const LEFT_ALONE: Duration = Duration::from_millis(1);
 
-/// How many lost requests are fetched at once.
-const PAGE: usize = 100;
+/// The most requests that are asked for at once.
+const MOST: usize = 512;
 
 /// The reader of one inbox.
 pub struct Intake {
@@ -38,6 +40,7 @@ pub struct Intake {
     /// The read under way.
     pub reading: Arc<Reading>,
     turn: Turn<InboxSession>,
+    appetite: Arc<Mutex<Appetite>>,
     quiet: Stop,
 }
 
@@ -50,7 +53,8 @@ impl Intake {
         bell: Bell,
     ) -> Self {
         let (reading, turn, quiet) = (Arc::default(), Turn::new(bell), Stop::new());
-        Self { member, queue, reception, reading, turn, quiet }
+        let appetite = Arc::new(Mutex::new(Appetite::new(MOST)));
+        Self { member, queue, reception, reading, turn, appetite, quiet }
     }
 
     /// Its thread: reads until [`Intake::stop`].
@@ -95,12 +99,15 @@ impl Intake {
         self.recover(&mut connection)?;
         link.up();
         let busy_poll = BusyPoll::new(self.member.options.consumer.busy_poll);
-        let mut session = InboxSession::new(connection, busy_poll);
+        let mut session = InboxSession::new(connection, busy_poll, Arc::clone(&self.appetite));
         while !self.quiet.is_stopped() {
             // What a visitor asked for may have been delivered already: room or not, it is held from when it is read.
             let room = if session.is_asked() { 1 } else { self.queue.wait_for_room(BLOCK) };
             drill::point();
-            if let Some(pause) = self.member.memory.shortage().filter(|_| !session.is_asked()) {
+            if session.is_gone() {
+                return Ok(());
+            }
+            if let Some(pause) = self.member.acceptance.pause().filter(|_| !session.is_asked()) {
                 // Answers could not be written: what is taken now would only be lost with this process.
                 self.quiet.pause(pause);
             } else if room > 0 && !self.quiet.is_stopped() {
@@ -119,7 +126,7 @@ impl Intake {
 
     /// Whether a consumer that takes a request is soon back for the next, and has time for it.
     fn is_calm(&self) -> bool {
-        self.queue.is_calm(QUICK) && !self.quiet.is_stopped() && self.member.memory.shortage().is_none()
+        self.queue.is_calm(QUICK) && !self.quiet.is_stopped() && self.member.acceptance.pause().is_none()
     }
 
     /// Lets consumers read the inbox themselves, while requests come one by one.
@@ -144,7 +151,7 @@ impl Intake {
         bell: &Arc<Bell>,
         interrupt: &Interrupt,
     ) -> RedisResult<Option<Arc<Claim>>> {
-        while self.member.memory.shortage().is_none() {
+        while self.member.acceptance.pause().is_none() {
             session.ask(&self.member, self.queue.room() + 1)?;
             if self.queue.hang(bell) || interrupt.is_set() {
                 break;
@@ -176,10 +183,9 @@ impl Intake {
     fn recover(&self, connection: &mut Connection) -> RedisResult<()> {
         let mut missing = lease::pending(connection, &self.member)?;
         missing.retain(|(id, deliveries)| *deliveries == 1 && self.queue.held(*id).is_none());
-        for page in missing.chunks(PAGE) {
-            let entries = lease::fetch(connection, &self.member, page)?;
-            self.reception.receive(entries, &HashMap::new());
-        }
+        let fetched = lease::fetch(&self.member, &missing).map_err(io::Error::other)?;
+        self.reception.bury_unreadable(&fetched.unreadable);
+        self.reception.receive(fetched.entries, &HashMap::new());
         Ok(())
     }
 }

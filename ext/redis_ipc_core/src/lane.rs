@@ -7,18 +7,14 @@ use crate::command::Command;
 use crate::connection::Connection;
 use crate::error::Error;
 use crate::member::Member;
+use crate::outgoing::{Outbound, Outgoing};
 use crate::sync::{Condvar, Mutex};
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// The most bytes written before their replies are read, and the most a bringing thread writes itself: it fits
-/// the socket's buffer, so the write cannot block.
-const BATCH_BYTES: usize = 1 << 20;
+/// The most bytes a bringing thread writes itself: they fit the socket's buffer, so the write cannot block.
 const DIRECT_BYTES: usize = 16 << 10;
 /// The largest buffer that is kept for later.
 const KEPT_BYTES: usize = 256 << 10;
-/// The most commands in a batch.
-const BATCH_COMMANDS: usize = 512;
 /// How long replies to a lone command may stay unread.
 const LEISURE: Duration = Duration::from_millis(1);
 /// A lane to a node of a cluster that nothing was written on for this long is given up.
@@ -93,7 +89,7 @@ pub enum Work {
 
 struct State {
     hold: Hold,
-    queue: VecDeque<Command>,
+    queue: Outgoing<Command>,
     /// To be tried again when `due`.
     delayed: Vec<Command>,
     due: Instant,
@@ -134,7 +130,7 @@ impl Lane {
         let now = Instant::now();
         let state = State {
             hold,
-            queue: VecDeque::new(),
+            queue: Outgoing::default(),
             delayed: Vec::new(),
             due: now,
             stopping: false,
@@ -166,7 +162,7 @@ impl Lane {
             Hold::Parked(wire) => Offered::Direct(wire, command),
             Hold::Written(wire, batch) => Offered::Unread(wire, batch, command),
             _ => {
-                state.queue.push_back(command);
+                state.queue.push([command]);
                 state.busy = Instant::now() + LEISURE;
                 drop(state);
                 self.work.notify_one();
@@ -212,7 +208,7 @@ impl Lane {
         loop {
             if state.due <= Instant::now() || state.stopping {
                 let delayed = std::mem::take(&mut state.delayed);
-                state.queue.extend(delayed);
+                state.queue.push(delayed);
             }
             let is_idle = state.queue.is_empty() && state.delayed.is_empty();
             let ends =
@@ -224,7 +220,7 @@ impl Lane {
                     if !self.trusts(&wire, member) {
                         return Work::Replace;
                     }
-                    return Work::Write(wire, take_batch(&mut state.queue));
+                    return Work::Write(wire, state.queue.take_batch());
                 }
                 Hold::Ended => {
                     state.hold = Hold::Ended;
@@ -263,7 +259,7 @@ impl Lane {
         if commands.is_empty() {
             return;
         }
-        self.state.lock().queue.extend(commands);
+        self.state.lock().queue.push(commands);
         self.work.notify_one();
     }
 
@@ -271,10 +267,14 @@ impl Lane {
     pub fn requeue(&self, commands: Vec<Command>) {
         let mut state = self.state.lock();
         let delayed = std::mem::take(&mut state.delayed);
-        state.queue.extend(delayed);
-        for command in commands.into_iter().rev() {
-            state.queue.push_front(command);
-        }
+        state.queue.push(delayed);
+        state.queue.push_first(commands);
+    }
+
+    /// Queues commands whose replies did not come because the server closed the connection. Returns those that must be
+    /// the cause.
+    pub fn requeue_unanswered(&self, commands: Vec<Command>) -> Vec<Command> {
+        self.state.lock().queue.broke(commands)
     }
 
     /// Queues commands once `pause` is over. Returns those that it makes no sense for: the lane is to stop.
@@ -294,10 +294,7 @@ impl Lane {
     /// Takes out the queued commands that `picked` picks.
     pub fn remove(&self, picked: impl Fn(&Command) -> bool) -> Vec<Command> {
         let mut state = self.state.lock();
-        let all = std::mem::take(&mut state.queue);
-        let (removed, kept): (Vec<_>, Vec<_>) = all.into_iter().partition(picked);
-        state.queue = kept.into();
-        removed
+        state.queue.remove(picked)
     }
 
     /// Ends the lane if nothing is queued.
@@ -313,7 +310,7 @@ impl Lane {
     pub fn abandon(&self) -> Vec<Command> {
         let mut state = self.state.lock();
         state.hold = Hold::Ended;
-        state.queue.drain(..).collect()
+        state.queue.remove(|_| true)
     }
 
     /// Lets the lane end once everything queued is out.
@@ -326,17 +323,4 @@ impl Lane {
     pub fn is_stopping(&self) -> bool {
         self.state.lock().stopping
     }
-}
-
-fn take_batch(queue: &mut VecDeque<Command>) -> Vec<Command> {
-    let mut bytes = 0;
-    let mut count = 0;
-    for command in queue.iter().take(BATCH_COMMANDS) {
-        bytes += command.size();
-        if count > 0 && bytes > BATCH_BYTES {
-            break;
-        }
-        count += 1;
-    }
-    queue.drain(..count).collect()
 }

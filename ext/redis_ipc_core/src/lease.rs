@@ -1,7 +1,7 @@
 //! Leases on requests. An instance renews what it holds; what nobody renews for one lease, another takes over.
 
 use crate::claim::Claim;
-use crate::connection::Connection;
+use crate::connection::{Connection, is_break};
 use crate::consumer_queue::{ConsumerQueue, Held};
 use crate::entry::{RawEntry, Request, StreamId};
 use crate::error::Error;
@@ -11,6 +11,7 @@ use crate::reception::Reception;
 use crate::stream_reply::{self, unexpected};
 use redis::{Cmd, RedisResult, Value};
 use std::collections::{BTreeMap, HashMap};
+use std::time::Instant;
 
 /// More idle than any lease: whoever looks next may take it at once. Redis reckons an idle time in ms.
 const AT_ONCE: u64 = 7 * 86_400_000;
@@ -137,8 +138,42 @@ fn leave_on(connection: &mut Connection, member: &Member, requests: &[(StreamId,
     Ok(())
 }
 
-/// Fetches requests that are pending under this instance but never arrived here, without counting that as a delivery.
-pub fn fetch(
+/// What was fetched.
+#[derive(Debug, Default)]
+pub struct Fetched {
+    /// What could be read. What was deleted meanwhile is missing.
+    pub entries: Vec<RawEntry>,
+    /// What breaks each connection that reads it, with how often it was delivered.
+    pub unreadable: Vec<(StreamId, u32)>,
+}
+
+/// Reads requests that are pending under this instance, each with how often it has been delivered from now on.
+pub fn fetch(member: &Member, requests: &[(StreamId, u32)]) -> Result<Fetched, Error> {
+    let (mut fetched, mut rest) = (Fetched::default(), requests);
+    while let Some(first) = rest.first() {
+        let count = member.fetching.lock().count(Instant::now()).min(rest.len());
+        let (page, later) = rest.split_at(count);
+        let entries = member.connections.with(&member.inbox, |connection| {
+            match fetch_page(connection, member, page) {
+                // A pooled connection that breaks is replaced by another.
+                Err(error) if is_break(&error) => Ok(None),
+                entries => entries.map(Some),
+            }
+        })?;
+        let mut fetching = member.fetching.lock();
+        if let Some(entries) = entries {
+            fetching.ate(count, count);
+            fetched.entries.extend(entries);
+            rest = later;
+        } else if fetching.choked(count, Instant::now()) {
+            fetched.unreadable.push(*first);
+            rest = rest.get(1..).unwrap_or_default();
+        }
+    }
+    Ok(fetched)
+}
+
+fn fetch_page(
     connection: &mut Connection,
     member: &Member,
     requests: &[(StreamId, u32)],
@@ -182,6 +217,7 @@ pub struct Look {
 struct Claimed {
     cursor: StreamId,
     entries: Vec<RawEntry>,
+    unreadable: Vec<(StreamId, u32)>,
     deliveries: HashMap<StreamId, u32>,
 }
 
@@ -234,6 +270,7 @@ pub fn take_over(
         look.left |= !suspects.is_empty();
         // First: what is taken in now may end this process at once.
         let left = leave(member, &suspects);
+        reception.bury_unreadable(&claimed.unreadable);
         queue.push_all(reception.admit(claimed.entries, &claimed.deliveries));
         left?;
         look.cursor = claimed.cursor;
@@ -274,19 +311,30 @@ pub fn take_over_from(
     reception: &Reception,
 ) -> Result<(StreamId, Vec<Request>), Error> {
     let claimed = claim_idle(cursor, idle, count, member)?;
+    reception.bury_unreadable(&claimed.unreadable);
     Ok((claimed.cursor, reception.admit(claimed.entries, &claimed.deliveries)))
 }
 
+/// Takes requests over by their ids first: one that cannot be read must not keep the others from being taken over.
 fn claim_idle(cursor: StreamId, idle: u64, count: usize, member: &Member) -> Result<Claimed, Error> {
     let mut claim = redis::cmd("XAUTOCLAIM");
     claim.arg(&member.inbox).arg(&member.group).arg(&member.consumer);
-    claim.arg(idle).arg(cursor.to_string()).arg("COUNT").arg(count);
-    member.connections.with(&member.inbox, |connection| {
-        let claimed = stream_reply::claimed(connection.run(&claim)?).ok_or_else(unexpected)?;
-        member.stats.withdrawn.add(claimed.deleted as u64);
-        let ids: Vec<StreamId> = claimed.entries.iter().map(|entry| entry.id).collect();
-        let deliveries = deliveries(connection, member, &ids)?;
-        Ok(Claimed { cursor: claimed.cursor, entries: claimed.entries, deliveries })
+    claim.arg(idle).arg(cursor.to_string()).arg("COUNT").arg(count).arg("JUSTID");
+    let (claimed, before) = member.connections.with(&member.inbox, |connection| {
+        let claimed = stream_reply::claimed_ids(connection.run(&claim)?).ok_or_else(unexpected)?;
+        let before = deliveries(connection, member, &claimed.ids)?;
+        Ok((claimed, before))
+    })?;
+    member.stats.withdrawn.add(claimed.deleted as u64);
+    // JUSTID does not count the delivery; it counts as it is read.
+    let counted = |id: &StreamId| (*id, before.get(id).copied().unwrap_or_default().saturating_add(1));
+    let requests: Vec<(StreamId, u32)> = claimed.ids.iter().map(counted).collect();
+    let fetched = fetch(member, &requests)?;
+    Ok(Claimed {
+        cursor: claimed.cursor,
+        entries: fetched.entries,
+        unreadable: fetched.unreadable,
+        deliveries: requests.into_iter().collect(),
     })
 }
 

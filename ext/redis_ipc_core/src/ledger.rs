@@ -189,6 +189,13 @@ impl Ledger {
         self.open.lock().remove(&id)
     }
 
+    /// Closes the only open call, if there is one alone and its request may have reached Redis.
+    pub fn close_only(&self) -> Option<Arc<Ticket>> {
+        let mut open = self.open.lock();
+        let is_one = open.len() == 1 && open.values().all(|ticket| ticket.sent() != Sent::No);
+        if is_one { open.drain().next().map(|(_, ticket)| ticket) } else { None }
+    }
+
     /// Closes the calls whose deadline was before `now`.
     pub fn close_overdue(&self, now: Instant) -> Vec<Arc<Ticket>> {
         let mut open = self.open.lock();
@@ -242,6 +249,18 @@ mod tests {
         assert!(ticket.finish(Err(error())));
         assert!(!ticket.finish(Err(Error::new(ErrorKind::Internal, "again"))));
         assert_eq!(ticket.wait(Instant::now(), &Interrupt::default()), Waited::Done(Err(error())));
+    }
+
+    #[test]
+    fn a_call_is_picked_out_only_if_it_is_alone_and_was_sent() {
+        let (ledger, tickets) = ledger_with(&[1_000, 1_000]);
+        assert!(tickets.iter().all(|ticket| ticket.sending() == Some(false)));
+        assert!(ledger.close_only().is_none());
+        ledger.close(tickets[0].id);
+        assert_eq!(ledger.close_only().map(|ticket| ticket.id), Some(tickets[1].id));
+        assert!(ledger.close_only().is_none());
+        let (unsent, _tickets) = ledger_with(&[1_000]);
+        assert!(unsent.close_only().is_none());
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! There is no Ruby in it. [`engine::Engine`] is one connected stream; docs/protocol.md describes what it says to
 //! Redis, docs/internals.md which thread owns what.
 
+pub mod acceptance;
+pub mod appetite;
 pub mod attempt;
 pub mod backlog;
 pub mod backoff;
@@ -27,6 +29,7 @@ mod drill;
 pub mod engine;
 pub mod entry;
 pub mod error;
+pub mod error_codes;
 pub mod fields;
 pub mod housekeeper;
 pub mod identity;
@@ -43,9 +46,9 @@ pub mod list;
 pub mod logins;
 pub mod master_watch;
 pub mod member;
-pub mod memory;
 pub mod open_sockets;
 pub mod options;
+pub mod outgoing;
 pub mod packing;
 pub mod presence;
 pub mod read_ahead;

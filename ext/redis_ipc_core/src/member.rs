@@ -1,6 +1,8 @@
 //! This instance's place in its stream: its names, its clock, its counters and its way to Redis.
 //! Every thread of an engine shares one.
 
+use crate::acceptance::Acceptance;
+use crate::appetite::Appetite;
 use crate::backlog::Backlogs;
 use crate::clock::Clock;
 use crate::connections::Connections;
@@ -10,7 +12,6 @@ use crate::error::{Error, ErrorKind};
 use crate::identity::{Id, IdSource};
 use crate::keys::Keys;
 use crate::links::Links;
-use crate::memory::Memory;
 use crate::options::Options;
 use crate::reports::Reporter;
 use crate::stats::Stats;
@@ -25,6 +26,9 @@ use std::time::{Duration, Instant};
 
 /// Ends the consumer name of an instance that has no handler.
 pub const WITHOUT_HANDLER: &str = ":no-handler";
+
+/// The most requests that are fetched at once of those that were delivered before.
+const FETCHED: usize = 100;
 
 /// How many inboxes of groups that did not answer are tidied away when leaving.
 const TIDIED: usize = 1_000;
@@ -65,8 +69,10 @@ pub struct Member {
     pub backlogs: Backlogs,
     /// When a heartbeat last found this instance missing among the living.
     pub presence_lost: Mutex<Option<Instant>>,
-    /// Whether Redis had memory for the last answers.
-    pub memory: Memory,
+    /// How many requests are fetched at once of those that were delivered before.
+    pub fetching: Mutex<Appetite>,
+    /// Whether Redis took the last answers.
+    pub acceptance: Acceptance,
     /// The long-lived connections.
     pub links: Links,
 }
@@ -102,7 +108,8 @@ impl Member {
             asked_in_vain: Mutex::default(),
             backlogs: Backlogs::default(),
             presence_lost: Mutex::default(),
-            memory: Memory::default(),
+            fetching: Mutex::new(Appetite::new(FETCHED)),
+            acceptance: Acceptance::default(),
             links: Links::default(),
         })
     }

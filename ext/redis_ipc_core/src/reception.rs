@@ -155,6 +155,22 @@ impl Reception {
         self.bury(id, fields, error, deliveries, asker, dead_letter::MALFORMED)
     }
 
+    /// Gives up on requests that break each connection that reads them, with how often each was delivered. Whom to tell
+    /// stands in them.
+    pub fn bury_unreadable(&self, requests: &[(StreamId, u32)]) {
+        for (id, deliveries) in requests {
+            self.member.stats.taken.increment();
+            let reason = "the request cannot be read: it breaks each connection that reads it (client-output-buffer-limit \
+                          of Redis, or the limits in security.md)";
+            let error = self.member.error(ErrorKind::DeadLettered, reason, &self.member.group).entry(id);
+            let examined =
+                self.bury(*id, &Fields::default(), error, *deliveries, None, dead_letter::MALFORMED);
+            if let Examined::Done(id) = examined {
+                self.sender.send(Command::Acknowledge(vec![id]));
+            }
+        }
+    }
+
     fn bury(
         &self,
         id: StreamId,

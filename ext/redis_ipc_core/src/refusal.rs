@@ -59,15 +59,26 @@ impl Refusal {
         self.reading.end();
     }
 
+    fn open(&self) -> RedisResult<Connection> {
+        let connector = self.member.connections.connector();
+        let connection = connector.open_blocking(&self.member.inbox, crate::inbox_session::BLOCK, &self.quiet)?;
+        self.reading.on(&connection);
+        Ok(connection)
+    }
+
+    /// While it rests the server may close the connection as an idle one.
+    fn replace_if_gone(&self, connection: &mut Connection) -> RedisResult<()> {
+        if connection.is_gone() {
+            *connection = self.open()?;
+        }
+        Ok(())
+    }
+
     fn session(&self, first: Option<Connection>, link: &mut Link<'_>) -> RedisResult<()> {
         let again = first.is_none();
         let mut connection = match first {
             Some(connection) => connection,
-            None => self.member.connections.connector().open_blocking(
-                &self.member.inbox,
-                crate::inbox_session::BLOCK,
-                &self.quiet,
-            )?,
+            None => self.open()?,
         };
         self.reading.on(&connection);
         join_group(&mut connection, &self.member)?;
@@ -77,6 +88,7 @@ impl Refusal {
             self.rest(silence(&self.member), &mut connection)?;
         }
         while !self.quiet.is_stopped() {
+            self.replace_if_gone(&mut connection)?;
             match look(&mut connection, &self.member)? {
                 Serving::Somebody => self.rest(LOOK, &mut connection)?,
                 Serving::Unknown => {
@@ -100,6 +112,7 @@ impl Refusal {
             }
             if self.member.links.losses() != losses {
                 losses = self.member.links.losses();
+                self.replace_if_gone(connection)?;
                 connection.run(&redis::cmd("PING"))?;
             }
         }

@@ -1,11 +1,12 @@
 //! A connection that reads the reply stream, and how far it has come: asks for answers, and reads what Redis says.
 
+use crate::appetite::Appetite;
 use crate::bell::{Bell, Heard};
 use crate::busy_poll::BusyPoll;
-use crate::connection::{Connection, Wait};
+use crate::connection::{Connection, Wait, is_break};
 use crate::entry::{RawEntry, StreamId};
 use crate::member::Member;
-use crate::stream_reply::refused;
+use crate::stream_reply::{self, refused};
 use redis::RedisResult;
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -16,6 +17,8 @@ const BLOCK: Duration = Duration::from_secs(10);
 const BLOCK_IN_CLUSTER: Duration = Duration::from_secs(2);
 /// How many answers are read at once.
 const COUNT: usize = 512;
+/// The group by which an answer is passed by that cannot be read.
+const PASSER_BY: &str = "skip";
 /// After so many answers, or this long, the ones read are trimmed.
 const TRIM_COUNT: usize = 128;
 const TRIM_BYTES: usize = 1 << 20;
@@ -36,13 +39,24 @@ pub struct Position {
     untrimmed: usize,
     bytes: usize,
     trimmed: Instant,
+    appetite: Appetite,
+    /// The next answer breaks every connection that reads it.
+    is_stuck: bool,
 }
 
 impl Position {
     /// The beginning of the stream.
     pub fn new(member: &Member) -> Self {
         let made = member.replies_made.load(Ordering::SeqCst);
-        Self { made, last: StreamId::default(), untrimmed: 0, bytes: 0, trimmed: Instant::now() }
+        Self {
+            made,
+            last: StreamId::default(),
+            untrimmed: 0,
+            bytes: 0,
+            trimmed: Instant::now(),
+            appetite: Appetite::new(COUNT),
+            is_stuck: false,
+        }
     }
 
     /// Goes back to the beginning if the stream was made anew: Redis's clock may be behind the last id.
@@ -72,6 +86,7 @@ impl Position {
 #[derive(Debug, Clone, Copy)]
 struct Asked {
     trims: bool,
+    count: usize,
 }
 
 /// The reader's connection, and where it is.
@@ -113,30 +128,94 @@ impl ReplySession {
             commands.push(trim);
         }
         // With answers left to trim it comes back soon for them.
+        let count = self.position.appetite.count(Instant::now());
         let block = if self.position.untrimmed > 0 && !trims { TRIM_INTERVAL } else { block(member) };
         let mut read = redis::cmd("XREAD");
-        read.arg("COUNT").arg(COUNT).arg("BLOCK").arg(block.as_millis() as u64);
+        read.arg("COUNT").arg(count);
+        if !self.position.appetite.is_probing() {
+            read.arg("BLOCK").arg(block.as_millis() as u64);
+        }
         read.arg("STREAMS").arg(&member.replies).arg(self.position.last.to_string());
         commands.push(read);
         self.connection.write_all(&commands)?;
-        self.asked = Some(Asked { trims });
+        self.asked = Some(Asked { trims, count });
         Ok(())
+    }
+
+    /// Whether the server has closed the connection while nothing was asked on it.
+    pub fn is_gone(&mut self) -> bool {
+        self.asked.is_none() && self.connection.is_gone()
     }
 
     /// Reads what was asked for, and waits for it: without getting stuck, if `wait` is given (see
     /// [`Connection::receive_entries`]). Then it may be nothing, and the answers are still to come.
     pub fn receive(&mut self, wait: Option<Wait<'_>>) -> RedisResult<Vec<RawEntry>> {
         let Some(asked) = self.asked.take() else { return Ok(Vec::new()) };
+        let answers = self.receive_asked(asked, wait);
+        match &answers {
+            // The answers are still to come.
+            Ok(_) if self.asked.is_some() => {}
+            Ok(answers) => self.position.appetite.ate(asked.count, answers.len()),
+            Err(error) if is_break(error) => {
+                self.position.is_stuck |= self.position.appetite.choked(asked.count, Instant::now());
+            }
+            Err(_) => {}
+        }
+        answers
+    }
+
+    fn receive_asked(&mut self, asked: Asked, wait: Option<Wait<'_>>) -> RedisResult<Vec<RawEntry>> {
         if asked.trims {
             refused(self.connection.receive_own(wait)?)?;
             let position = &mut self.position;
             (position.untrimmed, position.bytes, position.trimmed) = (0, 0, Instant::now());
             if wait.is_some() && !self.connection.has_unread() {
                 // Only this is answered at once.
-                self.asked = Some(Asked { trims: false });
+                self.asked = Some(Asked { trims: false, ..asked });
                 return Ok(Vec::new());
             }
         }
         self.connection.receive_entries(wait)
     }
+}
+
+/// Passes the next answer by if it breaks every connection that reads it, and returns its id. A consumer group tells
+/// the id: what is delivered to it can be listed without its content, even if the delivery did not arrive.
+pub fn skip_unreadable(position: &mut Position, member: &Member) -> RedisResult<Option<StreamId>> {
+    if !position.is_stuck {
+        return Ok(None);
+    }
+    let (connector, key) = (member.connections.connector(), &member.replies);
+    let group = |action: &str| redis::cmd("XGROUP").arg(action).arg(key).arg(PASSER_BY).clone();
+    let mut connection = connector.open_for(key)?;
+    position.is_stuck = false;
+    connection.run(&group("DESTROY"))?;
+    connection.run(group("CREATE").arg(position.last.to_string()))?;
+    let mut read = redis::cmd("XREADGROUP");
+    read.arg("GROUP").arg(PASSER_BY).arg(PASSER_BY).arg("COUNT").arg(1).arg("STREAMS").arg(key).arg(">");
+    connection.write_all(&[read])?;
+    let is_read = match connection.receive_entries(None) {
+        Err(error) if !is_break(&error) => return Err(error),
+        read => read.is_ok(),
+    };
+    let mut connection = connector.open_for(key)?;
+    let mut pending = redis::cmd("XPENDING");
+    pending.arg(key).arg(PASSER_BY).arg("-").arg("+").arg(1);
+    let reply = connection.run(&pending)?;
+    connection.run(&group("DESTROY"))?;
+    if is_read {
+        return Ok(None);
+    }
+    let skipped = stream_reply::pending_ids(&reply).first().copied();
+    if let Some(id) = skipped {
+        position.pass(id, 0);
+    }
+    Ok(skipped)
+}
+
+/// Drops all answers that wait: without the rights that [`skip_unreadable`] needs there is no other way past one that
+/// cannot be read.
+pub fn drop_waiting(member: &Member) -> RedisResult<()> {
+    let mut connection = member.connections.connector().open_for(&member.replies)?;
+    connection.run(redis::cmd("XTRIM").arg(&member.replies).arg("MAXLEN").arg(0)).map(drop)
 }

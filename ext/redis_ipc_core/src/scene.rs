@@ -2,10 +2,13 @@
 
 use crate::command::Command;
 use crate::consumer_queue::ConsumerQueue;
-use crate::entry::Question;
+use crate::dead_letter;
+use crate::entry::{Question, StreamId};
 use crate::error::{Error, ErrorKind, Fate};
 use crate::ledger::{Ledger, Sent, Ticket};
 use crate::member::Member;
+use crate::outgoing::SUSPICIOUS;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What commands and their replies are about.
@@ -35,10 +38,7 @@ impl Scene<'_> {
             Command::Ask(ticket, question) => self.fail_ask(&ticket, &question, error),
             Command::Answer(claim, _) => {
                 self.queue.finish(claim.id());
-                self.member.stats.answers_dropped.increment();
-                let lost = self.member.locate(error.clone()).entry(claim.id());
-                let message = format!("an answer was lost: {}", lost.message);
-                self.member.reporter.failure(Error { message, ..lost });
+                self.lose_answer(claim.id(), error);
             }
             Command::Withdraw(ticket, _) => {
                 ticket.finish(Err(timed_out(&ticket, Fate::Unknown, self.member)));
@@ -46,6 +46,30 @@ impl Scene<'_> {
             Command::Acknowledge(ids) => ids.into_iter().for_each(|id| self.queue.finish(id)),
             Command::Measure(_) => {}
         }
+    }
+
+    /// Ends what hangs on a command that Redis does not take, because of `error`. In place of an answer goes the short
+    /// rejection that is returned, so that the asker hears of it at once.
+    pub fn refuse_large(&self, command: Command, error: &Error) -> Option<Command> {
+        let Command::Answer(claim, answer) = &command else {
+            self.fail(command, error);
+            return None;
+        };
+        if answer.content.size() < SUSPICIOUS {
+            self.fail(command, error);
+            return None;
+        }
+        let reason = format!("the answer could not be sent: {}", error.message);
+        self.lose_answer(claim.id(), error);
+        let rejection = dead_letter::rejection(self.member, &claim.request, dead_letter::COMMAND, &reason);
+        Some(Command::Answer(Arc::clone(claim), rejection))
+    }
+
+    fn lose_answer(&self, id: StreamId, error: &Error) {
+        self.member.stats.answers_dropped.increment();
+        let lost = self.member.locate(error.clone()).entry(id);
+        let message = format!("an answer was lost: {}", lost.message);
+        self.member.reporter.failure(Error { message, ..lost });
     }
 
     fn fail_ask(&self, ticket: &Ticket, question: &Question, error: &Error) {

@@ -6,10 +6,10 @@
 //! and go out together in the next one.
 
 use crate::backoff::Backoff;
-use crate::batch::Batch;
+use crate::batch::{Batch, Leftover};
 use crate::cluster::Route;
 use crate::command::Command;
-use crate::connection::Connection;
+use crate::connection::{Connection, is_break};
 use crate::connector::Connector;
 use crate::consumer_queue::ConsumerQueue;
 use crate::drill;
@@ -18,18 +18,19 @@ use crate::lane::{Hold, Lane, Offered, Wire, Work};
 use crate::ledger::{Ledger, Sent};
 use crate::links::STABLE;
 use crate::member::Member;
+use crate::outgoing::{closes_connection, too_large};
 use crate::scene::Scene;
 use crate::sync::Mutex;
 use crate::threads;
 use crate::upkeep;
-use redis::{RedisResult, Value};
+use redis::{RedisError, Value};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// The pause before something is tried again that Redis had no memory for.
+/// The pause before something is tried again that Redis refuses for now.
 const RETRY: Duration = Duration::from_millis(50);
 /// How many connections are tried for what is left to send at the end.
 const LAST_CHANCES: u32 = 2;
@@ -193,7 +194,7 @@ impl Sender {
         }
     }
 
-    fn write_lone(&self, mut borrowed: Borrowed<'_>, wire: Box<Wire>, command: Command) {
+    fn write_lone(self: &Arc<Self>, mut borrowed: Borrowed<'_>, wire: Box<Wire>, command: Command) {
         borrowed.lone = true;
         self.write(borrowed, wire, vec![command]);
     }
@@ -204,7 +205,7 @@ impl Sender {
         let hold = match wire.connection.receive_arrived(batch.replies()) {
             Ok(Some(replies)) => self.settle(lane, wire, batch, &replies),
             Ok(None) => Hold::Written(wire, batch),
-            Err(error) => Hold::Missing(batch.into_commands(), Some(self.explain(&error))),
+            Err(error) => self.break_off(lane, batch, &[], usize::MAX, &error),
         };
         match hold {
             Hold::Parked(wire) if lane.trusts(&wire, &self.member) => {
@@ -217,9 +218,13 @@ impl Sender {
         }
     }
 
-    fn write(&self, mut borrowed: Borrowed<'_>, mut wire: Box<Wire>, commands: Vec<Command>) {
+    fn write(self: &Arc<Self>, mut borrowed: Borrowed<'_>, mut wire: Box<Wire>, commands: Vec<Command>) {
         let lane = borrowed.lane;
         drill::point();
+        if wire.connection.is_gone() {
+            borrowed.back = Some(Hold::Missing(commands, None));
+            return;
+        }
         let mut bytes = std::mem::take(&mut wire.buffer);
         let batch = Batch::pack(commands, &mut bytes, &lane.route, &self.member, &mut wire.expiries);
         borrowed.back = Some(if bytes.is_empty() {
@@ -230,10 +235,9 @@ impl Sender {
             match written {
                 Ok(()) => Hold::Written(wire, batch),
                 Err(failure) => {
-                    let error = self.explain(&failure.error.into());
-                    let commands =
-                        if failure.nothing_left { batch.into_unsent() } else { batch.into_commands() };
-                    Hold::Missing(commands, Some(error))
+                    let replies = wire.connection.receive_left(batch.replies());
+                    let error = wire.connection.lost(failure.error.into());
+                    self.break_off(lane, batch, &replies, failure.written, &error)
                 }
             }
         });
@@ -280,35 +284,82 @@ impl Sender {
     fn read(self: &Arc<Self>, lane: &Lane, mut wire: Box<Wire>, batch: Batch) {
         let mut borrowed = Borrowed::from(lane);
         drill::point();
-        let replies =
-            (0..batch.replies()).map(|_| wire.connection.receive()).collect::<RedisResult<Vec<Value>>>();
-        let replies = match replies {
-            Ok(replies) => replies,
-            Err(error) => {
-                borrowed.back = Some(Hold::Missing(batch.into_commands(), Some(self.explain(&error))));
-                return;
+        let mut replies = Vec::with_capacity(batch.replies());
+        while replies.len() < batch.replies() {
+            match wire.connection.receive() {
+                Ok(reply) => replies.push(reply),
+                Err(error) => {
+                    borrowed.back = Some(self.break_off(lane, batch, &replies, usize::MAX, &error));
+                    return;
+                }
+            }
+        }
+        borrowed.back = Some(self.settle(lane, wire, batch, &replies));
+    }
+
+    /// The connection broke while a batch was under way: acts on the replies that came, and decides in which order the
+    /// rest is sent again.
+    fn break_off(
+        self: &Arc<Self>,
+        lane: &Lane,
+        batch: Batch,
+        replies: &[Value],
+        written: usize,
+        error: &RedisError,
+    ) -> Hold {
+        let mut remains = batch.settle_broken(replies, written, &self.scene());
+        let mut again = std::mem::take(&mut remains.leftover.again);
+        self.follow_up(lane, remains.leftover);
+        let convicted = match remains.culprit {
+            Some(culprit) => {
+                again.splice(0..0, remains.unanswered);
+                vec![culprit]
+            }
+            None if is_break(error) => {
+                let failure = |command: Command| {
+                    let error = too_large(command.content_size(), None);
+                    (command, error)
+                };
+                lane.requeue_unanswered(remains.unanswered).into_iter().map(failure).collect()
+            }
+            None => {
+                again.splice(0..0, remains.unanswered);
+                Vec::new()
             }
         };
-        borrowed.back = Some(self.settle(lane, wire, batch, &replies));
+        for (command, failure) in convicted {
+            again.extend(self.scene().refuse_large(command, &failure));
+        }
+        Hold::Missing(again, Some(self.explain(error)))
     }
 
     /// Acts on the replies to a batch: what becomes of the connection.
     fn settle(self: &Arc<Self>, lane: &Lane, wire: Box<Wire>, batch: Batch, replies: &[Value]) -> Hold {
-        let leftover = batch.settle(replies, &self.scene());
+        if replies.iter().any(closes_connection) {
+            return self.break_off(lane, batch, replies, usize::MAX, &wire.connection.closed());
+        }
+        let mut leftover = batch.settle(replies, &self.scene());
+        let (again, refusal) = (std::mem::take(&mut leftover.again), leftover.refusal.take());
+        self.follow_up(lane, leftover);
+        match refusal {
+            Some(error) => Hold::Missing(again, Some(error)),
+            None => Hold::Parked(wire),
+        }
+    }
+
+    /// Sends what follows from replies, each at its time and to its place.
+    fn follow_up(self: &Arc<Self>, lane: &Lane, leftover: Leftover) {
         if self.only.is_some() {
             lane.queue(leftover.follow);
         } else {
             leftover.follow.into_iter().for_each(|command| self.forward(command));
         }
-        // No use in trying while stopping: nobody frees memory for an answer.
-        let full = || Error::new(ErrorKind::Command(Fate::NotSent), "Redis had no memory for it");
+        // It is not tried again while stopping: what Redis waits for may take long.
         let hopeless = lane.delay(leftover.later, RETRY);
-        hopeless.into_iter().for_each(|command| self.scene().fail(command, &full()));
-        self.redirect(lane, leftover.elsewhere, leftover.pause);
-        match leftover.refusal {
-            Some(error) => Hold::Missing(leftover.again, Some(error)),
-            None => Hold::Parked(wire),
+        if let Some(error) = leftover.deferral {
+            hopeless.into_iter().for_each(|command| self.scene().fail(command, &error));
         }
+        self.redirect(lane, leftover.elsewhere, leftover.pause);
     }
 
     /// Sends commands on to the nodes that their own one named, after a pause.
@@ -349,8 +400,9 @@ impl Sender {
             }
             match self.connector().open(&lane.route) {
                 Ok(connection) => {
+                    self.restore_replies(lane);
                     if lost {
-                        self.reconnected(lane);
+                        self.member.link_restored();
                     }
                     pace.connected = Instant::now();
                     return lane.put(Hold::Parked(Wire::new(connection, &self.member)));
@@ -368,13 +420,13 @@ impl Sender {
         }
     }
 
-    fn reconnected(&self, lane: &Lane) {
+    /// It may be another server, or the same one without its data: what is asked now may be answered before the reader of
+    /// answers is back.
+    fn restore_replies(&self, lane: &Lane) {
         if self.connector().known_route(&self.member.replies) == lane.route {
-            // Else what is asked now may be answered before the reader of answers is back. The pool may begin with a
-            // connection that broke unnoticed; if both fail, that reader says why.
+            // The pool may begin with a connection that broke unnoticed; if both fail, that reader says why.
             let _ = upkeep::restore_replies(&self.member).or_else(|_| upkeep::restore_replies(&self.member));
         }
-        self.member.link_restored();
     }
 
     /// Passes on what is served by other nodes by now. True if that was all, and the lane has ended.

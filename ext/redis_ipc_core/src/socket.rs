@@ -4,7 +4,8 @@ use crate::attempt::Attempt;
 use crate::open_sockets::{Listed, OpenSockets};
 use crate::redis_options::Address;
 use rustix::event::PollFlags;
-use rustix::net::{SendFlags, send};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustls::{ClientConnection, Stream};
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -44,6 +45,26 @@ impl Read for &Raw {
 impl Write for &Raw {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         Ok(send(&self.socket, bytes, SEND_FLAGS)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Of a socket, what has arrived.
+pub struct Arrived<'a>(pub BorrowedFd<'a>);
+
+impl Read for Arrived<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let (count, _) = recv(self.0, buffer, RecvFlags::DONTWAIT)?;
+        Ok(count)
+    }
+}
+
+impl Write for Arrived<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(send(self.0, bytes, SEND_FLAGS | SendFlags::DONTWAIT)?)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -97,6 +118,27 @@ impl Socket {
     pub fn set_timeouts(&self, read: Duration, write: Duration) -> io::Result<()> {
         self.raw.socket.set_read_timeout(Some(read))?;
         self.raw.socket.set_write_timeout(Some(write))
+    }
+
+    /// Reads what has arrived, without waiting.
+    pub fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut arrived = Arrived(self.raw.socket.as_fd());
+        match &mut self.tls {
+            None => arrived.read(buffer),
+            Some(tls) => Stream::new(&mut **tls, &mut arrived).read(buffer),
+        }
+    }
+
+    /// Whether the other side has closed it, or has said something unasked, as it does before closing.
+    pub fn has_ended(&mut self) -> bool {
+        let mut byte = [0];
+        let peeked = recv(&self.raw.socket, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        if matches!(peeked, Err(Errno::AGAIN | Errno::INTR)) {
+            return false;
+        }
+        // Of TLS, what has arrived may be a message between the two ends that means nothing here.
+        self.tls.is_none()
+            || !matches!(self.read_now(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// What a thread can wait for that is not to be stuck in reading. Not with TLS: what can be read may have come from

@@ -9,17 +9,28 @@ use redis::{RedisError, RedisResult, Value};
 pub struct Claimed {
     /// Where the next scan goes on; zero at the end of the list.
     pub cursor: StreamId,
-    /// The entries, now ours.
-    pub entries: Vec<RawEntry>,
+    /// The entries that are ours now.
+    pub ids: Vec<StreamId>,
     /// How many were gone from the stream; Redis dropped them from the pending list.
     pub deleted: usize,
 }
 
-/// The reply of XAUTOCLAIM (Redis 7.0 and later).
-pub fn claimed(value: Value) -> Option<Claimed> {
-    let [cursor, list, deleted] = array(value)?;
-    let Value::Array(deleted) = deleted else { return None };
-    Some(Claimed { cursor: id(&cursor)?, entries: entries(list)?, deleted: deleted.len() })
+/// The reply of XAUTOCLAIM with JUSTID (Redis 7.0 and later).
+pub fn claimed_ids(value: Value) -> Option<Claimed> {
+    let [cursor, Value::Array(ids), Value::Array(deleted)] = array(value)? else { return None };
+    let ids = ids.iter().map(id).collect::<Option<_>>()?;
+    Some(Claimed { cursor: id(&cursor)?, ids, deleted: deleted.len() })
+}
+
+/// The ids in a reply of XPENDING that lists entries.
+pub fn pending_ids(value: &Value) -> Vec<StreamId> {
+    let Value::Array(rows) = value else { return Vec::new() };
+    rows.iter()
+        .filter_map(|row| match row {
+            Value::Array(columns) => id(columns.first()?),
+            _ => None,
+        })
+        .collect()
 }
 
 /// A list of entries, as XRANGE returns it.
@@ -96,13 +107,17 @@ mod tests {
     fn deleted_entries_are_told_apart() {
         let reply = Value::Array(vec![Value::Array(vec![bulk("1-0"), Value::Nil])]);
         assert_eq!(entries(reply).unwrap(), [RawEntry { id: StreamId { ms: 1, seq: 0 }, fields: None }]);
-        let reply = Value::Array(vec![
-            bulk("0-0"),
-            Value::Array(vec![entry("3-0")]),
-            Value::Array(vec![bulk("9-9")]),
-        ]);
-        let found = claimed(reply).unwrap();
-        assert_eq!((found.entries.len(), found.deleted), (1, 1));
+        let reply =
+            Value::Array(vec![bulk("0-0"), Value::Array(vec![bulk("3-0")]), Value::Array(vec![bulk("9-9")])]);
+        let found = claimed_ids(reply).unwrap();
+        assert_eq!((found.ids, found.deleted), (vec![StreamId { ms: 3, seq: 0 }], 1));
+    }
+
+    #[test]
+    fn pending_entries_are_listed_by_id() {
+        let row = Value::Array(vec![bulk("3-1"), bulk("me"), Value::Int(1), Value::Int(2)]);
+        assert_eq!(pending_ids(&Value::Array(vec![row])), [StreamId { ms: 3, seq: 1 }]);
+        assert!(pending_ids(&Value::Nil).is_empty());
     }
 
     #[test]

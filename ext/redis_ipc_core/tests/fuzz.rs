@@ -110,7 +110,7 @@ fn replies(random: &mut Random) {
     let mut socket = Pieces(&bytes, random);
     let mut replies = Replies::new();
     while let Ok(value) = replies.next(&mut socket) {
-        let _ = stream_reply::claimed(value.clone());
+        let _ = stream_reply::claimed_ids(value.clone());
         let _ = stream_reply::id(&value);
         if let Some(entries) = stream_reply::entries(value) {
             entries.into_iter().filter_map(|entry| entry.fields).for_each(|fields| decode(&fields));

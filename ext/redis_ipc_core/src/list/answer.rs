@@ -1,13 +1,19 @@
 //! What a server sends: an answer, and that a request is done with.
 
 use crate::error::{Error, Fate};
+use crate::error_codes::{Remedy, remedy};
 use crate::list::job::Job;
 use crate::list::outbox::{Parcel, may_pass};
 use crate::list::party::Party;
+use crate::list::skim::skim;
 use crate::list::work_queue::WorkQueue;
+use crate::outgoing::{Outbound, SUSPICIOUS};
 use redis::{Cmd, Value};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// JSON-RPC's code for an error of the server.
+const INTERNAL_ERROR: i32 = -32603;
 
 /// What answers of one server have in common.
 pub struct Desk {
@@ -33,11 +39,17 @@ pub struct Answer {
     pub desk: Arc<Desk>,
 }
 
-impl Parcel for Answer {
+impl Outbound for Answer {
     fn size(&self) -> usize {
         let reply = self.reply.as_ref().map_or(0, |(key, text)| 2 * key.len() + text.len());
         let removal = self.desk.processing.as_ref().map_or(0, |_| self.job.text.len());
         reply + removal + 200
+    }
+}
+
+impl Parcel for Answer {
+    fn content_size(&self) -> usize {
+        self.reply.as_ref().map_or(0, |(_, text)| text.len())
     }
 
     fn each_command(&self, mut run: impl FnMut(&Cmd)) {
@@ -90,16 +102,68 @@ impl Parcel for Answer {
     fn fail(self, error: &Error) {
         self.desk.queue.finish(self.job.number);
         if self.reply.is_some() {
-            self.desk.party.stats.answers_dropped.increment();
-            let message = format!("an answer was lost: {}", error.message);
-            self.desk.party.reporter.failure(Error { message, ..error.clone() });
+            self.lose(error);
+        }
+    }
+
+    /// In place of an answer that Redis does not take goes a short error, so that the asker hears of it at once.
+    fn refuse_large(mut self, error: &Error) -> Option<Self> {
+        match &mut self.reply {
+            Some((_, text)) if text.len() >= SUSPICIOUS => {
+                let message = format!("the answer could not be sent: {}", error.message);
+                *text = failure(&self.job.text, &message);
+                self.lose(error);
+                Some(self)
+            }
+            _ => {
+                self.fail(error);
+                None
+            }
         }
     }
 }
 
+/// The answer to the requests in `request` that says that there is no other.
+fn failure(request: &[u8], message: &str) -> Vec<u8> {
+    let skimmed = skim(request);
+    let error = serde_json::json!({ "code": INTERNAL_ERROR, "message": message }).to_string();
+    let answers: Vec<String> = skimmed
+        .iter()
+        .filter_map(|request| std::str::from_utf8(request.id.as_ref()?).ok())
+        .map(|id| format!(r#"{{"jsonrpc":"2.0","error":{error},"id":{id}}}"#))
+        .collect();
+    match answers.as_slice() {
+        [answer] if !request.trim_ascii_start().starts_with(b"[") => answer.clone().into_bytes(),
+        answers => format!("[{}]", answers.join(",")).into_bytes(),
+    }
+}
+
 impl Answer {
+    fn lose(&self, error: &Error) {
+        self.desk.party.stats.answers_dropped.increment();
+        let message = format!("an answer was lost: {}", error.message);
+        self.desk.party.reporter.failure(Error { message, ..error.clone() });
+    }
+
     /// Whether it is worth trying again after this refusal.
     fn may_pass(&self, code: &str) -> bool {
-        may_pass(code) || (code == "OOM" && !self.is_hopeless())
+        may_pass(code) || (remedy(code) == Remedy::Wait && !self.is_hopeless())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_answers_each_request_that_wants_an_answer() {
+        let text = |request: &[u8]| String::from_utf8(failure(request, "no")).unwrap();
+        let error = r#""error":{"code":-32603,"message":"no"}"#;
+        let request = br#" {"jsonrpc":"2.0","method":"a","id":"x\"y"}"#;
+        assert_eq!(text(request), format!(r#"{{"jsonrpc":"2.0",{error},"id":"x\"y"}}"#));
+        let batch = br#"[{"method":"a","id":1},{"method":"note"},{"method":"b","id":2}]"#;
+        let answer = |id| format!(r#"{{"jsonrpc":"2.0",{error},"id":{id}}}"#);
+        assert_eq!(text(batch), format!("[{},{}]", answer(1), answer(2)));
+        assert_eq!(text(br#"[{"method":"a","id":1}]"#), format!("[{}]", answer(1)));
     }
 }

@@ -81,6 +81,9 @@ impl Housekeeper {
         // After an outage every server looks dead, though it lives and could not show it: those who live go first.
         let (mut steady, mut last, mut clock, mut looks) = (Instant::now(), Instant::now(), None, false);
         while !self.party.stop.is_stopped() {
+            if connection.is_gone() {
+                connection = self.party.open()?;
+            }
             if clock.is_none_or(|read: Instant| read.elapsed() >= CLOCK_READING) {
                 self.party.clock.read(&mut connection)?;
                 clock = Some(Instant::now());

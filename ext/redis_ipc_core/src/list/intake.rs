@@ -1,12 +1,15 @@
 //! Takes requests from the list, as many as there is room for.
 
-use crate::connection::Connection;
+use crate::appetite::Appetite;
+use crate::connection::{Connection, is_break};
+use crate::error::{Error, ErrorKind};
 use crate::link::Link;
 use crate::list::options::Guarantee;
 use crate::list::party::{Party, popped, texts};
 use crate::list::work_queue::WorkQueue;
 use crate::socket::Closer;
 use crate::stop::Stop;
+use crate::stream_reply::refused;
 use crate::sync::Mutex;
 use redis::{Cmd, RedisResult, Value};
 use std::sync::Arc;
@@ -16,6 +19,9 @@ use std::time::{Duration, Instant};
 /// How long, and how often, it is tried to end a read without losing what it may just have taken.
 const UNBLOCKING: Duration = Duration::from_secs(1);
 const UNBLOCK_EVERY: Duration = Duration::from_millis(10);
+
+/// The most requests read at once.
+const MOST: usize = 512;
 
 /// The reader of the list.
 pub struct Intake {
@@ -30,6 +36,10 @@ pub struct Intake {
     client: AtomicI64,
     /// What was taken, and the queue did not want any more.
     refused: Mutex<Vec<Vec<u8>>>,
+    /// How many requests are read at once.
+    appetite: Mutex<Appetite>,
+    /// The request at this place of its own list, from the oldest on, breaks each connection that reads it.
+    stuck: Mutex<Option<usize>>,
 }
 
 impl Intake {
@@ -46,6 +56,8 @@ impl Intake {
             closer: Mutex::default(),
             client: AtomicI64::new(0),
             refused: Mutex::default(),
+            appetite: Mutex::new(Appetite::new(MOST)),
+            stuck: Mutex::default(),
         }
     }
 
@@ -109,15 +121,30 @@ impl Intake {
             if room == 0 || self.quiet.is_stopped() {
                 continue;
             }
+            if connection.is_gone() {
+                return Ok(());
+            }
+            let room = room.min(self.appetite.lock().count(Instant::now()));
             let taken = match self.guarantee {
-                Guarantee::AtLeastOnce => self.move_some(&mut connection, room, last)?,
-                Guarantee::AtMostOnce => popped(connection.run(&self.pop(room))?),
+                Guarantee::AtLeastOnce => self.move_some(&mut connection, room, last),
+                Guarantee::AtMostOnce => connection.run(&self.pop(room)).map(popped),
             };
+            let taken = self.note(taken, room)?;
             last = taken.len();
             self.party.stats.taken.add(last as u64);
             self.hand_over(taken);
         }
         Ok(())
+    }
+
+    /// Notes whether a read broke its connection.
+    fn note<T>(&self, read: RedisResult<Vec<T>>, asked: usize) -> RedisResult<Vec<T>> {
+        match &read {
+            Ok(found) => self.appetite.lock().ate(asked, found.len()),
+            Err(error) if is_break(error) => drop(self.appetite.lock().choked(asked, Instant::now())),
+            Err(_) => {}
+        }
+        read
     }
 
     fn hand_over(&self, taken: Vec<Vec<u8>>) {
@@ -167,27 +194,87 @@ impl Intake {
 
     /// What was moved on a connection that broke before it arrived is on the list of what this server holds.
     fn recover(&self, connection: &mut Connection) -> RedisResult<()> {
-        let lost = unheld(connection, &self.queue, &self.processing)?;
+        self.give_up_stuck(connection)?;
+        let lost = self.unheld(connection)?;
         self.party.stats.taken.add(lost.len() as u64);
         self.hand_over(lost);
         Ok(())
     }
-}
 
-/// What is on this server's list and not held, oldest first.
-pub fn unheld(connection: &mut Connection, queue: &WorkQueue, processing: &str) -> RedisResult<Vec<Vec<u8>>> {
-    // Before the look at the list: what is answered in between is gone from the list by then, or held here.
-    let mut held = queue.held_texts();
-    let mut listed = texts(connection.run(redis::cmd("LRANGE").arg(processing).arg(0).arg(-1))?);
-    listed.retain(|text| match held.get_mut(text) {
-        Some(count) if *count > 0 => {
-            *count -= 1;
-            false
+    /// What is on this server's list and not held, oldest first.
+    pub fn unheld(&self, connection: &mut Connection) -> RedisResult<Vec<Vec<u8>>> {
+        // Before the look at the list: what is answered in between is gone from the list by then, or held here.
+        let mut held = self.queue.held_texts();
+        let mut listed = self.listed(connection)?;
+        listed.retain(|text| match held.get_mut(text) {
+            Some(count) if *count > 0 => {
+                *count -= 1;
+                false
+            }
+            _ => true,
+        });
+        Ok(listed)
+    }
+
+    /// All that is on this server's list, oldest first. It is read in pages from the right. Nobody else adds to it; if
+    /// something was removed meanwhile, the pages do not fit together, and it is read again.
+    fn listed(&self, connection: &mut Connection) -> RedisResult<Vec<Vec<u8>>> {
+        let (mut listed, mut length) = (Vec::new(), None);
+        loop {
+            let asked = self.appetite.lock().count(Instant::now());
+            let (from, to) = (listed.len() + asked, listed.len() + 1);
+            let (mut count, mut range) = (redis::cmd("LLEN"), redis::cmd("LRANGE"));
+            count.arg(&self.processing);
+            range.arg(&self.processing).arg(-(from as i64)).arg(-(to as i64));
+            let replies = match connection.run_all(&[count, range]) {
+                Err(error) if is_break(&error) => {
+                    if self.appetite.lock().choked(asked, Instant::now()) {
+                        *self.stuck.lock() = Some(listed.len());
+                    }
+                    return Err(error);
+                }
+                replies => replies?,
+            };
+            let replies: Vec<Value> = replies.into_iter().map(refused).collect::<RedisResult<_>>()?;
+            let is_same = *length.get_or_insert_with(|| replies[0].clone()) == replies[0];
+            if !is_same {
+                (listed, length) = (Vec::new(), None);
+                continue;
+            }
+            let page = replies.into_iter().nth(1).map(texts).unwrap_or_default();
+            self.appetite.lock().ate(asked, page.len());
+            let is_last = page.len() < asked;
+            listed.extend(page.into_iter().rev());
+            if is_last {
+                return Ok(listed);
+            }
         }
-        _ => true,
-    });
-    listed.reverse();
-    Ok(listed)
+    }
+
+    /// Moves the request that cannot be read to the dead letters, without reading it: the ones before it go to the other
+    /// end of the list. Whom to tell stands in it.
+    fn give_up_stuck(&self, connection: &mut Connection) -> RedisResult<()> {
+        let Some(place) = *self.stuck.lock() else { return Ok(()) };
+        *self.stuck.lock() = None;
+        let mut turn = redis::cmd("LMOVE");
+        turn.arg(&self.processing).arg(&self.processing).arg("RIGHT").arg("LEFT");
+        for _ in 0..place {
+            connection.run(&turn)?;
+        }
+        let dead = self.party.names.dead();
+        let mut bury = redis::cmd("LMOVE");
+        bury.arg(&self.processing).arg(&dead).arg("RIGHT").arg("LEFT");
+        // Redis moves it, and breaks the connection over the reply.
+        let buried = connection.run(&bury);
+        self.party.stats.taken.increment();
+        self.party.stats.dead_lettered.increment();
+        let message = format!(
+            "a request cannot be read: it breaks each connection that reads it (client-output-buffer-limit of Redis, or \
+             the limits in security.md); it is in {dead}"
+        );
+        self.party.reporter.failure(self.party.locate(Error::new(ErrorKind::DeadLettered, message)));
+        buried.map(drop)
+    }
 }
 
 fn refusal(reply: &Value) -> Option<redis::RedisError> {

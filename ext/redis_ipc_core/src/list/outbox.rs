@@ -1,29 +1,26 @@
 //! Writes commands to Redis from a thread of its own: whatever is waiting goes out in one round trip.
 
 use crate::cluster::Route;
-use crate::connection::Connection;
-use crate::connector::is_passing;
+use crate::connection::{Connection, is_break};
 use crate::error::{Error, ErrorKind, Fate};
+use crate::error_codes::{Remedy, is_passing, remedy};
 use crate::link::Link;
 use crate::list::party::Party;
+use crate::outgoing::{Outbound, Outgoing, closes_connection, too_large};
 use crate::sync::{Condvar, Mutex};
 use redis::{Cmd, RedisError, RedisResult, Value};
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The most bytes and the most parcels written before their replies are read.
-const BATCH_BYTES: usize = 1 << 20;
-const BATCH_PARCELS: usize = 512;
-/// The pause before something is tried again that Redis had no memory for.
+/// The pause before something is tried again that Redis refuses for now.
 const RETRY: Duration = Duration::from_millis(50);
 /// How many connections are tried for what is left to send at the end.
 const LAST_CHANCES: u32 = 2;
 
 /// Something to send: a few commands, and what follows from their replies.
-pub trait Parcel: Send + Sized + 'static {
-    /// About how many bytes it takes.
-    fn size(&self) -> usize;
+pub trait Parcel: Outbound + Send + Sized + 'static {
+    /// How many bytes of content it carries.
+    fn content_size(&self) -> usize;
     /// Calls `run` for each of its commands, which are about one key each; none if it is not wanted any more.
     fn each_command(&self, run: impl FnMut(&Cmd));
     /// Acts on the replies; what is returned is tried again after a while.
@@ -35,10 +32,12 @@ pub trait Parcel: Send + Sized + 'static {
     fn is_hopeless(&self) -> bool;
     /// It is not sent, because of `error`.
     fn fail(self, error: &Error);
+    /// Redis does not take it, because of `error`. What is returned is sent instead.
+    fn refuse_large(self, error: &Error) -> Option<Self>;
 }
 
 struct State<P> {
-    queue: VecDeque<P>,
+    queue: Outgoing<P>,
     stopping: bool,
     ended: bool,
 }
@@ -62,7 +61,7 @@ pub struct Outbox<P> {
 impl<P: Parcel> Outbox<P> {
     /// An empty outbox.
     pub fn new(party: Arc<Party>) -> Self {
-        let state = State { queue: VecDeque::new(), stopping: false, ended: false };
+        let state = State { queue: Outgoing::default(), stopping: false, ended: false };
         Self { party, state: Mutex::new(state), work: Condvar::new() }
     }
 
@@ -73,7 +72,7 @@ impl<P: Parcel> Outbox<P> {
             drop(state);
             return parcel.fail(&self.closed());
         }
-        state.queue.push_back(parcel);
+        state.queue.push([parcel]);
         drop(state);
         self.work.notify_one();
     }
@@ -95,11 +94,6 @@ impl<P: Parcel> Outbox<P> {
                 None => self.open(),
                 Some(open) => match self.next_batch() {
                     None => return,
-                    // TCP lets a first write to a server that is gone succeed.
-                    Some(batch) if open.losses != self.party.links.losses() => {
-                        self.requeue(batch);
-                        self.open()
-                    }
                     Some(batch) => self.deliver(batch, open),
                 },
             };
@@ -131,7 +125,7 @@ impl<P: Parcel> Outbox<P> {
         let mut state = self.state.lock();
         loop {
             if !state.queue.is_empty() {
-                return Some(take_batch(&mut state.queue));
+                return Some(state.queue.take_batch());
             }
             if state.stopping {
                 state.ended = true;
@@ -142,40 +136,98 @@ impl<P: Parcel> Outbox<P> {
     }
 
     fn deliver(&self, batch: Vec<P>, mut lane: Lane) -> RedisResult<Lane> {
-        let mut packed = Vec::new();
-        let counts: Vec<usize> = batch.iter().map(|parcel| pack(parcel, &mut packed)).collect();
-        if let Err(failure) = lane.connection.send_counting(&packed) {
-            self.broken(batch, !failure.nothing_left);
-            return Err(failure.error.into());
+        // TCP lets a first write to a server that is gone succeed.
+        if lane.losses != self.party.links.losses() || lane.connection.is_gone() {
+            self.requeue(batch);
+            return self.open();
         }
-        let replies = counts.iter().map(|count| (0..*count).map(|_| lane.connection.receive()).collect());
-        let replies = match replies.collect::<RedisResult<Vec<Vec<Value>>>>() {
-            Ok(replies) => replies,
-            Err(error) => {
-                self.broken(batch, true);
-                return Err(error);
+        let mut packed = Vec::new();
+        let batch: Vec<Packed<P>> = batch.into_iter().map(|parcel| pack(parcel, &mut packed)).collect();
+        let expected = batch.iter().map(|packed| packed.replies).sum();
+        if let Err(failure) = lane.connection.send_counting(&packed) {
+            let replies = lane.connection.receive_left(expected);
+            let error = lane.connection.lost(failure.error.into());
+            self.break_off(batch, replies, failure.written, &error);
+            return Err(error);
+        }
+        let mut replies = Vec::with_capacity(expected);
+        while replies.len() < expected {
+            match lane.connection.receive() {
+                Ok(reply) => replies.push(reply),
+                Err(error) => {
+                    self.break_off(batch, replies, usize::MAX, &error);
+                    return Err(error);
+                }
+            }
+        }
+        if replies.iter().any(closes_connection) {
+            let error = lane.connection.closed();
+            self.break_off(batch, replies, usize::MAX, &error);
+            return Err(error);
+        }
+        // The server cannot serve now: another may, or this one later.
+        let passing = replies.iter().find_map(passing);
+        let refusal = replies.iter().find_map(refusal);
+        let mut replies = replies.into_iter();
+        let mut settle = |Packed { parcel, replies: count, .. }: Packed<P>| {
+            let mut own: Vec<Value> = replies.by_ref().take(count).collect();
+            match self.follow(&parcel, &mut own, &mut lane) {
+                Ok(()) => parcel.settle(own),
+                Err(_) => parcel.broken(true),
             }
         };
-        // The server cannot serve now: another may, or this one later.
-        let passing = replies.iter().flatten().find_map(passing);
-        let settle =
-            |(parcel, mut replies): (P, Vec<Value>)| match self.follow(&parcel, &mut replies, &mut lane) {
-                Ok(()) => parcel.settle(replies),
-                Err(_) => parcel.broken(true),
-            };
-        let later: Vec<P> = batch.into_iter().zip(replies).filter_map(settle).collect();
-        let full = !later.is_empty();
+        let later: Vec<P> = batch.into_iter().filter_map(&mut settle).collect();
+        let is_deferred = !later.is_empty();
         self.requeue(later);
-        match passing {
-            Some(error) => return Err(error),
-            None if full => {
+        match (passing, refusal) {
+            (Some(error), _) => return Err(error),
+            (None, Some(refusal)) if is_deferred => {
                 self.party.stop.pause(RETRY);
-                let why = "Redis had no memory for it, or its slot is moving";
-                self.give_up(&Error::new(ErrorKind::Command(Fate::NotSent), why));
+                self.give_up(&self.party.explain(&refusal, Fate::NotSent));
             }
-            None => {}
+            _ => {}
         }
         Ok(lane)
+    }
+
+    /// The connection broke while a batch was under way: acts on the replies that came, and decides in which order the
+    /// rest is sent again. `written` is how many bytes were written: Redis has executed no command that ends later.
+    fn break_off(&self, batch: Vec<Packed<P>>, replies: Vec<Value>, written: usize, error: &RedisError) {
+        let mut replies = replies.into_iter();
+        let (mut again, mut unanswered, mut culprit, mut start) = (Vec::new(), Vec::new(), None, 0);
+        for Packed { parcel, replies: count, end } in batch {
+            let own: Vec<Value> = replies.by_ref().take(count).collect();
+            if let Some(said) = own.iter().find(|reply| closes_connection(reply)) {
+                let error = too_large(parcel.content_size(), Some(said));
+                culprit = parcel.broken(false).map(|parcel| (parcel, error));
+                again.append(&mut unanswered);
+            } else if own.len() == count {
+                again.extend(parcel.settle(own));
+            } else {
+                let is_begun = culprit.is_none() && start < written;
+                let rest = if is_begun { &mut unanswered } else { &mut again };
+                rest.extend(parcel.broken(culprit.is_none() && end <= written));
+            }
+            start = end;
+        }
+        let mut state = self.state.lock();
+        let convicted = if is_break(error) && culprit.is_none() {
+            state.queue.broke(unanswered)
+        } else {
+            again.append(&mut unanswered);
+            Vec::new()
+        };
+        state.queue.push_first(again);
+        drop(state);
+        let convicted = convicted.into_iter().map(|parcel| {
+            let error = too_large(parcel.content_size(), None);
+            (parcel, error)
+        });
+        for (parcel, error) in convicted.chain(culprit) {
+            if let Some(instead) = parcel.refuse_large(&self.party.locate(error)) {
+                self.requeue(vec![instead]);
+            }
+        }
     }
 
     /// Runs what was refused for its key is moving where it was sent with it, and puts the reply in place of the
@@ -203,9 +255,11 @@ impl<P: Parcel> Outbox<P> {
     /// `None` if the node cannot be reached: nothing was run.
     fn run_asked(&self, command: &Cmd, refusal: &RedisError, lane: &mut Lane) -> RedisResult<Option<Value>> {
         let Some(route) = self.party.asked_route(command, refusal) else { return Ok(None) };
-        let mut connection = match lane.asked.take() {
-            Some((known, connection)) if known == route => connection,
-            _ => match self.party.connector.open(&route) {
+        let known = lane.asked.take().filter(|(known, _)| *known == route);
+        let usable = known.and_then(|(_, mut connection)| (!connection.is_gone()).then_some(connection));
+        let mut connection = match usable {
+            Some(connection) => connection,
+            None => match self.party.connector.open(&route) {
                 Ok(connection) => connection,
                 Err(_) => return Ok(None),
             },
@@ -215,24 +269,13 @@ impl<P: Parcel> Outbox<P> {
         Ok(reply)
     }
 
-    fn broken(&self, batch: Vec<P>, written: bool) {
-        self.requeue(batch.into_iter().filter_map(|parcel| parcel.broken(written)).collect());
-    }
-
     fn requeue(&self, parcels: Vec<P>) {
-        let mut state = self.state.lock();
-        parcels.into_iter().rev().for_each(|parcel| state.queue.push_front(parcel));
+        self.state.lock().queue.push_first(parcels);
     }
 
     /// Ends what has waited for Redis too long.
     fn give_up(&self, error: &Error) {
-        let hopeless: Vec<P> = {
-            let mut state = self.state.lock();
-            let (hopeless, kept): (Vec<P>, Vec<P>) =
-                std::mem::take(&mut state.queue).into_iter().partition(Parcel::is_hopeless);
-            state.queue = kept.into();
-            hopeless
-        };
+        let hopeless = self.state.lock().queue.remove(P::is_hopeless);
         hopeless.into_iter().for_each(|parcel| parcel.fail(error));
     }
 
@@ -240,7 +283,7 @@ impl<P: Parcel> Outbox<P> {
         let rest = {
             let mut state = self.state.lock();
             state.ended = true;
-            std::mem::take(&mut state.queue)
+            state.queue.remove(|_| true)
         };
         rest.into_iter().for_each(|parcel| parcel.fail(&self.closed()));
     }
@@ -249,6 +292,15 @@ impl<P: Parcel> Outbox<P> {
         let message = "the connection to the queue was closed before this could be sent";
         self.party.locate(Error::new(ErrorKind::Closed(Fate::NotSent), message))
     }
+}
+
+/// A parcel that was packed.
+struct Packed<P> {
+    parcel: P,
+    /// How many replies will come.
+    replies: usize,
+    /// Where it ends among the bytes of the batch.
+    end: usize,
 }
 
 /// Whether a refusal says that this server cannot serve now, or that another node of a cluster serves the key.
@@ -266,6 +318,15 @@ fn passing(reply: &Value) -> Option<RedisError> {
     }
 }
 
+fn refusal(reply: &Value) -> Option<RedisError> {
+    match reply {
+        Value::ServerError(error) if may_pass(error.code()) || remedy(error.code()) == Remedy::Wait => {
+            Some(error.clone().into())
+        }
+        _ => None,
+    }
+}
+
 fn asking(reply: &Value) -> Option<RedisError> {
     match reply {
         Value::ServerError(error) if error.code() == "ASK" => Some(error.clone().into()),
@@ -273,23 +334,11 @@ fn asking(reply: &Value) -> Option<RedisError> {
     }
 }
 
-fn pack(parcel: &impl Parcel, packed: &mut Vec<u8>) -> usize {
-    let mut count = 0;
+fn pack<P: Parcel>(parcel: P, packed: &mut Vec<u8>) -> Packed<P> {
+    let mut replies = 0;
     parcel.each_command(|command| {
         command.write_packed_command(packed);
-        count += 1;
+        replies += 1;
     });
-    count
-}
-
-fn take_batch<P: Parcel>(queue: &mut VecDeque<P>) -> Vec<P> {
-    let (mut bytes, mut count) = (0, 0);
-    for parcel in queue.iter().take(BATCH_PARCELS) {
-        bytes += parcel.size();
-        if count > 0 && bytes > BATCH_BYTES {
-            break;
-        }
-        count += 1;
-    }
-    queue.drain(..count).collect()
+    Packed { parcel, replies, end: packed.len() }
 }

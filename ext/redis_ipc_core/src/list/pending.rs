@@ -165,6 +165,17 @@ impl PendingCalls {
         Some(pending)
     }
 
+    /// Closes the only open call, if there is one alone and it may have reached Redis.
+    pub fn close_only(&self) -> Option<Arc<Pending>> {
+        let mut open = self.0.lock();
+        let first = Arc::clone(open.values().next()?);
+        let is_one = open.values().all(|pending| Arc::ptr_eq(pending, &first)) && first.was_written();
+        is_one.then(|| {
+            open.clear();
+            first
+        })
+    }
+
     /// Closes every call.
     pub fn close_all(&self) -> Vec<Arc<Pending>> {
         self.0.lock().drain().map(|(_, pending)| pending).collect()
@@ -193,6 +204,21 @@ mod tests {
         assert!(calls.close([9, 4]).is_some_and(|pending| pending.ids == (3..6)));
         assert!(calls.is_empty());
         assert!(calls.close([3]).is_none());
+    }
+
+    #[test]
+    fn a_call_is_picked_out_only_if_it_is_alone_and_was_written() {
+        let calls = PendingCalls::default();
+        let [one, other] =
+            [0..2, 2..3].map(|ids| Arc::new(Pending::new(ids, Vec::new(), Duration::from_secs(1))));
+        calls.open(&one);
+        assert!(calls.close_only().is_none());
+        one.writing();
+        calls.open(&other);
+        assert!(calls.close_only().is_none());
+        calls.close([2]);
+        assert!(calls.close_only().is_some_and(|pending| Arc::ptr_eq(&pending, &one)));
+        assert!(calls.is_empty());
     }
 
     #[test]

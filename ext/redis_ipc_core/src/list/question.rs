@@ -4,6 +4,7 @@ use crate::error::{Error, ErrorKind, Fate};
 use crate::list::outbox::{Parcel, may_pass};
 use crate::list::party::Party;
 use crate::list::pending::Pending;
+use crate::outgoing::Outbound;
 use redis::{Cmd, Value};
 use std::sync::Arc;
 use std::time::Instant;
@@ -44,9 +45,15 @@ impl Question {
     }
 }
 
-impl Parcel for Question {
+impl Outbound for Question {
     fn size(&self) -> usize {
         self.pending.text.len() + 100
+    }
+}
+
+impl Parcel for Question {
+    fn content_size(&self) -> usize {
+        self.pending.text.len()
     }
 
     fn each_command(&self, mut run: impl FnMut(&Cmd)) {
@@ -110,6 +117,11 @@ impl Parcel for Question {
             Step::Ask => self.fail_as(error, Fate::NotSent),
             Step::Withdraw => self.time_out(Fate::Unknown),
         }
+    }
+
+    fn refuse_large(self, error: &Error) -> Option<Self> {
+        self.fail(error);
+        None
     }
 }
 

@@ -1,21 +1,33 @@
 //! Reads the answers from a client's list and gives each to the call it belongs to.
 
-use crate::connection::Connection;
+use crate::appetite::Appetite;
+use crate::connection::{Connection, is_break};
 use crate::error::{Error, ErrorKind};
 use crate::link::Link;
-use crate::list::party::{CLOCK_READING, Party, popped};
+use crate::list::party::{CLOCK_READING, Party, texts};
 use crate::list::pending::PendingCalls;
 use crate::list::skim::{Skimmed, ids, skim};
 use crate::socket::Closer;
+use crate::stream_reply::refused;
 use crate::sync::Mutex;
-use redis::RedisResult;
+use redis::{RedisResult, Value};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 /// How many answers are read at once.
 const PAGE: usize = 512;
 /// How much of a foreign answer is shown.
 const SHOWN: usize = 200;
+
+/// What is known of the list of answers.
+#[derive(Debug, Clone, Copy, Default)]
+struct Position {
+    /// How many at its right end were read, and are to be removed.
+    read: usize,
+    /// How many more there were.
+    waiting: usize,
+}
 
 /// The reader of one client's answers.
 pub struct Reader {
@@ -24,13 +36,24 @@ pub struct Reader {
     replies: String,
     max_size: usize,
     closer: Mutex<Option<Closer>>,
+    appetite: Mutex<Appetite>,
+    /// The next answer breaks each connection that reads it.
+    is_stuck: AtomicBool,
 }
 
 impl Reader {
     /// A reader of the client's own list.
     pub fn new(party: Arc<Party>, calls: Arc<PendingCalls>, max_size: usize) -> Self {
         let replies = party.names.reply(&party.id);
-        Self { party, calls, replies, max_size, closer: Mutex::default() }
+        Self {
+            party,
+            calls,
+            replies,
+            max_size,
+            closer: Mutex::default(),
+            appetite: Mutex::new(Appetite::new(PAGE)),
+            is_stuck: AtomicBool::new(false),
+        }
     }
 
     /// Its thread: reads until the client's end.
@@ -60,17 +83,81 @@ impl Reader {
             }
         };
         *self.closer.lock() = Some(connection.closer());
+        self.skip_stuck(&mut connection)?;
         link.up();
-        let mut pop = redis::cmd("BLMPOP");
-        pop.arg(self.party.block().as_secs()).arg(1).arg(&self.replies).arg("RIGHT").arg("COUNT").arg(PAGE);
-        let mut clock = Instant::now();
+        let (mut position, mut clock) = (Position::default(), Instant::now());
         while !self.party.stop.is_stopped() {
-            let reply = connection.run(&pop)?;
-            popped(reply).into_iter().for_each(|text| self.accept(text));
+            self.read(&mut connection, &mut position)?.into_iter().for_each(|text| self.accept(text));
             if clock.elapsed() >= CLOCK_READING {
                 self.party.clock.read(&mut connection)?;
                 clock = Instant::now();
             }
+        }
+        Ok(())
+    }
+
+    /// Reads the oldest answers without removing them: what does not arrive is read again. They are removed with the next
+    /// read. Nobody else removes any, so their places are known. Waits for one if no more are known of.
+    fn read(&self, connection: &mut Connection, position: &mut Position) -> RedisResult<Vec<Vec<u8>>> {
+        let mut commands = Vec::with_capacity(3);
+        if position.read > 0 {
+            let mut remove = redis::cmd("LTRIM");
+            remove.arg(&self.replies).arg(0).arg(-(position.read as i64) - 1);
+            commands.push(remove);
+        }
+        let (asked, is_probing) = {
+            let mut appetite = self.appetite.lock();
+            (appetite.count(Instant::now()), appetite.is_probing())
+        };
+        let is_known = position.waiting > 0 || is_probing;
+        let mut read = if is_known { redis::cmd("LRANGE") } else { redis::cmd("BLMOVE") };
+        if is_known {
+            read.arg(&self.replies).arg(-(asked as i64)).arg(-1);
+        } else {
+            // From the right end to the right end: it only waits and reads.
+            read.arg(&self.replies)
+                .arg(&self.replies)
+                .arg("RIGHT")
+                .arg("RIGHT")
+                .arg(self.party.block().as_secs());
+        }
+        commands.push(read);
+        commands.push(redis::cmd("LLEN").arg(&self.replies).clone());
+        let asked = if is_known { asked } else { 1 };
+        let replies = match connection.run_all(&commands) {
+            Err(error) if is_break(&error) => {
+                if self.appetite.lock().choked(asked, Instant::now()) {
+                    self.is_stuck.store(true, Ordering::SeqCst);
+                }
+                return Err(error);
+            }
+            replies => replies?,
+        };
+        let mut replies = replies.into_iter().map(refused).collect::<RedisResult<Vec<Value>>>()?;
+        let length = match replies.pop() {
+            Some(Value::Int(length)) => length as usize,
+            _ => 0,
+        };
+        let mut found = replies.pop().map(texts).unwrap_or_default();
+        self.appetite.lock().ate(asked, found.len());
+        *position = Position { read: found.len(), waiting: length.saturating_sub(found.len()) };
+        found.reverse();
+        Ok(found)
+    }
+
+    /// Removes the answer that cannot be read. Whose it is stands in it; if only one call is open, it is that one's.
+    fn skip_stuck(&self, connection: &mut Connection) -> RedisResult<()> {
+        if !self.is_stuck.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        connection.run(redis::cmd("LTRIM").arg(&self.replies).arg(0).arg(-2))?;
+        self.is_stuck.store(false, Ordering::SeqCst);
+        let message = "an answer cannot be read and was skipped: it breaks each connection that reads it \
+                       (client-output-buffer-limit of Redis, or the limits in security.md)";
+        let error = self.party.locate(Error::new(ErrorKind::Malformed, message));
+        self.party.reporter.failure(error.clone());
+        if let Some(pending) = self.calls.close_only() {
+            pending.finish(Err(error), &self.party.stats);
         }
         Ok(())
     }

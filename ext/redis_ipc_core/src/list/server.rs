@@ -5,7 +5,7 @@ use crate::consumer_queue::Taken;
 use crate::error::{Error, ErrorKind, Fate};
 use crate::list::answer::{Answer, Desk};
 use crate::list::housekeeper::{Housekeeper, beat};
-use crate::list::intake::{Intake, unheld};
+use crate::list::intake::Intake;
 use crate::list::job::Job;
 use crate::list::names::Names;
 use crate::list::options::{Guarantee, ServerOptions};
@@ -221,8 +221,8 @@ impl Server {
             return Ok(());
         }
         let mut connection = self.party.open()?;
-        if let Some(processing) = &self.desk.processing {
-            unstarted = unheld(&mut connection, &self.queue, processing)?;
+        if self.desk.processing.is_some() {
+            unstarted = self.intake.unheld(&mut connection)?;
         }
         // The newest first, so that the oldest is served next.
         for text in unstarted.iter().rev() {
