@@ -22,7 +22,7 @@ RSpec.describe "connections that the server closes because they are idle" do
 
   it "costs a client's call and notification nothing (JSON-RPC)" do
     done = Queue.new
-    rpc_server do |it|
+    rpc_server(lease: 60) do |it|
       it.on("add") { |a, b| a + b }
       it.on("note") { |text| done << text }
     end

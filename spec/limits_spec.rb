@@ -304,6 +304,35 @@ RSpec.describe "a limit of the server" do
     end
   end
 
+  describe "a limit of the gem (values in one reply)" do
+    # More than the gem accepts in one reply; written by hand, as Ruby is slow at it.
+    def add_too_many_fields(inbox)
+      say("*4400003\r\n$4\r\nXADD\r\n$#{inbox.size}\r\n#{inbox}\r\n$1\r\n*\r\n#{"$0\r\n\r\n" * 4_400_000}")
+    end
+
+    # The beginning of what Redis says to that; the rest stays unread.
+    def say(bytes)
+      UNIXSocket.open(server.path) do |socket|
+        socket.write(bytes)
+        socket.gets
+      end
+    end
+
+    # Redis itself needs seconds to write such a reply, several times.
+    it "is met by an entry of a stranger: it becomes a dead letter, others are answered", timeout: 150 do
+      asking = connect("parent")
+      serving = connect("child", consumer: { lease: 0.5 }, &echo)
+      expect(asking.send_to_group(content: 1, to: "child").value).to eq(1)
+      add_too_many_fields("house:inbox:child")
+      error = nil
+      eventually(timeout: 120) { (error = told.grep(RedisIPC::DeadLetteredError).first) }
+      expect(error.message).to match(/cannot be read/)
+      expect(asking.send_to_group(content: 2, to: "child").value).to eq(2)
+      expect(serving.stats).to include(dead_lettered: 1)
+      expect(server.client.xpending("house:inbox:child", "child")["size"]).to eq(0)
+    end
+  end
+
   describe "what Redis says before it closes the connection" do
     it "is shown where it takes no more clients" do
       server.client.call("CONFIG", "SET", "maxclients", "1")

@@ -336,10 +336,16 @@ impl Connection {
     }
 }
 
-/// Whether an error says that the server closed the connection, or that a reply was over a limit of our own: what was
-/// asked for may be the cause. A server that hangs closes nothing.
-pub fn is_break(error: &RedisError) -> bool {
-    (error.is_io_error() && !error.is_timeout()) || error.kind() == ErrorKind::Parse
+/// Whether an error says that the server closed the connection: what was written may be the cause. A server that hangs
+/// closes nothing.
+pub fn is_close(error: &RedisError) -> bool {
+    error.is_io_error() && !error.is_timeout()
+}
+
+/// Whether an error may be due to what was to be read: the server closed the connection, took too long to write the
+/// reply, or the reply exceeds a limit of our own. (Where a server hangs, no new connection is made.)
+pub fn is_unreadable(error: &RedisError) -> bool {
+    error.is_io_error() || error.kind() == ErrorKind::Parse
 }
 
 /// Waits for a socket; fails if it is not to be waited for any longer.

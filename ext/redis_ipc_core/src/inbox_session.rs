@@ -3,7 +3,7 @@
 use crate::appetite::Appetite;
 use crate::bell::{Bell, Heard};
 use crate::busy_poll::BusyPoll;
-use crate::connection::{Connection, Wait, is_break};
+use crate::connection::{Connection, Wait, is_unreadable};
 use crate::entry::RawEntry;
 use crate::member::Member;
 use crate::sync::Mutex;
@@ -97,7 +97,7 @@ impl InboxSession {
         match &entries {
             Ok(entries) => self.appetite.lock().ate(count, entries.len()),
             // What was delivered is fetched by its ids.
-            Err(error) if is_break(error) => drop(self.appetite.lock().choked(count, Instant::now())),
+            Err(error) if is_unreadable(error) => drop(self.appetite.lock().choked(count, Instant::now())),
             Err(_) => {}
         }
         let entries = entries?;

@@ -1,7 +1,7 @@
 //! Leases on requests. An instance renews what it holds; what nobody renews for one lease, another takes over.
 
 use crate::claim::Claim;
-use crate::connection::{Connection, is_break};
+use crate::connection::{Connection, is_unreadable};
 use crate::consumer_queue::{ConsumerQueue, Held};
 use crate::entry::{RawEntry, Request, StreamId};
 use crate::error::Error;
@@ -156,7 +156,7 @@ pub fn fetch(member: &Member, requests: &[(StreamId, u32)]) -> Result<Fetched, E
         let entries = member.connections.with(&member.inbox, |connection| {
             match fetch_page(connection, member, page) {
                 // A pooled connection that breaks is replaced by another.
-                Err(error) if is_break(&error) => Ok(None),
+                Err(error) if is_unreadable(&error) => Ok(None),
                 entries => entries.map(Some),
             }
         })?;

@@ -159,13 +159,13 @@ impl Reception {
     /// stands in them.
     pub fn bury_unreadable(&self, requests: &[(StreamId, u32)]) {
         for (id, deliveries) in requests {
-            self.member.stats.taken.increment();
             let reason = "the request cannot be read: it breaks each connection that reads it (client-output-buffer-limit \
                           of Redis, or the limits in security.md)";
             let error = self.member.error(ErrorKind::DeadLettered, reason, &self.member.group).entry(id);
             let examined =
                 self.bury(*id, &Fields::default(), error, *deliveries, None, dead_letter::MALFORMED);
             if let Examined::Done(id) = examined {
+                self.member.stats.taken.increment();
                 self.sender.send(Command::Acknowledge(vec![id]));
             }
         }

@@ -61,7 +61,8 @@ impl Refusal {
 
     fn open(&self) -> RedisResult<Connection> {
         let connector = self.member.connections.connector();
-        let connection = connector.open_blocking(&self.member.inbox, crate::inbox_session::BLOCK, &self.quiet)?;
+        let connection =
+            connector.open_blocking(&self.member.inbox, crate::inbox_session::BLOCK, &self.quiet)?;
         self.reading.on(&connection);
         Ok(connection)
     }

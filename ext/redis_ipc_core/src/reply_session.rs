@@ -3,7 +3,7 @@
 use crate::appetite::Appetite;
 use crate::bell::{Bell, Heard};
 use crate::busy_poll::BusyPoll;
-use crate::connection::{Connection, Wait, is_break};
+use crate::connection::{Connection, Wait, is_unreadable};
 use crate::entry::{RawEntry, StreamId};
 use crate::member::Member;
 use crate::stream_reply::{self, refused};
@@ -156,7 +156,7 @@ impl ReplySession {
             // The answers are still to come.
             Ok(_) if self.asked.is_some() => {}
             Ok(answers) => self.position.appetite.ate(asked.count, answers.len()),
-            Err(error) if is_break(error) => {
+            Err(error) if is_unreadable(error) => {
                 self.position.is_stuck |= self.position.appetite.choked(asked.count, Instant::now());
             }
             Err(_) => {}
@@ -195,7 +195,7 @@ pub fn skip_unreadable(position: &mut Position, member: &Member) -> RedisResult<
     read.arg("GROUP").arg(PASSER_BY).arg(PASSER_BY).arg("COUNT").arg(1).arg("STREAMS").arg(key).arg(">");
     connection.write_all(&[read])?;
     let is_read = match connection.receive_entries(None) {
-        Err(error) if !is_break(&error) => return Err(error),
+        Err(error) if !is_unreadable(&error) => return Err(error),
         read => read.is_ok(),
     };
     let mut connection = connector.open_for(key)?;

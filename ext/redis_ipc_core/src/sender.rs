@@ -9,7 +9,7 @@ use crate::backoff::Backoff;
 use crate::batch::{Batch, Leftover};
 use crate::cluster::Route;
 use crate::command::Command;
-use crate::connection::{Connection, is_break};
+use crate::connection::{Connection, is_close};
 use crate::connector::Connector;
 use crate::consumer_queue::ConsumerQueue;
 use crate::drill;
@@ -315,7 +315,7 @@ impl Sender {
                 again.splice(0..0, remains.unanswered);
                 vec![culprit]
             }
-            None if is_break(error) => {
+            None if is_close(error) => {
                 let failure = |command: Command| {
                     let error = too_large(command.content_size(), None);
                     (command, error)

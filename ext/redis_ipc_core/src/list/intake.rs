@@ -1,7 +1,7 @@
 //! Takes requests from the list, as many as there is room for.
 
 use crate::appetite::Appetite;
-use crate::connection::{Connection, is_break};
+use crate::connection::{Connection, is_unreadable};
 use crate::error::{Error, ErrorKind};
 use crate::link::Link;
 use crate::list::options::Guarantee;
@@ -141,7 +141,7 @@ impl Intake {
     fn note<T>(&self, read: RedisResult<Vec<T>>, asked: usize) -> RedisResult<Vec<T>> {
         match &read {
             Ok(found) => self.appetite.lock().ate(asked, found.len()),
-            Err(error) if is_break(error) => drop(self.appetite.lock().choked(asked, Instant::now())),
+            Err(error) if is_unreadable(error) => drop(self.appetite.lock().choked(asked, Instant::now())),
             Err(_) => {}
         }
         read
@@ -227,7 +227,7 @@ impl Intake {
             count.arg(&self.processing);
             range.arg(&self.processing).arg(-(from as i64)).arg(-(to as i64));
             let replies = match connection.run_all(&[count, range]) {
-                Err(error) if is_break(&error) => {
+                Err(error) if is_unreadable(&error) => {
                     if self.appetite.lock().choked(asked, Instant::now()) {
                         *self.stuck.lock() = Some(listed.len());
                     }

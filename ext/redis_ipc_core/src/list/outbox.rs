@@ -1,7 +1,7 @@
 //! Writes commands to Redis from a thread of its own: whatever is waiting goes out in one round trip.
 
 use crate::cluster::Route;
-use crate::connection::{Connection, is_break};
+use crate::connection::{Connection, is_close};
 use crate::error::{Error, ErrorKind, Fate};
 use crate::error_codes::{Remedy, is_passing, remedy};
 use crate::link::Link;
@@ -211,7 +211,7 @@ impl<P: Parcel> Outbox<P> {
             start = end;
         }
         let mut state = self.state.lock();
-        let convicted = if is_break(error) && culprit.is_none() {
+        let convicted = if is_close(error) && culprit.is_none() {
             state.queue.broke(unanswered)
         } else {
             again.append(&mut unanswered);

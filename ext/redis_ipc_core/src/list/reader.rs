@@ -1,7 +1,7 @@
 //! Reads the answers from a client's list and gives each to the call it belongs to.
 
 use crate::appetite::Appetite;
-use crate::connection::{Connection, is_break};
+use crate::connection::{Connection, is_unreadable};
 use crate::error::{Error, ErrorKind};
 use crate::link::Link;
 use crate::list::party::{CLOCK_READING, Party, texts};
@@ -125,7 +125,7 @@ impl Reader {
         commands.push(redis::cmd("LLEN").arg(&self.replies).clone());
         let asked = if is_known { asked } else { 1 };
         let replies = match connection.run_all(&commands) {
-            Err(error) if is_break(&error) => {
+            Err(error) if is_unreadable(&error) => {
                 if self.appetite.lock().choked(asked, Instant::now()) {
                     self.is_stuck.store(true, Ordering::SeqCst);
                 }
