@@ -1,8 +1,9 @@
 //! One thread's long-lived connection: reports its state, and paces the attempts to make it again.
 
 use crate::backoff::Backoff;
-use crate::connector::{Connector, is_passing};
+use crate::connector::Connector;
 use crate::error::{Error, Fate};
+use crate::error_codes::is_passing;
 use crate::links::{Links, STABLE};
 use crate::member::Member;
 use crate::stop::Stop;
