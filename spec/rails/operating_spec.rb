@@ -78,7 +78,7 @@ RSpec.describe "operating a Rails application", timeout: 200 do
       RUBY
       expect(told.lines(chomp: true)).to eq(
         ["shop/kitchen (unix://#{second.path}?db=0, 2 threads)", "shop/web (#{RedisServer.shared.url}, 3 threads)",
-         '["kitchen"]', '["web", "worker"]', '"done"', "true"]
+         "shop/worker (#{RedisServer.shared.url}, 3 threads)", '["kitchen"]', '["web", "worker"]', '"done"', "true"]
       )
     end
 
