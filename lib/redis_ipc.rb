@@ -9,6 +9,8 @@ require_relative "redis_ipc/monotonic"
 require_relative "redis_ipc/patience"
 require_relative "redis_ipc/content"
 require_relative "redis_ipc/native"
+require_relative "redis_ipc/no_engine"
+require_relative "redis_ipc/undumpable"
 require_relative "redis_ipc/entry"
 require_relative "redis_ipc/dead_letter"
 require_relative "redis_ipc/dead_letters"
@@ -75,7 +77,9 @@ module RedisIPC
     # process does. For one that ends without its `at_exit` blocks: by `exec` or `exit!`.
     # @param timeout [Numeric, nil] seconds that running handlers are given; nil: as at the end of the process
     # @return [nil]
+    # @raise [ArgumentError] if the timeout is no number of seconds, or negative
     def disconnect(timeout: nil)
+      timeout &&= Monotonic.finite(timeout)
       channels&.quiet
       ProcessHooks.disconnect_all(timeout)
     end

@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+require "logger"
+
 RSpec.describe RedisIPC::Stream do
   it "asks and is answered" do
     connect("child") { |entry| fulfill_request(entry, content: "Yes, #{entry.source_group}") }
@@ -179,6 +181,63 @@ RSpec.describe RedisIPC::Stream do
     it "refuses a handler that would not be served" do
       stream = connect("child")
       expect { stream.on_request(&echo) }.to raise_error(RedisIPC::ConnectionError, /before connect/)
+    end
+  end
+
+  describe "a value that is nil because the request was rejected" do
+    let(:log) { StringIO.new }
+    let(:logger) { Logger.new(log) }
+    let(:line) do
+      /DEBUG.*redis_ipc parent: value is nil because child rejected request \h{32}; reason says why, value! raises$/
+    end
+
+    before { connect("child") { |entry| reject_request(entry, content: "too secret") } }
+
+    def lines
+      log.string.lines.grep(/value is nil/)
+    end
+
+    it "is told to the logger at level debug, once for each response, without the reason" do
+      parent = connect("parent", logger: logger)
+      response = parent.send_to_group(content: 1, to: "child")
+      expect([response.content, response.reason, response.fulfilled?]).to eq(["too secret", "too secret", false])
+      expect(lines).to eq([])
+      expect(Array.new(2) { response.value }).to eq([nil, nil])
+      expect(lines).to match([line])
+      future = parent.async_send_to_group(content: 1, to: "child")
+      expect(Array.new(2) { future.value }).to eq([nil, nil])
+      expect(future.then { 1 }.value).to be_nil
+      expect(lines).to match([line, line])
+      expect(parent.async_send_to_group(content: 1, to: "child").then { 1 }.value).to be_nil
+      expect(lines.size).to eq(3)
+      expect(log.string).not_to include("secret")
+    end
+
+    it "names the class of a handler's exception" do
+      connect("raising") { raise IOError, "too secret" }
+      connect("parent", logger: logger).send_to_group(content: 1, to: "raising").value
+      expect(lines).to match([/raising rejected request \h{32} \(IOError\); /])
+    end
+
+    it "is not told where the answer is nil, nor by what raises" do
+      connect("nothing") { |entry| fulfill_request(entry, content: nil) }
+      parent = connect("parent", logger: logger)
+      expect(parent.send_to_group(content: 1, to: "nothing").value).to be_nil
+      expect { parent.send_to_group(content: 1, to: "child").value! }.to raise_error(RedisIPC::RejectedError)
+      expect(lines).to eq([])
+    end
+
+    it "needs neither a logger with that level, nor one that works, nor an unfrozen response" do
+      silent = Class.new { %i[error warn info].each { |name| define_method(name) { |*| nil } } }.new
+      expect(connect("silent", logger: silent).send_to_group(content: 1, to: "child").freeze.value).to be_nil
+      allow(logger).to receive(:debug).and_raise(IOError, "closed")
+      response = connect("parent", logger: logger).send_to_group(content: 1, to: "child")
+      expect { expect(response.value).to be_nil }
+        .to output(/value is nil .*the logger raised IOError: closed/).to_stderr
+      allow(logger).to receive(:debug).and_call_original
+      response = connect("parent", logger: logger).send_to_group(content: 1, to: "child").freeze
+      expect(response.value).to be_nil
+      expect(lines.size).to eq(1)
     end
   end
 

@@ -114,6 +114,85 @@ RSpec.describe "deadlines" do
     expect(child.fulfill_request(entry, content: "late")).to be(false)
   end
 
+  describe "times that no call can have" do
+    let(:parent) { connect("parent") }
+    let(:client) { RedisIPC::JSONRPC::Client.new("queue", redis_options: redis_options) }
+    let(:wrong) { [Float::NAN, -1, -1r, Complex(1, 1), "1"] }
+
+    def refused(times)
+      times.each do |time|
+        expect { yield time }.to raise_error(ArgumentError, /timeout must be/)
+      end
+    end
+
+    it "are ArgumentErrors of calls" do
+      times = [*wrong, 0, Float::INFINITY, 1e20]
+      refused(times) { |time| parent.send_to_group(content: 1, to: "child", timeout: time) }
+      refused(times) { |time| parent.async_send_to_group(content: 1, to: "child", timeout: time) }
+      refused(times) { |time| client.call("method", timeout: time) }
+      refused(times) { |time| client.request("method", nil, timeout: time) }
+      refused(times) { |time| client.notify("method", timeout: time) }
+      refused(times) { |time| client.proxy(timeout: time) }
+      refused(times) { |time| client.batch(timeout: time) { |batch| batch.call("method") } }
+      refused(times) { |time| client.batch { |batch| batch.call("method", timeout: time) } }
+    end
+
+    it "are ArgumentErrors of what middleware makes of a call" do
+      time = nil
+      parent.around_request do |request, ask|
+        request.timeout = time
+        ask.call
+      end
+      refused([*wrong, 0, Float::INFINITY]) do |wrong|
+        time = wrong
+        parent.send_to_group(content: 1, to: "child")
+      end
+    end
+
+    it "are ArgumentErrors of waiting" do
+      connect("child", &echo)
+      future = parent.async_send_to_group(content: 1, to: "child")
+      refused(wrong - [-1, -1r]) { |time| future.wait(time) }
+      gate = Queue.new
+      chained = future.then { gate.pop }
+      refused(wrong - [-1, -1r]) { |time| chained.wait(time) }
+      gate << true
+    end
+
+    it "are ArgumentErrors of a dead letter's retry" do
+      child = connect("child", &echo)
+      redis.xadd("house:inbox:child", { "hello" => "world" })
+      next_of(errors)
+      letter = child.dead_letters.first
+      refused([*wrong, 0, Float::INFINITY, 1e20]) { |time| letter.retry(timeout: time) }
+    end
+
+    it "are ArgumentErrors of disconnect, which says so before it does anything" do
+      refused([*wrong, nil]) { |time| parent.disconnect(timeout: time) }
+      refused(wrong) { |time| RedisIPC.disconnect(timeout: time) }
+      client.connect
+      refused([*wrong, nil]) { |time| client.disconnect(timeout: time) }
+      expect([parent, client]).to all(be_connected)
+      client.disconnect
+    end
+  end
+
+  it "disconnects in any time there is" do
+    [Float::INFINITY, 1e20, 10**30, 5r].each do |time|
+      started = Queue.new
+      child = build("child") { |entry| started << entry }.connect(redis_options: redis_options)
+      call = connect("parent").async_send_to_group(content: 1, to: "child", timeout: 20)
+      entry = next_of(started)
+      leaving = Thread.new { child.disconnect(timeout: time) }
+      eventually { !child.connected? }
+      # It waits for the answer, however long that takes.
+      expect(leaving.join(0.2)).to be_nil
+      entry.fulfill(1)
+      leaving.join
+      expect(call.value).to eq(1)
+    end
+  end
+
   it "ends overdue calls that nobody waits for" do
     parent = connect("parent", ledger: { cleanup_interval: 0.05 })
     parent.async_send_to_group(content: 1, to: "nobody", timeout: 0.1)

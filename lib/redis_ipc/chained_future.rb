@@ -3,6 +3,8 @@
 module RedisIPC
   # What {Future#then} returns: the result of a block that runs once a call is fulfilled.
   class ChainedFuture
+    include Undumpable
+
     FORKED = "the call was made before this process was forked; its answer goes to the parent"
     private_constant :FORKED
 
@@ -62,6 +64,8 @@ module RedisIPC
     rescue RejectedError => e
       overload = e.response&.overload
       raise overload if overload
+
+      e.response&.value
     end
 
     # @return [Object] what the block returned

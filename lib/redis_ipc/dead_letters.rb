@@ -6,6 +6,8 @@ module RedisIPC
   # @example Try again what died of yesterday's defect
   #   stream.dead_letters.lazy.select { |letter| letter.reason.start_with?("delivered") }.each(&:retry)
   class DeadLetters
+    include Undumpable
+
     include Enumerable
 
     PAGE = 100

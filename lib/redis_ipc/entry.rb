@@ -2,7 +2,14 @@
 
 module RedisIPC
   # A request, as the handler gets it. Frozen.
+  #
+  # Marshal dumps it as a value. What is loaded from that can be read, but not be answered.
   class Entry
+    # Stands in for the core's request where an entry was loaded from Marshal's bytes.
+    Loaded = Struct.new(:id, :redis_id, :instance_id, :content, :source_group, :destination_group, :deadline_ms,
+                        :deliveries, :resent?, :retried?, :traceparent, :correlation_id)
+    private_constant :Loaded
+
     # @api private
     attr_reader :native, :engine
 
@@ -10,6 +17,18 @@ module RedisIPC
     def initialize(native, engine)
       @native = native
       @engine = engine
+      freeze
+    end
+
+    # @api private
+    def marshal_dump
+      Loaded.members.map { |name| @native.public_send(name) }
+    end
+
+    # @api private
+    def marshal_load(values)
+      @native = Loaded.new(*values).freeze
+      @engine = NoEngine.new("entry", group: destination_group, entry_id: id)
       freeze
     end
 
@@ -69,7 +88,7 @@ module RedisIPC
     end
 
     # @return [Boolean] whether the deadline has passed: nobody waits for the answer any more
-    # @raise [NotConnectedError] in a forked child
+    # @raise [NotConnectedError] in a forked child, and of an entry that Marshal loaded
     def expired?
       @engine.expired?(@native)
     end
@@ -86,7 +105,7 @@ module RedisIPC
     end
 
     # @return [Float] seconds since Redis got the request, on its clock
-    # @raise [NotConnectedError] in a forked child
+    # @raise [NotConnectedError] in a forked child, and of an entry that Marshal loaded
     def age
       (@engine.now_ms - redis_id.to_i) / 1000.0
     end
@@ -106,6 +125,7 @@ module RedisIPC
     # @param content [Object] anything JSON can hold
     # @return [Boolean] true; false if the deadline had passed and the answer was dropped
     # @raise [AlreadyAnsweredError] if the request has been answered before
+    # @raise [NotConnectedError] if the connection it came by is closed, or Marshal loaded it
     # @raise [ContentError] if the content cannot be sent; the request can still be answered
     def fulfill(content)
       @engine.fulfill(@native, content)

@@ -3,6 +3,8 @@
 module RedisIPC
   # A call under way. Thousands may be in flight from one thread.
   class Future
+    include Undumpable
+
     # @api private
     def initialize(call, session, group = nil)
       @call = call
@@ -32,7 +34,7 @@ module RedisIPC
     # @raise [TimeoutError] at the call's deadline
     # @raise [CallError] if the call failed otherwise
     def response
-      @response ||= Response.new(@call.answer || awaited)
+      @response ||= Response.new(@call.answer || awaited, @session.logger)
     end
 
     # Waits for the answer.

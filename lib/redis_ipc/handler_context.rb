@@ -7,6 +7,8 @@ module RedisIPC
   # There is one for each stream: an instance variable that a block sets is there in the next request too, and all
   # consumer threads see it.
   class HandlerContext
+    include Undumpable
+
     # @api private
     def initialize(stream)
       @__redis_ipc = stream

@@ -6,6 +6,8 @@ module RedisIPC
   # An includer has `@lifecycle` (a Mutex) and says: `place` (for its errors), `subject` (what it is called in them),
   # `title` (for the names of its threads), `open_session(settings)` and `report(exception)`.
   module Lifecycle
+    include Undumpable
+
     # @return [Boolean] whether it takes part now: connected in this process, and every connection to Redis stands
     def connected?
       session = @session
@@ -18,11 +20,9 @@ module RedisIPC
     # block (it returns at once and the closing goes on in a thread).
     # @param timeout [Numeric] seconds that running handlers and answers are given
     # @return [self]
+    # @raise [ArgumentError] if the timeout is no number of seconds, or negative
     def disconnect(timeout: 5)
-      unless timeout.is_a?(Numeric) && timeout.real? && timeout >= 0
-        raise ArgumentError, "the timeout must be a number of seconds, at least 0"
-      end
-
+      timeout = Monotonic.finite(timeout)
       stop_reconnecting(timeout)
       session = @session
       # A fork's copy of its parent's session is left alone: its threads and sockets are the parent's.

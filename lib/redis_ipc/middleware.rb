@@ -45,6 +45,8 @@ module RedisIPC
 
   # A request on its way out, as `around_request` gets it.
   class OutgoingRequest
+    include Undumpable
+
     # @return [Stream] the stream that asks
     attr_reader :stream
     # @return [String] the group that is asked

@@ -20,6 +20,17 @@ module RedisIPC
       timeout.to_f if timeout < ENDLESS
     end
 
+    # @param timeout [Numeric] seconds
+    # @return [Float] as many, or so many that nobody lives to see the end
+    # @raise [ArgumentError] if it is no number of seconds, or negative
+    def self.finite(timeout)
+      unless timeout.is_a?(Numeric) && timeout.real? && timeout >= 0
+        raise ArgumentError, "the timeout must be a number of seconds, at least 0, got #{timeout.inspect}"
+      end
+
+      [timeout, ENDLESS].min.to_f
+    end
+
     # @return [Float] seconds since some moment in the past
     def self.now
       Process.clock_gettime(Process::CLOCK_MONOTONIC)

@@ -12,8 +12,9 @@ module RedisIPC
     private_constant :Loaded
 
     # @api private
-    def initialize(native)
+    def initialize(native, logger = nil)
       @native = native
+      @logger = logger
     end
 
     # @api private
@@ -47,9 +48,12 @@ module RedisIPC
     end
 
     # @return [Object, nil] the content if fulfilled. Nil if rejected, whatever the reason: look at {#fulfilled?}, or
-    #   use {#value!}
+    #   use {#value!}. The first time it is nil because of a rejection, the logger is told so at level debug
     def value
-      content if fulfilled?
+      return content if fulfilled?
+
+      explain_nil unless @explained
+      nil
     end
 
     # @return [Object, nil] the content if rejected
@@ -108,6 +112,23 @@ module RedisIPC
     # @return [String]
     def inspect
       "#<#{self.class} #{status} #{content.inspect} from #{source_group}>"
+    end
+
+    private
+
+    # The line does not show the reason: content is not logged.
+    def explain_nil
+      @explained = true unless frozen?
+      logger = @logger || Execution.default_logger&.call
+      logger.debug { explanation } if logger.respond_to?(:debug)
+    rescue StandardError => e
+      ErrorReport.warning("#{explanation} (the logger raised #{ErrorText.of(e)} when told of it)")
+    end
+
+    def explanation
+      cause = " (#{LogText.of(error)})" if error
+      "redis_ipc #{destination_group}: value is nil because #{source_group} rejected request #{LogText.of(id)}" \
+        "#{cause}; reason says why, value! raises"
     end
   end
 end

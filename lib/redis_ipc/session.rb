@@ -30,6 +30,11 @@ module RedisIPC
       @stream.name
     end
 
+    # @return [Object, nil] the stream's own
+    def logger
+      settings.logger
+    end
+
     def reconnect_after_fork?
       settings.reconnect_after_fork
     end

@@ -195,7 +195,8 @@ module RedisIPC
     def ask(content, to, timeout, traceparent = nil, correlation_id = nil)
       session = self.session
       Execution.wait do
-        Response.new(NestedCalls.watch(name, to) { session.ask(to, content, timeout, traceparent, correlation_id) })
+        answer = NestedCalls.watch(name, to) { session.ask(to, content, timeout, traceparent, correlation_id) }
+        Response.new(answer, session.logger)
       end
     end
 

@@ -10,6 +10,7 @@ module RedisIPC
       def disconnect(timeout: 5)
         return super unless Testing.enabled?
 
+        Monotonic.finite(timeout)
         Receivers.leave(self)
         self
       end
@@ -39,6 +40,9 @@ module RedisIPC
         def when_settled(_call)
           yield
         end
+
+        # That of the framework counts.
+        def logger; end
 
         def tell(exception)
           engine.report(exception)
