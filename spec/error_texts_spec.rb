@@ -59,6 +59,25 @@ RSpec.describe "the text of an error" do
                               "NameError: 'a b' is not defined for an instance of Vault"],
       "a local variable" => [-> { binding.local_variable_get(:door) },
                              "NameError: undefined local variable or method 'door' for an instance of Binding"],
+      "a hand-made NameError" => [-> { raise NameError.new("no such door", :door, receiver: Vault.new) },
+                                  "NameError: no such door"],
+      "a hand-made NoMethodError" => [-> { raise NoMethodError.new("no such door", :door, [], receiver: Vault.new) },
+                                      "NoMethodError: no such door"],
+      "a hand-made NameError of a BasicObject" =>
+        [-> { raise NameError.new("no such door", :door, receiver: BasicObject.new) }, "NameError: no such door"],
+      "an unknown keyword" => [-> { ->(open:) { open }.call(open: 1, Vault.new => 2) },
+                               "ArgumentError: unknown keyword"],
+      "several unknown keywords" => [-> { ->(open:) { open }.call(open: 1, a: 1, Vault.new => 2) },
+                                     "ArgumentError: unknown keyword"],
+      "plain unknown keywords" => [-> { ->(open:) { open }.call(open: 1, a?: 1, "b, c": 2, "d" => 3, 4 => nil) },
+                                   'ArgumentError: unknown keywords: :a?, :"b, c", "d", 4'],
+      "a constant of no module" => [-> { Vault.new::Door }, "TypeError: the object is not a class/module"],
+      "an unknown keyword in other bytes" =>
+        [-> { ->(open:) { open }.call(open: 1, Vault.new.extend(Module.new { def inspect = "\xFF hunter2" }) => 2) },
+         "ArgumentError: unknown keyword"],
+      "an ArgumentError in UTF-16" => [-> { raise ArgumentError, "no door".encode("UTF-16LE") },
+                                       "ArgumentError: no door"],
+      "a TypeError of its own" => [-> { raise TypeError, "no door" }, "TypeError: no door"],
       "a NameError of its own" => [-> { raise NameError, "no such door" }, "NameError: no such door"],
       "a frozen object" => [-> { Vault.new.freeze.instance_variable_set(:@door, 1) },
                             "FrozenError: can't modify frozen Vault"],
@@ -167,8 +186,9 @@ RSpec.describe "the text of an error" do
         parent.send_to_group(content: 1, to: "child")
         expect(next_of(errors).message).to eq("first")
         child.disconnect
-      end.to output(%r{redis_ipc house/child: RuntimeError: first \(the logger raised RuntimeError: the disk is full})
-        .to_stderr_from_any_process
+      end.to output(
+        %r{redis_ipc house/child: RuntimeError: first \(.+?\) \(the logger raised RuntimeError: the disk is full}
+      ).to_stderr_from_any_process
     end
 
     it "is told to the others by a JSON-RPC server, and both are said" do
@@ -177,8 +197,9 @@ RSpec.describe "the text of an error" do
         expect { rpc_client.call("fail") }.to raise_error(RedisIPC::JSONRPC::Error)
         expect(next_of(errors).message).to eq("first")
         server.disconnect
-      end.to output(/JSON-RPC calculator: RuntimeError: first \(the logger raised RuntimeError: the disk is full/)
-        .to_stderr_from_any_process
+      end.to output(
+        /JSON-RPC calculator: RuntimeError: first \(.+?\) \(the logger raised RuntimeError: the disk is full/
+      ).to_stderr_from_any_process
     end
 
     it "is said with what on_error raised" do
@@ -186,15 +207,16 @@ RSpec.describe "the text of an error" do
       child.on_error { raise "second" }
       child.connect(redis_options: redis_options)
       expect { parent.send_to_group(content: 1, to: "child") && child.disconnect }
-        .to output(/RuntimeError: first \(on_error raised RuntimeError: second/).to_stderr_from_any_process
+        .to output(/RuntimeError: first \(.+?\) \(on_error raised RuntimeError: second/).to_stderr_from_any_process
     end
 
     it "is told to on_error where the framework's executor raises" do
       executor = RedisIPC.const_get(:Execution)
       child = connect("child") { raise "first" }
-      executor.around_callback = ->(&_block) { raise "no executor" }
+      executor.around_callback = ->(_entry, &_block) { raise "no executor" }
       expect { parent.send_to_group(content: 1, to: "child") && child.disconnect }
-        .to output(/RuntimeError: first \(the executor raised RuntimeError: no executor/).to_stderr_from_any_process
+        .to output(/RuntimeError: first \(.+?\) \(the executor raised RuntimeError: no executor/)
+        .to_stderr_from_any_process
     ensure
       executor.around_callback = nil
     end

@@ -9,8 +9,13 @@ RSpec.describe "the ACL rules of docs/security.md" do
 
   let(:server) { start_server }
 
-  before do
-    rules.each { |name, rule| server.client.call("ACL", "SETUSER", name, *rule.split.join(" ").scan(/\([^)]*\)|\S+/)) }
+  members = rules.except("lookout")
+
+  before { members.each_key { |name| grant(server.client, name, rules[name]) } }
+
+  # As an aclfile would.
+  def grant(client, user, rule)
+    client.call("ACL", "SETUSER", user, *rule.split.join(" ").scan(/\([^)]*\)|\S+/))
   end
 
   def login(user)
@@ -22,8 +27,8 @@ RSpec.describe "the ACL rules of docs/security.md" do
   end
 
   # What Redis refused so far.
-  def refused
-    server.client.call("ACL", "LOG").map { |row| row.each_slice(2).to_h.slice("username", "object", "context") }
+  def refused(client = server.client)
+    client.call("ACL", "LOG").map { |row| row.each_slice(2).to_h.slice("username", "object", "context") }
   end
 
   define_method(:forbidden) do |user, *command|
@@ -33,8 +38,8 @@ RSpec.describe "the ACL rules of docs/security.md" do
     client&.close
   end
 
-  it "are three" do
-    expect(rules.keys).to eq(%w[asker answerer observer])
+  it "are those of three members, and of who asks sentinels" do
+    expect(rules.keys).to eq(%w[lookout asker answerer observer])
   end
 
   it "let an asker ask, time out and leave, and an answerer answer, bury and leave" do
@@ -89,6 +94,63 @@ RSpec.describe "the ACL rules of docs/security.md" do
     leaving.join
     expect(first.value).to eq(1)
     expect(refused).to eq([])
+  end
+
+  describe "with Sentinel" do
+    let(:port) { RedisServer.free_port }
+    let(:folder) { Dir.mktmpdir("redis_ipc_sentinel") }
+    let(:sentinel) { Redis.new(host: "127.0.0.1", port: port) }
+
+    before do
+      file = File.join(folder, "sentinel.conf")
+      # It calls no failover itself: quorum 9.
+      File.write(file, "port #{port}\ndir #{folder}\nsentinel monitor mymaster 127.0.0.1 #{server.port} 9\n")
+      @sentinel_pid = Process.spawn("redis-server", file, "--sentinel", out: File::NULL, err: File::NULL)
+      eventually { answers? }
+    end
+
+    after do
+      Process.kill(:KILL, @sentinel_pid)
+      Process.wait(@sentinel_pid)
+      FileUtils.remove_entry(folder)
+    end
+
+    def answers?
+      sentinel.ping == "PONG"
+    rescue Redis::BaseConnectionError
+      false
+    end
+
+    def watched(user, group, &handler)
+      options = { name: "mymaster", sentinels: [{ host: "127.0.0.1", port: port }], username: user,
+                  password: "#{user}-secret", sentinel_username: "lookout", sentinel_password: "lookout-secret" }
+      build(group, &handler).connect(redis_options: options)
+    end
+
+    # The sentinel still takes it for the master.
+    def demote
+      server.client.call("REPLICAOF", "127.0.0.1", start_server.port)
+      server.client.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    end
+
+    define_method(:connect_all) do |lookout: rules["lookout"], more: "+role"|
+      grant(sentinel, "lookout", lookout)
+      %w[asker answerer].each { |user| grant(server.client, user, more) }
+      watched("answerer", "child", &echo)
+      watched("asker", "parent")
+    end
+
+    it "are enough to ask, to answer and to recognize a demoted master and a sentinel that missed it" do
+      parent = connect_all
+      expect(parent.send_to_group(content: 1, to: "child").value).to eq(1)
+      demote
+      told = next_of(errors)
+      expect(told).to be_a(RedisIPC::ConnectionError)
+      expect([refused, refused(sentinel)]).to eq([[], []])
+      server.client.call("REPLICAOF", "NO", "ONE")
+      eventually { parent.connected? }
+      expect(parent.send_to_group(content: 2, to: "child").value).to eq(2)
+    end
   end
 
   it "let an asker have its group's requests refused" do

@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+require_relative "name_error_text"
+
 module RedisIPC
   # The text of an exception: for logs, and for the asker of a handler that raised it. It is valid UTF-8, and making it
   # never raises.
@@ -13,11 +15,16 @@ module RedisIPC
     NAME = Module.instance_method(:name)
     # Their `inspect` shows nothing but themselves.
     PLAIN = [Symbol, String, Numeric, NilClass, TrueClass, FalseClass].freeze
-    # Ruby raises these; the message of a subclass is its author's.
-    BY_RUBY = [NameError, NoMethodError].freeze
     # Before Ruby 3.2 these put a snippet or a suggestion into `to_s`.
     DECORATIONS = %w[ErrorHighlight::CoreExt DidYouMean::Correctable].freeze
-    private_constant :CLASS, :METHOD, :NAME, :PLAIN, :BY_RUBY, :DECORATIONS
+    # An `inspect` of one of these.
+    PLAIN_KEYWORD = /:\w+[?!=]?|:?"(?:[^"\\]|\\.)*"|-?\d[\d.e+-]*|nil|true|false/
+    # What Ruby says with the `inspect` of an object: of a keyword, and of the object in `object::Constant`.
+    REVEALING = {
+      ArgumentError => [/\Aunknown keywords?: (?!#{PLAIN_KEYWORD}(?:, #{PLAIN_KEYWORD})*\z)/, "unknown keyword"],
+      TypeError => [%r{ is not a class/module\z}, "the object is not a class/module"]
+    }.freeze
+    private_constant :PLAIN_KEYWORD, :REVEALING, :CLASS, :METHOD, :NAME, :PLAIN, :DECORATIONS
 
     class << self
       # @param exception [Exception]
@@ -46,6 +53,16 @@ module RedisIPC
         CLASS.bind_call(object).ancestors.lazy.grep(Class).filter_map { |one| NAME.bind_call(one) }.first
       end
 
+      # @param object [Object]
+      # @return [String] what it is, without its `inspect` unless that shows nothing but itself
+      def shown(object)
+        case object
+        when *PLAIN then object.inspect
+        when Module then NAME.bind_call(object) || "an anonymous #{class_name(object).downcase}"
+        else "an instance of #{class_name(object)}"
+        end
+      end
+
       private
 
       def message(exception)
@@ -55,39 +72,22 @@ module RedisIPC
       # nil: the exception's own message shows no object.
       def own_text(exception)
         case exception
-        when NameError then name_error(exception)
+        when NameError then NameErrorText.of(exception)
         when KeyError then key_error(exception)
         when FrozenError then frozen_error(exception)
         when UncaughtThrowError then "uncaught throw #{shown(exception.tag)}"
         when NoMatchingPatternError then pattern_error(exception)
+        else revealing(exception)
         end
       rescue ArgumentError
         # It knows no receiver, or no key: its raiser wrote the message.
         nil
       end
 
-      def name_error(error)
-        return unless error.name && BY_RUBY.include?(error.class)
-
-        receiver = error.receiver
-        name = error.name
-        return "#{access(error, receiver)} method '#{name}' for #{shown(receiver)}" if error.is_a?(NoMethodError)
-
-        case name
-        when /\A@@/ then "uninitialized class variable #{name} in #{shown(receiver)}"
-        when /\A[[:upper:]]\w*\z/ then "uninitialized constant #{unless receiver == Object
-                                                                   "#{shown(receiver)}::"
-                                                                 end}#{name}"
-        when /\A[[:lower:]_]\w*\z/ then "undefined local variable or method '#{name}' for #{shown(receiver)}"
-        else "'#{name}' is not defined for #{shown(receiver)}"
-        end
-      end
-
-      def access(error, receiver)
-        kind = CLASS.bind_call(receiver)
-        return "private" if kind.private_method_defined?(error.name)
-
-        kind.protected_method_defined?(error.name) ? "protected" : "undefined"
+      # What Ruby itself says with the `inspect` of an object.
+      def revealing(exception)
+        pattern, text = REVEALING[CLASS.bind_call(exception)]
+        text if pattern && utf8(plain(exception)).match?(pattern)
       end
 
       def key_error(error)
@@ -104,14 +104,6 @@ module RedisIPC
         start && "can't modify frozen #{class_name(error.receiver)}"
       rescue ArgumentError
         start
-      end
-
-      def shown(object)
-        case object
-        when *PLAIN then object.inspect
-        when Module then NAME.bind_call(object) || "an anonymous #{class_name(object).downcase}"
-        else "an instance of #{class_name(object)}"
-        end
       end
 
       def plain?(object)

@@ -1,0 +1,56 @@
+# frozen_string_literal: true
+
+require "objspace"
+
+module RedisIPC
+  # The text of a NameError that Ruby raised, without the receiver's `inspect`.
+  # @api private
+  module NameErrorText
+    CLASS = Kernel.instance_method(:class)
+    NAME = Module.instance_method(:name)
+    # Ruby raises these; the message of a subclass is its author's.
+    BY_RUBY = [NameError, NoMethodError].freeze
+    private_constant :CLASS, :NAME, :BY_RUBY
+
+    class << self
+      # @param error [NameError]
+      # @return [String, nil] nil: its raiser wrote the message
+      def of(error)
+        return unless by_ruby?(error)
+
+        name = error.name
+        receiver = ErrorText.shown(error.receiver)
+        return "#{access(error)} method '#{name}' for #{receiver}" if error.is_a?(NoMethodError)
+
+        case name
+        when /\A@@/ then "uninitialized class variable #{name} in #{receiver}"
+        when /\A[[:upper:]]\w*\z/
+          "uninitialized constant #{"#{receiver}::" unless receiver == "Object"}#{name}"
+        when /\A[[:lower:]_]\w*\z/ then "undefined local variable or method '#{name}' for #{receiver}"
+        else "'#{name}' is not defined for #{receiver}"
+        end
+      end
+
+      private
+
+      # Whether Ruby is yet to make the message: then the exception refers to an object that will make it, of a class
+      # that has no other use. Where its raiser wrote the message, it is a String. To ask for the message would call
+      # the receiver's `inspect`.
+      def by_ruby?(error)
+        return false unless error.name && BY_RUBY.include?(error.class)
+
+        ObjectSpace.reachable_objects_from(error).any? do |object|
+          NAME.bind_call(CLASS.bind_call(object)) == "NameError::message"
+        end
+      end
+
+      def access(error)
+        kind = CLASS.bind_call(error.receiver)
+        return "private" if kind.private_method_defined?(error.name)
+
+        kind.protected_method_defined?(error.name) ? "protected" : "undefined"
+      end
+    end
+  end
+  private_constant :NameErrorText
+end
