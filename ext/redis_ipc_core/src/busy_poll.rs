@@ -35,8 +35,16 @@ impl BusyPoll {
     }
 
     /// Looks until there is something; `None` if it is to be waited for asleep.
-    pub fn look<T>(&mut self, mut look: impl FnMut() -> io::Result<Option<T>>) -> io::Result<Option<T>> {
-        let began = Instant::now();
+    pub fn look<T>(&mut self, look: impl FnMut() -> io::Result<Option<T>>) -> io::Result<Option<T>> {
+        self.look_by(Instant::now, look)
+    }
+
+    fn look_by<T>(
+        &mut self,
+        mut clock: impl FnMut() -> Instant,
+        mut look: impl FnMut() -> io::Result<Option<T>>,
+    ) -> io::Result<Option<T>> {
+        let began = clock();
         if !self.pays(began) {
             return Ok(None);
         }
@@ -46,7 +54,7 @@ impl BusyPoll {
                 return Ok(Some(found));
             }
             thread::yield_now();
-            let before = std::mem::replace(&mut now, Instant::now());
+            let before = std::mem::replace(&mut now, clock());
             if now - before >= HELD_UP {
                 self.back_off(now);
                 break;
@@ -112,16 +120,42 @@ mod tests {
     fn it_rests_after_a_crowd() {
         let mut busy_poll = enabled();
         busy_poll.note(LIMIT / 2);
+        let before = Instant::now();
         busy_poll.note_crowd();
-        assert!(!looks(&mut busy_poll));
+        assert!(!busy_poll.pays(before + REST / 2));
         assert!(busy_poll.pays(Instant::now() + REST));
+    }
+
+    /// How often something is looked for that does not come, where every look takes `step`, whatever else the machine
+    /// does; and whether looking pays after that.
+    fn looks_of(step: Duration) -> (u32, bool) {
+        let mut busy_poll = enabled();
+        busy_poll.note(LIMIT / 2);
+        let start = Instant::now();
+        let (mut steps, mut looks) = (0, 0);
+        let clock = || {
+            steps += 1;
+            start + step * (steps - 1)
+        };
+        let found = busy_poll.look_by(clock, || {
+            looks += 1;
+            Ok(None::<()>)
+        });
+        assert!(found.unwrap().is_none());
+        (looks, busy_poll.pays(start + step * looks))
     }
 
     #[test]
     fn what_does_not_come_is_left() {
+        assert_eq!(looks_of(LIMIT / 10), (10, true));
+        assert_eq!(looks_of(HELD_UP - Duration::from_nanos(1)), (1, true));
+        assert_eq!(looks_of(HELD_UP), (1, false), "others want the processor");
+    }
+
+    #[test]
+    fn what_fails_is_passed_on() {
         let mut busy_poll = enabled();
         busy_poll.note(LIMIT / 2);
-        assert!(busy_poll.look(|| Ok(None::<()>)).unwrap().is_none());
         assert!(busy_poll.look(|| Err::<Option<()>, _>(io::ErrorKind::TimedOut.into())).is_err());
     }
 
