@@ -67,6 +67,8 @@ RSpec.describe "content" do
     expect(round_trip({ 1 => 2, 2 => 3 })).to eq("1": 2, "2": 3)
     expect(round_trip({}.compare_by_identity.merge!("a" => 1))).to eq(a: 1)
     expect(round_trip({ "ü".encode("ISO-8859-1").to_sym => :ü })).to eq(ü: "ü")
+    many = Array.new(300) { |index| [index.even? ? "key#{index}" : :"key#{index}", index] }.to_h
+    expect(round_trip(many)).to eq(many.transform_keys(&:to_sym))
   end
 
   it "holds a million values" do
@@ -121,6 +123,12 @@ RSpec.describe "content" do
       "a number and its text for a key" => [{ 1 => 1, "1" => 2 }, /two keys that are "1" in JSON/],
       "nil and an empty key" => [{ nil => 1, "" => 2 }, /two keys that are "" in JSON/],
       "a key in two encodings" => [{ "ü" => 1, "ü".encode("ISO-8859-1") => 2 }, /two keys that are "ü" in JSON/],
+      "such keys among many" => [Array.new(300) { |index| ["key#{index}", index] }.to_h.merge(key7: 1),
+                                 /two keys that are "key7" in JSON/],
+      "long keys that differ at their start" => [{ "a#{"x" * 500}" => 1, "b#{"x" * 500}": 2, "a#{"x" * 500}": 3 },
+                                                 /two keys that are "ax/],
+      "a Symbol in two encodings" => [{ "ü": 1, "ü".encode("ISO-8859-1").to_sym => 2 },
+                                      /two keys that are "ü" in JSON/],
       "a key twice by identity" => [twice, /two keys that are "a" in JSON/],
       "a binary Symbol" => ["\xFF\xFE".b.to_sym, /binary/],
       "a binary Symbol that happens to be UTF-8" => ["ü".b.to_sym, /binary/],

@@ -5,10 +5,9 @@ use crate::gvl::guarded;
 use magnus::encoding::{self, Coderange, EncodingCapable};
 use magnus::prelude::*;
 use magnus::r_hash::ForEach;
-use magnus::value::ReprValue;
-use magnus::{Error, Float, Integer, RArray, RHash, RModule, RString, Ruby, Symbol, Value};
+use magnus::value::{LazyId, ReprValue};
+use magnus::{Error, Float, Integer, RArray, RHash, RModule, RString, Ruby, StaticSymbol, Symbol, Value};
 use redis_ipc_core::json::{self, MAX_NESTING};
-use std::collections::HashSet;
 
 /// A number of more bits has more digits than [`json::MAX_NUMBER_LENGTH`] (each takes 3.32 bits); to write it in
 /// decimal, only to see that, could take minutes.
@@ -29,14 +28,13 @@ pub fn to_json(ruby: &Ruby, value: Value) -> Result<Vec<u8>, Error> {
 /// How much of a key is shown.
 const MOST_SHOWN: usize = 100;
 
-/// What a key of a Hash is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum KeyKind {
-    Symbol,
-    String,
-    Integer,
-    Other,
-}
+/// The kinds of keys in a Hash. Keys of one kind that differ in Ruby differ in JSON too, except for `OTHER`.
+const SYMBOLS: u8 = 1;
+const STRINGS: u8 = 2;
+const INTEGERS: u8 = 4;
+const OTHER: u8 = 8;
+
+static COMPARE_BY_IDENTITY: LazyId = LazyId::new("compare_by_identity?");
 
 struct Encoder<'r> {
     ruby: &'r Ruby,
@@ -62,7 +60,7 @@ impl Encoder<'_> {
             return self.string(string);
         }
         if let Some(symbol) = Symbol::from_value(value) {
-            return self.symbol(symbol);
+            return self.symbol(symbol).map(drop);
         }
         if let Some(hash) = RHash::from_value(value) {
             return self.hash(hash, depth);
@@ -91,75 +89,90 @@ impl Encoder<'_> {
     fn hash(&mut self, hash: RHash, depth: usize) -> Result<(), Error> {
         self.check_depth(depth)?;
         self.out.push(b'{');
-        let mut kinds = None;
-        let mut mixed = false;
+        let mut first = true;
+        let mut kinds = 0;
+        let (mut marks, mut same_mark) = (0, false);
         hash.foreach(|key: Value, value: Value| {
-            let kind = self.kind(key);
-            match kinds {
-                None => kinds = Some(kind),
-                Some(before) => {
-                    self.out.push(b',');
-                    mixed |= before != kind || kind == KeyKind::Other;
-                }
+            if !std::mem::take(&mut first) {
+                self.out.push(b',');
             }
-            self.key(key, kind)?;
+            let start = self.out.len();
+            kinds |= self.key(key)?;
+            let mark = self.out.get(start..).map_or(0, mark);
+            same_mark |= marks & mark != 0;
+            marks |= mark;
             self.out.push(b':');
             self.counted(value, depth + 1)?;
             Ok(ForEach::Continue)
         })?;
         self.out.push(b'}');
-        // Only Strings can be equal and different keys all the same.
-        let by_identity = !mixed
-            && kinds == Some(KeyKind::String)
-            && hash.len() > 1
-            && hash.funcall("compare_by_identity?", ())?;
-        if mixed || by_identity { self.refuse_double_keys(hash) } else { Ok(()) }
+        // Most small Hashes end the search here: to ask the Hash, or to compare its keys, would cost more.
+        let may_be_double = same_mark
+            && match kinds {
+                SYMBOLS | INTEGERS => false,
+                // Only Strings can be equal and different keys all the same.
+                STRINGS => hash.funcall(*COMPARE_BY_IDENTITY, ())?,
+                _ => true,
+            };
+        if may_be_double { self.refuse_double_keys(hash) } else { Ok(()) }
     }
 
-    /// One of the two values would be lost.
-    fn refuse_double_keys(&self, hash: RHash) -> Result<(), Error> {
-        let mut seen = HashSet::with_capacity(hash.len());
+    /// One of the two values would be lost. The keys are written behind the text for a moment: that needs no buffer of
+    /// its own.
+    fn refuse_double_keys(&mut self, hash: RHash) -> Result<(), Error> {
+        let end = self.out.len();
+        let mut places = Vec::with_capacity(hash.len());
         hash.foreach(|key: Value, _: Value| {
-            let mut writer = Encoder { ruby: self.ruby, out: Vec::new(), values: 0 };
-            writer.key(key, KeyKind::Other)?;
-            let text = String::from_utf8_lossy(&writer.out).into_owned();
-            if seen.contains(&text) {
-                let shown: String = text.chars().take(MOST_SHOWN).collect();
-                let message = format!("the content holds a Hash with two keys that are {shown} in JSON");
-                return Err(errors::content(self.ruby, message));
-            }
-            seen.insert(text);
+            let start = self.out.len();
+            self.key(key)?;
+            places.push(start..self.out.len());
             Ok(ForEach::Continue)
-        })
+        })?;
+        let mut keys: Vec<&[u8]> = places.into_iter().filter_map(|place| self.out.get(place)).collect();
+        keys.sort_unstable();
+        if let Some(double) =
+            keys.iter().zip(keys.iter().skip(1)).find_map(|(key, next)| (key == next).then_some(key))
+        {
+            let shown: String = String::from_utf8_lossy(double).chars().take(MOST_SHOWN).collect();
+            let message = format!("the content holds a Hash with two keys that are {shown} in JSON");
+            return Err(errors::content(self.ruby, message));
+        }
+        self.out.truncate(end);
+        Ok(())
     }
 
-    /// Keys of one kind that differ in Ruby differ in JSON too.
-    fn kind(&self, key: Value) -> KeyKind {
+    /// Writes the key, and returns its kind.
+    fn key(&mut self, key: Value) -> Result<u8, Error> {
         if let Some(symbol) = Symbol::from_value(key) {
-            return if self.is_utf8(symbol.enc_get()) { KeyKind::Symbol } else { KeyKind::Other };
+            return self.symbol(symbol);
         }
         if let Some(string) = RString::from_value(key) {
-            return if self.is_utf8(string.enc_get()) { KeyKind::String } else { KeyKind::Other };
+            let encoding = string.enc_get();
+            self.string_in(string, encoding)?;
+            return Ok(if self.is_utf8(encoding) { STRINGS } else { OTHER });
         }
-        if Integer::from_value(key).is_some() { KeyKind::Integer } else { KeyKind::Other }
+        self.string(key.funcall("to_s", ())?)?;
+        Ok(if Integer::from_value(key).is_some() { INTEGERS } else { OTHER })
     }
 
-    fn key(&mut self, key: Value, kind: KeyKind) -> Result<(), Error> {
-        if let Some(symbol) = Symbol::from_value(key) {
-            return if kind == KeyKind::Symbol { self.text(&symbol.name()?) } else { self.symbol(symbol) };
+    /// Writes the Symbol, and returns its kind as a key.
+    fn symbol(&mut self, symbol: Symbol) -> Result<u8, Error> {
+        // Ruby marks names in ASCII as such: only others need a look at their encoding, which costs a search.
+        if let Some(Ok(name)) = symbol
+            .as_static()
+            .map(StaticSymbol::name)
+            .filter(|name| name.as_ref().is_ok_and(|name| name.is_ascii()))
+        {
+            self.text(name)?;
+            return Ok(SYMBOLS);
         }
-        match RString::from_value(key) {
-            Some(string) => self.string(string),
-            None => self.string(key.funcall("to_s", ())?),
-        }
-    }
-
-    fn symbol(&mut self, symbol: Symbol) -> Result<(), Error> {
         if self.is_utf8(symbol.enc_get()) {
-            return self.text(&symbol.name()?);
+            self.text(&symbol.name()?)?;
+            return Ok(SYMBOLS);
         }
         // Binary ones are refused as Strings are, others converted.
-        self.string(symbol.funcall("name", ())?)
+        self.string(symbol.funcall("name", ())?)?;
+        Ok(OTHER)
     }
 
     /// Text in ASCII is the same in UTF-8.
@@ -220,11 +233,15 @@ impl Encoder<'_> {
     }
 
     fn string(&mut self, string: RString) -> Result<(), Error> {
-        let binary = string.enc_get() == self.ruby.ascii8bit_encindex();
+        self.string_in(string, string.enc_get())
+    }
+
+    fn string_in(&mut self, string: RString, encoding: encoding::Index) -> Result<(), Error> {
+        let binary = encoding == self.ruby.ascii8bit_encindex();
         match string.enc_coderange_scan() {
             Coderange::Broken => Err(self.unreadable(string)),
             Coderange::Valid if binary => Err(self.unreadable(string)),
-            _ if string.is_utf8_compatible_encoding() || binary => {
+            _ if binary || self.is_utf8(encoding) => {
                 let text = string.to_string().map_err(|_| self.unreadable(string))?;
                 self.text(&text)
             }
@@ -289,6 +306,15 @@ fn is_plain(text: &str) -> bool {
         .as_bytes()
         .chunks(64)
         .any(|chunk| chunk.iter().fold(false, |found, byte| found | needs_escape(byte)))
+}
+
+/// One bit of 64: the same for keys that are the same text, and seldom for others.
+fn mark(key: &[u8]) -> u64 {
+    // Its length and three of its letters, mixed by a multiplication (Fibonacci hashing).
+    let byte = |index: usize| key.get(index).copied().map_or(0, u64::from);
+    let last = byte(key.len().saturating_sub(2));
+    let word = (key.len() as u64) << 24 | byte(1) << 16 | byte(key.len() / 2) << 8 | last;
+    1 << (word.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 58)
 }
 
 fn class_name(value: Value) -> String {
