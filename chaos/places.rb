@@ -108,27 +108,36 @@ module Chaos
     end
   end
 
-  # A master and a replica that a sentinel watches.
+  # A master and a replica that sentinels watch.
   class WatchedPlace < Place
     attr_reader :replica
 
-    def initialize(**settings)
-      super
+    def initialize(sentinels: 1, **settings)
+      super(**settings)
       @replica = RedisServer.new(**settings, replicaof: ["127.0.0.1", server.port], repl_diskless_sync_delay: 0)
       @folder = Dir.mktmpdir("redis_ipc_sentinel")
-      @sentinel_port = RedisServer.free_port
-      @watcher = Process.spawn("redis-server", configuration, "--sentinel", out: File::NULL, err: File::NULL)
+      @sentinel_ports = Array.new(sentinels) { RedisServer.free_port }
+      @watchers = @sentinel_ports.map do |port|
+        Process.spawn("redis-server", configuration(port), "--sentinel", out: File::NULL, err: File::NULL)
+      end
       Chaos.eventually { replica.client.info("replication")["master_link_status"] == "up" }
       # A sentinel looks for replicas every 10 s.
       Chaos.eventually(timeout: 30) { sentinel.call("SENTINEL", "REPLICAS", "chaos").any? }
+      Chaos.eventually(timeout: 30) { sentinel.call("SENTINEL", "SENTINELS", "chaos").size == sentinels - 1 }
     end
 
     def redis_options
-      { name: "chaos", sentinels: [{ host: "127.0.0.1", port: @sentinel_port }], role: "master" }
+      { name: "chaos", sentinels: @sentinel_ports.map { |port| { host: "127.0.0.1", port: port } }, role: "master" }
     end
 
+    # The last one.
     def sentinel
-      @sentinel ||= Redis.new(host: "127.0.0.1", port: @sentinel_port)
+      @sentinel ||= Redis.new(host: "127.0.0.1", port: @sentinel_ports.last)
+    end
+
+    # Sends a signal to the first sentinel, which clients ask first.
+    def signal_first_sentinel(signal)
+      Process.kill(signal, @watchers.first)
     end
 
     # The port of the server that the sentinel takes for the master, once that is one.
@@ -144,8 +153,10 @@ module Chaos
     end
 
     def stop
-      Process.kill(:KILL, @watcher)
-      Process.wait(@watcher)
+      @watchers.each do |watcher|
+        Process.kill(:KILL, watcher)
+        Process.wait(watcher)
+      end
       FileUtils.remove_entry(@folder)
       replica.stop
       super
@@ -153,10 +164,10 @@ module Chaos
 
     private
 
-    def configuration
-      File.join(@folder, "sentinel.conf").tap do |file|
+    def configuration(port)
+      File.join(@folder, "sentinel-#{port}.conf").tap do |file|
         File.write(file, <<~CONF)
-          port #{@sentinel_port}
+          port #{port}
           dir #{@folder}
           sentinel monitor chaos 127.0.0.1 #{server.port} 1
           sentinel down-after-milliseconds chaos 500

@@ -42,5 +42,13 @@ module Chaos
       server.kill
       Chaos.eventually(timeout: 30) { ![nil, old].include?(place.master_port) }
     end
+
+    three = -> { WatchedPlace.new(sentinels: 3) }
+    fault "failover by Sentinel, the master killed while the first of three sentinels hangs", place: three do
+      old = place.master_port
+      place.signal_first_sentinel(:STOP)
+      server.kill
+      Chaos.eventually(timeout: 30) { ![nil, old].include?(place.master_port) }
+    end
   end
 end
