@@ -7,12 +7,13 @@ module RedisIPC
   # @api private
   module NestedCalls
     class << self
-      # @param place [Array<String>] what is asked: stream and group, or queue
+      # @param place [String] what is asked: a stream, with a group, or a queue
+      # @param group [String, nil]
       # @yield waits for the answer
-      def watch(*place)
+      def watch(place, group = nil)
         pool = ThreadPool.current
         # Under a scheduler the thread runs other fibers meanwhile.
-        return yield if pool.nil? || !pool.serves?(*place) || FiberBell.needed?
+        return yield if pool.nil? || !pool.serves?(place, group) || FiberBell.needed?
 
         pool.wait_for_own do |exhausted|
           yield

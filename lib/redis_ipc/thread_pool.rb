@@ -88,8 +88,8 @@ module RedisIPC
     attr_reader :size
 
     # Whether its threads answer what is asked at this place.
-    def serves?(*place)
-      @serves == place
+    def serves?(place, group = nil)
+      @serves == [place, group].compact
     end
 
     # Runs the block, in which a thread of this pool waits for an answer from a thread of a pool like this.
