@@ -1,6 +1,8 @@
 # Sourced: Debian roots made with debootstrap, for trying things where nothing else is installed. Needs root.
 
 roots=${REDIS_IPC_ROOTS:-$PWD/tmp/roots}
+# The folder that it names does not exist in a root, and packages' scripts fail there.
+export -n TMPDIR
 
 # make_root NAME SUITE PACKAGE...: prints its folder. It is kept; delete the folder to begin anew.
 make_root() {
