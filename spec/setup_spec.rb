@@ -78,8 +78,10 @@ RSpec.describe "what building takes", timeout: 300 do
     end
 
     it "whose compiler is older than its cargo is missing" do
-      fake("rustc", "echo 'rustc 1.63.0'")
-      expect(missing.first.last).to eq("Rust 1.88 or newer: this is rustc 1.63.0")
+      fake("old-rustc", "rustc \"$@\" | sed 's/^release: .*/release: 1.63.0/'")
+      expect(missing(RUSTC: in_folder("fake", "old-rustc"))).to contain_exactly(
+        ["", a_string_including("(1.88 or newer)", "rustc 1.63.0 is not supported by")]
+      )
     end
 
     it "of which there is only rustup is missing" do
@@ -135,6 +137,8 @@ RSpec.describe "what building takes", timeout: 300 do
 
   describe "libclang" do
     before(:all) { ClangSys.program }
+    # Trying Rust takes longest, and is another part.
+    before { fake("cargo", "echo cargo 9.0.0") }
 
     def libclang(**environment)
       missing(**environment).find { |_, text| text.start_with?("libclang") }
@@ -195,6 +199,54 @@ RSpec.describe "what building takes", timeout: 300 do
 
     def environment(variables)
       ENV.to_h.merge(clean).compact.merge("PATH" => path).merge(variables.transform_keys(&:to_s))
+    end
+  end
+
+  # What fails in a check, and would not in the build, blocks nothing.
+  describe "a machine on which building works is not refused" do
+    # As for `gem install`, in which more is checked.
+    define_method(:refusals) do |**environment|
+      output, = run(RbConfig.ruby, "-r", "#{root}/ext/redis_ipc/requirements.rb", "-e",
+                    "requirements = BuildRequirements.new(for_gem: true)
+                     puts requirements.missing.map { |each| %(missing \#{each}) }, requirements.doubts.map(&:what)",
+                    **environment)
+      output.lines.map(&:chomp).grep_v(/LD_PRELOAD/)
+    end
+
+    it "where programs say more than was asked, and make does not know --version" do
+      folder = ENV.fetch("PATH").split(":").find { |each| File.executable?(File.join(each, "cargo")) }
+      real = File.join(folder, "cargo")
+      fake("cargo", "echo \"info: syncing channel updates for '1.75.0'\" >&2; exec #{real} \"$@\"")
+      fake("bsd-make", "exit 2")
+      file = Libclang.new.path
+      expect(refusals(LD_PRELOAD: "/nowhere.so", MAKE: "bsd-make", LIBCLANG_PATH: file, HOME: nil)).to be_empty
+    end
+
+    it "where Cargo is told of another linker, and the C compiler is only suspected" do
+      fake("cc", "echo 'cc: error: not for you' >&2; exit 1")
+      host = `rustc -vV`[/^host: (.+)/, 1].upcase.tr("-", "_")
+      output, = run(RbConfig.ruby, "#{root}/ext/redis_ipc/requirements.rb", "CARGO_TARGET_#{host}_LINKER": "gcc")
+      expect(output.lines).to contain_exactly(/\AThis may be missing: a C compiler .*: cc: error: not for you/)
+    end
+
+    it "where libclang is in a folder of its own and variables say where its headers are" do
+      fake("cargo", "echo cargo 9.0.0")
+      headers = Libclang.new.header_folders([]).first || Dir["/usr/lib/llvm-*/lib/clang/*/include"].max
+      FileUtils.mkdir_p(in_folder("store", "lib"))
+      FileUtils.cp(File.realpath(Libclang.new.path), in_folder("store", "lib", "libclang.so.1"))
+      machine = { LIBCLANG_PATH: in_folder("store", "lib"), BINDGEN_EXTRA_CLANG_ARGS: "-isystem #{headers}" }
+      expect(missing(**machine)).to be_empty
+    end
+
+    it "where variables direct the build elsewhere" do
+      expect(refusals(CARGO_BUILD_TARGET: "no-such-target", LIBCLANG_PATH: "/nowhere", CC: "nocc")).to contain_exactly(
+        /a C compiler/, /a Rust toolchain/, /libclang/
+      )
+    end
+
+    it "where the checks cannot run" do
+      fake("cargo", "echo cargo 9.0.0")
+      expect(refusals(CC: "'unmatched")).to eq(["the check of compiler"])
     end
   end
 

@@ -29,7 +29,8 @@ class BuildAdvice
 
   # @return [String] the end of a failed `gem install`: what to do comes last
   def to_s
-    said = "redis_ipc is compiled when it is installed, and this machine lacks what that takes:\n#{list}\n"
+    said = "redis_ipc is compiled when it is installed, and this machine lacks what that takes (if it does not, " \
+           "REDIS_IPC_CHECK=no has it built unchecked):\n#{list}\n"
     commands.empty? ? said : "#{said}What to run before you install it again:\n#{indent(commands)}\n"
   end
 

@@ -9,12 +9,16 @@ require_relative "libclang"
 
 # What building the extension takes. Whatever can be tried is tried: the compilers compile, and libclang reads Ruby's
 # headers, as they will in the build. `ruby ext/redis_ipc/requirements.rb` prints what is missing, for bin/setup.
+#
+# A wrong refusal blocks an installation that would have worked. Only what the build is certain to fail without is
+# therefore missing; any other finding is a doubt, which is told and blocks nothing.
 class BuildRequirements
   # what:: what is missing
   # found:: what this machine has instead
   # part:: what to install (see BuildAdvice), or nil where installing does not help
   # package:: the Debian package, where it depends on what was found
-  Missing = Struct.new(:what, :found, :part, :package) do
+  # certain:: whether the build fails without it
+  Missing = Struct.new(:what, :found, :part, :package, :certain, keyword_init: true) do
     def to_s
       "#{what}: #{found}"
     end
@@ -22,7 +26,9 @@ class BuildRequirements
 
   RUST = File.read(File.expand_path("../../Cargo.toml", __dir__))[/^rust-version = "([\d.]+)"/, 1]
   PROBE = File.expand_path("libclang_probe.c", __dir__)
-  private_constant :PROBE
+  # With these the build uses another compiler, target or Ruby than the checks look at.
+  REDIRECTING = /\A(CARGO_BUILD_TARGET|RBCONFIG_\w+|HOST_CC|TARGET_CC|CC_\w.*|BINDGEN_EXTRA_CLANG_ARGS_.+)\z/
+  private_constant :PROBE, :REDIRECTING
 
   # @param for_gem [Boolean] RubyGems builds, not `rake compile`: it calls make, and links with Ruby's own compiler
   def initialize(for_gem: false)
@@ -30,118 +36,171 @@ class BuildRequirements
     @libclang = Libclang.new
   end
 
-  # @return [Array<Missing>]
+  # @return [Array<Missing>] what the build fails without
   def missing
-    Dir.mktmpdir("redis_ipc") do |folder|
-      @folder = folder
-      checks = [(make if @for_gem), rust_version, compiler]
-      checks << rust_program unless checks.any?
-      [*checks, found_ruby, headers, libclang].compact
-    end
+    findings.select(&:certain)
+  end
+
+  # @return [Array<Missing>] what may be missing, or what could not be checked
+  def doubts
+    findings.reject(&:certain)
   end
 
   private
 
-  # RubyGems' own rule for its name.
-  def make
-    name = ENV["MAKE"] || ENV["make"] || RbConfig::CONFIG["configure_args"].to_s[/with-make-prog=(\w+)/, 1] || "make"
-    said, ran = run(*name.shellsplit, "--version")
-    Missing.new("make", said, :compiler) unless ran
+  def findings
+    @findings ||= in_folder { [check(:make), *tools, check(:found_ruby), check(:headers), check(:libclang)].compact }
   end
 
-  # With rustup, `cargo` may be there and have no toolchain, or an old one.
+  # Next to this file, where RubyGems builds as well. The folder for temporary files may allow no programs to run.
+  def in_folder
+    place = File.writable?(__dir__) ? __dir__ : Dir.tmpdir
+    Dir.mktmpdir(".check.", place) do |folder|
+      @folder = folder
+      yield
+    end
+  rescue SystemCallError, ArgumentError => e
+    [doubt("a folder for trying the compilers", e.message)]
+  end
+
+  # A check that fails itself says nothing about the machine.
+  def check(name)
+    send(name)
+  rescue StandardError => e
+    doubt("the check of #{name}", "#{e.class}: #{e.message}")
+  end
+
+  # A C compiler that fails here may not be the one that the build uses (Cargo's configuration may name that), unless
+  # Rust cannot link either, or CC names it.
+  def tools
+    version = check(:rust_version)
+    c = check(:compiler)
+    rust = check(:rust_program) unless version
+    c.certain &&= [rust, version].any? || ENV.key?("CC") if c
+    [version, c, (rust unless c&.certain)].compact
+  end
+
+  def finding(what, said, part = nil, package: nil, certain: true)
+    Missing.new(what: what, found: telling(said), part: part, package: package, certain: certain && !redirected?)
+  end
+
+  def doubt(what, said)
+    finding(what, said, certain: false)
+  end
+
+  def redirected?
+    ENV.keys.any?(REDIRECTING)
+  end
+
+  # RubyGems' own rule for its name. Not every make knows --version.
+  def make
+    return unless @for_gem
+
+    name = ENV["MAKE"] || ENV["make"] || RbConfig::CONFIG["configure_args"].to_s[/with-make-prog=(\w+)/, 1] || "make"
+    said, _, status = run(*name.shellsplit, "--version")
+    finding("make", said, :compiler) unless status
+  end
+
+  # With rustup, `cargo` may be there and have no toolchain, or an old one. CARGO may name something else.
   def rust_version
     what = "Rust #{RUST} or newer"
-    [cargo, ENV["RUSTC"] || "rustc"].each do |command|
-      said, ran = run(command, "--version")
-      return Missing.new(what, "#{said}. It is in #{rustup}, which is not on the PATH") if !ran && rustup
+    said, ran = run(cargo, "--version")
+    return finding(what, "#{telling(said)}. It is in #{rustup}, which is not on the PATH") if !ran && rustup
+    return finding(what, said, :rust) unless ran
 
-      version = said[/\d+\.\d+(\.\d+)?/]
-      return Missing.new(what, said, :rust) unless ran && version
-      return Missing.new(what, "this is #{said}", :rust) if Gem::Version.new(version) < Gem::Version.new(RUST)
-    end
-    nil
+    name, version = said.match(/^(cargo (\d+\.\d+(?:\.\d+)?).*)/)&.captures
+    finding(what, "this is #{name}", :rust) if version && Gem::Version.new(version) < Gem::Version.new(RUST)
   end
 
   # Where rustup puts programs, if it did and they are not found: sudo, for one, has another PATH.
   def rustup
-    homes = [Dir.home, *(File.join("/home", ENV["SUDO_USER"]) if ENV["SUDO_USER"])]
+    homes = [*ENV.values_at("HOME").compact, *(File.join("/home", ENV["SUDO_USER"]) if ENV["SUDO_USER"])]
     folders = [*ENV.fetch("CARGO_HOME", nil), *homes.map { |home| File.join(home, ".cargo") }]
     found = folders.map { |folder| File.join(folder, "bin") }.find { |bin| File.executable?(File.join(bin, "cargo")) }
     found unless ENV.fetch("PATH", "").split(File::PATH_SEPARATOR).include?(found)
   end
 
+  # Where what it compiles does not run here, libclang is not tried.
   def compiler
-    compilers = [ENV["CC"] || "cc", *(ruby_compiler if @for_gem)].uniq
-    compilers.each do |name|
-      program = File.join(@folder, "probe")
-      said, ran = run(*name.shellsplit, PROBE, "-o", program, "-ldl")
-      said, ran = run(program) if ran
-      return Missing.new("a C compiler and linker, with the C library's headers", said, :compiler) unless ran
+    program = File.join(@folder, "probe")
+    flags = ENV.fetch("CFLAGS", "").shellsplit
+    said, ran = run(*compiler_command, *flags, PROBE, "-o", program, "-ldl")
+    return finding("a C compiler and linker, with the C library's headers", said, :compiler) unless ran
 
-      @probe = program
-    end
+    @probe = program if run(program)[1]
     nil
   end
 
-  # Cargo with its settings, the linker, the standard library: a crate with a build script, as many of the build's are.
+  # Cargo with its settings (found from this folder, as in the build), the compiler that it takes, the linker, the
+  # standard library: a crate with a build script, as many of the build's are.
   def rust_program
+    command = [cargo, "rustc", "--offline", "--quiet", "--release", "--manifest-path", crate,
+               "--target-dir", File.join(@folder, "target")]
+    command.push("--", "-C", "linker=#{ruby_compiler.shellsplit.first}") if @for_gem
+    said, ran = run(*command)
+    return if ran
+
+    part = { "linker" => :compiler, "linking" => :compiler, "is not supported by" => :rust }
+    finding("a Rust toolchain (#{RUST} or newer) that compiles and links", said,
+            part.find { |word, _| telling(said).include?(word) }&.last)
+  end
+
+  # @return [String] the path of its manifest
+  def crate
+    write("build.rs", "fn main() {}")
+    write("lib.rs", "")
     write("Cargo.toml", <<~TOML)
       [package]
       name = "probe"
       version = "0.1.0"
       edition = "2024"
+      rust-version = "#{RUST}"
       build = "build.rs"
       [lib]
       path = "lib.rs"
       crate-type = ["cdylib"]
       [workspace]
     TOML
-    write("build.rs", "fn main() {}")
-    write("lib.rs", "")
-    command = [cargo, "rustc", "--offline", "--quiet", "--release", "--target-dir", File.join(@folder, "target")]
-    command.push("--", "-C", "linker=#{ruby_compiler.shellsplit.first}") if @for_gem
-    said, ran = run(*command, chdir: @folder)
-    Missing.new("a Rust toolchain that compiles and links", said, (:compiler if said.include?("linker"))) unless ran
   end
 
-  # rb-sys asks the Ruby of that name for its headers, whichever Ruby calls Cargo.
+  # rb-sys asks the Ruby of that name, whichever Ruby calls Cargo. Since 3.4 RubyGems tells it most by variables.
   def found_ruby
     name = ENV["RUBY"] || "ruby"
+    this = RbConfig::CONFIG.values_at("ruby_version", "arch").join(" ")
     said, ran = run({ "RUBYOPT" => nil }, name, "--disable-gems", "-rrbconfig", "-e",
                     "print RbConfig::CONFIG.values_at('ruby_version', 'arch').join(' ')")
-    this = RbConfig::CONFIG.values_at("ruby_version", "arch").join(" ")
-    return if ran && said == this
+    return if ran && said.include?(this)
 
-    Missing.new("a `#{name}` that is this Ruby (#{this})", "#{said}. Set RUBY=#{RbConfig.ruby}")
+    told = @for_gem && Gem::Version.new(Gem::VERSION) >= Gem::Version.new("3.4")
+    finding("a `#{name}` that is this Ruby (#{this})", "#{telling(said)}. Set RUBY=#{RbConfig.ruby}",
+            certain: !(ran && told))
   end
 
   def headers
-    said, ran = if @probe
-                  run(*compiler_command, "-fsyntax-only", *header_flags, source)
-                else
-                  file = File.join(RbConfig::CONFIG["rubyhdrdir"].to_s, "ruby.h")
-                  ["#{file} is not there", File.exist?(file)]
-                end
-    return if ran
+    files = { "rubyhdrdir" => "ruby.h", "rubyarchhdrdir" => "ruby/config.h" }
+    paths = files.map { |folder, name| File.join(RbConfig::CONFIG[folder].to_s, name) }
+    file = paths.find { |path| !File.exist?(path) }
+    return unless file
 
     @without_headers = true
     # Debian has them in a package for each version; who compiled a Ruby has them with it.
     package = "ruby#{RUBY_VERSION[/\A\d+\.\d+/]}-dev"
-    Missing.new("Ruby's headers", said, (:ruby if RbConfig::CONFIG["rubylibdir"].start_with?("/usr/")), package)
+    finding("Ruby's headers", "#{file} is not there",
+            (:ruby if RbConfig::CONFIG["rubylibdir"].start_with?("/usr/lib/", "/usr/share/")), package: package)
   end
 
   def libclang
     what = "libclang 9 or newer, with its headers"
     path = @libclang.path
-    return Missing.new(what, *without_libclang) unless path
+    # On other systems the search was never compared with that of the build.
+    return finding(what, *without_libclang, certain: RUBY_PLATFORM.include?("linux")) unless path
     return unless @probe
 
     arguments = [*header_flags, "-fms-extensions", *RbConfig::CONFIG["cflags"].shellsplit,
                  *ENV.fetch("BINDGEN_EXTRA_CLANG_ARGS", "").shellsplit]
     folders = @libclang.header_folders(arguments).flat_map { |folder| ["-isystem", folder] }
     said, _, status = run(@probe, path, source, *arguments, *folders)
-    unusable(what, path, said, status)
+    unusable(what, path, telling(said), status) unless status&.zero?
   end
 
   def without_libclang
@@ -155,12 +214,12 @@ class BuildRequirements
 
   def unusable(what, path, said, status)
     reasons = { 1 => "cannot be loaded", 2 => "is older", 3 => "cannot read Ruby's headers" }
-    return if status.zero?
-
     # Of several the build takes the newest: the package for all would bring the headers of another.
     version = File.realpath(path)[%r{/(?:libclang|llvm)-(\d+)}, 1]
     package = "libclang-#{version}-dev" if version && status == 3
-    Missing.new(what, "#{path} #{reasons.fetch(status, "crashes")} (#{said})", :libclang, package)
+    found = "#{path} #{reasons.fetch(status, "crashes")} (#{said})"
+    certain = [1, 2].include?(status) || said.include?("file not found")
+    finding(what, found, :libclang, package: package, certain: certain)
   end
 
   def header_flags
@@ -182,32 +241,35 @@ class BuildRequirements
     ENV["CARGO"] || "cargo"
   end
 
+  # A path with a space is one word.
   def compiler_command
-    (ENV["CC"] || "cc").shellsplit
+    name = ENV["CC"] || "cc"
+    File.file?(name) ? [name] : name.shellsplit
   end
 
   def ruby_compiler
     RbConfig.expand(RbConfig::MAKEFILE_CONFIG["CC"].dup)
   end
 
-  # @return [Array] what to tell of what the command said, whether it succeeded, its exit status (nil: a signal)
+  # @return [Array] what the command said, whether it succeeded, its exit status (-1: a signal; nil: it did not start)
   def run(*command, **options)
     said, status = Open3.capture2e(*command, stdin_data: "", **options)
-    [telling(said), status.success?, status.exitstatus || -1]
+    [said.scrub, status.success?, status.exitstatus || -1]
   rescue SystemCallError => e
     name = command.find { |word| word.is_a?(String) }
-    ["`#{name}` was not found#{" (#{e.class.name[/\w+\z/]})" unless e.is_a?(Errno::ENOENT)}", false, -1]
+    ["`#{name}` was not found#{" (#{e.class.name[/\w+\z/]})" unless e.is_a?(Errno::ENOENT)}", false, nil]
   end
 
-  # One line, the first that names an error if there is one.
+  # One line, the first that names an error if there is one. A library that cannot be preloaded is no error.
   def telling(said)
-    lines = said.scrub.gsub("#{@folder}/", "").lines.map(&:strip).reject(&:empty?)
+    lines = said.gsub("#{@folder}/", "").lines.map(&:strip).reject { |line| line.empty? || line.include?("LD_PRELOAD") }
     lines.find { |line| line.match?(/\berror\b/i) } || lines.first || "it failed without a word"
   end
 end
 
 if $PROGRAM_NAME == __FILE__
-  missing = BuildRequirements.new.missing
-  puts BuildAdvice.new(missing, manager: "apt-get").lines
-  exit missing.empty?
+  requirements = BuildRequirements.new
+  requirements.doubts.each { |doubt| warn "This may be missing: #{doubt}" }
+  puts BuildAdvice.new(requirements.missing, manager: "apt-get").lines
+  exit requirements.missing.empty?
 end
