@@ -11,7 +11,10 @@ make_root() {
   if [ ! -e "$folder/.ready" ]; then
     command -v debootstrap >/dev/null || apt-get install -y -qq --no-install-recommends debootstrap >&2
     mkdir -p "$roots"
-    [ -e "$folder/etc/debian_version" ] || debootstrap --variant=minbase "$suite" "$folder" >&2
+    # A debootstrap that is older than the suite has no script of its name: sid's serves all of them.
+    [ -e "$folder/etc/debian_version" ] || debootstrap --variant=minbase "$suite" "$folder" "" "$(script_of "$suite")" >&2
+    # A mirror that is a snapshot of an earlier day has release files that have run out.
+    echo 'Acquire::Check-Valid-Until "false";' >"$folder/etc/apt/apt.conf.d/99-snapshot"
     # No server is to start by itself.
     printf '#!/bin/sh\nexit 101\n' >"$folder/usr/sbin/policy-rc.d"
     chmod +x "$folder/usr/sbin/policy-rc.d"
@@ -23,6 +26,11 @@ make_root() {
     touch "$folder/.ready"
   fi
   echo "$folder"
+}
+
+script_of() {
+  local script=/usr/share/debootstrap/scripts/$1
+  if [ -e "$script" ]; then echo "$script"; else echo /usr/share/debootstrap/scripts/sid; fi
 }
 
 # in_root FOLDER COMMAND...: runs it there, with /proc and /dev; nothing stays mounted. BINDS lists folders and files of
@@ -45,15 +53,17 @@ in_root() {
 }
 
 # make_workshop SUITE: prints the folder of a root in which this checkout is built, in /src. The rest bin/setup brings
-# there, as it does anywhere.
+# there, as it does anywhere. The suite "experimental" is sid with the Ruby and the Redis of Debian's experimental.
 make_workshop() {
-  local folder
-  folder=$(make_root "workshop-$1" "$1" ca-certificates)
+  local folder suite=$1
+  [ "$suite" != experimental ] || suite=sid
+  folder=$(make_root "workshop-$1" "$suite" ca-certificates)
   # What is in the checkout, without what was built there; what was built or fetched in the root stays.
   mkdir -p "$folder/src"
   find "$folder/src" -mindepth 1 -maxdepth 1 ! -name target ! -name tmp -exec rm -rf {} +
   git ls-files --cached --others --exclude-standard -z | tar --create --null --files-from=- | tar --extract -C "$folder/src"
   trust "$folder"
+  [ "$1" != experimental ] || add_experimental "$folder" >&2
   in_workshop "$folder" 'cd /src && bin/setup' >&2
   echo "$folder"
 }
@@ -63,6 +73,22 @@ trust() {
   compgen -G "/usr/local/share/ca-certificates/*.crt" >/dev/null || return 0
   cp /usr/local/share/ca-certificates/*.crt "$1/usr/local/share/ca-certificates/"
   chroot "$1" update-ca-certificates >&2
+}
+
+# Debian's default Ruby stays installed, as its packages want; what is called "ruby", and the gems' commands, are 3.4's.
+add_experimental() {
+  in_workshop "$1" '
+    list=/etc/apt/sources.list.d/experimental.list
+    [ ! -e $list ] || exit 0
+    export DEBIAN_FRONTEND=noninteractive
+    sed -n "s/ sid / experimental /p" /etc/apt/sources.list >$list
+    apt-get update -qq
+    apt-get install -y -qq --no-install-recommends ruby3.4 ruby3.4-dev redis-server/experimental redis-tools/experimental
+    ln -s /usr/bin/ruby3.4 /usr/local/bin/ruby
+    for command in gem rake rspec rubocop yard; do
+      printf "#!/bin/sh\nexec ruby3.4 /usr/bin/%s \"\$@\"\n" $command >/usr/local/bin/$command
+      chmod +x /usr/local/bin/$command
+    done'
 }
 
 # in_workshop FOLDER SCRIPT [ARGUMENT...]: with this machine's Rust, and its settings of pip and npm (seen there, not
