@@ -132,7 +132,7 @@ module Chaos
 
     # The last one.
     def sentinel
-      @sentinel ||= Redis.new(host: "127.0.0.1", port: @sentinel_ports.last)
+      @sentinel ||= RedisServer.client(host: "127.0.0.1", port: @sentinel_ports.last)
     end
 
     # Sends a signal to the first sentinel, which clients ask first.
@@ -143,7 +143,7 @@ module Chaos
     # The port of the server that the sentinel takes for the master, once that is one.
     def master_port
       port = sentinel.call("SENTINEL", "get-master-addr-by-name", "chaos").last.to_i
-      port if Redis.new(host: "127.0.0.1", port: port).info("replication")["role"] == "master"
+      port if RedisServer.client(host: "127.0.0.1", port: port).info("replication")["role"] == "master"
     rescue Redis::BaseError
       nil
     end

@@ -1,7 +1,5 @@
 # frozen_string_literal: true
 
-require "async"
-
 RSpec.describe "under a Fiber scheduler" do
   let(:gate) { Queue.new }
   let(:parent) { connect("parent") }
@@ -265,7 +263,9 @@ RSpec.describe "under a Fiber scheduler" do
     eventually { wakers.zero? }
   end
 
-  describe "of the async gem" do
+  describe "of the async gem", gem: "async" do
+    before(:context) { require "async" }
+
     def async(&block)
       Thread.new { Async(&block).wait }.value
     end

@@ -18,7 +18,7 @@ RSpec.describe "the ACL rules of docs/json_rpc.md" do
   end
 
   def refused(user, *command)
-    plain = Redis.new(**login(user))
+    plain = RedisServer.client(**login(user))
     plain.call(*command)
     false
   rescue Redis::CommandError => e

@@ -3,7 +3,7 @@
 # docs/protocol.md, proved: the other side speaks plain Redis commands and knows nothing but that page.
 RSpec.describe "the wire protocol" do
   # A connection of its own: a read that blocks would hold up whoever shares it.
-  let(:peer) { Redis.new(path: RedisServer.shared.path, read_timeout: 20) }
+  let(:peer) { RedisServer.client(path: RedisServer.shared.path, read_timeout: 20) }
   let(:replies) { open_replies("house:replies:py:7f") }
   let(:inbox) { "house:inbox:child" }
 

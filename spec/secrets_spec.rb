@@ -104,7 +104,7 @@ RSpec.describe "secrets" do
     stream = build("both", &echo).connect(redis_options: options, logger: Logger.new(log))
     future = stream.async_send_to_group(content: 1, to: "both")
     response = future.response
-    clients = Redis.new(path: server.path, password: secret).call("CLIENT", "LIST")
+    clients = RedisServer.client(path: server.path, password: secret).call("CLIENT", "LIST")
     expect(clients).to include("name=redis_ipc")
     shown = [stream, future, response, stream.stats, stream.instances].flat_map do |object|
       [object.inspect, object.to_s]

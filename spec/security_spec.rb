@@ -32,7 +32,7 @@ RSpec.describe "the ACL rules of docs/security.md" do
   end
 
   define_method(:forbidden) do |user, *command|
-    client = Redis.new(**login(user))
+    client = RedisServer.client(**login(user))
     expect { client.call(*command) }.to raise_error(Redis::CommandError, refusals), "#{user} may #{command.join(" ")}"
   ensure
     client&.close
@@ -193,7 +193,7 @@ RSpec.describe "the ACL rules of docs/security.md" do
     member("answerer", "child", &echo)
     server.client.xadd("house:inbox:child", { "hello" => "world" })
     next_of(errors)
-    observer = Redis.new(**login("observer"))
+    observer = RedisServer.client(**login("observer"))
     expect(observer.zrange("house:instances", 0, -1)).to match([/\Achild:\h{32}:/])
     expect(observer.xrange("house:dead:child").first.last).to include("hello" => "world")
     expect(observer.xlen("house:dead:child")).to eq(1)

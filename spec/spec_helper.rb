@@ -16,6 +16,10 @@ RSpec.configure do |config|
   config.include Waiting
   config.order = :random
   config.filter_run_when_matching :focus
+  # A Ruby that has no such gem, in bin/matrix, says so. Nothing is left out by itself.
+  without = ENV.fetch("WITHOUT_GEMS", "").split
+  config.filter_run_excluding(gem: ->(name) { without.include?(name) })
+  config.define_derived_metadata(file_path: %r{/spec/rails/}) { |metadata| metadata[:gem] = "rails" }
   config.example_status_persistence_file_path = ".rspec_status"
   config.expect_with(:rspec) { |expectations| expectations.syntax = :expect }
   config.mock_with(:rspec) { |mocks| mocks.verify_partial_doubles = true }

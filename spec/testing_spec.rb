@@ -189,7 +189,7 @@ RSpec.describe "testing help" do
       RedisIPC::Stream.new("household", "kitchen").connect
       p LivingRoom.trigger_event("cook", target: "kitchen", params: { dish: "soup" }).value
     RUBY
-    expect(output).to eq(%({:dish=>"SOUP"}\n))
+    expect(output).to eq("#{{ dish: "SOUP" }.inspect}\n")
   end
 
   it "counts what it did, under the names of the core" do
@@ -236,14 +236,14 @@ RSpec.describe "testing help" do
     names, *lines = output.lines(chomp: true)
     expect(JSON.parse(names, symbolize_names: true)).to eq(connect("real").stats.transform_values { 0 })
     expect(lines).to eq([
-                          "{:requests=>4, :fulfilled=>2, :rejected=>1, :timed_out=>1}",
-                          "{}",
-                          "{:taken=>1, :held_requests=>1}",
-                          "{:requests=>4, :fulfilled=>1, :rejected=>1, :timed_out=>1, :cancelled=>1}",
-                          "{:taken=>3, :answers_sent=>3}",
-                          "[false, true, false]",
-                          "{:taken=>1, :answers_dropped=>1, :unanswered=>1}"
-                        ])
+      { requests: 4, fulfilled: 2, rejected: 1, timed_out: 1 },
+      {},
+      { taken: 1, held_requests: 1 },
+      { requests: 4, fulfilled: 1, rejected: 1, timed_out: 1, cancelled: 1 },
+      { taken: 3, answers_sent: 3 },
+      [false, true, false],
+      { taken: 1, answers_dropped: 1, unanswered: 1 }
+    ].map(&:inspect))
   end
 
   it "leaves nothing registered to the next test, and what was registered before in place" do

@@ -170,7 +170,7 @@ RSpec.describe "reaching Redis" do
     end
 
     def sentinel_client(address)
-      Redis.new(**address, password: "watch")
+      RedisServer.client(**address, password: "watch")
     end
 
     after do

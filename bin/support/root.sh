@@ -63,8 +63,12 @@ make_workshop() {
   find "$folder/src" -mindepth 1 -maxdepth 1 ! -name target ! -name tmp -exec rm -rf {} +
   git ls-files --cached --others --exclude-standard -z | tar --create --null --files-from=- | tar --extract -C "$folder/src"
   trust "$folder"
-  [ "$1" != experimental ] || add_experimental "$folder" >&2
-  in_workshop "$folder" 'cd /src && bin/setup' >&2
+  if [ "$1" = experimental ]; then
+    add_experimental "$folder" >&2
+    in_workshop "$folder" 'cd /src && bin/setup --to-run' >&2
+  else
+    in_workshop "$folder" 'cd /src && bin/setup' >&2
+  fi
   echo "$folder"
 }
 
@@ -83,7 +87,8 @@ add_experimental() {
     export DEBIAN_FRONTEND=noninteractive
     sed -n "s/ sid / experimental /p" /etc/apt/sources.list >$list
     apt-get update -qq
-    apt-get install -y -qq --no-install-recommends ruby3.4 ruby3.4-dev redis-server/experimental redis-tools/experimental
+    apt-get install -y -qq --no-install-recommends ruby3.4 ruby3.4-dev redis-server/experimental redis-tools/experimental \
+      rake ruby-rspec ruby-redis python3-venv nodejs npm
     ln -s /usr/bin/ruby3.4 /usr/local/bin/ruby
     for command in gem rake rspec rubocop yard; do
       printf "#!/bin/sh\nexec ruby3.4 /usr/bin/%s \"\$@\"\n" $command >/usr/local/bin/$command

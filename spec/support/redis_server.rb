@@ -18,6 +18,11 @@ class RedisServer
       @shared&.stop
     end
 
+    # A plain client, for looking at Redis from outside. Specs expect the replies of RESP2; redis-rb 6 asks for RESP3.
+    def client(**options)
+      Redis.new(protocol: 2, **options)
+    end
+
     def free_port
       server = TCPServer.new("127.0.0.1", 0)
       server.addr[1]
@@ -82,7 +87,7 @@ class RedisServer
 
   # A plain client, for looking at Redis from outside.
   def client
-    @client ||= Redis.new(path: path, password: @settings[:requirepass])
+    @client ||= RedisServer.client(path: path, password: @settings[:requirepass])
   end
 
   def flush
