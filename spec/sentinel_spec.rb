@@ -33,7 +33,7 @@ RSpec.describe "several sentinels" do
   end
 
   def ask(sentinel, *command)
-    client = Redis.new(host: "127.0.0.1", port: sentinel[:port], timeout: 2)
+    client = RedisServer.client(host: "127.0.0.1", port: sentinel[:port], timeout: 2)
     client.call(*command)
   rescue Redis::BaseConnectionError
     nil

@@ -80,6 +80,7 @@ trust() {
 }
 
 # Debian's default Ruby stays installed, as its packages want; what is called "ruby", and the gems' commands, are 3.4's.
+# The commands are Ruby scripts, for `ruby -S` takes no other.
 add_experimental() {
   in_workshop "$1" '
     list=/etc/apt/sources.list.d/experimental.list
@@ -91,7 +92,7 @@ add_experimental() {
       rake ruby-rspec ruby-redis python3-venv nodejs npm
     ln -s /usr/bin/ruby3.4 /usr/local/bin/ruby
     for command in gem rake rspec rubocop yard; do
-      printf "#!/bin/sh\nexec ruby3.4 /usr/bin/%s \"\$@\"\n" $command >/usr/local/bin/$command
+      printf "#!/usr/bin/ruby3.4\nload %s\n" "\"/usr/bin/$command\"" >/usr/local/bin/$command
       chmod +x /usr/local/bin/$command
     done'
 }
