@@ -24,6 +24,14 @@ RSpec.describe "a pool of threads" do
     Thread.list.select { |thread| thread.name.to_s.start_with?("redis_ipc spec ") }
   end
 
+  # What looks at all objects (a profiler, a test) asks their classes for their names.
+  it "has a class that says its name, as all of ours do" do
+    ours = ObjectSpace.each_object(Module).to_h { |one| [one, Module.instance_method(:name).bind_call(one)] }
+    ours = ours.select { |_, name| name.to_s.start_with?("RedisIPC") }
+    expect(ours).to include(pool_class)
+    expect(ours.to_h { |one, _| [one, one.name] }).to eq(ours)
+  end
+
   # One of its threads waits for what the others are to do, until its gate opens. Returns that thread's name.
   def wait_in(name)
     gate = gates[name]

@@ -63,7 +63,7 @@ module RedisIPC
     def close(timeout)
       @quiet = true
       if pools.any?(&:current?) || in_trap?
-        ThreadPool.name(Thread.new { finish(timeout) }, "close #{@label}")
+        ThreadPool.name_thread(Thread.new { finish(timeout) }, "close #{@label}")
       else
         FiberBell.outside { finish(timeout) }
       end

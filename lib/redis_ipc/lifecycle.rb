@@ -63,7 +63,7 @@ module RedisIPC
 
       @lifecycle = Mutex.new
       @reconnecting = Thread.new { reconnect(inherited) }
-      ThreadPool.name(@reconnecting, title("reconnect"))
+      ThreadPool.name_thread(@reconnecting, title("reconnect"))
     end
 
     private

@@ -23,7 +23,7 @@ module RedisIPC
       end
 
       # Names a thread. Names of streams may have a NUL in them, those of threads may not.
-      def name(thread, text)
+      def name_thread(thread, text)
         thread.name = "redis_ipc #{text.delete("\0")}"
       end
     end
@@ -114,7 +114,7 @@ module RedisIPC
 
     def start_one(number)
       thread = Thread.new { run(number) }
-      ThreadPool.name(thread, "#{@role} #{number} #{@place}")
+      ThreadPool.name_thread(thread, "#{@role} #{number} #{@place}")
       thread.report_on_exception = false
       @threads[number] = thread
     end
