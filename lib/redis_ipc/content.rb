@@ -20,8 +20,8 @@ module RedisIPC
       def simplify(object)
         # It has the methods of what it stands for, those that every object has too.
         return [false, object.__getobj__] if delegator?(object)
-        # Rails's parameters: as_json would let through what is not permitted, to_h raises.
-        return [false, object.to_h] if own?(object, :permitted?)
+        # Their as_json would let through what is not permitted; to_h raises.
+        return [false, object.to_h] if parameters?(object)
         return [false, object.as_json] if own?(object, :as_json)
         return [true, object.to_json] if own?(object, :to_json)
         return [false, object.to_hash] if own?(object, :to_hash)
@@ -43,6 +43,10 @@ module RedisIPC
 
       def delegator?(object)
         defined?(::Delegator) && CLASS.bind_call(object) <= ::Delegator
+      end
+
+      def parameters?(object)
+        defined?(::ActionController::Parameters) && CLASS.bind_call(object) <= ::ActionController::Parameters
       end
 
       # Whether the object's class, or a module it includes, defines the method.

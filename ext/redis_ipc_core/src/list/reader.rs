@@ -17,6 +17,8 @@ use std::time::Instant;
 
 /// How many answers are read at once.
 const PAGE: usize = 512;
+/// An answer of more bytes is not sent twice to spare a round trip.
+const LARGE: usize = 16 << 10;
 /// How much of a foreign answer is shown.
 const SHOWN: usize = 200;
 
@@ -25,8 +27,8 @@ const SHOWN: usize = 200;
 struct Position {
     /// How many at its right end were read, and are to be removed.
     read: usize,
-    /// How many more there were.
-    waiting: usize,
+    /// The answers read last were large.
+    is_large: bool,
 }
 
 /// The reader of one client's answers.
@@ -97,7 +99,10 @@ impl Reader {
     }
 
     /// Reads the oldest answers without removing them: what does not arrive is read again. They are removed with the next
-    /// read. Nobody else removes any, so their places are known. Waits for one if no more are known of.
+    /// read. Nobody else removes any, so their places are known.
+    ///
+    /// One round trip looks for answers and waits for one. If the look finds some, the wait ends at once and brings the
+    /// oldest of them again. To avoid that, large answers are looked for and waited for by turns.
     fn read(&self, connection: &mut Connection, position: &mut Position) -> RedisResult<Vec<Vec<u8>>> {
         let mut commands = Vec::with_capacity(3);
         if position.read > 0 {
@@ -105,25 +110,25 @@ impl Reader {
             remove.arg(&self.replies).arg(0).arg(-(position.read as i64) - 1);
             commands.push(remove);
         }
-        let (asked, is_probing) = {
+        let (count, is_probing) = {
             let mut appetite = self.appetite.lock();
             (appetite.count(Instant::now()), appetite.is_probing())
         };
-        let is_known = position.waiting > 0 || is_probing;
-        let mut read = if is_known { redis::cmd("LRANGE") } else { redis::cmd("BLMOVE") };
-        if is_known {
-            read.arg(&self.replies).arg(-(asked as i64)).arg(-1);
-        } else {
-            // From the right end to the right end: it only waits and reads.
-            read.arg(&self.replies)
-                .arg(&self.replies)
-                .arg("RIGHT")
-                .arg("RIGHT")
-                .arg(self.party.block().as_secs());
+        let looks = is_probing || !position.is_large || position.read > 0;
+        let waits = !is_probing && (!position.is_large || position.read == 0);
+        if looks {
+            let mut look = redis::cmd("LRANGE");
+            look.arg(&self.replies).arg(-(count as i64)).arg(-1);
+            commands.push(look);
         }
-        commands.push(read);
-        commands.push(redis::cmd("LLEN").arg(&self.replies).clone());
-        let asked = if is_known { asked } else { 1 };
+        if waits {
+            // From the right end to the right end: it only waits and reads.
+            let mut wait = redis::cmd("BLMOVE");
+            wait.arg(&self.replies).arg(&self.replies).arg("RIGHT").arg("RIGHT");
+            wait.arg(self.party.block().as_secs());
+            commands.push(wait);
+        }
+        let asked = if looks { count } else { 1 };
         let replies = match connection.run_all(&commands) {
             Err(error) if is_unreadable(&error) => {
                 if self.appetite.lock().choked(asked, Instant::now()) {
@@ -134,13 +139,14 @@ impl Reader {
             replies => replies?,
         };
         let mut replies = replies.into_iter().map(refused).collect::<RedisResult<Vec<Value>>>()?;
-        let length = match replies.pop() {
-            Some(Value::Int(length)) => length as usize,
-            _ => 0,
-        };
-        let mut found = replies.pop().map(texts).unwrap_or_default();
+        let awaited = if waits { replies.pop() } else { None };
+        let mut found = if looks { replies.pop().map(texts).unwrap_or_default() } else { Vec::new() };
+        if found.is_empty() {
+            found = awaited.map(texts).unwrap_or_default();
+        }
         self.appetite.lock().ate(asked, found.len());
-        *position = Position { read: found.len(), waiting: length.saturating_sub(found.len()) };
+        let is_large = found.iter().any(|text| text.len() > LARGE) || (found.is_empty() && position.is_large);
+        *position = Position { read: found.len(), is_large };
         found.reverse();
         Ok(found)
     }
