@@ -35,11 +35,13 @@ RSpec.describe "the generators", timeout: 200 do
     # As in an application that has nothing yet.
     %w[app/ipc config/redis_ipc.yml].each { |name| FileUtils.rm_r(File.join(app.folder, name)) }
     app.write("config.ru", "require_relative \"config/environment\"\nrun Rails.application\n")
-    generate("redis_ipc:install", ["--stream", "shop"])
+    app.write("config/puma.rb", "# plugin :redis_ipc\nworkers 2")
+    2.times { generate("redis_ipc:install", ["--stream", "shop"]) }
     expect(read("app/ipc/application_ipc.rb")).to include("class ApplicationIpc < RedisIPC::Channel", 'stream "shop"')
     expect(YAML.safe_load(ERB.new(read("config/redis_ipc.yml")).result, aliases: true).keys)
       .to eq(%w[default development test production])
     expect(read("config.ru").scan("load_server").size).to eq(1)
+    expect(read("config/puma.rb")).to eq("# plugin :redis_ipc\nworkers 2\nplugin :redis_ipc\n")
 
     FileUtils.mkdir_p(File.join(app.folder, "spec"))
     app.write("spec/rails_helper.rb", 'ENV["RAILS_ENV"] = "production"; require_relative "../config/environment"')

@@ -11,7 +11,7 @@ module RedisIPC
       # Thor would make redis_i_p_c of it.
       namespace "redis_ipc:install"
       source_root File.expand_path("templates", __dir__)
-      desc "Creates config/redis_ipc.yml, and app/ipc with the class all channels inherit from."
+      desc "Creates config/redis_ipc.yml, and app/ipc with the class all channels inherit from; adds Puma's plugin."
       class_option :stream, type: :string, desc: "The stream's name, the same in all applications that talk"
 
       # Before anything is written.
@@ -34,16 +34,27 @@ module RedisIPC
       # An application older than Rails 6.1 may lack what tells that a server has loaded it.
       # @return [void]
       def check_rackup_file
-        file = File.join(destination_root, "config.ru")
-        return unless File.exist?(file)
+        complete "config.ru", "Rails.application.load_server", /\bload_server\b/
+      end
 
-        text = File.read(file)
-        return if text.match?(/^[^#\n]*\bload_server\b/)
-
-        append_to_file "config.ru", "#{"\n" unless text.end_with?("\n")}Rails.application.load_server\n"
+      # When Puma restarts by `exec`, no `at_exit` block runs.
+      # @return [void]
+      def check_puma_configuration
+        complete "config/puma.rb", "plugin :redis_ipc", /\bplugin\b.*\bredis_ipc\b/
       end
 
       private
+
+      # Appends a line to a file that lacks it. A comment does not count.
+      def complete(name, line, known)
+        file = File.join(destination_root, name)
+        return unless File.exist?(file)
+
+        text = File.read(file)
+        return if text.match?(/^[^#\n]*#{known}/)
+
+        append_to_file name, "#{"\n" unless text.end_with?("\n")}#{line}\n"
+      end
 
       def application_name
         ::Rails.application.class.name.deconstantize.underscore.presence || "application"
