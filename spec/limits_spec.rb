@@ -257,6 +257,27 @@ RSpec.describe "a limit of the server" do
       expect { large.value }.to raise_error(RedisIPC::TimeoutError)
     end
 
+    it "is met by a JSON-RPC request behind a small one that still runs" do
+      release = Queue.new
+      client = rpc_client
+      small = Thread.new { client.call("size", "abc", timeout: 30) }
+      eventually { server.client.llen("calculator") == 1 }
+      large = Thread.new { client.call("size", "x" * 5_000_000, timeout: 15) }
+      large.report_on_exception = false
+      eventually { server.client.llen("calculator") == 2 }
+      rpc_server do |it|
+        it.on("size") do |text|
+          release.pop if text == "abc"
+          text.size
+        end
+      end
+      eventually(timeout: 20) { server.client.llen("calculator:dead") == 1 }
+      expect(client.call("size", "abcd", timeout: 10)).to eq(4)
+      release << true
+      expect(small.value).to eq(3)
+      expect { large.value }.to raise_error(RedisIPC::TimeoutError)
+    end
+
     it "is not met by 16 JSON-RPC requests of 1 MB: all are answered" do
       client = rpc_client
       threads = Array.new(16) { Thread.new { client.call("size", "x" * 1_000_000, timeout: 30) } }

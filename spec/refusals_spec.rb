@@ -130,5 +130,43 @@ RSpec.describe "a server that refuses writes for a while" do
     end
 
     include_examples "a condition that passes", "OOM"
+
+    # As a server does that Redis gave memory in between.
+    def answer(request, result)
+      text = JSON.generate("jsonrpc" => "2.0", "result" => result, "id" => request["id"])
+      script = "#!lua flags=allow-oom\nreturn redis.call('LPUSH', KEYS[1], ARGV[1])"
+      server.client.call("EVAL", script, 1, request["reply_to"], text)
+    end
+
+    it "keeps no JSON-RPC client from reading its answers" do
+      client = rpc_client
+      threads = Array.new(2) { |index| Thread.new { client.call("run", index, timeout: 20) } }
+      eventually { server.client.llen("calculator") == 2 }
+      start_refusing
+      requests = server.client.lrange("calculator", 0, -1).map { |text| JSON.parse(text) }
+      requests.sort_by { |request| request["params"].first }.zip(threads, [5, 6]) do |request, thread, result|
+        answer(request, result)
+        expect(thread.value).to eq(result)
+      end
+      expect(client).to be_connected
+    end
+
+    it "keeps no JSON-RPC server from disconnecting" do
+      calculator = rpc_server do |it|
+        it.on("run") do |content|
+          runs << content
+          gate.pop
+        end
+      end
+      client = rpc_client
+      asking = Thread.new { client.call("run", 1, timeout: 40) }
+      asking.report_on_exception = false
+      next_of(runs)
+      start_refusing
+      gate << true
+      expect(seconds { calculator.disconnect(timeout: 2) }).to be < 15
+    ensure
+      asking&.kill
+    end
   end
 end

@@ -40,9 +40,9 @@ module RedisIPC
       check_process
       timeout = Monotonic.wait_time(timeout)
       deadline = timeout && (Monotonic.now + timeout)
-      return wait_in_fiber(deadline) if FiberBell.needed?
-
-      ThreadPool.wait_in_turn { wait_here(deadline) }
+      Execution.wait do
+        FiberBell.needed? ? wait_in_fiber(deadline) : ThreadPool.wait_in_turn { wait_here(deadline) }
+      end
     end
 
     # @return [Boolean] whether the block has run, or will not

@@ -23,10 +23,15 @@ Puma::Plugin.create do
 
   # Others get what comes in while HTTP requests, which may still ask, end.
   def quiet
-    RedisIPC.quiet if defined?(RedisIPC)
+    RedisIPC.quiet if loaded?
   end
 
   def disconnect
-    RedisIPC.disconnect if defined?(RedisIPC)
+    RedisIPC.disconnect if loaded?
+  end
+
+  # Bundler loads the version, and so defines the module, for a gem that comes from a folder or from git.
+  def loaded?
+    defined?(RedisIPC) && RedisIPC.respond_to?(:disconnect)
   end
 end

@@ -31,6 +31,8 @@ module RedisIPC
         ::Rails.logger&.public_send(severity, text)
         # In one write.
         $stdout.write("#{text}\n") if @aloud && !logged_to_stdout?
+      rescue IOError, SystemCallError
+        # Standard output is closed: whoever read it has gone.
       end
 
       def logged_to_stdout?

@@ -23,6 +23,14 @@ const UNBLOCK_EVERY: Duration = Duration::from_millis(10);
 /// The most requests read at once.
 const MOST: usize = 512;
 
+/// Where a request stands that cannot be read.
+struct Stuck {
+    /// How many older ones stand before it.
+    place: usize,
+    /// The length of the list where these were read, as Redis said it.
+    length: Option<Value>,
+}
+
 /// The reader of the list.
 pub struct Intake {
     party: Arc<Party>,
@@ -38,8 +46,8 @@ pub struct Intake {
     refused: Mutex<Vec<Vec<u8>>>,
     /// How many requests are read at once.
     appetite: Mutex<Appetite>,
-    /// The request at this place of its own list, from the oldest on, breaks each connection that reads it.
-    stuck: Mutex<Option<usize>>,
+    /// A request of its own list that breaks each connection that reads it.
+    stuck: Mutex<Option<Stuck>>,
 }
 
 impl Intake {
@@ -229,7 +237,7 @@ impl Intake {
             let replies = match connection.run_all(&[count, range]) {
                 Err(error) if is_unreadable(&error) => {
                     if self.appetite.lock().choked(asked, Instant::now()) {
-                        *self.stuck.lock() = Some(listed.len());
+                        *self.stuck.lock() = Some(Stuck { place: listed.len(), length });
                     }
                     return Err(error);
                 }
@@ -242,10 +250,11 @@ impl Intake {
                 continue;
             }
             let page = replies.into_iter().nth(1).map(texts).unwrap_or_default();
-            self.appetite.lock().ate(asked, page.len());
-            let is_last = page.len() < asked;
+            let found = page.len();
             listed.extend(page.into_iter().rev());
-            if is_last {
+            if found < asked {
+                // Only now: a request that can be read must not acquit the one behind it.
+                self.appetite.lock().ate(asked, found);
                 return Ok(listed);
             }
         }
@@ -254,8 +263,12 @@ impl Intake {
     /// Moves the request that cannot be read to the dead letters, without reading it: the ones before it go to the other
     /// end of the list. Whom to tell stands in it.
     fn give_up_stuck(&self, connection: &mut Connection) -> RedisResult<()> {
-        let Some(place) = *self.stuck.lock() else { return Ok(()) };
-        *self.stuck.lock() = None;
+        let Some(Stuck { place, length }) = self.stuck.lock().take() else { return Ok(()) };
+        let known = connection.run(redis::cmd("LLEN").arg(&self.processing))?;
+        if length.is_some_and(|length| length != known) {
+            // Requests before it were answered meanwhile: another one has its place now.
+            return Ok(());
+        }
         let mut turn = redis::cmd("LMOVE");
         turn.arg(&self.processing).arg(&self.processing).arg("RIGHT").arg("LEFT");
         for _ in 0..place {
@@ -266,6 +279,9 @@ impl Intake {
         bury.arg(&self.processing).arg(&dead).arg("RIGHT").arg("LEFT");
         // Redis moves it, and breaks the connection over the reply.
         let buried = connection.run(&bury);
+        if matches!(buried, Ok(Value::Nil)) {
+            return Ok(());
+        }
         self.party.stats.taken.increment();
         self.party.stats.dead_lettered.increment();
         let message = format!(

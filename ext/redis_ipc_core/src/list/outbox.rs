@@ -182,6 +182,10 @@ impl<P: Parcel> Outbox<P> {
         match (passing, refusal) {
             (Some(error), _) => return Err(error),
             (None, Some(refusal)) if is_deferred => {
+                if self.state.lock().stopping {
+                    // Who leaves does not wait until Redis takes writes again: the last chances are counted.
+                    return Err(refusal);
+                }
                 self.party.stop.pause(RETRY);
                 self.give_up(&self.party.explain(&refusal, Fate::NotSent));
             }

@@ -3,6 +3,7 @@
 use crate::appetite::Appetite;
 use crate::connection::{Connection, is_unreadable};
 use crate::error::{Error, ErrorKind};
+use crate::error_codes::{Remedy, remedy};
 use crate::link::Link;
 use crate::list::party::{CLOCK_READING, Party, texts};
 use crate::list::pending::PendingCalls;
@@ -10,15 +11,17 @@ use crate::list::skim::{Skimmed, ids, skim};
 use crate::socket::Closer;
 use crate::stream_reply::refused;
 use crate::sync::Mutex;
-use redis::{RedisResult, Value};
+use redis::RedisResult;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How many answers are read at once.
 const PAGE: usize = 512;
 /// An answer of more bytes is not sent twice to spare a round trip.
 const LARGE: usize = 16 << 10;
+/// The pause between looks while Redis refuses to wait.
+const REFUSED: Duration = Duration::from_millis(50);
 /// How much of a foreign answer is shown.
 const SHOWN: usize = 200;
 
@@ -129,7 +132,7 @@ impl Reader {
             commands.push(wait);
         }
         let asked = if looks { count } else { 1 };
-        let replies = match connection.run_all(&commands) {
+        let mut replies = match connection.run_all(&commands) {
             Err(error) if is_unreadable(&error) => {
                 if self.appetite.lock().choked(asked, Instant::now()) {
                     self.is_stuck.store(true, Ordering::SeqCst);
@@ -138,14 +141,23 @@ impl Reader {
             }
             replies => replies?,
         };
-        let mut replies = replies.into_iter().map(refused).collect::<RedisResult<Vec<Value>>>()?;
         let awaited = if waits { replies.pop() } else { None };
-        let mut found = if looks { replies.pop().map(texts).unwrap_or_default() } else { Vec::new() };
-        if found.is_empty() {
-            found = awaited.map(texts).unwrap_or_default();
+        let looked = if looks { replies.pop() } else { None };
+        replies.into_iter().try_for_each(|removed| refused(removed).map(drop))?;
+        let mut found = looked.map(refused).transpose()?.map(texts).unwrap_or_default();
+        let mut is_large = position.is_large;
+        match awaited.filter(|_| found.is_empty()).map(refused).transpose() {
+            // At `maxmemory` Redis refuses BLMOVE, though it adds nothing. Looking goes on.
+            Err(error) if remedy(error.code().unwrap_or_default()) == Remedy::Wait => {
+                is_large = false;
+                self.party.stop.pause(REFUSED);
+            }
+            awaited => found.extend(awaited?.map(texts).unwrap_or_default()),
         }
         self.appetite.lock().ate(asked, found.len());
-        let is_large = found.iter().any(|text| text.len() > LARGE) || (found.is_empty() && position.is_large);
+        if !found.is_empty() {
+            is_large = found.iter().any(|text| text.len() > LARGE);
+        }
         *position = Position { read: found.len(), is_large };
         found.reverse();
         Ok(found)
