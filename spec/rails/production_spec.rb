@@ -43,7 +43,7 @@ RSpec.describe "a Rails application in production", timeout: 300 do
       # The parent only forks; no handler kept a database connection.
       expect(app.members.values.flatten).to match_array(webs + [worker])
       expect(app.get("/state")).to include(busy: 0, connected: true)
-      expect(app.log).to match(/\[redis_ipc\] \[worker\] \[\h{32}\] Handled work for web in [\d.]+ms/)
+      expect(app.log).to match(/\[redis_ipc\] \[worker\] \[\h{32}\] \[[\h-]{36}\] Handled work for web in [\d.]+ms/)
     end
 
     it "does not notice that a worker process is killed" do
