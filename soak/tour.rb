@@ -47,7 +47,8 @@ class Tour
   end
 
   def tell(error)
-    @told << error.message
+    # "silence" is told of at its deadline, some time later.
+    @told << error.message unless error.is_a?(RedisIPC::UnansweredError)
   end
 
   private

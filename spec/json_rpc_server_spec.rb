@@ -60,7 +60,7 @@ RSpec.describe RedisIPC::JSONRPC::Server do
         server.on("who") do |early = false|
           next "early" if early
 
-          [self.class, greeting]
+          [self.class.name, greeting]
         end
       end
       expect(call("who")).to eq([self.class.name, "Hello"])

@@ -12,9 +12,10 @@ module RedisIPC
       attr_accessor :backtrace_cleaner
 
       # What others have sent. Anybody may have: it must not look like lines of the log.
-      # @param text [String]
+      # @param text [Object] what is no String is shown by its `inspect`
       # @return [String]
       def of(text)
+        text = text.inspect unless text.is_a?(String)
         return text if text.match?(/\A[[:print:]]{0,#{LENGTH}}\z/o)
 
         "#{text[0, LENGTH].inspect}#{"..." if text.length > LENGTH}"
