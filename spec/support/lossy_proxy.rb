@@ -1,23 +1,20 @@
 # frozen_string_literal: true
 
-require "socket"
+require_relative "lying_server"
 
 # Passes everything on to a real server and back, and breaks a connection just when it matters: the server has run a
 # command, and its reply does not arrive.
-class LossyProxy
+class LossyProxy < LyingServer
   # What was lost: the replies, as they were on the wire.
   attr_reader :lost
 
   def initialize(path)
-    @path = path
-    @server = TCPServer.new("127.0.0.1", 0)
-    @sockets = Queue.new
     @lost = Queue.new
-    @thread = Thread.new { loop { serve(@server.accept) } }
+    super
   end
 
   def url
-    "redis://127.0.0.1:#{@server.addr[1]}/0"
+    "redis://127.0.0.1:#{port}/0"
   end
 
   # Once: the next reply on a connection that sent this command and matches.
@@ -25,17 +22,9 @@ class LossyProxy
     @loss = [/\r\n#{command}\r\n/i, matching]
   end
 
-  def stop
-    @thread.kill.join
-    @server.close
-    @sockets.pop.close until @sockets.empty?
-  end
-
   private
 
-  def serve(client)
-    redis = UNIXSocket.new(@path)
-    [client, redis].each { |socket| @sockets << socket }
+  def connect(client, redis)
     sent = "".b
     relay(client, redis) { |bytes| sent.replace(bytes) }
     relay(redis, client) { |bytes| lose(sent, bytes) || bytes }
@@ -48,14 +37,5 @@ class LossyProxy
     @loss = nil
     @lost << reply
     raise IOError, "the connection is broken on purpose"
-  end
-
-  def relay(from, to)
-    Thread.new do
-      loop { to.write(yield(from.readpartial(65_536))) }
-    rescue IOError, SystemCallError
-      # One side is gone, so the other goes.
-      [from, to].each(&:close)
-    end
   end
 end

@@ -29,6 +29,10 @@ class LyingServer
   def serve(client)
     redis = UNIXSocket.new(@path)
     [client, redis].each { |socket| @sockets << socket }
+    connect(client, redis)
+  end
+
+  def connect(client, redis)
     relay(client, redis) { |bytes| bytes }
     relay(redis, client) { |bytes| said(bytes) }
   end
