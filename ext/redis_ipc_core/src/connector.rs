@@ -296,19 +296,27 @@ impl Connector {
         Ok((address, sentinel))
     }
 
-    /// The master that `sentinel`, at `address`, names, if it is another one than that of the connections, and is one.
-    pub fn new_master(&self, address: &Address, sentinel: &mut Connection) -> RedisResult<Option<Address>> {
+    /// The master that `sentinel`, at `address`, names, and whether it is another one than that of the latest
+    /// connection; then it is one. `None` if the sentinel is not believed.
+    pub fn named_master(
+        &self,
+        address: &Address,
+        sentinel: &mut Connection,
+    ) -> RedisResult<Option<(Address, bool)>> {
         let Some((options, sentinels)) = &self.sentinels else { return Ok(None) };
         let named = ask(options, sentinel)?;
-        if sentinels.hear(address, &named).is_err() || !sentinels.is_news(&named.master) {
+        if sentinels.hear(address, &named).is_err() {
             return Ok(None);
+        }
+        if !sentinels.is_news(&named.master) {
+            return Ok(Some((named.master, false)));
         }
         let mut master = self.dial(&named.master, &self.attempt())?;
         if sentinels::is_master(master.run(&redis::cmd("ROLE")))? == Some(false) {
             return Ok(None);
         }
         sentinels.was_right(address, &named.master);
-        Ok(Some(named.master))
+        Ok(Some((named.master, true)))
     }
 
     /// How many sentinels there are.

@@ -26,11 +26,14 @@ struct State {
     /// How many sentinels were asked, and how many of the last did not answer.
     turns: usize,
     silent: usize,
+    /// The master of the last look.
+    master: Option<Address>,
     not_before: Option<Instant>,
 }
 
 impl MasterWatch {
-    /// The master, if it is another one than that of the connections.
+    /// The master, if it is another one than that of the latest connection or of the last look. A connection that was
+    /// opened in between goes to the new one already, and the others are still to leave the old one.
     pub fn moved(&self, connector: &Connector) -> Option<Address> {
         let mut state = self.0.lock();
         if state.not_before.is_some_and(|time| Instant::now() < time) {
@@ -66,8 +69,27 @@ impl State {
                 connector.open_sentinel(self.turns)?
             }
         };
-        let master = connector.new_master(&address, &mut sentinel)?;
+        let named = connector.named_master(&address, &mut sentinel)?;
         self.sentinel = Some((address, sentinel));
-        Ok(master)
+        Ok(named.and_then(|(master, is_news)| self.note(master, is_news)))
+    }
+
+    fn note(&mut self, master: Address, is_news: bool) -> Option<Address> {
+        let last = self.master.replace(master.clone());
+        (is_news || last.is_some_and(|last| last != master)).then_some(master)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failover_that_a_connection_saw_first_is_noticed() {
+        let (mut state, [old, new]) = (State::default(), [1, 2].map(|port| Address::Tcp("h".into(), port)));
+        assert_eq!(state.note(old.clone(), false), None, "nothing has moved since the connections were made");
+        assert_eq!(state.note(new.clone(), false), Some(new.clone()));
+        assert_eq!(state.note(new.clone(), false), None);
+        assert_eq!(state.note(old.clone(), true), Some(old));
     }
 }

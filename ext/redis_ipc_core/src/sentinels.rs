@@ -16,8 +16,8 @@ struct State {
     order: Vec<Address>,
     /// The highest configuration epoch heard of. A sentinel with a lower one has missed a failover.
     epoch: u64,
-    /// How many answers in a row were not believed.
-    disbelieved: usize,
+    /// The sentinels that were not believed, or of no use, since one was believed.
+    left_out: Vec<Address>,
     /// The master that was last found to be one.
     master: Option<Address>,
     /// The last answer, right or wrong: which sentinel named which master.
@@ -67,11 +67,28 @@ fn unknown() -> RedisError {
     std::io::Error::other("the sentinel does not know the master").into()
 }
 
+impl State {
+    fn leave_out(&mut self, sentinel: &Address) {
+        if !self.left_out.contains(sentinel) {
+            self.left_out.push(sentinel.clone());
+        }
+    }
+
+    /// Once no sentinel is left that knows of the latest failover, epochs count anew: they do so after
+    /// `SENTINEL RESET`. One sentinel that is asked several times does not decide that.
+    fn forget_epoch_if_alone(&mut self) {
+        if self.order.iter().all(|known| self.left_out.contains(known)) {
+            self.epoch = 0;
+            self.left_out.clear();
+        }
+    }
+}
+
 impl Sentinels {
     /// Those of `options`, of which none has been asked.
     pub fn new(options: &SentinelOptions) -> Self {
         let order = options.addresses.iter().map(|(host, port)| Address::Tcp(host.clone(), *port)).collect();
-        Self { state: Mutex::new(State { order, epoch: 0, disbelieved: 0, master: None, last: None }) }
+        Self { state: Mutex::new(State { order, epoch: 0, left_out: Vec::new(), master: None, last: None }) }
     }
 
     /// The sentinels, the one to ask first before the others.
@@ -88,14 +105,12 @@ impl Sentinels {
         let mut state = self.state.lock();
         state.last = Some((sentinel.clone(), named.master.clone()));
         if named.epoch < state.epoch {
-            state.disbelieved += 1;
-            if state.disbelieved > state.order.len() {
-                // None knows of it any more: epochs were counted anew (`SENTINEL RESET`).
-                state.epoch = 0;
-            }
+            state.leave_out(sentinel);
+            state.forget_epoch_if_alone();
             return Err(std::io::Error::other("another sentinel knows of a later failover").into());
         }
-        (state.epoch, state.disbelieved) = (named.epoch, 0);
+        state.epoch = named.epoch;
+        state.left_out.clear();
         Ok(())
     }
 
@@ -109,7 +124,9 @@ impl Sentinels {
     /// The sentinel at `sentinel` did not answer, or named a server that is no master or cannot be reached; it is asked
     /// last from now on.
     pub fn was_wrong(&self, sentinel: &Address) {
-        self.state.lock().order.sort_by_key(|known| known == sentinel);
+        let mut state = self.state.lock();
+        state.order.sort_by_key(|known| known == sentinel);
+        state.leave_out(sentinel);
     }
 
     /// Whether the master that was last found is another than `master`.
@@ -170,10 +187,14 @@ mod tests {
         let sentinels = sentinels();
         let named = |epoch| Named { master: address(7), epoch };
         assert!(sentinels.hear(&address(1), &named(4)).is_ok());
-        for _ in 0..4 {
+        for _ in 0..5 {
             assert!(sentinels.hear(&address(2), &named(3)).is_err());
         }
         assert_eq!(sentinels.last_answer().unwrap(), "the sentinel at s:2 named s:7 as the master");
+        assert!(sentinels.hear(&address(3), &named(3)).is_err());
+        assert!(sentinels.hear(&address(2), &named(3)).is_err(), "the first one may still know of it");
+        sentinels.was_wrong(&address(1));
+        assert!(sentinels.hear(&address(3), &named(3)).is_err(), "that was the last sign of it");
         assert!(sentinels.hear(&address(2), &named(3)).is_ok());
     }
 
