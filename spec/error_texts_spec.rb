@@ -59,6 +59,8 @@ RSpec.describe "the text of an error" do
                               "NameError: 'a b' is not defined for an instance of Vault"],
       "a local variable" => [-> { binding.local_variable_get(:door) },
                              "NameError: undefined local variable or method 'door' for an instance of Binding"],
+      "a String's method" => [-> { "hunter2".unlock },
+                              "NoMethodError: undefined method 'unlock' for an instance of String"],
       "a hand-made NameError" => [-> { raise NameError.new("no such door", :door, receiver: Vault.new) },
                                   "NameError: no such door"],
       "a hand-made NoMethodError" => [-> { raise NoMethodError.new("no such door", :door, [], receiver: Vault.new) },

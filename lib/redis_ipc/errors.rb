@@ -76,7 +76,7 @@ module RedisIPC
     def initialize(response = nil, **where)
       if response.is_a?(Response)
         @response = response
-        super("#{response.source_group} rejected the request: #{response.reason.inspect}",
+        super("#{LogText.of(response.source_group)} rejected the request: #{response.reason.inspect}",
               group: response.source_group, entry_id: response.id)
       else
         super

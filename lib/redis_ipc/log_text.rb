@@ -5,7 +5,9 @@ module RedisIPC
   # @api private
   module LogText
     LENGTH = 100
-    private_constant :LENGTH
+    # Format characters change how the text around them is shown, or are not shown at all.
+    PLAIN = /\A[[:print:]&&[^\p{Cf}]]{0,#{LENGTH}}\z/
+    private_constant :LENGTH, :PLAIN
 
     class << self
       # @return [#call, nil] given a backtrace, returns the lines worth showing: Rails has one
@@ -16,9 +18,10 @@ module RedisIPC
       # @return [String]
       def of(text)
         text = text.inspect unless text.is_a?(String)
-        return text if text.match?(/\A[[:print:]]{0,#{LENGTH}}\z/o)
+        return text if text.match?(PLAIN)
 
-        "#{text[0, LENGTH].inspect}#{"..." if text.length > LENGTH}"
+        shown = text[0, LENGTH].inspect.gsub(/\p{Cf}/) { |mark| format("\\u{%X}", mark.ord) }
+        "#{shown}#{"..." if text.length > LENGTH}"
       end
 
       # Where an exception was raised; of the gem's own errors only those of handlers say anything by that.

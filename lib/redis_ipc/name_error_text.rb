@@ -19,7 +19,7 @@ module RedisIPC
         return unless by_ruby?(error)
 
         name = error.name
-        receiver = ErrorText.shown(error.receiver)
+        receiver = named(error.receiver)
         return "#{access(error)} method '#{name}' for #{receiver}" if error.is_a?(NoMethodError)
 
         case name
@@ -32,6 +32,11 @@ module RedisIPC
       end
 
       private
+
+      # A String may be any secret; Ruby 3.3 and newer name its class, too.
+      def named(receiver)
+        String === receiver ? "an instance of String" : ErrorText.shown(receiver) # rubocop:disable Style/CaseEquality
+      end
 
       # Whether Ruby is yet to make the message: then the exception refers to an object that will make it, of a class
       # that has no other use. Where its raiser wrote the message, it is a String. To ask for the message would call

@@ -127,7 +127,8 @@ module RedisIPC
 
     def explanation
       cause = " (#{LogText.of(error)})" if error
-      "redis_ipc #{destination_group}: value is nil because #{source_group} rejected request #{LogText.of(id)}" \
+      group = LogText.of(source_group)
+      "redis_ipc #{LogText.of(destination_group)}: value is nil because #{group} rejected request #{LogText.of(id)}" \
         "#{cause}; reason says why, value! raises"
     end
   end

@@ -31,7 +31,11 @@ module RedisIPC
 
       # @return [Hash{String => Time}] when each file was changed
       def times
-        folders.flat_map { |folder| Dir.glob("#{folder}/**/*.rb") }.to_h { |file| [file, File.mtime(file)] }
+        files = folders.flat_map { |folder| Dir.glob("#{folder}/**/*.rb") }
+        files.to_h { |file| [file, (File.mtime(file) if File.exist?(file))] }
+      rescue Errno::ENOENT
+        # It was deleted just now.
+        retry
       end
 
       # Loads all of them.

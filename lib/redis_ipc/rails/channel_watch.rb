@@ -9,7 +9,9 @@ module RedisIPC
     class ChannelWatch
       # Seconds between two looks at the files.
       EVERY = 0.5
-      private_constant :EVERY
+      # Looks at a change of which Rails makes nothing: a file may be older than before, which Rails does not count.
+      PATIENCE = 10
+      private_constant :EVERY, :PATIENCE
 
       # @param files [ChannelFiles]
       # @param reloads [#call] how often the channels have been reloaded
@@ -22,7 +24,7 @@ module RedisIPC
       def start
         return if @thread&.alive? || ::Rails.application.config.cache_classes
 
-        @seen = @files.times
+        note(@files.times)
         @thread = Thread.new { look while sleep(EVERY) }
         @thread.name = "redis_ipc watches channels"
       end
@@ -35,16 +37,21 @@ module RedisIPC
 
       def look
         times = @files.times
-        return if times == @seen
+        return @counted = @reloads.call if times == @seen
 
-        before = @reloads.call
         ::Rails.application.reloader.wrap { nil }
-        # Where Rails is told of changes by the system, that may take a moment.
-        @seen = times unless @reloads.call == before
+        # A request may have reloaded them first. Where Rails is told of changes by the system, that may take a moment.
+        note(times) if @reloads.call != @counted || (@looks += 1) >= PATIENCE
       rescue StandardError, ScriptError => e
         # Whoever asks is told, too.
-        @seen = times
+        note(times)
         ::Rails.logger&.error("redis_ipc: the channels cannot be loaded: #{e.class}: #{e.message}")
+      end
+
+      def note(times)
+        @seen = times
+        @counted = @reloads.call
+        @looks = 0
       end
     end
   end

@@ -78,7 +78,7 @@ module RedisIPC
       def asked(payload)
         return "#{payload[:queue]} #{payload[:method] || "a batch of #{payload[:batch].size}"}" if payload[:queue]
 
-        [payload[:to], event_name(payload[:content])].reject(&:empty?).join(" ")
+        [LogText.of(payload[:to].to_s), event_name(payload[:content])].reject(&:empty?).join(" ")
       end
 
       # The event of a channel; a plain stream has none.
