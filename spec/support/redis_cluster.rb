@@ -55,8 +55,10 @@ class RedisCluster
     alive.first.client.call("CLUSTER", "KEYSLOT", key)
   end
 
-  # A name whose key (by the block) is served by `node`.
+  # A name whose key (by the block) is served by `node`, which must be a master: it could be searched for ever.
   def name_on(node, prefix = "group")
+    raise ArgumentError, "the node at port #{node.port} is not a master" unless masters.include?(node)
+
     (1..).lazy.map { |number| "#{prefix}#{number}" }.find { |name| master_of(yield(name)) == node }
   end
 
