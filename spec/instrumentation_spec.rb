@@ -206,6 +206,36 @@ RSpec.describe "instrumentation" do
     expect(process.rest).to match(/\A[^\n]{1,250}\n\z/)
   end
 
+  it "says in Rails's log whether a JSON-RPC answer is an error, comes too late or has nowhere to go" do
+    process = ruby(<<~RUBY)
+      require "logger"
+      require "redis"
+      require "active_support"
+      require "redis_ipc/rails/log_subscriber"
+      format = ->(severity, _, _, line) { [severity, " ", line.sub(/ in [\\d.]+ms/, " in 1ms"), "\n"].join }
+      ActiveSupport::LogSubscriber.logger = Logger.new($stdout, level: :info, formatter: format)
+      RedisIPC::OnRails::LogSubscriber.attach_to(:redis_ipc)
+      server = RedisIPC::JSONRPC::Server.new("calculator", threads: 1)
+      server.on("sum") { |*numbers| numbers.sum }.on("fail") { raise KeyError }.on("sleep") { sleep(0.1) }
+      server.on_error { nil }.connect
+      client = RedisIPC::JSONRPC::Client.new("calculator").connect
+      client.call("sum", 1)
+      client.call("fail") rescue nil
+      client.call("sleep", timeout: 0.05) rescue nil
+      client.notify("sum", 1)
+      Redis.new(url: ENV.fetch("REDIS_URL")).lpush("calculator", '{"jsonrpc":"2.0","method":"sum","id":1}')
+      client.call("sum", 1)
+      server.disconnect
+    RUBY
+    handled = "of calculator in 1ms"
+    expect(process.rest.lines(chomp: true).grep(/Handled|Rejected/)).to eq(
+      ["INFO Handled sum #{handled}", "INFO Rejected fail of calculator with KeyError in 1ms",
+       "WARN Handled sleep #{handled}, too late: its deadline had passed", "INFO Handled sum #{handled}",
+       "WARN Handled sum #{handled}: the answer was dropped, since the request names no reply list of this queue",
+       "INFO Handled sum #{handled}"]
+    )
+  end
+
   it "goes to ActiveSupport::Notifications where that is loaded" do
     process = ruby(<<~RUBY)
       require "active_support"
@@ -272,6 +302,59 @@ RSpec.describe "instrumentation" do
       told = payloads.to_h
       expect(told[:handle]).to include(method: "fail", error: ArgumentError)
       expect(told[:error]).to include(queue: "calculator", method: "fail", id: 2, error: ArgumentError)
+    end
+
+    it "tells how a method's request was answered" do
+      go = Queue.new
+      serve.on("nan") { Float::NAN }.on("slow") { |_| go.pop }.on("slow and wrong") { |_| go.pop && raise("no") }
+           .on("unmapped") { raise KeyError }.map_error(KeyError, code: 7) { raise "a mapping that fails" }
+      client = rpc_client
+      subscribe(:handle)
+      told = lambda do |method, *params|
+        client.call(method, *params)
+        next_of(events).payload
+      rescue RedisIPC::JSONRPC::Error
+        next_of(events).payload
+      end
+      ends = [%w[sum], %w[fail], %w[refuse], %w[nan], %w[unmapped]].map { |call| told.call(*call) }
+      expect(ends.map { |payload| payload[:status] }).to eq(%w[fulfilled rejected rejected rejected rejected])
+      expect(ends[3]).to include(error: RedisIPC::ContentError)
+
+      client.notify("sum", 1)
+      client.notify("fail")
+      expect(Array.new(2) { next_of(events).payload }).to all(satisfy { |payload| payload[:status].nil? })
+
+      late = ["slow", "slow and wrong"].map do |method|
+        begin
+          client.call(method, 1, timeout: 0.05)
+        rescue RedisIPC::TimeoutError
+          go << 1
+        end
+        next_of(events).payload[:status]
+      end
+      expect(late).to eq(%w[late late])
+
+      ["", ',"reply_to":"elsewhere"'].each { |to| push(%({"jsonrpc":"2.0","method":"sum","id":1#{to}})) }
+      expect(Array.new(2) { next_of(events).payload[:status] }).to eq(%w[dropped dropped])
+    end
+
+    it "tells of each request of a batch how it was answered" do
+      serve
+      client = rpc_client
+      subscribe(:handle)
+      client.batch { |batch| batch.call("sum") && batch.call("fail") && batch.notify("sum") }
+      expect(Array.new(3) { next_of(events).payload[:status] }).to eq(["fulfilled", "rejected", nil])
+    end
+
+    it "does not say of a method that forked what became of the answer, which is its parent's" do
+      process = ruby(<<~RUBY)
+        parent = Process.pid
+        RedisIPC.subscribe(:handle) { |event| puts [Process.pid == parent, event.payload[:status]].inspect }
+        server = RedisIPC::JSONRPC::Server.new("calculator").on("fork") { (pid = fork) && Process.wait(pid) && 1 }
+        server.connect
+        RedisIPC::JSONRPC::Client.new("calculator").connect.call("fork")
+      RUBY
+      expect(process.rest.lines(chomp: true)).to eq(["[false, nil]", '[true, "fulfilled"]'])
     end
 
     it "tells of a timeout, with what is known" do
@@ -472,12 +555,15 @@ RSpec.describe "instrumentation" do
       client.call("look")
       ids = ["order-42", "order-43", "no name"]
       client.around_call { |outgoing, call| (outgoing.correlation_id = ids.shift) && call.call }
-      subscribe(:request)
+      subscribe(:request, :handle)
       client.call("look")
       client.batch { |batch| batch.call("look") && batch.notify("look") }
       client.call("look")
       expect(Array.new(5) { next_of(seen) }).to match([nil, "order-42", "order-43", "order-43", nil])
-      expect(Array.new(3) { next_of(events).payload[:correlation_id] }).to eq(["order-42", "order-43", nil])
+      asked, handled = Array.new(7) { next_of(events) }.partition { |event| event.name == :request }
+      expect(asked.map { |event| event.payload[:correlation_id] }).to eq(["order-42", "order-43", nil])
+      expect(handled.map { |event| event.payload[:correlation_id] }).to eq(["order-42", "order-43", "order-43", nil])
+      expect(handled.last.payload).not_to have_key(:correlation_id)
     end
   end
 

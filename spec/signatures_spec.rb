@@ -54,7 +54,9 @@ RSpec.describe "the signatures in sig/" do
   # RBS wraps each method and compares what goes in and comes out with the signature.
   it "tell the truth where everything is used" do
     checked = %w[Stream Lifecycle HandlerContext Channel Params Entry Response Future ChainedFuture Event
-                 OutgoingRequest Error CallError TimeoutError RejectedError DeadLetters DeadLetter]
+                 OutgoingRequest Error CallError TimeoutError RejectedError DeadLetters DeadLetter
+                 JSONRPC::Endpoint JSONRPC::Server JSONRPC::Client JSONRPC::Batch JSONRPC::Invocation
+                 JSONRPC::OutgoingCall JSONRPC::Error]
     target = checked.map { |name| "RedisIPC::#{name}" }.join(",")
     environment = { RUBYOPT: "-rrbs/test/setup", RBS_TEST_LOGLEVEL: "error", RBS_TEST_RAISE: "true",
                     RBS_TEST_OPT: "-I #{root}/sig", RBS_TEST_TARGET: target }
@@ -105,8 +107,37 @@ RSpec.describe "the signatures in sig/" do
          letter.source_group, letter.instance_id, letter.content, letter.raw_content, letter.inspect, letter.discard]
       end
       [stream.instances, stream.instance_id, stream.name, stream.group, stream.inspect, stream.dead_letters.to_a]
+      RedisIPC.around_request(->(request, call) { request.timeout ||= 5 and [request.to, request.content, request.correlation_id] and call.call })
+      RedisIPC.around_handler(Class.new { def call(entry, handler) = handler.call }.new)
+      stream.around_handler { |entry, handler| entry.correlation_id and handler.call or handler.call }
+      stream.send_to_group(content: 1, to: "attic")
       stream.disconnect(timeout: 1)
       Kitchen.disconnect
+      server = RedisIPC::JSONRPC::Server.new("sums", threads: 2)
+      server.on("sum") { |*numbers| numbers.sum }.on(:fail) { raise RedisIPC::JSONRPC::Error.new("no", code: 7, data: { a: 1 }) }
+      server.expose(Class.new { def hello(name:) = name }.new, only: [:hello], prefix: "say.").map_error(KeyError, code: 8) { |error| error.message }
+      server.around_method do |invocation, method|
+        [invocation.queue, invocation.name, invocation.params, invocation.id, invocation.reply_to, invocation.traceparent,
+         invocation.correlation_id, invocation.notification?, invocation.inspect]
+        method.call
+      end
+      server.on_error { nil }.connect
+      client = RedisIPC::JSONRPC::Client.new(:sums, timeout: 5).connect
+      client.around_call do |outgoing, call|
+        outgoing.params = outgoing.params unless outgoing.batch?
+        outgoing.correlation_id = "x"
+        [outgoing.queue, outgoing.timeout, outgoing.traceparent, outgoing.correlation_id, outgoing.names, outgoing.name, outgoing.params, outgoing.inspect]
+        call.call
+      end
+      [client.call("sum", 1, 2), client.call("say.hello", name: "you", timeout: 1), client.request("sum", [1]), client.notify("sum"), client.queue, client.inspect]
+      client.batch(timeout: 2) { |batch| [batch.call("sum", 1), batch.request("sum", [1]), batch.notify("sum", 1)] }
+      begin
+        client.call("fail")
+      rescue RedisIPC::JSONRPC::Error => e
+        [e.code, e.data, e.to_h, e.received?, e.stream]
+      end
+      [server.guarantee, server.threads, server.method_names, server.answer({ jsonrpc: "2.0", method: "sum", id: 1 }), server.stats, server.queue, server.inspect]
+      [client.disconnect, server.disconnect]
       puts "done"
     RUBY
     expect(process.rest).to end_with("done\n")

@@ -14,7 +14,7 @@ module RedisIPC
       # @param on_error [#call, nil]
       # @yield tells subscribers
       def tell(place, exception, logger:, on_error:, about: nil, &publish)
-        text = "redis_ipc #{place}: #{ErrorText.of(exception)}#{request(about)}"
+        text = "redis_ipc #{place}: #{LogText.error(exception)}#{request(about)}"
         full = "#{text}#{LogText.backtrace(exception, handler: !about.nil?)}"
         logger ||= Execution.default_logger&.call
         guard(text, "the executor") do

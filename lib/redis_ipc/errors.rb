@@ -66,7 +66,8 @@ module RedisIPC
   # Redis refused a command, for example for want of memory or of a right.
   class CommandError < CallError; end
 
-  # The request was rejected; raised by `value!` only.
+  # The request was rejected; raised by `value!` only. Its message has the reason, cut short if it is long;
+  # `response.reason` has all of it.
   class RejectedError < Error
     # @return [Response, nil] the rejected response; nil of one that was not raised by `value!`
     attr_reader :response
@@ -76,7 +77,7 @@ module RedisIPC
     def initialize(response = nil, **where)
       if response.is_a?(Response)
         @response = response
-        super("#{LogText.of(response.source_group)} rejected the request: #{response.reason.inspect}",
+        super("#{LogText.of(response.source_group)} rejected the request: #{LogText.reason(response.reason)}",
               group: response.source_group, entry_id: response.id)
       else
         super

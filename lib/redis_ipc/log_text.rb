@@ -5,9 +5,13 @@ module RedisIPC
   # @api private
   module LogText
     LENGTH = 100
+    # Of what another party gave as its reason: it may be as long as `max_content_size` allows.
+    MOST_OF_REASON = 500
+    # Of an exception's text.
+    MOST_OF_MESSAGE = 4_000
     # Format characters change how the text around them is shown, or are not shown at all.
     PLAIN = /\A[[:print:]&&[^\p{Cf}]]{0,#{LENGTH}}\z/
-    private_constant :LENGTH, :PLAIN
+    private_constant :LENGTH, :MOST_OF_REASON, :MOST_OF_MESSAGE, :PLAIN
 
     class << self
       # @return [#call, nil] given a backtrace, returns the lines worth showing: Rails has one
@@ -20,8 +24,23 @@ module RedisIPC
         text = text.inspect unless text.is_a?(String)
         return text if text.match?(PLAIN)
 
-        shown = text[0, LENGTH].inspect.gsub(/\p{Cf}/) { |mark| format("\\u{%X}", mark.ord) }
-        "#{shown}#{"..." if text.length > LENGTH}"
+        quoted(text, LENGTH)
+      end
+
+      # What another party gave as its reason, or as much of it as an error's message may hold.
+      # @param content [Object]
+      # @return [String] its `inspect`
+      def reason(content)
+        return quoted(content, MOST_OF_REASON) if content.is_a?(String)
+
+        cut(without_marks(content.inspect), MOST_OF_REASON)
+      end
+
+      # The text of an exception, or as much of it as the log gets.
+      # @param exception [Exception]
+      # @return [String]
+      def error(exception)
+        cut(ErrorText.of(exception), MOST_OF_MESSAGE)
       end
 
       # Where an exception was raised; of the gem's own errors only those of handlers say anything by that.
@@ -37,6 +56,20 @@ module RedisIPC
       rescue StandardError
         # A class of the user's may say anything: the error itself is worth more.
         ""
+      end
+
+      private
+
+      def quoted(text, most)
+        "#{without_marks(text[0, most].inspect)}#{"..." if text.length > most}"
+      end
+
+      def without_marks(text)
+        text.gsub(/\p{Cf}/) { |mark| format("\\u{%X}", mark.ord) }
+      end
+
+      def cut(text, most)
+        text.length > most ? "#{text[0, most]}..." : text
       end
     end
   end

@@ -75,8 +75,8 @@ module RedisIPC
     def overload
       return unless error == OverloadedError.name
 
-      OverloadedError.new("#{source_group} was too busy and did not run the request: #{reason}",
-                          outcome: :unclaimed, group: source_group, entry_id: id)
+      message = "#{LogText.of(source_group)} was too busy and did not run the request: #{LogText.reason(reason)}"
+      OverloadedError.new(message, outcome: :unclaimed, group: source_group, entry_id: id)
     end
 
     # @return [String, nil] the class of the exception behind a rejection, if there was one

@@ -117,17 +117,20 @@ RSpec.describe "a Rails application in production", timeout: 300 do
     told = app.run(<<~RUBY).lines(chomp: true)
       server = RedisIPC::JSONRPC::Server.new("shop_rpc", threads: 1)
       server.on("visit") { |number| Current.number.tap { Visit.record(Current.number = number) } }
+      server.on("visits") { Visit.order(:number).select(:number) }
       server.on("fail") { raise KeyError, Current.number.inspect }
       server.on_error { |error| puts "\#{error.message}, \#{Thread.current[:reported] = Current.number = 1}" }
       server.connect
       client = RedisIPC::JSONRPC::Client.new("shop_rpc").connect
       p client.batch { |batch| 3.times { |number| batch.call("visit", number) } }
       client.batch { |batch| 2.times { batch.call("fail") } }
+      # The result asks the database while it is encoded.
+      p client.call("visits").map { |visit| visit[:number] }
       p ActiveRecord::Base.connection_pool.stat[:busy], Visit.count
     RUBY
-    expect(told).to eq(["[nil, nil, nil]", "nil, 1", "nil, 1", "0", "3"])
+    expect(told).to eq(["[nil, nil, nil]", "nil, 1", "nil, 1", "[0, 1, 2]", "0", "3"])
     expect(app.log).to match(/\[redis_ipc\] \[1\] Handled visit of shop_rpc in [\d.]+ms/)
-    expect(app.log).to match(/Handled fail of shop_rpc with KeyError in [\d.]+ms/)
+    expect(app.log).to match(/Rejected fail of shop_rpc with KeyError in [\d.]+ms/)
   end
 
   it "does not connect in consoles, tasks and scripts; there channels connect to ask when they are used" do

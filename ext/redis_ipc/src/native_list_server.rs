@@ -133,6 +133,10 @@ impl NativeListServer {
         Ok(rb_self.0.get(ruby)?.has_expired(deadline))
     }
 
+    fn is_past(ruby: &Ruby, rb_self: &Self, deadline: u64) -> Result<bool, Error> {
+        Ok(rb_self.0.get(ruby)?.is_past(deadline))
+    }
+
     fn is_reply(ruby: &Ruby, rb_self: &Self, key: String) -> Result<bool, Error> {
         Ok(rb_self.0.get(ruby)?.is_reply(&key))
     }
@@ -188,6 +192,7 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("take", method!(NativeListServer::take, 0))?;
     class.define_method("finish", method!(NativeListServer::finish, 4))?;
     class.define_method("expired?", method!(NativeListServer::has_expired, 1))?;
+    class.define_method("past?", method!(NativeListServer::is_past, 1))?;
     class.define_method("reply?", method!(NativeListServer::is_reply, 1))?;
     class.define_method("next_report", method!(NativeListServer::next_report, 0))?;
     class.define_method("quiet", method!(NativeListServer::quiet, 0))?;

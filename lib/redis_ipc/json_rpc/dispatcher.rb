@@ -46,7 +46,10 @@ module RedisIPC
       end
 
       # @param message [Object] a request or a batch, with Symbols for keys
-      # @yieldparam request [Hash] one that a method is about to run for; the block has to call the block it is given
+      # @yieldparam request [Hash] one that a method is about to run for
+      # @yieldparam encode [#call] makes the answer of the method's result
+      # @yieldparam method [Proc] runs the method: the block has to call it
+      # @yieldreturn [String, nil] what `encode` returns
       # @return [String, nil] the answer's JSON; nil if there is nothing to answer
       def answer(message, &around)
         each_request(message) { |request| run(request, around) }
@@ -98,8 +101,8 @@ module RedisIPC
         return error(METHOD_NOT_FOUND, id: id) unless procedure
 
         arguments, named = procedure.signature.bind(request[:params])
-        result = around.call(request) { procedure.callable.call(*arguments, **named) }
-        success(id, result) unless notification?(request)
+        encode = ->(result) { success(id, result) unless notification?(request) }
+        around.call(request, encode) { procedure.callable.call(*arguments, **named) }
       rescue Signature::Mismatch => e
         error(INVALID_PARAMS, data: e.message, id: id)
       rescue SystemExit, SignalException

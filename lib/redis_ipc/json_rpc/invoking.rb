@@ -13,20 +13,25 @@ module RedisIPC
         @middleware = middleware
       end
 
+      # The result is encoded inside, too: its `as_json` is the user's code, and whether it can be encoded decides
+      # what the caller is told.
       # @param request [Hash{Symbol => Object}]
-      # @param reply_to [String, nil] the list its answer goes to
+      # @param encode [#call] makes the answer of the method's result
+      # @param delivery [Delivery] where the answer goes
       # @yield runs the method
-      # @return [Object] what the block returns
-      def run(request, reply_to, &method)
-        return yield unless Execution.around_handler || observed?(request)
+      # @return [String, nil] the answer
+      def run(request, encode, delivery, &method)
+        return encode.call(yield) unless Execution.around_handler || observed?(request)
 
-        invocation = Invocation.new(@queue, request, reply_to)
-        Execution.handler(invocation) { traced(invocation, &method) }
+        invocation = Invocation.new(@queue, request, delivery.reply_to)
+        Execution.handler(invocation) { traced(invocation, encode, delivery, &method) }
       end
 
-      # As {#run}, where the framework's executor is around the caller.
-      def run_within(request, &method)
-        observed?(request) ? traced(Invocation.new(@queue, request, nil), &method) : yield
+      # As {#run}, where the framework's executor is around the caller, who also sends the answer.
+      def run_within(request, encode, &method)
+        return encode.call(yield) unless observed?(request)
+
+        traced(Invocation.new(@queue, request, nil), encode, nil, &method)
       end
 
       private
@@ -36,14 +41,27 @@ module RedisIPC
           (request.key?(:traceparent) && Tracing.available?)
       end
 
-      def traced(invocation, &method)
-        Tracing.continue(invocation.traceparent) { tell(invocation, &method) }
+      def traced(invocation, encode, delivery, &method)
+        Tracing.continue(invocation.traceparent) do
+          tell(invocation, delivery) { encode.call(through_middleware(invocation, &method)) }
+        end
       end
 
-      def tell(invocation, &method)
-        return through_middleware(invocation, &method) unless Instrumentation.listening?(:handle)
+      def tell(invocation, delivery)
+        return yield unless Instrumentation.listening?(:handle)
 
-        Instrumentation.instrument(:handle, payload(invocation)) { through_middleware(invocation, &method) }
+        Instrumentation.instrument(:handle, payload(invocation)) do |payload|
+          status = "rejected"
+          yield.tap { status = "fulfilled" }
+        ensure
+          payload[:status] = ending(delivery, status) unless invocation.notification?
+        end
+      end
+
+      def ending(delivery, status)
+        delivery&.obstacle || status
+      rescue NotConnectedError
+        # The method forked, and this is the child: the request is its parent's.
       end
 
       def through_middleware(invocation, &method)
@@ -51,8 +69,10 @@ module RedisIPC
       end
 
       def payload(invocation)
-        { queue: @queue, method: invocation.name, id: invocation.id, from: invocation.reply_to,
-          invocation: invocation }
+        payload = { queue: @queue, method: invocation.name, id: invocation.id, from: invocation.reply_to,
+                    invocation: invocation }
+        payload[:correlation_id] = invocation.correlation_id if invocation.correlation_id
+        payload
       end
     end
   end

@@ -99,7 +99,7 @@ module RedisIPC
       # @param message [Object] as parsed from JSON, with Symbols for keys
       # @return [Object, nil] the answer, with Symbols for keys; nil if there is nothing to answer
       def answer(message)
-        text = @dispatcher.answer(message) { |request, &run| @invoking.run_within(request, &run) }
+        text = @dispatcher.answer(message) { |request, encode, &run| @invoking.run_within(request, encode, &run) }
         text && Native.load(text)
       end
 
@@ -138,11 +138,12 @@ module RedisIPC
         return if envelope.deadline && engine.expired?(envelope.deadline)
         return @dispatcher.refuse(envelope.message, given_up) if request.given_up?
 
-        check_answer(envelope.message, run(envelope))
+        check_answer(envelope.message, run(engine, envelope))
       end
 
-      def run(envelope)
-        @dispatcher.answer(envelope.message) { |request, &run| @invoking.run(request, envelope.reply_to, &run) }
+      def run(engine, envelope)
+        delivery = Delivery.new(engine, envelope)
+        @dispatcher.answer(envelope.message) { |request, encode, &run| @invoking.run(request, encode, delivery, &run) }
       end
 
       # The answers of all threads go out by one connection: those behind a huge one would wait.

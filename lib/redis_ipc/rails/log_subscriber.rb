@@ -19,7 +19,7 @@ module RedisIPC
         failed = payload[:error] && " with #{payload[:error].class}"
         handled = "#{handled(payload)}#{failed} #{time(payload)}"
         case payload[:status]
-        when "dropped" then warn { "Handled #{handled}, too late: the answer was dropped" }
+        when "dropped", "late" then warn { "Handled #{handled}#{obstacle(payload)}" }
         when "rejected" then info { "Rejected #{handled}" }
         when nil then info { "Handled #{handled}#{", not answered yet" if payload[:entry]}" }
         else info { "Handled #{handled}" }
@@ -73,6 +73,15 @@ module RedisIPC
         return "#{payload[:method]} of #{payload[:queue]}" if payload[:method]
 
         "#{event_name(payload[:entry].content)} for #{LogText.of(payload[:from])}"
+      end
+
+      # Why the answer does not reach its asker. A stream drops an answer that is late; JSON-RPC sends it, and drops
+      # what has nowhere to go.
+      def obstacle(payload)
+        return ", too late: its deadline had passed" if payload[:status] == "late"
+        return ", too late: the answer was dropped" if payload[:entry]
+
+        ": the answer was dropped, since the request names no reply list of this queue"
       end
 
       def asked(payload)

@@ -72,6 +72,11 @@ module RedisIPC
       def expired?(_deadline)
         false
       end
+      alias past? expired?
+
+      def reply?(_key)
+        true
+      end
 
       def finish(request, _reply_to, answer, _deadline)
         request.answer = answer

@@ -159,11 +159,16 @@ impl Server {
 
     /// Whether `deadline` (ms on Redis's clock) has passed; then the request is counted as expired.
     pub fn has_expired(&self, deadline: u64) -> bool {
-        let expired = self.party.clock.until(deadline).is_none();
+        let expired = self.is_past(deadline);
         if expired {
             self.party.stats.expired.increment();
         }
         expired
+    }
+
+    /// Whether `deadline` (ms on Redis's clock) has passed.
+    pub fn is_past(&self, deadline: u64) -> bool {
+        self.party.clock.until(deadline).is_none()
     }
 
     /// What there is to tell the user.
