@@ -46,6 +46,11 @@ module Chaos
       write("told", "#{error.class}: #{error.message}")
     end
 
+    # What a process has left open in the end, if anything.
+    def left(things)
+      write("left", JSON.generate(things))
+    end
+
     # Final figures, for comparison.
     def stats(stats)
       write("stats", JSON.generate(stats))

@@ -1,7 +1,8 @@
 # frozen_string_literal: true
 
 module Chaos
-  # What a load goes by: what its workers run, and where in Redis its requests are. `redis` is a client.
+  # What a load goes by: what its workers run, and where in Redis its requests are. `redis` is a client, `place` the
+  # name of the stream or the queue.
   module Protocols
     # Streams.
     module Streams
@@ -11,13 +12,13 @@ module Chaos
         end
 
         # The ids of the questions that were given up on.
-        def dead(redis)
-          redis.xrange("house:dead:answerer").map { |_, fields| JSON.parse(fields["content"])["id"] }
+        def dead(redis, place = Scene::PLACE)
+          redis.xrange("#{place}:dead:answerer").map { |_, fields| JSON.parse(fields["content"])["id"] }
         end
 
         # How many requests nobody has answered or dropped.
-        def waiting(redis)
-          redis.xlen("house:inbox:answerer")
+        def waiting(redis, place = Scene::PLACE)
+          redis.xlen("#{place}:inbox:answerer")
         end
       end
     end
@@ -29,13 +30,13 @@ module Chaos
           "json_rpc_#{role}"
         end
 
-        def dead(redis)
-          requests = redis.lrange("house:dead", 0, -1).flat_map { |text| [JSON.parse(text)].flatten }
+        def dead(redis, place = Scene::PLACE)
+          requests = redis.lrange("#{place}:dead", 0, -1).flat_map { |text| [JSON.parse(text)].flatten }
           requests.map { |request| request["params"].first["id"] }
         end
 
-        def waiting(redis)
-          ["house", *redis.keys("house:processing:*")].sum { |key| redis.llen(key) }
+        def waiting(redis, place = Scene::PLACE)
+          [place, *redis.keys("#{place}:processing:*")].sum { |key| redis.llen(key) }
         end
       end
     end

@@ -8,6 +8,8 @@ module Chaos
     ASKERS = 2
     ANSWERERS = 2
     THREADS = 4
+    # The stream or the queue.
+    PLACE = "house"
 
     # How it ended: whether every process did of itself, the ids of the dead letters, and how many requests were left
     # (only looked at where something is promised of it).
@@ -33,6 +35,11 @@ module Chaos
       workers.each(&:wait_until_ready)
       ASKERS.times { add(:asker) }
       askers.each(&:wait_until_ready)
+    end
+
+    # One of several; bin/oracle decides which.
+    def any(list)
+      list.sample
     end
 
     # Runs the fault, and notes when Redis was away and when it was back.
@@ -169,8 +176,8 @@ module Chaos
     private
 
     def usual
-      { redis_options: place.redis_options, timeout: fault.timeout, work: fault.work, threads: THREADS, pause: 0.002,
-        interval: 0.01, options: {} }
+      { place: PLACE, redis_options: place.redis_options, timeout: fault.timeout, work: fault.work, threads: THREADS,
+        pause: 0.002, interval: 0.01, options: {} }
     end
 
     def warm_up

@@ -27,7 +27,13 @@ module Chaos
 
     # It is so many seconds ahead from now on.
     def step(seconds)
+      @ahead = seconds
       File.binwrite(@file, [seconds].pack("q"), 0)
+    end
+
+    # It jumps by so many seconds.
+    def jump(seconds)
+      step(@ahead + seconds)
     end
 
     def remove
@@ -39,9 +45,9 @@ module Chaos
   class ClockedPlace < Place
     # A redis-server with that clock.
     class ClockedServer < RedisServer
-      def initialize(clock)
+      def initialize(clock, **settings)
         @clock = clock
-        super()
+        super(**settings)
       end
 
       private

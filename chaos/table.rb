@@ -12,14 +12,16 @@ module Chaos
   # * `promise`: what must hold besides (see Promises).
   # * `tolerated`: why calls may fail after the fault, too.
   # * `settle`: how long the load goes on after it, in seconds.
+  # * `lane`: what it happens to, `:server` (the network, too) or `:processes`.
+  # * `alone`: why bin/oracle cannot have it beside others.
   # * `action` runs in the Scene, and returns when Redis is back.
   Fault = Struct.new(:name, :place, :quick, :outage, :timeout, :work, :environment, :settings, :protocol, :calm,
-                     :tolerated, :promise, :settle, :action, keyword_init: true)
+                     :tolerated, :promise, :settle, :lane, :alone, :action, keyword_init: true)
 
   # All faults.
   module Table
     DEFAULTS = { place: -> { Place.new }, quick: false, outage: true, timeout: 2, work: 0.001, environment: {},
-                 settings: {}, protocol: Protocols::Streams, settle: 2.5 }.freeze
+                 settings: {}, protocol: Protocols::Streams, settle: 2.5, lane: :server }.freeze
 
     class << self
       def faults

@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+require_relative "figures"
+
 module Chaos
   # Whether a row is as promised.
   class Verdict
@@ -40,30 +42,7 @@ module Chaos
 
     # Where the gem counts otherwise than the asker itself.
     def differences
-      askers = row.living.select { |diary| diary.worker.role == :asker }
-      askers.filter_map do |diary|
-        next "an asker left no figures" unless diary.stats
-
-        own = own_figures(diary)
-        theirs = figures(diary.stats)
-        "the gem counts #{theirs}, its asker #{own}" unless own == theirs
-      end
-    end
-
-    # JSON-RPC counts an error as an answer, as it is one, and knows no limit on what is asked.
-    def figures(stats)
-      requests, timed_out, failed, open = stats.values_at(:requests, :timed_out, :failed, :open_calls)
-      { requests: requests, answers: stats[:fulfilled] + stats[:rejected].to_i, rejected: stats[:rejected],
-        timed_out: timed_out, failed: failed, refused: stats[:overloaded].to_i, open: open }.compact
-    end
-
-    def own_figures(diary)
-      calls = books.calls.each_value.select { |call| call.worker == diary.worker }
-      kinds = calls.group_by { |call| call.kind.to_s.split.first }.transform_values(&:size)
-      answered, rejected, timed_out, failed, refused, mixed_up = kinds.values_at(*Row::ENDS).map(&:to_i)
-      { requests: calls.size - refused, answers: answered + rejected + mixed_up,
-        rejected: (rejected if diary.stats[:rejected]), timed_out: timed_out, failed: failed, refused: refused,
-        open: 0 }.compact
+      Figures.new(books).differences(row.living.select { |diary| diary.worker.role == :asker })
     end
 
     def unfinished

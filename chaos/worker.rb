@@ -18,7 +18,7 @@ module Chaos
       @input, @stdin = IO.pipe
       @stdout, @output = IO.pipe
       arguments = JSON.generate(settings.merge(journal: journal))
-      command = [RbConfig.ruby, "-I#{LIBRARY}", File.join(PROGRAMS, "#{program}.rb"), arguments]
+      command = [RbConfig.ruby, "-I#{LIBRARY}", File.expand_path("#{program}.rb", PROGRAMS), arguments]
       @pid = Process.spawn(environment, *command, in: @input, out: @output)
       [@input, @output].each(&:close)
     end

@@ -11,7 +11,8 @@ module Chaos
       Place.new
     end
     steps.each do |name, step|
-      fault "the processes' clocks step #{name}", place: usual, outage: false, environment: clock.environment do
+      fault "the processes' clocks step #{name}", place: usual, outage: false, environment: clock.environment,
+                                                  alone: "the workers are started with its clock" do
         clock.step(step)
         stand 1.5
         raise "the clock did not step" unless workers.all?(&:clock_stepped?)
@@ -22,7 +23,7 @@ module Chaos
       fault "Redis's clock steps #{name}", place: -> { ClockedPlace.new }, quick: step.negative?, outage: false,
                                            timeout: 1, settle: 12 do
         before = redis("TIME").first.to_i
-        place.clock.step(step)
+        place.clock.jump(step)
         stand 0.1
         raise "the clock did not step" unless ((redis("TIME").first.to_i - before) - step).abs < 60
       end

@@ -3,19 +3,19 @@
 module Chaos
   # The nodes of a Redis Cluster. Service is back when another node serves.
   module Table
-    clustered = -> { ClusteredPlace.new }
+    clustered = { place: -> { ClusteredPlace.new }, alone: "needs a cluster" }
 
-    fault "cluster: the inbox's slot moves, 3 times", place: clustered, outage: false do
+    fault "cluster: the inbox's slot moves, 3 times", **clustered, outage: false do
       again_and_again(3, every: 0.5) { place.move_inbox }
     end
 
-    fault "cluster: the inbox's master killed", place: clustered do
+    fault "cluster: the inbox's master killed", **clustered do
       lost = place.master
       lost.kill
       place.await_master_after(lost)
     end
 
-    fault "cluster: the inbox's master hangs", place: clustered do
+    fault "cluster: the inbox's master hangs", **clustered do
       lost = place.master
       Process.kill(:STOP, lost.pid)
       place.await_master_after(lost)

@@ -5,16 +5,16 @@ module Chaos
   module Table
     json_rpc = { protocol: Protocols::JSONRPC, promise: Promises::NoticesAreNotLost.new }
 
-    fault "JSON-RPC: servers killed at random, 6 times", **json_rpc, outage: false, timeout: 5, work: 0.005,
-                                                                     settle: 6 do
+    fault "JSON-RPC: servers killed at random, 6 times", **json_rpc, lane: :processes, outage: false, timeout: 5,
+                                                                     work: 0.005, settle: 6 do
       again_and_again(6, every: 0.7) do
-        kill(answerers.sample)
+        kill(any(answerers))
         add(:answerer).wait_until_ready
       end
     end
 
-    fault "JSON-RPC: rolling deploy, 6 times", protocol: Protocols::JSONRPC, outage: false, timeout: 1.5,
-                                               promise: Promises::EveryCallIsAnswered.new do
+    fault "JSON-RPC: rolling deploy, 6 times", protocol: Protocols::JSONRPC, lane: :processes, outage: false,
+                                               timeout: 1.5, promise: Promises::EveryCallIsAnswered.new do
       again_and_again(6, every: 0.3) { replace_oldest_answerer }
     end
 

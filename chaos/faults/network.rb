@@ -35,7 +35,8 @@ module Chaos
       place.proxy.behave(:pass)
     end
 
-    fault "half-open: the link is down for 4 s", place: -> { DistantPlace.new } do
+    fault "half-open: the link is down for 4 s", place: -> { DistantPlace.new },
+                                                 alone: "needs a network of its own" do
       place.link("down")
       stand 4
       place.link("up")

@@ -3,27 +3,28 @@
 module Chaos
   # The processes on both sides.
   module Table
+    processes = { lane: :processes, outage: false }
     crash = "what ran in the killed process is answered by another one after a lease, or times out"
 
-    fault "answering processes killed at random, 6 times", outage: false, timeout: 5, work: 0.005, settle: 6 do
+    fault "answering processes killed at random, 6 times", **processes, timeout: 5, work: 0.005, settle: 6 do
       again_and_again(6, every: 0.7) do
-        kill(answerers.sample)
+        kill(any(answerers))
         add(:answerer).wait_until_ready
       end
     end
 
     # Calls wait for less than it takes until others look for what was left (9/10 of a lease of 2 s).
     fault "rolling deploy: answering processes leave and others join, 6 times",
-          quick: true, outage: false, timeout: 1.5, work: 0.002, promise: Promises::EveryCallIsAnswered.new do
+          **processes, quick: true, timeout: 1.5, work: 0.002, promise: Promises::EveryCallIsAnswered.new do
       again_and_again(6, every: 0.3) { replace_oldest_answerer }
     end
 
-    fault "an asking process killed", quick: true, outage: false do
+    fault "an asking process killed", **processes, quick: true do
       kill(askers.first)
       add(:asker).wait_until_ready
     end
 
-    fault "an answering process stopped (SIGSTOP) for 5 s", outage: false, timeout: 5, tolerated: crash do
+    fault "an answering process stopped (SIGSTOP) for 5 s", **processes, timeout: 5, tolerated: crash do
       stopped = answerers.first
       stopped.kill(:STOP)
       stand 5
@@ -31,7 +32,7 @@ module Chaos
     end
 
     # Beyond what a process notices by itself: its lease runs out, its calls are over.
-    fault "an asking process stopped (SIGSTOP) for 4 s", outage: false do
+    fault "an asking process stopped (SIGSTOP) for 4 s", **processes do
       stopped = askers.first
       stopped.kill(:STOP)
       stand 4

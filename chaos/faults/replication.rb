@@ -3,13 +3,16 @@
 module Chaos
   # The server that everybody writes to is another one.
   module Table
+    replicated = { place: -> { ReplicatedPlace.new }, alone: "needs a replica" }
+    watched = { place: -> { WatchedPlace.new }, alone: "needs a sentinel" }
+
     fault "a replica for 1.5 s (READONLY)", quick: true do
       redis "REPLICAOF", "127.0.0.1", RedisServer.free_port
       stand 1.5
       redis "REPLICAOF", "NO", "ONE"
     end
 
-    fault "failover to a replica, nothing lost", place: -> { ReplicatedPlace.new } do
+    fault "failover to a replica, nothing lost", **replicated do
       redis "CLIENT", "PAUSE", 5000, "WRITE"
       Chaos.eventually do
         offsets = [server, place.replica].map { |one| one.client.info("replication") }
@@ -20,15 +23,14 @@ module Chaos
       server.kill
     end
 
-    replicated = -> { ReplicatedPlace.new }
-    fault "failover to a replica, 0.5 s of writes lost", place: replicated, work: 0.015, outage: false do
+    fault "failover to a replica, 0.5 s of writes lost", **replicated, work: 0.015, outage: false do
       place.link.behave(:drop)
       stand 0.5
       server.kill
       place.promote
     end
 
-    fault "failover by Sentinel, on demand", place: -> { WatchedPlace.new }, outage: false do
+    fault "failover by Sentinel, on demand", **watched, outage: false do
       old = place.master_port
       place.sentinel.call("SENTINEL", "FAILOVER", "chaos")
       Chaos.eventually(timeout: 30) { ![nil, old].include?(place.master_port) }
@@ -37,14 +39,14 @@ module Chaos
       Chaos.eventually(timeout: 60) { server.client.info("replication")["role"] == "slave" }
     end
 
-    fault "failover by Sentinel, the master killed", place: -> { WatchedPlace.new } do
+    fault "failover by Sentinel, the master killed", **watched do
       old = place.master_port
       server.kill
       Chaos.eventually(timeout: 30) { ![nil, old].include?(place.master_port) }
     end
 
-    three = -> { WatchedPlace.new(sentinels: 3) }
-    fault "failover by Sentinel, the master killed while the first of three sentinels hangs", place: three do
+    three = { **watched, place: -> { WatchedPlace.new(sentinels: 3) } }
+    fault "failover by Sentinel, the master killed while the first of three sentinels hangs", **three do
       old = place.master_port
       place.signal_first_sentinel(:STOP)
       server.kill

@@ -13,8 +13,8 @@ module Chaos
     poison.each do |name, row|
       limits = { lease: 0.4, max_deliveries: row[:deliveries] }
       limits = { consumer: limits } if row[:protocol] == Protocols::Streams
-      fault name, quick: row[:quick], outage: false, timeout: 5, protocol: row[:protocol],
-                  settings: { answerer: { options: limits } },
+      fault name, quick: row[:quick], alone: "has a load of its own", outage: false, timeout: 5,
+                  protocol: row[:protocol], settings: { answerer: { options: limits } },
                   promise: Promises::PoisonIsGivenUpOn.new(**row.slice(:count, :deliveries, :told, :beside)) do
         poisoner = add(:asker, threads: 0, interval: nil, poison: row[:count], timeout: 25)
         Chaos.eventually(timeout: 40) { replace_answerers && dead.grep(%r{/poison/}).size >= row[:count] }
@@ -23,7 +23,7 @@ module Chaos
     end
 
     # 6 consumers that take 60 ms do 100 a second.
-    slow = { outage: false, timeout: 1, work: 0.06, calm: true,
+    slow = { alone: "has a load of its own", outage: false, timeout: 1, work: 0.06, calm: true,
              settings: { asker: { threads: 1, pause: 0.1, interval: 0.1 } },
              promise: Promises::OverloadIsShed.new(times: 8) }
 

@@ -25,7 +25,8 @@ module Chaos
       end
     end
 
-    fault "server loads its data (LOADING)", place: -> { Place.new(enable_debug_command: "yes") } do
+    fault "server loads its data (LOADING)", place: -> { Place.new(enable_debug_command: "yes") },
+                                             alone: "the server starts slowly from then on" do
       redis "DEBUG", "POPULATE", "20000"
       redis "SAVE"
       server.kill

@@ -7,7 +7,7 @@ class StreamAnswerer < Chaos::Answerer
   private
 
   def open
-    stream = RedisIPC::Stream.new("house", "answerer")
+    stream = RedisIPC::Stream.new(@settings[:place], "answerer")
     answer = method(:answer)
     told = @journal.method(:told)
     stream.on_request { |entry| fulfill_request(entry, content: answer.call(entry.content)) }
@@ -16,4 +16,4 @@ class StreamAnswerer < Chaos::Answerer
   end
 end
 
-StreamAnswerer.run
+StreamAnswerer.run if $PROGRAM_NAME == __FILE__

@@ -7,7 +7,7 @@ class StreamAsker < Chaos::Asker
   private
 
   def open
-    stream = RedisIPC::Stream.new("house", @settings[:group])
+    stream = RedisIPC::Stream.new(@settings[:place], @settings[:group])
     stream.on_error(&@journal.method(:told))
     stream.connect(redis_options: @settings[:redis_options], **@settings[:options])
   end
@@ -33,4 +33,4 @@ class StreamAsker < Chaos::Asker
   end
 end
 
-StreamAsker.run
+StreamAsker.run if $PROGRAM_NAME == __FILE__

@@ -7,10 +7,11 @@ class JSONRPCAnswerer < Chaos::Answerer
   private
 
   def open
-    server = RedisIPC::JSONRPC::Server.new("house", redis_options: @settings[:redis_options], **@settings[:options])
+    server = RedisIPC::JSONRPC::Server.new(@settings[:place], redis_options: @settings[:redis_options],
+                                                              **@settings[:options])
     server.on("echo") { |question| answer(question) }
     server.on_error(&@journal.method(:told)).connect
   end
 end
 
-JSONRPCAnswerer.run
+JSONRPCAnswerer.run if $PROGRAM_NAME == __FILE__

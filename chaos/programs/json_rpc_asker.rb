@@ -9,7 +9,8 @@ class JSONRPCAsker < Chaos::Asker
   private
 
   def open
-    client = RedisIPC::JSONRPC::Client.new("house", redis_options: @settings[:redis_options], **@settings[:options])
+    client = RedisIPC::JSONRPC::Client.new(@settings[:place], redis_options: @settings[:redis_options],
+                                                              **@settings[:options])
     client.on_error(&@journal.method(:told)).connect
   end
 
@@ -61,4 +62,4 @@ class JSONRPCAsker < Chaos::Asker
   end
 end
 
-JSONRPCAsker.run
+JSONRPCAsker.run if $PROGRAM_NAME == __FILE__

@@ -1,0 +1,58 @@
+# frozen_string_literal: true
+
+require_relative "../../chaos/programs/answerer"
+require_relative "../../chaos/programs/asker"
+require_relative "../../chaos/programs/json_rpc_answerer"
+require_relative "../../chaos/programs/json_rpc_asker"
+
+module Oracle
+  # One process: several of the programs of bin/chaos together. It says in the end what it has left open.
+  class Worker
+    def initialize(settings)
+      @journal = Chaos::Journal.new(settings[:journal])
+      @parts = settings[:parts].map { |own| Object.const_get(own[:program]).new(own) }
+    end
+
+    def run
+      before = open_things
+      parts = @parts.map { |part| Thread.new { part if start(part) } }
+      $stdout.puts("ready")
+      $stdout.flush
+      $stdin.gets
+      @stop = true
+      parts.filter_map(&:value).map { |part| Thread.new { part.finish } }.each(&:join)
+      @journal.left(what_stays(before))
+    end
+
+    private
+
+    # Redis may be away just now.
+    # @return [Boolean] whether it is connected; not if the process was told to end before it could be
+    def start(part)
+      part.start
+      true
+    rescue RedisIPC::ConnectionError, RedisIPC::CommandError
+      return false if @stop
+
+      sleep 0.1
+      retry
+    end
+
+    def open_things
+      { threads: Dir.children("/proc/self/task").size, descriptors: Dir.children("/proc/self/fd").size }
+    end
+
+    # What is still open, a while after all has ended.
+    def what_stays(before)
+      50.times do
+        now = open_things
+        return {} if now.all? { |what, count| count <= before[what] }
+
+        sleep 0.1
+      end
+      { before: before, after: open_things }
+    end
+  end
+end
+
+Oracle::Worker.new(JSON.parse(ARGV.fetch(0), symbolize_names: true)).run
