@@ -23,6 +23,9 @@ module Chaos
       end
     end
 
+    # How a call ends whose asker may ask again, as its request did not run.
+    DENIED = /\Arefused\z|OverloadedError\z| (unclaimed|not_sent)\z/
+
     # What one process said besides.
     Diary = Struct.new(:worker, :connected, :told, :stats, :ran)
 
@@ -64,6 +67,12 @@ module Chaos
       calls.each_value.select do |call|
         call.kind.to_s.start_with?("rejected") && !call.kind.end_with?("RedisIPC::OverloadedError")
       end
+    end
+
+    # Calls that ended as if their request had not run and never would, but that had run. A batch is one call.
+    def wrongly_denied
+      ran = runs.to_h { |_, id| [id[/\A[^.]+/], true] }
+      calls.each_value.select { |call| call.kind.to_s.match?(DENIED) && ran[call.id] }
     end
 
     # Calls that are asked like this.

@@ -50,6 +50,14 @@ RSpec.describe "entries that are not of this protocol" do
     expect(JSON.parse(answer["content"])).to match(/not JSON/)
   end
 
+  it "are answered where the asker's name is as long as a name may be" do
+    connect("child", max_content_size: 10, &echo)
+    ["p" * 1_000, "p:%" * 341].each do |group|
+      response = connect(group).send_to_group(content: "too much for it", to: "child")
+      expect(response.error).to eq("RedisIPC::MalformedEntryError")
+    end
+  end
+
   it "never make an answerer write outside the reply streams of its stream" do
     connect("child", &echo)
     redis.xadd("elsewhere", { "a" => "b" })

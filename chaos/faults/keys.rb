@@ -51,6 +51,25 @@ module Chaos
       end
     end
 
+    # Half of what handlers hold is past its deadline before it is answered.
+    held = { outage: false, timeout: 0.5, work: 0.35, calm: true, settle: 1.5,
+             settings: { asker: { threads: 2, pause: 0.02, interval: 0.1 } },
+             tolerated: "more is asked than is done in time" }
+
+    fault "the group destroyed 10 times while handlers are slow", **held, quick: true do
+      again_and_again(10, every: 0.3) { redis "XGROUP", "DESTROY", inbox, "answerer" }
+      stand 1
+    end
+
+    fault "the consumers deleted 10 times while handlers are slow", **held do
+      again_and_again(10, every: 0.3) do
+        redis("XINFO", "CONSUMERS", inbox, "answerer").each do |consumer|
+          redis "XGROUP", "DELCONSUMER", inbox, "answerer", consumer.each_slice(2).to_h["name"]
+        end
+      end
+      stand 1
+    end
+
     fault "the presence deleted and replaced for 1.5 s", outage: false do
       redis "SET", "house:instances", "no sorted set"
       stand 1.5

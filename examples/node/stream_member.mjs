@@ -15,6 +15,10 @@ const encode = (name) => name.replaceAll("%", "%25").replaceAll(":", "%3A");
 // The content stays a Buffer: readJSON refuses what is no UTF-8. Of a repeated field the first counts.
 const toObject = (flat) => Object.fromEntries(flat.flatMap((name, i) => (i % 2 ? [] : [
   [name.toString(), name.equals(CONTENT) ? flat[i + 1] : flat[i + 1].toString()]])).reverse());
+const isAfter = (id, other) => {
+  const [[ms, sequence], [otherMs, otherSequence]] = [id, other].map((it) => it.split("-").map(Number));
+  return ms > otherMs || (ms === otherMs && sequence > otherSequence);
+};
 const toFlat = (fields) => Object.entries(fields).flat();
 
 // The request was refused; `cause` is the reason, whatever the answerer sent.
@@ -32,6 +36,7 @@ export class Member {
     this.replies = `${stream}:replies:${encode(group)}:${this.instance}`;
     this.me = `${encode(group)}:${this.instance}:${encode(hostname())}:${process.pid}`;
     Object.assign(this, { asked: new Map(), held: new Map(), offset: 0, position: "0-0", taking: handler !== null, left: false });
+    this.breaks = 0;
   }
 
   inboxOf(group) {
@@ -72,6 +77,7 @@ export class Member {
         waits = pauses();
       } catch (error) {
         console.error(error.message);
+        this.breaks++;
         await sleep(waits.next().value);
       }
     }
@@ -86,12 +92,15 @@ export class Member {
     const answered = new Promise((resolve) => this.asked.set(id, resolve));
     try {
       const entryId = await within(timeout, this.send(inbox, fields, until), null);
+      const { breaks } = this;
       if (!entryId) throw new TimedOut("Redis did not confirm the request", { cause: "unknown" });
       const answer = await within(until - performance.now(), answered, null);
       if (!answer || fields.resent) {
         // If there are two copies one was answered, and the other is not wanted any more.
         const outcome = await within(250, this.withdraw(inbox, to, entryId).catch(() => "unknown"), "unknown");
-        if (!answer) throw new TimedOut("no answer", { cause: fields.resent ? "unknown" : outcome });
+        // If something broke since, it may be another server, which does not know that somebody had taken the request.
+        const isSure = !fields.resent && breaks === this.breaks;
+        if (!answer) throw new TimedOut("no answer", { cause: isSure ? outcome : "unknown" });
       }
       const value = readJSON(answer.content);
       if (answer.status === "rejected") throw new Rejected("rejected", { cause: value });
@@ -125,10 +134,14 @@ export class Member {
   }
 
   async withdraw(inbox, to, entryId) {
-    const both = this.redis.multi().xpending(inbox, to, entryId, entryId, 1).xdel(inbox, entryId);
-    const [[error, pending], [, deleted]] = await both.exec();
-    const nobody = error ? error.message.startsWith("NOGROUP") : pending.length === 0;
-    return nobody && deleted === 1 ? "unclaimed" : "unknown";
+    const [[, groups], [, deleted]] = await this.redis.multi().xinfo("GROUPS", inbox).xdel(inbox, entryId).exec();
+    if (deleted !== 1) return "unknown"; // it was answered, or dropped
+    const valueOf = (facts, name) => facts[facts.indexOf(name) + 1];
+    const last = new Map(groups.map((facts) => [valueOf(facts, "name"), valueOf(facts, "last-delivered-id")]));
+    const known = [to, `${to}:since`].map((group) => last.get(group));
+    // There never was a group, or the only one since the request was added has not come to it.
+    const isNobodys = !known.some(Boolean) || known.every((id) => id && isAfter(entryId, id));
+    return isNobodys ? "unclaimed" : "unknown";
   }
 
   async makeReplies() {
@@ -155,8 +168,11 @@ export class Member {
 
   // NOGROUP and UNBLOCKED are errors that end this loop: it begins again by joining.
   async readRequests() {
-    const join = this.redis.xgroup("CREATE", this.inbox, this.group, "0", "MKSTREAM");
-    await join.catch((error) => error.message.startsWith("BUSYGROUP") || Promise.reject(error));
+    const create = (group, start) => this.redis.xgroup("CREATE", this.inbox, group, start, "MKSTREAM").catch((error) =>
+      error.message.startsWith("BUSYGROUP") ? "BUSYGROUP" : Promise.reject(error));
+    const isNew = (await create(this.group, "0")) === "OK";
+    const since = `${this.group}:since`; // so that askers see that the group was made again
+    if (await create(since, isNew ? "0" : "$") !== "OK" && isNew) await this.redis.xgroup("SETID", this.inbox, since, "$");
     await this.keep(this.inbox);
     await this.recover();
     while (this.taking) {

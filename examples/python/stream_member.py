@@ -24,6 +24,11 @@ def encode(name):
     return name.replace("%", "%25").replace(":", "%3A")
 
 
+def parse_id(entry_id):
+    """A stream id, to be compared."""
+    return tuple(int(part) for part in entry_id.split("-"))
+
+
 class Rejected(Exception):
     """The request was refused; its argument is the reason, whatever the answerer sent."""
 
@@ -45,7 +50,7 @@ class Member:
         self.pool = concurrent.futures.ThreadPoolExecutor(threads)
         self.asked, self.held, self.lock = {}, {}, threading.Lock()
         self.offset, self.position, self.loops = 0, "0-0", []
-        self.taking, self.left = handler is not None, False
+        self.taking, self.left, self.breaks = handler is not None, False, 0
 
     def inbox_of(self, group):
         return f"{self.stream}:inbox:{encode(group)}"
@@ -84,6 +89,7 @@ class Member:
                 waits = pauses()
             except redis.RedisError as error:
                 print(f"{loop.__name__}: {error}", file=sys.stderr)
+                self.breaks += 1
                 time.sleep(next(waits))
 
     def ask(self, to, content, timeout=5.0):
@@ -92,10 +98,12 @@ class Member:
                   "source_group": self.group, "destination_group": to, "reply_to": self.replies}
         self.asked[request_id] = answer
         try:
-            entry_id = self.send(self.inbox_of(to), fields, until)
+            entry_id, breaks = self.send(self.inbox_of(to), fields, until), self.breaks
             answered = answer.result(max(until - time.monotonic(), 0))
         except concurrent.futures.TimeoutError:
-            raise TimedOut(self.withdraw(to, entry_id, fields)) from None
+            outcome = self.withdraw(to, entry_id, fields)
+            # If something broke since, it may be another server, which does not know that somebody had taken the request.
+            raise TimedOut(outcome if breaks == self.breaks else "unknown") from None
         finally:
             del self.asked[request_id]
         if "resent" in fields:  # one copy was answered, and the other is not wanted any more
@@ -126,11 +134,14 @@ class Member:
 
     def withdraw(self, to, entry_id, fields):
         with contextlib.suppress(redis.RedisError), self.redis.pipeline(transaction=True) as both:
-            both.xpending_range(self.inbox_of(to), to, entry_id, entry_id, 1).xdel(self.inbox_of(to), entry_id)
-            pending, deleted = both.execute(raise_on_error=False)
-            nobody = pending == [] or "NOGROUP" in str(pending)
-            if nobody and deleted == 1 and "resent" not in fields:
-                return "unclaimed"
+            both.xinfo_groups(self.inbox_of(to)).xdel(self.inbox_of(to), entry_id)
+            groups, deleted = both.execute(raise_on_error=False)
+            if deleted == 1 and "resent" not in fields:
+                last = {group["name"]: parse_id(group["last-delivered-id"]) for group in groups}
+                known = [last.get(to), last.get(f"{to}:since")]
+                # There never was a group, or the only one since the request was added has not come to it.
+                if known == [None, None] or all(it and it < parse_id(entry_id) for it in known):
+                    return "unclaimed"
         return "unknown"
 
     def make_replies(self):
@@ -151,9 +162,14 @@ class Member:
                     answer.set_result(fields)  # else it is late, or a duplicate
 
     def join(self):
-        with contextlib.suppress(redis.ResponseError):  # BUSYGROUP: it is there
-            self.redis.xgroup_create(self.inbox, self.group, "0", mkstream=True)
+        new, since = self.create(self.group, "0"), f"{self.group}:since"
+        if not self.create(since, "0" if new else "$") and new:  # askers are to see that it was made again
+            self.redis.xgroup_setid(self.inbox, since, "$")
         self.keep(self.inbox)
+
+    def create(self, group, start):
+        with contextlib.suppress(redis.ResponseError):  # BUSYGROUP: it is there
+            return self.redis.xgroup_create(self.inbox, group, start, mkstream=True)
 
     def read_requests(self):
         """NOGROUP and UNBLOCKED are errors that end it: it begins again by joining."""

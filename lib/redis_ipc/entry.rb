@@ -7,7 +7,7 @@ module RedisIPC
   class Entry
     # Stands in for the core's request where an entry was loaded from Marshal's bytes.
     Loaded = Struct.new(:id, :redis_id, :instance_id, :content, :source_group, :destination_group, :deadline_ms,
-                        :deliveries, :resent?, :retried?, :traceparent, :correlation_id)
+                        :deliveries, :redelivered?, :traceparent, :correlation_id)
     private_constant :Loaded
 
     # @api private
@@ -98,10 +98,10 @@ module RedisIPC
       @native.deliveries
     end
 
-    # @return [Boolean] whether it may have run before: another instance had it, the asker had to send it again, or it
-    #   was a dead letter
+    # @return [Boolean] whether it may have run before: another instance had it, the asker had to send it again, it was
+    #   a dead letter, or Redis lost what it knew of deliveries (`XGROUP DESTROY`) after it was sent
     def redelivered?
-      deliveries > 1 || @native.resent? || @native.retried?
+      @native.redelivered?
     end
 
     # @return [Float] seconds since Redis got the request, on its clock

@@ -82,12 +82,8 @@ impl NativeRequest {
         })
     }
 
-    fn resent(&self) -> bool {
-        self.claim.request.resent
-    }
-
-    fn retried(&self) -> bool {
-        self.claim.request.retried
+    fn redelivered(&self) -> bool {
+        self.claim.request.may_have_run()
     }
 }
 
@@ -107,8 +103,7 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("traceparent", method!(NativeRequest::traceparent, 0))?;
     class.define_method("correlation_id", method!(NativeRequest::correlation_id, 0))?;
     class.define_method("answered", method!(NativeRequest::answered, 0))?;
-    class.define_method("resent?", method!(NativeRequest::resent, 0))?;
-    class.define_method("retried?", method!(NativeRequest::retried, 0))?;
+    class.define_method("redelivered?", method!(NativeRequest::redelivered, 0))?;
     settle_class::<NativeRequest>(ruby);
     Ok(())
 }

@@ -6,6 +6,7 @@ use crate::command::Command;
 use crate::entry::{Answer, Question, Sender as From, StreamId};
 use crate::error::{Error, Fate};
 use crate::error_codes::{Remedy, remedy};
+use crate::keys;
 use crate::ledger::Ticket;
 use crate::member::Member;
 use crate::outgoing::{Outbound, closes_connection, too_large};
@@ -15,6 +16,7 @@ use crate::stream_reply;
 use crate::upkeep::keep_inbox;
 use redis::{Cmd, Value};
 use std::collections::HashMap;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,6 +25,15 @@ const RENEW_EXPIRY: Duration = Duration::from_secs(30);
 
 /// When the expiry of each inbox was last renewed; one per connection.
 pub type Expiries = HashMap<String, Instant>;
+
+/// Where a batch goes.
+#[derive(Debug, Clone, Copy)]
+pub struct Server<'a> {
+    /// Which server it is.
+    pub route: &'a Route,
+    /// The number of the connection to it.
+    pub connection: u64,
+}
 
 /// A command that was written.
 struct Waiting {
@@ -44,6 +55,8 @@ pub struct Batch {
     answers_first: bool,
     /// Each command is preceded by ASKING.
     asking: bool,
+    /// The number of the connection it was written on.
+    connection: u64,
 }
 
 /// What is left of a batch after its replies.
@@ -77,18 +90,19 @@ pub struct Remains {
 }
 
 impl Batch {
-    /// Packs `commands` into `bytes` for the server at `route`; those that are no longer wanted are left out.
+    /// Packs `commands` into `bytes` for `server`; those that are no longer wanted are left out.
     pub fn pack(
         commands: Vec<Command>,
         bytes: &mut Vec<u8>,
-        route: &Route,
+        server: Server<'_>,
         member: &Member,
         expiries: &mut Expiries,
     ) -> Self {
         let mut batch = Self {
             waiting: Vec::with_capacity(commands.len()),
-            answers_first: *route != Route::Server || member.acceptance.pause().is_some(),
-            asking: matches!(route, Route::Asking(_)),
+            answers_first: *server.route != Route::Server || member.acceptance.pause().is_some(),
+            asking: matches!(server.route, Route::Asking(_)),
+            connection: server.connection,
             ..Self::default()
         };
         bytes.reserve(commands.iter().map(Command::size).sum());
@@ -112,8 +126,10 @@ impl Batch {
     fn add(&mut self, command: Command, packer: &mut Packer<'_>, member: &Member, expiries: &mut Expiries) {
         let replies = match &command {
             Command::Ask(ticket, question) => {
+                // Whoever waits for it is told at its deadline that it was not sent.
+                let Some(ttl) = ticket.whole_ms_left() else { return };
                 let Some(resent) = ticket.sending() else { return };
-                packer.ask(ticket, question, resent, member, expiries)
+                packer.ask(ticket, question, ttl, resent, member, expiries)
             }
             Command::Answer(claim, answer) => {
                 if !self.answers_first {
@@ -146,7 +162,8 @@ impl Batch {
             } else if own.len() == count {
                 let own = own.get(usize::from(self.asking)..).unwrap_or_default();
                 // The acknowledgement was not confirmed, so it follows.
-                let verdict = settle(&command, own, true, scene, &mut remains.leftover);
+                let how = How { answers_first: true, connection: self.connection };
+                let verdict = settle(&command, own, how, scene, &mut remains.leftover);
                 remains.leftover.note(command, verdict, scene);
             } else {
                 let may_be_executed = remains.culprit.is_none() && end <= written;
@@ -174,7 +191,8 @@ impl Batch {
             replies = others;
             // The first reply is the one to ASKING.
             let own = own.get(usize::from(self.asking)..).unwrap_or_default();
-            let verdict = settle(&command, own, self.answers_first, scene, &mut leftover);
+            let how = How { answers_first: self.answers_first, connection: self.connection };
+            let verdict = settle(&command, own, how, scene, &mut leftover);
             leftover.note(command, verdict, scene);
         }
         // What is left are the replies to the acknowledgements.
@@ -259,18 +277,18 @@ impl Packer<'_> {
         &mut self,
         ticket: &Ticket,
         question: &Question,
+        ttl: NonZeroU64,
         resent: bool,
         member: &Member,
         expiries: &mut Expiries,
     ) -> usize {
         let inbox = member.keys.inbox(&question.to);
-        let left = ticket.deadline.saturating_duration_since(Instant::now());
         if resent {
             member.stats.resent.increment();
         }
         let from = From { instance_id: &member.instance, group: &member.group, reply_to: &member.replies };
-        let (id, ttl) = (ticket.id.digits(), left.as_millis().max(1) as u64);
-        let write = |put: &mut dyn FnMut(&str, &[u8])| question.write(&from, &id, ttl, resent, put);
+        let id = ticket.id.digits();
+        let write = |put: &mut dyn FnMut(&str, &[u8])| question.write(&from, &id, ttl.get(), resent, put);
         let mut add = self.command(6 + words(write));
         add.word("XADD").word(&inbox).word("MINID").word("~").number(member.oldest_alive().ms).word("*");
         write(&mut |name, value| {
@@ -317,8 +335,7 @@ impl Packer<'_> {
         let inbox = member.keys.inbox(&ticket.to);
         // ASKING counts until EXEC.
         self.command(1).word("MULTI");
-        let mut pending = packing::command(self.bytes, 6);
-        pending.word("XPENDING").word(&inbox).word(&ticket.to).id(redis_id).id(redis_id).number(1);
+        packing::command(self.bytes, 3).word("XINFO").word("GROUPS").word(&inbox);
         packing::command(self.bytes, 3).word("XDEL").word(&inbox).id(redis_id);
         packing::command(self.bytes, 1).word("EXEC");
         self.replies() + 3
@@ -345,10 +362,19 @@ enum Verdict {
     Failed(Error),
 }
 
+/// How a command was sent.
+#[derive(Debug, Clone, Copy)]
+struct How {
+    /// Answers are acknowledged only once they are in.
+    answers_first: bool,
+    /// The number of the connection.
+    connection: u64,
+}
+
 fn settle(
     command: &Command,
     replies: &[Value],
-    answers_first: bool,
+    how: How,
     scene: &Scene<'_>,
     leftover: &mut Leftover,
 ) -> Verdict {
@@ -367,7 +393,7 @@ fn settle(
         Command::Ask(ticket, _) => {
             let id = first.and_then(stream_reply::id);
             if let Some(id) = id
-                && !ticket.confirmed(id)
+                && !ticket.confirmed(id, how.connection)
             {
                 leftover.follow.push(Command::Withdraw(Arc::clone(ticket), id));
             }
@@ -378,15 +404,18 @@ fn settle(
                 _ => stats.answers_sent.increment(),
             }
             scene.member.acceptance.accepted();
-            if answers_first {
+            if how.answers_first {
                 // Held until that is done.
                 leftover.follow.push(Command::Acknowledge(vec![claim.id()]));
             } else {
                 scene.queue.finish(claim.id());
             }
         }
-        Command::Withdraw(ticket, _) => {
-            let fate = ticket.fate(fate_of_withdrawal(replies.last()));
+        Command::Withdraw(ticket, id) => {
+            let is_same = ticket.was_confirmed_on(how.connection);
+            let known =
+                if is_same { fate_of_withdrawal(replies.last(), &ticket.to, *id) } else { Fate::Unknown };
+            let fate = ticket.fate(known);
             if fate == Fate::Unclaimed {
                 scene.member.asked_in_vain(&ticket.to);
             }
@@ -436,14 +465,18 @@ fn is_worth_waiting(command: &Command, scene: &Scene<'_>) -> bool {
     }
 }
 
-/// The reply to EXEC: what XPENDING and XDEL said.
-fn fate_of_withdrawal(reply: Option<&Value>) -> Fate {
+/// The reply to EXEC: the groups of the inbox, and whether the request with this id was deleted.
+///
+/// A group hands out requests by their ids. So it has given this one to nobody if it has not come to it, and if it is
+/// the only one that there was since the request was added: `G:since` says so. An inbox without either of the two
+/// groups never had one.
+fn fate_of_withdrawal(reply: Option<&Value>, group: &str, id: StreamId) -> Fate {
     let Some(Value::Array(both)) = reply else { return Fate::Unknown };
-    match both.as_slice() {
-        // Nobody has it, and now it is gone.
-        [Value::Array(pending), Value::Int(1)] if pending.is_empty() => Fate::Unclaimed,
-        // NOGROUP: there is no group to have taken it.
-        [Value::ServerError(error), Value::Int(1)] if error.code() == "NOGROUP" => Fate::Unclaimed,
+    let [groups, Value::Int(1)] = both.as_slice() else { return Fate::Unknown };
+    let Some(last_ids) = stream_reply::last_delivered(groups) else { return Fate::Unknown };
+    match [last_ids.get(group), last_ids.get(&keys::since(group))] {
+        [None, None] => Fate::Unclaimed,
+        [Some(delivered), Some(made)] if id > *delivered && id > *made => Fate::Unclaimed,
         _ => Fate::Unknown,
     }
 }

@@ -392,6 +392,7 @@ mod tests {
             deliveries: 1,
             resent: false,
             retried: false,
+            outlived_group: false,
             context: Context::default(),
         }))
     }

@@ -3,7 +3,7 @@
 use crate::entry::{Answer, Context, Request, Status, StreamId};
 use crate::fields::Fields;
 use crate::json;
-use crate::keys::MAX_NAME;
+use crate::keys::{MAX_KEY, MAX_NAME};
 use crate::member::Member;
 use crate::text::Text;
 use bytes::Bytes;
@@ -55,11 +55,12 @@ pub fn rejection(member: &Member, request: &Request, error: &str, reason: &str) 
 
 /// As much of a request as a malformed entry still tells: enough to answer it.
 pub fn answerable(fields: &Fields, member: &Member, redis_id: StreamId) -> Option<Request> {
-    let text = |name: &str| {
-        let value = fields.share(name).filter(|value| !value.is_empty() && value.len() <= MAX_NAME)?;
+    let short = |name: &str, limit: usize| {
+        let value = fields.share(name).filter(|value| !value.is_empty() && value.len() <= limit)?;
         Text::new(value)
     };
-    let reply_to = text("reply_to").filter(|key| member.keys.is_replies(key.as_bytes()))?;
+    let text = |name: &str| short(name, MAX_NAME);
+    let reply_to = short("reply_to", MAX_KEY).filter(|key| member.keys.is_replies(key.as_bytes()))?;
     Some(Request {
         id: text("id")?,
         redis_id,
@@ -72,6 +73,7 @@ pub fn answerable(fields: &Fields, member: &Member, redis_id: StreamId) -> Optio
         deliveries: 1,
         resent: false,
         retried: false,
+        outlived_group: false,
         context: Context::default(),
     })
 }

@@ -3,7 +3,7 @@
 use crate::content::Content;
 use crate::fields::Fields;
 use crate::json::{self, JsonError};
-use crate::keys::{Keys, MAX_NAME};
+use crate::keys::{Keys, MAX_KEY, MAX_NAME};
 use crate::text::Text;
 use bytes::Bytes;
 use std::fmt;
@@ -133,6 +133,8 @@ pub struct Request {
     pub resent: bool,
     /// It was a dead letter, and somebody has it tried again.
     pub retried: bool,
+    /// It was there before its group was: an earlier group of that name may have delivered it.
+    pub outlived_group: bool,
     /// What it belongs to.
     pub context: Context,
 }
@@ -198,9 +200,15 @@ impl Request {
             deliveries: 1,
             resent: has_options && fields.optional("resent").is_some(),
             retried: has_options && fields.optional("retried").is_some(),
+            outlived_group: false,
             context: if has_options { Context::read(&fields) } else { Context::default() },
             content: fields.content(limit)?.into(),
         })
+    }
+
+    /// Whether it may have run before.
+    pub fn may_have_run(&self) -> bool {
+        self.deliveries > 1 || self.resent || self.retried || self.outlived_group
     }
 
     /// When it expires, in ms on Redis's clock.
@@ -344,7 +352,7 @@ impl<'a> Reading<'a> {
     /// A key is made of two names and an instance, percent-encoded.
     fn key(&self, name: &'static str) -> Result<Text, EntryError> {
         let bytes = self.part(name)?;
-        if bytes.is_empty() || bytes.len() > 8 * MAX_NAME {
+        if bytes.is_empty() || bytes.len() > MAX_KEY {
             return Err(EntryError::Bad { field: name, expected: "between 1 and 8192 bytes" });
         }
         Text::new(bytes).ok_or(EntryError::Bad { field: name, expected: "UTF-8" })

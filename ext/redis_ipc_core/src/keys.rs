@@ -5,6 +5,9 @@ use crate::error::{Error, ErrorKind};
 /// The most bytes a name or an id may have.
 pub const MAX_NAME: usize = 1_024;
 
+/// The most bytes the key of a reply stream may have: it is made of three names, percent-encoded.
+pub const MAX_KEY: usize = 8 * MAX_NAME;
+
 /// The words after the stream's name; no later segment of a name may be one, or two names could share a key.
 const RESERVED: [&str; 4] = ["inbox", "replies", "dead", "instances"];
 
@@ -70,6 +73,11 @@ impl Keys {
     pub fn member(group: &str, instance: &str, host: &str, pid: u32) -> String {
         format!("{}:{}:{}:{pid}", encode(group), encode(instance), encode(host))
     }
+}
+
+/// The consumer group beside `group` that tells since when that has been there (docs/protocol.md, "Withdrawing").
+pub fn since(group: &str) -> String {
+    format!("{group}:since")
 }
 
 /// Fails with an argument error if `name` is blank or longer than [`MAX_NAME`].

@@ -28,6 +28,8 @@ pub struct Wire {
     pub expiries: Expiries,
     /// For the bytes of the next batch; empty.
     pub buffer: Vec<u8>,
+    /// Its number: no other connection of this instance's sender has it.
+    pub number: u64,
     losses: usize,
 }
 
@@ -35,7 +37,7 @@ impl Wire {
     /// Nothing was written on it yet.
     pub fn new(connection: Connection, member: &Member) -> Box<Self> {
         let (expiries, losses) = (Expiries::new(), member.links.losses());
-        Box::new(Self { connection, expiries, buffer: Vec::new(), losses })
+        Box::new(Self { connection, expiries, buffer: Vec::new(), number: member.links.next_wire(), losses })
     }
 
     /// Keeps a buffer for the next batch, unless it is a large one.

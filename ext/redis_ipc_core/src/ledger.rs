@@ -8,6 +8,7 @@ use crate::reports::Reporter;
 use crate::sync::Mutex;
 use crate::waiting::{self, Ending, Interrupt};
 use std::collections::HashMap;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -47,12 +48,14 @@ struct Progress {
     sent: Sent,
     /// A copy sent before the last one may have reached Redis.
     earlier_copy: bool,
+    /// The number of the connection on which Redis confirmed it.
+    confirmed_on: Option<u64>,
 }
 
 impl Ticket {
     fn new(id: Id, to: &str, timeout: Duration) -> Self {
         let asked = Instant::now();
-        let ending = Ending::new(Progress { sent: Sent::No, earlier_copy: false });
+        let ending = Ending::new(Progress { sent: Sent::No, earlier_copy: false, confirmed_on: None });
         Self { id, to: to.to_owned(), deadline: asked + timeout, asked, ending }
     }
 
@@ -116,6 +119,12 @@ impl Ticket {
         self.ending.watch(reporter)
     }
 
+    /// How many whole ms there are until the deadline; `None` if it is too late to send the request.
+    pub fn whole_ms_left(&self) -> Option<NonZeroU64> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        NonZeroU64::new(u64::try_from(left.as_millis()).unwrap_or(u64::MAX))
+    }
+
     /// How far the request has come.
     pub fn sent(&self) -> Sent {
         self.ending.progress(|progress, _| progress.sent)
@@ -151,11 +160,18 @@ impl Ticket {
         if self.has_earlier_copy() { Fate::Unknown } else { fate }
     }
 
-    /// Notes the id Redis gave it. False if it is not wanted any more: the call has ended meanwhile without an answer,
+    /// Whether Redis confirmed it on the connection with this number. If that broke since, the server may be another one
+    /// now, which does not know all that became of the request.
+    pub fn was_confirmed_on(&self, connection: u64) -> bool {
+        self.ending.progress(|progress, _| progress.confirmed_on == Some(connection))
+    }
+
+    /// Notes the id Redis gave it, and on which connection. False if it is not wanted any more: the call has ended meanwhile without an answer,
     /// or with one that may be to another copy.
-    pub fn confirmed(&self, redis_id: StreamId) -> bool {
+    pub fn confirmed(&self, redis_id: StreamId, connection: u64) -> bool {
         self.ending.progress(|progress, outcome| {
             progress.sent = Sent::Yes(redis_id);
+            progress.confirmed_on = Some(connection);
             match outcome {
                 None => true,
                 // Its own answer may well be here before Redis's confirmation is read.
@@ -295,7 +311,7 @@ mod tests {
         assert_eq!(tickets[0].sending(), Some(true));
         tickets[1].finish(Err(error()));
         assert_eq!(tickets[1].sending(), None);
-        assert!(!tickets[1].confirmed(StreamId::default()));
+        assert!(!tickets[1].confirmed(StreamId::default(), 1));
     }
 
     #[test]
@@ -316,13 +332,28 @@ mod tests {
         tickets[0].sending();
         tickets[0].finish(answer());
         assert!(
-            tickets[0].confirmed(StreamId::default()),
+            tickets[0].confirmed(StreamId::default(), 1),
             "it was answered before its confirmation was read"
         );
         tickets[1].sending();
         tickets[1].sending();
         tickets[1].finish(answer());
-        assert!(!tickets[1].confirmed(StreamId::default()), "the answer may be to the other copy");
+        assert!(!tickets[1].confirmed(StreamId::default(), 1), "the answer may be to the other copy");
+    }
+
+    #[test]
+    fn a_request_is_good_for_the_whole_ms_that_are_left() {
+        let (_ledger, tickets) = ledger_with(&[0, 60_000]);
+        assert_eq!(tickets[0].whole_ms_left(), None);
+        assert!(tickets[1].whole_ms_left().is_some_and(|left| (50_000..=60_000).contains(&left.get())));
+    }
+
+    #[test]
+    fn only_the_connection_that_confirmed_a_request_knows_all_of_it() {
+        let (_ledger, tickets) = ledger_with(&[1_000]);
+        tickets[0].sending();
+        tickets[0].confirmed(StreamId::default(), 7);
+        assert_eq!([7, 8].map(|number| tickets[0].was_confirmed_on(number)), [true, false]);
     }
 
     #[test]
@@ -337,7 +368,7 @@ mod tests {
         ticket.not_sent();
         assert_eq!((ticket.sent(), ticket.fate(Fate::Unclaimed)), (Sent::Perhaps, Fate::Unknown));
         assert_eq!(ticket.sending(), Some(true), "the next copy says so too");
-        ticket.confirmed(StreamId::default());
+        ticket.confirmed(StreamId::default(), 1);
         assert_eq!(ticket.fate(Fate::Unclaimed), Fate::Unknown);
     }
 

@@ -1,7 +1,7 @@
 //! The long-lived connections of an instance together, and whether they stand: what `connected?` tells.
 
 use crate::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// A connection that stood this long was good: the next attempt starts without a long pause.
@@ -12,6 +12,7 @@ pub const STABLE: Duration = Duration::from_secs(1);
 pub struct Links {
     lost: AtomicUsize,
     losses: AtomicUsize,
+    wires: AtomicU64,
     told: Mutex<Option<Instant>>,
     since: Mutex<Option<Instant>>,
     /// Why the server last refused a connection, in the outage that lasts.
@@ -62,6 +63,11 @@ impl Links {
     /// a first write to a server that is gone succeed.
     pub fn losses(&self) -> usize {
         self.losses.load(Ordering::SeqCst)
+    }
+
+    /// A number for a connection of the sender's, which no other one has.
+    pub fn next_wire(&self) -> u64 {
+        self.wires.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Whether none is broken.

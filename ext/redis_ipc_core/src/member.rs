@@ -67,6 +67,8 @@ pub struct Member {
     asked_in_vain: Mutex<HashSet<String>>,
     /// How many requests wait for the groups that were asked.
     pub backlogs: Backlogs,
+    /// The last id that the inbox had when its group was made; 0 if it is the first one.
+    pub group_made: Mutex<StreamId>,
     /// When a heartbeat last found this instance missing among the living.
     pub presence_lost: Mutex<Option<Instant>>,
     /// How many requests are fetched at once of those that were delivered before.
@@ -107,6 +109,7 @@ impl Member {
             stop: Stop::new(),
             asked_in_vain: Mutex::default(),
             backlogs: Backlogs::default(),
+            group_made: Mutex::default(),
             presence_lost: Mutex::default(),
             fetching: Mutex::new(Appetite::new(FETCHED)),
             acceptance: Acceptance::default(),

@@ -96,7 +96,9 @@ impl Reception {
             return self.bury_exhausted(entry.id, &fields, deliveries);
         }
         let limit = self.member.options.max_content_size;
-        match Request::decode(entry.id, &fields, &self.member.keys, limit) {
+        let outlived_group = entry.id <= *self.member.group_made.lock();
+        let decoded = Request::decode(entry.id, &fields, &self.member.keys, limit);
+        match decoded.map(|request| Request { deliveries, outlived_group, ..request }) {
             Err(error) => self.bury_malformed(entry.id, &fields, &error.to_string(), deliveries),
             Ok(request) if self.is_expired(&request) => {
                 stats.expired.increment();
@@ -113,7 +115,7 @@ impl Reception {
                 self.reject(request, dead_letter::OVERLOADED, OVERLOADED);
                 Examined::Answered
             }
-            Ok(request) => Examined::Admitted(Request { deliveries, ..request }),
+            Ok(request) => Examined::Admitted(request),
         }
     }
 
@@ -130,11 +132,13 @@ impl Reception {
     /// Whether a request should give way to fresher ones. Redis hands out the oldest first; under overload those are
     /// the ones about to expire, and a group that starts them finishes none in time. So while more wait, a request
     /// whose better half has passed in the queue is not started if what is left would hardly do for the usual handler.
+    /// Its asker is told that it did not run, so it must not be one that may have.
     fn is_hopeless(&self, request: &Request) -> bool {
-        self.queue.usual_run_under_pressure().is_some_and(|usual| {
-            let needed = (usual * 2).min(Duration::from_millis(request.ttl) / 2);
-            self.member.clock.until(request.deadline()).is_none_or(|left| left < needed)
-        })
+        !request.may_have_run()
+            && self.queue.usual_run_under_pressure().is_some_and(|usual| {
+                let needed = (usual * 2).min(Duration::from_millis(request.ttl) / 2);
+                self.member.clock.until(request.deadline()).is_none_or(|left| left < needed)
+            })
     }
 
     /// Each delivery ended with its instance: it is more likely the request that kills them than chance.

@@ -6,7 +6,7 @@
 //! and go out together in the next one.
 
 use crate::backoff::Backoff;
-use crate::batch::{Batch, Leftover};
+use crate::batch::{Batch, Leftover, Server};
 use crate::cluster::Route;
 use crate::command::Command;
 use crate::connection::{Connection, is_close};
@@ -226,7 +226,8 @@ impl Sender {
             return;
         }
         let mut bytes = std::mem::take(&mut wire.buffer);
-        let batch = Batch::pack(commands, &mut bytes, &lane.route, &self.member, &mut wire.expiries);
+        let server = Server { route: &lane.route, connection: wire.number };
+        let batch = Batch::pack(commands, &mut bytes, server, &self.member, &mut wire.expiries);
         borrowed.back = Some(if bytes.is_empty() {
             Hold::Parked(wire)
         } else {

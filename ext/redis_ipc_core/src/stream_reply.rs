@@ -3,6 +3,7 @@
 use crate::entry::{RawEntry, StreamId};
 use crate::fields::Fields;
 use redis::{RedisError, RedisResult, Value};
+use std::collections::HashMap;
 
 /// What XAUTOCLAIM took over.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,6 +30,26 @@ pub fn pending_ids(value: &Value) -> Vec<StreamId> {
         .filter_map(|row| match row {
             Value::Array(columns) => id(columns.first()?),
             _ => None,
+        })
+        .collect()
+}
+
+/// How far each group has come, by its name: the reply to XINFO GROUPS.
+pub fn last_delivered(value: &Value) -> Option<HashMap<String, StreamId>> {
+    let Value::Array(groups) = value else { return None };
+    groups
+        .iter()
+        .map(|group| {
+            let Value::Array(facts) = group else { return None };
+            let fact = |wanted: &[u8]| {
+                facts.chunks(2).find_map(|pair| match pair {
+                    [Value::BulkString(name), fact] if name == wanted => Some(fact),
+                    _ => None,
+                })
+            };
+            let Some(Value::BulkString(name)) = fact(b"name") else { return None };
+            let name = String::from_utf8_lossy(name).into_owned();
+            Some((name, id(fact(b"last-delivered-id")?)?))
         })
         .collect()
 }
@@ -118,6 +139,18 @@ mod tests {
         let row = Value::Array(vec![bulk("3-1"), bulk("me"), Value::Int(1), Value::Int(2)]);
         assert_eq!(pending_ids(&Value::Array(vec![row])), [StreamId { ms: 3, seq: 1 }]);
         assert!(pending_ids(&Value::Nil).is_empty());
+    }
+
+    #[test]
+    fn groups_tell_how_far_they_have_come() {
+        let id = StreamId { ms: 3, seq: 1 };
+        let group = vec![bulk("name"), bulk("child"), bulk("consumers"), Value::Int(1)];
+        let last = vec![bulk("last-delivered-id"), bulk("3-1"), bulk("entries-read"), Value::Nil];
+        let reply = |facts| Value::Array(vec![Value::Array(facts)]);
+        let whole = reply([group.clone(), last].concat());
+        assert_eq!(last_delivered(&whole), Some(HashMap::from([("child".to_owned(), id)])));
+        assert_eq!(last_delivered(&Value::Array(Vec::new())), Some(HashMap::new()));
+        assert_eq!([reply(group), Value::Nil].map(|reply| last_delivered(&reply)), [None, None]);
     }
 
     #[test]

@@ -3,7 +3,9 @@
 
 use crate::connection::Connection;
 use crate::error::Error;
+use crate::keys;
 use crate::member::Member;
+use crate::stream_reply::{self, unexpected};
 use redis::{Cmd, RedisResult, Value};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -42,45 +44,40 @@ fn keep_replies(key: &str) -> Cmd {
     command
 }
 
-/// How often joining begins anew before it counts as refused.
-const ATTEMPTS: usize = 20;
+/// Makes the inbox and the group ARGV[1] where they are missing, and the consumer ARGV[2] in it. The group starts at the
+/// first request, for an asker may have been earlier.
+///
+/// The last delivered id of the group ARGV[3], which nobody reads in, is the last id that the inbox had when the group
+/// ARGV[1] was made: it is 0 for the first one, and moves on if that is destroyed and made again. A request that was
+/// added later and that the group has not come to yet was delivered to nobody.
+///
+/// A script because whoever asks in between must not see one without the other, and because the last member that leaves
+/// takes an empty inbox along. Returns the groups.
+const JOIN: &str = r"
+local made = redis.pcall('XGROUP', 'CREATE', KEYS[1], ARGV[1], '0', 'MKSTREAM')
+if made.err and not string.find(made.err, 'BUSYGROUP', 1, true) then return made end
+local since = redis.pcall('XGROUP', 'CREATE', KEYS[1], ARGV[3], made.err and '$' or '0')
+if since.err and not made.err then redis.call('XGROUP', 'SETID', KEYS[1], ARGV[3], '$') end
+redis.call('XGROUP', 'CREATECONSUMER', KEYS[1], ARGV[1], ARGV[2])
+return redis.call('XINFO', 'GROUPS', KEYS[1])
+";
 
-/// Makes the inbox and its group where they are missing; the group starts at the first request, for an asker may
-/// have been earlier.
+/// Makes the inbox and its group where they are missing, and makes the member known in it, so that others of the group
+/// see whether it serves.
 pub fn join_group(connection: &mut Connection, member: &Member) -> RedisResult<()> {
-    let mut attempt = 1;
-    loop {
-        make_group(connection, member)?;
-        match enter_group(connection, member) {
-            // The last member left just now, and took the empty inbox along.
-            Err(error) if matches!(error.code(), Some("ERR" | "NOGROUP")) && attempt < ATTEMPTS => {
-                attempt += 1
-            }
-            other => break other?,
+    let mut join = redis::cmd("EVAL");
+    join.arg(JOIN).arg(1).arg(&member.inbox).arg(&member.group).arg(&member.consumer);
+    let since = keys::since(&member.group);
+    join.arg(&since);
+    match connection.run(&join) {
+        // Redis looks at its memory first; a group that is there needs none.
+        Err(error) if error.code() == Some("OOM") && has_group(connection, member) => {}
+        groups => {
+            let last_ids = stream_reply::last_delivered(&groups?).ok_or_else(unexpected)?;
+            *member.group_made.lock() = last_ids.get(&since).copied().unwrap_or_default();
         }
     }
     connection.run_all(&keep_inbox(&member.inbox, member)).map(drop)
-}
-
-fn make_group(connection: &mut Connection, member: &Member) -> RedisResult<()> {
-    let mut create = redis::cmd("XGROUP");
-    create.arg("CREATE").arg(&member.inbox).arg(&member.group).arg("0").arg("MKSTREAM");
-    match connection.run(&create) {
-        Err(error) if error.code() == Some("BUSYGROUP") => Ok(()),
-        // Redis looks at its memory first; a group that is there needs none.
-        Err(error) if error.code() == Some("OOM") && has_group(connection, member) => Ok(()),
-        other => other.map(drop),
-    }
-}
-
-/// Makes the member known from now on, so that others of the group see whether it serves.
-fn enter_group(connection: &mut Connection, member: &Member) -> RedisResult<()> {
-    let mut join = redis::cmd("XGROUP");
-    join.arg("CREATECONSUMER").arg(&member.inbox).arg(&member.group).arg(&member.consumer);
-    match connection.run(&join) {
-        Err(error) if error.code() == Some("OOM") => Ok(()),
-        other => other.map(drop),
-    }
 }
 
 fn has_group(connection: &mut Connection, member: &Member) -> bool {

@@ -27,11 +27,7 @@ module RedisIPC
           1
         end
 
-        def resent?
-          false
-        end
-
-        def retried?
+        def redelivered?
           false
         end
       end

@@ -1,0 +1,132 @@
+# frozen_string_literal: true
+
+require_relative "../chaos/chaos"
+
+# `:unclaimed` and `:not_sent` say that a request did not run and never will. Whoever is told so asks again.
+RSpec.describe "the outcome of a request" do
+  let(:inbox) { "house:inbox:child" }
+  let(:started) { Queue.new }
+  let(:gate) { Queue.new }
+
+  after { gate.close }
+
+  # Takes so many requests, and answers them too late.
+  def busy(pool_size: 1)
+    started = self.started
+    gate = self.gate
+    opened = build("child") do |entry|
+      started << entry
+      gate.pop
+      fulfill_request(entry, content: 1)
+    end
+    opened.connect(redis_options: redis_options, consumer: { pool_size: pool_size })
+  end
+
+  # Takes part by plain commands.
+  def join
+    redis.call("XGROUP", "CREATE", inbox, "child", 0, "MKSTREAM")
+    redis.call("XGROUP", "CREATE", inbox, "child:since", 0)
+  end
+
+  def take
+    redis.xreadgroup("child", "plain", inbox, ">", block: 10_000)
+  end
+
+  # The outcome of a call during which the block runs.
+  def outcome_of(asker, timeout: 0.4)
+    future = asker.async_send_to_group(content: 1, to: "child", timeout: timeout)
+    yield
+    future.value
+    raise "the call was answered"
+  rescue RedisIPC::TimeoutError => e
+    e.outcome
+  end
+
+  describe "that ran is :unknown" do
+    it "if the consumer that took it was deleted" do
+      child = busy
+      outcome = outcome_of(connect("parent")) do
+        next_of(started)
+        redis.call("XGROUP", "DELCONSUMER", inbox, "child", child.instance_id)
+      end
+      expect(outcome).to eq(:unknown)
+    end
+
+    it "if the group was destroyed, and made again by those who serve" do
+      parent = connect("parent")
+      busy(pool_size: 2)
+      parent.async_send_to_group(content: 1, to: "child", timeout: 20)
+      outcome = outcome_of(parent, timeout: 1) do
+        2.times { next_of(started) }
+        redis.call("XGROUP", "DESTROY", inbox, "child")
+        # It makes the group again, and comes no further than to the first request.
+        busy
+        next_of(started)
+      end
+      expect(outcome).to eq(:unknown)
+    end
+
+    it "if the group was destroyed, and there is none now" do
+      join
+      outcome = outcome_of(connect("parent")) do
+        take
+        redis.call("XGROUP", "DESTROY", inbox, "child")
+      end
+      expect(outcome).to eq(:unknown)
+    end
+
+    it "if it was acknowledged before it was deleted" do
+      join
+      outcome = outcome_of(connect("parent")) do
+        id = take.dig(inbox, 0, 0)
+        redis.xack(inbox, "child", id)
+      end
+      expect(outcome).to eq(:unknown)
+    end
+
+    it "if a failover lost that it was taken", timeout: 60 do
+      place = Chaos::ReplicatedPlace.new
+      @redis_options = place.redis_options
+      busy
+      parent = connect("parent")
+      held = parent.async_send_to_group(content: 1, to: "child", timeout: 20)
+      next_of(started)
+      outcome = outcome_of(parent, timeout: 2) do
+        eventually { place.replica.client.xlen(inbox) == 2 }
+        place.link.behave(:drop)
+        gate << true
+        next_of(started)
+        held.value
+        place.promote
+      end
+      expect(outcome).to eq(:unknown)
+    ensure
+      gate.close
+      disconnect_streams
+      place&.stop
+    end
+  end
+
+  # Else it is sent when Redis is back, with a ttl of its own, and its caller is gone.
+  it "whose deadline passes while Redis is away is :not_sent, and is not sent any more" do
+    server = start_server
+    asker = build("parent").connect(redis_options: { path: server.path, connect_timeout: 20 },
+                                    ledger: { cleanup_interval: 60 })
+    server.kill
+    eventually { !asker.connected? }
+    deadline = now + 0.05
+    late, in_time = { "child" => 0.05, "other" => 20 }.map do |group, timeout|
+      asker.async_send_to_group(content: 1, to: group, timeout: timeout)
+    end
+    eventually { now > deadline }
+    server.start
+    eventually { server.client.exists("house:inbox:other") == 1 }
+    expect(server.client.exists(inbox)).to eq(0)
+    expect { late.value }.to raise_error(RedisIPC::TimeoutError) { |error| expect(error.outcome).to eq(:not_sent) }
+    expect(in_time).not_to be_settled
+  end
+
+  def redis_options
+    @redis_options || super
+  end
+end
