@@ -36,7 +36,13 @@ RSpec.describe "the generators", timeout: 200 do
     %w[app/ipc config/redis_ipc.yml].each { |name| FileUtils.rm_r(File.join(app.folder, name)) }
     app.write("config.ru", "require_relative \"config/environment\"\nrun Rails.application\n")
     app.write("config/puma.rb", "# plugin :redis_ipc\nworkers 2")
-    2.times { generate("redis_ipc:install", ["--stream", "shop"]) }
+    application = File.join(app.folder, "config/application.rb")
+    before = File.mtime(application)
+    generate("redis_ipc:install", ["--stream", "shop"])
+    # So Spring starts anew, and sees the folder.
+    expect(touched = File.mtime(application)).to be > before
+    generate("redis_ipc:install", ["--stream", "shop"])
+    expect(File.mtime(application)).to eq(touched)
     expect(read("app/ipc/application_ipc.rb")).to include("class ApplicationIpc < RedisIPC::Channel", 'stream "shop"')
     expect(YAML.safe_load(ERB.new(read("config/redis_ipc.yml")).result, aliases: true).keys)
       .to eq(%w[default development test production])

@@ -9,18 +9,19 @@ RSpec.describe "Puma's plugin :redis_ipc", timeout: 400 do
     app.edit("config/redis_ipc.yml", "channels:", "shutdown_timeout: 60\n  channels:")
     app.edit("config/puma.rb", "worker_shutdown_timeout 20", "worker_shutdown_timeout 90")
     app.write("config/initializers/redis.rb", "require \"redis\"")
-    # "wait" goes on until "go" has an element; LIFE is that of the process that answers: exec keeps
-    # the pid.
+    # "wait" goes on until "go" has an element; `life` is that of the process that answers: exec keeps the pid, and
+    # fork the constant.
     app.write("app/ipc/slow_ipc.rb", <<~RUBY)
       class SlowIpc < ApplicationIpc
         channel "slow"
         LIFE = SecureRandom.hex
-        event("nap") { sleep(0.05) && LIFE }
+        def self.life = "\#{LIFE} \#{Process.pid}"
+        event("nap") { sleep(0.05) && SlowIpc.life }
         event("wait") do
           redis = Redis.new
-          redis.rpush("begun", LIFE)
+          redis.rpush("begun", SlowIpc.life)
           redis.blpop("go", timeout: 60)
-          "done by \#{LIFE}"
+          "done by \#{SlowIpc.life}"
         end
       end
     RUBY
@@ -62,7 +63,9 @@ RSpec.describe "Puma's plugin :redis_ipc", timeout: 400 do
     "USR2 in cluster mode" => [{ preload: false }, :USR2, "Gracefully shutting down workers"],
     "USR2 in cluster mode with preload_app!" => [{ preload: true }, :USR2, "Gracefully shutting down workers"],
     "`bin/rails restart`" => [{ workers: 0 }, "tmp/restart.txt", "* Restarting..."],
-    "USR1, a phased restart" => [{ preload: false }, :USR1, "for phased upgrade"]
+    "USR1, a phased restart" => [{ preload: false }, :USR1, "for phased upgrade"],
+    # The first worker goes on answering while the others are replaced by forks of it.
+    "URG, with fork_worker" => [{ preload: false, fork_worker: true }, :URG, "for phased upgrade"]
   }
   restarts.each do |what, (puma, how, begins)|
     it "lets requests under way end and loses none: #{what}" do

@@ -16,6 +16,10 @@ class RailsApp
       Gem::Specification.find_all_by_name("railties").any? && Gem::Specification.find_all_by_name("puma").any?
     end
 
+    def passenger?
+      ENV["PATH"].split(":").any? { |folder| File.executable?(File.join(folder, "passenger")) }
+    end
+
     # The database every copy of the application begins with. The first one migrates it.
     def database(app)
       @database ||= begin
@@ -57,8 +61,9 @@ class RailsApp
   end
 
   # Puma with the application; returns its pid when it has booted.
-  def serve(workers: 2, preload: true)
-    spawn(*PUMA, WORKERS: workers, PRELOAD: preload).tap { wait_until_served(workers) }
+  def serve(workers: 2, preload: true, fork_worker: false)
+    variables = { WORKERS: workers, PRELOAD: preload, FORK_WORKER: fork_worker }
+    spawn(*PUMA, **variables).tap { wait_until_served(workers) }
   end
 
   # Puma by `rails server`, which has no `Puma.cli_config`.
@@ -66,6 +71,26 @@ class RailsApp
     server = "APP_PATH = File.expand_path(\"config/application\"); require APP_PATH; require \"rails/command\"; " \
              "Rails::Command.invoke(:server, %w[--port #{port}])"
     spawn(RbConfig.ruby, "-e", server, WORKERS: workers, PRELOAD: true, **variables).tap { wait_until_served(workers) }
+  end
+
+  # Phusion Passenger Standalone; returns when it answers HTTP requests, which is when its processes have booted.
+  def serve_by_passenger(spawn_method: "smart", processes: 2)
+    FileUtils.mkdir_p(passenger_registry)
+    pid = spawn("passenger", "start", "--engine", "builtin", "--address", "127.0.0.1", "--port", port.to_s,
+                "--environment", @variables.fetch("RAILS_ENV"), "--spawn-method", spawn_method,
+                "--min-instances", processes.to_s, "--max-pool-size", processes.to_s,
+                "--instance-registry-dir", passenger_registry, "--log-file", File.join(@folder, "log", "passenger.log"),
+                "--pid-file", File.join(@folder, "tmp", "passenger.pid"),
+                "--disable-security-update-check", "--disable-anonymous-telemetry")
+    await_boot { listening? && members.fetch("web", []).size >= processes }
+    pid
+  end
+
+  # Replaces Passenger's processes; returns when the old ones are told to end.
+  def restart_by_passenger
+    output, status = Open3.capture2e({ "PASSENGER_INSTANCE_REGISTRY_DIR" => passenger_registry },
+                                     "passenger-config", "restart-app", "--ignore-app-not-running", @folder)
+    raise "passenger-config: #{output}" unless status.success?
   end
 
   # Puma while there is no Redis: returns when it takes HTTP requests.
@@ -182,6 +207,10 @@ class RailsApp
     pid = Process.spawn(environment(variables), *command, chdir: @folder, %i[out err] => [output, "a"], in: :close)
     @pids << pid
     pid
+  end
+
+  def passenger_registry
+    File.join(@folder, "tmp", "passenger")
   end
 
   def output

@@ -18,11 +18,27 @@ module RedisIPC
         def server_booted(channels)
           case channels.way
           when :in_children then channels.connect_in_children
-          when :auto then forks_workers? ? channels.connect_in_children : channels.connect
+          when :auto then serve_where_it_should(channels)
           end
         end
 
         private
+
+        def serve_where_it_should(channels)
+          return serve_in_passenger(channels) if passenger?
+
+          forks_workers? ? channels.connect_in_children : channels.connect
+        end
+
+        def passenger?
+          defined?(::PhusionPassenger) && ::PhusionPassenger.respond_to?(:on_event)
+        end
+
+        # Not in the preloader that Passenger forks its workers from: it kills that 5 s after a restart, in the midst of
+        # what it runs.
+        def serve_in_passenger(channels)
+          ::PhusionPassenger.on_event(:starting_worker_process) { |_forked| channels.connect }
+        end
 
         # A parent that only forks should run nobody's handlers.
         def forks_workers?

@@ -19,6 +19,7 @@ module RedisIPC
       # @raise [Thor::Error]
       def check
         @stream_name = Names.check("the stream's name", options[:stream] || application_name)
+        @had_folder = File.directory?(File.join(destination_root, "app/ipc"))
       end
 
       # @return [void]
@@ -29,6 +30,14 @@ module RedisIPC
       # @return [void]
       def create_base_class
         template "application_ipc.rb.tt", "app/ipc/application_ipc.rb"
+      end
+
+      # Rails does not see a new folder in app before it starts again. Spring starts it again when a file that it has
+      # loaded is newer; it cannot watch a folder that was not there.
+      # @return [void]
+      def restart_spring
+        file = File.join(destination_root, "config/application.rb")
+        FileUtils.touch(file) if !@had_folder && File.exist?(file)
       end
 
       # An application older than Rails 6.1 may lack what tells that a server has loaded it.
