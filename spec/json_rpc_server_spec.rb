@@ -241,7 +241,7 @@ RSpec.describe RedisIPC::JSONRPC::Server do
     end
     server = rpc_server { |it| it.on("run") { |name| ran << name } }
     expect(next_of(ran)).to eq("early")
-    expect(server.stats).to include(taken: 2, expired: 1)
+    eventually { server.stats.values_at(:taken, :expired, :held_requests) == [2, 1, 0] }
     eventually { redis.keys("calculator:processing:*").empty? }
   end
 
@@ -253,6 +253,6 @@ RSpec.describe RedisIPC::JSONRPC::Server do
     redis.config(:resetstat)
     took = seconds { sleep 2 }
     commands = redis.info("commandstats").except("config|resetstat", "info").sum { |_, calls| calls["calls"].to_i }
-    expect(commands).to be_between(1, 3.5 * took)
+    expect(commands).to be_between(1, 4 * took)
   end
 end

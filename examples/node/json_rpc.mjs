@@ -1,6 +1,6 @@
 // JSON-RPC 2.0 over Redis lists: a client and a server. Written from docs/json_rpc.md.
 
-import { randomBytes } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { BLOCK, Connection, pauses, persist, readJSON, redisTime, within, writeJSON } from "./peer.mjs";
 
@@ -9,7 +9,8 @@ const ANSWER_EXPIRY = 60_000; // ms
 const [MAX_BATCH, MAX_DELIVERIES] = [1000, 5];
 
 // Puts back what a dead server held, the newest first, unless it has shown in between that it lives. What has killed
-// its servers again and again goes to the dead letters; of equal texts only the oldest counts.
+// its servers again and again goes to the dead letters; of equal texts only the oldest counts. The server stays known
+// while a read of its own may still wait in Redis.
 const TAKE_OVER = `
 local seen = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if not seen or tonumber(seen) > tonumber(ARGV[2]) then return end
@@ -24,8 +25,8 @@ for _ = 1, redis.call('LLEN', KEYS[2]) do
     redis.call('LMOVE', KEYS[2], KEYS[3], 'LEFT', 'RIGHT')
   end
 end
-redis.call('PEXPIRE', KEYS[4], 3600000)
-redis.call('ZREM', KEYS[1], ARGV[1])
+redis.call('PEXPIRE', KEYS[4], 86400000)
+if tonumber(seen) <= tonumber(ARGV[2]) - 60000 then redis.call('ZREM', KEYS[1], ARGV[1]) end
 `;
 
 // The error of a method: throw it in a method, or catch it from `Client.call`.
@@ -47,7 +48,8 @@ export class TimedOut extends Error {}
 export class Client {
   constructor(url, queue) {
     [this.redis, this.answers] = [1, 2].map(() => new Connection(url));
-    Object.assign(this, { queue, open: new Map() });
+    Object.assign(this, { queue, open: new Map(), breaks: 0 });
+    this.redis.on("close", () => this.breaks++);
     this.replyTo = `${queue}:reply:${randomBytes(16).toString("hex")}`;
     this.reading = this.read();
   }
@@ -61,6 +63,7 @@ export class Client {
       deadline: now + Math.floor(until - performance.now()),
     });
     const answered = new Promise((resolve) => this.open.set(id, resolve));
+    const breaks = this.breaks;
     try {
       // Unless Redis refused it: a lost reply does not tell whether the request arrived. Sent again it could run twice,
       // so wait for its answer.
@@ -69,12 +72,19 @@ export class Client {
       });
       const answer = await within(until - performance.now(), sent.then(() => answered), null);
       if (answer) return this.resultOf(readJSON(answer));
-      // Taken back: no server had it, so it did not run.
-      const withdrawn = await within(250, this.redis.lrem(this.queue, -1, text).catch(() => 0), 0);
-      throw new TimedOut("no answer", { cause: withdrawn ? "unclaimed" : "unknown" });
+      const withdrawn = await within(250, this.withdraw(text).catch(() => false), false);
+      // Where the connection broke, Redis may be another one that does not know who had it.
+      throw new TimedOut("no answer", { cause: withdrawn && breaks === this.breaks ? "unclaimed" : "unknown" });
     } finally {
       this.open.delete(id);
     }
+  }
+
+  // Whether it was taken back and no server ever had it, so that it did not run.
+  async withdraw(text) {
+    const removed = await this.redis.lrem(this.queue, -1, text);
+    const digest = createHash("sha1").update(text).digest("hex");
+    return removed === 1 && !(await this.redis.hexists(`${this.queue}:deliveries`, digest));
   }
 
   // After an error that is no ReplyError it may have arrived: only the caller knows what to do.
@@ -137,12 +147,14 @@ export class Server {
 
   async serve() {
     const house = this.keepHouse();
-    for (let [lost, waits] = [false, pauses()]; !this.left; ) {
+    for (let [lost, looked, waits] = [false, performance.now(), pauses()]; !this.left; ) {
       try {
         // Before it takes anything: nobody takes over from a server that is not known.
-        if (!this.offset) await this.beat();
-        // Where a reply got lost, the request it brought stands on the own list, and nobody else looks there. As bytes:
-        // what is no UTF-8 could not be told from other such things.
+        await this.beat();
+        // Where a reply got lost, the request it brought stands on the own list, and nobody else looks there. A read of a
+        // connection that broke may also bring one later. As bytes: what is no UTF-8 could not be told from other such
+        // things.
+        if (performance.now() - looked > LEASE) [lost, looked] = [true, performance.now()];
         const text = lost ? await this.redis.lindexBuffer(this.processing, -1)
           : await this.requests.blmoveBuffer(this.queue, this.processing, "RIGHT", "LEFT", BLOCK / 1000);
         [lost, waits] = [lost && text !== null, pauses()];

@@ -1,6 +1,7 @@
 """JSON-RPC 2.0 over Redis lists: a client and a server. Written from docs/json_rpc.md."""
 
 import contextlib
+import hashlib
 import inspect
 import math
 import re
@@ -20,7 +21,8 @@ MAX_BATCH = 1000
 MAX_DELIVERIES = 5
 
 # Puts back what a dead server held, the newest first, unless it has shown in between that it lives. What has killed
-# its servers again and again goes to the dead letters; of equal texts only the oldest counts.
+# its servers again and again goes to the dead letters; of equal texts only the oldest counts. The server stays known
+# while a read of its own may still wait in Redis.
 TAKE_OVER = """
 local seen = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if not seen or tonumber(seen) > tonumber(ARGV[2]) then return end
@@ -35,8 +37,8 @@ for _ = 1, redis.call('LLEN', KEYS[2]) do
     redis.call('LMOVE', KEYS[2], KEYS[3], 'LEFT', 'RIGHT')
   end
 end
-redis.call('PEXPIRE', KEYS[4], 3600000)
-redis.call('ZREM', KEYS[1], ARGV[1])
+redis.call('PEXPIRE', KEYS[4], 86400000)
+if tonumber(seen) <= tonumber(ARGV[2]) - 60000 then redis.call('ZREM', KEYS[1], ARGV[1]) end
 """
 
 
@@ -60,7 +62,7 @@ class Client:
     """Calls methods. One thread at a time."""
 
     def __init__(self, url, queue):
-        self.redis, self.queue = connect(url), queue
+        self.redis, self.queue, self.broken = connect(url), queue, False
         self.reply_to = f"{queue}:reply:{secrets.token_hex(16)}"
 
     def call(self, method, params=None, timeout=5.0):
@@ -73,8 +75,10 @@ class Client:
         text = write_json({**request, "id": request_id, "reply_to": self.reply_to,
                            "deadline": now + int((until - time.monotonic()) * 1000)})
         # A lost reply does not tell whether the request arrived. Sent again it could run twice, so wait for its answer.
+        self.broken = True
         with contextlib.suppress(redis.ConnectionError, redis.TimeoutError):
             self.redis.lpush(self.queue, text)
+            self.broken = False
         answer = self.answer_to(request_id, until)
         if answer is None:
             raise TimedOut("unclaimed" if self.withdraw(text) else "unknown")
@@ -96,7 +100,7 @@ class Client:
         """Drops the answers to others: they are late, duplicates or foreign."""
         while (left := until - time.monotonic()) > 0:
             try:
-                popped = persist(lambda: self.redis.brpop(self.reply_to, min(max(left, 0.01), BLOCK)), until)
+                popped = persist(lambda: self.pop(min(max(left, 0.01), BLOCK)), until)
             except redis.RedisError:
                 return None
             # Nobody can guess the id, so what has it is the answer, even if it cannot be read.
@@ -106,10 +110,20 @@ class Client:
                     return answer
         return None
 
+    def pop(self, seconds):
+        try:
+            return self.redis.brpop(self.reply_to, seconds)
+        except (redis.ConnectionError, redis.TimeoutError):
+            self.broken = True
+            raise
+
     def withdraw(self, text):
-        """Whether it was taken back: no server had it, so it did not run."""
+        """Whether it was taken back and no server ever had it, so that it did not run. Where a connection broke, Redis may
+        be another one that does not know who had it."""
         with contextlib.suppress(redis.RedisError):
-            return self.redis.lrem(self.queue, -1, text) == 1
+            removed = self.redis.lrem(self.queue, -1, text) == 1
+            put_back = self.redis.hexists(f"{self.queue}:deliveries", hashlib.sha1(text.encode()).hexdigest())
+            return removed and not put_back and not self.broken
 
     def result(self, answer):
         error = answer.get("error")
@@ -136,12 +150,14 @@ class Server:
     def serve(self):
         house = threading.Thread(target=self.keep_house, daemon=True)
         house.start()
-        lost, waits = False, pauses()
+        lost, looked, waits = False, time.monotonic(), pauses()
         while not self.left:
             try:
-                if not self.offset:
-                    self.beat()  # before it takes anything: nobody takes over from a server that is not known
-                # Where a reply got lost, the request it brought stands on the own list, and nobody else looks there.
+                self.beat()  # before it takes anything: nobody takes over from a server that is not known
+                # Where a reply got lost, the request it brought stands on the own list, and nobody else looks there. A
+                # read of a connection that broke may also bring one later.
+                if time.monotonic() - looked > LEASE:
+                    lost, looked = True, time.monotonic()
                 text = self.redis.lindex(self.processing, -1) if lost else self.redis.blmove(
                     self.queue, self.processing, BLOCK, "RIGHT", "LEFT")
             except redis.RedisError as error:

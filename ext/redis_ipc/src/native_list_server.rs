@@ -129,8 +129,14 @@ impl NativeListServer {
         finished.map_err(|error| errors::raise(ruby, &error))
     }
 
+    /// Whether it is too late to start a request; waits for Redis's clock where it looks so.
     fn has_expired(ruby: &Ruby, rb_self: &Self, deadline: u64) -> Result<bool, Error> {
-        Ok(rb_self.0.get(ruby)?.has_expired(deadline))
+        let server = rb_self.0.get(ruby)?;
+        if server.is_past(deadline) && server.is_clock_due() {
+            let server = Arc::clone(server);
+            wait_for_thread(ruby, move || server.read_clock(), drop)?;
+        }
+        Ok(server.has_expired(deadline))
     }
 
     fn is_past(ruby: &Ruby, rb_self: &Self, deadline: u64) -> Result<bool, Error> {

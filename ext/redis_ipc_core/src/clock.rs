@@ -17,6 +17,8 @@ pub struct Clock {
 
 /// A reading this quick is as good as any.
 const EXACT: Duration = Duration::from_millis(10);
+/// Two readings are rounded to whole ms.
+const ROUNDING: u64 = 2;
 /// How long a good reading keeps worse ones out.
 const GOOD_FOR: Duration = Duration::from_secs(60);
 
@@ -42,18 +44,21 @@ impl Clock {
 
     /// Takes over a reading of `TIME` (ms) that was asked for at `asked` and arrived now; the reading is
     /// placed in the middle of the round trip, as NTP does (RFC 5905, section 8).
-    /// A reading that took long says little: it is only taken over where none was for a while.
+    /// A reading that took long says little: it is only taken over where none was for a while, or where it differs by more
+    /// than its error. Then the clock was stepped, or it is another server's.
     pub fn adjust(&self, redis_ms: u64, asked: Instant) {
         let took = asked.elapsed();
-        let mut best = self.best.lock();
-        if took > EXACT && best.is_some_and(|(exactness, at)| took > exactness && at.elapsed() < GOOD_FOR) {
-            return;
-        }
-        *best = Some((took, Instant::now()));
-        drop(best);
         let middle = asked + took / 2;
         let since_origin = middle.duration_since(self.origin).as_millis() as i64;
-        self.offset.store(redis_ms as i64 - since_origin, Ordering::Relaxed);
+        let offset = redis_ms as i64 - since_origin;
+        let mut best = self.best.lock();
+        let is_stepped =
+            offset.abs_diff(self.offset.load(Ordering::Relaxed)) > took.as_millis() as u64 + ROUNDING;
+        let is_better = |(exactness, at): (Duration, Instant)| took <= exactness || at.elapsed() >= GOOD_FOR;
+        if took <= EXACT || is_stepped || best.is_none_or(is_better) {
+            *best = Some((took, Instant::now()));
+            self.offset.store(offset, Ordering::Relaxed);
+        }
     }
 
     /// Whether the last time that this was true is `every` or longer ago.
@@ -95,5 +100,16 @@ mod tests {
         assert!((5_000..6_000).contains(&clock.now()));
         assert!(clock.until(60_000).is_some_and(|left| left <= Duration::from_millis(55_000)));
         assert_eq!(clock.until(4_999), None);
+    }
+
+    #[test]
+    fn a_slow_reading_counts_where_it_shows_a_step() {
+        let (clock, slow) = (Clock::new(), Duration::from_millis(100));
+        clock.adjust(50_000, Instant::now());
+        let Some(asked) = Instant::now().checked_sub(slow) else { return };
+        clock.adjust(50_030, asked);
+        assert!(clock.now() < 50_030, "it may be off by its round trip");
+        clock.adjust(110_000, asked);
+        assert!((110_000..111_000).contains(&clock.now()));
     }
 }

@@ -42,7 +42,7 @@ pub struct Answer {
 impl Outbound for Answer {
     fn size(&self) -> usize {
         let reply = self.reply.as_ref().map_or(0, |(key, text)| 2 * key.len() + text.len());
-        let removal = self.desk.processing.as_ref().map_or(0, |_| self.job.text.len());
+        let removal = self.listed().map_or(0, |_| self.job.text.len());
         reply + removal + 200
     }
 }
@@ -57,31 +57,30 @@ impl Parcel for Answer {
             run(redis::cmd("LPUSH").arg(key).arg(text.as_slice()));
             run(redis::cmd("PEXPIRE").arg(key).arg(self.desk.expiry.as_millis() as u64));
         }
-        if let Some(processing) = &self.desk.processing {
+        if let Some(processing) = self.listed() {
             // From the right, where the oldest are: they are done first.
             run(redis::cmd("LREM").arg(processing).arg(-1).arg(self.job.text.as_slice()));
         }
     }
 
-    fn settle(self, replies: Vec<Value>) -> Option<Self> {
+    fn settle(mut self, mut replies: Vec<Value>, _connection: Option<u64>) -> Option<Self> {
+        let removed = self.listed().and_then(|_| replies.pop());
         match replies.first() {
             Some(Value::ServerError(error)) if self.may_pass(error.code()) => return Some(self),
             Some(Value::ServerError(error)) => {
                 let error = self.desk.party.explain(&error.clone().into(), Fate::NotSent);
-                self.fail(&error);
-                return None;
+                self.lose(&error);
             }
-            _ => {}
+            Some(_) => self.desk.party.stats.answers_sent.increment(),
+            None => {}
         }
-        if self.reply.is_some() {
-            self.desk.party.stats.answers_sent.increment();
-        }
-        match replies.last() {
+        self.reply = None;
+        match removed {
             // The slot left in between: the request still stands among those that this server holds.
-            Some(Value::ServerError(error))
-                if self.desk.processing.is_some() && self.may_pass(error.code()) =>
-            {
-                Some(Self { reply: None, ..self })
+            Some(Value::ServerError(error)) if self.may_pass(error.code()) => Some(self),
+            Some(Value::ServerError(error)) => {
+                self.keep(&self.desk.party.explain(&error.into(), Fate::Unknown));
+                None
             }
             _ => {
                 self.desk.queue.finish(self.job.number);
@@ -96,30 +95,35 @@ impl Parcel for Answer {
     }
 
     fn is_hopeless(&self) -> bool {
-        Instant::now() >= self.until
+        self.reply.is_some() && Instant::now() >= self.until
     }
 
-    fn fail(self, error: &Error) {
-        self.desk.queue.finish(self.job.number);
-        if self.reply.is_some() {
+    /// Its request is to be removed all the same: it ran.
+    fn fail(mut self, error: &Error) -> Option<Self> {
+        if self.reply.take().is_some() {
             self.lose(error);
         }
+        if self.listed().is_some() {
+            return Some(self);
+        }
+        self.desk.queue.finish(self.job.number);
+        None
     }
 
     /// In place of an answer that Redis does not take goes a short error, so that the asker hears of it at once.
     fn refuse_large(mut self, error: &Error) -> Option<Self> {
-        match &mut self.reply {
-            Some((_, text)) if text.len() >= SUSPICIOUS => {
-                let message = format!("the answer could not be sent: {}", error.message);
-                *text = failure(&self.job.text, &message);
-                self.lose(error);
-                Some(self)
-            }
-            _ => {
-                self.fail(error);
-                None
-            }
+        if let Some((_, text)) = self.reply.as_mut().filter(|(_, text)| text.len() >= SUSPICIOUS) {
+            let message = format!("the answer could not be sent: {}", error.message);
+            *text = failure(&self.job.text, &message);
+            self.lose(error);
+            return Some(self);
         }
+        // It is the request that is too large to be removed.
+        if self.listed().is_some() {
+            self.keep(error);
+            return None;
+        }
+        self.fail(error)
     }
 }
 
@@ -139,9 +143,25 @@ fn failure(request: &[u8], message: &str) -> Vec<u8> {
 }
 
 impl Answer {
+    /// The list of what this server holds, if its request is on it.
+    fn listed(&self) -> Option<&String> {
+        self.desk.processing.as_ref().filter(|_| !self.job.given_up)
+    }
+
     fn lose(&self, error: &Error) {
         self.desk.party.stats.answers_dropped.increment();
         let message = format!("an answer was lost: {}", error.message);
+        self.desk.party.reporter.failure(Error { message, ..error.clone() });
+    }
+
+    /// Redis does not remove the request from the list of what this server holds. So it stays held: else it would be taken
+    /// for one that was never run.
+    fn keep(&self, error: &Error) {
+        let message = format!(
+            "a request that ran cannot be removed from {}, so another server runs it again once this one has left: {}",
+            self.desk.processing.as_deref().unwrap_or_default(),
+            error.message
+        );
         self.desk.party.reporter.failure(Error { message, ..error.clone() });
     }
 

@@ -4,25 +4,27 @@ use crate::connection::Connection;
 use crate::error::{Error, ErrorKind};
 use crate::link::Link;
 use crate::list::options::{Guarantee, ServerOptions};
-use crate::list::party::{CLOCK_READING, Party, texts};
+use crate::list::party::{CLOCK_READING, Party, SETTLED, texts};
+use crate::list::pulse::Pulse;
+use crate::list::watch::{Silent, Watch};
 use crate::list::work_queue::WorkQueue;
 use redis::{Cmd, RedisResult, Value};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How many dead servers are looked for at once, and how many of their requests are moved in one step.
-const DEAD_AT_ONCE: usize = 16;
+/// How many requests of a dead server are moved in one step.
 const MOVED_AT_ONCE: usize = 100;
-/// How long it is remembered that a request was put back, and how many dead letters are kept.
-const REMEMBERED: Duration = Duration::from_secs(3_600);
+/// How long it is remembered that a request was put back.
+pub const REMEMBERED: Duration = Duration::from_secs(86_400);
+/// How many dead letters are kept.
 const DEAD_LETTERS: usize = 10_000;
 
 /// Puts back what a dead server held, newest first, so that the oldest is served next; what has been put back too often
 /// goes to the dead letters. In a script: the server may show that it lives in between. Of equal texts the oldest alone
-/// is counted: else one death would count as often as there are of them.
+/// is counted: else one death would count as often as there are of them. The server is only forgotten once no read of
+/// its own can wait in Redis any more.
 const TAKE_OVER: &str = r"
-local seen = redis.call('ZSCORE', KEYS[5], ARGV[1])
-if not seen or tonumber(seen) > tonumber(ARGV[2]) then return {0, {}} end
+if redis.call('ZSCORE', KEYS[5], ARGV[1]) ~= ARGV[2] then return {0, {}} end
 local moved, given_up = 0, {}
 for i = 1, tonumber(ARGV[3]) do
   local text = redis.call('LINDEX', KEYS[1], 0)
@@ -41,7 +43,7 @@ for i = 1, tonumber(ARGV[3]) do
   end
   redis.call('PEXPIRE', KEYS[3], ARGV[5])
 end
-if redis.call('LLEN', KEYS[1]) == 0 then redis.call('ZREM', KEYS[5], ARGV[1]) end
+if ARGV[7] == '1' and redis.call('LLEN', KEYS[1]) == 0 then redis.call('ZREM', KEYS[5], ARGV[1]) end
 return {moved, given_up}
 ";
 
@@ -53,13 +55,25 @@ pub struct Housekeeper {
     pub queue: Arc<WorkQueue>,
     /// Its options.
     pub options: ServerOptions,
+    /// Its signs of life.
+    pub pulse: Arc<Pulse>,
 }
 
 /// Shows that the server is alive.
-pub fn beat(party: &Party) -> Cmd {
+pub fn beat(party: &Party, pulse: &Pulse) -> Cmd {
     let mut command = redis::cmd("ZADD");
-    command.arg(party.names.servers()).arg(party.clock.now()).arg(&party.id);
+    command.arg(party.names.servers()).arg(pulse.next(party.clock.now())).arg(&party.id);
     command
+}
+
+/// What `ZRANGE ... WITHSCORES` says.
+fn scored(reply: Value) -> Vec<(String, Vec<u8>)> {
+    let mut texts = texts(reply).into_iter();
+    let mut found = Vec::new();
+    while let (Some(id), Some(score)) = (texts.next(), texts.next()) {
+        found.push((String::from_utf8_lossy(&id).into_owned(), score));
+    }
+    found
 }
 
 impl Housekeeper {
@@ -78,24 +92,23 @@ impl Housekeeper {
         link.up();
         let holds = self.options.guarantee == Guarantee::AtLeastOnce;
         let every = if holds { self.options.lease / 2 } else { CLOCK_READING };
-        // After an outage every server looks dead, though it lives and could not show it: those who live go first.
-        let (mut steady, mut last, mut clock, mut looks) = (Instant::now(), Instant::now(), None, false);
+        let (mut watch, mut clock, mut looks) = (Watch::new(self.options.lease), None, false);
         while !self.party.stop.is_stopped() {
             if connection.is_gone() {
                 connection = self.party.open()?;
+                clock = None;
             }
             if clock.is_none_or(|read: Instant| read.elapsed() >= CLOCK_READING) {
                 self.party.clock.read(&mut connection)?;
                 clock = Some(Instant::now());
             }
             if holds {
-                self.party.run(&mut connection, &beat(&self.party))?;
-                if last.elapsed() >= self.options.lease {
-                    steady = Instant::now();
-                }
-                last = Instant::now();
-                if looks && steady.elapsed() >= self.options.lease {
-                    self.look_for_the_dead(&mut connection)?;
+                let asked = Instant::now();
+                self.party.run(&mut connection, &beat(&self.party, &self.pulse))?;
+                self.pulse.shown(asked);
+                watch.reached(Instant::now());
+                if looks {
+                    self.look_for_the_dead(&mut connection, &mut watch)?;
                 }
                 looks = !looks;
             }
@@ -104,27 +117,27 @@ impl Housekeeper {
         Ok(())
     }
 
-    fn look_for_the_dead(&self, connection: &mut Connection) -> RedisResult<()> {
-        let limit = self.party.clock.now().saturating_sub(self.options.lease.as_millis() as u64);
+    fn look_for_the_dead(&self, connection: &mut Connection, watch: &mut Watch) -> RedisResult<()> {
         let mut look = redis::cmd("ZRANGE");
-        look.arg(self.party.names.servers()).arg("-inf").arg(limit).arg("BYSCORE");
-        look.arg("LIMIT").arg(0).arg(DEAD_AT_ONCE);
-        for dead in texts(self.party.run(connection, &look)?) {
-            let dead = String::from_utf8_lossy(&dead).into_owned();
-            while dead != self.party.id && self.take_over(connection, &dead, limit)? >= MOVED_AT_ONCE {}
+        look.arg(self.party.names.servers()).arg(0).arg(-1).arg("WITHSCORES");
+        let asked = Instant::now();
+        let servers = scored(self.party.run(connection, &look)?);
+        for dead in watch.look(servers, asked, Instant::now()) {
+            while dead.id != self.party.id && self.take_over(connection, &dead)? >= MOVED_AT_ONCE {}
         }
         Ok(())
     }
 
     /// How many requests were moved.
-    fn take_over(&self, connection: &mut Connection, dead: &str, limit: u64) -> RedisResult<usize> {
+    fn take_over(&self, connection: &mut Connection, dead: &Silent) -> RedisResult<usize> {
         let names = &self.party.names;
+        let takes_nothing = dead.since >= SETTLED + self.options.lease;
         let mut script = redis::cmd("EVAL");
         script.arg(TAKE_OVER).arg(5);
-        script.arg(names.processing(dead)).arg(names.queue()).arg(names.deliveries());
+        script.arg(names.processing(&dead.id)).arg(names.queue()).arg(names.deliveries());
         script.arg(names.dead()).arg(names.servers());
-        script.arg(dead).arg(limit).arg(MOVED_AT_ONCE).arg(self.options.max_deliveries);
-        script.arg(REMEMBERED.as_millis() as u64).arg(DEAD_LETTERS);
+        script.arg(&dead.id).arg(dead.score.as_slice()).arg(MOVED_AT_ONCE).arg(self.options.max_deliveries);
+        script.arg(REMEMBERED.as_millis() as u64).arg(DEAD_LETTERS).arg(u8::from(takes_nothing));
         let reply = match connection.run(&script) {
             Ok(Value::Array(reply)) => reply,
             // The slot is moving, and not all of its keys are in one place.

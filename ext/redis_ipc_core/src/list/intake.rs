@@ -4,8 +4,10 @@ use crate::appetite::Appetite;
 use crate::connection::{Connection, is_unreadable};
 use crate::error::{Error, ErrorKind};
 use crate::link::Link;
-use crate::list::options::Guarantee;
-use crate::list::party::{Party, popped, texts};
+use crate::list::housekeeper::beat;
+use crate::list::options::{Guarantee, ServerOptions};
+use crate::list::party::{Party, SETTLED, popped, texts};
+use crate::list::pulse::Pulse;
 use crate::list::work_queue::WorkQueue;
 use crate::socket::Closer;
 use crate::stop::Stop;
@@ -19,6 +21,19 @@ use std::time::{Duration, Instant};
 /// How long, and how often, it is tried to end a read without losing what it may just have taken.
 const UNBLOCKING: Duration = Duration::from_secs(1);
 const UNBLOCK_EVERY: Duration = Duration::from_millis(10);
+
+/// Takes requests, as many as are there. In one step it shows that the server lives: what a broken connection brings to
+/// Redis late, after others forgot the server, makes it known again.
+const TAKE: &str = r"
+redis.call('ZADD', KEYS[3], ARGV[1], ARGV[2])
+local taken = {}
+for i = 1, tonumber(ARGV[3]) do
+  local text = redis.call('LMOVE', KEYS[1], KEYS[2], 'RIGHT', 'LEFT')
+  if not text then break end
+  taken[i] = text
+end
+return taken
+";
 
 /// The most requests read at once.
 const MOST: usize = 512;
@@ -36,6 +51,10 @@ pub struct Intake {
     party: Arc<Party>,
     queue: Arc<WorkQueue>,
     guarantee: Guarantee,
+    lease: Duration,
+    /// How long a read waits in Redis.
+    wait: Duration,
+    pulse: Arc<Pulse>,
     processing: String,
     quiet: Stop,
     ended: Stop,
@@ -48,16 +67,30 @@ pub struct Intake {
     appetite: Mutex<Appetite>,
     /// A request of its own list that breaks each connection that reads it.
     stuck: Mutex<Option<Stuck>>,
+    /// When a connection was last given up on whose read may still wait in Redis.
+    broke: Mutex<Option<Instant>>,
+}
+
+/// How long a read waits in Redis. At least once it is a lease at most: by the time that others take a server for dead,
+/// its last read has ended.
+pub fn wait(party: &Party, options: &ServerOptions) -> Duration {
+    match options.guarantee {
+        Guarantee::AtLeastOnce => party.block().min(options.lease),
+        Guarantee::AtMostOnce => party.block(),
+    }
 }
 
 impl Intake {
     /// A reader that fills `queue`.
-    pub fn new(party: Arc<Party>, queue: Arc<WorkQueue>, guarantee: Guarantee) -> Self {
+    pub fn new(party: Arc<Party>, queue: Arc<WorkQueue>, options: &ServerOptions, pulse: Arc<Pulse>) -> Self {
         let processing = party.names.processing(&party.id);
         Self {
+            guarantee: options.guarantee,
+            lease: options.lease,
+            wait: wait(&party, options),
             party,
             queue,
-            guarantee,
+            pulse,
             processing,
             quiet: Stop::new(),
             ended: Stop::new(),
@@ -66,6 +99,7 @@ impl Intake {
             refused: Mutex::default(),
             appetite: Mutex::new(Appetite::new(MOST)),
             stuck: Mutex::default(),
+            broke: Mutex::default(),
         }
     }
 
@@ -73,10 +107,11 @@ impl Intake {
     pub fn run(&self, mut first: Option<Connection>) {
         let mut link = Link::new(&self.party, self.party.names.queue(), first.is_some());
         while !self.quiet.is_stopped() {
-            if let Err(error) = self.session(first.take(), &mut link)
-                && !self.quiet.is_stopped()
-            {
-                link.lost(&error);
+            if let Err(error) = self.session(first.take(), &mut link) {
+                *self.broke.lock() = Some(Instant::now());
+                if !self.quiet.is_stopped() {
+                    link.lost(&error);
+                }
             }
         }
         self.ended.stop();
@@ -85,17 +120,29 @@ impl Intake {
     /// Takes nothing more. Returns what was taken and not wanted any more.
     pub fn stop(&self) -> Vec<Vec<u8>> {
         self.quiet.stop();
-        // What a broken read took stays on the list of what this server holds; only without one is it lost.
-        if self.guarantee == Guarantee::AtMostOnce {
-            self.party.connector.closing().hurry(|| self.unblock());
-        }
-        if let Some(closer) = self.closer.lock().take() {
-            closer.close();
-        }
+        // Else the read that waits in Redis could take a request yet, and nobody would hear of it.
+        self.party.connector.closing().hurry(|| self.unblock());
+        self.interrupt();
         std::mem::take(&mut *self.refused.lock())
     }
 
+    /// Ends the read under way, without waiting for anything.
+    pub fn interrupt(&self) {
+        self.quiet.stop();
+        if let Some(closer) = self.closer.lock().take() {
+            closer.close();
+        }
+    }
+
+    /// Whether no read of its own can wait in Redis any more, once its thread has ended.
+    pub fn takes_nothing(&self) -> bool {
+        self.broke.lock().is_none_or(|at| at.elapsed() > SETTLED)
+    }
+
     fn unblock(&self) {
+        if self.ended.is_stopped() {
+            return;
+        }
         let until = Instant::now() + UNBLOCKING;
         let Ok(mut connection) = self.party.connector.open_for(self.party.names.queue()) else { return };
         // Again and again: it may just have been about to block.
@@ -111,21 +158,22 @@ impl Intake {
     fn session(&self, first: Option<Connection>, link: &mut Link<'_, Party>) -> RedisResult<()> {
         let mut connection = match first {
             Some(connection) => connection,
-            None => self.party.connector.open_blocking(
-                self.party.names.queue(),
-                self.party.block(),
-                &self.quiet,
-            )?,
+            None => self.party.connector.open_blocking(self.party.names.queue(), self.wait, &self.quiet)?,
         };
         *self.closer.lock() = Some(connection.closer());
-        match self.guarantee {
-            Guarantee::AtLeastOnce => self.recover(&mut connection)?,
-            Guarantee::AtMostOnce => self.note_client(&mut connection)?,
+        self.note_client(&mut connection)?;
+        let holds = self.guarantee == Guarantee::AtLeastOnce;
+        if holds {
+            self.recover(&mut connection)?;
         }
         link.up();
-        let mut last = 0;
+        let (mut last, mut compared) = (0, Instant::now());
         while !self.quiet.is_stopped() {
-            let room = self.queue.wait_for_room(self.party.block());
+            let room = self.queue.wait_for_room(self.wait);
+            if holds && compared.elapsed() >= self.lease {
+                self.compare(&mut connection)?;
+                compared = Instant::now();
+            }
             if room == 0 || self.quiet.is_stopped() {
                 continue;
             }
@@ -168,36 +216,57 @@ impl Intake {
         Ok(())
     }
 
-    /// Where the last look found something there may be more: up to twice as much is asked for in one round trip. Else
-    /// it waits for one.
+    /// Where the last look found something there may be more: up to twice as much is taken in one round trip. Else it waits
+    /// for one, after a sign of life on the same connection.
     fn move_some(&self, connection: &mut Connection, room: usize, last: usize) -> RedisResult<Vec<Vec<u8>>> {
+        let asked = Instant::now();
         if last > 0 {
-            let moves: Vec<Cmd> = (0..room.min(2 * last)).map(|_| self.mover("LMOVE")).collect();
-            let replies = connection.run_all(&moves)?;
-            if let Some(error) = replies.iter().find_map(refusal) {
-                return Err(error);
-            }
-            let taken: Vec<Vec<u8>> = replies.into_iter().flat_map(texts).collect();
+            let taken = refused(connection.run(&self.take(room.min(2 * last)))?)?;
+            self.pulse.shown(asked);
+            let taken = texts(taken);
             if !taken.is_empty() {
                 return Ok(taken);
             }
         }
-        let mut blocking = self.mover("BLMOVE");
-        blocking.arg(self.party.block().as_secs());
-        Ok(texts(connection.run(&blocking)?))
+        let asked = Instant::now();
+        let replies = connection.run_all(&[beat(&self.party, &self.pulse), self.blocking_move()])?;
+        if let Some(error) = replies.iter().find_map(refusal) {
+            return Err(error);
+        }
+        self.pulse.shown(asked);
+        Ok(replies.into_iter().flat_map(texts).collect())
     }
 
-    fn mover(&self, name: &str) -> Cmd {
-        let mut command = redis::cmd(name);
+    fn take(&self, count: usize) -> Cmd {
+        let names = &self.party.names;
+        let mut script = redis::cmd("EVAL");
+        script.arg(TAKE).arg(3).arg(names.queue()).arg(&self.processing).arg(names.servers());
+        script.arg(self.pulse.next(self.party.clock.now())).arg(&self.party.id).arg(count);
+        script
+    }
+
+    fn blocking_move(&self) -> Cmd {
+        let mut command = redis::cmd("BLMOVE");
         command.arg(self.party.names.queue()).arg(&self.processing).arg("RIGHT").arg("LEFT");
+        command.arg(self.wait.as_secs_f64());
         command
     }
 
     fn pop(&self, room: usize) -> Cmd {
         let mut command = redis::cmd("BLMPOP");
-        command.arg(self.party.block().as_secs()).arg(1).arg(self.party.names.queue());
+        command.arg(self.wait.as_secs_f64()).arg(1).arg(self.party.names.queue());
         command.arg("RIGHT").arg("COUNT").arg(room);
         command
+    }
+
+    /// Looks whether more is on this server's list than it holds: a read of an earlier connection may have waited in Redis
+    /// when this one was made, and have taken something since. Between two reads nothing is on its way.
+    fn compare(&self, connection: &mut Connection) -> RedisResult<()> {
+        let held = self.queue.held_count();
+        let listed = refused(connection.run(redis::cmd("LLEN").arg(&self.processing))?)?;
+        let is_more = matches!(listed, Value::Int(count) if count > held as i64);
+        // What others took over from this server hides as many that are not held.
+        if self.pulse.was_doubted() || is_more { self.recover(connection) } else { Ok(()) }
     }
 
     /// What was moved on a connection that broke before it arrived is on the list of what this server holds.

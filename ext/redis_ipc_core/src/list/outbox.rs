@@ -5,11 +5,12 @@ use crate::connection::{Connection, is_close};
 use crate::error::{Error, ErrorKind, Fate};
 use crate::error_codes::{Remedy, is_passing, remedy};
 use crate::link::Link;
-use crate::list::party::Party;
+use crate::list::party::{CLOCK_LOOK, Party};
 use crate::outgoing::{Outbound, Outgoing, closes_connection, too_large};
 use crate::sync::{Condvar, Mutex};
 use redis::{Cmd, RedisError, RedisResult, Value};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The pause before something is tried again that Redis refuses for now.
@@ -23,15 +24,16 @@ pub trait Parcel: Outbound + Send + Sized + 'static {
     fn content_size(&self) -> usize;
     /// Calls `run` for each of its commands, which are about one key each; none if it is not wanted any more.
     fn each_command(&self, run: impl FnMut(&Cmd));
-    /// Acts on the replies; what is returned is tried again after a while.
-    fn settle(self, replies: Vec<Value>) -> Option<Self>;
+    /// Acts on the replies; what is returned is tried again after a while. `connection` is the number of the connection
+    /// they came by, if it was one alone.
+    fn settle(self, replies: Vec<Value>, connection: Option<u64>) -> Option<Self>;
     /// The connection broke before the replies came; `written` if some of it may have left. What is returned is sent
     /// again.
     fn broken(self, written: bool) -> Option<Self>;
     /// Whether it has waited for Redis too long.
     fn is_hopeless(&self) -> bool;
-    /// It is not sent, because of `error`.
-    fn fail(self, error: &Error);
+    /// It is not sent, because of `error`. What is returned is to be sent all the same.
+    fn fail(self, error: &Error) -> Option<Self>;
     /// Redis does not take it, because of `error`. What is returned is sent instead.
     fn refuse_large(self, error: &Error) -> Option<Self>;
 }
@@ -46,6 +48,8 @@ struct State<P> {
 /// not to be trusted.
 struct Lane {
     connection: Connection,
+    /// No other connection of this outbox has it.
+    number: u64,
     losses: usize,
     /// The node that the slot of the queue is moving to.
     asked: Option<(Route, Connection)>,
@@ -56,13 +60,14 @@ pub struct Outbox<P> {
     party: Arc<Party>,
     state: Mutex<State<P>>,
     work: Condvar,
+    opened: AtomicU64,
 }
 
 impl<P: Parcel> Outbox<P> {
     /// An empty outbox.
     pub fn new(party: Arc<Party>) -> Self {
         let state = State { queue: Outgoing::default(), stopping: false, ended: false };
-        Self { party, state: Mutex::new(state), work: Condvar::new() }
+        Self { party, state: Mutex::new(state), work: Condvar::new(), opened: AtomicU64::new(0) }
     }
 
     /// Sends `parcel` with the next round trip. Never waits for Redis.
@@ -70,7 +75,8 @@ impl<P: Parcel> Outbox<P> {
         let mut state = self.state.lock();
         if state.ended {
             drop(state);
-            return parcel.fail(&self.closed());
+            parcel.fail(&self.closed());
+            return;
         }
         state.queue.push([parcel]);
         drop(state);
@@ -86,8 +92,7 @@ impl<P: Parcel> Outbox<P> {
     /// Its thread: returns once [`Outbox::stop`] was called and everything queued is out.
     pub fn run(&self, first: Option<Connection>) {
         let mut link = Link::new(&self.party, self.party.names.queue(), first.is_some());
-        let mut lane =
-            first.map(|connection| Lane { connection, losses: self.party.links.losses(), asked: None });
+        let mut lane = first.map(|connection| self.lane(connection, self.party.links.losses()));
         let mut chances = LAST_CHANCES;
         loop {
             let result = match lane.take() {
@@ -118,7 +123,15 @@ impl<P: Parcel> Outbox<P> {
 
     fn open(&self) -> RedisResult<Lane> {
         let losses = self.party.links.losses();
-        Ok(Lane { connection: self.party.open()?, losses, asked: None })
+        let mut connection = self.party.open()?;
+        // It may be another server's.
+        self.party.clock.read(&mut connection)?;
+        Ok(self.lane(connection, losses))
+    }
+
+    fn lane(&self, connection: Connection, losses: usize) -> Lane {
+        let number = self.opened.fetch_add(1, Ordering::Relaxed);
+        Lane { connection, number, losses, asked: None }
     }
 
     fn next_batch(&self) -> Option<Vec<P>> {
@@ -147,7 +160,7 @@ impl<P: Parcel> Outbox<P> {
         if let Err(failure) = lane.connection.send_counting(&packed) {
             let replies = lane.connection.receive_left(expected);
             let error = lane.connection.lost(failure.error.into());
-            self.break_off(batch, replies, failure.written, &error);
+            self.break_off(batch, replies, failure.written, &lane, &error);
             return Err(error);
         }
         let mut replies = Vec::with_capacity(expected);
@@ -155,14 +168,14 @@ impl<P: Parcel> Outbox<P> {
             match lane.connection.receive() {
                 Ok(reply) => replies.push(reply),
                 Err(error) => {
-                    self.break_off(batch, replies, usize::MAX, &error);
+                    self.break_off(batch, replies, usize::MAX, &lane, &error);
                     return Err(error);
                 }
             }
         }
         if replies.iter().any(closes_connection) {
             let error = lane.connection.closed();
-            self.break_off(batch, replies, usize::MAX, &error);
+            self.break_off(batch, replies, usize::MAX, &lane, &error);
             return Err(error);
         }
         // The server cannot serve now: another may, or this one later.
@@ -172,7 +185,7 @@ impl<P: Parcel> Outbox<P> {
         let mut settle = |Packed { parcel, replies: count, .. }: Packed<P>| {
             let mut own: Vec<Value> = replies.by_ref().take(count).collect();
             match self.follow(&parcel, &mut own, &mut lane) {
-                Ok(()) => parcel.settle(own),
+                Ok(was_followed) => parcel.settle(own, (!was_followed).then_some(lane.number)),
                 Err(_) => parcel.broken(true),
             }
         };
@@ -191,12 +204,23 @@ impl<P: Parcel> Outbox<P> {
             }
             _ => {}
         }
+        // Now, while nobody waits for it.
+        if self.party.clock.is_due(CLOCK_LOOK) {
+            self.party.clock.read(&mut lane.connection)?;
+        }
         Ok(lane)
     }
 
     /// The connection broke while a batch was under way: acts on the replies that came, and decides in which order the
     /// rest is sent again. `written` is how many bytes were written: Redis has executed no command that ends later.
-    fn break_off(&self, batch: Vec<Packed<P>>, replies: Vec<Value>, written: usize, error: &RedisError) {
+    fn break_off(
+        &self,
+        batch: Vec<Packed<P>>,
+        replies: Vec<Value>,
+        written: usize,
+        lane: &Lane,
+        error: &RedisError,
+    ) {
         let mut replies = replies.into_iter();
         let (mut again, mut unanswered, mut culprit, mut start) = (Vec::new(), Vec::new(), None, 0);
         for Packed { parcel, replies: count, end } in batch {
@@ -206,7 +230,7 @@ impl<P: Parcel> Outbox<P> {
                 culprit = parcel.broken(false).map(|parcel| (parcel, error));
                 again.append(&mut unanswered);
             } else if own.len() == count {
-                again.extend(parcel.settle(own));
+                again.extend(parcel.settle(own, Some(lane.number)));
             } else {
                 let is_begun = culprit.is_none() && start < written;
                 let rest = if is_begun { &mut unanswered } else { &mut again };
@@ -235,10 +259,10 @@ impl<P: Parcel> Outbox<P> {
     }
 
     /// Runs what was refused for its key is moving where it was sent with it, and puts the reply in place of the
-    /// refusal. Fails if that may have been run and the reply did not come.
-    fn follow(&self, parcel: &P, replies: &mut [Value], lane: &mut Lane) -> RedisResult<()> {
+    /// refusal. Fails if that may have been run and the reply did not come; else it says whether there was any.
+    fn follow(&self, parcel: &P, replies: &mut [Value], lane: &mut Lane) -> RedisResult<bool> {
         if !replies.iter().any(|reply| asking(reply).is_some()) {
-            return Ok(());
+            return Ok(false);
         }
         let (mut replies, mut result) = (replies.iter_mut(), Ok(()));
         parcel.each_command(|command| {
@@ -253,7 +277,7 @@ impl<P: Parcel> Outbox<P> {
                 });
             }
         });
-        result
+        result.map(|()| true)
     }
 
     /// `None` if the node cannot be reached: nothing was run.
@@ -280,7 +304,8 @@ impl<P: Parcel> Outbox<P> {
     /// Ends what has waited for Redis too long.
     fn give_up(&self, error: &Error) {
         let hopeless = self.state.lock().queue.remove(P::is_hopeless);
-        hopeless.into_iter().for_each(|parcel| parcel.fail(error));
+        let still: Vec<P> = hopeless.into_iter().filter_map(|parcel| parcel.fail(error)).collect();
+        self.requeue(still);
     }
 
     fn abandon(&self) {
@@ -289,7 +314,9 @@ impl<P: Parcel> Outbox<P> {
             state.ended = true;
             state.queue.remove(|_| true)
         };
-        rest.into_iter().for_each(|parcel| parcel.fail(&self.closed()));
+        for parcel in rest {
+            parcel.fail(&self.closed());
+        }
     }
 
     fn closed(&self) -> Error {

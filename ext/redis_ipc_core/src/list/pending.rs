@@ -38,6 +38,8 @@ struct Progress {
     written: bool,
     /// It is being taken back.
     withdrawn: bool,
+    /// The number of the connection by which Redis confirmed it.
+    confirmed_by: Option<u64>,
 }
 
 impl Pending {
@@ -134,6 +136,16 @@ impl Pending {
     /// Notes that it did not reach Redis after all.
     pub fn not_sent(&self) {
         self.ending.progress(|progress, _| progress.written = false);
+    }
+
+    /// Notes that Redis has it, by the connection with this number.
+    pub fn confirmed(&self, connection: Option<u64>) {
+        self.ending.progress(|progress, _| progress.confirmed_by = connection);
+    }
+
+    /// The number of the connection by which Redis confirmed it.
+    pub fn confirmed_by(&self) -> Option<u64> {
+        self.ending.progress(|progress, _| progress.confirmed_by)
     }
 
     /// Whether some of it may have reached Redis.

@@ -1,11 +1,13 @@
 //! What a client sends: requests, and the withdrawal of requests.
 
 use crate::error::{Error, ErrorKind, Fate};
+use crate::list::housekeeper::REMEMBERED;
 use crate::list::outbox::{Parcel, may_pass};
 use crate::list::party::Party;
 use crate::list::pending::Pending;
 use crate::outgoing::Outbound;
 use redis::{Cmd, Value};
+use ring::digest::{self, SHA1_FOR_LEGACY_USE_ONLY};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -40,6 +42,16 @@ impl Question {
         self.pending.finish(Err(error), &self.party.stats);
     }
 
+    /// Whether no server ever had the request that was to be taken back. Redis must say that it was in the queue and that
+    /// nobody put it back there. It must be the Redis that took the request, by the connection that did not break since:
+    /// after a failover or a restart it may have forgotten who had it.
+    fn is_unclaimed(&self, replies: &[Value], connection: Option<u64>) -> bool {
+        let is_the_same = connection.is_some() && self.pending.confirmed_by() == connection;
+        // What was put back earlier than that may be forgotten.
+        let is_known = self.pending.asked.elapsed() < REMEMBERED / 2;
+        matches!(replies, [Value::Int(1..), Value::Int(0)]) && is_the_same && is_known
+    }
+
     fn time_out(&self, fate: Fate) {
         self.pending.finish(Err(timed_out(&self.pending, fate, &self.party)), &self.party.stats);
     }
@@ -62,28 +74,37 @@ impl Parcel for Question {
         match self.step {
             Step::Ask if !self.pending.writing() => {}
             Step::Ask => run(redis::cmd("LPUSH").arg(queue).arg(text)),
-            // From the right: what has waited for its whole time is among the oldest.
-            Step::Withdraw => run(redis::cmd("LREM").arg(queue).arg(-1).arg(text)),
+            Step::Withdraw => {
+                // From the right: what has waited for its whole time is among the oldest.
+                run(redis::cmd("LREM").arg(queue).arg(-1).arg(text));
+                // After it: a server that puts a request back notes that before, in the same step.
+                run(redis::cmd("HEXISTS").arg(self.party.names.deliveries()).arg(digest(text)));
+            }
         }
     }
 
-    fn settle(self, replies: Vec<Value>) -> Option<Self> {
-        match (self.step, replies.into_iter().next()) {
-            (Step::Ask, Some(Value::ServerError(error))) => {
+    fn settle(self, replies: Vec<Value>, connection: Option<u64>) -> Option<Self> {
+        if self.step == Step::Withdraw {
+            self.time_out(if self.is_unclaimed(&replies, connection) {
+                Fate::Unclaimed
+            } else {
+                Fate::Unknown
+            });
+            return None;
+        }
+        match replies.into_iter().next() {
+            Some(Value::ServerError(error)) => {
                 self.pending.not_sent();
                 if may_pass(error.code()) {
                     return Some(self);
                 }
                 self.fail_as(&self.party.explain(&error.into(), Fate::NotSent), Fate::NotSent);
             }
-            (Step::Ask, Some(_)) if self.pending.is_notification() => {
+            Some(_) if self.pending.is_notification() => {
                 self.pending.finish(Ok(Arc::default()), &self.party.stats);
             }
-            (Step::Withdraw, Some(Value::Int(count))) if count > 0 => {
-                self.time_out(Fate::Unclaimed);
-            }
-            (Step::Withdraw, _) => self.time_out(Fate::Unknown),
-            (Step::Ask, _) => {}
+            Some(_) => self.pending.confirmed(connection),
+            None => {}
         }
         None
     }
@@ -112,17 +133,23 @@ impl Parcel for Question {
         }
     }
 
-    fn fail(self, error: &Error) {
+    fn fail(self, error: &Error) -> Option<Self> {
         match self.step {
             Step::Ask => self.fail_as(error, Fate::NotSent),
             Step::Withdraw => self.time_out(Fate::Unknown),
         }
+        None
     }
 
     fn refuse_large(self, error: &Error) -> Option<Self> {
-        self.fail(error);
-        None
+        self.fail(error)
     }
+}
+
+/// What a request is known by among those that were put back.
+fn digest(text: &[u8]) -> String {
+    let digest = digest::digest(&SHA1_FOR_LEGACY_USE_ONLY, text);
+    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The error of a call whose time is up.
@@ -137,4 +164,14 @@ pub fn timed_out(pending: &Pending, fate: Fate, party: &Party) -> Error {
     };
     let message = format!("no answer within {waited:.3} s: {what}");
     party.locate(Error::new(ErrorKind::Timeout(fate), message).address(party.connector.address()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_is_that_of_sha1hex_in_a_script() {
+        assert_eq!(digest(b"abc"), "a9993e364706816aba3e25717850c26c9cd0d89d");
+    }
 }

@@ -88,6 +88,8 @@ impl Reader {
             }
         };
         *self.closer.lock() = Some(connection.closer());
+        // It may be another server's than before.
+        self.party.clock.read(&mut connection)?;
         self.skip_stuck(&mut connection)?;
         link.up();
         let (mut position, mut clock) = (Position::default(), Instant::now());

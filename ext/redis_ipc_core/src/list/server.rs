@@ -5,12 +5,13 @@ use crate::consumer_queue::Taken;
 use crate::error::{Error, ErrorKind, Fate};
 use crate::list::answer::{Answer, Desk};
 use crate::list::housekeeper::{Housekeeper, beat};
-use crate::list::intake::Intake;
+use crate::list::intake::{self, Intake};
 use crate::list::job::Job;
 use crate::list::names::Names;
 use crate::list::options::{Guarantee, ServerOptions};
 use crate::list::outbox::Outbox;
-use crate::list::party::Party;
+use crate::list::party::{CLOCK_LOOK, Party};
+use crate::list::pulse::Pulse;
 use crate::list::work_queue::WorkQueue;
 use crate::reports::{self, Reports};
 use crate::stats::Stats;
@@ -43,6 +44,7 @@ pub struct Server {
     intake: Arc<Intake>,
     outbox: Arc<Outbox<Answer>>,
     desk: Arc<Desk>,
+    pulse: Arc<Pulse>,
     options: ServerOptions,
     reports: Reports,
     intake_thread: Mutex<Option<JoinHandle<()>>>,
@@ -58,7 +60,9 @@ impl Server {
         let stats = Arc::new(Stats::default());
         let (reporter, reports) = reports::queue(&stats);
         let party = Arc::new(Party::new(Names::new(queue)?, &options.redis, reporter, stats)?);
-        let (first, second) = open(&party, &options).map_err(|error| party.explain(&error, Fate::NotSent))?;
+        let pulse = Arc::new(Pulse::new(options.lease));
+        let (first, second) =
+            open(&party, &options, &pulse).map_err(|error| party.explain(&error, Fate::NotSent))?;
         let queue = Arc::new(WorkQueue::new(options.threads));
         let holds = options.guarantee == Guarantee::AtLeastOnce;
         let desk = Arc::new(Desk {
@@ -68,11 +72,17 @@ impl Server {
             expiry: options.answer_expiry,
         });
         let server = Self {
-            intake: Arc::new(Intake::new(Arc::clone(&party), Arc::clone(&queue), options.guarantee)),
+            intake: Arc::new(Intake::new(
+                Arc::clone(&party),
+                Arc::clone(&queue),
+                &options,
+                Arc::clone(&pulse),
+            )),
             outbox: Arc::new(Outbox::new(Arc::clone(&party))),
             desk,
             party,
             queue,
+            pulse,
             options,
             reports,
             intake_thread: Mutex::default(),
@@ -99,6 +109,7 @@ impl Server {
             party: Arc::clone(&self.party),
             queue: Arc::clone(&self.queue),
             options: self.options.clone(),
+            pulse: Arc::clone(&self.pulse),
         };
         *self.housekeeper_thread.lock() = Some(spawn("rpc-house", &self.party, move || housekeeper.run())?);
         Ok(())
@@ -157,18 +168,29 @@ impl Server {
         self.party.names.is_reply(key)
     }
 
-    /// Whether `deadline` (ms on Redis's clock) has passed; then the request is counted as expired.
+    /// Whether it looks as if `deadline` (ms on Redis's clock) had passed.
+    pub fn is_past(&self, deadline: u64) -> bool {
+        self.party.clock.until(deadline).is_none()
+    }
+
+    /// Whether Redis's clock was not read just before.
+    pub fn is_clock_due(&self) -> bool {
+        self.party.clock.is_due(CLOCK_LOOK)
+    }
+
+    /// Reads Redis's clock by a connection of its own. If Redis is out of reach, that says nothing new.
+    pub fn read_clock(&self) {
+        let _ = self.party.open().and_then(|mut connection| self.party.clock.read(&mut connection));
+    }
+
+    /// Whether `deadline` (ms on Redis's clock) has passed; then the request is counted as expired. After a step back of
+    /// Redis's clock all look so, until it is read again.
     pub fn has_expired(&self, deadline: u64) -> bool {
         let expired = self.is_past(deadline);
         if expired {
             self.party.stats.expired.increment();
         }
         expired
-    }
-
-    /// Whether `deadline` (ms on Redis's clock) has passed.
-    pub fn is_past(&self, deadline: u64) -> bool {
-        self.party.clock.until(deadline).is_none()
     }
 
     /// What there is to tell the user.
@@ -263,9 +285,13 @@ impl Server {
         self.reports.close();
     }
 
-    /// A server that still holds something stays on the list: others take it over when the lease is up.
+    /// A server that still holds something stays known: others take it over when the lease is up. So does one that may
+    /// still get something, by a connection that broke: others forget it when that cannot happen any more.
     fn leave(&self) -> RedisResult<()> {
         let Some(processing) = &self.desk.processing else { return Ok(()) };
+        if !self.intake.takes_nothing() {
+            return Ok(());
+        }
         let mut connection = self.party.open()?;
         if connection.run(redis::cmd("LLEN").arg(processing))? == redis::Value::Int(0) {
             connection.run(redis::cmd("ZREM").arg(self.party.names.servers()).arg(&self.party.id))?;
@@ -278,7 +304,7 @@ impl Drop for Server {
     /// A server nobody closed: its threads end by themselves.
     fn drop(&mut self) {
         self.queue.close();
-        self.intake.stop();
+        self.intake.interrupt();
         self.outbox.stop();
         self.party.stop.stop();
         self.reports.close();
@@ -286,11 +312,12 @@ impl Drop for Server {
 }
 
 /// The connections a server cannot do without. It shows that it lives before it takes anything.
-fn open(party: &Party, options: &ServerOptions) -> RedisResult<(Connection, Connection)> {
+fn open(party: &Party, options: &ServerOptions, pulse: &Pulse) -> RedisResult<(Connection, Connection)> {
     let mut first = party.first_connection()?;
     party.clock.read(&mut first)?;
     if options.guarantee == Guarantee::AtLeastOnce {
-        first.run(&beat(party))?;
+        first.run(&beat(party, pulse))?;
     }
-    Ok((first, party.connector.open_blocking(party.names.queue(), party.block(), &party.stop)?))
+    let wait = intake::wait(party, options);
+    Ok((first, party.connector.open_blocking(party.names.queue(), wait, &party.stop)?))
 }

@@ -26,10 +26,15 @@ impl WorkQueue {
         self.push_together(texts.into_iter().map(|text| Arc::new(Job::new(text, given_up))).collect())
     }
 
-    /// How often each text is held.
+    /// How many are held that are on the list of what this server holds; those that are given up on are not.
+    pub fn held_count(&self) -> usize {
+        self.pick(|job| (!job.given_up).then_some(())).len()
+    }
+
+    /// How often each text of theirs is held.
     pub fn held_texts(&self) -> HashMap<Vec<u8>, usize> {
         let mut texts = HashMap::new();
-        for text in self.pick(|job| Some(job.text.clone())) {
+        for text in self.pick(|job| (!job.given_up).then(|| job.text.clone())) {
             *texts.entry(text).or_default() += 1;
         }
         texts
@@ -44,11 +49,15 @@ mod tests {
     fn a_request_is_held_from_push_to_release() {
         let queue = WorkQueue::new(1);
         queue.push_texts(vec![b"a".to_vec(), b"a".to_vec()], false).unwrap();
-        assert_eq!(queue.held_texts()[&b"a".to_vec()], 2);
+        queue.push_texts(vec![b"b".to_vec()], true).unwrap();
+        assert_eq!(
+            (queue.held_texts()[&b"a".to_vec()], queue.held_texts().len(), queue.held_count()),
+            (2, 1, 2)
+        );
         let job = queue.try_take().unwrap();
         assert!(job.answer().is_some());
         assert!(job.answer().is_none(), "it is answered once");
-        assert_eq!(queue.len(), 1);
+        assert_eq!(queue.len(), 2);
         queue.finish(job.number);
         assert_eq!(queue.held_texts()[&b"a".to_vec()], 1);
     }

@@ -1,0 +1,127 @@
+//! Which servers of a queue have shown no sign of life, and for how long.
+//!
+//! No clock but this machine's monotonic one decides. A server shows that it lives by a score that it never used
+//! before; one whose score has not changed while it was watched has shown nothing. So neither a step of Redis's clock
+//! nor a failover to a server with another clock makes a living server look dead, or a dead one alive.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// A score as Redis writes it.
+pub type Score = Vec<u8>;
+
+/// What one server has seen of the others.
+#[derive(Debug)]
+pub struct Watch {
+    lease: Duration,
+    seen: HashMap<String, (Score, Instant)>,
+    reached: Option<Instant>,
+}
+
+/// A server that has shown no sign of life for a lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Silent {
+    /// Its id.
+    pub id: String,
+    /// Its score, all that time.
+    pub score: Score,
+    /// For how long it was watched since.
+    pub since: Duration,
+}
+
+impl Watch {
+    /// Nothing has been seen yet.
+    pub fn new(lease: Duration) -> Self {
+        Self { lease, seen: HashMap::new(), reached: None }
+    }
+
+    /// Notes that Redis answered at `now`. Where it did so a lease ago the last time, it may have been out of reach of all.
+    /// Those who live must have the time to show it, so the watch begins anew.
+    pub fn reached(&mut self, now: Instant) {
+        if self.reached.is_none_or(|before| now.duration_since(before) >= self.lease) {
+            self.seen.clear();
+        }
+        self.reached = Some(now);
+    }
+
+    /// Notes a look at all servers and their scores, which Redis answered between `asked` and `answered`. Returns those
+    /// that are silent.
+    pub fn look(&mut self, servers: Vec<(String, Score)>, asked: Instant, answered: Instant) -> Vec<Silent> {
+        let mut before = std::mem::take(&mut self.seen);
+        let mut silent = Vec::new();
+        for (id, score) in servers {
+            let first = before.remove(&id).filter(|(known, _)| *known == score).map(|(_, first)| first);
+            let first = first.unwrap_or(answered);
+            let since = asked.saturating_duration_since(first);
+            if since >= self.lease {
+                silent.push(Silent { id: id.clone(), score: score.clone(), since });
+            }
+            self.seen.insert(id, (score, first));
+        }
+        silent
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEASE: Duration = Duration::from_secs(2);
+
+    /// Looks at the given seconds; each takes 10 ms.
+    struct Looks {
+        watch: Watch,
+        start: Instant,
+    }
+
+    impl Looks {
+        fn new() -> Self {
+            Self { watch: Watch::new(LEASE), start: Instant::now() }
+        }
+
+        fn at(&mut self, seconds: f64, servers: &[(&str, &str)]) -> Vec<(String, u64)> {
+            let asked = self.start + Duration::from_secs_f64(seconds);
+            let servers =
+                servers.iter().map(|(id, score)| ((*id).to_owned(), score.as_bytes().to_vec())).collect();
+            let answered = asked + Duration::from_millis(10);
+            self.watch.reached(asked);
+            let silent = self.watch.look(servers, asked, answered);
+            silent.into_iter().map(|silent| (silent.id, silent.since.as_secs())).collect()
+        }
+    }
+
+    #[test]
+    fn a_score_that_does_not_change_for_a_lease_is_silence() {
+        let mut looks = Looks::new();
+        assert!(looks.at(0.0, &[("a", "1"), ("b", "1")]).is_empty());
+        assert!(looks.at(1.5, &[("a", "1"), ("b", "2")]).is_empty());
+        assert!(looks.at(2.0, &[("a", "1"), ("b", "2")]).is_empty(), "10 ms are missing");
+        assert_eq!(looks.at(3.4, &[("a", "1"), ("b", "3")]), [("a".to_owned(), 3)]);
+        assert_eq!(looks.at(4.5, &[("a", "0"), ("b", "3")]), [], "any other score is a sign of life");
+    }
+
+    #[test]
+    fn a_jump_of_all_scores_means_nothing() {
+        let mut looks = Looks::new();
+        looks.at(0.0, &[("a", "1")]);
+        assert!(looks.at(1.9, &[("a", "-60000")]).is_empty());
+        assert!(looks.at(3.8, &[("a", "60000")]).is_empty());
+    }
+
+    #[test]
+    fn after_a_time_without_looks_the_watch_begins_anew() {
+        let mut looks = Looks::new();
+        looks.at(0.0, &[("a", "1")]);
+        assert!(looks.at(30.0, &[("a", "1")]).is_empty());
+        assert!(looks.at(31.0, &[("a", "1")]).is_empty());
+        assert_eq!(looks.at(32.5, &[("a", "1")]), [("a".to_owned(), 2)]);
+    }
+
+    #[test]
+    fn who_was_gone_in_between_is_watched_anew() {
+        let mut looks = Looks::new();
+        looks.at(0.0, &[("a", "1")]);
+        looks.at(1.5, &[]);
+        assert!(looks.at(3.0, &[("a", "1")]).is_empty());
+    }
+}

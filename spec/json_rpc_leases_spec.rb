@@ -1,0 +1,240 @@
+# frozen_string_literal: true
+
+require_relative "../chaos/chaos"
+
+# Who holds a request, and who may take it from whom.
+RSpec.describe "the leases of JSON-RPC" do
+  note = '{"jsonrpc":"2.0","method":"note"}'
+
+  def ms
+    (Time.now.to_f * 1000).to_i
+  end
+
+  def blocked
+    redis.info("clients")["blocked_clients"].to_i
+  end
+
+  def held_by(id)
+    redis.llen("calculator:processing:#{id}")
+  end
+
+  # A server whose id is the one that `calculator:servers` has more.
+  def id_of_new
+    before = redis.zrange("calculator:servers", 0, -1)
+    server = yield
+    [server, *(redis.zrange("calculator:servers", 0, -1) - before)]
+  end
+
+  describe "a server that died" do
+    it "stays known while a read of its own may still take a request" do
+      redis.zadd("calculator:servers", ms, "dead")
+      dead = RedisServer.client(**redis_options)
+      reading = Thread.new { dead.call("BLMOVE", "calculator", "calculator:processing:dead", "RIGHT", "LEFT", 10) }
+      reading.report_on_exception = false
+      eventually { blocked == 1 }
+      ran = Queue.new
+      rpc_server(lease: 0.1) { |it| it.on("note") { ran << true } }
+      # Five leases, in which the other server could have forgotten it.
+      happens?(within: 0.5) { redis.zscore("calculator:servers", "dead").nil? }
+      push(note)
+      eventually { held_by("dead") == 1 || ran.size == 1 }
+      reading.kill
+      expect(next_of(ran, timeout: 5)).to be(true)
+      expect(held_by("dead")).to eq(0)
+    end
+
+    it "loses nothing that it took while it was stopped" do
+      script = <<~RUBY
+        RedisIPC::JSONRPC::Server.new("calculator", lease: 0.3).on("note") { nil }.connect
+        puts "ready"
+        sleep
+      RUBY
+      stopped, id = id_of_new { ruby(script).tap { |process| expect(process.line).to eq("ready") } }
+      eventually { blocked == 1 }
+      stopped.kill(:STOP)
+      ran = Queue.new
+      rpc_server(lease: 0.3) { |it| it.on("note") { |number| ran << number } }
+      # Three leases, in which it is taken for dead, and could be forgotten.
+      happens?(within: 0.9) { redis.zscore("calculator:servers", id).nil? }
+      numbers = [*1..3]
+      numbers.each { |number| push(%({"jsonrpc":"2.0","method":"note","params":[#{number}]})) }
+      happens?(within: 0.3) { ran.size == 3 }
+      stopped.kill
+      expect(Array.new(3) { next_of(ran, timeout: 5) }).to match_array(numbers)
+    end
+  end
+
+  it "finds what a read of its own took after its connection was given up on" do
+    proxy = HalfOpenProxy.new(RedisServer.shared.path)
+    ran = Queue.new
+    server = RedisIPC::JSONRPC::Server.new("calculator", lease: 1, redis_options: { port: proxy.port })
+    keep(server)
+    server.on("note") { ran << true }
+    _, id = id_of_new { server.connect }
+    eventually { blocked == 1 }
+    reconnections = server.stats[:reconnections]
+    proxy.abandon
+    eventually { server.stats[:reconnections] > reconnections && server.connected? && blocked == 2 }
+    push(note)
+    expect(held_by(id)).to eq(1)
+    expect(next_of(ran, timeout: 5)).to be(true)
+    eventually { held_by(id).zero? }
+    expect(server.stats).to include(taken: 1)
+  ensure
+    server&.disconnect
+    proxy&.stop
+  end
+
+  describe "a request that was taken back" do
+    # It has a request from the queue, as one that runs it, and dies.
+    def take_and_die
+      redis.zadd("calculator:servers", ms, "dead")
+      eventually { redis.call("LMOVE", "calculator", "calculator:processing:dead", "RIGHT", "LEFT") }
+    end
+
+    def outcome_of(client, **options)
+      asking = Thread.new { client.call("echo", 1, **options) }
+      asking.report_on_exception = false
+      yield
+      asking.value
+    rescue RedisIPC::TimeoutError => e
+      e.outcome
+    end
+
+    it "is not :unclaimed if a server had it before" do
+      # It takes over, and has no thread that is free.
+      gate = Queue.new
+      busy = Queue.new
+      rpc_server(lease: 0.1, threads: 1) do |it|
+        it.on("busy") do
+          busy << true
+          gate.pop
+        end
+      end
+      push('{"jsonrpc":"2.0","method":"busy"}')
+      next_of(busy)
+      outcome = outcome_of(rpc_client, timeout: 1.5) do
+        take_and_die
+        eventually { redis.llen("calculator") == 1 }
+      end
+      expect(outcome).to eq(:unknown)
+      expect(redis.llen("calculator")).to eq(0)
+      gate << true
+    end
+
+    it "is not :unclaimed if the connection broke since it was sent: another Redis may not know who had it" do
+      proxy = Chaos::Proxy.new(RedisServer.shared.port)
+      client = RedisIPC::JSONRPC::Client.new("calculator", redis_options: { port: proxy.port })
+      keep(client)
+      client.connect
+      outcome = outcome_of(client, timeout: 1) do
+        eventually { redis.llen("calculator") == 1 }
+        proxy.cut
+      end
+      expect(outcome).to eq(:unknown)
+      expect(unclaimed { client.call("echo", 1, timeout: 0.1) }.outcome).to eq(:unclaimed)
+      expect(redis.llen("calculator")).to eq(0)
+    ensure
+      client&.disconnect
+      proxy&.stop
+    end
+  end
+
+  describe "when Redis's clock steps" do
+    let(:place) { Chaos::ClockedPlace.new }
+    let(:at_place) { { redis_options: place.redis_options } }
+
+    after { place.stop }
+
+    def serve(**options)
+      RedisIPC::JSONRPC::Server.new("calculator", **options).tap { |server| keep(server) }
+    end
+
+    [60, -60].each do |step|
+      it "leaves alone what a living server holds (#{step} s)" do
+        ran = Queue.new
+        release = Queue.new
+        method = proc do
+          ran << true
+          release.pop
+        end
+        serve(lease: 0.4, **at_place).on("hold", &method).connect
+        place.admin.lpush("calculator", '{"jsonrpc":"2.0","method":"hold"}')
+        next_of(ran)
+        place.clock.step(step)
+        serve(lease: 0.4, **at_place).on("hold", &method).connect
+        # Four leases, in which it could have been stolen.
+        expect(happens?(within: 1.6) { ran.size.positive? }).to be(false)
+        2.times { release << true }
+      end
+
+      it "takes over what a dead server held (#{step} s)" do
+        place.admin.zadd("calculator:servers", (place.admin.time.first * 1000) + (step * 1000), "dead")
+        place.admin.lpush("calculator:processing:dead", '{"jsonrpc":"2.0","method":"note"}')
+        ran = Queue.new
+        serve(lease: 0.2, **at_place).on("note") { ran << true }.connect
+        expect(next_of(ran, timeout: 3)).to be(true)
+      end
+    end
+
+    it "answers the second call after a step ahead, and those that follow" do
+      client = RedisIPC::JSONRPC::Client.new("calculator", **at_place)
+      keep(client)
+      client.connect
+      place.clock.step(60)
+      # It knows the new time.
+      serve(**at_place).on("echo") { |value| value }.connect
+      expect { client.call("echo", 1, timeout: 0.6) }.to raise_error(RedisIPC::TimeoutError)
+      expect(Array.new(3) { |number| client.call("echo", number, timeout: 2) }).to eq([0, 1, 2])
+    end
+
+    it "drops nothing after a step back before it has read the clock again" do
+      serve(**at_place).on("echo") { |value| value }.connect
+      place.clock.step(-60)
+      client = RedisIPC::JSONRPC::Client.new("calculator", **at_place)
+      keep(client)
+      client.connect
+      expect(client.call("echo", 1, timeout: 2)).to eq(1)
+    end
+  end
+
+  describe "after a failover to a server with another clock" do
+    let(:elsewhere) { Chaos::ClockedPlace.new }
+    let(:proxy) { Chaos::Proxy.new(RedisServer.shared.port) }
+
+    after do
+      rpc_ends.each(&:disconnect)
+      proxy.stop
+      elsewhere.stop
+    end
+
+    def server
+      RedisIPC::JSONRPC::Server.new("calculator", redis_options: { port: proxy.port }).on("echo") { |value| value }
+    end
+
+    def client
+      RedisIPC::JSONRPC::Client.new("calculator", redis_options: { port: proxy.port })
+    end
+
+    # What is connected meanwhile.
+    def through_failover(seconds, opened)
+      keep(opened).last.connect
+      elsewhere.clock.step(seconds)
+      proxy.target = elsewhere.server.port
+      proxy.cut
+      eventually { opened.stats[:reconnections].positive? && opened.connected? }
+      opened
+    end
+
+    it "a client asks by that clock" do
+      asking = through_failover(6, client)
+      keep(server).last.connect
+      expect(asking.call("echo", 1, timeout: 2)).to eq(1)
+    end
+
+    it "a server drops nothing by the clock of before" do
+      through_failover(-6, server)
+      expect(keep(client).last.connect.call("echo", 1, timeout: 2)).to eq(1)
+    end
+  end
+end
