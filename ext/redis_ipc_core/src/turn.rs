@@ -247,7 +247,7 @@ mod tests {
     #[test]
     fn it_stays_out_while_visitors_come_and_during_a_long_visit() {
         let (turn, is_home) = (turn(), AtomicBool::new(false));
-        let patience = Duration::from_millis(20);
+        let patience = Duration::from_millis(200);
         std::thread::scope(|scope| {
             let home = scope.spawn(|| {
                 let back = turn.lend(0, patience, || false);
@@ -256,7 +256,7 @@ mod tests {
             });
             let stay = |session: &mut usize, _: &Arc<Bell>| {
                 *session += 1;
-                std::thread::sleep(patience * 5);
+                std::thread::sleep(patience * 2);
                 Ok(is_home.load(Ordering::SeqCst))
             };
             assert_eq!(visit(&turn).read(stay, || false), Some(false));
