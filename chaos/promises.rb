@@ -124,11 +124,25 @@ module Chaos
       end
     end
 
+    # No handler runs for the same request twice.
+    class NothingRunsTwice < Promise
+      def broken(row)
+        ["#{row.books.reruns} requests ran twice"] if row.books.reruns.positive?
+      end
+    end
+
     # No call is lost or late.
     class EveryCallIsAnswered < Promise
       def broken(row)
         others = row.books.calls.each_value.reject(&:answered?).map(&:kind).tally
         ["not every call was answered: #{others}"] if others.any?
+      end
+    end
+
+    # Both.
+    class EveryCallIsAnsweredOnce < EveryCallIsAnswered
+      def broken(row)
+        [*super, *NothingRunsTwice.new.broken(row)]
       end
     end
 

@@ -50,6 +50,26 @@ RSpec.describe "requests of instances that die" do
     expect(other.stats).to include(taken: 0)
   end
 
+  # As in a deploy that changes the lease.
+  it "are not taken over while their instance lives, by one with a shorter lease" do
+    gate = Queue.new
+    started = Queue.new
+    connect("child", consumer: { lease: 1 }) do |entry|
+      started << entry
+      gate.pop
+      fulfill_request(entry, content: entry.deliveries)
+    end
+    future = connect("parent").async_send_to_group(content: 1, to: "child", timeout: 20)
+    next_of(started)
+    hasty = connect("child", consumer: { lease: 0.15 }, &echo)
+    looks = -> { redis.info("commandstats").dig("xpending", "calls").to_i }
+    before = looks.call
+    eventually { looks.call >= before + 8 }
+    gate << true
+    expect(future.value).to eq(1)
+    expect(hasty.stats).to include(taken: 0)
+  end
+
   it "do not end in the dead letters because they were held beside one that kills each time" do
     deadly = <<~RUBY
       stream = RedisIPC::Stream.new("house", "child")

@@ -19,6 +19,18 @@ module Chaos
       again_and_again(6, every: 0.3) { replace_oldest_answerer }
     end
 
+    # Who has a shorter lease must not take over what one with a longer lease renews less often.
+    fault "rolling deploy that changes the lease, 3 s and 0.3 s",
+          outage: false, timeout: 5, work: 0.4, calm: true,
+          settings: { asker: { threads: 3, interval: nil }, answerer: { options: { consumer: { lease: 3 } } } },
+          promise: Promises::EveryCallIsAnsweredOnce.new do
+      [0.3, 3, 0.3].each do |lease|
+        add(:answerer, options: { consumer: { lease: lease } }).wait_until_ready
+        stand 1
+        leave([(answerers - left).first])
+      end
+    end
+
     fault "an asking process killed", **processes, quick: true do
       kill(askers.first)
       add(:asker).wait_until_ready

@@ -33,6 +33,14 @@ module Chaos
       leave(storm)
     end
 
+    ahead = -> { ClockedPlace.new.tap { |place| place.clock.step(3600) } }
+    fault "overload: the same, with ids an hour ahead of Redis's clock", **slow, place: ahead do
+      place.clock.step(0)
+      storm = Array.new(2) { add(:asker, threads: 0, interval: 0.001) }
+      stand_and_look(5)
+      leave(storm)
+    end
+
     fault "overload: the same, asked with max_waiting", **slow do
       storm = Array.new(2) { add(:asker, threads: 0, interval: 0.001, options: { ledger: { max_waiting: 50 } }) }
       stand_and_look(5)

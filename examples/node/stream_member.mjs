@@ -5,7 +5,7 @@ import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { BLOCK, Connection, pauses, persist, readJSON, redisTime, within, writeJSON } from "./peer.mjs";
 
-const LEASE = 2_000; // ms; all members of a group must agree on it
+const LEASE = 2_000; // ms; shown beside the presence, as others may have another one
 const [REPLIES_LIFETIME, INBOX_LIFETIME] = [30_000, 3_660_000]; // ms
 
 const CONTENT = Buffer.from("content");
@@ -65,7 +65,7 @@ export class Member {
     while (this.held.size && performance.now() < until) await sleep(10);
     this.left = true; // not before: leases were renewed while handlers ran
     await Promise.all(this.loops);
-    await this.redis.zrem(`${this.stream}:instances`, this.me).catch(() => {});
+    await this.redis.zrem(`${this.stream}:instances`, this.me, `${this.me}:${LEASE}`).catch(() => {});
     await this.redis.del(this.replies).catch(() => {});
     [this.redis, this.answers, this.requests].forEach((connection) => connection.disconnect());
   }
@@ -244,7 +244,7 @@ export class Member {
       const held = [...this.held.keys()];
       if (held.length) await this.redis.xclaim(this.inbox, this.group, this.instance, 0, ...held, "JUSTID");
       if (turn % 2) {
-        await this.redis.zadd(`${this.stream}:instances`, this.now(), this.me);
+        await this.redis.zadd(`${this.stream}:instances`, this.now(), this.me, this.now(), `${this.me}:${LEASE}`);
         const [ms, sequence] = this.position.split("-");
         await this.redis.xtrim(this.replies, "MINID", `${ms}-${Number(sequence) + 1}`); // what has been read
       }

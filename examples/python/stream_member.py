@@ -14,7 +14,7 @@ import redis
 
 from peer import BLOCK, connect, pauses, persist, read_json, redis_time, write_json
 
-LEASE = 2.0  # seconds; all members of a group must agree on it
+LEASE = 2.0  # seconds; shown beside the presence, as others may have another one
 REPLIES_LIFETIME, INBOX_LIFETIME = 30_000, 3_660_000  # ms
 LOST = (redis.ConnectionError, redis.TimeoutError)  # whether the command was run is not known
 
@@ -46,6 +46,7 @@ class Member:
         self.stream, self.group, self.instance = stream, group, secrets.token_hex(16)
         self.inbox, self.replies = self.inbox_of(group), f"{stream}:replies:{encode(group)}:{self.instance}"
         self.me = f"{encode(group)}:{self.instance}:{encode(socket.gethostname())}:{os.getpid()}"
+        self.my_lease = f"{self.me}:{int(LEASE * 1000)}"
         self.handler, self.threads = handler, threads
         self.pool = concurrent.futures.ThreadPoolExecutor(threads)
         self.asked, self.held, self.lock = {}, {}, threading.Lock()
@@ -78,7 +79,7 @@ class Member:
         for loop in self.loops:
             loop.join()
         with contextlib.suppress(redis.RedisError):
-            self.redis.zrem(f"{self.stream}:instances", self.me)
+            self.redis.zrem(f"{self.stream}:instances", self.me, self.my_lease)
             self.redis.delete(self.replies)
 
     def forever(self, loop, goes_on):
@@ -250,7 +251,7 @@ class Member:
             if held := list(self.held):
                 self.redis.xclaim(self.inbox, self.group, self.instance, 0, held, justid=True)
             if turn % 2:
-                self.redis.zadd(f"{self.stream}:instances", {self.me: self.now()})
+                self.redis.zadd(f"{self.stream}:instances", {self.me: self.now(), self.my_lease: self.now()})
                 milliseconds, sequence = self.position.split("-")
                 self.redis.xtrim(self.replies, minid=f"{milliseconds}-{int(sequence) + 1}")  # what has been read
             if turn % 15 == 0:

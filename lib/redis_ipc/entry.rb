@@ -107,7 +107,7 @@ module RedisIPC
     # @return [Float] seconds since Redis got the request, on its clock
     # @raise [NotConnectedError] in a forked child, and of an entry that Marshal loaded
     def age
-      (@engine.now_ms - redis_id.to_i) / 1000.0
+      (@engine.now_ms - @native.since_ms) / 1000.0
     end
 
     # @return [String, nil] the asker's trace context (W3C `traceparent`), if it sent one

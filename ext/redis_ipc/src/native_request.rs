@@ -58,6 +58,10 @@ impl NativeRequest {
         &self.claim.request.destination_group
     }
 
+    fn since_ms(&self) -> u64 {
+        self.claim.request.since
+    }
+
     fn deadline_ms(&self) -> u64 {
         self.claim.request.deadline()
     }
@@ -98,6 +102,7 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("instance_id", method!(NativeRequest::instance_id, 0))?;
     class.define_method("source_group", method!(NativeRequest::source_group, 0))?;
     class.define_method("destination_group", method!(NativeRequest::destination_group, 0))?;
+    class.define_method("since_ms", method!(NativeRequest::since_ms, 0))?;
     class.define_method("deadline_ms", method!(NativeRequest::deadline_ms, 0))?;
     class.define_method("deliveries", method!(NativeRequest::deliveries, 0))?;
     class.define_method("traceparent", method!(NativeRequest::traceparent, 0))?;

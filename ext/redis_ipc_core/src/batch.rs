@@ -447,7 +447,7 @@ fn refused(
     if let Some(pause) = scene.redirected(command, error) {
         return Verdict::Elsewhere(pause);
     }
-    if remedy == Remedy::Wait && is_worth_waiting(command, scene) {
+    if remedy == Remedy::Wait && is_worth_waiting(command) {
         scene.member.acceptance.refused();
         leftover.deferral.get_or_insert_with(|| scene.explain(error));
         return Verdict::Later;
@@ -456,9 +456,9 @@ fn refused(
 }
 
 /// Whether a command is kept until Redis takes it. A caller is rather told at once that its request was refused.
-fn is_worth_waiting(command: &Command, scene: &Scene<'_>) -> bool {
+fn is_worth_waiting(command: &Command) -> bool {
     match command {
-        Command::Answer(claim, _) => scene.member.clock.until(claim.request.deadline()).is_some(),
+        Command::Answer(claim, _) => !claim.request.is_past(),
         // A request that is not acknowledged would run again.
         Command::Acknowledge(_) => true,
         Command::Ask(..) | Command::Withdraw(..) | Command::Measure(_) => false,

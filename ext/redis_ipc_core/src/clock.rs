@@ -12,7 +12,17 @@ pub struct Clock {
     origin: Instant,
     offset: AtomicI64,
     best: Mutex<Option<(Duration, Instant)>>,
+    step: Mutex<Option<Step>>,
     looked: Mutex<Option<Instant>>,
+}
+
+/// Redis's clock was set, or another server with another clock has taken over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// When that was noticed.
+    pub noticed: Instant,
+    /// It went back.
+    pub is_back: bool,
 }
 
 /// A reading this quick is as good as any.
@@ -30,6 +40,7 @@ impl Clock {
             origin: Instant::now(),
             offset: AtomicI64::new(wall.as_millis() as i64),
             best: Mutex::default(),
+            step: Mutex::default(),
             looked: Mutex::default(),
         }
     }
@@ -52,13 +63,30 @@ impl Clock {
         let since_origin = middle.duration_since(self.origin).as_millis() as i64;
         let offset = redis_ms as i64 - since_origin;
         let mut best = self.best.lock();
-        let is_stepped =
-            offset.abs_diff(self.offset.load(Ordering::Relaxed)) > took.as_millis() as u64 + ROUNDING;
+        let difference = offset - self.offset.load(Ordering::Relaxed);
+        let is_stepped = difference.unsigned_abs() > took.as_millis() as u64 + ROUNDING;
+        // What was believed before may be off, too.
+        let is_set = best.is_some_and(|(exactness, _)| {
+            u128::from(difference.unsigned_abs()) > (took + exactness + EXACT).as_millis()
+        });
+        if is_set {
+            *self.step.lock() = Some(Step { noticed: Instant::now(), is_back: difference < 0 });
+        }
         let is_better = |(exactness, at): (Duration, Instant)| took <= exactness || at.elapsed() >= GOOD_FOR;
         if took <= EXACT || is_stepped || best.is_none_or(is_better) {
             *best = Some((took, Instant::now()));
             self.offset.store(offset, Ordering::Relaxed);
         }
+    }
+
+    /// The last step that was noticed.
+    pub fn step(&self) -> Option<Step> {
+        *self.step.lock()
+    }
+
+    /// Whether a step was noticed within `time`.
+    pub fn has_stepped_within(&self, time: Duration) -> bool {
+        self.step().is_some_and(|step| step.noticed.elapsed() < time)
     }
 
     /// Whether the last time that this was true is `every` or longer ago.
@@ -106,10 +134,16 @@ mod tests {
     fn a_slow_reading_counts_where_it_shows_a_step() {
         let (clock, slow) = (Clock::new(), Duration::from_millis(100));
         clock.adjust(50_000, Instant::now());
+        assert_eq!(clock.step(), None, "before the first reading nothing was known");
         let Some(asked) = Instant::now().checked_sub(slow) else { return };
         clock.adjust(50_030, asked);
         assert!(clock.now() < 50_030, "it may be off by its round trip");
+        assert_eq!(clock.step(), None);
         clock.adjust(110_000, asked);
         assert!((110_000..111_000).contains(&clock.now()));
+        assert!(clock.step().is_some_and(|step| !step.is_back));
+        clock.adjust(50_000, Instant::now());
+        assert!(clock.step().is_some_and(|step| step.is_back));
+        assert!(clock.has_stepped_within(Duration::from_secs(60)));
     }
 }

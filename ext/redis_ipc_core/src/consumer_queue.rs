@@ -392,6 +392,8 @@ mod tests {
             deliveries: 1,
             resent: false,
             retried: false,
+            since: 1,
+            due: Instant::now(),
             outlived_group: false,
             context: Context::default(),
         }))

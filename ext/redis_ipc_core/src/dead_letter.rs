@@ -8,6 +8,7 @@ use crate::member::Member;
 use crate::text::Text;
 use bytes::Bytes;
 use redis::Cmd;
+use std::time::Instant;
 
 /// The most dead letters a group keeps; the oldest go first. Without a bound a stranger could fill Redis.
 const KEPT: usize = 10_000;
@@ -70,6 +71,8 @@ pub fn answerable(fields: &Fields, member: &Member, redis_id: StreamId) -> Optio
         destination_group: member.group.clone(),
         reply_to,
         ttl: 1,
+        since: redis_id.ms,
+        due: Instant::now(),
         deliveries: 1,
         resent: false,
         retried: false,

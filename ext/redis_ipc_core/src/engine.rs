@@ -137,6 +137,7 @@ impl Engine {
             serves,
             look: Mutex::default(),
             steady: Mutex::new(Steady::new()),
+            restarted: Mutex::default(),
             told: Mutex::default(),
         };
         let engine = Self {

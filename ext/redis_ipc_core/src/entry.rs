@@ -7,6 +7,7 @@ use crate::keys::{Keys, MAX_KEY, MAX_NAME};
 use crate::text::Text;
 use bytes::Bytes;
 use std::fmt;
+use std::time::{Duration, Instant};
 
 /// The most fields an entry may have; a stranger's entry with more is malformed.
 pub const MAX_FIELDS: usize = 64;
@@ -19,6 +20,9 @@ const MAX_TRACEPARENT: usize = 128;
 
 /// The most bytes of a correlation id (Rails's request ids have at most so many); a longer one is left out.
 const MAX_CORRELATION_ID: usize = 255;
+
+/// Longer than any request is good for.
+const FOREVER: Duration = Duration::from_secs(366 * 86_400);
 
 /// How many fields every request has. One with no more has none of the optional ones, so nobody looks for them.
 const REQUIRED_FIELDS: usize = 8;
@@ -125,8 +129,12 @@ pub struct Request {
     pub destination_group: Text,
     /// The key the answer goes to.
     pub reply_to: Text,
-    /// How long it is good for, in ms from `redis_id.ms`.
+    /// How long it is good for, in ms from when Redis got it.
     pub ttl: u64,
+    /// When Redis got it, in ms on its clock: as its id says, or earlier if that is ahead of the clock.
+    pub since: u64,
+    /// When it expires. By the monotonic clock, which nobody sets.
+    pub due: Instant,
     /// How often it has been delivered, this time included.
     pub deliveries: u32,
     /// It was sent again after a broken connection, so an earlier copy may have run.
@@ -191,6 +199,8 @@ impl Request {
         let has_options = fields.0.len() > REQUIRED_FIELDS;
         Ok(Self {
             redis_id,
+            since: redis_id.ms,
+            due: Instant::now(),
             id: fields.text("id")?,
             instance_id: fields.text("instance_id")?,
             source_group: fields.text("source_group")?,
@@ -211,9 +221,26 @@ impl Request {
         self.deliveries > 1 || self.resent || self.retried || self.outlived_group
     }
 
+    /// The same, now that it has been with Redis for `age`; `now` is Redis's time in ms.
+    #[must_use]
+    pub fn aged(self, age: Duration, now: u64) -> Self {
+        let left = Duration::from_millis(self.ttl).saturating_sub(age).min(FOREVER);
+        Self { since: now.saturating_sub(age.as_millis() as u64), due: Instant::now() + left, ..self }
+    }
+
     /// When it expires, in ms on Redis's clock.
     pub fn deadline(&self) -> u64 {
-        self.redis_id.ms.saturating_add(self.ttl)
+        self.since.saturating_add(self.ttl)
+    }
+
+    /// How long until it expires; zero once it has.
+    pub fn left(&self) -> Duration {
+        self.due.saturating_duration_since(Instant::now())
+    }
+
+    /// Whether it has expired.
+    pub fn is_past(&self) -> bool {
+        self.left().is_zero()
     }
 }
 
@@ -506,6 +533,16 @@ mod tests {
         let request =
             Request::decode(StreamId { ms: 5, seq: 0 }, &gathered(&fields), &keys(), LIMIT).unwrap();
         assert_eq!(request.deadline(), u64::MAX);
+        assert!(!request.aged(Duration::from_secs(1), u64::MAX).is_past());
+    }
+
+    #[test]
+    fn a_request_expires_when_its_ttl_has_passed_since_redis_got_it() {
+        let request = || decoded(&request_fields()).unwrap();
+        let fresh = request().aged(Duration::from_secs(1), 9_000);
+        assert_eq!((fresh.since, fresh.deadline(), fresh.is_past()), (8_000, 13_000, false));
+        assert!(fresh.left() <= Duration::from_secs(4));
+        assert!(request().aged(Duration::from_secs(5), 9_000).is_past());
     }
 
     proptest! {

@@ -1,6 +1,8 @@
 //! The one timer thread: renews leases, takes over, ends overdue calls, shows signs of life.
 
+use crate::arrivals;
 use crate::calls::Calls;
+use crate::clock::Step;
 use crate::consumer_queue::ConsumerQueue;
 use crate::drill;
 use crate::error::{Error, ErrorKind, Fate};
@@ -38,6 +40,8 @@ pub struct Housekeeper {
     pub look: Mutex<Look>,
     /// Since when Redis has been answering in time.
     pub steady: Mutex<Steady>,
+    /// The last step back of Redis's clock after which leases were begun anew.
+    pub restarted: Mutex<Option<Step>>,
     /// The last failure that was reported, and when.
     pub told: Mutex<Option<(String, Instant)>>,
 }
@@ -130,7 +134,8 @@ impl Housekeeper {
         if steady.losses != losses {
             *steady = Steady { since: Instant::now(), losses };
         }
-        steady.since.elapsed() >= self.member.options.consumer.lease
+        let lease = self.member.group_lease();
+        steady.since.elapsed() >= lease && !self.member.clock.has_stepped_within(lease)
     }
 
     fn tasks(&self) -> Vec<Task> {
@@ -152,8 +157,10 @@ impl Housekeeper {
             take_over.due = Instant::now();
             let mut suspects = task(SOON, Self::take_over_suspects);
             suspects.needed = |housekeeper| housekeeper.look.lock().left;
+            let mut last = task(arrivals::LOOK, Self::look_at_last);
+            last.needed = |housekeeper| housekeeper.member.arrivals.are_watched();
             let [renew, release_stuck] = [task(lease / 3, Self::renew), task(lease / 4, Self::release_stuck)];
-            tasks.extend([renew, release_stuck, take_over, suspects]);
+            tasks.extend([renew, release_stuck, take_over, suspects, last]);
         }
         tasks
     }
@@ -173,11 +180,35 @@ impl Housekeeper {
     }
 
     fn take_over(&self) -> Result<(), Error> {
+        self.restart_leases()?;
+        if !lease::is_any_idle(&self.member)? {
+            *self.look.lock() = Look::default();
+            return Ok(());
+        }
+        presence::look_at_leases(&self.member)?;
         let only_released = !self.is_steady();
         let last = *self.look.lock();
-        let look = lease::take_over(&self.member, &self.queue, &self.reception, last, only_released)?;
-        *self.look.lock() = look;
+        match lease::take_over(&self.member, &self.queue, &self.reception, last, only_released)? {
+            Some(look) => *self.look.lock() = look,
+            None => {
+                presence::renew(&self.member)?;
+                self.steady.lock().since = Instant::now();
+            }
+        }
         Ok(())
+    }
+
+    fn restart_leases(&self) -> Result<(), Error> {
+        let step = self.member.clock.step().filter(|step| step.is_back);
+        if step.is_some() && *self.restarted.lock() != step {
+            lease::restart(&self.member)?;
+            *self.restarted.lock() = step;
+        }
+        Ok(())
+    }
+
+    fn look_at_last(&self) -> Result<(), Error> {
+        lease::look_at_last(&self.member)
     }
 
     /// The next one, as soon as the one before it is answered.

@@ -236,6 +236,16 @@ impl Claimed {
     }
 }
 
+/// Whether there is any request that nobody has renewed for one lease, or that was given back: else there is nothing to
+/// take over, and this one command is all that a look for it costs.
+pub fn is_any_idle(member: &Member) -> Result<bool, Error> {
+    let lease = member.options.consumer.lease.as_millis() as u64;
+    let mut pending = redis::cmd("XPENDING");
+    pending.arg(&member.inbox).arg(&member.group).arg("IDLE").arg(lease).arg("-").arg("+").arg(1);
+    let rows = member.connections.with(&member.inbox, |connection| connection.run(&pending))?;
+    Ok(!stream_reply::pending_ids(&rows).is_empty())
+}
+
 /// Takes over requests whose lease ran out, as many as there is room for, from where the last look ended.
 ///
 /// With `only_released` it takes what was given back and nothing else: after a stall of Redis every lease looks as if
@@ -243,13 +253,15 @@ impl Claimed {
 ///
 /// Of suspects it takes one, and no other while [`holds_suspect`]. Else what is held beside a request that kills its
 /// process each time would be given up on with it.
+///
+/// `None` if Redis's clock is not what it should be: then nothing that it says of idle times is believed.
 pub fn take_over(
     member: &Member,
     queue: &ConsumerQueue,
     reception: &Reception,
     last: Look,
     only_released: bool,
-) -> Result<Look, Error> {
+) -> Result<Option<Look>, Error> {
     let is_new_pass = last.cursor == StreamId::default();
     let (mut look, mut kept) = (Look { left: last.left && !is_new_pass, ..last }, false);
     for _ in 0..MOST_STEPS {
@@ -257,8 +269,8 @@ pub fn take_over(
         if room == 0 {
             break;
         }
-        let idle = if only_released { AT_ONCE } else { member.options.consumer.lease.as_millis() as u64 };
-        let mut claimed = claim_idle(look.cursor, idle, room, member)?;
+        let idle = if only_released { Idle::Released } else { Idle::Lease };
+        let Some(mut claimed) = claim_idle(look.cursor, idle, room, member)? else { return Ok(None) };
         let mut occupied = holds_suspect(member, queue);
         let suspects = claimed.take(|entry, deliveries| {
             let suspect = is_suspect(member, deliveries)
@@ -275,12 +287,12 @@ pub fn take_over(
         left?;
         look.cursor = claimed.cursor;
         if look.cursor == StreamId::default() {
-            return Ok(look);
+            return Ok(Some(look));
         }
     }
     // What was not looked at may be like what was.
     look.left |= kept || last.left;
-    Ok(look)
+    Ok(Some(look))
 }
 
 /// Whether a suspect was taken lately and is not answered yet. One that has been running for a lease does not kill at
@@ -302,40 +314,108 @@ fn is_suspect(member: &Member, deliveries: u32) -> bool {
     options.delivery == Delivery::AtLeastOnce && (trusted + 1..=options.max_deliveries).contains(&deliveries)
 }
 
-/// One step over the pending requests of the group: where the next one goes on, and what is to run.
-pub fn take_over_from(
-    cursor: StreamId,
-    idle: u64,
-    count: usize,
-    member: &Member,
-    reception: &Reception,
-) -> Result<(StreamId, Vec<Request>), Error> {
-    let claimed = claim_idle(cursor, idle, count, member)?;
+/// What is to run of the first `count` requests whose lease ran out.
+pub fn take_over_first(count: usize, member: &Member, reception: &Reception) -> Result<Vec<Request>, Error> {
+    let Some(claimed) = claim_idle(StreamId::default(), Idle::Lease, count, member)? else {
+        return Ok(Vec::new());
+    };
     reception.bury_unreadable(&claimed.unreadable);
-    Ok((claimed.cursor, reception.admit(claimed.entries, &claimed.deliveries)))
+    Ok(reception.admit(claimed.entries, &claimed.deliveries))
 }
 
+/// Which requests are to be taken over.
+#[derive(Debug, Clone, Copy)]
+enum Idle {
+    /// Whose lease ran out.
+    Lease,
+    /// What was given back.
+    Released,
+}
+
+/// XAUTOCLAIM, if Redis's time is ARGV[5], give or take ARGV[6] ms. Else its clock was set, and all idle times with it,
+/// or it stood still, and nobody could renew.
+const CLAIM: &str = r"
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+if math.abs(now - ARGV[5]) > tonumber(ARGV[6]) then return now end
+return redis.call('XAUTOCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], 'COUNT', ARGV[7], 'JUSTID')
+";
+
+/// More than any clock is wrong by, in ms.
+const ANY: u64 = 1 << 50;
+
 /// Takes requests over by their ids first: one that cannot be read must not keep the others from being taken over.
-fn claim_idle(cursor: StreamId, idle: u64, count: usize, member: &Member) -> Result<Claimed, Error> {
-    let mut claim = redis::cmd("XAUTOCLAIM");
-    claim.arg(&member.inbox).arg(&member.group).arg(&member.consumer);
-    claim.arg(idle).arg(cursor.to_string()).arg("COUNT").arg(count).arg("JUSTID");
-    let (claimed, before) = member.connections.with(&member.inbox, |connection| {
-        let claimed = stream_reply::claimed_ids(connection.run(&claim)?).ok_or_else(unexpected)?;
-        let before = deliveries(connection, member, &claimed.ids)?;
-        Ok((claimed, before))
+/// `None` if Redis's clock is not what it should be.
+fn claim_idle(cursor: StreamId, idle: Idle, count: usize, member: &Member) -> Result<Option<Claimed>, Error> {
+    let lease = member.group_lease();
+    let (idle, tolerated) = match idle {
+        Idle::Lease => (lease.as_millis() as u64, (lease / 2).as_millis() as u64),
+        Idle::Released => (AT_ONCE, ANY),
+    };
+    let mut claim = redis::cmd("EVAL");
+    claim.arg(CLAIM).arg(1).arg(&member.inbox).arg(&member.group).arg(&member.consumer);
+    claim.arg(idle).arg(cursor.to_string()).arg(member.clock.now()).arg(tolerated).arg(count);
+    let found = member.connections.with(&member.inbox, |connection| match connection.run(&claim)? {
+        Value::Int(_) => Ok(None),
+        reply => {
+            let claimed = stream_reply::claimed_ids(reply).ok_or_else(unexpected)?;
+            let before = deliveries(connection, member, &claimed.ids)?;
+            Ok(Some((claimed, before)))
+        }
     })?;
+    let Some((claimed, before)) = found else { return Ok(None) };
     member.stats.withdrawn.add(claimed.deleted as u64);
     // JUSTID does not count the delivery; it counts as it is read.
     let counted = |id: &StreamId| (*id, before.get(id).copied().unwrap_or_default().saturating_add(1));
     let requests: Vec<(StreamId, u32)> = claimed.ids.iter().map(counted).collect();
     let fetched = fetch(member, &requests)?;
-    Ok(Claimed {
+    Ok(Some(Claimed {
         cursor: claimed.cursor,
         entries: fetched.entries,
         unreadable: fetched.unreadable,
         deliveries: requests.into_iter().collect(),
-    })
+    }))
+}
+
+/// Begins every lease anew that Redis's clock, set back, would have run on for as long as it went back: for who holds the
+/// request, whoever that is. What was claimed in the future is idle for 0 ms.
+const RESTART: &str = r"
+local start = '-'
+repeat
+  local rows = redis.call('XPENDING', KEYS[1], ARGV[1], start, '+', 1000)
+  for _, row in ipairs(rows) do
+    if row[3] == 0 then redis.call('XCLAIM', KEYS[1], ARGV[1], row[2], 0, row[1], 'JUSTID') end
+    start = '(' .. row[1]
+  end
+until #rows < 1000
+";
+
+/// Begins leases anew after Redis's clock was set back.
+pub fn restart(member: &Member) -> Result<(), Error> {
+    let mut restart = redis::cmd("EVAL");
+    restart.arg(RESTART).arg(1).arg(&member.inbox).arg(&member.group);
+    member.connections.with(&member.inbox, |connection| connection.run(&restart)).map(drop)
+}
+
+/// Looks which is the last id of the inbox, for [`crate::arrivals`]: a group that begins there tells. XINFO STREAM would
+/// bring the last entry along, however large.
+const LAST: &str = r"
+redis.call('XGROUP', 'CREATE', KEYS[1], ARGV[1], '$')
+local groups = redis.call('XINFO', 'GROUPS', KEYS[1])
+redis.call('XGROUP', 'DESTROY', KEYS[1], ARGV[1])
+return groups
+";
+
+/// Notes which is the last id of the inbox.
+pub fn look_at_last(member: &Member) -> Result<(), Error> {
+    let name = format!("{}:last", member.group);
+    let mut look = redis::cmd("EVAL");
+    look.arg(LAST).arg(1).arg(&member.inbox).arg(&name);
+    let groups = member.connections.with(&member.inbox, |connection| connection.run(&look))?;
+    if let Some(last) = stream_reply::last_delivered(&groups).and_then(|ids| ids.get(&name).copied()) {
+        member.arrivals.note(last);
+    }
+    Ok(())
 }
 
 /// How often each of `ids`, pending under this instance, has been delivered.

@@ -5,6 +5,7 @@
 
 pub mod acceptance;
 pub mod appetite;
+mod arrivals;
 pub mod attempt;
 pub mod backlog;
 pub mod backoff;

@@ -3,6 +3,7 @@
 
 use crate::acceptance::Acceptance;
 use crate::appetite::Appetite;
+use crate::arrivals::Arrivals;
 use crate::backlog::Backlogs;
 use crate::clock::Clock;
 use crate::connections::Connections;
@@ -21,7 +22,7 @@ use crate::text::Text;
 use crate::threads::Guard;
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Ends the consumer name of an instance that has no handler.
@@ -55,6 +56,10 @@ pub struct Member {
     pub connections: Connections,
     /// Redis's time.
     pub clock: Clock,
+    /// When requests came whose ids do not say so.
+    pub arrivals: Arrivals,
+    /// The longest lease that an instance of the group has, in ms, as far as it is known.
+    pub longest_lease: AtomicU64,
     /// Counters.
     pub stats: Arc<Stats>,
     /// Reports for the user.
@@ -103,6 +108,8 @@ impl Member {
             options,
             connections,
             clock: Clock::new(),
+            arrivals: Arrivals::default(),
+            longest_lease: AtomicU64::new(0),
             stats,
             reporter,
             ids,
@@ -143,6 +150,13 @@ impl Member {
     /// The groups noted so, once.
     pub fn take_asked_in_vain(&self) -> HashSet<String> {
         std::mem::take(&mut *self.asked_in_vain.lock())
+    }
+
+    /// The lease that takeovers go by: the longest in the group, as each instance renews what it holds as often as its own
+    /// lease asks for.
+    pub fn group_lease(&self) -> Duration {
+        let longest = Duration::from_millis(self.longest_lease.load(Ordering::Relaxed));
+        longest.max(self.options.consumer.lease)
     }
 
     /// A long-lived connection broke.

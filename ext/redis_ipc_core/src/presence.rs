@@ -6,12 +6,16 @@ use crate::keys::{self, Keys};
 use crate::member::{Member, WITHOUT_HANDLER};
 use crate::upkeep;
 use redis::{Cmd, RedisResult, Value};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// How often an instance renews its reply stream and reads Redis's clock: a third of the reply stream's expiry.
 pub const RENEWAL: Duration = Duration::from_secs(10);
 /// An instance not heard of for this long counts as dead, unless leases are shorter or longer than usual.
 const DEAD_AFTER: Duration = Duration::from_secs(60);
+
+/// No instance has a longer lease, in ms: a stranger could keep everybody from taking over.
+const LONGEST_LEASE: u64 = 86_400_000;
 
 /// Deletes consumers of the inbox under which nothing is pending: the one named ARGV[2], and with ARGV[3] = 1 those not
 /// named among the living (from ARGV[5] on); with ARGV[4] = 1 also an empty inbox without consumers. In a script
@@ -86,9 +90,30 @@ pub fn was_lost(member: &Member, time: Duration) -> bool {
 fn show(member: &Member) -> Result<bool, Error> {
     let instances = member.keys.instances();
     let mut add = redis::cmd("ZADD");
-    add.arg(&instances).arg(member.clock.now()).arg(own_name(member));
+    add.arg(&instances);
+    for name in own_names(member) {
+        add.arg(member.clock.now()).arg(name);
+    }
     let added = member.connections.with(&instances, |connection| connection.run(&add))?;
-    Ok(added == Value::Int(1))
+    Ok(!matches!(added, Value::Int(0)))
+}
+
+/// Looks what the longest lease in the group is. What a dead instance had is its own for as long as it said, too.
+pub fn look_at_leases(member: &Member) -> Result<(), Error> {
+    let instances = member.keys.instances();
+    let mut range = redis::cmd("ZRANGE");
+    range.arg(&instances).arg(ago(member, DEAD_AFTER)).arg("+inf").arg("BYSCORE");
+    let names: Vec<Vec<u8>> = member.connections.with(&instances, |connection| connection.query(&range))?;
+    let longest = names.iter().filter_map(|name| lease_of(name, &member.group)).max().unwrap_or(0);
+    member.longest_lease.store(longest, Ordering::Relaxed);
+    Ok(())
+}
+
+/// The lease in ms that a name in S:instances tells, if it is of an instance of `group`.
+fn lease_of(name: &[u8], group: &str) -> Option<u64> {
+    let parts: Vec<&str> = std::str::from_utf8(name).ok()?.split(':').collect();
+    let [of, _, _, _, lease] = parts.as_slice() else { return None };
+    lease.parse().ok().filter(|lease| keys::decode(of) == group && *lease <= LONGEST_LEASE)
 }
 
 /// Reads the clock that deadlines count by again: of the server that holds the inbox.
@@ -144,7 +169,7 @@ pub fn living_consumers(member: &Member, since: u64) -> Result<Vec<String>, Erro
 pub fn leave(member: &Member) -> Result<(), Error> {
     let run = |key: &str, command: &Cmd| member.connections.with(key, |connection| connection.run(command));
     let instances = member.keys.instances();
-    run(&instances, redis::cmd("ZREM").arg(&instances).arg(own_name(member)))?;
+    run(&instances, redis::cmd("ZREM").arg(&instances).arg(own_names(member)))?;
     run(&member.replies, redis::cmd("DEL").arg(&member.replies))?;
     run(&member.inbox, &sweep_command(member, &member.consumer, false, true))?;
     for group in member.take_asked_in_vain() {
@@ -199,9 +224,16 @@ pub fn check_server(connection: &mut Connection) -> RedisResult<bool> {
     Ok(fact(b"mode").as_deref() == Some("cluster"))
 }
 
-fn own_name(member: &Member) -> String {
+/// What stands for this instance in S:instances. The second name, of an instance that takes requests, tells its lease;
+/// it is none that stands for an instance.
+fn own_names(member: &Member) -> Vec<String> {
     let host = gethostname::gethostname().to_string_lossy().into_owned();
-    Keys::member(&member.group, &member.instance, &host, std::process::id())
+    let name = Keys::member(&member.group, &member.instance, &host, std::process::id());
+    if member.consumer.ends_with(WITHOUT_HANDLER) {
+        return vec![name];
+    }
+    let lease = format!("{name}:{}", member.options.consumer.lease.as_millis());
+    vec![name, lease]
 }
 
 fn parse_name(name: &str, seen: u64) -> Option<Presence> {
@@ -230,5 +262,16 @@ mod tests {
         );
         assert_eq!(parse_name("a:b", 9), None);
         assert_eq!(parse_name("a:b:c:d", 9), None);
+    }
+
+    #[test]
+    fn a_lease_is_told_beside_an_instance() {
+        let name = format!("{}:3000", Keys::member("a:b", "7f", "host%1", 42));
+        assert_eq!(lease_of(name.as_bytes(), "a:b"), Some(3_000));
+        assert_eq!(parse_name(&name, 9), None);
+        for other in [&Keys::member("a:b", "7f", "host", 42), &format!("{name}0000000"), &name[1..]] {
+            assert_eq!(lease_of(other.as_bytes(), "a:b"), None, "{other}");
+        }
+        assert_eq!(lease_of(b"\xff:i:h:1:2000", "\u{fffd}"), None);
     }
 }

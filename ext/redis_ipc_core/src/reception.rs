@@ -1,6 +1,7 @@
 //! Decides what becomes of an entry that was taken from the inbox: it runs, or it is dropped, refused or buried,
 //! and each of these is counted.
 
+use crate::arrivals::TOLERATED;
 use crate::claim::Claim;
 use crate::command::Command;
 use crate::consumer_queue::ConsumerQueue;
@@ -22,7 +23,7 @@ const MAY_HAVE_RUN: &str = "the request was sent again after a broken connection
 const OVERLOADED: &str =
     "the group is overloaded: the request waited until its time would not have sufficed, and was not started";
 
-/// How often Redis's clock is read again because of requests that look expired.
+/// How often Redis's clock is read again because of requests that look expired, or come from its future.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 #[expect(clippy::large_enum_variant, reason = "taken apart at once, never kept")]
@@ -79,7 +80,7 @@ impl Reception {
         let Some(fields) = &entry.fields else { return true };
         let limit = self.member.options.max_content_size;
         let request = Request::decode(entry.id, fields, &self.member.keys, limit);
-        request.map_or(true, |request| self.is_expired(&request))
+        request.map_or(true, |request| self.aged(request).is_past())
     }
 
     fn examine(&self, entry: RawEntry, deliveries: u32) -> Examined {
@@ -98,9 +99,9 @@ impl Reception {
         let limit = self.member.options.max_content_size;
         let outlived_group = entry.id <= *self.member.group_made.lock();
         let decoded = Request::decode(entry.id, &fields, &self.member.keys, limit);
-        match decoded.map(|request| Request { deliveries, outlived_group, ..request }) {
+        match decoded.map(|request| Request { deliveries, outlived_group, ..self.aged(request) }) {
             Err(error) => self.bury_malformed(entry.id, &fields, &error.to_string(), deliveries),
-            Ok(request) if self.is_expired(&request) => {
+            Ok(request) if request.is_past() => {
                 stats.expired.increment();
                 Examined::Done(entry.id)
             }
@@ -119,14 +120,22 @@ impl Reception {
         }
     }
 
-    /// If Redis's clock was stepped back, every request looks expired until it is read again. So it is read again.
-    fn is_expired(&self, request: &Request) -> bool {
-        let is_past = || self.member.clock.until(request.deadline()).is_none();
-        if is_past() && self.member.clock.is_due(LOOK_AGAIN) {
+    /// Reckons when a request expires. If Redis's clock was set, every request looks expired, or is ahead, until the
+    /// clock is read again. So it is read again.
+    fn aged(&self, request: Request) -> Request {
+        let (clock, id) = (&self.member.clock, request.redis_id);
+        let is_ahead = || id.ms > clock.now().saturating_add(TOLERATED);
+        if (is_ahead() || clock.until(request.deadline()).is_none()) && clock.is_due(LOOK_AGAIN) {
             // Out of reach, it says nothing new.
             let _ = presence::renew(&self.member);
         }
-        is_past()
+        let now = clock.now();
+        let age = if is_ahead() {
+            self.member.arrivals.age(id)
+        } else {
+            Duration::from_millis(now.saturating_sub(id.ms))
+        };
+        request.aged(age, now)
     }
 
     /// Whether a request should give way to fresher ones. Redis hands out the oldest first; under overload those are
@@ -137,7 +146,7 @@ impl Reception {
         !request.may_have_run()
             && self.queue.usual_run_under_pressure().is_some_and(|usual| {
                 let needed = (usual * 2).min(Duration::from_millis(request.ttl) / 2);
-                self.member.clock.until(request.deadline()).is_none_or(|left| left < needed)
+                request.left() < needed
             })
     }
 

@@ -2,6 +2,7 @@
 
 use crate::connection::Connection;
 use crate::entry::{Request, StreamId};
+use crate::error::Error;
 use crate::inbox_session::read;
 use crate::lease;
 use crate::link::Link;
@@ -137,10 +138,15 @@ impl Refusal {
 
     /// What was delivered to consumers that are gone, or to this one on a connection that broke.
     fn abandoned(&self) -> RedisResult<Vec<Request>> {
-        let lease = self.member.options.consumer.lease.as_millis() as u64;
-        let found = lease::take_over_from(StreamId::default(), lease, COUNT, &self.member, &self.reception);
+        let find = || {
+            if !lease::is_any_idle(&self.member)? {
+                return Ok(Vec::new());
+            }
+            presence::look_at_leases(&self.member)?;
+            lease::take_over_first(COUNT, &self.member, &self.reception)
+        };
         // The next connection shows whether Redis is there.
-        found.map(|(_, requests)| requests).map_err(|_| unexpected())
+        find().map_err(|_: Error| unexpected())
     }
 
     fn refuse(&self, requests: Vec<Request>) {
@@ -177,6 +183,13 @@ fn look(connection: &mut Connection, member: &Member) -> RedisResult<Serving> {
     }
 }
 
+/// Whether those who serve may have been forgotten lately, or show their presence by a clock that was right before: each
+/// reads it now and then.
+fn is_in_doubt(member: &Member) -> bool {
+    let silence = silence(member);
+    presence::was_lost(member, silence) || member.clock.has_stepped_within(presence::RENEWAL + silence)
+}
+
 /// An instance serves that has a consumer without our mark, and was heard of lately.
 fn who_serves(connection: &mut Connection, member: &Member) -> RedisResult<Serving> {
     let since = member.clock.now().saturating_sub(silence(member).as_millis() as u64);
@@ -201,7 +214,7 @@ fn who_serves(connection: &mut Connection, member: &Member) -> RedisResult<Servi
     let own = member.consumer.as_bytes();
     if names.iter().any(|name| !name.ends_with(WITHOUT_HANDLER.as_bytes()) && is_alive(name)) {
         Ok(Serving::Somebody)
-    } else if names.contains(&own) && is_alive(own) && !presence::was_lost(member, silence(member)) {
+    } else if names.contains(&own) && is_alive(own) && !is_in_doubt(member) {
         Ok(Serving::Nobody)
     } else {
         Ok(Serving::Unknown)

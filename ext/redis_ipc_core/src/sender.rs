@@ -453,7 +453,7 @@ impl Sender {
         match command {
             // What was perhaps sent may still be answered: its caller waits until the deadline.
             Command::Ask(ticket, _) => ticket.sent() == Sent::No && ticket.asked.elapsed() >= patience,
-            Command::Answer(claim, _) => self.member.clock.until(claim.request.deadline()).is_none(),
+            Command::Answer(claim, _) => claim.request.is_past(),
             Command::Withdraw(ticket, _) => ticket.deadline + patience <= Instant::now(),
             Command::Acknowledge(_) | Command::Measure(_) => false,
         }

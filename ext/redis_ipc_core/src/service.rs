@@ -64,7 +64,7 @@ impl Service {
 
     /// An expired request is never started.
     fn may_start(&self, claim: &Claim) -> bool {
-        if self.member.clock.until(claim.request.deadline()).is_some() {
+        if !claim.request.is_past() {
             claim.start();
             return true;
         }
@@ -118,7 +118,7 @@ impl Service {
         if content.len() > self.member.options.max_content_size {
             return Err(self.member.too_large(content.len(), &request.source_group).entry(claim.id()));
         }
-        let late = self.member.clock.until(request.deadline()).is_none();
+        let late = request.is_past();
         let held = self.queue.held(claim.id()).is_some_and(|held| Arc::ptr_eq(&held, claim));
         let sealed = self.queue.is_sealed();
         if (sealed || !held) && !late {
@@ -182,13 +182,12 @@ impl Service {
 
     /// Whether the time of a request has run out.
     pub fn is_expired(&self, claim: &Claim) -> bool {
-        self.member.clock.until(claim.request.deadline()).is_none()
+        claim.request.is_past()
     }
 
     /// Lets go of requests whose deadline passed while they were held.
     pub fn drop_overdue(&self) {
-        let now = self.member.clock.now();
-        let overdue = self.queue.remove(|claim| claim.request.deadline() <= now);
+        let overdue = self.queue.remove(|claim| claim.request.is_past());
         if overdue.is_empty() {
             return;
         }

@@ -23,6 +23,10 @@ module RedisIPC
           given_up ? "dropped" : answer.status
         end
 
+        def since_ms
+          redis_id.to_i
+        end
+
         def deliveries
           1
         end
