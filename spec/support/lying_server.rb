@@ -10,9 +10,10 @@ class LyingServer
   # pieces it comes in (an Enumerator takes its time).
   attr_accessor :lie
 
-  def initialize(path)
+  # path: the real server's socket.
+  def initialize(path, listener: TCPServer.new("127.0.0.1", 0))
     @path = path
-    @server = TCPServer.new("127.0.0.1", 0)
+    @server = listener
     @port = @server.addr[1]
     @sockets = Queue.new
     @thread = Thread.new { loop { serve(@server.accept) } }

@@ -9,7 +9,7 @@ use crate::error_codes::{Remedy, remedy};
 use crate::keys;
 use crate::ledger::Ticket;
 use crate::member::Member;
-use crate::outgoing::{Outbound, closes_connection, too_large};
+use crate::outgoing::{Broken, Outbound, closes_connection, too_large};
 use crate::packing::{self, Packing};
 use crate::scene::{Scene, timed_out};
 use crate::stream_reply;
@@ -81,10 +81,10 @@ pub struct Leftover {
 /// What is left of a batch whose connection broke.
 #[derive(Default)]
 pub struct Remains {
-    /// What follows from the replies that came.
+    /// What follows from the replies that came; what is to be sent again is in `broken`.
     pub leftover: Leftover,
-    /// Commands that were written at least in part, and whose replies did not come.
-    pub unanswered: Vec<Command>,
+    /// What is to be sent again.
+    pub broken: Broken<Command>,
     /// The command over which Redis says that it closes the connection, with the error for it.
     pub culprit: Option<(Command, Error)>,
 }
@@ -171,13 +171,15 @@ impl Batch {
                     not_executed(&command);
                 }
                 let is_begun = remains.culprit.is_none() && start < written;
-                let rest = if is_begun { &mut remains.unanswered } else { &mut remains.leftover.again };
+                let broken = &mut remains.broken;
+                let rest = if is_begun { &mut broken.unanswered } else { &mut broken.unsent };
                 rest.push(command);
             }
             start = end;
         }
+        remains.broken.refused = std::mem::take(&mut remains.leftover.again);
         if !self.held.is_empty() {
-            remains.leftover.again.push(Command::Acknowledge(self.held));
+            remains.broken.unsent.push(Command::Acknowledge(self.held));
         }
         remains
     }

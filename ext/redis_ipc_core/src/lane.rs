@@ -7,7 +7,7 @@ use crate::command::Command;
 use crate::connection::Connection;
 use crate::error::Error;
 use crate::member::Member;
-use crate::outgoing::{Outbound, Outgoing};
+use crate::outgoing::{Broken, Outbound, Outgoing};
 use crate::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -273,10 +273,10 @@ impl Lane {
         state.queue.push_first(commands);
     }
 
-    /// Queues commands whose replies did not come because the server closed the connection. Returns those that must be
-    /// the cause.
-    pub fn requeue_unanswered(&self, commands: Vec<Command>) -> Vec<Command> {
-        self.state.lock().queue.broke(commands)
+    /// Queues what is left of a batch whose connection broke. Returns what must be the cause; see
+    /// [`Outgoing::take_back`].
+    pub fn take_back(&self, broken: Broken<Command>, is_close: bool) -> Vec<Command> {
+        self.state.lock().queue.take_back(broken, is_close)
     }
 
     /// Queues commands once `pause` is over. Returns those that it makes no sense for: the lane is to stop.

@@ -26,6 +26,23 @@ pub trait Outbound {
     fn size(&self) -> usize;
 }
 
+/// What is to be sent again of commands whose connection broke.
+#[derive(Debug)]
+pub struct Broken<T> {
+    /// Commands that Redis refused for now, before the connection broke.
+    pub refused: Vec<T>,
+    /// Commands that were written at least in part, and whose replies did not come.
+    pub unanswered: Vec<T>,
+    /// Commands that Redis did not get, or did not execute.
+    pub unsent: Vec<T>,
+}
+
+impl<T> Default for Broken<T> {
+    fn default() -> Self {
+        Self { refused: Vec::new(), unanswered: Vec::new(), unsent: Vec::new() }
+    }
+}
+
 /// Commands that wait to be written.
 #[derive(Debug)]
 pub struct Outgoing<T> {
@@ -86,8 +103,22 @@ impl<T: Outbound> Outgoing<T> {
         self.ordinary.drain(..count).collect()
     }
 
-    /// Takes back what was unanswered when the server closed the connection. Returns what is convicted.
-    pub fn broke(&mut self, unanswered: Vec<T>) -> Vec<T> {
+    /// Takes back what is to be sent again after the connection broke, in the order in which it was written, before all
+    /// that waits. `is_close` tells whether the server closed the connection: then what is unanswered may be the cause.
+    /// Returns what is convicted.
+    pub fn take_back(&mut self, broken: Broken<T>, is_close: bool) -> Vec<T> {
+        self.push_first(broken.unsent);
+        let convicted = if is_close {
+            self.broke(broken.unanswered)
+        } else {
+            self.push_first(broken.unanswered);
+            Vec::new()
+        };
+        self.push_first(broken.refused);
+        convicted
+    }
+
+    fn broke(&mut self, unanswered: Vec<T>) -> Vec<T> {
         let strikes = self.strikes + u32::from(unanswered.len() == 1);
         (self.is_suspects_turn, self.strikes) = (false, 0);
         let (suspects, innocent): (Vec<T>, Vec<T>) =
@@ -189,6 +220,17 @@ mod tests {
         assert_eq!(names(&queue.take_batch()), [6], "they take turns");
         assert_eq!(names(&queue.take_batch()), [4]);
         assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn what_is_sent_again_keeps_its_order() {
+        for is_close in [true, false] {
+            let mut queue = queue(&[(9, 10)]);
+            let broken =
+                Broken { refused: vec![(1, 10)], unanswered: vec![(2, 10), (3, 10)], unsent: vec![(4, 10)] };
+            assert!(queue.take_back(broken, is_close).is_empty());
+            assert_eq!(names(&queue.take_batch()), [1, 2, 3, 4, 9], "{is_close}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! and go out together in the next one.
 
 use crate::backoff::Backoff;
-use crate::batch::{Batch, Leftover, Server};
+use crate::batch::{Batch, Leftover, Remains, Server};
 use crate::cluster::Route;
 use crate::command::Command;
 use crate::connection::{Connection, is_close};
@@ -308,30 +308,16 @@ impl Sender {
         written: usize,
         error: &RedisError,
     ) -> Hold {
-        let mut remains = batch.settle_broken(replies, written, &self.scene());
-        let mut again = std::mem::take(&mut remains.leftover.again);
-        self.follow_up(lane, remains.leftover);
-        let convicted = match remains.culprit {
-            Some(culprit) => {
-                again.splice(0..0, remains.unanswered);
-                vec![culprit]
-            }
-            None if is_close(error) => {
-                let failure = |command: Command| {
-                    let error = too_large(command.content_size(), None);
-                    (command, error)
-                };
-                lane.requeue_unanswered(remains.unanswered).into_iter().map(failure).collect()
-            }
-            None => {
-                again.splice(0..0, remains.unanswered);
-                Vec::new()
-            }
-        };
-        for (command, failure) in convicted {
-            again.extend(self.scene().refuse_large(command, &failure));
-        }
-        Hold::Missing(again, Some(self.explain(error)))
+        let Remains { leftover, broken, culprit } = batch.settle_broken(replies, written, &self.scene());
+        self.follow_up(lane, leftover);
+        let convicted = lane.take_back(broken, is_close(error)).into_iter().map(|command| {
+            let error = too_large(command.content_size(), None);
+            (command, error)
+        });
+        let instead = convicted
+            .chain(culprit)
+            .filter_map(|(command, failure)| self.scene().refuse_large(command, &failure));
+        Hold::Missing(instead.collect(), Some(self.explain(error)))
     }
 
     /// Acts on the replies to a batch: what becomes of the connection.

@@ -6,7 +6,7 @@ use crate::error::{Error, ErrorKind, Fate};
 use crate::error_codes::{Remedy, is_passing, remedy};
 use crate::link::Link;
 use crate::list::party::{CLOCK_LOOK, Party};
-use crate::outgoing::{Outbound, Outgoing, closes_connection, too_large};
+use crate::outgoing::{Broken, Outbound, Outgoing, closes_connection, too_large};
 use crate::sync::{Condvar, Mutex};
 use redis::{Cmd, RedisError, RedisResult, Value};
 use std::sync::Arc;
@@ -222,31 +222,23 @@ impl<P: Parcel> Outbox<P> {
         error: &RedisError,
     ) {
         let mut replies = replies.into_iter();
-        let (mut again, mut unanswered, mut culprit, mut start) = (Vec::new(), Vec::new(), None, 0);
+        let (mut broken, mut culprit, mut start) = (Broken::default(), None, 0);
         for Packed { parcel, replies: count, end } in batch {
             let own: Vec<Value> = replies.by_ref().take(count).collect();
             if let Some(said) = own.iter().find(|reply| closes_connection(reply)) {
                 let error = too_large(parcel.content_size(), Some(said));
                 culprit = parcel.broken(false).map(|parcel| (parcel, error));
-                again.append(&mut unanswered);
             } else if own.len() == count {
-                again.extend(parcel.settle(own, Some(lane.number)));
+                broken.refused.extend(parcel.settle(own, Some(lane.number)));
             } else {
                 let is_begun = culprit.is_none() && start < written;
-                let rest = if is_begun { &mut unanswered } else { &mut again };
+                let rest = if is_begun { &mut broken.unanswered } else { &mut broken.unsent };
                 rest.extend(parcel.broken(culprit.is_none() && end <= written));
             }
             start = end;
         }
-        let mut state = self.state.lock();
-        let convicted = if is_close(error) && culprit.is_none() {
-            state.queue.broke(unanswered)
-        } else {
-            again.append(&mut unanswered);
-            Vec::new()
-        };
-        state.queue.push_first(again);
-        drop(state);
+        // Replies come in the order of the commands: with a culprit nothing is unanswered.
+        let convicted = self.state.lock().queue.take_back(broken, is_close(error));
         let convicted = convicted.into_iter().map(|parcel| {
             let error = too_large(parcel.content_size(), None);
             (parcel, error)

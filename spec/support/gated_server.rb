@@ -1,0 +1,49 @@
+# frozen_string_literal: true
+
+require "tmpdir"
+require_relative "lying_server"
+
+# Passes everything on to a real server and back, by a unix socket, whose buffers are small. What clients send waits at
+# a gate once there is one.
+class GatedServer < LyingServer
+  # gate: a Queue of what is done with each piece that holds one of the gated commands, :pass or :cut; nil where nothing
+  # waits.
+  attr_accessor :gate
+
+  # An element for each piece that came to the gate.
+  attr_reader :arrivals
+
+  def initialize(path, commands:)
+    @folder = Dir.mktmpdir("redis_ipc_gate")
+    @own_path = File.join(@folder, "redis.sock")
+    @commands = commands
+    @arrivals = Queue.new
+    super(path, listener: UNIXServer.new(@own_path))
+  end
+
+  def redis_options
+    { path: @own_path }
+  end
+
+  def stop
+    super
+    FileUtils.remove_entry(@folder)
+  end
+
+  private
+
+  def connect(client, redis)
+    relay(client, redis) { |bytes| admitted(bytes) }
+    relay(redis, client) { |bytes| bytes }
+  end
+
+  def admitted(bytes)
+    gate = @gate
+    return bytes unless gate && @commands.any? { |name| bytes.include?(name) }
+
+    @arrivals << true
+    raise IOError, "cut on purpose" if gate.pop == :cut
+
+    bytes
+  end
+end
