@@ -69,4 +69,54 @@ RSpec.describe "a hostile server" do
     expect(told).to all(be_a(RedisIPC::Error))
     expect(told.grep(RedisIPC::InternalError)).to eq([])
   end
+
+  describe "that says a byte now and then" do
+    let(:redis_options) { { host: "127.0.0.1", port: server.port, timeout: 0.3 } }
+
+    let(:late) { have_attributes(message: /no answer in time/) }
+
+    # A line that does not end, whatever was asked.
+    def drip
+      server.lie = proc do
+        Enumerator.new { |pieces| ["+", *["x"] * 60_000].each { |it| (pieces << it) && sleep(0.05) } }
+      end
+    end
+
+    it "has its connections given up after read_timeout, and all goes on when it is well again" do
+      stream = connect("both", consumer: { lease: 0.5 }, &echo)
+      expect(stream.send_to_group(content: 1, to: "both").value).to eq(1)
+      drip
+      future = stream.async_send_to_group(content: 2, to: "both", timeout: 5)
+      expect(next_of(errors, timeout: 3)).to be_a(RedisIPC::ConnectionError).and late
+      eventually { !stream.connected? }
+      server.lie = nil
+      expect(future.value).to eq(2)
+      eventually { stream.connected? }
+    end
+
+    it "has its connections given up, by JSON-RPC" do
+      rpc_server { |it| it.on("twice") { |number| number * 2 } }
+      client = rpc_client
+      expect(client.call("twice", 1)).to eq(2)
+      drip
+      expect { client.call("twice", 2, timeout: 0.5) }.to raise_error(RedisIPC::CallError)
+      expect(next_of(errors, timeout: 3)).to be_a(RedisIPC::ConnectionError).and late
+      server.lie = nil
+      eventually { client.connected? }
+      expect(client.call("twice", 3)).to eq(6)
+    end
+
+    it "is not one whose link is slow: a large answer may take many times read_timeout" do
+      connect("child") { |entry| fulfill_request(entry, content: "x" * entry.content) }
+      asking = connect("parent")
+      server.lie = lambda do |bytes|
+        next bytes if bytes.size < 10_000
+
+        Enumerator.new { |pieces| bytes.scan(/.{1,4096}/mn) { |it| (pieces << it) && sleep(0.01) } }
+      end
+      took = seconds { expect(asking.send_to_group(content: 500_000, to: "child").value.size).to eq(500_000) }
+      expect(took).to be > 0.9
+      expect(errors).to be_empty
+    end
+  end
 end

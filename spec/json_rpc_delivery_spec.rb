@@ -158,6 +158,15 @@ RSpec.describe "delivery by JSON-RPC" do
       expect { asking.value }.to raise_error(RedisIPC::TimeoutError) { |error| expect(error.outcome).to eq(:unknown) }
     end
 
+    it "opens one connection to end the read that waits, and none once it has ended" do
+      connections = -> { redis.info("stats").fetch("total_connections_received").to_i }
+      server = rpc_server(guarantee: :at_most_once) { |it| it.on("run") { 1 } }
+      expect(calling("run").value).to eq(1)
+      before = connections.call
+      server.disconnect
+      expect(connections.call - before).to eq(1)
+    end
+
     it "puts back what it took and did not start" do
       gate = Queue.new
       ran = Queue.new

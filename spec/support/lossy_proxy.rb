@@ -17,14 +17,19 @@ class LossyProxy < LyingServer
     "redis://127.0.0.1:#{port}/0"
   end
 
-  # Once: the next reply on a connection that sent this command and matches.
-  def lose_reply_to(command, matching: //)
+  # The next replies on connections that sent this command and match, `times` times. After each of them no connection
+  # can be made for `outage` seconds.
+  def lose_reply_to(command, matching: //, times: 1, outage: 0)
+    @outage = outage
+    @times = times
     @loss = [/\r\n#{command}\r\n/i, matching]
   end
 
   private
 
   def connect(client, redis)
+    return [client, redis].each(&:close) if away?
+
     sent = "".b
     relay(client, redis) { |bytes| sent.replace(bytes) }
     relay(redis, client) { |bytes| lose(sent, bytes) || bytes }
@@ -34,8 +39,17 @@ class LossyProxy < LyingServer
     command, matching = @loss
     return unless command&.match?(sent) && matching.match?(reply)
 
-    @loss = nil
+    @loss = nil if (@times -= 1).zero?
+    @back = clock + @outage
     @lost << reply
     raise IOError, "the connection is broken on purpose"
+  end
+
+  def away?
+    !@back.nil? && clock < @back
+  end
+
+  def clock
+    Process.clock_gettime(Process::CLOCK_MONOTONIC)
   end
 end

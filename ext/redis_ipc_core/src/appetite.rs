@@ -4,13 +4,18 @@
 //! limits. A reader that asks again for as many entries from the same place repeats that for ever. So after a broken
 //! read it asks for one entry. While reads are full it asks for twice as many, up to half of what broke the connection;
 //! that ceiling rises again slowly. An entry that breaks several connections when it is read alone is given up on.
+//!
+//! Outages break connections, too, and say nothing about an entry. So a broken read of one entry counts only if the
+//! server serves right after it: a new connection can be made at the first attempt, and a `PING` on it is answered
+//! promptly. If not, the entry is acquitted.
 
 use std::time::{Duration, Instant};
 
 /// How long the ceiling stays before it is doubled.
 const RECOVERY: Duration = Duration::from_secs(10);
 /// An entry that breaks so many connections in a row, each while it is read alone and at once, is given up on. A
-/// server that closes connections for other reasons does not close three in a row within the moment each read takes.
+/// server that closes connections for other reasons, and serves in between, does not close three in a row within the
+/// moment each read takes.
 const STRIKES: u32 = 3;
 
 /// How many entries are asked for at once.
@@ -20,8 +25,10 @@ pub struct Appetite {
     count: usize,
     ceiling: usize,
     raised: Option<Instant>,
-    /// The connections in a row that broke while one entry was read.
+    /// The connections in a row that broke while one entry was read, of a server that served right after.
     strikes: u32,
+    /// A connection broke while one entry was read. Whether that counts is not known yet.
+    is_accused: bool,
     /// The last read broke its connection, and none has succeeded since.
     is_probing: bool,
 }
@@ -29,7 +36,15 @@ pub struct Appetite {
 impl Appetite {
     /// For a reader that asks for `most` entries where nothing forbids it.
     pub fn new(most: usize) -> Self {
-        Self { most, count: most, ceiling: most, raised: None, strikes: 0, is_probing: false }
+        Self {
+            most,
+            count: most,
+            ceiling: most,
+            raised: None,
+            strikes: 0,
+            is_accused: false,
+            is_probing: false,
+        }
     }
 
     /// How many entries to ask for at `now`.
@@ -51,7 +66,8 @@ impl Appetite {
 
     /// Notes that a read brought `found` entries, where `asked` were asked for.
     pub fn ate(&mut self, asked: usize, found: usize) {
-        (self.strikes, self.is_probing) = (0, false);
+        self.acquit();
+        self.is_probing = false;
         if self.count < self.most && found >= asked && asked >= self.count {
             self.count = (self.count * 2).min(self.ceiling.max(1));
         }
@@ -60,22 +76,41 @@ impl Appetite {
         }
     }
 
-    /// Notes that the server broke the connection over a read of `asked` entries, or sent a reply over our limits. True
-    /// if the first entry is to be given up on: it breaks each connection alone.
-    pub fn choked(&mut self, asked: usize, now: Instant) -> bool {
-        if self.is_probing && asked == 1 {
-            self.strikes += 1;
-        }
+    /// Notes that a read of `asked` entries broke its connection: the server closed it, did not send the reply in time, or
+    /// sent one over our limits. Before the next read [`Appetite::judge`] says what that means.
+    pub fn choked(&mut self, asked: usize, now: Instant) {
+        self.is_accused = self.is_probing && asked == 1;
         if asked > 1 {
             self.ceiling = (asked / 2).max(1);
             self.raised = Some(now);
         }
         (self.count, self.is_probing) = (1, true);
+    }
+
+    /// Whether [`Appetite::judge`] is to be told how well the server serves.
+    pub fn is_to_judge(&self) -> bool {
+        self.is_accused
+    }
+
+    /// Notes whether the server serves (promptly) right after a broken read. True if the first entry is to be given up on:
+    /// it breaks each connection alone.
+    pub fn judge(&mut self, serves: bool) -> bool {
+        if !serves {
+            self.acquit();
+        }
+        if std::mem::take(&mut self.is_accused) {
+            self.strikes += 1;
+        }
         let gives_up = self.strikes >= STRIKES;
         if gives_up {
             self.strikes = 0;
         }
         gives_up
+    }
+
+    /// Notes that nothing is known against the first entry: no connection can be made, so this is an outage.
+    pub fn acquit(&mut self) {
+        (self.strikes, self.is_accused) = (0, false);
     }
 }
 
@@ -88,14 +123,14 @@ mod tests {
     fn after_a_broken_read_it_begins_with_one_and_stays_below_what_broke_it() {
         let (mut appetite, now) = (Appetite::new(512), Instant::now());
         assert_eq!(appetite.count(now), 512);
-        assert!(!appetite.choked(512, now));
+        appetite.choked(512, now);
         assert!(appetite.is_probing());
         for expected in [1, 2, 4, 8] {
             assert_eq!(appetite.count(now), expected);
             appetite.ate(expected, expected);
             assert!(!appetite.is_probing());
         }
-        assert!(!appetite.choked(16, now));
+        appetite.choked(16, now);
         for expected in [1, 2, 4, 8, 8] {
             assert_eq!(appetite.count(now), expected);
             appetite.ate(expected, expected);
@@ -122,20 +157,48 @@ mod tests {
         assert_eq!(appetite.count(later), 8, "nothing waits, so nothing is known against it");
     }
 
+    /// One entry is read, and breaks its connection; `serves` is what the server does then.
+    fn break_one(appetite: &mut Appetite, serves: bool) -> bool {
+        appetite.choked(1, Instant::now());
+        appetite.judge(serves)
+    }
+
     #[test]
     fn an_entry_that_cannot_be_read_alone_is_given_up_on() {
         let (mut appetite, now) = (Appetite::new(512), Instant::now());
-        assert!(!appetite.choked(512, now));
-        assert_eq!([1, 2, 3].map(|_| appetite.choked(1, now)), [false, false, true]);
-        assert_eq!([1, 2, 3].map(|_| appetite.choked(1, now)), [false, false, true], "the next one");
+        appetite.choked(512, now);
+        assert!(!appetite.is_to_judge() && !appetite.judge(true));
+        assert_eq!([1, 2, 3].map(|_| break_one(&mut appetite, true)), [false, false, true]);
+        assert_eq!([1, 2, 3].map(|_| break_one(&mut appetite, true)), [false, false, true], "the next one");
+    }
+
+    #[test]
+    fn an_outage_acquits_the_entry() {
+        let mut appetite = Appetite::new(512);
+        appetite.choked(512, Instant::now());
+        for _ in 0..10 {
+            assert_eq!([true, true, false].map(|serves| break_one(&mut appetite, serves)), [false; 3]);
+        }
+        // A connection that cannot be made counts also before a read was tried on one.
+        assert_eq!([true, true].map(|serves| break_one(&mut appetite, serves)), [false; 2]);
+        appetite.acquit();
+        assert_eq!([1, 2, 3].map(|_| break_one(&mut appetite, true)), [false, false, true]);
+    }
+
+    #[test]
+    fn a_break_counts_once() {
+        let mut appetite = Appetite::new(512);
+        appetite.choked(512, Instant::now());
+        appetite.choked(1, Instant::now());
+        assert!((0..10).all(|_| !appetite.judge(true)));
     }
 
     #[test]
     fn a_read_that_succeeds_in_between_acquits_the_entry() {
-        let (mut appetite, now) = (Appetite::new(1), Instant::now());
+        let mut appetite = Appetite::new(1);
         for _ in 0..10 {
-            assert!(!appetite.choked(1, now));
-            assert!(!appetite.choked(1, now));
+            assert!(!break_one(&mut appetite, true));
+            assert!(!break_one(&mut appetite, true));
             appetite.ate(1, 1);
         }
     }

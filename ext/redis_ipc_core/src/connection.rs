@@ -8,6 +8,7 @@
 use crate::attempt::Attempt;
 use crate::dialer::Dialer;
 use crate::entry::RawEntry;
+use crate::pace::Pace;
 use crate::redis_options::{Address, Credentials, Login, RedisOptions};
 use crate::resp::Replies;
 use crate::socket::{Arrived, Closer, Socket};
@@ -42,6 +43,20 @@ pub struct Connection {
     sent: Instant,
     /// The last reply, if that was a refusal: Redis may close the connection because of it.
     said: Option<String>,
+    /// How long a reply that has begun, and a write, may take at least (see [`Pace`]).
+    limits: Limits,
+}
+
+/// Timeouts that count for a reply or a write as a whole.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    read: Duration,
+    write: Duration,
+}
+
+impl Limits {
+    /// While connecting, the attempt has a deadline of its own.
+    const NONE: Self = Self { read: Duration::MAX, write: Duration::MAX };
 }
 
 impl Connection {
@@ -76,6 +91,7 @@ impl Connection {
             asks: false,
             sent: Instant::now(),
             said: None,
+            limits: Limits::NONE,
         };
         let credentials = login.credentials(attempt).map_err(|error| {
             RedisError::from((ErrorKind::AuthenticationFailed, "no login", error.to_string()))
@@ -87,6 +103,7 @@ impl Connection {
     /// The attempt to connect is over: from now on the timeouts of `options` count.
     pub fn is_ready(&mut self, options: &RedisOptions) -> io::Result<()> {
         self.socket.is_ready()?;
+        self.limits = Limits { read: options.read_timeout, write: options.write_timeout };
         self.set_timeouts(options.read_timeout, options.write_timeout)
     }
 
@@ -126,7 +143,7 @@ impl Connection {
         Ok(())
     }
 
-    /// How long reading and writing may be stuck.
+    /// How long a single read and a single write may be stuck.
     pub fn set_timeouts(&self, read: Duration, write: Duration) -> io::Result<()> {
         self.socket.set_timeouts(read, write)
     }
@@ -149,11 +166,16 @@ impl Connection {
         self.sent = Instant::now();
         self.said = None;
         let mut left = packed;
+        let mut pace = Pace::new(self.limits.write);
         let mut write = || -> io::Result<()> {
             while !left.is_empty() {
+                pace.wait();
                 match self.socket.write(left) {
                     Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                    Ok(count) => left = &left[count..],
+                    Ok(count) => {
+                        left = &left[count..];
+                        pace.moved(count)?;
+                    }
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Err(error) => return Err(error),
                 }
@@ -168,7 +190,7 @@ impl Connection {
     /// Reads one reply. After an error (a timeout too: the reply may still come, and would answer the next
     /// command) the connection is of no more use.
     pub fn receive(&mut self) -> RedisResult<Value> {
-        let result = self.replies.next(&mut self.socket);
+        let result = self.replies.next(&mut Paced::new(&mut self.socket, self.limits.read));
         self.note_reply(result)
     }
 
@@ -218,8 +240,11 @@ impl Connection {
             self.receive_by(wait)?;
         }
         let result = match wait {
-            None => self.replies.next_entries(&mut self.socket),
-            Some(wait) => self.replies.next_entries(&mut Awaited { socket: &mut self.socket, wait }),
+            None => self.replies.next_entries(&mut Paced::new(&mut self.socket, self.limits.read)),
+            Some(wait) => {
+                let mut awaited = Awaited { socket: &mut self.socket, wait };
+                self.replies.next_entries(&mut Paced::new(&mut awaited, self.limits.read))
+            }
         };
         self.note(result)
     }
@@ -239,7 +264,8 @@ impl Connection {
 
     fn receive_by(&mut self, wait: Option<Wait<'_>>) -> RedisResult<Value> {
         let Some(wait) = wait else { return self.receive() };
-        let result = self.replies.next(&mut Awaited { socket: &mut self.socket, wait });
+        let mut awaited = Awaited { socket: &mut self.socket, wait };
+        let result = self.replies.next(&mut Paced::new(&mut awaited, self.limits.read));
         self.note_reply(result)
     }
 
@@ -301,6 +327,17 @@ impl Connection {
         }
     }
 
+    /// Whether the server answers at once what is small: within half of the time a reply may take.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Connection::run`].
+    pub fn serves_promptly(&mut self) -> RedisResult<bool> {
+        let started = Instant::now();
+        self.run(&redis::cmd("PING"))?;
+        Ok(started.elapsed() <= self.limits.read / 2)
+    }
+
     /// Runs one command and reads its reply as a `T`.
     pub fn query<T: FromRedisValue>(&mut self, command: &Cmd) -> RedisResult<T> {
         Ok(T::from_redis_value(self.run(command)?)?)
@@ -343,7 +380,7 @@ pub fn is_close(error: &RedisError) -> bool {
 }
 
 /// Whether an error may be due to what was to be read: the server closed the connection, took too long to write the
-/// reply, or the reply exceeds a limit of our own. (Where a server hangs, no new connection is made.)
+/// reply, or the reply exceeds a limit of our own. Whether it is due to that [`crate::appetite`] decides.
 pub fn is_unreadable(error: &RedisError) -> bool {
     error.is_io_error() || error.kind() == ErrorKind::Parse
 }
@@ -363,6 +400,27 @@ impl Read for Awaited<'_> {
             (self.wait)(socket)?;
         }
         self.socket.read(buffer)
+    }
+}
+
+/// What is read for one reply, which keeps its [`Pace`].
+struct Paced<'a, S> {
+    socket: &'a mut S,
+    pace: Pace,
+}
+
+impl<'a, S: Read> Paced<'a, S> {
+    fn new(socket: &'a mut S, timeout: Duration) -> Self {
+        Self { socket, pace: Pace::new(timeout) }
+    }
+}
+
+impl<S: Read> Read for Paced<'_, S> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.pace.wait();
+        let count = self.socket.read(buffer)?;
+        self.pace.moved(count)?;
+        Ok(count)
     }
 }
 

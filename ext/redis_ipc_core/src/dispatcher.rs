@@ -86,13 +86,10 @@ impl Dispatcher {
     ) -> RedisResult<()> {
         let mut connection = match first {
             Some(connection) => connection,
-            None => self.member.connections.connector().open_blocking(
-                &self.member.replies,
-                reply_session::block(&self.member),
-                &self.member.stop,
-            )?,
+            None => self.open().inspect_err(|_| position.cannot_connect())?,
         };
         self.reading.on(&connection);
+        position.judge(&mut connection)?;
         upkeep::make_replies(&mut connection, &self.member)?;
         position.follow(&self.member);
         self.skip_unreadable(position)?;
@@ -118,6 +115,11 @@ impl Dispatcher {
             }
         }
         Ok(())
+    }
+
+    fn open(&self) -> RedisResult<Connection> {
+        let (connector, block) = (self.member.connections.connector(), reply_session::block(&self.member));
+        connector.open_blocking(&self.member.replies, block, &self.member.stop)
     }
 
     /// Passes by an answer that breaks every connection that reads it. Whose it is stands in it; if only one call is

@@ -97,7 +97,7 @@ impl InboxSession {
         match &entries {
             Ok(entries) => self.appetite.lock().ate(count, entries.len()),
             // What was delivered is fetched by its ids.
-            Err(error) if is_unreadable(error) => drop(self.appetite.lock().choked(count, Instant::now())),
+            Err(error) if is_unreadable(error) => self.appetite.lock().choked(count, Instant::now()),
             Err(_) => {}
         }
         let entries = entries?;

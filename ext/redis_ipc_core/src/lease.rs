@@ -153,24 +153,40 @@ pub fn fetch(member: &Member, requests: &[(StreamId, u32)]) -> Result<Fetched, E
     while let Some(first) = rest.first() {
         let count = member.fetching.lock().count(Instant::now()).min(rest.len());
         let (page, later) = rest.split_at(count);
-        let entries = member.connections.with(&member.inbox, |connection| {
+        let entries = on_pooled(member, |connection| {
             match fetch_page(connection, member, page) {
                 // A pooled connection that breaks is replaced by another.
                 Err(error) if is_unreadable(&error) => Ok(None),
                 entries => entries.map(Some),
             }
         })?;
-        let mut fetching = member.fetching.lock();
         if let Some(entries) = entries {
-            fetching.ate(count, count);
+            member.fetching.lock().ate(count, count);
             fetched.entries.extend(entries);
             rest = later;
-        } else if fetching.choked(count, Instant::now()) {
+            continue;
+        }
+        member.fetching.lock().choked(count, Instant::now());
+        if judge(member)? {
             fetched.unreadable.push(*first);
             rest = rest.get(1..).unwrap_or_default();
         }
     }
     Ok(fetched)
+}
+
+/// Whether the first request of those that are fetched is what broke the last connections.
+fn judge(member: &Member) -> Result<bool, Error> {
+    if !member.fetching.lock().is_to_judge() {
+        return Ok(false);
+    }
+    let serves = on_pooled(member, Connection::serves_promptly)?;
+    Ok(member.fetching.lock().judge(serves))
+}
+
+/// Runs `work` on a pooled connection. What breaks that, or keeps it from being made, is no request's fault.
+fn on_pooled<T>(member: &Member, work: impl FnMut(&mut Connection) -> RedisResult<T>) -> Result<T, Error> {
+    member.connections.with(&member.inbox, work).inspect_err(|_| member.fetching.lock().acquit())
 }
 
 fn fetch_page(

@@ -50,6 +50,7 @@ pub mod member;
 pub mod open_sockets;
 pub mod options;
 pub mod outgoing;
+pub mod pace;
 pub mod packing;
 pub mod presence;
 pub mod read_ahead;

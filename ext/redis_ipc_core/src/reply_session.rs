@@ -67,6 +67,23 @@ impl Position {
         }
     }
 
+    /// Decides, on a new connection, whether the next answer is what broke the ones before.
+    ///
+    /// # Errors
+    ///
+    /// Those of the connection.
+    pub fn judge(&mut self, connection: &mut Connection) -> RedisResult<()> {
+        if self.appetite.is_to_judge() {
+            self.is_stuck |= self.appetite.judge(connection.serves_promptly()?);
+        }
+        Ok(())
+    }
+
+    /// Notes that no connection can be made.
+    pub fn cannot_connect(&mut self) {
+        self.appetite.acquit();
+    }
+
     /// Notes that the answer with this id and size was read.
     pub fn pass(&mut self, id: StreamId, size: usize) {
         self.last = id;
@@ -156,9 +173,7 @@ impl ReplySession {
             // The answers are still to come.
             Ok(_) if self.asked.is_some() => {}
             Ok(answers) => self.position.appetite.ate(asked.count, answers.len()),
-            Err(error) if is_unreadable(error) => {
-                self.position.is_stuck |= self.position.appetite.choked(asked.count, Instant::now());
-            }
+            Err(error) if is_unreadable(error) => self.position.appetite.choked(asked.count, Instant::now()),
             Err(_) => {}
         }
         answers

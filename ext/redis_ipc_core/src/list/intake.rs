@@ -65,7 +65,7 @@ pub struct Intake {
     refused: Mutex<Vec<Vec<u8>>>,
     /// How many requests are read at once.
     appetite: Mutex<Appetite>,
-    /// A request of its own list that breaks each connection that reads it.
+    /// The request of its own list whose read broke the last connection.
     stuck: Mutex<Option<Stuck>>,
     /// When a connection was last given up on whose read may still wait in Redis.
     broke: Mutex<Option<Instant>>,
@@ -117,12 +117,16 @@ impl Intake {
         self.ended.stop();
     }
 
-    /// Takes nothing more. Returns what was taken and not wanted any more.
-    pub fn stop(&self) -> Vec<Vec<u8>> {
+    /// Takes nothing more.
+    pub fn stop(&self) {
         self.quiet.stop();
         // Else the read that waits in Redis could take a request yet, and nobody would hear of it.
         self.party.connector.closing().hurry(|| self.unblock());
         self.interrupt();
+    }
+
+    /// What was taken and not wanted any more; all of it once its thread has ended.
+    pub fn refused(&self) -> Vec<Vec<u8>> {
         std::mem::take(&mut *self.refused.lock())
     }
 
@@ -158,7 +162,11 @@ impl Intake {
     fn session(&self, first: Option<Connection>, link: &mut Link<'_, Party>) -> RedisResult<()> {
         let mut connection = match first {
             Some(connection) => connection,
-            None => self.party.connector.open_blocking(self.party.names.queue(), self.wait, &self.quiet)?,
+            None => {
+                let queue = self.party.names.queue();
+                let opened = self.party.connector.open_blocking(queue, self.wait, &self.quiet);
+                opened.inspect_err(|_| self.appetite.lock().acquit())?
+            }
         };
         *self.closer.lock() = Some(connection.closer());
         self.note_client(&mut connection)?;
@@ -197,7 +205,7 @@ impl Intake {
     fn note<T>(&self, read: RedisResult<Vec<T>>, asked: usize) -> RedisResult<Vec<T>> {
         match &read {
             Ok(found) => self.appetite.lock().ate(asked, found.len()),
-            Err(error) if is_unreadable(error) => drop(self.appetite.lock().choked(asked, Instant::now())),
+            Err(error) if is_unreadable(error) => self.appetite.lock().choked(asked, Instant::now()),
             Err(_) => {}
         }
         read
@@ -271,7 +279,9 @@ impl Intake {
 
     /// What was moved on a connection that broke before it arrived is on the list of what this server holds.
     fn recover(&self, connection: &mut Connection) -> RedisResult<()> {
-        self.give_up_stuck(connection)?;
+        if self.judge(connection)? {
+            self.give_up_stuck(connection)?;
+        }
         let lost = self.unheld(connection)?;
         self.party.stats.taken.add(lost.len() as u64);
         self.hand_over(lost);
@@ -305,9 +315,8 @@ impl Intake {
             range.arg(&self.processing).arg(-(from as i64)).arg(-(to as i64));
             let replies = match connection.run_all(&[count, range]) {
                 Err(error) if is_unreadable(&error) => {
-                    if self.appetite.lock().choked(asked, Instant::now()) {
-                        *self.stuck.lock() = Some(Stuck { place: listed.len(), length });
-                    }
+                    self.appetite.lock().choked(asked, Instant::now());
+                    *self.stuck.lock() = Some(Stuck { place: listed.len(), length });
                     return Err(error);
                 }
                 replies => replies?,
@@ -323,10 +332,20 @@ impl Intake {
             listed.extend(page.into_iter().rev());
             if found < asked {
                 // Only now: a request that can be read must not acquit the one behind it.
+                *self.stuck.lock() = None;
                 self.appetite.lock().ate(asked, found);
                 return Ok(listed);
             }
         }
+    }
+
+    /// Whether a request of its own list is what broke the last connections; decided on a new one.
+    fn judge(&self, connection: &mut Connection) -> RedisResult<bool> {
+        if !self.appetite.lock().is_to_judge() {
+            return Ok(false);
+        }
+        let serves = connection.serves_promptly()?;
+        Ok(self.appetite.lock().judge(serves))
     }
 
     /// Moves the request that cannot be read to the dead letters, without reading it: the ones before it go to the other

@@ -84,10 +84,13 @@ impl Reader {
         let mut connection = match first {
             Some(connection) => connection,
             None => {
-                self.party.connector.open_blocking(&self.replies, self.party.block(), &self.party.stop)?
+                let opened =
+                    self.party.connector.open_blocking(&self.replies, self.party.block(), &self.party.stop);
+                opened.inspect_err(|_| self.appetite.lock().acquit())?
             }
         };
         *self.closer.lock() = Some(connection.closer());
+        self.judge(&mut connection)?;
         // It may be another server's than before.
         self.party.clock.read(&mut connection)?;
         self.skip_stuck(&mut connection)?;
@@ -136,9 +139,7 @@ impl Reader {
         let asked = if looks { count } else { 1 };
         let mut replies = match connection.run_all(&commands) {
             Err(error) if is_unreadable(&error) => {
-                if self.appetite.lock().choked(asked, Instant::now()) {
-                    self.is_stuck.store(true, Ordering::SeqCst);
-                }
+                self.appetite.lock().choked(asked, Instant::now());
                 return Err(error);
             }
             replies => replies?,
@@ -163,6 +164,18 @@ impl Reader {
         *position = Position { read: found.len(), is_large };
         found.reverse();
         Ok(found)
+    }
+
+    /// Decides, on a new connection, whether the next answer is what broke the ones before.
+    fn judge(&self, connection: &mut Connection) -> RedisResult<()> {
+        if !self.appetite.lock().is_to_judge() {
+            return Ok(());
+        }
+        let serves = connection.serves_promptly()?;
+        if self.appetite.lock().judge(serves) {
+            self.is_stuck.store(true, Ordering::SeqCst);
+        }
+        Ok(())
     }
 
     /// Removes the answer that cannot be read. Whose it is stands in it; if only one call is open, it is that one's.

@@ -234,10 +234,9 @@ impl Server {
         let mut unstarted: Vec<Vec<u8>> = Vec::new();
         let queued = self.queue.close();
         unstarted.extend(queued.iter().filter(|job| !job.given_up).map(|job| job.text.clone()));
-        unstarted.extend(self.intake.stop());
+        self.intake.stop();
         join(self.intake_thread.lock().take());
-        // Those that came between the two.
-        unstarted.extend(self.intake.stop());
+        unstarted.extend(self.intake.refused());
         if let Err(error) = self.party.connector.closing().hurry(|| self.put_back(unstarted)) {
             self.party.reporter.failure(self.party.explain(&error, Fate::Unknown));
         }
