@@ -96,16 +96,46 @@ RSpec.describe "forks" do
     expect(child).to eq([1, 1])
   end
 
-  it "leave nothing behind in a child that disconnects while Redis is away" do
-    server = start_server
-    lone = build("lone").connect(redis_options: { path: server.path, connect_timeout: 1 })
-    server.kill
-    child = in_child do
-      lone.on_error { nil }
-      lone.disconnect(timeout: 0.1)
-      [lone.connected?, Thread.list.count { |thread| thread.name.to_s.include?("house/lone") }]
+  describe "while Redis is away" do
+    let(:away) { start_server }
+
+    # A stream of the parent's whose server is gone.
+    def lone_stream
+      build("lone").connect(redis_options: { path: away.path, connect_timeout: 1 }).tap { away.kill }
     end
-    expect(child).to eq([false, 0])
+
+    it "make the child try again and again, and tell of it less and less often" do
+      lone = lone_stream
+      told, attempts = in_child do
+        pauses = Queue.new
+        allow_any_instance_of(RedisIPC.const_get(:Patience)).to receive(:sleep) { pauses << true }
+        reports = Queue.new
+        lone.on_error { |error| reports << error.class }
+        eventually { reports.size >= 5 }
+        [Array.new(5) { reports.pop }, pauses.size]
+      end
+      expect(told).to all(eq(RedisIPC::ConnectionError))
+      # The 1st, 2nd, 4th, 8th and 16th.
+      expect(attempts).to be >= 15
+    end
+
+    it "leave nothing behind in a child that disconnects" do
+      lone = lone_stream
+      child = in_child do
+        lone.on_error { nil }
+        lone.disconnect(timeout: 0.1)
+        # It does not connect again by itself.
+        away.start
+        use = begin
+          lone.send_to_group(content: 1, to: "child", timeout: 0.1)
+        rescue RedisIPC::Error => e
+          e.class.name
+        end
+        away.stop
+        [lone.connected?, Thread.list.count { |thread| thread.name.to_s.include?("house/lone") }, use]
+      end
+      expect(child).to eq([false, 0, "RedisIPC::NotConnectedError"])
+    end
   end
 
   it "leave no socket of the parent's open in the child" do

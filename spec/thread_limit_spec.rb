@@ -63,14 +63,14 @@ RSpec.describe "at the limit of threads" do
       stream = build("child")
       server = RedisIPC::JSONRPC::Server.new("calculator")
       server.on("run") { 1 }
+      client = RedisIPC::JSONRPC::Client.new("calculator")
       build("other").connect
       limit_threads
-      [stream, server].each do |which|
+      [stream, server, client].each do |which|
         which.connect
         puts "connected"
-      rescue ThreadError, RedisIPC::Error => e
-        puts e.message[/no thread could be started|can't create Thread/]
-        puts which.connected?
+      rescue RedisIPC::ThreadLimitError => e
+        puts e.message, which.connected?
       end
       free_threads
       stream.connect
@@ -78,9 +78,29 @@ RSpec.describe "at the limit of threads" do
       server.connect
       puts server.connected?
     RUBY
-    refusal = match(/no thread could be started|can't create Thread/)
-    expect(output).to match([refusal, "false", refusal, "false", "1", "true"])
+    refusal = match(/no thread could be started.*ulimit -u.*TasksMax.*pids\.max/)
+    expect(output).to match([refusal, "false", refusal, "false", refusal, "false", "1", "true"])
     expect(redis.keys).to be_empty
+  end
+
+  {
+    "to look up a name" => ->(port) { { host: "localhost", port: port } },
+    "to ask a sentinel" => ->(port) { { name: "master", sentinels: [{ host: "127.0.0.1", port: port }] } }
+  }.each do |what, options|
+    it "connect says so where it needs one #{what}" do
+      output, = output_of(<<~RUBY)
+        stream = build("child")
+        # The signals' thread (before Ruby 3.3) and the exit hook are there.
+        build("other").connect
+        limit_threads
+        begin
+          stream.connect(redis_options: #{options.call(RedisServer.shared.port).inspect})
+        rescue RedisIPC::Error => e
+          puts e.class, e.message
+        end
+      RUBY
+      expect(output).to match(["RedisIPC::ThreadLimitError", match(/no thread could be started.*ulimit -u/)])
+    end
   end
 
   describe "where Ruby's threads cannot be started" do
@@ -99,7 +119,10 @@ RSpec.describe "at the limit of threads" do
       [0, 1, 3, 4].each do |count|
         child = build("child", &echo)
         threads_run_out(count)
-        expect { child.connect(redis_options: redis_options) }.to raise_error(ThreadError)
+        expect { child.connect(redis_options: redis_options) }
+          .to raise_error(RedisIPC::ThreadLimitError, /no thread could be started.*ulimit/) { |error|
+            expect(error).to have_attributes(outcome: :not_sent, stream: "house", cause: be_a(ThreadError))
+          }
         RSpec::Mocks.space.proxy_for(Thread).reset
         expect(child).not_to be_connected
         expect(redis.keys).to be_empty
@@ -114,7 +137,7 @@ RSpec.describe "at the limit of threads" do
       client = RedisIPC::JSONRPC::Client.new("calculator", redis_options: redis_options)
       [build_server, keep(client).last].each do |ending|
         threads_run_out(0)
-        expect { ending.connect }.to raise_error(ThreadError)
+        expect { ending.connect }.to raise_error(RedisIPC::ThreadLimitError)
         RSpec::Mocks.space.proxy_for(Thread).reset
         expect(ending).not_to be_connected
         expect(redis.keys).to be_empty

@@ -48,6 +48,11 @@ module RedisIPC
       # Somebody closed descriptors wholesale: nothing is left to close.
     end
 
+    # In a forked child that disconnects: what it inherited does not connect again.
+    def renounce
+      @closed = true
+    end
+
     # Stops intake. What is running goes on, and calls may still be made.
     def quiet
       return if @workers.nil? || @pid != Process.pid

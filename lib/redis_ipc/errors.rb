@@ -56,6 +56,27 @@ module RedisIPC
   # Redis cannot be reached.
   class ConnectionError < CallError; end
 
+  # No thread could be started: the user, the service or the container has as many as it may have (`ulimit -u`,
+  # `TasksMax=` of systemd, `pids.max` of the cgroup). `connect` leaves nothing connected then.
+  class ThreadLimitError < CallError
+    ADVICE = "The user, the service or the container has as many as it may have: raise that limit (ulimit -u, " \
+             "TasksMax= of systemd, pids.max of the cgroup), or run fewer threads"
+    private_constant :ADVICE
+
+    # Runs the block, which starts threads.
+    # @param place [Hash] as for {Error#initialize}
+    # @raise [ThreadLimitError] if Ruby cannot start one
+    # @api private
+    def self.watch(place)
+      yield
+    rescue ThreadError => e
+      # Ruby raises it for other things, too: a lock taken twice, or in a trap block.
+      raise unless e.message.start_with?("can't create Thread")
+
+      raise new("no thread could be started: #{e.message}. #{ADVICE}", outcome: :not_sent, **place)
+    end
+  end
+
   # The stream is not connected: never, not any more, or not in this process (after a fork).
   class NotConnectedError < ConnectionError; end
 

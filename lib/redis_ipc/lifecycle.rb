@@ -8,6 +8,11 @@ module RedisIPC
   module Lifecycle
     include Undumpable
 
+    # Seconds between two attempts of a forked child, at most: long enough not to be a hot loop, short enough to be back
+    # soon after Redis is.
+    RECONNECTION = 0.4
+    private_constant :RECONNECTION
+
     # @return [Boolean] whether it takes part now: connected in this process, and every connection to Redis stands
     def connected?
       session = @session
@@ -25,8 +30,10 @@ module RedisIPC
       timeout = Monotonic.finite(timeout)
       stop_reconnecting(timeout)
       session = @session
+      return self unless session
+
       # A fork's copy of its parent's session is left alone: its threads and sockets are the parent's.
-      session.close(timeout) if session && session.pid == Process.pid
+      session.pid == Process.pid ? session.close(timeout) : session.renounce
       self
     end
 
@@ -42,7 +49,7 @@ module RedisIPC
     # @api private
     def open?
       session = @session
-      !session.nil? && session.open?
+      (!session.nil? && session.open?) || reconnecting?
     end
 
     # @return [Boolean] whether it was never connected, or has been disconnected
@@ -70,15 +77,17 @@ module RedisIPC
 
     # Connects, if it is not connected yet.
     def connect_with(settings)
-      FiberBell.outside do
-        @lifecycle.synchronize do
-          replace_automatic_session
-          raise ConnectionError.new("#{subject} is connected already", **place) if open?
-
-          open_session(settings)
-        end
+      ThreadLimitError.watch(place) do
+        FiberBell.outside { @lifecycle.synchronize { connect_anew(settings) } }
       end
       self
+    end
+
+    def connect_anew(settings)
+      replace_automatic_session
+      raise ConnectionError.new("#{subject} is connected already", **place) if open?
+
+      open_session(settings)
     end
 
     # Makes a session the one in use, and has the block start its threads. If that fails (the process may have as many
@@ -107,7 +116,15 @@ module RedisIPC
     def await_reconnection
       # Process.daemon forks without the hook.
       reconnect_after_fork if @session && @session.pid != Process.pid && !@reconnecting&.alive?
-      @reconnecting.join if @reconnecting && @reconnecting != Thread.current
+      return if !reconnecting? || @reconnecting == Thread.current
+
+      # Not inside of what a framework shares among its threads: who connects tells on_error, and that needs it, too.
+      Execution.wait { @reconnecting.join }
+    end
+
+    # Whether a forked child is about to connect again.
+    def reconnecting?
+      @reconnecting ? @reconnecting.alive? : false
     end
 
     # What was connected after a fork, of itself, gives way to a connect of the user's own.
@@ -126,13 +143,14 @@ module RedisIPC
     end
 
     def reconnect(inherited)
-      open_session(inherited.settings)
+      patience = Patience.new(longest: RECONNECTION)
+      begin
+        ThreadLimitError.watch(place) { open_session(inherited.settings) }
+      rescue RedisIPC::Error => e
+        patience.failed([e.message]) { report(e) }
+        retry
+      end
       ProcessHooks.forget(inherited)
-    rescue RedisIPC::Error => e
-      report(e)
-      # Long enough not to be a hot loop, short enough to be back soon after Redis is.
-      sleep(0.2 + (rand * 0.2))
-      retry
     end
   end
 end

@@ -12,6 +12,11 @@ module RedisIPC
     SILENCE = 128
     private_constant :FIRST, :LONGEST, :SILENCE
 
+    # @param longest [Numeric] seconds between two attempts, at most
+    def initialize(longest: LONGEST)
+      @longest = longest
+    end
+
     # Tells why an attempt failed, if it is time to, and waits until the next is due.
     # @param reasons [Array<String>]
     # @yieldparam reason [String]
@@ -20,7 +25,7 @@ module RedisIPC
       @attempts = reasons == @reasons ? @attempts + 1 : 1
       @reasons = reasons
       reasons.each(&tell) if told?
-      sleep([FIRST * (2**[@attempts - 1, 10].min), LONGEST].min * (1 - (rand / 2)))
+      sleep([FIRST * (2**[@attempts - 1, 10].min), @longest].min * (1 - (rand / 2)))
     end
 
     private

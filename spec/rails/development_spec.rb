@@ -82,4 +82,36 @@ RSpec.describe "a Rails application in development", timeout: 300 do
     end
     expect(app.log).not_to include("was not answered")
   end
+
+  # A reload waits for all that run code, and holds up whoever wants to run some. So a request that waits for a
+  # connection lets go meanwhile: who makes the connection tells on_error, which runs code.
+  it "reloads while a forked child's request waits for its connection" do
+    ended = app.run(<<~RUBY)
+      path, link = #{RedisServer.shared.path.inspect}, File.expand_path("tmp/redis.sock")
+      File.symlink(path, link)
+      stream = RedisIPC::Stream.new("house", "lone").on_error { nil }.connect(redis_options: { path: link })
+      File.delete(link)
+      # What the executor itself loads is loaded.
+      Rails.application.executor.wrap { nil }
+      waits = ->(thread, where) { sleep 0.01 until thread.stop? && thread.backtrace&.first(10).to_s.include?(where) }
+      pid = fork do
+        request = Thread.new { Rails.application.executor.wrap { stream.stats && "served" } }
+        waits.(request, "await_reconnection")
+        reload = Thread.new do
+          Rails.application.executor.wrap { ActiveSupport::Dependencies.interlock.unloading { "reloaded" } }
+        end
+        waits.(reload, "start_exclusive") unless reload.join(0.5)
+        # Another reason: on_error is told at once.
+        File.write(link, "")
+        sleep 1
+        File.delete(link)
+        File.symlink(path, link)
+        puts [request, reload].map { |thread| thread.join(5)&.value }.inspect
+        $stdout.flush
+        exit!
+      end
+      Process.wait(pid)
+    RUBY
+    expect(ended.strip).to eq(%w[served reloaded].inspect)
+  end
 end

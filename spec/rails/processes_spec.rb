@@ -51,6 +51,28 @@ RSpec.describe "the processes of a Rails application that answer", timeout: 200 
     end
   end
 
+  it "are children of a parent that has asked: once each" do
+    rows = app.run(<<~RUBY, REDIS_IPC_CHANNELS: "WebIpc", REDIS_IPC_CONNECT: "in_children")
+      begin
+        WebIpc.trigger_event("version", target: "web", timeout: 0.1)
+      rescue RedisIPC::TimeoutError
+        nil
+      end
+      RedisIPC.channels.connect_in_children
+      pid = fork do
+        WebIpc.trigger_event("version", target: "web", timeout: 20)
+        sleep 0.01 until WebIpc.connected?
+        sleep 0.3
+        puts WebIpc.instances.map { |row| row[:pid] }.inspect, [Process.ppid, Process.pid].inspect
+        $stdout.flush
+        exit!
+      end
+      Process.wait(pid)
+    RUBY
+    found, expected = rows.lines.map { |line| JSON.parse(line) }
+    expect(found).to match_array(expected)
+  end
+
   it "are Sidekiq's, from its start to its end" do
     app.write("config/initializers/redis.rb", "require \"redis\"")
     app.write("app/models/ask_job.rb", <<~RUBY)

@@ -77,6 +77,7 @@ fn class_of(kind: ErrorKind) -> (&'static str, Option<Fate>) {
         ErrorKind::Malformed => ("MalformedEntryError", None),
         ErrorKind::Unanswered => ("UnansweredError", None),
         ErrorKind::DeadLettered => ("DeadLetteredError", None),
+        ErrorKind::ThreadLimit(fate) => ("ThreadLimitError", Some(fate)),
         ErrorKind::Internal => ("InternalError", None),
     }
 }

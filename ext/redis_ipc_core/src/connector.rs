@@ -12,6 +12,7 @@ use crate::sentinels::{self, Named, Sentinels};
 use crate::socket::Closer;
 use crate::stop::Stop;
 use crate::sync::Mutex;
+use crate::threads::NoThread;
 use crossbeam_channel::unbounded;
 use redis::{RedisError, RedisResult};
 use std::collections::HashMap;
@@ -231,7 +232,8 @@ impl Connector {
                         // The other end lives as long as this thread.
                         let _ = sender.send((sentinel, result));
                     };
-                    std::thread::Builder::new().name("ipc-sentinel".to_owned()).spawn_scoped(scope, ask)?;
+                    let thread = std::thread::Builder::new().name("ipc-sentinel".to_owned());
+                    thread.spawn_scoped(scope, ask).map_err(NoThread::io)?;
                     running += 1;
                 }
                 let more = unasked.len() > 0 && running < MOST_ASKED;
@@ -371,6 +373,9 @@ impl Connector {
 
     /// What `error` means to a caller.
     pub fn explain(&self, error: &RedisError, fate: Fate) -> Error {
+        if let Some(no_thread) = NoThread::behind(error) {
+            return no_thread.explain(fate).address(&self.redacted);
+        }
         let (kind, what) = match error.code() {
             Some("MOVED" | "ASK") if self.is_cluster() => {
                 (ErrorKind::Connection(fate), "the nodes of the cluster do not agree on who serves this key")

@@ -51,8 +51,23 @@ pub enum ErrorKind {
     Unanswered,
     /// A request was given up on after too many deliveries.
     DeadLettered,
+    /// No thread could be started: this process, its user, its service or its container may have no more.
+    ThreadLimit(Fate),
     /// A defect of this library: a panic that was caught.
     Internal,
+}
+
+impl ErrorKind {
+    /// The kind of error that a call fails with because of an error of this kind, where `fate` is known of its request.
+    #[must_use]
+    pub fn of_call(self, fate: Fate) -> Self {
+        match self {
+            Self::Closed(_) => Self::Closed(fate),
+            Self::Command(_) => Self::Command(fate),
+            Self::ThreadLimit(_) => Self::ThreadLimit(fate),
+            _ => Self::Connection(fate),
+        }
+    }
 }
 
 /// Where an error happened; every part is safe to print.
@@ -113,6 +128,7 @@ impl Error {
         self.kind = match self.kind {
             ErrorKind::Connection(_) => ErrorKind::Connection(Fate::NotSent),
             ErrorKind::Command(_) => ErrorKind::Command(Fate::NotSent),
+            ErrorKind::ThreadLimit(_) => ErrorKind::ThreadLimit(Fate::NotSent),
             kind => kind,
         };
         self

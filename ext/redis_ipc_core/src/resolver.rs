@@ -2,6 +2,7 @@
 
 use crate::attempt::Attempt;
 use crate::sync::{Condvar, Mutex};
+use crate::threads::NoThread;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -108,7 +109,7 @@ impl Resolver {
             *own.found.lock() = Some(found);
             own.done.notify_all();
         };
-        std::thread::Builder::new().name("ipc-resolver".to_owned()).spawn(find)?;
+        std::thread::Builder::new().name("ipc-resolver".to_owned()).spawn(find).map_err(NoThread::io)?;
         running.insert(place.clone(), Arc::clone(&lookup));
         Ok(lookup)
     }

@@ -77,12 +77,7 @@ impl Scene<'_> {
             return;
         }
         let fate = if ticket.sent() == Sent::No { Fate::NotSent } else { Fate::Unknown };
-        let kind = match error.kind {
-            ErrorKind::Closed(_) => ErrorKind::Closed(fate),
-            ErrorKind::Command(_) => ErrorKind::Command(fate),
-            _ => ErrorKind::Connection(fate),
-        };
-        let error = Error { kind, ..error.clone() };
+        let error = Error { kind: error.kind.of_call(fate), ..error.clone() };
         self.member.stats.failed.increment();
         ticket.finish(Err(error.at(self.member.keys.stream(), &question.to).entry(ticket.id)));
     }

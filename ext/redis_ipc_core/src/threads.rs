@@ -1,6 +1,10 @@
-//! Threads that a panic does not end.
+//! Threads that a panic does not end, and the error of one that could not be started.
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Fate};
+use redis::RedisError;
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -8,6 +12,45 @@ use std::time::Duration;
 
 /// The pause before a thread that panicked is started again.
 const AFTER_PANIC: Duration = Duration::from_millis(100);
+
+/// No thread could be started.
+#[derive(Debug)]
+pub struct NoThread(io::Error);
+
+impl NoThread {
+    /// For `map_err` of what starts a thread on the way to a connection; [`NoThread::behind`] finds it again.
+    pub fn io(error: io::Error) -> io::Error {
+        io::Error::other(Self(error))
+    }
+
+    /// The one that is the reason for an error of connecting.
+    pub fn behind(error: &RedisError) -> Option<&Self> {
+        let shared = error.source()?.downcast_ref::<Arc<dyn StdError + Send + Sync>>()?;
+        shared.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref()
+    }
+
+    /// As an error of the core.
+    pub fn explain(&self, fate: Fate) -> Error {
+        Error::new(ErrorKind::ThreadLimit(fate), self.to_string())
+    }
+}
+
+impl fmt::Display for NoThread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "no thread could be started: {}. The user, the service or the container has as many as it may have: raise \
+             that limit (ulimit -u, TasksMax= of systemd, pids.max of the cgroup), or run fewer threads",
+            self.0
+        )
+    }
+}
+
+impl StdError for NoThread {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&self.0)
+    }
+}
 
 /// Who is told of a panic.
 pub trait Guard: Send + Sync + 'static {
@@ -38,7 +81,7 @@ pub fn spawn(
     std::thread::Builder::new()
         .name(name.to_owned())
         .spawn(guarded)
-        .map_err(|error| Error::new(ErrorKind::Internal, format!("no thread could be started: {error}")))
+        .map_err(|error| NoThread(error).explain(Fate::NotSent))
 }
 
 /// Waits for the end of a thread.
@@ -54,4 +97,20 @@ pub fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no message")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_could_not_be_started_is_found_behind_an_error_of_connecting() {
+        let error = RedisError::from(NoThread::io(io::ErrorKind::WouldBlock.into()));
+        assert!(!error.is_timeout());
+        let explained = NoThread::behind(&error).unwrap().explain(Fate::Unknown);
+        assert_eq!(explained.kind, ErrorKind::ThreadLimit(Fate::Unknown));
+        assert!(explained.message.contains("ulimit -u"), "{explained}");
+        let others = [io::ErrorKind::WouldBlock.into(), io::Error::other("x")].map(RedisError::from);
+        assert!(others.iter().all(|error| NoThread::behind(error).is_none()));
+    }
 }

@@ -33,12 +33,7 @@ pub struct Question {
 impl Question {
     /// Ends the call with an error of Redis's.
     fn fail_as(&self, error: &Error, fate: Fate) {
-        let kind = match error.kind {
-            ErrorKind::Closed(_) => ErrorKind::Closed(fate),
-            ErrorKind::Command(_) => ErrorKind::Command(fate),
-            _ => ErrorKind::Connection(fate),
-        };
-        let error = self.party.locate(Error { kind, ..error.clone() });
+        let error = self.party.locate(Error { kind: error.kind.of_call(fate), ..error.clone() });
         self.pending.finish(Err(error), &self.party.stats);
     }
 
