@@ -212,8 +212,48 @@ RSpec.describe RedisIPC::JSONRPC::Server do
     error = error_of { call("text", 1000) }
     expect([error.code, error.data]).to match([-32_603, /the limit is 1000/])
     expect(next_of(errors)).to be_a(RedisIPC::ContentError)
-    errors_of_batch = @client.batch { |batch| 2.times { batch.call("text", 600) } }
-    expect(errors_of_batch.map(&:code)).to eq([-32_603, -32_603])
+  end
+
+  it "sends no error that is too large, but says so" do
+    rpc_server(max_answer_size: 1000) do |server|
+      server.on("fail") { raise RedisIPC::JSONRPC::Error.new("no", code: 5, data: "a" * 1000) }
+    end
+    expect(error_of { call("fail") }).to have_attributes(code: -32_603, data: /the limit is 1000/)
+  end
+
+  it "starts no call of a batch whose answers have no room any more" do
+    ran = Queue.new
+    rpc_server(max_answer_size: 10_000) do |server|
+      server.on("text") do |number|
+        ran << number
+        "a" * 3000
+      end
+      server.on("note") { ran << :note }
+    end
+    results = rpc_client.batch do |batch|
+      100.times { |number| batch.call("text", number) }
+      batch.notify("note")
+    end
+    expect(results.first(3)).to eq(["a" * 3000] * 3)
+    expect(results[3]).to have_attributes(code: -32_603, data: /the limit is 10000 .*max_answer_size/)
+    expect(results.drop(4)).to all(have_attributes(code: RedisIPC::JSONRPC::NOT_STARTED, data: /max_answer_size/))
+    expect(Array.new(ran.size) { ran.pop }).to eq([0, 1, 2, 3, :note])
+    expect(next_of(errors)).to be_a(RedisIPC::ContentError)
+  end
+
+  it "takes no memory for answers of a batch that it does not send", :aggregate_failures do
+    process = ruby(<<~RUBY)
+      server = RedisIPC::JSONRPC::Server.new("calculator", threads: 1).on_error { nil }
+      server.on("text") { "a" * 1_000_000 }
+      server.connect
+      puts "ready"
+      sleep
+    RUBY
+    expect(process.line).to eq("ready")
+    results = rpc_client.batch(timeout: 20) { |batch| 1000.times { batch.call("text") } }
+    expect(results.grep(String).size).to eq(16)
+    # 1,000 of them were 2.9 GB.
+    expect(File.read("/proc/#{process.pid}/status")[/VmHWM:\s+(\d+)/, 1].to_i / 1024).to be < 250
   end
 
   it "is done with whatever it refuses, whatever the id" do
@@ -243,6 +283,21 @@ RSpec.describe RedisIPC::JSONRPC::Server do
     expect(next_of(ran)).to eq("early")
     eventually { server.stats.values_at(:taken, :expired, :held_requests) == [2, 1, 0] }
     eventually { redis.keys("calculator:processing:*").empty? }
+  end
+
+  it "starts no request of a batch after the deadline" do
+    ran = Queue.new
+    server = rpc_server(threads: 1) do |it|
+      it.on("run") do |number|
+        ran << number
+        sleep 0.3
+      end
+    end
+    client = rpc_client
+    expect { client.batch(timeout: 0.5) { |batch| 4.times { |number| batch.call("run", number) } } }
+      .to raise_error(RedisIPC::TimeoutError)
+    eventually { server.stats[:expired] == 2 && server.stats[:held_requests].zero? }
+    expect(Array.new(ran.size) { ran.pop }).to eq([0, 1])
   end
 
   it "costs next to nothing when idle" do

@@ -2,6 +2,7 @@
 
 require_relative "json_rpc/error"
 require_relative "json_rpc/signature"
+require_relative "json_rpc/answer_room"
 require_relative "json_rpc/dispatcher"
 require_relative "json_rpc/envelope"
 require_relative "json_rpc/middleware"
@@ -33,6 +34,6 @@ module RedisIPC
   #
   # @see file:docs/json_rpc.md What goes over the wire
   module JSONRPC
-    private_constant :Signature, :Dispatcher, :Envelope, :Session, :Invoking, :Calling
+    private_constant :Signature, :AnswerRoom, :Dispatcher, :Envelope, :Session, :Invoking, :Calling
   end
 end

@@ -27,6 +27,12 @@ fn dump(ruby: &Ruby, value: Value) -> Result<RString, Error> {
     Ok(ruby.enc_str_new(&text, ruby.utf8_encoding()))
 }
 
+/// As `dump`; nil if the text has more than `limit` bytes.
+fn dump_within(ruby: &Ruby, value: Value, limit: usize) -> Result<Option<RString>, Error> {
+    let text = content::encode::to_json_within(ruby, value, limit)?;
+    Ok(text.map(|text| ruby.enc_str_new(&text, ruby.utf8_encoding())))
+}
+
 fn load(ruby: &Ruby, text: String) -> Result<Value, Error> {
     content::decode::from_json(ruby, text.as_bytes())
 }
@@ -54,6 +60,7 @@ fn init(ruby: &Ruby) -> Result<(), Error> {
     check_version(ruby)?;
     let native = ruby.define_module("RedisIPC")?.define_module("Native")?;
     native.define_singleton_method("dump", function!(dump, 1))?;
+    native.define_singleton_method("dump_within", function!(dump_within, 2))?;
     native.define_singleton_method("load", function!(load, 1))?;
     native_answer::init(ruby, native)?;
     native_call::init(ruby, native)?;

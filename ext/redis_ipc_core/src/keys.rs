@@ -8,8 +8,9 @@ pub const MAX_NAME: usize = 1_024;
 /// The most bytes the key of a reply stream may have: it is made of three names, percent-encoded.
 pub const MAX_KEY: usize = 8 * MAX_NAME;
 
-/// The words after the stream's name; no later segment of a name may be one, or two names could share a key.
-const RESERVED: [&str; 4] = ["inbox", "replies", "dead", "instances"];
+/// The words after the stream's name, and those after a queue's (list/names.rs) that begin many keys. No later segment of a
+/// name may be one, or two names could share a key; and an ACL rule for the keys of one would open those of the other.
+const RESERVED: [&str; 6] = ["inbox", "replies", "dead", "instances", "reply", "processing"];
 
 /// The keys of one stream.
 #[derive(Debug, Clone)]
@@ -26,7 +27,7 @@ impl Keys {
             return Err(Error::new(
                 ErrorKind::Argument,
                 format!(
-                    "the stream name {stream:?} cannot contain \":{segment}\": it would share keys with another stream"
+                    "the stream name {stream:?} cannot contain \":{segment}\": it would share keys with another stream or a queue"
                 ),
             ));
         }
@@ -119,7 +120,7 @@ mod tests {
 
     #[test]
     fn blank_and_colliding_names_are_refused() {
-        for name in ["", "  ", "\t\n", "a:inbox", "a:dead:b", "a:instances", "x:replies:y"] {
+        for name in ["", "  ", "\t\n", "a:inbox", "a:dead:b", "a:instances", "x:replies:y", "a:reply:b"] {
             assert_eq!(Keys::new(name).unwrap_err().kind, ErrorKind::Argument, "{name:?}");
         }
         for name in ["inbox", "app:production", "a:inboxes"] {

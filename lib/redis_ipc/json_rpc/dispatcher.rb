@@ -16,12 +16,16 @@ module RedisIPC
 
       # @return [Integer] the most requests in a batch
       attr_reader :max_batch
+      # @return [Integer] the most bytes of results in an answer
+      attr_reader :max_answer_size
 
       # @param max_batch [Integer]
+      # @param max_answer_size [Integer]
       # @yieldparam exception [Exception] what a method raised and its caller is not told of
       # @yieldparam request [Hash] what it was asked
-      def initialize(max_batch:, &report)
+      def initialize(max_batch:, max_answer_size:, &report)
         @max_batch = max_batch
+        @max_answer_size = max_answer_size
         @report = report
         @procedures = {}
         @mapped = {}
@@ -46,13 +50,18 @@ module RedisIPC
       end
 
       # @param message [Object] a request or a batch, with Symbols for keys
+      # @param expired [#call, nil] says before each request whether it is too late to start it
       # @yieldparam request [Hash] one that a method is about to run for
       # @yieldparam encode [#call] makes the answer of the method's result
       # @yieldparam method [Proc] runs the method: the block has to call it
       # @yieldreturn [String, nil] what `encode` returns
       # @return [String, nil] the answer's JSON; nil if there is nothing to answer
-      def answer(message, &around)
-        each_request(message) { |request| run(request, around) }
+      def answer(message, expired: nil, &around)
+        room = AnswerRoom.new(max_answer_size)
+        each_request(message) do |request|
+          obstacle = obstacle(request, room, expired)
+          obstacle ? not_started(request, obstacle) : room.take(run(request, around, room))
+        end
       end
 
       # Answers without running anything.
@@ -88,33 +97,45 @@ module RedisIPC
         error(INVALID_REQUEST, data: data, id: batch.lazy.filter_map { |request| id_of(request) }.first)
       end
 
-      def run(request, around)
+      # Nobody would get its answer. A notification has none that could be too large.
+      def obstacle(request, room, expired)
+        return "the deadline had passed" if expired&.call
+
+        full = "the answers before it have more than #{max_answer_size} bytes together (max_answer_size)"
+        full if room.exceeded? && !notification?(request)
+      end
+
+      def not_started(request, why)
+        failure(request, Error.new("Not started", code: NOT_STARTED, data: why)) unless notification?(request)
+      end
+
+      def run(request, around, room)
         return error(INVALID_REQUEST, id: id_of(request)) unless request?(request)
 
-        text = perform(request, around)
+        text = perform(request, around, room)
         text unless notification?(request)
       end
 
-      def perform(request, around)
+      def perform(request, around, room)
         id = id_of(request)
         procedure = @procedures[request[:method]]
         return error(METHOD_NOT_FOUND, id: id) unless procedure
 
         arguments, named = procedure.signature.bind(request[:params])
-        encode = ->(result) { success(id, result) unless notification?(request) }
+        encode = ->(result) { success(request, result, room) unless notification?(request) }
         around.call(request, encode) { procedure.callable.call(*arguments, **named) }
       rescue Signature::Mismatch => e
         error(INVALID_PARAMS, data: e.message, id: id)
       rescue SystemExit, SignalException
         raise
       rescue Exception => e # rubocop:disable Lint/RescueException -- the caller is told whatever went wrong
-        failed(request, e)
+        failed(request, e, (room unless notification?(request)))
       end
 
       # Of what was not expected the caller learns nothing: it may hold secrets, as may what another server answered.
-      def failed(request, exception)
+      def failed(request, exception, room)
         known = exception.is_a?(Error) && !exception.received? ? exception : mapped(request, exception)
-        return failure(request, known) if known
+        return failure(request, known, room) if known
 
         @report.call(exception, request)
         error(INTERNAL_ERROR, id: id_of(request))
@@ -130,13 +151,25 @@ module RedisIPC
         nil
       end
 
-      def success(id, result)
-        Native.dump({ jsonrpc: "2.0", result: result, id: id })
+      def success(request, result, room)
+        answer = { jsonrpc: "2.0", result: result, id: id_of(request) }
+        Native.dump_within(answer, room.left) || too_large(request, room)
       end
 
-      def failure(request, error)
+      # The answers of all threads go out by one connection: those behind a huge one would wait.
+      def too_large(request, room)
+        room.exceed
+        why = "the answer has over #{room.left} bytes, the limit is #{max_answer_size} (max_answer_size)"
+        @report.call(ContentError.new(why), request)
+        error(INTERNAL_ERROR, data: why, id: id_of(request))
+      end
+
+      def failure(request, error, room = nil)
         id = id_of(request)
-        Native.dump({ jsonrpc: "2.0", error: error.to_h, id: id })
+        answer = { jsonrpc: "2.0", error: error.to_h, id: id }
+        return Native.dump(answer) unless room
+
+        Native.dump_within(answer, room.left) || too_large(request, room)
       rescue StandardError => e
         @report.call(e, request)
         internal_error(id)

@@ -14,6 +14,8 @@ module RedisIPC
     INTERNAL_ERROR = -32_603
     # The first of the codes that are left to implementations (-32000 to -32099): a request that was given up on.
     SERVER_ERROR = -32_000
+    # A request of a batch that was not started: the deadline had passed, or the answers before it had no room for more.
+    NOT_STARTED = -32_001
 
     # The error of a method. A method raises it to answer with it; {Client#call} raises what was answered.
     class Error < RedisIPC::Error

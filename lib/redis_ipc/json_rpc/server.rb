@@ -27,9 +27,9 @@ module RedisIPC
       # @raise [ArgumentError] if the queue's name is blank or neither a String nor a Symbol
       def initialize(queue, **options)
         super(queue, options)
-        guarantee, @threads, @max_size, @max_answer_size, max_batch = Native::ListServer.check_options(@options)
+        guarantee, @threads, @max_size, max_answer_size, max_batch = Native::ListServer.check_options(@options)
         @guarantee = guarantee.to_sym
-        @dispatcher = Dispatcher.new(max_batch: max_batch) { |exception, request| report(exception, request) }
+        @dispatcher = Dispatcher.new(max_batch: max_batch, max_answer_size: max_answer_size, &method(:report))
         @around_method = Middleware.new
         @invoking = Invoking.new(self.queue, @around_method)
       end
@@ -138,21 +138,16 @@ module RedisIPC
         return if envelope.deadline && engine.expired?(envelope.deadline)
         return @dispatcher.refuse(envelope.message, given_up) if request.given_up?
 
-        check_answer(envelope.message, run(engine, envelope))
+        run(engine, envelope)
       end
 
+      # Of a batch the time may run out in between.
       def run(engine, envelope)
         delivery = Delivery.new(engine, envelope)
-        @dispatcher.answer(envelope.message) { |request, encode, &run| @invoking.run(request, encode, delivery, &run) }
-      end
-
-      # The answers of all threads go out by one connection: those behind a huge one would wait.
-      def check_answer(message, answer)
-        return answer if answer.nil? || answer.bytesize <= @max_answer_size
-
-        why = "the answer has #{answer.bytesize} bytes, the limit is #{@max_answer_size} (max_answer_size)"
-        report(ContentError.new(why, stream: queue))
-        @dispatcher.refuse(message, Error.new("Internal error", code: INTERNAL_ERROR, data: why))
+        expired = -> { engine.expired?(envelope.deadline) } if envelope.deadline && envelope.message.is_a?(Array)
+        @dispatcher.answer(envelope.message, expired: expired) do |request, encode, &run|
+          @invoking.run(request, encode, delivery, &run)
+        end
       end
 
       def given_up

@@ -18,10 +18,18 @@ const MAX_BITS: usize = json::MAX_NUMBER_LENGTH * 10 / 3;
 /// digits; for a Hash with two keys that are the same text ("a" and :a); and for objects that have neither `as_json`
 /// nor `to_json` of their own.
 pub fn to_json(ruby: &Ruby, value: Value) -> Result<Vec<u8>, Error> {
+    Ok(to_json_within(ruby, value, usize::MAX)?.unwrap_or_default())
+}
+
+/// As [`to_json`]; `None` if the text has more than `limit` bytes. It is not written to its end then.
+pub fn to_json_within(ruby: &Ruby, value: Value, limit: usize) -> Result<Option<Vec<u8>>, Error> {
     guarded(ruby, || {
-        let mut encoder = Encoder { ruby, out: Vec::with_capacity(128), values: 0 };
-        encoder.counted(value, 0)?;
-        Ok(encoder.out)
+        let mut encoder = Encoder { ruby, out: Vec::with_capacity(128), values: 0, limit, is_over: false };
+        let written = encoder.counted(value, 0).and_then(|()| encoder.check_size(0));
+        if encoder.is_over {
+            return Ok(None);
+        }
+        written.map(|()| Some(encoder.out))
     })
 }
 
@@ -40,6 +48,9 @@ struct Encoder<'r> {
     ruby: &'r Ruby,
     out: Vec<u8>,
     values: usize,
+    /// The most bytes of `out`, and whether there would be more.
+    limit: usize,
+    is_over: bool,
 }
 
 impl Encoder<'_> {
@@ -48,7 +59,18 @@ impl Encoder<'_> {
         if self.values > json::MAX_VALUES {
             return Err(self.refused(json::JsonError::TooMany));
         }
+        self.check_size(0)?;
         self.value(value, depth)
+    }
+
+    /// Fails if there is no room for so many bytes more.
+    fn check_size(&mut self, more: usize) -> Result<(), Error> {
+        self.is_over |= self.limit.saturating_sub(self.out.len()) < more || self.out.len() > self.limit;
+        if self.is_over {
+            Err(errors::content(self.ruby, "the content is too large".to_owned()))
+        } else {
+            Ok(())
+        }
     }
 
     fn refused(&self, why: json::JsonError) -> Error {
@@ -265,6 +287,7 @@ impl Encoder<'_> {
     }
 
     fn text(&mut self, text: &str) -> Result<(), Error> {
+        self.check_size(text.len())?;
         self.out.reserve(text.len() + 2);
         if is_plain(text) {
             self.out.push(b'"');
@@ -294,6 +317,7 @@ impl Encoder<'_> {
             }
             why => self.refused(why),
         })?;
+        self.check_size(text.len())?;
         self.out.extend_from_slice(text.as_bytes());
         Ok(())
     }

@@ -4,8 +4,10 @@ use crate::error::{Error, ErrorKind};
 use crate::keys::check_name;
 use crate::slots::slot;
 
-/// The words after the queue's name; no later segment of a name may be one, or two queues could share a key.
-const RESERVED: [&str; 5] = ["reply", "processing", "servers", "deliveries", "dead"];
+/// The words after a queue's name, and after a stream's (keys.rs). No later segment of a name may be one, or a queue could
+/// share a key with another queue or a stream; and an ACL rule for that one's keys would open this one's.
+const RESERVED: [&str; 8] =
+    ["reply", "processing", "servers", "deliveries", "dead", "inbox", "replies", "instances"];
 /// How long the part of a reply list's name behind the prefix may be: too short could be guessed.
 const REPLY_LENGTHS: std::ops::RangeInclusive<usize> = 16..=128;
 
@@ -22,7 +24,7 @@ impl Names {
         let collides = queue.split(':').skip(1).find(|segment| RESERVED.contains(segment));
         if let Some(segment) = collides {
             let message = format!(
-                "the queue name {queue:?} cannot contain \":{segment}\": it would share keys with another queue"
+                "the queue name {queue:?} cannot contain \":{segment}\": it would share keys with another queue or a stream"
             );
             return Err(Error::new(ErrorKind::Argument, message));
         }
@@ -109,7 +111,7 @@ mod tests {
     #[test]
     fn no_two_queues_share_a_key() {
         assert!(Names::new("app:jobs").is_ok());
-        for name in ["", " ", "a:reply", "a:processing:b", "a:dead"] {
+        for name in ["", " ", "a:reply", "a:processing:b", "a:dead", "a:inbox:b", "a:instances"] {
             assert!(Names::new(name).is_err(), "{name}");
         }
     }

@@ -1,0 +1,38 @@
+# frozen_string_literal: true
+
+require_relative "acl/roles"
+
+module RedisIPC
+  # The rights that each user of Redis needs, as arguments of `ACL SETUSER`.
+  #
+  # @example
+  #   rules = RedisIPC::ACL.rules(:asker, stream: "house", group: "parent", to: "child")
+  #   redis.call("ACL", "SETUSER", "parent", "on", ">secret", *rules)
+  #
+  # @see file:docs/security.md What each user can do and what not
+  module ACL
+    ROLES = { asker: :asker, answerer: :answerer, observer: :observer, sentinel: :sentinel,
+              json_rpc_client: :json_rpc_client, json_rpc_server: :json_rpc_server }.freeze
+    COMMON = %w[resetchannels -@all +ping +hello +client|setname].freeze
+    private_constant :ROLES, :COMMON, :Roles
+
+    class << self
+      # The rules of one user. They open the keys of that stream or queue, and of no other whose name begins alike.
+      #
+      # The roles and their names: `:asker` (`stream:`, `group:`, `to:` the groups it asks), `:answerer` (`stream:`,
+      # `group:`, `askers:` the groups it answers, nil for all), `:observer` (`stream:`), `:json_rpc_client` and
+      # `:json_rpc_server` (`queue:`), `:sentinel` (none; the user on the sentinels).
+      # @param role [Symbol]
+      # @param cluster [Boolean] for a Redis Cluster, where each node needs the rules
+      # @param sentinels [Boolean] for a server that sentinels watch
+      # @param names [Hash{Symbol => String, Symbol, Array, nil}] see above
+      # @return [Array<String>] without the user's name, `on` and the password
+      # @raise [ArgumentError] if the role is unknown, a name is missing or unknown, or no rule can hold it
+      def rules(role, cluster: false, sentinels: false, **names)
+        method = ROLES.fetch(role) { raise ArgumentError, "the role must be one of #{ROLES.keys}, got #{role.inspect}" }
+        rules = Roles.public_send(method, **names)
+        [*COMMON, *(%w[+cluster|slots +asking] if cluster), *("+role" if sentinels), *rules].freeze
+      end
+    end
+  end
+end

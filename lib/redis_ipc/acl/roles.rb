@@ -1,0 +1,89 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  module ACL
+    # What each role may do beyond what all may. Each method returns rules.
+    # @api private
+    module Roles
+      # What stands for something else in a pattern of keys.
+      WILDCARDS = /[*?\[\]\\^]/
+      # Where Redis ends a rule.
+      ENDS = /[\s\0()]/
+      PRESENCE = "+zadd +zrange +zremrangebyscore +zrem +pexpire"
+      INBOX = "+xgroup +pexpire +xreadgroup +xautoclaim +xclaim +xpending +xack +xdel"
+      LOOKS = "+xinfo|consumers +xinfo|groups +xlen"
+      REPLIES = "+exists +xgroup +pexpire +xread +xreadgroup +xpending +xtrim"
+      LISTS = "+lpush +rpush +lpop +lmove +blmove +blmpop +lrange +lindex +llen +lpos +lrem +ltrim"
+      SERVERS = "+zadd +zrange +zrem +zscore +hincrby +hdel +pexpire"
+      MEMBER = %w[+time +select +multi +exec].freeze
+      private_constant :WILDCARDS, :ENDS, :PRESENCE, :INBOX, :LOOKS, :REPLIES, :LISTS, :SERVERS, :MEMBER
+
+      class << self
+        def asker(stream:, group:, to:)
+          stream = name("stream", stream)
+          group = group(group)
+          [*MEMBER,
+           *[*to].flat_map { |asked| asking("#{stream}:inbox:#{group(asked)}") },
+           "(~#{stream}:inbox:#{group} #{INBOX} #{LOOKS} +eval +del)",
+           "(~#{stream}:replies:#{group}:* #{REPLIES} +xadd +del)",
+           "(~#{stream}:instances #{PRESENCE})"]
+        end
+
+        def answerer(stream:, group:, askers: nil)
+          stream = name("stream", stream)
+          group = group(group)
+          answered = askers.nil? ? ["*"] : [*askers].map { |asker| "#{group(asker)}:*" }
+          [*MEMBER,
+           "(~#{stream}:inbox:#{group} #{INBOX} +xadd #{LOOKS} +eval +del)",
+           *answered.map { |instances| "(%W~#{stream}:replies:#{instances} +xadd)" },
+           "(~#{stream}:replies:#{group}:* #{REPLIES} +del)",
+           "(~#{stream}:dead:#{group} +xadd +xrange +xlen +xdel)",
+           "(~#{stream}:instances #{PRESENCE})"]
+        end
+
+        def observer(stream:)
+          stream = name("stream", stream)
+          ["+time", "+select", "(%R~#{stream}:instances +zrange)", "(%R~#{stream}:dead:* +xrange +xlen)"]
+        end
+
+        def sentinel
+          %w[+sentinel|get-master-addr-by-name +sentinel|master]
+        end
+
+        def json_rpc_client(queue:)
+          queue = name("queue", queue)
+          ["+time", "+select", "(%W~#{queue} +lpush +lrem)", "(%R~#{queue}:deliveries +hexists)",
+           "(~#{queue}:reply:* +blmove +lrange +ltrim +del)"]
+        end
+
+        def json_rpc_server(queue:)
+          queue = name("queue", queue)
+          keys = ["", ":processing:*", ":servers", ":deliveries", ":dead"].map { |key| "~#{queue}#{key}" }
+          [*MEMBER, "+client|id", "+client|unblock", "(#{keys.join(" ")} #{LISTS} #{SERVERS} +eval)",
+           "(%W~#{queue}:reply:* +lpush +pexpire)"]
+        end
+
+        private
+
+        def asking(inbox)
+          ["(%W~#{inbox} +xadd +pexpire +xdel)", "(%R~#{inbox} +xinfo|groups +xlen)"]
+        end
+
+        # As the core does (keys.rs).
+        def group(name)
+          name("group", name).gsub(/[%:]/) { |character| format("%%%02X", character.ord) }
+        end
+
+        def name(what, name)
+          name = Names.check("the #{what}'s name", name)
+          if name.match?(ENDS)
+            raise ArgumentError, "no ACL rule can hold the #{what}'s name #{name.inspect}: Redis ends rules at white " \
+                                 "space and parentheses"
+          end
+
+          name.gsub(WILDCARDS) { |character| "\\#{character}" }
+        end
+      end
+    end
+  end
+end

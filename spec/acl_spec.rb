@@ -1,0 +1,91 @@
+# frozen_string_literal: true
+
+RSpec.describe RedisIPC::ACL do
+  let(:server) { start_server }
+
+  # The documentation's rules of one user, as words.
+  def documented(page, user)
+    text = File.read(File.expand_path("../docs/#{page}.md", __dir__))
+    text[/^```acl\nuser #{user} on >\S+ (.*?)^```/m, 1].split.join(" ").scan(/\([^)]*\)|\S+/)
+  end
+
+  def grant(user, *rules)
+    server.client.call("ACL", "SETUSER", user, "on", ">secret", *rules)
+  end
+
+  # What the rules of `user` say to a command.
+  def allowed?(user, *command)
+    server.client.call("ACL", "DRYRUN", user, *command) == "OK"
+  end
+
+  {
+    %w[security lookout] => [:sentinel, {}],
+    %w[security asker] => [:asker, { stream: "house", group: "parent", to: "child" }],
+    %w[security answerer] => [:answerer, { stream: "house", group: "child" }],
+    %w[security observer] => [:observer, { stream: "house" }],
+    %w[json_rpc client] => [:json_rpc_client, { queue: "calculator" }],
+    %w[json_rpc server] => [:json_rpc_server, { queue: "calculator" }]
+  }.each do |(page, user), (role, names)|
+    it "makes the rules of #{user} that stand in docs/#{page}.md" do
+      expect(described_class.rules(role, **names)).to match_array(documented(page, user))
+    end
+  end
+
+  it "opens no other queue whose name begins alike" do
+    grant("server", *described_class.rules(:json_rpc_server, queue: "calculator"))
+    grant("client", *described_class.rules(:json_rpc_client, queue: "calculator"))
+    expect(allowed?("server", "LPUSH", "calculator:reply:1", "x")).to be(true)
+    expect(allowed?("client", "LPUSH", "calculator", "x")).to be(true)
+    %w[calculator:v2 calculator:v2:reply:1 calculator:v2:processing:1 calculator2 calculator:other].each do |key|
+      expect(allowed?("server", "LPUSH", key, "x")).to be(false), key
+      expect(allowed?("client", "LPUSH", key, "x")).to be(false), key
+    end
+  end
+
+  it "opens no other stream or group whose name begins alike" do
+    grant("asker", *described_class.rules(:asker, stream: "house", group: "parent", to: "child"))
+    grant("answerer", *described_class.rules(:answerer, stream: "house", group: "child", askers: "parent"))
+    expect(allowed?("asker", "XADD", "house:inbox:child", "*", "a", "b")).to be(true)
+    expect(allowed?("answerer", "XADD", "house:replies:parent:1", "*", "a", "b")).to be(true)
+    %w[house:inbox:child2 house:inbox:child%3A2 house:v2:inbox:child house:replies:parent2:1].each do |key|
+      expect(allowed?("asker", "XADD", key, "*", "a", "b")).to be(false), key
+      expect(allowed?("answerer", "XADD", key, "*", "a", "b")).to be(false), key
+    end
+  end
+
+  it "takes names that look like patterns as they are" do
+    grant("client", *described_class.rules(:json_rpc_client, queue: "a*[b]?\\"))
+    expect(allowed?("client", "LPUSH", "a*[b]?\\", "x")).to be(true)
+    expect(allowed?("client", "LPUSH", "a1bx\\", "x")).to be(false)
+    grant("asker", *described_class.rules(:asker, stream: "house", group: "a:b", to: %w[c* d%]))
+    expect(allowed?("asker", "XLEN", "house:inbox:a%3Ab")).to be(true)
+    expect(allowed?("asker", "XADD", "house:inbox:d%25", "*", "a", "b")).to be(true)
+    expect(allowed?("asker", "XADD", "house:inbox:cc", "*", "a", "b")).to be(false)
+  end
+
+  it "refuses what no rule can hold, and what a role does not know" do
+    ["a b", "a\tb", "a)", "(a", "a\0b"].each do |name|
+      expect { described_class.rules(:json_rpc_client, queue: name) }.to raise_error(ArgumentError, /no ACL rule/), name
+    end
+    expect { described_class.rules(:asker, stream: "house", group: "", to: "b") }.to raise_error(ArgumentError, /blank/)
+    expect { described_class.rules(:asker, stream: "house", group: "a") }.to raise_error(ArgumentError, /to/)
+    expect { described_class.rules(:observer, queue: "house") }.to raise_error(ArgumentError, /queue|stream/)
+    expect { described_class.rules(:name, stream: "house") }.to raise_error(ArgumentError, /role must be one of/)
+  end
+
+  it "gives more where there is a cluster or a sentinel" do
+    rules = described_class.rules(:json_rpc_client, queue: "q", cluster: true, sentinels: true)
+    expect(rules - described_class.rules(:json_rpc_client, queue: "q")).to eq(%w[+cluster|slots +asking +role])
+  end
+
+  it "relies on names that no other stream or queue can have" do
+    %w[house:inbox:child house:replies:parent house:instances house:reply:x].each do |name|
+      expect { RedisIPC::JSONRPC::Server.new(name, redis_options: redis_options).connect }
+        .to raise_error(ArgumentError, /share keys/), name
+    end
+    %w[calculator:reply:x calculator:processing].each do |name|
+      stream = RedisIPC::Stream.new(name, "a")
+      expect { stream.connect(redis_options: redis_options) }.to raise_error(ArgumentError, /share keys/), name
+    end
+  end
+end
