@@ -36,8 +36,9 @@ module Oracle
       happening = Happening.new(step.fault.name, Chaos.now, Float::INFINITY)
       @happened << happening
       instance_exec(&step.fault.action)
-    rescue Chaos::Scene::Impossible => e
-      happening.name += " (impossible: #{e.message})"
+    rescue Chaos::Scene::Impossible, Redis::CommandError => e
+      # What it needs (a key, a group) may not be there just now.
+      happening.name += " (not possible: #{e.message})"
     ensure
       happening.ended = Chaos.now
     end
