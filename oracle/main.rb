@@ -49,7 +49,8 @@ class OracleCommand
   end
 
   def broken(run)
-    [*run.told.map { |line| "  #{line}" }, *run.failures.map { |failure| "NOT AS PROMISED: #{failure}" },
+    faults = run.happened.map { |one| "  #{one.began.round(3)} to #{one.ended.round(3)}: #{one.name}" }
+    [*faults, *run.told.map { |line| "  #{line}" }, *run.failures.map { |failure| "NOT AS PROMISED: #{failure}" },
      "seed #{@seed} failed"]
   end
 

@@ -87,7 +87,7 @@ module Oracle
 
     def left_open
       keys = @world.keys_left
-      [*("keys that would never expire: #{keys.first(10)}" if keys.any?),
+      [*("keys that would never expire: #{keys.first(10).to_h { |key| [key, @world.look(key)] }}" if keys.any?),
        *@world.open_things.map { |pid, things| "process #{pid} left open: #{things}" }]
     end
   end

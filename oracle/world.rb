@@ -80,11 +80,23 @@ module Oracle
       ending.reject { |worker| worker.wait(TIMEOUT + 15) }
     end
 
-    # What is left in Redis when everybody has left and may stay no longer: a key that would never expire.
+    # What is left in Redis when everybody has left, and would never expire. Dead letters may, and the names of JSON-RPC
+    # servers whose connection broke: the next server forgets them when they can get nothing more.
     def keys_left
       admin = place.admin
-      keys = admin.scan_each.reject { |key| key.match?(/:dead(:|\z)/) || key == "elsewhere" }
+      keys = admin.scan_each.reject { |key| key.match?(/:(dead(:.*)?|servers)\z/) || key == "elsewhere" }
       keys.select { |key| admin.ttl(key) == -1 }
+    end
+
+    # What a key holds, for a person to read.
+    def look(key)
+      admin = place.admin
+      case admin.type(key)
+      when "zset" then admin.zrange(key, 0, -1, with_scores: true)
+      when "list" then admin.lrange(key, 0, 5)
+      when "hash" then admin.hgetall(key)
+      else admin.type(key)
+      end
     end
 
     # Requests that nobody has answered or dropped.
