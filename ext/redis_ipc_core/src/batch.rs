@@ -482,3 +482,45 @@ fn fate_of_withdrawal(reply: Option<&Value>, group: &str, id: StreamId) -> Fate 
         _ => Fate::Unknown,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fate(groups: &[(&str, &str)], deleted: i64) -> Fate {
+        let bulk = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+        let row = |(name, last): &(&str, &str)| {
+            Value::Array(vec![bulk("name"), bulk(name), bulk("last-delivered-id"), bulk(last)])
+        };
+        let groups = Value::Array(groups.iter().map(row).collect());
+        let id = StreamId { ms: 5, seq: 1 };
+        fate_of_withdrawal(Some(&Value::Array(vec![groups, Value::Int(deleted)])), "child", id)
+    }
+
+    #[test]
+    fn nobody_took_what_the_only_group_there_was_has_not_come_to() {
+        for groups in [
+            &[][..],
+            &[("child", "5-0"), ("child:since", "0-0")],
+            &[("child", "0-0"), ("child:since", "5-0")],
+        ] {
+            assert_eq!(fate(groups, 1), Fate::Unclaimed, "{groups:?}");
+            assert_eq!(fate(groups, 0), Fate::Unknown, "{groups:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_group_has_come_to_or_was_there_before_it_may_have_run() {
+        for groups in [
+            &[("child", "5-1"), ("child:since", "0-0")][..],
+            &[("child", "6-0"), ("child:since", "0-0")],
+            &[("child", "0-0"), ("child:since", "5-1")],
+            &[("child", "0-0")],
+            &[("child:since", "0-0")],
+        ] {
+            assert_eq!(fate(groups, 1), Fate::Unknown, "{groups:?}");
+        }
+        assert_eq!(fate_of_withdrawal(Some(&Value::Nil), "child", StreamId::default()), Fate::Unknown);
+        assert_eq!(fate_of_withdrawal(None, "child", StreamId::default()), Fate::Unknown);
+    }
+}

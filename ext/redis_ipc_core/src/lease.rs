@@ -42,7 +42,8 @@ pub fn release(member: &Member, requests: &[(StreamId, u32)]) -> Result<(), Erro
 }
 
 /// Moves the request with the id ARGV[3] to the end of the inbox, where a blocked reader of the group gets it at once.
-/// The copy has the same fields and the same deadline, and with ARGV[4] = 1 also `resent`. The request must be pending
+/// The copy has the same fields and the same deadline (the request is ARGV[5] ms old, if its id does not say so), and with
+/// ARGV[4] = 1 also `resent`. The request must be pending
 /// under the consumer ARGV[2] and have been delivered once: a copy starts with a delivery count of 0. Returns 1 if it
 /// was moved, 0 if the consumer does not have it any more, and -1 if it cannot be moved.
 ///
@@ -58,6 +59,7 @@ local fields, has_ttl, resent = entry[2], false, ARGV[4] ~= '1'
 if #fields > 128 then return -1 end
 local time = redis.call('TIME')
 local passed = time[1] * 1000 + math.floor(time[2] / 1000) - tonumber(string.match(ARGV[3], '^%d+'))
+passed = math.max(passed, tonumber(ARGV[5]))
 for i = 1, #fields, 2 do
   if fields[i] == 'ttl' then
     local left = string.match(fields[i + 1], '^%d+$') and tonumber(fields[i + 1]) - passed
@@ -117,7 +119,7 @@ pub fn hand_on_by(
 fn move_command(member: &Member, id: StreamId, started: bool) -> Cmd {
     let mut command = redis::cmd("EVAL");
     command.arg(MOVE).arg(1).arg(&member.inbox).arg(&member.group).arg(&member.consumer);
-    command.arg(id.to_string()).arg(u8::from(started));
+    command.arg(id.to_string()).arg(u8::from(started)).arg(member.age_if_ahead(id).as_millis() as u64);
     command
 }
 

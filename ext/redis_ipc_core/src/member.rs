@@ -3,7 +3,7 @@
 
 use crate::acceptance::Acceptance;
 use crate::appetite::Appetite;
-use crate::arrivals::Arrivals;
+use crate::arrivals::{Arrivals, TOLERATED};
 use crate::backlog::Backlogs;
 use crate::clock::Clock;
 use crate::connections::Connections;
@@ -150,6 +150,13 @@ impl Member {
     /// The groups noted so, once.
     pub fn take_asked_in_vain(&self) -> HashSet<String> {
         std::mem::take(&mut *self.asked_in_vain.lock())
+    }
+
+    /// How long the request with this id has been there for, as far as it is known, if its id is ahead of the clock; else
+    /// zero, as the id says it.
+    pub fn age_if_ahead(&self, id: StreamId) -> Duration {
+        let is_ahead = id.ms > self.clock.now().saturating_add(TOLERATED);
+        if is_ahead { self.arrivals.age(id) } else { Duration::ZERO }
     }
 
     /// The lease that takeovers go by: the longest in the group, as each instance renews what it holds as often as its own

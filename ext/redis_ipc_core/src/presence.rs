@@ -105,7 +105,9 @@ pub fn look_at_leases(member: &Member) -> Result<(), Error> {
     range.arg(&instances).arg(ago(member, DEAD_AFTER)).arg("+inf").arg("BYSCORE");
     let names: Vec<Vec<u8>> = member.connections.with(&instances, |connection| connection.query(&range))?;
     let longest = names.iter().filter_map(|name| lease_of(name, &member.group)).max().unwrap_or(0);
-    member.longest_lease.store(longest, Ordering::Relaxed);
+    // Where this instance was missing, others are, until they show themselves again.
+    let known = if was_lost(member, RENEWAL) { member.longest_lease.load(Ordering::Relaxed) } else { 0 };
+    member.longest_lease.store(longest.max(known), Ordering::Relaxed);
     Ok(())
 }
 

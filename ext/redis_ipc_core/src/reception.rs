@@ -130,12 +130,8 @@ impl Reception {
             let _ = presence::renew(&self.member);
         }
         let now = clock.now();
-        let age = if is_ahead() {
-            self.member.arrivals.age(id)
-        } else {
-            Duration::from_millis(now.saturating_sub(id.ms))
-        };
-        request.aged(age, now)
+        let by_id = Duration::from_millis(now.saturating_sub(id.ms));
+        request.aged(by_id.max(self.member.age_if_ahead(id)), now)
     }
 
     /// Whether a request should give way to fresher ones. Redis hands out the oldest first; under overload those are
