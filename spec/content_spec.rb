@@ -195,4 +195,37 @@ RSpec.describe "content" do
     end
     expect(parent.send_to_group(content: 1, to: "picky").value).to eq("better")
   end
+
+  describe "of very many values" do
+    # Enough that Ruby gives another thread its turn in between, if it is asked to.
+    let!(:many) { Array.new(800_000) { |index| index / 7.0 } }
+    # What reads and writes all content.
+    let(:native) { RedisIPC.const_get(:Native) }
+
+    # How often another thread ran while the block was at work, not counting its beginning and its end.
+    def turns_of_others
+      turns = []
+      other = Thread.new { loop { (turns << now) && sleep(0.001) } }
+      eventually { turns.size > 3 }
+      began = now
+      yield
+      ended = now
+      turns.count { |turn| turn.between?(began + ((ended - began) * 0.2), ended - ((ended - began) * 0.2)) }
+    ensure
+      other.kill
+    end
+
+    it "is read while other threads run" do
+      text = native.dump(many)
+      expect(turns_of_others { native.load(text) }).to be_positive
+    end
+
+    it "is written while other threads run" do
+      expect(turns_of_others { native.dump(many) }).to be_positive
+    end
+
+    it "is the same afterwards" do
+      expect(round_trip(many.first(5_000))).to eq(many.first(5_000))
+    end
+  end
 end

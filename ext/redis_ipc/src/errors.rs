@@ -58,6 +58,11 @@ pub fn content(ruby: &Ruby, message: impl Into<String>) -> Error {
     raise(ruby, &CoreError::new(ErrorKind::Content, message))
 }
 
+/// Whether `error` is a ContentError. Otherwise it may be an interrupt, which must go on.
+pub fn is_content(ruby: &Ruby, error: &Error) -> bool {
+    class(ruby, class_of(ErrorKind::Content).0).is_ok_and(|class| error.is_kind_of(class))
+}
+
 /// A MalformedEntryError for an answer that cannot be read.
 pub fn malformed(ruby: &Ruby, why: &str) -> Error {
     raise(ruby, &CoreError::new(ErrorKind::Malformed, format!("the answer cannot be read: {why}")))

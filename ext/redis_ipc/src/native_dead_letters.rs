@@ -83,7 +83,11 @@ fn row(ruby: &Ruby, letter: &RawEntry) -> Result<RHash, Error> {
         row.aset(ruby.to_symbol(key), number)?;
     }
     let content = find("content");
-    row.aset(ruby.to_symbol("content"), content.and_then(|text| decode::from_json(ruby, text).ok()))?;
+    let object = match content.map(|text| decode::from_json(ruby, text)).transpose() {
+        Err(error) if errors::is_content(ruby, &error) => None,
+        object => object?,
+    };
+    row.aset(ruby.to_symbol("content"), object)?;
     row.aset(ruby.to_symbol("raw_content"), content.map(|text| ruby.str_from_slice(text)))?;
     Ok(row)
 }

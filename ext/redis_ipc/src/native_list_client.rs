@@ -183,7 +183,9 @@ fn answer(ruby: &Ruby, pending: &Pending, outcome: Outcome) -> Result<Value, Err
         Ok(_) if pending.is_notification() => Ok(ruby.qnil().as_value()),
         Ok(answer) => {
             json::check(&answer, answer.len()).map_err(|why| errors::malformed(ruby, &why.to_string()))?;
-            decode::from_json(ruby, &answer).map_err(|why| errors::malformed(ruby, &why.to_string()))
+            decode::from_json(ruby, &answer).map_err(|why| {
+                if errors::is_content(ruby, &why) { errors::malformed(ruby, &why.to_string()) } else { why }
+            })
         }
         Err(error) => Err(errors::raise(ruby, &error)),
     }

@@ -7,17 +7,21 @@ use magnus::prelude::*;
 use magnus::{Error, Ruby, Value};
 use redis_ipc_core::json::MAX_NESTING;
 
+/// How many values are made before other threads get a chance to run, and this one to be interrupted: as Ruby code has
+/// after each method. A million values take seconds.
+const SLICE: usize = 1_024;
+
 /// The Ruby object that `text` stands for. The core has checked text that came from Redis, so a ContentError
-/// here is about text from elsewhere.
+/// here is about text from elsewhere. Any other error is an interrupt: from time to time other threads run.
 pub fn from_json(ruby: &Ruby, text: &[u8]) -> Result<Value, Error> {
-    read(ruby, Decoder { ruby, json: Jiter::new(text), marked_depth: None })
+    read(ruby, Decoder { ruby, json: Jiter::new(text), marked_depth: None, values: 0 })
 }
 
 /// As [`from_json`], for JSON-RPC: in a request, so in the object at the top or in those of an array at the top, a
 /// member that stands there twice has a Symbol for its value, which nothing else in JSON has. Which of the two was
 /// meant cannot be known, and two readers that chose differently would disagree on what was asked.
 pub fn from_requests(ruby: &Ruby, text: &[u8]) -> Result<Value, Error> {
-    let mut decoder = Decoder { ruby, json: Jiter::new(text), marked_depth: None };
+    let mut decoder = Decoder { ruby, json: Jiter::new(text), marked_depth: None, values: 0 };
     let is_array = decoder.json.peek().is_ok_and(|peek| peek == Peek::Array);
     decoder.marked_depth = Some(usize::from(is_array));
     read(ruby, decoder)
@@ -37,11 +41,17 @@ struct Decoder<'r, 'j> {
     json: Jiter<'j>,
     /// The depth of the objects in which members that stand there twice are marked.
     marked_depth: Option<usize>,
+    /// How many values were made.
+    values: usize,
 }
 
 impl Decoder<'_, '_> {
     fn value(&mut self, peek: Peek, depth: usize) -> Result<Value, Error> {
         let ruby = self.ruby;
+        self.values += 1;
+        if self.values.is_multiple_of(SLICE) {
+            ruby.thread_check_ints()?;
+        }
         let failed = |error: JiterError| malformed(ruby, &error);
         match peek {
             Peek::String => Ok(ruby.str_new(self.json.known_str().map_err(failed)?).as_value()),

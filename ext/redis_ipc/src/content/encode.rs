@@ -13,6 +13,9 @@ use redis_ipc_core::json::{self, MAX_NESTING};
 /// decimal, only to see that, could take minutes.
 const MAX_BITS: usize = json::MAX_NUMBER_LENGTH * 10 / 3;
 
+/// How many values are written before other threads get a chance to run, and this one to be interrupted.
+const SLICE: usize = 1_024;
+
 /// The JSON text of `value`. Raises ContentError for what JSON cannot hold: NaN, Infinity, a binary string, a cycle;
 /// for what the other side would refuse: nesting over 100, more than a million values, a number of more than 4096
 /// digits; for a Hash with two keys that are the same text ("a" and :a); and for objects that have neither `as_json`
@@ -60,6 +63,9 @@ impl Encoder<'_> {
             return Err(self.refused(json::JsonError::TooMany));
         }
         self.check_size(0)?;
+        if self.values.is_multiple_of(SLICE) {
+            self.ruby.thread_check_ints()?;
+        }
         self.value(value, depth)
     }
 
