@@ -100,6 +100,79 @@ RSpec.describe "dead letters" do
     expect(child.dead_letters).to be_empty
   end
 
+  describe "that strangers make" do
+    # Entries that are no requests, of which each takes `size` bytes.
+    def add_junk(count, size)
+      script = <<~LUA
+        for i = 1, ARGV[1] do redis.call('XADD', KEYS[1], '*', 'number', i, 'junk', string.rep('x', ARGV[2])) end
+      LUA
+      redis.eval(script, keys: ["house:inbox:child"], argv: [count, size])
+    end
+
+    def memory
+      redis.call("MEMORY", "USAGE", "house:dead:child", "SAMPLES", "0")
+    end
+
+    it "take no more memory than dead_letters: {max_size:}: the oldest give way" do
+      add_junk(60, 50_000)
+      child = connect("child", dead_letters: { max_size: 500_000 }, &echo)
+      eventually { child.stats[:dead_lettered] == 60 }
+      expect(memory).to be_between(250_000, 500_000)
+      kept = redis.xrange("house:dead:child").map { |_, fields| fields["number"].to_i }
+      expect(kept).to eq(((61 - kept.size)..60).to_a)
+      add_junk(300, 10)
+      eventually { child.stats[:dead_lettered] == 360 }
+      expect(redis.xrevrange("house:dead:child", count: 1).first.last).to include("number" => "300")
+      expect(memory).to be <= 500_000
+    end
+
+    it "leave the newest, however large it is" do
+      child = connect("child", dead_letters: { max_size: 1 }, &echo)
+      add_junk(2, 5_000)
+      eventually { child.stats[:dead_lettered] == 2 }
+      expect(child.dead_letters.size).to eq(1)
+    end
+
+    it "are kept cut to max_content_size as a whole, and a little more" do
+      child = connect("child", max_content_size: 10, &echo)
+      fields = Array.new(40) { |index| ["f#{index}", "x" * 4_000] }.to_h
+      redis.xadd("house:inbox:child", fields)
+      eventually { child.stats[:dead_lettered] == 1 }
+      expect(redis.xrange("house:dead:child").first.last.sum { |pair| pair.sum(&:size) }).to be < 80_000
+    end
+
+    it "expire after dead_letters: {keep:}" do
+      child = connect("child", dead_letters: { keep: 0.3 }, &echo)
+      add_junk(3, 5_000)
+      eventually { child.stats[:dead_lettered] == 3 }
+      eventually { !redis.exists?("house:dead:child") }
+    end
+
+    it "go one by one as they get too old" do
+      old = redis.xadd("house:dead:child", { "a" => "x" * 5_000 }, id: "#{((Time.now.to_f - 7200) * 1000).to_i}-0")
+      redis.xadd("house:dead:child", { "a" => "x" * 5_000 })
+      connect("child", dead_letters: { keep: 3600 }, &echo)
+      add_junk(1, 10)
+      eventually { redis.xlen("house:dead:child") == 2 }
+      expect(redis.xrange("house:dead:child").map(&:first)).not_to include(old)
+      expect(redis.ttl("house:dead:child")).to be_between(3500, 3600)
+    end
+
+    it "cannot say of themselves why they died" do
+      connect("child", &echo)
+      redis.xadd("house:inbox:child", { "dead_reason" => "none", "dead_deliveries" => "99" })
+      letter = eventually { streams.first.dead_letters.first }
+      expect(letter).to have_attributes(reason: /not a request/, deliveries: 1)
+    end
+
+    it "have checked options" do
+      expect { connect("child", dead_letters: { keep: 0 }) }
+        .to raise_error(RedisIPC::ConfigurationError, /dead_letters.keep/)
+      expect { connect("child", dead_letters: { most: 1 }) }
+        .to raise_error(RedisIPC::ConfigurationError, /dead_letters.most; known here: keep, max_size/)
+    end
+  end
+
   it "need a connection" do
     stream = build("child")
     expect { stream.dead_letters }.to raise_error(RedisIPC::NotConnectedError)

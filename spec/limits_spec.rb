@@ -4,7 +4,7 @@
 RSpec.describe "a limit of the server" do
   let(:settings) { {} }
   let(:server) { start_server(**settings) }
-  let(:redis_options) { { url: server.url, connect_timeout: 5 } }
+  let(:redis_options) { { url: server.url, connect_timeout: 5, read_timeout: 15 } }
 
   # Answers with as many bytes as it is asked for; keeps its own answers apart from the others'.
   def sized
@@ -17,6 +17,16 @@ RSpec.describe "a limit of the server" do
 
   def messages
     told.map(&:message)
+  end
+
+  # Delivers what waits for the group to an instance that is gone: an hour ago, and without a reply that has it all.
+  def take_by_script
+    script = <<~LUA
+      for _, entry in ipairs(redis.call('XREADGROUP', 'GROUP', 'child', 'gone', 'STREAMS', KEYS[1], '>')[1][2]) do
+        redis.call('XCLAIM', KEYS[1], 'child', 'gone', 0, entry[1], 'IDLE', 3600000, 'JUSTID')
+      end
+    LUA
+    server.client.eval(script, keys: ["house:inbox:child"])
   end
 
   # Calls in a row until the block's call has ended: how many were answered, and how many not.
@@ -200,6 +210,37 @@ RSpec.describe "a limit of the server" do
       expect(large.wait(0)).to be(false)
     end
 
+    # Requests that an instance took which is gone by now; the second one cannot be read.
+    def abandon(asking)
+      inbox = "house:inbox:child"
+      server.client.xgroup(:create, inbox, "child", "0", mkstream: true)
+      futures = [1, "x" * 5_000_000, 3].map do |content|
+        asking.async_send_to_group(content: content, to: "child", timeout: 15)
+      end
+      eventually { server.client.xlen(inbox) == 3 }
+      take_by_script
+      futures
+    end
+
+    it "does not keep what is taken over beside such a request from being run" do
+      futures = abandon(connect("parent"))
+      serving = connect("child", consumer: { lease: 0.3 }, &echo)
+      expect([futures[0].value, futures[2].value]).to eq([1, 3])
+      eventually { told.grep(RedisIPC::DeadLetteredError).any? }
+      expect(serving.stats).to include(dead_lettered: 1, redelivered: 2)
+      expect(server.client.xrange("house:dead:child").first.last).to include("dead_deliveries" => "2")
+      eventually { server.client.xlen("house:inbox:child").zero? }
+    end
+
+    it "does not keep an instance without a handler from rejecting what stands beside such a request" do
+      futures = abandon(connect("parent"))
+      connect("child", consumer: { lease: 0.3 })
+      expect([futures[0].value!, futures[2].value!]).to eq([1, 3])
+    rescue RedisIPC::RejectedError => e
+      expect(e.message).to match(/no handler/)
+      expect(futures[2].wait(5)).to be(true)
+    end
+
     it "is met by one answer: its asker hears of it before its deadline, and other calls go on" do
       connect("child", &sized)
       asking = connect("parent")
@@ -326,32 +367,96 @@ RSpec.describe "a limit of the server" do
     end
   end
 
-  describe "a limit of the gem (values in one reply)" do
-    # More than the gem accepts in one reply; written by hand, as Ruby is slow at it.
-    def add_too_many_fields(inbox)
-      say("*4400003\r\n$4\r\nXADD\r\n$#{inbox.size}\r\n#{inbox}\r\n$1\r\n*\r\n#{"$0\r\n\r\n" * 4_400_000}")
+  describe "max_content_size" do
+    let(:inbox) { "house:inbox:child" }
+
+    # By how much the memory of this process rises in the block at most, in KiB.
+    def rise
+      # Begins the peak anew.
+      File.write("/proc/self/clear_refs", "5")
+      before = peak
+      yield
+      peak - before
     end
 
-    # The beginning of what Redis says to that; the rest stays unread.
-    def say(bytes)
+    def peak
+      File.read("/proc/self/status")[/VmHWM:\s+(\d+)/, 1].to_i
+    end
+
+    # Written by hand, as Ruby is slow at it.
+    def add_fields(count)
       UNIXSocket.open(server.path) do |socket|
-        socket.write(bytes)
+        socket.write("*#{3 + (2 * count)}\r\n$4\r\nXADD\r\n$#{inbox.size}\r\n#{inbox}\r\n$1\r\n*\r\n")
+        socket.write("$0\r\n\r\n" * 2 * count)
         socket.gets
       end
     end
 
-    # Redis itself needs seconds to write such a reply, several times.
-    it "is met by an entry of a stranger: it becomes a dead letter, others are answered", timeout: 150 do
+    # An entry with so large a content, which Redis makes: this process is to have nothing of it.
+    def add_large(key, size, fields)
+      content = "string.rep(string.rep('x', 1000), ARGV[1])"
+      script = "return redis.call('XADD', KEYS[1], '*', 'content', #{content}, unpack(ARGV, 2))"
+      server.client.eval(script, keys: [key], argv: [size / 1000, *fields.flatten])
+    end
+
+    # One that says whom to tell.
+    def add_large_request(reply_to, size, key: inbox)
+      add_large(key, size, "id" => "7", "instance_id" => "i", "status" => "pending", "source_group" => "parent",
+                           "destination_group" => "child", "reply_to" => reply_to, "ttl" => "60000")
+    end
+
+    # That an entry may have more fields than a reply may have values is a test of the core (resp.rs).
+    it "does not let a stranger's entry of 200,000 fields stop a group: it is read past, at once" do
+      serving = connect("child", &echo)
       asking = connect("parent")
-      serving = connect("child", consumer: { lease: 0.5 }, &echo)
-      expect(asking.send_to_group(content: 1, to: "child").value).to eq(1)
-      add_too_many_fields("house:inbox:child")
-      error = nil
-      eventually(timeout: 120) { (error = told.grep(RedisIPC::DeadLetteredError).first) }
-      expect(error.message).to match(/cannot be read/)
+      add_fields(200_000)
+      error = next_of(errors)
+      expect(error).to be_a(RedisIPC::MalformedEntryError).and have_attributes(message: /more than 64 fields/)
       expect(asking.send_to_group(content: 2, to: "child").value).to eq(2)
-      expect(serving.stats).to include(dead_lettered: 1)
-      expect(server.client.xpending("house:inbox:child", "child")["size"]).to eq(0)
+      expect(serving.stats).to include(dead_lettered: 1, malformed: 1, reconnections: 0, held_requests: 0)
+      eventually { server.client.xlen(inbox).zero? }
+      expect(server.client.xrange("house:dead:child").first.last).to include("dead_deliveries" => "1")
+    end
+
+    it "bounds the memory that reading takes; who asked is told" do
+      serving = connect("child", max_content_size: 1_000, &echo)
+      connect("parent")
+      reply_to = server.client.keys("house:replies:parent:*").first
+      error = nil
+      risen = rise do
+        add_large_request(reply_to, 40_000_000)
+        error = next_of(errors)
+      end
+      expect(risen).to be < 10_000
+      expect(error).to be_a(RedisIPC::MalformedEntryError).and have_attributes(message: /40000\d{3} bytes/)
+      expect(serving.stats).to include(dead_lettered: 1, reconnections: 0)
+      kept = server.client.xrange("house:dead:child").first.last
+      expect(kept["content"].size).to be < 10_000
+      expect(kept).to include("reply_to" => reply_to)
+      eventually { streams.last.stats[:answers_unmatched] == 1 }
+    end
+
+    it "bounds what is read of an answer, whose call it ends" do
+      asking = connect("parent", max_content_size: 1_000)
+      future = asking.async_send_to_group(content: 1, to: "child")
+      _, request = eventually { server.client.xrange(inbox).first }
+      add_large(request["reply_to"], 5_000_000, "id" => request["id"], "instance_id" => "i", "status" => "fulfilled",
+                                                "source_group" => "child", "destination_group" => "parent")
+      expect { future.value }.to raise_error(RedisIPC::MalformedEntryError, /5000\d{3} bytes/)
+      expect(asking.stats).to include(malformed: 1, reconnections: 0)
+    end
+
+    it "bounds what a takeover and a list of dead letters read" do
+      server.client.xgroup(:create, inbox, "child", "0", mkstream: true)
+      ids = [5_000_000, 0].map { |size| add_large_request("house:replies:parent:x", size) }
+      take_by_script
+      serving = connect("child", max_content_size: 1_000, consumer: { lease: 0.2 }, &echo)
+      expect(Array.new(2) { next_of(errors) }.map(&:entry_id)).to match_array(ids)
+      add_large_request("house:replies:parent:x", 5_000_000, key: "house:dead:child")
+      letters = serving.dead_letters.to_a
+      expect(letters.map { |letter| letter.raw_content.size }).to all(be < 10_000)
+      expect(letters.map(&:deliveries)).to eq([2, 2, nil])
+      expect { letters.last.retry }.to raise_error(RedisIPC::MalformedEntryError, /only be discarded/)
     end
   end
 

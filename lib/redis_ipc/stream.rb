@@ -82,7 +82,8 @@ module RedisIPC
     # busy_poll: true}`,
     # `consumer: {pool_size: 3, execution_interval: 0.01, delivery: :at_least_once, lease: 2, max_deliveries: 5,
     # busy_poll: true}`,
-    # `dispatcher: {pool_size: 2, execution_interval: 0.01}`. Times are in seconds, sizes in bytes.
+    # `dispatcher: {pool_size: 2, execution_interval: 0.01}`,
+    # `dead_letters: {keep: 604800, max_size: 128 MiB}`. Times are in seconds, sizes in bytes.
     # @param options [Hash] merged over the defaults, nested Hashes too; the README describes each
     # @return [self]
     # @raise [ConfigurationError] if an option is unknown or of the wrong type

@@ -8,6 +8,7 @@
 use crate::attempt::Attempt;
 use crate::dialer::Dialer;
 use crate::entry::RawEntry;
+use crate::fields::Room;
 use crate::pace::Pace;
 use crate::redis_options::{Address, Credentials, Login, RedisOptions};
 use crate::resp::Replies;
@@ -233,17 +234,17 @@ impl Connection {
         self.socket.has_ended()
     }
 
-    /// Reads a reply to XREAD or XREADGROUP. With `wait`, it is never stuck in reading: it calls that before it reads
+    /// Reads a reply to XREAD or XREADGROUP, of each entry as much as there is `room` for. With `wait`, it is never stuck in reading: it calls that before it reads
     /// from the socket, with what [`Connection::awaited`] gives, and fails with its error.
-    pub fn receive_entries(&mut self, wait: Option<Wait<'_>>) -> RedisResult<Vec<RawEntry>> {
+    pub fn receive_entries(&mut self, wait: Option<Wait<'_>>, room: Room) -> RedisResult<Vec<RawEntry>> {
         if self.asks {
             self.receive_by(wait)?;
         }
         let result = match wait {
-            None => self.replies.next_entries(&mut Paced::new(&mut self.socket, self.limits.read)),
+            None => self.replies.next_entries(&mut Paced::new(&mut self.socket, self.limits.read), room),
             Some(wait) => {
                 let mut awaited = Awaited { socket: &mut self.socket, wait };
-                self.replies.next_entries(&mut Paced::new(&mut awaited, self.limits.read))
+                self.replies.next_entries(&mut Paced::new(&mut awaited, self.limits.read), room)
             }
         };
         self.note(result)
@@ -336,6 +337,19 @@ impl Connection {
         let started = Instant::now();
         self.run(&redis::cmd("PING"))?;
         Ok(started.elapsed() <= self.limits.read / 2)
+    }
+
+    /// Runs one command (XRANGE, XCLAIM) and reads the list of entries that it replies, of each as much as there is
+    /// `room` for.
+    pub fn run_for_entries(&mut self, command: &Cmd, room: Room) -> RedisResult<Vec<RawEntry>> {
+        let mut packed = Vec::new();
+        self.pack(command, &mut packed);
+        self.send(&packed)?;
+        if self.asks {
+            self.receive()?;
+        }
+        let result = self.replies.next_list(&mut Paced::new(&mut self.socket, self.limits.read), room);
+        self.note(result)
     }
 
     /// Runs one command and reads its reply as a `T`.

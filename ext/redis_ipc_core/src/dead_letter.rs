@@ -1,13 +1,15 @@
 //! Requests that are given up on: kept in `S:dead:G` with the reason, and the asker is told.
 
+use crate::connection::Connection;
 use crate::entry::{Answer, Context, Request, Status, StreamId};
 use crate::fields::Fields;
 use crate::json;
 use crate::keys::{MAX_KEY, MAX_NAME};
 use crate::member::Member;
+use crate::stream_reply::refused;
 use crate::text::Text;
 use bytes::Bytes;
-use redis::Cmd;
+use redis::{Cmd, ErrorKind, RedisError, RedisResult, Value};
 use std::time::Instant;
 
 /// The most dead letters a group keeps; the oldest go first. Without a bound a stranger could fill Redis.
@@ -24,20 +26,73 @@ pub const COMMAND: &str = "RedisIPC::CommandError";
 /// The error class an asker sees when its request could not be understood.
 pub const MALFORMED: &str = "RedisIPC::MalformedEntryError";
 
-/// The command that keeps an entry, with its own fields (each cut at max_content_size) and `dead_id`, `dead_reason`,
-/// `dead_deliveries`, `dead_at`.
-pub fn keep(member: &Member, id: StreamId, fields: &Fields, reason: &str, deliveries: u32) -> Cmd {
+/// How many fields a dead letter has beside those of its entry.
+pub const ADDED: usize = 4;
+
+/// Keeps an entry in `S:dead:G`: as much of it as was read, and before that `dead_id`, `dead_reason`, `dead_deliveries`
+/// and `dead_at`. Then removes the oldest letters while there are too many, they take too much memory, or they are too
+/// old. Fails if the entry was not kept; returns the refusal if it was, but Redis refused the rest.
+pub fn keep(
+    connection: &mut Connection,
+    member: &Member,
+    id: StreamId,
+    fields: &Fields,
+    reason: &str,
+    deliveries: u32,
+) -> RedisResult<Option<RedisError>> {
+    let key = member.keys.dead(&member.group);
+    let options = &member.options.dead_letters;
     let mut add = redis::cmd("XADD");
-    add.arg(member.keys.dead(&member.group)).arg("MAXLEN").arg("~").arg(KEPT).arg("*");
-    let most = member.options.max_content_size;
-    for (name, value) in fields.iter() {
-        add.arg(name).arg(&value[..value.len().min(most)]);
-    }
+    add.arg(&key).arg("MAXLEN").arg("~").arg(KEPT).arg("*");
     add.arg("dead_id").arg(id.to_string());
     add.arg("dead_reason").arg(reason);
     add.arg("dead_deliveries").arg(deliveries);
     add.arg("dead_at").arg(member.clock.now());
-    add
+    for (name, value) in fields.iter() {
+        add.arg(name).arg(value);
+    }
+    let keep = options.keep.as_millis() as u64;
+    let mut trim = redis::cmd("XTRIM");
+    trim.arg(&key).arg("MINID").arg(member.clock.now().saturating_sub(keep));
+    let mut expire = redis::cmd("PEXPIRE");
+    expire.arg(&key).arg(keep);
+    let mut replies = connection.run_all(&[add, trim, expire, memory(&key)])?.into_iter().map(refused);
+    replies.next().transpose()?;
+    let rest = replies.collect::<RedisResult<Vec<_>>>().and_then(|rest| {
+        let used = rest.last().map_or(0, number);
+        shrink(connection, &key, used, options.max_size)
+    });
+    match rest {
+        Err(error) if !matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension) => Err(error),
+        rest => Ok(rest.err()),
+    }
+}
+
+/// Removes the oldest letters until the key takes at most `most` bytes; the newest stays.
+fn shrink(connection: &mut Connection, key: &str, mut used: u64, most: u64) -> RedisResult<()> {
+    while used > most {
+        let letters = number(&connection.run(redis::cmd("XLEN").arg(key))?);
+        if letters <= 1 {
+            break;
+        }
+        let share = (u128::from(letters) * u128::from(most) / u128::from(used)) as u64;
+        connection.run(redis::cmd("XTRIM").arg(key).arg("MAXLEN").arg(share.clamp(1, letters - 1)))?;
+        used = number(&connection.run(&memory(key))?);
+    }
+    Ok(())
+}
+
+fn memory(key: &str) -> Cmd {
+    let mut memory = redis::cmd("MEMORY");
+    memory.arg("USAGE").arg(key).arg("SAMPLES").arg(0);
+    memory
+}
+
+fn number(reply: &Value) -> u64 {
+    match reply {
+        Value::Int(number) => u64::try_from(*number).unwrap_or_default(),
+        _ => 0,
+    }
 }
 
 /// The rejection of `request` because of `reason`.
@@ -61,13 +116,15 @@ pub fn answerable(fields: &Fields, member: &Member, redis_id: StreamId) -> Optio
         Text::new(value)
     };
     let text = |name: &str| short(name, MAX_NAME);
-    let reply_to = short("reply_to", MAX_KEY).filter(|key| member.keys.is_replies(key.as_bytes()))?;
+    let source_group = text("source_group")?;
+    let reply_to =
+        short("reply_to", MAX_KEY).filter(|key| member.keys.is_replies_of(&source_group, key.as_bytes()))?;
     Some(Request {
         id: text("id")?,
         redis_id,
         instance_id: text("instance_id").unwrap_or_default(),
         content: Bytes::from_static(b"null").into(),
-        source_group: text("source_group").unwrap_or_else(|| "unknown".into()),
+        source_group,
         destination_group: member.group.clone(),
         reply_to,
         ttl: 1,

@@ -1,5 +1,6 @@
 //! The dead letters of a group, as those see them who look after it: page by page, each to be tried again or discarded.
 
+use crate::dead_letter::ADDED;
 use crate::entry::{RawEntry, Request, StreamId};
 use crate::error::{Error, ErrorKind};
 use crate::fields::Fields;
@@ -24,7 +25,7 @@ pub fn page(
     let start = after.map_or_else(|| "-".to_owned(), |id| format!("({id}"));
     let mut range = redis::cmd("XRANGE");
     range.arg(&dead).arg(start).arg("+").arg("COUNT").arg(count);
-    run(member, group, &dead, &range, stream_reply::entries)
+    entries(member, group, &dead, &range)
 }
 
 /// How many dead letters `group` has.
@@ -50,7 +51,7 @@ pub fn retry(member: &Member, group: &str, id: StreamId, ttl: Option<Duration>) 
     let (dead, inbox) = (member.keys.dead(group), member.keys.inbox(group));
     let mut find = redis::cmd("XRANGE");
     find.arg(&dead).arg(id.to_string()).arg(id.to_string());
-    let found = run(member, group, &dead, &find, stream_reply::entries)?;
+    let found = entries(member, group, &dead, &find)?;
     let Some(fields) = found.into_iter().next().and_then(|entry| entry.fields) else { return Ok(false) };
     check(member, group, id, &fields)?;
     let added =
@@ -96,6 +97,12 @@ fn delete(key: &str, id: StreamId) -> Cmd {
 
 fn is_one(reply: Value) -> Option<bool> {
     matches!(reply, Value::Int(_)).then_some(reply == Value::Int(1))
+}
+
+fn entries(member: &Member, group: &str, dead: &str, range: &Cmd) -> Result<Vec<RawEntry>, Error> {
+    let room = member.options.room().and_fields(ADDED);
+    let found = member.connections.with(dead, |connection| connection.run_for_entries(range, room));
+    found.map_err(|error| error.at(member.keys.stream(), group))
 }
 
 fn run<T>(

@@ -102,7 +102,7 @@ impl Dispatcher {
             }
             session.ask(&self.member)?;
             self.wake_in_time(&session)?;
-            let answers = session.receive(None);
+            let answers = session.receive(&self.member, None);
             *position = session.position;
             let answers = answers?;
             drill::point();
@@ -212,7 +212,7 @@ impl Dispatcher {
             match session.wait(bell, until)?.unwrap_or(Heard::TimeUp) {
                 Heard::Socket => {
                     let rest = bell.wait_for_rest(until, || interrupt.is_set());
-                    let answers = session.receive(Some(&rest))?;
+                    let answers = session.receive(&self.member, Some(&rest))?;
                     drill::visit();
                     // What it reads itself need not ring.
                     ticket.unhang();
@@ -240,7 +240,7 @@ impl Dispatcher {
     /// Hands an answer to its call. Returns its size.
     fn route(&self, raw: RawEntry) -> usize {
         let Some(fields) = raw.fields else { return 0 };
-        let size = fields.size();
+        let size = fields.whole_size();
         // The id is looked up first: a malformed answer to an open call must end that call.
         let id = fields.get("id").and_then(Id::parse);
         let Some(ticket) = id.and_then(|id| self.ledger.close(id)) else {

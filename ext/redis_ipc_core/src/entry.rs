@@ -1,16 +1,13 @@
 //! The entries of the wire protocol: requests and answers, to and from the fields of a stream entry.
 
 use crate::content::Content;
-use crate::fields::Fields;
+use crate::fields::{Extent, Fields, MAX_FIELDS};
 use crate::json::{self, JsonError};
 use crate::keys::{Keys, MAX_KEY, MAX_NAME};
 use crate::text::Text;
 use bytes::Bytes;
 use std::fmt;
 use std::time::{Duration, Instant};
-
-/// The most fields an entry may have; a stranger's entry with more is malformed.
-pub const MAX_FIELDS: usize = 64;
 
 /// The texts of an entry of at most so many bytes keep all of it.
 const SHARED: usize = 4 << 10;
@@ -37,6 +34,9 @@ pub struct StreamId {
 }
 
 impl StreamId {
+    /// The last possible one. Redis adds nothing to a stream after it.
+    pub const LAST: Self = Self { ms: u64::MAX, seq: u64::MAX };
+
     /// Reads `ms-seq`.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let (ms, seq) = std::str::from_utf8(text).ok()?.split_once('-')?;
@@ -107,6 +107,9 @@ pub enum EntryError {
     /// More than [`MAX_FIELDS`] fields.
     #[error("it has more than {MAX_FIELDS} fields")]
     TooManyFields,
+    /// So large that it was not read as a whole.
+    #[error("it has {0} bytes, far more than max_content_size allows, and was not read as a whole")]
+    TooLarge(u64),
     /// The content is not acceptable JSON.
     #[error("its content is refused: {0}")]
     Content(#[from] JsonError),
@@ -190,9 +193,12 @@ impl Request {
         if fields.needed("status")? != b"pending" {
             return Err(EntryError::Bad { field: "status", expected: "\"pending\"" });
         }
-        let reply_to = fields.key("reply_to")?;
-        if !keys.is_replies(reply_to.as_bytes()) {
-            return Err(EntryError::Bad { field: "reply_to", expected: "a reply stream of this stream" });
+        let (source_group, reply_to) = (fields.text("source_group")?, fields.key("reply_to")?);
+        if !keys.is_replies_of(&source_group, reply_to.as_bytes()) {
+            return Err(EntryError::Bad {
+                field: "reply_to",
+                expected: "a reply stream of this stream and its source_group",
+            });
         }
         let ttl = std::str::from_utf8(fields.needed("ttl")?).unwrap_or_default();
         let ttl = ttl.parse().ok().filter(|ttl| *ttl > 0);
@@ -203,7 +209,7 @@ impl Request {
             due: Instant::now(),
             id: fields.text("id")?,
             instance_id: fields.text("instance_id")?,
-            source_group: fields.text("source_group")?,
+            source_group,
             destination_group: fields.text("destination_group")?,
             reply_to,
             ttl: ttl.ok_or(EntryError::Bad { field: "ttl", expected: "a whole number of ms over 0" })?,
@@ -358,7 +364,12 @@ struct Reading<'a>(&'a Fields);
 
 impl<'a> Reading<'a> {
     fn new(fields: &'a Fields) -> Result<Self, EntryError> {
-        if fields.len() > MAX_FIELDS { Err(EntryError::TooManyFields) } else { Ok(Self(fields)) }
+        match fields.cut_from() {
+            Some(Extent { fields, .. }) if fields > MAX_FIELDS => Err(EntryError::TooManyFields),
+            Some(Extent { bytes, .. }) => Err(EntryError::TooLarge(bytes)),
+            None if fields.len() > MAX_FIELDS => Err(EntryError::TooManyFields),
+            None => Ok(Self(fields)),
+        }
     }
 
     fn optional(&self, name: &str) -> Option<&'a [u8]> {

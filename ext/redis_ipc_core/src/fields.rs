@@ -1,8 +1,48 @@
 //! The fields of an entry.
 
+use crate::keys::MAX_KEY;
 use bytes::Bytes;
 use std::fmt;
 use std::ops::Range;
+
+/// The most fields an entry may have; a stranger's entry with more is malformed.
+pub const MAX_FIELDS: usize = 64;
+/// The bytes that the names and the texts of an entry may have, beside the content.
+const TEXTS: usize = 64 << 10;
+
+/// How much of an entry is kept when it is read. The rest is read past, so an entry costs no more memory than this,
+/// whatever its size in Redis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// The most bytes of one value. One more than is acceptable, so that a value that was cut is never acceptable.
+    pub value: usize,
+    /// The most bytes of all names and values.
+    pub bytes: usize,
+    /// The most fields.
+    pub fields: usize,
+}
+
+impl Room {
+    /// For an entry whose content has at most `limit` bytes.
+    pub fn for_content(limit: usize) -> Self {
+        Self { value: limit.max(MAX_KEY) + 1, bytes: limit.saturating_add(TEXTS), fields: MAX_FIELDS }
+    }
+
+    /// The same, with room for so many more fields.
+    #[must_use]
+    pub fn and_fields(self, more: usize) -> Self {
+        Self { fields: self.fields + more, ..self }
+    }
+}
+
+/// The size that an entry has in Redis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Extent {
+    /// Fields.
+    pub fields: usize,
+    /// Bytes of all names and values.
+    pub bytes: u64,
+}
 
 /// Names and values as they stand in Redis, one after the other in one piece of memory. Most of an entry's time went
 /// into a piece for each.
@@ -11,9 +51,21 @@ pub struct Fields {
     bytes: Bytes,
     /// Where each name and each value ends.
     ends: Vec<usize>,
+    /// The size of the whole entry, if not all of it was kept.
+    cut_from: Option<Extent>,
 }
 
 impl Fields {
+    /// The size of the whole entry, if it exceeded its [`Room`]: the fields here are a part of it.
+    pub fn cut_from(&self) -> Option<Extent> {
+        self.cut_from
+    }
+
+    /// How many bytes the whole entry has in Redis.
+    pub fn whole_size(&self) -> usize {
+        self.cut_from.map_or(self.size(), |whole| usize::try_from(whole.bytes).unwrap_or(usize::MAX))
+    }
+
     /// How many fields there are.
     pub fn len(&self) -> usize {
         self.ends.len() / 2
@@ -24,7 +76,7 @@ impl Fields {
         self.ends.is_empty()
     }
 
-    /// How many bytes all names and values have.
+    /// How many bytes all names and values have that were kept.
     pub fn size(&self) -> usize {
         self.bytes.len()
     }
@@ -61,12 +113,12 @@ impl fmt::Debug for Fields {
 
 impl<N: AsRef<[u8]>, V: AsRef<[u8]>> FromIterator<(N, V)> for Fields {
     fn from_iter<T: IntoIterator<Item = (N, V)>>(fields: T) -> Self {
-        let mut reading = FieldsBuilder::with_capacity(8);
+        let mut builder = FieldsBuilder::with_capacity(8);
         for (name, value) in fields {
-            reading.push(name.as_ref());
-            reading.push(value.as_ref());
+            builder.push(name.as_ref());
+            builder.push(value.as_ref());
         }
-        reading.finish()
+        builder.finish()
     }
 }
 
@@ -75,12 +127,13 @@ pub struct FieldsBuilder {
     /// What was read so far; [`FieldsBuilder::end`] says that a name or a value is complete.
     pub bytes: Vec<u8>,
     ends: Vec<usize>,
+    cut_from: Option<Extent>,
 }
 
 impl FieldsBuilder {
     /// For so many fields of a usual size.
     pub fn with_capacity(fields: usize) -> Self {
-        Self { bytes: Vec::with_capacity(64 * fields), ends: Vec::with_capacity(2 * fields) }
+        Self { bytes: Vec::with_capacity(64 * fields), ends: Vec::with_capacity(2 * fields), cut_from: None }
     }
 
     /// A name or a value ends here.
@@ -94,10 +147,15 @@ impl FieldsBuilder {
         self.end();
     }
 
+    /// The entry is larger than what is kept of it.
+    pub fn cut(&mut self, whole: Extent) {
+        self.cut_from = Some(whole);
+    }
+
     /// The fields; a name without a value is left out.
     pub fn finish(mut self) -> Fields {
         self.ends.truncate(self.ends.len() / 2 * 2);
-        Fields { bytes: self.bytes.into(), ends: self.ends }
+        Fields { bytes: self.bytes.into(), ends: self.ends, cut_from: self.cut_from }
     }
 }
 

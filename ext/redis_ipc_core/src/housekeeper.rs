@@ -16,6 +16,7 @@ use crate::service::Service;
 use crate::sync::Mutex;
 use crate::upkeep;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Everything the timer looks after.
@@ -149,6 +150,11 @@ impl Housekeeper {
             task(WATCH, Self::watch_replies),
             task(presence::dead_after(&self.member), Self::sweep),
         ];
+        let mut renew_ids = task(presence::dead_after(&self.member), Self::renew_ids);
+        renew_ids.due = Instant::now();
+        let mut renew_ids_soon = task(WATCH, Self::renew_ids);
+        renew_ids_soon.needed = |housekeeper| housekeeper.member.inbox_exhausted.load(Ordering::SeqCst);
+        tasks.extend([renew_ids, renew_ids_soon]);
         if self.member.connections.connector().has_sentinels() {
             tasks.push(task(master_watch::INTERVAL, Self::follow_master));
         }
@@ -244,6 +250,16 @@ impl Housekeeper {
         if let Some(master) = self.master_watch.moved(self.member.connections.connector()) {
             self.member.connections.close_idle();
             self.readings.iter().for_each(|reading| reading.end_unless_at(&master));
+        }
+        Ok(())
+    }
+
+    fn renew_ids(&self) -> Result<(), Error> {
+        if upkeep::renew_ids(&self.member)? {
+            let message = "the inbox had used up its ids (somebody added an entry with the last possible id) and has been \
+                           made again with what was in it; requests could not be sent meanwhile";
+            let error = self.member.error(ErrorKind::Command(Fate::Unknown), message, &self.member.group);
+            self.member.reporter.failure(error.address(self.member.connections.connector().address()));
         }
         Ok(())
     }

@@ -91,9 +91,9 @@ impl InboxSession {
 
     /// Reads what was asked for, and waits for it: without getting stuck, if `wait` is given (see
     /// [`Connection::receive_entries`]).
-    pub fn receive(&mut self, wait: Option<Wait<'_>>) -> RedisResult<Read> {
+    pub fn receive(&mut self, member: &Member, wait: Option<Wait<'_>>) -> RedisResult<Read> {
         let count = self.asked.take().map_or(1, |asked| asked.count);
-        let entries = self.connection.receive_entries(wait);
+        let entries = self.connection.receive_entries(wait, member.options.room());
         match &entries {
             Ok(entries) => self.appetite.lock().ate(count, entries.len()),
             // What was delivered is fetched by its ids.
@@ -111,7 +111,7 @@ impl InboxSession {
 /// Reads new entries of the inbox as this member's consumer.
 pub fn read(connection: &mut Connection, member: &Member, count: usize) -> RedisResult<Vec<RawEntry>> {
     connection.write_all(&[command(member, count)])?;
-    connection.receive_entries(None)
+    connection.receive_entries(None, member.options.room())
 }
 
 fn command(member: &Member, count: usize) -> Cmd {

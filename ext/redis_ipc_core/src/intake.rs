@@ -112,7 +112,7 @@ impl Intake {
                 self.quiet.pause(pause);
             } else if room > 0 && !self.quiet.is_stopped() {
                 session.ask(&self.member, room)?;
-                let read = session.receive(None)?;
+                let read = session.receive(&self.member, None)?;
                 self.queue.note_pressure(read.is_full());
                 let count = read.entries.len();
                 self.reception.receive(read.entries, &HashMap::new());
@@ -161,7 +161,7 @@ impl Intake {
             match heard {
                 Heard::Socket => {
                     let rest = bell.wait_for_rest(session.overdue(&self.member), || interrupt.is_set());
-                    let read = session.receive(Some(&rest))?;
+                    let read = session.receive(&self.member, Some(&rest))?;
                     drill::visit();
                     self.queue.unhang();
                     self.queue.note_pressure(read.is_full());

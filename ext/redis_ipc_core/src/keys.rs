@@ -59,15 +59,15 @@ impl Keys {
         format!("{}:instances", self.stream)
     }
 
-    /// Whether `key` is a place where answers of this stream may go. An answerer writes nowhere else,
-    /// whatever a request asks for.
-    pub fn is_replies(&self, key: &[u8]) -> bool {
-        key.strip_prefix(self.stream.as_bytes()).is_some_and(|rest| {
-            rest.strip_prefix(b":replies:").is_some_and(|rest| {
-                let colons = rest.iter().filter(|byte| **byte == b':').count();
-                colons == 1 && !rest.starts_with(b":") && !rest.ends_with(b":")
-            })
-        })
+    /// Whether `key` is a place where answers to `group` may go: a reply stream of this stream and of that group. An
+    /// answerer writes nowhere else, whatever a request asks for.
+    pub fn is_replies_of(&self, group: &str, key: &[u8]) -> bool {
+        let instance = key
+            .strip_prefix(self.stream.as_bytes())
+            .and_then(|rest| rest.strip_prefix(b":replies:"))
+            .and_then(|rest| rest.strip_prefix(encode(group).as_bytes()))
+            .and_then(|rest| rest.strip_prefix(b":"));
+        !group.is_empty() && instance.is_some_and(|name| !name.is_empty() && !name.contains(&b':'))
     }
 
     /// The member that presents an instance in [`Keys::instances`].
@@ -129,10 +129,16 @@ mod tests {
     }
 
     #[test]
-    fn answers_go_to_reply_streams_of_the_same_stream_only() {
+    fn answers_go_to_reply_streams_of_the_same_stream_and_the_asking_group_only() {
         let keys = Keys::new("house").unwrap();
-        assert!(keys.is_replies(b"house:replies:parent:abc"));
+        assert!(keys.is_replies_of("parent", b"house:replies:parent:abc"));
+        assert!(keys.is_replies_of("a:b%", b"house:replies:a%3Ab%25:abc"));
+        assert!(!keys.is_replies_of("", b"house:replies::abc"));
         for key in [
+            "house:replies:other:abc",
+            "house:replies:parents:abc",
+            "house:replies:parent:a:b",
+            "house:replies:parent:",
             "house:inbox:parent",
             "other:replies:parent:abc",
             "house:replies:parent",
@@ -140,7 +146,7 @@ mod tests {
             "house:replies:x:",
             "",
         ] {
-            assert!(!keys.is_replies(key.as_bytes()), "{key}");
+            assert!(!keys.is_replies_of("parent", key.as_bytes()), "{key}");
         }
     }
 
@@ -168,7 +174,10 @@ mod tests {
         #[test]
         fn a_reply_key_is_recognised(group in name(), instance in "[0-9a-f]{32}") {
             let keys = Keys::new("s:t").unwrap();
-            prop_assert!(keys.is_replies(keys.replies(&group, &instance).as_bytes()));
+            let key = keys.replies(&group, &instance);
+            prop_assert!(keys.is_replies_of(&group, key.as_bytes()));
+            let other = format!("{group}x");
+            prop_assert!(!keys.is_replies_of(&other, key.as_bytes()));
         }
     }
 }

@@ -199,7 +199,7 @@ fn fetch_page(
     let mut entries = Vec::with_capacity(requests.len());
     for (deliveries, ids) in by_deliveries(requests) {
         let claim = claim_command(member, &ids, &["RETRYCOUNT", &deliveries.to_string()]);
-        entries.extend(stream_reply::entries(connection.run(&claim)?).ok_or_else(unexpected)?);
+        entries.extend(connection.run_for_entries(&claim, member.options.room())?);
     }
     Ok(entries)
 }
@@ -449,8 +449,7 @@ pub fn deliveries(
 
 /// What is pending under this instance, and how often each has been delivered. Without what it left: that is anybody's.
 pub fn pending(connection: &mut Connection, member: &Member) -> RedisResult<Vec<(StreamId, u32)>> {
-    let last = StreamId { ms: u64::MAX, seq: u64::MAX };
-    let rows = rows(connection, member, StreamId::default(), last)?;
+    let rows = rows(connection, member, StreamId::default(), StreamId::LAST)?;
     Ok(rows.into_iter().filter(|row| row.idle < AT_ONCE).map(|row| (row.id, row.deliveries)).collect())
 }
 

@@ -22,7 +22,7 @@ use crate::text::Text;
 use crate::threads::Guard;
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Ends the consumer name of an instance that has no handler.
@@ -76,6 +76,10 @@ pub struct Member {
     pub group_made: Mutex<StreamId>,
     /// When a heartbeat last found this instance missing among the living.
     pub presence_lost: Mutex<Option<Instant>>,
+    /// Whether something among the living could not be read when they were last looked at.
+    pub presence_unreadable: AtomicBool,
+    /// Whether the inbox was seen to have used up its ids.
+    pub inbox_exhausted: AtomicBool,
     /// How many requests are fetched at once of those that were delivered before.
     pub fetching: Mutex<Appetite>,
     /// Whether Redis took the last answers.
@@ -118,6 +122,8 @@ impl Member {
             backlogs: Backlogs::default(),
             group_made: Mutex::default(),
             presence_lost: Mutex::default(),
+            presence_unreadable: AtomicBool::new(false),
+            inbox_exhausted: AtomicBool::new(false),
             fetching: Mutex::new(Appetite::new(FETCHED)),
             acceptance: Acceptance::default(),
             links: Links::default(),

@@ -1,6 +1,7 @@
 //! Every option of `connect` with its default, its range and its refusals.
 
 use crate::error::{Error, ErrorKind};
+use crate::fields::Room;
 use crate::redis_options::RedisOptions;
 use crate::section::Section;
 use serde_json::Value;
@@ -36,6 +37,8 @@ pub struct Options {
     pub consumer: ConsumerOptions,
     /// Running callbacks and reports.
     pub dispatcher: DispatcherOptions,
+    /// What is kept of requests that were given up on.
+    pub dead_letters: DeadLetterOptions,
 }
 
 /// Options of the ledger of open calls.
@@ -81,6 +84,15 @@ pub struct DispatcherOptions {
     pub execution_interval: Duration,
 }
 
+/// Options of the dead letters that this instance adds to its group's.
+#[derive(Debug, Clone)]
+pub struct DeadLetterOptions {
+    /// How long one is kept.
+    pub keep: Duration,
+    /// The most bytes of memory that Redis uses for all of a group; the oldest go first.
+    pub max_size: u64,
+}
+
 impl Options {
     /// Reads options as nested JSON. `environment_url` is the value of `REDIS_URL`; `elsewhere` names the options the
     /// caller takes care of, so that a refusal can list them.
@@ -105,9 +117,15 @@ impl Options {
             ledger: LedgerOptions::parse(top.section("ledger")?)?,
             consumer: ConsumerOptions::parse(top.section("consumer")?)?,
             dispatcher: DispatcherOptions::parse(top.section("dispatcher")?)?,
+            dead_letters: DeadLetterOptions::parse(top.section("dead_letters")?)?,
         };
         top.finish()?;
         Ok(options)
+    }
+
+    /// How much of an entry is kept when it is read.
+    pub fn room(&self) -> Room {
+        Room::for_content(self.max_content_size)
     }
 
     /// How long an unused inbox outlives its last use, and how old a request may get: past the longest deadline
@@ -178,6 +196,17 @@ impl DispatcherOptions {
     }
 }
 
+impl DeadLetterOptions {
+    fn parse(mut section: Section) -> Result<Self, Error> {
+        let options = Self {
+            keep: section.seconds("keep", 3_650 * DAY)?.unwrap_or(7 * DAY).max(Duration::from_millis(1)),
+            max_size: section.integer("max_size", 1..=1 << 40)?.unwrap_or(128 << 20),
+        };
+        section.finish()?;
+        Ok(options)
+    }
+}
+
 fn execution_interval(section: &mut Section) -> Result<Duration, Error> {
     Ok(section.seconds("execution_interval", Duration::from_secs(60))?.unwrap_or(Duration::from_millis(10)))
 }
@@ -216,6 +245,8 @@ mod tests {
         assert_eq!(options.consumer.lease, Duration::from_secs(2));
         assert_eq!(options.consumer.delivery, Delivery::AtLeastOnce);
         assert_eq!(options.dispatcher.pool_size, 2);
+        assert_eq!(options.dead_letters.keep, Duration::from_secs(604_800));
+        assert_eq!(options.dead_letters.max_size, 128 << 20);
         assert_eq!(options.dispatcher.execution_interval, Duration::from_millis(10));
     }
 

@@ -1,9 +1,10 @@
 //! Signs of life, and cleaning up after the dead and after oneself.
 
 use crate::connection::Connection;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::keys::{self, Keys};
 use crate::member::{Member, WITHOUT_HANDLER};
+use crate::stream_reply::unexpected;
 use crate::upkeep;
 use redis::{Cmd, RedisResult, Value};
 use std::sync::atomic::Ordering;
@@ -16,6 +17,8 @@ const DEAD_AFTER: Duration = Duration::from_secs(60);
 
 /// No instance has a longer lease, in ms: a stranger could keep everybody from taking over.
 const LONGEST_LEASE: u64 = 86_400_000;
+/// A sign of life that lies further ahead is none: it would never end. Redis's clock may be set back by so much.
+const AHEAD: Duration = Duration::from_secs(86_400);
 
 /// Deletes consumers of the inbox under which nothing is pending: the one named ARGV[2], and with ARGV[3] = 1 those not
 /// named among the living (from ARGV[5] on); with ARGV[4] = 1 also an empty inbox without consumers. In a script
@@ -102,7 +105,7 @@ fn show(member: &Member) -> Result<bool, Error> {
 pub fn look_at_leases(member: &Member) -> Result<(), Error> {
     let instances = member.keys.instances();
     let mut range = redis::cmd("ZRANGE");
-    range.arg(&instances).arg(ago(member, DEAD_AFTER)).arg("+inf").arg("BYSCORE");
+    range.arg(&instances).arg(ago(member, DEAD_AFTER)).arg(latest(member)).arg("BYSCORE");
     let names: Vec<Vec<u8>> = member.connections.with(&instances, |connection| connection.query(&range))?;
     let longest = names.iter().filter_map(|name| lease_of(name, &member.group)).max().unwrap_or(0);
     // Where this instance was missing, others are, until they show themselves again.
@@ -113,9 +116,15 @@ pub fn look_at_leases(member: &Member) -> Result<(), Error> {
 
 /// The lease in ms that a name in S:instances tells, if it is of an instance of `group`.
 fn lease_of(name: &[u8], group: &str) -> Option<u64> {
+    let (of, lease) = parse_lease(name)?;
+    (keys::decode(of) == group).then_some(lease)
+}
+
+/// The encoded group and the lease in ms that a name in S:instances tells.
+fn parse_lease(name: &[u8]) -> Option<(&str, u64)> {
     let parts: Vec<&str> = std::str::from_utf8(name).ok()?.split(':').collect();
     let [of, _, _, _, lease] = parts.as_slice() else { return None };
-    lease.parse().ok().filter(|lease| keys::decode(of) == group && *lease <= LONGEST_LEASE)
+    lease.parse().ok().filter(|lease| *lease <= LONGEST_LEASE).map(|lease| (*of, lease))
 }
 
 /// Reads the clock that deadlines count by again: of the server that holds the inbox.
@@ -129,11 +138,23 @@ pub fn announce(member: &Member) -> Result<(), Error> {
     keep_instances(member)
 }
 
+/// Renews the shared key, and removes what nobody would otherwise: signs of life from a far future.
 fn keep_instances(member: &Member) -> Result<(), Error> {
     let instances = member.keys.instances();
     let mut keep = redis::cmd("PEXPIRE");
     keep.arg(&instances).arg((DEAD_AFTER * 3).as_millis() as u64);
-    member.connections.with(&instances, |connection| connection.run(&keep)).map(drop)
+    let mut remove = redis::cmd("ZREMRANGEBYSCORE");
+    remove.arg(&instances).arg(format!("({}", latest(member))).arg("+inf");
+    member.connections.with(&instances, |connection| {
+        connection.run(&keep)?;
+        connection.run(&remove)
+    })?;
+    Ok(())
+}
+
+/// The latest sign of life that can be one, in ms on Redis's clock.
+fn latest(member: &Member) -> u64 {
+    member.clock.now() + AHEAD.as_millis() as u64
 }
 
 /// Removes the dead: their presence, and their consumers once nothing is pending under them. Renews the shared keys.
@@ -196,10 +217,42 @@ pub fn list(member: &Member) -> Result<Vec<Presence>, Error> {
 fn list_since(member: &Member, since: u64) -> Result<Vec<Presence>, Error> {
     let instances = member.keys.instances();
     let mut range = redis::cmd("ZRANGE");
-    range.arg(&instances).arg(since).arg("+inf").arg("BYSCORE").arg("WITHSCORES");
-    let rows: Vec<(String, u64)> =
-        member.connections.with(&instances, |connection| connection.query(&range))?;
-    Ok(rows.into_iter().filter_map(|(name, seen)| parse_name(&name, seen)).collect())
+    range.arg(&instances).arg(since).arg(latest(member)).arg("BYSCORE").arg("WITHSCORES");
+    let reply = member.connections.with(&instances, |connection| connection.run(&range))?;
+    let rows = rows(&reply).ok_or_else(|| Error::new(ErrorKind::Internal, unexpected().to_string()))?;
+    let (known, unreadable): (Vec<_>, Vec<_>) = rows.into_iter().partition(Option::is_some);
+    tell_of_unreadable(member, unreadable.len());
+    Ok(known.into_iter().flatten().collect())
+}
+
+/// Whoever may write here can write anything: what cannot be read is skipped, and told once until it is gone.
+fn tell_of_unreadable(member: &Member, count: usize) {
+    if count == 0 {
+        member.presence_unreadable.store(false, Ordering::SeqCst);
+    } else if !member.presence_unreadable.swap(true, Ordering::SeqCst) {
+        let key = member.keys.instances();
+        let message = format!(
+            "{count} members of {key:?} are no instances of this protocol, and are skipped; look with ZRANGE, and remove \
+             them with ZREM"
+        );
+        member.reporter.failure(member.error(ErrorKind::Malformed, message, &member.group));
+    }
+}
+
+/// The instances in the reply of ZRANGE with scores: `None` in place of what is not of this protocol.
+fn rows(reply: &Value) -> Option<Vec<Option<Presence>>> {
+    let Value::Array(flat) = reply else { return None };
+    let tells_lease =
+        |pair: &&[Value]| matches!(pair, [Value::BulkString(name), _] if parse_lease(name).is_some());
+    let row = |pair: &[Value]| match pair {
+        [Value::BulkString(name), Value::BulkString(score)] => {
+            let score: f64 = std::str::from_utf8(score).ok()?.parse().ok()?;
+            // Saturates: a score may be any double.
+            parse_name(std::str::from_utf8(name).ok()?, score as u64)
+        }
+        _ => None,
+    };
+    Some(flat.chunks(2).filter(|pair| !tells_lease(pair)).map(row).collect())
 }
 
 /// Refuses a server that is too old: XAUTOCLAIM's list of deleted ids and PEXPIRE's NX and GT need Redis 7.0. True if
@@ -263,6 +316,7 @@ mod tests {
             ("a:b", "host%1", 42, 9)
         );
         assert_eq!(parse_name("a:b", 9), None);
+        assert_eq!(parse_name("a:b:c:d:1", 9), None);
         assert_eq!(parse_name("a:b:c:d", 9), None);
     }
 
@@ -275,5 +329,27 @@ mod tests {
             assert_eq!(lease_of(other.as_bytes(), "a:b"), None, "{other}");
         }
         assert_eq!(lease_of(b"\xff:i:h:1:2000", "\u{fffd}"), None);
+    }
+
+    #[test]
+    fn what_is_no_instance_is_skipped_and_any_score_is_read() {
+        let row = |name: &[u8], score: &str| {
+            [Value::BulkString(name.to_vec()), Value::BulkString(score.as_bytes().to_vec())]
+        };
+        let flat = [
+            row(b"g:i:h:1", "1700000000000.25"),
+            row(b"g:i:h:1", "inf"),
+            row(b"g:i:h:1", "-1e300"),
+            row(b"\xff:i:h:1", "5"),
+            row(b"", "5"),
+            row(b"g:i:h:1", "x"),
+            row(b"g:i:h:1:2000", "5"),
+        ]
+        .concat();
+        let seen = |row: &Option<Presence>| row.as_ref().map(|presence| presence.seen);
+        let found: Vec<_> = rows(&Value::Array(flat)).unwrap().iter().map(seen).collect();
+        assert_eq!(found, [Some(1_700_000_000_000), Some(u64::MAX), Some(0), None, None, None]);
+        assert_eq!(rows(&Value::Nil), None);
+        assert_eq!(rows(&Value::Array(vec![Value::Int(1)])), Some(vec![None]));
     }
 }

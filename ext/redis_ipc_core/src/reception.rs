@@ -7,7 +7,7 @@ use crate::command::Command;
 use crate::consumer_queue::ConsumerQueue;
 use crate::dead_letter;
 use crate::entry::{Answer, RawEntry, Request, StreamId};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Fate};
 use crate::fields::Fields;
 use crate::member::Member;
 use crate::options::Delivery;
@@ -15,6 +15,7 @@ use crate::presence;
 use crate::sender::Sender;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 const MAY_HAVE_RUN: &str = "the request was sent again after a broken connection and may have run already; \
@@ -59,6 +60,9 @@ impl Reception {
         let mut admitted = Vec::with_capacity(entries.len());
         let mut done = Vec::new();
         for entry in entries {
+            if entry.id == StreamId::LAST {
+                self.member.inbox_exhausted.store(true, Ordering::SeqCst);
+            }
             if self.queue.held(entry.id).is_some() {
                 continue;
             }
@@ -189,12 +193,21 @@ impl Reception {
         asker: Option<Request>,
         class: &str,
     ) -> Examined {
-        let keep = dead_letter::keep(&self.member, id, fields, &error.message, deliveries);
         let dead = self.member.keys.dead(&self.member.group);
-        if let Err(failure) = self.member.connections.with(&dead, |connection| connection.run(&keep)) {
-            // Left pending: it comes back after a lease, and is buried then.
-            self.member.reporter.failure(self.member.locate(failure).entry(id));
-            return Examined::Answered;
+        let kept = self.member.connections.with(&dead, |connection| {
+            dead_letter::keep(connection, &self.member, id, fields, &error.message, deliveries)
+        });
+        match kept {
+            Ok(None) => {}
+            Ok(Some(refusal)) => {
+                let refusal = self.member.connections.connector().explain(&refusal, Fate::Unknown);
+                self.member.reporter.failure(self.member.locate(refusal).entry(id));
+            }
+            Err(failure) => {
+                // Left pending: it comes back after a lease, and is buried then.
+                self.member.reporter.failure(self.member.locate(failure).entry(id));
+                return Examined::Answered;
+            }
         }
         self.member.stats.dead_lettered.increment();
         let reason = error.message.clone();

@@ -166,9 +166,9 @@ impl ReplySession {
 
     /// Reads what was asked for, and waits for it: without getting stuck, if `wait` is given (see
     /// [`Connection::receive_entries`]). Then it may be nothing, and the answers are still to come.
-    pub fn receive(&mut self, wait: Option<Wait<'_>>) -> RedisResult<Vec<RawEntry>> {
+    pub fn receive(&mut self, member: &Member, wait: Option<Wait<'_>>) -> RedisResult<Vec<RawEntry>> {
         let Some(asked) = self.asked.take() else { return Ok(Vec::new()) };
-        let answers = self.receive_asked(asked, wait);
+        let answers = self.receive_asked(asked, member, wait);
         match &answers {
             // The answers are still to come.
             Ok(_) if self.asked.is_some() => {}
@@ -179,7 +179,12 @@ impl ReplySession {
         answers
     }
 
-    fn receive_asked(&mut self, asked: Asked, wait: Option<Wait<'_>>) -> RedisResult<Vec<RawEntry>> {
+    fn receive_asked(
+        &mut self,
+        asked: Asked,
+        member: &Member,
+        wait: Option<Wait<'_>>,
+    ) -> RedisResult<Vec<RawEntry>> {
         if asked.trims {
             refused(self.connection.receive_own(wait)?)?;
             let position = &mut self.position;
@@ -190,7 +195,7 @@ impl ReplySession {
                 return Ok(Vec::new());
             }
         }
-        self.connection.receive_entries(wait)
+        self.connection.receive_entries(wait, member.options.room())
     }
 }
 
@@ -209,7 +214,7 @@ pub fn skip_unreadable(position: &mut Position, member: &Member) -> RedisResult<
     let mut read = redis::cmd("XREADGROUP");
     read.arg("GROUP").arg(PASSER_BY).arg(PASSER_BY).arg("COUNT").arg(1).arg("STREAMS").arg(key).arg(">");
     connection.write_all(&[read])?;
-    let is_read = match connection.receive_entries(None) {
+    let is_read = match connection.receive_entries(None, member.options.room()) {
         Err(error) if !is_unreadable(&error) => return Err(error),
         read => read.is_ok(),
     };

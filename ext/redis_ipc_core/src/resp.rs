@@ -5,7 +5,7 @@
 //! back to. And nothing here is allocated because a length says so: only for what has arrived.
 
 use crate::entry::{RawEntry, StreamId};
-use crate::fields::FieldsBuilder;
+use crate::fields::{Extent, FieldsBuilder, Room};
 use crate::stream_reply::unexpected;
 use redis::{ErrorKind, RedisError, RedisResult, Value};
 use std::io::{self, Read};
@@ -19,9 +19,12 @@ const RESERVED_ITEMS: usize = 256;
 const MAX_NESTING: usize = 16;
 /// The most bytes in one string: Redis's own limit (proto-max-bulk-len).
 const MAX_STRING: usize = 512 << 20;
-/// The most values in one reply, those in lists included.
+/// The most values in one reply, those in lists included, and without those of entries that are read past.
 const MAX_VALUES: usize = 1 << 22;
-/// The most bytes in one reply: 512 answers of 16 MiB, more than is ever asked for at once.
+/// The most names and values of an entry: what Redis takes in one command.
+const MAX_PARTS: usize = i32::MAX as usize;
+/// The most bytes in one reply, those included that are read past: 512 answers of 16 MiB, more than is ever asked for
+/// at once.
 const MAX_BYTES: u64 = 8 << 30;
 
 /// What was read from a socket, taken apart reply by reply.
@@ -86,9 +89,9 @@ impl Replies {
         Ok(true)
     }
 
-    /// The next reply, which is one to XREAD or XREADGROUP: the entries of all its streams. An error reply is an `Err`
-    /// of its kind; after any other `Err` the two sides are out of step.
-    pub fn next_entries(&mut self, socket: &mut impl Read) -> RedisResult<Vec<RawEntry>> {
+    /// The next reply, which is one to XREAD or XREADGROUP: the entries of all its streams, each as far as there is
+    /// `room`. An error reply is an `Err` of its kind; after any other `Err` the two sides are out of step.
+    pub fn next_entries(&mut self, socket: &mut impl Read, room: Room) -> RedisResult<Vec<RawEntry>> {
         self.left = Budget::WHOLE;
         let streams = match self.head(socket)? {
             Head::Nil => 0,
@@ -101,29 +104,94 @@ impl Replies {
             self.expect_list(socket, 2)?;
             self.string(socket)?;
             let Head::List(count) = self.head(socket)? else { return Err(unexpected()) };
-            entries.reserve(count.min(RESERVED_ITEMS));
-            for _ in 0..count {
-                entries.push(self.entry(socket)?);
-            }
+            self.list(socket, count, room, &mut entries)?;
         }
         Ok(entries)
     }
 
-    fn entry(&mut self, socket: &mut impl Read) -> RedisResult<RawEntry> {
-        self.expect_list(socket, 2)?;
-        let id = StreamId::parse(&self.string(socket)?).ok_or_else(unexpected)?;
-        let parts = match self.head(socket)? {
-            Head::Nil => return Ok(RawEntry { id, fields: None }),
-            Head::List(parts) if parts % 2 == 0 => parts,
+    /// The next reply, which is one to XRANGE or XCLAIM: a list of entries. Otherwise as [`Replies::next_entries`].
+    pub fn next_list(&mut self, socket: &mut impl Read, room: Room) -> RedisResult<Vec<RawEntry>> {
+        self.left = Budget::WHOLE;
+        let count = match self.head(socket)? {
+            Head::List(count) => count,
+            Head::Value(Value::ServerError(error)) => return Err(error.into()),
             _ => return Err(unexpected()),
         };
-        let mut fields = FieldsBuilder::with_capacity((parts / 2).min(RESERVED_ITEMS));
-        for _ in 0..parts {
+        let mut entries = Vec::new();
+        self.list(socket, count, room, &mut entries)?;
+        Ok(entries)
+    }
+
+    fn list(
+        &mut self,
+        socket: &mut impl Read,
+        count: usize,
+        room: Room,
+        entries: &mut Vec<RawEntry>,
+    ) -> RedisResult<()> {
+        entries.reserve(count.min(RESERVED_ITEMS));
+        for _ in 0..count {
+            entries.push(self.entry(socket, room)?);
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, socket: &mut impl Read, room: Room) -> RedisResult<RawEntry> {
+        self.expect_list(socket, 2)?;
+        let id = StreamId::parse(&self.string(socket)?).ok_or_else(unexpected)?;
+        let line = self.line(socket)?;
+        let parts = match line.split_first() {
+            Some((b'*', rest)) => length(rest, MAX_PARTS)?,
+            _ => return Err(unexpected()),
+        };
+        let Some(parts) = parts else { return Ok(RawEntry { id, fields: None }) };
+        if parts % 2 != 0 {
+            return Err(unexpected());
+        }
+        let kept = (parts / 2).min(room.fields);
+        let mut fields = FieldsBuilder::with_capacity(kept);
+        let mut whole = Extent { fields: parts / 2, bytes: 0 };
+        for _ in 0..2 * kept {
             let Head::Bulk(length) = self.head(socket)? else { return Err(unexpected()) };
-            self.bulk(socket, length, &mut fields.bytes)?;
+            whole.bytes += length as u64;
+            let left = room.bytes.saturating_sub(fields.bytes.len());
+            let taken = length.min(room.value).min(left);
+            self.bulk_part(socket, length, taken, &mut fields.bytes)?;
             fields.end();
         }
+        for _ in 2 * kept..parts {
+            whole.bytes += self.skip_string(socket)? as u64;
+        }
+        if kept < whole.fields || (fields.bytes.len() as u64) < whole.bytes {
+            fields.cut(whole);
+        }
         Ok(RawEntry { id, fields: Some(fields.finish()) })
+    }
+
+    /// Reads past a string, and returns its length. It takes from the bytes that a reply may have, and from nothing else.
+    fn skip_string(&mut self, socket: &mut impl Read) -> RedisResult<usize> {
+        let line = self.line(socket)?;
+        let (size, length) = match line.split_first() {
+            Some((b'$', rest)) => (line.len(), length(rest, MAX_STRING)?.ok_or_else(unexpected)?),
+            _ => return Err(unexpected()),
+        };
+        self.left.spend(size)?;
+        self.left.spend(length)?;
+        self.skip(socket, length)?;
+        self.end_of_string(socket)?;
+        Ok(length)
+    }
+
+    fn skip(&mut self, socket: &mut impl Read, mut count: usize) -> RedisResult<()> {
+        loop {
+            let ready = count.min(self.end - self.start);
+            self.start += ready;
+            count -= ready;
+            if count == 0 {
+                return Ok(());
+            }
+            self.fill(socket)?;
+        }
     }
 
     fn expect_list(&mut self, socket: &mut impl Read, items: usize) -> RedisResult<()> {
@@ -186,15 +254,31 @@ impl Replies {
 
     /// Reads a string, appended to `bytes`.
     fn bulk(&mut self, socket: &mut impl Read, length: usize, bytes: &mut Vec<u8>) -> RedisResult<()> {
+        self.bulk_part(socket, length, length, bytes)
+    }
+
+    /// Reads a string, of which the first `taken` bytes are appended to `bytes`.
+    fn bulk_part(
+        &mut self,
+        socket: &mut impl Read,
+        length: usize,
+        taken: usize,
+        bytes: &mut Vec<u8>,
+    ) -> RedisResult<()> {
         self.left.spend(length)?;
-        bytes.reserve(length.min(RESERVED));
-        let ready = length.min(self.end - self.start);
+        bytes.reserve(taken.min(RESERVED));
+        let ready = taken.min(self.end - self.start);
         bytes.extend_from_slice(&self.buffer[self.start..self.start + ready]);
         self.start += ready;
-        let missing = length - ready;
+        let missing = taken - ready;
         if missing > 0 && socket.take(missing as u64).read_to_end(bytes)? < missing {
             return Err(closed());
         }
+        self.skip(socket, length - taken)?;
+        self.end_of_string(socket)
+    }
+
+    fn end_of_string(&mut self, socket: &mut impl Read) -> RedisResult<()> {
         while self.end - self.start < 2 {
             self.fill(socket)?;
         }
@@ -417,8 +501,10 @@ mod tests {
         assert!(read(&row, BUFFER).is_ok());
     }
 
+    const ROOM: Room = Room { value: 40, bytes: 60, fields: 3 };
+
     fn read_entries(bytes: &[u8], at_once: usize) -> RedisResult<Vec<RawEntry>> {
-        Replies::new().next_entries(&mut Dribble(bytes, at_once))
+        Replies::new().next_entries(&mut Dribble(bytes, at_once), ROOM)
     }
 
     #[test]
@@ -436,6 +522,60 @@ mod tests {
         assert_eq!(read_entries(b"-NOGROUP no\r\n", 9).unwrap_err().code(), Some("NOGROUP"));
         for cut in 0..text.len() {
             assert!(read_entries(&text[..cut], BUFFER).is_err(), "{cut}");
+        }
+    }
+
+    fn written_entry(fields: &[(&str, &str)]) -> Vec<u8> {
+        let parts = fields.iter().flat_map(|(name, value)| [name, value]);
+        let parts = parts.map(|part| Value::BulkString(part.as_bytes().to_vec())).collect();
+        written(&Value::Array(vec![Value::BulkString(b"1-0".to_vec()), Value::Array(parts)]))
+    }
+
+    #[test]
+    fn what_there_is_no_room_for_is_read_past() {
+        let long = "x".repeat(200_000);
+        let (first, second) = (&long[..40], &long[..16]);
+        type Pairs<'a> = &'a [(&'a str, &'a str)];
+        let cases: [(Pairs<'_>, Pairs<'_>); 4] = [
+            (&[("a", &long), ("b", "1")], &[("a", first), ("b", "1")]),
+            (&[("a", &long), ("b", &long), ("c", "1")], &[("a", first), ("b", &long[..18]), ("", "")]),
+            (&[("", ""); 9], &[("", ""); 3]),
+            (&[("a", first), ("bc", second), ("d", "2")], &[("a", first), ("bc", second), ("d", "")]),
+        ];
+        for (whole, kept) in cases {
+            let entry = written_entry(whole);
+            let text = [&b"*2\r\n"[..], &entry, &written_entry(&[("next", "one")])].concat();
+            for at_once in [7, BUFFER, 1 << 20] {
+                let found = Replies::new().next_list(&mut Dribble(&text, at_once), ROOM).unwrap();
+                let [RawEntry { fields: Some(cut), .. }, RawEntry { fields: Some(next), .. }] = &found[..]
+                else {
+                    panic!("{found:?}")
+                };
+                let bytes = whole.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+                assert_eq!(cut.cut_from(), Some(Extent { fields: whole.len(), bytes: bytes as u64 }));
+                assert_eq!(cut.whole_size(), bytes);
+                let found: Vec<_> = cut.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
+                let kept: Vec<_> = kept
+                    .iter()
+                    .map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()))
+                    .collect();
+                assert_eq!(found, kept);
+                assert_eq!(next, &[("next", "one")].into_iter().collect());
+            }
+        }
+    }
+
+    #[test]
+    fn an_entry_may_have_more_fields_than_a_reply_may_have_values() {
+        let fields = (1 << 21) + 1;
+        let text =
+            [&b"*1\r\n*2\r\n$3\r\n1-0\r\n*4194306\r\n"[..], &b"$0\r\n\r\n".repeat(2 * fields)].concat();
+        let found = Replies::new().next_list(&mut Dribble(&text, BUFFER), ROOM).unwrap();
+        let cut = found[0].fields.as_ref().unwrap();
+        assert_eq!((cut.len(), cut.cut_from()), (3, Some(Extent { fields, bytes: 0 })));
+        for odd in [&b"*1\r\n*2\r\n$3\r\n1-0\r\n*3\r\n"[..], b"*1\r\n*2\r\n$3\r\n1-0\r\n:3\r\n", b":1\r\n"] {
+            let error = Replies::new().next_list(&mut Dribble(odd, BUFFER), ROOM).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::UnexpectedReturnType);
         }
     }
 

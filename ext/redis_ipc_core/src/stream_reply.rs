@@ -1,7 +1,6 @@
-//! Takes the entries out of what Redis answers to XRANGE, XCLAIM and XAUTOCLAIM. ([`crate::resp`] does for XREAD.)
+//! Takes the ids out of what Redis answers to XADD, XPENDING and XAUTOCLAIM. ([`crate::resp`] reads entries.)
 
-use crate::entry::{RawEntry, StreamId};
-use crate::fields::Fields;
+use crate::entry::StreamId;
 use redis::{RedisError, RedisResult, Value};
 use std::collections::HashMap;
 
@@ -54,22 +53,6 @@ pub fn last_delivered(value: &Value) -> Option<HashMap<String, StreamId>> {
         .collect()
 }
 
-/// A list of entries, as XRANGE returns it.
-pub fn entries(value: Value) -> Option<Vec<RawEntry>> {
-    let Value::Array(list) = value else { return None };
-    list.into_iter()
-        .map(|entry| {
-            let [entry_id, fields] = array(entry)?;
-            let fields = match fields {
-                Value::Nil => None,
-                Value::Array(flat) => Some(pairs(&flat)?),
-                _ => return None,
-            };
-            Some(RawEntry { id: id(&entry_id)?, fields })
-        })
-        .collect()
-}
-
 /// A stream id.
 pub fn id(value: &Value) -> Option<StreamId> {
     match value {
@@ -82,14 +65,6 @@ pub fn id(value: &Value) -> Option<StreamId> {
 fn array<const N: usize>(value: Value) -> Option<[Value; N]> {
     let Value::Array(items) = value else { return None };
     items.try_into().ok()
-}
-
-fn pairs(flat: &[Value]) -> Option<Fields> {
-    let fields = flat.chunks(2).map(|pair| match pair {
-        [Value::BulkString(name), Value::BulkString(value)] => Some((name, value)),
-        _ => None,
-    });
-    fields.collect()
 }
 
 /// A refusal as an error.
@@ -113,21 +88,8 @@ mod tests {
         Value::BulkString(text.as_bytes().to_vec())
     }
 
-    fn entry(id: &str) -> Value {
-        Value::Array(vec![bulk(id), Value::Array(vec![bulk("a"), bulk("1")])])
-    }
-
-    #[test]
-    fn replies_are_taken_apart() {
-        let found = entries(Value::Array(vec![entry("1-0"), entry("2-5")])).unwrap();
-        assert_eq!(found[1].id, StreamId { ms: 2, seq: 5 });
-        assert_eq!(found[0].fields, Some([("a", "1")].into_iter().collect()));
-    }
-
     #[test]
     fn deleted_entries_are_told_apart() {
-        let reply = Value::Array(vec![Value::Array(vec![bulk("1-0"), Value::Nil])]);
-        assert_eq!(entries(reply).unwrap(), [RawEntry { id: StreamId { ms: 1, seq: 0 }, fields: None }]);
         let reply =
             Value::Array(vec![bulk("0-0"), Value::Array(vec![bulk("3-0")]), Value::Array(vec![bulk("9-9")])]);
         let found = claimed_ids(reply).unwrap();
@@ -157,16 +119,11 @@ mod tests {
     fn other_shapes_are_refused() {
         for value in [
             Value::Okay,
-            Value::Int(1),
-            Value::Array(vec![Value::Nil]),
-            Value::Array(vec![Value::Array(vec![bulk("k")])]),
+            Value::Array(vec![bulk("0-0"), Value::Array(vec![Value::Nil]), Value::Array(vec![])]),
+            Value::Array(vec![bulk("x"), Value::Array(vec![]), Value::Array(vec![])]),
         ] {
-            assert_eq!(entries(value), None);
+            assert_eq!(claimed_ids(value), None);
         }
-        assert_eq!(entries(Value::Array(vec![Value::Array(vec![bulk("x"), Value::Nil])])), None);
-        assert_eq!(
-            entries(Value::Array(vec![Value::Array(vec![bulk("1-0"), Value::Array(vec![bulk("odd")])])])),
-            None
-        );
+        assert_eq!(id(&Value::Int(1)), None);
     }
 }

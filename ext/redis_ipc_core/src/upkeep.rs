@@ -2,6 +2,7 @@
 //! dead.
 
 use crate::connection::Connection;
+use crate::entry::StreamId;
 use crate::error::Error;
 use crate::keys;
 use crate::member::Member;
@@ -61,6 +62,68 @@ if since.err and not made.err then redis.call('XGROUP', 'SETID', KEYS[1], ARGV[3
 redis.call('XGROUP', 'CREATECONSUMER', KEYS[1], ARGV[1], ARGV[2])
 return redis.call('XINFO', 'GROUPS', KEYS[1])
 ";
+
+/// Makes the inbox again if the last id it gave is ARGV[2], the last possible one: Redis adds nothing to it any more.
+/// XSETID does not do, as it respects deleted entries. What is in the inbox keeps its id, and what is pending stays so.
+/// Returns 1 if it was made again, 0 if that is not necessary or this user has not the right to look, and -1 if it holds
+/// too much for one script; as nothing is added, that passes.
+const RENEW_IDS: &str = r"
+local inbox, group, last = KEYS[1], ARGV[1], ARGV[2]
+local function facts(flat)
+  local found = {}
+  for i = 1, #flat, 2 do found[flat[i]] = flat[i + 1] end
+  return found
+end
+local stream = redis.pcall('XINFO', 'STREAM', inbox)
+if stream.err or facts(stream)['last-generated-id'] ~= last then return 0 end
+if redis.call('XLEN', inbox) > tonumber(ARGV[3]) then return -1 end
+local groups = redis.call('XINFO', 'GROUPS', inbox)
+local pending = redis.call('XPENDING', inbox, group, '-', '+', ARGV[3])
+local entries, newest = redis.call('XRANGE', inbox, '-', '+'), '0-0'
+redis.call('DEL', inbox)
+redis.call('XGROUP', 'CREATE', inbox, group, '0', 'MKSTREAM')
+for _, entry in ipairs(entries) do
+  -- One with more fields is no request.
+  if entry[1] ~= last and #entry[2] <= 128 then
+    redis.call('XADD', inbox, entry[1], unpack(entry[2]))
+    newest = entry[1]
+  end
+end
+for _, flat in ipairs(groups) do
+  local found = facts(flat)
+  local id = found['last-delivered-id']
+  redis.pcall('XGROUP', 'CREATE', inbox, found.name, '0')
+  redis.call('XGROUP', 'SETID', inbox, found.name, id == last and newest or id)
+end
+for _, row in ipairs(pending) do
+  redis.call('XCLAIM', inbox, group, row[2], 0, row[1], 'IDLE', row[3], 'RETRYCOUNT', row[4], 'FORCE', 'JUSTID')
+end
+return 1
+";
+
+/// How much an inbox may hold that is made again.
+const MOVED: usize = 1_000;
+
+/// Makes the inbox again (true) if its ids are used up. Whoever may add to it can do that, with an id of its own choice.
+pub fn renew_ids(member: &Member) -> Result<bool, Error> {
+    let mut renew = redis::cmd("EVAL");
+    renew
+        .arg(RENEW_IDS)
+        .arg(1)
+        .arg(&member.inbox)
+        .arg(&member.group)
+        .arg(StreamId::LAST.to_string())
+        .arg(MOVED);
+    let reply = member.connections.with(&member.inbox, |connection| {
+        let reply = connection.run(&renew)?;
+        if reply == Value::Int(1) {
+            connection.run_all(&keep_inbox(&member.inbox, member))?;
+        }
+        Ok(reply)
+    })?;
+    member.inbox_exhausted.store(reply == Value::Int(-1), Ordering::SeqCst);
+    Ok(reply == Value::Int(1))
+}
 
 /// Makes the inbox and its group where they are missing, and makes the member known in it, so that others of the group
 /// see whether it serves.

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use redis_ipc_core::entry::{Answer, Request, StreamId};
-use redis_ipc_core::fields::Fields;
+use redis_ipc_core::fields::{Fields, Room};
 use redis_ipc_core::json;
 use redis_ipc_core::keys::Keys;
 use redis_ipc_core::resp::Replies;
@@ -104,7 +104,8 @@ fn replies(random: &mut Random) {
     let bytes = mutate(seed, &REPLY_WORDS, random);
     let mut socket = Pieces(&bytes, random);
     let mut replies = Replies::new();
-    while let Ok(entries) = replies.next_entries(&mut socket) {
+    let room = Room { value: 5, bytes: 9, fields: 2 };
+    while let Ok(entries) = replies.next_entries(&mut socket, room) {
         entries.into_iter().filter_map(|entry| entry.fields).for_each(|fields| decode(&fields));
     }
     let mut socket = Pieces(&bytes, random);
@@ -112,9 +113,11 @@ fn replies(random: &mut Random) {
     while let Ok(value) = replies.next(&mut socket) {
         let _ = stream_reply::claimed_ids(value.clone());
         let _ = stream_reply::id(&value);
-        if let Some(entries) = stream_reply::entries(value) {
-            entries.into_iter().filter_map(|entry| entry.fields).for_each(|fields| decode(&fields));
-        }
+    }
+    let mut socket = Pieces(&bytes, random);
+    let mut replies = Replies::new();
+    while let Ok(entries) = replies.next_list(&mut socket, Room::for_content(CONTENT)) {
+        entries.into_iter().filter_map(|entry| entry.fields).for_each(|fields| decode(&fields));
     }
 }
 
@@ -127,7 +130,7 @@ fn decode(fields: &Fields) {
     }
     if let Ok(request) = Request::decode(id, fields, &keys, CONTENT) {
         assert!(json::check(&request.content.share(), CONTENT).is_ok());
-        assert!(keys.is_replies(request.reply_to.as_bytes()));
+        assert!(keys.is_replies_of(&request.source_group, request.reply_to.as_bytes()));
         let _ = request.deadline();
     }
 }
