@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "logger"
+require "stringio"
 
 RSpec.describe "a text of others in the log" do
   def logged(text)
@@ -72,5 +73,80 @@ RSpec.describe "a text of others in the log" do
       .connect(redis_options: redis_options, logger: logger)
     connect("parent").async_send_to_group(content: 1, to: "child")
     expect(next_of(lines).lines.first).to match(/ArgumentError: x{3000,4000}\.\.\. \(request/)
+  end
+
+  def line(text)
+    RedisIPC.const_get(:LogText).line(text)
+  end
+
+  it "is one line of any length where it is a part of a message" do
+    expect(line("grün #{"x" * 300}")).to eq("grün #{"x" * 300}")
+    expect(line("a\r\nb\e[31m\u202E\u0085\u2028\x7F")).to eq('a\r\nb\e[31m\u{202E}\u0085\u{2028}\x7F')
+    expect(line("\xFF\n".b)).to eq("\uFFFD\\n")
+    expect(line("a\nb".encode("UTF-16LE"))).to eq('a\nb')
+  end
+
+  # What a stranger writes everywhere.
+  let(:hostile) { "\e[31m\r\n2026-01-01 FATAL\u202E" }
+  let(:unsafe) { /[[:cntrl:]\p{Cf}]/ }
+  let(:lines) { Queue.new }
+  let(:logger) do
+    Logger.new(StringIO.new).tap { |one| one.formatter = ->(_, _, _, text) { (lines << text) && "" } }
+  end
+
+  def hostile_request(**changes)
+    group = hostile.gsub(":", "%3A")
+    { "id" => hostile, "instance_id" => hostile, "status" => "pending", "content" => "1", "source_group" => hostile,
+      "destination_group" => hostile, "reply_to" => "house:replies:#{group}:x", "ttl" => "5000" }.merge(**changes)
+  end
+
+  it "reaches no log raw, and no message or inspect of what stands for it" do
+    shown = Queue.new
+    child = connect("child", logger: logger) do |entry|
+      shown << entry.inspect
+      raise entry.id
+    end
+    redis.xadd("house:inbox:child", hostile_request)
+    redis.xadd("house:inbox:child", hostile_request("content" => hostile))
+    redis.xadd("house:inbox:child", { hostile => hostile, "id" => hostile })
+    messages = Array.new(3) { next_of(errors) }.grep(RedisIPC::Error).map(&:message)
+    messages += Array.new(3) { next_of(lines)[/[^\n]*/] }
+    told = [*messages, child.dead_letters.first.inspect, next_of(shown)]
+    expect(told.size).to eq(7)
+    expect(told.grep(unsafe)).to eq([])
+    expect(told.join).to include("FATAL")
+  end
+
+  it "does not come raw out of an answer: rejections, errors, inspect" do
+    parent = connect("parent", logger: logger)
+    errors = [["rejected", "Foo#{hostile}"], ["rejected", "RedisIPC::OverloadedError"]].map do |status, error|
+      future = parent.async_send_to_group(content: 1, to: "child")
+      _, request = eventually { redis.xrange("house:inbox:child").first }
+      redis.xdel("house:inbox:child", redis.xrange("house:inbox:child").first.first)
+      redis.xadd(request["reply_to"], { "id" => request["id"], "instance_id" => hostile, "status" => status,
+                                        "content" => { hostile => hostile }.to_json, "error" => error,
+                                        "source_group" => hostile, "destination_group" => "parent" })
+      answer_or_error(future)
+    end
+    response, overloaded = errors
+    expect { response.value! }.to raise_error(RedisIPC::RejectedError) { |e| lines << e.message }
+    expect(response.value).to be_nil
+    lines << response.inspect << overloaded.message
+    told = Array.new(lines.size) { lines.pop }
+    expect(told.size).to be >= 3
+    expect(told.grep(unsafe)).to eq([])
+    expect(overloaded).to be_a(RedisIPC::OverloadedError)
+  end
+
+  def answer_or_error(future)
+    future.wait(5)
+    response = future.response
+    response.error == "RedisIPC::OverloadedError" ? response.send(:overload) : response
+  end
+
+  it "stays as it is where a method of JSON-RPC says it, and is escaped where it was received" do
+    own = RedisIPC::JSONRPC::Error.new(hostile)
+    expect(own.to_h[:message]).to eq(hostile)
+    expect(RedisIPC::JSONRPC::Error.new(hostile, received: true).message).to eq(line(hostile))
   end
 end

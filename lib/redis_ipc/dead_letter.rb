@@ -78,7 +78,7 @@ module RedisIPC
 
     # @return [String]
     def inspect
-      "#<#{self.class} #{id} of #{group}: #{LogText.of(reason)}>"
+      LogText.line("#<#{self.class} #{id} of #{group}: #{LogText.of(reason)}>")
     end
   end
 end

@@ -141,7 +141,7 @@ module RedisIPC
 
     # @return [String]
     def inspect
-      "#<#{self.class} #{id} from #{source_group} to #{destination_group}, delivery #{deliveries}>"
+      LogText.line("#<#{self.class} #{id} from #{source_group} to #{destination_group}, delivery #{deliveries}>")
     end
   end
 end

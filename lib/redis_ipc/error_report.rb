@@ -49,7 +49,7 @@ module RedisIPC
       rescue SystemExit, SignalException
         raise
       rescue Exception => e # rubocop:disable Lint/RescueException -- whoever is told must not stop what tells
-        warning("#{text} (#{whom} raised #{ErrorText.of(e)} when told of it)")
+        warning("#{text} (#{whom} raised #{LogText.error(e)} when told of it)")
       end
     end
   end

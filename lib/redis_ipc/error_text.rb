@@ -63,6 +63,17 @@ module RedisIPC
         end
       end
 
+      # @param text [#to_s]
+      # @return [String] valid UTF-8
+      def utf8(text)
+        text = text.to_s
+        return text.dup.force_encoding(Encoding::UTF_8).scrub if text.encoding == Encoding::BINARY
+
+        text.encode(Encoding::UTF_8, invalid: :replace, undef: :replace)
+      rescue EncodingError
+        text.dup.force_encoding(Encoding::UTF_8).scrub
+      end
+
       private
 
       def message(exception)
@@ -117,15 +128,6 @@ module RedisIPC
         text = METHOD.bind_call(exception, :to_s)
         text = text.super_method while DECORATIONS.include?(text.owner.name)
         text.call
-      end
-
-      def utf8(text)
-        text = text.to_s
-        return text.dup.force_encoding(Encoding::UTF_8).scrub if text.encoding == Encoding::BINARY
-
-        text.encode(Encoding::UTF_8, invalid: :replace, undef: :replace)
-      rescue EncodingError
-        text.dup.force_encoding(Encoding::UTF_8).scrub
       end
     end
   end

@@ -1,7 +1,8 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # Every error of this gem. It says where it happened; no part of it holds a secret.
+  # Every error of this gem. It says where it happened; no part of it holds a secret. Its message is one line: others
+  # may have a part in it, and control characters are escaped.
   class Error < StandardError
     # @return [String, nil] the stream's name
     attr_reader :stream
@@ -18,11 +19,17 @@ module RedisIPC
     # @param entry_id [String, nil]
     # @param redis [String, nil]
     def initialize(message = nil, stream: nil, group: nil, entry_id: nil, redis: nil)
-      super(message)
+      super(message.is_a?(String) ? shown(message) : message)
       @stream = stream
       @group = group
       @entry_id = entry_id
       @redis = redis
+    end
+
+    private
+
+    def shown(message)
+      LogText.line(message)
     end
   end
 

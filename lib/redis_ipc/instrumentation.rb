@@ -23,7 +23,8 @@ module RedisIPC
 
     # @return [String]
     def inspect
-      "#<#{self.class} #{name} #{payload.slice(:stream, :group, :queue, :method, :to, :id, :duration)}>"
+      known = payload.slice(:stream, :group, :queue, :method, :to, :id, :duration)
+      LogText.line("#<#{self.class} #{name} #{known}>")
     end
   end
 
@@ -161,7 +162,7 @@ module RedisIPC
       end
 
       def complain(name, error)
-        ErrorReport.warning("redis_ipc: a subscriber of #{name} raised #{ErrorText.of(error)}")
+        ErrorReport.warning("redis_ipc: a subscriber of #{name} raised #{LogText.error(error)}")
       end
 
       def active_support_listens?(name)

@@ -11,7 +11,9 @@ module RedisIPC
     MOST_OF_MESSAGE = 4_000
     # Format characters change how the text around them is shown, or are not shown at all.
     PLAIN = /\A[[:print:]&&[^\p{Cf}]]{0,#{LENGTH}}\z/
-    private_constant :LENGTH, :MOST_OF_REASON, :MOST_OF_MESSAGE, :PLAIN
+    # What moves a terminal's cursor, ends a line, or changes how the text around it is shown.
+    UNSAFE = /[[:cntrl:]\p{Cf}\u2028\u2029]/
+    private_constant :LENGTH, :MOST_OF_REASON, :MOST_OF_MESSAGE, :PLAIN, :UNSAFE
 
     class << self
       # @return [#call, nil] given a backtrace, returns the lines worth showing: Rails has one
@@ -27,20 +29,30 @@ module RedisIPC
         quoted(text, LENGTH)
       end
 
+      # A text that others may have a part in, of any length: one line, all of which is seen.
+      # @param text [String]
+      # @return [String] valid UTF-8
+      def line(text)
+        text = ErrorText.utf8(text)
+        return text unless text.match?(UNSAFE)
+
+        text.gsub(UNSAFE) { |char| char.match?(/[[:cntrl:]]/) ? char.dump[1..-2] : format("\\u{%X}", char.ord) }
+      end
+
       # What another party gave as its reason, or as much of it as an error's message may hold.
       # @param content [Object]
       # @return [String] its `inspect`
       def reason(content)
         return quoted(content, MOST_OF_REASON) if content.is_a?(String)
 
-        cut(without_marks(content.inspect), MOST_OF_REASON)
+        cut(line(content.inspect), MOST_OF_REASON)
       end
 
-      # The text of an exception, or as much of it as the log gets.
+      # The text of an exception, or as much of it as the log gets: one line.
       # @param exception [Exception]
       # @return [String]
       def error(exception)
-        cut(ErrorText.of(exception), MOST_OF_MESSAGE)
+        cut(line(ErrorText.of(exception)), MOST_OF_MESSAGE)
       end
 
       # Where an exception was raised; of the gem's own errors only those of handlers say anything by that.
@@ -61,11 +73,7 @@ module RedisIPC
       private
 
       def quoted(text, most)
-        "#{without_marks(text[0, most].inspect)}#{"..." if text.length > most}"
-      end
-
-      def without_marks(text)
-        text.gsub(/\p{Cf}/) { |mark| format("\\u{%X}", mark.ord) }
+        "#{line(text[0, most].inspect)}#{"..." if text.length > most}"
       end
 
       def cut(text, most)

@@ -111,7 +111,7 @@ module RedisIPC
 
     # @return [String]
     def inspect
-      "#<#{self.class} #{status} #{content.inspect} from #{source_group}>"
+      LogText.line("#<#{self.class} #{status} #{content.inspect} from #{source_group}>")
     end
 
     private
@@ -122,7 +122,7 @@ module RedisIPC
       logger = @logger || Execution.default_logger&.call
       logger.debug { explanation } if logger.respond_to?(:debug)
     rescue StandardError => e
-      ErrorReport.warning("#{explanation} (the logger raised #{ErrorText.of(e)} when told of it)")
+      ErrorReport.warning("#{explanation} (the logger raised #{LogText.error(e)} when told of it)")
     end
 
     def explanation

@@ -49,7 +49,7 @@ module RedisIPC
 
       # A call is worth more than its trace.
       def complain(error)
-        ErrorReport.warning("redis_ipc: OpenTelemetry raised #{ErrorText.of(error)}")
+        ErrorReport.warning("redis_ipc: OpenTelemetry raised #{LogText.error(error)}")
       end
     end
   end

@@ -33,10 +33,10 @@ module RedisIPC
       def initialize(message = "Server error", code: SERVER_ERROR, data: nil, received: false, **where)
         raise ArgumentError, "the code must be an Integer, got #{code.inspect}" unless code.is_a?(Integer)
 
+        @received = received
         super(message, **where)
         @code = code
         @data = data
-        @received = received
       end
 
       # @return [Boolean] whether a {Client} was answered with it. To a server it is an exception as any other, which it
@@ -48,6 +48,13 @@ module RedisIPC
       # @return [Hash] the error object of JSON-RPC
       def to_h
         { code: code, message: ErrorText.message_of(self), data: data }.compact
+      end
+
+      private
+
+      # What a method says is answered as it is.
+      def shown(message)
+        received? ? super : message
       end
     end
   end
