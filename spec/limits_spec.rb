@@ -289,7 +289,7 @@ RSpec.describe "a limit of the server" do
       ran = Queue.new
       rpc_server { |it| it.on("size") { |text| text.size.tap { |size| ran << size } } }
       client = rpc_client
-      large = Thread.new { client.call("size", "x" * 5_000_000, timeout: 15) }
+      large = Thread.new { client.call("size", "x" * 5_000_000, timeout: 4) }
       large.report_on_exception = false
       eventually(timeout: 20) { server.client.llen("calculator:dead") == 1 }
       expect(client.call("size", "abc", timeout: 10)).to eq(3)
@@ -303,7 +303,7 @@ RSpec.describe "a limit of the server" do
       client = rpc_client
       small = Thread.new { client.call("size", "abc", timeout: 30) }
       eventually { server.client.llen("calculator") == 1 }
-      large = Thread.new { client.call("size", "x" * 5_000_000, timeout: 15) }
+      large = Thread.new { client.call("size", "x" * 5_000_000, timeout: 4) }
       large.report_on_exception = false
       eventually { server.client.llen("calculator") == 2 }
       rpc_server do |it|

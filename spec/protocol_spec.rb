@@ -201,12 +201,15 @@ RSpec.describe "the wire protocol" do
     it "accepts what is just within them" do
       connect("child") { |entry| fulfill_request(entry, content: nil) }
       more = (1..56).to_h { |index| ["more#{index}", index] }
-      within = [{ id: "i" * 1_024 }, { source_group: "ä" * 512 }, { content: "#{"[" * 100}#{"]" * 100}" },
+      long = open_replies("house:replies:#{"ä" * 512}:7f")
+      within = [{ id: "i" * 1_024 }, { source_group: "ä" * 512, reply_to: long },
+                { content: "#{"[" * 100}#{"]" * 100}" },
                 { content: "9" * 4_096 }, { content: '"\ud83d\ude00"' }, more]
-      last = "0-0"
+      last = Hash.new("0-0")
       within.each do |changes|
         ask(request(**changes.transform_keys(&:to_sym)))
-        last, answer = answer_after(last)
+        key = changes.fetch(:reply_to, replies)
+        last[key], answer = answer_after(last[key], key: key)
         expect(answer).to include("status" => "fulfilled", "id" => changes.fetch(:id, "42"))
       end
     end
@@ -214,7 +217,7 @@ RSpec.describe "the wire protocol" do
     it "buries what is not, and tells the asker where it can" do
       connect("child", max_content_size: 10_000) { |entry| fulfill_request(entry, content: nil) }
       more = (1..57).to_h { |index| [:"more#{index}", index] }
-      beyond = [{ instance_id: "i" * 1_025 }, { source_group: "\xFF".b }, { content: "#{"[" * 101}#{"]" * 101}" },
+      beyond = [{ instance_id: "i" * 1_025 }, { instance_id: "\xFF".b }, { content: "#{"[" * 101}#{"]" * 101}" },
                 { content: "9" * 4_097 }, { content: "{" }, { content: "1 2" }, { content: "\"#{"x" * 10_000}\"" },
                 { ttl: 0 }, { ttl: "soon" }, { status: "fulfilled" }, { destination_group: "" }, more]
       last = "0-0"
@@ -223,8 +226,11 @@ RSpec.describe "the wire protocol" do
         last, answer = answer_after(last)
         expect(answer).to include("id" => "42", "status" => "rejected", "error" => "RedisIPC::MalformedEntryError")
       end
+      # Whose group it does not name, it does not answer.
+      [{ source_group: "\xFF".b }, { source_group: "rb" }].each { |changes| ask(request(**changes)) }
       eventually { run("XLEN", inbox).zero? }
-      expect(dead_letters.map { |letter| letter["reply_to"] }).to eq([replies] * beyond.size)
+      expect(dead_letters.map { |letter| letter["reply_to"] }).to eq([replies] * (beyond.size + 2))
+      expect(run("XREAD", "STREAMS", replies, last)).to be_nil
     end
 
     it "keeps a dead letter with its own fields and the reason" do
