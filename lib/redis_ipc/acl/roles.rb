@@ -11,12 +11,14 @@ module RedisIPC
       ENDS = /[\s\0()]/
       PRESENCE = "+zadd +zrange +zremrangebyscore +zrem +pexpire"
       INBOX = "+xgroup +pexpire +xreadgroup +xautoclaim +xclaim +xpending +xack +xdel"
-      LOOKS = "+xinfo|consumers +xinfo|groups +xlen"
+      LOOKS = "+xinfo|consumers +xinfo|stream +xinfo|groups +xlen +xrange"
+      # What keeping, bounding and looking after dead letters takes.
+      DEAD = "+xadd +xtrim +xlen +pexpire +memory|usage +xrange +xdel"
       REPLIES = "+exists +xgroup +pexpire +xread +xreadgroup +xpending +xtrim"
       LISTS = "+lpush +rpush +lpop +lmove +blmove +blmpop +lrange +lindex +llen +lpos +lrem +ltrim"
       SERVERS = "+zadd +zrange +zrem +zscore +hincrby +hdel +pexpire"
       MEMBER = %w[+time +select +multi +exec].freeze
-      private_constant :WILDCARDS, :ENDS, :PRESENCE, :INBOX, :LOOKS, :REPLIES, :LISTS, :SERVERS, :MEMBER
+      private_constant :WILDCARDS, :ENDS, :PRESENCE, :INBOX, :LOOKS, :DEAD, :REPLIES, :LISTS, :SERVERS, :MEMBER
 
       class << self
         def asker(stream:, group:, to:)
@@ -24,7 +26,7 @@ module RedisIPC
           group = group(group)
           [*MEMBER,
            *[*to].flat_map { |asked| asking("#{stream}:inbox:#{group(asked)}") },
-           "(~#{stream}:inbox:#{group} #{INBOX} #{LOOKS} +eval +del)",
+           "(~#{stream}:inbox:#{group} #{INBOX} #{LOOKS} +xadd +eval +del)",
            "(~#{stream}:replies:#{group}:* #{REPLIES} +xadd +del)",
            "(~#{stream}:instances #{PRESENCE})"]
         end
@@ -37,7 +39,7 @@ module RedisIPC
            "(~#{stream}:inbox:#{group} #{INBOX} +xadd #{LOOKS} +eval +del)",
            *answered.map { |instances| "(%W~#{stream}:replies:#{instances} +xadd)" },
            "(~#{stream}:replies:#{group}:* #{REPLIES} +del)",
-           "(~#{stream}:dead:#{group} +xadd +xrange +xlen +xdel)",
+           "(~#{stream}:dead:#{group} #{DEAD})",
            "(~#{stream}:instances #{PRESENCE})"]
         end
 
