@@ -52,8 +52,8 @@ module Chaos
     end
 
     # Half of what handlers hold is past its deadline before it is answered.
-    held = { outage: false, timeout: 0.5, work: 0.35, calm: true, settle: 1.5,
-             settings: { asker: { threads: 2, pause: 0.02, interval: 0.1 } },
+    held = { outage: false, timeout: 0.5, work: 0.35, calm: true, settle: 3,
+             settings: { asker: { threads: 2, pause: 0.02, interval: 0.3 } },
              tolerated: "more is asked than is done in time" }
 
     fault "the group destroyed 10 times while handlers are slow", **held, quick: true do

@@ -13,6 +13,8 @@ use crate::member::Member;
 use crate::options::Delivery;
 use crate::presence;
 use crate::sender::Sender;
+use crate::upkeep;
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -58,6 +60,7 @@ impl Reception {
     /// The requests among `entries` that are to run; the others are dealt with.
     pub fn admit(&self, entries: Vec<RawEntry>, deliveries: &HashMap<StreamId, u32>) -> Vec<Request> {
         let mut admitted = Vec::with_capacity(entries.len());
+        let group_is_known = OnceCell::new();
         let mut done = Vec::new();
         for entry in entries {
             if entry.id == StreamId::LAST {
@@ -67,7 +70,7 @@ impl Reception {
                 continue;
             }
             let count = deliveries.get(&entry.id).copied().unwrap_or(1);
-            match self.examine(entry, count) {
+            match self.examine(entry, count, &group_is_known) {
                 Examined::Admitted(request) => admitted.push(request),
                 Examined::Done(id) => done.push(id),
                 Examined::Answered => {}
@@ -87,7 +90,7 @@ impl Reception {
         request.map_or(true, |request| self.aged(request).is_past())
     }
 
-    fn examine(&self, entry: RawEntry, deliveries: u32) -> Examined {
+    fn examine(&self, entry: RawEntry, deliveries: u32, group_is_known: &OnceCell<bool>) -> Examined {
         let stats = &self.member.stats;
         stats.taken.increment();
         let Some(fields) = entry.fields else {
@@ -115,7 +118,7 @@ impl Reception {
                 self.reject(request, dead_letter::MAY_HAVE_RUN, MAY_HAVE_RUN);
                 Examined::Answered
             }
-            Ok(request) if self.is_hopeless(&request) => {
+            Ok(request) if self.is_hopeless(&request) && self.has_not_run(&request, group_is_known) => {
                 stats.shed.increment();
                 self.reject(request, dead_letter::OVERLOADED, OVERLOADED);
                 Examined::Answered
@@ -141,13 +144,20 @@ impl Reception {
     /// Whether a request should give way to fresher ones. Redis hands out the oldest first; under overload those are
     /// the ones about to expire, and a group that starts them finishes none in time. So while more wait, a request
     /// whose better half has passed in the queue is not started if what is left would hardly do for the usual handler.
-    /// Its asker is told that it did not run, so it must not be one that may have.
     fn is_hopeless(&self, request: &Request) -> bool {
+        self.queue.usual_run_under_pressure().is_some_and(|usual| {
+            let needed = (usual * 2).min(Duration::from_millis(request.ttl) / 2);
+            request.left() < needed
+        })
+    }
+
+    /// Whether nobody can have run a request: the asker of one that is shed is told so. If others made the group again
+    /// while this instance was not reading, they may have it from the earlier one. So it is looked, once for all that
+    /// came together.
+    fn has_not_run(&self, request: &Request, group_is_known: &OnceCell<bool>) -> bool {
         !request.may_have_run()
-            && self.queue.usual_run_under_pressure().is_some_and(|usual| {
-                let needed = (usual * 2).min(Duration::from_millis(request.ttl) / 2);
-                request.left() < needed
-            })
+            && *group_is_known.get_or_init(|| upkeep::look_at_group(&self.member).is_ok())
+            && request.redis_id > *self.member.group_made.lock()
     }
 
     /// Each delivery ended with its instance: it is more likely the request that kills them than chance.

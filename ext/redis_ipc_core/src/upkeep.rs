@@ -130,17 +130,30 @@ pub fn renew_ids(member: &Member) -> Result<bool, Error> {
 pub fn join_group(connection: &mut Connection, member: &Member) -> RedisResult<()> {
     let mut join = redis::cmd("EVAL");
     join.arg(JOIN).arg(1).arg(&member.inbox).arg(&member.group).arg(&member.consumer);
-    let since = keys::since(&member.group);
-    join.arg(&since);
+    join.arg(keys::since(&member.group));
     match connection.run(&join) {
         // Redis looks at its memory first; a group that is there needs none.
         Err(error) if error.code() == Some("OOM") && has_group(connection, member) => {}
-        groups => {
-            let last_ids = stream_reply::last_delivered(&groups?).ok_or_else(unexpected)?;
-            *member.group_made.lock() = last_ids.get(&since).copied().unwrap_or_default();
-        }
+        groups => note_group(member, &groups?)?,
     }
     connection.run_all(&keep_inbox(&member.inbox, member)).map(drop)
+}
+
+/// Looks when the group was made: another instance may have made it again.
+pub fn look_at_group(member: &Member) -> Result<(), Error> {
+    let mut groups = redis::cmd("XINFO");
+    groups.arg("GROUPS").arg(&member.inbox);
+    member.connections.with(&member.inbox, |connection| {
+        let groups = connection.run(&groups)?;
+        note_group(member, &groups)
+    })
+}
+
+fn note_group(member: &Member, groups: &Value) -> RedisResult<()> {
+    let last_ids = stream_reply::last_delivered(groups).ok_or_else(unexpected)?;
+    let made = last_ids.get(&keys::since(&member.group)).copied();
+    *member.group_made.lock() = made.unwrap_or_default();
+    Ok(())
 }
 
 fn has_group(connection: &mut Connection, member: &Member) -> bool {
