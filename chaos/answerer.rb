@@ -17,7 +17,7 @@ module Chaos
       @journal.ran(question[:id])
       Process.kill(:KILL, Process.pid) if question[:poison]
       sleep @settings[:work]
-      { id: question[:id], echo: question[:nonce], pid: Process.pid }
+      { id: question[:id], echo: question[:nonce], pid: Process.pid, filler: "x" * question.fetch(:answer_size, 0) }
     end
   end
 end

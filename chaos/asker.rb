@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "securerandom"
+require_relative "period"
 require_relative "program"
 
 module Chaos
@@ -39,15 +40,25 @@ module Chaos
     # For subclasses: `ask` returns the answer, or in a word or two how the call ended; `ask_later` returns something
     # with such a `value`.
 
-    # What else asks: here for as many answers in turn as `poison` says what kills who answers.
+    # What else asks: as many questions in turn as `poison` says that kill who answers, and those of `large`, at once.
     def others
-      return [] unless @settings[:poison]
-
-      [Thread.new { @settings[:poison].times { |number| ask_for_death(number) } }]
+      deadly = @settings[:poison]&.then { |count| Thread.new { count.times { |number| ask_for_death(number) } } }
+      large = @settings.fetch(:large, []).flat_map.with_index { |kind, index| ask_for_much(index, **kind) }
+      [deadly, *large].compact
     end
 
     def ask_for_death(number)
       conclude(question("poison", number, poison: true), &method(:ask))
+    end
+
+    # Questions of so many bytes whose answers have so many, in so many threads.
+    def ask_for_much(kind, name:, times:, question: 0, answer: 0)
+      Array.new(times) do |number|
+        Thread.new do
+          much = question(name, "#{kind}-#{number}", answer_size: answer, filler: "x" * question)
+          conclude(much, &method(:ask))
+        end
+      end
     end
 
     def now
@@ -56,10 +67,17 @@ module Chaos
 
     def questions(thread)
       (0..).each do |number|
+        rest
         break if @stop
 
         yield question(thread, number)
       end
+    end
+
+    # With `pulse` it asks for that many seconds at the beginning of each Period, and is silent for the rest.
+    def rest
+      pulse = @settings[:pulse]
+      sleep 0.02 until @stop || pulse.nil? || Period.pulse?(pulse)
     end
 
     def question(thread, number, **more)

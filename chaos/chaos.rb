@@ -21,10 +21,12 @@ module Chaos
 end
 
 require_relative "books"
+require_relative "period"
 require_relative "places"
 require_relative "protocols"
 require_relative "promises"
 require_relative "scene"
+require_relative "stale_sentinel"
 require_relative "clustered_place"
 require_relative "distant_place"
 require_relative "row"

@@ -78,6 +78,46 @@ module Chaos
     end
   end
 
+  # One server whose password is rotated, which the workers read from a file.
+  class RotatingPlace < Place
+    def initialize(**)
+      @folder = Dir.mktmpdir("redis_ipc_password")
+      @file = File.join(@folder, "password")
+      @number = 0
+      write
+      super(requirepass: password)
+    end
+
+    def redis_options
+      super.merge(password_file: @file)
+    end
+
+    # Sets another password, and closes every connection: all have to log in with it.
+    def rotate
+      @number += 1
+      write
+      admin.call("CONFIG", "SET", "requirepass", password)
+      admin.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    end
+
+    def stop
+      super
+      FileUtils.remove_entry(@folder)
+    end
+
+    private
+
+    def password
+      "secret #{@number}"
+    end
+
+    # Whoever reads it meanwhile gets one of the two.
+    def write
+      File.write("#{@file}.new", password)
+      File.rename("#{@file}.new", @file)
+    end
+  end
+
   # A master and a replica behind one address that is moved from one to the other, by a proxy; another proxy is
   # between the two.
   class ReplicatedPlace < ProxiedPlace
@@ -112,22 +152,25 @@ module Chaos
   class WatchedPlace < Place
     attr_reader :replica
 
-    def initialize(sentinels: 1, **settings)
+    # @param stale [Boolean] whether the first sentinel goes on naming the first master, whatever happens
+    def initialize(sentinels: 1, stale: false, **settings)
       super(**settings)
+      @stale = (StaleSentinel.new(server.port) if stale)
       @replica = RedisServer.new(**settings, replicaof: ["127.0.0.1", server.port], repl_diskless_sync_delay: 0)
       @folder = Dir.mktmpdir("redis_ipc_sentinel")
       @sentinel_ports = Array.new(sentinels) { RedisServer.free_port }
-      @watchers = @sentinel_ports.map do |port|
-        Process.spawn("redis-server", configuration(port), "--sentinel", out: File::NULL, err: File::NULL)
-      end
-      Chaos.eventually { replica.client.info("replication")["master_link_status"] == "up" }
-      # A sentinel looks for replicas every 10 s.
-      Chaos.eventually(timeout: 30) { sentinel.call("SENTINEL", "REPLICAS", "chaos").any? }
-      Chaos.eventually(timeout: 30) { sentinel.call("SENTINEL", "SENTINELS", "chaos").size == sentinels - 1 }
+      @watchers = @sentinel_ports.map { |port| watch(port) }
+      await_sentinels(sentinels)
     end
 
     def redis_options
-      { name: "chaos", sentinels: @sentinel_ports.map { |port| { host: "127.0.0.1", port: port } }, role: "master" }
+      ports = [@stale&.port, *@sentinel_ports].compact
+      { name: "chaos", sentinels: ports.map { |port| { host: "127.0.0.1", port: port } }, role: "master" }
+    end
+
+    # How often the stale sentinel was asked.
+    def stale_answers
+      @stale.answers
     end
 
     # The last one.
@@ -153,6 +196,7 @@ module Chaos
     end
 
     def stop
+      @stale&.stop
       @watchers.each do |watcher|
         Process.kill(:KILL, watcher)
         Process.wait(watcher)
@@ -163,6 +207,17 @@ module Chaos
     end
 
     private
+
+    def await_sentinels(count)
+      Chaos.eventually { replica.client.info("replication")["master_link_status"] == "up" }
+      # A sentinel looks for replicas every 10 s.
+      Chaos.eventually(timeout: 30) { sentinel.call("SENTINEL", "REPLICAS", "chaos").any? }
+      Chaos.eventually(timeout: 30) { sentinel.call("SENTINEL", "SENTINELS", "chaos").size == count - 1 }
+    end
+
+    def watch(port)
+      Process.spawn("redis-server", configuration(port), "--sentinel", out: File::NULL, err: File::NULL)
+    end
 
     def configuration(port)
       File.join(@folder, "sentinel-#{port}.conf").tap do |file|

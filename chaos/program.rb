@@ -29,6 +29,15 @@ module Chaos
       @watcher = Chaos.watch(@end, @journal)
     end
 
+    # What it connects with. A password that is rotated is read from its file at each login.
+    def redis_options
+      options = @settings[:redis_options]
+      file = options[:password_file]
+      return options unless file
+
+      options.except(:password_file).merge(password: -> { File.read(file) })
+    end
+
     def finish(timeout:)
       @watcher.kill.join
       @journal.stats(@end.stats)

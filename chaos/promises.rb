@@ -146,6 +146,45 @@ module Chaos
       end
     end
 
+    # Nobody notices anything: every call is answered, nothing runs twice, and on_error is told nothing.
+    class NothingIsNoticed < EveryCallIsAnsweredOnce
+      def broken(row)
+        [*super, *("on_error was told: #{row.told}" if row.told.any?)]
+      end
+    end
+
+    # What exceeds a limit of Redis fails alone, and soon. All other calls are answered.
+    class WhatIsTooLargeFailsAlone < Promise
+      # @param ends [Hash{String => Array<Regexp, Integer>}] by the name of such calls: how they end, and how many there
+      #   are
+      # @param within [Numeric] seconds that each of them takes at most
+      def initialize(ends, within:)
+        super()
+        @ends = ends
+        @within = within
+      end
+
+      def given_up?(_row, call)
+        @ends.key?(call.id.split("/")[1])
+      end
+
+      def broken(row)
+        others = row.books.calls.each_value.reject { |call| call.answered? || given_up?(row, call) }.map(&:kind).tally
+        [*("other calls ended as #{others}" if others.any?),
+         *@ends.flat_map { |name, (how, count)| wrong(name, how, count, row.books.asked(name)) }]
+      end
+
+      private
+
+      def wrong(name, how, count, calls)
+        others = calls.map(&:kind).grep_v(how).tally
+        slowest = calls.map(&:seconds).max
+        [*("#{calls.size} calls were #{name}, not #{count}" if calls.size != count),
+         *("calls that are #{name} ended as #{others}" if others.any?),
+         *("one that is #{name} took #{slowest.round(1)} s" if slowest && slowest > @within)]
+      end
+    end
+
     # A notification that Redis had ran, or is still there.
     class NoticesAreNotLost < Promise
       def broken(row)

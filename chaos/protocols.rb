@@ -13,7 +13,9 @@ module Chaos
 
         # The ids of the questions that were given up on.
         def dead(redis, place = Scene::PLACE)
-          redis.xrange("#{place}:dead:answerer").map { |_, fields| JSON.parse(fields["content"])["id"] }
+          # What could not be read has no content.
+          contents = redis.xrange("#{place}:dead:answerer").map { |_, fields| fields["content"] }
+          contents.map { |content| content && JSON.parse(content)["id"] }
         end
 
         # How many requests nobody has answered or dropped.

@@ -133,6 +133,20 @@ module Chaos
       leaving.each { |worker| worker.wait(60) || raise("a worker did not end") }
     end
 
+    # Has another asker ask what is large, and leave when that has ended.
+    def ask_much(kinds)
+      leave([add(:asker, threads: 0, interval: nil, large: kinds, timeout: 8)])
+    end
+
+    # Redis has a limit for the time of the block.
+    def under_limit(name, value)
+      before = redis("CONFIG", "GET", name).last
+      redis("CONFIG", "SET", name, value)
+      yield
+    ensure
+      redis("CONFIG", "SET", name, before)
+    end
+
     # Has the oldest answerer leave, and then another one join.
     def replace_oldest_answerer
       leave([(answerers - left).first])
@@ -141,7 +155,8 @@ module Chaos
 
     # Every second asker belongs to the group that is asked, but has no handler: it must leave the requests alone.
     # @param own [Hash] settings: `threads` that ask in turn, `pause` between their calls, `interval` of the others
-    #   (nil: there are none), `poison` (how many questions that kill who answers), `timeout`, `options` of the gem
+    #   (nil: there are none), `poison` (how many questions that kill who answers), `large` (see Asker#ask_for_much),
+    #   `pulse` (see Asker#rest), `timeout`, `options` of the gem
     def add(role, **own)
       group = role == :asker && askers.size.even? ? "asker" : "answerer"
       journal = File.join(@folder, "#{role}-#{workers.size}")

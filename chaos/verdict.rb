@@ -61,7 +61,7 @@ module Chaos
     end
 
     def disconnected
-      down = row.living.reject { |diary| diary.connected.last&.last }
+      down = row.staying.reject { |diary| diary.connected.last&.last }
       ["connected? is false in the end in #{down.size}"] if down.any?
     end
 

@@ -7,6 +7,22 @@ module Chaos
       again_and_again(15, every: 0.1) { redis "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes" }
     end
 
+    # The asking processes ask at the beginning of each period; then nobody says anything for longer than the timeout.
+    { "" => Protocols::Streams, "JSON-RPC: " => Protocols::JSONRPC }.each do |prefix, protocol|
+      fault "#{prefix}the server closes what is idle (timeout 1), bursts and pauses",
+            place: -> { Place.new(timeout: 1) }, protocol: protocol, outage: false, timeout: 5, calm: true,
+            alone: "needs pauses",
+            settings: { asker: { pulse: 0.5 } }, promise: Promises::NothingIsNoticed.new do
+        stand Period.left
+        stand 3 * Period::SECONDS
+      end
+    end
+
+    fault "the password rotated 3 times (a Proc)", place: -> { RotatingPlace.new }, outage: false,
+                                                   alone: "needs a password" do
+      again_and_again(3, every: 0.5) { place.rotate }
+    end
+
     fault "CLIENT PAUSE for 1.5 s" do
       redis "CLIENT", "PAUSE", 1500, "ALL"
       # Itself answered only after the pause.

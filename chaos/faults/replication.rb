@@ -45,6 +45,21 @@ module Chaos
       Chaos.eventually(timeout: 30) { ![nil, old].include?(place.master_port) }
     end
 
+    # The old master is demoted, and runs on: only its role shows that the first sentinel is wrong.
+    fault "failover by Sentinel, which the first sentinel does not hear of",
+          **watched, place: -> { WatchedPlace.new(stale: true) }, outage: false do
+      old = place.master_port
+      place.sentinel.call("SENTINEL", "FAILOVER", "chaos")
+      Chaos.eventually(timeout: 60) { server.client.info("replication")["role"] == "slave" }
+      raise "there was no failover" if [nil, old].include?(place.master_port)
+
+      # All have to connect again, and ask who the master is.
+      again_and_again(3, every: 0.3) do
+        [server, place.replica].each { |one| one.client.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes") }
+      end
+      raise "the first sentinel was not asked" unless place.stale_answers.positive?
+    end
+
     three = { **watched, place: -> { WatchedPlace.new(sentinels: 3) } }
     fault "failover by Sentinel, the master killed while the first of three sentinels hangs", **three do
       old = place.master_port

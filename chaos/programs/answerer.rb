@@ -12,7 +12,7 @@ class StreamAnswerer < Chaos::Answerer
     told = @journal.method(:told)
     stream.on_request { |entry| fulfill_request(entry, content: answer.call(entry.content)) }
     stream.on_error(&told)
-    stream.connect(redis_options: @settings[:redis_options], **@settings[:options])
+    stream.connect(redis_options: redis_options, **@settings[:options])
   end
 end
 

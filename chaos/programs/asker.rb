@@ -9,7 +9,7 @@ class StreamAsker < Chaos::Asker
   def open
     stream = RedisIPC::Stream.new(@settings[:place], @settings[:group])
     stream.on_error(&@journal.method(:told))
-    stream.connect(redis_options: @settings[:redis_options], **@settings[:options])
+    stream.connect(redis_options: redis_options, **@settings[:options])
   end
 
   def ask(question)

@@ -7,8 +7,7 @@ class JSONRPCAnswerer < Chaos::Answerer
   private
 
   def open
-    server = RedisIPC::JSONRPC::Server.new(@settings[:place], redis_options: @settings[:redis_options],
-                                                              **@settings[:options])
+    server = RedisIPC::JSONRPC::Server.new(@settings[:place], redis_options: redis_options, **@settings[:options])
     server.on("echo") { |question| answer(question) }
     server.on_error(&@journal.method(:told)).connect
   end

@@ -9,8 +9,7 @@ class JSONRPCAsker < Chaos::Asker
   private
 
   def open
-    client = RedisIPC::JSONRPC::Client.new(@settings[:place], redis_options: @settings[:redis_options],
-                                                              **@settings[:options])
+    client = RedisIPC::JSONRPC::Client.new(@settings[:place], redis_options: redis_options, **@settings[:options])
     client.on_error(&@journal.method(:told)).connect
   end
 
