@@ -11,6 +11,7 @@ use crate::ledger::Ticket;
 use crate::member::Member;
 use crate::outgoing::{Broken, Outbound, closes_connection, too_large};
 use crate::packing::{self, Packing};
+use crate::reply_room;
 use crate::scene::{Scene, timed_out};
 use crate::stream_reply;
 use crate::upkeep::keep_inbox;
@@ -108,6 +109,7 @@ impl Batch {
         bytes.reserve(commands.iter().map(Command::size).sum());
         let mut packer = Packer { bytes, asking: batch.asking };
         for command in commands {
+            let command = reply_room::fit(command, member);
             batch.add(command, &mut packer, member, expiries);
         }
         if !batch.acknowledged.is_empty() {
@@ -135,7 +137,7 @@ impl Batch {
                 if !self.answers_first {
                     self.acknowledged.push(claim.id());
                 }
-                packer.answer(claim, answer)
+                packer.answer(claim, answer, member)
             }
             Command::Acknowledge(ids) => {
                 self.acknowledged.extend(ids);
@@ -308,14 +310,19 @@ impl Packer<'_> {
         replies
     }
 
-    fn answer(&mut self, claim: &Claim, answer: &Answer) -> usize {
+    fn answer(&mut self, claim: &Claim, answer: &Answer, member: &Member) -> usize {
         let write = |put: &mut dyn FnMut(&str, &[u8])| answer.write(put);
         let mut add = self.command(4 + words(write));
         add.word("XADD").word(&claim.request.reply_to).word("NOMKSTREAM").word("*");
         write(&mut |name, value| {
             add.word(name).word(value);
         });
-        self.replies()
+        if !member.reply_room.is_to_measure(answer.content.size()) {
+            return self.replies();
+        }
+        let mut measure = self.command(3);
+        measure.word("MEMORY").word("USAGE").word(&claim.request.reply_to);
+        2 * self.replies()
     }
 
     /// Deleted before it is acknowledged: whoever takes a request back in between finds it pending, which it is.
@@ -406,6 +413,11 @@ fn settle(
                 _ => stats.answers_sent.increment(),
             }
             scene.member.acceptance.accepted();
+            if replies.len() > 1
+                && let Some(used) = replies.last()
+            {
+                scene.member.reply_room.measured(&claim.request.reply_to, used);
+            }
             if how.answers_first {
                 // Held until that is done.
                 leftover.follow.push(Command::Acknowledge(vec![claim.id()]));

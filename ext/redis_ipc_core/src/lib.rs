@@ -58,6 +58,7 @@ pub mod reading;
 pub mod reception;
 pub mod redis_options;
 pub mod refusal;
+pub mod reply_room;
 pub mod reply_session;
 pub mod reports;
 pub mod resolver;

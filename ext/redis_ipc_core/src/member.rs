@@ -14,6 +14,7 @@ use crate::identity::{Id, IdSource};
 use crate::keys::Keys;
 use crate::links::Links;
 use crate::options::Options;
+use crate::reply_room::ReplyRoom;
 use crate::reports::Reporter;
 use crate::stats::Stats;
 use crate::stop::Stop;
@@ -82,6 +83,8 @@ pub struct Member {
     pub inbox_exhausted: AtomicBool,
     /// How many requests are fetched at once of those that were delivered before.
     pub fetching: Mutex<Appetite>,
+    /// How full the reply streams are to which answers go.
+    pub reply_room: ReplyRoom,
     /// Whether Redis took the last answers.
     pub acceptance: Acceptance,
     /// The long-lived connections.
@@ -100,6 +103,7 @@ impl Member {
     ) -> Result<Self, Error> {
         let connections = Connections::new(Connector::new(&options.redis), &options);
         let ids = IdSource::new();
+        let reply_room = ReplyRoom::new(options.max_content_size);
         let instance: Text = ids.next()?.to_string().into();
         Ok(Self {
             inbox: keys.inbox(group),
@@ -125,6 +129,7 @@ impl Member {
             presence_unreadable: AtomicBool::new(false),
             inbox_exhausted: AtomicBool::new(false),
             fetching: Mutex::new(Appetite::new(FETCHED)),
+            reply_room,
             acceptance: Acceptance::default(),
             links: Links::default(),
         })

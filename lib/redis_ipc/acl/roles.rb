@@ -37,7 +37,7 @@ module RedisIPC
           answered = askers.nil? ? ["*"] : [*askers].map { |asker| "#{group(asker)}:*" }
           [*MEMBER,
            "(~#{stream}:inbox:#{group} #{INBOX} +xadd #{LOOKS} +eval +del)",
-           *answered.map { |instances| "(%W~#{stream}:replies:#{instances} +xadd)" },
+           *answered.map { |instances| "(~#{stream}:replies:#{instances} +xadd +memory|usage)" },
            "(~#{stream}:replies:#{group}:* #{REPLIES} +del)",
            "(~#{stream}:dead:#{group} #{DEAD})",
            "(~#{stream}:instances #{PRESENCE})"]

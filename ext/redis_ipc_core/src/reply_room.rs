@@ -1,0 +1,156 @@
+//! Keeps reply streams from growing without bound: an answer that finds too much unread before it becomes a short
+//! rejection.
+//!
+//! A reply stream is trimmed by its reader. One that is stopped, or that was named by a stranger for the answers to its
+//! own requests, would otherwise take whatever is answered until it expires.
+
+use crate::command::Command;
+use crate::dead_letter;
+use crate::error::{Error, ErrorKind, Fate};
+use crate::member::Member;
+use crate::sync::Mutex;
+use redis::Value;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// After so many bytes of answers Redis is asked how much memory the reply stream of the last one takes: the stream that
+/// grows most is asked about most.
+const MEASURE: usize = 1 << 20;
+/// A reply stream may hold so many answers of the largest size, and at least so many bytes.
+const ANSWERS: usize = 16;
+const LEAST: usize = 16 << 20;
+/// A measurement older than this says nothing any more.
+const STALE: Duration = Duration::from_secs(1);
+/// How long Redis is not asked again after it refused to say.
+const PAUSE: Duration = Duration::from_secs(60);
+/// Answers of fewer bytes are always written: what stands in place of one is no shorter.
+const SMALL: usize = 1 << 10;
+
+/// A reply stream that was full when it was measured.
+#[derive(Debug, Clone, Copy)]
+struct Full {
+    used: u64,
+    measured: Instant,
+}
+
+/// How full the reply streams are to which answers go.
+#[derive(Debug)]
+pub struct ReplyRoom {
+    most: u64,
+    unmeasured: AtomicUsize,
+    full: Mutex<HashMap<String, Full>>,
+    refused: Mutex<Option<Instant>>,
+}
+
+impl ReplyRoom {
+    /// For answers of at most `max_content_size` bytes.
+    pub fn new(max_content_size: usize) -> Self {
+        Self {
+            most: max_content_size.saturating_mul(ANSWERS).max(LEAST) as u64,
+            unmeasured: AtomicUsize::new(0),
+            full: Mutex::default(),
+            refused: Mutex::default(),
+        }
+    }
+
+    /// Whether to ask how much memory the reply stream takes, now that `size` bytes are added to it.
+    pub fn is_to_measure(&self, size: usize) -> bool {
+        if self.unmeasured.fetch_add(size, Ordering::Relaxed) + size < MEASURE {
+            return false;
+        }
+        self.unmeasured.store(0, Ordering::Relaxed);
+        self.refused.lock().is_none_or(|at| at.elapsed() >= PAUSE)
+    }
+
+    /// Takes note of what Redis says to MEMORY USAGE.
+    pub fn measured(&self, key: &str, reply: &Value) {
+        match reply {
+            Value::Int(used) if *used as u64 > self.most => {
+                let full = Full { used: *used as u64, measured: Instant::now() };
+                self.full.lock().insert(key.to_owned(), full);
+            }
+            Value::ServerError(_) => *self.refused.lock() = Some(Instant::now()),
+            _ => drop(self.full.lock().remove(key)),
+        }
+    }
+
+    /// How many bytes wait in a reply stream, if they are too many for an answer of `size` bytes.
+    fn excess(&self, key: &str, size: usize) -> Option<u64> {
+        if size < SMALL {
+            return None;
+        }
+        let mut full = self.full.lock();
+        let found = full.get(key).copied()?;
+        if found.measured.elapsed() < STALE {
+            return Some(found.used);
+        }
+        // The next one is let through, and measured.
+        full.retain(|_, other| other.measured.elapsed() < STALE);
+        self.unmeasured.store(MEASURE, Ordering::Relaxed);
+        None
+    }
+}
+
+/// `command`; in place of an answer for which there is no room, the rejection that says so.
+pub fn fit(command: Command, member: &Member) -> Command {
+    let Command::Answer(claim, answer) = &command else { return command };
+    let size = answer.content.size();
+    let Some(used) = member.reply_room.excess(&claim.request.reply_to, size) else { return command };
+    let reason = format!(
+        "the answer of {size} bytes was not sent: {used} bytes wait unread in the reply stream of the asker, the limit is \
+         {} ({ANSWERS} times max_content_size, at least {LEAST})",
+        member.reply_room.most
+    );
+    member.stats.answers_dropped.increment();
+    let error = Error::new(ErrorKind::Command(Fate::Unknown), reason.as_str());
+    let error = error.at(member.keys.stream(), &claim.request.source_group).entry(claim.id());
+    member.reporter.failure(error);
+    let rejection = dead_letter::rejection(member, &claim.request, dead_letter::COMMAND, &reason);
+    Command::Answer(Arc::clone(claim), rejection)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "house:replies:a:b";
+
+    #[test]
+    fn a_stream_is_full_from_when_it_was_measured_until_that_is_stale() {
+        let room = ReplyRoom::new(1);
+        room.measured(KEY, &Value::Int(LEAST as i64));
+        assert_eq!(room.excess(KEY, SMALL), None);
+        room.measured(KEY, &Value::Int(LEAST as i64 + 1));
+        assert_eq!(room.excess(KEY, SMALL), Some(LEAST as u64 + 1));
+        assert_eq!(room.excess(KEY, SMALL - 1), None);
+        assert_eq!(room.excess("another", SMALL), None);
+        room.measured(KEY, &Value::Nil);
+        assert_eq!(room.excess(KEY, SMALL), None);
+        let long_ago = Instant::now().checked_sub(STALE).unwrap();
+        room.full.lock().insert(KEY.to_owned(), Full { used: u64::MAX, measured: long_ago });
+        assert_eq!(room.excess(KEY, SMALL), None);
+        assert!(room.full.lock().is_empty());
+        assert!(room.is_to_measure(1));
+    }
+
+    #[test]
+    fn it_is_measured_now_and_then_unless_redis_refuses() {
+        let room = ReplyRoom::new(1 << 30);
+        let half = [room.is_to_measure(MEASURE / 2), room.is_to_measure(MEASURE / 2)];
+        assert_eq!(half, [false, true]);
+        assert!(!room.is_to_measure(1));
+        let refusal = Value::ServerError(
+            redis::parse_redis_value(b"-NOPERM x\r\n")
+                .ok()
+                .and_then(|reply| match reply {
+                    Value::ServerError(error) => Some(error),
+                    _ => None,
+                })
+                .unwrap(),
+        );
+        room.measured(KEY, &refusal);
+        assert!(!room.is_to_measure(MEASURE));
+    }
+}
