@@ -25,7 +25,7 @@ RSpec.describe "a reply stream that nobody reads" do
     redis.call("MEMORY", "USAGE", key, "SAMPLES", "0")
   end
 
-  it "is not filled: what finds no room becomes a short rejection, which is told; once it is read there is room again" do
+  it "is not filled: what finds no room becomes a short rejection, and once it is read there is room again" do
     child = serve
     ask(300)
     eventually { child.stats[:answers_sent] == 300 }
