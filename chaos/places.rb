@@ -126,7 +126,7 @@ module Chaos
     def initialize(**settings)
       super
       @link = Proxy.new(server.port)
-      @replica = RedisServer.new(**settings, replicaof: ["127.0.0.1", link.port], repl_diskless_sync_delay: 0)
+      @replica = start_replica(**settings, replicaof: ["127.0.0.1", link.port], repl_diskless_sync_delay: 0)
       Chaos.eventually { replica.client.info("replication")["master_link_status"] == "up" }
     end
 
@@ -145,6 +145,12 @@ module Chaos
       link.stop
       replica.stop
       super
+    end
+
+    private
+
+    def start_replica(**settings)
+      RedisServer.new(**settings)
     end
   end
 

@@ -194,5 +194,12 @@ module Chaos
         ["#{lost} notifications are lost"] if lost.positive? || notices.empty?
       end
     end
+
+    # As that, and everything that was asked is done with in the end: nothing is left where nobody looks.
+    class NothingIsLeft < NoticesAreNotLost
+      def broken(row)
+        [*super, *("#{row.waiting} requests are left" if row.waiting.positive?)]
+      end
+    end
   end
 end

@@ -13,6 +13,7 @@ module Chaos
       @target = target
       @mode = :pass
       @pairs = []
+      @abandoned = []
       @lock = Mutex.new
       @listener = TCPServer.new("127.0.0.1", 0)
       @port = @listener.addr[1]
@@ -43,10 +44,17 @@ module Chaos
       end
     end
 
+    # Ends every connection for its client. The server is not told: what a client left there goes on.
+    def abandon
+      @lock.synchronize { @abandoned.concat(@pairs.map(&:last)) }
+      pairs.each { |client, _| client.close }
+    end
+
     def stop
       @acceptor.kill
       @listener.close
       cut
+      @abandoned.each(&:close)
     end
 
     private
@@ -73,7 +81,11 @@ module Chaos
     rescue SystemCallError
       nil
     ensure
-      [client, server].compact.each(&:close)
+      close(client, server)
+    end
+
+    def close(*sockets)
+      sockets.each { |socket| socket&.close unless @abandoned.include?(socket) }
     end
 
     def pump(from, to)
@@ -81,7 +93,7 @@ module Chaos
     rescue EOFError
       close_write(to)
     rescue IOError, SystemCallError
-      [from, to].each(&:close)
+      close(from, to)
     end
 
     def close_write(socket)

@@ -70,4 +70,25 @@ module Chaos
       clock.remove
     end
   end
+
+  # A master and a replica whose clock is so many seconds ahead.
+  class AheadPlace < ReplicatedPlace
+    def initialize(seconds)
+      @clock = SteppingClock.new
+      @clock.start
+      @clock.step(seconds)
+      super()
+    end
+
+    def stop
+      super
+      @clock.remove
+    end
+
+    private
+
+    def start_replica(**settings)
+      ClockedPlace::ClockedServer.new(@clock, **settings)
+    end
+  end
 end

@@ -12,7 +12,7 @@ use std::collections::{HashSet, VecDeque};
 const LEASE: u8 = 2;
 /// For how long a read waits in Redis, at worst.
 const BLOCK: u8 = 3;
-/// How long the network may hold back the rest of what it brought in part.
+/// How long after a sign of life the read that follows it may reach Redis.
 const HELD_BACK: u8 = 1;
 /// How many connections the server makes, and how many signs of life it shows.
 const CONNECTIONS: usize = 3;

@@ -22,19 +22,6 @@ use std::time::{Duration, Instant};
 const UNBLOCKING: Duration = Duration::from_secs(1);
 const UNBLOCK_EVERY: Duration = Duration::from_millis(10);
 
-/// Takes requests, as many as are there. In one step it shows that the server lives: what a broken connection brings to
-/// Redis late, after others forgot the server, makes it known again.
-const TAKE: &str = r"
-redis.call('ZADD', KEYS[3], ARGV[1], ARGV[2])
-local taken = {}
-for i = 1, tonumber(ARGV[3]) do
-  local text = redis.call('LMOVE', KEYS[1], KEYS[2], 'RIGHT', 'LEFT')
-  if not text then break end
-  taken[i] = text
-end
-return taken
-";
-
 /// The most requests read at once.
 const MOST: usize = 512;
 
@@ -175,7 +162,7 @@ impl Intake {
             self.recover(&mut connection)?;
         }
         link.up();
-        let (mut last, mut compared) = (0, Instant::now());
+        let (mut last, mut compared, mut shown) = (0, Instant::now(), None);
         while !self.quiet.is_stopped() {
             let room = self.queue.wait_for_room(self.wait);
             if holds && compared.elapsed() >= self.lease {
@@ -190,7 +177,7 @@ impl Intake {
             }
             let room = room.min(self.appetite.lock().count(Instant::now()));
             let taken = match self.guarantee {
-                Guarantee::AtLeastOnce => self.move_some(&mut connection, room, last),
+                Guarantee::AtLeastOnce => self.move_some(&mut connection, room, last, &mut shown),
                 Guarantee::AtMostOnce => connection.run(&self.pop(room)).map(popped),
             };
             let taken = self.note(taken, room)?;
@@ -224,39 +211,54 @@ impl Intake {
         Ok(())
     }
 
-    /// Where the last look found something there may be more: up to twice as much is taken in one round trip. Else it waits
-    /// for one, after a sign of life on the same connection.
-    fn move_some(&self, connection: &mut Connection, room: usize, last: usize) -> RedisResult<Vec<Vec<u8>>> {
-        let asked = Instant::now();
+    /// Where the last look found something there may be more: up to twice as much is asked for in one round trip. Else it
+    /// waits for one.
+    fn move_some(
+        &self,
+        connection: &mut Connection,
+        room: usize,
+        last: usize,
+        shown: &mut Option<Instant>,
+    ) -> RedisResult<Vec<Vec<u8>>> {
         if last > 0 {
-            let taken = refused(connection.run(&self.take(room.min(2 * last)))?)?;
-            self.pulse.shown(asked);
-            let taken = texts(taken);
+            let moves = (0..room.min(2 * last)).map(|_| self.mover("LMOVE")).collect();
+            let taken = self.move_by(connection, moves, shown)?;
             if !taken.is_empty() {
                 return Ok(taken);
             }
         }
+        let mut blocking = self.mover("BLMOVE");
+        blocking.arg(self.wait.as_secs_f64());
+        self.move_by(connection, vec![blocking], shown)
+    }
+
+    /// Moves requests to this server's list. Before that it shows that the server lives, unless this connection did so just
+    /// before: whatever reaches Redis late by a connection that broke, others know the server by then.
+    fn move_by(
+        &self,
+        connection: &mut Connection,
+        mut commands: Vec<Cmd>,
+        shown: &mut Option<Instant>,
+    ) -> RedisResult<Vec<Vec<u8>>> {
         let asked = Instant::now();
-        let replies = connection.run_all(&[beat(&self.party, &self.pulse), self.blocking_move()])?;
+        let is_due = shown.is_none_or(|shown| asked.duration_since(shown) >= self.lease / 4);
+        if is_due {
+            commands.insert(0, beat(&self.party, &self.pulse));
+        }
+        let replies = connection.run_all(&commands)?;
         if let Some(error) = replies.iter().find_map(refusal) {
             return Err(error);
         }
-        self.pulse.shown(asked);
+        if is_due {
+            self.pulse.shown(asked);
+            *shown = Some(asked);
+        }
         Ok(replies.into_iter().flat_map(texts).collect())
     }
 
-    fn take(&self, count: usize) -> Cmd {
-        let names = &self.party.names;
-        let mut script = redis::cmd("EVAL");
-        script.arg(TAKE).arg(3).arg(names.queue()).arg(&self.processing).arg(names.servers());
-        script.arg(self.pulse.next(self.party.clock.now())).arg(&self.party.id).arg(count);
-        script
-    }
-
-    fn blocking_move(&self) -> Cmd {
-        let mut command = redis::cmd("BLMOVE");
+    fn mover(&self, name: &str) -> Cmd {
+        let mut command = redis::cmd(name);
         command.arg(self.party.names.queue()).arg(&self.processing).arg("RIGHT").arg("LEFT");
-        command.arg(self.wait.as_secs_f64());
         command
     }
 
@@ -267,10 +269,10 @@ impl Intake {
         command
     }
 
-    /// Looks whether more is on this server's list than it holds: a read of an earlier connection may have waited in Redis
+    /// Looks whether more is on this server's list than must be there: a read of an earlier connection may have waited in Redis
     /// when this one was made, and have taken something since. Between two reads nothing is on its way.
     fn compare(&self, connection: &mut Connection) -> RedisResult<()> {
-        let held = self.queue.held_count();
+        let held = self.queue.listed_count();
         let listed = refused(connection.run(redis::cmd("LLEN").arg(&self.processing))?)?;
         let is_more = matches!(listed, Value::Int(count) if count > held as i64);
         // What others took over from this server hides as many that are not held.

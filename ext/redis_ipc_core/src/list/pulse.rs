@@ -1,7 +1,7 @@
 //! The sign of life of a server: a score among the servers of its queue.
 //!
-//! Every round trip that moves requests to the server's own list begins with one. Whatever happens to the connection,
-//! Redis moves nothing to a list whose server did not just become known to it.
+//! The connection that moves requests to the server's own list shows one just before. Whatever happens to that connection,
+//! Redis moves nothing to a list whose server did not become known to it within the last minute and lease.
 
 use crate::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -26,12 +26,13 @@ impl WorkQueue {
         self.push_together(texts.into_iter().map(|text| Arc::new(Job::new(text, given_up))).collect())
     }
 
-    /// How many are held that are on the list of what this server holds; those that are given up on are not.
-    pub fn held_count(&self) -> usize {
-        self.pick(|job| (!job.given_up).then_some(())).len()
+    /// How many are held that must be on the list of what this server holds: not those that are given up on, nor those whose
+    /// removal may be under way.
+    pub fn listed_count(&self) -> usize {
+        self.pick(|job| (!job.given_up && !job.is_answered()).then_some(())).len()
     }
 
-    /// How often each text of theirs is held.
+    /// How often each text is held that may be on that list.
     pub fn held_texts(&self) -> HashMap<Vec<u8>, usize> {
         let mut texts = HashMap::new();
         for text in self.pick(|job| (!job.given_up).then(|| job.text.clone())) {
@@ -51,12 +52,17 @@ mod tests {
         queue.push_texts(vec![b"a".to_vec(), b"a".to_vec()], false).unwrap();
         queue.push_texts(vec![b"b".to_vec()], true).unwrap();
         assert_eq!(
-            (queue.held_texts()[&b"a".to_vec()], queue.held_texts().len(), queue.held_count()),
+            (queue.held_texts()[&b"a".to_vec()], queue.held_texts().len(), queue.listed_count()),
             (2, 1, 2)
         );
         let job = queue.try_take().unwrap();
         assert!(job.answer().is_some());
         assert!(job.answer().is_none(), "it is answered once");
+        assert_eq!(
+            (queue.held_texts()[&b"a".to_vec()], queue.listed_count()),
+            (2, 1),
+            "it may be removed by now"
+        );
         assert_eq!(queue.len(), 2);
         queue.finish(job.number);
         assert_eq!(queue.held_texts()[&b"a".to_vec()], 1);
