@@ -278,6 +278,17 @@ RSpec.describe "what building takes", timeout: 300 do
                              "What to run before you install it again:", /\Acurl .*rustup/])
     end
 
+    it "says at its end how to have the Rust found that is there" do
+      hide("cargo", "rustc")
+      FileUtils.mkdir_p(in_folder(".cargo/bin"))
+      File.write(in_folder(".cargo/bin/cargo"), "")
+      FileUtils.chmod(0o755, in_folder(".cargo/bin/cargo"))
+      machine = { HOME: @folder, CARGO_HOME: nil }
+      expect(said(SUDO_USER: nil, **machine).last).to eq(%(export PATH="#{@folder}/.cargo/bin:$PATH"))
+      # sudo would set the PATH anew.
+      expect(said(SUDO_USER: "nobody", **machine).last).to end_with("/.cargo/bin, which is not on the PATH")
+    end
+
     it "says at its end how to get a compiler" do
       fake("apt-get", "exit 1")
       hide("make")
@@ -292,7 +303,7 @@ RSpec.describe "what building takes", timeout: 300 do
   describe "bin/setup" do
     define_method(:look) { |*options, **environment| run("#{root}/bin/setup", "--look", *options, **environment).first }
 
-    it "misses nothing here" do
+    it "misses nothing here", gem: "rails" do
       expect(look).to be_empty
     end
 

@@ -89,9 +89,9 @@ add_experimental() {
     sed -n "s/ sid / experimental /p" /etc/apt/sources.list >$list
     apt-get update -qq
     apt-get install -y -qq --no-install-recommends ruby3.4 ruby3.4-dev redis-server/experimental redis-tools/experimental \
-      rake ruby-rspec ruby-redis python3-venv nodejs npm
+      rake ruby-rspec ruby-redis ruby-activesupport yard python3-venv nodejs npm
     ln -s /usr/bin/ruby3.4 /usr/local/bin/ruby
-    for command in gem rake rspec rubocop yard; do
+    for command in gem rake rspec yard; do
       printf "#!/usr/bin/ruby3.4\nload %s\n" "\"/usr/bin/$command\"" >/usr/local/bin/$command
       chmod +x /usr/local/bin/$command
     done'

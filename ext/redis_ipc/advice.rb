@@ -53,7 +53,7 @@ class BuildAdvice
     packages = @missing.filter_map { |each| package(each) }.uniq
     parts = @missing.map(&:part)
     rust = parts.include?(:rust) && !packages.include?(names[:rust])
-    [(install(packages) if packages.any?), (RUSTUP if rust)].compact
+    [(install(packages) if packages.any?), (RUSTUP if rust), *@missing.filter_map(&:command)].compact
   end
 
   def install(packages)

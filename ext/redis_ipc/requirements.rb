@@ -17,8 +17,9 @@ class BuildRequirements
   # found:: what this machine has instead
   # part:: what to install (see BuildAdvice), or nil where installing does not help
   # package:: the Debian package, where it depends on what was found
+  # command:: what to run, where that is no installation
   # certain:: whether the build fails without it
-  Missing = Struct.new(:what, :found, :part, :package, :certain, keyword_init: true) do
+  Missing = Struct.new(:what, :found, :part, :package, :command, :certain, keyword_init: true) do
     def to_s
       "#{what}: #{found}"
     end
@@ -80,8 +81,8 @@ class BuildRequirements
     [version, c, (rust unless c&.certain)].compact
   end
 
-  def finding(what, said, part = nil, package: nil, certain: true)
-    Missing.new(what: what, found: telling(said), part: part, package: package, certain: certain && !redirected?)
+  def finding(what, said, part = nil, certain: true, **advice)
+    Missing.new(what: what, found: telling(said), part: part, certain: certain && !redirected?, **advice)
   end
 
   def doubt(what, said)
@@ -105,11 +106,17 @@ class BuildRequirements
   def rust_version
     what = "Rust #{RUST} or newer"
     said, ran = run(cargo, "--version")
-    return finding(what, "#{telling(said)}. It is in #{rustup}, which is not on the PATH") if !ran && rustup
+    return off_path(what, said) if !ran && rustup
     return finding(what, said, :rust) unless ran
 
     name, version = said.match(/^(cargo (\d+\.\d+(?:\.\d+)?).*)/)&.captures
     finding(what, "this is #{name}", :rust) if version && Gem::Version.new(version) < Gem::Version.new(RUST)
+  end
+
+  # sudo sets a PATH of its own, whatever was exported before.
+  def off_path(what, said)
+    finding(what, "#{telling(said)}. It is in #{rustup}, which is not on the PATH",
+            command: (%(export PATH="#{rustup}:$PATH") unless ENV.key?("SUDO_USER")))
   end
 
   # Where rustup puts programs, if it did and they are not found: sudo, for one, has another PATH.
