@@ -22,11 +22,11 @@ Gem::Specification.new do |spec|
   # Of the examples, those that Cargo.toml or the README names. No tests and benchmarks.
   spec.files = Dir[
     "lib/**/*.{rb,rake,tt}", "sig/**/*.rbs", "ext/*/Cargo.toml", "ext/*/src/**/*.rs",
-    "ext/redis_ipc/*.{c,rb}", "ext/*/examples/{member,panic_drill}.rs", "Cargo.{toml,lock}", "docs/*.md", "README.md",
-    "CHANGELOG.md", "LICENSE"
+    "ext/check/*.rb", "ext/redis_ipc/*.{c,rb}", "ext/*/examples/{member,panic_drill}.rs", "Cargo.{toml,lock}",
+    "docs/*.md", "README.md", "CHANGELOG.md", "LICENSE"
   ]
   spec.require_paths = ["lib"]
   # RubyGems (3.3.11 and later) builds a Cargo crate by itself and installs it as redis_ipc.so. The extconf.rb before it
-  # looks for what that takes, and says what is missing.
-  spec.extensions = ["ext/redis_ipc/extconf.rb", "ext/redis_ipc/Cargo.toml"]
+  # looks for what that takes, and says what is missing. RubyGems 3.6 sorts these paths: the check has to sort first.
+  spec.extensions = ["ext/check/extconf.rb", "ext/redis_ipc/Cargo.toml"]
 end

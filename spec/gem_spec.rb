@@ -88,6 +88,13 @@ RSpec.describe "the gem" do
     end
   end
 
+  # RubyGems 3.6 sorts them when it builds a gem, older ones do not.
+  it "is checked before it is compiled, also where RubyGems sorts its extensions" do
+    extensions = Gem::Specification.load(File.join(root, "redis_ipc.gemspec")).extensions
+    expect(extensions).to match([/extconf\.rb\z/, /Cargo\.toml\z/])
+    expect(extensions).to eq(extensions.sort)
+  end
+
   it "is also built with the compiled library, and then needs no compiler", timeout: 600 do
     minor = RUBY_VERSION[/\A\d+\.\d+/]
     package = run(root, "rake", "--silent", "gem:native", environment: { "RUBIES" => nil }).lines.last.chomp

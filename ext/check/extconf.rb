@@ -3,7 +3,7 @@
 # RubyGems runs this before it lets Cargo build (redis_ipc.gemspec names both). It builds nothing. It looks for what the
 # build takes, because the messages of a failed build do not say what to install.
 
-require_relative "requirements"
+require_relative "../redis_ipc/requirements"
 
 unless ENV["REDIS_IPC_CHECK"] == "no"
   requirements = BuildRequirements.new(for_gem: true)
