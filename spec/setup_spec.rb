@@ -309,6 +309,7 @@ RSpec.describe "what building takes", timeout: 300 do
 
     it "takes Valkey, or the Redis that REDIS_URL names" do
       fake("redis-server", "exit 127")
+      fake("valkey-server", "exit 127")
       expect(look("--to-run")).to include("redis-server or valkey-server", "apt-get install redis-server")
       expect(look("--to-run", REDIS_URL: "redis://elsewhere")).to be_empty
       fake("valkey-server", "echo 'Valkey server v=8.1.1 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64'")

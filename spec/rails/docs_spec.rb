@@ -55,7 +55,8 @@ RSpec.describe "the examples of docs/rails.md" do
         def call(env)
           @app.call(env)
         rescue StandardError => e
-          env["action_dispatch.show_exceptions"] = ActionDispatch::ExceptionWrapper.rescue_responses.key?(e.class.name)
+          known = ActionDispatch::ExceptionWrapper.rescue_responses.key?(e.class.name)
+          env["action_dispatch.show_exceptions"] = Rails.gem_version < Gem::Version.new("7.1") ? known : :rescuable
           raise
         end
       }
