@@ -41,6 +41,7 @@ RSpec.describe "the options of connect" do
   it "takes numbers of any class for seconds, and for whole numbers Integers" do
     require "bigdecimal"
     process = ruby(<<~RUBY)
+      require "bigdecimal"
       require "active_support/duration"
       require "active_support/core_ext/numeric/time"
       [5r, BigDecimal("5"), 5.0, 5, 5.seconds].each do |five|
