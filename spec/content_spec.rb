@@ -67,8 +67,24 @@ RSpec.describe "content" do
     expect(round_trip({ 1 => 2, 2 => 3 })).to eq("1": 2, "2": 3)
     expect(round_trip({}.compare_by_identity.merge!("a" => 1))).to eq(a: 1)
     expect(round_trip({ "ü".encode("ISO-8859-1").to_sym => :ü })).to eq(ü: "ü")
+    nested = { a: { "b" => 1, c: { "b" => 2, d: 3 } }, "b" => { a: 4 }, c: [{ "a" => 5, b: 6 }] }
+    expect(round_trip(nested)).to eq(a: { b: 1, c: { b: 2, d: 3 } }, b: { a: 4 }, c: [{ a: 5, b: 6 }])
     many = Array.new(300) { |index| [index.even? ? "key#{index}" : :"key#{index}", index] }.to_h
     expect(round_trip(many)).to eq(many.transform_keys(&:to_sym))
+  end
+
+  it "keeps a NUL in a Symbol, and what comes after it" do
+    texts = ["a\0b", "a\0c", "\0", "ü\0ü"]
+    expect(round_trip(texts.map(&:to_sym))).to eq(texts)
+    expect(round_trip(texts.to_h { |text| [text.to_sym, 1] })).to eq(texts.to_h { |text| [text.to_sym, 1] })
+  end
+
+  it "asks no object whether it is true or false" do
+    liar = Class.new do
+      def ==(_other) = true
+      def as_json(*) = "mine"
+    end
+    expect(round_trip([liar.new])).to eq(["mine"])
   end
 
   it "holds a million values" do
@@ -94,6 +110,11 @@ RSpec.describe "content" do
   describe "what JSON cannot hold" do
     twice = {}.compare_by_identity
     2.times { twice[+"a"] = 1 }
+    among_many = Array.new(40) { |index| ["key#{index}", index] }.to_h.compare_by_identity
+    among_many[+"key7"] = 1
+    big = {}.compare_by_identity
+    2.times { |index| big[Integer("1#{"0" * 30}")] = index }
+    aloof = Class.new(String) { def eql?(_other) = false }
     cyclic = []
     cyclic << cyclic
     {
@@ -130,6 +151,11 @@ RSpec.describe "content" do
       "a Symbol in two encodings" => [{ "ü": 1, "ü".encode("ISO-8859-1").to_sym => 2 },
                                       /two keys that are "ü" in JSON/],
       "a key twice by identity" => [twice, /two keys that are "a" in JSON/],
+      "a key twice by identity among many" => [among_many, /two keys that are "key7" in JSON/],
+      "a big number twice by identity" => [big, /two keys that are "10{30}" in JSON/],
+      "a key twice of a class that says they differ" => [{ "a" => 1, aloof.new("a") => 2 },
+                                                         /two keys that are "a" in JSON/],
+      "a number and its Symbol for a key" => [{ 1 => 1, "1": 2 }, /two keys that are "1" in JSON/],
       "a binary Symbol" => ["\xFF\xFE".b.to_sym, /binary/],
       "a binary Symbol that happens to be UTF-8" => ["ü".b.to_sym, /binary/],
       "a binary Symbol for a key" => [{ "\xFF".b.to_sym => 1 }, /binary/],

@@ -28,12 +28,59 @@ RSpec.describe "a call from a handler to its own group" do
       raise
     end
     expect(connect("parent").send_to_group(content: 1, to: "child").value).to match(/the only #{hint}/)
+    expect(error.message).to include(", nor did another instance take the request: ")
     expect(error).to have_attributes(outcome: :unclaimed, stream: "house", group: "child", entry_id: /\A\h{32}\z/)
     expect(error.redis).to include("unix:")
   end
 
+  it "says that no other instance took it, if the whole group had nobody left" do
+    busy = Queue.new
+    go = Queue.new
+    2.times do
+      child = nil
+      child = connect("child", consumer: { pool_size: 1 }) do |entry|
+        busy << 1
+        next go.pop if entry.content == "busy"
+
+        child.send_to_group(content: 0, to: "child", timeout: 0.3)
+      rescue RedisIPC::TimeoutError => e
+        fulfill_request(entry, content: e.message)
+      end
+    end
+    parent = connect("parent")
+    parent.async_send_to_group(content: "busy", to: "child")
+    next_of(busy)
+    expect(parent.send_to_group(content: 1, to: "child").value)
+      .to match(/so none was left to answer, nor did another instance take the request: /)
+    go << 1
+  end
+
+  it "does not say so of a request that was taken" do
+    taken = Queue.new
+    child = nil
+    child = connect("child", consumer: { pool_size: 1 }) do |_|
+      taken << 1
+      child.send_to_group(content: 0, to: "child", timeout: 0.5)
+    rescue RedisIPC::TimeoutError => e
+      taken << e
+    end
+    future = connect("parent").async_send_to_group(content: 1, to: "child", timeout: 5)
+    next_of(taken)
+    # Another instance, which takes it and does not answer.
+    connect("child") { |_| nil }
+    error = next_of(taken)
+    expect(error.outcome).to eq(:unknown)
+    expect(error.message).to match(hint).and not_include("another instance")
+    future.wait(0)
+  end
+
   it "says so where several threads wait; those of them whose time is up last may be answered by the first" do
-    nesting(pool_size: 3)
+    begun = Queue.new
+    nesting(pool_size: 3) do |child|
+      begun << 1
+      eventually { begun.size == 3 }
+      child.send_to_group(content: 0, to: "child", timeout: 0.5).value!
+    end
     parent = connect("parent")
     futures = Array.new(3) { parent.async_send_to_group(content: 1, to: "child") }
     expect(futures.map(&:value)).to include(match(/all 3 #{hint}/)).and all(eq(0) | match(hint))
@@ -75,5 +122,6 @@ RSpec.describe "a call from a handler to its own group" do
     expect(client.call("outer", timeout: 10)).to match(hint)
   end
 
+  define_method(:not_include) { |text| satisfy("not include #{text}") { |message| !message.include?(text) } }
   define_method(:not_match_hint) { satisfy("say nothing of threads") { |message| !message.match?(hint) } }
 end

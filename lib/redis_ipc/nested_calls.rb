@@ -26,8 +26,11 @@ module RedisIPC
 
       def explained(error, threads)
         threads = threads == 1 ? "the only handler thread" : "all #{threads} handler threads"
+        # The core knows that from Redis. Why the others had no thread left, they alone know.
+        others = ", nor did another instance take the request" if error.outcome == :unclaimed
         why = "#{threads} of this instance waited for answers of their own group, so none was left to " \
-              "answer: have more threads or instances than such calls at once, or answer without asking the own group"
+              "answer#{others}: have more threads or instances than such calls at once, or answer without asking " \
+              "the own group"
         TimeoutError.new("#{error.message}; #{why}", outcome: error.outcome, stream: error.stream, group: error.group,
                                                      entry_id: error.entry_id, redis: error.redis)
       end

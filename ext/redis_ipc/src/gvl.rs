@@ -1,11 +1,13 @@
-//! Waiting without Ruby's global VM lock (GVL), in a way that Ruby can interrupt.
+//! Waiting without Ruby's global VM lock (GVL), in a way that Ruby can interrupt. And what magnus has no safe function
+//! for.
 //!
 //! This is the only file with `unsafe` in it.
 #![allow(unsafe_code)]
 
 use crate::errors;
 use crossbeam_channel::{SendError, bounded, select_biased};
-use magnus::{Error, Ruby};
+use magnus::rb_sys::{AsRawValue, FromRawValue};
+use magnus::{Error, RString, Ruby, Symbol, TryConvert, Value};
 use std::any::Any;
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -75,6 +77,19 @@ pub fn wait_for_thread<T: Send + 'static>(
 /// Runs `work`; a panic becomes an InternalError (magnus would make it `fatal`, which ends the process).
 pub fn guarded<T>(ruby: &Ruby, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(errors::from_panic(ruby, &*panic)))
+}
+
+/// The name of `symbol`, which lives as long as the symbol does. `StaticSymbol::name` ends at the first NUL.
+pub fn symbol_name(symbol: Symbol) -> Result<RString, Error> {
+    // SAFETY: rb_sym2str takes any Symbol, neither raises nor calls Ruby code, and returns a Ruby object: a String.
+    RString::try_convert(unsafe { Value::from_raw(rb_sys::rb_sym2str(symbol.as_raw())) })
+}
+
+/// Calls `read` with the bytes of `string`, without a copy. `read` must not call Ruby, which could change or free them.
+pub fn read_bytes<T>(string: RString, read: impl FnOnce(&[u8]) -> T) -> T {
+    // SAFETY: `string` is a parameter, so the garbage collector finds it, and the thread holds the GVL: nobody can
+    // change the String while `read` runs.
+    read(unsafe { string.as_slice() })
 }
 
 enum Called<T> {

@@ -1,13 +1,15 @@
 //! Ruby objects to JSON text (RFC 8259).
 
 use crate::errors;
-use crate::gvl::guarded;
+use crate::gvl::{guarded, read_bytes, symbol_name};
 use magnus::encoding::{self, Coderange, EncodingCapable};
 use magnus::prelude::*;
 use magnus::r_hash::ForEach;
-use magnus::value::{LazyId, ReprValue};
-use magnus::{Error, Float, Integer, RArray, RHash, RModule, RString, Ruby, StaticSymbol, Symbol, Value};
+use magnus::rb_sys::AsRawValue;
+use magnus::value::{Fixnum, LazyId, ReprValue};
+use magnus::{Error, Float, Integer, RArray, RHash, RModule, RString, Ruby, Symbol, Value};
 use redis_ipc_core::json::{self, MAX_NESTING};
+use std::ops::Range;
 
 /// A number of more bits has more digits than [`json::MAX_NUMBER_LENGTH`] (each takes 3.32 bits); to write it in
 /// decimal, only to see that, could take minutes.
@@ -27,7 +29,8 @@ pub fn to_json(ruby: &Ruby, value: Value) -> Result<Vec<u8>, Error> {
 /// As [`to_json`]; `None` if the text has more than `limit` bytes. It is not written to its end then.
 pub fn to_json_within(ruby: &Ruby, value: Value, limit: usize) -> Result<Option<Vec<u8>>, Error> {
     guarded(ruby, || {
-        let mut encoder = Encoder { ruby, out: Vec::with_capacity(128), values: 0, limit, is_over: false };
+        let out = Vec::with_capacity(128);
+        let mut encoder = Encoder { ruby, out, values: 0, keys: Vec::new(), limit, is_over: false };
         let written = encoder.counted(value, 0).and_then(|()| encoder.check_size(0));
         if encoder.is_over {
             return Ok(None);
@@ -39,11 +42,15 @@ pub fn to_json_within(ruby: &Ruby, value: Value, limit: usize) -> Result<Option<
 /// How much of a key is shown.
 const MOST_SHOWN: usize = 100;
 
-/// The kinds of keys in a Hash. Keys of one kind that differ in Ruby differ in JSON too, except for `OTHER`.
+/// The kinds of keys in a Hash. Keys of one kind that differ in Ruby differ in JSON too; but Strings may be compared by
+/// identity, and of `OTHER` nothing is known.
 const SYMBOLS: u8 = 1;
 const STRINGS: u8 = 2;
-const INTEGERS: u8 = 4;
+const FIXNUMS: u8 = 4;
 const OTHER: u8 = 8;
+
+/// To compare each key with each other is quicker than anything else for so many.
+const FEW: usize = 12;
 
 static COMPARE_BY_IDENTITY: LazyId = LazyId::new("compare_by_identity?");
 
@@ -51,6 +58,8 @@ struct Encoder<'r> {
     ruby: &'r Ruby,
     out: Vec<u8>,
     values: usize,
+    /// Where the keys of the Hashes that are being written stand in `out`: those of the innermost are the last.
+    keys: Vec<Range<usize>>,
     /// The most bytes of `out`, and whether there would be more.
     limit: usize,
     is_over: bool,
@@ -102,71 +111,55 @@ impl Encoder<'_> {
         if let Some(float) = Float::from_value(value) {
             return self.float(float.to_f64());
         }
-        if value.is_nil() {
-            self.out.extend_from_slice(b"null");
-        } else if value.equal(self.ruby.qtrue())? {
-            self.out.extend_from_slice(b"true");
-        } else if value.equal(self.ruby.qfalse())? {
-            self.out.extend_from_slice(b"false");
+        // By identity: an object may say of itself that it equals anything.
+        let literal: &[u8] = if value.is_nil() {
+            b"null"
+        } else if value.as_raw() == self.ruby.qtrue().as_raw() {
+            b"true"
+        } else if value.as_raw() == self.ruby.qfalse().as_raw() {
+            b"false"
         } else {
             return self.object(value, depth);
-        }
+        };
+        self.out.extend_from_slice(literal);
         Ok(())
     }
 
     fn hash(&mut self, hash: RHash, depth: usize) -> Result<(), Error> {
         self.check_depth(depth)?;
         self.out.push(b'{');
-        let mut first = true;
+        let outer = self.keys.len();
         let mut kinds = 0;
-        let (mut marks, mut same_mark) = (0, false);
         hash.foreach(|key: Value, value: Value| {
-            if !std::mem::take(&mut first) {
+            if self.keys.len() > outer {
                 self.out.push(b',');
             }
             let start = self.out.len();
             kinds |= self.key(key)?;
-            let mark = self.out.get(start..).map_or(0, mark);
-            same_mark |= marks & mark != 0;
-            marks |= mark;
+            self.keys.push(start..self.out.len());
             self.out.push(b':');
             self.counted(value, depth + 1)?;
             Ok(ForEach::Continue)
         })?;
         self.out.push(b'}');
-        // Most small Hashes end the search here: to ask the Hash, or to compare its keys, would cost more.
-        let may_be_double = same_mark
-            && match kinds {
-                SYMBOLS | INTEGERS => false,
-                // Only Strings can be equal and different keys all the same.
-                STRINGS => hash.funcall(*COMPARE_BY_IDENTITY, ())?,
-                _ => true,
-            };
-        if may_be_double { self.refuse_double_keys(hash) } else { Ok(()) }
+        match kinds {
+            0 | SYMBOLS | FIXNUMS => {}
+            STRINGS if hash.len() > FEW && !hash.funcall::<_, _, bool>(*COMPARE_BY_IDENTITY, ())? => {}
+            _ => self.refuse_double_keys(outer)?,
+        }
+        self.keys.truncate(outer);
+        Ok(())
     }
 
-    /// One of the two values would be lost. The keys are written behind the text for a moment: that needs no buffer of
-    /// its own.
-    fn refuse_double_keys(&mut self, hash: RHash) -> Result<(), Error> {
-        let end = self.out.len();
-        let mut places = Vec::with_capacity(hash.len());
-        hash.foreach(|key: Value, _: Value| {
-            let start = self.out.len();
-            self.key(key)?;
-            places.push(start..self.out.len());
-            Ok(ForEach::Continue)
-        })?;
-        let mut keys: Vec<&[u8]> = places.into_iter().filter_map(|place| self.out.get(place)).collect();
-        keys.sort_unstable();
-        if let Some(double) =
-            keys.iter().zip(keys.iter().skip(1)).find_map(|(key, next)| (key == next).then_some(key))
-        {
-            let shown: String = String::from_utf8_lossy(double).chars().take(MOST_SHOWN).collect();
-            let message = format!("the content holds a Hash with two keys that are {shown} in JSON");
-            return Err(errors::content(self.ruby, message));
-        }
-        self.out.truncate(end);
-        Ok(())
+    /// One of the two values would be lost.
+    fn refuse_double_keys(&self, outer: usize) -> Result<(), Error> {
+        let own = self.keys.get(outer..).unwrap_or_default();
+        let Some(double) = find_double(own.iter().filter_map(|place| self.out.get(place.clone()))) else {
+            return Ok(());
+        };
+        let shown: String = String::from_utf8_lossy(double).chars().take(MOST_SHOWN).collect();
+        let message = format!("the content holds a Hash with two keys that are {shown} in JSON");
+        Err(errors::content(self.ruby, message))
     }
 
     /// Writes the key, and returns its kind.
@@ -177,30 +170,20 @@ impl Encoder<'_> {
         if let Some(string) = RString::from_value(key) {
             let encoding = string.enc_get();
             self.string_in(string, encoding)?;
-            return Ok(if self.is_utf8(encoding) { STRINGS } else { OTHER });
+            // A class of the user's may say of equal texts that they differ.
+            let is_plain = string.class().as_raw() == self.ruby.class_string().as_raw();
+            return Ok(if is_plain && self.is_utf8(encoding) { STRINGS } else { OTHER });
         }
         self.string(key.funcall("to_s", ())?)?;
-        Ok(if Integer::from_value(key).is_some() { INTEGERS } else { OTHER })
+        Ok(if Fixnum::from_value(key).is_some() { FIXNUMS } else { OTHER })
     }
 
     /// Writes the Symbol, and returns its kind as a key.
     fn symbol(&mut self, symbol: Symbol) -> Result<u8, Error> {
-        // Ruby marks names in ASCII as such: only others need a look at their encoding, which costs a search.
-        if let Some(Ok(name)) = symbol
-            .as_static()
-            .map(StaticSymbol::name)
-            .filter(|name| name.as_ref().is_ok_and(|name| name.is_ascii()))
-        {
-            self.text(name)?;
-            return Ok(SYMBOLS);
-        }
-        if self.is_utf8(symbol.enc_get()) {
-            self.text(&symbol.name()?)?;
-            return Ok(SYMBOLS);
-        }
-        // Binary ones are refused as Strings are, others converted.
-        self.string(symbol.funcall("name", ())?)?;
-        Ok(OTHER)
+        let name = symbol_name(symbol)?;
+        let encoding = name.enc_get();
+        self.string_in(name, encoding)?;
+        Ok(if self.is_utf8(encoding) { SYMBOLS } else { OTHER })
     }
 
     /// Text in ASCII is the same in UTF-8.
@@ -265,20 +248,26 @@ impl Encoder<'_> {
     }
 
     fn string_in(&mut self, string: RString, encoding: encoding::Index) -> Result<(), Error> {
-        let binary = encoding == self.ruby.ascii8bit_encindex();
         match string.enc_coderange_scan() {
+            // In whatever encoding.
+            Coderange::SevenBit => self.bytes_of(string, string),
             Coderange::Broken => Err(self.unreadable(string)),
-            Coderange::Valid if binary => Err(self.unreadable(string)),
-            _ if binary || self.is_utf8(encoding) => {
-                let text = string.to_string().map_err(|_| self.unreadable(string))?;
-                self.text(&text)
-            }
+            _ if encoding == self.ruby.ascii8bit_encindex() => Err(self.unreadable(string)),
+            _ if self.is_utf8(encoding) => self.bytes_of(string, string),
             _ => {
                 let converted: Result<RString, Error> = string.funcall("encode", ("UTF-8",));
-                let text = converted.and_then(RString::to_string).map_err(|_| self.unreadable(string))?;
-                self.text(&text)
+                self.bytes_of(converted.map_err(|_| self.unreadable(string))?, string)
             }
         }
+    }
+
+    /// Writes `utf8`, which `string` became.
+    fn bytes_of(&mut self, utf8: RString, string: RString) -> Result<(), Error> {
+        self.check_size(utf8.len())?;
+        let out = &mut self.out;
+        let is_written =
+            read_bytes(utf8, |bytes| std::str::from_utf8(bytes).is_ok_and(|text| write_text(out, text)));
+        if is_written { Ok(()) } else { Err(self.unreadable(string)) }
     }
 
     fn unreadable(&self, string: RString) -> Error {
@@ -290,19 +279,6 @@ impl Encoder<'_> {
             string.len()
         );
         errors::content(self.ruby, message)
-    }
-
-    fn text(&mut self, text: &str) -> Result<(), Error> {
-        self.check_size(text.len())?;
-        self.out.reserve(text.len() + 2);
-        if is_plain(text) {
-            self.out.push(b'"');
-            self.out.extend_from_slice(text.as_bytes());
-            self.out.push(b'"');
-            return Ok(());
-        }
-        serde_json::to_writer(&mut self.out, text)
-            .map_err(|error| errors::content(self.ruby, error.to_string()))
     }
 
     /// Anything else says itself what it is in JSON.
@@ -329,6 +305,18 @@ impl Encoder<'_> {
     }
 }
 
+/// Writes a JSON string; false if it cannot.
+fn write_text(out: &mut Vec<u8>, text: &str) -> bool {
+    out.reserve(text.len() + 2);
+    if !is_plain(text) {
+        return serde_json::to_writer(out, text).is_ok();
+    }
+    out.push(b'"');
+    out.extend_from_slice(text.as_bytes());
+    out.push(b'"');
+    true
+}
+
 /// Whether it stands in JSON as it is. Looks at many bytes at once, where serde_json looks at one after the other.
 fn is_plain(text: &str) -> bool {
     let needs_escape = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
@@ -338,13 +326,20 @@ fn is_plain(text: &str) -> bool {
         .any(|chunk| chunk.iter().fold(false, |found, byte| found | needs_escape(byte)))
 }
 
-/// One bit of 64: the same for keys that are the same text, and seldom for others.
-fn mark(key: &[u8]) -> u64 {
-    // Its length and three of its letters, mixed by a multiplication (Fibonacci hashing).
-    let byte = |index: usize| key.get(index).copied().map_or(0, u64::from);
-    let last = byte(key.len().saturating_sub(2));
-    let word = (key.len() as u64) << 24 | byte(1) << 16 | byte(key.len() / 2) << 8 | last;
-    1 << (word.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 58)
+/// A key that is there twice.
+fn find_double<'k>(keys: impl Iterator<Item = &'k [u8]> + Clone) -> Option<&'k [u8]> {
+    if keys.clone().count() <= FEW {
+        let mut rest = keys;
+        while let Some(key) = rest.next() {
+            if rest.clone().any(|other| other == key) {
+                return Some(key);
+            }
+        }
+        return None;
+    }
+    let mut keys: Vec<&[u8]> = keys.collect();
+    keys.sort_unstable();
+    keys.iter().zip(keys.iter().skip(1)).find_map(|(key, next)| (key == next).then_some(*key))
 }
 
 fn class_name(value: Value) -> String {
