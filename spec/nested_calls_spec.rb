@@ -79,7 +79,7 @@ RSpec.describe "a call from a handler to its own group" do
     nesting(pool_size: 3) do |child|
       begun << 1
       eventually { begun.size == 3 }
-      child.send_to_group(content: 0, to: "child", timeout: 0.5).value!
+      child.send_to_group(content: 0, to: "child", timeout: 1.5).value!
     end
     parent = connect("parent")
     futures = Array.new(3) { parent.async_send_to_group(content: 1, to: "child") }
