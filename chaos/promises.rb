@@ -70,9 +70,11 @@ module Chaos
       BYTES = 200 * 1024 * 1024
 
       # @param times [Integer] how many times more than can be done must have been asked, for this to show anything
-      def initialize(times:)
+      # @param spare [Numeric] how many times what is asked in the time of a call may wait at once
+      def initialize(times:, spare: 1.5)
         super()
         @times = times
+        @spare = spare
       end
 
       def broken(row)
@@ -117,7 +119,7 @@ module Chaos
 
       # No more waits than what is asked in the time of a call.
       def piled_up(row, asked)
-        bound = (asked.size / row.seconds * row.fault.timeout * 1.5).round
+        bound = (asked.size / row.seconds * row.fault.timeout * @spare).round
         [*("#{row.most[:waiting]} waited at once, over #{bound}" if row.most[:waiting] > bound),
          *("#{row.waiting} are left" if row.waiting.positive?),
          *row.most.slice(:redis, :process).select { |_, bytes| bytes > BYTES }.map { |what, n| "#{what}: #{n} bytes" }]

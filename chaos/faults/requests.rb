@@ -33,9 +33,15 @@ module Chaos
       leave(storm)
     end
 
-    ahead = -> { ClockedPlace.new.tap { |place| place.clock.step(3600) } }
-    fault "overload: the same, with ids an hour ahead of Redis's clock", **slow, place: ahead do
-      place.clock.step(0)
+    # As if the clock had been ahead, and had been set right. What waits is withdrawn where its age is found out late.
+    ahead = lambda do
+      Place.new.tap do |place|
+        id = place.admin.xadd("house:inbox:answerer", { a: 1 }, id: "#{(Time.now.to_i + 3600) * 1000}-0")
+        place.admin.xdel("house:inbox:answerer", id)
+      end
+    end
+    late = { **slow, place: ahead, promise: Promises::OverloadIsShed.new(times: 8, spare: 2) }
+    fault "overload: the same, with ids an hour ahead of Redis's clock", **late do
       storm = Array.new(2) { add(:asker, threads: 0, interval: 0.001) }
       stand_and_look(5)
       leave(storm)

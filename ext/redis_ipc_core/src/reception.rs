@@ -26,7 +26,7 @@ const MAY_HAVE_RUN: &str = "the request was sent again after a broken connection
 const OVERLOADED: &str =
     "the group is overloaded: the request waited until its time would not have sufficed, and was not started";
 
-/// How often Redis's clock is read again because of requests that look expired, or come from its future.
+/// How often Redis's clock is read again because of requests that look old, or come from its future.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 #[expect(clippy::large_enum_variant, reason = "taken apart at once, never kept")]
@@ -127,12 +127,13 @@ impl Reception {
         }
     }
 
-    /// Reckons when a request expires. If Redis's clock was set, every request looks expired, or is ahead, until the
-    /// clock is read again. So it is read again.
+    /// Reckons when a request expires. If Redis's clock was set, every request looks old, or is ahead, until the clock is
+    /// read again. So it is read again.
     fn aged(&self, request: Request) -> Request {
         let (clock, id) = (&self.member.clock, request.redis_id);
         let is_ahead = || id.ms > clock.now().saturating_add(TOLERATED);
-        if (is_ahead() || clock.until(request.deadline()).is_none()) && clock.is_due(LOOK_AGAIN) {
+        let is_old = clock.now().saturating_sub(id.ms) >= request.ttl / 2;
+        if (is_ahead() || is_old) && clock.is_due(LOOK_AGAIN) {
             // Out of reach, it says nothing new.
             let _ = presence::renew(&self.member);
         }
