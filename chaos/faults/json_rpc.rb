@@ -75,6 +75,8 @@ module Chaos
       killed.each { |answerer| kill(answerer) }
       stand 3
       2.times { add(:answerer).wait_until_ready }
+      # What has piled up is done or withdrawn.
+      stand 2
       kill(stuck)
     end
 
