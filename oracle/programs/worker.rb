@@ -50,7 +50,14 @@ module Oracle
 
         sleep 0.1
       end
-      { before: before, after: open_things }
+      { before: before, after: open_things, descriptors: descriptors }
+    end
+
+    # What they are.
+    def descriptors
+      Dir.children("/proc/self/fd").to_h { |number| [number, File.readlink("/proc/self/fd/#{number}")] }
+    rescue SystemCallError => e
+      e.message
     end
   end
 end
