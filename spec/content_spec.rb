@@ -98,8 +98,11 @@ RSpec.describe "content" do
     8.times do |round|
       expect(round_trip(Array.new(25_000) { |index| ["key #{round} #{index}", 0] }.to_h).size).to eq(25_000)
     end
-    GC.start
-    expect(Symbol.all_symbols.size - before).to be < 100_000
+    # The last of them may still be on a stack.
+    eventually do
+      GC.start
+      Symbol.all_symbols.size - before < 100_000
+    end
   end
 
   it "nests to a depth of 100" do
