@@ -158,21 +158,21 @@ RSpec.describe "testing help" do
     RUBY
     expect(output).to eq(<<~TEXT)
       nil
-      [["living room", "kitchen", "cook", {:dish=>"soup"}]]
-      {:got=>"soup"}
+      [["living room", "kitchen", "cook", #{{ dish: "soup" }.inspect}]]
+      #{{ got: "soup" }.inspect}
       ["RuntimeError: burnt", "RuntimeError"]
       "closed"
       [RedisIPC::TimeoutError, :unclaimed]
       true
       RedisIPC::ContentError
       [[], nil]
-      {:dish=>"SOUP"}
+      #{{ dish: "SOUP" }.inspect}
       ["ArgumentError: hard", "ArgumentError"]
       "unknown event \\"burn\\"; kitchen knows: ask back, cook"
-      {:dish=>"PIE"}
-      {:dish=>"X"}
+      #{{ dish: "PIE" }.inspect}
+      #{{ dish: "X" }.inspect}
       :unclaimed
-      [{:event=>"x", :params=>{}}, "living room", 1]
+      [#{{ event: "x", params: {} }.inspect}, "living room", 1]
       [true, false]
       :fake
       RedisIPC::NotConnectedError
