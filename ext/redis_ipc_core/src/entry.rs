@@ -227,11 +227,12 @@ impl Request {
         self.deliveries > 1 || self.resent || self.retried || self.outlived_group
     }
 
-    /// The same, now that it has been with Redis for `age`; `now` is Redis's time in ms.
+    /// The same, which has been with Redis `since` then; `now` is Redis's time. Both are in ms.
     #[must_use]
-    pub fn aged(self, age: Duration, now: u64) -> Self {
-        let left = Duration::from_millis(self.ttl).saturating_sub(age).min(FOREVER);
-        Self { since: now.saturating_sub(age.as_millis() as u64), due: Instant::now() + left, ..self }
+    pub fn aged(self, since: u64, now: u64) -> Self {
+        let age = now.saturating_sub(since);
+        let left = Duration::from_millis(self.ttl.saturating_sub(age)).min(FOREVER);
+        Self { since, due: Instant::now() + left, ..self }
     }
 
     /// When it expires, in ms on Redis's clock.
@@ -544,16 +545,18 @@ mod tests {
         let request =
             Request::decode(StreamId { ms: 5, seq: 0 }, &gathered(&fields), &keys(), LIMIT).unwrap();
         assert_eq!(request.deadline(), u64::MAX);
-        assert!(!request.aged(Duration::from_secs(1), u64::MAX).is_past());
+        assert!(!request.aged(u64::MAX - 1_000, u64::MAX).is_past());
     }
 
     #[test]
     fn a_request_expires_when_its_ttl_has_passed_since_redis_got_it() {
         let request = || decoded(&request_fields()).unwrap();
-        let fresh = request().aged(Duration::from_secs(1), 9_000);
+        let fresh = request().aged(8_000, 9_000);
         assert_eq!((fresh.since, fresh.deadline(), fresh.is_past()), (8_000, 13_000, false));
         assert!(fresh.left() <= Duration::from_secs(4));
-        assert!(request().aged(Duration::from_secs(5), 9_000).is_past());
+        assert!(request().aged(4_000, 9_000).is_past());
+        let ahead = request().aged(9_001, 9_000);
+        assert_eq!(ahead.deadline(), 14_001, "a clock that is 1 ms behind moves no deadline");
     }
 
     proptest! {

@@ -138,8 +138,12 @@ impl Reception {
             let _ = presence::renew(&self.member);
         }
         let now = clock.now();
-        let by_id = Duration::from_millis(now.saturating_sub(id.ms));
-        request.aged(by_id.max(self.member.age_if_ahead(id)), now)
+        let since = if is_ahead() {
+            now.saturating_sub(self.member.age_if_ahead(id).as_millis() as u64)
+        } else {
+            id.ms
+        };
+        request.aged(since, now)
     }
 
     /// Whether a request should give way to fresher ones. Redis hands out the oldest first; under overload those are
