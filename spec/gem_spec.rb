@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "fileutils"
+require "json"
 require "open3"
 require "pathname"
 require "rubygems/package"
@@ -43,6 +44,17 @@ RSpec.describe "the gem" do
     expect(contents.grep(%r{(\A|/)(spec|tests|bench|chaos|soak|bin|tasks|target|tmp|pkg|node_modules)/})).to be_empty
     expect(contents.grep(%r{(\A|/)\.|_spec\.rb\z|\.(gem|log|o|d|rlib|orig|rej|new)\z})).to be_empty
     expect(contents).to all(match(%r{\A\w[\w/.-]*\z}))
+  end
+
+  # @param folder [String] the installed platform gem
+  def expect_third_parties_named(folder, specification)
+    bill = JSON.parse(File.read(File.join(folder, specification.metadata.fetch("sbom"))))
+    expect(bill.dig("metadata", "component", "purl"))
+      .to eq("pkg:gem/redis_ipc@#{RedisIPC::VERSION}?platform=#{Gem::Platform.local}")
+    texts = File.read(File.join(folder, "THIRD-PARTY-LICENSES.txt"))
+    crates = bill.fetch("components").map { |component| component.values_at("name", "version").join(" ") }
+    expect(crates.grep_v(/\Arust-std /)).to eq(texts.scan(/^(\S+ \S+): .+ \[/).flatten)
+    expect(File.read(File.join(folder, "THIRD-PARTY-LICENSES-rust.html"))).to include("The Rust Standard Library")
   end
 
   # What the installed gem loads, for each way in, in a process with nothing of this checkout on its path. Rails has its
@@ -100,7 +112,7 @@ RSpec.describe "the gem" do
     package = run(root, "rake", "--silent", "gem:native", environment: { "RUBIES" => nil }).lines.last.chomp
     contents = Gem::Package.new(package).contents
     libraries, others = contents.partition { |file| file.end_with?(".so") }
-    expect(others).to include(*wanted_by_ruby(root), *wanted_by_readers(root))
+    expect(others).to include(*wanted_by_ruby(root), *wanted_by_readers(root), "THIRD-PARTY-LICENSES.txt")
     expect_nothing_stray(others, %w[lib sig docs])
     expect(libraries).to include("lib/redis_ipc/#{minor}/redis_ipc.so")
     expect(libraries).to all(match(%r{\Alib/redis_ipc/\d\.\d/\w+\.so\z}))
@@ -115,6 +127,7 @@ RSpec.describe "the gem" do
       # Whoever called cargo or a compiler would fail.
       install(package, folder, { "PATH" => tools_without_compilers(folder) })
       expect(required_from(folder)).to end_with("/#{minor}/redis_ipc.so")
+      expect_third_parties_named(File.join(folder, "gems", specification.full_name), specification)
     end
   end
 

@@ -3,6 +3,7 @@
 require "fileutils"
 require "rubygems/package"
 require_relative "extension"
+require_relative "third_party"
 
 # Builds the gem with compiled libraries in it, one for each Ruby, which needs neither Rust nor a compiler to install.
 class NativeGem
@@ -24,7 +25,10 @@ class NativeGem
 
     warn_of_gaps
     specification = platform_specification
-    stage(specification)
+    notices = ThirdParty.new(libraries.map { |library| File.join(STAGE, library) }).files(specification)
+    specification.files += notices.keys
+    specification.metadata = specification.metadata.merge("sbom" => ThirdParty::BILL)
+    stage(specification, notices)
     FileUtils.mkdir_p("pkg")
     path = File.expand_path("pkg/#{specification.full_name}.gem")
     Dir.chdir(STAGE) { Gem::Package.build(specification, false, true, path) }
@@ -50,6 +54,10 @@ class NativeGem
                                           .sort_by { |version| Gem::Version.new(version) }
   end
 
+  def libraries
+    versions.map { |version| library_of(version) }
+  end
+
   # RubyGems cannot be told of one: it would install the gem, and loading it would fail.
   def warn_of_gaps
     first, last = versions.values_at(0, -1).map { |version| version.split(".").map(&:to_i) }
@@ -64,7 +72,7 @@ class NativeGem
     specification.platform = Gem::Platform.local
     specification.extensions = []
     specification.required_ruby_version = [">= #{versions.first}", "< #{next_version(versions.last)}.dev"]
-    specification.files = specification.files.grep_v(SOURCES) + versions.map { |version| library_of(version) }
+    specification.files = specification.files.grep_v(SOURCES) + libraries
     specification
   end
 
@@ -73,15 +81,17 @@ class NativeGem
     "#{major}.#{minor + 1}"
   end
 
-  def stage(specification)
+  # @param notices [Hash{String => String}] texts, by path
+  def stage(specification, notices)
     wanted = specification.files
     Dir.glob("**/*", base: STAGE).each do |file|
       path = File.join(STAGE, file)
       FileUtils.rm(path) if File.file?(path) && !wanted.include?(file)
     end
-    wanted.reject { |file| file.end_with?(".so") }.each do |file|
+    (wanted - libraries - notices.keys).each do |file|
       FileUtils.mkdir_p(File.join(STAGE, File.dirname(file)))
       FileUtils.cp(file, File.join(STAGE, file))
     end
+    notices.each { |file, text| File.write(File.join(STAGE, file), text) }
   end
 end
