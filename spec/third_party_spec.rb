@@ -3,6 +3,7 @@
 require "fileutils"
 require "json"
 require "open3"
+require "tempfile"
 require "tmpdir"
 require_relative "../tasks/third_party"
 
@@ -51,6 +52,46 @@ RSpec.describe "third parties" do
         crate.license == package.fetch("license").gsub("/", " OR ") &&
           crate.folder == File.dirname(package.fetch("manifest_path"))
       end)
+    end
+  end
+
+  describe "a crate that stands in the checkout" do
+    around { |example| Dir.mktmpdir { |folder| @folder = folder and example.run } }
+
+    # @param license [String] a line of its manifest
+    def add_stranger(root, license)
+      FileUtils.cp_r(%w[Cargo.toml Cargo.lock ext].map { |name| File.join(root, name) }, @folder)
+      FileUtils.mkdir_p(File.join(@folder, "ext/stranger/src"))
+      FileUtils.touch(File.join(@folder, "ext/stranger/src/lib.rs"))
+      File.write(File.join(@folder, "ext/stranger/Cargo.toml"), <<~TOML)
+        [package]
+        name = "stranger"
+        version = "1.2.3"
+        #{license}
+      TOML
+      core = File.join(@folder, "ext/redis_ipc_core/Cargo.toml")
+      needed = %([dependencies]\nstranger = { path = "../stranger" })
+      File.write(core, File.read(core).sub("[dependencies]", needed))
+      update = %w[cargo update --workspace --offline --quiet]
+      system(*update, chdir: @folder, exception: true)
+    end
+
+    it "is not passed on as the gem's own" do
+      add_stranger(root, 'license = "MIT"')
+      expect { LinkedCrates.new(root: @folder) }
+        .to raise_error(RuntimeError, /\Astranger@1\.2\.3 has no checksum in Cargo\.lock/)
+    end
+
+    it "is refused if it states no licence" do
+      add_stranger(root, "")
+      expect { LinkedCrates.new(root: @folder) }.to raise_error(RuntimeError, /\Astranger@1\.2\.3 states no licence/)
+    end
+  end
+
+  it "are not written for a library that does not say which Rust compiled it" do
+    Tempfile.create("library.so") do |library|
+      expect { ThirdParty.new([library.path]).files(specification) }
+        .to raise_error(RuntimeError, "#{library.path} names no Rust that compiled it")
     end
   end
 

@@ -10,10 +10,12 @@ class LinkedCrates
   include Enumerable
 
   LIBRARY = "redis_ipc"
+  # By name: Cargo takes any crate that stands in the checkout for a member of the workspace.
+  OWN = [LIBRARY, "redis_ipc_core"].freeze
   CHECKSUM = /^name = "(.+)"\nversion = "(.+)"\nsource = ".+"\nchecksum = "(\h{64})"/
   # Its depth and what stands there.
   LEAF = /\A(\d+)(\S+) v(\S+)/
-  private_constant :LIBRARY, :CHECKSUM, :LEAF
+  private_constant :LIBRARY, :OWN, :CHECKSUM, :LEAF
 
   # `license` is an SPDX expression, `folder` has the source, `checksum` is crates.io's SHA-256, `needs` are other ids.
   Crate = Struct.new(:name, :version, :license, :repository, :folder, :checksum, :needs, keyword_init: true) do
@@ -54,7 +56,7 @@ class LinkedCrates
   end
 
   def own?(id)
-    packages.fetch(id)["source"].nil?
+    OWN.include?(id[/\A[^@]+/])
   end
 
   # @return [Hash{String => Array<String>}] whom each asks for, this workspace's crates among them
