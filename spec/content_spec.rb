@@ -253,6 +253,20 @@ RSpec.describe "content" do
       expect(turns_of_others { native.dump(many) }).to be_positive
     end
 
+    it "is given up in the middle where its thread is killed" do
+      text = "{#{Array.new(200_000) { |index| "\"k#{index}\":0" }.join(",")}}"
+      begun = Queue.new
+      read = nil
+      # Ruby itself looks for interrupts after the assignment only.
+      reading = Thread.new do
+        begun << true
+        read = native.load(text)
+      end
+      next_of(begun)
+      reading.kill.join
+      expect(read).to be_nil
+    end
+
     it "is the same afterwards" do
       expect(round_trip(many.first(5_000))).to eq(many.first(5_000))
     end

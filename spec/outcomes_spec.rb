@@ -93,6 +93,16 @@ RSpec.describe "the outcome of a request" do
       end
       expect(outcome).to eq(:unknown)
     end
+
+    it "if it was sent again, though nobody took the second copy" do
+      proxy = LossyProxy.new(RedisServer.shared.path).tap { |it| servers << it }
+      asker = build("parent").connect(redis_options: { url: proxy.url })
+      join
+      proxy.lose_reply_to("XADD")
+      expect { asker.send_to_group(content: 1, to: "child", timeout: 0.6) }
+        .to raise_error(RedisIPC::TimeoutError) { |error| expect(error.outcome).to eq(:unknown) }
+      expect(asker.stats).to include(resent: 1)
+    end
   end
 
   # Else it is sent when Redis is back, with a ttl of its own, and its caller is gone.

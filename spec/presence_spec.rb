@@ -49,6 +49,19 @@ RSpec.describe "presence" do
     expect(redis.zscore(key, row("child"))).to be_nil
   end
 
+  it "keeps nothing from being taken over for longer than a lease made up in it, or at all by one over a day" do
+    inbox = "house:inbox:child"
+    redis.xgroup(:create, inbox, "child", "0", mkstream: true)
+    future = connect("parent").async_send_to_group(content: 1, to: "child", timeout: 20)
+    eventually { redis.xlen(inbox) == 1 }
+    taken = now
+    redis.xreadgroup("child", "dead", inbox, ">")
+    redis.zadd(key, [[now_ms, "#{row("child")}:1500"], [now_ms, "#{row("child", 2)}:#{day + 1}"]])
+    connect("child", consumer: { lease: 0.1 }, &echo)
+    expect(future.value).to eq(1)
+    expect(now - taken).to be_between(1.45, 10)
+  end
+
   it "lets an instance without a handler refuse beside bad rows" do
     redis.zadd(key, [["+inf", row("child")], [now_ms + 0.5, "\xFF".b]])
     refusing = connect("child")

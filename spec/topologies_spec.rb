@@ -106,6 +106,39 @@ RSpec.describe "reaching Redis" do
       expect(answer_by_tls(verify_mode: OpenSSL::SSL::VERIFY_NONE)).to eq(1)
     end
 
+    it "refuses a host's name in the CN alone, and P-521 below TLS 1.3 even where nothing is checked" do
+      tls_server(*certificates.for("localhost", host: nil), tls_auth_clients: "no")
+      expect { answer_by_tls }.to raise_error(RedisIPC::ConnectionError, /certificate/i)
+      expect(answer_by_tls(verify_mode: OpenSSL::SSL::VERIFY_NONE)).to eq(1)
+      tls_server(*certificates.for("large", curve: "secp521r1"), tls_auth_clients: "no", tls_protocols: "TLSv1.2")
+      expect { answer_by_tls(verify_mode: OpenSSL::SSL::VERIFY_NONE) }.to raise_error(RedisIPC::ConnectionError)
+    end
+
+    # OpenSSL can talk to both.
+    it "makes no connection by TLS 1.1, nor by RSA key exchange alone" do
+      { certificates.for("old") => { tls_protocols: "TLSv1.1", tls_ciphers: "ALL:@SECLEVEL=0" },
+        certificates.for("rsa", rsa: true) => { tls_protocols: "TLSv1.2", tls_ciphers: "AES128-GCM-SHA256" } }
+        .each do |files, settings|
+          tls_server(*files, tls_auth_clients: "no", **settings)
+          expect(negotiated).to eq(settings[:tls_protocols])
+          expect { answer_by_tls }.to raise_error(RedisIPC::ConnectionError, /HandshakeFailure|ProtocolVersion/)
+        end
+      tls_server(*certificates.for("rsa2", rsa: true), tls_auth_clients: "no")
+      expect(answer_by_tls).to eq(1)
+    end
+
+    # What OpenSSL and the server agree on.
+    def negotiated
+      context = OpenSSL::SSL::SSLContext.new
+      context.security_level = 0
+      context.ciphers = "ALL:@SECLEVEL=0"
+      context.min_version = OpenSSL::SSL::TLS1_VERSION
+      socket = OpenSSL::SSL::SSLSocket.new(TCPSocket.new("127.0.0.1", @tls_port), context)
+      socket.connect.ssl_version
+    ensure
+      socket&.close
+    end
+
     it "refuses a certificate that is signed by itself" do
       tls_server(*certificates.self_signed("server"), tls_auth_clients: "no")
       expect { answer_by_tls }.to raise_error(RedisIPC::ConnectionError, /certificate/i)

@@ -45,14 +45,14 @@ class Certificates
   private
 
   def issue(name, host: nil, authority: false, signed: !authority, **form)
-    form = { valid: 3600, curve: "prime256v1", version: 3, **form }
-    key = OpenSSL::PKey::EC.generate(form[:curve])
+    form = { valid: 3600, curve: "prime256v1", version: 3, rsa: false, **form }
+    key = form[:rsa] ? OpenSSL::PKey::RSA.new(2048) : OpenSSL::PKey::EC.generate(form[:curve])
     certificate = OpenSSL::X509::Certificate.new
     certificate.version = form[:version] - 1
     certificate.serial = SecureRandom.random_number(2**64)
     certificate.subject = OpenSSL::X509::Name.new([["CN", name]])
     certificate.issuer = signed ? @authority.subject : certificate.subject
-    certificate.public_key = key
+    certificate.public_key = form[:rsa] ? key.public_key : key
     certificate.not_before = Time.now - 7200
     certificate.not_after = Time.now + form[:valid]
     extend_with(certificate, host, authority) if form[:version] == 3
