@@ -252,6 +252,18 @@ RSpec.describe "a limit of the server" do
       eventually { asking.connected? }
     end
 
+    uncounted = "this server counts no large element of a list towards the limit (Redis 8.6 sends it uncopied)"
+
+    # Whether the server cuts the connection on which one is moved.
+    def counts_elements?
+      server.client.lpush("large", "x" * 5_000_000)
+      !server.client.call("BLMOVE", "large", "taken", "LEFT", "LEFT", 0.1)
+    rescue Redis::BaseConnectionError
+      true
+    ensure
+      server.client.del("large", "taken")
+    end
+
     # Takes the requests by hand and answers all of them at once.
     def answer_calls(sizes)
       eventually { server.client.llen("calculator") == sizes.size }
@@ -274,6 +286,7 @@ RSpec.describe "a limit of the server" do
     end
 
     it "is met by one JSON-RPC answer: its asker hears of it before its deadline, and other calls go on" do
+      skip uncounted unless counts_elements?
       client = rpc_client
       thread = Thread.new { client.call("give", timeout: 20) }
       thread.report_on_exception = false
@@ -286,6 +299,7 @@ RSpec.describe "a limit of the server" do
     end
 
     it "is met by one JSON-RPC request: it becomes a dead letter, and the others are answered" do
+      skip uncounted unless counts_elements?
       ran = Queue.new
       rpc_server { |it| it.on("size") { |text| text.size.tap { |size| ran << size } } }
       client = rpc_client
@@ -299,6 +313,7 @@ RSpec.describe "a limit of the server" do
     end
 
     it "is met by a JSON-RPC request behind a small one that still runs" do
+      skip uncounted unless counts_elements?
       release = Queue.new
       client = rpc_client
       small = Thread.new { client.call("size", "abc", timeout: 30) }
