@@ -39,6 +39,13 @@ RSpec.describe "an inbox" do
     expect(answer(1)).to eq(1)
   end
 
+  it "whose ids are used up unseen is made again within 30 heartbeats" do
+    connect("child", consumer: { lease: 0.1 }, &echo)
+    expect(answer(1)).to eq(1)
+    exhaust
+    expect(answer(2)).to eq(2)
+  end
+
   it "keeps what is in it when it is made again: with its ids, what runs as pending, the rest in order" do
     gate = Queue.new
     runs = Queue.new
