@@ -320,8 +320,9 @@ impl Packer<'_> {
         if !member.reply_room.is_to_measure(answer.content.size()) {
             return self.replies();
         }
-        let mut measure = self.command(3);
-        measure.word("MEMORY").word("USAGE").word(&claim.request.reply_to);
+        // By samples Redis looks at the oldest entries only, and takes the others to be as large.
+        let mut measure = self.command(5);
+        measure.word("MEMORY").word("USAGE").word(&claim.request.reply_to).word("SAMPLES").word("0");
         2 * self.replies()
     }
 

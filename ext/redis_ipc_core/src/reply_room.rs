@@ -23,6 +23,10 @@ const ANSWERS: usize = 16;
 const LEAST: usize = 16 << 20;
 /// A measurement older than this says nothing any more.
 const STALE: Duration = Duration::from_secs(1);
+/// Whoever reads gets a burst of answers that is larger: only what has been full for so long, and not shrunk, is full.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// For how long it is known since when a reply stream has been full. If nobody measured it for longer, it has expired.
+const KNOWN: Duration = Duration::from_secs(30);
 /// How long Redis is not asked again after it refused to say.
 const PAUSE: Duration = Duration::from_secs(60);
 /// Answers of fewer bytes are always written: what stands in place of one is no shorter.
@@ -33,6 +37,8 @@ const SMALL: usize = 1 << 10;
 struct Full {
     used: u64,
     measured: Instant,
+    /// When it was full first, and since when it has not shrunk.
+    since: Instant,
 }
 
 /// How full the reply streams are to which answers go.
@@ -68,8 +74,12 @@ impl ReplyRoom {
     pub fn measured(&self, key: &str, reply: &Value) {
         match reply {
             Value::Int(used) if *used as u64 > self.most => {
-                let full = Full { used: *used as u64, measured: Instant::now() };
-                self.full.lock().insert(key.to_owned(), full);
+                let (used, measured) = (*used as u64, Instant::now());
+                let mut full = self.full.lock();
+                full.retain(|_, other| other.measured.elapsed() < KNOWN);
+                let before = full.get(key).filter(|before| before.used <= used);
+                let since = before.map_or(measured, |before| before.since);
+                full.insert(key.to_owned(), Full { used, measured, since });
             }
             Value::ServerError(_) => *self.refused.lock() = Some(Instant::now()),
             _ => drop(self.full.lock().remove(key)),
@@ -81,13 +91,11 @@ impl ReplyRoom {
         if size < SMALL {
             return None;
         }
-        let mut full = self.full.lock();
-        let found = full.get(key).copied()?;
+        let found = self.full.lock().get(key).copied()?;
         if found.measured.elapsed() < STALE {
-            return Some(found.used);
+            return (found.since.elapsed() >= PATIENCE).then_some(found.used);
         }
-        // The next one is let through, and measured.
-        full.retain(|_, other| other.measured.elapsed() < STALE);
+        // This one is let through, and measured.
         self.unmeasured.store(MEASURE, Ordering::Relaxed);
         None
     }
@@ -117,22 +125,47 @@ mod tests {
 
     const KEY: &str = "house:replies:a:b";
 
+    /// The stream was measured `measured` ago, and was full first `since` ago.
+    fn note(room: &ReplyRoom, measured: Duration, since: Duration) {
+        let [measured, since] = [measured, since].map(|ago| Instant::now().checked_sub(ago).unwrap());
+        room.full.lock().insert(KEY.to_owned(), Full { used: LEAST as u64 + 2, measured, since });
+    }
+
     #[test]
-    fn a_stream_is_full_from_when_it_was_measured_until_that_is_stale() {
+    fn a_stream_is_full_once_it_has_been_for_a_while_until_that_is_stale() {
         let room = ReplyRoom::new(1);
         room.measured(KEY, &Value::Int(LEAST as i64));
         assert_eq!(room.excess(KEY, SMALL), None);
         room.measured(KEY, &Value::Int(LEAST as i64 + 1));
-        assert_eq!(room.excess(KEY, SMALL), Some(LEAST as u64 + 1));
+        assert_eq!(room.excess(KEY, SMALL), None, "it may be about to be read");
+        note(&room, Duration::ZERO, PATIENCE);
+        assert_eq!(room.excess(KEY, SMALL), Some(LEAST as u64 + 2));
         assert_eq!(room.excess(KEY, SMALL - 1), None);
         assert_eq!(room.excess("another", SMALL), None);
+        note(&room, STALE, KNOWN);
+        assert!(!room.is_to_measure(1));
+        assert_eq!(room.excess(KEY, SMALL), None);
+        assert!(room.is_to_measure(1));
+        room.measured(KEY, &Value::Int(LEAST as i64 + 2));
+        assert_eq!(room.excess(KEY, SMALL), Some(LEAST as u64 + 2), "it still is");
         room.measured(KEY, &Value::Nil);
         assert_eq!(room.excess(KEY, SMALL), None);
-        let long_ago = Instant::now().checked_sub(STALE).unwrap();
-        room.full.lock().insert(KEY.to_owned(), Full { used: u64::MAX, measured: long_ago });
+    }
+
+    #[test]
+    fn a_stream_that_shrinks_is_being_read() {
+        let room = ReplyRoom::new(1);
+        note(&room, Duration::ZERO, PATIENCE);
+        room.measured(KEY, &Value::Int(LEAST as i64 + 1));
         assert_eq!(room.excess(KEY, SMALL), None);
-        assert!(room.full.lock().is_empty());
-        assert!(room.is_to_measure(1));
+    }
+
+    #[test]
+    fn what_was_full_long_ago_is_forgotten() {
+        let room = ReplyRoom::new(1);
+        note(&room, KNOWN, KNOWN);
+        room.measured("another", &Value::Int(i64::MAX));
+        assert_eq!(room.full.lock().len(), 1);
     }
 
     #[test]
