@@ -126,6 +126,14 @@ RSpec.describe "dead letters" do
       expect(memory).to be <= 500_000
     end
 
+    it "are measured now and then: that takes Redis longer the more of them there are" do
+      redis.config(:resetstat)
+      add_junk(200, 10)
+      child = connect("child", &echo)
+      eventually { child.stats[:dead_lettered] == 200 }
+      expect(redis.info("commandstats").dig("memory|usage", "calls").to_i).to eq(1)
+    end
+
     it "leave the newest, however large it is" do
       child = connect("child", dead_letters: { max_size: 1 }, &echo)
       add_junk(2, 5_000)

@@ -83,6 +83,8 @@ pub struct Member {
     pub inbox_exhausted: AtomicBool,
     /// How many requests are fetched at once of those that were delivered before.
     pub fetching: Mutex<Appetite>,
+    /// How many bytes of dead letters were added since they were last measured.
+    pub letters_unmeasured: AtomicU64,
     /// How full the reply streams are to which answers go.
     pub reply_room: ReplyRoom,
     /// Whether Redis took the last answers.
@@ -129,6 +131,8 @@ impl Member {
             presence_unreadable: AtomicBool::new(false),
             inbox_exhausted: AtomicBool::new(false),
             fetching: Mutex::new(Appetite::new(FETCHED)),
+            // The first one is.
+            letters_unmeasured: AtomicU64::new(u64::MAX / 2),
             reply_room,
             acceptance: Acceptance::default(),
             links: Links::default(),
