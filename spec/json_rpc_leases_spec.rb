@@ -43,6 +43,18 @@ RSpec.describe "the leases of JSON-RPC" do
       expect(held_by("dead")).to eq(0)
     end
 
+    it "costs no script as long as it holds nothing" do
+      20.times { |number| redis.zadd("calculator:servers", number, "dead#{number}") }
+      rpc_server(lease: 0.1)
+      redis.config(:resetstat)
+      # Looks at all servers, in all but the first of which they are known to be silent.
+      eventually { redis.info("commandstats").dig("zrange", "calls").to_i >= 5 }
+      expect(redis.info("commandstats")).not_to include("eval")
+      redis.lpush("calculator:processing:dead7", note)
+      eventually { held_by("dead7").zero? }
+      expect(redis.zcard("calculator:servers")).to eq(21)
+    end
+
     it "loses nothing that it took while it was stopped" do
       script = <<~RUBY
         RedisIPC::JSONRPC::Server.new("calculator", lease: 0.3).on("note") { nil }.connect

@@ -122,22 +122,43 @@ impl Housekeeper {
         look.arg(self.party.names.servers()).arg(0).arg(-1).arg("WITHSCORES");
         let asked = Instant::now();
         let servers = scored(self.party.run(connection, &look)?);
-        for dead in watch.look(servers, asked, Instant::now()) {
-            while dead.id != self.party.id && self.take_over(connection, &dead)? >= MOVED_AT_ONCE {}
+        let mut silent = watch.look(servers, asked, Instant::now());
+        silent.retain(|dead| dead.id != self.party.id);
+        for dead in self.worth_a_script(connection, silent)? {
+            while self.take_over(connection, &dead)? >= MOVED_AT_ONCE {}
         }
         Ok(())
+    }
+
+    /// Those among `silent` that hold something, or are to be forgotten. The others stay known for a minute, and every
+    /// server looks at each of them at every lease: so it asks for all of their lengths at once.
+    fn worth_a_script(&self, connection: &mut Connection, silent: Vec<Silent>) -> RedisResult<Vec<Silent>> {
+        let length = |dead: &Silent| {
+            let mut length = redis::cmd("LLEN");
+            length.arg(self.party.names.processing(&dead.id));
+            length
+        };
+        let lengths = connection.run_all(&silent.iter().map(length).collect::<Vec<_>>())?;
+        let silent = silent.into_iter().zip(lengths);
+        // A refusal (the slot is moving) says nothing.
+        let worth = silent.filter(|(dead, held)| self.takes_nothing(dead) || *held != Value::Int(0));
+        Ok(worth.map(|(dead, _)| dead).collect())
+    }
+
+    /// Whether no read of a server's own can wait in Redis any more.
+    fn takes_nothing(&self, dead: &Silent) -> bool {
+        dead.since >= SETTLED + self.options.lease
     }
 
     /// How many requests were moved.
     fn take_over(&self, connection: &mut Connection, dead: &Silent) -> RedisResult<usize> {
         let names = &self.party.names;
-        let takes_nothing = dead.since >= SETTLED + self.options.lease;
         let mut script = redis::cmd("EVAL");
         script.arg(TAKE_OVER).arg(5);
         script.arg(names.processing(&dead.id)).arg(names.queue()).arg(names.deliveries());
         script.arg(names.dead()).arg(names.servers());
         script.arg(&dead.id).arg(dead.score.as_slice()).arg(MOVED_AT_ONCE).arg(self.options.max_deliveries);
-        script.arg(REMEMBERED.as_millis() as u64).arg(DEAD_LETTERS).arg(u8::from(takes_nothing));
+        script.arg(REMEMBERED.as_millis() as u64).arg(DEAD_LETTERS).arg(u8::from(self.takes_nothing(dead)));
         let reply = match connection.run(&script) {
             Ok(Value::Array(reply)) => reply,
             // The slot is moving, and not all of its keys are in one place.
