@@ -23,6 +23,8 @@ use std::time::{Duration, Instant};
 const PAUSE: Duration = Duration::from_millis(500);
 /// How much of what Redis said before it closed a connection is shown.
 const SHOWN: usize = 200;
+/// How many bytes that came before a write failed are read to find that.
+const LAST_WORDS: u64 = 1 << 20;
 
 /// Why writing failed.
 #[derive(Debug)]
@@ -157,7 +159,7 @@ impl Connection {
     /// Writes packed commands. After an error the connection is of no more use; the error contains what Redis said last.
     pub fn send(&mut self, packed: &[u8]) -> RedisResult<()> {
         let Err(failure) = self.send_counting(packed) else { return Ok(()) };
-        self.receive_left(usize::MAX);
+        self.hear_last();
         Err(self.lost(failure.error.into()))
     }
 
@@ -206,6 +208,19 @@ impl Connection {
             replies.push(reply);
         }
         replies
+    }
+
+    /// Notes what Redis said before it closed the connection, if it said no more than [`LAST_WORDS`]: one that goes on
+    /// talking is not listened to.
+    fn hear_last(&mut self) {
+        let mut at_hand = AtHand(&mut self.socket).take(LAST_WORDS);
+        let mut last = None;
+        while let Ok(reply) = self.replies.next(&mut at_hand) {
+            last = Some(reply);
+        }
+        if let Some(reply) = last {
+            self.note_refusal(&reply);
+        }
     }
 
     /// The error of a lost connection, with what Redis said before it closed it.
@@ -444,5 +459,49 @@ struct AtHand<'a>(&'a mut Socket);
 impl Read for AtHand<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.0.read_now(buffer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attempt::Closing;
+    use crate::open_sockets::OpenSockets;
+    use std::net::Shutdown;
+    use std::sync::mpsc::channel;
+
+    const TIME: Duration = Duration::from_secs(10);
+
+    fn connection(socket: socket2::Socket) -> Connection {
+        let attempt = Attempt::new(TIME, &Closing::default());
+        let mut socket = Socket::new(socket, attempt, &OpenSockets::default());
+        socket.is_ready().unwrap();
+        Connection {
+            address: Address::Unix("".into()),
+            socket,
+            replies: Replies::new(),
+            broken: false,
+            asks: false,
+            sent: Instant::now(),
+            said: None,
+            limits: Limits::NONE,
+        }
+    }
+
+    #[test]
+    fn a_server_that_goes_on_talking_does_not_keep_a_write_from_failing() {
+        let (own, server) =
+            socket2::Socket::pair(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+        server.shutdown(Shutdown::Read).unwrap();
+        std::thread::spawn(move || {
+            let much = b"-ERR enough\r\n".repeat(1_000);
+            while (&server).write_all(&much).is_ok() {}
+        });
+        let mut connection = connection(own);
+        assert!(connection.receive().is_ok());
+        let (sender, ended) = channel();
+        std::thread::spawn(move || sender.send(connection.run(&redis::cmd("PING"))));
+        let error = ended.recv_timeout(TIME).unwrap().unwrap_err();
+        assert!(error.to_string().contains("enough"), "{error}");
     }
 }
