@@ -28,6 +28,24 @@ RSpec.describe "overload" do
     eventually { child.stats[:held_requests].zero? && redis.xlen("house:inbox:child").zero? }
   end
 
+  it "sheds nothing that may have run before" do
+    request = { "instance_id" => "x", "status" => "pending", "content" => "1", "source_group" => "x",
+                "reply_to" => "house:replies:x:y", "ttl" => "300" }
+    # More than is done in their time, by one who is asked by plain commands, until there are enough of this number.
+    asked = lambda do |group, counter, fields|
+      child = connect(group, consumer: { pool_size: 1 }) { |entry| sleep(0.02) && fulfill_request(entry, content: 1) }
+      eventually do
+        redis.pipelined do |pipeline|
+          5.times { pipeline.xadd("house:inbox:#{group}", { "id" => SecureRandom.hex, **request, **fields }) }
+        end
+        child.stats[counter] > 10
+      end
+      child.stats[:shed]
+    end
+    expect(asked.call("fresh", :shed, { "destination_group" => "fresh" })).to be > 10
+    expect(asked.call("old", :expired, { "destination_group" => "old", "resent" => "1" })).to eq(0)
+  end
+
   it "sheds nothing that has most of its time left" do
     gate = Queue.new
     child = connect("child", consumer: { pool_size: 1 }) do |entry|
