@@ -71,7 +71,7 @@ RSpec.describe "a hostile server" do
   end
 
   describe "that says a byte now and then" do
-    let(:redis_options) { { host: "127.0.0.1", port: server.port, timeout: 0.3 } }
+    let(:redis_options) { { host: "127.0.0.1", port: server.port, timeout: 0.3, connect_timeout: 3 } }
 
     let(:late) { have_attributes(message: /no answer in time/) }
 
@@ -86,8 +86,8 @@ RSpec.describe "a hostile server" do
       stream = connect("both", consumer: { lease: 0.5 }, &echo)
       expect(stream.send_to_group(content: 1, to: "both").value).to eq(1)
       drip
-      future = stream.async_send_to_group(content: 2, to: "both", timeout: 5)
-      expect(next_of(errors, timeout: 3)).to be_a(RedisIPC::ConnectionError).and late
+      future = stream.async_send_to_group(content: 2, to: "both", timeout: 20)
+      expect(next_of(errors, timeout: 5)).to be_a(RedisIPC::ConnectionError).and late
       eventually { !stream.connected? }
       server.lie = nil
       expect(future.value).to eq(2)

@@ -29,9 +29,9 @@ RSpec.describe "connections that the server closes because they are idle" do
     client = rpc_client
     expect(client.call("add", 1, 2)).to eq(3)
     2.times do |round|
-      await_close("lpush", "lrem", "pexpire")
+      await_close("lpush", "lrem", "pexpire", "time")
       expect(client.call("add", round, 2, timeout: 5)).to eq(round + 2)
-      await_close("lpush", "lrem", "pexpire")
+      await_close("lpush", "lrem", "pexpire", "time")
       client.notify("note", round)
       expect(next_of(done)).to eq(round)
     end

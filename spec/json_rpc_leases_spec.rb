@@ -189,14 +189,19 @@ RSpec.describe "the leases of JSON-RPC" do
       end
     end
 
-    it "answers the second call after a step ahead, and those that follow" do
+    it "answers the second call after a step ahead at the latest, and those that follow" do
       client = RedisIPC::JSONRPC::Client.new("calculator", **at_place)
       keep(client)
       client.connect
       place.clock.step(60)
       # It knows the new time.
       serve(**at_place).on("echo") { |value| value }.connect
-      expect { client.call("echo", 1, timeout: 0.6) }.to raise_error(RedisIPC::TimeoutError)
+      # The first one may meet the old time.
+      begin
+        client.call("echo", 1, timeout: 0.6)
+      rescue RedisIPC::TimeoutError
+        nil
+      end
       expect(Array.new(3) { |number| client.call("echo", number, timeout: 2) }).to eq([0, 1, 2])
     end
 

@@ -31,13 +31,13 @@ RSpec.describe "README.md" do
   it "names every option, and no other" do
     options = readme[/## Options of `connect`.*?\n\n`redis_options`/m]
     documented = options.scan(/^\| `(?:(\w+): \{ )?(\w+):?/).map { |parts| parts.compact.join(".") }
-    known = [{}, { ledger: {} }, { consumer: {} }, { dispatcher: {} }].flat_map do |sections|
+    known = [{}, *%i[ledger consumer dispatcher dead_letters].map { |name| { name => {} } }].flat_map do |sections|
       section = sections.keys.first
       unknown = section ? { section => { oops: 1 } } : { oops: 1 }
       names = unknown_option_message(unknown)[/known here: (.*)/, 1].split(", ")
       names.map { |name| section ? "#{section}.#{name}" : name }
     end
-    expect(documented).to match_array(known - %w[ledger consumer dispatcher])
+    expect(documented).to match_array(known - %w[ledger consumer dispatcher dead_letters])
   end
 
   def unknown_option_message(options)

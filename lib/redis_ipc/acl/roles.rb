@@ -22,7 +22,7 @@ module RedisIPC
 
       class << self
         def asker(stream:, group:, to:)
-          stream = name("stream", stream)
+          stream = named("stream", stream)
           group = group(group)
           [*MEMBER,
            *[*to].flat_map { |asked| asking("#{stream}:inbox:#{group(asked)}") },
@@ -32,7 +32,7 @@ module RedisIPC
         end
 
         def answerer(stream:, group:, askers: nil)
-          stream = name("stream", stream)
+          stream = named("stream", stream)
           group = group(group)
           answered = askers.nil? ? ["*"] : [*askers].map { |asker| "#{group(asker)}:*" }
           [*MEMBER,
@@ -44,7 +44,7 @@ module RedisIPC
         end
 
         def observer(stream:)
-          stream = name("stream", stream)
+          stream = named("stream", stream)
           ["+time", "+select", "(%R~#{stream}:instances +zrange)", "(%R~#{stream}:dead:* +xrange +xlen)"]
         end
 
@@ -53,13 +53,13 @@ module RedisIPC
         end
 
         def json_rpc_client(queue:)
-          queue = name("queue", queue)
+          queue = named("queue", queue)
           ["+time", "+select", "(%W~#{queue} +lpush +lrem)", "(%R~#{queue}:deliveries +hexists)",
            "(~#{queue}:reply:* +blmove +lrange +ltrim +del)"]
         end
 
         def json_rpc_server(queue:)
-          queue = name("queue", queue)
+          queue = named("queue", queue)
           keys = ["", ":processing:*", ":servers", ":deliveries", ":dead"].map { |key| "~#{queue}#{key}" }
           [*MEMBER, "+client|id", "+client|unblock", "(#{keys.join(" ")} #{LISTS} #{SERVERS} +eval)",
            "(%W~#{queue}:reply:* +lpush +pexpire)"]
@@ -73,10 +73,10 @@ module RedisIPC
 
         # As the core does (keys.rs).
         def group(name)
-          name("group", name).gsub(/[%:]/) { |character| format("%%%02X", character.ord) }
+          named("group", name).gsub(/[%:]/) { |character| format("%%%02X", character.ord) }
         end
 
-        def name(what, name)
+        def named(what, name)
           name = Names.check("the #{what}'s name", name)
           if name.match?(ENDS)
             raise ArgumentError, "no ACL rule can hold the #{what}'s name #{name.inspect}: Redis ends rules at white " \
