@@ -273,7 +273,8 @@ RSpec.describe "what Rails has around a handler", timeout: 120 do
       output = run("event(\"cook\") { Rails.logger.info(\"hot\"); 1 }", <<~RUBY)
         #{logger}
         #{stray}
-        stray.(2, source_group: "evil\\nINFO forged", id: "1\\nINFO forged")
+        evil = "evil\\nINFO forged"
+        stray.(2, source_group: evil, id: "1\\nINFO forged", reply_to: "shop:replies:\#{evil}:gone")
         connect.()
         show.(/may run again/, /hot/, /Handled/)
       RUBY

@@ -89,6 +89,9 @@ module RedisIPC
           # It may have been held when the process was forked.
           @lock = Monitor.new
           @serving = true
+          # What asked in the parent must not connect again by itself, as it is connected here to answer. Who asks
+          # meanwhile waits for that.
+          @connected.each_value { |channel| channel.disconnect(timeout: 0) }
           connect_later
         end
       end
