@@ -23,9 +23,11 @@ RSpec.describe "an inbox" do
   end
 
   it "whose ids are used up is made again" do
-    connect("child", &echo)
+    child = connect("child", &echo)
     expect(answer(1)).to eq(1)
     redis.xadd(inbox, { "a" => "b" }, id: last)
+    # Deleted before anybody has read it, it would be noticed later (below).
+    eventually { child.stats[:malformed] == 1 }
     redis.xdel(inbox, last)
     expect(answer(2)).to eq(2)
     eventually { Array.new(errors.size) { errors.pop }.any? { |error| error.message.include?("used up its ids") } }
