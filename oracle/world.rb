@@ -81,11 +81,10 @@ module Oracle
     end
 
     # What is left in Redis when everybody has left, and would never expire. Dead letters may, and the names of JSON-RPC
-    # servers whose connection broke: the next server forgets them when they can get nothing more. A reply stream may,
-    # too: a known gap (docs/guarantees.md).
+    # servers whose connection broke: the next server forgets them when they can get nothing more.
     def keys_left
       admin = place.admin
-      keys = admin.scan_each.reject { |key| key.match?(/:(dead(:.*)?|servers)\z|:replies:/) || key == "elsewhere" }
+      keys = admin.scan_each.reject { |key| key.match?(/:(dead(:.*)?|servers)\z/) || key == "elsewhere" }
       keys.select { |key| admin.ttl(key) == -1 }
     end
 

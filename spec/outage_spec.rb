@@ -161,4 +161,14 @@ RSpec.describe "when Redis" do
     Process.kill(:CONT, server.pid)
     expect(future.value).to eq(1)
   end
+
+  # Its instance is gone, and comes back as another one: nobody else would ever delete it.
+  it "leaves no reply stream without an expiry where the connection breaks while one is made" do
+    proxy = LossyProxy.new(RedisServer.shared.path).tap { |it| servers << it }
+    proxy.lose_reply_to("new")
+    expect { connect("parent", redis_options: { url: proxy.url, reconnect_attempts: 0 }) }
+      .to raise_error(RedisIPC::ConnectionError)
+    expect(proxy.lost.size).to eq(1)
+    expect(redis.keys("house:replies:*").map { |key| redis.ttl(key) }).to all(be_positive)
+  end
 end

@@ -6,7 +6,7 @@ use crate::entry::StreamId;
 use crate::error::Error;
 use crate::keys;
 use crate::member::Member;
-use crate::stream_reply::{self, unexpected};
+use crate::stream_reply::{self, refused, unexpected};
 use redis::{Cmd, RedisResult, Value};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -20,14 +20,27 @@ pub fn make_replies(connection: &mut Connection, member: &Member) -> RedisResult
     if connection.run(&keep_replies(key))? != Value::Int(0) {
         return Ok(false);
     }
-    // The way to an empty stream: a group makes it, and is not needed.
-    match connection.run(redis::cmd("XGROUP").arg("CREATE").arg(key).arg("new").arg("$").arg("MKSTREAM")) {
-        // Another thread is at it.
-        Err(error) if error.code() == Some("BUSYGROUP") => {}
-        other => drop(other?),
+    // The way to an empty stream: a group makes it, and is not needed. In one transaction: a connection that broke in
+    // between would leave a stream that never expires.
+    let group = |word: &str| redis::cmd("XGROUP").arg(word).arg(key).arg("new").clone();
+    let replies = connection.run_all(&[
+        redis::cmd("MULTI"),
+        group("CREATE").arg("$").arg("MKSTREAM").clone(),
+        group("DESTROY"),
+        keep_replies(key),
+        redis::cmd("EXEC"),
+    ])?;
+    for reply in replies {
+        // EXEC says what became of each.
+        let Value::Array(results) = refused(reply)? else { continue };
+        for result in results {
+            match refused(result) {
+                // One whose connection broke half-way left its group: here it is destroyed.
+                Err(error) if error.code() != Some("BUSYGROUP") => return Err(error),
+                _ => {}
+            }
+        }
     }
-    connection.run(redis::cmd("XGROUP").arg("DESTROY").arg(key).arg("new"))?;
-    connection.run(&keep_replies(key))?;
     member.replies_made.fetch_add(1, Ordering::SeqCst);
     Ok(true)
 }
