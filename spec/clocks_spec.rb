@@ -12,15 +12,8 @@ RSpec.describe "Redis's clock" do
   after { gate.close }
 
   # Answers once the gate lets it.
-  def gated(lease: 0.3, pool_size: 1, redis_options: self.redis_options)
-    started = self.started
-    gate = self.gate
-    opened = build("child") do |entry|
-      started << entry
-      gate.pop
-      fulfill_request(entry, content: entry.content)
-    end
-    opened.connect(redis_options: redis_options, consumer: { lease: lease, pool_size: pool_size })
+  def gated(lease: 0.3, pool_size: 1, **options)
+    connect("child", consumer: { lease: lease, pool_size: pool_size }, **options, &held(started, gate))
   end
 
   def redis_ms(client = redis)

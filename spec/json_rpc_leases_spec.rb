@@ -77,10 +77,9 @@ RSpec.describe "the leases of JSON-RPC" do
   end
 
   it "finds what a read of its own took after its connection was given up on" do
-    proxy = HalfOpenProxy.new(RedisServer.shared.path)
+    proxy = Chaos::Proxy.new(RedisServer.shared.port)
     ran = Queue.new
-    server = RedisIPC::JSONRPC::Server.new("calculator", lease: 1, redis_options: { port: proxy.port })
-    keep(server)
+    server = build_server(lease: 1, redis_options: { port: proxy.port })
     server.on("note") { ran << true }
     _, id = id_of_new { server.connect }
     eventually { blocked == 1 }
@@ -136,9 +135,7 @@ RSpec.describe "the leases of JSON-RPC" do
 
     it "is not :unclaimed if the connection broke since it was sent: another Redis may not know who had it" do
       proxy = Chaos::Proxy.new(RedisServer.shared.port)
-      client = RedisIPC::JSONRPC::Client.new("calculator", redis_options: { port: proxy.port })
-      keep(client)
-      client.connect
+      client = rpc_client(redis_options: { port: proxy.port })
       outcome = outcome_of(client, timeout: 1) do
         eventually { redis.llen("calculator") == 1 }
         proxy.cut
@@ -158,10 +155,6 @@ RSpec.describe "the leases of JSON-RPC" do
 
     after { place.stop }
 
-    def serve(**options)
-      RedisIPC::JSONRPC::Server.new("calculator", **options).tap { |server| keep(server) }
-    end
-
     [60, -60].each do |step|
       it "leaves alone what a living server holds (#{step} s)" do
         ran = Queue.new
@@ -170,11 +163,11 @@ RSpec.describe "the leases of JSON-RPC" do
           ran << true
           release.pop
         end
-        serve(lease: 0.4, **at_place).on("hold", &method).connect
+        build_server(lease: 0.4, **at_place).on("hold", &method).connect
         place.admin.lpush("calculator", '{"jsonrpc":"2.0","method":"hold"}')
         next_of(ran)
         place.clock.step(step)
-        serve(lease: 0.4, **at_place).on("hold", &method).connect
+        build_server(lease: 0.4, **at_place).on("hold", &method).connect
         # Four leases, in which it could have been stolen.
         expect(happens?(within: 1.6) { ran.size.positive? }).to be(false)
         2.times { release << true }
@@ -184,18 +177,16 @@ RSpec.describe "the leases of JSON-RPC" do
         place.admin.zadd("calculator:servers", (place.admin.time.first * 1000) + (step * 1000), "dead")
         place.admin.lpush("calculator:processing:dead", '{"jsonrpc":"2.0","method":"note"}')
         ran = Queue.new
-        serve(lease: 0.2, **at_place).on("note") { ran << true }.connect
+        build_server(lease: 0.2, **at_place).on("note") { ran << true }.connect
         expect(next_of(ran, timeout: 3)).to be(true)
       end
     end
 
     it "answers the second call after a step ahead at the latest, and those that follow" do
-      client = RedisIPC::JSONRPC::Client.new("calculator", **at_place)
-      keep(client)
-      client.connect
+      client = rpc_client(**at_place)
       place.clock.step(60)
       # It knows the new time.
-      serve(**at_place).on("echo") { |value| value }.connect
+      build_server(**at_place).on("echo") { |value| value }.connect
       # The first one may meet the old time.
       begin
         client.call("echo", 1, timeout: 0.6)
@@ -206,11 +197,9 @@ RSpec.describe "the leases of JSON-RPC" do
     end
 
     it "drops nothing after a step back before it has read the clock again" do
-      serve(**at_place).on("echo") { |value| value }.connect
+      build_server(**at_place).on("echo") { |value| value }.connect
       place.clock.step(-60)
-      client = RedisIPC::JSONRPC::Client.new("calculator", **at_place)
-      keep(client)
-      client.connect
+      client = rpc_client(**at_place)
       expect(client.call("echo", 1, timeout: 2)).to eq(1)
     end
   end
@@ -225,17 +214,14 @@ RSpec.describe "the leases of JSON-RPC" do
       elsewhere.stop
     end
 
-    def server
-      RedisIPC::JSONRPC::Server.new("calculator", redis_options: { port: proxy.port }).on("echo") { |value| value }
-    end
+    let(:through_proxy) { { redis_options: { port: proxy.port } } }
 
-    def client
-      RedisIPC::JSONRPC::Client.new("calculator", redis_options: { port: proxy.port })
+    def serve
+      build_server(**through_proxy).on("echo") { |value| value }.connect
     end
 
     # What is connected meanwhile.
     def through_failover(seconds, opened)
-      keep(opened).last.connect
       elsewhere.clock.step(seconds)
       proxy.target = elsewhere.server.port
       proxy.cut
@@ -244,14 +230,14 @@ RSpec.describe "the leases of JSON-RPC" do
     end
 
     it "a client asks by that clock" do
-      asking = through_failover(6, client)
-      keep(server).last.connect
+      asking = through_failover(6, rpc_client(**through_proxy))
+      serve
       expect(asking.call("echo", 1, timeout: 2)).to eq(1)
     end
 
     it "a server drops nothing by the clock of before" do
-      through_failover(-6, server)
-      expect(keep(client).last.connect.call("echo", 1, timeout: 2)).to eq(1)
+      through_failover(-6, serve)
+      expect(rpc_client(**through_proxy).call("echo", 1, timeout: 2)).to eq(1)
     end
   end
 end

@@ -211,7 +211,7 @@ RSpec.describe RedisIPC::JSONRPC::Server do
     expect(call("text", 900).size).to eq(900)
     error = error_of { call("text", 1000) }
     expect([error.code, error.data]).to match([-32_603, /the limit is 1000/])
-    expect(next_of(errors)).to be_a(RedisIPC::ContentError)
+    expect(next_of(errors)).to be_a(RedisIPC::ContentError).and have_attributes(stream: "calculator")
   end
 
   it "sends no error that is too large, but says so" do

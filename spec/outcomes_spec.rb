@@ -10,14 +10,7 @@ RSpec.describe "the outcome of a request" do
 
   # Takes so many requests, and answers them too late.
   def busy(pool_size: 1)
-    started = self.started
-    gate = self.gate
-    opened = build("child") do |entry|
-      started << entry
-      gate.pop
-      fulfill_request(entry, content: 1)
-    end
-    opened.connect(redis_options: redis_options, consumer: { pool_size: pool_size })
+    connect("child", consumer: { pool_size: pool_size }, &held(started, gate))
   end
 
   # Takes part by plain commands.

@@ -35,13 +35,6 @@ RSpec.describe "a Rails application under Phusion Passenger", timeout: 300 do
     app.outside.async_trigger_event(event, target: "slow", timeout: 60)
   end
 
-  # Asks until told to stop; what came back.
-  def keep_asking
-    stop = false
-    thread = Thread.new { app.get_all(1..1_000_000, enough: -> { stop }, threads: 2) { ask("nap").value! } }
-    -> { (stop = true) && thread.value }
-  end
-
   it "answers from its workers, not from the preloader, and loses nothing when it is restarted" do
     app.serve_by_passenger
     old = app.members.fetch("slow")
@@ -49,7 +42,7 @@ RSpec.describe "a Rails application under Phusion Passenger", timeout: 300 do
 
     running = Array.new(2) { ask("wait") }
     runners = Array.new(2) { redis.blpop("begun", timeout: 30).last }
-    stop = keep_asking
+    stop = app.keep_asking { ask("nap").value! }
     app.restart_by_passenger
     # The old processes are about to end: they have left the group that runs nothing.
     eventually(timeout: 60) do

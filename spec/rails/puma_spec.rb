@@ -50,13 +50,6 @@ RSpec.describe "Puma's plugin :redis_ipc", timeout: 400 do
     [futures, Array.new(count) { redis.blpop("begun", timeout: 30).last }]
   end
 
-  # Asks until told to stop; what came back.
-  def keep_asking
-    stop = false
-    thread = Thread.new { app.get_all(1..1_000_000, enough: -> { stop }, threads: 2) { ask("nap").value! } }
-    -> { (stop = true) && thread.value }
-  end
-
   # Which Puma, what restarts it, and what it says when it begins to.
   restarts = {
     "USR2 in single mode" => [{ workers: 0 }, :USR2, "* Restarting..."],
@@ -71,7 +64,7 @@ RSpec.describe "Puma's plugin :redis_ipc", timeout: 400 do
     it "lets requests under way end and loses none: #{what}" do
       pid = app.serve(**puma)
       futures, old = begin_waiting(2)
-      stop = keep_asking
+      stop = app.keep_asking { ask("nap").value! }
       how.is_a?(Symbol) ? app.kill(pid, how) : app.write(how, "")
       eventually(timeout: 60) { app.log.include?(begins) }
       2.times { redis.rpush("go", "1") }

@@ -76,14 +76,13 @@ class RailsApp
   # Phusion Passenger Standalone; returns when it answers HTTP requests, which is when its processes have booted.
   def serve_by_passenger(spawn_method: "smart", processes: 2)
     FileUtils.mkdir_p(passenger_registry)
-    pid = spawn("passenger", "start", "--engine", "builtin", "--address", "127.0.0.1", "--port", port.to_s,
-                "--environment", @variables.fetch("RAILS_ENV"), "--spawn-method", spawn_method,
-                "--min-instances", processes.to_s, "--max-pool-size", processes.to_s,
-                "--instance-registry-dir", passenger_registry, "--log-file", File.join(@folder, "log", "passenger.log"),
-                "--pid-file", File.join(@folder, "tmp", "passenger.pid"),
-                "--disable-security-update-check", "--disable-anonymous-telemetry")
+    spawn("passenger", "start", "--engine", "builtin", "--address", "127.0.0.1", "--port", port.to_s,
+          "--environment", @variables.fetch("RAILS_ENV"), "--spawn-method", spawn_method,
+          "--min-instances", processes.to_s, "--max-pool-size", processes.to_s,
+          "--instance-registry-dir", passenger_registry, "--log-file", File.join(@folder, "log", "passenger.log"),
+          "--pid-file", File.join(@folder, "tmp", "passenger.pid"),
+          "--disable-security-update-check", "--disable-anonymous-telemetry")
     await_boot { listening? && members.fetch("web", []).size >= processes }
-    pid
   end
 
   # Replaces Passenger's processes; returns when the old ones are told to end.
@@ -138,6 +137,13 @@ class RailsApp
     numbers.each { |number| queue << number }
     queue.close
     Array.new(threads) { Thread.new { drain(queue, enough, &block) } }.flat_map(&:value)
+  end
+
+  # Calls the block again and again, until what this returns is called; that returns what came back.
+  def keep_asking(&block)
+    stop = false
+    thread = Thread.new { get_all(1..1_000_000, enough: -> { stop }, threads: 2, &block) }
+    -> { (stop = true) && thread.value }
   end
 
   def edit(file, from, to)

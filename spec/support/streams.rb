@@ -40,6 +40,15 @@ module Streams
     proc { |entry| fulfill_request(entry, content: entry.content) }
   end
 
+  # The same, for one that tells what it began, and answers once the gate lets it.
+  def held(started, gate)
+    proc do |entry|
+      started << entry
+      gate.pop
+      fulfill_request(entry, content: entry.content)
+    end
+  end
+
   def disconnect_streams
     streams.each(&:disconnect)
     streams.clear
