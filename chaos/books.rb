@@ -29,6 +29,11 @@ module Chaos
     # What one process said besides.
     Diary = Struct.new(:worker, :connected, :told, :stats, :ran)
 
+    # The id of the call that a question belongs to: a batch, whose questions have ids after a dot, is one.
+    def self.whole(id)
+      id[/\A[^.]+/]
+    end
+
     attr_reader :calls, :diaries
 
     def initialize(workers)
@@ -71,7 +76,7 @@ module Chaos
 
     # Calls that ended as if their request had not run and never would, but that had run. A batch is one call.
     def wrongly_denied
-      ran = runs.to_h { |_, id| [id[/\A[^.]+/], true] }
+      ran = runs.to_h { |_, id| [Books.whole(id), true] }
       calls.each_value.select { |call| call.kind.to_s.match?(DENIED) && ran[call.id] }
     end
 

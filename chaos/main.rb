@@ -9,7 +9,7 @@ class ChaosCommand
   def initialize(arguments)
     @only = []
     @within = 1.0
-    parser.parse!(arguments)
+    @only.concat(parser.parse(arguments))
   end
 
   # @return [Boolean] whether all is as promised
@@ -40,8 +40,8 @@ class ChaosCommand
 
   def parser
     OptionParser.new do |options|
-      options.banner = "Usage: bin/chaos [options]"
-      options.on("--only NAME", "faults with NAME in their name; may be repeated") { |name| @only << name }
+      options.banner = "Usage: bin/chaos [options] [part of a fault's name ...]"
+      options.on("--only NAME", "the same as NAME alone") { |name| @only << name }
       options.on("--quick", "only what bin/test runs, too") { @quick = true }
       options.on("--list", "the names of the faults") { @list = true }
       options.on("--seconds N", Float, "how long the load goes on after a fault") { |seconds| @seconds = seconds }

@@ -60,21 +60,27 @@ module Chaos
     end
   end
 
-  # One server, where the workers are a user with rights of its own.
-  class GuardedPlace < Place
+  # Where the workers are a user with rights of its own.
+  module Guarded
     USER = "worker"
-
-    def initialize(**)
-      super
-      admit
-    end
+    RIGHTS = %w[on >secret ~* &* +@all].freeze
 
     def admit
-      admin.call("ACL", "SETUSER", USER, "on", ">secret", "~*", "+@all")
+      admin.call("ACL", "SETUSER", USER, *RIGHTS)
     end
 
     def redis_options
       super.merge(username: USER, password: "secret")
+    end
+  end
+
+  # One server, with such a user.
+  class GuardedPlace < Place
+    include Guarded
+
+    def initialize(**)
+      super
+      admit
     end
   end
 

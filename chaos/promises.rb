@@ -45,7 +45,7 @@ module Chaos
 
       # A batch is one call.
       def dead(row)
-        row.dead.map { |id| id[/\A[^.]+/] }.uniq
+        row.dead.map { |id| Books.whole(id) }.uniq
       end
 
       # Who sends a notification is told nothing.

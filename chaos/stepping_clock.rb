@@ -41,34 +41,39 @@ module Chaos
     end
   end
 
-  # A server whose clock can be stepped.
-  class ClockedPlace < Place
-    # A redis-server with that clock.
-    class ClockedServer < RedisServer
-      def initialize(clock, **settings)
-        @clock = clock
-        super(**settings)
-      end
-
-      private
-
-      def command
-        ["env", *@clock.environment.map { |pair| pair.join("=") }, "redis-server"]
-      end
+  # A redis-server with that clock.
+  class ClockedServer < RedisServer
+    def initialize(clock, **settings)
+      @clock = clock
+      super(**settings)
     end
 
+    private
+
+    def command
+      ["env", *@clock.environment.map { |pair| pair.join("=") }, "redis-server"]
+    end
+  end
+
+  # Where the server has such a clock.
+  module Clocked
     attr_reader :clock
 
-    def initialize
+    def initialize(**settings)
       @clock = SteppingClock.new
       clock.start
-      super(server: ClockedServer.new(clock))
+      super(server: ClockedServer.new(clock, **settings))
     end
 
     def stop
       super
       clock.remove
     end
+  end
+
+  # One server whose clock can be stepped.
+  class ClockedPlace < Place
+    include Clocked
   end
 
   # A master and a replica whose clock is so many seconds ahead.
@@ -88,7 +93,7 @@ module Chaos
     private
 
     def start_replica(**settings)
-      ClockedPlace::ClockedServer.new(@clock, **settings)
+      ClockedServer.new(@clock, **settings)
     end
   end
 end

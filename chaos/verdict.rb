@@ -37,7 +37,7 @@ module Chaos
     end
 
     def unknown_ends
-      unknown = books.by_kind.keys - Row::ENDS - [""]
+      unknown = books.by_kind.keys - Row::ENDS - [nil]
       ["calls ended in ways unknown: #{unknown}"] if unknown.any?
     end
 

@@ -18,8 +18,7 @@ module Oracle
                  "got the answer of another" => ended("mixed_up"), "ended in a way unknown" => unknown,
                  "were rejected for no reason known" => oddly_rejected,
                  "had Future#then called wrongly" => books.wrongly_called_back,
-                 "ran though they ended as :unclaimed" => ran(ended("timed_out unclaimed", "unclaimed")),
-                 "ran though they ended as :not_sent" => ran(ended("not_sent")),
+                 "ran though they ended as :unclaimed, :not_sent or refused" => books.wrongly_denied,
                  "were answered though no handler ran" => unrun, "ran more than once" => rerun,
                  "are notifications that are lost" => lost_notices }
       told = checks.filter_map { |what, calls| "#{calls.size} #{what}: #{examples(calls)}" if calls.any? }
@@ -70,11 +69,11 @@ module Oracle
     end
 
     def lost
-      calls.select { |call| call.ends.empty? && !killed?(call.worker) }
+      books.lost.reject { |call| killed?(call.worker) }
     end
 
-    def ended(*kinds)
-      calls.select { |call| kinds.any? { |kind| call.kind.to_s.end_with?(kind) } }
+    def ended(kind)
+      calls.select { |call| call.kind == kind }
     end
 
     def unknown
@@ -89,28 +88,19 @@ module Oracle
     # The times a call's handler ran, by the call's id. A batch is one call.
     def times
       @times ||= books.runs.each_with_object(Hash.new([].freeze)) do |(time, id), all|
-        all[whole(id)] += [time]
+        all[Chaos::Books.whole(id)] += [time]
       end
     end
 
-    def whole(id)
-      id[/\A[^.]+/]
-    end
-
-    def ran(list)
-      list.select { |call| times.key?(call.id) }
-    end
-
     def unrun
-      answered = calls.select(&:answered?) - notices
-      answered.reject { |call| times.key?(call.id) }
+      calls.select { |call| call.answered? && !times.key?(call.id) } - notices
     end
 
     def rerun
       return [] unless @traffic.once
 
       twice = books.runs.map(&:last).tally.select { |_, count| count > 1 }.keys
-      twice.map { |id| books.calls.fetch(whole(id)) }.uniq
+      twice.map { |id| books.calls.fetch(Chaos::Books.whole(id)) }.uniq
     end
 
     def notices
@@ -126,7 +116,7 @@ module Oracle
     end
 
     def dead
-      @dead ||= @world.dead_in(@traffic).map { |id| whole(id) }.uniq
+      @dead ||= @world.dead_in(@traffic).map { |id| Chaos::Books.whole(id) }.uniq
     end
 
     def differences

@@ -10,8 +10,6 @@ module Oracle
     PAUSE = 3.0
     LANES = %i[server processes].freeze
 
-    attr_reader :seed
-
     def initialize(seed)
       @seed = seed
     end
@@ -29,7 +27,7 @@ module Oracle
     # @param lane [Symbol] one of LANES
     # @return [Enumerator<Step>]
     def steps(lane)
-      random = Random.new((seed * LANES.size) + LANES.index(lane))
+      random = Random.new((@seed * LANES.size) + LANES.index(lane))
       Enumerator.new do |list|
         loop { list << Step.new(random.rand(PAUSE), faults(lane).sample(random: random), random.rand(2**32)) }
       end

@@ -38,19 +38,19 @@ module Chaos
     end
 
     fault "rights revoked (NOPERM)", place: -> { GuardedPlace.new }, quick: true do
-      redis "ACL", "SETUSER", GuardedPlace::USER, "-@all"
+      redis "ACL", "SETUSER", Guarded::USER, "-@all"
       stand 1.5
       place.admit
     end
 
     fault "the right to answer revoked (XADD)", place: -> { GuardedPlace.new } do
-      redis "ACL", "SETUSER", GuardedPlace::USER, "-xadd"
+      redis "ACL", "SETUSER", Guarded::USER, "-xadd"
       stand 1.5
       place.admit
     end
 
     fault "the user deleted", place: -> { GuardedPlace.new } do
-      redis "ACL", "DELUSER", GuardedPlace::USER
+      redis "ACL", "DELUSER", Guarded::USER
       stand 1.5
       place.admit
     end

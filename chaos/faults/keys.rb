@@ -52,7 +52,7 @@ module Chaos
     end
 
     # Half of what handlers hold is past its deadline before it is answered.
-    held = { outage: false, timeout: 0.5, work: 0.35, calm: true, settle: 3,
+    held = { outage: false, timeout: 0.3, work: 0.2, calm: true, settle: 3,
              settings: { asker: { threads: 2, pause: 0.02, interval: 0.3 } },
              tolerated: "more is asked than is done in time" }
 

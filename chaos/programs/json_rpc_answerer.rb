@@ -2,7 +2,7 @@
 
 require_relative "../answerer"
 
-# Answers by JSON-RPC, at least once.
+# Answers by JSON-RPC.
 class JSONRPCAnswerer < Chaos::Answerer
   private
 
