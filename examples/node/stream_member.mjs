@@ -147,9 +147,10 @@ export class Member {
   async makeReplies() {
     if (await this.redis.pexpire(this.replies, REPLIES_LIFETIME)) return;
     const group = randomBytes(8).toString("hex"); // calls do not stand in each other's way
-    await this.redis.xgroup("CREATE", this.replies, group, "$", "MKSTREAM");
-    await this.redis.xgroup("DESTROY", this.replies, group);
-    await this.redis.pexpire(this.replies, REPLIES_LIFETIME);
+    // At once: a connection that broke in between would leave a stream that never expires.
+    const made = await this.redis.multi().xgroup("CREATE", this.replies, group, "$", "MKSTREAM")
+      .xgroup("DESTROY", this.replies, group).pexpire(this.replies, REPLIES_LIFETIME).exec();
+    for (const [error] of made) if (error) throw error;
     this.position = "0-0";
   }
 

@@ -148,9 +148,12 @@ class Member:
     def make_replies(self):
         if not self.redis.pexpire(self.replies, REPLIES_LIFETIME):
             group = secrets.token_hex(8)  # threads do not stand in each other's way
-            self.redis.xgroup_create(self.replies, group, "$", mkstream=True)
-            self.redis.xgroup_destroy(self.replies, group)
-            self.redis.pexpire(self.replies, REPLIES_LIFETIME)
+            # At once: a connection that broke in between would leave a stream that never expires.
+            with self.redis.pipeline() as commands:
+                commands.xgroup_create(self.replies, group, "$", mkstream=True)
+                commands.xgroup_destroy(self.replies, group)
+                commands.pexpire(self.replies, REPLIES_LIFETIME)
+                commands.execute()
             self.position = "0-0"
 
     def read_replies(self):
