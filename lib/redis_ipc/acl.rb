@@ -11,8 +11,7 @@ module RedisIPC
   #
   # @see file:docs/security.md What each user can do and what not
   module ACL
-    ROLES = { asker: :asker, answerer: :answerer, observer: :observer, sentinel: :sentinel,
-              json_rpc_client: :json_rpc_client, json_rpc_server: :json_rpc_server }.freeze
+    ROLES = %i[asker answerer observer sentinel json_rpc_client json_rpc_server].freeze
     COMMON = %w[resetchannels -@all +ping +hello +client|setname].freeze
     private_constant :ROLES, :COMMON, :Roles
 
@@ -29,8 +28,9 @@ module RedisIPC
       # @return [Array<String>] without the user's name, `on` and the password
       # @raise [ArgumentError] if the role is unknown, a name is missing or unknown, or no rule can hold it
       def rules(role, cluster: false, sentinels: false, **names)
-        method = ROLES.fetch(role) { raise ArgumentError, "the role must be one of #{ROLES.keys}, got #{role.inspect}" }
-        rules = Roles.public_send(method, **names)
+        raise ArgumentError, "the role must be one of #{ROLES}, got #{role.inspect}" unless ROLES.include?(role)
+
+        rules = Roles.public_send(role, **names)
         [*COMMON, *(%w[+cluster|slots +asking] if cluster), *("+role" if sentinels), *rules].freeze
       end
     end

@@ -34,6 +34,6 @@ module RedisIPC
   #
   # @see file:docs/json_rpc.md What goes over the wire
   module JSONRPC
-    private_constant :Signature, :AnswerRoom, :Dispatcher, :Envelope, :Session, :Invoking, :Calling
+    private_constant :Signature, :AnswerRoom, :Delivery, :Dispatcher, :Envelope, :Session, :Invoking, :Calling
   end
 end

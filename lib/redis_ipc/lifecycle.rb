@@ -115,7 +115,7 @@ module RedisIPC
 
     def await_reconnection
       # Process.daemon forks without the hook.
-      reconnect_after_fork if @session && @session.pid != Process.pid && !@reconnecting&.alive?
+      reconnect_after_fork if @session && @session.pid != Process.pid && !reconnecting?
       return if !reconnecting? || @reconnecting == Thread.current
 
       # Not inside of what a framework shares among its threads: who connects tells on_error, and that needs it, too.

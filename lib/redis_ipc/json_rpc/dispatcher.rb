@@ -19,11 +19,13 @@ module RedisIPC
       # @return [Integer] the most bytes of results in an answer
       attr_reader :max_answer_size
 
+      # @param queue [String]
       # @param max_batch [Integer]
       # @param max_answer_size [Integer]
       # @yieldparam exception [Exception] what a method raised and its caller is not told of
       # @yieldparam request [Hash] what it was asked
-      def initialize(max_batch:, max_answer_size:, &report)
+      def initialize(queue, max_batch:, max_answer_size:, &report)
+        @queue = queue
         @max_batch = max_batch
         @max_answer_size = max_answer_size
         @report = report
@@ -152,7 +154,12 @@ module RedisIPC
       end
 
       def success(request, result, room)
-        answer = { jsonrpc: "2.0", result: result, id: id_of(request) }
+        encoded({ jsonrpc: "2.0", result: result, id: id_of(request) }, request, room)
+      end
+
+      def encoded(answer, request, room)
+        return Native.dump(answer) unless room
+
         Native.dump_within(answer, room.left) || too_large(request, room)
       end
 
@@ -160,16 +167,13 @@ module RedisIPC
       def too_large(request, room)
         room.exceed
         why = "the answer has over #{room.left} bytes, the limit is #{max_answer_size} (max_answer_size)"
-        @report.call(ContentError.new(why), request)
+        @report.call(ContentError.new(why, stream: @queue), request)
         error(INTERNAL_ERROR, data: why, id: id_of(request))
       end
 
       def failure(request, error, room = nil)
         id = id_of(request)
-        answer = { jsonrpc: "2.0", error: error.to_h, id: id }
-        return Native.dump(answer) unless room
-
-        Native.dump_within(answer, room.left) || too_large(request, room)
+        encoded({ jsonrpc: "2.0", error: error.to_h, id: id }, request, room)
       rescue StandardError => e
         @report.call(e, request)
         internal_error(id)

@@ -29,7 +29,8 @@ module RedisIPC
         super(queue, options)
         guarantee, @threads, @max_size, max_answer_size, max_batch = Native::ListServer.check_options(@options)
         @guarantee = guarantee.to_sym
-        @dispatcher = Dispatcher.new(max_batch: max_batch, max_answer_size: max_answer_size, &method(:report))
+        @dispatcher = Dispatcher.new(self.queue, max_batch: max_batch, max_answer_size: max_answer_size,
+                                     &method(:report))
         @around_method = Middleware.new
         @invoking = Invoking.new(self.queue, @around_method)
       end
