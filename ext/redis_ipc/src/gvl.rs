@@ -32,7 +32,8 @@ pub fn wait_without_gvl<T>(
 }
 
 /// Runs `work` in a thread of its own and waits for it as above; an interrupt leaves it running, and what it returns
-/// goes to `unclaimed`. If the process may have no more threads, `work` runs in this one, and an interrupt waits for it.
+/// goes to `unclaimed`. If the process may have no more threads, `work` runs in this one, and an interrupt waits for
+/// it.
 pub fn wait_for_thread<T: Send + 'static>(
     ruby: &Ruby,
     work: impl FnOnce() -> T + Send + 'static,

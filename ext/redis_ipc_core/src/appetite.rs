@@ -76,8 +76,9 @@ impl Appetite {
         }
     }
 
-    /// Notes that a read of `asked` entries broke its connection: the server closed it, did not send the reply in time, or
-    /// sent one over our limits. Before the next read [`Appetite::judge`] says what that means.
+    /// Notes that a read of `asked` entries broke its connection: the server closed it, did not send the reply in time,
+    /// or sent one over our limits. Before the next read [`Appetite::judge`] says what that means, where an entry can
+    /// be given up on.
     pub fn choked(&mut self, asked: usize, now: Instant) {
         self.is_accused = self.is_probing && asked == 1;
         if asked > 1 {
@@ -92,8 +93,8 @@ impl Appetite {
         self.is_accused
     }
 
-    /// Notes whether the server serves (promptly) right after a broken read. True if the first entry is to be given up on:
-    /// it breaks each connection alone.
+    /// Notes whether the server serves (promptly) right after a broken read. True if the first entry is to be given up
+    /// on: it breaks each connection alone.
     pub fn judge(&mut self, serves: bool) -> bool {
         if !serves {
             self.acquit();

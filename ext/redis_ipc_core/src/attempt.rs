@@ -31,7 +31,8 @@ struct Limits {
     last: Option<Instant>,
 }
 
-/// How long connections are opened yet on the way out. Whoever leaves does not wait longer for a server that may be gone.
+/// How long connections are opened yet on the way out. Whoever leaves does not wait longer for a server that may be
+/// gone.
 const CLOSING: Duration = Duration::from_secs(1);
 
 /// How soon an attempt notices that nobody wants it any more. A descriptor to wait for would be noticed at once, but

@@ -150,10 +150,12 @@ impl Batch {
         self.waiting.push(Waiting { command, replies, end: packer.bytes.len() });
     }
 
-    /// Acts on the replies that came before the connection broke. `written` is how many bytes of the batch were written:
-    /// Redis has executed no command that ends later.
+    /// Acts on the replies that came before the connection broke. `written` is how many bytes of the batch were
+    /// written: Redis has executed no command that ends later.
     pub fn settle_broken(self, mut replies: &[Value], written: usize, scene: &Scene<'_>) -> Remains {
         let (mut remains, mut start) = (Remains::default(), 0);
+        // The acknowledgement was not confirmed, so it follows.
+        let how = How { answers_first: true, connection: self.connection };
         for Waiting { command, replies: count, end } in self.waiting {
             let (own, others) = replies.split_at(count.min(replies.len()));
             replies = others;
@@ -163,8 +165,6 @@ impl Batch {
                 remains.culprit = Some((command, error));
             } else if own.len() == count {
                 let own = own.get(usize::from(self.asking)..).unwrap_or_default();
-                // The acknowledgement was not confirmed, so it follows.
-                let how = How { answers_first: true, connection: self.connection };
                 let verdict = settle(&command, own, how, scene, &mut remains.leftover);
                 remains.leftover.note(command, verdict, scene);
             } else {
@@ -190,12 +190,12 @@ impl Batch {
     pub fn settle(self, replies: &[Value], scene: &Scene<'_>) -> Leftover {
         let mut leftover = Leftover::default();
         let mut replies = replies;
+        let how = How { answers_first: self.answers_first, connection: self.connection };
         for Waiting { command, replies: count, .. } in self.waiting {
             let (own, others) = replies.split_at(count.min(replies.len()));
             replies = others;
             // The first reply is the one to ASKING.
             let own = own.get(usize::from(self.asking)..).unwrap_or_default();
-            let how = How { answers_first: self.answers_first, connection: self.connection };
             let verdict = settle(&command, own, how, scene, &mut leftover);
             leftover.note(command, verdict, scene);
         }

@@ -103,8 +103,8 @@ impl Bell {
     }
 
     /// Waits for the rest of a reply that has begun to arrive, before each time more of it is read: in all a little
-    /// longer than until `until`, or than `leaves` allows. Who goes away in the midst of a reply leaves a connection that
-    /// is of no more use.
+    /// longer than until `until`, or than `leaves` allows. Who goes away in the midst of a reply leaves a connection
+    /// that is of no more use.
     pub fn wait_for_rest<'a>(
         &'a self,
         until: Instant,
@@ -129,8 +129,8 @@ impl Bell {
     }
 }
 
-/// Waits until there is something to read from `socket`, or its connection has ended, at most until `until`: whether there
-/// is.
+/// Waits until there is something to read from `socket`, or its connection has ended, at most until `until`: whether
+/// there is.
 pub fn is_readable(socket: BorrowedFd<'_>, until: Instant) -> io::Result<bool> {
     let left = until.saturating_duration_since(Instant::now());
     match poll(&mut [PollFd::from_borrowed_fd(socket, PollFlags::IN)], Some(&timespec(left))) {

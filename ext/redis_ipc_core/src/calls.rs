@@ -35,8 +35,8 @@ impl Calls {
         Self { member, ledger, sender, dispatcher }
     }
 
-    /// Asks a group; without `timeout` the configured one counts. Fails before anything is sent on a blank name, too much
-    /// content or a timeout out of range.
+    /// Asks a group; without `timeout` the configured one counts. Fails before anything is sent on a blank name, too
+    /// much content or a timeout out of range.
     ///
     /// The calling thread is to [`Calls::wait`] for the answer now; where it does not, there is
     /// [`Calls::ask_ahead`].

@@ -55,8 +55,8 @@ impl Clock {
 
     /// Takes over a reading of `TIME` (ms) that was asked for at `asked` and arrived now; the reading is
     /// placed in the middle of the round trip, as NTP does (RFC 5905, section 8).
-    /// A reading that took long says little: it is only taken over where none was for a while, or where it differs by more
-    /// than its error. Then the clock was stepped, or it is another server's.
+    /// A reading that took long says little: it is only taken over where none was for a while, or where it differs by
+    /// more than its error. Then the clock was stepped, or it is another server's.
     pub fn adjust(&self, redis_ms: u64, asked: Instant) {
         let took = asked.elapsed();
         let middle = asked + took / 2;

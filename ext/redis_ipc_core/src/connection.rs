@@ -86,21 +86,25 @@ impl Connection {
         dialer: &Dialer,
         attempt: &Attempt,
     ) -> RedisResult<Self> {
-        let mut connection = Self {
-            address: address.clone(),
-            socket: dialer.dial(address, options, attempt)?,
+        let mut connection = Self::new(address.clone(), dialer.dial(address, options, attempt)?);
+        let credentials = login.credentials(attempt).map_err(|error| {
+            RedisError::from((ErrorKind::AuthenticationFailed, "no login", error.to_string()))
+        })?;
+        connection.introduce(&credentials, db)?;
+        Ok(connection)
+    }
+
+    fn new(address: Address, socket: Socket) -> Self {
+        Self {
+            address,
+            socket,
             replies: Replies::new(),
             broken: false,
             asks: false,
             sent: Instant::now(),
             said: None,
             limits: Limits::NONE,
-        };
-        let credentials = login.credentials(attempt).map_err(|error| {
-            RedisError::from((ErrorKind::AuthenticationFailed, "no login", error.to_string()))
-        })?;
-        connection.introduce(&credentials, db)?;
-        Ok(connection)
+        }
     }
 
     /// The attempt to connect is over: from now on the timeouts of `options` count.
@@ -156,7 +160,8 @@ impl Connection {
         self.socket.closer(self.address.clone())
     }
 
-    /// Writes packed commands. After an error the connection is of no more use; the error contains what Redis said last.
+    /// Writes packed commands. After an error the connection is of no more use; the error contains what Redis said
+    /// last.
     pub fn send(&mut self, packed: &[u8]) -> RedisResult<()> {
         let Err(failure) = self.send_counting(packed) else { return Ok(()) };
         self.hear_last();
@@ -193,12 +198,11 @@ impl Connection {
     /// Reads one reply. After an error (a timeout too: the reply may still come, and would answer the next
     /// command) the connection is of no more use.
     pub fn receive(&mut self) -> RedisResult<Value> {
-        let result = self.replies.next(&mut Paced::new(&mut self.socket, self.limits.read));
-        self.note_reply(result)
+        self.receive_by(None)
     }
 
-    /// Reads up to `count` replies of which nothing has to be waited for, also after an error: what Redis wrote before it
-    /// closed the connection can still be read.
+    /// Reads up to `count` replies of which nothing has to be waited for, also after an error: what Redis wrote before
+    /// it closed the connection can still be read.
     pub fn receive_left(&mut self, count: usize) -> Vec<Value> {
         let mut replies = Vec::new();
         while replies.len() < count
@@ -249,19 +253,15 @@ impl Connection {
         self.socket.has_ended()
     }
 
-    /// Reads a reply to XREAD or XREADGROUP, of each entry as much as there is `room` for. With `wait`, it is never stuck in reading: it calls that before it reads
-    /// from the socket, with what [`Connection::awaited`] gives, and fails with its error.
+    /// Reads a reply to XREAD or XREADGROUP, of each entry as much as there is `room` for. With `wait`, it is never
+    /// stuck in reading: it calls that before it reads from the socket, with what [`Connection::awaited`] gives, and
+    /// fails with its error.
     pub fn receive_entries(&mut self, wait: Option<Wait<'_>>, room: Room) -> RedisResult<Vec<RawEntry>> {
         if self.asks {
             self.receive_by(wait)?;
         }
-        let result = match wait {
-            None => self.replies.next_entries(&mut Paced::new(&mut self.socket, self.limits.read), room),
-            Some(wait) => {
-                let mut awaited = Awaited { socket: &mut self.socket, wait };
-                self.replies.next_entries(&mut Paced::new(&mut awaited, self.limits.read), room)
-            }
-        };
+        let (replies, mut incoming) = self.incoming(wait);
+        let result = replies.next_entries(&mut incoming, room);
         self.note(result)
     }
 
@@ -279,10 +279,14 @@ impl Connection {
     }
 
     fn receive_by(&mut self, wait: Option<Wait<'_>>) -> RedisResult<Value> {
-        let Some(wait) = wait else { return self.receive() };
-        let mut awaited = Awaited { socket: &mut self.socket, wait };
-        let result = self.replies.next(&mut Paced::new(&mut awaited, self.limits.read));
+        let (replies, mut incoming) = self.incoming(wait);
+        let result = replies.next(&mut incoming);
         self.note_reply(result)
+    }
+
+    fn incoming<'a>(&'a mut self, wait: Option<Wait<'a>>) -> (&'a mut Replies, Incoming<'a>) {
+        let pace = Pace::new(self.limits.read);
+        (&mut self.replies, Incoming { socket: &mut self.socket, wait, pace })
     }
 
     fn note_reply(&mut self, result: RedisResult<Value>) -> RedisResult<Value> {
@@ -334,9 +338,7 @@ impl Connection {
 
     /// Runs one command.
     pub fn run(&mut self, command: &Cmd) -> RedisResult<Value> {
-        let mut packed = Vec::new();
-        self.pack(command, &mut packed);
-        self.send(&packed)?;
+        self.write_all(std::slice::from_ref(command))?;
         match self.receive_own(None)? {
             Value::ServerError(error) => Err(error.into()),
             value => Ok(value),
@@ -357,13 +359,12 @@ impl Connection {
     /// Runs one command (XRANGE, XCLAIM) and reads the list of entries that it replies, of each as much as there is
     /// `room` for.
     pub fn run_for_entries(&mut self, command: &Cmd, room: Room) -> RedisResult<Vec<RawEntry>> {
-        let mut packed = Vec::new();
-        self.pack(command, &mut packed);
-        self.send(&packed)?;
+        self.write_all(std::slice::from_ref(command))?;
         if self.asks {
             self.receive()?;
         }
-        let result = self.replies.next_list(&mut Paced::new(&mut self.socket, self.limits.read), room);
+        let (replies, mut incoming) = self.incoming(None);
+        let result = replies.next_list(&mut incoming, room);
         self.note(result)
     }
 
@@ -417,36 +418,22 @@ pub fn is_unreadable(error: &RedisError) -> bool {
 /// Waits for a socket; fails if it is not to be waited for any longer.
 pub type Wait<'a> = &'a dyn Fn(BorrowedFd<'_>) -> io::Result<()>;
 
-/// A socket that is waited for before it is read.
-struct Awaited<'a> {
+/// What is read for one reply, which keeps its [`Pace`]: the socket is waited for before, where reading must not get
+/// stuck.
+struct Incoming<'a> {
     socket: &'a mut Socket,
-    wait: Wait<'a>,
-}
-
-impl Read for Awaited<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if let Some(socket) = self.socket.awaited() {
-            (self.wait)(socket)?;
-        }
-        self.socket.read(buffer)
-    }
-}
-
-/// What is read for one reply, which keeps its [`Pace`].
-struct Paced<'a, S> {
-    socket: &'a mut S,
+    wait: Option<Wait<'a>>,
     pace: Pace,
 }
 
-impl<'a, S: Read> Paced<'a, S> {
-    fn new(socket: &'a mut S, timeout: Duration) -> Self {
-        Self { socket, pace: Pace::new(timeout) }
-    }
-}
-
-impl<S: Read> Read for Paced<'_, S> {
+impl Read for Incoming<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.pace.wait();
+        if let Some(wait) = self.wait
+            && let Some(socket) = self.socket.awaited()
+        {
+            wait(socket)?;
+        }
         let count = self.socket.read(buffer)?;
         self.pace.moved(count)?;
         Ok(count)
@@ -476,16 +463,7 @@ mod tests {
         let attempt = Attempt::new(TIME, &Closing::default());
         let mut socket = Socket::new(socket, attempt, &OpenSockets::default());
         socket.is_ready().unwrap();
-        Connection {
-            address: Address::Unix("".into()),
-            socket,
-            replies: Replies::new(),
-            broken: false,
-            asks: false,
-            sent: Instant::now(),
-            said: None,
-            limits: Limits::NONE,
-        }
+        Connection::new(Address::Unix("".into()), socket)
     }
 
     #[test]

@@ -16,8 +16,8 @@ use std::time::Instant;
 /// The most dead letters a group keeps; the oldest go first. Without a bound a stranger could fill Redis.
 const KEPT: usize = 10_000;
 
-/// Redis is asked how much memory the letters take when they have grown by this share of what they may take: it looks at
-/// each of them, which takes 0.5 ms for 10,000 of 12 kB.
+/// Redis is asked how much memory the letters take when they have grown by this share of what they may take: it looks
+/// at each of them, which takes 0.5 ms for 10,000 of 12 kB.
 const SHARE: u64 = 128;
 /// What a letter takes beside its fields, in bytes.
 const OVERHEAD: usize = 256;

@@ -159,8 +159,8 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// A text that may have a part of others in it, on one line: what moves a terminal's cursor, ends a line, or changes how
-/// the text around it is shown is escaped.
+/// A text that may have a part of others in it, on one line: what moves a terminal's cursor, ends a line, or changes
+/// how the text around it is shown is escaped.
 struct Line<'a>(&'a str);
 
 impl fmt::Display for Line<'_> {

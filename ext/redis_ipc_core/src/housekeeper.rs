@@ -239,8 +239,7 @@ impl Housekeeper {
         if upkeep::restore_replies(&self.member)? {
             let message = "the reply stream was gone (deleted, flushed or evicted) and has been made again: \
                            answers that came in between are lost";
-            let error = self.member.error(ErrorKind::Command(Fate::Unknown), message, &self.member.group);
-            self.member.reporter.failure(error.address(self.member.connections.connector().address()));
+            self.tell(message);
         }
         Ok(())
     }
@@ -258,10 +257,14 @@ impl Housekeeper {
         if upkeep::renew_ids(&self.member)? {
             let message = "the inbox had used up its ids (somebody added an entry with the last possible id) and has been \
                            made again with what was in it; requests could not be sent meanwhile";
-            let error = self.member.error(ErrorKind::Command(Fate::Unknown), message, &self.member.group);
-            self.member.reporter.failure(error.address(self.member.connections.connector().address()));
+            self.tell(message);
         }
         Ok(())
+    }
+
+    fn tell(&self, message: &str) {
+        let error = self.member.error(ErrorKind::Command(Fate::Unknown), message, &self.member.group);
+        self.member.reporter.failure(error.address(self.member.connections.connector().address()));
     }
 
     fn sweep(&self) -> Result<(), Error> {

@@ -8,8 +8,9 @@ pub const MAX_NAME: usize = 1_024;
 /// The most bytes the key of a reply stream may have: it is made of three names, percent-encoded.
 pub const MAX_KEY: usize = 8 * MAX_NAME;
 
-/// The words after the stream's name, and those after a queue's (list/names.rs) that begin many keys. No later segment of a
-/// name may be one, or two names could share a key; and an ACL rule for the keys of one would open those of the other.
+/// The words after the stream's name, and those after a queue's (list/names.rs) that begin many keys. No later segment
+/// of a name may be one, or two names could share a key; and an ACL rule for the keys of one would open those of the
+/// other.
 const RESERVED: [&str; 6] = ["inbox", "replies", "dead", "instances", "reply", "processing"];
 
 /// The keys of one stream.

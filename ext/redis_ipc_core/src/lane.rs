@@ -189,8 +189,8 @@ impl Lane {
         self.work.notify_one();
     }
 
-    /// As [`Lane::put`] of a connection on which a lone command was written: its replies can wait for whoever brings the
-    /// next one, for that spares waking a thread for them. After [`LEISURE`] the lane's thread reads them.
+    /// As [`Lane::put`] of a connection on which a lone command was written: its replies can wait for whoever brings
+    /// the next one, for that spares waking a thread for them. After [`LEISURE`] the lane's thread reads them.
     pub fn put_unread(&self, wire: Box<Wire>, batch: Batch) {
         let mut state = self.state.lock();
         let lone = state.queue.is_empty() && !state.is_busy() && wire.connection.awaited().is_some();

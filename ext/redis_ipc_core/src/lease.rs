@@ -42,8 +42,8 @@ pub fn release(member: &Member, requests: &[(StreamId, u32)]) -> Result<(), Erro
 }
 
 /// Moves the request with the id ARGV[3] to the end of the inbox, where a blocked reader of the group gets it at once.
-/// The copy has the same fields and the same deadline (the request is ARGV[5] ms old, if its id does not say so), and with
-/// ARGV[4] = 1 also `resent`. The request must be pending
+/// The copy has the same fields and the same deadline (the request is ARGV[5] ms old, if its id does not say so), and
+/// with ARGV[4] = 1 also `resent`. The request must be pending
 /// under the consumer ARGV[2] and have been delivered once: a copy starts with a delivery count of 0. Returns 1 if it
 /// was moved, 0 if the consumer does not have it any more, and -1 if it cannot be moved.
 ///
@@ -119,7 +119,10 @@ pub fn hand_on_by(
 fn move_command(member: &Member, id: StreamId, started: bool) -> Cmd {
     let mut command = redis::cmd("EVAL");
     command.arg(MOVE).arg(1).arg(&member.inbox).arg(&member.group).arg(&member.consumer);
-    command.arg(id.to_string()).arg(u8::from(started)).arg(member.age_if_ahead(id).as_millis() as u64);
+    command
+        .arg(id.to_string())
+        .arg(u8::from(started))
+        .arg(member.age_if_ahead(id).unwrap_or_default().as_millis() as u64);
     command
 }
 
@@ -395,8 +398,8 @@ fn claim_idle(cursor: StreamId, idle: Idle, count: usize, member: &Member) -> Re
     }))
 }
 
-/// Begins every lease anew that Redis's clock, set back, would have run on for as long as it went back: for who holds the
-/// request, whoever that is. What was claimed in the future is idle for 0 ms.
+/// Begins every lease anew that Redis's clock, set back, would have run on for as long as it went back: for who holds
+/// the request, whoever that is. What was claimed in the future is idle for 0 ms.
 const RESTART: &str = r"
 local start = '-'
 repeat
@@ -415,8 +418,8 @@ pub fn restart(member: &Member) -> Result<(), Error> {
     member.connections.with(&member.inbox, |connection| connection.run(&restart)).map(drop)
 }
 
-/// Looks which is the last id of the inbox, for [`crate::arrivals`]: a group that begins there tells. XINFO STREAM would
-/// bring the last entry along, however large.
+/// Looks which is the last id of the inbox, for [`crate::arrivals`]: a group that begins there tells. XINFO STREAM
+/// would bring the last entry along, however large.
 const LAST: &str = r"
 redis.call('XGROUP', 'CREATE', KEYS[1], ARGV[1], '$')
 local groups = redis.call('XINFO', 'GROUPS', KEYS[1])

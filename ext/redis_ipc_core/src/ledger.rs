@@ -160,14 +160,14 @@ impl Ticket {
         if self.has_earlier_copy() { Fate::Unknown } else { fate }
     }
 
-    /// Whether Redis confirmed it on the connection with this number. If that broke since, the server may be another one
-    /// now, which does not know all that became of the request.
+    /// Whether Redis confirmed it on the connection with this number. If that broke since, the server may be another
+    /// one now, which does not know all that became of the request.
     pub fn was_confirmed_on(&self, connection: u64) -> bool {
         self.ending.progress(|progress, _| progress.confirmed_on == Some(connection))
     }
 
-    /// Notes the id Redis gave it, and on which connection. False if it is not wanted any more: the call has ended meanwhile without an answer,
-    /// or with one that may be to another copy.
+    /// Notes the id Redis gave it, and on which connection. False if it is not wanted any more: the call has ended
+    /// meanwhile without an answer, or with one that may be to another copy.
     pub fn confirmed(&self, redis_id: StreamId, connection: u64) -> bool {
         self.ending.progress(|progress, outcome| {
             progress.sent = Sent::Yes(redis_id);

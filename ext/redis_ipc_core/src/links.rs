@@ -65,7 +65,7 @@ impl Links {
         self.losses.load(Ordering::SeqCst)
     }
 
-    /// A number for a connection of the sender's, which no other one has.
+    /// A number for a connection on which something is sent, which no other one has.
     pub fn next_wire(&self) -> u64 {
         self.wires.fetch_add(1, Ordering::Relaxed)
     }

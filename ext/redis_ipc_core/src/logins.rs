@@ -85,7 +85,8 @@ pub fn queue() -> (Logins, LoginRequests) {
 }
 
 impl Logins {
-    /// Asks for the values of the options `names` for the user `username`, and waits for them as long as `attempt` lasts.
+    /// Asks for the values of the options `names` for the user `username`, and waits for them as long as `attempt`
+    /// lasts.
     ///
     /// # Errors
     ///

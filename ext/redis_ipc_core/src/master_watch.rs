@@ -1,5 +1,5 @@
-//! Asks the sentinels now and then who the master is. In a failover on demand the old master takes writes for ten seconds
-//! after there is a new one; they are lost, and connections made meanwhile go to the other server.
+//! Asks the sentinels now and then who the master is. In a failover on demand the old master takes writes for ten
+//! seconds after there is a new one; they are lost, and connections made meanwhile go to the other server.
 
 use crate::connection::Connection;
 use crate::connector::Connector;

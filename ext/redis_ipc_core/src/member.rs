@@ -167,15 +167,20 @@ impl Member {
         std::mem::take(&mut *self.asked_in_vain.lock())
     }
 
-    /// How long the request with this id has been there for, as far as it is known, if its id is ahead of the clock; else
-    /// zero, as the id says it.
-    pub fn age_if_ahead(&self, id: StreamId) -> Duration {
-        let is_ahead = id.ms > self.clock.now().saturating_add(TOLERATED);
-        if is_ahead { self.arrivals.age(id) } else { Duration::ZERO }
+    /// How long the request with this id has been there for, as far as it is known, if its id is ahead of the clock;
+    /// else
+    /// `None`, as the id says it.
+    pub fn age_if_ahead(&self, id: StreamId) -> Option<Duration> {
+        self.is_ahead(id).then(|| self.arrivals.age(id))
     }
 
-    /// The lease that takeovers go by: the longest in the group, as each instance renews what it holds as often as its own
-    /// lease asks for.
+    /// Whether this id is from the future.
+    pub fn is_ahead(&self, id: StreamId) -> bool {
+        id.ms > self.clock.now().saturating_add(TOLERATED)
+    }
+
+    /// The lease that takeovers go by: the longest in the group, as each instance renews what it holds as often as its
+    /// own lease asks for.
     pub fn group_lease(&self) -> Duration {
         let longest = Duration::from_millis(self.longest_lease.load(Ordering::Relaxed));
         longest.max(self.options.consumer.lease)

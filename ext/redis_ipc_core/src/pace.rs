@@ -1,9 +1,9 @@
 //! How slowly a reply, or what is written, may cross the wire.
 //!
-//! The timeout of a socket bounds one read. A server that says a byte now and then never exceeds it, so a reply could take
-//! for ever. A timeout for the whole reply would forbid large replies on slow links. So once a reply has begun, it must
-//! keep a minimum speed: it may take the timeout, and 1 s more for each [`RATE`] bytes that have come. The same counts
-//! for what is written.
+//! The timeout of a socket bounds one read. A server that says a byte now and then never exceeds it, so a reply could
+//! take for ever. A timeout for the whole reply would forbid large replies on slow links. So once a reply has begun, it
+//! must keep a minimum speed: it may take the timeout, and 1 s more for each [`RATE`] bytes that have come. The same
+//! counts for what is written.
 
 use std::io;
 use std::time::{Duration, Instant};

@@ -4,7 +4,7 @@ use crate::connection::Connection;
 use crate::error::{Error, ErrorKind};
 use crate::keys::{self, Keys};
 use crate::member::{Member, WITHOUT_HANDLER};
-use crate::stream_reply::unexpected;
+use crate::stream_reply::{self, unexpected};
 use crate::upkeep;
 use redis::{Cmd, RedisResult, Value};
 use std::sync::atomic::Ordering;
@@ -259,13 +259,9 @@ fn rows(reply: &Value) -> Option<Vec<Option<Presence>>> {
 /// the server is a node of a cluster.
 pub fn check_server(connection: &mut Connection) -> RedisResult<bool> {
     let Ok(Value::Array(facts)) = connection.run(&redis::cmd("HELLO")) else { return Ok(false) };
-    let fact = |wanted: &[u8]| {
-        facts.chunks(2).find_map(|pair| match pair {
-            [Value::BulkString(name), Value::BulkString(fact)] if name == wanted => {
-                Some(String::from_utf8_lossy(fact).into_owned())
-            }
-            _ => None,
-        })
+    let fact = |wanted: &[u8]| match stream_reply::fact(&facts, wanted) {
+        Some(Value::BulkString(fact)) => Some(String::from_utf8_lossy(fact).into_owned()),
+        _ => None,
     };
     let version = fact(b"version").unwrap_or_default();
     let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());

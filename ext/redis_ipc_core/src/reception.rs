@@ -1,7 +1,6 @@
 //! Decides what becomes of an entry that was taken from the inbox: it runs, or it is dropped, refused or buried,
 //! and each of these is counted.
 
-use crate::arrivals::TOLERATED;
 use crate::claim::Claim;
 use crate::command::Command;
 use crate::consumer_queue::ConsumerQueue;
@@ -127,22 +126,18 @@ impl Reception {
         }
     }
 
-    /// Reckons when a request expires. If Redis's clock was set, every request looks old, or is ahead, until the clock is
-    /// read again. So it is read again.
+    /// Reckons when a request expires. If Redis's clock was set, every request looks old, or is ahead, until the clock
+    /// is read again. So it is read again.
     fn aged(&self, request: Request) -> Request {
         let (clock, id) = (&self.member.clock, request.redis_id);
-        let is_ahead = || id.ms > clock.now().saturating_add(TOLERATED);
         let is_old = clock.now().saturating_sub(id.ms) >= request.ttl / 2;
-        if (is_ahead() || is_old) && clock.is_due(LOOK_AGAIN) {
+        if (is_old || self.member.is_ahead(id)) && clock.is_due(LOOK_AGAIN) {
             // Out of reach, it says nothing new.
             let _ = presence::renew(&self.member);
         }
         let now = clock.now();
-        let since = if is_ahead() {
-            now.saturating_sub(self.member.age_if_ahead(id).as_millis() as u64)
-        } else {
-            id.ms
-        };
+        let since =
+            self.member.age_if_ahead(id).map_or(id.ms, |age| now.saturating_sub(age.as_millis() as u64));
         request.aged(since, now)
     }
 

@@ -183,8 +183,8 @@ fn look(connection: &mut Connection, member: &Member) -> RedisResult<Serving> {
     }
 }
 
-/// Whether those who serve may have been forgotten lately, or show their presence by a clock that was right before: each
-/// reads it now and then.
+/// Whether those who serve may have been forgotten lately, or show their presence by a clock that was right before:
+/// each reads it now and then.
 fn is_in_doubt(member: &Member) -> bool {
     let silence = silence(member);
     presence::was_lost(member, silence) || member.clock.has_stepped_within(presence::RENEWAL + silence)

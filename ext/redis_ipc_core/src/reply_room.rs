@@ -15,8 +15,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// After so many bytes of answers Redis is asked how much memory the reply stream of the last one takes: the stream that
-/// grows most is asked about most.
+/// After so many bytes of answers Redis is asked how much memory the reply stream of the last one takes: the stream
+/// that grows most is asked about most.
 const MEASURE: usize = 1 << 20;
 /// A reply stream may hold so many answers of the largest size, and at least so many bytes.
 const ANSWERS: usize = 16;

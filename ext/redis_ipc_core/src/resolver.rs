@@ -15,8 +15,8 @@ const MOST: usize = 8;
 type Place = (String, u16);
 type Find = fn(&str, u16) -> io::Result<Vec<SocketAddr>>;
 
-/// Finds the addresses of host names. The system's look-up cannot be interrupted, so it runs in a thread that an attempt
-/// to connect can leave; the next attempt waits for the same look-up.
+/// Finds the addresses of host names. The system's look-up cannot be interrupted, so it runs in a thread that an
+/// attempt to connect can leave; the next attempt waits for the same look-up.
 #[derive(Debug, Clone)]
 pub struct Resolver(Arc<Inner>);
 

@@ -168,7 +168,8 @@ impl Replies {
         Ok(RawEntry { id, fields: Some(fields.finish()) })
     }
 
-    /// Reads past a string, and returns its length. It takes from the bytes that a reply may have, and from nothing else.
+    /// Reads past a string, and returns its length. It takes from the bytes that a reply may have, and from nothing
+    /// else.
     fn skip_string(&mut self, socket: &mut impl Read) -> RedisResult<usize> {
         let line = self.line(socket)?;
         let (size, length) = match line.split_first() {
@@ -335,8 +336,8 @@ impl Default for Replies {
     }
 }
 
-/// Whether the first so many replies in `bytes` are complete. What is no reply counts as complete: whoever reads it will
-/// see.
+/// Whether the first so many replies in `bytes` are complete. What is no reply counts as complete: whoever reads it
+/// will see.
 fn is_whole(mut bytes: &[u8], mut replies: usize) -> bool {
     while replies > 0 {
         let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else { return false };

@@ -407,8 +407,8 @@ impl Sender {
         }
     }
 
-    /// It may be another server, or the same one without its data: what is asked now may be answered before the reader of
-    /// answers is back.
+    /// It may be another server, or the same one without its data: what is asked now may be answered before the reader
+    /// of answers is back.
     fn restore_replies(&self, lane: &Lane) {
         if self.connector().known_route(&self.member.replies) == lane.route {
             // The pool may begin with a connection that broke unnoticed; if both fail, that reader says why.

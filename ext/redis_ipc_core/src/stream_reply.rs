@@ -1,4 +1,5 @@
-//! Takes the ids out of what Redis answers to XADD, XPENDING and XAUTOCLAIM. ([`crate::resp`] reads entries.)
+//! Takes the ids out of what Redis answers to XADD, XPENDING, XAUTOCLAIM and XINFO GROUPS. ([`crate::resp`] reads
+//! entries.)
 
 use crate::entry::StreamId;
 use redis::{RedisError, RedisResult, Value};
@@ -33,6 +34,14 @@ pub fn pending_ids(value: &Value) -> Vec<StreamId> {
         .collect()
 }
 
+/// What follows this name in a reply of names and values by turns.
+pub fn fact<'reply>(facts: &'reply [Value], wanted: &[u8]) -> Option<&'reply Value> {
+    facts.chunks(2).find_map(|pair| match pair {
+        [Value::BulkString(name), fact] if name == wanted => Some(fact),
+        _ => None,
+    })
+}
+
 /// How far each group has come, by its name: the reply to XINFO GROUPS.
 pub fn last_delivered(value: &Value) -> Option<HashMap<String, StreamId>> {
     let Value::Array(groups) = value else { return None };
@@ -40,15 +49,9 @@ pub fn last_delivered(value: &Value) -> Option<HashMap<String, StreamId>> {
         .iter()
         .map(|group| {
             let Value::Array(facts) = group else { return None };
-            let fact = |wanted: &[u8]| {
-                facts.chunks(2).find_map(|pair| match pair {
-                    [Value::BulkString(name), fact] if name == wanted => Some(fact),
-                    _ => None,
-                })
-            };
-            let Some(Value::BulkString(name)) = fact(b"name") else { return None };
+            let Some(Value::BulkString(name)) = fact(facts, b"name") else { return None };
             let name = String::from_utf8_lossy(name).into_owned();
-            Some((name, id(fact(b"last-delivered-id")?)?))
+            Some((name, id(fact(facts, b"last-delivered-id")?)?))
         })
         .collect()
 }

@@ -58,8 +58,8 @@ fn keep_replies(key: &str) -> Cmd {
     command
 }
 
-/// Makes the inbox and the group ARGV[1] where they are missing, and the consumer ARGV[2] in it. The group starts at the
-/// first request, for an asker may have been earlier.
+/// Makes the inbox and the group ARGV[1] where they are missing, and the consumer ARGV[2] in it. The group starts at
+/// the first request, for an asker may have been earlier.
 ///
 /// The last delivered id of the group ARGV[3], which nobody reads in, is the last id that the inbox had when the group
 /// ARGV[1] was made: it is 0 for the first one, and moves on if that is destroyed and made again. A request that was
@@ -78,8 +78,8 @@ return redis.call('XINFO', 'GROUPS', KEYS[1])
 
 /// Makes the inbox again if the last id it gave is ARGV[2], the last possible one: Redis adds nothing to it any more.
 /// XSETID does not do, as it respects deleted entries. What is in the inbox keeps its id, and what is pending stays so.
-/// Returns 1 if it was made again, 0 if that is not necessary or this user has not the right to look, and -1 if it holds
-/// too much for one script; as nothing is added, that passes.
+/// Returns 1 if it was made again, 0 if that is not necessary or this user has not the right to look, and -1 if it
+/// holds too much for one script; as nothing is added, that passes.
 const RENEW_IDS: &str = r"
 local inbox, group, last = KEYS[1], ARGV[1], ARGV[2]
 local function facts(flat)
@@ -117,7 +117,8 @@ return 1
 /// How much an inbox may hold that is made again.
 const MOVED: usize = 1_000;
 
-/// Makes the inbox again (true) if its ids are used up. Whoever may add to it can do that, with an id of its own choice.
+/// Makes the inbox again (true) if its ids are used up. Whoever may add to it can do that, with an id of its own
+/// choice.
 pub fn renew_ids(member: &Member) -> Result<bool, Error> {
     let mut renew = redis::cmd("EVAL");
     renew

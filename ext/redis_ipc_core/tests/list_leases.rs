@@ -1,6 +1,6 @@
 //! A model of how requests are leased to the servers of a JSON-RPC queue (docs/json_rpc.md, "What a server promises"),
-//! and every state it can get into. One server takes a request, breaks its connections half-open, stops, dies or leaves;
-//! another one looks on. A request must never be on the list of a server that nobody knows of.
+//! and every state it can get into. One server takes a request, breaks its connections half-open, stops, dies or
+//! leaves; another one looks on. A request must never be on the list of a server that nobody knows of.
 //!
 //! The scores of the server are numbers that it uses once. Nobody compares them but for being the same, so a clock that
 //! jumps is no step of its own.

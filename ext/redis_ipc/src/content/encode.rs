@@ -80,7 +80,7 @@ impl Encoder<'_> {
 
     /// Fails if there is no room for so many bytes more.
     fn check_size(&mut self, more: usize) -> Result<(), Error> {
-        self.is_over |= self.limit.saturating_sub(self.out.len()) < more || self.out.len() > self.limit;
+        self.is_over |= self.out.len().saturating_add(more) > self.limit;
         if self.is_over {
             Err(errors::content(self.ruby, "the content is too large".to_owned()))
         } else {

@@ -154,8 +154,8 @@ impl Answer {
         self.desk.party.reporter.failure(Error { message, ..error.clone() });
     }
 
-    /// Redis does not remove the request from the list of what this server holds. So it stays held: else it would be taken
-    /// for one that was never run.
+    /// Redis does not remove the request from the list of what this server holds. So it stays held: else it would be
+    /// taken for one that was never run.
     fn keep(&self, error: &Error) {
         let message = format!(
             "a request that ran cannot be removed from {}, so another server runs it again once this one has left: {}",

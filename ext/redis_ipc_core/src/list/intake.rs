@@ -211,8 +211,8 @@ impl Intake {
         Ok(())
     }
 
-    /// Where the last look found something there may be more: up to twice as much is asked for in one round trip. Else it
-    /// waits for one.
+    /// Where the last look found something there may be more: up to twice as much is asked for in one round trip. Else
+    /// it waits for one.
     fn move_some(
         &self,
         connection: &mut Connection,
@@ -232,8 +232,8 @@ impl Intake {
         self.move_by(connection, vec![blocking], shown)
     }
 
-    /// Moves requests to this server's list. Before that it shows that the server lives, unless this connection did so just
-    /// before: whatever reaches Redis late by a connection that broke, others know the server by then.
+    /// Moves requests to this server's list. Before that it shows that the server lives, unless this connection did so
+    /// just before: whatever reaches Redis late by a connection that broke, others know the server by then.
     fn move_by(
         &self,
         connection: &mut Connection,
@@ -245,10 +245,8 @@ impl Intake {
         if is_due {
             commands.insert(0, beat(&self.party, &self.pulse));
         }
-        let replies = connection.run_all(&commands)?;
-        if let Some(error) = replies.iter().find_map(refusal) {
-            return Err(error);
-        }
+        let replies = connection.run_all(&commands)?.into_iter().map(refused);
+        let replies: Vec<Value> = replies.collect::<RedisResult<_>>()?;
         if is_due {
             self.pulse.shown(asked);
             *shown = Some(asked);
@@ -269,8 +267,8 @@ impl Intake {
         command
     }
 
-    /// Looks whether more is on this server's list than must be there: a read of an earlier connection may have waited in Redis
-    /// when this one was made, and have taken something since. Between two reads nothing is on its way.
+    /// Looks whether more is on this server's list than must be there: a read of an earlier connection may have waited
+    /// in Redis when this one was made, and have taken something since. Between two reads nothing is on its way.
     fn compare(&self, connection: &mut Connection) -> RedisResult<()> {
         let held = self.queue.listed_count();
         let listed = refused(connection.run(redis::cmd("LLEN").arg(&self.processing))?)?;
@@ -350,8 +348,8 @@ impl Intake {
         Ok(self.appetite.lock().judge(serves))
     }
 
-    /// Moves the request that cannot be read to the dead letters, without reading it: the ones before it go to the other
-    /// end of the list. Whom to tell stands in it.
+    /// Moves the request that cannot be read to the dead letters, without reading it: the ones before it go to the
+    /// other end of the list. Whom to tell stands in it.
     fn give_up_stuck(&self, connection: &mut Connection) -> RedisResult<()> {
         let Some(Stuck { place, length }) = self.stuck.lock().take() else { return Ok(()) };
         let known = connection.run(redis::cmd("LLEN").arg(&self.processing))?;
@@ -380,12 +378,5 @@ impl Intake {
         );
         self.party.reporter.failure(self.party.locate(Error::new(ErrorKind::DeadLettered, message)));
         buried.map(drop)
-    }
-}
-
-fn refusal(reply: &Value) -> Option<redis::RedisError> {
-    match reply {
-        Value::ServerError(error) => Some(error.clone().into()),
-        _ => None,
     }
 }

@@ -4,8 +4,8 @@ use crate::error::{Error, ErrorKind};
 use crate::keys::check_name;
 use crate::slots::slot;
 
-/// The words after a queue's name, and after a stream's (keys.rs). No later segment of a name may be one, or a queue could
-/// share a key with another queue or a stream; and an ACL rule for that one's keys would open this one's.
+/// The words after a queue's name, and after a stream's (keys.rs). No later segment of a name may be one, or a queue
+/// could share a key with another queue or a stream; and an ACL rule for that one's keys would open this one's.
 const RESERVED: [&str; 8] =
     ["reply", "processing", "servers", "deliveries", "dead", "inbox", "replies", "instances"];
 /// How long the part of a reply list's name behind the prefix may be: too short could be guessed.

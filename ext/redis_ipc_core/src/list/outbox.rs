@@ -10,7 +10,6 @@ use crate::outgoing::{Broken, Outbound, Outgoing, closes_connection, too_large};
 use crate::sync::{Condvar, Mutex};
 use redis::{Cmd, RedisError, RedisResult, Value};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The pause before something is tried again that Redis refuses for now.
@@ -60,14 +59,13 @@ pub struct Outbox<P> {
     party: Arc<Party>,
     state: Mutex<State<P>>,
     work: Condvar,
-    opened: AtomicU64,
 }
 
 impl<P: Parcel> Outbox<P> {
     /// An empty outbox.
     pub fn new(party: Arc<Party>) -> Self {
         let state = State { queue: Outgoing::default(), stopping: false, ended: false };
-        Self { party, state: Mutex::new(state), work: Condvar::new(), opened: AtomicU64::new(0) }
+        Self { party, state: Mutex::new(state), work: Condvar::new() }
     }
 
     /// Sends `parcel` with the next round trip. Never waits for Redis.
@@ -130,7 +128,7 @@ impl<P: Parcel> Outbox<P> {
     }
 
     fn lane(&self, connection: Connection, losses: usize) -> Lane {
-        let number = self.opened.fetch_add(1, Ordering::Relaxed);
+        let number = self.party.links.next_wire();
         Lane { connection, number, losses, asked: None }
     }
 

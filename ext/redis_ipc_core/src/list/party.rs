@@ -26,9 +26,9 @@ pub const CLOCK_READING: Duration = Duration::from_secs(10);
 /// How often Redis's clock is read where requests go out, or look expired: a step is noticed this soon.
 pub const CLOCK_LOOK: Duration = Duration::from_millis(500);
 
-/// How long a connection that is gone for its server may still take something: its read waits in Redis for 10 s at most,
-/// and the network may hold back what was sent. (The kernel gives up after 3 s, see dialer.rs; what stands between may
-/// keep it longer.)
+/// How long a connection that is gone for its server may still take something: its read waits in Redis for 10 s at
+/// most, and the network may hold back what was sent. (The kernel gives up after 3 s, see dialer.rs; what stands
+/// between may keep it longer.)
 pub const SETTLED: Duration = Duration::from_secs(60);
 
 /// The longest that a read waits in Redis.

@@ -1,7 +1,7 @@
 //! The sign of life of a server: a score among the servers of its queue.
 //!
-//! The connection that moves requests to the server's own list shows one just before. Whatever happens to that connection,
-//! Redis moves nothing to a list whose server did not become known to it within the last minute and lease.
+//! The connection that moves requests to the server's own list shows one just before. Whatever happens to that
+//! connection, Redis moves nothing to a list whose server did not become known to it within the last minute and lease.
 
 use crate::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -37,8 +37,8 @@ impl Pulse {
         taken.map_or(now, next)
     }
 
-    /// Notes that Redis has the sign of life that was asked for at `asked`. Where the one before is a lease ago, another
-    /// server may have taken over what this one holds.
+    /// Notes that Redis has the sign of life that was asked for at `asked`. Where the one before is a lease ago,
+    /// another server may have taken over what this one holds.
     pub fn shown(&self, asked: Instant) {
         let mut shown = self.shown.lock();
         if shown.is_some_and(|before| before.elapsed() >= self.lease) {

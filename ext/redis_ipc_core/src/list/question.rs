@@ -37,9 +37,9 @@ impl Question {
         self.pending.finish(Err(error), &self.party.stats);
     }
 
-    /// Whether no server ever had the request that was to be taken back. Redis must say that it was in the queue and that
-    /// nobody put it back there. It must be the Redis that took the request, by the connection that did not break since:
-    /// after a failover or a restart it may have forgotten who had it.
+    /// Whether no server ever had the request that was to be taken back. Redis must say that it was in the queue and
+    /// that nobody put it back there. It must be the Redis that took the request, by the connection that did not break
+    /// since: after a failover or a restart it may have forgotten who had it.
     fn is_unclaimed(&self, replies: &[Value], connection: Option<u64>) -> bool {
         let is_the_same = connection.is_some() && self.pending.confirmed_by() == connection;
         // What was put back earlier than that may be forgotten.

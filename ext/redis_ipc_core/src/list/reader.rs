@@ -81,6 +81,7 @@ impl Reader {
     }
 
     fn session(&self, first: Option<Connection>, link: &mut Link<'_, Party>) -> RedisResult<()> {
+        let is_first = first.is_some();
         let mut connection = match first {
             Some(connection) => connection,
             None => {
@@ -91,8 +92,10 @@ impl Reader {
         };
         *self.closer.lock() = Some(connection.closer());
         self.judge(&mut connection)?;
-        // It may be another server's than before.
-        self.party.clock.read(&mut connection)?;
+        if !is_first {
+            // It may be another server's than before.
+            self.party.clock.read(&mut connection)?;
+        }
         self.skip_stuck(&mut connection)?;
         link.up();
         let (mut position, mut clock) = (Position::default(), Instant::now());
@@ -106,8 +109,8 @@ impl Reader {
         Ok(())
     }
 
-    /// Reads the oldest answers without removing them: what does not arrive is read again. They are removed with the next
-    /// read. Nobody else removes any, so their places are known.
+    /// Reads the oldest answers without removing them: what does not arrive is read again. They are removed with the
+    /// next read. Nobody else removes any, so their places are known.
     ///
     /// One round trip looks for answers and waits for one. If the look finds some, the wait ends at once and brings the
     /// oldest of them again. To avoid that, large answers are looked for and waited for by turns.

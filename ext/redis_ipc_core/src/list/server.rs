@@ -183,8 +183,8 @@ impl Server {
         let _ = self.party.open().and_then(|mut connection| self.party.clock.read(&mut connection));
     }
 
-    /// Whether `deadline` (ms on Redis's clock) has passed; then the request is counted as expired. After a step back of
-    /// Redis's clock all look so, until it is read again.
+    /// Whether `deadline` (ms on Redis's clock) has passed; then the request is counted as expired. After a step back
+    /// of Redis's clock all look so, until it is read again.
     pub fn has_expired(&self, deadline: u64) -> bool {
         let expired = self.is_past(deadline);
         if expired {

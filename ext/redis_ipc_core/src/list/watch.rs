@@ -35,8 +35,8 @@ impl Watch {
         Self { lease, seen: HashMap::new(), reached: None }
     }
 
-    /// Notes that Redis answered at `now`. Where it did so a lease ago the last time, it may have been out of reach of all.
-    /// Those who live must have the time to show it, so the watch begins anew.
+    /// Notes that Redis answered at `now`. Where it did so a lease ago the last time, it may have been out of reach of
+    /// all. Those who live must have the time to show it, so the watch begins anew.
     pub fn reached(&mut self, now: Instant) {
         if self.reached.is_none_or(|before| now.duration_since(before) >= self.lease) {
             self.seen.clear();

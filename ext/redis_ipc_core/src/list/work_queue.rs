@@ -26,8 +26,8 @@ impl WorkQueue {
         self.push_together(texts.into_iter().map(|text| Arc::new(Job::new(text, given_up))).collect())
     }
 
-    /// How many are held that must be on the list of what this server holds: not those that are given up on, nor those whose
-    /// removal may be under way.
+    /// How many are held that must be on the list of what this server holds: not those that are given up on, nor those
+    /// whose removal may be under way.
     pub fn listed_count(&self) -> usize {
         self.pick(|job| (!job.given_up && !job.is_answered()).then_some(())).len()
     }
