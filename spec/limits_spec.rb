@@ -420,7 +420,7 @@ RSpec.describe "a limit of the server" do
                            "destination_group" => "child", "reply_to" => reply_to, "ttl" => "60000")
     end
 
-    # That an entry may have more fields than a reply may have values is a test of the core (resp.rs).
+    # That an entry may have more fields than a reply may have values is a test of the core (resp/decode.rs).
     it "does not let a stranger's entry of 200,000 fields stop a group: it is read past, at once" do
       serving = connect("child", &echo)
       asking = connect("parent")

@@ -2,7 +2,7 @@
 
 require_relative "../tasks/extension"
 
-# The border's own code (gvl.rs) with methods that panic; the core's threads have theirs in drill.rs.
+# The border's own code (gvl.rs) with methods that panic; the core's threads have theirs in failpoint.rs.
 RSpec.describe "a panic in Rust" do
   before(:all) do
     extension = Extension.new

@@ -7,9 +7,9 @@ use crate::native_answer::NativeAnswer;
 use crate::settle_class;
 use magnus::prelude::*;
 use magnus::{DataTypeFunctions, Error, RModule, Ruby, TypedData, Value, gc, method};
-use redis_ipc_core::engine::Engine;
-use redis_ipc_core::ledger::{Outcome, Ticket, Waited};
-use redis_ipc_core::waiting::Interrupt;
+use redis_ipc_core::foundation::runtime::waiting::Interrupt;
+use redis_ipc_core::request_reply::books::ledger::{Outcome, Ticket, Waited};
+use redis_ipc_core::request_reply::engine::Engine;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -11,15 +11,15 @@ use crate::settle_class;
 use crossbeam_channel::bounded;
 use magnus::prelude::*;
 use magnus::{Error, RArray, RHash, RModule, Ruby, Value, function, method};
-use redis_ipc_core::calls::Calls;
-use redis_ipc_core::consumer_queue::Taken;
-use redis_ipc_core::engine::Engine;
-use redis_ipc_core::entry::{Context, Question, Status};
 use redis_ipc_core::error::{Error as CoreError, ErrorKind};
-use redis_ipc_core::ledger::Ticket;
-use redis_ipc_core::options::Options;
-use redis_ipc_core::reports::{Fetched, Report, Reports};
-use redis_ipc_core::waiting::Interrupt;
+use redis_ipc_core::foundation::runtime::reports::{Fetched, Report, Reports};
+use redis_ipc_core::foundation::runtime::waiting::Interrupt;
+use redis_ipc_core::foundation::runtime::work_queue::Taken;
+use redis_ipc_core::request_reply::asking::calls::Calls;
+use redis_ipc_core::request_reply::books::ledger::Ticket;
+use redis_ipc_core::request_reply::engine::Engine;
+use redis_ipc_core::request_reply::membership::options::Options;
+use redis_ipc_core::request_reply::protocol::entry::{Context, Question, Status};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -151,7 +151,7 @@ impl NativeEngine {
         }
         let interrupt = Interrupt::default();
         let wait = || match engine.service().take(&interrupt) {
-            Taken::Claim(claim) => Some(Some(claim)),
+            Taken::Request(claim) => Some(Some(claim)),
             Taken::Closed => Some(None),
             Taken::Interrupted => None,
         };

@@ -10,13 +10,13 @@ use crate::settle_class;
 use crate::weight::Weight;
 use magnus::prelude::*;
 use magnus::{Error, RHash, RModule, RString, Ruby, Value, function, method};
-use redis_ipc_core::consumer_queue::Taken;
-use redis_ipc_core::json;
-use redis_ipc_core::list::job::Job;
-use redis_ipc_core::list::options::ServerOptions;
-use redis_ipc_core::list::server::Server;
-use redis_ipc_core::list::skim::{Skimmed, skim};
-use redis_ipc_core::waiting::Interrupt;
+use redis_ipc_core::foundation::payload::json;
+use redis_ipc_core::foundation::runtime::waiting::Interrupt;
+use redis_ipc_core::foundation::runtime::work_queue::Taken;
+use redis_ipc_core::json_rpc::envelope_scan::{Skimmed, skim};
+use redis_ipc_core::json_rpc::in_flight::Job;
+use redis_ipc_core::json_rpc::options::ServerOptions;
+use redis_ipc_core::json_rpc::server::Server;
 use std::sync::Arc;
 
 /// A request that was taken.
@@ -103,7 +103,7 @@ impl NativeListServer {
         }
         let interrupt = Interrupt::default();
         let wait = || match server.take(&interrupt) {
-            Taken::Claim(job) => Some(Some(job)),
+            Taken::Request(job) => Some(Some(job)),
             Taken::Closed => Some(None),
             Taken::Interrupted => None,
         };

@@ -5,12 +5,12 @@
 //!
 //! `REDIS_URL` says where Redis is.
 
-use redis_ipc_core::consumer_queue::Taken;
-use redis_ipc_core::engine::Engine;
-use redis_ipc_core::entry::{Context, Question, Status};
-use redis_ipc_core::ledger::Waited;
-use redis_ipc_core::options::Options;
-use redis_ipc_core::waiting::Interrupt;
+use redis_ipc_core::foundation::runtime::waiting::Interrupt;
+use redis_ipc_core::foundation::runtime::work_queue::Taken;
+use redis_ipc_core::request_reply::books::ledger::Waited;
+use redis_ipc_core::request_reply::engine::Engine;
+use redis_ipc_core::request_reply::membership::options::Options;
+use redis_ipc_core::request_reply::protocol::entry::{Context, Question, Status};
 use std::error::Error;
 use std::io::{Read, stdin};
 use std::thread;
@@ -57,7 +57,7 @@ fn serve(engine: &Engine) -> Result<(), Box<dyn Error>> {
 
 fn answer_requests(engine: &Engine) {
     let service = engine.service();
-    while let Taken::Claim(claim) = service.take(&Interrupt::default()) {
+    while let Taken::Request(claim) = service.take(&Interrupt::default()) {
         let (status, content) =
             match serde_json::from_slice::<serde_json::Value>(&claim.request.content.share()) {
                 Ok(serde_json::Value::String(text)) => (Status::Fulfilled, format!("You said: {text}")),

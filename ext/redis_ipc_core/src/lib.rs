@@ -1,83 +1,10 @@
-//! The core of the redis_ipc gem: request/reply between processes over Redis streams.
+//! The core of the redis_ipc gem: request/reply between processes over Redis, and JSON-RPC over Redis lists.
 //!
-//! There is no Ruby in it. [`engine::Engine`] is one connected stream; docs/protocol.md describes what it says to
+//! There is no Ruby in it. [`request_reply`] and [`json_rpc`] are features: neither imports the other. Both stand on
+//! [`foundation`], which imports no feature. spec/house_spec.rb checks that. docs/protocol.md describes what is said to
 //! Redis, docs/internals.md which thread owns what.
 
-pub mod acceptance;
-pub mod appetite;
-mod arrivals;
-pub mod attempt;
-pub mod backlog;
-pub mod backoff;
-pub mod batch;
-pub mod bell;
-pub mod busy_poll;
-pub mod calls;
-pub mod claim;
-pub mod clock;
-pub mod cluster;
-pub mod command;
-pub mod connection;
-pub mod connections;
-pub mod connector;
-pub mod consumer_queue;
-pub mod content;
-pub mod dead_letter;
-pub mod dead_letters;
-pub mod dialer;
-pub mod dispatcher;
-mod drill;
-pub mod engine;
-pub mod entry;
 pub mod error;
-pub mod error_codes;
-pub mod fields;
-pub mod housekeeper;
-pub mod identity;
-pub mod inbox_session;
-pub mod intake;
-pub mod json;
-pub mod keys;
-pub mod lane;
-pub mod lease;
-pub mod ledger;
-pub mod link;
-pub mod links;
-pub mod list;
-pub mod logins;
-pub mod master_watch;
-pub mod member;
-pub mod open_sockets;
-pub mod options;
-pub mod outgoing;
-pub mod pace;
-pub mod packing;
-pub mod presence;
-pub mod read_ahead;
-pub mod reading;
-pub mod reception;
-pub mod redis_options;
-pub mod refusal;
-pub mod reply_room;
-pub mod reply_session;
-pub mod reports;
-pub mod resolver;
-pub mod resp;
-pub mod scene;
-pub mod section;
-pub mod sender;
-pub mod sentinels;
-pub mod service;
-pub mod slots;
-pub mod socket;
-pub mod stats;
-pub mod stop;
-pub mod stream_reply;
-pub mod sync;
-pub mod text;
-pub mod threads;
-pub mod tls;
-pub mod turn;
-pub mod upkeep;
-pub mod waiting;
-pub mod wake_queue;
+pub mod foundation;
+pub mod json_rpc;
+pub mod request_reply;

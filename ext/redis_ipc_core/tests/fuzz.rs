@@ -3,12 +3,13 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use redis_ipc_core::entry::{Answer, Request, StreamId};
-use redis_ipc_core::fields::{Fields, Room};
-use redis_ipc_core::json;
-use redis_ipc_core::keys::Keys;
-use redis_ipc_core::resp::Replies;
-use redis_ipc_core::stream_reply;
+use redis_ipc_core::foundation::payload::fields::{Fields, Room};
+use redis_ipc_core::foundation::payload::json;
+use redis_ipc_core::foundation::payload::stream_entry::StreamId;
+use redis_ipc_core::foundation::redis::resp::decode::Replies;
+use redis_ipc_core::foundation::redis::resp::replies;
+use redis_ipc_core::request_reply::protocol::entry::{Answer, Request};
+use redis_ipc_core::request_reply::protocol::keys::Keys;
 use std::io::{self, Read};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -111,8 +112,8 @@ fn replies(random: &mut Random) {
     let mut socket = Pieces(&bytes, random);
     let mut replies = Replies::new();
     while let Ok(value) = replies.next(&mut socket) {
-        let _ = stream_reply::claimed_ids(value.clone());
-        let _ = stream_reply::id(&value);
+        let _ = replies::claimed_ids(value.clone());
+        let _ = replies::id(&value);
     }
     let mut socket = Pieces(&bytes, random);
     let mut replies = Replies::new();

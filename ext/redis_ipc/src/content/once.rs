@@ -4,7 +4,7 @@ use crate::content::decode;
 use crate::kept::Kept;
 use crate::weight::Weight;
 use magnus::{Error, Ruby, Value, gc};
-use redis_ipc_core::content::Content;
+use redis_ipc_core::request_reply::protocol::content::Content;
 use std::cell::Cell;
 
 /// The Ruby object made of a [`Content`], once it has been looked at. There is one of these for each content, and

@@ -1,0 +1,9 @@
+//! What goes over the wire, as values: ids, texts, JSON, the fields of an entry, their limits, and the reading of options.
+
+pub mod fields;
+pub mod id;
+pub mod json;
+pub mod limits;
+pub mod option_reader;
+pub mod stream_entry;
+pub mod text;

@@ -1,0 +1,149 @@
+//! Redis's clock as seen from here. Deadlines use it, so the clocks of the machines need not agree.
+
+use crate::foundation::redis::connection::Connection;
+use crate::foundation::runtime::sync::Mutex;
+use redis::RedisResult;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Redis's time in ms since 1970, kept by a monotonic clock between readings of `TIME`, so a step of this
+/// machine's wall clock moves no deadline.
+pub struct Clock {
+    origin: Instant,
+    offset: AtomicI64,
+    best: Mutex<Option<(Duration, Instant)>>,
+    step: Mutex<Option<Step>>,
+    looked: Mutex<Option<Instant>>,
+}
+
+/// Redis's clock was set, or another server with another clock has taken over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// When that was noticed.
+    pub noticed: Instant,
+    /// It went back.
+    pub is_back: bool,
+}
+
+/// A reading this quick is as good as any.
+const EXACT: Duration = Duration::from_millis(10);
+/// Two readings are rounded to whole ms.
+const ROUNDING: u64 = 2;
+/// How long a good reading keeps worse ones out.
+const GOOD_FOR: Duration = Duration::from_secs(60);
+
+impl Clock {
+    /// A clock that has not heard from Redis yet and believes this machine.
+    pub fn new() -> Self {
+        let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Self {
+            origin: Instant::now(),
+            offset: AtomicI64::new(wall.as_millis() as i64),
+            best: Mutex::default(),
+            step: Mutex::default(),
+            looked: Mutex::default(),
+        }
+    }
+
+    /// Takes over the clock of the server that `connection` leads to.
+    pub fn read(&self, connection: &mut Connection) -> RedisResult<()> {
+        let asked = Instant::now();
+        let (seconds, micros): (u64, u64) = connection.query(&redis::cmd("TIME"))?;
+        self.adjust(seconds * 1_000 + micros / 1_000, asked);
+        Ok(())
+    }
+
+    /// Takes over a reading of `TIME` (ms) that was asked for at `asked` and arrived now; the reading is
+    /// placed in the middle of the round trip, as NTP does (RFC 5905, section 8).
+    /// A reading that took long says little: it is only taken over where none was for a while, or where it differs by
+    /// more than its error. Then the clock was stepped, or it is another server's.
+    pub fn adjust(&self, redis_ms: u64, asked: Instant) {
+        let took = asked.elapsed();
+        let middle = asked + took / 2;
+        let since_origin = middle.duration_since(self.origin).as_millis() as i64;
+        let offset = redis_ms as i64 - since_origin;
+        let mut best = self.best.lock();
+        let difference = offset - self.offset.load(Ordering::Relaxed);
+        let is_stepped = difference.unsigned_abs() > took.as_millis() as u64 + ROUNDING;
+        // What was believed before may be off, too.
+        let is_set = best.is_some_and(|(exactness, _)| {
+            u128::from(difference.unsigned_abs()) > (took + exactness + EXACT).as_millis()
+        });
+        if is_set {
+            *self.step.lock() = Some(Step { noticed: Instant::now(), is_back: difference < 0 });
+        }
+        let is_better = |(exactness, at): (Duration, Instant)| took <= exactness || at.elapsed() >= GOOD_FOR;
+        if took <= EXACT || is_stepped || best.is_none_or(is_better) {
+            *best = Some((took, Instant::now()));
+            self.offset.store(offset, Ordering::Relaxed);
+        }
+    }
+
+    /// The last step that was noticed.
+    pub fn step(&self) -> Option<Step> {
+        *self.step.lock()
+    }
+
+    /// Whether a step was noticed within `time`.
+    pub fn has_stepped_within(&self, time: Duration) -> bool {
+        self.step().is_some_and(|step| step.noticed.elapsed() < time)
+    }
+
+    /// Whether the last time that this was true is `every` or longer ago.
+    pub fn is_due(&self, every: Duration) -> bool {
+        let mut looked = self.looked.lock();
+        let due = looked.is_none_or(|at| at.elapsed() >= every);
+        if due {
+            *looked = Some(Instant::now());
+        }
+        due
+    }
+
+    /// Redis's time now, in ms since 1970.
+    pub fn now(&self) -> u64 {
+        let now = self.offset.load(Ordering::Relaxed) + self.origin.elapsed().as_millis() as i64;
+        now.max(0) as u64
+    }
+
+    /// How long until `deadline` (ms on Redis's clock); `None` once it has passed.
+    pub fn until(&self, deadline: u64) -> Option<Duration> {
+        deadline.checked_sub(self.now()).filter(|left| *left > 0).map(Duration::from_millis)
+    }
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_follows_redis_not_the_machine() {
+        let clock = Clock::new();
+        clock.adjust(5_000, Instant::now());
+        assert!((5_000..6_000).contains(&clock.now()));
+        assert!(clock.until(60_000).is_some_and(|left| left <= Duration::from_millis(55_000)));
+        assert_eq!(clock.until(4_999), None);
+    }
+
+    #[test]
+    fn a_slow_reading_counts_where_it_shows_a_step() {
+        let (clock, slow) = (Clock::new(), Duration::from_millis(100));
+        clock.adjust(50_000, Instant::now());
+        assert_eq!(clock.step(), None, "before the first reading nothing was known");
+        let Some(asked) = Instant::now().checked_sub(slow) else { return };
+        clock.adjust(50_030, asked);
+        assert!(clock.now() < 50_030, "it may be off by its round trip");
+        assert_eq!(clock.step(), None);
+        clock.adjust(110_000, asked);
+        assert!((110_000..111_000).contains(&clock.now()));
+        assert!(clock.step().is_some_and(|step| !step.is_back));
+        clock.adjust(50_000, Instant::now());
+        assert!(clock.step().is_some_and(|step| step.is_back));
+        assert!(clock.has_stepped_within(Duration::from_secs(60)));
+    }
+}

@@ -1,0 +1,485 @@
+//! One connection to Redis.
+//!
+//! The socket is ours and not redis-rs's, because three things the request path needs are not to be had there:
+//! closing it from another thread (so a disconnect never waits for a blocking read), writing in one thread and
+//! reading in another, and knowing for certain that nothing is left unread. Encoding and every conversion are
+//! redis-rs's; replies are read by [`crate::foundation::redis::resp::decode`].
+
+use crate::foundation::payload::fields::Room;
+use crate::foundation::payload::stream_entry::RawEntry;
+use crate::foundation::redis::attempt::Attempt;
+use crate::foundation::redis::dialer::Dialer;
+use crate::foundation::redis::pace::Pace;
+use crate::foundation::redis::redis_options::{Address, Credentials, Login, RedisOptions};
+use crate::foundation::redis::resp::decode::Replies;
+use crate::foundation::redis::socket::{Arrived, Closer, Socket};
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, Value};
+use std::io::{self, Read, Write};
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+/// A connection on which nothing was sent for this long is looked at before the next command is sent. Redis's shortest
+/// `timeout` closes connections that were idle for more than 1 s.
+const PAUSE: Duration = Duration::from_millis(500);
+/// How much of what Redis said before it closed a connection is shown.
+const SHOWN: usize = 200;
+/// How many bytes that came before a write failed are read to find that.
+const LAST_WORDS: u64 = 1 << 20;
+
+/// Why writing failed.
+#[derive(Debug)]
+pub struct SendFailure {
+    /// The failure.
+    pub error: io::Error,
+    /// How many bytes were written before. Redis cannot have seen more, so it executed no command that ends later.
+    pub written: usize,
+}
+
+/// A connection that has said hello and is ready for commands.
+pub struct Connection {
+    address: Address,
+    socket: Socket,
+    replies: Replies,
+    broken: bool,
+    asks: bool,
+    /// When something was last sent.
+    sent: Instant,
+    /// The last reply, if that was a refusal: Redis may close the connection because of it.
+    said: Option<String>,
+    /// How long a reply that has begun, and a write, may take at least (see [`Pace`]).
+    limits: Limits,
+}
+
+/// Timeouts that count for a reply or a write as a whole.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    read: Duration,
+    write: Duration,
+}
+
+impl Limits {
+    /// While connecting, the attempt has a deadline of its own.
+    const NONE: Self = Self { read: Duration::MAX, write: Duration::MAX };
+}
+
+impl Connection {
+    /// Connects to `address` with the timeouts, TLS and login of `options`, within the time of `attempt`.
+    pub fn open(
+        address: &Address,
+        login: &Login,
+        db: i64,
+        options: &RedisOptions,
+        dialer: &Dialer,
+        attempt: &Attempt,
+    ) -> RedisResult<Self> {
+        let mut connection = Self::dial(address, login, db, options, dialer, attempt)?;
+        connection.is_ready(options)?;
+        Ok(connection)
+    }
+
+    /// As [`Connection::open`]; until [`Connection::is_ready`] commands share the time of `attempt`, too.
+    pub fn dial(
+        address: &Address,
+        login: &Login,
+        db: i64,
+        options: &RedisOptions,
+        dialer: &Dialer,
+        attempt: &Attempt,
+    ) -> RedisResult<Self> {
+        let mut connection = Self::new(address.clone(), dialer.dial(address, options, attempt)?);
+        let credentials = login.credentials(attempt).map_err(|error| {
+            RedisError::from((ErrorKind::AuthenticationFailed, "no login", error.to_string()))
+        })?;
+        connection.introduce(&credentials, db)?;
+        Ok(connection)
+    }
+
+    fn new(address: Address, socket: Socket) -> Self {
+        Self {
+            address,
+            socket,
+            replies: Replies::new(),
+            broken: false,
+            asks: false,
+            sent: Instant::now(),
+            said: None,
+            limits: Limits::NONE,
+        }
+    }
+
+    /// The attempt to connect is over: from now on the timeouts of `options` count.
+    pub fn is_ready(&mut self, options: &RedisOptions) -> io::Result<()> {
+        self.socket.is_ready()?;
+        self.limits = Limits { read: options.read_timeout, write: options.write_timeout };
+        self.set_timeouts(options.read_timeout, options.write_timeout)
+    }
+
+    /// Logs in and asks for readiness: a server that is loading its data accepts logins but not PING.
+    fn introduce(&mut self, credentials: &Credentials, db: i64) -> RedisResult<()> {
+        let mut commands = Vec::new();
+        if let Some(password) = &credentials.password {
+            let mut auth = redis::cmd("AUTH");
+            if let Some(username) = &credentials.username {
+                auth.arg(username);
+            }
+            auth.arg(password);
+            commands.push((auth, true));
+        }
+        if db != 0 {
+            let mut select = redis::cmd("SELECT");
+            select.arg(db);
+            commands.push((select, true));
+        }
+        // A server or a user without CLIENT SETNAME is served all the same.
+        let mut name = redis::cmd("CLIENT");
+        name.arg("SETNAME").arg("redis_ipc");
+        commands.push((name, false));
+        commands.push((redis::cmd("PING"), true));
+
+        let mut packed = Vec::new();
+        commands.iter().for_each(|(command, _)| command.write_packed_command(&mut packed));
+        self.send(&packed)?;
+        // A server that takes no more clients, or no strangers, says so once and closes the connection.
+        let replies = commands.iter().map(|_| self.receive()).collect::<RedisResult<Vec<_>>>()?;
+        for (reply, (_, needed)) in replies.into_iter().zip(commands) {
+            match reply {
+                Value::ServerError(error) if needed => return Err(error.into()),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// How long a single read and a single write may be stuck.
+    pub fn set_timeouts(&self, read: Duration, write: Duration) -> io::Result<()> {
+        self.socket.set_timeouts(read, write)
+    }
+
+    /// A handle that closes this connection from another thread.
+    pub fn closer(&self) -> Closer {
+        self.socket.closer(self.address.clone())
+    }
+
+    /// Writes packed commands. After an error the connection is of no more use; the error contains what Redis said
+    /// last.
+    pub fn send(&mut self, packed: &[u8]) -> RedisResult<()> {
+        let Err(failure) = self.send_counting(packed) else { return Ok(()) };
+        self.hear_last();
+        Err(self.lost(failure.error.into()))
+    }
+
+    /// As [`Connection::send`], but a failure tells how much was written, and replies are left to
+    /// [`Connection::receive_left`].
+    pub fn send_counting(&mut self, packed: &[u8]) -> Result<(), SendFailure> {
+        self.sent = Instant::now();
+        self.said = None;
+        let mut left = packed;
+        let mut pace = Pace::new(self.limits.write);
+        let mut write = || -> io::Result<()> {
+            while !left.is_empty() {
+                pace.wait();
+                match self.socket.write(left) {
+                    Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                    Ok(count) => {
+                        left = &left[count..];
+                        pace.moved(count)?;
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            self.socket.flush()
+        };
+        let result = write();
+        self.broken |= result.is_err();
+        result.map_err(|error| SendFailure { error, written: packed.len() - left.len() })
+    }
+
+    /// Reads one reply. After an error (a timeout too: the reply may still come, and would answer the next
+    /// command) the connection is of no more use.
+    pub fn receive(&mut self) -> RedisResult<Value> {
+        self.receive_by(None)
+    }
+
+    /// Reads up to `count` replies of which nothing has to be waited for, also after an error: what Redis wrote before
+    /// it closed the connection can still be read.
+    pub fn receive_left(&mut self, count: usize) -> Vec<Value> {
+        let mut replies = Vec::new();
+        while replies.len() < count
+            && let Ok(reply) = self.replies.next(&mut AtHand(&mut self.socket))
+        {
+            self.note_refusal(&reply);
+            replies.push(reply);
+        }
+        replies
+    }
+
+    /// Notes what Redis said before it closed the connection, if it said no more than [`LAST_WORDS`]: one that goes on
+    /// talking is not listened to.
+    fn hear_last(&mut self) {
+        let mut at_hand = AtHand(&mut self.socket).take(LAST_WORDS);
+        let mut last = None;
+        while let Ok(reply) = self.replies.next(&mut at_hand) {
+            last = Some(reply);
+        }
+        if let Some(reply) = last {
+            self.note_refusal(&reply);
+        }
+    }
+
+    /// The error of a lost connection, with what Redis said before it closed it.
+    pub fn lost(&self, error: RedisError) -> RedisError {
+        match (&self.said, error.is_io_error() && !error.is_timeout()) {
+            (Some(said), true) => io::Error::new(
+                io::ErrorKind::ConnectionAborted,
+                format!("Redis closed the connection after it said: {said}"),
+            )
+            .into(),
+            _ => error,
+        }
+    }
+
+    /// The error of a connection that Redis closes over what it said last.
+    pub fn closed(&self) -> RedisError {
+        self.lost(io::Error::new(io::ErrorKind::UnexpectedEof, "Redis closed the connection").into())
+    }
+
+    /// Whether the server has closed the connection during a pause in which nothing was sent. Then nothing that is sent
+    /// now would arrive, and nothing needs to be reported: idle connections are closed by servers with a `timeout`.
+    pub fn is_gone(&mut self) -> bool {
+        if self.sent.elapsed() < PAUSE || !self.replies.is_empty() {
+            return false;
+        }
+        self.socket.has_ended()
+    }
+
+    /// Reads a reply to XREAD or XREADGROUP, of each entry as much as there is `room` for. With `wait`, it is never
+    /// stuck in reading: it calls that before it reads from the socket, with what [`Connection::awaited`] gives, and
+    /// fails with its error.
+    pub fn receive_entries(&mut self, wait: Option<Wait<'_>>, room: Room) -> RedisResult<Vec<RawEntry>> {
+        if self.asks {
+            self.receive_by(wait)?;
+        }
+        let (replies, mut incoming) = self.incoming(wait);
+        let result = replies.next_entries(&mut incoming, room);
+        self.note(result)
+    }
+
+    /// Reads so many replies if all of them have arrived; waits for nothing.
+    pub fn receive_arrived(&mut self, count: usize) -> RedisResult<Option<Vec<Value>>> {
+        if self.asks {
+            return Ok(None);
+        }
+        let Some(socket) = self.socket.awaited() else { return Ok(None) };
+        let arrived = self.replies.have_arrived(count, &mut Arrived(socket));
+        if !self.note(arrived)? {
+            return Ok(None);
+        }
+        (0..count).map(|_| self.receive()).collect::<RedisResult<_>>().map(Some)
+    }
+
+    fn receive_by(&mut self, wait: Option<Wait<'_>>) -> RedisResult<Value> {
+        let (replies, mut incoming) = self.incoming(wait);
+        let result = replies.next(&mut incoming);
+        self.note_reply(result)
+    }
+
+    fn incoming<'a>(&'a mut self, wait: Option<Wait<'a>>) -> (&'a mut Replies, Incoming<'a>) {
+        let pace = Pace::new(self.limits.read);
+        (&mut self.replies, Incoming { socket: &mut self.socket, wait, pace })
+    }
+
+    fn note_reply(&mut self, result: RedisResult<Value>) -> RedisResult<Value> {
+        if let Ok(reply) = &result {
+            self.note_refusal(reply);
+        }
+        self.note(result)
+    }
+
+    fn note_refusal(&mut self, reply: &Value) {
+        if let Value::ServerError(error) = reply {
+            let text = format!("{} {}", error.code(), error.details().unwrap_or_default());
+            let shown: String = text.trim_end().chars().take(SHOWN).collect();
+            self.said = Some(shown.escape_debug().to_string());
+        } else if self.said.is_some() {
+            self.said = None;
+        }
+    }
+
+    fn note<T>(&mut self, result: RedisResult<T>) -> RedisResult<T> {
+        if let Err(error) = &result {
+            // A refusal is a reply; everything else leaves the two sides out of step.
+            self.broken |= !matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension);
+        }
+        result.map_err(|error| self.lost(error))
+    }
+
+    /// From now on the commands that are run are preceded by `ASKING`: the slot of their key is moving to this node.
+    pub fn ask_first(&mut self, asks: bool) {
+        self.asks = asks;
+    }
+
+    /// Packs a command, whose reply [`Connection::receive_own`] reads.
+    fn pack(&self, command: &Cmd, packed: &mut Vec<u8>) {
+        if self.asks {
+            redis::cmd("ASKING").write_packed_command(packed);
+        }
+        command.write_packed_command(packed);
+    }
+
+    /// Reads the reply to a command that [`Connection::write_all`] wrote; `wait` is as for
+    /// [`Connection::receive_entries`].
+    pub fn receive_own(&mut self, wait: Option<Wait<'_>>) -> RedisResult<Value> {
+        if self.asks {
+            self.receive_by(wait)?;
+        }
+        self.receive_by(wait)
+    }
+
+    /// Runs one command.
+    pub fn run(&mut self, command: &Cmd) -> RedisResult<Value> {
+        self.write_all(std::slice::from_ref(command))?;
+        match self.receive_own(None)? {
+            Value::ServerError(error) => Err(error.into()),
+            value => Ok(value),
+        }
+    }
+
+    /// Whether the server answers at once what is small: within half of the time a reply may take.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Connection::run`].
+    pub fn serves_promptly(&mut self) -> RedisResult<bool> {
+        let started = Instant::now();
+        self.run(&redis::cmd("PING"))?;
+        Ok(started.elapsed() <= self.limits.read / 2)
+    }
+
+    /// Runs one command (XRANGE, XCLAIM) and reads the list of entries that it replies, of each as much as there is
+    /// `room` for.
+    pub fn run_for_entries(&mut self, command: &Cmd, room: Room) -> RedisResult<Vec<RawEntry>> {
+        self.write_all(std::slice::from_ref(command))?;
+        if self.asks {
+            self.receive()?;
+        }
+        let (replies, mut incoming) = self.incoming(None);
+        let result = replies.next_list(&mut incoming, room);
+        self.note(result)
+    }
+
+    /// Runs one command and reads its reply as a `T`.
+    pub fn query<T: FromRedisValue>(&mut self, command: &Cmd) -> RedisResult<T> {
+        Ok(T::from_redis_value(self.run(command)?)?)
+    }
+
+    /// Runs several commands in one round trip; refusals stand among the replies as `Value::ServerError`.
+    pub fn run_all(&mut self, commands: &[Cmd]) -> RedisResult<Vec<Value>> {
+        self.write_all(commands)?;
+        commands.iter().map(|_| self.receive_own(None)).collect()
+    }
+
+    /// Writes commands, whose replies are to be received one by one.
+    pub fn write_all(&mut self, commands: &[Cmd]) -> RedisResult<()> {
+        let mut packed = Vec::new();
+        commands.iter().for_each(|command| self.pack(command, &mut packed));
+        self.send(&packed)
+    }
+
+    /// What a thread can wait for that is not to be stuck in reading. Not with TLS: what can be read may have come from
+    /// the socket before; and not where `ASKING` is answered first.
+    pub fn awaited(&self) -> Option<BorrowedFd<'_>> {
+        if self.asks { None } else { self.socket.awaited() }
+    }
+
+    /// Whether something has come from the socket that was not read yet.
+    pub fn has_unread(&self) -> bool {
+        !self.replies.is_empty()
+    }
+
+    /// Whether an error has made it unusable.
+    pub fn is_broken(&self) -> bool {
+        self.broken
+    }
+}
+
+/// Whether an error says that the server closed the connection: what was written may be the cause. A server that hangs
+/// closes nothing.
+pub fn is_close(error: &RedisError) -> bool {
+    error.is_io_error() && !error.is_timeout()
+}
+
+/// Whether an error may be due to what was to be read: the server closed the connection, took too long to write the
+/// reply, or the reply exceeds a limit of our own. Whether it is due to that [`crate::foundation::redis::appetite`] decides.
+pub fn is_unreadable(error: &RedisError) -> bool {
+    error.is_io_error() || error.kind() == ErrorKind::Parse
+}
+
+/// Waits for a socket; fails if it is not to be waited for any longer.
+pub type Wait<'a> = &'a dyn Fn(BorrowedFd<'_>) -> io::Result<()>;
+
+/// What is read for one reply, which keeps its [`Pace`]: the socket is waited for before, where reading must not get
+/// stuck.
+struct Incoming<'a> {
+    socket: &'a mut Socket,
+    wait: Option<Wait<'a>>,
+    pace: Pace,
+}
+
+impl Read for Incoming<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.pace.wait();
+        if let Some(wait) = self.wait
+            && let Some(socket) = self.socket.awaited()
+        {
+            wait(socket)?;
+        }
+        let count = self.socket.read(buffer)?;
+        self.pace.moved(count)?;
+        Ok(count)
+    }
+}
+
+/// A socket, read without waiting: what has arrived.
+struct AtHand<'a>(&'a mut Socket);
+
+impl Read for AtHand<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read_now(buffer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::foundation::redis::attempt::Closing;
+    use crate::foundation::runtime::open_sockets::OpenSockets;
+    use std::net::Shutdown;
+    use std::sync::mpsc::channel;
+
+    const TIME: Duration = Duration::from_secs(10);
+
+    fn connection(socket: socket2::Socket) -> Connection {
+        let attempt = Attempt::new(TIME, &Closing::default());
+        let mut socket = Socket::new(socket, attempt, &OpenSockets::default());
+        socket.is_ready().unwrap();
+        Connection::new(Address::Unix("".into()), socket)
+    }
+
+    #[test]
+    fn a_server_that_goes_on_talking_does_not_keep_a_write_from_failing() {
+        let (own, server) =
+            socket2::Socket::pair(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+        server.shutdown(Shutdown::Read).unwrap();
+        std::thread::spawn(move || {
+            let much = b"-ERR enough\r\n".repeat(1_000);
+            while (&server).write_all(&much).is_ok() {}
+        });
+        let mut connection = connection(own);
+        assert!(connection.receive().is_ok());
+        let (sender, ended) = channel();
+        std::thread::spawn(move || sender.send(connection.run(&redis::cmd("PING"))));
+        let error = ended.recv_timeout(TIME).unwrap().unwrap_err();
+        assert!(error.to_string().contains("enough"), "{error}");
+    }
+}

@@ -1,0 +1,406 @@
+//! Makes connections: finds the server for a key, and logs in.
+
+use crate::error::{Error, ErrorKind, Fate};
+use crate::foundation::redis::attempt::{Attempt, Closing};
+use crate::foundation::redis::cluster::{Cluster, Route};
+use crate::foundation::redis::connection::Connection;
+use crate::foundation::redis::dialer::Dialer;
+use crate::foundation::redis::error_codes::is_passing;
+use crate::foundation::redis::redis_options::{Address, ClusterOptions, RedisOptions, SentinelOptions};
+use crate::foundation::redis::sentinels::{self, Named, Sentinels};
+use crate::foundation::redis::socket::Closer;
+use crate::foundation::runtime::open_sockets::OpenSockets;
+use crate::foundation::runtime::stop::Stop;
+use crate::foundation::runtime::sync::Mutex;
+use crate::foundation::runtime::threads::NoThread;
+use crossbeam_channel::unbounded;
+use redis::{RedisError, RedisResult};
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+/// How long what needs several keys of a slot waits for the slot to have moved, before the next look.
+const TRY_AGAIN: Duration = Duration::from_millis(50);
+
+/// How long one sentinel is waited for before the next is asked beside it.
+const HEAD_START: Duration = Duration::from_millis(200);
+/// How many sentinels are asked at a time.
+const MOST_ASKED: usize = 5;
+/// An attempt to connect ends long before.
+const FOREVER: Duration = Duration::from_secs(86_400);
+
+/// Opens connections to the server, or the servers, that `redis_options` describe.
+pub struct Connector {
+    options: RedisOptions,
+    redacted: String,
+    dialer: Dialer,
+    sentinels: Option<(SentinelOptions, Sentinels)>,
+    cluster: OnceLock<Cluster>,
+    /// The connections to nodes of a cluster whose reads block, by key; without a closer once they were sent away.
+    blocking: Mutex<HashMap<String, (Route, Option<Closer>)>>,
+}
+
+impl Connector {
+    /// A connector for `options`.
+    pub fn new(options: &RedisOptions) -> Self {
+        let connector = Self {
+            redacted: options.redacted(),
+            options: options.clone(),
+            dialer: Dialer::default(),
+            sentinels: options.sentinel.clone().map(|options| {
+                let sentinels = Sentinels::new(&options);
+                (options, sentinels)
+            }),
+            cluster: OnceLock::new(),
+            blocking: Mutex::default(),
+        };
+        if let Some(options) = &options.cluster {
+            connector.join_cluster(options);
+        }
+        connector
+    }
+
+    fn join_cluster(&self, options: &ClusterOptions) {
+        self.cluster.get_or_init(|| Cluster::new(options));
+    }
+
+    /// The server turned out to be a node of a cluster: from now on it is the one that is asked for the others.
+    pub fn is_node_of_cluster(&self) {
+        self.join_cluster(&ClusterOptions { seeds: vec![self.options.address.clone()], fixed_host: None });
+    }
+
+    /// Whether keys are served by the nodes of a cluster.
+    pub fn is_cluster(&self) -> bool {
+        self.cluster.get().is_some()
+    }
+
+    /// Where `key` is served as far as is known, without asking anybody.
+    pub fn known_route(&self, key: &str) -> Route {
+        self.cluster.get().map_or(Route::Server, |cluster| cluster.route(key))
+    }
+
+    /// Where `key` is served. Asks the cluster where that is in doubt.
+    pub fn route(&self, key: &str) -> RedisResult<Route> {
+        self.look()?;
+        Ok(self.known_route(key))
+    }
+
+    /// Asks the cluster who serves what, where that is in doubt. Fails only if nothing is known.
+    pub fn look(&self) -> RedisResult<()> {
+        let Some(cluster) = self.cluster.get() else { return Ok(()) };
+        let (mut last, started) = (None, Instant::now());
+        for node in cluster.to_ask() {
+            if cluster.is_known() && started.elapsed() >= self.patience() {
+                // The others come first the next time.
+                break;
+            }
+            let reply = self.open(&Route::Node(Arc::clone(&node))).and_then(|mut connection| {
+                let reply = connection.run(redis::cmd("CLUSTER").arg("SLOTS"))?;
+                Ok(cluster.learn(&reply, &node))
+            });
+            match reply {
+                Ok(true) => {
+                    self.close_misplaced();
+                    return Ok(());
+                }
+                Ok(false) => {}
+                Err(error) => last = Some(error),
+            }
+        }
+        if cluster.is_known() {
+            return Ok(());
+        }
+        Err(last
+            .unwrap_or_else(|| RedisError::from((redis::ErrorKind::Client, "no node knows of any slots"))))
+    }
+
+    /// A new connection to the server of `key`.
+    pub fn open_for(&self, key: &str) -> RedisResult<Connection> {
+        self.open(&self.route(key)?)
+    }
+
+    /// A new connection to the server that the slot of `key` belongs to, wherever an `ASK` sent the key.
+    pub fn open_owner(&self, key: &str) -> RedisResult<Connection> {
+        self.look()?;
+        self.open(&self.cluster.get().map_or(Route::Server, |cluster| cluster.owner(key)))
+    }
+
+    /// A new connection to the server of `key` whose reads may block for `block` before Redis answers; none any more
+    /// once `stop` is raised.
+    pub fn open_blocking(&self, key: &str, block: Duration, stop: &Stop) -> RedisResult<Connection> {
+        let route = self.route(key)?;
+        let connection = self.open_within(&route, &self.attempt().unless(stop))?;
+        // Well above the block time: a read that times out first would swallow the next message.
+        connection.set_timeouts(block + self.options.read_timeout, self.options.write_timeout)?;
+        if self.is_cluster() {
+            self.blocking.lock().insert(key.to_owned(), (route, Some(connection.closer())));
+        }
+        Ok(connection)
+    }
+
+    /// Ends the reads that wait on a node that does not serve their key any more: if it hangs it will not say so.
+    fn close_misplaced(&self) {
+        for (key, (route, closer)) in self.blocking.lock().iter_mut() {
+            if self.known_route(key).node() != route.node() {
+                closer.take().inspect(Closer::close);
+            }
+        }
+    }
+
+    /// Whether the read for `key` was ended because another node serves it; says so once.
+    pub fn was_sent_away(&self, key: &str) -> bool {
+        let mut blocking = self.blocking.lock();
+        let away = blocking.get(key).is_some_and(|(_, closer)| closer.is_none());
+        if away {
+            blocking.remove(key);
+        }
+        away
+    }
+
+    /// Limits how long connecting may take while and once the engine is being closed.
+    pub fn closing(&self) -> &Closing {
+        &self.dialer.closing
+    }
+
+    /// Nothing more will be read.
+    pub fn close(&self) {
+        self.blocking.lock().clear();
+    }
+
+    /// A new connection to the server at `route`.
+    pub fn open(&self, route: &Route) -> RedisResult<Connection> {
+        self.open_within(route, &self.attempt())
+    }
+
+    fn attempt(&self) -> Attempt {
+        Attempt::new(self.options.connect_timeout, &self.dialer.closing)
+    }
+
+    fn open_within(&self, route: &Route, attempt: &Attempt) -> RedisResult<Connection> {
+        let Some(node) = route.node() else { return self.open_server(attempt) };
+        let opened = self.open_address(node, attempt);
+        if let Some(cluster) = self.cluster.get() {
+            match &opened {
+                Ok(_) => cluster.reached(node),
+                Err(_) => cluster.doubt(route),
+            }
+        }
+        let mut connection = opened?;
+        connection.ask_first(matches!(route, Route::Asking(_)));
+        Ok(connection)
+    }
+
+    fn open_server(&self, attempt: &Attempt) -> RedisResult<Connection> {
+        match &self.sentinels {
+            Some((options, sentinels)) => self.open_master(options, sentinels, attempt),
+            None => self.open_address(&self.options.address, attempt),
+        }
+    }
+
+    fn dial(&self, address: &Address, attempt: &Attempt) -> RedisResult<Connection> {
+        let RedisOptions { login, db, .. } = &self.options;
+        Connection::dial(address, login, *db, &self.options, &self.dialer, attempt)
+    }
+
+    fn open_address(&self, address: &Address, attempt: &Attempt) -> RedisResult<Connection> {
+        let mut connection = self.dial(address, attempt)?;
+        connection.is_ready(&self.options)?;
+        Ok(connection)
+    }
+
+    /// A connection to the master (Redis's guidelines for Sentinel clients). The sentinel that was right last is asked
+    /// first. Each has a head start over the next; whoever leads to a master first, counts.
+    fn open_master(
+        &self,
+        options: &SentinelOptions,
+        sentinels: &Sentinels,
+        attempt: &Attempt,
+    ) -> RedisResult<Connection> {
+        let found = Stop::new();
+        let attempt = attempt.clone().unless(&found);
+        let head_start = HEAD_START.min(self.patience() / 4);
+        let (sender, results) = unbounded();
+        std::thread::scope(|scope| {
+            let (mut running, mut failure) = (0, None);
+            let mut unasked = sentinels.order().into_iter();
+            loop {
+                if let Some(sentinel) = unasked.next() {
+                    let (sender, attempt) = (sender.clone(), &attempt);
+                    let ask = move || {
+                        let result = self.follow(options, sentinels, &sentinel, attempt);
+                        // The other end lives as long as this thread.
+                        let _ = sender.send((sentinel, result));
+                    };
+                    let thread = std::thread::Builder::new().name("ipc-sentinel".to_owned());
+                    thread.spawn_scoped(scope, ask).map_err(NoThread::io)?;
+                    running += 1;
+                }
+                let more = unasked.len() > 0 && running < MOST_ASKED;
+                match results.recv_timeout(if more { head_start } else { FOREVER }) {
+                    Ok((_, Ok(connection))) => {
+                        found.stop();
+                        return Ok(connection);
+                    }
+                    Ok((sentinel, Err(error))) => {
+                        sentinels.was_wrong(&sentinel);
+                        running -= 1;
+                        // What a server refused says more than that another could not be reached.
+                        if failure.as_ref().and_then(RedisError::code).is_none() {
+                            failure = Some(error);
+                        }
+                    }
+                    Err(_) => {}
+                }
+                // Who is asked when the time is up would only seem to be wrong.
+                if running == 0 && (unasked.len() == 0 || attempt.slice(None).is_err()) {
+                    return Err(failure.unwrap_or_else(|| {
+                        RedisError::from((redis::ErrorKind::Client, "there is no sentinel"))
+                    }));
+                }
+            }
+        })
+    }
+
+    /// A connection to the master that the sentinel at `address` names, if it is one.
+    fn follow(
+        &self,
+        options: &SentinelOptions,
+        sentinels: &Sentinels,
+        address: &Address,
+        attempt: &Attempt,
+    ) -> RedisResult<Connection> {
+        let mut sentinel =
+            Connection::dial(address, &options.login, 0, &self.options, &self.dialer, attempt)?;
+        let named = ask(options, &mut sentinel)?;
+        sentinels.hear(address, &named)?;
+        let mut master = self.dial(&named.master, attempt)?;
+        let is_master = sentinels::is_master(master.run(&redis::cmd("ROLE")))?;
+        if is_master == Some(false) {
+            return Err(io::Error::other("that server is a replica").into());
+        }
+        master.is_ready(&self.options)?;
+        sentinels.was_right(address, &named.master);
+        if is_master.is_none() {
+            // It could not be checked: another one is asked the next time.
+            sentinels.was_wrong(address);
+        }
+        Ok(master)
+    }
+
+    /// A connection to one of the sentinels; they take turns.
+    pub fn open_sentinel(&self, turn: usize) -> RedisResult<(Address, Connection)> {
+        let none = || RedisError::from((redis::ErrorKind::Client, "there is no sentinel"));
+        let Some((SentinelOptions { addresses, login, .. }, _)) = &self.sentinels else { return Err(none()) };
+        let (host, port) = addresses.get(turn % addresses.len()).ok_or_else(none)?;
+        let address = Address::Tcp(host.clone(), *port);
+        let sentinel = Connection::open(&address, login, 0, &self.options, &self.dialer, &self.attempt())?;
+        Ok((address, sentinel))
+    }
+
+    /// The master that `sentinel`, at `address`, names, and whether it is another one than that of the latest
+    /// connection; then it is one. `None` if the sentinel is not believed.
+    pub fn named_master(
+        &self,
+        address: &Address,
+        sentinel: &mut Connection,
+    ) -> RedisResult<Option<(Address, bool)>> {
+        let Some((options, sentinels)) = &self.sentinels else { return Ok(None) };
+        let named = ask(options, sentinel)?;
+        if sentinels.hear(address, &named).is_err() {
+            return Ok(None);
+        }
+        if !sentinels.is_news(&named.master) {
+            return Ok(Some((named.master, false)));
+        }
+        let mut master = self.dial(&named.master, &self.attempt())?;
+        if sentinels::is_master(master.run(&redis::cmd("ROLE")))? == Some(false) {
+            return Ok(None);
+        }
+        sentinels.was_right(address, &named.master);
+        Ok(Some((named.master, true)))
+    }
+
+    /// How many sentinels there are.
+    pub fn sentinel_count(&self) -> usize {
+        self.sentinels.as_ref().map_or(0, |(options, _)| options.addresses.len())
+    }
+
+    /// Whether sentinels tell where the server is.
+    pub fn has_sentinels(&self) -> bool {
+        self.sentinels.is_some()
+    }
+
+    /// Takes in what a node of the cluster said instead of serving `key`, and tells how long to wait before the next
+    /// attempt there; `None` if `error` does not send us elsewhere.
+    pub fn redirected(&self, key: &str, error: &RedisError) -> Option<Duration> {
+        let cluster = self.cluster.get()?;
+        // A key that leaves for another node lets go of those that wait for it.
+        let unblocked = || match error.code() {
+            Some("UNBLOCKED") => Some(Duration::ZERO),
+            // A command about several keys of a slot that is moving.
+            Some("TRYAGAIN") => Some(TRY_AGAIN),
+            _ => None,
+        };
+        let pause = cluster.redirected(key, error).or_else(unblocked);
+        if pause.is_some() {
+            self.close_misplaced();
+        }
+        pause
+    }
+
+    /// The server at `route` broke the connection, or cannot serve now.
+    pub fn doubt(&self, route: &Route) {
+        if let Some(cluster) = self.cluster.get() {
+            cluster.doubt(route);
+        }
+    }
+
+    /// How long connecting may take, and how long a call waits for Redis to be reachable.
+    pub fn patience(&self) -> Duration {
+        self.options.connect_timeout
+    }
+
+    /// The sockets opened here.
+    pub fn sockets(&self) -> &OpenSockets {
+        &self.dialer.sockets
+    }
+
+    /// The address without credentials.
+    pub fn address(&self) -> &str {
+        &self.redacted
+    }
+
+    /// What `error` means to a caller.
+    pub fn explain(&self, error: &RedisError, fate: Fate) -> Error {
+        if let Some(no_thread) = NoThread::behind(error) {
+            return no_thread.explain(fate).address(&self.redacted);
+        }
+        let (kind, what) = match error.code() {
+            Some("MOVED" | "ASK") if self.is_cluster() => {
+                (ErrorKind::Connection(fate), "the nodes of the cluster do not agree on who serves this key")
+            }
+            Some("MOVED" | "ASK") => (
+                ErrorKind::Command(fate),
+                "this is a node of a Redis Cluster, use redis_options: {cluster: [...]}",
+            ),
+            Some(code) if !is_passing(code) => (ErrorKind::Command(fate), "Redis refused the command"),
+            _ => (ErrorKind::Connection(fate), "Redis cannot be reached"),
+        };
+        let mut why = match error.detail() {
+            _ if error.is_timeout() => "no answer in time".to_owned(),
+            Some(detail) if error.kind() == redis::ErrorKind::AuthenticationFailed => detail.to_owned(),
+            _ => error.to_string(),
+        };
+        if let Some(answer) = self.sentinels.as_ref().and_then(|(_, sentinels)| sentinels.last_answer()) {
+            why = format!("{why} ({answer})");
+        }
+        Error::new(kind, format!("{what}: {why}")).address(&self.redacted)
+    }
+}
+
+/// Asks a sentinel for the master, and how recent that is.
+fn ask(options: &SentinelOptions, sentinel: &mut Connection) -> RedisResult<Named> {
+    let question = |what: &str| redis::cmd("SENTINEL").arg(what).arg(&options.name).clone();
+    Named::read(sentinel.run_all(&[question("get-master-addr-by-name"), question("master")])?)
+}

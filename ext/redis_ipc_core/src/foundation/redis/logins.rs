@@ -1,0 +1,192 @@
+//! User names and passwords that the program gives at each login.
+//!
+//! The core has none of the user's code in it, so it asks for them over a queue. Whoever runs the engine takes the
+//! requests in a thread of its own, and may take its time: the attempt to connect has a deadline.
+
+use crate::foundation::redis::attempt::Attempt;
+use crossbeam_channel::{Receiver, RecvTimeoutError, SendError, Sender, bounded, select_biased, unbounded};
+use std::io;
+
+/// Where the core asks.
+#[derive(Debug, Clone)]
+pub struct Logins(Sender<LoginRequest>);
+
+impl PartialEq for Logins {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.same_channel(&other.0)
+    }
+}
+
+impl Eq for Logins {}
+
+/// One login that waits for values.
+#[derive(Debug)]
+pub struct LoginRequest {
+    names: Vec<&'static str>,
+    username: String,
+    attempt: Attempt,
+    reply: Sender<Result<Vec<String>, String>>,
+}
+
+impl LoginRequest {
+    /// The options whose values are asked for.
+    pub fn names(&self) -> &[&'static str] {
+        &self.names
+    }
+
+    /// The user who logs in, unless its name is asked for, too.
+    pub fn username(&self) -> &str {
+        &self.username
+    }
+
+    /// Whether the login still waits.
+    pub fn is_wanted(&self) -> bool {
+        self.attempt.slice(None).is_ok()
+    }
+
+    /// Gives the values, in the order of the names.
+    pub fn answer(&self, values: Vec<String>) {
+        self.reply(Ok(values));
+    }
+
+    /// Says why there are none. The text is shown, so it must hold no secret.
+    pub fn refuse(&self, why: String) {
+        self.reply(Err(why));
+    }
+
+    fn reply(&self, reply: Result<Vec<String>, String>) {
+        // The login may have been given up on.
+        let _ = self.reply.try_send(reply);
+    }
+}
+
+/// Where the requests are taken, by any number of threads.
+#[derive(Debug)]
+pub struct LoginRequests {
+    receiver: Receiver<LoginRequest>,
+    closed: (Sender<()>, Receiver<()>),
+}
+
+/// What taking found.
+#[derive(Debug)]
+pub enum TakenLogin {
+    /// A request.
+    Request(LoginRequest),
+    /// There will be none any more.
+    Closed,
+    /// The taking thread was interrupted.
+    Interrupted,
+}
+
+/// Both ends of a new queue.
+pub fn queue() -> (Logins, LoginRequests) {
+    let (sender, receiver) = unbounded();
+    (Logins(sender), LoginRequests { receiver, closed: bounded(1) })
+}
+
+impl Logins {
+    /// Asks for the values of the options `names` for the user `username`, and waits for them as long as `attempt`
+    /// lasts.
+    ///
+    /// # Errors
+    ///
+    /// If they are refused or do not come in time; the text names the options.
+    pub fn ask(&self, names: &[&'static str], username: &str, attempt: &Attempt) -> io::Result<Vec<String>> {
+        let failure = |why: &str| {
+            let options: Vec<String> = names.iter().map(|name| format!("redis_options.{name}")).collect();
+            io::Error::other(format!("the Proc given as {} {why}", options.join(" and ")))
+        };
+        let (reply, answer) = bounded(1);
+        let username = username.to_owned();
+        let request = LoginRequest { names: names.to_vec(), username, attempt: attempt.clone(), reply };
+        if let Err(SendError(_)) = self.0.send(request) {
+            return Err(failure("cannot be called any more"));
+        }
+        loop {
+            let slice = attempt.slice(None).map_err(|error| match error.kind() {
+                io::ErrorKind::TimedOut => failure("did not return within connect_timeout"),
+                _ => error,
+            })?;
+            match answer.recv_timeout(slice) {
+                Ok(Ok(values)) if values.len() == names.len() => return Ok(values),
+                Ok(Ok(_)) => return Err(failure("gave too few values")),
+                Ok(Err(why)) => return Err(failure(&why)),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err(failure("cannot be called any more")),
+            }
+        }
+    }
+}
+
+impl LoginRequests {
+    /// The next request that is still wanted; waits until there is one, or `interrupt` receives something.
+    pub fn take(&self, interrupt: &Receiver<()>) -> TakenLogin {
+        loop {
+            select_biased! {
+                recv(interrupt) -> _ => return TakenLogin::Interrupted,
+                recv(self.closed.1) -> _ => {
+                    // Left in place for the other threads.
+                    self.close();
+                    return TakenLogin::Closed;
+                }
+                recv(self.receiver) -> request => match request {
+                    Ok(request) if request.is_wanted() => return TakenLogin::Request(request),
+                    Ok(_) => {}
+                    Err(_) => return TakenLogin::Closed,
+                },
+            }
+        }
+    }
+
+    /// Ends every taking.
+    pub fn close(&self) {
+        let _ = self.closed.0.try_send(());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::foundation::redis::attempt::Closing;
+    use std::time::Duration;
+
+    const NAMES: [&str; 2] = ["username", "password"];
+
+    fn attempt(ms: u64) -> Attempt {
+        Attempt::new(Duration::from_millis(ms), &Closing::default())
+    }
+
+    #[test]
+    fn values_and_refusals_reach_the_login_that_asked() {
+        let (logins, requests) = queue();
+        let (_keep, never) = bounded(1);
+        let take = || match requests.take(&never) {
+            TakenLogin::Request(request) => request,
+            other => panic!("{other:?}"),
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let request = take();
+                assert_eq!((request.names(), request.username()), (&NAMES[..], "ann"));
+                request.answer(vec!["ann".into(), "s3cret".into()]);
+                take().refuse("raised KeyError".into());
+            });
+            assert_eq!(logins.ask(&NAMES, "ann", &attempt(60_000)).unwrap(), ["ann", "s3cret"]);
+            let refused = logins.ask(&NAMES[1..], "ann", &attempt(60_000)).unwrap_err().to_string();
+            assert_eq!(refused, "the Proc given as redis_options.password raised KeyError");
+        });
+    }
+
+    #[test]
+    fn nobody_waits_for_a_value_that_does_not_come_and_it_is_not_asked_for_later() {
+        let (logins, requests) = queue();
+        let late = logins.ask(&NAMES[1..], "ann", &attempt(10)).unwrap_err().to_string();
+        assert!(late.ends_with("did not return within connect_timeout"), "{late}");
+        requests.close();
+        let (_keep, never) = bounded(1);
+        assert!(matches!(requests.take(&never), TakenLogin::Closed));
+        assert!(matches!(requests.take(&never), TakenLogin::Closed), "for every thread");
+        drop(requests);
+        assert!(logins.ask(&NAMES, "ann", &attempt(60_000)).is_err());
+    }
+}

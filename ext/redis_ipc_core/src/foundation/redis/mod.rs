@@ -1,0 +1,27 @@
+//! The way to Redis: options, sockets, TLS, login, connections and their pool, Sentinel, Cluster, the clock of the server,
+//! and the health of connections.
+
+pub mod appetite;
+pub mod attempt;
+pub mod clock;
+pub mod cluster;
+pub mod connection;
+pub mod connector;
+pub mod dialer;
+pub mod error_codes;
+pub mod health;
+pub mod link;
+pub mod logins;
+pub mod master_watch;
+pub mod pace;
+pub mod pipeline;
+pub mod pool;
+pub mod read_cancel;
+pub mod redis_options;
+pub mod resolver;
+pub mod resp;
+pub mod sentinels;
+pub mod server_check;
+pub mod slots;
+pub mod socket;
+pub mod tls;

@@ -1,0 +1,3 @@
+//! Writing many commands before their replies are read.
+
+pub mod outgoing;

@@ -1,0 +1,36 @@
+//! The end of a blocking read from outside: by whoever stops its thread, or finds that it waits at the wrong server.
+
+use crate::foundation::redis::connection::Connection;
+use crate::foundation::redis::redis_options::Address;
+use crate::foundation::redis::socket::Closer;
+use crate::foundation::runtime::sync::Mutex;
+
+/// The connection that one thread reads on now, if any.
+#[derive(Default)]
+pub struct Reading(Mutex<Option<Closer>>);
+
+impl Reading {
+    /// From now on it is `connection`.
+    pub fn on(&self, connection: &Connection) {
+        *self.0.lock() = Some(connection.closer());
+    }
+
+    /// Ends the read under way; the next one starts on a new connection.
+    pub fn end(&self) {
+        self.end_if(|_| true);
+    }
+
+    /// Ends a read that waits elsewhere than at `address`.
+    pub fn end_unless_at(&self, address: &Address) {
+        self.end_if(|closer| closer.address() != address);
+    }
+
+    fn end_if(&self, unwanted: impl Fn(&Closer) -> bool) {
+        let mut closer = self.0.lock();
+        if closer.as_ref().is_some_and(unwanted)
+            && let Some(closer) = closer.take()
+        {
+            closer.close();
+        }
+    }
+}

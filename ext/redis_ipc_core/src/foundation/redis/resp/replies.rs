@@ -1,0 +1,132 @@
+//! Takes the ids out of what Redis answers to XADD, XPENDING, XAUTOCLAIM and XINFO GROUPS. ([`crate::foundation::redis::resp::decode`] reads
+//! entries.)
+
+use crate::foundation::payload::stream_entry::StreamId;
+use redis::{RedisError, RedisResult, Value};
+use std::collections::HashMap;
+
+/// What XAUTOCLAIM took over.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Claimed {
+    /// Where the next scan goes on; zero at the end of the list.
+    pub cursor: StreamId,
+    /// The entries that are ours now.
+    pub ids: Vec<StreamId>,
+    /// How many were gone from the stream; Redis dropped them from the pending list.
+    pub deleted: usize,
+}
+
+/// The reply of XAUTOCLAIM with JUSTID (Redis 7.0 and later).
+pub fn claimed_ids(value: Value) -> Option<Claimed> {
+    let [cursor, Value::Array(ids), Value::Array(deleted)] = array(value)? else { return None };
+    let ids = ids.iter().map(id).collect::<Option<_>>()?;
+    Some(Claimed { cursor: id(&cursor)?, ids, deleted: deleted.len() })
+}
+
+/// The ids in a reply of XPENDING that lists entries.
+pub fn pending_ids(value: &Value) -> Vec<StreamId> {
+    let Value::Array(rows) = value else { return Vec::new() };
+    rows.iter()
+        .filter_map(|row| match row {
+            Value::Array(columns) => id(columns.first()?),
+            _ => None,
+        })
+        .collect()
+}
+
+/// What follows this name in a reply of names and values by turns.
+pub fn fact<'reply>(facts: &'reply [Value], wanted: &[u8]) -> Option<&'reply Value> {
+    facts.chunks(2).find_map(|pair| match pair {
+        [Value::BulkString(name), fact] if name == wanted => Some(fact),
+        _ => None,
+    })
+}
+
+/// How far each group has come, by its name: the reply to XINFO GROUPS.
+pub fn last_delivered(value: &Value) -> Option<HashMap<String, StreamId>> {
+    let Value::Array(groups) = value else { return None };
+    groups
+        .iter()
+        .map(|group| {
+            let Value::Array(facts) = group else { return None };
+            let Some(Value::BulkString(name)) = fact(facts, b"name") else { return None };
+            let name = String::from_utf8_lossy(name).into_owned();
+            Some((name, id(fact(facts, b"last-delivered-id")?)?))
+        })
+        .collect()
+}
+
+/// A stream id.
+pub fn id(value: &Value) -> Option<StreamId> {
+    match value {
+        Value::BulkString(text) => StreamId::parse(text),
+        Value::SimpleString(text) => StreamId::parse(text.as_bytes()),
+        _ => None,
+    }
+}
+
+fn array<const N: usize>(value: Value) -> Option<[Value; N]> {
+    let Value::Array(items) = value else { return None };
+    items.try_into().ok()
+}
+
+/// A refusal as an error.
+pub fn refused(value: Value) -> RedisResult<Value> {
+    match value {
+        Value::ServerError(error) => Err(error.into()),
+        value => Ok(value),
+    }
+}
+
+/// The error for a reply of the wrong shape.
+pub fn unexpected() -> RedisError {
+    RedisError::from((redis::ErrorKind::UnexpectedReturnType, "Redis sent a reply of an unknown shape"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bulk(text: &str) -> Value {
+        Value::BulkString(text.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn deleted_entries_are_told_apart() {
+        let reply =
+            Value::Array(vec![bulk("0-0"), Value::Array(vec![bulk("3-0")]), Value::Array(vec![bulk("9-9")])]);
+        let found = claimed_ids(reply).unwrap();
+        assert_eq!((found.ids, found.deleted), (vec![StreamId { ms: 3, seq: 0 }], 1));
+    }
+
+    #[test]
+    fn pending_entries_are_listed_by_id() {
+        let row = Value::Array(vec![bulk("3-1"), bulk("me"), Value::Int(1), Value::Int(2)]);
+        assert_eq!(pending_ids(&Value::Array(vec![row])), [StreamId { ms: 3, seq: 1 }]);
+        assert!(pending_ids(&Value::Nil).is_empty());
+    }
+
+    #[test]
+    fn groups_tell_how_far_they_have_come() {
+        let id = StreamId { ms: 3, seq: 1 };
+        let group = vec![bulk("name"), bulk("child"), bulk("consumers"), Value::Int(1)];
+        let last = vec![bulk("last-delivered-id"), bulk("3-1"), bulk("entries-read"), Value::Nil];
+        let reply = |facts| Value::Array(vec![Value::Array(facts)]);
+        let whole = reply([group.clone(), last].concat());
+        assert_eq!(last_delivered(&whole), Some(HashMap::from([("child".to_owned(), id)])));
+        assert_eq!(last_delivered(&Value::Array(Vec::new())), Some(HashMap::new()));
+        assert_eq!([reply(group), Value::Nil].map(|reply| last_delivered(&reply)), [None, None]);
+    }
+
+    #[test]
+    fn other_shapes_are_refused() {
+        for value in [
+            Value::Okay,
+            Value::Array(vec![bulk("0-0"), Value::Array(vec![Value::Nil]), Value::Array(vec![])]),
+            Value::Array(vec![bulk("x"), Value::Array(vec![]), Value::Array(vec![])]),
+        ] {
+            assert_eq!(claimed_ids(value), None);
+        }
+        assert_eq!(id(&Value::Int(1)), None);
+    }
+}

@@ -1,0 +1,207 @@
+//! A socket to a server: TCP, TLS or a unix socket.
+
+use crate::foundation::redis::attempt::Attempt;
+use crate::foundation::redis::redis_options::Address;
+use crate::foundation::runtime::open_sockets::{Listed, OpenSockets};
+use rustix::event::PollFlags;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustls::{ClientConnection, Stream};
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A write to a closed connection must fail, and must not raise SIGPIPE.
+#[cfg(not(target_vendor = "apple"))]
+const SEND_FLAGS: SendFlags = SendFlags::NOSIGNAL;
+/// socket2 sets `SO_NOSIGPIPE` there.
+#[cfg(target_vendor = "apple")]
+const SEND_FLAGS: SendFlags = SendFlags::empty();
+
+/// A connected socket.
+pub struct Socket {
+    raw: Arc<Raw>,
+    tls: Option<Box<ClientConnection>>,
+    /// While connecting.
+    attempt: Option<Attempt>,
+}
+
+/// The socket of the operating system. It is closed when its last owner drops it.
+#[derive(Debug)]
+struct Raw {
+    // Before the socket: fields are dropped in this order.
+    _listed: Listed,
+    socket: socket2::Socket,
+}
+
+impl Read for &Raw {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        (&self.socket).read(buffer)
+    }
+}
+
+impl Write for &Raw {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(send(&self.socket, bytes, SEND_FLAGS)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Of a socket, what has arrived.
+pub struct Arrived<'a>(pub BorrowedFd<'a>);
+
+impl Read for Arrived<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let (count, _) = recv(self.0, buffer, RecvFlags::DONTWAIT)?;
+        Ok(count)
+    }
+}
+
+impl Write for Arrived<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(send(self.0, bytes, SEND_FLAGS | SendFlags::DONTWAIT)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Closes a connection from another thread: a blocked read on it returns at once.
+pub struct Closer {
+    address: Address,
+    raw: Arc<Raw>,
+}
+
+impl Closer {
+    /// Where the connection goes to.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Shuts the socket down both ways.
+    pub fn close(&self) {
+        // An error means it is closed already.
+        let _ = self.raw.socket.shutdown(Shutdown::Both);
+    }
+}
+
+impl Socket {
+    /// A socket that was connected, and does not block: until [`Socket::is_ready`] it waits no longer than `attempt`.
+    pub fn new(socket: socket2::Socket, attempt: Attempt, sockets: &OpenSockets) -> Self {
+        let listed = sockets.list(socket.as_raw_fd());
+        Self { raw: Arc::new(Raw { _listed: listed, socket }), tls: None, attempt: Some(attempt) }
+    }
+
+    /// Speaks TLS from now on.
+    pub fn speak_tls(&mut self, client: ClientConnection) {
+        self.tls = Some(Box::new(client));
+    }
+
+    /// The server can be used: from now on reading and writing block, for as long as [`Socket::set_timeouts`] says.
+    pub fn is_ready(&mut self) -> io::Result<()> {
+        self.attempt = None;
+        self.raw.socket.set_nonblocking(false)
+    }
+
+    /// A handle that closes it from another thread.
+    pub fn closer(&self, address: Address) -> Closer {
+        Closer { address, raw: Arc::clone(&self.raw) }
+    }
+
+    /// How long reading and writing may be stuck.
+    pub fn set_timeouts(&self, read: Duration, write: Duration) -> io::Result<()> {
+        self.raw.socket.set_read_timeout(Some(read))?;
+        self.raw.socket.set_write_timeout(Some(write))
+    }
+
+    /// Reads what has arrived, without waiting.
+    pub fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut arrived = Arrived(self.raw.socket.as_fd());
+        match &mut self.tls {
+            None => arrived.read(buffer),
+            Some(tls) => Stream::new(&mut **tls, &mut arrived).read(buffer),
+        }
+    }
+
+    /// Whether the other side has closed it, or has said something unasked, as it does before closing.
+    pub fn has_ended(&mut self) -> bool {
+        let mut byte = [0];
+        let peeked = recv(&self.raw.socket, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        if matches!(peeked, Err(Errno::AGAIN | Errno::INTR)) {
+            return false;
+        }
+        // Of TLS, what has arrived may be a message between the two ends that means nothing here.
+        self.tls.is_none()
+            || !matches!(self.read_now(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// What a thread can wait for that is not to be stuck in reading. Not with TLS: what can be read may have come from
+    /// the socket before.
+    pub fn awaited(&self) -> Option<BorrowedFd<'_>> {
+        if self.tls.is_some() { None } else { Some(self.raw.socket.as_fd()) }
+    }
+}
+
+impl Socket {
+    /// Does `work`, which blocks. While connecting it does not: it is done again once the socket is ready for it.
+    fn within<T>(
+        &mut self,
+        plain: PollFlags,
+        mut work: impl FnMut(&mut Self) -> io::Result<T>,
+    ) -> io::Result<T> {
+        loop {
+            match (work(self), &self.attempt) {
+                (Err(error), Some(attempt)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // Either direction of TLS may have to wait for the other.
+                    let needed = match &self.tls {
+                        Some(tls) if tls.wants_write() => PollFlags::OUT,
+                        Some(_) => PollFlags::IN,
+                        None => plain,
+                    };
+                    attempt.wait(self.raw.socket.as_fd(), needed)?;
+                }
+                (result, _) => return result,
+            }
+        }
+    }
+}
+
+impl Read for Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.within(PollFlags::IN, |socket| {
+            let mut raw = &*socket.raw;
+            match &mut socket.tls {
+                None => raw.read(buffer),
+                Some(tls) => Stream::new(&mut **tls, &mut raw).read(buffer),
+            }
+        })
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.within(PollFlags::OUT, |socket| {
+            let mut raw = &*socket.raw;
+            match &mut socket.tls {
+                None => raw.write(bytes),
+                Some(tls) => Stream::new(&mut **tls, &mut raw).write(bytes),
+            }
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.within(PollFlags::OUT, |socket| {
+            let mut raw = &*socket.raw;
+            match &mut socket.tls {
+                None => Ok(()),
+                Some(tls) => Stream::new(&mut **tls, &mut raw).flush(),
+            }
+        })
+    }
+}

@@ -1,0 +1,159 @@
+//! TLS by rustls, from redis-rb's `ssl_params`.
+
+use crate::foundation::redis::redis_options::{Pem, TlsOptions};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{
+    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, OtherError, RootCertStore,
+    SignatureScheme,
+};
+use std::sync::Arc;
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// A client that has not spoken yet, for a server called `host`.
+pub fn client(options: &TlsOptions, host: &str) -> Result<ClientConnection, Failure> {
+    // Named here, since rustls panics where no process-wide provider is installed.
+    let provider = Arc::new(ring::default_provider());
+    let verifier = Verifier::new(options, Arc::clone(&provider))?;
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    let config = match (&options.cert, &options.key) {
+        (Some(cert), Some(key)) => builder.with_client_auth_cert(certificates(cert)?, private_key(key)?)?,
+        _ => builder.with_no_client_auth(),
+    };
+    Ok(ClientConnection::new(Arc::new(config), ServerName::try_from(host.to_owned())?)?)
+}
+
+fn certificates(pem: &Pem) -> Result<Vec<CertificateDer<'static>>, Failure> {
+    Ok(match pem {
+        Pem::Text(text) => CertificateDer::pem_slice_iter(text.as_bytes()).collect::<Result<_, _>>()?,
+        Pem::File(path) => CertificateDer::pem_file_iter(path)?.collect::<Result<_, _>>()?,
+    })
+}
+
+fn private_key(pem: &Pem) -> Result<PrivateKeyDer<'static>, Failure> {
+    Ok(match pem {
+        Pem::Text(text) => PrivateKeyDer::from_pem_slice(text.as_bytes())?,
+        Pem::File(path) => PrivateKeyDer::from_pem_file(path)?,
+    })
+}
+
+/// Signatures that rustls cannot check, offered to the server where nothing is checked.
+const UNCHECKED_SCHEMES: [SignatureScheme; 2] =
+    [SignatureScheme::ECDSA_NISTP521_SHA512, SignatureScheme::ED448];
+
+/// rustls's own verifier, with the two checks that OpenSSL lets a user turn off.
+#[derive(Debug)]
+struct Verifier {
+    /// `None` where nothing is to be checked (`verify_mode: OpenSSL::SSL::VERIFY_NONE`).
+    checked: Option<Arc<WebPkiServerVerifier>>,
+    /// The certificates of `ca_file`: a server may present one of them itself.
+    pinned: Vec<CertificateDer<'static>>,
+    verify_hostname: bool,
+    provider: Arc<CryptoProvider>,
+}
+
+impl Verifier {
+    fn new(options: &TlsOptions, provider: Arc<CryptoProvider>) -> Result<Self, Failure> {
+        let (mut checked, mut pinned) = (None, Vec::new());
+        if options.verify {
+            let mut roots = RootCertStore::empty();
+            if let Some(path) = &options.ca_file {
+                pinned = CertificateDer::pem_file_iter(path)?.collect::<Result<_, _>>()?;
+                pinned.iter().try_for_each(|certificate| roots.add(certificate.clone()))?;
+            } else {
+                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            }
+            let builder = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+            checked = Some(builder.build()?);
+        }
+        Ok(Self { checked, pinned, verify_hostname: options.verify_hostname, provider })
+    }
+
+    /// Whether a certificate that was refused is one of `ca_file` itself, and has no other fault than that it is an
+    /// authority's: a self-signed one often says so. Its dates have been checked by then.
+    fn is_pinned(&self, certificate: &CertificateDer<'_>, refusal: &rustls::Error) -> bool {
+        let rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(why))) = refusal else {
+            return false;
+        };
+        let is_authority = why.downcast_ref() == Some(&webpki::Error::CaUsedAsEndEntity);
+        is_authority && self.pinned.iter().any(|pinned| pinned.as_ref() == certificate.as_ref())
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let Some(checked) = &self.checked else { return Ok(ServerCertVerified::assertion()) };
+        let verdict = checked.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        match verdict {
+            Err(refusal) if self.is_pinned(end_entity, &refusal) => {
+                if self.verify_hostname {
+                    verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+                }
+                Ok(ServerCertVerified::assertion())
+            }
+            // The name is checked last, so everything else is in order.
+            Err(rustls::Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) if !self.verify_hostname => Ok(ServerCertVerified::assertion()),
+            verdict => verdict,
+        }
+    }
+
+    /// Where the certificate is not checked, its signature says nothing: whoever is in between has one of his own.
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        if self.checked.is_none() {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
+        verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        if self.checked.is_none() {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
+        verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        let mut schemes = self.provider.signature_verification_algorithms.supported_schemes();
+        if self.checked.is_none() {
+            schemes.extend(UNCHECKED_SCHEMES);
+        }
+        schemes
+    }
+}

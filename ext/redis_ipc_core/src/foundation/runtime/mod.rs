@@ -1,0 +1,18 @@
+//! Threads, locks, waiting and waking, queues, counters and reports. Nothing in here talks to a server.
+
+pub mod backoff;
+pub mod busy_poll;
+pub mod failpoint;
+pub mod id_source;
+pub mod open_sockets;
+pub mod read_ahead;
+pub mod reports;
+pub mod shared_reader;
+pub mod staggered_wake;
+pub mod stats;
+pub mod stop;
+pub mod sync;
+pub mod threads;
+pub mod waiting;
+pub mod waker;
+pub mod work_queue;

@@ -1,0 +1,180 @@
+//! Wakes a thread that waits for a socket.
+
+use crate::foundation::runtime::busy_poll::BusyPoll;
+use crate::foundation::runtime::open_sockets::{Listed, OpenSockets};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use std::cell::Cell;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+/// How long a thread stays for the rest of a reply when it should leave.
+const LAST_WAIT: Duration = Duration::from_millis(100);
+const LEFT: &str = "the thread that read a reply could not wait for the rest of it";
+
+/// Why a wait for a socket ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// There is something to read, or the connection has ended.
+    Socket,
+    /// The bell.
+    Bell,
+    /// Nothing, until the time was up.
+    TimeUp,
+}
+
+/// One thread waits for a socket or this, others ring.
+#[derive(Debug)]
+pub struct Bell {
+    // Before the sockets: fields are dropped in this order.
+    _listed: [Listed; 2],
+    cord: UnixStream,
+    sound: UnixStream,
+}
+
+impl Bell {
+    /// A silent one. Its descriptors are listed among `sockets`.
+    pub fn new(sockets: &OpenSockets) -> io::Result<Self> {
+        let (cord, sound) = UnixStream::pair()?;
+        cord.set_nonblocking(true)?;
+        sound.set_nonblocking(true)?;
+        let _listed = [sockets.list(cord.as_raw_fd()), sockets.list(sound.as_raw_fd())];
+        Ok(Self { _listed, cord, sound })
+    }
+
+    /// Ends a wait, the running one or the next.
+    pub fn ring(&self) {
+        // Where nothing more fits in, it rings already.
+        let _ = (&self.cord).write(&[1]);
+    }
+
+    /// Forgets the rings so far.
+    pub fn silence(&self) {
+        let mut rings = [0; 64];
+        while matches!((&self.sound).read(&mut rings), Ok(count) if count == rings.len()) {}
+    }
+
+    /// Waits until there is something to read from `socket`, or it rings, at most until `until`.
+    pub fn wait(&self, socket: BorrowedFd<'_>, until: Instant) -> io::Result<Heard> {
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.poll(socket, left) {
+                Err(Errno::INTR) => {}
+                heard => return Ok(heard?.unwrap_or(Heard::TimeUp)),
+            }
+        }
+    }
+
+    /// As [`Bell::wait`], but looks before it sleeps, while that pays.
+    pub fn wait_looking(
+        &self,
+        busy_poll: &mut BusyPoll,
+        socket: BorrowedFd<'_>,
+        until: Instant,
+    ) -> io::Result<Heard> {
+        let began = Instant::now();
+        let heard = match busy_poll.look(|| self.look(socket))? {
+            Some(heard) => heard,
+            None => self.wait(socket, until)?,
+        };
+        if heard == Heard::Socket {
+            busy_poll.note(began.elapsed());
+        }
+        Ok(heard)
+    }
+
+    fn look(&self, socket: BorrowedFd<'_>) -> io::Result<Option<Heard>> {
+        match self.poll(socket, Duration::ZERO) {
+            Err(Errno::INTR) => Ok(None),
+            heard => Ok(heard?),
+        }
+    }
+
+    fn poll(&self, socket: BorrowedFd<'_>, time: Duration) -> Result<Option<Heard>, Errno> {
+        let mut watched =
+            [PollFd::from_borrowed_fd(socket, PollFlags::IN), PollFd::new(&self.sound, PollFlags::IN)];
+        Ok(match poll(&mut watched, Some(&timespec(time)))? {
+            0 => None,
+            _ if !watched[1].revents().is_empty() => Some(Heard::Bell),
+            _ => Some(Heard::Socket),
+        })
+    }
+
+    /// Waits for the rest of a reply that has begun to arrive, before each time more of it is read: in all a little
+    /// longer than until `until`, or than `leaves` allows. Who goes away in the midst of a reply leaves a connection
+    /// that is of no more use.
+    pub fn wait_for_rest<'a>(
+        &'a self,
+        until: Instant,
+        leaves: impl Fn() -> bool + 'a,
+    ) -> impl Fn(BorrowedFd<'_>) -> io::Result<()> + 'a {
+        let last = Cell::new(until.max(Instant::now()) + LAST_WAIT);
+        move |socket| {
+            loop {
+                let now = Instant::now();
+                if leaves() {
+                    last.set(last.get().min(now + LAST_WAIT));
+                }
+                // A reply that goes on arriving all the time must not hold it any longer either.
+                let heard = if now < last.get() { self.wait(socket, last.get())? } else { Heard::TimeUp };
+                match heard {
+                    Heard::Socket => return Ok(()),
+                    Heard::Bell => self.silence(),
+                    Heard::TimeUp => return Err(io::Error::new(io::ErrorKind::TimedOut, LEFT)),
+                }
+            }
+        }
+    }
+}
+
+/// Waits until there is something to read from `socket`, or its connection has ended, at most until `until`: whether
+/// there is.
+pub fn is_readable(socket: BorrowedFd<'_>, until: Instant) -> io::Result<bool> {
+    let left = until.saturating_duration_since(Instant::now());
+    match poll(&mut [PollFd::from_borrowed_fd(socket, PollFlags::IN)], Some(&timespec(left))) {
+        Ok(ready) => Ok(ready > 0),
+        Err(Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A time to poll for.
+pub(crate) fn timespec(time: Duration) -> Timespec {
+    // Longer than a day is as good as for ever.
+    let time = time.min(Duration::from_secs(86_400));
+    Timespec { tv_sec: time.as_secs() as i64, tv_nsec: i64::from(time.subsec_nanos()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn a_wait_ends_by_the_socket_the_bell_or_the_clock() {
+        let bell = Bell::new(&OpenSockets::default()).unwrap();
+        let (mut there, here) = UnixStream::pair().unwrap();
+        let wait = |ms| bell.wait(here.as_fd(), Instant::now() + Duration::from_millis(ms)).unwrap();
+        assert_eq!(wait(0), Heard::TimeUp);
+        std::thread::scope(|scope| {
+            scope.spawn(|| bell.ring());
+            assert_eq!(wait(10_000), Heard::Bell);
+        });
+        (0..1_000).for_each(|_| bell.ring());
+        bell.silence();
+        assert_eq!(wait(0), Heard::TimeUp);
+        there.write_all(b"x").unwrap();
+        assert_eq!(wait(10_000), Heard::Socket);
+    }
+
+    #[test]
+    fn the_end_of_the_socket_ends_a_wait() {
+        let bell = Bell::new(&OpenSockets::default()).unwrap();
+        let (there, here) = UnixStream::pair().unwrap();
+        drop(there);
+        let heard = bell.wait(here.as_fd(), Instant::now() + Duration::from_secs(10)).unwrap();
+        assert_eq!(heard, Heard::Socket);
+    }
+}

@@ -1,0 +1,454 @@
+//! The requests this instance holds: queued for its consumers, or running.
+//!
+//! It also says how many more may be taken. A consumer that waits is room for one; beyond that only so much is
+//! read ahead as the consumers will get to within a few ms, so that a slow instance does not hoard what a free
+//! one could take.
+
+use crate::foundation::runtime::read_ahead::ReadAhead;
+use crate::foundation::runtime::sync::{Condvar, Mutex};
+use crate::foundation::runtime::waiting::Interrupt;
+use crate::foundation::runtime::waker::Bell;
+use std::collections::{HashMap, VecDeque};
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What a queue holds: a request that was taken, until its answer is out.
+pub trait Held: Debug {
+    /// Tells it from all others that are held.
+    type Key: Copy + Eq + Hash + Debug;
+
+    /// Its key.
+    fn key(&self) -> Self::Key;
+
+    /// Whether it was answered; the answer may be on its way still.
+    fn is_answered(&self) -> bool;
+}
+
+/// What a consumer gets.
+#[derive(Debug)]
+pub enum Taken<H> {
+    /// A request to run.
+    Request(Arc<H>),
+    /// No more will come.
+    Closed,
+    /// The waiting thread was interrupted.
+    Interrupted,
+}
+
+/// The queue between the reader of the inbox (or of a list) and the consumers.
+#[derive(Debug)]
+pub struct WorkQueue<H: Held> {
+    consumers: usize,
+    state: Mutex<State<H>>,
+    work: Condvar,
+    room: Condvar,
+    /// Something was answered, or is not held any more.
+    answered: Condvar,
+}
+
+#[derive(Debug)]
+struct State<H: Held> {
+    queued: VecDeque<Arc<H>>,
+    held: HashMap<H::Key, Arc<H>>,
+    waiting: usize,
+    read_ahead: ReadAhead,
+    /// The last read brought as much as was asked for: more is waiting.
+    pressed: bool,
+    closed: bool,
+    /// Nothing is answered any more.
+    sealed: bool,
+    /// Wakes the consumer that reads the inbox itself.
+    bell: Option<Arc<Bell>>,
+}
+
+impl<H: Held> State<H> {
+    fn new() -> Self {
+        Self {
+            queued: VecDeque::new(),
+            held: HashMap::new(),
+            waiting: 0,
+            read_ahead: ReadAhead::default(),
+            pressed: false,
+            closed: false,
+            sealed: false,
+            bell: None,
+        }
+    }
+
+    fn ring(&self) {
+        if let Some(bell) = &self.bell {
+            bell.ring();
+        }
+    }
+
+    /// Holds a request, unless it is held already or nothing more is.
+    fn hold(&mut self, request: &Arc<H>) -> bool {
+        if self.closed || self.held.contains_key(&request.key()) {
+            return false;
+        }
+        self.held.insert(request.key(), Arc::clone(request));
+        true
+    }
+
+    fn room(&self, consumers: usize) -> usize {
+        if self.closed {
+            return 0;
+        }
+        (self.waiting + self.read_ahead.count(consumers)).saturating_sub(self.queued.len())
+    }
+}
+
+impl<H: Held> WorkQueue<H> {
+    /// An empty queue for so many consumers.
+    pub fn new(consumers: usize) -> Self {
+        Self {
+            consumers,
+            state: Mutex::new(State::new()),
+            work: Condvar::new(),
+            room: Condvar::new(),
+            answered: Condvar::new(),
+        }
+    }
+
+    /// How many requests may be taken now.
+    pub fn room(&self) -> usize {
+        self.state.lock().room(self.consumers)
+    }
+
+    /// Waits until there is room, at most for `time`; 0 if there is none.
+    pub fn wait_for_room(&self, time: Duration) -> usize {
+        let until = Instant::now() + time;
+        let mut state = self.state.lock();
+        loop {
+            let room = state.room(self.consumers);
+            if room > 0 || state.closed || Instant::now() >= until {
+                return room;
+            }
+            state = self.room.wait_until(state, until);
+        }
+    }
+
+    /// Queues a request. False if it is held already or the queue is closed.
+    pub fn push(&self, request: Arc<H>) -> bool {
+        let mut state = self.state.lock();
+        if !state.hold(&request) {
+            return false;
+        }
+        state.queued.push_back(request);
+        // Who waits may have been told of an earlier one, and not be awake yet.
+        if state.queued.len() > state.waiting {
+            state.ring();
+        }
+        drop(state);
+        self.work.notify_one();
+        true
+    }
+
+    /// Holds a request that is not queued, as a consumer has it. False as for [`WorkQueue::push`].
+    pub fn hold(&self, request: &Arc<H>) -> bool {
+        self.state.lock().hold(request)
+    }
+
+    /// Holds a request that was answered without a consumer, until the answer is out.
+    pub fn hold_answered(&self, request: Arc<H>) {
+        self.state.lock().held.insert(request.key(), request);
+    }
+
+    /// Queues requests that are not held yet, all or none; gives them back if the queue is closed.
+    pub fn push_together(&self, requests: Vec<Arc<H>>) -> Result<(), Vec<Arc<H>>> {
+        let count = requests.len();
+        let mut state = self.state.lock();
+        if state.closed {
+            return Err(requests);
+        }
+        for request in requests {
+            state.held.insert(request.key(), Arc::clone(&request));
+            state.queued.push_back(request);
+        }
+        drop(state);
+        (0..count.min(self.consumers)).for_each(|_| self.work.notify_one());
+        Ok(())
+    }
+
+    /// From now on `bell` rings when there is something to see here. True if there is already.
+    pub fn hang(&self, bell: &Arc<Bell>) -> bool {
+        let mut state = self.state.lock();
+        if state.closed || !state.queued.is_empty() {
+            return true;
+        }
+        state.bell = Some(Arc::clone(bell));
+        false
+    }
+
+    /// The bell rings no more.
+    pub fn unhang(&self) {
+        self.state.lock().bell = None;
+    }
+
+    /// Whether handlers take no longer than `quick`, and no more requests wait than there is room for.
+    pub fn is_calm(&self, quick: Duration) -> bool {
+        let state = self.state.lock();
+        !state.closed && !state.pressed && state.read_ahead.usual_run().is_some_and(|usual| usual <= quick)
+    }
+
+    /// The next request, if one is queued.
+    pub fn try_take(&self) -> Option<Arc<H>> {
+        let claim = self.state.lock().queued.pop_front()?;
+        self.room.notify_one();
+        Some(claim)
+    }
+
+    /// The next request; waits for it.
+    pub fn take(&self, interrupt: &Interrupt) -> Taken<H> {
+        let mut state = self.state.lock();
+        loop {
+            if let Some(claim) = state.queued.pop_front() {
+                drop(state);
+                self.room.notify_one();
+                return Taken::Request(claim);
+            }
+            if state.closed {
+                return Taken::Closed;
+            }
+            if interrupt.take() {
+                return Taken::Interrupted;
+            }
+            state.waiting += 1;
+            self.room.notify_one();
+            state = self.work.wait(state);
+            state.waiting -= 1;
+        }
+    }
+
+    /// Wakes every waiting consumer, so that it notices an interrupt.
+    pub fn wake(&self) {
+        self.state.lock().ring();
+        self.work.notify_all();
+    }
+
+    /// The request with this key, if it is held.
+    pub fn held(&self, key: H::Key) -> Option<Arc<H>> {
+        self.state.lock().held.get(&key).cloned()
+    }
+
+    /// What `pick` makes of the requests that are held.
+    pub fn pick<T>(&self, pick: impl Fn(&H) -> Option<T>) -> Vec<T> {
+        self.state.lock().held.values().filter_map(|held| pick(held)).collect()
+    }
+
+    /// Notes that a handler took so long: it tells how much may be read ahead.
+    pub fn note_run(&self, ran: Duration) {
+        self.state.lock().read_ahead.note_run(ran);
+        self.room.notify_one();
+        self.answered.notify_all();
+    }
+
+    /// Notes that requests were given back that had been queued for longer than `age`: there is no room for more but
+    /// for consumers that wait, until handlers are quick again.
+    pub fn note_stuck(&self, age: Duration) {
+        self.state.lock().read_ahead.note_stuck(age);
+    }
+
+    /// Notes whether more requests wait in the inbox than there is room for here.
+    pub fn note_pressure(&self, pressed: bool) {
+        self.state.lock().pressed = pressed;
+    }
+
+    /// How long handlers took lately, while more requests wait than there is room for.
+    pub fn usual_run_under_pressure(&self) -> Option<Duration> {
+        let state = self.state.lock();
+        state.read_ahead.usual_run().filter(|_| state.pressed)
+    }
+
+    /// Lets go of a request: its answer is out, or never will be. Not before, or one whose acknowledgement is on
+    /// its way could be taken for one that was never run.
+    pub fn finish(&self, key: H::Key) {
+        self.state.lock().held.remove(&key);
+    }
+
+    /// Lets go of the requests that `overdue` picks and returns them.
+    pub fn remove(&self, overdue: impl Fn(&H) -> bool) -> Vec<Arc<H>> {
+        let mut state = self.state.lock();
+        let keys: Vec<H::Key> = state
+            .held
+            .values()
+            .filter(|held| !held.is_answered() && overdue(held))
+            .map(|held| held.key())
+            .collect();
+        let removed: Vec<Arc<H>> = keys.iter().filter_map(|id| state.held.remove(id)).collect();
+        state.queued.retain(|held| !keys.contains(&held.key()));
+        drop(state);
+        self.answered.notify_all();
+        removed
+    }
+
+    /// Waits until everything that is held has been answered, at most for `time`.
+    pub fn wait_for_answers(&self, time: Duration) {
+        let until = Instant::now() + time;
+        let mut state = self.state.lock();
+        while state.held.values().any(|held| !held.is_answered()) && Instant::now() < until {
+            state = self.answered.wait_until(state, until);
+        }
+    }
+
+    /// Returns everything that is held. Nothing is to be answered from now on.
+    pub fn seal(&self) -> Vec<Arc<H>> {
+        let mut state = self.state.lock();
+        state.sealed = true;
+        state.held.values().cloned().collect()
+    }
+
+    /// Whether [`WorkQueue::seal`] was called.
+    pub fn is_sealed(&self) -> bool {
+        self.state.lock().sealed
+    }
+
+    /// Takes nothing more and lets go of what is queued: returns it, unstarted.
+    pub fn close(&self) -> Vec<Arc<H>> {
+        let mut state = self.state.lock();
+        state.closed = true;
+        let unstarted: Vec<Arc<H>> = state.queued.drain(..).collect();
+        for claim in &unstarted {
+            state.held.remove(&claim.key());
+        }
+        state.ring();
+        drop(state);
+        self.work.notify_all();
+        self.room.notify_all();
+        unstarted
+    }
+
+    /// How many requests are held and not answered.
+    pub fn len(&self) -> usize {
+        self.state.lock().held.values().filter(|claim| !claim.is_answered()).count()
+    }
+
+    /// Whether none is held.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::foundation::runtime::open_sockets::OpenSockets;
+    use crate::foundation::runtime::waker::Heard;
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// A request, by its number.
+    #[derive(Debug)]
+    struct Numbered(u64, AtomicBool);
+
+    impl Held for Numbered {
+        type Key = u64;
+
+        fn key(&self) -> u64 {
+            self.0
+        }
+
+        fn is_answered(&self) -> bool {
+            self.1.load(Ordering::SeqCst)
+        }
+    }
+
+    fn request(number: u64) -> Arc<Numbered> {
+        Arc::new(Numbered(number, AtomicBool::new(false)))
+    }
+
+    #[test]
+    fn a_request_is_held_once_from_push_to_finish() {
+        let queue = WorkQueue::new(1);
+        assert!(queue.push(request(1)));
+        assert!(!queue.push(request(1)));
+        let taken = queue.try_take().unwrap();
+        assert!(queue.try_take().is_none());
+        assert!(!queue.push(request(1)), "a running request is not queued again");
+        queue.finish(taken.key());
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn an_answered_request_is_held_until_its_answer_is_out() {
+        let queue = WorkQueue::new(1);
+        queue.push(request(1));
+        let taken = queue.try_take().unwrap();
+        taken.1.store(true, Ordering::SeqCst);
+        assert!(queue.is_empty(), "for the user it is done");
+        assert!(!queue.push(request(1)), "but it is not to be run again");
+        assert!(queue.remove(|_| true).is_empty());
+        queue.hold_answered(request(2));
+        assert!(!queue.push(request(2)));
+        queue.finish(taken.key());
+        assert!(queue.push(request(1)));
+    }
+
+    #[test]
+    fn room_is_for_waiting_consumers_and_what_they_will_get_to_soon() {
+        let queue = WorkQueue::new(2);
+        assert_eq!(queue.room(), 0, "nobody waits yet");
+        let interrupt = Interrupt::default();
+        std::thread::scope(|scope| {
+            let consumer = scope.spawn(|| queue.take(&interrupt));
+            assert_eq!(queue.wait_for_room(Duration::from_secs(5)), 1);
+            queue.push(request(1));
+            assert!(matches!(consumer.join().unwrap(), Taken::Request(_)));
+        });
+        queue.note_run(Duration::from_millis(1));
+        assert_eq!(queue.room(), 10, "5 ms of 1 ms handlers for 2 consumers");
+        queue.note_run(Duration::from_secs(60));
+        assert_eq!(queue.room(), 0, "slow handlers are not read ahead for");
+    }
+
+    #[test]
+    fn closing_gives_back_what_was_not_started_and_wakes_everyone() {
+        let queue = WorkQueue::new(2);
+        for seq in 1..=3 {
+            queue.push(request(seq));
+        }
+        queue.try_take().unwrap();
+        let unstarted: Vec<_> = queue.close().iter().map(|request| request.key()).collect();
+        assert_eq!(unstarted, [2, 3]);
+        assert_eq!(queue.len(), 1);
+        assert!(!queue.push(request(4)));
+        assert!(matches!(queue.take(&Interrupt::default()), Taken::Closed));
+        assert_eq!(queue.wait_for_room(Duration::from_secs(5)), 0);
+    }
+
+    #[test]
+    fn the_bell_rings_for_what_the_waiting_consumers_cannot_take() {
+        let interrupt = Interrupt::default();
+        let (_there, here) = UnixStream::pair().unwrap();
+        // Now and then the consumer that waits is awake before the second one is pushed; then it was told of the first.
+        for _ in 0..100 {
+            let queue = WorkQueue::new(2);
+            let bell = Arc::new(Bell::new(&OpenSockets::default()).unwrap());
+            std::thread::scope(|scope| {
+                let consumer = scope.spawn(|| queue.take(&interrupt));
+                queue.wait_for_room(Duration::from_secs(5));
+                assert!(!queue.hang(&bell));
+                queue.push(request(1));
+                queue.push(request(2));
+                assert!(matches!(consumer.join().unwrap(), Taken::Request(_)));
+            });
+            assert_eq!(bell.wait(here.as_fd(), Instant::now()).unwrap(), Heard::Bell);
+        }
+    }
+
+    #[test]
+    fn an_interrupt_ends_a_wait_and_is_used_up() {
+        let (queue, interrupt) = (WorkQueue::<Numbered>::new(1), Interrupt::default());
+        std::thread::scope(|scope| {
+            let consumer = scope.spawn(|| queue.take(&interrupt));
+            queue.wait_for_room(Duration::from_secs(5));
+            interrupt.set();
+            queue.wake();
+            assert!(matches!(consumer.join().unwrap(), Taken::Interrupted));
+        });
+        assert!(!interrupt.take());
+    }
+}

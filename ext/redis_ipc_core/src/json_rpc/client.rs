@@ -1,0 +1,283 @@
+//! One client of a queue: makes calls, and ends each with its answer, an error, or at its deadline.
+
+use crate::error::{Error, ErrorKind, Fate};
+use crate::foundation::redis::connection::Connection;
+use crate::foundation::runtime::reports::{self, Reporter, Reports};
+use crate::foundation::runtime::stats::Stats;
+use crate::foundation::runtime::sync::Mutex;
+use crate::foundation::runtime::threads::{join, spawn};
+use crate::foundation::runtime::waiting::Interrupt;
+use crate::json_rpc::context::Party;
+use crate::json_rpc::names::Names;
+use crate::json_rpc::options::{ClientOptions, MAX_TIMEOUT};
+use crate::json_rpc::outbox::Outbox;
+use crate::json_rpc::outgoing_request::{self, Question, Step};
+use crate::json_rpc::pending::{Outcome, Pending, PendingCalls, Waited};
+use crate::json_rpc::reader::Reader;
+use redis::RedisResult;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How long past its deadline a call waits to hear what became of its request.
+const WITHDRAWAL: Duration = Duration::from_millis(250);
+
+/// The counters that mean something here.
+const COUNTED: [&str; 8] = [
+    "requests",
+    "fulfilled",
+    "timed_out",
+    "failed",
+    "cancelled",
+    "answers_unmatched",
+    "reconnections",
+    "reports_dropped",
+];
+
+/// A client that is connected.
+pub struct Client {
+    party: Arc<Party>,
+    calls: Arc<PendingCalls>,
+    outbox: Arc<Outbox<Question>>,
+    reader: Arc<Reader>,
+    options: ClientOptions,
+    reports: Reports,
+    waker: Reporter,
+    wakes: Reports,
+    next_id: AtomicU64,
+    outbox_thread: Mutex<Option<JoinHandle<()>>>,
+    reader_thread: Mutex<Option<JoinHandle<()>>>,
+    closed: AtomicBool,
+}
+
+impl Client {
+    /// Connects to the list `queue`. Fails if Redis cannot be reached or refuses.
+    pub fn start(queue: &str, options: ClientOptions) -> Result<Self, Error> {
+        let stats = Arc::new(Stats::default());
+        let (reporter, reports) = reports::queue(&stats);
+        let (waker, wakes) = reports::queue(&stats);
+        let party = Arc::new(Party::new(Names::new(queue)?, &options.redis, reporter, stats)?);
+        let (first, second) = open(&party).map_err(|error| party.explain(&error, Fate::NotSent))?;
+        let calls = Arc::new(PendingCalls::default());
+        let client = Self {
+            outbox: Arc::new(Outbox::new(Arc::clone(&party))),
+            reader: Arc::new(Reader::new(Arc::clone(&party), Arc::clone(&calls), options.max_size)),
+            party,
+            calls,
+            options,
+            reports,
+            waker,
+            wakes,
+            next_id: AtomicU64::new(1),
+            outbox_thread: Mutex::default(),
+            reader_thread: Mutex::default(),
+            closed: AtomicBool::new(false),
+        };
+        client.start_threads(first, second).map_err(|error| client.party.locate(error))?;
+        Ok(client)
+    }
+
+    fn start_threads(&self, first: Connection, second: Connection) -> Result<(), Error> {
+        let (outbox, first) = (Arc::clone(&self.outbox), Mutex::new(Some(first)));
+        *self.outbox_thread.lock() =
+            Some(spawn("rpc-calls", &self.party, move || outbox.run(first.lock().take()))?);
+        let (reader, second) = (Arc::clone(&self.reader), Mutex::new(Some(second)));
+        *self.reader_thread.lock() =
+            Some(spawn("rpc-replies", &self.party, move || reader.run(second.lock().take()))?);
+        Ok(())
+    }
+
+    /// The first of `count` ids that nobody else gets.
+    pub fn reserve(&self, count: u64) -> u64 {
+        self.next_id.fetch_add(count, Ordering::Relaxed)
+    }
+
+    /// The list its answers come on.
+    pub fn reply_to(&self) -> String {
+        self.party.names.reply(&self.party.id)
+    }
+
+    /// What Redis's clock will show after `timeout` (of [`MAX_TIMEOUT`] at most), in ms.
+    pub fn deadline(&self, timeout: Duration) -> u64 {
+        self.party.clock.now().saturating_add(timeout.min(MAX_TIMEOUT).as_millis() as u64)
+    }
+
+    /// Sends a text whose requests have these ids (none for a notification).
+    pub fn send(&self, ids: Range<u64>, text: Vec<u8>, timeout: Duration) -> Result<Arc<Pending>, Error> {
+        if text.len() > self.options.max_size {
+            let message = format!(
+                "the request has {} bytes, the limit is {} (max_size)",
+                text.len(),
+                self.options.max_size
+            );
+            return Err(self.party.locate(Error::new(ErrorKind::Content, message)));
+        }
+        if self.closed.load(Ordering::SeqCst) {
+            return Err(self.party.locate(closed()));
+        }
+        let own = if ids.is_empty() { self.reserve(1) } else { ids.start };
+        let pending = Arc::new(Pending::new(own..own + (ids.end - ids.start), text, timeout));
+        self.party.stats.requests.increment();
+        self.calls.open(&pending);
+        self.post(Step::Ask, &pending);
+        // Who closed the client in between may not have seen it.
+        if self.closed.load(Ordering::SeqCst) {
+            self.end_all();
+        }
+        Ok(pending)
+    }
+
+    fn post(&self, step: Step, pending: &Arc<Pending>) {
+        let party = Arc::clone(&self.party);
+        self.outbox.send(Question { step, pending: Arc::clone(pending), party });
+    }
+
+    /// Waits for the end of a call; `None` if it was interrupted.
+    pub fn wait(&self, pending: &Arc<Pending>, interrupt: &Interrupt) -> Option<Outcome> {
+        let mut due = pending.deadline;
+        loop {
+            match pending.wait(due, interrupt) {
+                Waited::Interrupted => return None,
+                Waited::Done(outcome) => return Some(self.conclude(pending, outcome)),
+                Waited::TimeUp => due = self.tend(pending).unwrap_or(due),
+            }
+        }
+    }
+
+    /// Does what is due for a call, without waiting: at its deadline it takes the request back, and a while later it
+    /// ends the call with what is known then. Returns when to tend it next; `None` once it has ended.
+    pub fn tend(&self, pending: &Arc<Pending>) -> Option<Instant> {
+        if pending.has_ended() {
+            return None;
+        }
+        let (now, last) = (Instant::now(), pending.deadline + WITHDRAWAL);
+        if now < pending.deadline {
+            return Some(pending.deadline);
+        }
+        self.calls.close(pending.ids.clone());
+        let timed_out = |fate| Err(outgoing_request::timed_out(pending, fate, &self.party));
+        let stats = &self.party.stats;
+        if !pending.finish_unsent(|| timed_out(Fate::NotSent), stats) && pending.withdrawing() {
+            self.post(Step::Withdraw, pending);
+        }
+        if now >= last {
+            pending.finish(timed_out(Fate::Unknown), stats);
+        }
+        (!pending.has_ended()).then_some(last)
+    }
+
+    /// How a call ended; `None` while it has not.
+    pub fn outcome(&self, pending: &Pending) -> Option<Outcome> {
+        pending.outcome().map(|outcome| self.conclude(pending, outcome))
+    }
+
+    /// What failed on its way to Redis is open still.
+    fn conclude(&self, pending: &Pending, outcome: Outcome) -> Outcome {
+        if outcome.is_err() {
+            self.calls.close(pending.ids.clone());
+        }
+        outcome
+    }
+
+    /// Has the end of a call reported to [`Client::wakes`]; false if it has ended already.
+    pub fn watch(&self, pending: &Pending) -> bool {
+        pending.watch(&self.waker)
+    }
+
+    /// Gives a call up, if it has not ended: nobody waits for it any more.
+    pub fn cancel(&self, pending: &Arc<Pending>) {
+        self.calls.close(pending.ids.clone());
+        let cancelled = Error::new(ErrorKind::Closed(Fate::Unknown), "the call was given up");
+        if pending.cancel(Err(self.party.locate(cancelled)), &self.party.stats) && pending.was_written() {
+            self.post(Step::Withdraw, pending);
+        }
+    }
+
+    /// What there is to tell the user.
+    pub fn reports(&self) -> &Reports {
+        &self.reports
+    }
+
+    /// The ends of calls that fibers wait for, by a way of its own: no report to the user is before them.
+    pub fn wakes(&self) -> &Reports {
+        &self.wakes
+    }
+
+    /// The options it was started with.
+    pub fn options(&self) -> &ClientOptions {
+        &self.options
+    }
+
+    /// Its sockets, as a forked child sees them.
+    pub fn inherited_sockets(&self) -> Vec<std::os::fd::RawFd> {
+        self.party.connector.sockets().inherited()
+    }
+
+    /// Whether calls can be made: not closed, and every connection stands.
+    pub fn is_connected(&self) -> bool {
+        !self.closed.load(Ordering::SeqCst) && self.party.links.are_up()
+    }
+
+    /// The counters, and how many requests are open now.
+    pub fn stats(&self) -> Vec<(&'static str, u64)> {
+        let mut stats = self.party.stats.snapshot();
+        stats.retain(|(name, _)| COUNTED.contains(name));
+        stats.push(("open_calls", self.calls.len() as u64));
+        stats
+    }
+
+    fn end_all(&self) {
+        for pending in self.calls.close_all() {
+            let fate = if pending.was_written() { Fate::Unknown } else { Fate::NotSent };
+            let error = self.party.locate(Error { kind: ErrorKind::Closed(fate), ..closed() });
+            pending.finish(Err(error), &self.party.stats);
+        }
+    }
+
+    /// Ends open calls and closes. Idempotent.
+    pub fn close(&self) {
+        if self.closed.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        self.party.connector.closing().begin();
+        self.end_all();
+        self.outbox.stop();
+        join(self.outbox_thread.lock().take());
+        self.party.stop.stop();
+        self.reader.interrupt();
+        join(self.reader_thread.lock().take());
+        let left = self
+            .party
+            .open()
+            .and_then(|mut connection| connection.run(redis::cmd("DEL").arg(self.reply_to())));
+        if let Err(error) = left {
+            self.party.reporter.failure(self.party.explain(&error, Fate::Unknown));
+        }
+        self.reports.close();
+        self.wakes.close();
+    }
+}
+
+impl Drop for Client {
+    /// A client nobody closed: its threads end by themselves.
+    fn drop(&mut self) {
+        self.outbox.stop();
+        self.party.stop.stop();
+        self.reader.interrupt();
+        self.reports.close();
+        self.wakes.close();
+    }
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed(Fate::NotSent), "the client was disconnected")
+}
+
+/// The connections a client cannot do without.
+fn open(party: &Party) -> RedisResult<(Connection, Connection)> {
+    let mut first = party.first_connection()?;
+    party.clock.read(&mut first)?;
+    Ok((first, party.connector.open_blocking(&party.names.reply(&party.id), party.block(), &party.stop)?))
+}

@@ -1,0 +1,189 @@
+//! The timers of a server: its sign of life, what dead servers left behind, and Redis's clock.
+
+use crate::error::{Error, ErrorKind};
+use crate::foundation::redis::connection::Connection;
+use crate::foundation::redis::link::Link;
+use crate::json_rpc::context::{CLOCK_READING, Party, SETTLED, texts};
+use crate::json_rpc::options::{Guarantee, ServerOptions};
+use crate::json_rpc::pulse::Pulse;
+use crate::json_rpc::request_queue::RequestQueue;
+use crate::json_rpc::watch::{Silent, Watch};
+use redis::{Cmd, RedisResult, Value};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How many requests of a dead server are moved in one step.
+const MOVED_AT_ONCE: usize = 100;
+/// How long it is remembered that a request was put back.
+pub const REMEMBERED: Duration = Duration::from_secs(86_400);
+/// How many dead letters are kept.
+const DEAD_LETTERS: usize = 10_000;
+
+/// Puts back what a dead server held, newest first, so that the oldest is served next; what has been put back too often
+/// goes to the dead letters. In a script: the server may show that it lives in between. Of equal texts the oldest alone
+/// is counted: else one death would count as often as there are of them. The server is only forgotten once no read of
+/// its own can wait in Redis any more.
+const TAKE_OVER: &str = r"
+if redis.call('ZSCORE', KEYS[5], ARGV[1]) ~= ARGV[2] then return {0, {}} end
+local moved, given_up = 0, {}
+for i = 1, tonumber(ARGV[3]) do
+  local text = redis.call('LINDEX', KEYS[1], 0)
+  if not text then break end
+  local digest = redis.sha1hex(text)
+  local oldest = not redis.call('LPOS', KEYS[1], text, 'RANK', 2)
+  if oldest and redis.call('HINCRBY', KEYS[3], digest, 1) >= tonumber(ARGV[4]) then
+    redis.call('LPOP', KEYS[1])
+    redis.call('LPUSH', KEYS[4], text)
+    redis.call('LTRIM', KEYS[4], 0, tonumber(ARGV[6]) - 1)
+    redis.call('HDEL', KEYS[3], digest)
+    given_up[#given_up + 1] = text
+  else
+    redis.call('LMOVE', KEYS[1], KEYS[2], 'LEFT', 'RIGHT')
+    moved = moved + 1
+  end
+  redis.call('PEXPIRE', KEYS[3], ARGV[5])
+end
+if ARGV[7] == '1' and redis.call('LLEN', KEYS[1]) == 0 then redis.call('ZREM', KEYS[5], ARGV[1]) end
+return {moved, given_up}
+";
+
+/// The timers of one server.
+pub struct Housekeeper {
+    /// The server.
+    pub party: Arc<Party>,
+    /// The requests it holds.
+    pub queue: Arc<RequestQueue>,
+    /// Its options.
+    pub options: ServerOptions,
+    /// Its signs of life.
+    pub pulse: Arc<Pulse>,
+}
+
+/// Shows that the server is alive.
+pub fn beat(party: &Party, pulse: &Pulse) -> Cmd {
+    let mut command = redis::cmd("ZADD");
+    command.arg(party.names.servers()).arg(pulse.next(party.clock.now())).arg(&party.id);
+    command
+}
+
+/// What `ZRANGE ... WITHSCORES` says.
+fn scored(reply: Value) -> Vec<(String, Vec<u8>)> {
+    let mut texts = texts(reply).into_iter();
+    let mut found = Vec::new();
+    while let (Some(id), Some(score)) = (texts.next(), texts.next()) {
+        found.push((String::from_utf8_lossy(&id).into_owned(), score));
+    }
+    found
+}
+
+impl Housekeeper {
+    /// Its thread: works until the end.
+    pub fn run(&self) {
+        let mut link = Link::new(&self.party, self.party.names.queue(), true);
+        while !self.party.stop.is_stopped() {
+            if let Err(error) = self.session(&mut link) {
+                link.lost(&error);
+            }
+        }
+    }
+
+    fn session(&self, link: &mut Link<'_, Party>) -> RedisResult<()> {
+        let mut connection = self.party.open()?;
+        link.up();
+        let holds = self.options.guarantee == Guarantee::AtLeastOnce;
+        let every = if holds { self.options.lease / 2 } else { CLOCK_READING };
+        let (mut watch, mut clock, mut looks) = (Watch::new(self.options.lease), None, false);
+        while !self.party.stop.is_stopped() {
+            if connection.is_gone() {
+                connection = self.party.open()?;
+                clock = None;
+            }
+            if clock.is_none_or(|read: Instant| read.elapsed() >= CLOCK_READING) {
+                self.party.clock.read(&mut connection)?;
+                clock = Some(Instant::now());
+            }
+            if holds {
+                let asked = Instant::now();
+                self.party.run(&mut connection, &beat(&self.party, &self.pulse))?;
+                self.pulse.shown(asked);
+                watch.reached(Instant::now());
+                if looks {
+                    self.look_for_the_dead(&mut connection, &mut watch)?;
+                }
+                looks = !looks;
+            }
+            self.party.stop.pause(every);
+        }
+        Ok(())
+    }
+
+    fn look_for_the_dead(&self, connection: &mut Connection, watch: &mut Watch) -> RedisResult<()> {
+        let mut look = redis::cmd("ZRANGE");
+        look.arg(self.party.names.servers()).arg(0).arg(-1).arg("WITHSCORES");
+        let asked = Instant::now();
+        let servers = scored(self.party.run(connection, &look)?);
+        let mut silent = watch.look(servers, asked, Instant::now());
+        silent.retain(|dead| dead.id != self.party.id);
+        for dead in self.worth_a_script(connection, silent)? {
+            while self.take_over(connection, &dead)? >= MOVED_AT_ONCE {}
+        }
+        Ok(())
+    }
+
+    /// Those among `silent` that hold something, or are to be forgotten. The others stay known for a minute, and every
+    /// server looks at each of them at every lease: so it asks for all of their lengths at once.
+    fn worth_a_script(&self, connection: &mut Connection, silent: Vec<Silent>) -> RedisResult<Vec<Silent>> {
+        let length = |dead: &Silent| {
+            let mut length = redis::cmd("LLEN");
+            length.arg(self.party.names.processing(&dead.id));
+            length
+        };
+        let lengths = connection.run_all(&silent.iter().map(length).collect::<Vec<_>>())?;
+        let silent = silent.into_iter().zip(lengths);
+        // A refusal (the slot is moving) says nothing.
+        let worth = silent.filter(|(dead, held)| self.takes_nothing(dead) || *held != Value::Int(0));
+        Ok(worth.map(|(dead, _)| dead).collect())
+    }
+
+    /// Whether no read of a server's own can wait in Redis any more.
+    fn takes_nothing(&self, dead: &Silent) -> bool {
+        dead.since >= SETTLED + self.options.lease
+    }
+
+    /// How many requests were moved.
+    fn take_over(&self, connection: &mut Connection, dead: &Silent) -> RedisResult<usize> {
+        let names = &self.party.names;
+        let mut script = redis::cmd("EVAL");
+        script.arg(TAKE_OVER).arg(5);
+        script.arg(names.processing(&dead.id)).arg(names.queue()).arg(names.deliveries());
+        script.arg(names.dead()).arg(names.servers());
+        script.arg(&dead.id).arg(dead.score.as_slice()).arg(MOVED_AT_ONCE).arg(self.options.max_deliveries);
+        script.arg(REMEMBERED.as_millis() as u64).arg(DEAD_LETTERS).arg(u8::from(self.takes_nothing(dead)));
+        let reply = match connection.run(&script) {
+            Ok(Value::Array(reply)) => reply,
+            // The slot is moving, and not all of its keys are in one place.
+            Err(error) if !matches!(error.code(), Some("ASK" | "TRYAGAIN")) => return Err(error),
+            _ => return Ok(0),
+        };
+        let mut reply = reply.into_iter();
+        let moved = match reply.next() {
+            Some(Value::Int(moved)) => moved as usize,
+            _ => 0,
+        };
+        let given_up = reply.next().map(texts).unwrap_or_default();
+        let count = given_up.len();
+        self.party.stats.redelivered.add(moved as u64);
+        self.party.stats.dead_lettered.add(count as u64);
+        for _ in &given_up {
+            let message = format!(
+                "a request was given up on after {} deliveries; it is in {}",
+                self.options.max_deliveries,
+                names.dead()
+            );
+            self.party.reporter.failure(self.party.locate(Error::new(ErrorKind::DeadLettered, message)));
+        }
+        // When closing, nobody is left to tell the askers: they have their timeouts.
+        let _ = self.queue.push_texts(given_up, true);
+        Ok(moved + count)
+    }
+}

@@ -1,0 +1,387 @@
+//! Takes requests from the list, as many as there is room for.
+
+use crate::error::{Error, ErrorKind};
+use crate::foundation::redis::appetite::Appetite;
+use crate::foundation::redis::connection::{Connection, is_unreadable};
+use crate::foundation::redis::link::Link;
+use crate::foundation::redis::resp::replies::refused;
+use crate::foundation::redis::socket::Closer;
+use crate::foundation::runtime::stop::Stop;
+use crate::foundation::runtime::sync::Mutex;
+use crate::json_rpc::context::{Party, SETTLED, popped, texts};
+use crate::json_rpc::housekeeper::beat;
+use crate::json_rpc::options::{Guarantee, ServerOptions};
+use crate::json_rpc::pulse::Pulse;
+use crate::json_rpc::request_queue::RequestQueue;
+use redis::{Cmd, RedisResult, Value};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long, and how often, it is tried to end a read without losing what it may just have taken.
+const UNBLOCKING: Duration = Duration::from_secs(1);
+const UNBLOCK_EVERY: Duration = Duration::from_millis(10);
+
+/// The most requests read at once.
+const MOST: usize = 512;
+
+/// Where a request stands that cannot be read.
+struct Stuck {
+    /// How many older ones stand before it.
+    place: usize,
+    /// The length of the list where these were read, as Redis said it.
+    length: Option<Value>,
+}
+
+/// The reader of the list.
+pub struct Intake {
+    party: Arc<Party>,
+    queue: Arc<RequestQueue>,
+    guarantee: Guarantee,
+    lease: Duration,
+    /// How long a read waits in Redis.
+    wait: Duration,
+    pulse: Arc<Pulse>,
+    processing: String,
+    quiet: Stop,
+    ended: Stop,
+    closer: Mutex<Option<Closer>>,
+    /// Redis's id of the connection that reads.
+    client: AtomicI64,
+    /// What was taken, and the queue did not want any more.
+    refused: Mutex<Vec<Vec<u8>>>,
+    /// How many requests are read at once.
+    appetite: Mutex<Appetite>,
+    /// The request of its own list whose read broke the last connection.
+    stuck: Mutex<Option<Stuck>>,
+    /// When a connection was last given up on whose read may still wait in Redis.
+    broke: Mutex<Option<Instant>>,
+}
+
+/// How long a read waits in Redis. At least once it is a lease at most: by the time that others take a server for dead,
+/// its last read has ended.
+pub fn wait(party: &Party, options: &ServerOptions) -> Duration {
+    match options.guarantee {
+        Guarantee::AtLeastOnce => party.block().min(options.lease),
+        Guarantee::AtMostOnce => party.block(),
+    }
+}
+
+impl Intake {
+    /// A reader that fills `queue`.
+    pub fn new(
+        party: Arc<Party>,
+        queue: Arc<RequestQueue>,
+        options: &ServerOptions,
+        pulse: Arc<Pulse>,
+    ) -> Self {
+        let processing = party.names.processing(&party.id);
+        Self {
+            guarantee: options.guarantee,
+            lease: options.lease,
+            wait: wait(&party, options),
+            party,
+            queue,
+            pulse,
+            processing,
+            quiet: Stop::new(),
+            ended: Stop::new(),
+            closer: Mutex::default(),
+            client: AtomicI64::new(0),
+            refused: Mutex::default(),
+            appetite: Mutex::new(Appetite::new(MOST)),
+            stuck: Mutex::default(),
+            broke: Mutex::default(),
+        }
+    }
+
+    /// Its thread: reads until [`Intake::stop`].
+    pub fn run(&self, mut first: Option<Connection>) {
+        let mut link = Link::new(&self.party, self.party.names.queue(), first.is_some());
+        while !self.quiet.is_stopped() {
+            if let Err(error) = self.session(first.take(), &mut link) {
+                *self.broke.lock() = Some(Instant::now());
+                if !self.quiet.is_stopped() {
+                    link.lost(&error);
+                }
+            }
+        }
+        self.ended.stop();
+    }
+
+    /// Takes nothing more.
+    pub fn stop(&self) {
+        self.quiet.stop();
+        // Else the read that waits in Redis could take a request yet, and nobody would hear of it.
+        self.party.connector.closing().hurry(|| self.unblock());
+        self.interrupt();
+    }
+
+    /// What was taken and not wanted any more; all of it once its thread has ended.
+    pub fn refused(&self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut *self.refused.lock())
+    }
+
+    /// Ends the read under way, without waiting for anything.
+    pub fn interrupt(&self) {
+        self.quiet.stop();
+        if let Some(closer) = self.closer.lock().take() {
+            closer.close();
+        }
+    }
+
+    /// Whether no read of its own can wait in Redis any more, once its thread has ended.
+    pub fn takes_nothing(&self) -> bool {
+        self.broke.lock().is_none_or(|at| at.elapsed() > SETTLED)
+    }
+
+    fn unblock(&self) {
+        if self.ended.is_stopped() {
+            return;
+        }
+        let until = Instant::now() + UNBLOCKING;
+        let Ok(mut connection) = self.party.connector.open_for(self.party.names.queue()) else { return };
+        // Again and again: it may just have been about to block.
+        while Instant::now() < until && !self.ended.is_stopped() {
+            let id = self.client.load(Ordering::SeqCst);
+            if connection.run(redis::cmd("CLIENT").arg("UNBLOCK").arg(id)).is_err() {
+                return;
+            }
+            self.ended.pause(UNBLOCK_EVERY);
+        }
+    }
+
+    fn session(&self, first: Option<Connection>, link: &mut Link<'_, Party>) -> RedisResult<()> {
+        let mut connection = match first {
+            Some(connection) => connection,
+            None => {
+                let queue = self.party.names.queue();
+                let opened = self.party.connector.open_blocking(queue, self.wait, &self.quiet);
+                opened.inspect_err(|_| self.appetite.lock().acquit())?
+            }
+        };
+        *self.closer.lock() = Some(connection.closer());
+        self.note_client(&mut connection)?;
+        let holds = self.guarantee == Guarantee::AtLeastOnce;
+        if holds {
+            self.recover(&mut connection)?;
+        }
+        link.up();
+        let (mut last, mut compared, mut shown) = (0, Instant::now(), None);
+        while !self.quiet.is_stopped() {
+            let room = self.queue.wait_for_room(self.wait);
+            if holds && compared.elapsed() >= self.lease {
+                self.compare(&mut connection)?;
+                compared = Instant::now();
+            }
+            if room == 0 || self.quiet.is_stopped() {
+                continue;
+            }
+            if connection.is_gone() {
+                return Ok(());
+            }
+            let room = room.min(self.appetite.lock().count(Instant::now()));
+            let taken = match self.guarantee {
+                Guarantee::AtLeastOnce => self.move_some(&mut connection, room, last, &mut shown),
+                Guarantee::AtMostOnce => connection.run(&self.pop(room)).map(popped),
+            };
+            let taken = self.note(taken, room)?;
+            last = taken.len();
+            self.party.stats.taken.add(last as u64);
+            self.hand_over(taken);
+        }
+        Ok(())
+    }
+
+    /// Notes whether a read broke its connection.
+    fn note<T>(&self, read: RedisResult<Vec<T>>, asked: usize) -> RedisResult<Vec<T>> {
+        match &read {
+            Ok(found) => self.appetite.lock().ate(asked, found.len()),
+            Err(error) if is_unreadable(error) => self.appetite.lock().choked(asked, Instant::now()),
+            Err(_) => {}
+        }
+        read
+    }
+
+    fn hand_over(&self, taken: Vec<Vec<u8>>) {
+        if let Err(unwanted) = self.queue.push_texts(taken, false) {
+            self.refused.lock().extend(unwanted.iter().map(|job| job.text.clone()));
+        }
+    }
+
+    fn note_client(&self, connection: &mut Connection) -> RedisResult<()> {
+        if let Value::Int(id) = connection.run(redis::cmd("CLIENT").arg("ID"))? {
+            self.client.store(id, Ordering::SeqCst);
+        }
+        Ok(())
+    }
+
+    /// Where the last look found something there may be more: up to twice as much is asked for in one round trip. Else
+    /// it waits for one.
+    fn move_some(
+        &self,
+        connection: &mut Connection,
+        room: usize,
+        last: usize,
+        shown: &mut Option<Instant>,
+    ) -> RedisResult<Vec<Vec<u8>>> {
+        if last > 0 {
+            let moves = (0..room.min(2 * last)).map(|_| self.mover("LMOVE")).collect();
+            let taken = self.move_by(connection, moves, shown)?;
+            if !taken.is_empty() {
+                return Ok(taken);
+            }
+        }
+        let mut blocking = self.mover("BLMOVE");
+        blocking.arg(self.wait.as_secs_f64());
+        self.move_by(connection, vec![blocking], shown)
+    }
+
+    /// Moves requests to this server's list. Before that it shows that the server lives, unless this connection did so
+    /// just before: whatever reaches Redis late by a connection that broke, others know the server by then.
+    fn move_by(
+        &self,
+        connection: &mut Connection,
+        mut commands: Vec<Cmd>,
+        shown: &mut Option<Instant>,
+    ) -> RedisResult<Vec<Vec<u8>>> {
+        let asked = Instant::now();
+        let is_due = shown.is_none_or(|shown| asked.duration_since(shown) >= self.lease / 4);
+        if is_due {
+            commands.insert(0, beat(&self.party, &self.pulse));
+        }
+        let replies = connection.run_all(&commands)?.into_iter().map(refused);
+        let replies: Vec<Value> = replies.collect::<RedisResult<_>>()?;
+        if is_due {
+            self.pulse.shown(asked);
+            *shown = Some(asked);
+        }
+        Ok(replies.into_iter().flat_map(texts).collect())
+    }
+
+    fn mover(&self, name: &str) -> Cmd {
+        let mut command = redis::cmd(name);
+        command.arg(self.party.names.queue()).arg(&self.processing).arg("RIGHT").arg("LEFT");
+        command
+    }
+
+    fn pop(&self, room: usize) -> Cmd {
+        let mut command = redis::cmd("BLMPOP");
+        command.arg(self.wait.as_secs_f64()).arg(1).arg(self.party.names.queue());
+        command.arg("RIGHT").arg("COUNT").arg(room);
+        command
+    }
+
+    /// Looks whether more is on this server's list than must be there: a read of an earlier connection may have waited
+    /// in Redis when this one was made, and have taken something since. Between two reads nothing is on its way.
+    fn compare(&self, connection: &mut Connection) -> RedisResult<()> {
+        let held = self.queue.listed_count();
+        let listed = refused(connection.run(redis::cmd("LLEN").arg(&self.processing))?)?;
+        let is_more = matches!(listed, Value::Int(count) if count > held as i64);
+        // What others took over from this server hides as many that are not held.
+        if self.pulse.was_doubted() || is_more { self.recover(connection) } else { Ok(()) }
+    }
+
+    /// What was moved on a connection that broke before it arrived is on the list of what this server holds.
+    fn recover(&self, connection: &mut Connection) -> RedisResult<()> {
+        if self.judge(connection)? {
+            self.give_up_stuck(connection)?;
+        }
+        let lost = self.unheld(connection)?;
+        self.party.stats.taken.add(lost.len() as u64);
+        self.hand_over(lost);
+        Ok(())
+    }
+
+    /// What is on this server's list and not held, oldest first.
+    pub fn unheld(&self, connection: &mut Connection) -> RedisResult<Vec<Vec<u8>>> {
+        // Before the look at the list: what is answered in between is gone from the list by then, or held here.
+        let mut held = self.queue.held_texts();
+        let mut listed = self.listed(connection)?;
+        listed.retain(|text| match held.get_mut(text) {
+            Some(count) if *count > 0 => {
+                *count -= 1;
+                false
+            }
+            _ => true,
+        });
+        Ok(listed)
+    }
+
+    /// All that is on this server's list, oldest first. It is read in pages from the right. Nobody else adds to it; if
+    /// something was removed meanwhile, the pages do not fit together, and it is read again.
+    fn listed(&self, connection: &mut Connection) -> RedisResult<Vec<Vec<u8>>> {
+        let (mut listed, mut length) = (Vec::new(), None);
+        loop {
+            let asked = self.appetite.lock().count(Instant::now());
+            let (from, to) = (listed.len() + asked, listed.len() + 1);
+            let (mut count, mut range) = (redis::cmd("LLEN"), redis::cmd("LRANGE"));
+            count.arg(&self.processing);
+            range.arg(&self.processing).arg(-(from as i64)).arg(-(to as i64));
+            let replies = match connection.run_all(&[count, range]) {
+                Err(error) if is_unreadable(&error) => {
+                    self.appetite.lock().choked(asked, Instant::now());
+                    *self.stuck.lock() = Some(Stuck { place: listed.len(), length });
+                    return Err(error);
+                }
+                replies => replies?,
+            };
+            let replies: Vec<Value> = replies.into_iter().map(refused).collect::<RedisResult<_>>()?;
+            let is_same = *length.get_or_insert_with(|| replies[0].clone()) == replies[0];
+            if !is_same {
+                (listed, length) = (Vec::new(), None);
+                continue;
+            }
+            let page = replies.into_iter().nth(1).map(texts).unwrap_or_default();
+            let found = page.len();
+            listed.extend(page.into_iter().rev());
+            if found < asked {
+                // Only now: a request that can be read must not acquit the one behind it.
+                *self.stuck.lock() = None;
+                self.appetite.lock().ate(asked, found);
+                return Ok(listed);
+            }
+        }
+    }
+
+    /// Whether a request of its own list is what broke the last connections; decided on a new one.
+    fn judge(&self, connection: &mut Connection) -> RedisResult<bool> {
+        if !self.appetite.lock().is_to_judge() {
+            return Ok(false);
+        }
+        let serves = connection.serves_promptly()?;
+        Ok(self.appetite.lock().judge(serves))
+    }
+
+    /// Moves the request that cannot be read to the dead letters, without reading it: the ones before it go to the
+    /// other end of the list. Whom to tell stands in it.
+    fn give_up_stuck(&self, connection: &mut Connection) -> RedisResult<()> {
+        let Some(Stuck { place, length }) = self.stuck.lock().take() else { return Ok(()) };
+        let known = connection.run(redis::cmd("LLEN").arg(&self.processing))?;
+        if length.is_some_and(|length| length != known) {
+            // Requests before it were answered meanwhile: another one has its place now.
+            return Ok(());
+        }
+        let mut turn = redis::cmd("LMOVE");
+        turn.arg(&self.processing).arg(&self.processing).arg("RIGHT").arg("LEFT");
+        for _ in 0..place {
+            connection.run(&turn)?;
+        }
+        let dead = self.party.names.dead();
+        let mut bury = redis::cmd("LMOVE");
+        bury.arg(&self.processing).arg(&dead).arg("RIGHT").arg("LEFT");
+        // Redis moves it, and breaks the connection over the reply.
+        let buried = connection.run(&bury);
+        if matches!(buried, Ok(Value::Nil)) {
+            return Ok(());
+        }
+        self.party.stats.taken.increment();
+        self.party.stats.dead_lettered.increment();
+        let message = format!(
+            "a request cannot be read: it breaks each connection that reads it (client-output-buffer-limit of Redis, or \
+             the limits in security.md); it is in {dead}"
+        );
+        self.party.reporter.failure(self.party.locate(Error::new(ErrorKind::DeadLettered, message)));
+        buried.map(drop)
+    }
+}

@@ -1,0 +1,136 @@
+//! Every option of a list's server and client, with its default, its range and its refusals.
+
+use crate::error::Error;
+use crate::foundation::payload::option_reader::Section;
+use crate::foundation::redis::redis_options::RedisOptions;
+use serde_json::Value;
+use std::time::Duration;
+
+/// What a server promises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guarantee {
+    /// A request is kept on a list of the server's own until it is answered: it may run again if its server dies.
+    AtLeastOnce,
+    /// A request is gone from Redis once it is taken: it never runs twice, and may be lost with its server.
+    AtMostOnce,
+}
+
+impl Guarantee {
+    /// The name the Ruby API shows as a Symbol.
+    pub fn name(self) -> &'static str {
+        match self {
+            Guarantee::AtLeastOnce => "at_least_once",
+            Guarantee::AtMostOnce => "at_most_once",
+        }
+    }
+}
+
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
+/// The longest timeout of a call.
+pub const MAX_TIMEOUT: Duration = Duration::from_secs(7 * 86_400);
+const MAX_SIZE: std::ops::RangeInclusive<u64> = 1..=512 << 20;
+
+/// The options of one server.
+#[derive(Debug, Clone)]
+pub struct ServerOptions {
+    /// How to reach Redis.
+    pub redis: RedisOptions,
+    /// Threads that run the methods.
+    pub threads: usize,
+    /// What it promises.
+    pub guarantee: Guarantee,
+    /// How long requests stay with a server that shows no sign of life.
+    pub lease: Duration,
+    /// Deliveries after which a request is given up on.
+    pub max_deliveries: u32,
+    /// How long an answer that nobody fetches is kept.
+    pub answer_expiry: Duration,
+    /// The most bytes of a request.
+    pub max_size: usize,
+    /// The most bytes of an answer.
+    pub max_answer_size: usize,
+    /// The most requests in a batch.
+    pub max_batch: usize,
+}
+
+impl ServerOptions {
+    /// Reads options as nested JSON. `environment_url` is the value of `REDIS_URL`.
+    pub fn parse(value: Value, environment_url: Option<&str>) -> Result<Self, Error> {
+        let guarantees = [("at_least_once", Guarantee::AtLeastOnce), ("at_most_once", Guarantee::AtMostOnce)];
+        let mut top = Section::new("", Some(value))?;
+        let options = Self {
+            redis: RedisOptions::parse(top.section("redis_options")?, environment_url)?,
+            threads: top.integer("threads", 1..=1_000)?.unwrap_or(3) as usize,
+            guarantee: top.word("guarantee", &guarantees)?.unwrap_or(Guarantee::AtLeastOnce),
+            lease: top.seconds("lease", HOUR)?.unwrap_or(Duration::from_secs(2)),
+            max_deliveries: top.integer("max_deliveries", 1..=1_000_000)?.unwrap_or(5) as u32,
+            answer_expiry: top.seconds("answer_expiry", DAY)?.unwrap_or(Duration::from_secs(60)),
+            max_size: top.integer("max_size", MAX_SIZE)?.unwrap_or(16 << 20) as usize,
+            max_answer_size: top.integer("max_answer_size", MAX_SIZE)?.unwrap_or(16 << 20) as usize,
+            max_batch: top.integer("max_batch", 1..=1_000_000)?.unwrap_or(1_000) as usize,
+        };
+        if options.lease < Duration::from_millis(100) {
+            return Err(top.refuse("lease", "at least 0.1 s"));
+        }
+        top.finish()?;
+        Ok(options)
+    }
+}
+
+/// The options of one client.
+#[derive(Debug, Clone)]
+pub struct ClientOptions {
+    /// How to reach Redis.
+    pub redis: RedisOptions,
+    /// The deadline of a call that names none.
+    pub timeout: Duration,
+    /// The most bytes of a request or an answer.
+    pub max_size: usize,
+    /// The most requests in a batch.
+    pub max_batch: usize,
+}
+
+impl ClientOptions {
+    /// Reads options as nested JSON. `environment_url` is the value of `REDIS_URL`.
+    pub fn parse(value: Value, environment_url: Option<&str>) -> Result<Self, Error> {
+        let mut top = Section::new("", Some(value))?;
+        let options = Self {
+            redis: RedisOptions::parse(top.section("redis_options")?, environment_url)?,
+            timeout: top.seconds("timeout", MAX_TIMEOUT)?.unwrap_or(Duration::from_secs(5)),
+            max_size: top.integer("max_size", MAX_SIZE)?.unwrap_or(16 << 20) as usize,
+            max_batch: top.integer("max_batch", 1..=1_000_000)?.unwrap_or(1_000) as usize,
+        };
+        top.finish()?;
+        Ok(options)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_server_has_defaults_and_refuses_what_it_does_not_know() {
+        let options = ServerOptions::parse(json!({}), None).unwrap();
+        assert_eq!((options.threads, options.guarantee), (3, Guarantee::AtLeastOnce));
+        let options = ServerOptions::parse(json!({"guarantee": "at_most_once", "lease": 0.5}), None).unwrap();
+        assert_eq!((options.guarantee, options.lease), (Guarantee::AtMostOnce, Duration::from_millis(500)));
+        for wrong in [
+            json!({"guarantee": "exactly_once"}),
+            json!({"threads": 0}),
+            json!({"lease": 0.01}),
+            json!({"thread": 1}),
+        ] {
+            assert!(ServerOptions::parse(wrong.clone(), None).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_client_has_defaults_and_refuses_what_it_does_not_know() {
+        assert_eq!(ClientOptions::parse(json!({}), None).unwrap().timeout, Duration::from_secs(5));
+        assert!(ClientOptions::parse(json!({"timeout": -1}), None).is_err());
+        assert!(ClientOptions::parse(json!({"threads": 1}), None).is_err());
+    }
+}

@@ -1,0 +1,266 @@
+//! The open calls of one client: who waits for which answer, until when, and how it ended.
+
+use crate::error::{Error, ErrorKind};
+use crate::foundation::payload::id::Id;
+use crate::foundation::runtime::reports::Reporter;
+use crate::foundation::runtime::stats::{Counter, Stats};
+use crate::foundation::runtime::sync::Mutex;
+use crate::foundation::runtime::waiting::{self, Ending, Interrupt};
+use crate::json_rpc::options::MAX_TIMEOUT;
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How a call ended: the text of its answer, empty where only its way to Redis was waited for.
+pub type Outcome = Result<Arc<Vec<u8>>, Error>;
+
+/// Why a wait for a call ended.
+pub type Waited = waiting::Waited<Outcome>;
+
+/// One open call: a request, a batch or a notification.
+#[derive(Debug)]
+pub struct Pending {
+    /// The ids of its requests; none for a notification.
+    pub ids: Range<u64>,
+    /// What is sent.
+    pub text: Vec<u8>,
+    /// When the caller gives up.
+    pub deadline: Instant,
+    /// When the call was made.
+    pub asked: Instant,
+    ending: Ending<Outcome, Progress>,
+}
+
+#[derive(Debug, Default)]
+struct Progress {
+    /// Some of it may have reached Redis.
+    written: bool,
+    /// It is being taken back.
+    withdrawn: bool,
+    /// The number of the connection by which Redis confirmed it.
+    confirmed_by: Option<u64>,
+}
+
+impl Pending {
+    /// A call that is made now. It waits for [`MAX_TIMEOUT`] at most. `ids` are those of its requests; where they are
+    /// none, they begin with a number of its own all the same.
+    pub fn new(ids: Range<u64>, text: Vec<u8>, timeout: Duration) -> Self {
+        let asked = Instant::now();
+        let deadline = asked.checked_add(timeout.min(MAX_TIMEOUT)).unwrap_or(asked);
+        Self { ids, text, asked, deadline, ending: Ending::new(Progress::default()) }
+    }
+
+    /// What its end is reported by.
+    pub fn id(&self) -> Id {
+        Id::from(self.ids.start)
+    }
+
+    /// Whether nothing but its way to Redis is waited for.
+    pub fn is_notification(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// Waits for the end of the call, at most until `until`.
+    pub fn wait(&self, until: Instant, interrupt: &Interrupt) -> Waited {
+        self.ending.wait(until, interrupt)
+    }
+
+    /// Wakes the waiter, so that it notices an interrupt.
+    pub fn wake(&self) {
+        self.ending.wake();
+    }
+
+    /// The outcome, if it is known.
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.ending.outcome()
+    }
+
+    /// Whether the call has ended.
+    pub fn has_ended(&self) -> bool {
+        self.ending.has_come()
+    }
+
+    /// Has the end of the call reported; false if it has ended already.
+    pub fn watch(&self, reporter: &Reporter) -> bool {
+        self.ending.watch(reporter)
+    }
+
+    /// Ends the call, and counts how; the first end counts. False if it had ended before.
+    pub fn finish(&self, outcome: Outcome, stats: &Stats) -> bool {
+        let counter = match &outcome {
+            Ok(_) => &stats.fulfilled,
+            Err(error) if matches!(error.kind, ErrorKind::Timeout(_)) => &stats.timed_out,
+            Err(_) => &stats.failed,
+        };
+        self.settle(counter, |_| true, || outcome)
+    }
+
+    /// Ends the call if nothing of it was written, so that nothing will be: its time is up.
+    pub fn finish_unsent(&self, outcome: impl FnOnce() -> Outcome, stats: &Stats) -> bool {
+        self.settle(&stats.timed_out, |progress| !progress.written, outcome)
+    }
+
+    /// Ends the call: nobody waits for it any more. False if it had ended before.
+    pub fn cancel(&self, outcome: Outcome, stats: &Stats) -> bool {
+        self.settle(&stats.cancelled, |_| true, || outcome)
+    }
+
+    /// Counted before anyone can know of it.
+    fn settle(
+        &self,
+        counter: &Counter,
+        condition: impl FnOnce(&Progress) -> bool,
+        outcome: impl FnOnce() -> Outcome,
+    ) -> bool {
+        let counted = || {
+            counter.increment();
+            outcome()
+        };
+        self.ending.settle(self.id(), condition, counted)
+    }
+
+    /// Notes that it is being written; false if the call has ended and nothing may be sent.
+    pub fn writing(&self) -> bool {
+        self.ending.progress(|progress, outcome| {
+            progress.written |= outcome.is_none();
+            outcome.is_none()
+        })
+    }
+
+    /// Notes that it is being taken back; false if it was before.
+    pub fn withdrawing(&self) -> bool {
+        self.ending.progress(|progress, _| !std::mem::replace(&mut progress.withdrawn, true))
+    }
+
+    /// Notes that it did not reach Redis after all.
+    pub fn not_sent(&self) {
+        self.ending.progress(|progress, _| progress.written = false);
+    }
+
+    /// Notes that Redis has it, by the connection with this number.
+    pub fn confirmed(&self, connection: Option<u64>) {
+        self.ending.progress(|progress, _| progress.confirmed_by = connection);
+    }
+
+    /// The number of the connection by which Redis confirmed it.
+    pub fn confirmed_by(&self) -> Option<u64> {
+        self.ending.progress(|progress, _| progress.confirmed_by)
+    }
+
+    /// Whether some of it may have reached Redis.
+    pub fn was_written(&self) -> bool {
+        self.ending.progress(|progress, _| progress.written)
+    }
+}
+
+/// The open calls, by the ids of their requests.
+#[derive(Debug, Default)]
+pub struct PendingCalls(Mutex<HashMap<u64, Arc<Pending>>>);
+
+impl PendingCalls {
+    /// Opens a call.
+    pub fn open(&self, pending: &Arc<Pending>) {
+        let mut open = self.0.lock();
+        for id in pending.ids.clone() {
+            open.insert(id, Arc::clone(pending));
+        }
+    }
+
+    /// Closes the call that one of `ids` belongs to, so that no further answer is accepted for it.
+    pub fn close(&self, ids: impl IntoIterator<Item = u64>) -> Option<Arc<Pending>> {
+        let mut open = self.0.lock();
+        let pending = ids.into_iter().find_map(|id| open.remove(&id))?;
+        for id in pending.ids.clone() {
+            open.remove(&id);
+        }
+        Some(pending)
+    }
+
+    /// Closes the only open call, if there is one alone and it may have reached Redis.
+    pub fn close_only(&self) -> Option<Arc<Pending>> {
+        let mut open = self.0.lock();
+        let first = Arc::clone(open.values().next()?);
+        let is_one = open.values().all(|pending| Arc::ptr_eq(pending, &first)) && first.was_written();
+        is_one.then(|| {
+            open.clear();
+            first
+        })
+    }
+
+    /// Closes every call.
+    pub fn close_all(&self) -> Vec<Arc<Pending>> {
+        self.0.lock().drain().map(|(_, pending)| pending).collect()
+    }
+
+    /// How many requests are open.
+    pub fn len(&self) -> usize {
+        self.0.lock().len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_closed_by_any_of_its_ids() {
+        let calls = PendingCalls::default();
+        calls.open(&Arc::new(Pending::new(3..6, Vec::new(), Duration::from_secs(1))));
+        assert_eq!(calls.len(), 3);
+        assert!(calls.close([9, 4]).is_some_and(|pending| pending.ids == (3..6)));
+        assert!(calls.is_empty());
+        assert!(calls.close([3]).is_none());
+    }
+
+    #[test]
+    fn a_call_is_picked_out_only_if_it_is_alone_and_was_written() {
+        let calls = PendingCalls::default();
+        let [one, other] =
+            [0..2, 2..3].map(|ids| Arc::new(Pending::new(ids, Vec::new(), Duration::from_secs(1))));
+        calls.open(&one);
+        assert!(calls.close_only().is_none());
+        one.writing();
+        calls.open(&other);
+        assert!(calls.close_only().is_none());
+        calls.close([2]);
+        assert!(calls.close_only().is_some_and(|pending| Arc::ptr_eq(&pending, &one)));
+        assert!(calls.is_empty());
+    }
+
+    #[test]
+    fn the_first_end_counts_and_ends_the_wait() {
+        let pending = Pending::new(0..1, Vec::new(), Duration::from_secs(60));
+        let (answer, stats) = (Ok(Arc::new(b"1".to_vec())), Stats::default());
+        assert!(pending.finish(answer.clone(), &stats));
+        assert!(!pending.finish(Ok(Arc::default()), &stats));
+        assert!(!pending.cancel(Ok(Arc::default()), &stats));
+        assert_eq!((stats.fulfilled.get(), stats.cancelled.get()), (1, 0));
+        assert_eq!(pending.wait(Instant::now(), &Interrupt::default()), Waited::Done(answer));
+        assert!(!pending.writing(), "what has ended is not sent");
+    }
+
+    #[test]
+    fn no_timeout_is_too_long() {
+        let pending = Pending::new(0..1, Vec::new(), Duration::MAX);
+        assert_eq!(pending.deadline - pending.asked, MAX_TIMEOUT);
+    }
+
+    #[test]
+    fn what_was_written_does_not_end_as_unsent_and_is_withdrawn_once() {
+        let pending = Pending::new(0..1, Vec::new(), Duration::from_secs(60));
+        assert!(pending.writing());
+        let stats = Stats::default();
+        assert!(!pending.finish_unsent(|| Ok(Arc::default()), &stats));
+        assert!(pending.withdrawing());
+        assert!(!pending.withdrawing());
+        pending.not_sent();
+        assert!(pending.finish_unsent(|| Ok(Arc::default()), &stats));
+        assert_eq!(stats.timed_out.get(), 1);
+    }
+}

@@ -1,0 +1,227 @@
+//! Reads the answers from a client's list and gives each to the call it belongs to.
+
+use crate::error::{Error, ErrorKind};
+use crate::foundation::redis::appetite::Appetite;
+use crate::foundation::redis::connection::{Connection, is_unreadable};
+use crate::foundation::redis::error_codes::{Remedy, remedy};
+use crate::foundation::redis::link::Link;
+use crate::foundation::redis::resp::replies::refused;
+use crate::foundation::redis::socket::Closer;
+use crate::foundation::runtime::sync::Mutex;
+use crate::json_rpc::context::{CLOCK_READING, Party, texts};
+use crate::json_rpc::envelope_scan::{Skimmed, ids, skim};
+use crate::json_rpc::pending::PendingCalls;
+use redis::RedisResult;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// How many answers are read at once.
+const PAGE: usize = 512;
+/// An answer of more bytes is not sent twice to spare a round trip.
+const LARGE: usize = 16 << 10;
+/// The pause between looks while Redis refuses to wait.
+const REFUSED: Duration = Duration::from_millis(50);
+/// How much of a foreign answer is shown.
+const SHOWN: usize = 200;
+
+/// What is known of the list of answers.
+#[derive(Debug, Clone, Copy, Default)]
+struct Position {
+    /// How many at its right end were read, and are to be removed.
+    read: usize,
+    /// The answers read last were large.
+    is_large: bool,
+}
+
+/// The reader of one client's answers.
+pub struct Reader {
+    party: Arc<Party>,
+    calls: Arc<PendingCalls>,
+    replies: String,
+    max_size: usize,
+    closer: Mutex<Option<Closer>>,
+    appetite: Mutex<Appetite>,
+    /// The next answer breaks each connection that reads it.
+    is_stuck: AtomicBool,
+}
+
+impl Reader {
+    /// A reader of the client's own list.
+    pub fn new(party: Arc<Party>, calls: Arc<PendingCalls>, max_size: usize) -> Self {
+        let replies = party.names.reply(&party.id);
+        Self {
+            party,
+            calls,
+            replies,
+            max_size,
+            closer: Mutex::default(),
+            appetite: Mutex::new(Appetite::new(PAGE)),
+            is_stuck: AtomicBool::new(false),
+        }
+    }
+
+    /// Its thread: reads until the client's end.
+    pub fn run(&self, mut first: Option<Connection>) {
+        let mut link = Link::new(&self.party, &self.replies, first.is_some());
+        while !self.party.stop.is_stopped() {
+            if let Err(error) = self.session(first.take(), &mut link)
+                && !self.party.stop.is_stopped()
+            {
+                link.lost(&error);
+            }
+        }
+    }
+
+    /// Ends the read under way.
+    pub fn interrupt(&self) {
+        if let Some(closer) = self.closer.lock().take() {
+            closer.close();
+        }
+    }
+
+    fn session(&self, first: Option<Connection>, link: &mut Link<'_, Party>) -> RedisResult<()> {
+        let is_first = first.is_some();
+        let mut connection = match first {
+            Some(connection) => connection,
+            None => {
+                let opened =
+                    self.party.connector.open_blocking(&self.replies, self.party.block(), &self.party.stop);
+                opened.inspect_err(|_| self.appetite.lock().acquit())?
+            }
+        };
+        *self.closer.lock() = Some(connection.closer());
+        self.judge(&mut connection)?;
+        if !is_first {
+            // It may be another server's than before.
+            self.party.clock.read(&mut connection)?;
+        }
+        self.skip_stuck(&mut connection)?;
+        link.up();
+        let (mut position, mut clock) = (Position::default(), Instant::now());
+        while !self.party.stop.is_stopped() {
+            self.read(&mut connection, &mut position)?.into_iter().for_each(|text| self.accept(text));
+            if clock.elapsed() >= CLOCK_READING {
+                self.party.clock.read(&mut connection)?;
+                clock = Instant::now();
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the oldest answers without removing them: what does not arrive is read again. They are removed with the
+    /// next read. Nobody else removes any, so their places are known.
+    ///
+    /// One round trip looks for answers and waits for one. If the look finds some, the wait ends at once and brings the
+    /// oldest of them again. To avoid that, large answers are looked for and waited for by turns.
+    fn read(&self, connection: &mut Connection, position: &mut Position) -> RedisResult<Vec<Vec<u8>>> {
+        let mut commands = Vec::with_capacity(3);
+        if position.read > 0 {
+            let mut remove = redis::cmd("LTRIM");
+            remove.arg(&self.replies).arg(0).arg(-(position.read as i64) - 1);
+            commands.push(remove);
+        }
+        let (count, is_probing) = {
+            let mut appetite = self.appetite.lock();
+            (appetite.count(Instant::now()), appetite.is_probing())
+        };
+        let looks = is_probing || !position.is_large || position.read > 0;
+        let waits = !is_probing && (!position.is_large || position.read == 0);
+        if looks {
+            let mut look = redis::cmd("LRANGE");
+            look.arg(&self.replies).arg(-(count as i64)).arg(-1);
+            commands.push(look);
+        }
+        if waits {
+            // From the right end to the right end: it only waits and reads.
+            let mut wait = redis::cmd("BLMOVE");
+            wait.arg(&self.replies).arg(&self.replies).arg("RIGHT").arg("RIGHT");
+            wait.arg(self.party.block().as_secs());
+            commands.push(wait);
+        }
+        let asked = if looks { count } else { 1 };
+        let mut replies = match connection.run_all(&commands) {
+            Err(error) if is_unreadable(&error) => {
+                self.appetite.lock().choked(asked, Instant::now());
+                return Err(error);
+            }
+            replies => replies?,
+        };
+        let awaited = if waits { replies.pop() } else { None };
+        let looked = if looks { replies.pop() } else { None };
+        replies.into_iter().try_for_each(|removed| refused(removed).map(drop))?;
+        let mut found = looked.map(refused).transpose()?.map(texts).unwrap_or_default();
+        let mut is_large = position.is_large;
+        match awaited.filter(|_| found.is_empty()).map(refused).transpose() {
+            // At `maxmemory` Redis refuses BLMOVE, though it adds nothing. Looking goes on.
+            Err(error) if remedy(error.code().unwrap_or_default()) == Remedy::Wait => {
+                is_large = false;
+                self.party.stop.pause(REFUSED);
+            }
+            awaited => found.extend(awaited?.map(texts).unwrap_or_default()),
+        }
+        self.appetite.lock().ate(asked, found.len());
+        if !found.is_empty() {
+            is_large = found.iter().any(|text| text.len() > LARGE);
+        }
+        *position = Position { read: found.len(), is_large };
+        found.reverse();
+        Ok(found)
+    }
+
+    /// Decides, on a new connection, whether the next answer is what broke the ones before.
+    fn judge(&self, connection: &mut Connection) -> RedisResult<()> {
+        if !self.appetite.lock().is_to_judge() {
+            return Ok(());
+        }
+        let serves = connection.serves_promptly()?;
+        if self.appetite.lock().judge(serves) {
+            self.is_stuck.store(true, Ordering::SeqCst);
+        }
+        Ok(())
+    }
+
+    /// Removes the answer that cannot be read. Whose it is stands in it; if only one call is open, it is that one's.
+    fn skip_stuck(&self, connection: &mut Connection) -> RedisResult<()> {
+        if !self.is_stuck.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        connection.run(redis::cmd("LTRIM").arg(&self.replies).arg(0).arg(-2))?;
+        self.is_stuck.store(false, Ordering::SeqCst);
+        let message = "an answer cannot be read and was skipped: it breaks each connection that reads it \
+                       (client-output-buffer-limit of Redis, or the limits in security.md)";
+        let error = self.party.locate(Error::new(ErrorKind::Malformed, message));
+        self.party.reporter.failure(error.clone());
+        if let Some(pending) = self.calls.close_only() {
+            pending.finish(Err(error), &self.party.stats);
+        }
+        Ok(())
+    }
+
+    fn accept(&self, text: Vec<u8>) {
+        let skimmed = skim(&text);
+        let open = self.calls.close(skimmed.iter().filter_map(Skimmed::number));
+        // One that is no JSON ends its call, too: nothing better will come.
+        let Some(pending) = open.or_else(|| self.calls.close(ids(&text))) else {
+            return self.refuse(&text, &skimmed);
+        };
+        let outcome = if text.len() <= self.max_size {
+            Ok(Arc::new(text))
+        } else {
+            let message =
+                format!("the answer has {} bytes, the limit is {} (max_size)", text.len(), self.max_size);
+            Err(self.party.locate(Error::new(ErrorKind::Malformed, message)))
+        };
+        pending.finish(outcome, &self.party.stats);
+    }
+
+    /// Late and duplicate answers are only counted; one that names no request may be what a caller misses.
+    fn refuse(&self, text: &[u8], skimmed: &[Skimmed]) {
+        self.party.stats.answers_unmatched.increment();
+        if skimmed.iter().all(|answer| answer.number().is_none()) {
+            let shown = String::from_utf8_lossy(text.get(..SHOWN).unwrap_or(text)).into_owned();
+            let message = format!("an answer came that names no request of this client: {shown}");
+            self.party.reporter.failure(self.party.locate(Error::new(ErrorKind::Malformed, message)));
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! One server of a queue: starts the parts, holds them together, and takes them down in order.
+
+use crate::error::{Error, ErrorKind, Fate};
+use crate::foundation::redis::connection::Connection;
+use crate::foundation::runtime::reports::{self, Reports};
+use crate::foundation::runtime::stats::Stats;
+use crate::foundation::runtime::sync::Mutex;
+use crate::foundation::runtime::threads::{join, spawn};
+use crate::foundation::runtime::waiting::Interrupt;
+use crate::foundation::runtime::work_queue::Taken;
+use crate::json_rpc::context::{CLOCK_LOOK, Party};
+use crate::json_rpc::housekeeper::{Housekeeper, beat};
+use crate::json_rpc::in_flight::Job;
+use crate::json_rpc::intake::{self, Intake};
+use crate::json_rpc::names::Names;
+use crate::json_rpc::options::{Guarantee, ServerOptions};
+use crate::json_rpc::outbox::Outbox;
+use crate::json_rpc::outgoing_answer::{Answer, Desk};
+use crate::json_rpc::pulse::Pulse;
+use crate::json_rpc::request_queue::RequestQueue;
+use redis::RedisResult;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+/// The counters that mean something here.
+const COUNTED: [&str; 9] = [
+    "taken",
+    "redelivered",
+    "expired",
+    "answers_sent",
+    "answers_dropped",
+    "released",
+    "dead_lettered",
+    "reconnections",
+    "reports_dropped",
+];
+
+/// A server that is connected.
+pub struct Server {
+    party: Arc<Party>,
+    queue: Arc<RequestQueue>,
+    intake: Arc<Intake>,
+    outbox: Arc<Outbox<Answer>>,
+    desk: Arc<Desk>,
+    pulse: Arc<Pulse>,
+    options: ServerOptions,
+    reports: Reports,
+    intake_thread: Mutex<Option<JoinHandle<()>>>,
+    outbox_thread: Mutex<Option<JoinHandle<()>>>,
+    housekeeper_thread: Mutex<Option<JoinHandle<()>>>,
+    quiet: AtomicBool,
+    closed: AtomicBool,
+}
+
+impl Server {
+    /// Connects to the list `queue`. Returns when it is ready; fails if Redis cannot be reached or refuses.
+    pub fn start(queue: &str, options: ServerOptions) -> Result<Self, Error> {
+        let stats = Arc::new(Stats::default());
+        let (reporter, reports) = reports::queue(&stats);
+        let party = Arc::new(Party::new(Names::new(queue)?, &options.redis, reporter, stats)?);
+        let pulse = Arc::new(Pulse::new(options.lease));
+        let (first, second) =
+            open(&party, &options, &pulse).map_err(|error| party.explain(&error, Fate::NotSent))?;
+        let queue = Arc::new(RequestQueue::new(options.threads));
+        let holds = options.guarantee == Guarantee::AtLeastOnce;
+        let desk = Arc::new(Desk {
+            party: Arc::clone(&party),
+            queue: Arc::clone(&queue),
+            processing: holds.then(|| party.names.processing(&party.id)),
+            expiry: options.answer_expiry,
+        });
+        let server = Self {
+            intake: Arc::new(Intake::new(
+                Arc::clone(&party),
+                Arc::clone(&queue),
+                &options,
+                Arc::clone(&pulse),
+            )),
+            outbox: Arc::new(Outbox::new(Arc::clone(&party))),
+            desk,
+            party,
+            queue,
+            pulse,
+            options,
+            reports,
+            intake_thread: Mutex::default(),
+            outbox_thread: Mutex::default(),
+            housekeeper_thread: Mutex::default(),
+            quiet: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+        };
+        server.start_threads(first, second).map_err(|error| {
+            server.close();
+            server.party.locate(error)
+        })?;
+        Ok(server)
+    }
+
+    fn start_threads(&self, first: Connection, second: Connection) -> Result<(), Error> {
+        let (outbox, first) = (Arc::clone(&self.outbox), Mutex::new(Some(first)));
+        *self.outbox_thread.lock() =
+            Some(spawn("rpc-answers", &self.party, move || outbox.run(first.lock().take()))?);
+        let (intake, second) = (Arc::clone(&self.intake), Mutex::new(Some(second)));
+        *self.intake_thread.lock() =
+            Some(spawn("rpc-requests", &self.party, move || intake.run(second.lock().take()))?);
+        let housekeeper = Housekeeper {
+            party: Arc::clone(&self.party),
+            queue: Arc::clone(&self.queue),
+            options: self.options.clone(),
+            pulse: Arc::clone(&self.pulse),
+        };
+        *self.housekeeper_thread.lock() = Some(spawn("rpc-house", &self.party, move || housekeeper.run())?);
+        Ok(())
+    }
+
+    /// The next request if one is at hand, without waiting for anything.
+    pub fn try_take(&self) -> Option<Arc<Job>> {
+        self.queue.try_take().inspect(|job| job.start())
+    }
+
+    /// The next request; waits for it.
+    pub fn take(&self, interrupt: &Interrupt) -> Taken<Job> {
+        let taken = self.queue.take(interrupt);
+        if let Taken::Request(job) = &taken {
+            job.start();
+        }
+        taken
+    }
+
+    /// Wakes the threads that wait for a request, so that they notice an interrupt.
+    pub fn wake(&self) {
+        self.queue.wake();
+    }
+
+    /// Is done with a request, with an answer (the list it goes to, and its text) or without. `deadline` (ms on Redis's
+    /// clock) is when nobody waits for it any more. False if the list is not one for answers of this queue: then
+    /// nothing is sent there. Fails if the request was answered before.
+    pub fn finish(
+        &self,
+        job: &Arc<Job>,
+        reply: Option<(String, Vec<u8>)>,
+        deadline: Option<u64>,
+    ) -> Result<bool, Error> {
+        let Some(ran) = job.answer() else {
+            let message = "the request has been answered already";
+            return Err(self.party.locate(Error::new(ErrorKind::AlreadyAnswered, message)));
+        };
+        self.queue.note_run(ran);
+        let wanted = reply.is_some();
+        let reply = reply.filter(|(key, _)| self.is_reply(key));
+        let sent = reply.is_some();
+        if wanted && !sent {
+            self.party.stats.answers_dropped.increment();
+        }
+        let left = match deadline {
+            Some(deadline) => self.party.clock.until(deadline).unwrap_or_default(),
+            None => self.options.answer_expiry,
+        };
+        let until = Instant::now() + left.min(self.options.answer_expiry);
+        self.outbox.send(Answer { job: Arc::clone(job), reply, until, desk: Arc::clone(&self.desk) });
+        Ok(sent || !wanted)
+    }
+
+    /// Whether answers of this queue may go to `key`.
+    pub fn is_reply(&self, key: &str) -> bool {
+        self.party.names.is_reply(key)
+    }
+
+    /// Whether it looks as if `deadline` (ms on Redis's clock) had passed.
+    pub fn is_past(&self, deadline: u64) -> bool {
+        self.party.clock.until(deadline).is_none()
+    }
+
+    /// Whether Redis's clock was not read just before.
+    pub fn is_clock_due(&self) -> bool {
+        self.party.clock.is_due(CLOCK_LOOK)
+    }
+
+    /// Reads Redis's clock by a connection of its own. If Redis is out of reach, that says nothing new.
+    pub fn read_clock(&self) {
+        let _ = self.party.open().and_then(|mut connection| self.party.clock.read(&mut connection));
+    }
+
+    /// Whether `deadline` (ms on Redis's clock) has passed; then the request is counted as expired. After a step back
+    /// of Redis's clock all look so, until it is read again.
+    pub fn has_expired(&self, deadline: u64) -> bool {
+        let expired = self.is_past(deadline);
+        if expired {
+            self.party.stats.expired.increment();
+        }
+        expired
+    }
+
+    /// What there is to tell the user.
+    pub fn reports(&self) -> &Reports {
+        &self.reports
+    }
+
+    /// The options it was started with.
+    pub fn options(&self) -> &ServerOptions {
+        &self.options
+    }
+
+    /// The unguessable name of this server.
+    pub fn id(&self) -> &str {
+        &self.party.id
+    }
+
+    /// Its sockets, as a forked child sees them.
+    pub fn inherited_sockets(&self) -> Vec<std::os::fd::RawFd> {
+        self.party.connector.sockets().inherited()
+    }
+
+    /// Whether it takes requests: not stopped, and every connection stands.
+    pub fn is_connected(&self) -> bool {
+        !self.quiet.load(Ordering::SeqCst) && self.party.links.are_up()
+    }
+
+    /// The counters, and how many requests are held now.
+    pub fn stats(&self) -> Vec<(&'static str, u64)> {
+        let mut stats = self.party.stats.snapshot();
+        stats.retain(|(name, _)| COUNTED.contains(name));
+        stats.push(("held_requests", self.queue.len() as u64));
+        stats
+    }
+
+    /// Takes no more requests, and puts those back that were not started. Idempotent.
+    pub fn quiet(&self) {
+        if self.quiet.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let mut unstarted: Vec<Vec<u8>> = Vec::new();
+        let queued = self.queue.close();
+        unstarted.extend(queued.iter().filter(|job| !job.given_up).map(|job| job.text.clone()));
+        self.intake.stop();
+        join(self.intake_thread.lock().take());
+        unstarted.extend(self.intake.refused());
+        if let Err(error) = self.party.connector.closing().hurry(|| self.put_back(unstarted)) {
+            self.party.reporter.failure(self.party.explain(&error, Fate::Unknown));
+        }
+    }
+
+    fn put_back(&self, mut unstarted: Vec<Vec<u8>>) -> RedisResult<()> {
+        if unstarted.is_empty() && self.desk.processing.is_none() {
+            return Ok(());
+        }
+        let mut connection = self.party.open()?;
+        if self.desk.processing.is_some() {
+            unstarted = self.intake.unheld(&mut connection)?;
+        }
+        // The newest first, so that the oldest is served next.
+        for text in unstarted.iter().rev() {
+            let mut commands = vec![redis::cmd("MULTI")];
+            if let Some(processing) = &self.desk.processing {
+                commands.push(redis::cmd("LREM").arg(processing).arg(1).arg(text.as_slice()).clone());
+            }
+            commands.push(redis::cmd("RPUSH").arg(self.party.names.queue()).arg(text.as_slice()).clone());
+            commands.push(redis::cmd("EXEC"));
+            let replies = connection.run_all(&commands)?;
+            if let Some(redis::Value::ServerError(error)) = replies.into_iter().next_back() {
+                return Err(error.into());
+            }
+        }
+        self.party.stats.released.add(unstarted.len() as u64);
+        Ok(())
+    }
+
+    /// Ends everything: sends what is queued, leaves the queue tidy. Idempotent.
+    pub fn close(&self) {
+        self.quiet();
+        if self.closed.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        self.party.connector.closing().begin();
+        self.outbox.stop();
+        join(self.outbox_thread.lock().take());
+        self.party.stop.stop();
+        join(self.housekeeper_thread.lock().take());
+        if let Err(error) = self.leave() {
+            self.party.reporter.failure(self.party.explain(&error, Fate::Unknown));
+        }
+        self.reports.close();
+    }
+
+    /// A server that still holds something stays known: others take it over when the lease is up. So does one that may
+    /// still get something, by a connection that broke: others forget it when that cannot happen any more.
+    fn leave(&self) -> RedisResult<()> {
+        let Some(processing) = &self.desk.processing else { return Ok(()) };
+        if !self.intake.takes_nothing() {
+            return Ok(());
+        }
+        let mut connection = self.party.open()?;
+        if connection.run(redis::cmd("LLEN").arg(processing))? == redis::Value::Int(0) {
+            connection.run(redis::cmd("ZREM").arg(self.party.names.servers()).arg(&self.party.id))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    /// A server nobody closed: its threads end by themselves.
+    fn drop(&mut self) {
+        self.queue.close();
+        self.intake.interrupt();
+        self.outbox.stop();
+        self.party.stop.stop();
+        self.reports.close();
+    }
+}
+
+/// The connections a server cannot do without. It shows that it lives before it takes anything.
+fn open(party: &Party, options: &ServerOptions, pulse: &Pulse) -> RedisResult<(Connection, Connection)> {
+    let mut first = party.first_connection()?;
+    party.clock.read(&mut first)?;
+    if options.guarantee == Guarantee::AtLeastOnce {
+        first.run(&beat(party, pulse))?;
+    }
+    let wait = intake::wait(party, options);
+    Ok((first, party.connector.open_blocking(party.names.queue(), wait, &party.stop)?))
+}

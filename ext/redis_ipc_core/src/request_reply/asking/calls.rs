@@ -1,0 +1,188 @@
+//! The asking side: opens calls, waits for them, and ends them when their time is up.
+
+use crate::error::{Error, ErrorKind, Fate};
+use crate::foundation::payload::limits::check_name;
+use crate::foundation::runtime::waiting::Interrupt;
+use crate::request_reply::asking::dispatcher::Dispatcher;
+use crate::request_reply::books::ledger::{Ledger, Sent, Ticket, Waited};
+use crate::request_reply::membership::member::Member;
+use crate::request_reply::protocol::entry::Question;
+use crate::request_reply::sending::command::Command;
+use crate::request_reply::sending::command_context;
+use crate::request_reply::sending::sender::Sender;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long past its deadline a call waits for Redis to say whether the request could be withdrawn.
+const GRACE: Duration = Duration::from_millis(250);
+
+/// The calls made from here.
+pub struct Calls {
+    member: Arc<Member>,
+    ledger: Arc<Ledger>,
+    sender: Arc<Sender>,
+    dispatcher: Arc<Dispatcher>,
+}
+
+impl Calls {
+    /// Calls that go out by `sender` and are kept in `ledger`, whose answers `dispatcher` brings.
+    pub fn new(
+        member: Arc<Member>,
+        ledger: Arc<Ledger>,
+        sender: Arc<Sender>,
+        dispatcher: Arc<Dispatcher>,
+    ) -> Self {
+        Self { member, ledger, sender, dispatcher }
+    }
+
+    /// Asks a group; without `timeout` the configured one counts. Fails before anything is sent on a blank name, too
+    /// much content or a timeout out of range.
+    ///
+    /// The calling thread is to [`Calls::wait`] for the answer now; where it does not, there is
+    /// [`Calls::ask_ahead`].
+    pub fn ask(&self, question: Question, timeout: Option<Duration>) -> Result<Arc<Ticket>, Error> {
+        let options = &self.member.options;
+        let to = &question.to;
+        check_name("destination group", to)?;
+        if question.content.len() > options.max_content_size {
+            return Err(self.member.too_large(question.content.len(), to));
+        }
+        let timeout = options.ledger.check_timeout(timeout.unwrap_or(options.ledger.entry_timeout))?;
+        let ticket = self.open_ticket(to, timeout)?;
+        self.member.stats.requests.increment();
+        self.sender.send(Command::Ask(Arc::clone(&ticket), question));
+        Ok(ticket)
+    }
+
+    /// As [`Calls::ask`], if nobody may wait for the answer for a while.
+    pub fn ask_ahead(&self, question: Question, timeout: Option<Duration>) -> Result<Arc<Ticket>, Error> {
+        let ticket = self.ask(question, timeout)?;
+        self.dispatcher.read_at_home();
+        Ok(ticket)
+    }
+
+    fn open_ticket(&self, to: &str, timeout: Duration) -> Result<Arc<Ticket>, Error> {
+        let options = &self.member.options.ledger;
+        if let Some(most) = options.max_waiting {
+            self.check_backlog(to, most)?;
+        }
+        let most = options.max_open_calls.unwrap_or(usize::MAX);
+        self.ledger.open(self.member.new_id()?, to, timeout, most).ok_or_else(|| {
+            let message = format!("{most} calls are open already (ledger.max_open_calls); nothing was sent");
+            self.overloaded(message, to)
+        })
+    }
+
+    fn check_backlog(&self, to: &str, most: u64) -> Result<(), Error> {
+        let admission = self.member.backlogs.admit(to, most);
+        if admission.measure {
+            self.sender.send(Command::Measure(to.to_owned()));
+        }
+        let Some(waiting) = admission.refused else { return Ok(()) };
+        let message = format!(
+            "{waiting} requests wait for {to:?}, the limit is {most} (ledger.max_waiting); nothing was sent"
+        );
+        Err(self.overloaded(message, to))
+    }
+
+    fn overloaded(&self, message: String, to: &str) -> Error {
+        self.member.stats.overloaded.increment();
+        self.member.error(ErrorKind::Overloaded, message, to)
+    }
+
+    /// Waits for the end of a call, at most until `until`.
+    pub fn wait(&self, ticket: &Ticket, until: Option<Instant>, interrupt: &Interrupt) -> Waited {
+        if !ticket.has_ended() {
+            self.dispatcher.wakes.next();
+        }
+        let mut due = ticket.deadline;
+        loop {
+            let by = until.map_or(due, |until| until.min(due));
+            let waited = self.dispatcher.wait_reading(ticket, by, interrupt);
+            match waited.unwrap_or_else(|| ticket.wait(by, interrupt)) {
+                Waited::TimeUp if until.is_some_and(|until| until < due) => return Waited::TimeUp,
+                Waited::TimeUp => due = self.tend(ticket).unwrap_or(due),
+                waited => return waited,
+            }
+        }
+    }
+
+    /// Does what is due for a call, without waiting: at its deadline it asks for the request back, and a while later it
+    /// ends the call with what is known then. Returns when to tend it next; `None` once it has ended.
+    pub fn tend(&self, ticket: &Ticket) -> Option<Instant> {
+        if ticket.has_ended() {
+            return None;
+        }
+        let (now, last) = (Instant::now(), ticket.deadline + GRACE);
+        if now < ticket.deadline {
+            return Some(ticket.deadline);
+        }
+        self.time_up(ticket);
+        if now >= last {
+            ticket.finish(Err(command_context::timed_out(ticket, Fate::Unknown, &self.member)));
+        }
+        (!ticket.has_ended()).then_some(last)
+    }
+
+    /// Ends every call whose deadline has passed, also those nobody waits for.
+    pub fn end_overdue(&self) {
+        for ticket in self.ledger.close_overdue(Instant::now()) {
+            self.end(&ticket);
+        }
+    }
+
+    fn time_up(&self, ticket: &Ticket) {
+        if let Some(ticket) = self.ledger.close(ticket.id) {
+            self.end(&ticket);
+        }
+    }
+
+    fn end(&self, ticket: &Arc<Ticket>) {
+        self.member.stats.timed_out.increment();
+        if ticket.finish_unsent(|| Err(command_context::timed_out(ticket, Fate::NotSent, &self.member))) {
+            return;
+        }
+        if let Sent::Yes(id) = ticket.sent() {
+            self.sender.send(Command::Withdraw(Arc::clone(ticket), id));
+            return;
+        }
+        // Once Redis confirms it, the sender withdraws it; unless that was just now.
+        ticket.finish(Err(command_context::timed_out(ticket, Fate::Unknown, &self.member)));
+        if let Sent::Yes(id) = ticket.sent() {
+            self.sender.send(Command::Withdraw(Arc::clone(ticket), id));
+        }
+    }
+
+    /// Gives a call up before its deadline: its thread is no longer there.
+    pub fn cancel(&self, ticket: &Ticket) {
+        let Some(ticket) = self.ledger.close(ticket.id) else { return };
+        self.member.stats.cancelled.increment();
+        let error =
+            self.member.error(ErrorKind::Closed(Fate::Unknown), "the call was interrupted", &ticket.to);
+        ticket.finish(Err(error.entry(ticket.id)));
+        if let Sent::Yes(id) = ticket.sent() {
+            self.sender.send(Command::Withdraw(ticket, id));
+        }
+    }
+
+    /// Ends every call: the stream is being disconnected.
+    pub fn end_all(&self) {
+        for ticket in self.ledger.close_all() {
+            self.member.stats.failed.increment();
+            let fate = if ticket.sent() == Sent::No { Fate::NotSent } else { Fate::Unknown };
+            let message = "the stream was disconnected while the call was waiting for its answer";
+            ticket.finish(Err(self
+                .member
+                .error(ErrorKind::Closed(fate), message, &ticket.to)
+                .entry(ticket.id)));
+            if let Sent::Yes(id) = ticket.sent() {
+                self.sender.send(Command::Withdraw(ticket, id));
+            }
+        }
+    }
+
+    /// How many calls are open.
+    pub fn open(&self) -> usize {
+        self.ledger.len()
+    }
+}

@@ -1,0 +1,378 @@
+//! One connected stream: starts the parts, holds them together, and takes them down in order.
+
+use crate::error::{Error, Fate};
+use crate::foundation::payload::limits::check_name;
+use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
+use crate::foundation::redis::connection::Connection;
+use crate::foundation::redis::master_watch::MasterWatch;
+use crate::foundation::redis::read_cancel::Reading;
+use crate::foundation::redis::server_check::check_server;
+use crate::foundation::runtime::reports::{self, Reporter, Reports};
+use crate::foundation::runtime::stats::Stats;
+use crate::foundation::runtime::sync::Mutex;
+use crate::foundation::runtime::threads::{join, spawn};
+use crate::foundation::runtime::waker::Bell;
+use crate::request_reply::asking::calls::Calls;
+use crate::request_reply::asking::dispatcher::Dispatcher;
+use crate::request_reply::asking::reply_session;
+use crate::request_reply::books::in_flight::Claim;
+use crate::request_reply::books::ledger::Ledger;
+use crate::request_reply::books::request_queue::RequestQueue;
+use crate::request_reply::housekeeper::{Housekeeper, Steady};
+use crate::request_reply::membership::key_expiry;
+use crate::request_reply::membership::member::Member;
+use crate::request_reply::membership::options::Options;
+use crate::request_reply::membership::presence::{self, Presence};
+use crate::request_reply::protocol::keys::Keys;
+use crate::request_reply::sending::sender::Sender;
+use crate::request_reply::serving::admission::Reception;
+use crate::request_reply::serving::dead_letters;
+use crate::request_reply::serving::inbox_session;
+use crate::request_reply::serving::intake::Intake;
+use crate::request_reply::serving::no_handler::Refusal;
+use crate::request_reply::serving::service::Service;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// What reads the inbox.
+enum Reader {
+    Intake(Arc<Intake>),
+    Refusal(Refusal),
+}
+
+impl Reader {
+    fn run(&self, first: Option<Connection>) {
+        match self {
+            Reader::Intake(intake) => intake.run(first),
+            Reader::Refusal(refusal) => refusal.run(first),
+        }
+    }
+
+    fn reading(&self) -> Arc<Reading> {
+        Arc::clone(match self {
+            Reader::Intake(intake) => &intake.reading,
+            Reader::Refusal(refusal) => &refusal.reading,
+        })
+    }
+
+    fn stop(&self) {
+        match self {
+            Reader::Intake(intake) => intake.stop(),
+            Reader::Refusal(refusal) => refusal.stop(),
+        }
+    }
+}
+
+/// A connected stream.
+pub struct Engine {
+    member: Arc<Member>,
+    calls: Arc<Calls>,
+    service: Arc<Service>,
+    dispatcher: Arc<Dispatcher>,
+    sender: Arc<Sender>,
+    reader: Arc<Reader>,
+    reports: Reports,
+    waker: Reporter,
+    wakes: Reports,
+    serves: bool,
+    reader_thread: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    quiet: AtomicBool,
+    closed: AtomicBool,
+}
+
+impl Engine {
+    /// Connects `group` to `stream`. With `serves` it takes requests; without, it rejects those that reach it.
+    /// Returns when it is ready to ask and to be asked; fails if Redis cannot be reached or refuses.
+    pub fn start(stream: &str, group: &str, options: Options, serves: bool) -> Result<Self, Error> {
+        let keys = Keys::new(stream)?;
+        check_name("group", group)?;
+        let stats = Arc::new(Stats::default());
+        let (reporter, reports) = reports::queue(&stats);
+        let member = Arc::new(Member::new(keys, group, serves, options, reporter, stats)?);
+        let opened = open_connections(&member).map_err(|error| member.locate(error.of_connecting()))?;
+        Self::assemble(member, reports, serves, opened)
+    }
+
+    fn assemble(member: Arc<Member>, reports: Reports, serves: bool, opened: Opened) -> Result<Self, Error> {
+        let (waker, wakes) = reports::queue(&member.stats);
+        let ledger = Arc::new(Ledger::default());
+        let queue = Arc::new(RequestQueue::new(member.options.consumer.pool_size));
+        let sender = Arc::new(Sender::new(
+            Arc::clone(&member),
+            Arc::clone(&ledger),
+            Arc::clone(&queue),
+            opened.sender,
+        ));
+        let dispatcher = Arc::new(Dispatcher::new(
+            Arc::clone(&member),
+            Arc::clone(&ledger),
+            Arc::clone(&sender),
+            opened.caller_bell,
+        ));
+        let calls =
+            Arc::new(Calls::new(Arc::clone(&member), ledger, Arc::clone(&sender), Arc::clone(&dispatcher)));
+        let reception =
+            Arc::new(Reception::new(Arc::clone(&member), Arc::clone(&queue), Arc::clone(&sender)));
+        let intake = serves.then(|| {
+            let reception = Arc::clone(&reception);
+            Arc::new(Intake::new(Arc::clone(&member), Arc::clone(&queue), reception, opened.consumer_bell))
+        });
+        let service = Arc::new(Service::new(
+            Arc::clone(&member),
+            Arc::clone(&queue),
+            Arc::clone(&sender),
+            intake.clone(),
+        ));
+        let refusal = || Reader::Refusal(Refusal::new(Arc::clone(&member), Arc::clone(&reception)));
+        let reader = Arc::new(intake.map_or_else(refusal, Reader::Intake));
+        let housekeeper = Housekeeper {
+            member: Arc::clone(&member),
+            calls: Arc::clone(&calls),
+            service: Arc::clone(&service),
+            queue,
+            reception,
+            readings: [Arc::clone(&dispatcher.reading), reader.reading()],
+            master_watch: MasterWatch::default(),
+            serves,
+            look: Mutex::default(),
+            steady: Mutex::new(Steady::new()),
+            restarted: Mutex::default(),
+            told: Mutex::default(),
+        };
+        let engine = Self {
+            member,
+            calls,
+            service,
+            dispatcher,
+            sender,
+            reader,
+            reports,
+            waker,
+            wakes,
+            serves,
+            reader_thread: Mutex::default(),
+            threads: Mutex::default(),
+            quiet: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+        };
+        let started = engine.start_threads(housekeeper, opened.dispatcher, opened.reader);
+        started.map_err(|error| {
+            engine.close();
+            engine.member.locate(error)
+        })?;
+        Ok(engine)
+    }
+
+    fn start_threads(
+        &self,
+        housekeeper: Housekeeper,
+        replies: Connection,
+        inbox: Connection,
+    ) -> Result<(), Error> {
+        self.sender.start()?;
+        let (dispatcher, first) = (Arc::clone(&self.dispatcher), Mutex::new(Some(replies)));
+        let replies = spawn("ipc-replies", &self.member, move || dispatcher.run(first.lock().take()))?;
+        let (reader, first) = (Arc::clone(&self.reader), Mutex::new(Some(inbox)));
+        *self.reader_thread.lock() =
+            Some(spawn("ipc-inbox", &self.member, move || reader.run(first.lock().take()))?);
+        let housekeeper = spawn("ipc-house", &self.member, move || housekeeper.run())?;
+        self.threads.lock().extend([replies, housekeeper]);
+        Ok(())
+    }
+
+    /// The asking side.
+    pub fn calls(&self) -> &Calls {
+        &self.calls
+    }
+
+    /// The answering side.
+    pub fn service(&self) -> &Service {
+        &self.service
+    }
+
+    /// What there is to tell the user.
+    pub fn reports(&self) -> &Reports {
+        &self.reports
+    }
+
+    /// The unguessable name of this instance.
+    pub fn instance(&self) -> &str {
+        &self.member.instance
+    }
+
+    /// Redis's time, in ms since 1970.
+    pub fn now(&self) -> u64 {
+        self.member.clock.now()
+    }
+
+    /// Reports the end of watched calls.
+    pub fn reporter(&self) -> &Reporter {
+        &self.member.reporter
+    }
+
+    /// Reports the end of calls that fibers wait for, by a way of its own: no callback of the user's is before it.
+    pub fn waker(&self) -> &Reporter {
+        &self.waker
+    }
+
+    /// What the waker reported.
+    pub fn wakes(&self) -> &Reports {
+        &self.wakes
+    }
+
+    /// The options it was started with.
+    pub fn options(&self) -> &Options {
+        &self.member.options
+    }
+
+    /// Its sockets, as a forked child sees them (which must touch nothing else of its parent's engine).
+    pub fn inherited_sockets(&self) -> Vec<std::os::fd::RawFd> {
+        self.member.connections.connector().sockets().inherited()
+    }
+
+    /// Whether it takes part: not stopped, and every connection stands.
+    pub fn is_connected(&self) -> bool {
+        !self.quiet.load(Ordering::SeqCst) && self.member.links.are_up()
+    }
+
+    /// The counters, and how many calls are open and requests held now.
+    pub fn stats(&self) -> Vec<(&'static str, u64)> {
+        let mut stats = self.member.stats.snapshot();
+        stats.push(("open_calls", self.calls.open() as u64));
+        stats.push(("held_requests", self.service.held() as u64));
+        stats
+    }
+
+    /// Who is alive on the stream.
+    pub fn instances(&self) -> Result<Vec<Presence>, Error> {
+        presence::list(&self.member).map_err(|error| self.member.locate(error))
+    }
+
+    /// Up to `count` dead letters of `group` after the one with the id `after`.
+    pub fn dead_letters(
+        &self,
+        group: &str,
+        after: Option<StreamId>,
+        count: usize,
+    ) -> Result<Vec<RawEntry>, Error> {
+        dead_letters::page(&self.member, group, after, count)
+    }
+
+    /// How many dead letters `group` has.
+    pub fn count_dead_letters(&self, group: &str) -> Result<u64, Error> {
+        dead_letters::count(&self.member, group)
+    }
+
+    /// Puts a dead letter of `group` into its inbox again, good for `ttl`; false if it is gone.
+    pub fn retry_dead_letter(&self, group: &str, id: StreamId, ttl: Option<Duration>) -> Result<bool, Error> {
+        dead_letters::retry(&self.member, group, id, ttl)
+    }
+
+    /// Deletes a dead letter of `group`; false if it was gone.
+    pub fn discard_dead_letter(&self, group: &str, id: StreamId) -> Result<bool, Error> {
+        dead_letters::discard(&self.member, group, id)
+    }
+
+    /// Takes no more requests, and gives back those that were not started. Idempotent.
+    pub fn quiet(&self) {
+        if self.quiet.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        self.service.stop();
+        self.reader.stop();
+        let thread = self.reader_thread.lock().take();
+        join(thread);
+        let closing = self.member.connections.connector().closing();
+        if self.serves
+            && let Err(error) = closing.hurry(|| self.service.hand_on_unstarted())
+        {
+            self.member.reporter.failure(self.member.locate(error));
+        }
+    }
+
+    /// Ends everything: sends what is queued, ends open calls, hands on what was not answered, leaves the stream tidy.
+    /// Idempotent.
+    pub fn close(&self) {
+        self.quiet();
+        if self.closed.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let open = self.service.seal();
+        self.member.connections.connector().closing().begin();
+        self.calls.end_all();
+        self.sender.close();
+        // Those that came in between: nothing goes out any more.
+        self.calls.end_all();
+        self.member.stop.stop();
+        self.dispatcher.restart();
+        let threads = std::mem::take(&mut *self.threads.lock());
+        threads.into_iter().for_each(|thread| join(Some(thread)));
+        if let Err(error) = self.leave(&open) {
+            self.member.reporter.failure(self.member.locate(error));
+        }
+        self.member.connections.close();
+        self.reports.close();
+        self.wakes.close();
+    }
+
+    fn leave(&self, open: &[Arc<Claim>]) -> Result<(), Error> {
+        if self.serves {
+            self.service.hand_on_open(open)?;
+            self.service.hand_on_rest()?;
+        }
+        presence::leave(&self.member)
+    }
+}
+
+impl Drop for Engine {
+    /// An engine nobody closed: its threads end by themselves.
+    fn drop(&mut self) {
+        self.service.stop();
+        self.reader.stop();
+        self.sender.stop();
+        self.member.stop.stop();
+        self.dispatcher.restart();
+        self.reports.close();
+        self.wakes.close();
+    }
+}
+
+struct Opened {
+    sender: Option<Connection>,
+    dispatcher: Connection,
+    reader: Connection,
+    caller_bell: Bell,
+    consumer_bell: Bell,
+}
+
+/// Every connection an engine cannot do without, and the first words on them.
+fn open_connections(member: &Member) -> Result<Opened, Error> {
+    let connections = &member.connections;
+    let connector = connections.connector();
+    let explain = |error| connector.explain(&error, Fate::NotSent);
+    let mut first = connector.open_for(&member.inbox).map_err(explain)?;
+    if check_server(&mut first).map_err(explain)? {
+        connector.is_node_of_cluster();
+    }
+    connections.with(&member.inbox, |connection| {
+        member.clock.read(connection)?;
+        key_expiry::join_group(connection, member)
+    })?;
+    connections.with(&member.replies, |connection| key_expiry::make_replies(connection, member))?;
+    presence::announce(member)?;
+    let bell = || Bell::new(connector.sockets()).map_err(|error| explain(error.into()));
+    Ok(Opened {
+        sender: (!connector.is_cluster()).then_some(first),
+        dispatcher: connector
+            .open_blocking(&member.replies, reply_session::block(member), &member.stop)
+            .map_err(explain)?,
+        reader: connector
+            .open_blocking(&member.inbox, inbox_session::BLOCK, &member.stop)
+            .map_err(explain)?,
+        caller_bell: bell()?,
+        consumer_bell: bell()?,
+    })
+}

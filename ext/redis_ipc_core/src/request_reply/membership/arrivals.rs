@@ -1,0 +1,92 @@
+//! When requests came whose ids do not say so: the ids of a stream never go back, so once Redis's clock has been ahead
+//! and was set right, new ids are ahead of it for as long as it was.
+
+use crate::foundation::payload::stream_entry::StreamId;
+use crate::foundation::runtime::sync::Mutex;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// How far an id may be ahead of the clock as it is known here, which may be a little wrong.
+pub const TOLERATED: u64 = 500;
+/// How often it is looked which id was the last one.
+pub const LOOK: Duration = Duration::from_millis(100);
+/// How long it is looked on, once no id was ahead any more.
+const WATCHED: Duration = Duration::from_secs(10);
+/// The most looks that are remembered: of ten minutes.
+const KEPT: usize = 6_000;
+
+/// Which id was the last one of the inbox, and when.
+#[derive(Debug, Default)]
+pub struct Arrivals {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// When an id was ahead.
+    ahead: Option<Instant>,
+    /// The last ids, and when each was first seen.
+    looks: VecDeque<(StreamId, Instant)>,
+}
+
+impl Arrivals {
+    /// Whether ids have been ahead lately, so that it is to be looked which is the last one.
+    pub fn are_watched(&self) -> bool {
+        self.state.lock().ahead.is_some_and(|ahead| ahead.elapsed() < WATCHED)
+    }
+
+    /// Notes that `last` is the last id now.
+    pub fn note(&self, last: StreamId) {
+        let looks = &mut self.state.lock().looks;
+        match looks.back() {
+            Some((known, _)) if *known == last => return,
+            // The inbox was made anew.
+            Some((known, _)) if *known > last => looks.clear(),
+            _ => {}
+        }
+        if looks.len() == KEPT {
+            looks.pop_front();
+        }
+        looks.push_back((last, Instant::now()));
+    }
+
+    /// How long the request with this id, which is ahead, has been there for, as far as it is known.
+    pub fn age(&self, id: StreamId) -> Duration {
+        let mut state = self.state.lock();
+        state.ahead = Some(Instant::now());
+        let first = state.looks.partition_point(|(last, _)| *last < id);
+        state.looks.get(first).map_or(Duration::ZERO, |(_, at)| at.elapsed())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(seq: u64) -> StreamId {
+        StreamId { ms: 7, seq }
+    }
+
+    #[test]
+    fn a_request_is_as_old_as_the_first_look_that_saw_it() {
+        let arrivals = Arrivals::default();
+        assert!(!arrivals.are_watched());
+        arrivals.note(id(3));
+        let pause = Duration::from_millis(20);
+        std::thread::sleep(pause);
+        arrivals.note(id(3));
+        arrivals.note(id(5));
+        assert!([1, 3].into_iter().all(|seq| arrivals.age(id(seq)) >= pause));
+        assert!(arrivals.age(id(4)) < arrivals.age(id(3)));
+        assert_eq!(arrivals.age(id(6)), Duration::ZERO, "nobody has seen it yet");
+        assert!(arrivals.are_watched());
+    }
+
+    #[test]
+    fn an_inbox_that_was_made_anew_is_another_one() {
+        let arrivals = Arrivals::default();
+        arrivals.note(id(5));
+        arrivals.note(id(1));
+        assert_eq!(arrivals.age(id(4)), Duration::ZERO);
+    }
+}

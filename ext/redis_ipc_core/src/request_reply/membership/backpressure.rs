@@ -1,0 +1,91 @@
+//! How many requests wait for each group asked, as far as it is known here: the ground on which a call is refused.
+
+use crate::foundation::runtime::sync::Mutex;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// How often a backlog is measured while calls are made.
+const MEASURE: Duration = Duration::from_millis(50);
+/// A measurement older than this says nothing any more.
+const STALE: Duration = Duration::from_secs(1);
+
+/// What to do about a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Admission {
+    /// How many requests wait, if they are too many for the call to be made.
+    pub refused: Option<u64>,
+    /// Whether Redis is to be asked how many wait.
+    pub measure: bool,
+}
+
+#[derive(Debug)]
+struct Backlog {
+    /// As measured, and what was sent from here since.
+    waiting: u64,
+    measured: Option<Instant>,
+    asked: Instant,
+}
+
+/// The backlogs by group.
+#[derive(Debug, Default)]
+pub struct Backlogs(Mutex<HashMap<String, Backlog>>);
+
+impl Backlogs {
+    /// Counts a call to `group` that is to be made now, unless `most` or more wait there.
+    pub fn admit(&self, group: &str, most: u64) -> Admission {
+        let now = Instant::now();
+        let mut backlogs = self.0.lock();
+        let Some(backlog) = backlogs.get_mut(group) else {
+            backlogs.retain(|_, backlog| now.duration_since(backlog.asked) < STALE);
+            backlogs.insert(group.to_owned(), Backlog { waiting: 1, measured: None, asked: now });
+            return Admission { refused: None, measure: true };
+        };
+        let measure = now.duration_since(backlog.asked) >= MEASURE;
+        if measure {
+            backlog.asked = now;
+        }
+        let known = backlog.measured.is_some_and(|measured| now.duration_since(measured) < STALE);
+        if known && backlog.waiting >= most {
+            return Admission { refused: Some(backlog.waiting), measure };
+        }
+        backlog.waiting += 1;
+        Admission { refused: None, measure }
+    }
+
+    /// Takes note of what Redis said.
+    pub fn measured(&self, group: &str, waiting: u64) {
+        if let Some(backlog) = self.0.lock().get_mut(group) {
+            backlog.waiting = waiting;
+            backlog.measured = Some(Instant::now());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_are_refused_from_the_measured_backlog_on_and_admitted_when_it_is_gone() {
+        let backlogs = Backlogs::default();
+        assert_eq!(backlogs.admit("child", 3), Admission { refused: None, measure: true });
+        backlogs.measured("child", 1);
+        assert_eq!(backlogs.admit("child", 3).refused, None);
+        assert_eq!(backlogs.admit("child", 3).refused, None);
+        assert_eq!(backlogs.admit("child", 3).refused, Some(3), "what was sent since counts");
+        assert_eq!(backlogs.admit("other", 3).refused, None, "each group by itself");
+        backlogs.measured("child", 0);
+        assert_eq!(backlogs.admit("child", 3).refused, None);
+    }
+
+    #[test]
+    fn nothing_is_refused_on_an_old_measurement() {
+        let backlogs = Backlogs::default();
+        backlogs.admit("child", 1);
+        backlogs.measured("child", 5);
+        assert_eq!(backlogs.admit("child", 1).refused, Some(5));
+        let old = Instant::now() - STALE;
+        backlogs.0.lock().get_mut("child").unwrap().measured = Some(old);
+        assert_eq!(backlogs.admit("child", 1).refused, None);
+    }
+}

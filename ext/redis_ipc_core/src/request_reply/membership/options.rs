@@ -1,0 +1,296 @@
+//! Every option of `connect` with its default, its range and its refusals.
+
+use crate::error::{Error, ErrorKind};
+use crate::foundation::payload::fields::Room;
+use crate::foundation::payload::option_reader::Section;
+use crate::foundation::redis::redis_options::RedisOptions;
+use serde_json::Value;
+use std::time::Duration;
+
+/// When a request counts as taken care of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// Acknowledged after the answer: it may run again if its instance dies.
+    AtLeastOnce,
+    /// Acknowledged before running: it never runs twice, and may be lost with its instance.
+    AtMostOnce,
+}
+
+/// The longest deadline, unless configured.
+const MAX_TIMEOUT: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// The options of one engine.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How to reach Redis.
+    pub redis: RedisOptions,
+    /// Connections kept for everything but the two blocking reads and the sender.
+    pub pool_size: u32,
+    /// How far the pool may grow under pressure.
+    pub max_pool_size: Option<u32>,
+    /// The most bytes of JSON in one request or answer.
+    pub max_content_size: usize,
+    /// Open calls.
+    pub ledger: LedgerOptions,
+    /// Serving requests.
+    pub consumer: ConsumerOptions,
+    /// Running callbacks and reports.
+    pub dispatcher: DispatcherOptions,
+    /// What is kept of requests that were given up on.
+    pub dead_letters: DeadLetterOptions,
+}
+
+/// Options of the ledger of open calls.
+#[derive(Debug, Clone)]
+pub struct LedgerOptions {
+    /// The deadline of a call that names none.
+    pub entry_timeout: Duration,
+    /// How often overdue calls nobody waits for are cleaned up.
+    pub cleanup_interval: Duration,
+    /// The longest deadline a call may have; inboxes are trimmed past it.
+    pub max_timeout: Duration,
+    /// How many calls may be open at a time.
+    pub max_open_calls: Option<usize>,
+    /// How many requests may wait in the inbox of a group that is asked.
+    pub max_waiting: Option<u64>,
+    /// Whether a caller that waits alone looks for its answer for a while before it sleeps.
+    pub busy_poll: bool,
+}
+
+/// Options of the side that serves requests.
+#[derive(Debug, Clone)]
+pub struct ConsumerOptions {
+    /// Threads that run the handler.
+    pub pool_size: usize,
+    /// Accepted for compatibility, and not used: reads block, so there is nothing to poll.
+    pub execution_interval: Duration,
+    /// When a request counts as taken care of.
+    pub delivery: Delivery,
+    /// How long a request stays with an instance that no longer renews it.
+    pub lease: Duration,
+    /// Deliveries after which a request is given up on.
+    pub max_deliveries: u32,
+    /// Whether a consumer that waits alone looks for a request for a while before it sleeps.
+    pub busy_poll: bool,
+}
+
+/// Options of the threads that run `Future#then` and `on_error`.
+#[derive(Debug, Clone)]
+pub struct DispatcherOptions {
+    /// How many there are.
+    pub pool_size: usize,
+    /// Accepted for compatibility, as for the consumer.
+    pub execution_interval: Duration,
+}
+
+/// Options of the dead letters that this instance adds to its group's.
+#[derive(Debug, Clone)]
+pub struct DeadLetterOptions {
+    /// How long one is kept.
+    pub keep: Duration,
+    /// The most bytes of memory that Redis uses for all of a group; the oldest go first.
+    pub max_size: u64,
+}
+
+impl Options {
+    /// Reads options as nested JSON. `environment_url` is the value of `REDIS_URL`; `elsewhere` names the options the
+    /// caller takes care of, so that a refusal can list them.
+    pub fn parse(
+        value: Value,
+        environment_url: Option<&str>,
+        elsewhere: &[&'static str],
+    ) -> Result<Self, Error> {
+        let mut top = Section::new("", Some(value))?;
+        top.ignore(elsewhere);
+        let redis = RedisOptions::parse(top.section("redis_options")?, environment_url)?;
+        let pool_size = top.integer("pool_size", 1..=1_000)?.unwrap_or(10) as u32;
+        let max_pool_size = top.integer("max_pool_size", 1..=1_000)?.map(|size| size as u32);
+        if max_pool_size.is_some_and(|most| most < pool_size) {
+            return Err(top.refuse("max_pool_size", "at least pool_size"));
+        }
+        let options = Self {
+            redis,
+            pool_size,
+            max_pool_size,
+            max_content_size: top.integer("max_content_size", 1..=512 << 20)?.unwrap_or(16 << 20) as usize,
+            ledger: LedgerOptions::parse(top.section("ledger")?)?,
+            consumer: ConsumerOptions::parse(top.section("consumer")?)?,
+            dispatcher: DispatcherOptions::parse(top.section("dispatcher")?)?,
+            dead_letters: DeadLetterOptions::parse(top.section("dead_letters")?)?,
+        };
+        top.finish()?;
+        Ok(options)
+    }
+
+    /// How much of an entry is kept when it is read.
+    pub fn room(&self) -> Room {
+        Room::for_content(self.max_content_size)
+    }
+
+    /// How long an unused inbox outlives its last use, and how old a request may get: past the longest deadline
+    /// nothing is alive. At least that of the default deadline, since others on the stream may have that.
+    pub fn inbox_lifetime(&self) -> Duration {
+        self.ledger.max_timeout.max(MAX_TIMEOUT) + Duration::from_secs(60)
+    }
+}
+
+impl LedgerOptions {
+    /// `timeout`, if a request may have it.
+    pub fn check_timeout(&self, timeout: Duration) -> Result<Duration, Error> {
+        if !timeout.is_zero() && timeout <= self.max_timeout {
+            return Ok(timeout);
+        }
+        let most = self.max_timeout.as_secs_f64();
+        let message = format!("the timeout must be over 0 and at most {most} s (ledger.max_timeout)");
+        Err(Error::new(ErrorKind::Argument, message))
+    }
+
+    fn parse(mut section: Section) -> Result<Self, Error> {
+        let max_timeout = section.seconds("max_timeout", 7 * DAY)?.unwrap_or(MAX_TIMEOUT);
+        let entry_timeout = section.seconds("entry_timeout", max_timeout)?.unwrap_or(Duration::from_secs(5));
+        let options = Self {
+            max_timeout,
+            max_open_calls: section.integer("max_open_calls", 1..=1_000_000_000)?.map(|most| most as usize),
+            max_waiting: section.integer("max_waiting", 1..=1_000_000_000)?,
+            busy_poll: section.boolean("busy_poll")?.unwrap_or(true),
+            entry_timeout: entry_timeout.min(max_timeout),
+            cleanup_interval: section
+                .seconds("cleanup_interval", Duration::from_secs(60))?
+                .unwrap_or(Duration::from_secs(1))
+                .max(Duration::from_millis(10)),
+        };
+        section.finish()?;
+        Ok(options)
+    }
+}
+
+impl ConsumerOptions {
+    fn parse(mut section: Section) -> Result<Self, Error> {
+        let options = Self {
+            pool_size: section.integer("pool_size", 1..=1_000)?.unwrap_or(3) as usize,
+            execution_interval: execution_interval(&mut section)?,
+            delivery: section
+                .word(
+                    "delivery",
+                    &[("at_least_once", Delivery::AtLeastOnce), ("at_most_once", Delivery::AtMostOnce)],
+                )?
+                .unwrap_or(Delivery::AtLeastOnce),
+            lease: lease(&mut section)?,
+            max_deliveries: section.integer("max_deliveries", 1..=1_000)?.unwrap_or(5) as u32,
+            busy_poll: section.boolean("busy_poll")?.unwrap_or(true),
+        };
+        section.finish()?;
+        Ok(options)
+    }
+}
+
+impl DispatcherOptions {
+    fn parse(mut section: Section) -> Result<Self, Error> {
+        let options = Self {
+            pool_size: section.integer("pool_size", 1..=100)?.unwrap_or(2) as usize,
+            execution_interval: execution_interval(&mut section)?,
+        };
+        section.finish()?;
+        Ok(options)
+    }
+}
+
+impl DeadLetterOptions {
+    fn parse(mut section: Section) -> Result<Self, Error> {
+        let options = Self {
+            keep: section.seconds("keep", 3_650 * DAY)?.unwrap_or(7 * DAY).max(Duration::from_millis(1)),
+            max_size: section.integer("max_size", 1..=1 << 40)?.unwrap_or(128 << 20),
+        };
+        section.finish()?;
+        Ok(options)
+    }
+}
+
+fn execution_interval(section: &mut Section) -> Result<Duration, Error> {
+    Ok(section.seconds("execution_interval", Duration::from_secs(60))?.unwrap_or(Duration::from_millis(10)))
+}
+
+/// Under 100 ms a busy machine could not renew in time, and every request would run everywhere.
+fn lease(section: &mut Section) -> Result<Duration, Error> {
+    let lease = section.seconds("lease", DAY)?.unwrap_or(Duration::from_secs(2));
+    if lease < Duration::from_millis(100) {
+        return Err(section.refuse("lease", "at least 0.1 seconds"));
+    }
+    Ok(lease)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn refusal(value: Value) -> String {
+        let error = Options::parse(value, None, &[]).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Configuration);
+        error.message
+    }
+
+    #[test]
+    fn the_defaults_are_the_documented_ones() {
+        let options = Options::parse(json!({}), None, &[]).unwrap();
+        assert_eq!((options.pool_size, options.max_pool_size), (10, None));
+        assert_eq!(options.max_content_size, 16 * 1024 * 1024);
+        assert_eq!(options.ledger.entry_timeout, Duration::from_secs(5));
+        assert_eq!(options.ledger.cleanup_interval, Duration::from_secs(1));
+        assert_eq!(options.ledger.max_timeout, Duration::from_secs(3_600));
+        assert!(options.ledger.busy_poll && options.consumer.busy_poll);
+        assert_eq!((options.consumer.pool_size, options.consumer.max_deliveries), (3, 5));
+        assert_eq!(options.consumer.lease, Duration::from_secs(2));
+        assert_eq!(options.consumer.delivery, Delivery::AtLeastOnce);
+        assert_eq!(options.dispatcher.pool_size, 2);
+        assert_eq!(options.dead_letters.keep, Duration::from_secs(604_800));
+        assert_eq!(options.dead_letters.max_size, 128 << 20);
+        assert_eq!(options.dispatcher.execution_interval, Duration::from_millis(10));
+    }
+
+    #[test]
+    fn sections_merge_over_the_defaults() {
+        let options =
+            Options::parse(json!({"ledger": {"entry_timeout": 0.5}, "consumer": null}), None, &[]).unwrap();
+        assert_eq!(options.ledger.entry_timeout, Duration::from_millis(500));
+        assert_eq!(options.ledger.cleanup_interval, Duration::from_secs(1));
+        assert_eq!(options.consumer.pool_size, 3);
+    }
+
+    #[test]
+    fn refusals_name_the_key_and_the_expectation() {
+        assert_eq!(
+            refusal(json!({"consumer": {"pool_size": "three"}})),
+            "the option consumer.pool_size must be an Integer from 1 to 1000, got \"three\""
+        );
+        assert_eq!(
+            refusal(json!({"ledger": {"entry_timeut": 3}})),
+            "unknown option ledger.entry_timeut; known here: max_timeout, entry_timeout, max_open_calls, max_waiting, busy_poll, cleanup_interval"
+        );
+        assert!(refusal(json!({"pool": 1})).starts_with("unknown option pool;"));
+        assert!(refusal(json!({"ledger": 5})).contains("ledger must be a Hash, got 5"));
+        assert!(refusal(json!({"pool_size": 5, "max_pool_size": 4})).contains("max_pool_size"));
+        assert!(
+            refusal(json!({"consumer": {"delivery": "twice"}})).contains(":at_least_once or :at_most_once")
+        );
+        assert!(refusal(json!({"consumer": {"lease": 0.01}})).contains("at least 0.1"));
+        for bad in [json!(0), json!(-1), json!("5"), json!(true), json!([])] {
+            assert!(refusal(json!({"ledger": {"entry_timeout": bad}})).contains("ledger.entry_timeout"));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_pool_size_is_kept_or_refused(size in any::<i64>()) {
+            match Options::parse(json!({"pool_size": size}), None, &[]) {
+                Ok(options) => prop_assert_eq!(i64::from(options.pool_size), size),
+                Err(error) => {
+                    prop_assert!(!(1..=1_000).contains(&size));
+                    prop_assert!(error.message.contains("pool_size"));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! What an engine does after a panic in one of its threads (see [`crate::foundation::runtime::failpoint`]).
+
+use crate::error::ErrorKind;
+use crate::foundation::runtime::failpoint::{CHOSEN, VISITOR};
+use crate::foundation::runtime::reports::{Fetched, Report};
+use crate::foundation::runtime::sync::Mutex;
+use crate::foundation::runtime::waiting::Interrupt;
+use crate::foundation::runtime::work_queue::Taken;
+use crate::request_reply::books::ledger::{Outcome, Ticket, Waited};
+use crate::request_reply::engine::Engine;
+use crate::request_reply::membership::options::Options;
+use crate::request_reply::protocol::entry::{Context, Question, Status};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, LazyLock, MutexGuard};
+use std::time::{Duration, Instant};
+
+static TURN: LazyLock<Mutex<()>> = LazyLock::new(Mutex::default);
+
+/// The content of a request that is not answered at once.
+const UNHURRIED: &[u8] = b"2";
+/// A server and an instance that answers itself; one at a time, for there is one choice of a thread.
+struct Recovery {
+    engine: Arc<Engine>,
+    process: Child,
+    folder: PathBuf,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Recovery {
+    fn start() -> Self {
+        let turn = TURN.lock();
+        let folder = std::env::temp_dir().join(format!("redis_ipc_recovery{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let process = Command::new("redis-server")
+            .args(["--port", "0", "--unixsocket", "redis.sock", "--save", ""])
+            .current_dir(&folder)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let path = folder.join("redis.sock");
+        let options = serde_json::json!({ "redis_options": { "path": path }, "consumer": { "lease": 0.5 } });
+        let engine = Arc::new(eventually(|| {
+            let options = Options::parse(options.clone(), None, &[]).unwrap();
+            Engine::start("recovery", "both", options, true).ok()
+        }));
+        let served = Arc::clone(&engine);
+        std::thread::spawn(move || serve(&served));
+        Self { engine, process, folder, _turn: turn }
+    }
+
+    fn expect_recovery(&self) {
+        let engine = &self.engine;
+        eventually(|| (engine.is_connected() && call(engine).is_ok()).then_some(()));
+        // Calls that were lost on the way have ended too.
+        eventually(|| engine.stats().contains(&("open_calls", 0)).then_some(()));
+    }
+}
+
+impl Drop for Recovery {
+    fn drop(&mut self) {
+        self.engine.close();
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+        std::fs::remove_dir_all(&self.folder).unwrap();
+    }
+}
+
+fn eventually<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "it did not happen");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A consumer that a panic does not end.
+fn serve(engine: &Engine) {
+    let serve_all = || {
+        while let Taken::Request(claim) = engine.service().take(&Interrupt::default()) {
+            let content = claim.request.content.share().to_vec();
+            std::thread::sleep(if content == UNHURRIED { Duration::from_millis(5) } else { Duration::ZERO });
+            let _ = engine.service().answer(&claim, Status::Fulfilled, content, None);
+        }
+    };
+    while catch_unwind(AssertUnwindSafe(serve_all)).is_err() {}
+}
+
+fn question(content: &[u8]) -> Question {
+    Question { to: "both".to_owned(), content: content.to_vec(), context: Context::default() }
+}
+
+/// A call that is answered in no time, by a caller that waits: its connections are lent.
+fn call(engine: &Engine) -> Outcome {
+    let ticket = engine.calls().ask(question(b"1"), Some(Duration::from_millis(500)))?;
+    wait(engine, &ticket)
+}
+
+/// A call for which the threads of the engine read.
+fn call_unhurried(engine: &Engine) -> Outcome {
+    let timeout = Some(Duration::from_millis(500));
+    let ticket = engine.calls().ask_ahead(question(UNHURRIED), timeout)?;
+    wait(engine, &ticket)
+}
+
+fn wait(engine: &Engine, ticket: &Ticket) -> Outcome {
+    match engine.calls().wait(ticket, None, &Interrupt::default()) {
+        Waited::Done(outcome) => outcome,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_thread_that_panics_is_reported_and_starts_again() {
+    let recovery = Recovery::start();
+    let engine = &recovery.engine;
+    for thread in ["ipc-sender", "ipc-replies", "ipc-inbox", "ipc-house"] {
+        call_unhurried(engine).unwrap();
+        *CHOSEN.lock() = Some(thread.to_owned());
+        eventually(|| {
+            let _ = call_unhurried(engine);
+            CHOSEN.lock().is_none().then_some(())
+        });
+        let (_never, interrupt) = crossbeam_channel::bounded(1);
+        eventually(|| match engine.reports().fetch(&interrupt) {
+            // A connection that broke and is back is no panic.
+            Fetched::Report(Report::Reconnected(_)) => None,
+            Fetched::Report(Report::Failure(error)) => {
+                (error.kind == ErrorKind::Internal && error.message.contains("a failpoint")).then_some(())
+            }
+            other => panic!("{other:?}"),
+        });
+        recovery.expect_recovery();
+    }
+}
+
+#[test]
+fn a_visitor_that_panics_takes_the_connection_along_and_the_engine_makes_another() {
+    let recovery = Recovery::start();
+    let engine = &recovery.engine;
+    for _ in 0..6 {
+        // By and by it is a caller, and a consumer.
+        eventually(|| {
+            *CHOSEN.lock() = Some(VISITOR.to_owned());
+            let _ = catch_unwind(AssertUnwindSafe(|| call(engine)));
+            CHOSEN.lock().take().is_none().then_some(())
+        });
+        recovery.expect_recovery();
+    }
+}
+
+#[test]
+fn a_caller_that_panics_while_it_writes_leaves_the_sender_to_the_others() {
+    let recovery = Recovery::start();
+    call(&recovery.engine).unwrap();
+    let engine = Arc::clone(&recovery.engine);
+    *CHOSEN.lock() = Some("failing caller".to_owned());
+    let caller = std::thread::Builder::new().name("failing caller".to_owned()).spawn(move || {
+        while CHOSEN.lock().is_some() {
+            let _ = call(&engine);
+        }
+    });
+    assert!(caller.unwrap().join().is_err());
+    recovery.expect_recovery();
+}
