@@ -1,0 +1,60 @@
+# frozen_string_literal: true
+
+require_relative "support/house"
+
+# Which folder may import which (docs/internals.md, "Layers"). Features (request_reply, json_rpc) never import each
+# other, and what they stand on imports no feature.
+RSpec.describe "the arrows between folders" do
+  root = File.expand_path("..", __dir__)
+  core = House::Crate.new(File.join(root, "ext/redis_ipc_core/src"))
+
+  foundation = "foundation/redis"
+  core_order = House::Order.new(
+    "error" => [],
+    "foundation/payload" => %w[error],
+    "foundation/runtime" => %w[foundation/payload],
+    "foundation/redis/resp" => %w[foundation/payload],
+    "foundation/redis/pipeline" => %w[foundation/payload],
+    foundation => %w[foundation/runtime foundation/redis/resp foundation/redis/pipeline],
+    "foundation" => [foundation],
+    "request_reply/protocol" => [foundation],
+    "request_reply/membership" => %w[request_reply/protocol],
+    "request_reply/books" => %w[request_reply/membership],
+    "request_reply/sending" => %w[request_reply/books],
+    "request_reply/asking" => %w[request_reply/sending],
+    "request_reply/serving" => %w[request_reply/sending],
+    "request_reply" => %w[request_reply/asking request_reply/serving],
+    "json_rpc" => [foundation]
+  )
+
+  { "redis_ipc_core" => [core, core_order] }.each do |name, (source, order)|
+    describe name do
+      it "has a place for every folder, and no cycle" do
+        expect(order.folders.grep_v(/\Acore/)).to match_array(source.folders)
+        expect(order.cycles).to eq([])
+      end
+
+      it "has no arrow that points the wrong way" do
+        expect(order.wrong(source.imports)).to eq([])
+      end
+    end
+  end
+
+  describe "a wrong one" do
+    it "is seen in Rust, in every form" do
+      [
+        "use crate::request_reply::engine::Engine;",
+        "use crate::{error::Error, request_reply::{engine, asking}};",
+        "use crate::foundation::payload::{json::{self, check}, id};\nlet it = crate::json_rpc::client::Client::new();"
+      ].each do |text|
+        expect(core_order.wrong(core.imports_of("foundation/redis/link.rs", text))).not_to be_empty, text
+      end
+    end
+
+    it "is not seen where there is none" do
+      imports = core.imports_of("json_rpc/client.rs", "use crate::foundation::{payload::id, redis::link::Link};")
+      expect(imports.map(&:to)).to eq(%w[foundation/payload foundation/redis])
+      expect(core_order.wrong(imports)).to eq([])
+    end
+  end
+end

@@ -1,0 +1,249 @@
+# frozen_string_literal: true
+
+require "ripper"
+require "tsort"
+
+# Reads which folder imports which, from the source. spec/house_spec.rb says which ones may.
+module House
+  # One import.
+  # @!attribute place [String] the file and the line
+  # @!attribute from [String] the folder that imports
+  # @!attribute to [String] the folder that is imported
+  Import = Struct.new(:place, :from, :to) do
+    def to_s
+      "#{place}: #{from} imports #{to}"
+    end
+  end
+
+  # Which folders a folder may import: those it stands on, and those these stand on.
+  class Order
+    include TSort
+
+    # @param stands_on [Hash{String => Array<String>}]
+    def initialize(stands_on)
+      @stands_on = stands_on
+    end
+
+    def folders
+      @stands_on.keys
+    end
+
+    # @return [Array<Array<String>>] folders that import each other
+    def cycles
+      each_strongly_connected_component.select { |folders| folders.size > 1 }
+    end
+
+    # @return [Array<String>] the imports that point the wrong way, and those of folders that have no place here
+    def wrong(imports)
+      imports.reject { |import| import.from == import.to || below(import.from).include?(import.to) }.map(&:to_s)
+    end
+
+    private
+
+    def below(folder)
+      direct = @stands_on.fetch(folder, [])
+      direct | direct.flat_map { |other| below(other) }
+    end
+
+    def tsort_each_node(&block)
+      @stands_on.each_key(&block)
+    end
+
+    def tsort_each_child(folder, &block)
+      @stands_on.fetch(folder, []).each(&block)
+    end
+  end
+
+  # The modules of a crate. A module's folder is that of its file; a file beside lib.rs is a folder of its own.
+  class Crate
+    # A path with all that its braces hold.
+    PATH = /\b(crate|redis_ipc_core)((?:::\w+)*(?:::)?(\{(?:[^{}]|\g<3>)*\})?)/m
+
+    # @param source [String] the folder of lib.rs
+    # @param core [Crate, nil] where paths of redis_ipc_core lead; its folders are "core", "core/foundation", ...
+    def initialize(source, core: nil)
+      @source = source
+      @core = core
+    end
+
+    def files
+      Dir[File.join(@source, "**/*.rs")].map { |file| file.delete_prefix("#{@source}/") } - ["lib.rs"]
+    end
+
+    def folders
+      files.map { |file| folder_of(file) }.uniq
+    end
+
+    def imports
+      files.flat_map { |file| imports_of(file, File.read(File.join(@source, file))) }
+    end
+
+    # @param file [String] its path in the crate
+    def imports_of(file, text)
+      code = text.gsub(%r{//.*}, "")
+      raise "#{file}: super::super hides which folder is imported" if code.include?("super::super")
+
+      code.to_enum(:scan, PATH).flat_map do
+        found = Regexp.last_match
+        place = "#{file}:#{found.pre_match.count("\n") + 1}"
+        expand(found[2]).filter_map do |path|
+          to = folder_at(found[1], path)
+          Import.new(place, folder_of(file), to) if to
+        end
+      end
+    end
+
+    # @param path [Array<String>] names of modules and of what is in them
+    # @return [String, nil] nil for what lib.rs has
+    def folder_of_path(path)
+      path.size.downto(1) do |size|
+        file = path.first(size).join("/")
+        return folder_of("#{file}.rs") if File.file?(File.join(@source, "#{file}.rs"))
+        return file if File.directory?(File.join(@source, file))
+      end
+      nil
+    end
+
+    private
+
+    def folder_of(file)
+      folder = File.dirname(file)
+      folder == "." ? file.delete_suffix(".rs") : folder
+    end
+
+    def folder_at(crate, path)
+      return folder_of_path(path) if crate == "crate"
+
+      ["core", @core&.folder_of_path(path)].compact.join("/")
+    end
+
+    # @return [Array<Array<String>>] `::a::{b, c::d}` is a::b and a::c::d
+    def expand(path)
+      before, inner = path.match(/\A([^{]*)\{(.*)\}\z/m)&.captures
+      return [path.scan(/\w+/)] unless inner
+
+      inner.to_enum(:scan, /(?:[^,{}]|(\{(?:[^{}]|\g<1>)*\}))+/).flat_map do
+        expand("#{before}#{Regexp.last_match(0).strip}")
+      end
+    end
+  end
+
+  # The files of lib/redis_ipc: which constants each defines, and which of other files each names.
+  class Library
+    # What is not in a folder, as the names by which it is required are public.
+    BESIDE = { "railtie" => "rails", "rspec" => "testing", "minitest" => "testing" }.freeze
+
+    def initialize(source)
+      @source = source
+    end
+
+    def files
+      Dir[File.join(@source, "**/*.rb")].map { |file| file.delete_prefix("#{@source}/") }
+    end
+
+    def folders
+      files.map { |file| folder_of(file) }.uniq
+    end
+
+    def imports
+      files.flat_map { |file| imports_of(file, File.read(File.join(@source, file))) }
+    end
+
+    # @param file [String] its path in lib/redis_ipc
+    def imports_of(file, text)
+      constants = Constants.new(text).references.filter_map do |nesting, path, line|
+        owner = owner_of(nesting, path, file)
+        Import.new("#{file}:#{line}", folder_of(file), folder_of(owner)) if owner
+      end
+      constants + requires(file, text)
+    end
+
+    private
+
+    def folder_of(file)
+      folder, rest = file.split("/", 2)
+      return folder if rest
+
+      name = file.delete_suffix(".rb")
+      BESIDE.fetch(name, name)
+    end
+
+    def requires(file, text)
+      text.each_line.with_index(1).filter_map do |line, number|
+        required = line[/^\s*require_relative "([^"]+)"/, 1] or next
+        path = File.expand_path("#{required}.rb", File.dirname(File.join(@source, file)))
+        next unless path.start_with?("#{@source}/")
+
+        Import.new("#{file}:#{number}", folder_of(file), folder_of(path.delete_prefix("#{@source}/")))
+      end
+    end
+
+    # As Ruby does: from the innermost module outwards.
+    def owner_of(nesting, path, file)
+      nesting.size.downto(0) do |depth|
+        path.size.downto(1) do |size|
+          found = owners[nesting.first(depth) + path.first(size)] or next
+          return (found.first unless found.include?(file))
+        end
+      end
+      nil
+    end
+
+    # A module that several folders define, as RedisIPC, is of none of them.
+    def owners
+      @owners ||= begin
+        found = Hash.new { |all, constant| all[constant] = [] }
+        files.each do |file|
+          Constants.new(File.read(File.join(@source, file))).definitions.each { |constant| found[constant] |= [file] }
+        end
+        found.select { |_, files| files.map { |file| folder_of(file) }.uniq.one? }
+      end
+    end
+  end
+
+  # The constants in a Ruby file.
+  class Constants
+    # @return [Array<Array<String>>]
+    attr_reader :definitions
+
+    # @return [Array<Array>] the modules around it, its path, and its line
+    attr_reader :references
+
+    def initialize(text)
+      @definitions = []
+      @references = []
+      walk(Ripper.sexp(text), [])
+    end
+
+    private
+
+    def walk(node, nesting)
+      return unless node.is_a?(Array)
+
+      case node
+      in [:module | :class, name, *rest]
+        inside = nesting + path(name).map(&:first)
+        @definitions << inside
+        rest[0...-1].each { |part| walk(part, nesting) }
+        walk(rest.last, inside)
+      in [:assign, [:var_field, [:@const, name, _]], value]
+        @definitions << (nesting + [name])
+        walk(value, nesting)
+      in [:const_path_ref | :var_ref | :top_const_ref, *] if path(node)
+        names = path(node)
+        @references << [nesting, names.map(&:first), names.first.last]
+      else
+        node.each { |part| walk(part, nesting) }
+      end
+    end
+
+    # @return [Array<Array>, nil] names and their lines; nil if it is none of constants alone
+    def path(node)
+      case node
+      in [:const_ref | :var_ref | :top_const_ref, [:@const, name, [line, _]]] then [[name, line]]
+      in [:const_path_ref, before, [:@const, name, [line, _]]] then path(before)&.push([name, line])
+      else nil
+      end
+    end
+  end
+end
