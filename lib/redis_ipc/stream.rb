@@ -84,7 +84,7 @@ module RedisIPC
     # busy_poll: true}`,
     # `dispatcher: {pool_size: 2, execution_interval: 0.01}`,
     # `dead_letters: {keep: 604800, max_size: 128 MiB}`. Times are in seconds, sizes in bytes.
-    # @param options [Hash] merged over the defaults, nested Hashes too; the README describes each
+    # @param options [Hash] merged over the defaults, nested Hashes too; docs/options.md describes each
     # @return [self]
     # @raise [ConfigurationError] if an option is unknown or of the wrong type
     # @raise [ConnectionError] if Redis cannot be reached, or the stream is connected already

@@ -2,13 +2,15 @@
 
 require "open3"
 
-# What the page tells a reader to write, in two applications.
-RSpec.describe "the examples of docs/rails.md" do
+# What these pages tell a reader to write, in two applications.
+RSpec.describe "the examples of docs/rails.md and docs/testing.md" do
   let(:app) { RailsApp.new }
 
   after { app.stop }
 
-  blocks = File.read(File.expand_path("../../docs/rails.md", __dir__)).scan(/^```ruby\n(.*?)^```$/m).flatten
+  blocks = %w[rails testing].flat_map do |page|
+    File.read(File.expand_path("../../docs/#{page}.md", __dir__)).scan(/^```ruby\n(.*?)^```$/m).flatten
+  end
 
   # The one block that says this.
   block = lambda do |text|
