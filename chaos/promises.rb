@@ -155,6 +155,56 @@ module Chaos
       end
     end
 
+    # Each of several.
+    class Together < Promise
+      def initialize(*promises)
+        super()
+        @promises = promises
+      end
+
+      def given_up?(row, call)
+        @promises.any? { |promise| promise.given_up?(row, call) }
+      end
+
+      def broken(row)
+        @promises.flat_map { |promise| Array(promise.broken(row)) }
+      end
+    end
+
+    # So many entries become dead letters, and no others.
+    class AreGivenUp < Promise
+      def initialize(count)
+        super()
+        @count = count
+      end
+
+      def broken(row)
+        ["#{row.dead.size} are dead letters, not #{@count}"] if row.dead.size != @count
+      end
+    end
+
+    # No process and not Redis has more memory than so many bytes (see Scene#stand_and_look).
+    class NothingGrows < Promise
+      def initialize(**bounds)
+        super()
+        @bounds = bounds
+      end
+
+      def broken(row)
+        @bounds.filter_map { |what, bound| "#{what}: #{row.most[what]} bytes" unless row.most[what].between?(1, bound) }
+      end
+    end
+
+    # Who notices what cannot be read tells of it once.
+    class MalformedIsToldOnce < Promise
+      def broken(row)
+        counts = row.books.diaries.map do |diary|
+          diary.told.count { |_, message| message.start_with?("RedisIPC::MalformedEntryError") }
+        end
+        ["it was told #{counts} times"] unless counts.max == 1
+      end
+    end
+
     # What exceeds a limit of Redis fails alone, and soon. All other calls are answered.
     class WhatIsTooLargeFailsAlone < Promise
       # @param ends [Hash{String => Array<Regexp, Integer>}] by the name of such calls: how they end, and how many there

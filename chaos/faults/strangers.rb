@@ -1,0 +1,86 @@
+# frozen_string_literal: true
+
+require "socket"
+
+module Chaos
+  # Somebody who may only add to an inbox or a queue, or show presence, adds what nobody of the gem would.
+  module Table
+    inbox = "house:inbox:answerer"
+    megabytes = ->(count) { count * 1024 * 1024 }
+    others = Promises::EveryCallIsAnsweredOnce.new
+    alone = { outage: false, alone: "adds what is no request" }
+
+    # More values than a reply of Redis may have here.
+    fault "an entry of 300,000 empty fields added 5 times",
+          **alone, calm: true,
+                   promise: Promises::Together.new(others, Promises::AreGivenUp.new(5),
+                                                   Promises::NothingGrows.new(process: megabytes[150])) do
+      5.times do
+        TCPSocket.open("127.0.0.1", server.port) do |socket|
+          socket.write("*600003\r\n$4\r\nXADD\r\n$#{inbox.size}\r\n#{inbox}\r\n$1\r\n*\r\n")
+          socket.write("$0\r\n\r\n" * 600_000)
+          socket.gets
+        end
+        stand_and_look(0.5)
+      end
+    end
+
+    fault "bad rows in the presence", outage: false,
+                                      promise: Promises::Together.new(others, Promises::MalformedIsToldOnce.new) do
+      now = redis("TIME").first.to_i * 1000
+      again_and_again(5, every: 0.5) do
+        redis "ZADD", "house:instances", "+inf", "answerer:i:host:1", now + 0.5, "\xFF:i:host:1".b, now, "short"
+      end
+    end
+
+    # Redis takes no request until an instance has made the inbox again.
+    fault "the ids of the inbox used up, 3 times", **alone do
+      again_and_again(3, every: 1) do
+        id = "18446744073709551615-18446744073709551615"
+        redis "XADD", inbox, id, "a", "b"
+        Chaos.eventually { redis("XINFO", "GROUPS", inbox).flatten.include?(id) }
+        redis "XDEL", inbox, id
+      end
+    end
+
+    fault "the inbox made to expire (PEXPIRE), 5 times", outage: false do
+      again_and_again(5, every: 0.3) { redis "PEXPIRE", inbox, 1 }
+    end
+
+    letters = { answerer: { options: { dead_letters: { max_size: megabytes[8] } } } }
+    bounds = Promises::NothingGrows.new(process: megabytes[150], redis: megabytes[60])
+    fault "malformed entries flood the dead letters (100 MB in 4 s)",
+          **alone, calm: true, settings: letters, promise: Promises::Together.new(others, bounds) do
+      again_and_again(20, every: 0) do
+        script = "for i = 1, 50 do redis.call('XADD', KEYS[1], '*', 'junk', string.rep('x', 100000)) end"
+        redis "EVAL", script, 1, inbox
+        stand_and_look(0.2)
+      end
+    end
+
+    # Both exist, so answers would be taken there: one of another group, and those of the askers.
+    fault "requests name the reply streams of others", **alone, promise: others do
+      redis "XGROUP", "CREATE", "house:replies:other:x", "g", "$", "MKSTREAM"
+      fields = { id: 1, instance_id: "x", status: "pending", content: JSON.generate(id: "x", answer_size: 50_000),
+                 source_group: "stranger", destination_group: "answerer", ttl: 5000 }
+      again_and_again(20, every: 0.05) do
+        redis("KEYS", "house:replies:*").each do |key|
+          redis "XADD", inbox, "*", *fields.merge(reply_to: key).flatten
+        end
+      end
+      raise "answers went to another group" if redis("XLEN", "house:replies:other:x").positive?
+    end
+
+    fault "JSON-RPC: batches of 1,000 whose answers have 1 MB each",
+          **alone, protocol: Protocols::JSONRPC, calm: true,
+                   promise: Promises::NothingGrows.new(process: megabytes[400], redis: megabytes[150]) do
+      key = "#{Scene::PLACE}:reply:#{"s" * 32}"
+      batch = Array.new(1000) do |number|
+        { jsonrpc: "2.0", id: number, method: "echo", params: [{ id: "stranger", answer_size: 1_000_000 }],
+          reply_to: key, deadline: (redis("TIME").first.to_i + 60) * 1000 }
+      end
+      3.times { redis "LPUSH", Scene::PLACE, JSON.generate(batch) }
+      stand_and_look(3)
+    end
+  end
+end
