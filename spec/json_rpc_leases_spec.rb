@@ -55,6 +55,19 @@ RSpec.describe "the leases of JSON-RPC" do
       expect(redis.zcard("calculator:servers")).to eq(21)
     end
 
+    it "is found among more servers than are looked at, which is told once" do
+      redis.eval("for i = 1, 10001 do redis.call('ZADD', KEYS[1], i, 'dead' .. i) end", keys: ["calculator:servers"])
+      redis.lpush("calculator:processing:dead7", note)
+      ran = Queue.new
+      rpc_server(lease: 0.2) { |it| it.on("note") { ran << true } }
+      expect(next_of(ran)).to be(true)
+      expect(next_of(errors)).to be_a(RedisIPC::MalformedEntryError)
+        .and have_attributes(message: /"calculator:servers" has more than 10000 rows.*ZREM/)
+      redis.config(:resetstat)
+      eventually { redis.info("commandstats").dig("zrange", "calls").to_i >= 3 }
+      expect(errors).to be_empty
+    end
+
     it "loses nothing that it took while it was stopped" do
       script = <<~RUBY
         RedisIPC::JSONRPC::Server.new("calculator", lease: 0.3).on("note") { nil }.connect

@@ -68,4 +68,43 @@ RSpec.describe "presence" do
     expect(connect("parent").send_to_group(content: 1, to: "child").reason).to match(/no handler/)
     expect(refusing.stats).to include(reconnections: 0)
   end
+
+  describe "with more rows than are read" do
+    # Signs of life of now, of other groups.
+    def flood(rows = 50_001)
+      script = "for i = 1, ARGV[2] do redis.call('ZADD', KEYS[1], ARGV[1], ARGV[3] .. i) end"
+      redis.eval(script, keys: [key], argv: [now_ms, rows, "other:#{"0" * 32}:host:"])
+    end
+
+    it "says so, once to on_error, until they are gone; requests are answered and taken over all the while" do
+      child = connect("child", consumer: { lease: 0.1 }, &echo)
+      flood
+      message = /"house:instances" has more than 50000 rows.*ZRANGE.*DEL/
+      3.times { expect { child.instances }.to raise_error(RedisIPC::MalformedEntryError, message) }
+      expect(next_of(errors)).to have_attributes(message: message, stream: "house")
+      parent = connect("parent")
+      expect(parent.send_to_group(content: 1, to: "child").value).to eq(1)
+      # Taken by nobody that is there, as the fields are those of a true request.
+      redis.xgroup(:create, "house:inbox:late", "late", "0", mkstream: true)
+      future = parent.async_send_to_group(content: 2, to: "late", timeout: 20)
+      eventually { redis.xreadgroup("late", "dead", "house:inbox:late", ">").any? }
+      connect("late", consumer: { lease: 0.1 }, &echo)
+      expect(future.value).to eq(2)
+      redis.del(key)
+      eventually { groups(child) == %w[child late] }
+      told = Array.new(errors.size) { errors.pop.message }
+      expect(told.grep(message).size).to be <= 1
+      expect(told - told.grep(message)).to be_empty
+    end
+
+    it "has an instance without a handler refuse nothing, without connecting anew" do
+      refusing = connect("child", consumer: { lease: 0.1 })
+      flood
+      parent = connect("parent")
+      expect { parent.send_to_group(content: 1, to: "child", timeout: 1) }.to raise_error(RedisIPC::TimeoutError)
+      expect(refusing.stats).to include(reconnections: 0)
+      redis.del(key)
+      expect(parent.send_to_group(content: 1, to: "child", timeout: 20).reason).to match(/no handler/)
+    end
+  end
 end

@@ -163,6 +163,7 @@ module RedisIPC
 
     # @return [Array<Hash>] who is alive on the stream: `group`, `instance_id`, `host`, `pid`, `seen_at` (Time)
     # @raise [ConnectionError] if Redis cannot be reached
+    # @raise [MalformedEntryError] if the presence has more rows than are read (50,000): somebody floods it
     def instances
       FiberBell.outside { session.engine.instances }.map do |row|
         row.merge(seen_at: Time.at(0, row.delete(:seen_ms), :millisecond)).freeze

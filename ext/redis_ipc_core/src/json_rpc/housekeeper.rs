@@ -10,6 +10,7 @@ use crate::json_rpc::request_queue::RequestQueue;
 use crate::json_rpc::watch::{Silent, Watch};
 use redis::{Cmd, RedisResult, Value};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How many requests of a dead server are moved in one step.
@@ -18,6 +19,8 @@ const MOVED_AT_ONCE: usize = 100;
 pub const REMEMBERED: Duration = Duration::from_secs(86_400);
 /// How many dead letters are kept.
 const DEAD_LETTERS: usize = 10_000;
+/// So many servers are looked at, those that have been silent for longest first: whoever may serve can add any number.
+const MOST: usize = 10_000;
 
 /// Puts back what a dead server held, newest first, so that the oldest is served next; what has been put back too often
 /// goes to the dead letters. In a script: the server may show that it lives in between. Of equal texts the oldest alone
@@ -57,6 +60,8 @@ pub struct Housekeeper {
     pub options: ServerOptions,
     /// Its signs of life.
     pub pulse: Arc<Pulse>,
+    /// Whether there were too many servers to look at when that was done last.
+    pub flooded: AtomicBool,
 }
 
 /// Shows that the server is alive.
@@ -119,15 +124,30 @@ impl Housekeeper {
 
     fn look_for_the_dead(&self, connection: &mut Connection, watch: &mut Watch) -> RedisResult<()> {
         let mut look = redis::cmd("ZRANGE");
-        look.arg(self.party.names.servers()).arg(0).arg(-1).arg("WITHSCORES");
+        look.arg(self.party.names.servers()).arg(0).arg(MOST).arg("WITHSCORES");
         let asked = Instant::now();
-        let servers = scored(self.party.run(connection, &look)?);
+        let mut servers = scored(self.party.run(connection, &look)?);
+        self.tell_of_flood(servers.len() > MOST);
+        servers.truncate(MOST);
         let mut silent = watch.look(servers, asked, Instant::now());
         silent.retain(|dead| dead.id != self.party.id);
         for dead in self.worth_a_script(connection, silent)? {
             while self.take_over(connection, &dead)? >= MOVED_AT_ONCE {}
         }
         Ok(())
+    }
+
+    /// Once, until it is over.
+    fn tell_of_flood(&self, is_flooded: bool) {
+        if self.flooded.swap(is_flooded, Ordering::SeqCst) || !is_flooded {
+            return;
+        }
+        let message = format!(
+            "{:?} has more than {MOST} rows, so servers that died may be noticed late; look with ZRANGE who adds them, and \
+             remove them with ZREM",
+            self.party.names.servers()
+        );
+        self.party.reporter.failure(self.party.locate(Error::new(ErrorKind::Malformed, message)));
     }
 
     /// Those among `silent` that hold something, or are to be forgotten. The others stay known for a minute, and every

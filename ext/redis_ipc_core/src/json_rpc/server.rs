@@ -110,6 +110,7 @@ impl Server {
             queue: Arc::clone(&self.queue),
             options: self.options.clone(),
             pulse: Arc::clone(&self.pulse),
+            flooded: AtomicBool::new(false),
         };
         *self.housekeeper_thread.lock() = Some(spawn("rpc-house", &self.party, move || housekeeper.run())?);
         Ok(())

@@ -81,6 +81,8 @@ pub struct Member {
     pub presence_lost: Mutex<Option<Instant>>,
     /// Whether something among the living could not be read when they were last looked at.
     pub presence_unreadable: AtomicBool,
+    /// Whether there were too many among the living to read them all.
+    pub presence_flooded: AtomicBool,
     /// Whether the inbox was seen to have used up its ids.
     pub inbox_exhausted: AtomicBool,
     /// How many requests are fetched at once of those that were delivered before.
@@ -132,6 +134,7 @@ impl Member {
             group_made: Mutex::default(),
             presence_lost: Mutex::default(),
             presence_unreadable: AtomicBool::new(false),
+            presence_flooded: AtomicBool::new(false),
             inbox_exhausted: AtomicBool::new(false),
             fetching: Mutex::new(Appetite::new(FETCHED)),
             // The first one is.

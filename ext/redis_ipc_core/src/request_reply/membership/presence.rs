@@ -6,7 +6,7 @@ use crate::request_reply::membership::key_expiry;
 use crate::request_reply::membership::member::{Member, WITHOUT_HANDLER};
 use crate::request_reply::protocol::keys::{self, Keys};
 use redis::{Cmd, Value};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How often an instance renews its reply stream and reads Redis's clock: a third of the reply stream's expiry.
@@ -18,6 +18,10 @@ const DEAD_AFTER: Duration = Duration::from_secs(60);
 const LONGEST_LEASE: u64 = 86_400_000;
 /// A sign of life that lies further ahead is none: it would never end. Redis's clock may be set back by so much.
 const AHEAD: Duration = Duration::from_secs(86_400);
+
+/// The most rows of S:instances that are read: whoever may show presence can add any number. An instance that serves has
+/// two.
+const MOST: usize = 50_000;
 
 /// Deletes consumers of the inbox under which nothing is pending: the one named ARGV[2], and with ARGV[3] = 1 those not
 /// named among the living (from ARGV[5] on); with ARGV[4] = 1 also an empty inbox without consumers. In a script
@@ -105,10 +109,13 @@ pub fn look_at_leases(member: &Member) -> Result<(), Error> {
     let instances = member.keys.instances();
     let mut range = redis::cmd("ZRANGE");
     range.arg(&instances).arg(ago(member, DEAD_AFTER)).arg(latest(member)).arg("BYSCORE");
+    range.arg("LIMIT").arg(0).arg(MOST + 1);
     let names: Vec<Vec<u8>> = member.connections.with(&instances, |connection| connection.query(&range))?;
     let longest = names.iter().filter_map(|name| lease_of(name, &member.group)).max().unwrap_or(0);
-    // Where this instance was missing, others are, until they show themselves again.
-    let known = if was_lost(member, RENEWAL) { member.longest_lease.load(Ordering::Relaxed) } else { 0 };
+    // Where this instance was missing, others are, until they show themselves again; others may stand after the last
+    // row that is read.
+    let is_incomplete = was_lost(member, RENEWAL) || names.len() > MOST;
+    let known = if is_incomplete { member.longest_lease.load(Ordering::Relaxed) } else { 0 };
     member.longest_lease.store(longest.max(known), Ordering::Relaxed);
     Ok(())
 }
@@ -163,10 +170,15 @@ pub fn sweep(member: &Member) -> Result<(), Error> {
     let mut remove = redis::cmd("ZREMRANGEBYSCORE");
     remove.arg(&instances).arg("-inf").arg(ago(member, DEAD_AFTER));
     member.connections.with(&instances, |connection| connection.run(&remove))?;
-    let mut sweep = sweep_command(member, "", true, false);
-    sweep.arg(living_consumers(member, ago(member, dead_after(member)))?);
+    let sweep = living_consumers(member, ago(member, dead_after(member)))?.map(|living| {
+        let mut sweep = sweep_command(member, "", true, false);
+        sweep.arg(living);
+        sweep
+    });
     member.connections.with(&member.inbox, |connection| {
-        connection.run(&sweep)?;
+        if let Some(sweep) = &sweep {
+            connection.run(sweep)?;
+        }
         connection.run_all(&key_expiry::keep_inbox(&member.inbox, member))
     })?;
     keep_instances(member)
@@ -179,12 +191,14 @@ fn sweep_command(member: &Member, own: &str, dead_too: bool, last: bool) -> Cmd 
     sweep
 }
 
-/// The names under which instances of the own group take requests that were heard of since `since`.
-pub fn living_consumers(member: &Member, since: u64) -> Result<Vec<String>, Error> {
-    let own = list_since(member, since)?.into_iter().filter(|presence| presence.group == member.group);
+/// The names under which instances of the own group take requests that were heard of since `since`. None if there are
+/// too many rows to know.
+pub fn living_consumers(member: &Member, since: u64) -> Result<Option<Vec<String>>, Error> {
+    let Some(living) = list_since(member, since)? else { return Ok(None) };
+    let own = living.into_iter().filter(|presence| presence.group == member.group);
     let names =
         own.flat_map(|presence| [format!("{}{WITHOUT_HANDLER}", presence.instance), presence.instance]);
-    Ok(names.collect())
+    Ok(Some(names.collect()))
 }
 
 /// Removes what this instance leaves behind, and the empty inboxes of the groups it asked in vain.
@@ -206,36 +220,59 @@ fn ago(member: &Member, time: Duration) -> u64 {
 }
 
 /// Who is alive on the stream.
+///
+/// # Errors
+///
+/// If Redis cannot be asked, or there are more than [`MOST`] rows.
 pub fn list(member: &Member) -> Result<Vec<Presence>, Error> {
-    let mut found = list_since(member, ago(member, DEAD_AFTER))?;
+    let mut found = list_since(member, ago(member, DEAD_AFTER))?.ok_or_else(|| too_many(member))?;
     let own = ago(member, dead_after(member));
     found.retain(|presence| presence.group != member.group || presence.seen >= own);
     Ok(found)
 }
 
-fn list_since(member: &Member, since: u64) -> Result<Vec<Presence>, Error> {
+/// None, told once, if there are more than [`MOST`] rows: those that are left out may be of anybody.
+fn list_since(member: &Member, since: u64) -> Result<Option<Vec<Presence>>, Error> {
     let instances = member.keys.instances();
     let mut range = redis::cmd("ZRANGE");
-    range.arg(&instances).arg(since).arg(latest(member)).arg("BYSCORE").arg("WITHSCORES");
+    range.arg(&instances).arg(since).arg(latest(member)).arg("BYSCORE");
+    range.arg("LIMIT").arg(0).arg(MOST + 1).arg("WITHSCORES");
     let reply = member.connections.with(&instances, |connection| connection.run(&range))?;
+    let is_flooded = matches!(&reply, Value::Array(flat) if flat.len() / 2 > MOST);
+    tell_once(member, &member.presence_flooded, is_flooded, || too_many(member));
+    if is_flooded {
+        return Ok(None);
+    }
     let rows = rows(&reply).ok_or_else(|| Error::new(ErrorKind::Internal, unexpected().to_string()))?;
     let (known, unreadable): (Vec<_>, Vec<_>) = rows.into_iter().partition(Option::is_some);
-    tell_of_unreadable(member, unreadable.len());
-    Ok(known.into_iter().flatten().collect())
+    let count = unreadable.len();
+    tell_once(member, &member.presence_unreadable, count > 0, || unreadable_rows(member, count));
+    Ok(Some(known.into_iter().flatten().collect()))
 }
 
-/// Whoever may write here can write anything: what cannot be read is skipped, and told once until it is gone.
-fn tell_of_unreadable(member: &Member, count: usize) {
-    if count == 0 {
-        member.presence_unreadable.store(false, Ordering::SeqCst);
-    } else if !member.presence_unreadable.swap(true, Ordering::SeqCst) {
-        let key = member.keys.instances();
-        let message = format!(
-            "{count} members of {key:?} are no instances of this protocol, and are skipped; look with ZRANGE, and remove \
-             them with ZREM"
-        );
-        member.reporter.failure(member.error(ErrorKind::Malformed, message, &member.group));
+/// Whoever may write here can write anything: that is told once, until it is over.
+fn tell_once(member: &Member, told: &AtomicBool, is_so: bool, error: impl FnOnce() -> Error) {
+    if !told.swap(is_so, Ordering::SeqCst) && is_so {
+        member.reporter.failure(error());
     }
+}
+
+fn unreadable_rows(member: &Member, count: usize) -> Error {
+    let key = member.keys.instances();
+    let message = format!(
+        "{count} members of {key:?} are no instances of this protocol, and are skipped; look with ZRANGE, and remove \
+         them with ZREM"
+    );
+    member.error(ErrorKind::Malformed, message, &member.group)
+}
+
+fn too_many(member: &Member) -> Error {
+    let key = member.keys.instances();
+    let message = format!(
+        "{key:?} has more than {MOST} rows, so it is not known which instances are alive; look with ZRANGE who adds \
+         them, and remove the key with DEL: each instance shows itself again at its next heartbeat"
+    );
+    member.error(ErrorKind::Malformed, message, &member.group)
 }
 
 /// The instances in the reply of ZRANGE with scores: `None` in place of what is not of this protocol.

@@ -172,7 +172,7 @@ fn silence(member: &Member) -> Duration {
 enum Serving {
     Somebody,
     Nobody,
-    /// The inbox or the presence was deleted lately: those who serve may be missing in them.
+    /// The inbox or the presence was deleted lately, or has too many rows: those who serve may be missing in them.
     Unknown,
 }
 
@@ -198,7 +198,9 @@ fn is_in_doubt(member: &Member) -> bool {
 fn who_serves(connection: &mut Connection, member: &Member) -> RedisResult<Serving> {
     let since = member.clock.now().saturating_sub(silence(member).as_millis() as u64);
     // The next connection shows whether Redis is there.
-    let alive = presence::living_consumers(member, since).map_err(|_| unexpected())?;
+    let Some(alive) = presence::living_consumers(member, since).map_err(|_| unexpected())? else {
+        return Ok(Serving::Unknown);
+    };
     let mut info = redis::cmd("XINFO");
     info.arg("CONSUMERS").arg(&member.inbox).arg(&member.group);
     let reply = match connection.run(&info) {
