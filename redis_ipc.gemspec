@@ -22,7 +22,7 @@ Gem::Specification.new do |spec|
   # Of the examples, those that Cargo.toml or the README names. No tests and benchmarks.
   spec.files = Dir[
     "lib/**/*.{rb,rake,tt}", "sig/**/*.rbs", "ext/*/Cargo.toml", "ext/*/src/**/*.rs",
-    "ext/check/*.rb", "ext/redis_ipc/*.{c,rb}", "ext/*/examples/{member,panic_drill}.rs", "Cargo.{toml,lock}",
+    "ext/check/*.rb", "ext/redis_ipc/*.{c,rb}", "ext/*/examples/{member,failpoints}.rs", "Cargo.{toml,lock}",
     "docs/*.md", "README.md", "CHANGELOG.md", "LICENSE"
   ]
   spec.require_paths = ["lib"]

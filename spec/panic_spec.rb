@@ -6,9 +6,9 @@ require_relative "../tasks/extension"
 RSpec.describe "a panic in Rust" do
   before(:all) do
     extension = Extension.new
-    extension.compile("--quiet", "--example", "panic_drill")
-    @library = File.join(Dir.mktmpdir("redis_ipc_drill"), "panic_drill.so")
-    FileUtils.cp(File.join(extension.target, "release/examples/libpanic_drill.so"), @library)
+    extension.compile("--quiet", "--example", "failpoints")
+    @library = File.join(Dir.mktmpdir("redis_ipc_failpoints"), "failpoints.so")
+    FileUtils.cp(File.join(extension.target, "release/examples/libfailpoints.so"), @library)
   end
 
   after(:all) { FileUtils.remove_entry(File.dirname(@library)) if @library }
@@ -30,7 +30,7 @@ RSpec.describe "a panic in Rust" do
     it "becomes an InternalError: #{place}" do
       said = drill(<<~RUBY)
         raised = begin
-          PanicDrill.#{place}
+          Failpoints.#{place}
         rescue StandardError => e
           e
         end
@@ -45,7 +45,7 @@ RSpec.describe "a panic in Rust" do
       threads = Array.new(8) do
         Thread.new do
           Array.new(50) do
-            PanicDrill.waiting
+            Failpoints.waiting
           rescue RedisIPC::InternalError
             1
           end.sum
@@ -59,7 +59,7 @@ RSpec.describe "a panic in Rust" do
   it "in what interrupts a wait does no harm: the wait ends in its own time" do
     said = drill(<<~RUBY)
       interrupted = begin
-        Timeout.timeout(0.05) { PanicDrill.unblocking(500) }
+        Timeout.timeout(0.05) { Failpoints.unblocking(500) }
       rescue Timeout::Error => e
         e.class
       end

@@ -60,10 +60,8 @@ module House
     PATH = /\b(crate|redis_ipc_core)((?:::\w+)*(?:::)?(\{(?:[^{}]|\g<3>)*\})?)/m
 
     # @param source [String] the folder of lib.rs
-    # @param core [Crate, nil] where paths of redis_ipc_core lead; its folders are "core", "core/foundation", ...
-    def initialize(source, core: nil)
+    def initialize(source)
       @source = source
-      @core = core
     end
 
     def files
@@ -93,17 +91,6 @@ module House
       end
     end
 
-    # @param path [Array<String>] names of modules and of what is in them
-    # @return [String, nil] nil for what lib.rs has
-    def folder_of_path(path)
-      path.size.downto(1) do |size|
-        file = path.first(size).join("/")
-        return folder_of("#{file}.rs") if File.file?(File.join(@source, "#{file}.rs"))
-        return file if File.directory?(File.join(@source, file))
-      end
-      nil
-    end
-
     private
 
     def folder_of(file)
@@ -111,10 +98,17 @@ module House
       folder == "." ? file.delete_suffix(".rs") : folder
     end
 
+    # @param path [Array<String>] names of modules and of what is in them
+    # @return [String, nil] of the core, a folder beside its lib.rs: "core/foundation"; nil for what lib.rs has
     def folder_at(crate, path)
-      return folder_of_path(path) if crate == "crate"
+      return (File.join("core", path.first) if path.first&.match?(/\A[a-z]/)) unless crate == "crate"
 
-      ["core", @core&.folder_of_path(path)].compact.join("/")
+      path.size.downto(1) do |size|
+        file = path.first(size).join("/")
+        return folder_of("#{file}.rs") if File.file?(File.join(@source, "#{file}.rs"))
+        return file if File.directory?(File.join(@source, file))
+      end
+      nil
     end
 
     # @return [Array<Array<String>>] `::a::{b, c::d}` is a::b and a::c::d

@@ -4,43 +4,27 @@
 // The crate's interface is what it defines in Ruby; magnus's generated entry point has no docs.
 #![allow(missing_docs)]
 
-mod content;
-mod errors;
-mod gvl;
-mod kept;
-mod native_answer;
-mod native_call;
-mod native_dead_letters;
-mod native_engine;
-mod native_list_client;
-mod native_list_server;
-mod native_logins;
-mod native_request;
-mod process_bound;
-mod weight;
+mod codec;
+mod json_rpc;
+mod request_reply;
+mod ruby;
 
 use magnus::prelude::*;
-use magnus::{Error, RString, Ruby, TypedData, Value, function};
+use magnus::{Error, RString, Ruby, Value, function};
 
 fn dump(ruby: &Ruby, value: Value) -> Result<RString, Error> {
-    let text = content::encode::to_json(ruby, value)?;
+    let text = codec::encode::to_json(ruby, value)?;
     Ok(ruby.enc_str_new(&text, ruby.utf8_encoding()))
 }
 
 /// As `dump`; nil if the text has more than `limit` bytes.
 fn dump_within(ruby: &Ruby, value: Value, limit: usize) -> Result<Option<RString>, Error> {
-    let text = content::encode::to_json_within(ruby, value, limit)?;
+    let text = codec::encode::to_json_within(ruby, value, limit)?;
     Ok(text.map(|text| ruby.enc_str_new(&text, ruby.utf8_encoding())))
 }
 
 fn load(ruby: &Ruby, text: String) -> Result<Value, Error> {
-    content::decode::from_json(ruby, text.as_bytes())
-}
-
-/// magnus looks the class of a wrapped type up on first use, in Ruby and under a lock that does not know the GVL: two
-/// threads that come first together wait for each other for ever (seen). Here there is one thread yet.
-fn settle_class<T: TypedData>(ruby: &Ruby) {
-    T::class(ruby);
+    codec::decode::from_json(ruby, text.as_bytes())
 }
 
 /// A library that was built for another Ruby loads, and reads objects by that Ruby's layout. Ruby itself compares the
@@ -62,12 +46,12 @@ fn init(ruby: &Ruby) -> Result<(), Error> {
     native.define_singleton_method("dump", function!(dump, 1))?;
     native.define_singleton_method("dump_within", function!(dump_within, 2))?;
     native.define_singleton_method("load", function!(load, 1))?;
-    native_answer::init(ruby, native)?;
-    native_call::init(ruby, native)?;
-    native_engine::init(ruby, native)?;
-    native_dead_letters::init(native)?;
-    native_list_client::init(ruby, native)?;
-    native_list_server::init(ruby, native)?;
-    native_logins::init(ruby, native)?;
-    native_request::init(ruby, native)
+    ruby::logins::init(ruby, native)?;
+    request_reply::answer::init(ruby, native)?;
+    request_reply::call::init(ruby, native)?;
+    request_reply::engine::init(ruby, native)?;
+    request_reply::dead_letters::init(native)?;
+    request_reply::request::init(ruby, native)?;
+    json_rpc::client::init(ruby, native)?;
+    json_rpc::server::init(ruby, native)
 }

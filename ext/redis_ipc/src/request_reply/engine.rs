@@ -1,18 +1,19 @@
 //! `RedisIPC::Native::Engine`: one connected stream, as Ruby sees it.
 
-use crate::content::encode;
-use crate::errors;
-use crate::gvl::{guarded, wait_for_thread, wait_without_gvl};
-use crate::native_answer::NativeAnswer;
-use crate::native_call::{self, NativeCall};
-use crate::native_logins::{self, NativeLogins};
-use crate::native_request::NativeRequest;
-use crate::settle_class;
-use crossbeam_channel::bounded;
+use crate::codec::encode;
+use crate::codec::options::options_value;
+use crate::request_reply::answer::NativeAnswer;
+use crate::request_reply::call::{self, NativeCall};
+use crate::request_reply::request::NativeRequest;
+use crate::ruby::classes::settle_class;
+use crate::ruby::errors;
+use crate::ruby::gvl::{guarded, wait_for_thread, wait_without_gvl};
+use crate::ruby::logins::{self, NativeLogins};
+use crate::ruby::process_bound::ProcessBound;
+use crate::ruby::reports::{counters, fetch};
 use magnus::prelude::*;
 use magnus::{Error, RArray, RHash, RModule, Ruby, Value, function, method};
-use redis_ipc_core::error::{Error as CoreError, ErrorKind};
-use redis_ipc_core::foundation::runtime::reports::{Fetched, Report, Reports};
+use redis_ipc_core::error::Error as CoreError;
 use redis_ipc_core::foundation::runtime::waiting::Interrupt;
 use redis_ipc_core::foundation::runtime::work_queue::Taken;
 use redis_ipc_core::request_reply::asking::calls::Calls;
@@ -28,19 +29,7 @@ type Ask = fn(&Calls, Question, Option<Duration>) -> Result<Arc<Ticket>, CoreErr
 
 /// An engine, and the process it belongs to.
 #[magnus::wrap(class = "RedisIPC::Native::Engine", free_immediately, size)]
-pub struct NativeEngine {
-    engine: Option<Arc<Engine>>,
-    pid: u32,
-}
-
-impl Drop for NativeEngine {
-    fn drop(&mut self) {
-        // In a forked child the engine's threads do not exist and its locks may be held for ever: it is leaked.
-        if self.pid != std::process::id() {
-            std::mem::forget(self.engine.take());
-        }
-    }
-}
+pub struct NativeEngine(ProcessBound<Arc<Engine>>);
 
 impl NativeEngine {
     fn start(
@@ -52,7 +41,7 @@ impl NativeEngine {
         logins: Option<&NativeLogins>,
     ) -> Result<Self, Error> {
         let mut options = parse_options(ruby, options)?;
-        native_logins::connect(ruby, logins, &mut options.redis)?;
+        logins::connect(ruby, logins, &mut options.redis)?;
         let started = wait_for_thread(
             ruby,
             move || Engine::start(&stream, &group, options, serves),
@@ -64,7 +53,7 @@ impl NativeEngine {
             },
         )?;
         let engine = started.map_err(|error| errors::raise(ruby, &error))?;
-        Ok(Self { engine: Some(Arc::new(engine)), pid: std::process::id() })
+        Ok(Self(ProcessBound::new(Arc::new(engine))))
     }
 
     /// Runs `work` in a thread of its own, so that Ruby can interrupt the wait for it.
@@ -79,13 +68,7 @@ impl NativeEngine {
 
     /// The engine, unless this process is a fork of the one that started it.
     fn engine(&self, ruby: &Ruby) -> Result<&Arc<Engine>, Error> {
-        match &self.engine {
-            Some(engine) if self.pid == std::process::id() => Ok(engine),
-            _ => Err(errors::forked(
-                ruby,
-                "the stream was connected before this process was forked; connect it again here",
-            )),
-        }
+        self.0.get_or(ruby, "the stream was connected before this process was forked; connect it again here")
     }
 
     fn open_call(
@@ -115,7 +98,7 @@ impl NativeEngine {
         let context = Context { traceparent, correlation_id };
         let question = Question { content: encode::to_json(ruby, content)?, to, context };
         let (engine, ticket) = rb_self.open_call(ruby, Calls::ask, question, timeout)?;
-        match native_call::wait(ruby, &engine, &ticket, None) {
+        match call::wait(ruby, &engine, &ticket, None) {
             Ok(Some(outcome)) => outcome
                 .map(|answer| NativeAnswer::new(ruby, answer))
                 .map_err(|error| errors::raise(ruby, &error)),
@@ -252,14 +235,11 @@ impl NativeEngine {
 
     /// In a forked child: the descriptors of its parent's sockets; none elsewhere.
     fn inherited_sockets(&self) -> Vec<i32> {
-        match &self.engine {
-            Some(engine) if self.pid != std::process::id() => engine.inherited_sockets(),
-            _ => Vec::new(),
-        }
+        self.0.inherited().map(|engine| engine.inherited_sockets()).unwrap_or_default()
     }
 
     fn is_connected(&self) -> bool {
-        self.pid == std::process::id() && self.engine.as_ref().is_some_and(|engine| engine.is_connected())
+        self.0.own().is_some_and(|engine| engine.is_connected())
     }
 
     fn instance_id(ruby: &Ruby, rb_self: &Self) -> Result<String, Error> {
@@ -294,43 +274,6 @@ impl NativeEngine {
         }
         Ok(list)
     }
-}
-
-/// The next of `reports`: an exception for on_error, the id of a watched call that has ended, or the seconds of an
-/// outage that is over; nil at the end. Waits for it.
-pub fn fetch(ruby: &Ruby, reports: &Reports) -> Result<Value, Error> {
-    let (interrupt, interrupted) = bounded(1);
-    let wait = || match reports.fetch(&interrupted) {
-        Fetched::Report(report) => Some(Some(report)),
-        Fetched::Closed => Some(None),
-        Fetched::Interrupted => None,
-    };
-    let report = wait_without_gvl(ruby, wait, || {
-        let _ = interrupt.try_send(());
-    })?;
-    Ok(match report {
-        None => ruby.qnil().as_value(),
-        Some(Report::Failure(error)) => errors::exception(ruby, &error)?.as_value(),
-        Some(Report::Settled(id)) => ruby.str_new(&id.to_string()).as_value(),
-        Some(Report::Reconnected(outage)) => ruby.float_from_f64(outage.as_secs_f64()).as_value(),
-    })
-}
-
-/// Counters as a Hash.
-pub fn counters(ruby: &Ruby, counters: Vec<(&'static str, u64)>) -> Result<RHash, Error> {
-    let hash = ruby.hash_new();
-    for (name, count) in counters {
-        hash.aset(ruby.to_symbol(name), count)?;
-    }
-    Ok(hash)
-}
-
-/// Options as nested JSON, and REDIS_URL.
-pub fn options_value(ruby: &Ruby, options: RHash) -> Result<(serde_json::Value, Option<String>), Error> {
-    let text = encode::to_json(ruby, options.as_value())?;
-    let value = serde_json::from_slice(&text)
-        .map_err(|error| errors::raise(ruby, &CoreError::new(ErrorKind::Configuration, error.to_string())))?;
-    Ok((value, std::env::var("REDIS_URL").ok()))
 }
 
 /// Checks options without connecting.

@@ -4,7 +4,7 @@
 //! This is the only file with `unsafe` in it.
 #![allow(unsafe_code)]
 
-use crate::errors;
+use crate::ruby::errors;
 use crossbeam_channel::{SendError, bounded, select_biased};
 use magnus::rb_sys::{AsRawValue, FromRawValue};
 use magnus::{Error, RString, Ruby, Symbol, TryConvert, Value};

@@ -9,9 +9,9 @@ const NOT_EMBEDDED: usize = 1 << 10;
 
 /// Tells Ruby's garbage collector of so many bytes until it is dropped. Otherwise it would let objects with megabytes
 /// behind them pile up as if each had 40 bytes.
-pub struct Weight(isize);
+pub struct GcPressure(isize);
 
-impl Weight {
+impl GcPressure {
     /// That of so many bytes, unless they are few.
     pub fn of(ruby: &Ruby, bytes: usize) -> Option<Self> {
         let weight = isize::try_from(bytes).ok().filter(|_| bytes >= SMALL)?;
@@ -22,7 +22,7 @@ impl Weight {
     }
 }
 
-impl Drop for Weight {
+impl Drop for GcPressure {
     /// May run during a collection: this changes a count and nothing else.
     fn drop(&mut self) {
         if let Ok(ruby) = Ruby::get() {

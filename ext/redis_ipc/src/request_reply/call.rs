@@ -1,10 +1,11 @@
 //! `RedisIPC::Native::Call`: a call under way, what a Future waits for.
 
-use crate::errors;
-use crate::gvl::wait_without_gvl;
-use crate::kept::Kept;
-use crate::native_answer::NativeAnswer;
-use crate::settle_class;
+use crate::request_reply::answer::NativeAnswer;
+use crate::ruby::classes::settle_class;
+use crate::ruby::errors;
+use crate::ruby::gvl::wait_without_gvl;
+use crate::ruby::memo::Memo;
+use crate::ruby::process_bound::ProcessBound;
 use magnus::prelude::*;
 use magnus::{DataTypeFunctions, Error, RModule, Ruby, TypedData, Value, gc, method};
 use redis_ipc_core::foundation::runtime::waiting::Interrupt;
@@ -37,10 +38,9 @@ pub fn wait(
 #[derive(TypedData)]
 #[magnus(class = "RedisIPC::Native::Call", free_immediately, mark, size)]
 pub struct NativeCall {
-    parts: Option<(Arc<Engine>, Arc<Ticket>)>,
-    pid: u32,
+    parts: ProcessBound<(Arc<Engine>, Arc<Ticket>)>,
     /// The NativeAnswer.
-    answer: Kept,
+    answer: Memo,
 }
 
 impl DataTypeFunctions for NativeCall {
@@ -49,30 +49,15 @@ impl DataTypeFunctions for NativeCall {
     }
 }
 
-impl Drop for NativeCall {
-    fn drop(&mut self) {
-        // As for the engine: not to be ended in a forked child. Where others have it too, this ends nothing.
-        let is_last = self.parts.as_ref().is_some_and(|(engine, _)| Arc::strong_count(engine) == 1);
-        if is_last && self.pid != std::process::id() {
-            std::mem::forget(self.parts.take());
-        }
-    }
-}
-
 impl NativeCall {
     /// The call that `ticket` stands for.
     pub fn new(engine: Arc<Engine>, ticket: Arc<Ticket>) -> Self {
-        Self { parts: Some((engine, ticket)), pid: std::process::id(), answer: Kept::default() }
+        Self { parts: ProcessBound::new((engine, ticket)), answer: Memo::default() }
     }
 
     fn parts(&self, ruby: &Ruby) -> Result<&(Arc<Engine>, Arc<Ticket>), Error> {
-        match &self.parts {
-            Some(parts) if self.pid == std::process::id() => Ok(parts),
-            _ => Err(errors::forked(
-                ruby,
-                "the call was made before this process was forked; its answer goes to the parent",
-            )),
-        }
+        self.parts
+            .get_or(ruby, "the call was made before this process was forked; its answer goes to the parent")
     }
 
     /// Whether it has ended, without giving up the GVL.

@@ -1,8 +1,8 @@
 //! `RedisIPC::Native::Logins`: what the core asks Ruby for at each login, and `LoginRequest`, one such question.
 
-use crate::gvl::wait_without_gvl;
-use crate::process_bound::ProcessBound;
-use crate::settle_class;
+use crate::ruby::classes::settle_class;
+use crate::ruby::gvl::wait_without_gvl;
+use crate::ruby::process_bound::ProcessBound;
 use crossbeam_channel::bounded;
 use magnus::prelude::*;
 use magnus::{Error, RModule, Ruby, function, method};

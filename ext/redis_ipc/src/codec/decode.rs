@@ -1,7 +1,7 @@
 //! JSON text to Ruby objects; hash keys become Symbols.
 
-use crate::errors;
-use crate::gvl::guarded;
+use crate::ruby::errors;
+use crate::ruby::gvl::guarded;
 use jiter::{Jiter, JiterError, Peek};
 use magnus::prelude::*;
 use magnus::{Error, Ruby, Value};

@@ -1,13 +1,14 @@
 //! `RedisIPC::Native::ListServer`: a server of a list, as Ruby sees it, and `ListRequest`, what it takes.
 
-use crate::content::decode;
-use crate::errors;
-use crate::gvl::{wait_for_thread, wait_without_gvl};
-use crate::native_engine;
-use crate::native_logins::{self, NativeLogins};
-use crate::process_bound::ProcessBound;
-use crate::settle_class;
-use crate::weight::Weight;
+use crate::codec::decode;
+use crate::codec::options::options_value;
+use crate::ruby::classes::settle_class;
+use crate::ruby::errors;
+use crate::ruby::gc_pressure::GcPressure;
+use crate::ruby::gvl::{wait_for_thread, wait_without_gvl};
+use crate::ruby::logins::{self, NativeLogins};
+use crate::ruby::process_bound::ProcessBound;
+use crate::ruby::reports::{counters, fetch};
 use magnus::prelude::*;
 use magnus::{Error, RHash, RModule, RString, Ruby, Value, function, method};
 use redis_ipc_core::foundation::payload::json;
@@ -23,12 +24,12 @@ use std::sync::Arc;
 #[magnus::wrap(class = "RedisIPC::Native::ListRequest", free_immediately, size)]
 pub struct NativeListRequest {
     job: Arc<Job>,
-    _weight: Option<Weight>,
+    _weight: Option<GcPressure>,
 }
 
 impl NativeListRequest {
     fn new(ruby: &Ruby, job: Arc<Job>) -> Self {
-        let weight = Weight::of(ruby, job.text.len());
+        let weight = GcPressure::of(ruby, job.text.len());
         Self { job, _weight: weight }
     }
 
@@ -70,7 +71,7 @@ impl NativeListRequest {
 
 /// A server of a list.
 #[magnus::wrap(class = "RedisIPC::Native::ListServer", free_immediately, size)]
-pub struct NativeListServer(ProcessBound<Server>);
+pub struct NativeListServer(ProcessBound<Arc<Server>>);
 
 impl NativeListServer {
     fn start(
@@ -80,7 +81,7 @@ impl NativeListServer {
         logins: Option<&NativeLogins>,
     ) -> Result<Self, Error> {
         let mut options = parse_options(ruby, options)?;
-        native_logins::connect(ruby, logins, &mut options.redis)?;
+        logins::connect(ruby, logins, &mut options.redis)?;
         let started = wait_for_thread(
             ruby,
             move || Server::start(&queue, options),
@@ -92,7 +93,7 @@ impl NativeListServer {
             },
         )?;
         let server = started.map_err(|error| errors::raise(ruby, &error))?;
-        Ok(Self(ProcessBound::new(server)))
+        Ok(Self(ProcessBound::new(Arc::new(server))))
     }
 
     /// The next request: one at hand without giving up the GVL, else one that is waited for; nil once no more come.
@@ -148,7 +149,7 @@ impl NativeListServer {
     }
 
     fn next_report(ruby: &Ruby, rb_self: &Self) -> Result<Value, Error> {
-        native_engine::fetch(ruby, rb_self.0.get(ruby)?.reports())
+        fetch(ruby, rb_self.0.get(ruby)?.reports())
     }
 
     /// Takes no more requests.
@@ -172,7 +173,7 @@ impl NativeListServer {
     }
 
     fn stats(ruby: &Ruby, rb_self: &Self) -> Result<RHash, Error> {
-        native_engine::counters(ruby, rb_self.0.get(ruby)?.stats())
+        counters(ruby, rb_self.0.get(ruby)?.stats())
     }
 }
 
@@ -185,7 +186,7 @@ fn check_options(ruby: &Ruby, options: RHash) -> Result<(&'static str, usize, us
 }
 
 fn parse_options(ruby: &Ruby, options: RHash) -> Result<ServerOptions, Error> {
-    let (value, environment) = native_engine::options_value(ruby, options)?;
+    let (value, environment) = options_value(ruby, options)?;
     ServerOptions::parse(value, environment.as_deref()).map_err(|error| errors::raise(ruby, &error))
 }
 

@@ -1,8 +1,8 @@
 //! The methods of `RedisIPC::Native::Engine` about dead letters.
 
-use crate::content::decode;
-use crate::errors;
-use crate::native_engine::NativeEngine;
+use crate::codec::decode;
+use crate::request_reply::engine::NativeEngine;
+use crate::ruby::errors;
 use magnus::prelude::*;
 use magnus::{Error, RArray, RClass, RHash, RModule, Ruby, method};
 use redis_ipc_core::error::{Error as CoreError, ErrorKind};

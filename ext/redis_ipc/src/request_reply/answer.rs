@@ -1,7 +1,7 @@
 //! `RedisIPC::Native::Answer`: an answer that arrived, read when it is looked at.
 
-use crate::content::once::ReadOnce;
-use crate::settle_class;
+use crate::request_reply::lazy_content::LazyContent;
+use crate::ruby::classes::settle_class;
 use magnus::prelude::*;
 use magnus::{DataTypeFunctions, Error, RModule, Ruby, TypedData, Value, gc, method};
 use redis_ipc_core::request_reply::protocol::entry::{Answer, Status};
@@ -12,7 +12,7 @@ use std::sync::Arc;
 #[magnus(class = "RedisIPC::Native::Answer", free_immediately, mark, size)]
 pub struct NativeAnswer {
     answer: Arc<Answer>,
-    content: ReadOnce,
+    content: LazyContent,
 }
 
 impl DataTypeFunctions for NativeAnswer {
@@ -24,7 +24,7 @@ impl DataTypeFunctions for NativeAnswer {
 impl NativeAnswer {
     /// What stands for `answer`.
     pub fn new(ruby: &Ruby, answer: Arc<Answer>) -> Self {
-        let content = ReadOnce::new(ruby, &answer.content);
+        let content = LazyContent::new(ruby, &answer.content);
         Self { answer, content }
     }
 

@@ -1,11 +1,15 @@
-//! The border's ways with a panic (gvl.rs), for spec/panic_spec.rb: `PanicDrill` has methods that do panic.
+//! The border's ways with a panic (gvl.rs), for spec/panic_spec.rb: `Failpoints` has methods that do panic.
 // It is made of a part of the border.
 #![allow(missing_docs, dead_code, clippy::panic)]
 
-#[path = "../src/errors.rs"]
+#[path = "../src/ruby/errors.rs"]
 mod errors;
-#[path = "../src/gvl.rs"]
+#[path = "../src/ruby/gvl.rs"]
 mod gvl;
+/// Where these two look for each other.
+mod ruby {
+    pub(crate) use crate::errors;
+}
 
 use magnus::prelude::*;
 use magnus::{Error, Ruby, function};
@@ -35,11 +39,11 @@ fn unblocking(ruby: &Ruby, milliseconds: u64) -> Result<(), Error> {
     gvl::wait_without_gvl(ruby, wait, || panic!("unblocking"))
 }
 
-#[magnus::init(name = "panic_drill")]
+#[magnus::init(name = "failpoints")]
 fn init(ruby: &Ruby) -> Result<(), Error> {
-    let drill = ruby.define_module("PanicDrill")?;
-    drill.define_singleton_method("here", function!(here, 0))?;
-    drill.define_singleton_method("waiting", function!(waiting, 0))?;
-    drill.define_singleton_method("elsewhere", function!(elsewhere, 0))?;
-    drill.define_singleton_method("unblocking", function!(unblocking, 1))
+    let failpoints = ruby.define_module("Failpoints")?;
+    failpoints.define_singleton_method("here", function!(here, 0))?;
+    failpoints.define_singleton_method("waiting", function!(waiting, 0))?;
+    failpoints.define_singleton_method("elsewhere", function!(elsewhere, 0))?;
+    failpoints.define_singleton_method("unblocking", function!(unblocking, 1))
 }

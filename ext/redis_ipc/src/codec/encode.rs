@@ -1,7 +1,7 @@
 //! Ruby objects to JSON text (RFC 8259).
 
-use crate::errors;
-use crate::gvl::{guarded, read_bytes, symbol_name};
+use crate::ruby::errors;
+use crate::ruby::gvl::{guarded, read_bytes, symbol_name};
 use magnus::encoding::{self, Coderange, EncodingCapable};
 use magnus::prelude::*;
 use magnus::r_hash::ForEach;

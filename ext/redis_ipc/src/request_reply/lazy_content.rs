@@ -1,23 +1,23 @@
 //! Content that is read when it is first looked at.
 
-use crate::content::decode;
-use crate::kept::Kept;
-use crate::weight::Weight;
+use crate::codec::decode;
+use crate::ruby::gc_pressure::GcPressure;
+use crate::ruby::memo::Memo;
 use magnus::{Error, Ruby, Value, gc};
 use redis_ipc_core::request_reply::protocol::content::Content;
 use std::cell::Cell;
 
 /// The Ruby object made of a [`Content`], once it has been looked at. There is one of these for each content, and
 /// whatever holds it must mark it.
-pub struct ReadOnce {
-    object: Kept,
-    weight: Cell<Option<Weight>>,
+pub struct LazyContent {
+    object: Memo,
+    weight: Cell<Option<GcPressure>>,
 }
 
-impl ReadOnce {
+impl LazyContent {
     /// For `content`, which nobody has looked at.
     pub fn new(ruby: &Ruby, content: &Content) -> Self {
-        Self { object: Kept::default(), weight: Cell::new(Weight::of(ruby, content.size())) }
+        Self { object: Memo::default(), weight: Cell::new(GcPressure::of(ruby, content.size())) }
     }
 
     /// The Ruby object: always the same. The text it was made of is let go of.

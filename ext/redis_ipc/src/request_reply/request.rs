@@ -1,7 +1,7 @@
 //! `RedisIPC::Native::Request`: a request that was taken, read when it is looked at.
 
-use crate::content::once::ReadOnce;
-use crate::settle_class;
+use crate::request_reply::lazy_content::LazyContent;
+use crate::ruby::classes::settle_class;
 use magnus::prelude::*;
 use magnus::{DataTypeFunctions, Error, RModule, Ruby, TypedData, Value, gc, method};
 use redis_ipc_core::request_reply::books::in_flight::{Answered, Claim};
@@ -13,7 +13,7 @@ use std::sync::Arc;
 pub struct NativeRequest {
     /// The claim.
     pub claim: Arc<Claim>,
-    content: ReadOnce,
+    content: LazyContent,
 }
 
 impl DataTypeFunctions for NativeRequest {
@@ -25,7 +25,7 @@ impl DataTypeFunctions for NativeRequest {
 impl NativeRequest {
     /// What stands for `claim`.
     pub fn new(ruby: &Ruby, claim: Arc<Claim>) -> Self {
-        let content = ReadOnce::new(ruby, &claim.request.content);
+        let content = LazyContent::new(ruby, &claim.request.content);
         Self { claim, content }
     }
 

@@ -6,9 +6,9 @@ use std::cell::Cell;
 
 /// None at first, then always the same. Whatever holds this must mark it.
 #[derive(Default)]
-pub struct Kept(Cell<Option<Opaque<Value>>>);
+pub struct Memo(Cell<Option<Opaque<Value>>>);
 
-impl Kept {
+impl Memo {
     /// The object, if there is one.
     pub fn get(&self, ruby: &Ruby) -> Option<Value> {
         self.0.get().map(|object| ruby.get_inner(object))

@@ -1,12 +1,13 @@
 //! `RedisIPC::Native::ListClient`: a client of a list, as Ruby sees it, and `ListCall`, a call that a fiber waits for.
 
-use crate::content::decode;
-use crate::errors;
-use crate::gvl::{wait_for_thread, wait_without_gvl};
-use crate::native_engine;
-use crate::native_logins::{self, NativeLogins};
-use crate::process_bound::ProcessBound;
-use crate::settle_class;
+use crate::codec::decode;
+use crate::codec::options::options_value;
+use crate::ruby::classes::settle_class;
+use crate::ruby::errors;
+use crate::ruby::gvl::{wait_for_thread, wait_without_gvl};
+use crate::ruby::logins::{self, NativeLogins};
+use crate::ruby::process_bound::ProcessBound;
+use crate::ruby::reports::{counters, fetch};
 use magnus::prelude::*;
 use magnus::{Error, RHash, RModule, Ruby, Value, function, method};
 use redis_ipc_core::foundation::payload::json;
@@ -20,7 +21,7 @@ use std::time::{Duration, Instant};
 
 /// A client of a list.
 #[magnus::wrap(class = "RedisIPC::Native::ListClient", free_immediately, size)]
-pub struct NativeListClient(ProcessBound<Client>);
+pub struct NativeListClient(ProcessBound<Arc<Client>>);
 
 impl NativeListClient {
     fn start(
@@ -30,7 +31,7 @@ impl NativeListClient {
         logins: Option<&NativeLogins>,
     ) -> Result<Self, Error> {
         let mut options = parse_options(ruby, options)?;
-        native_logins::connect(ruby, logins, &mut options.redis)?;
+        logins::connect(ruby, logins, &mut options.redis)?;
         let started = wait_for_thread(
             ruby,
             move || Client::start(&queue, options),
@@ -41,7 +42,7 @@ impl NativeListClient {
             },
         )?;
         let client = started.map_err(|error| errors::raise(ruby, &error))?;
-        Ok(Self(ProcessBound::new(client)))
+        Ok(Self(ProcessBound::new(Arc::new(client))))
     }
 
     /// The first of so many ids.
@@ -102,11 +103,11 @@ impl NativeListClient {
 
     /// The id of the next call that has ended and that a fiber waits for; nil at the end.
     fn next_wake(ruby: &Ruby, rb_self: &Self) -> Result<Value, Error> {
-        native_engine::fetch(ruby, rb_self.0.get(ruby)?.wakes())
+        fetch(ruby, rb_self.0.get(ruby)?.wakes())
     }
 
     fn next_report(ruby: &Ruby, rb_self: &Self) -> Result<Value, Error> {
-        native_engine::fetch(ruby, rb_self.0.get(ruby)?.reports())
+        fetch(ruby, rb_self.0.get(ruby)?.reports())
     }
 
     /// Ends everything.
@@ -124,7 +125,7 @@ impl NativeListClient {
     }
 
     fn stats(ruby: &Ruby, rb_self: &Self) -> Result<RHash, Error> {
-        native_engine::counters(ruby, rb_self.0.get(ruby)?.stats())
+        counters(ruby, rb_self.0.get(ruby)?.stats())
     }
 }
 
@@ -135,7 +136,7 @@ pub struct NativeListCall(ProcessBound<(Arc<Client>, Arc<Pending>)>);
 impl NativeListCall {
     /// The answer; raises how the call failed, and is nil for a notification, and while it has not ended.
     fn answer(ruby: &Ruby, rb_self: &Self) -> Result<Value, Error> {
-        let (client, pending) = &**rb_self.0.get(ruby)?;
+        let (client, pending) = rb_self.0.get(ruby)?;
         match client.outcome(pending) {
             Some(outcome) => answer(ruby, pending, outcome),
             None => Ok(ruby.qnil().as_value()),
@@ -144,20 +145,20 @@ impl NativeListCall {
 
     /// Has the waker told of the end of the call; false if it has ended already.
     fn wake(ruby: &Ruby, rb_self: &Self) -> Result<bool, Error> {
-        let (client, pending) = &**rb_self.0.get(ruby)?;
+        let (client, pending) = rb_self.0.get(ruby)?;
         Ok(client.watch(pending))
     }
 
     /// Does what is due for the call; in how many seconds there will be more to do, nil once it has ended.
     fn tend(ruby: &Ruby, rb_self: &Self) -> Result<Option<f64>, Error> {
-        let (client, pending) = &**rb_self.0.get(ruby)?;
+        let (client, pending) = rb_self.0.get(ruby)?;
         let due = client.tend(pending);
         Ok(due.map(|due| due.saturating_duration_since(Instant::now()).as_secs_f64()))
     }
 
     /// Gives the call up, if it has not ended.
     fn cancel(ruby: &Ruby, rb_self: &Self) -> Result<(), Error> {
-        let (client, pending) = &**rb_self.0.get(ruby)?;
+        let (client, pending) = rb_self.0.get(ruby)?;
         client.cancel(pending);
         Ok(())
     }
@@ -204,7 +205,7 @@ fn check_options(ruby: &Ruby, options: RHash) -> Result<usize, Error> {
 }
 
 fn parse_options(ruby: &Ruby, options: RHash) -> Result<ClientOptions, Error> {
-    let (value, environment) = native_engine::options_value(ruby, options)?;
+    let (value, environment) = options_value(ruby, options)?;
     ClientOptions::parse(value, environment.as_deref()).map_err(|error| errors::raise(ruby, &error))
 }
 

@@ -1,0 +1,8 @@
+//! What `RedisIPC::Stream` calls: the engine, and the calls, answers and requests that it hands out.
+
+pub mod answer;
+pub mod call;
+pub mod dead_letters;
+pub mod engine;
+pub mod lazy_content;
+pub mod request;

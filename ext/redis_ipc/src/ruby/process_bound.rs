@@ -1,0 +1,53 @@
+//! What belongs to one process: in a forked child its threads do not exist and its locks may be held for ever.
+
+use crate::ruby::errors;
+use magnus::{Error, Ruby};
+
+/// A value of the process that made it. A forked child cannot use it, and leaks it.
+pub struct ProcessBound<T> {
+    value: Option<T>,
+    pid: u32,
+}
+
+impl<T> ProcessBound<T> {
+    /// Bound to this process.
+    pub fn new(value: T) -> Self {
+        Self { value: Some(value), pid: std::process::id() }
+    }
+
+    /// The value, in its own process.
+    ///
+    /// # Errors
+    ///
+    /// NotConnectedError in a forked child.
+    pub fn get(&self, ruby: &Ruby) -> Result<&T, Error> {
+        self.get_or(ruby, "it was connected before this process was forked; connect it again here")
+    }
+
+    /// As [`ProcessBound::get`]; the error says `why`.
+    ///
+    /// # Errors
+    ///
+    /// NotConnectedError in a forked child.
+    pub fn get_or(&self, ruby: &Ruby, why: &str) -> Result<&T, Error> {
+        self.own().ok_or_else(|| errors::forked(ruby, why))
+    }
+
+    /// The value, if this is its own process.
+    pub fn own(&self) -> Option<&T> {
+        self.value.as_ref().filter(|_| self.pid == std::process::id())
+    }
+
+    /// The value, if this process is a fork of its own.
+    pub fn inherited(&self) -> Option<&T> {
+        self.value.as_ref().filter(|_| self.pid != std::process::id())
+    }
+}
+
+impl<T> Drop for ProcessBound<T> {
+    fn drop(&mut self) {
+        if self.pid != std::process::id() {
+            std::mem::forget(self.value.take());
+        }
+    }
+}
