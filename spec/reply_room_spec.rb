@@ -58,6 +58,27 @@ RSpec.describe "a reply stream that nobody reads" do
     expect(used).to be < limit + (8 << 20)
   end
 
+  it "gets nothing any more, however small, when 16 MiB more have come than there is room for" do
+    fill(33, "x" * (1 << 20))
+    child = connect("child", max_content_size: 100_000) { |entry| fulfill_request(entry, content: "x" * 900) }
+    eventually(every: 0.02) do
+      ask(300)
+      child.stats[:answers_dropped] > 300
+    end
+    expect(next_of(errors).message).to match(/wait unread in the reply stream/)
+    eventually { redis.xlen("house:inbox:child").zero? }
+    before = redis.xlen(key)
+    ask(2_000)
+    eventually { redis.xlen("house:inbox:child").zero? }
+    # One a second shows whether there is room again.
+    expect(redis.xlen(key) - before).to be < 200
+    redis.xtrim(key, 0)
+    eventually do
+      ask(1)
+      redis.xlen(key).positive?
+    end
+  end
+
   it "may be full for a moment: its reader is not told of a burst that it could not read as quickly" do
     child = serve
     ask(250)

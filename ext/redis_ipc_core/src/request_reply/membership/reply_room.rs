@@ -1,5 +1,5 @@
 //! Keeps reply streams from growing without bound: an answer that finds too much unread before it becomes a short
-//! rejection.
+//! rejection, and is dropped if that finds no room either.
 //!
 //! A reply stream is trimmed by its reader. One that is stopped, or that was named by a stranger for the answers to its
 //! own requests, would otherwise take whatever is answered until it expires.
@@ -7,7 +7,7 @@
 use crate::foundation::runtime::sync::Mutex;
 use redis::Value;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// After so many bytes of answers Redis is asked how much memory the reply stream of the last one takes: the stream
@@ -24,8 +24,11 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const KNOWN: Duration = Duration::from_secs(30);
 /// How long Redis is not asked again after it refused to say.
 const PAUSE: Duration = Duration::from_secs(60);
-/// Answers of fewer bytes are always written: what stands in place of one is no shorter.
+/// Answers of fewer bytes are written as rejections are: what stands in place of one is no shorter. [`LEAST`] more bytes
+/// are for them.
 const SMALL: usize = 1 << 10;
+/// What an answer takes beside its content, in bytes.
+const OVERHEAD: usize = 256;
 
 /// A reply stream that was full when it was measured.
 #[derive(Debug, Clone, Copy)]
@@ -36,11 +39,22 @@ struct Full {
     since: Instant,
 }
 
+/// Why an answer is not sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoRoom {
+    /// A short rejection goes in its place.
+    ForAnswer(String),
+    /// Nothing does.
+    ForAnything(String),
+}
+
 /// How full the reply streams are to which answers go.
 #[derive(Debug)]
 pub struct ReplyRoom {
     most: u64,
     unmeasured: AtomicUsize,
+    /// Whether there is anything in `full`.
+    is_any_full: AtomicBool,
     full: Mutex<HashMap<String, Full>>,
     refused: Mutex<Option<Instant>>,
 }
@@ -51,13 +65,15 @@ impl ReplyRoom {
         Self {
             most: max_content_size.saturating_mul(ANSWERS).max(LEAST) as u64,
             unmeasured: AtomicUsize::new(0),
+            is_any_full: AtomicBool::new(false),
             full: Mutex::default(),
             refused: Mutex::default(),
         }
     }
 
-    /// Whether to ask how much memory the reply stream takes, now that `size` bytes are added to it.
+    /// Whether to ask how much memory the reply stream takes, now that an answer of `size` bytes is added to it.
     pub fn is_to_measure(&self, size: usize) -> bool {
+        let size = size + OVERHEAD;
         if self.unmeasured.fetch_add(size, Ordering::Relaxed) + size < MEASURE {
             return false;
         }
@@ -75,34 +91,44 @@ impl ReplyRoom {
                 let before = full.get(key).filter(|before| before.used <= used);
                 let since = before.map_or(measured, |before| before.since);
                 full.insert(key.to_owned(), Full { used, measured, since });
+                self.is_any_full.store(true, Ordering::Relaxed);
             }
             Value::ServerError(_) => *self.refused.lock() = Some(Instant::now()),
-            _ => drop(self.full.lock().remove(key)),
+            _ => {
+                let mut full = self.full.lock();
+                full.remove(key);
+                self.is_any_full.store(!full.is_empty(), Ordering::Relaxed);
+            }
         }
     }
 
     /// Why an answer of `size` bytes is not sent, if too many bytes wait in the reply stream.
-    pub fn refusal(&self, key: &str, size: usize) -> Option<String> {
-        let used = self.excess(key, size)?;
-        Some(format!(
+    pub fn refusal(&self, key: &str, size: usize) -> Option<NoRoom> {
+        let (used, is_overfull) = self.excess(key, size)?;
+        let reason = format!(
             "the answer of {size} bytes was not sent: {used} bytes wait unread in the reply stream of the asker, the \
-             limit is {} ({ANSWERS} times max_content_size, at least {LEAST})",
+             limit is {} ({ANSWERS} times max_content_size, at least {LEAST}; {LEAST} more for what has less than {SMALL} \
+             bytes)",
             self.most
-        ))
+        );
+        Some(if is_overfull { NoRoom::ForAnything(reason) } else { NoRoom::ForAnswer(reason) })
     }
 
-    /// How many bytes wait in a reply stream, if they are too many for an answer of `size` bytes.
-    fn excess(&self, key: &str, size: usize) -> Option<u64> {
-        if size < SMALL {
+    /// How many bytes wait in a reply stream, if they are too many for an answer of `size` bytes; and whether they are
+    /// for a rejection, too.
+    fn excess(&self, key: &str, size: usize) -> Option<(u64, bool)> {
+        if !self.is_any_full.load(Ordering::Relaxed) {
             return None;
         }
         let found = self.full.lock().get(key).copied()?;
-        if found.measured.elapsed() < STALE {
-            return (found.since.elapsed() >= PATIENCE).then_some(found.used);
+        let is_overfull = found.used > self.most.saturating_add(LEAST as u64);
+        if found.measured.elapsed() >= STALE {
+            // What is sent now is measured: as a rejection, where a large answer each second would be too much.
+            self.unmeasured.store(MEASURE, Ordering::Relaxed);
+            return (is_overfull && size >= SMALL).then_some((found.used, false));
         }
-        // This one is let through, and measured.
-        self.unmeasured.store(MEASURE, Ordering::Relaxed);
-        None
+        let is_full = found.since.elapsed() >= PATIENCE && (is_overfull || size >= SMALL);
+        is_full.then_some((found.used, is_overfull))
     }
 }
 
@@ -116,6 +142,7 @@ mod tests {
     fn note(room: &ReplyRoom, measured: Duration, since: Duration) {
         let [measured, since] = [measured, since].map(|ago| Instant::now().checked_sub(ago).unwrap());
         room.full.lock().insert(KEY.to_owned(), Full { used: LEAST as u64 + 2, measured, since });
+        room.is_any_full.store(true, Ordering::Relaxed);
     }
 
     #[test]
@@ -126,7 +153,7 @@ mod tests {
         room.measured(KEY, &Value::Int(LEAST as i64 + 1));
         assert_eq!(room.excess(KEY, SMALL), None, "it may be about to be read");
         note(&room, Duration::ZERO, PATIENCE);
-        assert_eq!(room.excess(KEY, SMALL), Some(LEAST as u64 + 2));
+        assert_eq!(room.excess(KEY, SMALL), Some((LEAST as u64 + 2, false)));
         assert_eq!(room.excess(KEY, SMALL - 1), None);
         assert_eq!(room.excess("another", SMALL), None);
         note(&room, STALE, KNOWN);
@@ -134,9 +161,23 @@ mod tests {
         assert_eq!(room.excess(KEY, SMALL), None);
         assert!(room.is_to_measure(1));
         room.measured(KEY, &Value::Int(LEAST as i64 + 2));
-        assert_eq!(room.excess(KEY, SMALL), Some(LEAST as u64 + 2), "it still is");
+        assert_eq!(room.excess(KEY, SMALL), Some((LEAST as u64 + 2, false)), "it still is");
         room.measured(KEY, &Value::Nil);
         assert_eq!(room.excess(KEY, SMALL), None);
+    }
+
+    #[test]
+    fn an_overfull_stream_gets_nothing_but_a_small_one_a_second_that_is_measured() {
+        let room = ReplyRoom::new(1);
+        let used = 2 * LEAST as u64 + 1;
+        note(&room, Duration::ZERO, PATIENCE);
+        room.measured(KEY, &Value::Int(used as i64));
+        assert_eq!(room.excess(KEY, SMALL - 1), Some((used, true)));
+        assert_eq!(room.excess(KEY, SMALL), Some((used, true)));
+        room.full.lock().get_mut(KEY).unwrap().measured = Instant::now().checked_sub(STALE).unwrap();
+        assert_eq!(room.excess(KEY, SMALL - 1), None);
+        assert_eq!(room.excess(KEY, SMALL), Some((used, false)), "a rejection is measured");
+        assert!(room.is_to_measure(1));
     }
 
     #[test]
@@ -158,7 +199,7 @@ mod tests {
     #[test]
     fn it_is_measured_now_and_then_unless_redis_refuses() {
         let room = ReplyRoom::new(1 << 30);
-        let half = [room.is_to_measure(MEASURE / 2), room.is_to_measure(MEASURE / 2)];
+        let half = [room.is_to_measure(MEASURE / 2), room.is_to_measure(MEASURE / 2 - 2 * OVERHEAD)];
         assert_eq!(half, [false, true]);
         assert!(!room.is_to_measure(1));
         let refusal = Value::ServerError(

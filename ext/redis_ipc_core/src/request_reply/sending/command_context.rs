@@ -7,6 +7,7 @@ use crate::request_reply::books::dead_letter;
 use crate::request_reply::books::ledger::{Ledger, Sent, Ticket};
 use crate::request_reply::books::request_queue::RequestQueue;
 use crate::request_reply::membership::member::Member;
+use crate::request_reply::membership::reply_room::NoRoom;
 use crate::request_reply::protocol::entry::Question;
 use crate::request_reply::sending::command::Command;
 use std::sync::Arc;
@@ -84,16 +85,21 @@ impl Scene<'_> {
     }
 }
 
-/// `command`; in place of an answer for which there is no room, the rejection that says so.
+/// `command`; in place of an answer for which there is no room, the rejection that says so. Where there is none for that
+/// either, the request is done with.
 pub fn fit(command: Command, member: &Member) -> Command {
     let Command::Answer(claim, answer) = &command else { return command };
     let room = &member.reply_room;
-    let Some(reason) = room.refusal(&claim.request.reply_to, answer.content.size()) else { return command };
+    let Some(no_room) = room.refusal(&claim.request.reply_to, answer.content.size()) else { return command };
+    let (NoRoom::ForAnswer(reason) | NoRoom::ForAnything(reason)) = &no_room;
     member.stats.answers_dropped.increment();
     let error = Error::new(ErrorKind::Command(Fate::Unknown), reason.as_str());
     let error = error.at(member.keys.stream(), &claim.request.source_group).entry(claim.id());
     member.reporter.failure(error);
-    let rejection = dead_letter::rejection(member, &claim.request, dead_letter::COMMAND, &reason);
+    if matches!(no_room, NoRoom::ForAnything(_)) {
+        return Command::Acknowledge(vec![claim.id()]);
+    }
+    let rejection = dead_letter::rejection(member, &claim.request, dead_letter::COMMAND, reason);
     Command::Answer(Arc::clone(claim), rejection)
 }
 
