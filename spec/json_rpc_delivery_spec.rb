@@ -86,7 +86,21 @@ RSpec.describe "delivery by JSON-RPC" do
       expect(next_of(errors)).to be_a(RedisIPC::DeadLetteredError)
       expect(last.stats).to include(dead_lettered: 1)
       expect(JSON.parse(redis.lindex("calculator:dead", 0))).to include("method" => "hold")
-      expect(redis.hlen("calculator:deliveries")).to eq(0)
+    end
+
+    it "gives what is moved back from the dead letters all its deliveries again, and never calls it unclaimed" do
+      text = '{"jsonrpc":"2.0","method":"note"}'
+      redis.zadd("calculator:servers", [[1, "dead"], [2, "other"]])
+      redis.hset("calculator:deliveries", Digest::SHA1.hexdigest(text), 4)
+      redis.lpush("calculator:processing:dead", text)
+      ran = Queue.new
+      server = rpc_server(lease: 0.2) { |it| it.on("note") { ran << true } }
+      eventually { server.stats[:dead_lettered] == 1 }
+      # What a client looks at when it takes its request back (docs/json_rpc.md).
+      expect(redis.hgetall("calculator:deliveries")).to eq(Digest::SHA1.hexdigest(text) => "0")
+      redis.lmove("calculator:dead", "calculator:processing:other", "LEFT", "LEFT")
+      expect(next_of(ran)).to be(true)
+      expect(redis.hvals("calculator:deliveries")).to eq(["1"])
     end
 
     it "counts equal texts once for each server that died" do

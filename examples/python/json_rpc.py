@@ -29,8 +29,9 @@ if not seen or tonumber(seen) > tonumber(ARGV[2]) then return end
 for _ = 1, redis.call('LLEN', KEYS[2]) do
   local text = redis.call('LINDEX', KEYS[2], 0)
   local digest, oldest = redis.sha1hex(text), not redis.call('LPOS', KEYS[2], text, 'RANK', 2)
-  if oldest and redis.call('HINCRBY', KEYS[4], digest, 1) >= tonumber(ARGV[3]) then
-    redis.call('HDEL', KEYS[4], digest)
+  local count = oldest and redis.call('HINCRBY', KEYS[4], digest, 1) or 0
+  if count >= tonumber(ARGV[3]) then
+    redis.call('HINCRBY', KEYS[4], digest, -count)
     redis.call('LMOVE', KEYS[2], KEYS[5], 'LEFT', 'LEFT')
     redis.call('LTRIM', KEYS[5], 0, 9999)
   else

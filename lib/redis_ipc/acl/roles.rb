@@ -16,7 +16,7 @@ module RedisIPC
       DEAD = "+xadd +xtrim +xlen +pexpire +memory|usage +xrange +xdel"
       REPLIES = "+exists +xgroup +pexpire +xread +xreadgroup +xpending +xtrim"
       LISTS = "+lpush +rpush +lpop +lmove +blmove +blmpop +lrange +lindex +llen +lpos +lrem +ltrim"
-      SERVERS = "+zadd +zrange +zrem +zscore +hincrby +hdel +pexpire"
+      SERVERS = "+zadd +zrange +zrem +zscore +hincrby +pexpire"
       MEMBER = %w[+time +select +multi +exec].freeze
       private_constant :WILDCARDS, :ENDS, :PRESENCE, :INBOX, :LOOKS, :DEAD, :REPLIES, :LISTS, :SERVERS, :MEMBER
 

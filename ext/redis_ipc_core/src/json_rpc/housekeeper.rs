@@ -24,7 +24,8 @@ const MOST: usize = 10_000;
 
 /// Puts back what a dead server held, newest first, so that the oldest is served next; what has been put back too often
 /// goes to the dead letters. In a script: the server may show that it lives in between. Of equal texts the oldest alone
-/// is counted: else one death would count as often as there are of them. The server is only forgotten once no read of
+/// is counted: else one death would count as often as there are of them. What was given up on is counted from 0 again, should
+/// somebody move it back; that it is counted at all tells its client that it may have run. The server is only forgotten once no read of
 /// its own can wait in Redis any more.
 const TAKE_OVER: &str = r"
 if redis.call('ZSCORE', KEYS[5], ARGV[1]) ~= ARGV[2] then return {0, {}} end
@@ -34,11 +35,12 @@ for i = 1, tonumber(ARGV[3]) do
   if not text then break end
   local digest = redis.sha1hex(text)
   local oldest = not redis.call('LPOS', KEYS[1], text, 'RANK', 2)
-  if oldest and redis.call('HINCRBY', KEYS[3], digest, 1) >= tonumber(ARGV[4]) then
+  local count = oldest and redis.call('HINCRBY', KEYS[3], digest, 1) or 0
+  if count >= tonumber(ARGV[4]) then
     redis.call('LPOP', KEYS[1])
     redis.call('LPUSH', KEYS[4], text)
     redis.call('LTRIM', KEYS[4], 0, tonumber(ARGV[6]) - 1)
-    redis.call('HDEL', KEYS[3], digest)
+    redis.call('HINCRBY', KEYS[3], digest, -count)
     given_up[#given_up + 1] = text
   else
     redis.call('LMOVE', KEYS[1], KEYS[2], 'LEFT', 'RIGHT')
