@@ -66,17 +66,18 @@ module RedisIPC
     # @return [OnRails::Channels, nil] the channels of the Rails application; nil elsewhere
     attr_accessor :channels
 
-    # From now on this process takes no more requests, for streams, channels and JSON-RPC servers alike. What runs goes
-    # on and is answered, and calls may still be made. For a server that begins to stop; may be called in a trap block.
+    # Stops taking requests in this process, for streams, channels and JSON-RPC servers alike. Handlers that run go on
+    # and are answered, and calls may still be made. Call it when a server begins to stop; it may be called in a trap
+    # block.
     # @return [nil]
     def quiet
       channels&.quiet
       ProcessHooks.quiet_all
     end
 
-    # Disconnects all streams, channels and ends of JSON-RPC of this process, at the same time, as the end of the
-    # process does. For one that ends without its `at_exit` blocks: by `exec` or `exit!`.
-    # @param timeout [Numeric, nil] seconds that running handlers are given; nil: as at the end of the process
+    # Disconnects all streams, channels and JSON-RPC servers and clients of this process at the same time, as happens at
+    # the end of the process. Call it in a process that ends without its `at_exit` blocks: by `exec` or `exit!`.
+    # @param timeout [Numeric, nil] seconds that running handlers are given; nil means as at the end of the process
     # @return [nil]
     # @raise [ArgumentError] if the timeout is no number of seconds, or negative
     def disconnect(timeout: nil)

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # What {Future#then} returns: the result of a block that runs once a call is fulfilled.
+  # A chained future is the result of a block that runs once a call is fulfilled. {Future#then} returns it.
   class ChainedFuture
     include Undumpable
 
@@ -31,6 +31,7 @@ module RedisIPC
       settle(:failed, Error.new("the thread that ran the block was stopped")) unless settled?
     end
 
+    # Waits until the block has run, or it is certain that it will not.
     # @param timeout [Numeric, nil] seconds; nil waits without end
     # @return [Boolean] whether the block has run, or will not
     # @raise [NotConnectedError] if the call was made before this process was forked
@@ -50,13 +51,16 @@ module RedisIPC
       @state != :pending
     end
 
-    # @return [Response] the response the block was given the value of
+    # Waits for the answer, and returns it.
+    # @return [Response] the response whose value the block was given
     # @raise (see Future#response)
     def response
       @source.response
     end
 
-    # @return [Object, nil] what the block returned; nil if the request was rejected
+    # Waits for the block, and returns what it returned.
+    # @return [Object, nil] the result; nil if the request was rejected
+    # @raise [OverloadedError] if the group asked was too busy to run the request
     # @raise [CallError] if there was no answer
     # @raise [StandardError] what the block raised
     def value
@@ -68,7 +72,8 @@ module RedisIPC
       e.response&.value
     end
 
-    # @return [Object] what the block returned
+    # Waits for the block, and returns what it returned; raises for a rejection.
+    # @return [Object] the result
     # @raise [RejectedError] if the request was rejected
     # @raise (see #value)
     def value!
@@ -78,8 +83,9 @@ module RedisIPC
       @result
     end
 
+    # Runs another block with the result of this one, as {Future#then} does.
     # @yieldparam value [Object] what the block before returned
-    # @return [ChainedFuture]
+    # @return [ChainedFuture] the future of what the block returns
     # @raise [NotConnectedError] if the call was made before this process was forked
     def then(&block)
       raise ArgumentError, "then needs a block" unless block

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # Named events over a {Stream}. Each subclass is one group on one stream.
+  # A channel answers named events over a {Stream}. Each subclass is one group on one stream.
   #
   # Every execution of an event gets its own instance of the class, so events share nothing but what the class
   # shares on purpose; methods of the class can be called from its events. The gem keeps what it knows of a class and of
@@ -28,18 +28,18 @@ module RedisIPC
       # @api private
       attr_accessor :connector
 
-      # Sets or returns the stream's name; a subclass inherits it.
-      # @param name [String, Symbol, nil]
-      # @return [String, Symbol, nil]
+      # Sets or returns the stream's name. A subclass inherits it.
+      # @param name [String, Symbol, nil] the name; nil only returns it
+      # @return [String, Symbol, nil] the name; nil if none is set
       def stream(name = nil)
         state = ChannelState.of(self)
         state.stream = name unless name.nil?
         state.stream || (superclass.stream if self < Channel)
       end
 
-      # Sets or returns the group's name; a subclass inherits it.
-      # @param name [String, Symbol, nil]
-      # @return [String, Symbol, nil]
+      # Sets or returns the group's name. A subclass inherits it.
+      # @param name [String, Symbol, nil] the name; nil only returns it
+      # @return [String, Symbol, nil] the name; nil if none is set
       def channel(name = nil)
         state = ChannelState.of(self)
         state.group = name unless name.nil?
@@ -47,9 +47,10 @@ module RedisIPC
       end
       alias group channel
 
-      # Sets what is told of errors (see {Stream#on_error}); a subclass inherits it.
-      # @yieldparam exception [Exception]
+      # Sets the block that is told of errors (see {Stream#on_error}). A subclass inherits it.
+      # @yieldparam exception [Exception] what happened
       # @return [self]
+      # @raise [ArgumentError] without a block
       def on_error(&block)
         raise ArgumentError, "on_error needs a block" unless block
 
@@ -57,8 +58,8 @@ module RedisIPC
         self
       end
 
-      # Surrounds the channel's calls (see {RedisIPC.around_request}), from the next {connect} on; a subclass inherits
-      # it, outside of its own.
+      # Adds middleware that surrounds the channel's calls (see {RedisIPC.around_request}), from the next {connect} on.
+      # A subclass inherits it, outside of its own.
       # @param (see RedisIPC.around_request)
       # @yieldparam (see RedisIPC.around_request)
       # @return [self]
@@ -67,8 +68,8 @@ module RedisIPC
         self
       end
 
-      # Surrounds the channel's events (see {RedisIPC.around_handler}), from the next {connect} on; a subclass inherits
-      # it, outside of its own.
+      # Adds middleware that surrounds the channel's events (see {RedisIPC.around_handler}), from the next {connect} on.
+      # A subclass inherits it, outside of its own.
       # @param (see RedisIPC.around_handler)
       # @yieldparam (see RedisIPC.around_handler)
       # @return [self]
@@ -77,8 +78,8 @@ module RedisIPC
         self
       end
 
-      # Sets what happens when an event is sent params that it does not list. Either way they are left out. A
-      # subclass inherits it; in a Rails application `config.redis_ipc.action_on_unlisted_params` sets it for all.
+      # Sets what happens when an event is sent params that it does not list. In any case they are left out. A subclass
+      # inherits the setting; in a Rails application `config.redis_ipc.action_on_unlisted_params` sets it for all.
       # @param action [Symbol, false] false: nothing (the default); `:log`: a warning that names them; `:raise`: the
       #   event does not run, and is rejected with {UnlistedParamsError}
       # @return [Symbol, false]
@@ -87,6 +88,7 @@ module RedisIPC
         ChannelState.of(self).unlisted_action = action
       end
 
+      # Returns what happens when an event is sent params that it does not list.
       # @return [Symbol, false] as set here or in the nearest class above
       def action_on_unlisted_params
         action = ChannelState.of(self).unlisted_action
@@ -95,13 +97,15 @@ module RedisIPC
         self < Channel ? superclass.action_on_unlisted_params : false
       end
 
-      # Defines an event. The block runs in a new instance of the class; what it returns is the answer, and `return`
+      # Defines an event. The block runs in a new instance of the class. What it returns is the answer, and `return`
       # works inside it. If it raises, the event is rejected with the exception's class and message.
-      # @param name [String, Symbol]
-      # @param params [Array<String, Symbol>] the keys of the params it may read; others are left out, see
+      # @param name [String, Symbol] the event's name
+      # @param params [Array<String, Symbol>] the keys of the params that it may read; others are left out, see
       #   {action_on_unlisted_params=}
       # @return [Symbol] the name
       # @raise [ArgumentError] for a blank name, params that are no list of names, or a missing block
+      # @example
+      #   event("cook", params: [:dish]) { "#{params[:dish]} for #{source_group}" }
       def event(name, params: [], &block)
         raise ArgumentError, "the event #{name.inspect} needs a block" unless block
         raise ArgumentError, "the event's name cannot be blank" if name.to_s.strip.empty?
@@ -117,7 +121,7 @@ module RedisIPC
 
       # Connects as {Stream#connect} does, and answers the events defined here and in the classes above.
       # @param serve [Boolean] false only asks: other processes answer
-      # @param options [Hash]
+      # @param options [Hash] as for {Stream#connect}
       # @return [self]
       # @raise [ArgumentError] if `stream` or `channel` is not set
       # @raise (see Stream#connect)
@@ -127,54 +131,60 @@ module RedisIPC
       end
 
       # Disconnects as {Stream#disconnect} does.
-      # @param timeout [Numeric] seconds
+      # @param timeout [Numeric] seconds that running events and answers are given
       # @return [self]
       def disconnect(timeout: 5)
         ChannelState.of(self).stream_if_any&.disconnect(timeout: timeout)
         self
       end
 
-      # @return [Boolean] as {Stream#connected?}
+      # Returns whether the channel is connected, as {Stream#connected?} does.
+      # @return [Boolean]
       def connected?
         opened = ChannelState.of(self).stream_if_any
         opened ? opened.connected? : false
       end
 
-      # Asks another channel's group to run an event and waits for its answer.
+      # Asks another channel's group to run an event, and waits for its answer. Blocks only the calling thread.
       # @param name [String, Symbol] the event
       # @param target [String, Symbol] the group to ask
-      # @param params [Hash, ActionController::Parameters] Rails's parameters must be permitted
-      # @param timeout [Numeric, nil] seconds; nil means `ledger: {entry_timeout:}`
+      # @param params [Hash, ActionController::Parameters] what the event gets; Rails's parameters must be permitted
+      # @param timeout [Numeric, nil] seconds until the deadline; nil means `ledger: {entry_timeout:}`
       # @return [Response] its value is what the event returned
       # @raise (see Stream#send_to_group)
+      # @example
+      #   LivingRoom.trigger_event("cook", target: "kitchen", params: { dish: "pasta" }, timeout: 2).value!
       def trigger_event(name, target:, params: {}, timeout: nil)
         state = ChannelState.of(self)
         state.connection.send_to_group(content: state.content_of(name, params), to: target, timeout: timeout)
       end
 
-      # As {trigger_event}, without waiting.
+      # Asks another channel's group to run an event, and returns at once.
       # @param (see trigger_event)
-      # @return [Future]
+      # @return [Future] the call under way
       # @raise (see Stream#async_send_to_group)
       def async_trigger_event(name, target:, params: {}, timeout: nil)
         state = ChannelState.of(self)
         state.connection.async_send_to_group(content: state.content_of(name, params), to: target, timeout: timeout)
       end
 
-      # @return [Hash{Symbol => Integer}] as {Stream#stats}
-      # @raise [NotConnectedError]
+      # Returns the channel's counters, as {Stream#stats} does.
+      # @return [Hash{Symbol => Integer}]
+      # @raise [NotConnectedError] if the channel was never connected in this process
       def stats
         ChannelState.of(self).connection.stats
       end
 
-      # @return [Array<Hash>] as {Stream#instances}: who is alive on the channel's stream, in other groups too
+      # Lists the instances that are alive on the channel's stream, of all groups, as {Stream#instances} does.
+      # @return [Array<Hash>]
       # @raise (see Stream#instances)
       def instances
         ChannelState.of(self).connection.instances
       end
 
+      # Returns the requests that a group gave up on, as {Stream#dead_letters} does.
       # @param group [String, Symbol] the channel's own unless named
-      # @return [DeadLetters] as {Stream#dead_letters}
+      # @return [DeadLetters]
       # @raise (see Stream#dead_letters)
       def dead_letters(group: channel)
         ChannelState.of(self).connection.dead_letters(group: group)

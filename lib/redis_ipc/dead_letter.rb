@@ -1,9 +1,9 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # A request that was given up on. Frozen.
+  # A dead letter is a request that was given up on. It is frozen.
   #
-  # Marshal dumps it as a value. What is loaded from that can be read, but neither be retried nor discarded.
+  # Marshal dumps it as a value. A letter that is loaded from that can be read, but neither be retried nor discarded.
   class DeadLetter
     VALUES = %i[id group request_id redis_id reason deliveries died_at source_group instance_id content
                 raw_content].freeze
@@ -54,11 +54,12 @@ module RedisIPC
       freeze
     end
 
-    # Puts the request into its group's inbox again; it keeps its id, and its `redelivered?` is true. Nobody waits for
-    # the answer any more: it is dropped and counted.
-    # @param timeout [Numeric, nil] seconds it is good for; nil means `ledger: {max_timeout:}`
-    # @return [Boolean] false if somebody had retried or discarded it before
-    # @raise [MalformedEntryError] if it never was a request; it can only be discarded
+    # Puts the request into its group's inbox again. It keeps its id, and its `redelivered?` is true. Nobody waits for
+    # the answer any more: it is dropped and counted. Of concurrent retries and discards of one letter, exactly one
+    # succeeds.
+    # @param timeout [Numeric, nil] seconds until its new deadline; nil means `ledger: {max_timeout:}`
+    # @return [Boolean] true; false if somebody retried or discarded it before
+    # @raise [MalformedEntryError] if it never was a request: it can only be discarded
     # @raise [ArgumentError] if the timeout is out of range
     # @raise [CallError] if Redis cannot be reached or refuses
     def retry(timeout: nil)
@@ -69,8 +70,8 @@ module RedisIPC
       FiberBell.outside { @engine.retry_dead_letter(group, id, timeout&.to_f) }
     end
 
-    # Deletes it.
-    # @return [Boolean] false if somebody had retried or discarded it before
+    # Deletes the letter.
+    # @return [Boolean] true; false if somebody retried or discarded it before
     # @raise [CallError] if Redis cannot be reached or refuses
     def discard
       FiberBell.outside { @engine.discard_dead_letter(group, id) }

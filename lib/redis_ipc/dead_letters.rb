@@ -1,9 +1,10 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # The dead letters of a group, the oldest first; fetched from Redis a page at a time, while they are iterated.
+  # The dead letters of a group, the oldest first. They are fetched from Redis a page at a time, while they are
+  # iterated.
   #
-  # @example Try again what died of yesterday's defect
+  # @example Try those again that were delivered too often
   #   stream.dead_letters.lazy.select { |letter| letter.reason.start_with?("delivered") }.each(&:retry)
   class DeadLetters
     include Undumpable
@@ -22,8 +23,9 @@ module RedisIPC
       @group = group
     end
 
+    # Yields each letter, the oldest first.
     # @yieldparam letter [DeadLetter]
-    # @return [self, Enumerator]
+    # @return [self, Enumerator] an Enumerator without a block
     # @raise [CallError] if Redis cannot be reached or refuses
     def each
       return enum_for(:each) { size } unless block_given?

@@ -1,9 +1,16 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # A request, as the handler gets it. Frozen.
+  # An entry is a request, as the handler gets it. It is frozen.
   #
-  # Marshal dumps it as a value. What is loaded from that can be read, but not be answered.
+  # Marshal dumps it as a value. An entry that is loaded from that can be read, but not be answered.
+  #
+  # @example
+  #   stream.on_request do |entry|
+  #     entry.content      #=> { chore: "laundry" }
+  #     entry.source_group #=> "parent"
+  #     entry.fulfill("done")
+  #   end
   class Entry
     # Stands in for the core's request where an entry was loaded from Marshal's bytes.
     Loaded = Struct.new(:id, :redis_id, :instance_id, :content, :source_group, :destination_group, :deadline_ms,
@@ -32,7 +39,7 @@ module RedisIPC
       freeze
     end
 
-    # @return [String] the asker's id of the request
+    # @return [String] the asker's id of the request: the same for every copy and every delivery
     def id
       @native.id
     end
@@ -67,17 +74,17 @@ module RedisIPC
       @native.destination_group
     end
 
-    # @return [Boolean]
+    # @return [Boolean] always true: an entry is a request
     def pending?
       true
     end
 
-    # @return [Boolean]
+    # @return [Boolean] always false: an entry is a request
     def fulfilled?
       false
     end
 
-    # @return [Boolean]
+    # @return [Boolean] always false: an entry is a request
     def rejected?
       false
     end
@@ -87,7 +94,8 @@ module RedisIPC
       Time.at(0, @native.deadline_ms, :millisecond)
     end
 
-    # @return [Boolean] whether the deadline has passed: nobody waits for the answer any more
+    # Returns whether the deadline has passed. Then nobody waits for the answer any more.
+    # @return [Boolean]
     # @raise [NotConnectedError] in a forked child, and of an entry that Marshal loaded
     def expired?
       @engine.expired?(@native)
@@ -98,8 +106,9 @@ module RedisIPC
       @native.deliveries
     end
 
-    # @return [Boolean] whether it may have run before: another instance had it, the asker had to send it again, it was
-    #   a dead letter, or Redis lost what it knew of deliveries (`XGROUP DESTROY`) after it was sent
+    # Returns whether the request may have run before: another instance had it, the asker had to send it again, it was a
+    # dead letter, or Redis lost what it knew of deliveries (`XGROUP DESTROY`) after it was sent.
+    # @return [Boolean]
     def redelivered?
       @native.redelivered?
     end
@@ -121,9 +130,9 @@ module RedisIPC
       @native.correlation_id
     end
 
-    # Answers the request, now or later, from any thread, until the deadline.
-    # @param content [Object] anything JSON can hold
-    # @return [Boolean] true; false if the deadline had passed and the answer was dropped
+    # Answers the request with a value. May be called later and from any thread, until the deadline.
+    # @param content [Object] the value; anything that JSON can hold
+    # @return [Boolean] true if the answer is queued for Redis; false if the deadline had passed and it was dropped
     # @raise [AlreadyAnsweredError] if the request has been answered before
     # @raise [NotConnectedError] if the connection it came by is closed, or Marshal loaded it
     # @raise [ContentError] if the content cannot be sent; the request can still be answered
@@ -131,8 +140,8 @@ module RedisIPC
       @engine.fulfill(@native, content)
     end
 
-    # Refuses the request.
-    # @param content [Object] the reason; anything JSON can hold
+    # Rejects the request with a reason. May be called later and from any thread, until the deadline.
+    # @param content [Object] the reason; anything that JSON can hold
     # @return (see #fulfill)
     # @raise (see #fulfill)
     def reject(content)

@@ -1,8 +1,12 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # Every error of this gem. It says where it happened; no part of it holds a secret. Its message is one line: others
-  # may have a part in it, and control characters are escaped.
+  # The base class of every error of this gem. It says where the error happened, and no part of it holds a secret. The
+  # message is one line; control characters are escaped, because a part of it may come from other processes.
+  #
+  # @example
+  #   rescue RedisIPC::Error => e
+  #     logger.warn("#{e.message} (#{e.stream}, #{e.group}, #{e.redis})")
   class Error < StandardError
     # @return [String, nil] the stream's name
     attr_reader :stream
@@ -39,12 +43,17 @@ module RedisIPC
   # The content cannot be sent: JSON cannot hold it, or it is too large. Nothing was sent.
   class ContentError < Error; end
 
-  # A call that failed; {#outcome} says what is known of its request.
+  # The base class of errors of a call that got no answer. {#outcome} says whether its request can have run.
+  #
+  # @example
+  #   rescue RedisIPC::CallError => e
+  #     raise if e.outcome == :unknown # it may have run
+  #     retry                          # it did not run
   class CallError < Error
-    # What is known of the request:
-    # * `:not_sent`: it never reached Redis; it did not run.
-    # * `:unclaimed`: it was withdrawn before anyone took it; it did not run and never will.
-    # * `:unknown`: somebody took it and has not answered, or Redis cannot be asked; it may have run.
+    # Says what is known of the request:
+    # * `:not_sent`: it never reached Redis. It did not run.
+    # * `:unclaimed`: it was withdrawn before anyone took it. It did not run and never will.
+    # * `:unknown`: somebody took it and has not answered, or Redis cannot be asked. It may have run.
     # @return [Symbol]
     attr_reader :outcome
 
@@ -57,14 +66,14 @@ module RedisIPC
     end
   end
 
-  # No answer came before the deadline.
+  # There was no answer before the deadline.
   class TimeoutError < CallError; end
 
-  # Redis cannot be reached.
+  # Redis could not be reached for `connect_timeout`.
   class ConnectionError < CallError; end
 
-  # No thread could be started: the user, the service or the container has as many as it may have (`ulimit -u`,
-  # `TasksMax=` of systemd, `pids.max` of the cgroup). `connect` leaves nothing connected then.
+  # A thread could not be started: the user, the service or the container has as many as it may have (`ulimit -u`,
+  # `TasksMax=` of systemd, `pids.max` of the cgroup). `connect` raises it, and leaves nothing connected then.
   class ThreadLimitError < CallError
     ADVICE = "The user, the service or the container has as many as it may have: raise that limit (ulimit -u, " \
              "TasksMax= of systemd, pids.max of the cgroup), or run fewer threads"
@@ -84,20 +93,21 @@ module RedisIPC
     end
   end
 
-  # The stream is not connected: never, not any more, or not in this process (after a fork).
+  # The stream is not connected: it never was, it was disconnected, or it is not connected in this process (after a
+  # fork).
   class NotConnectedError < ConnectionError; end
 
   # The call was not made: more requests wait in the asked group's inbox than `ledger: {max_waiting:}` allows, or more
   # calls are open here than `ledger: {max_open_calls:}`. Nothing was sent.
   class OverloadedError < CallError; end
 
-  # Redis refused a command, for example for want of memory or of a right.
+  # Redis refused a command, for example because it has no memory left or the user lacks a right.
   class CommandError < CallError; end
 
-  # The request was rejected; raised by `value!` only. Its message has the reason, cut short if it is long;
+  # The request was rejected. Only `value!` raises it. The message has the reason, cut short if it is long;
   # `response.reason` has all of it.
   class RejectedError < Error
-    # @return [Response, nil] the rejected response; nil of one that was not raised by `value!`
+    # @return [Response, nil] the rejected response; nil if `value!` did not raise this error
     attr_reader :response
 
     # @param response [Response, String, nil] or a message
@@ -113,21 +123,21 @@ module RedisIPC
     end
   end
 
-  # The request has been answered before, or is not held by this connection any more.
+  # The request was answered before, or this connection does not hold it any more.
   class AlreadyAnsweredError < Error; end
 
-  # An entry in a stream is not one of this protocol. Goes to `on_error`.
+  # An entry in Redis is not of this protocol. `on_error` is told of it; a call whose answer is none raises it.
   class MalformedEntryError < Error; end
 
-  # A handler returned without answering its request, and nobody answered it later. Goes to `on_error` at the deadline.
+  # A handler returned without answering its request, and nobody answered it by its deadline. `on_error` is told of it.
   class UnansweredError < Error; end
 
-  # An event was sent params it does not list (see {Channel.action_on_unlisted_params=}). It did not run.
+  # An event was sent params that it does not list (see {Channel.action_on_unlisted_params=}), and did not run.
   class UnlistedParamsError < Error; end
 
-  # A request was given up on after too many deliveries. Goes to `on_error`.
+  # A request was given up on after too many deliveries. `on_error` is told of it.
   class DeadLetteredError < Error; end
 
-  # A defect of this gem that was caught. Please report it.
+  # A defect of this gem was caught. Please report it.
   class InternalError < Error; end
 end

@@ -1,7 +1,12 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # A call under way. Thousands may be in flight from one thread.
+  # A future is a call that is under way. One thread may have thousands of them.
+  #
+  # @example
+  #   future = stream.async_send_to_group(content: 4, to: "squares", timeout: 2)
+  #   future.value                              #=> 16
+  #   future.then { |square| square * 2 }.value #=> 32
   class Future
     include Undumpable
 
@@ -12,7 +17,7 @@ module RedisIPC
       @group = group
     end
 
-    # Waits for the end of the call.
+    # Waits until the call has ended, or for as long as said.
     # @param timeout [Numeric, nil] seconds; nil waits until the call's own deadline
     # @return [Boolean] whether the call has ended
     # @raise [ArgumentError] if the timeout is no number of seconds
@@ -24,21 +29,22 @@ module RedisIPC
       Execution.wait { @session.wait(@call, timeout) }
     end
 
-    # @return [Boolean] whether the call has ended
+    # Returns whether the call has ended, without waiting.
+    # @return [Boolean]
     def settled?
       wait(0)
     end
 
-    # Waits for the answer.
-    # @return [Response]
-    # @raise [TimeoutError] at the call's deadline
+    # Waits for the answer, and returns it.
+    # @return [Response] the answer, fulfilled or rejected
+    # @raise [TimeoutError] if there is no answer at the call's deadline
     # @raise [CallError] if the call failed otherwise
     def response
       @response ||= Response.new(@call.answer || awaited, @session.logger)
     end
 
-    # Waits for the answer.
-    # @return [Object, nil] its value; nil if it was rejected
+    # Waits for the answer, and returns its value.
+    # @return [Object, nil] the value; nil if the request was rejected
     # @raise [OverloadedError] if the group asked was too busy to run it
     # @raise [CallError] if there was no answer
     def value
@@ -46,19 +52,20 @@ module RedisIPC
       overload ? raise(overload) : response.value
     end
 
-    # Waits for the answer.
-    # @return [Object] its value
-    # @raise [RejectedError] if it was rejected
+    # Waits for the answer, and returns its value; raises for a rejection.
+    # @return [Object] the value
+    # @raise [RejectedError] if the request was rejected
     # @raise [CallError] if there was no answer
     def value!
       response.value!
     end
 
-    # Runs the block with the value once the request is fulfilled, in one of the stream's dispatcher threads (or at
-    # once in this one, if the call has ended already).
-    # @yieldparam value [Object]
-    # @return [ChainedFuture] of what the block returns; a rejection or failure is passed on to it unchanged. If the
-    #   block raises and nobody waits for it in that moment, `on_error` is told, too
+    # Runs the block with the value once the request is fulfilled: in one of the stream's dispatcher threads, or at once
+    # in this one, if the call has ended already. A rejection or a failure is passed on to the returned future
+    # unchanged. If the block raises and nobody waits for that future in that moment, `on_error` is told, too.
+    # @yieldparam value [Object] the value
+    # @return [ChainedFuture] the future of what the block returns
+    # @raise [ArgumentError] without a block
     def then(&block)
       raise ArgumentError, "then needs a block" unless block
 

@@ -14,7 +14,7 @@ module RedisIPC
       @__redis_ipc = stream
     end
 
-    # @return [Stream]
+    # @return [Stream] the stream whose handler this is
     def stream
       @__redis_ipc
     end
@@ -29,6 +29,7 @@ module RedisIPC
       stream.group
     end
 
+    # Answers a request with a value.
     # @param (see Stream#fulfill_request)
     # @return (see Stream#fulfill_request)
     # @raise (see Stream#fulfill_request)
@@ -36,6 +37,7 @@ module RedisIPC
       stream.fulfill_request(entry, content: content)
     end
 
+    # Rejects a request with a reason.
     # @param (see Stream#reject_request)
     # @return (see Stream#reject_request)
     # @raise (see Stream#reject_request)
@@ -43,6 +45,7 @@ module RedisIPC
       stream.reject_request(entry, content: content)
     end
 
+    # Asks a group and waits for the answer.
     # @param (see Stream#send_to_group)
     # @return (see Stream#send_to_group)
     # @raise (see Stream#send_to_group)
@@ -50,6 +53,7 @@ module RedisIPC
       stream.send_to_group(content: content, to: to, timeout: timeout)
     end
 
+    # Asks a group and returns at once.
     # @param (see Stream#async_send_to_group)
     # @return (see Stream#async_send_to_group)
     # @raise (see Stream#async_send_to_group)
@@ -62,12 +66,14 @@ module RedisIPC
       stream.instance_id
     end
 
+    # Lists the instances that are alive on the stream.
     # @return (see Stream#instances)
     # @raise (see Stream#instances)
     def instances
       stream.instances
     end
 
+    # Returns the requests that a group gave up on.
     # @param (see Stream#dead_letters)
     # @return (see Stream#dead_letters)
     # @raise (see Stream#dead_letters)
@@ -80,12 +86,14 @@ module RedisIPC
       stream.connected?
     end
 
+    # Returns the stream's counters.
     # @return (see Lifecycle#stats)
     # @raise (see Lifecycle#stats)
     def stats
       stream.stats
     end
 
+    # Disconnects the stream. Returns at once; the closing goes on when the handler has finished.
     # @param (see Lifecycle#disconnect)
     # @return [Stream]
     def disconnect(timeout: 5)

@@ -2,7 +2,7 @@
 
 # Events: {RedisIPC.subscribe}.
 module RedisIPC
-  # Something that happened, as {RedisIPC.subscribe} tells it. Frozen.
+  # An event tells a subscriber what happened (see {RedisIPC.subscribe}). It is frozen.
   class Event
     # @return [Symbol] `:request`, `:handle`, `:timeout`, `:retry`, `:dead_letter`, `:reconnect` or `:error`
     attr_reader :name
@@ -187,12 +187,14 @@ module RedisIPC
   private_constant :Instrumentation
 
   class << self
-    # Has the block told of events: `:request`, `:handle`, `:timeout`, `:retry`, `:dead_letter`, `:reconnect`, `:error`.
-    # It runs in the thread where they happen. docs/instrumentation.md lists what each carries.
-    # @param names [Array<Symbol>] none means all
-    # @yieldparam event [Event]
+    # Subscribes the block to events: `:request`, `:handle`, `:timeout`, `:retry`, `:dead_letter`, `:reconnect`,
+    # `:error`. It runs in the thread where they happen. docs/instrumentation.md lists what each carries.
+    # @param names [Array<Symbol>] the events; none means all
+    # @yieldparam event [Event] what happened
     # @return [Object] what {unsubscribe} takes
     # @raise [ArgumentError] without a block, or for an unknown name
+    # @example
+    #   RedisIPC.subscribe(:timeout) { |event| StatsD.increment("ipc.timeout", tags: [event.payload[:to]]) }
     def subscribe(*names, &block)
       raise ArgumentError, "subscribe needs a block" unless block
 
@@ -200,6 +202,7 @@ module RedisIPC
       block
     end
 
+    # Ends a subscription.
     # @param subscription [Object] what {subscribe} returned
     # @return [nil]
     def unsubscribe(subscription)

@@ -13,16 +13,18 @@ module RedisIPC
     RECONNECTION = 0.4
     private_constant :RECONNECTION
 
-    # @return [Boolean] whether it takes part now: connected in this process, and every connection to Redis stands
+    # Returns whether it takes part now: it is connected in this process, and every connection to Redis stands.
+    # @return [Boolean]
     def connected?
       session = @session
       !session.nil? && session.connected?
     end
 
-    # Takes no more requests, lets running handlers finish, waits for answers that are still to come, ends open calls
-    # and closes. What was not started, or not answered in time, goes back to the group. May be called again, and from
-    # inside a handler (then it returns at once and the closing goes on when the handler has finished), or from a trap
-    # block (it returns at once and the closing goes on in a thread).
+    # Disconnects in order: takes no more requests, lets running handlers finish, waits for answers that are still to
+    # come, ends open calls and closes. Requests that were not started, or not answered in time, go back to the group.
+    #
+    # May be called again. Inside a handler it returns at once, and the closing goes on when the handler has finished.
+    # In a trap block it returns at once, and the closing goes on in a thread.
     # @param timeout [Numeric] seconds that running handlers and answers are given
     # @return [self]
     # @raise [ArgumentError] if the timeout is no number of seconds, or negative
@@ -37,8 +39,9 @@ module RedisIPC
       self
     end
 
-    # @return [Hash{Symbol => Integer}] what was sent, answered, dropped and lost since `connect`, and what is open now;
-    #   after {#disconnect} what it came to
+    # Returns what was sent, answered, dropped and lost since `connect`, and what is open now. After {#disconnect} it
+    # returns the final figures. docs/guarantees.md explains each number.
+    # @return [Hash{Symbol => Integer}]
     # @raise [NotConnectedError] if it was never connected in this process
     def stats
       await_reconnection

@@ -96,7 +96,8 @@ module RedisIPC
       self
     end
 
-    # Surrounds every handler of every stream in this process. An exception raised in it rejects the request.
+    # Adds middleware that surrounds every handler of every stream in this process. An exception that it raises rejects
+    # the request.
     # @param link [#call, nil] instead of a block
     # @yieldparam entry [Entry]
     # @yieldparam handler [#call]

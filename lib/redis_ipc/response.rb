@@ -1,7 +1,15 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # The answer to a request.
+  # A response is the answer to a request: fulfilled with a value, or rejected with a reason.
+  #
+  # @example
+  #   response = stream.send_to_group(content: "tidy up", to: "child")
+  #   if response.fulfilled?
+  #     response.value
+  #   else
+  #     response.reason # and response.error, if an exception was behind it
+  #   end
   class Response
     # Stands in for the core's answer where a response was loaded from Marshal's bytes.
     Loaded = Struct.new(:status, :content, :error, :id, :redis_id, :instance_id, :source_group, :destination_group) do
@@ -27,12 +35,12 @@ module RedisIPC
       @native = Loaded.new(*values)
     end
 
-    # @return [Boolean]
+    # @return [Boolean] whether the request was answered with a value
     def fulfilled?
       @native.fulfilled?
     end
 
-    # @return [Boolean]
+    # @return [Boolean] whether the request was answered with a reason
     def rejected?
       !fulfilled?
     end
@@ -47,8 +55,9 @@ module RedisIPC
       @native.content
     end
 
-    # @return [Object, nil] the content if fulfilled. Nil if rejected, whatever the reason: look at {#fulfilled?}, or
-    #   use {#value!}. The first time it is nil because of a rejection, the logger is told so at level debug
+    # Returns the value, or nil for every rejection, whatever the reason. So look at {#fulfilled?} first, or use
+    # {#value!}. The first time that it is nil because of a rejection, the logger is told so at level debug.
+    # @return [Object, nil] the content if fulfilled
     def value
       return content if fulfilled?
 
@@ -56,13 +65,15 @@ module RedisIPC
       nil
     end
 
-    # @return [Object, nil] the content if rejected
+    # Returns the reason of a rejection.
+    # @return [Object, nil] the content if rejected; nil if fulfilled
     def reason
       content if rejected?
     end
 
+    # Returns the value, and raises for a rejection.
     # @return [Object] the content
-    # @raise [RejectedError] if rejected
+    # @raise [RejectedError] if rejected; it has this response
     def value!
       raise RejectedError, self if rejected?
 

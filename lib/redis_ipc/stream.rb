@@ -1,9 +1,21 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # One group's place on a stream: asks other groups, and answers what its own group is asked.
+  # A stream connects this process to a named stream as one group. It asks other groups, and answers what its own group
+  # is asked.
   #
-  # Any number of processes may join the same group; each request goes to one of them.
+  # Any number of processes may join the same group; each request goes to one of them. A connected stream may be used by
+  # any number of threads.
+  #
+  # @example Answer
+  #   stream = RedisIPC::Stream.new("electric_household", "child")
+  #   stream.on_request { |entry| fulfill_request(entry, content: "Yes, #{entry.source_group}") }
+  #   stream.on_error { |exception| warn exception.message }
+  #   stream.connect
+  #
+  # @example Ask
+  #   stream = RedisIPC::Stream.new("electric_household", "parent").connect
+  #   stream.send_to_group(content: "Tidy up", to: "child", timeout: 2).value #=> "Yes, parent"
   class Stream
     include Lifecycle
 
@@ -12,6 +24,7 @@ module RedisIPC
     # @return [String] the group's name
     attr_reader :group
 
+    # Makes a stream that is not connected yet.
     # @param stream [String, Symbol] the stream's name
     # @param group [String, Symbol] the group's name
     # @raise [ArgumentError] if a name is blank or neither a String nor a Symbol
@@ -27,15 +40,24 @@ module RedisIPC
       @context = HandlerContext.new(self)
     end
 
-    # Sets what runs for each request. The block runs in one of the consumer threads, with a {HandlerContext} as `self`,
-    # and answers by `fulfill_request` or `reject_request` ({Entry#fulfill}, {Entry#reject}), then or later, from any
-    # thread, until the deadline.
-    # If it raises, `on_error` is called and the request is rejected with the exception's class and message (with
-    # `reveal_errors: :class`, its class alone).
-    # @yieldparam entry [Entry]
+    # Sets the handler: the block that runs for each request. It runs in one of the consumer threads, with a
+    # {HandlerContext} as `self`. It answers once with `fulfill_request` or `reject_request`. It may also leave that to
+    # {Entry#fulfill} or {Entry#reject}, later and in any thread, until the deadline.
+    #
+    # If the block raises, `on_error` is called, and the request is rejected with the exception's class and message
+    # (with `reveal_errors: :class`, with its class alone).
+    # @yieldparam entry [Entry] the request
     # @return [self]
     # @raise [ArgumentError] without a block
     # @raise [ConnectionError] if the stream is connected without a handler: it takes no requests then
+    # @example
+    #   stream.on_request do |entry|
+    #     if entry.content[:chore] == "homework"
+    #       reject_request(entry, content: "no")
+    #     else
+    #       fulfill_request(entry, content: { done: entry.content[:chore] })
+    #     end
+    #   end
     def on_request(&block)
       raise ArgumentError, "on_request needs a block" unless block
       raise ConnectionError, "set on_request before connect" if open? && !@on_request
@@ -44,9 +66,9 @@ module RedisIPC
       self
     end
 
-    # Sets what is told of errors nobody else hears of: exceptions of handlers, malformed entries, dead letters, lost
-    # connections. The block keeps its own `self`.
-    # @yieldparam exception [Exception]
+    # Sets the block that is told of errors that no caller hears of: exceptions of handlers, malformed entries, dead
+    # letters, lost connections. The block keeps its own `self`.
+    # @yieldparam exception [Exception] what happened; an exception of a handler itself, or an {Error} of the gem
     # @return [self]
     # @raise [ArgumentError] without a block
     def on_error(&block)
@@ -56,7 +78,7 @@ module RedisIPC
       self
     end
 
-    # Surrounds this stream's calls, inside of {RedisIPC.around_request}.
+    # Adds middleware that surrounds this stream's calls, inside of {RedisIPC.around_request}.
     # @param (see RedisIPC.around_request)
     # @yieldparam (see RedisIPC.around_request)
     # @return [self]
@@ -65,7 +87,7 @@ module RedisIPC
       self
     end
 
-    # Surrounds this stream's handler, inside of {RedisIPC.around_handler}.
+    # Adds middleware that surrounds this stream's handler, inside of {RedisIPC.around_handler}.
     # @param (see RedisIPC.around_handler)
     # @yieldparam (see RedisIPC.around_handler)
     # @return [self]
@@ -74,35 +96,46 @@ module RedisIPC
       self
     end
 
-    # Connects. Returns when requests can be sent and taken.
+    # Connects to Redis and joins the group. Returns when requests can be sent and taken.
     #
-    # The defaults: `redis_options: {}` (redis-rb's names; `REDIS_URL` is the default), `logger: nil`, `pool_size: 10`,
-    # `max_pool_size: nil`, `max_content_size: 16 MiB`, `reconnect_after_fork: true`, `reveal_errors: :message`,
-    # `ledger: {entry_timeout: 5, cleanup_interval: 1, max_timeout: 3600, max_open_calls: nil, max_waiting: nil,
-    # busy_poll: true}`,
-    # `consumer: {pool_size: 3, execution_interval: 0.01, delivery: :at_least_once, lease: 2, max_deliveries: 5,
-    # busy_poll: true}`,
-    # `dispatcher: {pool_size: 2, execution_interval: 0.01}`,
-    # `dead_letters: {keep: 604800, max_size: 128 MiB}`. Times are in seconds, sizes in bytes.
-    # @param options [Hash] merged over the defaults, nested Hashes too; docs/options.md describes each
+    # These are the defaults. Times are in seconds, sizes in bytes. docs/options.md describes each option.
+    #
+    #   redis_options: {},        # which server, in redis-rb's names; ENV["REDIS_URL"] is the default
+    #   logger: nil, pool_size: 10, max_pool_size: nil, max_content_size: 16_777_216,
+    #   reconnect_after_fork: true, reveal_errors: :message,
+    #   ledger: { entry_timeout: 5, cleanup_interval: 1, max_timeout: 3600, max_open_calls: nil, max_waiting: nil,
+    #             busy_poll: true },
+    #   consumer: { pool_size: 3, execution_interval: 0.01, delivery: :at_least_once, lease: 2, max_deliveries: 5,
+    #               busy_poll: true },
+    #   dispatcher: { pool_size: 2, execution_interval: 0.01 },
+    #   dead_letters: { keep: 604_800, max_size: 134_217_728 }
+    # @param options [Hash] merged over the defaults, nested Hashes too
     # @return [self]
     # @raise [ConfigurationError] if an option is unknown or of the wrong type
     # @raise [ConnectionError] if Redis cannot be reached, or the stream is connected already
     # @raise [CommandError] if Redis refuses
+    # @raise [ThreadLimitError] if a thread cannot be started; nothing stays connected
+    # @example
+    #   stream.connect(redis_options: { url: "redis://10.0.0.1:6379/0" }, consumer: { pool_size: 10 })
     def connect(**options)
       connect_with(Settings.new(options))
     end
 
-    # Asks a group and waits for the answer. Blocks only the calling thread.
-    # @param content [Object] anything JSON can hold
+    # Asks a group and waits for the answer. Blocks only the calling thread. A rejection is an answer, so it raises
+    # nothing: see {Response}.
+    # @param content [Object] anything that JSON can hold
     # @param to [String, Symbol] the group to ask
-    # @param timeout [Numeric, nil] seconds; nil means `ledger: {entry_timeout:}`
-    # @return [Response]
-    # @raise [TimeoutError] at the deadline; its `outcome` says what is known of the request
+    # @param timeout [Numeric, nil] seconds until the deadline; nil means `ledger: {entry_timeout:}`
+    # @return [Response] the answer, fulfilled or rejected
+    # @raise [TimeoutError] if there is no answer at the deadline; its `outcome` says whether the request can have run
     # @raise [ConnectionError] if Redis cannot be reached or the stream is not connected
     # @raise [OverloadedError] if more calls are open, or more requests wait, than `ledger:` allows
+    # @raise [CommandError] if Redis refuses the request
     # @raise [ContentError] if the content cannot be sent
     # @raise [ArgumentError] if `to` is blank or the timeout out of range
+    # @example
+    #   response = stream.send_to_group(content: { chore: "laundry" }, to: "child", timeout: 2)
+    #   response.fulfilled? ? response.value : response.reason
     def send_to_group(content:, to:, timeout: nil)
       to = check_destination(to)
       timeout = check_timeout(timeout)
@@ -114,13 +147,16 @@ module RedisIPC
       end
     end
 
-    # Asks a group and returns at once.
+    # Asks a group and returns at once. Errors of the call are raised by the {Future} when it is asked for the answer.
     # @param (see #send_to_group)
-    # @return [Future]
+    # @return [Future] the call under way
     # @raise [NotConnectedError] if the stream is not connected
     # @raise [OverloadedError] if more calls are open, or more requests wait, than `ledger:` allows
     # @raise [ContentError] if the content cannot be sent
     # @raise [ArgumentError] if `to` is blank or the timeout out of range
+    # @example
+    #   futures = %w[laundry dishes].map { |chore| stream.async_send_to_group(content: chore, to: "child") }
+    #   futures.map(&:value)
     def async_send_to_group(content:, to:, timeout: nil)
       to = check_destination(to)
       timeout = check_timeout(timeout)
@@ -134,10 +170,10 @@ module RedisIPC
       end
     end
 
-    # Answers a request, as {Entry#fulfill} does.
-    # @param entry [Entry]
-    # @param content [Object] anything JSON can hold
-    # @return [Boolean] true; false if the deadline had passed and the answer was dropped
+    # Answers a request with a value, as {Entry#fulfill} does.
+    # @param entry [Entry] the request
+    # @param content [Object] the value; anything that JSON can hold
+    # @return [Boolean] true if the answer is queued for Redis; false if the deadline had passed and it was dropped
     # @raise [AlreadyAnsweredError] if the request has been answered before
     # @raise [NotConnectedError] if the stream was disconnected before: the answer is dropped
     # @raise [ContentError] if the content cannot be sent; the request can still be answered
@@ -146,9 +182,9 @@ module RedisIPC
       entry.fulfill(content)
     end
 
-    # Refuses a request, as {Entry#reject} does.
-    # @param entry [Entry]
-    # @param content [Object] the reason; anything JSON can hold
+    # Rejects a request with a reason, as {Entry#reject} does.
+    # @param entry [Entry] the request
+    # @param content [Object] the reason; anything that JSON can hold
     # @return (see #fulfill_request)
     # @raise (see #fulfill_request)
     def reject_request(entry, content:)
@@ -161,7 +197,8 @@ module RedisIPC
       @session.engine.instance_id if @session && !@session.closed?
     end
 
-    # @return [Array<Hash>] who is alive on the stream: `group`, `instance_id`, `host`, `pid`, `seen_at` (Time)
+    # Lists the instances that are alive on the stream, of all groups.
+    # @return [Array<Hash>] for each `group`, `instance_id`, `host`, `pid` and `seen_at` (Time)
     # @raise [ConnectionError] if Redis cannot be reached
     # @raise [MalformedEntryError] if the presence has more rows than are read (50,000): somebody floods it
     def instances
@@ -170,10 +207,10 @@ module RedisIPC
       end
     end
 
-    # The requests a group gave up on, each with its reason.
+    # Returns the requests that a group gave up on, each with its reason.
     # @param group [String, Symbol] the stream's own unless named
     # @return [DeadLetters] reads Redis when it is iterated
-    # @raise [NotConnectedError]
+    # @raise [NotConnectedError] if the stream is not connected
     # @raise [ArgumentError] if the group's name is blank
     def dead_letters(group: self.group)
       DeadLetters.new(session.engine, Names.check("the group name", group))

@@ -13,18 +13,18 @@ require_relative "testing/doubles"
 require_relative "testing/registrations"
 
 module RedisIPC
-  # For the tests of applications: no Redis is needed, nothing is sent.
+  # Replaces Redis in the tests of applications: no server is needed, and nothing is sent.
   #
-  # * `fake!` records calls; what the test does not {answer} is fulfilled with nil.
+  # * `fake!` records calls. Calls that the test does not {answer} are fulfilled with nil.
   # * `inline!` records them too, and runs the receiving channel (or connected stream) at once, in the same thread. What
-  #   is sent and answered goes through the same JSON as over Redis. For groups that nobody here serves, those of other
-  #   applications, the test may {answer}.
-  # * `disable!` is the real thing again.
+  #   is sent and answered goes through the same JSON as over Redis. For groups that nobody in this process serves,
+  #   those of other applications, the test may {answer}.
+  # * `disable!` makes calls real again.
   #
-  # Calls of a {JSONRPC::Client} are recorded too, as {MethodCall}s: the method is the event, the queue the group
+  # Calls of a {JSONRPC::Client} are recorded too, as {MethodCall}s: the method is the event, and the queue is the group
   # asked. In inline mode a {JSONRPC::Server} of this process answers, once it is connected.
   #
-  # With a block, the mode is as before after it. `redis_ipc/rspec` and `redis_ipc/minitest` {begin!} each test, in fake
+  # With a block, a mode ends with the block. `redis_ipc/rspec` and `redis_ipc/minitest` {begin!} each test in fake
   # mode, and {end!} it.
   #
   # @example
@@ -61,7 +61,7 @@ module RedisIPC
         switch(nil, &block)
       end
 
-      # @return [Boolean]
+      # @return [Boolean] whether a mode is on, so that no call is real
       def enabled?
         !mode.nil?
       end
@@ -76,7 +76,7 @@ module RedisIPC
         nil
       end
 
-      # Ends a test: {reset!}, and what is registered from now on stays.
+      # Ends a test: does {reset!}. What is registered from now on stays.
       # @return [nil]
       def end!
         reset!
@@ -93,36 +93,39 @@ module RedisIPC
         nil
       end
 
-      # @return [Array<Call>] what was asked since the last {reset!}, oldest first
+      # Returns the calls that were made since the last {reset!}, the oldest first.
+      # @return [Array<Call>]
       def calls
         @lock.synchronize { @calls.dup }
       end
 
-      # Answers calls in fake mode (inline: those to groups nobody here serves), from now on; what was set last counts.
-      # What the block returns is the answer; if it raises, the call is rejected with class and message, as by a
-      # handler (of JSON-RPC, as by a server).
+      # Answers calls from now on: in fake mode, and in inline mode to groups that nobody in this process serves. What
+      # was set last counts. The block returns the value. If it raises, the call is rejected with class and message, as
+      # by a handler (of JSON-RPC, as by a server).
       # @param event [String, Symbol, nil] nil answers every call to the group
       # @param on [String, Symbol] the group asked
       # @yieldparam params [Hash, Array, Object] the params of the event or method; the content of a plain stream
       # @return [nil]
       # @raise [ArgumentError] without a block
+      # @example
+      #   RedisIPC::Testing.answer("cook", on: "kitchen") { |params| "#{params[:dish]}, coming up" }
       def answer(event = nil, on:, &block)
         raise ArgumentError, "answer needs a block" unless block
 
         add_answer(event, on) { |call| [:fulfilled, block.call(call.event ? call.params : call.content)] }
       end
 
-      # Rejects calls in fake mode, from now on.
+      # Rejects calls from now on, where {answer} would answer them.
       # @param event [String, Symbol, nil] nil rejects every call to the group
       # @param on [String, Symbol] the group asked
-      # @param reason [Object] of JSON-RPC, the error's message or a {JSONRPC::Error}
+      # @param reason [Object] the reason; of JSON-RPC, the error's message or a {JSONRPC::Error}
       # @param error [String, nil] the class of the exception behind it
       # @return [nil]
       def reject(event = nil, on:, reason: "rejected", error: nil)
         add_answer(event, on) { |_| [:rejected, reason, error] }
       end
 
-      # Lets calls in fake mode run into their deadline, from now on and at once.
+      # Makes calls time out from now on, without waiting, where {answer} would answer them.
       # @param event [String, Symbol, nil] nil means every call to the group
       # @param on [String, Symbol] the group asked
       # @param outcome [Symbol] as {CallError#outcome}

@@ -2,7 +2,7 @@
 
 module RedisIPC
   module JSONRPC
-    # Collects the requests of {Client#batch}.
+    # A batch collects the requests of {Client#batch}.
     class Batch
       # @api private
       attr_reader :calls, :notifications, :timeouts
@@ -16,18 +16,19 @@ module RedisIPC
       end
 
       # Adds a call.
-      # @param method [String, Symbol]
-      # @param params [Array] by position
-      # @param timeout [Numeric, nil] seconds. All answers come together, so the shortest of a batch is that of all
-      # @param named [Hash] by name
+      # @param method [String, Symbol] the method's name
+      # @param params [Array] parameters by position
+      # @param timeout [Numeric, nil] seconds. All answers come together, so the shortest timeout counts for the batch
+      # @param named [Hash] parameters by name
       # @return [Integer] where its result will be in what {Client#batch} returns
       # @raise [ArgumentError] with both kinds of parameters
       def call(method, *params, timeout: nil, **named)
         request(method, Request.params(params, named), timeout: timeout)
       end
 
-      # As {#call}; for parameters that {#call} would take for its own, and for names that are no Symbols.
-      # @param method [String, Symbol]
+      # Adds a call as {#call} does, with parameters that {#call} would take for its own (`timeout`), or whose names are
+      # no Symbols.
+      # @param method [String, Symbol] the method's name
       # @param params [Array, Hash, nil] by position, by name, or none
       # @param timeout [Numeric, nil] seconds, as for {#call}
       # @return (see #call)

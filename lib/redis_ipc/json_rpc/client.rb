@@ -2,14 +2,20 @@
 
 module RedisIPC
   module JSONRPC
-    # Calls methods that any JSON-RPC 2.0 server on a Redis list serves. May be used by any number of threads.
+    # A client calls methods that any JSON-RPC 2.0 server on a Redis list serves. Any number of threads may use it.
+    #
+    # @example
+    #   client = RedisIPC::JSONRPC::Client.new("calculator").connect
+    #   client.call("subtract", 42, 23, timeout: 2)      #=> 19
+    #   client.proxy.subtract(minuend: 42, subtrahend: 23) #=> 19
+    #   client.disconnect
     class Client < Endpoint
       # Seconds: seven days, as for the option.
       MAX_TIMEOUT = 604_800
       private_constant :MAX_TIMEOUT
 
-      # Times are in seconds, sizes in bytes.
-      # @param queue [String, Symbol] the list requests go on
+      # Makes a client that is not connected yet. Times are in seconds, sizes in bytes.
+      # @param queue [String, Symbol] the name of the list that requests go on
       # @param options [Hash] `redis_options: {}` (as for {Stream#connect}), `timeout: 5` (of a call that names none),
       #   `max_size: 16 MiB` (of a request or an answer), `max_batch: 1000`, `logger: nil`
       # @raise [ConfigurationError] if an option is unknown or of the wrong type
@@ -21,7 +27,7 @@ module RedisIPC
         @calling = Calling.new(self.queue, @around_call)
       end
 
-      # Surrounds this client's calls, notifications and batches, inside of {JSONRPC.around_call}.
+      # Adds middleware that surrounds this client's calls, notifications and batches, inside of {JSONRPC.around_call}.
       # @param (see JSONRPC.around_call)
       # @yieldparam (see JSONRPC.around_call)
       # @return [self]
@@ -31,13 +37,13 @@ module RedisIPC
       end
 
       # Calls a method and waits for its result. Blocks only the calling thread.
-      # @param method [String, Symbol]
+      # @param method [String, Symbol] the method's name
       # @param params [Array] parameters by position
-      # @param timeout [Numeric, nil] seconds
+      # @param timeout [Numeric, nil] seconds until the deadline; nil means the client's `timeout`
       # @param named [Hash] parameters by name
       # @return [Object] the result; Hash keys are Symbols
       # @raise [Error] if the server answered with an error
-      # @raise [TimeoutError] at the deadline; its `outcome` says what is known of the request
+      # @raise [TimeoutError] if there is no answer at the deadline; its `outcome` says whether the method can have run
       # @raise [ConnectionError] if Redis cannot be reached or the client is not connected
       # @raise [ContentError] if the parameters cannot be sent
       # @raise [MalformedEntryError] if the answer cannot be read
@@ -46,10 +52,11 @@ module RedisIPC
         request(method, Request.params(params, named), timeout: timeout)
       end
 
-      # As {#call}; for parameters that {#call} would take for its own, and for names that are no Symbols.
-      # @param method [String, Symbol]
+      # Calls a method as {#call} does, with parameters that {#call} would take for its own (`timeout`), or whose names
+      # are no Symbols.
+      # @param method [String, Symbol] the method's name
       # @param params [Array, Hash, nil] by position, by name, or none
-      # @param timeout [Numeric, nil] seconds
+      # @param timeout [Numeric, nil] seconds until the deadline; nil means the client's `timeout`
       # @return (see #call)
       # @raise (see #call)
       def request(method, params = nil, timeout: nil)
@@ -58,10 +65,10 @@ module RedisIPC
         @calling.run(request, timeout) { |seconds| value_of(send_request(session, request, check_timeout(seconds))) }
       end
 
-      # Calls a method without waiting for anything but that Redis has the request.
-      # @param method [String, Symbol]
+      # Sends a notification: calls a method without a result. Returns once Redis has the request.
+      # @param method [String, Symbol] the method's name
       # @param params [Array] parameters by position
-      # @param timeout [Numeric, nil] seconds that Redis is given
+      # @param timeout [Numeric, nil] seconds that Redis is given; nil means the client's `timeout`
       # @param named [Hash] parameters by name
       # @return [true]
       # @raise [ConnectionError] if Redis cannot be reached or the client is not connected
@@ -73,11 +80,16 @@ module RedisIPC
       end
 
       # Sends several requests as one, and waits for all results.
-      # @param timeout [Numeric, nil] seconds; a shorter one of a call in the batch counts instead
-      # @yieldparam batch [Batch]
+      # @param timeout [Numeric, nil] seconds until the deadline; a shorter one of a call in the batch counts instead
+      # @yieldparam batch [Batch] collects the requests
       # @return [Array<Object, Error>] for each {Batch#call} in turn its result, or the {Error} it was answered with
       # @raise [Error] if the server refused the whole batch
       # @raise (see #call)
+      # @example
+      #   sum, error = client.batch do |batch|
+      #     batch.call("sum", 1, 2)
+      #     batch.call("no_such_method")
+      #   end
       def batch(timeout: nil)
         timeout = check_timeout(timeout)
         batch = Batch.new
@@ -89,8 +101,9 @@ module RedisIPC
         @calling.run(batch.requests, timeout) { |seconds| run_batch(session, batch, check_timeout(seconds)) }
       end
 
-      # @param timeout [Numeric, nil] seconds for each call
-      # @return [Proxy] an object whose methods are the server's
+      # Makes an object whose methods are the server's.
+      # @param timeout [Numeric, nil] seconds for each call; nil means the client's `timeout`
+      # @return [Proxy]
       def proxy(timeout: nil)
         Proxy.new(self, check_timeout(timeout))
       end

@@ -2,11 +2,11 @@
 
 module RedisIPC
   module JSONRPC
-    # What a server and a client have in common: connecting to a queue, and staying connected.
+    # The base class of {Server} and {Client}: connects to a queue, and stays connected.
     class Endpoint
       include Lifecycle
 
-      # @return [String] the name of the list that requests go over
+      # @return [String] the name of the list that requests go on
       attr_reader :queue
 
       # @api private
@@ -17,8 +17,8 @@ module RedisIPC
         @lifecycle = Mutex.new
       end
 
-      # Sets what is told of errors nobody else hears of. It runs in a thread of its own.
-      # @yieldparam exception [Exception]
+      # Sets the block that is told of errors that no caller hears of. It runs in a thread of its own.
+      # @yieldparam exception [Exception] what happened
       # @return [self]
       # @raise [ArgumentError] without a block
       def on_error(&block)
@@ -28,10 +28,11 @@ module RedisIPC
         self
       end
 
-      # Connects. Returns when requests can be sent or taken.
+      # Connects to Redis. Returns when requests can be sent or taken.
       # @return [self]
       # @raise [ConnectionError] if Redis cannot be reached, or it is connected already
       # @raise [CommandError] if Redis refuses
+      # @raise [ThreadLimitError] if a thread cannot be started; nothing stays connected
       # @raise [ArgumentError] if the queue's name could collide with another queue's keys
       def connect
         connect_with(nil)

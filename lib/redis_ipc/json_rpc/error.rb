@@ -2,22 +2,31 @@
 
 module RedisIPC
   module JSONRPC
-    # What is not JSON.
+    # The code for text that is not JSON.
     PARSE_ERROR = -32_700
-    # What is no request.
+    # The code for JSON that is not a request.
     INVALID_REQUEST = -32_600
-    # A method that is not there.
+    # The code for a method that does not exist.
     METHOD_NOT_FOUND = -32_601
-    # Parameters that the method does not have, or that it lacks.
+    # The code for parameters that do not fit the method.
     INVALID_PARAMS = -32_602
-    # The method failed in a way its author did not expect.
+    # The code for a method that failed in a way that its author did not expect.
     INTERNAL_ERROR = -32_603
-    # The first of the codes that are left to implementations (-32000 to -32099): a request that was given up on.
+    # The code for a request that was given up on: the first of those that are left to implementations (-32000 to
+    # -32099).
     SERVER_ERROR = -32_000
-    # A request of a batch that was not started: the deadline had passed, or the answers before it had no room for more.
+    # The code for a call of a batch that was not started, because the deadline had passed or the answers before it left
+    # no room.
     NOT_STARTED = -32_001
 
-    # The error of a method. A method raises it to answer with it; {Client#call} raises what was answered.
+    # The error of a method. A method raises it to answer with it, and {Client#call} raises what was answered.
+    #
+    # @example In a method
+    #   raise RedisIPC::JSONRPC::Error.new("no real root", code: 1, data: { number: number })
+    #
+    # @example Around a call
+    #   rescue RedisIPC::JSONRPC::Error => e
+    #     puts "#{e.message} (#{e.code}): #{e.data}"
     class Error < RedisIPC::Error
       # @return [Integer] what kind of error it is; -32768 to -32000 are JSON-RPC's
       attr_reader :code
@@ -39,8 +48,9 @@ module RedisIPC
         @data = data
       end
 
-      # @return [Boolean] whether a {Client} was answered with it. To a server it is an exception as any other, which it
-      #   does not pass on
+      # Returns whether a {Client} was answered with this error. A server does not pass such an error on: it is an
+      # exception like any other there.
+      # @return [Boolean]
       def received?
         @received
       end

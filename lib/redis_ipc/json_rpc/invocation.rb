@@ -2,13 +2,13 @@
 
 module RedisIPC
   module JSONRPC
-    # A method that is run for a request. Frozen.
+    # An invocation is a method that is run for a request, as `around_method` gets it. It is frozen.
     class Invocation
       # @return [String] the server's queue
       attr_reader :queue
       # @return [String] the method's name
       attr_reader :name
-      # @return [Array, Hash{Symbol => Object}, nil] as they came
+      # @return [Array, Hash{Symbol => Object}, nil] the parameters as they came
       attr_reader :params
       # @return [String, Integer, Float, nil] the request's id; nil for a notification, too
       attr_reader :id

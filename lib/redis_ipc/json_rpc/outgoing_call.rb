@@ -21,7 +21,7 @@ module RedisIPC
         @timeout = timeout
       end
 
-      # @return [Boolean]
+      # @return [Boolean] whether it is a batch
       def batch?
         @requests.is_a?(Array)
       end
@@ -36,12 +36,13 @@ module RedisIPC
         names.first unless batch?
       end
 
-      # @return [Array, Hash, nil] nil of a batch, too
+      # @return [Array, Hash, nil] the parameters; nil of a batch, too
       def params
         @requests[:params] unless batch?
       end
 
-      # @param params [Array, Hash, nil] sent instead
+      # Replaces the parameters.
+      # @param params [Array, Hash, nil] what is sent instead
       # @raise [ArgumentError] of a batch
       def params=(params)
         raise ArgumentError, "a batch has no parameters of its own" if batch?

@@ -2,10 +2,14 @@
 
 module RedisIPC
   module JSONRPC
-    # Calls methods of the server as if they were its own. Calls go over the wire, but for what Ruby, consoles and test
-    # frameworks call by themselves: the methods that are listed here, conversions (`to_...`), `deconstruct...`,
-    # `pretty_print...`, `as_json`, `coerce`, `exception`, `marshal_dump`, `encode_with` and `matches?`. For methods of
-    # the server with such names there is {Client#call}.
+    # A proxy calls methods of the server as if they were its own.
+    #
+    # Some names are never sent, because Ruby, consoles and test frameworks call them by themselves: the methods that
+    # are listed here, conversions (`to_...`), `deconstruct...`, `pretty_print...`, `as_json`, `coerce`, `exception`,
+    # `marshal_dump`, `encode_with` and `matches?`. Use {Client#call} for methods of the server that have such names.
+    #
+    # @example
+    #   client.proxy(timeout: 2).subtract(42, 23) #=> 19
     class Proxy < BasicObject
       OWN = %i[inspect to_s class is_a? kind_of? instance_of? nil? eql? == != ! equal? hash respond_to?].freeze
       LOCAL = /\A(===|to_[a-z]+|deconstruct\w*|pretty_(print|inspect)\w*|as_json|coerce|exception|_?marshal_dump|

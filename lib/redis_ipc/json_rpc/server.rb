@@ -2,24 +2,30 @@
 
 module RedisIPC
   module JSONRPC
-    # Serves methods to whoever puts JSON-RPC 2.0 requests on a Redis list.
+    # A server serves methods to any program that puts JSON-RPC 2.0 requests on a Redis list.
     #
     # Any number of servers may serve one list; each request goes to one of them.
+    #
+    # @example
+    #   server = RedisIPC::JSONRPC::Server.new("calculator", threads: 5)
+    #   server.on("subtract") { |minuend:, subtrahend:| minuend - subtrahend }
+    #   server.on_error { |exception| warn exception.message }
+    #   server.connect
     class Server < Endpoint
       # Every object has the methods of these; to serve one of them (`send`, `instance_eval`) is hardly ever meant.
       EVERY_OBJECT = [BasicObject, Kernel, Object].freeze
       private_constant :EVERY_OBJECT
 
-      # `:at_least_once`: a request stays on a list of this server's own until it is answered, and another server takes
-      # it over if this one dies; so it may run more than once. `:at_most_once`: it is gone from Redis once it is taken;
-      # it never runs twice, and is lost with its server.
+      # Says what this server promises. With `:at_least_once` a request stays on a list of this server's own until it is
+      # answered, and another server takes it over if this one dies; so it may run more than once. With `:at_most_once`
+      # it is gone from Redis once it is taken; it never runs twice, and is lost with its server.
       # @return [Symbol]
       attr_reader :guarantee
       # @return [Integer] how many methods run at the same time
       attr_reader :threads
 
-      # Times are in seconds, sizes in bytes.
-      # @param queue [String, Symbol] the list requests come on
+      # Makes a server that is not connected yet. Times are in seconds, sizes in bytes.
+      # @param queue [String, Symbol] the name of the list that requests come on
       # @param options [Hash] `redis_options: {}` (as for {Stream#connect}), `guarantee: :at_least_once`, `threads: 3`,
       #   `lease: 2` (after which a dead server's requests are taken over), `max_deliveries: 5`, `answer_expiry: 60`,
       #   `max_size: 16 MiB` (of a request), `max_answer_size: 16 MiB`, `max_batch: 1000`, `logger: nil`
@@ -35,9 +41,10 @@ module RedisIPC
         @invoking = Invoking.new(self.queue, @around_method)
       end
 
-      # Serves a method. Its parameters may be passed by position or by name, however the block declares them. The block
-      # runs in one of the server's threads; what it returns is the result. `next` ends it early.
-      # @param name [String, Symbol]
+      # Serves the block as a method. Its parameters may be passed by position or by name, however the block declares
+      # them. The block runs in one of the server's threads, and keeps its own `self`. What it returns is the result;
+      # `next` ends it early.
+      # @param name [String, Symbol] the method's name
       # @return [self]
       # @raise [ArgumentError] without a block, or if the name is blank or begins with "rpc." (kept for JSON-RPC itself)
       def on(name, &block)
@@ -47,12 +54,14 @@ module RedisIPC
         self
       end
 
-      # Serves public methods of an object, those listed and no other.
+      # Serves public methods of an object: those that are listed, and no other.
       # @param object [Object]
-      # @param only [Array<String, Symbol>] their names
-      # @param prefix [String] goes before their names
+      # @param only [Array<String, Symbol>] the names of the methods
+      # @param prefix [String] what the names begin with for callers
       # @return [self]
       # @raise [ArgumentError] if the object has no such public method of its own class
+      # @example
+      #   server.expose(Calculator.new, only: %w[add multiply], prefix: "calc.") # calc.add, calc.multiply
       def expose(object, only:, prefix: "")
         only.each do |name|
           method = public_method_of(object, name)
@@ -61,7 +70,7 @@ module RedisIPC
         self
       end
 
-      # Surrounds this server's methods, inside of {JSONRPC.around_method}.
+      # Adds middleware that surrounds this server's methods, inside of {JSONRPC.around_method}.
       # @param (see JSONRPC.around_method)
       # @yieldparam (see JSONRPC.around_method)
       # @return [self]
@@ -70,14 +79,16 @@ module RedisIPC
         self
       end
 
-      # Answers with an error of the author's choice where a method raises an exception of this class.
-      # @param exception_class [Class] or a subclass of it
-      # @param code [Integer]
-      # @param message [String, nil] nil is the exception's own, which callers then see
-      # @yieldparam exception [Exception]
-      # @yieldreturn [Object] the error's `data`, optional
+      # Turns exceptions of a class into an error for the caller. Without it the caller is told "Internal error".
+      # @param exception_class [Class] subclasses are included; the most specific class counts
+      # @param code [Integer] the error's code
+      # @param message [String, nil] the error's message; nil is the exception's own, which callers then see
+      # @yieldparam exception [Exception] what the method raised
+      # @yieldreturn [Object] the error's `data`; without a block there is none
       # @return [self]
       # @raise [ArgumentError] if the code is no Integer
+      # @example
+      #   server.map_error(KeyError, code: 404) { |exception| { key: exception.key } }
       def map_error(exception_class, code:, message: nil, &data)
         raise ArgumentError, "the code must be an Integer, got #{code.inspect}" unless code.is_a?(Integer)
 
@@ -87,8 +98,8 @@ module RedisIPC
         self
       end
 
-      # Answers JSON-RPC that comes as the content of a stream's requests too. A notification is fulfilled with nil.
-      # @param stream [Stream] one that is not connected yet; its `on_request` is set
+      # Also answers JSON-RPC that comes as the content of a stream's requests. A notification is fulfilled with nil.
+      # @param stream [Stream] a stream that is not connected yet; its `on_request` is set
       # @return [self]
       def attach(stream)
         server = self
@@ -96,8 +107,8 @@ module RedisIPC
         self
       end
 
-      # Answers one request or batch that came by other ways.
-      # @param message [Object] as parsed from JSON, with Symbols for keys
+      # Answers one request or batch that came in another way.
+      # @param message [Object] the request as parsed from JSON, with Symbols for keys
       # @return [Object, nil] the answer, with Symbols for keys; nil if there is nothing to answer
       def answer(message)
         text = @dispatcher.answer(message) { |request, encode, &run| @invoking.run_within(request, encode, &run) }

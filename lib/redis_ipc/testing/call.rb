@@ -2,7 +2,7 @@
 
 module RedisIPC
   module Testing
-    # A call that a test made. Frozen.
+    # A call that was made in a test. It is frozen.
     class Call
       # @return [String] the stream's name
       attr_reader :stream

@@ -2,8 +2,8 @@
 
 module RedisIPC
   module Testing
-    # A JSON-RPC request that a test made; of a batch, each is one. Its `event` is the method, its `to` the queue.
-    # Frozen.
+    # A JSON-RPC request that was made in a test; each request of a batch is one. Its `event` is the method, and its
+    # `to` is the queue. It is frozen.
     class MethodCall < Call
       # @api private
       def initialize(queue:, content:, timeout:)
