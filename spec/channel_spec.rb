@@ -217,7 +217,7 @@ RSpec.describe RedisIPC::Channel do
     it "is told at once that initialize may not need arguments" do
       [proc { |name| @name = name }, proc { |name:| @name = name }].each do |needy|
         expect { channel("child") { define_method(:initialize, &needy) } }
-          .to raise_error(ArgumentError, /initialize of .* must do without arguments/)
+          .to raise_error(ArgumentError, /initialize of .* must need no arguments/)
       end
       expect { channel("child") { define_method(:initialize) { |*, **| nil } } }.not_to raise_error
     end
@@ -250,7 +250,7 @@ RSpec.describe RedisIPC::Channel do
     end
 
     it "says what an instance that runs no event does not have" do
-      expect { channel("child").new.params }.to raise_error(RedisIPC::Error, /runs no event/)
+      expect { channel("child").new.params }.to raise_error(RedisIPC::Error, /is not running an event/)
     end
   end
 

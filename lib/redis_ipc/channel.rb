@@ -197,7 +197,7 @@ module RedisIPC
         return unless name == :initialize
         return if instance_method(name).parameters.none? { |kind, _| %i[req keyreq].include?(kind) }
 
-        raise ArgumentError, "initialize of #{self} must do without arguments: each event gets an instance, made " \
+        raise ArgumentError, "initialize of #{self} must need no arguments: each event gets an instance, made " \
                              "without any"
       end
     end

@@ -43,7 +43,7 @@ module RedisIPC
       # @raise [Error] if it runs no event
       def execution_of(instance)
         instance.instance_variable_get(KEY) ||
-          raise(Error, "this #{instance.class} runs no event: only one that does has params and an entry")
+          raise(Error, "this #{instance.class} is not running an event: only one that is has params and an entry")
       end
     end
 

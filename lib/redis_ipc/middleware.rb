@@ -13,7 +13,7 @@ module RedisIPC
     # @raise [ArgumentError] without something that can be called
     def add(link, &block)
       link ||= block
-      raise ArgumentError, "a block or an object with a method call is needed" unless link.respond_to?(:call)
+      raise ArgumentError, "middleware needs a block, or an object that responds to call" unless link.respond_to?(:call)
 
       @links = [*@links, link].freeze
     end

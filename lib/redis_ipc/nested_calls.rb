@@ -30,7 +30,7 @@ module RedisIPC
         others = ", nor did another instance take the request" if error.outcome == :unclaimed
         why = "#{threads} of this instance waited for answers of their own group, so none was left to " \
               "answer#{others}: have more threads or instances than such calls at once, or answer without asking " \
-              "the own group"
+              "your own group"
         TimeoutError.new("#{error.message}; #{why}", outcome: error.outcome, stream: error.stream, group: error.group,
                                                      entry_id: error.entry_id, redis: error.redis)
       end

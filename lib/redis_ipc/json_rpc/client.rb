@@ -179,7 +179,7 @@ module RedisIPC
       end
 
       def malformed(answer)
-        raise MalformedEntryError.new("the answer is not one of JSON-RPC 2.0: #{answer.inspect[0, 200]}", stream: queue)
+        raise MalformedEntryError.new("the answer is no JSON-RPC 2.0 answer: #{answer.inspect[0, 200]}", stream: queue)
       end
 
       def check_size(size)

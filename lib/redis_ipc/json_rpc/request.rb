@@ -19,7 +19,7 @@ module RedisIPC
         # @return [Array, Hash, nil] the parameters as JSON-RPC has them
         # @raise [ArgumentError] with both kinds
         def params(params, named)
-          raise ArgumentError, "parameters go by position or by name, not both" unless params.empty? || named.empty?
+          raise ArgumentError, "pass parameters by position or by name, not both" unless params.empty? || named.empty?
 
           return named unless named.empty?
 

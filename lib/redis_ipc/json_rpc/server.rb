@@ -208,7 +208,7 @@ module RedisIPC
         method = object.public_method(name)
         return method unless EVERY_OBJECT.include?(method.owner)
 
-        raise ArgumentError, "#{name} is a method of every object; serve it by a block if it is meant"
+        raise ArgumentError, "#{name} is a method of every object; serve it with a block (on) if you mean it"
       rescue NameError
         raise ArgumentError, "#{object.class} has no public method #{name}"
       end
