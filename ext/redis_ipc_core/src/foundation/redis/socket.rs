@@ -10,7 +10,7 @@ use rustls::{ClientConnection, Stream};
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// A write to a closed connection must fail, and must not raise SIGPIPE.
@@ -28,7 +28,7 @@ pub struct Socket {
     attempt: Option<Attempt>,
 }
 
-/// The socket of the operating system. It is closed when its last owner drops it.
+/// The socket of the operating system. It is closed when its owner drops it.
 #[derive(Debug)]
 struct Raw {
     // Before the socket: fields are dropped in this order.
@@ -72,10 +72,11 @@ impl Write for Arrived<'_> {
     }
 }
 
-/// Closes a connection from another thread: a blocked read on it returns at once.
+/// Closes a connection from another thread: a blocked read on it returns at once. It does not keep the socket open: who
+/// reads has ended, and left its closer behind, where it connected while it was being stopped.
 pub struct Closer {
     address: Address,
-    raw: Arc<Raw>,
+    raw: Weak<Raw>,
 }
 
 impl Closer {
@@ -86,8 +87,10 @@ impl Closer {
 
     /// Shuts the socket down both ways.
     pub fn close(&self) {
-        // An error means it is closed already.
-        let _ = self.raw.socket.shutdown(Shutdown::Both);
+        if let Some(raw) = self.raw.upgrade() {
+            // An error means it is closed already.
+            let _ = raw.socket.shutdown(Shutdown::Both);
+        }
     }
 }
 
@@ -111,7 +114,7 @@ impl Socket {
 
     /// A handle that closes it from another thread.
     pub fn closer(&self, address: Address) -> Closer {
-        Closer { address, raw: Arc::clone(&self.raw) }
+        Closer { address, raw: Arc::downgrade(&self.raw) }
     }
 
     /// How long reading and writing may be stuck.
@@ -203,5 +206,42 @@ impl Write for Socket {
                 Some(tls) => Stream::new(&mut **tls, &mut raw).flush(),
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::foundation::redis::attempt::Closing;
+    use std::os::unix::net::UnixStream;
+
+    /// A socket, what closes it, and the other side, which waits for nothing.
+    fn connected(sockets: &OpenSockets) -> (Socket, Closer, UnixStream) {
+        let (own, other) = UnixStream::pair().unwrap();
+        let attempt = Attempt::new(Duration::from_secs(1), &Closing::default());
+        let socket = Socket::new(own.into(), attempt, sockets);
+        let closer = socket.closer(Address::Unix("redis.sock".into()));
+        other.set_nonblocking(true).unwrap();
+        (socket, closer, other)
+    }
+
+    #[test]
+    fn a_closer_keeps_no_socket_open() {
+        let sockets = OpenSockets::default();
+        let (socket, closer, mut other) = connected(&sockets);
+        assert_eq!(other.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        drop(socket);
+        assert_eq!(other.read(&mut [0]).unwrap(), 0);
+        assert!(sockets.inherited().is_empty());
+        closer.close();
+    }
+
+    #[test]
+    fn a_closer_ends_the_reads_of_both_sides() {
+        let (mut socket, closer, mut other) = connected(&OpenSockets::default());
+        socket.is_ready().unwrap();
+        closer.close();
+        assert_eq!(socket.read(&mut [0]).unwrap(), 0);
+        assert_eq!(other.read(&mut [0]).unwrap(), 0);
     }
 }
