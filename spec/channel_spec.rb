@@ -271,7 +271,7 @@ RSpec.describe RedisIPC::Channel do
     expect(answers).to eq(%w[kept new added])
     expect(parent.trigger_event("fails", target: "sub").reason).to eq("RuntimeError: oh")
     expect(next_of(told).message).to eq("oh")
-    expect([Class.new(base).stream, Class.new(base).group]).to eq(%w[house base])
+    expect([Class.new(base).stream_name, Class.new(base).group_name]).to eq(%w[house base])
     expect(base).not_to be_connected
   end
 

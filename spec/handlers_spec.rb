@@ -7,11 +7,11 @@ RSpec.describe "handlers" do
 
   it "run with what answers, asks and tells of the stream as self" do
     child = connect("child") do |entry|
-      told = [self.class.name, name, group, connected?, instance_id, stats.key?(:taken), instances.size,
+      told = [self.class.name, stream_name, group_name, connected?, instance_id, stats.key?(:taken), instances.size,
               dead_letters.to_a, dead_letters(group: "x").group, stream.class.name, inspect]
       fulfill_request(entry, content: told)
     end
-    expect(parent.send_to_group(content: 1, to: child.group).value)
+    expect(parent.send_to_group(content: 1, to: child.group_name).value)
       .to eq(["RedisIPC::HandlerContext", "house", "child", true, child.instance_id, true, 2, [], "x",
               "RedisIPC::Stream", "#<RedisIPC::HandlerContext of #<RedisIPC::Stream house/child connected>>"])
   end
@@ -92,7 +92,7 @@ RSpec.describe "handlers" do
   it "survive whatever is raised" do
     [NotImplementedError, NoMemoryError, SystemStackError, StopIteration].each do |error|
       child = connect("child #{error}", consumer: { pool_size: 1 }) { |entry| raise(error) if entry }
-      2.times { expect(parent.send_to_group(content: 1, to: child.group).error).to eq(error.name) }
+      2.times { expect(parent.send_to_group(content: 1, to: child.group_name).error).to eq(error.name) }
     end
   end
 

@@ -53,7 +53,7 @@ RSpec.describe "the signatures in sig/" do
 
   # RBS wraps each method and compares what goes in and comes out with the signature.
   it "tell the truth where everything is used" do
-    checked = %w[Stream Lifecycle HandlerContext Channel Params Entry Response Future ChainedFuture Event
+    checked = %w[Stream Lifecycle HandlerContext Channel Params Entry Response Future ChainedFuture Notification
                  OutgoingRequest Error CallError TimeoutError RejectedError DeadLetters DeadLetter
                  JSONRPC::Endpoint JSONRPC::Server JSONRPC::Client JSONRPC::Batch JSONRPC::Invocation
                  JSONRPC::OutgoingCall JSONRPC::Error]
@@ -73,7 +73,7 @@ RSpec.describe "the signatures in sig/" do
         end
         event("fail") { raise "no" }
       end
-      subscription = RedisIPC.subscribe(:handle) { |event| [event.name, event.duration, event.payload, event.inspect] }
+      subscription = RedisIPC.subscribe(:handle) { |told| [told.name, told.duration, told.payload, told.inspect] }
       Kitchen.connect
       response = Kitchen.trigger_event(:cook, target: "kitchen", params: { dish: "pasta" }, timeout: 5)
       [response.fulfilled?, response.value!, response.reason, response.error, response.id, response.redis_id, response.inspect]
@@ -81,9 +81,9 @@ RSpec.describe "the signatures in sig/" do
       future = Kitchen.async_trigger_event("cook", target: "kitchen", params: { "dish" => 1 })
       chained = future.then { |value| value.size }
       [future.wait, future.settled?, future.value!, future.response, future.inspect, chained.wait(5), chained.value, chained.settled?]
-      [Kitchen.stats, Kitchen.connected?, Kitchen.stream, Kitchen.channel, Kitchen.group, RedisIPC.unsubscribe(subscription)]
+      [Kitchen.stats, Kitchen.connected?, Kitchen.stream_name, Kitchen.group_name, RedisIPC.unsubscribe(subscription)]
       stream = RedisIPC::Stream.new("household", :attic)
-      stream.on_request { |entry| [name, group, stream, connected?, stats, instance_id, inspect] && reject_request(entry, content: 1) }.on_error { nil }.around_request { |_, call| call.call }
+      stream.on_request { |entry| [stream_name, group_name, stream, connected?, stats, instance_id, inspect] && reject_request(entry, content: 1) }.on_error { nil }.around_request { |_, call| call.call }
       stream.connect(pool_size: 2)
       rejected = stream.send_to_group(content: nil, to: "attic")
       begin
@@ -106,7 +106,7 @@ RSpec.describe "the signatures in sig/" do
         [letter.id, letter.group, letter.request_id, letter.redis_id, letter.reason, letter.deliveries, letter.died_at,
          letter.source_group, letter.instance_id, letter.content, letter.raw_content, letter.inspect, letter.discard]
       end
-      [stream.instances, stream.instance_id, stream.name, stream.group, stream.inspect, stream.dead_letters.to_a]
+      [stream.instances, stream.instance_id, stream.stream_name, stream.group_name, stream.inspect, stream.dead_letters.to_a]
       RedisIPC.around_request(->(request, call) { request.timeout ||= 5 and [request.to, request.content, request.correlation_id] and call.call })
       RedisIPC.around_handler(Class.new { def call(entry, handler) = handler.call }.new)
       stream.around_handler { |entry, handler| entry.correlation_id and handler.call or handler.call }

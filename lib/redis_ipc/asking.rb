@@ -57,7 +57,7 @@ module RedisIPC
     end
 
     def payload(request)
-      payload = { stream: @stream.name, group: @stream.group, to: request.to, content: request.content,
+      payload = { stream: @stream.stream_name, group: @stream.group_name, to: request.to, content: request.content,
                   timeout: request.timeout }
       payload[:correlation_id] = request.correlation_id if request.correlation_id
       payload

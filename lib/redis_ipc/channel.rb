@@ -28,24 +28,31 @@ module RedisIPC
       # @api private
       attr_accessor :connector
 
-      # Sets or returns the stream's name. A subclass inherits it.
-      # @param name [String, Symbol, nil] the name; nil only returns it
-      # @return [String, Symbol, nil] the name; nil if none is set
-      def stream(name = nil)
-        state = ChannelState.of(self)
-        state.stream = name unless name.nil?
-        state.stream || (superclass.stream if self < Channel)
+      # Sets the stream's name. A subclass inherits it.
+      # @param name [String, Symbol]
+      # @return [String, Symbol] the name
+      # @raise [ArgumentError] if the name is blank or neither a String nor a Symbol
+      def stream(name)
+        ChannelState.of(self).stream_name = name
       end
 
-      # Sets or returns the group's name. A subclass inherits it.
-      # @param name [String, Symbol, nil] the name; nil only returns it
-      # @return [String, Symbol, nil] the name; nil if none is set
-      def channel(name = nil)
-        state = ChannelState.of(self)
-        state.group = name unless name.nil?
-        state.group || (superclass.channel if self < Channel)
+      # Sets the group's name. A subclass inherits it.
+      # @param name [String, Symbol]
+      # @return [String, Symbol] the name
+      # @raise [ArgumentError] if the name is blank or neither a String nor a Symbol
+      def channel(name)
+        ChannelState.of(self).group_name = name
       end
-      alias group channel
+
+      # @return [String, nil] the stream's name, as set here or in the nearest class above
+      def stream_name
+        ChannelState.of(self).stream_name
+      end
+
+      # @return [String, nil] the group's name, as set here or in the nearest class above
+      def group_name
+        ChannelState.of(self).group_name
+      end
 
       # Sets the block that is told of errors (see {Stream#on_error}). A subclass inherits it.
       # @yieldparam exception [Exception] what happened
@@ -186,7 +193,7 @@ module RedisIPC
       # @param group [String, Symbol] the channel's own unless named
       # @return [DeadLetters]
       # @raise (see Stream#dead_letters)
-      def dead_letters(group: channel)
+      def dead_letters(group: group_name)
         ChannelState.of(self).connection.dead_letters(group: group)
       end
 
@@ -219,12 +226,12 @@ module RedisIPC
 
     # @return [String] the stream's name
     def stream_name
-      ChannelState.execution_of(self).stream.name
+      ChannelState.execution_of(self).stream.stream_name
     end
 
     # @return [String] the group's name
     def group_name
-      ChannelState.execution_of(self).stream.group
+      ChannelState.execution_of(self).stream.group_name
     end
 
     # @return [String] the name of the connection that runs this event

@@ -49,8 +49,6 @@ module RedisIPC
 
     # @return [Class]
     attr_reader :channel_class
-    # @return [String, Symbol, nil] as the class itself says; a class above may say it
-    attr_accessor :stream, :group
     # @return [Proc, nil] as the class itself says
     attr_accessor :own_error_handler
     # @return [Symbol, false, nil] as the class itself says
@@ -62,6 +60,28 @@ module RedisIPC
       @channel_class = channel_class
       @events = {}
       @middleware = { request: Middleware.new, handler: Middleware.new }
+    end
+
+    # @return [String, nil] as set in the class or in the nearest class above
+    def stream_name
+      @stream_name || parent&.stream_name
+    end
+
+    # @return [String, nil] as set in the class or in the nearest class above
+    def group_name
+      @group_name || parent&.group_name
+    end
+
+    # @param name [String, Symbol]
+    # @raise [ArgumentError]
+    def stream_name=(name)
+      @stream_name = Names.check("the stream name", name)
+    end
+
+    # @param name [String, Symbol]
+    # @raise [ArgumentError]
+    def group_name=(name)
+      @group_name = Names.check("the group name", name)
     end
 
     # @param action [Symbol, false]
@@ -102,7 +122,7 @@ module RedisIPC
 
     # @return [Hash] the names of the stream and the group, for errors
     def place
-      { stream: channel_class.stream&.to_s, group: channel_class.channel&.to_s }
+      { stream: stream_name, group: group_name }
     end
 
     # @return [Stream, nil] the last one connected
@@ -148,7 +168,7 @@ module RedisIPC
     # @param server [Server, nil]
     # @return [Stream] one that is not connected
     def build_stream(server = Server.new(self))
-      opened = Stream.new(named(:stream), named(:channel))
+      opened = Stream.new(named("stream", stream_name), named("channel", group_name))
       opened.on_request { |entry| server.state.answer(opened, entry) } if server
       error_handler&.then { |handler| opened.on_error(&handler) }
       middleware(:request).each { |link| opened.around_request(link) }
@@ -193,8 +213,8 @@ module RedisIPC
 
     private
 
-    def named(what)
-      channel_class.public_send(what) || raise(ArgumentError, "#{channel_class} has no #{what}: call #{what} \"name\"")
+    def named(what, name)
+      name || raise(ArgumentError, "#{channel_class} has no #{what}: call #{what} \"name\"")
     end
 
     # `initialize` is the user's, and may not call `super`.
@@ -232,7 +252,7 @@ module RedisIPC
     # A stranger may have sent megabytes as a name.
     def unknown(name)
       known = event_names.sort.join(", ")
-      "unknown event #{name[0, 100].inspect}; #{channel_class.channel} knows: #{known.empty? ? "none" : known}"
+      "unknown event #{name[0, 100].inspect}; #{group_name} knows: #{known.empty? ? "none" : known}"
     end
   end
   private_constant :ChannelState

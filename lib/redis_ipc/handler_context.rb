@@ -20,13 +20,13 @@ module RedisIPC
     end
 
     # @return [String] the stream's name
-    def name
-      stream.name
+    def stream_name
+      stream.stream_name
     end
 
     # @return [String] the group's name
-    def group
-      stream.group
+    def group_name
+      stream.group_name
     end
 
     # Answers a request with a value.
@@ -77,7 +77,7 @@ module RedisIPC
     # @param (see Stream#dead_letters)
     # @return (see Stream#dead_letters)
     # @raise (see Stream#dead_letters)
-    def dead_letters(group: self.group)
+    def dead_letters(group: group_name)
       stream.dead_letters(group: group)
     end
 

@@ -63,7 +63,7 @@ module RedisIPC
     end
 
     def payload(entry)
-      { stream: @stream.name, group: @stream.group, from: entry.source_group, id: entry.id, redis_id: entry.redis_id,
+      { stream: @stream.stream_name, group: @stream.group_name, from: entry.source_group, id: entry.id, redis_id: entry.redis_id,
         deliveries: entry.deliveries, entry: entry, **correlation(entry) }
     end
 

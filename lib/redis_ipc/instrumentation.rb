@@ -1,9 +1,9 @@
 # frozen_string_literal: true
 
-# Events: {RedisIPC.subscribe}.
+# Notifications of what happens in the gem: {RedisIPC.subscribe}.
 module RedisIPC
-  # An event tells a subscriber what happened (see {RedisIPC.subscribe}). It is frozen.
-  class Event
+  # What {RedisIPC.subscribe} yields: one thing that happened. Frozen.
+  class Notification
     # @return [Symbol] `:request`, `:handle`, `:timeout`, `:retry`, `:dead_letter`, `:reconnect` or `:error`
     attr_reader :name
     # @return [Hash{Symbol => Object}] who and what; docs/instrumentation.md lists the keys of each
@@ -76,7 +76,7 @@ module RedisIPC
       # @param subscriber [#call]
       def add(names, subscriber)
         unknown = names - NAMES
-        raise ArgumentError, "unknown event #{unknown.first.inspect}; known: #{NAMES.join(", ")}" if unknown.any?
+        raise ArgumentError, "unknown notification #{unknown.first.inspect}; known: #{NAMES.join(", ")}" if unknown.any?
 
         change { |all| names.each { |name| all[name] = (all[name] || []) + [subscriber] } }
       end
@@ -148,17 +148,17 @@ module RedisIPC
         subscribers = @subscribers[name]
         return if subscribers.nil?
 
-        event = Event.new(name, payload)
-        subscribers.each { |subscriber| tell_one(subscriber, event) }
+        notification = Notification.new(name, payload)
+        subscribers.each { |subscriber| tell_one(subscriber, notification) }
       end
 
       # What watches a call must not break it.
-      def tell_one(subscriber, event)
-        subscriber.call(event)
+      def tell_one(subscriber, notification)
+        subscriber.call(notification)
       rescue SystemExit, SignalException
         raise
       rescue Exception => e # rubocop:disable Lint/RescueException -- see above
-        complain(event.name, e)
+        complain(notification.name, e)
       end
 
       def complain(name, error)
@@ -187,10 +187,10 @@ module RedisIPC
   private_constant :Instrumentation
 
   class << self
-    # Subscribes the block to events: `:request`, `:handle`, `:timeout`, `:retry`, `:dead_letter`, `:reconnect`,
-    # `:error`. It runs in the thread where they happen. docs/instrumentation.md lists what each carries.
-    # @param names [Array<Symbol>] the events; none means all
-    # @yieldparam event [Event] what happened
+    # Calls the block with a {Notification} of each `:request`, `:handle`, `:timeout`, `:retry`, `:dead_letter`,
+    # `:reconnect` and `:error`, in the thread where it happens. docs/instrumentation.md lists what each carries.
+    # @param names [Array<Symbol>] none means all
+    # @yieldparam notification [Notification]
     # @return [Object] what {unsubscribe} takes
     # @raise [ArgumentError] without a block, or for an unknown name
     # @example

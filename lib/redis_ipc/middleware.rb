@@ -71,7 +71,7 @@ module RedisIPC
 
     # @return [String]
     def inspect
-      "#<#{self.class} from #{stream.name}/#{stream.group} to #{to}>"
+      "#<#{self.class} from #{stream.stream_name}/#{stream.group_name} to #{to}>"
     end
   end
 

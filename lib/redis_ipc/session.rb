@@ -16,18 +16,18 @@ module RedisIPC
       @serves = serves
       @watching = BriefMutex.new
       @callbacks = {}
-      label = "#{stream.name}/#{stream.group}"
+      label = "#{stream.stream_name}/#{stream.group_name}"
       @dispatchers = ThreadPool.new("dispatcher", label) { dispatch_one }
       super(label, settings.callables,
-            workers: ThreadPool.new("consumer", label, serves: [stream.name, stream.group]) { serve_one },
+            workers: ThreadPool.new("consumer", label, serves: [stream.stream_name, stream.group_name]) { serve_one },
             others: [@dispatchers]) do |logins|
-        Native::Engine.start(stream.name, stream.group, settings.core, serves, logins)
+        Native::Engine.start(stream.stream_name, stream.group_name, settings.core, serves, logins)
       end
     end
 
     # @return [String] the stream's name
     def stream_name
-      @stream.name
+      @stream.stream_name
     end
 
     # @return [Object, nil] the stream's own
@@ -113,7 +113,7 @@ module RedisIPC
     end
 
     def reconnection(outage)
-      { stream: @stream.name, group: @stream.group, id: @engine.instance_id, duration: outage }
+      { stream: @stream.stream_name, group: @stream.group_name, id: @engine.instance_id, duration: outage }
     end
 
     def run_callbacks(id)

@@ -20,18 +20,18 @@ module RedisIPC
     include Lifecycle
 
     # @return [String] the stream's name
-    attr_reader :name
+    attr_reader :stream_name
     # @return [String] the group's name
-    attr_reader :group
+    attr_reader :group_name
 
     # Makes a stream that is not connected yet.
     # @param stream [String, Symbol] the stream's name
     # @param group [String, Symbol] the group's name
     # @raise [ArgumentError] if a name is blank or neither a String nor a Symbol
     def initialize(stream, group)
-      @name = Names.check("the stream name", stream)
-      @group = Names.check("the group name", group)
-      @destination = @group
+      @stream_name = Names.check("the stream name", stream)
+      @group_name = Names.check("the group name", group)
+      @destination = @group_name
       @lifecycle = Mutex.new
       @around_request = Middleware.new
       @around_handler = Middleware.new
@@ -212,7 +212,7 @@ module RedisIPC
     # @return [DeadLetters] reads Redis when it is iterated
     # @raise [NotConnectedError] if the stream is not connected
     # @raise [ArgumentError] if the group's name is blank
-    def dead_letters(group: self.group)
+    def dead_letters(group: group_name)
       DeadLetters.new(session.engine, Names.check("the group name", group))
     end
 
@@ -221,12 +221,12 @@ module RedisIPC
     def description
       engine = session.engine
       threads = engine.pool_sizes.first
-      "#{name}/#{group} (#{engine.redis}, #{threads} #{threads == 1 ? "thread" : "threads"})"
+      "#{stream_name}/#{group_name} (#{engine.redis}, #{threads} #{threads == 1 ? "thread" : "threads"})"
     end
 
     # @return [String]
     def inspect
-      "#<#{self.class} #{name}/#{group} #{connected? ? "connected" : "not connected"}>"
+      "#<#{self.class} #{stream_name}/#{group_name} #{connected? ? "connected" : "not connected"}>"
     end
 
     private
@@ -234,7 +234,7 @@ module RedisIPC
     def ask(content, to, timeout, traceparent = nil, correlation_id = nil)
       session = self.session
       Execution.wait do
-        answer = NestedCalls.watch(name, to) { session.ask(to, content, timeout, traceparent, correlation_id) }
+        answer = NestedCalls.watch(stream_name, to) { session.ask(to, content, timeout, traceparent, correlation_id) }
         Response.new(answer, session.logger)
       end
     end
@@ -255,7 +255,7 @@ module RedisIPC
     end
 
     def place
-      { stream: name, group: group }
+      { stream: stream_name, group: group_name }
     end
 
     def subject
@@ -263,7 +263,7 @@ module RedisIPC
     end
 
     def title(what)
-      "#{what} #{name}/#{group}"
+      "#{what} #{stream_name}/#{group_name}"
     end
 
     # Frozen, and the same as last time: it has been checked.
@@ -315,14 +315,14 @@ module RedisIPC
     end
 
     def report(exception, entry = nil)
-      ErrorReport.tell("#{name}/#{group}", exception, about: entry, logger: @logger, on_error: @on_error) do
+      ErrorReport.tell("#{stream_name}/#{group_name}", exception, about: entry, logger: @logger, on_error: @on_error) do
         Instrumentation.failure(exception, entry, place) { session.engine }
       end
     end
 
     # Tells of something that is no error.
     def note(text)
-      text = "redis_ipc #{name}/#{group}: #{text}"
+      text = "redis_ipc #{stream_name}/#{group_name}: #{text}"
       logger = @logger || Execution.default_logger&.call
       logger ? logger.warn(text) : ErrorReport.warning(text)
     end

@@ -202,7 +202,7 @@ RSpec.describe "the generators", timeout: 200 do
       run Rails.application
     RUBY
     generate("redis_ipc:install", ["--stream", "the \"house\" \#{1}"])
-    expect(app.run("print ApplicationIpc.stream")).to eq("the \"house\" \#{1}")
+    expect(app.run("print ApplicationIpc.stream_name")).to eq("the \"house\" \#{1}")
     expect(read("config.ru").lines.last(2)).to eq(["run Rails.application\n", "Rails.application.load_server\n"])
   end
 

@@ -99,7 +99,7 @@ module RedisIPC
       # A class without `channel` is there for others to inherit from.
       def channel(name)
         found = name.constantize
-        [name, found] if channel_class?(found) && found.channel
+        [name, found] if channel_class?(found) && found.group_name
       end
     end
   end

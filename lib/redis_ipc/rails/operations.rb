@@ -22,7 +22,7 @@ module RedisIPC
       def instances
         each_stream do |stream, _|
           rows = stream.instances.reject { |row| row[:instance_id] == stream.instance_id }
-          puts "#{stream.name}: #{rows.empty? ? "nobody" : "#{rows.size} alive"}"
+          puts "#{stream.stream_name}: #{rows.empty? ? "nobody" : "#{rows.size} alive"}"
           rows.sort_by { |row| row.values_at(:group, :host, :pid) }.each do |row|
             puts "  #{shown(row[:group])} pid #{row[:pid]} on #{shown(row[:host])}, seen #{time(row[:seen_at])}, " \
                  "instance #{shown(row[:instance_id])}"
@@ -34,7 +34,7 @@ module RedisIPC
       # @return [void]
       def dead_letters
         each_channel do |channel, letters|
-          puts "#{channel} (#{channel.stream}/#{channel.channel}): #{count(letters.size)}"
+          puts "#{channel} (#{channel.stream_name}/#{channel.group_name}): #{count(letters.size)}"
           letters.each do |letter|
             puts "  #{letter.id} from #{shown(letter.source_group)}, delivered #{letter.deliveries.to_i} times, died " \
                  "#{letter.died_at ? time(letter.died_at) : "at an unknown time"}: #{shown(letter.reason)}"
@@ -75,13 +75,13 @@ module RedisIPC
 
       def each_channel(channels = @files.all)
         each_stream(channels) do |stream, members|
-          members.each { |channel| yield channel, stream.dead_letters(group: channel.channel) }
+          members.each { |channel| yield channel, stream.dead_letters(group: channel.group_name) }
         end
       end
 
       # Connects to each stream once.
       def each_stream(channels = @files.all)
-        places = channels.group_by { |channel| [channel.stream, @configuration.connect_options(channel)] }
+        places = channels.group_by { |channel| [channel.stream_name, @configuration.connect_options(channel)] }
         places.each do |(name, options), members|
           stream = Stream.new(name, GROUP).connect(**options)
           yield stream, members

@@ -101,7 +101,7 @@ module RedisIPC
           end
           return Testing.calls unless actual.is_a?(Class) && actual < Channel
 
-          Testing.calls.select { |call| [call.stream, call.from] == [actual.stream.to_s, actual.channel.to_s] }
+          Testing.calls.select { |call| [call.stream, call.from] == [actual.stream_name, actual.group_name] }
         end
 
         def fits?(call)

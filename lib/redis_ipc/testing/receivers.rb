@@ -30,7 +30,7 @@ module RedisIPC
         # Who answers for a group.
         # @return [Stream, nil]
         def stream(name, group)
-          last(Stream) { |one| one.name == name && one.group == group && one.handler? } || channel(name, group)
+          last(Stream) { |one| one.stream_name == name && one.group_name == group && one.handler? } || channel(name, group)
         end
 
         # Who answers on a queue.
@@ -67,7 +67,7 @@ module RedisIPC
         # several, the one defined last does.
         def channel(stream, group)
           RedisIPC.channels&.load_all
-          found = channels.find { |one| one.stream.to_s == stream && one.channel.to_s == group && present?(one) }
+          found = channels.find { |one| one.stream_name == stream && one.group_name == group && present?(one) }
           found && stream_of(found)
         end
 
