@@ -213,14 +213,16 @@ RSpec.describe "the text of an error" do
     end
 
     it "is told to on_error where the framework's executor raises" do
-      executor = RedisIPC.const_get(:Execution)
       child = connect("child") { raise "first" }
-      executor.around_callback = ->(_entry, &_block) { raise "no executor" }
+      framework = Class.new(RedisIPC.const_get(:Framework))
+      framework.define_method(:around_callback) { |*| raise "no executor" }
+      previous = RedisIPC.framework
+      RedisIPC.configuration.framework = framework.new
       expect { parent.send_to_group(content: 1, to: "child") && child.disconnect }
         .to output(/RuntimeError: first \(.+?\) \(the executor raised RuntimeError: no executor/)
         .to_stderr_from_any_process
     ensure
-      executor.around_callback = nil
+      RedisIPC.configuration.framework = previous
     end
   end
 

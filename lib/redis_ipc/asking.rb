@@ -13,7 +13,8 @@ module RedisIPC
 
     # @return [Boolean] whether there is anything to surround a call with
     def observed?
-      !@middleware.empty? || !RedisIPC.request_middleware.empty? || Tracing.available? || Correlation.source ||
+      !@middleware.empty? || !RedisIPC.request_middleware.empty? || Tracing.available? ||
+        RedisIPC.framework.correlations? ||
         listening?
     end
 

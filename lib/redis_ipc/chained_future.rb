@@ -41,7 +41,7 @@ module RedisIPC
       check_process
       timeout = Monotonic.wait_time(timeout)
       deadline = timeout && (Monotonic.now + timeout)
-      Execution.wait do
+      RedisIPC.framework.around_wait do
         FiberBell.needed? ? wait_in_fiber(deadline) : ThreadPool.wait_in_turn { wait_here(deadline) }
       end
     end

@@ -24,10 +24,6 @@ module RedisIPC
   #   Kitchen.trigger_event("cook", target: "kitchen", params: { dish: "pasta" }).value
   class Channel
     class << self
-      # What connects a channel that is used and not connected (Rails); nil leaves that to the user.
-      # @api private
-      attr_accessor :connector
-
       # Sets the stream's name. A subclass inherits it.
       # @param name [String, Symbol]
       # @return [String, Symbol] the name

@@ -133,7 +133,7 @@ module RedisIPC
     # @return [Stream]
     # @raise [NotConnectedError]
     def connection
-      Channel.connector&.call(channel_class) if @connection.nil? || @connection.over?
+      RedisIPC.framework.connect(channel_class) if @connection.nil? || @connection.over?
       @connection ||
         raise(NotConnectedError.new("#{channel_class} is not connected: call connect", outcome: :not_sent, **place))
     end

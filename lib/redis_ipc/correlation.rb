@@ -9,12 +9,9 @@ module RedisIPC
     private_constant :TEXT
 
     class << self
-      # @return [#call, nil] gives the name of what the calling thread is doing
-      attr_accessor :source
-
-      # @return [String, nil]
+      # @return [String, nil] the name of what the calling thread is doing
       def current
-        source&.call
+        RedisIPC.framework.correlation_id
       end
 
       # @param value [Object] what may be a name

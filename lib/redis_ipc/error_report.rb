@@ -16,9 +16,9 @@ module RedisIPC
       def tell(place, exception, logger:, on_error:, about: nil, &publish)
         text = "redis_ipc #{place}: #{LogText.error(exception)}#{request(about)}"
         full = "#{text}#{LogText.backtrace(exception, handler: !about.nil?)}"
-        logger ||= Execution.default_logger&.call
+        logger ||= RedisIPC.configuration.logger
         guard(text, "the executor") do
-          Execution.callback((about if about.is_a?(Entry))) do
+          RedisIPC.framework.around_callback((about if about.is_a?(Entry))) do
             guard(text, "a subscriber", &publish)
             guard(text, "the logger") { logger.error { full } } if logger
             guard(text, "on_error") { on_error.call(exception) } if on_error

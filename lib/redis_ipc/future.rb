@@ -26,7 +26,7 @@ module RedisIPC
       return true if @call.ended?
       return @session.wait(@call, 0.0) if timeout&.zero?
 
-      Execution.wait { @session.wait(@call, timeout) }
+      RedisIPC.framework.around_wait { @session.wait(@call, timeout) }
     end
 
     # Returns whether the call has ended, without waiting.

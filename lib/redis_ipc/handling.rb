@@ -17,7 +17,7 @@ module RedisIPC
     def run(entry, &handler)
       return yield unless surrounded?
 
-      Execution.handler(entry) do
+      RedisIPC.framework.around_handler(entry) do
         Tracing.continue(entry.traceparent) do
           retried(entry) if Instrumentation.listening?(:retry) && entry.redelivered?
           if Instrumentation.listening?(:handle)
@@ -33,7 +33,7 @@ module RedisIPC
 
     # Most handlers are not: they are spared the blocks.
     def surrounded?
-      Execution.around_handler || Tracing.available? || Instrumentation.listening?(:handle) ||
+      RedisIPC.framework.handlers? || Tracing.available? || Instrumentation.listening?(:handle) ||
         Instrumentation.listening?(:retry) || !@middleware.empty? || !RedisIPC.handler_middleware.empty?
     end
 
@@ -63,7 +63,8 @@ module RedisIPC
     end
 
     def payload(entry)
-      { stream: @stream.stream_name, group: @stream.group_name, from: entry.source_group, id: entry.id, redis_id: entry.redis_id,
+      { stream: @stream.stream_name, group: @stream.group_name, from: entry.source_group,
+        id: entry.id, redis_id: entry.redis_id,
         deliveries: entry.deliveries, entry: entry, **correlation(entry) }
     end
 

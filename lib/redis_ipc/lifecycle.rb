@@ -122,7 +122,7 @@ module RedisIPC
       return if !reconnecting? || @reconnecting == Thread.current
 
       # Not inside of what a framework shares among its threads: who connects tells on_error, and that needs it, too.
-      Execution.wait { @reconnecting.join }
+      RedisIPC.framework.around_wait { @reconnecting.join }
     end
 
     # Whether a forked child is about to connect again.

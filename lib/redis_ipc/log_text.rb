@@ -16,9 +16,6 @@ module RedisIPC
     private_constant :LENGTH, :MOST_OF_REASON, :MOST_OF_MESSAGE, :PLAIN, :UNSAFE
 
     class << self
-      # @return [#call, nil] given a backtrace, returns the lines worth showing: Rails has one
-      attr_accessor :backtrace_cleaner
-
       # What others have sent. Anybody may have: it must not look like lines of the log.
       # @param text [Object] what is no String is shown by its `inspect`
       # @return [String]
@@ -63,7 +60,7 @@ module RedisIPC
         lines = exception.backtrace
         return "" if lines.nil? || (!handler && exception.is_a?(Error))
 
-        cleaned = backtrace_cleaner&.call(lines)
+        cleaned = RedisIPC.framework.clean_backtrace(lines)
         ["", *(cleaned.nil? || cleaned.empty? ? lines : cleaned)].join("\n  ")
       rescue StandardError
         # A class of the user's may say anything: the error itself is worth more.

@@ -4,15 +4,11 @@ module RedisIPC
   # What ties connected streams, and JSON-RPC's servers and clients, to the life of the process: forks and the end.
   # @api private
   module ProcessHooks
-    @exit_timeout = 2
     @on_fork = []
     @streams = {}.compare_by_identity
     @mutex = Mutex.new
 
     class << self
-      # @return [Numeric] seconds that running handlers are given when the process ends
-      attr_accessor :exit_timeout
-
       # @yield runs in each child, right after the fork; it must not block
       def on_fork(&block)
         @on_fork << block
@@ -53,7 +49,7 @@ module RedisIPC
 
       # All at once: none takes requests while another waits for its handlers.
       def disconnect_all(timeout = nil)
-        timeout ||= exit_timeout
+        timeout ||= RedisIPC.configuration.shutdown_timeout
         *others, last = @mutex.synchronize { @streams.values }
         threads = others.map { |stream| beside { stream.disconnect(timeout: timeout) } }
         last&.disconnect(timeout: timeout)

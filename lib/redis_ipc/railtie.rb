@@ -47,10 +47,9 @@ module RedisIPC
 
           configuration = Configuration.new(app).tap(&:named).tap(&:channel_options)
           RedisIPC.channels = Channels.new(configuration)
+          RedisIPC.configuration.framework = Code.new(app, configuration.log_tags, RedisIPC.channels)
           Channel.action_on_unlisted_params = configuration.action_on_unlisted_params
-          Channel.connector = RedisIPC.channels.method(:connect_to_ask)
-          Code.new(app, configuration.log_tags).install
-          ProcessHooks.exit_timeout = configuration.shutdown_timeout
+          RedisIPC.configuration.shutdown_timeout = configuration.shutdown_timeout
           LogSubscriber.attach_to(:redis_ipc)
           ErrorReporter.install
           @configured = app

@@ -130,7 +130,7 @@ module RedisIPC
     # The line does not show the reason: content is not logged.
     def explain_nil
       @explained = true unless frozen?
-      logger = @logger || Execution.default_logger&.call
+      logger = @logger || RedisIPC.configuration.logger
       logger.debug { explanation } if logger.respond_to?(:debug)
     rescue StandardError => e
       ErrorReport.warning("#{explanation} (the logger raised #{LogText.error(e)} when told of it)")

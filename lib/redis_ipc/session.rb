@@ -99,7 +99,7 @@ module RedisIPC
 
     def dispatch_one
       report = @engine.next_report
-      Execution.callback { pass_on(report) } if report
+      RedisIPC.framework.around_callback { pass_on(report) } if report
       !report.nil?
     end
 

@@ -118,7 +118,7 @@ module RedisIPC
     # @example
     #   stream.connect(redis_options: { url: "redis://10.0.0.1:6379/0" }, consumer: { pool_size: 10 })
     def connect(**options)
-      connect_with(Settings.new(options))
+      connect_with(Settings.new(RedisIPC.configuration.complete(options)))
     end
 
     # Asks a group and waits for the answer. Blocks only the calling thread. A rejection is an answer, so it raises
@@ -233,7 +233,7 @@ module RedisIPC
 
     def ask(content, to, timeout, traceparent = nil, correlation_id = nil)
       session = self.session
-      Execution.wait do
+      RedisIPC.framework.around_wait do
         answer = NestedCalls.watch(stream_name, to) { session.ask(to, content, timeout, traceparent, correlation_id) }
         Response.new(answer, session.logger)
       end
@@ -323,7 +323,7 @@ module RedisIPC
     # Tells of something that is no error.
     def note(text)
       text = "redis_ipc #{stream_name}/#{group_name}: #{text}"
-      logger = @logger || Execution.default_logger&.call
+      logger = @logger || RedisIPC.configuration.logger
       logger ? logger.warn(text) : ErrorReport.warning(text)
     end
   end

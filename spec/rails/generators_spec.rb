@@ -214,7 +214,7 @@ RSpec.describe "the generators", timeout: 200 do
     RUBY
     generate("redis_ipc:install", [])
     generate("redis_ipc:channel", %w[KitchenIPC cook])
-    expect(app.run("print KitchenIPC.superclass, KitchenIPC.channel")).to eq("ApplicationIPCkitchen")
+    expect(app.run("print KitchenIPC.superclass, KitchenIPC.group_name")).to eq("ApplicationIPCkitchen")
     expect(read("test/ipc/kitchen_ipc_test.rb")).to include("class KitchenIPCTest")
   end
 end

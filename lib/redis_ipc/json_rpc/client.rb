@@ -149,7 +149,7 @@ module RedisIPC
 
       def wait(session, first, count, requests, timeout)
         text = Native.dump(requests)
-        Execution.wait { session.call(first, count, text, timeout) }
+        RedisIPC.framework.around_wait { session.call(first, count, text, timeout) }
       end
 
       def results_of(answers, calls)

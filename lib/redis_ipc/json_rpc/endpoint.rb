@@ -13,7 +13,7 @@ module RedisIPC
       def initialize(queue, options)
         @queue = Names.check("the queue's name", queue)
         @logger = Settings.check_logger(options.delete(:logger))
-        @options, @callables = Settings.for_core(options)
+        @options, @callables = Settings.for_core({ redis_options: RedisIPC.configuration.redis_options }.merge(options))
         @lifecycle = Mutex.new
       end
 

@@ -21,10 +21,10 @@ module RedisIPC
       # @yield runs the method
       # @return [String, nil] the answer
       def run(request, encode, delivery, &method)
-        return encode.call(yield) unless Execution.around_handler || observed?(request)
+        return encode.call(yield) unless RedisIPC.framework.handlers? || observed?(request)
 
         invocation = Invocation.new(@queue, request, delivery.reply_to)
-        Execution.handler(invocation) { traced(invocation, encode, delivery, &method) }
+        RedisIPC.framework.around_handler(invocation) { traced(invocation, encode, delivery, &method) }
       end
 
       # As {#run}, where the framework's executor is around the caller, who also sends the answer.

@@ -5,22 +5,41 @@ module RedisIPC
     # What Rails puts around code that is the user's: the executor (database connections, CurrentAttributes, query
     # cache), code reloading, log tags.
     # @api private
-    class Code
+    class Code < Framework
       # @param app [Rails::Application]
       # @param log_tags [Array<String, Symbol, Proc>]
-      def initialize(app, log_tags)
+      # @param channels [Channels]
+      def initialize(app, log_tags, channels)
+        super()
         @app = app
         @log_tags = log_tags
+        @channels = channels
+        # Nothing is ever loaded or unloaded: Rails uses no lock.
+        @locked_for_good = app.config.cache_classes && app.config.eager_load
       end
 
-      # Puts it around everything the gem runs.
-      def install
-        Execution.around_handler = method(:around_handler)
-        Execution.around_callback = method(:around_callback)
-        Execution.around_wait = method(:around_wait) unless locked_for_good?
-        Execution.default_logger = -> { ::Rails.logger }
-        Correlation.source = -> { Current.request_id }
-        LogText.backtrace_cleaner = ->(lines) { ::Rails.backtrace_cleaner.clean(lines) }
+      def handlers?
+        true
+      end
+
+      def correlations?
+        true
+      end
+
+      def correlation_id
+        Current.request_id
+      end
+
+      def logger
+        ::Rails.logger
+      end
+
+      def clean_backtrace(lines)
+        ::Rails.backtrace_cleaner.clean(lines)
+      end
+
+      def connect(channel)
+        @channels.connect_to_ask(channel)
       end
 
       # Reloads code that has changed. The exception goes round the executor, which would report it (Rails 7): the
@@ -28,7 +47,7 @@ module RedisIPC
       def around_handler(entry, &handler)
         failure = nil
         result = @app.reloader.wrap do
-          RedisIPC.channels.catch_up
+          @channels.catch_up
           within(entry, &handler)
         rescue Exception => e # rubocop:disable Lint/RescueException -- raised again below
           failure = e
@@ -36,7 +55,7 @@ module RedisIPC
         failure ? raise(failure) : result
       end
 
-      def around_callback(entry, &callback)
+      def around_callback(entry = nil, &callback)
         return @app.executor.wrap(&callback) if entry.nil?
 
         @app.executor.wrap { within(entry, &callback) }
@@ -45,7 +64,13 @@ module RedisIPC
       # While code can be reloaded, everyone inside the executor shares a lock, and a reload waits until all have let go
       # of it, holding up whoever comes after. A thread that waits for an answer must let go: the handler that gives the
       # answer may be one of those held up, here or in another process.
-      def around_wait
+      def around_wait(&wait)
+        @locked_for_good ? yield : outside_interlock(&wait)
+      end
+
+      private
+
+      def outside_interlock
         released = 0
         shares_of_interlock.times do
           interlock.done_running
@@ -55,13 +80,6 @@ module RedisIPC
       ensure
         # As many as it let go of: it may have been interrupted in between.
         released.times { interlock.start_running }
-      end
-
-      private
-
-      # Nothing is ever loaded or unloaded: Rails uses no lock.
-      def locked_for_good?
-        @app.config.cache_classes && @app.config.eager_load
       end
 
       def interlock

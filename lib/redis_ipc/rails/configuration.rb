@@ -98,8 +98,7 @@ module RedisIPC
       # @param channel [Class]
       # @return [Hash] for {Channel.connect}: what is said of all, of the classes it inherits from, and of itself
       def connect_options(channel)
-        common = { logger: ::Rails.logger,
-                   reveal_errors: ::Rails.env.production? ? :class : :message }.merge(@values.except(*DEFAULTS.keys))
+        common = { reveal_errors: ::Rails.env.production? ? :class : :message }.merge(@values.except(*DEFAULTS.keys))
         classes = channel.ancestors.take_while { |one| !one.equal?(Channel) }
         classes.reverse.filter_map { |one| channel_options[one.name&.to_sym] }.inject(common) do |options, own|
           # Another Redis: the password of the first is none of its business.

@@ -65,7 +65,8 @@ module RedisIPC
 
       def ask(to, content, timeout, *context)
         content = through_json(content)
-        call = Call.new(stream: @stream.stream_name, from: @stream.group_name, to: to, content: content, timeout: timeout)
+        call = Call.new(stream: @stream.stream_name, from: @stream.group_name, to: to, content: content,
+                        timeout: timeout)
         Testing.record(call)
         counted { Testing.mode == :inline ? run(call, context) : fake(call) }
       end

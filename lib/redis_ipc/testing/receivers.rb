@@ -30,7 +30,8 @@ module RedisIPC
         # Who answers for a group.
         # @return [Stream, nil]
         def stream(name, group)
-          last(Stream) { |one| one.stream_name == name && one.group_name == group && one.handler? } || channel(name, group)
+          connected = last(Stream) { |one| [one.stream_name, one.group_name] == [name, group] && one.handler? }
+          connected || channel(name, group)
         end
 
         # Who answers on a queue.

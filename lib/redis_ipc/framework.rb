@@ -1,0 +1,51 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  # What a framework adds to the gem's work. This one stands for none and adds nothing; Rails's is {OnRails::Code}.
+  # @api private
+  class Framework
+    # @return [Boolean] whether {#around_handler} does more than to run the handler
+    def handlers?
+      false
+    end
+
+    # @return [Boolean] whether {#correlation_id} may return one
+    def correlations?
+      false
+    end
+
+    # Surrounds a handler.
+    # @param _entry [Entry, JSONRPC::Invocation]
+    def around_handler(_entry)
+      yield
+    end
+
+    # Surrounds `on_error`, and the blocks of `Future#then`.
+    # @param _entry [Entry, nil] the request it is about
+    def around_callback(_entry = nil)
+      yield
+    end
+
+    # Surrounds a call's waiting for its answer.
+    def around_wait
+      yield
+    end
+
+    # @return [String, nil] the name of the work that the calling thread does
+    def correlation_id; end
+
+    # @return [Object, nil] the logger of what was given none
+    def logger; end
+
+    # @param lines [Array<String>] a backtrace
+    # @return [Array<String>] the lines worth showing
+    def clean_backtrace(lines)
+      lines
+    end
+
+    # Connects a channel that is used and not connected, or leaves that to the user.
+    # @param _channel [Class]
+    def connect(_channel); end
+  end
+  private_constant :Framework
+end
