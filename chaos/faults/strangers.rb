@@ -33,6 +33,15 @@ module Chaos
       end
     end
 
+    # An asker without a handler is in the group, and must not take those who serve for dead.
+    fault "60,000 rows in the presence for 3 s",
+          outage: false, promise: Promises::Together.new(others, Promises::MalformedIsToldOnce.new) do
+      script = "for i = 1, 60000 do redis.call('ZADD', KEYS[1], ARGV[1], 'other:i:host:' .. i) end"
+      redis "EVAL", script, 1, "house:instances", redis("TIME").first.to_i * 1000
+      stand 3
+      redis "DEL", "house:instances"
+    end
+
     # Redis takes no request until an instance has made the inbox again.
     fault "the ids of the inbox used up, 3 times", **alone do
       again_and_again(3, every: 1) do
