@@ -40,7 +40,20 @@ RSpec.describe "the arrows between folders" do
     "json_rpc" => %w[codec core/json_rpc]
   )
 
-  { "redis_ipc_core" => [core, core_order], "redis_ipc" => [border, border_order] }.each do |name, (source, order)|
+  library = House::Library.new(File.join(root, "lib/redis_ipc"))
+  library_order = House::Order.new(
+    "version" => [],
+    "errors" => [],
+    "runtime" => %w[errors],
+    "acl" => %w[runtime],
+    "request_reply" => %w[runtime],
+    "json_rpc" => %w[runtime],
+    "rails" => %w[request_reply json_rpc],
+    "testing" => %w[request_reply json_rpc]
+  )
+
+  { "redis_ipc_core" => [core, core_order], "redis_ipc" => [border, border_order],
+    "lib/redis_ipc" => [library, library_order] }.each do |name, (source, order)|
     describe name do
       it "has a place for every folder, and no cycle" do
         expect(order.folders.grep_v(/\Acore/)).to match_array(source.folders)

@@ -113,12 +113,12 @@ module RedisIPC
     # @param response [Response, String, nil] or a message
     # @param where [Hash] as for {Error#initialize}
     def initialize(response = nil, **where)
-      if response.is_a?(Response)
+      if response.nil? || response.is_a?(String)
+        super
+      else
         @response = response
         super("#{LogText.of(response.source_group)} rejected the request: #{LogText.reason(response.reason)}",
               group: response.source_group, entry_id: response.id)
-      else
-        super
       end
     end
   end

@@ -7,10 +7,10 @@ require_relative "json_rpc/dispatcher"
 require_relative "json_rpc/envelope"
 require_relative "json_rpc/middleware"
 require_relative "json_rpc/invocation"
-require_relative "json_rpc/invoking"
+require_relative "json_rpc/handler_pipeline"
 require_relative "json_rpc/delivery"
 require_relative "json_rpc/outgoing_call"
-require_relative "json_rpc/calling"
+require_relative "json_rpc/call_pipeline"
 require_relative "json_rpc/session"
 require_relative "json_rpc/endpoint"
 require_relative "json_rpc/server"
@@ -34,6 +34,7 @@ module RedisIPC
   #
   # @see file:docs/json_rpc.md What goes over the wire
   module JSONRPC
-    private_constant :Signature, :AnswerRoom, :Delivery, :Dispatcher, :Envelope, :Session, :Invoking, :Calling
+    private_constant :Signature, :AnswerRoom, :Delivery, :Dispatcher, :Envelope, :Session, :HandlerPipeline,
+                     :CallPipeline
   end
 end

@@ -125,7 +125,9 @@ module House
   # The files of lib/redis_ipc: which constants each defines, and which of other files each names.
   class Library
     # What is not in a folder, as the names by which it is required are public.
-    BESIDE = { "railtie" => "rails", "rspec" => "testing", "minitest" => "testing" }.freeze
+    BESIDE = {
+      "library" => "runtime", "railtie" => "rails", "rspec" => "testing", "minitest" => "testing"
+    }.freeze
 
     def initialize(source)
       @source = source

@@ -24,7 +24,7 @@ module RedisIPC
         super(queue, options)
         @max_batch = Native::ListClient.check_options(@options)
         @around_call = Middleware.new
-        @calling = Calling.new(self.queue, @around_call)
+        @call_pipeline = CallPipeline.new(self.queue, @around_call)
       end
 
       # Adds middleware that surrounds this client's calls, notifications and batches, inside of {JSONRPC.around_call}.
@@ -62,7 +62,9 @@ module RedisIPC
       def request(method, params = nil, timeout: nil)
         timeout = check_timeout(timeout)
         request = Request.build(method, params)
-        @calling.run(request, timeout) { |seconds| value_of(send_request(session, request, check_timeout(seconds))) }
+        @call_pipeline.run(request, timeout) do |seconds|
+          value_of(send_request(session, request, check_timeout(seconds)))
+        end
       end
 
       # Sends a notification: calls a method without a result. Returns once Redis has the request.
@@ -76,7 +78,7 @@ module RedisIPC
       def notify(method, *params, timeout: nil, **named)
         timeout = check_timeout(timeout)
         request = Request.build(method, Request.params(params, named))
-        @calling.run(request, timeout) { |seconds| push(session, request, check_timeout(seconds)) }
+        @call_pipeline.run(request, timeout) { |seconds| push(session, request, check_timeout(seconds)) }
       end
 
       # Sends several requests as one, and waits for all results.
@@ -98,7 +100,7 @@ module RedisIPC
         timeout = [timeout, *batch.timeouts.map { |seconds| check_timeout(seconds) }].compact.min
         return [] if batch.requests.empty?
 
-        @calling.run(batch.requests, timeout) { |seconds| run_batch(session, batch, check_timeout(seconds)) }
+        @call_pipeline.run(batch.requests, timeout) { |seconds| run_batch(session, batch, check_timeout(seconds)) }
       end
 
       # Makes an object whose methods are the server's.

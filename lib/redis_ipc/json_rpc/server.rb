@@ -38,7 +38,7 @@ module RedisIPC
         @dispatcher = Dispatcher.new(self.queue, max_batch: max_batch, max_answer_size: max_answer_size,
                                      &method(:report))
         @around_method = Middleware.new
-        @invoking = Invoking.new(self.queue, @around_method)
+        @handler_pipeline = HandlerPipeline.new(self.queue, @around_method)
       end
 
       # Serves the block as a method. Its parameters may be passed by position or by name, however the block declares
@@ -111,7 +111,9 @@ module RedisIPC
       # @param message [Object] the request as parsed from JSON, with Symbols for keys
       # @return [Object, nil] the answer, with Symbols for keys; nil if there is nothing to answer
       def answer(message)
-        text = @dispatcher.answer(message) { |request, encode, &run| @invoking.run_within(request, encode, &run) }
+        text = @dispatcher.answer(message) do |request, encode, &run|
+          @handler_pipeline.run_within(request, encode, &run)
+        end
         text && Native.load(text)
       end
 
@@ -158,7 +160,7 @@ module RedisIPC
         delivery = Delivery.new(engine, envelope)
         expired = -> { engine.expired?(envelope.deadline) } if envelope.deadline && envelope.message.is_a?(Array)
         @dispatcher.answer(envelope.message, expired: expired) do |request, encode, &run|
-          @invoking.run(request, encode, delivery, &run)
+          @handler_pipeline.run(request, encode, delivery, &run)
         end
       end
 

@@ -27,7 +27,7 @@ module RedisIPC
       # Sends a text and waits for the answer to its `count` requests from id `first` on; with none, until Redis has it.
       # @return [Object, nil] nil if there were none
       def call(first, count, text, timeout)
-        return NestedCalls.watch(@queue) { @engine.call(first, count, text, timeout) } unless FiberBell.needed?
+        return NestedCalls.watch(@queue) { @engine.call(first, count, text, timeout) } unless FiberWaker.needed?
 
         fiber_waits.answer(@engine.call_async(first, count, text, timeout))
       end

@@ -4,7 +4,7 @@ require_relative "announcer"
 require_relative "channel_files"
 require_relative "channel_watch"
 require_relative "operations"
-require_relative "../patience"
+require_relative "../runtime/patience"
 
 module RedisIPC
   module OnRails

@@ -9,7 +9,7 @@ module RedisIPC
   class BriefMutex < Mutex
     # @return [Object] what the block returns
     def synchronize
-      return super unless FiberBell.needed?
+      return super unless FiberWaker.needed?
 
       begin
         Thread.pass until try_lock

@@ -67,14 +67,14 @@ module RedisIPC
         raise ArgumentError, "the timeout must be a number of seconds, got #{timeout.inspect}"
       end
 
-      FiberBell.outside { @engine.retry_dead_letter(group, id, timeout&.to_f) }
+      FiberWaker.outside { @engine.retry_dead_letter(group, id, timeout&.to_f) }
     end
 
     # Deletes the letter.
     # @return [Boolean] true; false if somebody retried or discarded it before
     # @raise [CallError] if Redis cannot be reached or refuses
     def discard
-      FiberBell.outside { @engine.discard_dead_letter(group, id) }
+      FiberWaker.outside { @engine.discard_dead_letter(group, id) }
     end
 
     # @return [String]

@@ -54,7 +54,7 @@ module RedisIPC
     # Asks and waits for the answer.
     # @return [Native::Answer]
     def ask(group, content, timeout, traceparent = nil, correlation_id = nil)
-      return @engine.ask(group, content, timeout, traceparent, correlation_id) unless FiberBell.needed?
+      return @engine.ask(group, content, timeout, traceparent, correlation_id) unless FiberWaker.needed?
 
       fiber_waits.answer(@engine.ask_async(group, content, timeout, traceparent, correlation_id))
     end
@@ -62,7 +62,7 @@ module RedisIPC
     # Waits for the end of a call.
     # @return [Boolean] whether it has ended
     def wait(call, timeout)
-      return call.wait(timeout) if timeout&.zero? || !FiberBell.needed?
+      return call.wait(timeout) if timeout&.zero? || !FiberWaker.needed?
 
       fiber_waits.wait(call, timeout)
     end

@@ -42,7 +42,7 @@ module RedisIPC
       timeout = Monotonic.wait_time(timeout)
       deadline = timeout && (Monotonic.now + timeout)
       RedisIPC.framework.around_wait do
-        FiberBell.needed? ? wait_in_fiber(deadline) : ThreadPool.wait_in_turn { wait_here(deadline) }
+        FiberWaker.needed? ? wait_in_fiber(deadline) : ThreadPool.wait_in_turn { wait_here(deadline) }
       end
     end
 
@@ -131,7 +131,7 @@ module RedisIPC
     end
 
     def wait_in_fiber(deadline)
-      bell = FiberBell.new
+      bell = FiberWaker.new
       follow { bell.ring }
       until settled?
         left = deadline && (deadline - Monotonic.now)

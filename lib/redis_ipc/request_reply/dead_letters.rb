@@ -32,7 +32,7 @@ module RedisIPC
 
       after = nil
       loop do
-        page = FiberBell.outside { @engine.dead_letters(group, after, PAGE) }
+        page = FiberWaker.outside { @engine.dead_letters(group, after, PAGE) }
         after = page.last&.fetch(:id)
         page.each { |row| yield DeadLetter.new(@engine, group, row) }
         return self if page.size < PAGE
@@ -42,7 +42,7 @@ module RedisIPC
     # @return [Integer] how many there are now
     # @raise (see #each)
     def size
-      FiberBell.outside { @engine.count_dead_letters(group) }
+      FiberWaker.outside { @engine.count_dead_letters(group) }
     end
 
     # @return [Boolean] whether there are none now

@@ -7,7 +7,7 @@ module RedisIPC
   # It speaks to the scheduler itself: a ConditionVariable of Ruby 3.1 loses its Mutex when a waiting fiber is stopped
   # (seen), and BriefMutex tells what a Mutex does.
   # @api private
-  class FiberBell
+  class FiberWaker
     # Whether the current fiber is to wait in the way of its scheduler.
     def self.needed?
       !Fiber.current_scheduler.nil?
@@ -51,5 +51,5 @@ module RedisIPC
       @waiting.clear
     end
   end
-  private_constant :FiberBell
+  private_constant :FiberWaker
 end

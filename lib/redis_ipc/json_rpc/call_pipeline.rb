@@ -4,7 +4,7 @@ module RedisIPC
   module JSONRPC
     # What surrounds a call on the client's side: middleware, events, the trace context.
     # @api private
-    class Calling
+    class CallPipeline
       # @param queue [String]
       # @param middleware [RedisIPC::Middleware] the client's own
       def initialize(queue, middleware)

@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-require_relative "library"
+require_relative "../library"
 
 module RedisIPC
   # What the Rust extension (ext/redis_ipc) defines: for this library alone.

@@ -27,7 +27,7 @@ module RedisIPC
     # @return [Boolean] whether the call has ended
     def wait(call, timeout)
       id = call.id
-      bell = FiberBell.new
+      bell = FiberWaker.new
       @mutex.synchronize { (@bells[id] ||= []) << bell }
       call.wake
       await(bell, call, timeout)

@@ -35,8 +35,8 @@ module RedisIPC
       @lifecycle = Mutex.new
       @around_request = Middleware.new
       @around_handler = Middleware.new
-      @asking = Asking.new(self, @around_request)
-      @handling = Handling.new(self, @around_handler)
+      @call_pipeline = CallPipeline.new(self, @around_request)
+      @handler_pipeline = HandlerPipeline.new(self, @around_handler)
       @context = HandlerContext.new(self)
     end
 
@@ -139,9 +139,9 @@ module RedisIPC
     def send_to_group(content:, to:, timeout: nil)
       to = check_destination(to)
       timeout = check_timeout(timeout)
-      return ask(content, to, timeout) unless @asking.observed?
+      return ask(content, to, timeout) unless @call_pipeline.observed?
 
-      @asking.wait(OutgoingRequest.new(self, content, to, timeout)) do |request|
+      @call_pipeline.wait(OutgoingRequest.new(self, content, to, timeout)) do |request|
         context = [request.traceparent, request.correlation_id]
         ask(request.content, request.to, check_timeout(request.timeout), *context)
       end
@@ -160,9 +160,9 @@ module RedisIPC
     def async_send_to_group(content:, to:, timeout: nil)
       to = check_destination(to)
       timeout = check_timeout(timeout)
-      return ask_async(content, to, timeout) unless @asking.observed?
+      return ask_async(content, to, timeout) unless @call_pipeline.observed?
 
-      @asking.start(OutgoingRequest.new(self, content, to, timeout)) do |request, watcher|
+      @call_pipeline.start(OutgoingRequest.new(self, content, to, timeout)) do |request, watcher|
         context = [request.traceparent, request.correlation_id]
         ask_async(request.content, request.to, check_timeout(request.timeout), *context) do |session, call|
           session.when_settled(call) { watcher.call { Response.new(call.answer) } } if watcher
@@ -202,7 +202,7 @@ module RedisIPC
     # @raise [ConnectionError] if Redis cannot be reached
     # @raise [MalformedEntryError] if the presence has more rows than are read (50,000): somebody floods it
     def instances
-      FiberBell.outside { session.engine.instances }.map do |row|
+      FiberWaker.outside { session.engine.instances }.map do |row|
         row.merge(seen_at: Time.at(0, row.delete(:seen_ms), :millisecond)).freeze
       end
     end
@@ -288,7 +288,7 @@ module RedisIPC
 
     def serve(entry)
       finished = false
-      @handling.run(entry) { @context.instance_exec(entry, &@on_request) }
+      @handler_pipeline.run(entry) { @context.instance_exec(entry, &@on_request) }
       finished = true
     rescue SystemExit, SignalException
       raise

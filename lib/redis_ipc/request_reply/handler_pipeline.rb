@@ -4,7 +4,7 @@ module RedisIPC
   # What surrounds a handler: the framework's executor, the trace context, events, middleware; in this order, from
   # outside.
   # @api private
-  class Handling
+  class HandlerPipeline
     # @param stream [Stream]
     # @param middleware [Middleware] the stream's own
     def initialize(stream, middleware)
@@ -73,5 +73,5 @@ module RedisIPC
       id ? { correlation_id: id } : {}
     end
   end
-  private_constant :Handling
+  private_constant :HandlerPipeline
 end

@@ -13,7 +13,7 @@ module RedisIPC
       def watch(place, group = nil)
         pool = ThreadPool.current
         # Under a scheduler the thread runs other fibers meanwhile.
-        return yield if pool.nil? || !pool.serves?(place, group) || FiberBell.needed?
+        return yield if pool.nil? || !pool.serves?(place, group) || FiberWaker.needed?
 
         pool.wait_for_own do |exhausted|
           yield

@@ -81,7 +81,7 @@ module RedisIPC
     # Connects, if it is not connected yet.
     def connect_with(settings)
       ThreadLimitError.watch(place) do
-        FiberBell.outside { @lifecycle.synchronize { connect_anew(settings) } }
+        FiberWaker.outside { @lifecycle.synchronize { connect_anew(settings) } }
       end
       self
     end

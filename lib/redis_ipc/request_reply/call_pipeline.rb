@@ -3,7 +3,7 @@
 module RedisIPC
   # What surrounds a call on the asking side: middleware, events, the trace context.
   # @api private
-  class Asking
+  class CallPipeline
     # @param stream [Stream]
     # @param middleware [Middleware] the stream's own
     def initialize(stream, middleware)
@@ -97,5 +97,5 @@ module RedisIPC
       Instrumentation.publish(:timeout, payload.merge(duration: Monotonic.now - started))
     end
   end
-  private_constant :Asking
+  private_constant :CallPipeline
 end

@@ -5,7 +5,7 @@ module RedisIPC
     # What surrounds a method: the framework's executor, the trace context, events, middleware; in this order, from
     # outside.
     # @api private
-    class Invoking
+    class HandlerPipeline
       # @param queue [String]
       # @param middleware [RedisIPC::Middleware] the server's own
       def initialize(queue, middleware)

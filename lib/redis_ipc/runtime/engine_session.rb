@@ -70,7 +70,7 @@ module RedisIPC
       if pools.any?(&:current?) || in_trap?
         ThreadPool.name_thread(Thread.new { finish(timeout) }, "close #{@label}")
       else
-        FiberBell.outside { finish(timeout) }
+        FiberWaker.outside { finish(timeout) }
       end
     end
 

@@ -18,7 +18,7 @@ module RedisIPC
         full = "#{text}#{LogText.backtrace(exception, handler: !about.nil?)}"
         logger ||= RedisIPC.configuration.logger
         guard(text, "the executor") do
-          RedisIPC.framework.around_callback((about if about.is_a?(Entry))) do
+          RedisIPC.framework.around_callback((about unless about.is_a?(String))) do
             guard(text, "a subscriber", &publish)
             guard(text, "the logger") { logger.error { full } } if logger
             guard(text, "on_error") { on_error.call(exception) } if on_error
@@ -39,8 +39,9 @@ module RedisIPC
 
       def request(about)
         case about
-        when Entry then " (request #{LogText.of(about.id)} from #{LogText.of(about.source_group)})"
+        when nil then nil
         when String then " (#{about})"
+        else " (request #{LogText.of(about.id)} from #{LogText.of(about.source_group)})"
         end
       end
 
