@@ -281,7 +281,7 @@ fn check_options(ruby: &Ruby, options: RHash) -> Result<(), Error> {
     parse_options(ruby, options).map(drop)
 }
 
-/// The options that lib/redis_ipc/settings.rb takes care of.
+/// The options that lib/redis_ipc/runtime/settings.rb takes care of.
 const OF_RUBY: [&str; 3] = ["logger", "reconnect_after_fork", "reveal_errors"];
 
 fn parse_options(ruby: &Ruby, options: RHash) -> Result<Options, Error> {
