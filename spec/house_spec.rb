@@ -10,22 +10,23 @@ RSpec.describe "the arrows between folders" do
   border = House::Crate.new(File.join(root, "ext/redis_ipc/src"))
 
   foundation = "foundation/redis"
+  pipeline = "foundation/redis/pipeline"
   core_order = House::Order.new(
     "error" => [],
     "foundation/payload" => %w[error],
     "foundation/runtime" => %w[foundation/payload],
     "foundation/redis/resp" => %w[foundation/payload],
-    "foundation/redis/pipeline" => %w[foundation/payload],
-    foundation => %w[foundation/runtime foundation/redis/resp foundation/redis/pipeline],
-    "foundation" => [foundation],
-    "request_reply/protocol" => [foundation],
+    foundation => %w[foundation/runtime foundation/redis/resp],
+    pipeline => [foundation],
+    "foundation" => [pipeline],
+    "request_reply/protocol" => [pipeline],
     "request_reply/membership" => %w[request_reply/protocol],
     "request_reply/books" => %w[request_reply/membership],
     "request_reply/sending" => %w[request_reply/books],
     "request_reply/asking" => %w[request_reply/sending],
     "request_reply/serving" => %w[request_reply/sending],
     "request_reply" => %w[request_reply/asking request_reply/serving],
-    "json_rpc" => [foundation]
+    "json_rpc" => [pipeline]
   )
 
   # A feature of the border imports its own half of the core.

@@ -24,7 +24,8 @@ use crate::request_reply::membership::member::Member;
 use crate::request_reply::membership::options::Options;
 use crate::request_reply::membership::presence::{self, Presence};
 use crate::request_reply::protocol::keys::Keys;
-use crate::request_reply::sending::sender::Sender;
+use crate::request_reply::sending::Sender;
+use crate::request_reply::sending::command_context::CommandContext;
 use crate::request_reply::serving::admission::Reception;
 use crate::request_reply::serving::dead_letters;
 use crate::request_reply::serving::inbox_session;
@@ -100,12 +101,12 @@ impl Engine {
         let (waker, wakes) = reports::queue(&member.stats);
         let ledger = Arc::new(Ledger::default());
         let queue = Arc::new(RequestQueue::new(member.options.consumer.pool_size));
-        let sender = Arc::new(Sender::new(
-            Arc::clone(&member),
-            Arc::clone(&ledger),
-            Arc::clone(&queue),
-            opened.sender,
-        ));
+        let context = CommandContext {
+            member: Arc::clone(&member),
+            ledger: Arc::clone(&ledger),
+            queue: Arc::clone(&queue),
+        };
+        let sender = Arc::new(Sender::new(context, opened.sender));
         let dispatcher = Arc::new(Dispatcher::new(
             Arc::clone(&member),
             Arc::clone(&ledger),

@@ -27,7 +27,7 @@ pub trait Linked {
 }
 
 /// Whether the server could be reached and does not let us in; that may last, unlike an outage, until somebody helps.
-fn is_refusal(error: &RedisError) -> bool {
+pub fn is_refusal(error: &RedisError) -> bool {
     error.kind() == ErrorKind::AuthenticationFailed || error.code().is_some_and(|code| !is_passing(code))
 }
 

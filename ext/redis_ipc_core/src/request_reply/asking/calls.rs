@@ -7,9 +7,9 @@ use crate::request_reply::asking::dispatcher::Dispatcher;
 use crate::request_reply::books::ledger::{Ledger, Sent, Ticket, Waited};
 use crate::request_reply::membership::member::Member;
 use crate::request_reply::protocol::entry::Question;
+use crate::request_reply::sending::Sender;
 use crate::request_reply::sending::command::Command;
 use crate::request_reply::sending::command_context;
-use crate::request_reply::sending::sender::Sender;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

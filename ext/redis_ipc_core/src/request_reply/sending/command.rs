@@ -1,10 +1,10 @@
 //! What the sender writes to Redis.
 
 use crate::foundation::payload::stream_entry::StreamId;
+use crate::foundation::redis::pipeline::carried::Carried;
 use crate::foundation::redis::pipeline::outgoing::Outbound;
 use crate::request_reply::books::in_flight::Claim;
 use crate::request_reply::books::ledger::Ticket;
-use crate::request_reply::membership::member::Member;
 use crate::request_reply::protocol::entry::{Answer, Question};
 use std::sync::Arc;
 
@@ -28,28 +28,6 @@ impl Outbound for Command {
         match self {
             Command::Acknowledge(ids) => ids.len() * 64 + 100,
             _ => self.content_size() + 400,
-        }
-    }
-}
-
-impl Command {
-    /// How many bytes of content it carries.
-    pub fn content_size(&self) -> usize {
-        match self {
-            Command::Ask(_, question) => question.content.len(),
-            Command::Answer(_, answer) => answer.content.size(),
-            Command::Acknowledge(_) | Command::Withdraw(..) | Command::Measure(_) => 0,
-        }
-    }
-
-    /// The key it is about.
-    pub fn key(&self, member: &Member) -> String {
-        match self {
-            Command::Ask(_, question) => member.keys.inbox(&question.to),
-            Command::Answer(claim, _) => claim.request.reply_to.to_string(),
-            Command::Acknowledge(_) => member.inbox.clone(),
-            Command::Withdraw(ticket, _) => member.keys.inbox(&ticket.to),
-            Command::Measure(group) => member.keys.inbox(group),
         }
     }
 }

@@ -1,80 +1,71 @@
-//! What the sender's commands are about, and how those end that cannot be sent.
+//! What an instance's commands are about, and how those end that cannot be sent.
 
 use crate::error::{Error, ErrorKind, Fate};
 use crate::foundation::payload::stream_entry::StreamId;
-use crate::foundation::redis::pipeline::outgoing::SUSPICIOUS;
+use crate::foundation::redis::cluster::Route;
+use crate::foundation::redis::connection::Connection;
+use crate::foundation::redis::link::Linked;
+use crate::foundation::redis::pipeline::carried::Context;
 use crate::request_reply::books::dead_letter;
 use crate::request_reply::books::ledger::{Ledger, Sent, Ticket};
 use crate::request_reply::books::request_queue::RequestQueue;
+use crate::request_reply::membership::key_expiry;
 use crate::request_reply::membership::member::Member;
 use crate::request_reply::membership::reply_room::NoRoom;
 use crate::request_reply::protocol::entry::Question;
 use crate::request_reply::sending::command::Command;
+use redis::RedisResult;
 use std::sync::Arc;
-use std::time::Duration;
 
-/// What commands and their replies are about.
-pub struct Scene<'a> {
+/// What an instance's commands and their replies are about.
+pub struct CommandContext {
     /// This instance.
-    pub member: &'a Member,
+    pub member: Arc<Member>,
     /// The calls made here.
-    pub ledger: &'a Ledger,
+    pub ledger: Arc<Ledger>,
     /// The requests held here.
-    pub queue: &'a RequestQueue,
+    pub queue: Arc<RequestQueue>,
 }
 
-impl Scene<'_> {
-    /// What a refusal means.
-    pub fn explain(&self, error: &redis::RedisError) -> Error {
-        self.member.connections.connector().explain(error, Fate::NotSent)
+impl Context for CommandContext {
+    type Instance = Member;
+
+    fn instance(&self) -> &Arc<Member> {
+        &self.member
     }
 
-    /// How long to wait before sending a command to the node that `error` names; `None` if it names none.
-    pub fn redirected(&self, command: &Command, error: &redis::RedisError) -> Option<Duration> {
-        self.member.connections.connector().redirected(&command.key(self.member), error)
+    fn thread_name(&self) -> &'static str {
+        "ipc-sender"
     }
 
-    /// Ends what hangs on a command that is not sent, because of `error`.
-    pub fn fail(&self, command: Command, error: &Error) {
-        match command {
-            Command::Ask(ticket, question) => self.fail_ask(&ticket, &question, error),
-            Command::Answer(claim, _) => {
-                self.queue.finish(claim.id());
-                self.lose_answer(claim.id(), error);
-            }
-            Command::Withdraw(ticket, _) => {
-                ticket.finish(Err(timed_out(&ticket, Fate::Unknown, self.member)));
-            }
-            Command::Acknowledge(ids) => ids.into_iter().for_each(|id| self.queue.finish(id)),
-            Command::Measure(_) => {}
+    fn closed(&self) -> Error {
+        let message = "the stream was disconnected before this could be sent";
+        Error::new(ErrorKind::Closed(Fate::NotSent), message)
+    }
+
+    /// Makes the reply stream again if it is gone: what is asked now may be answered before the reader of answers is
+    /// back.
+    fn connected(&self, route: &Route, _connection: &mut Connection) -> RedisResult<()> {
+        if self.member.connector().known_route(&self.member.replies) == *route {
+            // The pool may begin with a connection that broke unnoticed; if both fail, that reader says why.
+            let _ = key_expiry::restore_replies(&self.member)
+                .or_else(|_| key_expiry::restore_replies(&self.member));
         }
+        Ok(())
     }
+}
 
-    /// Ends what hangs on a command that Redis does not take, because of `error`. In place of an answer goes the short
-    /// rejection that is returned, so that the asker hears of it at once.
-    pub fn refuse_large(&self, command: Command, error: &Error) -> Option<Command> {
-        let Command::Answer(claim, answer) = &command else {
-            self.fail(command, error);
-            return None;
-        };
-        if answer.content.size() < SUSPICIOUS {
-            self.fail(command, error);
-            return None;
-        }
-        let reason = format!("the answer could not be sent: {}", error.message);
-        self.lose_answer(claim.id(), error);
-        let rejection = dead_letter::rejection(self.member, &claim.request, dead_letter::COMMAND, &reason);
-        Some(Command::Answer(Arc::clone(claim), rejection))
-    }
-
-    fn lose_answer(&self, id: StreamId, error: &Error) {
+impl CommandContext {
+    /// Counts and reports an answer that is lost.
+    pub fn lose_answer(&self, id: StreamId, error: &Error) {
         self.member.stats.answers_dropped.increment();
         let lost = self.member.locate(error.clone()).entry(id);
         let message = format!("an answer was lost: {}", lost.message);
         self.member.reporter.failure(Error { message, ..lost });
     }
 
-    fn fail_ask(&self, ticket: &Ticket, question: &Question, error: &Error) {
+    /// Ends a call whose request is not sent.
+    pub fn fail_ask(&self, ticket: &Ticket, question: &Question, error: &Error) {
         if self.ledger.close(ticket.id).is_none() {
             return;
         }

@@ -1,7 +1,8 @@
-//! Writing commands to Redis: which commands there are, and what their replies mean.
+//! What an instance writes to Redis: which commands there are, and what their replies mean.
 
 pub mod batch;
 pub mod command;
 pub mod command_context;
-pub mod pipeline;
-pub mod sender;
+
+/// The way to Redis of an instance's requests, answers and acknowledgements.
+pub type Sender = crate::foundation::redis::pipeline::writer::Writer<command::Command>;

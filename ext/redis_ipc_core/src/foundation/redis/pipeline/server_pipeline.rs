@@ -1,43 +1,45 @@
-//! One connection the sender writes on, and what waits for it. Who may write, who reads, and when there is none, is
-//! decided here; the work is done by the sender.
+//! The pipeline to one server: its connection, and what waits for it. Which thread may write, which one reads, and what
+//! is done when there is no connection, is decided here. The work is done by the writer.
 
 use crate::error::Error;
 use crate::foundation::redis::cluster::Route;
 use crate::foundation::redis::connection::Connection;
-use crate::foundation::redis::pipeline::outgoing::{Broken, Outbound, Outgoing};
+use crate::foundation::redis::health::Links;
+use crate::foundation::redis::pipeline::batch::Batch;
+use crate::foundation::redis::pipeline::carried::Carried;
+use crate::foundation::redis::pipeline::outgoing::{Broken, Outgoing};
 use crate::foundation::runtime::sync::{Condvar, Mutex};
-use crate::request_reply::membership::member::Member;
-use crate::request_reply::sending::batch::{Batch, Expiries};
-use crate::request_reply::sending::command::Command;
 use std::time::{Duration, Instant};
 
-/// The most bytes a bringing thread writes itself: they fit the socket's buffer, so the write cannot block.
+/// The most bytes that the thread that brings them writes itself: they fit the socket's buffer, so the write cannot
+/// block.
 const DIRECT_BYTES: usize = 16 << 10;
 /// The largest buffer that is kept for later.
 const KEPT_BYTES: usize = 256 << 10;
 /// How long replies to a lone command may stay unread.
 const LEISURE: Duration = Duration::from_millis(1);
-/// A lane to a node of a cluster that nothing was written on for this long is given up.
+/// A pipeline to a node of a cluster that nothing was written on for this long is given up.
 const UNUSED: Duration = Duration::from_secs(60);
 
 /// A connection, and what belongs to it.
-pub struct Wire {
+pub struct Wire<T: Carried> {
     /// The connection.
     pub connection: Connection,
-    /// The inboxes whose expiry was renewed on it.
-    pub expiries: Expiries,
+    /// What is remembered for as long as it stands.
+    pub remembered: T::Remembered,
     /// For the bytes of the next batch; empty.
     pub buffer: Vec<u8>,
-    /// Its number: no other connection of this instance's sender has it.
+    /// Its number: no other connection of the instance that something is written on has it.
     pub number: u64,
     losses: usize,
 }
 
-impl Wire {
-    /// Nothing was written on it yet.
-    pub fn new(connection: Connection, member: &Member) -> Box<Self> {
-        let (expiries, losses) = (Expiries::new(), member.links.losses());
-        Box::new(Self { connection, expiries, buffer: Vec::new(), number: member.links.next_wire(), losses })
+impl<T: Carried> Wire<T> {
+    /// A connection on which nothing was written yet. `losses` is how many connections of the instance had broken
+    /// before it was made.
+    pub fn new(connection: Connection, links: &Links, losses: usize) -> Box<Self> {
+        let (remembered, number) = (T::Remembered::default(), links.next_wire());
+        Box::new(Self { connection, remembered, buffer: Vec::new(), number, losses })
     }
 
     /// Keeps a buffer for the next batch, unless it is a large one.
@@ -49,69 +51,68 @@ impl Wire {
     }
 }
 
-/// Where the connection of a lane is.
-pub enum Hold {
+/// Where the connection of a pipeline is.
+pub enum Hold<T: Carried> {
     /// Free, and nothing is unread on it.
-    Parked(Box<Wire>),
+    Parked(Box<Wire<T>>),
     /// Some thread has it.
     Out,
     /// A batch was written on it; its replies are to be read.
-    Written(Box<Wire>, Batch),
+    Written(Box<Wire<T>>, Batch<T>),
     /// There is none (any more); these commands were on it, and this is why, if there was one.
-    Missing(Vec<Command>, Option<Error>),
+    Missing(Vec<T>, Option<Error>),
     /// There will be no other.
     Ended,
 }
 
-/// What became of a command that was offered to a lane.
-pub enum Offered {
+/// What became of a command that was offered to a pipeline.
+pub enum Offered<T: Carried> {
     /// It is to be written by who brought it.
-    Direct(Box<Wire>, Command),
+    Direct(Box<Wire<T>>, T),
     /// As [`Offered::Direct`], once the replies to this batch have been read: if they are here.
-    Unread(Box<Wire>, Batch, Command),
+    Unread(Box<Wire<T>>, Batch<T>, T),
     /// It goes out with the next batch.
     Queued,
-    /// The lane has ended.
-    Refused(Command),
+    /// The pipeline has ended.
+    Refused(T),
 }
 
-/// What the lane's thread is to do next.
-pub enum Work {
+/// What the pipeline's thread is to do next.
+pub enum Work<T: Carried> {
     /// Read the replies to a batch.
-    Read(Box<Wire>, Batch),
+    Read(Box<Wire<T>>, Batch<T>),
     /// Write these.
-    Write(Box<Wire>, Vec<Command>),
-    /// Connect; these commands were on a connection that broke because of the error.
-    Connect(Vec<Command>, Option<Error>),
-    /// Connect: another connection broke, so this one was not to be trusted.
-    Replace,
+    Write(Box<Wire<T>>, Vec<T>),
+    /// Connect. If there is an error, the connection broke because of it, and these commands were on it; else it was
+    /// given up, since nothing that is written on it would arrive.
+    Connect(Vec<T>, Option<Error>),
     /// End.
     Stop,
 }
 
-struct State {
-    hold: Hold,
-    queue: Outgoing<Command>,
+struct State<T: Carried> {
+    hold: Hold<T>,
+    queue: Outgoing<T>,
     /// To be tried again when `due`.
-    delayed: Vec<Command>,
+    delayed: Vec<T>,
     due: Instant,
     stopping: bool,
     /// Since when nobody was told of replies that are to be read, lately.
     unread: Option<Instant>,
     /// Till when commands are expected to queue up, as some just did.
     busy: Instant,
-    /// The lane's thread sleeps until it is told.
+    /// The pipeline's thread sleeps until it is told.
     resting: bool,
     /// When something was last written.
     used: Instant,
 }
 
-impl State {
+impl<T: Carried> State<T> {
     fn is_busy(&self) -> bool {
         Instant::now() < self.busy
     }
 
-    /// Whether the lane's thread is to read what was written.
+    /// Whether the pipeline's thread is to read what was written.
     fn is_to_read(&self) -> bool {
         let is_due = |since: Instant| since.elapsed() >= LEISURE;
         self.stopping || !self.queue.is_empty() || self.unread.is_none_or(is_due)
@@ -119,16 +120,19 @@ impl State {
 }
 
 /// The way to one server.
-pub struct Lane {
+pub struct Pipeline<T: Carried> {
     /// Which server.
     pub route: Route,
-    state: Mutex<State>,
+    /// The other connections of the instance lead there, too.
+    is_shared: bool,
+    state: Mutex<State<T>>,
     work: Condvar,
 }
 
-impl Lane {
-    /// A lane that starts with `hold`.
-    pub fn new(route: Route, hold: Hold) -> Self {
+impl<T: Carried> Pipeline<T> {
+    /// A pipeline that starts with `hold`. `is_shared` tells whether the other connections of the instance lead to the
+    /// same server.
+    pub fn new(route: Route, is_shared: bool, hold: Hold<T>) -> Self {
         let now = Instant::now();
         let state = State {
             hold,
@@ -141,11 +145,11 @@ impl Lane {
             resting: false,
             used: now,
         };
-        Self { route, state: Mutex::new(state), work: Condvar::new() }
+        Self { route, is_shared, state: Mutex::new(state), work: Condvar::new() }
     }
 
     /// Brings a command: it is to be written at once if the connection is free, else with the next batch.
-    pub fn offer(&self, command: Command, member: &Member) -> Offered {
+    pub fn offer(&self, command: T, links: &Links) -> Offered<T> {
         let mut state = self.state.lock();
         if matches!(state.hold, Hold::Ended) {
             return Offered::Refused(command);
@@ -153,9 +157,9 @@ impl Lane {
         let small = state.queue.is_empty() && command.size() <= DIRECT_BYTES;
         let direct = small
             && match &state.hold {
-                Hold::Parked(wire) => self.trusts(wire, member),
+                Hold::Parked(wire) => self.trusts(wire, links),
                 Hold::Written(wire, _) => {
-                    state.unread.is_some() && !state.is_busy() && self.trusts(wire, member)
+                    state.unread.is_some() && !state.is_busy() && self.trusts(wire, links)
                 }
                 _ => false,
             };
@@ -173,14 +177,13 @@ impl Lane {
         }
     }
 
-    /// Whether no other connection broke since this one was made. In a cluster others go to other nodes, and tell
-    /// nothing about this one.
-    pub fn trusts(&self, wire: &Wire, member: &Member) -> bool {
-        self.route != Route::Server || wire.losses == member.links.losses()
+    /// Whether no other connection to the same server broke since this one was made.
+    pub fn trusts(&self, wire: &Wire<T>, links: &Links) -> bool {
+        !self.is_shared || wire.losses == links.losses()
     }
 
     /// Puts the connection back, or tells what became of it.
-    pub fn put(&self, hold: Hold) {
+    pub fn put(&self, hold: Hold<T>) {
         let mut state = self.state.lock();
         state.hold = hold;
         state.unread = None;
@@ -189,9 +192,9 @@ impl Lane {
         self.work.notify_one();
     }
 
-    /// As [`Lane::put`] of a connection on which a lone command was written: its replies can wait for whoever brings
-    /// the next one, for that spares waking a thread for them. After [`LEISURE`] the lane's thread reads them.
-    pub fn put_unread(&self, wire: Box<Wire>, batch: Batch) {
+    /// As [`Pipeline::put`] of a connection on which a lone command was written: its replies can wait for whoever brings
+    /// the next one, for that spares waking a thread for them. After [`LEISURE`] the pipeline's thread reads them.
+    pub fn put_unread(&self, wire: Box<Wire<T>>, batch: Batch<T>) {
         let mut state = self.state.lock();
         let lone = state.queue.is_empty() && !state.is_busy() && wire.connection.awaited().is_some();
         state.hold = Hold::Written(wire, batch);
@@ -205,7 +208,7 @@ impl Lane {
     }
 
     /// Waits for something to do.
-    pub fn next_work(&self, member: &Member) -> Work {
+    pub fn next_work(&self, links: &Links) -> Work<T> {
         let mut state = self.state.lock();
         loop {
             if state.due <= Instant::now() || state.stopping {
@@ -219,8 +222,8 @@ impl Lane {
                 Hold::Written(wire, batch) if state.is_to_read() => return Work::Read(wire, batch),
                 Hold::Missing(commands, error) => return Work::Connect(commands, error),
                 Hold::Parked(wire) if !state.queue.is_empty() => {
-                    if !self.trusts(&wire, member) {
-                        return Work::Replace;
+                    if !self.trusts(&wire, links) {
+                        return Work::Connect(Vec::new(), None);
                     }
                     return Work::Write(wire, state.queue.take_batch());
                 }
@@ -257,7 +260,7 @@ impl Lane {
     }
 
     /// Queues commands behind the others.
-    pub fn queue(&self, commands: Vec<Command>) {
+    pub fn queue(&self, commands: Vec<T>) {
         if commands.is_empty() {
             return;
         }
@@ -266,7 +269,7 @@ impl Lane {
     }
 
     /// Queues commands before all others: there is no connection. Those that were to wait need not any more.
-    pub fn requeue(&self, commands: Vec<Command>) {
+    pub fn requeue(&self, commands: Vec<T>) {
         let mut state = self.state.lock();
         let delayed = std::mem::take(&mut state.delayed);
         state.queue.push(delayed);
@@ -275,12 +278,12 @@ impl Lane {
 
     /// Queues what is left of a batch whose connection broke. Returns what must be the cause; see
     /// [`Outgoing::take_back`].
-    pub fn take_back(&self, broken: Broken<Command>, is_close: bool) -> Vec<Command> {
+    pub fn take_back(&self, broken: Broken<T>, is_close: bool) -> Vec<T> {
         self.state.lock().queue.take_back(broken, is_close)
     }
 
-    /// Queues commands once `pause` is over. Returns those that it makes no sense for: the lane is to stop.
-    pub fn delay(&self, commands: Vec<Command>, pause: Duration) -> Vec<Command> {
+    /// Queues commands once `pause` is over. Returns those that it makes no sense for: the pipeline is to stop.
+    pub fn delay(&self, commands: Vec<T>, pause: Duration) -> Vec<T> {
         let mut state = self.state.lock();
         if state.stopping || commands.is_empty() {
             return commands;
@@ -294,12 +297,12 @@ impl Lane {
     }
 
     /// Takes out the queued commands that `picked` picks.
-    pub fn remove(&self, picked: impl Fn(&Command) -> bool) -> Vec<Command> {
+    pub fn remove(&self, picked: impl Fn(&T) -> bool) -> Vec<T> {
         let mut state = self.state.lock();
         state.queue.remove(picked)
     }
 
-    /// Ends the lane if nothing is queued.
+    /// Ends the pipeline if nothing is queued.
     pub fn end_if_idle(&self) -> bool {
         let mut state = self.state.lock();
         if state.queue.is_empty() {
@@ -308,14 +311,14 @@ impl Lane {
         state.queue.is_empty()
     }
 
-    /// Ends the lane. Returns what was queued.
-    pub fn abandon(&self) -> Vec<Command> {
+    /// Ends the pipeline. Returns what was queued.
+    pub fn abandon(&self) -> Vec<T> {
         let mut state = self.state.lock();
         state.hold = Hold::Ended;
         state.queue.remove(|_| true)
     }
 
-    /// Lets the lane end once everything queued is out.
+    /// Lets the pipeline end once everything queued is out.
     pub fn stop(&self) {
         self.state.lock().stopping = true;
         self.work.notify_all();

@@ -1,0 +1,237 @@
+//! A small fake of what a writer carries, for the tests of the parts in this folder.
+
+use crate::error::{Error, ErrorKind, Fate};
+use crate::foundation::payload::option_reader::Section;
+use crate::foundation::redis::cluster::Route;
+use crate::foundation::redis::connection::Connection;
+use crate::foundation::redis::connector::Connector;
+use crate::foundation::redis::health::Links;
+use crate::foundation::redis::link::Linked;
+use crate::foundation::redis::pipeline::batch::{Encoder, Leftover};
+use crate::foundation::redis::pipeline::carried::{Carried, Context, Delivery, Tail};
+use crate::foundation::redis::pipeline::outgoing::Outbound;
+use crate::foundation::redis::redis_options::RedisOptions;
+use crate::foundation::runtime::stop::Stop;
+use crate::foundation::runtime::threads::Guard;
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use redis::{RedisResult, Value};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What became of a note.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Redis took it.
+    Taken(&'static str),
+    /// It failed.
+    Failed(&'static str, ErrorKind),
+    /// Redis refused it.
+    Refused(&'static str),
+    /// It was too large.
+    TooLarge(&'static str),
+    /// Its connection broke; whether it may be executed.
+    Broken(&'static str, bool),
+    /// The connection was made again.
+    Connected,
+}
+
+/// `SAY name`, with some padding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// Its name.
+    pub name: &'static str,
+    /// The length of the padding.
+    pub padding: usize,
+    /// It is kept while Redis refuses it for now.
+    pub waits: bool,
+}
+
+/// One that waits.
+pub fn note(name: &'static str) -> Note {
+    Note { name, padding: 0, waits: true }
+}
+
+impl Outbound for Note {
+    fn size(&self) -> usize {
+        self.padding + 10
+    }
+}
+
+impl Carried for Note {
+    type Context = Desk;
+    type Remembered = ();
+    type Tail = Count;
+
+    fn content_size(&self) -> usize {
+        self.padding
+    }
+
+    fn key(&self, _: &Desk) -> String {
+        self.name.to_owned()
+    }
+
+    fn encode(self, encoder: &mut Encoder<'_>, count: &mut Count, (): &mut (), _: &Desk) -> Option<Self> {
+        if self.name == "unwanted" {
+            return None;
+        }
+        encoder.command(3).word("SAY").word(self.name).word(vec![b'.'; self.padding]);
+        count.0 += 1;
+        Some(self)
+    }
+
+    fn settle(
+        &mut self,
+        replies: &[Value],
+        _: &Delivery<'_, Self>,
+        follow: &mut Vec<Self>,
+        desk: &Desk,
+    ) -> RedisResult<()> {
+        let [reply] = replies else { panic!("{replies:?}") };
+        if let Value::ServerError(error) = reply {
+            return Err(error.clone().into());
+        }
+        desk.tell(Event::Taken(self.name));
+        if self.name == "first" {
+            follow.push(note("second"));
+        }
+        Ok(())
+    }
+
+    fn not_executed(&self) {}
+
+    fn broken(self, may_be_executed: bool, desk: &Desk) -> Option<Self> {
+        desk.tell(Event::Broken(self.name, may_be_executed));
+        Some(self)
+    }
+
+    fn waits_for_redis(&self, _: &Desk) -> bool {
+        self.waits
+    }
+
+    fn is_hopeless(&self, _: Duration, _: &Desk) -> bool {
+        !self.waits
+    }
+
+    fn fail(self, error: &Error, desk: &Desk) -> Option<Self> {
+        desk.tell(Event::Failed(self.name, error.kind));
+        None
+    }
+
+    fn refused(self, _: &Error, desk: &Desk) -> Option<Self> {
+        desk.tell(Event::Refused(self.name));
+        (self.name == "refused").then(|| note("instead"))
+    }
+
+    fn refuse_large(self, _: &Error, desk: &Desk) -> Option<Self> {
+        desk.tell(Event::TooLarge(self.name));
+        None
+    }
+}
+
+/// How many notes are in the batch: `END count`.
+pub struct Count(u64);
+
+impl Tail<Note> for Count {
+    fn begin(_: &Route, _: &Desk) -> Self {
+        Self(0)
+    }
+
+    fn encode(&mut self, encoder: &mut Encoder<'_>, _: &Desk) {
+        encoder.command(2).word("END").number(self.0);
+    }
+
+    fn settle(self, replies: &[Value], leftover: &mut Leftover<Note>, _: &Desk) {
+        assert_eq!(replies.len(), 1, "what is left is for the tail");
+        leftover.follow.extend((replies[0] == Value::Int(-1)).then(|| note("end again")));
+    }
+
+    fn unsent(self) -> Option<Note> {
+        Some(note("end"))
+    }
+}
+
+/// Whose connections these are.
+pub struct Instance {
+    /// Opens them.
+    pub connector: Connector,
+    stop: Stop,
+    /// Whether they stand.
+    pub links: Links,
+}
+
+impl Linked for Instance {
+    fn connector(&self) -> &Connector {
+        &self.connector
+    }
+
+    fn stop(&self) -> &Stop {
+        &self.stop
+    }
+
+    fn links(&self) -> &Links {
+        &self.links
+    }
+
+    fn link_lost(&self, _: Error) {
+        self.links.lost();
+    }
+
+    fn link_refused(&self, _: Error) {}
+
+    fn link_restored(&self) {
+        self.links.restored();
+    }
+}
+
+impl Guard for Instance {
+    fn panicked(&self, error: Error) {
+        panic!("{error}");
+    }
+
+    fn pause(&self, time: Duration) -> bool {
+        self.stop.pause(time)
+    }
+}
+
+/// What notes have in common.
+pub struct Desk {
+    /// The instance.
+    pub instance: Arc<Instance>,
+    events: Sender<Event>,
+}
+
+impl Desk {
+    /// A desk whose server is where `redis_options` say, and what happens there.
+    pub fn new(redis_options: serde_json::Value) -> (Self, Receiver<Event>) {
+        let section = Section::new("redis_options", Some(redis_options)).unwrap();
+        let connector = Connector::new(&RedisOptions::parse(section, None).unwrap());
+        let (events, told) = unbounded();
+        let instance = Instance { connector, stop: Stop::new(), links: Links::default() };
+        (Self { instance: Arc::new(instance), events }, told)
+    }
+
+    fn tell(&self, event: Event) {
+        self.events.send(event).unwrap();
+    }
+}
+
+impl Context for Desk {
+    type Instance = Instance;
+
+    fn instance(&self) -> &Arc<Instance> {
+        &self.instance
+    }
+
+    fn thread_name(&self) -> &'static str {
+        "a writer"
+    }
+
+    fn closed(&self) -> Error {
+        Error::new(ErrorKind::Closed(Fate::NotSent), "closed")
+    }
+
+    fn connected(&self, _: &Route, _: &mut Connection) -> RedisResult<()> {
+        self.tell(Event::Connected);
+        Ok(())
+    }
+}

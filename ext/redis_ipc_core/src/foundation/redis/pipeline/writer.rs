@@ -1,0 +1,482 @@
+//! Writes commands to Redis, as few round trips as there is work: over one connection, or one to each node of a
+//! cluster that is written to.
+//!
+//! A lone command is written by the thread that brings it, so it waits for nobody; its reply is read by the thread that
+//! brings the next one, or by the pipeline's own after a while. While a round trip is under way further commands queue
+//! up, and go out together in the next one.
+
+use crate::error::{Error, ErrorKind, Fate};
+use crate::foundation::redis::cluster::Route;
+use crate::foundation::redis::connection::{Connection, is_close};
+use crate::foundation::redis::connector::Connector;
+use crate::foundation::redis::health::{Links, STABLE};
+use crate::foundation::redis::link::{Linked, is_refusal};
+use crate::foundation::redis::pipeline::batch::{Batch, Leftover, Remains, Server};
+use crate::foundation::redis::pipeline::carried::{Carried, Context};
+use crate::foundation::redis::pipeline::outgoing::{closes_connection, too_large};
+use crate::foundation::redis::pipeline::server_pipeline::{Hold, Offered, Pipeline, Wire, Work};
+use crate::foundation::runtime::backoff::Backoff;
+use crate::foundation::runtime::failpoint;
+use crate::foundation::runtime::sync::Mutex;
+use crate::foundation::runtime::threads;
+use redis::{RedisError, RedisResult, Value};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// The pause before something is tried again that Redis refuses for now.
+const RETRY: Duration = Duration::from_millis(50);
+/// How many connections are tried for what is left to send at the end.
+const LAST_CHANCES: u32 = 2;
+
+/// The way to Redis of what one instance sends.
+pub struct Writer<T: Carried> {
+    context: Arc<T::Context>,
+    /// The pipeline to the only server; a cluster has pipelines on demand.
+    only: Option<Arc<Pipeline<T>>>,
+    pipelines: Mutex<Pipelines<T>>,
+    closed: AtomicBool,
+}
+
+struct Pipelines<T: Carried> {
+    to_nodes: HashMap<Route, Arc<Pipeline<T>>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// A thread that has taken the connection of a pipeline puts it back; a panic in between counts as a broken connection.
+struct Borrowed<'a, T: Carried> {
+    pipeline: &'a Pipeline<T>,
+    back: Option<Hold<T>>,
+    /// What was written is a lone command, for whose replies nobody waits.
+    lone: bool,
+}
+
+impl<'a, T: Carried> Borrowed<'a, T> {
+    fn from(pipeline: &'a Pipeline<T>) -> Self {
+        Self { pipeline, back: None, lone: false }
+    }
+}
+
+impl<T: Carried> Drop for Borrowed<'_, T> {
+    fn drop(&mut self) {
+        let panicked = || Error::new(ErrorKind::Internal, "a thread panicked while it wrote to Redis");
+        match self.back.take() {
+            Some(Hold::Written(wire, batch)) if self.lone => self.pipeline.put_unread(wire, batch),
+            Some(hold) => self.pipeline.put(hold),
+            None => self.pipeline.put(Hold::Missing(Vec::new(), Some(panicked()))),
+        }
+    }
+}
+
+/// How fast a pipeline's thread connects again.
+struct Pace {
+    connected: Instant,
+    backoff: Backoff,
+    /// How often it still tries once it is to stop.
+    chances: u32,
+}
+
+impl<T: Carried> Writer<T> {
+    /// A writer that writes on `connection`; without one, to the nodes of a cluster.
+    pub fn new(context: T::Context, connection: Option<Connection>) -> Self {
+        let only = connection.map(|connection| {
+            let (route, links) = (Route::Server, context.instance().links());
+            let wire = Wire::new(connection, links, links.losses());
+            let is_shared = context.shares_server(&route);
+            Arc::new(Pipeline::new(route, is_shared, Hold::Parked(wire)))
+        });
+        let pipelines = Mutex::new(Pipelines { to_nodes: HashMap::new(), threads: Vec::new() });
+        Self { context: Arc::new(context), only, pipelines, closed: AtomicBool::new(false) }
+    }
+
+    /// Starts its thread; one to each node of a cluster follows when it is written to.
+    ///
+    /// # Errors
+    ///
+    /// No thread could be started.
+    pub fn start(self: &Arc<Self>) -> Result<(), Error> {
+        if let Some(pipeline) = &self.only {
+            let thread = self.spawn(pipeline)?;
+            self.pipelines.lock().threads.push(thread);
+        }
+        Ok(())
+    }
+
+    fn spawn(self: &Arc<Self>, pipeline: &Arc<Pipeline<T>>) -> Result<JoinHandle<()>, Error> {
+        let (writer, pipeline) = (Arc::clone(self), Arc::clone(pipeline));
+        threads::spawn(self.context.thread_name(), self.context.instance(), move || writer.run(&pipeline))
+    }
+
+    /// What all that it carries has in common.
+    pub fn context(&self) -> &T::Context {
+        &self.context
+    }
+
+    /// Sends `carried`: at once if the connection is free, else with the next batch. Never waits for Redis. False if
+    /// it failed because the writer is closed.
+    pub fn send(self: &Arc<Self>, carried: T) -> bool {
+        if self.closed.load(Ordering::SeqCst) {
+            carried.fail(&self.context.closed(), &self.context);
+            return false;
+        }
+        self.try_forward(carried)
+    }
+
+    fn forward(self: &Arc<Self>, carried: T) {
+        self.try_forward(carried);
+    }
+
+    fn try_forward(self: &Arc<Self>, carried: T) -> bool {
+        let Some(pipeline) = &self.only else {
+            self.distribute(carried);
+            return true;
+        };
+        let refused = self.bring(pipeline, carried);
+        let taken = refused.is_none();
+        if let Some(carried) = refused {
+            carried.fail(&self.context.closed(), &self.context);
+        }
+        taken
+    }
+
+    /// Brings something to a pipeline; returns it if the pipeline has ended.
+    fn bring(self: &Arc<Self>, pipeline: &Pipeline<T>, carried: T) -> Option<T> {
+        match pipeline.offer(carried, self.links()) {
+            Offered::Direct(wire, carried) => self.write_lone(Borrowed::from(pipeline), wire, carried),
+            Offered::Unread(wire, batch, carried) => self.read_and_write(pipeline, wire, batch, carried),
+            Offered::Queued => {}
+            Offered::Refused(carried) => return Some(carried),
+        }
+        None
+    }
+
+    /// Brings something to the pipeline to the node that serves its key.
+    fn distribute(self: &Arc<Self>, carried: T) {
+        let mut undelivered = Some(carried);
+        while let Some(carried) = undelivered {
+            let route = self.connector().known_route(&carried.key(&self.context));
+            let pipeline = self.pipelines.lock().to_nodes.get(&route).cloned();
+            undelivered = match pipeline {
+                None => self.open_pipeline(route, carried),
+                Some(pipeline) => self.bring(&pipeline, carried).inspect(|_| self.forget(&pipeline)),
+            };
+        }
+    }
+
+    /// Makes a pipeline that begins with `carried`; returns that if another thread was faster.
+    fn open_pipeline(self: &Arc<Self>, route: Route, carried: T) -> Option<T> {
+        let mut pipelines = self.pipelines.lock();
+        if pipelines.to_nodes.contains_key(&route) {
+            return Some(carried);
+        }
+        let is_shared = self.context.shares_server(&route);
+        let pipeline = Arc::new(Pipeline::new(route.clone(), is_shared, Hold::Missing(Vec::new(), None)));
+        pipeline.queue(vec![carried]);
+        if self.closed.load(Ordering::SeqCst) {
+            pipeline.stop();
+        }
+        match self.spawn(&pipeline) {
+            Ok(thread) => {
+                pipelines.threads.retain(|thread| !thread.is_finished());
+                pipelines.threads.push(thread);
+                pipelines.to_nodes.insert(route, pipeline);
+            }
+            Err(failure) => {
+                drop(pipelines);
+                self.abandon(&pipeline, &failure);
+            }
+        }
+        None
+    }
+
+    fn forget(&self, ended: &Pipeline<T>) {
+        let mut pipelines = self.pipelines.lock();
+        if pipelines.to_nodes.get(&ended.route).is_some_and(|it| std::ptr::eq(&**it, ended)) {
+            pipelines.to_nodes.remove(&ended.route);
+        }
+    }
+
+    fn write_lone(self: &Arc<Self>, mut borrowed: Borrowed<'_, T>, wire: Box<Wire<T>>, carried: T) {
+        borrowed.lone = !carried.is_awaited();
+        self.write(borrowed, wire, vec![carried]);
+    }
+
+    /// Writes a lone command after one whose replies nobody has read yet, if they are here.
+    fn read_and_write(
+        self: &Arc<Self>,
+        pipeline: &Pipeline<T>,
+        mut wire: Box<Wire<T>>,
+        batch: Batch<T>,
+        carried: T,
+    ) {
+        let mut borrowed = Borrowed::from(pipeline);
+        let hold = match wire.connection.receive_arrived(batch.replies()) {
+            Ok(Some(replies)) => self.settle(pipeline, wire, batch, &replies),
+            Ok(None) => Hold::Written(wire, batch),
+            Err(error) => self.break_off(pipeline, batch, &[], usize::MAX, &error),
+        };
+        match hold {
+            Hold::Parked(wire) if pipeline.trusts(&wire, self.links()) => {
+                self.write_lone(borrowed, wire, carried);
+            }
+            hold => {
+                borrowed.back = Some(hold);
+                pipeline.queue(vec![carried]);
+            }
+        }
+    }
+
+    fn write(self: &Arc<Self>, mut borrowed: Borrowed<'_, T>, mut wire: Box<Wire<T>>, all: Vec<T>) {
+        let pipeline = borrowed.pipeline;
+        failpoint::point();
+        if wire.connection.is_gone() {
+            borrowed.back = Some(Hold::Missing(all, None));
+            return;
+        }
+        let mut bytes = std::mem::take(&mut wire.buffer);
+        let server = Server { route: &pipeline.route, connection: wire.number };
+        let batch = Batch::encode(all, &mut bytes, server, &mut wire.remembered, &self.context);
+        borrowed.back = Some(if bytes.is_empty() {
+            Hold::Parked(wire)
+        } else {
+            let written = wire.connection.send_counting(&bytes);
+            wire.keep(bytes);
+            match written {
+                Ok(()) => Hold::Written(wire, batch),
+                Err(failure) => {
+                    let replies = wire.connection.receive_left(batch.replies());
+                    let error = wire.connection.lost(failure.error.into());
+                    self.break_off(pipeline, batch, &replies, failure.written, &error)
+                }
+            }
+        });
+    }
+
+    /// Writes what was queued, except what another node has come to serve meanwhile.
+    fn write_queued(self: &Arc<Self>, pipeline: &Pipeline<T>, wire: Box<Wire<T>>, all: Vec<T>) {
+        let (own, others): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|carried| self.belongs(carried, pipeline));
+        self.write(Borrowed::from(pipeline), wire, own);
+        others.into_iter().for_each(|carried| self.forward(carried));
+    }
+
+    fn belongs(&self, carried: &T, pipeline: &Pipeline<T>) -> bool {
+        self.only.is_some() || self.connector().known_route(&carried.key(&self.context)) == pipeline.route
+    }
+
+    fn instance(&self) -> &Arc<<T::Context as Context>::Instance> {
+        self.context.instance()
+    }
+
+    fn connector(&self) -> &Connector {
+        self.instance().connector()
+    }
+
+    fn links(&self) -> &Links {
+        self.instance().links()
+    }
+
+    /// A pipeline's thread: returns once it is to stop and everything queued is out, or nothing was to do for long.
+    fn run(self: &Arc<Self>, pipeline: &Pipeline<T>) {
+        let mut pace = Pace { connected: Instant::now(), backoff: Backoff::new(), chances: LAST_CHANCES };
+        loop {
+            match pipeline.next_work(self.links()) {
+                Work::Read(wire, batch) => self.read(pipeline, wire, batch),
+                Work::Write(wire, all) => self.write_queued(pipeline, wire, all),
+                Work::Connect(all, error) => self.connect(pipeline, all, error, &mut pace),
+                Work::Stop => return self.forget(pipeline),
+            }
+        }
+    }
+
+    fn read(self: &Arc<Self>, pipeline: &Pipeline<T>, mut wire: Box<Wire<T>>, batch: Batch<T>) {
+        let mut borrowed = Borrowed::from(pipeline);
+        failpoint::point();
+        let mut replies = Vec::with_capacity(batch.replies());
+        while replies.len() < batch.replies() {
+            match wire.connection.receive() {
+                Ok(reply) => replies.push(reply),
+                Err(error) => {
+                    borrowed.back = Some(self.break_off(pipeline, batch, &replies, usize::MAX, &error));
+                    return;
+                }
+            }
+        }
+        borrowed.back = Some(self.settle(pipeline, wire, batch, &replies));
+    }
+
+    /// The connection broke while a batch was under way: acts on the replies that came, and decides in which order the
+    /// rest is sent again.
+    fn break_off(
+        self: &Arc<Self>,
+        pipeline: &Pipeline<T>,
+        batch: Batch<T>,
+        replies: &[Value],
+        written: usize,
+        error: &RedisError,
+    ) -> Hold<T> {
+        let Remains { leftover, broken, culprit } = batch.settle_broken(replies, written, &self.context);
+        self.follow_up(pipeline, leftover);
+        let convicted = pipeline.take_back(broken, is_close(error)).into_iter().map(|carried| {
+            let error = too_large(carried.content_size(), None);
+            (carried, error)
+        });
+        let instead = convicted
+            .chain(culprit)
+            .filter_map(|(carried, failure)| carried.refuse_large(&failure, &self.context));
+        let error = self.connector().explain(error, Fate::Unknown);
+        Hold::Missing(instead.collect(), Some(error))
+    }
+
+    /// Acts on the replies to a batch: what becomes of the connection.
+    fn settle(
+        self: &Arc<Self>,
+        pipeline: &Pipeline<T>,
+        wire: Box<Wire<T>>,
+        batch: Batch<T>,
+        replies: &[Value],
+    ) -> Hold<T> {
+        if replies.iter().any(closes_connection) {
+            return self.break_off(pipeline, batch, replies, usize::MAX, &wire.connection.closed());
+        }
+        let mut leftover = batch.settle(replies, &self.context);
+        let (again, refusal) = (std::mem::take(&mut leftover.again), leftover.refusal.take());
+        self.follow_up(pipeline, leftover);
+        match refusal {
+            Some(error) => Hold::Missing(again, Some(error)),
+            None => Hold::Parked(wire),
+        }
+    }
+
+    /// Sends what follows from replies, each at its time and to its place.
+    fn follow_up(self: &Arc<Self>, pipeline: &Pipeline<T>, leftover: Leftover<T>) {
+        self.pass_on(pipeline, leftover.follow);
+        // It is not tried again while stopping: what Redis waits for may take long.
+        let hopeless = pipeline.delay(leftover.later, RETRY);
+        if let Some(error) = leftover.deferral {
+            let rest = hopeless.into_iter().filter_map(|carried| carried.fail(&error, &self.context));
+            self.pass_on(pipeline, rest.collect());
+        }
+        self.redirect(pipeline, leftover.elsewhere, leftover.pause);
+    }
+
+    fn pass_on(self: &Arc<Self>, pipeline: &Pipeline<T>, all: Vec<T>) {
+        if self.only.is_some() {
+            pipeline.queue(all);
+        } else {
+            all.into_iter().for_each(|carried| self.forward(carried));
+        }
+    }
+
+    /// Sends something on to the nodes that its own one named, after a pause.
+    fn redirect(self: &Arc<Self>, pipeline: &Pipeline<T>, all: Vec<T>, pause: Duration) {
+        let now = if pause.is_zero() { all } else { pipeline.delay(all, pause) };
+        now.into_iter().for_each(|carried| self.forward(carried));
+    }
+
+    /// Connects (again), and gives up on what has waited longer than that may take.
+    fn connect(self: &Arc<Self>, pipeline: &Pipeline<T>, all: Vec<T>, error: Option<Error>, pace: &mut Pace) {
+        pipeline.requeue(all);
+        let (instance, mut lost) = (self.instance(), error.is_some());
+        if let Some(error) = error {
+            self.connector().doubt(&pipeline.route);
+            self.give_up(pipeline, &error);
+            instance.link_lost(error);
+            if pace.connected.elapsed() >= STABLE {
+                pace.backoff.reset();
+            } else {
+                instance.stop().pause(pace.backoff.pause());
+            }
+        }
+        loop {
+            if pipeline.is_stopping() {
+                if pace.chances == 0 {
+                    return self.abandon(pipeline, &self.context.closed());
+                }
+                pace.chances -= 1;
+            }
+            if self.hand_over(pipeline) {
+                if lost {
+                    instance.links().restored();
+                }
+                return;
+            }
+            match self.open(&pipeline.route) {
+                Ok(wire) => {
+                    if lost {
+                        instance.link_restored();
+                    }
+                    pace.connected = Instant::now();
+                    return pipeline.put(Hold::Parked(wire));
+                }
+                Err(error) => {
+                    let explained = self.connector().explain(&error, Fate::Unknown);
+                    self.give_up(pipeline, &explained);
+                    if !lost {
+                        instance.link_lost(explained);
+                        lost = true;
+                    } else if is_refusal(&error) {
+                        instance.link_refused(explained);
+                    }
+                }
+            }
+            instance.stop().pause(pace.backoff.pause());
+        }
+    }
+
+    fn open(&self, route: &Route) -> RedisResult<Box<Wire<T>>> {
+        let losses = self.links().losses();
+        let mut connection = self.connector().open(route)?;
+        self.context.connected(route, &mut connection)?;
+        Ok(Wire::new(connection, self.links(), losses))
+    }
+
+    /// Passes on what is served by other nodes by now. True if that was all, and the pipeline has ended.
+    fn hand_over(self: &Arc<Self>, pipeline: &Pipeline<T>) -> bool {
+        if self.only.is_some() {
+            return false;
+        }
+        // Without a map, the next attempt asks for it again.
+        let _ = self.connector().look();
+        let others = pipeline.remove(|carried| !self.belongs(carried, pipeline));
+        others.into_iter().for_each(|carried| self.forward(carried));
+        pipeline.end_if_idle()
+    }
+
+    /// Ends what has waited for Redis too long.
+    fn give_up(&self, pipeline: &Pipeline<T>, error: &Error) {
+        let patience = self.connector().patience();
+        let given_up = pipeline.remove(|carried| carried.is_hopeless(patience, &self.context));
+        let rest = given_up.into_iter().filter_map(|carried| carried.fail(error, &self.context));
+        pipeline.requeue(rest.collect());
+    }
+
+    /// Ends a pipeline, and all that is queued there.
+    fn abandon(&self, pipeline: &Pipeline<T>, error: &Error) {
+        for carried in pipeline.abandon() {
+            carried.fail(error, &self.context);
+        }
+    }
+
+    /// Takes nothing more, and lets the threads end once everything queued is out.
+    pub fn stop(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        let pipelines = self.pipelines.lock();
+        self.only.iter().chain(pipelines.to_nodes.values()).for_each(|pipeline| pipeline.stop());
+    }
+
+    /// [`Writer::stop`], and waits for the threads to end.
+    pub fn close(&self) {
+        self.stop();
+        loop {
+            // What one of them has to say at its end may open another.
+            let threads = std::mem::take(&mut self.pipelines.lock().threads);
+            if threads.is_empty() {
+                return;
+            }
+            threads.into_iter().for_each(|thread| threads::join(Some(thread)));
+        }
+    }
+}
