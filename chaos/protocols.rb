@@ -13,14 +13,21 @@ module Chaos
 
         # The ids of the questions that were given up on.
         def dead(redis, place = Scene::PLACE)
-          # What could not be read has no content.
-          contents = redis.xrange("#{place}:dead:answerer").map { |_, fields| fields["content"] }
-          contents.map { |content| content && JSON.parse(content)["id"] }
+          redis.xrange("#{place}:dead:answerer").map { |_, fields| id_of(fields["content"]) }
         end
 
         # How many requests nobody has answered or dropped.
         def waiting(redis, place = Scene::PLACE)
           redis.xlen("#{place}:inbox:answerer")
+        end
+
+        private
+
+        # What could not be read has no content, or that was cut.
+        def id_of(content)
+          JSON.parse(content)["id"] if content
+        rescue JSON::ParserError
+          nil
         end
       end
     end

@@ -10,7 +10,7 @@ module Chaos
     others = Promises::EveryCallIsAnsweredOnce.new
     alone = { outage: false, alone: "adds what is no request" }
 
-    # More values than a reply of Redis may have here.
+    # To look at the oldest entry, as XADD with MINID does, takes Redis the longer the more fields that has.
     fault "an entry of 300,000 empty fields added 5 times",
           **alone, calm: true,
                    promise: Promises::Together.new(others, Promises::AreGivenUp.new(5),
@@ -56,17 +56,6 @@ module Chaos
       again_and_again(5, every: 0.3) { redis "PEXPIRE", inbox, 1 }
     end
 
-    letters = { answerer: { options: { dead_letters: { max_size: megabytes[8] } } } }
-    bounds = Promises::NothingGrows.new(process: megabytes[150], redis: megabytes[60])
-    fault "malformed entries flood the dead letters (100 MB in 4 s)",
-          **alone, calm: true, settings: letters, promise: Promises::Together.new(others, bounds) do
-      again_and_again(20, every: 0) do
-        script = "for i = 1, 50 do redis.call('XADD', KEYS[1], '*', 'junk', string.rep('x', 100000)) end"
-        redis "EVAL", script, 1, inbox
-        stand_and_look(0.2)
-      end
-    end
-
     # Both exist, so answers would be taken there: one of another group, and those of the askers.
     fault "requests name the reply streams of others", **alone, promise: others do
       redis "XGROUP", "CREATE", "house:replies:other:x", "g", "$", "MKSTREAM"
@@ -78,18 +67,6 @@ module Chaos
         end
       end
       raise "answers went to another group" if redis("XLEN", "house:replies:other:x").positive?
-    end
-
-    fault "JSON-RPC: batches of 1,000 whose answers have 1 MB each",
-          **alone, protocol: Protocols::JSONRPC, calm: true,
-                   promise: Promises::NothingGrows.new(process: megabytes[400], redis: megabytes[150]) do
-      key = "#{Scene::PLACE}:reply:#{"s" * 32}"
-      batch = Array.new(1000) do |number|
-        { jsonrpc: "2.0", id: number, method: "echo", params: [{ id: "stranger", answer_size: 1_000_000 }],
-          reply_to: key, deadline: (redis("TIME").first.to_i + 60) * 1000 }
-      end
-      3.times { redis "LPUSH", Scene::PLACE, JSON.generate(batch) }
-      stand_and_look(3)
     end
   end
 end
