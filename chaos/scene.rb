@@ -153,7 +153,7 @@ module Chaos
       add(:answerer).wait_until_ready
     end
 
-    # Every second asker belongs to the group that is asked, but has no handler: it must leave the requests alone.
+    # Every second asker belongs to the group that is asked, but has no handler: it takes none of the requests.
     # @param own [Hash] settings: `threads` that ask in turn, `pause` between their calls, `interval` of the others
     #   (nil: there are none), `poison` (how many questions that kill who answers), `large` (see Asker#ask_for_much),
     #   `pulse` (see Asker#rest), `timeout`, `options` of the gem

@@ -58,7 +58,7 @@ RSpec.describe RedisIPC::ACL do
     expect(allowed?("client", "LPUSH", "a*[b]?\\", "x")).to be(true)
     expect(allowed?("client", "LPUSH", "a1bx\\", "x")).to be(false)
     grant("asker", *described_class.rules(:asker, stream: "house", group: "a:b", to: %w[c* d%]))
-    expect(allowed?("asker", "XLEN", "house:inbox:a%3Ab")).to be(true)
+    expect(allowed?("asker", "DEL", "house:replies:a%3Ab:1")).to be(true)
     expect(allowed?("asker", "XADD", "house:inbox:d%25", "*", "a", "b")).to be(true)
     expect(allowed?("asker", "XADD", "house:inbox:cc", "*", "a", "b")).to be(false)
   end

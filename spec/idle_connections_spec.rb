@@ -104,20 +104,6 @@ RSpec.describe "connections that the server closes because they are idle" do
     expect(told).to eq([])
   end
 
-  it "costs an instance nothing that has no handler while others of its group serve" do
-    connect("child", consumer: { lease: 60 }, &echo)
-    idle = connect("child", consumer: { lease: 60 })
-    idle.send_to_group(content: 1, to: "child")
-    # It looks every 2 s, so the server closes its connection at times.
-    seen = Queue.new
-    eventually(timeout: 30, every: 0.1) do
-      ids = parked(["xinfo|consumers"]).map { |it| it["id"] }
-      seen << ids unless ids.empty?
-      Array.new(seen.size) { seen.pop.tap { |it| seen << it } }.uniq.size >= 3
-    end
-    expect(told).to eq([])
-  end
-
   it "costs the pool nothing" do
     stream = connect("parent", consumer: { lease: 60 }, ledger: { cleanup_interval: 60 })
     3.times do

@@ -232,15 +232,6 @@ RSpec.describe "a limit of the server" do
       eventually { server.client.xlen("house:inbox:child").zero? }
     end
 
-    it "does not keep an instance without a handler from rejecting what stands beside such a request" do
-      futures = abandon(connect("parent"))
-      connect("child", consumer: { lease: 0.3 })
-      expect([futures[0].value!, futures[2].value!]).to eq([1, 3])
-    rescue RedisIPC::RejectedError => e
-      expect(e.message).to match(/no handler/)
-      expect(futures[2].wait(5)).to be(true)
-    end
-
     it "is met by one answer: its asker hears of it before its deadline, and other calls go on" do
       connect("child", &sized)
       asking = connect("parent")

@@ -40,18 +40,6 @@ RSpec.describe "when Redis" do
     expect(counts.count { |_, count| count > 1 }).to be <= stream.stats[:resent]
   end
 
-  it "loses what it knew of who is alive, an instance without a handler leaves the requests alone" do
-    serving = both(consumer: { pool_size: 1 })
-    asking = build("both").connect(redis_options: options)
-    presence = server.client.zrange("house:instances", 0, -1).find { |member| member.include?(serving.instance_id) }
-    before = server.client.zscore("house:instances", presence)
-    # Just after a heartbeat, so that the next one is long in coming.
-    eventually { server.client.zscore("house:instances", presence) != before }
-    server.client.del("house:instances")
-    responses = Array.new(150) { asking.send_to_group(content: 1, to: "both").tap { sleep 0.015 } }
-    expect(responses.map(&:status).tally).to eq("fulfilled" => 150)
-  end
-
   it "becomes a replica, calls fail in time, disconnecting does not hang, and all is well afterwards" do
     stream = build("both", &echo).connect(redis_options: { path: server.path, connect_timeout: 1 })
     server.client.call("REPLICAOF", "127.0.0.1", RedisServer.free_port.to_s)
@@ -130,8 +118,7 @@ RSpec.describe "when Redis" do
       server.start
       eventually { stream.connected? }
     end
-    # Two readers, twice. One without a handler rests for 7 s after an outage.
-    eventually(timeout: 4) { stream.stats[:reconnections] >= 4 }
+    eventually(timeout: 4) { stream.stats[:reconnections] >= 2 }
   end
 
   it "is there all the time, but the process is stopped for a while: it keeps its connections" do

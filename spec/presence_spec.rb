@@ -62,13 +62,6 @@ RSpec.describe "presence" do
     expect(now - taken).to be_between(1.45, 10)
   end
 
-  it "lets an instance without a handler refuse beside bad rows" do
-    redis.zadd(key, [["+inf", row("child")], [now_ms + 0.5, "\xFF".b]])
-    refusing = connect("child")
-    expect(connect("parent").send_to_group(content: 1, to: "child").reason).to match(/no handler/)
-    expect(refusing.stats).to include(reconnections: 0)
-  end
-
   describe "with more rows than are read" do
     # Signs of life of now, of other groups.
     def flood(rows = 50_001)
@@ -95,16 +88,6 @@ RSpec.describe "presence" do
       told = Array.new(errors.size) { errors.pop.message }
       expect(told.grep(message).size).to be <= 1
       expect(told - told.grep(message)).to be_empty
-    end
-
-    it "has an instance without a handler refuse nothing, without connecting anew" do
-      refusing = connect("child", consumer: { lease: 0.1 })
-      flood
-      parent = connect("parent")
-      expect { parent.send_to_group(content: 1, to: "child", timeout: 1) }.to raise_error(RedisIPC::TimeoutError)
-      expect(refusing.stats).to include(reconnections: 0)
-      redis.del(key)
-      expect(parent.send_to_group(content: 1, to: "child", timeout: 20).reason).to match(/no handler/)
     end
   end
 end

@@ -124,13 +124,6 @@ RSpec.describe "the wire protocol" do
                                            "content" => '"IndexError: no such dish"')
     end
 
-    it "is told that there is no handler" do
-      connect("child")
-      ask(request)
-      expect(answer_after.last).to include("status" => "rejected", "error" => "RedisIPC::NoHandlerError",
-                                           "content" => a_string_including("no handler"))
-    end
-
     it "sends fields the gem does not know" do
       connect("child", &echo)
       ask(request(content: '"x"', trace: "abc", "\xFF\xFE".b => "\x00".b))
@@ -493,38 +486,17 @@ RSpec.describe "the wire protocol" do
     end
   end
 
-  describe "an answerer beside an instance of the gem without a handler" do
-    before do
-      join
-      show_presence
-    end
+  describe "an answerer beside an instance of the gem" do
+    before { join }
 
-    it "is left its requests while it shows its presence" do
+    it "is left its requests by one that has no handler" do
       asker = connect("child")
       ask(request)
-      sleep 0.3
       id, asked = take
       reply(asked, content: '"mine"')
       done_with(id)
       expect(answer_after.last).to include("content" => '"mine"')
       expect(asker.stats).to include(taken: 0)
-    end
-
-    it "has them refused once it does not, those it had taken too" do
-      ask(request)
-      id, = take
-      run("ZREM", "house:instances", "child:py-1:host:4711")
-      run("XCLAIM", inbox, "child", "py-1", 0, id, "IDLE", 2_000, "JUSTID")
-      connect("child")
-      ask(request(id: "43"))
-      ids = []
-      after = "0-0"
-      2.times do
-        after, answer = answer_after(after)
-        expect(answer).to include("status" => "rejected", "error" => "RedisIPC::NoHandlerError")
-        ids << answer["id"]
-      end
-      expect(ids).to contain_exactly("42", "43")
     end
 
     it "keeps its consumer while it shows its presence; one that does not loses it, if nothing is pending under it" do

@@ -85,11 +85,12 @@ RSpec.describe RedisIPC::Stream do
     expect(connect("parent").send_to_group(content: 1, to: :child).value).to eq(1)
   end
 
-  it "rejects at once what reaches a group without a handler" do
-    connect("parent")
-    response = connect("other").send_to_group(content: 1, to: "parent")
-    expect(response).to be_rejected
-    expect(response.reason).to include("no handler")
+  it "without a handler takes nothing: what reaches its group is withdrawn at the deadline" do
+    asking = connect("parent")
+    expect { connect("other").send_to_group(content: 1, to: "parent", timeout: 0.2) }
+      .to raise_error(RedisIPC::TimeoutError) { |error| expect(error.outcome).to eq(:unclaimed) }
+    expect(asking.stats).to include(taken: 0)
+    expect(asking).to be_connected
   end
 
   it "leaves requests to the instances of the group that have a handler" do

@@ -26,8 +26,7 @@ module RedisIPC
           group = group(group)
           [*MEMBER,
            *[*to].flat_map { |asked| asking("#{stream}:inbox:#{group(asked)}") },
-           "(~#{stream}:inbox:#{group} #{INBOX} #{LOOKS} +xadd +eval +del)",
-           "(~#{stream}:replies:#{group}:* #{REPLIES} +xadd +del)",
+           "(~#{stream}:replies:#{group}:* #{REPLIES} +del)",
            "(~#{stream}:instances #{PRESENCE})"]
         end
 

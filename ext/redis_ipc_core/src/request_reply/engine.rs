@@ -5,7 +5,6 @@ use crate::foundation::payload::limits::check_name;
 use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::master_watch::MasterWatch;
-use crate::foundation::redis::read_cancel::Reading;
 use crate::foundation::redis::server_check::check_server;
 use crate::foundation::runtime::reports::{self, Reporter, Reports};
 use crate::foundation::runtime::stats::Stats;
@@ -30,41 +29,11 @@ use crate::request_reply::serving::admission::Reception;
 use crate::request_reply::serving::dead_letters;
 use crate::request_reply::serving::inbox_session;
 use crate::request_reply::serving::intake::Intake;
-use crate::request_reply::serving::no_handler::Refusal;
 use crate::request_reply::serving::service::Service;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
-
-/// What reads the inbox.
-enum Reader {
-    Intake(Arc<Intake>),
-    Refusal(Refusal),
-}
-
-impl Reader {
-    fn run(&self, first: Option<Connection>) {
-        match self {
-            Reader::Intake(intake) => intake.run(first),
-            Reader::Refusal(refusal) => refusal.run(first),
-        }
-    }
-
-    fn reading(&self) -> Arc<Reading> {
-        Arc::clone(match self {
-            Reader::Intake(intake) => &intake.reading,
-            Reader::Refusal(refusal) => &refusal.reading,
-        })
-    }
-
-    fn stop(&self) {
-        match self {
-            Reader::Intake(intake) => intake.stop(),
-            Reader::Refusal(refusal) => refusal.stop(),
-        }
-    }
-}
 
 /// A connected stream.
 pub struct Engine {
@@ -73,11 +42,11 @@ pub struct Engine {
     service: Arc<Service>,
     dispatcher: Arc<Dispatcher>,
     sender: Arc<Sender>,
-    reader: Arc<Reader>,
+    /// Reads the inbox, if there is a handler.
+    intake: Option<Arc<Intake>>,
     reports: Reports,
     waker: Reporter,
     wakes: Reports,
-    serves: bool,
     reader_thread: Mutex<Option<JoinHandle<()>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     quiet: AtomicBool,
@@ -85,8 +54,8 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Connects `group` to `stream`. With `serves` it takes requests; without, it rejects those that reach it.
-    /// Returns when it is ready to ask and to be asked; fails if Redis cannot be reached or refuses.
+    /// Connects `group` to `stream`. With `serves` it takes requests; without, it only asks. Returns when it is ready;
+    /// fails if Redis cannot be reached or refuses.
     pub fn start(stream: &str, group: &str, options: Options, serves: bool) -> Result<Self, Error> {
         let keys = Keys::new(stream)?;
         check_name("group", group)?;
@@ -94,10 +63,10 @@ impl Engine {
         let (reporter, reports) = reports::queue(&stats);
         let member = Arc::new(Member::new(keys, group, serves, options, reporter, stats)?);
         let opened = open_connections(&member).map_err(|error| member.locate(error.of_connecting()))?;
-        Self::assemble(member, reports, serves, opened)
+        Self::assemble(member, reports, opened)
     }
 
-    fn assemble(member: Arc<Member>, reports: Reports, serves: bool, opened: Opened) -> Result<Self, Error> {
+    fn assemble(member: Arc<Member>, reports: Reports, opened: Opened) -> Result<Self, Error> {
         let (waker, wakes) = reports::queue(&member.stats);
         let ledger = Arc::new(Ledger::default());
         let queue = Arc::new(RequestQueue::new(member.options.consumer.pool_size));
@@ -117,9 +86,10 @@ impl Engine {
             Arc::new(Calls::new(Arc::clone(&member), ledger, Arc::clone(&sender), Arc::clone(&dispatcher)));
         let reception =
             Arc::new(Reception::new(Arc::clone(&member), Arc::clone(&queue), Arc::clone(&sender)));
-        let intake = serves.then(|| {
+        let (bell, inbox) = opened.inbox.unzip();
+        let intake = bell.map(|bell| {
             let reception = Arc::clone(&reception);
-            Arc::new(Intake::new(Arc::clone(&member), Arc::clone(&queue), reception, opened.consumer_bell))
+            Arc::new(Intake::new(Arc::clone(&member), Arc::clone(&queue), reception, bell))
         });
         let service = Arc::new(Service::new(
             Arc::clone(&member),
@@ -127,17 +97,18 @@ impl Engine {
             Arc::clone(&sender),
             intake.clone(),
         ));
-        let refusal = || Reader::Refusal(Refusal::new(Arc::clone(&member), Arc::clone(&reception)));
-        let reader = Arc::new(intake.map_or_else(refusal, Reader::Intake));
         let housekeeper = Housekeeper {
             member: Arc::clone(&member),
             calls: Arc::clone(&calls),
             service: Arc::clone(&service),
             queue,
             reception,
-            readings: [Arc::clone(&dispatcher.reading), reader.reading()],
+            readings: [&dispatcher.reading]
+                .into_iter()
+                .chain(intake.iter().map(|intake| &intake.reading))
+                .cloned()
+                .collect(),
             master_watch: MasterWatch::default(),
-            serves,
             look: Mutex::default(),
             steady: Mutex::new(Steady::new()),
             restarted: Mutex::default(),
@@ -149,17 +120,16 @@ impl Engine {
             service,
             dispatcher,
             sender,
-            reader,
+            intake,
             reports,
             waker,
             wakes,
-            serves,
             reader_thread: Mutex::default(),
             threads: Mutex::default(),
             quiet: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         };
-        let started = engine.start_threads(housekeeper, opened.dispatcher, opened.reader);
+        let started = engine.start_threads(housekeeper, opened.dispatcher, inbox);
         started.map_err(|error| {
             engine.close();
             engine.member.locate(error)
@@ -171,14 +141,16 @@ impl Engine {
         &self,
         housekeeper: Housekeeper,
         replies: Connection,
-        inbox: Connection,
+        inbox: Option<Connection>,
     ) -> Result<(), Error> {
         self.sender.start()?;
         let (dispatcher, first) = (Arc::clone(&self.dispatcher), Mutex::new(Some(replies)));
         let replies = spawn("ipc-replies", &self.member, move || dispatcher.run(first.lock().take()))?;
-        let (reader, first) = (Arc::clone(&self.reader), Mutex::new(Some(inbox)));
-        *self.reader_thread.lock() =
-            Some(spawn("ipc-inbox", &self.member, move || reader.run(first.lock().take()))?);
+        if let Some(intake) = &self.intake {
+            let (intake, first) = (Arc::clone(intake), Mutex::new(inbox));
+            *self.reader_thread.lock() =
+                Some(spawn("ipc-inbox", &self.member, move || intake.run(first.lock().take()))?);
+        }
         let housekeeper = spawn("ipc-house", &self.member, move || housekeeper.run())?;
         self.threads.lock().extend([replies, housekeeper]);
         Ok(())
@@ -283,11 +255,11 @@ impl Engine {
             return;
         }
         self.service.stop();
-        self.reader.stop();
+        self.stop_reading();
         let thread = self.reader_thread.lock().take();
         join(thread);
         let closing = self.member.connections.connector().closing();
-        if self.serves
+        if self.member.serves
             && let Err(error) = closing.hurry(|| self.service.hand_on_unstarted())
         {
             self.member.reporter.failure(self.member.locate(error));
@@ -319,8 +291,12 @@ impl Engine {
         self.wakes.close();
     }
 
+    fn stop_reading(&self) {
+        self.intake.iter().for_each(|intake| intake.stop());
+    }
+
     fn leave(&self, open: &[Arc<Claim>]) -> Result<(), Error> {
-        if self.serves {
+        if self.member.serves {
             self.service.hand_on_open(open)?;
             self.service.hand_on_rest()?;
         }
@@ -332,7 +308,7 @@ impl Drop for Engine {
     /// An engine nobody closed: its threads end by themselves.
     fn drop(&mut self) {
         self.service.stop();
-        self.reader.stop();
+        self.stop_reading();
         self.sender.stop();
         self.member.stop.stop();
         self.dispatcher.restart();
@@ -344,9 +320,9 @@ impl Drop for Engine {
 struct Opened {
     sender: Option<Connection>,
     dispatcher: Connection,
-    reader: Connection,
     caller_bell: Bell,
-    consumer_bell: Bell,
+    /// What its reader reads on, and is woken by; none without a handler.
+    inbox: Option<(Bell, Connection)>,
 }
 
 /// Every connection an engine cannot do without, and the first words on them.
@@ -360,20 +336,22 @@ fn open_connections(member: &Member) -> Result<Opened, Error> {
     }
     connections.with(&member.inbox, |connection| {
         member.clock.read(connection)?;
-        key_expiry::join_group(connection, member)
+        if member.serves { key_expiry::join_group(connection, member) } else { Ok(()) }
     })?;
     connections.with(&member.replies, |connection| key_expiry::make_replies(connection, member))?;
     presence::announce(member)?;
     let bell = || Bell::new(connector.sockets()).map_err(|error| explain(error.into()));
+    let inbox = || {
+        let inbox =
+            connector.open_blocking(&member.inbox, inbox_session::BLOCK, &member.stop).map_err(explain)?;
+        Ok((bell()?, inbox))
+    };
     Ok(Opened {
         sender: (!connector.is_cluster()).then_some(first),
         dispatcher: connector
             .open_blocking(&member.replies, reply_session::block(member), &member.stop)
             .map_err(explain)?,
-        reader: connector
-            .open_blocking(&member.inbox, inbox_session::BLOCK, &member.stop)
-            .map_err(explain)?,
         caller_bell: bell()?,
-        consumer_bell: bell()?,
+        inbox: member.serves.then(inbox).transpose()?,
     })
 }

@@ -32,11 +32,9 @@ pub struct Housekeeper {
     /// Where requests taken over go.
     pub reception: Arc<Reception>,
     /// The blocking reads of this instance.
-    pub readings: [Arc<Reading>; 2],
+    pub readings: Vec<Arc<Reading>>,
     /// Who the master was.
     pub master_watch: MasterWatch,
-    /// Whether this instance serves.
-    pub serves: bool,
     /// The last look for requests to take over.
     pub look: Mutex<Look>,
     /// Since when Redis has been answering in time.
@@ -150,15 +148,15 @@ impl Housekeeper {
             task(WATCH, Self::watch_replies),
             task(presence::dead_after(&self.member), Self::sweep),
         ];
-        let mut renew_ids = task(presence::dead_after(&self.member), Self::renew_ids);
-        renew_ids.due = Instant::now();
-        let mut renew_ids_soon = task(WATCH, Self::renew_ids);
-        renew_ids_soon.needed = |housekeeper| housekeeper.member.inbox_exhausted.load(Ordering::SeqCst);
-        tasks.extend([renew_ids, renew_ids_soon]);
         if self.member.connections.connector().has_sentinels() {
             tasks.push(task(master_watch::INTERVAL, Self::follow_master));
         }
-        if self.serves {
+        if self.member.serves {
+            let mut renew_ids = task(presence::dead_after(&self.member), Self::renew_ids);
+            renew_ids.due = Instant::now();
+            let mut renew_ids_soon = task(WATCH, Self::renew_ids);
+            renew_ids_soon.needed = |housekeeper| housekeeper.member.inbox_exhausted.load(Ordering::SeqCst);
+            tasks.extend([renew_ids, renew_ids_soon]);
             let mut take_over = task(lease * 9 / 10, Self::take_over);
             take_over.due = Instant::now();
             let mut suspects = task(SOON, Self::take_over_suspects);

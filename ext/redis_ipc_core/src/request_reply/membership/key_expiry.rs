@@ -139,8 +139,7 @@ pub fn renew_ids(member: &Member) -> Result<bool, Error> {
     Ok(reply == Value::Int(1))
 }
 
-/// Makes the inbox and its group where they are missing, and makes the member known in it, so that others of the group
-/// see whether it serves.
+/// Makes the inbox, its group and the member's consumer in it where they are missing.
 pub fn join_group(connection: &mut Connection, member: &Member) -> RedisResult<()> {
     let mut join = redis::cmd("EVAL");
     join.arg(JOIN).arg(1).arg(&member.inbox).arg(&member.group).arg(&member.consumer);

@@ -28,9 +28,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// Ends the consumer name of an instance that has no handler.
-pub const WITHOUT_HANDLER: &str = ":no-handler";
-
 /// The most requests that are fetched at once of those that were delivered before.
 const FETCHED: usize = 100;
 
@@ -45,6 +42,8 @@ pub struct Member {
     pub group: Text,
     /// The unguessable name of this instance.
     pub instance: Text,
+    /// Whether it takes requests: it has a handler.
+    pub serves: bool,
     /// The name under which it takes requests.
     pub consumer: String,
     /// The key of the group's inbox.
@@ -98,7 +97,7 @@ pub struct Member {
 }
 
 impl Member {
-    /// A new instance of `group`, which either serves requests or refuses them.
+    /// A new instance of `group`, which serves requests or only asks.
     pub fn new(
         keys: Keys,
         group: &str,
@@ -117,7 +116,8 @@ impl Member {
             replies: keys.replies(group, &instance),
             replies_made: AtomicUsize::new(0),
             group: group.into(),
-            consumer: if serves { instance.to_string() } else { format!("{instance}{WITHOUT_HANDLER}") },
+            serves,
+            consumer: instance.to_string(),
             keys,
             instance,
             options,

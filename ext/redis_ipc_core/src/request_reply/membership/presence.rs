@@ -3,7 +3,7 @@
 use crate::error::{Error, ErrorKind};
 use crate::foundation::redis::resp::replies::unexpected;
 use crate::request_reply::membership::key_expiry;
-use crate::request_reply::membership::member::{Member, WITHOUT_HANDLER};
+use crate::request_reply::membership::member::Member;
 use crate::request_reply::protocol::keys::{self, Keys};
 use redis::{Cmd, Value};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -87,7 +87,7 @@ pub fn heartbeat(member: &Member) -> Result<(), Error> {
 }
 
 /// Whether the own presence had to be shown anew within `time`: that of others may be missing still.
-pub fn was_lost(member: &Member, time: Duration) -> bool {
+fn was_lost(member: &Member, time: Duration) -> bool {
     let lost = *member.presence_lost.lock();
     lost.is_some_and(|at| at.elapsed() < time)
 }
@@ -170,6 +170,14 @@ pub fn sweep(member: &Member) -> Result<(), Error> {
     let mut remove = redis::cmd("ZREMRANGEBYSCORE");
     remove.arg(&instances).arg("-inf").arg(ago(member, DEAD_AFTER));
     member.connections.with(&instances, |connection| connection.run(&remove))?;
+    if member.serves {
+        sweep_consumers(member)?;
+    }
+    keep_instances(member)
+}
+
+/// Removes the consumers of the dead from the own group, and keeps the inbox.
+fn sweep_consumers(member: &Member) -> Result<(), Error> {
     let sweep = living_consumers(member, ago(member, dead_after(member)))?.map(|living| {
         let mut sweep = sweep_command(member, "", true, false);
         sweep.arg(living);
@@ -181,7 +189,7 @@ pub fn sweep(member: &Member) -> Result<(), Error> {
         }
         connection.run_all(&key_expiry::keep_inbox(&member.inbox, member))
     })?;
-    keep_instances(member)
+    Ok(())
 }
 
 fn sweep_command(member: &Member, own: &str, dead_too: bool, last: bool) -> Cmd {
@@ -193,12 +201,10 @@ fn sweep_command(member: &Member, own: &str, dead_too: bool, last: bool) -> Cmd 
 
 /// The names under which instances of the own group take requests that were heard of since `since`. None if there are
 /// too many rows to know.
-pub fn living_consumers(member: &Member, since: u64) -> Result<Option<Vec<String>>, Error> {
+fn living_consumers(member: &Member, since: u64) -> Result<Option<Vec<String>>, Error> {
     let Some(living) = list_since(member, since)? else { return Ok(None) };
     let own = living.into_iter().filter(|presence| presence.group == member.group);
-    let names =
-        own.flat_map(|presence| [format!("{}{WITHOUT_HANDLER}", presence.instance), presence.instance]);
-    Ok(Some(names.collect()))
+    Ok(Some(own.map(|presence| presence.instance).collect()))
 }
 
 /// Removes what this instance leaves behind, and the empty inboxes of the groups it asked in vain.
@@ -207,7 +213,9 @@ pub fn leave(member: &Member) -> Result<(), Error> {
     let instances = member.keys.instances();
     run(&instances, redis::cmd("ZREM").arg(&instances).arg(own_names(member)))?;
     run(&member.replies, redis::cmd("DEL").arg(&member.replies))?;
-    run(&member.inbox, &sweep_command(member, &member.consumer, false, true))?;
+    if member.serves {
+        run(&member.inbox, &sweep_command(member, &member.consumer, false, true))?;
+    }
     for group in member.take_asked_in_vain() {
         let inbox = member.keys.inbox(&group);
         run(&inbox, redis::cmd("EVAL").arg(DISCARD).arg(1).arg(&inbox))?;
@@ -296,7 +304,7 @@ fn rows(reply: &Value) -> Option<Vec<Option<Presence>>> {
 fn own_names(member: &Member) -> Vec<String> {
     let host = gethostname::gethostname().to_string_lossy().into_owned();
     let name = Keys::member(&member.group, &member.instance, &host, std::process::id());
-    if member.consumer.ends_with(WITHOUT_HANDLER) {
+    if !member.serves {
         return vec![name];
     }
     let lease = format!("{name}:{}", member.options.consumer.lease.as_millis());

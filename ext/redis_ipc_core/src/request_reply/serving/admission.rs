@@ -233,7 +233,7 @@ impl Reception {
     }
 
     /// Answers a request without running it.
-    pub fn reject(&self, request: Request, class: &str, reason: &str) {
+    fn reject(&self, request: Request, class: &str, reason: &str) {
         let answer: Answer = dead_letter::rejection(&self.member, &request, class, reason);
         let claim = Arc::new(Claim::new(request));
         self.queue.adopt(Arc::clone(&claim));

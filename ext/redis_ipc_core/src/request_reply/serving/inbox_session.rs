@@ -108,12 +108,6 @@ impl InboxSession {
     }
 }
 
-/// Reads new entries of the inbox as this member's consumer.
-pub fn read(connection: &mut Connection, member: &Member, count: usize) -> RedisResult<Vec<RawEntry>> {
-    connection.write_all(&[command(member, count)])?;
-    connection.receive_entries(None, member.options.room())
-}
-
 fn command(member: &Member, count: usize) -> Cmd {
     let mut read = redis::cmd("XREADGROUP");
     read.arg("GROUP").arg(&member.group).arg(&member.consumer);

@@ -9,7 +9,6 @@ use crate::request_reply::books::in_flight::Claim;
 use crate::request_reply::books::request_queue::RequestQueue;
 use crate::request_reply::membership::member::Member;
 use crate::request_reply::membership::options::Delivery;
-use crate::request_reply::protocol::entry::Request;
 use crate::request_reply::serving::admission::Reception;
 use redis::{Cmd, RedisResult, Value};
 use std::collections::{BTreeMap, HashMap};
@@ -91,8 +90,7 @@ pub fn hand_on(member: &Member, requests: &[(StreamId, u32)], started: bool) -> 
     member.connections.with(&member.inbox, |connection| hand_on_by(connection, member, requests, started))
 }
 
-/// [`hand_on`], on a connection at hand.
-pub fn hand_on_by(
+fn hand_on_by(
     connection: &mut Connection,
     member: &Member,
     requests: &[(StreamId, u32)],
@@ -335,15 +333,6 @@ fn is_suspect(member: &Member, deliveries: u32) -> bool {
     let options = &member.options.consumer;
     let trusted = TRUSTED.min(options.max_deliveries.saturating_sub(1)).max(1);
     options.delivery == Delivery::AtLeastOnce && (trusted + 1..=options.max_deliveries).contains(&deliveries)
-}
-
-/// What is to run of the first `count` requests whose lease ran out.
-pub fn take_over_first(count: usize, member: &Member, reception: &Reception) -> Result<Vec<Request>, Error> {
-    let Some(claimed) = claim_idle(StreamId::default(), Idle::Lease, count, member)? else {
-        return Ok(Vec::new());
-    };
-    reception.bury_unreadable(&claimed.unreadable);
-    Ok(reception.admit(claimed.entries, &claimed.deliveries))
 }
 
 /// Which requests are to be taken over.

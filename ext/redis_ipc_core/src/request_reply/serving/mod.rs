@@ -5,5 +5,4 @@ pub mod dead_letters;
 pub mod inbox_session;
 pub mod intake;
 pub mod lease;
-pub mod no_handler;
 pub mod service;
