@@ -31,11 +31,12 @@ RSpec.describe "the arrows between folders" do
 
   # A feature of the border imports its own half of the core.
   border_order = House::Order.new(
-    "core/error" => [],
-    "core/foundation" => [],
+    "core/json" => [],
+    "core/logins" => [],
+    "core/panic_message" => [],
     "core/request_reply" => [],
     "core/json_rpc" => [],
-    "ruby" => %w[core/error core/foundation],
+    "ruby" => %w[core/json core/logins core/panic_message],
     "codec" => %w[ruby],
     "request_reply" => %w[codec core/request_reply],
     "json_rpc" => %w[codec core/json_rpc]

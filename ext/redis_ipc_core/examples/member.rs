@@ -5,12 +5,12 @@
 //!
 //! `REDIS_URL` says where Redis is.
 
-use redis_ipc_core::foundation::runtime::waiting::Interrupt;
-use redis_ipc_core::foundation::runtime::work_queue::Taken;
-use redis_ipc_core::request_reply::books::ledger::Waited;
-use redis_ipc_core::request_reply::engine::Engine;
-use redis_ipc_core::request_reply::membership::options::Options;
-use redis_ipc_core::request_reply::protocol::entry::{Context, Question, Status};
+use redis_ipc_core::Interrupt;
+use redis_ipc_core::Taken;
+use redis_ipc_core::request_reply::Engine;
+use redis_ipc_core::request_reply::Options;
+use redis_ipc_core::request_reply::Waited;
+use redis_ipc_core::request_reply::{Context, Question, Status};
 use std::error::Error;
 use std::io::{Read, stdin};
 use std::thread;

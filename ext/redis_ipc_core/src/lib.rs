@@ -1,10 +1,28 @@
 //! The core of the redis_ipc gem: request/reply between processes over Redis, and JSON-RPC over Redis lists.
 //!
 //! There is no Ruby in it. [`request_reply`] and [`json_rpc`] are features: neither imports the other. Both stand on
-//! [`foundation`], which imports no feature. spec/house_spec.rb checks that. docs/protocol.md describes what is said to
+//! `foundation`, which imports no feature. spec/house_spec.rb checks that. docs/protocol.md describes what is said to
 //! Redis, docs/internals.md which thread owns what.
 
-pub mod error;
-pub mod foundation;
+mod error;
+mod foundation;
 pub mod json_rpc;
 pub mod request_reply;
+
+pub use error::{Error, ErrorKind, Fate, Place};
+pub use foundation::payload::json;
+pub use foundation::payload::stream_entry::{RawEntry, StreamId};
+pub use foundation::redis::logins;
+pub use foundation::redis::redis_options::RedisOptions;
+pub use foundation::runtime::reports::{Fetched, Report, Reports};
+pub use foundation::runtime::threads::panic_message;
+pub use foundation::runtime::waiting::{Interrupt, Waited};
+pub use foundation::runtime::work_queue::Taken;
+
+/// What the tests of the protocol's readers need, and nobody else.
+#[doc(hidden)]
+pub mod readers {
+    pub use crate::foundation::payload::fields::{Fields, Room};
+    pub use crate::foundation::redis::resp::{decode::Replies, replies};
+    pub use crate::request_reply::readers::{Keys, Request};
+}

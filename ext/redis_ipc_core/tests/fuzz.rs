@@ -3,13 +3,14 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use redis_ipc_core::foundation::payload::fields::{Fields, Room};
-use redis_ipc_core::foundation::payload::json;
-use redis_ipc_core::foundation::payload::stream_entry::StreamId;
-use redis_ipc_core::foundation::redis::resp::decode::Replies;
-use redis_ipc_core::foundation::redis::resp::replies;
-use redis_ipc_core::request_reply::protocol::entry::{Answer, Request};
-use redis_ipc_core::request_reply::protocol::keys::Keys;
+use redis_ipc_core::StreamId;
+use redis_ipc_core::json;
+use redis_ipc_core::readers::Keys;
+use redis_ipc_core::readers::Replies;
+use redis_ipc_core::readers::Request;
+use redis_ipc_core::readers::replies;
+use redis_ipc_core::readers::{Fields, Room};
+use redis_ipc_core::request_reply::Answer;
 use std::io::{self, Read};
 use std::time::{Duration, Instant, SystemTime};
 

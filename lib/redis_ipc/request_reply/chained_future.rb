@@ -131,13 +131,13 @@ module RedisIPC
     end
 
     def wait_in_fiber(deadline)
-      bell = FiberWaker.new
-      follow { bell.ring }
+      waker = FiberWaker.new
+      follow { waker.wake }
       until settled?
         left = deadline && (deadline - Monotonic.now)
         return false if left && left <= 0
 
-        bell.await(left)
+        waker.await(left)
       end
       true
     end

@@ -3,20 +3,20 @@
 module RedisIPC
   # Waiting for calls under a Fiber scheduler: the fiber waits, its thread goes on with other fibers.
   #
-  # A fiber that waits hangs up a bell; one thread fetches from the core which calls have ended, and rings.
+  # A fiber that waits registers a waker. One thread fetches from the core which calls have ended, and wakes them.
   # @api private
   class FiberWaits
-    # @return [ThreadPool] the thread that rings; it ends with the engine
+    # @return [ThreadPool] the thread that wakes them; it ends with the engine
     attr_reader :pool
 
     # @param engine [Native::Engine, Native::ListClient]
     # @param place [String] for the name of the thread
     def initialize(engine, place)
-      @bells = {}
+      @wakers = {}
       @mutex = BriefMutex.new
       @pool = ThreadPool.new("waker", place) do
         id = engine.next_wake
-        ring(id) if id
+        wake(id) if id
         !id.nil?
       end
       @pool.start(1)
@@ -27,12 +27,12 @@ module RedisIPC
     # @return [Boolean] whether the call has ended
     def wait(call, timeout)
       id = call.id
-      bell = FiberWaker.new
-      @mutex.synchronize { (@bells[id] ||= []) << bell }
+      waker = FiberWaker.new
+      @mutex.synchronize { (@wakers[id] ||= []) << waker }
       call.wake
-      await(bell, call, timeout)
+      await(waker, call, timeout)
     ensure
-      @mutex.synchronize { take_down(id, bell) }
+      @mutex.synchronize { take_down(id, waker) }
     end
 
     # Waits for the end of a call that nobody else waits for.
@@ -47,25 +47,25 @@ module RedisIPC
 
     private
 
-    def await(bell, call, timeout)
+    def await(waker, call, timeout)
       deadline = timeout && (Monotonic.now + timeout)
       while (pause = call.tend)
         left = deadline && (deadline - Monotonic.now)
         return false if left && left <= 0
 
-        bell.await([pause, left].compact.min)
+        waker.await([pause, left].compact.min)
       end
       true
     end
 
-    def take_down(id, bell)
-      bells = @bells.fetch(id, [])
-      bells.delete(bell)
-      @bells.delete(id) if bells.empty?
+    def take_down(id, waker)
+      wakers = @wakers.fetch(id, [])
+      wakers.delete(waker)
+      @wakers.delete(id) if wakers.empty?
     end
 
-    def ring(id)
-      @mutex.synchronize { @bells[id].dup }&.each(&:ring)
+    def wake(id)
+      @mutex.synchronize { @wakers[id].dup }&.each(&:wake)
     rescue StandardError
       # The scheduler is gone, and its fibers with it.
     end

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # Under a Fiber scheduler: what the current fiber waits for, while its thread goes on with other fibers. Rung once,
+  # Under a Fiber scheduler: what the current fiber waits for, while its thread goes on with other fibers. Woken once,
   # from any thread.
   #
   # It speaks to the scheduler itself: a ConditionVariable of Ruby 3.1 loses its Mutex when a waiting fiber is stopped
@@ -33,18 +33,18 @@ module RedisIPC
     end
 
     # Wakes the fiber; it may have stopped waiting.
-    def ring
-      @rung = true
+    def wake
+      @woken = true
       fiber = @waiting.pop
       @scheduler.unblock(self, fiber) if fiber
     end
 
-    # Waits until it has rung; may return early.
+    # Waits until it was woken; may return early.
     # @param seconds [Numeric, nil] at most so long
     def await(seconds)
       @waiting.push(Fiber.current)
-      # Rung just now: unless the fiber can be taken back, it is being woken.
-      return if @rung && @waiting.pop
+      # Woken just now: unless the fiber can be taken back, it is being woken.
+      return if @woken && @waiting.pop
 
       @scheduler.block(self, seconds)
     ensure

@@ -5,7 +5,7 @@ use crate::ruby::gvl::guarded;
 use jiter::{Jiter, JiterError, Peek};
 use magnus::prelude::*;
 use magnus::{Error, Ruby, Value};
-use redis_ipc_core::foundation::payload::json::MAX_NESTING;
+use redis_ipc_core::json::MAX_NESTING;
 
 /// How many values are made before other threads get a chance to run, and this one to be interrupted: as Ruby code has
 /// after each method. A million values take seconds.

@@ -8,7 +8,7 @@ use magnus::r_hash::ForEach;
 use magnus::rb_sys::AsRawValue;
 use magnus::value::{Fixnum, LazyId, ReprValue};
 use magnus::{Error, Float, Integer, RArray, RHash, RModule, RString, Ruby, Symbol, Value};
-use redis_ipc_core::foundation::payload::json::{self, MAX_NESTING};
+use redis_ipc_core::json::{self, MAX_NESTING};
 use std::ops::Range;
 
 /// A number of more bits has more digits than [`json::MAX_NUMBER_LENGTH`] (each takes 3.32 bits); to write it in

@@ -4,7 +4,7 @@ use crate::codec::encode;
 use crate::ruby::errors;
 use magnus::prelude::*;
 use magnus::{Error, RHash, Ruby};
-use redis_ipc_core::error::{Error as CoreError, ErrorKind};
+use redis_ipc_core::{Error as CoreError, ErrorKind};
 
 /// Options as nested JSON, and REDIS_URL.
 pub fn options_value(ruby: &Ruby, options: RHash) -> Result<(serde_json::Value, Option<String>), Error> {

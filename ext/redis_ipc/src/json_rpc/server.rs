@@ -11,13 +11,13 @@ use crate::ruby::process_bound::ProcessBound;
 use crate::ruby::reports::{counters, fetch};
 use magnus::prelude::*;
 use magnus::{Error, RHash, RModule, RString, Ruby, Value, function, method};
-use redis_ipc_core::foundation::payload::json;
-use redis_ipc_core::foundation::runtime::waiting::Interrupt;
-use redis_ipc_core::foundation::runtime::work_queue::Taken;
-use redis_ipc_core::json_rpc::envelope_scan::{Skimmed, skim};
-use redis_ipc_core::json_rpc::in_flight::Job;
-use redis_ipc_core::json_rpc::options::ServerOptions;
-use redis_ipc_core::json_rpc::server::Server;
+use redis_ipc_core::Interrupt;
+use redis_ipc_core::Taken;
+use redis_ipc_core::json;
+use redis_ipc_core::json_rpc::Job;
+use redis_ipc_core::json_rpc::Server;
+use redis_ipc_core::json_rpc::ServerOptions;
+use redis_ipc_core::json_rpc::{ScannedEnvelope, scan_envelopes};
 use std::sync::Arc;
 
 /// A request that was taken.
@@ -58,14 +58,14 @@ impl NativeListRequest {
 
     /// The first `id` and the first `reply_to` in it, without building the rest.
     fn skim(ruby: &Ruby, rb_self: &Self, start: usize) -> Result<(Value, Option<String>), Error> {
-        let found = skim(rb_self.job.text.get(start..).unwrap_or_default());
-        let id = found.iter().find_map(|skimmed| skimmed.id.as_deref());
+        let found = scan_envelopes(rb_self.job.text.get(start..).unwrap_or_default());
+        let id = found.iter().find_map(|scanned| scanned.id.as_deref());
         let id = match id {
             // What cannot be read counts as none.
             Some(id) => decode::from_json(ruby, id).unwrap_or_else(|_| ruby.qnil().as_value()),
             None => ruby.qnil().as_value(),
         };
-        Ok((id, found.into_iter().find_map(|Skimmed { reply_to, .. }| reply_to)))
+        Ok((id, found.into_iter().find_map(|ScannedEnvelope { reply_to, .. }| reply_to)))
     }
 }
 

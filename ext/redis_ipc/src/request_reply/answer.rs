@@ -4,7 +4,7 @@ use crate::request_reply::lazy_content::LazyContent;
 use crate::ruby::classes::settle_class;
 use magnus::prelude::*;
 use magnus::{DataTypeFunctions, Error, RModule, Ruby, TypedData, Value, gc, method};
-use redis_ipc_core::request_reply::protocol::entry::{Answer, Status};
+use redis_ipc_core::request_reply::{Answer, Status};
 use std::sync::Arc;
 
 /// An answer of the core.

@@ -8,9 +8,9 @@ use crate::ruby::memo::Memo;
 use crate::ruby::process_bound::ProcessBound;
 use magnus::prelude::*;
 use magnus::{DataTypeFunctions, Error, RModule, Ruby, TypedData, Value, gc, method};
-use redis_ipc_core::foundation::runtime::waiting::Interrupt;
-use redis_ipc_core::request_reply::books::ledger::{Outcome, Ticket, Waited};
-use redis_ipc_core::request_reply::engine::Engine;
+use redis_ipc_core::Interrupt;
+use redis_ipc_core::request_reply::Engine;
+use redis_ipc_core::request_reply::{Outcome, Ticket, Waited};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -5,8 +5,8 @@ use crate::request_reply::engine::NativeEngine;
 use crate::ruby::errors;
 use magnus::prelude::*;
 use magnus::{Error, RArray, RClass, RHash, RModule, Ruby, method};
-use redis_ipc_core::error::{Error as CoreError, ErrorKind};
-use redis_ipc_core::foundation::payload::stream_entry::{RawEntry, StreamId};
+use redis_ipc_core::{Error as CoreError, ErrorKind};
+use redis_ipc_core::{RawEntry, StreamId};
 use std::time::Duration;
 
 /// Defines them, once the class is there.

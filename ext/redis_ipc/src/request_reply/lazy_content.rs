@@ -4,7 +4,7 @@ use crate::codec::decode;
 use crate::ruby::gc_pressure::GcPressure;
 use crate::ruby::memo::Memo;
 use magnus::{Error, Ruby, Value, gc};
-use redis_ipc_core::request_reply::protocol::content::Content;
+use redis_ipc_core::request_reply::Content;
 use std::cell::Cell;
 
 /// The Ruby object made of a [`Content`], once it has been looked at. There is one of these for each content, and

@@ -2,8 +2,8 @@
 
 use magnus::prelude::*;
 use magnus::{Error, Exception, ExceptionClass, KwArgs, RModule, Ruby};
-use redis_ipc_core::error::{Error as CoreError, ErrorKind, Fate};
-use redis_ipc_core::foundation::runtime::threads::panic_message;
+use redis_ipc_core::panic_message;
+use redis_ipc_core::{Error as CoreError, ErrorKind, Fate};
 
 /// The exception to raise for `error`.
 pub fn raise(ruby: &Ruby, error: &CoreError) -> Error {

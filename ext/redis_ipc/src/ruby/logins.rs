@@ -6,8 +6,8 @@ use crate::ruby::process_bound::ProcessBound;
 use crossbeam_channel::bounded;
 use magnus::prelude::*;
 use magnus::{Error, RModule, Ruby, function, method};
-use redis_ipc_core::foundation::redis::logins::{LoginRequest, LoginRequests, Logins, TakenLogin, queue};
-use redis_ipc_core::foundation::redis::redis_options::RedisOptions;
+use redis_ipc_core::RedisOptions;
+use redis_ipc_core::logins::{LoginRequest, LoginRequests, Logins, TakenLogin, queue};
 
 /// Both ends of the queue.
 #[magnus::wrap(class = "RedisIPC::Native::Logins", free_immediately, size)]

@@ -5,7 +5,7 @@ use crate::ruby::gvl::wait_without_gvl;
 use crossbeam_channel::bounded;
 use magnus::prelude::*;
 use magnus::{Error, RHash, Ruby, Value};
-use redis_ipc_core::foundation::runtime::reports::{Fetched, Report, Reports};
+use redis_ipc_core::{Fetched, Report, Reports};
 
 /// The next of `reports`: an exception for on_error, the id of a watched call that has ended, or the seconds of an
 /// outage that is over; nil at the end. Waits for it.

@@ -99,7 +99,7 @@ impl Client {
         self.party.names.reply(&self.party.id)
     }
 
-    /// What Redis's clock will show after `timeout` (of [`MAX_TIMEOUT`] at most), in ms.
+    /// What Redis's clock will show after `timeout` (of `MAX_TIMEOUT` at most), in ms.
     pub fn deadline(&self, timeout: Duration) -> u64 {
         self.party.clock.now().saturating_add(timeout.min(MAX_TIMEOUT).as_millis() as u64)
     }
@@ -217,7 +217,7 @@ impl Client {
 
     /// Whether calls can be made: not closed, and every connection stands.
     pub fn is_connected(&self) -> bool {
-        !self.closed.load(Ordering::SeqCst) && self.party.links.are_up()
+        !self.closed.load(Ordering::SeqCst) && self.party.health.are_up()
     }
 
     /// The counters, and how many requests are open now.

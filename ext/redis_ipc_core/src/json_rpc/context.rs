@@ -6,7 +6,7 @@ use crate::foundation::redis::clock::Clock;
 use crate::foundation::redis::cluster::Route;
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::connector::Connector;
-use crate::foundation::redis::health::Links;
+use crate::foundation::redis::health::Health;
 use crate::foundation::redis::link::Linked;
 use crate::foundation::redis::redis_options::RedisOptions;
 use crate::foundation::redis::server_check::check_server;
@@ -52,7 +52,7 @@ pub struct Party {
     /// Raised at the end.
     pub stop: Stop,
     /// The long-lived connections.
-    pub links: Links,
+    pub health: Health,
 }
 
 impl Party {
@@ -72,7 +72,7 @@ impl Party {
             stats,
             reporter,
             stop: Stop::new(),
-            links: Links::default(),
+            health: Health::default(),
         })
     }
 
@@ -141,25 +141,25 @@ impl Linked for Party {
         &self.stop
     }
 
-    fn links(&self) -> &Links {
-        &self.links
+    fn health(&self) -> &Health {
+        &self.health
     }
 
     fn link_lost(&self, error: Error) {
-        if self.links.lost() && !self.stop.is_stopped() {
+        if self.health.lost() && !self.stop.is_stopped() {
             self.reporter.failure(self.locate(error));
         }
     }
 
     fn link_refused(&self, error: Error) {
-        if self.links.refused(&error.message) && !self.stop.is_stopped() {
+        if self.health.refused(&error.message) && !self.stop.is_stopped() {
             self.reporter.failure(self.locate(error));
         }
     }
 
     fn link_restored(&self) {
         self.stats.reconnections.increment();
-        if let Some(outage) = self.links.restored() {
+        if let Some(outage) = self.health.restored() {
             self.reporter.reconnected(outage);
         }
     }

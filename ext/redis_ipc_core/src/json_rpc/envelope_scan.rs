@@ -6,14 +6,14 @@ use jiter::{Jiter, JiterResult, Peek};
 
 /// What was found in one object.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Skimmed {
+pub struct ScannedEnvelope {
     /// The JSON text of `id`, if that is a number, a string or null.
     pub id: Option<Vec<u8>>,
     /// `reply_to`, if that is a string.
     pub reply_to: Option<String>,
 }
 
-impl Skimmed {
+impl ScannedEnvelope {
     /// The id as a number.
     pub fn number(&self) -> Option<u64> {
         std::str::from_utf8(self.id.as_ref()?).ok()?.parse().ok()
@@ -21,14 +21,14 @@ impl Skimmed {
 }
 
 /// What is in the objects of `text`: one object, or those of an array. What follows a syntax error is not read.
-pub fn skim(text: &[u8]) -> Vec<Skimmed> {
+pub fn scan_envelopes(text: &[u8]) -> Vec<ScannedEnvelope> {
     let mut found = Vec::new();
     // What was found before an error counts.
     let _ = read(&mut Jiter::new(text), text, &mut found);
     found
 }
 
-fn read(json: &mut Jiter<'_>, text: &[u8], found: &mut Vec<Skimmed>) -> JiterResult<()> {
+fn read(json: &mut Jiter<'_>, text: &[u8], found: &mut Vec<ScannedEnvelope>) -> JiterResult<()> {
     match json.peek()? {
         Peek::Object => object(json, text, found)?,
         Peek::Array => {
@@ -106,9 +106,9 @@ fn member(key: &str) -> Member {
     }
 }
 
-fn object(json: &mut Jiter<'_>, text: &[u8], found: &mut Vec<Skimmed>) -> JiterResult<()> {
+fn object(json: &mut Jiter<'_>, text: &[u8], found: &mut Vec<ScannedEnvelope>) -> JiterResult<()> {
     let mut key = json.known_object()?.map(member);
-    found.push(Skimmed::default());
+    found.push(ScannedEnvelope::default());
     let Some(last) = found.last_mut() else { return Ok(()) };
     while let Some(name) = key {
         let peek = json.peek()?;
@@ -133,8 +133,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn one(text: &str) -> Skimmed {
-        skim(text.as_bytes()).pop().unwrap()
+    fn one(text: &str) -> ScannedEnvelope {
+        scan_envelopes(text.as_bytes()).pop().unwrap()
     }
 
     #[test]
@@ -148,8 +148,8 @@ mod tests {
 
     #[test]
     fn a_batch_is_read_object_by_object() {
-        let found = skim(br#"[{"id":1},3,{"id":2,"reply_to":"q:reply:x"},[{"id":4}]]"#);
-        assert_eq!(found.iter().map(Skimmed::number).collect::<Vec<_>>(), [Some(1), Some(2)]);
+        let found = scan_envelopes(br#"[{"id":1},3,{"id":2,"reply_to":"q:reply:x"},[{"id":4}]]"#);
+        assert_eq!(found.iter().map(ScannedEnvelope::number).collect::<Vec<_>>(), [Some(1), Some(2)]);
         assert_eq!(found[1].reply_to.as_deref(), Some("q:reply:x"));
     }
 
@@ -171,14 +171,14 @@ mod tests {
     #[test]
     fn what_is_no_object_has_nothing() {
         for text in ["", "3", "null", "{", "[", "[1,2"] {
-            assert!(skim(text.as_bytes()).is_empty(), "{text}");
+            assert!(scan_envelopes(text.as_bytes()).is_empty(), "{text}");
         }
     }
 
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = skim(&bytes);
+            let _ = scan_envelopes(&bytes);
             let _ = ids(&bytes);
         }
     }

@@ -1,7 +1,7 @@
 //! Every option of a list's server and client, with its default, its range and its refusals.
 
 use crate::error::Error;
-use crate::foundation::payload::option_reader::Section;
+use crate::foundation::payload::option_reader::OptionReader;
 use crate::foundation::redis::redis_options::RedisOptions;
 use serde_json::Value;
 use std::time::Duration;
@@ -58,7 +58,7 @@ impl ServerOptions {
     /// Reads options as nested JSON. `environment_url` is the value of `REDIS_URL`.
     pub fn parse(value: Value, environment_url: Option<&str>) -> Result<Self, Error> {
         let guarantees = [("at_least_once", Guarantee::AtLeastOnce), ("at_most_once", Guarantee::AtMostOnce)];
-        let mut top = Section::new("", Some(value))?;
+        let mut top = OptionReader::new("", Some(value))?;
         let options = Self {
             redis: RedisOptions::parse(top.section("redis_options")?, environment_url)?,
             threads: top.integer("threads", 1..=1_000)?.unwrap_or(3) as usize,
@@ -94,7 +94,7 @@ pub struct ClientOptions {
 impl ClientOptions {
     /// Reads options as nested JSON. `environment_url` is the value of `REDIS_URL`.
     pub fn parse(value: Value, environment_url: Option<&str>) -> Result<Self, Error> {
-        let mut top = Section::new("", Some(value))?;
+        let mut top = OptionReader::new("", Some(value))?;
         let options = Self {
             redis: RedisOptions::parse(top.section("redis_options")?, environment_url)?,
             timeout: top.seconds("timeout", MAX_TIMEOUT)?.unwrap_or(Duration::from_secs(5)),

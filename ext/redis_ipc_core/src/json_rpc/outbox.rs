@@ -92,7 +92,7 @@ impl<P: Parcel> Outbox<P> {
     /// Its thread: returns once [`Outbox::stop`] was called and everything queued is out.
     pub fn run(&self, first: Option<Connection>) {
         let mut link = Link::new(&self.party, self.party.names.queue(), first.is_some());
-        let mut lane = first.map(|connection| self.lane(connection, self.party.links.losses()));
+        let mut lane = first.map(|connection| self.lane(connection, self.party.health.losses()));
         let mut chances = LAST_CHANCES;
         loop {
             let result = match lane.take() {
@@ -122,7 +122,7 @@ impl<P: Parcel> Outbox<P> {
     }
 
     fn open(&self) -> RedisResult<Lane> {
-        let losses = self.party.links.losses();
+        let losses = self.party.health.losses();
         let mut connection = self.party.open()?;
         // It may be another server's.
         self.party.clock.read(&mut connection)?;
@@ -130,7 +130,7 @@ impl<P: Parcel> Outbox<P> {
     }
 
     fn lane(&self, connection: Connection, losses: usize) -> Lane {
-        let number = self.party.links.next_wire();
+        let number = self.party.health.next_wire();
         Lane { connection, number, losses, asked: None }
     }
 
@@ -150,7 +150,7 @@ impl<P: Parcel> Outbox<P> {
 
     fn deliver(&self, batch: Vec<P>, mut lane: Lane) -> RedisResult<Lane> {
         // TCP lets a first write to a server that is gone succeed.
-        if lane.losses != self.party.links.losses() || lane.connection.is_gone() {
+        if lane.losses != self.party.health.losses() || lane.connection.is_gone() {
             self.requeue(batch);
             return self.open();
         }

@@ -4,7 +4,7 @@ use crate::error::{Error, Fate};
 use crate::foundation::redis::error_codes::{Remedy, remedy};
 use crate::foundation::redis::pipeline::outgoing::{Outbound, SUSPICIOUS};
 use crate::json_rpc::context::Party;
-use crate::json_rpc::envelope_scan::skim;
+use crate::json_rpc::envelope_scan::scan_envelopes;
 use crate::json_rpc::in_flight::Job;
 use crate::json_rpc::outbox::{Parcel, may_pass};
 use crate::json_rpc::request_queue::RequestQueue;
@@ -129,9 +129,9 @@ impl Parcel for Answer {
 
 /// The answer to the requests in `request` that says that there is no other.
 fn failure(request: &[u8], message: &str) -> Vec<u8> {
-    let skimmed = skim(request);
+    let scanned = scan_envelopes(request);
     let error = serde_json::json!({ "code": INTERNAL_ERROR, "message": message }).to_string();
-    let answers: Vec<String> = skimmed
+    let answers: Vec<String> = scanned
         .iter()
         .filter_map(|request| std::str::from_utf8(request.id.as_ref()?).ok())
         .map(|id| format!(r#"{{"jsonrpc":"2.0","error":{error},"id":{id}}}"#))

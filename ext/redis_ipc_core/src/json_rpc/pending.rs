@@ -43,7 +43,7 @@ struct Progress {
 }
 
 impl Pending {
-    /// A call that is made now. It waits for [`MAX_TIMEOUT`] at most. `ids` are those of its requests; where they are
+    /// A call that is made now. It waits for `MAX_TIMEOUT` at most. `ids` are those of its requests; where they are
     /// none, they begin with a number of its own all the same.
     pub fn new(ids: Range<u64>, text: Vec<u8>, timeout: Duration) -> Self {
         let asked = Instant::now();
@@ -197,11 +197,6 @@ impl PendingCalls {
     pub fn len(&self) -> usize {
         self.0.lock().len()
     }
-
-    /// Whether none is.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
 }
 
 #[cfg(test)]
@@ -214,7 +209,7 @@ mod tests {
         calls.open(&Arc::new(Pending::new(3..6, Vec::new(), Duration::from_secs(1))));
         assert_eq!(calls.len(), 3);
         assert!(calls.close([9, 4]).is_some_and(|pending| pending.ids == (3..6)));
-        assert!(calls.is_empty());
+        assert_eq!(calls.len(), 0);
         assert!(calls.close([3]).is_none());
     }
 
@@ -230,7 +225,7 @@ mod tests {
         assert!(calls.close_only().is_none());
         calls.close([2]);
         assert!(calls.close_only().is_some_and(|pending| Arc::ptr_eq(&pending, &one)));
-        assert!(calls.is_empty());
+        assert_eq!(calls.len(), 0);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::foundation::redis::resp::replies::refused;
 use crate::foundation::redis::socket::Closer;
 use crate::foundation::runtime::sync::Mutex;
 use crate::json_rpc::context::{CLOCK_READING, Party, texts};
-use crate::json_rpc::envelope_scan::{Skimmed, ids, skim};
+use crate::json_rpc::envelope_scan::{ScannedEnvelope, ids, scan_envelopes};
 use crate::json_rpc::pending::PendingCalls;
 use redis::RedisResult;
 use std::sync::Arc;
@@ -199,11 +199,11 @@ impl Reader {
     }
 
     fn accept(&self, text: Vec<u8>) {
-        let skimmed = skim(&text);
-        let open = self.calls.close(skimmed.iter().filter_map(Skimmed::number));
+        let scanned = scan_envelopes(&text);
+        let open = self.calls.close(scanned.iter().filter_map(ScannedEnvelope::number));
         // One that is no JSON ends its call, too: nothing better will come.
         let Some(pending) = open.or_else(|| self.calls.close(ids(&text))) else {
-            return self.refuse(&text, &skimmed);
+            return self.refuse(&text, &scanned);
         };
         let outcome = if text.len() <= self.max_size {
             Ok(Arc::new(text))
@@ -216,9 +216,9 @@ impl Reader {
     }
 
     /// Late and duplicate answers are only counted; one that names no request may be what a caller misses.
-    fn refuse(&self, text: &[u8], skimmed: &[Skimmed]) {
+    fn refuse(&self, text: &[u8], scanned: &[ScannedEnvelope]) {
         self.party.stats.answers_unmatched.increment();
-        if skimmed.iter().all(|answer| answer.number().is_none()) {
+        if scanned.iter().all(|answer| answer.number().is_none()) {
             let shown = String::from_utf8_lossy(text.get(..SHOWN).unwrap_or(text)).into_owned();
             let message = format!("an answer came that names no request of this client: {shown}");
             self.party.reporter.failure(self.party.locate(Error::new(ErrorKind::Malformed, message)));

@@ -216,7 +216,7 @@ impl Server {
 
     /// Whether it takes requests: not stopped, and every connection stands.
     pub fn is_connected(&self) -> bool {
-        !self.quiet.load(Ordering::SeqCst) && self.party.links.are_up()
+        !self.quiet.load(Ordering::SeqCst) && self.party.health.are_up()
     }
 
     /// The counters, and how many requests are held now.

@@ -10,7 +10,7 @@ use crate::foundation::runtime::reports::{self, Reporter, Reports};
 use crate::foundation::runtime::stats::Stats;
 use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::threads::{join, spawn};
-use crate::foundation::runtime::waker::Bell;
+use crate::foundation::runtime::waker::Waker;
 use crate::request_reply::asking::calls::Calls;
 use crate::request_reply::asking::dispatcher::Dispatcher;
 use crate::request_reply::asking::reply_session;
@@ -25,7 +25,7 @@ use crate::request_reply::membership::presence::{self, Presence};
 use crate::request_reply::protocol::keys::Keys;
 use crate::request_reply::sending::Sender;
 use crate::request_reply::sending::command_context::CommandContext;
-use crate::request_reply::serving::admission::Reception;
+use crate::request_reply::serving::admission::Admission;
 use crate::request_reply::serving::dead_letters;
 use crate::request_reply::serving::inbox_session;
 use crate::request_reply::serving::intake::Intake;
@@ -80,16 +80,16 @@ impl Engine {
             Arc::clone(&member),
             Arc::clone(&ledger),
             Arc::clone(&sender),
-            opened.caller_bell,
+            opened.caller_waker,
         ));
         let calls =
             Arc::new(Calls::new(Arc::clone(&member), ledger, Arc::clone(&sender), Arc::clone(&dispatcher)));
-        let reception =
-            Arc::new(Reception::new(Arc::clone(&member), Arc::clone(&queue), Arc::clone(&sender)));
-        let (bell, inbox) = opened.inbox.unzip();
-        let intake = bell.map(|bell| {
-            let reception = Arc::clone(&reception);
-            Arc::new(Intake::new(Arc::clone(&member), Arc::clone(&queue), reception, bell))
+        let admission =
+            Arc::new(Admission::new(Arc::clone(&member), Arc::clone(&queue), Arc::clone(&sender)));
+        let (new_waker, inbox) = opened.inbox.unzip();
+        let intake = new_waker.map(|new_waker| {
+            let admission = Arc::clone(&admission);
+            Arc::new(Intake::new(Arc::clone(&member), Arc::clone(&queue), admission, new_waker))
         });
         let service = Arc::new(Service::new(
             Arc::clone(&member),
@@ -102,10 +102,10 @@ impl Engine {
             calls: Arc::clone(&calls),
             service: Arc::clone(&service),
             queue,
-            reception,
-            readings: [&dispatcher.reading]
+            admission,
+            readings: [&dispatcher.read_cancel]
                 .into_iter()
-                .chain(intake.iter().map(|intake| &intake.reading))
+                .chain(intake.iter().map(|intake| &intake.read_cancel))
                 .cloned()
                 .collect(),
             master_watch: MasterWatch::default(),
@@ -208,7 +208,7 @@ impl Engine {
 
     /// Whether it takes part: not stopped, and every connection stands.
     pub fn is_connected(&self) -> bool {
-        !self.quiet.load(Ordering::SeqCst) && self.member.links.are_up()
+        !self.quiet.load(Ordering::SeqCst) && self.member.health.are_up()
     }
 
     /// The counters, and how many calls are open and requests held now.
@@ -320,9 +320,9 @@ impl Drop for Engine {
 struct Opened {
     sender: Option<Connection>,
     dispatcher: Connection,
-    caller_bell: Bell,
+    caller_waker: Waker,
     /// What its reader reads on, and is woken by; none without a handler.
-    inbox: Option<(Bell, Connection)>,
+    inbox: Option<(Waker, Connection)>,
 }
 
 /// Every connection an engine cannot do without, and the first words on them.
@@ -340,18 +340,18 @@ fn open_connections(member: &Member) -> Result<Opened, Error> {
     })?;
     connections.with(&member.replies, |connection| key_expiry::make_replies(connection, member))?;
     presence::announce(member)?;
-    let bell = || Bell::new(connector.sockets()).map_err(|error| explain(error.into()));
+    let new_waker = || Waker::new(connector.sockets()).map_err(|error| explain(error.into()));
     let inbox = || {
         let inbox =
             connector.open_blocking(&member.inbox, inbox_session::BLOCK, &member.stop).map_err(explain)?;
-        Ok((bell()?, inbox))
+        Ok((new_waker()?, inbox))
     };
     Ok(Opened {
         sender: (!connector.is_cluster()).then_some(first),
         dispatcher: connector
             .open_blocking(&member.replies, reply_session::block(member), &member.stop)
             .map_err(explain)?,
-        caller_bell: bell()?,
+        caller_waker: new_waker()?,
         inbox: member.serves.then(inbox).transpose()?,
     })
 }

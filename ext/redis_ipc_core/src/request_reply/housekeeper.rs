@@ -3,7 +3,7 @@
 use crate::error::{Error, ErrorKind, Fate};
 use crate::foundation::redis::clock::Step;
 use crate::foundation::redis::master_watch::{self, MasterWatch};
-use crate::foundation::redis::read_cancel::Reading;
+use crate::foundation::redis::read_cancel::ReadCancel;
 use crate::foundation::runtime::failpoint;
 use crate::foundation::runtime::sync::Mutex;
 use crate::request_reply::asking::calls::Calls;
@@ -12,7 +12,7 @@ use crate::request_reply::membership::arrivals;
 use crate::request_reply::membership::key_expiry;
 use crate::request_reply::membership::member::Member;
 use crate::request_reply::membership::presence;
-use crate::request_reply::serving::admission::Reception;
+use crate::request_reply::serving::admission::Admission;
 use crate::request_reply::serving::lease::{self, Look};
 use crate::request_reply::serving::service::Service;
 use std::sync::Arc;
@@ -30,9 +30,9 @@ pub struct Housekeeper {
     /// The requests held.
     pub queue: Arc<RequestQueue>,
     /// Where requests taken over go.
-    pub reception: Arc<Reception>,
+    pub admission: Arc<Admission>,
     /// The blocking reads of this instance.
-    pub readings: Vec<Arc<Reading>>,
+    pub readings: Vec<Arc<ReadCancel>>,
     /// Who the master was.
     pub master_watch: MasterWatch,
     /// The last look for requests to take over.
@@ -106,7 +106,7 @@ impl Housekeeper {
         }
         // What fails here is Redis out of reach, which the links report, or a right that is missing.
         if let Err(error) = result
-            && self.member.links.are_up()
+            && self.member.health.are_up()
             && !self.member.stop.is_stopped()
             && self.is_news(&error)
         {
@@ -128,7 +128,7 @@ impl Housekeeper {
 
     /// Whether leases can be believed: Redis has answered in time, on unbroken connections, for as long as one lasts.
     fn is_steady(&self) -> bool {
-        let losses = self.member.links.losses();
+        let losses = self.member.health.losses();
         let mut steady = self.steady.lock();
         if steady.losses != losses {
             *steady = Steady { since: Instant::now(), losses };
@@ -192,7 +192,7 @@ impl Housekeeper {
         presence::look_at_leases(&self.member)?;
         let only_released = !self.is_steady();
         let last = *self.look.lock();
-        match lease::take_over(&self.member, &self.queue, &self.reception, last, only_released)? {
+        match lease::take_over(&self.member, &self.queue, &self.admission, last, only_released)? {
             Some(look) => *self.look.lock() = look,
             None => {
                 presence::renew(&self.member)?;

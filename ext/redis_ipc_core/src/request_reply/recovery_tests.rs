@@ -16,7 +16,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, LazyLock, MutexGuard};
 use std::time::{Duration, Instant};
 
-static TURN: LazyLock<Mutex<()>> = LazyLock::new(Mutex::default);
+static ONE_AT_A_TIME: LazyLock<Mutex<()>> = LazyLock::new(Mutex::default);
 
 /// The content of a request that is not answered at once.
 const UNHURRIED: &[u8] = b"2";
@@ -25,12 +25,12 @@ struct Recovery {
     engine: Arc<Engine>,
     process: Child,
     folder: PathBuf,
-    _turn: MutexGuard<'static, ()>,
+    _one: MutexGuard<'static, ()>,
 }
 
 impl Recovery {
     fn start() -> Self {
-        let turn = TURN.lock();
+        let one = ONE_AT_A_TIME.lock();
         let folder = std::env::temp_dir().join(format!("redis_ipc_recovery{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let process = Command::new("redis-server")
@@ -47,7 +47,7 @@ impl Recovery {
         }));
         let served = Arc::clone(&engine);
         std::thread::spawn(move || serve(&served));
-        Self { engine, process, folder, _turn: turn }
+        Self { engine, process, folder, _one: one }
     }
 
     fn expect_recovery(&self) {

@@ -5,14 +5,14 @@ use serde_json::{Map, Value};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// A hash of options, consumed key by key; [`Section::finish`] refuses what was not asked for.
-pub struct Section {
+/// A hash of options, consumed key by key; [`OptionReader::finish`] refuses what was not asked for.
+pub struct OptionReader {
     path: String,
     values: Map<String, Value>,
     known: Vec<&'static str>,
 }
 
-impl Section {
+impl OptionReader {
     /// The options under `path` (empty for the top). A missing or null section is empty.
     pub fn new(path: &str, value: Option<Value>) -> Result<Self, Error> {
         let values = match value {
@@ -34,9 +34,9 @@ impl Section {
     }
 
     /// The section below `name`.
-    pub fn section(&mut self, name: &'static str) -> Result<Section, Error> {
+    pub fn section(&mut self, name: &'static str) -> Result<OptionReader, Error> {
         let path = self.key(name);
-        Section::new(&path, self.value(name))
+        OptionReader::new(&path, self.value(name))
     }
 
     /// A whole number within `range`.
@@ -51,7 +51,7 @@ impl Section {
         }
     }
 
-    /// As [`Section::integer`]; a text of digits will do, as environment variables have them.
+    /// As [`OptionReader::integer`]; a text of digits will do, as environment variables have them.
     pub fn integer_or_text(
         &mut self,
         name: &'static str,

@@ -9,7 +9,7 @@ pub const STABLE: Duration = Duration::from_secs(1);
 
 /// How many of the long-lived connections broke and are not back, and what became of them.
 #[derive(Debug, Default)]
-pub struct Links {
+pub struct Health {
     lost: AtomicUsize,
     losses: AtomicUsize,
     wires: AtomicU64,
@@ -19,7 +19,7 @@ pub struct Links {
     refusal: Mutex<Option<String>>,
 }
 
-impl Links {
+impl Health {
     /// One broke; true if the user is to hear of it: it is the first, and nothing was told just before.
     pub fn lost(&self) -> bool {
         self.losses.fetch_add(1, Ordering::SeqCst);

@@ -3,7 +3,7 @@
 use crate::error::{Error, Fate};
 use crate::foundation::redis::connector::Connector;
 use crate::foundation::redis::error_codes::is_passing;
-use crate::foundation::redis::health::{Links, STABLE};
+use crate::foundation::redis::health::{Health, STABLE};
 use crate::foundation::runtime::backoff::Backoff;
 use crate::foundation::runtime::stop::Stop;
 use redis::{ErrorKind, RedisError};
@@ -17,7 +17,7 @@ pub trait Linked {
     /// What ends the pauses between attempts.
     fn stop(&self) -> &Stop;
     /// All of its connections.
-    fn links(&self) -> &Links;
+    fn health(&self) -> &Health;
     /// It broke.
     fn link_lost(&self, error: Error);
     /// It is lost, and the server refuses another.
@@ -51,7 +51,7 @@ impl<'a, M: Linked> Link<'a, M> {
         let state = if stands {
             State::Up(Instant::now())
         } else {
-            member.links().lost();
+            member.health().lost();
             State::Lost
         };
         Self { member, key, state, backoff: Backoff::new() }
@@ -99,7 +99,7 @@ impl<M: Linked> Drop for Link<'_, M> {
     /// Its thread ends, or panicked: what follows counts for itself.
     fn drop(&mut self) {
         if let State::Lost = self.state {
-            self.member.links().restored();
+            self.member.health().restored();
         }
     }
 }

@@ -13,11 +13,11 @@ const UNUSED: Duration = Duration::from_secs(60);
 /// How often a command is sent on to another node of a cluster.
 const REDIRECTIONS: u32 = 5;
 
-/// Connections for commands that do not block, opened on demand.
+/// Pool for commands that do not block, opened on demand.
 ///
 /// Not r2d2: its locks do not survive a fork (see [`crate::foundation::runtime::sync`]), it opens connections in a thread of its own, and
 /// it hides a refused connection until its timeout.
-pub struct Connections {
+pub struct Pool {
     connector: Connector,
     most: u32,
     state: Mutex<State>,
@@ -26,7 +26,7 @@ pub struct Connections {
 
 /// A connection out of the pool, until it is dropped.
 struct Lent<'a> {
-    pool: &'a Connections,
+    pool: &'a Pool,
     route: Route,
     connection: Option<Connection>,
 }
@@ -70,7 +70,7 @@ impl State {
     }
 }
 
-impl Connections {
+impl Pool {
     /// An empty pool of at most so many connections.
     pub fn new(connector: Connector, most: u32) -> Self {
         Self { connector, most, state: Mutex::default(), returned: Condvar::new() }

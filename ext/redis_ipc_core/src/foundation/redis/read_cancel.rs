@@ -7,9 +7,9 @@ use crate::foundation::runtime::sync::Mutex;
 
 /// The connection that one thread reads on now, if any.
 #[derive(Default)]
-pub struct Reading(Mutex<Option<Closer>>);
+pub struct ReadCancel(Mutex<Option<Closer>>);
 
-impl Reading {
+impl ReadCancel {
     /// From now on it is `connection`.
     pub fn on(&self, connection: &Connection) {
         *self.0.lock() = Some(connection.closer());

@@ -1,7 +1,7 @@
 //! How to reach Redis, in redis-rb's names.
 
 use crate::error::{Error, ErrorKind};
-use crate::foundation::payload::option_reader::Section;
+use crate::foundation::payload::option_reader::OptionReader;
 use crate::foundation::redis::attempt::Attempt;
 use crate::foundation::redis::logins::Logins;
 use redis::IntoConnectionInfo;
@@ -80,7 +80,7 @@ pub enum Secret {
 
 impl Secret {
     /// A String, or the Hash that stands for what the program gives at each login.
-    fn parse(section: &mut Section, name: &'static str) -> Result<Option<Self>, Error> {
+    fn parse(section: &mut OptionReader, name: &'static str) -> Result<Option<Self>, Error> {
         match section.value(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(Secret::Known(text))),
@@ -131,7 +131,7 @@ impl fmt::Debug for Login {
 
 impl Login {
     /// Reads the options of `names`; `url` has what the URL says.
-    fn parse(section: &mut Section, names: LoginNames, url: Credentials) -> Result<Self, Error> {
+    fn parse(section: &mut OptionReader, names: LoginNames, url: Credentials) -> Result<Self, Error> {
         let (username, password) = names.names();
         Ok(Self {
             names,
@@ -239,7 +239,7 @@ pub struct RedisOptions {
 
 impl RedisOptions {
     /// Reads redis-rb's options; `environment_url` (REDIS_URL) counts where neither url, host nor path is given.
-    pub fn parse(mut section: Section, environment_url: Option<&str>) -> Result<Self, Error> {
+    pub fn parse(mut section: OptionReader, environment_url: Option<&str>) -> Result<Self, Error> {
         let nodes = Nodes::parse(&mut section)?;
         let url = section.string("url")?;
         let host = section.string("host")?;
@@ -322,7 +322,7 @@ impl RedisOptions {
     }
 }
 
-fn timeout(section: &mut Section, name: &'static str) -> Result<Option<Duration>, Error> {
+fn timeout(section: &mut OptionReader, name: &'static str) -> Result<Option<Duration>, Error> {
     section.seconds(name, LONGEST_TIMEOUT)
 }
 
@@ -346,7 +346,7 @@ struct FromUrl {
 
 impl FromUrl {
     /// Takes `url`, the value of the option `name`, apart.
-    fn parse(url: &str, name: &str, section: &Section) -> Result<Self, Error> {
+    fn parse(url: &str, name: &str, section: &OptionReader) -> Result<Self, Error> {
         if has_raw_characters(url) {
             let expected = "a URL whose user name and password have their special characters percent-encoded \
                             (@ is %40, # is %23, / is %2F, ? is %3F); or give username and password as options";
@@ -379,7 +379,7 @@ struct Nodes {
 }
 
 impl Nodes {
-    fn parse(section: &mut Section) -> Result<Option<Self>, Error> {
+    fn parse(section: &mut OptionReader) -> Result<Option<Self>, Error> {
         let expected = "an Array of redis:// URLs or {host:, port:} Hashes of nodes";
         let (cluster, nodes) = (section.value("cluster"), section.value("nodes"));
         let fixed_host = section.string("fixed_hostname")?;
@@ -395,7 +395,7 @@ impl Nodes {
             match item {
                 Value::String(url) => all.add_url(&url, name, section)?,
                 Value::Object(_) => {
-                    let mut item = Section::new(&format!("redis_options.{name}"), Some(item))?;
+                    let mut item = OptionReader::new(&format!("redis_options.{name}"), Some(item))?;
                     let host = item.string("host")?.ok_or_else(|| section.refuse(name, expected))?;
                     let port = item.integer_or_text("port", 1..=65_535)?.unwrap_or(DEFAULT_PORT) as u16;
                     item.finish()?;
@@ -411,7 +411,7 @@ impl Nodes {
     }
 
     /// Login and TLS are those of the first URL that has them: all nodes have the same.
-    fn add_url(&mut self, url: &str, name: &str, section: &Section) -> Result<(), Error> {
+    fn add_url(&mut self, url: &str, name: &str, section: &OptionReader) -> Result<(), Error> {
         let url = FromUrl::parse(url, name, section)?;
         if url.db != 0 {
             return Err(
@@ -428,7 +428,7 @@ impl Nodes {
 }
 
 impl TlsOptions {
-    fn parse(mut section: Section) -> Result<Self, Error> {
+    fn parse(mut section: OptionReader) -> Result<Self, Error> {
         let pem = |text: String| {
             if text.contains("-----BEGIN") { Pem::Text(text) } else { Pem::File(text.into()) }
         };
@@ -450,7 +450,7 @@ impl TlsOptions {
 }
 
 impl SentinelOptions {
-    fn parse(section: &mut Section) -> Result<Option<Self>, Error> {
+    fn parse(section: &mut OptionReader) -> Result<Option<Self>, Error> {
         let list = section.value("sentinels");
         let name = section.string("name")?;
         let login = Login::parse(section, LoginNames::Sentinel, Credentials::default())?;
@@ -462,7 +462,7 @@ impl SentinelOptions {
         let addresses = list
             .into_iter()
             .map(|item| {
-                let mut item = Section::new("redis_options.sentinels", Some(item))?;
+                let mut item = OptionReader::new("redis_options.sentinels", Some(item))?;
                 let host = item.string("host")?.ok_or_else(|| section.refuse("sentinels", expected))?;
                 let port = item.integer_or_text("port", 1..=65_535)?.unwrap_or(26_379) as u16;
                 item.finish()?;
@@ -488,7 +488,7 @@ mod tests {
     use serde_json::json;
 
     fn parse(value: Value) -> Result<RedisOptions, Error> {
-        RedisOptions::parse(Section::new("redis_options", Some(value)).unwrap(), None)
+        RedisOptions::parse(OptionReader::new("redis_options", Some(value)).unwrap(), None)
     }
 
     fn attempt() -> Attempt {
@@ -597,7 +597,7 @@ mod tests {
 
     #[test]
     fn redis_url_is_the_default_and_no_more() {
-        let section = |value| Section::new("redis_options", Some(value)).unwrap();
+        let section = |value| OptionReader::new("redis_options", Some(value)).unwrap();
         let environment = Some("redis://env:1/4");
         let options = RedisOptions::parse(section(json!({"db": 2})), environment).unwrap();
         assert_eq!(options.redacted(), "redis://env:1/2");
@@ -643,7 +643,7 @@ mod tests {
         let both = json!({"cluster": ["redis://a:1"], "sentinels": [{"host": "s"}], "name": "m"});
         assert!(refused(both).contains("sentinels"));
         let from_environment = RedisOptions::parse(
-            Section::new("redis_options", Some(json!({"cluster": ["redis://a:1"]}))).unwrap(),
+            OptionReader::new("redis_options", Some(json!({"cluster": ["redis://a:1"]}))).unwrap(),
             Some("redis://x:1/4"),
         );
         assert_eq!(from_environment.unwrap().db, 0);

@@ -165,7 +165,8 @@ mod tests {
         let list = serde_json::json!({"name": "m", "sentinels": [{"host": "s", "port": 1}, {"host": "s", "port": 2},
             {"host": "s", "port": 3}]});
         let section =
-            crate::foundation::payload::option_reader::Section::new("redis_options", Some(list)).unwrap();
+            crate::foundation::payload::option_reader::OptionReader::new("redis_options", Some(list))
+                .unwrap();
         Sentinels::new(
             &crate::foundation::redis::redis_options::RedisOptions::parse(section, None)
                 .unwrap()

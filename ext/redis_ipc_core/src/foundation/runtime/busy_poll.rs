@@ -1,5 +1,5 @@
 //! Looking for an answer (or a request) again and again for a while, before sleeping until it comes. Linux has this for
-//! its sockets, under the same name (https://docs.kernel.org/networking/napi.html#busy-polling).
+//! its sockets, under the same name (<https://docs.kernel.org/networking/napi.html#busy-polling>).
 //!
 //! A core that has gone idle takes long to wake: bench/RESULTS.md has what that costs a lone call. So who waits alone
 //! looks first, as long as what it waits for comes before the looking would end, and as long as nobody else wants the

@@ -2,10 +2,10 @@
 //!
 //! It belongs to a thread of the engine. But what that thread reads is for another one, which must be woken for it. So
 //! while only one thread waits, the connection is lent, and whoever waits reads for itself: what is called
-//! leader/followers (https://www.dre.vanderbilt.edu/~schmidt/PDF/lf.pdf).
+//! leader/followers (<https://www.dre.vanderbilt.edu/~schmidt/PDF/lf.pdf>).
 
 use crate::foundation::runtime::sync::{Condvar, Mutex};
-use crate::foundation::runtime::waker::Bell;
+use crate::foundation::runtime::waker::Waker;
 use redis::{RedisError, RedisResult};
 use std::io;
 use std::sync::Arc;
@@ -53,27 +53,27 @@ struct State<S> {
     /// Its own thread sleeps until the visitor leaves.
     asleep: bool,
     /// Wakes a visitor. Gone when nothing will be lent any more.
-    bell: Option<Arc<Bell>>,
+    waker: Option<Arc<Waker>>,
 }
 
 /// A session (a connection and what was read from it so far) that is read at home or by visitors.
-pub struct Turn<S> {
+pub struct SharedReader<S> {
     state: Mutex<State<S>>,
     changed: Condvar,
 }
 
-impl<S> Turn<S> {
-    /// The session is at home. `bell` wakes a visitor.
-    pub fn new(bell: Bell) -> Self {
-        let bell = Some(Arc::new(bell));
-        let state = State { place: Place::Home, recalled: false, visited: false, asleep: false, bell };
+impl<S> SharedReader<S> {
+    /// The session is at home. `waker` wakes a visitor.
+    pub fn new(waker: Waker) -> Self {
+        let waker = Some(Arc::new(waker));
+        let state = State { place: Place::Home, recalled: false, visited: false, asleep: false, waker };
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// For its own thread, which lends nothing any more: closes the bell. Whoever still has a hold of this may keep it
+    /// For its own thread, which lends nothing any more: closes the waker. Whoever still has a hold of this may keep it
     /// for long.
     pub fn end(&self) {
-        self.state.lock().bell = None;
+        self.state.lock().waker = None;
     }
 
     /// For its own thread: lends the session until it is recalled, or free and not visited for `patience`. `needed`
@@ -119,10 +119,10 @@ impl<S> Turn<S> {
         if !matches!(state.place, Place::Free(_)) {
             return None;
         }
-        let bell = state.bell.clone()?;
+        let waker = state.waker.clone()?;
         state.visited = true;
         let place = std::mem::replace(&mut state.place, Place::Away);
-        Some(Visit { turn: self, place: Some(place), bell })
+        Some(Visit { turn: self, place: Some(place), waker })
     }
 
     /// Has the session come home: at once, or when the visitor leaves.
@@ -150,22 +150,22 @@ impl<S> Turn<S> {
 
 /// The session, in a visitor's hands.
 pub struct Visit<'a, S> {
-    turn: &'a Turn<S>,
+    turn: &'a SharedReader<S>,
     /// Where it goes when the visit ends; nothing while it is read, so that a panic leaves nothing.
     place: Option<Place<S>>,
-    bell: Arc<Bell>,
+    waker: Arc<Waker>,
 }
 
 impl<S> Visit<'_, S> {
-    /// Runs `read` on the session, with the bell that wakes the visitor, and puts it back, for the next visitor or for
+    /// Runs `read` on the session, with the waker that wakes the visitor, and puts it back, for the next visitor or for
     /// its own thread: for that one at once if `needed`, asked when it is back, says so. `None` if the session broke.
     pub fn read<T>(
         mut self,
-        read: impl FnOnce(&mut S, &Arc<Bell>) -> RedisResult<T>,
+        read: impl FnOnce(&mut S, &Arc<Waker>) -> RedisResult<T>,
         needed: impl FnOnce() -> bool,
     ) -> Option<T> {
         let Some(Place::Free(mut session)) = self.place.take() else { return None };
-        let (place, value) = match read(&mut session, &self.bell) {
+        let (place, value) = match read(&mut session, &self.waker) {
             Ok(value) => (Place::Free(session), Some(value)),
             Err(error) => (Place::Returned(Back::Broken(session, error)), None),
         };
@@ -194,12 +194,12 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
-    fn turn() -> Turn<usize> {
-        Turn::new(Bell::new(&OpenSockets::default()).unwrap())
+    fn turn() -> SharedReader<usize> {
+        SharedReader::new(Waker::new(&OpenSockets::default()).unwrap())
     }
 
     /// Waits until it can be visited. Fails where the machine stalled for so long that it is home again, for good.
-    fn visit(turn: &Turn<usize>) -> Visit<'_, usize> {
+    fn visit(turn: &SharedReader<usize>) -> Visit<'_, usize> {
         let until = Instant::now() + LONG;
         loop {
             if let Some(visit) = turn.visit() {
@@ -220,7 +220,7 @@ mod tests {
         assert!(turn.visit().is_none());
         std::thread::scope(|scope| {
             let home = scope.spawn(|| turn.lend(1, LONG, || false));
-            let add = |session: &mut usize, _: &Arc<Bell>| {
+            let add = |session: &mut usize, _: &Arc<Waker>| {
                 *session += 1;
                 Ok(turn.visit().is_none())
             };
@@ -238,7 +238,7 @@ mod tests {
         std::thread::scope(|scope| {
             let home = scope.spawn(|| turn.lend(3, LONG, || false));
             // While a visitor has it, it cannot.
-            let recall = |_: &mut usize, _: &Arc<Bell>| {
+            let recall = |_: &mut usize, _: &Arc<Waker>| {
                 turn.recall();
                 Ok(())
             };
@@ -263,7 +263,7 @@ mod tests {
                 is_home.store(true, Ordering::SeqCst);
                 back
             });
-            let stay = |session: &mut usize, _: &Arc<Bell>| {
+            let stay = |session: &mut usize, _: &Arc<Waker>| {
                 *session += 1;
                 std::thread::sleep(patience * 2);
                 Ok(is_home.load(Ordering::SeqCst))

@@ -29,15 +29,15 @@ struct State<S> {
 }
 
 /// The callers to be woken.
-pub struct WakeQueue<S>(Mutex<State<S>>);
+pub struct StaggeredWake<S>(Mutex<State<S>>);
 
-impl<S> Default for WakeQueue<S> {
+impl<S> Default for StaggeredWake<S> {
     fn default() -> Self {
         Self(Mutex::new(State { asleep: VecDeque::new(), woken: None }))
     }
 }
 
-impl<S: Sleeper> WakeQueue<S> {
+impl<S: Sleeper> StaggeredWake<S> {
     /// Adds a call that has ended. Who waits for it is woken later.
     pub fn put(&self, ended: Arc<S>) {
         if ended.is_awaited() {
@@ -69,7 +69,7 @@ impl<S: Sleeper> WakeQueue<S> {
         }
     }
 
-    /// When to wake [`WakeQueue::all`] of those that are left, if any are.
+    /// When to wake [`StaggeredWake::all`] of those that are left, if any are.
     pub fn due(&self) -> Option<Instant> {
         let state = self.0.lock();
         state.woken.filter(|_| !state.asleep.is_empty()).map(|woken| woken + PATIENCE)
@@ -123,7 +123,7 @@ mod tests {
         (tickets, woken)
     }
 
-    fn put_all(queue: &WakeQueue<Ticket>, tickets: &[Arc<Ticket>]) {
+    fn put_all(queue: &StaggeredWake<Ticket>, tickets: &[Arc<Ticket>]) {
         for ticket in tickets {
             assert!(ticket.settle_quietly(1.into(), |()| true, || ()));
             queue.put(Arc::clone(ticket));
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn a_crowd_wakes_one_after_the_other_as_callers_come_to_wait() {
         let (tickets, woken) = sleepers(CROWD + 2);
-        let queue = WakeQueue::default();
+        let queue = StaggeredWake::default();
         put_all(&queue, &tickets);
         assert!(queue.due().is_none());
         queue.start();
@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn few_wake_at_once() {
         let (tickets, woken) = sleepers(CROWD - 1);
-        let queue = WakeQueue::default();
+        let queue = StaggeredWake::default();
         put_all(&queue, &tickets);
         queue.start();
         assert!(queue.due().is_none());
@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn the_rest_wakes_if_nobody_comes() {
         let (tickets, woken) = sleepers(2 * CROWD);
-        let queue = WakeQueue::default();
+        let queue = StaggeredWake::default();
         put_all(&queue, &tickets[..CROWD]);
         queue.start();
         let due = queue.due().unwrap();
@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn those_that_nobody_waits_for_any_more_are_passed_over() {
         let (tickets, woken) = sleepers(CROWD + 1);
-        let queue = WakeQueue::default();
+        let queue = StaggeredWake::default();
         put_all(&queue, &tickets);
         // By an interrupt.
         tickets[0].wake();

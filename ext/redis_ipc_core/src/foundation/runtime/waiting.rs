@@ -3,7 +3,7 @@
 use crate::foundation::payload::id::Id;
 use crate::foundation::runtime::reports::Reporter;
 use crate::foundation::runtime::sync::{Condvar, Mutex};
-use crate::foundation::runtime::waker::Bell;
+use crate::foundation::runtime::waker::Waker;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -53,13 +53,13 @@ struct State<O, P> {
     progress: P,
     watchers: Vec<Reporter>,
     /// Wakes the waiter that reads for itself.
-    bell: Option<Arc<Bell>>,
+    waker: Option<Arc<Waker>>,
 }
 
 impl<O, P> State<O, P> {
-    fn ring(&self) {
-        if let Some(bell) = &self.bell {
-            bell.ring();
+    fn wake(&self) {
+        if let Some(waker) = &self.waker {
+            waker.wake();
         }
     }
 }
@@ -67,7 +67,7 @@ impl<O, P> State<O, P> {
 impl<O: Clone, P> Ending<O, P> {
     /// That of a call that has come so far.
     pub fn new(progress: P) -> Self {
-        let state = State { outcome: None, progress, watchers: Vec::new(), bell: None };
+        let state = State { outcome: None, progress, watchers: Vec::new(), waker: None };
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
@@ -90,22 +90,22 @@ impl<O: Clone, P> Ending<O, P> {
 
     /// Wakes the waiters, so they notice an interrupt.
     pub fn wake(&self) {
-        self.state.lock().ring();
+        self.state.lock().wake();
         self.changed.notify_all();
     }
 
-    /// From now on `bell` rings when the call ends or its waiter is to be woken. The outcome, if it has ended.
-    pub fn hang(&self, bell: &Arc<Bell>) -> Option<O> {
+    /// From now on `waker` is woken when the call ends or its waiter is to be woken. The outcome, if it has ended.
+    pub fn hang(&self, waker: &Arc<Waker>) -> Option<O> {
         let mut state = self.state.lock();
         if state.outcome.is_none() {
-            state.bell = Some(Arc::clone(bell));
+            state.waker = Some(Arc::clone(waker));
         }
         state.outcome.clone()
     }
 
-    /// The bell rings no more.
+    /// The waker is woken no more.
     pub fn unhang(&self) {
-        self.state.lock().bell = None;
+        self.state.lock().waker = None;
     }
 
     /// The outcome, if it is known.
@@ -140,7 +140,7 @@ impl<O: Clone, P> Ending<O, P> {
                 return false;
             }
             state.outcome = Some(outcome());
-            state.ring();
+            state.wake();
             std::mem::take(&mut state.watchers)
         };
         watchers.iter().for_each(|watcher| watcher.settled(id));

@@ -19,44 +19,44 @@ const LEFT: &str = "the thread that read a reply could not wait for the rest of 
 pub enum Heard {
     /// There is something to read, or the connection has ended.
     Socket,
-    /// The bell.
-    Bell,
+    /// The waker.
+    Waker,
     /// Nothing, until the time was up.
     TimeUp,
 }
 
-/// One thread waits for a socket or this, others ring.
+/// One thread waits for a socket or this, others wake it.
 #[derive(Debug)]
-pub struct Bell {
+pub struct Waker {
     // Before the sockets: fields are dropped in this order.
     _listed: [Listed; 2],
     cord: UnixStream,
-    sound: UnixStream,
+    wake_end: UnixStream,
 }
 
-impl Bell {
+impl Waker {
     /// A silent one. Its descriptors are listed among `sockets`.
     pub fn new(sockets: &OpenSockets) -> io::Result<Self> {
-        let (cord, sound) = UnixStream::pair()?;
+        let (cord, wake_end) = UnixStream::pair()?;
         cord.set_nonblocking(true)?;
-        sound.set_nonblocking(true)?;
-        let _listed = [sockets.list(cord.as_raw_fd()), sockets.list(sound.as_raw_fd())];
-        Ok(Self { _listed, cord, sound })
+        wake_end.set_nonblocking(true)?;
+        let _listed = [sockets.list(cord.as_raw_fd()), sockets.list(wake_end.as_raw_fd())];
+        Ok(Self { _listed, cord, wake_end })
     }
 
     /// Ends a wait, the running one or the next.
-    pub fn ring(&self) {
-        // Where nothing more fits in, it rings already.
+    pub fn wake(&self) {
+        // Where nothing more fits in, it is awake already.
         let _ = (&self.cord).write(&[1]);
     }
 
-    /// Forgets the rings so far.
+    /// Forgets the wake-ups so far.
     pub fn silence(&self) {
-        let mut rings = [0; 64];
-        while matches!((&self.sound).read(&mut rings), Ok(count) if count == rings.len()) {}
+        let mut wakes = [0; 64];
+        while matches!((&self.wake_end).read(&mut wakes), Ok(count) if count == wakes.len()) {}
     }
 
-    /// Waits until there is something to read from `socket`, or it rings, at most until `until`.
+    /// Waits until there is something to read from `socket`, or it is woken, at most until `until`.
     pub fn wait(&self, socket: BorrowedFd<'_>, until: Instant) -> io::Result<Heard> {
         loop {
             let left = until.saturating_duration_since(Instant::now());
@@ -67,7 +67,7 @@ impl Bell {
         }
     }
 
-    /// As [`Bell::wait`], but looks before it sleeps, while that pays.
+    /// As [`Waker::wait`], but looks before it sleeps, while that pays.
     pub fn wait_looking(
         &self,
         busy_poll: &mut BusyPoll,
@@ -94,10 +94,10 @@ impl Bell {
 
     fn poll(&self, socket: BorrowedFd<'_>, time: Duration) -> Result<Option<Heard>, Errno> {
         let mut watched =
-            [PollFd::from_borrowed_fd(socket, PollFlags::IN), PollFd::new(&self.sound, PollFlags::IN)];
+            [PollFd::from_borrowed_fd(socket, PollFlags::IN), PollFd::new(&self.wake_end, PollFlags::IN)];
         Ok(match poll(&mut watched, Some(&timespec(time)))? {
             0 => None,
-            _ if !watched[1].revents().is_empty() => Some(Heard::Bell),
+            _ if !watched[1].revents().is_empty() => Some(Heard::Waker),
             _ => Some(Heard::Socket),
         })
     }
@@ -121,7 +121,7 @@ impl Bell {
                 let heard = if now < last.get() { self.wait(socket, last.get())? } else { Heard::TimeUp };
                 match heard {
                     Heard::Socket => return Ok(()),
-                    Heard::Bell => self.silence(),
+                    Heard::Waker => self.silence(),
                     Heard::TimeUp => return Err(io::Error::new(io::ErrorKind::TimedOut, LEFT)),
                 }
             }
@@ -154,16 +154,16 @@ mod tests {
 
     #[test]
     fn a_wait_ends_by_the_socket_the_bell_or_the_clock() {
-        let bell = Bell::new(&OpenSockets::default()).unwrap();
+        let waker = Waker::new(&OpenSockets::default()).unwrap();
         let (mut there, here) = UnixStream::pair().unwrap();
-        let wait = |ms| bell.wait(here.as_fd(), Instant::now() + Duration::from_millis(ms)).unwrap();
+        let wait = |ms| waker.wait(here.as_fd(), Instant::now() + Duration::from_millis(ms)).unwrap();
         assert_eq!(wait(0), Heard::TimeUp);
         std::thread::scope(|scope| {
-            scope.spawn(|| bell.ring());
-            assert_eq!(wait(10_000), Heard::Bell);
+            scope.spawn(|| waker.wake());
+            assert_eq!(wait(10_000), Heard::Waker);
         });
-        (0..1_000).for_each(|_| bell.ring());
-        bell.silence();
+        (0..1_000).for_each(|_| waker.wake());
+        waker.silence();
         assert_eq!(wait(0), Heard::TimeUp);
         there.write_all(b"x").unwrap();
         assert_eq!(wait(10_000), Heard::Socket);
@@ -171,10 +171,10 @@ mod tests {
 
     #[test]
     fn the_end_of_the_socket_ends_a_wait() {
-        let bell = Bell::new(&OpenSockets::default()).unwrap();
+        let waker = Waker::new(&OpenSockets::default()).unwrap();
         let (there, here) = UnixStream::pair().unwrap();
         drop(there);
-        let heard = bell.wait(here.as_fd(), Instant::now() + Duration::from_secs(10)).unwrap();
+        let heard = waker.wait(here.as_fd(), Instant::now() + Duration::from_secs(10)).unwrap();
         assert_eq!(heard, Heard::Socket);
     }
 }

@@ -7,7 +7,7 @@
 use crate::foundation::runtime::read_ahead::ReadAhead;
 use crate::foundation::runtime::sync::{Condvar, Mutex};
 use crate::foundation::runtime::waiting::Interrupt;
-use crate::foundation::runtime::waker::Bell;
+use crate::foundation::runtime::waker::Waker;
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Debug;
 use std::hash::Hash;
@@ -60,7 +60,7 @@ struct State<H: Held> {
     /// Nothing is answered any more.
     sealed: bool,
     /// Wakes the consumer that reads the inbox itself.
-    bell: Option<Arc<Bell>>,
+    waker: Option<Arc<Waker>>,
 }
 
 impl<H: Held> State<H> {
@@ -73,13 +73,13 @@ impl<H: Held> State<H> {
             pressed: false,
             closed: false,
             sealed: false,
-            bell: None,
+            waker: None,
         }
     }
 
-    fn ring(&self) {
-        if let Some(bell) = &self.bell {
-            bell.ring();
+    fn wake(&self) {
+        if let Some(waker) = &self.waker {
+            waker.wake();
         }
     }
 
@@ -139,7 +139,7 @@ impl<H: Held> WorkQueue<H> {
         state.queued.push_back(request);
         // Who waits may have been told of an earlier one, and not be awake yet.
         if state.queued.len() > state.waiting {
-            state.ring();
+            state.wake();
         }
         drop(state);
         self.work.notify_one();
@@ -172,19 +172,19 @@ impl<H: Held> WorkQueue<H> {
         Ok(())
     }
 
-    /// From now on `bell` rings when there is something to see here. True if there is already.
-    pub fn hang(&self, bell: &Arc<Bell>) -> bool {
+    /// From now on `waker` is woken when there is something to see here. True if there is already.
+    pub fn hang(&self, waker: &Arc<Waker>) -> bool {
         let mut state = self.state.lock();
         if state.closed || !state.queued.is_empty() {
             return true;
         }
-        state.bell = Some(Arc::clone(bell));
+        state.waker = Some(Arc::clone(waker));
         false
     }
 
-    /// The bell rings no more.
+    /// The waker is woken no more.
     pub fn unhang(&self) {
-        self.state.lock().bell = None;
+        self.state.lock().waker = None;
     }
 
     /// Whether handlers take no longer than `quick`, and no more requests wait than there is room for.
@@ -224,7 +224,7 @@ impl<H: Held> WorkQueue<H> {
 
     /// Wakes every waiting consumer, so that it notices an interrupt.
     pub fn wake(&self) {
-        self.state.lock().ring();
+        self.state.lock().wake();
         self.work.notify_all();
     }
 
@@ -313,7 +313,7 @@ impl<H: Held> WorkQueue<H> {
         for claim in &unstarted {
             state.held.remove(&claim.key());
         }
-        state.ring();
+        state.wake();
         drop(state);
         self.work.notify_all();
         self.room.notify_all();
@@ -426,16 +426,16 @@ mod tests {
         // Now and then the consumer that waits is awake before the second one is pushed; then it was told of the first.
         for _ in 0..100 {
             let queue = WorkQueue::new(2);
-            let bell = Arc::new(Bell::new(&OpenSockets::default()).unwrap());
+            let waker = Arc::new(Waker::new(&OpenSockets::default()).unwrap());
             std::thread::scope(|scope| {
                 let consumer = scope.spawn(|| queue.take(&interrupt));
                 queue.wait_for_room(Duration::from_secs(5));
-                assert!(!queue.hang(&bell));
+                assert!(!queue.hang(&waker));
                 queue.push(request(1));
                 queue.push(request(2));
                 assert!(matches!(consumer.join().unwrap(), Taken::Request(_)));
             });
-            assert_eq!(bell.wait(here.as_fd(), Instant::now()).unwrap(), Heard::Bell);
+            assert_eq!(waker.wait(here.as_fd(), Instant::now()).unwrap(), Heard::Waker);
         }
     }
 

@@ -74,7 +74,7 @@ impl Calls {
     }
 
     fn check_backlog(&self, to: &str, most: u64) -> Result<(), Error> {
-        let admission = self.member.backlogs.admit(to, most);
+        let admission = self.member.backpressure.admit(to, most);
         if admission.measure {
             self.sender.send(Command::Measure(to.to_owned()));
         }

@@ -5,13 +5,13 @@ use crate::foundation::payload::id::Id;
 use crate::foundation::payload::stream_entry::RawEntry;
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::link::Link;
-use crate::foundation::redis::read_cancel::Reading;
+use crate::foundation::redis::read_cancel::ReadCancel;
 use crate::foundation::runtime::busy_poll::BusyPoll;
 use crate::foundation::runtime::failpoint;
-use crate::foundation::runtime::shared_reader::{Back, Turn};
-use crate::foundation::runtime::staggered_wake::WakeQueue;
+use crate::foundation::runtime::shared_reader::{Back, SharedReader};
+use crate::foundation::runtime::staggered_wake::StaggeredWake;
 use crate::foundation::runtime::waiting::Interrupt;
-use crate::foundation::runtime::waker::{self, Bell, Heard};
+use crate::foundation::runtime::waker::{self, Heard, Waker};
 use crate::request_reply::asking::reply_session::{self, Position, ReplySession};
 use crate::request_reply::books::ledger::{Ledger, Sent, Ticket, Waited};
 use crate::request_reply::membership::key_expiry;
@@ -33,22 +33,22 @@ pub struct Dispatcher {
     ledger: Arc<Ledger>,
     sender: Arc<Sender>,
     /// The read under way.
-    pub reading: Arc<Reading>,
+    pub read_cancel: Arc<ReadCancel>,
     /// The callers whose answers are here.
-    pub wakes: WakeQueue<Ticket>,
-    turn: Turn<ReplySession>,
+    pub wakes: StaggeredWake<Ticket>,
+    turn: SharedReader<ReplySession>,
 }
 
 impl Dispatcher {
-    /// A dispatcher for the calls in `ledger`. `bell` wakes callers that read for themselves.
-    pub fn new(member: Arc<Member>, ledger: Arc<Ledger>, sender: Arc<Sender>, bell: Bell) -> Self {
+    /// A dispatcher for the calls in `ledger`. `waker` wakes callers that read for themselves.
+    pub fn new(member: Arc<Member>, ledger: Arc<Ledger>, sender: Arc<Sender>, waker: Waker) -> Self {
         Self {
             member,
             ledger,
             sender,
-            reading: Arc::default(),
-            wakes: WakeQueue::default(),
-            turn: Turn::new(bell),
+            read_cancel: Arc::default(),
+            wakes: StaggeredWake::default(),
+            turn: SharedReader::new(waker),
         }
     }
 
@@ -70,7 +70,7 @@ impl Dispatcher {
 
     /// Ends the read under way; the next one starts on a new connection.
     pub fn restart(&self) {
-        self.reading.end();
+        self.read_cancel.end();
         self.turn.recall();
     }
 
@@ -89,7 +89,7 @@ impl Dispatcher {
             Some(connection) => connection,
             None => self.open().inspect_err(|_| position.cannot_connect())?,
         };
-        self.reading.on(&connection);
+        self.read_cancel.on(&connection);
         position.judge(&mut connection)?;
         key_expiry::make_replies(&mut connection, &self.member)?;
         position.follow(&self.member);
@@ -185,8 +185,8 @@ impl Dispatcher {
             return None;
         }
         self.turn.visit()?.read(
-            |session, bell| {
-                let waited = self.read_for(session, bell, ticket, until, interrupt);
+            |session, waker| {
+                let waited = self.read_for(session, waker, ticket, until, interrupt);
                 ticket.unhang();
                 waited
             },
@@ -197,30 +197,30 @@ impl Dispatcher {
     fn read_for(
         &self,
         session: &mut ReplySession,
-        bell: &Arc<Bell>,
+        waker: &Arc<Waker>,
         ticket: &Ticket,
         until: Instant,
         interrupt: &Interrupt,
     ) -> RedisResult<Waited> {
         loop {
             session.ask(&self.member)?;
-            if let Some(outcome) = ticket.hang(bell) {
+            if let Some(outcome) = ticket.hang(waker) {
                 return Ok(Waited::Done(outcome));
             }
             if interrupt.take() {
                 return Ok(Waited::Interrupted);
             }
-            match session.wait(bell, until)?.unwrap_or(Heard::TimeUp) {
+            match session.wait(waker, until)?.unwrap_or(Heard::TimeUp) {
                 Heard::Socket => {
-                    let rest = bell.wait_for_rest(until, || interrupt.is_set());
+                    let rest = waker.wait_for_rest(until, || interrupt.is_set());
                     let answers = session.receive(&self.member, Some(&rest))?;
                     failpoint::visit();
-                    // What it reads itself need not ring.
+                    // What it reads itself need not be woken for.
                     ticket.unhang();
                     self.take_in(session, answers);
                     self.wakes.all();
                 }
-                Heard::Bell => bell.silence(),
+                Heard::Waker => waker.silence(),
                 Heard::TimeUp => return Ok(Waited::TimeUp),
             }
         }

@@ -7,7 +7,7 @@ use crate::foundation::runtime::reports::Reporter;
 use crate::foundation::runtime::staggered_wake::Sleeper;
 use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::waiting::{self, Ending, Interrupt};
-use crate::foundation::runtime::waker::Bell;
+use crate::foundation::runtime::waker::Waker;
 use crate::request_reply::protocol::entry::Answer;
 use std::collections::HashMap;
 use std::num::NonZeroU64;
@@ -81,12 +81,12 @@ impl Ticket {
         self.ending.wake();
     }
 
-    /// From now on `bell` rings when the call ends or its waiter is to be woken. The outcome, if it has ended.
-    pub fn hang(&self, bell: &Arc<Bell>) -> Option<Outcome> {
-        self.ending.hang(bell)
+    /// From now on `waker` is woken when the call ends or its waiter is to be woken. The outcome, if it has ended.
+    pub fn hang(&self, waker: &Arc<Waker>) -> Option<Outcome> {
+        self.ending.hang(waker)
     }
 
-    /// The bell rings no more.
+    /// The waker is woken no more.
     pub fn unhang(&self) {
         self.ending.unhang();
     }
@@ -106,7 +106,7 @@ impl Ticket {
         self.ending.settle(self.id, |_| true, || outcome)
     }
 
-    /// As [`Ticket::finish`], but leaves the threads that wait asleep, until [`Ticket::rouse`].
+    /// As [`Ticket::finish`], but leaves the threads that wait asleep, until `Ticket::rouse`.
     pub fn finish_quietly(&self, outcome: Outcome) -> bool {
         self.ending.settle_quietly(self.id, |_| true, || outcome)
     }

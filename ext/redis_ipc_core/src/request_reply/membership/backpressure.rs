@@ -28,16 +28,16 @@ struct Backlog {
 
 /// The backlogs by group.
 #[derive(Debug, Default)]
-pub struct Backlogs(Mutex<HashMap<String, Backlog>>);
+pub struct Backpressure(Mutex<HashMap<String, Backlog>>);
 
-impl Backlogs {
+impl Backpressure {
     /// Counts a call to `group` that is to be made now, unless `most` or more wait there.
     pub fn admit(&self, group: &str, most: u64) -> Admission {
         let now = Instant::now();
-        let mut backlogs = self.0.lock();
-        let Some(backlog) = backlogs.get_mut(group) else {
-            backlogs.retain(|_, backlog| now.duration_since(backlog.asked) < STALE);
-            backlogs.insert(group.to_owned(), Backlog { waiting: 1, measured: None, asked: now });
+        let mut backpressure = self.0.lock();
+        let Some(backlog) = backpressure.get_mut(group) else {
+            backpressure.retain(|_, backlog| now.duration_since(backlog.asked) < STALE);
+            backpressure.insert(group.to_owned(), Backlog { waiting: 1, measured: None, asked: now });
             return Admission { refused: None, measure: true };
         };
         let measure = now.duration_since(backlog.asked) >= MEASURE;
@@ -67,25 +67,25 @@ mod tests {
 
     #[test]
     fn calls_are_refused_from_the_measured_backlog_on_and_admitted_when_it_is_gone() {
-        let backlogs = Backlogs::default();
-        assert_eq!(backlogs.admit("child", 3), Admission { refused: None, measure: true });
-        backlogs.measured("child", 1);
-        assert_eq!(backlogs.admit("child", 3).refused, None);
-        assert_eq!(backlogs.admit("child", 3).refused, None);
-        assert_eq!(backlogs.admit("child", 3).refused, Some(3), "what was sent since counts");
-        assert_eq!(backlogs.admit("other", 3).refused, None, "each group by itself");
-        backlogs.measured("child", 0);
-        assert_eq!(backlogs.admit("child", 3).refused, None);
+        let backpressure = Backpressure::default();
+        assert_eq!(backpressure.admit("child", 3), Admission { refused: None, measure: true });
+        backpressure.measured("child", 1);
+        assert_eq!(backpressure.admit("child", 3).refused, None);
+        assert_eq!(backpressure.admit("child", 3).refused, None);
+        assert_eq!(backpressure.admit("child", 3).refused, Some(3), "what was sent since counts");
+        assert_eq!(backpressure.admit("other", 3).refused, None, "each group by itself");
+        backpressure.measured("child", 0);
+        assert_eq!(backpressure.admit("child", 3).refused, None);
     }
 
     #[test]
     fn nothing_is_refused_on_an_old_measurement() {
-        let backlogs = Backlogs::default();
-        backlogs.admit("child", 1);
-        backlogs.measured("child", 5);
-        assert_eq!(backlogs.admit("child", 1).refused, Some(5));
+        let backpressure = Backpressure::default();
+        backpressure.admit("child", 1);
+        backpressure.measured("child", 5);
+        assert_eq!(backpressure.admit("child", 1).refused, Some(5));
         let old = Instant::now() - STALE;
-        backlogs.0.lock().get_mut("child").unwrap().measured = Some(old);
-        assert_eq!(backlogs.admit("child", 1).refused, None);
+        backpressure.0.lock().get_mut("child").unwrap().measured = Some(old);
+        assert_eq!(backpressure.admit("child", 1).refused, None);
     }
 }

@@ -8,9 +8,9 @@ use crate::foundation::payload::text::Text;
 use crate::foundation::redis::appetite::Appetite;
 use crate::foundation::redis::clock::Clock;
 use crate::foundation::redis::connector::Connector;
-use crate::foundation::redis::health::Links;
+use crate::foundation::redis::health::Health;
 use crate::foundation::redis::link::Linked;
-use crate::foundation::redis::pool::Connections;
+use crate::foundation::redis::pool::Pool;
 use crate::foundation::runtime::id_source::IdSource;
 use crate::foundation::runtime::reports::Reporter;
 use crate::foundation::runtime::stats::Stats;
@@ -19,7 +19,7 @@ use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::threads::Guard;
 use crate::request_reply::membership::acceptance::Acceptance;
 use crate::request_reply::membership::arrivals::{Arrivals, TOLERATED};
-use crate::request_reply::membership::backpressure::Backlogs;
+use crate::request_reply::membership::backpressure::Backpressure;
 use crate::request_reply::membership::options::Options;
 use crate::request_reply::membership::reply_room::ReplyRoom;
 use crate::request_reply::protocol::keys::Keys;
@@ -54,8 +54,8 @@ pub struct Member {
     pub replies_made: AtomicUsize,
     /// The options.
     pub options: Options,
-    /// Connections to Redis.
-    pub connections: Connections,
+    /// Pool to Redis.
+    pub connections: Pool,
     /// Redis's time.
     pub clock: Clock,
     /// When requests came whose ids do not say so.
@@ -73,7 +73,7 @@ pub struct Member {
     /// Groups that left a request unclaimed: their inboxes may be ours to tidy away.
     asked_in_vain: Mutex<HashSet<String>>,
     /// How many requests wait for the groups that were asked.
-    pub backlogs: Backlogs,
+    pub backpressure: Backpressure,
     /// The last id that the inbox had when its group was made; 0 if it is the first one.
     pub group_made: Mutex<StreamId>,
     /// When a heartbeat last found this instance missing among the living.
@@ -93,7 +93,7 @@ pub struct Member {
     /// Whether Redis took the last answers.
     pub acceptance: Acceptance,
     /// The long-lived connections.
-    pub links: Links,
+    pub health: Health,
 }
 
 impl Member {
@@ -107,7 +107,7 @@ impl Member {
         stats: Arc<Stats>,
     ) -> Result<Self, Error> {
         let most = options.max_pool_size.unwrap_or(options.pool_size);
-        let connections = Connections::new(Connector::new(&options.redis), most);
+        let connections = Pool::new(Connector::new(&options.redis), most);
         let ids = IdSource::new();
         let reply_room = ReplyRoom::new(options.max_content_size);
         let instance: Text = ids.next()?.to_string().into();
@@ -130,7 +130,7 @@ impl Member {
             ids,
             stop: Stop::new(),
             asked_in_vain: Mutex::default(),
-            backlogs: Backlogs::default(),
+            backpressure: Backpressure::default(),
             group_made: Mutex::default(),
             presence_lost: Mutex::default(),
             presence_unreadable: AtomicBool::new(false),
@@ -141,7 +141,7 @@ impl Member {
             letters_unmeasured: AtomicU64::new(u64::MAX / 2),
             reply_room,
             acceptance: Acceptance::default(),
-            links: Links::default(),
+            health: Health::default(),
         })
     }
 
@@ -216,25 +216,25 @@ impl Linked for Member {
         &self.stop
     }
 
-    fn links(&self) -> &Links {
-        &self.links
+    fn health(&self) -> &Health {
+        &self.health
     }
 
     fn link_lost(&self, error: Error) {
-        if self.links.lost() && !self.stop.is_stopped() {
+        if self.health.lost() && !self.stop.is_stopped() {
             self.reporter.failure(self.locate(error));
         }
     }
 
     fn link_refused(&self, error: Error) {
-        if self.links.refused(&error.message) && !self.stop.is_stopped() {
+        if self.health.refused(&error.message) && !self.stop.is_stopped() {
             self.reporter.failure(self.locate(error));
         }
     }
 
     fn link_restored(&self) {
         self.stats.reconnections.increment();
-        if let Some(outage) = self.links.restored() {
+        if let Some(outage) = self.health.restored() {
             self.reporter.reconnected(outage);
         }
     }

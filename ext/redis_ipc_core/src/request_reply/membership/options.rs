@@ -2,7 +2,7 @@
 
 use crate::error::{Error, ErrorKind};
 use crate::foundation::payload::fields::Room;
-use crate::foundation::payload::option_reader::Section;
+use crate::foundation::payload::option_reader::OptionReader;
 use crate::foundation::redis::redis_options::RedisOptions;
 use serde_json::Value;
 use std::time::Duration;
@@ -25,7 +25,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 pub struct Options {
     /// How to reach Redis.
     pub redis: RedisOptions,
-    /// Connections kept for everything but the two blocking reads and the sender.
+    /// Pool kept for everything but the two blocking reads and the sender.
     pub pool_size: u32,
     /// How far the pool may grow under pressure.
     pub max_pool_size: Option<u32>,
@@ -101,7 +101,7 @@ impl Options {
         environment_url: Option<&str>,
         elsewhere: &[&'static str],
     ) -> Result<Self, Error> {
-        let mut top = Section::new("", Some(value))?;
+        let mut top = OptionReader::new("", Some(value))?;
         top.ignore(elsewhere);
         let redis = RedisOptions::parse(top.section("redis_options")?, environment_url)?;
         let pool_size = top.integer("pool_size", 1..=1_000)?.unwrap_or(10) as u32;
@@ -146,7 +146,7 @@ impl LedgerOptions {
         Err(Error::new(ErrorKind::Argument, message))
     }
 
-    fn parse(mut section: Section) -> Result<Self, Error> {
+    fn parse(mut section: OptionReader) -> Result<Self, Error> {
         let max_timeout = section.seconds("max_timeout", 7 * DAY)?.unwrap_or(MAX_TIMEOUT);
         let entry_timeout = section.seconds("entry_timeout", max_timeout)?.unwrap_or(Duration::from_secs(5));
         let options = Self {
@@ -166,7 +166,7 @@ impl LedgerOptions {
 }
 
 impl ConsumerOptions {
-    fn parse(mut section: Section) -> Result<Self, Error> {
+    fn parse(mut section: OptionReader) -> Result<Self, Error> {
         let options = Self {
             pool_size: section.integer("pool_size", 1..=1_000)?.unwrap_or(3) as usize,
             execution_interval: execution_interval(&mut section)?,
@@ -186,7 +186,7 @@ impl ConsumerOptions {
 }
 
 impl DispatcherOptions {
-    fn parse(mut section: Section) -> Result<Self, Error> {
+    fn parse(mut section: OptionReader) -> Result<Self, Error> {
         let options = Self {
             pool_size: section.integer("pool_size", 1..=100)?.unwrap_or(2) as usize,
             execution_interval: execution_interval(&mut section)?,
@@ -197,7 +197,7 @@ impl DispatcherOptions {
 }
 
 impl DeadLetterOptions {
-    fn parse(mut section: Section) -> Result<Self, Error> {
+    fn parse(mut section: OptionReader) -> Result<Self, Error> {
         let options = Self {
             keep: section.seconds("keep", 3_650 * DAY)?.unwrap_or(7 * DAY).max(Duration::from_millis(1)),
             max_size: section.integer("max_size", 1..=1 << 40)?.unwrap_or(128 << 20),
@@ -207,12 +207,12 @@ impl DeadLetterOptions {
     }
 }
 
-fn execution_interval(section: &mut Section) -> Result<Duration, Error> {
+fn execution_interval(section: &mut OptionReader) -> Result<Duration, Error> {
     Ok(section.seconds("execution_interval", Duration::from_secs(60))?.unwrap_or(Duration::from_millis(10)))
 }
 
 /// Under 100 ms a busy machine could not renew in time, and every request would run everywhere.
-fn lease(section: &mut Section) -> Result<Duration, Error> {
+fn lease(section: &mut OptionReader) -> Result<Duration, Error> {
     let lease = section.seconds("lease", DAY)?.unwrap_or(Duration::from_secs(2));
     if lease < Duration::from_millis(100) {
         return Err(section.refuse("lease", "at least 0.1 seconds"));

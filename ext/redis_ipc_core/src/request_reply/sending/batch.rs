@@ -203,7 +203,7 @@ impl Carried for Command {
             }
             Command::Measure(group) => {
                 if let Some(Value::Int(waiting)) = first {
-                    member.backlogs.measured(group, *waiting as u64);
+                    member.backpressure.measured(group, *waiting as u64);
                 }
             }
             Command::Acknowledge(_) => {}

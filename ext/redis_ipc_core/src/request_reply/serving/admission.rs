@@ -40,13 +40,13 @@ enum Examined {
 }
 
 /// The way from the inbox to the consumers.
-pub struct Reception {
+pub struct Admission {
     member: Arc<Member>,
     queue: Arc<RequestQueue>,
     sender: Arc<Sender>,
 }
 
-impl Reception {
+impl Admission {
     /// Between `queue` and `sender`.
     pub fn new(member: Arc<Member>, queue: Arc<RequestQueue>, sender: Arc<Sender>) -> Self {
         Self { member, queue, sender }

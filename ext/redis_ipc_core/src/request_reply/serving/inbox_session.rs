@@ -5,7 +5,7 @@ use crate::foundation::redis::appetite::Appetite;
 use crate::foundation::redis::connection::{Connection, Wait, is_unreadable};
 use crate::foundation::runtime::busy_poll::BusyPoll;
 use crate::foundation::runtime::sync::Mutex;
-use crate::foundation::runtime::waker::{Bell, Heard};
+use crate::foundation::runtime::waker::{Heard, Waker};
 use crate::request_reply::membership::member::Member;
 use redis::{Cmd, RedisResult};
 use std::io;
@@ -62,10 +62,10 @@ impl InboxSession {
         self.connection.awaited()
     }
 
-    /// Waits for a request, or for `bell`, at most until `until`; `None` where that is not possible.
-    pub fn wait(&mut self, bell: &Bell, until: Instant) -> io::Result<Option<Heard>> {
+    /// Waits for a request, or for `waker`, at most until `until`; `None` where that is not possible.
+    pub fn wait(&mut self, waker: &Waker, until: Instant) -> io::Result<Option<Heard>> {
         let Some(socket) = self.connection.awaited() else { return Ok(None) };
-        bell.wait_looking(&mut self.busy_poll, socket, until).map(Some)
+        waker.wait_looking(&mut self.busy_poll, socket, until).map(Some)
     }
 
     /// Whether a read was asked for that nobody has waited for to its end.

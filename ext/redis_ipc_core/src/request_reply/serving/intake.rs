@@ -3,19 +3,19 @@
 use crate::foundation::redis::appetite::Appetite;
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::link::Link;
-use crate::foundation::redis::read_cancel::Reading;
+use crate::foundation::redis::read_cancel::ReadCancel;
 use crate::foundation::runtime::busy_poll::BusyPoll;
 use crate::foundation::runtime::failpoint;
-use crate::foundation::runtime::shared_reader::Turn;
+use crate::foundation::runtime::shared_reader::SharedReader;
 use crate::foundation::runtime::stop::Stop;
 use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::waiting::Interrupt;
-use crate::foundation::runtime::waker::{Bell, Heard};
+use crate::foundation::runtime::waker::{Heard, Waker};
 use crate::request_reply::books::in_flight::Claim;
 use crate::request_reply::books::request_queue::RequestQueue;
 use crate::request_reply::membership::key_expiry;
 use crate::request_reply::membership::member::Member;
-use crate::request_reply::serving::admission::Reception;
+use crate::request_reply::serving::admission::Admission;
 use crate::request_reply::serving::inbox_session::{BLOCK, InboxSession};
 use crate::request_reply::serving::lease;
 use redis::RedisResult;
@@ -36,20 +36,25 @@ const MOST: usize = 512;
 pub struct Intake {
     member: Arc<Member>,
     queue: Arc<RequestQueue>,
-    reception: Arc<Reception>,
+    admission: Arc<Admission>,
     /// The read under way.
-    pub reading: Arc<Reading>,
-    turn: Turn<InboxSession>,
+    pub read_cancel: Arc<ReadCancel>,
+    turn: SharedReader<InboxSession>,
     appetite: Arc<Mutex<Appetite>>,
     quiet: Stop,
 }
 
 impl Intake {
-    /// A reader that fills `queue` by way of `reception`. `bell` wakes consumers that read for themselves.
-    pub fn new(member: Arc<Member>, queue: Arc<RequestQueue>, reception: Arc<Reception>, bell: Bell) -> Self {
-        let (reading, turn, quiet) = (Arc::default(), Turn::new(bell), Stop::new());
+    /// A reader that fills `queue` by way of `admission`. `waker` wakes consumers that read for themselves.
+    pub fn new(
+        member: Arc<Member>,
+        queue: Arc<RequestQueue>,
+        admission: Arc<Admission>,
+        waker: Waker,
+    ) -> Self {
+        let (read_cancel, turn, quiet) = (Arc::default(), SharedReader::new(waker), Stop::new());
         let appetite = Arc::new(Mutex::new(Appetite::new(MOST)));
-        Self { member, queue, reception, reading, turn, appetite, quiet }
+        Self { member, queue, admission, read_cancel, turn, appetite, quiet }
     }
 
     /// Its thread: reads until [`Intake::stop`].
@@ -73,7 +78,7 @@ impl Intake {
 
     /// Ends the read under way; the next one starts on a new connection.
     pub fn restart(&self) {
-        self.reading.end();
+        self.read_cancel.end();
         self.turn.recall();
     }
 
@@ -85,7 +90,7 @@ impl Intake {
                 self.member.connections.connector().open_blocking(&self.member.inbox, BLOCK, &self.quiet)?
             }
         };
-        self.reading.on(&connection);
+        self.read_cancel.on(&connection);
         if again {
             // It may be another server, with another clock.
             self.member.clock.read(&mut connection)?;
@@ -110,7 +115,7 @@ impl Intake {
                 let read = session.receive(&self.member, None)?;
                 self.queue.note_pressure(read.is_full());
                 let count = read.entries.len();
-                self.reception.receive(read.entries, &HashMap::new());
+                self.admission.receive(read.entries, &HashMap::new());
                 if count == 1 && self.is_calm() && session.awaited().is_some() {
                     session = self.lend(session)?;
                 }
@@ -132,8 +137,8 @@ impl Intake {
     /// Reads the inbox in a consumer's thread, if nobody else does, until there is a request for it. `None` if it is to
     /// look at the queue.
     pub fn take_reading(&self, interrupt: &Interrupt) -> Option<Arc<Claim>> {
-        let read = |session: &mut InboxSession, bell: &Arc<Bell>| {
-            let claim = self.read_for_consumer(session, bell, interrupt);
+        let read = |session: &mut InboxSession, waker: &Arc<Waker>| {
+            let claim = self.read_for_consumer(session, waker, interrupt);
             self.queue.unhang();
             claim
         };
@@ -143,30 +148,30 @@ impl Intake {
     fn read_for_consumer(
         &self,
         session: &mut InboxSession,
-        bell: &Arc<Bell>,
+        waker: &Arc<Waker>,
         interrupt: &Interrupt,
     ) -> RedisResult<Option<Arc<Claim>>> {
         while self.member.acceptance.pause().is_none() {
             session.ask(&self.member, self.queue.room() + 1)?;
-            if self.queue.hang(bell) || interrupt.is_set() {
+            if self.queue.hang(waker) || interrupt.is_set() {
                 break;
             }
             let overdue = session.overdue(&self.member);
-            let Some(heard) = session.wait(bell, overdue)? else { break };
+            let Some(heard) = session.wait(waker, overdue)? else { break };
             match heard {
                 Heard::Socket => {
-                    let rest = bell.wait_for_rest(session.overdue(&self.member), || interrupt.is_set());
+                    let rest = waker.wait_for_rest(session.overdue(&self.member), || interrupt.is_set());
                     let read = session.receive(&self.member, Some(&rest))?;
                     failpoint::visit();
                     self.queue.unhang();
                     self.queue.note_pressure(read.is_full());
-                    let admitted = self.reception.admit(read.entries, &HashMap::new());
+                    let admitted = self.admission.admit(read.entries, &HashMap::new());
                     let claim = self.queue.push_but_first(admitted);
                     if claim.is_some() {
                         return Ok(claim);
                     }
                 }
-                Heard::Bell => bell.silence(),
+                Heard::Waker => waker.silence(),
                 Heard::TimeUp => return Err(io::Error::from(io::ErrorKind::TimedOut).into()),
             }
         }
@@ -179,8 +184,8 @@ impl Intake {
         let mut missing = lease::pending(connection, &self.member)?;
         missing.retain(|(id, deliveries)| *deliveries == 1 && self.queue.held(*id).is_none());
         let fetched = lease::fetch(&self.member, &missing).map_err(io::Error::other)?;
-        self.reception.bury_unreadable(&fetched.unreadable);
-        self.reception.receive(fetched.entries, &HashMap::new());
+        self.admission.bury_unreadable(&fetched.unreadable);
+        self.admission.receive(fetched.entries, &HashMap::new());
         Ok(())
     }
 }

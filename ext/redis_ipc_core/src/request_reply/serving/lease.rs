@@ -9,7 +9,7 @@ use crate::request_reply::books::in_flight::Claim;
 use crate::request_reply::books::request_queue::RequestQueue;
 use crate::request_reply::membership::member::Member;
 use crate::request_reply::membership::options::Delivery;
-use crate::request_reply::serving::admission::Reception;
+use crate::request_reply::serving::admission::Admission;
 use redis::{Cmd, RedisResult, Value};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
@@ -279,7 +279,7 @@ pub fn is_any_idle(member: &Member) -> Result<bool, Error> {
 pub fn take_over(
     member: &Member,
     queue: &RequestQueue,
-    reception: &Reception,
+    admission: &Admission,
     last: Look,
     only_released: bool,
 ) -> Result<Option<Look>, Error> {
@@ -296,15 +296,15 @@ pub fn take_over(
         let suspects = claimed.take(|entry, deliveries| {
             let suspect = is_suspect(member, deliveries)
                 && queue.held(entry.id).is_none()
-                && !reception.would_end(entry);
+                && !admission.would_end(entry);
             suspect && std::mem::replace(&mut occupied, true)
         });
         kept |= occupied;
         look.left |= !suspects.is_empty();
         // First: what is taken in now may end this process at once.
         let left = leave(member, &suspects);
-        reception.bury_unreadable(&claimed.unreadable);
-        queue.push_all(reception.admit(claimed.entries, &claimed.deliveries));
+        admission.bury_unreadable(&claimed.unreadable);
+        queue.push_all(admission.admit(claimed.entries, &claimed.deliveries));
         left?;
         look.cursor = claimed.cursor;
         if look.cursor == StreamId::default() {

@@ -6,7 +6,7 @@ use crate::foundation::redis::error_codes::{Remedy, remedy};
 use crate::foundation::redis::link::Linked;
 use crate::foundation::redis::pipeline::carried::{Carried, Context, Delivery, Tail};
 use crate::foundation::redis::pipeline::outgoing::{Broken, closes_connection, too_large};
-use crate::foundation::redis::resp::encode::{self, Packing};
+use crate::foundation::redis::resp::encode::{self, CommandEncoder};
 use redis::{Cmd, RedisError, Value};
 use std::time::Duration;
 
@@ -204,13 +204,13 @@ pub struct Encoder<'a> {
 
 impl Encoder<'_> {
     /// Begins a command of so many words, its name among them.
-    pub fn command(&mut self, words: usize) -> Packing<'_> {
+    pub fn command(&mut self, words: usize) -> CommandEncoder<'_> {
         self.preface();
         self.inner_command(words)
     }
 
     /// Begins a command of a transaction that [`Encoder::command`] began: `ASKING` counts until `EXEC`.
-    pub fn inner_command(&mut self, words: usize) -> Packing<'_> {
+    pub fn inner_command(&mut self, words: usize) -> CommandEncoder<'_> {
         self.replies += 1;
         encode::command(self.bytes, words)
     }

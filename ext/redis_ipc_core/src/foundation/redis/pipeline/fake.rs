@@ -1,11 +1,11 @@
 //! A small fake of what a writer carries, for the tests of the parts in this folder.
 
 use crate::error::{Error, ErrorKind, Fate};
-use crate::foundation::payload::option_reader::Section;
+use crate::foundation::payload::option_reader::OptionReader;
 use crate::foundation::redis::cluster::Route;
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::connector::Connector;
-use crate::foundation::redis::health::Links;
+use crate::foundation::redis::health::Health;
 use crate::foundation::redis::link::Linked;
 use crate::foundation::redis::pipeline::batch::{Encoder, Leftover};
 use crate::foundation::redis::pipeline::carried::{Carried, Context, Delivery, Tail};
@@ -156,7 +156,7 @@ pub struct Instance {
     pub connector: Connector,
     stop: Stop,
     /// Whether they stand.
-    pub links: Links,
+    pub health: Health,
 }
 
 impl Linked for Instance {
@@ -168,18 +168,18 @@ impl Linked for Instance {
         &self.stop
     }
 
-    fn links(&self) -> &Links {
-        &self.links
+    fn health(&self) -> &Health {
+        &self.health
     }
 
     fn link_lost(&self, _: Error) {
-        self.links.lost();
+        self.health.lost();
     }
 
     fn link_refused(&self, _: Error) {}
 
     fn link_restored(&self) {
-        self.links.restored();
+        self.health.restored();
     }
 }
 
@@ -203,10 +203,10 @@ pub struct Desk {
 impl Desk {
     /// A desk whose server is where `redis_options` say, and what happens there.
     pub fn new(redis_options: serde_json::Value) -> (Self, Receiver<Event>) {
-        let section = Section::new("redis_options", Some(redis_options)).unwrap();
+        let section = OptionReader::new("redis_options", Some(redis_options)).unwrap();
         let connector = Connector::new(&RedisOptions::parse(section, None).unwrap());
         let (events, told) = unbounded();
-        let instance = Instance { connector, stop: Stop::new(), links: Links::default() };
+        let instance = Instance { connector, stop: Stop::new(), health: Health::default() };
         (Self { instance: Arc::new(instance), events }, told)
     }
 

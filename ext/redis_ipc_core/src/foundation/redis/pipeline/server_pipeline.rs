@@ -4,7 +4,7 @@
 use crate::error::Error;
 use crate::foundation::redis::cluster::Route;
 use crate::foundation::redis::connection::Connection;
-use crate::foundation::redis::health::Links;
+use crate::foundation::redis::health::Health;
 use crate::foundation::redis::pipeline::batch::Batch;
 use crate::foundation::redis::pipeline::carried::Carried;
 use crate::foundation::redis::pipeline::outgoing::{Broken, Outgoing};
@@ -37,8 +37,8 @@ pub struct Wire<T: Carried> {
 impl<T: Carried> Wire<T> {
     /// A connection on which nothing was written yet. `losses` is how many connections of the instance had broken
     /// before it was made.
-    pub fn new(connection: Connection, links: &Links, losses: usize) -> Box<Self> {
-        let (remembered, number) = (T::Remembered::default(), links.next_wire());
+    pub fn new(connection: Connection, health: &Health, losses: usize) -> Box<Self> {
+        let (remembered, number) = (T::Remembered::default(), health.next_wire());
         Box::new(Self { connection, remembered, buffer: Vec::new(), number, losses })
     }
 
@@ -149,7 +149,7 @@ impl<T: Carried> Pipeline<T> {
     }
 
     /// Brings a command: it is to be written at once if the connection is free, else with the next batch.
-    pub fn offer(&self, command: T, links: &Links) -> Offered<T> {
+    pub fn offer(&self, command: T, health: &Health) -> Offered<T> {
         let mut state = self.state.lock();
         if matches!(state.hold, Hold::Ended) {
             return Offered::Refused(command);
@@ -157,9 +157,9 @@ impl<T: Carried> Pipeline<T> {
         let small = state.queue.is_empty() && command.size() <= DIRECT_BYTES;
         let direct = small
             && match &state.hold {
-                Hold::Parked(wire) => self.trusts(wire, links),
+                Hold::Parked(wire) => self.trusts(wire, health),
                 Hold::Written(wire, _) => {
-                    state.unread.is_some() && !state.is_busy() && self.trusts(wire, links)
+                    state.unread.is_some() && !state.is_busy() && self.trusts(wire, health)
                 }
                 _ => false,
             };
@@ -178,8 +178,8 @@ impl<T: Carried> Pipeline<T> {
     }
 
     /// Whether no other connection to the same server broke since this one was made.
-    pub fn trusts(&self, wire: &Wire<T>, links: &Links) -> bool {
-        !self.is_shared || wire.losses == links.losses()
+    pub fn trusts(&self, wire: &Wire<T>, health: &Health) -> bool {
+        !self.is_shared || wire.losses == health.losses()
     }
 
     /// Puts the connection back, or tells what became of it.
@@ -208,7 +208,7 @@ impl<T: Carried> Pipeline<T> {
     }
 
     /// Waits for something to do.
-    pub fn next_work(&self, links: &Links) -> Work<T> {
+    pub fn next_work(&self, health: &Health) -> Work<T> {
         let mut state = self.state.lock();
         loop {
             if state.due <= Instant::now() || state.stopping {
@@ -222,7 +222,7 @@ impl<T: Carried> Pipeline<T> {
                 Hold::Written(wire, batch) if state.is_to_read() => return Work::Read(wire, batch),
                 Hold::Missing(commands, error) => return Work::Connect(commands, error),
                 Hold::Parked(wire) if !state.queue.is_empty() => {
-                    if !self.trusts(&wire, links) {
+                    if !self.trusts(&wire, health) {
                         return Work::Connect(Vec::new(), None);
                     }
                     return Work::Write(wire, state.queue.take_batch());

@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Fate};
 use crate::foundation::redis::cluster::Route;
 use crate::foundation::redis::connection::{Connection, is_close};
 use crate::foundation::redis::connector::Connector;
-use crate::foundation::redis::health::{Links, STABLE};
+use crate::foundation::redis::health::{Health, STABLE};
 use crate::foundation::redis::link::{Linked, is_refusal};
 use crate::foundation::redis::pipeline::batch::{Batch, Leftover, Remains, Server};
 use crate::foundation::redis::pipeline::carried::{Carried, Context};
@@ -82,8 +82,8 @@ impl<T: Carried> Writer<T> {
     /// A writer that writes on `connection`; without one, to the nodes of a cluster.
     pub fn new(context: T::Context, connection: Option<Connection>) -> Self {
         let only = connection.map(|connection| {
-            let (route, links) = (Route::Server, context.instance().links());
-            let wire = Wire::new(connection, links, links.losses());
+            let (route, health) = (Route::Server, context.instance().health());
+            let wire = Wire::new(connection, health, health.losses());
             let is_shared = context.shares_server(&route);
             Arc::new(Pipeline::new(route, is_shared, Hold::Parked(wire)))
         });
@@ -143,7 +143,7 @@ impl<T: Carried> Writer<T> {
 
     /// Brings something to a pipeline; returns it if the pipeline has ended.
     fn bring(self: &Arc<Self>, pipeline: &Pipeline<T>, carried: T) -> Option<T> {
-        match pipeline.offer(carried, self.links()) {
+        match pipeline.offer(carried, self.health()) {
             Offered::Direct(wire, carried) => self.write_lone(Borrowed::from(pipeline), wire, carried),
             Offered::Unread(wire, batch, carried) => self.read_and_write(pipeline, wire, batch, carried),
             Offered::Queued => {}
@@ -218,7 +218,7 @@ impl<T: Carried> Writer<T> {
             Err(error) => self.break_off(pipeline, batch, &[], usize::MAX, &error),
         };
         match hold {
-            Hold::Parked(wire) if pipeline.trusts(&wire, self.links()) => {
+            Hold::Parked(wire) if pipeline.trusts(&wire, self.health()) => {
                 self.write_lone(borrowed, wire, carried);
             }
             hold => {
@@ -274,15 +274,15 @@ impl<T: Carried> Writer<T> {
         self.instance().connector()
     }
 
-    fn links(&self) -> &Links {
-        self.instance().links()
+    fn health(&self) -> &Health {
+        self.instance().health()
     }
 
     /// A pipeline's thread: returns once it is to stop and everything queued is out, or nothing was to do for long.
     fn run(self: &Arc<Self>, pipeline: &Pipeline<T>) {
         let mut pace = Pace { connected: Instant::now(), backoff: Backoff::new(), chances: LAST_CHANCES };
         loop {
-            match pipeline.next_work(self.links()) {
+            match pipeline.next_work(self.health()) {
                 Work::Read(wire, batch) => self.read(pipeline, wire, batch),
                 Work::Write(wire, all) => self.write_queued(pipeline, wire, all),
                 Work::Connect(all, error) => self.connect(pipeline, all, error, &mut pace),
@@ -399,7 +399,7 @@ impl<T: Carried> Writer<T> {
             }
             if self.hand_over(pipeline) {
                 if lost {
-                    instance.links().restored();
+                    instance.health().restored();
                 }
                 return;
             }
@@ -427,10 +427,10 @@ impl<T: Carried> Writer<T> {
     }
 
     fn open(&self, route: &Route) -> RedisResult<Box<Wire<T>>> {
-        let losses = self.links().losses();
+        let losses = self.health().losses();
         let mut connection = self.connector().open(route)?;
         self.context.connected(route, &mut connection)?;
-        Ok(Wire::new(connection, self.links(), losses))
+        Ok(Wire::new(connection, self.health(), losses))
     }
 
     /// Passes on what is served by other nodes by now. True if that was all, and the pipeline has ended.

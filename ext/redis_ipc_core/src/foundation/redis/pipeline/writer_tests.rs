@@ -186,7 +186,7 @@ fn what_redis_refuses_for_now_is_sent_again_on_the_same_or_on_a_new_connection()
 fn a_connection_is_replaced_where_another_one_broke() {
     let server = Server::start();
     let (writer, told) = server.started_writer();
-    writer.context().instance.links.lost();
+    writer.context().instance.health.lost();
     writer.send(note("a"));
     expect_events(&told, [Event::Connected]);
     server.expect_batch(&["a"]);

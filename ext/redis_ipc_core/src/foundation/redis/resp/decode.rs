@@ -1,4 +1,4 @@
-//! Reads replies of Redis: RESP2 (https://redis.io/docs/latest/develop/reference/protocol-spec/), which a server speaks
+//! Reads replies of Redis: RESP2 (<https://redis.io/docs/latest/develop/reference/protocol-spec/>), which a server speaks
 //! that was not asked for another version.
 //!
 //! redis-rs's own parser took a sixth of the processor time of a call, most of it in boxes for states it never came

@@ -1,4 +1,4 @@
-//! Writes commands as Redis reads them (RESP2: https://redis.io/docs/latest/develop/reference/protocol-spec/), straight
+//! Writes commands as Redis reads them (RESP2: <https://redis.io/docs/latest/develop/reference/protocol-spec/>), straight
 //! into the bytes that are sent.
 //!
 //! For what every call needs; the rest is written by redis-rs, whose `Cmd` collects a command's arguments first.
@@ -6,16 +6,16 @@
 use crate::foundation::payload::stream_entry::StreamId;
 
 /// Begins a command of so many words, its name among them. That many must follow.
-pub fn command(bytes: &mut Vec<u8>, words: usize) -> Packing<'_> {
-    let mut packing = Packing(bytes);
-    packing.length(b'*', words);
-    packing
+pub fn command(bytes: &mut Vec<u8>, words: usize) -> CommandEncoder<'_> {
+    let mut encoder = CommandEncoder(bytes);
+    encoder.length(b'*', words);
+    encoder
 }
 
 /// A command that is being written.
-pub struct Packing<'a>(&'a mut Vec<u8>);
+pub struct CommandEncoder<'a>(&'a mut Vec<u8>);
 
-impl Packing<'_> {
+impl CommandEncoder<'_> {
     /// Adds a word.
     pub fn word(&mut self, word: impl AsRef<[u8]>) -> &mut Self {
         let word = word.as_ref();
@@ -59,12 +59,12 @@ mod tests {
             words in proptest::collection::vec(any::<Vec<u8>>(), 0..20), number: u64, ms: u64, seq: u64,
         ) {
             let mut own = Vec::new();
-            let mut packing = command(&mut own, words.len() + 3);
-            packing.word("XADD").number(number).id(StreamId { ms, seq });
+            let mut encoder = command(&mut own, words.len() + 3);
+            encoder.word("XADD").number(number).id(StreamId { ms, seq });
             let mut theirs = redis::cmd("XADD");
             theirs.arg(number).arg(format!("{ms}-{seq}"));
             for word in &words {
-                packing.word(word);
+                encoder.word(word);
                 theirs.arg(word);
             }
             prop_assert_eq!(own, theirs.get_packed_command());

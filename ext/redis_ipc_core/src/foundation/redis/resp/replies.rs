@@ -1,4 +1,4 @@
-//! Takes the ids out of what Redis answers to XADD, XPENDING, XAUTOCLAIM and XINFO GROUPS. ([`crate::foundation::redis::resp::decode`] reads
+//! Takes the ids out of what Redis answers to XADD, XPENDING, XAUTOCLAIM and XINFO GROUPS. (`decode` reads
 //! entries.)
 
 use crate::foundation::payload::stream_entry::StreamId;
