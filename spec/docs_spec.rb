@@ -42,6 +42,13 @@ module Pages
     text.scan(/\]\(([^)\s]+)\)/).flatten.grep_v(/\A[a-z]+:/)
   end
 
+  # The files of this project that a page names: `lib/redis_ipc/errors.rb`, `resp/decode.rs`. `spec/rails_helper.rb` and
+  # `spec/NAME_spec.rb` stand for others.
+  def named_files(page)
+    names = read(page).scan(%r{`((?:(?:lib|ext|sig|spec|tasks)/)?[a-z_/]+\.(?:rb|rs|rbs))`}).flatten.uniq
+    names.grep(%r{\A(lib|ext|sig|spec|tasks)/|\.rs\z}).grep_v(%r{\Aspec/(rails|spec)_helper\.rb\z})
+  end
+
   # @return [String, nil] what is wrong with the link
   def fault(page, link)
     path, anchor = link.split("#", 2)
@@ -73,6 +80,11 @@ RSpec.describe "the pages" do
       it "of #{page} are Ruby: #{example.title}" do
         expect { RubyVM::InstructionSequence.compile(example.script) }.not_to raise_error
       end
+    end
+
+    it "of #{page} name files that are there" do
+      missing = Pages.named_files(page).select { |name| Dir.glob("{#{name},ext/**/#{name}}", base: Pages::ROOT).empty? }
+      expect(missing).to be_empty
     end
 
     it "of #{page} link to pages and headings that are there" do
