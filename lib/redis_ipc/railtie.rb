@@ -10,7 +10,7 @@ require_relative "rails/error_reporter"
 
 # Where Rails is loaded.
 module RedisIPC
-  # What makes the gem at home in a Rails application; docs/rails.md describes it.
+  # Integrates the gem in a Rails application; docs/rails.md describes it.
   module OnRails
     # Ties the gem to Rails: configuration, channels, executor, log, tasks.
     #

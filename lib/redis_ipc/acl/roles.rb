@@ -2,7 +2,7 @@
 
 module RedisIPC
   module ACL
-    # What each role may do beyond what all may. Each method returns rules.
+    # Makes the rules of each role, beyond those that all roles have.
     # @api private
     module Roles
       # What stands for something else in a pattern of keys.

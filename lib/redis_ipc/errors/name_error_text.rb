@@ -38,9 +38,9 @@ module RedisIPC
         String === receiver ? "an instance of String" : ErrorText.shown(receiver) # rubocop:disable Style/CaseEquality
       end
 
-      # Whether Ruby is yet to make the message: then the exception refers to an object that will make it, of a class
-      # that has no other use. Where its raiser wrote the message, it is a String. To ask for the message would call
-      # the receiver's `inspect`.
+      # Returns whether Ruby is yet to make the message: then the exception refers to an object that will make it, of a
+      # class that has no other use. Where its raiser wrote the message, it is a String. To ask for the message would
+      # call the receiver's `inspect`.
       def by_ruby?(error)
         return false unless error.name && BY_RUBY.include?(error.class)
 

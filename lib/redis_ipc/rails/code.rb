@@ -2,7 +2,7 @@
 
 module RedisIPC
   module OnRails
-    # What Rails puts around code that is the user's: the executor (database connections, CurrentAttributes, query
+    # Puts around the user's code what Rails has for that: the executor (database connections, CurrentAttributes, query
     # cache), code reloading, log tags.
     # @api private
     class Code < Framework

@@ -2,7 +2,7 @@
 
 module RedisIPC
   module OnRails
-    # What config/redis_ipc.yml and `config.redis_ipc` say: the options of `connect`, and those for Rails.
+    # Reads config/redis_ipc.yml and `config.redis_ipc`: the options of `connect`, and those for Rails.
     # @api private
     class Configuration
       # @return [Hash{Symbol => Object}] their defaults

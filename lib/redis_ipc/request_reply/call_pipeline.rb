@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # What surrounds a call on the asking side: middleware, events, the trace context.
+  # Surrounds a call on the asking side with middleware, notifications and the trace context.
   # @api private
   class CallPipeline
     # @param stream [Stream]

@@ -1,8 +1,8 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # What the gem knows of one channel class: what the class says of itself, and its connection. It is apart from the
-  # class, whose methods, instance variables and constants are the user's.
+  # The state that the gem keeps for one channel class: what the class says of itself, and its connection. It is apart
+  # from the class, whose methods, instance variables and constants are the user's.
   # @api private
   class ChannelState
     # An event: its name, the params it may read, and the method that its block is.

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # What surrounds a handler: the framework's executor, the trace context, events, middleware; in this order, from
+  # Surrounds a handler with the framework's executor, the trace context, events, middleware; in this order, from
   # outside.
   # @api private
   class HandlerPipeline

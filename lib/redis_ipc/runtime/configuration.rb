@@ -2,11 +2,11 @@
 
 # The defaults of the process: {RedisIPC.configure}.
 module RedisIPC
-  # What streams, channels and the ends of JSON-RPC use where they are given nothing else. An option of `connect`,
-  # or of {JSONRPC::Client#initialize} and {JSONRPC::Server#initialize}, wins.
+  # The configuration has the defaults of the process for streams, channels, JSON-RPC servers and clients. An option
+  # that is given to `connect`, {JSONRPC::Client#initialize} or {JSONRPC::Server#initialize} takes precedence.
   #
-  # A process has one, {RedisIPC.configuration}. It is read when something connects; what is connected already does not
-  # change.
+  # A process has one, {RedisIPC.configuration}. It is read when something connects; a change has no effect on streams
+  # that are connected already.
   #
   # @example
   #   RedisIPC.configure do |config|
@@ -18,7 +18,7 @@ module RedisIPC
     include Undumpable
 
     # @return [Hash] redis-rb's options; `{}` (`REDIS_URL`, or localhost) until it is set. `redis_options:` of a
-    #   connection replaces all of them: the password of one Redis is none of another's business
+    #   connection replaces all of them: no password goes to another Redis
     attr_reader :redis_options
     # @return [Hash] options of {Stream#connect} and {Channel.connect}, nested Hashes too; `{}` until it is set
     attr_reader :connect_options

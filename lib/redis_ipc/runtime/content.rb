@@ -32,7 +32,7 @@ module RedisIPC
                             "to_json of its own: define one in its class, or send what you need of it (to_h, to_a)"
       end
 
-      # Whether its text is what it is in JSON.
+      # Returns whether its text is what it is in JSON.
       def text?(object)
         kind = CLASS.bind_call(object)
         TEXTS.any? { |name| Object.const_defined?(name) && kind <= Object.const_get(name) } ||
@@ -49,7 +49,7 @@ module RedisIPC
         defined?(::ActionController::Parameters) && CLASS.bind_call(object) <= ::ActionController::Parameters
       end
 
-      # Whether the object's class, or a module it includes, defines the method.
+      # Returns whether the object's class, or a module it includes, defines the method.
       def own?(object, name)
         return false unless RESPOND_TO.bind_call(object, name)
 

@@ -91,7 +91,7 @@ module RedisIPC
       @fiber_waits || @starting.synchronize { @fiber_waits ||= FiberWaits.new(@engine, @label) }
     end
 
-    # Whether the process is a fork that the engine is not of; a handler may have forked, and this be the child.
+    # Returns whether the process is a fork that the engine is not of; a handler may have forked, and this be the child.
     def abandoned?
       @abandoned
     end

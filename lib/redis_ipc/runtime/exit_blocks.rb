@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # What `at_exit` blocks are still to run when the process ends.
+  # Finds the `at_exit` blocks that are still to run when the process ends.
   #
   # Ruby runs them in reverse order of registration. So a block that was registered before ours runs after it, and it
   # may be the program itself: minitest, test-unit, RSpec and Sinatra start from such a block. Ruby has no call that

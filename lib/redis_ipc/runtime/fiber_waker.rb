@@ -8,7 +8,7 @@ module RedisIPC
   # (seen), and BriefMutex tells what a Mutex does.
   # @api private
   class FiberWaker
-    # Whether the current fiber is to wait in the way of its scheduler.
+    # Returns whether the current fiber is to wait in the way of its scheduler.
     def self.needed?
       !Fiber.current_scheduler.nil?
     end

@@ -1,7 +1,8 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # What a framework adds to the gem's work. This one stands for none and adds nothing; Rails's is {OnRails::Code}.
+  # A framework surrounds the gem's work. This class stands for no framework and adds nothing; Rails's is
+  # {OnRails::Code}.
   # @api private
   class Framework
     # @return [Boolean] whether {#around_handler} does more than to run the handler

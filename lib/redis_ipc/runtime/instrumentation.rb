@@ -2,7 +2,7 @@
 
 # Notifications of what happens in the gem: {RedisIPC.subscribe}.
 module RedisIPC
-  # What {RedisIPC.subscribe} yields: one thing that happened. Frozen.
+  # A notification tells a subscriber one thing that happened (see {RedisIPC.subscribe}). It is frozen.
   class Notification
     # @return [Symbol] `:request`, `:handle`, `:timeout`, `:retry`, `:dead_letter`, `:reconnect` or `:error`
     attr_reader :name

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # What streams and the ends of JSON-RPC have in common: staying connected, over forks too, and disconnecting.
+  # Keeps streams, JSON-RPC servers and clients connected, over forks too, and disconnects them.
   #
   # An includer has `@lifecycle` (a Mutex) and says: `place` (for its errors), `subject` (what it is called in them),
   # `title` (for the names of its threads), `open_session(settings)` and `report(exception)`.
@@ -125,12 +125,12 @@ module RedisIPC
       RedisIPC.framework.around_wait { @reconnecting.join }
     end
 
-    # Whether a forked child is about to connect again.
+    # Returns whether a forked child is about to connect again.
     def reconnecting?
       @reconnecting ? @reconnecting.alive? : false
     end
 
-    # What was connected after a fork, of itself, gives way to a connect of the user's own.
+    # Closes what was connected automatically after a fork, because the user calls connect.
     def replace_automatic_session
       return unless @reconnecting
 

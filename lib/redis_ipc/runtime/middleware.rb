@@ -2,7 +2,7 @@
 
 # Middleware: {RedisIPC.around_request} and {RedisIPC.around_handler}.
 module RedisIPC
-  # What surrounds calls or handlers: a list, the first is the outermost.
+  # A list of middleware that surrounds calls or handlers. The first is the outermost.
   # @api private
   class Middleware
     def initialize

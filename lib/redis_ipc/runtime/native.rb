@@ -3,7 +3,7 @@
 require_relative "../library"
 
 module RedisIPC
-  # What the Rust extension (ext/redis_ipc) defines: for this library alone.
+  # The namespace of what the Rust extension (ext/redis_ipc) defines, for this library alone.
   # @api private
   module Native
   end

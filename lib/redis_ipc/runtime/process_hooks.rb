@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # What ties connected streams, and JSON-RPC's servers and clients, to the life of the process: forks and the end.
+  # Ties connected streams, JSON-RPC servers and clients to the life of the process: to forks and to its end.
   # @api private
   module ProcessHooks
     @on_fork = []

@@ -53,12 +53,12 @@ module RedisIPC
       end
     end
 
-    # Whether the current thread is one of them.
+    # Returns whether the current thread is one of them.
     def current?
       Thread.current.thread_variable_get(OWNER).equal?(self)
     end
 
-    # Whether it is of this process: a fork of one of its threads still bears its name.
+    # Returns whether it is of this process: a fork of one of its threads still bears its name.
     def here?
       @pid == Process.pid
     end
@@ -87,7 +87,7 @@ module RedisIPC
     # @return [Integer] how many threads it should have
     attr_reader :size
 
-    # Whether its threads answer what is asked at this place.
+    # Returns whether its threads answer what is asked at this place.
     def serves?(place, group = nil)
       @serves == [place, group].compact
     end
@@ -131,7 +131,7 @@ module RedisIPC
       @mutex.synchronize { start_one(number) }
     end
 
-    # Whether more threads work than there should be, since those that waited came back: then this one goes.
+    # Returns whether more threads work than there should be, since those that waited came back: then this one goes.
     def surplus?(number)
       return false if @threads.size <= @size
 

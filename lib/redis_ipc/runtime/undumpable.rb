@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # What Marshal cannot dump, because it is or belongs to a connection of this process.
+  # Marks objects that Marshal cannot dump, because they are or belong to a connection of this process.
   # @api private
   module Undumpable
     # Ruby's own message would name an object deep inside, such as a Mutex.

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # What makes streams, channels and JSON-RPC do without Redis.
+  # Makes streams, channels and JSON-RPC work without Redis.
   module Testing
     # What all that connects does while tests are faked. Prepended here, so that it costs nothing where this file is not
     # loaded.

@@ -4,7 +4,7 @@ module RedisIPC
   module Testing
     # Matchers for RSpec; `require "redis_ipc/rspec"` gives them to every example.
     module Matchers
-      # Whether an event was triggered: in a block, by a channel class, or at all since the example began
+      # Returns whether an event was triggered: in a block, by a channel class, or at all since the example began
       # (`expect(RedisIPC::Testing)`).
       # @param event [String, Symbol]
       # @return [HaveTriggeredEvent]
