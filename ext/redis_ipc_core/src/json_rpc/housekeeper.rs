@@ -24,9 +24,9 @@ const MOST: usize = 10_000;
 
 /// Puts back what a dead server held, newest first, so that the oldest is served next; what has been put back too often
 /// goes to the dead letters. In a script: the server may show that it lives in between. Of equal texts the oldest alone
-/// is counted: else one death would count as often as there are of them. What was given up on is counted from 0 again, should
-/// somebody move it back; that it is counted at all tells its client that it may have run. The server is only forgotten once no read of
-/// its own can wait in Redis any more.
+/// is counted: else one death would count as often as there are of them. A request that was given up on is counted from
+/// 0 again, in case somebody moves it back; that it is counted at all tells its client that it may have run. The server
+/// is only forgotten once no read of its own can wait in Redis any more.
 const TAKE_OVER: &str = r"
 if redis.call('ZSCORE', KEYS[5], ARGV[1]) ~= ARGV[2] then return {0, {}} end
 local moved, given_up = 0, {}
@@ -145,8 +145,8 @@ impl Housekeeper {
             return;
         }
         let message = format!(
-            "{:?} has more than {MOST} rows, so servers that died may be noticed late; look with ZRANGE who adds them, and \
-             remove them with ZREM",
+            "{:?} has more than {MOST} rows, so servers that died may be noticed late; look with ZRANGE who adds them, \
+             and remove them with ZREM",
             self.party.names.servers()
         );
         self.party.reporter.failure(self.party.locate(Error::new(ErrorKind::Malformed, message)));
