@@ -2,7 +2,7 @@
 
 require_relative "../tasks/extension"
 
-# The border's own code (gvl.rs) with methods that panic; the core's threads have theirs in failpoint.rs.
+# The border's own code (entry.rs, gvl.rs) with methods that panic; the core's threads have theirs in failpoint.rs.
 RSpec.describe "a panic in Rust" do
   before(:all) do
     extension = Extension.new
@@ -66,5 +66,12 @@ RSpec.describe "a panic in Rust" do
       puts interrupted
     RUBY
     expect(said).to eq("Timeout::Error")
+  end
+
+  it "is caught in every method that Ruby calls: each is defined by way of entry.rs" do
+    unguarded = Dir[File.expand_path("../ext/redis_ipc/src/**/*.rs", __dir__)].flat_map do |file|
+      File.read(file).scan(/\b(?:method|function)!\((?!entry::)[^)]*\)/)
+    end
+    expect(unguarded).to eq([])
   end
 end

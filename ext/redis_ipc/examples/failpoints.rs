@@ -1,22 +1,24 @@
-//! The border's ways with a panic (gvl.rs), for spec/panic_spec.rb: `Failpoints` has methods that do panic.
+//! The border's ways with a panic (entry.rs, gvl.rs), for spec/panic_spec.rb: `Failpoints` has methods that do panic.
 // It is made of a part of the border.
 #![allow(missing_docs, dead_code, clippy::panic)]
 
+#[path = "../src/ruby/entry.rs"]
+mod entry;
 #[path = "../src/ruby/errors.rs"]
 mod errors;
 #[path = "../src/ruby/gvl.rs"]
 mod gvl;
 /// Where these two look for each other.
 mod ruby {
-    pub(crate) use crate::errors;
+    pub(crate) use crate::{errors, gvl};
 }
 
 use magnus::prelude::*;
 use magnus::{Error, Ruby, function};
 
 /// A panic in the method itself.
-fn here(ruby: &Ruby) -> Result<(), Error> {
-    gvl::guarded(ruby, || panic!("here"))
+fn here(_: &Ruby) -> bool {
+    panic!("here")
 }
 
 /// A panic while the thread waits without the GVL.
@@ -42,7 +44,7 @@ fn unblocking(ruby: &Ruby, milliseconds: u64) -> Result<(), Error> {
 #[magnus::init(name = "failpoints")]
 fn init(ruby: &Ruby) -> Result<(), Error> {
     let failpoints = ruby.define_module("Failpoints")?;
-    failpoints.define_singleton_method("here", function!(here, 0))?;
+    failpoints.define_singleton_method("here", function!(entry::function0(here), 0))?;
     failpoints.define_singleton_method("waiting", function!(waiting, 0))?;
     failpoints.define_singleton_method("elsewhere", function!(elsewhere, 0))?;
     failpoints.define_singleton_method("unblocking", function!(unblocking, 1))

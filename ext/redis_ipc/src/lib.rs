@@ -9,6 +9,7 @@ mod json_rpc;
 mod request_reply;
 mod ruby;
 
+use crate::ruby::entry;
 use magnus::prelude::*;
 use magnus::{Error, RString, Ruby, Value, function};
 
@@ -43,9 +44,9 @@ fn check_version(ruby: &Ruby) -> Result<(), Error> {
 fn init(ruby: &Ruby) -> Result<(), Error> {
     check_version(ruby)?;
     let native = ruby.define_module("RedisIPC")?.define_module("Native")?;
-    native.define_singleton_method("dump", function!(dump, 1))?;
-    native.define_singleton_method("dump_within", function!(dump_within, 2))?;
-    native.define_singleton_method("load", function!(load, 1))?;
+    native.define_singleton_method("dump", function!(entry::function1(dump), 1))?;
+    native.define_singleton_method("dump_within", function!(entry::function2(dump_within), 2))?;
+    native.define_singleton_method("load", function!(entry::function1(load), 1))?;
     ruby::logins::init(ruby, native)?;
     request_reply::answer::init(ruby, native)?;
     request_reply::call::init(ruby, native)?;

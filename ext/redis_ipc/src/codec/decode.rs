@@ -1,7 +1,6 @@
 //! JSON text to Ruby objects; hash keys become Symbols.
 
 use crate::ruby::errors;
-use crate::ruby::gvl::guarded;
 use jiter::{Jiter, JiterError, Peek};
 use magnus::prelude::*;
 use magnus::{Error, Ruby, Value};
@@ -28,12 +27,10 @@ pub fn from_requests(ruby: &Ruby, text: &[u8]) -> Result<Value, Error> {
 }
 
 fn read(ruby: &Ruby, mut decoder: Decoder<'_, '_>) -> Result<Value, Error> {
-    guarded(ruby, || {
-        let peek = decoder.json.peek().map_err(|error| malformed(ruby, &error))?;
-        let value = decoder.value(peek, 0)?;
-        decoder.json.finish().map_err(|error| malformed(ruby, &error))?;
-        Ok(value)
-    })
+    let peek = decoder.json.peek().map_err(|error| malformed(ruby, &error))?;
+    let value = decoder.value(peek, 0)?;
+    decoder.json.finish().map_err(|error| malformed(ruby, &error))?;
+    Ok(value)
 }
 
 struct Decoder<'r, 'j> {

@@ -1,7 +1,7 @@
 //! Ruby objects to JSON text (RFC 8259).
 
 use crate::ruby::errors;
-use crate::ruby::gvl::{guarded, read_bytes, symbol_name};
+use crate::ruby::gvl::{read_bytes, symbol_name};
 use magnus::encoding::{self, Coderange, EncodingCapable};
 use magnus::prelude::*;
 use magnus::r_hash::ForEach;
@@ -28,15 +28,13 @@ pub fn to_json(ruby: &Ruby, value: Value) -> Result<Vec<u8>, Error> {
 
 /// As [`to_json`]; `None` if the text has more than `limit` bytes. It is not written to its end then.
 pub fn to_json_within(ruby: &Ruby, value: Value, limit: usize) -> Result<Option<Vec<u8>>, Error> {
-    guarded(ruby, || {
-        let out = Vec::with_capacity(128);
-        let mut encoder = Encoder { ruby, out, values: 0, keys: Vec::new(), limit, is_over: false };
-        let written = encoder.counted(value, 0).and_then(|()| encoder.check_size(0));
-        if encoder.is_over {
-            return Ok(None);
-        }
-        written.map(|()| Some(encoder.out))
-    })
+    let out = Vec::with_capacity(128);
+    let mut encoder = Encoder { ruby, out, values: 0, keys: Vec::new(), limit, is_over: false };
+    let written = encoder.counted(value, 0).and_then(|()| encoder.check_size(0));
+    if encoder.is_over {
+        return Ok(None);
+    }
+    written.map(|()| Some(encoder.out))
 }
 
 /// How much of a key is shown.

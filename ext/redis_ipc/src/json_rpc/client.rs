@@ -3,6 +3,7 @@
 use crate::codec::decode;
 use crate::codec::options::options_value;
 use crate::ruby::classes::settle_class;
+use crate::ruby::entry;
 use crate::ruby::errors;
 use crate::ruby::gvl::{wait_for_thread, wait_without_gvl};
 use crate::ruby::logins::{self, NativeLogins};
@@ -212,29 +213,30 @@ fn parse_options(ruby: &Ruby, options: RHash) -> Result<ClientOptions, Error> {
 /// Defines the class.
 pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     let class = native.define_class("ListClient", ruby.class_object())?;
-    class.define_singleton_method("start", function!(NativeListClient::start, 3))?;
-    class.define_singleton_method("check_options", function!(check_options, 1))?;
+    class.define_singleton_method("start", function!(entry::function3(NativeListClient::start), 3))?;
+    class.define_singleton_method("check_options", function!(entry::function1(check_options), 1))?;
     class.undef_default_alloc_func();
-    class.define_method("reserve", method!(NativeListClient::reserve, 1))?;
-    class.define_method("reply_to", method!(NativeListClient::reply_to, 0))?;
-    class.define_method("deadline", method!(NativeListClient::deadline, 1))?;
-    class.define_method("call", method!(NativeListClient::call, 4))?;
-    class.define_method("call_async", method!(NativeListClient::call_async, 4))?;
-    class.define_method("next_report", method!(NativeListClient::next_report, 0))?;
-    class.define_method("next_wake", method!(NativeListClient::next_wake, 0))?;
-    class.define_method("close", method!(NativeListClient::close, 0))?;
-    class.define_method("inherited_sockets", method!(NativeListClient::inherited_sockets, 0))?;
-    class.define_method("connected?", method!(NativeListClient::is_connected, 0))?;
-    class.define_method("stats", method!(NativeListClient::stats, 0))?;
+    class.define_method("reserve", method!(entry::method1(NativeListClient::reserve), 1))?;
+    class.define_method("reply_to", method!(entry::method0(NativeListClient::reply_to), 0))?;
+    class.define_method("deadline", method!(entry::method1(NativeListClient::deadline), 1))?;
+    class.define_method("call", method!(entry::method4(NativeListClient::call), 4))?;
+    class.define_method("call_async", method!(entry::method4(NativeListClient::call_async), 4))?;
+    class.define_method("next_report", method!(entry::method0(NativeListClient::next_report), 0))?;
+    class.define_method("next_wake", method!(entry::method0(NativeListClient::next_wake), 0))?;
+    class.define_method("close", method!(entry::method0(NativeListClient::close), 0))?;
+    class
+        .define_method("inherited_sockets", method!(entry::getter(NativeListClient::inherited_sockets), 0))?;
+    class.define_method("connected?", method!(entry::getter(NativeListClient::is_connected), 0))?;
+    class.define_method("stats", method!(entry::method0(NativeListClient::stats), 0))?;
     settle_class::<NativeListClient>(ruby);
 
     let class = native.define_class("ListCall", ruby.class_object())?;
     class.undef_default_alloc_func();
-    class.define_method("answer", method!(NativeListCall::answer, 0))?;
-    class.define_method("wake", method!(NativeListCall::wake, 0))?;
-    class.define_method("tend", method!(NativeListCall::tend, 0))?;
-    class.define_method("cancel", method!(NativeListCall::cancel, 0))?;
-    class.define_method("id", method!(NativeListCall::id, 0))?;
+    class.define_method("answer", method!(entry::method0(NativeListCall::answer), 0))?;
+    class.define_method("wake", method!(entry::method0(NativeListCall::wake), 0))?;
+    class.define_method("tend", method!(entry::method0(NativeListCall::tend), 0))?;
+    class.define_method("cancel", method!(entry::method0(NativeListCall::cancel), 0))?;
+    class.define_method("id", method!(entry::method0(NativeListCall::id), 0))?;
     settle_class::<NativeListCall>(ruby);
     Ok(())
 }

@@ -3,6 +3,7 @@
 use crate::codec::decode;
 use crate::codec::options::options_value;
 use crate::ruby::classes::settle_class;
+use crate::ruby::entry;
 use crate::ruby::errors;
 use crate::ruby::gc_pressure::GcPressure;
 use crate::ruby::gvl::{wait_for_thread, wait_without_gvl};
@@ -193,30 +194,31 @@ fn parse_options(ruby: &Ruby, options: RHash) -> Result<ServerOptions, Error> {
 /// Defines the classes.
 pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     let class = native.define_class("ListServer", ruby.class_object())?;
-    class.define_singleton_method("start", function!(NativeListServer::start, 3))?;
-    class.define_singleton_method("check_options", function!(check_options, 1))?;
+    class.define_singleton_method("start", function!(entry::function3(NativeListServer::start), 3))?;
+    class.define_singleton_method("check_options", function!(entry::function1(check_options), 1))?;
     class.undef_default_alloc_func();
-    class.define_method("take", method!(NativeListServer::take, 0))?;
-    class.define_method("finish", method!(NativeListServer::finish, 4))?;
-    class.define_method("expired?", method!(NativeListServer::has_expired, 1))?;
-    class.define_method("past?", method!(NativeListServer::is_past, 1))?;
-    class.define_method("reply?", method!(NativeListServer::is_reply, 1))?;
-    class.define_method("next_report", method!(NativeListServer::next_report, 0))?;
-    class.define_method("quiet", method!(NativeListServer::quiet, 0))?;
-    class.define_method("close", method!(NativeListServer::close, 0))?;
-    class.define_method("inherited_sockets", method!(NativeListServer::inherited_sockets, 0))?;
-    class.define_method("connected?", method!(NativeListServer::is_connected, 0))?;
-    class.define_method("stats", method!(NativeListServer::stats, 0))?;
+    class.define_method("take", method!(entry::method0(NativeListServer::take), 0))?;
+    class.define_method("finish", method!(entry::method4(NativeListServer::finish), 4))?;
+    class.define_method("expired?", method!(entry::method1(NativeListServer::has_expired), 1))?;
+    class.define_method("past?", method!(entry::method1(NativeListServer::is_past), 1))?;
+    class.define_method("reply?", method!(entry::method1(NativeListServer::is_reply), 1))?;
+    class.define_method("next_report", method!(entry::method0(NativeListServer::next_report), 0))?;
+    class.define_method("quiet", method!(entry::method0(NativeListServer::quiet), 0))?;
+    class.define_method("close", method!(entry::method0(NativeListServer::close), 0))?;
+    class
+        .define_method("inherited_sockets", method!(entry::getter(NativeListServer::inherited_sockets), 0))?;
+    class.define_method("connected?", method!(entry::getter(NativeListServer::is_connected), 0))?;
+    class.define_method("stats", method!(entry::method0(NativeListServer::stats), 0))?;
     settle_class::<NativeListServer>(ruby);
 
     let class = native.define_class("ListRequest", ruby.class_object())?;
     class.undef_default_alloc_func();
-    class.define_method("text", method!(NativeListRequest::text, 0))?;
-    class.define_method("size", method!(NativeListRequest::size, 0))?;
-    class.define_method("given_up?", method!(NativeListRequest::given_up, 0))?;
-    class.define_method("answered?", method!(NativeListRequest::is_answered, 0))?;
-    class.define_method("load", method!(NativeListRequest::load, 1))?;
-    class.define_method("skim", method!(NativeListRequest::skim, 1))?;
+    class.define_method("text", method!(entry::method0(NativeListRequest::text), 0))?;
+    class.define_method("size", method!(entry::getter(NativeListRequest::size), 0))?;
+    class.define_method("given_up?", method!(entry::getter(NativeListRequest::given_up), 0))?;
+    class.define_method("answered?", method!(entry::getter(NativeListRequest::is_answered), 0))?;
+    class.define_method("load", method!(entry::method1(NativeListRequest::load), 1))?;
+    class.define_method("skim", method!(entry::method1(NativeListRequest::skim), 1))?;
     settle_class::<NativeListRequest>(ruby);
     Ok(())
 }

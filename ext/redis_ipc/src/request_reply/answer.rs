@@ -2,6 +2,7 @@
 
 use crate::request_reply::lazy_content::LazyContent;
 use crate::ruby::classes::settle_class;
+use crate::ruby::entry;
 use magnus::prelude::*;
 use magnus::{DataTypeFunctions, Error, RModule, Ruby, TypedData, Value, gc, method};
 use redis_ipc_core::request_reply::{Answer, Status};
@@ -69,15 +70,15 @@ impl NativeAnswer {
 pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     let class = native.define_class("Answer", ruby.class_object())?;
     class.undef_default_alloc_func();
-    class.define_method("status", method!(NativeAnswer::status, 0))?;
-    class.define_method("fulfilled?", method!(NativeAnswer::is_fulfilled, 0))?;
-    class.define_method("content", method!(NativeAnswer::content, 0))?;
-    class.define_method("error", method!(NativeAnswer::error, 0))?;
-    class.define_method("id", method!(NativeAnswer::id, 0))?;
-    class.define_method("redis_id", method!(NativeAnswer::redis_id, 0))?;
-    class.define_method("instance_id", method!(NativeAnswer::instance_id, 0))?;
-    class.define_method("source_group", method!(NativeAnswer::source_group, 0))?;
-    class.define_method("destination_group", method!(NativeAnswer::destination_group, 0))?;
+    class.define_method("status", method!(entry::getter(NativeAnswer::status), 0))?;
+    class.define_method("fulfilled?", method!(entry::getter(NativeAnswer::is_fulfilled), 0))?;
+    class.define_method("content", method!(entry::method0(NativeAnswer::content), 0))?;
+    class.define_method("error", method!(entry::getter(NativeAnswer::error), 0))?;
+    class.define_method("id", method!(entry::getter(NativeAnswer::id), 0))?;
+    class.define_method("redis_id", method!(entry::getter(NativeAnswer::redis_id), 0))?;
+    class.define_method("instance_id", method!(entry::getter(NativeAnswer::instance_id), 0))?;
+    class.define_method("source_group", method!(entry::getter(NativeAnswer::source_group), 0))?;
+    class.define_method("destination_group", method!(entry::getter(NativeAnswer::destination_group), 0))?;
     settle_class::<NativeAnswer>(ruby);
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use crate::request_reply::answer::NativeAnswer;
 use crate::ruby::classes::settle_class;
+use crate::ruby::entry;
 use crate::ruby::errors;
 use crate::ruby::gvl::wait_without_gvl;
 use crate::ruby::memo::Memo;
@@ -128,14 +129,14 @@ impl NativeCall {
 pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     let class = native.define_class("Call", ruby.class_object())?;
     class.undef_default_alloc_func();
-    class.define_method("ended?", method!(NativeCall::has_ended, 0))?;
-    class.define_method("wait", method!(NativeCall::wait, 1))?;
-    class.define_method("answer", method!(NativeCall::answer, 0))?;
-    class.define_method("watch", method!(NativeCall::watch, 0))?;
-    class.define_method("wake", method!(NativeCall::wake, 0))?;
-    class.define_method("tend", method!(NativeCall::tend, 0))?;
-    class.define_method("cancel", method!(NativeCall::cancel, 0))?;
-    class.define_method("id", method!(NativeCall::id, 0))?;
+    class.define_method("ended?", method!(entry::method0(NativeCall::has_ended), 0))?;
+    class.define_method("wait", method!(entry::method1(NativeCall::wait), 1))?;
+    class.define_method("answer", method!(entry::method0(NativeCall::answer), 0))?;
+    class.define_method("watch", method!(entry::method0(NativeCall::watch), 0))?;
+    class.define_method("wake", method!(entry::method0(NativeCall::wake), 0))?;
+    class.define_method("tend", method!(entry::method0(NativeCall::tend), 0))?;
+    class.define_method("cancel", method!(entry::method0(NativeCall::cancel), 0))?;
+    class.define_method("id", method!(entry::method0(NativeCall::id), 0))?;
     settle_class::<NativeCall>(ruby);
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use crate::codec::decode;
 use crate::request_reply::engine::NativeEngine;
+use crate::ruby::entry;
 use crate::ruby::errors;
 use magnus::prelude::*;
 use magnus::{Error, RArray, RClass, RHash, RModule, Ruby, method};
@@ -12,10 +13,10 @@ use std::time::Duration;
 /// Defines them, once the class is there.
 pub fn init(native: RModule) -> Result<(), Error> {
     let class: RClass = native.const_get("Engine")?;
-    class.define_method("dead_letters", method!(page, 3))?;
-    class.define_method("count_dead_letters", method!(count, 1))?;
-    class.define_method("retry_dead_letter", method!(retry, 3))?;
-    class.define_method("discard_dead_letter", method!(discard, 2))
+    class.define_method("dead_letters", method!(entry::method3(page), 3))?;
+    class.define_method("count_dead_letters", method!(entry::method1(count), 1))?;
+    class.define_method("retry_dead_letter", method!(entry::method3(retry), 3))?;
+    class.define_method("discard_dead_letter", method!(entry::method2(discard), 2))
 }
 
 /// Up to `count` dead letters of `group` after `after`, each a Hash.

@@ -6,8 +6,9 @@ use crate::request_reply::answer::NativeAnswer;
 use crate::request_reply::call::{self, NativeCall};
 use crate::request_reply::request::NativeRequest;
 use crate::ruby::classes::settle_class;
+use crate::ruby::entry;
 use crate::ruby::errors;
-use crate::ruby::gvl::{guarded, wait_for_thread, wait_without_gvl};
+use crate::ruby::gvl::{wait_for_thread, wait_without_gvl};
 use crate::ruby::logins::{self, NativeLogins};
 use crate::ruby::process_bound::ProcessBound;
 use crate::ruby::reports::{counters, fetch};
@@ -80,8 +81,7 @@ impl NativeEngine {
     ) -> Result<(Arc<Engine>, Arc<Ticket>), Error> {
         let engine = self.engine(ruby)?;
         let timeout = timeout.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default());
-        let asked = || ask(engine.calls(), question, timeout);
-        let ticket = guarded(ruby, || asked().map_err(|error| errors::raise(ruby, &error)))?;
+        let ticket = ask(engine.calls(), question, timeout).map_err(|error| errors::raise(ruby, &error))?;
         Ok((Arc::clone(engine), ticket))
     }
 
@@ -129,7 +129,7 @@ impl NativeEngine {
     /// The next request: one at hand without giving up the GVL, else one that is waited for; nil once no more come.
     fn take(ruby: &Ruby, rb_self: &Self) -> Result<Option<NativeRequest>, Error> {
         let engine = rb_self.engine(ruby)?;
-        if let Some(claim) = guarded(ruby, || Ok(engine.service().try_take()))? {
+        if let Some(claim) = engine.service().try_take() {
             return Ok(Some(NativeRequest::new(ruby, claim)));
         }
         let interrupt = Interrupt::default();
@@ -170,10 +170,8 @@ impl NativeEngine {
     ) -> Result<bool, Error> {
         let engine = self.engine(ruby)?;
         let content = encode::to_json(ruby, content)?;
-        guarded(ruby, || {
-            let answered = engine.service().answer(&request.claim, status, content, error);
-            answered.map_err(|error| errors::raise(ruby, &error))
-        })
+        let answered = engine.service().answer(&request.claim, status, content, error);
+        answered.map_err(|error| errors::raise(ruby, &error))
     }
 
     /// Rejects with a reason of the gem's own; one that is too long is shortened.
@@ -185,10 +183,8 @@ impl NativeEngine {
         error: Option<String>,
     ) -> Result<bool, Error> {
         let engine = rb_self.engine(ruby)?;
-        guarded(ruby, || {
-            let answered = engine.service().reject(&request.claim, &reason, error);
-            answered.map_err(|error| errors::raise(ruby, &error))
-        })
+        let answered = engine.service().reject(&request.claim, &reason, error);
+        answered.map_err(|error| errors::raise(ruby, &error))
     }
 
     /// Waits for answers to what was taken.
@@ -292,29 +288,29 @@ fn parse_options(ruby: &Ruby, options: RHash) -> Result<Options, Error> {
 /// Defines the class.
 pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     let class = native.define_class("Engine", ruby.class_object())?;
-    class.define_singleton_method("start", function!(NativeEngine::start, 5))?;
-    class.define_singleton_method("check_options", function!(check_options, 1))?;
+    class.define_singleton_method("start", function!(entry::function5(NativeEngine::start), 5))?;
+    class.define_singleton_method("check_options", function!(entry::function1(check_options), 1))?;
     class.undef_default_alloc_func();
-    class.define_method("ask", method!(NativeEngine::ask, 5))?;
-    class.define_method("ask_async", method!(NativeEngine::ask_async, 5))?;
-    class.define_method("take", method!(NativeEngine::take, 0))?;
-    class.define_method("fulfill", method!(NativeEngine::fulfill, 2))?;
-    class.define_method("reject", method!(NativeEngine::reject, 3))?;
-    class.define_method("reject_because", method!(NativeEngine::reject_because, 3))?;
-    class.define_method("wait_for_answers", method!(NativeEngine::wait_for_answers, 1))?;
-    class.define_method("expired?", method!(NativeEngine::is_expired, 1))?;
-    class.define_method("now_ms", method!(NativeEngine::now_ms, 0))?;
-    class.define_method("next_report", method!(NativeEngine::next_report, 0))?;
-    class.define_method("next_wake", method!(NativeEngine::next_wake, 0))?;
-    class.define_method("quiet", method!(NativeEngine::quiet, 0))?;
-    class.define_method("close", method!(NativeEngine::close, 0))?;
-    class.define_method("inherited_sockets", method!(NativeEngine::inherited_sockets, 0))?;
-    class.define_method("connected?", method!(NativeEngine::is_connected, 0))?;
-    class.define_method("instance_id", method!(NativeEngine::instance_id, 0))?;
-    class.define_method("pool_sizes", method!(NativeEngine::pool_sizes, 0))?;
-    class.define_method("redis", method!(NativeEngine::redis, 0))?;
-    class.define_method("stats", method!(NativeEngine::stats, 0))?;
-    class.define_method("instances", method!(NativeEngine::instances, 0))?;
+    class.define_method("ask", method!(entry::method5(NativeEngine::ask), 5))?;
+    class.define_method("ask_async", method!(entry::method5(NativeEngine::ask_async), 5))?;
+    class.define_method("take", method!(entry::method0(NativeEngine::take), 0))?;
+    class.define_method("fulfill", method!(entry::method2(NativeEngine::fulfill), 2))?;
+    class.define_method("reject", method!(entry::method3(NativeEngine::reject), 3))?;
+    class.define_method("reject_because", method!(entry::method3(NativeEngine::reject_because), 3))?;
+    class.define_method("wait_for_answers", method!(entry::method1(NativeEngine::wait_for_answers), 1))?;
+    class.define_method("expired?", method!(entry::method1(NativeEngine::is_expired), 1))?;
+    class.define_method("now_ms", method!(entry::method0(NativeEngine::now_ms), 0))?;
+    class.define_method("next_report", method!(entry::method0(NativeEngine::next_report), 0))?;
+    class.define_method("next_wake", method!(entry::method0(NativeEngine::next_wake), 0))?;
+    class.define_method("quiet", method!(entry::method0(NativeEngine::quiet), 0))?;
+    class.define_method("close", method!(entry::method0(NativeEngine::close), 0))?;
+    class.define_method("inherited_sockets", method!(entry::getter(NativeEngine::inherited_sockets), 0))?;
+    class.define_method("connected?", method!(entry::getter(NativeEngine::is_connected), 0))?;
+    class.define_method("instance_id", method!(entry::method0(NativeEngine::instance_id), 0))?;
+    class.define_method("pool_sizes", method!(entry::method0(NativeEngine::pool_sizes), 0))?;
+    class.define_method("redis", method!(entry::method0(NativeEngine::redis), 0))?;
+    class.define_method("stats", method!(entry::method0(NativeEngine::stats), 0))?;
+    class.define_method("instances", method!(entry::method0(NativeEngine::instances), 0))?;
     settle_class::<NativeEngine>(ruby);
     Ok(())
 }

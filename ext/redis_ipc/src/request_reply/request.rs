@@ -2,6 +2,7 @@
 
 use crate::request_reply::lazy_content::LazyContent;
 use crate::ruby::classes::settle_class;
+use crate::ruby::entry;
 use magnus::prelude::*;
 use magnus::{DataTypeFunctions, Error, RModule, Ruby, TypedData, Value, gc, method};
 use redis_ipc_core::request_reply::{Answered, Claim};
@@ -95,20 +96,20 @@ impl NativeRequest {
 pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     let class = native.define_class("Request", ruby.class_object())?;
     class.undef_default_alloc_func();
-    class.define_method("leave", method!(NativeRequest::leave, 0))?;
-    class.define_method("content", method!(NativeRequest::content, 0))?;
-    class.define_method("id", method!(NativeRequest::id, 0))?;
-    class.define_method("redis_id", method!(NativeRequest::redis_id, 0))?;
-    class.define_method("instance_id", method!(NativeRequest::instance_id, 0))?;
-    class.define_method("source_group", method!(NativeRequest::source_group, 0))?;
-    class.define_method("destination_group", method!(NativeRequest::destination_group, 0))?;
-    class.define_method("since_ms", method!(NativeRequest::since_ms, 0))?;
-    class.define_method("deadline_ms", method!(NativeRequest::deadline_ms, 0))?;
-    class.define_method("deliveries", method!(NativeRequest::deliveries, 0))?;
-    class.define_method("traceparent", method!(NativeRequest::traceparent, 0))?;
-    class.define_method("correlation_id", method!(NativeRequest::correlation_id, 0))?;
-    class.define_method("answered", method!(NativeRequest::answered, 0))?;
-    class.define_method("redelivered?", method!(NativeRequest::redelivered, 0))?;
+    class.define_method("leave", method!(entry::getter(NativeRequest::leave), 0))?;
+    class.define_method("content", method!(entry::method0(NativeRequest::content), 0))?;
+    class.define_method("id", method!(entry::getter(NativeRequest::id), 0))?;
+    class.define_method("redis_id", method!(entry::getter(NativeRequest::redis_id), 0))?;
+    class.define_method("instance_id", method!(entry::getter(NativeRequest::instance_id), 0))?;
+    class.define_method("source_group", method!(entry::getter(NativeRequest::source_group), 0))?;
+    class.define_method("destination_group", method!(entry::getter(NativeRequest::destination_group), 0))?;
+    class.define_method("since_ms", method!(entry::getter(NativeRequest::since_ms), 0))?;
+    class.define_method("deadline_ms", method!(entry::getter(NativeRequest::deadline_ms), 0))?;
+    class.define_method("deliveries", method!(entry::getter(NativeRequest::deliveries), 0))?;
+    class.define_method("traceparent", method!(entry::getter(NativeRequest::traceparent), 0))?;
+    class.define_method("correlation_id", method!(entry::getter(NativeRequest::correlation_id), 0))?;
+    class.define_method("answered", method!(entry::getter(NativeRequest::answered), 0))?;
+    class.define_method("redelivered?", method!(entry::getter(NativeRequest::redelivered), 0))?;
     settle_class::<NativeRequest>(ruby);
     Ok(())
 }

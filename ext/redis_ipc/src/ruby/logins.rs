@@ -1,6 +1,7 @@
 //! `RedisIPC::Native::Logins`: what the core asks Ruby for at each login, and `LoginRequest`, one such question.
 
 use crate::ruby::classes::settle_class;
+use crate::ruby::entry;
 use crate::ruby::gvl::wait_without_gvl;
 use crate::ruby::process_bound::ProcessBound;
 use crossbeam_channel::bounded;
@@ -14,8 +15,8 @@ use redis_ipc_core::logins::{LoginRequest, LoginRequests, Logins, TakenLogin, qu
 pub struct NativeLogins(ProcessBound<(Logins, LoginRequests)>);
 
 impl NativeLogins {
-    fn new() -> Self {
-        Self(ProcessBound::new(queue()))
+    fn new(_: &Ruby) -> Result<Self, Error> {
+        Ok(Self(ProcessBound::new(queue())))
     }
 
     /// The next login that waits for values; nil at the end.
@@ -79,17 +80,17 @@ pub fn connect(ruby: &Ruby, logins: Option<&NativeLogins>, options: &mut RedisOp
 pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     let class = native.define_class("Logins", ruby.class_object())?;
     class.undef_default_alloc_func();
-    class.define_singleton_method("new", function!(NativeLogins::new, 0))?;
-    class.define_method("take", method!(NativeLogins::take, 0))?;
-    class.define_method("close", method!(NativeLogins::close, 0))?;
+    class.define_singleton_method("new", function!(entry::function0(NativeLogins::new), 0))?;
+    class.define_method("take", method!(entry::method0(NativeLogins::take), 0))?;
+    class.define_method("close", method!(entry::method0(NativeLogins::close), 0))?;
     settle_class::<NativeLogins>(ruby);
 
     let class = native.define_class("LoginRequest", ruby.class_object())?;
     class.undef_default_alloc_func();
-    class.define_method("names", method!(NativeLoginRequest::names, 0))?;
-    class.define_method("username", method!(NativeLoginRequest::username, 0))?;
-    class.define_method("answer", method!(NativeLoginRequest::answer, 1))?;
-    class.define_method("refuse", method!(NativeLoginRequest::refuse, 1))?;
+    class.define_method("names", method!(entry::method0(NativeLoginRequest::names), 0))?;
+    class.define_method("username", method!(entry::method0(NativeLoginRequest::username), 0))?;
+    class.define_method("answer", method!(entry::method1(NativeLoginRequest::answer), 1))?;
+    class.define_method("refuse", method!(entry::method1(NativeLoginRequest::refuse), 1))?;
     settle_class::<NativeLoginRequest>(ruby);
     Ok(())
 }

@@ -2,6 +2,7 @@
 //! show of the core in the same way.
 
 pub mod classes;
+pub mod entry;
 pub mod errors;
 pub mod gc_pressure;
 pub mod gvl;
