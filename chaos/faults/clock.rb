@@ -7,8 +7,7 @@ module Chaos
     steps = { "an hour ahead" => 3600, "an hour back" => -3600 }
 
     # Handlers hold requests for about a lease. The reply streams expire, so some calls are not answered. It goes on for
-    # longer than it takes everybody to read the clock again: an asker without a handler is in the group, and must not
-    # take those who serve for dead.
+    # longer than it takes everybody to read the clock again.
     fault "Redis's clock steps a minute ahead, 10 times",
           place: -> { ClockedPlace.new }, outage: false, work: 0.4, calm: true, settle: 12,
           settings: { asker: { threads: 3, interval: nil }, answerer: { options: { consumer: { lease: 0.6 } } } },

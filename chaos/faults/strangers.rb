@@ -25,20 +25,21 @@ module Chaos
       end
     end
 
-    fault "bad rows in the presence", outage: false,
-                                      promise: Promises::Together.new(others, Promises::MalformedIsToldOnce.new) do
-      now = redis("TIME").first.to_i * 1000
-      again_and_again(5, every: 0.5) do
+    # With such a lease those who answer read it every 3 s.
+    looking = { outage: false, settings: { answerer: { options: { consumer: { lease: 0.1 } } } },
+                promise: Promises::Together.new(Promises::EveryCallIsAnswered.new, Promises::MalformedIsToldOnce.new) }
+
+    fault "bad rows in the presence", **looking do
+      again_and_again(8, every: 0.5) do
+        now = redis("TIME").first.to_i * 1000
         redis "ZADD", "house:instances", "+inf", "answerer:i:host:1", now + 0.5, "\xFF:i:host:1".b, now, "short"
       end
     end
 
-    # An asker without a handler is in the group, and must not take those who serve for dead.
-    fault "60,000 rows in the presence for 3 s",
-          outage: false, promise: Promises::Together.new(others, Promises::MalformedIsToldOnce.new) do
+    fault "60,000 rows in the presence for 4 s", **looking do
       script = "for i = 1, 60000 do redis.call('ZADD', KEYS[1], ARGV[1], 'other:i:host:' .. i) end"
       redis "EVAL", script, 1, "house:instances", redis("TIME").first.to_i * 1000
-      stand 3
+      stand 4
       redis "DEL", "house:instances"
     end
 
