@@ -2,6 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Fate};
 use crate::foundation::redis::connection::Connection;
+use crate::foundation::redis::pipeline::writer::Writer;
 use crate::foundation::runtime::reports::{self, Reporter, Reports};
 use crate::foundation::runtime::stats::Stats;
 use crate::foundation::runtime::sync::Mutex;
@@ -10,8 +11,7 @@ use crate::foundation::runtime::waiting::Interrupt;
 use crate::json_rpc::context::Party;
 use crate::json_rpc::names::Names;
 use crate::json_rpc::options::{ClientOptions, MAX_TIMEOUT};
-use crate::json_rpc::outbox::Outbox;
-use crate::json_rpc::outgoing_request::{self, Question, Step};
+use crate::json_rpc::outgoing_request::{self, OutgoingRequest, Step};
 use crate::json_rpc::pending::{Outcome, Pending, PendingCalls, Waited};
 use crate::json_rpc::reader::Reader;
 use redis::RedisResult;
@@ -40,14 +40,13 @@ const COUNTED: [&str; 8] = [
 pub struct Client {
     party: Arc<Party>,
     calls: Arc<PendingCalls>,
-    outbox: Arc<Outbox<Question>>,
+    writer: Arc<Writer<OutgoingRequest>>,
     reader: Arc<Reader>,
     options: ClientOptions,
     reports: Reports,
     waker: Reporter,
     wakes: Reports,
     next_id: AtomicU64,
-    outbox_thread: Mutex<Option<JoinHandle<()>>>,
     reader_thread: Mutex<Option<JoinHandle<()>>>,
     closed: AtomicBool,
 }
@@ -62,7 +61,7 @@ impl Client {
         let (first, second) = open(&party).map_err(|error| party.explain(&error, Fate::NotSent))?;
         let calls = Arc::new(PendingCalls::default());
         let client = Self {
-            outbox: Arc::new(Outbox::new(Arc::clone(&party))),
+            writer: Arc::new(Writer::new(Arc::clone(&party), first)),
             reader: Arc::new(Reader::new(Arc::clone(&party), Arc::clone(&calls), options.max_size)),
             party,
             calls,
@@ -71,18 +70,15 @@ impl Client {
             waker,
             wakes,
             next_id: AtomicU64::new(1),
-            outbox_thread: Mutex::default(),
             reader_thread: Mutex::default(),
             closed: AtomicBool::new(false),
         };
-        client.start_threads(first, second).map_err(|error| client.party.locate(error))?;
+        client.start_threads(second).map_err(|error| client.party.locate(error))?;
         Ok(client)
     }
 
-    fn start_threads(&self, first: Connection, second: Connection) -> Result<(), Error> {
-        let (outbox, first) = (Arc::clone(&self.outbox), Mutex::new(Some(first)));
-        *self.outbox_thread.lock() =
-            Some(spawn("rpc-calls", &self.party, move || outbox.run(first.lock().take()))?);
+    fn start_threads(&self, second: Connection) -> Result<(), Error> {
+        self.writer.start()?;
         let (reader, second) = (Arc::clone(&self.reader), Mutex::new(Some(second)));
         *self.reader_thread.lock() =
             Some(spawn("rpc-replies", &self.party, move || reader.run(second.lock().take()))?);
@@ -130,8 +126,7 @@ impl Client {
     }
 
     fn post(&self, step: Step, pending: &Arc<Pending>) {
-        let party = Arc::clone(&self.party);
-        self.outbox.send(Question { step, pending: Arc::clone(pending), party });
+        self.writer.send(OutgoingRequest { step, pending: Arc::clone(pending) });
     }
 
     /// Waits for the end of a call; `None` if it was interrupted.
@@ -243,8 +238,7 @@ impl Client {
         }
         self.party.connector.closing().begin();
         self.end_all();
-        self.outbox.stop();
-        join(self.outbox_thread.lock().take());
+        self.writer.close();
         self.party.stop.stop();
         self.reader.interrupt();
         join(self.reader_thread.lock().take());
@@ -263,7 +257,7 @@ impl Client {
 impl Drop for Client {
     /// A client nobody closed: its threads end by themselves.
     fn drop(&mut self) {
-        self.outbox.stop();
+        self.writer.stop();
         self.party.stop.stop();
         self.reader.interrupt();
         self.reports.close();
@@ -276,8 +270,9 @@ fn closed() -> Error {
 }
 
 /// The connections a client cannot do without.
-fn open(party: &Party) -> RedisResult<(Connection, Connection)> {
+fn open(party: &Party) -> RedisResult<(Option<Connection>, Connection)> {
     let mut first = party.first_connection()?;
     party.clock.read(&mut first)?;
-    Ok((first, party.connector.open_blocking(&party.names.reply(&party.id), party.block(), &party.stop)?))
+    let second = party.connector.open_blocking(&party.names.reply(&party.id), party.block(), &party.stop)?;
+    Ok(((!party.connector.is_cluster()).then_some(first), second))
 }

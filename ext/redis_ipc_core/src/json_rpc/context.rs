@@ -1,13 +1,14 @@
 //! One side of a queue, a server or a client: its names, its clock, its counters and its way to Redis. Every thread of
 //! it shares one.
 
-use crate::error::{Error, Fate};
+use crate::error::{Error, ErrorKind, Fate};
 use crate::foundation::redis::clock::Clock;
 use crate::foundation::redis::cluster::Route;
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::connector::Connector;
 use crate::foundation::redis::health::Health;
 use crate::foundation::redis::link::Linked;
+use crate::foundation::redis::pipeline::carried::Instance;
 use crate::foundation::redis::redis_options::RedisOptions;
 use crate::foundation::redis::server_check::check_server;
 use crate::foundation::runtime::id_source::IdSource;
@@ -104,7 +105,7 @@ impl Party {
     }
 
     /// The node to which an `ASK` sends us with a command about one key.
-    pub fn asked_route(&self, command: &Cmd, refusal: &RedisError) -> Option<Route> {
+    fn asked_route(&self, command: &Cmd, refusal: &RedisError) -> Option<Route> {
         let Some(Arg::Simple(key)) = command.args_iter().nth(1) else { return None };
         let key = std::str::from_utf8(key).ok()?;
         self.connector.redirected(key, refusal)?;
@@ -162,6 +163,22 @@ impl Linked for Party {
         if let Some(outage) = self.health.restored() {
             self.reporter.reconnected(outage);
         }
+    }
+}
+
+impl Instance for Party {
+    fn closed(&self) -> Error {
+        let message = "the connection to the queue was closed before this could be sent";
+        Error::new(ErrorKind::Closed(Fate::NotSent), message)
+    }
+
+    fn connected(&self, _route: &Route, connection: &mut Connection) -> RedisResult<()> {
+        self.clock.read(connection)
+    }
+
+    /// All keys of a queue are in one slot.
+    fn shares_server(&self, _route: &Route) -> bool {
+        true
     }
 }
 

@@ -5,6 +5,7 @@
 //! of answers are read.
 
 mod client;
+mod clock_look;
 mod context;
 mod envelope_scan;
 mod housekeeper;
@@ -12,7 +13,6 @@ mod in_flight;
 mod intake;
 mod names;
 mod options;
-mod outbox;
 mod outgoing_answer;
 mod outgoing_request;
 mod pending;

@@ -1,22 +1,25 @@
 //! What a server sends: an answer, and that a request is done with.
 
-use crate::error::{Error, Fate};
-use crate::foundation::redis::error_codes::{Remedy, remedy};
+use crate::error::Error;
+use crate::foundation::redis::cluster::Route;
+use crate::foundation::redis::pipeline::batch::Encoder;
+use crate::foundation::redis::pipeline::carried::{Carried, Context, Delivery};
 use crate::foundation::redis::pipeline::outgoing::{Outbound, SUSPICIOUS};
+use crate::foundation::redis::resp::replies::refused;
+use crate::json_rpc::clock_look::ClockLook;
 use crate::json_rpc::context::Party;
 use crate::json_rpc::envelope_scan::scan_envelopes;
 use crate::json_rpc::in_flight::Job;
-use crate::json_rpc::outbox::{Parcel, may_pass};
 use crate::json_rpc::request_queue::RequestQueue;
-use redis::{Cmd, Value};
+use redis::{RedisResult, Value};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// JSON-RPC's code for an error of the server.
 const INTERNAL_ERROR: i32 = -32603;
 
-/// What answers of one server have in common.
-pub struct Desk {
+/// What the answers of one server have in common.
+pub struct AnswerContext {
     /// The server.
     pub party: Arc<Party>,
     /// The requests it holds.
@@ -28,102 +31,204 @@ pub struct Desk {
 }
 
 /// The end of a request.
-pub struct Answer {
-    /// The request.
-    pub job: Arc<Job>,
+pub struct OutgoingAnswer {
+    job: Arc<Job>,
     /// Where its answer goes, and the answer.
-    pub reply: Option<(String, Vec<u8>)>,
+    reply: Option<(String, Vec<u8>)>,
+    /// The request is to be removed from the list of what the server holds.
+    is_listed: bool,
     /// When nobody waits for the answer any more.
-    pub until: Instant,
-    /// The server's.
-    pub desk: Arc<Desk>,
+    until: Instant,
 }
 
-impl Outbound for Answer {
+impl OutgoingAnswer {
+    /// The end of `job`: `reply` is where its answer goes, and the answer. Nobody waits for it after `until`. `None` if
+    /// there is nothing to write, so that the request is done with.
+    pub fn new(
+        job: &Arc<Job>,
+        reply: Option<(String, Vec<u8>)>,
+        until: Instant,
+        context: &AnswerContext,
+    ) -> Option<Self> {
+        let is_listed = context.processing.is_some() && !job.given_up;
+        if reply.is_none() && !is_listed {
+            context.queue.finish(job.number);
+            return None;
+        }
+        Some(Self { job: Arc::clone(job), reply, is_listed, until })
+    }
+
+    /// Whether the removal goes to the server at `route`, where the answer goes. While a slot of a cluster moves, it
+    /// may have to go to another one; then it follows.
+    fn removes_at(&self, route: &Route, context: &AnswerContext) -> bool {
+        let is_there = |processing: &str| context.party.connector.known_route(processing) == *route;
+        self.is_listed
+            && (self.reply.is_none()
+                || *route == Route::Server
+                || context.processing.as_deref().is_some_and(is_there))
+    }
+}
+
+impl Context for AnswerContext {
+    type Instance = Party;
+
+    fn instance(&self) -> &Arc<Party> {
+        &self.party
+    }
+
+    fn thread_name(&self) -> &'static str {
+        "rpc-answers"
+    }
+}
+
+impl AnswerContext {
+    fn lose(&self, error: &Error) {
+        self.party.stats.answers_dropped.increment();
+        let message = format!("an answer was lost: {}", error.message);
+        self.report(Error { message, ..error.clone() });
+    }
+
+    /// Redis does not remove the request from the list of what this server holds. So it stays held: else it would be
+    /// taken for one that was never run.
+    fn keep(&self, error: &Error) {
+        let message = format!(
+            "a request that ran cannot be removed from {}, so another server runs it again once this one has left: {}",
+            self.processing.as_deref().unwrap_or_default(),
+            error.message
+        );
+        self.report(Error { message, ..error.clone() });
+    }
+
+    fn report(&self, error: Error) {
+        self.party.reporter.failure(self.party.locate(error));
+    }
+}
+
+impl Outbound for OutgoingAnswer {
     fn size(&self) -> usize {
         let reply = self.reply.as_ref().map_or(0, |(key, text)| 2 * key.len() + text.len());
-        let removal = self.listed().map_or(0, |_| self.job.text.len());
+        let removal = if self.is_listed { self.job.text.len() } else { 0 };
         reply + removal + 200
     }
 }
 
-impl Parcel for Answer {
+impl Carried for OutgoingAnswer {
+    type Context = AnswerContext;
+    type Remembered = ();
+    type Tail = ClockLook;
+
     fn content_size(&self) -> usize {
         self.reply.as_ref().map_or(0, |(_, text)| text.len())
     }
 
-    fn each_command(&self, mut run: impl FnMut(&Cmd)) {
+    fn key(&self, context: &AnswerContext) -> String {
+        let reply = self.reply.as_ref().map(|(key, _)| key);
+        reply.or(context.processing.as_ref()).cloned().unwrap_or_default()
+    }
+
+    fn encode(
+        self,
+        encoder: &mut Encoder<'_>,
+        _clock: &mut ClockLook,
+        (): &mut (),
+        context: &AnswerContext,
+    ) -> Option<Self> {
         if let Some((key, text)) = &self.reply {
-            run(redis::cmd("LPUSH").arg(key).arg(text.as_slice()));
-            run(redis::cmd("PEXPIRE").arg(key).arg(self.desk.expiry.as_millis() as u64));
+            encoder.command(3).word("LPUSH").word(key).word(text);
+            encoder.command(3).word("PEXPIRE").word(key).number(context.expiry.as_millis() as u64);
         }
-        if let Some(processing) = self.listed() {
+        if let Some(processing) = &context.processing
+            && self.removes_at(encoder.route(), context)
+        {
             // From the right, where the oldest are: they are done first.
-            run(redis::cmd("LREM").arg(processing).arg(-1).arg(self.job.text.as_slice()));
+            encoder.command(4).word("LREM").word(processing).word("-1").word(&self.job.text);
         }
-    }
-
-    fn settle(mut self, mut replies: Vec<Value>, _connection: Option<u64>) -> Option<Self> {
-        let removed = self.listed().and_then(|_| replies.pop());
-        match replies.first() {
-            Some(Value::ServerError(error)) if self.may_pass(error.code()) => return Some(self),
-            Some(Value::ServerError(error)) => {
-                let error = self.desk.party.explain(&error.clone().into(), Fate::NotSent);
-                self.lose(&error);
-            }
-            Some(_) => self.desk.party.stats.answers_sent.increment(),
-            None => {}
-        }
-        self.reply = None;
-        match removed {
-            // The slot left in between: the request still stands among those that this server holds.
-            Some(Value::ServerError(error)) if self.may_pass(error.code()) => Some(self),
-            Some(Value::ServerError(error)) => {
-                self.keep(&self.desk.party.explain(&error.into(), Fate::Unknown));
-                None
-            }
-            _ => {
-                self.desk.queue.finish(self.job.number);
-                None
-            }
-        }
-    }
-
-    /// A second answer does no harm: the client takes the first.
-    fn broken(self, _written: bool) -> Option<Self> {
         Some(self)
     }
 
-    fn is_hopeless(&self) -> bool {
+    fn settle(
+        &mut self,
+        replies: &[Value],
+        delivery: &Delivery<'_, Self>,
+        follow: &mut Vec<Self>,
+        context: &AnswerContext,
+    ) -> RedisResult<()> {
+        // The others are those to ASKING.
+        let mut own = replies.iter().step_by(1 + usize::from(delivery.asking)).cloned().map(refused);
+        let pushed = self.reply.as_ref().and_then(|_| Some((own.next()?, own.next()?)));
+        let removal = own.next().transpose();
+        self.is_listed &= !matches!(removal, Ok(Some(_)));
+        if let Some((pushed, expiry)) = pushed {
+            pushed?;
+            // The reply list moved to another node in between. So the answer goes there, too.
+            if let Err(moved) = expiry
+                && matches!(moved.code(), Some("ASK" | "MOVED"))
+            {
+                return Err(moved);
+            }
+            context.party.stats.answers_sent.increment();
+            self.reply = None;
+        }
+        removal?;
+        if self.is_listed {
+            // Still held.
+            follow.push(Self { job: Arc::clone(&self.job), reply: None, ..*self });
+        } else {
+            context.queue.finish(self.job.number);
+        }
+        Ok(())
+    }
+
+    fn not_executed(&self) {}
+
+    /// A second answer does no harm: the client takes the first.
+    fn broken(self, _may_be_executed: bool, _context: &AnswerContext) -> Option<Self> {
+        Some(self)
+    }
+
+    fn waits_for_redis(&self, context: &AnswerContext) -> bool {
+        !self.is_hopeless(Duration::ZERO, context)
+    }
+
+    fn is_hopeless(&self, _patience: Duration, _context: &AnswerContext) -> bool {
         self.reply.is_some() && Instant::now() >= self.until
     }
 
-    /// Its request is to be removed all the same: it ran.
-    fn fail(mut self, error: &Error) -> Option<Self> {
-        if self.reply.take().is_some() {
-            self.lose(error);
+    /// Its request is to be removed all the same: it ran. Where it is not, it stays held.
+    fn fail(mut self, error: &Error, context: &AnswerContext) -> Option<Self> {
+        let is_lost = self.reply.take().is_some();
+        if is_lost {
+            context.lose(error);
         }
-        if self.listed().is_some() {
-            return Some(self);
+        if self.is_listed {
+            return is_lost.then_some(self);
         }
-        self.desk.queue.finish(self.job.number);
+        context.queue.finish(self.job.number);
+        None
+    }
+
+    fn refused(self, error: &Error, context: &AnswerContext) -> Option<Self> {
+        if self.reply.is_some() {
+            return self.fail(error, context);
+        }
+        context.keep(error);
         None
     }
 
     /// In place of an answer that Redis does not take goes a short error, so that the asker hears of it at once.
-    fn refuse_large(mut self, error: &Error) -> Option<Self> {
+    fn refuse_large(mut self, error: &Error, context: &AnswerContext) -> Option<Self> {
         if let Some((_, text)) = self.reply.as_mut().filter(|(_, text)| text.len() >= SUSPICIOUS) {
             let message = format!("the answer could not be sent: {}", error.message);
             *text = failure(&self.job.text, &message);
-            self.lose(error);
+            context.lose(error);
             return Some(self);
         }
         // It is the request that is too large to be removed.
-        if self.listed().is_some() {
-            self.keep(error);
+        if self.is_listed {
+            context.keep(error);
             return None;
         }
-        self.fail(error)
+        self.fail(error, context)
     }
 }
 
@@ -142,38 +247,86 @@ fn failure(request: &[u8], message: &str) -> Vec<u8> {
     }
 }
 
-impl Answer {
-    /// The list of what this server holds, if its request is on it.
-    fn listed(&self) -> Option<&String> {
-        self.desk.processing.as_ref().filter(|_| !self.job.given_up)
-    }
-
-    fn lose(&self, error: &Error) {
-        self.desk.party.stats.answers_dropped.increment();
-        let message = format!("an answer was lost: {}", error.message);
-        self.desk.party.reporter.failure(Error { message, ..error.clone() });
-    }
-
-    /// Redis does not remove the request from the list of what this server holds. So it stays held: else it would be
-    /// taken for one that was never run.
-    fn keep(&self, error: &Error) {
-        let message = format!(
-            "a request that ran cannot be removed from {}, so another server runs it again once this one has left: {}",
-            self.desk.processing.as_deref().unwrap_or_default(),
-            error.message
-        );
-        self.desk.party.reporter.failure(Error { message, ..error.clone() });
-    }
-
-    /// Whether it is worth trying again after this refusal.
-    fn may_pass(&self, code: &str) -> bool {
-        may_pass(code) || (remedy(code) == Remedy::Wait && !self.is_hopeless())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
+    use crate::foundation::payload::option_reader::OptionReader;
+    use crate::foundation::redis::redis_options::RedisOptions;
+    use crate::foundation::runtime::reports;
+    use crate::foundation::runtime::stats::Stats;
+    use crate::json_rpc::names::Names;
+
+    const TAKEN: [&str; 2] = [":1", ":1"];
+
+    /// A server that holds one request, and the answer to that.
+    fn answered() -> (AnswerContext, OutgoingAnswer) {
+        let stats = Arc::new(Stats::default());
+        let (reporter, _) = reports::queue(&stats);
+        let redis = RedisOptions::parse(OptionReader::new("redis_options", None).unwrap(), None).unwrap();
+        let party = Arc::new(Party::new(Names::new("{q}").unwrap(), &redis, reporter, stats).unwrap());
+        let queue = Arc::new(RequestQueue::new(1));
+        queue.push_texts(vec![b"{}".to_vec()], false).unwrap();
+        let job = queue.try_take().unwrap();
+        let processing = Some(party.names.processing(&party.id));
+        let context = AnswerContext { party, queue, processing, expiry: Duration::from_secs(1) };
+        let reply = Some(("{q}:reply:1".to_owned(), b"1".to_vec()));
+        let answer = OutgoingAnswer::new(&job, reply, Instant::now(), &context).unwrap();
+        (context, answer)
+    }
+
+    fn settle(
+        answer: &mut OutgoingAnswer,
+        replies: &[&str],
+        context: &AnswerContext,
+    ) -> (Option<String>, Vec<OutgoingAnswer>) {
+        let parse = |text: &&str| redis::parse_redis_value(format!("{text}\r\n").as_bytes()).unwrap();
+        let (replies, mut follow) = (replies.iter().map(parse).collect::<Vec<_>>(), Vec::new());
+        let delivery = Delivery { connection: 1, asking: false, tail: &ClockLook::default() };
+        let refusal = answer.settle(&replies, &delivery, &mut follow, context).err();
+        (refusal.and_then(|error| error.code().map(str::to_owned)), follow)
+    }
+
+    #[test]
+    fn a_request_is_held_until_its_answer_and_its_removal_are_in() {
+        let (context, mut answer) = answered();
+        let (refusal, follow) = settle(&mut answer, &[TAKEN[0], TAKEN[1], ":1"], &context);
+        assert!(refusal.is_none() && follow.is_empty() && context.queue.is_empty());
+    }
+
+    #[test]
+    fn a_removal_that_goes_to_another_node_follows() {
+        let (context, mut answer) = answered();
+        let (refusal, mut follow) = settle(&mut answer, &TAKEN, &context);
+        assert!(refusal.is_none() && !context.queue.is_empty());
+        let mut removal = follow.pop().unwrap();
+        assert_eq!(Some(removal.key(&context)), context.processing);
+        assert!(settle(&mut removal, &[":1"], &context).1.is_empty() && context.queue.is_empty());
+    }
+
+    #[test]
+    fn what_was_done_is_not_done_again_with_what_was_refused() {
+        let (context, mut answer) = answered();
+        let (refusal, _) = settle(&mut answer, &["-ASK 1 h:2", "-ASK 1 h:2", ":1"], &context);
+        assert_eq!((refusal.as_deref(), answer.is_listed), (Some("ASK"), false));
+        assert!(settle(&mut answer, &TAKEN, &context).1.is_empty() && context.queue.is_empty());
+
+        let (context, mut answer) = answered();
+        let (refusal, _) = settle(&mut answer, &[TAKEN[0], TAKEN[1], "-LOADING wait"], &context);
+        assert_eq!((refusal.is_some(), answer.reply.is_some(), answer.is_listed), (true, false, true));
+        assert!(!context.queue.is_empty());
+    }
+
+    #[test]
+    fn a_request_whose_answer_is_given_up_on_is_removed_all_the_same() {
+        let (context, answer) = answered();
+        let error = Error::new(ErrorKind::Internal, "no");
+        let removal = answer.fail(&error, &context).unwrap();
+        assert!(removal.reply.is_none() && removal.is_listed);
+        assert!(removal.fail(&error, &context).is_none());
+        assert!(!context.queue.is_empty(), "else it would be taken for one that never ran");
+        assert_eq!(context.party.stats.answers_dropped.get(), 1);
+    }
 
     #[test]
     fn a_failure_answers_each_request_that_wants_an_answer() {

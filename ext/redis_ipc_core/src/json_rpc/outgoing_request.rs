@@ -1,15 +1,17 @@
 //! What a client sends: requests, and the withdrawal of requests.
 
 use crate::error::{Error, ErrorKind, Fate};
+use crate::foundation::redis::pipeline::batch::Encoder;
+use crate::foundation::redis::pipeline::carried::{Carried, Context, Delivery};
 use crate::foundation::redis::pipeline::outgoing::Outbound;
+use crate::json_rpc::clock_look::ClockLook;
 use crate::json_rpc::context::Party;
 use crate::json_rpc::housekeeper::REMEMBERED;
-use crate::json_rpc::outbox::{Parcel, may_pass};
 use crate::json_rpc::pending::Pending;
-use redis::{Cmd, Value};
+use redis::{RedisResult, Value};
 use ring::digest::{self, SHA1_FOR_LEGACY_USE_ONLY};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What is to be done about a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,20 +23,18 @@ pub enum Step {
 }
 
 /// One step of one call.
-pub struct Question {
+pub struct OutgoingRequest {
     /// What is to be done.
     pub step: Step,
     /// The call.
     pub pending: Arc<Pending>,
-    /// The client.
-    pub party: Arc<Party>,
 }
 
-impl Question {
+impl OutgoingRequest {
     /// Ends the call with an error of Redis's.
-    fn fail_as(&self, error: &Error, fate: Fate) {
-        let error = self.party.locate(Error { kind: error.kind.of_call(fate), ..error.clone() });
-        self.pending.finish(Err(error), &self.party.stats);
+    fn fail_as(&self, error: &Error, fate: Fate, party: &Party) {
+        let error = party.locate(Error { kind: error.kind.of_call(fate), ..error.clone() });
+        self.pending.finish(Err(error), &party.stats);
     }
 
     /// Whether no server ever had the request that was to be taken back. Redis must say that it was in the queue and
@@ -47,97 +47,135 @@ impl Question {
         matches!(replies, [Value::Int(1..), Value::Int(0)]) && is_the_same && is_known
     }
 
-    fn time_out(&self, fate: Fate) {
-        self.pending.finish(Err(timed_out(&self.pending, fate, &self.party)), &self.party.stats);
+    fn time_out(&self, fate: Fate, party: &Party) {
+        self.pending.finish(Err(timed_out(&self.pending, fate, party)), &party.stats);
     }
 }
 
-impl Outbound for Question {
+impl Context for Arc<Party> {
+    type Instance = Party;
+
+    fn instance(&self) -> &Arc<Party> {
+        self
+    }
+
+    fn thread_name(&self) -> &'static str {
+        "rpc-calls"
+    }
+}
+
+impl Outbound for OutgoingRequest {
     fn size(&self) -> usize {
         self.pending.text.len() + 100
     }
 }
 
-impl Parcel for Question {
+impl Carried for OutgoingRequest {
+    type Context = Arc<Party>;
+    type Remembered = ();
+    type Tail = ClockLook;
+
     fn content_size(&self) -> usize {
         self.pending.text.len()
     }
 
-    fn each_command(&self, mut run: impl FnMut(&Cmd)) {
-        let queue = self.party.names.queue();
-        let text = self.pending.text.as_slice();
-        match self.step {
-            Step::Ask if !self.pending.writing() => {}
-            Step::Ask => run(redis::cmd("LPUSH").arg(queue).arg(text)),
-            Step::Withdraw => {
-                // From the right: what has waited for its whole time is among the oldest.
-                run(redis::cmd("LREM").arg(queue).arg(-1).arg(text));
-                // After it: a server that puts a request back notes that before, in the same step.
-                run(redis::cmd("HEXISTS").arg(self.party.names.deliveries()).arg(digest(text)));
-            }
-        }
+    fn key(&self, party: &Arc<Party>) -> String {
+        party.names.queue().to_owned()
     }
 
-    fn settle(self, replies: Vec<Value>, connection: Option<u64>) -> Option<Self> {
-        if self.step == Step::Withdraw {
-            self.time_out(if self.is_unclaimed(&replies, connection) {
-                Fate::Unclaimed
-            } else {
-                Fate::Unknown
-            });
-            return None;
-        }
-        match replies.into_iter().next() {
-            Some(Value::ServerError(error)) => {
-                self.pending.not_sent();
-                if may_pass(error.code()) {
-                    return Some(self);
-                }
-                self.fail_as(&self.party.explain(&error.into(), Fate::NotSent), Fate::NotSent);
+    fn encode(
+        self,
+        encoder: &mut Encoder<'_>,
+        _clock: &mut ClockLook,
+        (): &mut (),
+        party: &Arc<Party>,
+    ) -> Option<Self> {
+        let (queue, text) = (party.names.queue(), self.pending.text.as_slice());
+        match self.step {
+            Step::Ask if !self.pending.writing() => return None,
+            Step::Ask => {
+                encoder.command(3).word("LPUSH").word(queue).word(text);
             }
-            Some(_) if self.pending.is_notification() => {
-                self.pending.finish(Ok(Arc::default()), &self.party.stats);
+            Step::Withdraw => {
+                // From the right: what has waited for its whole time is among the oldest.
+                encoder.command(4).word("LREM").word(queue).word("-1").word(text);
+                // After it: a server that puts a request back notes that before, in the same step.
+                encoder.command(3).word("HEXISTS").word(party.names.deliveries()).word(digest(text));
             }
-            Some(_) => self.pending.confirmed(connection),
-            None => {}
         }
-        None
+        Some(self)
+    }
+
+    fn settle(
+        &mut self,
+        replies: &[Value],
+        delivery: &Delivery<'_, Self>,
+        _follow: &mut Vec<Self>,
+        party: &Arc<Party>,
+    ) -> RedisResult<()> {
+        if let Some(Value::ServerError(error)) = replies.first() {
+            return Err(error.clone().into());
+        }
+        // While a slot moves, one of the keys may be there and the other one still here.
+        let connection = (!delivery.asking).then_some(delivery.connection);
+        match self.step {
+            Step::Withdraw => {
+                let is_unclaimed = self.is_unclaimed(replies, connection);
+                self.time_out(if is_unclaimed { Fate::Unclaimed } else { Fate::Unknown }, party);
+            }
+            Step::Ask if self.pending.is_notification() => {
+                self.pending.finish(Ok(Arc::default()), &party.stats);
+            }
+            Step::Ask => self.pending.confirmed(connection),
+        }
+        Ok(())
+    }
+
+    fn not_executed(&self) {
+        if self.step == Step::Ask {
+            self.pending.not_sent();
+        }
     }
 
     /// What may have reached Redis is not sent again: nothing would tell the two apart. A call waits for its answer.
-    fn broken(self, written: bool) -> Option<Self> {
+    fn broken(self, may_be_executed: bool, party: &Arc<Party>) -> Option<Self> {
         if self.step == Step::Withdraw {
             return Some(self);
         }
-        if !written {
+        if !may_be_executed {
             self.pending.not_sent();
             return Some(self);
         }
         if self.pending.is_notification() {
             let message = "the connection broke before Redis confirmed the notification";
-            self.fail_as(&Error::new(ErrorKind::Connection(Fate::Unknown), message), Fate::Unknown);
+            self.fail_as(&Error::new(ErrorKind::Connection(Fate::Unknown), message), Fate::Unknown, party);
         }
         None
     }
 
-    fn is_hopeless(&self) -> bool {
-        let patience = self.party.connector.patience();
+    /// A caller is rather told at once that its request was refused.
+    fn waits_for_redis(&self, _party: &Arc<Party>) -> bool {
+        false
+    }
+
+    fn is_hopeless(&self, patience: Duration, _party: &Arc<Party>) -> bool {
         match self.step {
             Step::Ask => self.pending.asked.elapsed() >= patience,
             Step::Withdraw => self.pending.deadline + patience <= Instant::now(),
         }
     }
 
-    fn fail(self, error: &Error) -> Option<Self> {
+    fn fail(self, error: &Error, party: &Arc<Party>) -> Option<Self> {
         match self.step {
-            Step::Ask => self.fail_as(error, Fate::NotSent),
-            Step::Withdraw => self.time_out(Fate::Unknown),
+            Step::Ask => self.fail_as(error, Fate::NotSent, party),
+            Step::Withdraw => self.time_out(Fate::Unknown, party),
         }
         None
     }
 
-    fn refuse_large(self, error: &Error) -> Option<Self> {
-        self.fail(error)
+    /// The end of a notification, and of a call whose time is up, is what Redis says.
+    fn is_awaited(&self) -> bool {
+        self.step == Step::Withdraw || self.pending.is_notification()
     }
 }
 

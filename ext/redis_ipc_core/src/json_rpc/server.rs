@@ -2,6 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Fate};
 use crate::foundation::redis::connection::Connection;
+use crate::foundation::redis::pipeline::writer::Writer;
 use crate::foundation::runtime::reports::{self, Reports};
 use crate::foundation::runtime::stats::Stats;
 use crate::foundation::runtime::sync::Mutex;
@@ -14,8 +15,7 @@ use crate::json_rpc::in_flight::Job;
 use crate::json_rpc::intake::{self, Intake};
 use crate::json_rpc::names::Names;
 use crate::json_rpc::options::{Guarantee, ServerOptions};
-use crate::json_rpc::outbox::Outbox;
-use crate::json_rpc::outgoing_answer::{Answer, Desk};
+use crate::json_rpc::outgoing_answer::{AnswerContext, OutgoingAnswer};
 use crate::json_rpc::pulse::Pulse;
 use crate::json_rpc::request_queue::RequestQueue;
 use redis::RedisResult;
@@ -42,13 +42,11 @@ pub struct Server {
     party: Arc<Party>,
     queue: Arc<RequestQueue>,
     intake: Arc<Intake>,
-    outbox: Arc<Outbox<Answer>>,
-    desk: Arc<Desk>,
+    writer: Arc<Writer<OutgoingAnswer>>,
     pulse: Arc<Pulse>,
     options: ServerOptions,
     reports: Reports,
     intake_thread: Mutex<Option<JoinHandle<()>>>,
-    outbox_thread: Mutex<Option<JoinHandle<()>>>,
     housekeeper_thread: Mutex<Option<JoinHandle<()>>>,
     quiet: AtomicBool,
     closed: AtomicBool,
@@ -65,12 +63,12 @@ impl Server {
             open(&party, &options, &pulse).map_err(|error| party.explain(&error, Fate::NotSent))?;
         let queue = Arc::new(RequestQueue::new(options.threads));
         let holds = options.guarantee == Guarantee::AtLeastOnce;
-        let desk = Arc::new(Desk {
+        let context = AnswerContext {
             party: Arc::clone(&party),
             queue: Arc::clone(&queue),
             processing: holds.then(|| party.names.processing(&party.id)),
             expiry: options.answer_expiry,
-        });
+        };
         let server = Self {
             intake: Arc::new(Intake::new(
                 Arc::clone(&party),
@@ -78,30 +76,26 @@ impl Server {
                 &options,
                 Arc::clone(&pulse),
             )),
-            outbox: Arc::new(Outbox::new(Arc::clone(&party))),
-            desk,
+            writer: Arc::new(Writer::new(context, first)),
             party,
             queue,
             pulse,
             options,
             reports,
             intake_thread: Mutex::default(),
-            outbox_thread: Mutex::default(),
             housekeeper_thread: Mutex::default(),
             quiet: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         };
-        server.start_threads(first, second).map_err(|error| {
+        server.start_threads(second).map_err(|error| {
             server.close();
             server.party.locate(error)
         })?;
         Ok(server)
     }
 
-    fn start_threads(&self, first: Connection, second: Connection) -> Result<(), Error> {
-        let (outbox, first) = (Arc::clone(&self.outbox), Mutex::new(Some(first)));
-        *self.outbox_thread.lock() =
-            Some(spawn("rpc-answers", &self.party, move || outbox.run(first.lock().take()))?);
+    fn start_threads(&self, second: Connection) -> Result<(), Error> {
+        self.writer.start()?;
         let (intake, second) = (Arc::clone(&self.intake), Mutex::new(Some(second)));
         *self.intake_thread.lock() =
             Some(spawn("rpc-requests", &self.party, move || intake.run(second.lock().take()))?);
@@ -160,7 +154,9 @@ impl Server {
             None => self.options.answer_expiry,
         };
         let until = Instant::now() + left.min(self.options.answer_expiry);
-        self.outbox.send(Answer { job: Arc::clone(job), reply, until, desk: Arc::clone(&self.desk) });
+        if let Some(answer) = OutgoingAnswer::new(job, reply, until, self.writer.context()) {
+            self.writer.send(answer);
+        }
         Ok(sent || !wanted)
     }
 
@@ -244,17 +240,18 @@ impl Server {
     }
 
     fn put_back(&self, mut unstarted: Vec<Vec<u8>>) -> RedisResult<()> {
-        if unstarted.is_empty() && self.desk.processing.is_none() {
+        let processing = self.writer.context().processing.as_ref();
+        if unstarted.is_empty() && processing.is_none() {
             return Ok(());
         }
         let mut connection = self.party.open()?;
-        if self.desk.processing.is_some() {
+        if processing.is_some() {
             unstarted = self.intake.unheld(&mut connection)?;
         }
         // The newest first, so that the oldest is served next.
         for text in unstarted.iter().rev() {
             let mut commands = vec![redis::cmd("MULTI")];
-            if let Some(processing) = &self.desk.processing {
+            if let Some(processing) = processing {
                 commands.push(redis::cmd("LREM").arg(processing).arg(1).arg(text.as_slice()).clone());
             }
             commands.push(redis::cmd("RPUSH").arg(self.party.names.queue()).arg(text.as_slice()).clone());
@@ -275,8 +272,7 @@ impl Server {
             return;
         }
         self.party.connector.closing().begin();
-        self.outbox.stop();
-        join(self.outbox_thread.lock().take());
+        self.writer.close();
         self.party.stop.stop();
         join(self.housekeeper_thread.lock().take());
         if let Err(error) = self.leave() {
@@ -288,7 +284,7 @@ impl Server {
     /// A server that still holds something stays known: others take it over when the lease is up. So does one that may
     /// still get something, by a connection that broke: others forget it when that cannot happen any more.
     fn leave(&self) -> RedisResult<()> {
-        let Some(processing) = &self.desk.processing else { return Ok(()) };
+        let Some(processing) = &self.writer.context().processing else { return Ok(()) };
         if !self.intake.takes_nothing() {
             return Ok(());
         }
@@ -305,19 +301,24 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.queue.close();
         self.intake.interrupt();
-        self.outbox.stop();
+        self.writer.stop();
         self.party.stop.stop();
         self.reports.close();
     }
 }
 
 /// The connections a server cannot do without. It shows that it lives before it takes anything.
-fn open(party: &Party, options: &ServerOptions, pulse: &Pulse) -> RedisResult<(Connection, Connection)> {
+fn open(
+    party: &Party,
+    options: &ServerOptions,
+    pulse: &Pulse,
+) -> RedisResult<(Option<Connection>, Connection)> {
     let mut first = party.first_connection()?;
     party.clock.read(&mut first)?;
     if options.guarantee == Guarantee::AtLeastOnce {
         first.run(&beat(party, pulse))?;
     }
     let wait = intake::wait(party, options);
-    Ok((first, party.connector.open_blocking(party.names.queue(), wait, &party.stop)?))
+    let second = party.connector.open_blocking(party.names.queue(), wait, &party.stop)?;
+    Ok(((!party.connector.is_cluster()).then_some(first), second))
 }

@@ -2,7 +2,7 @@
 
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::runtime::sync::Mutex;
-use redis::RedisResult;
+use redis::{RedisResult, Value};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -48,7 +48,16 @@ impl Clock {
     /// Takes over the clock of the server that `connection` leads to.
     pub fn read(&self, connection: &mut Connection) -> RedisResult<()> {
         let asked = Instant::now();
-        let (seconds, micros): (u64, u64) = connection.query(&redis::cmd("TIME"))?;
+        self.learn(&connection.run(&redis::cmd("TIME"))?, asked)
+    }
+
+    /// Takes over the reply to a `TIME` that was asked for at `asked` and arrived now.
+    ///
+    /// # Errors
+    ///
+    /// It is of another shape.
+    pub fn learn(&self, reply: &Value, asked: Instant) -> RedisResult<()> {
+        let (seconds, micros): (u64, u64) = redis::from_redis_value_ref(reply)?;
         self.adjust(seconds * 1_000 + micros / 1_000, asked);
         Ok(())
     }

@@ -12,7 +12,8 @@ pub const STABLE: Duration = Duration::from_secs(1);
 pub struct Health {
     lost: AtomicUsize,
     losses: AtomicUsize,
-    wires: AtomicU64,
+    /// The next number of a connection.
+    numbers: AtomicU64,
     told: Mutex<Option<Instant>>,
     since: Mutex<Option<Instant>>,
     /// Why the server last refused a connection, in the outage that lasts.
@@ -66,8 +67,8 @@ impl Health {
     }
 
     /// A number for a connection on which something is sent, which no other one has.
-    pub fn next_wire(&self) -> u64 {
-        self.wires.fetch_add(1, Ordering::Relaxed)
+    pub fn next_number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Whether none is broken.

@@ -1,15 +1,18 @@
 //! This instance's place in its stream: its names, its clock, its counters and its way to Redis.
 //! Every thread of an engine shares one.
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Fate};
 use crate::foundation::payload::id::Id;
 use crate::foundation::payload::stream_entry::StreamId;
 use crate::foundation::payload::text::Text;
 use crate::foundation::redis::appetite::Appetite;
 use crate::foundation::redis::clock::Clock;
+use crate::foundation::redis::cluster::Route;
+use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::connector::Connector;
 use crate::foundation::redis::health::Health;
 use crate::foundation::redis::link::Linked;
+use crate::foundation::redis::pipeline::carried::Instance;
 use crate::foundation::redis::pool::Pool;
 use crate::foundation::runtime::id_source::IdSource;
 use crate::foundation::runtime::reports::Reporter;
@@ -20,9 +23,11 @@ use crate::foundation::runtime::threads::Guard;
 use crate::request_reply::membership::acceptance::Acceptance;
 use crate::request_reply::membership::arrivals::{Arrivals, TOLERATED};
 use crate::request_reply::membership::backpressure::Backpressure;
+use crate::request_reply::membership::key_expiry;
 use crate::request_reply::membership::options::Options;
 use crate::request_reply::membership::reply_room::ReplyRoom;
 use crate::request_reply::protocol::keys::Keys;
+use redis::RedisResult;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -237,6 +242,23 @@ impl Linked for Member {
         if let Some(outage) = self.health.restored() {
             self.reporter.reconnected(outage);
         }
+    }
+}
+
+impl Instance for Member {
+    fn closed(&self) -> Error {
+        let message = "the stream was disconnected before this could be sent";
+        Error::new(ErrorKind::Closed(Fate::NotSent), message)
+    }
+
+    /// Makes the reply stream again if it is gone: what is asked now may be answered before the reader of answers is
+    /// back.
+    fn connected(&self, route: &Route, _connection: &mut Connection) -> RedisResult<()> {
+        if self.connector().known_route(&self.replies) == *route {
+            // The pool may begin with a connection that broke unnoticed; if both fail, that reader says why.
+            let _ = key_expiry::restore_replies(self).or_else(|_| key_expiry::restore_replies(self));
+        }
+        Ok(())
     }
 }
 

@@ -2,19 +2,14 @@
 
 use crate::error::{Error, ErrorKind, Fate};
 use crate::foundation::payload::stream_entry::StreamId;
-use crate::foundation::redis::cluster::Route;
-use crate::foundation::redis::connection::Connection;
-use crate::foundation::redis::link::Linked;
 use crate::foundation::redis::pipeline::carried::Context;
 use crate::request_reply::books::dead_letter;
 use crate::request_reply::books::ledger::{Ledger, Sent, Ticket};
 use crate::request_reply::books::request_queue::RequestQueue;
-use crate::request_reply::membership::key_expiry;
 use crate::request_reply::membership::member::Member;
 use crate::request_reply::membership::reply_room::NoRoom;
 use crate::request_reply::protocol::entry::Question;
 use crate::request_reply::sending::command::Command;
-use redis::RedisResult;
 use std::sync::Arc;
 
 /// What an instance's commands and their replies are about.
@@ -36,22 +31,6 @@ impl Context for CommandContext {
 
     fn thread_name(&self) -> &'static str {
         "ipc-sender"
-    }
-
-    fn closed(&self) -> Error {
-        let message = "the stream was disconnected before this could be sent";
-        Error::new(ErrorKind::Closed(Fate::NotSent), message)
-    }
-
-    /// Makes the reply stream again if it is gone: what is asked now may be answered before the reader of answers is
-    /// back.
-    fn connected(&self, route: &Route, _connection: &mut Connection) -> RedisResult<()> {
-        if self.member.connector().known_route(&self.member.replies) == *route {
-            // The pool may begin with a connection that broke unnoticed; if both fail, that reader says why.
-            let _ = key_expiry::restore_replies(&self.member)
-                .or_else(|_| key_expiry::restore_replies(&self.member));
-        }
-        Ok(())
     }
 }
 

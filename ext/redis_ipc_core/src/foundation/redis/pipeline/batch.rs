@@ -80,7 +80,7 @@ impl<T: Carried> Batch<T> {
         let asking = matches!(server.route, Route::Asking(_));
         let (mut waiting, mut tail) = (Vec::with_capacity(all.len()), T::Tail::begin(server.route, context));
         bytes.reserve(all.iter().map(T::size).sum());
-        let mut encoder = Encoder { bytes, asking, replies: 0 };
+        let mut encoder = Encoder { bytes, route: server.route, replies: 0 };
         for carried in all {
             let before = encoder.replies;
             if let Some(carried) = carried.encode(&mut encoder, &mut tail, remembered, context) {
@@ -95,6 +95,11 @@ impl<T: Carried> Batch<T> {
     /// How many replies will come.
     pub fn replies(&self) -> usize {
         self.replies
+    }
+
+    /// Whether somebody waits for the replies.
+    pub fn is_awaited(&self) -> bool {
+        self.tail.is_awaited() || self.waiting.iter().any(|waiting| waiting.carried.is_awaited())
     }
 
     /// Acts on the replies, those to one part after the other.
@@ -198,7 +203,7 @@ impl<T: Carried> Leftover<T> {
 /// Writes commands into the bytes of a batch, and counts the replies that will come.
 pub struct Encoder<'a> {
     bytes: &'a mut Vec<u8>,
-    asking: bool,
+    route: &'a Route,
     replies: usize,
 }
 
@@ -222,13 +227,18 @@ impl Encoder<'_> {
         command.write_packed_command(self.bytes);
     }
 
+    /// The server that it is written to.
+    pub fn route(&self) -> &Route {
+        self.route
+    }
+
     /// Whether nothing was written yet.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
     fn preface(&mut self) {
-        if self.asking {
+        if matches!(self.route, Route::Asking(_)) {
             self.inner_command(1).word("ASKING");
         }
     }

@@ -84,14 +84,17 @@ pub trait Carried: Outbound + Send + Sized + 'static {
 /// What all that one writer carries has in common.
 pub trait Context: Send + Sync + 'static {
     /// Whose connections these are.
-    type Instance: Linked + Guard;
+    type Instance: Instance;
 
     /// Whose connections these are.
     fn instance(&self) -> &Arc<Self::Instance>;
 
     /// The name of the writer's threads.
     fn thread_name(&self) -> &'static str;
+}
 
+/// Whose connections these are.
+pub trait Instance: Linked + Guard {
     /// The error of what is sent after the writer was closed.
     fn closed(&self) -> Error;
 
@@ -117,6 +120,11 @@ pub trait Tail<T: Carried>: Sized + Send {
 
     /// Writes what was gathered.
     fn encode(&mut self, encoder: &mut Encoder<'_>, context: &T::Context);
+
+    /// Whether somebody waits for the replies to that.
+    fn is_awaited(&self) -> bool {
+        false
+    }
 
     /// Acts on the replies to that, once those to the others have been settled.
     fn settle(self, replies: &[Value], leftover: &mut Leftover<T>, context: &T::Context);

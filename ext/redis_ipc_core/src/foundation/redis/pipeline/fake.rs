@@ -8,7 +8,7 @@ use crate::foundation::redis::connector::Connector;
 use crate::foundation::redis::health::Health;
 use crate::foundation::redis::link::Linked;
 use crate::foundation::redis::pipeline::batch::{Encoder, Leftover};
-use crate::foundation::redis::pipeline::carried::{Carried, Context, Delivery, Tail};
+use crate::foundation::redis::pipeline::carried::{Carried, Context, Delivery, Instance, Tail};
 use crate::foundation::redis::pipeline::outgoing::Outbound;
 use crate::foundation::redis::redis_options::RedisOptions;
 use crate::foundation::runtime::stop::Stop;
@@ -151,15 +151,16 @@ impl Tail<Note> for Count {
 }
 
 /// Whose connections these are.
-pub struct Instance {
+pub struct FakeInstance {
     /// Opens them.
     pub connector: Connector,
     stop: Stop,
     /// Whether they stand.
     pub health: Health,
+    events: Sender<Event>,
 }
 
-impl Linked for Instance {
+impl Linked for FakeInstance {
     fn connector(&self) -> &Connector {
         &self.connector
     }
@@ -183,7 +184,18 @@ impl Linked for Instance {
     }
 }
 
-impl Guard for Instance {
+impl Instance for FakeInstance {
+    fn closed(&self) -> Error {
+        Error::new(ErrorKind::Closed(Fate::NotSent), "closed")
+    }
+
+    fn connected(&self, _: &Route, _: &mut Connection) -> RedisResult<()> {
+        self.events.send(Event::Connected).unwrap();
+        Ok(())
+    }
+}
+
+impl Guard for FakeInstance {
     fn panicked(&self, error: Error) {
         panic!("{error}");
     }
@@ -196,7 +208,7 @@ impl Guard for Instance {
 /// What notes have in common.
 pub struct Desk {
     /// The instance.
-    pub instance: Arc<Instance>,
+    pub instance: Arc<FakeInstance>,
     events: Sender<Event>,
 }
 
@@ -206,7 +218,8 @@ impl Desk {
         let section = OptionReader::new("redis_options", Some(redis_options)).unwrap();
         let connector = Connector::new(&RedisOptions::parse(section, None).unwrap());
         let (events, told) = unbounded();
-        let instance = Instance { connector, stop: Stop::new(), health: Health::default() };
+        let instance =
+            FakeInstance { connector, stop: Stop::new(), health: Health::default(), events: events.clone() };
         (Self { instance: Arc::new(instance), events }, told)
     }
 
@@ -216,22 +229,13 @@ impl Desk {
 }
 
 impl Context for Desk {
-    type Instance = Instance;
+    type Instance = FakeInstance;
 
-    fn instance(&self) -> &Arc<Instance> {
+    fn instance(&self) -> &Arc<FakeInstance> {
         &self.instance
     }
 
     fn thread_name(&self) -> &'static str {
         "a writer"
-    }
-
-    fn closed(&self) -> Error {
-        Error::new(ErrorKind::Closed(Fate::NotSent), "closed")
-    }
-
-    fn connected(&self, _: &Route, _: &mut Connection) -> RedisResult<()> {
-        self.tell(Event::Connected);
-        Ok(())
     }
 }

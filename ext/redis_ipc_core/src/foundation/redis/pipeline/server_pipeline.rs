@@ -22,7 +22,7 @@ const LEISURE: Duration = Duration::from_millis(1);
 const UNUSED: Duration = Duration::from_secs(60);
 
 /// A connection, and what belongs to it.
-pub struct Wire<T: Carried> {
+pub struct PipelineConnection<T: Carried> {
     /// The connection.
     pub connection: Connection,
     /// What is remembered for as long as it stands.
@@ -34,11 +34,11 @@ pub struct Wire<T: Carried> {
     losses: usize,
 }
 
-impl<T: Carried> Wire<T> {
+impl<T: Carried> PipelineConnection<T> {
     /// A connection on which nothing was written yet. `losses` is how many connections of the instance had broken
     /// before it was made.
     pub fn new(connection: Connection, health: &Health, losses: usize) -> Box<Self> {
-        let (remembered, number) = (T::Remembered::default(), health.next_wire());
+        let (remembered, number) = (T::Remembered::default(), health.next_number());
         Box::new(Self { connection, remembered, buffer: Vec::new(), number, losses })
     }
 
@@ -51,26 +51,26 @@ impl<T: Carried> Wire<T> {
     }
 }
 
-/// Where the connection of a pipeline is.
-pub enum Hold<T: Carried> {
+/// What the connection of a pipeline is doing.
+pub enum ConnectionState<T: Carried> {
     /// Free, and nothing is unread on it.
-    Parked(Box<Wire<T>>),
+    Idle(Box<PipelineConnection<T>>),
     /// Some thread has it.
-    Out,
+    InUse,
     /// A batch was written on it; its replies are to be read.
-    Written(Box<Wire<T>>, Batch<T>),
+    Written(Box<PipelineConnection<T>>, Batch<T>),
     /// There is none (any more); these commands were on it, and this is why, if there was one.
-    Missing(Vec<T>, Option<Error>),
+    Broken(Vec<T>, Option<Error>),
     /// There will be no other.
-    Ended,
+    Closed,
 }
 
 /// What became of a command that was offered to a pipeline.
 pub enum Offered<T: Carried> {
     /// It is to be written by who brought it.
-    Direct(Box<Wire<T>>, T),
+    Direct(Box<PipelineConnection<T>>, T),
     /// As [`Offered::Direct`], once the replies to this batch have been read: if they are here.
-    Unread(Box<Wire<T>>, Batch<T>, T),
+    Unread(Box<PipelineConnection<T>>, Batch<T>, T),
     /// It goes out with the next batch.
     Queued,
     /// The pipeline has ended.
@@ -80,9 +80,9 @@ pub enum Offered<T: Carried> {
 /// What the pipeline's thread is to do next.
 pub enum Work<T: Carried> {
     /// Read the replies to a batch.
-    Read(Box<Wire<T>>, Batch<T>),
+    Read(Box<PipelineConnection<T>>, Batch<T>),
     /// Write these.
-    Write(Box<Wire<T>>, Vec<T>),
+    Write(Box<PipelineConnection<T>>, Vec<T>),
     /// Connect. If there is an error, the connection broke because of it, and these commands were on it; else it was
     /// given up, since nothing that is written on it would arrive.
     Connect(Vec<T>, Option<Error>),
@@ -91,7 +91,7 @@ pub enum Work<T: Carried> {
 }
 
 struct State<T: Carried> {
-    hold: Hold<T>,
+    connection: ConnectionState<T>,
     queue: Outgoing<T>,
     /// To be tried again when `due`.
     delayed: Vec<T>,
@@ -130,12 +130,12 @@ pub struct Pipeline<T: Carried> {
 }
 
 impl<T: Carried> Pipeline<T> {
-    /// A pipeline that starts with `hold`. `is_shared` tells whether the other connections of the instance lead to the
-    /// same server.
-    pub fn new(route: Route, is_shared: bool, hold: Hold<T>) -> Self {
+    /// A pipeline that starts with `connection`. `is_shared` tells whether the other connections of the instance lead
+    /// to the same server.
+    pub fn new(route: Route, is_shared: bool, connection: ConnectionState<T>) -> Self {
         let now = Instant::now();
         let state = State {
-            hold,
+            connection,
             queue: Outgoing::default(),
             delayed: Vec::new(),
             due: now,
@@ -151,22 +151,26 @@ impl<T: Carried> Pipeline<T> {
     /// Brings a command: it is to be written at once if the connection is free, else with the next batch.
     pub fn offer(&self, command: T, health: &Health) -> Offered<T> {
         let mut state = self.state.lock();
-        if matches!(state.hold, Hold::Ended) {
+        if matches!(state.connection, ConnectionState::Closed) {
             return Offered::Refused(command);
         }
         let small = state.queue.is_empty() && command.size() <= DIRECT_BYTES;
         let direct = small
-            && match &state.hold {
-                Hold::Parked(wire) => self.trusts(wire, health),
-                Hold::Written(wire, _) => {
-                    state.unread.is_some() && !state.is_busy() && self.trusts(wire, health)
+            && match &state.connection {
+                ConnectionState::Idle(open) => self.trusts(open, health),
+                ConnectionState::Written(open, _) => {
+                    state.unread.is_some() && !state.is_busy() && self.trusts(open, health)
                 }
                 _ => false,
             };
-        let hold = if direct { std::mem::replace(&mut state.hold, Hold::Out) } else { Hold::Out };
-        match hold {
-            Hold::Parked(wire) => Offered::Direct(wire, command),
-            Hold::Written(wire, batch) => Offered::Unread(wire, batch, command),
+        let connection = if direct {
+            std::mem::replace(&mut state.connection, ConnectionState::InUse)
+        } else {
+            ConnectionState::InUse
+        };
+        match connection {
+            ConnectionState::Idle(open) => Offered::Direct(open, command),
+            ConnectionState::Written(open, batch) => Offered::Unread(open, batch, command),
             _ => {
                 state.queue.push([command]);
                 state.busy = Instant::now() + LEISURE;
@@ -178,26 +182,26 @@ impl<T: Carried> Pipeline<T> {
     }
 
     /// Whether no other connection to the same server broke since this one was made.
-    pub fn trusts(&self, wire: &Wire<T>, health: &Health) -> bool {
-        !self.is_shared || wire.losses == health.losses()
+    pub fn trusts(&self, open: &PipelineConnection<T>, health: &Health) -> bool {
+        !self.is_shared || open.losses == health.losses()
     }
 
     /// Puts the connection back, or tells what became of it.
-    pub fn put(&self, hold: Hold<T>) {
+    pub fn put(&self, connection: ConnectionState<T>) {
         let mut state = self.state.lock();
-        state.hold = hold;
+        state.connection = connection;
         state.unread = None;
         state.used = Instant::now();
         drop(state);
         self.work.notify_one();
     }
 
-    /// As [`Pipeline::put`] of a connection on which a lone command was written: its replies can wait for whoever brings
-    /// the next one, for that spares waking a thread for them. After [`LEISURE`] the pipeline's thread reads them.
-    pub fn put_unread(&self, wire: Box<Wire<T>>, batch: Batch<T>) {
+    /// As [`Pipeline::put`] of a connection on which a lone command was written. Its replies can wait for the thread that
+    /// brings the next one, which spares waking a thread for them. After [`LEISURE`] the pipeline's thread reads them.
+    pub fn put_unread(&self, open: Box<PipelineConnection<T>>, batch: Batch<T>) {
         let mut state = self.state.lock();
-        let lone = state.queue.is_empty() && !state.is_busy() && wire.connection.awaited().is_some();
-        state.hold = Hold::Written(wire, batch);
+        let lone = state.queue.is_empty() && !state.is_busy() && open.connection.awaited().is_some();
+        state.connection = ConnectionState::Written(open, batch);
         state.used = Instant::now();
         state.unread = lone.then_some(state.used);
         let tell = !lone || state.resting;
@@ -218,27 +222,29 @@ impl<T: Carried> Pipeline<T> {
             let is_idle = state.queue.is_empty() && state.delayed.is_empty();
             let ends =
                 is_idle && (state.stopping || (self.is_of_cluster() && state.used.elapsed() >= UNUSED));
-            match std::mem::replace(&mut state.hold, Hold::Out) {
-                Hold::Written(wire, batch) if state.is_to_read() => return Work::Read(wire, batch),
-                Hold::Missing(commands, error) => return Work::Connect(commands, error),
-                Hold::Parked(wire) if !state.queue.is_empty() => {
-                    if !self.trusts(&wire, health) {
+            match std::mem::replace(&mut state.connection, ConnectionState::InUse) {
+                ConnectionState::Written(open, batch) if state.is_to_read() => {
+                    return Work::Read(open, batch);
+                }
+                ConnectionState::Broken(commands, error) => return Work::Connect(commands, error),
+                ConnectionState::Idle(open) if !state.queue.is_empty() => {
+                    if !self.trusts(&open, health) {
                         return Work::Connect(Vec::new(), None);
                     }
-                    return Work::Write(wire, state.queue.take_batch());
+                    return Work::Write(open, state.queue.take_batch());
                 }
-                Hold::Ended => {
-                    state.hold = Hold::Ended;
+                ConnectionState::Closed => {
+                    state.connection = ConnectionState::Closed;
                     return Work::Stop;
                 }
-                Hold::Parked(_) if ends => {
-                    state.hold = Hold::Ended;
+                ConnectionState::Idle(_) if ends => {
+                    state.connection = ConnectionState::Closed;
                     return Work::Stop;
                 }
-                other => state.hold = other,
+                other => state.connection = other,
             }
             // While lone commands come, it looks now and then, so that they need not tell it.
-            if !matches!(state.hold, Hold::Written(..)) {
+            if !matches!(state.connection, ConnectionState::Written(..)) {
                 state.unread = state.unread.filter(|since| since.elapsed() < LEISURE);
             }
             state.resting = state.unread.is_none();
@@ -306,7 +312,7 @@ impl<T: Carried> Pipeline<T> {
     pub fn end_if_idle(&self) -> bool {
         let mut state = self.state.lock();
         if state.queue.is_empty() {
-            state.hold = Hold::Ended;
+            state.connection = ConnectionState::Closed;
         }
         state.queue.is_empty()
     }
@@ -314,7 +320,7 @@ impl<T: Carried> Pipeline<T> {
     /// Ends the pipeline. Returns what was queued.
     pub fn abandon(&self) -> Vec<T> {
         let mut state = self.state.lock();
-        state.hold = Hold::Ended;
+        state.connection = ConnectionState::Closed;
         state.queue.remove(|_| true)
     }
 

@@ -12,9 +12,11 @@ use crate::foundation::redis::connector::Connector;
 use crate::foundation::redis::health::{Health, STABLE};
 use crate::foundation::redis::link::{Linked, is_refusal};
 use crate::foundation::redis::pipeline::batch::{Batch, Leftover, Remains, Server};
-use crate::foundation::redis::pipeline::carried::{Carried, Context};
+use crate::foundation::redis::pipeline::carried::{Carried, Context, Instance};
 use crate::foundation::redis::pipeline::outgoing::{closes_connection, too_large};
-use crate::foundation::redis::pipeline::server_pipeline::{Hold, Offered, Pipeline, Wire, Work};
+use crate::foundation::redis::pipeline::server_pipeline::{
+    ConnectionState, Offered, Pipeline, PipelineConnection, Work,
+};
 use crate::foundation::runtime::backoff::Backoff;
 use crate::foundation::runtime::failpoint;
 use crate::foundation::runtime::sync::Mutex;
@@ -48,7 +50,7 @@ struct Pipelines<T: Carried> {
 /// A thread that has taken the connection of a pipeline puts it back; a panic in between counts as a broken connection.
 struct Borrowed<'a, T: Carried> {
     pipeline: &'a Pipeline<T>,
-    back: Option<Hold<T>>,
+    back: Option<ConnectionState<T>>,
     /// What was written is a lone command, for whose replies nobody waits.
     lone: bool,
 }
@@ -63,9 +65,9 @@ impl<T: Carried> Drop for Borrowed<'_, T> {
     fn drop(&mut self) {
         let panicked = || Error::new(ErrorKind::Internal, "a thread panicked while it wrote to Redis");
         match self.back.take() {
-            Some(Hold::Written(wire, batch)) if self.lone => self.pipeline.put_unread(wire, batch),
-            Some(hold) => self.pipeline.put(hold),
-            None => self.pipeline.put(Hold::Missing(Vec::new(), Some(panicked()))),
+            Some(ConnectionState::Written(open, batch)) if self.lone => self.pipeline.put_unread(open, batch),
+            Some(connection) => self.pipeline.put(connection),
+            None => self.pipeline.put(ConnectionState::Broken(Vec::new(), Some(panicked()))),
         }
     }
 }
@@ -83,9 +85,9 @@ impl<T: Carried> Writer<T> {
     pub fn new(context: T::Context, connection: Option<Connection>) -> Self {
         let only = connection.map(|connection| {
             let (route, health) = (Route::Server, context.instance().health());
-            let wire = Wire::new(connection, health, health.losses());
-            let is_shared = context.shares_server(&route);
-            Arc::new(Pipeline::new(route, is_shared, Hold::Parked(wire)))
+            let open = PipelineConnection::new(connection, health, health.losses());
+            let is_shared = context.instance().shares_server(&route);
+            Arc::new(Pipeline::new(route, is_shared, ConnectionState::Idle(open)))
         });
         let pipelines = Mutex::new(Pipelines { to_nodes: HashMap::new(), threads: Vec::new() });
         Self { context: Arc::new(context), only, pipelines, closed: AtomicBool::new(false) }
@@ -118,7 +120,7 @@ impl<T: Carried> Writer<T> {
     /// it failed because the writer is closed.
     pub fn send(self: &Arc<Self>, carried: T) -> bool {
         if self.closed.load(Ordering::SeqCst) {
-            carried.fail(&self.context.closed(), &self.context);
+            carried.fail(&self.instance().closed(), &self.context);
             return false;
         }
         self.try_forward(carried)
@@ -136,7 +138,7 @@ impl<T: Carried> Writer<T> {
         let refused = self.bring(pipeline, carried);
         let taken = refused.is_none();
         if let Some(carried) = refused {
-            carried.fail(&self.context.closed(), &self.context);
+            carried.fail(&self.instance().closed(), &self.context);
         }
         taken
     }
@@ -144,8 +146,8 @@ impl<T: Carried> Writer<T> {
     /// Brings something to a pipeline; returns it if the pipeline has ended.
     fn bring(self: &Arc<Self>, pipeline: &Pipeline<T>, carried: T) -> Option<T> {
         match pipeline.offer(carried, self.health()) {
-            Offered::Direct(wire, carried) => self.write_lone(Borrowed::from(pipeline), wire, carried),
-            Offered::Unread(wire, batch, carried) => self.read_and_write(pipeline, wire, batch, carried),
+            Offered::Direct(open, carried) => self.write_lone(Borrowed::from(pipeline), open, carried),
+            Offered::Unread(open, batch, carried) => self.read_and_write(pipeline, open, batch, carried),
             Offered::Queued => {}
             Offered::Refused(carried) => return Some(carried),
         }
@@ -171,8 +173,9 @@ impl<T: Carried> Writer<T> {
         if pipelines.to_nodes.contains_key(&route) {
             return Some(carried);
         }
-        let is_shared = self.context.shares_server(&route);
-        let pipeline = Arc::new(Pipeline::new(route.clone(), is_shared, Hold::Missing(Vec::new(), None)));
+        let is_shared = self.instance().shares_server(&route);
+        let pipeline =
+            Arc::new(Pipeline::new(route.clone(), is_shared, ConnectionState::Broken(Vec::new(), None)));
         pipeline.queue(vec![carried]);
         if self.closed.load(Ordering::SeqCst) {
             pipeline.stop();
@@ -198,56 +201,69 @@ impl<T: Carried> Writer<T> {
         }
     }
 
-    fn write_lone(self: &Arc<Self>, mut borrowed: Borrowed<'_, T>, wire: Box<Wire<T>>, carried: T) {
-        borrowed.lone = !carried.is_awaited();
-        self.write(borrowed, wire, vec![carried]);
+    fn write_lone(
+        self: &Arc<Self>,
+        mut borrowed: Borrowed<'_, T>,
+        open: Box<PipelineConnection<T>>,
+        carried: T,
+    ) {
+        borrowed.lone = true;
+        self.write(borrowed, open, vec![carried]);
     }
 
     /// Writes a lone command after one whose replies nobody has read yet, if they are here.
     fn read_and_write(
         self: &Arc<Self>,
         pipeline: &Pipeline<T>,
-        mut wire: Box<Wire<T>>,
+        mut open: Box<PipelineConnection<T>>,
         batch: Batch<T>,
         carried: T,
     ) {
         let mut borrowed = Borrowed::from(pipeline);
-        let hold = match wire.connection.receive_arrived(batch.replies()) {
-            Ok(Some(replies)) => self.settle(pipeline, wire, batch, &replies),
-            Ok(None) => Hold::Written(wire, batch),
+        let connection = match open.connection.receive_arrived(batch.replies()) {
+            Ok(Some(replies)) => self.settle(pipeline, open, batch, &replies),
+            Ok(None) => ConnectionState::Written(open, batch),
             Err(error) => self.break_off(pipeline, batch, &[], usize::MAX, &error),
         };
-        match hold {
-            Hold::Parked(wire) if pipeline.trusts(&wire, self.health()) => {
-                self.write_lone(borrowed, wire, carried);
+        match connection {
+            ConnectionState::Idle(open) if pipeline.trusts(&open, self.health()) => {
+                self.write_lone(borrowed, open, carried);
             }
-            hold => {
-                borrowed.back = Some(hold);
+            connection => {
+                borrowed.back = Some(connection);
                 pipeline.queue(vec![carried]);
             }
         }
     }
 
-    fn write(self: &Arc<Self>, mut borrowed: Borrowed<'_, T>, mut wire: Box<Wire<T>>, all: Vec<T>) {
+    fn write(
+        self: &Arc<Self>,
+        mut borrowed: Borrowed<'_, T>,
+        mut open: Box<PipelineConnection<T>>,
+        all: Vec<T>,
+    ) {
         let pipeline = borrowed.pipeline;
         failpoint::point();
-        if wire.connection.is_gone() {
-            borrowed.back = Some(Hold::Missing(all, None));
+        if open.connection.is_gone() {
+            borrowed.back = Some(ConnectionState::Broken(all, None));
             return;
         }
-        let mut bytes = std::mem::take(&mut wire.buffer);
-        let server = Server { route: &pipeline.route, connection: wire.number };
-        let batch = Batch::encode(all, &mut bytes, server, &mut wire.remembered, &self.context);
+        let mut bytes = std::mem::take(&mut open.buffer);
+        let server = Server { route: &pipeline.route, connection: open.number };
+        let batch = Batch::encode(all, &mut bytes, server, &mut open.remembered, &self.context);
         borrowed.back = Some(if bytes.is_empty() {
-            Hold::Parked(wire)
+            ConnectionState::Idle(open)
         } else {
-            let written = wire.connection.send_counting(&bytes);
-            wire.keep(bytes);
+            let written = open.connection.send_counting(&bytes);
+            open.keep(bytes);
             match written {
-                Ok(()) => Hold::Written(wire, batch),
+                Ok(()) => {
+                    borrowed.lone &= !batch.is_awaited();
+                    ConnectionState::Written(open, batch)
+                }
                 Err(failure) => {
-                    let replies = wire.connection.receive_left(batch.replies());
-                    let error = wire.connection.lost(failure.error.into());
+                    let replies = open.connection.receive_left(batch.replies());
+                    let error = open.connection.lost(failure.error.into());
                     self.break_off(pipeline, batch, &replies, failure.written, &error)
                 }
             }
@@ -255,10 +271,10 @@ impl<T: Carried> Writer<T> {
     }
 
     /// Writes what was queued, except what another node has come to serve meanwhile.
-    fn write_queued(self: &Arc<Self>, pipeline: &Pipeline<T>, wire: Box<Wire<T>>, all: Vec<T>) {
+    fn write_queued(self: &Arc<Self>, pipeline: &Pipeline<T>, open: Box<PipelineConnection<T>>, all: Vec<T>) {
         let (own, others): (Vec<_>, Vec<_>) =
             all.into_iter().partition(|carried| self.belongs(carried, pipeline));
-        self.write(Borrowed::from(pipeline), wire, own);
+        self.write(Borrowed::from(pipeline), open, own);
         others.into_iter().for_each(|carried| self.forward(carried));
     }
 
@@ -283,20 +299,20 @@ impl<T: Carried> Writer<T> {
         let mut pace = Pace { connected: Instant::now(), backoff: Backoff::new(), chances: LAST_CHANCES };
         loop {
             match pipeline.next_work(self.health()) {
-                Work::Read(wire, batch) => self.read(pipeline, wire, batch),
-                Work::Write(wire, all) => self.write_queued(pipeline, wire, all),
+                Work::Read(open, batch) => self.read(pipeline, open, batch),
+                Work::Write(open, all) => self.write_queued(pipeline, open, all),
                 Work::Connect(all, error) => self.connect(pipeline, all, error, &mut pace),
                 Work::Stop => return self.forget(pipeline),
             }
         }
     }
 
-    fn read(self: &Arc<Self>, pipeline: &Pipeline<T>, mut wire: Box<Wire<T>>, batch: Batch<T>) {
+    fn read(self: &Arc<Self>, pipeline: &Pipeline<T>, mut open: Box<PipelineConnection<T>>, batch: Batch<T>) {
         let mut borrowed = Borrowed::from(pipeline);
         failpoint::point();
         let mut replies = Vec::with_capacity(batch.replies());
         while replies.len() < batch.replies() {
-            match wire.connection.receive() {
+            match open.connection.receive() {
                 Ok(reply) => replies.push(reply),
                 Err(error) => {
                     borrowed.back = Some(self.break_off(pipeline, batch, &replies, usize::MAX, &error));
@@ -304,7 +320,7 @@ impl<T: Carried> Writer<T> {
                 }
             }
         }
-        borrowed.back = Some(self.settle(pipeline, wire, batch, &replies));
+        borrowed.back = Some(self.settle(pipeline, open, batch, &replies));
     }
 
     /// The connection broke while a batch was under way: acts on the replies that came, and decides in which order the
@@ -316,7 +332,7 @@ impl<T: Carried> Writer<T> {
         replies: &[Value],
         written: usize,
         error: &RedisError,
-    ) -> Hold<T> {
+    ) -> ConnectionState<T> {
         let Remains { leftover, broken, culprit } = batch.settle_broken(replies, written, &self.context);
         self.follow_up(pipeline, leftover);
         let convicted = pipeline.take_back(broken, is_close(error)).into_iter().map(|carried| {
@@ -327,26 +343,26 @@ impl<T: Carried> Writer<T> {
             .chain(culprit)
             .filter_map(|(carried, failure)| carried.refuse_large(&failure, &self.context));
         let error = self.connector().explain(error, Fate::Unknown);
-        Hold::Missing(instead.collect(), Some(error))
+        ConnectionState::Broken(instead.collect(), Some(error))
     }
 
     /// Acts on the replies to a batch: what becomes of the connection.
     fn settle(
         self: &Arc<Self>,
         pipeline: &Pipeline<T>,
-        wire: Box<Wire<T>>,
+        open: Box<PipelineConnection<T>>,
         batch: Batch<T>,
         replies: &[Value],
-    ) -> Hold<T> {
+    ) -> ConnectionState<T> {
         if replies.iter().any(closes_connection) {
-            return self.break_off(pipeline, batch, replies, usize::MAX, &wire.connection.closed());
+            return self.break_off(pipeline, batch, replies, usize::MAX, &open.connection.closed());
         }
         let mut leftover = batch.settle(replies, &self.context);
         let (again, refusal) = (std::mem::take(&mut leftover.again), leftover.refusal.take());
         self.follow_up(pipeline, leftover);
         match refusal {
-            Some(error) => Hold::Missing(again, Some(error)),
-            None => Hold::Parked(wire),
+            Some(error) => ConnectionState::Broken(again, Some(error)),
+            None => ConnectionState::Idle(open),
         }
     }
 
@@ -393,7 +409,7 @@ impl<T: Carried> Writer<T> {
         loop {
             if pipeline.is_stopping() {
                 if pace.chances == 0 {
-                    return self.abandon(pipeline, &self.context.closed());
+                    return self.abandon(pipeline, &self.instance().closed());
                 }
                 pace.chances -= 1;
             }
@@ -404,12 +420,12 @@ impl<T: Carried> Writer<T> {
                 return;
             }
             match self.open(&pipeline.route) {
-                Ok(wire) => {
+                Ok(open) => {
                     if lost {
                         instance.link_restored();
                     }
                     pace.connected = Instant::now();
-                    return pipeline.put(Hold::Parked(wire));
+                    return pipeline.put(ConnectionState::Idle(open));
                 }
                 Err(error) => {
                     let explained = self.connector().explain(&error, Fate::Unknown);
@@ -426,11 +442,11 @@ impl<T: Carried> Writer<T> {
         }
     }
 
-    fn open(&self, route: &Route) -> RedisResult<Box<Wire<T>>> {
+    fn open(&self, route: &Route) -> RedisResult<Box<PipelineConnection<T>>> {
         let losses = self.health().losses();
         let mut connection = self.connector().open(route)?;
-        self.context.connected(route, &mut connection)?;
-        Ok(Wire::new(connection, self.health(), losses))
+        self.instance().connected(route, &mut connection)?;
+        Ok(PipelineConnection::new(connection, self.health(), losses))
     }
 
     /// Passes on what is served by other nodes by now. True if that was all, and the pipeline has ended.
