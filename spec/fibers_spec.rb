@@ -103,6 +103,17 @@ RSpec.describe "under a Fiber scheduler" do
     proc { |entry| opened.pop && fulfill_request(entry, content: entry.content) }
   end
 
+  it "the end of a call wakes the fiber that waits for it, which would else sleep until the deadline" do
+    connect("child", &echo)
+    parent
+    answers = []
+    took = seconds do
+      FiberScheduler.run { Fiber.schedule { 5.times { |number| answers << ask(number, timeout: 40).value } } }
+    end
+    expect(answers).to eq([0, 1, 2, 3, 4])
+    expect(took).to be < 20
+  end
+
   it "a deadline is kept, and its outcome told" do
     stream = parent
     ticks = 0
@@ -197,6 +208,23 @@ RSpec.describe "under a Fiber scheduler" do
       expect(answers.tally).to eq(true => 1000)
       expect(next_of(heard)).to eq(7)
       expect(caller.stats).to include(requests: 1001, fulfilled: 1001, open_calls: 0)
+    end
+
+    it "is woken by the end of a call" do
+      rpc_server { |server| server.on("echo") { |value| value } }
+      answers = []
+      caller = client
+      took = seconds do
+        FiberScheduler.run do
+          Fiber.schedule do
+            5.times do |number|
+              answers << caller.call("echo", number, timeout: 40)
+            end
+          end
+        end
+      end
+      expect(answers).to eq([0, 1, 2, 3, 4])
+      expect(took).to be < 20
     end
 
     it "keeps a deadline, and tells its outcome" do

@@ -92,7 +92,7 @@ RSpec.describe "peers in other languages", timeout: 300 do
         expect(call.call("nothing", nil).dig("rejected", "code")).to eq(-32_601)
         expect(call.call("wait", [], timeout: 2)).to eq("timeout" => "unknown")
         elsewhere = peer(asker, "json_rpc_demo", "nobody")
-        expect(ask(elsewhere, method: "a", params: [], timeout: 0.2)).to eq("timeout" => "unclaimed")
+        expect(ask(elsewhere, method: "a", params: [], timeout: 1)).to eq("timeout" => "unclaimed")
         expect(redis.exists("nobody")).to eq(0)
       end
     end
