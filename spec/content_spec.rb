@@ -226,8 +226,8 @@ RSpec.describe "content" do
   end
 
   describe "of very many values" do
-    # Enough that Ruby gives another thread its turn in between, if it is asked to.
-    let!(:many) { Array.new(800_000) { |index| index / 7.0 } }
+    # Ruby gives another thread its turn after 100 ms, if it is asked to: reading and writing take several times that.
+    let!(:many) { Array.new(330_000) { |index| { "key#{index}": "v\n" * 60 } } }
     # What reads and writes all content.
     let(:native) { RedisIPC.const_get(:Native) }
 

@@ -40,7 +40,7 @@ RSpec.describe "groups" do
 
   it "may have names of any text" do
     ["a:b", "a%3Ab", "%", ":", "ünïcode 😀", "x" * 500, "line\nbreak"].each do |name|
-      connect(name) { |entry| fulfill_request(entry, content: [group, entry.source_group]) }
+      connect(name) { |entry| fulfill_request(entry, content: [group_name, entry.source_group]) }
       asker = connect("#{name}!")
       expect(asker.send_to_group(content: 1, to: name).value).to eq([name, "#{name}!"])
     end

@@ -131,6 +131,18 @@ RSpec.describe "calls one by one" do
     warm_up
   end
 
+  it "are served by the next consumer where one is killed with a request that it has not begun" do
+    child = connect("child", consumer: { pool_size: 1 }, &echo)
+    killed = false
+    allow(RedisIPC::Entry).to receive(:new).and_wrap_original do |original, *arguments|
+      Thread.current.kill if !killed && (killed = true)
+      original.call(*arguments)
+    end
+    expect(parent.send_to_group(content: 1, to: "child").value).to eq(1)
+    expect(killed).to be(true)
+    expect(child.stats).to include(taken: 1, held_requests: 0)
+  end
+
   context "where the only consumer becomes busy" do
     # Whether its reader is caught in the midst of it is a matter of luck: less so with several.
     let(:groups) { Array.new(6) { |index| "child #{index}" } }

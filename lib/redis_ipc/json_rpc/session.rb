@@ -49,11 +49,7 @@ module RedisIPC
       private
 
       def serve_one
-        request = @engine.take
-        return false unless request
-
-        @serve.call(request)
-        !abandoned?
+        !serve_next(&:itself).nil? && !abandoned?
       end
 
       def tell_one

@@ -84,10 +84,9 @@ module RedisIPC
     private
 
     def serve_one
-      request = @engine.take
+      request = serve_next { |native| Entry.new(native, @engine) }
       return false unless request
 
-      @serve.call(Entry.new(request, @engine))
       request.leave
       !abandoned?
     end
