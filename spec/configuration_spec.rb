@@ -29,6 +29,15 @@ RSpec.describe RedisIPC::Configuration do
     [child, client, server].each { |one| one&.disconnect }
   end
 
+  it "is read by JSON-RPC when it connects" do
+    client = RedisIPC::JSONRPC::Client.new("sums")
+    configured { |defaults| defaults.redis_options = redis_options }
+    rpc_server("sums") { |server| server.on("same") { |one| one } }
+    expect(client.connect.call("same", 1)).to eq(1)
+  ensure
+    client&.disconnect
+  end
+
   it "completes what connect is given, nested options too, and lets that win" do
     config.connect_options = { pool_size: 4, consumer: { pool_size: 8, lease: 3 } }
     expect(config.complete(pool_size: 2, consumer: { lease: 1 }))

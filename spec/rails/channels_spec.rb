@@ -64,4 +64,13 @@ RSpec.describe "which channels a Rails application connects", timeout: 120 do
     app.write("config/initializers/ipc.rb", "Rails.application.config.redis_ipc.log_tags = [:no_such_method]")
     expect(say("")).to include("the option log_tags must be", ":no_such_method")
   end
+
+  it "use what RedisIPC.configure says in an initializer, unless config.redis_ipc says otherwise" do
+    shown = "print RedisIPC.configuration.shutdown_timeout"
+    expect(app.run(shown)).to eq("5")
+    app.write("config/initializers/ipc.rb", "RedisIPC.configure { |config| config.shutdown_timeout = 20 }")
+    expect(app.run(shown)).to eq("20")
+    app.write("config/initializers/more.rb", "Rails.application.config.redis_ipc.shutdown_timeout = 30")
+    expect(app.run(shown)).to eq("30")
+  end
 end

@@ -13,7 +13,8 @@ module RedisIPC
       def initialize(queue, options)
         @queue = Names.check("the queue's name", queue)
         @logger = Settings.check_logger(options.delete(:logger))
-        @options, @callables = Settings.for_core({ redis_options: RedisIPC.configuration.redis_options }.merge(options))
+        @given = options
+        read_options
         @lifecycle = Mutex.new
       end
 
@@ -45,7 +46,14 @@ module RedisIPC
 
       private
 
+      # Reads them again at each connect: the defaults of the process may have been set since.
+      def read_options
+        defaults = { redis_options: RedisIPC.configuration.redis_options }
+        @options, @callables = Settings.for_core(defaults.merge(@given))
+      end
+
       def open_session(_settings)
+        read_options
         begin_session(start_session) { |session| run_session(session) }
       end
 

@@ -34,6 +34,10 @@ module RedisIPC
         ::Rails.logger
       end
 
+      def shutdown_timeout
+        5
+      end
+
       def clean_backtrace(lines)
         ::Rails.backtrace_cleaner.clean(lines)
       end

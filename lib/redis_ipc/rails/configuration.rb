@@ -7,7 +7,7 @@ module RedisIPC
     class Configuration
       # @return [Hash{Symbol => Object}] their defaults
       DEFAULTS = {
-        connect: :auto, channels: nil, channels_path: "app/ipc", channel_options: nil, shutdown_timeout: 5,
+        connect: :auto, channels: nil, channels_path: "app/ipc", channel_options: nil, shutdown_timeout: nil,
         action_on_unlisted_params: nil,
         log_tags: ["redis_ipc", :destination_group, :id, :correlation_id].freeze
       }.freeze
@@ -64,6 +64,7 @@ module RedisIPC
       # @raise [ConfigurationError]
       def shutdown_timeout
         timeout = setting(:shutdown_timeout)
+        return RedisIPC.configuration.shutdown_timeout if timeout.nil?
         return timeout if timeout.is_a?(Numeric) && timeout.real? && timeout >= 0
 
         raise ConfigurationError,
@@ -98,7 +99,7 @@ module RedisIPC
       # @param channel [Class]
       # @return [Hash] for {Channel.connect}: what is said of all, of the classes it inherits from, and of itself
       def connect_options(channel)
-        common = { reveal_errors: ::Rails.env.production? ? :class : :message }.merge(@values.except(*DEFAULTS.keys))
+        common = revealing.merge(@values.except(*DEFAULTS.keys))
         classes = channel.ancestors.take_while { |one| !one.equal?(Channel) }
         classes.reverse.filter_map { |one| channel_options[one.name&.to_sym] }.inject(common) do |options, own|
           # Another Redis: the password of the first is none of its business.
@@ -117,6 +118,13 @@ module RedisIPC
       end
 
       private
+
+      # What the asker is told of an exception, unless the application says it for the whole process.
+      def revealing
+        return {} if RedisIPC.configuration.connect_options.key?(:reveal_errors)
+
+        { reveal_errors: ::Rails.env.production? ? :class : :message }
+      end
 
       def name?(value)
         value.is_a?(String) || value.is_a?(Symbol)

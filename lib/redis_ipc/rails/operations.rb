@@ -2,8 +2,8 @@
 
 module RedisIPC
   module OnRails
-    # Does the work of the rake tasks. They join the streams as a group of their own: a member of an application's group
-    # that does not answer would refuse its requests while nobody answers.
+    # Does the work of the rake tasks. They join the streams as a group of their own, so that `instances` shows them
+    # apart from the application's.
     # @api private
     class Operations
       GROUP = "redis_ipc.tasks"

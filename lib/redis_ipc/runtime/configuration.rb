@@ -22,8 +22,6 @@ module RedisIPC
     attr_reader :redis_options
     # @return [Hash] options of {Stream#connect} and {Channel.connect}, nested Hashes too; `{}` until it is set
     attr_reader :connect_options
-    # @return [Numeric] seconds that running handlers are given when the process ends; 2 until it is set
-    attr_reader :shutdown_timeout
     # @return [Framework] what surrounds the user's code
     # @api private
     attr_accessor :framework
@@ -31,7 +29,6 @@ module RedisIPC
     def initialize
       @redis_options = {}.freeze
       @connect_options = {}.freeze
-      @shutdown_timeout = 2
       @framework = Framework.new
     end
 
@@ -56,6 +53,12 @@ module RedisIPC
     # @raise [ConfigurationError] if it has not
     def logger=(logger)
       @logger = Settings.check_logger(logger)
+    end
+
+    # @return [Numeric] seconds that running handlers are given when the process ends; 2 until it is set (5 in a Rails
+    #   application)
+    def shutdown_timeout
+      @shutdown_timeout || framework.shutdown_timeout
     end
 
     # @param seconds [Numeric]

@@ -38,6 +38,11 @@ module RedisIPC
     # @return [Object, nil] the logger of what was given none
     def logger; end
 
+    # @return [Numeric] seconds that running handlers are given when the process ends
+    def shutdown_timeout
+      2
+    end
+
     # @param lines [Array<String>] a backtrace
     # @return [Array<String>] the lines worth showing
     def clean_backtrace(lines)
