@@ -49,7 +49,11 @@ module RedisIPC
       private
 
       def serve_one
-        !serve_next(&:itself).nil? && !abandoned?
+        request = @engine.take
+        return false unless request
+
+        @serve.call(request)
+        !abandoned?
       end
 
       def tell_one

@@ -16,6 +16,7 @@ module RedisIPC
       @serves = serves
       @watching = BriefMutex.new
       @callbacks = {}
+      @not_begun = []
       label = "#{stream.stream_name}/#{stream.group_name}"
       @dispatchers = ThreadPool.new("dispatcher", label) { dispatch_one }
       super(label, settings.callables,
@@ -84,11 +85,17 @@ module RedisIPC
     private
 
     def serve_one
-      request = serve_next { |native| Entry.new(native, @engine) }
+      request = @not_begun.shift || @engine.take
       return false unless request
 
+      entry = Entry.new(request, @engine)
+      begun = true
+      @serve.call(entry)
       request.leave
       !abandoned?
+    ensure
+      # Killed in between: the thread that takes its place serves it, for nobody else would.
+      @not_begun.push(request) if request && !begun
     end
 
     # Handlers may have returned and be about to answer from other threads.

@@ -19,7 +19,6 @@ module RedisIPC
       @pid = Process.pid
       @closing = Mutex.new
       @starting = BriefMutex.new
-      @not_begun = []
       @logins = Logins.open(callables, label)
       @engine = started(&start)
     end
@@ -76,23 +75,6 @@ module RedisIPC
     end
 
     private
-
-    # Takes a request and serves it. A thread that is killed in between leaves it to the one that takes its place: the
-    # engine holds it for this process, and nobody else would answer.
-    # @yieldparam request what {#engine} gave
-    # @yieldreturn [Object] what `@serve` is called with
-    # @return [Object, nil] the request; nil if there is none any more
-    def serve_next
-      request = @not_begun.shift || @engine.take
-      return unless request
-
-      subject = yield request
-      begun = true
-      @serve.call(subject)
-      request
-    ensure
-      @not_begun.push(request) if request && !begun
-    end
 
     def started
       engine = yield @logins&.native
