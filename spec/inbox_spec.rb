@@ -80,6 +80,12 @@ RSpec.describe "an inbox" do
     child = connect("child", &echo)
     expect(answer(1)).to eq(1)
     redis.pexpire(inbox, 1)
+    # What is in it when it expires is lost.
+    eventually do
+      redis.xinfo(:stream, inbox)["entries-added"].zero?
+    rescue Redis::CommandError
+      false
+    end
     expect(answer(2)).to eq(2)
     eventually { child.connected? }
   end
