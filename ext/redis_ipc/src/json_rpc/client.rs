@@ -33,17 +33,7 @@ impl NativeListClient {
     ) -> Result<Self, Error> {
         let mut options = parse_options(ruby, options)?;
         logins::connect(ruby, logins, &mut options.redis)?;
-        let started = wait_for_thread(
-            ruby,
-            move || Client::start(&queue, options),
-            |started| {
-                if let Ok(client) = started {
-                    client.close();
-                }
-            },
-        )?;
-        let client = started.map_err(|error| errors::raise(ruby, &error))?;
-        Ok(Self(ProcessBound::new(Arc::new(client))))
+        ProcessBound::start(ruby, move || Client::start(&queue, options), Client::close).map(Self)
     }
 
     /// The first of so many ids.

@@ -83,18 +83,7 @@ impl NativeListServer {
     ) -> Result<Self, Error> {
         let mut options = parse_options(ruby, options)?;
         logins::connect(ruby, logins, &mut options.redis)?;
-        let started = wait_for_thread(
-            ruby,
-            move || Server::start(&queue, options),
-            // Interrupted while connecting: nobody will ever use it.
-            |started| {
-                if let Ok(server) = started {
-                    server.close();
-                }
-            },
-        )?;
-        let server = started.map_err(|error| errors::raise(ruby, &error))?;
-        Ok(Self(ProcessBound::new(Arc::new(server))))
+        ProcessBound::start(ruby, move || Server::start(&queue, options), Server::close).map(Self)
     }
 
     /// The next request: one at hand without giving up the GVL, else one that is waited for; nil once no more come.

@@ -43,18 +43,8 @@ impl NativeEngine {
     ) -> Result<Self, Error> {
         let mut options = parse_options(ruby, options)?;
         logins::connect(ruby, logins, &mut options.redis)?;
-        let started = wait_for_thread(
-            ruby,
-            move || Engine::start(&stream, &group, options, serves),
-            // Interrupted while connecting: nobody will ever use it.
-            |started| {
-                if let Ok(engine) = started {
-                    engine.close();
-                }
-            },
-        )?;
-        let engine = started.map_err(|error| errors::raise(ruby, &error))?;
-        Ok(Self(ProcessBound::new(Arc::new(engine))))
+        ProcessBound::start(ruby, move || Engine::start(&stream, &group, options, serves), Engine::close)
+            .map(Self)
     }
 
     /// Runs `work` in a thread of its own, so that Ruby can interrupt the wait for it.

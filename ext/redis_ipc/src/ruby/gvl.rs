@@ -5,7 +5,7 @@
 #![allow(unsafe_code)]
 
 use crate::ruby::errors;
-use crossbeam_channel::{SendError, bounded, select_biased};
+use crossbeam_channel::{Receiver, SendError, bounded, select_biased};
 use magnus::rb_sys::{AsRawValue, FromRawValue};
 use magnus::{Error, RString, Ruby, Symbol, TryConvert, Value};
 use std::any::Any;
@@ -31,6 +31,18 @@ pub fn wait_without_gvl<T>(
     }
 }
 
+/// As [`wait_without_gvl`], with a `wait` that returns `None` soon after there is something in the channel it is given.
+pub fn wait_for_message<T>(
+    ruby: &Ruby,
+    mut wait: impl FnMut(&Receiver<()>) -> Option<T>,
+) -> Result<T, Error> {
+    let (interrupt, interrupted) = bounded(1);
+    let unblock = || {
+        let _ = interrupt.try_send(());
+    };
+    wait_without_gvl(ruby, || wait(&interrupted), unblock)
+}
+
 /// Runs `work` in a thread of its own and waits for it as above; an interrupt leaves it running, and what it returns
 /// goes to `unclaimed`. If the process may have no more threads, `work` runs in this one, and an interrupt waits for
 /// it.
@@ -40,7 +52,6 @@ pub fn wait_for_thread<T: Send + 'static>(
     unclaimed: impl FnOnce(T) + Send + 'static,
 ) -> Result<T, Error> {
     let (sender, receiver) = bounded(1);
-    let (interrupt, interrupted) = bounded(1);
     // Whoever runs it takes it from here: a thread that cannot be started would take it along.
     let (handed, job) = bounded(1);
     let _ = handed.send((work, unclaimed, sender));
@@ -60,16 +71,13 @@ pub fn wait_for_thread<T: Send + 'static>(
         };
         wait_without_gvl(ruby, here, || {})?;
     }
-    let wait = || {
+    let wait = |interrupted: &Receiver<()>| {
         select_biased! {
             recv(receiver) -> result => result.ok(),
             recv(interrupted) -> _ => None,
         }
     };
-    let unblock = || {
-        let _ = interrupt.try_send(());
-    };
-    match wait_without_gvl(ruby, wait, unblock)? {
+    match wait_for_message(ruby, wait)? {
         Ok(value) => Ok(value),
         Err(panic) => Err(errors::from_panic(ruby, &*panic)),
     }

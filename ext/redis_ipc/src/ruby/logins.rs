@@ -2,9 +2,8 @@
 
 use crate::ruby::classes::settle_class;
 use crate::ruby::entry;
-use crate::ruby::gvl::wait_without_gvl;
+use crate::ruby::gvl::wait_for_message;
 use crate::ruby::process_bound::ProcessBound;
-use crossbeam_channel::bounded;
 use magnus::prelude::*;
 use magnus::{Error, RModule, Ruby, function, method};
 use redis_ipc_core::RedisOptions;
@@ -22,14 +21,10 @@ impl NativeLogins {
     /// The next login that waits for values; nil at the end.
     fn take(ruby: &Ruby, rb_self: &Self) -> Result<Option<NativeLoginRequest>, Error> {
         let both = rb_self.0.get(ruby)?;
-        let (interrupt, interrupted) = bounded(1);
-        let wait = || match both.1.take(&interrupted) {
+        let request = wait_for_message(ruby, |interrupted| match both.1.take(interrupted) {
             TakenLogin::Request(request) => Some(Some(request)),
             TakenLogin::Closed => Some(None),
             TakenLogin::Interrupted => None,
-        };
-        let request = wait_without_gvl(ruby, wait, || {
-            let _ = interrupt.try_send(());
         })?;
         Ok(request.map(|request| NativeLoginRequest(ProcessBound::new(request))))
     }

@@ -1,7 +1,10 @@
 //! What belongs to one process: in a forked child its threads do not exist and its locks may be held for ever.
 
 use crate::ruby::errors;
+use crate::ruby::gvl::wait_for_thread;
 use magnus::{Error, Ruby};
+use redis_ipc_core::Error as CoreError;
+use std::sync::Arc;
 
 /// A value of the process that made it. A forked child cannot use it, and leaks it.
 pub struct ProcessBound<T> {
@@ -41,6 +44,25 @@ impl<T> ProcessBound<T> {
     /// The value, if this process is a fork of its own.
     pub fn inherited(&self) -> Option<&T> {
         self.value.as_ref().filter(|_| self.pid != std::process::id())
+    }
+}
+
+impl<T: Send + 'static> ProcessBound<Arc<T>> {
+    /// What `start` makes, in a thread of its own. If Ruby interrupts the wait for it, nobody will ever use it: then it is
+    /// closed.
+    ///
+    /// # Errors
+    ///
+    /// That of `start`, and what interrupted the wait.
+    pub fn start(
+        ruby: &Ruby,
+        start: impl FnOnce() -> Result<T, CoreError> + Send + 'static,
+        close: fn(&T),
+    ) -> Result<Self, Error> {
+        let unclaimed = move |started: Result<T, CoreError>| started.iter().for_each(close);
+        let started = wait_for_thread(ruby, start, unclaimed)?;
+        let value = started.map_err(|error| errors::raise(ruby, &error))?;
+        Ok(Self::new(Arc::new(value)))
     }
 }
 

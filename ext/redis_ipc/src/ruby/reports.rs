@@ -1,8 +1,7 @@
 //! What the core reports, as Ruby objects.
 
 use crate::ruby::errors;
-use crate::ruby::gvl::wait_without_gvl;
-use crossbeam_channel::bounded;
+use crate::ruby::gvl::wait_for_message;
 use magnus::prelude::*;
 use magnus::{Error, RHash, Ruby, Value};
 use redis_ipc_core::{Fetched, Report, Reports};
@@ -10,14 +9,10 @@ use redis_ipc_core::{Fetched, Report, Reports};
 /// The next of `reports`: an exception for on_error, the id of a watched call that has ended, or the seconds of an
 /// outage that is over; nil at the end. Waits for it.
 pub fn fetch(ruby: &Ruby, reports: &Reports) -> Result<Value, Error> {
-    let (interrupt, interrupted) = bounded(1);
-    let wait = || match reports.fetch(&interrupted) {
+    let report = wait_for_message(ruby, |interrupted| match reports.fetch(interrupted) {
         Fetched::Report(report) => Some(Some(report)),
         Fetched::Closed => Some(None),
         Fetched::Interrupted => None,
-    };
-    let report = wait_without_gvl(ruby, wait, || {
-        let _ = interrupt.try_send(());
     })?;
     Ok(match report {
         None => ruby.qnil().as_value(),

@@ -195,16 +195,6 @@ impl Server {
         &self.reports
     }
 
-    /// The options it was started with.
-    pub fn options(&self) -> &ServerOptions {
-        &self.options
-    }
-
-    /// The unguessable name of this server.
-    pub fn id(&self) -> &str {
-        &self.party.id
-    }
-
     /// Its sockets, as a forked child sees them.
     pub fn inherited_sockets(&self) -> Vec<std::os::fd::RawFd> {
         self.party.connector.sockets().inherited()

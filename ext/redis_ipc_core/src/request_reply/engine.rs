@@ -86,10 +86,10 @@ impl Engine {
             Arc::new(Calls::new(Arc::clone(&member), ledger, Arc::clone(&sender), Arc::clone(&dispatcher)));
         let admission =
             Arc::new(Admission::new(Arc::clone(&member), Arc::clone(&queue), Arc::clone(&sender)));
-        let (new_waker, inbox) = opened.inbox.unzip();
-        let intake = new_waker.map(|new_waker| {
+        let (consumer_waker, inbox) = opened.inbox.unzip();
+        let intake = consumer_waker.map(|waker| {
             let admission = Arc::clone(&admission);
-            Arc::new(Intake::new(Arc::clone(&member), Arc::clone(&queue), admission, new_waker))
+            Arc::new(Intake::new(Arc::clone(&member), Arc::clone(&queue), admission, waker))
         });
         let service = Arc::new(Service::new(
             Arc::clone(&member),

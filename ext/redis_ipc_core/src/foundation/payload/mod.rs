@@ -1,4 +1,5 @@
-//! What goes over the wire, as values: ids, texts, JSON, the fields of an entry, their limits, and the reading of options.
+//! What goes over the wire, as values: ids, texts, JSON, the fields of an entry, their limits, and the reading of
+//! options.
 
 pub mod fields;
 pub mod id;

@@ -410,7 +410,8 @@ pub fn is_close(error: &RedisError) -> bool {
 }
 
 /// Whether an error may be due to what was to be read: the server closed the connection, took too long to write the
-/// reply, or the reply exceeds a limit of our own. Whether it is due to that [`crate::foundation::redis::appetite`] decides.
+/// reply, or the reply exceeds a limit of our own. Whether it is due to that [`crate::foundation::redis::appetite`]
+/// decides.
 pub fn is_unreadable(error: &RedisError) -> bool {
     error.is_io_error() || error.kind() == ErrorKind::Parse
 }

@@ -13,7 +13,8 @@ pub enum Remedy {
 
 /// What helps a command that was refused with `code`.
 ///
-/// Where a key has moved in a cluster (`MOVED`, `ASK`) is decided by [`crate::foundation::redis::connector`], which knows the map.
+/// Where a key has moved in a cluster (`MOVED`, `ASK`) is decided by [`crate::foundation::redis::connector`], which
+/// knows the map.
 pub fn remedy(code: &str) -> Remedy {
     match code {
         // Data is being loaded; a replica; a replica without a master; a cluster without a quorum; a slot on the move;

@@ -1,5 +1,5 @@
-//! The way to Redis: options, sockets, TLS, login, connections and their pool, Sentinel, Cluster, the clock of the server,
-//! and the health of connections.
+//! The way to Redis: options, sockets, TLS, login, connections and their pool, Sentinel, Cluster, the clock of the
+//! server, and the health of connections.
 
 pub mod appetite;
 pub mod attempt;

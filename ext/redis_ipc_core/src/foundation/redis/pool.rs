@@ -13,10 +13,10 @@ const UNUSED: Duration = Duration::from_secs(60);
 /// How often a command is sent on to another node of a cluster.
 const REDIRECTIONS: u32 = 5;
 
-/// Pool for commands that do not block, opened on demand.
+/// Connections for commands that do not block, opened on demand.
 ///
-/// Not r2d2: its locks do not survive a fork (see [`crate::foundation::runtime::sync`]), it opens connections in a thread of its own, and
-/// it hides a refused connection until its timeout.
+/// Not r2d2: its locks do not survive a fork (see [`crate::foundation::runtime::sync`]), it opens connections in a
+/// thread of its own, and it hides a refused connection until its timeout.
 pub struct Pool {
     connector: Connector,
     most: u32,

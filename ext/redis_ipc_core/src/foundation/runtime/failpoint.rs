@@ -1,4 +1,5 @@
-//! Failpoints: places where a test can have a thread of the core panic in the midst of its work. Other builds have none.
+//! Failpoints: places where a test can have a thread of the core panic in the midst of its work. Other builds have
+//! none.
 
 /// Panics if a test wants this thread to.
 #[cfg(not(test))]

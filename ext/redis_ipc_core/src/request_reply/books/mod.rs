@@ -1,5 +1,5 @@
-//! What is kept of requests while they are under way: the calls that are open, the requests that are held, and the requests
-//! that were given up on.
+//! What is kept of requests while they are under way: the calls that are open, the requests that are held, and the
+//! requests that were given up on.
 
 pub mod dead_letter;
 pub mod in_flight;

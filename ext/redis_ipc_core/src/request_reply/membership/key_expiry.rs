@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// How long the reply stream outlives the last sign of life.
-pub const LIFETIME: Duration = Duration::from_secs(30);
+const LIFETIME: Duration = Duration::from_secs(30);
 
 /// Makes the reply stream if it is missing (true), so that XADD NOMKSTREAM finds it, and gives it its expiry.
 pub fn make_replies(connection: &mut Connection, member: &Member) -> RedisResult<bool> {
@@ -142,7 +142,7 @@ pub fn renew_ids(member: &Member) -> Result<bool, Error> {
 /// Makes the inbox, its group and the member's consumer in it where they are missing.
 pub fn join_group(connection: &mut Connection, member: &Member) -> RedisResult<()> {
     let mut join = redis::cmd("EVAL");
-    join.arg(JOIN).arg(1).arg(&member.inbox).arg(&member.group).arg(&member.consumer);
+    join.arg(JOIN).arg(1).arg(&member.inbox).arg(&member.group).arg(&member.instance);
     join.arg(keys::since(&member.group));
     match connection.run(&join) {
         // Redis looks at its memory first; a group that is there needs none.

@@ -45,12 +45,10 @@ pub struct Member {
     pub keys: Keys,
     /// The group.
     pub group: Text,
-    /// The unguessable name of this instance.
+    /// The unguessable name of this instance. It takes requests under it, too.
     pub instance: Text,
     /// Whether it takes requests: it has a handler.
     pub serves: bool,
-    /// The name under which it takes requests.
-    pub consumer: String,
     /// The key of the group's inbox.
     pub inbox: String,
     /// The key of this instance's reply stream.
@@ -59,7 +57,7 @@ pub struct Member {
     pub replies_made: AtomicUsize,
     /// The options.
     pub options: Options,
-    /// Pool to Redis.
+    /// Connections to Redis.
     pub connections: Pool,
     /// Redis's time.
     pub clock: Clock,
@@ -122,7 +120,6 @@ impl Member {
             replies_made: AtomicUsize::new(0),
             group: group.into(),
             serves,
-            consumer: instance.to_string(),
             keys,
             instance,
             options,
@@ -179,8 +176,7 @@ impl Member {
     }
 
     /// How long the request with this id has been there for, as far as it is known, if its id is ahead of the clock;
-    /// else
-    /// `None`, as the id says it.
+    /// else `None`, as the id says it.
     pub fn age_if_ahead(&self, id: StreamId) -> Option<Duration> {
         self.is_ahead(id).then(|| self.arrivals.age(id))
     }

@@ -25,7 +25,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 pub struct Options {
     /// How to reach Redis.
     pub redis: RedisOptions,
-    /// Pool kept for everything but the two blocking reads and the sender.
+    /// Connections kept for everything but the blocking reads and the sender.
     pub pool_size: u32,
     /// How far the pool may grow under pressure.
     pub max_pool_size: Option<u32>,

@@ -19,8 +19,8 @@ const LONGEST_LEASE: u64 = 86_400_000;
 /// A sign of life that lies further ahead is none: it would never end. Redis's clock may be set back by so much.
 const AHEAD: Duration = Duration::from_secs(86_400);
 
-/// The most rows of S:instances that are read: whoever may show presence can add any number. An instance that serves has
-/// two.
+/// The most rows of S:instances that are read: whoever may show presence can add any number. An instance that serves
+/// has two.
 const MOST: usize = 50_000;
 
 /// Deletes consumers of the inbox under which nothing is pending: the one named ARGV[2], and with ARGV[3] = 1 those not
@@ -86,10 +86,10 @@ pub fn heartbeat(member: &Member) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether the own presence had to be shown anew within `time`: that of others may be missing still.
-fn was_lost(member: &Member, time: Duration) -> bool {
+/// Whether the own presence had to be shown anew lately: that of others may be missing still.
+fn was_lost(member: &Member) -> bool {
     let lost = *member.presence_lost.lock();
-    lost.is_some_and(|at| at.elapsed() < time)
+    lost.is_some_and(|at| at.elapsed() < RENEWAL)
 }
 
 /// True if it was not there.
@@ -107,14 +107,12 @@ fn show(member: &Member) -> Result<bool, Error> {
 /// Looks what the longest lease in the group is. What a dead instance had is its own for as long as it said, too.
 pub fn look_at_leases(member: &Member) -> Result<(), Error> {
     let instances = member.keys.instances();
-    let mut range = redis::cmd("ZRANGE");
-    range.arg(&instances).arg(ago(member, DEAD_AFTER)).arg(latest(member)).arg("BYSCORE");
-    range.arg("LIMIT").arg(0).arg(MOST + 1);
+    let range = rows_since(member, ago(member, DEAD_AFTER));
     let names: Vec<Vec<u8>> = member.connections.with(&instances, |connection| connection.query(&range))?;
     let longest = names.iter().filter_map(|name| lease_of(name, &member.group)).max().unwrap_or(0);
     // Where this instance was missing, others are, until they show themselves again; others may stand after the last
     // row that is read.
-    let is_incomplete = was_lost(member, RENEWAL) || names.len() > MOST;
+    let is_incomplete = was_lost(member) || names.len() > MOST;
     let known = if is_incomplete { member.longest_lease.load(Ordering::Relaxed) } else { 0 };
     member.longest_lease.store(longest.max(known), Ordering::Relaxed);
     Ok(())
@@ -178,9 +176,11 @@ pub fn sweep(member: &Member) -> Result<(), Error> {
 
 /// Removes the consumers of the dead from the own group, and keeps the inbox.
 fn sweep_consumers(member: &Member) -> Result<(), Error> {
-    let sweep = living_consumers(member, ago(member, dead_after(member)))?.map(|living| {
+    // While there are too many rows to know who is alive, nobody is taken for dead.
+    let sweep = list_since(member, ago(member, dead_after(member)))?.map(|living| {
+        let own = living.into_iter().filter(|presence| presence.group == member.group);
         let mut sweep = sweep_command(member, "", true, false);
-        sweep.arg(living);
+        sweep.arg(own.map(|presence| presence.instance).collect::<Vec<_>>());
         sweep
     });
     member.connections.with(&member.inbox, |connection| {
@@ -199,14 +199,6 @@ fn sweep_command(member: &Member, own: &str, dead_too: bool, last: bool) -> Cmd 
     sweep
 }
 
-/// The names under which instances of the own group take requests that were heard of since `since`. None if there are
-/// too many rows to know.
-fn living_consumers(member: &Member, since: u64) -> Result<Option<Vec<String>>, Error> {
-    let Some(living) = list_since(member, since)? else { return Ok(None) };
-    let own = living.into_iter().filter(|presence| presence.group == member.group);
-    Ok(Some(own.map(|presence| presence.instance).collect()))
-}
-
 /// Removes what this instance leaves behind, and the empty inboxes of the groups it asked in vain.
 pub fn leave(member: &Member) -> Result<(), Error> {
     let run = |key: &str, command: &Cmd| member.connections.with(key, |connection| connection.run(command));
@@ -214,7 +206,7 @@ pub fn leave(member: &Member) -> Result<(), Error> {
     run(&instances, redis::cmd("ZREM").arg(&instances).arg(own_names(member)))?;
     run(&member.replies, redis::cmd("DEL").arg(&member.replies))?;
     if member.serves {
-        run(&member.inbox, &sweep_command(member, &member.consumer, false, true))?;
+        run(&member.inbox, &sweep_command(member, &member.instance, false, true))?;
     }
     for group in member.take_asked_in_vain() {
         let inbox = member.keys.inbox(&group);
@@ -239,12 +231,19 @@ pub fn list(member: &Member) -> Result<Vec<Presence>, Error> {
     Ok(found)
 }
 
+/// Reads the rows with a sign of life since `since`, and if there are more than [`MOST`], one more than that.
+fn rows_since(member: &Member, since: u64) -> Cmd {
+    let mut range = redis::cmd("ZRANGE");
+    range.arg(member.keys.instances()).arg(since).arg(latest(member)).arg("BYSCORE");
+    range.arg("LIMIT").arg(0).arg(MOST + 1);
+    range
+}
+
 /// None, told once, if there are more than [`MOST`] rows: those that are left out may be of anybody.
 fn list_since(member: &Member, since: u64) -> Result<Option<Vec<Presence>>, Error> {
     let instances = member.keys.instances();
-    let mut range = redis::cmd("ZRANGE");
-    range.arg(&instances).arg(since).arg(latest(member)).arg("BYSCORE");
-    range.arg("LIMIT").arg(0).arg(MOST + 1).arg("WITHSCORES");
+    let mut range = rows_since(member, since);
+    range.arg("WITHSCORES");
     let reply = member.connections.with(&instances, |connection| connection.run(&range))?;
     let is_flooded = matches!(&reply, Value::Array(flat) if flat.len() / 2 > MOST);
     tell_once(member, &member.presence_flooded, is_flooded, || too_many(member));

@@ -24,8 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const KNOWN: Duration = Duration::from_secs(30);
 /// How long Redis is not asked again after it refused to say.
 const PAUSE: Duration = Duration::from_secs(60);
-/// Answers of fewer bytes are written as rejections are: what stands in place of one is no shorter. [`LEAST`] more bytes
-/// are for them.
+/// Answers of fewer bytes are written as rejections are: what stands in place of one is no shorter. [`LEAST`] more
+/// bytes are for them.
 const SMALL: usize = 1 << 10;
 /// What an answer takes beside its content, in bytes.
 const OVERHEAD: usize = 256;

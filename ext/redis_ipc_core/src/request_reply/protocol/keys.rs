@@ -3,9 +3,9 @@
 use crate::error::{Error, ErrorKind};
 use crate::foundation::payload::limits::check_name;
 
-/// The words after the stream's name, and those after a queue's (json_rpc/names.rs) that begin many keys. No later segment
-/// of a name may be one, or two names could share a key; and an ACL rule for the keys of one would open those of the
-/// other.
+/// The words after the stream's name, and those after a queue's (json_rpc/names.rs) that begin many keys. No later
+/// segment of a name may be one, or two names could share a key; and an ACL rule for the keys of one would open those
+/// of the other.
 const RESERVED: [&str; 6] = ["inbox", "replies", "dead", "instances", "reply", "processing"];
 
 /// The keys of one stream.

@@ -251,7 +251,7 @@ impl Carried for Command {
 
     fn fail(self, error: &Error, context: &CommandContext) -> Option<Self> {
         match self {
-            Command::Ask(ticket, question) => context.fail_ask(&ticket, &question, error),
+            Command::Ask(ticket, _) => context.fail_ask(&ticket, error),
             Command::Answer(claim, _) => {
                 context.queue.finish(claim.id());
                 context.lose_answer(claim.id(), error);

@@ -8,7 +8,6 @@ use crate::request_reply::books::ledger::{Ledger, Sent, Ticket};
 use crate::request_reply::books::request_queue::RequestQueue;
 use crate::request_reply::membership::member::Member;
 use crate::request_reply::membership::reply_room::NoRoom;
-use crate::request_reply::protocol::entry::Question;
 use crate::request_reply::sending::command::Command;
 use std::sync::Arc;
 
@@ -44,14 +43,14 @@ impl CommandContext {
     }
 
     /// Ends a call whose request is not sent.
-    pub fn fail_ask(&self, ticket: &Ticket, question: &Question, error: &Error) {
+    pub fn fail_ask(&self, ticket: &Ticket, error: &Error) {
         if self.ledger.close(ticket.id).is_none() {
             return;
         }
         let fate = if ticket.sent() == Sent::No { Fate::NotSent } else { Fate::Unknown };
         let error = Error { kind: error.kind.of_call(fate), ..error.clone() };
         self.member.stats.failed.increment();
-        ticket.finish(Err(error.at(self.member.keys.stream(), &question.to).entry(ticket.id)));
+        ticket.finish(Err(error.at(self.member.keys.stream(), &ticket.to).entry(ticket.id)));
     }
 }
 

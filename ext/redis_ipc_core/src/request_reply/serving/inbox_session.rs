@@ -110,7 +110,7 @@ impl InboxSession {
 
 fn command(member: &Member, count: usize) -> Cmd {
     let mut read = redis::cmd("XREADGROUP");
-    read.arg("GROUP").arg(&member.group).arg(&member.consumer);
+    read.arg("GROUP").arg(&member.group).arg(&member.instance);
     read.arg("COUNT").arg(count).arg("BLOCK").arg(BLOCK.as_millis() as u64);
     read.arg("STREAMS").arg(&member.inbox).arg(">");
     read

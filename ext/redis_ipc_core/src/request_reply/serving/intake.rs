@@ -73,11 +73,6 @@ impl Intake {
     /// Takes nothing more; a read under way ends at once.
     pub fn stop(&self) {
         self.quiet.stop();
-        self.restart();
-    }
-
-    /// Ends the read under way; the next one starts on a new connection.
-    pub fn restart(&self) {
         self.read_cancel.end();
         self.turn.recall();
     }

@@ -44,9 +44,10 @@ pub fn release(member: &Member, requests: &[(StreamId, u32)]) -> Result<(), Erro
 
 /// Moves the request with the id ARGV[3] to the end of the inbox, where a blocked reader of the group gets it at once.
 /// The copy has the same fields and the same deadline (the request is ARGV[5] ms old, if its id does not say so), and
-/// with ARGV[4] = 1 also `resent`. The request must be pending
-/// under the consumer ARGV[2] and have been delivered once: a copy starts with a delivery count of 0. Returns 1 if it
-/// was moved, 0 if the consumer does not have it any more, and -1 if it cannot be moved.
+/// with ARGV[4] = 1 also `resent`. The request must be pending under the consumer ARGV[2] and have been delivered once:
+/// a copy starts with a delivery count of 0. Returns 1 if it was moved, 0 if the consumer does not have it any more,
+/// and
+/// -1 if it cannot be moved.
 ///
 /// This is a script because between the look and the copy the asker may withdraw the request, or another consumer may
 /// take it over; then there must be no copy.
@@ -118,7 +119,7 @@ fn hand_on_by(
 
 fn move_command(member: &Member, id: StreamId, started: bool) -> Cmd {
     let mut command = redis::cmd("EVAL");
-    command.arg(MOVE).arg(1).arg(&member.inbox).arg(&member.group).arg(&member.consumer);
+    command.arg(MOVE).arg(1).arg(&member.inbox).arg(&member.group).arg(&member.instance);
     command
         .arg(id.to_string())
         .arg(u8::from(started))
@@ -217,7 +218,7 @@ fn by_deliveries(requests: &[(StreamId, u32)]) -> BTreeMap<u32, Vec<StreamId>> {
 
 fn claim_command(member: &Member, ids: &[StreamId], options: &[&str]) -> Cmd {
     let mut claim = redis::cmd("XCLAIM");
-    claim.arg(&member.inbox).arg(&member.group).arg(&member.consumer).arg(0);
+    claim.arg(&member.inbox).arg(&member.group).arg(&member.instance).arg(0);
     for id in ids {
         claim.arg(id.to_string());
     }
@@ -304,7 +305,7 @@ pub fn take_over(
         // First: what is taken in now may end this process at once.
         let left = leave(member, &suspects);
         admission.bury_unreadable(&claimed.unreadable);
-        queue.push_all(admission.admit(claimed.entries, &claimed.deliveries));
+        admission.receive(claimed.entries, &claimed.deliveries);
         left?;
         look.cursor = claimed.cursor;
         if look.cursor == StreamId::default() {
@@ -365,7 +366,7 @@ fn claim_idle(cursor: StreamId, idle: Idle, count: usize, member: &Member) -> Re
         Idle::Released => (AT_ONCE, ANY),
     };
     let mut claim = redis::cmd("EVAL");
-    claim.arg(CLAIM).arg(1).arg(&member.inbox).arg(&member.group).arg(&member.consumer);
+    claim.arg(CLAIM).arg(1).arg(&member.inbox).arg(&member.group).arg(&member.instance);
     claim.arg(idle).arg(cursor.to_string()).arg(member.clock.now()).arg(tolerated).arg(count);
     let found = member.connections.with(&member.inbox, |connection| match connection.run(&claim)? {
         Value::Int(_) => Ok(None),
@@ -409,8 +410,8 @@ pub fn restart(member: &Member) -> Result<(), Error> {
     member.connections.with(&member.inbox, |connection| connection.run(&restart)).map(drop)
 }
 
-/// Looks which is the last id of the inbox, for [`crate::request_reply::membership::arrivals`]: a group that begins there tells. XINFO STREAM
-/// would bring the last entry along, however large.
+/// Looks which is the last id of the inbox, for [`crate::request_reply::membership::arrivals`]: a group that begins
+/// there tells. XINFO STREAM would bring the last entry along, however large.
 const LAST: &str = r"
 redis.call('XGROUP', 'CREATE', KEYS[1], ARGV[1], '$')
 local groups = redis.call('XINFO', 'GROUPS', KEYS[1])
@@ -431,7 +432,7 @@ pub fn look_at_last(member: &Member) -> Result<(), Error> {
 }
 
 /// How often each of `ids`, pending under this instance, has been delivered.
-pub fn deliveries(
+fn deliveries(
     connection: &mut Connection,
     member: &Member,
     ids: &[StreamId],
@@ -467,7 +468,7 @@ fn rows(
     loop {
         let mut pending = redis::cmd("XPENDING");
         pending.arg(&member.inbox).arg(&member.group).arg(&start).arg(last.to_string());
-        pending.arg(STEP).arg(&member.consumer);
+        pending.arg(STEP).arg(&member.instance);
         let page = page(connection.run(&pending)?).ok_or_else(unexpected)?;
         let next = page.last().filter(|_| page.len() == STEP).map(|row| format!("({}", row.id));
         found.extend(page);

@@ -62,7 +62,8 @@ pub trait Carried: Outbound + Send + Sized + 'static {
     /// Whether it has waited for a connection too long. `patience` is how long connecting may take.
     fn is_hopeless(&self, patience: Duration, context: &Self::Context) -> bool;
 
-    /// It is given up on, because of `error`. Returns what is to be sent all the same.
+    /// It is given up on, because of `error`. Returns what is to be sent all the same, which returns nothing when it
+    /// fails.
     fn fail(self, error: &Error, context: &Self::Context) -> Option<Self>;
 
     /// Redis refuses it, and trying again will not change that. Returns what is to be sent all the same.

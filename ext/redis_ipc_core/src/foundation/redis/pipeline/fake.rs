@@ -16,6 +16,7 @@ use crate::foundation::runtime::threads::Guard;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use redis::{RedisResult, Value};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// What became of a note.
@@ -33,6 +34,8 @@ pub enum Event {
     Broken(&'static str, bool),
     /// The connection was made again.
     Connected,
+    /// A thread panicked, and begins again.
+    Panicked,
 }
 
 /// `SAY name`, with some padding.
@@ -157,6 +160,8 @@ pub struct FakeInstance {
     stop: Stop,
     /// Whether they stand.
     pub health: Health,
+    /// The next connection that is made again has its thread panic.
+    pub explodes: AtomicBool,
     events: Sender<Event>,
 }
 
@@ -190,14 +195,15 @@ impl Instance for FakeInstance {
     }
 
     fn connected(&self, _: &Route, _: &mut Connection) -> RedisResult<()> {
+        assert!(!self.explodes.swap(false, Ordering::SeqCst), "as the test wants it");
         self.events.send(Event::Connected).unwrap();
         Ok(())
     }
 }
 
 impl Guard for FakeInstance {
-    fn panicked(&self, error: Error) {
-        panic!("{error}");
+    fn panicked(&self, _: Error) {
+        self.events.send(Event::Panicked).unwrap();
     }
 
     fn pause(&self, time: Duration) -> bool {
@@ -218,8 +224,13 @@ impl Desk {
         let section = OptionReader::new("redis_options", Some(redis_options)).unwrap();
         let connector = Connector::new(&RedisOptions::parse(section, None).unwrap());
         let (events, told) = unbounded();
-        let instance =
-            FakeInstance { connector, stop: Stop::new(), health: Health::default(), events: events.clone() };
+        let instance = FakeInstance {
+            connector,
+            stop: Stop::new(),
+            health: Health::default(),
+            explodes: AtomicBool::new(false),
+            events: events.clone(),
+        };
         (Self { instance: Arc::new(instance), events }, told)
     }
 

@@ -196,8 +196,9 @@ impl<T: Carried> Pipeline<T> {
         self.work.notify_one();
     }
 
-    /// As [`Pipeline::put`] of a connection on which a lone command was written. Its replies can wait for the thread that
-    /// brings the next one, which spares waking a thread for them. After [`LEISURE`] the pipeline's thread reads them.
+    /// As [`Pipeline::put`] of a connection on which a lone command was written. Its replies can wait for the thread
+    /// that brings the next one, which spares waking a thread for them. After [`LEISURE`] the pipeline's thread reads
+    /// them.
     pub fn put_unread(&self, open: Box<PipelineConnection<T>>, batch: Batch<T>) {
         let mut state = self.state.lock();
         let lone = state.queue.is_empty() && !state.is_busy() && open.connection.awaited().is_some();

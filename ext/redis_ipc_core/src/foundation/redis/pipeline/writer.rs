@@ -72,6 +72,18 @@ impl<T: Carried> Drop for Borrowed<'_, T> {
     }
 }
 
+/// That a connection is lost, while its thread makes another. However that ends, also by a panic: what follows counts
+/// for itself.
+struct Loss<'a>(Option<&'a Health>);
+
+impl Drop for Loss<'_> {
+    fn drop(&mut self) {
+        if let Some(health) = self.0 {
+            health.restored();
+        }
+    }
+}
+
 /// How fast a pipeline's thread connects again.
 struct Pace {
     connected: Instant,
@@ -167,7 +179,8 @@ impl<T: Carried> Writer<T> {
         }
     }
 
-    /// Makes a pipeline that begins with `carried`; returns that if another thread was faster.
+    /// Makes a pipeline that begins with `carried`. Returns what is still to be delivered: that, if another thread was
+    /// faster; without a thread, what is to be sent all the same.
     fn open_pipeline(self: &Arc<Self>, route: Route, carried: T) -> Option<T> {
         let mut pipelines = self.pipelines.lock();
         if pipelines.to_nodes.contains_key(&route) {
@@ -188,7 +201,8 @@ impl<T: Carried> Writer<T> {
             }
             Err(failure) => {
                 drop(pipelines);
-                self.abandon(&pipeline, &failure);
+                let mut failed = pipeline.abandon().into_iter();
+                return failed.find_map(|carried| carried.fail(&failure, &self.context));
             }
         }
         None
@@ -272,9 +286,10 @@ impl<T: Carried> Writer<T> {
 
     /// Writes what was queued, except what another node has come to serve meanwhile.
     fn write_queued(self: &Arc<Self>, pipeline: &Pipeline<T>, open: Box<PipelineConnection<T>>, all: Vec<T>) {
+        let borrowed = Borrowed::from(pipeline);
         let (own, others): (Vec<_>, Vec<_>) =
             all.into_iter().partition(|carried| self.belongs(carried, pipeline));
-        self.write(Borrowed::from(pipeline), open, own);
+        self.write(borrowed, open, own);
         others.into_iter().for_each(|carried| self.forward(carried));
     }
 
@@ -395,11 +410,12 @@ impl<T: Carried> Writer<T> {
     /// Connects (again), and gives up on what has waited longer than that may take.
     fn connect(self: &Arc<Self>, pipeline: &Pipeline<T>, all: Vec<T>, error: Option<Error>, pace: &mut Pace) {
         pipeline.requeue(all);
-        let (instance, mut lost) = (self.instance(), error.is_some());
+        let (instance, mut borrowed, mut loss) = (self.instance(), Borrowed::from(pipeline), Loss(None));
         if let Some(error) = error {
             self.connector().doubt(&pipeline.route);
             self.give_up(pipeline, &error);
             instance.link_lost(error);
+            loss.0 = Some(self.health());
             if pace.connected.elapsed() >= STABLE {
                 pace.backoff.reset();
             } else {
@@ -409,30 +425,32 @@ impl<T: Carried> Writer<T> {
         loop {
             if pipeline.is_stopping() {
                 if pace.chances == 0 {
-                    return self.abandon(pipeline, &self.instance().closed());
+                    borrowed.back = Some(ConnectionState::Closed);
+                    // It ends with the instance: nothing stands again.
+                    loss.0 = None;
+                    return self.abandon(pipeline, &instance.closed());
                 }
                 pace.chances -= 1;
             }
             if self.hand_over(pipeline) {
-                if lost {
-                    instance.health().restored();
-                }
+                borrowed.back = Some(ConnectionState::Closed);
                 return;
             }
             match self.open(&pipeline.route) {
                 Ok(open) => {
-                    if lost {
+                    if loss.0.take().is_some() {
                         instance.link_restored();
                     }
                     pace.connected = Instant::now();
-                    return pipeline.put(ConnectionState::Idle(open));
+                    borrowed.back = Some(ConnectionState::Idle(open));
+                    return;
                 }
                 Err(error) => {
                     let explained = self.connector().explain(&error, Fate::Unknown);
                     self.give_up(pipeline, &explained);
-                    if !lost {
+                    if loss.0.is_none() {
                         instance.link_lost(explained);
-                        lost = true;
+                        loss.0 = Some(self.health());
                     } else if is_refusal(&error) {
                         instance.link_refused(explained);
                     }

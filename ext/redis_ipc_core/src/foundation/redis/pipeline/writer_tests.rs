@@ -168,6 +168,20 @@ fn what_a_broken_connection_left_is_sent_again_in_its_order() {
 }
 
 #[test]
+fn a_panic_while_it_connects_costs_nothing_that_is_queued() {
+    let server = Server::start();
+    let (writer, told) = server.started_writer();
+    writer.context().instance.explodes.store(true, Ordering::SeqCst);
+    writer.send(note("a"));
+    server.expect("a", None);
+    expect_events(&told, [Event::Broken("a", true), Event::Panicked, Event::Connected]);
+    server.expect_batch(&["a", "end"]);
+    expect_events(&told, ["a", "end"].map(Event::Taken));
+    assert!(writer.context().instance.health.are_up());
+    writer.close();
+}
+
+#[test]
 fn what_redis_refuses_for_now_is_sent_again_on_the_same_or_on_a_new_connection() {
     let server = Server::start();
     let (writer, told) = server.started_writer();

@@ -1,5 +1,5 @@
-//! Reads replies of Redis: RESP2 (<https://redis.io/docs/latest/develop/reference/protocol-spec/>), which a server speaks
-//! that was not asked for another version.
+//! Reads replies of Redis: RESP2 (<https://redis.io/docs/latest/develop/reference/protocol-spec/>), which a server
+//! speaks that was not asked for another version.
 //!
 //! redis-rs's own parser took a sixth of the processor time of a call, most of it in boxes for states it never came
 //! back to. And nothing here is allocated because a length says so: only for what has arrived.

@@ -1,5 +1,5 @@
-//! Writes commands as Redis reads them (RESP2: <https://redis.io/docs/latest/develop/reference/protocol-spec/>), straight
-//! into the bytes that are sent.
+//! Writes commands as Redis reads them (RESP2: <https://redis.io/docs/latest/develop/reference/protocol-spec/>),
+//! straight into the bytes that are sent.
 //!
 //! For what every call needs; the rest is written by redis-rs, whose `Cmd` collects a command's arguments first.
 

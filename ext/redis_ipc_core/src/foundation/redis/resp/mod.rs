@@ -1,4 +1,5 @@
-//! Redis's protocol (RESP2): [`decode`] reads replies, [`encode`] writes commands, [`replies`] reads the values of replies.
+//! Redis's protocol (RESP2): [`decode`] reads replies, [`encode`] writes commands, [`replies`] reads the values of
+//! replies.
 
 pub mod decode;
 pub mod encode;
