@@ -153,6 +153,22 @@ RSpec.describe "redis_options" do
     end
   end
 
+  it "finds relative files after a change of directory, for JSON-RPC too" do
+    process = ruby(<<~RUBY, redis_url: "")
+      Dir.chdir(#{File.dirname(start_server.path).inspect})
+      ends = [RedisIPC::JSONRPC::Server, RedisIPC::JSONRPC::Client].map do |kind|
+        kind.new("sums", redis_options: { path: "redis.sock" })
+      end
+      Dir.chdir("/")
+      ends.first.on("sum") { |*numbers| numbers.sum }
+      ends.each(&:connect)
+      puts ends.last.call("sum", 1, 2, timeout: 9)
+      fork { puts ends.last.call("sum", 2, 3, timeout: 9) }
+      Process.wait
+    RUBY
+    expect([process.line, process.line]).to eq(%w[3 5])
+  end
+
   it "finds relative files after a change of directory" do
     certificates = Certificates.new
     certificate, key = certificates.for("server")

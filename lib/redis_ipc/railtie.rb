@@ -49,7 +49,7 @@ module RedisIPC
           RedisIPC.channels = Channels.new(configuration)
           RedisIPC.configuration.framework = Code.new(app, configuration.log_tags, RedisIPC.channels)
           Channel.action_on_unlisted_params = configuration.action_on_unlisted_params
-          RedisIPC.configuration.shutdown_timeout = configuration.shutdown_timeout
+          configuration.shutdown_timeout&.then { |seconds| RedisIPC.configuration.shutdown_timeout = seconds }
           LogSubscriber.attach_to(:redis_ipc)
           ErrorReporter.install
           @configured = app

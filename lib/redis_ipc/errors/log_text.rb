@@ -52,21 +52,6 @@ module RedisIPC
         cut(line(ErrorText.of(exception)), MOST_OF_MESSAGE)
       end
 
-      # Where an exception was raised; of the gem's own errors only those of handlers say anything by that.
-      # @param exception [Exception]
-      # @param handler [Boolean] whether a handler raised it
-      # @return [String] lines to be put after its message
-      def backtrace(exception, handler:)
-        lines = exception.backtrace
-        return "" if lines.nil? || (!handler && exception.is_a?(Error))
-
-        cleaned = RedisIPC.framework.clean_backtrace(lines)
-        ["", *(cleaned.nil? || cleaned.empty? ? lines : cleaned)].join("\n  ")
-      rescue StandardError
-        # A class of the user's may say anything: the error itself is worth more.
-        ""
-      end
-
       private
 
       def quoted(text, most)

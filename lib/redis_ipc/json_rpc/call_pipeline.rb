@@ -31,7 +31,7 @@ module RedisIPC
 
       def watch(requests, timeout, traceparent = nil, correlation_id = nil)
         traceparent = Tracing.checked(traceparent) || Tracing.traceparent
-        correlation_id = Correlation.checked(correlation_id || Correlation.current)
+        correlation_id = Correlation.of_call(correlation_id)
         locate(requests, traceparent: traceparent, correlation_id: correlation_id) if traceparent || correlation_id
         return yield(timeout) unless Instrumentation.listening?(:request) || Instrumentation.listening?(:timeout)
 

@@ -36,7 +36,7 @@ module RedisIPC
       # @raise [ThreadLimitError] if a thread cannot be started; nothing stays connected
       # @raise [ArgumentError] if the queue's name could collide with another queue's keys
       def connect
-        connect_with(nil)
+        connect_with(true)
       end
 
       # @return [String]
@@ -46,14 +46,15 @@ module RedisIPC
 
       private
 
-      # Reads them again at each connect: the defaults of the process may have been set since.
       def read_options
         defaults = { redis_options: RedisIPC.configuration.redis_options }
         @options, @callables = Settings.for_core(defaults.merge(@given))
       end
 
-      def open_session(_settings)
-        read_options
+      # The defaults of the process may have been set since `new`. What was given is not read again, as the process may
+      # have changed its folder; nor is anything in a forked child, which has no settings (see Session#settings).
+      def open_session(connects)
+        read_options if connects && !@given.key?(:redis_options)
         begin_session(start_session) { |session| run_session(session) }
       end
 

@@ -12,6 +12,7 @@ module RedisIPC
       # @yieldreturn [Native::ListServer, Native::ListClient]
       def initialize(queue, callables, serves:, &start)
         @queue = queue
+        @not_begun = []
         workers = ThreadPool.new("rpc worker", queue, serves: [queue]) { serve_one } if serves
         @reporter = ThreadPool.new("rpc reporter", queue) { tell_one }
         super(queue, callables, workers: workers, others: [@reporter], &start)
@@ -49,11 +50,15 @@ module RedisIPC
       private
 
       def serve_one
-        request = @engine.take
+        request = @not_begun.shift || @engine.take
         return false unless request
 
+        begun = true
         @serve.call(request)
         !abandoned?
+      ensure
+        # Killed in between: the thread that takes its place serves it, for nobody else would.
+        @not_begun.push(request) if request && !begun
       end
 
       def tell_one

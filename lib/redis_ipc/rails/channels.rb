@@ -43,7 +43,7 @@ module RedisIPC
       # Disconnects every channel that was connected here or by itself; waits for running handlers.
       # @param timeout [Numeric] seconds
       # @return [self]
-      def disconnect(timeout: @configuration.shutdown_timeout)
+      def disconnect(timeout: RedisIPC.configuration.shutdown_timeout)
         quiet
         @connecting&.join
         channels = @lock.synchronize { @connected.values.tap { @connected = {}.freeze } }
@@ -71,7 +71,8 @@ module RedisIPC
         handlers = %w[TERM INT].to_h { |signal| [signal, trap(signal) { told << "SIG#{signal}" }] }
         @announcer.speak_up
         connect
-        @announcer.info("redis_ipc ends on #{told.pop}: running events get #{@configuration.shutdown_timeout} s")
+        reason = told.pop
+        @announcer.info("redis_ipc ends on #{reason}: running events get #{RedisIPC.configuration.shutdown_timeout} s")
         disconnect
       ensure
         handlers&.each { |signal, handler| trap(signal, handler) }
@@ -184,7 +185,7 @@ module RedisIPC
           @connected = @connected.merge(name => new).freeze
         else
           # Its handlers may be waiting for this reload to end.
-          Thread.new { old.disconnect(timeout: @configuration.shutdown_timeout) }
+          Thread.new { old.disconnect(timeout: RedisIPC.configuration.shutdown_timeout) }
         end
       end
 

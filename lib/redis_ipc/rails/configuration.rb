@@ -19,7 +19,7 @@ module RedisIPC
 
       # @param app [Rails::Application]
       def initialize(app)
-        @values = deep_merge(from_file(app), plain(app.config.redis_ipc))
+        @values = Settings.merge(from_file(app), plain(app.config.redis_ipc))
       end
 
       # Without the values: there is a password among them.
@@ -60,15 +60,9 @@ module RedisIPC
         %r{(\A|/)#{Regexp.escape(setting(:channels_path).to_s.chomp("/"))}\z}
       end
 
-      # @return [Numeric] seconds that running handlers are given when the process ends
-      # @raise [ConfigurationError]
+      # @return [Object, nil] for {RedisIPC::Configuration#shutdown_timeout=}, which checks it; nil if nothing is said
       def shutdown_timeout
-        timeout = setting(:shutdown_timeout)
-        return RedisIPC.configuration.shutdown_timeout if timeout.nil?
-        return timeout if timeout.is_a?(Numeric) && timeout.real? && timeout >= 0
-
-        raise ConfigurationError,
-              "the option shutdown_timeout must be a number of seconds, at least 0, got #{timeout.inspect}"
+        setting(:shutdown_timeout)
       end
 
       # @return [Array] what log lines of handlers are tagged with
@@ -103,7 +97,7 @@ module RedisIPC
         classes = channel.ancestors.take_while { |one| !one.equal?(Channel) }
         classes.reverse.filter_map { |one| channel_options[one.name&.to_sym] }.inject(common) do |options, own|
           # Another Redis: the password of the first is none of its business.
-          deep_merge(options, own).merge(own.slice(:redis_options))
+          Settings.merge(options, own).merge(own.slice(:redis_options))
         end
       end
 
@@ -146,10 +140,6 @@ module RedisIPC
 
       def plain(options)
         options.to_h.to_h { |key, value| [key.to_s.to_sym, value.is_a?(Hash) ? plain(value) : value] }
-      end
-
-      def deep_merge(below, above)
-        below.merge(above) { |_, old, new| old.is_a?(Hash) && new.is_a?(Hash) ? deep_merge(old, new) : new }
       end
     end
   end

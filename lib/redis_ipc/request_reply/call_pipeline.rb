@@ -54,7 +54,7 @@ module RedisIPC
     # What it belongs to.
     def locate(request)
       request.traceparent ||= Tracing.traceparent
-      request.correlation_id = Correlation.checked(request.correlation_id || Correlation.current)
+      request.correlation_id = Correlation.of_call(request.correlation_id)
     end
 
     def payload(request)

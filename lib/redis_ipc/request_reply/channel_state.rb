@@ -242,7 +242,7 @@ module RedisIPC
       text = "the event #{event.name.inspect} was sent params it does not list: #{shown}"
       raise UnlistedParamsError.new(text, **place, entry_id: entry.id) if action == :raise
 
-      stream.send(:note, "request #{LogText.of(entry.id)}: #{text}")
+      stream.note("request #{LogText.of(entry.id)}: #{text}")
     end
 
     def well_formed?(content)

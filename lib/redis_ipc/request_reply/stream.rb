@@ -229,6 +229,16 @@ module RedisIPC
       "#<#{self.class} #{stream_name}/#{group_name} #{connected? ? "connected" : "not connected"}>"
     end
 
+    # Tells of something that is no error.
+    # @param text [String]
+    # @return [void]
+    # @api private
+    def note(text)
+      text = "redis_ipc #{stream_name}/#{group_name}: #{text}"
+      logger = @logger || RedisIPC.configuration.logger
+      logger ? logger.warn(text) : ErrorReport.warning(text)
+    end
+
     private
 
     def ask(content, to, timeout, traceparent = nil, correlation_id = nil)
@@ -318,13 +328,6 @@ module RedisIPC
       ErrorReport.tell("#{stream_name}/#{group_name}", exception, about: entry, logger: @logger, on_error: @on_error) do
         Instrumentation.failure(exception, entry, place) { session.engine }
       end
-    end
-
-    # Tells of something that is no error.
-    def note(text)
-      text = "redis_ipc #{stream_name}/#{group_name}: #{text}"
-      logger = @logger || RedisIPC.configuration.logger
-      logger ? logger.warn(text) : ErrorReport.warning(text)
     end
   end
 end

@@ -78,7 +78,7 @@ module RedisIPC
     def complete(given)
       named = [given, connect_options].find { |options| options.key?(:redis_options) }
       redis = named ? named[:redis_options] : redis_options
-      merge(connect_options, given).merge(redis_options: redis)
+      Settings.merge(connect_options, given).merge(redis_options: redis)
     end
 
     # Without the options: there may be a password among them.
@@ -94,10 +94,6 @@ module RedisIPC
 
       # Without the value: there may be a password in it.
       raise ConfigurationError, "the option #{name} must be a Hash, got a #{options.class}"
-    end
-
-    def merge(below, above)
-      below.merge(above) { |_, old, new| old.is_a?(Hash) && new.is_a?(Hash) ? merge(old, new) : new }
     end
   end
 

@@ -9,9 +9,10 @@ module RedisIPC
     private_constant :TEXT
 
     class << self
-      # @return [String, nil] the name of what the calling thread is doing
-      def current
-        RedisIPC.framework.correlation_id
+      # @param given [Object, nil] the name that middleware has set
+      # @return [String, nil] the name of a call: that one, or the name of what the calling thread is doing
+      def of_call(given)
+        checked(given || RedisIPC.framework.correlation_id)
       end
 
       # @param value [Object] what may be a name

@@ -15,7 +15,7 @@ module RedisIPC
       # @yield tells subscribers
       def tell(place, exception, logger:, on_error:, about: nil, &publish)
         text = "redis_ipc #{place}: #{LogText.error(exception)}#{request(about)}"
-        full = "#{text}#{LogText.backtrace(exception, handler: !about.nil?)}"
+        full = "#{text}#{backtrace(exception, handler: !about.nil?)}"
         logger ||= RedisIPC.configuration.logger
         guard(text, "the executor") do
           RedisIPC.framework.around_callback((about unless about.is_a?(String))) do
@@ -36,6 +36,21 @@ module RedisIPC
       end
 
       private
+
+      # Where an exception was raised; of the gem's own errors only those of handlers say anything by that.
+      # @param exception [Exception]
+      # @param handler [Boolean] whether a handler raised it
+      # @return [String] lines to be put after its message
+      def backtrace(exception, handler:)
+        lines = exception.backtrace
+        return "" if lines.nil? || (!handler && exception.is_a?(Error))
+
+        cleaned = RedisIPC.framework.clean_backtrace(lines)
+        ["", *(cleaned.nil? || cleaned.empty? ? lines : cleaned)].join("\n  ")
+      rescue StandardError
+        # A class of the user's may say anything: the error itself is worth more.
+        ""
+      end
 
       def request(about)
         case about

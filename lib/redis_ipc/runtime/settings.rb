@@ -40,6 +40,11 @@ module RedisIPC
         [plain(options.merge(redis_options: redis.core)).freeze, redis.callables]
       end
 
+      # @return [Hash] the options of both; those above win, in nested Hashes too
+      def merge(below, above)
+        below.merge(above) { |_, old, new| old.is_a?(Hash) && new.is_a?(Hash) ? merge(old, new) : new }
+      end
+
       private
 
       # ActiveSupport::Duration says that it is a number.
