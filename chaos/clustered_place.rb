@@ -5,8 +5,6 @@ require_relative "../spec/support/redis_cluster"
 module Chaos
   # Three masters with a replica each.
   class ClusteredPlace < Place
-    INBOX = "house:inbox:answerer"
-
     attr_reader :cluster
 
     def initialize(**settings)
@@ -32,12 +30,12 @@ module Chaos
 
     # The node that serves the inbox.
     def master
-      cluster.master_of(INBOX)
+      cluster.master_of(Table::INBOX)
     end
 
     # Moves the inbox's slot to another node, with the keys in it.
     def move_inbox
-      cluster.move(INBOX, (cluster.masters - [master]).first)
+      cluster.move(Table::INBOX, (cluster.masters - [master]).first)
     end
 
     # Waits until another node serves the inbox than `lost`.

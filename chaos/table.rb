@@ -23,6 +23,9 @@ module Chaos
     DEFAULTS = { place: -> { Place.new }, quick: false, outage: true, timeout: 2, work: 0.001, environment: {},
                  settings: {}, protocol: Protocols::Streams, settle: 2.5, lane: :server }.freeze
 
+    # Of the answerers, on streams.
+    INBOX = "house:inbox:answerer"
+
     class << self
       def faults
         @faults ||= []
@@ -33,6 +36,11 @@ module Chaos
       # @param more [Hash] what is not as in DEFAULTS
       def fault(name, **more, &action)
         faults << Fault.new(name: name, action: action, **DEFAULTS, **more)
+      end
+
+      # @return [Integer] bytes
+      def megabytes(count)
+        count * 1024 * 1024
       end
 
       # Runs one fault.

@@ -79,6 +79,16 @@ RSpec.describe "the arrows between folders" do
       end
     end
 
+    it "is seen in Ruby, in every form" do
+      [
+        ["runtime/session.rb", "module RedisIPC\n  class Session\n    S = Stream\n  end\nend"],
+        ["request_reply/stream.rb", "module RedisIPC\n  class Stream\n    JSONRPC::Client\n  end\nend"],
+        ["errors/log_text.rb", "require_relative \"../runtime/settings\""]
+      ].each do |file, text|
+        expect(library_order.wrong(library.imports_of(file, text))).not_to be_empty, text
+      end
+    end
+
     it "is not seen where there is none" do
       imports = core.imports_of("json_rpc/client.rs", "use crate::foundation::{payload::id, redis::link::Link};")
       expect(imports.map(&:to)).to eq(%w[foundation/payload foundation/redis])

@@ -53,8 +53,8 @@ RSpec.describe "the signatures in sig/" do
 
   # RBS wraps each method and compares what goes in and comes out with the signature.
   it "tell the truth where everything is used" do
-    checked = %w[Stream Lifecycle HandlerContext Channel Params Entry Response Future ChainedFuture Notification
-                 OutgoingRequest Error CallError TimeoutError RejectedError DeadLetters DeadLetter
+    checked = %w[Configuration Stream Lifecycle HandlerContext Channel Params Entry Response Future ChainedFuture
+                 Notification OutgoingRequest Error CallError TimeoutError RejectedError DeadLetters DeadLetter
                  JSONRPC::Endpoint JSONRPC::Server JSONRPC::Client JSONRPC::Batch JSONRPC::Invocation
                  JSONRPC::OutgoingCall JSONRPC::Error]
     target = checked.map { |name| "RedisIPC::#{name}" }.join(",")
@@ -72,6 +72,14 @@ RSpec.describe "the signatures in sig/" do
            entry.deadline.to_i, entry.expired?, entry.age, entry.traceparent, entry.deliveries, entry.redelivered?, entry.inspect]
         end
         event("fail") { raise "no" }
+      end
+      RedisIPC.configure do |configuration|
+        configuration.redis_options = { url: ENV.fetch("REDIS_URL") }
+        configuration.connect_options = { pool_size: 3 }
+        configuration.logger = nil
+        configuration.shutdown_timeout = 2.5
+        [configuration.redis_options, configuration.connect_options, configuration.logger, configuration.shutdown_timeout,
+         configuration.inspect]
       end
       subscription = RedisIPC.subscribe(:handle) { |told| [told.name, told.duration, told.payload, told.inspect] }
       Kitchen.connect

@@ -3,8 +3,6 @@
 module Chaos
   # Somebody meddles with the keys. Redis itself is there all the time, so the fault is the moment it is back from.
   module Table
-    inbox = "house:inbox:answerer"
-
     fault "FLUSHALL", quick: true do
       redis "FLUSHALL"
     end
@@ -15,17 +13,17 @@ module Chaos
     end
 
     fault "the inbox deleted" do
-      redis "DEL", inbox
+      redis "DEL", INBOX
     end
 
     fault "the inbox renamed" do
-      redis "RENAME", inbox, "elsewhere"
+      redis "RENAME", INBOX, "elsewhere"
     end
 
     fault "the inbox replaced by a string for 1.5 s", quick: true do
-      redis "SET", inbox, "no stream"
+      redis "SET", INBOX, "no stream"
       stand 1.5
-      redis "DEL", inbox
+      redis "DEL", INBOX
     end
 
     fault "the reply streams deleted", quick: true do
@@ -40,13 +38,13 @@ module Chaos
     end
 
     fault "the group destroyed (XGROUP DESTROY)", quick: true do
-      redis "XGROUP", "DESTROY", inbox, "answerer"
+      redis "XGROUP", "DESTROY", INBOX, "answerer"
     end
 
     fault "the consumers deleted (DELCONSUMER)", outage: false do
       again_and_again(5, every: 0.1) do
-        redis("XINFO", "CONSUMERS", inbox, "answerer").each do |consumer|
-          redis "XGROUP", "DELCONSUMER", inbox, "answerer", consumer.each_slice(2).to_h["name"]
+        redis("XINFO", "CONSUMERS", INBOX, "answerer").each do |consumer|
+          redis "XGROUP", "DELCONSUMER", INBOX, "answerer", consumer.each_slice(2).to_h["name"]
         end
       end
     end
@@ -57,14 +55,14 @@ module Chaos
              tolerated: "more is asked than is done in time" }
 
     fault "the group destroyed 10 times while handlers are slow", **held, quick: true do
-      again_and_again(10, every: 0.3) { redis "XGROUP", "DESTROY", inbox, "answerer" }
+      again_and_again(10, every: 0.3) { redis "XGROUP", "DESTROY", INBOX, "answerer" }
       stand 1
     end
 
     fault "the consumers deleted 10 times while handlers are slow", **held do
       again_and_again(10, every: 0.3) do
-        redis("XINFO", "CONSUMERS", inbox, "answerer").each do |consumer|
-          redis "XGROUP", "DELCONSUMER", inbox, "answerer", consumer.each_slice(2).to_h["name"]
+        redis("XINFO", "CONSUMERS", INBOX, "answerer").each do |consumer|
+          redis "XGROUP", "DELCONSUMER", INBOX, "answerer", consumer.each_slice(2).to_h["name"]
         end
       end
       stand 1

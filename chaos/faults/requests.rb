@@ -36,8 +36,8 @@ module Chaos
     # As if the clock had been ahead, and had been set right. What waits is withdrawn where its age is found out late.
     ahead = lambda do
       Place.new.tap do |place|
-        id = place.admin.xadd("house:inbox:answerer", { a: 1 }, id: "#{(Time.now.to_i + 3600) * 1000}-0")
-        place.admin.xdel("house:inbox:answerer", id)
+        id = place.admin.xadd(INBOX, { a: 1 }, id: "#{(Time.now.to_i + 3600) * 1000}-0")
+        place.admin.xdel(INBOX, id)
       end
     end
     late = { **slow, place: ahead, promise: Promises::OverloadIsShed.new(times: 8, spare: 2) }

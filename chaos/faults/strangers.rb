@@ -5,8 +5,6 @@ require "socket"
 module Chaos
   # Somebody who may only add to an inbox or a queue, or show presence, adds what nobody of the gem would.
   module Table
-    inbox = "house:inbox:answerer"
-    megabytes = ->(count) { count * 1024 * 1024 }
     others = Promises::EveryCallIsAnsweredOnce.new
     alone = { outage: false, alone: "adds what is no request" }
 
@@ -14,10 +12,10 @@ module Chaos
     fault "an entry of 300,000 empty fields added 5 times",
           **alone, calm: true,
                    promise: Promises::Together.new(others, Promises::AreGivenUp.new(5),
-                                                   Promises::NothingGrows.new(process: megabytes[150])) do
+                                                   Promises::NothingGrows.new(process: megabytes(150))) do
       5.times do
         TCPSocket.open("127.0.0.1", server.port) do |socket|
-          socket.write("*600003\r\n$4\r\nXADD\r\n$#{inbox.size}\r\n#{inbox}\r\n$1\r\n*\r\n")
+          socket.write("*600003\r\n$4\r\nXADD\r\n$#{INBOX.size}\r\n#{INBOX}\r\n$1\r\n*\r\n")
           socket.write("$0\r\n\r\n" * 600_000)
           socket.gets
         end
@@ -47,14 +45,14 @@ module Chaos
     fault "the ids of the inbox used up, 3 times", **alone do
       again_and_again(3, every: 1) do
         id = "18446744073709551615-18446744073709551615"
-        redis "XADD", inbox, id, "a", "b"
-        Chaos.eventually { redis("XINFO", "GROUPS", inbox).flatten.include?(id) }
-        redis "XDEL", inbox, id
+        redis "XADD", INBOX, id, "a", "b"
+        Chaos.eventually { redis("XINFO", "GROUPS", INBOX).flatten.include?(id) }
+        redis "XDEL", INBOX, id
       end
     end
 
     fault "the inbox made to expire (PEXPIRE), 5 times", outage: false do
-      again_and_again(5, every: 0.3) { redis "PEXPIRE", inbox, 1 }
+      again_and_again(5, every: 0.3) { redis "PEXPIRE", INBOX, 1 }
     end
 
     # Both exist, so answers would be taken there: one of another group, and those of the askers.
@@ -64,7 +62,7 @@ module Chaos
                  source_group: "stranger", destination_group: "answerer", ttl: 5000 }
       again_and_again(20, every: 0.05) do
         redis("KEYS", "house:replies:*").each do |key|
-          redis "XADD", inbox, "*", *fields.merge(reply_to: key).flatten
+          redis "XADD", INBOX, "*", *fields.merge(reply_to: key).flatten
         end
       end
       raise "answers went to another group" if redis("XLEN", "house:replies:other:x").positive?
