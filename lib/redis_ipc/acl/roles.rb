@@ -14,7 +14,7 @@ module RedisIPC
       LOOKS = "+xinfo|consumers +xinfo|stream +xinfo|groups +xlen +xrange"
       # What keeping, bounding and looking after dead letters takes.
       DEAD = "+xadd +xtrim +xlen +pexpire +memory|usage +xrange +xdel"
-      REPLIES = "+exists +xgroup +pexpire +xread +xreadgroup +xpending +xtrim"
+      REPLIES = "+xgroup +pexpire +xread +xreadgroup +xpending +xtrim"
       LISTS = "+lpush +rpush +lpop +lmove +blmove +blmpop +lrange +lindex +llen +lpos +lrem +ltrim"
       SERVERS = "+zadd +zrange +zrem +zscore +hincrby +pexpire"
       MEMBER = %w[+time +select +multi +exec].freeze
