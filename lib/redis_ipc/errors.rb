@@ -86,7 +86,7 @@ module RedisIPC
     def self.watch(place)
       yield
     rescue ThreadError => e
-      # Ruby raises it for other things, too: a lock taken twice, or in a trap block.
+      # Ruby also raises ThreadError if a lock is taken twice, or in a trap block.
       raise unless e.message.start_with?("can't create Thread")
 
       raise new("no thread could be started: #{e.message}. #{ADVICE}", outcome: :not_sent, **place)

@@ -3,22 +3,21 @@
 require "rbconfig"
 
 module RedisIPC
-  # Which of the compiled libraries is the one for this Ruby. One that was compiled for another Ruby would load, and
-  # crash later.
+  # Finds the compiled library for this Ruby. A library that was compiled for another Ruby would load, and crash later.
   # @api private
   module Library
-    # For which Rubies a library does: those of this version, on this system.
+    # A library serves the Rubies of this version on this system.
     ABI = RbConfig::CONFIG.values_at("arch", "ruby_version").join("-").freeze
     # A platform gem has a folder for each Ruby version; `rake compile` makes one for each ABI.
     FOLDERS = [ABI, RUBY_VERSION[/\A\d+\.\d+/]].freeze
-    # RubyGems keeps what it builds apart by ABI. It puts that on the load path as redis_ipc/redis_ipc.so (3.6 does) or
-    # as redis_ipc.so (3.3).
+    # RubyGems keeps what it builds apart by ABI. It puts that on the load path as redis_ipc/redis_ipc.so (3.6) or as
+    # redis_ipc.so (3.3).
     BUILT = %w[redis_ipc/redis_ipc.so redis_ipc.so].freeze
     private_constant :FOLDERS, :BUILT
 
     class << self
-      # @return [String] what to require
-      # @raise [LoadError] if there is none for this Ruby
+      # @return [String] the feature to require
+      # @raise [LoadError] if there is no library for this Ruby
       def path(folder: __dir__)
         there = Dir.glob("*/redis_ipc.so", base: folder).map { |file| File.dirname(file) }.sort
         mine = FOLDERS.find { |name| there.include?(name) }

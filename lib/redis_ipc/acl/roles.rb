@@ -5,14 +5,14 @@ module RedisIPC
     # Makes the rules of each role, beyond those that all roles have.
     # @api private
     module Roles
-      # What stands for something else in a pattern of keys.
+      # The characters that have a meaning in a pattern of keys.
       WILDCARDS = /[*?\[\]\\^]/
-      # Where Redis ends a rule.
+      # Redis ends a rule at one of these characters.
       ENDS = /[\s\0()]/
       PRESENCE = "+zadd +zrange +zremrangebyscore +zrem +pexpire"
       INBOX = "+xgroup +pexpire +xreadgroup +xautoclaim +xclaim +xpending +xack +xdel"
       LOOKS = "+xinfo|consumers +xinfo|stream +xinfo|groups +xlen +xrange"
-      # What keeping, bounding and looking after dead letters takes.
+      # The rights to keep, bound and read dead letters.
       DEAD = "+xadd +xtrim +xlen +pexpire +memory|usage +xrange +xdel"
       REPLIES = "+xgroup +pexpire +xread +xreadgroup +xpending +xtrim"
       LISTS = "+lpush +rpush +lpop +lmove +blmove +blmpop +lrange +lindex +llen +lpos +lrem +ltrim"
@@ -70,7 +70,7 @@ module RedisIPC
           ["(%W~#{inbox} +xadd +pexpire +xdel)", "(%R~#{inbox} +xinfo|groups +xlen)"]
         end
 
-        # As the core does (keys.rs).
+        # Encodes a group's name as the core does (keys.rs).
         def group(name)
           named("group", name).gsub(/[%:]/) { |character| format("%%%02X", character.ord) }
         end

@@ -13,13 +13,14 @@ module RedisIPC
     CLASS = Kernel.instance_method(:class)
     METHOD = Kernel.instance_method(:method)
     NAME = Module.instance_method(:name)
-    # Their `inspect` shows nothing but themselves.
+    # Objects of these classes show nothing but themselves in their `inspect`.
     PLAIN = [Symbol, String, Numeric, NilClass, TrueClass, FalseClass].freeze
-    # Before Ruby 3.2 these put a snippet or a suggestion into `to_s`.
+    # Before Ruby 3.2, exceptions of these classes put a snippet or a suggestion into `to_s`.
     DECORATIONS = %w[ErrorHighlight::CoreExt DidYouMean::Correctable].freeze
-    # An `inspect` of one of these.
+    # Matches the `inspect` of such an object.
     PLAIN_KEYWORD = /:\w+[?!=]?|:?"(?:[^"\\]|\\.)*"|-?\d[\d.e+-]*|nil|true|false/
-    # What Ruby says with the `inspect` of an object: of a keyword, and of the object in `object::Constant`.
+    # Matches the messages in which Ruby shows the `inspect` of an object: of a keyword, and of the object in
+    # `object::Constant`.
     REVEALING = {
       ArgumentError => [/\Aunknown keywords?: (?!#{PLAIN_KEYWORD}(?:, #{PLAIN_KEYWORD})*\z)/, "unknown keyword"],
       TypeError => [%r{ is not a class/module\z}, "the object is not a class/module"]
@@ -33,7 +34,7 @@ module RedisIPC
         "#{class_name(exception)}: #{message(exception)}"
       rescue SystemExit, SignalException
         raise
-      rescue Exception # rubocop:disable Lint/RescueException -- a broken `message` must not hide that there was an error
+      rescue Exception # rubocop:disable Lint/RescueException -- a broken `message` must not hide the error
         "#{class_name(exception)}, which cannot say why"
       end
 
@@ -54,7 +55,7 @@ module RedisIPC
       end
 
       # @param object [Object]
-      # @return [String] what it is, without its `inspect` unless that shows nothing but itself
+      # @return [String] the object's class, or its `inspect` if that shows nothing but the object itself
       def shown(object)
         case object
         when *PLAIN then object.inspect
@@ -80,7 +81,7 @@ module RedisIPC
         utf8(own_text(exception) || plain(exception))
       end
 
-      # nil: the exception's own message shows no object.
+      # @return [String, nil] nil if the exception's own message shows no object
       def own_text(exception)
         case exception
         when NameError then NameErrorText.of(exception)
@@ -91,11 +92,11 @@ module RedisIPC
         else revealing(exception)
         end
       rescue ArgumentError
-        # It knows no receiver, or no key: its raiser wrote the message.
+        # The exception has no receiver or no key, so its raiser wrote the message.
         nil
       end
 
-      # What Ruby itself says with the `inspect` of an object.
+      # Returns a text to use in place of a message in which Ruby shows an `inspect`.
       def revealing(exception)
         pattern, text = REVEALING[CLASS.bind_call(exception)]
         text if pattern && utf8(plain(exception)).match?(pattern)
@@ -121,7 +122,7 @@ module RedisIPC
         PLAIN.any? { |kind| kind === object } # rubocop:disable Style/CaseEquality -- it may be a BasicObject
       end
 
-      # The message without what error_highlight and did_you_mean add. Since Ruby 3.2 they add it elsewhere.
+      # Returns the message without what error_highlight and did_you_mean add. Since Ruby 3.2 they add it elsewhere.
       def plain(exception)
         return exception.message unless METHOD.bind_call(exception, :message).owner == Exception
 

@@ -1,23 +1,23 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # Texts for the log.
+  # Makes texts safe for the log: control characters are escaped.
   # @api private
   module LogText
     LENGTH = 100
-    # Of what another party gave as its reason: it may be as long as `max_content_size` allows.
+    # The longest part of a rejection's reason; the reason itself may be as long as `max_content_size` allows.
     MOST_OF_REASON = 500
-    # Of an exception's text.
+    # The longest part of an exception's text.
     MOST_OF_MESSAGE = 4_000
     # Format characters change how the text around them is shown, or are not shown at all.
     PLAIN = /\A[[:print:]&&[^\p{Cf}]]{0,#{LENGTH}}\z/
-    # What moves a terminal's cursor, ends a line, or changes how the text around it is shown.
+    # Matches what moves a terminal's cursor, ends a line, or changes how the text around it is shown.
     UNSAFE = /[[:cntrl:]\p{Cf}\u2028\u2029]/
     private_constant :LENGTH, :MOST_OF_REASON, :MOST_OF_MESSAGE, :PLAIN, :UNSAFE
 
     class << self
-      # What others have sent. Anybody may have: it must not look like lines of the log.
-      # @param text [Object] what is no String is shown by its `inspect`
+      # Makes a text that other processes have sent safe, so that it cannot look like lines of the log.
+      # @param text [Object] an object that is no String is shown by its `inspect`
       # @return [String]
       def of(text)
         text = text.inspect unless text.is_a?(String)
@@ -26,7 +26,7 @@ module RedisIPC
         quoted(text, LENGTH)
       end
 
-      # A text that others may have a part in, of any length: one line, all of which is seen.
+      # Makes one line of a text of any length of which other processes may have written a part.
       # @param text [String]
       # @return [String] valid UTF-8
       def line(text)
@@ -36,7 +36,7 @@ module RedisIPC
         text.gsub(UNSAFE) { |char| char.match?(/[[:cntrl:]]/) ? char.dump[1..-2] : format("\\u{%X}", char.ord) }
       end
 
-      # What another party gave as its reason, or as much of it as an error's message may hold.
+      # Returns the reason that another process gave, or as much of it as an error's message may hold.
       # @param content [Object]
       # @return [String] its `inspect`
       def reason(content)
@@ -45,7 +45,7 @@ module RedisIPC
         cut(line(content.inspect), MOST_OF_REASON)
       end
 
-      # The text of an exception, or as much of it as the log gets: one line.
+      # Returns the text of an exception in one line, or as much of it as the log gets.
       # @param exception [Exception]
       # @return [String]
       def error(exception)

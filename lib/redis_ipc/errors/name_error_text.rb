@@ -3,18 +3,18 @@
 require "objspace"
 
 module RedisIPC
-  # The text of a NameError that Ruby raised, without the receiver's `inspect`.
+  # Makes the text of a NameError that Ruby raised, without the receiver's `inspect`.
   # @api private
   module NameErrorText
     CLASS = Kernel.instance_method(:class)
     NAME = Module.instance_method(:name)
-    # Ruby raises these; the message of a subclass is its author's.
+    # Ruby raises these classes. The author of a subclass writes its message.
     BY_RUBY = [NameError, NoMethodError].freeze
     private_constant :CLASS, :NAME, :BY_RUBY
 
     class << self
       # @param error [NameError]
-      # @return [String, nil] nil: its raiser wrote the message
+      # @return [String, nil] nil if its raiser wrote the message
       def of(error)
         return unless by_ruby?(error)
 
@@ -33,14 +33,14 @@ module RedisIPC
 
       private
 
-      # A String may be any secret; Ruby 3.3 and newer name its class, too.
+      # A String may be a secret. Ruby 3.3 and newer name its class, too.
       def named(receiver)
         String === receiver ? "an instance of String" : ErrorText.shown(receiver) # rubocop:disable Style/CaseEquality
       end
 
-      # Returns whether Ruby is yet to make the message: then the exception refers to an object that will make it, of a
-      # class that has no other use. Where its raiser wrote the message, it is a String. To ask for the message would
-      # call the receiver's `inspect`.
+      # Returns whether Ruby has not made the message yet. The exception then refers to an object of an internal class
+      # that makes it; if the raiser wrote the message, it is a String. Reading the message would call the receiver's
+      # `inspect`.
       def by_ruby?(error)
         return false unless error.name && BY_RUBY.include?(error.class)
 

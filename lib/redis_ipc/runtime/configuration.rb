@@ -22,7 +22,7 @@ module RedisIPC
     attr_reader :redis_options
     # @return [Hash] options of {Stream#connect} and {Channel.connect}, nested Hashes too; `{}` until it is set
     attr_reader :connect_options
-    # @return [Framework] what surrounds the user's code
+    # @return [Framework] the framework that surrounds the user's code
     # @api private
     attr_accessor :framework
 
@@ -81,7 +81,7 @@ module RedisIPC
       Settings.merge(connect_options, given).merge(redis_options: redis)
     end
 
-    # Without the options: there may be a password among them.
+    # Shows no options, because there may be a password among them.
     # @return [String]
     def inspect
       "#<#{self.class}>"
@@ -92,7 +92,7 @@ module RedisIPC
     def checked_hash(name, options)
       return options.dup.freeze if options.is_a?(Hash)
 
-      # Without the value: there may be a password in it.
+      # The value is left out, because it may contain a password.
       raise ConfigurationError, "the option #{name} must be a Hash, got a #{options.class}"
     end
   end

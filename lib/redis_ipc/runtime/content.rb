@@ -1,12 +1,12 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # How objects other than nil, true, false, numbers, Strings, Symbols, Arrays and Hashes become JSON: as they say
-  # themselves. What every object has does not count: `Object#to_json` is the text of `to_s`, ActiveSupport's
-  # `Object#as_json` is all instance variables.
+  # Turns other objects than nil, true, false, numbers, Strings, Symbols, Arrays and Hashes into what they say of
+  # themselves in JSON. Methods that every object has do not count: `Object#to_json` is the text of `to_s`, and
+  # ActiveSupport's `Object#as_json` shows all instance variables.
   # @api private
   module Content
-    # These have a text that is meant for others, and JSON's own `to_json` is that text.
+    # These classes have a text that is meant for others, and their `to_json` is that text.
     TEXTS = %i[Numeric Time Date Pathname IPAddr].freeze
     RESPOND_TO = Kernel.instance_method(:respond_to?)
     METHOD = Kernel.instance_method(:public_method)
@@ -18,9 +18,9 @@ module RedisIPC
       # @return [Array(Boolean, Object)] true and its JSON text, or false and a simpler object that stands for it
       # @raise [ContentError] if the object does not say what it is in JSON
       def simplify(object)
-        # It has the methods of what it stands for, those that every object has too.
+        # A delegator has the methods of its object, and those that every object has too.
         return [false, object.__getobj__] if delegator?(object)
-        # Their as_json would let through what is not permitted; to_h raises.
+        # The `as_json` of parameters would let through what is not permitted; `to_h` raises.
         return [false, object.to_h] if parameters?(object)
         return [false, object.as_json] if own?(object, :as_json)
         return [true, object.to_json] if own?(object, :to_json)
@@ -32,7 +32,7 @@ module RedisIPC
                             "to_json of its own: define one in its class, or send what you need of it (to_h, to_a)"
       end
 
-      # Returns whether its text is what it is in JSON.
+      # Returns whether the object's text is its form in JSON.
       def text?(object)
         kind = CLASS.bind_call(object)
         TEXTS.any? { |name| Object.const_defined?(name) && kind <= Object.const_get(name) } ||
@@ -57,7 +57,7 @@ module RedisIPC
         !general?(name, owner)
       end
 
-      # ActiveSupport defines some for the classes of which anything may be a subclass.
+      # Returns whether the method is general: ActiveSupport defines some in classes of which any may be a subclass.
       def general?(name, owner)
         [Object, Kernel, IO, Exception].include?(owner) ||
           (Object.method_defined?(name) && Object.instance_method(name).owner == owner)

@@ -1,22 +1,23 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # The name of the work that a request is part of, which goes with it: a framework says it, Rails its request_id.
+  # Names the work that a request is part of. The name goes with the request; a framework sets it (Rails: its
+  # request_id).
   # @api private
   module Correlation
-    # Printable ASCII; Rails's have at most 255 characters.
+    # Printable ASCII. A request_id of Rails has at most 255 characters.
     TEXT = /\A[!-~]{1,255}\z/
     private_constant :TEXT
 
     class << self
       # @param given [Object, nil] the name that middleware has set
-      # @return [String, nil] the name of a call: that one, or the name of what the calling thread is doing
+      # @return [String, nil] the name of a call: the given one, else the name of the calling thread's work
       def of_call(given)
         checked(given || RedisIPC.framework.correlation_id)
       end
 
-      # @param value [Object] what may be a name
-      # @return [String, nil] what cannot be one is left out
+      # @param value [Object] a possible name
+      # @return [String, nil] nil for a value that cannot be a name
       def checked(value)
         value if value.is_a?(String) && value.ascii_only? && TEXT.match?(value)
       end

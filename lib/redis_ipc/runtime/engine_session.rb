@@ -1,16 +1,16 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # One connected period in one process: an engine of the core, the Ruby threads that serve it, and how both end.
+  # A session is one connected period in one process: an engine of the core, and the Ruby threads that serve it.
   # @api private
   class EngineSession
     attr_reader :engine, :pid
 
     # @param label [String] for the names of threads
-    # @param callables [Hash{Symbol => #call}] what is called at each login
+    # @param callables [Hash{Symbol => #call}] the callables that give a user name or a password at each login
     # @param workers [ThreadPool, nil] they end when the engine takes nothing more
     # @param others [Array<ThreadPool>] they end when it is closed
-    # @yieldparam logins [Native::Logins, nil] what the engine asks at each login
+    # @yieldparam logins [Native::Logins, nil] the queue by which the engine asks for them
     # @yieldreturn [Native::Engine, Native::ListServer, Native::ListClient] the engine, started
     def initialize(label, callables, workers:, others:, &start)
       @label = label
@@ -27,7 +27,7 @@ module RedisIPC
       !@quiet && @engine.connected?
     end
 
-    # Neither closed nor being closed, and of this process.
+    # Returns whether it is of this process, and neither closed nor being closed.
     def open?
       !@quiet && @pid == Process.pid
     end
@@ -36,24 +36,24 @@ module RedisIPC
       @closed
     end
 
-    # In a forked child: closes its copies of the parent's sockets, which would keep the parent's connections open after
-    # its death. Nothing else of the parent's engine is touched: its locks may be held for ever.
+    # Closes a forked child's copies of the parent's sockets, which would keep the parent's connections open after its
+    # death. Nothing else of the parent's engine is touched, because its locks may be held for ever.
     def abandon
-      # Once: for a grandchild the numbers may be those of other files by now.
+      # This is done once, because in a grandchild the numbers may be those of other files.
       return if @abandoned
 
       @abandoned = true
       @engine.inherited_sockets.each { |descriptor| IO.for_fd(descriptor).close }
     rescue SystemCallError
-      # Somebody closed descriptors wholesale: nothing is left to close.
+      # Somebody has closed these descriptors already.
     end
 
-    # In a forked child that disconnects: what it inherited does not connect again.
+    # Makes a forked child that disconnects not connect again.
     def renounce
       @closed = true
     end
 
-    # Stops intake. What is running goes on, and calls may still be made.
+    # Stops the intake. Running handlers go on, and calls may still be made.
     def quiet
       return if @workers.nil? || @pid != Process.pid
 
@@ -63,8 +63,8 @@ module RedisIPC
       end
     end
 
-    # Stops intake, waits for what is running, closes. From inside a handler, a callback or a trap block, it leaves the
-    # waiting to a thread of its own.
+    # Stops the intake, waits for running handlers, and closes. Inside a handler, a callback or a trap block, another
+    # thread waits and closes.
     def close(timeout)
       @quiet = true
       if pools.any?(&:current?) || in_trap?
@@ -86,12 +86,12 @@ module RedisIPC
       [@workers, *@others, @fiber_waits&.pool, @logins&.pool].compact
     end
 
-    # How fibers wait for calls, once one has.
+    # Fibers wait for calls by this object, which is made when the first one waits.
     def fiber_waits
       @fiber_waits || @starting.synchronize { @fiber_waits ||= FiberWaits.new(@engine, @label) }
     end
 
-    # Returns whether the process is a fork that the engine is not of; a handler may have forked, and this be the child.
+    # Returns whether this process is a fork of the engine's: a handler may have forked, and run on in the child.
     def abandoned?
       @abandoned
     end
@@ -111,14 +111,14 @@ module RedisIPC
       end
     end
 
-    # For subclasses whose handlers may answer after they have returned.
+    # A subclass waits here for handlers that may answer after they have returned.
     def wait_for_answers(deadline); end
 
     def join(pool, deadline)
       pool&.each { |thread| thread.join([deadline - Monotonic.now, 0].max) }
     end
 
-    # A trap block may not wait for a lock: what it interrupted may hold it.
+    # A trap block may not wait for a lock, because the code that it interrupted may hold it.
     def in_trap?
       Mutex.new.synchronize { false }
     rescue ThreadError

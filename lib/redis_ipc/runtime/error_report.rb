@@ -1,16 +1,16 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # Tells the user of an error nobody else hears of.
+  # Reports an error that no caller is told of.
   # @api private
   module ErrorReport
     class << self
-      # Tells subscribers, the logger and `on_error`, and writes a warning where there is neither of the last two. If
-      # one of them raises, the others are told all the same.
+      # Tells subscribers, the logger and `on_error`, and writes a warning if there is neither a logger nor `on_error`.
+      # If one of them raises, the others are told all the same.
       # @param place [String] where it happened
       # @param exception [Exception]
       # @param about [Entry, String, nil] the request whose handler raised it
-      # @param logger [Object, nil] the framework's, if there is none
+      # @param logger [Object, nil] nil means the one of the process
       # @param on_error [#call, nil]
       # @yield tells subscribers
       def tell(place, exception, logger:, on_error:, about: nil, &publish)
@@ -32,12 +32,13 @@ module RedisIPC
       def warning(text)
         warn text
       rescue IOError, SystemCallError
-        # Standard error is closed: nothing is left to tell.
+        # Standard error is closed, so nobody can be told.
       end
 
       private
 
-      # Where an exception was raised; of the gem's own errors only those of handlers say anything by that.
+      # Returns the backtrace of an exception. Of the gem's own errors, only those that a handler raised have a useful
+      # one.
       # @param exception [Exception]
       # @param handler [Boolean] whether a handler raised it
       # @return [String] lines to be put after its message
@@ -48,7 +49,7 @@ module RedisIPC
         cleaned = RedisIPC.framework.clean_backtrace(lines)
         ["", *(cleaned.nil? || cleaned.empty? ? lines : cleaned)].join("\n  ")
       rescue StandardError
-        # A class of the user's may say anything: the error itself is worth more.
+        # A user's class may raise anything here; the error itself matters more.
         ""
       end
 
@@ -64,7 +65,7 @@ module RedisIPC
         yield
       rescue SystemExit, SignalException
         raise
-      rescue Exception => e # rubocop:disable Lint/RescueException -- whoever is told must not stop what tells
+      rescue Exception => e # rubocop:disable Lint/RescueException -- a listener that raises must not stop the others
         warning("#{text} (#{whom} raised #{LogText.error(e)} when told of it)")
       end
     end

@@ -3,14 +3,14 @@
 module RedisIPC
   # Finds the `at_exit` blocks that are still to run when the process ends.
   #
-  # Ruby runs them in reverse order of registration. So a block that was registered before ours runs after it, and it
-  # may be the program itself: minitest, test-unit, RSpec and Sinatra start from such a block. Ruby has no call that
-  # tells which blocks are left; the garbage collector marks them, and ObjectSpace can tell what it marks.
+  # Ruby runs them in reverse order of registration. So a block that was registered before ours runs after it, and that
+  # block may be the program itself: minitest, test-unit, RSpec and Sinatra start from such a block. Ruby has no call
+  # that lists the blocks that are left. The garbage collector marks them, and ObjectSpace lists what it marks.
   # @api private
   module ExitBlocks
     class << self
-      # Runs the block in turn after the last `at_exit` block that is still to run.
-      # @return [Boolean] false if none is left, or Ruby does not tell: then the block is not run
+      # Runs the given block right after the last `at_exit` block that is still to run.
+      # @return [Boolean] false if no block is left or Ruby does not list them; the given block does not run then
       def after_last(&block)
         remaining.reverse.any? { |other| after(other, &block) }
       end
@@ -26,7 +26,7 @@ module RedisIPC
         []
       end
 
-      # What is registered while `other` runs comes right after it.
+      # A block that is registered while `other` runs comes right after it.
       def after(other, &block)
         trace = TracePoint.new(:b_call) do
           trace.disable
@@ -35,7 +35,7 @@ module RedisIPC
         trace.enable(target: other)
         true
       rescue ArgumentError
-        # It is made of a method, and has no beginning to be noticed.
+        # `other` is made of a method, so no TracePoint sees its beginning.
         false
       end
     end

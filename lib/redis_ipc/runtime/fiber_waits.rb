@@ -1,12 +1,13 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # Waiting for calls under a Fiber scheduler: the fiber waits, its thread goes on with other fibers.
+  # Lets a fiber under a Fiber scheduler wait for a call while its thread runs other fibers.
   #
-  # A fiber that waits registers a waker. One thread fetches from the core which calls have ended, and wakes them.
+  # A fiber that waits registers a waker. One thread fetches from the core which calls have ended, and wakes their
+  # fibers.
   # @api private
   class FiberWaits
-    # @return [ThreadPool] the thread that wakes them; it ends with the engine
+    # @return [ThreadPool] the thread that wakes the fibers; it ends with the engine
     attr_reader :pool
 
     # @param engine [Native::Engine, Native::ListClient]
@@ -41,7 +42,7 @@ module RedisIPC
       wait(call, nil)
       call.answer
     ensure
-      # Where the fiber was stopped; else the call has ended.
+      # If the fiber was stopped, the call is still open; otherwise this does nothing.
       call.cancel
     end
 
@@ -67,7 +68,7 @@ module RedisIPC
     def wake(id)
       @mutex.synchronize { @wakers[id].dup }&.each(&:wake)
     rescue StandardError
-      # The scheduler is gone, and its fibers with it.
+      # The scheduler and its fibers are gone.
     end
   end
   private_constant :FiberWaits

@@ -1,19 +1,19 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # Under a Fiber scheduler: what the current fiber waits for, while its thread goes on with other fibers. Woken once,
-  # from any thread.
+  # Suspends the current fiber under a Fiber scheduler, while its thread runs other fibers, until any thread wakes it.
+  # It is used once.
   #
-  # It speaks to the scheduler itself: a ConditionVariable of Ruby 3.1 loses its Mutex when a waiting fiber is stopped
-  # (seen), and BriefMutex tells what a Mutex does.
+  # It calls the scheduler itself, because a ConditionVariable of Ruby 3.1 loses its Mutex when a waiting fiber is
+  # stopped (seen); BriefMutex says why no Mutex is used.
   # @api private
   class FiberWaker
-    # Returns whether the current fiber is to wait in the way of its scheduler.
+    # Returns whether the current fiber must wait by its scheduler.
     def self.needed?
       !Fiber.current_scheduler.nil?
     end
 
-    # Runs a block that waits without the GVL and knows nothing of fibers.
+    # Runs a block in another thread if the current fiber has a scheduler: it waits without the GVL and knows no fibers.
     # @return [Object] what the block returns
     def self.outside(&block)
       return yield unless needed?
@@ -32,18 +32,18 @@ module RedisIPC
       @waiting = []
     end
 
-    # Wakes the fiber; it may have stopped waiting.
+    # Wakes the fiber, which may have stopped waiting.
     def wake
       @woken = true
       fiber = @waiting.pop
       @scheduler.unblock(self, fiber) if fiber
     end
 
-    # Waits until it was woken; may return early.
-    # @param seconds [Numeric, nil] at most so long
+    # Waits until the fiber is woken; it may return early.
+    # @param seconds [Numeric, nil] the longest wait
     def await(seconds)
       @waiting.push(Fiber.current)
-      # Woken just now: unless the fiber can be taken back, it is being woken.
+      # It was woken just now. If the fiber cannot be taken back, another thread is waking it.
       return if @woken && @waiting.pop
 
       @scheduler.block(self, seconds)

@@ -35,7 +35,7 @@ module RedisIPC
     # @return [String, nil] the name of the work that the calling thread does
     def correlation_id; end
 
-    # @return [Object, nil] the logger of what was given none
+    # @return [Object, nil] the logger of streams, servers and clients that have none
     def logger; end
 
     # @return [Numeric] seconds that running handlers are given when the process ends
@@ -49,7 +49,7 @@ module RedisIPC
       lines
     end
 
-    # Connects a channel that is used and not connected, or leaves that to the user.
+    # Connects a channel that is used before it is connected, or leaves that to the user.
     # @param _channel [Class]
     def connect(_channel); end
   end

@@ -6,7 +6,7 @@ module RedisIPC
   class Notification
     # @return [Symbol] `:request`, `:handle`, `:timeout`, `:retry`, `:dead_letter`, `:reconnect` or `:error`
     attr_reader :name
-    # @return [Hash{Symbol => Object}] who and what; docs/instrumentation.md lists the keys of each
+    # @return [Hash{Symbol => Object}] the details; docs/instrumentation.md lists the keys of each name
     attr_reader :payload
 
     # @api private
@@ -28,15 +28,15 @@ module RedisIPC
     end
   end
 
-  # Tells subscribers, and ActiveSupport::Notifications where that is loaded, what happens. Costs next to nothing while
-  # nobody listens.
+  # Tells subscribers what happens, and ActiveSupport::Notifications where that is loaded. It costs next to nothing
+  # without a subscriber.
   # @api private
   module Instrumentation
     NAMES = %i[request handle timeout retry dead_letter reconnect error].freeze
-    # As ActiveSupport knows them.
+    # ActiveSupport knows the events by these names.
     FULL_NAMES = NAMES.to_h { |name| [name, "#{name}.redis_ipc"] }.freeze
 
-    # Runs a block once, whoever asks for it, and keeps how it ended.
+    # Runs a block once, whichever caller is first, and keeps its result.
     class Once
       def initialize(work)
         @work = work
@@ -54,7 +54,7 @@ module RedisIPC
         @error.equal?(error)
       end
 
-      # Its result; what it raised, it raises again.
+      # Returns the block's result, or raises the exception that it raised.
       def outcome
         call unless @started
         raise @error if @error
@@ -64,7 +64,7 @@ module RedisIPC
     end
     private_constant :Once
 
-    # Replaced, never changed: it is read without a lock.
+    # The Hash is replaced and never changed, so it is read without a lock.
     @subscribers = {}.freeze
     @mutex = Mutex.new
 
@@ -97,26 +97,26 @@ module RedisIPC
         @subscribers.key?(name) || (defined?(ActiveSupport::Notifications) && active_support_listens?(name))
       end
 
-      # Runs the block and tells how long it took; the payload may be completed in it.
+      # Runs the block, and tells subscribers how long it took. The block may complete the payload.
       def instrument(name, payload, &work)
         return yield(payload) unless listening?(name)
 
         by_active_support(name, payload) { measure(name, payload, &work) }
       end
 
-      # Tells of something that is over.
+      # Tells subscribers of something that is over.
       def publish(name, payload)
         by_active_support(name, payload) { tell(name, payload) } if listening?(name)
       end
 
-      # Tells of an error nobody is told of otherwise.
+      # Tells subscribers of an error that no caller is told of.
       # @param entry [Entry, nil] the request whose handler raised it
       # @param place [Hash] the stream and the group
       # @yieldreturn [Native::Engine]
       def failure(error, entry, place)
         payload = { **place, id: entry ? entry.id : (error.entry_id if error.is_a?(Error)), error: error }
         if error.is_a?(DeadLetteredError) && listening?(:dead_letter)
-          # The id is Redis's, which begins with its time.
+          # The id is Redis's, which begins with the time of the entry in ms.
           age = (yield.now_ms - payload[:id].to_i) / 1000.0
           publish(:dead_letter, payload.merge(duration: age))
         end
@@ -152,7 +152,7 @@ module RedisIPC
         subscribers.each { |subscriber| tell_one(subscriber, notification) }
       end
 
-      # What watches a call must not break it.
+      # A subscriber that raises must not break the call.
       def tell_one(subscriber, notification)
         subscriber.call(notification)
       rescue SystemExit, SignalException
@@ -191,7 +191,7 @@ module RedisIPC
     # `:reconnect` and `:error`, in the thread where it happens. docs/instrumentation.md lists what each carries.
     # @param names [Array<Symbol>] none means all
     # @yieldparam notification [Notification]
-    # @return [Object] what {unsubscribe} takes
+    # @return [Object] the argument for {unsubscribe}
     # @raise [ArgumentError] without a block, or for an unknown name
     # @example
     #   RedisIPC.subscribe(:timeout) { |event| StatsD.increment("ipc.timeout", tags: [event.payload[:to]]) }

@@ -3,17 +3,17 @@
 module RedisIPC
   # Keeps streams, JSON-RPC servers and clients connected, over forks too, and disconnects them.
   #
-  # An includer has `@lifecycle` (a Mutex) and says: `place` (for its errors), `subject` (what it is called in them),
-  # `title` (for the names of its threads), `open_session(settings)` and `report(exception)`.
+  # An includer has `@lifecycle` (a Mutex) and defines `place` (for its errors), `subject` (its name in them), `title`
+  # (for the names of its threads), `open_session(settings)` and `report(exception)`.
   module Lifecycle
     include Undumpable
 
-    # Seconds between two attempts of a forked child, at most: long enough not to be a hot loop, short enough to be back
-    # soon after Redis is.
+    # The longest pause between two attempts of a forked child, in seconds: long enough not to be a hot loop, short
+    # enough to be back soon after Redis is.
     RECONNECTION = 0.4
     private_constant :RECONNECTION
 
-    # Returns whether it takes part now: it is connected in this process, and every connection to Redis stands.
+    # Returns whether it is connected in this process, and every connection to Redis stands.
     # @return [Boolean]
     def connected?
       session = @session
@@ -34,7 +34,7 @@ module RedisIPC
       session = @session
       return self unless session
 
-      # A fork's copy of its parent's session is left alone: its threads and sockets are the parent's.
+      # A fork's copy of its parent's session is left alone, because the threads and sockets are the parent's.
       session.pid == Process.pid ? session.close(timeout) : session.renounce
       self
     end
@@ -62,7 +62,7 @@ module RedisIPC
       session.nil? || session.closed?
     end
 
-    # Connects again in a forked child, as a new instance; in a thread, so that the fork waits for nothing.
+    # Connects a forked child as a new instance. A thread does it, so that the fork waits for nothing.
     # @api private
     def reconnect_after_fork
       return if over?
@@ -78,7 +78,7 @@ module RedisIPC
 
     private
 
-    # Connects, if it is not connected yet.
+    # Connects, or raises if it is connected already.
     def connect_with(settings)
       ThreadLimitError.watch(place) do
         FiberWaker.outside { @lifecycle.synchronize { connect_anew(settings) } }
@@ -93,7 +93,7 @@ module RedisIPC
       open_session(settings)
     end
 
-    # Makes a session the one in use, and has the block start its threads. If that fails (the process may have as many
+    # Makes a session the current one, and lets the block start its threads. If that fails (the process may have as many
     # threads as it is allowed to), nothing stays connected.
     def begin_session(session)
       previous = @session
@@ -117,11 +117,12 @@ module RedisIPC
     end
 
     def await_reconnection
-      # Process.daemon forks without the hook.
+      # `Process.daemon` forks without the hook.
       reconnect_after_fork if @session && @session.pid != Process.pid && !reconnecting?
       return if !reconnecting? || @reconnecting == Thread.current
 
-      # Not inside of what a framework shares among its threads: who connects tells on_error, and that needs it, too.
+      # This thread releases what a framework shares among threads (Rails: the lock of reloading), because the
+      # connecting thread calls `on_error`, which needs it.
       RedisIPC.framework.around_wait { @reconnecting.join }
     end
 
@@ -130,7 +131,7 @@ module RedisIPC
       @reconnecting ? @reconnecting.alive? : false
     end
 
-    # Closes what was connected automatically after a fork, because the user calls connect.
+    # Closes the session that was opened automatically after a fork, because the user calls `connect`.
     def replace_automatic_session
       return unless @reconnecting
 

@@ -1,22 +1,22 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # Calls what was given instead of user names and passwords, each time the core logs in. It does so in threads of its
-  # own, since the core has no Ruby in it. A login does not wait for it longer than connecting may take.
+  # Calls the user's callables for user names and passwords at each login. They run in threads of their own, because the
+  # core knows no Ruby. A login waits no longer for them than `connect_timeout`.
   # @api private
   class Logins
-    # One that takes its time does not hold up the others.
+    # With two threads, a slow callable does not hold up the other logins.
     THREADS = 2
     private_constant :THREADS
 
     # @param callables [Hash{Symbol => #call}]
     # @param label [String] for the names of the threads
-    # @return [Logins, nil] nil if there is nothing to call
+    # @return [Logins, nil] nil without callables
     def self.open(callables, label)
       new(callables, label) unless callables.empty?
     end
 
-    # @return [Native::Logins] what the core asks
+    # @return [Native::Logins] the queue by which the core asks
     attr_reader :native
     # @return [ThreadPool]
     attr_reader :pool
@@ -31,7 +31,7 @@ module RedisIPC
       raise
     end
 
-    # Nobody logs in any more.
+    # Ends the threads; no login is answered any more.
     def close
       @pool.retire
       @native.close
@@ -50,7 +50,7 @@ module RedisIPC
       login.answer(values(login))
       refusal = nil
     rescue StandardError, ScriptError => e
-      # Its message may hold the secret.
+      # The exception's message may hold the secret.
       refusal = "raised #{e.class.name || "an exception"}"
     ensure
       login.refuse(refusal) if refusal
@@ -65,7 +65,7 @@ module RedisIPC
       end
     end
 
-    # redis-client gives the user's name to what takes a parameter.
+    # redis-client passes the user name to a callable that takes a parameter.
     def call(callable, username)
       arity = callable.respond_to?(:arity) ? callable.arity : callable.method(:call).arity
       text(arity.zero? ? callable.call : callable.call(username))

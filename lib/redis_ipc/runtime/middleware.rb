@@ -79,9 +79,9 @@ module RedisIPC
   @handler_middleware = Middleware.new
 
   class << self
-    # Surrounds every call of every stream in this process, outside of what a stream or channel has of its own. What the
-    # block returns is what the caller gets, so it should end with `call.call` (a Response; a Future for an
-    # asynchronous call, which has only begun then).
+    # Surrounds every call of every stream in this process. The middleware of a stream or a channel runs inside of it.
+    # The caller gets what the block returns, so it should end with `call.call`. That returns a Response, or for an
+    # asynchronous call, which has only begun then, a Future.
     # @param link [#call, nil] instead of a block
     # @yieldparam request [OutgoingRequest]
     # @yieldparam call [#call]

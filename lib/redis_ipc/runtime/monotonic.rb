@@ -1,15 +1,15 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # The clock that nobody sets, for what takes how long.
+  # Reads the monotonic clock, which nobody sets.
   # @api private
   module Monotonic
-    # Whoever waits longer waits without end.
+    # A wait of this many seconds or more has no end.
     ENDLESS = 1e9
     private_constant :ENDLESS
 
     # @param timeout [Numeric, nil]
-    # @return [Float, nil] the seconds to wait; nil: without end
+    # @return [Float, nil] the seconds to wait; nil to wait without end
     # @raise [ArgumentError] if it is no number of seconds
     def self.wait_time(timeout)
       return if timeout.nil?
@@ -21,7 +21,7 @@ module RedisIPC
     end
 
     # @param timeout [Numeric] seconds
-    # @return [Float] as many, or so many that nobody lives to see the end
+    # @return [Float] the same, or a number that stands for waiting without end
     # @raise [ArgumentError] if it is no number of seconds, or negative
     def self.finite(timeout)
       unless timeout.is_a?(Numeric) && timeout.real? && timeout >= 0

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # The names users give: of streams, groups and queues.
+  # Checks the names of streams, groups and queues that users give.
   # @api private
   module Names
     VISIBLE = /[^\s\0]/
@@ -14,7 +14,7 @@ module RedisIPC
       # @raise [ArgumentError] if it is blank, or neither a String nor a Symbol
       def check(what, name)
         name = text(what, name)
-        # Every call passes here: nothing is made anew that need not be.
+        # Every call passes here, so no String is made that is not needed.
         name = name.encode(Encoding::UTF_8) unless name.encoding == Encoding::UTF_8
         raise EncodingError unless name.valid_encoding?
         raise ArgumentError, "#{what} cannot be blank" unless name.match?(VISIBLE)

@@ -3,7 +3,7 @@
 require_relative "../library"
 
 module RedisIPC
-  # The namespace of what the Rust extension (ext/redis_ipc) defines, for this library alone.
+  # The namespace of what the Rust extension (ext/redis_ipc) defines. Only this library uses it.
   # @api private
   module Native
   end

@@ -1,9 +1,8 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # Calls that handlers make to their own group (or JSON-RPC methods to their own queue). While every thread of an
-  # instance waits for such a call, none is left to answer it; only another instance can. A call that times out then
-  # says so.
+  # Watches calls that handlers make to their own group (or JSON-RPC methods to their own queue). While every thread of
+  # an instance waits for such a call, only another instance can answer it. A call that times out then says so.
   # @api private
   module NestedCalls
     class << self
@@ -26,7 +25,7 @@ module RedisIPC
 
       def explained(error, threads)
         threads = threads == 1 ? "the only handler thread" : "all #{threads} handler threads"
-        # The core knows that from Redis. Why the others had no thread left, they alone know.
+        # The core knows from Redis that no other instance took the request, but not why.
         others = ", nor did another instance take the request" if error.outcome == :unclaimed
         why = "#{threads} of this instance waited for answers of their own group, so none was left to " \
               "answer#{others}: have more threads or instances than such calls at once, or answer without asking " \

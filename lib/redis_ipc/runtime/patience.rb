@@ -1,14 +1,15 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # Waiting for a Redis that is away: soon back when it is, without telling of every attempt.
+  # Paces attempts while Redis is away: the pauses are short enough to be back soon, and not every attempt is reported.
   # @api private
   class Patience
-    # Seconds between attempts: doubled from the first to the longest, less up to half of it, so that not all processes
-    # come back at once.
+    # Seconds between attempts. They double from the first to the longest, less up to half at random, so that not all
+    # processes come back at the same moment.
     FIRST = 0.5
     LONGEST = 5
-    # Of attempts that fail for the same reasons the 1st, 2nd, 4th and so on are told of, later each of so many.
+    # Of the attempts that fail for the same reasons, the 1st, 2nd, 4th and so on are reported, and later each of so
+    # many.
     SILENCE = 128
     private_constant :FIRST, :LONGEST, :SILENCE
 
@@ -17,7 +18,7 @@ module RedisIPC
       @longest = longest
     end
 
-    # Tells why an attempt failed, if it is time to, and waits until the next is due.
+    # Reports why an attempt failed, if a report is due, and waits until the next attempt is due.
     # @param reasons [Array<String>]
     # @yieldparam reason [String]
     # @return [void]

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # Ties connected streams, JSON-RPC servers and clients to the life of the process: to forks and to its end.
+  # Handles forks and the end of the process for connected streams, JSON-RPC servers and clients.
   # @api private
   module ProcessHooks
     @on_fork = []
@@ -32,22 +32,22 @@ module RedisIPC
         end
       end
 
-      # Called in a child right after the fork: the sessions are the parent's. They are remembered until their streams
-      # have new ones, for the child may fork before that.
+      # Runs in a child right after the fork. The sessions are the parent's; they stay registered until their streams
+      # have new ones, because the child may fork before that.
       def after_fork
         @mutex = Mutex.new
-        # Those that are back already remember themselves meanwhile.
+        # Streams that are connected again register themselves meanwhile.
         @streams.dup.each_value(&:reconnect_after_fork)
         @on_fork.each(&:call)
       end
 
-      # None takes requests any more. In threads, so that it waits for nothing and may be called in a trap block.
+      # Stops the intake of all streams. Threads do it, so that it waits for nothing and may be called in a trap block.
       def quiet_all
         Thread.new { @mutex.synchronize { @streams.keys }.each { |session| Thread.new { session.quiet } } }
         nil
       end
 
-      # All at once: none takes requests while another waits for its handlers.
+      # Disconnects all at the same time, so that none takes requests while another waits for its handlers.
       def disconnect_all(timeout = nil)
         timeout ||= RedisIPC.configuration.shutdown_timeout
         *others, last = @mutex.synchronize { @streams.values }
@@ -59,8 +59,8 @@ module RedisIPC
 
       private
 
-      # After all other `at_exit` blocks: they may still use the streams. What connects during or after it gets a block
-      # of its own.
+      # Runs after all other `at_exit` blocks, because they may still use the streams. A stream that connects during or
+      # after it gets a block of its own.
       def disconnect_at_exit
         return if ExitBlocks.after_last { disconnect_at_exit }
 
@@ -68,7 +68,7 @@ module RedisIPC
         disconnect_all
       end
 
-      # In a thread, or here if the process may have no more threads.
+      # Runs the block in a thread, or here if the process may have no more threads.
       def beside(&block)
         Thread.new(&block)
       rescue ThreadError
@@ -77,7 +77,7 @@ module RedisIPC
       end
     end
 
-    # The one monkey patch: Ruby's documented hook for libraries that must know of forks (Ruby 3.1, Process._fork).
+    # The only monkey patch of the gem: Ruby's documented hook for forks (Ruby 3.1, `Process._fork`).
     module Fork
       # @return [Integer] 0 in the child
       def _fork

@@ -1,22 +1,22 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # redis-rb's options as the core takes them, which knows only JSON: OpenSSL objects become PEM text, relative paths
-  # absolute ones (the process may change its directory), and what can be called is called at each login.
+  # Turns redis-rb's options into JSON for the core: OpenSSL objects become PEM text, relative paths become absolute
+  # (the process may change its directory), and callables are kept to be called at each login.
   # @api private
   class RedisOptions
     CALLABLE = %i[username password sentinel_username sentinel_password].freeze
-    # Of redis-rb's options that mean nothing here, those whose values may be objects without a JSON form.
+    # Options of redis-rb that have no effect here, and whose values may be objects without a JSON form.
     OBJECTS = %i[logger driver custom middlewares circuit_breaker command_builder client_implementation].freeze
     PEM_OPTIONS = %i[cert key].freeze
     FILE_OPTIONS = %i[ca_file cert key].freeze
-    # What tells the core to ask for a value.
+    # Tells the core to ask for a value at each login.
     ASKED = { callable: true }.freeze
     private_constant :CALLABLE, :OBJECTS, :PEM_OPTIONS, :FILE_OPTIONS, :ASKED
 
-    # @return [Hash, Object] for the core; what is no Hash is left to it to refuse
+    # @return [Hash, Object] the options for the core, which refuses an object that is no Hash
     attr_reader :core
-    # @return [Hash{Symbol => #call}] what is asked for at each login
+    # @return [Hash{Symbol => #call}] the callables, by option
     attr_reader :callables
 
     # @param options [Hash, Object] the option `redis_options`
@@ -27,7 +27,7 @@ module RedisIPC
       freeze
     end
 
-    # Without the passwords.
+    # Shows no passwords.
     # @return [String]
     def inspect
       "#<#{self.class}>"
@@ -49,7 +49,7 @@ module RedisIPC
       params.merge(params.slice(*FILE_OPTIONS).transform_values { |file| absolute(file) })
     end
 
-    # A path; anything else, and PEM text, as it is.
+    # Makes a path absolute, and returns PEM text and anything else as it is.
     def absolute(file)
       file = file.to_path if file.respond_to?(:to_path)
       return file if !file.is_a?(String) || file.empty? || file.include?("-----BEGIN") || file.include?("\0")

@@ -1,11 +1,11 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # The options of `connect`: those for Ruby apart from those for the core, which checks its own.
+  # The options of `connect`, split into those for Ruby, checked here, and those for the core, which checks its own.
   # @api private
   class Settings
     LOG_METHODS = %i[error warn info].freeze
-    # What the asker is told of an exception of a handler.
+    # The parts of a handler's exception that the asker may be told.
     REVEALED = %i[message class].freeze
     private_constant :LOG_METHODS, :REVEALED
 
@@ -21,7 +21,8 @@ module RedisIPC
         raise ConfigurationError, "the option logger must respond to #{LOG_METHODS.join(", ")}, got a #{logger.class}"
       end
 
-      # What the core can read: nested Hashes of JSON's values. What is none of these is something that no option takes.
+      # Turns options into nested Hashes of JSON's values, for the core. An object of another kind becomes one that no
+      # option accepts.
       # @param value [Object]
       # @return [Object]
       def plain(value)
@@ -34,20 +35,20 @@ module RedisIPC
       end
 
       # @param options [Hash]
-      # @return [Array(Hash, Hash)] the options for the core, and what is called at each login
+      # @return [Array(Hash, Hash)] the options for the core, and the callables of each login
       def for_core(options)
         redis = RedisOptions.new(options[:redis_options])
         [plain(options.merge(redis_options: redis.core)).freeze, redis.callables]
       end
 
-      # @return [Hash] the options of both; those above win, in nested Hashes too
+      # @return [Hash] the options of both, in nested Hashes too; those of `above` take precedence
       def merge(below, above)
         below.merge(above) { |_, old, new| old.is_a?(Hash) && new.is_a?(Hash) ? merge(old, new) : new }
       end
 
       private
 
-      # ActiveSupport::Duration says that it is a number.
+      # ActiveSupport::Duration claims to be a number.
       def plain_object(object)
         return object.to_f if object.is_a?(Numeric) && object.real?
 
@@ -69,7 +70,7 @@ module RedisIPC
       raise ConfigurationError, "an option cannot be read: #{e.message}"
     end
 
-    # Ruby's own would show the passwords, also in what it says of a missing method or in an error tracker.
+    # Shows no passwords. Ruby's own `inspect` would, also in an error tracker and in a NoMethodError.
     # @return [String]
     def inspect
       "#<#{self.class}>"

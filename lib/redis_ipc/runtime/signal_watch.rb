@@ -1,8 +1,8 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # Before Ruby 3.3, a signal is noticed by whichever thread sleeps in Ruby itself; where every thread waits in native
-  # code, as ours do, Ctrl-C would have to wait for an answer (seen). So while anything is connected, one thread sleeps.
+  # Keeps one thread asleep in Ruby while anything is connected. Before Ruby 3.3 only a thread that sleeps in Ruby
+  # itself notices a signal. Our threads wait in native code, so Ctrl-C would have to wait for an answer (seen).
   # @api private
   module SignalWatch
     NEEDED = Gem::Version.new(RUBY_VERSION) < Gem::Version.new("3.3")
@@ -17,7 +17,7 @@ module RedisIPC
         @thread.name = "redis_ipc signals"
       end
 
-      # Ends it.
+      # Ends the thread.
       def stop
         @thread&.kill&.join
         @thread = nil

@@ -1,8 +1,8 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # Named threads that do one kind of work until there is no more. One that is killed is replaced: the pool keeps its
-  # size.
+  # Runs named threads that do one kind of work until there is no more. A thread that is killed is replaced, so the pool
+  # keeps its size.
   # @api private
   class ThreadPool
     # The thread variable that holds the pool a thread belongs to.
@@ -10,28 +10,28 @@ module RedisIPC
     private_constant :OWNER
 
     class << self
-      # Runs the block, which waits for what a pool may have to do. If the current thread belongs to a pool and all of
-      # the pool's threads wait so, one more is started: else nobody would be left to do it.
+      # Runs the block, which waits for work that a pool may have to do. If the current thread belongs to a pool and all
+      # threads of that pool wait in this way, one more is started; otherwise no thread could do the work.
       def wait_in_turn(&block)
         pool = current
         pool&.here? ? pool.stand_in(&block) : yield
       end
 
-      # @return [ThreadPool, nil] the one that the current thread belongs to
+      # @return [ThreadPool, nil] the pool of the current thread
       def current
         Thread.current.thread_variable_get(OWNER)
       end
 
-      # Names a thread. Names of streams may have a NUL in them, those of threads may not.
+      # Names a thread. The name of a stream may contain a NUL, that of a thread may not.
       def name_thread(thread, text)
         thread.name = "redis_ipc #{text.delete("\0")}"
       end
     end
 
-    # @param role [String] what its threads are called
-    # @param place [String] for whom they work, for their names
-    # @param serves [Array<String>, nil] whose requests they answer: stream and group, or queue
-    # @yieldreturn [Boolean] whether there may be more to do; called over and over by each thread
+    # @param role [String] the first part of its threads' names
+    # @param place [String] the last part: the stream and group, or the queue
+    # @param serves [Array<String>, nil] the stream and group, or the queue, whose requests its threads answer
+    # @yieldreturn [Boolean] whether there may be more work; each thread calls the block over and over
     def initialize(role, place, serves: nil, &work)
       @role = role
       @place = place
@@ -53,17 +53,17 @@ module RedisIPC
       end
     end
 
-    # Returns whether the current thread is one of them.
+    # Returns whether the current thread belongs to this pool.
     def current?
       Thread.current.thread_variable_get(OWNER).equal?(self)
     end
 
-    # Returns whether it is of this process: a fork of one of its threads still bears its name.
+    # Returns whether the pool is of this process. In a fork of one of its threads it is not.
     def here?
       @pid == Process.pid
     end
 
-    # From now on nobody is replaced.
+    # From now on no thread is replaced.
     def retire
       @retired = true
     end
@@ -84,16 +84,16 @@ module RedisIPC
       @mutex.synchronize { @waiting -= 1 }
     end
 
-    # @return [Integer] how many threads it should have
+    # @return [Integer] the intended number of threads
     attr_reader :size
 
-    # Returns whether its threads answer what is asked at this place.
+    # Returns whether its threads answer the requests of a place.
     def serves?(place, group = nil)
       @serves == [place, group].compact
     end
 
-    # Runs the block, in which a thread of this pool waits for an answer from a thread of a pool like this.
-    # @yieldparam exhausted [#call] whether all threads waited so at once since then
+    # Runs the block, in which a thread of this pool waits for an answer that a thread of such a pool must give.
+    # @yieldparam exhausted [#call] whether all threads were waiting in this way at one moment since then
     def wait_for_own
       began = Monotonic.now
       @mutex.synchronize do
@@ -107,7 +107,7 @@ module RedisIPC
 
     private
 
-    # One with the number of another would take its place here, and that one would never be one too many.
+    # Reusing a number would overwrite a live thread's entry, and that thread could never be retired.
     def free_number
       (1..).find { |number| !@threads.key?(number) }
     end
@@ -131,7 +131,7 @@ module RedisIPC
       @mutex.synchronize { start_one(number) }
     end
 
-    # Returns whether more threads work than there should be, since those that waited came back: then this one goes.
+    # Returns whether this thread should end, because more threads work than intended since the waiting ones came back.
     def surplus?(number)
       return false if @threads.size <= @size
 

@@ -1,11 +1,11 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # Carries OpenTelemetry's context across, where its API is loaded: W3C's `traceparent`, and nothing else.
+  # Passes OpenTelemetry's context on where its API is loaded: W3C's `traceparent`, and nothing else.
   # @api private
   module Tracing
     FIELD = "traceparent"
-    # Printable ASCII; W3C's has 55 bytes.
+    # Printable ASCII. A `traceparent` of W3C has 55 bytes.
     TEXT = /\A[!-~]{1,128}\z/
     private_constant :FIELD, :TEXT
 
@@ -25,7 +25,7 @@ module RedisIPC
         complain(e)
       end
 
-      # Runs the block in the context of whoever asked.
+      # Runs the block in the asker's trace context.
       def continue(traceparent, &block)
         context = context_of(traceparent) if traceparent && available?
         return yield unless context
@@ -33,8 +33,8 @@ module RedisIPC
         ::OpenTelemetry::Context.with_current(context, &block)
       end
 
-      # @param value [Object] what may be a trace context
-      # @return [String, nil] what cannot be one is left out
+      # @param value [Object] a possible trace context
+      # @return [String, nil] nil for a value that cannot be one
       def checked(value)
         value if value.is_a?(String) && value.ascii_only? && TEXT.match?(value)
       end
@@ -47,7 +47,7 @@ module RedisIPC
         complain(e)
       end
 
-      # A call is worth more than its trace.
+      # A trace that fails must not break the call.
       def complain(error)
         ErrorReport.warning("redis_ipc: OpenTelemetry raised #{LogText.error(error)}")
       end

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # Marks objects that Marshal cannot dump, because they are or belong to a connection of this process.
+  # Refuses Marshal for objects that are, or belong to, a connection of this process.
   # @api private
   module Undumpable
     # Ruby's own message would name an object deep inside, such as a Mutex.
