@@ -2,7 +2,7 @@
 
 module RedisIPC
   module JSONRPC
-    # The bytes that the answers to one text may still have: a batch of requests is answered as one.
+    # Counts the bytes that are left for the answers to one text: a batch of requests is answered in one text.
     # @api private
     class AnswerRoom
       # @return [Integer] bytes
@@ -14,14 +14,14 @@ module RedisIPC
         @exceeded = false
       end
 
-      # @param text [String, nil] an answer that goes out
+      # @param text [String, nil] an answer that is sent
       # @return [String, nil] the same
       def take(text)
         @left = [@left - text.bytesize, 0].max if text
         text
       end
 
-      # There was no room for an answer.
+      # Notes that there was no room for an answer.
       # @return [void]
       def exceed
         @exceeded = true

@@ -20,7 +20,7 @@ module RedisIPC
       # @param params [Array] parameters by position
       # @param timeout [Numeric, nil] seconds. All answers come together, so the shortest timeout counts for the batch
       # @param named [Hash] parameters by name
-      # @return [Integer] where its result will be in what {Client#batch} returns
+      # @return [Integer] the index of its result in what {Client#batch} returns
       # @raise [ArgumentError] with both kinds of parameters
       def call(method, *params, timeout: nil, **named)
         request(method, Request.params(params, named), timeout: timeout)

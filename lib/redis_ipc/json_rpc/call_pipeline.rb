@@ -2,7 +2,7 @@
 
 module RedisIPC
   module JSONRPC
-    # What surrounds a call on the client's side: middleware, events, the trace context.
+    # Surrounds a client's call with middleware, notifications and the trace context.
     # @api private
     class CallPipeline
       # @param queue [String]
@@ -40,7 +40,7 @@ module RedisIPC
         end
       end
 
-      # What they belong to.
+      # Adds the trace context and the correlation id to requests.
       def locate(requests, **context)
         context.compact!
         (requests.is_a?(Array) ? requests : [requests]).each { |request| request.merge!(context) }
@@ -68,7 +68,7 @@ module RedisIPC
         raise
       end
 
-      # Nothing but notifications is not.
+      # Returns whether an answer comes: notifications alone have none.
       def answered?(requests)
         requests.is_a?(Hash) ? requests.key?(:id) : requests.any? { |request| request.key?(:id) }
       end

@@ -10,7 +10,7 @@ module RedisIPC
     #   client.proxy.subtract(minuend: 42, subtrahend: 23) #=> 19
     #   client.disconnect
     class Client < Endpoint
-      # Seconds: seven days, as for the option.
+      # Seven days in seconds, as for the option.
       MAX_TIMEOUT = 604_800
       private_constant :MAX_TIMEOUT
 
@@ -141,7 +141,7 @@ module RedisIPC
         results_of(send_batch(session, batch, timeout), batch.calls)
       end
 
-      # The first that is answered carries what the batch has no room for.
+      # Sends a batch. Its first request with an id carries the reply list and the deadline, as a batch has no members.
       def send_batch(session, batch, timeout)
         first = session.engine.reserve(batch.calls.size)
         batch.calls.each.with_index(first) { |request, id| request[:id] = id }

@@ -2,7 +2,7 @@
 
 module RedisIPC
   module JSONRPC
-    # Runs the methods that JSON-RPC requests ask for. It knows nothing of how they came or where the answers go.
+    # Runs the methods that JSON-RPC requests name. It knows no transport.
     # @api private
     class Dispatcher
       Procedure = Struct.new(:callable, :signature)
@@ -22,8 +22,8 @@ module RedisIPC
       # @param queue [String]
       # @param max_batch [Integer]
       # @param max_answer_size [Integer]
-      # @yieldparam exception [Exception] what a method raised and its caller is not told of
-      # @yieldparam request [Hash] what it was asked
+      # @yieldparam exception [Exception] an exception of a method that its caller is not told of
+      # @yieldparam request [Hash] the request of that method
       def initialize(queue, max_batch:, max_answer_size:, &report)
         @queue = queue
         @max_batch = max_batch
@@ -52,11 +52,11 @@ module RedisIPC
       end
 
       # @param message [Object] a request or a batch, with Symbols for keys
-      # @param expired [#call, nil] says before each request whether it is too late to start it
-      # @yieldparam request [Hash] one that a method is about to run for
-      # @yieldparam encode [#call] makes the answer of the method's result
+      # @param expired [#call, nil] returns before each request whether it is too late to start it
+      # @yieldparam request [Hash] a request whose method is about to run
+      # @yieldparam encode [#call] makes an answer of the method's result
       # @yieldparam method [Proc] runs the method: the block has to call it
-      # @yieldreturn [String, nil] what `encode` returns
+      # @yieldreturn [String, nil] the result of `encode`
       # @return [String, nil] the answer's JSON; nil if there is nothing to answer
       def answer(message, expired: nil, &around)
         room = AnswerRoom.new(max_answer_size)
@@ -74,9 +74,9 @@ module RedisIPC
         each_request(message) { |request| failure(request, error) unless notification?(request) }
       end
 
-      # @param code [Integer] one of JSON-RPC's own
+      # @param code [Integer] one of the codes that JSON-RPC defines
       # @param data [Object, nil]
-      # @param id [Object] nil is sent for what may be no id
+      # @param id [Object] an object that is no id becomes null
       # @return [String] the answer's JSON
       def error(code, data: nil, id: nil)
         failure({ id: id }, Error.new(MESSAGES.fetch(code), code: code, data: data))
@@ -93,13 +93,14 @@ module RedisIPC
         "[#{answers.join(",")}]" unless answers.empty?
       end
 
-      # With one of its ids: by null the caller could not tell whose answer it is.
+      # Refuses a batch with one of its ids, because the caller could not assign an answer whose id is null.
       def refuse_batch(batch)
         data = "the batch has #{batch.size} requests, at most #{max_batch} are allowed"
         error(INVALID_REQUEST, data: data, id: batch.lazy.filter_map { |request| id_of(request) }.first)
       end
 
-      # Nobody would get its answer. A notification has none that could be too large.
+      # Returns why a request of a batch is not started: nobody would get its answer. A notification has no answer that
+      # could be too large.
       def obstacle(request, room, expired)
         return "the deadline had passed" if expired&.call
 
@@ -130,11 +131,12 @@ module RedisIPC
         error(INVALID_PARAMS, data: e.message, id: id)
       rescue SystemExit, SignalException
         raise
-      rescue Exception => e # rubocop:disable Lint/RescueException -- the caller is told whatever went wrong
+      rescue Exception => e # rubocop:disable Lint/RescueException -- the caller is told of any exception
         failed(request, e, (room unless notification?(request)))
       end
 
-      # Of what was not expected the caller learns nothing: it may hold secrets, as may what another server answered.
+      # Answers with the error of a failed method. The caller of an unexpected one learns nothing of it: it may hold
+      # secrets, and so may an error that another server answered.
       def failed(request, exception, room)
         known = exception.is_a?(Error) && !exception.received? ? exception : mapped(request, exception)
         return failure(request, known, room) if known
@@ -163,7 +165,7 @@ module RedisIPC
         Native.dump_within(answer, room.left) || too_large(request, room)
       end
 
-      # The answers of all threads go out by one connection: those behind a huge one would wait.
+      # Refuses a huge result: the answers of all threads go out over one connection, and those behind it would wait.
       def too_large(request, room)
         room.exceed
         why = "the answer has over #{room.left} bytes, the limit is #{max_answer_size} (max_answer_size)"
@@ -179,7 +181,7 @@ module RedisIPC
         internal_error(id)
       end
 
-      # JSON can hold this, unless the id is of a message that did not come as JSON.
+      # JSON can hold this, unless the id comes from a message that was no JSON.
       def internal_error(id)
         answer = { jsonrpc: "2.0", error: { code: INTERNAL_ERROR, message: MESSAGES.fetch(INTERNAL_ERROR) } }
         Native.dump({ **answer, id: id })
@@ -205,7 +207,7 @@ module RedisIPC
         id if id?(id)
       end
 
-      # What is no request is answered, for want of an id that says otherwise.
+      # Returns whether no answer is wanted. A message that is no request is answered, because it has no id to tell.
       def notification?(request)
         request.is_a?(Hash) && !request.key?(:id)
       end

@@ -51,8 +51,9 @@ module RedisIPC
         @options, @callables = Settings.for_core(defaults.merge(@given))
       end
 
-      # The defaults of the process may have been set since `new`. What was given is not read again, as the process may
-      # have changed its folder; nor is anything in a forked child, which has no settings (see Session#settings).
+      # Reads the options again, because the defaults of the process may have been set since `new`. Given options are
+      # not read again, because the process may have changed its directory; nor are any in a forked child, which has no
+      # settings (see Session#settings).
       def open_session(connects)
         read_options if connects && !@given.key?(:redis_options)
         begin_session(start_session) { |session| run_session(session) }

@@ -2,12 +2,12 @@
 
 module RedisIPC
   module JSONRPC
-    # What came over the list: a request or a batch, where its answer goes, and until when it is wanted.
+    # A message from the list: a request or a batch, its reply list and its deadline.
     # @api private
     class Envelope
-      # A list and "!" before the text: the way to an answer for what is no JSON-RPC and so cannot name one.
+      # A reply list and "!" before the text: the way to answer a text that is no JSON-RPC and so cannot name one.
       PREFIX = /\A([^\s"!]{1,1300})!/
-      # What a time on Redis's clock may be.
+      # The range of times on Redis's clock.
       TIMES = (0...(2**63))
       private_constant :PREFIX, :TIMES
 
@@ -47,7 +47,7 @@ module RedisIPC
         @deadline = time(carrier[:deadline])
       end
 
-      # A request has the members itself; of a batch, the first request that has `reply_to`.
+      # Returns the object that has the members: the request, or the first request of a batch that has `reply_to`.
       def carrier
         case message
         when Hash then message

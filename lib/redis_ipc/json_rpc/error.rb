@@ -19,7 +19,7 @@ module RedisIPC
     # no room.
     NOT_STARTED = -32_001
 
-    # The error of a method. A method raises it to answer with it, and {Client#call} raises what was answered.
+    # The error of a method. A method raises it to answer with it, and {Client#call} raises the error of an answer.
     #
     # @example In a method
     #   raise RedisIPC::JSONRPC::Error.new("no real root", code: 1, data: { number: number })
@@ -62,7 +62,7 @@ module RedisIPC
 
       private
 
-      # What a method says is answered as it is.
+      # Returns the message: a method's own is answered unchanged.
       def shown(message)
         received? ? super : message
       end

@@ -2,8 +2,7 @@
 
 module RedisIPC
   module JSONRPC
-    # What surrounds a method: the framework's executor, the trace context, events, middleware; in this order, from
-    # outside.
+    # Surrounds a method. From the outside in: the framework's executor, the trace context, notifications, middleware.
     # @api private
     class HandlerPipeline
       # @param queue [String]
@@ -13,10 +12,10 @@ module RedisIPC
         @middleware = middleware
       end
 
-      # The result is encoded inside, too: its `as_json` is the user's code, and whether it can be encoded decides
-      # what the caller is told.
+      # Runs a method and encodes its result. Encoding is surrounded, too: `as_json` is the user's code, and its failure
+      # decides what the caller is told.
       # @param request [Hash{Symbol => Object}]
-      # @param encode [#call] makes the answer of the method's result
+      # @param encode [#call] makes an answer of the method's result
       # @param delivery [Delivery] where the answer goes
       # @yield runs the method
       # @return [String, nil] the answer

@@ -7,8 +7,8 @@ module RedisIPC
     @method_middleware = Middleware.new
 
     class << self
-      # Surrounds every call, notification and batch of every client in this process, outside of what a client has of
-      # its own. What the block returns is what the caller gets, so it should end with `call.call`.
+      # Surrounds every call, notification and batch of every client in this process. The middleware of a client runs
+      # inside of it. The caller gets what the block returns, so it should end with `call.call`.
       # @param link [#call, nil] instead of a block
       # @yieldparam outgoing [OutgoingCall]
       # @yieldparam call [#call]
@@ -23,8 +23,8 @@ module RedisIPC
         self
       end
 
-      # Surrounds every method of every server in this process, outside of what a server has of its own. What the block
-      # returns is the result; an exception raised in it is as one of the method's.
+      # Surrounds every method of every server in this process. The middleware of a server runs inside of it. The block
+      # returns the result; an exception that it raises counts as the method's.
       # @param link [#call, nil] instead of a block
       # @yieldparam invocation [Invocation]
       # @yieldparam method [#call]

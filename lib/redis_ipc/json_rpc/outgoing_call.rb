@@ -42,7 +42,7 @@ module RedisIPC
       end
 
       # Replaces the parameters.
-      # @param params [Array, Hash, nil] what is sent instead
+      # @param params [Array, Hash, nil] the new parameters
       # @raise [ArgumentError] of a batch
       def params=(params)
         raise ArgumentError, "a batch has no parameters of its own" if batch?

@@ -22,7 +22,7 @@ module RedisIPC
         @timeout = timeout
       end
 
-      # @return [Boolean] true, unless it is a name that goes over no wire: only the server knows
+      # @return [Boolean] true, except for names that are never sent: only the server knows its methods
       def respond_to?(name, *)
         OWN.include?(name.to_sym) || !LOCAL.match?(name)
       end

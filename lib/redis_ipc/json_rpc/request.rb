@@ -16,7 +16,7 @@ module RedisIPC
 
         # @param params [Array] by position
         # @param named [Hash] by name
-        # @return [Array, Hash, nil] the parameters as JSON-RPC has them
+        # @return [Array, Hash, nil] the parameters in JSON-RPC's form
         # @raise [ArgumentError] with both kinds
         def params(params, named)
           raise ArgumentError, "pass parameters by position or by name, not both" unless params.empty? || named.empty?

@@ -12,13 +12,14 @@ module RedisIPC
     #   server.on_error { |exception| warn exception.message }
     #   server.connect
     class Server < Endpoint
-      # Every object has the methods of these; to serve one of them (`send`, `instance_eval`) is hardly ever meant.
+      # Every object has the methods of these classes. Serving one of them (`send`, `instance_eval`) is hardly ever
+      # intended.
       EVERY_OBJECT = [BasicObject, Kernel, Object].freeze
       private_constant :EVERY_OBJECT
 
-      # Says what this server promises. With `:at_least_once` a request stays on a list of this server's own until it is
+      # Returns the delivery guarantee. With `:at_least_once` a request stays on a list of this server until it is
       # answered, and another server takes it over if this one dies; so it may run more than once. With `:at_most_once`
-      # it is gone from Redis once it is taken; it never runs twice, and is lost with its server.
+      # a request is gone from Redis once it is taken; it never runs twice, and is lost with its server.
       # @return [Symbol]
       attr_reader :guarantee
       # @return [Integer] how many methods run at the same time
@@ -54,10 +55,10 @@ module RedisIPC
         self
       end
 
-      # Serves public methods of an object: those that are listed, and no other.
+      # Serves public methods of an object: the listed ones, and no other.
       # @param object [Object]
       # @param only [Array<String, Symbol>] the names of the methods
-      # @param prefix [String] what the names begin with for callers
+      # @param prefix [String] the beginning of the names for callers
       # @return [self]
       # @raise [ArgumentError] if the object has no such public method of its own class
       # @example
@@ -82,7 +83,7 @@ module RedisIPC
       # Turns exceptions of a class into an error for the caller. Without it the caller is told "Internal error".
       # @param exception_class [Class] subclasses are included; the most specific class counts
       # @param code [Integer] the error's code
-      # @param message [String, nil] the error's message; nil is the exception's own, which callers then see
+      # @param message [String, nil] the error's message; nil means the exception's own, which callers then see
       # @yieldparam exception [Exception] what the method raised
       # @yieldreturn [Object] the error's `data`; without a block there is none
       # @return [self]
@@ -107,7 +108,7 @@ module RedisIPC
         self
       end
 
-      # Answers one request or batch that came in another way.
+      # Answers one request or batch that came by another transport.
       # @param message [Object] the request as parsed from JSON, with Symbols for keys
       # @return [Object, nil] the answer, with Symbols for keys; nil if there is nothing to answer
       def answer(message)
@@ -143,7 +144,7 @@ module RedisIPC
       rescue RedisIPC::Error => e
         report(e)
       ensure
-        # The thread was stopped, or this failed: nobody else would ever answer, or fare better.
+        # The thread was stopped, or this failed. No other thread has the request, so it is answered here.
         finish(engine, request, envelope, envelope && stopped(envelope)) unless request.answered?
       end
 
@@ -155,7 +156,7 @@ module RedisIPC
         run(engine, envelope)
       end
 
-      # Of a batch the time may run out in between.
+      # Runs the methods of a message. The deadline of a batch may pass between two of them.
       def run(engine, envelope)
         delivery = Delivery.new(engine, envelope)
         expired = -> { engine.expired?(envelope.deadline) } if envelope.deadline && envelope.message.is_a?(Array)
@@ -177,7 +178,7 @@ module RedisIPC
         sent = engine.finish(request, answer && reply_to.to_s, answer, envelope&.deadline)
         report_astray(reply_to, envelope.malformed) unless sent
       rescue NotConnectedError
-        # Forked, or closed meanwhile: whoever holds the request now answers.
+        # This is a fork, or the server was closed meanwhile. The server that has the request now answers it.
       end
 
       def report_astray(reply_to, malformed)

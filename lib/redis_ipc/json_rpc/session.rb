@@ -2,11 +2,11 @@
 
 module RedisIPC
   module JSONRPC
-    # One connected period of a server or a client in one process.
+    # A session is one connected period of a server or a client in one process.
     # @api private
     class Session < EngineSession
       # @param queue [String] for the names of threads
-      # @param callables [Hash{Symbol => #call}] what is called at each login
+      # @param callables [Hash{Symbol => #call}] the callables that give a user name or a password at each login
       # @param serves [Boolean] whether it runs methods
       # @yieldparam logins [Native::Logins, nil] (see EngineSession#initialize)
       # @yieldreturn [Native::ListServer, Native::ListClient]
@@ -25,8 +25,9 @@ module RedisIPC
         true
       end
 
-      # Sends a text and waits for the answer to its `count` requests from id `first` on; with none, until Redis has it.
-      # @return [Object, nil] nil if there were none
+      # Sends a text and waits for the answer to its `count` requests from id `first` on, or with none until Redis has
+      # it.
+      # @return [Object, nil] nil without requests that are answered
       def call(first, count, text, timeout)
         return NestedCalls.watch(@queue) { @engine.call(first, count, text, timeout) } unless FiberWaker.needed?
 
@@ -34,8 +35,8 @@ module RedisIPC
       end
 
       # @param workers [Integer] how many threads run methods
-      # @param report [#call] tells the user of an error
-      # @param reconnected [#call] is told of the seconds of an outage that is over
+      # @param report [#call] reports an error to the user
+      # @param reconnected [#call] is called with the seconds of an outage that is over
       # @param serve [Proc] runs one request
       # @return [self]
       def run(report:, reconnected:, workers: 0, &serve)
@@ -57,7 +58,7 @@ module RedisIPC
         @serve.call(request)
         !abandoned?
       ensure
-        # Killed in between: the thread that takes its place serves it, for nobody else would.
+        # The thread was killed before the method began. The thread that replaces it serves the request.
         @not_begun.push(request) if request && !begun
       end
 

@@ -2,11 +2,11 @@
 
 module RedisIPC
   module JSONRPC
-    # The parameters of a method, and how those of a request fit them. Either way of passing fits either way of
-    # declaring: positions go to the parameters in the order they are declared, names to those of that name.
+    # The parameters of a method. It binds those of a request to them, passed by position or by name, however the method
+    # declares them: positions go to the parameters in the order of their declaration, names to those of that name.
     # @api private
     class Signature
-      # The parameters do not fit.
+      # Raised if the parameters do not fit.
       class Mismatch < StandardError; end
 
       POSITIONAL = %i[req opt].freeze
@@ -17,7 +17,7 @@ module RedisIPC
       def self.of(callable)
         return new(callable.parameters) unless callable.is_a?(Proc) && !callable.lambda?
 
-        # A block's own parameters all look optional; as a method's they look as they are meant.
+        # The parameters of a block all look optional; those of a method made of it look as declared.
         new(Module.new { define_method(:call, &callable) }.instance_method(:call).parameters)
       end
 
@@ -31,7 +31,7 @@ module RedisIPC
       end
 
       # @param params [Array, Hash{Symbol => Object}, nil]
-      # @return [Array(Array, Hash)] what to call the method with
+      # @return [Array(Array, Hash)] the positional and the keyword arguments of the method
       # @raise [Mismatch]
       def bind(params)
         arguments, named = params.is_a?(Hash) ? bind_names(params) : bind_positions(params || [])
@@ -62,7 +62,7 @@ module RedisIPC
         [arguments, named]
       end
 
-      # Ruby fills those without a default, and then those with one from the left.
+      # Ruby fills the parameters without a default, and then those with one from the left.
       def check_positional(values)
         missing = @positional.find { |kind, name| kind == :req && !values.key?(name) }
         mismatch("the parameter #{missing.last} is missing") if missing
@@ -78,7 +78,7 @@ module RedisIPC
       end
 
       def check(arguments, named)
-        # Those with a default may stand before those without.
+        # Parameters with a default may stand before those without.
         required = @positional.count { |kind, _| kind == :req }
         mismatch("#{arguments.size} parameters, at least #{required}") if arguments.size < required
         missing = @keys.find { |kind, name| kind == :keyreq && !named.key?(name) }

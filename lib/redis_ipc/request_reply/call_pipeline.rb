@@ -11,14 +11,14 @@ module RedisIPC
       @middleware = middleware
     end
 
-    # @return [Boolean] whether there is anything to surround a call with
+    # @return [Boolean] whether anything surrounds calls
     def observed?
       !@middleware.empty? || !RedisIPC.request_middleware.empty? || Tracing.available? ||
         RedisIPC.framework.correlations? ||
         listening?
     end
 
-    # A call that is waited for.
+    # Runs a call whose answer the caller waits for.
     # @param request [OutgoingRequest]
     # @yieldparam request [OutgoingRequest] with its trace context
     # @yieldreturn [Response]
@@ -29,10 +29,10 @@ module RedisIPC
       end
     end
 
-    # A call that is not waited for: its events come when it ends.
+    # Starts a call that the caller does not wait for. Its notifications come when it ends.
     # @param request [OutgoingRequest]
     # @yieldparam request [OutgoingRequest] with its trace context
-    # @yieldparam watcher [#call, nil] to be called with a block that gives the response, once there is one
+    # @yieldparam watcher [#call, nil] is called with a block that returns the response, once there is one
     # @yieldreturn [Future]
     def start(request)
       through_middleware(request) do
@@ -51,7 +51,7 @@ module RedisIPC
       RedisIPC.request_middleware.call(request) { @middleware.call(request, &block) }
     end
 
-    # What it belongs to.
+    # Adds the trace context and the correlation id to a request.
     def locate(request)
       request.traceparent ||= Tracing.traceparent
       request.correlation_id = Correlation.of_call(request.correlation_id)

@@ -25,7 +25,7 @@ module RedisIPC
     # @api private
     def run
       settle(:fulfilled, call_block(@source.value!))
-    rescue Exception => e # rubocop:disable Lint/RescueException -- whoever waits is told of whatever went wrong
+    rescue Exception => e # rubocop:disable Lint/RescueException -- `value` raises it again
       settle(:failed, e)
     ensure
       settle(:failed, Error.new("the thread that ran the block was stopped")) unless settled?
@@ -142,7 +142,7 @@ module RedisIPC
       true
     end
 
-    # Runs the block when this has settled; false if it has.
+    # Registers a block that runs when this future settles. Returns false if it has settled already.
     def follow(&block)
       @mutex.synchronize { settled? ? false : @followers.push(block) }
     end

@@ -1,25 +1,25 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # The state that the gem keeps for one channel class: what the class says of itself, and its connection. It is apart
-  # from the class, whose methods, instance variables and constants are the user's.
+  # The state that the gem keeps for one channel class: its settings and its connection. It is an object of its own,
+  # because the methods, instance variables and constants of the class are the user's.
   # @api private
   class ChannelState
-    # An event: its name, the params it may read, and the method that its block is.
+    # An event: its name, the params that it may read, and the name of the method made of its block.
     Event = Struct.new(:name, :params, :method_name)
-    # The class that answers on a connection: another one, once code has been reloaded.
+    # Points to the class that answers on a connection. Reloading the code replaces the class in it.
     Server = Struct.new(:state)
-    # One event that runs, for its instance of the class.
+    # One run of an event, for its instance of the class.
     Execution = Struct.new(:stream, :entry, :params) do
       def inspect
         "#<#{self.class} of #{entry.inspect}>"
       end
     end
-    # Where a class keeps its state, and an instance its execution.
+    # The instance variable that holds a class's state, and an instance's execution.
     KEY = :@__redis_ipc
-    # What may be done about params that an event does not list.
+    # The actions on params that an event does not list.
     UNLISTED_ACTIONS = [false, :log, :raise].freeze
-    # So many of their names are shown, so much of each: a stranger may have sent thousands.
+    # A message shows this many of their names, and this much of each, because a stranger may have sent thousands.
     SHOWN_NAMES = 10
     SHOWN_LENGTH = 100
     MALFORMED = "malformed request: expected {event: name, params: {...}}"
@@ -49,9 +49,9 @@ module RedisIPC
 
     # @return [Class]
     attr_reader :channel_class
-    # @return [Proc, nil] as the class itself says
+    # @return [Proc, nil] the class's own
     attr_accessor :own_error_handler
-    # @return [Symbol, false, nil] as the class itself says
+    # @return [Symbol, false, nil] the class's own
     attr_reader :unlisted_action
     # @return [Boolean, nil] whether it answers no more in tests
     attr_accessor :retired
@@ -153,7 +153,7 @@ module RedisIPC
       !@server.nil?
     end
 
-    # Takes the connection over from the class this one replaces, when code is reloaded.
+    # Takes the connection over from the class that this one replaces when code is reloaded.
     # @param other [ChannelState]
     def take_over(other)
       @connection, @server = other.give_up
@@ -166,7 +166,7 @@ module RedisIPC
     end
 
     # @param server [Server, nil]
-    # @return [Stream] one that is not connected
+    # @return [Stream] a new stream that is not connected
     def build_stream(server = Server.new(self))
       opened = Stream.new(named("stream", stream_name), named("channel", group_name))
       opened.on_request { |entry| server.state.answer(opened, entry) } if server
@@ -176,12 +176,12 @@ module RedisIPC
       opened
     end
 
-    # @return [Hash] what asks for an event
+    # @return [Hash] the content of a request for an event
     # @raise [ArgumentError]
     def content_of(name, params)
       raise ArgumentError, "the event's name cannot be blank" if name.to_s.strip.empty?
 
-      # Rails's raise unless they are permitted.
+      # Rails's parameters raise here unless they are permitted.
       params = params.to_h if params.respond_to?(:permitted?)
       raise ArgumentError, "params must be a Hash, got a #{params.class}" unless params.is_a?(Hash)
 
@@ -217,7 +217,7 @@ module RedisIPC
       name || raise(ArgumentError, "#{channel_class} has no #{what}: call #{what} \"name\"")
     end
 
-    # `initialize` is the user's, and may not call `super`.
+    # Runs an event. `initialize` is the user's and may not call `super`, so the execution is set before.
     def run(event, execution)
       instance = ALLOCATE.bind_call(channel_class)
       instance.instance_variable_set(KEY, execution)
@@ -249,7 +249,7 @@ module RedisIPC
       content.is_a?(Hash) && content[:event].is_a?(String) && (content[:params].nil? || content[:params].is_a?(Hash))
     end
 
-    # A stranger may have sent megabytes as a name.
+    # The name is cut, because a stranger may have sent megabytes.
     def unknown(name)
       known = event_names.sort.join(", ")
       "unknown event #{name[0, 100].inspect}; #{group_name} knows: #{known.empty? ? "none" : known}"

@@ -27,9 +27,9 @@ module RedisIPC
     attr_reader :source_group
     # @return [String, nil] the instance that asked
     attr_reader :instance_id
-    # @return [Object, nil] what was sent; nil too where it is not JSON (see {#raw_content})
+    # @return [Object, nil] the content of the request; nil also if it is not JSON (see {#raw_content})
     attr_reader :content
-    # @return [String, nil] the bytes that were sent
+    # @return [String, nil] the content in bytes
     attr_reader :raw_content
 
     # @api private

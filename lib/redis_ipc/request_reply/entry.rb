@@ -12,7 +12,7 @@ module RedisIPC
   #     entry.fulfill("done")
   #   end
   class Entry
-    # Stands in for the core's request where an entry was loaded from Marshal's bytes.
+    # Stands in for the core's request in an entry that Marshal loaded.
     Loaded = Struct.new(:id, :redis_id, :instance_id, :content, :source_group, :destination_group, :deadline_ms,
                         :deliveries, :redelivered?, :traceparent, :correlation_id)
     private_constant :Loaded
@@ -59,7 +59,7 @@ module RedisIPC
       "pending"
     end
 
-    # @return [Object] what was sent, the same object each time (dup it before you change it); Hash keys are Symbols
+    # @return [Object] the content, the same object each time (dup it before you change it); Hash keys are Symbols
     def content
       @native.content
     end

@@ -1,11 +1,11 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # The `self` of an `on_request` block. It answers requests, asks other groups and tells of the stream.
+  # The `self` of an `on_request` block. It answers requests, asks other groups and describes the stream.
   #
-  # It is not the stream itself, so that no method and no instance variable that the block uses is one of the gem's.
-  # There is one for each stream: an instance variable that a block sets is there in the next request too, and all
-  # consumer threads see it.
+  # It is not the stream itself, so that no method or instance variable of the block collides with one of the gem's.
+  # Each stream has one: an instance variable that a block sets is there in the next request too, and all consumer
+  # threads see it.
   class HandlerContext
     include Undumpable
 

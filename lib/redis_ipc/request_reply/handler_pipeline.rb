@@ -1,8 +1,7 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # Surrounds a handler with the framework's executor, the trace context, events, middleware; in this order, from
-  # outside.
+  # Surrounds a handler. From the outside in: the framework's executor, the trace context, notifications, middleware.
   # @api private
   class HandlerPipeline
     # @param stream [Stream]
@@ -31,13 +30,13 @@ module RedisIPC
 
     private
 
-    # Most handlers are not: they are spared the blocks.
+    # Returns whether anything surrounds handlers. Most have nothing, and are spared the blocks.
     def surrounded?
       RedisIPC.framework.handlers? || Tracing.available? || Instrumentation.listening?(:handle) ||
         Instrumentation.listening?(:retry) || !@middleware.empty? || !RedisIPC.handler_middleware.empty?
     end
 
-    # If it raises, the request is rejected once it is out of here.
+    # Notes how the request ended. If the handler raised, the caller of this rejects the request later.
     def watched(entry, payload, &handler)
       raised = true
       through_middleware(entry, &handler).tap { raised = false }
@@ -49,7 +48,7 @@ module RedisIPC
     def rejection(entry)
       entry.expired? ? "dropped" : "rejected"
     rescue NotConnectedError
-      # The handler forked, and this is the child: the request is its parent's.
+      # The handler forked, and this is the child. The request belongs to the parent.
     end
 
     def through_middleware(entry, &handler)

@@ -1,10 +1,10 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # Stands in for the engine of what was loaded from Marshal's bytes: such a copy belongs to no connection.
+  # Stands in for the engine of an object that Marshal loaded: such a copy belongs to no connection.
   # @api private
   class NoEngine
-    # @param what [String] what was loaded
+    # @param what [String] the kind of object that was loaded
     # @param where [Hash] as for {Error#initialize}
     def initialize(what, **where)
       @what = what

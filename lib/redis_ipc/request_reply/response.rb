@@ -11,7 +11,7 @@ module RedisIPC
   #     response.reason # and response.error, if an exception was behind it
   #   end
   class Response
-    # Stands in for the core's answer where a response was loaded from Marshal's bytes.
+    # Stands in for the core's answer in a response that Marshal loaded.
     Loaded = Struct.new(:status, :content, :error, :id, :redis_id, :instance_id, :source_group, :destination_group) do
       def fulfilled?
         status == "fulfilled"
@@ -50,7 +50,7 @@ module RedisIPC
       @native.status
     end
 
-    # @return [Object] what was answered: the value or the reason, the same object each time; Hash keys are Symbols
+    # @return [Object] the value or the reason, the same object each time; Hash keys are Symbols
     def content
       @native.content
     end
@@ -80,7 +80,7 @@ module RedisIPC
       content
     end
 
-    # The error of a group that was too busy to run the request.
+    # Makes the error for a group that was too busy to run the request.
     # @return [OverloadedError, nil]
     # @api private
     def overload
@@ -127,7 +127,7 @@ module RedisIPC
 
     private
 
-    # The line does not show the reason: content is not logged.
+    # Tells the logger why `value` is nil. The line does not show the reason, because content is not logged.
     def explain_nil
       @explained = true unless frozen?
       logger = @logger || RedisIPC.configuration.logger

@@ -31,7 +31,7 @@ module RedisIPC
       @stream.stream_name
     end
 
-    # @return [Object, nil] the stream's own
+    # @return [Object, nil] the stream's own logger
     def logger
       settings.logger
     end
@@ -68,7 +68,7 @@ module RedisIPC
       fiber_waits.wait(call, timeout)
     end
 
-    # Runs the block in a dispatcher thread when the call ends; here and now if it has ended.
+    # Runs the block in a dispatcher thread when the call ends, or at once in this thread if it has ended.
     def when_settled(call, &callback)
       id = call.id
       @watching.synchronize { (@callbacks[id] ||= []) << callback }
@@ -94,11 +94,11 @@ module RedisIPC
       request.leave
       !abandoned?
     ensure
-      # Killed in between: the thread that takes its place serves it, for nobody else would.
+      # The thread was killed before the handler began. The thread that replaces it serves the request.
       @not_begun.push(request) if request && !begun
     end
 
-    # Handlers may have returned and be about to answer from other threads.
+    # Waits for handlers that have returned and left the answer to other threads.
     def wait_for_answers(deadline)
       @engine.wait_for_answers([deadline - Monotonic.now, 0].max.to_f) if @serves
     end
@@ -109,7 +109,7 @@ module RedisIPC
       !report.nil?
     end
 
-    # The id of a watched call, the seconds of an outage that is over, or an error.
+    # Acts on a report: the id of a watched call, the seconds of an outage that is over, or an error.
     def pass_on(report)
       case report
       when String then run_callbacks(report)
@@ -127,7 +127,7 @@ module RedisIPC
       callbacks&.each { |callback| run_callback(callback) }
     end
 
-    # One that raises must not keep the others from being told.
+    # Runs one callback. If it raises, the others run all the same.
     def run_callback(callback)
       callback.call
     rescue StandardError => e

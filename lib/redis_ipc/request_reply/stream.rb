@@ -216,7 +216,7 @@ module RedisIPC
       DeadLetters.new(session.engine, Names.check("the group name", group))
     end
 
-    # @return [String] what it is connected to, and with how many threads it answers
+    # @return [String] the stream and the group, the server, and the number of threads that answer
     # @api private
     def description
       engine = session.engine
@@ -229,7 +229,7 @@ module RedisIPC
       "#<#{self.class} #{stream_name}/#{group_name} #{connected? ? "connected" : "not connected"}>"
     end
 
-    # Tells of something that is no error.
+    # Logs something that is no error.
     # @param text [String]
     # @return [void]
     # @api private
@@ -276,7 +276,7 @@ module RedisIPC
       "#{what} #{stream_name}/#{group_name}"
     end
 
-    # Frozen, and the same as last time: it has been checked.
+    # Checks the name of a group, unless it is the frozen String that was checked last.
     def check_destination(name)
       return name if name.equal?(@destination)
 
@@ -302,7 +302,7 @@ module RedisIPC
       finished = true
     rescue SystemExit, SignalException
       raise
-    rescue Exception => e # rubocop:disable Lint/RescueException -- the asker is told of whatever went wrong
+    rescue Exception => e # rubocop:disable Lint/RescueException -- the asker is told of any exception
       finished = true
       reject_failed(entry, ErrorText.class_name(e), revealed(e))
       report(e, entry)
@@ -310,7 +310,7 @@ module RedisIPC
       reject_failed(entry, nil, "the handler was stopped before it answered") unless finished
     end
 
-    # What the asker is told of an exception.
+    # Returns the part of an exception that the asker may be told.
     def revealed(exception)
       @reveal_errors == :class ? ErrorText.class_name(exception) : ErrorText.of(exception)
     end
@@ -318,8 +318,8 @@ module RedisIPC
     def reject_failed(entry, error, reason)
       entry.engine.reject_because(entry.native, reason, error)
     rescue AlreadyAnsweredError, NotConnectedError
-      # It was answered before things went wrong: that answer counts. Or the handler forked, and this is the child: the
-      # request is its parent's.
+      # The request was answered before the handler failed, and that answer counts; or the handler forked, and this is
+      # the child.
     rescue Error => e
       report(e)
     end
