@@ -23,7 +23,8 @@ module RedisIPC
       config.redis_ipc = ActiveSupport::OrderedOptions.new
       config.app_middleware.use RequestId
 
-      # What a controller does not rescue, the web server answers with these, as it does what Rails itself raises.
+      # The web server answers an exception that a controller does not rescue with these, as it does with those of
+      # Rails.
       RESCUE_RESPONSES = {
         "RedisIPC::TimeoutError" => :gateway_timeout,
         "RedisIPC::ConnectionError" => :service_unavailable,
@@ -32,7 +33,7 @@ module RedisIPC
       }.freeze
       private_constant :RESCUE_RESPONSES
 
-      # Before the application's own configuration, which may say otherwise.
+      # This runs before the application's own configuration, which may set others.
       config.before_configuration do |app|
         if app.config.respond_to?(:action_dispatch)
           app.config.action_dispatch.rescue_responses.reverse_merge!(RESCUE_RESPONSES)
@@ -55,18 +56,18 @@ module RedisIPC
           @configured = app
         end
 
-        # The application is ready for requests: its code is loaded, `after_initialize` blocks have run, its routes and
-        # what reloads the code are set up.
+        # Called when the application is ready for requests: its code is loaded, `after_initialize` blocks have run, its
+        # routes and the reloading of its code are set up.
         # @api private
         def booted(app)
-          # Comes after the application's own blocks: the channels are the last to take over new code.
+          # This block comes after the application's own, so the channels are the last to take over new code.
           app.reloader.to_prepare { RedisIPC.channels.reload }
           Processes.booted(RedisIPC.channels)
         end
       end
 
-      # All initializers have run, so `config.redis_ipc` may be set in them. Code that asks at boot, in an application's
-      # `to_prepare` or `after_initialize` block or while it is loaded, comes later.
+      # All initializers have run, so `config.redis_ipc` may be set in them. Code that asks at boot (in a `to_prepare`
+      # or `after_initialize` block of the application, or while it is loaded) runs later.
       config.to_prepare { Railtie.configure(::Rails.application) }
 
       # Nothing comes after the Finisher's last initializer. `config.after_initialize` would be too early to answer:
@@ -75,7 +76,7 @@ module RedisIPC
         ::Rails::Application::Finisher.initializer("redis_ipc.booted") { |app| Railtie.booted(app) }
       end
 
-      # Run by `Rails.application.load_server` in config.ru.
+      # `Rails.application.load_server` in config.ru runs this.
       server { Processes.server_booted(RedisIPC.channels) }
 
       rake_tasks { load File.expand_path("rails/tasks.rake", __dir__) }

@@ -5,8 +5,8 @@ require "rspec/expectations"
 require_relative "testing"
 require_relative "testing/matchers"
 
-# Every example begins in fake mode (or the one its metadata says: `redis_ipc: :inline`, `:disable`), and leaves nothing
-# to the next.
+# Every example begins in fake mode (or in the mode of its metadata: `redis_ipc: :inline`, `:disable`), and leaves
+# nothing to the next.
 RSpec.configure do |config|
   config.include(RedisIPC::Testing::Matchers)
   config.prepend_before do |example|

@@ -66,8 +66,8 @@ module RedisIPC
         !mode.nil?
       end
 
-      # Begins a test: forgets calls, answers and connections of tests, and notes what is registered by now, which
-      # {reset!} and {end!} go back to: subscribers ({RedisIPC.subscribe}), middleware (`around_request` and
+      # Begins a test: forgets calls, answers and connections of tests. It notes the present registrations, to which
+      # {reset!} and {end!} go back: subscribers ({RedisIPC.subscribe}), middleware (`around_request` and
       # `around_handler`, of channels too) and the `on_error` of channels.
       # @return [nil]
       def begin!
@@ -76,7 +76,7 @@ module RedisIPC
         nil
       end
 
-      # Ends a test: does {reset!}. What is registered from now on stays.
+      # Ends a test: does {reset!}. Later registrations stay.
       # @return [nil]
       def end!
         reset!
@@ -99,9 +99,9 @@ module RedisIPC
         @lock.synchronize { @calls.dup }
       end
 
-      # Answers calls from now on: in fake mode, and in inline mode to groups that nobody in this process serves. What
-      # was set last counts. The block returns the value. If it raises, the call is rejected with class and message, as
-      # by a handler (of JSON-RPC, as by a server).
+      # Answers calls from now on: in fake mode, and in inline mode to groups that nobody in this process serves. The
+      # last answer that was set counts. The block returns the value. If it raises, the call is rejected with class and
+      # message, as by a handler (of JSON-RPC, as by a server).
       # @param event [String, Symbol, nil] nil answers every call to the group
       # @param on [String, Symbol] the group asked
       # @yieldparam params [Hash, Array, Object] the params of the event or method; the content of a plain stream
@@ -144,14 +144,14 @@ module RedisIPC
         @lock.synchronize { @calls << call }
       end
 
-      # @yieldreturn [Array] where the test says nothing
+      # @yieldreturn [Array] the answer if the test sets none
       # @api private
       def answer_to(call)
         found = @lock.synchronize { @answers.reverse.find { |answer| answer.first.call(call) } }
         found ? found.last.call(call) : yield
       end
 
-      # The stream a channel has in tests.
+      # Returns the stream that a channel has in tests.
       # @api private
       def stream_of(channel)
         @lock.synchronize { @streams[channel] ||= ChannelState.of(channel).build_stream(nil) }

@@ -60,11 +60,11 @@ RSpec.describe "the generators", timeout: 200 do
         channel "kitchen"
 
         event("cook", params: []) do
-          # What the block returns is the answer.
+          # The block returns the answer.
         end
 
         event("clean", params: []) do
-          # What the block returns is the answer.
+          # The block returns the answer.
         end
       end
     RUBY

@@ -3,13 +3,13 @@
 module RedisIPC
   # For `rails generate`.
   module Generators
-    # What was typed as a name.
+    # Checks names from the command line.
     # @api private
     module Names
-      # @param what [String] what it names, for the message
-      # @param name [String] in whatever encoding the terminal has
-      # @return [String] in UTF-8, as the files that are written
-      # @raise [Thor::Error] if it is blank or no text
+      # @param what [String] the kind of name, for the message
+      # @param name [String] in the terminal's encoding
+      # @return [String] in UTF-8, the encoding of the generated files
+      # @raise [Thor::Error] if it is blank or no valid text
       def self.check(what, name)
         name = name.dup.force_encoding(Encoding::UTF_8)
         raise Thor::Error, "#{what} must be text in UTF-8, got #{name.inspect}" unless name.valid_encoding?

@@ -2,14 +2,14 @@
 
 module RedisIPC
   module OnRails
-    # Says in Rails's log what becomes of the channels; in a process that does nothing else, on standard output too.
+    # Logs what becomes of the channels; in a process that does nothing else, on standard output too.
     # @api private
     class Announcer
-      # From now on it says everything on standard output too.
+      # Makes it write to standard output too from now on.
       # @return [void]
       def speak_up
         @aloud = true
-        # As servers do: it may be a pipe, or a file.
+        # Standard output may be a pipe or a file, so it is not buffered.
         $stdout.sync = true
       end
 
@@ -29,10 +29,10 @@ module RedisIPC
 
       def say(severity, text)
         ::Rails.logger&.public_send(severity, text)
-        # In one write.
+        # One write keeps the line in one piece.
         $stdout.write("#{text}\n") if @aloud && !logged_to_stdout?
       rescue IOError, SystemCallError
-        # Standard output is closed: whoever read it has gone.
+        # Standard output is closed, so nobody reads it.
       end
 
       def logged_to_stdout?

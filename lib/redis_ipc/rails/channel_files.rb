@@ -2,7 +2,7 @@
 
 module RedisIPC
   module OnRails
-    # The channels in app/ipc (of engines too), as they are loaded now.
+    # Finds and loads the channels in app/ipc, of engines too.
     # @api private
     class ChannelFiles
       # @param configuration [Configuration]
@@ -10,21 +10,21 @@ module RedisIPC
         @configuration = configuration
       end
 
-      # @raise [ConfigurationError] if one is named that is not there
+      # @raise [ConfigurationError] if an option names a channel that does not exist
       def check
         check_names(:channels, @configuration.named.to_a - names)
         missing = @configuration.channel_options.keys.map(&:to_s) - names
         check_names(:channel_options, missing.reject { |name| channel_class?(name.safe_constantize) })
       end
 
-      # Loads those that answer in this process.
+      # Loads the channels that answer in this process.
       # @return [Hash{String => Class}]
       def load
         channels(names.select { |name| @configuration.answer?(name) })
       end
 
-      # Loads all of them.
-      # @return [Array<Class>] without those that are there for others to inherit from
+      # Loads all channels.
+      # @return [Array<Class>] without the classes that only others inherit from
       def all
         channels(names).values
       end
@@ -34,16 +34,16 @@ module RedisIPC
         files = folders.flat_map { |folder| Dir.glob("#{folder}/**/*.rb") }
         files.to_h { |file| [file, (File.mtime(file) if File.exist?(file))] }
       rescue Errno::ENOENT
-        # It was deleted just now.
+        # A file was deleted in between.
         retry
       end
 
-      # Loads all of them.
+      # Loads all files.
       def load_all
         names.each(&:constantize)
       end
 
-      # @return [Boolean] whether the channel is one of them
+      # @return [Boolean] whether the channel is in one of the folders
       def include?(channel)
         name = channel.name
         name && @configuration.answer?(name) && folders.any? { |folder| names_in(folder).include?(name) }
@@ -74,20 +74,20 @@ module RedisIPC
         roots.grep(@configuration.channels_path)
       end
 
-      # Without those of folders inside that are loaded on their own account: concerns.
+      # Leaves out folders inside that are autoload paths themselves: concerns.
       def names_in(folder)
         files = Dir.glob("#{folder}/**/*.rb")
         inner = roots.select { |root| root.start_with?("#{folder}/") }
         files.reject { |file| inner.any? { |root| file.start_with?("#{root}/") } }.map { |file| name(folder, file) }
       end
 
-      # As the autoloader understands it.
+      # Returns the name of the class that the autoloader expects in a file.
       def name(folder, file)
         words = file.delete_prefix("#{folder}/").delete_suffix(".rb").split("/")
         words.map { |word| inflector ? inflector.camelize(word, file) : word.camelize }.join("::")
       end
 
-      # None with Rails 6.1's classic autoloader.
+      # Rails 6.1's classic autoloader has none.
       def inflector
         ::Rails.autoloaders.main&.inflector
       end
@@ -96,7 +96,7 @@ module RedisIPC
         ActiveSupport::Dependencies.autoload_paths.map(&:to_s)
       end
 
-      # A class without `channel` is there for others to inherit from.
+      # A class without `channel` is only there for others to inherit from.
       def channel(name)
         found = name.constantize
         [name, found] if channel_class?(found) && found.group_name

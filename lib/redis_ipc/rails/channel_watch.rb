@@ -2,19 +2,19 @@
 
 module RedisIPC
   module OnRails
-    # While code can be reloaded: lets Rails reload it as soon as a channel's file is new, changed or gone, so that the
-    # channel answers at once. Rails itself looks for changes when a request comes, and none comes to a channel that is
-    # not connected yet.
+    # Watches the channels' files while code can be reloaded, and lets Rails reload it as soon as one is new, changed or
+    # gone. Rails itself looks for changes when a request comes, and no request comes to a channel that is not connected
+    # yet.
     # @api private
     class ChannelWatch
       # Seconds between two looks at the files.
       EVERY = 0.5
-      # Looks at a change of which Rails makes nothing: a file may be older than before, which Rails does not count.
+      # The looks after which a change is given up on. Rails ignores one that makes a file older than it was.
       PATIENCE = 10
       private_constant :EVERY, :PATIENCE
 
       # @param files [ChannelFiles]
-      # @param reloads [#call] how often the channels have been reloaded
+      # @param reloads [#call] returns how often the channels have been reloaded
       def initialize(files, &reloads)
         @files = files
         @reloads = reloads
@@ -40,10 +40,10 @@ module RedisIPC
         return @counted = @reloads.call if times == @seen
 
         ::Rails.application.reloader.wrap { nil }
-        # A request may have reloaded them first. Where Rails is told of changes by the system, that may take a moment.
+        # A request may have reloaded the code first. Where the system tells Rails of changes, that may take a moment.
         note(times) if @reloads.call != @counted || (@looks += 1) >= PATIENCE
       rescue StandardError, ScriptError => e
-        # Whoever asks is told, too.
+        # A process that asks is told of the error, too.
         note(times)
         ::Rails.logger&.error("redis_ipc: the channels cannot be loaded: #{e.class}: #{e.message}")
       end

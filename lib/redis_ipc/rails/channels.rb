@@ -8,8 +8,8 @@ require_relative "../runtime/patience"
 
 module RedisIPC
   module OnRails
-    # The channels of a Rails application: connects those in app/ipc where they should answer, and any other when it
-    # first asks. Keeps the connections when the classes are reloaded.
+    # Connects the channels of a Rails application: those in app/ipc where they should answer, and any other when it
+    # first asks. It keeps the connections when the classes are reloaded.
     class Channels
       # @api private
       def initialize(configuration)
@@ -29,9 +29,9 @@ module RedisIPC
         @configuration.connect
       end
 
-      # Connects all channels in app/ipc, so that this process answers. For workers the gem does not know; may be called
-      # again. While Redis is away it goes on trying, in a thread of its own. The log says what answers, and that
-      # Redis is away.
+      # Connects all channels in app/ipc, so that this process answers. Call it in workers that the gem does not know;
+      # it may be called again. While Redis is away, a thread goes on trying. The log shows which channels answer, and
+      # that Redis is away.
       # @return [self]
       # @raise [ConfigurationError] if an option is unknown or of the wrong type
       def connect
@@ -40,7 +40,7 @@ module RedisIPC
         self
       end
 
-      # Disconnects every channel that was connected here or by itself; waits for running handlers.
+      # Disconnects every channel that was connected here or by itself, and waits for running handlers.
       # @param timeout [Numeric] seconds
       # @return [self]
       def disconnect(timeout: RedisIPC.configuration.shutdown_timeout)
@@ -51,7 +51,7 @@ module RedisIPC
         self
       end
 
-      # Connects no channel to answer from now on; those that are connected are not touched.
+      # From now on connects no channel to answer. Connected channels are not touched.
       # @api private
       def quiet
         @serving = false
@@ -59,8 +59,8 @@ module RedisIPC
         @connecting&.kill
       end
 
-      # Connects, answers until the process is told to end (TERM or INT), and disconnects. Says on standard output what
-      # the log says of that.
+      # Connects, answers until the process is told to end (TERM or INT), and disconnects. What it logs it also writes
+      # to standard output.
       # @return [self]
       # @raise [ConfigurationError] if there is no channel to answer
       def serve
@@ -87,17 +87,17 @@ module RedisIPC
       # @api private
       def connect_in_children
         ProcessHooks.on_fork do
-          # It may have been held when the process was forked.
+          # Another thread may have held the lock when the process was forked.
           @lock = Monitor.new
           @serving = true
-          # What asked in the parent must not connect again by itself, as it is connected here to answer. Who asks
-          # meanwhile waits for that.
+          # A channel that asked in the parent must not connect again by itself, because it is connected here to answer.
+          # A thread that asks meanwhile waits for that.
           @connected.each_value { |channel| channel.disconnect(timeout: 0) }
           connect_later
         end
       end
 
-      # What the rake tasks do.
+      # Returns what the rake tasks run.
       # @api private
       def operations
         Operations.new(@configuration, @files)
@@ -108,13 +108,13 @@ module RedisIPC
         @files.load_all
       end
 
-      # Called for a channel that is used and not connected.
+      # Connects a channel that is used before it is connected.
       # @api private
       def connect_to_ask(channel)
         @lock.synchronize { join(channel, serve: @serving && @files.include?(channel)) unless state_of(channel).open? }
       end
 
-      # Called when Rails has loaded or reloaded the code: the new classes take over the connections of the old.
+      # Lets the new classes take over the connections of the old, after Rails has loaded or reloaded the code.
       # @api private
       def reload
         return unless @serving || @connected.any?
@@ -131,7 +131,8 @@ module RedisIPC
         @reloads += 1
       end
 
-      # What could not be loaded when Rails reloaded the code is the news of each who asks, until it can be.
+      # Loads again what failed to load when Rails reloaded the code. The request that runs this is rejected with the
+      # error, until the code can be loaded.
       # @api private
       def catch_up
         reload if @outdated
@@ -145,8 +146,8 @@ module RedisIPC
         @lock.synchronize { join_all(present) }.tap { @watch.start }
       end
 
-      # One whose Redis is away does not keep the others from answering.
-      # @return [Array<CallError>] why some could not be connected: one for each Redis that is away
+      # Connects the channels. If the Redis of one is away, the others are connected all the same.
+      # @return [Array<CallError>] the failures: one for each Redis that is away
       def join_all(present)
         away = {}
         failures = present.each_value.filter_map do |channel|
@@ -161,7 +162,7 @@ module RedisIPC
         failures
       end
 
-      # By itself it only asks, until it is connected here to answer.
+      # Connects one channel. A channel that connects by itself only asks, until it is connected here to answer.
       def join(channel, serve:)
         state = state_of(channel)
         return if state.open? && (state.serves? || !serve)
@@ -189,13 +190,13 @@ module RedisIPC
         end
       end
 
-      # @yieldreturn [Array<CallError>] what failed because Redis is away or refuses
+      # @yieldreturn [Array<CallError>] the failures because Redis is away or refuses
       def trying
         failures = yield
         connect_later(failures) if failures.any?
       end
 
-      # @param failures [Array<CallError>] of the attempt before
+      # @param failures [Array<CallError>] the failures of the attempt before
       def connect_later(failures = [])
         return if @connecting&.alive?
 

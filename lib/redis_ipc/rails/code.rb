@@ -2,8 +2,8 @@
 
 module RedisIPC
   module OnRails
-    # Puts around the user's code what Rails has for that: the executor (database connections, CurrentAttributes, query
-    # cache), code reloading, log tags.
+    # Surrounds the user's code with Rails's executor (database connections, CurrentAttributes, query cache), code
+    # reloading and log tags.
     # @api private
     class Code < Framework
       # @param app [Rails::Application]
@@ -14,7 +14,7 @@ module RedisIPC
         @app = app
         @log_tags = log_tags
         @channels = channels
-        # Nothing is ever loaded or unloaded: Rails uses no lock.
+        # In this case Rails never loads or unloads code, and uses no lock.
         @locked_for_good = app.config.cache_classes && app.config.eager_load
       end
 
@@ -46,8 +46,8 @@ module RedisIPC
         @channels.connect_to_ask(channel)
       end
 
-      # Reloads code that has changed. The exception goes round the executor, which would report it (Rails 7): the
-      # subscriber of `:error` does, and knows the request.
+      # Reloads code that has changed, and runs the handler. The exception bypasses the executor, which would report it
+      # (Rails 7): the subscriber of `:error` reports it, with the id of the request.
       def around_handler(entry, &handler)
         failure = nil
         result = @app.reloader.wrap do
@@ -65,9 +65,9 @@ module RedisIPC
         @app.executor.wrap { within(entry, &callback) }
       end
 
-      # While code can be reloaded, everyone inside the executor shares a lock, and a reload waits until all have let go
-      # of it, holding up whoever comes after. A thread that waits for an answer must let go: the handler that gives the
-      # answer may be one of those held up, here or in another process.
+      # Releases the lock of code reloading while the thread waits for an answer. All threads inside the executor share
+      # that lock. A reload waits until all have released it, and threads that come later wait for the reload. The
+      # handler that gives the answer may be one of those, here or in another process.
       def around_wait(&wait)
         @locked_for_good ? yield : outside_interlock(&wait)
       end
@@ -82,7 +82,7 @@ module RedisIPC
         end
         yield
       ensure
-        # As many as it let go of: it may have been interrupted in between.
+        # It takes as many shares as it released, because it may have been interrupted in between.
         released.times { interlock.start_running }
       end
 
@@ -97,7 +97,7 @@ module RedisIPC
         end
       end
 
-      # For its logs, and for what it asks.
+      # Sets the id for the log and for requests that the handler sends.
       def within(entry, &code)
         Current.request_id = entry.correlation_id
         tagged(entry, &code)

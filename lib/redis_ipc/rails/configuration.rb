@@ -5,7 +5,7 @@ module RedisIPC
     # Reads config/redis_ipc.yml and `config.redis_ipc`: the options of `connect`, and those for Rails.
     # @api private
     class Configuration
-      # @return [Hash{Symbol => Object}] their defaults
+      # @return [Hash{Symbol => Object}] the defaults of the options for Rails
       DEFAULTS = {
         connect: :auto, channels: nil, channels_path: "app/ipc", channel_options: nil, shutdown_timeout: nil,
         action_on_unlisted_params: nil,
@@ -22,7 +22,7 @@ module RedisIPC
         @values = Settings.merge(from_file(app), plain(app.config.redis_ipc))
       end
 
-      # Without the values: there is a password among them.
+      # Shows no values, because there is a password among them.
       # @return [String]
       def inspect
         "#<#{self.class}>"
@@ -44,7 +44,7 @@ module RedisIPC
         named.nil? || named.include?(name)
       end
 
-      # @return [Array<String>, nil] the channel classes that answer; nil: all
+      # @return [Array<String>, nil] the channel classes that answer; nil means all
       # @raise [ConfigurationError]
       def named
         return ENV.fetch(CHANNELS).split(",").map(&:strip) if ENV[CHANNELS].present?
@@ -55,17 +55,17 @@ module RedisIPC
         raise ConfigurationError, "the option channels must be names of channel classes, got #{names.inspect}"
       end
 
-      # @return [Regexp] folders of channels end in this
+      # @return [Regexp] matches the folders of channels
       def channels_path
         %r{(\A|/)#{Regexp.escape(setting(:channels_path).to_s.chomp("/"))}\z}
       end
 
-      # @return [Object, nil] for {RedisIPC::Configuration#shutdown_timeout=}, which checks it; nil if nothing is said
+      # @return [Object, nil] for {RedisIPC::Configuration#shutdown_timeout=}, which checks it; nil if it is not set
       def shutdown_timeout
         setting(:shutdown_timeout)
       end
 
-      # @return [Array] what log lines of handlers are tagged with
+      # @return [Array] the tags of handlers' log lines
       # @raise [ConfigurationError]
       def log_tags
         tags = Array(setting(:log_tags))
@@ -78,7 +78,7 @@ module RedisIPC
               "the option log_tags must be text, names of Entry's methods and procs, got #{wrong.first.inspect}"
       end
 
-      # @return [Symbol, false] what {Channel.action_on_unlisted_params=} is set to
+      # @return [Symbol, false] the value for {Channel.action_on_unlisted_params=}
       # @raise [ConfigurationError]
       def action_on_unlisted_params
         action = setting(:action_on_unlisted_params)
@@ -91,12 +91,12 @@ module RedisIPC
       end
 
       # @param channel [Class]
-      # @return [Hash] for {Channel.connect}: what is said of all, of the classes it inherits from, and of itself
+      # @return [Hash] the options for {Channel.connect}: those of all channels, of the classes above, and of its own
       def connect_options(channel)
         common = revealing.merge(@values.except(*DEFAULTS.keys))
         classes = channel.ancestors.take_while { |one| !one.equal?(Channel) }
         classes.reverse.filter_map { |one| channel_options[one.name&.to_sym] }.inject(common) do |options, own|
-          # Another Redis: the password of the first is none of its business.
+          # A channel with another Redis replaces them all, so that the first password is not sent there.
           Settings.merge(options, own).merge(own.slice(:redis_options))
         end
       end
@@ -107,13 +107,13 @@ module RedisIPC
         options = setting(:channel_options) || {}
         return options if options.is_a?(Hash) && options.each_value.all?(Hash)
 
-        # Without the value: there may be a password in it.
+        # The value is left out, because it may contain a password.
         raise ConfigurationError, "the option channel_options must have options of connect for each name of a class"
       end
 
       private
 
-      # What the asker is told of an exception, unless the application says it for the whole process.
+      # Returns how much of an exception the asker is told, unless the application sets it for the whole process.
       def revealing
         return {} if RedisIPC.configuration.connect_options.key?(:reveal_errors)
 
@@ -132,7 +132,7 @@ module RedisIPC
         { "true" => true, "1" => true, "false" => false, "0" => false }.fetch(ENV.fetch(CONNECT)) { |other| other }
       end
 
-      # An application without the file uses the defaults.
+      # An application without the file has the defaults.
       def from_file(app)
         file = app.paths["config"].existent.first&.then { |folder| File.join(folder, "redis_ipc.yml") }
         file && File.exist?(file) ? plain(app.config_for(:redis_ipc)) : {}

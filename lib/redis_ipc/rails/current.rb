@@ -7,7 +7,7 @@ module RedisIPC
     # The values that Rails's executor resets between units of work.
     # @api private
     class Current < ActiveSupport::CurrentAttributes
-      # @return [String, nil] the id of the HTTP request, here or where the request that is being handled comes from
+      # @return [String, nil] the id of the HTTP request, here or in the process that sent the request
       attribute :request_id
     end
     private_constant :Current

@@ -2,7 +2,7 @@
 
 module RedisIPC
   module OnRails
-    # Passes on to Rails's error reporter (Rails 7 and newer) what `on_error` is told.
+    # Reports errors that `on_error` is told of to Rails's error reporter (Rails 7 and newer).
     # @api private
     module ErrorReporter
       class << self
@@ -19,7 +19,7 @@ module RedisIPC
           ::Rails.error.report(payload[:error], handled: false, context: context, **source)
         end
 
-        # Rails 7.1 asks who reports.
+        # Rails 7.1 and newer take the name of the reporting library.
         def source
           @source ||= ::Rails.gem_version >= Gem::Version.new("7.1") ? { source: "redis_ipc" } : {}
         end

@@ -4,8 +4,7 @@ require "active_support/log_subscriber"
 
 module RedisIPC
   module OnRails
-    # Writes what the gem does to Rails's log: answers as info, calls as debug, what went wrong as warnings. Never what
-    # was sent or answered.
+    # Writes to Rails's log: answers as info, calls as debug, failures as warnings. It never logs content.
     class LogSubscriber < ActiveSupport::LogSubscriber
       # @param event [ActiveSupport::Notifications::Event]
       def request(event)
@@ -63,20 +62,20 @@ module RedisIPC
         color(words, CYAN, **bold)
       end
 
-      # Rails 7.1 made it an option.
+      # Rails 7.1 made it a keyword.
       def bold
         ActiveSupport.gem_version >= Gem::Version.new("7.1") ? { bold: true } : {}
       end
 
-      # Of JSON-RPC only methods that are served get here: their names are the application's own.
+      # JSON-RPC publishes only methods that are served, so their names are the application's own.
       def handled(payload)
         return "#{payload[:method]} of #{payload[:queue]}" if payload[:method]
 
         "#{event_name(payload[:entry].content)} for #{LogText.of(payload[:from])}"
       end
 
-      # Why the answer does not reach its asker. A stream drops an answer that is late; JSON-RPC sends it, and drops
-      # what has nowhere to go.
+      # Returns why the answer does not reach its asker. A stream drops a late answer. JSON-RPC sends it, and drops an
+      # answer without a reply list.
       def obstacle(payload)
         return ", too late: its deadline had passed" if payload[:status] == "late"
         return ", too late: the answer was dropped" if payload[:entry]
@@ -90,12 +89,12 @@ module RedisIPC
         [LogText.of(payload[:to].to_s), event_name(payload[:content])].reject(&:empty?).join(" ")
       end
 
-      # The event of a channel; a plain stream has none.
+      # Returns the event of a channel. A plain stream has none.
       def event_name(content)
         LogText.of(content.is_a?(Hash) ? (content[:event] || content["event"]).to_s : "")
       end
 
-      # By them the lines of whoever answers are found: there they are tags.
+      # Shows the ids by which the answering process tags its lines.
       def ids(payload)
         ids = { "id" => payload[:id], "request_id" => payload[:correlation_id] }.compact
         " (#{ids.map { |name, id| "#{name} #{LogText.of(id.to_s)}" }.join(", ")})" unless ids.empty?

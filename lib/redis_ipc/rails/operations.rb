@@ -2,8 +2,8 @@
 
 module RedisIPC
   module OnRails
-    # Does the work of the rake tasks. They join the streams as a group of their own, so that `instances` shows them
-    # apart from the application's.
+    # Does the work of the rake tasks. They connect as a group of their own, so that `instances` tells them from the
+    # application's.
     # @api private
     class Operations
       GROUP = "redis_ipc.tasks"
@@ -42,15 +42,15 @@ module RedisIPC
         end
       end
 
-      # Tries dead letters again, or discards them, and prints how many it were.
+      # Tries dead letters again, or discards them, and prints their number.
       # @param action [Symbol] `:retry` or `:discard`
       # @param channel [String] the name of a channel class
-      # @param id [String, nil] of the dead letter; all of the channel without
+      # @param id [String, nil] the id of the dead letter; nil means all of the channel
       # @return [void]
       # @raise [ConfigurationError] if there is no such channel or dead letter
       def settle(action, channel, id)
         each_channel([find(channel)]) do |_, letters|
-          # Listed first: what is retried may die again meanwhile.
+          # The letters are listed first, because one that is retried may die again meanwhile.
           chosen = letters.select { |letter| id.nil? || letter.id == id }
           raise ConfigurationError, "#{channel} has no dead letter #{id}" if id && chosen.empty?
 
@@ -98,7 +98,7 @@ module RedisIPC
         time.utc.strftime("%Y-%m-%d %H:%M:%S UTC")
       end
 
-      # Anybody may have written it.
+      # Any process may have written the text.
       def shown(text)
         LogText.of(text.to_s)
       end

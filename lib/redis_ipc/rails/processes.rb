@@ -2,11 +2,11 @@
 
 module RedisIPC
   module OnRails
-    # Which processes answer: servers and workers, not consoles, tasks, asset builds and generators.
+    # Decides which processes answer: servers and workers, not consoles, tasks, asset builds and generators.
     # @api private
     module Processes
       class << self
-        # The application is loaded, whatever for.
+        # Called when the application is loaded, in any process.
         def booted(channels)
           case channels.way
           when true then channels.connect
@@ -14,7 +14,7 @@ module RedisIPC
           end
         end
 
-        # A web server has loaded config.ru: this process serves, or forks those that do.
+        # Called when a web server has loaded config.ru. This process serves, or forks the processes that do.
         def server_booted(channels)
           case channels.way
           when :in_children then channels.connect_in_children
@@ -34,19 +34,19 @@ module RedisIPC
           defined?(::PhusionPassenger) && ::PhusionPassenger.respond_to?(:on_event)
         end
 
-        # Not in the preloader that Passenger forks its workers from: it kills that 5 s after a restart, in the midst of
-        # what it runs.
+        # Connects in Passenger's workers. Its preloader must not answer: Passenger kills it 5 s after a restart, while
+        # it may run a handler.
         def serve_in_passenger(channels)
           ::PhusionPassenger.on_event(:starting_worker_process) { |_forked| channels.connect }
         end
 
-        # A parent that only forks should run nobody's handlers.
+        # Returns whether this process only forks workers; such a parent runs no handlers.
         def forks_workers?
           options = puma_options
           !options.nil? && options[:workers].to_i.positive? && !!options[:preload_app]
         end
 
-        # Known where Puma was started by its own command.
+        # Returns Puma's options, which are known if Puma was started by its own command.
         def puma_options
           ::Puma.cli_config&.options if defined?(::Puma) && ::Puma.respond_to?(:cli_config)
         end

@@ -4,7 +4,7 @@ require_relative "current"
 
 module RedisIPC
   module OnRails
-    # Rack middleware, innermost: notes the id that Rails gave the HTTP request, for the requests sent meanwhile.
+    # The innermost Rack middleware. It notes the id that Rails gave the HTTP request, for the requests sent meanwhile.
     # @api private
     class RequestId
       def initialize(app)

@@ -2,7 +2,7 @@
 
 module RedisIPC
   module Testing
-    # Counts for one stream what the core would, under its names; what cannot happen without Redis stays 0.
+    # Counts for one stream what the core counts, under the same names. Figures that need Redis stay 0.
     # @api private
     class Counters
       NAMES = %i[
@@ -34,7 +34,7 @@ module RedisIPC
         @lock.synchronize { @counts[name] = @counts.fetch(name) + count }
       end
 
-      # Counts one more while the block runs.
+      # Adds one to a figure while the block runs.
       def during(name)
         add(name)
         yield

@@ -2,12 +2,13 @@
 
 module RedisIPC
   module Testing
-    # Rails's CurrentAttributes, of a handler that runs in the thread of whoever asks. Over Redis it would have its own.
+    # Separates Rails's CurrentAttributes of an inline handler from those of the asker, whose thread it runs in. Over
+    # Redis the handler would have its own.
     # @api private
     module CurrentAttributes
       class << self
-        # Puts the asker's aside while the block runs. They are not reset: what the application does then would be the
-        # asker's loss.
+        # Sets the asker's attributes aside while the block runs. They are not reset, because the application's reset
+        # callbacks would change the asker's state.
         def apart(&block)
           defined?(ActiveSupport::CurrentAttributes) ? put_aside(&block) : yield
         end
@@ -22,7 +23,7 @@ module RedisIPC
           instances.replace(kept) if kept
         end
 
-        # Of this thread (or fiber), by class. Rails has no public way to them all.
+        # Returns the attributes of this thread (or fiber), by class. Rails has no public method for that.
         def instances
           ActiveSupport::CurrentAttributes.send(:current_instances)
         end

@@ -3,8 +3,8 @@
 module RedisIPC
   # Makes streams, channels and JSON-RPC work without Redis.
   module Testing
-    # What all that connects does while tests are faked. Prepended here, so that it costs nothing where this file is not
-    # loaded.
+    # Replaces what streams, servers and clients have in common while tests are faked. It is prepended here, so that it
+    # costs nothing where this file is not loaded.
     # @api private
     module InLifecycle
       def disconnect(timeout: 5)
@@ -24,10 +24,10 @@ module RedisIPC
       end
     end
 
-    # What a stream does besides.
+    # Replaces the methods of a stream.
     # @api private
     module InStream
-      # As a {RedisIPC::Session}.
+      # Stands in for a {RedisIPC::Session}.
       Session = Struct.new(:engine) do
         def ask(...)
           engine.ask(...)
@@ -41,7 +41,7 @@ module RedisIPC
           yield
         end
 
-        # That of the framework counts.
+        # Without one, the logger of the process is used.
         def logger; end
 
         def tell(exception)
@@ -49,10 +49,10 @@ module RedisIPC
         end
       end
 
-      # @return [Stream, nil] the one that counts for this one
+      # @return [Stream, nil] the stream that counts for this one
       attr_accessor :counted_by
 
-      # What RSpec and Minitest raise to end a test.
+      # The exceptions by which RSpec and Minitest fail a test.
       FAILURES = %w[RSpec::Expectations::ExpectationNotMetError RSpec::Mocks::MockExpectationError
                     Minitest::Assertion].freeze
 
@@ -74,7 +74,7 @@ module RedisIPC
 
       private
 
-      # What fails a test is no answer, though over Redis it would be.
+      # Raises a test's failure to the test, though over Redis it would be an answer.
       def report(exception, entry = nil)
         raise exception if Testing.mode == :inline && (FAILURES & exception.class.ancestors.map(&:name)).any?
 
@@ -86,7 +86,7 @@ module RedisIPC
       end
     end
 
-    # What a JSON-RPC server or client does besides; in inline mode a server answers once it is connected.
+    # Replaces the methods of a JSON-RPC server or client. In inline mode a server answers once it is connected.
     # @api private
     module InEndpoint
       def connect
@@ -103,7 +103,7 @@ module RedisIPC
       end
     end
 
-    # What a channel does while tests are faked: it need not be connected.
+    # Replaces the methods of a channel while tests are faked: it need not be connected.
     # @api private
     module InChannel
       def connect(serve: true, **options)
@@ -132,7 +132,7 @@ module RedisIPC
       end
     end
 
-    # What a channel asks by.
+    # Replaces the stream that a channel asks by.
     # @api private
     module InChannelState
       def connection
@@ -141,7 +141,7 @@ module RedisIPC
     end
 
     Stream.prepend(InLifecycle, InStream)
-    # YARD does not know the class here, and trips over `JSONRPC::Endpoint.prepend`.
+    # YARD fails on `JSONRPC::Endpoint.prepend`, because it does not know the class here.
     [JSONRPC::Endpoint].each { |endpoint| endpoint.prepend(InLifecycle, InEndpoint) }
     Channel.singleton_class.prepend(InChannel)
     ChannelState.prepend(InChannelState)

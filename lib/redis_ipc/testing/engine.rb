@@ -5,7 +5,7 @@ module RedisIPC
     # Stands in for the core, for one stream.
     # @api private
     class Engine
-      # As the core's answers.
+      # Has the methods of the core's answers.
       Answer = Struct.new(:status, :content, :error, :id, :redis_id, :instance_id, :source_group, :destination_group,
                           keyword_init: true) do
         def fulfilled?
@@ -13,10 +13,10 @@ module RedisIPC
         end
       end
 
-      # As the core's requests.
+      # Has the methods of the core's requests.
       Request = Struct.new(:id, :redis_id, :instance_id, :content, :source_group, :destination_group, :deadline_ms,
                            :traceparent, :correlation_id, :answer, :given_up, keyword_init: true) do
-        # "dropped" if it was too late.
+        # Returns "dropped" for an answer that came too late.
         def answered
           return if answer.nil?
 
@@ -36,7 +36,7 @@ module RedisIPC
         end
       end
 
-      # As the core's calls; it has ended already.
+      # Has the methods of the core's calls, and has ended already.
       Settled = Struct.new(:id, :result) do
         def ended?
           true
@@ -87,7 +87,8 @@ module RedisIPC
 
       alias reject_because reject
 
-      # Time does not pass, but whoever asked inline has gone on once the handler has returned.
+      # Returns whether the handler has returned without an answer: time does not pass in a test, but the asker has gone
+      # on.
       def expired?(request)
         !!request.given_up
       end
@@ -124,7 +125,7 @@ module RedisIPC
         0
       end
 
-      # Tells on_error.
+      # Tells `on_error` of an error.
       def report(exception)
         @stream.send(:report, exception)
       end

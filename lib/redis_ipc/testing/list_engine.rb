@@ -2,10 +2,10 @@
 
 module RedisIPC
   module Testing
-    # Stands in for the core, for one JSON-RPC client or server; also for its session.
+    # Stands in for the core, for one JSON-RPC client or server, and for its session.
     # @api private
     class ListEngine
-      # As the core's requests.
+      # Has the methods of the core's requests.
       Request = Struct.new(:text, :answer, :answered) do
         alias_method :answered?, :answered
 
@@ -33,7 +33,7 @@ module RedisIPC
       @last_id = 0
       @lock = Mutex.new
 
-      # The first of so many ids.
+      # Returns the first of `count` new ids.
       def self.reserve(count)
         @lock.synchronize { (@last_id += count) - count + 1 }
       end
@@ -113,7 +113,7 @@ module RedisIPC
         { jsonrpc: "2.0", id: call.id, **ended }
       end
 
-      # As a server: what was not expected, the caller does not learn.
+      # Returns the test's answer. As with a server, the caller learns nothing of an unexpected exception.
       def answer_of_test(call)
         Testing.answer_to(call) { Testing.mode == :inline ? %i[timed_out unclaimed] : [:fulfilled, nil] }
       rescue JSONRPC::Error => e

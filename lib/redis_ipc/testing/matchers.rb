@@ -15,7 +15,7 @@ module RedisIPC
         HaveTriggeredEvent.new(event)
       end
 
-      # The matcher.
+      # The matcher that {#have_triggered_event} returns.
       class HaveTriggeredEvent
         include ::RSpec::Matchers::Composable
 
@@ -31,14 +31,14 @@ module RedisIPC
           self
         end
 
-        # @param params [Hash, Object] the event's params as they arrive, or a matcher of them
+        # @param params [Hash, Object] the event's params as they arrive, or a matcher for them
         # @return [self]
         def with(params)
           @params = [params]
           self
         end
 
-        # @param count [Integer] exactly so often
+        # @param count [Integer] the exact number of calls
         # @return [self]
         def times(count)
           @count = count

@@ -2,7 +2,8 @@
 
 module RedisIPC
   module Testing
-    # Who answers in inline mode: what a test has connected, and channels, which need not be.
+    # Finds who answers in inline mode: streams and servers that a test has connected, and channels, which need not be
+    # connected.
     # @api private
     module Receivers
       @connected = []
@@ -10,7 +11,7 @@ module RedisIPC
       @lock = Monitor.new
 
       class << self
-        # Notes that a stream or an end of JSON-RPC was connected: it may be asked.
+        # Notes that a stream, a server or a client was connected, and so may be asked.
         def join(receiver)
           @lock.synchronize { @connected << receiver unless @connected.include?(receiver) }
         end
@@ -27,32 +28,32 @@ module RedisIPC
           @lock.synchronize { @connected.clear }
         end
 
-        # Who answers for a group.
+        # Returns the stream that answers for a group.
         # @return [Stream, nil]
         def stream(name, group)
           connected = last(Stream) { |one| [one.stream_name, one.group_name] == [name, group] && one.handler? }
           connected || channel(name, group)
         end
 
-        # Who answers on a queue.
+        # Returns the server of a queue.
         # @return [JSONRPC::Server, nil]
         def server(queue)
           last(JSONRPC::Server) { |one| one.queue == queue }
         end
 
-        # Keeps a channel from the garbage collector, which would take one without a name from the test that has made
-        # it: Ruby's list of subclasses is weak. A constant keeps the others.
+        # Keeps a channel without a name from the garbage collector for the test that has made it: Ruby's list of
+        # subclasses is weak. A constant keeps the others.
         def keep(channel)
           @lock.synchronize { @nameless = [*@nameless.reject(&:name), channel] }
         end
 
-        # All channels, by inheritance.
+        # Returns all channels, by inheritance.
         # @return [Array<Class>]
         def channels(of = Channel)
           of.subclasses.flat_map { |one| [one, *channels(one)] }
         end
 
-        # A channel answers no more.
+        # Makes a channel answer no more.
         def retire(channel)
           ChannelState.of(channel).retired = true
           @lock.synchronize { @nameless -= [channel] }
@@ -64,8 +65,8 @@ module RedisIPC
           @lock.synchronize { @connected.grep(kind).reverse.find(&wanted) }
         end
 
-        # A class with the name of another that is no longer there (reloaded, or of an earlier test) does not count; of
-        # several, the one defined last does.
+        # Finds the channel of a group. A class whose name another class has by now (reloaded, or of an earlier test)
+        # does not count. Of several channels, the one defined last counts.
         def channel(stream, group)
           RedisIPC.channels&.load_all
           found = channels.find { |one| one.stream_name == stream && one.group_name == group && present?(one) }

@@ -2,7 +2,7 @@
 
 module RedisIPC
   module Testing
-    # What is registered at one moment: subscribers, middleware, and the `on_error` of channels.
+    # Holds the registrations of one moment: subscribers, middleware, and the `on_error` of channels.
     # @api private
     class Registrations
       def initialize
@@ -11,14 +11,14 @@ module RedisIPC
         @links = middleware.to_h { |one| [one, one.to_a] }.compare_by_identity
       end
 
-      # Goes back to it. A channel that was not loaded then keeps what its own file says.
+      # Restores them. A channel that was not loaded then keeps the handler that its own file sets.
       def restore
         Instrumentation.subscribers = @subscribers
         @channels.each { |channel, handler| ChannelState.of(channel).own_error_handler = handler }
         @links.each { |middleware, links| middleware.restore(links) }
       end
 
-      # What classes without a name a test has made would answer in later ones, until they are collected.
+      # Retires classes without a name that a test has made. They would answer in later tests until they are collected.
       def retire_newcomers
         (Receivers.channels - @channels.keys).each { |one| Receivers.retire(one) unless one.name }
       end

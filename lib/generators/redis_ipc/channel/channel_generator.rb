@@ -8,18 +8,18 @@ module RedisIPC
   module Generators
     # `rails generate redis_ipc:channel NAME event...`
     class ChannelGenerator < ::Rails::Generators::NamedBase
-      # Words joined by /, as they are in the path of a file whose class Rails can load.
+      # Words joined by `/`: the path of a file whose class Rails can load.
       NAME = %r{\A[a-z][a-z0-9_]*(/[a-z][a-z0-9_]*)*\z}
       private_constant :NAME
 
-      # Thor would make redis_i_p_c of it.
+      # Thor would name it redis_i_p_c.
       namespace "redis_ipc:channel"
       source_root File.expand_path("templates", __dir__)
       desc "Creates a channel in app/ipc, and a spec (or a test) for it."
       argument :events, type: :array, default: [], banner: "event event"
       class_option :test_framework, type: :string, desc: "rspec or minitest; rspec where there is a spec folder"
 
-      # Before anything is written.
+      # Checks the names before anything is written.
       # @return [void]
       # @raise [Thor::Error]
       def check
@@ -45,7 +45,7 @@ module RedisIPC
 
       private
 
-      # KitchenIpc may be given as kitchen or kitchen_ipc.
+      # Accepts kitchen and kitchen_ipc for KitchenIpc.
       def assign_names!(name)
         given = Names.check("the channel's name", name)
         super(given.underscore.delete_suffix("_ipc"))
@@ -59,7 +59,7 @@ module RedisIPC
         (class_path + [file_name]).join("/")
       end
 
-      # As the file is called, whatever the application's inflections make of "ipc".
+      # Returns the class's name as the file implies it, whatever inflection the application has for "ipc".
       def channel_class
         (class_path + ["#{file_name}_ipc"]).map(&:camelize).join("::")
       end
@@ -68,7 +68,8 @@ module RedisIPC
         "application_ipc".camelize
       end
 
-      # Tests are methods, in whose names spaces are underscores: "a b" and "a_b" would be the same.
+      # Returns the names of tests. A test is a method whose name has underscores for spaces, so "a b" and "a_b"
+      # collide.
       def test_names
         seen = Hash.new(0)
         @event_names.to_h do |event|
@@ -77,15 +78,15 @@ module RedisIPC
         end
       end
 
-      # The application sets a Symbol, the command line a String.
-      # @return [String, nil] nil where no test is wanted
+      # Returns the kind of test to generate. The application sets a Symbol, the command line a String.
+      # @return [String, nil] nil if no test is wanted
       def test_kind
         return folder?("spec") ? "spec" : "test" unless options.key?(:test_framework)
 
         case options[:test_framework]
         when nil, false then nil
         when :rspec, "rspec" then "spec"
-        # Rails's default is nobody's choice: specs may run without rspec-rails.
+        # `:test_unit` is Rails's default, so it is no choice: specs may run without rspec-rails.
         when :test_unit then folder?("spec") ? "spec" : "test"
         else "test"
         end

@@ -8,13 +8,13 @@ module RedisIPC
   module Generators
     # `rails generate redis_ipc:install`
     class InstallGenerator < ::Rails::Generators::Base
-      # Thor would make redis_i_p_c of it.
+      # Thor would name it redis_i_p_c.
       namespace "redis_ipc:install"
       source_root File.expand_path("templates", __dir__)
       desc "Creates config/redis_ipc.yml, and app/ipc with the class all channels inherit from; adds Puma's plugin."
       class_option :stream, type: :string, desc: "The stream's name, the same in all applications that talk"
 
-      # Before anything is written.
+      # Checks the name before anything is written.
       # @return [void]
       # @raise [Thor::Error]
       def check
@@ -32,21 +32,21 @@ module RedisIPC
         template "application_ipc.rb.tt", "app/ipc/application_ipc.rb"
       end
 
-      # Rails does not see a new folder in app before it starts again. Spring starts it again when a file that it has
-      # loaded is newer; it cannot watch a folder that was not there.
+      # Makes Spring restart. Rails does not see a new folder in app before it starts again. Spring restarts it when a
+      # file that it has loaded is newer; it cannot watch a folder that did not exist.
       # @return [void]
       def restart_spring
         file = File.join(destination_root, "config/application.rb")
         FileUtils.touch(file) if !@had_folder && File.exist?(file)
       end
 
-      # An application older than Rails 6.1 may lack what tells that a server has loaded it.
+      # Adds the line that tells the gem that a server has loaded the application. One older than Rails 6.1 may lack it.
       # @return [void]
       def check_rackup_file
         complete "config.ru", "Rails.application.load_server", /\bload_server\b/
       end
 
-      # When Puma restarts by `exec`, no `at_exit` block runs.
+      # Adds the plugin, because no `at_exit` block runs when Puma restarts by `exec`.
       # @return [void]
       def check_puma_configuration
         complete "config/puma.rb", "plugin :redis_ipc", /\bplugin\b.*\bredis_ipc\b/
@@ -54,7 +54,7 @@ module RedisIPC
 
       private
 
-      # Appends a line to a file that lacks it. A comment does not count.
+      # Appends a line to a file that lacks it. A commented line does not count.
       def complete(name, line, known)
         file = File.join(destination_root, name)
         return unless File.exist?(file)

@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# What all channels have in common.
+# The base class of all channels.
 class ApplicationIpc < RedisIPC::Channel
   stream "shop"
 end
