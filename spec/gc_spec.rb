@@ -2,8 +2,15 @@
 
 # The core holds no Ruby object; what is looked at here is what the border makes of JSON, errors and hashes.
 RSpec.describe "the garbage collector" do
-  def expect_done(script)
-    process = ruby("$stderr.reopen($stdout)\nrequire #{File.expand_path("../soak/tour", __dir__).inspect}\n#{script}")
+  # Ruby before 3.3 looks, after it compacted, at one value past the end of each thread's stack (docs/internals.md,
+  # "Compaction"): the process crashes if the memory that it points to was given back. With this, none is.
+  def keeping_pages
+    RUBY_VERSION < "3.3" ? { RUBY_GC_HEAP_FREE_SLOTS_MAX_RATIO: "1.0" } : {}
+  end
+
+  def expect_done(script, **environment)
+    tour = "require #{File.expand_path("../soak/tour", __dir__).inspect}"
+    process = ruby("$stderr.reopen($stdout)\n#{tour}\n#{script}", **environment)
     expect(process.line(timeout: 50)).to eq("done")
     expect(process.wait).to be_success
     expect(process.rest).to eq("")
@@ -22,7 +29,7 @@ RSpec.describe "the garbage collector" do
   it "may move every object (auto_compact, verify_compaction_references)" do
     skip "this Ruby cannot compact" unless GC.respond_to?(:verify_compaction_references)
 
-    expect_done(<<~RUBY)
+    expect_done(<<~RUBY, **keeping_pages)
       GC.auto_compact = true
       # With room to move everything to, once for each tour: it doubles the heap.
       larger = RUBY_VERSION < "3.2" ? { double_heap: true } : { expand_heap: true }
