@@ -3,8 +3,7 @@
 require_relative "program"
 
 module Chaos
-  # An answering process: says what it was asked, and by whom it is answered. What it answers with is its subclasses'
-  # business.
+  # An answering process. It notes each request that it gets. A subclass opens the stream or the server.
   class Answerer < Program
     def finish
       super(timeout: 2)
@@ -12,7 +11,7 @@ module Chaos
 
     private
 
-    # For subclasses: `open` has it called.
+    # A subclass's `open` has this called for each request.
     def answer(question)
       @journal.ran(question[:id])
       Process.kill(:KILL, Process.pid) if question[:poison]

@@ -5,11 +5,11 @@ require_relative "period"
 require_relative "program"
 
 module Chaos
-  # An asking process: some threads that ask one call after the other, and one that asks at fixed times whatever became
-  # of the calls before. It keeps books of its own; what the gem counts is only compared with them. What it asks with is
-  # its subclasses' business.
+  # An asking process. Some threads make one call after the other, and one makes calls at fixed times, whatever became
+  # of the calls before. It keeps a journal of its own; the gem's counters are only compared with that. A subclass makes
+  # the calls.
   class Asker < Program
-    # After an error a user's program, too, would not ask again at once.
+    # A user's program would not ask again at once after an error, either.
     PAUSE = 0.02
 
     def initialize(settings)
@@ -25,22 +25,23 @@ module Chaos
       @threads.each { |thread| thread.abort_on_exception = true }
     end
 
-    # Lets the open calls end. Those that do not are missing in the journal.
+    # Lets the open calls end. Calls that do not end are missing in the journal.
     def finish
       @stop = true
       deadline = now + @settings[:timeout] + 5
       @threads.each { |thread| thread.join([deadline - now, 0].max) }
-      # Blocks of Future#then run in threads of their own.
+      # Blocks of `Future#then` run in other threads.
       sleep 0.1
       super(timeout: 1)
     end
 
     private
 
-    # For subclasses: `ask` returns the answer, or in a word or two how the call ended; `ask_later` returns something
-    # with such a `value`.
+    # A subclass defines `ask`, which returns the answer or a word on how the call ended, and `ask_later`, which returns
+    # an object with such a `value`.
 
-    # What else asks: as many questions in turn as `poison` says that kill who answers, and those of `large`, at once.
+    # Starts the other threads: one makes the `poison` calls in turn, which kill the process that answers; the rest make
+    # the `large` calls at once.
     def others
       deadly = @settings[:poison]&.then { |count| Thread.new { count.times { |number| ask_for_death(number) } } }
       large = @settings.fetch(:large, []).flat_map.with_index { |kind, index| ask_for_much(index, **kind) }
@@ -51,7 +52,7 @@ module Chaos
       conclude(question("poison", number, poison: true), &method(:ask))
     end
 
-    # Questions of so many bytes whose answers have so many, in so many threads.
+    # Starts one thread for each large call. `question` and `answer` are sizes in bytes.
     def ask_for_much(kind, name:, times:, question: 0, answer: 0)
       Array.new(times) do |number|
         Thread.new do
@@ -74,7 +75,7 @@ module Chaos
       end
     end
 
-    # With `pulse` it asks for that many seconds at the beginning of each Period, and is silent for the rest.
+    # With `pulse`, asks for that many seconds at the beginning of each Period, and is silent for the rest.
     def rest
       pulse = @settings[:pulse]
       sleep 0.02 until @stop || pulse.nil? || Period.pulse?(pulse)
@@ -116,7 +117,7 @@ module Chaos
       kind_of(question, &call).tap { |kind| @journal.ended(question[:id], kind) }
     end
 
-    # How a call ended, in a few words.
+    # Returns in a few words how a call ended.
     def kind_of(question)
       answer = yield question
       return answer if answer.is_a?(String)

@@ -1,9 +1,9 @@
 # frozen_string_literal: true
 
 module Chaos
-  # What the journals of all processes say, taken together.
+  # Collects the journals of all processes.
   class Books
-    # One call: when it was asked, and each end it had.
+    # One call: the time it was made, and each end it had.
     Call = Struct.new(:id, :asked, :ends, :called_back, :worker) do
       def kind
         ends.first&.last
@@ -23,13 +23,13 @@ module Chaos
       end
     end
 
-    # How a call ends whose asker may ask again, as its request did not run.
+    # Matches the ends that say that the request did not run, so that the asker may ask again.
     DENIED = /\Arefused\z|OverloadedError\z| (unclaimed|not_sent)\z/
 
-    # What one process said besides.
+    # The other entries of one process's journal.
     Diary = Struct.new(:worker, :connected, :told, :stats, :ran)
 
-    # The id of the call that a question belongs to: a batch, whose questions have ids after a dot, is one.
+    # Returns the id of the call that a question belongs to. A batch is one call; its questions have ids after a dot.
     def self.whole(id)
       id[/\A[^.]+/]
     end
@@ -49,7 +49,7 @@ module Chaos
       by_kind.fetch(kind, 0)
     end
 
-    # Calls that never ended, of processes that lived to the end.
+    # Returns the calls that never ended, of processes that lived to the end.
     def lost(but: [])
       calls.each_value.select { |call| call.ends.empty? && !but.include?(call.worker) }
     end
@@ -58,7 +58,7 @@ module Chaos
       calls.each_value.select { |call| call.ends.size > 1 || call.called_back.size > 1 }
     end
 
-    # Answered, but the block of Future#then did not run; or ran though there was no answer.
+    # Returns the calls that were answered and whose `Future#then` block did not run, or the other way round.
     def wrongly_called_back
       calls.each_value.select do |call|
         next if call.ends.empty? || !call.id.include?("/steady/")
@@ -67,30 +67,30 @@ module Chaos
       end
     end
 
-    # Rejected, and not because what piled up during a fault was more than could be done in time.
+    # Returns the calls that were rejected for another reason than overload during a fault.
     def wrongly_rejected
       calls.each_value.select do |call|
         call.kind.to_s.start_with?("rejected") && !call.kind.end_with?("RedisIPC::OverloadedError")
       end
     end
 
-    # Calls that ended as if their request had not run and never would, but that had run. A batch is one call.
+    # Returns the calls that ended as if their request never ran, but whose request ran. A batch is one call.
     def wrongly_denied
       ran = runs.to_h { |_, id| [Books.whole(id), true] }
       calls.each_value.select { |call| call.kind.to_s.match?(DENIED) && ran[call.id] }
     end
 
-    # Calls that are asked like this.
+    # Returns the calls of one kind.
     def asked(how)
       calls.each_value.select { |call| call.id.split("/")[1] == how }
     end
 
-    # Each time a handler ran, and for which question.
+    # Returns each run of a handler, with its question.
     def runs
       @runs ||= diaries.flat_map(&:ran)
     end
 
-    # How often handlers ran beyond once a request.
+    # Returns how often handlers ran beyond once for each request.
     def reruns
       runs.map(&:last).tally.sum { |_, count| count - 1 }
     end

@@ -3,7 +3,7 @@
 require "fileutils"
 require "tmpdir"
 
-# Breaks Redis, the network and processes under load, and keeps the books.
+# Breaks Redis, the network and processes under load, and checks each call.
 module Chaos
   def self.now
     Process.clock_gettime(Process::CLOCK_MONOTONIC)

@@ -3,7 +3,7 @@
 require_relative "../spec/support/redis_cluster"
 
 module Chaos
-  # Three masters with a replica each.
+  # A Redis Cluster: three masters with a replica each.
   class ClusteredPlace < Place
     attr_reader :cluster
 
@@ -16,19 +16,19 @@ module Chaos
       cluster.options
     end
 
-    # A client of the node with the dead letters.
+    # Returns a client of the node with the dead letters.
     def admin
       cluster.master_of("house:dead:answerer").client
     end
 
-    # How many commands all nodes together have run.
+    # Returns how many commands all nodes together have run.
     def commands
       cluster.alive.sum { |node| node.client.info("stats").fetch("total_commands_processed").to_i }
     rescue Redis::BaseError, SystemCallError
       nil
     end
 
-    # The node that serves the inbox.
+    # Returns the node that serves the inbox.
     def master
       cluster.master_of(Table::INBOX)
     end
@@ -38,7 +38,7 @@ module Chaos
       cluster.move(Table::INBOX, (cluster.masters - [master]).first)
     end
 
-    # Waits until another node serves the inbox than `lost`.
+    # Waits until another node than `lost` serves the inbox.
     def await_master_after(lost)
       cluster.without(lost)
       Chaos.eventually(timeout: 30) { ![nil, lost].include?(master) }

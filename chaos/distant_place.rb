@@ -3,9 +3,9 @@
 require "open3"
 
 module Chaos
-  # A server in a network of its own, at the end of a cable that can be pulled (Linux network namespaces).
+  # A server in a network of its own whose link can be taken down (Linux network namespaces).
   class DistantPlace < Place
-    # A redis-server that runs there.
+    # A redis-server in that network.
     class DistantServer < RedisServer
       def initialize(namespace, **settings)
         @namespace = namespace
@@ -19,7 +19,7 @@ module Chaos
       end
     end
 
-    # Within 198.18.0.0/15, which is for tests of networks (RFC 2544).
+    # Addresses of 198.18.0.0/15, which is for tests of networks (RFC 2544).
     NEAR = "198.18.77.1"
     FAR = "198.18.77.2"
 
@@ -34,7 +34,7 @@ module Chaos
       { host: FAR, port: server.port }
     end
 
-    # Pulls the cable ("down") or puts it back ("up").
+    # Takes the link down ("down") or up ("up").
     def link(state)
       ip("link", "set", @cable, state)
     end

@@ -1,14 +1,14 @@
 # frozen_string_literal: true
 
 module Chaos
-  # What the gem counts, held against what the askers counted themselves.
+  # Compares the gem's counters with the askers' journals.
   class Figures
     def initialize(books)
       @books = books
     end
 
     # @param askers [Array<Books::Diary>] of processes that lived to the end
-    # @return [Array<String>] where they differ, in words
+    # @return [Array<String>] the differences
     def differences(askers)
       askers.filter_map do |diary|
         next "an asker left no figures" unless diary.stats
@@ -23,7 +23,7 @@ module Chaos
 
     attr_reader :books
 
-    # JSON-RPC counts an error as an answer, as it is one, and knows no limit on what is asked.
+    # Returns the gem's figures as an asker counts. JSON-RPC counts an error as an answer, and has no `overloaded`.
     def figures(stats)
       requests, timed_out, failed, open = stats.values_at(:requests, :timed_out, :failed, :open_calls)
       { requests: requests, answers: stats[:fulfilled] + stats[:rejected].to_i, rejected: stats[:rejected],

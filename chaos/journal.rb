@@ -3,55 +3,55 @@
 require "json"
 
 module Chaos
-  # What one process saw, a line an event, written at once: the lines of a process that is killed are still there.
-  # Times are of the monotonic clock, which is one for all processes of a machine.
+  # Writes the events of one process, one a line and at once, so that the lines of a killed process remain. Times are of
+  # the monotonic clock, which all processes of a machine share.
   class Journal
     def initialize(path)
       @file = File.open(path, File::WRONLY | File::APPEND | File::CREAT)
       @file.sync = true
     end
 
-    # A call is about to be made.
+    # Notes that a call is about to be made.
     def asked(id)
       write("asked", id)
     end
 
-    # A call has ended, in the way `kind` says.
+    # Notes that a call has ended, and how.
     def ended(id, kind)
       write("ended", id, kind)
     end
 
-    # The block of Future#then ran.
+    # Notes that the block of `Future#then` ran.
     def called_back(id)
       write("called_back", id)
     end
 
-    # The handler ran.
+    # Notes that the handler ran.
     def ran(id)
       write("ran", id)
     end
 
-    # What connected? says from now on.
+    # Notes that `connected?` has changed.
     def connected(value)
       write("connected", value)
     end
 
-    # The wall clock jumped.
+    # Notes that the wall clock jumped.
     def stepped(seconds)
       write("stepped", seconds)
     end
 
-    # on_error was told.
+    # Notes an error that `on_error` was told of.
     def told(error)
       write("told", "#{error.class}: #{error.message}")
     end
 
-    # What a process has left open in the end, if anything.
+    # Notes what a process has left open in the end.
     def left(things)
       write("left", JSON.generate(things))
     end
 
-    # Final figures, for comparison.
+    # Notes the final counters.
     def stats(stats)
       write("stats", JSON.generate(stats))
     end

@@ -4,7 +4,7 @@ require "optparse"
 require_relative "chaos"
 require_relative "report"
 
-# The command: runs faults and prints a row for each.
+# The command: runs faults, and prints a row for each.
 class ChaosCommand
   def initialize(arguments)
     @only = []
@@ -12,7 +12,7 @@ class ChaosCommand
     @only.concat(parser.parse(arguments))
   end
 
-  # @return [Boolean] whether all is as promised
+  # @return [Boolean] whether every promise held
   def run
     return faults.each { |fault| puts "#{fault.name}#{" (quick)" if fault.quick}" } if @list
     return warn("no such fault; see --list") if faults.empty?

@@ -1,18 +1,18 @@
 # frozen_string_literal: true
 
 module Chaos
-  # When all processes of a load that comes in pulses ask. They have one clock, that of the machine.
+  # Divides time into periods for a load that comes in pulses. All processes share the clock of the machine.
   module Period
     # Seconds from the beginning of one pulse to that of the next.
     SECONDS = 3
 
     class << self
-      # Whether one that lasts so many seconds is under way.
+      # Returns whether a pulse of so many seconds is under way.
       def pulse?(seconds)
         position < seconds
       end
 
-      # Seconds until the next begins.
+      # Returns the seconds until the next pulse.
       def left
         SECONDS - position
       end

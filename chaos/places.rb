@@ -6,11 +6,11 @@ require_relative "proxy"
 require_relative "../spec/support/redis_server"
 
 module Chaos
-  # Where a row takes place: one server, reached by TCP.
+  # The servers of a row. This one is a single server, reached by TCP.
   class Place
     attr_reader :server
 
-    # One whose server keeps what it confirmed.
+    # Makes a place whose server keeps what it confirmed.
     def self.durable
       new(appendonly: "yes", appendfsync: "always")
     end
@@ -19,17 +19,17 @@ module Chaos
       @server = server || RedisServer.new(**settings)
     end
 
-    # What the workers connect with.
+    # Returns the options that the workers connect with.
     def redis_options
       { host: "127.0.0.1", port: server.port }
     end
 
-    # A client beside the workers'.
+    # Returns a client that no worker uses.
     def admin
       server.client
     end
 
-    # How many commands the server has run.
+    # Returns how many commands the server has run.
     def commands
       admin.info("stats").fetch("total_commands_processed").to_i
     rescue Redis::BaseError, SystemCallError
@@ -60,7 +60,7 @@ module Chaos
     end
   end
 
-  # Where the workers are a user with rights of its own.
+  # A place whose workers log in as a user with rights of its own.
   module Guarded
     USER = "worker"
     RIGHTS = %w[on >secret ~* &* +@all].freeze
@@ -74,7 +74,7 @@ module Chaos
     end
   end
 
-  # One server, with such a user.
+  # One server with such a user.
   class GuardedPlace < Place
     include Guarded
 
@@ -84,7 +84,7 @@ module Chaos
     end
   end
 
-  # One server whose password is rotated, which the workers read from a file.
+  # One server whose password is rotated. The workers read it from a file.
   class RotatingPlace < Place
     def initialize(**)
       @folder = Dir.mktmpdir("redis_ipc_password")
@@ -98,7 +98,7 @@ module Chaos
       super.merge(password_file: @file)
     end
 
-    # Sets another password, and closes every connection: all have to log in with it.
+    # Sets another password and closes every connection, so that all have to log in with it.
     def rotate
       @number += 1
       write
@@ -117,15 +117,15 @@ module Chaos
       "secret #{@number}"
     end
 
-    # Whoever reads it meanwhile gets one of the two.
+    # Renames the new file into place, so that a worker reads one of the two passwords.
     def write
       File.write("#{@file}.new", password)
       File.rename("#{@file}.new", @file)
     end
   end
 
-  # A master and a replica behind one address that is moved from one to the other, by a proxy; another proxy is
-  # between the two.
+  # A master and a replica behind one address, which a proxy moves from one to the other. Another proxy is between the
+  # two.
   class ReplicatedPlace < ProxiedPlace
     attr_reader :replica, :link
 
@@ -164,7 +164,7 @@ module Chaos
   class WatchedPlace < Place
     attr_reader :replica
 
-    # @param stale [Boolean] whether the first sentinel goes on naming the first master, whatever happens
+    # @param stale [Boolean] whether the first sentinel always names the first master
     def initialize(sentinels: 1, stale: false, **settings)
       super(**settings)
       @stale = (StaleSentinel.new(server.port) if stale)
@@ -180,12 +180,12 @@ module Chaos
       { name: "chaos", sentinels: ports.map { |port| { host: "127.0.0.1", port: port } }, role: "master" }
     end
 
-    # How often the stale sentinel was asked.
+    # Returns how often the stale sentinel was asked.
     def stale_answers
       @stale.answers
     end
 
-    # The last one.
+    # Returns a client of the last sentinel.
     def sentinel
       @sentinel ||= RedisServer.client(host: "127.0.0.1", port: @sentinel_ports.last)
     end
@@ -195,7 +195,7 @@ module Chaos
       Process.kill(signal, @watchers.first)
     end
 
-    # The port of the server that the sentinel takes for the master, once that is one.
+    # Returns the port of the server that the sentinel calls the master, once that server is one.
     def master_port
       port = sentinel.call("SENTINEL", "get-master-addr-by-name", "chaos").last.to_i
       port if RedisServer.client(host: "127.0.0.1", port: port).info("replication")["role"] == "master"

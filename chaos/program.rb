@@ -5,9 +5,9 @@ require_relative "journal"
 require_relative "watch"
 
 module Chaos
-  # A process of the load: connects, does its part until it is told to end, and keeps a journal.
+  # A process of the load. It connects, makes or answers calls until it is told to end, and keeps a journal.
   #
-  # Of its subclasses: `open` connects and returns what has `connected?`, `stats` and `disconnect`.
+  # A subclass defines `open`, which connects and returns an object with `connected?`, `stats` and `disconnect`.
   class Program
     # Runs until it is told to end.
     def self.run
@@ -29,7 +29,7 @@ module Chaos
       @watcher = Chaos.watch(@end, @journal)
     end
 
-    # What it connects with. A password that is rotated is read from its file at each login.
+    # Returns the options of the connection. A password that is rotated is read from its file at each login.
     def redis_options
       options = @settings[:redis_options]
       file = options[:password_file]

@@ -3,23 +3,23 @@
 require "set"
 
 module Chaos
-  # What must hold in some rows besides what must in all. Each has `broken(row)`: what does not, in words.
+  # Promises that must hold in some rows. Each has `broken(row)`, which returns the broken ones in words.
   module Promises
-    # Nothing else; for the others to be based on.
+    # The base class of the others.
     class Promise
-      # Whether it is right that this call ended as given up on.
+      # Returns whether a call may end as given up on.
       def given_up?(_row, _call)
         false
       end
     end
 
-    # What kills who answers is given up on after the last delivery, and its asker is told. So may be some of what is
-    # held beside it, if its own deadline is not before that.
+    # A request that kills the process that runs it is given up on after its last delivery, and its asker is told. So
+    # may be some requests that were held beside it, if their deadline is not before that.
     class PoisonIsGivenUpOn < Promise
-      # @param count [Integer] how many there are
-      # @param deliveries [Integer] how often each is delivered
+      # @param count [Integer] the number of such requests
+      # @param deliveries [Integer] the deliveries of each
       # @param told [String] how their calls end
-      # @param beside [Integer] the most that is given up on beside each
+      # @param beside [Integer] the most requests given up on beside each
       def initialize(count:, deliveries:, told:, beside:)
         super()
         @beside = beside
@@ -43,12 +43,12 @@ module Chaos
 
       private
 
-      # A batch is one call.
+      # Returns the calls that were given up on. A batch is one call.
       def dead(row)
         row.dead.map { |id| Books.whole(id) }.uniq
       end
 
-      # Who sends a notification is told nothing.
+      # Returns the calls whose asker was not told. The asker of a notification is told nothing.
       def untold(row)
         calls = row.books.calls.values_at(*dead(row)) - row.books.asked("notice")
         ends = calls.map(&:kind).uniq - [@told, "timed_out unknown"]
@@ -62,15 +62,15 @@ module Chaos
       end
     end
 
-    # Of far more than can be done, what is done is what can still be answered in time; and nothing piles up.
+    # Under overload, the requests that run are those that can still be answered in time, and nothing piles up.
     class OverloadIsShed < Promise
-      # Seconds between a call's beginning and Redis having it, on a busy machine.
+      # Seconds until Redis has a call's request, on a busy machine.
       ON_THE_WAY = 0.5
-      # The most of them, and the most that one process or Redis may have: far above what is there in calm.
+      # The most memory in bytes of one process and of Redis: far above the usual.
       BYTES = 200 * 1024 * 1024
 
-      # @param times [Integer] how many times more than can be done must have been asked, for this to show anything
-      # @param spare [Numeric] how many times what is asked in the time of a call may wait at once
+      # @param times [Integer] the load in multiples of what can be done, for this to show anything
+      # @param spare [Numeric] the requests that may wait at once, in multiples of what is asked in the time of a call
       def initialize(times:, spare: 1.5)
         super()
         @times = times
@@ -94,13 +94,13 @@ module Chaos
         ["#{late} ran after their deadline"] if late.positive?
       end
 
-      # Most of what ran was answered in time.
+      # Most requests that ran were answered in time.
       def pointless(row, ran)
         answered = ran.count { |_, id| row.books.calls[id].answered? }
         ["of #{ran.size} that ran #{answered} were answered in time"] if answered < ran.size / 2
       end
 
-      # It never stands still.
+      # Answers never stop for long.
       def silent(row)
         ended = row.books.calls.each_value.select(&:answered?).map(&:ended_at).select { |time| row.meanwhile?(time) }
         times = [row.back - row.seconds, *ended.sort, row.back]
@@ -108,7 +108,7 @@ module Chaos
         ["no answer for #{pause.round(1)} s"] if pause > 1
       end
 
-      # What did not run was counted by somebody: by those who answer, or by those who ask.
+      # Each request that did not run was counted by an answerer or an asker.
       def unshed(row)
         shed = row.books.diaries.sum { |diary| diary.stats.to_h.values_at(:shed, :overloaded).sum(&:to_i) }
         ends = row.books.calls.each_value.count { |call| call.kind =~ /\Arefused|OverloadedError\z/ }
@@ -117,7 +117,7 @@ module Chaos
         ["#{ends} calls were told of the overload, #{shed} counted"] if shed < ends
       end
 
-      # No more waits than what is asked in the time of a call.
+      # No more requests wait than are asked in the time of a call.
       def piled_up(row, asked)
         bound = (asked.size / row.seconds * row.fault.timeout * @spare).round
         [*("#{row.most[:waiting]} waited at once, over #{bound}" if row.most[:waiting] > bound),
@@ -126,7 +126,7 @@ module Chaos
       end
     end
 
-    # No handler runs for the same request twice.
+    # No handler runs twice for a request.
     class NothingRunsTwice < Promise
       def broken(row)
         ["#{row.books.reruns} requests ran twice"] if row.books.reruns.positive?
@@ -141,21 +141,21 @@ module Chaos
       end
     end
 
-    # Both.
+    # Every call is answered, and no request runs twice.
     class EveryCallIsAnsweredOnce < EveryCallIsAnswered
       def broken(row)
         [*super, *NothingRunsTwice.new.broken(row)]
       end
     end
 
-    # Nobody notices anything: every call is answered, nothing runs twice, and on_error is told nothing.
+    # Nothing is noticed: every call is answered, no request runs twice, and `on_error` is told nothing.
     class NothingIsNoticed < EveryCallIsAnsweredOnce
       def broken(row)
         [*super, *("on_error was told: #{row.told}" if row.told.any?)]
       end
     end
 
-    # Each of several.
+    # Several promises together.
     class Together < Promise
       def initialize(*promises)
         super()
@@ -171,7 +171,7 @@ module Chaos
       end
     end
 
-    # So many entries become dead letters, and no others.
+    # A number of entries become dead letters, and no others.
     class AreGivenUp < Promise
       def initialize(count)
         super()
@@ -183,7 +183,7 @@ module Chaos
       end
     end
 
-    # No process and not Redis has more memory than so many bytes (see Scene#stand_and_look).
+    # Neither a process nor Redis has more memory than a number of bytes (see Scene#stand_and_look).
     class NothingGrows < Promise
       def initialize(**bounds)
         super()
@@ -195,7 +195,7 @@ module Chaos
       end
     end
 
-    # Who notices what cannot be read tells of it once.
+    # An instance that meets unreadable data reports it once.
     class MalformedIsToldOnce < Promise
       def broken(row)
         counts = row.books.diaries.map do |diary|
@@ -205,11 +205,11 @@ module Chaos
       end
     end
 
-    # What exceeds a limit of Redis fails alone, and soon. All other calls are answered.
+    # A message over a limit of Redis fails alone, and soon. All other calls are answered.
     class WhatIsTooLargeFailsAlone < Promise
-      # @param ends [Hash{String => Array<Regexp, Integer>}] by the name of such calls: how they end, and how many there
-      #   are
-      # @param within [Numeric] seconds that each of them takes at most
+      # @param ends [Hash{String => Array<Regexp, Integer>}] how such calls end, and their number, by the name of the
+      #   kind
+      # @param within [Numeric] the most seconds that each of them takes
       def initialize(ends, within:)
         super()
         @ends = ends
@@ -237,7 +237,7 @@ module Chaos
       end
     end
 
-    # A notification that Redis had ran, or is still there.
+    # A notification that Redis had ran, or is still in Redis.
     class NoticesAreNotLost < Promise
       def broken(row)
         ran = Set.new(row.books.runs.map { |_, id| id })
@@ -247,7 +247,7 @@ module Chaos
       end
     end
 
-    # As that, and everything that was asked is done with in the end: nothing is left where nobody looks.
+    # No notification is lost, and every request ends: none is left on a list that nobody reads.
     class NothingIsLeft < NoticesAreNotLost
       def broken(row)
         [*super, *("#{row.waiting} requests are left" if row.waiting.positive?)]

@@ -1,29 +1,29 @@
 # frozen_string_literal: true
 
 module Chaos
-  # What a load goes by: what its workers run, and where in Redis its requests are. `redis` is a client, `place` the
-  # name of the stream or the queue.
+  # The ways to make calls: which program the workers run, and where Redis has their requests. `redis` is a client,
+  # `place` the name of the stream or the queue.
   module Protocols
-    # Streams.
+    # By streams.
     module Streams
       class << self
         def program(role)
           role
         end
 
-        # The ids of the questions that were given up on.
+        # Returns the ids of the questions that were given up on.
         def dead(redis, place = Scene::PLACE)
           redis.xrange("#{place}:dead:answerer").map { |_, fields| id_of(fields["content"]) }
         end
 
-        # How many requests nobody has answered or dropped.
+        # Returns the number of requests that nobody has answered or dropped.
         def waiting(redis, place = Scene::PLACE)
           redis.xlen("#{place}:inbox:answerer")
         end
 
         private
 
-        # What could not be read has no content, or that was cut.
+        # Returns a question's id. A request that could not be read has no content, or a cut one.
         def id_of(content)
           JSON.parse(content)["id"] if content
         rescue JSON::ParserError
@@ -32,7 +32,7 @@ module Chaos
       end
     end
 
-    # JSON-RPC, by lists.
+    # By JSON-RPC over lists.
     module JSONRPC
       class << self
         def program(role)

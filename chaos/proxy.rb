@@ -6,7 +6,7 @@ module Chaos
   # A TCP proxy that can be told to misbehave, on all of its connections, old and new.
   class Proxy
     attr_reader :port
-    # Where connections made from now on go to.
+    # The port to which new connections lead.
     attr_writer :target
 
     def initialize(target)
@@ -20,7 +20,8 @@ module Chaos
       @acceptor = Thread.new { accept }
     end
 
-    # :pass, :drop (nothing gets through, nothing is closed), :dribble (byte by byte) or [:delay, seconds].
+    # Sets the mode: `:pass`, `:drop` (no byte passes, nothing is closed), `:dribble` (byte by byte), `[:delay,
+    # seconds]`.
     def behave(mode)
       @mode = mode
     end
@@ -35,7 +36,7 @@ module Chaos
       end
     end
 
-    # Ends one direction of every connection: what :client or :server says gets through no more, and the other is told.
+    # Ends one direction of every connection: bytes of the silenced side pass no more, and the other side sees the end.
     def half_close(silenced)
       pairs.each do |client, server|
         (silenced == :client ? server : client).close_write
@@ -44,7 +45,7 @@ module Chaos
       end
     end
 
-    # Ends every connection for its client. The server is not told: what a client left there goes on.
+    # Closes every connection to clients. The server does not see it, so commands in flight go on.
     def abandon
       @lock.synchronize { @abandoned.concat(@pairs.map(&:last)) }
       pairs.each { |client, _| client.close }

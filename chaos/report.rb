@@ -3,7 +3,7 @@
 module Chaos
   # Prints rows as they come.
   class Report
-    # Each column's heading, and the figure in it.
+    # The heading of each column, and its figure.
     COLUMNS = { "calls" => :calls, "answered" => :answered, "rejected" => :rejected, "timed out" => :timed_out,
                 "failed" => :failed, "refused" => :refused, "dead" => :dead, "died" => :died, "lost" => :lost,
                 "mixed up" => :mixed_up, "twice" => :twice, "reruns" => :reruns, "late" => :late,

@@ -3,20 +3,20 @@
 require_relative "verdict"
 
 module Chaos
-  # A fault that cannot happen here, or went wrong itself (then with that as a failure).
+  # A fault that is not possible here, or that failed itself (then `failures` says so).
   NotRun = Struct.new(:fault, :reason, :failures) do
     def run?
       false
     end
   end
 
-  # What became of the load of one fault.
+  # The result of one fault.
   class Row
     ENDS = %w[answered rejected timed_out failed refused mixed_up].freeze
 
     attr_reader :fault, :books, :within
 
-    # @param within [Float] in how many seconds service must be back
+    # @param within [Float] the seconds in which service must be back
     def initialize(scene, books, within:)
       @fault = scene.fault
       @scene = scene
@@ -28,34 +28,34 @@ module Chaos
       true
     end
 
-    # Whether every process ended of itself.
+    # Returns whether every process ended by itself.
     def ended?
       @scene.ending.orderly
     end
 
-    # The ids of the questions that were given up on.
+    # Returns the ids of the questions that were given up on.
     def dead
       @scene.ending.dead
     end
 
-    # How many requests were left in the end.
+    # Returns how many requests were left in the end.
     def waiting
       @scene.ending.waiting
     end
 
-    # What is not as promised, in words.
+    # Returns the broken promises in words.
     def failures
       @failures ||= Verdict.new(self).failures
     end
 
-    # The figures, by name, in the order of the table.
+    # Returns the figures by name, in the order of the table.
     def figures
       { calls: books.calls.size, **ENDS.to_h { |kind| [kind.to_sym, books.count(kind)] }, dead: dead.size,
         died: died.size, lost: lost.size, twice: books.ended_twice.size, reruns: books.reruns, late: late.size,
         recovered_ms: recovered && ms(recovered) }
     end
 
-    # How calls ended other than by an answer, and how soon.
+    # Returns how calls ended other than by an answer, and how soon.
     def seen
       unanswered = books.calls.each_value.reject { |call| call.answered? || call.ends.empty? }
       unanswered.group_by(&:kind).map do |kind, calls|
@@ -64,7 +64,7 @@ module Chaos
       end
     end
 
-    # What connected? said: how soon false, how soon true again.
+    # Returns how soon `connected?` was false, and how soon true again.
     def connected
       changes = living.map { |diary| diary.connected.select { |time, _| time >= began } }
       down = changes.filter_map { |list| list.find { |_, value| !value }&.first }
@@ -73,53 +73,53 @@ module Chaos
       "false in #{down.size} of #{changes.size} after #{ms(down.max - began)} ms, #{connected_again(changes)}"
     end
 
-    # What on_error was told, by class: how often, and the first message.
+    # Returns the errors that `on_error` was told of: by class, their number and the first message.
     def told
       all = books.diaries.flat_map { |diary| diary.told.select { |time, _| time >= began }.map(&:last) }
       all.group_by { |message| message[/\A[\w:]+\w/] }.transform_values { |messages| [messages.size, messages.first] }
     end
 
-    # Processor time and commands per second, before and during the fault.
+    # Returns processor time and commands per second, before and during the fault.
     def load
       @scene.load
     end
 
-    # What there was at once at most during the fault of what must not grow without end, if it was looked at.
+    # Returns the most memory and waiting requests seen during the fault, if they were watched.
     def most
       @scene.most
     end
 
-    # Whether it was during the fault.
+    # Returns whether a time is during the fault.
     def meanwhile?(time)
       time.between?(began, back)
     end
 
-    # When Redis was back.
+    # Returns when Redis was back.
     def back
       @scene.back
     end
 
-    # How long the fault was.
+    # Returns the length of the fault in seconds.
     def seconds
       back - began
     end
 
-    # Calls that never ended, though their processes lived on.
+    # Returns the calls that never ended though their processes lived on.
     def lost
       books.lost(but: @scene.killed)
     end
 
-    # What the processes said that stayed until the end.
+    # Returns the diaries of the processes that stayed until the end.
     def staying
       living.reject { |diary| @scene.left.include?(diary.worker) }
     end
 
-    # What the processes said that were not killed.
+    # Returns the diaries of the processes that were not killed.
     def living
       books.diaries.reject { |diary| @scene.killed.include?(diary.worker) }
     end
 
-    # From when Redis was back until every living process had asked and answered again, in seconds.
+    # Returns the seconds from when Redis was back until every living process had asked and answered again.
     def recovered
       @recovered ||= begin
         times = staying.map { |diary| diary.worker.role == :asker ? first_answer(diary) : first_run(diary) }
@@ -127,7 +127,7 @@ module Chaos
       end
     end
 
-    # Calls that were not answered though they were asked when all was to be well again.
+    # Returns the calls that were asked when service had to be back, and were not answered.
     def late
       asked_after.select { |call| call.asked >= back + within && !call.answered? && !call.ends.empty? }
     end

@@ -3,19 +3,19 @@
 require_relative "worker"
 
 module Chaos
-  # One row while it runs: the place, the workers, and what a fault can do to them.
+  # A row while it runs: the place, the workers, and the actions of faults.
   class Scene
     ASKERS = 2
     ANSWERERS = 2
     THREADS = 4
-    # The stream or the queue.
+    # The name of the stream or the queue.
     PLACE = "house"
 
-    # How it ended: whether every process did of itself, the ids of the dead letters, and how many requests were left
-    # (only looked at where something is promised of it).
+    # The end of a row: whether every process ended by itself, the ids of the dead letters, and how many requests were
+    # left (only if the row has a promise).
     Ending = Struct.new(:orderly, :dead, :waiting)
 
-    # What a fault says when it cannot happen here.
+    # Raised by a fault that is not possible here.
     Impossible = Class.new(StandardError)
 
     attr_reader :place, :workers, :killed, :left, :fault, :began, :back, :load, :most, :ending
@@ -37,12 +37,12 @@ module Chaos
       askers.each(&:wait_until_ready)
     end
 
-    # One of several; bin/oracle decides which.
+    # Returns one of several. In bin/oracle the seed decides which.
     def any(list)
       list.sample
     end
 
-    # Runs the fault, and notes when Redis was away and when it was back.
+    # Runs the fault, and notes when it began and when Redis was back.
     def happen
       warm_up
       @calm = Sample.new(self)
@@ -54,12 +54,12 @@ module Chaos
       @load = { calm: @calm.until(@storm), storm: @storm.until(Sample.new(self)) }
     end
 
-    # Redis is back from here on, though the fault goes on with other things.
+    # Notes that Redis is back, though the fault goes on with other things.
     def back!
       @back = Chaos.now
     end
 
-    # As {#stand}; looks meanwhile how much there is at once of what must not grow without end.
+    # Waits as {#stand} does, and measures memory and waiting requests meanwhile.
     def stand_and_look(seconds)
       deadline = Chaos.now + seconds
       while Chaos.now < deadline
@@ -70,12 +70,12 @@ module Chaos
       end
     end
 
-    # Nothing goes on but the load, for a while.
+    # Waits for some seconds under the load.
     def stand(seconds)
       sleep seconds
     end
 
-    # Does something over and over.
+    # Runs the block several times, with pauses.
     def again_and_again(times, every:)
       times.times do
         yield
@@ -83,7 +83,7 @@ module Chaos
       end
     end
 
-    # Kills the server and starts it again; it is away for so many seconds each time.
+    # Kills the server and starts it again. Each time it is away for some seconds.
     def restart_server(times: 1, away: 0.7)
       times.times do |number|
         stand 1 if number.positive?
@@ -113,32 +113,32 @@ module Chaos
       workers.select { |worker| worker.role == :answerer && !@killed.include?(worker) }
     end
 
-    # Kills a worker, as a crash does.
+    # Kills a worker, as a crash would.
     def kill(worker)
       @killed << worker
       worker.kill
     end
 
-    # Puts others in the place of answerers that are gone.
+    # Starts new answerers in place of those that have died.
     def replace_answerers
       gone = answerers.select(&:gone?)
       @killed.concat(gone)
       gone.map { add(:answerer) }.each(&:wait_until_ready)
     end
 
-    # Has workers end of themselves before the others do.
+    # Lets workers end by themselves before the others.
     def leave(leaving)
       @left.concat(leaving)
       leaving.each(&:finish)
       leaving.each { |worker| worker.wait(60) || raise("a worker did not end") }
     end
 
-    # Has another asker ask what is large, and leave when that has ended.
+    # Lets another asker make large calls, and end after them.
     def ask_much(kinds)
       leave([add(:asker, threads: 0, interval: nil, large: kinds, timeout: 8)])
     end
 
-    # Redis has a limit for the time of the block.
+    # Sets a limit of Redis while the block runs.
     def under_limit(name, value)
       before = redis("CONFIG", "GET", name).last
       redis("CONFIG", "SET", name, value)
@@ -147,16 +147,17 @@ module Chaos
       redis("CONFIG", "SET", name, before)
     end
 
-    # Has the oldest answerer leave, and then another one join.
+    # Lets the oldest answerer leave, and starts another one.
     def replace_oldest_answerer
       leave([(answerers - left).first])
       add(:answerer).wait_until_ready
     end
 
-    # Every second asker belongs to the group that is asked, but has no handler: it takes none of the requests.
-    # @param own [Hash] settings: `threads` that ask in turn, `pause` between their calls, `interval` of the others
-    #   (nil: there are none), `poison` (how many questions that kill who answers), `large` (see Asker#ask_for_much),
-    #   `pulse` (see Asker#rest), `timeout`, `options` of the gem
+    # Starts a worker. Every second asker belongs to the group that is asked, but has no handler, so it takes none of
+    # the requests.
+    # @param own [Hash] settings: `threads` that ask in turn, `pause` between their calls, `interval` of the
+    #   asynchronous calls (nil: none), `poison` (the number of requests that kill the answerer), `large` (see
+    #   Asker#ask_for_much), `pulse` (see Asker#rest), `timeout`, `options` of the gem
     def add(role, **own)
       group = role == :asker && askers.size.even? ? "asker" : "answerer"
       journal = File.join(@folder, "#{role}-#{workers.size}")
@@ -181,7 +182,7 @@ module Chaos
       place&.stop
     end
 
-    # The ids of the questions that were given up on.
+    # Returns the ids of the questions that were given up on.
     def dead
       fault.protocol.dead(place.admin)
     rescue Redis::BaseError, SystemCallError
@@ -200,7 +201,7 @@ module Chaos
       Chaos.eventually(timeout: 20) { workers.all? { |worker| File.size?(worker.journal).to_i > enough } }
     end
 
-    # Processor time and commands up to a moment.
+    # The processor time and the commands up to a moment.
     class Sample
       attr_reader :at, :cpu, :commands
 
@@ -210,7 +211,8 @@ module Chaos
         @commands = scene.place.commands
       end
 
-      # Per second, up to another moment: the busiest process's processor time, and the server's commands.
+      # Returns figures per second up to another sample: the processor time of the busiest process, and the server's
+      # commands.
       def until(other)
         seconds = other.at - at
         used = cpu.filter_map { |worker, before| other.cpu[worker] - before if before && other.cpu[worker] }

@@ -3,13 +3,13 @@
 require "socket"
 
 module Chaos
-  # A sentinel that heard of no failover: it names the same master for ever. A real one would learn from the others.
+  # A sentinel that learns of no failover, and always names the same master. A real one would learn from the others.
   class StaleSentinel
     attr_reader :port
-    # How often it has named the master.
+    # The number of times that it named the master.
     attr_reader :answers
 
-    # @param master [Integer] the port of the server it names
+    # @param master [Integer] the port of that server
     def initialize(master)
       @master = master
       @answers = 0

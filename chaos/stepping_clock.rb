@@ -16,7 +16,7 @@ module Chaos
       { "LD_PRELOAD" => @library, "STEPPING_CLOCK" => @file }
     end
 
-    # Sets it right, or fails where there can be no such clock.
+    # Sets the clock right, or fails where there can be no such clock.
     def start
       step(0)
       said, status = Open3.capture2e("cc", "-O2", "-shared", "-fPIC", "-o", @library, SOURCE)
@@ -25,13 +25,13 @@ module Chaos
       raise Scene::Impossible, "there is no C compiler (cc)"
     end
 
-    # It is so many seconds ahead from now on.
+    # Sets how many seconds the clock is ahead.
     def step(seconds)
       @ahead = seconds
       File.binwrite(@file, [seconds].pack("q"), 0)
     end
 
-    # It jumps by so many seconds.
+    # Steps the clock by some seconds.
     def jump(seconds)
       step(@ahead + seconds)
     end
@@ -55,7 +55,7 @@ module Chaos
     end
   end
 
-  # Where the server has such a clock.
+  # A place whose server has such a clock.
   module Clocked
     attr_reader :clock
 
@@ -76,7 +76,7 @@ module Chaos
     include Clocked
   end
 
-  # A master and a replica whose clock is so many seconds ahead.
+  # A master and a replica whose clock is some seconds ahead.
   class AheadPlace < ReplicatedPlace
     def initialize(seconds)
       @clock = SteppingClock.new

@@ -1,19 +1,19 @@
 # frozen_string_literal: true
 
 module Chaos
-  # Something that goes wrong.
-  # * `place` makes where it happens.
-  # * `quick`: it is part of the suite.
+  # A fault.
+  # * `place` makes the servers.
+  # * `quick`: whether it is part of the suite.
   # * `outage`: hardly anything can be done meanwhile, so hardly any processor time may be used.
-  # * `timeout`: of the calls, in seconds; `work`: what a handler takes, in seconds.
-  # * `environment`: of the workers; `settings`: by their roles, what they do otherwise than usual (see Scene#add).
-  # * `protocol`: what the load goes by (see Protocols).
+  # * `timeout` of the calls, and `work` of a handler, in seconds.
+  # * `environment` of the workers, and their `settings` by role (see Scene#add).
+  # * `protocol` of the load (see Protocols).
   # * `calm`: the load before the fault is lighter than usual.
-  # * `promise`: what must hold besides (see Promises).
+  # * `promise`: what must hold beside the promises of every row (see Promises).
   # * `tolerated`: why calls may fail after the fault, too.
-  # * `settle`: how long the load goes on after it, in seconds.
-  # * `lane`: what it happens to, `:server` (the network, too) or `:processes`.
-  # * `alone`: why bin/oracle cannot have it beside others.
+  # * `settle`: the seconds that the load goes on after it.
+  # * `lane`: the side that it breaks, `:server` (or the network) or `:processes`.
+  # * `alone`: why bin/oracle cannot run it beside others.
   # * `action` runs in the Scene, and returns when Redis is back.
   Fault = Struct.new(:name, :place, :quick, :outage, :timeout, :work, :environment, :settings, :protocol, :calm,
                      :tolerated, :promise, :settle, :lane, :alone, :action, keyword_init: true)
@@ -23,7 +23,7 @@ module Chaos
     DEFAULTS = { place: -> { Place.new }, quick: false, outage: true, timeout: 2, work: 0.001, environment: {},
                  settings: {}, protocol: Protocols::Streams, settle: 2.5, lane: :server }.freeze
 
-    # Of the answerers, on streams.
+    # The inbox of the answerers.
     INBOX = "house:inbox:answerer"
 
     class << self
@@ -33,7 +33,7 @@ module Chaos
 
       # Adds a fault.
       # @param name [String]
-      # @param more [Hash] what is not as in DEFAULTS
+      # @param more [Hash] the values that differ from DEFAULTS
       def fault(name, **more, &action)
         faults << Fault.new(name: name, action: action, **DEFAULTS, **more)
       end
@@ -44,8 +44,8 @@ module Chaos
       end
 
       # Runs one fault.
-      # @param within [Float] in how many seconds service must be back
-      # @param settle [Float, nil] instead of the fault's own
+      # @param within [Float] the seconds in which service must be back
+      # @param settle [Float, nil] seconds, in place of the fault's own
       # @return [Row, NotRun]
       def run(fault, within: 1.0, settle: nil)
         Dir.mktmpdir("redis_ipc_chaos") do |folder|

@@ -3,9 +3,9 @@
 require_relative "figures"
 
 module Chaos
-  # Whether a row is as promised.
+  # Checks whether a row kept its promises.
   class Verdict
-    # The most processor time a process may use in an outage: far below a hot loop, far above what it takes.
+    # The most processor time that a process may use in an outage: far below a hot loop, far above the usual.
     MOST_CPU = 0.5
 
     def initialize(row)
@@ -13,7 +13,7 @@ module Chaos
       @books = row.books
     end
 
-    # What is not, in words.
+    # Returns the broken promises in words.
     def failures
       [*broken, *unknown_ends, *differences, *unfinished, *unrecovered, *late, *disconnected, *hot,
        *row.fault.promise&.broken(row)]
@@ -41,7 +41,7 @@ module Chaos
       ["calls ended in ways unknown: #{unknown}"] if unknown.any?
     end
 
-    # Where the gem counts otherwise than the asker itself.
+    # Returns where the gem's counters differ from the asker's.
     def differences
       Figures.new(books).differences(row.living.select { |diary| diary.worker.role == :asker })
     end

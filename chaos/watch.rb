@@ -1,8 +1,8 @@
 # frozen_string_literal: true
 
-# Breaks things under load; this part runs in the workers.
+# Breaks Redis, the network and processes under load; this part runs in the workers.
 module Chaos
-  # Notes each change of connected?, and jumps of the wall clock.
+  # Notes each change of `connected?`, and jumps of the wall clock.
   def self.watch(stream, journal)
     Thread.new do
       before = nil

@@ -27,14 +27,14 @@ module Chaos
       raise "#{role} #{pid} did not get ready" unless @stdout.wait_readable(30) && @stdout.gets == "ready\n"
     end
 
-    # Asks it to end of itself.
+    # Tells it to end by itself.
     def finish
       @stdin.puts unless gone?
     rescue Errno::EPIPE
       nil
     end
 
-    # Waits for its end; it is killed when it takes too long, which is told by false.
+    # Waits for its end. If that takes too long, kills it and returns false.
     def wait(seconds)
       deadline = Chaos.now + seconds
       until gone?
@@ -64,19 +64,19 @@ module Chaos
       [@stdin, @stdout].each { |io| io.close unless io.closed? } if @status
     end
 
-    # Whether its wall clock has jumped, by its own account.
+    # Returns whether its wall clock has jumped, by its journal.
     def clock_stepped?
       File.foreach(journal).any? { |line| line.start_with?("stepped") }
     end
 
-    # Bytes of memory it has now.
+    # Returns its memory in bytes.
     def memory
       File.read("/proc/#{pid}/status")[/VmRSS:\s+(\d+)/, 1]&.to_i&.*(1024)
     rescue SystemCallError
       nil
     end
 
-    # Seconds of processor time it has used.
+    # Returns the processor time that it has used, in seconds.
     def cpu
       fields = File.read("/proc/#{pid}/stat").rpartition(")").last.split
       (fields[11].to_i + fields[12].to_i) / TICKS

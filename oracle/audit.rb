@@ -1,9 +1,9 @@
 # frozen_string_literal: true
 
 module Oracle
-  # What was promised to the calls of one kind, held against what they and the handlers wrote down.
+  # Compares the promises to the calls of one kind with what the askers and the handlers noted.
   class Audit
-    # How a call may be rejected while things break; more than enough of the other ends are checked.
+    # The ways in which a call may be rejected while faults happen; the other ends are checked more strictly.
     REJECTIONS = %w[OverloadedError DeadLetteredError MayHaveRunError CommandError -32000 -32001 -32603].freeze
 
     def initialize(traffic, books, world)
@@ -12,7 +12,7 @@ module Oracle
       @world = world
     end
 
-    # @return [Array<String>] what does not hold
+    # @return [Array<String>] the broken promises
     def failures
       checks = { "never ended" => lost, "ended twice" => books.ended_twice,
                  "got the answer of another" => ended("mixed_up"), "ended in a way unknown" => unknown,
@@ -31,7 +31,7 @@ module Oracle
         "runs" => books.runs.size, "reruns" => books.reruns, "dead" => dead.size }
     end
 
-    # @return [Array<String>] what `on_error` was told last, of each class
+    # @return [Array<String>] the last error of each class that `on_error` was told of
     def told
       all = books.diaries.flat_map(&:told).sort_by(&:first)
       all.group_by { |_, message| message[/\A[\w:]+\w/] }.map do |name, list|
@@ -39,13 +39,13 @@ module Oracle
       end
     end
 
-    # Calls asked since `time` that were not answered.
+    # Returns the calls made since `time` that were not answered.
     # @return [Array<Chaos::Books::Call>]
     def unanswered_since(time)
       calls.select { |call| call.asked >= time && !call.answered? && call.ends.any? }
     end
 
-    # Whether every asker of those that live was answered since.
+    # Returns whether every living asker was answered since `time`.
     def served_since?(time)
       answered = calls.select { |call| call.asked >= time && call.answered? }.map(&:worker).uniq
       (@world.askers - answered.map(&:worker)).empty?
@@ -85,7 +85,7 @@ module Oracle
       ended_so.reject { |call| call.kind.end_with?(*REJECTIONS) }
     end
 
-    # The times a call's handler ran, by the call's id. A batch is one call.
+    # Returns the times at which handlers ran, by the call's id. A batch is one call.
     def times
       @times ||= books.runs.each_with_object(Hash.new([].freeze)) do |(time, id), all|
         all[Chaos::Books.whole(id)] += [time]
@@ -107,7 +107,7 @@ module Oracle
       books.asked("notice")
     end
 
-    # Redis had them, no handler ran, and nothing lost what Redis had.
+    # Returns the notifications that Redis had, that no handler ran, and that no fault removed from Redis.
     def lost_notices
       return [] if @traffic.once
 

@@ -3,7 +3,7 @@
 require "optparse"
 require_relative "oracle"
 
-# The command.
+# The command: runs a schedule and prints the result.
 class OracleCommand
   # @param arguments [Array<String>] seed and minutes, both optional
   def initialize(arguments)

@@ -2,15 +2,15 @@
 
 require_relative "../chaos/chaos"
 
-# Breaks everything at random under load, by a schedule that a seed makes, and checks afterwards what each call was
-# promised against what the handlers did. The rows of bin/chaos look at one fault in depth; this finds what only several
-# of them do together.
+# Breaks everything at random under load, by a schedule that a seed makes. Afterwards it compares the promises to each
+# call with what the handlers did. A row of bin/chaos examines one fault in depth; this finds what only several faults
+# do together.
 module Oracle
   # One kind of calls, which every process makes or answers.
-  # * `program`: which of the programs of bin/chaos, by role
+  # * `program`: the program of bin/chaos, by role
   # * `place`: the stream or the queue
   # * `once`: whether a request may run only once
-  # * `options`: of the gem, by role
+  # * `options` of the gem, by role
   # * `protocol`: one of Chaos::Protocols
   Traffic = Struct.new(:name, :program, :protocol, :place, :once, :options, keyword_init: true)
 
@@ -18,10 +18,10 @@ module Oracle
              program: { asker: "StreamAsker", answerer: "StreamAnswerer" } }.freeze
   JSON_RPC = { protocol: Chaos::Protocols::JSONRPC,
                program: { asker: "JSONRPCAsker", answerer: "JSONRPCAnswerer" } }.freeze
-  # Shorter than usual: a schedule of minutes has to see takeovers.
+  # The lease is shorter than usual, so that a schedule of minutes has takeovers.
   LEASE = 1.0
 
-  # The stream of the first one and its group are those that the faults of bin/chaos meddle with.
+  # The faults of bin/chaos act on the stream and the group of the first kind.
   TRAFFIC = [
     Traffic.new(name: "streams, at least once", **STREAM, place: "house", once: false,
                 options: { answerer: { consumer: { lease: LEASE } } }),

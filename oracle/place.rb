@@ -1,13 +1,13 @@
 # frozen_string_literal: true
 
 module Oracle
-  # One server that every fault but those that are `alone` can happen to: it keeps what it confirmed, its clock can be
-  # stepped, a proxy is before it, and the workers are a user whose rights can be taken.
+  # One server that suits every fault that is not `alone`: it keeps what it confirmed, its clock can be stepped, a proxy
+  # is in front of it, and the workers log in as a user whose rights can be revoked.
   class Place < Chaos::ProxiedPlace
     include Chaos::Clocked
     include Chaos::Guarded
 
-    # The user is in the configuration: it is there again after a restart.
+    # The user is in the configuration, so it exists again after a restart.
     SERVER = { appendonly: "yes", appendfsync: "always", enable_debug_command: "yes", user: [USER, *RIGHTS] }.freeze
 
     def initialize

@@ -3,7 +3,7 @@
 module Oracle
   # One run of a schedule.
   class Run
-    # Seconds in which service must be back after the last fault, and how long it must then hold.
+    # The seconds in which service must be back after the last fault, and the seconds that it must then hold.
     RECOVERY = 20
     CALM = 3
 
@@ -15,7 +15,7 @@ module Oracle
       @failures = []
     end
 
-    # @return [Run] itself, when all is over
+    # @return [Run] self, when all is over
     def run
       Dir.mktmpdir("redis_ipc_oracle") do |folder|
         @world = World.new(folder)
@@ -41,7 +41,7 @@ module Oracle
       @happened = @world.happened
     end
 
-    # Everybody is served again, and then nothing fails any more.
+    # Waits until every asker is served again, and checks that no call fails after that.
     def recover
       quiet = Chaos.now
       Chaos.eventually(timeout: RECOVERY, every: 0.5) { audits.all? { |audit| audit.served_since?(quiet) } }
@@ -65,7 +65,7 @@ module Oracle
       @world.end_all(role).each { |worker| @failures << "#{role} #{worker.pid} did not end of itself" }
     end
 
-    # Requests of askers that were killed may still wait for those that serve.
+    # Waits for the requests of askers that were killed, which the answerers may still run.
     def await_the_rest
       Chaos.eventually(timeout: RECOVERY, every: 0.2) { @world.waiting.empty? }
     rescue RuntimeError

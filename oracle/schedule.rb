@@ -1,12 +1,12 @@
 # frozen_string_literal: true
 
 module Oracle
-  # Which faults happen one after the other, in two lanes that do not wait for each other: what happens to the server
-  # and the network, and what happens to the processes. The seed decides on everything.
+  # The order of faults in two lanes that do not wait for each other: faults of the server and the network, and faults
+  # of the processes. The seed decides on everything.
   class Schedule
-    # One fault: how long to wait before it, and the seed of what it chooses itself.
+    # One fault, the pause before it, and the seed of its own choices.
     Step = Struct.new(:pause, :fault, :seed)
-    # The most seconds between two faults of a lane.
+    # The longest pause between two faults of a lane, in seconds.
     PAUSE = 3.0
     LANES = %i[server processes].freeze
 
@@ -14,7 +14,7 @@ module Oracle
       @seed = seed
     end
 
-    # The faults that happen, as many as there is time for.
+    # Yields the faults one after the other, as many as there is time for.
     # @yieldparam step [Step]
     def run(lane, deadline)
       steps(lane).lazy.take_while { |step| Chaos.now + step.pause < deadline }.each do |step|
@@ -23,7 +23,7 @@ module Oracle
       end
     end
 
-    # Without end.
+    # Lists the faults of a lane without end.
     # @param lane [Symbol] one of LANES
     # @return [Enumerator<Step>]
     def steps(lane)
@@ -33,7 +33,7 @@ module Oracle
       end
     end
 
-    # The faults of a lane, in an order that does not depend on how files are found.
+    # Returns the faults of a lane in an order that does not depend on that of the files.
     def faults(lane)
       Chaos::Table.faults.select { |fault| fault.lane == lane && !fault.alone }.sort_by(&:name)
     end

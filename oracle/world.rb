@@ -7,7 +7,7 @@ module Oracle
     ANSWERERS = 3
     PROGRAM = File.expand_path("programs/worker", __dir__)
 
-    # One kind of calls in one process: what Books reads the journal of.
+    # One kind of calls in one process. Books reads its journal.
     Part = Struct.new(:worker, :traffic, :role, :journal)
 
     # One fault, and when it began and ended.
@@ -30,20 +30,20 @@ module Oracle
       askers.each(&:wait_until_ready)
     end
 
-    # Runs a fault, which chooses by the seed of the step.
+    # Runs a fault, whose choices depend on the seed of the step.
     def suffer(step)
       Thread.current[:random] = Random.new(step.seed)
       happening = Happening.new(step.fault.name, Chaos.now, Float::INFINITY)
       @happened << happening
       instance_exec(&step.fault.action)
     rescue Chaos::Scene::Impossible, Redis::CommandError => e
-      # What it needs (a key, a group) may not be there just now.
+      # A key or a group that the fault needs may not exist at this moment.
       happening.name += " (not possible: #{e.message})"
     ensure
       happening.ended = Chaos.now
     end
 
-    # Whether Redis may have lost what it confirmed at this time: it was flushed afterwards.
+    # Returns whether Redis may have lost what it confirmed at this time, because it was flushed afterwards.
     def lost_since?(time)
       happened.any? { |happening| happening.name.start_with?("FLUSHALL") && happening.ended >= time }
     end
@@ -52,7 +52,7 @@ module Oracle
       list.sample(random: Thread.current[:random])
     end
 
-    # Which end an own wish ended is no longer there to be chosen.
+    # Leaves out processes that a fault has told to leave.
     def answerers
       super - left
     end
@@ -61,7 +61,7 @@ module Oracle
       super - left
     end
 
-    # Begins a worker with one part for each kind of calls.
+    # Starts a worker with one part for each kind of calls.
     def add(role, **)
       @lock.synchronize do
         own = TRAFFIC.map.with_index { |traffic, index| settings_of(role, traffic, "#{role}-#{workers.size}-#{index}") }
@@ -73,22 +73,22 @@ module Oracle
       end
     end
 
-    # Ends one role's processes. @return [Array<Chaos::Worker>] those that did not end of themselves
+    # Ends one role's processes. @return [Array<Chaos::Worker>] those that did not end by themselves
     def end_all(role)
       ending = role == :asker ? askers : answerers
       ending.each(&:finish)
       ending.reject { |worker| worker.wait(TIMEOUT + 15) }
     end
 
-    # What is left in Redis when everybody has left, and would never expire. Dead letters may, and the names of JSON-RPC
-    # servers whose connection broke: the next server forgets them when they can get nothing more.
+    # Returns the keys that are left in Redis after all have left, and that never expire. Dead letters may be left, and
+    # the names of JSON-RPC servers whose connection broke: the next server forgets them when they can get nothing more.
     def keys_left
       admin = place.admin
       keys = admin.scan_each.reject { |key| key.match?(/:(dead(:.*)?|servers)\z/) || key == "elsewhere" }
       keys.select { |key| admin.ttl(key) == -1 }
     end
 
-    # What a key holds, for a person to read.
+    # Returns the content of a key for a person to read.
     def look(key)
       admin = place.admin
       case admin.type(key)
@@ -99,19 +99,19 @@ module Oracle
       end
     end
 
-    # Requests that nobody has answered or dropped.
+    # Returns the requests that nobody has answered or dropped.
     def waiting
       admin = place.admin
       counts = TRAFFIC.to_h { |traffic| [traffic.name, traffic.protocol.waiting(admin, traffic.place)] }
       counts.reject { |_, count| count.zero? }
     end
 
-    # The ids of the questions that were given up on.
+    # Returns the ids of the questions that were given up on.
     def dead_in(traffic)
       traffic.protocol.dead(place.admin, traffic.place)
     end
 
-    # What processes that ended of themselves have left open, by pid.
+    # Returns what processes that ended by themselves have left open, by pid.
     def open_things
       lines = workers.reject { |worker| killed.include?(worker) }.to_h do |worker|
         [worker.pid, File.readlines(worker.journal, chomp: true).last.to_s.split("\t").last]

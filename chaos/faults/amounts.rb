@@ -1,8 +1,8 @@
 # frozen_string_literal: true
 
 module Chaos
-  # Somebody who may only add to an inbox or a queue adds much, or asks for much. Nobody's memory may grow by it. Calls
-  # may fail meanwhile where it keeps Redis itself busy for longer than the timeouts.
+  # A user who may only add to an inbox or a queue adds much, or asks for much. No process's memory may grow by it.
+  # Calls may fail while it keeps Redis itself busy for longer than the timeouts.
   module Table
     alone = { outage: false, alone: "adds what is no request" }
 
@@ -17,7 +17,7 @@ module Chaos
       end
     end
 
-    # Redis makes it, so that nobody but those who read it has it.
+    # Redis makes the content, so only processes that read it have it in memory.
     small = { answerer: { options: { max_content_size: 100_000 } } }
     fault "requests of 20 MB where 100 kB are allowed, 5 times",
           **alone, calm: true, settings: small,
@@ -30,7 +30,7 @@ module Chaos
       end
     end
 
-    # 100 MB are asked for in 4 s. What is answered in the first second gets through.
+    # The load asks for 100 MB in 4 s. Answers of the first second get through.
     fault "answers of 100 kB pile up in a reply stream that nobody reads",
           **alone, calm: true, settings: small,
                    promise: Promises::NothingGrows.new(process: megabytes(150), redis: megabytes(70)) do

@@ -1,13 +1,13 @@
 # frozen_string_literal: true
 
 module Chaos
-  # A wall clock jumps: that of every process but Redis, or that of Redis.
+  # A wall clock jumps: Redis's, or that of all other processes.
   module Table
     clock = SteppingClock.new
     steps = { "an hour ahead" => 3600, "an hour back" => -3600 }
 
-    # Handlers hold requests for about a lease. The reply streams expire, so some calls are not answered. It goes on for
-    # longer than it takes everybody to read the clock again.
+    # Handlers hold requests for about a lease. The reply streams expire, so some calls are not answered. The load goes
+    # on for longer than all need to read the clock again.
     fault "Redis's clock steps a minute ahead, 10 times",
           place: -> { ClockedPlace.new }, outage: false, work: 0.4, calm: true, settle: 12,
           settings: { asker: { threads: 3, interval: nil }, answerer: { options: { consumer: { lease: 0.6 } } } },

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 module Chaos
-  # The nodes of a Redis Cluster. Service is back when another node serves.
+  # A node of a Redis Cluster fails. Service is back when another node serves.
   module Table
     clustered = { place: -> { ClusteredPlace.new }, alone: "needs a cluster" }
 

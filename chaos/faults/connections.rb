@@ -1,13 +1,13 @@
 # frozen_string_literal: true
 
 module Chaos
-  # The server turns its clients away.
+  # The server closes or refuses connections.
   module Table
     fault "CLIENT KILL of everything, 15 times", quick: true, outage: false do
       again_and_again(15, every: 0.1) { redis "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes" }
     end
 
-    # The asking processes ask at the beginning of each period; then nobody says anything for longer than the timeout.
+    # The asking processes ask at the beginning of each period, and are silent for longer than the timeout after that.
     { "" => Protocols::Streams, "JSON-RPC: " => Protocols::JSONRPC }.each do |prefix, protocol|
       fault "#{prefix}the server closes what is idle (timeout 1), bursts and pauses",
             place: -> { Place.new(timeout: 1) }, protocol: protocol, outage: false, timeout: 5, calm: true,
@@ -25,7 +25,7 @@ module Chaos
 
     fault "CLIENT PAUSE for 1.5 s" do
       redis "CLIENT", "PAUSE", 1500, "ALL"
-      # Itself answered only after the pause.
+      # Redis itself answers this only after the pause.
       redis "PING"
     end
 

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 module Chaos
-  # JSON-RPC, at least once, when processes and Redis die.
+  # Processes and Redis die under JSON-RPC, at least once.
   module Table
     json_rpc = { protocol: Protocols::JSONRPC, promise: Promises::NoticesAreNotLost.new }
 
@@ -31,11 +31,11 @@ module Chaos
     end
 
     left = { protocol: Protocols::JSONRPC, outage: false, promise: Promises::NothingIsLeft.new, settle: 6 }
-    # Far less than can be done, so that what is not done in time was held up.
+    # The load is far less than can be done, so a request that is not done in time was held up.
     light = { protocol: Protocols::JSONRPC, outage: false, work: 0.03 }
     calls = { asker: { threads: 0, interval: 0.02 } }
 
-    # Nothing is asked meanwhile, so its read waits in Redis; the first request after that goes to it.
+    # No request comes meanwhile, so the server's read waits in Redis; the first request after that goes to it.
     fault "JSON-RPC: an idle server is stopped (SIGSTOP), taken for dead, and killed",
           **left, lane: :processes, alone: "nothing may be asked meanwhile",
                   tolerated: "what its read took is run a lease later" do
@@ -50,7 +50,7 @@ module Chaos
       add(:answerer).wait_until_ready
     end
 
-    # Nothing is asked while the servers connect again, so the reads of before wait in Redis.
+    # No request comes while the servers connect again, so their earlier reads wait in Redis.
     fault "JSON-RPC: half-open: Redis does not hear that connections broke, 3 times",
           **left, place: -> { ProxiedPlace.new }, alone: "needs a proxy",
                   tolerated: "what a read of before took is run a lease later" do
@@ -63,7 +63,7 @@ module Chaos
       end
     end
 
-    # It takes over what the others ran, and puts it back; no thread of its own is free to take it. So the askers
+    # It takes over what the others ran and puts it back, and none of its threads is free to take it. So the askers
     # withdraw it, and must not be told that it never ran.
     fault "JSON-RPC: servers are killed, and the one that is left is stuck",
           **light, settings: { **calls, answerer: { options: { lease: 0.4 } } }, alone: "has a load of its own",
@@ -75,7 +75,7 @@ module Chaos
       killed.each { |answerer| kill(answerer) }
       stand 3
       2.times { add(:answerer).wait_until_ready }
-      # What has piled up is done or withdrawn.
+      # The requests that have piled up are done or withdrawn.
       stand 2
       kill(stuck)
     end

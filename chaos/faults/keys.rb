@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 module Chaos
-  # Somebody meddles with the keys. Redis itself is there all the time, so the fault is the moment it is back from.
+  # Keys are deleted or replaced. Redis itself is there all the time, so service counts from that moment.
   module Table
     fault "FLUSHALL", quick: true do
       redis "FLUSHALL"
@@ -49,7 +49,7 @@ module Chaos
       end
     end
 
-    # Half of what handlers hold is past its deadline before it is answered.
+    # Half of the requests that handlers hold are past their deadline before they are answered.
     held = { outage: false, timeout: 0.3, work: 0.2, calm: true, settle: 3,
              settings: { asker: { threads: 2, pause: 0.02, interval: 0.3 } },
              tolerated: "more is asked than is done in time" }

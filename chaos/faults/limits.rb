@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 module Chaos
-  # Redis closes a connection over one message that exceeds a limit. The others must not suffer from it.
+  # Redis closes a connection over one message that exceeds a limit. Other messages must not suffer from it.
   module Table
     streams = { protocol: Protocols::Streams, rejected: /\Arejected RedisIPC::CommandError/ }
     json_rpc = { protocol: Protocols::JSONRPC, rejected: /\Arejected -32603/ }
@@ -9,7 +9,7 @@ module Chaos
     { "" => streams, "JSON-RPC: " => json_rpc }.each do |prefix, by|
       row = { protocol: by[:protocol], outage: false, timeout: 5, alone: "asks what is too large" }
 
-      # It says which command it does not take, or closes the connection without a word.
+      # Redis names the command that it refuses, or closes the connection without a word.
       { "proto-max-bulk-len" => /\Afailed CommandError not_sent/,
         "client-query-buffer-limit" => /\A(failed CommandError|timed_out unknown)/ }.each do |limit, failed|
         ends = { "answers-too-large" => [by[:rejected], 4], "requests-too-large" => [failed, 4] }

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 module Chaos
-  # The network between the processes and Redis.
+  # The network between the processes and Redis fails.
   module Table
     proxied = -> { ProxiedPlace.new }
 

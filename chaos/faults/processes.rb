@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 module Chaos
-  # The processes on both sides.
+  # Processes on both sides die, stop, leave and join.
   module Table
     processes = { lane: :processes, outage: false }
     crash = "what ran in the killed process is answered by another one after a lease, or times out"
@@ -13,13 +13,13 @@ module Chaos
       end
     end
 
-    # Calls wait for less than it takes until others look for what was left (9/10 of a lease of 2 s).
+    # The calls' timeout is shorter than the pause until others look for what was left (9/10 of a lease of 2 s).
     fault "rolling deploy: answering processes leave and others join, 6 times",
           **processes, quick: true, timeout: 1.5, work: 0.002, promise: Promises::EveryCallIsAnswered.new do
       again_and_again(6, every: 0.3) { replace_oldest_answerer }
     end
 
-    # Who has a shorter lease must not take over what one with a longer lease renews less often.
+    # An instance with a shorter lease must not take over what one with a longer lease renews less often.
     fault "rolling deploy that changes the lease, 3 s and 0.3 s",
           outage: false, timeout: 5, work: 0.4, calm: true,
           settings: { asker: { threads: 3, interval: nil }, answerer: { options: { consumer: { lease: 3 } } } },
@@ -43,7 +43,7 @@ module Chaos
       stopped.kill(:CONT)
     end
 
-    # Beyond what a process notices by itself: its lease runs out, its calls are over.
+    # It is stopped for longer than its lease, and its calls are over.
     fault "an asking process stopped (SIGSTOP) for 4 s", **processes do
       stopped = askers.first
       stopped.kill(:STOP)

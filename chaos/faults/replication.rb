@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 module Chaos
-  # The server that everybody writes to is another one.
+  # Another server becomes the master.
   module Table
     replicated = { place: -> { ReplicatedPlace.new }, alone: "needs a replica" }
     watched = { place: -> { WatchedPlace.new }, alone: "needs a sentinel" }
@@ -35,7 +35,7 @@ module Chaos
       place.sentinel.call("SENTINEL", "FAILOVER", "chaos")
       Chaos.eventually(timeout: 30) { ![nil, old].include?(place.master_port) }
       back!
-      # Until the sentinel demotes it the old master would take writes, and lose them.
+      # Until the sentinel demotes the old master, it would take writes and lose them.
       Chaos.eventually(timeout: 60) { server.client.info("replication")["role"] == "slave" }
     end
 
@@ -45,7 +45,7 @@ module Chaos
       Chaos.eventually(timeout: 30) { ![nil, old].include?(place.master_port) }
     end
 
-    # The old master is demoted, and runs on: only its role shows that the first sentinel is wrong.
+    # The old master is demoted and runs on, so only its role shows that the first sentinel is wrong.
     fault "failover by Sentinel, which the first sentinel does not hear of",
           **watched, place: -> { WatchedPlace.new(stale: true) }, outage: false do
       old = place.master_port

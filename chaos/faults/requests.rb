@@ -1,9 +1,9 @@
 # frozen_string_literal: true
 
 module Chaos
-  # What is asked: too dangerous, or too much. Redis is well all the time.
+  # The requests themselves are dangerous, or too many. Redis is well all the time.
   module Table
-    # By streams what was there twice when a process died is taken over one at a time; by lists it goes back to all.
+    # By streams, requests that two processes died with are taken over one at a time; by lists they all go back.
     streams = { protocol: Protocols::Streams, told: "rejected RedisIPC::DeadLetteredError", beside: 1 }
     json_rpc = { protocol: Protocols::JSONRPC, told: "rejected -32000", beside: 20 }
     poison = { "a request kills who runs it, 3 deliveries" => { **streams, count: 1, deliveries: 3, quick: true },
@@ -22,7 +22,7 @@ module Chaos
       end
     end
 
-    # 6 consumers that take 60 ms do 100 a second.
+    # 6 consumers that take 60 ms answer 100 requests a second.
     slow = { alone: "has a load of its own", outage: false, timeout: 1, work: 0.06, calm: true,
              settings: { asker: { threads: 1, pause: 0.1, interval: 0.1 } },
              promise: Promises::OverloadIsShed.new(times: 8) }
@@ -33,7 +33,7 @@ module Chaos
       leave(storm)
     end
 
-    # As if the clock had been ahead, and had been set right. What waits is withdrawn where its age is found out late.
+    # Makes ids an hour ahead, as if the clock had been ahead and had been set right. Late requests may be withdrawn.
     ahead = lambda do
       Place.new.tap do |place|
         id = place.admin.xadd(INBOX, { a: 1 }, id: "#{(Time.now.to_i + 3600) * 1000}-0")

@@ -3,7 +3,7 @@
 require "socket"
 
 module Chaos
-  # The server process dies, stands still, or is not ready.
+  # The server process dies, stops, or is not ready.
   module Table
     fault "server killed, its data kept", place: -> { Place.durable }, quick: true do
       restart_server
@@ -30,7 +30,7 @@ module Chaos
       redis "DEBUG", "POPULATE", "20000"
       redis "SAVE"
       server.kill
-      # A pause after each key, in µs.
+      # The pause after each key, in us.
       server.configure(key_load_delay: 100, loading_process_events_interval_bytes: 1024)
       server.start(wait: false)
       answers = Hash.new(0)

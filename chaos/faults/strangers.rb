@@ -3,12 +3,12 @@
 require "socket"
 
 module Chaos
-  # Somebody who may only add to an inbox or a queue, or show presence, adds what nobody of the gem would.
+  # A user who may only add to an inbox or a queue, or show presence, adds entries that no gem would.
   module Table
     others = Promises::EveryCallIsAnsweredOnce.new
     alone = { outage: false, alone: "adds what is no request" }
 
-    # To look at the oldest entry, as XADD with MINID does, takes Redis the longer the more fields that has.
+    # `XADD` with `MINID` looks at the oldest entry. That takes Redis the longer, the more fields the entry has.
     fault "an entry of 300,000 empty fields added 5 times",
           **alone, calm: true,
                    promise: Promises::Together.new(others, Promises::AreGivenUp.new(5),
@@ -23,7 +23,7 @@ module Chaos
       end
     end
 
-    # With such a lease those who answer read it every 3 s.
+    # With such a lease the answerers read the presence every 3 s.
     looking = { outage: false, settings: { answerer: { options: { consumer: { lease: 0.1 } } } },
                 promise: Promises::Together.new(Promises::EveryCallIsAnswered.new, Promises::MalformedIsToldOnce.new) }
 
@@ -55,7 +55,7 @@ module Chaos
       again_and_again(5, every: 0.3) { redis "PEXPIRE", INBOX, 1 }
     end
 
-    # Both exist, so answers would be taken there: one of another group, and those of the askers.
+    # Both keys exist, so they would take answers: one of another group, and the askers' own.
     fault "requests name the reply streams of others", **alone, promise: others do
       redis "XGROUP", "CREATE", "house:replies:other:x", "g", "$", "MKSTREAM"
       fields = { id: 1, instance_id: "x", status: "pending", content: JSON.generate(id: "x", answer_size: 50_000),

@@ -2,7 +2,7 @@
 
 require_relative "../asker"
 
-# Asks by JSON-RPC; also in batches, each one call in the books, and by notifications, which end once Redis has them.
+# Asks by JSON-RPC; also by batches, each of which is one call, and by notifications, which end once Redis has them.
 class JSONRPCAsker < Chaos::Asker
   BATCH = 3
 
@@ -26,7 +26,7 @@ class JSONRPCAsker < Chaos::Asker
     rejected(e)
   end
 
-  # There are no futures; a thread is much the same.
+  # JSON-RPC has no futures, so a thread takes the place of one.
   def ask_later(question)
     thread = Thread.new do
       ask(question).tap { |answer| @journal.called_back(question[:id]) unless answer.is_a?(String) }

@@ -6,7 +6,7 @@ require_relative "../../chaos/programs/json_rpc_answerer"
 require_relative "../../chaos/programs/json_rpc_asker"
 
 module Oracle
-  # One process: several of the programs of bin/chaos together. It says in the end what it has left open.
+  # One process that runs several programs of bin/chaos. In the end it notes what it has left open.
   class Worker
     def initialize(settings)
       @journal = Chaos::Journal.new(settings[:journal])
@@ -26,8 +26,8 @@ module Oracle
 
     private
 
-    # Redis may be away just now.
-    # @return [Boolean] whether it is connected; not if the process was told to end before it could be
+    # Connects a part; Redis may be away at this moment.
+    # @return [Boolean] whether it is connected; false if the process was told to end before
     def start(part)
       part.start
       true
@@ -42,7 +42,7 @@ module Oracle
       { threads: Dir.children("/proc/self/task").size, descriptors: Dir.children("/proc/self/fd").size }
     end
 
-    # What is still open, a while after all has ended.
+    # Returns what is still open a while after all has ended.
     def what_stays(before)
       50.times do
         now = open_things
@@ -53,7 +53,7 @@ module Oracle
       { before: before, after: open_things, descriptors: descriptors }
     end
 
-    # What they are.
+    # Returns the open descriptors and their targets.
     def descriptors
       Dir.children("/proc/self/fd").to_h { |number| [number, File.readlink("/proc/self/fd/#{number}")] }
     rescue SystemCallError => e
