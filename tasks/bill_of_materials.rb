@@ -3,11 +3,11 @@
 require "json"
 require "time"
 
-# What a platform gem is made of, as CycloneDX 1.5 in JSON. The same crates and libraries give the same text.
+# The bill of materials of a platform gem, as CycloneDX 1.5 in JSON. The same crates and libraries give the same text.
 class BillOfMaterials
-  # @param specification [Gem::Specification] the platform gem's
+  # @param specification [Gem::Specification] the specification of the platform gem
   # @param crates [LinkedCrates]
-  # @param rusts [Array<String>] versions of Rust whose standard library is in the gem's libraries
+  # @param rusts [Array<String>] the versions of Rust whose standard library is in the gem's libraries
   def initialize(specification, crates, rusts:)
     @specification = specification
     @crates = crates
@@ -29,7 +29,7 @@ class BillOfMaterials
     }
   end
 
-  # A time of day would make each text another one.
+  # Without SOURCE_DATE_EPOCH there is no time, because it would make each text different.
   def metadata
     epoch = ENV.fetch("SOURCE_DATE_EPOCH", nil)
     { timestamp: epoch && Time.at(Integer(epoch)).utc.iso8601, component: the_gem }.compact
@@ -47,7 +47,7 @@ class BillOfMaterials
     described
   end
 
-  # It comes compiled, and states the crates that it is made of in the page of its licences only.
+  # The standard library comes compiled. Only the page of its licences names its crates.
   def standard_library(version)
     library(rust(version), "rust-std", version, "MIT OR Apache-2.0")
   end

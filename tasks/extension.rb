@@ -5,8 +5,8 @@ require "open3"
 require "rbconfig"
 require_relative "../lib/redis_ipc/library"
 
-# The extension, compiled for one Ruby. Cargo does not notice that the Ruby changed, and would keep what it built for
-# the last one. So target/ belongs to the Ruby that compiles here first, and others have folders of their own in it.
+# Compiles the extension for one Ruby. Cargo does not notice that the Ruby changed, and would keep what it built for the
+# last one. So target/ belongs to the first Ruby that compiles here, and others have folders of their own in it.
 class Extension
   ROOT = File.expand_path("..", __dir__)
   private_constant :ROOT
@@ -20,23 +20,23 @@ class Extension
     raise "#{ruby} does not say what Ruby it is" unless @abi
   end
 
-  # Cargo's folder.
+  # Returns Cargo's folder for this Ruby.
   def target
     shared = File.join(@root, "target")
     File.exist?(owner) && File.read(owner) != @abi ? File.join(shared, @abi) : shared
   end
 
-  # Where `require "redis_ipc"` finds the library.
+  # Returns the path at which `require "redis_ipc"` finds the library.
   def library
     File.join(@root, "lib/redis_ipc", @abi, "redis_ipc.so")
   end
 
-  # Such as "3.3".
+  # Returns the version of the ABI, such as "3.3".
   def minor
     @abi[/(\d+\.\d+)[^-]*\z/, 1]
   end
 
-  # @return [String] the path of what Cargo built
+  # @return [String] the path of the built library
   def compile(*options)
     own
     command = %w[cargo build --release --locked --package redis_ipc --target-dir] + [target, *options]
@@ -44,11 +44,11 @@ class Extension
     File.join(target, "release", "libredis_ipc.so")
   end
 
-  # Compiles it, and puts it where it is found.
+  # Compiles the library, and installs it at its path.
   def install
     built = compile
     FileUtils.mkdir_p(File.dirname(library))
-    # Renamed into place: a process that has the old one loaded keeps it.
+    # The new file is renamed into place, so that a process that has loaded the old one keeps it.
     FileUtils.cp(built, "#{library}.new")
     File.rename("#{library}.new", library)
   end
@@ -66,14 +66,14 @@ class Extension
     File.write(owner, @abi)
   end
 
-  # rb-sys asks the first Ruby on the PATH, unless it is told of one. Told without need, it would build anew: what else
-  # calls Cargo here does not tell it.
+  # rb-sys asks the first Ruby on the PATH, unless RUBY names another. It is set only if it is needed, because Cargo
+  # would build anew after each change of it, and other callers of Cargo do not set it.
   def environment
     abi_of("ruby") == @abi ? {} : { "RUBY" => @ruby }
   end
 
   def abi_of(ruby)
-    # RUBYOPT may name what is only in this one (Bundler).
+    # RUBYOPT may name files that only this Ruby has (Bundler).
     output, status = Open3.capture2({ "RUBYOPT" => nil }, ruby, "-r#{ROOT}/lib/redis_ipc/library", "-e",
                                     "print RedisIPC::Library::ABI")
     output if status.success?

@@ -1,15 +1,16 @@
 # frozen_string_literal: true
 
-# The licence texts of crates, as one text: first the crates, then each text once.
+# The licence texts of crates in one text: first the crates, then each licence text once.
 class LicenseTexts
-  # What licences ask to be passed on, at any depth: crates bring code of others along, with its licence beside it.
+  # Files that licences ask to be passed on, at any depth: a crate may contain code of others with its licence beside
+  # it.
   FILES = %r{(\A|/)(un)?(licen[cs]e|copying|notice|copyright)[^/]*(/[^/]+)?\z}i
   RULE = "=" * 80
   private_constant :FILES, :RULE
 
   # @param crates [Enumerable<LinkedCrates::Crate>]
   # @param others [String] the name of the file with the licences of Rust's standard library
-  # @raise [RuntimeError] a crate has no licence file
+  # @raise [RuntimeError] if a crate has no licence file
   def initialize(crates, others:)
     @crates = crates
     @others = others

@@ -3,21 +3,21 @@
 require "json"
 require "open3"
 
-# The crates of others that Cargo links into the library on this machine: no procedural macros, and nothing that only
-# building or testing takes. `cargo metadata` unites the features of all of them and would name too many, so
-# `cargo tree` says which there are.
+# The crates that Cargo links into the library on this machine: no procedural macros, and no crates that only building
+# or testing needs. `cargo metadata` unites the features of all and would name too many, so the list is that of `cargo
+# tree`.
 class LinkedCrates
   include Enumerable
 
   LIBRARY = "redis_ipc"
-  # By name: Cargo takes any crate that stands in the checkout for a member of the workspace.
+  # The workspace's crates, by name: Cargo takes any crate inside the checkout for a member of the workspace.
   OWN = [LIBRARY, "redis_ipc_core"].freeze
   CHECKSUM = /^name = "(.+)"\nversion = "(.+)"\nsource = ".+"\nchecksum = "(\h{64})"/
-  # Its depth and what stands there.
+  # Matches a line of `cargo tree`: a crate's depth, name and version.
   LEAF = /\A(\d+)(\S+) v(\S+)/
   private_constant :LIBRARY, :OWN, :CHECKSUM, :LEAF
 
-  # `license` is an SPDX expression, `folder` has the source, `checksum` is crates.io's SHA-256, `needs` are other ids.
+  # `license` is an SPDX expression, `folder` has the source, `checksum` is crates.io's SHA-256, `needs` has other ids.
   Crate = Struct.new(:name, :version, :license, :repository, :folder, :checksum, :needs, keyword_init: true) do
     # @return [String] such as "bytes@1.12.1"
     def id = "#{name}@#{version}"
@@ -26,18 +26,18 @@ class LinkedCrates
   end
 
   # @param root [String] the checkout
-  # @raise [RuntimeError] a crate is not from crates.io, or states no licence
+  # @raise [RuntimeError] if a crate is not from crates.io, or states no licence
   def initialize(root: File.expand_path("..", __dir__))
     @root = root
     @crates = needs.keys.reject { |id| own?(id) }.sort.map { |id| crate(id) }.freeze
   end
 
-  # By id.
+  # Yields the crates in the order of their ids.
   def each(&)
     @crates.each(&)
   end
 
-  # @return [Array<String>] the ids of those that the gem's own crates ask for
+  # @return [Array<String>] the ids of the crates that the gem's own crates need
   def direct
     needs.select { |id, _| own?(id) }.values.flatten.reject { |id| own?(id) }.uniq.sort
   end
@@ -49,7 +49,7 @@ class LinkedCrates
     license = package["license"] or raise "#{id} states no licence in its Cargo.toml: look for another crate"
     checksum = checksums[id] or raise "#{id} has no checksum in Cargo.lock: only crates from crates.io are linked in"
     Crate.new(
-      # Of old, "MIT/Apache-2.0" was written for "MIT OR Apache-2.0".
+      # Older crates write "MIT/Apache-2.0" for "MIT OR Apache-2.0".
       license: license.gsub("/", " OR "), checksum: checksum, needs: needs.fetch(id).uniq.sort,
       folder: File.dirname(package.fetch("manifest_path")), **package.slice("name", "version", "repository")
     ).freeze
@@ -59,7 +59,7 @@ class LinkedCrates
     OWN.include?(id[/\A[^@]+/])
   end
 
-  # @return [Hash{String => Array<String>}] whom each asks for, this workspace's crates among them
+  # @return [Hash{String => Array<String>}] the ids that each crate needs, this workspace's crates included
   def needs
     @needs ||= begin
       branch = []

@@ -5,19 +5,19 @@ require "rubygems/package"
 require_relative "extension"
 require_relative "third_party"
 
-# Builds the gem with compiled libraries in it, one for each Ruby, which needs neither Rust nor a compiler to install.
+# Builds the gem with compiled libraries, one for each Ruby. It needs neither Rust nor a compiler to install.
 class NativeGem
   STAGE = "pkg/native"
-  # What only building takes.
+  # Files that only building needs.
   SOURCES = %r{\A(ext/|Cargo\.)}
 
-  # @param rubies [Array<String>] commands; each is compiled for
+  # @param rubies [Array<String>] the commands of the Rubies to compile for
   def initialize(rubies)
     @rubies = rubies
   end
 
-  # Compiles for each Ruby, and packs what there is: libraries of other Rubies in pkg/native/lib/redis_ipc/X.Y (from
-  # other machines, by CI) are taken along.
+  # Compiles for each Ruby, and packs the gem. Libraries of other Rubies in pkg/native/lib/redis_ipc/X.Y (from other
+  # machines, by CI) are included.
   # @return [String] the gem's path
   def build
     @rubies.each { |ruby| compile(ruby) }
@@ -58,7 +58,7 @@ class NativeGem
     versions.map { |version| library_of(version) }
   end
 
-  # RubyGems cannot be told of one: it would install the gem, and loading it would fail.
+  # Warns of Rubies between the others: RubyGems cannot exclude one, so it would install the gem, which would not load.
   def warn_of_gaps
     first, last = versions.values_at(0, -1).map { |version| version.split(".").map(&:to_i) }
     return unless first[0] == last[0]
@@ -81,7 +81,7 @@ class NativeGem
     "#{major}.#{minor + 1}"
   end
 
-  # @param notices [Hash{String => String}] texts, by path
+  # @param notices [Hash{String => String}] the texts by path
   def stage(specification, notices)
     wanted = specification.files
     Dir.glob("**/*", base: STAGE).each do |file|

@@ -5,21 +5,21 @@ require_relative "bill_of_materials"
 require_relative "license_texts"
 require_relative "linked_crates"
 
-# What a platform gem says of others' work in its libraries: licence texts, and a bill of materials.
+# Makes what a platform gem tells of other people's work in its libraries: licence texts and a bill of materials.
 class ThirdParty
   LICENSES = "THIRD-PARTY-LICENSES.txt"
-  # A page that comes with Rust, as it is.
+  # The page that comes with Rust, unchanged.
   RUST_LICENSES = "THIRD-PARTY-LICENSES-rust.html"
   BILL = "sbom.cdx.json"
 
-  # @param libraries [Array<String>] paths of the compiled libraries
+  # @param libraries [Array<String>] the paths of the compiled libraries
   def initialize(libraries)
     @libraries = libraries
     @crates = LinkedCrates.new
   end
 
-  # @param specification [Gem::Specification] of the gem that they are for
-  # @return [Hash{String => String}] the texts, by path in the gem
+  # @param specification [Gem::Specification] the specification of the gem
+  # @return [Hash{String => String}] the texts by path in the gem
   def files(specification)
     {
       LICENSES => LicenseTexts.new(@crates, others: RUST_LICENSES).to_s,
@@ -30,7 +30,7 @@ class ThirdParty
 
   private
 
-  # The compiler leaves its version in what it compiles. A library from another machine may have another one.
+  # Returns the versions of Rust in the libraries. A library from another machine may have another version.
   def rusts
     found = @libraries.map do |library|
       File.binread(library)[/rustc version (\d+\.\d+\.\d+)/, 1] or raise "#{library} names no Rust that compiled it"

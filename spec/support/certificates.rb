@@ -3,7 +3,7 @@
 require "openssl"
 require "tmpdir"
 
-# A certificate authority of one example's own.
+# A certificate authority for one example.
 class Certificates
   attr_reader :folder
 
@@ -12,19 +12,19 @@ class Certificates
     @authority, @authority_key = issue("authority", authority: true)
   end
 
-  # Paths of a certificate for `host` and of its key.
+  # Returns the paths of a certificate for `host` and of its key.
   def for(name, host: "localhost", **options)
     issue(name, host: host, **options)
     [path("#{name}.crt"), path("#{name}.key")]
   end
 
-  # The same, but signed by itself.
+  # Returns the paths of a certificate that is signed by itself.
   def self_signed(name, **options)
     issue(name, host: "localhost", signed: false, **options)
     [path("#{name}.crt"), path("#{name}.key")]
   end
 
-  # One of X.509 version 1: it has no extensions, so names no host.
+  # Returns the paths of a certificate of X.509 version 1. It has no extensions, so it names no host.
   def version_one(name)
     issue(name, version: 1)
     [path("#{name}.crt"), path("#{name}.key")]
@@ -62,14 +62,14 @@ class Certificates
     [certificate, key]
   end
 
-  # What RFC 5280 asks for: Python 3.13 takes no less.
+  # Adds the extensions of RFC 5280, which Python 3.13 checks.
   def extend_with(certificate, issuer, host, authority)
     factory = OpenSSL::X509::ExtensionFactory.new(issuer, certificate)
     extensions = [["basicConstraints", authority ? "CA:TRUE" : "CA:FALSE", true], %w[subjectKeyIdentifier hash]]
     extensions << ["keyUsage", "keyCertSign,cRLSign", true] if authority
     extensions << ["subjectAltName", "DNS:#{host}"] if host
     extensions.each { |extension| certificate.add_extension(factory.create_extension(*extension)) }
-    # The issuer must have its own identifier by now.
+    # The issuer must have its own identifier at this point.
     certificate.add_extension(factory.create_extension("authorityKeyIdentifier", "keyid:always"))
   end
 end

@@ -3,7 +3,7 @@
 require "fileutils"
 require "open3"
 
-# What clang-sys, the crate through which the build finds libclang, finds: asked in a program of its own.
+# Asks clang-sys, the crate through which the build finds libclang, what it finds, in a program of its own.
 module ClangSys
   ROOT = File.expand_path("../..", __dir__)
   FOLDER = File.join(ROOT, "tmp/clang_sys")
@@ -21,7 +21,7 @@ module ClangSys
       end
     end
 
-    # Compiled once, which takes longer than an example may.
+    # The program is compiled once, which takes longer than an example may.
     def program
       @program ||= build
     end

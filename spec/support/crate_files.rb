@@ -3,7 +3,7 @@
 require "json"
 require "open3"
 
-# The files Cargo and rustc look for in a workspace: the manifests, what these name, and the modules that follow.
+# Lists the files that Cargo and rustc read in a workspace: the manifests, the files that these name, and their modules.
 module CrateFiles
   MODULE = /^\s*(?:#\[path = "([^"]+)"\]\s+)?(?:pub(?:\([\w ]+\))? )?mod (\w+);/
   INCLUDED = /\binclude(?:_str|_bytes)?!\("([^"]+)"\)/
@@ -26,7 +26,7 @@ module CrateFiles
       JSON.parse(output)
     end
 
-    # Of examples and tests those that the manifest names: Cargo refuses it without them. The rest it finds, or not.
+    # Returns the sources of a crate. Of examples and tests only those that the manifest names are needed.
     def crate_sources(crate)
       manifest = File.read(crate.fetch("manifest_path"))
       roots = crate.fetch("targets").select do |target|
@@ -35,7 +35,7 @@ module CrateFiles
       roots.flat_map { |target| with_modules(target.fetch("src_path"), File.dirname(target.fetch("src_path"))) }
     end
 
-    # @param folder [String] where the modules are that the file names
+    # @param folder [String] the folder of the modules that the file names
     def with_modules(file, folder)
       text = File.read(file)
       beside = File.dirname(file)

@@ -1,9 +1,9 @@
 # frozen_string_literal: true
 
-# The least of a Fiber scheduler that Ruby accepts: fibers that block, sleep and are woken from other threads.
+# The smallest Fiber scheduler that Ruby accepts: fibers block, sleep and are woken from other threads.
 class FiberScheduler
-  # Runs the block as a fiber under a scheduler, in a thread of its own, until every fiber has ended; returns what the
-  # block returned.
+  # Runs the block as a fiber under a scheduler, in a new thread, until every fiber has ended. Returns what the block
+  # returned.
   def self.run(&block)
     result = nil
     Thread.new do
@@ -14,7 +14,7 @@ class FiberScheduler
   end
 
   def initialize
-    # The fibers that wait, and until when at most.
+    # The fibers that wait, and their deadlines.
     @waiting = {}
     @woken = Thread::Queue.new
     @reader, @writer = IO.pipe

@@ -3,14 +3,13 @@
 require "tmpdir"
 require_relative "lying_server"
 
-# Passes everything on to a real server and back, by a unix socket, whose buffers are small. What clients send waits at
-# a gate once there is one.
+# Passes everything on to a real server and back, by a unix socket, whose buffers are small. Once there is a gate, bytes
+# of clients wait at it.
 class GatedServer < LyingServer
-  # gate: a Queue of what is done with each piece that holds one of the gated commands, :pass or :cut; nil where nothing
-  # waits.
+  # gate: a Queue with an action (:pass or :cut) for each piece that holds a gated command; nil if no piece waits.
   attr_accessor :gate
 
-  # An element for each piece that came to the gate.
+  # Gets an element for each piece that came to the gate.
   attr_reader :arrivals
 
   def initialize(path, commands:)

@@ -3,7 +3,7 @@
 require "ripper"
 require "tsort"
 
-# Reads which folder imports which, from the source. spec/house_spec.rb says which ones may.
+# Reads from the source which folder imports which. spec/house_spec.rb says which imports are allowed.
 module House
   # One import.
   # @!attribute place [String] the file and the line
@@ -15,7 +15,7 @@ module House
     end
   end
 
-  # Which folders a folder may import: those it stands on, and those these stand on.
+  # The order of folders: a folder may import the folders that it stands on, and those that these stand on.
   class Order
     include TSort
 
@@ -33,7 +33,7 @@ module House
       each_strongly_connected_component.select { |folders| folders.size > 1 }
     end
 
-    # @return [Array<String>] the imports that point the wrong way, and those of folders that have no place here
+    # @return [Array<String>] the imports that point the wrong way, and those of folders that the order does not name
     def wrong(imports)
       imports.reject { |import| import.from == import.to || below(import.from).include?(import.to) }.map(&:to_s)
     end
@@ -56,7 +56,7 @@ module House
 
   # The modules of a crate. A module's folder is that of its file; a file beside lib.rs is a folder of its own.
   class Crate
-    # A path with all that its braces hold.
+    # Matches a path with everything in its braces.
     PATH = /\b(crate|redis_ipc_core)((?:::\w+)*(?:::)?(\{(?:[^{}]|\g<3>)*\})?)/m
 
     # @param source [String] the folder of lib.rs
@@ -98,8 +98,8 @@ module House
       folder == "." ? file.delete_suffix(".rs") : folder
     end
 
-    # @param path [Array<String>] names of modules and of what is in them
-    # @return [String, nil] of the core, a folder beside its lib.rs: "core/foundation"; nil for what lib.rs has
+    # @param path [Array<String>] the names of modules and of their items
+    # @return [String, nil] a folder; of the core one beside its lib.rs ("core/foundation"), nil for items of lib.rs
     def folder_at(crate, path)
       return (File.join("core", path.first) if path.first&.match?(/\A[a-z]/)) unless crate == "crate"
 
@@ -122,9 +122,9 @@ module House
     end
   end
 
-  # The files of lib/redis_ipc: which constants each defines, and which of other files each names.
+  # The files of lib/redis_ipc: the constants that each defines, and the constants of other files that each names.
   class Library
-    # What is not in a folder, as the names by which it is required are public.
+    # Files that are in no folder, because users require them by these names.
     BESIDE = {
       "library" => "runtime", "railtie" => "rails", "rspec" => "testing", "minitest" => "testing"
     }.freeze
@@ -174,7 +174,7 @@ module House
       end
     end
 
-    # As Ruby does: from the innermost module outwards.
+    # Finds the file of a constant as Ruby would: from the innermost module outwards.
     def owner_of(nesting, path, file)
       nesting.size.downto(0) do |depth|
         path.size.downto(1) do |size|
@@ -185,7 +185,7 @@ module House
       nil
     end
 
-    # A module that several folders define, as RedisIPC, is of none of them.
+    # Returns the files of each constant, without modules that several folders define (RedisIPC).
     def owners
       @owners ||= begin
         found = Hash.new { |all, constant| all[constant] = [] }
@@ -202,7 +202,7 @@ module House
     # @return [Array<Array<String>>]
     attr_reader :definitions
 
-    # @return [Array<Array>] the modules around it, its path, and its line
+    # @return [Array<Array>] each reference: the modules around it, its path, and its line
     attr_reader :references
 
     def initialize(text)
@@ -233,7 +233,7 @@ module House
       end
     end
 
-    # @return [Array<Array>, nil] names and their lines; nil if it is none of constants alone
+    # @return [Array<Array>, nil] names and their lines; nil if the node does not consist of constants alone
     def path(node)
       case node
       in [:const_ref | :var_ref | :top_const_ref, [:@const, name, [line, _]]] then [[name, line]]

@@ -1,11 +1,11 @@
 # frozen_string_literal: true
 
-# JSON-RPC servers and clients of this process, disconnected after the example.
+# Makes JSON-RPC servers and clients in this process, and disconnects them after the example.
 module JSONRPCEnds
-  # A list that answers of the queue may go to.
+  # A list of the queue that answers may go to.
   REPLY_TO = "calculator:reply:0123456789abcdef"
 
-  # A server that is connected; the block declares its methods.
+  # Makes a connected server. The block declares its methods.
   def rpc_server(queue = "calculator", **options)
     build_server(queue, **options).tap { |server| yield server if block_given? }.connect
   end
@@ -14,22 +14,22 @@ module JSONRPCEnds
     RedisIPC::JSONRPC::Server.new(queue, redis_options: redis_options, **options).tap { |server| keep(server) }
   end
 
-  # A client that is connected.
+  # Makes a connected client.
   def rpc_client(queue = "calculator", **options)
     RedisIPC::JSONRPC::Client.new(queue, redis_options: redis_options, **options).tap { |client| keep(client) }.connect
   end
 
-  # What a stranger with a plain Redis client sends.
+  # Sends a text as a stranger with a plain Redis client would.
   def push(text, queue: "calculator")
     redis.lpush(queue, text)
   end
 
-  # The next answer on the list, as text.
+  # Returns the next answer on the list, as text.
   def pop(key = REPLY_TO)
     redis.brpop(key, timeout: 10)&.last || raise("no answer came on #{key}")
   end
 
-  # Disconnects it after the example; what on_error is told is kept in `errors`.
+  # Disconnects it after the example. Errors that `on_error` is told of are in `errors`.
   def keep(opened)
     kept = errors
     opened.on_error { |error| kept << error }

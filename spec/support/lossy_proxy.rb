@@ -2,10 +2,10 @@
 
 require_relative "lying_server"
 
-# Passes everything on to a real server and back, and breaks a connection just when it matters: the server has run a
-# command, and its reply does not arrive.
+# Passes everything on to a real server and back, and breaks a connection when the server has run a command and its
+# reply has not arrived.
 class LossyProxy < LyingServer
-  # What was lost: the replies, as they were on the wire.
+  # The lost replies, as bytes of the wire.
   attr_reader :lost
 
   def initialize(path)
@@ -17,7 +17,7 @@ class LossyProxy < LyingServer
     "redis://127.0.0.1:#{port}/0"
   end
 
-  # The next replies on connections that sent this command and match, `times` times. After each of them no connection
+  # Loses the next `times` replies on connections that sent this command, if they match. After each loss no connection
   # can be made for `outage` seconds.
   def lose_reply_to(command, matching: //, times: 1, outage: 0)
     @outage = outage

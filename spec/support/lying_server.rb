@@ -2,15 +2,15 @@
 
 require "socket"
 
-# Passes everything on to a real server and back, until it is told to say something else.
+# Passes everything on to a real server and back, until it is told to reply otherwise.
 class LyingServer
   attr_reader :port
 
-  # lie: what it says instead of every reply from now on, or a proc that makes that of the reply: a String, or the
-  # pieces it comes in (an Enumerator takes its time).
+  # lie: the reply to send in place of every reply from now on, or a proc that makes it of the real one. It is a String,
+  # or the pieces that it comes in (an Enumerator takes its time).
   attr_accessor :lie
 
-  # path: the real server's socket.
+  # path: the socket of the real server.
   def initialize(path, listener: TCPServer.new("127.0.0.1", 0))
     @path = path
     @server = listener
@@ -47,7 +47,7 @@ class LyingServer
     Thread.new do
       loop { pieces(yield(from.readpartial(65_536))).each { |piece| to.write(piece) } }
     rescue IOError, SystemCallError
-      # One side is gone, so the other goes.
+      # One side is gone, so the other is closed.
       [from, to].each(&:close)
     end
   end

@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# As much of OpenTelemetry's API as the gem uses; the real one is not packaged for Debian. A context is the text of its
+# The part of OpenTelemetry's API that the gem uses; Debian has no package of the real one. A context is the text of its
 # traceparent.
 module FakeOpenTelemetry
   module Context
@@ -17,7 +17,7 @@ module FakeOpenTelemetry
     end
   end
 
-  # W3C's propagator: what it cannot read leaves the context as it is.
+  # W3C's propagator. A text that it cannot read leaves the context unchanged.
   module Propagation
     TRACEPARENT = /\A[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\z/
 

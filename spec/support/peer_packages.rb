@@ -4,16 +4,16 @@ require "digest"
 require "fileutils"
 require "open3"
 
-# The Redis clients of the examples in other languages, installed from their registries as a user would, once for every
-# change of what they need.
+# Installs the Redis clients of the examples in other languages from their registries as a user would, once for each
+# change of their requirements.
 module PeerPackages
   ROOT = File.expand_path("../..", __dir__)
   CACHE = File.join(ROOT, "tmp", "peers")
 
   class << self
-    # The interpreter that has the packages of examples/python.
+    # Returns the interpreter that has the packages of examples/python.
     def python(from = "python3")
-      # An interpreter of its own for each, by its version.
+      # Each version of Python has an environment of its own.
       version = from == "python3" ? "" : "-#{output_of(from, "--version")[/[\d.]+/]}"
       folder = installed("python", "requirements.txt", version) do |new|
         run(from, "-m", "venv", new)
@@ -23,15 +23,15 @@ module PeerPackages
       File.join(folder, "bin", "python")
     end
 
-    # The oldest Python that the examples are for, if this machine has it beside its own: by its name, or by pyenv.
+    # Returns the oldest Python that the examples are for, if this machine has it too: by its name, or by pyenv.
     def oldest_python
       ["python3.10", *Dir[File.expand_path("~/.pyenv/versions/3.10.*/bin/python3")]].find do |name|
         output_of(name, "-c", "import sys, venv, ensurepip; print(sys.version_info[:2])").to_s.start_with?("(3, 10)")
       end
     end
 
-    # A copy of examples/node beside its packages: that is where Node looks for them. Made once: a process that starts
-    # must not find half of it.
+    # Returns a copy of examples/node beside its packages, where Node looks for them. It is made once, so that a process
+    # that starts does not find half of it.
     def node
       @node ||= copied
     end
@@ -52,7 +52,7 @@ module PeerPackages
       folder
     end
 
-    # What is marked as done is whole.
+    # A folder with the mark of completion is complete.
     def installed(language, list, version = "")
       digest = Digest::SHA256.file(example(language, list)).hexdigest[0, 16]
       folder = File.join(CACHE, "#{language}#{version}-#{digest}")

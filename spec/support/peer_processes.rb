@@ -1,8 +1,8 @@
 # frozen_string_literal: true
 
-# Processes that run the examples in other languages, and their Ruby counterparts, spoken to by lines of JSON.
+# Runs the examples in other languages and their Ruby counterparts, and talks to them by lines of JSON.
 module PeerProcesses
-  # Starts a demo in one of the languages; returns when it is ready.
+  # Starts a demo in one of the languages. Returns when it is ready.
   def peer(language, demo, *arguments, interpreter: nil, **environment)
     command = case language
               when "ruby" then ["ruby", "-I#{Processes::LIBRARY}", File.join(__dir__, "peers/#{demo}.rb")]
@@ -10,7 +10,7 @@ module PeerProcesses
                 [interpreter || PeerPackages.python, PeerPackages.example("python", "#{demo}.py")]
               when "node" then ["node", File.join(PeerPackages.node, "#{demo}.mjs")]
               end
-    # Unbuffered, Python loses what a stopped process had left to write.
+    # Unbuffered, Python loses the output that a stopped process had left to write.
     run_process(*command, *arguments, PYTHONUNBUFFERED: nil, **environment)
       .tap { |process| expect(process.line).to eq("ready") }
   end
@@ -24,7 +24,7 @@ module PeerProcesses
     JSON.parse(process.line(timeout: 30))
   end
 
-  # A way to the shared server that loses replies.
+  # Returns a proxy to the shared server that loses replies.
   def lossy
     LossyProxy.new(RedisServer.shared.path).tap { |proxy| servers << proxy }
   end

@@ -2,16 +2,16 @@
 
 require "rbconfig"
 
-# Real processes, killed after the example.
+# Starts real processes, and kills them after the example.
 module Processes
   LIBRARY = File.expand_path("../../lib", __dir__)
-  # Says nothing by itself: the script prints what the example waits for.
+  # The prelude prints nothing, so that the script prints what the example waits for.
   PRELUDE = <<~RUBY
     $stdout.sync = true
     require "redis_ipc"
   RUBY
 
-  # One of them, spoken to by lines.
+  # A process that is talked to by lines.
   class ChildProcess
     attr_reader :pid
 
@@ -22,7 +22,7 @@ module Processes
       [@input, @output].each(&:close)
     end
 
-    # The next line it prints.
+    # Returns the next line that it prints.
     def line(timeout: 20)
       raise "process #{pid} printed nothing for #{timeout} s" unless @stdout.wait_readable(timeout)
 
@@ -33,7 +33,7 @@ module Processes
       @stdin.puts(text)
     end
 
-    # It reads no more after what it was told.
+    # Closes its input.
     def end_input
       @stdin.close
     end
@@ -42,14 +42,14 @@ module Processes
       Process.kill(signal, pid)
     end
 
-    # Its exit status.
+    # Returns its exit status.
     def wait(timeout: 20)
       return @status if @status
 
       @status = Timeout.timeout(timeout) { Process.wait2(pid).last }
     end
 
-    # Whatever it prints until it ends.
+    # Returns everything that it prints until it ends.
     def rest
       @stdout.read
     end
@@ -78,7 +78,7 @@ module Processes
     process
   end
 
-  # A process that answers with what it was sent, and with its pid.
+  # Starts a process that answers with the content of the request and with its pid.
   def answering_process(group, options: "", **environment)
     ruby(<<~RUBY, **environment).tap { |process| expect(process.line).to eq("ready") }
       stream = RedisIPC::Stream.new("house", #{group.inspect})

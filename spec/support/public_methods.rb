@@ -3,10 +3,10 @@
 require "open3"
 require "rbconfig"
 
-# The public methods of the gem, by their path (`RedisIPC::Stream#connect`), each with its parameters: as Ruby has them,
-# and as sig/ declares them. Parameters are as Method#parameters lists them; a block has no name.
+# The public methods of the gem by their path (`RedisIPC::Stream#connect`), each with its parameters: as Ruby has them,
+# and as sig/ declares them. Parameters have the form of Method#parameters; a block has no name.
 module PublicMethods
-  # Run in a process of its own: redis_ipc/rspec would set up this suite.
+  # This runs in a process of its own, because redis_ipc/rspec would set up this suite.
   REFLECTION = <<~'RUBY'
     %w[rails redis_ipc redis_ipc/testing redis_ipc/rspec redis_ipc/minitest].each { |name| require name }
 
@@ -15,14 +15,14 @@ module PublicMethods
       [outer, *inner.select { |one| one.name.start_with?(outer.name + "::") }.flat_map { |one| modules_in(one) }]
     end
 
-    # Not those of a module that was prepended.
+    # The class's own method, not that of a prepended module.
     def own(owner, name)
       method = owner.instance_method(name)
       method = method.super_method until method.nil? || method.owner == owner
       method && named(method.parameters, name) + (takes_block?(method) ? [[:block]] : [])
     end
 
-    # What attr_writer makes has a parameter without a name; so has `*`, which newer Rubies call so.
+    # A method of attr_writer has a parameter without a name. So has `*`, which newer Rubies give that name.
     def named(parameters, method)
       parameters.reject { |kind, _| kind == :block }.map do |kind, name|
         [kind, method.end_with?("=") ? method[/\w+/].to_sym : name&.[](/\w+/)&.to_sym]
@@ -51,7 +51,7 @@ module PublicMethods
       Marshal.load(output) # rubocop:disable Security/MarshalLoad -- a process of our own wrote it
     end
 
-    # @return [Hash{String => Array}] for each method what its overloads take
+    # @return [Hash{String => Array}] the parameters of each overload, by method
     def declared(builder)
       names = builder.env.class_decls.keys.select { |name| name.to_s.start_with?("::RedisIPC") }
       methods = names.flat_map do |name|

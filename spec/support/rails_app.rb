@@ -5,7 +5,7 @@ require "json"
 require "net/http"
 require "tmpdir"
 
-# The Rails application in spec/rails/app: a copy of it, its processes, and what they say over HTTP.
+# A copy of the Rails application in spec/rails/app, its processes, and requests to it over HTTP.
 class RailsApp
   SOURCE = File.expand_path("../rails/app", __dir__)
   LIBRARY = File.expand_path("../../lib", __dir__)
@@ -20,7 +20,7 @@ class RailsApp
       ENV["PATH"].split(":").any? { |folder| File.executable?(File.join(folder, "passenger")) }
     end
 
-    # The database every copy of the application begins with. The first one migrates it.
+    # Returns the database that every copy begins with. The first copy migrates it.
     def database(app)
       @database ||= begin
         app.migrate
@@ -48,32 +48,32 @@ class RailsApp
     File.join(@folder, "tmp", "shop.sqlite3")
   end
 
-  # As `bin/rails db:migrate` does it: the application's migrations and those of its engine.
+  # Migrates as `bin/rails db:migrate` does: the application's migrations and those of its engine.
   def migrate
-    # WAL: else a reader in a process whose GVL is held (see Visit) would hold up the writers of all others.
+    # With WAL, a reader in a process whose GVL is held (see Visit) does not hold up the writers of all others.
     run(<<~RUBY, RAILS_ENV: "production")
       ActiveRecord::Base.connection.execute("PRAGMA journal_mode=WAL")
       Rails.application.load_tasks
       Rake::Task["db:migrate"].invoke
-      # Into the one file that is copied: not every adapter closes the database when the process ends.
+      # All goes into the one file that is copied: not every adapter closes the database when the process ends.
       ActiveRecord::Base.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     RUBY
   end
 
-  # Puma with the application; returns its pid when it has booted.
+  # Starts Puma with the application. Returns its pid when it has booted.
   def serve(workers: 2, preload: true, fork_worker: false)
     variables = { WORKERS: workers, PRELOAD: preload, FORK_WORKER: fork_worker }
     spawn(*PUMA, **variables).tap { wait_until_served(workers) }
   end
 
-  # Puma by `rails server`, which has no `Puma.cli_config`.
+  # Starts Puma by `rails server`, which has no `Puma.cli_config`.
   def serve_by_rails(workers: 2, **variables)
     server = "APP_PATH = File.expand_path(\"config/application\"); require APP_PATH; require \"rails/command\"; " \
              "Rails::Command.invoke(:server, %w[--port #{port}])"
     spawn(RbConfig.ruby, "-e", server, WORKERS: workers, PRELOAD: true, **variables).tap { wait_until_served(workers) }
   end
 
-  # Phusion Passenger Standalone; returns when it answers HTTP requests, which is when its processes have booted.
+  # Starts Phusion Passenger Standalone. Returns when it answers HTTP requests, which is when its processes have booted.
   def serve_by_passenger(spawn_method: "smart", processes: 2)
     FileUtils.mkdir_p(passenger_registry)
     spawn("passenger", "start", "--engine", "builtin", "--address", "127.0.0.1", "--port", port.to_s,
@@ -85,38 +85,38 @@ class RailsApp
     await_boot { listening? && members.fetch("web", []).size >= processes }
   end
 
-  # Replaces Passenger's processes; returns when the old ones are told to end.
+  # Replaces Passenger's processes. Returns when the old ones are told to end.
   def restart_by_passenger
     output, status = Open3.capture2e({ "PASSENGER_INSTANCE_REGISTRY_DIR" => passenger_registry },
                                      "passenger-config", "restart-app", "--ignore-app-not-running", @folder)
     raise "passenger-config: #{output}" unless status.success?
   end
 
-  # Puma while there is no Redis: returns when it takes HTTP requests.
+  # Starts Puma while there is no Redis. Returns when it takes HTTP requests.
   def serve_alone
     spawn(*PUMA, WORKERS: 0, PRELOAD: false).tap { await_boot { listening? } }
   end
 
-  # Sidekiq with the application.
+  # Starts Sidekiq with the application.
   def work_by_sidekiq(channel = "WebIpc")
     spawn("sidekiq", "-r", ".", "-c", "1", REDIS_IPC_CHANNELS: channel)
   end
 
-  # A process that answers one channel.
+  # Starts a process that answers one channel.
   def work(channel = "WorkerIpc")
     loader = 'require "./config/application"; Rails.application.load_tasks; Rake::Task["redis_ipc:serve"].invoke'
     spawn(RbConfig.ruby, "-rrake", "-e", loader, REDIS_IPC_CHANNELS: channel)
   end
 
-  # What the code prints in a process that has booted the application, as `rails runner` would.
+  # Returns what the code prints in a process that has booted the application, as with `rails runner`.
   def run(code, **variables)
     script("require \"./config/environment\"; #{code}", **variables)
   end
 
-  # What the code prints in a process that has loaded nothing yet.
+  # Returns what the code prints in a process that has loaded nothing yet.
   def script(code, **variables)
     output, status = Open3.capture2e(environment(variables), RbConfig.ruby, "-Ku", "-e", code, chdir: @folder)
-    # It is UTF-8 (-Ku), whatever the locale here.
+    # The output is UTF-8 (-Ku) in every locale.
     output.force_encoding(Encoding::UTF_8)
     raise "#{code}: #{output}" unless status.success?
 
@@ -130,8 +130,8 @@ class RailsApp
     JSON.parse(response.body, symbolize_names: true)
   end
 
-  # Asks for each number, from several threads at once, until none is left or `enough` says so; what came back,
-  # exceptions included.
+  # Asks for each number, from several threads at once, until no number is left or `enough` returns true. Returns the
+  # results, exceptions included.
   def get_all(numbers, enough: -> { false }, threads: 6, &block)
     queue = Queue.new
     numbers.each { |number| queue << number }
@@ -139,7 +139,7 @@ class RailsApp
     Array.new(threads) { Thread.new { drain(queue, enough, &block) } }.flat_map(&:value)
   end
 
-  # Calls the block again and again, until what this returns is called; that returns what came back.
+  # Calls the block again and again, until the returned proc is called. That returns the results.
   def keep_asking(&block)
     stop = false
     thread = Thread.new { get_all(1..1_000_000, enough: -> { stop }, threads: 2, &block) }
@@ -151,7 +151,8 @@ class RailsApp
     text = File.read(path)
     raise "#{file} does not say #{from}" unless text.include?(from)
 
-    # At once: a request that saw it with the time of the writing would take later edits for older ones.
+    # The file appears with its time: a request that saw it with the time of writing would take later edits for older
+    # ones.
     File.write("#{path}.new", text.sub(from, to))
     touch("#{path}.new", seconds: @edits += 1)
     File.rename("#{path}.new", path)
@@ -167,10 +168,10 @@ class RailsApp
     [*Dir[File.join(@folder, "log", "*.log")], *Dir[output]].map { |file| File.read(file) }.join
   end
 
-  # Who is on the stream: pids by group.
+  # Returns the pids on the stream, by group.
   def members
     rows = RedisServer.shared.client.zrange("shop:instances", 0, -1).map { |member| member.split(":") }
-    # What answers shows its lease in a second row.
+    # An answerer shows its lease in a second row.
     rows = rows.select { |row| row.size == 4 }
     rows.group_by(&:first).transform_values { |list| list.map { |row| Integer(row.last) } }
   end
@@ -179,13 +180,13 @@ class RailsApp
     Process.kill(signal, pid)
   end
 
-  # Its exit status.
+  # Returns its exit status.
   def ended(pid)
     @pids.delete(pid)
     Timeout.timeout(30) { Process.wait2(pid).last }
   end
 
-  # A channel of this process, which asks the application from outside.
+  # Returns a channel of this process, which asks the application from outside.
   def outside
     @outside ||= Class.new(RedisIPC::Channel) do
       stream "shop"
@@ -225,7 +226,7 @@ class RailsApp
     File.join(@folder, "output")
   end
 
-  # Until Puma says so, it forgets signals.
+  # Until Puma reports this, it ignores signals.
   def wait_until_served(workers)
     await_boot do
       members.fetch("web", []).size >= [workers, 1].max && listening? && log.include?("Use Ctrl-C to stop")
@@ -238,7 +239,7 @@ class RailsApp
     raise "it did not boot: #{log}"
   end
 
-  # Rails goes by the files' times, and takes no notice of the future.
+  # Rails compares the files' times, and ignores times in the future.
   def touch(file, seconds: 0)
     time = Time.now - 3600 + seconds
     File.utime(time, time, file)

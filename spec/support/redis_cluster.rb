@@ -1,9 +1,9 @@
 # frozen_string_literal: true
 
-# A Redis Cluster of the suite's own, on free ports: three masters with a replica each, unless told otherwise.
+# A Redis Cluster of the suite, on free ports: three masters with a replica each, unless told otherwise.
 class RedisCluster
   SLOTS = 16_384
-  # How long a node may be silent before the others replace it (ms).
+  # A node that is silent for this long is replaced (ms).
   NODE_TIMEOUT = 1_000
 
   attr_reader :nodes
@@ -35,7 +35,7 @@ class RedisCluster
     { cluster: seeds }
   end
 
-  # The node that serves `key`, by what most of them know.
+  # Returns the node that serves `key`, by the view of most nodes.
   def master_of(key)
     slot = slot_of(key)
     port = alive.map { |node| owner(node, slot) }.compact.tally.max_by(&:last)&.first
@@ -55,14 +55,14 @@ class RedisCluster
     alive.first.client.call("CLUSTER", "KEYSLOT", key)
   end
 
-  # A name whose key (by the block) is served by `node`, which must be a master: it could be searched for ever.
+  # Returns a name whose key (by the block) is served by `node`. It must be a master, or the search would not end.
   def name_on(node, prefix = "group")
     raise ArgumentError, "the node at port #{node.port} is not a master" unless masters.include?(node)
 
     (1..).lazy.map { |number| "#{prefix}#{number}" }.find { |name| master_of(yield(name)) == node }
   end
 
-  # Announces that the slot of `key` moves; keys that are not there any more are asked for at `target`.
+  # Announces that the slot of `key` moves. Keys that are not there any more are asked for at `target`.
   def begin_move(key, target)
     source = master_of(key)
     slot = slot_of(key)
@@ -78,7 +78,7 @@ class RedisCluster
   end
 
   def end_move(slot, target)
-    # The target first: it must know before the source forgets.
+    # The target is told first: it must know before the source forgets.
     [target, *(masters - [target])].each { |node| node.client.call("CLUSTER", "SETSLOT", slot, "NODE", id(target)) }
   end
 
@@ -102,7 +102,7 @@ class RedisCluster
     nodes.each(&:stop)
   end
 
-  # Does not ask this node any more: it is killed, or hangs.
+  # Asks this node no more: it is killed, or hangs.
   def without(node)
     @lost << node
   end

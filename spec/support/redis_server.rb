@@ -6,10 +6,10 @@ require "socket"
 require "timeout"
 require "tmpdir"
 
-# A redis-server process of the suite's own, on a free port and a unix socket.
+# A redis-server process of the suite, on a free port and a unix socket.
 class RedisServer
   class << self
-    # The server that most examples use; emptied before each.
+    # Returns the server that most examples use, emptied before each.
     def shared
       @shared ||= new
     end
@@ -18,7 +18,7 @@ class RedisServer
       @shared&.stop
     end
 
-    # A plain client, for looking at Redis from outside. Specs expect the replies of RESP2; redis-rb 6 asks for RESP3.
+    # Makes a plain client that shows Redis from outside. Specs expect the replies of RESP2; redis-rb 6 asks for RESP3.
     def client(**options)
       Redis.new(protocol: 2, **options)
     end
@@ -40,7 +40,7 @@ class RedisServer
     start
   end
 
-  # Returns when it is ready, unless told not to wait for that.
+  # Starts the process. Returns when it is ready, unless told not to wait.
   def start(wait: true)
     attempts ||= 0
     @port ||= self.class.free_port
@@ -48,7 +48,7 @@ class RedisServer
     @pid = Process.spawn(*command, *arguments, in: :close, out: log, err: log)
     wait_until_ready if wait
   rescue StartFailed
-    # Somebody else took the port in between.
+    # Another process took the port in between.
     @port = nil
     (attempts += 1) < 5 ? retry : raise
   rescue Timeout::Error
@@ -70,12 +70,12 @@ class RedisServer
     FileUtils.remove_entry(@folder, true)
   end
 
-  # Settings that count from the next start on.
+  # Changes settings, from the next start on.
   def configure(**settings)
     @settings = @settings.merge(settings)
   end
 
-  # The first line it answers to PING, whatever it is; nil if it cannot be reached.
+  # Returns the first line of the reply to PING, or nil if the server cannot be reached.
   def ping
     UNIXSocket.open(path) do |socket|
       socket.write("PING\r\n")
@@ -85,7 +85,7 @@ class RedisServer
     nil
   end
 
-  # A plain client, for looking at Redis from outside.
+  # Returns a plain client that shows Redis from outside.
   def client
     @client ||= RedisServer.client(path: path, password: @settings[:requirepass])
   end

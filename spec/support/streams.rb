@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# Streams of this process, disconnected after the example.
+# Makes streams in this process, and disconnects them after the example.
 module Streams
   def redis
     RedisServer.shared.client
@@ -20,7 +20,7 @@ module Streams
     opened.connect(redis_options: redis_options, **options)
   end
 
-  # A stream that is not connected yet; errors are kept in `errors`.
+  # Makes a stream that is not connected. Its errors are in `errors`.
   def build(group, stream: "house", &handler)
     opened = RedisIPC::Stream.new(stream, group)
     opened.on_request(&handler) if handler
@@ -30,17 +30,17 @@ module Streams
     opened
   end
 
-  # What on_error of this example's streams was told.
+  # Returns the errors that `on_error` of this example's streams was told of.
   def errors
     @errors ||= Queue.new
   end
 
-  # A handler that answers with what it was sent.
+  # Returns a handler that answers with the content of the request.
   def echo
     proc { |entry| fulfill_request(entry, content: entry.content) }
   end
 
-  # The same, for one that tells what it began, and answers once the gate lets it.
+  # Returns such a handler that first reports the request to `started`, and answers when the gate lets it.
   def held(started, gate)
     proc do |entry|
       started << entry

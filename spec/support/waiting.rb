@@ -1,12 +1,12 @@
 # frozen_string_literal: true
 
-# Waiting for what is seen from outside only (the state of Redis, of another process).
+# Waits for what can only be seen from outside (the state of Redis, of another process).
 module Waiting
   def eventually(timeout: 10, every: 0.005, &block)
     happens?(within: timeout, every: every, &block) || raise("it did not happen within #{timeout} s")
   end
 
-  # For what may rightly not happen: what the block returned at last.
+  # Waits for what may rightly not happen, and returns what the block returned last.
   def happens?(within:, every: 0.005)
     deadline = now + within
     until (result = yield)
@@ -17,13 +17,13 @@ module Waiting
     result
   end
 
-  # The next element of a Queue.
+  # Returns the next element of a Queue.
   def next_of(queue, timeout: 10)
     Timeout.timeout(timeout) { queue.pop }
   end
 
-  # The TimeoutError of a call that nobody takes. Redis has 250 ms to confirm that it was taken back; a machine that
-  # stalls just then makes it an outcome less sure, so that it is tried again.
+  # Returns the TimeoutError of a call that nobody takes. Redis has 250 ms to confirm the withdrawal. If the machine
+  # stalls just then, the outcome is less certain, so the call is tried again.
   def unclaimed(tries: 5)
     error = nil
     tries.times do
@@ -46,8 +46,8 @@ module Waiting
     now - started
   end
 
-  # For what is claimed to be prompt: the block's result (seconds) at best of some tries. A machine that stalls makes
-  # one of them slow, not all.
+  # Measures the block several times, and returns its best result in seconds. A machine that stalls makes one run slow,
+  # not all.
   def best_of(tries = 5, within:)
     times = []
     tries.times do
