@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# Two processes talk by an installed gem, through a Redis of their own. Prints one line.
+# Lets two processes talk by an installed gem, through a Redis of their own. Prints one line.
 require "redis_ipc"
 require "tmpdir"
 

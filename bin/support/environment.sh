@@ -1,7 +1,7 @@
-# Sourced by the commands in bin/.
+# The commands in bin/ source this file.
 
-# The gems may be the system's (Debian's packages), or Bundler's: whichever has all that the specs need. `ruby -S` has
-# the Ruby that is found first run them: Debian's rake would else call Debian's Ruby.
+# Runs a command with the gems of the system (Debian's packages) or of Bundler: the ones that have all that the specs
+# need. `ruby -S` runs it with the first Ruby on the PATH; Debian's rake would call Debian's Ruby.
 in_ruby() {
   if [ -z "${with_bundler+set}" ]; then
     with_bundler=
@@ -12,10 +12,10 @@ in_ruby() {
   if [ "$1" = ruby ]; then $with_bundler "$@"; else $with_bundler ruby -S "$@"; fi
 }
 
-# Where there is Valkey only, bin/setup puts it there under the other's name.
+# Where only Valkey is installed, bin/setup links it here as redis-server.
 export PATH=$PATH:$PWD/tmp/servers
 
-# Runs a step; shows what it printed only if it failed.
+# Runs a step, and shows its output only if it failed.
 quietly() {
   local log
   log=$(mktemp)

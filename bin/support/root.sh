@@ -1,25 +1,25 @@
-# Sourced: Debian roots made with debootstrap, for trying things where nothing else is installed. Needs root.
+# Makes Debian roots with debootstrap, for trials where nothing else is installed. Scripts source it. It needs root.
 
 roots=${REDIS_IPC_ROOTS:-$PWD/tmp/roots}
-# The folder that it names does not exist in a root, and packages' scripts fail there.
+# The folder of TMPDIR does not exist in a root, and scripts of packages would fail there.
 export -n TMPDIR
 
-# make_root NAME SUITE PACKAGE...: prints its folder. It is kept; delete the folder to begin anew.
+# make_root NAME SUITE PACKAGE...: makes a root and prints its folder. It is kept; delete the folder to begin anew.
 make_root() {
   local folder=$roots/$1 suite=$2
   shift 2
   if [ ! -e "$folder/.ready" ]; then
     command -v debootstrap >/dev/null || apt-get install -y -qq --no-install-recommends debootstrap >&2
     mkdir -p "$roots"
-    # A debootstrap that is older than the suite has no script of its name: sid's serves all of them.
+    # A debootstrap that is older than the suite has no script for it; sid's script serves all suites.
     [ -e "$folder/etc/debian_version" ] || debootstrap --variant=minbase "$suite" "$folder" "" "$(script_of "$suite")" >&2
-    # A mirror that is a snapshot of an earlier day has release files that have run out.
+    # The release files of a mirror that is an older snapshot have expired.
     echo 'Acquire::Check-Valid-Until "false";' >"$folder/etc/apt/apt.conf.d/99-snapshot"
-    # No server is to start by itself.
+    # This keeps servers from starting by themselves.
     printf '#!/bin/sh\nexit 101\n' >"$folder/usr/sbin/policy-rc.d"
     chmod +x "$folder/usr/sbin/policy-rc.d"
     cp /etc/resolv.conf "$folder/etc/resolv.conf"
-    # debootstrap leaves no names at all, and without them "localhost" is nobody.
+    # debootstrap makes no hosts file, and without one "localhost" does not resolve.
     [ -e "$folder/etc/hosts" ] || printf '127.0.0.1 localhost\n::1 localhost\n' >"$folder/etc/hosts"
     chroot "$folder" apt-get update -qq >&2
     DEBIAN_FRONTEND=noninteractive chroot "$folder" apt-get install -y -qq --no-install-recommends "$@" >&2
@@ -33,8 +33,8 @@ script_of() {
   if [ -e "$script" ]; then echo "$script"; else echo /usr/share/debootstrap/scripts/sid; fi
 }
 
-# in_root FOLDER COMMAND...: runs it there, with /proc and /dev; nothing stays mounted. BINDS lists folders and files of
-# this system (by space) that are seen there: under the same path, or as FROM:TO.
+# in_root FOLDER COMMAND...: runs a command in a root, with /proc and /dev; nothing stays mounted. BINDS lists folders
+# and files of this system (separated by spaces) to mount there: at the same path, or as FROM:TO.
 in_root() {
   local folder=$1
   shift
@@ -52,13 +52,13 @@ in_root() {
   ' in_root "$folder" "$@"
 }
 
-# make_workshop SUITE: prints the folder of a root in which this checkout is built, in /src. The rest bin/setup brings
-# there, as it does anywhere. The suite "experimental" is sid with the Ruby and the Redis of Debian's experimental.
+# make_workshop SUITE: prints the folder of a root in which this checkout is built, in /src. bin/setup installs the rest
+# there, as anywhere. The suite "experimental" is sid with the Ruby and the Redis of Debian's experimental.
 make_workshop() {
   local folder suite=$1
   [ "$suite" != experimental ] || suite=sid
   folder=$(make_root "workshop-$1" "$suite" ca-certificates)
-  # What is in the checkout, without what was built there; what was built or fetched in the root stays.
+  # Copies the checkout without what was built in it; what was built or fetched in the root stays.
   mkdir -p "$folder/src"
   find "$folder/src" -mindepth 1 -maxdepth 1 ! -name target ! -name tmp -exec rm -rf {} +
   git ls-files --cached --others --exclude-standard -z | tar --create --null --files-from=- | tar --extract -C "$folder/src"
@@ -72,15 +72,15 @@ make_workshop() {
   echo "$folder"
 }
 
-# trust FOLDER: whom this machine trusts, besides those that Debian does: its package registries may be among them.
+# trust FOLDER: installs this machine's own certificate authorities, which its package registries may need.
 trust() {
   compgen -G "/usr/local/share/ca-certificates/*.crt" >/dev/null || return 0
   cp /usr/local/share/ca-certificates/*.crt "$1/usr/local/share/ca-certificates/"
   chroot "$1" update-ca-certificates >&2
 }
 
-# Debian's default Ruby stays installed, as its packages want; what is called "ruby", and the gems' commands, are 3.4's.
-# The commands are Ruby scripts, for `ruby -S` takes no other.
+# Debian's default Ruby stays installed, because its packages need it; "ruby" and the gems' commands become those of
+# 3.4. The commands are Ruby scripts, because `ruby -S` takes no others.
 add_experimental() {
   in_workshop "$1" '
     list=/etc/apt/sources.list.d/experimental.list
@@ -97,8 +97,8 @@ add_experimental() {
     done'
 }
 
-# in_workshop FOLDER SCRIPT [ARGUMENT...]: with this machine's Rust, and its settings of pip and npm (seen there, not
-# copied): specs install packages. Settings of Cargo's profiles go along too.
+# in_workshop FOLDER SCRIPT [ARGUMENT...]: runs a script with this machine's Rust, its settings of pip and npm (mounted,
+# not copied), because specs install packages, and its settings of Cargo's profiles.
 in_workshop() {
   local folder=$1 cargo=${CARGO_HOME:-$HOME/.cargo} rustup=${RUSTUP_HOME:-$HOME/.rustup} binds settings=() file name
   shift

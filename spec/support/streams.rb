@@ -14,7 +14,7 @@ module Streams
     @streams ||= []
   end
 
-  # A stream that is connected. The block is its handler.
+  # Makes a connected stream. The block is its handler.
   def connect(group, stream: "house", **options, &handler)
     opened = build(group, stream: stream, &handler)
     opened.connect(redis_options: redis_options, **options)
