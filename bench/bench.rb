@@ -9,7 +9,7 @@ require_relative "settings"
 %w[cases options redis_server backlog call_backlog player world special measurements runner targets check tables report
    chart surroundings].each { |name| require_relative "harness/#{name}" }
 
-# Measures redis_ipc beside other ways for two Ruby processes to talk.
+# Measures redis_ipc and other ways for two Ruby processes to talk.
 module Bench
   RESULTS = File.expand_path("results", __dir__)
   SCRATCH = File.expand_path("../tmp/bench", __dir__)
@@ -17,7 +17,7 @@ module Bench
   PAGE = File.expand_path("RESULTS.md", __dir__)
 
   class << self
-    # @return [Boolean] whether all is well
+    # @return [Boolean] whether the action succeeded
     def run(arguments)
       options = Options.new(arguments)
       public_send(options.action, options)
@@ -49,7 +49,7 @@ module Bench
     def check(options)
       peers = usable(options.peers)
       cases = Cases.selected(options.only).select { |one| checked.include?(one.name) }
-      # The best peer is to be the best of the same ones.
+      # The best peer must be the best of the peers that were measured now.
       check = Check.new(recorded.of(peers), take(options, cases, peers))
       puts check.findings
       check.passed?
@@ -63,7 +63,7 @@ module Bench
       raise ArgumentError, "there is no recorded run (bench/results/latest.csv): run bin/bench first"
     end
 
-    # The cases that a target is about.
+    # Returns the cases that the targets compare.
     def checked
       %w[lone threads_16 threads_64 async_1000 content_16k groups_2 groups_64 waiting_0 waiting_100000 instances_1
          instances_8 idle]
@@ -75,7 +75,7 @@ module Bench
       begin
         Runner.new(options, cases, peers, measurements).run
       ensure
-        # An interrupted run is not thrown away.
+        # The results of an interrupted run are kept.
         keep(measurements, options.output) if measurements.cases.any?
       end
       measurements

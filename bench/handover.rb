@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
-# What it costs plain Ruby to hand a call to another thread and its answer back, without anything around it: in one
-# process, no socket, no JSON. `ruby bench/handover.rb [threads]`
+# Measures what it costs plain Ruby to hand a call to another thread and its answer back: in one process, without a
+# socket or JSON. `ruby bench/handover.rb [threads]`
 threads = Integer(ARGV.fetch(0, 64))
 calls = 200_000 / threads
 asked = Queue.new

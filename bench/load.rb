@@ -1,11 +1,11 @@
 # frozen_string_literal: true
 
 module Bench
-  # Makes calls for a while and measures them. The same code for every peer.
+  # Makes calls for a while and measures them. All peers share this code.
   module Load
     class << self
       # @param peer [#call, #start_call]
-      # @param seconds [Numeric] how long new calls are begun
+      # @param seconds [Numeric] the time in which new calls are begun
       # @param bytes [Integer] size of the content
       # @param threads [Integer] threads that call one after the other
       # @param in_flight [Integer, nil] calls kept under way from one thread, instead of threads
@@ -18,7 +18,7 @@ module Bench
         if in_flight
           latencies = keep_in_flight(peer, content, in_flight, finish)
         else
-          # A caller without company is not made to share the VM with a second thread.
+          # A lone caller runs in this thread, so that it shares the VM with no second one.
           workers = Array.new(threads - 1) { Thread.new { call_until(peer, content, finish) } }
           latencies = call_until(peer, content, finish) + workers.flat_map(&:value)
         end

@@ -1,10 +1,10 @@
 # frozen_string_literal: true
 
-# One process of a measurement, started by the harness: `player.rb PEER answer|ask name=value ...`.
-# It says "ready name=value ..." when it is connected, and ends when its standard input is closed. An asker makes calls
-# as it is told, a line at a time, and prints what it measured.
+# One process of a measurement, started by the harness: `player.rb PEER answer|ask name=value ...`. It prints "ready
+# name=value ..." when it is connected, and ends when its standard input is closed. An asker makes calls as each line
+# tells it, and prints its figures.
 #
-# It loads nothing but the peer, so that memory and loading time are the peer's own.
+# It loads only the peer, so that memory and loading time are the peer's own.
 
 $stdout.sync = true
 

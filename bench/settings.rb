@@ -1,7 +1,8 @@
 # frozen_string_literal: true
 
 module Bench
-  # Words "name=value", as the processes of a measurement exchange them: Integers, Floats, or words without blanks.
+  # Reads and writes words "name=value", which the processes of a measurement exchange: Integers, Floats, or words
+  # without blanks.
   module Settings
     class << self
       def parse(words)

@@ -7,14 +7,14 @@ require "io/wait"
 require "redis_ipc"
 require_relative "../spec/support/redis_server"
 
-# Forks children in turns of KINDS, a few at a time, and keeps the books of both sides.
+# Forks children by KINDS in turn, a few at a time, and checks the calls of both sides.
 class ForkSoak
   THREADS = 16
   AT_ONCE = 4
   # A child that takes longer hangs.
   PATIENCE = 60
 
-  # What a child does; it returns what went wrong, or nil. Those that end otherwise are asked for no more.
+  # The work of a child. It returns a description of a failure, or nil. A child that ends without it must only end.
   KINDS = {
     call: ->(soak) { soak.call_from_child },
     exit: ->(_) {},
@@ -41,7 +41,7 @@ class ForkSoak
   end
 
   def run
-    # What a killed child had taken is taken over after the lease; the shorter it is, the less the load pauses.
+    # Requests of a killed child are taken over after a lease. A short lease makes the load pause less.
     @stream.connect(redis_options: { path: @server.path }, consumer: { pool_size: 4, lease: 0.5 },
                     ledger: { entry_timeout: 30 })
     threads = Array.new(THREADS) { |index| Thread.new { ask_for_ever(index) } }
@@ -67,7 +67,7 @@ class ForkSoak
     call_from_child || ("the grandchild: #{$CHILD_STATUS}" unless Process.last_status.success?)
   end
 
-  # The daemon's parent ends at once, so what it found comes by the pipe alone.
+  # The daemon's parent ends at once, so the daemon's result comes by the pipe only.
   def daemon
     Process.daemon(true, true)
     call_from_child
@@ -123,7 +123,7 @@ class ForkSoak
   end
 
   def await(kind, pid, reader)
-    # Other children may hold a copy of the pipe's other end: what it says counts, not that it ends.
+    # Other children may hold a copy of the pipe's other end, so its end tells nothing; only the text counts.
     said = reader.wait_readable(PATIENCE) ? reader.read_nonblock(1000, exception: false) : "it hangs"
     Process.kill(:KILL, pid) if said == "it hangs"
     status = wait_for(pid)
@@ -151,7 +151,7 @@ class ForkSoak
     return (status.termsig == 9 ? nil : status.to_s) if kind == :kill
     return status.to_s unless status.success?
 
-    # exec and exit! say nothing.
+    # A child that ends by `exec` or `exit!` prints nothing.
     said unless ["well", nil].include?(said) || (said == :wait_readable)
   end
 

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
-# Full load for some minutes, then a look at what it left: ruby -Ilib soak/load.rb [minutes]
-# One process asks in every way there is, one answers. Each minute the load pauses, and both are measured at rest.
+# Runs full load for some minutes, then looks at what it left: ruby -Ilib soak/load.rb [minutes]. One process asks in
+# every way, one answers. Each minute the load pauses, and both are measured at rest.
 
 require "fiddle"
 require "io/wait"
@@ -11,10 +11,11 @@ require "tempfile"
 require "timeout"
 require_relative "../spec/support/redis_server"
 
-# What a process takes up at rest: memory in MiB.
+# Measures a process at rest: memory in MiB, threads, descriptors.
 #
-# glibc keeps much of what was freed, in an arena for each of several threads. `rss` is with that: it rises until all of
-# them have seen the most, in any Ruby program of many threads. `used` is what malloc gave out and did not get back.
+# glibc keeps much of the freed memory, in an arena for each of several threads. `rss` includes that: it rises until
+# each arena has seen its most, in any Ruby program of many threads. `used` is the memory that malloc gave out and did
+# not get back.
 module Footprint
   PARTS = %i[rss used threads files].freeze
 
@@ -46,14 +47,15 @@ module Footprint
     Fiddle::Function.new(Fiddle.dlopen(nil)[name], arguments, result)
   end
 
-  # Ruby keeps the native threads of ended ones for a few seconds.
+  # Ruby keeps the native threads of ended threads for a few seconds.
   def self.at_rest
     sleep 5
     take
   end
 end
 
-# The process that answers: what it is sent; a rejection, an exception or nothing where it is asked for that.
+# The answering process. It answers with the content of the request, or rejects, raises or does nothing if the request
+# says so.
 class Answerer
   def self.run(path)
     stream = RedisIPC::Stream.new("soak", "answerer")
@@ -77,10 +79,10 @@ end
 class LoadSoak
   SIZES = [1, 100, 10_000, 300_000].freeze
   TEXTS = SIZES.map { |size| "x" * size }.freeze
-  # What each asking thread does in turns; each returns what it saw.
+  # The kinds of calls that each asking thread makes in turn. Each returns its result.
   KINDS = %i[call call call sizes batch rejecting failing silent interrupted chain].freeze
   THREADS = 8
-  # How much more than after the first minute is still no growth: for what an allocator keeps, little for what it gave
+  # The most that counts as no growth after the first minute: much for what an allocator keeps, little for what it gave
   # out, and the pool's connections for short commands, which come and go.
   MOST = { rss: ->(first) { (first * 1.5) + 12 }, used: ->(first) { (first * 1.05) + 2 },
            threads: ->(first) { first }, files: ->(first) { first + 3 } }.freeze
@@ -192,7 +194,7 @@ class LoadSoak
     @stream.async_send_to_group(content: content, to: "answerer")
   end
 
-  # A forked child each second, which calls and ends.
+  # Forks a child each second, which calls and ends.
   def fork_until(stop_at)
     while now < stop_at
       pid = fork { exit!(Array.new(3) { call } == [:right] * 3 ? 0 : 1) }

@@ -2,18 +2,18 @@
 
 require "redis_ipc"
 
-# One time through what the border does: contents of every kind both ways, rejections, exceptions, errors of the core,
-# callbacks, listings. For runs in which something watches (the garbage collector, valgrind); ends the process if an
-# answer is wrong. The server is REDIS_URL.
+# Runs everything that the border does once: contents of every kind in both directions, rejections, exceptions, errors
+# of the core, callbacks, listings. It is for runs under observation (the garbage collector, valgrind), and ends the
+# process if an answer is wrong. The server is REDIS_URL.
 class Tour
-  # What is asked for as JSON by its own method.
+  # Becomes JSON by a method of its own.
   class Thing
     def as_json(*)
       { thing: [1, "two"] }
     end
   end
 
-  # Content, and what arrives of it.
+  # Contents, and the objects that arrive.
   CONTENTS = [
     nil, true, 2**70, -1.5, "ünï", "x" * 20_000, [[[]], [1, [2]]], { a: { b: [nil, "c"] } },
     Array.new(10) { |index| { "key#{index}": index.to_s } }
@@ -29,7 +29,7 @@ class Tour
     @stream.on_error { |error| tour.tell(error) }
   end
 
-  # From connect to disconnect.
+  # Runs the tour from connect to disconnect.
   def run
     @stream.connect(ledger: { entry_timeout: 60 }, consumer: { lease: 10 })
     CONTENTS.each { |content, expected| step { check(content, ask(content).value, expected) } }
@@ -47,7 +47,7 @@ class Tour
   end
 
   def tell(error)
-    # "silence" is told of at its deadline, some time later.
+    # "silence" is reported at its deadline, which is later.
     @told << error.message unless error.is_a?(RedisIPC::UnansweredError)
   end
 

@@ -1,16 +1,15 @@
 # frozen_string_literal: true
 
-# Reads valgrind's report (XML) and tells the errors of this gem's own code: ruby soak/valgrind_errors.rb report.xml
+# Prints the errors of this gem's own code in valgrind's report (XML): ruby soak/valgrind_errors.rb report.xml
 #
-# Ruby's garbage collector reads its stack on purpose without asking what is on it, which valgrind reports by the
-# thousand, also where our code called Ruby. An error is ours if the innermost frame that is neither the C library's nor
-# valgrind's lies in redis_ipc.so.
+# Ruby's garbage collector reads uninitialised stack on purpose. valgrind reports that by the thousand, also where our
+# code called Ruby. An error is ours if the innermost frame outside of the C library and valgrind lies in redis_ipc.so.
 class ValgrindErrors
   LIBRARY = /redis_ipc\.so/
   HELPERS = %r{/(libc|ld-linux[^/]*|libpthread|libm|vgpreload[^/]*|libgcc_s)[.-][^/]*so|/ld-linux|valgrind}
 
   def initialize(path)
-    # Parsed by hand: REXML takes 20 s for what this does in one.
+    # The report is parsed by hand in 1 s; REXML takes 20 s.
     @errors = File.read(path).scan(%r{<error>.*?</error>}m)
   end
 
@@ -23,7 +22,7 @@ class ValgrindErrors
 
   private
 
-  # The first stack says where it happened, or, for lost memory, where it came from.
+  # The first stack shows where the error happened, or where lost memory was allocated.
   def ours?(error)
     innermost = frames(error).find { |frame| !frame[:object].match?(HELPERS) }
     !innermost.nil? && innermost[:object].match?(LIBRARY)

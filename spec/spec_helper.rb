@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# redis-rb returns Strings in it, and a bare machine has no locale.
+# redis-rb returns Strings in this encoding, and a bare machine has no locale.
 Encoding.default_external = Encoding::UTF_8
 
 require "redis"
@@ -16,7 +16,7 @@ RSpec.configure do |config|
   config.include Waiting
   config.order = :random
   config.filter_run_when_matching :focus
-  # A Ruby that has no such gem, in bin/matrix, says so. Nothing is left out by itself.
+  # bin/matrix names the gems that a Ruby lacks. No example is left out without that.
   without = ENV.fetch("WITHOUT_GEMS", "").split
   config.filter_run_excluding(gem: ->(name) { without.include?(name) })
   config.define_derived_metadata(file_path: %r{/spec/rails/}) { |metadata| metadata[:gem] = "rails" }
@@ -24,7 +24,7 @@ RSpec.configure do |config|
   config.expect_with(:rspec) { |expectations| expectations.syntax = :expect }
   config.mock_with(:rspec) { |mocks| mocks.verify_partial_doubles = true }
 
-  # A hang is a failure with a name, not a suite that never ends.
+  # An example that hangs fails with its name, and does not stop the suite.
   config.around do |example|
     Timeout.timeout(example.metadata.fetch(:timeout, 60)) { example.run }
   end

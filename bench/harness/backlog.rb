@@ -1,18 +1,18 @@
 # frozen_string_literal: true
 
 module Bench
-  # Requests that wait in an inbox of this gem, as docs/protocol.md has them.
+  # Puts requests into an inbox of this gem, in the form of docs/protocol.md.
   class Backlog
     REPLIES = "house:replies:parent:backlog"
     BATCH = 1000
-    # In ms: they outlive the measurement.
+    # The ttl in ms. The requests outlive the measurement.
     TTL = 3_600_000
 
     def initialize(server)
       @redis = server.client
     end
 
-    # Puts so many requests into the inbox of a group.
+    # Puts a number of requests into the inbox of a group.
     def fill(group, count)
       @redis.xgroup(:create, REPLIES, "new", "$", mkstream: true) unless @redis.exists?(REPLIES)
       count.times.each_slice(BATCH) do |numbers|
@@ -22,7 +22,7 @@ module Bench
       end
     end
 
-    # How many wait there.
+    # Returns how many requests wait in it.
     def size(group)
       @redis.xlen(inbox(group))
     end

@@ -3,7 +3,7 @@
 require "json"
 
 module Bench
-  # JSON-RPC requests that wait on the list of the peers that serve one; all answers go to one list.
+  # Puts JSON-RPC requests on the list of the peers that serve one. All answers go to one list.
   class CallBacklog
     QUEUE = "rpc:queue"
     REPLIES = "rpc:queue:reply:0123456789abcdef"
@@ -19,7 +19,7 @@ module Bench
       end
     end
 
-    # How many were answered.
+    # Returns how many were answered.
     def answered
       @redis.llen(REPLIES)
     end

@@ -1,18 +1,18 @@
 # frozen_string_literal: true
 
 module Bench
-  # What is measured. Cases of one family are measured in turn, round by round.
+  # A measurement. Cases of one family are measured in turn, round by round.
   #
   # - name, family, title
   # - kind: :load (calls are made), :start, :idle, :drain or :serve
-  # - peers: those for whom it means something
+  # - peers: those for which the case makes sense
   # - world: see World
   # - load: see Load
   Case = Struct.new(:name, :family, :title, :kind, :peers, :world, :load, keyword_init: true)
 
   # All cases.
   module Cases
-    # In the order of the tables.
+    # The peers in the order of the tables.
     PEERS = {
       "gem" => "redis_ipc",
       "streams" => "streams, plain Ruby, hiredis, batched",
@@ -25,14 +25,14 @@ module Bench
       "grpc" => "gRPC",
       "floor" => "floor: bare Rust"
     }.freeze
-    # By JSON-RPC: they have cases of their own, beside plain Ruby on the same wire.
+    # The JSON-RPC peers have cases of their own, beside plain Ruby with the same protocol.
     JSON_RPC = %w[json_rpc json_rpc_once].freeze
     LISTS = [*JSON_RPC, "lists_hiredis", "lists"].freeze
     TALKERS = (PEERS.keys - JSON_RPC).freeze
     RUBY = (TALKERS - ["floor"]).freeze
     WITHOUT_REDIS = %w[drb_tcp drb_unix grpc].freeze
     ASYNCHRONOUS = %w[gem streams floor].freeze
-    # The floor of these runs no handler.
+    # The floor is left out, because its program runs no handler.
     SLEEPING = { answer: { handler_ms: 5, workers: 16 } }.freeze
 
     SIZES = { "64b" => ["64 B", 64, 16], "1k" => ["1 KiB", 1 << 10, 16], "16k" => ["16 KiB", 16 << 10, 16],
@@ -43,7 +43,7 @@ module Bench
         @all ||= callers + contents + scaling + json_rpc + costs
       end
 
-      # Those whose name or family is in `only`; all for nil.
+      # Returns the cases whose name or family is in `only`; all for nil.
       def selected(only)
         return all unless only
 
@@ -53,7 +53,7 @@ module Bench
         all.select { |one| only.include?(one.name) || only.include?(one.family) }
       end
 
-      # The peers that a reader would look for.
+      # Returns the peers that a reader would compare.
       def compared(one)
         one.name.start_with?("json_rpc") ? LISTS : TALKERS
       end
@@ -110,7 +110,7 @@ module Bench
         ]
       end
 
-      # The groups are the asker's, the answerer's, and others; one alone asks itself.
+      # The groups are the asker's, the answerer's, and others. A single group asks itself.
       def groups_world(count)
         count == 1 ? { ask: { group: "child" } } : { crowd: count - 2 }
       end

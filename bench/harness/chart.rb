@@ -3,7 +3,8 @@
 require "cgi"
 
 module Bench
-  # A bar chart as SVG: one panel a case, one bar a peer, its median, and a line from the least to the most.
+  # A bar chart as SVG: a panel for each case, and in it a bar for each peer: its median, and a line from the least to
+  # the most.
   class Chart
     PANELS = { "lone" => ["One caller, p50, us (less is better)", :p50_us],
                "threads_16" => ["16 threads, calls/s", :calls_s],

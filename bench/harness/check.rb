@@ -1,15 +1,15 @@
 # frozen_string_literal: true
 
 module Bench
-  # Compares a run with the recorded one: by ratios within each, so that another machine may be slower.
+  # Compares a run with the recorded one by ratios within each run, so that another machine may be slower.
   class Check
-    # How much worse a ratio may be: fallen by a third.
+    # How much worse a ratio may be: by a third.
     TOLERANCE = 1.5
 
-    # One target's figures, then and now.
+    # The figures of one target, recorded and now.
     Finding = Struct.new(:target, :before, :now) do
       def fallen?
-        # Too small to tell: an idle process's CPU and the like.
+        # The figure is too small to judge, such as the CPU time of an idle process.
         return false if before.zero? || (target.bound == :most && now <= target.limit)
 
         target.worsening(now, before) > TOLERANCE

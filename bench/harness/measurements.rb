@@ -3,7 +3,7 @@
 require "csv"
 
 module Bench
-  # Every figure measured, as rows: case, peer, round, metric, value. The surroundings are a case of their own.
+  # All figures as rows of case, peer, round, metric and value. The surroundings are a case of their own.
   class Measurements
     HEADER = %w[case peer round metric value].freeze
     SURROUNDINGS = "surroundings"
@@ -26,12 +26,12 @@ module Bench
       CSV.open(path, "w") { |csv| [HEADER, *@rows].each { |row| csv << row } }
     end
 
-    # All values of a metric, sorted.
+    # Returns all values of a metric, sorted.
     def values(name, peer, metric)
       index.fetch([name, peer, metric.to_s], []).map { |value| Float(value) }.sort
     end
 
-    # The median; nil if it was not measured.
+    # Returns the median, or nil if it was not measured.
     def median(name, peer, metric)
       sorted = values(name, peer, metric)
       return if sorted.empty?
@@ -47,12 +47,12 @@ module Bench
       index.keys.map(&:first).uniq - [SURROUNDINGS]
     end
 
-    # The same of some peers only.
+    # Returns the measurements of some peers only.
     def of(peers)
       Measurements.new(@rows.select { |row| peers.include?(row[1]) })
     end
 
-    # What it was measured on: name => text.
+    # Returns the surroundings of the run by name.
     def surroundings
       @rows.select { |row| row.first == SURROUNDINGS }.to_h { |row| row.last(2) }
     end

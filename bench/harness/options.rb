@@ -3,7 +3,7 @@
 require "optparse"
 
 module Bench
-  # What the command line says.
+  # Reads the command line.
   class Options
     attr_reader :action, :only, :peers, :rounds, :seconds, :warm_up_seconds, :idle_seconds, :output
 
@@ -17,7 +17,7 @@ module Bench
       parser.parse!(arguments)
       raise OptionParser::InvalidArgument, arguments.join(" ") if arguments.any?
 
-      # A part of the cases is no record.
+      # The results of some cases only are no record.
       @output ||= whole? ? File.join(RESULTS, "latest") : File.join(SCRATCH, "latest")
     end
 

@@ -3,7 +3,7 @@
 require "rbconfig"
 
 module Bench
-  # A process of a peer, as the harness sees it: bench/player.rb, or the floor's program.
+  # The harness's side of a peer's process: bench/player.rb, or the program of the floor.
   class Player
     ROOT = File.expand_path("../..", __dir__)
     FLOOR = File.join(ROOT, "target/release/examples/floor")
@@ -22,23 +22,23 @@ module Bench
       @greeting = Settings.parse(line.split.drop(1))
     end
 
-    # Has it make calls, and returns what it measured.
+    # Lets it make calls, and returns its figures.
     def run(load)
       @stdin.puts(Settings.format(load))
       Settings.parse(line.split)
     end
 
-    # CPU time of the process so far, in us.
+    # Returns the CPU time of the process in us.
     def cpu_us
       Player.cpu_us(pid)
     end
 
-    # Linux numbers the CPU clock of a process so (clock_getcpuclockid(3)).
+    # Reads the CPU clock of a process by the id that Linux gives it (clock_getcpuclockid(3)).
     def self.cpu_us(pid)
       Process.clock_gettime((~pid << 3) | 2, :microsecond)
     end
 
-    # Memory in use, in KiB.
+    # Returns the memory of the process in KiB.
     def rss_kib
       File.read("/proc/#{pid}/smaps_rollup")[/^Rss:\s+(\d+)/, 1].to_i
     end

@@ -5,7 +5,7 @@ require "socket"
 require "tmpdir"
 
 module Bench
-  # A redis-server of the measurement's own, on a free TCP port.
+  # A redis-server of the measurement, on a free TCP port.
   class RedisServer
     attr_reader :port, :pid
 
@@ -22,7 +22,7 @@ module Bench
       @client ||= Redis.new(host: "127.0.0.1", port: port)
     end
 
-    # How many commands clients have sent so far; INFO itself is not counted.
+    # Returns how many commands clients have sent; INFO itself is not counted.
     def commands
       client.info("commandstats").sum { |name, stats| name == "info" ? 0 : stats["calls"].to_i }
     end
@@ -45,7 +45,7 @@ module Bench
       !ended
     end
 
-    # Somebody may take it in between: then another is tried.
+    # Another process may take the port in between; then another port is tried.
     def free_port
       server = TCPServer.new("127.0.0.1", 0)
       server.addr[1]

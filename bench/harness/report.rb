@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 module Bench
-  # Puts the tables between their marks in bench/RESULTS.md. What people wrote around them stays.
+  # Puts the tables between their marks in bench/RESULTS.md. The text around them stays.
   class Report
     # @param measurements [Measurements]
     def initialize(measurements)

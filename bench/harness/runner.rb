@@ -1,15 +1,15 @@
 # frozen_string_literal: true
 
 module Bench
-  # Measures cases: family by family, round by round, peer by peer, so that what else the machine does hits all alike.
+  # Measures cases family by family, round by round, peer by peer, so that other load of the machine affects all alike.
   class Runner
-    # Figures shown while it runs.
+    # The figures that are shown while it runs.
     SHOWN = %i[calls_s p50_us requests_s connect_ms rss_mib].freeze
 
     # @param options [Options]
     # @param cases [Array<Case>]
     # @param peers [Array<String>]
-    # @param measurements [Measurements] where the figures go
+    # @param measurements [Measurements] gets the figures
     def initialize(options, cases, peers, measurements)
       @options = options
       @cases = cases
@@ -49,14 +49,14 @@ module Bench
       show(one, peer, round, figures)
     end
 
-    # A world is kept for all rounds of a family; where it is the same for several cases, for all of these.
+    # A world is kept for all rounds of a family, and for all cases that have the same one.
     def load(one, peer, worlds)
       world = worlds[[peer, one.world]] ||= World.new(peer, **one.world)
       world.warm_up(one.load.merge(seconds: @options.warm_up_seconds))
       world.measure(one.load.merge(seconds: @options.seconds))
     end
 
-    # An idle process takes its time and does not vary.
+    # An idle process takes long to measure and varies little, so it gets one round.
     def rounds(family)
       family.first.kind == :idle ? 1 : @options.rounds
     end

@@ -1,10 +1,10 @@
 # frozen_string_literal: true
 
 module Bench
-  # Measurements that are not of calls.
+  # Measures what is not a call.
   module Special
     class << self
-      # How fast an instance works off what waits for it.
+      # Measures how fast an instance works off the requests that wait for it.
       def drain(requests:)
         server = RedisServer.new
         backlog = Backlog.new(server)
@@ -19,8 +19,8 @@ module Bench
         server&.stop
       end
 
-      # How fast a server works off JSON-RPC requests that wait for it: the gem's with 16 threads, the others with the
-      # loops they have.
+      # Measures how fast a server works off JSON-RPC requests that wait for it: the gem's with 16 threads, the others
+      # with their own loops.
       def serve(peer, requests:)
         server = RedisServer.new
         backlog = CallBacklog.new(server)
@@ -36,7 +36,7 @@ module Bench
         server&.stop
       end
 
-      # How long `require` and connecting take; both sides.
+      # Measures how long `require` and connecting take on both sides.
       def start(peer)
         server = RedisServer.new
         answerer = Player.new(peer, "answer", port: server.port)
@@ -47,12 +47,12 @@ module Bench
         [asker, answerer, server].compact.each(&:stop)
       end
 
-      # What a process costs that has nothing to do: an answering one, beside a bare Ruby.
+      # Measures the cost of an idle answering process, beside a bare Ruby.
       def idle(peer, seconds)
         server = RedisServer.new
         bare = Player.new("none", "answer")
         player = Player.new(peer, "answer", port: server.port)
-        # Connecting is over.
+        # By then, connecting is over.
         sleep 2
         commands = server.commands
         cpu = player.cpu_us

@@ -3,7 +3,7 @@
 require "etc"
 
 module Bench
-  # What a run was made on.
+  # Describes the machine and the versions of a run.
   module Surroundings
     class << self
       def all

@@ -1,16 +1,16 @@
 # frozen_string_literal: true
 
 module Bench
-  # Tables in Markdown.
+  # Makes the tables in Markdown.
   class Tables
-    # Metrics that some cases have: heading => metric.
+    # The metrics of some cases, by their heading.
     COLUMNS = { "p50 us" => :p50_us, "p95 us" => :p95_us, "p99 us" => :p99_us, "calls/s" => :calls_s,
                 "requests/s" => :requests_s,
                 "commands/call" => :commands, "CPU us/call: asker" => :asker_cpu_us, "answerer" => :answerer_cpu_us,
                 "Redis" => :redis_cpu_us, "require ms" => :require_ms, "connect ms" => :connect_ms,
                 "connect ms (answering)" => :answerer_connect_ms, "commands/s" => :commands_s, "CPU %" => :cpu_percent,
                 "MiB over bare Ruby" => :rss_mib }.freeze
-    # Those of which the least and the most are shown too.
+    # The metrics of which the least and the most are shown too.
     SPREAD = %i[p50_us calls_s requests_s connect_ms].freeze
 
     def initialize(measurements)
@@ -37,7 +37,7 @@ module Bench
 
     private
 
-    # One line a peer where a family has one case; else one line a case.
+    # Returns one line for each peer if a family has one case, else one line for each case.
     def of_family(family)
       measured = family.select { |one| @measurements.cases.include?(one.name) }
       return if measured.empty?

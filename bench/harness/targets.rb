@@ -1,9 +1,9 @@
 # frozen_string_literal: true
 
 module Bench
-  # What the gem is to reach. Every target but the last few is a ratio within one run.
+  # A target of the gem. Every target but the last few is a ratio within one run.
   #
-  # - measure: what is compared
+  # - measure: its name
   # - bound: :most or :least
   # - limit: a number
   # - figure: a block that gets Figures and returns a number, or nil if something was not measured
@@ -12,7 +12,7 @@ module Bench
       bound == :most ? value <= limit : value >= limit
     end
 
-    # By how much a value is worse than an earlier one: 1 is as good as before, 2 half as good.
+    # Returns by what factor a value is worse than an earlier one: 1 is as good as before, 2 half as good.
     def worsening(value, before)
       return 1.0 if value == before
 
@@ -24,10 +24,10 @@ module Bench
     end
   end
 
-  # Medians by name, for the targets.
+  # Returns medians by name, for the targets.
   class Figures
     GEM = "gem"
-    # Also a floor, but no peer.
+    # The floor is no peer either.
     NO_PEERS = [GEM, "floor"].freeze
 
     def initialize(measurements)
@@ -38,24 +38,24 @@ module Bench
       @measurements.median(name, GEM, metric)
     end
 
-    # The gem's figure by a peer's.
+    # Returns the gem's figure divided by a peer's.
     def beside(name, metric, peer)
       quotient(gem(name, metric), @measurements.median(name, peer, metric))
     end
 
-    # The gem's figure by that of the peer that does best.
+    # Returns the gem's figure divided by that of the best peer.
     def beside_best(name, metric, best)
       peers = @measurements.peers(name) - NO_PEERS
       medians = peers.filter_map { |peer| @measurements.median(name, peer, metric) }
       quotient(gem(name, metric), medians.public_send(best))
     end
 
-    # The gem's figure in one case by that in another.
+    # Returns the gem's figure in one case divided by that in another.
     def between(name, other, metric)
       quotient(gem(name, metric), gem(other, metric))
     end
 
-    # One peer's figure by another's.
+    # Returns one peer's figure divided by another's.
     def of_peers(name, metric, one, other)
       quotient(@measurements.median(name, one, metric), @measurements.median(name, other, metric))
     end

@@ -1,12 +1,12 @@
 # frozen_string_literal: true
 
 module Bench
-  # A peer at work: a Redis server of its own, the processes that answer and the one that asks.
+  # A peer at work: a Redis server of its own, the answering processes, and the one that asks.
   class World
-    # What it is made of: settings of bench/player.rb, and
-    # - answerers: how many processes answer
-    # - crowd: how many more groups are connected, whom nobody asks
-    # - waiting: how many requests wait in the inbox of a group that nobody serves
+    # The arguments are settings of bench/player.rb, and
+    # - answerers: the number of answering processes
+    # - crowd: the number of further groups that are connected and not asked
+    # - waiting: the number of requests in the inbox of a group that nobody serves
     # - ask, answer: more settings of the processes
     # @param peer [String]
     def initialize(peer, answerers: 1, crowd: 0, waiting: 0, **players)
@@ -20,7 +20,7 @@ module Bench
       @asker = Player.new(peer, "ask", place.merge(address, players.fetch(:ask, {})))
     end
 
-    # Makes calls and returns the figures: calls/s, latencies, and what a call costs.
+    # Makes calls and returns the figures: calls/s, latencies, and the costs of a call.
     def measure(load)
       before = costs
       result = @asker.run(load)

@@ -6,7 +6,7 @@ module Bench
   module Peers
     # Distributed Ruby: a method call on an object of the other process, marshalled.
     class DrbTcp
-      # What is called from afar.
+      # The object whose method is called.
       class Front
         def initialize(&handler)
           @handler = handler

@@ -41,7 +41,7 @@ module Bench
 
       private
 
-      # One, or a crowd that nobody asks anything.
+      # Returns the group, or a crowd of groups that are not asked.
       def groups
         return ["child"] unless @settings[:crowd]
 

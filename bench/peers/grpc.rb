@@ -4,14 +4,14 @@ require "grpc"
 require "google/protobuf"
 
 module Bench
-  # See bench/player.rb for what a peer has to be able to do.
+  # bench/player.rb says which methods a peer needs.
   module Peers
     Google::Protobuf::DescriptorPool.generated_pool.build do
       add_message("bench.Content") { optional :text, :string, 1 }
     end
     Content = Google::Protobuf::DescriptorPool.generated_pool.lookup("bench.Content").msgclass
 
-    # What protoc would generate for one unary call.
+    # The code that protoc would generate for one unary call.
     module Echo
       # The interface.
       class Service
@@ -28,7 +28,7 @@ module Bench
 
     # gRPC with protobuf messages over TCP without TLS.
     class Grpc
-      # Threads of the server. More calls at once are refused, and a thread is free again only a while after its answer.
+      # Threads of the server. It refuses further calls, and a thread is free only a while after its answer.
       THREADS = 128
       LIMITS = {
         "grpc.max_receive_message_length" => 64 << 20, "grpc.max_send_message_length" => 64 << 20

@@ -4,7 +4,7 @@ require "redis_ipc"
 
 module Bench
   module Peers
-    # This gem's JSON-RPC over lists, with its default options. On the queue of the plain peer, {Lists}.
+    # This gem's JSON-RPC over lists, with its default options, on the queue of the plain peer {Lists}.
     class JsonRpc
       QUEUE = "rpc:queue"
 

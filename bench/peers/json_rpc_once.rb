@@ -4,7 +4,7 @@ require_relative "json_rpc"
 
 module Bench
   module Peers
-    # The same, at most once: what the plain peers promise.
+    # The same at most once, which is what the plain peers promise.
     class JsonRpcOnce < JsonRpc
       private
 

@@ -6,11 +6,11 @@ require "securerandom"
 
 module Bench
   module Peers
-    # JSON-RPC over Redis lists: RPUSH to a queue, BLPOP from it, the answer to a list of the call's own.
-    # Five commands a call. Every thread has its own connection, for BLPOP keeps one busy.
+    # JSON-RPC over Redis lists: RPUSH to a queue, BLPOP from it, and the answer on a list for each call. A call takes
+    # five commands. Every thread has a connection of its own, because BLPOP occupies one.
     class Lists
       QUEUE = "rpc:queue"
-      # In s. Blocking reads wait at most so long, so that nothing hangs for ever.
+      # The longest blocking read in seconds, so that nothing hangs for ever.
       PATIENCE = 5
       ANSWER_EXPIRES = 60
 
@@ -21,7 +21,7 @@ module Bench
 
       def answer(&handler)
         ready = Queue.new
-        # redis-rb 5 has another hiredis driver: a loop that cannot start is to end the process, not to be waited for.
+        # redis-rb 5 has another hiredis driver. A loop that cannot start must end the process.
         @threads = Array.new(@loops) do
           Thread.new { serve(handler, ready) }.tap { |thread| thread.abort_on_exception = true }
         end

@@ -2,7 +2,7 @@
 
 module Bench
   module Peers
-    # Bare Ruby: what memory and idle costs are compared with.
+    # Bare Ruby, with which the costs of memory and of idling are compared.
     class None
       def initialize(settings)
         @settings = settings

@@ -7,16 +7,16 @@ require_relative "streams/pipe"
 
 module Bench
   module Peers
-    # Request and reply over streams as in docs/protocol.md, in plain Ruby with hiredis: blocking reads, everything that
-    # waits sent in one pipeline, acknowledged in batches. It has no deadlines, leases, checks or reconnection.
+    # Request and reply over streams as in docs/protocol.md, in plain Ruby with hiredis. It reads by blocking, sends all
+    # that waits in one pipeline, and acknowledges in batches. It has no deadlines, leases, checks or reconnection.
     class Streams
       GROUP = "child"
       INBOX = "house:inbox:#{GROUP}".freeze
-      # How many entries are read at once, how many are kept at most, and the ms a read blocks.
+      # The number of entries that are read at once, the most that are kept, and the ms that a read blocks.
       COUNT = 512
       KEPT = 10_000
       BLOCK = 10_000
-      # As many consumer threads as the gem has by default.
+      # The gem's default number of consumer threads.
       CONSUMERS = 3
 
       # A call under way.

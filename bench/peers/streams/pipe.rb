@@ -3,9 +3,9 @@
 module Bench
   module Peers
     class Streams
-      # The way to Redis. Whoever brings a command while nobody is writing, writes it and whatever comes meanwhile, a
-      # pipeline at a time; so a lone command waits for no other thread. Who does not wait for an answer leaves the
-      # writing to a thread.
+      # Sends commands to Redis. The thread that brings a command while no other writes, writes it and all that come
+      # meanwhile, one pipeline at a time; so a lone command waits for no other thread. A caller that waits for no reply
+      # leaves the writing to a thread.
       class Pipe
         MOST = 512
 
@@ -30,7 +30,7 @@ module Bench
           write
         end
 
-        # As {#send}, without waiting for Redis.
+        # Sends a command as {#send} does, without waiting for Redis.
         def post(command)
           @queue << [command, nil]
           @writer ||= Thread.new { loop { @posted.pop && write } }
@@ -46,7 +46,8 @@ module Bench
         private
 
         def write
-          # Whoever writes looks at the queue once more after letting go, so nothing is left behind.
+          # The writing thread looks at the queue once more after it has released the lock, so no command is left
+          # behind.
           until @queue.empty?
             return unless @writing.try_lock
 
