@@ -8,7 +8,7 @@ require_relative "rails/processes"
 require_relative "rails/log_subscriber"
 require_relative "rails/error_reporter"
 
-# Where Rails is loaded.
+# This part of the gem is loaded with Rails.
 module RedisIPC
   # Integrates the gem in a Rails application; docs/rails.md describes it.
   module OnRails

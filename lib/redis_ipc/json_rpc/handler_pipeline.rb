@@ -26,7 +26,7 @@ module RedisIPC
         RedisIPC.framework.around_handler(invocation) { traced(invocation, encode, delivery, &method) }
       end
 
-      # As {#run}, where the framework's executor is around the caller, who also sends the answer.
+      # Does the same as {#run} for a caller that the framework's executor surrounds, and that sends the answer itself.
       def run_within(request, encode, &method)
         return encode.call(yield) unless observed?(request)
 

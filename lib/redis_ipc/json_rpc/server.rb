@@ -99,7 +99,7 @@ module RedisIPC
         self
       end
 
-      # Also answers JSON-RPC that comes as the content of a stream's requests. A notification is fulfilled with nil.
+      # Also answers JSON-RPC in the content of a stream's requests. A notification is fulfilled with nil.
       # @param stream [Stream] a stream that is not connected yet; its `on_request` is set
       # @return [self]
       def attach(stream)

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # One connected period of a stream in one process: the engine, and the Ruby threads that serve it.
+  # A session is one connected period of a stream in one process: the engine, and the Ruby threads that serve it.
   # @api private
   class Session < EngineSession
     attr_reader :settings
