@@ -3,7 +3,7 @@
 module Oracle
   # Compares the promises to the calls of one kind with what the askers and the handlers noted.
   class Audit
-    # The ways in which a call may be rejected while faults happen; the other ends are checked more strictly.
+    # The ways in which a call may be rejected while faults happen. A call that is rejected otherwise breaks a promise.
     REJECTIONS = %w[OverloadedError DeadLetteredError MayHaveRunError CommandError -32000 -32001 -32603].freeze
 
     def initialize(traffic, books, world)

@@ -41,7 +41,7 @@ module Oracle
       @happened = @world.happened
     end
 
-    # Waits until every asker is served again, and checks that no call fails after that.
+    # Waits until every asker is served again, and then for the time in which every call must be answered.
     def recover
       quiet = Chaos.now
       Chaos.eventually(timeout: RECOVERY, every: 0.5) { audits.all? { |audit| audit.served_since?(quiet) } }

@@ -32,7 +32,7 @@ module Bench
     RUBY = (TALKERS - ["floor"]).freeze
     WITHOUT_REDIS = %w[drb_tcp drb_unix grpc].freeze
     ASYNCHRONOUS = %w[gem streams floor].freeze
-    # The floor is left out, because its program runs no handler.
+    # Only Ruby peers have such a world, because the program of the floor runs no handler.
     SLEEPING = { answer: { handler_ms: 5, workers: 16 } }.freeze
 
     SIZES = { "64b" => ["64 B", 64, 16], "1k" => ["1 KiB", 1 << 10, 16], "16k" => ["16 KiB", 16 << 10, 16],
