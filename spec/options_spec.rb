@@ -34,8 +34,27 @@ RSpec.describe "the options of connect" do
       { redis_options: "redis://x" } => /redis_options must be a Hash/,
       { logger: "log" } => /logger must respond to error, warn, info, got a String/,
       { reconnect_after_fork: 1 } => /reconnect_after_fork must be true or false/,
-      { pool_size: Float::NAN } => /option cannot be read/
+      { pool_size: Float::NAN } => /an option cannot be read: pool_size is NaN/,
+      { ledger: { entry_timeout: -Float::INFINITY } } => /an option cannot be read: ledger.entry_timeout is -inf/,
+      { redis_options: { sentinels: [{ "host" => "a", host: "b" }] } } =>
+        /an option cannot be read: redis_options.sentinels.0 has two names that are "host"/,
+      { pool_size: 2**70 } => /pool_size must be an Integer from 1 to 1000, got 1.18/,
+      { pool_size: -5 } => /pool_size must be an Integer from 1 to 1000, got -5/
     }.each { |options, message| expect(refusal(**options)).to match(message) }
+  end
+
+  it "refuses in the same way what JSON-RPC is given" do
+    expect { RedisIPC::JSONRPC::Server.new("q", lease: Float::NAN) }
+      .to raise_error(RedisIPC::ConfigurationError, /an option cannot be read: lease is NaN/)
+    expect { RedisIPC::JSONRPC::Client.new("q", redis_options: { host: "\xff" }) }
+      .to raise_error(RedisIPC::ConfigurationError, /redis_options.host is a String that is no text/)
+  end
+
+  it "takes texts in any encoding" do
+    url = RedisServer.shared.url
+    [url.encode("UTF-16LE"), url.b, url.to_sym].each do |text|
+      expect(build("parent").connect(redis_options: { url: text }).disconnect).not_to be_connected
+    end
   end
 
   it "takes numbers of any class for seconds, and for whole numbers Integers" do
@@ -73,7 +92,8 @@ RSpec.describe "the options of connect" do
     messages = [
       refusal(redis_options: { password: [:hunter2] }),
       refusal(redis_options: { url: "nonsense://:hunter2@host" }),
-      refusal(redis_options: { ssl_params: { key: "hunter2" } })
+      refusal(redis_options: { ssl_params: { key: "hunter2" } }),
+      refusal(redis_options: { password: "hunter2\xff" })
     ]
     expect(messages).to all(be_a(String))
     expect(messages.join).not_to include("hunter2")

@@ -189,6 +189,7 @@ module RedisIPC
     end
 
     forget
-    private_constant :Engine, :ListEngine, :InLifecycle, :InStream, :InEndpoint, :InChannel, :InChannelState
+    private_constant :Engine, :ListEngine, :InLifecycle, :InStream, :InEndpoint, :InServer, :InChannel,
+                     :InChannelState
   end
 end

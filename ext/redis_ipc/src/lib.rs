@@ -48,8 +48,10 @@ fn init(ruby: &Ruby) -> Result<(), Error> {
     native.define_singleton_method("dump_within", function!(entry::function2(dump_within), 2))?;
     native.define_singleton_method("load", function!(entry::function1(load), 1))?;
     ruby::logins::init(ruby, native)?;
+    ruby::reports::init(ruby, native)?;
     request_reply::answer::init(ruby, native)?;
     request_reply::call::init(ruby, native)?;
+    request_reply::context::init(ruby, native)?;
     request_reply::engine::init(ruby, native)?;
     request_reply::dead_letters::init(native)?;
     request_reply::request::init(ruby, native)?;

@@ -34,10 +34,12 @@ module RedisIPC
       # @raise [ArgumentError] if the queue's name is blank or neither a String nor a Symbol
       def initialize(queue, **options)
         super(queue, options)
-        guarantee, @threads, @max_size, max_answer_size, max_batch = Native::ListServer.check_options(@options)
-        @guarantee = guarantee.to_sym
-        @dispatcher = Dispatcher.new(self.queue, max_batch: max_batch, max_answer_size: max_answer_size,
-                                     &method(:report))
+        settings = Native::ListServer.check_options(@options)
+        @guarantee = settings.guarantee.to_sym
+        @threads = settings.threads
+        @max_size = settings.max_size
+        @dispatcher = Dispatcher.new(self.queue, max_batch: settings.max_batch,
+                                                 max_answer_size: settings.max_answer_size, &method(:report))
         @around_method = Middleware.new
         @handler_pipeline = HandlerPipeline.new(self.queue, @around_method)
       end

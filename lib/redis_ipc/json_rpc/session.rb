@@ -64,8 +64,17 @@ module RedisIPC
 
       def tell_one
         report = @engine.next_report
-        (report.is_a?(Float) ? @reconnected : @report).call(report) if report
+        pass_on(report) if report
         !report.nil?
+      end
+
+      # Acts on a report.
+      # @param report [Native::Report]
+      def pass_on(report)
+        case report.kind
+        when :failure then @report.call(report.error)
+        when :reconnected then @reconnected.call(report.outage)
+        end
       end
     end
   end

@@ -22,7 +22,7 @@ module RedisIPC
       super(label, settings.callables,
             workers: ThreadPool.new("consumer", label, serves: [stream.stream_name, stream.group_name]) { serve_one },
             others: [@dispatchers]) do |logins|
-        Native::Engine.start(stream.stream_name, stream.group_name, settings.core, serves, logins)
+        Native::Engine.start(stream.stream_name, stream.group_name, settings.core, serves: serves, logins: logins)
       end
     end
 
@@ -46,18 +46,21 @@ module RedisIPC
     def run(serve:, report:)
       @serve = serve
       @report = report
-      consumers, dispatchers = @engine.pool_sizes
-      @workers.start(consumers) if @serves
-      @dispatchers.start(dispatchers)
+      @workers.start(@engine.consumers) if @serves
+      @dispatchers.start(@engine.dispatchers)
       self
     end
 
     # Asks and waits for the answer.
+    # @param group [String]
+    # @param content [Object]
+    # @param timeout [Float, nil] seconds
+    # @param context [Native::Context, nil] what the call belongs to
     # @return [Native::Answer]
-    def ask(group, content, timeout, traceparent = nil, correlation_id = nil)
-      return @engine.ask(group, content, timeout, traceparent, correlation_id) unless FiberWaker.needed?
+    def ask(group, content, timeout, context = nil)
+      return @engine.ask(group, content, timeout, context) unless FiberWaker.needed?
 
-      fiber_waits.answer(@engine.ask_async(group, content, timeout, traceparent, correlation_id))
+      fiber_waits.answer(@engine.ask_async(group, content, timeout, context))
     end
 
     # Waits for the end of a call.
@@ -109,12 +112,13 @@ module RedisIPC
       !report.nil?
     end
 
-    # Acts on a report: the id of a watched call, the seconds of an outage that is over, or an error.
+    # Acts on a report.
+    # @param report [Native::Report]
     def pass_on(report)
-      case report
-      when String then run_callbacks(report)
-      when Float then Instrumentation.publish(:reconnect, reconnection(report))
-      else @report.call(report)
+      case report.kind
+      when :settled then run_callbacks(report.id)
+      when :failure then @report.call(report.error)
+      when :reconnected then Instrumentation.publish(:reconnect, reconnection(report.outage))
       end
     end
 

@@ -142,8 +142,7 @@ module RedisIPC
       return ask(content, to, timeout) unless @call_pipeline.observed?
 
       @call_pipeline.wait(OutgoingRequest.new(self, content, to, timeout)) do |request|
-        context = [request.traceparent, request.correlation_id]
-        ask(request.content, request.to, check_timeout(request.timeout), *context)
+        ask(request.content, request.to, check_timeout(request.timeout), request.context)
       end
     end
 
@@ -163,8 +162,7 @@ module RedisIPC
       return ask_async(content, to, timeout) unless @call_pipeline.observed?
 
       @call_pipeline.start(OutgoingRequest.new(self, content, to, timeout)) do |request, watcher|
-        context = [request.traceparent, request.correlation_id]
-        ask_async(request.content, request.to, check_timeout(request.timeout), *context) do |session, call|
+        ask_async(request.content, request.to, check_timeout(request.timeout), request.context) do |session, call|
           session.when_settled(call) { watcher.call { Response.new(call.answer) } } if watcher
         end
       end
@@ -220,7 +218,7 @@ module RedisIPC
     # @api private
     def description
       engine = session.engine
-      threads = engine.pool_sizes.first
+      threads = engine.consumers
       "#{stream_name}/#{group_name} (#{engine.redis}, #{threads} #{threads == 1 ? "thread" : "threads"})"
     end
 
@@ -241,17 +239,17 @@ module RedisIPC
 
     private
 
-    def ask(content, to, timeout, traceparent = nil, correlation_id = nil)
+    def ask(content, to, timeout, context = nil)
       session = self.session
       RedisIPC.framework.around_wait do
-        answer = NestedCalls.watch(stream_name, to) { session.ask(to, content, timeout, traceparent, correlation_id) }
+        answer = NestedCalls.watch(stream_name, to) { session.ask(to, content, timeout, context) }
         Response.new(answer, session.logger)
       end
     end
 
-    def ask_async(content, to, timeout, traceparent = nil, correlation_id = nil)
+    def ask_async(content, to, timeout, context = nil)
       session = self.session
-      call = session.engine.ask_async(to, content, timeout, traceparent, correlation_id)
+      call = session.engine.ask_async(to, content, timeout, context)
       yield session, call if block_given?
       Future.new(call, session, to)
     end

@@ -69,6 +69,12 @@ module RedisIPC
       @timeout = timeout
     end
 
+    # @return [Native::Context, nil] what the call belongs to
+    # @api private
+    def context
+      Native::Context.new(traceparent, correlation_id) if traceparent || correlation_id
+    end
+
     # @return [String]
     def inspect
       "#<#{self.class} from #{stream.stream_name}/#{stream.group_name} to #{to}>"

@@ -66,8 +66,6 @@ module RedisIPC
       @core, @callables = Settings.for_core(options)
       Native::Engine.check_options(@core)
       freeze
-    rescue ContentError => e
-      raise ConfigurationError, "an option cannot be read: #{e.message}"
     end
 
     # Shows no passwords. Ruby's own `inspect` would, also in an error tracker and in a NoMethodError.

@@ -72,6 +72,18 @@ module RedisIPC
         Testing.enabled? ? Engine::INSTANCE : super
       end
 
+      # Runs the handler in this thread.
+      # @param entry [Entry]
+      def serve_inline(entry)
+        serve(entry)
+      end
+
+      # Tells `on_error` of an error, in this thread.
+      # @param exception [Exception]
+      def report_inline(exception)
+        report(exception)
+      end
+
       private
 
       # Raises a test's failure to the test, though over Redis it would be an answer.
@@ -100,6 +112,17 @@ module RedisIPC
 
       def session
         Testing.enabled? ? ListEngine.new(queue) : super
+      end
+    end
+
+    # Added to JSON-RPC servers.
+    # @api private
+    module InServer
+      # Runs the method that is asked for in this thread.
+      # @param engine [ListEngine]
+      # @param request [ListEngine::Request]
+      def serve_inline(engine, request)
+        serve(engine, request)
       end
     end
 
@@ -143,6 +166,7 @@ module RedisIPC
     Stream.prepend(InLifecycle, InStream)
     # YARD fails on `JSONRPC::Endpoint.prepend`, because it does not know the class here.
     [JSONRPC::Endpoint].each { |endpoint| endpoint.prepend(InLifecycle, InEndpoint) }
+    [JSONRPC::Server].each { |server| server.prepend(InServer) }
     Channel.singleton_class.prepend(InChannel)
     ChannelState.prepend(InChannelState)
     Receivers.channels.each { |channel| Receivers.keep(channel) }

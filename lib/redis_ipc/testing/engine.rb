@@ -63,7 +63,7 @@ module RedisIPC
         @counters = Counters.of(stream)
       end
 
-      def ask(to, content, timeout, *context)
+      def ask(to, content, timeout, context = nil)
         content = through_json(content)
         call = Call.new(stream: @stream.stream_name, from: @stream.group_name, to: to, content: content,
                         timeout: timeout)
@@ -105,8 +105,8 @@ module RedisIPC
         "no Redis"
       end
 
-      def pool_sizes
-        [1, 1]
+      def consumers
+        1
       end
 
       def stats
@@ -127,14 +127,14 @@ module RedisIPC
 
       # Tells `on_error` of an error.
       def report(exception)
-        @stream.send(:report, exception)
+        @stream.report_inline(exception)
       end
 
       # Runs the handler of this engine's stream, in this thread.
       def serve(request)
         @counters.add(:taken)
         @counters.during(:held_requests) do
-          CurrentAttributes.apart { @stream.send(:serve, Entry.new(request, self)) }
+          CurrentAttributes.apart { @stream.serve_inline(Entry.new(request, self)) }
         end
         return if request.answer
 
@@ -175,22 +175,22 @@ module RedisIPC
         [:rejected, ErrorText.of(e), ErrorText.class_name(e)]
       end
 
-      # @param context [Array<String, nil>] the trace context and the correlation id
+      # @param context [Native::Context, nil]
       def run(call, context)
         receiver = Receivers.stream(call.stream, call.to)
         return fake(call, %i[timed_out unclaimed]) if receiver.nil?
 
-        request = request_of(call, SecureRandom.hex(16), *context)
+        request = request_of(call, SecureRandom.hex(16), context)
         Engine.new(receiver).serve(request)
         request.answer || raise(timed_out(call, request.id, :unknown))
       end
 
-      def request_of(call, id, traceparent = nil, correlation_id = nil)
+      def request_of(call, id, context = nil)
         now = now_ms
         timeout = ((call.timeout || DEFAULT_TIMEOUT) * 1000).to_i
         Request.new(id: id, redis_id: "#{now}-0", instance_id: INSTANCE, content: call.content,
                     source_group: call.from, destination_group: call.to, deadline_ms: now + timeout,
-                    traceparent: traceparent, correlation_id: correlation_id)
+                    traceparent: context&.traceparent, correlation_id: context&.correlation_id)
       end
 
       def settle(request, status, content, error)

@@ -91,7 +91,7 @@ module RedisIPC
 
       def run(server, text, count)
         request = Request.new(text)
-        server.send(:serve, self, request)
+        server.serve_inline(self, request)
         request.answer || (raise timed_out(:unknown) if count.positive?)
       end
 

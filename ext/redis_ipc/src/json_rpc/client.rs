@@ -8,7 +8,7 @@ use crate::ruby::errors;
 use crate::ruby::gvl::{wait_for_thread, wait_without_gvl};
 use crate::ruby::logins::{self, NativeLogins};
 use crate::ruby::process_bound::ProcessBound;
-use crate::ruby::reports::{counters, fetch};
+use crate::ruby::reports::{NativeReport, counters, fetch};
 use magnus::prelude::*;
 use magnus::{Error, RHash, RModule, Ruby, Value, function, method};
 use redis_ipc_core::Interrupt;
@@ -93,12 +93,13 @@ impl NativeListClient {
     }
 
     /// The id of the next call that has ended and that a fiber waits for; nil at the end.
-    fn next_wake(ruby: &Ruby, rb_self: &Self) -> Result<Value, Error> {
-        fetch(ruby, rb_self.0.get(ruby)?.wakes())
+    fn next_wake(ruby: &Ruby, rb_self: &Self) -> Result<Option<String>, Error> {
+        Ok(fetch(ruby, rb_self.0.get(ruby)?.wakes())?.map(|id| id.to_string()))
     }
 
-    fn next_report(ruby: &Ruby, rb_self: &Self) -> Result<Value, Error> {
-        fetch(ruby, rb_self.0.get(ruby)?.reports())
+    /// The next report; nil at the end.
+    fn next_report(ruby: &Ruby, rb_self: &Self) -> Result<Option<NativeReport>, Error> {
+        NativeReport::fetch(ruby, rb_self.0.get(ruby)?.reports())
     }
 
     /// Ends everything.
@@ -190,9 +191,9 @@ fn time(client: &Client, seconds: Option<f64>) -> Duration {
     }
 }
 
-/// Checks options without connecting; the most requests in a batch they allow.
-fn check_options(ruby: &Ruby, options: RHash) -> Result<usize, Error> {
-    Ok(parse_options(ruby, options)?.max_batch)
+/// Checks options without connecting, and returns what they amount to.
+fn check_options(ruby: &Ruby, options: RHash) -> Result<NativeListClientOptions, Error> {
+    parse_options(ruby, options).map(NativeListClientOptions)
 }
 
 fn parse_options(ruby: &Ruby, options: RHash) -> Result<ClientOptions, Error> {
@@ -200,7 +201,18 @@ fn parse_options(ruby: &Ruby, options: RHash) -> Result<ClientOptions, Error> {
     ClientOptions::parse(value, environment.as_deref()).map_err(|error| errors::raise(ruby, &error))
 }
 
-/// Defines the class.
+/// The options of a client, with the defaults.
+#[magnus::wrap(class = "RedisIPC::Native::ListClientOptions", free_immediately, size)]
+pub struct NativeListClientOptions(ClientOptions);
+
+impl NativeListClientOptions {
+    /// The most requests in a batch.
+    fn max_batch(&self) -> usize {
+        self.0.max_batch
+    }
+}
+
+/// Defines the classes.
 pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     let class = native.define_class("ListClient", ruby.class_object())?;
     class.define_singleton_method("start", function!(entry::function3(NativeListClient::start), 3))?;
@@ -219,6 +231,11 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("connected?", method!(entry::getter(NativeListClient::is_connected), 0))?;
     class.define_method("stats", method!(entry::method0(NativeListClient::stats), 0))?;
     settle_class::<NativeListClient>(ruby);
+
+    let class = native.define_class("ListClientOptions", ruby.class_object())?;
+    class.undef_default_alloc_func();
+    class.define_method("max_batch", method!(entry::getter(NativeListClientOptions::max_batch), 0))?;
+    settle_class::<NativeListClientOptions>(ruby);
 
     let class = native.define_class("ListCall", ruby.class_object())?;
     class.undef_default_alloc_func();

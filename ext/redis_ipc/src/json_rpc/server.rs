@@ -9,7 +9,7 @@ use crate::ruby::gc_pressure::GcPressure;
 use crate::ruby::gvl::{wait_for_thread, wait_without_gvl};
 use crate::ruby::logins::{self, NativeLogins};
 use crate::ruby::process_bound::ProcessBound;
-use crate::ruby::reports::{counters, fetch};
+use crate::ruby::reports::{NativeReport, counters};
 use magnus::prelude::*;
 use magnus::{Error, RHash, RModule, RString, Ruby, Value, function, method};
 use redis_ipc_core::Interrupt;
@@ -138,8 +138,9 @@ impl NativeListServer {
         Ok(rb_self.0.get(ruby)?.is_reply(&key))
     }
 
-    fn next_report(ruby: &Ruby, rb_self: &Self) -> Result<Value, Error> {
-        fetch(ruby, rb_self.0.get(ruby)?.reports())
+    /// The next report; nil at the end.
+    fn next_report(ruby: &Ruby, rb_self: &Self) -> Result<Option<NativeReport>, Error> {
+        NativeReport::fetch(ruby, rb_self.0.get(ruby)?.reports())
     }
 
     /// Takes no more requests.
@@ -167,12 +168,40 @@ impl NativeListServer {
     }
 }
 
-/// Checks options without connecting; the guarantee, the number of threads and the caps (of a request, of an answer, of
-/// a batch) they amount to.
-fn check_options(ruby: &Ruby, options: RHash) -> Result<(&'static str, usize, usize, usize, usize), Error> {
-    let options = parse_options(ruby, options)?;
-    let (guarantee, threads) = (options.guarantee.name(), options.threads);
-    Ok((guarantee, threads, options.max_size, options.max_answer_size, options.max_batch))
+/// Checks options without connecting, and returns what they amount to.
+fn check_options(ruby: &Ruby, options: RHash) -> Result<NativeListServerOptions, Error> {
+    parse_options(ruby, options).map(NativeListServerOptions)
+}
+
+/// The options of a server, with the defaults.
+#[magnus::wrap(class = "RedisIPC::Native::ListServerOptions", free_immediately, size)]
+pub struct NativeListServerOptions(ServerOptions);
+
+impl NativeListServerOptions {
+    /// What it promises: "at_least_once" or "at_most_once".
+    fn guarantee(&self) -> &'static str {
+        self.0.guarantee.name()
+    }
+
+    /// How many threads run methods.
+    fn threads(&self) -> usize {
+        self.0.threads
+    }
+
+    /// The most bytes of a request.
+    fn max_size(&self) -> usize {
+        self.0.max_size
+    }
+
+    /// The most bytes of an answer.
+    fn max_answer_size(&self) -> usize {
+        self.0.max_answer_size
+    }
+
+    /// The most requests in a batch.
+    fn max_batch(&self) -> usize {
+        self.0.max_batch
+    }
 }
 
 fn parse_options(ruby: &Ruby, options: RHash) -> Result<ServerOptions, Error> {
@@ -199,6 +228,18 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("connected?", method!(entry::getter(NativeListServer::is_connected), 0))?;
     class.define_method("stats", method!(entry::method0(NativeListServer::stats), 0))?;
     settle_class::<NativeListServer>(ruby);
+
+    let class = native.define_class("ListServerOptions", ruby.class_object())?;
+    class.undef_default_alloc_func();
+    class.define_method("guarantee", method!(entry::getter(NativeListServerOptions::guarantee), 0))?;
+    class.define_method("threads", method!(entry::getter(NativeListServerOptions::threads), 0))?;
+    class.define_method("max_size", method!(entry::getter(NativeListServerOptions::max_size), 0))?;
+    class.define_method(
+        "max_answer_size",
+        method!(entry::getter(NativeListServerOptions::max_answer_size), 0),
+    )?;
+    class.define_method("max_batch", method!(entry::getter(NativeListServerOptions::max_batch), 0))?;
+    settle_class::<NativeListServerOptions>(ruby);
 
     let class = native.define_class("ListRequest", ruby.class_object())?;
     class.undef_default_alloc_func();

@@ -4,6 +4,7 @@ use crate::codec::encode;
 use crate::codec::options::options_value;
 use crate::request_reply::answer::NativeAnswer;
 use crate::request_reply::call::{self, NativeCall};
+use crate::request_reply::context::NativeContext;
 use crate::request_reply::request::NativeRequest;
 use crate::ruby::classes::settle_class;
 use crate::ruby::entry;
@@ -11,8 +12,9 @@ use crate::ruby::errors;
 use crate::ruby::gvl::{wait_for_thread, wait_without_gvl};
 use crate::ruby::logins::{self, NativeLogins};
 use crate::ruby::process_bound::ProcessBound;
-use crate::ruby::reports::{counters, fetch};
+use crate::ruby::reports::{NativeReport, counters, fetch};
 use magnus::prelude::*;
+use magnus::scan_args::{get_kwargs, scan_args};
 use magnus::{Error, RArray, RHash, RModule, Ruby, Value, function, method};
 use redis_ipc_core::Error as CoreError;
 use redis_ipc_core::Interrupt;
@@ -21,7 +23,7 @@ use redis_ipc_core::request_reply::Calls;
 use redis_ipc_core::request_reply::Engine;
 use redis_ipc_core::request_reply::Options;
 use redis_ipc_core::request_reply::Ticket;
-use redis_ipc_core::request_reply::{Context, Question, Status};
+use redis_ipc_core::request_reply::{Question, Status};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,14 +35,12 @@ type Ask = fn(&Calls, Question, Option<Duration>) -> Result<Arc<Ticket>, CoreErr
 pub struct NativeEngine(ProcessBound<Arc<Engine>>);
 
 impl NativeEngine {
-    fn start(
-        ruby: &Ruby,
-        stream: String,
-        group: String,
-        options: RHash,
-        serves: bool,
-        logins: Option<&NativeLogins>,
-    ) -> Result<Self, Error> {
+    /// `start(stream_name, group_name, options, serves:, logins:)`
+    fn start(ruby: &Ruby, arguments: &[Value]) -> Result<Self, Error> {
+        let arguments = scan_args::<_, (), (), (), _, ()>(arguments)?;
+        let (stream, group, options): (String, String, RHash) = arguments.required;
+        let keywords = get_kwargs::<_, _, (), ()>(arguments.keywords, &["serves", "logins"], &[])?;
+        let (serves, logins): (bool, Option<&NativeLogins>) = keywords.required;
         let mut options = parse_options(ruby, options)?;
         logins::connect(ruby, logins, &mut options.redis)?;
         ProcessBound::start(ruby, move || Engine::start(&stream, &group, options, serves), Engine::close)
@@ -82,11 +82,10 @@ impl NativeEngine {
         to: String,
         content: Value,
         timeout: Option<f64>,
-        traceparent: Option<String>,
-        correlation_id: Option<String>,
+        context: Option<&NativeContext>,
     ) -> Result<NativeAnswer, Error> {
-        let context = Context { traceparent, correlation_id };
-        let question = Question { content: encode::to_json(ruby, content)?, to, context };
+        let content = encode::to_json(ruby, content)?;
+        let question = Question { content, to, context: NativeContext::of(context) };
         let (engine, ticket) = rb_self.open_call(ruby, Calls::ask, question, timeout)?;
         match call::wait(ruby, &engine, &ticket, None) {
             Ok(Some(outcome)) => outcome
@@ -107,11 +106,10 @@ impl NativeEngine {
         to: String,
         content: Value,
         timeout: Option<f64>,
-        traceparent: Option<String>,
-        correlation_id: Option<String>,
+        context: Option<&NativeContext>,
     ) -> Result<NativeCall, Error> {
-        let context = Context { traceparent, correlation_id };
-        let question = Question { content: encode::to_json(ruby, content)?, to, context };
+        let content = encode::to_json(ruby, content)?;
+        let question = Question { content, to, context: NativeContext::of(context) };
         let (engine, ticket) = rb_self.open_call(ruby, Calls::ask_ahead, question, timeout)?;
         Ok(NativeCall::new(engine, ticket))
     }
@@ -196,15 +194,14 @@ impl NativeEngine {
         Ok(rb_self.engine(ruby)?.now())
     }
 
-    /// The next report: an exception for on_error, the id of a watched call that has ended, or the seconds of an
-    /// outage that is over; nil at the end.
-    fn next_report(ruby: &Ruby, rb_self: &Self) -> Result<Value, Error> {
-        fetch(ruby, rb_self.engine(ruby)?.reports())
+    /// The next report; nil at the end.
+    fn next_report(ruby: &Ruby, rb_self: &Self) -> Result<Option<NativeReport>, Error> {
+        NativeReport::fetch(ruby, rb_self.engine(ruby)?.reports())
     }
 
     /// The id of the next call that has ended and that a fiber waits for; nil at the end.
-    fn next_wake(ruby: &Ruby, rb_self: &Self) -> Result<Value, Error> {
-        fetch(ruby, rb_self.engine(ruby)?.wakes())
+    fn next_wake(ruby: &Ruby, rb_self: &Self) -> Result<Option<String>, Error> {
+        Ok(fetch(ruby, rb_self.engine(ruby)?.wakes())?.map(|id| id.to_string()))
     }
 
     /// Takes no more requests.
@@ -232,9 +229,14 @@ impl NativeEngine {
         Ok(rb_self.engine(ruby)?.instance().to_owned())
     }
 
-    fn pool_sizes(ruby: &Ruby, rb_self: &Self) -> Result<(usize, usize), Error> {
-        let options = rb_self.engine(ruby)?.options();
-        Ok((options.consumer.pool_size, options.dispatcher.pool_size))
+    /// How many threads run the handler.
+    fn consumers(ruby: &Ruby, rb_self: &Self) -> Result<usize, Error> {
+        Ok(rb_self.engine(ruby)?.options().consumer.pool_size)
+    }
+
+    /// How many threads work on the reports.
+    fn dispatchers(ruby: &Ruby, rb_self: &Self) -> Result<usize, Error> {
+        Ok(rb_self.engine(ruby)?.options().dispatcher.pool_size)
     }
 
     /// The server's address, without credentials.
@@ -278,11 +280,14 @@ fn parse_options(ruby: &Ruby, options: RHash) -> Result<Options, Error> {
 /// Defines the class.
 pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     let class = native.define_class("Engine", ruby.class_object())?;
-    class.define_singleton_method("start", function!(entry::function5(NativeEngine::start), 5))?;
+    class.define_singleton_method(
+        "start",
+        function!(entry::function_with_keywords(NativeEngine::start), -1),
+    )?;
     class.define_singleton_method("check_options", function!(entry::function1(check_options), 1))?;
     class.undef_default_alloc_func();
-    class.define_method("ask", method!(entry::method5(NativeEngine::ask), 5))?;
-    class.define_method("ask_async", method!(entry::method5(NativeEngine::ask_async), 5))?;
+    class.define_method("ask", method!(entry::method4(NativeEngine::ask), 4))?;
+    class.define_method("ask_async", method!(entry::method4(NativeEngine::ask_async), 4))?;
     class.define_method("take", method!(entry::method0(NativeEngine::take), 0))?;
     class.define_method("fulfill", method!(entry::method2(NativeEngine::fulfill), 2))?;
     class.define_method("reject", method!(entry::method3(NativeEngine::reject), 3))?;
@@ -297,7 +302,8 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("inherited_sockets", method!(entry::getter(NativeEngine::inherited_sockets), 0))?;
     class.define_method("connected?", method!(entry::getter(NativeEngine::is_connected), 0))?;
     class.define_method("instance_id", method!(entry::method0(NativeEngine::instance_id), 0))?;
-    class.define_method("pool_sizes", method!(entry::method0(NativeEngine::pool_sizes), 0))?;
+    class.define_method("consumers", method!(entry::method0(NativeEngine::consumers), 0))?;
+    class.define_method("dispatchers", method!(entry::method0(NativeEngine::dispatchers), 0))?;
     class.define_method("redis", method!(entry::method0(NativeEngine::redis), 0))?;
     class.define_method("stats", method!(entry::method0(NativeEngine::stats), 0))?;
     class.define_method("instances", method!(entry::method0(NativeEngine::instances), 0))?;

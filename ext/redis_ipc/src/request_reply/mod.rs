@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod call;
+pub mod context;
 pub mod dead_letters;
 pub mod engine;
 pub mod lazy_content;

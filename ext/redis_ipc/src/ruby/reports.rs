@@ -1,24 +1,63 @@
-//! What the core reports, as Ruby objects.
+//! What the core tells, as Ruby objects: `RedisIPC::Native::Report`, ends of calls, counters.
 
+use crate::ruby::classes::settle_class;
+use crate::ruby::entry;
 use crate::ruby::errors;
 use crate::ruby::gvl::wait_for_message;
 use magnus::prelude::*;
-use magnus::{Error, RHash, Ruby, Value};
-use redis_ipc_core::{Fetched, Report, Reports};
+use magnus::{Error, Exception, RHash, RModule, Ruby, StaticSymbol, method};
+use redis_ipc_core::{Fetched, Mailbox, Report};
 
-/// The next of `reports`: an exception for on_error, the id of a watched call that has ended, or the seconds of an
-/// outage that is over; nil at the end. Waits for it.
-pub fn fetch(ruby: &Ruby, reports: &Reports) -> Result<Value, Error> {
-    let report = wait_for_message(ruby, |interrupted| match reports.fetch(interrupted) {
-        Fetched::Report(report) => Some(Some(report)),
+/// Something to tell the user.
+#[magnus::wrap(class = "RedisIPC::Native::Report", free_immediately, size)]
+pub struct NativeReport(Report);
+
+impl NativeReport {
+    /// The next of `reports`; nil at the end. Waits for it.
+    pub fn fetch(ruby: &Ruby, reports: &Mailbox<Report>) -> Result<Option<Self>, Error> {
+        Ok(fetch(ruby, reports)?.map(Self))
+    }
+
+    /// `:failure`, `:settled` (a watched call has ended) or `:reconnected` (an outage is over).
+    fn kind(ruby: &Ruby, rb_self: &Self) -> Result<StaticSymbol, Error> {
+        Ok(ruby.sym_new(match rb_self.0 {
+            Report::Failure(_) => "failure",
+            Report::Settled(_) => "settled",
+            Report::Reconnected(_) => "reconnected",
+        }))
+    }
+
+    /// The exception of a failure, a new object each time; else nil.
+    fn error(ruby: &Ruby, rb_self: &Self) -> Result<Option<Exception>, Error> {
+        match &rb_self.0 {
+            Report::Failure(error) => errors::exception(ruby, error).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// The id of the call that has ended; else nil.
+    fn id(&self) -> Result<Option<String>, Error> {
+        Ok(match &self.0 {
+            Report::Settled(id) => Some(id.to_string()),
+            _ => None,
+        })
+    }
+
+    /// How long the outage was, in seconds; else nil.
+    fn outage(&self) -> Result<Option<f64>, Error> {
+        Ok(match &self.0 {
+            Report::Reconnected(outage) => Some(outage.as_secs_f64()),
+            _ => None,
+        })
+    }
+}
+
+/// The next message of `mailbox`, which is waited for; `None` at the end.
+pub fn fetch<T>(ruby: &Ruby, mailbox: &Mailbox<T>) -> Result<Option<T>, Error> {
+    wait_for_message(ruby, |interrupted| match mailbox.fetch(interrupted) {
+        Fetched::Message(message) => Some(Some(message)),
         Fetched::Closed => Some(None),
         Fetched::Interrupted => None,
-    })?;
-    Ok(match report {
-        None => ruby.qnil().as_value(),
-        Some(Report::Failure(error)) => errors::exception(ruby, &error)?.as_value(),
-        Some(Report::Settled(id)) => ruby.str_new(&id.to_string()).as_value(),
-        Some(Report::Reconnected(outage)) => ruby.float_from_f64(outage.as_secs_f64()).as_value(),
     })
 }
 
@@ -29,4 +68,16 @@ pub fn counters(ruby: &Ruby, counters: Vec<(&'static str, u64)>) -> Result<RHash
         hash.aset(ruby.to_symbol(name), count)?;
     }
     Ok(hash)
+}
+
+/// Defines the class.
+pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
+    let class = native.define_class("Report", ruby.class_object())?;
+    class.undef_default_alloc_func();
+    class.define_method("kind", method!(entry::method0(NativeReport::kind), 0))?;
+    class.define_method("error", method!(entry::method0(NativeReport::error), 0))?;
+    class.define_method("id", method!(entry::getter(NativeReport::id), 0))?;
+    class.define_method("outage", method!(entry::getter(NativeReport::outage), 0))?;
+    settle_class::<NativeReport>(ruby);
+    Ok(())
 }

@@ -1,9 +1,10 @@
 //! One client of a queue: makes calls, and ends each with its answer, an error, or at its deadline.
 
 use crate::error::{Error, ErrorKind, Fate};
+use crate::foundation::payload::id::Id;
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::pipeline::writer::Writer;
-use crate::foundation::runtime::reports::{self, Reporter, Reports};
+use crate::foundation::runtime::reports::{self, Mailbox, Report, Watcher};
 use crate::foundation::runtime::stats::Stats;
 use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::threads::{join, spawn};
@@ -43,9 +44,9 @@ pub struct Client {
     writer: Arc<Writer<OutgoingRequest>>,
     reader: Arc<Reader>,
     options: ClientOptions,
-    reports: Reports,
-    waker: Reporter,
-    wakes: Reports,
+    reports: Mailbox<Report>,
+    waker: Watcher,
+    wakes: Mailbox<Id>,
     next_id: AtomicU64,
     reader_thread: Mutex<Option<JoinHandle<()>>>,
     closed: AtomicBool,
@@ -55,8 +56,8 @@ impl Client {
     /// Connects to the list `queue`. Fails if Redis cannot be reached or refuses.
     pub fn start(queue: &str, options: ClientOptions) -> Result<Self, Error> {
         let stats = Arc::new(Stats::default());
-        let (reporter, reports) = reports::queue(&stats);
-        let (waker, wakes) = reports::queue(&stats);
+        let (reporter, reports) = reports::reports(&stats);
+        let (waker, wakes) = reports::ends();
         let party = Arc::new(Party::new(Names::new(queue)?, &options.redis, reporter, stats)?);
         let (first, second) = open(&party).map_err(|error| party.explain(&error, Fate::NotSent))?;
         let calls = Arc::new(PendingCalls::default());
@@ -176,9 +177,9 @@ impl Client {
         outcome
     }
 
-    /// Has the end of a call reported to [`Client::wakes`]; false if it has ended already.
+    /// Has the end of a call told to [`Client::wakes`]; false if it has ended already.
     pub fn watch(&self, pending: &Pending) -> bool {
-        pending.watch(&self.waker)
+        pending.watch(self.waker.clone())
     }
 
     /// Gives a call up, if it has not ended: nobody waits for it any more.
@@ -191,12 +192,12 @@ impl Client {
     }
 
     /// What there is to tell the user.
-    pub fn reports(&self) -> &Reports {
+    pub fn reports(&self) -> &Mailbox<Report> {
         &self.reports
     }
 
     /// The ends of calls that fibers wait for, by a way of its own: no report to the user is before them.
-    pub fn wakes(&self) -> &Reports {
+    pub fn wakes(&self) -> &Mailbox<Id> {
         &self.wakes
     }
 

@@ -262,7 +262,7 @@ mod tests {
     /// A server that holds one request, and the answer to that.
     fn answered() -> (AnswerContext, OutgoingAnswer) {
         let stats = Arc::new(Stats::default());
-        let (reporter, _) = reports::queue(&stats);
+        let (reporter, _) = reports::reports(&stats);
         let redis = RedisOptions::parse(OptionReader::new("redis_options", None).unwrap(), None).unwrap();
         let party = Arc::new(Party::new(Names::new("{q}").unwrap(), &redis, reporter, stats).unwrap());
         let queue = Arc::new(RequestQueue::new(1));

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, ErrorKind};
 use crate::foundation::payload::id::Id;
-use crate::foundation::runtime::reports::Reporter;
+use crate::foundation::runtime::reports::Watcher;
 use crate::foundation::runtime::stats::{Counter, Stats};
 use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::waiting::{self, Ending, Interrupt};
@@ -81,9 +81,9 @@ impl Pending {
         self.ending.has_come()
     }
 
-    /// Has the end of the call reported; false if it has ended already.
-    pub fn watch(&self, reporter: &Reporter) -> bool {
-        self.ending.watch(reporter)
+    /// Has `watcher` told of the end of the call; false if it has ended already.
+    pub fn watch(&self, watcher: Watcher) -> bool {
+        self.ending.watch(watcher)
     }
 
     /// Ends the call, and counts how; the first end counts. False if it had ended before.

@@ -3,7 +3,7 @@
 use crate::error::{Error, ErrorKind, Fate};
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::pipeline::writer::Writer;
-use crate::foundation::runtime::reports::{self, Reports};
+use crate::foundation::runtime::reports::{self, Mailbox, Report};
 use crate::foundation::runtime::stats::Stats;
 use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::threads::{join, spawn};
@@ -45,7 +45,7 @@ pub struct Server {
     writer: Arc<Writer<OutgoingAnswer>>,
     pulse: Arc<Pulse>,
     options: ServerOptions,
-    reports: Reports,
+    reports: Mailbox<Report>,
     intake_thread: Mutex<Option<JoinHandle<()>>>,
     housekeeper_thread: Mutex<Option<JoinHandle<()>>>,
     quiet: AtomicBool,
@@ -56,7 +56,7 @@ impl Server {
     /// Connects to the list `queue`. Returns when it is ready; fails if Redis cannot be reached or refuses.
     pub fn start(queue: &str, options: ServerOptions) -> Result<Self, Error> {
         let stats = Arc::new(Stats::default());
-        let (reporter, reports) = reports::queue(&stats);
+        let (reporter, reports) = reports::reports(&stats);
         let party = Arc::new(Party::new(Names::new(queue)?, &options.redis, reporter, stats)?);
         let pulse = Arc::new(Pulse::new(options.lease));
         let (first, second) =
@@ -191,7 +191,7 @@ impl Server {
     }
 
     /// What there is to tell the user.
-    pub fn reports(&self) -> &Reports {
+    pub fn reports(&self) -> &Mailbox<Report> {
         &self.reports
     }
 

@@ -1,12 +1,13 @@
 //! One connected stream: starts the parts, holds them together, and takes them down in order.
 
 use crate::error::{Error, Fate};
+use crate::foundation::payload::id::Id;
 use crate::foundation::payload::limits::check_name;
 use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::master_watch::MasterWatch;
 use crate::foundation::redis::server_check::check_server;
-use crate::foundation::runtime::reports::{self, Reporter, Reports};
+use crate::foundation::runtime::reports::{self, Mailbox, Report, Watcher};
 use crate::foundation::runtime::stats::Stats;
 use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::threads::{join, spawn};
@@ -44,9 +45,9 @@ pub struct Engine {
     sender: Arc<Sender>,
     /// Reads the inbox, if there is a handler.
     intake: Option<Arc<Intake>>,
-    reports: Reports,
-    waker: Reporter,
-    wakes: Reports,
+    reports: Mailbox<Report>,
+    waker: Watcher,
+    wakes: Mailbox<Id>,
     reader_thread: Mutex<Option<JoinHandle<()>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     quiet: AtomicBool,
@@ -60,14 +61,14 @@ impl Engine {
         let keys = Keys::new(stream)?;
         check_name("group", group)?;
         let stats = Arc::new(Stats::default());
-        let (reporter, reports) = reports::queue(&stats);
+        let (reporter, reports) = reports::reports(&stats);
         let member = Arc::new(Member::new(keys, group, serves, options, reporter, stats)?);
         let opened = open_connections(&member).map_err(|error| member.locate(error.of_connecting()))?;
         Self::assemble(member, reports, opened)
     }
 
-    fn assemble(member: Arc<Member>, reports: Reports, opened: Opened) -> Result<Self, Error> {
-        let (waker, wakes) = reports::queue(&member.stats);
+    fn assemble(member: Arc<Member>, reports: Mailbox<Report>, opened: Opened) -> Result<Self, Error> {
+        let (waker, wakes) = reports::ends();
         let ledger = Arc::new(Ledger::default());
         let queue = Arc::new(RequestQueue::new(member.options.consumer.pool_size));
         let context = CommandContext {
@@ -167,7 +168,7 @@ impl Engine {
     }
 
     /// What there is to tell the user.
-    pub fn reports(&self) -> &Reports {
+    pub fn reports(&self) -> &Mailbox<Report> {
         &self.reports
     }
 
@@ -181,18 +182,19 @@ impl Engine {
         self.member.clock.now()
     }
 
-    /// Reports the end of watched calls.
-    pub fn reporter(&self) -> &Reporter {
-        &self.member.reporter
+    /// Has the ends of calls among the reports.
+    pub fn reporter(&self) -> Watcher {
+        self.member.reporter.watcher()
     }
 
-    /// Reports the end of calls that fibers wait for, by a way of its own: no callback of the user's is before it.
-    pub fn waker(&self) -> &Reporter {
-        &self.waker
+    /// Has the ends of calls that fibers wait for among the wakes, by a way of its own: no callback of the user's is
+    /// before it.
+    pub fn waker(&self) -> Watcher {
+        self.waker.clone()
     }
 
-    /// What the waker reported.
-    pub fn wakes(&self) -> &Reports {
+    /// The calls that have ended and had the waker told.
+    pub fn wakes(&self) -> &Mailbox<Id> {
         &self.wakes
     }
 

@@ -128,8 +128,8 @@ fn a_thread_that_panics_is_reported_and_starts_again() {
         let (_never, interrupt) = crossbeam_channel::bounded(1);
         eventually(|| match engine.reports().fetch(&interrupt) {
             // A connection that broke and is back is no panic.
-            Fetched::Report(Report::Reconnected(_)) => None,
-            Fetched::Report(Report::Failure(error)) => {
+            Fetched::Message(Report::Reconnected(_)) => None,
+            Fetched::Message(Report::Failure(error)) => {
                 (error.kind == ErrorKind::Internal && error.message.contains("a failpoint")).then_some(())
             }
             other => panic!("{other:?}"),

@@ -1,4 +1,4 @@
-//! What the core has to tell the user: errors nobody is waiting for, and calls that somebody watches.
+//! What the core has to tell: errors nobody is waiting for, the ends of outages, and the ends of calls that are watched.
 
 use crate::error::Error;
 use crate::foundation::payload::id::Id;
@@ -10,10 +10,10 @@ use std::time::Duration;
 /// How many reports may wait for the user before failures are dropped and counted.
 const WAITING: usize = 10_000;
 
-/// Something to tell.
+/// Something to tell the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Report {
-    /// An error for `on_error`.
+    /// An error that no caller hears of.
     Failure(Error),
     /// A watched call has ended.
     Settled(Id),
@@ -29,43 +29,62 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// Reports that a watched call has ended. Never dropped: a callback hangs on it.
-    pub fn settled(&self, id: Id) {
-        self.queue(Report::Settled(id));
-    }
-
     /// Reports that all connections stand again.
     pub fn reconnected(&self, outage: Duration) {
-        self.queue(Report::Reconnected(outage));
+        send(&self.sender, Report::Reconnected(outage));
     }
 
-    /// Reports an error for `on_error`; if too many reports wait, it is dropped and counted.
+    /// Reports an error that no caller hears of; if too many reports wait, it is dropped and counted.
     pub fn failure(&self, error: Error) {
         if self.sender.len() < WAITING {
-            self.queue(Report::Failure(error));
+            send(&self.sender, Report::Failure(error));
         } else {
             self.stats.reports_dropped.increment();
         }
     }
 
-    fn queue(&self, report: Report) {
-        // The other end lives as long as the engine; after it nobody is left to be told.
-        let _ = self.sender.send(report);
+    /// Who reports the ends of calls, among all else.
+    pub fn watcher(&self) -> Watcher {
+        Watcher::Reports(self.sender.clone())
     }
 }
 
-/// Where reports are fetched, by any number of threads.
+/// Who is told of the end of a call that is watched. Is never dropped for want of room: a callback or a fiber hangs on it.
+#[derive(Debug, Clone)]
+pub enum Watcher {
+    /// The reports.
+    Reports(Sender<Report>),
+    /// A queue of nothing but ends.
+    Ends(Sender<Id>),
+}
+
+impl Watcher {
+    /// Tells that the call `id` has ended; never blocks.
+    pub fn tell(&self, id: Id) {
+        match self {
+            Self::Reports(sender) => send(sender, Report::Settled(id)),
+            Self::Ends(sender) => send(sender, id),
+        }
+    }
+}
+
+fn send<T>(sender: &Sender<T>, message: T) {
+    // The other end lives as long as the engine; after it nobody is left to be told.
+    let _ = sender.send(message);
+}
+
+/// Where messages are fetched, by any number of threads.
 #[derive(Debug)]
-pub struct Reports {
-    receiver: Receiver<Report>,
+pub struct Mailbox<T> {
+    receiver: Receiver<T>,
     closed: (Sender<()>, Receiver<()>),
 }
 
 /// What fetching found.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Fetched {
-    /// A report.
-    Report(Report),
+pub enum Fetched<T> {
+    /// A message.
+    Message(T),
     /// Closed, and nothing is left.
     Closed,
     /// The fetching thread was interrupted.
@@ -73,16 +92,27 @@ pub enum Fetched {
 }
 
 /// Both ends of a new queue of reports.
-pub fn queue(stats: &Arc<Stats>) -> (Reporter, Reports) {
-    let (sender, receiver) = unbounded();
-    (Reporter { sender, stats: Arc::clone(stats) }, Reports { receiver, closed: bounded(1) })
+pub fn reports(stats: &Arc<Stats>) -> (Reporter, Mailbox<Report>) {
+    let (sender, mailbox) = mailbox();
+    (Reporter { sender, stats: Arc::clone(stats) }, mailbox)
 }
 
-impl Reports {
-    /// The next report; waits until there is one, or `interrupt` receives something.
-    pub fn fetch(&self, interrupt: &Receiver<()>) -> Fetched {
+/// Both ends of a new queue of the ends of calls: no report is before them.
+pub fn ends() -> (Watcher, Mailbox<Id>) {
+    let (sender, mailbox) = mailbox();
+    (Watcher::Ends(sender), mailbox)
+}
+
+fn mailbox<T>() -> (Sender<T>, Mailbox<T>) {
+    let (sender, receiver) = unbounded();
+    (sender, Mailbox { receiver, closed: bounded(1) })
+}
+
+impl<T> Mailbox<T> {
+    /// The next message; waits until there is one, or `interrupt` receives something.
+    pub fn fetch(&self, interrupt: &Receiver<()>) -> Fetched<T> {
         select_biased! {
-            recv(self.receiver) -> report => report.map_or(Fetched::Closed, Fetched::Report),
+            recv(self.receiver) -> message => message.map_or(Fetched::Closed, Fetched::Message),
             recv(interrupt) -> _ => Fetched::Interrupted,
             recv(self.closed.1) -> _ => {
                 // Left in place for the other fetching threads.
@@ -92,7 +122,7 @@ impl Reports {
         }
     }
 
-    /// Ends every fetch once the waiting reports are gone.
+    /// Ends every fetch once the waiting messages are gone.
     pub fn close(&self) {
         let _ = self.closed.0.try_send(());
     }
@@ -106,24 +136,36 @@ mod tests {
     #[test]
     fn failures_are_bounded_and_counted() {
         let stats = Arc::new(Stats::default());
-        let (reporter, reports) = queue(&stats);
+        let (reporter, mailbox) = reports(&stats);
         let error = Error::new(ErrorKind::Internal, "x");
         (0..WAITING + 3).for_each(|_| reporter.failure(error.clone()));
         assert_eq!(stats.reports_dropped.get(), 3);
         let (_keep, never) = bounded(1);
-        assert_eq!(reports.fetch(&never), Fetched::Report(Report::Failure(error)));
+        assert_eq!(mailbox.fetch(&never), Fetched::Message(Report::Failure(error)));
     }
 
     #[test]
     fn closing_ends_every_fetch_after_what_waits() {
-        let (reporter, reports) = queue(&Arc::new(Stats::default()));
+        let (reporter, mailbox) = reports(&Arc::new(Stats::default()));
         reporter.failure(Error::new(ErrorKind::Internal, "last"));
-        reports.close();
+        mailbox.close();
         let (interrupt, interrupted) = bounded(1);
-        assert!(matches!(reports.fetch(&interrupted), Fetched::Report(_)));
-        assert_eq!(reports.fetch(&interrupted), Fetched::Closed);
-        assert_eq!(reports.fetch(&interrupted), Fetched::Closed);
+        assert!(matches!(mailbox.fetch(&interrupted), Fetched::Message(_)));
+        assert_eq!(mailbox.fetch(&interrupted), Fetched::Closed);
+        assert_eq!(mailbox.fetch(&interrupted), Fetched::Closed);
         interrupt.send(()).unwrap();
-        assert_eq!(reports.fetch(&interrupted), Fetched::Interrupted);
+        assert_eq!(mailbox.fetch(&interrupted), Fetched::Interrupted);
+    }
+
+    #[test]
+    fn the_end_of_a_watched_call_is_told_where_it_was_asked_for() {
+        let stats = Arc::new(Stats::default());
+        let ((reporter, reports), (ends, wakes)) = (reports(&stats), ends());
+        let (_keep, never) = bounded(1);
+        let id = Id::from_bytes([7; 16]);
+        reporter.watcher().tell(id);
+        ends.tell(id);
+        assert_eq!(reports.fetch(&never), Fetched::Message(Report::Settled(id)));
+        assert_eq!(wakes.fetch(&never), Fetched::Message(id));
     }
 }

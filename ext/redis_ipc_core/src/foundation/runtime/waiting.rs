@@ -1,7 +1,7 @@
 //! Waiting for the end of a call: by a thread until it ends, or by having it reported.
 
 use crate::foundation::payload::id::Id;
-use crate::foundation::runtime::reports::Reporter;
+use crate::foundation::runtime::reports::Watcher;
 use crate::foundation::runtime::sync::{Condvar, Mutex};
 use crate::foundation::runtime::waker::Waker;
 use std::sync::Arc;
@@ -51,7 +51,7 @@ pub struct Ending<O, P> {
 struct State<O, P> {
     outcome: Option<O>,
     progress: P,
-    watchers: Vec<Reporter>,
+    watchers: Vec<Watcher>,
     /// Wakes the waiter that reads for itself.
     waker: Option<Arc<Waker>>,
 }
@@ -143,7 +143,7 @@ impl<O: Clone, P> Ending<O, P> {
             state.wake();
             std::mem::take(&mut state.watchers)
         };
-        watchers.iter().for_each(|watcher| watcher.settled(id));
+        watchers.iter().for_each(|watcher| watcher.tell(id));
         true
     }
 
@@ -157,13 +157,13 @@ impl<O: Clone, P> Ending<O, P> {
         self.changed.is_awaited()
     }
 
-    /// Has the end of the call reported; false if it has ended already.
-    pub fn watch(&self, reporter: &Reporter) -> bool {
+    /// Has `watcher` told of the end of the call; false if it has ended already.
+    pub fn watch(&self, watcher: Watcher) -> bool {
         let mut state = self.state.lock();
         if state.outcome.is_some() {
             return false;
         }
-        state.watchers.push(reporter.clone());
+        state.watchers.push(watcher);
         true
     }
 

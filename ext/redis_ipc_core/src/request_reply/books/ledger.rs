@@ -3,7 +3,7 @@
 use crate::error::{Error, Fate};
 use crate::foundation::payload::id::Id;
 use crate::foundation::payload::stream_entry::StreamId;
-use crate::foundation::runtime::reports::Reporter;
+use crate::foundation::runtime::reports::Watcher;
 use crate::foundation::runtime::staggered_wake::Sleeper;
 use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::waiting::{self, Ending, Interrupt};
@@ -116,9 +116,9 @@ impl Ticket {
         self.ending.settle(self.id, |progress| progress.sent == Sent::No, outcome)
     }
 
-    /// Has the end of the call reported; false if it has ended already.
-    pub fn watch(&self, reporter: &Reporter) -> bool {
-        self.ending.watch(reporter)
+    /// Has `watcher` told of the end of the call; false if it has ended already.
+    pub fn watch(&self, watcher: Watcher) -> bool {
+        self.ending.watch(watcher)
     }
 
     /// How many whole ms there are until the deadline; `None` if it is too late to send the request.

@@ -75,7 +75,7 @@ pub struct ConsumerOptions {
     pub busy_poll: bool,
 }
 
-/// Options of the threads that run `Future#then` and `on_error`.
+/// Options of the threads that work on the reports: ends of watched calls, errors.
 #[derive(Debug, Clone)]
 pub struct DispatcherOptions {
     /// How many there are.
