@@ -109,6 +109,11 @@ module Chaos
       books.lost(but: @scene.killed)
     end
 
+    # Returns the calls whose `Future#then` block did not run, or ran wrongly.
+    def wrongly_called_back
+      books.wrongly_called_back(but: @scene.killed)
+    end
+
     # Returns the diaries of the processes that stayed until the end.
     def staying
       living.reject { |diary| @scene.left.include?(diary.worker) }

@@ -31,7 +31,7 @@ RSpec.describe "all kinds of calls while everything breaks", timeout: 180 do
 
   # What the audit would say of journals in which a promise is broken.
   describe "the audit" do
-    def audit(lines, once: false)
+    def audit(lines, once: false, killed: [])
       Dir.mktmpdir("redis_ipc_oracle") do |folder|
         parts = %i[asker answerer].map do |role|
           path = File.join(folder, role.to_s)
@@ -39,22 +39,32 @@ RSpec.describe "all kinds of calls while everything breaks", timeout: 180 do
           Oracle::World::Part.new(:worker, nil, role, path)
         end
         traffic = Oracle::Traffic.new(name: "calls", once: once)
-        world = double(dead_in: [], killed: [], askers: [], lost_since?: false)
+        world = double(dead_in: [], killed: killed, askers: [], lost_since?: false)
         Oracle::Audit.new(traffic, Chaos::Books.new(parts), world).failures
       end
     end
 
-    def call(ending, runs: [], stats: {}, id: "1/0/0", once: false)
+    def call(ending, runs: [], stats: {}, id: "1/0/0", **more)
       counted = { requests: 1, fulfilled: 0, rejected: 0, timed_out: 0, failed: 0, overloaded: 0, open_calls: 0 }
       asker = [["asked", 1, id], *Array(ending).map { |kind| ["ended", 2, id, kind] },
+               *more.delete(:called_back)&.map { |time| ["called_back", time, id] },
                ["stats", 3, JSON.generate(counted.merge(stats))]]
-      audit({ asker: asker, answerer: runs.map { |time| ["ran", time, id] } }, once: once)
+      audit({ asker: asker, answerer: runs.map { |time| ["ran", time, id] } }, **more)
     end
 
     it "is content with what is right" do
       expect(call("answered", runs: [1.5], stats: { fulfilled: 1 })).to be_empty
       expect(call("timed_out unclaimed", stats: { timed_out: 1 })).to be_empty
       expect(call("timed_out unknown", runs: [1.5, 1.7], stats: { timed_out: 1 })).to be_empty
+    end
+
+    it "asks for the block of Future#then, but not of a process that was killed in between" do
+      steady = { id: "1/steady/0", runs: [1.5], stats: { fulfilled: 1 } }
+      expect(call("answered", **steady, called_back: [2.5])).to be_empty
+      expect(call("answered", **steady)).to match([/1 had Future#then called wrongly/])
+      expect(call("answered", **steady, killed: [:worker])).to be_empty
+      expect(call("timed_out unknown", **steady, stats: { timed_out: 1 }, called_back: [2.5], killed: [:worker]))
+        .to match([/1 had Future#then called wrongly/])
     end
 
     it "finds each broken promise" do
