@@ -11,6 +11,7 @@ RSpec.describe "the arrows between folders" do
 
   foundation = "foundation/redis"
   pipeline = "foundation/redis/pipeline"
+  group_consumer = "foundation/redis/group_consumer"
   core_order = House::Order.new(
     "error" => [],
     "foundation/payload" => %w[error],
@@ -18,8 +19,9 @@ RSpec.describe "the arrows between folders" do
     "foundation/redis/resp" => %w[foundation/payload],
     foundation => %w[foundation/runtime foundation/redis/resp],
     pipeline => [foundation],
-    "foundation" => [pipeline],
-    "request_reply/protocol" => [pipeline],
+    group_consumer => [foundation],
+    "foundation" => [pipeline, group_consumer],
+    "request_reply/protocol" => [pipeline, group_consumer],
     "request_reply/membership" => %w[request_reply/protocol],
     "request_reply/books" => %w[request_reply/membership],
     "request_reply/sending" => %w[request_reply/books],

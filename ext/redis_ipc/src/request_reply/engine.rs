@@ -117,12 +117,12 @@ impl NativeEngine {
     /// The next request: one at hand without giving up the GVL, else one that is waited for; nil once no more come.
     fn take(ruby: &Ruby, rb_self: &Self) -> Result<Option<NativeRequest>, Error> {
         let engine = rb_self.engine(ruby)?;
-        if let Some(claim) = engine.service().try_take() {
-            return Ok(Some(NativeRequest::new(ruby, claim)));
+        if let Some(held) = engine.service().try_take() {
+            return Ok(Some(NativeRequest::new(ruby, held)));
         }
         let interrupt = Interrupt::default();
         let wait = || match engine.service().take(&interrupt) {
-            Taken::Request(claim) => Some(Some(claim)),
+            Taken::Request(held) => Some(Some(held)),
             Taken::Closed => Some(None),
             Taken::Interrupted => None,
         };
@@ -131,7 +131,7 @@ impl NativeEngine {
             engine.service().wake();
         };
         let taken = wait_without_gvl(ruby, wait, unblock)?;
-        Ok(taken.map(|claim| NativeRequest::new(ruby, claim)))
+        Ok(taken.map(|held| NativeRequest::new(ruby, held)))
     }
 
     fn fulfill(ruby: &Ruby, rb_self: &Self, request: &NativeRequest, content: Value) -> Result<bool, Error> {
@@ -158,7 +158,7 @@ impl NativeEngine {
     ) -> Result<bool, Error> {
         let engine = self.engine(ruby)?;
         let content = encode::to_json(ruby, content)?;
-        let answered = engine.service().answer(&request.claim, status, content, error);
+        let answered = engine.service().answer(&request.held, status, content, error);
         answered.map_err(|error| errors::raise(ruby, &error))
     }
 
@@ -171,7 +171,7 @@ impl NativeEngine {
         error: Option<String>,
     ) -> Result<bool, Error> {
         let engine = rb_self.engine(ruby)?;
-        let answered = engine.service().reject(&request.claim, &reason, error);
+        let answered = engine.service().reject(&request.held, &reason, error);
         answered.map_err(|error| errors::raise(ruby, &error))
     }
 
@@ -186,7 +186,7 @@ impl NativeEngine {
     }
 
     fn is_expired(ruby: &Ruby, rb_self: &Self, request: &NativeRequest) -> Result<bool, Error> {
-        Ok(rb_self.engine(ruby)?.service().is_expired(&request.claim))
+        Ok(rb_self.engine(ruby)?.service().is_expired(&request.held))
     }
 
     /// Redis's time, ms since 1970.

@@ -5,15 +5,15 @@ use crate::ruby::classes::settle_class;
 use crate::ruby::entry;
 use magnus::prelude::*;
 use magnus::{DataTypeFunctions, Error, RModule, Ruby, TypedData, Value, gc, method};
-use redis_ipc_core::request_reply::{Answered, Claim};
+use redis_ipc_core::request_reply::{Answered, InFlight};
 use std::sync::Arc;
 
-/// A claim of the core.
+/// A request that is held by the core.
 #[derive(TypedData)]
 #[magnus(class = "RedisIPC::Native::Request", free_immediately, mark, size)]
 pub struct NativeRequest {
-    /// The claim.
-    pub claim: Arc<Claim>,
+    /// The request.
+    pub held: Arc<InFlight>,
     content: LazyContent,
 }
 
@@ -24,71 +24,71 @@ impl DataTypeFunctions for NativeRequest {
 }
 
 impl NativeRequest {
-    /// What stands for `claim`.
-    pub fn new(ruby: &Ruby, claim: Arc<Claim>) -> Self {
-        let content = LazyContent::new(ruby, &claim.request.content);
-        Self { claim, content }
+    /// What stands for `held`.
+    pub fn new(ruby: &Ruby, held: Arc<InFlight>) -> Self {
+        let content = LazyContent::new(ruby, &held.request.content);
+        Self { held, content }
     }
 
     fn content(ruby: &Ruby, rb_self: &Self) -> Result<Value, Error> {
-        rb_self.content.read(ruby, &rb_self.claim.request.content)
+        rb_self.content.read(ruby, &rb_self.held.request.content)
     }
 
     /// The handler has returned.
     fn leave(&self) {
-        self.claim.leave();
+        self.held.leave();
     }
 
     fn id(&self) -> &str {
-        &self.claim.request.id
+        &self.held.request.id
     }
 
     fn redis_id(&self) -> String {
-        self.claim.request.redis_id.to_string()
+        self.held.request.redis_id.to_string()
     }
 
     fn instance_id(&self) -> &str {
-        &self.claim.request.instance_id
+        &self.held.request.instance_id
     }
 
     fn source_group(&self) -> &str {
-        &self.claim.request.source_group
+        &self.held.request.source_group
     }
 
     fn destination_group(&self) -> &str {
-        &self.claim.request.destination_group
+        &self.held.request.destination_group
     }
 
     fn since_ms(&self) -> u64 {
-        self.claim.request.since
+        self.held.request.since
     }
 
     fn deadline_ms(&self) -> u64 {
-        self.claim.request.deadline()
+        self.held.request.deadline()
     }
 
     fn deliveries(&self) -> u32 {
-        self.claim.request.deliveries
+        self.held.request.deliveries
     }
 
     fn traceparent(&self) -> Option<&str> {
-        self.claim.request.context.traceparent.as_deref()
+        self.held.request.context.traceparent.as_deref()
     }
 
     fn correlation_id(&self) -> Option<&str> {
-        self.claim.request.context.correlation_id.as_deref()
+        self.held.request.context.correlation_id.as_deref()
     }
 
     /// How it was answered: "fulfilled" or "rejected", or "dropped" if that was too late; nil if it was not, yet.
     fn answered(&self) -> Option<&'static str> {
-        self.claim.answered().map(|answered| match answered {
+        self.held.answered().map(|answered| match answered {
             Answered::InTime(status) => status.name(),
             Answered::TooLate => "dropped",
         })
     }
 
     fn redelivered(&self) -> bool {
-        self.claim.request.may_have_run()
+        self.held.request.may_have_run()
     }
 }
 

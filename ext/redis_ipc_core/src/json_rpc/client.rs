@@ -9,7 +9,7 @@ use crate::foundation::runtime::stats::Stats;
 use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::threads::{join, spawn};
 use crate::foundation::runtime::waiting::Interrupt;
-use crate::json_rpc::context::Party;
+use crate::json_rpc::instance::Instance;
 use crate::json_rpc::names::Names;
 use crate::json_rpc::options::{ClientOptions, MAX_TIMEOUT};
 use crate::json_rpc::outgoing_request::{self, OutgoingRequest, Step};
@@ -39,7 +39,7 @@ const COUNTED: [&str; 8] = [
 
 /// A client that is connected.
 pub struct Client {
-    party: Arc<Party>,
+    instance: Arc<Instance>,
     calls: Arc<PendingCalls>,
     writer: Arc<Writer<OutgoingRequest>>,
     reader: Arc<Reader>,
@@ -58,13 +58,14 @@ impl Client {
         let stats = Arc::new(Stats::default());
         let (reporter, reports) = reports::reports(&stats);
         let (waker, wakes) = reports::ends();
-        let party = Arc::new(Party::new(Names::new(queue)?, &options.redis, reporter, stats)?);
-        let (first, second) = open(&party).map_err(|error| party.explain(&error, Fate::NotSent))?;
+        let instance = Arc::new(Instance::new(Names::new(queue)?, &options.redis, reporter, stats)?);
+        let (first, second) =
+            open(&instance).map_err(|error| instance.endpoint.explain(&error, Fate::NotSent))?;
         let calls = Arc::new(PendingCalls::default());
         let client = Self {
-            writer: Arc::new(Writer::new(Arc::clone(&party), first)),
-            reader: Arc::new(Reader::new(Arc::clone(&party), Arc::clone(&calls), options.max_size)),
-            party,
+            writer: Arc::new(Writer::new(Arc::clone(&instance), first)),
+            reader: Arc::new(Reader::new(Arc::clone(&instance), Arc::clone(&calls), options.max_size)),
+            instance,
             calls,
             options,
             reports,
@@ -74,7 +75,7 @@ impl Client {
             reader_thread: Mutex::default(),
             closed: AtomicBool::new(false),
         };
-        client.start_threads(second).map_err(|error| client.party.locate(error))?;
+        client.start_threads(second).map_err(|error| client.instance.endpoint.locate(error))?;
         Ok(client)
     }
 
@@ -82,7 +83,7 @@ impl Client {
         self.writer.start()?;
         let (reader, second) = (Arc::clone(&self.reader), Mutex::new(Some(second)));
         *self.reader_thread.lock() =
-            Some(spawn("rpc-replies", &self.party, move || reader.run(second.lock().take()))?);
+            Some(spawn("rpc-replies", &self.instance.endpoint, move || reader.run(second.lock().take()))?);
         Ok(())
     }
 
@@ -93,12 +94,12 @@ impl Client {
 
     /// The list its answers come on.
     pub fn reply_to(&self) -> String {
-        self.party.names.reply(&self.party.id)
+        self.instance.names.reply(&self.instance.id)
     }
 
     /// What Redis's clock will show after `timeout` (of `MAX_TIMEOUT` at most), in ms.
     pub fn deadline(&self, timeout: Duration) -> u64 {
-        self.party.clock.now().saturating_add(timeout.min(MAX_TIMEOUT).as_millis() as u64)
+        self.instance.endpoint.clock.now().saturating_add(timeout.min(MAX_TIMEOUT).as_millis() as u64)
     }
 
     /// Sends a text whose requests have these ids (none for a notification).
@@ -109,14 +110,14 @@ impl Client {
                 text.len(),
                 self.options.max_size
             );
-            return Err(self.party.locate(Error::new(ErrorKind::Content, message)));
+            return Err(self.instance.endpoint.locate(Error::new(ErrorKind::Content, message)));
         }
         if self.closed.load(Ordering::SeqCst) {
-            return Err(self.party.locate(closed()));
+            return Err(self.instance.endpoint.locate(closed()));
         }
         let own = if ids.is_empty() { self.reserve(1) } else { ids.start };
         let pending = Arc::new(Pending::new(own..own + (ids.end - ids.start), text, timeout));
-        self.party.stats.requests.increment();
+        self.instance.endpoint.stats.requests.increment();
         self.calls.open(&pending);
         self.post(Step::Ask, &pending);
         // Who closed the client in between may not have seen it.
@@ -153,8 +154,8 @@ impl Client {
             return Some(pending.deadline);
         }
         self.calls.close(pending.ids.clone());
-        let timed_out = |fate| Err(outgoing_request::timed_out(pending, fate, &self.party));
-        let stats = &self.party.stats;
+        let timed_out = |fate| Err(outgoing_request::timed_out(pending, fate, &self.instance));
+        let stats = &self.instance.endpoint.stats;
         if !pending.finish_unsent(|| timed_out(Fate::NotSent), stats) && pending.withdrawing() {
             self.post(Step::Withdraw, pending);
         }
@@ -186,7 +187,9 @@ impl Client {
     pub fn cancel(&self, pending: &Arc<Pending>) {
         self.calls.close(pending.ids.clone());
         let cancelled = Error::new(ErrorKind::Closed(Fate::Unknown), "the call was given up");
-        if pending.cancel(Err(self.party.locate(cancelled)), &self.party.stats) && pending.was_written() {
+        if pending.cancel(Err(self.instance.endpoint.locate(cancelled)), &self.instance.endpoint.stats)
+            && pending.was_written()
+        {
             self.post(Step::Withdraw, pending);
         }
     }
@@ -208,17 +211,17 @@ impl Client {
 
     /// Its sockets, as a forked child sees them.
     pub fn inherited_sockets(&self) -> Vec<std::os::fd::RawFd> {
-        self.party.connector.sockets().inherited()
+        self.instance.endpoint.connector.sockets().inherited()
     }
 
     /// Whether calls can be made: not closed, and every connection stands.
     pub fn is_connected(&self) -> bool {
-        !self.closed.load(Ordering::SeqCst) && self.party.health.are_up()
+        !self.closed.load(Ordering::SeqCst) && self.instance.endpoint.health.are_up()
     }
 
     /// The counters, and how many requests are open now.
     pub fn stats(&self) -> Vec<(&'static str, u64)> {
-        let mut stats = self.party.stats.snapshot();
+        let mut stats = self.instance.endpoint.stats.snapshot();
         stats.retain(|(name, _)| COUNTED.contains(name));
         stats.push(("open_calls", self.calls.len() as u64));
         stats
@@ -227,8 +230,8 @@ impl Client {
     fn end_all(&self) {
         for pending in self.calls.close_all() {
             let fate = if pending.was_written() { Fate::Unknown } else { Fate::NotSent };
-            let error = self.party.locate(Error { kind: ErrorKind::Closed(fate), ..closed() });
-            pending.finish(Err(error), &self.party.stats);
+            let error = self.instance.endpoint.locate(Error { kind: ErrorKind::Closed(fate), ..closed() });
+            pending.finish(Err(error), &self.instance.endpoint.stats);
         }
     }
 
@@ -237,18 +240,18 @@ impl Client {
         if self.closed.swap(true, Ordering::SeqCst) {
             return;
         }
-        self.party.connector.closing().begin();
+        self.instance.endpoint.connector.closing().begin();
         self.end_all();
         self.writer.close();
-        self.party.stop.stop();
+        self.instance.endpoint.stop.stop();
         self.reader.interrupt();
         join(self.reader_thread.lock().take());
         let left = self
-            .party
+            .instance
             .open()
             .and_then(|mut connection| connection.run(redis::cmd("DEL").arg(self.reply_to())));
         if let Err(error) = left {
-            self.party.reporter.failure(self.party.explain(&error, Fate::Unknown));
+            self.instance.endpoint.report_redis(&error);
         }
         self.reports.close();
         self.wakes.close();
@@ -259,7 +262,7 @@ impl Drop for Client {
     /// A client nobody closed: its threads end by themselves.
     fn drop(&mut self) {
         self.writer.stop();
-        self.party.stop.stop();
+        self.instance.endpoint.stop.stop();
         self.reader.interrupt();
         self.reports.close();
         self.wakes.close();
@@ -271,9 +274,13 @@ fn closed() -> Error {
 }
 
 /// The connections a client cannot do without.
-fn open(party: &Party) -> RedisResult<(Option<Connection>, Connection)> {
-    let mut first = party.first_connection()?;
-    party.clock.read(&mut first)?;
-    let second = party.connector.open_blocking(&party.names.reply(&party.id), party.block(), &party.stop)?;
-    Ok(((!party.connector.is_cluster()).then_some(first), second))
+fn open(instance: &Instance) -> RedisResult<(Option<Connection>, Connection)> {
+    let mut first = instance.first_connection()?;
+    instance.endpoint.clock.read(&mut first)?;
+    let second = instance.endpoint.connector.open_blocking(
+        &instance.names.reply(&instance.id),
+        instance.block(),
+        &instance.endpoint.stop,
+    )?;
+    Ok(((!instance.endpoint.connector.is_cluster()).then_some(first), second))
 }

@@ -3,7 +3,7 @@
 use crate::foundation::redis::cluster::Route;
 use crate::foundation::redis::pipeline::batch::{Encoder, Leftover};
 use crate::foundation::redis::pipeline::carried::{Carried, Context, Tail};
-use crate::json_rpc::context::{CLOCK_LOOK, Party};
+use crate::json_rpc::instance::CLOCK_LOOK;
 use redis::Value;
 use std::time::Instant;
 
@@ -14,16 +14,13 @@ pub struct ClockLook {
     asked: Option<Instant>,
 }
 
-impl<T: Carried> Tail<T> for ClockLook
-where
-    T::Context: Context<Instance = Party>,
-{
+impl<T: Carried> Tail<T> for ClockLook {
     fn begin(_route: &Route, _context: &T::Context) -> Self {
         Self::default()
     }
 
     fn encode(&mut self, encoder: &mut Encoder<'_>, context: &T::Context) {
-        if !encoder.is_empty() && context.instance().clock.is_due(CLOCK_LOOK) {
+        if !encoder.is_empty() && context.endpoint().clock.is_due(CLOCK_LOOK) {
             encoder.command(1).word("TIME");
             self.asked = Some(Instant::now());
         }
@@ -37,7 +34,7 @@ where
     fn settle(self, replies: &[Value], _leftover: &mut Leftover<T>, context: &T::Context) {
         if let (Some(asked), [reply]) = (self.asked, replies) {
             // A refusal says nothing; the other threads read it, too.
-            let _ = context.instance().clock.learn(reply, asked);
+            let _ = context.endpoint().clock.learn(reply, asked);
         }
     }
 }

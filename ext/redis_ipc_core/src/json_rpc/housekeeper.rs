@@ -3,7 +3,7 @@
 use crate::error::{Error, ErrorKind};
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::link::Link;
-use crate::json_rpc::context::{CLOCK_READING, Party, SETTLED, texts};
+use crate::json_rpc::instance::{CLOCK_READING, Instance, SETTLED, texts};
 use crate::json_rpc::options::{Guarantee, ServerOptions};
 use crate::json_rpc::pulse::Pulse;
 use crate::json_rpc::request_queue::RequestQueue;
@@ -55,7 +55,7 @@ return {moved, given_up}
 /// The timers of one server.
 pub struct Housekeeper {
     /// The server.
-    pub party: Arc<Party>,
+    pub instance: Arc<Instance>,
     /// The requests it holds.
     pub queue: Arc<RequestQueue>,
     /// Its options.
@@ -67,9 +67,9 @@ pub struct Housekeeper {
 }
 
 /// Shows that the server is alive.
-pub fn beat(party: &Party, pulse: &Pulse) -> Cmd {
+pub fn beat(instance: &Instance, pulse: &Pulse) -> Cmd {
     let mut command = redis::cmd("ZADD");
-    command.arg(party.names.servers()).arg(pulse.next(party.clock.now())).arg(&party.id);
+    command.arg(instance.names.servers()).arg(pulse.next(instance.endpoint.clock.now())).arg(&instance.id);
     command
 }
 
@@ -86,32 +86,32 @@ fn scored(reply: Value) -> Vec<(String, Vec<u8>)> {
 impl Housekeeper {
     /// Its thread: works until the end.
     pub fn run(&self) {
-        let mut link = Link::new(&self.party, self.party.names.queue(), true);
-        while !self.party.stop.is_stopped() {
+        let mut link = Link::new(&self.instance.endpoint, self.instance.names.queue(), true);
+        while !self.instance.endpoint.stop.is_stopped() {
             if let Err(error) = self.session(&mut link) {
                 link.lost(&error);
             }
         }
     }
 
-    fn session(&self, link: &mut Link<'_, Party>) -> RedisResult<()> {
-        let mut connection = self.party.open()?;
+    fn session(&self, link: &mut Link<'_>) -> RedisResult<()> {
+        let mut connection = self.instance.open()?;
         link.up();
         let holds = self.options.guarantee == Guarantee::AtLeastOnce;
         let every = if holds { self.options.lease / 2 } else { CLOCK_READING };
         let (mut watch, mut clock, mut looks) = (Watch::new(self.options.lease), None, false);
-        while !self.party.stop.is_stopped() {
+        while !self.instance.endpoint.stop.is_stopped() {
             if connection.is_gone() {
-                connection = self.party.open()?;
+                connection = self.instance.open()?;
                 clock = None;
             }
             if clock.is_none_or(|read: Instant| read.elapsed() >= CLOCK_READING) {
-                self.party.clock.read(&mut connection)?;
+                self.instance.endpoint.clock.read(&mut connection)?;
                 clock = Some(Instant::now());
             }
             if holds {
                 let asked = Instant::now();
-                self.party.run(&mut connection, &beat(&self.party, &self.pulse))?;
+                self.instance.run(&mut connection, &beat(&self.instance, &self.pulse))?;
                 self.pulse.shown(asked);
                 watch.reached(Instant::now());
                 if looks {
@@ -119,20 +119,20 @@ impl Housekeeper {
                 }
                 looks = !looks;
             }
-            self.party.stop.pause(every);
+            self.instance.endpoint.stop.pause(every);
         }
         Ok(())
     }
 
     fn look_for_the_dead(&self, connection: &mut Connection, watch: &mut Watch) -> RedisResult<()> {
         let mut look = redis::cmd("ZRANGE");
-        look.arg(self.party.names.servers()).arg(0).arg(MOST).arg("WITHSCORES");
+        look.arg(self.instance.names.servers()).arg(0).arg(MOST).arg("WITHSCORES");
         let asked = Instant::now();
-        let mut servers = scored(self.party.run(connection, &look)?);
+        let mut servers = scored(self.instance.run(connection, &look)?);
         self.tell_of_flood(servers.len() > MOST);
         servers.truncate(MOST);
         let mut silent = watch.look(servers, asked, Instant::now());
-        silent.retain(|dead| dead.id != self.party.id);
+        silent.retain(|dead| dead.id != self.instance.id);
         for dead in self.worth_a_script(connection, silent)? {
             while self.take_over(connection, &dead)? >= MOVED_AT_ONCE {}
         }
@@ -147,9 +147,9 @@ impl Housekeeper {
         let message = format!(
             "{:?} has more than {MOST} rows, so servers that died may be noticed late; look with ZRANGE who adds them, \
              and remove them with ZREM",
-            self.party.names.servers()
+            self.instance.names.servers()
         );
-        self.party.reporter.failure(self.party.locate(Error::new(ErrorKind::Malformed, message)));
+        self.instance.endpoint.report(Error::new(ErrorKind::Malformed, message));
     }
 
     /// Those among `silent` that hold something, or are to be forgotten. The others stay known for a minute, and every
@@ -157,7 +157,7 @@ impl Housekeeper {
     fn worth_a_script(&self, connection: &mut Connection, silent: Vec<Silent>) -> RedisResult<Vec<Silent>> {
         let length = |dead: &Silent| {
             let mut length = redis::cmd("LLEN");
-            length.arg(self.party.names.processing(&dead.id));
+            length.arg(self.instance.names.processing(&dead.id));
             length
         };
         let lengths = connection.run_all(&silent.iter().map(length).collect::<Vec<_>>())?;
@@ -174,7 +174,7 @@ impl Housekeeper {
 
     /// How many requests were moved.
     fn take_over(&self, connection: &mut Connection, dead: &Silent) -> RedisResult<usize> {
-        let names = &self.party.names;
+        let names = &self.instance.names;
         let mut script = redis::cmd("EVAL");
         script.arg(TAKE_OVER).arg(5);
         script.arg(names.processing(&dead.id)).arg(names.queue()).arg(names.deliveries());
@@ -194,15 +194,15 @@ impl Housekeeper {
         };
         let given_up = reply.next().map(texts).unwrap_or_default();
         let count = given_up.len();
-        self.party.stats.redelivered.add(moved as u64);
-        self.party.stats.dead_lettered.add(count as u64);
+        self.instance.endpoint.stats.redelivered.add(moved as u64);
+        self.instance.endpoint.stats.dead_lettered.add(count as u64);
         for _ in &given_up {
             let message = format!(
                 "a request was given up on after {} deliveries; it is in {}",
                 self.options.max_deliveries,
                 names.dead()
             );
-            self.party.reporter.failure(self.party.locate(Error::new(ErrorKind::DeadLettered, message)));
+            self.instance.endpoint.report(Error::new(ErrorKind::DeadLettered, message));
         }
         // When closing, nobody is left to tell the askers: they have their timeouts.
         let _ = self.queue.push_texts(given_up, true);

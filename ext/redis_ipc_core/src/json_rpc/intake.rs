@@ -8,8 +8,8 @@ use crate::foundation::redis::resp::replies::refused;
 use crate::foundation::redis::socket::Closer;
 use crate::foundation::runtime::stop::Stop;
 use crate::foundation::runtime::sync::Mutex;
-use crate::json_rpc::context::{Party, SETTLED, popped, texts};
 use crate::json_rpc::housekeeper::beat;
+use crate::json_rpc::instance::{Instance, SETTLED, popped, texts};
 use crate::json_rpc::options::{Guarantee, ServerOptions};
 use crate::json_rpc::pulse::Pulse;
 use crate::json_rpc::request_queue::RequestQueue;
@@ -35,7 +35,7 @@ struct Stuck {
 
 /// The reader of the list.
 pub struct Intake {
-    party: Arc<Party>,
+    instance: Arc<Instance>,
     queue: Arc<RequestQueue>,
     guarantee: Guarantee,
     lease: Duration,
@@ -60,27 +60,27 @@ pub struct Intake {
 
 /// How long a read waits in Redis. At least once it is a lease at most: by the time that others take a server for dead,
 /// its last read has ended.
-pub fn wait(party: &Party, options: &ServerOptions) -> Duration {
+pub fn wait(instance: &Instance, options: &ServerOptions) -> Duration {
     match options.guarantee {
-        Guarantee::AtLeastOnce => party.block().min(options.lease),
-        Guarantee::AtMostOnce => party.block(),
+        Guarantee::AtLeastOnce => instance.block().min(options.lease),
+        Guarantee::AtMostOnce => instance.block(),
     }
 }
 
 impl Intake {
     /// A reader that fills `queue`.
     pub fn new(
-        party: Arc<Party>,
+        instance: Arc<Instance>,
         queue: Arc<RequestQueue>,
         options: &ServerOptions,
         pulse: Arc<Pulse>,
     ) -> Self {
-        let processing = party.names.processing(&party.id);
+        let processing = instance.names.processing(&instance.id);
         Self {
             guarantee: options.guarantee,
             lease: options.lease,
-            wait: wait(&party, options),
-            party,
+            wait: wait(&instance, options),
+            instance,
             queue,
             pulse,
             processing,
@@ -97,7 +97,7 @@ impl Intake {
 
     /// Its thread: reads until [`Intake::stop`].
     pub fn run(&self, mut first: Option<Connection>) {
-        let mut link = Link::new(&self.party, self.party.names.queue(), first.is_some());
+        let mut link = Link::new(&self.instance.endpoint, self.instance.names.queue(), first.is_some());
         while !self.quiet.is_stopped() {
             if let Err(error) = self.session(first.take(), &mut link) {
                 *self.broke.lock() = Some(Instant::now());
@@ -113,7 +113,7 @@ impl Intake {
     pub fn stop(&self) {
         self.quiet.stop();
         // Else the read that waits in Redis could take a request yet, and nobody would hear of it.
-        self.party.connector.closing().hurry(|| self.unblock());
+        self.instance.endpoint.connector.closing().hurry(|| self.unblock());
         self.interrupt();
     }
 
@@ -140,7 +140,10 @@ impl Intake {
             return;
         }
         let until = Instant::now() + UNBLOCKING;
-        let Ok(mut connection) = self.party.connector.open_for(self.party.names.queue()) else { return };
+        let Ok(mut connection) = self.instance.endpoint.connector.open_for(self.instance.names.queue())
+        else {
+            return;
+        };
         // Again and again: it may just have been about to block.
         while Instant::now() < until && !self.ended.is_stopped() {
             let id = self.client.load(Ordering::SeqCst);
@@ -151,12 +154,12 @@ impl Intake {
         }
     }
 
-    fn session(&self, first: Option<Connection>, link: &mut Link<'_, Party>) -> RedisResult<()> {
+    fn session(&self, first: Option<Connection>, link: &mut Link<'_>) -> RedisResult<()> {
         let mut connection = match first {
             Some(connection) => connection,
             None => {
-                let queue = self.party.names.queue();
-                let opened = self.party.connector.open_blocking(queue, self.wait, &self.quiet);
+                let queue = self.instance.names.queue();
+                let opened = self.instance.endpoint.connector.open_blocking(queue, self.wait, &self.quiet);
                 opened.inspect_err(|_| self.appetite.lock().acquit())?
             }
         };
@@ -187,7 +190,7 @@ impl Intake {
             };
             let taken = self.note(taken, room)?;
             last = taken.len();
-            self.party.stats.taken.add(last as u64);
+            self.instance.endpoint.stats.taken.add(last as u64);
             self.hand_over(taken);
         }
         Ok(())
@@ -248,7 +251,7 @@ impl Intake {
         let asked = Instant::now();
         let is_due = shown.is_none_or(|shown| asked.duration_since(shown) >= self.lease / 4);
         if is_due {
-            commands.insert(0, beat(&self.party, &self.pulse));
+            commands.insert(0, beat(&self.instance, &self.pulse));
         }
         let replies = connection.run_all(&commands)?.into_iter().map(refused);
         let replies: Vec<Value> = replies.collect::<RedisResult<_>>()?;
@@ -261,13 +264,13 @@ impl Intake {
 
     fn mover(&self, name: &str) -> Cmd {
         let mut command = redis::cmd(name);
-        command.arg(self.party.names.queue()).arg(&self.processing).arg("RIGHT").arg("LEFT");
+        command.arg(self.instance.names.queue()).arg(&self.processing).arg("RIGHT").arg("LEFT");
         command
     }
 
     fn pop(&self, room: usize) -> Cmd {
         let mut command = redis::cmd("BLMPOP");
-        command.arg(self.wait.as_secs_f64()).arg(1).arg(self.party.names.queue());
+        command.arg(self.wait.as_secs_f64()).arg(1).arg(self.instance.names.queue());
         command.arg("RIGHT").arg("COUNT").arg(room);
         command
     }
@@ -288,7 +291,7 @@ impl Intake {
             self.give_up_stuck(connection)?;
         }
         let lost = self.unheld(connection)?;
-        self.party.stats.taken.add(lost.len() as u64);
+        self.instance.endpoint.stats.taken.add(lost.len() as u64);
         self.hand_over(lost);
         Ok(())
     }
@@ -367,7 +370,7 @@ impl Intake {
         for _ in 0..place {
             connection.run(&turn)?;
         }
-        let dead = self.party.names.dead();
+        let dead = self.instance.names.dead();
         let mut bury = redis::cmd("LMOVE");
         bury.arg(&self.processing).arg(&dead).arg("RIGHT").arg("LEFT");
         // Redis moves it, and breaks the connection over the reply.
@@ -375,13 +378,13 @@ impl Intake {
         if matches!(buried, Ok(Value::Nil)) {
             return Ok(());
         }
-        self.party.stats.taken.increment();
-        self.party.stats.dead_lettered.increment();
+        self.instance.endpoint.stats.taken.increment();
+        self.instance.endpoint.stats.dead_lettered.increment();
         let message = format!(
             "a request cannot be read: it breaks each connection that reads it (client-output-buffer-limit of Redis, or \
              the limits in security.md); it is in {dead}"
         );
-        self.party.reporter.failure(self.party.locate(Error::new(ErrorKind::DeadLettered, message)));
+        self.instance.endpoint.report(Error::new(ErrorKind::DeadLettered, message));
         buried.map(drop)
     }
 }

@@ -6,10 +6,10 @@
 
 mod client;
 mod clock_look;
-mod context;
 mod envelope_scan;
 mod housekeeper;
 mod in_flight;
+mod instance;
 mod intake;
 mod names;
 mod options;

@@ -2,14 +2,16 @@
 
 use crate::error::Error;
 use crate::foundation::redis::cluster::Route;
+use crate::foundation::redis::connection::Connection;
+use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::pipeline::batch::Encoder;
 use crate::foundation::redis::pipeline::carried::{Carried, Context, Delivery};
 use crate::foundation::redis::pipeline::outgoing::{Outbound, SUSPICIOUS};
 use crate::foundation::redis::resp::replies::refused;
 use crate::json_rpc::clock_look::ClockLook;
-use crate::json_rpc::context::Party;
 use crate::json_rpc::envelope_scan::scan_envelopes;
 use crate::json_rpc::in_flight::Job;
+use crate::json_rpc::instance::Instance;
 use crate::json_rpc::request_queue::RequestQueue;
 use redis::{RedisResult, Value};
 use std::sync::Arc;
@@ -21,7 +23,7 @@ const INTERNAL_ERROR: i32 = -32603;
 /// What the answers of one server have in common.
 pub struct AnswerContext {
     /// The server.
-    pub party: Arc<Party>,
+    pub instance: Arc<Instance>,
     /// The requests it holds.
     pub queue: Arc<RequestQueue>,
     /// The list of what it holds; none with at-most-once.
@@ -61,7 +63,8 @@ impl OutgoingAnswer {
     /// Whether the removal goes to the server at `route`, where the answer goes. While a slot of a cluster moves, it
     /// may have to go to another one; then it follows.
     fn removes_at(&self, route: &Route, context: &AnswerContext) -> bool {
-        let is_there = |processing: &str| context.party.connector.known_route(processing) == *route;
+        let is_there =
+            |processing: &str| context.instance.endpoint.connector.known_route(processing) == *route;
         self.is_listed
             && (self.reply.is_none()
                 || *route == Route::Server
@@ -70,20 +73,31 @@ impl OutgoingAnswer {
 }
 
 impl Context for AnswerContext {
-    type Instance = Party;
-
-    fn instance(&self) -> &Arc<Party> {
-        &self.party
+    fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.instance.endpoint
     }
 
     fn thread_name(&self) -> &'static str {
         "rpc-answers"
     }
+
+    fn closed(&self) -> Error {
+        Instance::closed()
+    }
+
+    fn connected(&self, _route: &Route, connection: &mut Connection) -> RedisResult<()> {
+        self.instance.endpoint.clock.read(connection)
+    }
+
+    /// All keys of a queue are in one slot.
+    fn shares_server(&self, _route: &Route) -> bool {
+        true
+    }
 }
 
 impl AnswerContext {
     fn lose(&self, error: &Error) {
-        self.party.stats.answers_dropped.increment();
+        self.instance.endpoint.stats.answers_dropped.increment();
         let message = format!("an answer was lost: {}", error.message);
         self.report(Error { message, ..error.clone() });
     }
@@ -100,7 +114,7 @@ impl AnswerContext {
     }
 
     fn report(&self, error: Error) {
-        self.party.reporter.failure(self.party.locate(error));
+        self.instance.endpoint.report(error);
     }
 }
 
@@ -166,7 +180,7 @@ impl Carried for OutgoingAnswer {
             {
                 return Err(moved);
             }
-            context.party.stats.answers_sent.increment();
+            context.instance.endpoint.stats.answers_sent.increment();
             self.reply = None;
         }
         removal?;
@@ -264,12 +278,12 @@ mod tests {
         let stats = Arc::new(Stats::default());
         let (reporter, _) = reports::reports(&stats);
         let redis = RedisOptions::parse(OptionReader::new("redis_options", None).unwrap(), None).unwrap();
-        let party = Arc::new(Party::new(Names::new("{q}").unwrap(), &redis, reporter, stats).unwrap());
+        let instance = Arc::new(Instance::new(Names::new("{q}").unwrap(), &redis, reporter, stats).unwrap());
         let queue = Arc::new(RequestQueue::new(1));
         queue.push_texts(vec![b"{}".to_vec()], false).unwrap();
         let job = queue.try_take().unwrap();
-        let processing = Some(party.names.processing(&party.id));
-        let context = AnswerContext { party, queue, processing, expiry: Duration::from_secs(1) };
+        let processing = Some(instance.names.processing(&instance.id));
+        let context = AnswerContext { instance, queue, processing, expiry: Duration::from_secs(1) };
         let reply = Some(("{q}:reply:1".to_owned(), b"1".to_vec()));
         let answer = OutgoingAnswer::new(&job, reply, Instant::now(), &context).unwrap();
         (context, answer)
@@ -325,7 +339,7 @@ mod tests {
         assert!(removal.reply.is_none() && removal.is_listed);
         assert!(removal.fail(&error, &context).is_none());
         assert!(!context.queue.is_empty(), "else it would be taken for one that never ran");
-        assert_eq!(context.party.stats.answers_dropped.get(), 1);
+        assert_eq!(context.instance.endpoint.stats.answers_dropped.get(), 1);
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! What a client sends: requests, and the withdrawal of requests.
 
 use crate::error::{Error, ErrorKind, Fate};
+use crate::foundation::redis::cluster::Route;
+use crate::foundation::redis::connection::Connection;
+use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::pipeline::batch::Encoder;
 use crate::foundation::redis::pipeline::carried::{Carried, Context, Delivery};
 use crate::foundation::redis::pipeline::outgoing::Outbound;
 use crate::json_rpc::clock_look::ClockLook;
-use crate::json_rpc::context::Party;
 use crate::json_rpc::housekeeper::REMEMBERED;
+use crate::json_rpc::instance::Instance;
 use crate::json_rpc::pending::Pending;
 use redis::{RedisResult, Value};
 use ring::digest::{self, SHA1_FOR_LEGACY_USE_ONLY};
@@ -32,9 +35,9 @@ pub struct OutgoingRequest {
 
 impl OutgoingRequest {
     /// Ends the call with an error of Redis's.
-    fn fail_as(&self, error: &Error, fate: Fate, party: &Party) {
-        let error = party.locate(Error { kind: error.kind.of_call(fate), ..error.clone() });
-        self.pending.finish(Err(error), &party.stats);
+    fn fail_as(&self, error: &Error, fate: Fate, instance: &Instance) {
+        let error = instance.endpoint.locate(Error { kind: error.kind.of_call(fate), ..error.clone() });
+        self.pending.finish(Err(error), &instance.endpoint.stats);
     }
 
     /// Whether no server ever had the request that was to be taken back. Redis must say that it was in the queue and
@@ -47,20 +50,31 @@ impl OutgoingRequest {
         matches!(replies, [Value::Int(1..), Value::Int(0)]) && is_the_same && is_known
     }
 
-    fn time_out(&self, fate: Fate, party: &Party) {
-        self.pending.finish(Err(timed_out(&self.pending, fate, party)), &party.stats);
+    fn time_out(&self, fate: Fate, instance: &Instance) {
+        self.pending.finish(Err(timed_out(&self.pending, fate, instance)), &instance.endpoint.stats);
     }
 }
 
-impl Context for Arc<Party> {
-    type Instance = Party;
-
-    fn instance(&self) -> &Arc<Party> {
-        self
+impl Context for Arc<Instance> {
+    fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
     }
 
     fn thread_name(&self) -> &'static str {
         "rpc-calls"
+    }
+
+    fn closed(&self) -> Error {
+        Instance::closed()
+    }
+
+    fn connected(&self, _route: &Route, connection: &mut Connection) -> RedisResult<()> {
+        self.endpoint.clock.read(connection)
+    }
+
+    /// All keys of a queue are in one slot.
+    fn shares_server(&self, _route: &Route) -> bool {
+        true
     }
 }
 
@@ -71,7 +85,7 @@ impl Outbound for OutgoingRequest {
 }
 
 impl Carried for OutgoingRequest {
-    type Context = Arc<Party>;
+    type Context = Arc<Instance>;
     type Remembered = ();
     type Tail = ClockLook;
 
@@ -79,8 +93,8 @@ impl Carried for OutgoingRequest {
         self.pending.text.len()
     }
 
-    fn key(&self, party: &Arc<Party>) -> String {
-        party.names.queue().to_owned()
+    fn key(&self, instance: &Arc<Instance>) -> String {
+        instance.names.queue().to_owned()
     }
 
     fn encode(
@@ -88,9 +102,9 @@ impl Carried for OutgoingRequest {
         encoder: &mut Encoder<'_>,
         _clock: &mut ClockLook,
         (): &mut (),
-        party: &Arc<Party>,
+        instance: &Arc<Instance>,
     ) -> Option<Self> {
-        let (queue, text) = (party.names.queue(), self.pending.text.as_slice());
+        let (queue, text) = (instance.names.queue(), self.pending.text.as_slice());
         match self.step {
             Step::Ask if !self.pending.writing() => return None,
             Step::Ask => {
@@ -100,7 +114,7 @@ impl Carried for OutgoingRequest {
                 // From the right: what has waited for its whole time is among the oldest.
                 encoder.command(4).word("LREM").word(queue).word("-1").word(text);
                 // After it: a server that puts a request back notes that before, in the same step.
-                encoder.command(3).word("HEXISTS").word(party.names.deliveries()).word(digest(text));
+                encoder.command(3).word("HEXISTS").word(instance.names.deliveries()).word(digest(text));
             }
         }
         Some(self)
@@ -111,7 +125,7 @@ impl Carried for OutgoingRequest {
         replies: &[Value],
         delivery: &Delivery<'_, Self>,
         _follow: &mut Vec<Self>,
-        party: &Arc<Party>,
+        instance: &Arc<Instance>,
     ) -> RedisResult<()> {
         if let Some(Value::ServerError(error)) = replies.first() {
             return Err(error.clone().into());
@@ -121,10 +135,10 @@ impl Carried for OutgoingRequest {
         match self.step {
             Step::Withdraw => {
                 let is_unclaimed = self.is_unclaimed(replies, connection);
-                self.time_out(if is_unclaimed { Fate::Unclaimed } else { Fate::Unknown }, party);
+                self.time_out(if is_unclaimed { Fate::Unclaimed } else { Fate::Unknown }, instance);
             }
             Step::Ask if self.pending.is_notification() => {
-                self.pending.finish(Ok(Arc::default()), &party.stats);
+                self.pending.finish(Ok(Arc::default()), &instance.endpoint.stats);
             }
             Step::Ask => self.pending.confirmed(connection),
         }
@@ -138,7 +152,7 @@ impl Carried for OutgoingRequest {
     }
 
     /// What may have reached Redis is not sent again: nothing would tell the two apart. A call waits for its answer.
-    fn broken(self, may_be_executed: bool, party: &Arc<Party>) -> Option<Self> {
+    fn broken(self, may_be_executed: bool, instance: &Arc<Instance>) -> Option<Self> {
         if self.step == Step::Withdraw {
             return Some(self);
         }
@@ -148,27 +162,27 @@ impl Carried for OutgoingRequest {
         }
         if self.pending.is_notification() {
             let message = "the connection broke before Redis confirmed the notification";
-            self.fail_as(&Error::new(ErrorKind::Connection(Fate::Unknown), message), Fate::Unknown, party);
+            self.fail_as(&Error::new(ErrorKind::Connection(Fate::Unknown), message), Fate::Unknown, instance);
         }
         None
     }
 
     /// A caller is rather told at once that its request was refused.
-    fn waits_for_redis(&self, _party: &Arc<Party>) -> bool {
+    fn waits_for_redis(&self, _instance: &Arc<Instance>) -> bool {
         false
     }
 
-    fn is_hopeless(&self, patience: Duration, _party: &Arc<Party>) -> bool {
+    fn is_hopeless(&self, patience: Duration, _instance: &Arc<Instance>) -> bool {
         match self.step {
             Step::Ask => self.pending.asked.elapsed() >= patience,
             Step::Withdraw => self.pending.deadline + patience <= Instant::now(),
         }
     }
 
-    fn fail(self, error: &Error, party: &Arc<Party>) -> Option<Self> {
+    fn fail(self, error: &Error, instance: &Arc<Instance>) -> Option<Self> {
         match self.step {
-            Step::Ask => self.fail_as(error, Fate::NotSent, party),
-            Step::Withdraw => self.time_out(Fate::Unknown, party),
+            Step::Ask => self.fail_as(error, Fate::NotSent, instance),
+            Step::Withdraw => self.time_out(Fate::Unknown, instance),
         }
         None
     }
@@ -186,7 +200,7 @@ fn digest(text: &[u8]) -> String {
 }
 
 /// The error of a call whose time is up.
-pub fn timed_out(pending: &Pending, fate: Fate, party: &Party) -> Error {
+pub fn timed_out(pending: &Pending, fate: Fate, instance: &Instance) -> Error {
     let waited = pending.deadline.duration_since(pending.asked).as_secs_f64();
     let what = match fate {
         Fate::NotSent => "the request never reached Redis, so it did not run",
@@ -196,7 +210,9 @@ pub fn timed_out(pending: &Pending, fate: Fate, party: &Party) -> Error {
         Fate::Unknown => "a server may have taken the request: whether it ran is not known",
     };
     let message = format!("no answer within {waited:.3} s: {what}");
-    party.locate(Error::new(ErrorKind::Timeout(fate), message).address(party.connector.address()))
+    instance
+        .endpoint
+        .locate(Error::new(ErrorKind::Timeout(fate), message).address(instance.endpoint.connector.address()))
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use crate::foundation::redis::link::Link;
 use crate::foundation::redis::resp::replies::refused;
 use crate::foundation::redis::socket::Closer;
 use crate::foundation::runtime::sync::Mutex;
-use crate::json_rpc::context::{CLOCK_READING, Party, texts};
 use crate::json_rpc::envelope_scan::{ScannedEnvelope, ids, scan_envelopes};
+use crate::json_rpc::instance::{CLOCK_READING, Instance, texts};
 use crate::json_rpc::pending::PendingCalls;
 use redis::RedisResult;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ struct Position {
 
 /// The reader of one client's answers.
 pub struct Reader {
-    party: Arc<Party>,
+    instance: Arc<Instance>,
     calls: Arc<PendingCalls>,
     replies: String,
     max_size: usize,
@@ -48,10 +48,10 @@ pub struct Reader {
 
 impl Reader {
     /// A reader of the client's own list.
-    pub fn new(party: Arc<Party>, calls: Arc<PendingCalls>, max_size: usize) -> Self {
-        let replies = party.names.reply(&party.id);
+    pub fn new(instance: Arc<Instance>, calls: Arc<PendingCalls>, max_size: usize) -> Self {
+        let replies = instance.names.reply(&instance.id);
         Self {
-            party,
+            instance,
             calls,
             replies,
             max_size,
@@ -63,10 +63,10 @@ impl Reader {
 
     /// Its thread: reads until the client's end.
     pub fn run(&self, mut first: Option<Connection>) {
-        let mut link = Link::new(&self.party, &self.replies, first.is_some());
-        while !self.party.stop.is_stopped() {
+        let mut link = Link::new(&self.instance.endpoint, &self.replies, first.is_some());
+        while !self.instance.endpoint.stop.is_stopped() {
             if let Err(error) = self.session(first.take(), &mut link)
-                && !self.party.stop.is_stopped()
+                && !self.instance.endpoint.stop.is_stopped()
             {
                 link.lost(&error);
             }
@@ -80,13 +80,16 @@ impl Reader {
         }
     }
 
-    fn session(&self, first: Option<Connection>, link: &mut Link<'_, Party>) -> RedisResult<()> {
+    fn session(&self, first: Option<Connection>, link: &mut Link<'_>) -> RedisResult<()> {
         let is_first = first.is_some();
         let mut connection = match first {
             Some(connection) => connection,
             None => {
-                let opened =
-                    self.party.connector.open_blocking(&self.replies, self.party.block(), &self.party.stop);
+                let opened = self.instance.endpoint.connector.open_blocking(
+                    &self.replies,
+                    self.instance.block(),
+                    &self.instance.endpoint.stop,
+                );
                 opened.inspect_err(|_| self.appetite.lock().acquit())?
             }
         };
@@ -94,15 +97,15 @@ impl Reader {
         self.judge(&mut connection)?;
         if !is_first {
             // It may be another server's than before.
-            self.party.clock.read(&mut connection)?;
+            self.instance.endpoint.clock.read(&mut connection)?;
         }
         self.skip_stuck(&mut connection)?;
         link.up();
         let (mut position, mut clock) = (Position::default(), Instant::now());
-        while !self.party.stop.is_stopped() {
+        while !self.instance.endpoint.stop.is_stopped() {
             self.read(&mut connection, &mut position)?.into_iter().for_each(|text| self.accept(text));
             if clock.elapsed() >= CLOCK_READING {
-                self.party.clock.read(&mut connection)?;
+                self.instance.endpoint.clock.read(&mut connection)?;
                 clock = Instant::now();
             }
         }
@@ -136,7 +139,7 @@ impl Reader {
             // From the right end to the right end: it only waits and reads.
             let mut wait = redis::cmd("BLMOVE");
             wait.arg(&self.replies).arg(&self.replies).arg("RIGHT").arg("RIGHT");
-            wait.arg(self.party.block().as_secs());
+            wait.arg(self.instance.block().as_secs());
             commands.push(wait);
         }
         let asked = if looks { count } else { 1 };
@@ -156,7 +159,7 @@ impl Reader {
             // At `maxmemory` Redis refuses BLMOVE, though it adds nothing. Looking goes on.
             Err(error) if remedy(error.code().unwrap_or_default()) == Remedy::Wait => {
                 is_large = false;
-                self.party.stop.pause(REFUSED);
+                self.instance.endpoint.stop.pause(REFUSED);
             }
             awaited => found.extend(awaited?.map(texts).unwrap_or_default()),
         }
@@ -190,10 +193,10 @@ impl Reader {
         self.is_stuck.store(false, Ordering::SeqCst);
         let message = "an answer cannot be read and was skipped: it breaks each connection that reads it \
                        (client-output-buffer-limit of Redis, or the limits in security.md)";
-        let error = self.party.locate(Error::new(ErrorKind::Malformed, message));
-        self.party.reporter.failure(error.clone());
+        let error = self.instance.endpoint.locate(Error::new(ErrorKind::Malformed, message));
+        self.instance.endpoint.reporter.failure(error.clone());
         if let Some(pending) = self.calls.close_only() {
-            pending.finish(Err(error), &self.party.stats);
+            pending.finish(Err(error), &self.instance.endpoint.stats);
         }
         Ok(())
     }
@@ -210,18 +213,18 @@ impl Reader {
         } else {
             let message =
                 format!("the answer has {} bytes, the limit is {} (max_size)", text.len(), self.max_size);
-            Err(self.party.locate(Error::new(ErrorKind::Malformed, message)))
+            Err(self.instance.endpoint.locate(Error::new(ErrorKind::Malformed, message)))
         };
-        pending.finish(outcome, &self.party.stats);
+        pending.finish(outcome, &self.instance.endpoint.stats);
     }
 
     /// Late and duplicate answers are only counted; one that names no request may be what a caller misses.
     fn refuse(&self, text: &[u8], scanned: &[ScannedEnvelope]) {
-        self.party.stats.answers_unmatched.increment();
+        self.instance.endpoint.stats.answers_unmatched.increment();
         if scanned.iter().all(|answer| answer.number().is_none()) {
             let shown = String::from_utf8_lossy(text.get(..SHOWN).unwrap_or(text)).into_owned();
             let message = format!("an answer came that names no request of this client: {shown}");
-            self.party.reporter.failure(self.party.locate(Error::new(ErrorKind::Malformed, message)));
+            self.instance.endpoint.report(Error::new(ErrorKind::Malformed, message));
         }
     }
 }

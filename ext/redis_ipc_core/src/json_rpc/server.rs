@@ -9,9 +9,9 @@ use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::threads::{join, spawn};
 use crate::foundation::runtime::waiting::Interrupt;
 use crate::foundation::runtime::work_queue::Taken;
-use crate::json_rpc::context::{CLOCK_LOOK, Party};
 use crate::json_rpc::housekeeper::{Housekeeper, beat};
 use crate::json_rpc::in_flight::Job;
+use crate::json_rpc::instance::{CLOCK_LOOK, Instance};
 use crate::json_rpc::intake::{self, Intake};
 use crate::json_rpc::names::Names;
 use crate::json_rpc::options::{Guarantee, ServerOptions};
@@ -39,7 +39,7 @@ const COUNTED: [&str; 9] = [
 
 /// A server that is connected.
 pub struct Server {
-    party: Arc<Party>,
+    instance: Arc<Instance>,
     queue: Arc<RequestQueue>,
     intake: Arc<Intake>,
     writer: Arc<Writer<OutgoingAnswer>>,
@@ -57,27 +57,27 @@ impl Server {
     pub fn start(queue: &str, options: ServerOptions) -> Result<Self, Error> {
         let stats = Arc::new(Stats::default());
         let (reporter, reports) = reports::reports(&stats);
-        let party = Arc::new(Party::new(Names::new(queue)?, &options.redis, reporter, stats)?);
+        let instance = Arc::new(Instance::new(Names::new(queue)?, &options.redis, reporter, stats)?);
         let pulse = Arc::new(Pulse::new(options.lease));
-        let (first, second) =
-            open(&party, &options, &pulse).map_err(|error| party.explain(&error, Fate::NotSent))?;
+        let (first, second) = open(&instance, &options, &pulse)
+            .map_err(|error| instance.endpoint.explain(&error, Fate::NotSent))?;
         let queue = Arc::new(RequestQueue::new(options.threads));
         let holds = options.guarantee == Guarantee::AtLeastOnce;
         let context = AnswerContext {
-            party: Arc::clone(&party),
+            instance: Arc::clone(&instance),
             queue: Arc::clone(&queue),
-            processing: holds.then(|| party.names.processing(&party.id)),
+            processing: holds.then(|| instance.names.processing(&instance.id)),
             expiry: options.answer_expiry,
         };
         let server = Self {
             intake: Arc::new(Intake::new(
-                Arc::clone(&party),
+                Arc::clone(&instance),
                 Arc::clone(&queue),
                 &options,
                 Arc::clone(&pulse),
             )),
             writer: Arc::new(Writer::new(context, first)),
-            party,
+            instance,
             queue,
             pulse,
             options,
@@ -89,7 +89,7 @@ impl Server {
         };
         server.start_threads(second).map_err(|error| {
             server.close();
-            server.party.locate(error)
+            server.instance.endpoint.locate(error)
         })?;
         Ok(server)
     }
@@ -98,15 +98,16 @@ impl Server {
         self.writer.start()?;
         let (intake, second) = (Arc::clone(&self.intake), Mutex::new(Some(second)));
         *self.intake_thread.lock() =
-            Some(spawn("rpc-requests", &self.party, move || intake.run(second.lock().take()))?);
+            Some(spawn("rpc-requests", &self.instance.endpoint, move || intake.run(second.lock().take()))?);
         let housekeeper = Housekeeper {
-            party: Arc::clone(&self.party),
+            instance: Arc::clone(&self.instance),
             queue: Arc::clone(&self.queue),
             options: self.options.clone(),
             pulse: Arc::clone(&self.pulse),
             flooded: AtomicBool::new(false),
         };
-        *self.housekeeper_thread.lock() = Some(spawn("rpc-house", &self.party, move || housekeeper.run())?);
+        *self.housekeeper_thread.lock() =
+            Some(spawn("rpc-house", &self.instance.endpoint, move || housekeeper.run())?);
         Ok(())
     }
 
@@ -140,17 +141,17 @@ impl Server {
     ) -> Result<bool, Error> {
         let Some(ran) = job.answer() else {
             let message = "the request has been answered already";
-            return Err(self.party.locate(Error::new(ErrorKind::AlreadyAnswered, message)));
+            return Err(self.instance.endpoint.locate(Error::new(ErrorKind::AlreadyAnswered, message)));
         };
         self.queue.note_run(ran);
         let wanted = reply.is_some();
         let reply = reply.filter(|(key, _)| self.is_reply(key));
         let sent = reply.is_some();
         if wanted && !sent {
-            self.party.stats.answers_dropped.increment();
+            self.instance.endpoint.stats.answers_dropped.increment();
         }
         let left = match deadline {
-            Some(deadline) => self.party.clock.until(deadline).unwrap_or_default(),
+            Some(deadline) => self.instance.endpoint.clock.until(deadline).unwrap_or_default(),
             None => self.options.answer_expiry,
         };
         let until = Instant::now() + left.min(self.options.answer_expiry);
@@ -162,22 +163,25 @@ impl Server {
 
     /// Whether answers of this queue may go to `key`.
     pub fn is_reply(&self, key: &str) -> bool {
-        self.party.names.is_reply(key)
+        self.instance.names.is_reply(key)
     }
 
     /// Whether it looks as if `deadline` (ms on Redis's clock) had passed.
     pub fn is_past(&self, deadline: u64) -> bool {
-        self.party.clock.until(deadline).is_none()
+        self.instance.endpoint.clock.until(deadline).is_none()
     }
 
     /// Whether Redis's clock was not read just before.
     pub fn is_clock_due(&self) -> bool {
-        self.party.clock.is_due(CLOCK_LOOK)
+        self.instance.endpoint.clock.is_due(CLOCK_LOOK)
     }
 
     /// Reads Redis's clock by a connection of its own. If Redis is out of reach, that says nothing new.
     pub fn read_clock(&self) {
-        let _ = self.party.open().and_then(|mut connection| self.party.clock.read(&mut connection));
+        let _ = self
+            .instance
+            .open()
+            .and_then(|mut connection| self.instance.endpoint.clock.read(&mut connection));
     }
 
     /// Whether `deadline` (ms on Redis's clock) has passed; then the request is counted as expired. After a step back
@@ -185,7 +189,7 @@ impl Server {
     pub fn has_expired(&self, deadline: u64) -> bool {
         let expired = self.is_past(deadline);
         if expired {
-            self.party.stats.expired.increment();
+            self.instance.endpoint.stats.expired.increment();
         }
         expired
     }
@@ -197,17 +201,17 @@ impl Server {
 
     /// Its sockets, as a forked child sees them.
     pub fn inherited_sockets(&self) -> Vec<std::os::fd::RawFd> {
-        self.party.connector.sockets().inherited()
+        self.instance.endpoint.connector.sockets().inherited()
     }
 
     /// Whether it takes requests: not stopped, and every connection stands.
     pub fn is_connected(&self) -> bool {
-        !self.quiet.load(Ordering::SeqCst) && self.party.health.are_up()
+        !self.quiet.load(Ordering::SeqCst) && self.instance.endpoint.health.are_up()
     }
 
     /// The counters, and how many requests are held now.
     pub fn stats(&self) -> Vec<(&'static str, u64)> {
-        let mut stats = self.party.stats.snapshot();
+        let mut stats = self.instance.endpoint.stats.snapshot();
         stats.retain(|(name, _)| COUNTED.contains(name));
         stats.push(("held_requests", self.queue.len() as u64));
         stats
@@ -224,8 +228,8 @@ impl Server {
         self.intake.stop();
         join(self.intake_thread.lock().take());
         unstarted.extend(self.intake.refused());
-        if let Err(error) = self.party.connector.closing().hurry(|| self.put_back(unstarted)) {
-            self.party.reporter.failure(self.party.explain(&error, Fate::Unknown));
+        if let Err(error) = self.instance.endpoint.connector.closing().hurry(|| self.put_back(unstarted)) {
+            self.instance.endpoint.report_redis(&error);
         }
     }
 
@@ -234,7 +238,7 @@ impl Server {
         if unstarted.is_empty() && processing.is_none() {
             return Ok(());
         }
-        let mut connection = self.party.open()?;
+        let mut connection = self.instance.open()?;
         if processing.is_some() {
             unstarted = self.intake.unheld(&mut connection)?;
         }
@@ -244,14 +248,14 @@ impl Server {
             if let Some(processing) = processing {
                 commands.push(redis::cmd("LREM").arg(processing).arg(1).arg(text.as_slice()).clone());
             }
-            commands.push(redis::cmd("RPUSH").arg(self.party.names.queue()).arg(text.as_slice()).clone());
+            commands.push(redis::cmd("RPUSH").arg(self.instance.names.queue()).arg(text.as_slice()).clone());
             commands.push(redis::cmd("EXEC"));
             let replies = connection.run_all(&commands)?;
             if let Some(redis::Value::ServerError(error)) = replies.into_iter().next_back() {
                 return Err(error.into());
             }
         }
-        self.party.stats.released.add(unstarted.len() as u64);
+        self.instance.endpoint.stats.released.add(unstarted.len() as u64);
         Ok(())
     }
 
@@ -261,12 +265,12 @@ impl Server {
         if self.closed.swap(true, Ordering::SeqCst) {
             return;
         }
-        self.party.connector.closing().begin();
+        self.instance.endpoint.connector.closing().begin();
         self.writer.close();
-        self.party.stop.stop();
+        self.instance.endpoint.stop.stop();
         join(self.housekeeper_thread.lock().take());
         if let Err(error) = self.leave() {
-            self.party.reporter.failure(self.party.explain(&error, Fate::Unknown));
+            self.instance.endpoint.report_redis(&error);
         }
         self.reports.close();
     }
@@ -278,9 +282,9 @@ impl Server {
         if !self.intake.takes_nothing() {
             return Ok(());
         }
-        let mut connection = self.party.open()?;
+        let mut connection = self.instance.open()?;
         if connection.run(redis::cmd("LLEN").arg(processing))? == redis::Value::Int(0) {
-            connection.run(redis::cmd("ZREM").arg(self.party.names.servers()).arg(&self.party.id))?;
+            connection.run(redis::cmd("ZREM").arg(self.instance.names.servers()).arg(&self.instance.id))?;
         }
         Ok(())
     }
@@ -292,23 +296,24 @@ impl Drop for Server {
         self.queue.close();
         self.intake.interrupt();
         self.writer.stop();
-        self.party.stop.stop();
+        self.instance.endpoint.stop.stop();
         self.reports.close();
     }
 }
 
 /// The connections a server cannot do without. It shows that it lives before it takes anything.
 fn open(
-    party: &Party,
+    instance: &Instance,
     options: &ServerOptions,
     pulse: &Pulse,
 ) -> RedisResult<(Option<Connection>, Connection)> {
-    let mut first = party.first_connection()?;
-    party.clock.read(&mut first)?;
+    let mut first = instance.first_connection()?;
+    instance.endpoint.clock.read(&mut first)?;
     if options.guarantee == Guarantee::AtLeastOnce {
-        first.run(&beat(party, pulse))?;
+        first.run(&beat(instance, pulse))?;
     }
-    let wait = intake::wait(party, options);
-    let second = party.connector.open_blocking(party.names.queue(), wait, &party.stop)?;
-    Ok(((!party.connector.is_cluster()).then_some(first), second))
+    let wait = intake::wait(instance, options);
+    let second =
+        instance.endpoint.connector.open_blocking(instance.names.queue(), wait, &instance.endpoint.stop)?;
+    Ok(((!instance.endpoint.connector.is_cluster()).then_some(first), second))
 }

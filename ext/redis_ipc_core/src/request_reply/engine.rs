@@ -2,9 +2,11 @@
 
 use crate::error::{Error, Fate};
 use crate::foundation::payload::id::Id;
-use crate::foundation::payload::limits::check_name;
 use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
 use crate::foundation::redis::connection::Connection;
+use crate::foundation::redis::group_consumer::consumer::GroupConsumer;
+use crate::foundation::redis::group_consumer::session;
+use crate::foundation::redis::group_consumer::take_over::TakeOver;
 use crate::foundation::redis::master_watch::MasterWatch;
 use crate::foundation::redis::server_check::check_server;
 use crate::foundation::runtime::reports::{self, Mailbox, Report, Watcher};
@@ -13,24 +15,26 @@ use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::threads::{join, spawn};
 use crate::foundation::runtime::waker::Waker;
 use crate::request_reply::asking::calls::Calls;
-use crate::request_reply::asking::dispatcher::Dispatcher;
+use crate::request_reply::asking::reply_reader::ReplyReader;
 use crate::request_reply::asking::reply_session;
-use crate::request_reply::books::in_flight::Claim;
+use crate::request_reply::books::in_flight::InFlight;
 use crate::request_reply::books::ledger::Ledger;
 use crate::request_reply::books::request_queue::RequestQueue;
-use crate::request_reply::housekeeper::{Housekeeper, Steady};
-use crate::request_reply::membership::key_expiry;
-use crate::request_reply::membership::member::Member;
-use crate::request_reply::membership::options::Options;
-use crate::request_reply::membership::presence::{self, Presence};
-use crate::request_reply::protocol::keys::Keys;
+use crate::request_reply::housekeeper::Housekeeper;
+use crate::request_reply::membership::inbox::Inbox;
+use crate::request_reply::membership::instance::Instance;
+use crate::request_reply::membership::options::{Delivery, Options};
+use crate::request_reply::membership::presence::Presence;
+use crate::request_reply::membership::registry::Registry;
+use crate::request_reply::membership::reply_stream::ReplyStream;
 use crate::request_reply::sending::Sender;
+use crate::request_reply::sending::acceptance::Acceptance;
+use crate::request_reply::sending::backpressure::Backpressure;
 use crate::request_reply::sending::command_context::CommandContext;
+use crate::request_reply::sending::reply_room::ReplyRoom;
 use crate::request_reply::serving::admission::Admission;
 use crate::request_reply::serving::dead_letters;
-use crate::request_reply::serving::inbox_session;
-use crate::request_reply::serving::intake::Intake;
-use crate::request_reply::serving::service::Service;
+use crate::request_reply::serving::service::{InboxReader, Service};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -38,13 +42,14 @@ use std::time::Duration;
 
 /// A connected stream.
 pub struct Engine {
-    member: Arc<Member>,
+    instance: Arc<Instance>,
+    registry: Arc<Registry>,
     calls: Arc<Calls>,
     service: Arc<Service>,
-    dispatcher: Arc<Dispatcher>,
+    reply_reader: Arc<ReplyReader>,
     sender: Arc<Sender>,
     /// Reads the inbox, if there is a handler.
-    intake: Option<Arc<Intake>>,
+    reader: Option<Arc<InboxReader>>,
     reports: Mailbox<Report>,
     waker: Watcher,
     wakes: Mailbox<Id>,
@@ -54,74 +59,170 @@ pub struct Engine {
     closed: AtomicBool,
 }
 
+/// What the parts of an engine share.
+struct Parts {
+    instance: Arc<Instance>,
+    registry: Arc<Registry>,
+    inbox: Arc<Inbox>,
+    replies: Arc<ReplyStream>,
+    consumer: Arc<GroupConsumer>,
+    serves: bool,
+}
+
+impl Parts {
+    fn new(instance: Instance, serves: bool) -> Self {
+        let instance = Arc::new(instance);
+        let names = &instance.names;
+        let consumer = GroupConsumer::new(
+            Arc::clone(&instance.endpoint),
+            Arc::clone(&instance.connections),
+            names.inbox.clone(),
+            names.group.clone(),
+            names.instance_id.clone(),
+            instance.options.room(),
+        );
+        Self {
+            registry: Arc::new(Registry::new(Arc::clone(&instance), serves)),
+            inbox: Arc::new(Inbox::new(Arc::clone(&instance))),
+            replies: Arc::new(ReplyStream::new(Arc::clone(&instance))),
+            consumer: Arc::new(consumer),
+            serves,
+            instance,
+        }
+    }
+
+    /// Every connection an engine cannot do without, and the first words on them.
+    fn open_connections(&self) -> Result<Opened, Error> {
+        let (names, endpoint) = (&self.instance.names, &self.instance.endpoint);
+        let (connections, connector) = (&self.instance.connections, &endpoint.connector);
+        let explain = |error| connector.explain(&error, Fate::NotSent);
+        let mut first = connector.open_for(&names.inbox).map_err(explain)?;
+        if check_server(&mut first).map_err(explain)? {
+            connector.is_node_of_cluster();
+        }
+        connections.with(&names.inbox, |connection| {
+            endpoint.clock.read(connection)?;
+            if self.serves { self.inbox.join(connection) } else { Ok(()) }
+        })?;
+        self.replies.restore()?;
+        self.registry.announce()?;
+        let new_waker = || Waker::new(connector.sockets()).map_err(|error| explain(error.into()));
+        let inbox = || {
+            let inbox =
+                connector.open_blocking(&names.inbox, session::BLOCK, &endpoint.stop).map_err(explain)?;
+            Ok((new_waker()?, inbox))
+        };
+        Ok(Opened {
+            sender: (!connector.is_cluster()).then_some(first),
+            replies: connector
+                .open_blocking(&names.replies, reply_session::block(&self.replies), &endpoint.stop)
+                .map_err(explain)?,
+            caller_waker: new_waker()?,
+            inbox: self.serves.then(inbox).transpose()?,
+        })
+    }
+}
+
+struct Opened {
+    sender: Option<Connection>,
+    replies: Connection,
+    caller_waker: Waker,
+    /// What its reader reads on, and is woken by; none without a handler.
+    inbox: Option<(Waker, Connection)>,
+}
+
 impl Engine {
     /// Connects `group` to `stream`. With `serves` it takes requests; without, it only asks. Returns when it is ready;
     /// fails if Redis cannot be reached or refuses.
     pub fn start(stream: &str, group: &str, options: Options, serves: bool) -> Result<Self, Error> {
-        let keys = Keys::new(stream)?;
-        check_name("group", group)?;
         let stats = Arc::new(Stats::default());
         let (reporter, reports) = reports::reports(&stats);
-        let member = Arc::new(Member::new(keys, group, serves, options, reporter, stats)?);
-        let opened = open_connections(&member).map_err(|error| member.locate(error.of_connecting()))?;
-        Self::assemble(member, reports, opened)
+        let parts = Parts::new(Instance::new(stream, group, options, reporter, stats)?, serves);
+        let opened = parts
+            .open_connections()
+            .map_err(|error| parts.instance.endpoint.locate(error.of_connecting()))?;
+        Self::assemble(&parts, reports, opened)
     }
 
-    fn assemble(member: Arc<Member>, reports: Mailbox<Report>, opened: Opened) -> Result<Self, Error> {
+    fn assemble(parts: &Parts, reports: Mailbox<Report>, opened: Opened) -> Result<Self, Error> {
+        let Parts { instance, registry, inbox, replies, consumer, serves } = parts;
+        let options = &instance.options.consumer;
         let (waker, wakes) = reports::ends();
-        let ledger = Arc::new(Ledger::default());
-        let queue = Arc::new(RequestQueue::new(member.options.consumer.pool_size));
+        let (ledger, backpressure, acceptance) =
+            (Arc::new(Ledger::default()), Arc::new(Backpressure::default()), Arc::new(Acceptance::default()));
+        let queue = Arc::new(RequestQueue::new(options.pool_size));
         let context = CommandContext {
-            member: Arc::clone(&member),
+            instance: Arc::clone(instance),
+            replies: Arc::clone(replies),
+            registry: Arc::clone(registry),
             ledger: Arc::clone(&ledger),
             queue: Arc::clone(&queue),
+            backpressure: Arc::clone(&backpressure),
+            acceptance: Arc::clone(&acceptance),
+            reply_room: ReplyRoom::new(instance.options.max_content_size),
         };
         let sender = Arc::new(Sender::new(context, opened.sender));
-        let dispatcher = Arc::new(Dispatcher::new(
-            Arc::clone(&member),
+        let reply_reader = Arc::new(ReplyReader::new(
+            Arc::clone(instance),
+            Arc::clone(replies),
             Arc::clone(&ledger),
             Arc::clone(&sender),
             opened.caller_waker,
         ));
-        let calls =
-            Arc::new(Calls::new(Arc::clone(&member), ledger, Arc::clone(&sender), Arc::clone(&dispatcher)));
-        let admission =
-            Arc::new(Admission::new(Arc::clone(&member), Arc::clone(&queue), Arc::clone(&sender)));
-        let (consumer_waker, inbox) = opened.inbox.unzip();
-        let intake = consumer_waker.map(|waker| {
-            let admission = Arc::clone(&admission);
-            Arc::new(Intake::new(Arc::clone(&member), Arc::clone(&queue), admission, waker))
-        });
-        let service = Arc::new(Service::new(
-            Arc::clone(&member),
+        let calls = Arc::new(Calls::new(
+            Arc::clone(instance),
+            ledger,
+            Arc::clone(&sender),
+            Arc::clone(&reply_reader),
+            backpressure,
+        ));
+        let admission = Arc::new(Admission::new(
+            Arc::clone(instance),
+            Arc::clone(inbox),
+            Arc::clone(consumer),
             Arc::clone(&queue),
             Arc::clone(&sender),
-            intake.clone(),
+            acceptance,
         ));
+        let (consumer_waker, inbox_connection) = opened.inbox.unzip();
+        let reader = consumer_waker.map(|waker| {
+            let (consumer, queue, admission) =
+                (Arc::clone(consumer), Arc::clone(&queue), Arc::clone(&admission));
+            Arc::new(InboxReader::new(consumer, queue, admission, waker, options.busy_poll))
+        });
+        let service = Arc::new(Service::new(
+            Arc::clone(instance),
+            Arc::clone(inbox),
+            Arc::clone(consumer),
+            Arc::clone(&queue),
+            Arc::clone(&sender),
+            reader.clone(),
+        ));
+        // With at-most-once delivery no request is started twice.
+        let max_deliveries = (options.delivery == Delivery::AtLeastOnce).then_some(options.max_deliveries);
+        let readings = [&reply_reader.read_cancel].into_iter();
         let housekeeper = Housekeeper {
-            member: Arc::clone(&member),
+            instance: Arc::clone(instance),
+            registry: Arc::clone(registry),
+            replies: Arc::clone(replies),
+            consumer: Arc::clone(consumer),
             calls: Arc::clone(&calls),
             service: Arc::clone(&service),
-            queue,
-            admission,
-            readings: [&dispatcher.read_cancel]
-                .into_iter()
-                .chain(intake.iter().map(|intake| &intake.read_cancel))
-                .cloned()
-                .collect(),
+            serves: *serves,
+            inbox: Arc::clone(inbox),
+            take_over: TakeOver::new(Arc::clone(consumer), queue, admission, options.lease, max_deliveries),
+            readings: readings.chain(reader.iter().map(|reader| &reader.read_cancel)).cloned().collect(),
             master_watch: MasterWatch::default(),
-            look: Mutex::default(),
-            steady: Mutex::new(Steady::new()),
-            restarted: Mutex::default(),
             told: Mutex::default(),
         };
         let engine = Self {
-            member,
+            instance: Arc::clone(instance),
+            registry: Arc::clone(registry),
             calls,
             service,
-            dispatcher,
+            reply_reader,
             sender,
-            intake,
+            reader,
             reports,
             waker,
             wakes,
@@ -130,10 +231,10 @@ impl Engine {
             quiet: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         };
-        let started = engine.start_threads(housekeeper, opened.dispatcher, inbox);
+        let started = engine.start_threads(housekeeper, opened.replies, inbox_connection);
         started.map_err(|error| {
             engine.close();
-            engine.member.locate(error)
+            engine.instance.endpoint.locate(error)
         })?;
         Ok(engine)
     }
@@ -145,14 +246,15 @@ impl Engine {
         inbox: Option<Connection>,
     ) -> Result<(), Error> {
         self.sender.start()?;
-        let (dispatcher, first) = (Arc::clone(&self.dispatcher), Mutex::new(Some(replies)));
-        let replies = spawn("ipc-replies", &self.member, move || dispatcher.run(first.lock().take()))?;
-        if let Some(intake) = &self.intake {
-            let (intake, first) = (Arc::clone(intake), Mutex::new(inbox));
+        let endpoint = &self.instance.endpoint;
+        let (reader, first) = (Arc::clone(&self.reply_reader), Mutex::new(Some(replies)));
+        let replies = spawn("ipc-replies", endpoint, move || reader.run(first.lock().take()))?;
+        if let Some(reader) = &self.reader {
+            let (reader, first) = (Arc::clone(reader), Mutex::new(inbox));
             *self.reader_thread.lock() =
-                Some(spawn("ipc-inbox", &self.member, move || intake.run(first.lock().take()))?);
+                Some(spawn("ipc-inbox", endpoint, move || reader.run(first.lock().take()))?);
         }
-        let housekeeper = spawn("ipc-house", &self.member, move || housekeeper.run())?;
+        let housekeeper = spawn("ipc-house", endpoint, move || housekeeper.run())?;
         self.threads.lock().extend([replies, housekeeper]);
         Ok(())
     }
@@ -174,17 +276,17 @@ impl Engine {
 
     /// The unguessable name of this instance.
     pub fn instance(&self) -> &str {
-        &self.member.instance
+        &self.instance.names.instance_id
     }
 
     /// Redis's time, in ms since 1970.
     pub fn now(&self) -> u64 {
-        self.member.clock.now()
+        self.instance.endpoint.clock.now()
     }
 
     /// Has the ends of calls among the reports.
     pub fn reporter(&self) -> Watcher {
-        self.member.reporter.watcher()
+        self.instance.endpoint.reporter.watcher()
     }
 
     /// Has the ends of calls that fibers wait for among the wakes, by a way of its own: no callback of the user's is
@@ -200,22 +302,22 @@ impl Engine {
 
     /// The options it was started with.
     pub fn options(&self) -> &Options {
-        &self.member.options
+        &self.instance.options
     }
 
     /// Its sockets, as a forked child sees them (which must touch nothing else of its parent's engine).
     pub fn inherited_sockets(&self) -> Vec<std::os::fd::RawFd> {
-        self.member.connections.connector().sockets().inherited()
+        self.instance.endpoint.connector.sockets().inherited()
     }
 
     /// Whether it takes part: not stopped, and every connection stands.
     pub fn is_connected(&self) -> bool {
-        !self.quiet.load(Ordering::SeqCst) && self.member.health.are_up()
+        !self.quiet.load(Ordering::SeqCst) && self.instance.endpoint.health.are_up()
     }
 
     /// The counters, and how many calls are open and requests held now.
     pub fn stats(&self) -> Vec<(&'static str, u64)> {
-        let mut stats = self.member.stats.snapshot();
+        let mut stats = self.instance.endpoint.stats.snapshot();
         stats.push(("open_calls", self.calls.open() as u64));
         stats.push(("held_requests", self.service.held() as u64));
         stats
@@ -223,7 +325,7 @@ impl Engine {
 
     /// Who is alive on the stream.
     pub fn instances(&self) -> Result<Vec<Presence>, Error> {
-        presence::list(&self.member).map_err(|error| self.member.locate(error))
+        self.registry.list().map_err(|error| self.instance.endpoint.locate(error))
     }
 
     /// Up to `count` dead letters of `group` after the one with the id `after`.
@@ -233,22 +335,22 @@ impl Engine {
         after: Option<StreamId>,
         count: usize,
     ) -> Result<Vec<RawEntry>, Error> {
-        dead_letters::page(&self.member, group, after, count)
+        dead_letters::page(&self.instance, group, after, count)
     }
 
     /// How many dead letters `group` has.
     pub fn count_dead_letters(&self, group: &str) -> Result<u64, Error> {
-        dead_letters::count(&self.member, group)
+        dead_letters::count(&self.instance, group)
     }
 
     /// Puts a dead letter of `group` into its inbox again, good for `ttl`; false if it is gone.
     pub fn retry_dead_letter(&self, group: &str, id: StreamId, ttl: Option<Duration>) -> Result<bool, Error> {
-        dead_letters::retry(&self.member, group, id, ttl)
+        dead_letters::retry(&self.instance, group, id, ttl)
     }
 
     /// Deletes a dead letter of `group`; false if it was gone.
     pub fn discard_dead_letter(&self, group: &str, id: StreamId) -> Result<bool, Error> {
-        dead_letters::discard(&self.member, group, id)
+        dead_letters::discard(&self.instance, group, id)
     }
 
     /// Takes no more requests, and gives back those that were not started. Idempotent.
@@ -260,11 +362,11 @@ impl Engine {
         self.stop_reading();
         let thread = self.reader_thread.lock().take();
         join(thread);
-        let closing = self.member.connections.connector().closing();
-        if self.member.serves
+        let closing = self.instance.endpoint.connector.closing();
+        if self.reader.is_some()
             && let Err(error) = closing.hurry(|| self.service.hand_on_unstarted())
         {
-            self.member.reporter.failure(self.member.locate(error));
+            self.instance.endpoint.report(error);
         }
     }
 
@@ -276,33 +378,33 @@ impl Engine {
             return;
         }
         let open = self.service.seal();
-        self.member.connections.connector().closing().begin();
+        self.instance.endpoint.connector.closing().begin();
         self.calls.end_all();
         self.sender.close();
         // Those that came in between: nothing goes out any more.
         self.calls.end_all();
-        self.member.stop.stop();
-        self.dispatcher.restart();
+        self.instance.endpoint.stop.stop();
+        self.reply_reader.restart();
         let threads = std::mem::take(&mut *self.threads.lock());
         threads.into_iter().for_each(|thread| join(Some(thread)));
         if let Err(error) = self.leave(&open) {
-            self.member.reporter.failure(self.member.locate(error));
+            self.instance.endpoint.report(error);
         }
-        self.member.connections.close();
+        self.instance.connections.close();
         self.reports.close();
         self.wakes.close();
     }
 
     fn stop_reading(&self) {
-        self.intake.iter().for_each(|intake| intake.stop());
+        self.reader.iter().for_each(|reader| reader.stop());
     }
 
-    fn leave(&self, open: &[Arc<Claim>]) -> Result<(), Error> {
-        if self.member.serves {
+    fn leave(&self, open: &[Arc<InFlight>]) -> Result<(), Error> {
+        if self.reader.is_some() {
             self.service.hand_on_open(open)?;
             self.service.hand_on_rest()?;
         }
-        presence::leave(&self.member)
+        self.registry.leave()
     }
 }
 
@@ -312,48 +414,9 @@ impl Drop for Engine {
         self.service.stop();
         self.stop_reading();
         self.sender.stop();
-        self.member.stop.stop();
-        self.dispatcher.restart();
+        self.instance.endpoint.stop.stop();
+        self.reply_reader.restart();
         self.reports.close();
         self.wakes.close();
     }
-}
-
-struct Opened {
-    sender: Option<Connection>,
-    dispatcher: Connection,
-    caller_waker: Waker,
-    /// What its reader reads on, and is woken by; none without a handler.
-    inbox: Option<(Waker, Connection)>,
-}
-
-/// Every connection an engine cannot do without, and the first words on them.
-fn open_connections(member: &Member) -> Result<Opened, Error> {
-    let connections = &member.connections;
-    let connector = connections.connector();
-    let explain = |error| connector.explain(&error, Fate::NotSent);
-    let mut first = connector.open_for(&member.inbox).map_err(explain)?;
-    if check_server(&mut first).map_err(explain)? {
-        connector.is_node_of_cluster();
-    }
-    connections.with(&member.inbox, |connection| {
-        member.clock.read(connection)?;
-        if member.serves { key_expiry::join_group(connection, member) } else { Ok(()) }
-    })?;
-    connections.with(&member.replies, |connection| key_expiry::make_replies(connection, member))?;
-    presence::announce(member)?;
-    let new_waker = || Waker::new(connector.sockets()).map_err(|error| explain(error.into()));
-    let inbox = || {
-        let inbox =
-            connector.open_blocking(&member.inbox, inbox_session::BLOCK, &member.stop).map_err(explain)?;
-        Ok((new_waker()?, inbox))
-    };
-    Ok(Opened {
-        sender: (!connector.is_cluster()).then_some(first),
-        dispatcher: connector
-            .open_blocking(&member.replies, reply_session::block(member), &member.stop)
-            .map_err(explain)?,
-        caller_waker: new_waker()?,
-        inbox: member.serves.then(inbox).transpose()?,
-    })
 }

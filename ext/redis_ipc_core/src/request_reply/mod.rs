@@ -16,7 +16,7 @@ mod serving;
 mod recovery_tests;
 
 pub use asking::calls::Calls;
-pub use books::in_flight::{Answered, Claim};
+pub use books::in_flight::{Answered, InFlight};
 pub use books::ledger::{Outcome, Ticket, Waited};
 pub use engine::Engine;
 pub use membership::options::Options;

@@ -81,10 +81,10 @@ fn eventually<T>(mut look: impl FnMut() -> Option<T>) -> T {
 /// A consumer that a panic does not end.
 fn serve(engine: &Engine) {
     let serve_all = || {
-        while let Taken::Request(claim) = engine.service().take(&Interrupt::default()) {
-            let content = claim.request.content.share().to_vec();
+        while let Taken::Request(held) = engine.service().take(&Interrupt::default()) {
+            let content = held.request.content.share().to_vec();
             std::thread::sleep(if content == UNHURRIED { Duration::from_millis(5) } else { Duration::ZERO });
-            let _ = engine.service().answer(&claim, Status::Fulfilled, content, None);
+            let _ = engine.service().answer(&held, Status::Fulfilled, content, None);
         }
     };
     while catch_unwind(AssertUnwindSafe(serve_all)).is_err() {}

@@ -361,6 +361,11 @@ impl Connector {
         self.options.connect_timeout
     }
 
+    /// How long an answer of Redis's may take.
+    pub fn read_timeout(&self) -> Duration {
+        self.options.read_timeout
+    }
+
     /// The sockets opened here.
     pub fn sockets(&self) -> &OpenSockets {
         &self.dialer.sockets

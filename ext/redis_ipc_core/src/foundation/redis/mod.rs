@@ -8,7 +8,9 @@ pub mod cluster;
 pub mod connection;
 pub mod connector;
 pub mod dialer;
+pub mod endpoint;
 pub mod error_codes;
+pub mod group_consumer;
 pub mod health;
 pub mod link;
 pub mod logins;
@@ -25,3 +27,6 @@ pub mod server_check;
 pub mod slots;
 pub mod socket;
 pub mod tls;
+
+#[cfg(test)]
+pub mod fake_server;

@@ -5,7 +5,8 @@ use crate::foundation::redis::cluster::Route;
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::connector::Connector;
 use crate::foundation::runtime::sync::{Condvar, Mutex};
-use redis::RedisResult;
+use redis::{Cmd, RedisResult, Value};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A pooled connection that has not been used for this long is closed.
@@ -18,7 +19,7 @@ const REDIRECTIONS: u32 = 5;
 /// Not r2d2: its locks do not survive a fork (see [`crate::foundation::runtime::sync`]), it opens connections in a
 /// thread of its own, and it hides a refused connection until its timeout.
 pub struct Pool {
-    connector: Connector,
+    connector: Arc<Connector>,
     most: u32,
     state: Mutex<State>,
     returned: Condvar,
@@ -72,7 +73,7 @@ impl State {
 
 impl Pool {
     /// An empty pool of at most so many connections.
-    pub fn new(connector: Connector, most: u32) -> Self {
+    pub fn new(connector: Arc<Connector>, most: u32) -> Self {
         Self { connector, most, state: Mutex::default(), returned: Condvar::new() }
     }
 
@@ -101,6 +102,11 @@ impl Pool {
             }
             redirections += 1;
         }
+    }
+
+    /// Runs one command about `key`, as [`Pool::with`] does.
+    pub fn run(&self, key: &str, command: &Cmd) -> Result<Value, Error> {
+        self.with(key, |connection| connection.run(command))
     }
 
     /// A connection that the server closed while it was idle is replaced by another.

@@ -146,6 +146,21 @@ impl<H: Held> WorkQueue<H> {
         true
     }
 
+    /// Queues requests; those that are held already are left out.
+    pub fn push_all(&self, requests: Vec<Arc<H>>) {
+        for request in requests {
+            self.push(request);
+        }
+    }
+
+    /// Queues requests, except the first one that is not held already: that is for the calling consumer.
+    pub fn push_but_first(&self, requests: Vec<Arc<H>>) -> Option<Arc<H>> {
+        let mut requests = requests.into_iter();
+        let first = requests.by_ref().find(|request| self.hold(request));
+        self.push_all(requests.collect());
+        first
+    }
+
     /// Holds a request that is not queued, as a consumer has it. False as for [`WorkQueue::push`].
     pub fn hold(&self, request: &Arc<H>) -> bool {
         self.state.lock().hold(request)

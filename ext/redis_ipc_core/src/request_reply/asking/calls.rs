@@ -2,12 +2,14 @@
 
 use crate::error::{Error, ErrorKind, Fate};
 use crate::foundation::payload::limits::check_name;
+use crate::foundation::runtime::id_source::IdSource;
 use crate::foundation::runtime::waiting::Interrupt;
-use crate::request_reply::asking::dispatcher::Dispatcher;
+use crate::request_reply::asking::reply_reader::ReplyReader;
 use crate::request_reply::books::ledger::{Ledger, Sent, Ticket, Waited};
-use crate::request_reply::membership::member::Member;
+use crate::request_reply::membership::instance::Instance;
 use crate::request_reply::protocol::entry::Question;
 use crate::request_reply::sending::Sender;
+use crate::request_reply::sending::backpressure::Backpressure;
 use crate::request_reply::sending::command::Command;
 use crate::request_reply::sending::command_context;
 use std::sync::Arc;
@@ -18,21 +20,24 @@ const GRACE: Duration = Duration::from_millis(250);
 
 /// The calls made from here.
 pub struct Calls {
-    member: Arc<Member>,
+    instance: Arc<Instance>,
     ledger: Arc<Ledger>,
     sender: Arc<Sender>,
-    dispatcher: Arc<Dispatcher>,
+    reply_reader: Arc<ReplyReader>,
+    backpressure: Arc<Backpressure>,
+    ids: IdSource,
 }
 
 impl Calls {
-    /// Calls that go out by `sender` and are kept in `ledger`, whose answers `dispatcher` brings.
+    /// Calls that go out by `sender` and are kept in `ledger`, whose answers `reply_reader` brings.
     pub fn new(
-        member: Arc<Member>,
+        instance: Arc<Instance>,
         ledger: Arc<Ledger>,
         sender: Arc<Sender>,
-        dispatcher: Arc<Dispatcher>,
+        reply_reader: Arc<ReplyReader>,
+        backpressure: Arc<Backpressure>,
     ) -> Self {
-        Self { member, ledger, sender, dispatcher }
+        Self { instance, ledger, sender, reply_reader, backpressure, ids: IdSource::new() }
     }
 
     /// Asks a group; without `timeout` the configured one counts. Fails before anything is sent on a blank name, too
@@ -41,15 +46,15 @@ impl Calls {
     /// The calling thread is to [`Calls::wait`] for the answer now; where it does not, there is
     /// [`Calls::ask_ahead`].
     pub fn ask(&self, question: Question, timeout: Option<Duration>) -> Result<Arc<Ticket>, Error> {
-        let options = &self.member.options;
+        let options = &self.instance.options;
         let to = &question.to;
         check_name("destination group", to)?;
         if question.content.len() > options.max_content_size {
-            return Err(self.member.too_large(question.content.len(), to));
+            return Err(self.instance.too_large(question.content.len(), to));
         }
         let timeout = options.ledger.check_timeout(timeout.unwrap_or(options.ledger.entry_timeout))?;
         let ticket = self.open_ticket(to, timeout)?;
-        self.member.stats.requests.increment();
+        self.instance.endpoint.stats.requests.increment();
         self.sender.send(Command::Ask(Arc::clone(&ticket), question));
         Ok(ticket)
     }
@@ -57,24 +62,24 @@ impl Calls {
     /// As [`Calls::ask`], if nobody may wait for the answer for a while.
     pub fn ask_ahead(&self, question: Question, timeout: Option<Duration>) -> Result<Arc<Ticket>, Error> {
         let ticket = self.ask(question, timeout)?;
-        self.dispatcher.read_at_home();
+        self.reply_reader.read_at_home();
         Ok(ticket)
     }
 
     fn open_ticket(&self, to: &str, timeout: Duration) -> Result<Arc<Ticket>, Error> {
-        let options = &self.member.options.ledger;
+        let options = &self.instance.options.ledger;
         if let Some(most) = options.max_waiting {
             self.check_backlog(to, most)?;
         }
         let most = options.max_open_calls.unwrap_or(usize::MAX);
-        self.ledger.open(self.member.new_id()?, to, timeout, most).ok_or_else(|| {
+        self.ledger.open(self.ids.next()?, to, timeout, most).ok_or_else(|| {
             let message = format!("{most} calls are open already (ledger.max_open_calls); nothing was sent");
             self.overloaded(message, to)
         })
     }
 
     fn check_backlog(&self, to: &str, most: u64) -> Result<(), Error> {
-        let admission = self.member.backpressure.admit(to, most);
+        let admission = self.backpressure.admit(to, most);
         if admission.measure {
             self.sender.send(Command::Measure(to.to_owned()));
         }
@@ -86,19 +91,19 @@ impl Calls {
     }
 
     fn overloaded(&self, message: String, to: &str) -> Error {
-        self.member.stats.overloaded.increment();
-        self.member.error(ErrorKind::Overloaded, message, to)
+        self.instance.endpoint.stats.overloaded.increment();
+        self.instance.error(ErrorKind::Overloaded, message, to)
     }
 
     /// Waits for the end of a call, at most until `until`.
     pub fn wait(&self, ticket: &Ticket, until: Option<Instant>, interrupt: &Interrupt) -> Waited {
         if !ticket.has_ended() {
-            self.dispatcher.wakes.next();
+            self.reply_reader.staggered_wake.next();
         }
         let mut due = ticket.deadline;
         loop {
             let by = until.map_or(due, |until| until.min(due));
-            let waited = self.dispatcher.wait_reading(ticket, by, interrupt);
+            let waited = self.reply_reader.wait_reading(ticket, by, interrupt);
             match waited.unwrap_or_else(|| ticket.wait(by, interrupt)) {
                 Waited::TimeUp if until.is_some_and(|until| until < due) => return Waited::TimeUp,
                 Waited::TimeUp => due = self.tend(ticket).unwrap_or(due),
@@ -119,7 +124,7 @@ impl Calls {
         }
         self.time_up(ticket);
         if now >= last {
-            ticket.finish(Err(command_context::timed_out(ticket, Fate::Unknown, &self.member)));
+            ticket.finish(Err(command_context::timed_out(ticket, Fate::Unknown, &self.instance)));
         }
         (!ticket.has_ended()).then_some(last)
     }
@@ -138,8 +143,8 @@ impl Calls {
     }
 
     fn end(&self, ticket: &Arc<Ticket>) {
-        self.member.stats.timed_out.increment();
-        if ticket.finish_unsent(|| Err(command_context::timed_out(ticket, Fate::NotSent, &self.member))) {
+        self.instance.endpoint.stats.timed_out.increment();
+        if ticket.finish_unsent(|| Err(command_context::timed_out(ticket, Fate::NotSent, &self.instance))) {
             return;
         }
         if let Sent::Yes(id) = ticket.sent() {
@@ -147,7 +152,7 @@ impl Calls {
             return;
         }
         // Once Redis confirms it, the sender withdraws it; unless that was just now.
-        ticket.finish(Err(command_context::timed_out(ticket, Fate::Unknown, &self.member)));
+        ticket.finish(Err(command_context::timed_out(ticket, Fate::Unknown, &self.instance)));
         if let Sent::Yes(id) = ticket.sent() {
             self.sender.send(Command::Withdraw(Arc::clone(ticket), id));
         }
@@ -156,9 +161,9 @@ impl Calls {
     /// Gives a call up before its deadline: its thread is no longer there.
     pub fn cancel(&self, ticket: &Ticket) {
         let Some(ticket) = self.ledger.close(ticket.id) else { return };
-        self.member.stats.cancelled.increment();
+        self.instance.endpoint.stats.cancelled.increment();
         let error =
-            self.member.error(ErrorKind::Closed(Fate::Unknown), "the call was interrupted", &ticket.to);
+            self.instance.error(ErrorKind::Closed(Fate::Unknown), "the call was interrupted", &ticket.to);
         ticket.finish(Err(error.entry(ticket.id)));
         if let Sent::Yes(id) = ticket.sent() {
             self.sender.send(Command::Withdraw(ticket, id));
@@ -168,11 +173,11 @@ impl Calls {
     /// Ends every call: the stream is being disconnected.
     pub fn end_all(&self) {
         for ticket in self.ledger.close_all() {
-            self.member.stats.failed.increment();
+            self.instance.endpoint.stats.failed.increment();
             let fate = if ticket.sent() == Sent::No { Fate::NotSent } else { Fate::Unknown };
             let message = "the stream was disconnected while the call was waiting for its answer";
             ticket.finish(Err(self
-                .member
+                .instance
                 .error(ErrorKind::Closed(fate), message, &ticket.to)
                 .entry(ticket.id)));
             if let Sent::Yes(id) = ticket.sent() {

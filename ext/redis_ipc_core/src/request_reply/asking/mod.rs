@@ -1,5 +1,5 @@
 //! Making calls, and reading their answers.
 
 pub mod calls;
-pub mod dispatcher;
+pub mod reply_reader;
 pub mod reply_session;

@@ -6,11 +6,10 @@ use crate::foundation::redis::connection::{Connection, Wait, is_unreadable};
 use crate::foundation::redis::resp::replies::{self, refused};
 use crate::foundation::runtime::busy_poll::BusyPoll;
 use crate::foundation::runtime::waker::{Heard, Waker};
-use crate::request_reply::membership::member::Member;
+use crate::request_reply::membership::reply_stream::ReplyStream;
 use redis::RedisResult;
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 const BLOCK: Duration = Duration::from_secs(10);
@@ -26,8 +25,8 @@ const TRIM_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a read waits for an answer before it asks again. In a cluster not for long: a reply stream on the move is
 /// gone from its old node before that sends its readers away.
-pub fn block(member: &Member) -> Duration {
-    if member.connections.connector().is_cluster() { BLOCK_IN_CLUSTER } else { BLOCK }
+pub fn block(replies: &ReplyStream) -> Duration {
+    if replies.connector().is_cluster() { BLOCK_IN_CLUSTER } else { BLOCK }
 }
 
 /// What was read and not trimmed yet.
@@ -46,8 +45,8 @@ pub struct Position {
 
 impl Position {
     /// The beginning of the stream.
-    pub fn new(member: &Member) -> Self {
-        let made = member.replies_made.load(Ordering::SeqCst);
+    pub fn new(replies: &ReplyStream) -> Self {
+        let made = replies.times_made();
         Self {
             made,
             last: StreamId::default(),
@@ -60,8 +59,8 @@ impl Position {
     }
 
     /// Goes back to the beginning if the stream was made anew: Redis's clock may be behind the last id.
-    pub fn follow(&mut self, member: &Member) {
-        let made = member.replies_made.load(Ordering::SeqCst);
+    pub fn follow(&mut self, replies: &ReplyStream) {
+        let made = replies.times_made();
         if self.made != made {
             (self.made, self.last) = (made, StreamId::default());
         }
@@ -133,7 +132,7 @@ impl ReplySession {
     }
 
     /// Unless it is asked already, asks Redis for answers, and to trim what was read before if that is worth it.
-    pub fn ask(&mut self, member: &Member) -> RedisResult<()> {
+    pub fn ask(&mut self, replies: &ReplyStream) -> RedisResult<()> {
         if self.asked.is_some() {
             return Ok(());
         }
@@ -141,18 +140,18 @@ impl ReplySession {
         let mut commands = Vec::with_capacity(2);
         if trims {
             let mut trim = redis::cmd("XTRIM");
-            trim.arg(&member.replies).arg("MINID").arg(self.position.last.next().to_string());
+            trim.arg(replies.key()).arg("MINID").arg(self.position.last.next().to_string());
             commands.push(trim);
         }
         // With answers left to trim it comes back soon for them.
         let count = self.position.appetite.count(Instant::now());
-        let block = if self.position.untrimmed > 0 && !trims { TRIM_INTERVAL } else { block(member) };
+        let block = if self.position.untrimmed > 0 && !trims { TRIM_INTERVAL } else { block(replies) };
         let mut read = redis::cmd("XREAD");
         read.arg("COUNT").arg(count);
         if !self.position.appetite.is_probing() {
             read.arg("BLOCK").arg(block.as_millis() as u64);
         }
-        read.arg("STREAMS").arg(&member.replies).arg(self.position.last.to_string());
+        read.arg("STREAMS").arg(replies.key()).arg(self.position.last.to_string());
         commands.push(read);
         self.connection.write_all(&commands)?;
         self.asked = Some(Asked { trims, count });
@@ -166,9 +165,9 @@ impl ReplySession {
 
     /// Reads what was asked for, and waits for it: without getting stuck, if `wait` is given (see
     /// [`Connection::receive_entries`]). Then it may be nothing, and the answers are still to come.
-    pub fn receive(&mut self, member: &Member, wait: Option<Wait<'_>>) -> RedisResult<Vec<RawEntry>> {
+    pub fn receive(&mut self, replies: &ReplyStream, wait: Option<Wait<'_>>) -> RedisResult<Vec<RawEntry>> {
         let Some(asked) = self.asked.take() else { return Ok(Vec::new()) };
-        let answers = self.receive_asked(asked, member, wait);
+        let answers = self.receive_asked(asked, replies, wait);
         match &answers {
             // The answers are still to come.
             Ok(_) if self.asked.is_some() => {}
@@ -182,7 +181,7 @@ impl ReplySession {
     fn receive_asked(
         &mut self,
         asked: Asked,
-        member: &Member,
+        replies: &ReplyStream,
         wait: Option<Wait<'_>>,
     ) -> RedisResult<Vec<RawEntry>> {
         if asked.trims {
@@ -195,17 +194,17 @@ impl ReplySession {
                 return Ok(Vec::new());
             }
         }
-        self.connection.receive_entries(wait, member.options.room())
+        self.connection.receive_entries(wait, replies.room())
     }
 }
 
 /// Passes the next answer by if it breaks every connection that reads it, and returns its id. A consumer group tells
 /// the id: what is delivered to it can be listed without its content, even if the delivery did not arrive.
-pub fn skip_unreadable(position: &mut Position, member: &Member) -> RedisResult<Option<StreamId>> {
+pub fn skip_unreadable(position: &mut Position, replies: &ReplyStream) -> RedisResult<Option<StreamId>> {
     if !position.is_stuck {
         return Ok(None);
     }
-    let (connector, key) = (member.connections.connector(), &member.replies);
+    let (connector, key) = (replies.connector(), replies.key());
     let group = |action: &str| redis::cmd("XGROUP").arg(action).arg(key).arg(PASSER_BY).clone();
     let mut connection = connector.open_for(key)?;
     position.is_stuck = false;
@@ -214,7 +213,7 @@ pub fn skip_unreadable(position: &mut Position, member: &Member) -> RedisResult<
     let mut read = redis::cmd("XREADGROUP");
     read.arg("GROUP").arg(PASSER_BY).arg(PASSER_BY).arg("COUNT").arg(1).arg("STREAMS").arg(key).arg(">");
     connection.write_all(&[read])?;
-    let is_read = match connection.receive_entries(None, member.options.room()) {
+    let is_read = match connection.receive_entries(None, replies.room()) {
         Err(error) if !is_unreadable(&error) => return Err(error),
         read => read.is_ok(),
     };
@@ -235,7 +234,7 @@ pub fn skip_unreadable(position: &mut Position, member: &Member) -> RedisResult<
 
 /// Drops all answers that wait: without the rights that [`skip_unreadable`] needs there is no other way past one that
 /// cannot be read.
-pub fn drop_waiting(member: &Member) -> RedisResult<()> {
-    let mut connection = member.connections.connector().open_for(&member.replies)?;
-    connection.run(redis::cmd("XTRIM").arg(&member.replies).arg("MAXLEN").arg(0)).map(drop)
+pub fn drop_waiting(replies: &ReplyStream) -> RedisResult<()> {
+    let mut connection = replies.connector().open_for(replies.key())?;
+    connection.run(redis::cmd("XTRIM").arg(replies.key()).arg("MAXLEN").arg(0)).map(drop)
 }

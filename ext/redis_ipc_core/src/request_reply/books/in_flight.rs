@@ -6,7 +6,7 @@ use crate::request_reply::protocol::entry::{Request, Status};
 use std::sync::OnceLock;
 use std::time::Instant;
 
-/// Where a claim stands.
+/// How far a held request has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// It waits for a consumer.
@@ -30,7 +30,7 @@ pub enum Answered {
 
 /// A request held by this instance.
 #[derive(Debug)]
-pub struct Claim {
+pub struct InFlight {
     /// The request.
     pub request: Request,
     /// When it was taken.
@@ -39,8 +39,8 @@ pub struct Claim {
     answered: OnceLock<Answered>,
 }
 
-impl Claim {
-    /// A claim on `request`, queued.
+impl InFlight {
+    /// Holds `request`, which is queued.
     pub fn new(request: Request) -> Self {
         let taken = Instant::now();
         Self { request, taken, stage: Mutex::new((Stage::Queued, taken)), answered: OnceLock::new() }

@@ -1,16 +1,16 @@
 //! The requests that this instance holds, between the reader of the inbox and the consumers.
 
 use crate::foundation::payload::stream_entry::StreamId;
+use crate::foundation::redis::group_consumer::admission::HeldEntry;
 use crate::foundation::runtime::work_queue::{Held, WorkQueue};
-use crate::request_reply::books::in_flight::{Claim, Stage};
-use crate::request_reply::protocol::entry::Request;
+use crate::request_reply::books::in_flight::{InFlight, Stage};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The requests that this instance holds.
-pub type RequestQueue = WorkQueue<Claim>;
+pub type RequestQueue = WorkQueue<InFlight>;
 
-impl Held for Claim {
+impl Held for InFlight {
     type Key = StreamId;
 
     fn key(&self) -> StreamId {
@@ -22,38 +22,27 @@ impl Held for Claim {
     }
 }
 
+impl HeldEntry for InFlight {
+    fn deliveries(&self) -> u32 {
+        self.request.deliveries
+    }
+
+    fn taken(&self) -> Instant {
+        self.taken
+    }
+}
+
 impl RequestQueue {
-    /// Queues requests as claims.
-    pub fn push_all(&self, requests: impl IntoIterator<Item = Request>) {
-        for request in requests {
-            self.push(Arc::new(Claim::new(request)));
-        }
-    }
-
-    /// Queues requests as claims, except the first one: that is for the calling consumer.
-    pub fn push_but_first(&self, requests: Vec<Request>) -> Option<Arc<Claim>> {
-        let mut requests = requests.into_iter();
-        let first =
-            requests.by_ref().map(|request| Arc::new(Claim::new(request))).find(|claim| self.hold(claim));
-        self.push_all(requests);
-        first
-    }
-
-    /// Holds a claim that was answered without a consumer, until the answer is out.
-    pub fn adopt(&self, claim: Arc<Claim>) {
-        claim.answer();
-        self.hold_answered(claim);
-    }
-
-    /// The ids of claims taken more than `age` ago, whose lease needs renewing, and all that are held for an age of 0.
-    pub fn older_than(&self, age: Duration) -> Vec<StreamId> {
-        self.pick(|claim| (claim.taken.elapsed() >= age).then(|| claim.id()))
+    /// Holds a request that was answered without a consumer, until the answer is out.
+    pub fn adopt(&self, held: Arc<InFlight>) {
+        held.answer();
+        self.hold_answered(held);
     }
 
     /// Lets go of what has been queued for more than `age` and returns it. Then there is no room for more but for
     /// consumers that wait, until handlers are quick again: else it would be taken over again by this very instance.
-    pub fn remove_stuck(&self, age: Duration) -> Vec<Arc<Claim>> {
-        let stuck = self.remove(|claim| claim.stage() == Stage::Queued && claim.taken.elapsed() >= age);
+    pub fn remove_stuck(&self, age: Duration) -> Vec<Arc<InFlight>> {
+        let stuck = self.remove(|held| held.stage() == Stage::Queued && held.taken.elapsed() >= age);
         if !stuck.is_empty() {
             self.note_stuck(age);
         }
@@ -64,11 +53,10 @@ impl RequestQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request_reply::protocol::entry::Context;
-    use std::time::Instant;
+    use crate::request_reply::protocol::entry::{Context, Request};
 
-    fn claim(seq: u64) -> Arc<Claim> {
-        Arc::new(Claim::new(Request {
+    fn held(seq: u64) -> Arc<InFlight> {
+        Arc::new(InFlight::new(Request {
             id: seq.to_string().into(),
             redis_id: StreamId { ms: 1, seq },
             instance_id: "i".into(),
@@ -90,11 +78,11 @@ mod tests {
     #[test]
     fn only_what_is_stuck_in_the_queue_is_removed() {
         let queue = RequestQueue::new(1);
-        queue.push(claim(1));
-        queue.push(claim(2));
+        queue.push(held(1));
+        queue.push(held(2));
         queue.try_take().unwrap().start();
         assert!(queue.remove_stuck(Duration::from_secs(60)).is_empty());
-        let stuck: Vec<_> = queue.remove_stuck(Duration::ZERO).iter().map(|claim| claim.id().seq).collect();
+        let stuck: Vec<_> = queue.remove_stuck(Duration::ZERO).iter().map(|held| held.id().seq).collect();
         assert_eq!(stuck, [2]);
         assert!(queue.try_take().is_none());
     }
@@ -103,11 +91,11 @@ mod tests {
     fn nothing_is_read_ahead_once_something_was_stuck() {
         let queue = RequestQueue::new(1);
         queue.note_run(Duration::from_millis(1));
-        queue.push(claim(1));
+        queue.push(held(1));
         assert!(queue.remove_stuck(Duration::from_secs(60)).is_empty());
         assert_eq!(queue.room(), 4);
         queue.try_take().unwrap().start();
-        queue.push(claim(2));
+        queue.push(held(2));
         std::thread::sleep(Duration::from_millis(10));
         assert_eq!(queue.remove_stuck(Duration::from_millis(10)).len(), 1);
         assert_eq!(queue.room(), 0, "what was given back is for others");

@@ -1,10 +1,9 @@
-//! This instance's place in its group: its options and its state, its presence, and the expiry of the keys it uses.
+//! One instance of a group on a stream: what its parts need to know of it, the keys it keeps alive, and its presence.
 
-pub mod acceptance;
 pub mod arrivals;
-pub mod backpressure;
-pub mod key_expiry;
-pub mod member;
+pub mod inbox;
+pub mod instance;
 pub mod options;
 pub mod presence;
-pub mod reply_room;
+pub mod registry;
+pub mod reply_stream;

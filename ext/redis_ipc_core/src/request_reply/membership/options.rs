@@ -3,6 +3,7 @@
 use crate::error::{Error, ErrorKind};
 use crate::foundation::payload::fields::Room;
 use crate::foundation::payload::option_reader::OptionReader;
+use crate::foundation::redis::group_consumer::dead_letters::Limits;
 use crate::foundation::redis::redis_options::RedisOptions;
 use serde_json::Value;
 use std::time::Duration;
@@ -38,7 +39,7 @@ pub struct Options {
     /// Running callbacks and reports.
     pub dispatcher: DispatcherOptions,
     /// What is kept of requests that were given up on.
-    pub dead_letters: DeadLetterOptions,
+    pub dead_letters: Limits,
 }
 
 /// Options of the ledger of open calls.
@@ -84,15 +85,6 @@ pub struct DispatcherOptions {
     pub execution_interval: Duration,
 }
 
-/// Options of the dead letters that this instance adds to its group's.
-#[derive(Debug, Clone)]
-pub struct DeadLetterOptions {
-    /// How long one is kept.
-    pub keep: Duration,
-    /// The most bytes of memory that Redis uses for all of a group; the oldest go first.
-    pub max_size: u64,
-}
-
 impl Options {
     /// Reads options as nested JSON. `environment_url` is the value of `REDIS_URL`; `elsewhere` names the options the
     /// caller takes care of, so that a refusal can list them.
@@ -117,7 +109,7 @@ impl Options {
             ledger: LedgerOptions::parse(top.section("ledger")?)?,
             consumer: ConsumerOptions::parse(top.section("consumer")?)?,
             dispatcher: DispatcherOptions::parse(top.section("dispatcher")?)?,
-            dead_letters: DeadLetterOptions::parse(top.section("dead_letters")?)?,
+            dead_letters: dead_letters(top.section("dead_letters")?)?,
         };
         top.finish()?;
         Ok(options)
@@ -196,15 +188,13 @@ impl DispatcherOptions {
     }
 }
 
-impl DeadLetterOptions {
-    fn parse(mut section: OptionReader) -> Result<Self, Error> {
-        let options = Self {
-            keep: section.seconds("keep", 3_650 * DAY)?.unwrap_or(7 * DAY).max(Duration::from_millis(1)),
-            max_size: section.integer("max_size", 1..=1 << 40)?.unwrap_or(128 << 20),
-        };
-        section.finish()?;
-        Ok(options)
-    }
+fn dead_letters(mut section: OptionReader) -> Result<Limits, Error> {
+    let limits = Limits {
+        keep: section.seconds("keep", 3_650 * DAY)?.unwrap_or(7 * DAY).max(Duration::from_millis(1)),
+        max_size: section.integer("max_size", 1..=1 << 40)?.unwrap_or(128 << 20),
+    };
+    section.finish()?;
+    Ok(limits)
 }
 
 fn execution_interval(section: &mut OptionReader) -> Result<Duration, Error> {

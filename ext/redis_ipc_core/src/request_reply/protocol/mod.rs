@@ -3,3 +3,4 @@
 pub mod content;
 pub mod entry;
 pub mod keys;
+pub mod names;

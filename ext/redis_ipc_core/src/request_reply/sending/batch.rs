@@ -7,15 +7,16 @@ use crate::foundation::redis::pipeline::batch::{Encoder, Leftover};
 use crate::foundation::redis::pipeline::carried::{Carried, Delivery, Tail};
 use crate::foundation::redis::pipeline::outgoing::SUSPICIOUS;
 use crate::foundation::redis::resp::replies;
-use crate::request_reply::books::dead_letter;
-use crate::request_reply::books::in_flight::Claim;
+use crate::request_reply::books::in_flight::InFlight;
 use crate::request_reply::books::ledger::{Sent, Ticket};
-use crate::request_reply::membership::key_expiry::keep_inbox;
-use crate::request_reply::membership::member::Member;
+use crate::request_reply::books::rejection::{self, Cause};
+use crate::request_reply::membership::inbox;
+use crate::request_reply::membership::instance::Instance;
 use crate::request_reply::protocol::entry::{Answer, Question, Sender as From};
 use crate::request_reply::protocol::keys;
 use crate::request_reply::sending::command::Command;
-use crate::request_reply::sending::command_context::{CommandContext, fit, timed_out};
+use crate::request_reply::sending::command_context::{CommandContext, timed_out};
+use crate::request_reply::sending::reply_room::ReplyRoom;
 use redis::{RedisResult, Value};
 use std::collections::HashMap;
 use std::num::NonZeroU64;
@@ -39,7 +40,7 @@ pub struct Acknowledgements {
 
 impl Tail<Command> for Acknowledgements {
     fn begin(route: &Route, context: &CommandContext) -> Self {
-        let answers_first = *route != Route::Server || context.member.acceptance.pause().is_some();
+        let answers_first = *route != Route::Server || context.acceptance.pause().is_some();
         Self { ids: Vec::new(), held: Vec::new(), answers_first }
     }
 
@@ -48,14 +49,14 @@ impl Tail<Command> for Acknowledgements {
         if self.ids.is_empty() {
             return;
         }
-        let member = &context.member;
+        let names = &context.instance.names;
         let mut delete = encoder.command(2 + self.ids.len());
-        delete.word("XDEL").word(&member.inbox);
+        delete.word("XDEL").word(&names.inbox);
         for id in &self.ids {
             delete.id(*id);
         }
         let mut acknowledge = encoder.command(3 + self.ids.len());
-        acknowledge.word("XACK").word(&member.inbox).word(&member.group);
+        acknowledge.word("XACK").word(&names.inbox).word(&names.group);
         for id in &self.ids {
             acknowledge.id(*id);
         }
@@ -68,7 +69,7 @@ impl Tail<Command> for Acknowledgements {
         };
         // The requests of refused answers are acknowledged with the next attempt to answer them.
         let later = |command: &Command| match command {
-            Command::Answer(claim, _) => Some(claim.id()),
+            Command::Answer(held, _) => Some(held.id()),
             _ => None,
         };
         let deferred: Vec<StreamId> = leftover.later.iter().filter_map(later).collect();
@@ -103,13 +104,13 @@ impl Carried for Command {
     }
 
     fn key(&self, context: &CommandContext) -> String {
-        let member = &context.member;
+        let names = &context.instance.names;
         match self {
-            Command::Ask(_, question) => member.keys.inbox(&question.to),
-            Command::Answer(claim, _) => claim.request.reply_to.to_string(),
-            Command::Acknowledge(_) => member.inbox.clone(),
-            Command::Withdraw(ticket, _) => member.keys.inbox(&ticket.to),
-            Command::Measure(group) => member.keys.inbox(group),
+            Command::Ask(_, question) => names.keys.inbox(&question.to),
+            Command::Answer(held, _) => held.request.reply_to.to_string(),
+            Command::Acknowledge(_) => names.inbox.clone(),
+            Command::Withdraw(ticket, _) => names.keys.inbox(&ticket.to),
+            Command::Measure(group) => names.keys.inbox(group),
         }
     }
 
@@ -120,28 +121,30 @@ impl Carried for Command {
         expiries: &mut Expiries,
         context: &CommandContext,
     ) -> Option<Self> {
-        let member = &*context.member;
-        let command = fit(self, member);
+        let names = &context.instance.names;
+        let command = context.fit(self);
         match &command {
             Command::Ask(ticket, question) => {
                 // Whoever waits for it is told at its deadline that it was not sent.
                 let ttl = ticket.whole_ms_left()?;
                 let resent = ticket.sending()?;
-                ask(encoder, ticket, question, ttl, resent, member, expiries);
+                ask(encoder, ticket, question, Ask { ttl, resent }, &context.instance, expiries);
             }
-            Command::Answer(claim, answer) => {
+            Command::Answer(held, answer) => {
                 if !acknowledgements.answers_first {
-                    acknowledgements.ids.push(claim.id());
+                    acknowledgements.ids.push(held.id());
                 }
-                self::answer(encoder, claim, answer, member);
+                self::answer(encoder, held, answer, &context.reply_room);
             }
             Command::Acknowledge(ids) => {
                 acknowledgements.ids.extend(ids);
                 acknowledgements.held.extend(ids);
                 return None;
             }
-            Command::Withdraw(ticket, redis_id) => withdraw(encoder, ticket, *redis_id, member),
-            Command::Measure(group) => encoder.run(redis::cmd("XLEN").arg(member.keys.inbox(group))),
+            Command::Withdraw(ticket, redis_id) => {
+                withdraw(encoder, &names.keys.inbox(&ticket.to), *redis_id)
+            }
+            Command::Measure(group) => encoder.run(redis::cmd("XLEN").arg(names.keys.inbox(group))),
         }
         Some(command)
     }
@@ -163,7 +166,7 @@ impl Carried for Command {
         if let Some(Value::ServerError(error)) = refusal {
             return Err(error.clone().into());
         }
-        let member = &*context.member;
+        let stats = &context.instance.endpoint.stats;
         match self {
             Command::Ask(ticket, _) => {
                 let id = first.and_then(replies::id);
@@ -173,22 +176,22 @@ impl Carried for Command {
                     follow.push(Command::Withdraw(Arc::clone(ticket), id));
                 }
             }
-            Command::Answer(claim, _) => {
+            Command::Answer(held, _) => {
                 match first {
-                    Some(Value::Nil) => member.stats.answers_dropped.increment(),
-                    _ => member.stats.answers_sent.increment(),
+                    Some(Value::Nil) => stats.answers_dropped.increment(),
+                    _ => stats.answers_sent.increment(),
                 }
-                member.acceptance.accepted();
+                context.acceptance.accepted();
                 if replies.len() > 1
                     && let Some(used) = replies.last()
                 {
-                    member.reply_room.measured(&claim.request.reply_to, used);
+                    context.reply_room.measured(&held.request.reply_to, used);
                 }
                 if delivery.tail.answers_first {
                     // Held until that is done.
-                    follow.push(Command::Acknowledge(vec![claim.id()]));
+                    follow.push(Command::Acknowledge(vec![held.id()]));
                 } else {
-                    context.queue.finish(claim.id());
+                    context.queue.finish(held.id());
                 }
             }
             Command::Withdraw(ticket, id) => {
@@ -197,13 +200,13 @@ impl Carried for Command {
                     if is_same { fate_of_withdrawal(replies.last(), &ticket.to, *id) } else { Fate::Unknown };
                 let fate = ticket.fate(known);
                 if fate == Fate::Unclaimed {
-                    member.asked_in_vain(&ticket.to);
+                    context.registry.note_asked_in_vain(&ticket.to);
                 }
-                ticket.finish(Err(timed_out(ticket, fate, member)));
+                ticket.finish(Err(timed_out(ticket, fate, &context.instance)));
             }
             Command::Measure(group) => {
                 if let Some(Value::Int(waiting)) = first {
-                    member.backpressure.measured(group, *waiting as u64);
+                    context.backpressure.measured(group, *waiting as u64);
                 }
             }
             Command::Acknowledge(_) => {}
@@ -228,13 +231,13 @@ impl Carried for Command {
     /// A caller is rather told at once that its request was refused.
     fn waits_for_redis(&self, context: &CommandContext) -> bool {
         let waits = match self {
-            Command::Answer(claim, _) => !claim.request.is_past(),
+            Command::Answer(held, _) => !held.request.is_past(),
             // A request that is not acknowledged would run again.
             Command::Acknowledge(_) => true,
             Command::Ask(..) | Command::Withdraw(..) | Command::Measure(_) => false,
         };
         if waits {
-            context.member.acceptance.refused();
+            context.acceptance.refused();
         }
         waits
     }
@@ -243,7 +246,7 @@ impl Carried for Command {
         match self {
             // What was perhaps sent may still be answered: its caller waits until the deadline.
             Command::Ask(ticket, _) => ticket.sent() == Sent::No && ticket.asked.elapsed() >= patience,
-            Command::Answer(claim, _) => claim.request.is_past(),
+            Command::Answer(held, _) => held.request.is_past(),
             Command::Withdraw(ticket, _) => ticket.deadline + patience <= Instant::now(),
             Command::Acknowledge(_) | Command::Measure(_) => false,
         }
@@ -252,12 +255,12 @@ impl Carried for Command {
     fn fail(self, error: &Error, context: &CommandContext) -> Option<Self> {
         match self {
             Command::Ask(ticket, _) => context.fail_ask(&ticket, error),
-            Command::Answer(claim, _) => {
-                context.queue.finish(claim.id());
-                context.lose_answer(claim.id(), error);
+            Command::Answer(held, _) => {
+                context.queue.finish(held.id());
+                context.lose_answer(held.id(), error);
             }
             Command::Withdraw(ticket, _) => {
-                ticket.finish(Err(timed_out(&ticket, Fate::Unknown, &context.member)));
+                ticket.finish(Err(timed_out(&ticket, Fate::Unknown, &context.instance)));
             }
             Command::Acknowledge(ids) => ids.into_iter().for_each(|id| context.queue.finish(id)),
             Command::Measure(_) => {}
@@ -268,40 +271,47 @@ impl Carried for Command {
     /// In place of an answer goes a short rejection, so that the asker hears of it at once.
     fn refuse_large(self, error: &Error, context: &CommandContext) -> Option<Self> {
         match &self {
-            Command::Answer(claim, answer) if answer.content.size() >= SUSPICIOUS => {
+            Command::Answer(held, answer) if answer.content.size() >= SUSPICIOUS => {
                 let reason = format!("the answer could not be sent: {}", error.message);
-                context.lose_answer(claim.id(), error);
-                let (request, kind) = (&claim.request, dead_letter::COMMAND);
-                let rejection = dead_letter::rejection(&context.member, request, kind, &reason);
-                Some(Command::Answer(Arc::clone(claim), rejection))
+                context.lose_answer(held.id(), error);
+                let rejection = rejection::of(&held.request, Cause::Command, &reason, &context.instance);
+                Some(Command::Answer(Arc::clone(held), rejection))
             }
             _ => self.fail(error, context),
         }
     }
 }
 
+/// How a request is written.
+struct Ask {
+    /// For how many ms it is good.
+    ttl: NonZeroU64,
+    /// An earlier copy may have reached Redis.
+    resent: bool,
+}
+
 fn ask(
     encoder: &mut Encoder<'_>,
     ticket: &Ticket,
     question: &Question,
-    ttl: NonZeroU64,
-    resent: bool,
-    member: &Member,
+    how: Ask,
+    instance: &Instance,
     expiries: &mut Expiries,
 ) {
-    let inbox = member.keys.inbox(&question.to);
-    if resent {
-        member.stats.resent.increment();
+    let names = &instance.names;
+    let inbox = names.keys.inbox(&question.to);
+    if how.resent {
+        instance.endpoint.stats.resent.increment();
     }
-    let from = From { instance_id: &member.instance, group: &member.group, reply_to: &member.replies };
+    let from = From { instance_id: &names.instance_id, group: &names.group, reply_to: &names.replies };
     let id = ticket.id.digits();
-    let write = |put: &mut dyn FnMut(&str, &[u8])| question.write(&from, &id, ttl.get(), resent, put);
+    let write = |put: &mut dyn FnMut(&str, &[u8])| question.write(&from, &id, how.ttl.get(), how.resent, put);
     let is_renewed = expiries.get(&inbox).is_some_and(|renewed| renewed.elapsed() < RENEW_EXPIRY);
     let mut add = encoder.command(if is_renewed { 3 } else { 6 } + words(write));
     add.word("XADD").word(&inbox);
     if !is_renewed {
         // Not each time: to look at the oldest entry takes Redis 10 ms if that has two million fields.
-        add.word("MINID").word("~").number(member.oldest_alive().ms);
+        add.word("MINID").word("~").number(instance.oldest_alive().ms);
     }
     add.word("*");
     write(&mut |name, value| {
@@ -310,33 +320,32 @@ fn ask(
     if is_renewed {
         return;
     }
-    for expire in keep_inbox(&inbox, member) {
+    for expire in inbox::keep(&inbox, &instance.options) {
         encoder.run(&expire);
     }
     expiries.retain(|_, renewed| renewed.elapsed() < RENEW_EXPIRY);
     expiries.insert(inbox, Instant::now());
 }
 
-fn answer(encoder: &mut Encoder<'_>, claim: &Claim, answer: &Answer, member: &Member) {
+fn answer(encoder: &mut Encoder<'_>, held: &InFlight, answer: &Answer, reply_room: &ReplyRoom) {
     let write = |put: &mut dyn FnMut(&str, &[u8])| answer.write(put);
     let mut add = encoder.command(4 + words(write));
-    add.word("XADD").word(&claim.request.reply_to).word("NOMKSTREAM").word("*");
+    add.word("XADD").word(&held.request.reply_to).word("NOMKSTREAM").word("*");
     write(&mut |name, value| {
         add.word(name).word(value);
     });
-    if member.reply_room.is_to_measure(answer.content.size()) {
+    if reply_room.is_to_measure(answer.content.size()) {
         // By samples Redis looks at the oldest entries only, and takes the others to be as large.
         let mut measure = encoder.command(5);
-        measure.word("MEMORY").word("USAGE").word(&claim.request.reply_to).word("SAMPLES").word("0");
+        measure.word("MEMORY").word("USAGE").word(&held.request.reply_to).word("SAMPLES").word("0");
     }
 }
 
 /// Atomic, so that nobody can take the request between the look and the deletion.
-fn withdraw(encoder: &mut Encoder<'_>, ticket: &Ticket, redis_id: StreamId, member: &Member) {
-    let inbox = member.keys.inbox(&ticket.to);
+fn withdraw(encoder: &mut Encoder<'_>, inbox: &str, redis_id: StreamId) {
     encoder.command(1).word("MULTI");
-    encoder.inner_command(3).word("XINFO").word("GROUPS").word(&inbox);
-    encoder.inner_command(3).word("XDEL").word(&inbox).id(redis_id);
+    encoder.inner_command(3).word("XINFO").word("GROUPS").word(inbox);
+    encoder.inner_command(3).word("XDEL").word(inbox).id(redis_id);
     encoder.inner_command(1).word("EXEC");
 }
 

@@ -3,7 +3,7 @@
 use crate::foundation::payload::stream_entry::StreamId;
 use crate::foundation::redis::pipeline::carried::Carried;
 use crate::foundation::redis::pipeline::outgoing::Outbound;
-use crate::request_reply::books::in_flight::Claim;
+use crate::request_reply::books::in_flight::InFlight;
 use crate::request_reply::books::ledger::Ticket;
 use crate::request_reply::protocol::entry::{Answer, Question};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ pub enum Command {
     /// Put a request into an inbox.
     Ask(Arc<Ticket>, Question),
     /// Put an answer into the asker's reply stream, and be done with the request.
-    Answer(Arc<Claim>, Answer),
+    Answer(Arc<InFlight>, Answer),
     /// Be done with requests of the own inbox that need no answer.
     Acknowledge(Vec<StreamId>),
     /// Ask how many requests wait for a group.

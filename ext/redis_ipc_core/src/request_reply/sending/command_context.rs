@@ -2,44 +2,75 @@
 
 use crate::error::{Error, ErrorKind, Fate};
 use crate::foundation::payload::stream_entry::StreamId;
+use crate::foundation::redis::cluster::Route;
+use crate::foundation::redis::connection::Connection;
+use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::pipeline::carried::Context;
-use crate::request_reply::books::dead_letter;
 use crate::request_reply::books::ledger::{Ledger, Sent, Ticket};
+use crate::request_reply::books::rejection::{self, Cause};
 use crate::request_reply::books::request_queue::RequestQueue;
-use crate::request_reply::membership::member::Member;
-use crate::request_reply::membership::reply_room::NoRoom;
+use crate::request_reply::membership::instance::Instance;
+use crate::request_reply::membership::registry::Registry;
+use crate::request_reply::membership::reply_stream::ReplyStream;
+use crate::request_reply::sending::acceptance::Acceptance;
+use crate::request_reply::sending::backpressure::Backpressure;
 use crate::request_reply::sending::command::Command;
+use crate::request_reply::sending::reply_room::{NoRoom, ReplyRoom};
+use redis::RedisResult;
 use std::sync::Arc;
 
 /// What an instance's commands and their replies are about.
 pub struct CommandContext {
     /// This instance.
-    pub member: Arc<Member>,
+    pub instance: Arc<Instance>,
+    /// Its reply stream.
+    pub replies: Arc<ReplyStream>,
+    /// Who is alive.
+    pub registry: Arc<Registry>,
     /// The calls made here.
     pub ledger: Arc<Ledger>,
     /// The requests held here.
     pub queue: Arc<RequestQueue>,
+    /// How many requests wait for the groups that are asked.
+    pub backpressure: Arc<Backpressure>,
+    /// Whether Redis took the last answers.
+    pub acceptance: Arc<Acceptance>,
+    /// How full the reply streams are to which answers go.
+    pub reply_room: ReplyRoom,
 }
 
 impl Context for CommandContext {
-    type Instance = Member;
-
-    fn instance(&self) -> &Arc<Member> {
-        &self.member
+    fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.instance.endpoint
     }
 
     fn thread_name(&self) -> &'static str {
         "ipc-sender"
+    }
+
+    fn closed(&self) -> Error {
+        let message = "the stream was disconnected before this could be sent";
+        Error::new(ErrorKind::Closed(Fate::NotSent), message)
+    }
+
+    /// Makes the reply stream again if it is gone: what is asked now may be answered before the reader of answers is
+    /// back.
+    fn connected(&self, route: &Route, _connection: &mut Connection) -> RedisResult<()> {
+        if self.instance.endpoint.connector.known_route(self.replies.key()) == *route {
+            // The pool may begin with a connection that broke unnoticed; if both fail, that reader says why.
+            let _ = self.replies.restore().or_else(|_| self.replies.restore());
+        }
+        Ok(())
     }
 }
 
 impl CommandContext {
     /// Counts and reports an answer that is lost.
     pub fn lose_answer(&self, id: StreamId, error: &Error) {
-        self.member.stats.answers_dropped.increment();
-        let lost = self.member.locate(error.clone()).entry(id);
-        let message = format!("an answer was lost: {}", lost.message);
-        self.member.reporter.failure(Error { message, ..lost });
+        let endpoint = &self.instance.endpoint;
+        endpoint.stats.answers_dropped.increment();
+        let message = format!("an answer was lost: {}", error.message);
+        endpoint.report(Error { message, ..error.clone() }.entry(id));
     }
 
     /// Ends a call whose request is not sent.
@@ -49,31 +80,32 @@ impl CommandContext {
         }
         let fate = if ticket.sent() == Sent::No { Fate::NotSent } else { Fate::Unknown };
         let error = Error { kind: error.kind.of_call(fate), ..error.clone() };
-        self.member.stats.failed.increment();
-        ticket.finish(Err(error.at(self.member.keys.stream(), &ticket.to).entry(ticket.id)));
+        self.instance.endpoint.stats.failed.increment();
+        ticket.finish(Err(error.at(self.instance.names.keys.stream(), &ticket.to).entry(ticket.id)));
     }
-}
 
-/// `command`; in place of an answer for which there is no room, the rejection that says so. Where there is none for that
-/// either, the request is done with.
-pub fn fit(command: Command, member: &Member) -> Command {
-    let Command::Answer(claim, answer) = &command else { return command };
-    let room = &member.reply_room;
-    let Some(no_room) = room.refusal(&claim.request.reply_to, answer.content.size()) else { return command };
-    let (NoRoom::ForAnswer(reason) | NoRoom::ForAnything(reason)) = &no_room;
-    member.stats.answers_dropped.increment();
-    let error = Error::new(ErrorKind::Command(Fate::Unknown), reason.as_str());
-    let error = error.at(member.keys.stream(), &claim.request.source_group).entry(claim.id());
-    member.reporter.failure(error);
-    if matches!(no_room, NoRoom::ForAnything(_)) {
-        return Command::Acknowledge(vec![claim.id()]);
+    /// `command`; in place of an answer for which there is no room, the rejection that says so. Where there is none for
+    /// that either, the request is done with.
+    pub fn fit(&self, command: Command) -> Command {
+        let Command::Answer(held, answer) = &command else { return command };
+        let reply_to = &held.request.reply_to;
+        let Some(no_room) = self.reply_room.refusal(reply_to, answer.content.size()) else { return command };
+        let (NoRoom::ForAnswer(reason) | NoRoom::ForAnything(reason)) = &no_room;
+        let endpoint = &self.instance.endpoint;
+        endpoint.stats.answers_dropped.increment();
+        let kind = ErrorKind::Command(Fate::Unknown);
+        let error = self.instance.error(kind, reason.as_str(), &held.request.source_group);
+        endpoint.reporter.failure(error.entry(held.id()));
+        if matches!(no_room, NoRoom::ForAnything(_)) {
+            return Command::Acknowledge(vec![held.id()]);
+        }
+        let rejection = rejection::of(&held.request, Cause::Command, reason, &self.instance);
+        Command::Answer(Arc::clone(held), rejection)
     }
-    let rejection = dead_letter::rejection(member, &claim.request, dead_letter::COMMAND, reason);
-    Command::Answer(Arc::clone(claim), rejection)
 }
 
 /// The error of a call whose deadline passed.
-pub fn timed_out(ticket: &Ticket, fate: Fate, member: &Member) -> Error {
+pub fn timed_out(ticket: &Ticket, fate: Fate, instance: &Instance) -> Error {
     let waited = ticket.deadline.duration_since(ticket.asked).as_secs_f64();
     let what = match fate {
         Fate::NotSent => "the request never reached Redis, so it did not run",
@@ -83,8 +115,8 @@ pub fn timed_out(ticket: &Ticket, fate: Fate, member: &Member) -> Error {
         Fate::Unknown => "somebody may have taken the request: whether it ran is not known",
     };
     let message = format!("no answer from {:?} within {waited:.3} s: {what}", ticket.to);
-    member
+    instance
         .error(ErrorKind::Timeout(fate), message, &ticket.to)
         .entry(ticket.id)
-        .address(member.connections.connector().address())
+        .address(instance.endpoint.connector.address())
 }

@@ -4,20 +4,25 @@
 use crate::error::{Error, ErrorKind, Fate};
 use crate::foundation::payload::fields::Fields;
 use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
-use crate::request_reply::books::dead_letter;
-use crate::request_reply::books::in_flight::Claim;
+use crate::foundation::redis::connection::Connection;
+use crate::foundation::redis::group_consumer::admission;
+use crate::foundation::redis::group_consumer::consumer::{Delivered, GroupConsumer};
+use crate::foundation::redis::group_consumer::dead_letters::DeadLetters;
+use crate::foundation::runtime::stats::Stats;
+use crate::request_reply::books::in_flight::InFlight;
+use crate::request_reply::books::rejection::{self, Cause};
 use crate::request_reply::books::request_queue::RequestQueue;
-use crate::request_reply::membership::key_expiry;
-use crate::request_reply::membership::member::Member;
+use crate::request_reply::membership::inbox::Inbox;
+use crate::request_reply::membership::instance::Instance;
 use crate::request_reply::membership::options::Delivery;
-use crate::request_reply::membership::presence;
-use crate::request_reply::protocol::entry::{Answer, Request};
+use crate::request_reply::protocol::entry::Request;
 use crate::request_reply::sending::Sender;
+use crate::request_reply::sending::acceptance::Acceptance;
 use crate::request_reply::sending::command::Command;
+use redis::RedisResult;
 use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 const MAY_HAVE_RUN: &str = "the request was sent again after a broken connection and may have run already; \
@@ -41,37 +46,36 @@ enum Examined {
 
 /// The way from the inbox to the consumers.
 pub struct Admission {
-    member: Arc<Member>,
+    instance: Arc<Instance>,
+    inbox: Arc<Inbox>,
+    consumer: Arc<GroupConsumer>,
     queue: Arc<RequestQueue>,
     sender: Arc<Sender>,
+    acceptance: Arc<Acceptance>,
+    dead_letters: DeadLetters,
 }
 
-impl Admission {
-    /// Between `queue` and `sender`.
-    pub fn new(member: Arc<Member>, queue: Arc<RequestQueue>, sender: Arc<Sender>) -> Self {
-        Self { member, queue, sender }
+impl admission::Admission for Admission {
+    type Held = InFlight;
+
+    fn prepare(&self, connection: &mut Connection) -> RedisResult<()> {
+        self.inbox.join(connection)
     }
 
-    /// Takes in entries and queues what is to run; `deliveries` says how often those were delivered that came before.
-    pub fn receive(&self, entries: Vec<RawEntry>, deliveries: &HashMap<StreamId, u32>) {
-        self.queue.push_all(self.admit(entries, deliveries));
+    /// While Redis refuses answers, a request that is taken would only be lost with this process.
+    fn pause(&self) -> Option<Duration> {
+        self.acceptance.pause()
     }
 
-    /// The requests among `entries` that are to run; the others are dealt with.
-    pub fn admit(&self, entries: Vec<RawEntry>, deliveries: &HashMap<StreamId, u32>) -> Vec<Request> {
+    fn admit(&self, entries: Vec<RawEntry>, deliveries: &HashMap<StreamId, u32>) -> Vec<Arc<InFlight>> {
         let mut admitted = Vec::with_capacity(entries.len());
         let group_is_known = OnceCell::new();
         let mut done = Vec::new();
         for entry in entries {
-            if entry.id == StreamId::LAST {
-                self.member.inbox_exhausted.store(true, Ordering::SeqCst);
-            }
-            if self.queue.held(entry.id).is_some() {
-                continue;
-            }
-            let count = deliveries.get(&entry.id).copied().unwrap_or(1);
-            match self.examine(entry, count, &group_is_known) {
-                Examined::Admitted(request) => admitted.push(request),
+            self.inbox.note_taken(entry.id);
+            let deliveries = deliveries.get(&entry.id).copied().unwrap_or(1);
+            match self.examine(entry, deliveries, &group_is_known) {
+                Examined::Admitted(request) => admitted.push(Arc::new(InFlight::new(request))),
                 Examined::Done(id) => done.push(id),
                 Examined::Answered => {}
             }
@@ -83,62 +87,97 @@ impl Admission {
     }
 
     /// Whether it would not run: it was withdrawn, is malformed or has expired.
-    pub fn would_end(&self, entry: &RawEntry) -> bool {
+    fn would_end(&self, entry: &RawEntry) -> bool {
         let Some(fields) = &entry.fields else { return true };
-        let limit = self.member.options.max_content_size;
-        let request = Request::decode(entry.id, fields, &self.member.keys, limit);
+        let request = self.decode(entry.id, fields);
         request.map_or(true, |request| self.aged(request).is_past())
     }
 
+    /// Whom to tell stands in what cannot be read.
+    fn give_up_unreadable(&self, entries: &[Delivered]) {
+        for entry in entries {
+            let reason = "the request cannot be read: it breaks each connection that reads it (client-output-buffer-limit \
+                          of Redis, or the limits in security.md)";
+            let error = Error::new(ErrorKind::DeadLettered, reason);
+            let examined = self.bury(*entry, &Fields::default(), error, None, Cause::Malformed);
+            if let Examined::Done(id) = examined {
+                self.stats().taken.increment();
+                self.sender.send(Command::Acknowledge(vec![id]));
+            }
+        }
+    }
+}
+
+impl Admission {
+    /// For the requests of `inbox`. Those that run are held in `queue`; `sender` answers and acknowledges the others.
+    pub fn new(
+        instance: Arc<Instance>,
+        inbox: Arc<Inbox>,
+        consumer: Arc<GroupConsumer>,
+        queue: Arc<RequestQueue>,
+        sender: Arc<Sender>,
+        acceptance: Arc<Acceptance>,
+    ) -> Self {
+        let key = instance.names.keys.dead(&instance.names.group);
+        let dead_letters = DeadLetters::new(Arc::clone(&instance.connections), key);
+        Self { instance, inbox, consumer, queue, sender, acceptance, dead_letters }
+    }
+
+    fn stats(&self) -> &Stats {
+        &self.instance.endpoint.stats
+    }
+
+    fn decode(&self, id: StreamId, fields: &Fields) -> Result<Request, impl std::fmt::Display> {
+        Request::decode(id, fields, &self.instance.names.keys, self.instance.options.max_content_size)
+    }
+
     fn examine(&self, entry: RawEntry, deliveries: u32, group_is_known: &OnceCell<bool>) -> Examined {
-        let stats = &self.member.stats;
+        let (stats, options) = (self.stats(), &self.instance.options.consumer);
         stats.taken.increment();
         let Some(fields) = entry.fields else {
             stats.withdrawn.increment();
             return Examined::Done(entry.id);
         };
+        let taken = Delivered { id: entry.id, deliveries };
         if deliveries > 1 {
             stats.redelivered.increment();
         }
-        if deliveries > self.member.options.consumer.max_deliveries {
-            return self.bury_exhausted(entry.id, &fields, deliveries);
+        if deliveries > options.max_deliveries {
+            return self.bury_exhausted(taken, &fields);
         }
-        let limit = self.member.options.max_content_size;
-        let outlived_group = entry.id <= *self.member.group_made.lock();
-        let decoded = Request::decode(entry.id, &fields, &self.member.keys, limit);
+        let outlived_group = self.inbox.outlived_group(entry.id);
+        let decoded = self.decode(entry.id, &fields);
         match decoded.map(|request| Request { deliveries, outlived_group, ..self.aged(request) }) {
-            Err(error) => self.bury_malformed(entry.id, &fields, &error.to_string(), deliveries),
+            Err(error) => self.bury_malformed(taken, &fields, &error.to_string()),
             Ok(request) if request.is_past() => {
                 stats.expired.increment();
                 Examined::Done(entry.id)
             }
-            Ok(request)
-                if request.resent && self.member.options.consumer.delivery == Delivery::AtMostOnce =>
-            {
-                self.reject(request, dead_letter::MAY_HAVE_RUN, MAY_HAVE_RUN);
+            Ok(request) if request.resent && options.delivery == Delivery::AtMostOnce => {
+                self.reject(request, Cause::MayHaveRun, MAY_HAVE_RUN);
                 Examined::Answered
             }
             Ok(request) if self.is_hopeless(&request) && self.has_not_run(&request, group_is_known) => {
                 stats.shed.increment();
-                self.reject(request, dead_letter::OVERLOADED, OVERLOADED);
+                self.reject(request, Cause::Overloaded, OVERLOADED);
                 Examined::Answered
             }
             Ok(request) => Examined::Admitted(request),
         }
     }
 
-    /// Reckons when a request expires. If Redis's clock was set, every request looks old, or is ahead, until the clock
+    /// Works out when a request expires. If Redis's clock was set, every request looks old, or is ahead, until the clock
     /// is read again. So it is read again.
     fn aged(&self, request: Request) -> Request {
-        let (clock, id) = (&self.member.clock, request.redis_id);
+        let (clock, id) = (&self.instance.endpoint.clock, request.redis_id);
         let is_old = clock.now().saturating_sub(id.ms) >= request.ttl / 2;
-        if (is_old || self.member.is_ahead(id)) && clock.is_due(LOOK_AGAIN) {
+        if (is_old || self.inbox.is_ahead(id)) && clock.is_due(LOOK_AGAIN) {
             // Out of reach, it says nothing new.
-            let _ = presence::renew(&self.member);
+            let _ = self.consumer.read_clock();
         }
         let now = clock.now();
         let since =
-            self.member.age_if_ahead(id).map_or(id.ms, |age| now.saturating_sub(age.as_millis() as u64));
+            self.inbox.age_if_ahead(id).map_or(id.ms, |age| now.saturating_sub(age.as_millis() as u64));
         request.aged(since, now)
     }
 
@@ -157,86 +196,65 @@ impl Admission {
     /// came together.
     fn has_not_run(&self, request: &Request, group_is_known: &OnceCell<bool>) -> bool {
         !request.may_have_run()
-            && *group_is_known.get_or_init(|| key_expiry::look_at_group(&self.member).is_ok())
-            && request.redis_id > *self.member.group_made.lock()
+            && *group_is_known.get_or_init(|| self.inbox.look_at_group().is_ok())
+            && !self.inbox.outlived_group(request.redis_id)
     }
 
-    /// Each delivery ended with its instance: it is more likely the request that kills them than chance.
-    fn bury_exhausted(&self, id: StreamId, fields: &Fields, deliveries: u32) -> Examined {
-        let tried = deliveries - 1;
+    /// Each delivery ended with its instance: it is more likely the request that crashes them than chance.
+    fn bury_exhausted(&self, taken: Delivered, fields: &Fields) -> Examined {
+        let tried = taken.deliveries - 1;
         let reason =
             format!("delivered {tried} times without an answer: each instance that took it died or hung");
-        let asker = dead_letter::answerable(fields, &self.member, id);
-        let error = self.member.error(ErrorKind::DeadLettered, reason.clone(), &self.member.group).entry(id);
-        self.bury(id, fields, error, deliveries, asker, dead_letter::DEAD_LETTERED)
+        let asker = rejection::answerable(fields, &self.instance.names, taken.id);
+        let error = Error::new(ErrorKind::DeadLettered, reason);
+        self.bury(taken, fields, error, asker, Cause::DeadLettered)
     }
 
-    fn bury_malformed(&self, id: StreamId, fields: &Fields, why: &str, deliveries: u32) -> Examined {
-        self.member.stats.malformed.increment();
-        let asker = dead_letter::answerable(fields, &self.member, id);
+    fn bury_malformed(&self, taken: Delivered, fields: &Fields, why: &str) -> Examined {
+        self.stats().malformed.increment();
+        let asker = rejection::answerable(fields, &self.instance.names, taken.id);
         let reason = format!("the entry is not a request of this protocol: {why}");
-        let error = self.member.error(ErrorKind::Malformed, reason, &self.member.group).entry(id);
-        self.bury(id, fields, error, deliveries, asker, dead_letter::MALFORMED)
+        self.bury(taken, fields, Error::new(ErrorKind::Malformed, reason), asker, Cause::Malformed)
     }
 
-    /// Gives up on requests that break each connection that reads them, with how often each was delivered. Whom to tell
-    /// stands in them.
-    pub fn bury_unreadable(&self, requests: &[(StreamId, u32)]) {
-        for (id, deliveries) in requests {
-            let reason = "the request cannot be read: it breaks each connection that reads it (client-output-buffer-limit \
-                          of Redis, or the limits in security.md)";
-            let error = self.member.error(ErrorKind::DeadLettered, reason, &self.member.group).entry(id);
-            let examined =
-                self.bury(*id, &Fields::default(), error, *deliveries, None, dead_letter::MALFORMED);
-            if let Examined::Done(id) = examined {
-                self.member.stats.taken.increment();
-                self.sender.send(Command::Acknowledge(vec![id]));
-            }
-        }
-    }
-
+    /// Moves an entry to the dead letters, and tells the user, and the asker if that is known.
     fn bury(
         &self,
-        id: StreamId,
+        taken: Delivered,
         fields: &Fields,
         error: Error,
-        deliveries: u32,
         asker: Option<Request>,
-        class: &str,
+        cause: Cause,
     ) -> Examined {
-        let dead = self.member.keys.dead(&self.member.group);
-        let kept = self.member.connections.with(&dead, |connection| {
-            dead_letter::keep(connection, &self.member, id, fields, &error.message, deliveries)
-        });
-        match kept {
+        let (endpoint, limits) = (&self.instance.endpoint, &self.instance.options.dead_letters);
+        match self.dead_letters.add(taken, fields, &error.message, &endpoint.clock, limits) {
             Ok(None) => {}
             Ok(Some(refusal)) => {
-                let refusal = self.member.connections.connector().explain(&refusal, Fate::Unknown);
-                self.member.reporter.failure(self.member.locate(refusal).entry(id));
+                endpoint.report(endpoint.explain(&refusal, Fate::Unknown).entry(taken.id));
             }
             Err(failure) => {
                 // Left pending: it comes back after a lease, and is buried then.
-                self.member.reporter.failure(self.member.locate(failure).entry(id));
+                endpoint.report(failure.entry(taken.id));
                 return Examined::Answered;
             }
         }
-        self.member.stats.dead_lettered.increment();
+        endpoint.stats.dead_lettered.increment();
         let reason = error.message.clone();
-        self.member.reporter.failure(error);
+        endpoint.report(error.entry(taken.id));
         match asker {
             Some(request) => {
-                self.reject(request, class, &reason);
+                self.reject(request, cause, &reason);
                 Examined::Answered
             }
-            None => Examined::Done(id),
+            None => Examined::Done(taken.id),
         }
     }
 
     /// Answers a request without running it.
-    fn reject(&self, request: Request, class: &str, reason: &str) {
-        let answer: Answer = dead_letter::rejection(&self.member, &request, class, reason);
-        let claim = Arc::new(Claim::new(request));
-        self.queue.adopt(Arc::clone(&claim));
-        self.sender.send(Command::Answer(claim, answer));
+    fn reject(&self, request: Request, cause: Cause, reason: &str) {
+        let answer = rejection::of(&request, cause, reason, &self.instance);
+        let held = Arc::new(InFlight::new(request));
+        self.queue.adopt(Arc::clone(&held));
+        self.sender.send(Command::Answer(held, answer));
     }
 }

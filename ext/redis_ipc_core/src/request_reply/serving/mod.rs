@@ -1,8 +1,7 @@
-//! Taking requests, holding them while handlers run, and giving them back.
+//! Deciding which requests run, handing them to consumers, and giving them back. The reading, the leases and the
+//! taking over are those of any consumer group: [`crate::foundation::redis::group_consumer`].
 
 pub mod admission;
 pub mod dead_letters;
-pub mod inbox_session;
-pub mod intake;
-pub mod lease;
+pub mod hand_on;
 pub mod service;

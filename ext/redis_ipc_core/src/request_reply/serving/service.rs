@@ -3,104 +3,119 @@
 use crate::error::{Error, ErrorKind, Fate};
 use crate::foundation::payload::json;
 use crate::foundation::payload::stream_entry::StreamId;
+use crate::foundation::redis::group_consumer::consumer::{Delivered, GroupConsumer};
+use crate::foundation::redis::group_consumer::reader::GroupReader;
 use crate::foundation::redis::resp::replies::refused;
+use crate::foundation::runtime::stats::Stats;
 use crate::foundation::runtime::waiting::Interrupt;
 use crate::foundation::runtime::work_queue::Taken;
-use crate::request_reply::books::in_flight::{Answered, Claim, Stage};
+use crate::request_reply::books::in_flight::{Answered, InFlight, Stage};
 use crate::request_reply::books::request_queue::RequestQueue;
-use crate::request_reply::membership::member::Member;
+use crate::request_reply::membership::inbox::Inbox;
+use crate::request_reply::membership::instance::Instance;
 use crate::request_reply::membership::options::Delivery;
 use crate::request_reply::protocol::entry::{Answer, Status};
 use crate::request_reply::sending::Sender;
 use crate::request_reply::sending::command::Command;
-use crate::request_reply::serving::intake::Intake;
-use crate::request_reply::serving::lease;
+use crate::request_reply::serving::admission::Admission;
+use crate::request_reply::serving::hand_on::hand_on;
 use redis::{RedisResult, Value};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Reads the requests of an inbox.
+pub type InboxReader = GroupReader<Admission>;
+
 /// The requests served here.
 pub struct Service {
-    member: Arc<Member>,
+    instance: Arc<Instance>,
+    inbox: Arc<Inbox>,
+    consumer: Arc<GroupConsumer>,
     queue: Arc<RequestQueue>,
     sender: Arc<Sender>,
-    intake: Option<Arc<Intake>>,
+    reader: Option<Arc<InboxReader>>,
 }
 
 impl Service {
-    /// Serves from `queue`, which `intake` fills, answers by `sender`.
+    /// Serves from `queue`, which `reader` fills, answers by `sender`, and gives back by `consumer`.
     pub fn new(
-        member: Arc<Member>,
+        instance: Arc<Instance>,
+        inbox: Arc<Inbox>,
+        consumer: Arc<GroupConsumer>,
         queue: Arc<RequestQueue>,
         sender: Arc<Sender>,
-        intake: Option<Arc<Intake>>,
+        reader: Option<Arc<InboxReader>>,
     ) -> Self {
-        Self { member, queue, sender, intake }
+        Self { instance, inbox, consumer, queue, sender, reader }
+    }
+
+    fn stats(&self) -> &Stats {
+        &self.instance.endpoint.stats
     }
 
     /// The next request if one is at hand, without waiting for anything.
-    pub fn try_take(&self) -> Option<Arc<Claim>> {
-        if self.member.options.consumer.delivery == Delivery::AtMostOnce {
+    pub fn try_take(&self) -> Option<Arc<InFlight>> {
+        if self.instance.options.consumer.delivery == Delivery::AtMostOnce {
             return None;
         }
         loop {
-            let claim = self.queue.try_take()?;
-            if self.may_start(&claim) {
-                return Some(claim);
+            let held = self.queue.try_take()?;
+            if self.may_start(&held) {
+                return Some(held);
             }
         }
     }
 
     /// The next request; waits for it.
-    pub fn take(&self, interrupt: &Interrupt) -> Taken<Claim> {
+    pub fn take(&self, interrupt: &Interrupt) -> Taken<InFlight> {
         loop {
-            let read = || self.intake.as_ref().and_then(|intake| intake.take_reading(interrupt));
-            let claim = self.queue.try_take().or_else(read);
-            match claim.map_or_else(|| self.queue.take(interrupt), Taken::Request) {
-                Taken::Request(claim) if !self.may_start(&claim) || !self.is_ours(&claim) => {}
+            let read = || self.reader.as_ref().and_then(|reader| reader.read_for_worker(interrupt));
+            let held = self.queue.try_take().or_else(read);
+            match held.map_or_else(|| self.queue.take(interrupt), Taken::Request) {
+                Taken::Request(held) if !self.may_start(&held) || !self.is_ours(&held) => {}
                 taken => return taken,
             }
         }
     }
 
     /// An expired request is never started.
-    fn may_start(&self, claim: &Claim) -> bool {
-        if !claim.request.is_past() {
-            claim.start();
+    fn may_start(&self, held: &InFlight) -> bool {
+        if !held.request.is_past() {
+            held.start();
             return true;
         }
-        self.member.stats.expired.increment();
-        self.queue.finish(claim.id());
-        self.sender.send(Command::Acknowledge(vec![claim.id()]));
+        self.stats().expired.increment();
+        self.queue.finish(held.id());
+        self.sender.send(Command::Acknowledge(vec![held.id()]));
         false
     }
 
     /// With at-most-once delivery a request is acknowledged and deleted before it runs; if it was gone already
     /// (withdrawn, or taken over), it does not run.
-    fn is_ours(&self, claim: &Claim) -> bool {
-        if self.member.options.consumer.delivery == Delivery::AtLeastOnce {
+    fn is_ours(&self, held: &InFlight) -> bool {
+        if self.instance.options.consumer.delivery == Delivery::AtLeastOnce {
             return true;
         }
-        let (inbox, id) = (&self.member.inbox, claim.id().to_string());
+        let (names, id) = (&self.instance.names, held.id().to_string());
         let (mut delete, mut acknowledge) = (redis::cmd("XDEL"), redis::cmd("XACK"));
-        delete.arg(inbox).arg(&id);
-        acknowledge.arg(inbox).arg(&self.member.group).arg(&id);
+        delete.arg(&names.inbox).arg(&id);
+        acknowledge.arg(&names.inbox).arg(&names.group).arg(&id);
         let done = [delete, acknowledge];
-        let replies = self.member.connections.with(inbox, |connection| {
+        let replies = self.instance.connections.with(&names.inbox, |connection| {
             connection.run_all(&done)?.into_iter().map(refused).collect::<RedisResult<Vec<_>>>()
         });
         match replies {
             Ok(replies) if replies == [Value::Int(1), Value::Int(1)] => true,
             Ok(_) => {
-                self.member.stats.withdrawn.increment();
-                self.queue.finish(claim.id());
+                self.stats().withdrawn.increment();
+                self.queue.finish(held.id());
                 false
             }
             Err(error) => {
                 // Whether it is acknowledged is not known, so it must not run.
-                self.member.reporter.failure(self.member.locate(error).entry(claim.id()));
-                self.queue.finish(claim.id());
+                self.instance.endpoint.report(error.entry(held.id()));
+                self.queue.finish(held.id());
                 false
             }
         }
@@ -111,117 +126,114 @@ impl Service {
     /// or is not (any more) held by this instance.
     pub fn answer(
         &self,
-        claim: &Arc<Claim>,
+        held: &Arc<InFlight>,
         status: Status,
         content: Vec<u8>,
         error: Option<String>,
     ) -> Result<bool, Error> {
-        let request = &claim.request;
-        if content.len() > self.member.options.max_content_size {
-            return Err(self.member.too_large(content.len(), &request.source_group).entry(claim.id()));
+        let request = &held.request;
+        if content.len() > self.instance.options.max_content_size {
+            return Err(self.instance.too_large(content.len(), &request.source_group).entry(held.id()));
         }
         let late = request.is_past();
-        let held = self.queue.held(claim.id()).is_some_and(|held| Arc::ptr_eq(&held, claim));
+        let is_held = self.queue.held(held.id()).is_some_and(|current| Arc::ptr_eq(&current, held));
         let sealed = self.queue.is_sealed();
-        if (sealed || !held) && !late {
-            return Err(match claim.stage() {
-                Stage::Answered => self.answered_already(claim),
+        if (sealed || !is_held) && !late {
+            return Err(match held.stage() {
+                Stage::Answered => self.answered_already(held),
                 _ if sealed => {
-                    self.member.stats.answers_dropped.increment();
-                    self.disconnected(claim)
+                    self.stats().answers_dropped.increment();
+                    self.disconnected(held)
                 }
-                _ => self.lost(claim, "the request is not held by this connection of the stream any more"),
+                _ => self.lost(held, "the request is not held by this connection of the stream any more"),
             });
         }
-        let Some(ran) = claim.answer() else { return Err(self.answered_already(claim)) };
-        claim.note(if late { Answered::TooLate } else { Answered::InTime(status) });
+        let Some(ran) = held.answer() else { return Err(self.answered_already(held)) };
+        held.note(if late { Answered::TooLate } else { Answered::InTime(status) });
         self.queue.note_run(ran);
         if late {
-            self.queue.finish(claim.id());
-            self.member.stats.answers_dropped.increment();
-            if held {
-                self.sender.send(Command::Acknowledge(vec![claim.id()]));
+            self.queue.finish(held.id());
+            self.stats().answers_dropped.increment();
+            if is_held {
+                self.sender.send(Command::Acknowledge(vec![held.id()]));
             }
             return Ok(false);
         }
         let answer = Answer {
             id: request.id.clone(),
-            instance_id: self.member.instance.clone(),
+            instance_id: self.instance.names.instance_id.clone(),
             status,
             content: content.into(),
             error,
-            source_group: self.member.group.clone(),
+            source_group: self.instance.names.group.clone(),
             destination_group: request.source_group.clone(),
             redis_id: StreamId::default(),
         };
         // If the sender has ended meanwhile, it has counted and reported that the answer is lost.
-        if self.sender.send(Command::Answer(Arc::clone(claim), answer)) {
+        if self.sender.send(Command::Answer(Arc::clone(held), answer)) {
             Ok(true)
         } else {
-            Err(self.disconnected(claim))
+            Err(self.disconnected(held))
         }
     }
 
-    fn answered_already(&self, claim: &Claim) -> Error {
-        self.lost(claim, "the request has been answered already")
+    fn answered_already(&self, held: &InFlight) -> Error {
+        self.lost(held, "the request has been answered already")
     }
 
-    fn lost(&self, claim: &Claim, why: &str) -> Error {
-        self.member.error(ErrorKind::AlreadyAnswered, why, &self.member.group).entry(claim.id())
+    fn lost(&self, held: &InFlight, why: &str) -> Error {
+        self.instance.endpoint.locate(Error::new(ErrorKind::AlreadyAnswered, why)).entry(held.id())
     }
 
-    fn disconnected(&self, claim: &Claim) -> Error {
+    fn disconnected(&self, held: &InFlight) -> Error {
         let message = "the answer was dropped: the stream was disconnected before the request was answered";
         let kind = ErrorKind::Closed(Fate::NotSent);
-        self.member.error(kind, message, &self.member.group).entry(claim.id())
+        self.instance.endpoint.locate(Error::new(kind, message)).entry(held.id())
     }
 
     /// Rejects a request for a reason of the library's own. A reason that would be too long is cut.
-    pub fn reject(&self, claim: &Arc<Claim>, reason: &str, error: Option<String>) -> Result<bool, Error> {
-        let content = json::shortened(reason, self.member.options.max_content_size);
-        self.answer(claim, Status::Rejected, content, error)
+    pub fn reject(&self, held: &Arc<InFlight>, reason: &str, error: Option<String>) -> Result<bool, Error> {
+        let content = json::shortened(reason, self.instance.options.max_content_size);
+        self.answer(held, Status::Rejected, content, error)
     }
 
     /// Whether the time of a request has run out.
-    pub fn is_expired(&self, claim: &Claim) -> bool {
-        claim.request.is_past()
+    pub fn is_expired(&self, held: &InFlight) -> bool {
+        held.request.is_past()
     }
 
     /// Lets go of requests whose deadline passed while they were held.
     pub fn drop_overdue(&self) {
-        let overdue = self.queue.remove(|claim| claim.request.is_past());
+        let overdue = self.queue.remove(|held| held.request.is_past());
         if overdue.is_empty() {
             return;
         }
-        for claim in &overdue {
-            match claim.stage() {
-                Stage::Queued => self.member.stats.expired.increment(),
-                Stage::Open => self.unanswered(claim, "its deadline"),
-                Stage::Running | Stage::Answered => self.member.stats.unanswered.increment(),
+        for held in &overdue {
+            match held.stage() {
+                Stage::Queued => self.stats().expired.increment(),
+                Stage::Open => self.unanswered(held, "its deadline"),
+                Stage::Running | Stage::Answered => self.stats().unanswered.increment(),
             }
         }
-        self.sender.send(Command::Acknowledge(overdue.iter().map(|claim| claim.id()).collect()));
+        self.sender.send(Command::Acknowledge(overdue.iter().map(|held| held.id()).collect()));
     }
 
     /// Counts and reports a request that its handler has left open and nobody has answered until `end`.
-    fn unanswered(&self, claim: &Claim, end: &str) {
-        self.member.stats.unanswered.increment();
-        let request = &claim.request;
+    fn unanswered(&self, held: &InFlight, end: &str) {
+        self.stats().unanswered.increment();
+        let request = &held.request;
         let message = format!(
             "the request {:?} of the group {:?} was not answered before {end}: its handler returned without \
              fulfill_request or reject_request, and neither was called later",
             request.id, request.source_group
         );
-        let error = self.member.error(ErrorKind::Unanswered, message, &self.member.group);
-        self.member.reporter.failure(error.entry(claim.id()));
+        self.instance.endpoint.report(Error::new(ErrorKind::Unanswered, message).entry(held.id()));
     }
 
     /// Gives back what has waited too long for a consumer: another instance may be free.
     pub fn release_stuck(&self) -> Result<(), Error> {
-        let stuck = self.queue.remove_stuck(self.member.options.consumer.lease / 4);
-        let requests: Vec<(StreamId, u32)> =
-            stuck.iter().map(|claim| (claim.id(), claim.request.deliveries)).collect();
-        lease::release(&self.member, &requests)
+        let stuck = self.queue.remove_stuck(self.instance.options.consumer.lease / 4);
+        self.consumer.release(&delivered(&stuck))
     }
 
     /// Hands out nothing more: waiting consumers are told that no more will come.
@@ -235,22 +247,20 @@ impl Service {
     }
 
     /// Nothing is answered from now on. Returns what was not answered though its handler has returned.
-    pub fn seal(&self) -> Vec<Arc<Claim>> {
+    pub fn seal(&self) -> Vec<Arc<InFlight>> {
         let mut open = self.queue.seal();
-        open.retain(|claim| claim.stage() == Stage::Open);
+        open.retain(|held| held.stage() == Stage::Open);
         open
     }
 
     /// Hands on requests whose handlers have returned without an answer. With at-most-once delivery they are gone from
     /// Redis, and their askers will time out.
-    pub fn hand_on_open(&self, open: &[Arc<Claim>]) -> Result<(), Error> {
-        if self.member.options.consumer.delivery == Delivery::AtMostOnce {
-            open.iter().for_each(|claim| self.unanswered(claim, "the stream was disconnected"));
+    pub fn hand_on_open(&self, open: &[Arc<InFlight>]) -> Result<(), Error> {
+        if self.instance.options.consumer.delivery == Delivery::AtMostOnce {
+            open.iter().for_each(|held| self.unanswered(held, "the stream was disconnected"));
             return Ok(());
         }
-        let requests: Vec<(StreamId, u32)> =
-            open.iter().map(|claim| (claim.id(), claim.request.deliveries)).collect();
-        lease::hand_on(&self.member, &requests, true)
+        hand_on(&self.consumer, &self.inbox, &delivered(open), true)
     }
 
     /// Hands on everything that is pending under this instance and that it does not hold. To be called when
@@ -263,16 +273,16 @@ impl Service {
     /// was closed. What was answered may also be pending still, if its answer could not be sent: so with at-least-once
     /// delivery all of it is said to have been started.
     pub fn hand_on_rest(&self) -> Result<(), Error> {
-        self.hand_on_pending(self.member.options.consumer.delivery == Delivery::AtLeastOnce)
+        self.hand_on_pending(self.instance.options.consumer.delivery == Delivery::AtLeastOnce)
     }
 
     fn hand_on_pending(&self, started: bool) -> Result<(), Error> {
-        let held: HashSet<StreamId> = self.queue.older_than(Duration::ZERO).into_iter().collect();
-        let inbox = &self.member.inbox;
-        let mut unstarted =
-            self.member.connections.with(inbox, |connection| lease::pending(connection, &self.member))?;
-        unstarted.retain(|(id, _)| !held.contains(id));
-        lease::hand_on(&self.member, &unstarted, started)
+        let held: HashSet<StreamId> = self.queue.pick(|held| Some(held.id())).into_iter().collect();
+        let consumer = &*self.consumer;
+        let mut rest =
+            consumer.connections.with(&consumer.stream, |connection| consumer.pending(connection))?;
+        rest.retain(|request| !held.contains(&request.id));
+        hand_on(consumer, &self.inbox, &rest, started)
     }
 
     /// How many requests are held.
@@ -284,4 +294,9 @@ impl Service {
     pub fn wake(&self) {
         self.queue.wake();
     }
+}
+
+fn delivered(requests: &[Arc<InFlight>]) -> Vec<Delivered> {
+    let one = |held: &Arc<InFlight>| Delivered { id: held.id(), deliveries: held.request.deliveries };
+    requests.iter().map(one).collect()
 }

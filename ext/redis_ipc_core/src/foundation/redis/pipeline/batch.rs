@@ -3,7 +3,6 @@
 use crate::error::{Error, Fate};
 use crate::foundation::redis::cluster::Route;
 use crate::foundation::redis::error_codes::{Remedy, remedy};
-use crate::foundation::redis::link::Linked;
 use crate::foundation::redis::pipeline::carried::{Carried, Context, Delivery, Tail};
 use crate::foundation::redis::pipeline::outgoing::{Broken, closes_connection, too_large};
 use crate::foundation::redis::resp::encode::{self, CommandEncoder};
@@ -181,7 +180,7 @@ impl<T: Carried> Leftover<T> {
     /// Redis refused `carried`: here only, now only, or for good.
     pub fn refuse(&mut self, carried: T, refusal: &RedisError, context: &T::Context) {
         carried.not_executed();
-        let connector = context.instance().connector();
+        let connector = &context.endpoint().connector;
         let explain = || connector.explain(refusal, Fate::NotSent);
         let remedy = remedy(refusal.code().unwrap_or_default());
         if remedy == Remedy::Reconnect {

@@ -2,6 +2,7 @@
 
 use crate::error::{ErrorKind, Fate};
 use crate::foundation::redis::cluster::Route;
+use crate::foundation::redis::fake_server::endpoint_of;
 use crate::foundation::redis::pipeline::batch::{Batch, Leftover, Server};
 use crate::foundation::redis::pipeline::fake::{Desk, Event, Note, note};
 use crate::foundation::redis::redis_options::Address;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 const TAKEN: &str = "+OK";
 
 fn desk() -> (Desk, Receiver<Event>) {
-    Desk::new(json!({}))
+    Desk::new(endpoint_of(json!({})))
 }
 
 fn reply(text: &str) -> Value {
@@ -89,7 +90,7 @@ fn a_redirection_counts_in_a_cluster_only() {
     let mut leftover = Leftover::default();
     leftover.refuse(note("a"), &moved, &alone);
     assert_eq!((leftover.elsewhere.len(), told.try_recv()), (0, Ok(Event::Refused("a"))));
-    let (of_cluster, _told) = Desk::new(json!({ "cluster": ["redis://h:1"] }));
+    let (of_cluster, _told) = Desk::new(endpoint_of(json!({ "cluster": ["redis://h:1"] })));
     leftover.refuse(note("a"), &moved, &of_cluster);
     assert_eq!(names(&leftover.elsewhere), ["a"]);
 }

@@ -3,10 +3,9 @@
 use crate::error::Error;
 use crate::foundation::redis::cluster::Route;
 use crate::foundation::redis::connection::Connection;
-use crate::foundation::redis::link::Linked;
+use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::pipeline::batch::{Encoder, Leftover};
 use crate::foundation::redis::pipeline::outgoing::Outbound;
-use crate::foundation::runtime::threads::Guard;
 use redis::{RedisResult, Value};
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,17 +84,11 @@ pub trait Carried: Outbound + Send + Sized + 'static {
 /// What all that one writer carries has in common.
 pub trait Context: Send + Sync + 'static {
     /// Whose connections these are.
-    type Instance: Instance;
-
-    /// Whose connections these are.
-    fn instance(&self) -> &Arc<Self::Instance>;
+    fn endpoint(&self) -> &Arc<Endpoint>;
 
     /// The name of the writer's threads.
     fn thread_name(&self) -> &'static str;
-}
 
-/// Whose connections these are.
-pub trait Instance: Linked + Guard {
     /// The error of what is sent after the writer was closed.
     fn closed(&self) -> Error;
 
@@ -107,7 +100,7 @@ pub trait Instance: Linked + Guard {
     /// Why the connection is of no use.
     fn connected(&self, route: &Route, connection: &mut Connection) -> RedisResult<()>;
 
-    /// Whether the other connections of the instance lead to the server at `route`, too. Then one of them that breaks
+    /// Whether the other connections of the endpoint lead to the server at `route`, too. Then one of them that breaks
     /// tells something about this one. In a cluster they usually go to other nodes.
     fn shares_server(&self, route: &Route) -> bool {
         *route == Route::Server
@@ -142,7 +135,7 @@ pub trait Tail<T: Carried>: Sized + Send {
 /// How something was written.
 #[derive(Debug)]
 pub struct Delivery<'a, T: Carried> {
-    /// The number of the connection. No other connection of the instance has it.
+    /// The number of the connection. No other connection of the endpoint has it.
     pub connection: u64,
     /// Each command was preceded by `ASKING`, and has a reply to that before its own. The first one of these replies is
     /// removed already.

@@ -1,18 +1,13 @@
 //! A small fake of what a writer carries, for the tests of the parts in this folder.
 
 use crate::error::{Error, ErrorKind, Fate};
-use crate::foundation::payload::option_reader::OptionReader;
 use crate::foundation::redis::cluster::Route;
 use crate::foundation::redis::connection::Connection;
-use crate::foundation::redis::connector::Connector;
-use crate::foundation::redis::health::Health;
-use crate::foundation::redis::link::Linked;
+use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::pipeline::batch::{Encoder, Leftover};
-use crate::foundation::redis::pipeline::carried::{Carried, Context, Delivery, Instance, Tail};
+use crate::foundation::redis::pipeline::carried::{Carried, Context, Delivery, Tail};
 use crate::foundation::redis::pipeline::outgoing::Outbound;
-use crate::foundation::redis::redis_options::RedisOptions;
-use crate::foundation::runtime::stop::Stop;
-use crate::foundation::runtime::threads::Guard;
+use crate::foundation::runtime::reports::{Mailbox, Report};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use redis::{RedisResult, Value};
 use std::sync::Arc;
@@ -34,8 +29,6 @@ pub enum Event {
     Broken(&'static str, bool),
     /// The connection was made again.
     Connected,
-    /// A thread panicked, and begins again.
-    Panicked,
 }
 
 /// `SAY name`, with some padding.
@@ -153,85 +146,21 @@ impl Tail<Note> for Count {
     }
 }
 
-/// Whose connections these are.
-pub struct FakeInstance {
-    /// Opens them.
-    pub connector: Connector,
-    stop: Stop,
-    /// Whether they stand.
-    pub health: Health,
+/// What notes have in common.
+pub struct Desk {
+    endpoint: Arc<Endpoint>,
     /// The next connection that is made again has its thread panic.
     pub explodes: AtomicBool,
     events: Sender<Event>,
-}
-
-impl Linked for FakeInstance {
-    fn connector(&self) -> &Connector {
-        &self.connector
-    }
-
-    fn stop(&self) -> &Stop {
-        &self.stop
-    }
-
-    fn health(&self) -> &Health {
-        &self.health
-    }
-
-    fn link_lost(&self, _: Error) {
-        self.health.lost();
-    }
-
-    fn link_refused(&self, _: Error) {}
-
-    fn link_restored(&self) {
-        self.health.restored();
-    }
-}
-
-impl Instance for FakeInstance {
-    fn closed(&self) -> Error {
-        Error::new(ErrorKind::Closed(Fate::NotSent), "closed")
-    }
-
-    fn connected(&self, _: &Route, _: &mut Connection) -> RedisResult<()> {
-        assert!(!self.explodes.swap(false, Ordering::SeqCst), "as the test wants it");
-        self.events.send(Event::Connected).unwrap();
-        Ok(())
-    }
-}
-
-impl Guard for FakeInstance {
-    fn panicked(&self, _: Error) {
-        self.events.send(Event::Panicked).unwrap();
-    }
-
-    fn pause(&self, time: Duration) -> bool {
-        self.stop.pause(time)
-    }
-}
-
-/// What notes have in common.
-pub struct Desk {
-    /// The instance.
-    pub instance: Arc<FakeInstance>,
-    events: Sender<Event>,
+    /// What the endpoint reports.
+    pub reports: Mailbox<Report>,
 }
 
 impl Desk {
-    /// A desk whose server is where `redis_options` say, and what happens there.
-    pub fn new(redis_options: serde_json::Value) -> (Self, Receiver<Event>) {
-        let section = OptionReader::new("redis_options", Some(redis_options)).unwrap();
-        let connector = Connector::new(&RedisOptions::parse(section, None).unwrap());
+    /// A desk with this endpoint and what that reports, and what happens there.
+    pub fn new((endpoint, reports): (Arc<Endpoint>, Mailbox<Report>)) -> (Self, Receiver<Event>) {
         let (events, told) = unbounded();
-        let instance = FakeInstance {
-            connector,
-            stop: Stop::new(),
-            health: Health::default(),
-            explodes: AtomicBool::new(false),
-            events: events.clone(),
-        };
-        (Self { instance: Arc::new(instance), events }, told)
+        (Self { endpoint, explodes: AtomicBool::new(false), events, reports }, told)
     }
 
     fn tell(&self, event: Event) {
@@ -240,13 +169,21 @@ impl Desk {
 }
 
 impl Context for Desk {
-    type Instance = FakeInstance;
-
-    fn instance(&self) -> &Arc<FakeInstance> {
-        &self.instance
+    fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
     }
 
     fn thread_name(&self) -> &'static str {
         "a writer"
+    }
+
+    fn closed(&self) -> Error {
+        Error::new(ErrorKind::Closed(Fate::NotSent), "closed")
+    }
+
+    fn connected(&self, _: &Route, _: &mut Connection) -> RedisResult<()> {
+        assert!(!self.explodes.swap(false, Ordering::SeqCst), "as the test wants it");
+        self.events.send(Event::Connected).unwrap();
+        Ok(())
     }
 }

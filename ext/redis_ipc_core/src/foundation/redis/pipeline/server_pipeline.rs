@@ -29,13 +29,13 @@ pub struct PipelineConnection<T: Carried> {
     pub remembered: T::Remembered,
     /// For the bytes of the next batch; empty.
     pub buffer: Vec<u8>,
-    /// Its number: no other connection of the instance that something is written on has it.
+    /// Its number: no other connection of the endpoint that something is written on has it.
     pub number: u64,
     losses: usize,
 }
 
 impl<T: Carried> PipelineConnection<T> {
-    /// A connection on which nothing was written yet. `losses` is how many connections of the instance had broken
+    /// A connection on which nothing was written yet. `losses` is how many connections of the endpoint had broken
     /// before it was made.
     pub fn new(connection: Connection, health: &Health, losses: usize) -> Box<Self> {
         let (remembered, number) = (T::Remembered::default(), health.next_number());
@@ -123,14 +123,14 @@ impl<T: Carried> State<T> {
 pub struct Pipeline<T: Carried> {
     /// Which server.
     pub route: Route,
-    /// The other connections of the instance lead there, too.
+    /// The other connections of the endpoint lead there, too.
     is_shared: bool,
     state: Mutex<State<T>>,
     work: Condvar,
 }
 
 impl<T: Carried> Pipeline<T> {
-    /// A pipeline that starts with `connection`. `is_shared` tells whether the other connections of the instance lead
+    /// A pipeline that starts with `connection`. `is_shared` tells whether the other connections of the endpoint lead
     /// to the same server.
     pub fn new(route: Route, is_shared: bool, connection: ConnectionState<T>) -> Self {
         let now = Instant::now();

@@ -9,10 +9,11 @@ use crate::error::{Error, ErrorKind, Fate};
 use crate::foundation::redis::cluster::Route;
 use crate::foundation::redis::connection::{Connection, is_close};
 use crate::foundation::redis::connector::Connector;
+use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::health::{Health, STABLE};
-use crate::foundation::redis::link::{Linked, is_refusal};
+use crate::foundation::redis::link::is_refusal;
 use crate::foundation::redis::pipeline::batch::{Batch, Leftover, Remains, Server};
-use crate::foundation::redis::pipeline::carried::{Carried, Context, Instance};
+use crate::foundation::redis::pipeline::carried::{Carried, Context};
 use crate::foundation::redis::pipeline::outgoing::{closes_connection, too_large};
 use crate::foundation::redis::pipeline::server_pipeline::{
     ConnectionState, Offered, Pipeline, PipelineConnection, Work,
@@ -96,9 +97,9 @@ impl<T: Carried> Writer<T> {
     /// A writer that writes on `connection`; without one, to the nodes of a cluster.
     pub fn new(context: T::Context, connection: Option<Connection>) -> Self {
         let only = connection.map(|connection| {
-            let (route, health) = (Route::Server, context.instance().health());
+            let (route, health) = (Route::Server, &context.endpoint().health);
             let open = PipelineConnection::new(connection, health, health.losses());
-            let is_shared = context.instance().shares_server(&route);
+            let is_shared = context.shares_server(&route);
             Arc::new(Pipeline::new(route, is_shared, ConnectionState::Idle(open)))
         });
         let pipelines = Mutex::new(Pipelines { to_nodes: HashMap::new(), threads: Vec::new() });
@@ -120,7 +121,7 @@ impl<T: Carried> Writer<T> {
 
     fn spawn(self: &Arc<Self>, pipeline: &Arc<Pipeline<T>>) -> Result<JoinHandle<()>, Error> {
         let (writer, pipeline) = (Arc::clone(self), Arc::clone(pipeline));
-        threads::spawn(self.context.thread_name(), self.context.instance(), move || writer.run(&pipeline))
+        threads::spawn(self.context.thread_name(), self.context.endpoint(), move || writer.run(&pipeline))
     }
 
     /// What all that it carries has in common.
@@ -132,7 +133,7 @@ impl<T: Carried> Writer<T> {
     /// it failed because the writer is closed.
     pub fn send(self: &Arc<Self>, carried: T) -> bool {
         if self.closed.load(Ordering::SeqCst) {
-            carried.fail(&self.instance().closed(), &self.context);
+            carried.fail(&self.context.closed(), &self.context);
             return false;
         }
         self.try_forward(carried)
@@ -150,7 +151,7 @@ impl<T: Carried> Writer<T> {
         let refused = self.bring(pipeline, carried);
         let taken = refused.is_none();
         if let Some(carried) = refused {
-            carried.fail(&self.instance().closed(), &self.context);
+            carried.fail(&self.context.closed(), &self.context);
         }
         taken
     }
@@ -186,7 +187,7 @@ impl<T: Carried> Writer<T> {
         if pipelines.to_nodes.contains_key(&route) {
             return Some(carried);
         }
-        let is_shared = self.instance().shares_server(&route);
+        let is_shared = self.context.shares_server(&route);
         let pipeline =
             Arc::new(Pipeline::new(route.clone(), is_shared, ConnectionState::Broken(Vec::new(), None)));
         pipeline.queue(vec![carried]);
@@ -297,16 +298,16 @@ impl<T: Carried> Writer<T> {
         self.only.is_some() || self.connector().known_route(&carried.key(&self.context)) == pipeline.route
     }
 
-    fn instance(&self) -> &Arc<<T::Context as Context>::Instance> {
-        self.context.instance()
+    fn endpoint(&self) -> &Endpoint {
+        self.context.endpoint()
     }
 
     fn connector(&self) -> &Connector {
-        self.instance().connector()
+        &self.endpoint().connector
     }
 
     fn health(&self) -> &Health {
-        self.instance().health()
+        &self.endpoint().health
     }
 
     /// A pipeline's thread: returns once it is to stop and everything queued is out, or nothing was to do for long.
@@ -410,16 +411,16 @@ impl<T: Carried> Writer<T> {
     /// Connects (again), and gives up on what has waited longer than that may take.
     fn connect(self: &Arc<Self>, pipeline: &Pipeline<T>, all: Vec<T>, error: Option<Error>, pace: &mut Pace) {
         pipeline.requeue(all);
-        let (instance, mut borrowed, mut loss) = (self.instance(), Borrowed::from(pipeline), Loss(None));
+        let (endpoint, mut borrowed, mut loss) = (self.endpoint(), Borrowed::from(pipeline), Loss(None));
         if let Some(error) = error {
             self.connector().doubt(&pipeline.route);
             self.give_up(pipeline, &error);
-            instance.link_lost(error);
+            endpoint.link_lost(error);
             loss.0 = Some(self.health());
             if pace.connected.elapsed() >= STABLE {
                 pace.backoff.reset();
             } else {
-                instance.stop().pause(pace.backoff.pause());
+                endpoint.stop.pause(pace.backoff.pause());
             }
         }
         loop {
@@ -428,7 +429,7 @@ impl<T: Carried> Writer<T> {
                     borrowed.back = Some(ConnectionState::Closed);
                     // It ends with the instance: nothing stands again.
                     loss.0 = None;
-                    return self.abandon(pipeline, &instance.closed());
+                    return self.abandon(pipeline, &self.context.closed());
                 }
                 pace.chances -= 1;
             }
@@ -439,7 +440,7 @@ impl<T: Carried> Writer<T> {
             match self.open(&pipeline.route) {
                 Ok(open) => {
                     if loss.0.take().is_some() {
-                        instance.link_restored();
+                        endpoint.link_restored();
                     }
                     pace.connected = Instant::now();
                     borrowed.back = Some(ConnectionState::Idle(open));
@@ -449,21 +450,21 @@ impl<T: Carried> Writer<T> {
                     let explained = self.connector().explain(&error, Fate::Unknown);
                     self.give_up(pipeline, &explained);
                     if loss.0.is_none() {
-                        instance.link_lost(explained);
+                        endpoint.link_lost(explained);
                         loss.0 = Some(self.health());
                     } else if is_refusal(&error) {
-                        instance.link_refused(explained);
+                        endpoint.link_refused(explained);
                     }
                 }
             }
-            instance.stop().pause(pace.backoff.pause());
+            endpoint.stop.pause(pace.backoff.pause());
         }
     }
 
     fn open(&self, route: &Route) -> RedisResult<Box<PipelineConnection<T>>> {
         let losses = self.health().losses();
         let mut connection = self.connector().open(route)?;
-        self.instance().connected(route, &mut connection)?;
+        self.context.connected(route, &mut connection)?;
         Ok(PipelineConnection::new(connection, self.health(), losses))
     }
 

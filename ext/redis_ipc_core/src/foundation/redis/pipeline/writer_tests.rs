@@ -2,55 +2,32 @@
 
 use crate::error::{ErrorKind, Fate};
 use crate::foundation::redis::cluster::Route;
+use crate::foundation::redis::fake_server::FakeServer;
+use crate::foundation::redis::pipeline::carried::Context;
 use crate::foundation::redis::pipeline::fake::{Desk, Event, Note, note};
 use crate::foundation::redis::pipeline::outgoing::SUSPICIOUS;
 use crate::foundation::redis::pipeline::writer::Writer;
-use crossbeam_channel::{Receiver, Sender, unbounded};
-use serde_json::json;
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use crate::foundation::runtime::reports::{Fetched, Report};
+use crossbeam_channel::Receiver;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(20);
 const TAKEN: Option<&str> = Some("+OK");
 
-/// What the server got: `SAY` with a name, or `END` with a count.
-type Command = (String, String);
-
-/// A server that replies what a test tells it to.
-struct Server {
-    path: PathBuf,
-    commands: Receiver<Command>,
-    /// The reply to each command; `None` closes the connection.
-    replies: Sender<Option<String>>,
-}
+/// A server that replies what a test tells it to. What it gets is `SAY` with a name, or `END` with a count.
+struct Server(FakeServer);
 
 impl Server {
     fn start() -> Self {
-        static NUMBER: AtomicUsize = AtomicUsize::new(0);
-        let name =
-            format!("redis_ipc_writer{}.{}", std::process::id(), NUMBER.fetch_add(1, Ordering::SeqCst));
-        let path = std::env::temp_dir().join(name);
-        let listener = UnixListener::bind(&path).unwrap();
-        let (got, commands) = unbounded();
-        let (replies, to_send) = unbounded();
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                if serve(stream.unwrap(), &got, &to_send).is_none() {
-                    return;
-                }
-            }
-        });
-        Self { path, commands, replies }
+        Self(FakeServer::start())
     }
 
     /// A writer that is connected to it, and what becomes of its notes.
     fn writer(&self) -> (Arc<Writer<Note>>, Receiver<Event>) {
-        let (desk, told) = Desk::new(json!({ "path": self.path, "connect_timeout": 0.5 }));
-        let connection = desk.instance.connector.open(&Route::Server).unwrap();
+        let (desk, told) = Desk::new(self.0.endpoint());
+        let connection = desk.endpoint().connector.open(&Route::Server).unwrap();
         (Arc::new(Writer::new(desk, Some(connection))), told)
     }
 
@@ -62,9 +39,8 @@ impl Server {
 
     /// The next command; it is replied to with `reply`.
     fn expect(&self, name: &str, reply: Option<&str>) {
-        let (_, got) = self.commands.recv_timeout(LONG).unwrap();
-        assert_eq!(got, name);
-        self.replies.send(reply.map(str::to_owned)).unwrap();
+        let words = self.0.expect("", reply);
+        assert_eq!(words[1], name);
     }
 
     /// A batch, of which all is taken.
@@ -72,48 +48,6 @@ impl Server {
         names.iter().for_each(|name| self.expect(name, TAKEN));
         self.expect(&names.len().to_string(), TAKEN);
     }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Its thread ends with the process, or with the next connection.
-        let _ = std::fs::remove_file(&self.path);
-    }
-}
-
-/// Serves one connection; `None` once the test has ended.
-fn serve(stream: UnixStream, got: &Sender<Command>, replies: &Receiver<Option<String>>) -> Option<()> {
-    let (mut lines, mut stream) = (BufReader::new(stream.try_clone().unwrap()), stream);
-    while let Some(words) = read_command(&mut lines) {
-        let reply = match words[0].as_str() {
-            "CLIENT" => "+OK".to_owned(),
-            "PING" => "+PONG".to_owned(),
-            _ => {
-                got.send((words[0].clone(), words[1].clone())).ok()?;
-                match replies.recv().ok()? {
-                    Some(reply) => reply,
-                    None => return Some(()),
-                }
-            }
-        };
-        let _ = write!(stream, "{reply}\r\n");
-    }
-    Some(())
-}
-
-fn read_command(lines: &mut impl BufRead) -> Option<Vec<String>> {
-    let number = |lines: &mut dyn BufRead| {
-        let mut line = String::new();
-        lines.read_line(&mut line).ok()?;
-        line.get(1..)?.trim_end().parse::<usize>().ok()
-    };
-    let mut words = Vec::new();
-    for _ in 0..number(lines)? {
-        let mut word = vec![0; number(lines)? + 2];
-        lines.read_exact(&mut word).ok()?;
-        words.push(String::from_utf8_lossy(&word[..word.len() - 2]).into_owned());
-    }
-    Some(words)
 }
 
 fn send(writer: &Arc<Writer<Note>>, names: &[&'static str]) {
@@ -171,13 +105,17 @@ fn what_a_broken_connection_left_is_sent_again_in_its_order() {
 fn a_panic_while_it_connects_costs_nothing_that_is_queued() {
     let server = Server::start();
     let (writer, told) = server.started_writer();
-    writer.context().instance.explodes.store(true, Ordering::SeqCst);
+    writer.context().explodes.store(true, Ordering::SeqCst);
     writer.send(note("a"));
     server.expect("a", None);
-    expect_events(&told, [Event::Broken("a", true), Event::Panicked, Event::Connected]);
+    expect_events(&told, [Event::Broken("a", true), Event::Connected]);
     server.expect_batch(&["a", "end"]);
     expect_events(&told, ["a", "end"].map(Event::Taken));
-    assert!(writer.context().instance.health.are_up());
+    let desk = writer.context();
+    assert!(desk.endpoint().health.are_up());
+    let (_never, interrupt) = crossbeam_channel::bounded(1);
+    let panics = |report| matches!(report, Fetched::Message(Report::Failure(error)) if error.kind == ErrorKind::Internal);
+    assert!((0..2).any(|_| panics(desk.reports.fetch(&interrupt))));
     writer.close();
 }
 
@@ -200,7 +138,7 @@ fn what_redis_refuses_for_now_is_sent_again_on_the_same_or_on_a_new_connection()
 fn a_connection_is_replaced_where_another_one_broke() {
     let server = Server::start();
     let (writer, told) = server.started_writer();
-    writer.context().instance.health.lost();
+    writer.context().endpoint().health.lost();
     writer.send(note("a"));
     expect_events(&told, [Event::Connected]);
     server.expect_batch(&["a"]);
@@ -229,7 +167,7 @@ fn what_breaks_two_connections_alone_is_too_large_and_the_others_get_through() {
 fn without_a_server_it_gives_up_on_what_is_hopeless_and_then_on_all() {
     let server = Server::start();
     let (writer, told) = server.started_writer();
-    std::fs::remove_file(&server.path).unwrap();
+    server.0.vanish();
     writer.send(note("a"));
     server.expect("a", None);
     expect_events(&told, [Event::Broken("a", true)]);

@@ -65,6 +65,11 @@ pub fn id(value: &Value) -> Option<StreamId> {
     }
 }
 
+/// Whether the reply is 1; `None` if it is no number.
+pub fn is_one(reply: Value) -> Option<bool> {
+    matches!(reply, Value::Int(_)).then_some(reply == Value::Int(1))
+}
+
 fn array<const N: usize>(value: Value) -> Option<[Value; N]> {
     let Value::Array(items) = value else { return None };
     items.try_into().ok()

@@ -14,8 +14,8 @@ use crate::foundation::runtime::waiting::Interrupt;
 use crate::foundation::runtime::waker::{self, Heard, Waker};
 use crate::request_reply::asking::reply_session::{self, Position, ReplySession};
 use crate::request_reply::books::ledger::{Ledger, Sent, Ticket, Waited};
-use crate::request_reply::membership::key_expiry;
-use crate::request_reply::membership::member::Member;
+use crate::request_reply::membership::instance::Instance;
+use crate::request_reply::membership::reply_stream::ReplyStream;
 use crate::request_reply::protocol::entry::{Answer, Status};
 use crate::request_reply::sending::Sender;
 use crate::request_reply::sending::command::Command;
@@ -28,62 +28,70 @@ use std::time::{Duration, Instant};
 const LEFT_ALONE: Duration = Duration::from_secs(1);
 
 /// The reader of one reply stream.
-pub struct Dispatcher {
-    member: Arc<Member>,
+pub struct ReplyReader {
+    instance: Arc<Instance>,
+    replies: Arc<ReplyStream>,
     ledger: Arc<Ledger>,
     sender: Arc<Sender>,
     /// The read under way.
     pub read_cancel: Arc<ReadCancel>,
     /// The callers whose answers are here.
-    pub wakes: StaggeredWake<Ticket>,
-    turn: SharedReader<ReplySession>,
+    pub staggered_wake: StaggeredWake<Ticket>,
+    shared: SharedReader<ReplySession>,
 }
 
-impl Dispatcher {
-    /// A dispatcher for the calls in `ledger`. `waker` wakes callers that read for themselves.
-    pub fn new(member: Arc<Member>, ledger: Arc<Ledger>, sender: Arc<Sender>, waker: Waker) -> Self {
+impl ReplyReader {
+    /// A reader for the calls in `ledger`. `waker` wakes callers that read for themselves.
+    pub fn new(
+        instance: Arc<Instance>,
+        replies: Arc<ReplyStream>,
+        ledger: Arc<Ledger>,
+        sender: Arc<Sender>,
+        waker: Waker,
+    ) -> Self {
         Self {
-            member,
+            instance,
+            replies,
             ledger,
             sender,
             read_cancel: Arc::default(),
-            wakes: StaggeredWake::default(),
-            turn: SharedReader::new(waker),
+            staggered_wake: StaggeredWake::default(),
+            shared: SharedReader::new(waker),
         }
     }
 
     /// Its thread: reads until the engine stops, over `first` and as many more connections as it takes.
     pub fn run(&self, mut first: Option<Connection>) {
-        let mut position = Position::new(&self.member);
-        let mut link = Link::new(&self.member, &self.member.replies, first.is_some());
+        let mut position = Position::new(&self.replies);
+        let mut link = Link::new(&self.instance.endpoint, self.replies.key(), first.is_some());
         // Those that are left if it panicked.
-        self.wakes.all();
-        while !self.member.stop.is_stopped() {
+        self.staggered_wake.all();
+        while !self.instance.endpoint.stop.is_stopped() {
             let ended = self.session(first.take(), &mut position, &mut link);
-            self.wakes.all();
+            self.staggered_wake.all();
             if let Err(error) = ended {
                 link.lost(&error);
             }
         }
-        self.turn.end();
+        self.shared.end();
     }
 
     /// Ends the read under way; the next one starts on a new connection.
     pub fn restart(&self) {
         self.read_cancel.end();
-        self.turn.recall();
+        self.shared.recall();
     }
 
     /// Leaves the answers to the thread of this reader: a call was made whose caller does not wait for it here.
     pub fn read_at_home(&self) {
-        self.turn.recall();
+        self.shared.recall();
     }
 
     fn session(
         &self,
         first: Option<Connection>,
         position: &mut Position,
-        link: &mut Link<'_, Member>,
+        link: &mut Link<'_>,
     ) -> RedisResult<()> {
         let mut connection = match first {
             Some(connection) => connection,
@@ -91,25 +99,25 @@ impl Dispatcher {
         };
         self.read_cancel.on(&connection);
         position.judge(&mut connection)?;
-        key_expiry::make_replies(&mut connection, &self.member)?;
-        position.follow(&self.member);
+        self.replies.make(&mut connection)?;
+        position.follow(&self.replies);
         self.skip_unreadable(position)?;
         link.up();
-        let busy_poll = BusyPoll::new(self.member.options.ledger.busy_poll);
+        let busy_poll = BusyPoll::new(self.instance.options.ledger.busy_poll);
         let mut session = ReplySession::new(connection, *position, busy_poll);
-        while !self.member.stop.is_stopped() {
+        while !self.instance.endpoint.stop.is_stopped() {
             if session.is_gone() {
                 return Ok(());
             }
-            session.ask(&self.member)?;
+            session.ask(&self.replies)?;
             self.wake_in_time(&session)?;
-            let answers = session.receive(&self.member, None);
+            let answers = session.receive(&self.replies, None);
             *position = session.position;
             let answers = answers?;
             failpoint::point();
             let found = !answers.is_empty();
             self.take_in(&mut session, answers);
-            self.wakes.start();
+            self.staggered_wake.start();
             *position = session.position;
             if found && self.ledger.is_empty() && session.awaited().is_some() {
                 session = self.lend(session, position)?;
@@ -119,34 +127,34 @@ impl Dispatcher {
     }
 
     fn open(&self) -> RedisResult<Connection> {
-        let (connector, block) = (self.member.connections.connector(), reply_session::block(&self.member));
-        connector.open_blocking(&self.member.replies, block, &self.member.stop)
+        let (connector, block) = (self.replies.connector(), reply_session::block(&self.replies));
+        connector.open_blocking(self.replies.key(), block, &self.instance.endpoint.stop)
     }
 
     /// Passes by an answer that breaks every connection that reads it. Whose it is stands in it; if only one call is
     /// open, it is that one's.
     fn skip_unreadable(&self, position: &mut Position) -> RedisResult<()> {
-        let (id, what) = match reply_session::skip_unreadable(position, &self.member) {
+        let (id, what) = match reply_session::skip_unreadable(position, &self.replies) {
             Ok(None) => return Ok(()),
             Ok(id) => (id, "was skipped"),
             Err(error) if error.code() == Some("NOPERM") => {
-                reply_session::drop_waiting(&self.member)?;
+                reply_session::drop_waiting(&self.replies)?;
                 let what = "was dropped with all others that waited: to skip it alone, this user needs XREADGROUP and \
                             XPENDING on its reply stream";
                 (None, what)
             }
             Err(error) => return Err(error),
         };
-        self.member.stats.malformed.increment();
+        self.instance.endpoint.stats.malformed.increment();
         let message = format!(
             "an answer cannot be read and {what}. It breaks each connection that reads it: it exceeds \
              client-output-buffer-limit of Redis, or the limits in security.md"
         );
-        let error = self.member.error(ErrorKind::Malformed, message, &self.member.group);
+        let error = self.instance.endpoint.locate(Error::new(ErrorKind::Malformed, message));
         let error = id.into_iter().fold(error, Error::entry);
-        self.member.reporter.failure(error.clone());
+        self.instance.endpoint.reporter.failure(error.clone());
         if let Some(ticket) = self.ledger.close_only() {
-            self.member.stats.failed.increment();
+            self.instance.endpoint.stats.failed.increment();
             ticket.finish(Err(error));
         }
         Ok(())
@@ -154,14 +162,14 @@ impl Dispatcher {
 
     /// Wakes the callers whose turn it is to wake, until there is something to read.
     fn wake_in_time(&self, session: &ReplySession) -> io::Result<()> {
-        while let Some(due) = self.wakes.due() {
+        while let Some(due) = self.staggered_wake.due() {
             match session.awaited() {
                 Some(socket) if Instant::now() < due => {
                     if waker::is_readable(socket, due)? {
                         return Ok(());
                     }
                 }
-                _ => self.wakes.all(),
+                _ => self.staggered_wake.all(),
             }
         }
         Ok(())
@@ -169,9 +177,9 @@ impl Dispatcher {
 
     /// Lets callers that wait alone read their answers themselves, while there are any.
     fn lend(&self, session: ReplySession, position: &mut Position) -> RedisResult<ReplySession> {
-        self.wakes.all();
-        let needed = || !self.ledger.is_empty() || self.member.stop.is_stopped();
-        let back = self.turn.lend(session, LEFT_ALONE, needed);
+        self.staggered_wake.all();
+        let needed = || !self.ledger.is_empty() || self.instance.endpoint.stop.is_stopped();
+        let back = self.shared.lend(session, LEFT_ALONE, needed);
         if let Back::Whole(session) | Back::Broken(session, _) = &back {
             *position = session.position;
         }
@@ -184,7 +192,7 @@ impl Dispatcher {
         if until <= Instant::now() {
             return None;
         }
-        self.turn.visit()?.read(
+        self.shared.visit()?.read(
             |session, waker| {
                 let waited = self.read_for(session, waker, ticket, until, interrupt);
                 ticket.unhang();
@@ -203,7 +211,7 @@ impl Dispatcher {
         interrupt: &Interrupt,
     ) -> RedisResult<Waited> {
         loop {
-            session.ask(&self.member)?;
+            session.ask(&self.replies)?;
             if let Some(outcome) = ticket.hang(waker) {
                 return Ok(Waited::Done(outcome));
             }
@@ -213,12 +221,12 @@ impl Dispatcher {
             match session.wait(waker, until)?.unwrap_or(Heard::TimeUp) {
                 Heard::Socket => {
                     let rest = waker.wait_for_rest(until, || interrupt.is_set());
-                    let answers = session.receive(&self.member, Some(&rest))?;
+                    let answers = session.receive(&self.replies, Some(&rest))?;
                     failpoint::visit();
                     // What it reads itself need not be woken for.
                     ticket.unhang();
                     self.take_in(session, answers);
-                    self.wakes.all();
+                    self.staggered_wake.all();
                 }
                 Heard::Waker => waker.silence(),
                 Heard::TimeUp => return Ok(Waited::TimeUp),
@@ -229,7 +237,7 @@ impl Dispatcher {
     /// Hands answers to their calls, whose callers are still to be woken.
     fn take_in(&self, session: &mut ReplySession, answers: Vec<RawEntry>) {
         if answers.is_empty() {
-            session.position.follow(&self.member);
+            session.position.follow(&self.replies);
         }
         for answer in answers {
             let id = answer.id;
@@ -245,14 +253,14 @@ impl Dispatcher {
         // The id is looked up first: a malformed answer to an open call must end that call.
         let id = fields.get("id").and_then(Id::parse);
         let Some(ticket) = id.and_then(|id| self.ledger.close(id)) else {
-            self.member.stats.answers_unmatched.increment();
+            self.instance.endpoint.stats.answers_unmatched.increment();
             return size;
         };
-        match Answer::decode(raw.id, &fields, self.member.options.max_content_size) {
+        match Answer::decode(raw.id, &fields, self.instance.options.max_content_size) {
             Ok(answer) => {
                 let counter = match answer.status {
-                    Status::Fulfilled => &self.member.stats.fulfilled,
-                    _ => &self.member.stats.rejected,
+                    Status::Fulfilled => &self.instance.endpoint.stats.fulfilled,
+                    _ => &self.instance.endpoint.stats.rejected,
                 };
                 counter.increment();
                 ticket.finish_quietly(Ok(Arc::new(answer)));
@@ -260,14 +268,14 @@ impl Dispatcher {
                     // Whichever copy was answered, the other is not wanted any more.
                     self.sender.send(Command::Withdraw(Arc::clone(&ticket), id));
                 }
-                self.wakes.put(ticket);
+                self.staggered_wake.put(ticket);
             }
             Err(error) => {
-                self.member.stats.malformed.increment();
-                self.member.stats.failed.increment();
+                self.instance.endpoint.stats.malformed.increment();
+                self.instance.endpoint.stats.failed.increment();
                 let message = format!("the answer from {:?} is malformed: {error}", ticket.to);
-                let error = self.member.error(ErrorKind::Malformed, message, &ticket.to).entry(raw.id);
-                self.member.reporter.failure(error.clone());
+                let error = self.instance.error(ErrorKind::Malformed, message, &ticket.to).entry(raw.id);
+                self.instance.endpoint.reporter.failure(error.clone());
                 ticket.finish(Err(error));
             }
         }

@@ -1,25 +1,25 @@
-//! A connection that reads the inbox: asks for requests, and reads what Redis says.
+//! A connection that reads new entries of a group: asks for them, and reads what Redis says.
 
 use crate::foundation::payload::stream_entry::RawEntry;
 use crate::foundation::redis::appetite::Appetite;
 use crate::foundation::redis::connection::{Connection, Wait, is_unreadable};
+use crate::foundation::redis::group_consumer::consumer::GroupConsumer;
 use crate::foundation::runtime::busy_poll::BusyPoll;
 use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::waker::{Heard, Waker};
-use crate::request_reply::membership::member::Member;
 use redis::{Cmd, RedisResult};
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long a read waits for a request before it asks again. Never for ever: servers before Redis 7 do not wake
-/// a reader whose key vanishes.
+/// How long a read waits for an entry before it asks again. Never for ever: servers before Redis 7 do not wake a reader
+/// whose key vanishes.
 pub const BLOCK: Duration = Duration::from_secs(10);
 
 /// What a read brought.
 pub struct Read {
-    /// The entries, which are pending under this member now.
+    /// The entries, which are pending under this consumer now.
     pub entries: Vec<RawEntry>,
     count: usize,
 }
@@ -39,17 +39,23 @@ struct Asked {
 }
 
 /// The reader's connection.
-pub struct InboxSession {
+pub struct GroupSession {
+    consumer: Arc<GroupConsumer>,
     connection: Connection,
     busy_poll: BusyPoll,
     appetite: Arc<Mutex<Appetite>>,
     asked: Option<Asked>,
 }
 
-impl InboxSession {
+impl GroupSession {
     /// On a connection on which nothing was asked yet. `appetite` outlives it.
-    pub fn new(connection: Connection, busy_poll: BusyPoll, appetite: Arc<Mutex<Appetite>>) -> Self {
-        Self { connection, busy_poll, appetite, asked: None }
+    pub fn new(
+        consumer: Arc<GroupConsumer>,
+        connection: Connection,
+        busy_poll: BusyPoll,
+        appetite: Arc<Mutex<Appetite>>,
+    ) -> Self {
+        Self { consumer, connection, busy_poll, appetite, asked: None }
     }
 
     /// Whether the server has closed the connection while nothing was asked on it.
@@ -62,7 +68,7 @@ impl InboxSession {
         self.connection.awaited()
     }
 
-    /// Waits for a request, or for `waker`, at most until `until`; `None` where that is not possible.
+    /// Waits for an entry, or for `waker`, at most until `until`; `None` where that is not possible.
     pub fn wait(&mut self, waker: &Waker, until: Instant) -> io::Result<Option<Heard>> {
         let Some(socket) = self.connection.awaited() else { return Ok(None) };
         waker.wait_looking(&mut self.busy_poll, socket, until).map(Some)
@@ -74,16 +80,16 @@ impl InboxSession {
     }
 
     /// When an answer of Redis's is overdue.
-    pub fn overdue(&self, member: &Member) -> Instant {
+    pub fn overdue(&self) -> Instant {
         let asked = self.asked.map_or_else(Instant::now, |asked| asked.at);
-        asked + BLOCK + member.options.redis.read_timeout
+        asked + BLOCK + self.consumer.endpoint.connector.read_timeout()
     }
 
-    /// Unless it is asked already, asks Redis for up to `count` requests.
-    pub fn ask(&mut self, member: &Member, count: usize) -> RedisResult<()> {
+    /// Unless it is asked already, asks Redis for up to `count` entries.
+    pub fn ask(&mut self, count: usize) -> RedisResult<()> {
         if self.asked.is_none() {
             let count = count.min(self.appetite.lock().count(Instant::now()));
-            self.connection.write_all(&[command(member, count)])?;
+            self.connection.write_all(&[command(&self.consumer, count)])?;
             self.asked = Some(Asked { count, at: Instant::now() });
         }
         Ok(())
@@ -91,9 +97,9 @@ impl InboxSession {
 
     /// Reads what was asked for, and waits for it: without getting stuck, if `wait` is given (see
     /// [`Connection::receive_entries`]).
-    pub fn receive(&mut self, member: &Member, wait: Option<Wait<'_>>) -> RedisResult<Read> {
+    pub fn receive(&mut self, wait: Option<Wait<'_>>) -> RedisResult<Read> {
         let count = self.asked.take().map_or(1, |asked| asked.count);
-        let entries = self.connection.receive_entries(wait, member.options.room());
+        let entries = self.connection.receive_entries(wait, self.consumer.room);
         match &entries {
             Ok(entries) => self.appetite.lock().ate(count, entries.len()),
             // What was delivered is fetched by its ids.
@@ -108,10 +114,10 @@ impl InboxSession {
     }
 }
 
-fn command(member: &Member, count: usize) -> Cmd {
+fn command(consumer: &GroupConsumer, count: usize) -> Cmd {
     let mut read = redis::cmd("XREADGROUP");
-    read.arg("GROUP").arg(&member.group).arg(&member.instance);
+    read.arg("GROUP").arg(&consumer.group).arg(&consumer.name);
     read.arg("COUNT").arg(count).arg("BLOCK").arg(BLOCK.as_millis() as u64);
-    read.arg("STREAMS").arg(&member.inbox).arg(">");
+    read.arg("STREAMS").arg(&consumer.stream).arg(">");
     read
 }

@@ -1,0 +1,100 @@
+//! One end of a stream or a queue in this process: how it reaches Redis, and where it tells what happens.
+
+use crate::error::{Error, Fate, Place};
+use crate::foundation::redis::clock::Clock;
+use crate::foundation::redis::connector::Connector;
+use crate::foundation::redis::health::Health;
+use crate::foundation::redis::redis_options::RedisOptions;
+use crate::foundation::runtime::reports::Reporter;
+use crate::foundation::runtime::stats::Stats;
+use crate::foundation::runtime::stop::Stop;
+use crate::foundation::runtime::threads::Guard;
+use redis::RedisError;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One end of a stream or a queue in this process. All of its threads share one.
+pub struct Endpoint {
+    place: Place,
+    /// Opens connections.
+    pub connector: Arc<Connector>,
+    /// Redis's time.
+    pub clock: Clock,
+    /// Counters.
+    pub stats: Arc<Stats>,
+    /// Reports for the user.
+    pub reporter: Reporter,
+    /// Raised at the end.
+    pub stop: Stop,
+    /// Whether the long-lived connections stand.
+    pub health: Health,
+}
+
+impl Endpoint {
+    /// An end that has no connection yet. `place` is where its errors happen.
+    pub fn new(place: Place, redis: &RedisOptions, reporter: Reporter, stats: Arc<Stats>) -> Self {
+        Self {
+            place,
+            connector: Arc::new(Connector::new(redis)),
+            clock: Clock::new(),
+            stats,
+            reporter,
+            stop: Stop::new(),
+            health: Health::default(),
+        }
+    }
+
+    /// Adds the stream and the group to an error.
+    pub fn locate(&self, mut error: Error) -> Error {
+        error.place.stream.clone_from(&self.place.stream);
+        error.place.group.clone_from(&self.place.group);
+        error
+    }
+
+    /// Reports an error that nobody waits for.
+    pub fn report(&self, error: Error) {
+        self.reporter.failure(self.locate(error));
+    }
+
+    /// Reports an error of Redis that nobody waits for.
+    pub fn report_redis(&self, error: &RedisError) {
+        self.report(self.connector.explain(error, Fate::Unknown));
+    }
+
+    /// What an error of Redis means here.
+    pub fn explain(&self, error: &RedisError, fate: Fate) -> Error {
+        self.locate(self.connector.explain(error, fate))
+    }
+
+    /// A long-lived connection broke.
+    pub fn link_lost(&self, error: Error) {
+        if self.health.lost() && !self.stop.is_stopped() {
+            self.report(error);
+        }
+    }
+
+    /// A long-lived connection is lost, and the server refuses another.
+    pub fn link_refused(&self, error: Error) {
+        if self.health.refused(&error.message) && !self.stop.is_stopped() {
+            self.report(error);
+        }
+    }
+
+    /// A long-lived connection is back.
+    pub fn link_restored(&self) {
+        self.stats.reconnections.increment();
+        if let Some(outage) = self.health.restored() {
+            self.reporter.reconnected(outage);
+        }
+    }
+}
+
+impl Guard for Endpoint {
+    fn panicked(&self, error: Error) {
+        self.report(error);
+    }
+
+    fn pause(&self, time: Duration) -> bool {
+        self.stop.pause(time)
+    }
+}

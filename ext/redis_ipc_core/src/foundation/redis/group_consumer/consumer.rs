@@ -1,0 +1,273 @@
+//! One consumer of a group, and the commands about what is pending in it.
+
+use crate::error::Error;
+use crate::foundation::payload::fields::Room;
+use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
+use crate::foundation::payload::text::Text;
+use crate::foundation::redis::appetite::Appetite;
+use crate::foundation::redis::connection::{Connection, is_unreadable};
+use crate::foundation::redis::endpoint::Endpoint;
+use crate::foundation::redis::pool::Pool;
+use crate::foundation::redis::resp::replies::{self, unexpected};
+use crate::foundation::runtime::sync::Mutex;
+use redis::{Cmd, RedisResult, Value};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// More idle than any lease: whoever looks next may take it at once. Redis counts idle times in ms.
+pub const AT_ONCE: u64 = 7 * 86_400_000;
+/// The most entries of one command.
+pub const STEP: usize = 100;
+/// The most entries that are fetched at once of those that were delivered before.
+const FETCHED: usize = 100;
+
+/// A pending entry, and how often it has been delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delivered {
+    /// Its id.
+    pub id: StreamId,
+    /// How often it has been delivered, the last time included.
+    pub deliveries: u32,
+}
+
+/// What was fetched.
+#[derive(Debug, Default)]
+pub struct Fetched {
+    /// What could be read. What was deleted meanwhile is missing.
+    pub entries: Vec<RawEntry>,
+    /// What breaks each connection that reads it.
+    pub unreadable: Vec<Delivered>,
+}
+
+/// Begins every lease anew that Redis's clock, set back, would have run on for as long as it went back: for who holds
+/// the entry, whoever that is. What was claimed in the future is idle for 0 ms.
+const RESTART: &str = r"
+local start = '-'
+repeat
+  local rows = redis.call('XPENDING', KEYS[1], ARGV[1], start, '+', 1000)
+  for _, row in ipairs(rows) do
+    if row[3] == 0 then redis.call('XCLAIM', KEYS[1], ARGV[1], row[2], 0, row[1], 'JUSTID') end
+    start = '(' .. row[1]
+  end
+until #rows < 1000
+";
+
+/// One consumer of a group of a stream.
+pub struct GroupConsumer {
+    /// How it reaches Redis.
+    pub endpoint: Arc<Endpoint>,
+    /// Connections for everything but the blocking read.
+    pub connections: Arc<Pool>,
+    /// The stream's key.
+    pub stream: String,
+    /// The group.
+    pub group: Text,
+    /// Its own name in the group.
+    pub name: Text,
+    /// How much of an entry is kept when it is read.
+    pub room: Room,
+    fetching: Mutex<Appetite>,
+}
+
+impl GroupConsumer {
+    /// A consumer `name` of `group`, which reads the stream at the key `stream`.
+    pub fn new(
+        endpoint: Arc<Endpoint>,
+        connections: Arc<Pool>,
+        stream: String,
+        group: Text,
+        name: Text,
+        room: Room,
+    ) -> Self {
+        let fetching = Mutex::new(Appetite::new(FETCHED));
+        Self { endpoint, connections, stream, group, name, room, fetching }
+    }
+
+    fn run(&self, command: &Cmd) -> Result<Value, Error> {
+        self.connections.run(&self.stream, command)
+    }
+
+    /// Reads the clock of the server that has the stream.
+    pub fn read_clock(&self) -> Result<(), Error> {
+        self.connections.with(&self.stream, |connection| self.endpoint.clock.read(connection))
+    }
+
+    /// Renews the leases on `held`.
+    pub fn renew(&self, held: &[StreamId]) -> Result<(), Error> {
+        if held.is_empty() {
+            return Ok(());
+        }
+        // JUSTID leaves the count of deliveries alone.
+        self.run(&self.claim_command(held, &["JUSTID"])).map(drop)
+    }
+
+    /// Begins leases anew after Redis's clock was set back.
+    pub fn restart_leases(&self) -> Result<(), Error> {
+        let mut restart = redis::cmd("EVAL");
+        restart.arg(RESTART).arg(1).arg(&self.stream).arg(&self.group);
+        self.run(&restart).map(drop)
+    }
+
+    /// Gives entries back to the group, so that another consumer (or this one) takes them soon. As they were not
+    /// started, this delivery is not to count.
+    pub fn release(&self, entries: &[Delivered]) -> Result<(), Error> {
+        self.leave(entries)?;
+        self.endpoint.stats.released.add(entries.len() as u64);
+        Ok(())
+    }
+
+    /// Undoes a delivery: anybody may take the entries at once.
+    pub fn leave(&self, entries: &[Delivered]) -> Result<(), Error> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        self.connections.with(&self.stream, |connection| self.leave_on(connection, entries))
+    }
+
+    /// [`GroupConsumer::leave`], on this connection.
+    pub fn leave_on(&self, connection: &mut Connection, entries: &[Delivered]) -> RedisResult<()> {
+        for (deliveries, ids) in by_deliveries(entries) {
+            let before = deliveries.saturating_sub(1).to_string();
+            let options = ["IDLE", &AT_ONCE.to_string(), "RETRYCOUNT", &before, "JUSTID"];
+            connection.run(&self.claim_command(&ids, &options))?;
+        }
+        Ok(())
+    }
+
+    /// Reads entries that are pending under this consumer, each with how often it has been delivered from now on.
+    pub fn fetch(&self, entries: &[Delivered]) -> Result<Fetched, Error> {
+        let (mut fetched, mut rest) = (Fetched::default(), entries);
+        while let Some(first) = rest.first() {
+            let count = self.fetching.lock().count(Instant::now()).min(rest.len());
+            let (page, later) = rest.split_at(count);
+            let entries = self.on_pooled(|connection| match self.fetch_page(connection, page) {
+                // A pooled connection that breaks is replaced by another.
+                Err(error) if is_unreadable(&error) => Ok(None),
+                entries => entries.map(Some),
+            })?;
+            if let Some(entries) = entries {
+                self.fetching.lock().ate(count, count);
+                fetched.entries.extend(entries);
+                rest = later;
+                continue;
+            }
+            self.fetching.lock().choked(count, Instant::now());
+            if self.judge()? {
+                fetched.unreadable.push(*first);
+                rest = rest.get(1..).unwrap_or_default();
+            }
+        }
+        Ok(fetched)
+    }
+
+    /// Whether the first entry of those that are fetched is what broke the last connections.
+    fn judge(&self) -> Result<bool, Error> {
+        if !self.fetching.lock().is_to_judge() {
+            return Ok(false);
+        }
+        let serves = self.on_pooled(Connection::serves_promptly)?;
+        Ok(self.fetching.lock().judge(serves))
+    }
+
+    /// Runs `work` on a pooled connection. What breaks that, or keeps it from being made, is no entry's fault.
+    fn on_pooled<T>(&self, work: impl FnMut(&mut Connection) -> RedisResult<T>) -> Result<T, Error> {
+        self.connections.with(&self.stream, work).inspect_err(|_| self.fetching.lock().acquit())
+    }
+
+    fn fetch_page(&self, connection: &mut Connection, entries: &[Delivered]) -> RedisResult<Vec<RawEntry>> {
+        let mut fetched = Vec::with_capacity(entries.len());
+        for (deliveries, ids) in by_deliveries(entries) {
+            let claim = self.claim_command(&ids, &["RETRYCOUNT", &deliveries.to_string()]);
+            fetched.extend(connection.run_for_entries(&claim, self.room)?);
+        }
+        Ok(fetched)
+    }
+
+    fn claim_command(&self, ids: &[StreamId], options: &[&str]) -> Cmd {
+        let mut claim = redis::cmd("XCLAIM");
+        claim.arg(&self.stream).arg(&self.group).arg(&self.name).arg(0);
+        for id in ids {
+            claim.arg(id.to_string());
+        }
+        claim.arg(options);
+        claim
+    }
+
+    /// Whether there is any entry that nobody has renewed for `lease`, or that was given back: else there is nothing to
+    /// take over, and this one command is all that a look for it costs.
+    pub fn is_any_idle(&self, lease: Duration) -> Result<bool, Error> {
+        let mut pending = redis::cmd("XPENDING");
+        pending.arg(&self.stream).arg(&self.group).arg("IDLE").arg(lease.as_millis() as u64);
+        pending.arg("-").arg("+").arg(1);
+        Ok(!replies::pending_ids(&self.run(&pending)?).is_empty())
+    }
+
+    /// How often each of `ids`, pending under this consumer, has been delivered.
+    pub fn deliveries(
+        &self,
+        connection: &mut Connection,
+        ids: &[StreamId],
+    ) -> RedisResult<HashMap<StreamId, u32>> {
+        let (Some(first), Some(last)) = (ids.iter().min(), ids.iter().max()) else {
+            return Ok(HashMap::new());
+        };
+        let rows = self.rows(connection, *first, *last)?;
+        Ok(rows.into_iter().map(|row| (row.entry.id, row.entry.deliveries)).collect())
+    }
+
+    /// What is pending under this consumer. Without what it left: that is anybody's.
+    pub fn pending(&self, connection: &mut Connection) -> RedisResult<Vec<Delivered>> {
+        let rows = self.rows(connection, StreamId::default(), StreamId::LAST)?;
+        Ok(rows.into_iter().filter(|row| row.idle < AT_ONCE).map(|row| row.entry).collect())
+    }
+
+    /// What is pending under this consumer from `first` to `last`.
+    fn rows(&self, connection: &mut Connection, first: StreamId, last: StreamId) -> RedisResult<Vec<Row>> {
+        let mut found = Vec::new();
+        let mut start = first.to_string();
+        loop {
+            let mut pending = redis::cmd("XPENDING");
+            pending.arg(&self.stream).arg(&self.group).arg(&start).arg(last.to_string());
+            pending.arg(STEP).arg(&self.name);
+            let page = page(connection.run(&pending)?).ok_or_else(unexpected)?;
+            let next = page.last().filter(|_| page.len() == STEP).map(|row| format!("({}", row.entry.id));
+            found.extend(page);
+            match next {
+                Some(next) => start = next,
+                None => return Ok(found),
+            }
+        }
+    }
+}
+
+fn by_deliveries(entries: &[Delivered]) -> BTreeMap<u32, Vec<StreamId>> {
+    let mut groups: BTreeMap<u32, Vec<StreamId>> = BTreeMap::new();
+    for entry in entries {
+        groups.entry(entry.deliveries).or_default().push(entry.id);
+    }
+    groups
+}
+
+/// A row of XPENDING.
+struct Row {
+    entry: Delivered,
+    /// ms
+    idle: u64,
+}
+
+/// XPENDING's rows: id, consumer, idle ms, deliveries.
+fn page(value: Value) -> Option<Vec<Row>> {
+    let Value::Array(rows) = value else { return None };
+    let row = |row: &Value| match row {
+        Value::Array(columns) => match columns.as_slice() {
+            [id, _, Value::Int(idle), Value::Int(deliveries)] => {
+                let entry = Delivered { id: replies::id(id)?, deliveries: *deliveries as u32 };
+                Some(Row { entry, idle: (*idle).try_into().unwrap_or(0) })
+            }
+            _ => None,
+        },
+        _ => None,
+    };
+    rows.iter().map(row).collect()
+}

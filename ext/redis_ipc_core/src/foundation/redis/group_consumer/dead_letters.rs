@@ -1,0 +1,180 @@
+//! Entries that a group has given up on: kept in a stream of their own, with the reason.
+
+use crate::error::{Error, ErrorKind};
+use crate::foundation::payload::fields::{Fields, Room};
+use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
+use crate::foundation::redis::clock::Clock;
+use crate::foundation::redis::connection::Connection;
+use crate::foundation::redis::group_consumer::consumer::Delivered;
+use crate::foundation::redis::pool::Pool;
+use crate::foundation::redis::resp::replies::{self, refused, unexpected};
+use redis::{Cmd, ErrorKind as RedisErrorKind, RedisError, RedisResult, Value};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// The most dead letters a group keeps; the oldest go first. Without a bound a stranger could fill Redis.
+const KEPT: usize = 10_000;
+/// Redis is asked how much memory the letters take when they have grown by this share of what they may take: it looks
+/// at each of them, which takes 0.5 ms for 10,000 of 12 kB.
+const SHARE: u64 = 128;
+/// What a letter takes beside its fields, in bytes.
+const OVERHEAD: usize = 256;
+
+/// Fields that a dead letter has before those of its entry.
+pub const ADDED: [&str; 4] = ["dead_id", "dead_reason", "dead_deliveries", "dead_at"];
+
+/// How much is kept.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// How long a dead letter is kept.
+    pub keep: Duration,
+    /// The most bytes of memory that Redis uses for all of a group; the oldest go first.
+    pub max_size: u64,
+}
+
+/// The dead letters of one group.
+pub struct DeadLetters {
+    connections: Arc<Pool>,
+    key: String,
+    unmeasured: AtomicU64,
+}
+
+impl DeadLetters {
+    /// Those in the stream at `key`.
+    pub fn new(connections: Arc<Pool>, key: String) -> Self {
+        // The first one is measured.
+        Self { connections, key, unmeasured: AtomicU64::new(u64::MAX / 2) }
+    }
+
+    /// Adds an entry: as much of it as was read, and before that [`ADDED`]. Then removes the oldest letters while there
+    /// are too many, they take too much memory, or they are too old. Returns the refusal if the entry was kept, but
+    /// Redis refused the rest.
+    ///
+    /// # Errors
+    ///
+    /// The entry was not kept.
+    pub fn add(
+        &self,
+        entry: Delivered,
+        fields: &Fields,
+        reason: &str,
+        clock: &Clock,
+        limits: &Limits,
+    ) -> Result<Option<RedisError>, Error> {
+        let mut add = redis::cmd("XADD");
+        add.arg(&self.key).arg("MAXLEN").arg("~").arg(KEPT).arg("*");
+        let [id, why, deliveries, at] = ADDED;
+        add.arg(id).arg(entry.id.to_string()).arg(why).arg(reason);
+        add.arg(deliveries).arg(entry.deliveries).arg(at).arg(clock.now());
+        for (name, value) in fields.iter() {
+            add.arg(name).arg(value);
+        }
+        let keep = limits.keep.as_millis() as u64;
+        let mut trim = redis::cmd("XTRIM");
+        trim.arg(&self.key).arg("MINID").arg(clock.now().saturating_sub(keep));
+        let mut expire = redis::cmd("PEXPIRE");
+        expire.arg(&self.key).arg(keep);
+        let mut commands = vec![add, trim, expire];
+        let is_measured = self.is_to_measure(fields, limits.max_size);
+        if is_measured {
+            commands.push(memory(&self.key));
+        }
+        self.connections.with(&self.key, |connection| {
+            let mut replies = connection.run_all(&commands)?.into_iter().map(refused);
+            replies.next().transpose()?;
+            let rest = replies.collect::<RedisResult<Vec<_>>>().and_then(|rest| {
+                let used = rest.last().filter(|_| is_measured).map_or(0, number);
+                // As much as comes until they are measured again stays free.
+                shrink(connection, &self.key, used, limits.max_size - limits.max_size / SHARE)
+            });
+            match rest {
+                Err(error)
+                    if !matches!(error.kind(), RedisErrorKind::Server(_) | RedisErrorKind::Extension) =>
+                {
+                    Err(error)
+                }
+                rest => Ok(rest.err()),
+            }
+        })
+    }
+
+    /// Whether to ask how much memory the letters take, now that one with these fields is added.
+    fn is_to_measure(&self, fields: &Fields, max_size: u64) -> bool {
+        let size = OVERHEAD + fields.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        let unmeasured = self.unmeasured.fetch_add(size as u64, Ordering::Relaxed) + size as u64;
+        let is_due = unmeasured >= max_size / SHARE;
+        if is_due {
+            self.unmeasured.store(0, Ordering::Relaxed);
+        }
+        is_due
+    }
+
+    /// Up to `count` letters after the one with the id `after`, the oldest first. `room` is how much of an entry is
+    /// kept when it is read.
+    pub fn page(&self, after: Option<StreamId>, count: usize, room: Room) -> Result<Vec<RawEntry>, Error> {
+        let start = after.map_or_else(|| "-".to_owned(), |id| format!("({id}"));
+        let mut range = redis::cmd("XRANGE");
+        range.arg(&self.key).arg(start).arg("+").arg("COUNT").arg(count);
+        self.entries(&range, room)
+    }
+
+    /// The letter with this id; `None` if it is gone.
+    pub fn find(&self, id: StreamId, room: Room) -> Result<Option<RawEntry>, Error> {
+        let mut find = redis::cmd("XRANGE");
+        find.arg(&self.key).arg(id.to_string()).arg(id.to_string());
+        self.entries(&find, room).map(|found| found.into_iter().next())
+    }
+
+    fn entries(&self, range: &Cmd, room: Room) -> Result<Vec<RawEntry>, Error> {
+        let room = room.and_fields(ADDED.len());
+        self.connections.with(&self.key, |connection| connection.run_for_entries(range, room))
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> Result<u64, Error> {
+        self.run(redis::cmd("XLEN").arg(&self.key), |reply| match reply {
+            Value::Int(count) => u64::try_from(count).ok(),
+            _ => None,
+        })
+    }
+
+    /// Deletes a letter; false if it was gone already.
+    pub fn discard(&self, id: StreamId) -> Result<bool, Error> {
+        let mut delete = redis::cmd("XDEL");
+        delete.arg(&self.key).arg(id.to_string());
+        self.run(&delete, replies::is_one)
+    }
+
+    fn run<T>(&self, command: &Cmd, read: impl FnOnce(Value) -> Option<T>) -> Result<T, Error> {
+        let reply = self.connections.run(&self.key, command)?;
+        read(reply).ok_or_else(|| Error::new(ErrorKind::Internal, unexpected().to_string()))
+    }
+}
+
+/// Removes the oldest letters until the key takes at most `most` bytes; the newest stays.
+fn shrink(connection: &mut Connection, key: &str, mut used: u64, most: u64) -> RedisResult<()> {
+    while used > most {
+        let letters = number(&connection.run(redis::cmd("XLEN").arg(key))?);
+        if letters <= 1 {
+            break;
+        }
+        let share = (u128::from(letters) * u128::from(most) / u128::from(used)) as u64;
+        connection.run(redis::cmd("XTRIM").arg(key).arg("MAXLEN").arg(share.clamp(1, letters - 1)))?;
+        used = number(&connection.run(&memory(key))?);
+    }
+    Ok(())
+}
+
+fn memory(key: &str) -> Cmd {
+    let mut memory = redis::cmd("MEMORY");
+    memory.arg("USAGE").arg(key).arg("SAMPLES").arg(0);
+    memory
+}
+
+fn number(reply: &Value) -> u64 {
+    match reply {
+        Value::Int(number) => u64::try_from(*number).unwrap_or_default(),
+        _ => 0,
+    }
+}

@@ -1,0 +1,134 @@
+//! A small feature for the tests of a group consumer: what it takes, and what it does with it.
+
+use crate::foundation::payload::fields::Room;
+use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
+use crate::foundation::redis::connection::Connection;
+use crate::foundation::redis::fake_server::FakeServer;
+use crate::foundation::redis::group_consumer::admission::{Admission, HeldEntry};
+use crate::foundation::redis::group_consumer::consumer::{Delivered, GroupConsumer};
+use crate::foundation::redis::pool::Pool;
+use crate::foundation::runtime::sync::Mutex;
+use crate::foundation::runtime::work_queue::{Held, WorkQueue};
+use redis::RedisResult;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// An entry that is held.
+#[derive(Debug)]
+pub struct Job {
+    id: StreamId,
+    deliveries: u32,
+    taken: Instant,
+    /// Whether it is done.
+    pub answered: AtomicBool,
+}
+
+impl Held for Job {
+    type Key = StreamId;
+
+    fn key(&self) -> StreamId {
+        self.id
+    }
+
+    fn is_answered(&self) -> bool {
+        self.answered.load(Ordering::SeqCst)
+    }
+}
+
+impl HeldEntry for Job {
+    fn deliveries(&self) -> u32 {
+        self.deliveries
+    }
+
+    fn taken(&self) -> Instant {
+        self.taken
+    }
+}
+
+/// Admits everything that was not deleted.
+#[derive(Default)]
+pub struct Office {
+    /// It takes nothing for now.
+    pub paused: AtomicBool,
+    /// What it was to give up on.
+    pub given_up: Mutex<Vec<Delivered>>,
+}
+
+impl Admission for Office {
+    type Held = Job;
+
+    fn prepare(&self, connection: &mut Connection) -> RedisResult<()> {
+        connection.run(&redis::cmd("PREPARE")).map(drop)
+    }
+
+    fn pause(&self) -> Option<Duration> {
+        self.paused.load(Ordering::SeqCst).then_some(Duration::from_millis(1))
+    }
+
+    fn admit(&self, entries: Vec<RawEntry>, deliveries: &HashMap<StreamId, u32>) -> Vec<Arc<Job>> {
+        let job = |entry: RawEntry| {
+            let deliveries = deliveries.get(&entry.id).copied().unwrap_or(1);
+            Arc::new(Job {
+                id: entry.id,
+                deliveries,
+                taken: Instant::now(),
+                answered: AtomicBool::new(false),
+            })
+        };
+        entries.into_iter().map(job).collect()
+    }
+
+    fn would_end(&self, entry: &RawEntry) -> bool {
+        entry.fields.is_none()
+    }
+
+    fn give_up_unreadable(&self, entries: &[Delivered]) {
+        self.given_up.lock().extend(entries);
+    }
+}
+
+/// What a consumer of the group `g` on `s` consists of.
+pub struct Fixture {
+    /// Redis.
+    pub server: FakeServer,
+    /// The consumer, named `me`.
+    pub consumer: Arc<GroupConsumer>,
+    /// What it holds.
+    pub queue: Arc<WorkQueue<Job>>,
+    /// What decides.
+    pub office: Arc<Office>,
+}
+
+impl Fixture {
+    /// One that holds nothing.
+    pub fn new() -> Self {
+        let server = FakeServer::start();
+        let (endpoint, _reports) = server.endpoint();
+        let pool = Arc::new(Pool::new(Arc::clone(&endpoint.connector), 1));
+        let (stream, group, name) = ("s".to_owned(), "g".into(), "me".into());
+        let room = Room::for_content(1_000);
+        let queue = Arc::new(WorkQueue::new(3));
+        // Else there is room only for workers that wait.
+        queue.note_run(Duration::from_millis(1));
+        Self {
+            consumer: Arc::new(GroupConsumer::new(endpoint, pool, stream, group, name, room)),
+            queue,
+            office: Arc::default(),
+            server,
+        }
+    }
+
+    /// The sequence numbers of what is held.
+    pub fn held(&self) -> Vec<u64> {
+        let mut held = self.queue.pick(|job| Some(job.id.seq));
+        held.sort_unstable();
+        held
+    }
+}
+
+/// The entry `1-seq`, delivered so often.
+pub fn delivered(seq: u64, deliveries: u32) -> Delivered {
+    Delivered { id: StreamId { ms: 1, seq }, deliveries }
+}

@@ -1,0 +1,67 @@
+//! One instance of a group on a stream: what each of its parts needs to know.
+
+use crate::error::{Error, ErrorKind, Place};
+use crate::foundation::payload::stream_entry::StreamId;
+use crate::foundation::redis::endpoint::Endpoint;
+use crate::foundation::redis::pool::Pool;
+use crate::foundation::runtime::id_source::IdSource;
+use crate::foundation::runtime::reports::Reporter;
+use crate::foundation::runtime::stats::Stats;
+use crate::request_reply::membership::options::Options;
+use crate::request_reply::protocol::names::Names;
+use std::sync::Arc;
+
+/// One instance of a group on a stream.
+pub struct Instance {
+    /// Its names and keys.
+    pub names: Names,
+    /// Its options.
+    pub options: Options,
+    /// How it reaches Redis, and where it tells what happens.
+    pub endpoint: Arc<Endpoint>,
+    /// Connections for everything but the blocking reads and the writer.
+    pub connections: Arc<Pool>,
+}
+
+impl Instance {
+    /// A new instance of `group` on `stream`, which has no connection yet.
+    ///
+    /// # Errors
+    ///
+    /// A name is empty or too long, or the system has no random numbers.
+    pub fn new(
+        stream: &str,
+        group: &str,
+        options: Options,
+        reporter: Reporter,
+        stats: Arc<Stats>,
+    ) -> Result<Self, Error> {
+        let names = Names::new(stream, group, &IdSource::new().next()?.to_string())?;
+        let place =
+            Place { stream: Some(stream.to_owned()), group: Some(group.to_owned()), ..Place::default() };
+        let endpoint = Endpoint::new(place, &options.redis, reporter, stats);
+        let most = options.max_pool_size.unwrap_or(options.pool_size);
+        let connections = Arc::new(Pool::new(Arc::clone(&endpoint.connector), most));
+        Ok(Self { names, options, endpoint: Arc::new(endpoint), connections })
+    }
+
+    /// An error about a group of this stream.
+    pub fn error(&self, kind: ErrorKind, message: impl Into<String>, group: &str) -> Error {
+        Error::new(kind, message).at(self.names.keys.stream(), group)
+    }
+
+    /// The refusal of content over the limit.
+    pub fn too_large(&self, size: usize, group: &str) -> Error {
+        let limit = self.options.max_content_size;
+        let message =
+            format!("the content has {size} bytes of JSON, the limit is {limit} (max_content_size)");
+        self.error(ErrorKind::Content, message, group)
+    }
+
+    /// The first id of an inbox that a living request can have: older ones are past any deadline. Removing those by
+    /// XADD's MINID catches what died with its asker.
+    pub fn oldest_alive(&self) -> StreamId {
+        let lifetime = self.options.inbox_lifetime().as_millis() as u64;
+        StreamId { ms: self.endpoint.clock.now().saturating_sub(lifetime), seq: 0 }
+    }
+}

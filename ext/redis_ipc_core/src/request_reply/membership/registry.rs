@@ -1,0 +1,299 @@
+//! Which instances of a stream are alive: shows that this one is, and cleans up after the dead and after itself.
+
+use crate::error::{Error, ErrorKind};
+use crate::foundation::redis::resp::replies::unexpected;
+use crate::foundation::runtime::sync::Mutex;
+use crate::request_reply::membership::inbox;
+use crate::request_reply::membership::instance::Instance;
+use crate::request_reply::membership::presence::{self, Presence};
+use redis::{Cmd, Value};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// How often an instance renews its reply stream and reads Redis's clock: a third of the reply stream's expiry.
+pub const RENEWAL: Duration = Duration::from_secs(10);
+/// An instance not heard of for this long counts as dead, unless leases are shorter or longer than usual.
+const DEAD_AFTER: Duration = Duration::from_secs(60);
+/// A sign of life that lies further ahead is none: it would never end. Redis's clock may be set back by so much.
+const AHEAD: Duration = Duration::from_secs(86_400);
+/// The most rows of S:instances that are read: whoever may show presence can add any number. An instance that serves
+/// has two.
+const MOST: usize = 50_000;
+/// How many inboxes of groups that did not answer are removed when leaving.
+const TIDIED: usize = 1_000;
+
+/// Deletes consumers of the inbox under which nothing is pending: the one named ARGV[2], and with ARGV[3] = 1 those not
+/// named among the living (from ARGV[5] on); with ARGV[4] = 1 also an empty inbox without consumers. In a script
+/// because a request may arrive between the look and the deletion, and deleting a consumer deletes what is pending
+/// under it.
+const SWEEP: &str = r"
+local consumers = redis.pcall('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])
+if consumers.err then return -1 end
+local alive, left = {}, 0
+for i = 5, #ARGV do alive[ARGV[i]] = true end
+for _, flat in ipairs(consumers) do
+  local consumer = {}
+  for i = 1, #flat, 2 do consumer[flat[i]] = flat[i + 1] end
+  local gone = consumer.name == ARGV[2] or (ARGV[3] == '1' and not alive[consumer.name])
+  if gone and consumer.pending == 0 then
+    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], consumer.name)
+  else
+    left = left + 1
+  end
+end
+if ARGV[4] == '1' and left == 0 and redis.call('XLEN', KEYS[1]) == 0 then redis.call('DEL', KEYS[1]) end
+return left
+";
+
+/// Deletes an inbox that is empty and that no group has ever joined: what a call to nobody leaves behind.
+const DISCARD: &str = r"
+local groups = redis.pcall('XINFO', 'GROUPS', KEYS[1])
+if not groups.err and #groups == 0 and redis.call('XLEN', KEYS[1]) == 0 then return redis.call('DEL', KEYS[1]) end
+return 0
+";
+
+/// The instances of a stream, as one of them sees them.
+pub struct Registry {
+    instance: Arc<Instance>,
+    /// The lease of this instance; none if it only asks.
+    lease: Option<Duration>,
+    /// When a heartbeat last found this instance missing among the living.
+    lost: Mutex<Option<Instant>>,
+    /// Whether something among the living could not be read when they were last looked at.
+    unreadable: AtomicBool,
+    /// Whether there were too many among the living to read them all.
+    flooded: AtomicBool,
+    /// The longest lease that an instance of the group has, in ms, as far as it is known.
+    longest_lease: AtomicU64,
+    /// Groups that left a request unclaimed: their inboxes may be left to this instance to remove.
+    asked_in_vain: Mutex<HashSet<String>>,
+}
+
+impl Registry {
+    /// For `instance`, which takes requests if it `serves`.
+    pub fn new(instance: Arc<Instance>, serves: bool) -> Self {
+        Self {
+            lease: serves.then_some(instance.options.consumer.lease),
+            instance,
+            lost: Mutex::default(),
+            unreadable: AtomicBool::new(false),
+            flooded: AtomicBool::new(false),
+            longest_lease: AtomicU64::new(0),
+            asked_in_vain: Mutex::default(),
+        }
+    }
+
+    fn key(&self) -> String {
+        self.instance.names.keys.instances()
+    }
+
+    fn run(&self, key: &str, command: &Cmd) -> Result<Value, Error> {
+        self.instance.connections.run(key, command)
+    }
+
+    /// How often an instance shows that it is alive.
+    pub fn heartbeat_interval(&self) -> Duration {
+        self.instance.options.consumer.lease.min(RENEWAL)
+    }
+
+    /// After how long without a sign of life an instance counts as dead, and its traces are removed.
+    pub fn dead_after(&self) -> Duration {
+        (self.heartbeat_interval() * 30).clamp(Duration::from_secs(3), DEAD_AFTER)
+    }
+
+    /// Shows for the first time that this instance is alive.
+    pub fn announce(&self) -> Result<(), Error> {
+        self.show()?;
+        self.keep()
+    }
+
+    /// Shows that this instance is alive.
+    pub fn heartbeat(&self) -> Result<(), Error> {
+        if self.show()? {
+            *self.lost.lock() = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// True if it was not there.
+    fn show(&self) -> Result<bool, Error> {
+        let key = self.key();
+        let mut add = redis::cmd("ZADD");
+        add.arg(&key);
+        for name in presence::names_of(&self.instance.names, self.lease) {
+            add.arg(self.instance.endpoint.clock.now()).arg(name);
+        }
+        Ok(!matches!(self.run(&key, &add)?, Value::Int(0)))
+    }
+
+    /// Whether the own presence had to be shown anew lately: that of others may be missing still.
+    fn was_lost(&self) -> bool {
+        let lost = *self.lost.lock();
+        lost.is_some_and(|at| at.elapsed() < RENEWAL)
+    }
+
+    /// The lease by which others of the group are judged: the longest one, as each instance renews what it holds as
+    /// often as its own lease asks for. What a dead instance had is its own for as long as it said, too.
+    pub fn group_lease(&self) -> Result<Duration, Error> {
+        let range = self.rows_since(self.ago(DEAD_AFTER));
+        let names: Vec<Vec<u8>> =
+            self.instance.connections.with(&self.key(), |connection| connection.query(&range))?;
+        let group = &self.instance.names.group;
+        let longest = names.iter().filter_map(|name| presence::lease_of(name, group)).max().unwrap_or(0);
+        // Where this instance was missing, others are, until they show themselves again; others may stand after the
+        // last row that is read.
+        let is_incomplete = self.was_lost() || names.len() > MOST;
+        let known = if is_incomplete { self.longest_lease.load(Ordering::Relaxed) } else { 0 };
+        let longest = longest.max(known);
+        self.longest_lease.store(longest, Ordering::Relaxed);
+        Ok(Duration::from_millis(longest).max(self.instance.options.consumer.lease))
+    }
+
+    /// Renews the shared key, and removes what nobody would otherwise: signs of life from a far future.
+    fn keep(&self) -> Result<(), Error> {
+        let key = self.key();
+        let mut keep = redis::cmd("PEXPIRE");
+        keep.arg(&key).arg((DEAD_AFTER * 3).as_millis() as u64);
+        let mut remove = redis::cmd("ZREMRANGEBYSCORE");
+        remove.arg(&key).arg(format!("({}", self.latest())).arg("+inf");
+        self.run(&key, &keep)?;
+        self.run(&key, &remove).map(drop)
+    }
+
+    /// The latest sign of life that can be one, in ms on Redis's clock.
+    fn latest(&self) -> u64 {
+        self.instance.endpoint.clock.now() + AHEAD.as_millis() as u64
+    }
+
+    fn ago(&self, time: Duration) -> u64 {
+        self.instance.endpoint.clock.now().saturating_sub(time.as_millis() as u64)
+    }
+
+    /// Removes the dead: their presence, and their consumers once nothing is pending under them. Renews the shared
+    /// keys.
+    pub fn sweep(&self) -> Result<(), Error> {
+        let key = self.key();
+        // Other groups may have longer leases, so their presence is removed only after the longest time.
+        let mut remove = redis::cmd("ZREMRANGEBYSCORE");
+        remove.arg(&key).arg("-inf").arg(self.ago(DEAD_AFTER));
+        self.run(&key, &remove)?;
+        if self.lease.is_some() {
+            self.sweep_consumers()?;
+        }
+        self.keep()
+    }
+
+    /// Removes the consumers of the dead from the own group, and keeps the inbox.
+    fn sweep_consumers(&self) -> Result<(), Error> {
+        let names = &self.instance.names;
+        // While there are too many rows to know who is alive, nobody is taken for dead.
+        let sweep = self.list_since(self.ago(self.dead_after()))?.map(|living| {
+            let own = living.into_iter().filter(|presence| presence.group == *names.group);
+            let mut sweep = self.sweep_command("", true, false);
+            sweep.arg(own.map(|presence| presence.instance).collect::<Vec<_>>());
+            sweep
+        });
+        self.instance.connections.with(&names.inbox, |connection| {
+            if let Some(sweep) = &sweep {
+                connection.run(sweep)?;
+            }
+            connection.run_all(&inbox::keep(&names.inbox, &self.instance.options)).map(drop)
+        })
+    }
+
+    fn sweep_command(&self, own: &str, dead_too: bool, last: bool) -> Cmd {
+        let names = &self.instance.names;
+        let mut sweep = redis::cmd("EVAL");
+        sweep.arg(SWEEP).arg(1).arg(&names.inbox).arg(&names.group);
+        sweep.arg(own).arg(u8::from(dead_too)).arg(u8::from(last));
+        sweep
+    }
+
+    /// Notes that nobody took a request for `group`. Beyond [`TIDIED`] groups the expiry of their inboxes has to do.
+    pub fn note_asked_in_vain(&self, group: &str) {
+        let mut groups = self.asked_in_vain.lock();
+        if groups.len() < TIDIED && !groups.contains(group) {
+            groups.insert(group.to_owned());
+        }
+    }
+
+    /// Removes what this instance leaves behind, and the empty inboxes of the groups it asked in vain.
+    pub fn leave(&self) -> Result<(), Error> {
+        let (key, names) = (self.key(), &self.instance.names);
+        self.run(&key, redis::cmd("ZREM").arg(&key).arg(presence::names_of(names, self.lease)))?;
+        self.run(&names.replies, redis::cmd("DEL").arg(&names.replies))?;
+        if self.lease.is_some() {
+            self.run(&names.inbox, &self.sweep_command(&names.instance_id, false, true))?;
+        }
+        for group in std::mem::take(&mut *self.asked_in_vain.lock()) {
+            let inbox = names.keys.inbox(&group);
+            self.run(&inbox, redis::cmd("EVAL").arg(DISCARD).arg(1).arg(&inbox))?;
+        }
+        Ok(())
+    }
+
+    /// Who is alive on the stream.
+    ///
+    /// # Errors
+    ///
+    /// If Redis cannot be asked, or there are more than [`MOST`] rows.
+    pub fn list(&self) -> Result<Vec<Presence>, Error> {
+        let mut found = self.list_since(self.ago(DEAD_AFTER))?.ok_or_else(|| self.too_many())?;
+        let own = self.ago(self.dead_after());
+        found.retain(|presence| presence.group != *self.instance.names.group || presence.seen >= own);
+        Ok(found)
+    }
+
+    /// Reads the rows with a sign of life since `since`, and if there are more than [`MOST`], one more than that.
+    fn rows_since(&self, since: u64) -> Cmd {
+        let mut range = redis::cmd("ZRANGE");
+        range.arg(self.key()).arg(since).arg(self.latest()).arg("BYSCORE");
+        range.arg("LIMIT").arg(0).arg(MOST + 1);
+        range
+    }
+
+    /// None, told once, if there are more than [`MOST`] rows: those that are left out may be of anybody.
+    fn list_since(&self, since: u64) -> Result<Option<Vec<Presence>>, Error> {
+        let mut range = self.rows_since(since);
+        range.arg("WITHSCORES");
+        let reply = self.run(&self.key(), &range)?;
+        let is_flooded = matches!(&reply, Value::Array(flat) if flat.len() / 2 > MOST);
+        self.tell_once(&self.flooded, is_flooded, || self.too_many());
+        if is_flooded {
+            return Ok(None);
+        }
+        let rows = presence::rows(&reply)
+            .ok_or_else(|| Error::new(ErrorKind::Internal, unexpected().to_string()))?;
+        let (known, unreadable): (Vec<_>, Vec<_>) = rows.into_iter().partition(Option::is_some);
+        let count = unreadable.len();
+        self.tell_once(&self.unreadable, count > 0, || self.unreadable_rows(count));
+        Ok(Some(known.into_iter().flatten().collect()))
+    }
+
+    /// Whoever may write here can write anything: that is told once, until it is over.
+    fn tell_once(&self, told: &AtomicBool, is_so: bool, error: impl FnOnce() -> Error) {
+        if !told.swap(is_so, Ordering::SeqCst) && is_so {
+            self.instance.endpoint.report(error());
+        }
+    }
+
+    fn unreadable_rows(&self, count: usize) -> Error {
+        let key = self.key();
+        let message = format!(
+            "{count} members of {key:?} are no instances of this protocol, and are skipped; look with ZRANGE, and \
+             remove them with ZREM"
+        );
+        self.instance.endpoint.locate(Error::new(ErrorKind::Malformed, message))
+    }
+
+    fn too_many(&self) -> Error {
+        let key = self.key();
+        let message = format!(
+            "{key:?} has more than {MOST} rows, so it is not known which instances are alive; look with ZRANGE who \
+             adds them, and remove the key with DEL: each instance shows itself again at its next heartbeat"
+        );
+        self.instance.endpoint.locate(Error::new(ErrorKind::Malformed, message))
+    }
+}
