@@ -77,7 +77,7 @@ module RedisIPC
     private
 
     def started
-      engine = yield @logins&.native
+      engine = ProcessHooks.watching { yield @logins&.native }
     ensure
       @logins&.close unless engine
     end

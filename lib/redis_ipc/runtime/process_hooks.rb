@@ -14,6 +14,17 @@ module RedisIPC
         @on_fork << block
       end
 
+      # Runs the block, which starts an engine, with the signals watched. Without another thread Ruby before 3.3 starts
+      # one for each wait in native code, and where the garbage collector runs at every allocation (GC.stress) it then
+      # may find an interrupt each time, and never begin to wait (seen).
+      # @return [Object, nil] what the block returns
+      def watching
+        @mutex.synchronize { SignalWatch.start }
+        engine = yield
+      ensure
+        @mutex.synchronize { SignalWatch.stop if @streams.empty? } unless engine
+      end
+
       # @param session [EngineSession] one that is open
       # @param stream [Stream, JSONRPC::Endpoint] what it belongs to
       def remember(session, stream)
