@@ -3,7 +3,7 @@
 require_relative "json_rpc/error"
 require_relative "json_rpc/signature"
 require_relative "json_rpc/answer_room"
-require_relative "json_rpc/dispatcher"
+require_relative "json_rpc/procedures"
 require_relative "json_rpc/envelope"
 require_relative "json_rpc/middleware"
 require_relative "json_rpc/invocation"
@@ -34,7 +34,7 @@ module RedisIPC
   #
   # @see file:docs/json_rpc.md What goes over the wire
   module JSONRPC
-    private_constant :Signature, :AnswerRoom, :Delivery, :Dispatcher, :Envelope, :Session, :HandlerPipeline,
+    private_constant :Signature, :AnswerRoom, :Delivery, :Procedures, :Envelope, :Session, :HandlerPipeline,
                      :CallPipeline
   end
 end

@@ -38,7 +38,7 @@ module RedisIPC
         @guarantee = settings.guarantee.to_sym
         @threads = settings.threads
         @max_size = settings.max_size
-        @dispatcher = Dispatcher.new(self.queue, max_batch: settings.max_batch,
+        @procedures = Procedures.new(self.queue, max_batch: settings.max_batch,
                                                  max_answer_size: settings.max_answer_size, &method(:report))
         @around_method = Middleware.new
         @handler_pipeline = HandlerPipeline.new(self.queue, @around_method)
@@ -53,7 +53,7 @@ module RedisIPC
       def on(name, &block)
         raise ArgumentError, "on needs a block" unless block
 
-        @dispatcher.add(check_method_name(name), block)
+        @procedures.add(check_method_name(name), block)
         self
       end
 
@@ -68,7 +68,7 @@ module RedisIPC
       def expose(object, only:, prefix: "")
         only.each do |name|
           method = public_method_of(object, name)
-          @dispatcher.add(check_method_name("#{prefix}#{name}"), method)
+          @procedures.add(check_method_name("#{prefix}#{name}"), method)
         end
         self
       end
@@ -95,7 +95,7 @@ module RedisIPC
       def map_error(exception_class, code:, message: nil, &data)
         raise ArgumentError, "the code must be an Integer, got #{code.inspect}" unless code.is_a?(Integer)
 
-        @dispatcher.map(exception_class) do |exception|
+        @procedures.map(exception_class) do |exception|
           Error.new(message || ErrorText.message_of(exception), code: code, data: data&.call(exception))
         end
         self
@@ -114,7 +114,7 @@ module RedisIPC
       # @param message [Object] the request as parsed from JSON, with Symbols for keys
       # @return [Object, nil] the answer, with Symbols for keys; nil if there is nothing to answer
       def answer(message)
-        text = @dispatcher.answer(message) do |request, encode, &run|
+        text = @procedures.answer(message) do |request, encode, &run|
           @handler_pipeline.run_within(request, encode, &run)
         end
         text && Native.load(text)
@@ -122,7 +122,7 @@ module RedisIPC
 
       # @return [Array<String>] the names of the methods it serves
       def method_names
-        @dispatcher.names
+        @procedures.names
       end
 
       private
@@ -151,9 +151,9 @@ module RedisIPC
       end
 
       def answer_to(engine, request, envelope)
-        return @dispatcher.error(PARSE_ERROR) if envelope.malformed
+        return @procedures.error(PARSE_ERROR) if envelope.malformed
         return if envelope.deadline && engine.expired?(envelope.deadline)
-        return @dispatcher.refuse(envelope.message, given_up) if request.given_up?
+        return @procedures.refuse(envelope.message, given_up) if request.given_up?
 
         run(engine, envelope)
       end
@@ -162,7 +162,7 @@ module RedisIPC
       def run(engine, envelope)
         delivery = Delivery.new(engine, envelope)
         expired = -> { engine.expired?(envelope.deadline) } if envelope.deadline && envelope.message.is_a?(Array)
-        @dispatcher.answer(envelope.message, expired: expired) do |request, encode, &run|
+        @procedures.answer(envelope.message, expired: expired) do |request, encode, &run|
           @handler_pipeline.run(request, encode, delivery, &run)
         end
       end
@@ -172,7 +172,7 @@ module RedisIPC
       end
 
       def stopped(envelope)
-        @dispatcher.refuse(envelope.message, Error.new("the method was stopped", code: INTERNAL_ERROR))
+        @procedures.refuse(envelope.message, Error.new("the method was stopped", code: INTERNAL_ERROR))
       end
 
       def finish(engine, request, envelope, answer)
@@ -195,7 +195,7 @@ module RedisIPC
       def refuse_size(engine, request)
         id, reply_to = request.skim(0)
         data = "the request has #{request.size} bytes, the limit is #{@max_size} (max_size)"
-        answer = @dispatcher.error(INVALID_REQUEST, data: data, id: id)
+        answer = @procedures.error(INVALID_REQUEST, data: data, id: id)
         return if engine.finish(request, reply_to.to_s, answer, nil)
 
         report(MalformedEntryError.new("a request was refused: #{data}", stream: queue))

@@ -5,13 +5,13 @@ use crate::foundation::payload::limits::check_name;
 use crate::foundation::runtime::id_source::IdSource;
 use crate::foundation::runtime::waiting::Interrupt;
 use crate::request_reply::asking::reply_reader::ReplyReader;
-use crate::request_reply::books::ledger::{Ledger, Sent, Ticket, Waited};
 use crate::request_reply::membership::instance::Instance;
 use crate::request_reply::protocol::entry::Question;
 use crate::request_reply::sending::Sender;
 use crate::request_reply::sending::backpressure::Backpressure;
 use crate::request_reply::sending::command::Command;
 use crate::request_reply::sending::command_context;
+use crate::request_reply::tracking::ledger::{Ledger, Sent, Ticket, Waited};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

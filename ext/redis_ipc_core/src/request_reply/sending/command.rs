@@ -3,9 +3,9 @@
 use crate::foundation::payload::stream_entry::StreamId;
 use crate::foundation::redis::pipeline::carried::Carried;
 use crate::foundation::redis::pipeline::outgoing::Outbound;
-use crate::request_reply::books::in_flight::InFlight;
-use crate::request_reply::books::ledger::Ticket;
 use crate::request_reply::protocol::entry::{Answer, Question};
+use crate::request_reply::tracking::in_flight::InFlight;
+use crate::request_reply::tracking::ledger::Ticket;
 use std::sync::Arc;
 
 /// Something for Redis.

@@ -4,7 +4,7 @@ module RedisIPC
   module JSONRPC
     # Runs the methods that JSON-RPC requests name. It knows no transport.
     # @api private
-    class Dispatcher
+    class Procedures
       Procedure = Struct.new(:callable, :signature)
       private_constant :Procedure
 

@@ -3,7 +3,7 @@
 use crate::foundation::payload::stream_entry::StreamId;
 use crate::foundation::redis::group_consumer::admission::HeldEntry;
 use crate::foundation::runtime::work_queue::{Held, WorkQueue};
-use crate::request_reply::books::in_flight::{InFlight, Stage};
+use crate::request_reply::tracking::in_flight::{InFlight, Stage};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -1,0 +1,128 @@
+//! The parts of an instance for tests, with a Redis that replies what a test tells it to.
+
+use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
+use crate::foundation::redis::cluster::Route;
+use crate::foundation::redis::fake_server::FakeServer;
+use crate::foundation::redis::group_consumer::consumer::GroupConsumer;
+use crate::foundation::runtime::reports::{self, Fetched, Mailbox, Report};
+use crate::foundation::runtime::waker::Waker;
+use crate::request_reply::asking::calls::Calls;
+use crate::request_reply::asking::reply_reader::ReplyReader;
+use crate::request_reply::membership::inbox::Inbox;
+use crate::request_reply::membership::instance::Instance;
+use crate::request_reply::membership::options::Options;
+use crate::request_reply::membership::registry::Registry;
+use crate::request_reply::membership::reply_stream::ReplyStream;
+use crate::request_reply::sending::Sender;
+use crate::request_reply::sending::acceptance::Acceptance;
+use crate::request_reply::sending::command_context::CommandContext;
+use crate::request_reply::sending::reply_room::ReplyRoom;
+use crate::request_reply::serving::admission::Admission;
+use crate::request_reply::tracking::ledger::Ledger;
+use crate::request_reply::tracking::request_queue::RequestQueue;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// The instance of the group `child` on the stream `s`.
+pub struct Fixture {
+    /// Redis.
+    pub server: FakeServer,
+    /// Names, options and counters.
+    pub instance: Arc<Instance>,
+    /// The writer; its thread runs.
+    pub sender: Arc<Sender>,
+    /// What decides on requests.
+    pub admission: Admission,
+    /// Who reads answers; no thread of its own runs.
+    pub reply_reader: Arc<ReplyReader>,
+    /// Who asks.
+    pub calls: Calls,
+    reports: Mailbox<Report>,
+}
+
+impl Fixture {
+    /// One with these options, where those of Redis are left out.
+    pub fn new(mut options: Value) -> Self {
+        let server = FakeServer::start();
+        options["redis_options"] = server.redis_options();
+        options["pool_size"] = json!(1);
+        let (stats, options) = (Arc::default(), Options::parse(options, None, &[]).unwrap());
+        let (reporter, reports) = reports::reports(&stats);
+        let instance = Arc::new(Instance::new("s", "child", options, reporter, stats).unwrap());
+        let names = &instance.names;
+        let replies = Arc::new(ReplyStream::new(Arc::clone(&instance)));
+        let consumer = Arc::new(GroupConsumer::new(
+            Arc::clone(&instance.endpoint),
+            Arc::clone(&instance.connections),
+            names.inbox.clone(),
+            names.group.clone(),
+            names.instance_id.clone(),
+            instance.options.room(),
+        ));
+        let (ledger, queue) = (Arc::new(Ledger::default()), Arc::new(RequestQueue::new(3)));
+        let (backpressure, acceptance) = (Arc::default(), Arc::new(Acceptance::default()));
+        let context = CommandContext {
+            instance: Arc::clone(&instance),
+            replies: Arc::clone(&replies),
+            registry: Arc::new(Registry::new(Arc::clone(&instance), true)),
+            ledger: Arc::clone(&ledger),
+            queue: Arc::clone(&queue),
+            backpressure: Arc::clone(&backpressure),
+            acceptance: Arc::clone(&acceptance),
+            reply_room: ReplyRoom::new(1_000),
+        };
+        let connection = instance.endpoint.connector.open(&Route::Server).unwrap();
+        let sender = Arc::new(Sender::new(context, Some(connection)));
+        sender.start().unwrap();
+        let inbox = Arc::new(Inbox::new(Arc::clone(&instance)));
+        let waker = Waker::new(instance.endpoint.connector.sockets()).unwrap();
+        let sending = Arc::clone(&sender);
+        let reply_reader =
+            ReplyReader::new(Arc::clone(&instance), replies, Arc::clone(&ledger), Arc::clone(&sender), waker);
+        let reply_reader = Arc::new(reply_reader);
+        let (asking, answers) = (Arc::clone(&sender), Arc::clone(&reply_reader));
+        Self {
+            admission: Admission::new(Arc::clone(&instance), inbox, consumer, queue, sending, acceptance),
+            calls: Calls::new(Arc::clone(&instance), ledger, asking, answers, backpressure),
+            server,
+            instance,
+            sender,
+            reply_reader,
+            reports,
+        }
+    }
+
+    /// A request that was added just now, without and with these fields.
+    pub fn request(&self, without: &str, with: &[(&str, &str)]) -> RawEntry {
+        let fields = [
+            ("id", "7f"),
+            ("instance_id", "asker"),
+            ("status", "pending"),
+            ("content", "1"),
+            ("source_group", "parent"),
+            ("destination_group", "child"),
+            ("reply_to", "s:replies:parent:asker"),
+            ("ttl", "60000"),
+        ];
+        let kept = fields.iter().filter(|(name, _)| *name != without).chain(with);
+        let id = StreamId { ms: self.instance.endpoint.clock.now(), seq: 1 };
+        RawEntry { id, fields: Some(kept.copied().collect()) }
+    }
+
+    /// What was reported last.
+    pub fn reported(&self) -> String {
+        let (_never, interrupt) = crossbeam_channel::bounded(1);
+        match self.reports.fetch(&interrupt) {
+            Fetched::Message(Report::Failure(error)) => error.to_string(),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        self.instance.endpoint.stop.stop();
+        self.reply_reader.restart();
+        self.sender.stop();
+    }
+}

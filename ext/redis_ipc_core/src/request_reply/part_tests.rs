@@ -1,0 +1,289 @@
+//! Tests of an instance's parts, each by itself. Their Redis replies what a test tells it to.
+
+use crate::error::{ErrorKind, Fate};
+use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
+use crate::foundation::redis::connection::Connection;
+use crate::foundation::redis::fake_server::{array, bulk, entry};
+use crate::foundation::redis::group_consumer::admission::Admission;
+use crate::foundation::redis::group_consumer::consumer::Delivered;
+use crate::foundation::runtime::waiting::Interrupt;
+use crate::request_reply::fixture::Fixture;
+use crate::request_reply::protocol::entry::{Context, Question};
+use crate::request_reply::tracking::ledger::{Outcome, Ticket, Waited};
+use serde_json::json;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+const DONE: Option<&str> = Some(":1");
+
+/// How many of `entries` are admitted, which were delivered so often, while the test plays Redis.
+fn admit(fixture: &Fixture, entries: Vec<RawEntry>, deliveries: u32, redis: impl FnOnce()) -> usize {
+    let deliveries: HashMap<_, _> = entries.iter().map(|entry| (entry.id, deliveries)).collect();
+    thread::scope(|scope| {
+        let admitted = scope.spawn(|| fixture.admission.admit(entries, &deliveries).len());
+        redis();
+        admitted.join().unwrap()
+    })
+}
+
+/// The value of the field `name` in a command that adds an entry.
+fn field<'a>(words: &'a [String], name: &str) -> Option<&'a str> {
+    let at = words.iter().position(|word| word == name)?;
+    words.get(at + 1).map(String::as_str)
+}
+
+fn expect_acknowledgement(fixture: &Fixture) {
+    fixture.server.expect("XDEL s:inbox:child", DONE);
+    fixture.server.expect("XACK s:inbox:child child", DONE);
+}
+
+#[test]
+fn a_request_that_is_good_runs_and_one_that_was_withdrawn_is_acknowledged() {
+    let fixture = Fixture::new(json!({}));
+    let good = fixture.request("", &[]);
+    assert_eq!(admit(&fixture, vec![good], 1, || {}), 1);
+    let withdrawn = RawEntry { id: StreamId { ms: 1, seq: 1 }, fields: None };
+    assert_eq!(admit(&fixture, vec![withdrawn], 1, || expect_acknowledgement(&fixture)), 0);
+    let stats = &fixture.instance.endpoint.stats;
+    assert_eq!([stats.taken.get(), stats.withdrawn.get()], [2, 1]);
+}
+
+#[test]
+fn a_request_that_has_expired_does_not_run_once_the_clock_has_been_read_again() {
+    let fixture = Fixture::new(json!({}));
+    let mut late = fixture.request("ttl", &[("ttl", "1000")]);
+    late.id.ms -= 1_000;
+    let admitted = admit(&fixture, vec![late], 1, || {
+        let now = fixture.instance.endpoint.clock.now() / 1_000 + 1;
+        fixture.server.expect("TIME", Some(&array(&[bulk(&now.to_string()), bulk("0")])));
+        expect_acknowledgement(&fixture);
+    });
+    assert_eq!((admitted, fixture.instance.endpoint.stats.expired.get()), (0, 1));
+}
+
+/// The entry is buried, and its asker is told by a rejection of this class.
+fn expect_burial(fixture: &Fixture, reason: &str, class: &str) {
+    let words = fixture.server.expect("XADD s:dead:child", Some("$3\r\n1-0"));
+    assert!(field(&words, "dead_reason").is_some_and(|said| said.contains(reason)), "{words:?}");
+    fixture.server.expect("XTRIM s:dead:child", DONE);
+    fixture.server.expect("PEXPIRE s:dead:child", DONE);
+    fixture.server.expect("MEMORY USAGE s:dead:child", DONE);
+    expect_rejection(fixture, class);
+    assert!(fixture.reported().contains(reason));
+}
+
+fn expect_rejection(fixture: &Fixture, class: &str) {
+    let words = fixture.server.expect("XADD s:replies:parent:asker NOMKSTREAM", Some("$3\r\n1-0"));
+    assert_eq!(field(&words, "status"), Some("rejected"));
+    assert_eq!(field(&words, "error"), Some(class));
+    expect_acknowledgement(fixture);
+}
+
+#[test]
+fn an_entry_that_is_no_request_is_buried_and_its_asker_told() {
+    let fixture = Fixture::new(json!({}));
+    let malformed = fixture.request("content", &[]);
+    let admitted = admit(&fixture, vec![malformed], 1, || {
+        expect_burial(&fixture, "\"content\" is missing", "RedisIPC::MalformedEntryError");
+    });
+    assert_eq!((admitted, fixture.instance.endpoint.stats.dead_lettered.get()), (0, 1));
+}
+
+#[test]
+fn a_request_that_was_delivered_too_often_is_buried_and_its_asker_told() {
+    let fixture = Fixture::new(json!({ "consumer": { "max_deliveries": 2 } }));
+    assert_eq!(admit(&fixture, vec![fixture.request("", &[])], 2, || {}), 1);
+    let admitted = admit(&fixture, vec![fixture.request("", &[])], 3, || {
+        expect_burial(&fixture, "delivered 2 times without an answer", "RedisIPC::DeadLetteredError");
+    });
+    assert_eq!(admitted, 0);
+}
+
+#[test]
+fn what_cannot_be_buried_stays_pending() {
+    let fixture = Fixture::new(json!({}));
+    let malformed = fixture.request("content", &[]);
+    let admitted = admit(&fixture, vec![malformed], 1, || {
+        fixture.server.expect("XADD s:dead:child", Some("-OOM full"));
+        ["XTRIM", "PEXPIRE", "MEMORY"].iter().for_each(|word| drop(fixture.server.expect(word, DONE)));
+        assert!(fixture.reported().contains("OOM"));
+    });
+    assert!(admitted == 0 && fixture.server.is_silent());
+}
+
+#[test]
+fn what_may_have_run_does_not_run_where_nothing_runs_twice() {
+    let fixture = Fixture::new(json!({ "consumer": { "delivery": "at_most_once" } }));
+    let resent = fixture.request("", &[("resent", "1")]);
+    let admitted = admit(&fixture, vec![resent], 1, || {
+        expect_rejection(&fixture, "RedisIPC::MayHaveRunError");
+    });
+    assert_eq!(admitted, 0);
+}
+
+#[test]
+fn what_nobody_can_read_is_buried_with_nobody_told() {
+    let fixture = Fixture::new(json!({}));
+    let unreadable = Delivered { id: StreamId { ms: 1, seq: 1 }, deliveries: 4 };
+    thread::scope(|scope| {
+        scope.spawn(|| fixture.admission.give_up_unreadable(&[unreadable]));
+        let words = fixture.server.expect("XADD s:dead:child", Some("$3\r\n1-0"));
+        assert_eq!(field(&words, "dead_deliveries"), Some("4"));
+        ["XTRIM", "PEXPIRE", "MEMORY"].iter().for_each(|word| drop(fixture.server.expect(word, DONE)));
+        expect_acknowledgement(&fixture);
+    });
+}
+
+fn ask(fixture: &Fixture, timeout: Duration) -> Arc<Ticket> {
+    let question = Question { content: b"1".to_vec(), to: "other".to_owned(), context: Context::default() };
+    let ticket = fixture.calls.ask(question, Some(timeout)).unwrap();
+    fixture.server.expect("XADD s:inbox:other MINID", Some("$3\r\n5-1"));
+    ["PEXPIRE", "PEXPIRE"].iter().for_each(|word| drop(fixture.server.expect(word, DONE)));
+    ticket
+}
+
+fn wait(fixture: &Fixture, ticket: &Ticket) -> Outcome {
+    match fixture.calls.wait(ticket, None, &Interrupt::default()) {
+        Waited::Done(outcome) => outcome,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_call_that_nobody_took_is_withdrawn_at_its_deadline() {
+    let fixture = Fixture::new(json!({}));
+    let ticket = ask(&fixture, Duration::from_millis(50));
+    let outcome = thread::scope(|scope| {
+        let outcome = scope.spawn(|| wait(&fixture, &ticket));
+        fixture.server.expect("MULTI", Some("+OK"));
+        fixture.server.expect("XINFO GROUPS s:inbox:other", Some("+QUEUED"));
+        fixture.server.expect("XDEL s:inbox:other 5-1", Some("+QUEUED"));
+        fixture.server.expect("EXEC", Some("*2\r\n*0\r\n:1"));
+        outcome.join().unwrap()
+    });
+    assert_eq!(outcome.unwrap_err().kind, ErrorKind::Timeout(Fate::Unclaimed));
+}
+
+#[test]
+fn what_becomes_of_a_call_is_unknown_where_redis_does_not_say_so() {
+    let fixture = Fixture::new(json!({}));
+    let ticket = ask(&fixture, Duration::from_millis(50));
+    let outcome = thread::scope(|scope| {
+        let outcome = scope.spawn(|| wait(&fixture, &ticket));
+        let unanswered = fixture.server.next();
+        let outcome = outcome.join().unwrap();
+        drop(unanswered);
+        outcome
+    });
+    assert_eq!(outcome.unwrap_err().kind, ErrorKind::Timeout(Fate::Unknown));
+}
+
+/// Runs the reader of answers on a connection while the test plays Redis.
+fn read(fixture: &Fixture, redis: impl FnOnce()) {
+    let names = &fixture.instance.names;
+    let connector = &fixture.instance.endpoint.connector;
+    let connection: Connection = connector
+        .open_blocking(&names.replies, Duration::from_secs(10), &fixture.instance.endpoint.stop)
+        .unwrap();
+    /// Ends the reader, also if the test fails.
+    struct Ending<'a>(&'a Fixture);
+    impl Drop for Ending<'_> {
+        fn drop(&mut self) {
+            self.0.instance.endpoint.stop.stop();
+            self.0.reply_reader.restart();
+        }
+    }
+    thread::scope(|scope| {
+        scope.spawn(|| fixture.reply_reader.run(Some(connection)));
+        let _ending = Ending(fixture);
+        fixture.server.expect("PEXPIRE s:replies:child:", DONE);
+        redis();
+    });
+}
+
+/// What XREAD brings: an answer to the call with this id.
+fn answer(id: &str, content: &[(&str, &str)]) -> String {
+    let fields = [
+        ("id", id),
+        ("instance_id", "i"),
+        ("status", "fulfilled"),
+        ("source_group", "other"),
+        ("destination_group", "child"),
+    ];
+    let fields: Vec<(&str, &str)> = fields.iter().chain(content).copied().collect();
+    array(&[array(&[bulk("s:replies"), array(&[entry("7-1", &fields)])])])
+}
+
+#[test]
+fn an_answer_ends_its_call_and_no_other() {
+    let fixture = Fixture::new(json!({}));
+    let tickets = [0, 1].map(|_| Duration::from_secs(9)).map(|timeout| {
+        let ticket = fixture.calls.ask(question(), Some(timeout)).unwrap();
+        fixture.server.expect("XADD", Some("$3\r\n5-1"));
+        if fixture.calls.open() == 1 {
+            ["PEXPIRE", "PEXPIRE"].iter().for_each(|word| drop(fixture.server.expect(word, DONE)));
+        }
+        ticket
+    });
+    read(&fixture, || {
+        let id = tickets[1].id.to_string();
+        fixture.server.expect("XREAD COUNT", Some(&answer(&id, &[("content", "[1]")])));
+        // Of nobody: late, a duplicate, or a stranger's.
+        let read = fixture.server.expect("XREAD COUNT", Some(&answer(&id, &[("content", "[1]")])));
+        assert_eq!(read.last().map(String::as_str), Some("7-1"));
+        drop(fixture.server.next());
+    });
+    let content = wait(&fixture, &tickets[1]).unwrap().content.share().to_vec();
+    assert_eq!(content, b"[1]");
+    assert!(!tickets[0].has_ended());
+    let stats = &fixture.instance.endpoint.stats;
+    assert_eq!([stats.fulfilled.get(), stats.answers_unmatched.get()], [1, 1]);
+}
+
+fn question() -> Question {
+    Question { content: b"1".to_vec(), to: "other".to_owned(), context: Context::default() }
+}
+
+#[test]
+fn a_malformed_answer_ends_its_call_with_an_error() {
+    let fixture = Fixture::new(json!({}));
+    let ticket = ask(&fixture, Duration::from_secs(9));
+    read(&fixture, || {
+        fixture.server.expect("XREAD", Some(&answer(&ticket.id.to_string(), &[])));
+        drop(fixture.server.next());
+    });
+    assert_eq!(wait(&fixture, &ticket).unwrap_err().kind, ErrorKind::Malformed);
+    assert!(fixture.reported().contains("malformed"));
+}
+
+/// The id after which answers are asked for next. What was read a second ago is trimmed before.
+fn asked_after(fixture: &Fixture, reply: Option<&str>) -> String {
+    let mut command = fixture.server.next();
+    if command.words[0] == "XTRIM" {
+        command.reply(":0");
+        command = fixture.server.next();
+    }
+    assert_eq!(command.words[0], "XREAD");
+    let after = command.words.last().cloned();
+    if let Some(reply) = reply {
+        command.reply(reply);
+    }
+    after.unwrap()
+}
+
+#[test]
+fn a_reply_stream_that_vanished_is_made_again_and_read_from_its_beginning() {
+    let fixture = Fixture::new(json!({}));
+    read(&fixture, || {
+        assert_eq!(asked_after(&fixture, Some(&answer("1", &[("content", "1")]))), "0-0");
+        // The connection breaks, and so does the key.
+        assert_eq!(asked_after(&fixture, None), "7-1");
+        fixture.server.expect("PEXPIRE", Some(":0"));
+        fixture.server.expect("MULTI", Some("+OK"));
+        (0..3).for_each(|_| drop(fixture.server.expect("", Some("+QUEUED"))));
+        fixture.server.expect("EXEC", Some("*3\r\n+OK\r\n:1\r\n:1"));
+        assert_eq!(asked_after(&fixture, None), "0-0");
+    });
+}
