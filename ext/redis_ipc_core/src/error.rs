@@ -1,6 +1,8 @@
 //! The one error type of the core: what happened, where, and what a caller may conclude from it.
 
+use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 
 /// What is known about a request whose caller gave up on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,8 +85,8 @@ pub struct Place {
     pub address: Option<String>,
 }
 
-/// An error of the core.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// An error of the core. Two are equal if they say the same, whatever is behind them.
+#[derive(Debug, Clone)]
 pub struct Error {
     /// What kind it is.
     pub kind: ErrorKind,
@@ -92,12 +94,21 @@ pub struct Error {
     pub message: String,
     /// Where it happened.
     pub place: Box<Place>,
+    /// What is behind it.
+    pub(crate) source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
     /// An error that names no place yet.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), place: Box::default() }
+        Self { kind, message: message.into(), place: Box::default(), source: None }
+    }
+
+    /// Keeps the error that is behind this one, for [`std::error::Error::source`].
+    #[must_use]
+    pub fn because(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
+        self.source = Some(Arc::new(source));
+        self
     }
 
     /// Names the stream and the group.
@@ -157,7 +168,19 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+impl PartialEq for Error {
+    fn eq(&self, other: &Self) -> bool {
+        (self.kind, &self.message, &self.place) == (other.kind, &other.message, &other.place)
+    }
+}
+
+impl Eq for Error {}
 
 /// A text that may have a part of others in it, on one line: what moves a terminal's cursor, ends a line, or changes
 /// how the text around it is shown is escaped.
@@ -188,6 +211,14 @@ fn is_unsafe(char: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn it_keeps_what_is_behind_it() {
+        let behind = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+        let error = Error::new(ErrorKind::Connection(Fate::Unknown), "lost").because(behind);
+        assert_eq!(error.source().map(ToString::to_string), Some("broken pipe".to_owned()));
+        assert_eq!(error, Error::new(ErrorKind::Connection(Fate::Unknown), "lost"));
+    }
 
     #[test]
     fn it_is_one_line_all_of_which_is_seen() {

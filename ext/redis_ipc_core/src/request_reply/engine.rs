@@ -72,20 +72,11 @@ struct Parts {
 impl Parts {
     fn new(instance: Instance, serves: bool) -> Self {
         let instance = Arc::new(instance);
-        let names = &instance.names;
-        let consumer = GroupConsumer::new(
-            Arc::clone(&instance.endpoint),
-            Arc::clone(&instance.connections),
-            names.inbox.clone(),
-            names.group.clone(),
-            names.instance_id.clone(),
-            instance.options.room(),
-        );
         Self {
             registry: Arc::new(Registry::new(Arc::clone(&instance), serves)),
             inbox: Arc::new(Inbox::new(Arc::clone(&instance))),
             replies: Arc::new(ReplyStream::new(Arc::clone(&instance))),
-            consumer: Arc::new(consumer),
+            consumer: Arc::new(instance.group_consumer()),
             serves,
             instance,
         }

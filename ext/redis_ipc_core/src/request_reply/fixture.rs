@@ -3,7 +3,6 @@
 use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
 use crate::foundation::redis::cluster::Route;
 use crate::foundation::redis::fake_server::FakeServer;
-use crate::foundation::redis::group_consumer::consumer::GroupConsumer;
 use crate::foundation::runtime::reports::{self, Fetched, Mailbox, Report};
 use crate::foundation::runtime::waker::Waker;
 use crate::request_reply::asking::calls::Calls;
@@ -49,16 +48,8 @@ impl Fixture {
         let (stats, options) = (Arc::default(), Options::parse(options, None, &[]).unwrap());
         let (reporter, reports) = reports::reports(&stats);
         let instance = Arc::new(Instance::new("s", "child", options, reporter, stats).unwrap());
-        let names = &instance.names;
         let replies = Arc::new(ReplyStream::new(Arc::clone(&instance)));
-        let consumer = Arc::new(GroupConsumer::new(
-            Arc::clone(&instance.endpoint),
-            Arc::clone(&instance.connections),
-            names.inbox.clone(),
-            names.group.clone(),
-            names.instance_id.clone(),
-            instance.options.room(),
-        ));
+        let consumer = Arc::new(instance.group_consumer());
         let (ledger, queue) = (Arc::new(Ledger::default()), Arc::new(RequestQueue::new(3)));
         let (backpressure, acceptance) = (Arc::default(), Arc::new(Acceptance::default()));
         let context = CommandContext {

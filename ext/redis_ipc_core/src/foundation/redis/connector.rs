@@ -400,7 +400,7 @@ impl Connector {
         if let Some(answer) = self.sentinels.as_ref().and_then(|(_, sentinels)| sentinels.last_answer()) {
             why = format!("{why} ({answer})");
         }
-        Error::new(kind, format!("{what}: {why}")).address(&self.redacted)
+        Error::new(kind, format!("{what}: {why}")).address(&self.redacted).because(error.clone())
     }
 }
 

@@ -26,6 +26,7 @@ impl IdSource {
         if *used + 16 > BLOCK {
             getrandom::fill(&mut bytes[..]).map_err(|error| {
                 Error::new(ErrorKind::Internal, format!("the operating system gives no randomness: {error}"))
+                    .because(error)
             })?;
             *used = 0;
         }

@@ -15,12 +15,12 @@ const AFTER_PANIC: Duration = Duration::from_millis(100);
 
 /// No thread could be started.
 #[derive(Debug)]
-pub struct NoThread(io::Error);
+pub struct NoThread(Arc<io::Error>);
 
 impl NoThread {
     /// For `map_err` of what starts a thread on the way to a connection; [`NoThread::behind`] finds it again.
     pub fn io(error: io::Error) -> io::Error {
-        io::Error::other(Self(error))
+        io::Error::other(Self(Arc::new(error)))
     }
 
     /// The one that is the reason for an error of connecting.
@@ -31,7 +31,7 @@ impl NoThread {
 
     /// As an error of the core.
     pub fn explain(&self, fate: Fate) -> Error {
-        Error::new(ErrorKind::ThreadLimit(fate), self.to_string())
+        Error::new(ErrorKind::ThreadLimit(fate), self.to_string()).because(Arc::clone(&self.0))
     }
 }
 
@@ -81,7 +81,7 @@ pub fn spawn(
     std::thread::Builder::new()
         .name(name.to_owned())
         .spawn(guarded)
-        .map_err(|error| NoThread(error).explain(Fate::NotSent))
+        .map_err(|error| NoThread(Arc::new(error)).explain(Fate::NotSent))
 }
 
 /// Waits for the end of a thread.

@@ -3,6 +3,7 @@
 use crate::error::{Error, ErrorKind, Place};
 use crate::foundation::payload::stream_entry::StreamId;
 use crate::foundation::redis::endpoint::Endpoint;
+use crate::foundation::redis::group_consumer::consumer::GroupConsumer;
 use crate::foundation::redis::pool::Pool;
 use crate::foundation::runtime::id_source::IdSource;
 use crate::foundation::runtime::reports::Reporter;
@@ -43,6 +44,14 @@ impl Instance {
         let most = options.max_pool_size.unwrap_or(options.pool_size);
         let connections = Arc::new(Pool::new(Arc::clone(&endpoint.connector), most));
         Ok(Self { names, options, endpoint: Arc::new(endpoint), connections })
+    }
+
+    /// This instance as a consumer of its group.
+    pub fn group_consumer(&self) -> GroupConsumer {
+        let (endpoint, connections) = (Arc::clone(&self.endpoint), Arc::clone(&self.connections));
+        let Names { inbox, group, instance_id, .. } = &self.names;
+        let (inbox, group, name) = (inbox.clone(), group.clone(), instance_id.clone());
+        GroupConsumer::new(endpoint, connections, inbox, group, name, self.options.room())
     }
 
     /// An error about a group of this stream.
