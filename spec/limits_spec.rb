@@ -243,7 +243,7 @@ RSpec.describe "a limit of the server" do
       eventually { asking.connected? }
     end
 
-    uncounted = "this server counts no large element of a list towards the limit (Redis 8.6 sends it uncopied)"
+    uncounted = "this server counts no large element of a list towards the limit (Redis 8.6, Valkey 9.1)"
 
     # Whether the server cuts the connection on which one is moved.
     def counts_elements?

@@ -41,6 +41,8 @@ in_root() {
   unshare --mount --propagation private bash -euc '
     folder=$1
     shift
+    # What runs there may have mounts of its own (unshare) only if "/" is a mount.
+    mount --bind "$folder" "$folder"
     mount -t proc proc "$folder/proc"
     mount --rbind /dev "$folder/dev"
     for bound in ${BINDS:-}; do
