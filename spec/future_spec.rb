@@ -155,6 +155,32 @@ RSpec.describe RedisIPC::Future do
       expect(ask.call.then { 5 }.value).to eq(5)
     end
 
+    it "runs each block, also where one before it stops its thread" do
+      gate = Queue.new
+      connect("child") { |entry| fulfill_request(entry, content: gate.pop) }
+      call = parent.async_send_to_group(content: 1, to: "child")
+      chained = call.then { |value| value }
+      stopped = [call, call, chained, chained].map { |future| future.then { Thread.current.kill } }
+      others = [call.then { |value| value + 1 }, chained.then { |value| value + 2 }]
+      gate << 1
+      expect(others.map { |future| future.wait(5) && future.value }).to eq([2, 3])
+      expect(stopped).to all(satisfy { |future| future.wait(5) })
+    end
+
+    it "runs the block where the thread that was told of the end is killed before" do
+      gate = Queue.new
+      connect("child") { |entry| fulfill_request(entry, content: gate.pop) }
+      chained = parent.async_send_to_group(content: 1, to: "child").then { |value| value + 1 }
+      killed = false
+      allow(RedisIPC.framework).to receive(:around_callback).and_wrap_original do |original, *arguments, &block|
+        Thread.current.kill if !killed && (killed = true)
+        original.call(*arguments, &block)
+      end
+      gate << 1
+      expect(chained.wait(5) && chained.value).to eq(2)
+      expect(killed).to be(true)
+    end
+
     it "tells on_error what a block raises whose value nobody waits for" do
       connect("child", &echo)
       parent.async_send_to_group(content: 1, to: "child").then { raise "unread" }.then { 1 }

@@ -157,7 +157,14 @@ module RedisIPC
         @followers
       end
       @session.tell(result) if state == :failed && !heard && raised?
-      followers.each(&:call)
+      run_each(followers)
+    end
+
+    # Runs the followers. If one ends the thread (`Thread.exit`), the others run all the same.
+    def run_each(followers)
+      followers.shift.call until followers.empty?
+    ensure
+      run_each(followers) unless followers.empty?
     end
   end
 end

@@ -107,9 +107,18 @@ module RedisIPC
     end
 
     def dispatch_one
+      begun = false
       report = @engine.next_report
-      RedisIPC.framework.around_callback { pass_on(report) } if report
-      !report.nil?
+      return false unless report
+
+      RedisIPC.framework.around_callback do
+        begun = true
+        pass_on(report)
+      end
+      true
+    ensure
+      # The thread was killed in between, and nobody else will get this report.
+      pass_on(report) if report && !begun
     end
 
     # Acts on a report.
@@ -128,7 +137,14 @@ module RedisIPC
 
     def run_callbacks(id)
       callbacks = @watching.synchronize { @callbacks.delete(id) }
-      callbacks&.each { |callback| run_callback(callback) }
+      run_each(callbacks) if callbacks
+    end
+
+    # Runs the callbacks. If one ends the thread (`Thread.exit`), the others run all the same.
+    def run_each(callbacks)
+      run_callback(callbacks.shift) until callbacks.empty?
+    ensure
+      run_each(callbacks) unless callbacks.empty?
     end
 
     # Runs one callback. If it raises, the others run all the same.

@@ -17,8 +17,10 @@ module RedisIPC
       @mutex = BriefMutex.new
       @pool = ThreadPool.new("waker", place) do
         id = engine.next_wake
-        wake(id) if id
         !id.nil?
+      ensure
+        # Also if the thread is killed in between: nobody else will get this id.
+        wake(id) if id
       end
       @pool.start(1)
     end
