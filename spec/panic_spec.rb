@@ -2,8 +2,9 @@
 
 require_relative "../tasks/extension"
 
-# The border's own code (entry.rs, gvl.rs) with methods that panic; the core's threads have theirs in failpoint.rs.
-RSpec.describe "a panic in Rust" do
+# The border's own code (entry.rs, gvl.rs) with methods that panic or are interrupted. The core's threads have their
+# panics in failpoint.rs.
+RSpec.describe "the border" do
   before(:all) do
     extension = Extension.new
     extension.compile("--quiet", "--example", "failpoints")
@@ -27,7 +28,7 @@ RSpec.describe "a panic in Rust" do
   end
 
   %w[here waiting elsewhere].each do |place|
-    it "becomes an InternalError: #{place}" do
+    it "makes a panic an InternalError: #{place}" do
       said = drill(<<~RUBY)
         raised = begin
           Failpoints.#{place}
@@ -40,7 +41,7 @@ RSpec.describe "a panic in Rust" do
     end
   end
 
-  it "leaves the thread it happened in and the others alone" do
+  it "leaves the thread that a panic happened in and the others alone" do
     said = drill(<<~RUBY)
       threads = Array.new(8) do
         Thread.new do
@@ -68,7 +69,21 @@ RSpec.describe "a panic in Rust" do
     expect(said).to eq("Timeout::Error")
   end
 
-  it "is caught in every method that Ruby calls: each is defined by way of entry.rs" do
+  # `connect` would leave an engine behind that nobody closes.
+  it "undoes work that ends in the moment in which its caller is interrupted" do
+    said = drill(<<~RUBY)
+      thread = Thread.new { Failpoints.claim }
+      thread.report_on_exception = false
+      Thread.pass until thread.stop?
+      thread.raise("interrupted")
+      Failpoints.end_claimed
+      Timeout.timeout(5) { sleep 0.01 until Failpoints.unclaimed == 1 }
+      puts [(thread.value rescue $!.message), Failpoints.unclaimed].inspect
+    RUBY
+    expect(said).to eq('["interrupted", 1]')
+  end
+
+  it "catches a panic in every method that Ruby calls: each is defined by way of entry.rs" do
     definitions = Dir[File.expand_path("../ext/redis_ipc/src/**/*.rs", __dir__)].flat_map do |file|
       File.read(file).scan(/\b(?:method|function)!\([^)]*\)/)
     end

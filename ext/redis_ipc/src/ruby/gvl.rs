@@ -51,36 +51,33 @@ pub fn wait_for_thread<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
     unclaimed: impl FnOnce(T) + Send + 'static,
 ) -> Result<T, Error> {
-    let (sender, receiver) = bounded(1);
+    // Without room: a result is either received or comes back to the thread that sends it.
+    let (sender, receiver) = bounded(0);
     // Whoever runs it takes it from here: a thread that cannot be started would take it along.
     let (handed, job) = bounded(1);
-    let _ = handed.send((work, unclaimed, sender));
+    let _ = handed.send((work, unclaimed));
     let run = {
         let job = job.clone();
         move || {
-            let Ok((work, unclaimed, sender)) = job.try_recv() else { return };
+            let Ok((work, unclaimed)) = job.try_recv() else { return };
             if let Err(SendError(Ok(value))) = sender.send(catch_unwind(AssertUnwindSafe(work))) {
                 unclaimed(value);
             }
         }
     };
-    if std::thread::Builder::new().spawn(run.clone()).is_err() {
-        let here = || {
-            run();
-            Some(())
+    let result = if std::thread::Builder::new().spawn(run).is_ok() {
+        let wait = |interrupted: &Receiver<()>| {
+            select_biased! {
+                recv(receiver) -> result => result.ok(),
+                recv(interrupted) -> _ => None,
+            }
         };
-        wait_without_gvl(ruby, here, || {})?;
-    }
-    let wait = |interrupted: &Receiver<()>| {
-        select_biased! {
-            recv(receiver) -> result => result.ok(),
-            recv(interrupted) -> _ => None,
-        }
+        wait_for_message(ruby, wait)?
+    } else {
+        let here = || job.try_recv().ok().map(|(work, _)| catch_unwind(AssertUnwindSafe(work)));
+        wait_without_gvl(ruby, here, || {})?
     };
-    match wait_for_message(ruby, wait)? {
-        Ok(value) => Ok(value),
-        Err(panic) => Err(errors::from_panic(ruby, &*panic)),
-    }
+    result.map_err(|panic| errors::from_panic(ruby, &*panic))
 }
 
 /// Runs `work`; a panic becomes an InternalError (magnus would make it `fatal`, which ends the process).
