@@ -369,4 +369,17 @@ RSpec.describe "interrupting" do
     child.disconnect
     expect(child).not_to be_connected
   end
+
+  # The interrupt may come while the thread waits for the GVL, with an engine that is connected.
+  it "leaves nothing connected, also where connect is about to return" do
+    watch = connect("watch")
+    100.times do
+      stream = build("late")
+      thread = Thread.new { stream.connect(redis_options: redis_options) }
+      sleep(rand * 0.002)
+      thread.kill.join
+      stream.disconnect
+    end
+    eventually { watch.instances.map { |row| row[:group] } == ["watch"] }
+  end
 end

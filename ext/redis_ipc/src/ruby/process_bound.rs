@@ -47,9 +47,9 @@ impl<T> ProcessBound<T> {
     }
 }
 
-impl<T: Send + 'static> ProcessBound<Arc<T>> {
+impl<T: Send + Sync + 'static> ProcessBound<Arc<T>> {
     /// What `start` makes, in a thread of its own. If Ruby interrupts the wait for it, nobody will ever use it: then it is
-    /// closed.
+    /// closed. So it is if the interrupt came after the wait, while this thread waited for the GVL.
     ///
     /// # Errors
     ///
@@ -61,8 +61,13 @@ impl<T: Send + 'static> ProcessBound<Arc<T>> {
     ) -> Result<Self, Error> {
         let unclaimed = move |started: Result<T, CoreError>| started.iter().for_each(close);
         let started = wait_for_thread(ruby, start, unclaimed)?;
-        let value = started.map_err(|error| errors::raise(ruby, &error))?;
-        Ok(Self::new(Arc::new(value)))
+        let value = Arc::new(started.map_err(|error| errors::raise(ruby, &error))?);
+        if let Err(interrupt) = ruby.thread_check_ints() {
+            // If there can be no thread, it ends without being closed.
+            let _ = std::thread::Builder::new().spawn(move || close(&value));
+            return Err(interrupt);
+        }
+        Ok(Self::new(value))
     }
 }
 
