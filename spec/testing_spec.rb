@@ -424,8 +424,8 @@ RSpec.describe "testing help" do
       pairs = { native::Request => fake::Request, native::Answer => fake::Answer, native::Call => fake::Settled,
                 native::Engine => fake }
       # What sessions, fibers, forks and dead letters call: there are none of these.
-      unused = %i[leave wait_for_answers take next_report next_wake tend cancel wake quiet close connected? dispatchers inherited_sockets
-                  retry_dead_letter discard_dead_letter]
+      unused = %i[leave wait_for_answers take next_report next_wake check_deadline cancel wake quiet close connected? dispatchers
+                  inherited_sockets retry_dead_letter discard_dead_letter]
       p pairs.map { |real, stand_in| real.instance_methods(false) - stand_in.instance_methods - unused }
     RUBY
     expect(output).to eq("[[], [], [], []]\n")

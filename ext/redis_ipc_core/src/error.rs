@@ -1,22 +1,22 @@
-//! The one error type of the core: what happened, where, and what a caller may conclude from it.
+//! The one error type of the core. It says what happened, where it happened, and what a caller may conclude from it.
 
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
-/// What is known about a request whose caller gave up on it.
+/// The state of a request whose caller gave up on it, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// It never reached Redis: it did not run and never will.
+    /// The request never reached Redis. It did not run and never will.
     NotSent,
-    /// Withdrawn before anyone took it: it did not run and never will.
+    /// The request was withdrawn before an instance took it. It did not run and never will.
     Unclaimed,
-    /// Somebody took it and has not answered, or Redis cannot be asked: it may have run.
+    /// An instance took the request and has not answered, or Redis cannot be asked. The request may have run.
     Unknown,
 }
 
 impl Fate {
-    /// The name the Ruby API shows as a Symbol.
+    /// Returns the name that the Ruby API shows as a Symbol.
     pub fn name(self) -> &'static str {
         match self {
             Fate::NotSent => "not_sent",
@@ -26,14 +26,14 @@ impl Fate {
     }
 }
 
-/// What kind of failure an [`Error`] is; each is one Ruby class.
+/// The kind of failure that an [`Error`] reports. Each kind is one Ruby class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// An argument that can never work (a blank group, a timeout below zero).
+    /// An argument is never valid (a blank group, a timeout below zero).
     Argument,
-    /// An unknown option or a wrong type in one.
+    /// An option is unknown or has the wrong type.
     Configuration,
-    /// Content that JSON or the limits do not allow.
+    /// JSON or the limits do not allow the content.
     Content,
     /// Redis cannot be reached.
     Connection(Fate),
@@ -41,26 +41,28 @@ pub enum ErrorKind {
     Command(Fate),
     /// The deadline passed.
     Timeout(Fate),
-    /// The stream was disconnected (or never connected).
+    /// The stream was disconnected, or was never connected.
     Closed(Fate),
-    /// Too many requests wait, or too many calls are open: this one was not made.
+    /// Too many requests wait or too many calls are open. This call was not made.
     Overloaded,
-    /// The request has been answered before, or is not held by this instance.
+    /// The request has been answered before, or this instance does not hold it.
     AlreadyAnswered,
-    /// An entry that is not of this protocol.
+    /// An entry does not conform to this protocol.
     Malformed,
-    /// A handler returned without answering its request, and nobody answered it later.
+    /// A handler returned without an answer, and no other code answered the request later.
     Unanswered,
-    /// A request was given up on after too many deliveries.
+    /// A request was moved to the dead letters after too many deliveries.
     DeadLettered,
-    /// No thread could be started: this process, its user, its service or its container may have no more.
+    /// The operating system could not start a thread: the process, its user, its service or its container has reached
+    /// a limit.
     ThreadLimit(Fate),
-    /// A defect of this library: a panic that was caught.
+    /// This library has a defect: a panic was caught.
     Internal,
 }
 
 impl ErrorKind {
-    /// The kind of error that a call fails with because of an error of this kind, where `fate` is known of its request.
+    /// Returns the kind of the error that a call fails with when an error of this kind occurs. `fate` is what is
+    /// known of the call's request.
     #[must_use]
     pub fn of_call(self, fate: Fate) -> Self {
         match self {
@@ -72,34 +74,34 @@ impl ErrorKind {
     }
 }
 
-/// Where an error happened; every part is safe to print.
+/// The place where an error happened. Every part is safe to print.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Place {
-    /// The stream's name.
+    /// The name of the stream.
     pub stream: Option<String>,
-    /// The group concerned (the destination for a call).
+    /// The group concerned. For a call this is the destination group.
     pub group: Option<String>,
-    /// The request's id, or the Redis id of the stream entry.
+    /// The id of the request, or the Redis id of the stream entry.
     pub entry_id: Option<String>,
-    /// The server's address, without credentials.
+    /// The address of the server, without credentials.
     pub address: Option<String>,
 }
 
 /// An error of the core. Two are equal if they say the same, whatever is behind them.
 #[derive(Debug, Clone)]
 pub struct Error {
-    /// What kind it is.
+    /// The kind of failure.
     pub kind: ErrorKind,
-    /// What happened and what to do, for a person.
+    /// What happened and what to do about it, for a person to read.
     pub message: String,
-    /// Where it happened.
+    /// The place where it happened.
     pub place: Box<Place>,
     /// What is behind it.
     pub(crate) source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
-    /// An error that names no place yet.
+    /// Creates an error that names no place yet.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), place: Box::default(), source: None }
     }
@@ -111,7 +113,7 @@ impl Error {
         self
     }
 
-    /// Names the stream and the group.
+    /// Adds the stream and the group to the error's place.
     #[must_use]
     pub fn at(mut self, stream: &str, group: &str) -> Self {
         self.place.stream = Some(stream.to_owned());
@@ -119,21 +121,21 @@ impl Error {
         self
     }
 
-    /// Names the entry.
+    /// Adds the entry's id to the error's place.
     #[must_use]
     pub fn entry(mut self, id: impl fmt::Display) -> Self {
         self.place.entry_id = Some(id.to_string());
         self
     }
 
-    /// Names the (redacted) server address.
+    /// Adds the server's address, which holds no credentials, to the error's place.
     #[must_use]
     pub fn address(mut self, address: &str) -> Self {
         self.place.address = Some(address.to_owned());
         self
     }
 
-    /// The same of an attempt to connect: no request was sent.
+    /// Marks the error as one of an attempt to connect: no request was sent.
     #[must_use]
     pub fn of_connecting(mut self) -> Self {
         self.kind = match self.kind {
@@ -182,8 +184,8 @@ impl PartialEq for Error {
 
 impl Eq for Error {}
 
-/// A text that may have a part of others in it, on one line: what moves a terminal's cursor, ends a line, or changes
-/// how the text around it is shown is escaped.
+/// Prints a text, which may contain parts that others wrote, on one line. It escapes characters that move a
+/// terminal's cursor, end a line, or change how the surrounding text is shown.
 struct Line<'a>(&'a str);
 
 impl fmt::Display for Line<'_> {
@@ -200,7 +202,7 @@ impl fmt::Display for Line<'_> {
     }
 }
 
-/// Control and format characters, and separators of lines.
+/// Returns whether `char` is a control or format character, or separates lines.
 fn is_unsafe(char: char) -> bool {
     char.is_control()
         || matches!(char, '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'

@@ -52,7 +52,7 @@ module RedisIPC
 
     def await(waker, call, timeout)
       deadline = timeout && (Monotonic.now + timeout)
-      while (pause = call.tend)
+      while (pause = call.check_deadline)
         left = deadline && (deadline - Monotonic.now)
         return false if left && left <= 0
 

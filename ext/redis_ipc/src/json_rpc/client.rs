@@ -142,9 +142,9 @@ impl NativeListCall {
     }
 
     /// Does what is due for the call; in how many seconds there will be more to do, nil once it has ended.
-    fn tend(ruby: &Ruby, rb_self: &Self) -> Result<Option<f64>, Error> {
+    fn check_deadline(ruby: &Ruby, rb_self: &Self) -> Result<Option<f64>, Error> {
         let (client, pending) = rb_self.0.get(ruby)?;
-        let due = client.tend(pending);
+        let due = client.check_deadline(pending);
         Ok(due.map(|due| due.saturating_duration_since(Instant::now()).as_secs_f64()))
     }
 
@@ -241,7 +241,7 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.undef_default_alloc_func();
     class.define_method("answer", method!(entry::method0(NativeListCall::answer), 0))?;
     class.define_method("wake", method!(entry::method0(NativeListCall::wake), 0))?;
-    class.define_method("tend", method!(entry::method0(NativeListCall::tend), 0))?;
+    class.define_method("check_deadline", method!(entry::method0(NativeListCall::check_deadline), 0))?;
     class.define_method("cancel", method!(entry::method0(NativeListCall::cancel), 0))?;
     class.define_method("id", method!(entry::method0(NativeListCall::id), 0))?;
     settle_class::<NativeListCall>(ruby);

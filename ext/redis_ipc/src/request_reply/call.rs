@@ -107,9 +107,9 @@ impl NativeCall {
     }
 
     /// Does what is due for the call; in how many seconds there will be more to do, nil once it has ended.
-    fn tend(ruby: &Ruby, rb_self: &Self) -> Result<Option<f64>, Error> {
+    fn check_deadline(ruby: &Ruby, rb_self: &Self) -> Result<Option<f64>, Error> {
         let (engine, ticket) = rb_self.parts(ruby)?;
-        let due = engine.calls().tend(ticket);
+        let due = engine.calls().check_deadline(ticket);
         Ok(due.map(|due| due.saturating_duration_since(Instant::now()).as_secs_f64()))
     }
 
@@ -134,7 +134,7 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("answer", method!(entry::method0(NativeCall::answer), 0))?;
     class.define_method("watch", method!(entry::method0(NativeCall::watch), 0))?;
     class.define_method("wake", method!(entry::method0(NativeCall::wake), 0))?;
-    class.define_method("tend", method!(entry::method0(NativeCall::tend), 0))?;
+    class.define_method("check_deadline", method!(entry::method0(NativeCall::check_deadline), 0))?;
     class.define_method("cancel", method!(entry::method0(NativeCall::cancel), 0))?;
     class.define_method("id", method!(entry::method0(NativeCall::id), 0))?;
     settle_class::<NativeCall>(ruby);

@@ -1,6 +1,7 @@
-//! What every feature is built on. Nothing in here imports a feature.
+//! The foundation of every feature. No module in it imports a feature.
 //!
-//! The folders import only what stands before them in this list: [`crate::error`], [`payload`], [`runtime`], [`redis`].
+//! The folders import only those that stand before them in this list: [`crate::error`], [`payload`], [`runtime`],
+//! [`redis`].
 
 pub mod payload;
 pub mod redis;

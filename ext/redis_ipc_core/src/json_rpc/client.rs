@@ -138,14 +138,14 @@ impl Client {
             match pending.wait(due, interrupt) {
                 Waited::Interrupted => return None,
                 Waited::Done(outcome) => return Some(self.conclude(pending, outcome)),
-                Waited::TimeUp => due = self.tend(pending).unwrap_or(due),
+                Waited::TimeUp => due = self.check_deadline(pending).unwrap_or(due),
             }
         }
     }
 
     /// Does what is due for a call, without waiting: at its deadline it takes the request back, and a while later it
     /// ends the call with what is known then. Returns when to tend it next; `None` once it has ended.
-    pub fn tend(&self, pending: &Arc<Pending>) -> Option<Instant> {
+    pub fn check_deadline(&self, pending: &Arc<Pending>) -> Option<Instant> {
         if pending.has_ended() {
             return None;
         }

@@ -1,9 +1,9 @@
 //! Takes requests from the list, as many as there is room for.
 
 use crate::error::{Error, ErrorKind};
-use crate::foundation::redis::appetite::Appetite;
 use crate::foundation::redis::connection::{Connection, is_unreadable};
 use crate::foundation::redis::link::Link;
+use crate::foundation::redis::read_size::ReadSize;
 use crate::foundation::redis::resp::replies::refused;
 use crate::foundation::redis::socket::Closer;
 use crate::foundation::runtime::stop::Stop;
@@ -51,7 +51,7 @@ pub struct Intake {
     /// What was taken, and the queue did not want any more.
     refused: Mutex<Vec<Vec<u8>>>,
     /// How many requests are read at once.
-    appetite: Mutex<Appetite>,
+    read_size: Mutex<ReadSize>,
     /// The request of its own list whose read broke the last connection.
     stuck: Mutex<Option<Stuck>>,
     /// When a connection was last given up on whose read may still wait in Redis.
@@ -89,7 +89,7 @@ impl Intake {
             closer: Mutex::default(),
             client: AtomicI64::new(0),
             refused: Mutex::default(),
-            appetite: Mutex::new(Appetite::new(MOST)),
+            read_size: Mutex::new(ReadSize::new(MOST)),
             stuck: Mutex::default(),
             broke: Mutex::default(),
         }
@@ -113,7 +113,7 @@ impl Intake {
     pub fn stop(&self) {
         self.quiet.stop();
         // Else the read that waits in Redis could take a request yet, and nobody would hear of it.
-        self.instance.endpoint.connector.closing().hurry(|| self.unblock());
+        self.instance.endpoint.connector.closing().with_short_limit(|| self.unblock());
         self.interrupt();
     }
 
@@ -160,7 +160,7 @@ impl Intake {
             None => {
                 let queue = self.instance.names.queue();
                 let opened = self.instance.endpoint.connector.open_blocking(queue, self.wait, &self.quiet);
-                opened.inspect_err(|_| self.appetite.lock().acquit())?
+                opened.inspect_err(|_| self.read_size.lock().acquit())?
             }
         };
         *self.closer.lock() = Some(connection.closer());
@@ -183,7 +183,7 @@ impl Intake {
             if connection.is_gone() {
                 return Ok(());
             }
-            let room = room.min(self.appetite.lock().count(Instant::now()));
+            let room = room.min(self.read_size.lock().count(Instant::now()));
             let taken = match self.guarantee {
                 Guarantee::AtLeastOnce => self.move_some(&mut connection, room, last, &mut shown),
                 Guarantee::AtMostOnce => connection.run(&self.pop(room)).map(popped),
@@ -199,8 +199,8 @@ impl Intake {
     /// Notes whether a read broke its connection.
     fn note<T>(&self, read: RedisResult<Vec<T>>, asked: usize) -> RedisResult<Vec<T>> {
         match &read {
-            Ok(found) => self.appetite.lock().ate(asked, found.len()),
-            Err(error) if is_unreadable(error) => self.appetite.lock().choked(asked, Instant::now()),
+            Ok(found) => self.read_size.lock().succeeded(asked, found.len()),
+            Err(error) if is_unreadable(error) => self.read_size.lock().broke(asked, Instant::now()),
             Err(_) => {}
         }
         read
@@ -316,14 +316,14 @@ impl Intake {
     fn listed(&self, connection: &mut Connection) -> RedisResult<Vec<Vec<u8>>> {
         let (mut listed, mut length) = (Vec::new(), None);
         loop {
-            let asked = self.appetite.lock().count(Instant::now());
+            let asked = self.read_size.lock().count(Instant::now());
             let (from, to) = (listed.len() + asked, listed.len() + 1);
             let (mut count, mut range) = (redis::cmd("LLEN"), redis::cmd("LRANGE"));
             count.arg(&self.processing);
             range.arg(&self.processing).arg(-(from as i64)).arg(-(to as i64));
             let replies = match connection.run_all(&[count, range]) {
                 Err(error) if is_unreadable(&error) => {
-                    self.appetite.lock().choked(asked, Instant::now());
+                    self.read_size.lock().broke(asked, Instant::now());
                     *self.stuck.lock() = Some(Stuck { place: listed.len(), length });
                     return Err(error);
                 }
@@ -341,7 +341,7 @@ impl Intake {
             if found < asked {
                 // Only now: a request that can be read must not acquit the one behind it.
                 *self.stuck.lock() = None;
-                self.appetite.lock().ate(asked, found);
+                self.read_size.lock().succeeded(asked, found);
                 return Ok(listed);
             }
         }
@@ -349,11 +349,11 @@ impl Intake {
 
     /// Whether a request of its own list is what broke the last connections; decided on a new one.
     fn judge(&self, connection: &mut Connection) -> RedisResult<bool> {
-        if !self.appetite.lock().is_to_judge() {
+        if !self.read_size.lock().is_to_judge() {
             return Ok(false);
         }
         let serves = connection.serves_promptly()?;
-        Ok(self.appetite.lock().judge(serves))
+        Ok(self.read_size.lock().judge(serves))
     }
 
     /// Moves the request that cannot be read to the dead letters, without reading it: the ones before it go to the

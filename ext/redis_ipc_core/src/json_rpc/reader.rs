@@ -1,10 +1,10 @@
 //! Reads the answers from a client's list and gives each to the call it belongs to.
 
 use crate::error::{Error, ErrorKind};
-use crate::foundation::redis::appetite::Appetite;
 use crate::foundation::redis::connection::{Connection, is_unreadable};
 use crate::foundation::redis::error_codes::{Remedy, remedy};
 use crate::foundation::redis::link::Link;
+use crate::foundation::redis::read_size::ReadSize;
 use crate::foundation::redis::resp::replies::refused;
 use crate::foundation::redis::socket::Closer;
 use crate::foundation::runtime::sync::Mutex;
@@ -41,7 +41,7 @@ pub struct Reader {
     replies: String,
     max_size: usize,
     closer: Mutex<Option<Closer>>,
-    appetite: Mutex<Appetite>,
+    read_size: Mutex<ReadSize>,
     /// The next answer breaks each connection that reads it.
     is_stuck: AtomicBool,
 }
@@ -56,7 +56,7 @@ impl Reader {
             replies,
             max_size,
             closer: Mutex::default(),
-            appetite: Mutex::new(Appetite::new(PAGE)),
+            read_size: Mutex::new(ReadSize::new(PAGE)),
             is_stuck: AtomicBool::new(false),
         }
     }
@@ -90,7 +90,7 @@ impl Reader {
                     self.instance.block(),
                     &self.instance.endpoint.stop,
                 );
-                opened.inspect_err(|_| self.appetite.lock().acquit())?
+                opened.inspect_err(|_| self.read_size.lock().acquit())?
             }
         };
         *self.closer.lock() = Some(connection.closer());
@@ -125,8 +125,8 @@ impl Reader {
             commands.push(remove);
         }
         let (count, is_probing) = {
-            let mut appetite = self.appetite.lock();
-            (appetite.count(Instant::now()), appetite.is_probing())
+            let mut read_size = self.read_size.lock();
+            (read_size.count(Instant::now()), read_size.is_probing())
         };
         let looks = is_probing || !position.is_large || position.read > 0;
         let waits = !is_probing && (!position.is_large || position.read == 0);
@@ -145,7 +145,7 @@ impl Reader {
         let asked = if looks { count } else { 1 };
         let mut replies = match connection.run_all(&commands) {
             Err(error) if is_unreadable(&error) => {
-                self.appetite.lock().choked(asked, Instant::now());
+                self.read_size.lock().broke(asked, Instant::now());
                 return Err(error);
             }
             replies => replies?,
@@ -163,7 +163,7 @@ impl Reader {
             }
             awaited => found.extend(awaited?.map(texts).unwrap_or_default()),
         }
-        self.appetite.lock().ate(asked, found.len());
+        self.read_size.lock().succeeded(asked, found.len());
         if !found.is_empty() {
             is_large = found.iter().any(|text| text.len() > LARGE);
         }
@@ -174,11 +174,11 @@ impl Reader {
 
     /// Decides, on a new connection, whether the next answer is what broke the ones before.
     fn judge(&self, connection: &mut Connection) -> RedisResult<()> {
-        if !self.appetite.lock().is_to_judge() {
+        if !self.read_size.lock().is_to_judge() {
             return Ok(());
         }
         let serves = connection.serves_promptly()?;
-        if self.appetite.lock().judge(serves) {
+        if self.read_size.lock().judge(serves) {
             self.is_stuck.store(true, Ordering::SeqCst);
         }
         Ok(())

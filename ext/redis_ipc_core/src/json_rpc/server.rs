@@ -228,7 +228,9 @@ impl Server {
         self.intake.stop();
         join(self.intake_thread.lock().take());
         unstarted.extend(self.intake.refused());
-        if let Err(error) = self.instance.endpoint.connector.closing().hurry(|| self.put_back(unstarted)) {
+        if let Err(error) =
+            self.instance.endpoint.connector.closing().with_short_limit(|| self.put_back(unstarted))
+        {
             self.instance.endpoint.report_redis(&error);
         }
     }

@@ -355,7 +355,7 @@ impl Engine {
         join(thread);
         let closing = self.instance.endpoint.connector.closing();
         if self.reader.is_some()
-            && let Err(error) = closing.hurry(|| self.service.hand_on_unstarted())
+            && let Err(error) = closing.with_short_limit(|| self.service.hand_on_unstarted())
         {
             self.instance.endpoint.report(error);
         }

@@ -1,7 +1,7 @@
 //! What an engine does after a panic in one of its threads (see [`crate::foundation::runtime::failpoint`]).
 
 use crate::error::ErrorKind;
-use crate::foundation::runtime::failpoint::{CHOSEN, VISITOR};
+use crate::foundation::runtime::failpoint::{CHOSEN, FOLLOWER};
 use crate::foundation::runtime::reports::{Fetched, Report};
 use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::waiting::Interrupt;
@@ -139,13 +139,13 @@ fn a_thread_that_panics_is_reported_and_starts_again() {
 }
 
 #[test]
-fn a_visitor_that_panics_takes_the_connection_along_and_the_engine_makes_another() {
+fn a_follower_that_panics_takes_the_connection_along_and_the_engine_makes_another() {
     let recovery = Recovery::start();
     let engine = &recovery.engine;
     for _ in 0..6 {
         // By and by it is a caller, and a consumer.
         eventually(|| {
-            *CHOSEN.lock() = Some(VISITOR.to_owned());
+            *CHOSEN.lock() = Some(FOLLOWER.to_owned());
             let _ = catch_unwind(AssertUnwindSafe(|| call(engine)));
             CHOSEN.lock().take().is_none().then_some(())
         });

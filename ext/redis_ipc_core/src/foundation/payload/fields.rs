@@ -1,20 +1,20 @@
-//! The fields of an entry.
+//! The fields of a stream entry.
 
 use crate::foundation::payload::limits::MAX_KEY;
 use bytes::Bytes;
 use std::fmt;
 use std::ops::Range;
 
-/// The most fields an entry may have; a stranger's entry with more is malformed.
+/// The most fields that an entry may have. An entry with more is malformed.
 pub const MAX_FIELDS: usize = 64;
-/// The bytes that the names and the texts of an entry may have, beside the content.
+/// The most bytes of the names and texts of an entry, beside the content.
 const TEXTS: usize = 64 << 10;
 
-/// How much of an entry is kept when it is read. The rest is read past, so an entry costs no more memory than this,
+/// How much of an entry is kept when it is read. The rest is skipped, so an entry costs no more memory than this,
 /// whatever its size in Redis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
-    /// The most bytes of one value. One more than is acceptable, so that a value that was cut is never acceptable.
+    /// The most bytes of one value. It is one more than is acceptable, so that a truncated value is never acceptable.
     pub value: usize,
     /// The most bytes of all names and values.
     pub bytes: usize,
@@ -23,50 +23,50 @@ pub struct Room {
 }
 
 impl Room {
-    /// For an entry whose content has at most `limit` bytes.
+    /// Creates the room for an entry whose content has at most `limit` bytes.
     pub fn for_content(limit: usize) -> Self {
         Self { value: limit.max(MAX_KEY) + 1, bytes: limit.saturating_add(TEXTS), fields: MAX_FIELDS }
     }
 
-    /// The same, with room for so many more fields.
+    /// Adds room for this many more fields.
     #[must_use]
     pub fn and_fields(self, more: usize) -> Self {
         Self { fields: self.fields + more, ..self }
     }
 }
 
-/// The size that an entry has in Redis.
+/// The size of an entry in Redis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Extent {
-    /// Fields.
+    /// The number of fields.
     pub fields: usize,
-    /// Bytes of all names and values.
+    /// The bytes of all names and values.
     pub bytes: u64,
 }
 
-/// Names and values as they stand in Redis, one after the other in one piece of memory. Most of an entry's time went
-/// into a piece for each.
+/// Names and values as they are in Redis, one after the other in one allocation. One allocation for each took most of
+/// the time of reading an entry.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Fields {
     bytes: Bytes,
-    /// Where each name and each value ends.
+    /// The end of each name and each value.
     ends: Vec<usize>,
-    /// The size of the whole entry, if not all of it was kept.
+    /// The size of the whole entry, if only a part was kept.
     cut_from: Option<Extent>,
 }
 
 impl Fields {
-    /// The size of the whole entry, if it exceeded its [`Room`]: the fields here are a part of it.
+    /// Returns the size of the whole entry, if it exceeded its [`Room`]. The fields here are a part of it.
     pub fn cut_from(&self) -> Option<Extent> {
         self.cut_from
     }
 
-    /// How many bytes the whole entry has in Redis.
+    /// Returns how many bytes the whole entry has in Redis.
     pub fn whole_size(&self) -> usize {
         self.cut_from.map_or(self.size(), |whole| usize::try_from(whole.bytes).unwrap_or(usize::MAX))
     }
 
-    /// How many fields there are.
+    /// Returns how many fields there are.
     pub fn len(&self) -> usize {
         self.ends.len() / 2
     }
@@ -76,23 +76,23 @@ impl Fields {
         self.ends.is_empty()
     }
 
-    /// How many bytes all names and values have that were kept.
+    /// Returns how many bytes the kept names and values have.
     pub fn size(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Name and value of each, in order.
+    /// Iterates over the names and values, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         (0..self.len())
             .map(|index| (&self.bytes[self.range(2 * index)], &self.bytes[self.range(2 * index + 1)]))
     }
 
-    /// The value of the first field of that name.
+    /// Returns the value of the first field with that name.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
         self.iter().find(|(field, _)| *field == name.as_bytes()).map(|(_, value)| value)
     }
 
-    /// The value of the first field of that name, to keep: it shares the memory of all fields.
+    /// Returns the value of the first field with that name. It shares the memory of all fields.
     pub fn share(&self, name: &str) -> Option<Bytes> {
         self.get(name).map(|value| self.bytes.slice_ref(value))
     }
@@ -122,21 +122,21 @@ impl<N: AsRef<[u8]>, V: AsRef<[u8]>> FromIterator<(N, V)> for Fields {
     }
 }
 
-/// Fields that are being read.
+/// Builds fields while they are read.
 pub struct FieldsBuilder {
-    /// What was read so far; [`FieldsBuilder::end`] says that a name or a value is complete.
+    /// The bytes read so far. [`FieldsBuilder::end`] marks the end of a name or a value.
     pub bytes: Vec<u8>,
     ends: Vec<usize>,
     cut_from: Option<Extent>,
 }
 
 impl FieldsBuilder {
-    /// For so many fields of a usual size.
+    /// Creates a builder for this many fields of a usual size.
     pub fn with_capacity(fields: usize) -> Self {
         Self { bytes: Vec::with_capacity(64 * fields), ends: Vec::with_capacity(2 * fields), cut_from: None }
     }
 
-    /// A name or a value ends here.
+    /// Marks the end of a name or a value.
     pub fn end(&mut self) {
         self.ends.push(self.bytes.len());
     }
@@ -147,12 +147,12 @@ impl FieldsBuilder {
         self.end();
     }
 
-    /// The entry is larger than what is kept of it.
+    /// Records that the entry is larger than what is kept of it.
     pub fn cut(&mut self, whole: Extent) {
         self.cut_from = Some(whole);
     }
 
-    /// The fields; a name without a value is left out.
+    /// Returns the fields. A name without a value is left out.
     pub fn finish(mut self) -> Fields {
         self.ends.truncate(self.ends.len() / 2 * 2);
         Fields { bytes: self.bytes.into(), ends: self.ends, cut_from: self.cut_from }

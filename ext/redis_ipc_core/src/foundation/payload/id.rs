@@ -1,11 +1,12 @@
-//! Unguessable names: 128 bits, written as 32 hexadecimal digits.
+//! Unguessable ids: 128 bits, written as 32 hexadecimal digits.
 
-/// An id nobody can guess.
+/// An unguessable id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Id(u128);
 
 impl Id {
-    /// Reads the 32 lower-case hexadecimal digits that [`Id`]'s `Display` writes; anything else is `None`.
+    /// Reads the 32 lower-case hexadecimal digits that the `Display` of [`Id`] writes. Returns `None` for anything
+    /// else.
     pub fn parse(text: &[u8]) -> Option<Self> {
         if text.len() != 32 {
             return None;
@@ -22,12 +23,12 @@ impl Id {
             .map(Self)
     }
 
-    /// The id made of these bytes.
+    /// Creates the id with these bytes.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(u128::from_be_bytes(bytes))
     }
 
-    /// Its digits.
+    /// Returns its digits.
     pub fn digits(self) -> [u8; 32] {
         let mut digits = [0; 32];
         for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0.to_be_bytes()) {
@@ -41,7 +42,7 @@ fn digit(value: u8) -> u8 {
     if value < 10 { b'0' + value } else { b'a' + value - 10 }
 }
 
-/// Not unguessable: for what never leaves the process.
+/// Creates a guessable id, for use within the process only.
 impl From<u64> for Id {
     fn from(number: u64) -> Self {
         Self(number.into())

@@ -1,4 +1,4 @@
-//! Checks JSON text against the grammar and the limits without building anything from it.
+//! Checks JSON text against the grammar and the limits, without building values from it.
 
 use jiter::{Jiter, JiterError, Peek};
 
@@ -7,14 +7,14 @@ pub const MAX_NESTING: usize = 100;
 /// The most digits (and signs and points) a number in content may have.
 pub const MAX_NUMBER_LENGTH: usize = 4_096;
 
-/// The most values in content: elements of arrays and members of objects, at every depth, and the whole.
-/// 16 MiB of JSON can hold eight million, which as Ruby objects take a hundred times the room of a typical text.
+/// The most values in content: elements of arrays and members of objects, at every depth, and the whole. 16 MiB of
+/// JSON can hold eight million values. As Ruby objects they take a hundred times the memory of a typical text.
 pub const MAX_VALUES: usize = 1_000_000;
 
-/// Why a text is not acceptable content.
+/// The reason why a text is not acceptable content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
-    /// Longer than allowed.
+    /// The text is longer than allowed.
     #[error("it has {size} bytes, the limit is {limit} (max_content_size)")]
     TooLarge {
         /// Bytes found.
@@ -22,16 +22,16 @@ pub enum JsonError {
         /// Bytes allowed.
         limit: usize,
     },
-    /// Nested deeper than [`MAX_NESTING`].
+    /// The text is nested deeper than [`MAX_NESTING`].
     #[error("it is nested deeper than {MAX_NESTING}")]
     TooDeep,
-    /// A number longer than [`MAX_NUMBER_LENGTH`].
+    /// The text has a number longer than [`MAX_NUMBER_LENGTH`].
     #[error("it holds a number of more than {MAX_NUMBER_LENGTH} digits")]
     LongNumber,
-    /// More values than [`MAX_VALUES`].
+    /// The text has more values than [`MAX_VALUES`].
     #[error("it holds more than {MAX_VALUES} values")]
     TooMany,
-    /// Not JSON.
+    /// The text is not JSON.
     #[error("it is not JSON: {0}")]
     Invalid(String),
 }
@@ -43,6 +43,10 @@ impl From<JiterError> for JsonError {
 }
 
 /// Checks that `text` is one JSON value (RFC 8259) in UTF-8, within `limit` bytes and the limits above.
+///
+/// # Errors
+///
+/// The text is not JSON, or exceeds one of the limits.
 pub fn check(text: &[u8], limit: usize) -> Result<(), JsonError> {
     if text.len() > limit {
         return Err(JsonError::TooLarge { size: text.len(), limit });
@@ -50,8 +54,12 @@ pub fn check(text: &[u8], limit: usize) -> Result<(), JsonError> {
     check_part(text, 0, 0).map(drop)
 }
 
-/// Checks a text that is to stand inside of content, at `depth`, beside `values` others, but not its size. Returns how
-/// many values there are then.
+/// Checks a text that is to be a part of content, at `depth` and beside `values` other values. It does not check the
+/// size. Returns the new number of values.
+///
+/// # Errors
+///
+/// The text is not JSON, or the content would exceed a limit with it.
 pub fn check_part(text: &[u8], depth: usize, values: usize) -> Result<usize, JsonError> {
     let mut checker = Checker { json: Jiter::new(text), values };
     let first = checker.json.peek()?;
@@ -102,10 +110,10 @@ impl Checker<'_> {
     }
 }
 
-/// What a text ends with that was cut.
+/// The end of a truncated text.
 const CUT: char = '\u{2026}';
 
-/// `text` as JSON of at most `limit` bytes (but two, for the quotes): one that is too long is cut.
+/// Returns `text` as JSON of at most `limit` bytes, the two quotes not counted. It truncates a longer text.
 pub fn shortened(text: &str, limit: usize) -> Vec<u8> {
     let whole = encoded(text);
     if whole.len() <= limit {
@@ -125,7 +133,7 @@ fn encoded(text: &str) -> Vec<u8> {
     serde_json::Value::from(text).to_string().into_bytes()
 }
 
-/// How many bytes serde_json writes for a character.
+/// Returns how many bytes serde_json writes for a character.
 fn encoded_size(char: char) -> usize {
     match char {
         '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
@@ -205,7 +213,7 @@ mod tests {
         #[test]
         fn it_agrees_with_serde_json(text in "[\\[\\]{}:,\"a0-9.eE+ -]{0,24}") {
             let theirs = serde_json::from_str::<serde_json::Value>(&text);
-            // serde_json refuses numbers that overflow a double; they are JSON all the same.
+            // serde_json refuses numbers that overflow a double. They are JSON all the same.
             let overflow = theirs.as_ref().is_err_and(|error| error.to_string().contains("out of range"));
             prop_assert!(overflow || theirs.is_ok() == verdict(&text).is_ok(), "{}", text);
         }

@@ -1,14 +1,18 @@
-//! How long names and keys may be.
+//! Limits on the length of names and keys.
 
 use crate::error::{Error, ErrorKind};
 
 /// The most bytes a name or an id may have.
 pub const MAX_NAME: usize = 1_024;
 
-/// The most bytes the key of a reply stream may have: it is made of three names, percent-encoded.
+/// The most bytes of the key of a reply stream. It consists of three names, percent-encoded.
 pub const MAX_KEY: usize = 8 * MAX_NAME;
 
-/// Fails with an argument error if `name` is blank or longer than [`MAX_NAME`].
+/// Checks that `name` is not blank and not longer than [`MAX_NAME`].
+///
+/// # Errors
+///
+/// `name` is blank or too long (an argument error).
 pub fn check_name(what: &str, name: &str) -> Result<(), Error> {
     let refusal = if name.trim().is_empty() {
         format!("the {what} name cannot be blank")

@@ -1,4 +1,4 @@
-//! What goes over the wire, as values: ids, texts, JSON, the fields of an entry, their limits, and the reading of
+//! The values that go over the wire (ids, texts, JSON, the fields of an entry), their limits, and the reading of
 //! options.
 
 pub mod fields;

@@ -1,11 +1,11 @@
-//! Reads one level of nested options, and names the key and the expectation in every refusal.
+//! Reads one level of nested options. Every error names the key and the expected value.
 
 use crate::error::{Error, ErrorKind};
 use serde_json::{Map, Value};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// A hash of options, consumed key by key; [`OptionReader::finish`] refuses what was not asked for.
+/// A hash of options, consumed key by key. [`OptionReader::finish`] refuses the keys that were not read.
 pub struct OptionReader {
     path: String,
     values: Map<String, Value>,
@@ -13,7 +13,7 @@ pub struct OptionReader {
 }
 
 impl OptionReader {
-    /// The options under `path` (empty for the top). A missing or null section is empty.
+    /// Creates a reader of the options under `path` (empty for the top level). A missing or null section is empty.
     pub fn new(path: &str, value: Option<Value>) -> Result<Self, Error> {
         let values = match value {
             None | Some(Value::Null) => Map::new(),
@@ -27,19 +27,19 @@ impl OptionReader {
         if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
     }
 
-    /// The value under `name`; null counts as missing.
+    /// Takes the value under `name`. Null counts as missing.
     pub fn value(&mut self, name: &'static str) -> Option<Value> {
         self.known.push(name);
         self.values.remove(name).filter(|value| !value.is_null())
     }
 
-    /// The section below `name`.
+    /// Takes the section under `name`.
     pub fn section(&mut self, name: &'static str) -> Result<OptionReader, Error> {
         let path = self.key(name);
         OptionReader::new(&path, self.value(name))
     }
 
-    /// A whole number within `range`.
+    /// Takes a whole number within `range`.
     pub fn integer(&mut self, name: &'static str, range: RangeInclusive<u64>) -> Result<Option<u64>, Error> {
         let Some(value) = self.value(name) else { return Ok(None) };
         match value.as_u64().filter(|number| range.contains(number)) {
@@ -51,7 +51,8 @@ impl OptionReader {
         }
     }
 
-    /// As [`OptionReader::integer`]; a text of digits will do, as environment variables have them.
+    /// Takes a number like [`OptionReader::integer`]. A text of digits is accepted too, because environment variables
+    /// hold texts.
     pub fn integer_or_text(
         &mut self,
         name: &'static str,
@@ -65,7 +66,7 @@ impl OptionReader {
         self.integer(name, range)
     }
 
-    /// A number of seconds over zero, at most `most`.
+    /// Takes a number of seconds that is above zero and at most `most`.
     pub fn seconds(&mut self, name: &'static str, most: Duration) -> Result<Option<Duration>, Error> {
         let Some(value) = self.value(name) else { return Ok(None) };
         let seconds = value.as_f64().filter(|seconds| *seconds > 0.0 && *seconds <= most.as_secs_f64());
@@ -78,7 +79,7 @@ impl OptionReader {
         }
     }
 
-    /// A string.
+    /// Takes a string.
     pub fn string(&mut self, name: &'static str) -> Result<Option<String>, Error> {
         match self.value(name) {
             None => Ok(None),
@@ -87,7 +88,7 @@ impl OptionReader {
         }
     }
 
-    /// One of a few words.
+    /// Takes one of the given words.
     pub fn word<T: Copy>(&mut self, name: &'static str, words: &[(&str, T)]) -> Result<Option<T>, Error> {
         let Some(value) = self.value(name) else { return Ok(None) };
         let found = words.iter().find(|(word, _)| value.as_str() == Some(word));
@@ -97,7 +98,7 @@ impl OptionReader {
         })
     }
 
-    /// True or false.
+    /// Takes a boolean.
     pub fn boolean(&mut self, name: &'static str) -> Result<Option<bool>, Error> {
         match self.value(name) {
             None => Ok(None),
@@ -113,12 +114,12 @@ impl OptionReader {
         }
     }
 
-    /// A refusal of the value under `name`, which is not shown.
+    /// Returns the error for the value under `name`. It does not show the value.
     pub fn refuse(&self, name: &str, expected: &str) -> Error {
         Error::new(ErrorKind::Configuration, format!("the option {} must be {expected}", self.key(name)))
     }
 
-    /// Refuses any key that was not asked for.
+    /// Refuses the keys that were not read.
     pub fn finish(self) -> Result<(), Error> {
         let Some(unknown) = self.values.keys().next() else { return Ok(()) };
         Err(Error::new(
@@ -128,7 +129,8 @@ impl OptionReader {
     }
 }
 
-/// Secrets are never shown: anything under redis_options is named by its type only.
+/// Creates the error of a wrong value. Secrets are never shown: anything under redis_options is named by its type
+/// only.
 fn wrong(key: &str, expected: &str, got: &Value) -> Error {
     let shown = if key.starts_with("redis_options") { type_name(got).to_owned() } else { got.to_string() };
     Error::new(ErrorKind::Configuration, format!("the option {key} must be {expected}, got {shown}"))

@@ -3,17 +3,17 @@
 use crate::foundation::payload::fields::Fields;
 use std::fmt;
 
-/// The id Redis gave a stream entry: ms on its clock, and a sequence number.
+/// The id that Redis gave a stream entry: a time in ms on its clock, and a sequence number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct StreamId {
-    /// Redis's time when it was added, ms since 1970.
+    /// Redis's time when the entry was added, in ms since 1970.
     pub ms: u64,
-    /// Tells entries of the same ms apart.
+    /// The sequence number among the entries of the same ms.
     pub seq: u64,
 }
 
 impl StreamId {
-    /// The last possible one. Redis adds nothing to a stream after it.
+    /// The last possible id. Redis adds nothing to a stream after it.
     pub const LAST: Self = Self { ms: u64::MAX, seq: u64::MAX };
 
     /// Reads `ms-seq`.
@@ -22,7 +22,7 @@ impl StreamId {
         Some(Self { ms: ms.parse().ok()?, seq: seq.parse().ok()? })
     }
 
-    /// The smallest id after this one.
+    /// Returns the smallest id after this one.
     #[must_use]
     pub fn next(self) -> Self {
         match self.seq.checked_add(1) {

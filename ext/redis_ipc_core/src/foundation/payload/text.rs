@@ -1,16 +1,16 @@
-//! Text that is a part of what was read from Redis, or of its own.
+//! Text that shares memory with the entry it was read from, or has memory of its own.
 
 use bytes::Bytes;
 use redis::{RedisWrite, ToRedisArgs};
 use std::fmt;
 use std::ops::Deref;
 
-/// UTF-8 that may share its memory with the entry it came with; cloning it copies nothing.
+/// UTF-8 that may share its memory with the entry it came with. Cloning it copies nothing.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Text(Bytes);
 
 impl Text {
-    /// `None` if it is not UTF-8.
+    /// Creates a text. Returns `None` if the bytes are not UTF-8.
     pub fn new(bytes: Bytes) -> Option<Self> {
         std::str::from_utf8(&bytes).is_ok().then_some(Self(bytes))
     }
@@ -20,7 +20,7 @@ impl Deref for Text {
     type Target = str;
 
     fn deref(&self) -> &str {
-        // It was checked when it was made.
+        // The constructor checked the bytes.
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }

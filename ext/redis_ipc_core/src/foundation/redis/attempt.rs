@@ -10,8 +10,8 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long one attempt to connect may take. Name resolution, TCP, TLS and login share it, however many steps they
-/// take, so a server that sends one byte now and then cannot extend it.
+/// The time limit of one attempt to connect. Name resolution, TCP, TLS and login share it, however many steps they
+/// take. So a server that sends one byte at a time cannot extend it.
 #[derive(Debug, Clone)]
 pub struct Attempt {
     until: Instant,
@@ -25,35 +25,35 @@ pub struct Closing(Arc<Mutex<Limits>>);
 
 #[derive(Debug, Default)]
 struct Limits {
-    /// Of one step on the way to the end.
+    /// The limit during one step of closing.
     step: Option<Instant>,
-    /// For good.
+    /// The limit for all attempts, once closing has begun.
     last: Option<Instant>,
 }
 
-/// How long connections are opened yet on the way out. Whoever leaves does not wait longer for a server that may be
+/// How long an attempt may take during closing. An engine that closes does not wait longer for a server that may be
 /// gone.
 const CLOSING: Duration = Duration::from_secs(1);
 
-/// How soon an attempt notices that nobody wants it any more. A descriptor to wait for would be noticed at once, but
-/// would cost each engine two descriptors that forked children have to close.
+/// How soon an attempt notices that it is no longer wanted. A descriptor would tell it at once, but would cost each
+/// engine two descriptors that forked children have to close.
 const SLICE: Duration = Duration::from_millis(50);
 
 impl Closing {
-    /// Every attempt, running or later, ends soon.
+    /// Makes every attempt, running or later, end soon.
     pub fn begin(&self) {
         self.0.lock().last.get_or_insert_with(|| Instant::now() + CLOSING);
     }
 
-    /// Every attempt during `step` ends soon after its beginning.
-    pub fn hurry<T>(&self, step: impl FnOnce() -> T) -> T {
+    /// Makes every attempt during `step` end soon after the step begins.
+    pub fn with_short_limit<T>(&self, step: impl FnOnce() -> T) -> T {
         self.0.lock().step = Some(Instant::now() + CLOSING);
         let done = step();
         self.0.lock().step = None;
         done
     }
 
-    /// `until`, or sooner.
+    /// Returns `until`, or an earlier time if one applies.
     fn limit(&self, until: Instant) -> Instant {
         let limits = self.0.lock();
         [limits.step, limits.last].into_iter().flatten().fold(until, Instant::min)
@@ -61,23 +61,23 @@ impl Closing {
 }
 
 impl Attempt {
-    /// An attempt that may take `time`.
+    /// Creates an attempt that may take `time`.
     pub fn new(time: Duration, closing: &Closing) -> Self {
         Self { until: Instant::now() + time, closing: closing.clone(), wanted: Vec::new() }
     }
 
-    /// The same attempt, which ends early once `stop` is raised.
+    /// Makes the attempt end early once `stop` is raised.
     #[must_use]
     pub fn unless(mut self, stop: &Stop) -> Self {
         self.wanted.push(stop.clone());
         self
     }
 
-    /// The time to wait before the next look, at most until `soonest`.
+    /// Returns how long to wait before the next check, at most until `soonest`.
     ///
     /// # Errors
     ///
-    /// `TimedOut` at the deadline, `ConnectionAborted` where nobody wants the connection any more.
+    /// `TimedOut` at the deadline. `ConnectionAborted` if the connection is no longer wanted.
     pub fn slice(&self, soonest: Option<Instant>) -> io::Result<Duration> {
         if self.wanted.iter().any(Stop::is_stopped) {
             return Err(io::Error::new(
@@ -161,7 +161,7 @@ mod tests {
     fn what_is_hurried_ends_soon_and_what_comes_after_it_does_not() {
         let closing = Closing::default();
         let attempt = Attempt::new(Duration::from_secs(60), &closing);
-        let ended = closing.hurry(|| attempt.pause(Duration::from_secs(60)).unwrap_err().kind());
+        let ended = closing.with_short_limit(|| attempt.pause(Duration::from_secs(60)).unwrap_err().kind());
         assert_eq!(ended, io::ErrorKind::TimedOut);
         assert!(attempt.slice(None).is_ok());
     }

@@ -1,4 +1,4 @@
-//! Redis's clock as seen from here. Deadlines use it, so the clocks of the machines need not agree.
+//! An estimate of Redis's clock. Deadlines use it, so the clocks of the machines need not agree.
 
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::runtime::sync::Mutex;
@@ -6,7 +6,7 @@ use redis::{RedisResult, Value};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Redis's time in ms since 1970, kept by a monotonic clock between readings of `TIME`, so a step of this
+/// Redis's time in ms since 1970. A monotonic clock advances it between readings of `TIME`, so a step of this
 /// machine's wall clock moves no deadline.
 pub struct Clock {
     origin: Instant,
@@ -16,24 +16,24 @@ pub struct Clock {
     looked: Mutex<Option<Instant>>,
 }
 
-/// Redis's clock was set, or another server with another clock has taken over.
+/// A step of Redis's clock: it was set, or a server with another clock has taken over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Step {
-    /// When that was noticed.
+    /// When the step was noticed.
     pub noticed: Instant,
-    /// It went back.
+    /// The clock went back.
     pub is_back: bool,
 }
 
-/// A reading this quick is as good as any.
+/// A reading that took at most this long is exact enough to replace any other.
 const EXACT: Duration = Duration::from_millis(10);
-/// Two readings are rounded to whole ms.
+/// The rounding error in ms: two readings are rounded to whole ms.
 const ROUNDING: u64 = 2;
 /// How long a good reading keeps worse ones out.
 const GOOD_FOR: Duration = Duration::from_secs(60);
 
 impl Clock {
-    /// A clock that has not heard from Redis yet and believes this machine.
+    /// Creates a clock that uses this machine's time until it has read Redis's.
     pub fn new() -> Self {
         let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         Self {
@@ -45,27 +45,28 @@ impl Clock {
         }
     }
 
-    /// Takes over the clock of the server that `connection` leads to.
+    /// Reads the clock of the server at the other end of `connection`.
     pub fn read(&self, connection: &mut Connection) -> RedisResult<()> {
         let asked = Instant::now();
         self.learn(&connection.run(&redis::cmd("TIME"))?, asked)
     }
 
-    /// Takes over the reply to a `TIME` that was asked for at `asked` and arrived now.
+    /// Uses the reply to a `TIME` that was sent at `asked` and answered now.
     ///
     /// # Errors
     ///
-    /// It is of another shape.
+    /// The reply has another shape.
     pub fn learn(&self, reply: &Value, asked: Instant) -> RedisResult<()> {
         let (seconds, micros): (u64, u64) = redis::from_redis_value_ref(reply)?;
         self.adjust(seconds * 1_000 + micros / 1_000, asked);
         Ok(())
     }
 
-    /// Takes over a reading of `TIME` (ms) that was asked for at `asked` and arrived now; the reading is
-    /// placed in the middle of the round trip, as NTP does (RFC 5905, section 8).
-    /// A reading that took long says little: it is only taken over where none was for a while, or where it differs by
-    /// more than its error. Then the clock was stepped, or it is another server's.
+    /// Uses a reading of `TIME` (ms) that was requested at `asked` and arrived now. The reading counts for the middle
+    /// of the round trip, as in NTP (RFC 5905, section 8).
+    ///
+    /// A reading that took long says little. It is used only where there was none for a while, or where it differs by
+    /// more than its error. In the latter case the clock was stepped, or it is another server's.
     pub fn adjust(&self, redis_ms: u64, asked: Instant) {
         let took = asked.elapsed();
         let middle = asked + took / 2;
@@ -74,7 +75,7 @@ impl Clock {
         let mut best = self.best.lock();
         let difference = offset - self.offset.load(Ordering::Relaxed);
         let is_stepped = difference.unsigned_abs() > took.as_millis() as u64 + ROUNDING;
-        // What was believed before may be off, too.
+        // The previous estimate may be wrong by its own error as well.
         let is_set = best.is_some_and(|(exactness, _)| {
             u128::from(difference.unsigned_abs()) > (took + exactness + EXACT).as_millis()
         });
@@ -88,7 +89,7 @@ impl Clock {
         }
     }
 
-    /// The last step that was noticed.
+    /// Returns the last step that was noticed.
     pub fn step(&self) -> Option<Step> {
         *self.step.lock()
     }
@@ -98,7 +99,7 @@ impl Clock {
         self.step().is_some_and(|step| step.noticed.elapsed() < time)
     }
 
-    /// Whether the last time that this was true is `every` or longer ago.
+    /// Returns true once per interval `every`.
     pub fn is_due(&self, every: Duration) -> bool {
         let mut looked = self.looked.lock();
         let due = looked.is_none_or(|at| at.elapsed() >= every);
@@ -108,13 +109,13 @@ impl Clock {
         due
     }
 
-    /// Redis's time now, in ms since 1970.
+    /// Returns Redis's time now, in ms since 1970.
     pub fn now(&self) -> u64 {
         let now = self.offset.load(Ordering::Relaxed) + self.origin.elapsed().as_millis() as i64;
         now.max(0) as u64
     }
 
-    /// How long until `deadline` (ms on Redis's clock); `None` once it has passed.
+    /// Returns the time left until `deadline` (ms on Redis's clock). `None` once it has passed.
     pub fn until(&self, deadline: u64) -> Option<Duration> {
         deadline.checked_sub(self.now()).filter(|left| *left > 0).map(Duration::from_millis)
     }

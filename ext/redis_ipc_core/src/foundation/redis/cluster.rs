@@ -1,7 +1,7 @@
-//! What is known of a Redis Cluster: which node serves which key.
+//! The map of a Redis Cluster: which node serves which key.
 //!
-//! The map comes from `CLUSTER SLOTS`. A `MOVED` changes one slot of it at once, an `ASK` one key; only where a node
-//! cannot be reached or cannot serve the whole map is in doubt, and asked for again.
+//! The map comes from `CLUSTER SLOTS`. A `MOVED` changes one slot of it at once, and an `ASK` changes one key. The
+//! whole map becomes stale, and is requested again, only if a node cannot be reached or cannot serve.
 
 use crate::foundation::redis::redis_options::{Address, ClusterOptions};
 use crate::foundation::redis::slots::{SLOTS, slot};
@@ -12,28 +12,29 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The shortest time between two looks at the map.
+/// The shortest time between two requests for the map.
 const LOOK: Duration = Duration::from_millis(100);
-/// How long a key is looked for where an `ASK` sent it. If its slot is still on the move then, there will be another.
+/// How long a key is looked up at the node that an `ASK` named. If its slot is still moving then, another `ASK` will
+/// follow.
 const ASKED: Duration = Duration::from_secs(10);
-/// How many such keys are remembered before those that ran out are removed.
+/// The number of such keys above which expired ones are removed.
 const MANY: usize = 1_000;
-/// A slot that stayed put for so long is followed at once when it moves.
+/// If a slot has not moved for this long, its next move is followed at once.
 const SETTLED: Duration = Duration::from_secs(1);
 
-/// The server a key is served by.
+/// The server that serves a key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Route {
-    /// The only one, or the master the sentinels name.
+    /// The only server, or the master that the sentinels name.
     Server,
     /// A node of a cluster.
     Node(Arc<Address>),
-    /// A node that a slot is moving to: each command needs `ASKING` before it.
+    /// The node that a slot is moving to. Each command needs `ASKING` before it.
     Asking(Arc<Address>),
 }
 
 impl Route {
-    /// The node, if it is one of a cluster.
+    /// Returns the node, if this is one of a cluster.
     pub fn node(&self) -> Option<&Arc<Address>> {
         match self {
             Route::Server => None,
@@ -42,7 +43,7 @@ impl Route {
     }
 }
 
-/// A cluster.
+/// A cluster and its map.
 #[derive(Debug)]
 pub struct Cluster {
     fixed_host: Option<String>,
@@ -51,20 +52,20 @@ pub struct Cluster {
 
 #[derive(Debug)]
 struct State {
-    /// By slot; empty until the first look.
+    /// The owner of each slot. It is empty until the first map arrives.
     owners: Vec<Option<Arc<Address>>>,
-    /// Every node heard of, replicas too; before the first look the seeds. The one to ask first stands first.
+    /// Every known node, replicas included; before the first map these are the seeds. The first one is asked first.
     nodes: Vec<Arc<Address>>,
     seeds: Vec<Arc<Address>>,
-    /// To be asked last.
+    /// Nodes that are asked last.
     unreachable: HashSet<Arc<Address>>,
     asked: HashMap<String, (Arc<Address>, Instant)>,
     moves: HashMap<u16, Moves>,
-    in_doubt: bool,
+    is_stale: bool,
     looked: Option<Instant>,
 }
 
-/// How a slot was moved lately.
+/// The recent moves of a slot.
 #[derive(Debug)]
 struct Moves {
     last: Instant,
@@ -73,7 +74,7 @@ struct Moves {
 }
 
 impl Cluster {
-    /// A cluster of which only `seeds` are known.
+    /// Creates a cluster of which only `seeds` are known.
     pub fn new(options: &ClusterOptions) -> Self {
         let seeds: Vec<Arc<Address>> = options.seeds.iter().cloned().map(Arc::new).collect();
         let state = State {
@@ -83,13 +84,13 @@ impl Cluster {
             unreachable: HashSet::new(),
             asked: HashMap::new(),
             moves: HashMap::new(),
-            in_doubt: true,
+            is_stale: true,
             looked: None,
         };
         Self { fixed_host: options.fixed_host.clone(), state: Mutex::new(state) }
     }
 
-    /// Where `key` is served, as far as is known: a wrong node will say so.
+    /// Returns the known route of `key`. A wrong node will redirect.
     pub fn route(&self, key: &str) -> Route {
         let state = self.state.lock();
         if let Some((node, since)) = state.asked.get(key)
@@ -100,7 +101,7 @@ impl Cluster {
         state.owner(key)
     }
 
-    /// The node that the slot of `key` belongs to, as far as is known, wherever an `ASK` sent the key.
+    /// Returns the known node that the slot of `key` belongs to, wherever an `ASK` sent the key.
     pub fn owner(&self, key: &str) -> Route {
         self.state.lock().owner(key)
     }
@@ -110,15 +111,16 @@ impl Cluster {
         !self.state.lock().owners.is_empty()
     }
 
-    /// The nodes to ask for the map, in this order; none if it is not in doubt, or was asked for just now.
+    /// Returns the nodes to ask for the map, in this order. It is empty if the map is not stale, or was just
+    /// requested.
     pub fn to_ask(&self) -> Vec<Arc<Address>> {
         let mut state = self.state.lock();
         let early = !state.owners.is_empty() && state.looked.is_some_and(|looked| looked.elapsed() < LOOK);
-        if !state.in_doubt || early {
+        if !state.is_stale || early {
             return Vec::new();
         }
         state.looked = Some(Instant::now());
-        // Another one first the next time: this one may know less than others.
+        // The next request goes to another node first, because this one may know less than others.
         state.nodes.rotate_left(1);
         let mut nodes = state.nodes.clone();
         nodes.extend(state.seeds.iter().filter(|seed| !state.nodes.contains(seed)).cloned());
@@ -126,7 +128,7 @@ impl Cluster {
         nodes
     }
 
-    /// Takes in what the node at `asked` replied to `CLUSTER SLOTS`; false if it knows of no slots.
+    /// Uses the reply of the node at `asked` to `CLUSTER SLOTS`. Returns false if the node knows of no slots.
     pub fn learn(&self, reply: &Value, asked: &Address) -> bool {
         let mut owners = vec![None; usize::from(SLOTS)];
         let mut nodes: Vec<Arc<Address>> = Vec::new();
@@ -139,7 +141,7 @@ impl Cluster {
                     nodes.push(Arc::new(server));
                     Arc::clone(&nodes[nodes.len() - 1])
                 });
-                // The master comes first, its replicas follow.
+                // The master comes first, and its replicas follow.
                 owners[slots.clone()].iter_mut().filter(|owner| owner.is_none()).for_each(|owner| {
                     *owner = Some(Arc::clone(&node));
                 });
@@ -151,7 +153,7 @@ impl Cluster {
         let mut state = self.state.lock();
         state.unreachable.retain(|node| nodes.contains(node));
         (state.owners, state.nodes) = (owners, nodes);
-        (state.in_doubt, state.looked) = (false, Some(Instant::now()));
+        (state.is_stale, state.looked) = (false, Some(Instant::now()));
         true
     }
 
@@ -180,7 +182,8 @@ impl Cluster {
         Some(self.address(host, u16::try_from(*port).ok()?, asked))
     }
 
-    /// A node that does not know its own address leaves it out: it is the one that was `asked`.
+    /// Returns the address of a node. A node that does not know its own address leaves it out; then it is the one
+    /// that was `asked`.
     fn address(&self, host: &str, port: u16, asked: &Address) -> Address {
         let host = match (&self.fixed_host, host, asked) {
             (Some(fixed), _, _) => fixed,
@@ -191,7 +194,8 @@ impl Cluster {
         Address::Tcp(host.to_owned(), port)
     }
 
-    /// Takes in a redirection of `key`. Tells how long to wait before following it; `None` if it is another error.
+    /// Follows a redirection of `key`. Returns how long to wait before the next attempt. `None` if `error` is not a
+    /// redirection.
     pub fn redirected(&self, key: &str, error: &RedisError) -> Option<Duration> {
         let (target, slot) = error.redirect_node()?;
         let (host, port) = target.rsplit_once(':')?;
@@ -207,14 +211,14 @@ impl Cluster {
         Some(state.pause(slot, is_new))
     }
 
-    /// The node at `route` cannot be reached, or cannot serve: who serves what is to be asked again.
-    pub fn doubt(&self, route: &Route) {
+    /// Marks the map as stale: the node at `route` cannot be reached or cannot serve.
+    pub fn mark_stale(&self, route: &Route) {
         let mut state = self.state.lock();
-        state.in_doubt = true;
+        state.is_stale = true;
         state.unreachable.extend(route.node().cloned());
     }
 
-    /// The node can be reached.
+    /// Records that the node can be reached.
     pub fn reached(&self, node: &Arc<Address>) {
         self.state.lock().unreachable.remove(node);
     }
@@ -223,7 +227,7 @@ impl Cluster {
 impl State {
     fn owner(&self, key: &str) -> Route {
         let owner = self.owners.get(usize::from(slot(key.as_bytes()))).and_then(Option::as_ref);
-        // Nobody serves the slot: any node says that.
+        // No node serves the slot. Any node reports that.
         Route::Node(owner.map_or_else(|| Arc::clone(&self.nodes[0]), Arc::clone))
     }
 
@@ -245,7 +249,8 @@ impl State {
         before.is_none_or(|(before, _)| before != node)
     }
 
-    /// Two nodes that send a key to each other must not make us spin.
+    /// Returns the pause before a redirection is followed. It keeps two nodes that redirect a key to each other from
+    /// making this client spin.
     fn pause(&mut self, slot: u16, is_new: bool) -> Duration {
         let now = Instant::now();
         let Some(moves) = self.moves.get_mut(&slot) else {
@@ -286,7 +291,7 @@ mod tests {
         parse_redis_value(reply.replace(' ', "\r\n").as_bytes()).unwrap()
     }
 
-    /// Two masters, of which the first does not tell its host, and a replica of the second.
+    /// Returns a map of two masters, of which the first does not tell its host, and a replica of the second.
     fn two_masters() -> Value {
         slots("*2 *3 :0 :8191 *3 $0  :1 $1 a *4 :8192 :16383 *3 $1 h :2 $1 b *3 $1 h :3 $1 c ")
     }
@@ -305,7 +310,7 @@ mod tests {
         assert!(cluster.learn(&two_masters(), &Address::Tcp("h".into(), 1)));
         assert_eq!(cluster.route("house:inbox:child"), node(1));
         assert_eq!(cluster.route("foo"), node(2));
-        assert!(cluster.to_ask().is_empty(), "nothing is in doubt");
+        assert!(cluster.to_ask().is_empty(), "the map is not stale");
     }
 
     #[test]
@@ -332,10 +337,10 @@ mod tests {
     }
 
     #[test]
-    fn a_node_out_of_reach_puts_the_map_in_doubt_and_is_asked_last() {
+    fn a_node_out_of_reach_makes_the_map_stale_and_is_asked_last() {
         let cluster = cluster();
         cluster.learn(&two_masters(), &Address::Tcp("h".into(), 1));
-        cluster.doubt(&node(2));
+        cluster.mark_stale(&node(2));
         assert!(cluster.to_ask().is_empty(), "not again so soon");
         std::thread::sleep(LOOK);
         let nodes = cluster.to_ask();

@@ -1,9 +1,9 @@
 //! One connection to Redis.
 //!
-//! The socket is ours and not redis-rs's, because three things the request path needs are not to be had there:
-//! closing it from another thread (so a disconnect never waits for a blocking read), writing in one thread and
-//! reading in another, and knowing for certain that nothing is left unread. Encoding and every conversion are
-//! redis-rs's; replies are read by [`crate::foundation::redis::resp::decode`].
+//! The socket is ours and not redis-rs's, because redis-rs lacks three things that the request path needs: another
+//! thread can close the connection (so a disconnect never waits for a blocking read), one thread can write while
+//! another reads, and it is certain whether anything is left unread. redis-rs encodes commands and converts values.
+//! [`crate::foundation::redis::resp::decode`] reads replies.
 
 use crate::foundation::payload::fields::Room;
 use crate::foundation::payload::stream_entry::RawEntry;
@@ -18,39 +18,40 @@ use std::io::{self, Read, Write};
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-/// A connection on which nothing was sent for this long is looked at before the next command is sent. Redis's shortest
+/// After this long without a command the connection is checked before the next command is sent. Redis's shortest
 /// `timeout` closes connections that were idle for more than 1 s.
 const PAUSE: Duration = Duration::from_millis(500);
-/// How much of what Redis said before it closed a connection is shown.
+/// How much of Redis's last reply before it closed a connection is shown.
 const SHOWN: usize = 200;
-/// How many bytes that came before a write failed are read to find that.
+/// How many received bytes are read to find that reply after a write failed.
 const LAST_WORDS: u64 = 1 << 20;
 
-/// Why writing failed.
+/// The reason why a write failed.
 #[derive(Debug)]
 pub struct SendFailure {
     /// The failure.
     pub error: io::Error,
-    /// How many bytes were written before. Redis cannot have seen more, so it executed no command that ends later.
+    /// How many bytes were written before the failure. Redis cannot have received more, so it executed no command
+    /// that ends later.
     pub written: usize,
 }
 
-/// A connection that has said hello and is ready for commands.
+/// A connection that is logged in and ready for commands.
 pub struct Connection {
     address: Address,
     socket: Socket,
     replies: Replies,
     broken: bool,
     asks: bool,
-    /// When something was last sent.
+    /// When a command was last sent.
     sent: Instant,
-    /// The last reply, if that was a refusal: Redis may close the connection because of it.
+    /// The last reply, if it was a refusal: Redis may close the connection because of it.
     said: Option<String>,
-    /// How long a reply that has begun, and a write, may take at least (see [`Pace`]).
+    /// The shortest limits on a reply that has begun, and on a write (see [`Pace`]).
     limits: Limits,
 }
 
-/// Timeouts that count for a reply or a write as a whole.
+/// Timeouts of a whole reply or a whole write.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
     read: Duration,
@@ -58,7 +59,7 @@ struct Limits {
 }
 
 impl Limits {
-    /// While connecting, the attempt has a deadline of its own.
+    /// No limits. While connecting, the attempt has its own deadline.
     const NONE: Self = Self { read: Duration::MAX, write: Duration::MAX };
 }
 
@@ -77,7 +78,8 @@ impl Connection {
         Ok(connection)
     }
 
-    /// As [`Connection::open`]; until [`Connection::is_ready`] commands share the time of `attempt`, too.
+    /// Connects like [`Connection::open`]. Until [`Connection::is_ready`] is called, commands share the time of
+    /// `attempt` too.
     pub fn dial(
         address: &Address,
         login: &Login,
@@ -107,14 +109,14 @@ impl Connection {
         }
     }
 
-    /// The attempt to connect is over: from now on the timeouts of `options` count.
+    /// Ends the attempt to connect. From now on the timeouts of `options` apply.
     pub fn is_ready(&mut self, options: &RedisOptions) -> io::Result<()> {
         self.socket.is_ready()?;
         self.limits = Limits { read: options.read_timeout, write: options.write_timeout };
         self.set_timeouts(options.read_timeout, options.write_timeout)
     }
 
-    /// Logs in and asks for readiness: a server that is loading its data accepts logins but not PING.
+    /// Logs in and checks that the server is ready: a server that is loading its data accepts logins but not PING.
     fn introduce(&mut self, credentials: &Credentials, db: i64) -> RedisResult<()> {
         let mut commands = Vec::new();
         if let Some(password) = &credentials.password {
@@ -130,7 +132,7 @@ impl Connection {
             select.arg(db);
             commands.push((select, true));
         }
-        // A server or a user without CLIENT SETNAME is served all the same.
+        // A server or a user without the right to CLIENT SETNAME is served all the same.
         let mut name = redis::cmd("CLIENT");
         name.arg("SETNAME").arg("redis_ipc");
         commands.push((name, false));
@@ -139,7 +141,8 @@ impl Connection {
         let mut packed = Vec::new();
         commands.iter().for_each(|(command, _)| command.write_packed_command(&mut packed));
         self.send(&packed)?;
-        // A server that takes no more clients, or no strangers, says so once and closes the connection.
+        // A server that accepts no more clients, or no clients from elsewhere, says so once and closes the
+        // connection.
         let replies = commands.iter().map(|_| self.receive()).collect::<RedisResult<Vec<_>>>()?;
         for (reply, (_, needed)) in replies.into_iter().zip(commands) {
             match reply {
@@ -150,25 +153,25 @@ impl Connection {
         Ok(())
     }
 
-    /// How long a single read and a single write may be stuck.
+    /// Sets how long a single read and a single write may take.
     pub fn set_timeouts(&self, read: Duration, write: Duration) -> io::Result<()> {
         self.socket.set_timeouts(read, write)
     }
 
-    /// A handle that closes this connection from another thread.
+    /// Returns a handle that closes this connection from another thread.
     pub fn closer(&self) -> Closer {
         self.socket.closer(self.address.clone())
     }
 
-    /// Writes packed commands. After an error the connection is of no more use; the error contains what Redis said
-    /// last.
+    /// Writes encoded commands. After an error the connection is of no more use. The error contains Redis's last
+    /// reply.
     pub fn send(&mut self, packed: &[u8]) -> RedisResult<()> {
         let Err(failure) = self.send_counting(packed) else { return Ok(()) };
         self.hear_last();
         Err(self.lost(failure.error.into()))
     }
 
-    /// As [`Connection::send`], but a failure tells how much was written, and replies are left to
+    /// Writes like [`Connection::send`], but a failure tells how much was written, and replies are left to
     /// [`Connection::receive_left`].
     pub fn send_counting(&mut self, packed: &[u8]) -> Result<(), SendFailure> {
         self.sent = Instant::now();
@@ -195,14 +198,14 @@ impl Connection {
         result.map_err(|error| SendFailure { error, written: packed.len() - left.len() })
     }
 
-    /// Reads one reply. After an error (a timeout too: the reply may still come, and would answer the next
-    /// command) the connection is of no more use.
+    /// Reads one reply. After an error the connection is of no more use. That includes a timeout, because the reply
+    /// may still come and would answer the next command.
     pub fn receive(&mut self) -> RedisResult<Value> {
         self.receive_by(None)
     }
 
-    /// Reads up to `count` replies of which nothing has to be waited for, also after an error: what Redis wrote before
-    /// it closed the connection can still be read.
+    /// Reads up to `count` replies that have arrived, also after an error. Replies that Redis wrote before it closed
+    /// the connection can still be read.
     pub fn receive_left(&mut self, count: usize) -> Vec<Value> {
         let mut replies = Vec::new();
         while replies.len() < count
@@ -214,8 +217,7 @@ impl Connection {
         replies
     }
 
-    /// Notes what Redis said before it closed the connection, if it said no more than [`LAST_WORDS`]: one that goes on
-    /// talking is not listened to.
+    /// Reads what Redis said before it closed the connection, at most [`LAST_WORDS`] bytes.
     fn hear_last(&mut self) {
         let mut at_hand = AtHand(&mut self.socket).take(LAST_WORDS);
         let mut last = None;
@@ -227,7 +229,7 @@ impl Connection {
         }
     }
 
-    /// The error of a lost connection, with what Redis said before it closed it.
+    /// Returns the error of a lost connection, with what Redis said before it closed it.
     pub fn lost(&self, error: RedisError) -> RedisError {
         match (&self.said, error.is_io_error() && !error.is_timeout()) {
             (Some(said), true) => io::Error::new(
@@ -239,13 +241,13 @@ impl Connection {
         }
     }
 
-    /// The error of a connection that Redis closes over what it said last.
+    /// Returns the error of a connection that Redis closes because of its last reply.
     pub fn closed(&self) -> RedisError {
         self.lost(io::Error::new(io::ErrorKind::UnexpectedEof, "Redis closed the connection").into())
     }
 
-    /// Whether the server has closed the connection during a pause in which nothing was sent. Then nothing that is sent
-    /// now would arrive, and nothing needs to be reported: idle connections are closed by servers with a `timeout`.
+    /// Whether the server has closed the connection during a pause in which nothing was sent. A command sent now
+    /// would not arrive. This need not be reported, because servers with a `timeout` close idle connections.
     pub fn is_gone(&mut self) -> bool {
         if self.sent.elapsed() < PAUSE || !self.replies.is_empty() {
             return false;
@@ -253,9 +255,9 @@ impl Connection {
         self.socket.has_ended()
     }
 
-    /// Reads a reply to XREAD or XREADGROUP, of each entry as much as there is `room` for. With `wait`, it is never
-    /// stuck in reading: it calls that before it reads from the socket, with what [`Connection::awaited`] gives, and
-    /// fails with its error.
+    /// Reads a reply to XREAD or XREADGROUP, and keeps as much of each entry as there is `room` for. With `wait` it
+    /// never blocks in a read: it calls `wait` with the descriptor of [`Connection::awaited`] before it reads from
+    /// the socket, and fails with its error.
     pub fn receive_entries(&mut self, wait: Option<Wait<'_>>, room: Room) -> RedisResult<Vec<RawEntry>> {
         if self.asks {
             self.receive_by(wait)?;
@@ -265,7 +267,7 @@ impl Connection {
         self.note(result)
     }
 
-    /// Reads so many replies if all of them have arrived; waits for nothing.
+    /// Reads this many replies if all of them have arrived. It does not wait.
     pub fn receive_arrived(&mut self, count: usize) -> RedisResult<Option<Vec<Value>>> {
         if self.asks {
             return Ok(None);
@@ -308,18 +310,18 @@ impl Connection {
 
     fn note<T>(&mut self, result: RedisResult<T>) -> RedisResult<T> {
         if let Err(error) = &result {
-            // A refusal is a reply; everything else leaves the two sides out of step.
+            // A refusal is a reply. After any other error replies no longer match commands.
             self.broken |= !matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension);
         }
         result.map_err(|error| self.lost(error))
     }
 
-    /// From now on the commands that are run are preceded by `ASKING`: the slot of their key is moving to this node.
+    /// Sets whether `ASKING` precedes each command, because the slot of its key is moving to this node.
     pub fn ask_first(&mut self, asks: bool) {
         self.asks = asks;
     }
 
-    /// Packs a command, whose reply [`Connection::receive_own`] reads.
+    /// Encodes a command. [`Connection::receive_own`] reads its reply.
     fn pack(&self, command: &Cmd, packed: &mut Vec<u8>) {
         if self.asks {
             redis::cmd("ASKING").write_packed_command(packed);
@@ -327,7 +329,7 @@ impl Connection {
         command.write_packed_command(packed);
     }
 
-    /// Reads the reply to a command that [`Connection::write_all`] wrote; `wait` is as for
+    /// Reads the reply to a command that [`Connection::write_all`] wrote. `wait` is as in
     /// [`Connection::receive_entries`].
     pub fn receive_own(&mut self, wait: Option<Wait<'_>>) -> RedisResult<Value> {
         if self.asks {
@@ -345,7 +347,7 @@ impl Connection {
         }
     }
 
-    /// Whether the server answers at once what is small: within half of the time a reply may take.
+    /// Whether the server answers a small command promptly: within half of the time that a reply may take.
     ///
     /// # Errors
     ///
@@ -356,7 +358,7 @@ impl Connection {
         Ok(started.elapsed() <= self.limits.read / 2)
     }
 
-    /// Runs one command (XRANGE, XCLAIM) and reads the list of entries that it replies, of each as much as there is
+    /// Runs one command (XRANGE, XCLAIM) that replies with a list of entries, and keeps as much of each as there is
     /// `room` for.
     pub fn run_for_entries(&mut self, command: &Cmd, room: Room) -> RedisResult<Vec<RawEntry>> {
         self.write_all(std::slice::from_ref(command))?;
@@ -368,59 +370,57 @@ impl Connection {
         self.note(result)
     }
 
-    /// Runs one command and reads its reply as a `T`.
+    /// Runs one command and converts its reply to a `T`.
     pub fn query<T: FromRedisValue>(&mut self, command: &Cmd) -> RedisResult<T> {
         Ok(T::from_redis_value(self.run(command)?)?)
     }
 
-    /// Runs several commands in one round trip; refusals stand among the replies as `Value::ServerError`.
+    /// Runs several commands in one round trip. A refusal is a `Value::ServerError` among the replies.
     pub fn run_all(&mut self, commands: &[Cmd]) -> RedisResult<Vec<Value>> {
         self.write_all(commands)?;
         commands.iter().map(|_| self.receive_own(None)).collect()
     }
 
-    /// Writes commands, whose replies are to be received one by one.
+    /// Writes commands whose replies are received one by one.
     pub fn write_all(&mut self, commands: &[Cmd]) -> RedisResult<()> {
         let mut packed = Vec::new();
         commands.iter().for_each(|command| self.pack(command, &mut packed));
         self.send(&packed)
     }
 
-    /// What a thread can wait for that is not to be stuck in reading. Not with TLS: what can be read may have come from
-    /// the socket before; and not where `ASKING` is answered first.
+    /// Returns the descriptor for a thread that must not block in a read. There is none with TLS, because readable
+    /// data may have left the socket already, and none where a reply to `ASKING` comes first.
     pub fn awaited(&self) -> Option<BorrowedFd<'_>> {
         if self.asks { None } else { self.socket.awaited() }
     }
 
-    /// Whether something has come from the socket that was not read yet.
+    /// Whether bytes have been received that were not read yet.
     pub fn has_unread(&self) -> bool {
         !self.replies.is_empty()
     }
 
-    /// Whether an error has made it unusable.
+    /// Whether an error has made the connection unusable.
     pub fn is_broken(&self) -> bool {
         self.broken
     }
 }
 
-/// Whether an error says that the server closed the connection: what was written may be the cause. A server that hangs
-/// closes nothing.
+/// Whether an error says that the server closed the connection. Then a written command may be the cause. A server
+/// that hangs closes nothing.
 pub fn is_close(error: &RedisError) -> bool {
     error.is_io_error() && !error.is_timeout()
 }
 
-/// Whether an error may be due to what was to be read: the server closed the connection, took too long to write the
-/// reply, or the reply exceeds a limit of our own. Whether it is due to that [`crate::foundation::redis::appetite`]
-/// decides.
+/// Whether an error may be due to what was read: the server closed the connection, took too long to write the reply,
+/// or the reply exceeds a limit of our own. [`crate::foundation::redis::read_size`] decides whether it is.
 pub fn is_unreadable(error: &RedisError) -> bool {
     error.is_io_error() || error.kind() == ErrorKind::Parse
 }
 
-/// Waits for a socket; fails if it is not to be waited for any longer.
+/// Waits for a socket. It fails if the wait is no longer wanted.
 pub type Wait<'a> = &'a dyn Fn(BorrowedFd<'_>) -> io::Result<()>;
 
-/// What is read for one reply, which keeps its [`Pace`]: the socket is waited for before, where reading must not get
-/// stuck.
+/// The bytes of one reply, which must keep its [`Pace`]. Where a read must not block, it waits for the socket first.
 struct Incoming<'a> {
     socket: &'a mut Socket,
     wait: Option<Wait<'a>>,
@@ -441,7 +441,7 @@ impl Read for Incoming<'_> {
     }
 }
 
-/// A socket, read without waiting: what has arrived.
+/// A socket that is read without waiting, for what has arrived.
 struct AtHand<'a>(&'a mut Socket);
 
 impl Read for AtHand<'_> {

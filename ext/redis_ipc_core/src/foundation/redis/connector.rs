@@ -1,4 +1,4 @@
-//! Makes connections: finds the server for a key, and logs in.
+//! Makes connections: finds the server of a key, and logs in.
 
 use crate::error::{Error, ErrorKind, Fate};
 use crate::foundation::redis::attempt::{Attempt, Closing};
@@ -20,14 +20,14 @@ use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-/// How long what needs several keys of a slot waits for the slot to have moved, before the next look.
+/// The pause before a command on several keys of a moving slot is tried again.
 const TRY_AGAIN: Duration = Duration::from_millis(50);
 
-/// How long one sentinel is waited for before the next is asked beside it.
+/// How long one sentinel may take before the next is asked as well.
 const HEAD_START: Duration = Duration::from_millis(200);
-/// How many sentinels are asked at a time.
+/// How many sentinels are asked at the same time.
 const MOST_ASKED: usize = 5;
-/// An attempt to connect ends long before.
+/// An attempt to connect ends long before this.
 const FOREVER: Duration = Duration::from_secs(86_400);
 
 /// Opens connections to the server, or the servers, that `redis_options` describe.
@@ -37,12 +37,12 @@ pub struct Connector {
     dialer: Dialer,
     sentinels: Option<(SentinelOptions, Sentinels)>,
     cluster: OnceLock<Cluster>,
-    /// The connections to nodes of a cluster whose reads block, by key; without a closer once they were sent away.
+    /// The connections to nodes of a cluster whose reads block, by key. One without a closer was redirected.
     blocking: Mutex<HashMap<String, (Route, Option<Closer>)>>,
 }
 
 impl Connector {
-    /// A connector for `options`.
+    /// Creates a connector for `options`.
     pub fn new(options: &RedisOptions) -> Self {
         let connector = Self {
             redacted: options.redacted(),
@@ -65,7 +65,7 @@ impl Connector {
         self.cluster.get_or_init(|| Cluster::new(options));
     }
 
-    /// The server turned out to be a node of a cluster: from now on it is the one that is asked for the others.
+    /// Records that the server is a node of a cluster. From now on it is asked for the other nodes.
     pub fn is_node_of_cluster(&self) {
         self.join_cluster(&ClusterOptions { seeds: vec![self.options.address.clone()], fixed_host: None });
     }
@@ -75,24 +75,24 @@ impl Connector {
         self.cluster.get().is_some()
     }
 
-    /// Where `key` is served as far as is known, without asking anybody.
+    /// Returns the known route of `key`, without asking a server.
     pub fn known_route(&self, key: &str) -> Route {
         self.cluster.get().map_or(Route::Server, |cluster| cluster.route(key))
     }
 
-    /// Where `key` is served. Asks the cluster where that is in doubt.
+    /// Returns the route of `key`. If the cluster map is stale it asks for the map first.
     pub fn route(&self, key: &str) -> RedisResult<Route> {
         self.look()?;
         Ok(self.known_route(key))
     }
 
-    /// Asks the cluster who serves what, where that is in doubt. Fails only if nothing is known.
+    /// Asks the cluster for its map, if that is stale. It fails only if no map is known.
     pub fn look(&self) -> RedisResult<()> {
         let Some(cluster) = self.cluster.get() else { return Ok(()) };
         let (mut last, started) = (None, Instant::now());
         for node in cluster.to_ask() {
             if cluster.is_known() && started.elapsed() >= self.patience() {
-                // The others come first the next time.
+                // The other nodes come first the next time.
                 break;
             }
             let reply = self.open(&Route::Node(Arc::clone(&node))).and_then(|mut connection| {
@@ -115,23 +115,23 @@ impl Connector {
             .unwrap_or_else(|| RedisError::from((redis::ErrorKind::Client, "no node knows of any slots"))))
     }
 
-    /// A new connection to the server of `key`.
+    /// Opens a connection to the server of `key`.
     pub fn open_for(&self, key: &str) -> RedisResult<Connection> {
         self.open(&self.route(key)?)
     }
 
-    /// A new connection to the server that the slot of `key` belongs to, wherever an `ASK` sent the key.
+    /// Opens a connection to the server that the slot of `key` belongs to, wherever an `ASK` sent the key.
     pub fn open_owner(&self, key: &str) -> RedisResult<Connection> {
         self.look()?;
         self.open(&self.cluster.get().map_or(Route::Server, |cluster| cluster.owner(key)))
     }
 
-    /// A new connection to the server of `key` whose reads may block for `block` before Redis answers; none any more
-    /// once `stop` is raised.
+    /// Opens a connection to the server of `key` whose reads may block for `block` before Redis answers. It opens
+    /// none once `stop` is raised.
     pub fn open_blocking(&self, key: &str, block: Duration, stop: &Stop) -> RedisResult<Connection> {
         let route = self.route(key)?;
         let connection = self.open_within(&route, &self.attempt().unless(stop))?;
-        // Well above the block time: a read that times out first would swallow the next message.
+        // The timeout is well above the block time: a read that times out first would swallow the next message.
         connection.set_timeouts(block + self.options.read_timeout, self.options.write_timeout)?;
         if self.is_cluster() {
             self.blocking.lock().insert(key.to_owned(), (route, Some(connection.closer())));
@@ -139,7 +139,7 @@ impl Connector {
         Ok(connection)
     }
 
-    /// Ends the reads that wait on a node that does not serve their key any more: if it hangs it will not say so.
+    /// Ends the reads that wait on a node that no longer serves their key. A node that hangs will not redirect them.
     fn close_misplaced(&self) {
         for (key, (route, closer)) in self.blocking.lock().iter_mut() {
             if self.known_route(key).node() != route.node() {
@@ -148,7 +148,7 @@ impl Connector {
         }
     }
 
-    /// Whether the read for `key` was ended because another node serves it; says so once.
+    /// Whether the read for `key` was ended because another node serves it. It returns true once.
     pub fn was_sent_away(&self, key: &str) -> bool {
         let mut blocking = self.blocking.lock();
         let away = blocking.get(key).is_some_and(|(_, closer)| closer.is_none());
@@ -158,17 +158,17 @@ impl Connector {
         away
     }
 
-    /// Limits how long connecting may take while and once the engine is being closed.
+    /// Returns the limit on connecting, while and once the engine is being closed.
     pub fn closing(&self) -> &Closing {
         &self.dialer.closing
     }
 
-    /// Nothing more will be read.
+    /// Ends all reads for good.
     pub fn close(&self) {
         self.blocking.lock().clear();
     }
 
-    /// A new connection to the server at `route`.
+    /// Opens a connection to the server at `route`.
     pub fn open(&self, route: &Route) -> RedisResult<Connection> {
         self.open_within(route, &self.attempt())
     }
@@ -183,7 +183,7 @@ impl Connector {
         if let Some(cluster) = self.cluster.get() {
             match &opened {
                 Ok(_) => cluster.reached(node),
-                Err(_) => cluster.doubt(route),
+                Err(_) => cluster.mark_stale(route),
             }
         }
         let mut connection = opened?;
@@ -209,8 +209,8 @@ impl Connector {
         Ok(connection)
     }
 
-    /// A connection to the master (Redis's guidelines for Sentinel clients). The sentinel that was right last is asked
-    /// first. Each has a head start over the next; whoever leads to a master first, counts.
+    /// Opens a connection to the master (Redis's guidelines for Sentinel clients). The sentinel that was right last
+    /// is asked first, and each has a head start over the next. The first one that leads to a master counts.
     fn open_master(
         &self,
         options: &SentinelOptions,
@@ -245,14 +245,14 @@ impl Connector {
                     Ok((sentinel, Err(error))) => {
                         sentinels.was_wrong(&sentinel);
                         running -= 1;
-                        // What a server refused says more than that another could not be reached.
+                        // A refusal by a server says more than that another server could not be reached.
                         if failure.as_ref().and_then(RedisError::code).is_none() {
                             failure = Some(error);
                         }
                     }
                     Err(_) => {}
                 }
-                // Who is asked when the time is up would only seem to be wrong.
+                // A sentinel that is asked after the time is over would only appear to be wrong.
                 if running == 0 && (unasked.len() == 0 || attempt.slice(None).is_err()) {
                     return Err(failure.unwrap_or_else(|| {
                         RedisError::from((redis::ErrorKind::Client, "there is no sentinel"))
@@ -262,7 +262,7 @@ impl Connector {
         })
     }
 
-    /// A connection to the master that the sentinel at `address` names, if it is one.
+    /// Opens a connection to the master that the sentinel at `address` names, if it is one.
     fn follow(
         &self,
         options: &SentinelOptions,
@@ -282,13 +282,13 @@ impl Connector {
         master.is_ready(&self.options)?;
         sentinels.was_right(address, &named.master);
         if is_master.is_none() {
-            // It could not be checked: another one is asked the next time.
+            // The answer could not be checked. Another sentinel is asked the next time.
             sentinels.was_wrong(address);
         }
         Ok(master)
     }
 
-    /// A connection to one of the sentinels; they take turns.
+    /// Opens a connection to one of the sentinels, chosen by `turn`.
     pub fn open_sentinel(&self, turn: usize) -> RedisResult<(Address, Connection)> {
         let none = || RedisError::from((redis::ErrorKind::Client, "there is no sentinel"));
         let Some((SentinelOptions { addresses, login, .. }, _)) = &self.sentinels else { return Err(none()) };
@@ -298,8 +298,8 @@ impl Connector {
         Ok((address, sentinel))
     }
 
-    /// The master that `sentinel`, at `address`, names, and whether it is another one than that of the latest
-    /// connection; then it is one. `None` if the sentinel is not believed.
+    /// Returns the master that `sentinel` at `address` names, and whether it is a master other than that of the
+    /// latest connection. Returns `None` if the sentinel is not believed.
     pub fn named_master(
         &self,
         address: &Address,
@@ -321,24 +321,24 @@ impl Connector {
         Ok(Some((named.master, true)))
     }
 
-    /// How many sentinels there are.
+    /// Returns how many sentinels there are.
     pub fn sentinel_count(&self) -> usize {
         self.sentinels.as_ref().map_or(0, |(options, _)| options.addresses.len())
     }
 
-    /// Whether sentinels tell where the server is.
+    /// Whether sentinels name the server.
     pub fn has_sentinels(&self) -> bool {
         self.sentinels.is_some()
     }
 
-    /// Takes in what a node of the cluster said instead of serving `key`, and tells how long to wait before the next
-    /// attempt there; `None` if `error` does not send us elsewhere.
+    /// Follows a redirection that a node of the cluster sent instead of serving `key`. Returns how long to wait
+    /// before the next attempt. `None` if `error` is not a redirection.
     pub fn redirected(&self, key: &str, error: &RedisError) -> Option<Duration> {
         let cluster = self.cluster.get()?;
-        // A key that leaves for another node lets go of those that wait for it.
+        // When a key moves to another node, Redis unblocks the clients that wait for it.
         let unblocked = || match error.code() {
             Some("UNBLOCKED") => Some(Duration::ZERO),
-            // A command about several keys of a slot that is moving.
+            // The command names several keys of a moving slot.
             Some("TRYAGAIN") => Some(TRY_AGAIN),
             _ => None,
         };
@@ -349,34 +349,34 @@ impl Connector {
         pause
     }
 
-    /// The server at `route` broke the connection, or cannot serve now.
-    pub fn doubt(&self, route: &Route) {
+    /// Marks the route as stale: its server broke the connection, or cannot serve now.
+    pub fn mark_stale(&self, route: &Route) {
         if let Some(cluster) = self.cluster.get() {
-            cluster.doubt(route);
+            cluster.mark_stale(route);
         }
     }
 
-    /// How long connecting may take, and how long a call waits for Redis to be reachable.
+    /// Returns how long connecting may take, and how long a call waits for Redis to be reachable.
     pub fn patience(&self) -> Duration {
         self.options.connect_timeout
     }
 
-    /// How long an answer of Redis's may take.
+    /// Returns how long a reply of Redis may take.
     pub fn read_timeout(&self) -> Duration {
         self.options.read_timeout
     }
 
-    /// The sockets opened here.
+    /// Returns the sockets opened here.
     pub fn sockets(&self) -> &OpenSockets {
         &self.dialer.sockets
     }
 
-    /// The address without credentials.
+    /// Returns the address without credentials.
     pub fn address(&self) -> &str {
         &self.redacted
     }
 
-    /// What `error` means to a caller.
+    /// Converts `error` to the error that a caller gets.
     pub fn explain(&self, error: &RedisError, fate: Fate) -> Error {
         if let Some(no_thread) = NoThread::behind(error) {
             return no_thread.explain(fate).address(&self.redacted);
@@ -404,7 +404,7 @@ impl Connector {
     }
 }
 
-/// Asks a sentinel for the master, and how recent that is.
+/// Asks a sentinel for the master, and for the epoch of that answer.
 fn ask(options: &SentinelOptions, sentinel: &mut Connection) -> RedisResult<Named> {
     let question = |what: &str| redis::cmd("SENTINEL").arg(what).arg(&options.name).clone();
     Named::read(sentinel.run_all(&[question("get-master-addr-by-name"), question("master")])?)

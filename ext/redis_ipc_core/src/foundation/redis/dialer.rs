@@ -15,26 +15,26 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// A peer that stops answering without closing is noticed within about this long while data is on its way.
+/// Data that a peer has not acknowledged for this long breaks the connection, so a peer that vanished is noticed.
 const USER_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long one address of a name is tried alone before the next is tried beside it (RFC 8305, "Connection Attempt
+/// How long one address of a name is tried alone before the next is tried as well (RFC 8305, "Connection Attempt
 /// Delay").
 const HEAD_START: Duration = Duration::from_millis(250);
-/// The pause before the next look whether a unix socket whose backlog is full has room.
+/// The pause before a unix socket whose backlog is full is tried again.
 const BACKLOG_FULL: Duration = Duration::from_millis(5);
 
 /// Opens the sockets of one engine.
 #[derive(Debug, Clone, Default)]
 pub struct Dialer {
-    /// Those that are open.
+    /// The open sockets.
     pub sockets: OpenSockets,
-    /// When the last attempt ends.
+    /// The limit on attempts while the engine is being closed.
     pub closing: Closing,
     resolver: Resolver,
 }
 
 impl Dialer {
-    /// Connects to `address`. The socket is bound to `attempt` until [`Socket::is_ready`].
+    /// Connects to `address`. Until [`Socket::is_ready`] the socket is bound to `attempt`.
     pub fn dial(&self, address: &Address, options: &RedisOptions, attempt: &Attempt) -> RedisResult<Socket> {
         let (host, port) = match address {
             Address::Unix(path) => return Ok(self.socket(dial_unix(path, attempt)?, attempt)),
@@ -125,7 +125,8 @@ fn is_under_way(error: &io::Error) -> bool {
         || error.kind() == io::ErrorKind::Interrupted
 }
 
-/// A unix socket connects at once, or has to wait for a place in the server's backlog: then it says EAGAIN.
+/// Connects to a unix socket. It connects at once, or must wait for a place in the server's backlog; then connecting
+/// fails with EAGAIN.
 fn dial_unix(path: &Path, attempt: &Attempt) -> io::Result<socket2::Socket> {
     let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
@@ -149,7 +150,7 @@ mod tests {
         Attempt::new(Duration::from_millis(ms), &Closing::default())
     }
 
-    /// An address that answers nothing: its backlog is full.
+    /// Returns an address that never answers, because its backlog is full.
     fn silent() -> (socket2::Socket, Vec<socket2::Socket>, SocketAddr) {
         let listener = socket2::Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();

@@ -1,4 +1,4 @@
-//! One end of a stream or a queue in this process: how it reaches Redis, and where it tells what happens.
+//! One end of a stream or a queue in this process. It knows how to reach Redis, and where to report.
 
 use crate::error::{Error, Fate, Place};
 use crate::foundation::redis::clock::Clock;
@@ -13,7 +13,7 @@ use redis::RedisError;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// One end of a stream or a queue in this process. All of its threads share one.
+/// One end of a stream or a queue in this process. All of its threads share it.
 pub struct Endpoint {
     place: Place,
     /// Opens connections.
@@ -24,14 +24,14 @@ pub struct Endpoint {
     pub stats: Arc<Stats>,
     /// Reports for the user.
     pub reporter: Reporter,
-    /// Raised at the end.
+    /// Raised when the endpoint closes.
     pub stop: Stop,
-    /// Whether the long-lived connections stand.
+    /// Whether the long-lived connections are up.
     pub health: Health,
 }
 
 impl Endpoint {
-    /// An end that has no connection yet. `place` is where its errors happen.
+    /// Creates an endpoint without a connection. `place` is the place of its errors.
     pub fn new(place: Place, redis: &RedisOptions, reporter: Reporter, stats: Arc<Stats>) -> Self {
         Self {
             place,
@@ -51,36 +51,36 @@ impl Endpoint {
         error
     }
 
-    /// Reports an error that nobody waits for.
+    /// Reports an error that no caller gets.
     pub fn report(&self, error: Error) {
         self.reporter.failure(self.locate(error));
     }
 
-    /// Reports an error of Redis that nobody waits for.
+    /// Reports an error of Redis that no caller gets.
     pub fn report_redis(&self, error: &RedisError) {
         self.report(self.connector.explain(error, Fate::Unknown));
     }
 
-    /// What an error of Redis means here.
+    /// Converts an error of Redis to one of the core.
     pub fn explain(&self, error: &RedisError, fate: Fate) -> Error {
         self.locate(self.connector.explain(error, fate))
     }
 
-    /// A long-lived connection broke.
+    /// Records that a long-lived connection broke.
     pub fn link_lost(&self, error: Error) {
         if self.health.lost() && !self.stop.is_stopped() {
             self.report(error);
         }
     }
 
-    /// A long-lived connection is lost, and the server refuses another.
+    /// Records that a long-lived connection is lost and the server refuses another.
     pub fn link_refused(&self, error: Error) {
         if self.health.refused(&error.message) && !self.stop.is_stopped() {
             self.report(error);
         }
     }
 
-    /// A long-lived connection is back.
+    /// Records that a long-lived connection is up again.
     pub fn link_restored(&self) {
         self.stats.reconnections.increment();
         if let Some(outage) = self.health.restored() {

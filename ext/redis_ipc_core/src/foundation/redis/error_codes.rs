@@ -1,28 +1,29 @@
-//! What the error codes of Redis mean for a command that was refused. Streams and JSON-RPC decide by this one table.
+//! The meaning of Redis's error codes for a command that was refused. Streams and JSON-RPC share this table.
 
-/// What helps a command that Redis refused.
+/// The remedy for a command that Redis refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Remedy {
-    /// This server cannot serve now. Another one may (a new master), so a new connection is made first.
+    /// This server cannot serve now. Another one may (a new master), so the client makes a new connection first.
     Reconnect,
-    /// This server serves, but refuses such commands for now: the same connection takes them later.
+    /// This server refuses such commands for now. The same connection accepts them later.
     Wait,
-    /// Nothing does: the command itself is refused.
+    /// There is none: the command itself is refused.
     None,
 }
 
-/// What helps a command that was refused with `code`.
+/// Returns the remedy for a command that was refused with `code`.
 ///
-/// Where a key has moved in a cluster (`MOVED`, `ASK`) is decided by [`crate::foundation::redis::connector`], which
+/// [`crate::foundation::redis::connector`] decides where a key has moved in a cluster (`MOVED`, `ASK`), because it
 /// knows the map.
 pub fn remedy(code: &str) -> Remedy {
     match code {
-        // Data is being loaded; a replica; a replica without a master; a cluster without a quorum; a slot on the move;
-        // a key that left during a blocking read; too few replicas are connected.
+        // In this order: data is being loaded; the server is a replica; it is a replica without a master; its cluster
+        // has no quorum; the slot is moving; the key left during a blocking read; too few replicas are connected.
         "LOADING" | "READONLY" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "UNBLOCKED" | "NOREPLICAS" => {
             Remedy::Reconnect
         }
-        // maxmemory is reached; a snapshot could not be saved, so writes are refused; a script or function runs.
+        // In this order: maxmemory is reached; a snapshot failed, so writes are refused; a script or function is
+        // running.
         "OOM" | "MISCONF" | "BUSY" => Remedy::Wait,
         _ => Remedy::None,
     }

@@ -1,4 +1,4 @@
-//! A fake of Redis for tests: it answers what a test tells it to.
+//! A fake of Redis for tests. It replies what a test tells it to.
 
 use crate::error::Place;
 use crate::foundation::payload::option_reader::OptionReader;
@@ -16,7 +16,7 @@ use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(20);
 
-/// A command that waits for its reply. Its connection is closed if it gets none.
+/// A command that waits for its reply. If it gets none, its connection is closed.
 pub struct Received {
     /// The command's words.
     pub words: Vec<String>,
@@ -24,7 +24,7 @@ pub struct Received {
 }
 
 impl Received {
-    /// Replies with RESP, whose last line end is left out.
+    /// Sends a reply in RESP. `resp` leaves the last line end out.
     pub fn reply(self, resp: &str) {
         self.reply.send(resp.to_owned()).unwrap();
     }
@@ -37,7 +37,7 @@ pub struct FakeServer {
 }
 
 impl FakeServer {
-    /// One that listens.
+    /// Starts a server that listens.
     pub fn start() -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let name = format!("redis_ipc_fake{}.{}", std::process::id(), NUMBER.fetch_add(1, Ordering::SeqCst));
@@ -53,27 +53,28 @@ impl FakeServer {
         Self { path, commands }
     }
 
-    /// How to reach it.
+    /// Returns the options to reach it.
     pub fn redis_options(&self) -> serde_json::Value {
         json!({ "path": self.path, "connect_timeout": 0.5 })
     }
 
-    /// An endpoint that reaches it, and what that reports.
+    /// Creates an endpoint that reaches it, and the mailbox of that endpoint's reports.
     pub fn endpoint(&self) -> (Arc<Endpoint>, Mailbox<Report>) {
         endpoint_of(self.redis_options())
     }
 
-    /// Takes no more connections.
+    /// Stops accepting connections.
     pub fn vanish(&self) {
         std::fs::remove_file(&self.path).unwrap();
     }
 
-    /// The next command.
+    /// Waits for the next command.
     pub fn next(&self) -> Received {
         self.commands.recv_timeout(LONG).unwrap()
     }
 
-    /// The next command, whose words begin with those of `start`. `None` closes its connection.
+    /// Waits for the next command and checks that its words begin with those of `start`. A `reply` of `None` closes
+    /// the connection.
     pub fn expect(&self, start: &str, reply: Option<&str>) -> Vec<String> {
         let received = self.next();
         let said = received.words.join(" ");
@@ -85,7 +86,7 @@ impl FakeServer {
         words
     }
 
-    /// Whether it got no other command.
+    /// Whether it received no other command.
     pub fn is_silent(&self) -> bool {
         self.commands.is_empty()
     }
@@ -98,7 +99,7 @@ impl Drop for FakeServer {
     }
 }
 
-/// An endpoint with these options, and what it reports.
+/// Creates an endpoint with these options, and the mailbox of its reports.
 pub fn endpoint_of(redis_options: serde_json::Value) -> (Arc<Endpoint>, Mailbox<Report>) {
     let section = OptionReader::new("redis_options", Some(redis_options)).unwrap();
     let (options, stats) = (RedisOptions::parse(section, None).unwrap(), Arc::default());
@@ -106,17 +107,17 @@ pub fn endpoint_of(redis_options: serde_json::Value) -> (Arc<Endpoint>, Mailbox<
     (Arc::new(Endpoint::new(Place::default(), &options, reporter, stats)), reports)
 }
 
-/// A bulk string.
+/// Encodes a bulk string.
 pub fn bulk(text: &str) -> String {
     format!("${}\r\n{text}", text.len())
 }
 
-/// An array.
+/// Encodes an array.
 pub fn array(items: &[String]) -> String {
     [vec![format!("*{}", items.len())], items.to_vec()].concat().join("\r\n")
 }
 
-/// An entry of a stream.
+/// Encodes an entry of a stream.
 pub fn entry(id: &str, fields: &[(&str, &str)]) -> String {
     let fields: Vec<String> = fields.iter().flat_map(|(name, value)| [bulk(name), bulk(value)]).collect();
     array(&[bulk(id), array(&fields)])

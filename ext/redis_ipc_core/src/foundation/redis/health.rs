@@ -1,27 +1,28 @@
-//! The long-lived connections of an instance together, and whether they stand: what `connected?` tells.
+//! The health of an instance's long-lived connections together. `connected?` reports it.
 
 use crate::foundation::runtime::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// A connection that stood this long was good: the next attempt starts without a long pause.
+/// After a connection has been up for this long, the next attempt starts without a long pause.
 pub const STABLE: Duration = Duration::from_secs(1);
 
-/// How many of the long-lived connections broke and are not back, and what became of them.
+/// Counts the long-lived connections that are broken, and remembers why.
 #[derive(Debug, Default)]
 pub struct Health {
     lost: AtomicUsize,
     losses: AtomicUsize,
-    /// The next number of a connection.
+    /// The number of the next connection.
     numbers: AtomicU64,
     told: Mutex<Option<Instant>>,
     since: Mutex<Option<Instant>>,
-    /// Why the server last refused a connection, in the outage that lasts.
+    /// The server's last reason to refuse a connection, during the current outage.
     refusal: Mutex<Option<String>>,
 }
 
 impl Health {
-    /// One broke; true if the user is to hear of it: it is the first, and nothing was told just before.
+    /// Records that a connection broke. Returns true if the user is to be told: it is the first one, and nothing was
+    /// reported just before.
     pub fn lost(&self) -> bool {
         self.losses.fetch_add(1, Ordering::SeqCst);
         let first = self.lost.fetch_add(1, Ordering::SeqCst) == 0;
@@ -31,7 +32,8 @@ impl Health {
         first && self.is_news()
     }
 
-    /// The server refuses another connection; true if the user is to hear of it: the reason is not the last one.
+    /// Records that the server refuses another connection. Returns true if the user is to be told: the reason differs
+    /// from the last one.
     pub fn refused(&self, why: &str) -> bool {
         let mut refusal = self.refusal.lock();
         let news = refusal.as_deref() != Some(why);
@@ -41,7 +43,8 @@ impl Health {
         news
     }
 
-    /// A connection that breaks again and again is told of once a second; each time is counted.
+    /// Whether enough time has passed for another report. A connection that breaks again and again is reported once a
+    /// second; each break is counted.
     fn is_news(&self) -> bool {
         let mut told = self.told.lock();
         let news = told.is_none_or(|told| told.elapsed() >= STABLE);
@@ -51,7 +54,7 @@ impl Health {
         news
     }
 
-    /// One that broke is back; if it was the last, how long not all of them stood.
+    /// Records that a broken connection is up again. If it was the last one, this returns how long the outage lasted.
     pub fn restored(&self) -> Option<Duration> {
         let last = self.lost.fetch_sub(1, Ordering::SeqCst) == 1;
         if last {
@@ -60,18 +63,18 @@ impl Health {
         if last { self.since.lock().take().map(|since| since.elapsed()) } else { None }
     }
 
-    /// How often one broke. Where another broke since a connection was made, that one is not to be trusted: TCP lets
-    /// a first write to a server that is gone succeed.
+    /// Returns how many connections have broken so far. If another one broke since a connection was made, that
+    /// connection is not to be trusted: TCP lets a first write to a server that is gone succeed.
     pub fn losses(&self) -> usize {
         self.losses.load(Ordering::SeqCst)
     }
 
-    /// A number for a connection on which something is sent, which no other one has.
+    /// Returns a unique number for a connection on which commands are sent.
     pub fn next_number(&self) -> u64 {
         self.numbers.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Whether none is broken.
+    /// Whether no connection is broken.
     pub fn are_up(&self) -> bool {
         self.lost.load(Ordering::SeqCst) == 0
     }

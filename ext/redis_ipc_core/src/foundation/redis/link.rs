@@ -1,4 +1,4 @@
-//! One thread's long-lived connection: reports its state, and paces the attempts to make it again.
+//! The long-lived connection of one thread. It reports its state and paces the attempts to reconnect.
 
 use crate::error::Fate;
 use crate::foundation::redis::endpoint::Endpoint;
@@ -8,12 +8,12 @@ use crate::foundation::runtime::backoff::Backoff;
 use redis::{ErrorKind, RedisError};
 use std::time::{Duration, Instant};
 
-/// Whether the server could be reached and does not let us in; that may last, unlike an outage, until somebody helps.
+/// Whether the server was reached and refuses access. Unlike an outage, that may last until an administrator acts.
 pub fn is_refusal(error: &RedisError) -> bool {
     error.kind() == ErrorKind::AuthenticationFailed || error.code().is_some_and(|code| !is_passing(code))
 }
 
-/// One thread's connection: reports its state, and paces the attempts to make it again.
+/// The long-lived connection of one thread. It reports its state and paces the attempts to reconnect.
 pub struct Link<'a> {
     endpoint: &'a Endpoint,
     key: &'a str,
@@ -27,8 +27,8 @@ enum State {
 }
 
 impl<'a> Link<'a> {
-    /// A connection for `key` that stands: an engine starts with all of its connections made. A thread that starts
-    /// again after a panic has none: then it counts as lost.
+    /// Creates the link of a connection for `key` that is up, if `stands`: an engine starts with all of its
+    /// connections made. A thread that restarts after a panic has none, so its connection counts as lost.
     pub fn new(endpoint: &'a Endpoint, key: &'a str, stands: bool) -> Self {
         let state = if stands {
             State::Up(Instant::now())
@@ -39,7 +39,7 @@ impl<'a> Link<'a> {
         Self { endpoint, key, state, backoff: Backoff::new() }
     }
 
-    /// It is ready.
+    /// Records that the connection is ready.
     pub fn up(&mut self) {
         if let State::Lost = self.state {
             self.endpoint.link_restored();
@@ -47,8 +47,8 @@ impl<'a> Link<'a> {
         }
     }
 
-    /// It broke, or could not be made: reports that, and pauses before the next attempt. That its key is served by
-    /// another node of the cluster now is no loss.
+    /// Records that the connection broke or could not be made: reports that, and pauses before the next attempt. It
+    /// is no loss if another node of the cluster serves the key now.
     pub fn lost(&mut self, error: &RedisError) {
         let connector = &self.endpoint.connector;
         let sent_away = connector.was_sent_away(self.key);
@@ -71,14 +71,14 @@ impl<'a> Link<'a> {
             };
         }
         if redirected.is_none() {
-            connector.doubt(&connector.known_route(self.key));
+            connector.mark_stale(&connector.known_route(self.key));
         }
         self.endpoint.stop.pause(self.backoff.pause().max(redirected.unwrap_or_default()));
     }
 }
 
 impl Drop for Link<'_> {
-    /// Its thread ends, or panicked: what follows counts for itself.
+    /// The thread ends or panicked. The next link counts its own losses.
     fn drop(&mut self) {
         if let State::Lost = self.state {
             self.endpoint.health.restored();

@@ -1,13 +1,13 @@
-//! User names and passwords that the program gives at each login.
+//! User names and passwords that the program supplies at each login.
 //!
-//! The core has none of the user's code in it, so it asks for them over a queue. Whoever runs the engine takes the
-//! requests in a thread of its own, and may take its time: the attempt to connect has a deadline.
+//! The core contains no code of the user, so it requests them over a queue. The program that runs the engine takes
+//! the requests in a thread of its own, and may take its time: the attempt to connect has a deadline.
 
 use crate::foundation::redis::attempt::Attempt;
 use crossbeam_channel::{Receiver, RecvTimeoutError, SendError, Sender, bounded, select_biased, unbounded};
 use std::io;
 
-/// Where the core asks.
+/// The sending end of the queue of login requests.
 #[derive(Debug, Clone)]
 pub struct Logins(Sender<LoginRequest>);
 
@@ -19,7 +19,7 @@ impl PartialEq for Logins {
 
 impl Eq for Logins {}
 
-/// One login that waits for values.
+/// A login that waits for values.
 #[derive(Debug)]
 pub struct LoginRequest {
     names: Vec<&'static str>,
@@ -29,12 +29,12 @@ pub struct LoginRequest {
 }
 
 impl LoginRequest {
-    /// The options whose values are asked for.
+    /// Returns the names of the requested options.
     pub fn names(&self) -> &[&'static str] {
         &self.names
     }
 
-    /// The user who logs in, unless its name is asked for, too.
+    /// Returns the user who logs in, unless the user name is requested too.
     pub fn username(&self) -> &str {
         &self.username
     }
@@ -44,53 +44,52 @@ impl LoginRequest {
         self.attempt.slice(None).is_ok()
     }
 
-    /// Gives the values, in the order of the names.
+    /// Supplies the values, in the order of the names.
     pub fn answer(&self, values: Vec<String>) {
         self.reply(Ok(values));
     }
 
-    /// Says why there are none. The text is shown, so it must hold no secret.
+    /// Refuses to supply the values. `why` is shown in the error, so it must hold no secret.
     pub fn refuse(&self, why: String) {
         self.reply(Err(why));
     }
 
     fn reply(&self, reply: Result<Vec<String>, String>) {
-        // The login may have been given up on.
+        // The login may have given up.
         let _ = self.reply.try_send(reply);
     }
 }
 
-/// Where the requests are taken, by any number of threads.
+/// The receiving end of the queue. Any number of threads may take from it.
 #[derive(Debug)]
 pub struct LoginRequests {
     receiver: Receiver<LoginRequest>,
     closed: (Sender<()>, Receiver<()>),
 }
 
-/// What taking found.
+/// The result of taking a request.
 #[derive(Debug)]
 pub enum TakenLogin {
     /// A request.
     Request(LoginRequest),
-    /// There will be none any more.
+    /// The queue is closed.
     Closed,
-    /// The taking thread was interrupted.
+    /// The waiting thread was interrupted.
     Interrupted,
 }
 
-/// Both ends of a new queue.
+/// Creates both ends of a queue.
 pub fn queue() -> (Logins, LoginRequests) {
     let (sender, receiver) = unbounded();
     (Logins(sender), LoginRequests { receiver, closed: bounded(1) })
 }
 
 impl Logins {
-    /// Asks for the values of the options `names` for the user `username`, and waits for them as long as `attempt`
-    /// lasts.
+    /// Requests the values of the options `names` for the user `username`. Waits for them as long as `attempt` lasts.
     ///
     /// # Errors
     ///
-    /// If they are refused or do not come in time; the text names the options.
+    /// The program refuses the values or does not supply them in time. The text names the options.
     pub fn ask(&self, names: &[&'static str], username: &str, attempt: &Attempt) -> io::Result<Vec<String>> {
         let failure = |why: &str| {
             let options: Vec<String> = names.iter().map(|name| format!("redis_options.{name}")).collect();
@@ -119,13 +118,13 @@ impl Logins {
 }
 
 impl LoginRequests {
-    /// The next request that is still wanted; waits until there is one, or `interrupt` receives something.
+    /// Waits for the next request that is still wanted. The wait ends early when `interrupt` receives something.
     pub fn take(&self, interrupt: &Receiver<()>) -> TakenLogin {
         loop {
             select_biased! {
                 recv(interrupt) -> _ => return TakenLogin::Interrupted,
                 recv(self.closed.1) -> _ => {
-                    // Left in place for the other threads.
+                    // The signal stays in place for the other threads.
                     self.close();
                     return TakenLogin::Closed;
                 }
@@ -138,7 +137,7 @@ impl LoginRequests {
         }
     }
 
-    /// Ends every taking.
+    /// Ends every wait for a request.
     pub fn close(&self) {
         let _ = self.closed.0.try_send(());
     }

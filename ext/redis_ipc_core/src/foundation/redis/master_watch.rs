@@ -1,5 +1,7 @@
-//! Asks the sentinels now and then who the master is. In a failover on demand the old master takes writes for ten
-//! seconds after there is a new one; they are lost, and connections made meanwhile go to the other server.
+//! Asks the sentinels periodically which server is the master.
+//!
+//! In a failover on demand the old master accepts writes for ten seconds after the new one is in place. Those writes
+//! are lost, and connections made meanwhile go to the other server.
 
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::connector::Connector;
@@ -10,9 +12,9 @@ use std::time::{Duration, Instant};
 
 /// How often a sentinel is asked.
 pub const INTERVAL: Duration = Duration::from_millis(500);
-/// How long the same one is asked. Another one may know of a failover that this one missed.
+/// How long the same sentinel is asked. Another one may know of a failover that this one missed.
 const TURN: Duration = Duration::from_secs(2);
-/// How long they are left alone after none of them answered.
+/// How long the sentinels are not asked after none of them answered.
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// The sentinel that is asked now.
@@ -23,17 +25,17 @@ pub struct MasterWatch(Mutex<State>);
 struct State {
     sentinel: Option<(Address, Connection)>,
     since: Option<Instant>,
-    /// How many sentinels were asked, and how many of the last did not answer.
+    /// How many sentinels were asked, and how many of the last ones did not answer.
     turns: usize,
     silent: usize,
-    /// The master of the last look.
+    /// The master of the last check.
     master: Option<Address>,
     not_before: Option<Instant>,
 }
 
 impl MasterWatch {
-    /// The master, if it is another one than that of the latest connection or of the last look. A connection that was
-    /// opened in between goes to the new one already, and the others are still to leave the old one.
+    /// Returns the master, if it differs from that of the latest connection or of the last check. A connection that
+    /// was opened in between may go to the new master already, while the others must still leave the old one.
     pub fn moved(&self, connector: &Connector) -> Option<Address> {
         let mut state = self.0.lock();
         if state.not_before.is_some_and(|time| Instant::now() < time) {
@@ -45,7 +47,7 @@ impl MasterWatch {
                 master
             }
             Err(_) => {
-                // Whoever opens a connection will tell; this is only to know sooner.
+                // The next connection attempt will report the problem. This check only finds a new master sooner.
                 state.sentinel = None;
                 state.silent += 1;
                 if state.silent >= connector.sentinel_count() {

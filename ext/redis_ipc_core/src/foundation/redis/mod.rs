@@ -1,7 +1,6 @@
-//! The way to Redis: options, sockets, TLS, login, connections and their pool, Sentinel, Cluster, the clock of the
+//! The access to Redis: options, sockets, TLS, login, connections and their pool, Sentinel, Cluster, the clock of the
 //! server, and the health of connections.
 
-pub mod appetite;
 pub mod attempt;
 pub mod clock;
 pub mod cluster;
@@ -19,6 +18,7 @@ pub mod pace;
 pub mod pipeline;
 pub mod pool;
 pub mod read_cancel;
+pub mod read_size;
 pub mod redis_options;
 pub mod resolver;
 pub mod resp;

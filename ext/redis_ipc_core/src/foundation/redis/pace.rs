@@ -1,43 +1,43 @@
-//! How slowly a reply, or what is written, may cross the wire.
+//! The minimum speed of a reply, or of a write, on the wire.
 //!
-//! The timeout of a socket bounds one read. A server that says a byte now and then never exceeds it, so a reply could
-//! take for ever. A timeout for the whole reply would forbid large replies on slow links. So once a reply has begun, it
-//! must keep a minimum speed: it may take the timeout, and 1 s more for each [`RATE`] bytes that have come. The same
-//! counts for what is written.
+//! The timeout of a socket bounds one read. A server that sends a byte at a time never exceeds it, so a reply could
+//! take for ever. A timeout for the whole reply would forbid large replies on slow links. So once a reply has begun,
+//! it must keep a minimum speed: it may take the timeout, and 1 s more for each [`RATE`] bytes that have arrived. The
+//! same holds for writes.
 
 use std::io;
 use std::time::{Duration, Instant};
 
-/// The fewest bytes per second, on average, beyond the timeout. A link of 64 kbit/s is twice as fast.
+/// The minimum of bytes per second, on average, beyond the timeout. A link of 64 kbit/s is twice as fast.
 const RATE: u32 = 4096;
 
-/// One reply, or one write, on its way.
+/// The progress of one reply, or of one write.
 #[derive(Debug)]
 pub struct Pace {
     timeout: Duration,
     bytes: u64,
-    /// When the second part was first waited for. What comes in one part is never timed.
+    /// When the second part was first waited for. A message that comes in one part is never timed.
     begun: Option<Instant>,
 }
 
 impl Pace {
-    /// Nothing has moved yet. `timeout` is that of the socket for a single read or write.
+    /// Starts with no bytes moved. `timeout` is the socket's timeout for a single read or write.
     pub fn new(timeout: Duration) -> Self {
         Self { timeout, bytes: 0, begun: None }
     }
 
-    /// Another part is waited for.
+    /// Records that another part is waited for.
     pub fn wait(&mut self) {
         if self.bytes > 0 && self.begun.is_none() {
             self.begun = Some(Instant::now());
         }
     }
 
-    /// So many bytes have moved.
+    /// Records that this many bytes have moved.
     ///
     /// # Errors
     ///
-    /// `TimedOut` where what has moved so far took too long.
+    /// `TimedOut` if the bytes moved so far took too long.
     pub fn moved(&mut self, count: usize) -> io::Result<()> {
         self.bytes += count as u64;
         match self.begun {

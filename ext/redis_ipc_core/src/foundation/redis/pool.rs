@@ -1,4 +1,4 @@
-//! A pool of connections for everything that does not block.
+//! A pool of connections for every command that does not block.
 
 use crate::error::{Error, ErrorKind, Fate};
 use crate::foundation::redis::cluster::Route;
@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 
 /// A pooled connection that has not been used for this long is closed.
 const UNUSED: Duration = Duration::from_secs(60);
-/// How often a command is sent on to another node of a cluster.
+/// How often a command follows a redirection to another node of a cluster.
 const REDIRECTIONS: u32 = 5;
 
 /// Connections for commands that do not block, opened on demand.
 ///
-/// Not r2d2: its locks do not survive a fork (see [`crate::foundation::runtime::sync`]), it opens connections in a
-/// thread of its own, and it hides a refused connection until its timeout.
+/// This is not r2d2: r2d2's locks do not survive a fork (see [`crate::foundation::runtime::sync`]), it opens
+/// connections in a thread of its own, and it hides a refused connection until its timeout.
 pub struct Pool {
     connector: Arc<Connector>,
     most: u32,
@@ -25,7 +25,7 @@ pub struct Pool {
     returned: Condvar,
 }
 
-/// A connection out of the pool, until it is dropped.
+/// A connection taken from the pool, until it is dropped.
 struct Lent<'a> {
     pool: &'a Pool,
     route: Route,
@@ -38,7 +38,7 @@ impl Drop for Lent<'_> {
             Some(connection) if !std::thread::panicking() => {
                 self.pool.give_back(connection, self.route.clone())
             }
-            // After a panic something may be left unread on it.
+            // After a panic a reply may be left unread on it.
             _ => self.pool.forget(),
         }
     }
@@ -72,13 +72,13 @@ impl State {
 }
 
 impl Pool {
-    /// An empty pool of at most so many connections.
+    /// Creates an empty pool of at most this many connections.
     pub fn new(connector: Arc<Connector>, most: u32) -> Self {
         Self { connector, most, state: Mutex::default(), returned: Condvar::new() }
     }
 
-    /// Runs `work` on a connection of the pool to the server of `key`, which is waited for at most `connect_timeout`;
-    /// again on another one where the key has moved to another node of a cluster.
+    /// Runs `work` on a pooled connection to the server of `key`. Waits at most `connect_timeout` for the connection.
+    /// It runs `work` again on another connection if the key has moved to another node of a cluster.
     pub fn with<T>(
         &self,
         key: &str,
@@ -104,12 +104,12 @@ impl Pool {
         }
     }
 
-    /// Runs one command about `key`, as [`Pool::with`] does.
+    /// Runs one command about `key` like [`Pool::with`].
     pub fn run(&self, key: &str, command: &Cmd) -> Result<Value, Error> {
         self.with(key, |connection| connection.run(command))
     }
 
-    /// A connection that the server closed while it was idle is replaced by another.
+    /// Takes a connection. One that the server closed while it was idle is replaced.
     fn lend(&self, route: Route) -> Result<Lent<'_>, Error> {
         loop {
             let mut connection = self.take(&route)?;
@@ -132,7 +132,7 @@ impl Pool {
                 return Ok(connection);
             }
             if state.open >= self.most && !state.idle.is_empty() {
-                // It goes to another node.
+                // The connection goes to another node.
                 state.idle.remove(0);
                 state.open -= 1;
             }
@@ -156,12 +156,12 @@ impl Pool {
 
     fn give_back(&self, connection: Connection, route: Route) {
         if connection.is_broken() {
-            self.connector.doubt(&route);
+            self.connector.mark_stale(&route);
         }
         let mut state = self.state.lock();
         if connection.is_broken() {
             state.open -= 1;
-            // What is idle is no better: it went to the same server.
+            // The idle connections are no better, because they go to the same server.
             state.close_idle(|idle| idle.route == route);
         } else if state.closed {
             state.open -= 1;
@@ -177,12 +177,12 @@ impl Pool {
         self.returned.notify_one();
     }
 
-    /// Closes the connections nobody uses now.
+    /// Closes the connections that are not in use.
     pub fn close_idle(&self) {
         self.state.lock().close_idle(|_| true);
     }
 
-    /// Closes every connection; those in use follow when they are given back.
+    /// Closes every connection. Those in use are closed when they are returned.
     pub fn close(&self) {
         self.connector.close();
         let mut state = self.state.lock();
@@ -192,7 +192,7 @@ impl Pool {
         self.returned.notify_all();
     }
 
-    /// Opens connections outside the pool.
+    /// Returns the connector, for connections outside the pool.
     pub fn connector(&self) -> &Connector {
         &self.connector
     }

@@ -1,26 +1,26 @@
-//! The end of a blocking read from outside: by whoever stops its thread, or finds that it waits at the wrong server.
+//! Ends a blocking read from another thread: the thread's end is requested, or the read waits at the wrong server.
 
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::redis_options::Address;
 use crate::foundation::redis::socket::Closer;
 use crate::foundation::runtime::sync::Mutex;
 
-/// The connection that one thread reads on now, if any.
+/// The connection on which one thread reads now, if any.
 #[derive(Default)]
 pub struct ReadCancel(Mutex<Option<Closer>>);
 
 impl ReadCancel {
-    /// From now on it is `connection`.
+    /// Sets the connection to `connection`.
     pub fn on(&self, connection: &Connection) {
         *self.0.lock() = Some(connection.closer());
     }
 
-    /// Ends the read under way; the next one starts on a new connection.
+    /// Ends the current read. The next one starts on a new connection.
     pub fn end(&self) {
         self.end_if(|_| true);
     }
 
-    /// Ends a read that waits elsewhere than at `address`.
+    /// Ends the current read unless it waits at `address`.
     pub fn end_unless_at(&self, address: &Address) {
         self.end_if(|closer| closer.address() != address);
     }

@@ -1,4 +1,4 @@
-//! How to reach Redis, in redis-rb's names.
+//! The options for reaching Redis, under redis-rb's names.
 
 use crate::error::{Error, ErrorKind};
 use crate::foundation::payload::option_reader::OptionReader;
@@ -16,7 +16,7 @@ const DEFAULT_PORT: u64 = 6379;
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(3_600);
 
-/// redis-rb's options that mean nothing to this client; accepted so that one hash can serve both.
+/// Options of redis-rb that mean nothing to this client. It accepts them so that one hash serves both.
 const NOT_OURS: [&str; 15] = [
     "tcp_keepalive",
     "reconnect_delay",
@@ -35,12 +35,12 @@ const NOT_OURS: [&str; 15] = [
     "concurrency",
 ];
 
-/// Where a server listens.
+/// The address that a server listens on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Address {
-    /// Host and port.
+    /// A host and a port.
     Tcp(String, u16),
-    /// A unix socket.
+    /// The path of a unix socket.
     Unix(PathBuf),
 }
 
@@ -54,12 +54,12 @@ impl fmt::Display for Address {
     }
 }
 
-/// A user name and a password; neither is ever printed.
+/// A user name and a password. Neither is ever printed.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Credentials {
-    /// The ACL user; `None` is the default user.
+    /// The ACL user. `None` is the default user.
     pub username: Option<String>,
-    /// The password; `None` means no AUTH is sent.
+    /// The password. With `None` no AUTH is sent.
     pub password: Option<String>,
 }
 
@@ -69,17 +69,17 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// A user name or a password, as configured; never printed.
+/// A user name or a password, as configured. It is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Secret {
-    /// The text.
+    /// The text itself.
     Known(String),
-    /// The program is asked for it at each login.
+    /// A value that the program supplies at each login.
     Asked,
 }
 
 impl Secret {
-    /// A String, or the Hash that stands for what the program gives at each login.
+    /// Reads a String, or the Hash that stands for a value that the program supplies at each login.
     fn parse(section: &mut OptionReader, name: &'static str) -> Result<Option<Self>, Error> {
         match section.value(name) {
             None => Ok(None),
@@ -97,7 +97,7 @@ impl Secret {
     }
 }
 
-/// How to log in to a server, as configured; never printed.
+/// The configured login for a server. It is never printed.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Login {
     /// The names of the options, for errors.
@@ -130,7 +130,7 @@ impl fmt::Debug for Login {
 }
 
 impl Login {
-    /// Reads the options of `names`; `url` has what the URL says.
+    /// Reads the options of `names`. `url` holds the values of the URL.
     fn parse(section: &mut OptionReader, names: LoginNames, url: Credentials) -> Result<Self, Error> {
         let (username, password) = names.names();
         Ok(Self {
@@ -141,11 +141,11 @@ impl Login {
         })
     }
 
-    /// What to log in with now. Asks the program where it was configured so.
+    /// Returns the credentials to log in with now. It requests them from the program where the options say so.
     ///
     /// # Errors
     ///
-    /// If the program does not say it within `attempt`.
+    /// The program does not supply them within `attempt`.
     pub fn credentials(&self, attempt: &Attempt) -> io::Result<Credentials> {
         let Some(password) = &self.password else { return Ok(Credentials::default()) };
         let known = self.username.as_ref().and_then(Secret::known);
@@ -164,10 +164,10 @@ impl Login {
     }
 }
 
-/// TLS settings, in the names of Ruby's `ssl_params`.
+/// TLS settings, under the names of Ruby's `ssl_params`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TlsOptions {
-    /// A PEM file of certificate authorities to trust instead of the system's.
+    /// A PEM file of certificate authorities, trusted instead of the system's.
     pub ca_file: Option<PathBuf>,
     /// The client certificate: PEM text or a file's path.
     pub cert: Option<Pem>,
@@ -179,12 +179,12 @@ pub struct TlsOptions {
     pub verify: bool,
 }
 
-/// PEM text, or the file it is in. Its content is never printed.
+/// PEM text, or the path of its file. The content is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Pem {
     /// The text itself.
     Text(String),
-    /// A file to read when connecting.
+    /// A file that is read when connecting.
     File(PathBuf),
 }
 
@@ -194,10 +194,10 @@ impl fmt::Debug for Pem {
     }
 }
 
-/// The servers to ask for the master's address.
+/// The sentinels, which are asked for the master's address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SentinelOptions {
-    /// Sentinels, tried in turn.
+    /// The sentinels' addresses, tried in turn.
     pub addresses: Vec<(String, u16)>,
     /// The master's name.
     pub name: String,
@@ -205,40 +205,40 @@ pub struct SentinelOptions {
     pub login: Login,
 }
 
-/// Nodes of a Redis Cluster.
+/// The nodes of a Redis Cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterOptions {
     /// Nodes that are asked for the others, tried in turn.
     pub seeds: Vec<Address>,
-    /// The host name to reach every node by, instead of those the cluster tells.
+    /// The host name under which every node is reached, instead of those that the cluster tells.
     pub fixed_host: Option<String>,
 }
 
-/// How to reach Redis.
+/// The options for reaching Redis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedisOptions {
-    /// Where it listens, unless `sentinel` or `cluster` is asked.
+    /// The address, unless `sentinel` or `cluster` is used.
     pub address: Address,
     /// The database number.
     pub db: i64,
     /// How to log in.
     pub login: Login,
-    /// TLS, if wanted.
+    /// TLS, if used.
     pub tls: Option<TlsOptions>,
     /// Sentinels, if used.
     pub sentinel: Option<SentinelOptions>,
-    /// The cluster, if it is one.
+    /// The cluster, if used.
     pub cluster: Option<ClusterOptions>,
     /// How long connecting may take, and how long a call tries to reach Redis before it gives up.
     pub connect_timeout: Duration,
     /// How long Redis may take to answer a command that does not block.
     pub read_timeout: Duration,
-    /// How long writing may be stuck.
+    /// How long a single write may take.
     pub write_timeout: Duration,
 }
 
 impl RedisOptions {
-    /// Reads redis-rb's options; `environment_url` (REDIS_URL) counts where neither url, host nor path is given.
+    /// Reads redis-rb's options. `environment_url` (REDIS_URL) applies if neither url, host nor path is given.
     pub fn parse(mut section: OptionReader, environment_url: Option<&str>) -> Result<Self, Error> {
         let nodes = Nodes::parse(&mut section)?;
         let url = section.string("url")?;
@@ -298,13 +298,13 @@ impl RedisOptions {
         Ok(options)
     }
 
-    /// Has `logins` asked for what was configured so.
+    /// Uses `logins` for the values that the program supplies at each login.
     pub fn ask(&mut self, logins: Logins) {
         let sentinels = self.sentinel.iter_mut().map(|sentinel| &mut sentinel.login);
         sentinels.chain([&mut self.login]).for_each(|login| login.logins = Some(logins.clone()));
     }
 
-    /// The address as a URL with no credentials in it, for errors and logs.
+    /// Returns the address as a URL without credentials, for errors and logs.
     pub fn redacted(&self) -> String {
         if let Some(sentinel) = &self.sentinel {
             let hosts: Vec<String> =
@@ -326,8 +326,8 @@ fn timeout(section: &mut OptionReader, name: &'static str) -> Result<Option<Dura
     section.seconds(name, LONGEST_TIMEOUT)
 }
 
-/// Whether a password in the URL may be cut: what comes after `#`, `/` or `?` would be taken for other parts, and a
-/// piece of the password for the host, which errors show.
+/// Whether a password in the URL may be cut. What follows `#`, `/` or `?` would be parsed as another part, and a
+/// piece of the password as the host, which errors show.
 fn has_raw_characters(url: &str) -> bool {
     let Some((scheme, rest)) = url.split_once("://") else { return false };
     if rest.contains('#') || scheme == "unix" {
@@ -345,14 +345,14 @@ struct FromUrl {
 }
 
 impl FromUrl {
-    /// Takes `url`, the value of the option `name`, apart.
+    /// Parses `url`, the value of the option `name`.
     fn parse(url: &str, name: &str, section: &OptionReader) -> Result<Self, Error> {
         if has_raw_characters(url) {
             let expected = "a URL whose user name and password have their special characters percent-encoded \
                             (@ is %40, # is %23, / is %2F, ? is %3F); or give username and password as options";
             return Err(section.refuse(name, expected));
         }
-        // redis-rs is asked for the parts only, so TLS can be left to us.
+        // redis-rs parses only the parts. TLS is set up here.
         let plain = url.strip_prefix("rediss://").map(|rest| format!("redis://{rest}"));
         let tls = plain.is_some();
         let info = plain.as_deref().unwrap_or(url).into_connection_info();
@@ -371,7 +371,7 @@ impl FromUrl {
     }
 }
 
-/// What `cluster` (in redis-rb 5 `nodes`) tells.
+/// The servers of the option `cluster` (in redis-rb 5 `nodes`).
 struct Nodes {
     cluster: ClusterOptions,
     credentials: Credentials,
@@ -410,7 +410,7 @@ impl Nodes {
         Ok(Some(all))
     }
 
-    /// Login and TLS are those of the first URL that has them: all nodes have the same.
+    /// Adds a node. Login and TLS come from the first URL that has them, because all nodes share them.
     fn add_url(&mut self, url: &str, name: &str, section: &OptionReader) -> Result<(), Error> {
         let url = FromUrl::parse(url, name, section)?;
         if url.db != 0 {
@@ -454,7 +454,7 @@ impl SentinelOptions {
         let list = section.value("sentinels");
         let name = section.string("name")?;
         let login = Login::parse(section, LoginNames::Sentinel, Credentials::default())?;
-        // A replica cannot take a write, so nothing here can run on one.
+        // A replica cannot accept a write, so this library cannot run on one.
         section.word("role", &[("master", ()), ("primary", ())])?;
         let Some(list) = list else { return Ok(None) };
         let expected = "an Array of {host:, port:} Hashes";

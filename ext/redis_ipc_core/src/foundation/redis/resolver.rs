@@ -1,4 +1,4 @@
-//! Finds the addresses of host names.
+//! Resolves host names to addresses.
 
 use crate::foundation::redis::attempt::Attempt;
 use crate::foundation::runtime::sync::{Condvar, Mutex};
@@ -9,14 +9,15 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// How many look-ups run at a time. One that hangs keeps its thread until the system gives up, which can take minutes.
+/// The most look-ups that run at the same time. One that hangs keeps its thread until the system gives up, which can
+/// take minutes.
 const MOST: usize = 8;
 
 type Place = (String, u16);
 type Find = fn(&str, u16) -> io::Result<Vec<SocketAddr>>;
 
-/// Finds the addresses of host names. The system's look-up cannot be interrupted, so it runs in a thread that an
-/// attempt to connect can leave; the next attempt waits for the same look-up.
+/// Resolves host names. The system's look-up cannot be interrupted, so it runs in a thread that an attempt to connect
+/// can abandon. The next attempt waits for the same look-up.
 #[derive(Debug, Clone)]
 pub struct Resolver(Arc<Inner>);
 
@@ -24,7 +25,7 @@ pub struct Resolver(Arc<Inner>);
 struct Inner {
     find: Find,
     running: Mutex<HashMap<Place, Arc<Lookup>>>,
-    /// The address that worked last, of each name.
+    /// The address of each name that last worked.
     worked: Mutex<HashMap<Place, SocketAddr>>,
 }
 
@@ -34,7 +35,7 @@ struct Lookup {
     done: Condvar,
 }
 
-/// Several threads may wait for one look-up, and an `io::Error` cannot be cloned.
+/// The result of a look-up. Several threads may wait for one, and an `io::Error` cannot be cloned.
 type Found = Result<Vec<SocketAddr>, (io::ErrorKind, String)>;
 
 impl Default for Resolver {
@@ -48,11 +49,11 @@ impl Resolver {
         Self(Arc::new(Inner { find, running: Mutex::default(), worked: Mutex::default() }))
     }
 
-    /// The addresses of `host`; the one that worked last comes first.
+    /// Returns the addresses of `host`. The one that last worked comes first.
     ///
     /// # Errors
     ///
-    /// Those of the system, or if it does not answer within `attempt`.
+    /// Those of the system, or the system does not answer within `attempt`.
     pub fn resolve(&self, host: &str, port: u16, attempt: &Attempt) -> io::Result<Vec<SocketAddr>> {
         if let Ok(address) = host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(address, port)]);
@@ -86,12 +87,12 @@ impl Resolver {
         Ok(addresses)
     }
 
-    /// Notes that `address` of `host` could be connected to.
+    /// Records that connecting to `address` of `host` succeeded.
     pub fn worked(&self, host: &str, port: u16, address: SocketAddr) {
         self.0.worked.lock().insert((host.to_owned(), port), address);
     }
 
-    /// The look-up under way, or a new one.
+    /// Returns the look-up that runs, or starts one.
     fn look_up(&self, place: &Place) -> io::Result<Arc<Lookup>> {
         let mut running = self.0.running.lock();
         if let Some(lookup) = running.get(place) {
@@ -104,7 +105,7 @@ impl Resolver {
         let (inner, own, key) = (Arc::clone(&self.0), Arc::clone(&lookup), place.clone());
         let find = move || {
             let found = (inner.find)(&key.0, key.1).map_err(|error| (error.kind(), error.to_string()));
-            // Whoever comes from now on looks again.
+            // A later call starts another look-up.
             inner.running.lock().remove(&key);
             *own.found.lock() = Some(found);
             own.done.notify_all();

@@ -1,10 +1,10 @@
-//! Which sentinel is asked for the master, and which of them is believed.
+//! Decides which sentinel is asked for the master, and which of them is believed.
 
 use crate::foundation::redis::redis_options::{Address, SentinelOptions};
 use crate::foundation::runtime::sync::Mutex;
 use redis::{RedisError, RedisResult, Value};
 
-/// The sentinels of one engine, and what they said.
+/// The sentinels of one engine, and their answers.
 #[derive(Debug)]
 pub struct Sentinels {
     state: Mutex<State>,
@@ -12,13 +12,13 @@ pub struct Sentinels {
 
 #[derive(Debug)]
 struct State {
-    /// The one to ask first stands first.
+    /// The order in which they are asked.
     order: Vec<Address>,
-    /// The highest configuration epoch heard of. A sentinel with a lower one has missed a failover.
+    /// The highest configuration epoch seen. A sentinel with a lower one has missed a failover.
     epoch: u64,
-    /// The sentinels that were not believed, or of no use, since one was believed.
+    /// The sentinels that were not believed, or did not answer, since one was last believed.
     left_out: Vec<Address>,
-    /// The master that was last found to be one.
+    /// The last server that proved to be a master.
     master: Option<Address>,
     /// The last answer, right or wrong: which sentinel named which master.
     last: Option<(Address, Address)>,
@@ -29,7 +29,7 @@ struct State {
 pub struct Named {
     /// Its address.
     pub master: Address,
-    /// How recent that is: each failover has a higher epoch. 0 where the sentinel's user may not ask for it.
+    /// The configuration epoch, which rises with each failover. It is 0 if the sentinel's user may not read it.
     pub epoch: u64,
 }
 
@@ -38,7 +38,7 @@ impl Named {
     ///
     /// # Errors
     ///
-    /// What the sentinel refused; and if it does not know the master.
+    /// The sentinel refused a command, or does not know the master.
     pub fn read(replies: Vec<Value>) -> RedisResult<Self> {
         let mut replies = replies.into_iter();
         let address = match replies.next() {
@@ -74,8 +74,8 @@ impl State {
         }
     }
 
-    /// Once no sentinel is left that knows of the latest failover, epochs count anew: they do so after
-    /// `SENTINEL RESET`. One sentinel that is asked several times does not decide that.
+    /// Resets the epoch once no remaining sentinel knows of the latest failover: epochs start anew after `SENTINEL
+    /// RESET`. One sentinel that is asked several times does not decide that.
     fn forget_epoch_if_alone(&mut self) {
         if self.order.iter().all(|known| self.left_out.contains(known)) {
             self.epoch = 0;
@@ -85,22 +85,22 @@ impl State {
 }
 
 impl Sentinels {
-    /// Those of `options`, of which none has been asked.
+    /// Creates the sentinels of `options`, none of which has been asked.
     pub fn new(options: &SentinelOptions) -> Self {
         let order = options.addresses.iter().map(|(host, port)| Address::Tcp(host.clone(), *port)).collect();
         Self { state: Mutex::new(State { order, epoch: 0, left_out: Vec::new(), master: None, last: None }) }
     }
 
-    /// The sentinels, the one to ask first before the others.
+    /// Returns the sentinels in the order in which to ask them.
     pub fn order(&self) -> Vec<Address> {
         self.state.lock().order.clone()
     }
 
-    /// Takes in what the sentinel at `sentinel` said.
+    /// Records the answer of the sentinel at `sentinel`.
     ///
     /// # Errors
     ///
-    /// If another one knows of a later failover.
+    /// Another sentinel knows of a later failover.
     pub fn hear(&self, sentinel: &Address, named: &Named) -> RedisResult<()> {
         let mut state = self.state.lock();
         state.last = Some((sentinel.clone(), named.master.clone()));
@@ -114,27 +114,27 @@ impl Sentinels {
         Ok(())
     }
 
-    /// The sentinel at `sentinel` named a master that is one; it is asked first from now on.
+    /// Records that the sentinel at `sentinel` named a true master. It is asked first from now on.
     pub fn was_right(&self, sentinel: &Address, master: &Address) {
         let mut state = self.state.lock();
         state.order.sort_by_key(|known| known != sentinel);
         state.master = Some(master.clone());
     }
 
-    /// The sentinel at `sentinel` did not answer, or named a server that is no master or cannot be reached; it is asked
-    /// last from now on.
+    /// Records that the sentinel at `sentinel` did not answer, or named a server that is no master or cannot be
+    /// reached. It is asked last from now on.
     pub fn was_wrong(&self, sentinel: &Address) {
         let mut state = self.state.lock();
         state.order.sort_by_key(|known| known == sentinel);
         state.leave_out(sentinel);
     }
 
-    /// Whether the master that was last found is another than `master`.
+    /// Whether `master` differs from the last server that proved to be a master.
     pub fn is_news(&self, master: &Address) -> bool {
         self.state.lock().master.as_ref() != Some(master)
     }
 
-    /// Who named which master last, for errors.
+    /// Returns which sentinel last named which master, for errors.
     pub fn last_answer(&self) -> Option<String> {
         let state = self.state.lock();
         let (sentinel, master) = state.last.as_ref()?;
@@ -142,7 +142,7 @@ impl Sentinels {
     }
 }
 
-/// Whether the reply to `ROLE` is that of a master; `None` if the user may not ask.
+/// Whether the reply to `ROLE` is that of a master. `None` if the user may not run the command.
 pub fn is_master(role: RedisResult<Value>) -> RedisResult<Option<bool>> {
     match role {
         Ok(Value::Array(parts)) => Ok(Some(texts(&parts).first().is_some_and(|role| role == "master"))),

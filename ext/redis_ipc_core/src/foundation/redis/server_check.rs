@@ -1,11 +1,11 @@
-//! Whether a server is new enough, and whether it is a node of a cluster.
+//! Checks whether a server is new enough, and whether it is a node of a cluster.
 
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::resp::replies;
 use redis::{RedisResult, Value};
 
-/// Refuses a server that is too old: XAUTOCLAIM's list of deleted ids and PEXPIRE's NX and GT need Redis 7.0. True if
-/// the server is a node of a cluster.
+/// Refuses a server that is too old: XAUTOCLAIM's list of deleted ids and PEXPIRE's NX and GT need Redis 7.0. Returns
+/// true if the server is a node of a cluster.
 pub fn check_server(connection: &mut Connection) -> RedisResult<bool> {
     let Ok(Value::Array(facts)) = connection.run(&redis::cmd("HELLO")) else { return Ok(false) };
     let fact = |wanted: &[u8]| match replies::fact(&facts, wanted) {

@@ -1,9 +1,9 @@
 //! The slot of a key in a Redis Cluster (Redis Cluster specification, "Key distribution model").
 
-/// How many slots a cluster has.
+/// The number of slots of a cluster.
 pub const SLOTS: u16 = 16_384;
 
-/// The slot of `key`. Of a key with a hash tag, a part in braces that is not empty, only that part counts.
+/// Returns the slot of `key`. If the key has a hash tag (a part in braces that is not empty), only the tag is hashed.
 pub fn slot(key: &[u8]) -> u16 {
     crc16(tag(key).unwrap_or(key)) % SLOTS
 }
@@ -14,7 +14,7 @@ fn tag(key: &[u8]) -> Option<&[u8]> {
     Some(&rest[..length]).filter(|tag| !tag.is_empty())
 }
 
-/// CRC-16/XMODEM: polynomial 0x1021, nothing reflected, starting at 0.
+/// Computes CRC-16/XMODEM: polynomial 0x1021, not reflected, initial value 0.
 fn crc16(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0, |crc, byte| (crc << 8) ^ TABLE[usize::from((crc >> 8) as u8 ^ byte)])
 }
@@ -44,7 +44,7 @@ mod tests {
     #[test]
     fn slots_are_those_of_redis() {
         assert_eq!(crc16(b"123456789"), 0x31C3, "the example of the specification");
-        // What CLUSTER KEYSLOT says.
+        // The slots that CLUSTER KEYSLOT returns.
         for (key, expected) in
             [("house:inbox:child", 3192), ("house:replies:parent:7f", 10175), ("foo", 12182)]
         {

@@ -13,10 +13,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-/// A write to a closed connection must fail, and must not raise SIGPIPE.
+/// With this flag a write to a closed connection fails and does not raise SIGPIPE.
 #[cfg(not(target_vendor = "apple"))]
 const SEND_FLAGS: SendFlags = SendFlags::NOSIGNAL;
-/// socket2 sets `SO_NOSIGPIPE` there.
+/// On these systems socket2 sets `SO_NOSIGPIPE`.
 #[cfg(target_vendor = "apple")]
 const SEND_FLAGS: SendFlags = SendFlags::empty();
 
@@ -24,14 +24,14 @@ const SEND_FLAGS: SendFlags = SendFlags::empty();
 pub struct Socket {
     raw: Arc<Raw>,
     tls: Option<Box<ClientConnection>>,
-    /// While connecting.
+    /// The attempt that bounds the socket while it connects.
     attempt: Option<Attempt>,
 }
 
 /// The socket of the operating system. It is closed when its owner drops it.
 #[derive(Debug)]
 struct Raw {
-    // Before the socket: fields are dropped in this order.
+    // This field stands before the socket because fields are dropped in this order.
     _listed: Listed,
     socket: socket2::Socket,
 }
@@ -52,7 +52,7 @@ impl Write for &Raw {
     }
 }
 
-/// Of a socket, what has arrived.
+/// Reads only what has arrived on a socket.
 pub struct Arrived<'a>(pub BorrowedFd<'a>);
 
 impl Read for Arrived<'_> {
@@ -72,52 +72,54 @@ impl Write for Arrived<'_> {
     }
 }
 
-/// Closes a connection from another thread: a blocked read on it returns at once. It does not keep the socket open: who
-/// reads has ended, and left its closer behind, where it connected while it was being stopped.
+/// Closes a connection from another thread. A blocked read on it returns at once. The handle does not keep the socket
+/// open: if it connected while it was being stopped, the reader has ended and left its closer behind.
 pub struct Closer {
     address: Address,
     raw: Weak<Raw>,
 }
 
 impl Closer {
-    /// Where the connection goes to.
+    /// Returns the address that the connection goes to.
     pub fn address(&self) -> &Address {
         &self.address
     }
 
-    /// Shuts the socket down both ways.
+    /// Shuts the socket down in both directions.
     pub fn close(&self) {
         if let Some(raw) = self.raw.upgrade() {
-            // An error means it is closed already.
+            // An error means that it is closed already.
             let _ = raw.socket.shutdown(Shutdown::Both);
         }
     }
 }
 
 impl Socket {
-    /// A socket that was connected, and does not block: until [`Socket::is_ready`] it waits no longer than `attempt`.
+    /// Creates a socket that is connected and does not block. Until [`Socket::is_ready`] it waits no longer than
+    /// `attempt`.
     pub fn new(socket: socket2::Socket, attempt: Attempt, sockets: &OpenSockets) -> Self {
         let listed = sockets.list(socket.as_raw_fd());
         Self { raw: Arc::new(Raw { _listed: listed, socket }), tls: None, attempt: Some(attempt) }
     }
 
-    /// Speaks TLS from now on.
+    /// Uses TLS from now on.
     pub fn speak_tls(&mut self, client: ClientConnection) {
         self.tls = Some(Box::new(client));
     }
 
-    /// The server can be used: from now on reading and writing block, for as long as [`Socket::set_timeouts`] says.
+    /// Ends the attempt to connect. From now on reads and writes block, for as long as [`Socket::set_timeouts`]
+    /// allows.
     pub fn is_ready(&mut self) -> io::Result<()> {
         self.attempt = None;
         self.raw.socket.set_nonblocking(false)
     }
 
-    /// A handle that closes it from another thread.
+    /// Returns a handle that closes the socket from another thread.
     pub fn closer(&self, address: Address) -> Closer {
         Closer { address, raw: Arc::downgrade(&self.raw) }
     }
 
-    /// How long reading and writing may be stuck.
+    /// Sets how long a single read and a single write may take.
     pub fn set_timeouts(&self, read: Duration, write: Duration) -> io::Result<()> {
         self.raw.socket.set_read_timeout(Some(read))?;
         self.raw.socket.set_write_timeout(Some(write))
@@ -132,27 +134,29 @@ impl Socket {
         }
     }
 
-    /// Whether the other side has closed it, or has said something unasked, as it does before closing.
+    /// Whether the peer has closed the connection, or has sent something that was not requested, as servers do before
+    /// they close.
     pub fn has_ended(&mut self) -> bool {
         let mut byte = [0];
         let peeked = recv(&self.raw.socket, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT);
         if matches!(peeked, Err(Errno::AGAIN | Errno::INTR)) {
             return false;
         }
-        // Of TLS, what has arrived may be a message between the two ends that means nothing here.
+        // With TLS the received bytes may be a message of the protocol itself.
         self.tls.is_none()
             || !matches!(self.read_now(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
-    /// What a thread can wait for that is not to be stuck in reading. Not with TLS: what can be read may have come from
-    /// the socket before.
+    /// Returns the descriptor for a thread that must not block in a read. There is none with TLS, because readable
+    /// data may have left the socket already.
     pub fn awaited(&self) -> Option<BorrowedFd<'_>> {
         if self.tls.is_some() { None } else { Some(self.raw.socket.as_fd()) }
     }
 }
 
 impl Socket {
-    /// Does `work`, which blocks. While connecting it does not: it is done again once the socket is ready for it.
+    /// Runs `work`, which blocks. While connecting it does not block, and is repeated once the socket is ready for
+    /// it.
     fn within<T>(
         &mut self,
         plain: PollFlags,
@@ -215,7 +219,7 @@ mod tests {
     use crate::foundation::redis::attempt::Closing;
     use std::os::unix::net::UnixStream;
 
-    /// A socket, what closes it, and the other side, which waits for nothing.
+    /// Returns a socket, its closer, and its peer, which never waits.
     fn connected(sockets: &OpenSockets) -> (Socket, Closer, UnixStream) {
         let (own, other) = UnixStream::pair().unwrap();
         let attempt = Attempt::new(Duration::from_secs(1), &Closing::default());

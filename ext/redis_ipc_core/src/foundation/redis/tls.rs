@@ -1,4 +1,4 @@
-//! TLS by rustls, from redis-rb's `ssl_params`.
+//! TLS with rustls, configured by redis-rb's `ssl_params`.
 
 use crate::foundation::redis::redis_options::{Pem, TlsOptions};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -15,9 +15,9 @@ use std::sync::Arc;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// A client that has not spoken yet, for a server called `host`.
+/// Creates a TLS client that has not sent anything, for a server called `host`.
 pub fn client(options: &TlsOptions, host: &str) -> Result<ClientConnection, Failure> {
-    // Named here, since rustls panics where no process-wide provider is installed.
+    // The provider is named here because rustls panics if no process-wide provider is installed.
     let provider = Arc::new(ring::default_provider());
     let verifier = Verifier::new(options, Arc::clone(&provider))?;
     let builder = ClientConfig::builder_with_provider(provider)
@@ -45,16 +45,16 @@ fn private_key(pem: &Pem) -> Result<PrivateKeyDer<'static>, Failure> {
     })
 }
 
-/// Signatures that rustls cannot check, offered to the server where nothing is checked.
+/// Signature schemes that rustls cannot check. They are offered to the server if nothing is checked.
 const UNCHECKED_SCHEMES: [SignatureScheme; 2] =
     [SignatureScheme::ECDSA_NISTP521_SHA512, SignatureScheme::ED448];
 
-/// rustls's own verifier, with the two checks that OpenSSL lets a user turn off.
+/// rustls's own verifier, without the two checks that OpenSSL lets a user turn off.
 #[derive(Debug)]
 struct Verifier {
-    /// `None` where nothing is to be checked (`verify_mode: OpenSSL::SSL::VERIFY_NONE`).
+    /// The verifier. `None` if nothing is checked (`verify_mode: OpenSSL::SSL::VERIFY_NONE`).
     checked: Option<Arc<WebPkiServerVerifier>>,
-    /// The certificates of `ca_file`: a server may present one of them itself.
+    /// The certificates of `ca_file`. A server may present one of them as its own.
     pinned: Vec<CertificateDer<'static>>,
     verify_hostname: bool,
     provider: Arc<CryptoProvider>,
@@ -77,8 +77,8 @@ impl Verifier {
         Ok(Self { checked, pinned, verify_hostname: options.verify_hostname, provider })
     }
 
-    /// Whether a certificate that was refused is one of `ca_file` itself, and has no other fault than that it is an
-    /// authority's: a self-signed one often says so. Its dates have been checked by then.
+    /// Whether a refused certificate is one of `ca_file` itself, and its only fault is that it is an authority's.
+    /// Self-signed certificates often are. Its dates have been checked by then.
     fn is_pinned(&self, certificate: &CertificateDer<'_>, refusal: &rustls::Error) -> bool {
         let rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(why))) = refusal else {
             return false;
@@ -106,7 +106,7 @@ impl ServerCertVerifier for Verifier {
                 }
                 Ok(ServerCertVerified::assertion())
             }
-            // The name is checked last, so everything else is in order.
+            // The name is checked last, so all other checks have passed.
             Err(rustls::Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) if !self.verify_hostname => Ok(ServerCertVerified::assertion()),
@@ -114,7 +114,8 @@ impl ServerCertVerifier for Verifier {
         }
     }
 
-    /// Where the certificate is not checked, its signature says nothing: whoever is in between has one of his own.
+    /// Without a check of the certificate, its signature proves nothing: an attacker in between has a valid one of
+    /// their own.
     fn verify_tls12_signature(
         &self,
         message: &[u8],

@@ -1,35 +1,36 @@
-//! Pauses between attempts to reconnect: growing, capped, and jittered so that many processes do not return at once.
+//! Pauses between attempts to reconnect. They grow up to a limit, and they are jittered so that many processes do not
+//! reconnect at the same moment.
 
 use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(10);
-/// Below the second in which service must resume once Redis is back.
+/// The longest pause. It is below the second within which service must resume once Redis is back.
 const LONGEST: Duration = Duration::from_millis(400);
 
-/// "Full jitter" over exponential steps (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015),
-/// with a floor of half a step so that it never spins.
+/// Exponential backoff with "full jitter" (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog,
+/// 2015). Each pause is at least half a step, so that a caller never spins.
 #[derive(Debug)]
 pub struct Backoff {
     step: Duration,
 }
 
 impl Backoff {
-    /// At the first step.
+    /// Starts at the first step.
     pub fn new() -> Self {
         Self { step: FIRST }
     }
 
-    /// The next pause.
+    /// Returns the next pause.
     pub fn pause(&mut self) -> Duration {
         let mut byte = [128u8];
-        // Without randomness there is no jitter, which is no reason to fail.
+        // Without randomness there is no jitter. That is no reason to fail.
         let _ = getrandom::fill(&mut byte);
         let pause = self.step / 2 + (self.step / 2) * u32::from(byte[0]) / 255;
         self.step = (self.step * 2).min(LONGEST);
         pause
     }
 
-    /// Back to the first step.
+    /// Returns to the first step.
     pub fn reset(&mut self) {
         self.step = FIRST;
     }

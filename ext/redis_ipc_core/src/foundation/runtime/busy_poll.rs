@@ -1,40 +1,40 @@
-//! Looking for an answer (or a request) again and again for a while, before sleeping until it comes. Linux has this for
-//! its sockets, under the same name (<https://docs.kernel.org/networking/napi.html#busy-polling>).
+//! Busy polling: a thread polls for an answer (or a request) for a short time before it sleeps. Linux has the same
+//! for its sockets (<https://docs.kernel.org/networking/napi.html#busy-polling>).
 //!
-//! A core that has gone idle takes long to wake: bench/RESULTS.md has what that costs a lone call. So who waits alone
-//! looks first, as long as what it waits for comes before the looking would end, and as long as nobody else wants the
-//! processor: after each look it is offered to others, and where they keep it, the looking rests.
+//! An idle core takes long to wake; bench/RESULTS.md has what that costs a single call. So a thread that waits alone
+//! polls first, as long as messages usually arrive within the polling time and no other thread needs the processor.
+//! After each poll the thread yields the processor. If another thread then holds it for long, busy polling pauses.
 
 use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long somebody looks.
+/// How long a thread polls before it sleeps.
 const LIMIT: Duration = Duration::from_micros(150);
-/// Who is kept from the processor for this long shares it with somebody who has more to do than to answer.
+/// If a yielding thread gets the processor back only after this time, another thread has more work than to answer.
 const HELD_UP: Duration = Duration::from_micros(500);
-/// How long the looking rests then: at first, and at most if that goes on.
+/// The first pause of busy polling after that. It is also the longest, if the processor stays busy.
 const REST: Duration = Duration::from_millis(20);
 const MOST_REST: Duration = Duration::from_secs(64);
 
-/// Whether looking pays, for those who read one connection one after the other.
+/// Decides whether busy polling pays, for threads that read one connection in turn.
 #[derive(Debug, Clone, Copy)]
 pub struct BusyPoll {
     enabled: bool,
-    /// How long it took lately.
+    /// The recent time until a message arrived.
     usual: Option<Duration>,
     rest: Duration,
     rests_until: Option<Instant>,
 }
 
 impl BusyPoll {
-    /// Looks only if `enabled`, and if others have a core to run on.
+    /// Creates a poller. It polls only if `enabled`, and if the machine has another core for other threads.
     pub fn new(enabled: bool) -> Self {
         let enabled = enabled && thread::available_parallelism().is_ok_and(|cores| cores.get() > 1);
         Self { enabled, usual: None, rest: REST, rests_until: None }
     }
 
-    /// Looks until there is something; `None` if it is to be waited for asleep.
+    /// Polls with `look` until it finds something. Returns `None` if the caller is to sleep until a message comes.
     pub fn look<T>(&mut self, look: impl FnMut() -> io::Result<Option<T>>) -> io::Result<Option<T>> {
         self.look_by(Instant::now, look)
     }
@@ -63,12 +63,12 @@ impl BusyPoll {
         Ok(None)
     }
 
-    /// Notes how long it was looked and waited for.
+    /// Records how long a message took to arrive, polling included.
     pub fn note(&mut self, waited: Duration) {
         self.usual = Some(self.usual.map_or(waited, |usual| (usual * 7 + waited) / 8));
     }
 
-    /// Notes that several came together: there is enough to do for the processor without looking.
+    /// Records that several messages came together: the processor has enough to do without polling.
     pub fn note_crowd(&mut self) {
         let until = Instant::now() + REST;
         self.rests_until = self.rests_until.max(Some(until));
@@ -80,7 +80,7 @@ impl BusyPoll {
             && self.rests_until.is_none_or(|until| until <= now)
     }
 
-    /// Rests for longer each time, if the last time was not long ago.
+    /// Pauses for longer each time, if the last pause was recent.
     fn back_off(&mut self, now: Instant) {
         let again = self.rests_until.is_some_and(|until| now < until + self.rest);
         self.rest = if again { (self.rest * 2).min(MOST_REST) } else { REST };
@@ -126,8 +126,8 @@ mod tests {
         assert!(busy_poll.pays(Instant::now() + REST));
     }
 
-    /// How often something is looked for that does not come, where every look takes `step`, whatever else the machine
-    /// does; and whether looking pays after that.
+    /// Polls for something that never comes, where every poll takes `step` whatever else the machine does. Returns
+    /// the number of polls, and whether polling still pays.
     fn looks_of(step: Duration) -> (u32, bool) {
         let mut busy_poll = enabled();
         busy_poll.note(LIMIT / 2);

@@ -1,40 +1,40 @@
-//! Failpoints: places where a test can have a thread of the core panic in the midst of its work. Other builds have
+//! Failpoints: places where a test can make a thread of the core panic in the middle of its work. Other builds have
 //! none.
 
-/// Panics if a test wants this thread to.
+/// Panics if a test has chosen this thread.
 #[cfg(not(test))]
 #[inline]
 pub fn point() {}
 
-/// Panics if a test wants the thread to that reads a connection lent to it.
+/// Panics if a test has chosen followers, which read a connection lent to them.
 #[cfg(not(test))]
 #[inline]
-pub fn visit() {}
+pub fn follower() {}
 
 #[cfg(test)]
-pub use chosen::{CHOSEN, VISITOR, point, visit};
+pub use chosen::{CHOSEN, FOLLOWER, follower, point};
 
 #[cfg(test)]
 mod chosen {
     use crate::foundation::runtime::sync::Mutex;
     use std::sync::LazyLock;
 
-    /// The name of the thread that is to panic, once.
+    /// The name of the thread that is to panic once.
     pub static CHOSEN: LazyLock<Mutex<Option<String>>> = LazyLock::new(Mutex::default);
 
-    /// What stands for whoever has a connection that was lent.
-    pub const VISITOR: &str = "a visitor";
+    /// The name that chooses any follower.
+    pub const FOLLOWER: &str = "a follower";
 
-    /// Panics once, in the thread that is chosen.
+    /// Panics once in the chosen thread.
     pub fn point() {
         if let Some(name) = std::thread::current().name() {
             panic_if_chosen(name);
         }
     }
 
-    /// Panics once, if [`VISITOR`] is chosen.
-    pub fn visit() {
-        panic_if_chosen(VISITOR);
+    /// Panics once, if [`FOLLOWER`] is chosen.
+    pub fn follower() {
+        panic_if_chosen(FOLLOWER);
     }
 
     fn panic_if_chosen(name: &str) {

@@ -1,4 +1,4 @@
-//! New ids, of the operating system's randomness.
+//! New ids from the operating system's random numbers.
 
 use crate::error::{Error, ErrorKind};
 use crate::foundation::payload::id::Id;
@@ -6,20 +6,25 @@ use crate::foundation::runtime::sync::Mutex;
 
 const BLOCK: usize = 1024;
 
-/// Hands out ids from a block of the operating system's randomness, so most cost no system call.
+/// Hands out ids from a block of random bytes, so most ids cost no system call.
 ///
-/// It belongs to one engine: a forked child starts its own and can never repeat its parent's ids.
+/// An id source belongs to one engine. A forked child starts an engine of its own and can never repeat its parent's
+/// ids.
 pub struct IdSource {
     block: Mutex<(Box<[u8; BLOCK]>, usize)>,
 }
 
 impl IdSource {
-    /// An empty source: the first id fills it.
+    /// Creates an empty source. The first id fills it.
     pub fn new() -> Self {
         Self { block: Mutex::new((Box::new([0; BLOCK]), BLOCK)) }
     }
 
-    /// The next id. Fails only where the operating system has no randomness to give.
+    /// Returns the next id.
+    ///
+    /// # Errors
+    ///
+    /// The operating system has no random numbers to give.
     pub fn next(&self) -> Result<Id, Error> {
         let mut block = self.block.lock();
         let (bytes, used) = &mut *block;

@@ -1,4 +1,4 @@
-//! Threads, locks, waiting and waking, queues, counters and reports. Nothing in here talks to a server.
+//! Threads, locks, waiting and waking, queues, counters and reports. No module in here talks to a server.
 
 pub mod backoff;
 pub mod busy_poll;

@@ -1,5 +1,5 @@
-//! Which sockets an engine has open, so that a forked child can close its copies of them: else Redis would take the
-//! parent for alive as long as one of its children is.
+//! The list of the sockets that an engine has open, so that a forked child can close its copies of them. Otherwise
+//! Redis would take the parent for alive as long as one of its children is.
 
 use std::collections::BTreeSet;
 use std::os::fd::RawFd;
@@ -10,20 +10,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct OpenSockets(Arc<Mutex<BTreeSet<RawFd>>>);
 
 impl OpenSockets {
-    /// Lists a socket until the returned guard is dropped; to be dropped before the socket is closed.
+    /// Lists a socket until the returned guard is dropped. The guard must be dropped before the socket is closed.
     pub fn list(&self, socket: RawFd) -> Listed {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(socket);
         Listed { sockets: self.clone(), socket }
     }
 
-    /// The sockets open when this process was forked off. Does not wait: who holds the lock may be a thread that the
-    /// child does not have; then nothing is known.
+    /// Returns the sockets that were open when this process was forked. It does not wait for the lock, because the
+    /// thread that holds it may not exist in the child; it returns nothing then.
     pub fn inherited(&self) -> Vec<RawFd> {
         self.0.try_lock().map(|sockets| sockets.iter().copied().collect()).unwrap_or_default()
     }
 }
 
-/// A place in the list.
+/// An entry of the list.
 #[derive(Debug)]
 pub struct Listed {
     sockets: OpenSockets,

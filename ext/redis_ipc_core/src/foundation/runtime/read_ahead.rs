@@ -1,37 +1,37 @@
-//! How much may be read ahead: only what the consumers will get to within a few ms, so that a slow instance does not
-//! hoard what a free one could take.
+//! Read-ahead: how many requests an instance may take before its consumers are free. It takes only what they will get
+//! to within a few ms, so that a slow instance does not hoard what a free one could take.
 
 use std::time::Duration;
 
-/// How long a request that was read ahead should wait here at most, by what handlers took lately.
+/// The longest time that a request read ahead should wait here, judged by recent run times of handlers.
 const READ_AHEAD: Duration = Duration::from_millis(5);
-/// How many requests are read ahead at most.
+/// The most requests that are read ahead.
 const MOST_AHEAD: usize = 256;
 
-/// What handlers took lately, on average.
+/// The recent average run time of handlers.
 #[derive(Debug, Default)]
 pub struct ReadAhead {
     usual_run: Option<Duration>,
 }
 
 impl ReadAhead {
-    /// Notes that a handler took so long.
+    /// Records the run time of a handler.
     pub fn note_run(&mut self, ran: Duration) {
         self.usual_run = Some(self.usual_run.map_or(ran, |usual| (usual * 7 + ran) / 8));
     }
 
-    /// Notes that a request which was read ahead has waited so long: handlers take that long now, though none has
-    /// ended to tell.
+    /// Records how long a request that was read ahead has waited. Handlers take at least that long now, even if none
+    /// has ended yet.
     pub fn note_stuck(&mut self, waited: Duration) {
         self.usual_run = self.usual_run.max(Some(waited));
     }
 
-    /// What they took; nothing is known at first.
+    /// Returns the recent average run time. `None` if no handler has run yet.
     pub fn usual_run(&self) -> Option<Duration> {
         self.usual_run
     }
 
-    /// How many requests may be read ahead for so many consumers; none before anything is known.
+    /// Returns how many requests may be read ahead for this number of consumers. It is 0 until a run time is known.
     pub fn count(&self, consumers: usize) -> usize {
         self.usual_run.map_or(0, |run| {
             let per_consumer = READ_AHEAD.as_nanos() / run.as_nanos().max(1);

@@ -1,4 +1,4 @@
-//! What the core has to tell: errors nobody is waiting for, the ends of outages, and the ends of calls that are watched.
+//! Reports from the core to the user: errors that no caller gets, the ends of outages, and the ends of watched calls.
 
 use crate::error::Error;
 use crate::foundation::payload::id::Id;
@@ -7,17 +7,17 @@ use crossbeam_channel::{Receiver, Sender, bounded, select_biased, unbounded};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How many reports may wait for the user before failures are dropped and counted.
+/// The most reports that may wait for the user. Further failures are dropped and counted.
 const WAITING: usize = 10_000;
 
-/// Something to tell the user.
+/// A report to the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Report {
-    /// An error that no caller hears of.
+    /// An error that no caller gets.
     Failure(Error),
     /// A watched call has ended.
     Settled(Id),
-    /// All connections stand again, after so long.
+    /// All connections are up again, after an outage of this length.
     Reconnected(Duration),
 }
 
@@ -29,12 +29,12 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// Reports that all connections stand again.
+    /// Reports that all connections are up again.
     pub fn reconnected(&self, outage: Duration) {
         send(&self.sender, Report::Reconnected(outage));
     }
 
-    /// Reports an error that no caller hears of; if too many reports wait, it is dropped and counted.
+    /// Reports an error that no caller gets. If too many reports wait, the error is dropped and counted.
     pub fn failure(&self, error: Error) {
         if self.sender.len() < WAITING {
             send(&self.sender, Report::Failure(error));
@@ -43,23 +43,24 @@ impl Reporter {
         }
     }
 
-    /// Who reports the ends of calls, among all else.
+    /// Returns a watcher that sends the ends of calls among all other reports.
     pub fn watcher(&self) -> Watcher {
         Watcher::Reports(self.sender.clone())
     }
 }
 
-/// Who is told of the end of a call that is watched. Is never dropped for want of room: a callback or a fiber hangs on it.
+/// The receiver of the end of a watched call. An end is never dropped for want of room, because a callback or a fiber
+/// depends on it.
 #[derive(Debug, Clone)]
 pub enum Watcher {
-    /// The reports.
+    /// The queue of all reports.
     Reports(Sender<Report>),
-    /// A queue of nothing but ends.
+    /// A queue that carries only ends of calls.
     Ends(Sender<Id>),
 }
 
 impl Watcher {
-    /// Tells that the call `id` has ended; never blocks.
+    /// Sends that the call `id` has ended. It never blocks.
     pub fn tell(&self, id: Id) {
         match self {
             Self::Reports(sender) => send(sender, Report::Settled(id)),
@@ -69,35 +70,35 @@ impl Watcher {
 }
 
 fn send<T>(sender: &Sender<T>, message: T) {
-    // The other end lives as long as the engine; after it nobody is left to be told.
+    // The other end lives as long as the engine. After that there is no receiver left.
     let _ = sender.send(message);
 }
 
-/// Where messages are fetched, by any number of threads.
+/// The receiving end of a queue. Any number of threads may fetch from it.
 #[derive(Debug)]
 pub struct Mailbox<T> {
     receiver: Receiver<T>,
     closed: (Sender<()>, Receiver<()>),
 }
 
-/// What fetching found.
+/// The result of a fetch.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Fetched<T> {
     /// A message.
     Message(T),
-    /// Closed, and nothing is left.
+    /// The queue is closed, and no message is left.
     Closed,
     /// The fetching thread was interrupted.
     Interrupted,
 }
 
-/// Both ends of a new queue of reports.
+/// Creates both ends of a queue of reports.
 pub fn reports(stats: &Arc<Stats>) -> (Reporter, Mailbox<Report>) {
     let (sender, mailbox) = mailbox();
     (Reporter { sender, stats: Arc::clone(stats) }, mailbox)
 }
 
-/// Both ends of a new queue of the ends of calls: no report is before them.
+/// Creates both ends of a queue of ends of calls. No report delays them there.
 pub fn ends() -> (Watcher, Mailbox<Id>) {
     let (sender, mailbox) = mailbox();
     (Watcher::Ends(sender), mailbox)
@@ -109,20 +110,20 @@ fn mailbox<T>() -> (Sender<T>, Mailbox<T>) {
 }
 
 impl<T> Mailbox<T> {
-    /// The next message; waits until there is one, or `interrupt` receives something.
+    /// Waits for the next message. The wait ends early when `interrupt` receives something.
     pub fn fetch(&self, interrupt: &Receiver<()>) -> Fetched<T> {
         select_biased! {
             recv(self.receiver) -> message => message.map_or(Fetched::Closed, Fetched::Message),
             recv(interrupt) -> _ => Fetched::Interrupted,
             recv(self.closed.1) -> _ => {
-                // Left in place for the other fetching threads.
+                // The signal stays in place for the other fetching threads.
                 let _ = self.closed.0.try_send(());
                 Fetched::Closed
             }
         }
     }
 
-    /// Ends every fetch once the waiting messages are gone.
+    /// Ends every fetch once the waiting messages have been fetched.
     pub fn close(&self) {
         let _ = self.closed.0.try_send(());
     }

@@ -1,8 +1,9 @@
-//! Whose turn it is to read a connection.
+//! Decides which thread reads a connection.
 //!
-//! It belongs to a thread of the engine. But what that thread reads is for another one, which must be woken for it. So
-//! while only one thread waits, the connection is lent, and whoever waits reads for itself: what is called
-//! leader/followers (<https://www.dre.vanderbilt.edu/~schmidt/PDF/lf.pdf>).
+//! The connection belongs to a thread of the engine. But the messages that this thread reads are for another thread,
+//! which it must then wake. So while only one thread waits, the owner lends the connection, and the waiting thread
+//! reads for itself. This is the leader/followers pattern (<https://www.dre.vanderbilt.edu/~schmidt/PDF/lf.pdf>). The
+//! thread that owns the connection is the owner, and a thread that borrows it is a follower.
 
 use crate::foundation::runtime::sync::{Condvar, Mutex};
 use crate::foundation::runtime::waker::Waker;
@@ -11,19 +12,19 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How a lent session comes back.
+/// The state in which a lent session returns to its owner.
 #[derive(Debug)]
 pub enum Back<S> {
-    /// As it was lent.
+    /// The session is usable.
     Whole(S),
-    /// Of no more use, because of this error.
+    /// The session is of no more use because of this error.
     Broken(S, RedisError),
-    /// Not at all: the visitor panicked.
+    /// The session is gone: the follower panicked.
     Lost,
 }
 
 impl<S> Back<S> {
-    /// The session, if it is of any use.
+    /// Returns the session, if it is usable.
     pub fn into_result(self) -> RedisResult<S> {
         match self {
             Self::Whole(session) => Ok(session),
@@ -33,55 +34,56 @@ impl<S> Back<S> {
     }
 }
 
-enum Place<S> {
-    /// Its own thread has it.
-    Home,
-    /// Whoever comes may take it.
+enum Holder<S> {
+    /// The owner has it.
+    Owner,
+    /// Any follower may take it.
     Free(S),
-    /// A visitor has it.
-    Away,
-    /// A visitor gave it back.
+    /// A follower has it.
+    Follower,
+    /// A follower gave it back.
     Returned(Back<S>),
 }
 
 struct State<S> {
-    place: Place<S>,
-    /// It is to come home as soon as nobody has it.
+    holder: Holder<S>,
+    /// The session must return to its owner as soon as no follower has it.
     recalled: bool,
-    /// A visitor came since its own thread last looked.
-    visited: bool,
-    /// Its own thread sleeps until the visitor leaves.
+    /// A follower took the session since the owner last checked.
+    followed: bool,
+    /// The owner sleeps until the follower returns the session.
     asleep: bool,
-    /// Wakes a visitor. Gone when nothing will be lent any more.
+    /// Wakes a follower. It is `None` once the owner lends no more.
     waker: Option<Arc<Waker>>,
 }
 
-/// A session (a connection and what was read from it so far) that is read at home or by visitors.
+/// A session (a connection and what was read from it so far) that its owner or a follower reads.
 pub struct SharedReader<S> {
     state: Mutex<State<S>>,
     changed: Condvar,
 }
 
 impl<S> SharedReader<S> {
-    /// The session is at home. `waker` wakes a visitor.
+    /// Creates the state of a session that its owner has. `waker` wakes a follower.
     pub fn new(waker: Waker) -> Self {
         let waker = Some(Arc::new(waker));
-        let state = State { place: Place::Home, recalled: false, visited: false, asleep: false, waker };
+        let state = State { holder: Holder::Owner, recalled: false, followed: false, asleep: false, waker };
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// For its own thread, which lends nothing any more: closes the waker. Whoever still has a hold of this may keep it
-    /// for long.
+    /// Closes the waker when the owner lends no more. Other threads may keep a reference to this state for long after
+    /// that.
     pub fn end(&self) {
         self.state.lock().waker = None;
     }
 
-    /// For its own thread: lends the session until it is recalled, or free and not visited for `patience`. `needed`
-    /// tells, once visitors can have it, whether there is something to read that none of them may be coming for.
+    /// Lends the owner's session until it is recalled, or until no follower has taken it for `patience`. `needed` is
+    /// asked once followers can take the session: it tells whether there is something to read for which no follower
+    /// may come.
     pub fn lend(&self, session: S, patience: Duration, needed: impl FnOnce() -> bool) -> Back<S> {
         let mut state = self.state.lock();
-        state.place = Place::Free(session);
-        (state.recalled, state.visited, state.asleep) = (false, false, false);
+        state.holder = Holder::Free(session);
+        (state.recalled, state.followed, state.asleep) = (false, false, false);
         drop(state);
         if needed() {
             self.recall();
@@ -89,21 +91,21 @@ impl<S> SharedReader<S> {
         let mut state = self.state.lock();
         let mut look = Instant::now() + patience;
         loop {
-            match std::mem::replace(&mut state.place, Place::Home) {
-                Place::Returned(back) => return back,
-                Place::Free(session) if state.recalled => return Back::Whole(session),
-                place => state.place = place,
+            match std::mem::replace(&mut state.holder, Holder::Owner) {
+                Holder::Returned(back) => return back,
+                Holder::Free(session) if state.recalled => return Back::Whole(session),
+                holder => state.holder = holder,
             }
             if Instant::now() < look {
                 state = self.changed.wait_until(state, look);
                 continue;
             }
-            if !std::mem::take(&mut state.visited) {
-                match std::mem::replace(&mut state.place, Place::Home) {
-                    Place::Free(session) => return Back::Whole(session),
-                    place => state.place = place,
+            if !std::mem::take(&mut state.followed) {
+                match std::mem::replace(&mut state.holder, Holder::Owner) {
+                    Holder::Free(session) => return Back::Whole(session),
+                    holder => state.holder = holder,
                 }
-                // A long visit. No need to look before it ends.
+                // A follower has it for long. There is no need to check before it returns the session.
                 state.asleep = true;
                 while state.asleep {
                     state = self.changed.wait(state);
@@ -113,33 +115,33 @@ impl<S> SharedReader<S> {
         }
     }
 
-    /// The session, if nobody has it.
-    pub fn visit(&self) -> Option<Visit<'_, S>> {
+    /// Takes the session for a follower. Returns `None` if another thread has it.
+    pub fn follow(&self) -> Option<Follower<'_, S>> {
         let mut state = self.state.lock();
-        if !matches!(state.place, Place::Free(_)) {
+        if !matches!(state.holder, Holder::Free(_)) {
             return None;
         }
         let waker = state.waker.clone()?;
-        state.visited = true;
-        let place = std::mem::replace(&mut state.place, Place::Away);
-        Some(Visit { turn: self, place: Some(place), waker })
+        state.followed = true;
+        let holder = std::mem::replace(&mut state.holder, Holder::Follower);
+        Some(Follower { shared: self, holder: Some(holder), waker })
     }
 
-    /// Has the session come home: at once, or when the visitor leaves.
+    /// Requires the session back: at once, or when its follower returns it.
     pub fn recall(&self) {
         let mut state = self.state.lock();
         state.recalled = true;
-        let tell = matches!(state.place, Place::Free(_));
+        let tell = matches!(state.holder, Holder::Free(_));
         drop(state);
         if tell {
             self.changed.notify_one();
         }
     }
 
-    fn put(&self, place: Place<S>) {
+    fn put(&self, holder: Holder<S>) {
         let mut state = self.state.lock();
-        let tell = state.recalled || state.asleep || matches!(place, Place::Returned(_));
-        state.place = place;
+        let tell = state.recalled || state.asleep || matches!(holder, Holder::Returned(_));
+        state.holder = holder;
         state.asleep = false;
         drop(state);
         if tell {
@@ -148,40 +150,41 @@ impl<S> SharedReader<S> {
     }
 }
 
-/// The session, in a visitor's hands.
-pub struct Visit<'a, S> {
-    turn: &'a SharedReader<S>,
-    /// Where it goes when the visit ends; nothing while it is read, so that a panic leaves nothing.
-    place: Option<Place<S>>,
+/// A session in the hands of a follower.
+pub struct Follower<'a, S> {
+    shared: &'a SharedReader<S>,
+    /// The state that the session returns in. It is `None` during a read, so that a panic returns nothing.
+    holder: Option<Holder<S>>,
     waker: Arc<Waker>,
 }
 
-impl<S> Visit<'_, S> {
-    /// Runs `read` on the session, with the waker that wakes the visitor, and puts it back, for the next visitor or for
-    /// its own thread: for that one at once if `needed`, asked when it is back, says so. `None` if the session broke.
+impl<S> Follower<'_, S> {
+    /// Runs `read` on the session, with the waker that wakes this follower. Then it returns the session to the next
+    /// follower, or at once to the owner if `needed`, which is asked after the return, says so. Returns `None` if the
+    /// session broke.
     pub fn read<T>(
         mut self,
         read: impl FnOnce(&mut S, &Arc<Waker>) -> RedisResult<T>,
         needed: impl FnOnce() -> bool,
     ) -> Option<T> {
-        let Some(Place::Free(mut session)) = self.place.take() else { return None };
-        let (place, value) = match read(&mut session, &self.waker) {
-            Ok(value) => (Place::Free(session), Some(value)),
-            Err(error) => (Place::Returned(Back::Broken(session, error)), None),
+        let Some(Holder::Free(mut session)) = self.holder.take() else { return None };
+        let (holder, value) = match read(&mut session, &self.waker) {
+            Ok(value) => (Holder::Free(session), Some(value)),
+            Err(error) => (Holder::Returned(Back::Broken(session, error)), None),
         };
-        self.place = Some(place);
-        let turn = self.turn;
+        self.holder = Some(holder);
+        let shared = self.shared;
         drop(self);
         if value.is_some() && needed() {
-            turn.recall();
+            shared.recall();
         }
         value
     }
 }
 
-impl<S> Drop for Visit<'_, S> {
+impl<S> Drop for Follower<'_, S> {
     fn drop(&mut self) {
-        self.turn.put(self.place.take().unwrap_or(Place::Returned(Back::Lost)));
+        self.shared.put(self.holder.take().unwrap_or(Holder::Returned(Back::Lost)));
     }
 }
 
@@ -194,16 +197,17 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
-    fn turn() -> SharedReader<usize> {
+    fn shared() -> SharedReader<usize> {
         SharedReader::new(Waker::new(&OpenSockets::default()).unwrap())
     }
 
-    /// Waits until it can be visited. Fails where the machine stalled for so long that it is home again, for good.
-    fn visit(turn: &SharedReader<usize>) -> Visit<'_, usize> {
+    /// Waits until the session can be taken. It fails where the machine stalled for so long that the owner has taken
+    /// the session back for good.
+    fn follow(shared: &SharedReader<usize>) -> Follower<'_, usize> {
         let until = Instant::now() + LONG;
         loop {
-            if let Some(visit) = turn.visit() {
-                return visit;
+            if let Some(follow) = shared.follow() {
+                return follow;
             }
             assert!(Instant::now() < until, "it is not to be had");
             std::thread::yield_now();
@@ -215,74 +219,74 @@ mod tests {
     }
 
     #[test]
-    fn what_is_at_home_or_away_cannot_be_visited() {
-        let turn = turn();
-        assert!(turn.visit().is_none());
+    fn only_a_free_session_can_be_followed() {
+        let shared = shared();
+        assert!(shared.follow().is_none());
         std::thread::scope(|scope| {
-            let home = scope.spawn(|| turn.lend(1, LONG, || false));
+            let owner = scope.spawn(|| shared.lend(1, LONG, || false));
             let add = |session: &mut usize, _: &Arc<Waker>| {
                 *session += 1;
-                Ok(turn.visit().is_none())
+                Ok(shared.follow().is_none())
             };
-            assert_eq!(visit(&turn).read(add, || true), Some(true));
-            assert!(matches!(home.join().unwrap(), Back::Whole(2)));
+            assert_eq!(follow(&shared).read(add, || true), Some(true));
+            assert!(matches!(owner.join().unwrap(), Back::Whole(2)));
         });
-        assert!(turn.visit().is_none());
+        assert!(shared.follow().is_none());
     }
 
     #[test]
-    fn it_comes_home_when_recalled_needed_or_left_alone() {
-        let turn = turn();
-        assert!(matches!(turn.lend(1, LONG, || true), Back::Whole(1)));
-        assert!(matches!(turn.lend(2, Duration::from_millis(1), || false), Back::Whole(2)));
+    fn it_returns_when_recalled_needed_or_left_alone() {
+        let shared = shared();
+        assert!(matches!(shared.lend(1, LONG, || true), Back::Whole(1)));
+        assert!(matches!(shared.lend(2, Duration::from_millis(1), || false), Back::Whole(2)));
         std::thread::scope(|scope| {
-            let home = scope.spawn(|| turn.lend(3, LONG, || false));
-            // While a visitor has it, it cannot.
+            let owner = scope.spawn(|| shared.lend(3, LONG, || false));
+            // The session cannot return while a follower has it.
             let recall = |_: &mut usize, _: &Arc<Waker>| {
-                turn.recall();
+                shared.recall();
                 Ok(())
             };
-            assert!(visit(&turn).read(recall, || false).is_some());
-            assert!(matches!(home.join().unwrap(), Back::Whole(3)));
+            assert!(follow(&shared).read(recall, || false).is_some());
+            assert!(matches!(owner.join().unwrap(), Back::Whole(3)));
         });
     }
 
     #[test]
-    fn it_stays_out_while_visitors_come_and_during_a_long_visit() {
-        let (turn, is_home) = (turn(), AtomicBool::new(false));
+    fn it_stays_lent_while_followers_come_and_while_one_keeps_it() {
+        let (shared, is_returned) = (shared(), AtomicBool::new(false));
         let patience = Duration::from_millis(200);
         std::thread::scope(|scope| {
-            let home = scope.spawn(|| {
-                // Again where nobody came in time: the machine stalled.
+            let owner = scope.spawn(|| {
+                // The loop lends again where no follower came in time because the machine stalled.
                 let back = loop {
-                    match turn.lend(0, patience, || false) {
+                    match shared.lend(0, patience, || false) {
                         Back::Whole(0) => {}
                         back => break back,
                     }
                 };
-                is_home.store(true, Ordering::SeqCst);
+                is_returned.store(true, Ordering::SeqCst);
                 back
             });
             let stay = |session: &mut usize, _: &Arc<Waker>| {
                 *session += 1;
                 std::thread::sleep(patience * 2);
-                Ok(is_home.load(Ordering::SeqCst))
+                Ok(is_returned.load(Ordering::SeqCst))
             };
-            assert_eq!(visit(&turn).read(stay, || false), Some(false));
-            assert_eq!(turn.visit().and_then(|visit| visit.read(stay, || false)), Some(false));
-            assert!(matches!(home.join().unwrap(), Back::Whole(2)));
+            assert_eq!(follow(&shared).read(stay, || false), Some(false));
+            assert_eq!(shared.follow().and_then(|follow| follow.read(stay, || false)), Some(false));
+            assert!(matches!(owner.join().unwrap(), Back::Whole(2)));
         });
     }
 
     #[test]
-    fn a_visitor_that_fails_or_panics_says_so() {
-        let turn = turn();
+    fn a_follower_that_fails_or_panics_says_so() {
+        let shared = shared();
         std::thread::scope(|scope| {
-            let home = scope.spawn(|| (turn.lend(1, LONG, || false), turn.lend(2, LONG, || false)));
-            assert_eq!(visit(&turn).read(|_, _| Err::<(), _>(broken()), || true), None);
-            let panics = || visit(&turn).read(|_, _| -> RedisResult<()> { panic!("on purpose") }, || true);
+            let owner = scope.spawn(|| (shared.lend(1, LONG, || false), shared.lend(2, LONG, || false)));
+            assert_eq!(follow(&shared).read(|_, _| Err::<(), _>(broken()), || true), None);
+            let panics = || follow(&shared).read(|_, _| -> RedisResult<()> { panic!("on purpose") }, || true);
             assert!(catch_unwind(AssertUnwindSafe(panics)).is_err());
-            assert!(matches!(home.join().unwrap(), (Back::Broken(1, _), Back::Lost)));
+            assert!(matches!(owner.join().unwrap(), (Back::Broken(1, _), Back::Lost)));
         });
     }
 }

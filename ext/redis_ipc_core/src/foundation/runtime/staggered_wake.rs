@@ -1,34 +1,35 @@
-//! Wakes the callers whose calls have ended: a crowd one after the other.
+//! Wakes the callers whose calls have ended. Many callers are woken one after the other.
 //!
-//! A thread that is woken wants a lock which is not ours: Ruby's. Woken together, all but one would find it taken and
-//! sleep once more, each of them. So the next one is woken by whoever waits next, who has just given that lock up.
+//! A woken thread needs a lock that is not ours: Ruby's. If all threads were woken together, all but one would find
+//! the lock taken and sleep once more. So the next caller is woken by the thread that begins to wait next, because
+//! that thread has just released the lock.
 
 use crate::foundation::runtime::sync::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// So many are woken one after the other; fewer, at once.
+/// This many callers are woken one after the other. Fewer are woken at once.
 const CROWD: usize = 3;
-/// How long the others wait for one who was woken and has not come to wait again: it may never do so.
+/// How long the other callers wait for a woken thread to wait again. It may never do so.
 const PATIENCE: Duration = Duration::from_micros(250);
 
 /// A call that a thread may wait for.
 pub trait Sleeper {
-    /// Whether a thread waits asleep.
+    /// Returns whether a thread sleeps until the call ends.
     fn is_awaited(&self) -> bool;
 
-    /// Wakes the threads that wait, now that the call has ended.
+    /// Wakes the waiting threads, now that the call has ended.
     fn rouse(&self);
 }
 
 struct State<S> {
     asleep: VecDeque<Arc<S>>,
-    /// When one was woken who has not come to wait again, as far as is known.
+    /// When a thread was last woken that has not begun to wait again, as far as is known.
     woken: Option<Instant>,
 }
 
-/// The callers to be woken.
+/// The queue of callers to wake.
 pub struct StaggeredWake<S>(Mutex<State<S>>);
 
 impl<S> Default for StaggeredWake<S> {
@@ -38,14 +39,14 @@ impl<S> Default for StaggeredWake<S> {
 }
 
 impl<S: Sleeper> StaggeredWake<S> {
-    /// Adds a call that has ended. Who waits for it is woken later.
+    /// Adds a call that has ended. Its waiting thread is woken later.
     pub fn put(&self, ended: Arc<S>) {
         if ended.is_awaited() {
             self.0.lock().asleep.push_back(ended);
         }
     }
 
-    /// Begins to wake those that were added, unless it has begun and goes on.
+    /// Starts to wake the queued callers, unless that is under way.
     pub fn start(&self) {
         let state = self.0.lock();
         let goes_on = state.woken.is_some_and(|woken| woken.elapsed() < PATIENCE);
@@ -58,7 +59,7 @@ impl<S: Sleeper> StaggeredWake<S> {
         }
     }
 
-    /// For a caller that begins to wait: wakes the next one.
+    /// Wakes the next caller. A caller that begins to wait runs this.
     pub fn next(&self) {
         let mut state = self.0.lock();
         let next = std::iter::from_fn(|| state.asleep.pop_front()).find(|ticket| ticket.is_awaited());
@@ -69,13 +70,13 @@ impl<S: Sleeper> StaggeredWake<S> {
         }
     }
 
-    /// When to wake [`StaggeredWake::all`] of those that are left, if any are.
+    /// Returns when [`StaggeredWake::all`] is due for the remaining callers. `None` if none remain.
     pub fn due(&self) -> Option<Instant> {
         let state = self.0.lock();
         state.woken.filter(|_| !state.asleep.is_empty()).map(|woken| woken + PATIENCE)
     }
 
-    /// Wakes all of them.
+    /// Wakes all queued callers.
     pub fn all(&self) {
         let mut state = self.0.lock();
         state.woken = None;
@@ -106,7 +107,7 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
-    /// So many threads, each asleep till its call ends, which the receiver tells of.
+    /// Starts threads that each sleep until their call ends. The receiver gets the number of each woken thread.
     fn sleepers(count: usize) -> (Vec<Arc<Ticket>>, Receiver<usize>) {
         let (sender, woken) = unbounded();
         let tickets: Vec<_> = (0..count).map(|_| Arc::new(Ticket::new(()))).collect();
@@ -169,7 +170,7 @@ mod tests {
         let due = queue.due().unwrap();
         assert_eq!(order(&woken, 1), [0]);
         thread::sleep(due.saturating_duration_since(Instant::now()));
-        // More have come; now the first one is known not to come back.
+        // More calls have ended, and now it is known that the first caller does not wait again.
         put_all(&queue, &tickets[CROWD..]);
         queue.start();
         assert_eq!(order(&woken, 1), [1]);
@@ -185,7 +186,7 @@ mod tests {
         let (tickets, woken) = sleepers(CROWD + 1);
         let queue = StaggeredWake::default();
         put_all(&queue, &tickets);
-        // By an interrupt.
+        // An interrupt wakes it.
         tickets[0].wake();
         assert_eq!(order(&woken, 1), [0]);
         while tickets[0].is_awaited() {

@@ -1,4 +1,4 @@
-//! What happened so far, counted: nothing is dropped, lost or retried without a number moving here.
+//! Counters of what happened so far. Every drop, loss and retry increments one of them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,7 +9,7 @@ macro_rules! counters {
         pub struct Stats { $($(#[$doc])* pub $name: Counter,)* }
 
         impl Stats {
-            /// Every counter with its name.
+            /// Returns every counter with its name.
             pub fn snapshot(&self) -> Vec<(&'static str, u64)> {
                 vec![$((stringify!($name), self.$name.get()),)*]
             }
@@ -32,7 +32,7 @@ impl Counter {
         self.0.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// Its value.
+    /// Returns its value.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -47,41 +47,42 @@ counters! {
     rejected,
     /// Calls whose deadline passed.
     timed_out,
-    /// Calls that failed otherwise: Redis unreachable or refusing, stream disconnected.
+    /// Calls that failed otherwise: Redis was unreachable or refused, or the stream was disconnected.
     failed,
-    /// Calls given up by their thread (killed, interrupted).
+    /// Calls whose thread gave up (it was killed or interrupted).
     cancelled,
-    /// Calls refused because too many calls were open or too many requests waited; not among the calls made.
+    /// Calls refused because too many calls were open or too many requests waited. They do not count as made.
     overloaded,
     /// Requests sent again because a connection broke before Redis confirmed them.
     resent,
-    /// Answers that arrived with nobody waiting: late, duplicate or foreign.
+    /// Answers that matched no open call: late, duplicate or foreign.
     answers_unmatched,
     /// Requests taken from the inbox.
     taken,
-    /// Of those, requests that had been delivered before.
+    /// Requests taken that had been delivered before.
     redelivered,
-    /// Answers written to an asker's reply stream.
+    /// Answers written to a caller's reply stream.
     answers_sent,
-    /// Answers not delivered: the asker was gone, it was too late, Redis refused, or the stream was disconnected.
+    /// Answers not delivered: the caller was gone, its deadline had passed, Redis refused, or the stream was
+    /// disconnected.
     answers_dropped,
     /// Requests whose deadline passed before they were started.
     expired,
     /// Requests that were started but not answered by their deadline.
     unanswered,
-    /// Requests rejected unstarted because their time would not have sufficed and fresher ones waited.
+    /// Requests rejected unstarted because their remaining time was too short and fresher requests waited.
     shed,
     /// Requests given back to the group unstarted.
     released,
-    /// Requests withdrawn by their asker while they were taken.
+    /// Requests withdrawn by their caller while an instance took them.
     withdrawn,
     /// Requests moved to the dead letters.
     dead_lettered,
-    /// Entries that were not of this protocol.
+    /// Entries that did not conform to this protocol.
     malformed,
-    /// Times a lost connection was made again.
+    /// Lost connections that were made again.
     reconnections,
-    /// Reports dropped because nobody fetched them in time.
+    /// Reports dropped because they were not fetched in time.
     reports_dropped,
 }
 

@@ -1,11 +1,12 @@
-//! The signal that ends the threads of an engine, and the pauses it cuts short.
+//! The signal that ends the threads of an engine, and the pauses that it ends early.
 
 use crate::foundation::runtime::sync::Mutex;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Raised once, by dropping the sender: every pause, now and later, ends at once. A clone is the same signal.
+/// A stop signal. It is raised once, by dropping the sender, and ends every pause, now and later. A clone is the same
+/// signal.
 #[derive(Debug, Clone)]
 pub struct Stop {
     sender: Arc<Mutex<Option<Sender<()>>>>,
@@ -13,23 +14,23 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// Not stopped.
+    /// Creates a signal that is not raised.
     pub fn new() -> Self {
         let (sender, receiver) = bounded(0);
         Self { sender: Arc::new(Mutex::new(Some(sender))), receiver }
     }
 
-    /// Stops: every pause, now and later, ends at once.
+    /// Raises the signal. Every pause, now and later, ends at once.
     pub fn stop(&self) {
         self.sender.lock().take();
     }
 
-    /// Whether it was stopped.
+    /// Whether the signal was raised.
     pub fn is_stopped(&self) -> bool {
         self.sender.lock().is_none()
     }
 
-    /// Waits for `time`; true if stopped.
+    /// Waits for `time`. Returns true if the signal was raised.
     pub fn pause(&self, time: Duration) -> bool {
         matches!(self.receiver.recv_timeout(time), Err(RecvTimeoutError::Disconnected))
     }

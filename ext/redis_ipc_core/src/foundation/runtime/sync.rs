@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar as StdCondvar, Mutex as StdMutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// A mutex whose lock outlives a panic: panics are caught and reported, and no state here is left half changed.
+/// A mutex whose lock outlives a panic. Panics are caught and reported, and no state behind a lock is left half
+/// changed.
 #[derive(Debug, Default)]
 pub struct Mutex<T>(StdMutex<T>);
 
 impl<T> Mutex<T> {
-    /// A new mutex.
+    /// Creates a mutex.
     pub fn new(value: T) -> Self {
         Self(StdMutex::new(value))
     }
@@ -24,11 +25,11 @@ impl<T> Mutex<T> {
     }
 }
 
-/// A condition variable for [`Mutex`], to be used with one mutex, which must be locked between a change and telling of
-/// it.
+/// A condition variable for [`Mutex`]. Use it with one mutex, which must be locked between the change and its
+/// notification.
 ///
-/// The standard library's makes a system call to wake even if nobody waits. Ours knows who waits: they count
-/// themselves under the lock, so whoever has held it since sees them.
+/// The standard library's condition variable makes a system call to wake even if no thread waits. This one counts its
+/// waiters: a waiter adds itself under the lock, so a thread that has held the lock since then sees it.
 #[derive(Debug, Default)]
 pub struct Condvar {
     inner: StdCondvar,
@@ -36,12 +37,12 @@ pub struct Condvar {
 }
 
 impl Condvar {
-    /// A new condition variable.
+    /// Creates a condition variable.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Waits until notified (or woken for no reason).
+    /// Waits until notified. It may also wake for no reason.
     pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         let guard = self.inner.wait(guard).unwrap_or_else(PoisonError::into_inner);
@@ -49,7 +50,7 @@ impl Condvar {
         guard
     }
 
-    /// Waits until notified (or woken for no reason), at most until `until`.
+    /// Waits until notified, at most until `until`. It may also wake for no reason.
     pub fn wait_until<'a, T>(&self, guard: MutexGuard<'a, T>, until: Instant) -> MutexGuard<'a, T> {
         let time = until.saturating_duration_since(Instant::now());
         self.waiting.fetch_add(1, Ordering::Relaxed);
@@ -58,7 +59,7 @@ impl Condvar {
         guard
     }
 
-    /// Whether somebody waits, or was notified just now.
+    /// Whether a thread waits, or was notified just now.
     pub fn is_awaited(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0
     }

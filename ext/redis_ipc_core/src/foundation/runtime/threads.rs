@@ -1,4 +1,4 @@
-//! Threads that a panic does not end, and the error of one that could not be started.
+//! Threads that restart after a panic, and the error of a thread that could not be started.
 
 use crate::error::{Error, ErrorKind, Fate};
 use redis::RedisError;
@@ -10,26 +10,27 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// The pause before a thread that panicked is started again.
+/// The pause before a thread that panicked restarts.
 const AFTER_PANIC: Duration = Duration::from_millis(100);
 
-/// No thread could be started.
+/// The error of a thread that could not be started.
 #[derive(Debug)]
 pub struct NoThread(Arc<io::Error>);
 
 impl NoThread {
-    /// For `map_err` of what starts a thread on the way to a connection; [`NoThread::behind`] finds it again.
+    /// Wraps the error of starting a thread on the way to a connection, for `map_err`. [`NoThread::behind`] finds it
+    /// again.
     pub fn io(error: io::Error) -> io::Error {
         io::Error::other(Self(Arc::new(error)))
     }
 
-    /// The one that is the reason for an error of connecting.
+    /// Returns the `NoThread` that caused an error of connecting, if one did.
     pub fn behind(error: &RedisError) -> Option<&Self> {
         let shared = error.source()?.downcast_ref::<Arc<dyn StdError + Send + Sync>>()?;
         shared.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref()
     }
 
-    /// As an error of the core.
+    /// Converts it to an error of the core.
     pub fn explain(&self, fate: Fate) -> Error {
         Error::new(ErrorKind::ThreadLimit(fate), self.to_string()).because(Arc::clone(&self.0))
     }
@@ -52,16 +53,17 @@ impl StdError for NoThread {
     }
 }
 
-/// Who is told of a panic.
+/// The receiver of panics.
 pub trait Guard: Send + Sync + 'static {
     /// Reports the panic that `error` describes.
     fn panicked(&self, error: Error);
 
-    /// Waits for `time`; true if the thread is to end.
+    /// Waits for `time`. Returns true if the thread is to end.
     fn pause(&self, time: Duration) -> bool;
 }
 
-/// Starts a thread that a panic does not end: it is reported, and the thread goes on from its beginning.
+/// Starts a thread that restarts after a panic. The panic is reported, and the thread runs `work` from its beginning
+/// again.
 pub fn spawn(
     name: &str,
     guard: &Arc<impl Guard>,
@@ -84,13 +86,13 @@ pub fn spawn(
         .map_err(|error| NoThread(Arc::new(error)).explain(Fate::NotSent))
 }
 
-/// Waits for the end of a thread.
+/// Waits for a thread to end.
 pub fn join(thread: Option<JoinHandle<()>>) {
     // Its panics were caught and reported.
     let _ = thread.map(JoinHandle::join);
 }
 
-/// What a panic said.
+/// Returns the message of a panic.
 pub fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
     panic
         .downcast_ref::<&str>()

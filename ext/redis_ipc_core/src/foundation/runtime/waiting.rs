@@ -1,4 +1,4 @@
-//! Waiting for the end of a call: by a thread until it ends, or by having it reported.
+//! Waiting for the end of a call: a thread waits, or the end is reported.
 
 use crate::foundation::payload::id::Id;
 use crate::foundation::runtime::reports::Watcher;
@@ -8,39 +8,39 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-/// Set from another thread to end a wait.
+/// A flag that another thread sets to end a wait.
 #[derive(Debug, Default)]
 pub struct Interrupt(AtomicBool);
 
 impl Interrupt {
-    /// Ends the wait; the waiter must be woken besides.
+    /// Sets the flag. The waiter must be woken as well.
     pub fn set(&self) {
         self.0.store(true, Ordering::SeqCst);
     }
 
-    /// Whether it was set since the last call.
+    /// Whether the flag was set since the last call. This clears it.
     pub fn take(&self) -> bool {
         self.0.swap(false, Ordering::SeqCst)
     }
 
-    /// Whether it is set.
+    /// Whether the flag is set.
     pub fn is_set(&self) -> bool {
         self.0.load(Ordering::SeqCst)
     }
 }
 
-/// Why a wait ended.
+/// The reason why a wait ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Waited<O> {
     /// The call has ended.
     Done(O),
-    /// The time is up.
+    /// The time is over.
     TimeUp,
     /// [`Interrupt::set`] was called.
     Interrupted,
 }
 
-/// How a call ended (`O`), once it has, and how far it has come (`P`).
+/// The outcome of a call (`O`), once it has ended, and its progress (`P`).
 #[derive(Debug)]
 pub struct Ending<O, P> {
     state: Mutex<State<O, P>>,
@@ -52,7 +52,7 @@ struct State<O, P> {
     outcome: Option<O>,
     progress: P,
     watchers: Vec<Watcher>,
-    /// Wakes the waiter that reads for itself.
+    /// Wakes the waiter that reads its answer itself.
     waker: Option<Arc<Waker>>,
 }
 
@@ -65,7 +65,7 @@ impl<O, P> State<O, P> {
 }
 
 impl<O: Clone, P> Ending<O, P> {
-    /// That of a call that has come so far.
+    /// Creates the state of a call that has made this progress.
     pub fn new(progress: P) -> Self {
         let state = State { outcome: None, progress, watchers: Vec::new(), waker: None };
         Self { state: Mutex::new(state), changed: Condvar::new() }
@@ -88,14 +88,15 @@ impl<O: Clone, P> Ending<O, P> {
         }
     }
 
-    /// Wakes the waiters, so they notice an interrupt.
+    /// Wakes the waiters, so that they notice an interrupt.
     pub fn wake(&self) {
         self.state.lock().wake();
         self.changed.notify_all();
     }
 
-    /// From now on `waker` is woken when the call ends or its waiter is to be woken. The outcome, if it has ended.
-    pub fn hang(&self, waker: &Arc<Waker>) -> Option<O> {
+    /// Registers `waker`, which is woken when the call ends or its waiter must wake. Returns the outcome if the call
+    /// has ended.
+    pub fn register_waker(&self, waker: &Arc<Waker>) -> Option<O> {
         let mut state = self.state.lock();
         if state.outcome.is_none() {
             state.waker = Some(Arc::clone(waker));
@@ -103,12 +104,12 @@ impl<O: Clone, P> Ending<O, P> {
         state.outcome.clone()
     }
 
-    /// The waker is woken no more.
-    pub fn unhang(&self) {
+    /// Removes the registered waker.
+    pub fn unregister_waker(&self) {
         self.state.lock().waker = None;
     }
 
-    /// The outcome, if it is known.
+    /// Returns the outcome. `None` while the call is open.
     pub fn outcome(&self) -> Option<O> {
         self.state.lock().outcome.clone()
     }
@@ -118,7 +119,7 @@ impl<O: Clone, P> Ending<O, P> {
         self.state.lock().outcome.is_some()
     }
 
-    /// Ends the call `id`, unless it has ended before or `condition` is against it.
+    /// Ends the call `id`, unless it has ended before or `condition` returns false.
     pub fn settle(&self, id: Id, condition: impl FnOnce(&P) -> bool, outcome: impl FnOnce() -> O) -> bool {
         let settled = self.settle_quietly(id, condition, outcome);
         if settled {
@@ -127,7 +128,7 @@ impl<O: Clone, P> Ending<O, P> {
         settled
     }
 
-    /// As [`Ending::settle`], but leaves the threads that wait asleep, until [`Ending::rouse`].
+    /// Ends the call like [`Ending::settle`], but leaves waiting threads asleep until [`Ending::rouse`].
     pub fn settle_quietly(
         &self,
         id: Id,
@@ -147,17 +148,17 @@ impl<O: Clone, P> Ending<O, P> {
         true
     }
 
-    /// Wakes the threads that wait, now that the call has ended.
+    /// Wakes the waiting threads, now that the call has ended.
     pub fn rouse(&self) {
         self.changed.notify_all();
     }
 
-    /// Whether a thread waits asleep.
+    /// Whether a thread sleeps until the call ends.
     pub fn is_awaited(&self) -> bool {
         self.changed.is_awaited()
     }
 
-    /// Has `watcher` told of the end of the call; false if it has ended already.
+    /// Registers `watcher` for the end of the call. Returns false if the call has ended already.
     pub fn watch(&self, watcher: Watcher) -> bool {
         let mut state = self.state.lock();
         if state.outcome.is_some() {
@@ -167,7 +168,7 @@ impl<O: Clone, P> Ending<O, P> {
         true
     }
 
-    /// Reads or notes how far the call has come; `note` also gets the outcome, if it is known.
+    /// Reads or changes the progress. `note` also gets the outcome, if the call has ended.
     pub fn progress<T>(&self, note: impl FnOnce(&mut P, Option<&O>) -> T) -> T {
         let state = &mut *self.state.lock();
         note(&mut state.progress, state.outcome.as_ref())

@@ -10,32 +10,32 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-/// How long a thread stays for the rest of a reply when it should leave.
+/// How long a thread waits for the rest of a reply when it should leave.
 const LAST_WAIT: Duration = Duration::from_millis(100);
 const LEFT: &str = "the thread that read a reply could not wait for the rest of it";
 
-/// Why a wait for a socket ended.
+/// The reason why a wait for a socket ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Heard {
     /// There is something to read, or the connection has ended.
     Socket,
-    /// The waker.
+    /// The waker was woken.
     Waker,
-    /// Nothing, until the time was up.
+    /// The time is over, and nothing happened.
     TimeUp,
 }
 
-/// One thread waits for a socket or this, others wake it.
+/// Lets one thread wait for a socket or for a wake-up from another thread.
 #[derive(Debug)]
 pub struct Waker {
-    // Before the sockets: fields are dropped in this order.
+    // This field stands before the sockets because fields are dropped in this order.
     _listed: [Listed; 2],
     cord: UnixStream,
     wake_end: UnixStream,
 }
 
 impl Waker {
-    /// A silent one. Its descriptors are listed among `sockets`.
+    /// Creates a waker without a pending wake-up. Its descriptors are listed among `sockets`.
     pub fn new(sockets: &OpenSockets) -> io::Result<Self> {
         let (cord, wake_end) = UnixStream::pair()?;
         cord.set_nonblocking(true)?;
@@ -44,19 +44,19 @@ impl Waker {
         Ok(Self { _listed, cord, wake_end })
     }
 
-    /// Ends a wait, the running one or the next.
+    /// Ends the wait that runs now, or the next one.
     pub fn wake(&self) {
-        // Where nothing more fits in, it is awake already.
+        // If the pipe is full, a wake-up is pending already.
         let _ = (&self.cord).write(&[1]);
     }
 
-    /// Forgets the wake-ups so far.
+    /// Clears the pending wake-ups.
     pub fn silence(&self) {
         let mut wakes = [0; 64];
         while matches!((&self.wake_end).read(&mut wakes), Ok(count) if count == wakes.len()) {}
     }
 
-    /// Waits until there is something to read from `socket`, or it is woken, at most until `until`.
+    /// Waits until `socket` is readable or the waker is woken, at most until `until`.
     pub fn wait(&self, socket: BorrowedFd<'_>, until: Instant) -> io::Result<Heard> {
         loop {
             let left = until.saturating_duration_since(Instant::now());
@@ -67,7 +67,7 @@ impl Waker {
         }
     }
 
-    /// As [`Waker::wait`], but looks before it sleeps, while that pays.
+    /// Waits like [`Waker::wait`], but polls before it sleeps, while that pays.
     pub fn wait_looking(
         &self,
         busy_poll: &mut BusyPoll,
@@ -102,9 +102,9 @@ impl Waker {
         })
     }
 
-    /// Waits for the rest of a reply that has begun to arrive, before each time more of it is read: in all a little
-    /// longer than until `until`, or than `leaves` allows. Who goes away in the midst of a reply leaves a connection
-    /// that is of no more use.
+    /// Returns a function that waits for the rest of a reply that has begun to arrive. A reader runs it before each
+    /// further read. In total it waits a little past `until`, or a little past the moment when `leaves` returns true:
+    /// a reader avoids abandoning a partly read reply, because the connection would be of no more use.
     pub fn wait_for_rest<'a>(
         &'a self,
         until: Instant,
@@ -117,7 +117,7 @@ impl Waker {
                 if leaves() {
                     last.set(last.get().min(now + LAST_WAIT));
                 }
-                // A reply that goes on arriving all the time must not hold it any longer either.
+                // A reply that keeps arriving must not hold the thread any longer either.
                 let heard = if now < last.get() { self.wait(socket, last.get())? } else { Heard::TimeUp };
                 match heard {
                     Heard::Socket => return Ok(()),
@@ -129,8 +129,7 @@ impl Waker {
     }
 }
 
-/// Waits until there is something to read from `socket`, or its connection has ended, at most until `until`: whether
-/// there is.
+/// Waits until `socket` is readable or its connection has ended, at most until `until`. Returns whether it is.
 pub fn is_readable(socket: BorrowedFd<'_>, until: Instant) -> io::Result<bool> {
     let left = until.saturating_duration_since(Instant::now());
     match poll(&mut [PollFd::from_borrowed_fd(socket, PollFlags::IN)], Some(&timespec(left))) {
@@ -140,9 +139,9 @@ pub fn is_readable(socket: BorrowedFd<'_>, until: Instant) -> io::Result<bool> {
     }
 }
 
-/// A time to poll for.
+/// Converts a time to one for `poll`.
 pub(crate) fn timespec(time: Duration) -> Timespec {
-    // Longer than a day is as good as for ever.
+    // A day is as good as for ever here.
     let time = time.min(Duration::from_secs(86_400));
     Timespec { tv_sec: time.as_secs() as i64, tv_nsec: i64::from(time.subsec_nanos()) }
 }

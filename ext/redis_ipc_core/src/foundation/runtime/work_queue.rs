@@ -1,8 +1,8 @@
-//! The requests this instance holds: queued for its consumers, or running.
+//! The requests that this instance holds. They are queued for its consumers, or run.
 //!
-//! It also says how many more may be taken. A consumer that waits is room for one; beyond that only so much is
-//! read ahead as the consumers will get to within a few ms, so that a slow instance does not hoard what a free
-//! one could take.
+//! The queue also says how many more may be taken. A waiting consumer is room for one. Beyond that the instance reads
+//! ahead only what the consumers will get to within a few ms, so that a slow instance does not hoard what a free one
+//! could take.
 
 use crate::foundation::runtime::read_ahead::ReadAhead;
 use crate::foundation::runtime::sync::{Condvar, Mutex};
@@ -14,24 +14,24 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What a queue holds: a request that was taken, until its answer is out.
+/// An item of the queue: a request that was taken, until its answer is sent.
 pub trait Held: Debug {
-    /// Tells it from all others that are held.
+    /// Identifies a held request.
     type Key: Copy + Eq + Hash + Debug;
 
-    /// Its key.
+    /// Returns its key.
     fn key(&self) -> Self::Key;
 
-    /// Whether it was answered; the answer may be on its way still.
+    /// Whether it was answered. The answer may not be sent yet.
     fn is_answered(&self) -> bool;
 }
 
-/// What a consumer gets.
+/// The result of taking a request.
 #[derive(Debug)]
 pub enum Taken<H> {
     /// A request to run.
     Request(Arc<H>),
-    /// No more will come.
+    /// The queue is closed.
     Closed,
     /// The waiting thread was interrupted.
     Interrupted,
@@ -44,7 +44,7 @@ pub struct WorkQueue<H: Held> {
     state: Mutex<State<H>>,
     work: Condvar,
     room: Condvar,
-    /// Something was answered, or is not held any more.
+    /// Notified when a request was answered, or is not held any more.
     answered: Condvar,
 }
 
@@ -54,10 +54,10 @@ struct State<H: Held> {
     held: HashMap<H::Key, Arc<H>>,
     waiting: usize,
     read_ahead: ReadAhead,
-    /// The last read brought as much as was asked for: more is waiting.
+    /// The last read returned as many as were requested: more are waiting.
     pressed: bool,
     closed: bool,
-    /// Nothing is answered any more.
+    /// No answer is accepted any more.
     sealed: bool,
     /// Wakes the consumer that reads the inbox itself.
     waker: Option<Arc<Waker>>,
@@ -83,7 +83,7 @@ impl<H: Held> State<H> {
         }
     }
 
-    /// Holds a request, unless it is held already or nothing more is.
+    /// Holds a request. Returns false if it is held already or the queue is closed.
     fn hold(&mut self, request: &Arc<H>) -> bool {
         if self.closed || self.held.contains_key(&request.key()) {
             return false;
@@ -101,7 +101,7 @@ impl<H: Held> State<H> {
 }
 
 impl<H: Held> WorkQueue<H> {
-    /// An empty queue for so many consumers.
+    /// Creates an empty queue for this number of consumers.
     pub fn new(consumers: usize) -> Self {
         Self {
             consumers,
@@ -112,12 +112,12 @@ impl<H: Held> WorkQueue<H> {
         }
     }
 
-    /// How many requests may be taken now.
+    /// Returns how many requests may be taken now.
     pub fn room(&self) -> usize {
         self.state.lock().room(self.consumers)
     }
 
-    /// Waits until there is room, at most for `time`; 0 if there is none.
+    /// Waits until there is room, at most for `time`. Returns 0 if there is none.
     pub fn wait_for_room(&self, time: Duration) -> usize {
         let until = Instant::now() + time;
         let mut state = self.state.lock();
@@ -130,14 +130,14 @@ impl<H: Held> WorkQueue<H> {
         }
     }
 
-    /// Queues a request. False if it is held already or the queue is closed.
+    /// Queues a request. Returns false if it is held already or the queue is closed.
     pub fn push(&self, request: Arc<H>) -> bool {
         let mut state = self.state.lock();
         if !state.hold(&request) {
             return false;
         }
         state.queued.push_back(request);
-        // Who waits may have been told of an earlier one, and not be awake yet.
+        // A waiting consumer may have been notified of an earlier request and not be awake yet.
         if state.queued.len() > state.waiting {
             state.wake();
         }
@@ -146,14 +146,14 @@ impl<H: Held> WorkQueue<H> {
         true
     }
 
-    /// Queues requests; those that are held already are left out.
+    /// Queues requests, without those that are held already.
     pub fn push_all(&self, requests: Vec<Arc<H>>) {
         for request in requests {
             self.push(request);
         }
     }
 
-    /// Queues requests, except the first one that is not held already: that is for the calling consumer.
+    /// Queues requests, except the first one that is not held already. Returns that one for the calling consumer.
     pub fn push_but_first(&self, requests: Vec<Arc<H>>) -> Option<Arc<H>> {
         let mut requests = requests.into_iter();
         let first = requests.by_ref().find(|request| self.hold(request));
@@ -161,17 +161,17 @@ impl<H: Held> WorkQueue<H> {
         first
     }
 
-    /// Holds a request that is not queued, as a consumer has it. False as for [`WorkQueue::push`].
+    /// Holds a request that is not queued because a consumer has it. Returns false as [`WorkQueue::push`] does.
     pub fn hold(&self, request: &Arc<H>) -> bool {
         self.state.lock().hold(request)
     }
 
-    /// Holds a request that was answered without a consumer, until the answer is out.
+    /// Holds a request that was answered without a consumer, until the answer is sent.
     pub fn hold_answered(&self, request: Arc<H>) {
         self.state.lock().held.insert(request.key(), request);
     }
 
-    /// Queues requests that are not held yet, all or none; gives them back if the queue is closed.
+    /// Queues requests that are not held yet, all or none. Returns them if the queue is closed.
     pub fn push_together(&self, requests: Vec<Arc<H>>) -> Result<(), Vec<Arc<H>>> {
         let count = requests.len();
         let mut state = self.state.lock();
@@ -187,8 +187,8 @@ impl<H: Held> WorkQueue<H> {
         Ok(())
     }
 
-    /// From now on `waker` is woken when there is something to see here. True if there is already.
-    pub fn hang(&self, waker: &Arc<Waker>) -> bool {
+    /// Registers `waker`, which is woken when there is something to take. Returns true if there is already.
+    pub fn register_waker(&self, waker: &Arc<Waker>) -> bool {
         let mut state = self.state.lock();
         if state.closed || !state.queued.is_empty() {
             return true;
@@ -197,8 +197,8 @@ impl<H: Held> WorkQueue<H> {
         false
     }
 
-    /// The waker is woken no more.
-    pub fn unhang(&self) {
+    /// Removes the registered waker.
+    pub fn unregister_waker(&self) {
         self.state.lock().waker = None;
     }
 
@@ -208,14 +208,14 @@ impl<H: Held> WorkQueue<H> {
         !state.closed && !state.pressed && state.read_ahead.usual_run().is_some_and(|usual| usual <= quick)
     }
 
-    /// The next request, if one is queued.
+    /// Takes the next request, if one is queued.
     pub fn try_take(&self) -> Option<Arc<H>> {
         let claim = self.state.lock().queued.pop_front()?;
         self.room.notify_one();
         Some(claim)
     }
 
-    /// The next request; waits for it.
+    /// Waits for the next request and takes it.
     pub fn take(&self, interrupt: &Interrupt) -> Taken<H> {
         let mut state = self.state.lock();
         loop {
@@ -243,47 +243,47 @@ impl<H: Held> WorkQueue<H> {
         self.work.notify_all();
     }
 
-    /// The request with this key, if it is held.
+    /// Returns the request with this key, if it is held.
     pub fn held(&self, key: H::Key) -> Option<Arc<H>> {
         self.state.lock().held.get(&key).cloned()
     }
 
-    /// What `pick` makes of the requests that are held.
+    /// Returns what `pick` makes of the held requests.
     pub fn pick<T>(&self, pick: impl Fn(&H) -> Option<T>) -> Vec<T> {
         self.state.lock().held.values().filter_map(|held| pick(held)).collect()
     }
 
-    /// Notes that a handler took so long: it tells how much may be read ahead.
+    /// Records the run time of a handler. It determines how much may be read ahead.
     pub fn note_run(&self, ran: Duration) {
         self.state.lock().read_ahead.note_run(ran);
         self.room.notify_one();
         self.answered.notify_all();
     }
 
-    /// Notes that requests were given back that had been queued for longer than `age`: there is no room for more but
-    /// for consumers that wait, until handlers are quick again.
+    /// Records that requests were given back that had been queued for longer than `age`. Until handlers are quick
+    /// again, only waiting consumers are room for more.
     pub fn note_stuck(&self, age: Duration) {
         self.state.lock().read_ahead.note_stuck(age);
     }
 
-    /// Notes whether more requests wait in the inbox than there is room for here.
+    /// Records whether more requests wait in the inbox than there is room for here.
     pub fn note_pressure(&self, pressed: bool) {
         self.state.lock().pressed = pressed;
     }
 
-    /// How long handlers took lately, while more requests wait than there is room for.
+    /// Returns the recent run time of handlers, while more requests wait than there is room for.
     pub fn usual_run_under_pressure(&self) -> Option<Duration> {
         let state = self.state.lock();
         state.read_ahead.usual_run().filter(|_| state.pressed)
     }
 
-    /// Lets go of a request: its answer is out, or never will be. Not before, or one whose acknowledgement is on
-    /// its way could be taken for one that was never run.
+    /// Removes a request whose answer is sent, or never will be. It must not be removed earlier: a request whose
+    /// acknowledgement is under way could be taken for one that was never run.
     pub fn finish(&self, key: H::Key) {
         self.state.lock().held.remove(&key);
     }
 
-    /// Lets go of the requests that `overdue` picks and returns them.
+    /// Removes the requests that `overdue` picks and returns them.
     pub fn remove(&self, overdue: impl Fn(&H) -> bool) -> Vec<Arc<H>> {
         let mut state = self.state.lock();
         let keys: Vec<H::Key> = state
@@ -299,7 +299,7 @@ impl<H: Held> WorkQueue<H> {
         removed
     }
 
-    /// Waits until everything that is held has been answered, at most for `time`.
+    /// Waits until every held request has been answered, at most for `time`.
     pub fn wait_for_answers(&self, time: Duration) {
         let until = Instant::now() + time;
         let mut state = self.state.lock();
@@ -308,7 +308,7 @@ impl<H: Held> WorkQueue<H> {
         }
     }
 
-    /// Returns everything that is held. Nothing is to be answered from now on.
+    /// Returns every held request. No answer is accepted from now on.
     pub fn seal(&self) -> Vec<Arc<H>> {
         let mut state = self.state.lock();
         state.sealed = true;
@@ -320,7 +320,7 @@ impl<H: Held> WorkQueue<H> {
         self.state.lock().sealed
     }
 
-    /// Takes nothing more and lets go of what is queued: returns it, unstarted.
+    /// Accepts no more requests. Removes the queued ones and returns them, unstarted.
     pub fn close(&self) -> Vec<Arc<H>> {
         let mut state = self.state.lock();
         state.closed = true;
@@ -335,12 +335,12 @@ impl<H: Held> WorkQueue<H> {
         unstarted
     }
 
-    /// How many requests are held and not answered.
+    /// Returns how many requests are held and not answered.
     pub fn len(&self) -> usize {
         self.state.lock().held.values().filter(|claim| !claim.is_answered()).count()
     }
 
-    /// Whether none is held.
+    /// Whether no request is held.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -355,7 +355,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    /// A request, by its number.
+    /// A request that is identified by its number.
     #[derive(Debug)]
     struct Numbered(u64, AtomicBool);
 
@@ -438,14 +438,15 @@ mod tests {
     fn the_bell_rings_for_what_the_waiting_consumers_cannot_take() {
         let interrupt = Interrupt::default();
         let (_there, here) = UnixStream::pair().unwrap();
-        // Now and then the consumer that waits is awake before the second one is pushed; then it was told of the first.
+        // Sometimes the waiting consumer is awake before the second request is pushed. Then it was notified of the
+        // first.
         for _ in 0..100 {
             let queue = WorkQueue::new(2);
             let waker = Arc::new(Waker::new(&OpenSockets::default()).unwrap());
             std::thread::scope(|scope| {
                 let consumer = scope.spawn(|| queue.take(&interrupt));
                 queue.wait_for_room(Duration::from_secs(5));
-                assert!(!queue.hang(&waker));
+                assert!(!queue.register_waker(&waker));
                 queue.push(request(1));
                 queue.push(request(2));
                 assert!(matches!(consumer.join().unwrap(), Taken::Request(_)));

@@ -62,7 +62,7 @@ impl Calls {
     /// As [`Calls::ask`], if nobody may wait for the answer for a while.
     pub fn ask_ahead(&self, question: Question, timeout: Option<Duration>) -> Result<Arc<Ticket>, Error> {
         let ticket = self.ask(question, timeout)?;
-        self.reply_reader.read_at_home();
+        self.reply_reader.recall();
         Ok(ticket)
     }
 
@@ -106,7 +106,7 @@ impl Calls {
             let waited = self.reply_reader.wait_reading(ticket, by, interrupt);
             match waited.unwrap_or_else(|| ticket.wait(by, interrupt)) {
                 Waited::TimeUp if until.is_some_and(|until| until < due) => return Waited::TimeUp,
-                Waited::TimeUp => due = self.tend(ticket).unwrap_or(due),
+                Waited::TimeUp => due = self.check_deadline(ticket).unwrap_or(due),
                 waited => return waited,
             }
         }
@@ -114,7 +114,7 @@ impl Calls {
 
     /// Does what is due for a call, without waiting: at its deadline it asks for the request back, and a while later it
     /// ends the call with what is known then. Returns when to tend it next; `None` once it has ended.
-    pub fn tend(&self, ticket: &Ticket) -> Option<Instant> {
+    pub fn check_deadline(&self, ticket: &Ticket) -> Option<Instant> {
         if ticket.has_ended() {
             return None;
         }

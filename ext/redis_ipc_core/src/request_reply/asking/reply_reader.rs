@@ -83,7 +83,7 @@ impl ReplyReader {
     }
 
     /// Leaves the answers to the thread of this reader: a call was made whose caller does not wait for it here.
-    pub fn read_at_home(&self) {
+    pub fn recall(&self) {
         self.shared.recall();
     }
 
@@ -192,10 +192,10 @@ impl ReplyReader {
         if until <= Instant::now() {
             return None;
         }
-        self.shared.visit()?.read(
+        self.shared.follow()?.read(
             |session, waker| {
                 let waited = self.read_for(session, waker, ticket, until, interrupt);
-                ticket.unhang();
+                ticket.unregister_waker();
                 waited
             },
             || !self.ledger.is_empty(),
@@ -212,7 +212,7 @@ impl ReplyReader {
     ) -> RedisResult<Waited> {
         loop {
             session.ask(&self.replies)?;
-            if let Some(outcome) = ticket.hang(waker) {
+            if let Some(outcome) = ticket.register_waker(waker) {
                 return Ok(Waited::Done(outcome));
             }
             if interrupt.take() {
@@ -222,9 +222,9 @@ impl ReplyReader {
                 Heard::Socket => {
                     let rest = waker.wait_for_rest(until, || interrupt.is_set());
                     let answers = session.receive(&self.replies, Some(&rest))?;
-                    failpoint::visit();
+                    failpoint::follower();
                     // What it reads itself need not be woken for.
-                    ticket.unhang();
+                    ticket.unregister_waker();
                     self.take_in(session, answers);
                     self.staggered_wake.all();
                 }

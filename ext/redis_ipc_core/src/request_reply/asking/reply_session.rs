@@ -1,8 +1,8 @@
 //! A connection that reads the reply stream, and how far it has come: asks for answers, and reads what Redis says.
 
 use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
-use crate::foundation::redis::appetite::Appetite;
 use crate::foundation::redis::connection::{Connection, Wait, is_unreadable};
+use crate::foundation::redis::read_size::ReadSize;
 use crate::foundation::redis::resp::replies::{self, refused};
 use crate::foundation::runtime::busy_poll::BusyPoll;
 use crate::foundation::runtime::waker::{Heard, Waker};
@@ -38,7 +38,7 @@ pub struct Position {
     untrimmed: usize,
     bytes: usize,
     trimmed: Instant,
-    appetite: Appetite,
+    read_size: ReadSize,
     /// The next answer breaks every connection that reads it.
     is_stuck: bool,
 }
@@ -53,7 +53,7 @@ impl Position {
             untrimmed: 0,
             bytes: 0,
             trimmed: Instant::now(),
-            appetite: Appetite::new(COUNT),
+            read_size: ReadSize::new(COUNT),
             is_stuck: false,
         }
     }
@@ -72,15 +72,15 @@ impl Position {
     ///
     /// Those of the connection.
     pub fn judge(&mut self, connection: &mut Connection) -> RedisResult<()> {
-        if self.appetite.is_to_judge() {
-            self.is_stuck |= self.appetite.judge(connection.serves_promptly()?);
+        if self.read_size.is_to_judge() {
+            self.is_stuck |= self.read_size.judge(connection.serves_promptly()?);
         }
         Ok(())
     }
 
     /// Notes that no connection can be made.
     pub fn cannot_connect(&mut self) {
-        self.appetite.acquit();
+        self.read_size.acquit();
     }
 
     /// Notes that the answer with this id and size was read.
@@ -144,11 +144,11 @@ impl ReplySession {
             commands.push(trim);
         }
         // With answers left to trim it comes back soon for them.
-        let count = self.position.appetite.count(Instant::now());
+        let count = self.position.read_size.count(Instant::now());
         let block = if self.position.untrimmed > 0 && !trims { TRIM_INTERVAL } else { block(replies) };
         let mut read = redis::cmd("XREAD");
         read.arg("COUNT").arg(count);
-        if !self.position.appetite.is_probing() {
+        if !self.position.read_size.is_probing() {
             read.arg("BLOCK").arg(block.as_millis() as u64);
         }
         read.arg("STREAMS").arg(replies.key()).arg(self.position.last.to_string());
@@ -171,8 +171,8 @@ impl ReplySession {
         match &answers {
             // The answers are still to come.
             Ok(_) if self.asked.is_some() => {}
-            Ok(answers) => self.position.appetite.ate(asked.count, answers.len()),
-            Err(error) if is_unreadable(error) => self.position.appetite.choked(asked.count, Instant::now()),
+            Ok(answers) => self.position.read_size.succeeded(asked.count, answers.len()),
+            Err(error) if is_unreadable(error) => self.position.read_size.broke(asked.count, Instant::now()),
             Err(_) => {}
         }
         answers

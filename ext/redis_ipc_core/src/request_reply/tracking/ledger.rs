@@ -82,13 +82,13 @@ impl Ticket {
     }
 
     /// From now on `waker` is woken when the call ends or its waiter is to be woken. The outcome, if it has ended.
-    pub fn hang(&self, waker: &Arc<Waker>) -> Option<Outcome> {
-        self.ending.hang(waker)
+    pub fn register_waker(&self, waker: &Arc<Waker>) -> Option<Outcome> {
+        self.ending.register_waker(waker)
     }
 
     /// The waker is woken no more.
-    pub fn unhang(&self) {
-        self.ending.unhang();
+    pub fn unregister_waker(&self) {
+        self.ending.unregister_waker();
     }
 
     /// The outcome, if it is known.

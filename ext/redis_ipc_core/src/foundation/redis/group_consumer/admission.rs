@@ -1,4 +1,4 @@
-//! What a group consumer needs to know of its entries.
+//! The feature's part of a group consumer: what an entry is, and whether it is to run.
 
 use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
 use crate::foundation::redis::connection::Connection;
@@ -9,32 +9,32 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// An entry that is held until it is dealt with.
+/// An entry that is held until it is finished.
 pub trait HeldEntry: Held<Key = StreamId> + Send + Sync + 'static {
-    /// How often it has been delivered, this time included.
+    /// Returns how often it has been delivered, this time included.
     fn deliveries(&self) -> u32;
 
-    /// When it was taken.
+    /// Returns when it was taken.
     fn taken(&self) -> Instant;
 }
 
-/// Decides what becomes of an entry that was taken.
+/// Decides what happens to an entry that was taken.
 pub trait Admission: Send + Sync + 'static {
     /// An entry that is to run.
     type Held: HeldEntry;
 
-    /// Makes the stream and its group where they are missing, before something is read on a new connection.
+    /// Creates the stream and its group if they are missing. It runs before the first read on a new connection.
     ///
     /// # Errors
     ///
-    /// The refusal by Redis.
+    /// Redis refused.
     fn prepare(&self, connection: &mut Connection) -> RedisResult<()>;
 
-    /// How long nothing more is to be taken; `None` if it may be now.
+    /// Returns how long to take no more entries. `None` if entries may be taken now.
     fn pause(&self) -> Option<Duration>;
 
-    /// The entries among `entries` that are to run; the others are dealt with. `deliveries` says how often those were
-    /// delivered that had been delivered before.
+    /// Returns the entries among `entries` that are to run, and finishes the others. `deliveries` says how often an
+    /// entry has been delivered, for those that had been delivered before.
     fn admit(&self, entries: Vec<RawEntry>, deliveries: &HashMap<StreamId, u32>) -> Vec<Arc<Self::Held>>;
 
     /// Whether the entry would not run: it was deleted, or its time is over.

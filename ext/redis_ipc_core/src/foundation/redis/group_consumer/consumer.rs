@@ -1,13 +1,13 @@
-//! One consumer of a group, and the commands about what is pending in it.
+//! One consumer of a group, and the commands on its pending entries.
 
 use crate::error::Error;
 use crate::foundation::payload::fields::Room;
 use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
 use crate::foundation::payload::text::Text;
-use crate::foundation::redis::appetite::Appetite;
 use crate::foundation::redis::connection::{Connection, is_unreadable};
 use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::pool::Pool;
+use crate::foundation::redis::read_size::ReadSize;
 use crate::foundation::redis::resp::replies::{self, unexpected};
 use crate::foundation::runtime::sync::Mutex;
 use redis::{Cmd, RedisResult, Value};
@@ -15,14 +15,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// More idle than any lease: whoever looks next may take it at once. Redis counts idle times in ms.
+/// An idle time in ms that exceeds any lease. An entry with it may be taken at once by any consumer.
 pub const AT_ONCE: u64 = 7 * 86_400_000;
-/// The most entries of one command.
+/// The most entries in one command.
 pub const STEP: usize = 100;
-/// The most entries that are fetched at once of those that were delivered before.
+/// The most entries, among those delivered before, that one command fetches.
 const FETCHED: usize = 100;
 
-/// A pending entry, and how often it has been delivered.
+/// A pending entry, and its number of deliveries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Delivered {
     /// Its id.
@@ -31,17 +31,18 @@ pub struct Delivered {
     pub deliveries: u32,
 }
 
-/// What was fetched.
+/// The result of a fetch.
 #[derive(Debug, Default)]
 pub struct Fetched {
-    /// What could be read. What was deleted meanwhile is missing.
+    /// The entries that could be read. Those that were deleted meanwhile are missing.
     pub entries: Vec<RawEntry>,
-    /// What breaks each connection that reads it.
+    /// The entries that break each connection that reads them.
     pub unreadable: Vec<Delivered>,
 }
 
-/// Begins every lease anew that Redis's clock, set back, would have run on for as long as it went back: for who holds
-/// the entry, whoever that is. What was claimed in the future is idle for 0 ms.
+/// Restarts leases after Redis's clock was set back, for whichever consumer holds the entry. Without that a lease
+/// that began before the step would last longer by the length of the step. An entry that was claimed in the future
+/// has an idle time of 0 ms.
 const RESTART: &str = r"
 local start = '-'
 repeat
@@ -55,9 +56,9 @@ until #rows < 1000
 
 /// One consumer of a group of a stream.
 pub struct GroupConsumer {
-    /// How it reaches Redis.
+    /// The access to Redis.
     pub endpoint: Arc<Endpoint>,
-    /// Connections for everything but the blocking read.
+    /// The connections for everything but the blocking read.
     pub connections: Arc<Pool>,
     /// The stream's key.
     pub stream: String,
@@ -67,11 +68,11 @@ pub struct GroupConsumer {
     pub name: Text,
     /// How much of an entry is kept when it is read.
     pub room: Room,
-    fetching: Mutex<Appetite>,
+    fetching: Mutex<ReadSize>,
 }
 
 impl GroupConsumer {
-    /// A consumer `name` of `group`, which reads the stream at the key `stream`.
+    /// Creates the consumer `name` of `group`, which reads the stream at the key `stream`.
     pub fn new(
         endpoint: Arc<Endpoint>,
         connections: Arc<Pool>,
@@ -80,7 +81,7 @@ impl GroupConsumer {
         name: Text,
         room: Room,
     ) -> Self {
-        let fetching = Mutex::new(Appetite::new(FETCHED));
+        let fetching = Mutex::new(ReadSize::new(FETCHED));
         Self { endpoint, connections, stream, group, name, room, fetching }
     }
 
@@ -98,26 +99,26 @@ impl GroupConsumer {
         if held.is_empty() {
             return Ok(());
         }
-        // JUSTID leaves the count of deliveries alone.
+        // JUSTID does not change the number of deliveries.
         self.run(&self.claim_command(held, &["JUSTID"])).map(drop)
     }
 
-    /// Begins leases anew after Redis's clock was set back.
+    /// Restarts leases after Redis's clock was set back.
     pub fn restart_leases(&self) -> Result<(), Error> {
         let mut restart = redis::cmd("EVAL");
         restart.arg(RESTART).arg(1).arg(&self.stream).arg(&self.group);
         self.run(&restart).map(drop)
     }
 
-    /// Gives entries back to the group, so that another consumer (or this one) takes them soon. As they were not
-    /// started, this delivery is not to count.
+    /// Gives entries back to the group, so that another consumer (or this one) takes them soon. They were not
+    /// started, so this delivery does not count.
     pub fn release(&self, entries: &[Delivered]) -> Result<(), Error> {
         self.leave(entries)?;
         self.endpoint.stats.released.add(entries.len() as u64);
         Ok(())
     }
 
-    /// Undoes a delivery: anybody may take the entries at once.
+    /// Undoes a delivery: any consumer may take the entries at once.
     pub fn leave(&self, entries: &[Delivered]) -> Result<(), Error> {
         if entries.is_empty() {
             return Ok(());
@@ -125,7 +126,7 @@ impl GroupConsumer {
         self.connections.with(&self.stream, |connection| self.leave_on(connection, entries))
     }
 
-    /// [`GroupConsumer::leave`], on this connection.
+    /// Runs [`GroupConsumer::leave`] on this connection.
     pub fn leave_on(&self, connection: &mut Connection, entries: &[Delivered]) -> RedisResult<()> {
         for (deliveries, ids) in by_deliveries(entries) {
             let before = deliveries.saturating_sub(1).to_string();
@@ -135,7 +136,7 @@ impl GroupConsumer {
         Ok(())
     }
 
-    /// Reads entries that are pending under this consumer, each with how often it has been delivered from now on.
+    /// Reads entries that are pending under this consumer. Sets the number of deliveries of each as given.
     pub fn fetch(&self, entries: &[Delivered]) -> Result<Fetched, Error> {
         let (mut fetched, mut rest) = (Fetched::default(), entries);
         while let Some(first) = rest.first() {
@@ -147,12 +148,12 @@ impl GroupConsumer {
                 entries => entries.map(Some),
             })?;
             if let Some(entries) = entries {
-                self.fetching.lock().ate(count, count);
+                self.fetching.lock().succeeded(count, count);
                 fetched.entries.extend(entries);
                 rest = later;
                 continue;
             }
-            self.fetching.lock().choked(count, Instant::now());
+            self.fetching.lock().broke(count, Instant::now());
             if self.judge()? {
                 fetched.unreadable.push(*first);
                 rest = rest.get(1..).unwrap_or_default();
@@ -161,7 +162,7 @@ impl GroupConsumer {
         Ok(fetched)
     }
 
-    /// Whether the first entry of those that are fetched is what broke the last connections.
+    /// Whether the first of the entries being fetched is what broke the last connections.
     fn judge(&self) -> Result<bool, Error> {
         if !self.fetching.lock().is_to_judge() {
             return Ok(false);
@@ -170,7 +171,7 @@ impl GroupConsumer {
         Ok(self.fetching.lock().judge(serves))
     }
 
-    /// Runs `work` on a pooled connection. What breaks that, or keeps it from being made, is no entry's fault.
+    /// Runs `work` on a pooled connection. If that fails, the cause is not an entry.
     fn on_pooled<T>(&self, work: impl FnMut(&mut Connection) -> RedisResult<T>) -> Result<T, Error> {
         self.connections.with(&self.stream, work).inspect_err(|_| self.fetching.lock().acquit())
     }
@@ -194,8 +195,8 @@ impl GroupConsumer {
         claim
     }
 
-    /// Whether there is any entry that nobody has renewed for `lease`, or that was given back: else there is nothing to
-    /// take over, and this one command is all that a look for it costs.
+    /// Whether the group has an entry that was not renewed for `lease`, or was given back. Otherwise there is nothing
+    /// to take over, and the check costs only this one command.
     pub fn is_any_idle(&self, lease: Duration) -> Result<bool, Error> {
         let mut pending = redis::cmd("XPENDING");
         pending.arg(&self.stream).arg(&self.group).arg("IDLE").arg(lease.as_millis() as u64);
@@ -203,7 +204,7 @@ impl GroupConsumer {
         Ok(!replies::pending_ids(&self.run(&pending)?).is_empty())
     }
 
-    /// How often each of `ids`, pending under this consumer, has been delivered.
+    /// Returns how often each of `ids`, which are pending under this consumer, has been delivered.
     pub fn deliveries(
         &self,
         connection: &mut Connection,
@@ -216,13 +217,13 @@ impl GroupConsumer {
         Ok(rows.into_iter().map(|row| (row.entry.id, row.entry.deliveries)).collect())
     }
 
-    /// What is pending under this consumer. Without what it left: that is anybody's.
+    /// Returns the entries pending under this consumer, without those it gave back: any consumer may take those.
     pub fn pending(&self, connection: &mut Connection) -> RedisResult<Vec<Delivered>> {
         let rows = self.rows(connection, StreamId::default(), StreamId::LAST)?;
         Ok(rows.into_iter().filter(|row| row.idle < AT_ONCE).map(|row| row.entry).collect())
     }
 
-    /// What is pending under this consumer from `first` to `last`.
+    /// Returns the entries pending under this consumer from `first` to `last`.
     fn rows(&self, connection: &mut Connection, first: StreamId, last: StreamId) -> RedisResult<Vec<Row>> {
         let mut found = Vec::new();
         let mut start = first.to_string();
@@ -252,11 +253,11 @@ fn by_deliveries(entries: &[Delivered]) -> BTreeMap<u32, Vec<StreamId>> {
 /// A row of XPENDING.
 struct Row {
     entry: Delivered,
-    /// ms
+    /// The idle time in ms.
     idle: u64,
 }
 
-/// XPENDING's rows: id, consumer, idle ms, deliveries.
+/// Reads rows of XPENDING: id, consumer, idle ms, deliveries.
 fn page(value: Value) -> Option<Vec<Row>> {
     let Value::Array(rows) = value else { return None };
     let row = |row: &Value| match row {

@@ -1,4 +1,4 @@
-//! Entries that a group has given up on: kept in a stream of their own, with the reason.
+//! Entries that a group has given up on. They are kept in a stream of their own, with the reason.
 
 use crate::error::{Error, ErrorKind};
 use crate::foundation::payload::fields::{Fields, Room};
@@ -13,23 +13,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The most dead letters a group keeps; the oldest go first. Without a bound a stranger could fill Redis.
+/// The most dead letters of a group. The oldest are removed first. Without a bound, any client that may add requests
+/// could fill Redis.
 const KEPT: usize = 10_000;
-/// Redis is asked how much memory the letters take when they have grown by this share of what they may take: it looks
-/// at each of them, which takes 0.5 ms for 10,000 of 12 kB.
+/// Redis is asked for the memory use of the letters when they have grown by this share of the limit. It measures each
+/// letter, which takes 0.5 ms for 10,000 letters of 12 kB.
 const SHARE: u64 = 128;
-/// What a letter takes beside its fields, in bytes.
+/// The estimated size of a letter beside its fields, in bytes.
 const OVERHEAD: usize = 256;
 
-/// Fields that a dead letter has before those of its entry.
+/// The fields that a dead letter has before those of its entry.
 pub const ADDED: [&str; 4] = ["dead_id", "dead_reason", "dead_deliveries", "dead_at"];
 
-/// How much is kept.
+/// Limits on what is kept.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// How long a dead letter is kept.
     pub keep: Duration,
-    /// The most bytes of memory that Redis uses for all of a group; the oldest go first.
+    /// The most bytes of memory that Redis uses for all letters of a group. The oldest are removed first.
     pub max_size: u64,
 }
 
@@ -41,15 +42,15 @@ pub struct DeadLetters {
 }
 
 impl DeadLetters {
-    /// Those in the stream at `key`.
+    /// Creates the access to the dead letters in the stream at `key`.
     pub fn new(connections: Arc<Pool>, key: String) -> Self {
-        // The first one is measured.
+        // This value makes the first letter trigger a measurement.
         Self { connections, key, unmeasured: AtomicU64::new(u64::MAX / 2) }
     }
 
-    /// Adds an entry: as much of it as was read, and before that [`ADDED`]. Then removes the oldest letters while there
-    /// are too many, they take too much memory, or they are too old. Returns the refusal if the entry was kept, but
-    /// Redis refused the rest.
+    /// Adds an entry: first the fields [`ADDED`], then as much of the entry as was read. Then it removes the oldest
+    /// letters while there are too many, they use too much memory, or they are too old. If the entry was kept but
+    /// Redis refused the rest, this returns that refusal.
     ///
     /// # Errors
     ///
@@ -85,7 +86,7 @@ impl DeadLetters {
             replies.next().transpose()?;
             let rest = replies.collect::<RedisResult<Vec<_>>>().and_then(|rest| {
                 let used = rest.last().filter(|_| is_measured).map_or(0, number);
-                // As much as comes until they are measured again stays free.
+                // This leaves free what may be added before the next measurement.
                 shrink(connection, &self.key, used, limits.max_size - limits.max_size / SHARE)
             });
             match rest {
@@ -99,7 +100,7 @@ impl DeadLetters {
         })
     }
 
-    /// Whether to ask how much memory the letters take, now that one with these fields is added.
+    /// Whether to measure the memory use, now that a letter with these fields is added.
     fn is_to_measure(&self, fields: &Fields, max_size: u64) -> bool {
         let size = OVERHEAD + fields.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
         let unmeasured = self.unmeasured.fetch_add(size as u64, Ordering::Relaxed) + size as u64;
@@ -110,7 +111,7 @@ impl DeadLetters {
         is_due
     }
 
-    /// Up to `count` letters after the one with the id `after`, the oldest first. `room` is how much of an entry is
+    /// Returns up to `count` letters after the id `after`, the oldest first. `room` limits how much of an entry is
     /// kept when it is read.
     pub fn page(&self, after: Option<StreamId>, count: usize, room: Room) -> Result<Vec<RawEntry>, Error> {
         let start = after.map_or_else(|| "-".to_owned(), |id| format!("({id}"));
@@ -119,7 +120,7 @@ impl DeadLetters {
         self.entries(&range, room)
     }
 
-    /// The letter with this id; `None` if it is gone.
+    /// Returns the letter with this id. `None` if it does not exist any more.
     pub fn find(&self, id: StreamId, room: Room) -> Result<Option<RawEntry>, Error> {
         let mut find = redis::cmd("XRANGE");
         find.arg(&self.key).arg(id.to_string()).arg(id.to_string());
@@ -131,7 +132,7 @@ impl DeadLetters {
         self.connections.with(&self.key, |connection| connection.run_for_entries(range, room))
     }
 
-    /// How many there are.
+    /// Returns how many letters there are.
     pub fn count(&self) -> Result<u64, Error> {
         self.run(redis::cmd("XLEN").arg(&self.key), |reply| match reply {
             Value::Int(count) => u64::try_from(count).ok(),
@@ -139,7 +140,7 @@ impl DeadLetters {
         })
     }
 
-    /// Deletes a letter; false if it was gone already.
+    /// Deletes a letter. Returns false if it did not exist any more.
     pub fn discard(&self, id: StreamId) -> Result<bool, Error> {
         let mut delete = redis::cmd("XDEL");
         delete.arg(&self.key).arg(id.to_string());
@@ -152,7 +153,7 @@ impl DeadLetters {
     }
 }
 
-/// Removes the oldest letters until the key takes at most `most` bytes; the newest stays.
+/// Removes the oldest letters until the key uses at most `most` bytes. The newest letter stays.
 fn shrink(connection: &mut Connection, key: &str, mut used: u64, most: u64) -> RedisResult<()> {
     while used > most {
         let letters = number(&connection.run(redis::cmd("XLEN").arg(key))?);

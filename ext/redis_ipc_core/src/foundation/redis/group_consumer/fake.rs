@@ -1,4 +1,4 @@
-//! A small feature for the tests of a group consumer: what it takes, and what it does with it.
+//! A small feature for the tests of a group consumer. It records what the consumer does with its entries.
 
 use crate::foundation::payload::fields::Room;
 use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
@@ -21,7 +21,7 @@ pub struct Job {
     id: StreamId,
     deliveries: u32,
     taken: Instant,
-    /// Whether it is done.
+    /// Whether it is finished.
     pub answered: AtomicBool,
 }
 
@@ -50,9 +50,9 @@ impl HeldEntry for Job {
 /// Admits everything that was not deleted.
 #[derive(Default)]
 pub struct Office {
-    /// It takes nothing for now.
+    /// It takes no entries for now.
     pub paused: AtomicBool,
-    /// What it was to give up on.
+    /// The entries that it was told to give up on.
     pub given_up: Mutex<Vec<Delivered>>,
 }
 
@@ -89,20 +89,20 @@ impl Admission for Office {
     }
 }
 
-/// What a consumer of the group `g` on `s` consists of.
+/// The parts of a consumer of the group `g` on `s`.
 pub struct Fixture {
-    /// Redis.
+    /// The fake Redis.
     pub server: FakeServer,
     /// The consumer, named `me`.
     pub consumer: Arc<GroupConsumer>,
-    /// What it holds.
+    /// The entries it holds.
     pub queue: Arc<WorkQueue<Job>>,
-    /// What decides.
+    /// The admission.
     pub office: Arc<Office>,
 }
 
 impl Fixture {
-    /// One that holds nothing.
+    /// Creates a consumer that holds nothing.
     pub fn new() -> Self {
         let server = FakeServer::start();
         let (endpoint, _reports) = server.endpoint();
@@ -110,7 +110,7 @@ impl Fixture {
         let (stream, group, name) = ("s".to_owned(), "g".into(), "me".into());
         let room = Room::for_content(1_000);
         let queue = Arc::new(WorkQueue::new(3));
-        // Else there is room only for workers that wait.
+        // Without a run time only waiting workers are room.
         queue.note_run(Duration::from_millis(1));
         Self {
             consumer: Arc::new(GroupConsumer::new(endpoint, pool, stream, group, name, room)),
@@ -120,7 +120,7 @@ impl Fixture {
         }
     }
 
-    /// The sequence numbers of what is held.
+    /// Returns the sequence numbers of the held entries.
     pub fn held(&self) -> Vec<u64> {
         let mut held = self.queue.pick(|job| Some(job.id.seq));
         held.sort_unstable();
@@ -128,7 +128,7 @@ impl Fixture {
     }
 }
 
-/// The entry `1-seq`, delivered so often.
+/// Returns the entry `1-seq` with this number of deliveries.
 pub fn delivered(seq: u64, deliveries: u32) -> Delivered {
     Delivered { id: StreamId { ms: 1, seq }, deliveries }
 }

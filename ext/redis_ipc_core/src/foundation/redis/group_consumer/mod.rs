@@ -1,11 +1,11 @@
-//! The one reader of a consumer group. It takes entries, renews the leases on what is held, takes over what nobody
-//! renews (what may have crashed its consumers one at a time), gives back what was not started, and keeps what is given
-//! up on.
+//! The one reader of a consumer group. It takes entries, renews the leases on held ones, takes over entries whose
+//! leases ran out (entries that may have crashed their consumers one at a time), gives back those that were not
+//! started, and keeps those that were given up on as dead letters.
 //!
-//! [`consumer::GroupConsumer`] has the commands about what is pending. [`reader::GroupReader`] reads new entries in a
-//! [`session::GroupSession`], in a thread of its own or in that of a worker that waits. [`take_over::TakeOver`] is run
-//! by the feature's timer. What an entry is, and whether it is to run, is said by the feature that uses them, with the
-//! trait [`admission::Admission`].
+//! [`consumer::GroupConsumer`] has the commands on pending entries. [`reader::GroupReader`] reads new entries in a
+//! [`session::GroupSession`], in a thread of its own or in that of a waiting worker. The feature's timer runs
+//! [`take_over::TakeOver`]. The feature decides with the trait [`admission::Admission`] what an entry is and whether
+//! it is to run.
 
 pub mod admission;
 pub mod consumer;

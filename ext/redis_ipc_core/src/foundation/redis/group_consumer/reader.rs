@@ -1,13 +1,13 @@
 //! Reads new entries of a group, as many as there is room for.
 
 use crate::error::Error;
-use crate::foundation::redis::appetite::Appetite;
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::group_consumer::admission::{Admission, admit};
 use crate::foundation::redis::group_consumer::consumer::GroupConsumer;
 use crate::foundation::redis::group_consumer::session::{BLOCK, GroupSession, Read};
 use crate::foundation::redis::link::Link;
 use crate::foundation::redis::read_cancel::ReadCancel;
+use crate::foundation::redis::read_size::ReadSize;
 use crate::foundation::runtime::busy_poll::BusyPoll;
 use crate::foundation::runtime::failpoint;
 use crate::foundation::runtime::shared_reader::SharedReader;
@@ -22,11 +22,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a handler takes at most whose worker may read for itself: nobody reads meanwhile.
+/// The longest run time of a handler whose worker may read for itself. While the handler runs, no thread reads.
 const QUICK: Duration = Duration::from_micros(500);
-/// How long reading is left to workers, once none has come to read.
+/// How long reading is left to workers once no worker reads.
 const LEFT_ALONE: Duration = Duration::from_millis(1);
-/// The most entries that are asked for at once.
+/// The most entries that one read requests.
 const MOST: usize = 512;
 
 /// The reader of one group's new entries.
@@ -34,17 +34,17 @@ pub struct GroupReader<A: Admission> {
     consumer: Arc<GroupConsumer>,
     queue: Arc<WorkQueue<A::Held>>,
     admission: Arc<A>,
-    /// The read under way.
+    /// Cancels the current read.
     pub read_cancel: Arc<ReadCancel>,
     shared: SharedReader<GroupSession>,
-    appetite: Arc<Mutex<Appetite>>,
+    read_size: Arc<Mutex<ReadSize>>,
     busy_poll: bool,
     quiet: Stop,
 }
 
 impl<A: Admission> GroupReader<A> {
-    /// A reader that fills `queue` by way of `admission`. `waker` wakes workers that read for themselves; with
-    /// `busy_poll` one that waits alone looks for an entry for a while before it sleeps.
+    /// Creates a reader that fills `queue` through `admission`. `waker` wakes workers that read for themselves. With
+    /// `busy_poll` a worker that waits alone polls for an entry before it sleeps.
     pub fn new(
         consumer: Arc<GroupConsumer>,
         queue: Arc<WorkQueue<A::Held>>,
@@ -52,12 +52,12 @@ impl<A: Admission> GroupReader<A> {
         waker: Waker,
         busy_poll: bool,
     ) -> Self {
-        let appetite = Arc::new(Mutex::new(Appetite::new(MOST)));
+        let read_size = Arc::new(Mutex::new(ReadSize::new(MOST)));
         let (read_cancel, shared, quiet) = (Arc::default(), SharedReader::new(waker), Stop::new());
-        Self { consumer, queue, admission, read_cancel, shared, appetite, busy_poll, quiet }
+        Self { consumer, queue, admission, read_cancel, shared, read_size, busy_poll, quiet }
     }
 
-    /// Its thread: reads until [`GroupReader::stop`].
+    /// Runs the reader's thread until [`GroupReader::stop`].
     pub fn run(&self, mut first: Option<Connection>) {
         let mut link = Link::new(&self.consumer.endpoint, &self.consumer.stream, first.is_some());
         while !self.quiet.is_stopped() {
@@ -70,7 +70,7 @@ impl<A: Admission> GroupReader<A> {
         self.shared.end();
     }
 
-    /// Takes nothing more; a read under way ends at once.
+    /// Takes no more entries. The current read ends at once.
     pub fn stop(&self) {
         self.quiet.stop();
         self.read_cancel.end();
@@ -93,17 +93,18 @@ impl<A: Admission> GroupReader<A> {
         self.admission.prepare(&mut connection)?;
         self.recover(&mut connection)?;
         link.up();
-        let (consumer, appetite) = (Arc::clone(&self.consumer), Arc::clone(&self.appetite));
-        let mut session = GroupSession::new(consumer, connection, BusyPoll::new(self.busy_poll), appetite);
+        let (consumer, read_size) = (Arc::clone(&self.consumer), Arc::clone(&self.read_size));
+        let mut session = GroupSession::new(consumer, connection, BusyPoll::new(self.busy_poll), read_size);
         while !self.quiet.is_stopped() {
-            // What a visitor asked for may have been delivered already: room or not, it is held from when it is read.
+            // The entries that a follower requested may have been delivered already. They are held once they are
+            // read, even without room.
             let room = if session.is_asked() { 1 } else { self.queue.wait_for_room(BLOCK) };
             failpoint::point();
             if session.is_gone() {
                 return Ok(());
             }
             if let Some(pause) = self.admission.pause().filter(|_| !session.is_asked()) {
-                // What is taken now could not be dealt with, and would only be lost with this process.
+                // An entry that is taken now could not be finished, and would only be lost with this process.
                 self.quiet.pause(pause);
             } else if room > 0 && !self.quiet.is_stopped() {
                 session.ask(room)?;
@@ -123,25 +124,25 @@ impl<A: Admission> GroupReader<A> {
         admit(&*self.admission, &self.queue, read.entries, &HashMap::new())
     }
 
-    /// Whether a worker that takes an entry is soon back for the next, and has time for it.
+    /// Whether a worker that takes an entry soon takes the next one, and so has time to read.
     fn is_calm(&self) -> bool {
         self.queue.is_calm(QUICK) && !self.quiet.is_stopped() && self.admission.pause().is_none()
     }
 
-    /// Lets workers read new entries themselves, while these come one by one.
+    /// Lets workers read new entries themselves, while entries come one by one.
     fn lend(&self, session: GroupSession) -> RedisResult<GroupSession> {
         self.shared.lend(session, LEFT_ALONE, || !self.is_calm()).into_result()
     }
 
-    /// Reads in a worker's thread, if nobody else does, until there is an entry for it. `None` if it is to look at the
-    /// queue.
+    /// Reads in a worker's thread, if no other thread does, until there is an entry for it. Returns `None` if the
+    /// worker is to check the queue.
     pub fn read_for_worker(&self, interrupt: &Interrupt) -> Option<Arc<A::Held>> {
         let read = |session: &mut GroupSession, waker: &Arc<Waker>| {
             let held = self.read_one(session, waker, interrupt);
-            self.queue.unhang();
+            self.queue.unregister_waker();
             held
         };
-        self.shared.visit()?.read(read, || !self.is_calm()).flatten()
+        self.shared.follow()?.read(read, || !self.is_calm()).flatten()
     }
 
     fn read_one(
@@ -152,7 +153,7 @@ impl<A: Admission> GroupReader<A> {
     ) -> RedisResult<Option<Arc<A::Held>>> {
         while self.admission.pause().is_none() {
             session.ask(self.queue.room() + 1)?;
-            if self.queue.hang(waker) || interrupt.is_set() {
+            if self.queue.register_waker(waker) || interrupt.is_set() {
                 break;
             }
             let Some(heard) = session.wait(waker, session.overdue())? else { break };
@@ -160,8 +161,8 @@ impl<A: Admission> GroupReader<A> {
                 Heard::Socket => {
                     let rest = waker.wait_for_rest(session.overdue(), || interrupt.is_set());
                     let read = session.receive(Some(&rest))?;
-                    failpoint::visit();
-                    self.queue.unhang();
+                    failpoint::follower();
+                    self.queue.unregister_waker();
                     let held = self.queue.push_but_first(self.admit(read));
                     if held.is_some() {
                         return Ok(held);
@@ -174,8 +175,9 @@ impl<A: Admission> GroupReader<A> {
         Ok(None)
     }
 
-    /// What was delivered on a connection that broke before it arrived is pending under our name. What was delivered
-    /// before to others may still be running there: that is left to the leases.
+    /// Takes the entries that were delivered on a connection that broke before they arrived: they are pending under
+    /// this consumer's name. Entries that were delivered to others may still run there, so they are left to the
+    /// leases.
     fn recover(&self, connection: &mut Connection) -> RedisResult<()> {
         let mut missing = self.consumer.pending(connection)?;
         missing.retain(|entry| entry.deliveries == 1 && self.queue.held(entry.id).is_none());

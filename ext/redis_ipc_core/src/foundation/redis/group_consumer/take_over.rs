@@ -1,4 +1,4 @@
-//! Takes over entries that nobody has renewed for one lease.
+//! Takes over entries whose lease ran out.
 
 use crate::error::Error;
 use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
@@ -13,15 +13,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The most steps at a time, each of which looks at ten times its count.
+/// The most steps of one scan. Redis examines up to ten times a step's count.
 const MOST_STEPS: usize = 20;
-/// An entry that was delivered more often is a suspect: it crashes its consumers, or was held each time something did.
+/// An entry with more deliveries is a suspect: it crashes its consumers, or was held whenever another entry did.
 const TRUSTED: u32 = 2;
-/// More than any clock is wrong by, in ms.
+/// A tolerance in ms that exceeds any error of a clock.
 const ANY: u64 = 1 << 50;
 
-/// XAUTOCLAIM, if Redis's time is ARGV[5], give or take ARGV[6] ms. Else its clock was set, and all idle times with it,
-/// or it stood still, and nobody could renew.
+/// Runs XAUTOCLAIM if Redis's time is ARGV[5], give or take ARGV[6] ms. Otherwise its clock was set, which changes
+/// all idle times, or it stood still, so that no lease could be renewed.
 const CLAIM: &str = r"
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -29,26 +29,26 @@ if math.abs(now - ARGV[5]) > tonumber(ARGV[6]) then return now end
 return redis.call('XAUTOCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], 'COUNT', ARGV[7], 'JUSTID')
 ";
 
-/// Which entries are to be taken over.
+/// Selects the entries to take over.
 #[derive(Debug, Clone, Copy)]
 enum Idle {
-    /// Whose lease, of this length, ran out.
+    /// Entries whose lease of this length ran out.
     Lease(Duration),
-    /// What was given back. After a stall of Redis every lease looks as if it had run out, and its holder is to renew
-    /// it first.
+    /// Only entries that were given back. After a stall of Redis every lease looks as if it had run out, and its
+    /// holder must be able to renew it first.
     Released,
 }
 
-/// What a look for entries to take over came to.
+/// The state of a scan for entries to take over.
 #[derive(Debug, Clone, Copy, Default)]
-struct Look {
-    /// Where the next one begins.
+struct Scan {
+    /// The start of the next step.
     cursor: StreamId,
-    /// Whether there may be suspects that were left.
+    /// Whether suspects may have been left.
     left: bool,
 }
 
-/// Entries that were pending under others, and are under this consumer now.
+/// Entries that were pending under other consumers, and are under this consumer now.
 struct Claimed {
     cursor: StreamId,
     entries: Vec<RawEntry>,
@@ -57,7 +57,7 @@ struct Claimed {
 }
 
 impl Claimed {
-    /// Takes out the entries that `unwanted` picks.
+    /// Removes the entries that `unwanted` picks and returns them.
     fn take(&mut self, mut unwanted: impl FnMut(&RawEntry, u32) -> bool) -> Vec<Delivered> {
         let deliveries = |entry: &RawEntry| self.deliveries.get(&entry.id).copied().unwrap_or(1);
         let entries = std::mem::take(&mut self.entries);
@@ -68,28 +68,28 @@ impl Claimed {
     }
 }
 
-/// Since when Redis has been answering in time.
+/// Records since when Redis has been answering in time.
 struct Steady {
     since: Instant,
     losses: usize,
 }
 
-/// Renews the leases of one consumer, and takes over from others.
+/// Renews the leases of one consumer, and takes over entries from others.
 pub struct TakeOver<A: Admission> {
     consumer: Arc<GroupConsumer>,
     queue: Arc<WorkQueue<A::Held>>,
     admission: Arc<A>,
     lease: Duration,
     max_deliveries: Option<u32>,
-    look: Mutex<Look>,
+    scan: Mutex<Scan>,
     steady: Mutex<Steady>,
-    /// The last step back of Redis's clock after which leases were begun anew.
+    /// The last step back of Redis's clock after which the leases were restarted.
     restarted: Mutex<Option<Step>>,
 }
 
 impl<A: Admission> TakeOver<A> {
-    /// For a consumer whose leases last for `lease`. What was delivered more than `max_deliveries` times is given up on
-    /// by `admission`; `None` if no entry is started a second time, so that none is a suspect.
+    /// Creates it for a consumer whose leases last for `lease`. `admission` gives up on entries that were delivered
+    /// more than `max_deliveries` times. With `None` no entry is started a second time, so that none is a suspect.
     pub fn new(
         consumer: Arc<GroupConsumer>,
         queue: Arc<WorkQueue<A::Held>>,
@@ -103,24 +103,24 @@ impl<A: Admission> TakeOver<A> {
             admission,
             lease,
             max_deliveries,
-            look: Mutex::default(),
+            scan: Mutex::default(),
             steady: Mutex::new(Steady { since: Instant::now(), losses: 0 }),
             restarted: Mutex::default(),
         }
     }
 
-    /// Renews the lease on what has been held for a third of it or more (younger ones cannot have run out).
+    /// Renews the leases that are at least a third over. Younger ones cannot have run out.
     pub fn renew(&self) -> Result<(), Error> {
         let age = self.lease / 3;
         self.consumer.renew(&self.queue.pick(|held| (held.taken().elapsed() >= age).then(|| held.key())))
     }
 
-    /// Notes that Redis did not answer in time: its idle times are not to be trusted for a while.
+    /// Records that Redis did not answer in time. Its idle times are not trusted for a while.
     pub fn note_stall(&self) {
         self.steady.lock().since = Instant::now();
     }
 
-    /// Whether leases can be trusted: Redis has answered in time, on unbroken connections, for as long as one lasts.
+    /// Whether leases can be trusted: Redis has answered in time, on unbroken connections, for the length of a lease.
     fn is_steady(&self, lease: Duration) -> bool {
         let endpoint = &self.consumer.endpoint;
         let losses = endpoint.health.losses();
@@ -131,25 +131,25 @@ impl<A: Admission> TakeOver<A> {
         steady.since.elapsed() >= lease && !endpoint.clock.has_stepped_within(lease)
     }
 
-    /// Whether suspects may have been left, to be taken once none is held any more.
+    /// Whether suspects may have been left. They can be taken once no suspect is held.
     pub fn are_suspects_left(&self) -> bool {
-        self.look.lock().left
+        self.scan.lock().left
     }
 
-    /// Takes over entries whose lease ran out, as many as there is room for, from where the last look ended.
-    /// `group_lease` tells the longest lease in the group, by which others are judged; it is asked only if something
-    /// may be taken over.
+    /// Takes over entries whose lease ran out, as many as there is room for, from where the last scan ended.
+    /// `group_lease` returns the longest lease in the group, by which other consumers are judged. It is called only
+    /// if an entry may be taken over.
     pub fn run(&self, group_lease: impl FnOnce() -> Result<Duration, Error>) -> Result<(), Error> {
         self.restart_leases()?;
         if !self.consumer.is_any_idle(self.lease)? {
-            *self.look.lock() = Look::default();
+            *self.scan.lock() = Scan::default();
             return Ok(());
         }
         let lease = group_lease()?;
         let idle = if self.is_steady(lease) { Idle::Lease(lease) } else { Idle::Released };
-        let last = *self.look.lock();
+        let last = *self.scan.lock();
         match self.take_over(last, idle)? {
-            Some(look) => *self.look.lock() = look,
+            Some(scan) => *self.scan.lock() = scan,
             None => {
                 self.consumer.read_clock()?;
                 self.note_stall();
@@ -167,19 +167,19 @@ impl<A: Admission> TakeOver<A> {
         Ok(())
     }
 
-    /// Of suspects it takes one, and no other while it holds one. Else what is held beside an entry that crashes its
-    /// consumer each time would be given up on with it.
+    /// Takes over entries, but only one suspect at a time. Otherwise the entries that are held beside a crashing one
+    /// would be given up on with it.
     ///
-    /// `None` if Redis's clock is not what it should be: then nothing that it says of idle times is trusted.
-    fn take_over(&self, last: Look, idle: Idle) -> Result<Option<Look>, Error> {
+    /// Returns `None` if Redis's clock is not what it should be. Then its idle times are not trusted.
+    fn take_over(&self, last: Scan, idle: Idle) -> Result<Option<Scan>, Error> {
         let is_new_pass = last.cursor == StreamId::default();
-        let (mut look, mut kept) = (Look { left: last.left && !is_new_pass, ..last }, false);
+        let (mut scan, mut kept) = (Scan { left: last.left && !is_new_pass, ..last }, false);
         for _ in 0..MOST_STEPS {
             let room = self.queue.room().min(STEP);
             if room == 0 {
                 break;
             }
-            let Some(mut claimed) = self.claim_idle(look.cursor, idle, room)? else { return Ok(None) };
+            let Some(mut claimed) = self.claim_idle(scan.cursor, idle, room)? else { return Ok(None) };
             let mut occupied = self.holds_suspect();
             let suspects = claimed.take(|entry, deliveries| {
                 let suspect = self.is_suspect(deliveries)
@@ -188,25 +188,25 @@ impl<A: Admission> TakeOver<A> {
                 suspect && std::mem::replace(&mut occupied, true)
             });
             kept |= occupied;
-            look.left |= !suspects.is_empty();
-            // First: what is admitted now may end this process at once.
+            scan.left |= !suspects.is_empty();
+            // This comes first, because an entry that is admitted now may end this process at once.
             let left = self.consumer.leave(&suspects);
             self.admission.give_up_unreadable(&claimed.unreadable);
             let admitted = admit(&*self.admission, &self.queue, claimed.entries, &claimed.deliveries);
             self.queue.push_all(admitted);
             left?;
-            look.cursor = claimed.cursor;
-            if look.cursor == StreamId::default() {
-                return Ok(Some(look));
+            scan.cursor = claimed.cursor;
+            if scan.cursor == StreamId::default() {
+                return Ok(Some(scan));
             }
         }
-        // What was not looked at may be like what was.
-        look.left |= kept || last.left;
-        Ok(Some(look))
+        // The entries that were not examined may be suspects too.
+        scan.left |= kept || last.left;
+        Ok(Some(scan))
     }
 
-    /// Whether a suspect was taken lately and is not dealt with yet. One that has been running for a lease does not
-    /// crash its consumer at once, and may run on for long.
+    /// Whether a suspect was taken within the last lease and is not finished. A suspect that has run for a whole
+    /// lease does not crash its consumer at once, and may run for long.
     pub fn holds_suspect(&self) -> bool {
         let holds = self.queue.pick(|held: &A::Held| {
             let counts = self.is_suspect(held.deliveries()) && held.taken().elapsed() < self.lease;
@@ -215,8 +215,8 @@ impl<A: Admission> TakeOver<A> {
         !holds.is_empty()
     }
 
-    /// Whether an entry that was delivered so often may be what ended those who took it; what was delivered too often is
-    /// not run.
+    /// Whether an entry with this many deliveries may have crashed its consumers. An entry with too many deliveries
+    /// is not run at all.
     fn is_suspect(&self, deliveries: u32) -> bool {
         self.max_deliveries.is_some_and(|most| {
             let trusted = TRUSTED.min(most.saturating_sub(1)).max(1);
@@ -224,8 +224,8 @@ impl<A: Admission> TakeOver<A> {
         })
     }
 
-    /// Claims entries by their ids first: one that cannot be read must not keep the others from being taken over.
-    /// `None` if Redis's clock is not what it should be.
+    /// Claims entries by their ids first, so that an unreadable one does not keep the others from being taken over.
+    /// Returns `None` if Redis's clock is not what it should be.
     fn claim_idle(&self, cursor: StreamId, idle: Idle, count: usize) -> Result<Option<Claimed>, Error> {
         let consumer = &*self.consumer;
         let (idle, tolerated) = match idle {
@@ -246,7 +246,7 @@ impl<A: Admission> TakeOver<A> {
             })?;
         let Some((claimed, before)) = found else { return Ok(None) };
         consumer.endpoint.stats.withdrawn.add(claimed.deleted as u64);
-        // JUSTID does not count the delivery; it counts as it is read.
+        // JUSTID does not count the delivery. It counts when the entry is read.
         let counted = |id: &StreamId| {
             let deliveries = before.get(id).copied().unwrap_or_default().saturating_add(1);
             Delivered { id: *id, deliveries }

@@ -1,4 +1,4 @@
-//! Tests of the parts of a group consumer. Their Redis replies what a test tells it to.
+//! Tests of the parts of a group consumer, against a fake Redis.
 
 use crate::foundation::payload::fields::Fields;
 use crate::foundation::payload::stream_entry::StreamId;
@@ -21,7 +21,7 @@ use std::time::Duration;
 const LEASE: Duration = Duration::from_millis(200);
 const NONE: Option<&str> = Some("*0");
 
-/// A row of XPENDING for the entry `1-seq`.
+/// Encodes a row of XPENDING for the entry `1-seq`.
 fn row(seq: u64, deliveries: u32) -> String {
     array(&[bulk(&format!("1-{seq}")), bulk("me"), ":0".to_owned(), format!(":{deliveries}")])
 }
@@ -34,7 +34,7 @@ fn entries(seqs: &[u64]) -> String {
     array(&seqs.iter().map(|seq| entry(&format!("1-{seq}"), &[("a", "b")])).collect::<Vec<_>>())
 }
 
-/// What XAUTOCLAIM says at the end of the list.
+/// Encodes the reply of XAUTOCLAIM at the end of the list.
 fn claimed(seqs: &[u64]) -> String {
     let ids: Vec<String> = seqs.iter().map(|seq| bulk(&format!("1-{seq}"))).collect();
     array(&[bulk("0-0"), array(&ids), "*0".to_owned()])
@@ -46,7 +46,7 @@ fn take_over(fixture: &Fixture) -> TakeOver<Office> {
     TakeOver::new(consumer, queue, office, LEASE, Some(5))
 }
 
-/// Runs `work` while the test plays Redis.
+/// Runs `work` while `redis` plays Redis.
 fn while_redis<T: Send>(work: impl FnOnce() -> T + Send, redis: impl FnOnce()) -> T {
     thread::scope(|scope| {
         let worker = scope.spawn(work);
@@ -77,7 +77,7 @@ fn what_breaks_each_connection_is_told_apart_from_what_does_not() {
     let fetched = while_redis(
         || consumer.fetch(&[delivered(1, 2), delivered(2, 2)]),
         || {
-            // The server closes the connection. From then on one entry is asked for at a time.
+            // The server closes the connection. From then on one entry is requested at a time.
             server.expect("XCLAIM s g me 0 1-1 1-2 RETRYCOUNT 2", None);
             for _ in 0..3 {
                 server.expect("XCLAIM s g me 0 1-1 RETRYCOUNT 2", None);
@@ -116,7 +116,7 @@ fn nothing_is_claimed_where_nothing_is_idle() {
     assert!(fixture.server.is_silent());
 }
 
-/// One look, in which Redis says that these entries are idle.
+/// Runs one scan, in which Redis says that these entries are idle.
 fn look(fixture: &Fixture, take_over: &TakeOver<Office>, redis: impl FnOnce()) {
     let run = || take_over.run(|| Ok(LEASE * 2));
     while_redis(run, || {
@@ -164,7 +164,7 @@ fn of_what_may_have_crashed_its_consumers_one_is_taken_at_a_time() {
         server.expect("XPENDING s g 1-1 1-4", Some(&rows(&[(1, 2), (2, 1), (3, 2), (4, 2)])));
         server.expect("XCLAIM s g me 0 1-2 RETRYCOUNT 2", Some(&entries(&[2])));
         server.expect("XCLAIM s g me 0 1-1 1-3 1-4 RETRYCOUNT 3", Some(&entries(&[1, 3, 4])));
-        // Given back before anything is admitted: that may end the process.
+        // It gives the entry back before it admits any, because an admitted entry may end the process.
         let words = server.expect("XCLAIM s g me 0 1-3 1-4 IDLE", NONE);
         assert!(words.join(" ").ends_with("RETRYCOUNT 2 JUSTID"), "{words:?}");
     });
@@ -206,7 +206,7 @@ fn a_lease_is_renewed_once_a_third_of_it_is_over() {
         .unwrap();
 }
 
-/// Runs a reader while the test plays Redis, and ends it.
+/// Runs a reader while `redis` plays Redis, and ends the reader.
 fn read(fixture: &Fixture, redis: impl FnOnce()) {
     let (consumer, queue, office) =
         (Arc::clone(&fixture.consumer), Arc::clone(&fixture.queue), Arc::clone(&fixture.office));
@@ -233,7 +233,7 @@ fn what_was_delivered_on_a_connection_that_broke_is_fetched() {
     let fixture = Fixture::new();
     let server = &fixture.server;
     read(&fixture, || {
-        // What others had before may be running there.
+        // Entries that others had before may be running there.
         server.expect("XPENDING s g 0-0", Some(&rows(&[(1, 1), (2, 2)])));
         server.expect("XCLAIM s g me 0 1-1 RETRYCOUNT 1", Some(&entries(&[1])));
         let read = array(&[array(&[bulk("s"), entries(&[3])])]);
@@ -278,7 +278,7 @@ fn a_dead_letter_is_kept_within_the_limits_and_says_why_it_is_one() {
         server.expect("XTRIM dead MINID", Some(":0"));
         server.expect("PEXPIRE dead 9000", Some(":1"));
         server.expect("MEMORY USAGE dead", Some(":2540"));
-        // They take twice what they may: half of them go.
+        // They use twice the limit, so half of them are removed.
         server.expect("XLEN dead", Some(":4"));
         server.expect("XTRIM dead MAXLEN 2", Some(":2"));
         server.expect("MEMORY USAGE dead", Some(":1270"));

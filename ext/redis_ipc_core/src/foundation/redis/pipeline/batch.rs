@@ -1,4 +1,4 @@
-//! Encodes what is written together, and decides from the replies what becomes of each part.
+//! Encodes commands that are written together, and decides from the replies what happens to each.
 
 use crate::error::{Error, Fate};
 use crate::foundation::redis::cluster::Route;
@@ -9,66 +9,66 @@ use crate::foundation::redis::resp::encode::{self, CommandEncoder};
 use redis::{Cmd, RedisError, Value};
 use std::time::Duration;
 
-/// Where a batch goes.
+/// The destination of a batch.
 #[derive(Debug, Clone, Copy)]
 pub struct Server<'a> {
-    /// Which server it is.
+    /// The route of the server.
     pub route: &'a Route,
     /// The number of the connection to it.
     pub connection: u64,
 }
 
-/// Something that was written, and waits for its replies.
+/// A written item whose replies are outstanding.
 struct Waiting<T> {
     carried: T,
-    /// How many replies will come.
+    /// How many replies it gets.
     replies: usize,
-    /// Where it ends among the bytes of the batch.
+    /// Its end among the bytes of the batch.
     end: usize,
 }
 
-/// Commands written together, waiting for their replies.
+/// Commands that were written together and whose replies are outstanding.
 pub struct Batch<T: Carried> {
     waiting: Vec<Waiting<T>>,
     tail: T::Tail,
-    /// How many replies will come, with those to the tail.
+    /// How many replies are expected, including those to the tail.
     replies: usize,
-    /// Each command is preceded by ASKING.
+    /// `ASKING` precedes each command.
     asking: bool,
-    /// The number of the connection it was written on.
+    /// The number of the connection that it was written on.
     connection: u64,
 }
 
-/// What is left of a batch after its replies.
+/// The items of a batch that remain after its replies.
 pub struct Leftover<T> {
-    /// What is to be sent again.
+    /// Items to send again.
     pub again: Vec<T>,
-    /// What is to be sent again after a while.
+    /// Items to send again after a pause.
     pub later: Vec<T>,
-    /// What follows from the replies.
+    /// New items that follow from the replies.
     pub follow: Vec<T>,
-    /// What is to be sent to another node of the cluster, after `pause`.
+    /// Items to send to another node of the cluster, after `pause`.
     pub elsewhere: Vec<T>,
-    /// How long that is to wait.
+    /// The pause before `elsewhere` is sent.
     pub pause: Duration,
-    /// The refusal behind `again`.
+    /// The refusal that caused `again`.
     pub refusal: Option<Error>,
-    /// The refusal behind `later`.
+    /// The refusal that caused `later`.
     pub deferral: Option<Error>,
 }
 
-/// What is left of a batch whose connection broke.
+/// The remains of a batch whose connection broke.
 pub struct Remains<T> {
-    /// What follows from the replies that came; what is to be sent again is in `broken`.
+    /// The items that follow from the replies that arrived. Items to send again are in `broken`.
     pub leftover: Leftover<T>,
-    /// What is to be sent again.
+    /// The items to send again.
     pub broken: Broken<T>,
-    /// That over which Redis says that it closes the connection, with the error for it.
+    /// The item because of which Redis closes the connection, as it says, and the error for it.
     pub culprit: Option<(T, Error)>,
 }
 
 impl<T: Carried> Batch<T> {
-    /// Encodes `all` into `bytes` for `server`; what is no longer wanted is left out.
+    /// Encodes `all` into `bytes` for `server`. Items that are no longer wanted are left out.
     pub fn encode(
         all: Vec<T>,
         bytes: &mut Vec<u8>,
@@ -91,17 +91,17 @@ impl<T: Carried> Batch<T> {
         Self { waiting, tail, replies: encoder.replies, asking, connection: server.connection }
     }
 
-    /// How many replies will come.
+    /// Returns how many replies are expected.
     pub fn replies(&self) -> usize {
         self.replies
     }
 
-    /// Whether somebody waits for the replies.
+    /// Whether a thread waits for the replies.
     pub fn is_awaited(&self) -> bool {
         self.tail.is_awaited() || self.waiting.iter().any(|waiting| waiting.carried.is_awaited())
     }
 
-    /// Acts on the replies, those to one part after the other.
+    /// Handles the replies, item by item.
     pub fn settle(self, replies: &[Value], context: &T::Context) -> Leftover<T> {
         let (mut leftover, mut replies) = (Leftover::default(), replies);
         let delivery = Delivery { connection: self.connection, asking: self.asking, tail: &self.tail };
@@ -114,7 +114,7 @@ impl<T: Carried> Batch<T> {
         leftover
     }
 
-    /// Acts on the replies that came before the connection broke. `written` is how many bytes of the batch were
+    /// Handles the replies that arrived before the connection broke. `written` is how many bytes of the batch were
     /// written: Redis has executed no command that ends later.
     pub fn settle_broken(mut self, replies: &[Value], written: usize, context: &T::Context) -> Remains<T> {
         let mut remains = Remains { leftover: Leftover::default(), broken: Broken::default(), culprit: None };
@@ -144,7 +144,7 @@ impl<T: Carried> Batch<T> {
     }
 }
 
-/// Without the reply to the first `ASKING`.
+/// Returns the replies without that to the first `ASKING`.
 fn own_replies(replies: &[Value], asking: bool) -> &[Value] {
     replies.get(usize::from(asking)..).unwrap_or_default()
 }
@@ -177,7 +177,7 @@ impl<T: Carried> Leftover<T> {
         }
     }
 
-    /// Redis refused `carried`: here only, now only, or for good.
+    /// Handles a refusal of `carried`: it concerns this server only, or this moment only, or is final.
     pub fn refuse(&mut self, carried: T, refusal: &RedisError, context: &T::Context) {
         carried.not_executed();
         let connector = &context.endpoint().connector;
@@ -199,7 +199,7 @@ impl<T: Carried> Leftover<T> {
     }
 }
 
-/// Writes commands into the bytes of a batch, and counts the replies that will come.
+/// Writes commands into the bytes of a batch, and counts the expected replies.
 pub struct Encoder<'a> {
     bytes: &'a mut Vec<u8>,
     route: &'a Route,
@@ -207,13 +207,13 @@ pub struct Encoder<'a> {
 }
 
 impl Encoder<'_> {
-    /// Begins a command of so many words, its name among them.
+    /// Begins a command of this many words, its name included.
     pub fn command(&mut self, words: usize) -> CommandEncoder<'_> {
         self.preface();
         self.inner_command(words)
     }
 
-    /// Begins a command of a transaction that [`Encoder::command`] began: `ASKING` counts until `EXEC`.
+    /// Begins a command inside a transaction that [`Encoder::command`] began. `ASKING` holds until `EXEC`.
     pub fn inner_command(&mut self, words: usize) -> CommandEncoder<'_> {
         self.replies += 1;
         encode::command(self.bytes, words)
@@ -226,12 +226,12 @@ impl Encoder<'_> {
         command.write_packed_command(self.bytes);
     }
 
-    /// The server that it is written to.
+    /// Returns the server that it is written to.
     pub fn route(&self) -> &Route {
         self.route
     }
 
-    /// Whether nothing was written yet.
+    /// Whether nothing has been written yet.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }

@@ -1,4 +1,4 @@
-//! Tests of a batch: they need no server.
+//! Tests of a batch. They need no server.
 
 use crate::error::{ErrorKind, Fate};
 use crate::foundation::redis::cluster::Route;
@@ -103,7 +103,7 @@ fn after_a_break_it_is_known_what_redis_cannot_have_executed() {
         let text = String::from_utf8_lossy(&bytes);
         text.find(name).unwrap() + name.len()
     };
-    // Of "part" its name was written, but not its padding.
+    // The name of "part" was written, but not its padding.
     let remains = batch.settle_broken(&replies(&[TAKEN]), end("part"), &desk);
     let broken = [("whole", true), ("part", false), ("unsent", false)];
     let mut events = vec![Event::Taken("answered")];

@@ -1,4 +1,4 @@
-//! What the writer needs to know of what it carries.
+//! The interface between the writer and the feature whose commands it carries.
 
 use crate::error::Error;
 use crate::foundation::redis::cluster::Route;
@@ -10,23 +10,23 @@ use redis::{RedisResult, Value};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Something to write to Redis: a few commands about one key, and what follows from their replies.
+/// An item to write to Redis: a few commands on one key, and the handling of their replies.
 pub trait Carried: Outbound + Send + Sized + 'static {
-    /// What all that one writer carries has in common.
+    /// The state that all items of one writer share.
     type Context: Context;
-    /// What is remembered for as long as a connection stands.
+    /// The state that lasts as long as a connection.
     type Remembered: Default + Send;
-    /// What a batch gathers, and writes at its end.
+    /// A collection that a batch gathers, and writes at its end.
     type Tail: Tail<Self>;
 
-    /// How many bytes of content it carries.
+    /// Returns how many bytes of content it carries.
     fn content_size(&self) -> usize;
 
-    /// The key that it is about. In a cluster it is written to the node that serves this key.
+    /// Returns its key. In a cluster it is written to the node that serves this key.
     fn key(&self, context: &Self::Context) -> String;
 
-    /// Writes its commands, and returns what their replies are for. `None` if nothing was written: it is no longer
-    /// wanted, or `tail` has taken it over.
+    /// Writes its commands, and returns the item that handles their replies. Returns `None` if it wrote nothing,
+    /// because it is no longer wanted or `tail` has taken it over.
     fn encode(
         self,
         encoder: &mut Encoder<'_>,
@@ -35,7 +35,7 @@ pub trait Carried: Outbound + Send + Sized + 'static {
         context: &Self::Context,
     ) -> Option<Self>;
 
-    /// Acts on the replies. What is to be sent next because of them goes into `follow`.
+    /// Handles the replies. It adds the items that are to be sent next to `follow`.
     ///
     /// # Errors
     ///
@@ -48,98 +48,97 @@ pub trait Carried: Outbound + Send + Sized + 'static {
         context: &Self::Context,
     ) -> RedisResult<()>;
 
-    /// Notes that Redis did not execute what was written last.
+    /// Records that Redis did not execute what was written last.
     fn not_executed(&self);
 
-    /// The connection broke before all replies came. Returns what is to be sent again; `may_be_executed` if Redis may
-    /// have got all of it.
+    /// Handles a connection that broke before all replies arrived. Returns the item to send again. `may_be_executed`
+    /// says whether Redis may have received all of it.
     fn broken(self, may_be_executed: bool, context: &Self::Context) -> Option<Self>;
 
-    /// Whether it is tried again after a while, now that Redis refuses such commands for now.
+    /// Whether it is tried again after a pause if Redis refuses such commands for now.
     fn waits_for_redis(&self, context: &Self::Context) -> bool;
 
     /// Whether it has waited for a connection too long. `patience` is how long connecting may take.
     fn is_hopeless(&self, patience: Duration, context: &Self::Context) -> bool;
 
-    /// It is given up on, because of `error`. Returns what is to be sent all the same, which returns nothing when it
-    /// fails.
+    /// Gives up because of `error`. Returns the item to send all the same; that item returns nothing when it fails.
     fn fail(self, error: &Error, context: &Self::Context) -> Option<Self>;
 
-    /// Redis refuses it, and trying again will not change that. Returns what is to be sent all the same.
+    /// Handles a refusal that another attempt will not change. Returns the item to send all the same.
     fn refused(self, error: &Error, context: &Self::Context) -> Option<Self> {
         self.fail(error, context)
     }
 
-    /// It is too large for Redis. Returns what is to be sent instead.
+    /// Handles that it is too large for Redis. Returns the item to send instead.
     fn refuse_large(self, error: &Error, context: &Self::Context) -> Option<Self> {
         self.fail(error, context)
     }
 
-    /// Whether somebody waits for the replies. Else those to a lone command may stay unread for a while.
+    /// Whether a thread waits for the replies. Otherwise the replies to a lone command may stay unread for a while.
     fn is_awaited(&self) -> bool {
         false
     }
 }
 
-/// What all that one writer carries has in common.
+/// The state that all items of one writer share.
 pub trait Context: Send + Sync + 'static {
-    /// Whose connections these are.
+    /// Returns the endpoint that the connections belong to.
     fn endpoint(&self) -> &Arc<Endpoint>;
 
-    /// The name of the writer's threads.
+    /// Returns the name of the writer's threads.
     fn thread_name(&self) -> &'static str;
 
-    /// The error of what is sent after the writer was closed.
+    /// Returns the error of an item that is sent after the writer was closed.
     fn closed(&self) -> Error;
 
-    /// A connection to the server at `route` was made again. That may be another server, or the same one without its
-    /// data.
+    /// Handles a connection to the server at `route` that was made again. It may lead to another server, or to the
+    /// same one without its data.
     ///
     /// # Errors
     ///
-    /// Why the connection is of no use.
+    /// The connection is of no use for this reason.
     fn connected(&self, route: &Route, connection: &mut Connection) -> RedisResult<()>;
 
-    /// Whether the other connections of the endpoint lead to the server at `route`, too. Then one of them that breaks
-    /// tells something about this one. In a cluster they usually go to other nodes.
+    /// Whether the other connections of the endpoint lead to the server at `route` too. If so, a break of one of them
+    /// says something about this one. In a cluster they usually go to other nodes.
     fn shares_server(&self, route: &Route) -> bool {
         *route == Route::Server
     }
 }
 
-/// What a batch gathers, and writes at its end.
+/// A collection that a batch gathers, and writes at its end.
 pub trait Tail<T: Carried>: Sized + Send {
-    /// That of a batch for the server at `route`. Nothing has been gathered yet.
+    /// Creates the empty collection of a batch for the server at `route`.
     fn begin(route: &Route, context: &T::Context) -> Self;
 
-    /// Writes what was gathered.
+    /// Writes the collection.
     fn encode(&mut self, encoder: &mut Encoder<'_>, context: &T::Context);
 
-    /// Whether somebody waits for the replies to that.
+    /// Whether a thread waits for its replies.
     fn is_awaited(&self) -> bool {
         false
     }
 
-    /// Acts on the replies to that, once those to the others have been settled.
+    /// Handles its replies, once those to the items have been handled.
     fn settle(self, replies: &[Value], leftover: &mut Leftover<T>, context: &T::Context);
 
-    /// The connection broke before the replies to that came.
+    /// Handles a connection that broke before its replies arrived.
     fn broken(&mut self) {}
 
-    /// What is to be sent again of what was gathered, after the connection broke.
+    /// Returns the item to send again for the collection, after the connection broke.
     fn unsent(self) -> Option<T> {
         None
     }
 }
 
-/// How something was written.
+/// The circumstances in which an item was written.
 #[derive(Debug)]
 pub struct Delivery<'a, T: Carried> {
-    /// The number of the connection. No other connection of the endpoint has it.
+    /// The number of the connection. It is unique within the endpoint.
     pub connection: u64,
-    /// Each command was preceded by `ASKING`, and has a reply to that before its own. The first one of these replies is
-    /// removed already.
+    /// `ASKING` preceded each command, so each reply is preceded by one to `ASKING`. The first of these is removed
+    /// already.
     pub asking: bool,
-    /// What the batch has gathered.
+    /// The collection of the batch.
     pub tail: &'a T::Tail,
 }

@@ -1,4 +1,4 @@
-//! A small fake of what a writer carries, for the tests of the parts in this folder.
+//! A small feature for the tests of the writer's parts.
 
 use crate::error::{Error, ErrorKind, Fate};
 use crate::foundation::redis::cluster::Route;
@@ -14,10 +14,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// What became of a note.
+/// The fate of a note.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Redis took it.
+    /// Redis accepted it.
     Taken(&'static str),
     /// It failed.
     Failed(&'static str, ErrorKind),
@@ -25,13 +25,13 @@ pub enum Event {
     Refused(&'static str),
     /// It was too large.
     TooLarge(&'static str),
-    /// Its connection broke; whether it may be executed.
+    /// Its connection broke. The flag says whether it may have been executed.
     Broken(&'static str, bool),
     /// The connection was made again.
     Connected,
 }
 
-/// `SAY name`, with some padding.
+/// The command `SAY name` with some padding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
     /// Its name.
@@ -42,7 +42,7 @@ pub struct Note {
     pub waits: bool,
 }
 
-/// One that waits.
+/// Creates a note that is kept while Redis refuses it.
 pub fn note(name: &'static str) -> Note {
     Note { name, padding: 0, waits: true }
 }
@@ -124,7 +124,7 @@ impl Carried for Note {
     }
 }
 
-/// How many notes are in the batch: `END count`.
+/// The number of notes in the batch: `END count`.
 pub struct Count(u64);
 
 impl Tail<Note> for Count {
@@ -146,18 +146,18 @@ impl Tail<Note> for Count {
     }
 }
 
-/// What notes have in common.
+/// The state that notes share.
 pub struct Desk {
     endpoint: Arc<Endpoint>,
-    /// The next connection that is made again has its thread panic.
+    /// The thread of the next connection that is made again panics.
     pub explodes: AtomicBool,
     events: Sender<Event>,
-    /// What the endpoint reports.
+    /// The reports of the endpoint.
     pub reports: Mailbox<Report>,
 }
 
 impl Desk {
-    /// A desk with this endpoint and what that reports, and what happens there.
+    /// Creates a desk with this endpoint and its reports, and returns the events too.
     pub fn new((endpoint, reports): (Arc<Endpoint>, Mailbox<Report>)) -> (Self, Receiver<Event>) {
         let (events, told) = unbounded();
         (Self { endpoint, explodes: AtomicBool::new(false), events, reports }, told)

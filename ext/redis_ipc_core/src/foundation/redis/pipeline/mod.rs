@@ -1,9 +1,9 @@
-//! The one writer of commands to Redis: it writes many commands before their replies are read.
+//! The one writer of commands to Redis. It writes many commands before it reads their replies.
 //!
 //! A [`writer::Writer`] has one [`server_pipeline::Pipeline`] for each server it writes to: a connection, the
-//! [`outgoing`] queue before it, and a thread. What is written together is a [`batch::Batch`]. What the commands are,
-//! what their replies mean, and what follows when a command cannot be sent, is said by the feature that uses the
-//! writer, with the trait [`carried::Carried`].
+//! [`outgoing`] queue before it, and a thread. Commands that are written together form a [`batch::Batch`]. The
+//! feature that uses the writer implements the trait [`carried::Carried`]: it defines the commands, the meaning of
+//! their replies, and what happens when a command cannot be sent.
 
 pub mod batch;
 pub mod carried;

@@ -1,39 +1,40 @@
-//! The queue of commands to write, and which of them are suspected of breaking connections.
+//! The queue of commands to write. It also tracks which of them are suspected of breaking connections.
 //!
-//! Redis closes a connection over a single command that exceeds one of its limits. If that command is sent again first
-//! after each reconnect, no other command gets through. So a large command that was unanswered when a connection broke
-//! is a suspect: it is sent again alone on the connection, after the others. A suspect that breaks two connections
-//! while it is alone is convicted, and not sent again.
+//! Redis closes a connection because of a single command that exceeds one of its limits. If that command is sent
+//! first after each reconnect, no other command gets through. So a large command that was unanswered when a
+//! connection broke is a suspect: it is sent again alone on the connection, after the others. A suspect that breaks
+//! two connections while it is alone is convicted, and not sent again.
 
 use crate::error::{Error, ErrorKind, Fate};
 use redis::Value;
 use std::collections::VecDeque;
 
-/// The most bytes and the most commands written before their replies are read.
+/// The most bytes that are written before their replies are read. The same number applies to commands.
 const BATCH_BYTES: usize = 1 << 20;
 const BATCH_COMMANDS: usize = 512;
-/// A command of this size or more is written alone, so that no other is lost with it if it exceeds a limit of Redis.
+/// A command of this size or more is written alone, so that no other command is lost with it if it exceeds a limit of
+/// Redis.
 const ALONE: usize = BATCH_BYTES / 2;
 /// A smaller command is never a suspect. Redis allows no limit below 1 MiB for a string or for unread commands
 /// (proto-max-bulk-len, client-query-buffer-limit); maxmemory-clients can be lower.
 pub const SUSPICIOUS: usize = 64 << 10;
-/// A suspect that breaks so many connections while it is alone on them is convicted.
+/// A suspect that breaks this many connections while it is alone on them is convicted.
 const STRIKES: u32 = 2;
 
-/// What can be written.
+/// An item that can be written.
 pub trait Outbound {
-    /// About how many bytes it takes.
+    /// Returns its approximate size in bytes.
     fn size(&self) -> usize;
 }
 
-/// What is to be sent again of commands whose connection broke.
+/// The commands to send again after their connection broke.
 #[derive(Debug)]
 pub struct Broken<T> {
     /// Commands that Redis refused for now, before the connection broke.
     pub refused: Vec<T>,
-    /// Commands that were written at least in part, and whose replies did not come.
+    /// Commands that were written at least in part, and whose replies did not arrive.
     pub unanswered: Vec<T>,
-    /// Commands that Redis did not get, or did not execute.
+    /// Commands that Redis did not receive, or did not execute.
     pub unsent: Vec<T>,
 }
 
@@ -47,11 +48,11 @@ impl<T> Default for Broken<T> {
 #[derive(Debug)]
 pub struct Outgoing<T> {
     ordinary: VecDeque<T>,
-    /// Each with the number of connections it broke while it was alone.
+    /// The suspects, each with the number of connections it broke while it was alone.
     suspects: VecDeque<(T, u32)>,
-    /// The same number for the suspect that was taken last; 0 for an ordinary batch.
+    /// The number of connections that the suspect taken last has broken. It is 0 for an ordinary batch.
     strikes: u32,
-    /// The last batch was an ordinary one, so it is a suspect's turn.
+    /// The last batch was an ordinary one, so a suspect is next.
     is_suspects_turn: bool,
 }
 
@@ -62,24 +63,25 @@ impl<T> Default for Outgoing<T> {
 }
 
 impl<T: Outbound> Outgoing<T> {
-    /// Whether nothing waits.
+    /// Whether the queue is empty.
     pub fn is_empty(&self) -> bool {
         self.ordinary.is_empty() && self.suspects.is_empty()
     }
 
-    /// Puts commands behind the others.
+    /// Adds commands behind the others.
     pub fn push(&mut self, commands: impl IntoIterator<Item = T>) {
         self.ordinary.extend(commands);
     }
 
-    /// Puts commands before the others.
+    /// Adds commands before the others.
     pub fn push_first(&mut self, commands: Vec<T>) {
         for command in commands.into_iter().rev() {
             self.ordinary.push_front(command);
         }
     }
 
-    /// The next commands to write together. While both kinds wait, ordinary batches and lone suspects take turns.
+    /// Takes the next commands to write together. While both kinds wait, ordinary batches and lone suspects
+    /// alternate.
     pub fn take_batch(&mut self) -> Vec<T> {
         if (self.is_suspects_turn || self.ordinary.is_empty())
             && let Some((suspect, strikes)) = self.suspects.pop_front()
@@ -103,9 +105,9 @@ impl<T: Outbound> Outgoing<T> {
         self.ordinary.drain(..count).collect()
     }
 
-    /// Takes back what is to be sent again after the connection broke, in the order in which it was written, before all
-    /// that waits. `is_close` tells whether the server closed the connection: then what is unanswered may be the cause.
-    /// Returns what is convicted.
+    /// Takes back the commands to send again after the connection broke. They keep the order in which they were
+    /// written, and come before all others. `is_close` says whether the server closed the connection: then an
+    /// unanswered command may be the cause. Returns the convicted commands.
     pub fn take_back(&mut self, broken: Broken<T>, is_close: bool) -> Vec<T> {
         self.push_first(broken.unsent);
         let convicted = if is_close {
@@ -131,7 +133,7 @@ impl<T: Outbound> Outgoing<T> {
         Vec::new()
     }
 
-    /// Takes out the commands that `picked` picks.
+    /// Removes the commands that `picked` picks and returns them.
     pub fn remove(&mut self, picked: impl Fn(&T) -> bool) -> Vec<T> {
         let (mut removed, kept): (Vec<T>, Vec<T>) = self.ordinary.drain(..).partition(&picked);
         self.ordinary = kept.into();
@@ -142,8 +144,8 @@ impl<T: Outbound> Outgoing<T> {
     }
 }
 
-/// Whether Redis closes the connection over the command that this is the reply to. It has executed neither that command
-/// nor a later one.
+/// Whether Redis closes the connection because of the command that this reply answers. It has executed neither that
+/// command nor a later one.
 pub fn closes_connection(reply: &Value) -> bool {
     match reply {
         Value::ServerError(error) => {
@@ -153,7 +155,8 @@ pub fn closes_connection(reply: &Value) -> bool {
     }
 }
 
-/// The error of a command with `size` bytes of content that Redis does not take. `said` is what Redis said of it.
+/// Returns the error of a command with `size` bytes of content that Redis does not accept. `said` is Redis's reply to
+/// it.
 pub fn too_large(size: usize, said: Option<&Value>) -> Error {
     let message = match said {
         Some(Value::ServerError(error)) => {

@@ -1,5 +1,5 @@
-//! The pipeline to one server: its connection, and what waits for it. Which thread may write, which one reads, and what
-//! is done when there is no connection, is decided here. The work is done by the writer.
+//! The pipeline to one server: its connection, and the commands that wait for it. It decides which thread may write,
+//! which one reads, and what happens without a connection. The writer does the work.
 
 use crate::error::Error;
 use crate::foundation::redis::cluster::Route;
@@ -11,31 +11,30 @@ use crate::foundation::redis::pipeline::outgoing::{Broken, Outgoing};
 use crate::foundation::runtime::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-/// The most bytes that the thread that brings them writes itself: they fit the socket's buffer, so the write cannot
-/// block.
+/// The most bytes that a sending thread writes itself. They fit the socket's buffer, so the write cannot block.
 const DIRECT_BYTES: usize = 16 << 10;
-/// The largest buffer that is kept for later.
+/// The largest buffer that is kept for reuse.
 const KEPT_BYTES: usize = 256 << 10;
-/// How long replies to a lone command may stay unread.
+/// How long the replies to a lone command may stay unread.
 const LEISURE: Duration = Duration::from_millis(1);
-/// A pipeline to a node of a cluster that nothing was written on for this long is given up.
+/// A pipeline to a node of a cluster is closed after this long without a write.
 const UNUSED: Duration = Duration::from_secs(60);
 
-/// A connection, and what belongs to it.
+/// A connection and the state that belongs to it.
 pub struct PipelineConnection<T: Carried> {
     /// The connection.
     pub connection: Connection,
-    /// What is remembered for as long as it stands.
+    /// The state that lasts as long as the connection.
     pub remembered: T::Remembered,
-    /// For the bytes of the next batch; empty.
+    /// The empty buffer for the bytes of the next batch.
     pub buffer: Vec<u8>,
-    /// Its number: no other connection of the endpoint that something is written on has it.
+    /// The number of the connection. It is unique within the endpoint.
     pub number: u64,
     losses: usize,
 }
 
 impl<T: Carried> PipelineConnection<T> {
-    /// A connection on which nothing was written yet. `losses` is how many connections of the endpoint had broken
+    /// Creates the state of a connection without writes. `losses` is how many connections of the endpoint had broken
     /// before it was made.
     pub fn new(connection: Connection, health: &Health, losses: usize) -> Box<Self> {
         let (remembered, number) = (T::Remembered::default(), health.next_number());
@@ -51,59 +50,59 @@ impl<T: Carried> PipelineConnection<T> {
     }
 }
 
-/// What the connection of a pipeline is doing.
+/// The state of a pipeline's connection.
 pub enum ConnectionState<T: Carried> {
-    /// Free, and nothing is unread on it.
+    /// It is free, and no reply is unread on it.
     Idle(Box<PipelineConnection<T>>),
-    /// Some thread has it.
+    /// A thread uses it.
     InUse,
-    /// A batch was written on it; its replies are to be read.
+    /// A batch was written on it, and its replies are to be read.
     Written(Box<PipelineConnection<T>>, Batch<T>),
-    /// There is none (any more); these commands were on it, and this is why, if there was one.
+    /// It broke. These commands were on it, and this is the reason, if there was one.
     Broken(Vec<T>, Option<Error>),
-    /// There will be no other.
+    /// The pipeline has no connection any more, and makes no other.
     Closed,
 }
 
-/// What became of a command that was offered to a pipeline.
+/// The result of offering a command to a pipeline.
 pub enum Offered<T: Carried> {
-    /// It is to be written by who brought it.
+    /// The offering thread is to write it.
     Direct(Box<PipelineConnection<T>>, T),
-    /// As [`Offered::Direct`], once the replies to this batch have been read: if they are here.
+    /// The offering thread is to write it once the replies to this batch have been read, if they have arrived.
     Unread(Box<PipelineConnection<T>>, Batch<T>, T),
-    /// It goes out with the next batch.
+    /// The next batch includes it.
     Queued,
-    /// The pipeline has ended.
+    /// The pipeline is closed.
     Refused(T),
 }
 
-/// What the pipeline's thread is to do next.
+/// The next task of the pipeline's thread.
 pub enum Work<T: Carried> {
     /// Read the replies to a batch.
     Read(Box<PipelineConnection<T>>, Batch<T>),
-    /// Write these.
+    /// Write these commands.
     Write(Box<PipelineConnection<T>>, Vec<T>),
-    /// Connect. If there is an error, the connection broke because of it, and these commands were on it; else it was
-    /// given up, since nothing that is written on it would arrive.
+    /// Connect. If there is an error, the connection broke because of it, and these commands were on it. Without one
+    /// the connection was dropped because nothing written on it would arrive.
     Connect(Vec<T>, Option<Error>),
-    /// End.
+    /// End the thread.
     Stop,
 }
 
 struct State<T: Carried> {
     connection: ConnectionState<T>,
     queue: Outgoing<T>,
-    /// To be tried again when `due`.
+    /// Commands to try again when `due` has come.
     delayed: Vec<T>,
     due: Instant,
     stopping: bool,
-    /// Since when nobody was told of replies that are to be read, lately.
+    /// When replies began to wait unread, without a notification of the thread since.
     unread: Option<Instant>,
-    /// Till when commands are expected to queue up, as some just did.
+    /// Until then more commands are expected to queue up, because some just did.
     busy: Instant,
-    /// The pipeline's thread sleeps until it is told.
+    /// The pipeline's thread sleeps until it is notified.
     resting: bool,
-    /// When something was last written.
+    /// When a command was last written.
     used: Instant,
 }
 
@@ -112,26 +111,26 @@ impl<T: Carried> State<T> {
         Instant::now() < self.busy
     }
 
-    /// Whether the pipeline's thread is to read what was written.
+    /// Whether the pipeline's thread is to read the replies.
     fn is_to_read(&self) -> bool {
         let is_due = |since: Instant| since.elapsed() >= LEISURE;
         self.stopping || !self.queue.is_empty() || self.unread.is_none_or(is_due)
     }
 }
 
-/// The way to one server.
+/// The pipeline to one server.
 pub struct Pipeline<T: Carried> {
-    /// Which server.
+    /// The route of the server.
     pub route: Route,
-    /// The other connections of the endpoint lead there, too.
+    /// The other connections of the endpoint lead to the same server.
     is_shared: bool,
     state: Mutex<State<T>>,
     work: Condvar,
 }
 
 impl<T: Carried> Pipeline<T> {
-    /// A pipeline that starts with `connection`. `is_shared` tells whether the other connections of the endpoint lead
-    /// to the same server.
+    /// Creates a pipeline that starts with `connection`. `is_shared` says whether the other connections of the
+    /// endpoint lead to the same server.
     pub fn new(route: Route, is_shared: bool, connection: ConnectionState<T>) -> Self {
         let now = Instant::now();
         let state = State {
@@ -148,7 +147,7 @@ impl<T: Carried> Pipeline<T> {
         Self { route, is_shared, state: Mutex::new(state), work: Condvar::new() }
     }
 
-    /// Brings a command: it is to be written at once if the connection is free, else with the next batch.
+    /// Offers a command. It is written at once if the connection is free, and otherwise with the next batch.
     pub fn offer(&self, command: T, health: &Health) -> Offered<T> {
         let mut state = self.state.lock();
         if matches!(state.connection, ConnectionState::Closed) {
@@ -186,7 +185,7 @@ impl<T: Carried> Pipeline<T> {
         !self.is_shared || open.losses == health.losses()
     }
 
-    /// Puts the connection back, or tells what became of it.
+    /// Returns the connection to the pipeline, or records its state.
     pub fn put(&self, connection: ConnectionState<T>) {
         let mut state = self.state.lock();
         state.connection = connection;
@@ -196,9 +195,8 @@ impl<T: Carried> Pipeline<T> {
         self.work.notify_one();
     }
 
-    /// As [`Pipeline::put`] of a connection on which a lone command was written. Its replies can wait for the thread
-    /// that brings the next one, which spares waking a thread for them. After [`LEISURE`] the pipeline's thread reads
-    /// them.
+    /// Returns a connection on which a lone command was written. The thread that brings the next command can read its
+    /// replies, which spares waking a thread for them. After [`LEISURE`] the pipeline's thread reads them.
     pub fn put_unread(&self, open: Box<PipelineConnection<T>>, batch: Batch<T>) {
         let mut state = self.state.lock();
         let lone = state.queue.is_empty() && !state.is_busy() && open.connection.awaited().is_some();
@@ -212,7 +210,7 @@ impl<T: Carried> Pipeline<T> {
         }
     }
 
-    /// Waits for something to do.
+    /// Waits for the next task of the pipeline's thread.
     pub fn next_work(&self, health: &Health) -> Work<T> {
         let mut state = self.state.lock();
         loop {
@@ -244,7 +242,7 @@ impl<T: Carried> Pipeline<T> {
                 }
                 other => state.connection = other,
             }
-            // While lone commands come, it looks now and then, so that they need not tell it.
+            // While lone commands come, the thread checks periodically, so that they need not notify it.
             if !matches!(state.connection, ConnectionState::Written(..)) {
                 state.unread = state.unread.filter(|since| since.elapsed() < LEISURE);
             }
@@ -275,7 +273,7 @@ impl<T: Carried> Pipeline<T> {
         self.work.notify_one();
     }
 
-    /// Queues commands before all others: there is no connection. Those that were to wait need not any more.
+    /// Queues commands before all others, because there is no connection. Delayed commands need not wait any more.
     pub fn requeue(&self, commands: Vec<T>) {
         let mut state = self.state.lock();
         let delayed = std::mem::take(&mut state.delayed);
@@ -283,13 +281,13 @@ impl<T: Carried> Pipeline<T> {
         state.queue.push_first(commands);
     }
 
-    /// Queues what is left of a batch whose connection broke. Returns what must be the cause; see
+    /// Queues the remains of a batch whose connection broke. Returns the commands that must be the cause; see
     /// [`Outgoing::take_back`].
     pub fn take_back(&self, broken: Broken<T>, is_close: bool) -> Vec<T> {
         self.state.lock().queue.take_back(broken, is_close)
     }
 
-    /// Queues commands once `pause` is over. Returns those that it makes no sense for: the pipeline is to stop.
+    /// Queues commands once `pause` is over. If the pipeline is to stop that makes no sense, and this returns them.
     pub fn delay(&self, commands: Vec<T>, pause: Duration) -> Vec<T> {
         let mut state = self.state.lock();
         if state.stopping || commands.is_empty() {
@@ -303,13 +301,13 @@ impl<T: Carried> Pipeline<T> {
         Vec::new()
     }
 
-    /// Takes out the queued commands that `picked` picks.
+    /// Removes the queued commands that `picked` picks and returns them.
     pub fn remove(&self, picked: impl Fn(&T) -> bool) -> Vec<T> {
         let mut state = self.state.lock();
         state.queue.remove(picked)
     }
 
-    /// Ends the pipeline if nothing is queued.
+    /// Closes the pipeline if nothing is queued. Returns whether it did.
     pub fn end_if_idle(&self) -> bool {
         let mut state = self.state.lock();
         if state.queue.is_empty() {
@@ -318,20 +316,20 @@ impl<T: Carried> Pipeline<T> {
         state.queue.is_empty()
     }
 
-    /// Ends the pipeline. Returns what was queued.
+    /// Closes the pipeline. Returns the queued commands.
     pub fn abandon(&self) -> Vec<T> {
         let mut state = self.state.lock();
         state.connection = ConnectionState::Closed;
         state.queue.remove(|_| true)
     }
 
-    /// Lets the pipeline end once everything queued is out.
+    /// Lets the pipeline end once every queued command is written.
     pub fn stop(&self) {
         self.state.lock().stopping = true;
         self.work.notify_all();
     }
 
-    /// Whether it is to end.
+    /// Whether the pipeline is to end.
     pub fn is_stopping(&self) -> bool {
         self.state.lock().stopping
     }

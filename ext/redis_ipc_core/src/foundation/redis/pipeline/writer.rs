@@ -1,9 +1,9 @@
-//! Writes commands to Redis, as few round trips as there is work: over one connection, or one to each node of a
-//! cluster that is written to.
+//! Writes commands to Redis in as few round trips as possible, on one connection, or on one to each node of a
+//! cluster.
 //!
-//! A lone command is written by the thread that brings it, so it waits for nobody; its reply is read by the thread that
-//! brings the next one, or by the pipeline's own after a while. While a round trip is under way further commands queue
-//! up, and go out together in the next one.
+//! The thread that sends a lone command writes it, so it waits for no other thread. The thread that sends the next
+//! command reads the reply, or the pipeline's own thread does after a while. During a round trip further commands
+//! queue up, and are written together in the next one.
 
 use crate::error::{Error, ErrorKind, Fate};
 use crate::foundation::redis::cluster::Route;
@@ -29,15 +29,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// The pause before something is tried again that Redis refuses for now.
+/// The pause before an item that Redis refuses for now is tried again.
 const RETRY: Duration = Duration::from_millis(50);
-/// How many connections are tried for what is left to send at the end.
+/// How many connection attempts the remaining items get at the end.
 const LAST_CHANCES: u32 = 2;
 
-/// The way to Redis of what one instance sends.
+/// The writer of one instance's commands.
 pub struct Writer<T: Carried> {
     context: Arc<T::Context>,
-    /// The pipeline to the only server; a cluster has pipelines on demand.
+    /// The pipeline to the only server. A cluster has pipelines on demand.
     only: Option<Arc<Pipeline<T>>>,
     pipelines: Mutex<Pipelines<T>>,
     closed: AtomicBool,
@@ -48,11 +48,12 @@ struct Pipelines<T: Carried> {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// A thread that has taken the connection of a pipeline puts it back; a panic in between counts as a broken connection.
+/// A connection that a thread has taken from a pipeline. Dropping this returns it, so a panic counts as a broken
+/// connection.
 struct Borrowed<'a, T: Carried> {
     pipeline: &'a Pipeline<T>,
     back: Option<ConnectionState<T>>,
-    /// What was written is a lone command, for whose replies nobody waits.
+    /// The written command is a lone one, and no thread waits for its replies.
     lone: bool,
 }
 
@@ -73,8 +74,8 @@ impl<T: Carried> Drop for Borrowed<'_, T> {
     }
 }
 
-/// That a connection is lost, while its thread makes another. However that ends, also by a panic: what follows counts
-/// for itself.
+/// Counts the connection as lost while its thread makes another. When that ends, also by a panic, the next loss
+/// counts for itself.
 struct Loss<'a>(Option<&'a Health>);
 
 impl Drop for Loss<'_> {
@@ -85,16 +86,16 @@ impl Drop for Loss<'_> {
     }
 }
 
-/// How fast a pipeline's thread connects again.
+/// The pace at which a pipeline's thread reconnects.
 struct Pace {
     connected: Instant,
     backoff: Backoff,
-    /// How often it still tries once it is to stop.
+    /// How many attempts are left once it is to stop.
     chances: u32,
 }
 
 impl<T: Carried> Writer<T> {
-    /// A writer that writes on `connection`; without one, to the nodes of a cluster.
+    /// Creates a writer that writes on `connection`. Without one it writes to the nodes of a cluster.
     pub fn new(context: T::Context, connection: Option<Connection>) -> Self {
         let only = connection.map(|connection| {
             let (route, health) = (Route::Server, &context.endpoint().health);
@@ -106,11 +107,11 @@ impl<T: Carried> Writer<T> {
         Self { context: Arc::new(context), only, pipelines, closed: AtomicBool::new(false) }
     }
 
-    /// Starts its thread; one to each node of a cluster follows when it is written to.
+    /// Starts the writer's thread. In a cluster each node gets a thread when it is first written to.
     ///
     /// # Errors
     ///
-    /// No thread could be started.
+    /// The thread could not be started.
     pub fn start(self: &Arc<Self>) -> Result<(), Error> {
         if let Some(pipeline) = &self.only {
             let thread = self.spawn(pipeline)?;
@@ -124,13 +125,13 @@ impl<T: Carried> Writer<T> {
         threads::spawn(self.context.thread_name(), self.context.endpoint(), move || writer.run(&pipeline))
     }
 
-    /// What all that it carries has in common.
+    /// Returns the state that all items share.
     pub fn context(&self) -> &T::Context {
         &self.context
     }
 
-    /// Sends `carried`: at once if the connection is free, else with the next batch. Never waits for Redis. False if
-    /// it failed because the writer is closed.
+    /// Sends `carried`: at once if the connection is free, and otherwise with the next batch. It never waits for
+    /// Redis. Returns false if the item failed because the writer is closed.
     pub fn send(self: &Arc<Self>, carried: T) -> bool {
         if self.closed.load(Ordering::SeqCst) {
             carried.fail(&self.context.closed(), &self.context);
@@ -156,7 +157,7 @@ impl<T: Carried> Writer<T> {
         taken
     }
 
-    /// Brings something to a pipeline; returns it if the pipeline has ended.
+    /// Offers an item to a pipeline. Returns it if the pipeline is closed.
     fn bring(self: &Arc<Self>, pipeline: &Pipeline<T>, carried: T) -> Option<T> {
         match pipeline.offer(carried, self.health()) {
             Offered::Direct(open, carried) => self.write_lone(Borrowed::from(pipeline), open, carried),
@@ -167,7 +168,7 @@ impl<T: Carried> Writer<T> {
         None
     }
 
-    /// Brings something to the pipeline to the node that serves its key.
+    /// Offers an item to the pipeline of the node that serves its key.
     fn distribute(self: &Arc<Self>, carried: T) {
         let mut undelivered = Some(carried);
         while let Some(carried) = undelivered {
@@ -180,8 +181,8 @@ impl<T: Carried> Writer<T> {
         }
     }
 
-    /// Makes a pipeline that begins with `carried`. Returns what is still to be delivered: that, if another thread was
-    /// faster; without a thread, what is to be sent all the same.
+    /// Creates a pipeline that begins with `carried`. Returns an item that is still to be delivered: `carried` itself
+    /// if another thread was faster, or the item to send all the same if no thread could be started.
     fn open_pipeline(self: &Arc<Self>, route: Route, carried: T) -> Option<T> {
         let mut pipelines = self.pipelines.lock();
         if pipelines.to_nodes.contains_key(&route) {
@@ -226,7 +227,7 @@ impl<T: Carried> Writer<T> {
         self.write(borrowed, open, vec![carried]);
     }
 
-    /// Writes a lone command after one whose replies nobody has read yet, if they are here.
+    /// Reads the replies to the previous lone command, if they have arrived, and writes the next one.
     fn read_and_write(
         self: &Arc<Self>,
         pipeline: &Pipeline<T>,
@@ -285,7 +286,7 @@ impl<T: Carried> Writer<T> {
         });
     }
 
-    /// Writes what was queued, except what another node has come to serve meanwhile.
+    /// Writes the queued items, except those that another node has come to serve meanwhile.
     fn write_queued(self: &Arc<Self>, pipeline: &Pipeline<T>, open: Box<PipelineConnection<T>>, all: Vec<T>) {
         let borrowed = Borrowed::from(pipeline);
         let (own, others): (Vec<_>, Vec<_>) =
@@ -310,7 +311,8 @@ impl<T: Carried> Writer<T> {
         &self.endpoint().health
     }
 
-    /// A pipeline's thread: returns once it is to stop and everything queued is out, or nothing was to do for long.
+    /// Runs a pipeline's thread. It returns once it is to stop and every queued item is written, or after a long idle
+    /// time.
     fn run(self: &Arc<Self>, pipeline: &Pipeline<T>) {
         let mut pace = Pace { connected: Instant::now(), backoff: Backoff::new(), chances: LAST_CHANCES };
         loop {
@@ -339,8 +341,8 @@ impl<T: Carried> Writer<T> {
         borrowed.back = Some(self.settle(pipeline, open, batch, &replies));
     }
 
-    /// The connection broke while a batch was under way: acts on the replies that came, and decides in which order the
-    /// rest is sent again.
+    /// Handles a connection that broke during a batch: handles the replies that arrived, and decides in which order
+    /// the rest is sent again.
     fn break_off(
         self: &Arc<Self>,
         pipeline: &Pipeline<T>,
@@ -362,7 +364,7 @@ impl<T: Carried> Writer<T> {
         ConnectionState::Broken(instead.collect(), Some(error))
     }
 
-    /// Acts on the replies to a batch: what becomes of the connection.
+    /// Handles the replies to a batch. Returns the new state of the connection.
     fn settle(
         self: &Arc<Self>,
         pipeline: &Pipeline<T>,
@@ -382,10 +384,10 @@ impl<T: Carried> Writer<T> {
         }
     }
 
-    /// Sends what follows from replies, each at its time and to its place.
+    /// Sends the items that remain after the replies, each at its time and to its server.
     fn follow_up(self: &Arc<Self>, pipeline: &Pipeline<T>, leftover: Leftover<T>) {
         self.pass_on(pipeline, leftover.follow);
-        // It is not tried again while stopping: what Redis waits for may take long.
+        // They are not tried again while stopping, because what Redis waits for may take long.
         let hopeless = pipeline.delay(leftover.later, RETRY);
         if let Some(error) = leftover.deferral {
             let rest = hopeless.into_iter().filter_map(|carried| carried.fail(&error, &self.context));
@@ -402,18 +404,18 @@ impl<T: Carried> Writer<T> {
         }
     }
 
-    /// Sends something on to the nodes that its own one named, after a pause.
+    /// Sends items to the nodes that they were redirected to, after a pause.
     fn redirect(self: &Arc<Self>, pipeline: &Pipeline<T>, all: Vec<T>, pause: Duration) {
         let now = if pause.is_zero() { all } else { pipeline.delay(all, pause) };
         now.into_iter().for_each(|carried| self.forward(carried));
     }
 
-    /// Connects (again), and gives up on what has waited longer than that may take.
+    /// Connects, and gives up on items that have waited longer than connecting may take.
     fn connect(self: &Arc<Self>, pipeline: &Pipeline<T>, all: Vec<T>, error: Option<Error>, pace: &mut Pace) {
         pipeline.requeue(all);
         let (endpoint, mut borrowed, mut loss) = (self.endpoint(), Borrowed::from(pipeline), Loss(None));
         if let Some(error) = error {
-            self.connector().doubt(&pipeline.route);
+            self.connector().mark_stale(&pipeline.route);
             self.give_up(pipeline, &error);
             endpoint.link_lost(error);
             loss.0 = Some(self.health());
@@ -427,7 +429,7 @@ impl<T: Carried> Writer<T> {
             if pipeline.is_stopping() {
                 if pace.chances == 0 {
                     borrowed.back = Some(ConnectionState::Closed);
-                    // It ends with the instance: nothing stands again.
+                    // The loss ends with the instance: no connection is up again.
                     loss.0 = None;
                     return self.abandon(pipeline, &self.context.closed());
                 }
@@ -468,19 +470,19 @@ impl<T: Carried> Writer<T> {
         Ok(PipelineConnection::new(connection, self.health(), losses))
     }
 
-    /// Passes on what is served by other nodes by now. True if that was all, and the pipeline has ended.
+    /// Moves items to the nodes that serve them now. Returns true if those were all, and the pipeline has ended.
     fn hand_over(self: &Arc<Self>, pipeline: &Pipeline<T>) -> bool {
         if self.only.is_some() {
             return false;
         }
-        // Without a map, the next attempt asks for it again.
+        // If this fails, the next attempt asks for the map again.
         let _ = self.connector().look();
         let others = pipeline.remove(|carried| !self.belongs(carried, pipeline));
         others.into_iter().for_each(|carried| self.forward(carried));
         pipeline.end_if_idle()
     }
 
-    /// Ends what has waited for Redis too long.
+    /// Fails the items that have waited for Redis too long.
     fn give_up(&self, pipeline: &Pipeline<T>, error: &Error) {
         let patience = self.connector().patience();
         let given_up = pipeline.remove(|carried| carried.is_hopeless(patience, &self.context));
@@ -488,25 +490,25 @@ impl<T: Carried> Writer<T> {
         pipeline.requeue(rest.collect());
     }
 
-    /// Ends a pipeline, and all that is queued there.
+    /// Closes a pipeline and fails its queued items.
     fn abandon(&self, pipeline: &Pipeline<T>, error: &Error) {
         for carried in pipeline.abandon() {
             carried.fail(error, &self.context);
         }
     }
 
-    /// Takes nothing more, and lets the threads end once everything queued is out.
+    /// Accepts no more items, and lets the threads end once every queued item is written.
     pub fn stop(&self) {
         self.closed.store(true, Ordering::SeqCst);
         let pipelines = self.pipelines.lock();
         self.only.iter().chain(pipelines.to_nodes.values()).for_each(|pipeline| pipeline.stop());
     }
 
-    /// [`Writer::stop`], and waits for the threads to end.
+    /// Runs [`Writer::stop`], and waits for the threads to end.
     pub fn close(&self) {
         self.stop();
         loop {
-            // What one of them has to say at its end may open another.
+            // The last item of a thread may open another pipeline.
             let threads = std::mem::take(&mut self.pipelines.lock().threads);
             if threads.is_empty() {
                 return;

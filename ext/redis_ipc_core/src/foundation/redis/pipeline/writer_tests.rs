@@ -1,4 +1,4 @@
-//! Tests of a writer and its pipeline. Their server replies what a test tells it to.
+//! Tests of a writer and its pipeline, against a fake server.
 
 use crate::error::{ErrorKind, Fate};
 use crate::foundation::redis::cluster::Route;
@@ -16,7 +16,7 @@ use std::time::Duration;
 const LONG: Duration = Duration::from_secs(20);
 const TAKEN: Option<&str> = Some("+OK");
 
-/// A server that replies what a test tells it to. What it gets is `SAY` with a name, or `END` with a count.
+/// A server that replies what a test tells it to. It receives `SAY` with a name, or `END` with a count.
 struct Server(FakeServer);
 
 impl Server {
@@ -24,7 +24,7 @@ impl Server {
         Self(FakeServer::start())
     }
 
-    /// A writer that is connected to it, and what becomes of its notes.
+    /// Returns a writer that is connected to it, and the events of its notes.
     fn writer(&self) -> (Arc<Writer<Note>>, Receiver<Event>) {
         let (desk, told) = Desk::new(self.0.endpoint());
         let connection = desk.endpoint().connector.open(&Route::Server).unwrap();
@@ -37,13 +37,13 @@ impl Server {
         (writer, told)
     }
 
-    /// The next command; it is replied to with `reply`.
+    /// Waits for the next command, and replies with `reply`.
     fn expect(&self, name: &str, reply: Option<&str>) {
         let words = self.0.expect("", reply);
         assert_eq!(words[1], name);
     }
 
-    /// A batch, of which all is taken.
+    /// Waits for a batch, and accepts all of it.
     fn expect_batch(&self, names: &[&str]) {
         names.iter().for_each(|name| self.expect(name, TAKEN));
         self.expect(&names.len().to_string(), TAKEN);
@@ -76,7 +76,7 @@ fn what_comes_during_a_round_trip_goes_out_together_in_the_next_one() {
     let server = Server::start();
     let (writer, told) = server.started_writer();
     writer.send(note("first"));
-    // Until the reply is here, the others queue up.
+    // The other notes queue up until the reply arrives.
     send(&writer, &["b", "unwanted", "c"]);
     server.expect_batch(&["first"]);
     expect_events(&told, [Event::Taken("first")]);

@@ -1,8 +1,8 @@
-//! Reads replies of Redis: RESP2 (<https://redis.io/docs/latest/develop/reference/protocol-spec/>), which a server
-//! speaks that was not asked for another version.
+//! Reads replies of Redis in RESP2 (<https://redis.io/docs/latest/develop/reference/protocol-spec/>), the version
+//! that a server uses unless it is asked for another.
 //!
-//! redis-rs's own parser took a sixth of the processor time of a call, most of it in boxes for states it never came
-//! back to. And nothing here is allocated because a length says so: only for what has arrived.
+//! redis-rs's own parser took a sixth of the processor time of a call, most of it for boxes of states that it never
+//! returned to. This one never allocates because of an announced length, only for bytes that have arrived.
 
 use crate::foundation::payload::fields::{Extent, FieldsBuilder, Room};
 use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
@@ -10,24 +10,23 @@ use crate::foundation::redis::resp::replies::unexpected;
 use redis::{ErrorKind, RedisError, RedisResult, Value};
 use std::io::{self, Read};
 
-/// How much is read at once, and the longest line.
+/// The size of the buffer, and the longest line.
 const BUFFER: usize = 64 << 10;
 /// The most that is reserved ahead for one string (bytes) or list (items).
 const RESERVED: usize = 64 << 10;
 const RESERVED_ITEMS: usize = 256;
-/// The deepest nesting of lists. Replies to what is asked here have four levels.
+/// The deepest nesting of lists. The replies to this library's commands have four levels.
 const MAX_NESTING: usize = 16;
 /// The most bytes in one string: Redis's own limit (proto-max-bulk-len).
 const MAX_STRING: usize = 512 << 20;
-/// The most values in one reply, those in lists included, and without those of entries that are read past.
+/// The most values in one reply, including those in lists, without those of skipped parts of entries.
 const MAX_VALUES: usize = 1 << 22;
-/// The most names and values of an entry: what Redis takes in one command.
+/// The most names and values of an entry: as many as Redis accepts in one command.
 const MAX_PARTS: usize = i32::MAX as usize;
-/// The most bytes in one reply, those included that are read past: 512 answers of 16 MiB, more than is ever asked for
-/// at once.
+/// The most bytes in one reply, including skipped ones: 512 answers of 16 MiB, more than is ever requested at once.
 const MAX_BYTES: u64 = 8 << 30;
 
-/// What was read from a socket, taken apart reply by reply.
+/// Splits the bytes of a socket into replies.
 pub struct Replies {
     buffer: Box<[u8]>,
     start: usize,
@@ -35,13 +34,13 @@ pub struct Replies {
     left: Budget,
 }
 
-/// What the reply that is being read may still hold.
+/// The remaining limits of the reply that is being read.
 struct Budget {
     values: usize,
     bytes: u64,
 }
 
-/// What a line begins: a list or a string of such a length, or a whole value.
+/// The start of a reply: a list or a string of this length, or a whole value.
 enum Head {
     Nil,
     Bulk(usize),
@@ -59,29 +58,31 @@ impl Budget {
 }
 
 impl Replies {
-    /// Nothing read yet.
+    /// Creates an empty buffer.
     pub fn new() -> Self {
         Self { buffer: vec![0; BUFFER].into_boxed_slice(), start: 0, end: 0, left: Budget::WHOLE }
     }
 
-    /// The next reply. An error reply is a [`Value::ServerError`]; after an `Err` the two sides are out of step.
+    /// Reads the next reply. An error reply is a [`Value::ServerError`]. After an `Err` replies no longer match
+    /// commands.
     pub fn next(&mut self, socket: &mut impl Read) -> RedisResult<Value> {
         self.left = Budget::WHOLE;
         self.value(socket, 0)
     }
 
-    /// Whether nothing is left of what was read from the socket.
+    /// Whether every byte read from the socket has been used.
     pub fn is_empty(&self) -> bool {
         self.start == self.end
     }
 
-    /// Whether the next so many replies are here as a whole; reads what `socket`, which must not wait, has to give.
+    /// Whether the next `count` replies have arrived completely. It reads what `socket`, which must not block, has to
+    /// give.
     pub fn have_arrived(&mut self, count: usize, socket: &mut impl Read) -> RedisResult<bool> {
         while !is_whole(&self.buffer[self.start..self.end], count) {
             match self.fill(socket) {
                 Err(error) if error.is_timeout() => return Ok(false),
                 Err(error) => return Err(error),
-                // More than the buffer holds is not looked at as a whole.
+                // Replies that exceed the buffer are not examined as a whole.
                 Ok(()) if self.end - self.start == BUFFER => return Ok(false),
                 Ok(()) => {}
             }
@@ -89,8 +90,8 @@ impl Replies {
         Ok(true)
     }
 
-    /// The next reply, which is one to XREAD or XREADGROUP: the entries of all its streams, each as far as there is
-    /// `room`. An error reply is an `Err` of its kind; after any other `Err` the two sides are out of step.
+    /// Reads the next reply as one to XREAD or XREADGROUP: the entries of all its streams, each as far as there is
+    /// `room`. An error reply is an `Err` of its kind. After any other `Err` replies no longer match commands.
     pub fn next_entries(&mut self, socket: &mut impl Read, room: Room) -> RedisResult<Vec<RawEntry>> {
         self.left = Budget::WHOLE;
         let streams = match self.head(socket)? {
@@ -109,7 +110,8 @@ impl Replies {
         Ok(entries)
     }
 
-    /// The next reply, which is one to XRANGE or XCLAIM: a list of entries. Otherwise as [`Replies::next_entries`].
+    /// Reads the next reply as one to XRANGE or XCLAIM, a list of entries. Errors are those of
+    /// [`Replies::next_entries`].
     pub fn next_list(&mut self, socket: &mut impl Read, room: Room) -> RedisResult<Vec<RawEntry>> {
         self.left = Budget::WHOLE;
         let count = match self.head(socket)? {
@@ -168,8 +170,7 @@ impl Replies {
         Ok(RawEntry { id, fields: Some(fields.finish()) })
     }
 
-    /// Reads past a string, and returns its length. It takes from the bytes that a reply may have, and from nothing
-    /// else.
+    /// Skips a string and returns its length. It uses up only the byte limit of a reply.
     fn skip_string(&mut self, socket: &mut impl Read) -> RedisResult<usize> {
         let line = self.line(socket)?;
         let (size, length) = match line.split_first() {
@@ -229,7 +230,7 @@ impl Replies {
         }
     }
 
-    /// What the next line begins.
+    /// Reads the line that begins a value.
     fn head(&mut self, socket: &mut impl Read) -> RedisResult<Head> {
         self.left.values = self.left.values.checked_sub(1).ok_or_else(too_large)?;
         let line = self.line(socket)?;
@@ -253,12 +254,12 @@ impl Replies {
         }
     }
 
-    /// Reads a string, appended to `bytes`.
+    /// Reads a string and appends it to `bytes`.
     fn bulk(&mut self, socket: &mut impl Read, length: usize, bytes: &mut Vec<u8>) -> RedisResult<()> {
         self.bulk_part(socket, length, length, bytes)
     }
 
-    /// Reads a string, of which the first `taken` bytes are appended to `bytes`.
+    /// Reads a string and appends its first `taken` bytes to `bytes`.
     fn bulk_part(
         &mut self,
         socket: &mut impl Read,
@@ -290,7 +291,7 @@ impl Replies {
         Ok(())
     }
 
-    /// The next line, without its end.
+    /// Returns the next line, without its end.
     fn line(&mut self, socket: &mut impl Read) -> RedisResult<&[u8]> {
         let mut searched = 0;
         loop {
@@ -305,7 +306,7 @@ impl Replies {
         }
     }
 
-    /// Reads more, at least one byte.
+    /// Reads at least one more byte.
     fn fill(&mut self, socket: &mut impl Read) -> RedisResult<()> {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
@@ -336,8 +337,8 @@ impl Default for Replies {
     }
 }
 
-/// Whether the first so many replies in `bytes` are complete. What is no reply counts as complete: whoever reads it
-/// will see.
+/// Whether the first `replies` replies in `bytes` are complete. Invalid bytes count as complete: reading them returns
+/// the error.
 fn is_whole(mut bytes: &[u8], mut replies: usize) -> bool {
     while replies > 0 {
         let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else { return false };
@@ -361,7 +362,7 @@ fn is_whole(mut bytes: &[u8], mut replies: usize) -> bool {
     true
 }
 
-/// A length; -1 stands for "nothing there".
+/// Reads a length. -1 stands for a null.
 fn length(text: &[u8], most: usize) -> RedisResult<Option<usize>> {
     match number(text)? {
         -1 => Ok(None),
@@ -383,11 +384,11 @@ fn number(text: &[u8]) -> RedisResult<i64> {
         .ok_or_else(|| garbage("no number where one belongs"))
 }
 
-/// redis-rs knows the kinds of refusals.
+/// Converts an error reply. redis-rs knows the kinds.
 fn refusal(text: &[u8]) -> RedisResult<Value> {
     let mut line = Vec::with_capacity(text.len() + 3);
     line.push(b'-');
-    // What is not UTF-8 it would not read.
+    // redis-rs would not read bytes that are not UTF-8.
     line.extend_from_slice(String::from_utf8_lossy(text).as_bytes());
     line.extend_from_slice(b"\r\n");
     redis::parse_redis_value(&line)
@@ -492,7 +493,7 @@ mod tests {
             let error = read(bytes, 5).unwrap_err().to_string();
             assert!(error.contains("the limit is"), "{error}");
         }
-        // Allowed, and not there: nothing is set aside for it.
+        // These lengths are allowed, but the data is missing. Nothing is reserved for it.
         for bytes in [&b"$536870912\r\nabc"[..], b"*4194304\r\n:1\r\n"] {
             assert!(read(bytes, 5).unwrap_err().is_io_error());
         }
@@ -601,7 +602,7 @@ mod tests {
         }
     }
 
-    /// Has nothing more to give now.
+    /// Has no more bytes to give now.
     struct Dry<'a>(&'a [u8]);
 
     impl Read for Dry<'_> {

@@ -1,11 +1,12 @@
-//! Writes commands as Redis reads them (RESP2: <https://redis.io/docs/latest/develop/reference/protocol-spec/>),
-//! straight into the bytes that are sent.
+//! Writes commands in RESP2 (<https://redis.io/docs/latest/develop/reference/protocol-spec/>), straight into the
+//! bytes that are sent.
 //!
-//! For what every call needs; the rest is written by redis-rs, whose `Cmd` collects a command's arguments first.
+//! It serves the commands of every call. redis-rs writes the other commands; its `Cmd` collects a command's arguments
+//! first.
 
 use crate::foundation::payload::stream_entry::StreamId;
 
-/// Begins a command of so many words, its name among them. That many must follow.
+/// Begins a command of this many words, its name included. That many words must follow.
 pub fn command(bytes: &mut Vec<u8>, words: usize) -> CommandEncoder<'_> {
     let mut encoder = CommandEncoder(bytes);
     encoder.length(b'*', words);

@@ -1,29 +1,28 @@
-//! Takes the ids out of what Redis answers to XADD, XPENDING, XAUTOCLAIM and XINFO GROUPS. (`decode` reads
-//! entries.)
+//! Extracts ids from Redis's replies to XADD, XPENDING, XAUTOCLAIM and XINFO GROUPS. (`decode` reads entries.)
 
 use crate::foundation::payload::stream_entry::StreamId;
 use redis::{RedisError, RedisResult, Value};
 use std::collections::HashMap;
 
-/// What XAUTOCLAIM took over.
+/// The result of XAUTOCLAIM.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Claimed {
-    /// Where the next scan goes on; zero at the end of the list.
+    /// The start of the next scan. It is zero at the end of the list.
     pub cursor: StreamId,
-    /// The entries that are ours now.
+    /// The entries that this consumer has now.
     pub ids: Vec<StreamId>,
-    /// How many were gone from the stream; Redis dropped them from the pending list.
+    /// How many entries were gone from the stream. Redis dropped them from the pending list.
     pub deleted: usize,
 }
 
-/// The reply of XAUTOCLAIM with JUSTID (Redis 7.0 and later).
+/// Reads a reply of XAUTOCLAIM with JUSTID (Redis 7.0 and later).
 pub fn claimed_ids(value: Value) -> Option<Claimed> {
     let [cursor, Value::Array(ids), Value::Array(deleted)] = array(value)? else { return None };
     let ids = ids.iter().map(id).collect::<Option<_>>()?;
     Some(Claimed { cursor: id(&cursor)?, ids, deleted: deleted.len() })
 }
 
-/// The ids in a reply of XPENDING that lists entries.
+/// Returns the ids in a reply of XPENDING that lists entries.
 pub fn pending_ids(value: &Value) -> Vec<StreamId> {
     let Value::Array(rows) = value else { return Vec::new() };
     rows.iter()
@@ -34,7 +33,7 @@ pub fn pending_ids(value: &Value) -> Vec<StreamId> {
         .collect()
 }
 
-/// What follows this name in a reply of names and values by turns.
+/// Returns the value under this name in a reply that alternates names and values.
 pub fn fact<'reply>(facts: &'reply [Value], wanted: &[u8]) -> Option<&'reply Value> {
     facts.chunks(2).find_map(|pair| match pair {
         [Value::BulkString(name), fact] if name == wanted => Some(fact),
@@ -42,7 +41,7 @@ pub fn fact<'reply>(facts: &'reply [Value], wanted: &[u8]) -> Option<&'reply Val
     })
 }
 
-/// How far each group has come, by its name: the reply to XINFO GROUPS.
+/// Reads a reply to XINFO GROUPS. Returns the last delivered id of each group by its name.
 pub fn last_delivered(value: &Value) -> Option<HashMap<String, StreamId>> {
     let Value::Array(groups) = value else { return None };
     groups
@@ -56,7 +55,7 @@ pub fn last_delivered(value: &Value) -> Option<HashMap<String, StreamId>> {
         .collect()
 }
 
-/// A stream id.
+/// Reads a stream id.
 pub fn id(value: &Value) -> Option<StreamId> {
     match value {
         Value::BulkString(text) => StreamId::parse(text),
@@ -65,7 +64,7 @@ pub fn id(value: &Value) -> Option<StreamId> {
     }
 }
 
-/// Whether the reply is 1; `None` if it is no number.
+/// Whether the reply is 1. `None` if it is no number.
 pub fn is_one(reply: Value) -> Option<bool> {
     matches!(reply, Value::Int(_)).then_some(reply == Value::Int(1))
 }
@@ -75,7 +74,7 @@ fn array<const N: usize>(value: Value) -> Option<[Value; N]> {
     items.try_into().ok()
 }
 
-/// A refusal as an error.
+/// Converts a refusal among values to an error.
 pub fn refused(value: Value) -> RedisResult<Value> {
     match value {
         Value::ServerError(error) => Err(error.into()),
@@ -83,7 +82,7 @@ pub fn refused(value: Value) -> RedisResult<Value> {
     }
 }
 
-/// The error for a reply of the wrong shape.
+/// Returns the error of a reply with an unexpected shape.
 pub fn unexpected() -> RedisError {
     RedisError::from((redis::ErrorKind::UnexpectedReturnType, "Redis sent a reply of an unknown shape"))
 }
