@@ -15,7 +15,7 @@ use magnus::{Error, RHash, RModule, RString, Ruby, Value, function, method};
 use redis_ipc_core::Interrupt;
 use redis_ipc_core::Taken;
 use redis_ipc_core::json;
-use redis_ipc_core::json_rpc::Job;
+use redis_ipc_core::json_rpc::InFlight;
 use redis_ipc_core::json_rpc::Server;
 use redis_ipc_core::json_rpc::ServerOptions;
 use redis_ipc_core::json_rpc::{ScannedEnvelope, scan_envelopes};
@@ -24,42 +24,42 @@ use std::sync::Arc;
 /// A request that was taken.
 #[magnus::wrap(class = "RedisIPC::Native::ListRequest", free_immediately, size)]
 pub struct NativeListRequest {
-    job: Arc<Job>,
+    held: Arc<InFlight>,
     _weight: Option<GcPressure>,
 }
 
 impl NativeListRequest {
-    fn new(ruby: &Ruby, job: Arc<Job>) -> Self {
-        let weight = GcPressure::of(ruby, job.text.len());
-        Self { job, _weight: weight }
+    fn new(ruby: &Ruby, held: Arc<InFlight>) -> Self {
+        let weight = GcPressure::of(ruby, held.text.len());
+        Self { held, _weight: weight }
     }
 
     fn text(ruby: &Ruby, rb_self: &Self) -> RString {
-        ruby.enc_str_new(&rb_self.job.text, ruby.utf8_encoding())
+        ruby.enc_str_new(&rb_self.held.text, ruby.utf8_encoding())
     }
 
     fn size(&self) -> usize {
-        self.job.text.len()
+        self.held.text.len()
     }
 
     fn given_up(&self) -> bool {
-        self.job.given_up
+        self.held.given_up
     }
 
     fn is_answered(&self) -> bool {
-        self.job.is_answered()
+        self.held.is_answered()
     }
 
     /// What it holds, as Ruby objects; raises ContentError if it is not JSON. From byte `start` on.
     fn load(ruby: &Ruby, rb_self: &Self, start: usize) -> Result<Value, Error> {
-        let text = rb_self.job.text.get(start..).unwrap_or_default();
+        let text = rb_self.held.text.get(start..).unwrap_or_default();
         json::check(text, text.len()).map_err(|error| errors::content(ruby, error.to_string()))?;
         decode::from_requests(ruby, text)
     }
 
     /// The first `id` and the first `reply_to` in it, without building the rest.
     fn skim(ruby: &Ruby, rb_self: &Self, start: usize) -> Result<(Value, Option<String>), Error> {
-        let found = scan_envelopes(rb_self.job.text.get(start..).unwrap_or_default());
+        let found = scan_envelopes(rb_self.held.text.get(start..).unwrap_or_default());
         let id = found.iter().find_map(|scanned| scanned.id.as_deref());
         let id = match id {
             // What cannot be read counts as none.
@@ -89,12 +89,12 @@ impl NativeListServer {
     /// The next request: one at hand without giving up the GVL, else one that is waited for; nil once no more come.
     fn take(ruby: &Ruby, rb_self: &Self) -> Result<Option<NativeListRequest>, Error> {
         let server = rb_self.0.get(ruby)?;
-        if let Some(job) = server.try_take() {
-            return Ok(Some(NativeListRequest::new(ruby, job)));
+        if let Some(held) = server.try_take() {
+            return Ok(Some(NativeListRequest::new(ruby, held)));
         }
         let interrupt = Interrupt::default();
         let wait = || match server.take(&interrupt) {
-            Taken::Request(job) => Some(Some(job)),
+            Taken::Request(held) => Some(Some(held)),
             Taken::Closed => Some(None),
             Taken::Interrupted => None,
         };
@@ -103,7 +103,7 @@ impl NativeListServer {
             server.wake();
         };
         let taken = wait_without_gvl(ruby, wait, unblock)?;
-        Ok(taken.map(|job| NativeListRequest::new(ruby, job)))
+        Ok(taken.map(|held| NativeListRequest::new(ruby, held)))
     }
 
     /// Is done with a request, with an answer or without; false if the answer cannot go where it was wanted.
@@ -116,7 +116,7 @@ impl NativeListServer {
         deadline: Option<u64>,
     ) -> Result<bool, Error> {
         let reply = reply_to.zip(text.map(String::into_bytes));
-        let finished = rb_self.0.get(ruby)?.finish(&request.job, reply, deadline);
+        let finished = rb_self.0.get(ruby)?.finish(&request.held, reply, deadline);
         finished.map_err(|error| errors::raise(ruby, &error))
     }
 

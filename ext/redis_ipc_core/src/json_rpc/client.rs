@@ -1,4 +1,4 @@
-//! One client of a queue: makes calls, and ends each with its answer, an error, or at its deadline.
+//! The client of a queue. It makes calls, and each call ends with its answer, with an error, or at its deadline.
 
 use crate::error::{Error, ErrorKind, Fate};
 use crate::foundation::payload::id::Id;
@@ -14,7 +14,7 @@ use crate::json_rpc::names::Names;
 use crate::json_rpc::options::{ClientOptions, MAX_TIMEOUT};
 use crate::json_rpc::outgoing_request::{self, OutgoingRequest, Step};
 use crate::json_rpc::pending::{Outcome, Pending, PendingCalls, Waited};
-use crate::json_rpc::reader::Reader;
+use crate::json_rpc::reply_reader::ReplyReader;
 use redis::RedisResult;
 use std::ops::Range;
 use std::sync::Arc;
@@ -22,10 +22,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How long past its deadline a call waits to hear what became of its request.
+/// How long past its deadline a call waits to hear what happened to its request.
 const WITHDRAWAL: Duration = Duration::from_millis(250);
 
-/// The counters that mean something here.
+/// The counters that a client reports.
 const COUNTED: [&str; 8] = [
     "requests",
     "fulfilled",
@@ -37,12 +37,12 @@ const COUNTED: [&str; 8] = [
     "reports_dropped",
 ];
 
-/// A client that is connected.
+/// A connected client of a queue.
 pub struct Client {
     instance: Arc<Instance>,
     calls: Arc<PendingCalls>,
     writer: Arc<Writer<OutgoingRequest>>,
-    reader: Arc<Reader>,
+    reader: Arc<ReplyReader>,
     options: ClientOptions,
     reports: Mailbox<Report>,
     waker: Watcher,
@@ -53,7 +53,12 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to the list `queue`. Fails if Redis cannot be reached or refuses.
+    /// Connects to the list `queue`. Returns when the client is ready.
+    ///
+    /// # Errors
+    ///
+    /// The name of the queue is not valid, the system has no random numbers or no thread, Redis cannot be reached, or
+    /// Redis refuses.
     pub fn start(queue: &str, options: ClientOptions) -> Result<Self, Error> {
         let stats = Arc::new(Stats::default());
         let (reporter, reports) = reports::reports(&stats);
@@ -64,7 +69,7 @@ impl Client {
         let calls = Arc::new(PendingCalls::default());
         let client = Self {
             writer: Arc::new(Writer::new(Arc::clone(&instance), first)),
-            reader: Arc::new(Reader::new(Arc::clone(&instance), Arc::clone(&calls), options.max_size)),
+            reader: Arc::new(ReplyReader::new(Arc::clone(&instance), Arc::clone(&calls), options.max_size)),
             instance,
             calls,
             options,
@@ -87,22 +92,27 @@ impl Client {
         Ok(())
     }
 
-    /// The first of `count` ids that nobody else gets.
+    /// Reserves `count` consecutive ids, which no other call gets, and returns the first.
     pub fn reserve(&self, count: u64) -> u64 {
         self.next_id.fetch_add(count, Ordering::Relaxed)
     }
 
-    /// The list its answers come on.
+    /// Returns the key of the list that its answers come on.
     pub fn reply_to(&self) -> String {
         self.instance.names.reply(&self.instance.id)
     }
 
-    /// What Redis's clock will show after `timeout` (of `MAX_TIMEOUT` at most), in ms.
+    /// Returns the time in ms on Redis's clock when `timeout` will be over. A longer timeout counts as `MAX_TIMEOUT`.
     pub fn deadline(&self, timeout: Duration) -> u64 {
         self.instance.endpoint.clock.now().saturating_add(timeout.min(MAX_TIMEOUT).as_millis() as u64)
     }
 
-    /// Sends a text whose requests have these ids (none for a notification).
+    /// Sends a text whose requests have these ids (none for a notification). Wait for the answer with
+    /// [`Client::wait`].
+    ///
+    /// # Errors
+    ///
+    /// The text is larger than `max_size`, or the client is closed. Nothing was sent then.
     pub fn send(&self, ids: Range<u64>, text: Vec<u8>, timeout: Duration) -> Result<Arc<Pending>, Error> {
         if text.len() > self.options.max_size {
             let message = format!(
@@ -120,7 +130,7 @@ impl Client {
         self.instance.endpoint.stats.requests.increment();
         self.calls.open(&pending);
         self.post(Step::Ask, &pending);
-        // Who closed the client in between may not have seen it.
+        // A thread that closed the client meanwhile may have missed this call.
         if self.closed.load(Ordering::SeqCst) {
             self.end_all();
         }
@@ -131,7 +141,7 @@ impl Client {
         self.writer.send(OutgoingRequest { step, pending: Arc::clone(pending) });
     }
 
-    /// Waits for the end of a call; `None` if it was interrupted.
+    /// Waits for the end of a call. Returns `None` if the wait was interrupted.
     pub fn wait(&self, pending: &Arc<Pending>, interrupt: &Interrupt) -> Option<Outcome> {
         let mut due = pending.deadline;
         loop {
@@ -143,8 +153,8 @@ impl Client {
         }
     }
 
-    /// Does what is due for a call, without waiting: at its deadline it takes the request back, and a while later it
-    /// ends the call with what is known then. Returns when to tend it next; `None` once it has ended.
+    /// Does what is due for a call, without waiting. At the deadline it withdraws the request, and a while later it
+    /// ends the call with what is known then. Returns when to call this next. `None` once the call has ended.
     pub fn check_deadline(&self, pending: &Arc<Pending>) -> Option<Instant> {
         if pending.has_ended() {
             return None;
@@ -165,12 +175,12 @@ impl Client {
         (!pending.has_ended()).then_some(last)
     }
 
-    /// How a call ended; `None` while it has not.
+    /// Returns how a call ended. `None` while it is open.
     pub fn outcome(&self, pending: &Pending) -> Option<Outcome> {
         pending.outcome().map(|outcome| self.conclude(pending, outcome))
     }
 
-    /// What failed on its way to Redis is open still.
+    /// Closes a call that failed on its way to Redis, because no answer has closed it.
     fn conclude(&self, pending: &Pending, outcome: Outcome) -> Outcome {
         if outcome.is_err() {
             self.calls.close(pending.ids.clone());
@@ -178,12 +188,12 @@ impl Client {
         outcome
     }
 
-    /// Has the end of a call told to [`Client::wakes`]; false if it has ended already.
+    /// Lets [`Client::wakes`] report the end of a call. Returns false if the call has ended already.
     pub fn watch(&self, pending: &Pending) -> bool {
         pending.watch(self.waker.clone())
     }
 
-    /// Gives a call up, if it has not ended: nobody waits for it any more.
+    /// Gives up a call, if it has not ended. Its request is withdrawn.
     pub fn cancel(&self, pending: &Arc<Pending>) {
         self.calls.close(pending.ids.clone());
         let cancelled = Error::new(ErrorKind::Closed(Fate::Unknown), "the call was given up");
@@ -194,32 +204,33 @@ impl Client {
         }
     }
 
-    /// What there is to tell the user.
+    /// Returns the reports for the user.
     pub fn reports(&self) -> &Mailbox<Report> {
         &self.reports
     }
 
-    /// The ends of calls that fibers wait for, by a way of its own: no report to the user is before them.
+    /// Returns the ends of the calls that fibers wait for. They have a queue of their own, so that no report to the
+    /// user delays them.
     pub fn wakes(&self) -> &Mailbox<Id> {
         &self.wakes
     }
 
-    /// The options it was started with.
+    /// Returns the options it was started with.
     pub fn options(&self) -> &ClientOptions {
         &self.options
     }
 
-    /// Its sockets, as a forked child sees them.
+    /// Returns its sockets, for a forked child to close.
     pub fn inherited_sockets(&self) -> Vec<std::os::fd::RawFd> {
         self.instance.endpoint.connector.sockets().inherited()
     }
 
-    /// Whether calls can be made: not closed, and every connection stands.
+    /// Whether calls can be made: the client is not closed, and every connection is up.
     pub fn is_connected(&self) -> bool {
         !self.closed.load(Ordering::SeqCst) && self.instance.endpoint.health.are_up()
     }
 
-    /// The counters, and how many requests are open now.
+    /// Returns the counters, and how many requests are open now.
     pub fn stats(&self) -> Vec<(&'static str, u64)> {
         let mut stats = self.instance.endpoint.stats.snapshot();
         stats.retain(|(name, _)| COUNTED.contains(name));
@@ -235,7 +246,7 @@ impl Client {
         }
     }
 
-    /// Ends open calls and closes. Idempotent.
+    /// Ends the open calls and closes the client. It may be called again.
     pub fn close(&self) {
         if self.closed.swap(true, Ordering::SeqCst) {
             return;
@@ -259,7 +270,7 @@ impl Client {
 }
 
 impl Drop for Client {
-    /// A client nobody closed: its threads end by themselves.
+    /// A client that was not closed lets its threads end by themselves.
     fn drop(&mut self) {
         self.writer.stop();
         self.instance.endpoint.stop.stop();
@@ -273,7 +284,7 @@ fn closed() -> Error {
     Error::new(ErrorKind::Closed(Fate::NotSent), "the client was disconnected")
 }
 
-/// The connections a client cannot do without.
+/// Opens the connections that a client must have.
 fn open(instance: &Instance) -> RedisResult<(Option<Connection>, Connection)> {
     let mut first = instance.first_connection()?;
     instance.endpoint.clock.read(&mut first)?;

@@ -1,29 +1,29 @@
-//! Reads two members of JSON-RPC objects, and builds nothing of the rest: whose answer a text is, and where the answer
-//! to a request goes that is too large to be read.
+//! Reads two members of JSON-RPC objects without building the rest: the `id`, which says whose answer a text is, and
+//! `reply_to`, which says where the answer to a request goes that is too large to be parsed.
 
 use crate::foundation::payload::json::MAX_NUMBER_LENGTH;
 use jiter::{Jiter, JiterResult, Peek};
 
-/// What was found in one object.
+/// The members of one object.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ScannedEnvelope {
-    /// The JSON text of `id`, if that is a number, a string or null.
+    /// The JSON text of `id`, if it is a number, a string or null.
     pub id: Option<Vec<u8>>,
-    /// `reply_to`, if that is a string.
+    /// The value of `reply_to`, if it is a string.
     pub reply_to: Option<String>,
 }
 
 impl ScannedEnvelope {
-    /// The id as a number.
+    /// Returns the id as a number.
     pub fn number(&self) -> Option<u64> {
         std::str::from_utf8(self.id.as_ref()?).ok()?.parse().ok()
     }
 }
 
-/// What is in the objects of `text`: one object, or those of an array. What follows a syntax error is not read.
+/// Scans the objects of `text`: one object, or those of an array. It stops at a syntax error.
 pub fn scan_envelopes(text: &[u8]) -> Vec<ScannedEnvelope> {
     let mut found = Vec::new();
-    // What was found before an error counts.
+    // The objects before an error count.
     let _ = read(&mut Jiter::new(text), text, &mut found);
     found
 }
@@ -46,8 +46,8 @@ fn read(json: &mut Jiter<'_>, text: &[u8], found: &mut Vec<ScannedEnvelope>) -> 
     Ok(())
 }
 
-/// The numbers under `id` in the objects that `text` should consist of, read without understanding the rest: whose
-/// answer a text is that is no JSON.
+/// Returns the numbers under `id` in the objects of `text`, without parsing the rest. It tells whose answer a text is
+/// that is not JSON.
 pub fn ids(text: &[u8]) -> Vec<u64> {
     let mut found = Vec::new();
     let is_batch = text.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
@@ -72,7 +72,7 @@ pub fn ids(text: &[u8]) -> Vec<u64> {
     found
 }
 
-/// Where the string ends that begins before `from`.
+/// Returns the end of the string that begins before `from`.
 fn string_end(text: &[u8], from: usize) -> usize {
     let mut at = from;
     while let Some(byte) = text.get(at) {
@@ -85,7 +85,7 @@ fn string_end(text: &[u8], from: usize) -> usize {
     at
 }
 
-/// The number after a key.
+/// Returns the number after a key.
 fn number_of_member(after_key: &[u8]) -> Option<u64> {
     let value = after_key.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
     let digits = value.iter().take_while(|byte| byte.is_ascii_digit()).count();

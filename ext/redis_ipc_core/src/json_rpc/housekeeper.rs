@@ -1,11 +1,11 @@
-//! The timers of a server: its sign of life, what dead servers left behind, and Redis's clock.
+//! The timers of a server: its heartbeat, the take-over from dead servers, and Redis's clock.
 
 use crate::error::{Error, ErrorKind};
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::link::Link;
+use crate::json_rpc::heartbeat::Heartbeat;
 use crate::json_rpc::instance::{CLOCK_READING, Instance, SETTLED, texts};
 use crate::json_rpc::options::{Guarantee, ServerOptions};
-use crate::json_rpc::pulse::Pulse;
 use crate::json_rpc::request_queue::RequestQueue;
 use crate::json_rpc::watch::{Silent, Watch};
 use redis::{Cmd, RedisResult, Value};
@@ -15,18 +15,21 @@ use std::time::{Duration, Instant};
 
 /// How many requests of a dead server are moved in one step.
 const MOVED_AT_ONCE: usize = 100;
-/// How long it is remembered that a request was put back.
+/// How long Redis remembers that a request was put back.
 pub const REMEMBERED: Duration = Duration::from_secs(86_400);
-/// How many dead letters are kept.
+/// The most dead letters of a queue.
 const DEAD_LETTERS: usize = 10_000;
-/// So many servers are looked at, those that have been silent for longest first: whoever may serve can add any number.
+/// The most servers that are checked, those that have been silent for longest first. Any client that may serve can
+/// add any number.
 const MOST: usize = 10_000;
 
-/// Puts back what a dead server held, newest first, so that the oldest is served next; what has been put back too often
-/// goes to the dead letters. In a script: the server may show that it lives in between. Of equal texts the oldest alone
-/// is counted: else one death would count as often as there are of them. A request that was given up on is counted from
-/// 0 again, in case somebody moves it back; that it is counted at all tells its client that it may have run. The server
-/// is only forgotten once no read of its own can wait in Redis any more.
+/// Puts back the requests of a dead server, newest first, so that the oldest is served next. A request that has been
+/// put back too often goes to the dead letters.
+///
+/// This is a script because the server may send a heartbeat in between. Of equal texts only the oldest is counted;
+/// otherwise one death would count once for each of them. A request that was given up on is counted from 0 again, in
+/// case it is moved back; the entry stays in the counts, which tells its client that the request may have run. The
+/// server is forgotten only once no read of its own can wait in Redis any more.
 const TAKE_OVER: &str = r"
 if redis.call('ZSCORE', KEYS[5], ARGV[1]) ~= ARGV[2] then return {0, {}} end
 local moved, given_up = 0, {}
@@ -56,24 +59,27 @@ return {moved, given_up}
 pub struct Housekeeper {
     /// The server.
     pub instance: Arc<Instance>,
-    /// The requests it holds.
+    /// The requests that it holds.
     pub queue: Arc<RequestQueue>,
     /// Its options.
     pub options: ServerOptions,
-    /// Its signs of life.
-    pub pulse: Arc<Pulse>,
-    /// Whether there were too many servers to look at when that was done last.
+    /// Its heartbeats.
+    pub heartbeat: Arc<Heartbeat>,
+    /// Whether the last check found too many servers to check them all.
     pub flooded: AtomicBool,
 }
 
-/// Shows that the server is alive.
-pub fn beat(instance: &Instance, pulse: &Pulse) -> Cmd {
+/// Returns the command that sends a heartbeat.
+pub fn beat(instance: &Instance, heartbeat: &Heartbeat) -> Cmd {
     let mut command = redis::cmd("ZADD");
-    command.arg(instance.names.servers()).arg(pulse.next(instance.endpoint.clock.now())).arg(&instance.id);
+    command
+        .arg(instance.names.servers())
+        .arg(heartbeat.next(instance.endpoint.clock.now()))
+        .arg(&instance.id);
     command
 }
 
-/// What `ZRANGE ... WITHSCORES` says.
+/// Reads a reply of `ZRANGE ... WITHSCORES`.
 fn scored(reply: Value) -> Vec<(String, Vec<u8>)> {
     let mut texts = texts(reply).into_iter();
     let mut found = Vec::new();
@@ -84,7 +90,7 @@ fn scored(reply: Value) -> Vec<(String, Vec<u8>)> {
 }
 
 impl Housekeeper {
-    /// Its thread: works until the end.
+    /// Runs the housekeeper's thread until the server closes.
     pub fn run(&self) {
         let mut link = Link::new(&self.instance.endpoint, self.instance.names.queue(), true);
         while !self.instance.endpoint.stop.is_stopped() {
@@ -111,8 +117,8 @@ impl Housekeeper {
             }
             if holds {
                 let asked = Instant::now();
-                self.instance.run(&mut connection, &beat(&self.instance, &self.pulse))?;
-                self.pulse.shown(asked);
+                self.instance.run(&mut connection, &beat(&self.instance, &self.heartbeat))?;
+                self.heartbeat.shown(asked);
                 watch.reached(Instant::now());
                 if looks {
                     self.look_for_the_dead(&mut connection, &mut watch)?;
@@ -139,7 +145,7 @@ impl Housekeeper {
         Ok(())
     }
 
-    /// Once, until it is over.
+    /// Reports a flood once, until it is over.
     fn tell_of_flood(&self, is_flooded: bool) {
         if self.flooded.swap(is_flooded, Ordering::SeqCst) || !is_flooded {
             return;
@@ -152,8 +158,8 @@ impl Housekeeper {
         self.instance.endpoint.report(Error::new(ErrorKind::Malformed, message));
     }
 
-    /// Those among `silent` that hold something, or are to be forgotten. The others stay known for a minute, and every
-    /// server looks at each of them at every lease: so it asks for all of their lengths at once.
+    /// Returns the servers among `silent` that hold requests, or are to be forgotten. The others stay known for a
+    /// minute, and every server checks each of them in every lease. So this reads all of their lengths at once.
     fn worth_a_script(&self, connection: &mut Connection, silent: Vec<Silent>) -> RedisResult<Vec<Silent>> {
         let length = |dead: &Silent| {
             let mut length = redis::cmd("LLEN");
@@ -167,12 +173,12 @@ impl Housekeeper {
         Ok(worth.map(|(dead, _)| dead).collect())
     }
 
-    /// Whether no read of a server's own can wait in Redis any more.
+    /// Whether no read of this server can wait in Redis any more.
     fn takes_nothing(&self, dead: &Silent) -> bool {
         dead.since >= SETTLED + self.options.lease
     }
 
-    /// How many requests were moved.
+    /// Takes over the requests of a dead server. Returns how many were moved.
     fn take_over(&self, connection: &mut Connection, dead: &Silent) -> RedisResult<usize> {
         let names = &self.instance.names;
         let mut script = redis::cmd("EVAL");
@@ -183,7 +189,7 @@ impl Housekeeper {
         script.arg(REMEMBERED.as_millis() as u64).arg(DEAD_LETTERS).arg(u8::from(self.takes_nothing(dead)));
         let reply = match connection.run(&script) {
             Ok(Value::Array(reply)) => reply,
-            // The slot is moving, and not all of its keys are in one place.
+            // The slot is moving, and its keys are on two nodes.
             Err(error) if !matches!(error.code(), Some("ASK" | "TRYAGAIN")) => return Err(error),
             _ => return Ok(0),
         };
@@ -204,7 +210,7 @@ impl Housekeeper {
             );
             self.instance.endpoint.report(Error::new(ErrorKind::DeadLettered, message));
         }
-        // When closing, nobody is left to tell the askers: they have their timeouts.
+        // When closing, no writer is left to tell the callers. Their timeouts end their calls.
         let _ = self.queue.push_texts(given_up, true);
         Ok(moved + count)
     }

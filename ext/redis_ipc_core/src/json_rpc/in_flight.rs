@@ -1,4 +1,4 @@
-//! A request that was taken, until its answer is out.
+//! A request that was taken, until its answer is sent.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,30 +8,30 @@ static LAST_NUMBER: AtomicU64 = AtomicU64::new(0);
 
 /// A request that was taken.
 #[derive(Debug)]
-pub struct Job {
-    /// Tells it from others with the same text.
+pub struct InFlight {
+    /// Identifies it among requests with the same text.
     pub number: u64,
-    /// What was on the list.
+    /// The text that was on the list.
     pub text: Vec<u8>,
-    /// It has killed too many servers: it is not to be run, only answered.
+    /// It has crashed too many servers. It is not to be run, only answered.
     pub given_up: bool,
     started: OnceLock<Instant>,
     answered: AtomicBool,
 }
 
-impl Job {
-    /// A request that waits for a thread.
+impl InFlight {
+    /// Creates a request that waits for a thread.
     pub fn new(text: Vec<u8>, given_up: bool) -> Self {
         let number = LAST_NUMBER.fetch_add(1, Ordering::Relaxed);
         Self { number, text, given_up, started: OnceLock::new(), answered: AtomicBool::new(false) }
     }
 
-    /// Notes that it is being run.
+    /// Records that its method runs.
     pub fn start(&self) {
         self.started.get_or_init(Instant::now);
     }
 
-    /// Notes that it was answered, or that it needs no answer: how long it ran, or `None` if that was known before.
+    /// Records that it was answered, or needs no answer. Returns how long it ran. `None` if it was answered before.
     pub fn answer(&self) -> Option<Duration> {
         let first = !self.answered.swap(true, Ordering::SeqCst);
         first.then(|| self.started.get().map_or(Duration::ZERO, Instant::elapsed))

@@ -1,4 +1,4 @@
-//! A server or a client of one queue: its names, and its way to Redis. All of its threads share one.
+//! A server or a client of one queue: its names, and its access to Redis. All of its threads share it.
 
 use crate::error::{Error, ErrorKind, Fate, Place};
 use crate::foundation::redis::cluster::Route;
@@ -17,15 +17,16 @@ use std::time::Duration;
 /// How often Redis's clock is read.
 pub const CLOCK_READING: Duration = Duration::from_secs(10);
 
-/// How often Redis's clock is read where requests go out, or look expired: a step is noticed this soon.
-pub const CLOCK_LOOK: Duration = Duration::from_millis(500);
+/// How often Redis's clock is read while requests are sent, or look expired. A step of the clock is noticed within
+/// this time.
+pub const CLOCK_CHECK: Duration = Duration::from_millis(500);
 
-/// How long a connection that is gone for its server may still take something: its read waits in Redis for 10 s at
-/// most, and the network may hold back what was sent. (The kernel gives up after 3 s, see dialer.rs; what stands
-/// between may keep it longer.)
+/// How long a connection that its server has given up on may still take a request. Its read waits in Redis for at
+/// most 10 s, and the network may delay the command. (The kernel gives up after 3 s, see dialer.rs; a proxy may take
+/// longer.)
 pub const SETTLED: Duration = Duration::from_secs(60);
 
-/// The longest that a read waits in Redis.
+/// The longest time that a read waits in Redis.
 const BLOCK: Duration = Duration::from_secs(10);
 const BLOCK_IN_CLUSTER: Duration = Duration::from_secs(2);
 
@@ -33,14 +34,14 @@ const BLOCK_IN_CLUSTER: Duration = Duration::from_secs(2);
 pub struct Instance {
     /// The queue's keys.
     pub names: Names,
-    /// Its unguessable name.
+    /// Its unguessable id.
     pub id: String,
-    /// How it reaches Redis, and where it tells what happens.
+    /// The access to Redis, and the receiver of reports.
     pub endpoint: Arc<Endpoint>,
 }
 
 impl Instance {
-    /// A new instance of `names`.
+    /// Creates an instance of `names`.
     pub fn new(
         names: Names,
         redis: &RedisOptions,
@@ -52,12 +53,13 @@ impl Instance {
         Ok(Self { names, id, endpoint: Arc::new(Endpoint::new(place, redis, reporter, stats)) })
     }
 
-    /// A connection to the server of the queue.
+    /// Opens a connection to the server of the queue.
     pub fn open(&self) -> RedisResult<Connection> {
         self.endpoint.connector.open_owner(self.names.queue())
     }
 
-    /// Runs a command about one key on what [`Instance::open`] opened, or where its key went while the slot is moving.
+    /// Runs a command about one key on a connection of [`Instance::open`]. While the slot is moving, it follows the
+    /// key.
     pub fn run(&self, connection: &mut Connection, command: &Cmd) -> RedisResult<Value> {
         match connection.run(command) {
             Err(refusal) if refusal.code() == Some("ASK") => match self.asked_route(command, &refusal) {
@@ -68,7 +70,7 @@ impl Instance {
         }
     }
 
-    /// The node to which an `ASK` sends us with a command about one key.
+    /// Returns the node that an `ASK` names for a command about one key.
     fn asked_route(&self, command: &Cmd, refusal: &RedisError) -> Option<Route> {
         let Some(Arg::Simple(key)) = command.args_iter().nth(1) else { return None };
         let key = std::str::from_utf8(key).ok()?;
@@ -76,13 +78,13 @@ impl Instance {
         Some(self.endpoint.connector.known_route(key))
     }
 
-    /// How long a read waits for something before it asks again. In a cluster a read that waits is not told that its
-    /// key has left.
+    /// Returns how long a read waits before it is repeated. It is shorter in a cluster, where a waiting read is not
+    /// told that its key has moved.
     pub fn block(&self) -> Duration {
         if self.endpoint.connector.is_cluster() { BLOCK_IN_CLUSTER } else { BLOCK }
     }
 
-    /// The first connection, which tells whether Redis can be used.
+    /// Opens the first connection, which shows whether Redis can be used.
     pub fn first_connection(&self) -> RedisResult<Connection> {
         let mut first = self.open()?;
         if !check_server(&mut first)? {
@@ -96,19 +98,19 @@ impl Instance {
         self.open()
     }
 
-    /// The error of what is sent after the end.
+    /// Returns the error of a command that is sent after the end.
     pub fn closed() -> Error {
         let message = "the connection to the queue was closed before this could be sent";
         Error::new(ErrorKind::Closed(Fate::NotSent), message)
     }
 }
 
-/// The texts in a reply to `BLMPOP`: before them stands the list's name.
+/// Reads a reply to `BLMPOP`, whose texts follow the list's name.
 pub fn popped(reply: Value) -> Vec<Vec<u8>> {
     texts(reply).into_iter().skip(1).collect()
 }
 
-/// The texts in a reply: those of a list, or one alone; nothing else is expected.
+/// Reads the texts in a reply: those of a list, or a single one.
 pub fn texts(reply: Value) -> Vec<Vec<u8>> {
     match reply {
         Value::BulkString(text) => vec![text],

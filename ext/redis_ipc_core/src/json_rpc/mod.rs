@@ -1,30 +1,30 @@
-//! Request and reply over Redis lists: what JSON-RPC 2.0 goes over (docs/json_rpc.md).
+//! Request and reply over Redis lists. JSON-RPC 2.0 uses this (docs/json_rpc.md).
 //!
-//! A [`Server`] takes texts from a list and answers on lists the requests name; a [`Client`] puts texts
-//! there and reads the answers from a list of its own. What the texts say is the caller's business: here only the ids
-//! of answers are read.
+//! A [`Server`] takes texts from a list and puts answers on the lists that the requests name. A [`Client`] puts texts
+//! on the server's list and reads the answers from a list of its own. The caller defines what the texts mean: this
+//! module reads only the ids of answers.
 
 mod client;
-mod clock_look;
+mod clock_check;
 mod envelope_scan;
+mod heartbeat;
 mod housekeeper;
 mod in_flight;
 mod instance;
-mod intake;
 mod names;
 mod options;
 mod outgoing_answer;
 mod outgoing_request;
 mod pending;
-mod pulse;
-mod reader;
+mod queue_reader;
+mod reply_reader;
 mod request_queue;
 mod server;
 mod watch;
 
 pub use client::Client;
 pub use envelope_scan::{ScannedEnvelope, scan_envelopes};
-pub use in_flight::Job;
+pub use in_flight::InFlight;
 pub use options::{ClientOptions, Guarantee, ServerOptions};
 pub use pending::{Outcome, Pending};
 pub use server::Server;

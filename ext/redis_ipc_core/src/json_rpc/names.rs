@@ -4,11 +4,12 @@ use crate::error::{Error, ErrorKind};
 use crate::foundation::payload::limits::check_name;
 use crate::foundation::redis::slots::slot;
 
-/// The words after a queue's name, and after a stream's (keys.rs). No later segment of a name may be one, or a queue
-/// could share a key with another queue or a stream; and an ACL rule for that one's keys would open this one's.
+/// The words after a queue's name, and after a stream's (keys.rs). No later segment of a name may be one of them.
+/// Otherwise a queue could share a key with another queue or a stream, and an ACL rule for the keys of one would
+/// include keys of the other.
 const RESERVED: [&str; 8] =
     ["reply", "processing", "servers", "deliveries", "dead", "inbox", "replies", "instances"];
-/// How long the part of a reply list's name behind the prefix may be: too short could be guessed.
+/// The length of the part of a reply list's name after the prefix. A shorter one could be guessed.
 const REPLY_LENGTHS: std::ops::RangeInclusive<usize> = 16..=128;
 
 /// The keys of one queue.
@@ -18,7 +19,11 @@ pub struct Names {
 }
 
 impl Names {
-    /// The keys of `queue`. Fails on a name that is blank or could collide with another queue's keys.
+    /// Creates the keys of `queue`.
+    ///
+    /// # Errors
+    ///
+    /// The name is blank or too long, or could collide with another queue's keys.
     pub fn new(queue: &str) -> Result<Self, Error> {
         check_name("queue", queue)?;
         let collides = queue.split(':').skip(1).find(|segment| RESERVED.contains(segment));
@@ -31,43 +36,43 @@ impl Names {
         Ok(Self { queue: queue.to_owned() })
     }
 
-    /// The list of requests.
+    /// Returns the list of requests.
     pub fn queue(&self) -> &str {
         &self.queue
     }
 
-    /// The list of what one server holds.
+    /// Returns the list of the requests that one server holds.
     pub fn processing(&self, server: &str) -> String {
         format!("{}:processing:{server}", self.queue)
     }
 
-    /// The servers that hold something, scored by their last sign of life (ms on Redis's clock).
+    /// Returns the sorted set of the servers that hold requests, scored by their last heartbeat (ms on Redis's
+    /// clock).
     pub fn servers(&self) -> String {
         format!("{}:servers", self.queue)
     }
 
-    /// How often requests of dead servers were put back.
+    /// Returns the hash that counts how often requests of dead servers were put back.
     pub fn deliveries(&self) -> String {
         format!("{}:deliveries", self.queue)
     }
 
-    /// The list of requests that were given up on.
+    /// Returns the list of the requests that were given up on.
     pub fn dead(&self) -> String {
         format!("{}:dead", self.queue)
     }
 
-    /// The list of answers for one client.
+    /// Returns the list of answers for one client.
     pub fn reply(&self, client: &str) -> String {
         format!("{}:reply:{client}", self.queue)
     }
 
-    /// Whether a Redis Cluster keeps all of these keys on one node, as commands that name two of them need.
+    /// Whether a Redis Cluster keeps all of these keys on one node, as commands on two of them require.
     pub fn share_a_slot(&self) -> bool {
         slot(self.queue.as_bytes()) == slot(self.servers().as_bytes())
     }
 
-    /// Whether `key` is a place where answers of this queue may go. A server writes nowhere else, whatever a request
-    /// asks for.
+    /// Whether answers of this queue may go to `key`. A server writes to no other list, whatever a request asks for.
     pub fn is_reply(&self, key: &str) -> bool {
         let name = key.strip_prefix(&self.queue).and_then(|rest| rest.strip_prefix(":reply:"));
         name.is_some_and(|name| {

@@ -1,4 +1,4 @@
-//! Every option of a list's server and client, with its default, its range and its refusals.
+//! Every option of a queue's server and client, with its default, its range and its errors.
 
 use crate::error::Error;
 use crate::foundation::payload::option_reader::OptionReader;
@@ -6,17 +6,17 @@ use crate::foundation::redis::redis_options::RedisOptions;
 use serde_json::Value;
 use std::time::Duration;
 
-/// What a server promises.
+/// The delivery guarantee of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Guarantee {
-    /// A request is kept on a list of the server's own until it is answered: it may run again if its server dies.
+    /// A request is kept on a list of the server's own until it is answered. It may run again if its server dies.
     AtLeastOnce,
-    /// A request is gone from Redis once it is taken: it never runs twice, and may be lost with its server.
+    /// A request is gone from Redis once it is taken. It never runs twice, and may be lost with its server.
     AtMostOnce,
 }
 
 impl Guarantee {
-    /// The name the Ruby API shows as a Symbol.
+    /// Returns the name that the Ruby API shows as a Symbol.
     pub fn name(self) -> &'static str {
         match self {
             Guarantee::AtLeastOnce => "at_least_once",
@@ -36,15 +36,15 @@ const MAX_SIZE: std::ops::RangeInclusive<u64> = 1..=512 << 20;
 pub struct ServerOptions {
     /// How to reach Redis.
     pub redis: RedisOptions,
-    /// Threads that run the methods.
+    /// The number of threads that run the methods.
     pub threads: usize,
-    /// What it promises.
+    /// The delivery guarantee.
     pub guarantee: Guarantee,
-    /// How long requests stay with a server that shows no sign of life.
+    /// How long requests stay with a server that sends no heartbeat.
     pub lease: Duration,
-    /// Deliveries after which a request is given up on.
+    /// The number of deliveries after which a request is given up on.
     pub max_deliveries: u32,
-    /// How long an answer that nobody fetches is kept.
+    /// How long an answer that is not fetched is kept.
     pub answer_expiry: Duration,
     /// The most bytes of a request.
     pub max_size: usize,
@@ -56,6 +56,10 @@ pub struct ServerOptions {
 
 impl ServerOptions {
     /// Reads options as nested JSON. `environment_url` is the value of `REDIS_URL`.
+    ///
+    /// # Errors
+    ///
+    /// An option is unknown or has a wrong type or value (a [`crate::ErrorKind::Configuration`] error).
     pub fn parse(value: Value, environment_url: Option<&str>) -> Result<Self, Error> {
         let guarantees = [("at_least_once", Guarantee::AtLeastOnce), ("at_most_once", Guarantee::AtMostOnce)];
         let mut top = OptionReader::new("", Some(value))?;
@@ -83,7 +87,7 @@ impl ServerOptions {
 pub struct ClientOptions {
     /// How to reach Redis.
     pub redis: RedisOptions,
-    /// The deadline of a call that names none.
+    /// The deadline of a call that has none of its own.
     pub timeout: Duration,
     /// The most bytes of a request or an answer.
     pub max_size: usize,
@@ -93,6 +97,10 @@ pub struct ClientOptions {
 
 impl ClientOptions {
     /// Reads options as nested JSON. `environment_url` is the value of `REDIS_URL`.
+    ///
+    /// # Errors
+    ///
+    /// An option is unknown or has a wrong type or value (a [`crate::ErrorKind::Configuration`] error).
     pub fn parse(value: Value, environment_url: Option<&str>) -> Result<Self, Error> {
         let mut top = OptionReader::new("", Some(value))?;
         let options = Self {

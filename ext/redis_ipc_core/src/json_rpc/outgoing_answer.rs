@@ -1,4 +1,4 @@
-//! What a server sends: an answer, and that a request is done with.
+//! The commands of a server: they write an answer, and remove its request.
 
 use crate::error::Error;
 use crate::foundation::redis::cluster::Route;
@@ -8,9 +8,9 @@ use crate::foundation::redis::pipeline::batch::Encoder;
 use crate::foundation::redis::pipeline::carried::{Carried, Context, Delivery};
 use crate::foundation::redis::pipeline::outgoing::{Outbound, SUSPICIOUS};
 use crate::foundation::redis::resp::replies::refused;
-use crate::json_rpc::clock_look::ClockLook;
+use crate::json_rpc::clock_check::ClockCheck;
 use crate::json_rpc::envelope_scan::scan_envelopes;
-use crate::json_rpc::in_flight::Job;
+use crate::json_rpc::in_flight::InFlight;
 use crate::json_rpc::instance::Instance;
 use crate::json_rpc::request_queue::RequestQueue;
 use redis::{RedisResult, Value};
@@ -20,48 +20,48 @@ use std::time::{Duration, Instant};
 /// JSON-RPC's code for an error of the server.
 const INTERNAL_ERROR: i32 = -32603;
 
-/// What the answers of one server have in common.
+/// The state that the answers of one server share.
 pub struct AnswerContext {
     /// The server.
     pub instance: Arc<Instance>,
-    /// The requests it holds.
+    /// The requests that it holds.
     pub queue: Arc<RequestQueue>,
-    /// The list of what it holds; none with at-most-once.
+    /// The list of the requests that it holds. `None` with at-most-once.
     pub processing: Option<String>,
-    /// How long an answer that nobody fetches is kept.
+    /// How long an answer that is not fetched is kept.
     pub expiry: Duration,
 }
 
 /// The end of a request.
 pub struct OutgoingAnswer {
-    job: Arc<Job>,
-    /// Where its answer goes, and the answer.
+    held: Arc<InFlight>,
+    /// The list that the answer goes to, and the answer.
     reply: Option<(String, Vec<u8>)>,
-    /// The request is to be removed from the list of what the server holds.
+    /// The request is to be removed from the list of those that the server holds.
     is_listed: bool,
-    /// When nobody waits for the answer any more.
+    /// The deadline of the call that waits for the answer.
     until: Instant,
 }
 
 impl OutgoingAnswer {
-    /// The end of `job`: `reply` is where its answer goes, and the answer. Nobody waits for it after `until`. `None` if
-    /// there is nothing to write, so that the request is done with.
+    /// Creates the end of `held`. `reply` is the list that the answer goes to, and the answer. No call waits for it
+    /// after `until`. Returns `None` if there is nothing to write, so that the request is finished.
     pub fn new(
-        job: &Arc<Job>,
+        held: &Arc<InFlight>,
         reply: Option<(String, Vec<u8>)>,
         until: Instant,
         context: &AnswerContext,
     ) -> Option<Self> {
-        let is_listed = context.processing.is_some() && !job.given_up;
+        let is_listed = context.processing.is_some() && !held.given_up;
         if reply.is_none() && !is_listed {
-            context.queue.finish(job.number);
+            context.queue.finish(held.number);
             return None;
         }
-        Some(Self { job: Arc::clone(job), reply, is_listed, until })
+        Some(Self { held: Arc::clone(held), reply, is_listed, until })
     }
 
-    /// Whether the removal goes to the server at `route`, where the answer goes. While a slot of a cluster moves, it
-    /// may have to go to another one; then it follows.
+    /// Whether the removal goes to the server at `route`, as the answer does. While a slot of a cluster moves, the
+    /// removal may have to go to another server. Then it follows.
     fn removes_at(&self, route: &Route, context: &AnswerContext) -> bool {
         let is_there =
             |processing: &str| context.instance.endpoint.connector.known_route(processing) == *route;
@@ -102,8 +102,8 @@ impl AnswerContext {
         self.report(Error { message, ..error.clone() });
     }
 
-    /// Redis does not remove the request from the list of what this server holds. So it stays held: else it would be
-    /// taken for one that was never run.
+    /// Reports that Redis does not remove the request from the list of those that this server holds. The request
+    /// stays held; otherwise it would be taken for one that was never run.
     fn keep(&self, error: &Error) {
         let message = format!(
             "a request that ran cannot be removed from {}, so another server runs it again once this one has left: {}",
@@ -121,7 +121,7 @@ impl AnswerContext {
 impl Outbound for OutgoingAnswer {
     fn size(&self) -> usize {
         let reply = self.reply.as_ref().map_or(0, |(key, text)| 2 * key.len() + text.len());
-        let removal = if self.is_listed { self.job.text.len() } else { 0 };
+        let removal = if self.is_listed { self.held.text.len() } else { 0 };
         reply + removal + 200
     }
 }
@@ -129,7 +129,7 @@ impl Outbound for OutgoingAnswer {
 impl Carried for OutgoingAnswer {
     type Context = AnswerContext;
     type Remembered = ();
-    type Tail = ClockLook;
+    type Tail = ClockCheck;
 
     fn content_size(&self) -> usize {
         self.reply.as_ref().map_or(0, |(_, text)| text.len())
@@ -143,7 +143,7 @@ impl Carried for OutgoingAnswer {
     fn encode(
         self,
         encoder: &mut Encoder<'_>,
-        _clock: &mut ClockLook,
+        _clock: &mut ClockCheck,
         (): &mut (),
         context: &AnswerContext,
     ) -> Option<Self> {
@@ -154,8 +154,8 @@ impl Carried for OutgoingAnswer {
         if let Some(processing) = &context.processing
             && self.removes_at(encoder.route(), context)
         {
-            // From the right, where the oldest are: they are done first.
-            encoder.command(4).word("LREM").word(processing).word("-1").word(&self.job.text);
+            // It searches from the right, where the oldest requests are, because they finish first.
+            encoder.command(4).word("LREM").word(processing).word("-1").word(&self.held.text);
         }
         Some(self)
     }
@@ -167,14 +167,14 @@ impl Carried for OutgoingAnswer {
         follow: &mut Vec<Self>,
         context: &AnswerContext,
     ) -> RedisResult<()> {
-        // The others are those to ASKING.
+        // The other replies are those to ASKING.
         let mut own = replies.iter().step_by(1 + usize::from(delivery.asking)).cloned().map(refused);
         let pushed = self.reply.as_ref().and_then(|_| Some((own.next()?, own.next()?)));
         let removal = own.next().transpose();
         self.is_listed &= !matches!(removal, Ok(Some(_)));
         if let Some((pushed, expiry)) = pushed {
             pushed?;
-            // The reply list moved to another node in between. So the answer goes there, too.
+            // The reply list moved to another node in between, so the answer goes there too.
             if let Err(moved) = expiry
                 && matches!(moved.code(), Some("ASK" | "MOVED"))
             {
@@ -185,17 +185,17 @@ impl Carried for OutgoingAnswer {
         }
         removal?;
         if self.is_listed {
-            // Still held.
-            follow.push(Self { job: Arc::clone(&self.job), reply: None, ..*self });
+            // The request is still held.
+            follow.push(Self { held: Arc::clone(&self.held), reply: None, ..*self });
         } else {
-            context.queue.finish(self.job.number);
+            context.queue.finish(self.held.number);
         }
         Ok(())
     }
 
     fn not_executed(&self) {}
 
-    /// A second answer does no harm: the client takes the first.
+    /// The answer is sent again. A second copy does no harm, because the client uses the first.
     fn broken(self, _may_be_executed: bool, _context: &AnswerContext) -> Option<Self> {
         Some(self)
     }
@@ -208,7 +208,7 @@ impl Carried for OutgoingAnswer {
         self.reply.is_some() && Instant::now() >= self.until
     }
 
-    /// Its request is to be removed all the same: it ran. Where it is not, it stays held.
+    /// The request is removed all the same, because it ran. If it is not removed, it stays held.
     fn fail(mut self, error: &Error, context: &AnswerContext) -> Option<Self> {
         let is_lost = self.reply.take().is_some();
         if is_lost {
@@ -217,7 +217,7 @@ impl Carried for OutgoingAnswer {
         if self.is_listed {
             return is_lost.then_some(self);
         }
-        context.queue.finish(self.job.number);
+        context.queue.finish(self.held.number);
         None
     }
 
@@ -229,15 +229,15 @@ impl Carried for OutgoingAnswer {
         None
     }
 
-    /// In place of an answer that Redis does not take goes a short error, so that the asker hears of it at once.
+    /// A short error replaces an answer that Redis does not accept, so that the caller hears of it at once.
     fn refuse_large(mut self, error: &Error, context: &AnswerContext) -> Option<Self> {
         if let Some((_, text)) = self.reply.as_mut().filter(|(_, text)| text.len() >= SUSPICIOUS) {
             let message = format!("the answer could not be sent: {}", error.message);
-            *text = failure(&self.job.text, &message);
+            *text = failure(&self.held.text, &message);
             context.lose(error);
             return Some(self);
         }
-        // It is the request that is too large to be removed.
+        // The request itself is too large to be removed.
         if self.is_listed {
             context.keep(error);
             return None;
@@ -246,7 +246,7 @@ impl Carried for OutgoingAnswer {
     }
 }
 
-/// The answer to the requests in `request` that says that there is no other.
+/// Returns a failure as the answer to the requests in `request`.
 fn failure(request: &[u8], message: &str) -> Vec<u8> {
     let scanned = scan_envelopes(request);
     let error = serde_json::json!({ "code": INTERNAL_ERROR, "message": message }).to_string();
@@ -273,7 +273,7 @@ mod tests {
 
     const TAKEN: [&str; 2] = [":1", ":1"];
 
-    /// A server that holds one request, and the answer to that.
+    /// Returns a server that holds one request, and the answer to that.
     fn answered() -> (AnswerContext, OutgoingAnswer) {
         let stats = Arc::new(Stats::default());
         let (reporter, _) = reports::reports(&stats);
@@ -281,11 +281,11 @@ mod tests {
         let instance = Arc::new(Instance::new(Names::new("{q}").unwrap(), &redis, reporter, stats).unwrap());
         let queue = Arc::new(RequestQueue::new(1));
         queue.push_texts(vec![b"{}".to_vec()], false).unwrap();
-        let job = queue.try_take().unwrap();
+        let held = queue.try_take().unwrap();
         let processing = Some(instance.names.processing(&instance.id));
         let context = AnswerContext { instance, queue, processing, expiry: Duration::from_secs(1) };
         let reply = Some(("{q}:reply:1".to_owned(), b"1".to_vec()));
-        let answer = OutgoingAnswer::new(&job, reply, Instant::now(), &context).unwrap();
+        let answer = OutgoingAnswer::new(&held, reply, Instant::now(), &context).unwrap();
         (context, answer)
     }
 
@@ -296,7 +296,7 @@ mod tests {
     ) -> (Option<String>, Vec<OutgoingAnswer>) {
         let parse = |text: &&str| redis::parse_redis_value(format!("{text}\r\n").as_bytes()).unwrap();
         let (replies, mut follow) = (replies.iter().map(parse).collect::<Vec<_>>(), Vec::new());
-        let delivery = Delivery { connection: 1, asking: false, tail: &ClockLook::default() };
+        let delivery = Delivery { connection: 1, asking: false, tail: &ClockCheck::default() };
         let refusal = answer.settle(&replies, &delivery, &mut follow, context).err();
         (refusal.and_then(|error| error.code().map(str::to_owned)), follow)
     }

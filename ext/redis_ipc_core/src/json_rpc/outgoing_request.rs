@@ -1,4 +1,4 @@
-//! What a client sends: requests, and the withdrawal of requests.
+//! The commands of a client: they put requests on the list, and withdraw them.
 
 use crate::error::{Error, ErrorKind, Fate};
 use crate::foundation::redis::cluster::Route;
@@ -7,7 +7,7 @@ use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::pipeline::batch::Encoder;
 use crate::foundation::redis::pipeline::carried::{Carried, Context, Delivery};
 use crate::foundation::redis::pipeline::outgoing::Outbound;
-use crate::json_rpc::clock_look::ClockLook;
+use crate::json_rpc::clock_check::ClockCheck;
 use crate::json_rpc::housekeeper::REMEMBERED;
 use crate::json_rpc::instance::Instance;
 use crate::json_rpc::pending::Pending;
@@ -16,36 +16,36 @@ use ring::digest::{self, SHA1_FOR_LEGACY_USE_ONLY};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What is to be done about a call.
+/// The step to take for a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Put it on the list.
+    /// Put the request on the list.
     Ask,
-    /// Take it off the list again.
+    /// Remove it from the list.
     Withdraw,
 }
 
 /// One step of one call.
 pub struct OutgoingRequest {
-    /// What is to be done.
+    /// The step.
     pub step: Step,
     /// The call.
     pub pending: Arc<Pending>,
 }
 
 impl OutgoingRequest {
-    /// Ends the call with an error of Redis's.
+    /// Ends the call with an error of Redis.
     fn fail_as(&self, error: &Error, fate: Fate, instance: &Instance) {
         let error = instance.endpoint.locate(Error { kind: error.kind.of_call(fate), ..error.clone() });
         self.pending.finish(Err(error), &instance.endpoint.stats);
     }
 
-    /// Whether no server ever had the request that was to be taken back. Redis must say that it was in the queue and
-    /// that nobody put it back there. It must be the Redis that took the request, by the connection that did not break
-    /// since: after a failover or a restart it may have forgotten who had it.
+    /// Whether no server ever had the withdrawn request. Redis must reply that the request was on the list, and that
+    /// no server put it back there. It must be the Redis that received the request, on a connection that has not
+    /// broken since: after a failover or a restart it may have forgotten which server had it.
     fn is_unclaimed(&self, replies: &[Value], connection: Option<u64>) -> bool {
         let is_the_same = connection.is_some() && self.pending.confirmed_by() == connection;
-        // What was put back earlier than that may be forgotten.
+        // Older records of requests that were put back may have expired.
         let is_known = self.pending.asked.elapsed() < REMEMBERED / 2;
         matches!(replies, [Value::Int(1..), Value::Int(0)]) && is_the_same && is_known
     }
@@ -87,7 +87,7 @@ impl Outbound for OutgoingRequest {
 impl Carried for OutgoingRequest {
     type Context = Arc<Instance>;
     type Remembered = ();
-    type Tail = ClockLook;
+    type Tail = ClockCheck;
 
     fn content_size(&self) -> usize {
         self.pending.text.len()
@@ -100,7 +100,7 @@ impl Carried for OutgoingRequest {
     fn encode(
         self,
         encoder: &mut Encoder<'_>,
-        _clock: &mut ClockLook,
+        _clock: &mut ClockCheck,
         (): &mut (),
         instance: &Arc<Instance>,
     ) -> Option<Self> {
@@ -111,9 +111,10 @@ impl Carried for OutgoingRequest {
                 encoder.command(3).word("LPUSH").word(queue).word(text);
             }
             Step::Withdraw => {
-                // From the right: what has waited for its whole time is among the oldest.
+                // It searches from the right, because a request that has waited for its whole time is among the
+                // oldest.
                 encoder.command(4).word("LREM").word(queue).word("-1").word(text);
-                // After it: a server that puts a request back notes that before, in the same step.
+                // This comes second: a server that puts a request back records that before, in the same step.
                 encoder.command(3).word("HEXISTS").word(instance.names.deliveries()).word(digest(text));
             }
         }
@@ -130,7 +131,7 @@ impl Carried for OutgoingRequest {
         if let Some(Value::ServerError(error)) = replies.first() {
             return Err(error.clone().into());
         }
-        // While a slot moves, one of the keys may be there and the other one still here.
+        // While a slot moves, one of the keys may be on the new node and the other one still on the old.
         let connection = (!delivery.asking).then_some(delivery.connection);
         match self.step {
             Step::Withdraw => {
@@ -151,7 +152,8 @@ impl Carried for OutgoingRequest {
         }
     }
 
-    /// What may have reached Redis is not sent again: nothing would tell the two apart. A call waits for its answer.
+    /// A request that may have reached Redis is not sent again, because the two copies could not be told apart. A
+    /// call waits for its answer.
     fn broken(self, may_be_executed: bool, instance: &Arc<Instance>) -> Option<Self> {
         if self.step == Step::Withdraw {
             return Some(self);
@@ -167,7 +169,7 @@ impl Carried for OutgoingRequest {
         None
     }
 
-    /// A caller is rather told at once that its request was refused.
+    /// The caller is told at once that its request was refused.
     fn waits_for_redis(&self, _instance: &Arc<Instance>) -> bool {
         false
     }
@@ -187,19 +189,19 @@ impl Carried for OutgoingRequest {
         None
     }
 
-    /// The end of a notification, and of a call whose time is up, is what Redis says.
+    /// A thread waits for the reply: a notification ends with it, and so does a call whose time is over.
     fn is_awaited(&self) -> bool {
         self.step == Step::Withdraw || self.pending.is_notification()
     }
 }
 
-/// What a request is known by among those that were put back.
+/// Returns the digest that identifies a request among those that were put back.
 fn digest(text: &[u8]) -> String {
     let digest = digest::digest(&SHA1_FOR_LEGACY_USE_ONLY, text);
     digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The error of a call whose time is up.
+/// Returns the error of a call whose time is over.
 pub fn timed_out(pending: &Pending, fate: Fate, instance: &Instance) -> Error {
     let waited = pending.deadline.duration_since(pending.asked).as_secs_f64();
     let what = match fate {

@@ -1,4 +1,4 @@
-//! The open calls of one client: who waits for which answer, until when, and how it ended.
+//! The open calls of one client. Each has a caller that waits for its answer, a deadline and an outcome.
 
 use crate::error::{Error, ErrorKind};
 use crate::foundation::payload::id::Id;
@@ -12,18 +12,18 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How a call ended: the text of its answer, empty where only its way to Redis was waited for.
+/// How a call ended: with the text of its answer, or with an error. The text is empty for a notification.
 pub type Outcome = Result<Arc<Vec<u8>>, Error>;
 
-/// Why a wait for a call ended.
+/// The reason why a wait for a call ended.
 pub type Waited = waiting::Waited<Outcome>;
 
 /// One open call: a request, a batch or a notification.
 #[derive(Debug)]
 pub struct Pending {
-    /// The ids of its requests; none for a notification.
+    /// The ids of its requests. They are empty for a notification.
     pub ids: Range<u64>,
-    /// What is sent.
+    /// The text that is sent.
     pub text: Vec<u8>,
     /// When the caller gives up.
     pub deadline: Instant,
@@ -34,29 +34,29 @@ pub struct Pending {
 
 #[derive(Debug, Default)]
 struct Progress {
-    /// Some of it may have reached Redis.
+    /// A part of it may have reached Redis.
     written: bool,
-    /// It is being taken back.
+    /// It is being withdrawn.
     withdrawn: bool,
-    /// The number of the connection by which Redis confirmed it.
+    /// The number of the connection on which Redis confirmed it.
     confirmed_by: Option<u64>,
 }
 
 impl Pending {
-    /// A call that is made now. It waits for `MAX_TIMEOUT` at most. `ids` are those of its requests; where they are
-    /// none, they begin with a number of its own all the same.
+    /// Creates a call that begins now and waits at most for `MAX_TIMEOUT`. `ids` are those of its requests. An empty
+    /// range still begins with a number of its own.
     pub fn new(ids: Range<u64>, text: Vec<u8>, timeout: Duration) -> Self {
         let asked = Instant::now();
         let deadline = asked.checked_add(timeout.min(MAX_TIMEOUT)).unwrap_or(asked);
         Self { ids, text, asked, deadline, ending: Ending::new(Progress::default()) }
     }
 
-    /// What its end is reported by.
+    /// Returns the id that its end is reported with.
     pub fn id(&self) -> Id {
         Id::from(self.ids.start)
     }
 
-    /// Whether nothing but its way to Redis is waited for.
+    /// Whether it is a notification, which ends once Redis has it.
     pub fn is_notification(&self) -> bool {
         self.ids.is_empty()
     }
@@ -71,7 +71,7 @@ impl Pending {
         self.ending.wake();
     }
 
-    /// The outcome, if it is known.
+    /// Returns the outcome. `None` while the call is open.
     pub fn outcome(&self) -> Option<Outcome> {
         self.ending.outcome()
     }
@@ -81,12 +81,12 @@ impl Pending {
         self.ending.has_come()
     }
 
-    /// Has `watcher` told of the end of the call; false if it has ended already.
+    /// Registers `watcher` for the end of the call. Returns false if the call has ended already.
     pub fn watch(&self, watcher: Watcher) -> bool {
         self.ending.watch(watcher)
     }
 
-    /// Ends the call, and counts how; the first end counts. False if it had ended before.
+    /// Ends the call and counts the outcome. Only the first end counts. Returns false if the call had ended before.
     pub fn finish(&self, outcome: Outcome, stats: &Stats) -> bool {
         let counter = match &outcome {
             Ok(_) => &stats.fulfilled,
@@ -96,17 +96,17 @@ impl Pending {
         self.settle(counter, |_| true, || outcome)
     }
 
-    /// Ends the call if nothing of it was written, so that nothing will be: its time is up.
+    /// Ends the call, because its time is over, if nothing was written of it. Then nothing will be.
     pub fn finish_unsent(&self, outcome: impl FnOnce() -> Outcome, stats: &Stats) -> bool {
         self.settle(&stats.timed_out, |progress| !progress.written, outcome)
     }
 
-    /// Ends the call: nobody waits for it any more. False if it had ended before.
+    /// Ends the call of a caller that gave up. Returns false if the call had ended before.
     pub fn cancel(&self, outcome: Outcome, stats: &Stats) -> bool {
         self.settle(&stats.cancelled, |_| true, || outcome)
     }
 
-    /// Counted before anyone can know of it.
+    /// Counts the outcome before any thread can see it.
     fn settle(
         &self,
         counter: &Counter,
@@ -120,7 +120,7 @@ impl Pending {
         self.ending.settle(self.id(), condition, counted)
     }
 
-    /// Notes that it is being written; false if the call has ended and nothing may be sent.
+    /// Records that it is being written. Returns false if the call has ended and must not be sent.
     pub fn writing(&self) -> bool {
         self.ending.progress(|progress, outcome| {
             progress.written |= outcome.is_none();
@@ -128,27 +128,27 @@ impl Pending {
         })
     }
 
-    /// Notes that it is being taken back; false if it was before.
+    /// Records that it is being withdrawn. Returns false if it was withdrawn before.
     pub fn withdrawing(&self) -> bool {
         self.ending.progress(|progress, _| !std::mem::replace(&mut progress.withdrawn, true))
     }
 
-    /// Notes that it did not reach Redis after all.
+    /// Records that it did not reach Redis after all.
     pub fn not_sent(&self) {
         self.ending.progress(|progress, _| progress.written = false);
     }
 
-    /// Notes that Redis has it, by the connection with this number.
+    /// Records that Redis has it, on the connection with this number.
     pub fn confirmed(&self, connection: Option<u64>) {
         self.ending.progress(|progress, _| progress.confirmed_by = connection);
     }
 
-    /// The number of the connection by which Redis confirmed it.
+    /// Returns the number of the connection on which Redis confirmed it.
     pub fn confirmed_by(&self) -> Option<u64> {
         self.ending.progress(|progress, _| progress.confirmed_by)
     }
 
-    /// Whether some of it may have reached Redis.
+    /// Whether a part of it may have reached Redis.
     pub fn was_written(&self) -> bool {
         self.ending.progress(|progress, _| progress.written)
     }
@@ -167,7 +167,7 @@ impl PendingCalls {
         }
     }
 
-    /// Closes the call that one of `ids` belongs to, so that no further answer is accepted for it.
+    /// Closes the call that one of `ids` belongs to, so that it accepts no further answer.
     pub fn close(&self, ids: impl IntoIterator<Item = u64>) -> Option<Arc<Pending>> {
         let mut open = self.0.lock();
         let pending = ids.into_iter().find_map(|id| open.remove(&id))?;
@@ -177,7 +177,7 @@ impl PendingCalls {
         Some(pending)
     }
 
-    /// Closes the only open call, if there is one alone and it may have reached Redis.
+    /// Closes the only open call, if there is exactly one and it may have reached Redis.
     pub fn close_only(&self) -> Option<Arc<Pending>> {
         let mut open = self.0.lock();
         let first = Arc::clone(open.values().next()?);
@@ -193,7 +193,7 @@ impl PendingCalls {
         self.0.lock().drain().map(|(_, pending)| pending).collect()
     }
 
-    /// How many requests are open.
+    /// Returns how many requests are open.
     pub fn len(&self) -> usize {
         self.0.lock().len()
     }

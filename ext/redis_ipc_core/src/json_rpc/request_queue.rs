@@ -1,14 +1,14 @@
-//! The requests this server holds: queued for its threads, running, or answered with the answer on its way.
+//! The requests that this server holds. They are queued, running, or answered with the answer not yet sent.
 
 use crate::foundation::runtime::work_queue::{Held, WorkQueue};
-use crate::json_rpc::in_flight::Job;
+use crate::json_rpc::in_flight::InFlight;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The queue between the reader of the list and the threads that run the methods.
-pub type RequestQueue = WorkQueue<Job>;
+pub type RequestQueue = WorkQueue<InFlight>;
 
-impl Held for Job {
+impl Held for InFlight {
     type Key = u64;
 
     fn key(&self) -> u64 {
@@ -21,21 +21,21 @@ impl Held for Job {
 }
 
 impl RequestQueue {
-    /// Queues texts as requests; gives them back if the queue is closed.
-    pub fn push_texts(&self, texts: Vec<Vec<u8>>, given_up: bool) -> Result<(), Vec<Arc<Job>>> {
-        self.push_together(texts.into_iter().map(|text| Arc::new(Job::new(text, given_up))).collect())
+    /// Queues texts as requests. Returns them if the queue is closed.
+    pub fn push_texts(&self, texts: Vec<Vec<u8>>, given_up: bool) -> Result<(), Vec<Arc<InFlight>>> {
+        self.push_together(texts.into_iter().map(|text| Arc::new(InFlight::new(text, given_up))).collect())
     }
 
-    /// How many are held that must be on the list of what this server holds: not those that are given up on, nor those
-    /// whose removal may be under way.
+    /// Returns how many held requests must be on this server's list. It leaves out those that were given up on, and
+    /// those whose removal may be under way.
     pub fn listed_count(&self) -> usize {
-        self.pick(|job| (!job.given_up && !job.is_answered()).then_some(())).len()
+        self.pick(|held| (!held.given_up && !held.is_answered()).then_some(())).len()
     }
 
-    /// How often each text is held that may be on that list.
+    /// Returns how often each text is held that may be on this server's list.
     pub fn held_texts(&self) -> HashMap<Vec<u8>, usize> {
         let mut texts = HashMap::new();
-        for text in self.pick(|job| (!job.given_up).then(|| job.text.clone())) {
+        for text in self.pick(|held| (!held.given_up).then(|| held.text.clone())) {
             *texts.entry(text).or_default() += 1;
         }
         texts
@@ -55,16 +55,16 @@ mod tests {
             (queue.held_texts()[&b"a".to_vec()], queue.held_texts().len(), queue.listed_count()),
             (2, 1, 2)
         );
-        let job = queue.try_take().unwrap();
-        assert!(job.answer().is_some());
-        assert!(job.answer().is_none(), "it is answered once");
+        let held = queue.try_take().unwrap();
+        assert!(held.answer().is_some());
+        assert!(held.answer().is_none(), "it is answered once");
         assert_eq!(
             (queue.held_texts()[&b"a".to_vec()], queue.listed_count()),
             (2, 1),
             "it may be removed by now"
         );
         assert_eq!(queue.len(), 2);
-        queue.finish(job.number);
+        queue.finish(held.number);
         assert_eq!(queue.held_texts()[&b"a".to_vec()], 1);
     }
 
@@ -73,7 +73,7 @@ mod tests {
         let queue = RequestQueue::new(1);
         queue.push_texts(vec![b"a".to_vec(), b"b".to_vec()], false).unwrap();
         let running = queue.try_take().unwrap();
-        let unstarted: Vec<Vec<u8>> = queue.close().iter().map(|job| job.text.clone()).collect();
+        let unstarted: Vec<Vec<u8>> = queue.close().iter().map(|held| held.text.clone()).collect();
         assert_eq!((running.text.as_slice(), unstarted), (&b"a"[..], vec![b"b".to_vec()]));
         let unwanted = queue.push_texts(vec![b"c".to_vec()], false).unwrap_err();
         assert_eq!(unwanted[0].text, b"c");

@@ -1,4 +1,4 @@
-//! One server of a queue: starts the parts, holds them together, and takes them down in order.
+//! The server of a queue. It starts its parts, connects them, and stops them in order.
 
 use crate::error::{Error, ErrorKind, Fate};
 use crate::foundation::redis::connection::Connection;
@@ -9,14 +9,14 @@ use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::threads::{join, spawn};
 use crate::foundation::runtime::waiting::Interrupt;
 use crate::foundation::runtime::work_queue::Taken;
+use crate::json_rpc::heartbeat::Heartbeat;
 use crate::json_rpc::housekeeper::{Housekeeper, beat};
-use crate::json_rpc::in_flight::Job;
-use crate::json_rpc::instance::{CLOCK_LOOK, Instance};
-use crate::json_rpc::intake::{self, Intake};
+use crate::json_rpc::in_flight::InFlight;
+use crate::json_rpc::instance::{CLOCK_CHECK, Instance};
 use crate::json_rpc::names::Names;
 use crate::json_rpc::options::{Guarantee, ServerOptions};
 use crate::json_rpc::outgoing_answer::{AnswerContext, OutgoingAnswer};
-use crate::json_rpc::pulse::Pulse;
+use crate::json_rpc::queue_reader::{self, QueueReader};
 use crate::json_rpc::request_queue::RequestQueue;
 use redis::RedisResult;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-/// The counters that mean something here.
+/// The counters that a server reports.
 const COUNTED: [&str; 9] = [
     "taken",
     "redelivered",
@@ -37,29 +37,34 @@ const COUNTED: [&str; 9] = [
     "reports_dropped",
 ];
 
-/// A server that is connected.
+/// A connected server of a queue.
 pub struct Server {
     instance: Arc<Instance>,
     queue: Arc<RequestQueue>,
-    intake: Arc<Intake>,
+    queue_reader: Arc<QueueReader>,
     writer: Arc<Writer<OutgoingAnswer>>,
-    pulse: Arc<Pulse>,
+    heartbeat: Arc<Heartbeat>,
     options: ServerOptions,
     reports: Mailbox<Report>,
-    intake_thread: Mutex<Option<JoinHandle<()>>>,
+    queue_reader_thread: Mutex<Option<JoinHandle<()>>>,
     housekeeper_thread: Mutex<Option<JoinHandle<()>>>,
     quiet: AtomicBool,
     closed: AtomicBool,
 }
 
 impl Server {
-    /// Connects to the list `queue`. Returns when it is ready; fails if Redis cannot be reached or refuses.
+    /// Connects to the list `queue`. Returns when the server is ready.
+    ///
+    /// # Errors
+    ///
+    /// The name of the queue is not valid, the system has no random numbers or no thread, Redis cannot be reached, or
+    /// Redis refuses.
     pub fn start(queue: &str, options: ServerOptions) -> Result<Self, Error> {
         let stats = Arc::new(Stats::default());
         let (reporter, reports) = reports::reports(&stats);
         let instance = Arc::new(Instance::new(Names::new(queue)?, &options.redis, reporter, stats)?);
-        let pulse = Arc::new(Pulse::new(options.lease));
-        let (first, second) = open(&instance, &options, &pulse)
+        let heartbeat = Arc::new(Heartbeat::new(options.lease));
+        let (first, second) = open(&instance, &options, &heartbeat)
             .map_err(|error| instance.endpoint.explain(&error, Fate::NotSent))?;
         let queue = Arc::new(RequestQueue::new(options.threads));
         let holds = options.guarantee == Guarantee::AtLeastOnce;
@@ -70,19 +75,19 @@ impl Server {
             expiry: options.answer_expiry,
         };
         let server = Self {
-            intake: Arc::new(Intake::new(
+            queue_reader: Arc::new(QueueReader::new(
                 Arc::clone(&instance),
                 Arc::clone(&queue),
                 &options,
-                Arc::clone(&pulse),
+                Arc::clone(&heartbeat),
             )),
             writer: Arc::new(Writer::new(context, first)),
             instance,
             queue,
-            pulse,
+            heartbeat,
             options,
             reports,
-            intake_thread: Mutex::default(),
+            queue_reader_thread: Mutex::default(),
             housekeeper_thread: Mutex::default(),
             quiet: AtomicBool::new(false),
             closed: AtomicBool::new(false),
@@ -96,14 +101,15 @@ impl Server {
 
     fn start_threads(&self, second: Connection) -> Result<(), Error> {
         self.writer.start()?;
-        let (intake, second) = (Arc::clone(&self.intake), Mutex::new(Some(second)));
-        *self.intake_thread.lock() =
-            Some(spawn("rpc-requests", &self.instance.endpoint, move || intake.run(second.lock().take()))?);
+        let (queue_reader, second) = (Arc::clone(&self.queue_reader), Mutex::new(Some(second)));
+        *self.queue_reader_thread.lock() = Some(spawn("rpc-requests", &self.instance.endpoint, move || {
+            queue_reader.run(second.lock().take())
+        })?);
         let housekeeper = Housekeeper {
             instance: Arc::clone(&self.instance),
             queue: Arc::clone(&self.queue),
             options: self.options.clone(),
-            pulse: Arc::clone(&self.pulse),
+            heartbeat: Arc::clone(&self.heartbeat),
             flooded: AtomicBool::new(false),
         };
         *self.housekeeper_thread.lock() =
@@ -111,16 +117,16 @@ impl Server {
         Ok(())
     }
 
-    /// The next request if one is at hand, without waiting for anything.
-    pub fn try_take(&self) -> Option<Arc<Job>> {
-        self.queue.try_take().inspect(|job| job.start())
+    /// Takes the next request, if one is queued. It does not wait.
+    pub fn try_take(&self) -> Option<Arc<InFlight>> {
+        self.queue.try_take().inspect(|held| held.start())
     }
 
-    /// The next request; waits for it.
-    pub fn take(&self, interrupt: &Interrupt) -> Taken<Job> {
+    /// Waits for the next request and takes it.
+    pub fn take(&self, interrupt: &Interrupt) -> Taken<InFlight> {
         let taken = self.queue.take(interrupt);
-        if let Taken::Request(job) = &taken {
-            job.start();
+        if let Taken::Request(held) = &taken {
+            held.start();
         }
         taken
     }
@@ -130,16 +136,20 @@ impl Server {
         self.queue.wake();
     }
 
-    /// Is done with a request, with an answer (the list it goes to, and its text) or without. `deadline` (ms on Redis's
-    /// clock) is when nobody waits for it any more. False if the list is not one for answers of this queue: then
-    /// nothing is sent there. Fails if the request was answered before.
+    /// Finishes a request, with an answer (the list it goes to, and its text) or without. No call waits for the
+    /// answer after `deadline` (ms on Redis's clock). Returns false if the list is not one for answers of this queue.
+    /// Then nothing is sent there.
+    ///
+    /// # Errors
+    ///
+    /// The request was answered before.
     pub fn finish(
         &self,
-        job: &Arc<Job>,
+        held: &Arc<InFlight>,
         reply: Option<(String, Vec<u8>)>,
         deadline: Option<u64>,
     ) -> Result<bool, Error> {
-        let Some(ran) = job.answer() else {
+        let Some(ran) = held.answer() else {
             let message = "the request has been answered already";
             return Err(self.instance.endpoint.locate(Error::new(ErrorKind::AlreadyAnswered, message)));
         };
@@ -155,7 +165,7 @@ impl Server {
             None => self.options.answer_expiry,
         };
         let until = Instant::now() + left.min(self.options.answer_expiry);
-        if let Some(answer) = OutgoingAnswer::new(job, reply, until, self.writer.context()) {
+        if let Some(answer) = OutgoingAnswer::new(held, reply, until, self.writer.context()) {
             self.writer.send(answer);
         }
         Ok(sent || !wanted)
@@ -166,17 +176,17 @@ impl Server {
         self.instance.names.is_reply(key)
     }
 
-    /// Whether it looks as if `deadline` (ms on Redis's clock) had passed.
+    /// Whether `deadline` (ms on Redis's clock) seems to have passed.
     pub fn is_past(&self, deadline: u64) -> bool {
         self.instance.endpoint.clock.until(deadline).is_none()
     }
 
-    /// Whether Redis's clock was not read just before.
+    /// Whether the last reading of Redis's clock is too old.
     pub fn is_clock_due(&self) -> bool {
-        self.instance.endpoint.clock.is_due(CLOCK_LOOK)
+        self.instance.endpoint.clock.is_due(CLOCK_CHECK)
     }
 
-    /// Reads Redis's clock by a connection of its own. If Redis is out of reach, that says nothing new.
+    /// Reads Redis's clock on a connection of its own. If Redis cannot be reached, other parts report it.
     pub fn read_clock(&self) {
         let _ = self
             .instance
@@ -184,8 +194,8 @@ impl Server {
             .and_then(|mut connection| self.instance.endpoint.clock.read(&mut connection));
     }
 
-    /// Whether `deadline` (ms on Redis's clock) has passed; then the request is counted as expired. After a step back
-    /// of Redis's clock all look so, until it is read again.
+    /// Whether `deadline` (ms on Redis's clock) has passed. If so, the request is counted as expired. After a step
+    /// back of Redis's clock every request looks expired until the clock is read again.
     pub fn has_expired(&self, deadline: u64) -> bool {
         let expired = self.is_past(deadline);
         if expired {
@@ -194,22 +204,22 @@ impl Server {
         expired
     }
 
-    /// What there is to tell the user.
+    /// Returns the reports for the user.
     pub fn reports(&self) -> &Mailbox<Report> {
         &self.reports
     }
 
-    /// Its sockets, as a forked child sees them.
+    /// Returns its sockets, for a forked child to close.
     pub fn inherited_sockets(&self) -> Vec<std::os::fd::RawFd> {
         self.instance.endpoint.connector.sockets().inherited()
     }
 
-    /// Whether it takes requests: not stopped, and every connection stands.
+    /// Whether it takes requests: it is not stopped, and every connection is up.
     pub fn is_connected(&self) -> bool {
         !self.quiet.load(Ordering::SeqCst) && self.instance.endpoint.health.are_up()
     }
 
-    /// The counters, and how many requests are held now.
+    /// Returns the counters, and how many requests are held now.
     pub fn stats(&self) -> Vec<(&'static str, u64)> {
         let mut stats = self.instance.endpoint.stats.snapshot();
         stats.retain(|(name, _)| COUNTED.contains(name));
@@ -217,17 +227,17 @@ impl Server {
         stats
     }
 
-    /// Takes no more requests, and puts those back that were not started. Idempotent.
+    /// Takes no more requests, and puts the unstarted ones back on the list. It may be called again.
     pub fn quiet(&self) {
         if self.quiet.swap(true, Ordering::SeqCst) {
             return;
         }
         let mut unstarted: Vec<Vec<u8>> = Vec::new();
         let queued = self.queue.close();
-        unstarted.extend(queued.iter().filter(|job| !job.given_up).map(|job| job.text.clone()));
-        self.intake.stop();
-        join(self.intake_thread.lock().take());
-        unstarted.extend(self.intake.refused());
+        unstarted.extend(queued.iter().filter(|held| !held.given_up).map(|held| held.text.clone()));
+        self.queue_reader.stop();
+        join(self.queue_reader_thread.lock().take());
+        unstarted.extend(self.queue_reader.refused());
         if let Err(error) =
             self.instance.endpoint.connector.closing().with_short_limit(|| self.put_back(unstarted))
         {
@@ -242,9 +252,9 @@ impl Server {
         }
         let mut connection = self.instance.open()?;
         if processing.is_some() {
-            unstarted = self.intake.unheld(&mut connection)?;
+            unstarted = self.queue_reader.unheld(&mut connection)?;
         }
-        // The newest first, so that the oldest is served next.
+        // It puts the newest back first, so that the oldest is served next.
         for text in unstarted.iter().rev() {
             let mut commands = vec![redis::cmd("MULTI")];
             if let Some(processing) = processing {
@@ -261,7 +271,7 @@ impl Server {
         Ok(())
     }
 
-    /// Ends everything: sends what is queued, leaves the queue tidy. Idempotent.
+    /// Sends what is queued, removes this server from the queue's keys, and closes. It may be called again.
     pub fn close(&self) {
         self.quiet();
         if self.closed.swap(true, Ordering::SeqCst) {
@@ -277,11 +287,12 @@ impl Server {
         self.reports.close();
     }
 
-    /// A server that still holds something stays known: others take it over when the lease is up. So does one that may
-    /// still get something, by a connection that broke: others forget it when that cannot happen any more.
+    /// Removes this server from the list of servers, unless it still holds a request or may still get one on a broken
+    /// connection. In the first case other servers take the request over when the lease ends. In the second they
+    /// forget this server when that cannot happen any more.
     fn leave(&self) -> RedisResult<()> {
         let Some(processing) = &self.writer.context().processing else { return Ok(()) };
-        if !self.intake.takes_nothing() {
+        if !self.queue_reader.takes_nothing() {
             return Ok(());
         }
         let mut connection = self.instance.open()?;
@@ -293,28 +304,28 @@ impl Server {
 }
 
 impl Drop for Server {
-    /// A server nobody closed: its threads end by themselves.
+    /// A server that was not closed lets its threads end by themselves.
     fn drop(&mut self) {
         self.queue.close();
-        self.intake.interrupt();
+        self.queue_reader.interrupt();
         self.writer.stop();
         self.instance.endpoint.stop.stop();
         self.reports.close();
     }
 }
 
-/// The connections a server cannot do without. It shows that it lives before it takes anything.
+/// Opens the connections that a server must have. It sends a heartbeat before it takes requests.
 fn open(
     instance: &Instance,
     options: &ServerOptions,
-    pulse: &Pulse,
+    heartbeat: &Heartbeat,
 ) -> RedisResult<(Option<Connection>, Connection)> {
     let mut first = instance.first_connection()?;
     instance.endpoint.clock.read(&mut first)?;
     if options.guarantee == Guarantee::AtLeastOnce {
-        first.run(&beat(instance, pulse))?;
+        first.run(&beat(instance, heartbeat))?;
     }
-    let wait = intake::wait(instance, options);
+    let wait = queue_reader::wait(instance, options);
     let second =
         instance.endpoint.connector.open_blocking(instance.names.queue(), wait, &instance.endpoint.stop)?;
     Ok(((!instance.endpoint.connector.is_cluster()).then_some(first), second))

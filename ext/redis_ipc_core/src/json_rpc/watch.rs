@@ -1,8 +1,8 @@
-//! Which servers of a queue have shown no sign of life, and for how long.
+//! Tracks which servers of a queue have sent no heartbeat, and for how long.
 //!
-//! No clock but this machine's monotonic one decides. A server shows that it lives by a score that it never used
-//! before; one whose score has not changed while it was watched has shown nothing. So neither a step of Redis's clock
-//! nor a failover to a server with another clock makes a living server look dead, or a dead one alive.
+//! Only this machine's monotonic clock decides. A heartbeat is a score that the server never used before. A server
+//! whose score has not changed while it was watched has sent no heartbeat. So neither a step of Redis's clock nor a
+//! failover to a server with another clock makes a living server look dead, or a dead one alive.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// A score as Redis writes it.
 pub type Score = Vec<u8>;
 
-/// What one server has seen of the others.
+/// The observations of one server about the others.
 #[derive(Debug)]
 pub struct Watch {
     lease: Duration,
@@ -18,25 +18,25 @@ pub struct Watch {
     reached: Option<Instant>,
 }
 
-/// A server that has shown no sign of life for a lease.
+/// A server that has sent no heartbeat for a lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Silent {
     /// Its id.
     pub id: String,
-    /// Its score, all that time.
+    /// Its score during all that time.
     pub score: Score,
-    /// For how long it was watched since.
+    /// How long it has been watched with that score.
     pub since: Duration,
 }
 
 impl Watch {
-    /// Nothing has been seen yet.
+    /// Starts without observations.
     pub fn new(lease: Duration) -> Self {
         Self { lease, seen: HashMap::new(), reached: None }
     }
 
-    /// Notes that Redis answered at `now`. Where it did so a lease ago the last time, it may have been out of reach of
-    /// all. Those who live must have the time to show it, so the watch begins anew.
+    /// Records that Redis answered at `now`. If its last answer is a lease ago, no server may have reached it. Living
+    /// servers need time to send a heartbeat, so the watch starts anew.
     pub fn reached(&mut self, now: Instant) {
         if self.reached.is_none_or(|before| now.duration_since(before) >= self.lease) {
             self.seen.clear();
@@ -44,8 +44,7 @@ impl Watch {
         self.reached = Some(now);
     }
 
-    /// Notes a look at all servers and their scores, which Redis answered between `asked` and `answered`. Returns those
-    /// that are silent.
+    /// Records the scores of all servers, which Redis sent between `asked` and `answered`. Returns the silent ones.
     pub fn look(&mut self, servers: Vec<(String, Score)>, asked: Instant, answered: Instant) -> Vec<Silent> {
         let mut before = std::mem::take(&mut self.seen);
         let mut silent = Vec::new();
@@ -68,7 +67,7 @@ mod tests {
 
     const LEASE: Duration = Duration::from_secs(2);
 
-    /// Looks at the given seconds; each takes 10 ms.
+    /// Reads the scores at the given seconds. Each reading takes 10 ms.
     struct Looks {
         watch: Watch,
         start: Instant,

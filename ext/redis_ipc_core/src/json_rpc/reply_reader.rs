@@ -1,4 +1,4 @@
-//! Reads the answers from a client's list and gives each to the call it belongs to.
+//! Reads the answers from a client's list and hands each to its call.
 
 use crate::error::{Error, ErrorKind};
 use crate::foundation::redis::connection::{Connection, is_unreadable};
@@ -16,26 +16,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// How many answers are read at once.
+/// The most answers in one read.
 const PAGE: usize = 512;
-/// An answer of more bytes is not sent twice to spare a round trip.
+/// An answer of more bytes is not transferred twice to save a round trip.
 const LARGE: usize = 16 << 10;
-/// The pause between looks while Redis refuses to wait.
+/// The pause between reads while Redis refuses to wait.
 const REFUSED: Duration = Duration::from_millis(50);
 /// How much of a foreign answer is shown.
 const SHOWN: usize = 200;
 
-/// What is known of the list of answers.
+/// The reader's position in the list of answers.
 #[derive(Debug, Clone, Copy, Default)]
 struct Position {
-    /// How many at its right end were read, and are to be removed.
+    /// How many answers at its right end were read and are to be removed.
     read: usize,
     /// The answers read last were large.
     is_large: bool,
 }
 
 /// The reader of one client's answers.
-pub struct Reader {
+pub struct ReplyReader {
     instance: Arc<Instance>,
     calls: Arc<PendingCalls>,
     replies: String,
@@ -46,8 +46,8 @@ pub struct Reader {
     is_stuck: AtomicBool,
 }
 
-impl Reader {
-    /// A reader of the client's own list.
+impl ReplyReader {
+    /// Creates a reader of the client's own list.
     pub fn new(instance: Arc<Instance>, calls: Arc<PendingCalls>, max_size: usize) -> Self {
         let replies = instance.names.reply(&instance.id);
         Self {
@@ -61,7 +61,7 @@ impl Reader {
         }
     }
 
-    /// Its thread: reads until the client's end.
+    /// Runs the reader's thread until the client closes.
     pub fn run(&self, mut first: Option<Connection>) {
         let mut link = Link::new(&self.instance.endpoint, &self.replies, first.is_some());
         while !self.instance.endpoint.stop.is_stopped() {
@@ -73,7 +73,7 @@ impl Reader {
         }
     }
 
-    /// Ends the read under way.
+    /// Ends the current read.
     pub fn interrupt(&self) {
         if let Some(closer) = self.closer.lock().take() {
             closer.close();
@@ -96,7 +96,7 @@ impl Reader {
         *self.closer.lock() = Some(connection.closer());
         self.judge(&mut connection)?;
         if !is_first {
-            // It may be another server's than before.
+            // It may be another server's clock than before.
             self.instance.endpoint.clock.read(&mut connection)?;
         }
         self.skip_stuck(&mut connection)?;
@@ -112,11 +112,11 @@ impl Reader {
         Ok(())
     }
 
-    /// Reads the oldest answers without removing them: what does not arrive is read again. They are removed with the
-    /// next read. Nobody else removes any, so their places are known.
+    /// Reads the oldest answers without removing them, so that an answer that does not arrive is read again. The next
+    /// read removes them. No other client removes any, so their positions are known.
     ///
-    /// One round trip looks for answers and waits for one. If the look finds some, the wait ends at once and brings the
-    /// oldest of them again. To avoid that, large answers are looked for and waited for by turns.
+    /// One round trip reads answers and waits for one. If the read finds some, the wait ends at once and transfers
+    /// the oldest of them again. To avoid that, the reader alternates between the two where answers are large.
     fn read(&self, connection: &mut Connection, position: &mut Position) -> RedisResult<Vec<Vec<u8>>> {
         let mut commands = Vec::with_capacity(3);
         if position.read > 0 {
@@ -136,7 +136,7 @@ impl Reader {
             commands.push(look);
         }
         if waits {
-            // From the right end to the right end: it only waits and reads.
+            // Moving from the right end to the right end only waits and reads.
             let mut wait = redis::cmd("BLMOVE");
             wait.arg(&self.replies).arg(&self.replies).arg("RIGHT").arg("RIGHT");
             wait.arg(self.instance.block().as_secs());
@@ -156,7 +156,7 @@ impl Reader {
         let mut found = looked.map(refused).transpose()?.map(texts).unwrap_or_default();
         let mut is_large = position.is_large;
         match awaited.filter(|_| found.is_empty()).map(refused).transpose() {
-            // At `maxmemory` Redis refuses BLMOVE, though it adds nothing. Looking goes on.
+            // At `maxmemory` Redis refuses BLMOVE, though it adds nothing. Reads without a wait continue.
             Err(error) if remedy(error.code().unwrap_or_default()) == Remedy::Wait => {
                 is_large = false;
                 self.instance.endpoint.stop.pause(REFUSED);
@@ -172,7 +172,7 @@ impl Reader {
         Ok(found)
     }
 
-    /// Decides, on a new connection, whether the next answer is what broke the ones before.
+    /// Decides, on a new connection, whether the next answer broke the last ones.
     fn judge(&self, connection: &mut Connection) -> RedisResult<()> {
         if !self.read_size.lock().is_to_judge() {
             return Ok(());
@@ -184,7 +184,8 @@ impl Reader {
         Ok(())
     }
 
-    /// Removes the answer that cannot be read. Whose it is stands in it; if only one call is open, it is that one's.
+    /// Removes the answer that cannot be read. Its text names its call, but cannot be read. If only one call is open,
+    /// the answer belongs to that one.
     fn skip_stuck(&self, connection: &mut Connection) -> RedisResult<()> {
         if !self.is_stuck.load(Ordering::SeqCst) {
             return Ok(());
@@ -204,7 +205,7 @@ impl Reader {
     fn accept(&self, text: Vec<u8>) {
         let scanned = scan_envelopes(&text);
         let open = self.calls.close(scanned.iter().filter_map(ScannedEnvelope::number));
-        // One that is no JSON ends its call, too: nothing better will come.
+        // An answer that is not JSON ends its call too, because no better one will come.
         let Some(pending) = open.or_else(|| self.calls.close(ids(&text))) else {
             return self.refuse(&text, &scanned);
         };
@@ -218,7 +219,8 @@ impl Reader {
         pending.finish(outcome, &self.instance.endpoint.stats);
     }
 
-    /// Late and duplicate answers are only counted; one that names no request may be what a caller misses.
+    /// Counts late and duplicate answers. It also reports an answer that names no request, because a caller may miss
+    /// it.
     fn refuse(&self, text: &[u8], scanned: &[ScannedEnvelope]) {
         self.instance.endpoint.stats.answers_unmatched.increment();
         if scanned.iter().all(|answer| answer.number().is_none()) {

@@ -1,4 +1,4 @@
-//! Takes requests from the list, as many as there is room for.
+//! Takes requests from the list of a queue, as many as there is room for.
 
 use crate::error::{Error, ErrorKind};
 use crate::foundation::redis::connection::{Connection, is_unreadable};
@@ -8,58 +8,58 @@ use crate::foundation::redis::resp::replies::refused;
 use crate::foundation::redis::socket::Closer;
 use crate::foundation::runtime::stop::Stop;
 use crate::foundation::runtime::sync::Mutex;
+use crate::json_rpc::heartbeat::Heartbeat;
 use crate::json_rpc::housekeeper::beat;
 use crate::json_rpc::instance::{Instance, SETTLED, popped, texts};
 use crate::json_rpc::options::{Guarantee, ServerOptions};
-use crate::json_rpc::pulse::Pulse;
 use crate::json_rpc::request_queue::RequestQueue;
 use redis::{Cmd, RedisResult, Value};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long, and how often, it is tried to end a read without losing what it may just have taken.
+/// How long the server tries to end a read without losing a request that it may just have taken.
 const UNBLOCKING: Duration = Duration::from_secs(1);
 const UNBLOCK_EVERY: Duration = Duration::from_millis(10);
 
-/// The most requests read at once.
+/// The most requests in one read.
 const MOST: usize = 512;
 
-/// Where a request stands that cannot be read.
+/// The position of a request that cannot be read.
 struct Stuck {
-    /// How many older ones stand before it.
+    /// How many older requests are before it.
     place: usize,
-    /// The length of the list where these were read, as Redis said it.
+    /// The length of the list during that read, as Redis sent it.
     length: Option<Value>,
 }
 
-/// The reader of the list.
-pub struct Intake {
+/// The reader of a queue's list.
+pub struct QueueReader {
     instance: Arc<Instance>,
     queue: Arc<RequestQueue>,
     guarantee: Guarantee,
     lease: Duration,
     /// How long a read waits in Redis.
     wait: Duration,
-    pulse: Arc<Pulse>,
+    heartbeat: Arc<Heartbeat>,
     processing: String,
     quiet: Stop,
     ended: Stop,
     closer: Mutex<Option<Closer>>,
-    /// Redis's id of the connection that reads.
+    /// Redis's id of the reading connection.
     client: AtomicI64,
-    /// What was taken, and the queue did not want any more.
+    /// The requests that were taken but that the queue did not accept any more.
     refused: Mutex<Vec<Vec<u8>>>,
-    /// How many requests are read at once.
+    /// How many requests one read takes.
     read_size: Mutex<ReadSize>,
-    /// The request of its own list whose read broke the last connection.
+    /// The request of the server's own list whose read broke the last connection.
     stuck: Mutex<Option<Stuck>>,
     /// When a connection was last given up on whose read may still wait in Redis.
     broke: Mutex<Option<Instant>>,
 }
 
-/// How long a read waits in Redis. At least once it is a lease at most: by the time that others take a server for dead,
-/// its last read has ended.
+/// Returns how long a read waits in Redis. With at-least-once it is at most a lease: before others take a server for
+/// dead, its last read has ended.
 pub fn wait(instance: &Instance, options: &ServerOptions) -> Duration {
     match options.guarantee {
         Guarantee::AtLeastOnce => instance.block().min(options.lease),
@@ -67,13 +67,13 @@ pub fn wait(instance: &Instance, options: &ServerOptions) -> Duration {
     }
 }
 
-impl Intake {
-    /// A reader that fills `queue`.
+impl QueueReader {
+    /// Creates a reader that fills `queue`.
     pub fn new(
         instance: Arc<Instance>,
         queue: Arc<RequestQueue>,
         options: &ServerOptions,
-        pulse: Arc<Pulse>,
+        heartbeat: Arc<Heartbeat>,
     ) -> Self {
         let processing = instance.names.processing(&instance.id);
         Self {
@@ -82,7 +82,7 @@ impl Intake {
             wait: wait(&instance, options),
             instance,
             queue,
-            pulse,
+            heartbeat,
             processing,
             quiet: Stop::new(),
             ended: Stop::new(),
@@ -95,7 +95,7 @@ impl Intake {
         }
     }
 
-    /// Its thread: reads until [`Intake::stop`].
+    /// Runs the reader's thread until [`QueueReader::stop`].
     pub fn run(&self, mut first: Option<Connection>) {
         let mut link = Link::new(&self.instance.endpoint, self.instance.names.queue(), first.is_some());
         while !self.quiet.is_stopped() {
@@ -109,20 +109,21 @@ impl Intake {
         self.ended.stop();
     }
 
-    /// Takes nothing more.
+    /// Takes no more requests.
     pub fn stop(&self) {
         self.quiet.stop();
-        // Else the read that waits in Redis could take a request yet, and nobody would hear of it.
+        // Otherwise the read that waits in Redis could take one more request, which would be lost.
         self.instance.endpoint.connector.closing().with_short_limit(|| self.unblock());
         self.interrupt();
     }
 
-    /// What was taken and not wanted any more; all of it once its thread has ended.
+    /// Returns the requests that were taken but not accepted any more. The list is complete once the thread has
+    /// ended.
     pub fn refused(&self) -> Vec<Vec<u8>> {
         std::mem::take(&mut *self.refused.lock())
     }
 
-    /// Ends the read under way, without waiting for anything.
+    /// Ends the current read, without waiting.
     pub fn interrupt(&self) {
         self.quiet.stop();
         if let Some(closer) = self.closer.lock().take() {
@@ -130,7 +131,7 @@ impl Intake {
         }
     }
 
-    /// Whether no read of its own can wait in Redis any more, once its thread has ended.
+    /// Whether no read of this server can wait in Redis any more, once its thread has ended.
     pub fn takes_nothing(&self) -> bool {
         self.broke.lock().is_none_or(|at| at.elapsed() > SETTLED)
     }
@@ -144,7 +145,7 @@ impl Intake {
         else {
             return;
         };
-        // Again and again: it may just have been about to block.
+        // It repeats this, because the read may not have begun to block yet.
         while Instant::now() < until && !self.ended.is_stopped() {
             let id = self.client.load(Ordering::SeqCst);
             if connection.run(redis::cmd("CLIENT").arg("UNBLOCK").arg(id)).is_err() {
@@ -196,7 +197,7 @@ impl Intake {
         Ok(())
     }
 
-    /// Notes whether a read broke its connection.
+    /// Records whether a read broke its connection.
     fn note<T>(&self, read: RedisResult<Vec<T>>, asked: usize) -> RedisResult<Vec<T>> {
         match &read {
             Ok(found) => self.read_size.lock().succeeded(asked, found.len()),
@@ -208,7 +209,7 @@ impl Intake {
 
     fn hand_over(&self, taken: Vec<Vec<u8>>) {
         if let Err(unwanted) = self.queue.push_texts(taken, false) {
-            self.refused.lock().extend(unwanted.iter().map(|job| job.text.clone()));
+            self.refused.lock().extend(unwanted.iter().map(|held| held.text.clone()));
         }
     }
 
@@ -219,8 +220,8 @@ impl Intake {
         Ok(())
     }
 
-    /// Where the last look found something there may be more: up to twice as much is asked for in one round trip. Else
-    /// it waits for one.
+    /// Moves requests to this server's list. If the last read found some there may be more, so up to twice as many
+    /// are requested in one round trip. Otherwise it waits for one.
     fn move_some(
         &self,
         connection: &mut Connection,
@@ -240,8 +241,8 @@ impl Intake {
         self.move_by(connection, vec![blocking], shown)
     }
 
-    /// Moves requests to this server's list. Before that it shows that the server lives, unless this connection did so
-    /// just before: whatever reaches Redis late by a connection that broke, others know the server by then.
+    /// Moves requests to this server's list. Unless this connection did so recently, it sends a heartbeat before. So
+    /// when a command of a broken connection reaches Redis late, the other servers know this server by then.
     fn move_by(
         &self,
         connection: &mut Connection,
@@ -251,12 +252,12 @@ impl Intake {
         let asked = Instant::now();
         let is_due = shown.is_none_or(|shown| asked.duration_since(shown) >= self.lease / 4);
         if is_due {
-            commands.insert(0, beat(&self.instance, &self.pulse));
+            commands.insert(0, beat(&self.instance, &self.heartbeat));
         }
         let replies = connection.run_all(&commands)?.into_iter().map(refused);
         let replies: Vec<Value> = replies.collect::<RedisResult<_>>()?;
         if is_due {
-            self.pulse.shown(asked);
+            self.heartbeat.shown(asked);
             *shown = Some(asked);
         }
         Ok(replies.into_iter().flat_map(texts).collect())
@@ -275,17 +276,19 @@ impl Intake {
         command
     }
 
-    /// Looks whether more is on this server's list than must be there: a read of an earlier connection may have waited
-    /// in Redis when this one was made, and have taken something since. Between two reads nothing is on its way.
+    /// Checks whether this server's list has more requests than it should. A read of an earlier connection may have
+    /// waited in Redis when this connection was made, and have taken a request since. Between two reads no request is
+    /// under way.
     fn compare(&self, connection: &mut Connection) -> RedisResult<()> {
         let held = self.queue.listed_count();
         let listed = refused(connection.run(redis::cmd("LLEN").arg(&self.processing))?)?;
         let is_more = matches!(listed, Value::Int(count) if count > held as i64);
-        // What others took over from this server hides as many that are not held.
-        if self.pulse.was_doubted() || is_more { self.recover(connection) } else { Ok(()) }
+        // Requests that other servers took over from this one would hide as many that are not held.
+        if self.heartbeat.has_lapsed() || is_more { self.recover(connection) } else { Ok(()) }
     }
 
-    /// What was moved on a connection that broke before it arrived is on the list of what this server holds.
+    /// Takes the requests that were moved on a connection that broke before they arrived. They are on this server's
+    /// list.
     fn recover(&self, connection: &mut Connection) -> RedisResult<()> {
         if self.judge(connection)? {
             self.give_up_stuck(connection)?;
@@ -296,9 +299,10 @@ impl Intake {
         Ok(())
     }
 
-    /// What is on this server's list and not held, oldest first.
+    /// Returns the requests on this server's list that are not held, oldest first.
     pub fn unheld(&self, connection: &mut Connection) -> RedisResult<Vec<Vec<u8>>> {
-        // Before the look at the list: what is answered in between is gone from the list by then, or held here.
+        // This comes before the list is read: a request that is answered in between is either gone from the list by
+        // then, or still counted as held.
         let mut held = self.queue.held_texts();
         let mut listed = self.listed(connection)?;
         listed.retain(|text| match held.get_mut(text) {
@@ -311,8 +315,8 @@ impl Intake {
         Ok(listed)
     }
 
-    /// All that is on this server's list, oldest first. It is read in pages from the right. Nobody else adds to it; if
-    /// something was removed meanwhile, the pages do not fit together, and it is read again.
+    /// Returns all requests on this server's list, oldest first. It reads pages from the right. No other server adds
+    /// to the list. If requests are removed meanwhile, the pages do not fit together, and it starts again.
     fn listed(&self, connection: &mut Connection) -> RedisResult<Vec<Vec<u8>>> {
         let (mut listed, mut length) = (Vec::new(), None);
         loop {
@@ -339,7 +343,7 @@ impl Intake {
             let found = page.len();
             listed.extend(page.into_iter().rev());
             if found < asked {
-                // Only now: a request that can be read must not acquit the one behind it.
+                // This comes last, because a readable request must not acquit the one behind it.
                 *self.stuck.lock() = None;
                 self.read_size.lock().succeeded(asked, found);
                 return Ok(listed);
@@ -347,7 +351,7 @@ impl Intake {
         }
     }
 
-    /// Whether a request of its own list is what broke the last connections; decided on a new one.
+    /// Whether a request of this server's list broke the last connections. It decides on a new connection.
     fn judge(&self, connection: &mut Connection) -> RedisResult<bool> {
         if !self.read_size.lock().is_to_judge() {
             return Ok(false);
@@ -356,13 +360,13 @@ impl Intake {
         Ok(self.read_size.lock().judge(serves))
     }
 
-    /// Moves the request that cannot be read to the dead letters, without reading it: the ones before it go to the
-    /// other end of the list. Whom to tell stands in it.
+    /// Moves the request that cannot be read to the dead letters, without reading it. The requests before it go to
+    /// the other end of the list. Its caller cannot be told, because only the unread text names it.
     fn give_up_stuck(&self, connection: &mut Connection) -> RedisResult<()> {
         let Some(Stuck { place, length }) = self.stuck.lock().take() else { return Ok(()) };
         let known = connection.run(redis::cmd("LLEN").arg(&self.processing))?;
         if length.is_some_and(|length| length != known) {
-            // Requests before it were answered meanwhile: another one has its place now.
+            // Requests before it were answered meanwhile, so another request has its position now.
             return Ok(());
         }
         let mut turn = redis::cmd("LMOVE");
@@ -373,7 +377,7 @@ impl Intake {
         let dead = self.instance.names.dead();
         let mut bury = redis::cmd("LMOVE");
         bury.arg(&self.processing).arg(&dead).arg("RIGHT").arg("LEFT");
-        // Redis moves it, and breaks the connection over the reply.
+        // Redis moves the request and breaks the connection with the reply.
         let buried = connection.run(&bury);
         if matches!(buried, Ok(Value::Nil)) {
             return Ok(());
