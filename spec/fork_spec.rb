@@ -309,6 +309,29 @@ RSpec.describe "forks" do
       expect(Array.new(3) { process.line }).to eq(%w[0 0 0])
     end
 
+    # Its lock may be held for ever by a thread that the child does not have.
+    it "a handler: the child leaves the native request alone when its copy of the handler returns" do
+      process = ruby(<<~'RUBY')
+        stream = RedisIPC::Stream.new("house", "forking")
+        stream.on_request do |entry|
+          if (child = fork).nil?
+            entry.native.define_singleton_method(:leave) { puts "touched" }
+            next
+          end
+          Process.wait(child)
+          fulfill_request(entry, content: 1)
+        end
+        stream.connect
+        puts "ready"
+        $stdin.gets
+        puts "over"
+      RUBY
+      expect(process.line).to eq("ready")
+      expect(parent.send_to_group(content: 1, to: "forking").value).to eq(1)
+      process.puts("stop")
+      expect(process.line).to eq("over")
+    end
+
     it "a handler, with and without a block: the child's copy of the request is not answered twice" do
       process = ruby(<<~'RUBY')
         stream = RedisIPC::Stream.new("house", "forking")

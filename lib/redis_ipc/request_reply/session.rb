@@ -94,8 +94,10 @@ module RedisIPC
       entry = Entry.new(request, @engine)
       begun = true
       @serve.call(entry)
+      return false if abandoned?
+
       request.leave
-      !abandoned?
+      true
     ensure
       # The thread was killed before the handler began. The thread that replaces it serves the request.
       @not_begun.push(request) if request && !begun
