@@ -12,7 +12,6 @@ module RedisIPC
       # @yieldreturn [Native::ListServer, Native::ListClient]
       def initialize(queue, callables, serves:, &start)
         @queue = queue
-        @not_begun = []
         workers = ThreadPool.new("rpc worker", queue, serves: [queue]) { serve_one } if serves
         @reporter = ThreadPool.new("rpc reporter", queue) { tell_one }
         super(queue, callables, workers: workers, others: [@reporter], &start)
@@ -51,15 +50,7 @@ module RedisIPC
       private
 
       def serve_one
-        request = @not_begun.shift || @engine.take
-        return false unless request
-
-        begun = true
-        @serve.call(request)
-        !abandoned?
-      ensure
-        # The thread was killed before the method began. The thread that replaces it serves the request.
-        @not_begun.push(request) if request && !begun
+        !serve_next(&:itself).nil? && !abandoned?
       end
 
       def tell_one

@@ -16,7 +16,6 @@ module RedisIPC
       @serves = serves
       @watching = BriefMutex.new
       @callbacks = {}
-      @not_begun = []
       label = "#{stream.stream_name}/#{stream.group_name}"
       @dispatchers = ThreadPool.new("dispatcher", label) { dispatch_one }
       super(label, settings.callables,
@@ -88,19 +87,11 @@ module RedisIPC
     private
 
     def serve_one
-      request = @not_begun.shift || @engine.take
-      return false unless request
-
-      entry = Entry.new(request, @engine)
-      begun = true
-      @serve.call(entry)
-      return false if abandoned?
+      request = serve_next { |native| Entry.new(native, @engine) }
+      return false if request.nil? || abandoned?
 
       request.leave
       true
-    ensure
-      # The thread was killed before the handler began. The thread that replaces it serves the request.
-      @not_begun.push(request) if request && !begun
     end
 
     # Waits for handlers that have returned and left the answer to other threads.

@@ -19,6 +19,7 @@ module RedisIPC
       @pid = Process.pid
       @closing = Mutex.new
       @starting = BriefMutex.new
+      @not_begun = []
       @logins = Logins.open(callables, label)
       @engine = started(&start)
     end
@@ -75,6 +76,23 @@ module RedisIPC
     end
 
     private
+
+    # Takes a request and serves it. If the thread is killed before `@serve` is called, the thread that replaces it
+    # serves the request: the engine holds it for this process, and nobody else would.
+    # @yieldparam request [Native::Request, Native::ListRequest]
+    # @yieldreturn [Object] what `@serve` is called with
+    # @return [Native::Request, Native::ListRequest, nil] nil if the engine takes no more
+    def serve_next
+      request = @not_begun.shift || @engine.take
+      return unless request
+
+      subject = yield request
+      begun = true
+      @serve.call(subject)
+      request
+    ensure
+      @not_begun.push(request) if request && !begun
+    end
 
     def started
       engine = ProcessHooks.watching { yield @logins&.native }
