@@ -1,7 +1,7 @@
-//! The floor of the benchmarks: the Redis commands of a call, in bare Rust, without everything the core does.
+//! The floor of the benchmarks: the Redis commands of a call in plain Rust, without everything the core does.
 //!
-//! `floor answer port=6379`, and `floor ask port=6379`, which reads lines like
-//! `seconds=2 bytes=64 in_flight=1` and prints what it measured. See bench/player.rb, which it stands in for.
+//! Run `floor answer port=6379`, and `floor ask port=6379`, which reads lines like `seconds=2 bytes=64 in_flight=1`
+//! and prints its measurements. It replaces bench/player.rb.
 
 use redis::{Cmd, Parser, Value};
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 const INBOX: &str = "floor:inbox";
 const REPLIES: &str = "floor:replies";
 const GROUP: &str = "child";
-/// How many entries are read at once, and how many are kept at most.
+/// The most entries in one read, and the most entries kept in a stream.
 const COUNT: usize = 512;
 const KEPT: usize = 10_000;
 
@@ -65,7 +65,7 @@ type Fields = Vec<(Vec<u8>, Vec<u8>)>;
 /// Its id and its fields.
 type Entry = (Vec<u8>, Fields);
 
-/// The entries of the one stream in a reply to XREAD or XREADGROUP.
+/// Returns the entries of the one stream in a reply to XREAD or XREADGROUP.
 fn entries(reply: Value) -> Result<Vec<Entry>> {
     if reply == Value::Nil {
         return Ok(Vec::new());
@@ -124,7 +124,7 @@ impl Asker {
         })
     }
 
-    /// Makes calls, so many at a time, and returns how long each took, in ns.
+    /// Makes calls, `in_flight` at the same time, and returns how long each took, in ns.
     fn load(&mut self, seconds: f64, bytes: usize, in_flight: usize) -> Result<Vec<u64>> {
         let content = vec![b'x'; bytes];
         let until = Instant::now() + Duration::from_secs_f64(seconds);
@@ -175,7 +175,7 @@ fn ask(port: u16) -> Result<()> {
         let line = line?;
         let settings = settings(line.split_whitespace().map(str::to_owned));
         let (seconds, bytes) = (number(&settings, "seconds")?, number(&settings, "bytes")? as usize);
-        // A thread of the others is a call under way here.
+        // A thread of the other players is a call in flight here.
         let in_flight = number(&settings, "in_flight").or(number(&settings, "threads"))? as usize;
         let began = Instant::now();
         let mut took = asker.load(seconds, bytes, in_flight)?;
@@ -202,7 +202,7 @@ fn number(settings: &HashMap<String, String>, name: &str) -> Result<f64> {
     Ok(value.parse()?)
 }
 
-/// Ends the process with its standard input, so that it never outlives the harness.
+/// Ends the process when its standard input ends, so that it never outlives the harness.
 fn end_with_input() {
     std::thread::spawn(|| {
         let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());

@@ -1,9 +1,9 @@
-//! A Rust program as a member of a stream: answers what its group is asked, or asks another group.
+//! A Rust program as a member of a stream. It answers the requests of its group, or asks another group.
 //!
 //!     cargo run --example member -- house child               # answers until its standard input ends
 //!     cargo run --example member -- house parent child '"Hello"'  # asks once
 //!
-//! `REDIS_URL` says where Redis is.
+//! `REDIS_URL` names the Redis.
 
 use redis_ipc_core::Interrupt;
 use redis_ipc_core::Taken;
@@ -47,7 +47,7 @@ fn serve(engine: &Engine) -> Result<(), Box<dyn Error>> {
     thread::scope(|scope| {
         (0..handlers).for_each(|_| drop(scope.spawn(|| answer_requests(engine))));
         stdin().read_to_end(&mut Vec::new())?;
-        // The handlers end when nothing more will come.
+        // The handlers end once no more requests come.
         engine.quiet();
         Ok::<_, std::io::Error>(())
     })?;

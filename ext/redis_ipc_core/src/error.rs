@@ -87,7 +87,7 @@ pub struct Place {
     pub address: Option<String>,
 }
 
-/// An error of the core. Two are equal if they say the same, whatever is behind them.
+/// An error of the core. Equality compares kind, message and place, and not the cause.
 #[derive(Debug, Clone)]
 pub struct Error {
     /// The kind of failure.
@@ -96,7 +96,7 @@ pub struct Error {
     pub message: String,
     /// The place where it happened.
     pub place: Box<Place>,
-    /// What is behind it.
+    /// The cause.
     pub(crate) source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 

@@ -19,7 +19,7 @@ pub use foundation::runtime::threads::panic_message;
 pub use foundation::runtime::waiting::{Interrupt, Waited};
 pub use foundation::runtime::work_queue::Taken;
 
-/// What the tests of the protocol's readers need, and nobody else.
+/// The exports for the tests of the protocol's readers only.
 #[doc(hidden)]
 pub mod readers {
     pub use crate::foundation::payload::fields::{Fields, Room};

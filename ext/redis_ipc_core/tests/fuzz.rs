@@ -1,5 +1,5 @@
-//! Feeds mutated replies, entries and JSON to everything that reads what comes from Redis. Nothing may panic, hang or
-//! set memory aside for what has not come. `bin/fuzz` runs it for long.
+//! Feeds mutated replies, entries and JSON to every reader of data from Redis. No reader may panic, hang, or reserve
+//! memory for data that has not arrived. `bin/fuzz` runs it for long.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 const CONTENT: usize = 1 << 16;
 
-/// Good enough to mutate with, and repeatable (xorshift64*, Vigna 2016).
+/// A random number generator that is good enough for mutations, and repeatable (xorshift64*, Vigna 2016).
 struct Random(u64);
 
 impl Random {
@@ -36,7 +36,7 @@ impl Random {
     }
 }
 
-/// Hands out pieces of random sizes.
+/// Yields pieces of random sizes.
 struct Pieces<'a>(&'a [u8], &'a mut Random);
 
 impl Read for Pieces<'_> {
@@ -49,7 +49,7 @@ impl Read for Pieces<'_> {
     }
 }
 
-/// One to eight changes: a byte, a cut, a repeated stretch, a word of the language put in.
+/// Applies one to eight changes: a byte, a cut, a repeated stretch, or an inserted word of the language.
 fn mutate(text: &[u8], words: &[&[u8]], random: &mut Random) -> Vec<u8> {
     let mut bytes = text.to_vec();
     for _ in 0..=random.below(8) {
@@ -221,7 +221,7 @@ fn content(random: &mut Random) {
         Ok(_) => {
             assert!(ours.is_ok() || ours == Err(json::JsonError::TooDeep), "{:?} {ours:?}", escaped(&text))
         }
-        // It knows no number past a double, and nesting to 127 only.
+        // serde_json knows no number beyond a double, and nesting only to 127.
         Err(error) if error.to_string().contains("out of range") => {}
         Err(error) if error.to_string().contains("recursion limit") => assert!(ours.is_err()),
         Err(error) => assert!(ours.is_err(), "{:?} {error}", escaped(&text)),

@@ -1,31 +1,32 @@
-//! A model of how requests are leased to the servers of a JSON-RPC queue (docs/json_rpc.md, "What a server promises"),
-//! and every state it can get into. One server takes a request, breaks its connections half-open, stops, dies or
-//! leaves; another one looks on. A request must never be on the list of a server that nobody knows of.
+//! A model of how requests are leased to the servers of a JSON-RPC queue (docs/json_rpc.md, "What a server
+//! promises"), and a search of every state it can reach. One server takes a request, breaks its connections
+//! half-open, stops, dies or leaves. Another one watches it. A request must never be on the list of a server that no
+//! other server knows of.
 //!
-//! The scores of the server are numbers that it uses once. Nobody compares them but for being the same, so a clock that
-//! jumps is no step of its own.
+//! The server's scores are numbers that it uses once. They are only compared for equality, so a clock that jumps
+//! needs no step of its own.
 #![allow(clippy::panic, reason = "a test")]
 
 use std::collections::{HashSet, VecDeque};
 
-/// Ticks of time.
+/// The lease, in ticks.
 const LEASE: u8 = 2;
-/// For how long a read waits in Redis, at worst.
+/// The longest time that a read waits in Redis, in ticks.
 const BLOCK: u8 = 3;
-/// How long after a sign of life the read that follows it may reach Redis.
+/// How long after a heartbeat the read that follows it may reach Redis, in ticks.
 const HELD_BACK: u8 = 1;
-/// How many connections the server makes, and how many signs of life it shows.
+/// How many connections the server makes, and how many heartbeats it sends.
 const CONNECTIONS: usize = 3;
 const SCORES: u8 = 4;
 
 /// The rules that the servers follow.
 #[derive(Clone, Copy)]
 struct Rules {
-    /// Each read begins with a sign of life on its own connection.
+    /// Each read begins with a heartbeat on its own connection.
     beat_before_read: bool,
-    /// For how long a server that died stays known.
+    /// How long a server that died stays known, in ticks.
     forget_after: u8,
-    /// A server that leaves stays known if a connection of its own broke.
+    /// A server that leaves stays known if one of its connections broke.
     leave_only_if_clear: bool,
 }
 
@@ -48,11 +49,11 @@ enum Command {
 /// One connection of the server, as the network and Redis see it.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 struct Connection {
-    /// What is on its way. It may take any time, but for the rest of what has come in part.
+    /// The commands on their way. They may take any time, except for the rest of a command that has arrived in part.
     sent: VecDeque<Command>,
-    /// Since when its sign of life is there, and its read is not.
+    /// How long ago its heartbeat arrived whose read has not arrived yet.
     begun: Option<u8>,
-    /// For how many ticks its read waits in Redis.
+    /// How many ticks its read still waits in Redis.
     waiting: Option<u8>,
 }
 
@@ -62,7 +63,7 @@ struct State {
     /// The server's score in Redis.
     known: Option<u8>,
     connections: Vec<Connection>,
-    /// The server can still use the last one.
+    /// The server can still use its last connection.
     is_connected: bool,
     is_running: bool,
     scores: u8,
@@ -89,7 +90,7 @@ impl State {
         next
     }
 
-    /// Redis gives the request to a read that waits.
+    /// Redis gives the request to a waiting read.
     fn serve(&mut self) {
         if self.request == Place::Queue
             && let Some(reader) = self.connections.iter_mut().find(|connection| connection.waiting.is_some())
@@ -161,7 +162,7 @@ impl State {
     }
 
     fn of_the_server(&self, rules: Rules, next: &mut Vec<Self>) {
-        // A sign of life on a connection of its own that does not break.
+        // The server sends a heartbeat on a separate connection, which does not break.
         if self.scores < SCORES {
             next.push(self.with(|state| {
                 state.known = Some(state.scores);
@@ -187,7 +188,7 @@ impl State {
                 state.is_connected = true;
             }));
         }
-        // It dies; that it stops for a while is nothing but other steps before its own.
+        // The server dies. A server that stops for a while is modelled by steps of the others before its own.
         next.push(self.with(|state| state.is_running = false));
         if self.is_idle() && self.request != Place::List {
             next.push(self.with(|state| {
@@ -205,7 +206,7 @@ impl State {
         if seen != self.seen {
             next.push(self.with(|state| state.seen = seen));
         }
-        // It decided by what it saw; the script compares the score again.
+        // The other server decided by the score it saw. The script compares the score again.
         let Some((score, ticks)) = self.seen else { return };
         if ticks < LEASE || self.known != Some(score) {
             return;
@@ -221,13 +222,13 @@ impl State {
         }));
     }
 
-    /// A request is on the list of a server that nobody knows of.
+    /// Whether the request is on the list of a server that no other server knows of.
     fn is_lost(&self) -> bool {
         self.request == Place::List && self.known.is_none()
     }
 }
 
-/// The first lost request that the rules allow, with how many states were tried.
+/// Returns the first lost request that the rules allow, and how many states were searched.
 fn search(rules: Rules) -> (Option<State>, usize) {
     let start = State::start();
     let (mut seen, mut open) = (HashSet::from([start.clone()]), VecDeque::from([start]));

@@ -375,11 +375,11 @@ impl QueueReader {
             connection.run(&turn)?;
         }
         let dead = self.instance.names.dead();
-        let mut bury = redis::cmd("LMOVE");
-        bury.arg(&self.processing).arg(&dead).arg("RIGHT").arg("LEFT");
+        let mut give_up = redis::cmd("LMOVE");
+        give_up.arg(&self.processing).arg(&dead).arg("RIGHT").arg("LEFT");
         // Redis moves the request and breaks the connection with the reply.
-        let buried = connection.run(&bury);
-        if matches!(buried, Ok(Value::Nil)) {
+        let moved = connection.run(&give_up);
+        if matches!(moved, Ok(Value::Nil)) {
             return Ok(());
         }
         self.instance.endpoint.stats.taken.increment();
@@ -389,6 +389,6 @@ impl QueueReader {
              the limits in security.md); it is in {dead}"
         );
         self.instance.endpoint.report(Error::new(ErrorKind::DeadLettered, message));
-        buried.map(drop)
+        moved.map(drop)
     }
 }

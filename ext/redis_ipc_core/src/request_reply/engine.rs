@@ -1,4 +1,4 @@
-//! One connected stream: starts the parts, holds them together, and takes them down in order.
+//! The engine of one connected stream. It starts its parts, connects them, and stops them in order.
 
 use crate::error::{Error, Fate};
 use crate::foundation::payload::id::Id;
@@ -40,7 +40,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// A connected stream.
+/// A connected stream: one instance of a group.
 pub struct Engine {
     instance: Arc<Instance>,
     registry: Arc<Registry>,
@@ -48,7 +48,7 @@ pub struct Engine {
     service: Arc<Service>,
     reply_reader: Arc<ReplyReader>,
     sender: Arc<Sender>,
-    /// Reads the inbox, if there is a handler.
+    /// Reads the inbox. `None` without a handler.
     reader: Option<Arc<InboxReader>>,
     reports: Mailbox<Report>,
     waker: Watcher,
@@ -59,7 +59,7 @@ pub struct Engine {
     closed: AtomicBool,
 }
 
-/// What the parts of an engine share.
+/// The state that the parts of an engine share.
 struct Parts {
     instance: Arc<Instance>,
     registry: Arc<Registry>,
@@ -82,7 +82,7 @@ impl Parts {
         }
     }
 
-    /// Every connection an engine cannot do without, and the first words on them.
+    /// Opens every connection that an engine must have, and prepares Redis on them.
     fn open_connections(&self) -> Result<Opened, Error> {
         let (names, endpoint) = (&self.instance.names, &self.instance.endpoint);
         let (connections, connector) = (&self.instance.connections, &endpoint.connector);
@@ -118,13 +118,17 @@ struct Opened {
     sender: Option<Connection>,
     replies: Connection,
     caller_waker: Waker,
-    /// What its reader reads on, and is woken by; none without a handler.
+    /// The waker and the connection of the inbox's reader. `None` without a handler.
     inbox: Option<(Waker, Connection)>,
 }
 
 impl Engine {
-    /// Connects `group` to `stream`. With `serves` it takes requests; without, it only asks. Returns when it is ready;
-    /// fails if Redis cannot be reached or refuses.
+    /// Connects `group` to `stream`. Returns when the engine is ready. With `serves` it takes requests; without, it
+    /// only makes calls.
+    ///
+    /// # Errors
+    ///
+    /// A name is not valid, the system has no random numbers or no thread, Redis cannot be reached, or Redis refuses.
     pub fn start(stream: &str, group: &str, options: Options, serves: bool) -> Result<Self, Error> {
         let stats = Arc::new(Stats::default());
         let (reporter, reports) = reports::reports(&stats);
@@ -250,63 +254,63 @@ impl Engine {
         Ok(())
     }
 
-    /// The asking side.
+    /// Returns the part that makes calls.
     pub fn calls(&self) -> &Calls {
         &self.calls
     }
 
-    /// The answering side.
+    /// Returns the part that serves requests.
     pub fn service(&self) -> &Service {
         &self.service
     }
 
-    /// What there is to tell the user.
+    /// Returns the reports for the user.
     pub fn reports(&self) -> &Mailbox<Report> {
         &self.reports
     }
 
-    /// The unguessable name of this instance.
+    /// Returns the unguessable id of this instance.
     pub fn instance(&self) -> &str {
         &self.instance.names.instance_id
     }
 
-    /// Redis's time, in ms since 1970.
+    /// Returns Redis's time, in ms since 1970.
     pub fn now(&self) -> u64 {
         self.instance.endpoint.clock.now()
     }
 
-    /// Has the ends of calls among the reports.
+    /// Returns a watcher that puts the ends of calls among the reports.
     pub fn reporter(&self) -> Watcher {
         self.instance.endpoint.reporter.watcher()
     }
 
-    /// Has the ends of calls that fibers wait for among the wakes, by a way of its own: no callback of the user's is
-    /// before it.
+    /// Returns a watcher that puts the ends of calls, for which fibers wait, among the wakes. They have a queue of
+    /// their own, so that no callback of the user delays them.
     pub fn waker(&self) -> Watcher {
         self.waker.clone()
     }
 
-    /// The calls that have ended and had the waker told.
+    /// Returns the ends of the calls that the waker watches.
     pub fn wakes(&self) -> &Mailbox<Id> {
         &self.wakes
     }
 
-    /// The options it was started with.
+    /// Returns the options it was started with.
     pub fn options(&self) -> &Options {
         &self.instance.options
     }
 
-    /// Its sockets, as a forked child sees them (which must touch nothing else of its parent's engine).
+    /// Returns its sockets, for a forked child to close. The child must touch nothing else of its parent's engine.
     pub fn inherited_sockets(&self) -> Vec<std::os::fd::RawFd> {
         self.instance.endpoint.connector.sockets().inherited()
     }
 
-    /// Whether it takes part: not stopped, and every connection stands.
+    /// Whether it takes part in the stream: it is not stopped, and every connection is up.
     pub fn is_connected(&self) -> bool {
         !self.quiet.load(Ordering::SeqCst) && self.instance.endpoint.health.are_up()
     }
 
-    /// The counters, and how many calls are open and requests held now.
+    /// Returns the counters, and how many calls are open and requests held now.
     pub fn stats(&self) -> Vec<(&'static str, u64)> {
         let mut stats = self.instance.endpoint.stats.snapshot();
         stats.push(("open_calls", self.calls.open() as u64));
@@ -314,12 +318,20 @@ impl Engine {
         stats
     }
 
-    /// Who is alive on the stream.
+    /// Returns the living instances of the stream.
+    ///
+    /// # Errors
+    ///
+    /// Redis cannot be asked, or lists too many instances.
     pub fn instances(&self) -> Result<Vec<Presence>, Error> {
         self.registry.list().map_err(|error| self.instance.endpoint.locate(error))
     }
 
-    /// Up to `count` dead letters of `group` after the one with the id `after`.
+    /// Returns up to `count` dead letters of `group` after the id `after`, the oldest first.
+    ///
+    /// # Errors
+    ///
+    /// The group's name is not valid, Redis cannot be asked, or Redis refuses.
     pub fn dead_letters(
         &self,
         group: &str,
@@ -329,22 +341,35 @@ impl Engine {
         dead_letters::page(&self.instance, group, after, count)
     }
 
-    /// How many dead letters `group` has.
+    /// Returns how many dead letters `group` has.
+    ///
+    /// # Errors
+    ///
+    /// The group's name is not valid, Redis cannot be asked, or Redis refuses.
     pub fn count_dead_letters(&self, group: &str) -> Result<u64, Error> {
         dead_letters::count(&self.instance, group)
     }
 
-    /// Puts a dead letter of `group` into its inbox again, good for `ttl`; false if it is gone.
+    /// Puts a dead letter of `group` into its inbox again, valid for `ttl` (the longest timeout unless given).
+    /// Returns false if it does not exist any more.
+    ///
+    /// # Errors
+    ///
+    /// The group's name or `ttl` is not valid, the entry is not a request, Redis cannot be asked, or Redis refuses.
     pub fn retry_dead_letter(&self, group: &str, id: StreamId, ttl: Option<Duration>) -> Result<bool, Error> {
         dead_letters::retry(&self.instance, group, id, ttl)
     }
 
-    /// Deletes a dead letter of `group`; false if it was gone.
+    /// Deletes a dead letter of `group`. Returns false if it does not exist any more.
+    ///
+    /// # Errors
+    ///
+    /// The group's name is not valid, Redis cannot be asked, or Redis refuses.
     pub fn discard_dead_letter(&self, group: &str, id: StreamId) -> Result<bool, Error> {
         dead_letters::discard(&self.instance, group, id)
     }
 
-    /// Takes no more requests, and gives back those that were not started. Idempotent.
+    /// Takes no more requests, and gives back the unstarted ones. It may be called again.
     pub fn quiet(&self) {
         if self.quiet.swap(true, Ordering::SeqCst) {
             return;
@@ -361,8 +386,8 @@ impl Engine {
         }
     }
 
-    /// Ends everything: sends what is queued, ends open calls, hands on what was not answered, leaves the stream tidy.
-    /// Idempotent.
+    /// Sends what is queued, ends open calls, hands on unanswered requests, removes this instance from the stream's
+    /// keys, and closes. It may be called again.
     pub fn close(&self) {
         self.quiet();
         if self.closed.swap(true, Ordering::SeqCst) {
@@ -372,7 +397,7 @@ impl Engine {
         self.instance.endpoint.connector.closing().begin();
         self.calls.end_all();
         self.sender.close();
-        // Those that came in between: nothing goes out any more.
+        // Calls that were made meanwhile end too, because no command is sent any more.
         self.calls.end_all();
         self.instance.endpoint.stop.stop();
         self.reply_reader.restart();
@@ -400,7 +425,7 @@ impl Engine {
 }
 
 impl Drop for Engine {
-    /// An engine nobody closed: its threads end by themselves.
+    /// An engine that was not closed lets its threads end by themselves.
     fn drop(&mut self) {
         self.service.stop();
         self.stop_reading();

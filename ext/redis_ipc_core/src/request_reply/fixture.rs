@@ -1,4 +1,4 @@
-//! The parts of an instance for tests, with a Redis that replies what a test tells it to.
+//! The parts of an instance for tests, with a fake Redis.
 
 use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
 use crate::foundation::redis::cluster::Route;
@@ -24,23 +24,23 @@ use std::sync::Arc;
 
 /// The instance of the group `child` on the stream `s`.
 pub struct Fixture {
-    /// Redis.
+    /// The fake Redis.
     pub server: FakeServer,
-    /// Names, options and counters.
+    /// The instance, with its names, options and counters.
     pub instance: Arc<Instance>,
-    /// The writer; its thread runs.
+    /// The writer. Its thread runs.
     pub sender: Arc<Sender>,
-    /// What decides on requests.
+    /// The admission of requests.
     pub admission: Admission,
-    /// Who reads answers; no thread of its own runs.
+    /// The reader of answers. It has no thread.
     pub reply_reader: Arc<ReplyReader>,
-    /// Who asks.
+    /// The caller's side.
     pub calls: Calls,
     reports: Mailbox<Report>,
 }
 
 impl Fixture {
-    /// One with these options, where those of Redis are left out.
+    /// Creates the parts with these options. They leave out those of Redis.
     pub fn new(mut options: Value) -> Self {
         let server = FakeServer::start();
         options["redis_options"] = server.redis_options();
@@ -83,7 +83,7 @@ impl Fixture {
         }
     }
 
-    /// A request that was added just now, without and with these fields.
+    /// Creates a request that was added just now, without the field `without` and with the fields `with`.
     pub fn request(&self, without: &str, with: &[(&str, &str)]) -> RawEntry {
         let fields = [
             ("id", "7f"),
@@ -100,7 +100,7 @@ impl Fixture {
         RawEntry { id, fields: Some(kept.copied().collect()) }
     }
 
-    /// What was reported last.
+    /// Returns the last report.
     pub fn reported(&self) -> String {
         let (_never, interrupt) = crossbeam_channel::bounded(1);
         match self.reports.fetch(&interrupt) {

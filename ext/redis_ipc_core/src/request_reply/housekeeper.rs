@@ -1,4 +1,4 @@
-//! The one timer thread: renews leases, takes over, ends overdue calls, shows signs of life.
+//! The one timer thread. It renews leases, takes over requests, ends overdue calls, and sends heartbeats.
 
 use crate::error::{Error, ErrorKind, Fate};
 use crate::foundation::redis::group_consumer::consumer::GroupConsumer;
@@ -18,13 +18,13 @@ use crate::request_reply::serving::service::Service;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What the timer looks after.
+/// The state of the timer thread.
 pub struct Housekeeper {
     /// This instance.
     pub instance: Arc<Instance>,
-    /// Who is alive.
+    /// The living instances.
     pub registry: Arc<Registry>,
-    /// Where answers come.
+    /// The stream of this instance's answers.
     pub replies: Arc<ReplyStream>,
     /// The group's consumer of this instance.
     pub consumer: Arc<GroupConsumer>,
@@ -32,7 +32,7 @@ pub struct Housekeeper {
     pub calls: Arc<Calls>,
     /// The requests served here.
     pub service: Arc<Service>,
-    /// Whether requests are taken; else there is nothing to do for what follows.
+    /// Whether this instance takes requests. Otherwise the tasks on the fields below do not run.
     pub serves: bool,
     /// The inbox.
     pub inbox: Arc<Inbox>,
@@ -40,22 +40,22 @@ pub struct Housekeeper {
     pub take_over: TakeOver<Admission>,
     /// The blocking reads of this instance.
     pub readings: Vec<Arc<ReadCancel>>,
-    /// Who the master was.
+    /// The check for a new master.
     pub master_watch: MasterWatch,
-    /// The last failure that was reported, and when.
+    /// The last reported failure, and when it was reported.
     pub told: Mutex<Option<(String, Instant)>>,
 }
 
-/// How often the reply stream is looked after while calls are open: whoever deletes it costs them their answers.
+/// How often the reply stream is checked while calls are open. If it is deleted, they lose their answers.
 const WATCH: Duration = Duration::from_millis(300);
-/// How soon after a suspect is answered the next one is looked for.
+/// How soon after a suspect is answered the next one is taken over.
 const SOON: Duration = Duration::from_millis(10);
-/// When a failure that goes on is reported again.
+/// The time after which a lasting failure is reported again.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 
 struct Task {
     every: Duration,
-    /// Whether it has anything to do.
+    /// Whether the task has work to do.
     needed: fn(&Housekeeper) -> bool,
     due: Instant,
     work: fn(&Housekeeper) -> Result<(), Error>,
@@ -66,7 +66,7 @@ impl Task {
         Self { every, needed: |_| true, due: Instant::now() + every, work }
     }
 
-    /// Due at once, and then as often as the others.
+    /// Makes the task due at once, and then as often as before.
     fn at_once(self) -> Self {
         Self { due: Instant::now(), ..self }
     }
@@ -77,7 +77,7 @@ impl Task {
 }
 
 impl Housekeeper {
-    /// Its thread: until the engine stops.
+    /// Runs the timer thread until the engine stops.
     pub fn run(&self) {
         let mut tasks = self.tasks();
         loop {
@@ -101,7 +101,7 @@ impl Housekeeper {
         if result.is_err() || started.elapsed() > self.instance.options.consumer.lease / 3 {
             self.take_over.note_stall();
         }
-        // What fails here is Redis out of reach, which the links report, or a right that is missing.
+        // A task fails when Redis cannot be reached, which the links report, or when a right is missing.
         if let Err(error) = result
             && endpoint.health.are_up()
             && !endpoint.stop.is_stopped()
@@ -112,7 +112,7 @@ impl Housekeeper {
         task.due = Instant::now() + task.every;
     }
 
-    /// The same failure at every beat is told once a minute.
+    /// Whether a failure differs from the last one, or was last reported a minute ago.
     fn is_news(&self, error: &Error) -> bool {
         let mut told = self.told.lock();
         let news =
@@ -164,7 +164,7 @@ impl Housekeeper {
         self.take_over.run(|| self.registry.group_lease())
     }
 
-    /// The next one, as soon as the one before it is answered.
+    /// Takes over the next suspect as soon as the one before it is answered.
     fn take_over_suspects(&self) -> Result<(), Error> {
         if self.take_over.holds_suspect() { Ok(()) } else { self.take_over() }
     }
@@ -187,7 +187,7 @@ impl Housekeeper {
         Ok(())
     }
 
-    /// Leaves a master that is none any more. What the writer has to say goes elsewhere once a reader has left.
+    /// Leaves a server that is no longer the master. Once a reader has left, the writer leaves too.
     fn follow_master(&self) -> Result<(), Error> {
         if let Some(master) = self.master_watch.moved(&self.instance.endpoint.connector) {
             self.instance.connections.close_idle();

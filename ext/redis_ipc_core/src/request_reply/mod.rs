@@ -1,7 +1,7 @@
-//! Request and reply over Redis streams: what `RedisIPC::Stream` and `RedisIPC::Channel` stand on.
+//! Request and reply over Redis streams, the core of `RedisIPC::Stream` and `RedisIPC::Channel`.
 //!
-//! [`Engine`] is one connected stream. The folders below import only what stands before them in this list:
-//! `protocol`, `membership`, `tracking`, `sending`, then `asking` and `serving` side by side.
+//! [`Engine`] is one connected stream. Each of the folders below imports only those before it in this list:
+//! `protocol`, `membership`, `books`, `sending`, then `asking` and `serving` side by side.
 
 mod asking;
 mod engine;
@@ -29,7 +29,7 @@ pub use serving::service::Service;
 pub use tracking::in_flight::{Answered, InFlight};
 pub use tracking::ledger::{Outcome, Ticket, Waited};
 
-/// For [`crate::readers`].
+/// The exports of [`crate::readers`].
 pub(crate) mod readers {
     pub use super::protocol::{entry::Request, keys::Keys};
 }

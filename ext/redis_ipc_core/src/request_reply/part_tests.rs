@@ -1,4 +1,4 @@
-//! Tests of an instance's parts, each by itself. Their Redis replies what a test tells it to.
+//! Tests of an instance's parts, each by itself, against a fake Redis.
 
 use crate::error::{ErrorKind, Fate};
 use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
@@ -18,7 +18,7 @@ use std::time::Duration;
 
 const DONE: Option<&str> = Some(":1");
 
-/// How many of `entries` are admitted, which were delivered so often, while the test plays Redis.
+/// Admits `entries`, which have this number of deliveries, while `redis` plays Redis. Returns how many are admitted.
 fn admit(fixture: &Fixture, entries: Vec<RawEntry>, deliveries: u32, redis: impl FnOnce()) -> usize {
     let deliveries: HashMap<_, _> = entries.iter().map(|entry| (entry.id, deliveries)).collect();
     thread::scope(|scope| {
@@ -28,7 +28,7 @@ fn admit(fixture: &Fixture, entries: Vec<RawEntry>, deliveries: u32, redis: impl
     })
 }
 
-/// The value of the field `name` in a command that adds an entry.
+/// Returns the value of the field `name` in a command that adds an entry.
 fn field<'a>(words: &'a [String], name: &str) -> Option<&'a str> {
     let at = words.iter().position(|word| word == name)?;
     words.get(at + 1).map(String::as_str)
@@ -63,8 +63,8 @@ fn a_request_that_has_expired_does_not_run_once_the_clock_has_been_read_again() 
     assert_eq!((admitted, fixture.instance.endpoint.stats.expired.get()), (0, 1));
 }
 
-/// The entry is buried, and its asker is told by a rejection of this class.
-fn expect_burial(fixture: &Fixture, reason: &str, class: &str) {
+/// Expects that the entry is moved to the dead letters, and that its caller is told by a rejection of this class.
+fn expect_dead_letter(fixture: &Fixture, reason: &str, class: &str) {
     let words = fixture.server.expect("XADD s:dead:child", Some("$3\r\n1-0"));
     assert!(field(&words, "dead_reason").is_some_and(|said| said.contains(reason)), "{words:?}");
     fixture.server.expect("XTRIM s:dead:child", DONE);
@@ -82,27 +82,27 @@ fn expect_rejection(fixture: &Fixture, class: &str) {
 }
 
 #[test]
-fn an_entry_that_is_no_request_is_buried_and_its_asker_told() {
+fn an_entry_that_is_no_request_becomes_a_dead_letter_and_its_caller_is_told() {
     let fixture = Fixture::new(json!({}));
     let malformed = fixture.request("content", &[]);
     let admitted = admit(&fixture, vec![malformed], 1, || {
-        expect_burial(&fixture, "\"content\" is missing", "RedisIPC::MalformedEntryError");
+        expect_dead_letter(&fixture, "\"content\" is missing", "RedisIPC::MalformedEntryError");
     });
     assert_eq!((admitted, fixture.instance.endpoint.stats.dead_lettered.get()), (0, 1));
 }
 
 #[test]
-fn a_request_that_was_delivered_too_often_is_buried_and_its_asker_told() {
+fn a_request_that_was_delivered_too_often_becomes_a_dead_letter_and_its_caller_is_told() {
     let fixture = Fixture::new(json!({ "consumer": { "max_deliveries": 2 } }));
     assert_eq!(admit(&fixture, vec![fixture.request("", &[])], 2, || {}), 1);
     let admitted = admit(&fixture, vec![fixture.request("", &[])], 3, || {
-        expect_burial(&fixture, "delivered 2 times without an answer", "RedisIPC::DeadLetteredError");
+        expect_dead_letter(&fixture, "delivered 2 times without an answer", "RedisIPC::DeadLetteredError");
     });
     assert_eq!(admitted, 0);
 }
 
 #[test]
-fn what_cannot_be_buried_stays_pending() {
+fn what_cannot_become_a_dead_letter_stays_pending() {
     let fixture = Fixture::new(json!({}));
     let malformed = fixture.request("content", &[]);
     let admitted = admit(&fixture, vec![malformed], 1, || {
@@ -124,7 +124,7 @@ fn what_may_have_run_does_not_run_where_nothing_runs_twice() {
 }
 
 #[test]
-fn what_nobody_can_read_is_buried_with_nobody_told() {
+fn an_unreadable_entry_becomes_a_dead_letter_and_no_caller_is_told() {
     let fixture = Fixture::new(json!({}));
     let unreadable = Delivered { id: StreamId { ms: 1, seq: 1 }, deliveries: 4 };
     thread::scope(|scope| {
@@ -180,7 +180,7 @@ fn what_becomes_of_a_call_is_unknown_where_redis_does_not_say_so() {
     assert_eq!(outcome.unwrap_err().kind, ErrorKind::Timeout(Fate::Unknown));
 }
 
-/// Runs the reader of answers on a connection while the test plays Redis.
+/// Runs the reader of answers on a connection while `redis` plays Redis.
 fn read(fixture: &Fixture, redis: impl FnOnce()) {
     let names = &fixture.instance.names;
     let connector = &fixture.instance.endpoint.connector;
@@ -203,7 +203,7 @@ fn read(fixture: &Fixture, redis: impl FnOnce()) {
     });
 }
 
-/// What XREAD brings: an answer to the call with this id.
+/// Encodes a reply to XREAD: an answer to the call with this id.
 fn answer(id: &str, content: &[(&str, &str)]) -> String {
     let fields = [
         ("id", id),
@@ -230,7 +230,7 @@ fn an_answer_ends_its_call_and_no_other() {
     read(&fixture, || {
         let id = tickets[1].id.to_string();
         fixture.server.expect("XREAD COUNT", Some(&answer(&id, &[("content", "[1]")])));
-        // Of nobody: late, a duplicate, or a stranger's.
+        // The answer matches no call: it is late, a duplicate, or foreign.
         let read = fixture.server.expect("XREAD COUNT", Some(&answer(&id, &[("content", "[1]")])));
         assert_eq!(read.last().map(String::as_str), Some("7-1"));
         drop(fixture.server.next());
@@ -258,7 +258,7 @@ fn a_malformed_answer_ends_its_call_with_an_error() {
     assert!(fixture.reported().contains("malformed"));
 }
 
-/// The id after which answers are asked for next. What was read a second ago is trimmed before.
+/// Returns the id after which the next read requests answers. Answers that were read a second ago are trimmed before.
 fn asked_after(fixture: &Fixture, reply: Option<&str>) -> String {
     let mut command = fixture.server.next();
     if command.words[0] == "XTRIM" {
@@ -278,7 +278,7 @@ fn a_reply_stream_that_vanished_is_made_again_and_read_from_its_beginning() {
     let fixture = Fixture::new(json!({}));
     read(&fixture, || {
         assert_eq!(asked_after(&fixture, Some(&answer("1", &[("content", "1")]))), "0-0");
-        // The connection breaks, and so does the key.
+        // The connection breaks, and the key vanishes.
         assert_eq!(asked_after(&fixture, None), "7-1");
         fixture.server.expect("PEXPIRE", Some(":0"));
         fixture.server.expect("MULTI", Some("+OK"));

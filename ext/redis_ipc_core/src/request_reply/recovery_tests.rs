@@ -1,4 +1,4 @@
-//! What an engine does after a panic in one of its threads (see [`crate::foundation::runtime::failpoint`]).
+//! Tests of an engine after a panic in one of its threads (see [`crate::foundation::runtime::failpoint`]).
 
 use crate::error::ErrorKind;
 use crate::foundation::runtime::failpoint::{CHOSEN, FOLLOWER};
@@ -20,7 +20,8 @@ static ONE_AT_A_TIME: LazyLock<Mutex<()>> = LazyLock::new(Mutex::default);
 
 /// The content of a request that is not answered at once.
 const UNHURRIED: &[u8] = b"2";
-/// A server and an instance that answers itself; one at a time, for there is one choice of a thread.
+/// A server, and an instance that answers its own calls. The tests run one at a time because there is only one choice
+/// of a thread.
 struct Recovery {
     engine: Arc<Engine>,
     process: Child,
@@ -78,7 +79,7 @@ fn eventually<T>(mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// A consumer that a panic does not end.
+/// Runs a consumer that restarts after a panic.
 fn serve(engine: &Engine) {
     let serve_all = || {
         while let Taken::Request(held) = engine.service().take(&Interrupt::default()) {
@@ -94,13 +95,13 @@ fn question(content: &[u8]) -> Question {
     Question { to: "both".to_owned(), content: content.to_vec(), context: Context::default() }
 }
 
-/// A call that is answered in no time, by a caller that waits: its connections are lent.
+/// Makes a call that is answered quickly, by a caller that waits. So its connections are lent.
 fn call(engine: &Engine) -> Outcome {
     let ticket = engine.calls().ask(question(b"1"), Some(Duration::from_millis(500)))?;
     wait(engine, &ticket)
 }
 
-/// A call for which the threads of the engine read.
+/// Makes a call for which the engine's threads read.
 fn call_unhurried(engine: &Engine) -> Outcome {
     let timeout = Some(Duration::from_millis(500));
     let ticket = engine.calls().ask_ahead(question(UNHURRIED), timeout)?;
@@ -127,7 +128,7 @@ fn a_thread_that_panics_is_reported_and_starts_again() {
         });
         let (_never, interrupt) = crossbeam_channel::bounded(1);
         eventually(|| match engine.reports().fetch(&interrupt) {
-            // A connection that broke and is back is no panic.
+            // A connection that broke and is up again is no panic.
             Fetched::Message(Report::Reconnected(_)) => None,
             Fetched::Message(Report::Failure(error)) => {
                 (error.kind == ErrorKind::Internal && error.message.contains("a failpoint")).then_some(())
@@ -143,7 +144,7 @@ fn a_follower_that_panics_takes_the_connection_along_and_the_engine_makes_anothe
     let recovery = Recovery::start();
     let engine = &recovery.engine;
     for _ in 0..6 {
-        // By and by it is a caller, and a consumer.
+        // Eventually the follower is a caller, and another time a consumer.
         eventually(|| {
             *CHOSEN.lock() = Some(FOLLOWER.to_owned());
             let _ = catch_unwind(AssertUnwindSafe(|| call(engine)));

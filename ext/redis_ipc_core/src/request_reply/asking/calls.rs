@@ -1,4 +1,4 @@
-//! The asking side: opens calls, waits for them, and ends them when their time is up.
+//! The caller's side: it opens calls, waits for them, and ends them when their time is over.
 
 use crate::error::{Error, ErrorKind, Fate};
 use crate::foundation::payload::limits::check_name;
@@ -15,10 +15,10 @@ use crate::request_reply::tracking::ledger::{Ledger, Sent, Ticket, Waited};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long past its deadline a call waits for Redis to say whether the request could be withdrawn.
+/// How long past its deadline a call waits for Redis to say whether its request was withdrawn.
 const GRACE: Duration = Duration::from_millis(250);
 
-/// The calls made from here.
+/// The calls made by one instance.
 pub struct Calls {
     instance: Arc<Instance>,
     ledger: Arc<Ledger>,
@@ -29,7 +29,8 @@ pub struct Calls {
 }
 
 impl Calls {
-    /// Calls that go out by `sender` and are kept in `ledger`, whose answers `reply_reader` brings.
+    /// Creates the caller's side. `sender` sends its requests, `ledger` keeps its open calls, and `reply_reader`
+    /// reads its answers.
     pub fn new(
         instance: Arc<Instance>,
         ledger: Arc<Ledger>,
@@ -40,11 +41,15 @@ impl Calls {
         Self { instance, ledger, sender, reply_reader, backpressure, ids: IdSource::new() }
     }
 
-    /// Asks a group; without `timeout` the configured one counts. Fails before anything is sent on a blank name, too
-    /// much content or a timeout out of range.
+    /// Sends a request to a group. Without `timeout` the configured one applies. The calling thread must
+    /// [`Calls::wait`] for the answer now. If it does not, use [`Calls::ask_ahead`].
     ///
-    /// The calling thread is to [`Calls::wait`] for the answer now; where it does not, there is
-    /// [`Calls::ask_ahead`].
+    /// # Errors
+    ///
+    /// Nothing was sent: the group's name is blank or too long, the content is larger than `max_content_size`, the
+    /// timeout is out of range, too many calls are open or too many requests wait (a [`crate::ErrorKind::Overloaded`]
+    /// error), or the system has no random numbers. If Redis cannot be reached, this succeeds, and the call ends with
+    /// the error.
     pub fn ask(&self, question: Question, timeout: Option<Duration>) -> Result<Arc<Ticket>, Error> {
         let options = &self.instance.options;
         let to = &question.to;
@@ -59,7 +64,11 @@ impl Calls {
         Ok(ticket)
     }
 
-    /// As [`Calls::ask`], if nobody may wait for the answer for a while.
+    /// Sends a request like [`Calls::ask`], for a caller that does not wait for the answer at once.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Calls::ask`].
     pub fn ask_ahead(&self, question: Question, timeout: Option<Duration>) -> Result<Arc<Ticket>, Error> {
         let ticket = self.ask(question, timeout)?;
         self.reply_reader.recall();
@@ -95,7 +104,7 @@ impl Calls {
         self.instance.error(ErrorKind::Overloaded, message, to)
     }
 
-    /// Waits for the end of a call, at most until `until`.
+    /// Waits for the end of a call, at most until `until`. Without `until` it waits for the call's deadline.
     pub fn wait(&self, ticket: &Ticket, until: Option<Instant>, interrupt: &Interrupt) -> Waited {
         if !ticket.has_ended() {
             self.reply_reader.staggered_wake.next();
@@ -112,8 +121,8 @@ impl Calls {
         }
     }
 
-    /// Does what is due for a call, without waiting: at its deadline it asks for the request back, and a while later it
-    /// ends the call with what is known then. Returns when to tend it next; `None` once it has ended.
+    /// Does what is due for a call, without waiting. At the deadline it withdraws the request, and a while later it
+    /// ends the call with what is known then. Returns when to call this next. `None` once the call has ended.
     pub fn check_deadline(&self, ticket: &Ticket) -> Option<Instant> {
         if ticket.has_ended() {
             return None;
@@ -129,7 +138,7 @@ impl Calls {
         (!ticket.has_ended()).then_some(last)
     }
 
-    /// Ends every call whose deadline has passed, also those nobody waits for.
+    /// Ends every call whose deadline has passed, also those for which no thread waits.
     pub fn end_overdue(&self) {
         for ticket in self.ledger.close_overdue(Instant::now()) {
             self.end(&ticket);
@@ -151,14 +160,14 @@ impl Calls {
             self.sender.send(Command::Withdraw(Arc::clone(ticket), id));
             return;
         }
-        // Once Redis confirms it, the sender withdraws it; unless that was just now.
+        // The sender withdraws it once Redis confirms it, unless Redis has confirmed it just now.
         ticket.finish(Err(command_context::timed_out(ticket, Fate::Unknown, &self.instance)));
         if let Sent::Yes(id) = ticket.sent() {
             self.sender.send(Command::Withdraw(Arc::clone(ticket), id));
         }
     }
 
-    /// Gives a call up before its deadline: its thread is no longer there.
+    /// Ends a call before its deadline, because its caller gave up. Its request is withdrawn.
     pub fn cancel(&self, ticket: &Ticket) {
         let Some(ticket) = self.ledger.close(ticket.id) else { return };
         self.instance.endpoint.stats.cancelled.increment();
@@ -170,7 +179,7 @@ impl Calls {
         }
     }
 
-    /// Ends every call: the stream is being disconnected.
+    /// Ends every call, because the stream is being disconnected.
     pub fn end_all(&self) {
         for ticket in self.ledger.close_all() {
             self.instance.endpoint.stats.failed.increment();
@@ -186,7 +195,7 @@ impl Calls {
         }
     }
 
-    /// How many calls are open.
+    /// Returns how many calls are open.
     pub fn open(&self) -> usize {
         self.ledger.len()
     }

@@ -1,4 +1,4 @@
-//! Reads this instance's reply stream and routes each answer to the call that waits for it.
+//! Reads this instance's reply stream and hands each answer to the call that waits for it.
 
 use crate::error::{Error, ErrorKind};
 use crate::foundation::payload::id::Id;
@@ -24,7 +24,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long the answers are left to callers that read them themselves, once none has come to.
+/// How long callers may read their answers themselves once none of them does.
 const LEFT_ALONE: Duration = Duration::from_secs(1);
 
 /// The reader of one reply stream.
@@ -33,15 +33,15 @@ pub struct ReplyReader {
     replies: Arc<ReplyStream>,
     ledger: Arc<Ledger>,
     sender: Arc<Sender>,
-    /// The read under way.
+    /// Cancels the current read.
     pub read_cancel: Arc<ReadCancel>,
-    /// The callers whose answers are here.
+    /// The callers whose answers have arrived.
     pub staggered_wake: StaggeredWake<Ticket>,
     shared: SharedReader<ReplySession>,
 }
 
 impl ReplyReader {
-    /// A reader for the calls in `ledger`. `waker` wakes callers that read for themselves.
+    /// Creates a reader for the calls in `ledger`. `waker` wakes callers that read for themselves.
     pub fn new(
         instance: Arc<Instance>,
         replies: Arc<ReplyStream>,
@@ -60,11 +60,12 @@ impl ReplyReader {
         }
     }
 
-    /// Its thread: reads until the engine stops, over `first` and as many more connections as it takes.
+    /// Runs the reader's thread until the engine stops. It starts with the connection `first` and opens others as
+    /// needed.
     pub fn run(&self, mut first: Option<Connection>) {
         let mut position = Position::new(&self.replies);
         let mut link = Link::new(&self.instance.endpoint, self.replies.key(), first.is_some());
-        // Those that are left if it panicked.
+        // These were left if the thread panicked.
         self.staggered_wake.all();
         while !self.instance.endpoint.stop.is_stopped() {
             let ended = self.session(first.take(), &mut position, &mut link);
@@ -76,13 +77,14 @@ impl ReplyReader {
         self.shared.end();
     }
 
-    /// Ends the read under way; the next one starts on a new connection.
+    /// Ends the current read. The next one starts on a new connection.
     pub fn restart(&self) {
         self.read_cancel.end();
         self.shared.recall();
     }
 
-    /// Leaves the answers to the thread of this reader: a call was made whose caller does not wait for it here.
+    /// Requires the connection back for the reader's own thread, because a call was made whose caller does not wait
+    /// for it.
     pub fn recall(&self) {
         self.shared.recall();
     }
@@ -131,8 +133,8 @@ impl ReplyReader {
         connector.open_blocking(self.replies.key(), block, &self.instance.endpoint.stop)
     }
 
-    /// Passes by an answer that breaks every connection that reads it. Whose it is stands in it; if only one call is
-    /// open, it is that one's.
+    /// Skips an answer that breaks every connection that reads it. Its content names its call, but cannot be read. If
+    /// only one call is open, the answer belongs to that one.
     fn skip_unreadable(&self, position: &mut Position) -> RedisResult<()> {
         let (id, what) = match reply_session::skip_unreadable(position, &self.replies) {
             Ok(None) => return Ok(()),
@@ -160,7 +162,7 @@ impl ReplyReader {
         Ok(())
     }
 
-    /// Wakes the callers whose turn it is to wake, until there is something to read.
+    /// Wakes the callers that are due, until there is an answer to read.
     fn wake_in_time(&self, session: &ReplySession) -> io::Result<()> {
         while let Some(due) = self.staggered_wake.due() {
             match session.awaited() {
@@ -175,7 +177,7 @@ impl ReplyReader {
         Ok(())
     }
 
-    /// Lets callers that wait alone read their answers themselves, while there are any.
+    /// Lends the connection to callers that wait alone, while there are any.
     fn lend(&self, session: ReplySession, position: &mut Position) -> RedisResult<ReplySession> {
         self.staggered_wake.all();
         let needed = || !self.ledger.is_empty() || self.instance.endpoint.stop.is_stopped();
@@ -186,8 +188,8 @@ impl ReplyReader {
         back.into_result()
     }
 
-    /// Reads answers in the thread that waits for `ticket`, if nobody else does: until the call has ended, at most
-    /// until `until`. `None` if it is to wait as others read.
+    /// Reads answers in the thread that waits for `ticket`, if no other thread reads, until the call has ended, at
+    /// most until `until`. Returns `None` if the caller is to wait while another thread reads.
     pub fn wait_reading(&self, ticket: &Ticket, until: Instant, interrupt: &Interrupt) -> Option<Waited> {
         if until <= Instant::now() {
             return None;
@@ -223,7 +225,7 @@ impl ReplyReader {
                     let rest = waker.wait_for_rest(until, || interrupt.is_set());
                     let answers = session.receive(&self.replies, Some(&rest))?;
                     failpoint::follower();
-                    // What it reads itself need not be woken for.
+                    // The caller reads its own answer, so it needs no wake-up.
                     ticket.unregister_waker();
                     self.take_in(session, answers);
                     self.staggered_wake.all();
@@ -234,7 +236,7 @@ impl ReplyReader {
         }
     }
 
-    /// Hands answers to their calls, whose callers are still to be woken.
+    /// Hands answers to their calls. The callers are still to be woken.
     fn take_in(&self, session: &mut ReplySession, answers: Vec<RawEntry>) {
         if answers.is_empty() {
             session.position.follow(&self.replies);
@@ -250,7 +252,7 @@ impl ReplyReader {
     fn route(&self, raw: RawEntry) -> usize {
         let Some(fields) = raw.fields else { return 0 };
         let size = fields.whole_size();
-        // The id is looked up first: a malformed answer to an open call must end that call.
+        // The id is looked up first, because a malformed answer to an open call must end that call.
         let id = fields.get("id").and_then(Id::parse);
         let Some(ticket) = id.and_then(|id| self.ledger.close(id)) else {
             self.instance.endpoint.stats.answers_unmatched.increment();
@@ -265,7 +267,7 @@ impl ReplyReader {
                 counter.increment();
                 ticket.finish_quietly(Ok(Arc::new(answer)));
                 if let (true, Sent::Yes(id)) = (ticket.has_earlier_copy(), ticket.sent()) {
-                    // Whichever copy was answered, the other is not wanted any more.
+                    // Whichever copy was answered, the other is no longer wanted.
                     self.sender.send(Command::Withdraw(Arc::clone(&ticket), id));
                 }
                 self.staggered_wake.put(ticket);

@@ -1,4 +1,4 @@
-//! A connection that reads the reply stream, and how far it has come: asks for answers, and reads what Redis says.
+//! A connection that reads the reply stream, and its position in the stream.
 
 use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
 use crate::foundation::redis::connection::{Connection, Wait, is_unreadable};
@@ -14,25 +14,25 @@ use std::time::{Duration, Instant};
 
 const BLOCK: Duration = Duration::from_secs(10);
 const BLOCK_IN_CLUSTER: Duration = Duration::from_secs(2);
-/// How many answers are read at once.
+/// The most answers in one read.
 const COUNT: usize = 512;
-/// The group by which an answer is passed by that cannot be read.
+/// The consumer group that is used to skip an unreadable answer.
 const PASSER_BY: &str = "skip";
-/// After so many answers, or this long, the ones read are trimmed.
+/// Answers that were read are trimmed after this many, or after this time.
 const TRIM_COUNT: usize = 128;
 const TRIM_BYTES: usize = 1 << 20;
 const TRIM_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long a read waits for an answer before it asks again. In a cluster not for long: a reply stream on the move is
-/// gone from its old node before that sends its readers away.
+/// Returns how long a read waits for an answer before it is repeated. In a cluster that is short: a reply stream that
+/// moves vanishes from its old node before that node redirects its readers.
 pub fn block(replies: &ReplyStream) -> Duration {
     if replies.connector().is_cluster() { BLOCK_IN_CLUSTER } else { BLOCK }
 }
 
-/// What was read and not trimmed yet.
+/// The reader's position, and the answers that were read and not trimmed yet.
 #[derive(Debug, Clone, Copy)]
 pub struct Position {
-    /// Which of the reply streams made so far it is about.
+    /// The reply stream that this position belongs to: the number of streams made before.
     made: usize,
     last: StreamId,
     untrimmed: usize,
@@ -44,7 +44,7 @@ pub struct Position {
 }
 
 impl Position {
-    /// The beginning of the stream.
+    /// Starts at the beginning of the stream.
     pub fn new(replies: &ReplyStream) -> Self {
         let made = replies.times_made();
         Self {
@@ -58,7 +58,7 @@ impl Position {
         }
     }
 
-    /// Goes back to the beginning if the stream was made anew: Redis's clock may be behind the last id.
+    /// Returns to the beginning if the stream was made anew, because Redis's clock may be behind the last id.
     pub fn follow(&mut self, replies: &ReplyStream) {
         let made = replies.times_made();
         if self.made != made {
@@ -66,7 +66,7 @@ impl Position {
         }
     }
 
-    /// Decides, on a new connection, whether the next answer is what broke the ones before.
+    /// Decides, on a new connection, whether the next answer broke the last ones.
     ///
     /// # Errors
     ///
@@ -78,12 +78,12 @@ impl Position {
         Ok(())
     }
 
-    /// Notes that no connection can be made.
+    /// Records that no connection can be made.
     pub fn cannot_connect(&mut self) {
         self.read_size.acquit();
     }
 
-    /// Notes that the answer with this id and size was read.
+    /// Records that the answer with this id and size was read.
     pub fn pass(&mut self, id: StreamId, size: usize) {
         self.last = id;
         self.untrimmed += 1;
@@ -98,40 +98,40 @@ impl Position {
     }
 }
 
-/// A read that Redis was asked for.
+/// A read whose reply has not been received.
 #[derive(Debug, Clone, Copy)]
 struct Asked {
     trims: bool,
     count: usize,
 }
 
-/// The reader's connection, and where it is.
+/// The reader's connection and position.
 pub struct ReplySession {
     connection: Connection,
-    /// How far it has read.
+    /// The position in the stream.
     pub position: Position,
     busy_poll: BusyPoll,
     asked: Option<Asked>,
 }
 
 impl ReplySession {
-    /// Goes on from `position` on a connection on which nothing was asked yet.
+    /// Continues from `position` on a connection without an open read.
     pub fn new(connection: Connection, position: Position, busy_poll: BusyPoll) -> Self {
         Self { connection, position, busy_poll, asked: None }
     }
 
-    /// What to wait for where reading must not get stuck.
+    /// Returns the descriptor to wait for where a read must not block.
     pub fn awaited(&self) -> Option<BorrowedFd<'_>> {
         self.connection.awaited()
     }
 
-    /// Waits for an answer, or for `waker`, at most until `until`; `None` where that is not possible.
+    /// Waits for an answer or for `waker`, at most until `until`. Returns `None` if that is not possible.
     pub fn wait(&mut self, waker: &Waker, until: Instant) -> io::Result<Option<Heard>> {
         let Some(socket) = self.connection.awaited() else { return Ok(None) };
         waker.wait_looking(&mut self.busy_poll, socket, until).map(Some)
     }
 
-    /// Unless it is asked already, asks Redis for answers, and to trim what was read before if that is worth it.
+    /// Requests answers, unless a read is open already. It also trims the answers read before, if there are enough.
     pub fn ask(&mut self, replies: &ReplyStream) -> RedisResult<()> {
         if self.asked.is_some() {
             return Ok(());
@@ -143,7 +143,7 @@ impl ReplySession {
             trim.arg(replies.key()).arg("MINID").arg(self.position.last.next().to_string());
             commands.push(trim);
         }
-        // With answers left to trim it comes back soon for them.
+        // With answers left to trim the read ends soon, so that they are trimmed.
         let count = self.position.read_size.count(Instant::now());
         let block = if self.position.untrimmed > 0 && !trims { TRIM_INTERVAL } else { block(replies) };
         let mut read = redis::cmd("XREAD");
@@ -158,13 +158,13 @@ impl ReplySession {
         Ok(())
     }
 
-    /// Whether the server has closed the connection while nothing was asked on it.
+    /// Whether the server has closed the connection while no read was open.
     pub fn is_gone(&mut self) -> bool {
         self.asked.is_none() && self.connection.is_gone()
     }
 
-    /// Reads what was asked for, and waits for it: without getting stuck, if `wait` is given (see
-    /// [`Connection::receive_entries`]). Then it may be nothing, and the answers are still to come.
+    /// Receives the requested answers, and waits for them. With `wait` it never blocks in a read (see
+    /// [`Connection::receive_entries`]). Then it may return none while the answers are still to come.
     pub fn receive(&mut self, replies: &ReplyStream, wait: Option<Wait<'_>>) -> RedisResult<Vec<RawEntry>> {
         let Some(asked) = self.asked.take() else { return Ok(Vec::new()) };
         let answers = self.receive_asked(asked, replies, wait);
@@ -189,7 +189,7 @@ impl ReplySession {
             let position = &mut self.position;
             (position.untrimmed, position.bytes, position.trimmed) = (0, 0, Instant::now());
             if wait.is_some() && !self.connection.has_unread() {
-                // Only this is answered at once.
+                // Only this part is answered at once.
                 self.asked = Some(Asked { trims: false, ..asked });
                 return Ok(Vec::new());
             }
@@ -198,8 +198,8 @@ impl ReplySession {
     }
 }
 
-/// Passes the next answer by if it breaks every connection that reads it, and returns its id. A consumer group tells
-/// the id: what is delivered to it can be listed without its content, even if the delivery did not arrive.
+/// Skips the next answer if it breaks every connection that reads it, and returns its id. A consumer group provides
+/// the id: an entry that was delivered to it can be listed without its content, even if the delivery did not arrive.
 pub fn skip_unreadable(position: &mut Position, replies: &ReplyStream) -> RedisResult<Option<StreamId>> {
     if !position.is_stuck {
         return Ok(None);
@@ -232,8 +232,8 @@ pub fn skip_unreadable(position: &mut Position, replies: &ReplyStream) -> RedisR
     Ok(skipped)
 }
 
-/// Drops all answers that wait: without the rights that [`skip_unreadable`] needs there is no other way past one that
-/// cannot be read.
+/// Drops all waiting answers. Without the rights that [`skip_unreadable`] needs there is no other way past an
+/// unreadable one.
 pub fn drop_waiting(replies: &ReplyStream) -> RedisResult<()> {
     let mut connection = replies.connector().open_for(replies.key())?;
     connection.run(redis::cmd("XTRIM").arg(replies.key()).arg("MAXLEN").arg(0)).map(drop)

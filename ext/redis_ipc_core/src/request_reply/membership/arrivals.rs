@@ -1,21 +1,21 @@
-//! When requests came whose ids do not say so: the ids of a stream never go back, so once Redis's clock has been ahead
-//! and was set right, new ids are ahead of it for as long as it was.
+//! Estimates when requests arrived whose ids do not tell. The ids of a stream never go back. So if Redis's clock was
+//! ahead and has been corrected, new ids stay ahead of the clock for as long as it was.
 
 use crate::foundation::payload::stream_entry::StreamId;
 use crate::foundation::runtime::sync::Mutex;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// How far an id may be ahead of the clock as it is known here, which may be a little wrong.
+/// How far an id may be ahead of the local estimate of Redis's clock in ms. The estimate may be a little wrong.
 pub const TOLERATED: u64 = 500;
-/// How often it is looked which id was the last one.
+/// How often the last id is read.
 pub const LOOK: Duration = Duration::from_millis(100);
-/// How long it is looked on, once no id was ahead any more.
+/// How long the last id is still read after no id was ahead any more.
 const WATCHED: Duration = Duration::from_secs(10);
-/// The most looks that are remembered: of ten minutes.
+/// The most readings that are kept: those of ten minutes.
 const KEPT: usize = 6_000;
 
-/// Which id was the last one of the inbox, and when.
+/// The last id of the inbox at several times.
 #[derive(Debug, Default)]
 pub struct Arrivals {
     state: Mutex<State>,
@@ -23,19 +23,19 @@ pub struct Arrivals {
 
 #[derive(Debug, Default)]
 struct State {
-    /// When an id was ahead.
+    /// When an id was last ahead.
     ahead: Option<Instant>,
     /// The last ids, and when each was first seen.
     looks: VecDeque<(StreamId, Instant)>,
 }
 
 impl Arrivals {
-    /// Whether ids have been ahead lately, so that it is to be looked which is the last one.
+    /// Whether ids have been ahead recently, so that the last id must be read.
     pub fn are_watched(&self) -> bool {
         self.state.lock().ahead.is_some_and(|ahead| ahead.elapsed() < WATCHED)
     }
 
-    /// Notes that `last` is the last id now.
+    /// Records that `last` is the last id now.
     pub fn note(&self, last: StreamId) {
         let looks = &mut self.state.lock().looks;
         match looks.back() {
@@ -50,7 +50,7 @@ impl Arrivals {
         looks.push_back((last, Instant::now()));
     }
 
-    /// How long the request with this id, which is ahead, has been there for, as far as it is known.
+    /// Returns how long the request with this id, which is ahead, has been in the inbox, as far as is known.
     pub fn age(&self, id: StreamId) -> Duration {
         let mut state = self.state.lock();
         state.ahead = Some(Instant::now());

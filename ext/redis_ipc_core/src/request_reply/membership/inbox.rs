@@ -1,4 +1,5 @@
-//! The inbox of the group: made where it or the group is missing, kept from expiring, and what is known of its ids.
+//! The inbox of the group. It is created where it or its group is missing, kept from expiring, and its ids are
+//! watched.
 
 use crate::error::Error;
 use crate::foundation::payload::stream_entry::StreamId;
@@ -14,15 +15,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Makes the inbox and the group ARGV[1] where they are missing, and the consumer ARGV[2] in it. The group starts at
-/// the first request, for an asker may have been earlier.
+/// Creates the inbox and the group ARGV[1] where they are missing, and the consumer ARGV[2] in it. The group starts
+/// at the first request, because a caller may have come earlier.
 ///
-/// The last delivered id of the group ARGV[3], which nobody reads in, is the last id that the inbox had when the group
-/// ARGV[1] was made: it is 0 for the first one, and moves on if that is destroyed and made again. A request that was
-/// added later and that the group has not come to yet was delivered to nobody.
+/// The last delivered id of the group ARGV[3], in which nobody reads, is the last id that the inbox had when the
+/// group ARGV[1] was created. It is 0 for the first group, and moves on if the group is destroyed and created again.
+/// A request that was added later, and that the group has not reached yet, was delivered to nobody.
 ///
-/// A script because whoever asks in between must not see one without the other, and because the last member that leaves
-/// takes an empty inbox along. Returns the groups.
+/// This is a script because a caller must not see one group without the other, and because the last member that
+/// leaves removes an empty inbox. Returns the groups.
 const JOIN: &str = r"
 local made = redis.pcall('XGROUP', 'CREATE', KEYS[1], ARGV[1], '0', 'MKSTREAM')
 if made.err and not string.find(made.err, 'BUSYGROUP', 1, true) then return made end
@@ -32,10 +33,10 @@ redis.call('XGROUP', 'CREATECONSUMER', KEYS[1], ARGV[1], ARGV[2])
 return redis.call('XINFO', 'GROUPS', KEYS[1])
 ";
 
-/// Makes the inbox again if the last id it gave is ARGV[2], the last possible one: Redis adds nothing to it any more.
-/// XSETID does not do, as it respects deleted entries. What is in the inbox keeps its id, and what is pending stays so.
-/// Returns 1 if it was made again, 0 if that is not necessary or this user has not the right to look, and -1 if it
-/// holds too much for one script; as nothing is added, that passes.
+/// Creates the inbox again if its last id is ARGV[2], the last possible one, because Redis adds nothing to it any
+/// more. XSETID does not work, as it respects deleted entries. The entries keep their ids, and pending ones stay
+/// pending. Returns 1 if it was created again, 0 if that is not necessary or this user has no right to check, and -1
+/// if it holds too much for one script. As nothing is added, the last case passes.
 const RENEW_IDS: &str = r"
 local inbox, group, last = KEYS[1], ARGV[1], ARGV[2]
 local function facts(flat)
@@ -70,11 +71,11 @@ end
 return 1
 ";
 
-/// How much an inbox may hold that is made again.
+/// The most entries of an inbox that is created again.
 const MOVED: usize = 1_000;
 
-/// Looks which is the last id of the inbox, for [`Arrivals`]: a group that begins
-/// there tells. XINFO STREAM would bring the last entry along, however large.
+/// Reads the last id of the inbox, for [`Arrivals`], from a group that begins there. XINFO STREAM would transfer the
+/// last entry as well, however large it is.
 const LAST: &str = r"
 redis.call('XGROUP', 'CREATE', KEYS[1], ARGV[1], '$')
 local groups = redis.call('XINFO', 'GROUPS', KEYS[1])
@@ -82,10 +83,10 @@ redis.call('XGROUP', 'DESTROY', KEYS[1], ARGV[1])
 return groups
 ";
 
-/// The inbox of a group, as one of its instances that answer sees it.
+/// The inbox of a group, for one of its serving instances.
 pub struct Inbox {
     instance: Arc<Instance>,
-    /// The last id that the inbox had when its group was made; 0 if it is the first one.
+    /// The last id that the inbox had when its group was created. It is 0 for the first group.
     group_made: Mutex<StreamId>,
     /// Whether the inbox was seen to have used up its ids.
     exhausted: AtomicBool,
@@ -93,7 +94,7 @@ pub struct Inbox {
 }
 
 impl Inbox {
-    /// That of the group of `instance`.
+    /// Creates the access to the inbox of the group of `instance`.
     pub fn new(instance: Arc<Instance>) -> Self {
         Self {
             instance,
@@ -111,13 +112,13 @@ impl Inbox {
         &self.instance.names.group
     }
 
-    /// Makes the inbox, its group and the instance's consumer in it where they are missing.
+    /// Creates the inbox, its group and the instance's consumer where they are missing.
     pub fn join(&self, connection: &mut Connection) -> RedisResult<()> {
         let mut join = redis::cmd("EVAL");
         join.arg(JOIN).arg(1).arg(self.key()).arg(self.group()).arg(&self.instance.names.instance_id);
         join.arg(keys::since(self.group()));
         match connection.run(&join) {
-            // Redis looks at its memory first; a group that is there needs none.
+            // Redis checks its memory first. A group that exists needs none.
             Err(error) if error.code() == Some("OOM") && self.has_group(connection) => {}
             groups => self.note_group(&groups?)?,
         }
@@ -128,7 +129,7 @@ impl Inbox {
         connection.run(redis::cmd("XINFO").arg("CONSUMERS").arg(self.key()).arg(self.group())).is_ok()
     }
 
-    /// Looks when the group was made: another instance may have made it again.
+    /// Reads when the group was created, because another instance may have created it again.
     pub fn look_at_group(&self) -> Result<(), Error> {
         let mut groups = redis::cmd("XINFO");
         groups.arg("GROUPS").arg(self.key());
@@ -145,12 +146,13 @@ impl Inbox {
         Ok(())
     }
 
-    /// Whether the request with this id was there before the group was made: then an earlier group may have had it.
+    /// Whether the request with this id was there before the group was created. Then an earlier group may have had
+    /// it.
     pub fn outlived_group(&self, id: StreamId) -> bool {
         id <= *self.group_made.lock()
     }
 
-    /// Notes that an entry with this id was taken.
+    /// Records that an entry with this id was taken.
     pub fn note_taken(&self, id: StreamId) {
         if id == StreamId::LAST {
             self.exhausted.store(true, Ordering::SeqCst);
@@ -162,8 +164,8 @@ impl Inbox {
         self.exhausted.load(Ordering::SeqCst)
     }
 
-    /// Makes the inbox again (true) if its ids are used up. Whoever may add to it can do that, with an id of its own
-    /// choice.
+    /// Creates the inbox again if its ids are used up. Returns whether it did. A client that may add to the inbox can
+    /// use up the ids, by adding an entry with an id of its own choice.
     pub fn renew_ids(&self) -> Result<bool, Error> {
         let mut renew = redis::cmd("EVAL");
         renew.arg(RENEW_IDS).arg(1).arg(self.key()).arg(self.group());
@@ -179,23 +181,23 @@ impl Inbox {
         Ok(reply == Value::Int(1))
     }
 
-    /// How long the request with this id has been there for, as far as it is known, if its id is ahead of the clock;
-    /// else `None`, as the id says it.
+    /// Returns how long the request with this id has been in the inbox, as far as is known, if its id is ahead of the
+    /// clock. Otherwise `None`, because the id itself tells.
     pub fn age_if_ahead(&self, id: StreamId) -> Option<Duration> {
         self.is_ahead(id).then(|| self.arrivals.age(id))
     }
 
-    /// Whether this id is from the future.
+    /// Whether this id is ahead of the clock.
     pub fn is_ahead(&self, id: StreamId) -> bool {
         id.ms > self.instance.endpoint.clock.now().saturating_add(TOLERATED)
     }
 
-    /// Whether ids have been ahead lately, so that [`Inbox::look_at_last`] is needed.
+    /// Whether ids have been ahead recently, so that [`Inbox::look_at_last`] is needed.
     pub fn is_watched(&self) -> bool {
         self.arrivals.are_watched()
     }
 
-    /// Notes which is the last id of the inbox.
+    /// Reads and records the last id of the inbox.
     pub fn look_at_last(&self) -> Result<(), Error> {
         let name = format!("{}:last", self.group());
         let mut look = redis::cmd("EVAL");
@@ -208,7 +210,8 @@ impl Inbox {
     }
 }
 
-/// Gives an inbox its expiry, and never shortens one that another instance with longer deadlines gave it.
+/// Returns the commands that give an inbox its expiry. They never shorten one that another instance with longer
+/// deadlines gave it.
 pub fn keep(inbox: &str, options: &Options) -> [Cmd; 2] {
     ["NX", "GT"].map(|condition| {
         let mut expire = redis::cmd("PEXPIRE");

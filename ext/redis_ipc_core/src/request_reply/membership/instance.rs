@@ -1,4 +1,4 @@
-//! One instance of a group on a stream: what each of its parts needs to know.
+//! One instance of a group on a stream: the state that all of its parts need.
 
 use crate::error::{Error, ErrorKind, Place};
 use crate::foundation::payload::stream_entry::StreamId;
@@ -18,14 +18,14 @@ pub struct Instance {
     pub names: Names,
     /// Its options.
     pub options: Options,
-    /// How it reaches Redis, and where it tells what happens.
+    /// The access to Redis, and the receiver of reports.
     pub endpoint: Arc<Endpoint>,
-    /// Connections for everything but the blocking reads and the writer.
+    /// The connections for everything but the blocking reads and the writer.
     pub connections: Arc<Pool>,
 }
 
 impl Instance {
-    /// A new instance of `group` on `stream`, which has no connection yet.
+    /// Creates an instance of `group` on `stream` that has no connection yet.
     ///
     /// # Errors
     ///
@@ -54,12 +54,12 @@ impl Instance {
         GroupConsumer::new(endpoint, connections, inbox, group, name, self.options.room())
     }
 
-    /// An error about a group of this stream.
+    /// Creates an error about a group of this stream.
     pub fn error(&self, kind: ErrorKind, message: impl Into<String>, group: &str) -> Error {
         Error::new(kind, message).at(self.names.keys.stream(), group)
     }
 
-    /// The refusal of content over the limit.
+    /// Creates the error of content over the limit.
     pub fn too_large(&self, size: usize, group: &str) -> Error {
         let limit = self.options.max_content_size;
         let message =
@@ -67,8 +67,8 @@ impl Instance {
         self.error(ErrorKind::Content, message, group)
     }
 
-    /// The first id of an inbox that a living request can have: older ones are past any deadline. Removing those by
-    /// XADD's MINID catches what died with its asker.
+    /// Returns the first id of an inbox that a living request can have. Older requests are past any deadline.
+    /// Removing those by XADD's MINID also removes the requests of callers that died.
     pub fn oldest_alive(&self) -> StreamId {
         let lifetime = self.options.inbox_lifetime().as_millis() as u64;
         StreamId { ms: self.endpoint.clock.now().saturating_sub(lifetime), seq: 0 }

@@ -1,4 +1,4 @@
-//! One instance of a group on a stream: what its parts need to know of it, the keys it keeps alive, and its presence.
+//! One instance of a group on a stream: its state, the keys that it keeps alive, and its presence.
 
 pub mod arrivals;
 pub mod inbox;

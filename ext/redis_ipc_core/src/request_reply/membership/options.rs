@@ -1,4 +1,4 @@
-//! Every option of `connect` with its default, its range and its refusals.
+//! Every option of `connect`, with its default, its range and its errors.
 
 use crate::error::{Error, ErrorKind};
 use crate::foundation::payload::fields::Room;
@@ -8,16 +8,16 @@ use crate::foundation::redis::redis_options::RedisOptions;
 use serde_json::Value;
 use std::time::Duration;
 
-/// When a request counts as taken care of.
+/// The delivery guarantee: when a request is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
-    /// Acknowledged after the answer: it may run again if its instance dies.
+    /// A request is acknowledged after its answer. It may run again if its instance dies.
     AtLeastOnce,
-    /// Acknowledged before running: it never runs twice, and may be lost with its instance.
+    /// A request is acknowledged before it runs. It never runs twice, and may be lost with its instance.
     AtMostOnce,
 }
 
-/// The longest deadline, unless configured.
+/// The longest deadline, unless configured otherwise.
 const MAX_TIMEOUT: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -26,68 +26,72 @@ const DAY: Duration = Duration::from_secs(86_400);
 pub struct Options {
     /// How to reach Redis.
     pub redis: RedisOptions,
-    /// Connections kept for everything but the blocking reads and the sender.
+    /// The number of pooled connections, for everything but the blocking reads and the writer.
     pub pool_size: u32,
-    /// How far the pool may grow under pressure.
+    /// The most connections to which the pool may grow under load.
     pub max_pool_size: Option<u32>,
     /// The most bytes of JSON in one request or answer.
     pub max_content_size: usize,
-    /// Open calls.
+    /// The options of open calls.
     pub ledger: LedgerOptions,
-    /// Serving requests.
+    /// The options of serving requests.
     pub consumer: ConsumerOptions,
-    /// Running callbacks and reports.
+    /// The options of running callbacks and reports.
     pub dispatcher: DispatcherOptions,
-    /// What is kept of requests that were given up on.
+    /// Limits on the dead letters of a group.
     pub dead_letters: Limits,
 }
 
 /// Options of the ledger of open calls.
 #[derive(Debug, Clone)]
 pub struct LedgerOptions {
-    /// The deadline of a call that names none.
+    /// The deadline of a call that has none of its own.
     pub entry_timeout: Duration,
-    /// How often overdue calls nobody waits for are cleaned up.
+    /// How often overdue calls are ended for which no thread waits.
     pub cleanup_interval: Duration,
-    /// The longest deadline a call may have; inboxes are trimmed past it.
+    /// The longest deadline that a call may have. Older requests are trimmed from inboxes.
     pub max_timeout: Duration,
-    /// How many calls may be open at a time.
+    /// The most calls that may be open at the same time.
     pub max_open_calls: Option<usize>,
-    /// How many requests may wait in the inbox of a group that is asked.
+    /// The most requests that may wait in the inbox of a destination group.
     pub max_waiting: Option<u64>,
-    /// Whether a caller that waits alone looks for its answer for a while before it sleeps.
+    /// Whether a caller that waits alone polls for its answer before it sleeps.
     pub busy_poll: bool,
 }
 
 /// Options of the side that serves requests.
 #[derive(Debug, Clone)]
 pub struct ConsumerOptions {
-    /// Threads that run the handler.
+    /// The number of threads that run the handler.
     pub pool_size: usize,
-    /// Accepted for compatibility, and not used: reads block, so there is nothing to poll.
+    /// Accepted for compatibility and not used. Reads block, so there is nothing to poll for.
     pub execution_interval: Duration,
-    /// When a request counts as taken care of.
+    /// The delivery guarantee.
     pub delivery: Delivery,
-    /// How long a request stays with an instance that no longer renews it.
+    /// How long a request stays with an instance that no longer renews its lease.
     pub lease: Duration,
-    /// Deliveries after which a request is given up on.
+    /// The number of deliveries after which a request is given up on.
     pub max_deliveries: u32,
-    /// Whether a consumer that waits alone looks for a request for a while before it sleeps.
+    /// Whether a consumer that waits alone polls for a request before it sleeps.
     pub busy_poll: bool,
 }
 
-/// Options of the threads that work on the reports: ends of watched calls, errors.
+/// Options of the threads that handle reports: ends of watched calls, and errors.
 #[derive(Debug, Clone)]
 pub struct DispatcherOptions {
-    /// How many there are.
+    /// The number of threads.
     pub pool_size: usize,
-    /// Accepted for compatibility, as for the consumer.
+    /// Accepted for compatibility and not used.
     pub execution_interval: Duration,
 }
 
 impl Options {
-    /// Reads options as nested JSON. `environment_url` is the value of `REDIS_URL`; `elsewhere` names the options the
-    /// caller takes care of, so that a refusal can list them.
+    /// Reads options as nested JSON. `environment_url` is the value of `REDIS_URL`. `elsewhere` names the options
+    /// that the caller handles, so that an error can list them.
+    ///
+    /// # Errors
+    ///
+    /// An option is unknown or has a wrong type or value (a [`crate::ErrorKind::Configuration`] error).
     pub fn parse(
         value: Value,
         environment_url: Option<&str>,
@@ -115,20 +119,25 @@ impl Options {
         Ok(options)
     }
 
-    /// How much of an entry is kept when it is read.
+    /// Returns how much of an entry is kept when it is read.
     pub fn room(&self) -> Room {
         Room::for_content(self.max_content_size)
     }
 
-    /// How long an unused inbox outlives its last use, and how old a request may get: past the longest deadline
-    /// nothing is alive. At least that of the default deadline, since others on the stream may have that.
+    /// Returns how long an unused inbox outlives its last use, which is also the greatest age of a request: past the
+    /// longest deadline no request is alive. It is at least that of the default deadline, because other instances may
+    /// use that.
     pub fn inbox_lifetime(&self) -> Duration {
         self.ledger.max_timeout.max(MAX_TIMEOUT) + Duration::from_secs(60)
     }
 }
 
 impl LedgerOptions {
-    /// `timeout`, if a request may have it.
+    /// Checks that a request may have this timeout, and returns it.
+    ///
+    /// # Errors
+    ///
+    /// The timeout is out of range (a [`crate::ErrorKind::Argument`] error).
     pub fn check_timeout(&self, timeout: Duration) -> Result<Duration, Error> {
         if !timeout.is_zero() && timeout <= self.max_timeout {
             return Ok(timeout);
@@ -201,7 +210,7 @@ fn execution_interval(section: &mut OptionReader) -> Result<Duration, Error> {
     Ok(section.seconds("execution_interval", Duration::from_secs(60))?.unwrap_or(Duration::from_millis(10)))
 }
 
-/// Under 100 ms a busy machine could not renew in time, and every request would run everywhere.
+/// Reads the lease. Under 100 ms a busy machine could not renew in time, and every request would run everywhere.
 fn lease(section: &mut OptionReader) -> Result<Duration, Error> {
     let lease = section.seconds("lease", DAY)?.unwrap_or(Duration::from_secs(2));
     if lease < Duration::from_millis(100) {

@@ -1,14 +1,15 @@
-//! A sign of life in `S:instances`: what stands there for an instance.
+//! The entries of `S:instances`, by which instances show that they are alive.
 
 use crate::request_reply::protocol::keys::{self, Keys};
 use crate::request_reply::protocol::names::Names;
 use redis::Value;
 use std::time::Duration;
 
-/// No instance has a longer lease, in ms: a stranger could keep everybody from taking over.
+/// The longest lease of an instance in ms. With a longer one a single entry could keep all instances from taking
+/// over.
 const LONGEST_LEASE: u64 = 86_400_000;
 
-/// One instance that is alive.
+/// One living instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Presence {
     /// Its group.
@@ -19,11 +20,11 @@ pub struct Presence {
     pub host: String,
     /// Its process.
     pub pid: u32,
-    /// Its last sign of life, in ms on Redis's clock.
+    /// Its last heartbeat, in ms on Redis's clock.
     pub seen: u64,
 }
 
-/// The instances in the reply of ZRANGE with scores: `None` in place of what is not of this protocol.
+/// Reads the instances in a reply of ZRANGE with scores. An entry that is not of this protocol is `None`.
 pub fn rows(reply: &Value) -> Option<Vec<Option<Presence>>> {
     let Value::Array(flat) = reply else { return None };
     let tells_lease =
@@ -31,7 +32,7 @@ pub fn rows(reply: &Value) -> Option<Vec<Option<Presence>>> {
     let row = |pair: &[Value]| match pair {
         [Value::BulkString(name), Value::BulkString(score)] => {
             let score: f64 = std::str::from_utf8(score).ok()?.parse().ok()?;
-            // Saturates: a score may be any double.
+            // The conversion saturates, because a score may be any double.
             parse_name(std::str::from_utf8(name).ok()?, score as u64)
         }
         _ => None,
@@ -39,8 +40,8 @@ pub fn rows(reply: &Value) -> Option<Vec<Option<Presence>>> {
     Some(flat.chunks(2).filter(|pair| !tells_lease(pair)).map(row).collect())
 }
 
-/// What stands for an instance in S:instances. The second name, of an instance that takes requests, tells its `lease`;
-/// it does not stand for an instance of its own.
+/// Returns the names of an instance in S:instances. The second name, of an instance that takes requests, tells its
+/// `lease`. It does not stand for another instance.
 pub fn names_of(names: &Names, lease: Option<Duration>) -> Vec<String> {
     let host = gethostname::gethostname().to_string_lossy().into_owned();
     let name = Keys::member(&names.group, &names.instance_id, &host, std::process::id());
@@ -48,13 +49,13 @@ pub fn names_of(names: &Names, lease: Option<Duration>) -> Vec<String> {
     [name].into_iter().chain(lease).collect()
 }
 
-/// The lease in ms that a name in S:instances tells, if it is of an instance of `group`.
+/// Returns the lease in ms that a name in S:instances tells, if it belongs to an instance of `group`.
 pub fn lease_of(name: &[u8], group: &str) -> Option<u64> {
     let (of, lease) = parse_lease(name)?;
     (keys::decode(of) == group).then_some(lease)
 }
 
-/// The encoded group and the lease in ms that a name in S:instances tells.
+/// Reads the encoded group and the lease in ms from a name in S:instances.
 fn parse_lease(name: &[u8]) -> Option<(&str, u64)> {
     let parts: Vec<&str> = std::str::from_utf8(name).ok()?.split(':').collect();
     let [of, _, _, _, lease] = parts.as_slice() else { return None };

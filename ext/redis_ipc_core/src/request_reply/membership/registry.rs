@@ -1,4 +1,5 @@
-//! Which instances of a stream are alive: shows that this one is, and cleans up after the dead and after itself.
+//! The living instances of a stream. It shows that this instance is alive, and removes the traces of dead instances
+//! and of itself.
 
 use crate::error::{Error, ErrorKind};
 use crate::foundation::redis::resp::replies::unexpected;
@@ -14,20 +15,22 @@ use std::time::{Duration, Instant};
 
 /// How often an instance renews its reply stream and reads Redis's clock: a third of the reply stream's expiry.
 pub const RENEWAL: Duration = Duration::from_secs(10);
-/// An instance not heard of for this long counts as dead, unless leases are shorter or longer than usual.
+/// After this long without a heartbeat an instance counts as dead, unless leases are shorter or longer than usual.
 const DEAD_AFTER: Duration = Duration::from_secs(60);
-/// A sign of life that lies further ahead is none: it would never end. Redis's clock may be set back by so much.
+/// A heartbeat that lies further ahead is not valid, because it would never expire. Redis's clock may be set back by
+/// this much.
 const AHEAD: Duration = Duration::from_secs(86_400);
-/// The most rows of S:instances that are read: whoever may show presence can add any number. An instance that serves
-/// has two.
+/// The most rows of S:instances that are read, because any client that may show presence can add any number. A
+/// serving instance has two rows.
 const MOST: usize = 50_000;
-/// How many inboxes of groups that did not answer are removed when leaving.
+/// The most inboxes of groups that did not answer that are removed when leaving.
 const TIDIED: usize = 1_000;
 
-/// Deletes consumers of the inbox under which nothing is pending: the one named ARGV[2], and with ARGV[3] = 1 those not
-/// named among the living (from ARGV[5] on); with ARGV[4] = 1 also an empty inbox without consumers. In a script
-/// because a request may arrive between the look and the deletion, and deleting a consumer deletes what is pending
-/// under it.
+/// Deletes consumers of the inbox without pending entries: the one named ARGV[2], and with ARGV[3] = 1 those not
+/// named among the living (from ARGV[5] on). With ARGV[4] = 1 it also deletes an empty inbox without consumers.
+///
+/// This is a script because a request may arrive between the check and the deletion, and deleting a consumer deletes
+/// its pending entries.
 const SWEEP: &str = r"
 local consumers = redis.pcall('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])
 if consumers.err then return -1 end
@@ -47,32 +50,33 @@ if ARGV[4] == '1' and left == 0 and redis.call('XLEN', KEYS[1]) == 0 then redis.
 return left
 ";
 
-/// Deletes an inbox that is empty and that no group has ever joined: what a call to nobody leaves behind.
+/// Deletes an inbox that is empty and that no group has ever joined. A call to a group that does not exist leaves one
+/// behind.
 const DISCARD: &str = r"
 local groups = redis.pcall('XINFO', 'GROUPS', KEYS[1])
 if not groups.err and #groups == 0 and redis.call('XLEN', KEYS[1]) == 0 then return redis.call('DEL', KEYS[1]) end
 return 0
 ";
 
-/// The instances of a stream, as one of them sees them.
+/// The living instances of a stream, as one of them sees them.
 pub struct Registry {
     instance: Arc<Instance>,
-    /// The lease of this instance; none if it only asks.
+    /// The lease of this instance. `None` if it only makes calls.
     lease: Option<Duration>,
-    /// When a heartbeat last found this instance missing among the living.
+    /// When a heartbeat last found that this instance was missing among the living.
     lost: Mutex<Option<Instant>>,
-    /// Whether something among the living could not be read when they were last looked at.
+    /// Whether an entry among the living could not be read the last time.
     unreadable: AtomicBool,
-    /// Whether there were too many among the living to read them all.
+    /// Whether there were too many entries among the living to read them all.
     flooded: AtomicBool,
-    /// The longest lease that an instance of the group has, in ms, as far as it is known.
+    /// The longest known lease in ms of an instance of the group.
     longest_lease: AtomicU64,
-    /// Groups that left a request unclaimed: their inboxes may be left to this instance to remove.
+    /// Groups that left a request unclaimed. This instance may be the one that must remove their inboxes.
     asked_in_vain: Mutex<HashSet<String>>,
 }
 
 impl Registry {
-    /// For `instance`, which takes requests if it `serves`.
+    /// Creates the registry of `instance`, which takes requests if it `serves`.
     pub fn new(instance: Arc<Instance>, serves: bool) -> Self {
         Self {
             lease: serves.then_some(instance.options.consumer.lease),
@@ -93,23 +97,23 @@ impl Registry {
         self.instance.connections.run(key, command)
     }
 
-    /// How often an instance shows that it is alive.
+    /// Returns how often an instance sends a heartbeat.
     pub fn heartbeat_interval(&self) -> Duration {
         self.instance.options.consumer.lease.min(RENEWAL)
     }
 
-    /// After how long without a sign of life an instance counts as dead, and its traces are removed.
+    /// Returns after how long without a heartbeat an instance counts as dead, and its traces are removed.
     pub fn dead_after(&self) -> Duration {
         (self.heartbeat_interval() * 30).clamp(Duration::from_secs(3), DEAD_AFTER)
     }
 
-    /// Shows for the first time that this instance is alive.
+    /// Sends the first heartbeat of this instance.
     pub fn announce(&self) -> Result<(), Error> {
         self.show()?;
         self.keep()
     }
 
-    /// Shows that this instance is alive.
+    /// Sends a heartbeat.
     pub fn heartbeat(&self) -> Result<(), Error> {
         if self.show()? {
             *self.lost.lock() = Some(Instant::now());
@@ -117,7 +121,7 @@ impl Registry {
         Ok(())
     }
 
-    /// True if it was not there.
+    /// Writes the presence. Returns true if it was missing.
     fn show(&self) -> Result<bool, Error> {
         let key = self.key();
         let mut add = redis::cmd("ZADD");
@@ -128,22 +132,23 @@ impl Registry {
         Ok(!matches!(self.run(&key, &add)?, Value::Int(0)))
     }
 
-    /// Whether the own presence had to be shown anew lately: that of others may be missing still.
+    /// Whether this instance's presence was missing recently. That of other instances may be missing still.
     fn was_lost(&self) -> bool {
         let lost = *self.lost.lock();
         lost.is_some_and(|at| at.elapsed() < RENEWAL)
     }
 
-    /// The lease by which others of the group are judged: the longest one, as each instance renews what it holds as
-    /// often as its own lease asks for. What a dead instance had is its own for as long as it said, too.
+    /// Returns the lease by which other instances of the group are judged: the longest one, because each instance
+    /// renews the leases of its requests as often as its own lease requires. A dead instance keeps its requests for
+    /// its own lease, too.
     pub fn group_lease(&self) -> Result<Duration, Error> {
         let range = self.rows_since(self.ago(DEAD_AFTER));
         let names: Vec<Vec<u8>> =
             self.instance.connections.with(&self.key(), |connection| connection.query(&range))?;
         let group = &self.instance.names.group;
         let longest = names.iter().filter_map(|name| presence::lease_of(name, group)).max().unwrap_or(0);
-        // Where this instance was missing, others are, until they show themselves again; others may stand after the
-        // last row that is read.
+        // If this instance was missing, others are missing until they show themselves again. Others may also be
+        // behind the last row that is read.
         let is_incomplete = self.was_lost() || names.len() > MOST;
         let known = if is_incomplete { self.longest_lease.load(Ordering::Relaxed) } else { 0 };
         let longest = longest.max(known);
@@ -151,7 +156,7 @@ impl Registry {
         Ok(Duration::from_millis(longest).max(self.instance.options.consumer.lease))
     }
 
-    /// Renews the shared key, and removes what nobody would otherwise: signs of life from a far future.
+    /// Renews the shared key, and removes heartbeats from a far future, which would never expire.
     fn keep(&self) -> Result<(), Error> {
         let key = self.key();
         let mut keep = redis::cmd("PEXPIRE");
@@ -162,7 +167,7 @@ impl Registry {
         self.run(&key, &remove).map(drop)
     }
 
-    /// The latest sign of life that can be one, in ms on Redis's clock.
+    /// Returns the latest valid time of a heartbeat, in ms on Redis's clock.
     fn latest(&self) -> u64 {
         self.instance.endpoint.clock.now() + AHEAD.as_millis() as u64
     }
@@ -171,8 +176,8 @@ impl Registry {
         self.instance.endpoint.clock.now().saturating_sub(time.as_millis() as u64)
     }
 
-    /// Removes the dead: their presence, and their consumers once nothing is pending under them. Renews the shared
-    /// keys.
+    /// Removes the dead: their presence, and their consumers once those have no pending entries. It also renews the
+    /// shared keys.
     pub fn sweep(&self) -> Result<(), Error> {
         let key = self.key();
         // Other groups may have longer leases, so their presence is removed only after the longest time.
@@ -185,10 +190,10 @@ impl Registry {
         self.keep()
     }
 
-    /// Removes the consumers of the dead from the own group, and keeps the inbox.
+    /// Removes the consumers of dead instances from the own group, and keeps the inbox from expiring.
     fn sweep_consumers(&self) -> Result<(), Error> {
         let names = &self.instance.names;
-        // While there are too many rows to know who is alive, nobody is taken for dead.
+        // While there are too many rows to know all living instances, no instance is taken for dead.
         let sweep = self.list_since(self.ago(self.dead_after()))?.map(|living| {
             let own = living.into_iter().filter(|presence| presence.group == *names.group);
             let mut sweep = self.sweep_command("", true, false);
@@ -211,7 +216,7 @@ impl Registry {
         sweep
     }
 
-    /// Notes that nobody took a request for `group`. Beyond [`TIDIED`] groups the expiry of their inboxes has to do.
+    /// Records that nobody took a request for `group`. Beyond [`TIDIED`] groups their inboxes are left to expire.
     pub fn note_asked_in_vain(&self, group: &str) {
         let mut groups = self.asked_in_vain.lock();
         if groups.len() < TIDIED && !groups.contains(group) {
@@ -219,7 +224,7 @@ impl Registry {
         }
     }
 
-    /// Removes what this instance leaves behind, and the empty inboxes of the groups it asked in vain.
+    /// Removes the traces of this instance, and the empty inboxes of the groups that it called in vain.
     pub fn leave(&self) -> Result<(), Error> {
         let (key, names) = (self.key(), &self.instance.names);
         self.run(&key, redis::cmd("ZREM").arg(&key).arg(presence::names_of(names, self.lease)))?;
@@ -234,11 +239,11 @@ impl Registry {
         Ok(())
     }
 
-    /// Who is alive on the stream.
+    /// Returns the living instances of the stream.
     ///
     /// # Errors
     ///
-    /// If Redis cannot be asked, or there are more than [`MOST`] rows.
+    /// Redis cannot be asked, or there are more than [`MOST`] rows.
     pub fn list(&self) -> Result<Vec<Presence>, Error> {
         let mut found = self.list_since(self.ago(DEAD_AFTER))?.ok_or_else(|| self.too_many())?;
         let own = self.ago(self.dead_after());
@@ -246,7 +251,7 @@ impl Registry {
         Ok(found)
     }
 
-    /// Reads the rows with a sign of life since `since`, and if there are more than [`MOST`], one more than that.
+    /// Reads the rows with a heartbeat since `since`. If there are more than [`MOST`], it reads one more than that.
     fn rows_since(&self, since: u64) -> Cmd {
         let mut range = redis::cmd("ZRANGE");
         range.arg(self.key()).arg(since).arg(self.latest()).arg("BYSCORE");
@@ -254,7 +259,8 @@ impl Registry {
         range
     }
 
-    /// None, told once, if there are more than [`MOST`] rows: those that are left out may be of anybody.
+    /// Returns the living instances. Returns `None`, and reports it once, if there are more than [`MOST`] rows: the
+    /// rows beyond may belong to any instance.
     fn list_since(&self, since: u64) -> Result<Option<Vec<Presence>>, Error> {
         let mut range = self.rows_since(since);
         range.arg("WITHSCORES");
@@ -272,7 +278,7 @@ impl Registry {
         Ok(Some(known.into_iter().flatten().collect()))
     }
 
-    /// Whoever may write here can write anything: that is told once, until it is over.
+    /// Reports a condition once, until it is over. Any client that may write here can cause it.
     fn tell_once(&self, told: &AtomicBool, is_so: bool, error: impl FnOnce() -> Error) {
         if !told.swap(is_so, Ordering::SeqCst) && is_so {
             self.instance.endpoint.report(error());

@@ -1,4 +1,4 @@
-//! The reply stream of this instance: made where it is missing, and kept from expiring.
+//! The reply stream of this instance. It is created where it is missing, and kept from expiring.
 
 use crate::error::Error;
 use crate::foundation::payload::fields::Room;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// How long the reply stream outlives the last sign of life.
+/// How long the reply stream outlives the last renewal.
 const LIFETIME: Duration = Duration::from_secs(30);
 
 /// The reply stream of one instance.
@@ -21,39 +21,40 @@ pub struct ReplyStream {
 }
 
 impl ReplyStream {
-    /// That of `instance`, which may not exist yet.
+    /// Creates the access to the reply stream of `instance`, which may not exist yet.
     pub fn new(instance: Arc<Instance>) -> Self {
         Self { instance, made: AtomicUsize::new(0) }
     }
 
-    /// Opens connections to it.
+    /// Returns the connector to its server.
     pub fn connector(&self) -> &Connector {
         &self.instance.endpoint.connector
     }
 
-    /// How much of an answer is kept when it is read.
+    /// Returns how much of an answer is kept when it is read.
     pub fn room(&self) -> Room {
         self.instance.options.room()
     }
 
-    /// Its key.
+    /// Returns its key.
     pub fn key(&self) -> &str {
         &self.instance.names.replies
     }
 
-    /// How often it was made: a new one is read from its beginning.
+    /// Returns how often it was created. A new one is read from its beginning.
     pub fn times_made(&self) -> usize {
         self.made.load(Ordering::SeqCst)
     }
 
-    /// Makes it if it is missing (true), so that XADD NOMKSTREAM finds it, and gives it its expiry.
+    /// Creates it if it is missing, so that XADD NOMKSTREAM finds it, and sets its expiry. Returns whether it was
+    /// missing.
     pub fn make(&self, connection: &mut Connection) -> RedisResult<bool> {
         let key = self.key();
         if connection.run(&keep(key))? != Value::Int(0) {
             return Ok(false);
         }
-        // The way to an empty stream: a group makes it, and is not needed. In one transaction: a connection that broke
-        // in between would leave a stream that never expires.
+        // A group is the way to create an empty stream, and is not needed after that. The commands form one
+        // transaction, because a connection that broke in between would leave a stream that never expires.
         let group = |word: &str| redis::cmd("XGROUP").arg(word).arg(key).arg("new").clone();
         let replies = connection.run_all(&[
             redis::cmd("MULTI"),
@@ -63,11 +64,11 @@ impl ReplyStream {
             redis::cmd("EXEC"),
         ])?;
         for reply in replies {
-            // EXEC says what became of each.
+            // The reply of EXEC has the result of each command.
             let Value::Array(results) = refused(reply)? else { continue };
             for result in results {
                 match refused(result) {
-                    // One whose connection broke half-way left its group: here it is destroyed.
+                    // A connection that broke half-way left its group. It is destroyed here.
                     Err(error) if error.code() != Some("BUSYGROUP") => return Err(error),
                     _ => {}
                 }
@@ -77,7 +78,7 @@ impl ReplyStream {
         Ok(true)
     }
 
-    /// [`ReplyStream::make`], on a connection of the pool. Without the stream every answer is dropped, so this is done
+    /// Runs [`ReplyStream::make`] on a pooled connection. Without the stream every answer is dropped, so this runs
     /// wherever it may have vanished.
     pub fn restore(&self) -> Result<bool, Error> {
         self.instance.connections.with(self.key(), |connection| self.make(connection))

@@ -3,8 +3,9 @@
 use crate::foundation::runtime::sync::Mutex;
 use bytes::Bytes;
 
-/// JSON that came with an entry, or goes out with one. What came is let go of once it has been read: who holds the
-/// entry (a call, a claim, a Ruby object that waits for the garbage collector) may hold it for long.
+/// JSON that was received with an entry, or is sent with one. Received JSON is released once it has been read,
+/// because the owner of the entry (a call, a held request, a Ruby object that waits for the garbage collector) may
+/// keep it for long.
 #[derive(Debug)]
 pub struct Content {
     bytes: Mutex<Bytes>,
@@ -12,22 +13,22 @@ pub struct Content {
 }
 
 impl Content {
-    /// How many bytes it has, or had.
+    /// Returns how many bytes it has, or had.
     pub fn size(&self) -> usize {
         self.size
     }
 
-    /// The bytes; none once they were let go of.
+    /// Returns the bytes. There are none once they were released.
     pub fn share(&self) -> Bytes {
         self.bytes.lock().clone()
     }
 
-    /// Hands the bytes to `read`, without the memory that sharing takes.
+    /// Passes the bytes to `read`, without the memory that sharing takes.
     pub fn read(&self, read: impl FnOnce(&[u8])) {
         read(&self.bytes.lock());
     }
 
-    /// Lets go of the bytes.
+    /// Releases the bytes.
     pub fn release(&self) {
         let released = std::mem::take(&mut *self.bytes.lock());
         drop(released);

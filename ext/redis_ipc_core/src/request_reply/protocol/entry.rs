@@ -1,4 +1,4 @@
-//! The entries of the wire protocol: requests and answers, to and from the fields of a stream entry.
+//! The entries of the wire protocol. It converts requests and answers to and from the fields of a stream entry.
 
 use crate::foundation::payload::fields::{Extent, Fields, MAX_FIELDS};
 use crate::foundation::payload::json::{self, JsonError};
@@ -10,34 +10,34 @@ use crate::request_reply::protocol::keys::Keys;
 use bytes::Bytes;
 use std::time::{Duration, Instant};
 
-/// The texts of an entry of at most so many bytes keep all of it.
+/// The texts of an entry share its memory if it has at most this many bytes. They keep all of it then.
 const SHARED: usize = 4 << 10;
 
-/// The most bytes of a trace context (W3C's has 55); a longer one is left out.
+/// The most bytes of a trace context (W3C's has 55). A longer one is left out.
 const MAX_TRACEPARENT: usize = 128;
 
-/// The most bytes of a correlation id (Rails's request ids have at most so many); a longer one is left out.
+/// The most bytes of a correlation id (the longest of Rails's request ids). A longer one is left out.
 const MAX_CORRELATION_ID: usize = 255;
 
-/// Longer than any request is good for.
+/// A time that exceeds the lifetime of any request.
 const FOREVER: Duration = Duration::from_secs(366 * 86_400);
 
-/// How many fields every request has. One with no more has none of the optional ones, so nobody looks for them.
+/// How many fields every request has. A request with no more has no optional fields, so they are not looked up.
 const REQUIRED_FIELDS: usize = 8;
 
-/// The three states an entry can carry.
+/// The three states of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
     /// A request.
     Pending,
-    /// An answer: done.
+    /// An answer: the handler succeeded.
     Fulfilled,
-    /// An answer: refused, or the handler failed.
+    /// An answer: the handler refused or failed, or the library rejected the request.
     Rejected,
 }
 
 impl Status {
-    /// Its name on the wire.
+    /// Returns its name on the wire.
     pub fn name(self) -> &'static str {
         match self {
             Status::Pending => "pending",
@@ -47,24 +47,24 @@ impl Status {
     }
 }
 
-/// Why an entry is not a request or an answer of this protocol.
+/// The reason why an entry is not a request or an answer of this protocol.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EntryError {
-    /// A field that must be there is not.
+    /// A required field is missing.
     #[error("the field {0:?} is missing")]
     Missing(&'static str),
-    /// A field has a value it cannot have.
+    /// A field has an invalid value.
     #[error("the field {field:?} is not {expected}")]
     Bad {
         /// The field.
         field: &'static str,
-        /// What it should be.
+        /// A description of a valid value.
         expected: &'static str,
     },
-    /// More than [`MAX_FIELDS`] fields.
+    /// The entry has more than [`MAX_FIELDS`] fields.
     #[error("it has more than {MAX_FIELDS} fields")]
     TooManyFields,
-    /// So large that it was not read as a whole.
+    /// The entry is so large that it was not read as a whole.
     #[error("it has {0} bytes, far more than max_content_size allows, and was not read as a whole")]
     TooLarge(u64),
     /// The content is not acceptable JSON.
@@ -75,44 +75,44 @@ pub enum EntryError {
 /// A request taken from an inbox.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Request {
-    /// The asker's id for it.
+    /// The caller's id for it.
     pub id: Text,
     /// Redis's id for it.
     pub redis_id: StreamId,
-    /// The asking instance.
+    /// The calling instance.
     pub instance_id: Text,
-    /// JSON.
+    /// The content, in JSON.
     pub content: Content,
-    /// The asking group.
+    /// The calling group.
     pub source_group: Text,
-    /// The asked group.
+    /// The destination group.
     pub destination_group: Text,
-    /// The key the answer goes to.
+    /// The key that the answer goes to.
     pub reply_to: Text,
-    /// How long it is good for, in ms from when Redis got it.
+    /// How long it is valid, in ms from when Redis got it.
     pub ttl: u64,
-    /// When Redis got it, in ms on its clock: as its id says, or earlier if that is ahead of the clock.
+    /// When Redis got it, in ms on its clock. Its id tells; if the id is ahead of the clock, this is earlier.
     pub since: u64,
-    /// When it expires. By the monotonic clock, which nobody sets.
+    /// When it expires, on the monotonic clock, which cannot be set.
     pub due: Instant,
     /// How often it has been delivered, this time included.
     pub deliveries: u32,
     /// It was sent again after a broken connection, so an earlier copy may have run.
     pub resent: bool,
-    /// It was a dead letter, and somebody has it tried again.
+    /// It was a dead letter that is tried again.
     pub retried: bool,
-    /// It was there before its group was: an earlier group of that name may have delivered it.
+    /// It was there before its group was created. An earlier group of that name may have delivered it.
     pub outlived_group: bool,
-    /// What it belongs to.
+    /// The work that it belongs to.
     pub context: Context,
 }
 
-/// What a request belongs to, as the asker says. The core carries it and makes no use of it.
+/// The work that a request belongs to, as the caller says. The core carries it and does not use it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Context {
-    /// The asker's trace context (W3C `traceparent`).
+    /// The caller's trace context (W3C `traceparent`).
     pub traceparent: Option<String>,
-    /// The asker's name for the work that the request is part of: in Rails, the id of the HTTP request.
+    /// The caller's name for the work that the request is part of: in Rails, the id of the HTTP request.
     pub correlation_id: Option<String>,
 }
 
@@ -184,7 +184,7 @@ impl Request {
         self.deliveries > 1 || self.resent || self.retried || self.outlived_group
     }
 
-    /// The same, which has been with Redis `since` then; `now` is Redis's time. Both are in ms.
+    /// Sets when Redis got the request to `since`; `now` is Redis's time. Both are in ms.
     #[must_use]
     pub fn aged(self, since: u64, now: u64) -> Self {
         let age = now.saturating_sub(since);
@@ -192,12 +192,12 @@ impl Request {
         Self { since, due: Instant::now() + left, ..self }
     }
 
-    /// When it expires, in ms on Redis's clock.
+    /// Returns when it expires, in ms on Redis's clock.
     pub fn deadline(&self) -> u64 {
         self.since.saturating_add(self.ttl)
     }
 
-    /// How long until it expires; zero once it has.
+    /// Returns how long it is still valid. Zero once it has expired.
     pub fn left(&self) -> Duration {
         self.due.saturating_duration_since(Instant::now())
     }
@@ -208,14 +208,14 @@ impl Request {
     }
 }
 
-/// An answer, on its way to the asker or arrived there.
+/// An answer, on its way to the caller or received.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The id of the request it answers.
     pub id: Text,
     /// The answering instance.
     pub instance_id: Text,
-    /// Fulfilled or rejected.
+    /// Whether it is fulfilled or rejected.
     pub status: Status,
     /// JSON: the value, or the reason of a rejection.
     pub content: Content,
@@ -223,9 +223,9 @@ pub struct Answer {
     pub error: Option<String>,
     /// The answering group.
     pub source_group: Text,
-    /// The asking group.
+    /// The calling group.
     pub destination_group: Text,
-    /// Redis's id for it; zero until it has one.
+    /// Redis's id for it. It is zero until Redis has given one.
     pub redis_id: StreamId,
 }
 
@@ -250,7 +250,7 @@ impl Answer {
         })
     }
 
-    /// Hands each field to `put`, in wire order.
+    /// Passes each field to `put`, in wire order.
     pub fn write(&self, mut put: impl FnMut(&str, &[u8])) {
         put("id", self.id.as_bytes());
         put("instance_id", self.instance_id.as_bytes());
@@ -264,30 +264,30 @@ impl Answer {
     }
 }
 
-/// A request on its way out.
+/// A request that is to be sent.
 #[derive(Debug)]
 pub struct Question {
-    /// JSON.
+    /// The content, in JSON.
     pub content: Vec<u8>,
-    /// The asked group.
+    /// The destination group.
     pub to: String,
-    /// What it belongs to.
+    /// The work that it belongs to.
     pub context: Context,
 }
 
-/// The fields that come from whoever asks; every request of one instance carries the same.
+/// The fields that identify the caller. Every request of one instance carries the same ones.
 #[derive(Debug)]
 pub struct Sender<'a> {
-    /// The asking instance.
+    /// The calling instance.
     pub instance_id: &'a str,
-    /// The asking group.
+    /// The calling group.
     pub group: &'a str,
-    /// Where its answers go.
+    /// The key that its answers go to.
     pub reply_to: &'a str,
 }
 
 impl Question {
-    /// Hands each field of the request to `put`, in wire order. `ttl` is in ms.
+    /// Passes each field of the request to `put`, in wire order. `ttl` is in ms.
     pub fn write(
         &self,
         from: &Sender<'_>,
@@ -311,13 +311,13 @@ impl Question {
     }
 }
 
-/// A text of the asker's as it came; a bad one is no reason to refuse the request.
+/// Returns a text of the caller as it was received. An invalid one is no reason to refuse the request.
 fn printable(bytes: &[u8], limit: usize) -> Option<String> {
     let printable = !bytes.is_empty() && bytes.len() <= limit && bytes.iter().all(u8::is_ascii_graphic);
     printable.then(|| String::from_utf8_lossy(bytes).into_owned())
 }
 
-/// The fields of an entry, looked up by name; unknown ones are ignored, so the protocol can grow.
+/// The fields of an entry, looked up by name. Unknown fields are ignored, so that the protocol can grow.
 struct Reading<'a>(&'a Fields);
 
 impl<'a> Reading<'a> {
@@ -345,7 +345,7 @@ impl<'a> Reading<'a> {
         self.key(name)
     }
 
-    /// A key is made of two names and an instance, percent-encoded.
+    /// Reads a key, which consists of two names and an instance, percent-encoded.
     fn key(&self, name: &'static str) -> Result<Text, EntryError> {
         let bytes = self.part(name)?;
         if bytes.is_empty() || bytes.len() > MAX_KEY {
@@ -360,7 +360,8 @@ impl<'a> Reading<'a> {
         Ok(content)
     }
 
-    /// Shares the memory of all fields, or is a copy where that is much: it is kept for longer than the content.
+    /// Reads a field. It shares the memory of all fields if that is small, and is a copy otherwise, because it is
+    /// kept for longer than the content.
     fn part(&self, name: &'static str) -> Result<Bytes, EntryError> {
         if self.0.size() <= SHARED {
             return self.share(name);

@@ -4,8 +4,8 @@ use crate::error::{Error, ErrorKind};
 use crate::foundation::payload::limits::check_name;
 
 /// The words after the stream's name, and those after a queue's (json_rpc/names.rs) that begin many keys. No later
-/// segment of a name may be one, or two names could share a key; and an ACL rule for the keys of one would open those
-/// of the other.
+/// segment of a name may be one of them. Otherwise two names could share a key, and an ACL rule for the keys of one
+/// would include keys of the other.
 const RESERVED: [&str; 6] = ["inbox", "replies", "dead", "instances", "reply", "processing"];
 
 /// The keys of one stream.
@@ -15,7 +15,11 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// The keys of `stream`. Fails on a name that is blank or could collide with another stream's keys.
+    /// Creates the keys of `stream`.
+    ///
+    /// # Errors
+    ///
+    /// The name is blank or too long, or could collide with another stream's keys.
     pub fn new(stream: &str) -> Result<Self, Error> {
         check_name("stream", stream)?;
         let collides = stream.split(':').skip(1).find(|segment| RESERVED.contains(segment));
@@ -30,33 +34,33 @@ impl Keys {
         Ok(Self { stream: stream.to_owned() })
     }
 
-    /// The stream's name.
+    /// Returns the stream's name.
     pub fn stream(&self) -> &str {
         &self.stream
     }
 
-    /// Requests waiting for `group`.
+    /// Returns the stream of the requests that wait for `group`.
     pub fn inbox(&self, group: &str) -> String {
         format!("{}:inbox:{}", self.stream, encode(group))
     }
 
-    /// Answers for one instance of `group`.
+    /// Returns the stream of the answers for one instance of `group`.
     pub fn replies(&self, group: &str, instance: &str) -> String {
         format!("{}:replies:{}:{}", self.stream, encode(group), encode(instance))
     }
 
-    /// Requests of `group` that were given up on.
+    /// Returns the stream of the requests of `group` that were given up on.
     pub fn dead(&self, group: &str) -> String {
         format!("{}:dead:{}", self.stream, encode(group))
     }
 
-    /// Who is alive: a sorted set scored by the last heartbeat (ms on Redis's clock).
+    /// Returns the sorted set of the living instances, scored by their last heartbeat (ms on Redis's clock).
     pub fn instances(&self) -> String {
         format!("{}:instances", self.stream)
     }
 
-    /// Whether `key` is a place where answers to `group` may go: a reply stream of this stream and of that group. An
-    /// answerer writes nowhere else, whatever a request asks for.
+    /// Whether answers to `group` may go to `key`: it is a reply stream of this stream and of that group. An instance
+    /// writes to no other key, whatever a request asks for.
     pub fn is_replies_of(&self, group: &str, key: &[u8]) -> bool {
         let instance = key
             .strip_prefix(self.stream.as_bytes())
@@ -66,23 +70,24 @@ impl Keys {
         !group.is_empty() && instance.is_some_and(|name| !name.is_empty() && !name.contains(&b':'))
     }
 
-    /// The member that presents an instance in [`Keys::instances`].
+    /// Returns the member that stands for an instance in [`Keys::instances`].
     pub fn member(group: &str, instance: &str, host: &str, pid: u32) -> String {
         format!("{}:{}:{}:{pid}", encode(group), encode(instance), encode(host))
     }
 }
 
-/// The consumer group beside `group` that tells since when that has been there (docs/protocol.md, "Withdrawing").
+/// Returns the name of the consumer group beside `group` that tells since when `group` has existed (docs/protocol.md,
+/// "Withdrawing").
 pub fn since(group: &str) -> String {
     format!("{group}:since")
 }
 
-/// Percent-encodes `:` and `%`, so that parts joined by `:` can always be told apart.
+/// Percent-encodes `:` and `%`, so that parts joined by `:` can always be separated.
 pub fn encode(part: &str) -> String {
     part.replace('%', "%25").replace(':', "%3A")
 }
 
-/// The reverse of [`encode`].
+/// Reverses [`encode`].
 pub fn decode(part: &str) -> String {
     part.replace("%3A", ":").replace("%25", "%")
 }

@@ -1,4 +1,4 @@
-//! What one instance is called on its stream, and its keys.
+//! The names of one instance on its stream, and its keys.
 
 use crate::error::Error;
 use crate::foundation::payload::limits::check_name;
@@ -11,7 +11,7 @@ pub struct Names {
     pub keys: Keys,
     /// The group.
     pub group: Text,
-    /// The unguessable name of this instance. It takes requests under it, too.
+    /// The unguessable id of this instance. It is also the name of its consumer.
     pub instance_id: Text,
     /// The key of the group's inbox.
     pub inbox: String,
@@ -20,7 +20,7 @@ pub struct Names {
 }
 
 impl Names {
-    /// The names of the instance `instance_id` of `group` on `stream`.
+    /// Creates the names of the instance `instance_id` of `group` on `stream`.
     ///
     /// # Errors
     ///

@@ -1,25 +1,25 @@
-//! Whether Redis takes answers now. At `maxmemory`, after a failed snapshot or while a script runs it refuses to write
-//! them, but may still let requests be read. To take more requests then would lose them with this process.
+//! Tracks whether Redis accepts answers now. At `maxmemory`, after a failed snapshot or while a script runs it
+//! refuses to write them, but may still deliver requests. Requests taken then would be lost with this process.
 
 use crate::foundation::runtime::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// How long a refusal counts.
 const COUNTS: Duration = Duration::from_secs(1);
-/// How long to wait before looking again.
+/// How long to wait before the next check.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What the last answers told about Redis.
+/// The result of the last answers.
 #[derive(Debug, Default)]
 pub struct Acceptance(Mutex<Option<Instant>>);
 
 impl Acceptance {
-    /// An answer was refused for now.
+    /// Records that Redis refused an answer for now.
     pub fn refused(&self) {
         *self.0.lock() = Some(Instant::now());
     }
 
-    /// An answer was written.
+    /// Records that Redis accepted an answer.
     pub fn accepted(&self) {
         let mut refused = self.0.lock();
         if refused.is_some() {
@@ -27,7 +27,7 @@ impl Acceptance {
         }
     }
 
-    /// How long to wait before taking more requests, if answers were refused lately.
+    /// Returns how long to wait before taking more requests, if answers were refused recently.
     pub fn pause(&self) -> Option<Duration> {
         let refused = *self.0.lock();
         refused.filter(|since| since.elapsed() < COUNTS).map(|_| PAUSE)

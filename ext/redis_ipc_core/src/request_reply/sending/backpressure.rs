@@ -1,4 +1,4 @@
-//! How many requests wait for each group asked, as far as it is known here: the ground on which a call is refused.
+//! An estimate of how many requests wait for each destination group. Calls are refused by it.
 
 use crate::foundation::runtime::sync::Mutex;
 use std::collections::HashMap;
@@ -6,21 +6,21 @@ use std::time::{Duration, Instant};
 
 /// How often a backlog is measured while calls are made.
 const MEASURE: Duration = Duration::from_millis(50);
-/// A measurement older than this says nothing any more.
+/// A measurement older than this is ignored.
 const STALE: Duration = Duration::from_secs(1);
 
-/// What to do about a call.
+/// The decision about a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Admission {
-    /// How many requests wait, if they are too many for the call to be made.
+    /// How many requests wait, if they are too many to make the call.
     pub refused: Option<u64>,
-    /// Whether Redis is to be asked how many wait.
+    /// Whether to ask Redis how many requests wait.
     pub measure: bool,
 }
 
 #[derive(Debug)]
 struct Backlog {
-    /// As measured, and what was sent from here since.
+    /// The measured number, plus the requests that were sent from here since.
     waiting: u64,
     measured: Option<Instant>,
     asked: Instant,
@@ -31,7 +31,7 @@ struct Backlog {
 pub struct Backpressure(Mutex<HashMap<String, Backlog>>);
 
 impl Backpressure {
-    /// Counts a call to `group` that is to be made now, unless `most` or more wait there.
+    /// Counts a call to `group`, unless `most` or more requests wait there.
     pub fn admit(&self, group: &str, most: u64) -> Admission {
         let now = Instant::now();
         let mut backpressure = self.0.lock();
@@ -52,7 +52,7 @@ impl Backpressure {
         Admission { refused: None, measure }
     }
 
-    /// Takes note of what Redis said.
+    /// Records the number that Redis reported.
     pub fn measured(&self, group: &str, waiting: u64) {
         if let Some(backlog) = self.0.lock().get_mut(group) {
             backlog.waiting = waiting;

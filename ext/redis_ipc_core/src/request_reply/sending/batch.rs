@@ -1,4 +1,4 @@
-//! How an instance's commands are written, what their replies mean, and the acknowledgements at the end of a batch.
+//! Encodes an instance's commands, handles their replies, and acknowledges requests at the end of a batch.
 
 use crate::error::{Error, Fate};
 use crate::foundation::payload::stream_entry::StreamId;
@@ -23,18 +23,19 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How often an inbox that is in use has its expiry renewed, and is trimmed.
+/// How often an inbox in use is trimmed, and has its expiry renewed.
 const RENEW_EXPIRY: Duration = Duration::from_secs(30);
 
-/// When the expiry of each inbox was last renewed; one per connection.
+/// When the expiry of each inbox was last renewed, on one connection.
 pub type Expiries = HashMap<String, Instant>;
 
-/// The requests of the own inbox that a batch is done with: one XDEL and one XACK at its end.
+/// The requests of the own inbox that a batch finishes, with one XDEL and one XACK at its end.
 pub struct Acknowledgements {
     ids: Vec<StreamId>,
-    /// Of these the requests that are held until they are acknowledged.
+    /// Those among them that are held until they are acknowledged.
     held: Vec<StreamId>,
-    /// Answers are acknowledged only once they are in: Redis refused some lately, or the inbox is on another node.
+    /// Answers are acknowledged only once Redis has accepted them, because it refused some recently, or the inbox is
+    /// on another node.
     answers_first: bool,
 }
 
@@ -44,7 +45,8 @@ impl Tail<Command> for Acknowledgements {
         Self { ids: Vec::new(), held: Vec::new(), answers_first }
     }
 
-    /// Deleted before it is acknowledged: whoever takes a request back in between finds it pending, which it is.
+    /// It deletes the requests before it acknowledges them. A caller that withdraws a request in between finds it
+    /// pending, which is true.
     fn encode(&mut self, encoder: &mut Encoder<'_>, context: &CommandContext) {
         if self.ids.is_empty() {
             return;
@@ -80,7 +82,7 @@ impl Tail<Command> for Acknowledgements {
         }
     }
 
-    /// The acknowledgement was not confirmed, so it follows.
+    /// The acknowledgement was not confirmed, so it is sent again.
     fn broken(&mut self) {
         self.answers_first = true;
     }
@@ -125,7 +127,7 @@ impl Carried for Command {
         let command = context.fit(self);
         match &command {
             Command::Ask(ticket, question) => {
-                // Whoever waits for it is told at its deadline that it was not sent.
+                // The caller is told at its deadline that the request was not sent.
                 let ttl = ticket.whole_ms_left()?;
                 let resent = ticket.sending()?;
                 ask(encoder, ticket, question, Ask { ttl, resent }, &context.instance, expiries);
@@ -157,8 +159,8 @@ impl Carried for Command {
         context: &CommandContext,
     ) -> RedisResult<()> {
         let first = replies.first();
-        // What is refused within a transaction is refused when it is queued, or with EXEC; other second replies are
-        // those to commands that may fail.
+        // A command in a transaction is refused when it is queued, or with EXEC. Other second replies belong to
+        // commands that may fail.
         let refusal = match self {
             Command::Withdraw(..) => replies.iter().find(|reply| matches!(reply, Value::ServerError(_))),
             _ => first,
@@ -188,7 +190,7 @@ impl Carried for Command {
                     context.reply_room.measured(&held.request.reply_to, used);
                 }
                 if delivery.tail.answers_first {
-                    // Held until that is done.
+                    // It is held until it is acknowledged.
                     follow.push(Command::Acknowledge(vec![held.id()]));
                 } else {
                     context.queue.finish(held.id());
@@ -220,7 +222,8 @@ impl Carried for Command {
         }
     }
 
-    /// What may have been executed is sent again, too: whoever takes a request knows of the other copy.
+    /// A command that may have been executed is sent again too. The instance that takes the request knows of the
+    /// other copy.
     fn broken(self, may_be_executed: bool, _context: &CommandContext) -> Option<Self> {
         if !may_be_executed {
             self.not_executed();
@@ -228,7 +231,7 @@ impl Carried for Command {
         Some(self)
     }
 
-    /// A caller is rather told at once that its request was refused.
+    /// A caller is told at once that its request was refused.
     fn waits_for_redis(&self, context: &CommandContext) -> bool {
         let waits = match self {
             Command::Answer(held, _) => !held.request.is_past(),
@@ -244,7 +247,7 @@ impl Carried for Command {
 
     fn is_hopeless(&self, patience: Duration, _context: &CommandContext) -> bool {
         match self {
-            // What was perhaps sent may still be answered: its caller waits until the deadline.
+            // A request that may have been sent may still be answered, so its caller waits until the deadline.
             Command::Ask(ticket, _) => ticket.sent() == Sent::No && ticket.asked.elapsed() >= patience,
             Command::Answer(held, _) => held.request.is_past(),
             Command::Withdraw(ticket, _) => ticket.deadline + patience <= Instant::now(),
@@ -268,7 +271,7 @@ impl Carried for Command {
         None
     }
 
-    /// In place of an answer goes a short rejection, so that the asker hears of it at once.
+    /// A short rejection replaces the answer, so that the caller hears of it at once.
     fn refuse_large(self, error: &Error, context: &CommandContext) -> Option<Self> {
         match &self {
             Command::Answer(held, answer) if answer.content.size() >= SUSPICIOUS => {
@@ -282,9 +285,9 @@ impl Carried for Command {
     }
 }
 
-/// How a request is written.
+/// The parameters of a request that is written.
 struct Ask {
-    /// For how many ms it is good.
+    /// How long it is valid, in ms.
     ttl: NonZeroU64,
     /// An earlier copy may have reached Redis.
     resent: bool,
@@ -310,7 +313,8 @@ fn ask(
     let mut add = encoder.command(if is_renewed { 3 } else { 6 } + words(write));
     add.word("XADD").word(&inbox);
     if !is_renewed {
-        // Not each time: to look at the oldest entry takes Redis 10 ms if that has two million fields.
+        // It does not trim each time, because reading the oldest entry takes Redis 10 ms if that has two million
+        // fields.
         add.word("MINID").word("~").number(instance.oldest_alive().ms);
     }
     add.word("*");
@@ -335,13 +339,13 @@ fn answer(encoder: &mut Encoder<'_>, held: &InFlight, answer: &Answer, reply_roo
         add.word(name).word(value);
     });
     if reply_room.is_to_measure(answer.content.size()) {
-        // By samples Redis looks at the oldest entries only, and takes the others to be as large.
+        // With samples Redis measures only the oldest entries, and assumes the same size for the others.
         let mut measure = encoder.command(5);
         measure.word("MEMORY").word("USAGE").word(&held.request.reply_to).word("SAMPLES").word("0");
     }
 }
 
-/// Atomic, so that nobody can take the request between the look and the deletion.
+/// Deletes the request in a transaction, so that no consumer can take it between the check and the deletion.
 fn withdraw(encoder: &mut Encoder<'_>, inbox: &str, redis_id: StreamId) {
     encoder.command(1).word("MULTI");
     encoder.inner_command(3).word("XINFO").word("GROUPS").word(inbox);
@@ -349,18 +353,18 @@ fn withdraw(encoder: &mut Encoder<'_>, inbox: &str, redis_id: StreamId) {
     encoder.inner_command(1).word("EXEC");
 }
 
-/// How many words the fields are that `write` hands out.
+/// Returns how many words the fields are that `write` passes on.
 fn words(write: impl FnOnce(&mut dyn FnMut(&str, &[u8]))) -> usize {
     let mut words = 0;
     write(&mut |_, _| words += 2);
     words
 }
 
-/// The reply to EXEC: the groups of the inbox, and whether the request with this id was deleted.
+/// Reads the reply to EXEC: the groups of the inbox, and whether the request with this id was deleted.
 ///
-/// A group hands out requests by their ids. So it has given this one to nobody if it has not come to it, and if it is
-/// the only one that there was since the request was added: `G:since` says so. An inbox without either of the two
-/// groups never had one.
+/// A group delivers requests in the order of their ids. So it has delivered this one to no consumer if it has not
+/// reached it, and if it has been the only group since the request was added. `G:since` tells the latter. An inbox
+/// without either of the two groups never had one.
 fn fate_of_withdrawal(reply: Option<&Value>, group: &str, id: StreamId) -> Fate {
     let Some(Value::Array(both)) = reply else { return Fate::Unknown };
     let [groups, Value::Int(1)] = both.as_slice() else { return Fate::Unknown };

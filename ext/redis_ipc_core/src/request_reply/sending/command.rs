@@ -1,4 +1,4 @@
-//! What the sender writes to Redis.
+//! The commands of an instance.
 
 use crate::foundation::payload::stream_entry::StreamId;
 use crate::foundation::redis::pipeline::carried::Carried;
@@ -8,18 +8,18 @@ use crate::request_reply::tracking::in_flight::InFlight;
 use crate::request_reply::tracking::ledger::Ticket;
 use std::sync::Arc;
 
-/// Something for Redis.
+/// A command for Redis.
 #[derive(Debug)]
 pub enum Command {
-    /// Put a request into an inbox.
+    /// Puts a request into an inbox.
     Ask(Arc<Ticket>, Question),
-    /// Put an answer into the asker's reply stream, and be done with the request.
+    /// Puts an answer into the caller's reply stream, and finishes the request.
     Answer(Arc<InFlight>, Answer),
-    /// Be done with requests of the own inbox that need no answer.
+    /// Finishes requests of the own inbox that need no answer.
     Acknowledge(Vec<StreamId>),
-    /// Ask how many requests wait for a group.
+    /// Measures how many requests wait for a group.
     Measure(String),
-    /// Take a request back. The call ends with what Redis says of it, unless it has ended already.
+    /// Withdraws a request. The call ends with Redis's reply, unless it has ended already.
     Withdraw(Arc<Ticket>, StreamId),
 }
 

@@ -1,4 +1,4 @@
-//! What an instance's commands are about, and how those end that cannot be sent.
+//! The state that an instance's commands share, and the end of commands that cannot be sent.
 
 use crate::error::{Error, ErrorKind, Fate};
 use crate::foundation::payload::stream_entry::StreamId;
@@ -19,23 +19,23 @@ use crate::request_reply::tracking::request_queue::RequestQueue;
 use redis::RedisResult;
 use std::sync::Arc;
 
-/// What an instance's commands and their replies are about.
+/// The state that an instance's commands and the handling of their replies share.
 pub struct CommandContext {
     /// This instance.
     pub instance: Arc<Instance>,
     /// Its reply stream.
     pub replies: Arc<ReplyStream>,
-    /// Who is alive.
+    /// The living instances.
     pub registry: Arc<Registry>,
     /// The calls made here.
     pub ledger: Arc<Ledger>,
     /// The requests held here.
     pub queue: Arc<RequestQueue>,
-    /// How many requests wait for the groups that are asked.
+    /// The estimate of how many requests wait for the destination groups.
     pub backpressure: Arc<Backpressure>,
-    /// Whether Redis took the last answers.
+    /// Whether Redis accepted the last answers.
     pub acceptance: Arc<Acceptance>,
-    /// How full the reply streams are to which answers go.
+    /// How full the reply streams are that answers go to.
     pub reply_room: ReplyRoom,
 }
 
@@ -53,11 +53,12 @@ impl Context for CommandContext {
         Error::new(ErrorKind::Closed(Fate::NotSent), message)
     }
 
-    /// Makes the reply stream again if it is gone: what is asked now may be answered before the reader of answers is
-    /// back.
+    /// Creates the reply stream again if it is missing, because a request that is sent now may be answered before the
+    /// reader of answers is connected.
     fn connected(&self, route: &Route, _connection: &mut Connection) -> RedisResult<()> {
         if self.instance.endpoint.connector.known_route(self.replies.key()) == *route {
-            // The pool may begin with a connection that broke unnoticed; if both fail, that reader says why.
+            // The pool may begin with a connection that broke unnoticed. If both attempts fail, that reader reports
+            // why.
             let _ = self.replies.restore().or_else(|_| self.replies.restore());
         }
         Ok(())
@@ -65,7 +66,7 @@ impl Context for CommandContext {
 }
 
 impl CommandContext {
-    /// Counts and reports an answer that is lost.
+    /// Counts and reports a lost answer.
     pub fn lose_answer(&self, id: StreamId, error: &Error) {
         let endpoint = &self.instance.endpoint;
         endpoint.stats.answers_dropped.increment();
@@ -84,8 +85,8 @@ impl CommandContext {
         ticket.finish(Err(error.at(self.instance.names.keys.stream(), &ticket.to).entry(ticket.id)));
     }
 
-    /// `command`; in place of an answer for which there is no room, the rejection that says so. Where there is none for
-    /// that either, the request is done with.
+    /// Returns `command`. An answer for which there is no room is replaced by a rejection that says so. If there is
+    /// no room for that either, the command only finishes the request.
     pub fn fit(&self, command: Command) -> Command {
         let Command::Answer(held, answer) = &command else { return command };
         let reply_to = &held.request.reply_to;
@@ -104,7 +105,7 @@ impl CommandContext {
     }
 }
 
-/// The error of a call whose deadline passed.
+/// Returns the error of a call whose deadline passed.
 pub fn timed_out(ticket: &Ticket, fate: Fate, instance: &Instance) -> Error {
     let waited = ticket.deadline.duration_since(ticket.asked).as_secs_f64();
     let what = match fate {

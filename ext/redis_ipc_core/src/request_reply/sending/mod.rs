@@ -1,4 +1,4 @@
-//! What an instance writes to Redis: which commands there are, and what their replies mean.
+//! The commands that an instance writes to Redis, and the meaning of their replies.
 
 pub mod acceptance;
 pub mod backpressure;
@@ -7,5 +7,5 @@ pub mod command;
 pub mod command_context;
 pub mod reply_room;
 
-/// The way to Redis of an instance's requests, answers and acknowledgements.
+/// The writer of an instance's requests, answers and acknowledgements.
 pub type Sender = crate::foundation::redis::pipeline::writer::Writer<command::Command>;

@@ -1,8 +1,8 @@
-//! Keeps reply streams from growing without bound: an answer that finds too much unread before it becomes a short
-//! rejection, and is dropped if that finds no room either.
+//! Keeps reply streams from growing without bound. If too much is unread before an answer, a short rejection replaces
+//! it. If there is no room for that either, the answer is dropped.
 //!
-//! A reply stream is trimmed by its reader. One that is stopped, or that was named by a stranger for the answers to its
-//! own requests, would otherwise take whatever is answered until it expires.
+//! The reader of a reply stream trims it. Without this limit, a stream whose reader is stopped would take all answers
+//! until it expires. So would a stream that a client named for the answers to its own requests.
 
 use crate::foundation::runtime::sync::Mutex;
 use redis::Value;
@@ -10,24 +10,26 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// After so many bytes of answers Redis is asked how much memory the reply stream of the last one takes: the stream
-/// that grows most is asked about most.
+/// After this many bytes of answers Redis is asked for the memory use of the last answer's reply stream. So the
+/// stream that grows most is measured most often.
 const MEASURE: usize = 1 << 20;
-/// A reply stream may hold so many answers of the largest size, and at least so many bytes.
+/// A reply stream may hold this many answers of the largest size, and at least [`LEAST`] bytes.
 const ANSWERS: usize = 16;
 const LEAST: usize = 16 << 20;
-/// A measurement older than this says nothing any more.
+/// A measurement older than this is ignored.
 const STALE: Duration = Duration::from_secs(1);
-/// Whoever reads gets a burst of answers that is larger: only what has been full for so long, and not shrunk, is full.
+/// A reply stream counts as full only if it has been full for this long without shrinking, because a reader may get a
+/// large burst of answers.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// For how long it is known since when a reply stream has been full. If nobody measured it for longer, it has expired.
+/// How long it is remembered since when a reply stream has been full. If it was not measured for longer, it has
+/// expired.
 const KNOWN: Duration = Duration::from_secs(30);
-/// How long Redis is not asked again after it refused to say.
+/// How long Redis is not asked again after it refused.
 const PAUSE: Duration = Duration::from_secs(60);
-/// Answers of fewer bytes are written as rejections are: what stands in place of one is no shorter. [`LEAST`] more
-/// bytes are for them.
+/// An answer of fewer bytes is written like a rejection, because the rejection that would replace it is no shorter.
+/// [`LEAST`] more bytes are reserved for both.
 const SMALL: usize = 1 << 10;
-/// What an answer takes beside its content, in bytes.
+/// The estimated size of an answer beside its content, in bytes.
 const OVERHEAD: usize = 256;
 
 /// A reply stream that was full when it was measured.
@@ -35,32 +37,32 @@ const OVERHEAD: usize = 256;
 struct Full {
     used: u64,
     measured: Instant,
-    /// When it was full first, and since when it has not shrunk.
+    /// When it was first measured as full without having shrunk since.
     since: Instant,
 }
 
-/// Why an answer is not sent.
+/// The reason why an answer is not sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NoRoom {
-    /// A short rejection goes in its place.
+    /// A short rejection replaces it.
     ForAnswer(String),
-    /// Nothing does.
+    /// Nothing replaces it.
     ForAnything(String),
 }
 
-/// How full the reply streams are to which answers go.
+/// The reply streams that answers go to, as far as they are full.
 #[derive(Debug)]
 pub struct ReplyRoom {
     most: u64,
     unmeasured: AtomicUsize,
-    /// Whether there is anything in `full`.
+    /// Whether `full` has an entry.
     is_any_full: AtomicBool,
     full: Mutex<HashMap<String, Full>>,
     refused: Mutex<Option<Instant>>,
 }
 
 impl ReplyRoom {
-    /// For answers of at most `max_content_size` bytes.
+    /// Creates the limit for answers of at most `max_content_size` bytes.
     pub fn new(max_content_size: usize) -> Self {
         Self {
             most: max_content_size.saturating_mul(ANSWERS).max(LEAST) as u64,
@@ -71,7 +73,7 @@ impl ReplyRoom {
         }
     }
 
-    /// Whether to ask how much memory the reply stream takes, now that an answer of `size` bytes is added to it.
+    /// Whether to measure the reply stream, now that an answer of `size` bytes is added to it.
     pub fn is_to_measure(&self, size: usize) -> bool {
         let size = size + OVERHEAD;
         if self.unmeasured.fetch_add(size, Ordering::Relaxed) + size < MEASURE {
@@ -81,7 +83,7 @@ impl ReplyRoom {
         self.refused.lock().is_none_or(|at| at.elapsed() >= PAUSE)
     }
 
-    /// Takes note of what Redis says to MEMORY USAGE.
+    /// Records the reply to MEMORY USAGE.
     pub fn measured(&self, key: &str, reply: &Value) {
         match reply {
             Value::Int(used) if *used as u64 > self.most => {
@@ -102,7 +104,7 @@ impl ReplyRoom {
         }
     }
 
-    /// Why an answer of `size` bytes is not sent, if too many bytes wait in the reply stream.
+    /// Returns why an answer of `size` bytes is not sent, if too many bytes wait in the reply stream.
     pub fn refusal(&self, key: &str, size: usize) -> Option<NoRoom> {
         let (used, is_overfull) = self.excess(key, size)?;
         let reason = format!(
@@ -114,8 +116,8 @@ impl ReplyRoom {
         Some(if is_overfull { NoRoom::ForAnything(reason) } else { NoRoom::ForAnswer(reason) })
     }
 
-    /// How many bytes wait in a reply stream, if they are too many for an answer of `size` bytes; and whether they are
-    /// for a rejection, too.
+    /// Returns how many bytes wait in a reply stream, if they are too many for an answer of `size` bytes, and whether
+    /// they are too many for a rejection as well.
     fn excess(&self, key: &str, size: usize) -> Option<(u64, bool)> {
         if !self.is_any_full.load(Ordering::Relaxed) {
             return None;
@@ -123,7 +125,8 @@ impl ReplyRoom {
         let found = self.full.lock().get(key).copied()?;
         let is_overfull = found.used > self.most.saturating_add(LEAST as u64);
         if found.measured.elapsed() >= STALE {
-            // What is sent now is measured: as a rejection, where a large answer each second would be too much.
+            // The next answer is measured. It goes as a rejection, because a large answer each second would be too
+            // much.
             self.unmeasured.store(MEASURE, Ordering::Relaxed);
             return (is_overfull && size >= SMALL).then_some((found.used, false));
         }
@@ -138,7 +141,7 @@ mod tests {
 
     const KEY: &str = "house:replies:a:b";
 
-    /// The stream was measured `measured` ago, and was full first `since` ago.
+    /// Records a stream that was measured `measured` ago, and was first full `since` ago.
     fn note(room: &ReplyRoom, measured: Duration, since: Duration) {
         let [measured, since] = [measured, since].map(|ago| Instant::now().checked_sub(ago).unwrap());
         room.full.lock().insert(KEY.to_owned(), Full { used: LEAST as u64 + 2, measured, since });

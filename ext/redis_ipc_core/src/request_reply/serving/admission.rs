@@ -1,5 +1,5 @@
-//! Decides what becomes of an entry that was taken from the inbox: it runs, or it is dropped, refused or buried,
-//! and each of these is counted.
+//! Decides what happens to an entry that was taken from the inbox. It runs, or it is dropped, refused, or moved to
+//! the dead letters; each of these is counted.
 
 use crate::error::{Error, ErrorKind, Fate};
 use crate::foundation::payload::fields::Fields;
@@ -38,13 +38,13 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 enum Examined {
     /// It is to run.
     Admitted(Request),
-    /// Nothing but an acknowledgement is left to do.
+    /// It only needs an acknowledgement.
     Done(StreamId),
-    /// It has been seen to.
+    /// It is finished.
     Answered,
 }
 
-/// The way from the inbox to the consumers.
+/// The way of a request from the inbox to the consumers.
 pub struct Admission {
     instance: Arc<Instance>,
     inbox: Arc<Inbox>,
@@ -86,20 +86,20 @@ impl admission::Admission for Admission {
         admitted
     }
 
-    /// Whether it would not run: it was withdrawn, is malformed or has expired.
+    /// Whether the entry would not run: it was withdrawn, is malformed or has expired.
     fn would_end(&self, entry: &RawEntry) -> bool {
         let Some(fields) = &entry.fields else { return true };
         let request = self.decode(entry.id, fields);
         request.map_or(true, |request| self.aged(request).is_past())
     }
 
-    /// Whom to tell stands in what cannot be read.
+    /// The caller cannot be told, because only the unread content names it.
     fn give_up_unreadable(&self, entries: &[Delivered]) {
         for entry in entries {
             let reason = "the request cannot be read: it breaks each connection that reads it (client-output-buffer-limit \
                           of Redis, or the limits in security.md)";
             let error = Error::new(ErrorKind::DeadLettered, reason);
-            let examined = self.bury(*entry, &Fields::default(), error, None, Cause::Malformed);
+            let examined = self.dead_letter(*entry, &Fields::default(), error, None, Cause::Malformed);
             if let Examined::Done(id) = examined {
                 self.stats().taken.increment();
                 self.sender.send(Command::Acknowledge(vec![id]));
@@ -109,7 +109,8 @@ impl admission::Admission for Admission {
 }
 
 impl Admission {
-    /// For the requests of `inbox`. Those that run are held in `queue`; `sender` answers and acknowledges the others.
+    /// Creates the admission of the requests of `inbox`. `queue` holds those that run. `sender` answers and
+    /// acknowledges the others.
     pub fn new(
         instance: Arc<Instance>,
         inbox: Arc<Inbox>,
@@ -143,12 +144,12 @@ impl Admission {
             stats.redelivered.increment();
         }
         if deliveries > options.max_deliveries {
-            return self.bury_exhausted(taken, &fields);
+            return self.dead_letter_exhausted(taken, &fields);
         }
         let outlived_group = self.inbox.outlived_group(entry.id);
         let decoded = self.decode(entry.id, &fields);
         match decoded.map(|request| Request { deliveries, outlived_group, ..self.aged(request) }) {
-            Err(error) => self.bury_malformed(taken, &fields, &error.to_string()),
+            Err(error) => self.dead_letter_malformed(taken, &fields, &error.to_string()),
             Ok(request) if request.is_past() => {
                 stats.expired.increment();
                 Examined::Done(entry.id)
@@ -166,13 +167,13 @@ impl Admission {
         }
     }
 
-    /// Works out when a request expires. If Redis's clock was set, every request looks old, or is ahead, until the clock
-    /// is read again. So it is read again.
+    /// Computes when a request expires. If Redis's clock was set, every request looks old, or ahead of the clock,
+    /// until the clock is read again. So it is read again.
     fn aged(&self, request: Request) -> Request {
         let (clock, id) = (&self.instance.endpoint.clock, request.redis_id);
         let is_old = clock.now().saturating_sub(id.ms) >= request.ttl / 2;
         if (is_old || self.inbox.is_ahead(id)) && clock.is_due(LOOK_AGAIN) {
-            // Out of reach, it says nothing new.
+            // If Redis cannot be reached, other parts report it.
             let _ = self.consumer.read_clock();
         }
         let now = clock.now();
@@ -181,9 +182,10 @@ impl Admission {
         request.aged(since, now)
     }
 
-    /// Whether a request should give way to fresher ones. Redis hands out the oldest first; under overload those are
-    /// the ones about to expire, and a group that starts them finishes none in time. So while more wait, a request
-    /// whose better half has passed in the queue is not started if what is left would hardly do for the usual handler.
+    /// Whether a request should give way to fresher ones. Redis delivers the oldest requests first. Under overload
+    /// those are about to expire, and a group that starts them finishes none in time. So while more requests wait, a
+    /// request that has spent more than half of its time in the queue is not started if the rest would hardly do for
+    /// the usual handler.
     fn is_hopeless(&self, request: &Request) -> bool {
         self.queue.usual_run_under_pressure().is_some_and(|usual| {
             let needed = (usual * 2).min(Duration::from_millis(request.ttl) / 2);
@@ -191,34 +193,35 @@ impl Admission {
         })
     }
 
-    /// Whether nobody can have run a request: the asker of one that is shed is told so. If others made the group again
-    /// while this instance was not reading, they may have it from the earlier one. So it is looked, once for all that
-    /// came together.
+    /// Whether no consumer can have run a request, which the caller of a rejected one is told. If other instances
+    /// created the group again while this one was not reading, they may have the request from the earlier group. So
+    /// the group is checked, once for all requests that came together.
     fn has_not_run(&self, request: &Request, group_is_known: &OnceCell<bool>) -> bool {
         !request.may_have_run()
             && *group_is_known.get_or_init(|| self.inbox.look_at_group().is_ok())
             && !self.inbox.outlived_group(request.redis_id)
     }
 
-    /// Each delivery ended with its instance: it is more likely the request that crashes them than chance.
-    fn bury_exhausted(&self, taken: Delivered, fields: &Fields) -> Examined {
+    /// Moves a request to the dead letters. Each of its deliveries ended with its instance, so the request probably
+    /// crashes them.
+    fn dead_letter_exhausted(&self, taken: Delivered, fields: &Fields) -> Examined {
         let tried = taken.deliveries - 1;
         let reason =
             format!("delivered {tried} times without an answer: each instance that took it died or hung");
         let asker = rejection::answerable(fields, &self.instance.names, taken.id);
         let error = Error::new(ErrorKind::DeadLettered, reason);
-        self.bury(taken, fields, error, asker, Cause::DeadLettered)
+        self.dead_letter(taken, fields, error, asker, Cause::DeadLettered)
     }
 
-    fn bury_malformed(&self, taken: Delivered, fields: &Fields, why: &str) -> Examined {
+    fn dead_letter_malformed(&self, taken: Delivered, fields: &Fields, why: &str) -> Examined {
         self.stats().malformed.increment();
         let asker = rejection::answerable(fields, &self.instance.names, taken.id);
         let reason = format!("the entry is not a request of this protocol: {why}");
-        self.bury(taken, fields, Error::new(ErrorKind::Malformed, reason), asker, Cause::Malformed)
+        self.dead_letter(taken, fields, Error::new(ErrorKind::Malformed, reason), asker, Cause::Malformed)
     }
 
-    /// Moves an entry to the dead letters, and tells the user, and the asker if that is known.
-    fn bury(
+    /// Moves an entry to the dead letters, and tells the user, and the caller if that is known.
+    fn dead_letter(
         &self,
         taken: Delivered,
         fields: &Fields,
@@ -233,7 +236,7 @@ impl Admission {
                 endpoint.report(endpoint.explain(&refusal, Fate::Unknown).entry(taken.id));
             }
             Err(failure) => {
-                // Left pending: it comes back after a lease, and is buried then.
+                // The entry is left pending. It comes back after a lease, and is moved then.
                 endpoint.report(failure.entry(taken.id));
                 return Examined::Answered;
             }

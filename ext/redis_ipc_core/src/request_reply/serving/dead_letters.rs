@@ -1,4 +1,5 @@
-//! The dead letters of a group, as those see them who look after it: page by page, each to be tried again or discarded.
+//! The dead letters of a group, for administration: they are listed page by page, and each can be tried again or
+//! discarded.
 
 use crate::error::{Error, ErrorKind};
 use crate::foundation::payload::fields::Fields;
@@ -12,7 +13,7 @@ use redis::Cmd;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Fields of a dead letter that a second try does not take along: what the burial added, and what it sets anew.
+/// The fields of a dead letter that a second try leaves out: those that were added, and those that it sets anew.
 const LEFT_BEHIND: [&[u8]; 7] =
     [b"dead_id", b"dead_reason", b"dead_deliveries", b"dead_at", b"ttl", b"resent", b"retried"];
 
@@ -25,7 +26,7 @@ fn locate(instance: &Instance, group: &str) -> impl Fn(Error) -> Error {
     move |error| error.at(instance.names.keys.stream(), group)
 }
 
-/// Up to `count` dead letters of `group` after the one with the id `after`, the oldest first.
+/// Returns up to `count` dead letters of `group` after the id `after`, the oldest first.
 pub fn page(
     instance: &Instance,
     group: &str,
@@ -35,19 +36,19 @@ pub fn page(
     of(instance, group).page(after, count, instance.options.room()).map_err(locate(instance, group))
 }
 
-/// How many dead letters `group` has.
+/// Returns how many dead letters `group` has.
 pub fn count(instance: &Instance, group: &str) -> Result<u64, Error> {
     of(instance, group).count().map_err(locate(instance, group))
 }
 
-/// Deletes a dead letter; false if it was gone already.
+/// Deletes a dead letter. Returns false if it does not exist any more.
 pub fn discard(instance: &Instance, group: &str, id: StreamId) -> Result<bool, Error> {
     of(instance, group).discard(id).map_err(locate(instance, group))
 }
 
-/// Puts a dead letter into the inbox of its group again, good for `ttl` (the longest timeout unless given); false if it
-/// is gone. Nobody waits for the answer any more. Of two who do this at the same time, one gets false, and its copy is
-/// taken back.
+/// Puts a dead letter into the inbox of its group again, valid for `ttl` (the longest timeout unless given). Returns
+/// false if it does not exist any more. No call waits for the answer. Of concurrent retries of one dead letter,
+/// exactly one succeeds; the others take their copy back and return false.
 pub fn retry(instance: &Instance, group: &str, id: StreamId, ttl: Option<Duration>) -> Result<bool, Error> {
     let limits = &instance.options.ledger;
     let ttl = limits.check_timeout(ttl.unwrap_or(limits.max_timeout))?;
@@ -80,7 +81,7 @@ fn retry_checked(
     Ok(false)
 }
 
-/// What was no request will not become one.
+/// Refuses a dead letter that is not a request, because it will not become one.
 fn check(instance: &Instance, group: &str, id: StreamId, fields: &Fields) -> Result<(), Error> {
     let limit = instance.options.max_content_size;
     match Request::decode(id, fields, &instance.names.keys, limit) {

@@ -1,4 +1,4 @@
-//! Hands requests on that are not answered here: at the end, or because nobody has started them.
+//! Hands on requests that this instance does not answer, because it closes or has not started them.
 
 use crate::error::Error;
 use crate::foundation::payload::stream_entry::StreamId;
@@ -7,15 +7,14 @@ use crate::foundation::redis::group_consumer::consumer::{Delivered, GroupConsume
 use crate::request_reply::membership::inbox::Inbox;
 use redis::{Cmd, RedisResult, Value};
 
-/// Moves the request with the id ARGV[3] to the end of the inbox, where a blocked reader of the group gets it at once.
-/// The copy has the same fields and the same deadline (the request is ARGV[5] ms old, if its id does not say so), and
-/// with ARGV[4] = 1 also `resent`. The request must be pending under the consumer ARGV[2] and have been delivered once:
-/// a copy starts with a delivery count of 0. Returns 1 if it was moved, 0 if the consumer does not have it any more,
-/// and
-/// -1 if it cannot be moved.
+/// Moves the request with the id ARGV[3] to the end of the inbox, where a blocked reader of the group gets it at
+/// once. The copy has the same fields and the same deadline (the request is ARGV[5] ms old, if its id does not tell),
+/// and with ARGV[4] = 1 also `resent`. The request must be pending under the consumer ARGV[2] and have been delivered
+/// once, because a copy starts with a delivery count of 0. Returns 1 if it was moved, 0 if the consumer does not have
+/// it any more, and -1 if it cannot be moved.
 ///
-/// This is a script because between the look and the copy the asker may withdraw the request, or another consumer may
-/// take it over; then there must be no copy.
+/// This is a script because between the check and the copy the caller may withdraw the request, or another consumer
+/// may take it over. Then there must be no copy.
 const MOVE: &str = r"
 local row = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1, ARGV[2])[1]
 if not row then return 0 end
@@ -47,8 +46,8 @@ redis.call('XACK', KEYS[1], ARGV[1], ARGV[3])
 return 1
 ";
 
-/// Hands requests on to whoever reads the inbox now. What cannot be moved there (it was delivered before, or this user
-/// has no right to `XADD`) is given back as by [`GroupConsumer::release`].
+/// Hands requests on to the current readers of the inbox. A request that cannot be moved there (it was delivered
+/// before, or this user has no right to `XADD`) is given back with [`GroupConsumer::release`].
 pub fn hand_on(
     consumer: &GroupConsumer,
     inbox: &Inbox,

@@ -1,5 +1,5 @@
-//! Deciding which requests run, handing them to consumers, and giving them back. The reading, the leases and the
-//! taking over are those of any consumer group: [`crate::foundation::redis::group_consumer`].
+//! Decides which requests run, hands them to consumers, and gives them back. Reading, leases and take-over are those
+//! of any consumer group: [`crate::foundation::redis::group_consumer`].
 
 pub mod admission;
 pub mod dead_letters;

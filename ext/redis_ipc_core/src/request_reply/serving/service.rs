@@ -1,4 +1,4 @@
-//! The answering side: hands requests to the consumers and sends their answers.
+//! The server's side: it hands requests to the consumers and sends their answers.
 
 use crate::error::{Error, ErrorKind, Fate};
 use crate::foundation::payload::json;
@@ -27,7 +27,7 @@ use std::time::Duration;
 /// Reads the requests of an inbox.
 pub type InboxReader = GroupReader<Admission>;
 
-/// The requests served here.
+/// The requests that an instance serves.
 pub struct Service {
     instance: Arc<Instance>,
     inbox: Arc<Inbox>,
@@ -38,7 +38,8 @@ pub struct Service {
 }
 
 impl Service {
-    /// Serves from `queue`, which `reader` fills, answers by `sender`, and gives back by `consumer`.
+    /// Creates a service. It serves from `queue`, which `reader` fills, answers through `sender`, and gives back
+    /// through `consumer`.
     pub fn new(
         instance: Arc<Instance>,
         inbox: Arc<Inbox>,
@@ -54,7 +55,7 @@ impl Service {
         &self.instance.endpoint.stats
     }
 
-    /// The next request if one is at hand, without waiting for anything.
+    /// Takes the next request, if one is queued. It does not wait.
     pub fn try_take(&self) -> Option<Arc<InFlight>> {
         if self.instance.options.consumer.delivery == Delivery::AtMostOnce {
             return None;
@@ -67,7 +68,7 @@ impl Service {
         }
     }
 
-    /// The next request; waits for it.
+    /// Waits for the next request and takes it.
     pub fn take(&self, interrupt: &Interrupt) -> Taken<InFlight> {
         loop {
             let read = || self.reader.as_ref().and_then(|reader| reader.read_for_worker(interrupt));
@@ -79,7 +80,7 @@ impl Service {
         }
     }
 
-    /// An expired request is never started.
+    /// Whether a request may start. An expired one never starts.
     fn may_start(&self, held: &InFlight) -> bool {
         if !held.request.is_past() {
             held.start();
@@ -91,8 +92,8 @@ impl Service {
         false
     }
 
-    /// With at-most-once delivery a request is acknowledged and deleted before it runs; if it was gone already
-    /// (withdrawn, or taken over), it does not run.
+    /// Whether this instance may run the request. With at-most-once delivery it acknowledges and deletes the request
+    /// before it runs. If the request was gone already (withdrawn, or taken over), it does not run.
     fn is_ours(&self, held: &InFlight) -> bool {
         if self.instance.options.consumer.delivery == Delivery::AtLeastOnce {
             return true;
@@ -113,7 +114,7 @@ impl Service {
                 false
             }
             Err(error) => {
-                // Whether it is acknowledged is not known, so it must not run.
+                // It is not known whether the request is acknowledged, so it must not run.
                 self.instance.endpoint.report(error.entry(held.id()));
                 self.queue.finish(held.id());
                 false
@@ -121,9 +122,13 @@ impl Service {
         }
     }
 
-    /// Answers a request. `content` is JSON; `error` is the class of the exception behind a rejection.
-    /// False if the request's time had run out and the answer was dropped. Fails if it has been answered before,
-    /// or is not (any more) held by this instance.
+    /// Answers a request. `content` is JSON. `error` is the class of the exception behind a rejection. Returns false
+    /// if the request had expired, so that the answer was dropped.
+    ///
+    /// # Errors
+    ///
+    /// The content is larger than `max_content_size`, or the request has been answered before or is not held by this
+    /// instance any more (an [`ErrorKind::AlreadyAnswered`] error).
     pub fn answer(
         &self,
         held: &Arc<InFlight>,
@@ -169,7 +174,7 @@ impl Service {
             destination_group: request.source_group.clone(),
             redis_id: StreamId::default(),
         };
-        // If the sender has ended meanwhile, it has counted and reported that the answer is lost.
+        // If the sender has closed meanwhile, it has counted and reported the lost answer.
         if self.sender.send(Command::Answer(Arc::clone(held), answer)) {
             Ok(true)
         } else {
@@ -191,18 +196,22 @@ impl Service {
         self.instance.endpoint.locate(Error::new(kind, message)).entry(held.id())
     }
 
-    /// Rejects a request for a reason of the library's own. A reason that would be too long is cut.
+    /// Rejects a request for a reason of the library's own. A reason that is too long is truncated.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Service::answer`].
     pub fn reject(&self, held: &Arc<InFlight>, reason: &str, error: Option<String>) -> Result<bool, Error> {
         let content = json::shortened(reason, self.instance.options.max_content_size);
         self.answer(held, Status::Rejected, content, error)
     }
 
-    /// Whether the time of a request has run out.
+    /// Whether the request has expired.
     pub fn is_expired(&self, held: &InFlight) -> bool {
         held.request.is_past()
     }
 
-    /// Lets go of requests whose deadline passed while they were held.
+    /// Removes held requests whose deadline has passed.
     pub fn drop_overdue(&self) {
         let overdue = self.queue.remove(|held| held.request.is_past());
         if overdue.is_empty() {
@@ -218,7 +227,7 @@ impl Service {
         self.sender.send(Command::Acknowledge(overdue.iter().map(|held| held.id()).collect()));
     }
 
-    /// Counts and reports a request that its handler has left open and nobody has answered until `end`.
+    /// Counts and reports a request that its handler has left open and that was not answered until `end`.
     fn unanswered(&self, held: &InFlight, end: &str) {
         self.stats().unanswered.increment();
         let request = &held.request;
@@ -230,31 +239,31 @@ impl Service {
         self.instance.endpoint.report(Error::new(ErrorKind::Unanswered, message).entry(held.id()));
     }
 
-    /// Gives back what has waited too long for a consumer: another instance may be free.
+    /// Gives back requests that have waited too long for a consumer, because another instance may be free.
     pub fn release_stuck(&self) -> Result<(), Error> {
         let stuck = self.queue.remove_stuck(self.instance.options.consumer.lease / 4);
         self.consumer.release(&delivered(&stuck))
     }
 
-    /// Hands out nothing more: waiting consumers are told that no more will come.
+    /// Hands out no more requests. Waiting consumers are told that the queue is closed.
     pub fn stop(&self) {
         self.queue.close();
     }
 
-    /// Waits until everything that was taken has been answered, at most for `time`.
+    /// Waits until every taken request has been answered, at most for `time`.
     pub fn wait_for_answers(&self, time: Duration) {
         self.queue.wait_for_answers(time);
     }
 
-    /// Nothing is answered from now on. Returns what was not answered though its handler has returned.
+    /// Accepts no more answers. Returns the unanswered requests whose handlers have returned.
     pub fn seal(&self) -> Vec<Arc<InFlight>> {
         let mut open = self.queue.seal();
         open.retain(|held| held.stage() == Stage::Open);
         open
     }
 
-    /// Hands on requests whose handlers have returned without an answer. With at-most-once delivery they are gone from
-    /// Redis, and their askers will time out.
+    /// Hands on requests whose handlers have returned without an answer. With at-most-once delivery they are gone
+    /// from Redis, and their callers will time out.
     pub fn hand_on_open(&self, open: &[Arc<InFlight>]) -> Result<(), Error> {
         if self.instance.options.consumer.delivery == Delivery::AtMostOnce {
             open.iter().for_each(|held| self.unanswered(held, "the stream was disconnected"));
@@ -263,15 +272,15 @@ impl Service {
         hand_on(&self.consumer, &self.inbox, &delivered(open), true)
     }
 
-    /// Hands on everything that is pending under this instance and that it does not hold. To be called when
-    /// nothing more is read.
+    /// Hands on every request that is pending under this instance and that it does not hold. Call this once nothing
+    /// more is read.
     pub fn hand_on_unstarted(&self) -> Result<(), Error> {
         self.hand_on_pending(false)
     }
 
-    /// The same at the end. Redis may have delivered requests to the reader's connection before it noticed that this
-    /// was closed. What was answered may also be pending still, if its answer could not be sent: so with at-least-once
-    /// delivery all of it is said to have been started.
+    /// Hands on every pending request at the end. Redis may have delivered requests to the reader's connection before
+    /// it noticed that the connection was closed. A request that was answered may still be pending too, if its answer
+    /// could not be sent. So with at-least-once delivery all of them count as started.
     pub fn hand_on_rest(&self) -> Result<(), Error> {
         self.hand_on_pending(self.instance.options.consumer.delivery == Delivery::AtLeastOnce)
     }
@@ -285,7 +294,7 @@ impl Service {
         hand_on(consumer, &self.inbox, &rest, started)
     }
 
-    /// How many requests are held.
+    /// Returns how many requests are held.
     pub fn held(&self) -> usize {
         self.queue.len()
     }

@@ -1,4 +1,4 @@
-//! A request this instance has taken and not yet answered.
+//! A request that this instance has taken and not yet answered.
 
 use crate::foundation::payload::stream_entry::StreamId;
 use crate::foundation::runtime::sync::Mutex;
@@ -6,29 +6,29 @@ use crate::request_reply::protocol::entry::{Request, Status};
 use std::sync::OnceLock;
 use std::time::Instant;
 
-/// How far a held request has come.
+/// The state of a held request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// It waits for a consumer.
     Queued,
-    /// The handler has it.
+    /// Its handler runs.
     Running,
-    /// The handler has returned without an answer; it may follow.
+    /// Its handler has returned without an answer. The answer may follow.
     Open,
     /// It has been answered.
     Answered,
 }
 
-/// How a handler's answer went.
+/// The result of a handler's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answered {
-    /// It is on its way.
+    /// It is being sent.
     InTime(Status),
-    /// The deadline had passed; it was dropped.
+    /// The deadline had passed, and it was dropped.
     TooLate,
 }
 
-/// A request held by this instance.
+/// A request that this instance holds.
 #[derive(Debug)]
 pub struct InFlight {
     /// The request.
@@ -40,30 +40,30 @@ pub struct InFlight {
 }
 
 impl InFlight {
-    /// Holds `request`, which is queued.
+    /// Holds `request` in the state [`Stage::Queued`].
     pub fn new(request: Request) -> Self {
         let taken = Instant::now();
         Self { request, taken, stage: Mutex::new((Stage::Queued, taken)), answered: OnceLock::new() }
     }
 
-    /// Redis's id of the request.
+    /// Returns Redis's id of the request.
     pub fn id(&self) -> StreamId {
         self.request.redis_id
     }
 
-    /// Where it stands.
+    /// Returns its state.
     pub fn stage(&self) -> Stage {
         self.stage.lock().0
     }
 
-    /// How the handler's answer went; `None` if it has not answered.
+    /// Returns the result of the handler's answer. `None` if it has not answered.
     pub fn answered(&self) -> Option<Answered> {
         self.answered.get().copied()
     }
 
-    /// Notes how the handler's answer went, for those who ask later. The first note counts.
+    /// Records the result of the handler's answer. Only the first one counts.
     pub fn note(&self, answered: Answered) {
-        // It fails where there is one already.
+        // This fails if a result is recorded already.
         let _ = self.answered.set(answered);
     }
 
@@ -72,7 +72,7 @@ impl InFlight {
         *self.stage.lock() = (Stage::Running, Instant::now());
     }
 
-    /// Notes that the handler has returned. If it has not answered, the request stays open.
+    /// Records that the handler has returned. If it has not answered, the request stays open.
     pub fn leave(&self) {
         let mut stage = self.stage.lock();
         if stage.0 == Stage::Running {
@@ -80,7 +80,7 @@ impl InFlight {
         }
     }
 
-    /// Marks it as answered, and says for how long it ran; `None` if it had been answered before.
+    /// Marks it as answered, and returns how long it ran. `None` if it had been answered before.
     pub fn answer(&self) -> Option<std::time::Duration> {
         let mut stage = self.stage.lock();
         if stage.0 == Stage::Answered {

@@ -1,4 +1,4 @@
-//! The open calls of one engine: who waits for which answer, until when, and how it ended.
+//! The open calls of one engine. Each has a caller that waits for its answer, a deadline and an outcome.
 
 use crate::error::{Error, Fate};
 use crate::foundation::payload::id::Id;
@@ -17,18 +17,18 @@ use std::time::{Duration, Instant};
 /// How a call ended.
 pub type Outcome = Result<Arc<Answer>, Error>;
 
-/// How far a request has come on its way to Redis.
+/// The progress of a request on its way to Redis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sent {
-    /// It waits here.
+    /// It has not been written.
     No,
     /// It was written, but Redis has not confirmed it.
     Perhaps,
-    /// It stands in the inbox under this id.
+    /// It is in the inbox under this id.
     Yes(StreamId),
 }
 
-/// Why a wait for a call ended.
+/// The reason why a wait for a call ended.
 pub type Waited = waiting::Waited<Outcome>;
 
 /// One open call.
@@ -36,7 +36,7 @@ pub type Waited = waiting::Waited<Outcome>;
 pub struct Ticket {
     /// The request's id.
     pub id: Id,
-    /// The group asked.
+    /// The destination group.
     pub to: String,
     /// When the caller gives up.
     pub deadline: Instant,
@@ -48,7 +48,7 @@ pub struct Ticket {
 #[derive(Debug)]
 struct Progress {
     sent: Sent,
-    /// A copy sent before the last one may have reached Redis.
+    /// A copy that was sent before the last one may have reached Redis.
     earlier_copy: bool,
     /// The number of the connection on which Redis confirmed it.
     confirmed_on: Option<u64>,
@@ -76,22 +76,23 @@ impl Ticket {
         self.ending.wait(until, interrupt)
     }
 
-    /// Wakes the waiters, so they notice an interrupt.
+    /// Wakes the waiters, so that they notice an interrupt.
     pub fn wake(&self) {
         self.ending.wake();
     }
 
-    /// From now on `waker` is woken when the call ends or its waiter is to be woken. The outcome, if it has ended.
+    /// Registers `waker`, which is woken when the call ends or its waiter must wake. Returns the outcome if the call
+    /// has ended.
     pub fn register_waker(&self, waker: &Arc<Waker>) -> Option<Outcome> {
         self.ending.register_waker(waker)
     }
 
-    /// The waker is woken no more.
+    /// Removes the registered waker.
     pub fn unregister_waker(&self) {
         self.ending.unregister_waker();
     }
 
-    /// The outcome, if it is known.
+    /// Returns the outcome. `None` while the call is open.
     pub fn outcome(&self) -> Option<Outcome> {
         self.ending.outcome()
     }
@@ -101,39 +102,39 @@ impl Ticket {
         self.ending.has_come()
     }
 
-    /// Ends the call; the first end counts. False if it had ended before.
+    /// Ends the call. Only the first end counts. Returns false if the call had ended before.
     pub fn finish(&self, outcome: Outcome) -> bool {
         self.ending.settle(self.id, |_| true, || outcome)
     }
 
-    /// As [`Ticket::finish`], but leaves the threads that wait asleep, until `Ticket::rouse`.
+    /// Ends the call like [`Ticket::finish`], but leaves waiting threads asleep until `Ticket::rouse`.
     pub fn finish_quietly(&self, outcome: Outcome) -> bool {
         self.ending.settle_quietly(self.id, |_| true, || outcome)
     }
 
-    /// Ends the call if nothing of it was ever written, so that nothing will be.
+    /// Ends the call if nothing of it was ever written. Then nothing will be.
     pub fn finish_unsent(&self, outcome: impl FnOnce() -> Outcome) -> bool {
         self.ending.settle(self.id, |progress| progress.sent == Sent::No, outcome)
     }
 
-    /// Has `watcher` told of the end of the call; false if it has ended already.
+    /// Registers `watcher` for the end of the call. Returns false if the call has ended already.
     pub fn watch(&self, watcher: Watcher) -> bool {
         self.ending.watch(watcher)
     }
 
-    /// How many whole ms there are until the deadline; `None` if it is too late to send the request.
+    /// Returns how many whole ms are left until the deadline. `None` if it is too late to send the request.
     pub fn whole_ms_left(&self) -> Option<NonZeroU64> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         NonZeroU64::new(u64::try_from(left.as_millis()).unwrap_or(u64::MAX))
     }
 
-    /// How far the request has come.
+    /// Returns the progress of the request.
     pub fn sent(&self) -> Sent {
         self.ending.progress(|progress, _| progress.sent)
     }
 
-    /// Notes that the request is being written. `None` if the call has ended and nothing may be sent;
-    /// else whether an earlier copy may have reached Redis.
+    /// Records that the request is being written. Returns whether an earlier copy may have reached Redis. `None` if
+    /// the call has ended and nothing may be sent.
     pub fn sending(&self) -> Option<bool> {
         self.ending.progress(|progress, outcome| {
             if outcome.is_some() {
@@ -145,38 +146,38 @@ impl Ticket {
         })
     }
 
-    /// Notes that Redis refused the last copy, or that it was never written.
+    /// Records that Redis refused the last copy, or that it was never written.
     pub fn not_sent(&self) {
         self.ending.progress(|progress, _| {
             progress.sent = if progress.earlier_copy { Sent::Perhaps } else { Sent::No };
         });
     }
 
-    /// Whether a copy of which nothing is known may be on its way besides the one that was confirmed.
+    /// Whether a copy in an unknown state may exist besides the one that was confirmed.
     pub fn has_earlier_copy(&self) -> bool {
         self.ending.progress(|progress, _| progress.earlier_copy)
     }
 
-    /// What can be said of the request, if `fate` is what is known of its last copy.
+    /// Returns the fate of the request, if `fate` is that of its last copy.
     pub fn fate(&self, fate: Fate) -> Fate {
         if self.has_earlier_copy() { Fate::Unknown } else { fate }
     }
 
     /// Whether Redis confirmed it on the connection with this number. If that broke since, the server may be another
-    /// one now, which does not know all that became of the request.
+    /// one now, which does not know everything that happened to the request.
     pub fn was_confirmed_on(&self, connection: u64) -> bool {
         self.ending.progress(|progress, _| progress.confirmed_on == Some(connection))
     }
 
-    /// Notes the id Redis gave it, and on which connection. False if it is not wanted any more: the call has ended
-    /// meanwhile without an answer, or with one that may be to another copy.
+    /// Records the id that Redis gave it, and the connection. Returns false if the request is no longer wanted: the
+    /// call has ended without an answer, or with one that may be to another copy.
     pub fn confirmed(&self, redis_id: StreamId, connection: u64) -> bool {
         self.ending.progress(|progress, outcome| {
             progress.sent = Sent::Yes(redis_id);
             progress.confirmed_on = Some(connection);
             match outcome {
                 None => true,
-                // Its own answer may well be here before Redis's confirmation is read.
+                // The answer may arrive before Redis's confirmation is read.
                 Some(Ok(_)) => !progress.earlier_copy,
                 Some(Err(_)) => false,
             }
@@ -191,7 +192,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Opens a call; `None` if `most` are open already.
+    /// Opens a call. Returns `None` if `most` are open already.
     pub fn open(&self, id: Id, to: &str, timeout: Duration, most: usize) -> Option<Arc<Ticket>> {
         let ticket = Arc::new(Ticket::new(id, to, timeout));
         let mut open = self.open.lock();
@@ -202,12 +203,12 @@ impl Ledger {
         Some(ticket)
     }
 
-    /// Closes a call, so that no answer is accepted for it any more. Only one caller gets the ticket.
+    /// Closes a call, so that it accepts no answer any more. Only one caller gets the ticket.
     pub fn close(&self, id: Id) -> Option<Arc<Ticket>> {
         self.open.lock().remove(&id)
     }
 
-    /// Closes the only open call, if there is one alone and its request may have reached Redis.
+    /// Closes the only open call, if there is exactly one and its request may have reached Redis.
     pub fn close_only(&self) -> Option<Arc<Ticket>> {
         let mut open = self.open.lock();
         let is_one = open.len() == 1 && open.values().all(|ticket| ticket.sent() != Sent::No);
@@ -227,12 +228,12 @@ impl Ledger {
         self.open.lock().drain().map(|(_, ticket)| ticket).collect()
     }
 
-    /// How many are open.
+    /// Returns how many calls are open.
     pub fn len(&self) -> usize {
         self.open.lock().len()
     }
 
-    /// Whether none is open.
+    /// Whether no call is open.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -1,5 +1,4 @@
-//! What is kept of requests while they are under way: the calls that are open, the requests that are held, and the
-//! requests that were given up on.
+//! The records of requests under way: the open calls, the held requests, and the rejections of the library itself.
 
 pub mod in_flight;
 pub mod ledger;

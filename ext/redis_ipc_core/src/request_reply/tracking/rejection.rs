@@ -1,4 +1,4 @@
-//! Rejections that are written in place of an answer, and why.
+//! Rejections that the library itself writes in place of an answer.
 
 use crate::foundation::payload::fields::Fields;
 use crate::foundation::payload::json;
@@ -11,23 +11,23 @@ use crate::request_reply::protocol::names::Names;
 use bytes::Bytes;
 use std::time::Instant;
 
-/// Why a request is rejected without an answer of its handler.
+/// The reason why the library rejects a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
-    /// It was given up on.
+    /// The request was moved to the dead letters.
     DeadLettered,
-    /// It may have run already and must not run twice.
+    /// The request may have run already and must not run twice.
     MayHaveRun,
-    /// The group is overloaded, and it was not started.
+    /// The group is overloaded, and the request was not started.
     Overloaded,
-    /// Redis does not take the answer.
+    /// Redis does not accept the answer.
     Command,
-    /// It could not be understood.
+    /// The request is malformed.
     Malformed,
 }
 
 impl Cause {
-    /// The value of the field `error` (docs/protocol.md, "Answers").
+    /// Returns the value of the field `error` (docs/protocol.md, "Answers").
     fn field(self) -> &'static str {
         match self {
             Self::DeadLettered => "RedisIPC::DeadLetteredError",
@@ -39,7 +39,7 @@ impl Cause {
     }
 }
 
-/// The rejection of `request` by `instance`. A `reason` that would be too long is cut.
+/// Creates the rejection of `request` by `instance`. A `reason` that is too long is truncated.
 pub fn of(request: &Request, cause: Cause, reason: &str, instance: &Instance) -> Answer {
     Answer {
         id: request.id.clone(),
@@ -53,7 +53,8 @@ pub fn of(request: &Request, cause: Cause, reason: &str, instance: &Instance) ->
     }
 }
 
-/// As much of a request as a malformed entry still tells: enough to answer it.
+/// Reads from a malformed entry as much of a request as is needed to answer it. Returns `None` if that is missing
+/// too.
 pub fn answerable(fields: &Fields, names: &Names, redis_id: StreamId) -> Option<Request> {
     let short = |name: &str, limit: usize| {
         let value = fields.share(name).filter(|value| !value.is_empty() && value.len() <= limit)?;

@@ -33,14 +33,14 @@ impl HeldEntry for InFlight {
 }
 
 impl RequestQueue {
-    /// Holds a request that was answered without a consumer, until the answer is out.
+    /// Holds a request that was answered without a consumer, until the answer is sent.
     pub fn adopt(&self, held: Arc<InFlight>) {
         held.answer();
         self.hold_answered(held);
     }
 
-    /// Lets go of what has been queued for more than `age` and returns it. Then there is no room for more but for
-    /// consumers that wait, until handlers are quick again: else it would be taken over again by this very instance.
+    /// Removes the requests that have been queued for more than `age` and returns them. Then only waiting consumers
+    /// are room for more, until handlers are quick again. Otherwise this very instance would take them again.
     pub fn remove_stuck(&self, age: Duration) -> Vec<Arc<InFlight>> {
         let stuck = self.remove(|held| held.stage() == Stage::Queued && held.taken.elapsed() >= age);
         if !stuck.is_empty() {
