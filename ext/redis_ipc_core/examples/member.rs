@@ -57,14 +57,14 @@ fn serve(engine: &Engine) -> Result<(), Box<dyn Error>> {
 
 fn answer_requests(engine: &Engine) {
     let service = engine.service();
-    while let Taken::Request(claim) = service.take(&Interrupt::default()) {
+    while let Taken::Request(held) = service.take(&Interrupt::default()) {
         let (status, content) =
-            match serde_json::from_slice::<serde_json::Value>(&claim.request.content.share()) {
+            match serde_json::from_slice::<serde_json::Value>(&held.request.content.share()) {
                 Ok(serde_json::Value::String(text)) => (Status::Fulfilled, format!("You said: {text}")),
                 _ => (Status::Rejected, "I only understand text".to_owned()),
             };
         let content = serde_json::Value::String(content).to_string().into_bytes();
-        if let Err(error) = service.answer(&claim, status, content, None) {
+        if let Err(error) = service.answer(&held, status, content, None) {
             eprintln!("{error}");
         }
     }

@@ -59,6 +59,20 @@ impl Client {
     ///
     /// The name of the queue is not valid, the system has no random numbers or no thread, Redis cannot be reached, or
     /// Redis refuses.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use redis_ipc_core::json_rpc::{Client, ClientOptions};
+    ///
+    /// # fn main() -> Result<(), redis_ipc_core::Error> {
+    /// let options = ClientOptions::parse(serde_json::json!({}), Some("redis://localhost:6379"))?;
+    /// let client = Client::start("calculator", options)?;
+    /// assert!(client.is_connected());
+    /// client.close();
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn start(queue: &str, options: ClientOptions) -> Result<Self, Error> {
         let stats = Arc::new(Stats::default());
         let (reporter, reports) = reports::reports(&stats);
@@ -113,6 +127,29 @@ impl Client {
     /// # Errors
     ///
     /// The text is larger than `max_size`, or the client is closed. Nothing was sent then.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use redis_ipc_core::Interrupt;
+    /// use redis_ipc_core::json_rpc::{Client, ClientOptions};
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> Result<(), redis_ipc_core::Error> {
+    /// # let options = ClientOptions::parse(serde_json::json!({}), None)?;
+    /// let client = Client::start("calculator", options)?;
+    /// let (id, timeout) = (client.reserve(1), Duration::from_secs(5));
+    /// let request = serde_json::json!({
+    ///     "jsonrpc": "2.0", "id": id, "method": "add", "params": [1, 2],
+    ///     "reply_to": client.reply_to(), "deadline": client.deadline(timeout),
+    /// });
+    /// let call = client.send(id..id + 1, request.to_string().into_bytes(), timeout)?;
+    /// if let Some(outcome) = client.wait(&call, &Interrupt::default()) {
+    ///     println!("{}", String::from_utf8_lossy(&outcome?));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn send(&self, ids: Range<u64>, text: Vec<u8>, timeout: Duration) -> Result<Arc<Pending>, Error> {
         if text.len() > self.options.max_size {
             let message = format!(

@@ -21,6 +21,16 @@ impl ScannedEnvelope {
 }
 
 /// Scans the objects of `text`: one object, or those of an array. It stops at a syntax error.
+///
+/// # Examples
+///
+/// ```
+/// use redis_ipc_core::json_rpc::scan_envelopes;
+///
+/// let found = scan_envelopes(br#"[{"id": 7, "params": [1]}, {"reply_to": "q:reply:a"}]"#);
+/// assert_eq!(found[0].number(), Some(7));
+/// assert_eq!(found[1].reply_to.as_deref(), Some("q:reply:a"));
+/// ```
 pub fn scan_envelopes(text: &[u8]) -> Vec<ScannedEnvelope> {
     let mut found = Vec::new();
     // The objects before an error count.

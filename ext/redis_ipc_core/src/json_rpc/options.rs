@@ -60,6 +60,20 @@ impl ServerOptions {
     /// # Errors
     ///
     /// An option is unknown or has a wrong type or value (a [`crate::ErrorKind::Configuration`] error).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use redis_ipc_core::ErrorKind;
+    /// use redis_ipc_core::json_rpc::ServerOptions;
+    ///
+    /// let options = serde_json::json!({"threads": 4});
+    /// let options = ServerOptions::parse(options, Some("redis://localhost:6379")).unwrap();
+    /// assert_eq!(options.threads, 4);
+    ///
+    /// let unknown = ServerOptions::parse(serde_json::json!({"thread": 1}), None).unwrap_err();
+    /// assert_eq!(unknown.kind, ErrorKind::Configuration);
+    /// ```
     pub fn parse(value: Value, environment_url: Option<&str>) -> Result<Self, Error> {
         let guarantees = [("at_least_once", Guarantee::AtLeastOnce), ("at_most_once", Guarantee::AtMostOnce)];
         let mut top = OptionReader::new("", Some(value))?;
@@ -101,6 +115,20 @@ impl ClientOptions {
     /// # Errors
     ///
     /// An option is unknown or has a wrong type or value (a [`crate::ErrorKind::Configuration`] error).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use redis_ipc_core::ErrorKind;
+    /// use redis_ipc_core::json_rpc::ClientOptions;
+    ///
+    /// let options = serde_json::json!({"timeout": 2.5});
+    /// let options = ClientOptions::parse(options, Some("redis://localhost:6379")).unwrap();
+    /// assert_eq!(options.timeout.as_millis(), 2_500);
+    ///
+    /// let unknown = ClientOptions::parse(serde_json::json!({"time_out": 1}), None).unwrap_err();
+    /// assert_eq!(unknown.kind, ErrorKind::Configuration);
+    /// ```
     pub fn parse(value: Value, environment_url: Option<&str>) -> Result<Self, Error> {
         let mut top = OptionReader::new("", Some(value))?;
         let options = Self {

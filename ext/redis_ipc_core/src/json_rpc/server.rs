@@ -59,6 +59,20 @@ impl Server {
     ///
     /// The name of the queue is not valid, the system has no random numbers or no thread, Redis cannot be reached, or
     /// Redis refuses.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use redis_ipc_core::json_rpc::{Server, ServerOptions};
+    ///
+    /// # fn main() -> Result<(), redis_ipc_core::Error> {
+    /// let options = ServerOptions::parse(serde_json::json!({}), Some("redis://localhost:6379"))?;
+    /// let server = Server::start("calculator", options)?;
+    /// assert!(server.is_connected());
+    /// server.close();
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn start(queue: &str, options: ServerOptions) -> Result<Self, Error> {
         let stats = Arc::new(Stats::default());
         let (reporter, reports) = reports::reports(&stats);
@@ -143,6 +157,25 @@ impl Server {
     /// # Errors
     ///
     /// The request was answered before.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use redis_ipc_core::json_rpc::{Server, ServerOptions, scan_envelopes};
+    /// use redis_ipc_core::{Interrupt, Taken};
+    ///
+    /// # fn main() -> Result<(), redis_ipc_core::Error> {
+    /// # let options = ServerOptions::parse(serde_json::json!({}), None)?;
+    /// let server = Server::start("calculator", options)?;
+    /// while let Taken::Request(held) = server.take(&Interrupt::default()) {
+    ///     let envelope = scan_envelopes(&held.text).into_iter().next().unwrap_or_default();
+    ///     let id = envelope.number();
+    ///     let answer = serde_json::json!({"jsonrpc": "2.0", "id": id, "result": 3}).to_string();
+    ///     server.finish(&held, envelope.reply_to.map(|list| (list, answer.into_bytes())), None)?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn finish(
         &self,
         held: &Arc<InFlight>,

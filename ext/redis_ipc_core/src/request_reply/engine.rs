@@ -129,6 +129,20 @@ impl Engine {
     /// # Errors
     ///
     /// A name is not valid, the system has no random numbers or no thread, Redis cannot be reached, or Redis refuses.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use redis_ipc_core::request_reply::{Engine, Options};
+    ///
+    /// # fn main() -> Result<(), redis_ipc_core::Error> {
+    /// let options = Options::parse(serde_json::json!({}), Some("redis://localhost:6379"), &[])?;
+    /// let engine = Engine::start("house", "child", options, true)?;
+    /// assert!(engine.is_connected());
+    /// engine.close();
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn start(stream: &str, group: &str, options: Options, serves: bool) -> Result<Self, Error> {
         let stats = Arc::new(Stats::default());
         let (reporter, reports) = reports::reports(&stats);

@@ -1,7 +1,7 @@
 //! Request and reply over Redis streams, the core of `RedisIPC::Stream` and `RedisIPC::Channel`.
 //!
 //! [`Engine`] is one connected stream. Each of the folders below imports only those before it in this list:
-//! `protocol`, `membership`, `books`, `sending`, then `asking` and `serving` side by side.
+//! `protocol`, `membership`, `tracking`, `sending`, then `asking` and `serving` side by side.
 
 mod asking;
 mod engine;

@@ -47,6 +47,15 @@ impl From<JiterError> for JsonError {
 /// # Errors
 ///
 /// The text is not JSON, or exceeds one of the limits.
+///
+/// # Examples
+///
+/// ```
+/// use redis_ipc_core::json::{JsonError, check};
+///
+/// assert_eq!(check(br#"{"a": [1, 2]}"#, 1_024), Ok(()));
+/// assert_eq!(check(b"[1, 2]", 5), Err(JsonError::TooLarge { size: 6, limit: 5 }));
+/// ```
 pub fn check(text: &[u8], limit: usize) -> Result<(), JsonError> {
     if text.len() > limit {
         return Err(JsonError::TooLarge { size: text.len(), limit });
@@ -114,6 +123,14 @@ impl Checker<'_> {
 const CUT: char = '\u{2026}';
 
 /// Returns `text` as JSON of at most `limit` bytes, the two quotes not counted. It truncates a longer text.
+///
+/// # Examples
+///
+/// ```
+/// use redis_ipc_core::json::shortened;
+///
+/// assert_eq!(shortened("short", 64), br#""short""#);
+/// ```
 pub fn shortened(text: &str, limit: usize) -> Vec<u8> {
     let whole = encoded(text);
     if whole.len() <= limit {

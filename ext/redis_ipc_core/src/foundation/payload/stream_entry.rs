@@ -17,6 +17,15 @@ impl StreamId {
     pub const LAST: Self = Self { ms: u64::MAX, seq: u64::MAX };
 
     /// Reads `ms-seq`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use redis_ipc_core::StreamId;
+    ///
+    /// assert_eq!(StreamId::parse(b"1700000000000-1"), Some(StreamId { ms: 1_700_000_000_000, seq: 1 }));
+    /// assert_eq!(StreamId::parse(b"now"), None);
+    /// ```
     pub fn parse(text: &[u8]) -> Option<Self> {
         let (ms, seq) = std::str::from_utf8(text).ok()?.split_once('-')?;
         Some(Self { ms: ms.parse().ok()?, seq: seq.parse().ok()? })

@@ -191,9 +191,4 @@ impl Pool {
         drop(state);
         self.returned.notify_all();
     }
-
-    /// Returns the connector, for connections outside the pool.
-    pub fn connector(&self) -> &Connector {
-        &self.connector
-    }
 }

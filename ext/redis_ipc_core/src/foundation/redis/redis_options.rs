@@ -239,7 +239,7 @@ pub struct RedisOptions {
 
 impl RedisOptions {
     /// Reads redis-rb's options. `environment_url` (REDIS_URL) applies if neither url, host nor path is given.
-    pub fn parse(mut section: OptionReader, environment_url: Option<&str>) -> Result<Self, Error> {
+    pub(crate) fn parse(mut section: OptionReader, environment_url: Option<&str>) -> Result<Self, Error> {
         let nodes = Nodes::parse(&mut section)?;
         let url = section.string("url")?;
         let host = section.string("host")?;

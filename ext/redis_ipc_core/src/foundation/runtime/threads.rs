@@ -93,6 +93,15 @@ pub fn join(thread: Option<JoinHandle<()>>) {
 }
 
 /// Returns the message of a panic.
+///
+/// # Examples
+///
+/// ```
+/// use redis_ipc_core::panic_message;
+///
+/// let panic = std::panic::catch_unwind(|| panic!("out of cheese")).unwrap_err();
+/// assert_eq!(panic_message(&*panic), "out of cheese");
+/// ```
 pub fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
     panic
         .downcast_ref::<&str>()

@@ -210,19 +210,19 @@ impl<H: Held> WorkQueue<H> {
 
     /// Takes the next request, if one is queued.
     pub fn try_take(&self) -> Option<Arc<H>> {
-        let claim = self.state.lock().queued.pop_front()?;
+        let held = self.state.lock().queued.pop_front()?;
         self.room.notify_one();
-        Some(claim)
+        Some(held)
     }
 
     /// Waits for the next request and takes it.
     pub fn take(&self, interrupt: &Interrupt) -> Taken<H> {
         let mut state = self.state.lock();
         loop {
-            if let Some(claim) = state.queued.pop_front() {
+            if let Some(held) = state.queued.pop_front() {
                 drop(state);
                 self.room.notify_one();
-                return Taken::Request(claim);
+                return Taken::Request(held);
             }
             if state.closed {
                 return Taken::Closed;
@@ -325,8 +325,8 @@ impl<H: Held> WorkQueue<H> {
         let mut state = self.state.lock();
         state.closed = true;
         let unstarted: Vec<Arc<H>> = state.queued.drain(..).collect();
-        for claim in &unstarted {
-            state.held.remove(&claim.key());
+        for held in &unstarted {
+            state.held.remove(&held.key());
         }
         state.wake();
         drop(state);
@@ -337,12 +337,7 @@ impl<H: Held> WorkQueue<H> {
 
     /// Returns how many requests are held and not answered.
     pub fn len(&self) -> usize {
-        self.state.lock().held.values().filter(|claim| !claim.is_answered()).count()
-    }
-
-    /// Whether no request is held.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.state.lock().held.values().filter(|held| !held.is_answered()).count()
     }
 }
 
@@ -384,7 +379,7 @@ mod tests {
         assert!(queue.try_take().is_none());
         assert!(!queue.push(request(1)), "a running request is not queued again");
         queue.finish(taken.key());
-        assert!(queue.is_empty());
+        assert_eq!(queue.len(), 0);
     }
 
     #[test]
@@ -393,7 +388,7 @@ mod tests {
         queue.push(request(1));
         let taken = queue.try_take().unwrap();
         taken.1.store(true, Ordering::SeqCst);
-        assert!(queue.is_empty(), "for the user it is done");
+        assert_eq!(queue.len(), 0, "for the user it is done");
         assert!(!queue.push(request(1)), "but it is not to be run again");
         assert!(queue.remove(|_| true).is_empty());
         queue.hold_answered(request(2));

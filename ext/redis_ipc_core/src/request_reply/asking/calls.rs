@@ -31,7 +31,7 @@ pub struct Calls {
 impl Calls {
     /// Creates the caller's side. `sender` sends its requests, `ledger` keeps its open calls, and `reply_reader`
     /// reads its answers.
-    pub fn new(
+    pub(crate) fn new(
         instance: Arc<Instance>,
         ledger: Arc<Ledger>,
         sender: Arc<Sender>,
@@ -50,6 +50,27 @@ impl Calls {
     /// timeout is out of range, too many calls are open or too many requests wait (a [`crate::ErrorKind::Overloaded`]
     /// error), or the system has no random numbers. If Redis cannot be reached, this succeeds, and the call ends with
     /// the error.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use redis_ipc_core::Interrupt;
+    /// use redis_ipc_core::request_reply::{Context, Engine, Options, Question, Waited};
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> Result<(), redis_ipc_core::Error> {
+    /// # let options = Options::parse(serde_json::json!({}), None, &[])?;
+    /// let engine = Engine::start("house", "parent", options, false)?;
+    /// let question =
+    ///     Question { to: "child".to_owned(), content: br#""Hello""#.to_vec(), context: Context::default() };
+    /// let ticket = engine.calls().ask(question, Some(Duration::from_secs(5)))?;
+    /// if let Waited::Done(outcome) = engine.calls().wait(&ticket, None, &Interrupt::default()) {
+    ///     let answer = outcome?;
+    ///     println!("{}: {}", answer.status.name(), String::from_utf8_lossy(&answer.content.share()));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn ask(&self, question: Question, timeout: Option<Duration>) -> Result<Arc<Ticket>, Error> {
         let options = &self.instance.options;
         let to = &question.to;
@@ -139,7 +160,7 @@ impl Calls {
     }
 
     /// Ends every call whose deadline has passed, also those for which no thread waits.
-    pub fn end_overdue(&self) {
+    pub(crate) fn end_overdue(&self) {
         for ticket in self.ledger.close_overdue(Instant::now()) {
             self.end(&ticket);
         }
@@ -180,7 +201,7 @@ impl Calls {
     }
 
     /// Ends every call, because the stream is being disconnected.
-    pub fn end_all(&self) {
+    pub(crate) fn end_all(&self) {
         for ticket in self.ledger.close_all() {
             self.instance.endpoint.stats.failed.increment();
             let fate = if ticket.sent() == Sent::No { Fate::NotSent } else { Fate::Unknown };

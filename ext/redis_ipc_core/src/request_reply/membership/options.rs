@@ -92,6 +92,20 @@ impl Options {
     /// # Errors
     ///
     /// An option is unknown or has a wrong type or value (a [`crate::ErrorKind::Configuration`] error).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use redis_ipc_core::ErrorKind;
+    /// use redis_ipc_core::request_reply::Options;
+    ///
+    /// let options = serde_json::json!({"ledger": {"entry_timeout": 2.5}, "consumer": {"pool_size": 4}});
+    /// let options = Options::parse(options, Some("redis://localhost:6379"), &[]).unwrap();
+    /// assert_eq!(options.consumer.pool_size, 4);
+    ///
+    /// let unknown = Options::parse(serde_json::json!({"ledgr": 1}), None, &[]).unwrap_err();
+    /// assert_eq!(unknown.kind, ErrorKind::Configuration);
+    /// ```
     pub fn parse(
         value: Value,
         environment_url: Option<&str>,

@@ -140,6 +140,10 @@ impl Context {
 
 impl Request {
     /// Reads the fields of an inbox entry. `limit` is the most bytes of content.
+    ///
+    /// # Errors
+    ///
+    /// The entry is not a request of this protocol, or exceeds a limit.
     pub fn decode(
         redis_id: StreamId,
         fields: &Fields,
@@ -231,6 +235,10 @@ pub struct Answer {
 
 impl Answer {
     /// Reads the fields of an entry in a reply stream. `limit` is the most bytes of content.
+    ///
+    /// # Errors
+    ///
+    /// The entry is not an answer of this protocol, or exceeds a limit.
     pub fn decode(redis_id: StreamId, fields: &Fields, limit: usize) -> Result<Self, EntryError> {
         let fields = Reading::new(fields)?;
         let status = match fields.needed("status")? {

@@ -40,7 +40,7 @@ pub struct Service {
 impl Service {
     /// Creates a service. It serves from `queue`, which `reader` fills, answers through `sender`, and gives back
     /// through `consumer`.
-    pub fn new(
+    pub(crate) fn new(
         instance: Arc<Instance>,
         inbox: Arc<Inbox>,
         consumer: Arc<GroupConsumer>,
@@ -69,6 +69,23 @@ impl Service {
     }
 
     /// Waits for the next request and takes it.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use redis_ipc_core::request_reply::{Engine, Options, Status};
+    /// use redis_ipc_core::{Interrupt, Taken};
+    ///
+    /// # fn main() -> Result<(), redis_ipc_core::Error> {
+    /// # let options = Options::parse(serde_json::json!({}), None, &[])?;
+    /// let engine = Engine::start("house", "child", options, true)?;
+    /// while let Taken::Request(held) = engine.service().take(&Interrupt::default()) {
+    ///     let content = held.request.content.share().to_vec();
+    ///     engine.service().answer(&held, Status::Fulfilled, content, None)?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn take(&self, interrupt: &Interrupt) -> Taken<InFlight> {
         loop {
             let read = || self.reader.as_ref().and_then(|reader| reader.read_for_worker(interrupt));
@@ -212,7 +229,7 @@ impl Service {
     }
 
     /// Removes held requests whose deadline has passed.
-    pub fn drop_overdue(&self) {
+    pub(crate) fn drop_overdue(&self) {
         let overdue = self.queue.remove(|held| held.request.is_past());
         if overdue.is_empty() {
             return;
@@ -240,13 +257,13 @@ impl Service {
     }
 
     /// Gives back requests that have waited too long for a consumer, because another instance may be free.
-    pub fn release_stuck(&self) -> Result<(), Error> {
+    pub(crate) fn release_stuck(&self) -> Result<(), Error> {
         let stuck = self.queue.remove_stuck(self.instance.options.consumer.lease / 4);
         self.consumer.release(&delivered(&stuck))
     }
 
     /// Hands out no more requests. Waiting consumers are told that the queue is closed.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.queue.close();
     }
 
@@ -256,7 +273,7 @@ impl Service {
     }
 
     /// Accepts no more answers. Returns the unanswered requests whose handlers have returned.
-    pub fn seal(&self) -> Vec<Arc<InFlight>> {
+    pub(crate) fn seal(&self) -> Vec<Arc<InFlight>> {
         let mut open = self.queue.seal();
         open.retain(|held| held.stage() == Stage::Open);
         open
@@ -264,7 +281,7 @@ impl Service {
 
     /// Hands on requests whose handlers have returned without an answer. With at-most-once delivery they are gone
     /// from Redis, and their callers will time out.
-    pub fn hand_on_open(&self, open: &[Arc<InFlight>]) -> Result<(), Error> {
+    pub(crate) fn hand_on_open(&self, open: &[Arc<InFlight>]) -> Result<(), Error> {
         if self.instance.options.consumer.delivery == Delivery::AtMostOnce {
             open.iter().for_each(|held| self.unanswered(held, "the stream was disconnected"));
             return Ok(());
@@ -274,14 +291,14 @@ impl Service {
 
     /// Hands on every request that is pending under this instance and that it does not hold. Call this once nothing
     /// more is read.
-    pub fn hand_on_unstarted(&self) -> Result<(), Error> {
+    pub(crate) fn hand_on_unstarted(&self) -> Result<(), Error> {
         self.hand_on_pending(false)
     }
 
     /// Hands on every pending request at the end. Redis may have delivered requests to the reader's connection before
     /// it noticed that the connection was closed. A request that was answered may still be pending too, if its answer
     /// could not be sent. So with at-least-once delivery all of them count as started.
-    pub fn hand_on_rest(&self) -> Result<(), Error> {
+    pub(crate) fn hand_on_rest(&self) -> Result<(), Error> {
         self.hand_on_pending(self.instance.options.consumer.delivery == Delivery::AtLeastOnce)
     }
 

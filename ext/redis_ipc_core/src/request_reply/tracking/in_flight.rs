@@ -40,7 +40,7 @@ pub struct InFlight {
 }
 
 impl InFlight {
-    /// Holds `request` in the state [`Stage::Queued`].
+    /// Holds `request` which is queued.
     pub fn new(request: Request) -> Self {
         let taken = Instant::now();
         Self { request, taken, stage: Mutex::new((Stage::Queued, taken)), answered: OnceLock::new() }

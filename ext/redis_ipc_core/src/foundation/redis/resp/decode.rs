@@ -65,6 +65,10 @@ impl Replies {
 
     /// Reads the next reply. An error reply is a [`Value::ServerError`]. After an `Err` replies no longer match
     /// commands.
+    ///
+    /// # Errors
+    ///
+    /// The socket fails, or its bytes are not RESP2 or exceed a limit.
     pub fn next(&mut self, socket: &mut impl Read) -> RedisResult<Value> {
         self.left = Budget::WHOLE;
         self.value(socket, 0)
@@ -77,6 +81,10 @@ impl Replies {
 
     /// Whether the next `count` replies have arrived completely. It reads what `socket`, which must not block, has to
     /// give.
+    ///
+    /// # Errors
+    ///
+    /// The socket fails for another reason than that it would block.
     pub fn have_arrived(&mut self, count: usize, socket: &mut impl Read) -> RedisResult<bool> {
         while !is_whole(&self.buffer[self.start..self.end], count) {
             match self.fill(socket) {
@@ -92,6 +100,10 @@ impl Replies {
 
     /// Reads the next reply as one to XREAD or XREADGROUP: the entries of all its streams, each as far as there is
     /// `room`. An error reply is an `Err` of its kind. After any other `Err` replies no longer match commands.
+    ///
+    /// # Errors
+    ///
+    /// The reply is an error or not one to XREAD or XREADGROUP, or see [`Replies::next`].
     pub fn next_entries(&mut self, socket: &mut impl Read, room: Room) -> RedisResult<Vec<RawEntry>> {
         self.left = Budget::WHOLE;
         let streams = match self.head(socket)? {
@@ -110,8 +122,11 @@ impl Replies {
         Ok(entries)
     }
 
-    /// Reads the next reply as one to XRANGE or XCLAIM, a list of entries. Errors are those of
-    /// [`Replies::next_entries`].
+    /// Reads the next reply as one to XRANGE or XCLAIM, a list of entries.
+    ///
+    /// # Errors
+    ///
+    /// The reply is an error or not a list of entries, or see [`Replies::next`].
     pub fn next_list(&mut self, socket: &mut impl Read, room: Room) -> RedisResult<Vec<RawEntry>> {
         self.left = Budget::WHOLE;
         let count = match self.head(socket)? {

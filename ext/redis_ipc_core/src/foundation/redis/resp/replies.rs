@@ -75,6 +75,10 @@ fn array<const N: usize>(value: Value) -> Option<[Value; N]> {
 }
 
 /// Converts a refusal among values to an error.
+///
+/// # Errors
+///
+/// `value` is a refusal.
 pub fn refused(value: Value) -> RedisResult<Value> {
     match value {
         Value::ServerError(error) => Err(error.into()),
