@@ -72,11 +72,11 @@ module RedisIPC
   # Redis could not be reached for `connect_timeout`.
   class ConnectionError < CallError; end
 
-  # A thread could not be started: the user, the service or the container has as many as it may have (`ulimit -u`,
+  # A thread could not be started: the user, the service or the container has reached its limit (`ulimit -u`,
   # `TasksMax=` of systemd, `pids.max` of the cgroup). `connect` raises it, and leaves nothing connected then.
   class ThreadLimitError < CallError
-    ADVICE = "The user, the service or the container has as many as it may have: raise that limit (ulimit -u, " \
-             "TasksMax= of systemd, pids.max of the cgroup), or run fewer threads"
+    ADVICE = "The user, the service or the container has reached its thread limit: raise that limit (ulimit " \
+             "-u, TasksMax= of systemd, pids.max of the cgroup), or run fewer threads"
     private_constant :ADVICE
 
     # Runs the block, which starts threads.

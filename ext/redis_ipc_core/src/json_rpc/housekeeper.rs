@@ -151,8 +151,8 @@ impl Housekeeper {
             return;
         }
         let message = format!(
-            "{:?} has more than {MOST} rows, so servers that died may be noticed late; look with ZRANGE who adds them, \
-             and remove them with ZREM",
+            "{:?} has more than {MOST} rows, so servers that died may be noticed late; find out with \
+             ZRANGE which client adds them, and remove them with ZREM",
             self.instance.names.servers()
         );
         self.instance.endpoint.report(Error::new(ErrorKind::Malformed, message));

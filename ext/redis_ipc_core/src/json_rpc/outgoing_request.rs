@@ -207,7 +207,7 @@ pub fn timed_out(pending: &Pending, fate: Fate, instance: &Instance) -> Error {
     let what = match fate {
         Fate::NotSent => "the request never reached Redis, so it did not run",
         Fate::Unclaimed => {
-            "no server took the request and it has been withdrawn, so it did not and will not run; is one connected?"
+            "no server took the request and it was withdrawn, so it did not and will not run; is one connected?"
         }
         Fate::Unknown => "a server may have taken the request: whether it ran is not known",
     };

@@ -225,7 +225,7 @@ impl ReplyReader {
         self.instance.endpoint.stats.answers_unmatched.increment();
         if scanned.iter().all(|answer| answer.number().is_none()) {
             let shown = String::from_utf8_lossy(text.get(..SHOWN).unwrap_or(text)).into_owned();
-            let message = format!("an answer came that names no request of this client: {shown}");
+            let message = format!("an answer arrived that names no request of this client: {shown}");
             self.instance.endpoint.report(Error::new(ErrorKind::Malformed, message));
         }
     }

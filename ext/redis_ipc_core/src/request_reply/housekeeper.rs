@@ -181,7 +181,7 @@ impl Housekeeper {
     fn restore_replies(&self) -> Result<(), Error> {
         if self.replies.restore()? {
             let message = "the reply stream was gone (deleted, flushed or evicted) and has been made again: \
-                           answers that came in between are lost";
+                           answers that arrived in between are lost";
             self.tell(message);
         }
         Ok(())
@@ -198,8 +198,8 @@ impl Housekeeper {
 
     fn renew_ids(&self) -> Result<(), Error> {
         if self.inbox.renew_ids()? {
-            let message = "the inbox had used up its ids (somebody added an entry with the last possible id) and has been \
-                           made again with what was in it; requests could not be sent meanwhile";
+            let message = "the inbox had used up its ids (a client added an entry with the last possible id) and has \
+                           been made again with its entries; requests could not be sent meanwhile";
             self.tell(message);
         }
         Ok(())

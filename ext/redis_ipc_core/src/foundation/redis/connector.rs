@@ -382,9 +382,10 @@ impl Connector {
             return no_thread.explain(fate).address(&self.redacted);
         }
         let (kind, what) = match error.code() {
-            Some("MOVED" | "ASK") if self.is_cluster() => {
-                (ErrorKind::Connection(fate), "the nodes of the cluster do not agree on who serves this key")
-            }
+            Some("MOVED" | "ASK") if self.is_cluster() => (
+                ErrorKind::Connection(fate),
+                "the nodes of the cluster do not agree on which of them serves this key",
+            ),
             Some("MOVED" | "ASK") => (
                 ErrorKind::Command(fate),
                 "this is a node of a Redis Cluster, use redis_options: {cluster: [...]}",

@@ -156,7 +156,7 @@ impl Login {
         let mut asked = match &self.logins {
             _ if names.is_empty() => Vec::new(),
             Some(logins) => logins.ask(&names, known.unwrap_or("default"), attempt)?,
-            None => return Err(io::Error::other("there is nobody to ask for the password")),
+            None => return Err(io::Error::other("no program supplies the password")),
         }
         .into_iter();
         let mut take = |secret: &Secret| secret.known().map(str::to_owned).or_else(|| asked.next());

@@ -30,8 +30,11 @@ impl IdSource {
         let (bytes, used) = &mut *block;
         if *used + 16 > BLOCK {
             getrandom::fill(&mut bytes[..]).map_err(|error| {
-                Error::new(ErrorKind::Internal, format!("the operating system gives no randomness: {error}"))
-                    .because(error)
+                Error::new(
+                    ErrorKind::Internal,
+                    format!("the operating system has no random numbers: {error}"),
+                )
+                .because(error)
             })?;
             *used = 0;
         }

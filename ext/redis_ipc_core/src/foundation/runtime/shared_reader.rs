@@ -29,7 +29,7 @@ impl<S> Back<S> {
         match self {
             Self::Whole(session) => Ok(session),
             Self::Broken(_, error) => Err(error),
-            Self::Lost => Err(io::Error::other("a thread that read for itself panicked").into()),
+            Self::Lost => Err(io::Error::other("a follower panicked while it read the connection").into()),
         }
     }
 }

@@ -40,8 +40,8 @@ impl fmt::Display for NoThread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "no thread could be started: {}. The user, the service or the container has as many as it may have: raise \
-             that limit (ulimit -u, TasksMax= of systemd, pids.max of the cgroup), or run fewer threads",
+            "no thread could be started: {}. The user, the service or the container has reached its thread limit: \
+             raise that limit (ulimit -u, TasksMax= of systemd, pids.max of the cgroup), or run fewer threads",
             self.0
         )
     }

@@ -288,7 +288,7 @@ impl Registry {
     fn unreadable_rows(&self, count: usize) -> Error {
         let key = self.key();
         let message = format!(
-            "{count} members of {key:?} are no instances of this protocol, and are skipped; look with ZRANGE, and \
+            "{count} members of {key:?} are not instances of this protocol, and are skipped; look with ZRANGE, and \
              remove them with ZREM"
         );
         self.instance.endpoint.locate(Error::new(ErrorKind::Malformed, message))
@@ -297,8 +297,9 @@ impl Registry {
     fn too_many(&self) -> Error {
         let key = self.key();
         let message = format!(
-            "{key:?} has more than {MOST} rows, so it is not known which instances are alive; look with ZRANGE who \
-             adds them, and remove the key with DEL: each instance shows itself again at its next heartbeat"
+            "{key:?} has more than {MOST} rows, so it is not known which instances are alive; find out \
+             with ZRANGE which client adds them, and remove the key with DEL: each instance shows itself again at its \
+             next heartbeat"
         );
         self.instance.endpoint.locate(Error::new(ErrorKind::Malformed, message))
     }

@@ -111,9 +111,9 @@ pub fn timed_out(ticket: &Ticket, fate: Fate, instance: &Instance) -> Error {
     let what = match fate {
         Fate::NotSent => "the request never reached Redis, so it did not run",
         Fate::Unclaimed => {
-            "nobody took the request and it has been withdrawn, so it did not and will not run; is the group connected?"
+            "no instance took the request and it was withdrawn, so it did not and will not run; is the group connected?"
         }
-        Fate::Unknown => "somebody may have taken the request: whether it ran is not known",
+        Fate::Unknown => "an instance may have taken the request: whether it ran is not known",
     };
     let message = format!("no answer from {:?} within {waited:.3} s: {what}", ticket.to);
     instance

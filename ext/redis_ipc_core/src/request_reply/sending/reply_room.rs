@@ -108,9 +108,9 @@ impl ReplyRoom {
     pub fn refusal(&self, key: &str, size: usize) -> Option<NoRoom> {
         let (used, is_overfull) = self.excess(key, size)?;
         let reason = format!(
-            "the answer of {size} bytes was not sent: {used} bytes wait unread in the reply stream of the asker, the \
-             limit is {} ({ANSWERS} times max_content_size, at least {LEAST}; {LEAST} more for what has less than {SMALL} \
-             bytes)",
+            "the answer of {size} bytes was not sent: {used} bytes wait unread in the reply stream of the caller, the \
+             limit is {} ({ANSWERS} times max_content_size, at least {LEAST}; {LEAST} more for answers of less than \
+             {SMALL} bytes)",
             self.most
         );
         Some(if is_overfull { NoRoom::ForAnything(reason) } else { NoRoom::ForAnswer(reason) })

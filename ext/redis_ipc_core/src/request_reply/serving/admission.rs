@@ -29,7 +29,7 @@ const MAY_HAVE_RUN: &str = "the request was sent again after a broken connection
                             this group runs a request at most once";
 
 const OVERLOADED: &str =
-    "the group is overloaded: the request waited until its time would not have sufficed, and was not started";
+    "the group is overloaded: the request waited until too little time was left, and was not started";
 
 /// How often Redis's clock is read again because of requests that look old, or come from its future.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);

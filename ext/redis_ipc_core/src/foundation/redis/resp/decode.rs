@@ -301,7 +301,7 @@ impl Replies {
         }
         self.start += 2;
         if &self.buffer[self.start - 2..self.start] != b"\r\n" {
-            return Err(garbage("a string longer than it said"));
+            return Err(garbage("a string longer than its announced length"));
         }
         Ok(())
     }
@@ -314,7 +314,9 @@ impl Replies {
             if let Some(at) = ready[searched..].iter().position(|byte| *byte == b'\n') {
                 let line = self.start..self.start + searched + at;
                 self.start = line.end + 1;
-                return self.buffer[line].strip_suffix(b"\r").ok_or_else(|| garbage("half an end of line"));
+                return self.buffer[line]
+                    .strip_suffix(b"\r")
+                    .ok_or_else(|| garbage("a line feed without a carriage return"));
             }
             searched = ready.len();
             self.fill(socket)?;
@@ -389,14 +391,14 @@ fn length(text: &[u8], most: usize) -> RedisResult<Option<usize>> {
 }
 
 fn too_large() -> RedisError {
-    garbage("a reply larger than anything asked for")
+    garbage("a reply larger than anything requested")
 }
 
 fn number(text: &[u8]) -> RedisResult<i64> {
     std::str::from_utf8(text)
         .ok()
         .and_then(|text| text.parse().ok())
-        .ok_or_else(|| garbage("no number where one belongs"))
+        .ok_or_else(|| garbage("no number where one is required"))
 }
 
 /// Converts an error reply. redis-rs knows the kinds.
@@ -410,7 +412,7 @@ fn refusal(text: &[u8]) -> RedisResult<Value> {
 }
 
 fn garbage(what: &str) -> RedisError {
-    RedisError::from((ErrorKind::Parse, "this is not what Redis says", what.to_owned()))
+    RedisError::from((ErrorKind::Parse, "this is not a reply of Redis", what.to_owned()))
 }
 
 fn closed() -> RedisError {
