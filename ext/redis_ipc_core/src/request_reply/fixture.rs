@@ -28,7 +28,9 @@ pub struct Fixture {
     pub server: FakeServer,
     /// The instance, with its names, options and counters.
     pub instance: Arc<Instance>,
-    /// The writer. Its thread runs.
+    /// What it holds.
+    pub queue: Arc<RequestQueue>,
+    /// The writer; its thread runs.
     pub sender: Arc<Sender>,
     /// The admission of requests.
     pub admission: Admission,
@@ -67,16 +69,17 @@ impl Fixture {
         sender.start().unwrap();
         let inbox = Arc::new(Inbox::new(Arc::clone(&instance)));
         let waker = Waker::new(instance.endpoint.connector.sockets()).unwrap();
-        let sending = Arc::clone(&sender);
+        let (held, sending) = (Arc::clone(&queue), Arc::clone(&sender));
         let reply_reader =
             ReplyReader::new(Arc::clone(&instance), replies, Arc::clone(&ledger), Arc::clone(&sender), waker);
         let reply_reader = Arc::new(reply_reader);
         let (asking, answers) = (Arc::clone(&sender), Arc::clone(&reply_reader));
         Self {
-            admission: Admission::new(Arc::clone(&instance), inbox, consumer, queue, sending, acceptance),
+            admission: Admission::new(Arc::clone(&instance), inbox, consumer, held, sending, acceptance),
             calls: Calls::new(Arc::clone(&instance), ledger, asking, answers, backpressure),
             server,
             instance,
+            queue,
             sender,
             reply_reader,
             reports,

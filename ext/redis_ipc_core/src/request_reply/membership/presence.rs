@@ -1,6 +1,7 @@
 //! The entries of `S:instances`, by which instances show that they are alive.
 
-use crate::request_reply::protocol::keys::{self, Keys};
+use crate::foundation::payload::key_part;
+use crate::request_reply::protocol::keys::Keys;
 use crate::request_reply::protocol::names::Names;
 use redis::Value;
 use std::time::Duration;
@@ -52,7 +53,7 @@ pub fn names_of(names: &Names, lease: Option<Duration>) -> Vec<String> {
 /// Returns the lease in ms that a name in S:instances tells, if it belongs to an instance of `group`.
 pub fn lease_of(name: &[u8], group: &str) -> Option<u64> {
     let (of, lease) = parse_lease(name)?;
-    (keys::decode(of) == group).then_some(lease)
+    (key_part::decode(of) == group).then_some(lease)
 }
 
 /// Reads the encoded group and the lease in ms from a name in S:instances.
@@ -66,9 +67,9 @@ fn parse_name(name: &str, seen: u64) -> Option<Presence> {
     let parts: Vec<&str> = name.split(':').collect();
     let [group, instance, host, pid] = parts.as_slice() else { return None };
     Some(Presence {
-        group: keys::decode(group),
-        instance: keys::decode(instance),
-        host: keys::decode(host),
+        group: key_part::decode(group),
+        instance: key_part::decode(instance),
+        host: key_part::decode(host),
         pid: pid.parse().ok()?,
         seen,
     })

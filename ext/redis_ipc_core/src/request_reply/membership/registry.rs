@@ -232,7 +232,8 @@ impl Registry {
         if self.lease.is_some() {
             self.run(&names.inbox, &self.sweep_command(&names.instance_id, false, true))?;
         }
-        for group in std::mem::take(&mut *self.asked_in_vain.lock()) {
+        let asked_in_vain = std::mem::take(&mut *self.asked_in_vain.lock());
+        for group in asked_in_vain {
             let inbox = names.keys.inbox(&group);
             self.run(&inbox, redis::cmd("EVAL").arg(DISCARD).arg(1).arg(&inbox))?;
         }

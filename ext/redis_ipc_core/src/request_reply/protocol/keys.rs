@@ -1,6 +1,7 @@
 //! The names of the Redis keys (docs/protocol.md, "Keys").
 
 use crate::error::{Error, ErrorKind};
+use crate::foundation::payload::key_part;
 use crate::foundation::payload::limits::check_name;
 
 /// The words after the stream's name, and those after a queue's (json_rpc/names.rs) that begin many keys. No later
@@ -41,17 +42,17 @@ impl Keys {
 
     /// Returns the stream of the requests that wait for `group`.
     pub fn inbox(&self, group: &str) -> String {
-        format!("{}:inbox:{}", self.stream, encode(group))
+        format!("{}:inbox:{}", self.stream, key_part::encode(group))
     }
 
     /// Returns the stream of the answers for one instance of `group`.
     pub fn replies(&self, group: &str, instance: &str) -> String {
-        format!("{}:replies:{}:{}", self.stream, encode(group), encode(instance))
+        format!("{}:replies:{}:{}", self.stream, key_part::encode(group), key_part::encode(instance))
     }
 
     /// Returns the stream of the requests of `group` that were given up on.
     pub fn dead(&self, group: &str) -> String {
-        format!("{}:dead:{}", self.stream, encode(group))
+        format!("{}:dead:{}", self.stream, key_part::encode(group))
     }
 
     /// Returns the sorted set of the living instances, scored by their last heartbeat (ms on Redis's clock).
@@ -65,14 +66,14 @@ impl Keys {
         let instance = key
             .strip_prefix(self.stream.as_bytes())
             .and_then(|rest| rest.strip_prefix(b":replies:"))
-            .and_then(|rest| rest.strip_prefix(encode(group).as_bytes()))
+            .and_then(|rest| rest.strip_prefix(key_part::encode(group).as_bytes()))
             .and_then(|rest| rest.strip_prefix(b":"));
         !group.is_empty() && instance.is_some_and(|name| !name.is_empty() && !name.contains(&b':'))
     }
 
     /// Returns the member that stands for an instance in [`Keys::instances`].
     pub fn member(group: &str, instance: &str, host: &str, pid: u32) -> String {
-        format!("{}:{}:{}:{pid}", encode(group), encode(instance), encode(host))
+        format!("{}:{}:{}:{pid}", key_part::encode(group), key_part::encode(instance), key_part::encode(host))
     }
 }
 
@@ -80,16 +81,6 @@ impl Keys {
 /// "Withdrawing").
 pub fn since(group: &str) -> String {
     format!("{group}:since")
-}
-
-/// Percent-encodes `:` and `%`, so that parts joined by `:` can always be separated.
-pub fn encode(part: &str) -> String {
-    part.replace('%', "%25").replace(':', "%3A")
-}
-
-/// Reverses [`encode`].
-pub fn decode(part: &str) -> String {
-    part.replace("%3A", ":").replace("%25", "%")
 }
 
 #[cfg(test)]
@@ -146,8 +137,8 @@ mod tests {
     proptest! {
         #[test]
         fn encoding_can_be_undone(part in ".*") {
-            prop_assert!(!encode(&part).contains(':'));
-            prop_assert_eq!(decode(&encode(&part)), part);
+            prop_assert!(!key_part::encode(&part).contains(':'));
+            prop_assert_eq!(key_part::decode(&key_part::encode(&part)), part);
         }
 
         #[test]

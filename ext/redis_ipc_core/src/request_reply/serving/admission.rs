@@ -73,6 +73,9 @@ impl admission::Admission for Admission {
         let mut done = Vec::new();
         for entry in entries {
             self.inbox.note_taken(entry.id);
+            if self.queue.held(entry.id).is_some() {
+                continue;
+            }
             let deliveries = deliveries.get(&entry.id).copied().unwrap_or(1);
             match self.examine(entry, deliveries, &group_is_known) {
                 Examined::Admitted(request) => admitted.push(Arc::new(InFlight::new(request))),

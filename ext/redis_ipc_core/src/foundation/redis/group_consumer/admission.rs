@@ -3,7 +3,7 @@
 use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::group_consumer::consumer::Delivered;
-use crate::foundation::runtime::work_queue::{Held, WorkQueue};
+use crate::foundation::runtime::work_queue::Held;
 use redis::RedisResult;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -33,8 +33,9 @@ pub trait Admission: Send + Sync + 'static {
     /// Returns how long to take no more entries. `None` if entries may be taken now.
     fn pause(&self) -> Option<Duration>;
 
-    /// Returns the entries among `entries` that are to run, and finishes the others. `deliveries` says how often an
-    /// entry has been delivered, for those that had been delivered before.
+    /// The entries among `entries` that are to run; the others are dealt with. Each is looked at only if it is not held by
+    /// then: another thread may take it while the ones before it are dealt with. `deliveries` says how often those were
+    /// delivered that had been delivered before.
     fn admit(&self, entries: Vec<RawEntry>, deliveries: &HashMap<StreamId, u32>) -> Vec<Arc<Self::Held>>;
 
     /// Whether the entry would not run: it was deleted, or its time is over.
@@ -42,15 +43,4 @@ pub trait Admission: Send + Sync + 'static {
 
     /// Gives up on entries that break each connection that reads them.
     fn give_up_unreadable(&self, entries: &[Delivered]);
-}
-
-/// Admits the entries that are not held yet.
-pub fn admit<A: Admission>(
-    admission: &A,
-    queue: &WorkQueue<A::Held>,
-    mut entries: Vec<RawEntry>,
-    deliveries: &HashMap<StreamId, u32>,
-) -> Vec<Arc<A::Held>> {
-    entries.retain(|entry| queue.held(entry.id).is_none());
-    admission.admit(entries, deliveries)
 }

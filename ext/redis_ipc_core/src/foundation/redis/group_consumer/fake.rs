@@ -47,10 +47,14 @@ impl HeldEntry for Job {
     }
 }
 
-/// Admits everything that was not deleted.
-#[derive(Default)]
+/// Admits everything that is not held.
 pub struct Office {
-    /// It takes no entries for now.
+    queue: Arc<WorkQueue<Job>>,
+    /// The sequence numbers of what it was asked about and admitted.
+    pub admitted: Mutex<Vec<u64>>,
+    /// Those of what would not run.
+    pub ends: Mutex<Vec<u64>>,
+    /// It takes nothing for now.
     pub paused: AtomicBool,
     /// The entries that it was told to give up on.
     pub given_up: Mutex<Vec<Delivered>>,
@@ -68,7 +72,9 @@ impl Admission for Office {
     }
 
     fn admit(&self, entries: Vec<RawEntry>, deliveries: &HashMap<StreamId, u32>) -> Vec<Arc<Job>> {
+        let is_new = |entry: &RawEntry| self.queue.held(entry.id).is_none();
         let job = |entry: RawEntry| {
+            self.admitted.lock().push(entry.id.seq);
             let deliveries = deliveries.get(&entry.id).copied().unwrap_or(1);
             Arc::new(Job {
                 id: entry.id,
@@ -77,11 +83,11 @@ impl Admission for Office {
                 answered: AtomicBool::new(false),
             })
         };
-        entries.into_iter().map(job).collect()
+        entries.into_iter().filter(is_new).map(job).collect()
     }
 
     fn would_end(&self, entry: &RawEntry) -> bool {
-        entry.fields.is_none()
+        self.ends.lock().contains(&entry.id.seq)
     }
 
     fn give_up_unreadable(&self, entries: &[Delivered]) {
@@ -112,15 +118,28 @@ impl Fixture {
         let queue = Arc::new(WorkQueue::new(3));
         // Without a run time only waiting workers are room.
         queue.note_run(Duration::from_millis(1));
+        let office = Arc::new(Office {
+            queue: Arc::clone(&queue),
+            admitted: Mutex::default(),
+            ends: Mutex::default(),
+            paused: AtomicBool::new(false),
+            given_up: Mutex::default(),
+        });
         Self {
             consumer: Arc::new(GroupConsumer::new(endpoint, pool, stream, group, name, room)),
             queue,
-            office: Arc::default(),
+            office,
             server,
         }
     }
 
-    /// Returns the sequence numbers of the held entries.
+    /// Holds the entry `1-seq`, which was delivered once.
+    pub fn hold(&self, seq: u64) {
+        let (id, answered) = (StreamId { ms: 1, seq }, AtomicBool::new(false));
+        self.queue.push(Arc::new(Job { id, deliveries: 1, taken: Instant::now(), answered }));
+    }
+
+    /// The sequence numbers of what is held.
     pub fn held(&self) -> Vec<u64> {
         let mut held = self.queue.pick(|job| Some(job.id.seq));
         held.sort_unstable();

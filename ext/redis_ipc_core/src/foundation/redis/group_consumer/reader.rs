@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::foundation::redis::connection::Connection;
-use crate::foundation::redis::group_consumer::admission::{Admission, admit};
+use crate::foundation::redis::group_consumer::admission::Admission;
 use crate::foundation::redis::group_consumer::consumer::GroupConsumer;
 use crate::foundation::redis::group_consumer::session::{BLOCK, GroupSession, Read};
 use crate::foundation::redis::link::Link;
@@ -121,7 +121,7 @@ impl<A: Admission> GroupReader<A> {
 
     fn admit(&self, read: Read) -> Vec<Arc<A::Held>> {
         self.queue.note_pressure(read.is_full());
-        admit(&*self.admission, &self.queue, read.entries, &HashMap::new())
+        self.admission.admit(read.entries, &HashMap::new())
     }
 
     /// Whether a worker that takes an entry soon takes the next one, and so has time to read.
@@ -183,7 +183,7 @@ impl<A: Admission> GroupReader<A> {
         missing.retain(|entry| entry.deliveries == 1 && self.queue.held(entry.id).is_none());
         let fetched = self.consumer.fetch(&missing).map_err(|error: Error| io::Error::other(error))?;
         self.admission.give_up_unreadable(&fetched.unreadable);
-        self.queue.push_all(admit(&*self.admission, &self.queue, fetched.entries, &HashMap::new()));
+        self.queue.push_all(self.admission.admit(fetched.entries, &HashMap::new()));
         Ok(())
     }
 }

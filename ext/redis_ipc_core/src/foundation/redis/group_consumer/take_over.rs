@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
 use crate::foundation::redis::clock::Step;
-use crate::foundation::redis::group_consumer::admission::{Admission, HeldEntry, admit};
+use crate::foundation::redis::group_consumer::admission::{Admission, HeldEntry};
 use crate::foundation::redis::group_consumer::consumer::{AT_ONCE, Delivered, GroupConsumer, STEP};
 use crate::foundation::redis::resp::replies::{self, unexpected};
 use crate::foundation::runtime::sync::Mutex;
@@ -192,7 +192,7 @@ impl<A: Admission> TakeOver<A> {
             // This comes first, because an entry that is admitted now may end this process at once.
             let left = self.consumer.leave(&suspects);
             self.admission.give_up_unreadable(&claimed.unreadable);
-            let admitted = admit(&*self.admission, &self.queue, claimed.entries, &claimed.deliveries);
+            let admitted = self.admission.admit(claimed.entries, &claimed.deliveries);
             self.queue.push_all(admitted);
             left?;
             scan.cursor = claimed.cursor;

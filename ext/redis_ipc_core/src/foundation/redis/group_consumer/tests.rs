@@ -16,9 +16,11 @@ use crate::foundation::runtime::work_queue::{Held, Taken};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-const LEASE: Duration = Duration::from_millis(200);
+/// Short, where a test waits until it is over.
+const SHORT: Duration = Duration::from_millis(200);
+const LONG: Duration = Duration::from_secs(60);
 const NONE: Option<&str> = Some("*0");
 
 /// Encodes a row of XPENDING for the entry `1-seq`.
@@ -40,10 +42,10 @@ fn claimed(seqs: &[u64]) -> String {
     array(&[bulk("0-0"), array(&ids), "*0".to_owned()])
 }
 
-fn take_over(fixture: &Fixture) -> TakeOver<Office> {
+fn take_over(fixture: &Fixture, lease: Duration) -> TakeOver<Office> {
     let (consumer, queue, office) =
         (Arc::clone(&fixture.consumer), Arc::clone(&fixture.queue), Arc::clone(&fixture.office));
-    TakeOver::new(consumer, queue, office, LEASE, Some(5))
+    TakeOver::new(consumer, queue, office, lease, Some(5))
 }
 
 /// Runs `work` while `redis` plays Redis.
@@ -110,63 +112,104 @@ fn own_pending_entries_are_read_page_by_page_without_those_that_were_left() {
 #[test]
 fn nothing_is_claimed_where_nothing_is_idle() {
     let fixture = Fixture::new();
-    let take_over = take_over(&fixture);
+    let take_over = take_over(&fixture, SHORT);
     let run = || take_over.run(|| panic!("the group's lease is not needed"));
     while_redis(run, || drop(fixture.server.expect("XPENDING s g IDLE 200 - + 1", NONE))).unwrap();
-    assert!(fixture.server.is_silent());
 }
 
-/// Runs one scan, in which Redis says that these entries are idle.
+/// One look, in which Redis says that something is idle.
 fn look(fixture: &Fixture, take_over: &TakeOver<Office>, redis: impl FnOnce()) {
-    let run = || take_over.run(|| Ok(LEASE * 2));
+    let run = || take_over.run(|| Ok(SHORT * 2));
     while_redis(run, || {
-        fixture.server.expect("XPENDING s g IDLE 200 - + 1", Some(&rows(&[(1, 1)])));
+        fixture.server.expect("XPENDING s g IDLE", Some(&rows(&[(1, 1)])));
         redis();
     })
     .unwrap();
 }
 
-#[test]
-fn after_a_stall_only_what_was_given_back_is_taken_for_as_long_as_the_longest_lease() {
-    let fixture = Fixture::new();
-    let take_over = take_over(&fixture);
-    let idle_of = |words: Vec<String>| words[6].clone();
-    look(&fixture, &take_over, || {
-        assert_eq!(idle_of(fixture.server.expect("EVAL", Some(&claimed(&[])))), AT_ONCE.to_string());
+/// One look that finds nothing. For how long an entry must have been idle to be claimed.
+fn idle_of_look(fixture: &Fixture, take_over: &TakeOver<Office>) -> u64 {
+    let mut idle = 0;
+    look(fixture, take_over, || {
+        let words = fixture.server.expect("EVAL", Some(&claimed(&[])));
+        idle = words[6].parse().unwrap();
     });
-    thread::sleep(LEASE * 2);
-    look(&fixture, &take_over, || {
-        assert_eq!(idle_of(fixture.server.expect("EVAL", Some(&claimed(&[])))), "400");
-    });
-    take_over.note_stall();
-    look(&fixture, &take_over, || {
-        assert_eq!(idle_of(fixture.server.expect("EVAL", Some(&claimed(&[])))), AT_ONCE.to_string());
-    });
+    idle
+}
+
+/// Redis has answered for longer than the longest lease of the group.
+fn steady(fixture: &Fixture) -> TakeOver<Office> {
+    let take_over = take_over(fixture, SHORT);
+    assert_eq!(idle_of_look(fixture, &take_over), AT_ONCE, "nothing is known at first");
+    thread::sleep(SHORT * 2);
+    assert_eq!(idle_of_look(fixture, &take_over), 400);
+    take_over
 }
 
 #[test]
-fn nothing_is_taken_where_the_clock_is_not_what_it_should_be() {
+fn after_a_stall_only_what_was_given_back_is_taken_for_as_long_as_the_longest_lease() {
     let fixture = Fixture::new();
-    let take_over = take_over(&fixture);
+    let take_over = steady(&fixture);
+    take_over.note_stall();
+    assert_eq!(idle_of_look(&fixture, &take_over), AT_ONCE);
+}
+
+#[test]
+fn after_a_broken_connection_only_what_was_given_back_is_taken() {
+    let fixture = Fixture::new();
+    let take_over = steady(&fixture);
+    fixture.consumer.endpoint.health.lost();
+    assert_eq!(idle_of_look(&fixture, &take_over), AT_ONCE);
+}
+
+#[test]
+fn nothing_is_taken_where_the_clock_is_not_what_it_should_be_and_then_only_what_was_given_back() {
+    let fixture = Fixture::new();
+    let take_over = steady(&fixture);
     look(&fixture, &take_over, || {
         fixture.server.expect("EVAL", Some(":5"));
-        fixture.server.expect("TIME", Some(&array(&[bulk("5"), bulk("0")])));
+        let now = fixture.consumer.endpoint.clock.now() / 1_000;
+        fixture.server.expect("TIME", Some(&array(&[bulk(&now.to_string()), bulk("0")])));
     });
     assert!(fixture.held().is_empty());
+    assert_eq!(idle_of_look(&fixture, &take_over), AT_ONCE);
+}
+
+#[test]
+fn once_the_clock_was_set_back_leases_begin_anew_and_only_what_was_given_back_is_taken() {
+    let fixture = Fixture::new();
+    let take_over = steady(&fixture);
+    let clock = &fixture.consumer.endpoint.clock;
+    let now = clock.now();
+    [now, now - 60_000].iter().for_each(|ms| clock.adjust(*ms, Instant::now()));
+    let mut idle = 0;
+    let run = || take_over.run(|| Ok(SHORT * 2));
+    while_redis(run, || {
+        let restart = fixture.server.expect("EVAL", NONE);
+        assert!(restart[1].contains("XPENDING"), "{restart:?}");
+        fixture.server.expect("XPENDING s g IDLE", Some(&rows(&[(1, 1)])));
+        idle = fixture.server.expect("EVAL", Some(&claimed(&[])))[6].parse().unwrap();
+    })
+    .unwrap();
+    assert_eq!(idle, AT_ONCE);
+    assert_eq!(idle_of_look(&fixture, &take_over), AT_ONCE, "once is enough");
 }
 
 #[test]
 fn of_what_may_have_crashed_its_consumers_one_is_taken_at_a_time() {
     let fixture = Fixture::new();
-    let (server, take_over) = (&fixture.server, take_over(&fixture));
+    let (server, take_over) = (&fixture.server, take_over(&fixture, LONG));
     look(&fixture, &take_over, || {
         server.expect("EVAL", Some(&claimed(&[1, 2, 3, 4])));
         server.expect("XPENDING s g 1-1 1-4", Some(&rows(&[(1, 2), (2, 1), (3, 2), (4, 2)])));
         server.expect("XCLAIM s g me 0 1-2 RETRYCOUNT 2", Some(&entries(&[2])));
         server.expect("XCLAIM s g me 0 1-1 1-3 1-4 RETRYCOUNT 3", Some(&entries(&[1, 3, 4])));
-        // It gives the entry back before it admits any, because an admitted entry may end the process.
-        let words = server.expect("XCLAIM s g me 0 1-3 1-4 IDLE", NONE);
-        assert!(words.join(" ").ends_with("RETRYCOUNT 2 JUSTID"), "{words:?}");
+        let leave = server.next();
+        let said = leave.words.join(" ");
+        assert!(said.starts_with("XCLAIM s g me 0 1-3 1-4 IDLE"), "{said}");
+        assert!(said.ends_with("RETRYCOUNT 2 JUSTID"), "{said}");
+        assert!(fixture.office.admitted.lock().is_empty(), "what is admitted may end the process");
+        leave.reply("*0");
     });
     assert_eq!(fixture.held(), [1, 2]);
     assert!(take_over.holds_suspect() && take_over.are_suspects_left());
@@ -176,9 +219,37 @@ fn of_what_may_have_crashed_its_consumers_one_is_taken_at_a_time() {
 }
 
 #[test]
+fn a_suspect_that_is_held_here_is_not_given_back() {
+    let fixture = Fixture::new();
+    let (server, take_over) = (&fixture.server, take_over(&fixture, LONG));
+    for deliveries in [2, 3] {
+        look(&fixture, &take_over, || {
+            server.expect("EVAL", Some(&claimed(&[1])));
+            server.expect("XPENDING s g 1-1 1-1", Some(&rows(&[(1, deliveries)])));
+            server.expect("XCLAIM s g me 0 1-1 RETRYCOUNT", Some(&entries(&[1])));
+        });
+    }
+    assert_eq!(*fixture.office.admitted.lock(), [1]);
+}
+
+#[test]
+fn what_would_not_run_is_no_suspect() {
+    let fixture = Fixture::new();
+    let (server, take_over) = (&fixture.server, take_over(&fixture, LONG));
+    *fixture.office.ends.lock() = vec![1, 2];
+    look(&fixture, &take_over, || {
+        server.expect("EVAL", Some(&claimed(&[1, 2, 3])));
+        server.expect("XPENDING", Some(&rows(&[(1, 2), (2, 2), (3, 2)])));
+        server.expect("XCLAIM s g me 0 1-1 1-2 1-3 RETRYCOUNT 3", Some(&entries(&[1, 2, 3])));
+    });
+    assert_eq!(*fixture.office.admitted.lock(), [1, 2, 3]);
+    assert!(!take_over.are_suspects_left());
+}
+
+#[test]
 fn what_cannot_be_read_is_given_up_on_and_the_rest_is_taken() {
     let fixture = Fixture::new();
-    let (server, take_over) = (&fixture.server, take_over(&fixture));
+    let (server, take_over) = (&fixture.server, take_over(&fixture, LONG));
     look(&fixture, &take_over, || {
         server.expect("EVAL", Some(&claimed(&[1, 2])));
         server.expect("XPENDING", Some(&rows(&[(1, 1), (2, 1)])));
@@ -193,17 +264,13 @@ fn what_cannot_be_read_is_given_up_on_and_the_rest_is_taken() {
 #[test]
 fn a_lease_is_renewed_once_a_third_of_it_is_over() {
     let fixture = Fixture::new();
-    let take_over = take_over(&fixture);
-    look(&fixture, &take_over, || {
-        fixture.server.expect("EVAL", Some(&claimed(&[1])));
-        fixture.server.expect("XPENDING", Some(&rows(&[(1, 1)])));
-        fixture.server.expect("XCLAIM", Some(&entries(&[1])));
-    });
-    take_over.renew().unwrap();
-    assert!(fixture.server.is_silent());
-    thread::sleep(LEASE / 3);
-    while_redis(|| take_over.renew(), || drop(fixture.server.expect("XCLAIM s g me 0 1-1 JUSTID", NONE)))
-        .unwrap();
+    fixture.hold(1);
+    // A command would get no reply, and so fail.
+    take_over(&fixture, LONG).renew().unwrap();
+    let take_over = take_over(&fixture, SHORT);
+    thread::sleep(SHORT / 3);
+    let renewed = || drop(fixture.server.expect("XCLAIM s g me 0 1-1 JUSTID", NONE));
+    while_redis(|| take_over.renew(), renewed).unwrap();
 }
 
 /// Runs a reader while `redis` plays Redis, and ends the reader.
@@ -232,9 +299,11 @@ fn read(fixture: &Fixture, redis: impl FnOnce()) {
 fn what_was_delivered_on_a_connection_that_broke_is_fetched() {
     let fixture = Fixture::new();
     let server = &fixture.server;
+    fixture.hold(4);
+    fixture.queue.try_take();
     read(&fixture, || {
-        // Entries that others had before may be running there.
-        server.expect("XPENDING s g 0-0", Some(&rows(&[(1, 1), (2, 2)])));
+        // What others had before may be running there, and what is held here is.
+        server.expect("XPENDING s g 0-0", Some(&rows(&[(1, 1), (2, 2), (4, 1)])));
         server.expect("XCLAIM s g me 0 1-1 RETRYCOUNT 1", Some(&entries(&[1])));
         let read = array(&[array(&[bulk("s"), entries(&[3])])]);
         server.expect("XREADGROUP GROUP g me COUNT", Some(&read));
@@ -244,7 +313,7 @@ fn what_was_delivered_on_a_connection_that_broke_is_fetched() {
         }
         drop(server.next());
     });
-    assert_eq!(fixture.held(), [1, 3]);
+    assert_eq!(fixture.held(), [1, 3, 4]);
 }
 
 #[test]
