@@ -28,7 +28,8 @@ RSpec.describe "the arrows between folders" do
     "request_reply/asking" => %w[request_reply/sending],
     "request_reply/serving" => %w[request_reply/sending],
     "request_reply" => %w[request_reply/asking request_reply/serving],
-    "json_rpc" => [pipeline]
+    "json_rpc" => [pipeline],
+    "events" => [pipeline, group_consumer]
   )
 
   # A feature of the border imports its own half of the core.
@@ -38,10 +39,12 @@ RSpec.describe "the arrows between folders" do
     "core/panic_message" => [],
     "core/request_reply" => [],
     "core/json_rpc" => [],
+    "core/events" => [],
     "ruby" => %w[core/json core/logins core/panic_message],
     "codec" => %w[ruby],
     "request_reply" => %w[codec core/request_reply],
-    "json_rpc" => %w[codec core/json_rpc]
+    "json_rpc" => %w[codec core/json_rpc],
+    "events" => %w[codec core/events]
   )
 
   library = House::Library.new(File.join(root, "lib/redis_ipc"))

@@ -5,6 +5,7 @@
 #![allow(missing_docs)]
 
 mod codec;
+mod events;
 mod json_rpc;
 mod request_reply;
 mod ruby;
@@ -55,6 +56,9 @@ fn init(ruby: &Ruby) -> Result<(), Error> {
     request_reply::engine::init(ruby, native)?;
     request_reply::dead_letters::init(native)?;
     request_reply::request::init(ruby, native)?;
+    events::consumer::init(ruby, native)?;
+    events::event::init(ruby, native)?;
+    events::publisher::init(ruby, native)?;
     json_rpc::client::init(ruby, native)?;
     json_rpc::server::init(ruby, native)
 }

@@ -1,15 +1,18 @@
-//! The core of the redis_ipc gem: request/reply between processes over Redis, and JSON-RPC over Redis lists.
+//! The core of the redis_ipc gem: request/reply between processes over Redis, JSON-RPC over Redis lists, and
+//! events from Redis streams.
 //!
-//! There is no Ruby in it. [`request_reply`] and [`json_rpc`] are features: neither imports the other. Both stand on
+//! There is no Ruby in it. [`request_reply`], [`json_rpc`] and [`events`] are features: none imports another. All stand on
 //! `foundation`, which imports no feature. spec/house_spec.rb checks that. docs/protocol.md describes what is said to
 //! Redis, docs/internals.md which thread owns what.
 
 mod error;
+pub mod events;
 mod foundation;
 pub mod json_rpc;
 pub mod request_reply;
 
 pub use error::{Error, ErrorKind, Fate, Place};
+pub use foundation::payload::fields::Fields;
 pub use foundation::payload::json;
 pub use foundation::payload::stream_entry::{RawEntry, StreamId};
 pub use foundation::redis::logins;

@@ -65,6 +65,7 @@ entries! {
     function1: a A;
     function2: a A, b B;
     function3: a A, b B, c C;
+    function4: a A, b B, c C, d D;
     method0: rb_self S;
     method1: rb_self S, a A;
     method2: rb_self S, a A, b B;

@@ -4,6 +4,7 @@
 pub mod fields;
 pub mod id;
 pub mod json;
+pub mod key_part;
 pub mod limits;
 pub mod option_reader;
 pub mod stream_entry;

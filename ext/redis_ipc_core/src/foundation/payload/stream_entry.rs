@@ -31,7 +31,16 @@ impl StreamId {
         Some(Self { ms: ms.parse().ok()?, seq: seq.parse().ok()? })
     }
 
-    /// Returns the smallest id after this one.
+    /// The largest id before this one.
+    #[must_use]
+    pub fn previous(self) -> Self {
+        match self.seq.checked_sub(1) {
+            Some(seq) => Self { ms: self.ms, seq },
+            None => self.ms.checked_sub(1).map_or(self, |ms| Self { ms, seq: u64::MAX }),
+        }
+    }
+
+    /// The smallest id after this one.
     #[must_use]
     pub fn next(self) -> Self {
         match self.seq.checked_add(1) {
@@ -68,5 +77,7 @@ mod tests {
             assert_eq!(StreamId::parse(text.as_bytes()), None, "{text}");
         }
         assert_eq!(StreamId { ms: 1, seq: u64::MAX }.next(), StreamId { ms: 2, seq: 0 });
+        assert_eq!(StreamId { ms: 2, seq: 0 }.previous(), StreamId { ms: 1, seq: u64::MAX });
+        assert_eq!(StreamId::default().previous(), StreamId::default());
     }
 }

@@ -1,7 +1,7 @@
 //! The signal that ends the threads of an engine, and the pauses that it ends early.
 
 use crate::foundation::runtime::sync::Mutex;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +30,16 @@ impl Stop {
         self.sender.lock().is_none()
     }
 
-    /// Waits for `time`. Returns true if the signal was raised.
+    /// As [`Stop::pause`], but ends early when `wake` receives something.
+    pub fn pause_or(&self, time: Duration, wake: &Receiver<()>) -> bool {
+        select! {
+            recv(self.receiver) -> _ => true,
+            recv(wake) -> _ => self.is_stopped(),
+            default(time) => false,
+        }
+    }
+
+    /// Waits for `time`; true if stopped.
     pub fn pause(&self, time: Duration) -> bool {
         matches!(self.receiver.recv_timeout(time), Err(RecvTimeoutError::Disconnected))
     }

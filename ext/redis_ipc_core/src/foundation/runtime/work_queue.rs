@@ -41,6 +41,8 @@ pub enum Taken<H> {
 #[derive(Debug)]
 pub struct WorkQueue<H: Held> {
     consumers: usize,
+    /// How many requests are read ahead at least.
+    least: usize,
     state: Mutex<State<H>>,
     work: Condvar,
     room: Condvar,
@@ -92,19 +94,25 @@ impl<H: Held> State<H> {
         true
     }
 
-    fn room(&self, consumers: usize) -> usize {
+    fn room(&self, consumers: usize, least: usize) -> usize {
         if self.closed {
             return 0;
         }
-        (self.waiting + self.read_ahead.count(consumers)).saturating_sub(self.queued.len())
+        (self.waiting + self.read_ahead.count(consumers).max(least)).saturating_sub(self.queued.len())
     }
 }
 
 impl<H: Held> WorkQueue<H> {
     /// Creates an empty queue for this number of consumers.
     pub fn new(consumers: usize) -> Self {
+        Self::reading_ahead(consumers, 0)
+    }
+
+    /// One that has room for `least` requests at least, for consumers that take several at once.
+    pub fn reading_ahead(consumers: usize, least: usize) -> Self {
         Self {
             consumers,
+            least,
             state: Mutex::new(State::new()),
             work: Condvar::new(),
             room: Condvar::new(),
@@ -114,7 +122,7 @@ impl<H: Held> WorkQueue<H> {
 
     /// Returns how many requests may be taken now.
     pub fn room(&self) -> usize {
-        self.state.lock().room(self.consumers)
+        self.state.lock().room(self.consumers, self.least)
     }
 
     /// Waits until there is room, at most for `time`. Returns 0 if there is none.
@@ -122,7 +130,7 @@ impl<H: Held> WorkQueue<H> {
         let until = Instant::now() + time;
         let mut state = self.state.lock();
         loop {
-            let room = state.room(self.consumers);
+            let room = state.room(self.consumers, self.least);
             if room > 0 || state.closed || Instant::now() >= until {
                 return room;
             }
@@ -217,22 +225,33 @@ impl<H: Held> WorkQueue<H> {
 
     /// Waits for the next request and takes it.
     pub fn take(&self, interrupt: &Interrupt) -> Taken<H> {
+        self.take_until(interrupt, None).unwrap_or(Taken::Closed)
+    }
+
+    /// As [`WorkQueue::take`], but waits at most until `until`: then `None`.
+    pub fn take_until(&self, interrupt: &Interrupt, until: Option<Instant>) -> Option<Taken<H>> {
         let mut state = self.state.lock();
         loop {
             if let Some(held) = state.queued.pop_front() {
                 drop(state);
                 self.room.notify_one();
-                return Taken::Request(held);
+                return Some(Taken::Request(claim));
             }
             if state.closed {
-                return Taken::Closed;
+                return Some(Taken::Closed);
             }
             if interrupt.take() {
-                return Taken::Interrupted;
+                return Some(Taken::Interrupted);
+            }
+            if until.is_some_and(|until| Instant::now() >= until) {
+                return None;
             }
             state.waiting += 1;
             self.room.notify_one();
-            state = self.work.wait(state);
+            state = match until {
+                Some(until) => self.work.wait_until(state, until),
+                None => self.work.wait(state),
+            };
             state.waiting -= 1;
         }
     }
@@ -271,7 +290,12 @@ impl<H: Held> WorkQueue<H> {
         self.state.lock().pressed = pressed;
     }
 
-    /// Returns the recent run time of handlers, while more requests wait than there is room for.
+    /// How long handlers took lately; nothing is known at first.
+    pub fn usual_run(&self) -> Option<Duration> {
+        self.state.lock().read_ahead.usual_run()
+    }
+
+    /// How long handlers took lately, while more requests wait than there is room for.
     pub fn usual_run_under_pressure(&self) -> Option<Duration> {
         let state = self.state.lock();
         state.read_ahead.usual_run().filter(|_| state.pressed)

@@ -1,0 +1,252 @@
+//! `RedisIPC::Native::EventConsumer`: a consumer of a group, as Ruby sees it.
+
+use crate::codec::options::options_value;
+use crate::events::event::{NativeStreamEvent, hash};
+use crate::ruby::classes::settle_class;
+use crate::ruby::entry;
+use crate::ruby::errors;
+use crate::ruby::gvl::{wait_for_thread, wait_without_gvl};
+use crate::ruby::logins::{self, NativeLogins};
+use crate::ruby::process_bound::ProcessBound;
+use crate::ruby::reports::{NativeReport, counters};
+use magnus::prelude::*;
+use magnus::typed_data::Obj;
+use magnus::{Error, RArray, RHash, RModule, Ruby, function, method};
+use redis_ipc_core::events::{ConsumerOptions, DeadEvent, EventConsumer, InFlight};
+use redis_ipc_core::{Error as CoreError, ErrorKind, Interrupt, StreamId};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A consumer, and the process it belongs to.
+#[magnus::wrap(class = "RedisIPC::Native::EventConsumer", free_immediately, size)]
+pub struct NativeEventConsumer(ProcessBound<Arc<EventConsumer>>);
+
+impl NativeEventConsumer {
+    fn start(
+        ruby: &Ruby,
+        stream: String,
+        group: String,
+        options: RHash,
+        logins: Option<&NativeLogins>,
+    ) -> Result<Self, Error> {
+        let mut options = parse_options(ruby, options)?;
+        logins::connect(ruby, logins, &mut options.redis)?;
+        let start = move || EventConsumer::start(&stream, &group, options);
+        ProcessBound::start(ruby, start, EventConsumer::close).map(Self)
+    }
+
+    fn consumer(&self, ruby: &Ruby) -> Result<&Arc<EventConsumer>, Error> {
+        self.0.get_or(ruby, "the consumer was started before this process was forked; start it again here")
+    }
+
+    /// Runs `work` in a thread of its own, so that Ruby can interrupt the wait for it.
+    fn inquire<T: Send + 'static>(
+        &self,
+        ruby: &Ruby,
+        work: impl FnOnce(&EventConsumer) -> Result<T, CoreError> + Send + 'static,
+    ) -> Result<T, Error> {
+        let consumer = Arc::clone(self.consumer(ruby)?);
+        wait_for_thread(ruby, move || work(&consumer), drop)?.map_err(|error| errors::raise(ruby, &error))
+    }
+
+    /// The next events, at most `most`; nil once no more come. A batch is waited for until `within` seconds after its
+    /// first event.
+    fn take(ruby: &Ruby, rb_self: &Self, most: usize, within: f64) -> Result<Option<RArray>, Error> {
+        let (consumer, within) = (rb_self.consumer(ruby)?, seconds(within));
+        let interrupt = Interrupt::default();
+        let wait = || match consumer.take(most, within, &interrupt) {
+            Some(events) if events.is_empty() => None,
+            taken => Some(taken),
+        };
+        let unblock = || {
+            interrupt.set();
+            consumer.wake();
+        };
+        let Some(events) = wait_without_gvl(ruby, wait, unblock)? else { return Ok(None) };
+        let list = ruby.ary_new_capa(events.len());
+        for event in events {
+            list.push(NativeStreamEvent::new(ruby, event))?;
+        }
+        Ok(Some(list))
+    }
+
+    /// These are done.
+    fn done(ruby: &Ruby, rb_self: &Self, events: RArray) -> Result<(), Error> {
+        let consumer = rb_self.consumer(ruby)?;
+        let events: Vec<Obj<NativeStreamEvent>> =
+            events.into_iter().map(Obj::try_convert).collect::<Result<_, _>>()?;
+        let held: Vec<Arc<InFlight>> = events.iter().map(|event| Arc::clone(&event.held)).collect();
+        consumer.done(&held);
+        Ok(())
+    }
+
+    /// This one failed, and is delivered here again after so many seconds; false if it was not being handled.
+    fn retry(ruby: &Ruby, rb_self: &Self, event: &NativeStreamEvent, wait: f64) -> Result<bool, Error> {
+        Ok(rb_self.consumer(ruby)?.retry(&event.held, seconds(wait)))
+    }
+
+    /// Gives up on this one.
+    fn bury(ruby: &Ruby, rb_self: &Self, event: &NativeStreamEvent, reason: String) -> Result<(), Error> {
+        let held = Arc::clone(&event.held);
+        rb_self.inquire(ruby, move |consumer| consumer.bury(&held, &reason))
+    }
+
+    fn pause(ruby: &Ruby, rb_self: &Self) -> Result<(), Error> {
+        rb_self.consumer(ruby).map(|consumer| consumer.pause())
+    }
+
+    fn resume(ruby: &Ruby, rb_self: &Self) -> Result<(), Error> {
+        rb_self.consumer(ruby).map(|consumer| consumer.resume())
+    }
+
+    fn is_paused(ruby: &Ruby, rb_self: &Self) -> Result<bool, Error> {
+        rb_self.consumer(ruby).map(|consumer| consumer.is_paused())
+    }
+
+    fn lag(ruby: &Ruby, rb_self: &Self) -> Result<Option<u64>, Error> {
+        rb_self.inquire(ruby, EventConsumer::lag)
+    }
+
+    /// Takes no more events.
+    fn quiet(ruby: &Ruby, rb_self: &Self) -> Result<(), Error> {
+        let consumer = Arc::clone(rb_self.consumer(ruby)?);
+        wait_for_thread(ruby, move || consumer.quiet(), drop)
+    }
+
+    /// Waits until what was taken is done, at most for so many seconds.
+    fn wait_until_done(ruby: &Ruby, rb_self: &Self, time: f64) -> Result<(), Error> {
+        let (consumer, time) = (Arc::clone(rb_self.consumer(ruby)?), seconds(time));
+        wait_for_thread(ruby, move || consumer.wait_until_done(time), drop)
+    }
+
+    /// Ends everything.
+    fn close(ruby: &Ruby, rb_self: &Self) -> Result<(), Error> {
+        let consumer = Arc::clone(rb_self.consumer(ruby)?);
+        wait_for_thread(ruby, move || consumer.close(), drop)
+    }
+
+    /// The next report; nil at the end.
+    fn next_report(ruby: &Ruby, rb_self: &Self) -> Result<Option<NativeReport>, Error> {
+        NativeReport::fetch(ruby, rb_self.consumer(ruby)?.reports())
+    }
+
+    fn inherited_sockets(&self) -> Vec<i32> {
+        self.0.inherited().map(|consumer| consumer.inherited_sockets()).unwrap_or_default()
+    }
+
+    fn is_connected(&self) -> bool {
+        self.0.own().is_some_and(|consumer| consumer.is_connected())
+    }
+
+    fn name(ruby: &Ruby, rb_self: &Self) -> Result<String, Error> {
+        Ok(rb_self.consumer(ruby)?.name().to_owned())
+    }
+
+    fn stats(ruby: &Ruby, rb_self: &Self) -> Result<RHash, Error> {
+        counters(ruby, rb_self.consumer(ruby)?.stats())
+    }
+
+    /// Up to `count` dead letters after `after`, each a Hash.
+    fn dead_letters(
+        ruby: &Ruby,
+        rb_self: &Self,
+        after: Option<String>,
+        count: usize,
+    ) -> Result<RArray, Error> {
+        let after = after.map(|id| parse(ruby, &id)).transpose()?;
+        let letters = rb_self.inquire(ruby, move |consumer| consumer.dead_letters(after, count))?;
+        let list = ruby.ary_new_capa(letters.len());
+        for letter in letters {
+            list.push(row(ruby, letter)?)?;
+        }
+        Ok(list)
+    }
+
+    fn count_dead_letters(ruby: &Ruby, rb_self: &Self) -> Result<u64, Error> {
+        rb_self.inquire(ruby, EventConsumer::count_dead_letters)
+    }
+
+    fn retry_dead_letter(ruby: &Ruby, rb_self: &Self, id: String) -> Result<bool, Error> {
+        let id = parse(ruby, &id)?;
+        rb_self.inquire(ruby, move |consumer| consumer.retry_dead_letter(id))
+    }
+
+    fn discard_dead_letter(ruby: &Ruby, rb_self: &Self, id: String) -> Result<bool, Error> {
+        let id = parse(ruby, &id)?;
+        rb_self.inquire(ruby, move |consumer| consumer.discard_dead_letter(id))
+    }
+}
+
+fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
+}
+
+fn parse(ruby: &Ruby, id: &str) -> Result<StreamId, Error> {
+    StreamId::parse(id.as_bytes()).ok_or_else(|| {
+        errors::raise(ruby, &CoreError::new(ErrorKind::Argument, format!("{id:?} is not the id of an entry")))
+    })
+}
+
+fn row(ruby: &Ruby, letter: DeadEvent) -> Result<RHash, Error> {
+    let row = ruby.hash_new();
+    row.aset(ruby.to_symbol("id"), letter.id.to_string())?;
+    row.aset(ruby.to_symbol("entry_id"), letter.entry_id)?;
+    row.aset(ruby.to_symbol("reason"), letter.reason)?;
+    row.aset(ruby.to_symbol("deliveries"), letter.deliveries)?;
+    row.aset(ruby.to_symbol("died_ms"), letter.died_at_ms)?;
+    row.aset(ruby.to_symbol("fields"), hash(ruby, &letter.fields)?)?;
+    Ok(row)
+}
+
+/// Checks options without connecting.
+fn check_options(ruby: &Ruby, options: RHash) -> Result<(), Error> {
+    parse_options(ruby, options).map(drop)
+}
+
+fn parse_options(ruby: &Ruby, options: RHash) -> Result<ConsumerOptions, Error> {
+    let (value, environment) = options_value(ruby, options)?;
+    ConsumerOptions::parse(value, environment.as_deref()).map_err(|error| errors::raise(ruby, &error))
+}
+
+/// Defines the class.
+pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
+    let class = native.define_class("EventConsumer", ruby.class_object())?;
+    class.define_singleton_method("start", function!(entry::function4(NativeEventConsumer::start), 4))?;
+    class.define_singleton_method("check_options", function!(entry::function1(check_options), 1))?;
+    class.undef_default_alloc_func();
+    class.define_method("take", method!(entry::method2(NativeEventConsumer::take), 2))?;
+    class.define_method("done", method!(entry::method1(NativeEventConsumer::done), 1))?;
+    class.define_method("retry", method!(entry::method2(NativeEventConsumer::retry), 2))?;
+    class.define_method("bury", method!(entry::method2(NativeEventConsumer::bury), 2))?;
+    class.define_method("pause", method!(entry::method0(NativeEventConsumer::pause), 0))?;
+    class.define_method("resume", method!(entry::method0(NativeEventConsumer::resume), 0))?;
+    class.define_method("paused?", method!(entry::method0(NativeEventConsumer::is_paused), 0))?;
+    class.define_method("lag", method!(entry::method0(NativeEventConsumer::lag), 0))?;
+    class.define_method("quiet", method!(entry::method0(NativeEventConsumer::quiet), 0))?;
+    class
+        .define_method("wait_until_done", method!(entry::method1(NativeEventConsumer::wait_until_done), 1))?;
+    class.define_method("close", method!(entry::method0(NativeEventConsumer::close), 0))?;
+    class.define_method("next_report", method!(entry::method0(NativeEventConsumer::next_report), 0))?;
+    class.define_method(
+        "inherited_sockets",
+        method!(entry::getter(NativeEventConsumer::inherited_sockets), 0),
+    )?;
+    class.define_method("connected?", method!(entry::getter(NativeEventConsumer::is_connected), 0))?;
+    class.define_method("consumer_name", method!(entry::method0(NativeEventConsumer::name), 0))?;
+    class.define_method("stats", method!(entry::method0(NativeEventConsumer::stats), 0))?;
+    class.define_method("dead_letters", method!(entry::method2(NativeEventConsumer::dead_letters), 2))?;
+    class.define_method(
+        "count_dead_letters",
+        method!(entry::method0(NativeEventConsumer::count_dead_letters), 0),
+    )?;
+    class.define_method(
+        "retry_dead_letter",
+        method!(entry::method1(NativeEventConsumer::retry_dead_letter), 1),
+    )?;
+    class.define_method(
+        "discard_dead_letter",
+        method!(entry::method1(NativeEventConsumer::discard_dead_letter), 1),
+    )?;
+    settle_class::<NativeEventConsumer>(ruby);
+    Ok(())
+}

@@ -1,0 +1,79 @@
+//! `RedisIPC::Native::StreamEvent`: an event that was taken, whose fields are read when they are looked at.
+
+use crate::ruby::classes::settle_class;
+use crate::ruby::entry;
+use crate::ruby::gc_pressure::GcPressure;
+use magnus::encoding::RbEncoding;
+use magnus::prelude::*;
+use magnus::{Error, RHash, RModule, RString, Ruby, method};
+use redis_ipc_core::Fields;
+use redis_ipc_core::events::InFlight;
+use std::sync::Arc;
+
+/// An event that is held by the core.
+#[magnus::wrap(class = "RedisIPC::Native::StreamEvent", free_immediately, size)]
+pub struct NativeStreamEvent {
+    /// The event.
+    pub held: Arc<InFlight>,
+    _weight: Option<GcPressure>,
+}
+
+impl NativeStreamEvent {
+    /// What stands for `held`.
+    pub fn new(ruby: &Ruby, held: Arc<InFlight>) -> Self {
+        let weight = GcPressure::of(ruby, held.fields.size());
+        Self { held, _weight: weight }
+    }
+
+    fn id(&self) -> String {
+        self.held.id.to_string()
+    }
+
+    fn ms(&self) -> u64 {
+        self.held.id.ms
+    }
+
+    fn deliveries(&self) -> u32 {
+        self.held.deliveries
+    }
+
+    fn received_ms(&self) -> u64 {
+        self.held.received_ms
+    }
+
+    fn fields(ruby: &Ruby, rb_self: &Self) -> Result<RHash, Error> {
+        hash(ruby, &rb_self.held.fields)
+    }
+}
+
+/// Fields as a frozen Hash of Strings; of fields with the same name the last one counts.
+pub fn hash(ruby: &Ruby, fields: &Fields) -> Result<RHash, Error> {
+    let hash = ruby.hash_new();
+    for (name, value) in fields.iter() {
+        hash.aset(text(ruby, name), text(ruby, value))?;
+    }
+    hash.freeze();
+    Ok(hash)
+}
+
+/// UTF-8 where it is that, else binary.
+fn text(ruby: &Ruby, bytes: &[u8]) -> RString {
+    let encoding: RbEncoding =
+        if std::str::from_utf8(bytes).is_ok() { ruby.utf8_encoding() } else { ruby.ascii8bit_encoding() };
+    let string = ruby.enc_str_new(bytes, encoding);
+    string.freeze();
+    string
+}
+
+/// Defines the class.
+pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
+    let class = native.define_class("StreamEvent", ruby.class_object())?;
+    class.undef_default_alloc_func();
+    class.define_method("id", method!(entry::getter(NativeStreamEvent::id), 0))?;
+    class.define_method("ms", method!(entry::getter(NativeStreamEvent::ms), 0))?;
+    class.define_method("deliveries", method!(entry::getter(NativeStreamEvent::deliveries), 0))?;
+    class.define_method("received_ms", method!(entry::getter(NativeStreamEvent::received_ms), 0))?;
+    class.define_method("fields", method!(entry::method0(NativeStreamEvent::fields), 0))?;
+    settle_class::<NativeStreamEvent>(ruby);
+    Ok(())
+}

@@ -1,0 +1,163 @@
+//! What a consumer writes besides reading: acknowledgements, all of a batch in one command.
+
+use crate::error::{Error, ErrorKind, Fate};
+use crate::events::in_flight::InFlight;
+use crate::foundation::payload::stream_entry::StreamId;
+use crate::foundation::redis::cluster::Route;
+use crate::foundation::redis::connection::Connection;
+use crate::foundation::redis::endpoint::Endpoint;
+use crate::foundation::redis::group_consumer::consumer::GroupConsumer;
+use crate::foundation::redis::pipeline::batch::{Encoder, Leftover};
+use crate::foundation::redis::pipeline::carried::{Carried, Context, Delivery, Tail};
+use crate::foundation::redis::pipeline::outgoing::Outbound;
+use crate::foundation::redis::pipeline::writer;
+use crate::foundation::runtime::work_queue::WorkQueue;
+use redis::{RedisResult, Value};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The way to Redis of acknowledgements.
+pub type Writer = writer::Writer<Acknowledge>;
+
+/// Events that are done.
+#[derive(Debug)]
+pub struct Acknowledge(pub Vec<StreamId>);
+
+/// Whose events these are.
+pub struct AcknowledgementContext {
+    /// The group.
+    pub consumer: Arc<GroupConsumer>,
+    /// What is held until it is acknowledged.
+    pub queue: Arc<WorkQueue<InFlight>>,
+}
+
+impl Context for AcknowledgementContext {
+    fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.consumer.endpoint
+    }
+
+    fn thread_name(&self) -> &'static str {
+        "event-acks"
+    }
+
+    fn closed(&self) -> Error {
+        let message = "the consumer was stopped before this could be acknowledged";
+        Error::new(ErrorKind::Closed(Fate::NotSent), message)
+    }
+
+    fn connected(&self, _route: &Route, _connection: &mut Connection) -> RedisResult<()> {
+        Ok(())
+    }
+}
+
+impl Outbound for Acknowledge {
+    fn size(&self) -> usize {
+        self.0.len() * 32 + 100
+    }
+}
+
+impl Carried for Acknowledge {
+    type Context = AcknowledgementContext;
+    type Remembered = ();
+    type Tail = Acknowledgements;
+
+    fn content_size(&self) -> usize {
+        0
+    }
+
+    fn key(&self, context: &AcknowledgementContext) -> String {
+        context.consumer.stream.clone()
+    }
+
+    /// All of a batch go out together, at its end.
+    fn encode(
+        self,
+        _encoder: &mut Encoder<'_>,
+        all: &mut Acknowledgements,
+        _remembered: &mut (),
+        _context: &AcknowledgementContext,
+    ) -> Option<Self> {
+        all.0.extend(self.0);
+        None
+    }
+
+    fn settle(
+        &mut self,
+        _replies: &[Value],
+        _delivery: &Delivery<'_, Self>,
+        _follow: &mut Vec<Self>,
+        _context: &AcknowledgementContext,
+    ) -> RedisResult<()> {
+        Ok(())
+    }
+
+    fn not_executed(&self) {}
+
+    fn broken(self, _may_be_executed: bool, _context: &AcknowledgementContext) -> Option<Self> {
+        Some(self)
+    }
+
+    /// An event that is not acknowledged would be handled again.
+    fn waits_for_redis(&self, _context: &AcknowledgementContext) -> bool {
+        true
+    }
+
+    fn is_hopeless(&self, _patience: Duration, _context: &AcknowledgementContext) -> bool {
+        false
+    }
+
+    /// It stays pending, and is handled again after a lease.
+    fn fail(self, error: &Error, context: &AcknowledgementContext) -> Option<Self> {
+        let endpoint = context.endpoint();
+        let count = self.0.len();
+        endpoint.stats.answers_dropped.add(count as u64);
+        let message = format!(
+            "{count} events were handled, but not acknowledged, and will be handled again: {}",
+            error.message
+        );
+        endpoint.report(Error { message, ..error.clone() });
+        self.0.into_iter().for_each(|id| context.queue.finish(id));
+        None
+    }
+}
+
+/// The events that a batch acknowledges.
+pub struct Acknowledgements(Vec<StreamId>);
+
+impl Tail<Acknowledge> for Acknowledgements {
+    fn begin(_route: &Route, _context: &AcknowledgementContext) -> Self {
+        Self(Vec::new())
+    }
+
+    fn encode(&mut self, encoder: &mut Encoder<'_>, context: &AcknowledgementContext) {
+        if self.0.is_empty() {
+            return;
+        }
+        let mut command = encoder.command(3 + self.0.len());
+        command.word("XACK").word(&context.consumer.stream).word(&context.consumer.group);
+        for id in &self.0 {
+            command.id(*id);
+        }
+    }
+
+    fn settle(
+        self,
+        replies: &[Value],
+        leftover: &mut Leftover<Acknowledge>,
+        context: &AcknowledgementContext,
+    ) {
+        match replies.first() {
+            Some(Value::ServerError(error)) if !self.0.is_empty() => {
+                leftover.refuse(Acknowledge(self.0), &error.clone().into(), context);
+            }
+            _ => {
+                context.endpoint().stats.answers_sent.add(self.0.len() as u64);
+                self.0.into_iter().for_each(|id| context.queue.finish(id));
+            }
+        }
+    }
+
+    fn unsent(self) -> Option<Acknowledge> {
+        (!self.0.is_empty()).then_some(Acknowledge(self.0))
+    }
+}

@@ -1,0 +1,155 @@
+//! Decides what becomes of an entry that was taken: it is handled, or it is given up on.
+
+use crate::error::{Error, ErrorKind};
+use crate::events::acknowledgement::{Acknowledge, Writer};
+use crate::events::group::Group;
+use crate::events::in_flight::InFlight;
+use crate::events::pause::Pause;
+use crate::events::retries::Retries;
+use crate::foundation::payload::fields::Fields;
+use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
+use crate::foundation::redis::connection::Connection;
+use crate::foundation::redis::endpoint::Endpoint;
+use crate::foundation::redis::group_consumer::admission;
+use crate::foundation::redis::group_consumer::consumer::Delivered;
+use crate::foundation::redis::group_consumer::dead_letters::{DeadLetters, Limits};
+use crate::foundation::runtime::work_queue::WorkQueue;
+use redis::RedisResult;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long nothing more is taken, before it is looked again whether something may be.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The way from the stream to the workers.
+pub struct Admission {
+    /// How it reaches Redis.
+    pub endpoint: Arc<Endpoint>,
+    /// The consumer group.
+    pub group: Group,
+    /// What is held.
+    pub queue: Arc<WorkQueue<InFlight>>,
+    /// What acknowledges.
+    pub writer: Arc<Writer>,
+    /// Whether an operator has it pause.
+    pub pause: Pause,
+    /// What failed and is tried again.
+    pub retries: Retries,
+    /// What was given up on.
+    pub dead_letters: DeadLetters,
+    /// How much of that is kept.
+    pub limits: Limits,
+    /// Deliveries after which an event is given up on.
+    pub attempts: u32,
+}
+
+impl admission::Admission for Admission {
+    type Held = InFlight;
+
+    fn prepare(&self, connection: &mut Connection) -> RedisResult<()> {
+        self.group.join(connection, &self.queue)
+    }
+
+    fn pause(&self) -> Option<Duration> {
+        (self.pause.is_set() || self.retries.are_full()).then_some(LOOK)
+    }
+
+    fn admit(&self, entries: Vec<RawEntry>, deliveries: &HashMap<StreamId, u32>) -> Vec<Arc<InFlight>> {
+        let mut done = Vec::new();
+        let admitted = entries.into_iter().filter_map(|entry| {
+            self.group.note(entry.id);
+            if self.queue.held(entry.id).is_some() {
+                return None;
+            }
+            let deliveries = deliveries.get(&entry.id).copied().unwrap_or(1);
+            let taken = Delivered { id: entry.id, deliveries };
+            match self.examine(taken, entry.fields) {
+                Examined::Runs(event) => Some(Arc::new(event)),
+                Examined::Done => {
+                    done.push(entry.id);
+                    None
+                }
+                Examined::Left => None,
+            }
+        });
+        let admitted = admitted.collect();
+        if !done.is_empty() {
+            self.writer.send(Acknowledge(done));
+        }
+        admitted
+    }
+
+    fn would_end(&self, entry: &RawEntry) -> bool {
+        entry.fields.is_none()
+    }
+
+    fn give_up_unreadable(&self, entries: &[Delivered]) {
+        let reason = "the event cannot be read: it breaks each connection that reads it (client-output-buffer-limit of \
+                      Redis, or the limits in security.md)";
+        for entry in entries {
+            self.endpoint.stats.taken.increment();
+            if self.bury(*entry, &Fields::default(), reason).is_ok() {
+                self.writer.send(Acknowledge(vec![entry.id]));
+            }
+        }
+    }
+}
+
+enum Examined {
+    /// It is to be handled.
+    Runs(InFlight),
+    /// Nothing but an acknowledgement is left to do.
+    Done,
+    /// It stays pending, and comes back after a lease.
+    Left,
+}
+
+impl Admission {
+    fn examine(&self, taken: Delivered, fields: Option<Fields>) -> Examined {
+        let stats = &self.endpoint.stats;
+        stats.taken.increment();
+        let Some(fields) = fields else {
+            // Deleted, or trimmed, while it was pending.
+            stats.withdrawn.increment();
+            return Examined::Done;
+        };
+        if taken.deliveries > 1 {
+            stats.redelivered.increment();
+        }
+        let reason = if taken.deliveries > self.attempts {
+            let tried = taken.deliveries - 1;
+            format!("delivered {tried} times without being done: each process that took it died or hung")
+        } else if let Some(whole) = fields.cut_from() {
+            format!(
+                "the event has {} fields and {} bytes, more than the limit (max_event_size, and 1000 fields), and was \
+                 not read as a whole",
+                whole.fields, whole.bytes
+            )
+        } else {
+            let received = self.endpoint.clock.now();
+            return Examined::Runs(InFlight::new(taken.id, fields, taken.deliveries, received));
+        };
+        match self.bury(taken, &fields, &reason) {
+            Ok(()) => Examined::Done,
+            Err(_) => Examined::Left,
+        }
+    }
+
+    /// Moves an event to the dead letters, and reports that. It is still to be acknowledged.
+    ///
+    /// # Errors
+    ///
+    /// It was not kept. That is reported, too.
+    pub fn bury(&self, taken: Delivered, fields: &Fields, reason: &str) -> Result<(), Error> {
+        let Self { endpoint, dead_letters, limits, .. } = self;
+        let kept = dead_letters.add(taken, fields, reason, &endpoint.clock, limits);
+        let refusal = kept.inspect_err(|error| endpoint.report(error.clone().entry(taken.id)))?;
+        if let Some(refusal) = refusal {
+            endpoint.report_redis(&refusal);
+        }
+        endpoint.stats.dead_lettered.increment();
+        endpoint.report(Error::new(ErrorKind::DeadLettered, reason).entry(taken.id));
+        Ok(())
+    }
+}

@@ -1,0 +1,474 @@
+//! One process's part in a consumer group: starts the parts, hands events out, and takes everything down in order.
+
+use crate::error::{Error, Fate, Place};
+use crate::events::acknowledgement::{Acknowledge, AcknowledgementContext, Writer};
+use crate::events::admission::Admission;
+use crate::events::group::Group;
+use crate::events::in_flight::InFlight;
+use crate::events::lag;
+use crate::events::options::ConsumerOptions;
+use crate::events::pause::Pause;
+use crate::events::retries::Retries;
+use crate::events::timer::Timer;
+use crate::foundation::payload::fields::Fields;
+use crate::foundation::payload::key_part;
+use crate::foundation::payload::limits::check_name;
+use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
+use crate::foundation::redis::connection::Connection;
+use crate::foundation::redis::endpoint::Endpoint;
+use crate::foundation::redis::group_consumer::admission::Admission as _;
+use crate::foundation::redis::group_consumer::consumer::{Delivered, GroupConsumer};
+use crate::foundation::redis::group_consumer::dead_letters::{ADDED, DeadLetters};
+use crate::foundation::redis::group_consumer::reader::GroupReader;
+use crate::foundation::redis::group_consumer::session;
+use crate::foundation::redis::group_consumer::take_over::TakeOver;
+use crate::foundation::redis::master_watch::MasterWatch;
+use crate::foundation::redis::pool::Pool;
+use crate::foundation::redis::server_check::check_server;
+use crate::foundation::runtime::id_source::IdSource;
+use crate::foundation::runtime::reports::{self, Mailbox, Report};
+use crate::foundation::runtime::stats::Stats;
+use crate::foundation::runtime::sync::Mutex;
+use crate::foundation::runtime::threads::{join, spawn};
+use crate::foundation::runtime::waiting::Interrupt;
+use crate::foundation::runtime::waker::Waker;
+use crate::foundation::runtime::work_queue::{Taken, WorkQueue};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Connections for everything but the blocking read and the acknowledgements.
+const POOL: u32 = 5;
+/// How long the events that a worker takes at once should take it: what it holds, no other worker has.
+const AT_ONCE: Duration = Duration::from_millis(1);
+
+/// A consumer of a group, connected.
+pub struct EventConsumer {
+    consumer: Arc<GroupConsumer>,
+    admission: Arc<Admission>,
+    reader: Arc<GroupReader<Admission>>,
+    batch: usize,
+    reports: Mailbox<Report>,
+    reader_thread: Mutex<Option<JoinHandle<()>>>,
+    timer_thread: Mutex<Option<JoinHandle<()>>>,
+    quiet: AtomicBool,
+    closed: AtomicBool,
+}
+
+/// An event that was given up on.
+#[derive(Debug)]
+pub struct DeadEvent {
+    /// The id of the dead letter.
+    pub id: StreamId,
+    /// The id that the event had in its stream.
+    pub entry_id: String,
+    /// Why it was given up on.
+    pub reason: String,
+    /// How often it had been delivered.
+    pub deliveries: u32,
+    /// When, in ms on Redis's clock.
+    pub died_at_ms: u64,
+    /// The event's own fields.
+    pub fields: Fields,
+}
+
+impl EventConsumer {
+    /// Joins `group` on `stream`, and begins to read. Returns when it is ready.
+    ///
+    /// # Errors
+    ///
+    /// A name is blank or too long; Redis cannot be reached, or refuses; no thread could be started.
+    pub fn start(stream: &str, group: &str, options: ConsumerOptions) -> Result<Self, Error> {
+        check_name("stream", stream)?;
+        check_name("group", group)?;
+        let stats = Arc::new(Stats::default());
+        let (reporter, reports) = reports::reports(&stats);
+        let place =
+            Place { stream: Some(stream.to_owned()), group: Some(group.to_owned()), ..Place::default() };
+        let endpoint = Arc::new(Endpoint::new(place, &options.redis, reporter, stats));
+        let connections = Arc::new(Pool::new(Arc::clone(&endpoint.connector), POOL));
+        let name = IdSource::new().next()?.to_string();
+        let consumer = Arc::new(GroupConsumer::new(
+            endpoint,
+            connections,
+            stream.to_owned(),
+            group.into(),
+            name.as_str().into(),
+            options.room(),
+        ));
+        Self::connect(Arc::clone(&consumer), options, reports)
+            .map_err(|error| consumer.endpoint.locate(error.of_connecting()))
+    }
+
+    fn connect(
+        consumer: Arc<GroupConsumer>,
+        options: ConsumerOptions,
+        reports: Mailbox<Report>,
+    ) -> Result<Self, Error> {
+        let (endpoint, stream) = (Arc::clone(&consumer.endpoint), &consumer.stream);
+        let explain = |error| endpoint.connector.explain(&error, Fate::NotSent);
+        let mut first = endpoint.connector.open_for(stream).map_err(explain)?;
+        if check_server(&mut first).map_err(explain)? {
+            endpoint.connector.is_node_of_cluster();
+        }
+        endpoint.clock.read(&mut first).map_err(explain)?;
+        let ahead = if options.batch > 1 { options.batch * options.workers } else { 0 };
+        let queue = Arc::new(WorkQueue::reading_ahead(options.workers, ahead));
+        let context = AcknowledgementContext { consumer: Arc::clone(&consumer), queue: Arc::clone(&queue) };
+        let of_one_server = (!endpoint.connector.is_cluster()).then_some(());
+        let writing = of_one_server.map(|()| endpoint.connector.open_for(stream)).transpose();
+        let writer = Arc::new(Writer::new(context, writing.map_err(explain)?));
+        let dead = format!("{stream}:dead:{}", key_part::encode(&consumer.group));
+        let admission = Arc::new(Admission {
+            endpoint: Arc::clone(&endpoint),
+            group: Group::new(Arc::clone(&consumer), options.from),
+            queue: Arc::clone(&queue),
+            writer,
+            pause: Pause::default(),
+            retries: Retries::new(),
+            dead_letters: DeadLetters::new(Arc::clone(&consumer.connections), dead),
+            limits: options.dead_letters.clone(),
+            attempts: options.attempts,
+        });
+        admission.prepare(&mut first).map_err(explain)?;
+        let reading =
+            endpoint.connector.open_blocking(stream, session::BLOCK, &endpoint.stop).map_err(explain)?;
+        let waker = Waker::new(endpoint.connector.sockets()).map_err(|error| explain(error.into()))?;
+        let (reads, decides) = (Arc::clone(&consumer), Arc::clone(&admission));
+        let reader = Arc::new(GroupReader::new(reads, Arc::clone(&queue), decides, waker, true));
+        let (claims, decides) = (Arc::clone(&consumer), Arc::clone(&admission));
+        let take_over = TakeOver::new(claims, queue, decides, options.lease, Some(options.attempts));
+        let timer = Timer {
+            consumer: Arc::clone(&consumer),
+            admission: Arc::clone(&admission),
+            take_over,
+            lease: options.lease,
+            reading: Arc::clone(&reader.read_cancel),
+            master_watch: MasterWatch::default(),
+        };
+        let started = Self {
+            consumer,
+            admission,
+            reader,
+            batch: options.batch,
+            reports,
+            reader_thread: Mutex::default(),
+            timer_thread: Mutex::default(),
+            quiet: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+        };
+        started.start_threads(timer, reading).inspect_err(|_| started.close())?;
+        Ok(started)
+    }
+
+    fn start_threads(&self, timer: Timer, reading: Connection) -> Result<(), Error> {
+        self.admission.writer.start()?;
+        let (reader, first) = (Arc::clone(&self.reader), Mutex::new(Some(reading)));
+        let endpoint = &self.consumer.endpoint;
+        *self.reader_thread.lock() =
+            Some(spawn("event-reader", endpoint, move || reader.run(first.lock().take()))?);
+        *self.timer_thread.lock() = Some(spawn("event-timer", endpoint, move || timer.run())?);
+        Ok(())
+    }
+
+    /// The next events, at least one and at most `most`; waits for them. Several only where handlers are quick, or where
+    /// they take batches: then it waits for more until `within` has passed since the first. `None` once no more come.
+    /// An empty list if the thread was interrupted.
+    pub fn take(&self, most: usize, within: Duration, interrupt: &Interrupt) -> Option<Vec<Arc<InFlight>>> {
+        let first = loop {
+            if !self.admission.pause.wait(interrupt) {
+                return Some(Vec::new());
+            }
+            let queue = &self.admission.queue;
+            let taken = queue.try_take().or_else(|| self.reader.read_for_worker(interrupt));
+            match taken.map_or_else(|| queue.take(interrupt), Taken::Request) {
+                Taken::Request(event) => break event,
+                Taken::Closed => return None,
+                Taken::Interrupted => return Some(Vec::new()),
+            }
+        };
+        first.start();
+        let mut events = vec![first];
+        let until = Instant::now() + within;
+        while events.len() < self.at_once(most) {
+            let queue = &self.admission.queue;
+            let next = match queue.try_take() {
+                None if self.batch > 1 => match queue.take_until(interrupt, Some(until)) {
+                    Some(Taken::Request(event)) => Some(event),
+                    _ => None,
+                },
+                next => next,
+            };
+            let Some(event) = next else { break };
+            event.start();
+            events.push(event);
+        }
+        Some(events)
+    }
+
+    /// How many events a worker is to take at once.
+    fn at_once(&self, most: usize) -> usize {
+        if self.batch > 1 {
+            return most.min(self.batch);
+        }
+        let usual = self.admission.queue.usual_run();
+        let quick = usual.map_or(1, |usual| AT_ONCE.as_nanos() / usual.as_nanos().max(1));
+        most.min(usize::try_from(quick).unwrap_or(usize::MAX)).max(1)
+    }
+
+    /// Has the waiting workers look at their interrupts.
+    pub fn wake(&self) {
+        self.admission.pause.wake();
+        self.admission.queue.wake();
+    }
+
+    /// These are done: they are acknowledged.
+    pub fn done(&self, events: &[Arc<InFlight>]) {
+        let Some(longest) = events.iter().map(|event| event.ran()).max() else { return };
+        let done: Vec<StreamId> =
+            events.iter().filter(|event| event.finish()).map(|event| event.id).collect();
+        let count = u32::try_from(events.len()).unwrap_or(u32::MAX);
+        self.admission.queue.note_run(longest / count);
+        if !done.is_empty() {
+            self.admission.writer.send(Acknowledge(done));
+        }
+    }
+
+    /// This one failed: it is delivered here again after `wait`, and the others go on. False if it was not running.
+    pub fn retry(&self, event: &Arc<InFlight>, wait: Duration) -> bool {
+        let is_running = event.fail();
+        if is_running {
+            self.admission.queue.note_run(event.ran());
+            self.admission.retries.add(Arc::clone(event), Instant::now() + wait);
+        }
+        is_running
+    }
+
+    /// Gives up on this one: it goes to the dead letters.
+    ///
+    /// # Errors
+    ///
+    /// It could not be kept there. It stays pending, and is delivered again.
+    pub fn bury(&self, event: &Arc<InFlight>, reason: &str) -> Result<(), Error> {
+        let taken = Delivered { id: event.id, deliveries: event.deliveries };
+        self.admission.bury(taken, &event.fields, reason)?;
+        self.done(std::slice::from_ref(event));
+        Ok(())
+    }
+
+    /// Takes nothing, and hands nothing out, until [`EventConsumer::resume`].
+    pub fn pause(&self) {
+        self.admission.pause.set(true);
+    }
+
+    /// Goes on.
+    pub fn resume(&self) {
+        self.admission.pause.set(false);
+    }
+
+    /// Whether it pauses.
+    pub fn is_paused(&self) -> bool {
+        self.admission.pause.is_set()
+    }
+
+    /// How many entries the group has not been delivered; `None` if Redis cannot tell.
+    ///
+    /// # Errors
+    ///
+    /// Redis cannot be reached, or refuses.
+    pub fn lag(&self) -> Result<Option<u64>, Error> {
+        let GroupConsumer { stream, group, connections, endpoint, .. } = &*self.consumer;
+        let facts = connections.with(stream, |connection| {
+            let ask = |what: &str| redis::cmd("XINFO").arg(what).arg(stream).clone();
+            Ok([connection.run(&ask("STREAM"))?, connection.run(&ask("GROUPS"))?])
+        });
+        let [of_stream, groups] = facts.map_err(|error| endpoint.locate(error))?;
+        Ok(lag::of(&of_stream, &groups, group))
+    }
+
+    /// Takes nothing more, and gives back what was not started or waits for its next try. Idempotent.
+    pub fn quiet(&self) {
+        if self.quiet.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let unstarted = self.admission.queue.close();
+        self.admission.pause.set(false);
+        self.reader.stop();
+        join(self.reader_thread.lock().take());
+        let mut back: Vec<Delivered> = unstarted.iter().map(|event| event.given_back(false)).collect();
+        for event in self.admission.retries.take_all() {
+            self.admission.queue.finish(event.id);
+            back.push(event.given_back(true));
+        }
+        let closing = self.consumer.endpoint.connector.closing();
+        if let Err(error) = closing.hurry(|| self.consumer.release(&back)) {
+            self.consumer.endpoint.report(error);
+        }
+    }
+
+    /// Waits until everything that was taken is done, at most for `time`.
+    pub fn wait_until_done(&self, time: Duration) {
+        self.admission.queue.wait_for_answers(time);
+    }
+
+    /// Ends everything: acknowledges what is done, gives back the rest. Idempotent.
+    pub fn close(&self) {
+        self.quiet();
+        if self.closed.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let endpoint = &self.consumer.endpoint;
+        endpoint.connector.closing().begin();
+        self.admission.writer.close();
+        endpoint.stop.stop();
+        join(self.timer_thread.lock().take());
+        if let Err(error) = self.leave() {
+            endpoint.report(error);
+        }
+        self.consumer.connections.close();
+        self.reports.close();
+    }
+
+    /// What is still pending under this consumer was started here, or delivered to a connection that is closed.
+    fn leave(&self) -> Result<(), Error> {
+        let consumer = &self.consumer;
+        let held = |id| self.admission.queue.held(id).is_some();
+        let rest = consumer.connections.with(&consumer.stream, |connection| consumer.pending(connection))?;
+        let back = |entry: Delivered| Delivered {
+            id: entry.id,
+            deliveries: entry.deliveries.saturating_add(u32::from(held(entry.id))),
+        };
+        consumer.release(&rest.into_iter().map(back).collect::<Vec<_>>())?;
+        self.admission.group.leave()
+    }
+
+    /// What there is to tell the user.
+    pub fn reports(&self) -> &Mailbox<Report> {
+        &self.reports
+    }
+
+    /// The name of this consumer in the group.
+    pub fn name(&self) -> &str {
+        &self.consumer.name
+    }
+
+    /// Its sockets, as a forked child sees them.
+    pub fn inherited_sockets(&self) -> Vec<std::os::fd::RawFd> {
+        self.consumer.endpoint.connector.sockets().inherited()
+    }
+
+    /// Whether it takes part: not stopped, and every connection stands.
+    pub fn is_connected(&self) -> bool {
+        !self.quiet.load(Ordering::SeqCst) && self.consumer.endpoint.health.are_up()
+    }
+
+    /// The counters of events, by name: since it started, and `held` now.
+    pub fn stats(&self) -> Vec<(&'static str, u64)> {
+        let stats = &self.consumer.endpoint.stats;
+        vec![
+            ("taken", stats.taken.get()),
+            ("redelivered", stats.redelivered.get()),
+            ("acknowledged", stats.answers_sent.get()),
+            ("unacknowledged", stats.answers_dropped.get()),
+            ("deleted", stats.withdrawn.get()),
+            ("released", stats.released.get()),
+            ("dead_lettered", stats.dead_lettered.get()),
+            ("reconnections", stats.reconnections.get()),
+            ("reports_dropped", stats.reports_dropped.get()),
+            ("held", self.admission.queue.len() as u64),
+        ]
+    }
+
+    /// Up to `count` dead letters of the group after the one with the id `after`, the oldest first.
+    ///
+    /// # Errors
+    ///
+    /// Redis cannot be reached, or refuses.
+    pub fn dead_letters(&self, after: Option<StreamId>, count: usize) -> Result<Vec<DeadEvent>, Error> {
+        let found = self.admission.dead_letters.page(after, count, self.consumer.room);
+        let found = found.map_err(|error| self.consumer.endpoint.locate(error))?;
+        Ok(found.into_iter().filter_map(dead_event).collect())
+    }
+
+    /// How many dead letters the group has.
+    ///
+    /// # Errors
+    ///
+    /// Redis cannot be reached, or refuses.
+    pub fn count_dead_letters(&self) -> Result<u64, Error> {
+        self.admission.dead_letters.count().map_err(|error| self.consumer.endpoint.locate(error))
+    }
+
+    /// Has the event of a dead letter delivered to this group again, as if for the first time, and deletes the letter.
+    /// If the event is no longer in the stream, a copy is added to its end, which every group gets. False if the letter
+    /// is gone.
+    ///
+    /// # Errors
+    ///
+    /// Redis cannot be reached, or refuses.
+    pub fn retry_dead_letter(&self, id: StreamId) -> Result<bool, Error> {
+        self.deliver_again(id).map_err(|error| self.consumer.endpoint.locate(error))
+    }
+
+    /// Of two who do this at the same time, one gets false.
+    fn deliver_again(&self, id: StreamId) -> Result<bool, Error> {
+        let (letters, consumer) = (&self.admission.dead_letters, &self.consumer);
+        let letter = letters.find(id, consumer.room)?;
+        let Some(event) = letter.and_then(dead_event) else { return Ok(false) };
+        let entry = StreamId::parse(event.entry_id.as_bytes());
+        if let Some(entry) = entry
+            && consumer.make_pending(entry)?
+        {
+            return letters.discard(id);
+        }
+        let mut add = redis::cmd("XADD");
+        add.arg(&consumer.stream).arg("*");
+        for (name, value) in event.fields.iter() {
+            add.arg(name).arg(value);
+        }
+        let added: String =
+            consumer.connections.with(&consumer.stream, |connection| connection.query(&add))?;
+        if letters.discard(id)? {
+            return Ok(true);
+        }
+        consumer.connections.run(&consumer.stream, redis::cmd("XDEL").arg(&consumer.stream).arg(added))?;
+        Ok(false)
+    }
+
+    /// Deletes a dead letter; false if it was gone.
+    ///
+    /// # Errors
+    ///
+    /// Redis cannot be reached, or refuses.
+    pub fn discard_dead_letter(&self, id: StreamId) -> Result<bool, Error> {
+        self.admission.dead_letters.discard(id).map_err(|error| self.consumer.endpoint.locate(error))
+    }
+}
+
+impl Drop for EventConsumer {
+    /// One that nobody closed: its threads end by themselves.
+    fn drop(&mut self) {
+        self.admission.queue.close();
+        self.reader.stop();
+        self.admission.writer.stop();
+        self.consumer.endpoint.stop.stop();
+        self.reports.close();
+    }
+}
+
+/// What the letter tells, and the fields of the event without that.
+fn dead_event(letter: RawEntry) -> Option<DeadEvent> {
+    let fields = letter.fields?;
+    let text = |name| fields.get(name).map(|value| String::from_utf8_lossy(value).into_owned());
+    let [entry_id, reason, deliveries, died_at] = ADDED.map(text);
+    let own = fields.iter().filter(|(name, _)| !ADDED.iter().any(|added| added.as_bytes() == *name));
+    Some(DeadEvent {
+        id: letter.id,
+        entry_id: entry_id?,
+        reason: reason?,
+        deliveries: deliveries?.parse().ok()?,
+        died_at_ms: died_at?.parse().ok()?,
+        fields: own.collect(),
+    })
+}

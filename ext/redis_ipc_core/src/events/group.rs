@@ -1,0 +1,139 @@
+//! The consumer group: made where it is missing, and rid of the consumers of processes that died.
+
+use crate::error::{Error, ErrorKind, Fate};
+use crate::events::in_flight::InFlight;
+use crate::events::options::From;
+use crate::foundation::payload::stream_entry::StreamId;
+use crate::foundation::redis::connection::Connection;
+use crate::foundation::redis::group_consumer::consumer::GroupConsumer;
+use crate::foundation::redis::resp::replies::{self, unexpected};
+use crate::foundation::runtime::sync::Mutex;
+use crate::foundation::runtime::work_queue::WorkQueue;
+use redis::RedisResult;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A consumer not heard of for so long is deleted once nothing is pending under it. One that lives reads every 10 s.
+const DEAD_AFTER: Duration = Duration::from_secs(60);
+
+/// Deletes the consumers other than ARGV[2] that have had nothing to do with Redis for ARGV[3] ms, and with ARGV[4] = 1
+/// also ARGV[2] itself, if nothing is pending under them. In a script, because deleting a consumer deletes what is
+/// pending under it, and that may change between the look and the deletion.
+const SWEEP: &str = r"
+local consumers = redis.pcall('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])
+if consumers.err then return 0 end
+for _, flat in ipairs(consumers) do
+  local consumer = {}
+  for i = 1, #flat, 2 do consumer[flat[i]] = flat[i + 1] end
+  local is_own = consumer.name == ARGV[2]
+  local is_gone = is_own and ARGV[4] == '1' or not is_own and consumer.idle >= tonumber(ARGV[3])
+  if is_gone and consumer.pending == 0 then redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], consumer.name) end
+end
+return 1
+";
+
+/// Makes the group ARGV[1] again, after the id ARGV[2]; at the beginning of the stream if that has no id so high: it was
+/// deleted, and begins anew. Returns 0 if the group is there.
+const MAKE_AGAIN: &str = r"
+local made = redis.pcall('XGROUP', 'CREATE', KEYS[1], ARGV[1], '$', 'MKSTREAM')
+if made.err then return string.find(made.err, 'BUSYGROUP', 1, true) and 0 or made end
+local function id(text)
+  local ms, seq = string.match(text, '^(%d+)-(%d+)$')
+  return string.rep('0', 20 - #ms) .. ms .. string.rep('0', 20 - #seq) .. seq
+end
+for _, flat in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
+  local group = {}
+  for i = 1, #flat, 2 do group[flat[i]] = flat[i + 1] end
+  if group.name == ARGV[1] then
+    local start = id(group['last-delivered-id']) < id(ARGV[2]) and '0' or ARGV[2]
+    redis.call('XGROUP', 'SETID', KEYS[1], ARGV[1], start)
+  end
+end
+return 1
+";
+
+/// The consumer group of one consumer.
+pub struct Group {
+    consumer: Arc<GroupConsumer>,
+    from: From,
+    /// The last entry that was delivered to the group, as far as it is known; nothing before the first connection.
+    reached: Mutex<Option<StreamId>>,
+}
+
+impl Group {
+    /// The group of `consumer`, which begins at `from` if it is made now.
+    pub fn new(consumer: Arc<GroupConsumer>, from: From) -> Self {
+        Self { consumer, from, reached: Mutex::default() }
+    }
+
+    /// Makes the stream, the group and the consumer where they are missing. A group that vanished is made again after
+    /// what is known to be done; that is reported.
+    pub fn join(&self, connection: &mut Connection, queue: &WorkQueue<InFlight>) -> RedisResult<()> {
+        let reached = *self.reached.lock();
+        match reached {
+            None => self.make(connection)?,
+            Some(reached) => {
+                let lowest = queue.pick(|event| Some(event.id)).into_iter().min();
+                let after = lowest.map_or(reached, |lowest| lowest.previous().min(reached));
+                self.make_again(connection, after)?;
+            }
+        }
+        let GroupConsumer { stream, group, name, .. } = &*self.consumer;
+        connection.run(redis::cmd("XGROUP").arg("CREATECONSUMER").arg(stream).arg(group).arg(name))?;
+        let groups = connection.run(redis::cmd("XINFO").arg("GROUPS").arg(stream))?;
+        let delivered = replies::last_delivered(&groups).ok_or_else(unexpected)?.get(&**group).copied();
+        self.note(delivered.unwrap_or_default());
+        Ok(())
+    }
+
+    fn make(&self, connection: &mut Connection) -> RedisResult<()> {
+        let GroupConsumer { stream, group, .. } = &*self.consumer;
+        let mut create = redis::cmd("XGROUP");
+        create.arg("CREATE").arg(stream).arg(group).arg(self.from.argument()).arg("MKSTREAM");
+        match connection.run(&create) {
+            Err(error) if error.code() == Some("BUSYGROUP") => Ok(()),
+            made => made.map(drop),
+        }
+    }
+
+    fn make_again(&self, connection: &mut Connection, after: StreamId) -> RedisResult<()> {
+        let GroupConsumer { stream, group, endpoint, .. } = &*self.consumer;
+        let mut make = redis::cmd("EVAL");
+        make.arg(MAKE_AGAIN).arg(1).arg(stream).arg(group).arg(after.to_string());
+        if connection.run(&make)? == redis::Value::Int(1) {
+            *self.reached.lock() = Some(StreamId::default());
+            let message = format!(
+                "the consumer group was gone (destroyed, flushed, or the stream was deleted). It has been made again after \
+                 {after}, or at the beginning of a stream that begins anew; events that other processes had taken and \
+                 not done are lost"
+            );
+            let error = Error::new(ErrorKind::Command(Fate::Unknown), message);
+            endpoint.report(error.address(endpoint.connector.address()));
+        }
+        Ok(())
+    }
+
+    /// Notes that the entry with this id was delivered.
+    pub fn note(&self, id: StreamId) {
+        let mut reached = self.reached.lock();
+        *reached = Some(reached.map_or(id, |reached| reached.max(id)));
+    }
+
+    /// Deletes consumers of processes that died.
+    pub fn sweep(&self) -> Result<(), Error> {
+        self.delete_consumers(DEAD_AFTER, false)
+    }
+
+    /// Deletes the own consumer, unless something is pending under it until another takes it.
+    pub fn leave(&self) -> Result<(), Error> {
+        self.delete_consumers(DEAD_AFTER, true)
+    }
+
+    fn delete_consumers(&self, dead_after: Duration, own_too: bool) -> Result<(), Error> {
+        let GroupConsumer { stream, group, name, connections, .. } = &*self.consumer;
+        let mut sweep = redis::cmd("EVAL");
+        sweep.arg(SWEEP).arg(1).arg(stream).arg(group).arg(name);
+        sweep.arg(dead_after.as_millis() as u64).arg(u8::from(own_too));
+        connections.run(stream, &sweep).map(drop)
+    }
+}

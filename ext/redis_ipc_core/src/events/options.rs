@@ -1,0 +1,174 @@
+//! Every option of a consumer and of a publisher, with its default, its range and its refusals.
+
+use crate::error::Error;
+use crate::foundation::payload::fields::{MAX_FIELDS, Room};
+use crate::foundation::payload::option_reader::OptionReader;
+use crate::foundation::payload::stream_entry::StreamId;
+use crate::foundation::redis::group_consumer::dead_letters::Limits;
+use crate::foundation::redis::redis_options::RedisOptions;
+use serde_json::Value;
+use std::time::Duration;
+
+const DAY: Duration = Duration::from_secs(86_400);
+/// The most fields of an event. Applications of others have more than ours.
+const FIELDS: usize = 1_000;
+
+/// Where a group begins to read, when it is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum From {
+    /// At the first entry that there is.
+    Beginning,
+    /// After the last entry that there is.
+    New,
+    /// After the entry with this id.
+    After(StreamId),
+}
+
+impl From {
+    /// As XGROUP CREATE has it.
+    pub fn argument(self) -> String {
+        match self {
+            Self::Beginning => "0".to_owned(),
+            Self::New => "$".to_owned(),
+            Self::After(id) => id.to_string(),
+        }
+    }
+
+    fn parse(reader: &mut OptionReader) -> Result<Self, Error> {
+        let found = match reader.value("from") {
+            None | Some(Value::Null) => Some(Self::New),
+            Some(Value::String(text)) => match text.as_str() {
+                "beginning" => Some(Self::Beginning),
+                "new" => Some(Self::New),
+                id => StreamId::parse(id.as_bytes()).map(Self::After),
+            },
+            // What was added in that ms is read.
+            Some(Value::Number(ms)) => ms.as_u64().map(|ms| match ms.checked_sub(1) {
+                Some(before) => Self::After(StreamId { ms: before, seq: u64::MAX }),
+                None => Self::Beginning,
+            }),
+            Some(_) => None,
+        };
+        found.ok_or_else(|| {
+            reader.refuse("from", "\"beginning\", \"new\", an id as \"1700000000000-0\", or ms since 1970")
+        })
+    }
+}
+
+/// The options of one consumer.
+#[derive(Debug, Clone)]
+pub struct ConsumerOptions {
+    /// How to reach Redis.
+    pub redis: RedisOptions,
+    /// Where the group begins, when it is made.
+    pub from: From,
+    /// How many workers there are.
+    pub workers: usize,
+    /// The most events that a worker takes at once, and so are read ahead for each: for handlers of batches.
+    pub batch: usize,
+    /// How long an event stays with a process that no longer renews it.
+    pub lease: Duration,
+    /// Deliveries after which an event is given up on.
+    pub attempts: u32,
+    /// The most bytes of an event.
+    pub max_event_size: usize,
+    /// What is kept of events that were given up on.
+    pub dead_letters: Limits,
+}
+
+impl ConsumerOptions {
+    /// Reads options as nested JSON. `environment_url` is the value of `REDIS_URL`.
+    ///
+    /// # Errors
+    ///
+    /// An option is unknown, or has a value that it cannot have.
+    pub fn parse(value: Value, environment_url: Option<&str>) -> Result<Self, Error> {
+        let mut top = OptionReader::new("", Some(value))?;
+        let options = Self {
+            redis: RedisOptions::parse(top.section("redis_options")?, environment_url)?,
+            from: From::parse(&mut top)?,
+            workers: top.integer("threads", 1..=1_000)?.unwrap_or(5) as usize,
+            batch: top.integer("batch", 1..=10_000)?.unwrap_or(1) as usize,
+            lease: top.seconds("lease", DAY)?.unwrap_or(Duration::from_secs(30)),
+            attempts: top.integer("attempts", 1..=1_000)?.unwrap_or(5) as u32,
+            max_event_size: top.integer("max_event_size", 1..=512 << 20)?.unwrap_or(16 << 20) as usize,
+            dead_letters: dead_letters(top.section("dead_letters")?)?,
+        };
+        if options.lease < Duration::from_millis(100) {
+            return Err(top.refuse("lease", "at least 0.1 s"));
+        }
+        top.finish()?;
+        Ok(options)
+    }
+
+    /// How much of an entry is kept when it is read.
+    pub fn room(&self) -> Room {
+        Room::for_content(self.max_event_size).and_fields(FIELDS - MAX_FIELDS)
+    }
+}
+
+fn dead_letters(mut section: OptionReader) -> Result<Limits, Error> {
+    let limits = Limits {
+        keep: section.seconds("keep", 3_650 * DAY)?.unwrap_or(7 * DAY).max(Duration::from_millis(1)),
+        max_size: section.integer("max_size", 1..=1 << 40)?.unwrap_or(128 << 20),
+    };
+    section.finish()?;
+    Ok(limits)
+}
+
+/// The options of one publisher.
+#[derive(Debug, Clone)]
+pub struct PublisherOptions {
+    /// How to reach Redis.
+    pub redis: RedisOptions,
+    /// Connections at most.
+    pub pool_size: u32,
+}
+
+impl PublisherOptions {
+    /// As [`ConsumerOptions::parse`].
+    ///
+    /// # Errors
+    ///
+    /// An option is unknown, or has a value that it cannot have.
+    pub fn parse(value: Value, environment_url: Option<&str>) -> Result<Self, Error> {
+        let mut top = OptionReader::new("", Some(value))?;
+        let options = Self {
+            redis: RedisOptions::parse(top.section("redis_options")?, environment_url)?,
+            pool_size: top.integer("pool_size", 1..=1_000)?.unwrap_or(10) as u32,
+        };
+        top.finish()?;
+        Ok(options)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn from(value: Value) -> Result<From, String> {
+        let parsed = ConsumerOptions::parse(json!({ "from": value }), None);
+        parsed.map(|options| options.from).map_err(|error| error.message)
+    }
+
+    #[test]
+    fn a_group_begins_where_it_is_told_to() {
+        assert_eq!(from(Value::Null), Ok(From::New));
+        assert_eq!(from(json!("beginning")).map(From::argument), Ok("0".to_owned()));
+        assert_eq!(from(json!("new")).map(From::argument), Ok("$".to_owned()));
+        assert_eq!(from(json!("7-1")).map(From::argument), Ok("7-1".to_owned()));
+        assert_eq!(from(json!(7)).map(From::argument), Ok(format!("6-{}", u64::MAX)));
+        assert_eq!(from(json!(0)), Ok(From::Beginning));
+        for bad in [json!("soon"), json!(-1), json!(1.5), json!([])] {
+            assert!(from(bad).is_err_and(|message| message.contains("from must be")));
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_the_documented_ones() {
+        let options = ConsumerOptions::parse(json!({}), None).unwrap();
+        assert_eq!((options.workers, options.batch, options.attempts), (5, 1, 5));
+        assert_eq!((options.lease, options.max_event_size), (Duration::from_secs(30), 16 << 20));
+    }
+}

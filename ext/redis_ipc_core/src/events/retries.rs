@@ -1,0 +1,91 @@
+//! Events that failed, until each is tried again.
+
+use crate::events::in_flight::InFlight;
+use crate::foundation::runtime::sync::Mutex;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// How many may wait before nothing more is taken: they are in memory.
+const MOST: usize = 1_000;
+
+/// The events that wait for their next try, by when that is due.
+pub struct Retries {
+    state: Mutex<State>,
+    wake: (Sender<()>, Receiver<()>),
+}
+
+#[derive(Default)]
+struct State {
+    waiting: BTreeMap<(Instant, u64), Arc<InFlight>>,
+    /// Tells two that are due at the same time apart.
+    next: u64,
+}
+
+impl Retries {
+    /// None.
+    pub fn new() -> Self {
+        Self { state: Mutex::default(), wake: bounded(1) }
+    }
+
+    /// Has an event tried again when it is `due`.
+    pub fn add(&self, event: Arc<InFlight>, due: Instant) {
+        let mut state = self.state.lock();
+        let number = state.next;
+        state.next += 1;
+        state.waiting.insert((due, number), event);
+        drop(state);
+        // Who is woken already looks at all of them.
+        let _ = self.wake.0.try_send(());
+    }
+
+    /// When the next one is due.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.state.lock().waiting.first_key_value().map(|((due, _), _)| *due)
+    }
+
+    /// The next one that is due by now.
+    pub fn take_due(&self) -> Option<Arc<InFlight>> {
+        let mut state = self.state.lock();
+        let (due, _) = *state.waiting.first_key_value()?.0;
+        if due > Instant::now() { None } else { state.waiting.pop_first().map(|(_, event)| event) }
+    }
+
+    /// All of them, due or not.
+    pub fn take_all(&self) -> Vec<Arc<InFlight>> {
+        std::mem::take(&mut self.state.lock().waiting).into_values().collect()
+    }
+
+    /// Whether so many wait that nothing more is to be taken.
+    pub fn are_full(&self) -> bool {
+        self.state.lock().waiting.len() >= MOST
+    }
+
+    /// Receives something when one was added.
+    pub fn added(&self) -> &Receiver<()> {
+        &self.wake.1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::foundation::payload::fields::Fields;
+    use crate::foundation::payload::stream_entry::StreamId;
+    use std::time::Duration;
+
+    #[test]
+    fn they_come_when_they_are_due_and_in_that_order() {
+        let (retries, now) = (Retries::new(), Instant::now());
+        let event = |seq| Arc::new(InFlight::new(StreamId { ms: 1, seq }, Fields::default(), 1, 1));
+        retries.add(event(1), now + Duration::from_secs(60));
+        retries.add(event(2), now);
+        retries.add(event(3), now - Duration::from_secs(1));
+        assert!(retries.added().try_recv().is_ok());
+        let due: Vec<u64> = std::iter::from_fn(|| retries.take_due()).map(|event| event.id.seq).collect();
+        assert_eq!(due, [3, 2]);
+        assert_eq!(retries.next_due(), Some(now + Duration::from_secs(60)));
+        assert!(!retries.are_full());
+    }
+}

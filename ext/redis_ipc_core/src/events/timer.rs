@@ -1,0 +1,152 @@
+//! The timer thread of a consumer: retries, leases, taking over, cleaning up.
+
+use crate::error::Error;
+use crate::events::admission::Admission;
+use crate::events::in_flight::InFlight;
+use crate::foundation::redis::group_consumer::consumer::GroupConsumer;
+use crate::foundation::redis::group_consumer::take_over::TakeOver;
+use crate::foundation::redis::master_watch::{self, MasterWatch};
+use crate::foundation::redis::read_cancel::ReadCancel;
+use crate::foundation::runtime::failpoint;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How often Redis's clock is read.
+const CLOCK: Duration = Duration::from_secs(10);
+/// How often the consumers of dead processes are looked for.
+const SWEEP: Duration = Duration::from_secs(60);
+/// How soon after a suspect is done the next one is looked for.
+const SOON: Duration = Duration::from_millis(10);
+/// When it is tried again to note that an event is tried again.
+const LATER: Duration = Duration::from_secs(1);
+
+/// What the timer looks after.
+pub struct Timer {
+    /// The consumer.
+    pub consumer: Arc<GroupConsumer>,
+    /// What decides, and what it decides by.
+    pub admission: Arc<Admission>,
+    /// The leases.
+    pub take_over: TakeOver<Admission>,
+    /// How long one lasts.
+    pub lease: Duration,
+    /// The blocking read.
+    pub reading: Arc<ReadCancel>,
+    /// Who the master was.
+    pub master_watch: MasterWatch,
+}
+
+struct Task {
+    every: Duration,
+    due: Instant,
+    needed: fn(&Timer) -> bool,
+    work: fn(&Timer) -> Result<(), Error>,
+}
+
+impl Task {
+    fn new(every: Duration, work: fn(&Timer) -> Result<(), Error>) -> Self {
+        Self { every, due: Instant::now() + every, needed: |_| true, work }
+    }
+}
+
+impl Timer {
+    /// Its thread: until the consumer ends.
+    pub fn run(&self) {
+        let mut tasks = self.tasks();
+        loop {
+            let due = tasks.iter().filter(|task| (task.needed)(self)).map(|task| task.due);
+            let next = due.chain(self.admission.retries.next_due()).min().unwrap_or_else(Instant::now);
+            let pause = next.saturating_duration_since(Instant::now());
+            if self.consumer.endpoint.stop.pause_or(pause, self.admission.retries.added()) {
+                return;
+            }
+            failpoint::point();
+            self.try_again();
+            for task in tasks.iter_mut().filter(|task| task.due <= Instant::now()) {
+                if (task.needed)(self) {
+                    self.perform(task);
+                }
+            }
+        }
+    }
+
+    fn tasks(&self) -> Vec<Task> {
+        let lease = self.lease;
+        let suspects = |timer: &Self| timer.take_over.are_suspects_left();
+        let mut tasks = vec![
+            Task::new(lease / 3, |timer| timer.take_over.renew()),
+            Task::new(lease / 3, Self::take_over),
+            Task { needed: suspects, ..Task::new(SOON, Self::take_over_suspects) },
+            Task::new(lease / 4, Self::release_stuck),
+            Task::new(CLOCK, |timer| timer.consumer.read_clock()),
+            Task::new(SWEEP, |timer| timer.admission.group.sweep()),
+        ];
+        if self.consumer.endpoint.connector.has_sentinels() {
+            tasks.push(Task::new(master_watch::INTERVAL, Self::follow_master));
+        }
+        tasks
+    }
+
+    fn perform(&self, task: &mut Task) {
+        let (started, endpoint) = (Instant::now(), &self.consumer.endpoint);
+        let result = (task.work)(self);
+        if result.is_err() || started.elapsed() > self.lease / 3 {
+            self.take_over.note_stall();
+        }
+        // What fails here is Redis out of reach, which the link reports, or a right that is missing.
+        if let Err(error) = result
+            && endpoint.health.are_up()
+            && !endpoint.stop.is_stopped()
+        {
+            endpoint.report(error);
+        }
+        task.due = Instant::now() + task.every;
+    }
+
+    /// All consumers of a group are to have the same lease.
+    fn take_over(&self) -> Result<(), Error> {
+        if self.admission.pause.is_set() { Ok(()) } else { self.take_over.run(|| Ok(self.lease)) }
+    }
+
+    fn take_over_suspects(&self) -> Result<(), Error> {
+        if self.take_over.holds_suspect() { Ok(()) } else { self.take_over() }
+    }
+
+    /// Gives back what has waited too long for a worker: another process may be free.
+    fn release_stuck(&self) -> Result<(), Error> {
+        let (age, queue) = (self.lease / 4, &self.admission.queue);
+        if self.admission.pause.is_set() {
+            return Ok(());
+        }
+        let stuck = queue.remove(|event| event.is_queued() && event.taken.elapsed() >= age);
+        if stuck.is_empty() {
+            return Ok(());
+        }
+        queue.note_stuck(age);
+        self.consumer.release(&stuck.iter().map(|event| event.given_back(false)).collect::<Vec<_>>())
+    }
+
+    fn follow_master(&self) -> Result<(), Error> {
+        if let Some(master) = self.master_watch.moved(&self.consumer.endpoint.connector) {
+            self.consumer.connections.close_idle();
+            self.reading.end_unless_at(&master);
+        }
+        Ok(())
+    }
+
+    /// Queues what is due for its next try. Redis is told first how many tries there were: they count after a crash.
+    fn try_again(&self) {
+        while let Some(event) = self.admission.retries.take_due() {
+            let again = Arc::new(event.again());
+            match self.consumer.count(again.id, again.deliveries) {
+                Ok(()) => self.queue_again(&event, again),
+                Err(_) => self.admission.retries.add(event, Instant::now() + LATER),
+            }
+        }
+    }
+
+    fn queue_again(&self, event: &InFlight, again: Arc<InFlight>) {
+        self.admission.queue.finish(event.id);
+        self.admission.queue.push(again);
+    }
+}
