@@ -49,35 +49,29 @@ impl NativeEventConsumer {
         wait_for_thread(ruby, move || work(&consumer), drop)?.map_err(|error| errors::raise(ruby, &error))
     }
 
-    /// The next events, at most `most`; nil once no more come. A batch is waited for until `within` seconds after its
-    /// first event.
-    fn take(ruby: &Ruby, rb_self: &Self, most: usize, within: f64) -> Result<Option<RArray>, Error> {
-        let (consumer, within) = (rb_self.consumer(ruby)?, seconds(within));
-        let interrupt = Interrupt::default();
-        let wait = || match consumer.take(most, within, &interrupt) {
-            Some(events) if events.is_empty() => None,
-            taken => Some(taken),
-        };
-        let unblock = || {
-            interrupt.set();
-            consumer.wake();
-        };
-        let Some(events) = wait_without_gvl(ruby, wait, unblock)? else { return Ok(None) };
-        let list = ruby.ary_new_capa(events.len());
-        for event in events {
-            list.push(NativeStreamEvent::new(ruby, event))?;
-        }
-        Ok(Some(list))
+    /// The next events, at most `most`; nil once no more come.
+    fn take(ruby: &Ruby, rb_self: &Self, most: usize) -> Result<Option<RArray>, Error> {
+        take_by(ruby, rb_self.consumer(ruby)?, |consumer, interrupt| consumer.take(most, interrupt))
+    }
+
+    /// The next `size` events, or what there is `within` seconds after the first; nil once no more come.
+    fn take_batch(ruby: &Ruby, rb_self: &Self, size: usize, within: f64) -> Result<Option<RArray>, Error> {
+        let within = seconds(within);
+        take_by(ruby, rb_self.consumer(ruby)?, |consumer, interrupt| {
+            consumer.take_batch(size, within, interrupt)
+        })
     }
 
     /// These are done.
     fn done(ruby: &Ruby, rb_self: &Self, events: RArray) -> Result<(), Error> {
-        let consumer = rb_self.consumer(ruby)?;
-        let events: Vec<Obj<NativeStreamEvent>> =
-            events.into_iter().map(Obj::try_convert).collect::<Result<_, _>>()?;
-        let held: Vec<Arc<InFlight>> = events.iter().map(|event| Arc::clone(&event.held)).collect();
-        consumer.done(&held);
-        Ok(())
+        let done = rb_self.consumer(ruby)?.done(&held(events)?);
+        done.map_err(|error| errors::raise(ruby, &error))
+    }
+
+    /// These were taken and not started.
+    fn give_back(ruby: &Ruby, rb_self: &Self, events: RArray) -> Result<(), Error> {
+        let events = held(events)?;
+        rb_self.inquire(ruby, move |consumer| consumer.give_back(&events))
     }
 
     /// This one failed, and is delivered here again after so many seconds; false if it was not being handled.
@@ -177,6 +171,33 @@ impl NativeEventConsumer {
     }
 }
 
+fn take_by(
+    ruby: &Ruby,
+    consumer: &EventConsumer,
+    take: impl Fn(&EventConsumer, &Interrupt) -> Option<Vec<Arc<InFlight>>>,
+) -> Result<Option<RArray>, Error> {
+    let interrupt = Interrupt::default();
+    let wait = || match take(consumer, &interrupt) {
+        Some(events) if events.is_empty() => None,
+        taken => Some(taken),
+    };
+    let unblock = || {
+        interrupt.set();
+        consumer.wake();
+    };
+    let Some(events) = wait_without_gvl(ruby, wait, unblock)? else { return Ok(None) };
+    let list = ruby.ary_new_capa(events.len());
+    for event in events {
+        list.push(NativeStreamEvent::new(ruby, event))?;
+    }
+    Ok(Some(list))
+}
+
+fn held(events: RArray) -> Result<Vec<Arc<InFlight>>, Error> {
+    let one = |event| Obj::<NativeStreamEvent>::try_convert(event).map(|event| Arc::clone(&event.held));
+    events.into_iter().map(one).collect()
+}
+
 fn seconds(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }
@@ -214,7 +235,9 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_singleton_method("start", function!(entry::function4(NativeEventConsumer::start), 4))?;
     class.define_singleton_method("check_options", function!(entry::function1(check_options), 1))?;
     class.undef_default_alloc_func();
-    class.define_method("take", method!(entry::method2(NativeEventConsumer::take), 2))?;
+    class.define_method("take", method!(entry::method1(NativeEventConsumer::take), 1))?;
+    class.define_method("take_batch", method!(entry::method2(NativeEventConsumer::take_batch), 2))?;
+    class.define_method("give_back", method!(entry::method1(NativeEventConsumer::give_back), 1))?;
     class.define_method("done", method!(entry::method1(NativeEventConsumer::done), 1))?;
     class.define_method("retry", method!(entry::method2(NativeEventConsumer::retry), 2))?;
     class.define_method("bury", method!(entry::method2(NativeEventConsumer::bury), 2))?;

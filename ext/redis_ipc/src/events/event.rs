@@ -11,7 +11,7 @@ use redis_ipc_core::events::InFlight;
 use std::sync::Arc;
 
 /// An event that is held by the core.
-#[magnus::wrap(class = "RedisIPC::Native::StreamEvent", free_immediately, size)]
+#[magnus::wrap(class = "RedisIPC::Native::StreamEvent", free_immediately, frozen_shareable, size)]
 pub struct NativeStreamEvent {
     /// The event.
     pub held: Arc<InFlight>,

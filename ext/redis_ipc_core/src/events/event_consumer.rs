@@ -23,6 +23,7 @@ use crate::foundation::redis::group_consumer::reader::GroupReader;
 use crate::foundation::redis::group_consumer::session;
 use crate::foundation::redis::group_consumer::take_over::TakeOver;
 use crate::foundation::redis::master_watch::MasterWatch;
+use crate::foundation::redis::pipeline::carried::Context as _;
 use crate::foundation::redis::pool::Pool;
 use crate::foundation::redis::server_check::check_server;
 use crate::foundation::runtime::id_source::IdSource;
@@ -48,7 +49,7 @@ pub struct EventConsumer {
     consumer: Arc<GroupConsumer>,
     admission: Arc<Admission>,
     reader: Arc<GroupReader<Admission>>,
-    batch: usize,
+    batch_size: usize,
     reports: Mailbox<Report>,
     reader_thread: Mutex<Option<JoinHandle<()>>>,
     timer_thread: Mutex<Option<JoinHandle<()>>>,
@@ -113,7 +114,7 @@ impl EventConsumer {
             endpoint.connector.is_node_of_cluster();
         }
         endpoint.clock.read(&mut first).map_err(explain)?;
-        let ahead = if options.batch > 1 { options.batch * options.workers } else { 0 };
+        let ahead = if options.batch_size > 1 { options.batch_size * options.workers } else { 0 };
         let queue = Arc::new(WorkQueue::reading_ahead(options.workers, ahead));
         let context = AcknowledgementContext { consumer: Arc::clone(&consumer), queue: Arc::clone(&queue) };
         let of_one_server = (!endpoint.connector.is_cluster()).then_some(());
@@ -151,7 +152,7 @@ impl EventConsumer {
             consumer,
             admission,
             reader,
-            batch: options.batch,
+            batch_size: options.batch_size,
             reports,
             reader_thread: Mutex::default(),
             timer_thread: Mutex::default(),
@@ -172,46 +173,82 @@ impl EventConsumer {
         Ok(())
     }
 
-    /// The next events, at least one and at most `most`; waits for them. Several only where handlers are quick, or where
-    /// they take batches: then it waits for more until `within` has passed since the first. `None` once no more come.
-    /// An empty list if the thread was interrupted.
-    pub fn take(&self, most: usize, within: Duration, interrupt: &Interrupt) -> Option<Vec<Arc<InFlight>>> {
-        let first = loop {
-            if !self.admission.pause.wait(interrupt) {
-                return Some(Vec::new());
-            }
-            let queue = &self.admission.queue;
-            let taken = queue.try_take().or_else(|| self.reader.read_for_worker(interrupt));
-            match taken.map_or_else(|| queue.take(interrupt), Taken::Request) {
-                Taken::Request(event) => break event,
-                Taken::Closed => return None,
-                Taken::Interrupted => return Some(Vec::new()),
-            }
+    /// The next events, at least one and at most `most`; waits for one. Several only where handlers are quick. `None` once
+    /// no more come. An empty list if the thread was interrupted.
+    pub fn take(&self, most: usize, interrupt: &Interrupt) -> Option<Vec<Arc<InFlight>>> {
+        let first = match self.first(interrupt) {
+            Taken::Request(first) => first,
+            Taken::Closed => return None,
+            Taken::Interrupted => return Some(Vec::new()),
         };
-        first.start();
         let mut events = vec![first];
-        let until = Instant::now() + within;
-        while events.len() < self.at_once(most) {
-            let queue = &self.admission.queue;
-            let next = match queue.try_take() {
-                None if self.batch > 1 => match queue.take_until(interrupt, Some(until)) {
-                    Some(Taken::Request(event)) => Some(event),
-                    _ => None,
-                },
-                next => next,
-            };
-            let Some(event) = next else { break };
+        let most = self.at_once(most);
+        while events.len() < most
+            && let Some(event) = self.admission.queue.try_take()
+        {
             event.start();
             events.push(event);
         }
         Some(events)
     }
 
+    /// As [`EventConsumer::take`], but waits for `size` events, until `within` has passed since the first.
+    pub fn take_batch(
+        &self,
+        size: usize,
+        within: Duration,
+        interrupt: &Interrupt,
+    ) -> Option<Vec<Arc<InFlight>>> {
+        let first = match self.first(interrupt) {
+            Taken::Request(first) => first,
+            Taken::Closed => return None,
+            Taken::Interrupted => return Some(Vec::new()),
+        };
+        let (mut events, until) = (vec![first], Instant::now() + within);
+        while events.len() < size.min(self.batch_size)
+            && let Some(Taken::Request(event)) = self.admission.queue.take_until(interrupt, Some(until))
+        {
+            event.start();
+            events.push(event);
+        }
+        Some(events)
+    }
+
+    /// The next event; waits for it.
+    fn first(&self, interrupt: &Interrupt) -> Taken<InFlight> {
+        if !self.admission.pause.wait(interrupt) {
+            return Taken::Interrupted;
+        }
+        let queue = &self.admission.queue;
+        let taken = queue.try_take().or_else(|| self.reader.read_for_worker(interrupt));
+        let taken = taken.map_or_else(|| queue.take(interrupt), Taken::Request);
+        if let Taken::Request(event) = &taken {
+            event.start();
+        }
+        taken
+    }
+
+    /// Gives back events that were taken and not started: to the front of the queue here, or once nothing more is taken
+    /// to the group.
+    ///
+    /// # Errors
+    ///
+    /// Redis cannot be reached, or refuses: then they stay with this consumer until its leases run out.
+    pub fn give_back(&self, events: &[Arc<InFlight>]) -> Result<(), Error> {
+        let queue = &self.admission.queue;
+        let taken = events.iter().filter(|event| event.back());
+        let rest: Vec<Delivered> = taken
+            .filter(|event| !queue.push_first(event))
+            .map(|event| {
+                queue.finish(event.id);
+                event.given_back(false)
+            })
+            .collect();
+        self.consumer.release(&rest).map_err(|error| self.consumer.endpoint.locate(error))
+    }
+
     /// How many events a worker is to take at once.
     fn at_once(&self, most: usize) -> usize {
-        if self.batch > 1 {
-            return most.min(self.batch);
-        }
         let usual = self.admission.queue.usual_run();
         let quick = usual.map_or(1, |usual| AT_ONCE.as_nanos() / usual.as_nanos().max(1));
         most.min(usize::try_from(quick).unwrap_or(usize::MAX)).max(1)
@@ -223,16 +260,22 @@ impl EventConsumer {
         self.admission.queue.wake();
     }
 
-    /// These are done: they are acknowledged.
-    pub fn done(&self, events: &[Arc<InFlight>]) {
-        let Some(longest) = events.iter().map(|event| event.ran()).max() else { return };
+    /// These are done: they are acknowledged. What was settled before is left out.
+    ///
+    /// # Errors
+    ///
+    /// The consumer has been closed: they will be handled again.
+    pub fn done(&self, events: &[Arc<InFlight>]) -> Result<(), Error> {
+        let Some(longest) = events.iter().map(|event| event.ran()).max() else { return Ok(()) };
         let done: Vec<StreamId> =
             events.iter().filter(|event| event.finish()).map(|event| event.id).collect();
         let count = u32::try_from(events.len()).unwrap_or(u32::MAX);
         self.admission.queue.note_run(longest / count);
-        if !done.is_empty() {
-            self.admission.writer.send(Acknowledge(done));
+        let writer = &self.admission.writer;
+        if done.is_empty() || writer.send(Acknowledge(done)) {
+            return Ok(());
         }
+        Err(self.consumer.endpoint.locate(writer.context().closed()))
     }
 
     /// This one failed: it is delivered here again after `wait`, and the others go on. False if it was not running.
@@ -253,8 +296,7 @@ impl EventConsumer {
     pub fn bury(&self, event: &Arc<InFlight>, reason: &str) -> Result<(), Error> {
         let taken = Delivered { id: event.id, deliveries: event.deliveries };
         self.admission.bury(taken, &event.fields, reason)?;
-        self.done(std::slice::from_ref(event));
-        Ok(())
+        self.done(std::slice::from_ref(event))
     }
 
     /// Takes nothing, and hands nothing out, until [`EventConsumer::resume`].

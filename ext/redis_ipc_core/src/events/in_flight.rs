@@ -75,6 +75,12 @@ impl InFlight {
         self.stage.compare_exchange(running, resting, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
+    /// The worker gives it back, not started; true once for each time that it was started.
+    pub fn back(&self) -> bool {
+        let (running, queued) = (Stage::Running as u8, Stage::Queued as u8);
+        self.stage.compare_exchange(running, queued, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
     /// It is done; true once.
     pub fn finish(&self) -> bool {
         self.stage.swap(Stage::Done as u8, Ordering::SeqCst) != Stage::Done as u8

@@ -65,7 +65,7 @@ pub struct ConsumerOptions {
     /// How many workers there are.
     pub workers: usize,
     /// The most events that a worker takes at once, and so are read ahead for each: for handlers of batches.
-    pub batch: usize,
+    pub batch_size: usize,
     /// How long an event stays with a process that no longer renews it.
     pub lease: Duration,
     /// Deliveries after which an event is given up on.
@@ -88,7 +88,7 @@ impl ConsumerOptions {
             redis: RedisOptions::parse(top.section("redis_options")?, environment_url)?,
             from: From::parse(&mut top)?,
             workers: top.integer("threads", 1..=1_000)?.unwrap_or(5) as usize,
-            batch: top.integer("batch", 1..=10_000)?.unwrap_or(1) as usize,
+            batch_size: top.integer("batch_size", 1..=10_000)?.unwrap_or(1) as usize,
             lease: top.seconds("lease", DAY)?.unwrap_or(Duration::from_secs(30)),
             attempts: top.integer("attempts", 1..=1_000)?.unwrap_or(5) as u32,
             max_event_size: top.integer("max_event_size", 1..=512 << 20)?.unwrap_or(16 << 20) as usize,
@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn the_defaults_are_the_documented_ones() {
         let options = ConsumerOptions::parse(json!({}), None).unwrap();
-        assert_eq!((options.workers, options.batch, options.attempts), (5, 1, 5));
+        assert_eq!((options.workers, options.batch_size, options.attempts), (5, 1, 5));
         assert_eq!((options.lease, options.max_event_size), (Duration::from_secs(30), 16 << 20));
     }
 }

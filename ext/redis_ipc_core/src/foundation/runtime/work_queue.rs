@@ -169,7 +169,20 @@ impl<H: Held> WorkQueue<H> {
         first
     }
 
-    /// Holds a request that is not queued because a consumer has it. Returns false as [`WorkQueue::push`] does.
+    /// Queues a request before all others, which is held: a consumer gives it back. False if the queue is closed.
+    pub fn push_first(&self, request: &Arc<H>) -> bool {
+        let mut state = self.state.lock();
+        if state.closed {
+            return false;
+        }
+        state.queued.push_front(Arc::clone(request));
+        state.wake();
+        drop(state);
+        self.work.notify_one();
+        true
+    }
+
+    /// Holds a request that is not queued, as a consumer has it. False as for [`WorkQueue::push`].
     pub fn hold(&self, request: &Arc<H>) -> bool {
         self.state.lock().hold(request)
     }
