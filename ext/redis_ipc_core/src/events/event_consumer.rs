@@ -344,7 +344,7 @@ impl EventConsumer {
             back.push(event.given_back(true));
         }
         let closing = self.consumer.endpoint.connector.closing();
-        if let Err(error) = closing.hurry(|| self.consumer.release(&back)) {
+        if let Err(error) = closing.with_short_limit(|| self.consumer.release(&back)) {
             self.consumer.endpoint.report(error);
         }
     }

@@ -248,7 +248,7 @@ impl<H: Held> WorkQueue<H> {
             if let Some(held) = state.queued.pop_front() {
                 drop(state);
                 self.room.notify_one();
-                return Some(Taken::Request(claim));
+                return Some(Taken::Request(held));
             }
             if state.closed {
                 return Some(Taken::Closed);
