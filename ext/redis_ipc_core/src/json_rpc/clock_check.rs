@@ -1,8 +1,8 @@
 //! Reads Redis's clock along with a batch that is written anyway.
 
 use crate::foundation::redis::cluster::Route;
-use crate::foundation::redis::pipeline::batch::{Encoder, Leftover};
-use crate::foundation::redis::pipeline::carried::{Carried, Context, Tail};
+use crate::foundation::redis::pipeline::carried::{Carried, Context, Leftover, Tail};
+use crate::foundation::redis::pipeline::encoder::Encoder;
 use crate::json_rpc::instance::CLOCK_CHECK;
 use redis::Value;
 use std::time::Instant;

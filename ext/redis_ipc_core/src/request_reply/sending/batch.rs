@@ -3,8 +3,8 @@
 use crate::error::{Error, Fate};
 use crate::foundation::payload::stream_entry::StreamId;
 use crate::foundation::redis::cluster::Route;
-use crate::foundation::redis::pipeline::batch::{Encoder, Leftover};
-use crate::foundation::redis::pipeline::carried::{Carried, Delivery, Tail};
+use crate::foundation::redis::pipeline::carried::{Carried, Delivery, Leftover, Tail};
+use crate::foundation::redis::pipeline::encoder::Encoder;
 use crate::foundation::redis::pipeline::outgoing::SUSPICIOUS;
 use crate::foundation::redis::resp::replies;
 use crate::request_reply::membership::inbox;

@@ -1,13 +1,11 @@
 //! Encodes commands that are written together, and decides from the replies what happens to each.
 
-use crate::error::{Error, Fate};
+use crate::error::Error;
 use crate::foundation::redis::cluster::Route;
-use crate::foundation::redis::error_codes::{Remedy, remedy};
-use crate::foundation::redis::pipeline::carried::{Carried, Context, Delivery, Tail};
+use crate::foundation::redis::pipeline::carried::{Carried, Delivery, Leftover, Tail, own_replies};
+use crate::foundation::redis::pipeline::encoder::Encoder;
 use crate::foundation::redis::pipeline::outgoing::{Broken, closes_connection, too_large};
-use crate::foundation::redis::resp::encode::{self, CommandEncoder};
-use redis::{Cmd, RedisError, Value};
-use std::time::Duration;
+use redis::Value;
 
 /// The destination of a batch.
 #[derive(Debug, Clone, Copy)]
@@ -39,24 +37,6 @@ pub struct Batch<T: Carried> {
     connection: u64,
 }
 
-/// The items of a batch that remain after its replies.
-pub struct Leftover<T> {
-    /// Items to send again.
-    pub again: Vec<T>,
-    /// Items to send again after a pause.
-    pub later: Vec<T>,
-    /// New items that follow from the replies.
-    pub follow: Vec<T>,
-    /// Items to send to another node of the cluster, after `pause`.
-    pub elsewhere: Vec<T>,
-    /// The pause before `elsewhere` is sent.
-    pub pause: Duration,
-    /// The refusal that caused `again`.
-    pub refusal: Option<Error>,
-    /// The refusal that caused `later`.
-    pub deferral: Option<Error>,
-}
-
 /// The remains of a batch whose connection broke.
 pub struct Remains<T> {
     /// The items that follow from the replies that arrived. Items to send again are in `broken`.
@@ -79,16 +59,16 @@ impl<T: Carried> Batch<T> {
         let asking = matches!(server.route, Route::Asking(_));
         let (mut waiting, mut tail) = (Vec::with_capacity(all.len()), T::Tail::begin(server.route, context));
         bytes.reserve(all.iter().map(T::size).sum());
-        let mut encoder = Encoder { bytes, route: server.route, replies: 0 };
+        let mut encoder = Encoder::new(bytes, server.route);
         for carried in all {
-            let before = encoder.replies;
+            let before = encoder.replies();
             if let Some(carried) = carried.encode(&mut encoder, &mut tail, remembered, context) {
-                let replies = encoder.replies - before;
-                waiting.push(Waiting { carried, replies, end: encoder.bytes.len() });
+                let replies = encoder.replies() - before;
+                waiting.push(Waiting { carried, replies, end: encoder.len() });
             }
         }
         tail.encode(&mut encoder, context);
-        Self { waiting, tail, replies: encoder.replies, asking, connection: server.connection }
+        Self { waiting, tail, replies: encoder.replies(), asking, connection: server.connection }
     }
 
     /// Returns how many replies are expected.
@@ -141,104 +121,5 @@ impl<T: Carried> Batch<T> {
         remains.broken.refused = std::mem::take(&mut remains.leftover.again);
         remains.broken.unsent.extend(self.tail.unsent());
         remains
-    }
-}
-
-/// Returns the replies without that to the first `ASKING`.
-fn own_replies(replies: &[Value], asking: bool) -> &[Value] {
-    replies.get(usize::from(asking)..).unwrap_or_default()
-}
-
-impl<T> Default for Leftover<T> {
-    fn default() -> Self {
-        Self {
-            again: Vec::new(),
-            later: Vec::new(),
-            follow: Vec::new(),
-            elsewhere: Vec::new(),
-            pause: Duration::ZERO,
-            refusal: None,
-            deferral: None,
-        }
-    }
-}
-
-impl<T: Carried> Leftover<T> {
-    fn settle(
-        &mut self,
-        mut carried: T,
-        replies: &[Value],
-        delivery: &Delivery<'_, T>,
-        context: &T::Context,
-    ) {
-        let own = own_replies(replies, delivery.asking);
-        if let Err(refusal) = carried.settle(own, delivery, &mut self.follow, context) {
-            self.refuse(carried, &refusal, context);
-        }
-    }
-
-    /// Handles a refusal of `carried`: it concerns this server only, or this moment only, or is final.
-    pub fn refuse(&mut self, carried: T, refusal: &RedisError, context: &T::Context) {
-        carried.not_executed();
-        let connector = &context.endpoint().connector;
-        let explain = || connector.explain(refusal, Fate::NotSent);
-        let remedy = remedy(refusal.code().unwrap_or_default());
-        if remedy == Remedy::Reconnect {
-            // This server cannot serve now.
-            self.refusal.get_or_insert_with(explain);
-            self.again.push(carried);
-        } else if let Some(pause) = connector.redirected(&carried.key(context), refusal) {
-            self.elsewhere.push(carried);
-            self.pause = self.pause.max(pause);
-        } else if remedy == Remedy::Wait && carried.waits_for_redis(context) {
-            self.deferral.get_or_insert_with(explain);
-            self.later.push(carried);
-        } else {
-            self.follow.extend(carried.refused(&explain(), context));
-        }
-    }
-}
-
-/// Writes commands into the bytes of a batch, and counts the expected replies.
-pub struct Encoder<'a> {
-    bytes: &'a mut Vec<u8>,
-    route: &'a Route,
-    replies: usize,
-}
-
-impl Encoder<'_> {
-    /// Begins a command of this many words, its name included.
-    pub fn command(&mut self, words: usize) -> CommandEncoder<'_> {
-        self.preface();
-        self.inner_command(words)
-    }
-
-    /// Begins a command inside a transaction that [`Encoder::command`] began. `ASKING` holds until `EXEC`.
-    pub fn inner_command(&mut self, words: usize) -> CommandEncoder<'_> {
-        self.replies += 1;
-        encode::command(self.bytes, words)
-    }
-
-    /// Writes a whole command.
-    pub fn run(&mut self, command: &Cmd) {
-        self.preface();
-        self.replies += 1;
-        command.write_packed_command(self.bytes);
-    }
-
-    /// Returns the server that it is written to.
-    pub fn route(&self) -> &Route {
-        self.route
-    }
-
-    /// Whether nothing has been written yet.
-    pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
-    }
-
-    fn preface(&mut self) {
-        if matches!(self.route, Route::Asking(_)) {
-            self.inner_command(1).word("ASKING");
-        }
     }
 }

@@ -3,7 +3,8 @@
 use crate::error::{ErrorKind, Fate};
 use crate::foundation::redis::cluster::Route;
 use crate::foundation::redis::fake_server::endpoint_of;
-use crate::foundation::redis::pipeline::batch::{Batch, Leftover, Server};
+use crate::foundation::redis::pipeline::batch::{Batch, Server};
+use crate::foundation::redis::pipeline::carried::Leftover;
 use crate::foundation::redis::pipeline::fake::{Desk, Event, Note, note};
 use crate::foundation::redis::redis_options::Address;
 use crossbeam_channel::Receiver;

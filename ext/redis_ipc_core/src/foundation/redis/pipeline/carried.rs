@@ -1,12 +1,13 @@
 //! The interface between the writer and the feature whose commands it carries.
 
-use crate::error::Error;
+use crate::error::{Error, Fate};
 use crate::foundation::redis::cluster::Route;
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::endpoint::Endpoint;
-use crate::foundation::redis::pipeline::batch::{Encoder, Leftover};
+use crate::foundation::redis::error_codes::{Remedy, remedy};
+use crate::foundation::redis::pipeline::encoder::Encoder;
 use crate::foundation::redis::pipeline::outgoing::Outbound;
-use redis::{RedisResult, Value};
+use redis::{RedisError, RedisResult, Value};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -141,4 +142,78 @@ pub struct Delivery<'a, T: Carried> {
     pub asking: bool,
     /// The collection of the batch.
     pub tail: &'a T::Tail,
+}
+
+/// The items of a batch that remain after its replies.
+pub struct Leftover<T> {
+    /// Items to send again.
+    pub again: Vec<T>,
+    /// Items to send again after a pause.
+    pub later: Vec<T>,
+    /// New items that follow from the replies.
+    pub follow: Vec<T>,
+    /// Items to send to another node of the cluster, after `pause`.
+    pub elsewhere: Vec<T>,
+    /// The pause before `elsewhere` is sent.
+    pub pause: Duration,
+    /// The refusal that caused `again`.
+    pub refusal: Option<Error>,
+    /// The refusal that caused `later`.
+    pub deferral: Option<Error>,
+}
+
+impl<T> Default for Leftover<T> {
+    fn default() -> Self {
+        Self {
+            again: Vec::new(),
+            later: Vec::new(),
+            follow: Vec::new(),
+            elsewhere: Vec::new(),
+            pause: Duration::ZERO,
+            refusal: None,
+            deferral: None,
+        }
+    }
+}
+
+impl<T: Carried> Leftover<T> {
+    /// Handles the replies to one item.
+    pub fn settle(
+        &mut self,
+        mut carried: T,
+        replies: &[Value],
+        delivery: &Delivery<'_, T>,
+        context: &T::Context,
+    ) {
+        let own = own_replies(replies, delivery.asking);
+        if let Err(refusal) = carried.settle(own, delivery, &mut self.follow, context) {
+            self.refuse(carried, &refusal, context);
+        }
+    }
+
+    /// Handles a refusal of `carried`: it concerns this server only, or this moment only, or is final.
+    pub fn refuse(&mut self, carried: T, refusal: &RedisError, context: &T::Context) {
+        carried.not_executed();
+        let connector = &context.endpoint().connector;
+        let explain = || connector.explain(refusal, Fate::NotSent);
+        let remedy = remedy(refusal.code().unwrap_or_default());
+        if remedy == Remedy::Reconnect {
+            // This server cannot serve now.
+            self.refusal.get_or_insert_with(explain);
+            self.again.push(carried);
+        } else if let Some(pause) = connector.redirected(&carried.key(context), refusal) {
+            self.elsewhere.push(carried);
+            self.pause = self.pause.max(pause);
+        } else if remedy == Remedy::Wait && carried.waits_for_redis(context) {
+            self.deferral.get_or_insert_with(explain);
+            self.later.push(carried);
+        } else {
+            self.follow.extend(carried.refused(&explain(), context));
+        }
+    }
+}
+
+/// Returns the replies without that to the first `ASKING`.
+pub fn own_replies(replies: &[Value], asking: bool) -> &[Value] {
+    replies.get(usize::from(asking)..).unwrap_or_default()
 }

@@ -7,6 +7,7 @@
 
 pub mod batch;
 pub mod carried;
+pub mod encoder;
 pub mod outgoing;
 pub mod server_pipeline;
 pub mod writer;

@@ -12,8 +12,8 @@ use crate::foundation::redis::connector::Connector;
 use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::health::{Health, STABLE};
 use crate::foundation::redis::link::is_refusal;
-use crate::foundation::redis::pipeline::batch::{Batch, Leftover, Remains, Server};
-use crate::foundation::redis::pipeline::carried::{Carried, Context};
+use crate::foundation::redis::pipeline::batch::{Batch, Remains, Server};
+use crate::foundation::redis::pipeline::carried::{Carried, Context, Leftover};
 use crate::foundation::redis::pipeline::outgoing::{closes_connection, too_large};
 use crate::foundation::redis::pipeline::server_pipeline::{
     ConnectionState, Offered, Pipeline, PipelineConnection, Work,
