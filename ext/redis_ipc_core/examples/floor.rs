@@ -15,8 +15,9 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 const INBOX: &str = "floor:inbox";
 const REPLIES: &str = "floor:replies";
 const GROUP: &str = "child";
-/// The most entries in one read, and the most entries kept in a stream.
+/// The most entries in one read.
 const COUNT: usize = 512;
+/// The most entries that are kept in a stream.
 const KEPT: usize = 10_000;
 
 struct Redis {

@@ -15,8 +15,9 @@ const LEASE: u8 = 2;
 const BLOCK: u8 = 3;
 /// How long after a heartbeat the read that follows it may reach Redis, in ticks.
 const HELD_BACK: u8 = 1;
-/// How many connections the server makes, and how many heartbeats it sends.
+/// How many connections the server makes.
 const CONNECTIONS: usize = 3;
+/// How many heartbeats the server sends.
 const SCORES: u8 = 4;
 
 /// The rules that the servers follow.
@@ -255,7 +256,7 @@ fn no_request_is_on_the_list_of_a_server_that_nobody_knows() {
 #[test]
 fn each_rule_is_needed() {
     for (name, rules) in [
-        ("a read without a sign of life", Rules { beat_before_read: false, ..RULES }),
+        ("a read without a heartbeat", Rules { beat_before_read: false, ..RULES }),
         ("forgotten after a lease", Rules { forget_after: LEASE, ..RULES }),
         (
             "forgotten when it leaves, though a connection broke",

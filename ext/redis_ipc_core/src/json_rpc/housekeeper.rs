@@ -105,7 +105,7 @@ impl Housekeeper {
         link.up();
         let holds = self.options.guarantee == Guarantee::AtLeastOnce;
         let every = if holds { self.options.lease / 2 } else { CLOCK_READING };
-        let (mut watch, mut clock, mut looks) = (Watch::new(self.options.lease), None, false);
+        let (mut watch, mut clock, mut observes) = (Watch::new(self.options.lease), None, false);
         while !self.instance.endpoint.stop.is_stopped() {
             if connection.is_gone() {
                 connection = self.instance.open()?;
@@ -120,33 +120,33 @@ impl Housekeeper {
                 self.instance.run(&mut connection, &beat(&self.instance, &self.heartbeat))?;
                 self.heartbeat.shown(asked);
                 watch.reached(Instant::now());
-                if looks {
-                    self.look_for_the_dead(&mut connection, &mut watch)?;
+                if observes {
+                    self.take_over_from_dead(&mut connection, &mut watch)?;
                 }
-                looks = !looks;
+                observes = !observes;
             }
             self.instance.endpoint.stop.pause(every);
         }
         Ok(())
     }
 
-    fn look_for_the_dead(&self, connection: &mut Connection, watch: &mut Watch) -> RedisResult<()> {
-        let mut look = redis::cmd("ZRANGE");
-        look.arg(self.instance.names.servers()).arg(0).arg(MOST).arg("WITHSCORES");
+    fn take_over_from_dead(&self, connection: &mut Connection, watch: &mut Watch) -> RedisResult<()> {
+        let mut range = redis::cmd("ZRANGE");
+        range.arg(self.instance.names.servers()).arg(0).arg(MOST).arg("WITHSCORES");
         let asked = Instant::now();
-        let mut servers = scored(self.instance.run(connection, &look)?);
-        self.tell_of_flood(servers.len() > MOST);
+        let mut servers = scored(self.instance.run(connection, &range)?);
+        self.report_flood(servers.len() > MOST);
         servers.truncate(MOST);
-        let mut silent = watch.look(servers, asked, Instant::now());
+        let mut silent = watch.observe(servers, asked, Instant::now());
         silent.retain(|dead| dead.id != self.instance.id);
-        for dead in self.worth_a_script(connection, silent)? {
+        for dead in self.worth_taking_over(connection, silent)? {
             while self.take_over(connection, &dead)? >= MOVED_AT_ONCE {}
         }
         Ok(())
     }
 
     /// Reports a flood once, until it is over.
-    fn tell_of_flood(&self, is_flooded: bool) {
+    fn report_flood(&self, is_flooded: bool) {
         if self.flooded.swap(is_flooded, Ordering::SeqCst) || !is_flooded {
             return;
         }
@@ -160,7 +160,11 @@ impl Housekeeper {
 
     /// Returns the servers among `silent` that hold requests, or are to be forgotten. The others stay known for a
     /// minute, and every server checks each of them in every lease. So this reads all of their lengths at once.
-    fn worth_a_script(&self, connection: &mut Connection, silent: Vec<Silent>) -> RedisResult<Vec<Silent>> {
+    fn worth_taking_over(
+        &self,
+        connection: &mut Connection,
+        silent: Vec<Silent>,
+    ) -> RedisResult<Vec<Silent>> {
         let length = |dead: &Silent| {
             let mut length = redis::cmd("LLEN");
             length.arg(self.instance.names.processing(&dead.id));

@@ -28,6 +28,7 @@ pub const SETTLED: Duration = Duration::from_secs(60);
 
 /// The longest time that a read waits in Redis.
 const BLOCK: Duration = Duration::from_secs(10);
+/// The same in a cluster.
 const BLOCK_IN_CLUSTER: Duration = Duration::from_secs(2);
 
 /// A server or a client of one queue.

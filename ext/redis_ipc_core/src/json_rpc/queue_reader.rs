@@ -18,8 +18,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long the server tries to end a read without losing a request that it may just have taken.
+/// How long the server tries to unblock its read, which may just have taken a request, before it closes the
+/// connection.
 const UNBLOCKING: Duration = Duration::from_secs(1);
+/// The pause between these attempts.
 const UNBLOCK_EVERY: Duration = Duration::from_millis(10);
 
 /// The most requests in one read.

@@ -128,12 +128,12 @@ impl ReplyReader {
             let mut read_size = self.read_size.lock();
             (read_size.count(Instant::now()), read_size.is_probing())
         };
-        let looks = is_probing || !position.is_large || position.read > 0;
+        let reads = is_probing || !position.is_large || position.read > 0;
         let waits = !is_probing && (!position.is_large || position.read == 0);
-        if looks {
-            let mut look = redis::cmd("LRANGE");
-            look.arg(&self.replies).arg(-(count as i64)).arg(-1);
-            commands.push(look);
+        if reads {
+            let mut range = redis::cmd("LRANGE");
+            range.arg(&self.replies).arg(-(count as i64)).arg(-1);
+            commands.push(range);
         }
         if waits {
             // Moving from the right end to the right end only waits and reads.
@@ -142,7 +142,7 @@ impl ReplyReader {
             wait.arg(self.instance.block().as_secs());
             commands.push(wait);
         }
-        let asked = if looks { count } else { 1 };
+        let asked = if reads { count } else { 1 };
         let mut replies = match connection.run_all(&commands) {
             Err(error) if is_unreadable(&error) => {
                 self.read_size.lock().broke(asked, Instant::now());
@@ -151,9 +151,9 @@ impl ReplyReader {
             replies => replies?,
         };
         let awaited = if waits { replies.pop() } else { None };
-        let looked = if looks { replies.pop() } else { None };
+        let page = if reads { replies.pop() } else { None };
         replies.into_iter().try_for_each(|removed| refused(removed).map(drop))?;
-        let mut found = looked.map(refused).transpose()?.map(texts).unwrap_or_default();
+        let mut found = page.map(refused).transpose()?.map(texts).unwrap_or_default();
         let mut is_large = position.is_large;
         match awaited.filter(|_| found.is_empty()).map(refused).transpose() {
             // At `maxmemory` Redis refuses BLMOVE, though it adds nothing. Reads without a wait continue.

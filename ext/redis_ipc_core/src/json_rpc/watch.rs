@@ -45,7 +45,12 @@ impl Watch {
     }
 
     /// Records the scores of all servers, which Redis sent between `asked` and `answered`. Returns the silent ones.
-    pub fn look(&mut self, servers: Vec<(String, Score)>, asked: Instant, answered: Instant) -> Vec<Silent> {
+    pub fn observe(
+        &mut self,
+        servers: Vec<(String, Score)>,
+        asked: Instant,
+        answered: Instant,
+    ) -> Vec<Silent> {
         let mut before = std::mem::take(&mut self.seen);
         let mut silent = Vec::new();
         for (id, score) in servers {
@@ -68,12 +73,12 @@ mod tests {
     const LEASE: Duration = Duration::from_secs(2);
 
     /// Reads the scores at the given seconds. Each reading takes 10 ms.
-    struct Looks {
+    struct Observations {
         watch: Watch,
         start: Instant,
     }
 
-    impl Looks {
+    impl Observations {
         fn new() -> Self {
             Self { watch: Watch::new(LEASE), start: Instant::now() }
         }
@@ -84,43 +89,43 @@ mod tests {
                 servers.iter().map(|(id, score)| ((*id).to_owned(), score.as_bytes().to_vec())).collect();
             let answered = asked + Duration::from_millis(10);
             self.watch.reached(asked);
-            let silent = self.watch.look(servers, asked, answered);
+            let silent = self.watch.observe(servers, asked, answered);
             silent.into_iter().map(|silent| (silent.id, silent.since.as_secs())).collect()
         }
     }
 
     #[test]
     fn a_score_that_does_not_change_for_a_lease_is_silence() {
-        let mut looks = Looks::new();
-        assert!(looks.at(0.0, &[("a", "1"), ("b", "1")]).is_empty());
-        assert!(looks.at(1.5, &[("a", "1"), ("b", "2")]).is_empty());
-        assert!(looks.at(2.0, &[("a", "1"), ("b", "2")]).is_empty(), "10 ms are missing");
-        assert_eq!(looks.at(3.4, &[("a", "1"), ("b", "3")]), [("a".to_owned(), 3)]);
-        assert_eq!(looks.at(4.5, &[("a", "0"), ("b", "3")]), [], "any other score is a sign of life");
+        let mut seen = Observations::new();
+        assert!(seen.at(0.0, &[("a", "1"), ("b", "1")]).is_empty());
+        assert!(seen.at(1.5, &[("a", "1"), ("b", "2")]).is_empty());
+        assert!(seen.at(2.0, &[("a", "1"), ("b", "2")]).is_empty(), "10 ms are missing");
+        assert_eq!(seen.at(3.4, &[("a", "1"), ("b", "3")]), [("a".to_owned(), 3)]);
+        assert_eq!(seen.at(4.5, &[("a", "0"), ("b", "3")]), [], "any other score is a heartbeat");
     }
 
     #[test]
     fn a_jump_of_all_scores_means_nothing() {
-        let mut looks = Looks::new();
-        looks.at(0.0, &[("a", "1")]);
-        assert!(looks.at(1.9, &[("a", "-60000")]).is_empty());
-        assert!(looks.at(3.8, &[("a", "60000")]).is_empty());
+        let mut seen = Observations::new();
+        seen.at(0.0, &[("a", "1")]);
+        assert!(seen.at(1.9, &[("a", "-60000")]).is_empty());
+        assert!(seen.at(3.8, &[("a", "60000")]).is_empty());
     }
 
     #[test]
-    fn after_a_time_without_looks_the_watch_begins_anew() {
-        let mut looks = Looks::new();
-        looks.at(0.0, &[("a", "1")]);
-        assert!(looks.at(30.0, &[("a", "1")]).is_empty());
-        assert!(looks.at(31.0, &[("a", "1")]).is_empty());
-        assert_eq!(looks.at(32.5, &[("a", "1")]), [("a".to_owned(), 2)]);
+    fn after_a_time_without_observations_the_watch_begins_anew() {
+        let mut seen = Observations::new();
+        seen.at(0.0, &[("a", "1")]);
+        assert!(seen.at(30.0, &[("a", "1")]).is_empty());
+        assert!(seen.at(31.0, &[("a", "1")]).is_empty());
+        assert_eq!(seen.at(32.5, &[("a", "1")]), [("a".to_owned(), 2)]);
     }
 
     #[test]
     fn who_was_gone_in_between_is_watched_anew() {
-        let mut looks = Looks::new();
-        looks.at(0.0, &[("a", "1")]);
-        looks.at(1.5, &[]);
-        assert!(looks.at(3.0, &[("a", "1")]).is_empty());
+        let mut seen = Observations::new();
+        seen.at(0.0, &[("a", "1")]);
+        seen.at(1.5, &[]);
+        assert!(seen.at(3.0, &[("a", "1")]).is_empty());
     }
 }

@@ -209,7 +209,7 @@ impl Engine {
         ));
         // With at-most-once delivery no request is started twice.
         let max_deliveries = (options.delivery == Delivery::AtLeastOnce).then_some(options.max_deliveries);
-        let readings = [&reply_reader.read_cancel].into_iter();
+        let blocking_reads = [&reply_reader.read_cancel].into_iter();
         let housekeeper = Housekeeper {
             instance: Arc::clone(instance),
             registry: Arc::clone(registry),
@@ -220,9 +220,12 @@ impl Engine {
             serves: *serves,
             inbox: Arc::clone(inbox),
             take_over: TakeOver::new(Arc::clone(consumer), queue, admission, options.lease, max_deliveries),
-            readings: readings.chain(reader.iter().map(|reader| &reader.read_cancel)).cloned().collect(),
+            blocking_reads: blocking_reads
+                .chain(reader.iter().map(|reader| &reader.read_cancel))
+                .cloned()
+                .collect(),
             master_watch: MasterWatch::default(),
-            told: Mutex::default(),
+            reported: Mutex::default(),
         };
         let engine = Self {
             instance: Arc::clone(instance),

@@ -39,11 +39,11 @@ pub struct Housekeeper {
     /// The leases.
     pub take_over: TakeOver<Admission>,
     /// The blocking reads of this instance.
-    pub readings: Vec<Arc<ReadCancel>>,
+    pub blocking_reads: Vec<Arc<ReadCancel>>,
     /// The check for a new master.
     pub master_watch: MasterWatch,
     /// The last reported failure, and when it was reported.
-    pub told: Mutex<Option<(String, Instant)>>,
+    pub reported: Mutex<Option<(String, Instant)>>,
 }
 
 /// How often the reply stream is checked while calls are open. If it is deleted, they lose their answers.
@@ -51,7 +51,7 @@ const WATCH: Duration = Duration::from_millis(300);
 /// How soon after a suspect is answered the next one is taken over.
 const SOON: Duration = Duration::from_millis(10);
 /// The time after which a lasting failure is reported again.
-const TELL_AGAIN: Duration = Duration::from_secs(60);
+const REPORT_AGAIN: Duration = Duration::from_secs(60);
 
 struct Task {
     every: Duration,
@@ -114,11 +114,12 @@ impl Housekeeper {
 
     /// Whether a failure differs from the last one, or was last reported a minute ago.
     fn is_news(&self, error: &Error) -> bool {
-        let mut told = self.told.lock();
-        let news =
-            told.as_ref().is_none_or(|(message, at)| *message != error.message || at.elapsed() >= TELL_AGAIN);
+        let mut reported = self.reported.lock();
+        let news = reported
+            .as_ref()
+            .is_none_or(|(message, at)| *message != error.message || at.elapsed() >= REPORT_AGAIN);
         if news {
-            *told = Some((error.message.clone(), Instant::now()));
+            *reported = Some((error.message.clone(), Instant::now()));
         }
         news
     }
@@ -149,7 +150,7 @@ impl Housekeeper {
             Task::new(lease / 4, |house| house.service.release_stuck()),
             Task::new(lease * 9 / 10, Self::take_over).at_once(),
             Task::new(SOON, Self::take_over_suspects).if_needed(|house| house.take_over.are_suspects_left()),
-            Task::new(arrivals::LOOK, |house| house.inbox.look_at_last())
+            Task::new(arrivals::READ_EVERY, |house| house.inbox.read_last_id())
                 .if_needed(|house| house.inbox.is_watched()),
         ]
     }
@@ -191,7 +192,7 @@ impl Housekeeper {
     fn follow_master(&self) -> Result<(), Error> {
         if let Some(master) = self.master_watch.moved(&self.instance.endpoint.connector) {
             self.instance.connections.close_idle();
-            self.readings.iter().for_each(|reading| reading.end_unless_at(&master));
+            self.blocking_reads.iter().for_each(|reading| reading.end_unless_at(&master));
         }
         Ok(())
     }

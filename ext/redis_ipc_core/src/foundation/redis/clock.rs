@@ -13,7 +13,7 @@ pub struct Clock {
     offset: AtomicI64,
     best: Mutex<Option<(Duration, Instant)>>,
     step: Mutex<Option<Step>>,
-    looked: Mutex<Option<Instant>>,
+    last_due: Mutex<Option<Instant>>,
 }
 
 /// A step of Redis's clock: it was set, or a server with another clock has taken over.
@@ -41,7 +41,7 @@ impl Clock {
             offset: AtomicI64::new(wall.as_millis() as i64),
             best: Mutex::default(),
             step: Mutex::default(),
-            looked: Mutex::default(),
+            last_due: Mutex::default(),
         }
     }
 
@@ -99,12 +99,12 @@ impl Clock {
         self.step().is_some_and(|step| step.noticed.elapsed() < time)
     }
 
-    /// Returns true once per interval `every`.
+    /// Returns true if the last call that did so is at least `every` ago.
     pub fn is_due(&self, every: Duration) -> bool {
-        let mut looked = self.looked.lock();
-        let due = looked.is_none_or(|at| at.elapsed() >= every);
+        let mut last_due = self.last_due.lock();
+        let due = last_due.is_none_or(|at| at.elapsed() >= every);
         if due {
-            *looked = Some(Instant::now());
+            *last_due = Some(Instant::now());
         }
         due
     }

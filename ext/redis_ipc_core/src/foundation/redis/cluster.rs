@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The shortest time between two requests for the map.
-const LOOK: Duration = Duration::from_millis(100);
-/// How long a key is looked up at the node that an `ASK` named. If its slot is still moving then, another `ASK` will
+const REFRESH: Duration = Duration::from_millis(100);
+/// How long a key is refreshed up at the node that an `ASK` named. If its slot is still moving then, another `ASK` will
 /// follow.
 const ASKED: Duration = Duration::from_secs(10);
 /// The number of such keys above which expired ones are removed.
@@ -62,7 +62,7 @@ struct State {
     asked: HashMap<String, (Arc<Address>, Instant)>,
     moves: HashMap<u16, Moves>,
     is_stale: bool,
-    looked: Option<Instant>,
+    refreshed: Option<Instant>,
 }
 
 /// The recent moves of a slot.
@@ -85,7 +85,7 @@ impl Cluster {
             asked: HashMap::new(),
             moves: HashMap::new(),
             is_stale: true,
-            looked: None,
+            refreshed: None,
         };
         Self { fixed_host: options.fixed_host.clone(), state: Mutex::new(state) }
     }
@@ -115,11 +115,12 @@ impl Cluster {
     /// requested.
     pub fn to_ask(&self) -> Vec<Arc<Address>> {
         let mut state = self.state.lock();
-        let early = !state.owners.is_empty() && state.looked.is_some_and(|looked| looked.elapsed() < LOOK);
+        let early = !state.owners.is_empty()
+            && state.refreshed.is_some_and(|refreshed| refreshed.elapsed() < REFRESH);
         if !state.is_stale || early {
             return Vec::new();
         }
-        state.looked = Some(Instant::now());
+        state.refreshed = Some(Instant::now());
         // The next request goes to another node first, because this one may know less than others.
         state.nodes.rotate_left(1);
         let mut nodes = state.nodes.clone();
@@ -153,7 +154,7 @@ impl Cluster {
         let mut state = self.state.lock();
         state.unreachable.retain(|node| nodes.contains(node));
         (state.owners, state.nodes) = (owners, nodes);
-        (state.is_stale, state.looked) = (false, Some(Instant::now()));
+        (state.is_stale, state.refreshed) = (false, Some(Instant::now()));
         true
     }
 
@@ -342,7 +343,7 @@ mod tests {
         cluster.learn(&two_masters(), &Address::Tcp("h".into(), 1));
         cluster.mark_stale(&node(2));
         assert!(cluster.to_ask().is_empty(), "not again so soon");
-        std::thread::sleep(LOOK);
+        std::thread::sleep(REFRESH);
         let nodes = cluster.to_ask();
         assert_eq!((nodes.len(), nodes.last().unwrap().as_ref()), (3, &Address::Tcp("h".into(), 2)));
     }

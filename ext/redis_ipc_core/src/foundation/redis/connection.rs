@@ -92,7 +92,7 @@ impl Connection {
         let credentials = login.credentials(attempt).map_err(|error| {
             RedisError::from((ErrorKind::AuthenticationFailed, "no login", error.to_string()))
         })?;
-        connection.introduce(&credentials, db)?;
+        connection.log_in(&credentials, db)?;
         Ok(connection)
     }
 
@@ -117,7 +117,7 @@ impl Connection {
     }
 
     /// Logs in and checks that the server is ready: a server that is loading its data accepts logins but not PING.
-    fn introduce(&mut self, credentials: &Credentials, db: i64) -> RedisResult<()> {
+    fn log_in(&mut self, credentials: &Credentials, db: i64) -> RedisResult<()> {
         let mut commands = Vec::new();
         if let Some(password) = &credentials.password {
             let mut auth = redis::cmd("AUTH");
@@ -167,7 +167,7 @@ impl Connection {
     /// reply.
     pub fn send(&mut self, packed: &[u8]) -> RedisResult<()> {
         let Err(failure) = self.send_counting(packed) else { return Ok(()) };
-        self.hear_last();
+        self.read_last_words();
         Err(self.lost(failure.error.into()))
     }
 
@@ -218,7 +218,7 @@ impl Connection {
     }
 
     /// Reads what Redis said before it closed the connection, at most [`LAST_WORDS`] bytes.
-    fn hear_last(&mut self) {
+    fn read_last_words(&mut self) {
         let mut at_hand = AtHand(&mut self.socket).take(LAST_WORDS);
         let mut last = None;
         while let Ok(reply) = self.replies.next(&mut at_hand) {

@@ -82,12 +82,12 @@ impl Connector {
 
     /// Returns the route of `key`. If the cluster map is stale it asks for the map first.
     pub fn route(&self, key: &str) -> RedisResult<Route> {
-        self.look()?;
+        self.refresh_cluster()?;
         Ok(self.known_route(key))
     }
 
     /// Asks the cluster for its map, if that is stale. It fails only if no map is known.
-    pub fn look(&self) -> RedisResult<()> {
+    pub fn refresh_cluster(&self) -> RedisResult<()> {
         let Some(cluster) = self.cluster.get() else { return Ok(()) };
         let (mut last, started) = (None, Instant::now());
         for node in cluster.to_ask() {
@@ -122,7 +122,7 @@ impl Connector {
 
     /// Opens a connection to the server that the slot of `key` belongs to, wherever an `ASK` sent the key.
     pub fn open_owner(&self, key: &str) -> RedisResult<Connection> {
-        self.look()?;
+        self.refresh_cluster()?;
         self.open(&self.cluster.get().map_or(Route::Server, |cluster| cluster.owner(key)))
     }
 

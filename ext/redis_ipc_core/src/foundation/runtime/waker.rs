@@ -16,7 +16,7 @@ const LEFT: &str = "the thread that read a reply could not wait for the rest of 
 
 /// The reason why a wait for a socket ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Heard {
+pub enum WaitEnd {
     /// There is something to read, or the connection has ended.
     Socket,
     /// The waker was woken.
@@ -30,75 +30,75 @@ pub enum Heard {
 pub struct Waker {
     // This field stands before the sockets because fields are dropped in this order.
     _listed: [Listed; 2],
-    cord: UnixStream,
-    wake_end: UnixStream,
+    sender: UnixStream,
+    receiver: UnixStream,
 }
 
 impl Waker {
     /// Creates a waker without a pending wake-up. Its descriptors are listed among `sockets`.
     pub fn new(sockets: &OpenSockets) -> io::Result<Self> {
-        let (cord, wake_end) = UnixStream::pair()?;
-        cord.set_nonblocking(true)?;
-        wake_end.set_nonblocking(true)?;
-        let _listed = [sockets.list(cord.as_raw_fd()), sockets.list(wake_end.as_raw_fd())];
-        Ok(Self { _listed, cord, wake_end })
+        let (sender, receiver) = UnixStream::pair()?;
+        sender.set_nonblocking(true)?;
+        receiver.set_nonblocking(true)?;
+        let _listed = [sockets.list(sender.as_raw_fd()), sockets.list(receiver.as_raw_fd())];
+        Ok(Self { _listed, sender, receiver })
     }
 
     /// Ends the wait that runs now, or the next one.
     pub fn wake(&self) {
-        // If the pipe is full, a wake-up is pending already.
-        let _ = (&self.cord).write(&[1]);
+        // If the socket's buffer is full, a wake-up is pending already.
+        let _ = (&self.sender).write(&[1]);
     }
 
     /// Clears the pending wake-ups.
-    pub fn silence(&self) {
+    pub fn clear(&self) {
         let mut wakes = [0; 64];
-        while matches!((&self.wake_end).read(&mut wakes), Ok(count) if count == wakes.len()) {}
+        while matches!((&self.receiver).read(&mut wakes), Ok(count) if count == wakes.len()) {}
     }
 
     /// Waits until `socket` is readable or the waker is woken, at most until `until`.
-    pub fn wait(&self, socket: BorrowedFd<'_>, until: Instant) -> io::Result<Heard> {
+    pub fn wait(&self, socket: BorrowedFd<'_>, until: Instant) -> io::Result<WaitEnd> {
         loop {
             let left = until.saturating_duration_since(Instant::now());
             match self.poll(socket, left) {
                 Err(Errno::INTR) => {}
-                heard => return Ok(heard?.unwrap_or(Heard::TimeUp)),
+                end => return Ok(end?.unwrap_or(WaitEnd::TimeUp)),
             }
         }
     }
 
     /// Waits like [`Waker::wait`], but polls before it sleeps, while that pays.
-    pub fn wait_looking(
+    pub fn wait_polling(
         &self,
         busy_poll: &mut BusyPoll,
         socket: BorrowedFd<'_>,
         until: Instant,
-    ) -> io::Result<Heard> {
+    ) -> io::Result<WaitEnd> {
         let began = Instant::now();
-        let heard = match busy_poll.look(|| self.look(socket))? {
-            Some(heard) => heard,
+        let end = match busy_poll.poll(|| self.poll_once(socket))? {
+            Some(end) => end,
             None => self.wait(socket, until)?,
         };
-        if heard == Heard::Socket {
+        if end == WaitEnd::Socket {
             busy_poll.note(began.elapsed());
         }
-        Ok(heard)
+        Ok(end)
     }
 
-    fn look(&self, socket: BorrowedFd<'_>) -> io::Result<Option<Heard>> {
+    fn poll_once(&self, socket: BorrowedFd<'_>) -> io::Result<Option<WaitEnd>> {
         match self.poll(socket, Duration::ZERO) {
             Err(Errno::INTR) => Ok(None),
-            heard => Ok(heard?),
+            end => Ok(end?),
         }
     }
 
-    fn poll(&self, socket: BorrowedFd<'_>, time: Duration) -> Result<Option<Heard>, Errno> {
+    fn poll(&self, socket: BorrowedFd<'_>, time: Duration) -> Result<Option<WaitEnd>, Errno> {
         let mut watched =
-            [PollFd::from_borrowed_fd(socket, PollFlags::IN), PollFd::new(&self.wake_end, PollFlags::IN)];
+            [PollFd::from_borrowed_fd(socket, PollFlags::IN), PollFd::new(&self.receiver, PollFlags::IN)];
         Ok(match poll(&mut watched, Some(&timespec(time)))? {
             0 => None,
-            _ if !watched[1].revents().is_empty() => Some(Heard::Waker),
-            _ => Some(Heard::Socket),
+            _ if !watched[1].revents().is_empty() => Some(WaitEnd::Waker),
+            _ => Some(WaitEnd::Socket),
         })
     }
 
@@ -118,11 +118,11 @@ impl Waker {
                     last.set(last.get().min(now + LAST_WAIT));
                 }
                 // A reply that keeps arriving must not hold the thread any longer either.
-                let heard = if now < last.get() { self.wait(socket, last.get())? } else { Heard::TimeUp };
-                match heard {
-                    Heard::Socket => return Ok(()),
-                    Heard::Waker => self.silence(),
-                    Heard::TimeUp => return Err(io::Error::new(io::ErrorKind::TimedOut, LEFT)),
+                let end = if now < last.get() { self.wait(socket, last.get())? } else { WaitEnd::TimeUp };
+                match end {
+                    WaitEnd::Socket => return Ok(()),
+                    WaitEnd::Waker => self.clear(),
+                    WaitEnd::TimeUp => return Err(io::Error::new(io::ErrorKind::TimedOut, LEFT)),
                 }
             }
         }
@@ -156,16 +156,16 @@ mod tests {
         let waker = Waker::new(&OpenSockets::default()).unwrap();
         let (mut there, here) = UnixStream::pair().unwrap();
         let wait = |ms| waker.wait(here.as_fd(), Instant::now() + Duration::from_millis(ms)).unwrap();
-        assert_eq!(wait(0), Heard::TimeUp);
+        assert_eq!(wait(0), WaitEnd::TimeUp);
         std::thread::scope(|scope| {
             scope.spawn(|| waker.wake());
-            assert_eq!(wait(10_000), Heard::Waker);
+            assert_eq!(wait(10_000), WaitEnd::Waker);
         });
         (0..1_000).for_each(|_| waker.wake());
-        waker.silence();
-        assert_eq!(wait(0), Heard::TimeUp);
+        waker.clear();
+        assert_eq!(wait(0), WaitEnd::TimeUp);
         there.write_all(b"x").unwrap();
-        assert_eq!(wait(10_000), Heard::Socket);
+        assert_eq!(wait(10_000), WaitEnd::Socket);
     }
 
     #[test]
@@ -173,7 +173,7 @@ mod tests {
         let waker = Waker::new(&OpenSockets::default()).unwrap();
         let (there, here) = UnixStream::pair().unwrap();
         drop(there);
-        let heard = waker.wait(here.as_fd(), Instant::now() + Duration::from_secs(10)).unwrap();
-        assert_eq!(heard, Heard::Socket);
+        let end = waker.wait(here.as_fd(), Instant::now() + Duration::from_secs(10)).unwrap();
+        assert_eq!(end, WaitEnd::Socket);
     }
 }

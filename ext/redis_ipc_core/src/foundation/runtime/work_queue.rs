@@ -382,7 +382,7 @@ impl<H: Held> WorkQueue<H> {
 mod tests {
     use super::*;
     use crate::foundation::runtime::open_sockets::OpenSockets;
-    use crate::foundation::runtime::waker::Heard;
+    use crate::foundation::runtime::waker::WaitEnd;
     use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
     use std::sync::atomic::{AtomicBool, Ordering};
@@ -483,7 +483,7 @@ mod tests {
                 queue.push(request(2));
                 assert!(matches!(consumer.join().unwrap(), Taken::Request(_)));
             });
-            assert_eq!(waker.wait(here.as_fd(), Instant::now()).unwrap(), Heard::Waker);
+            assert_eq!(waker.wait(here.as_fd(), Instant::now()).unwrap(), WaitEnd::Waker);
         }
     }
 

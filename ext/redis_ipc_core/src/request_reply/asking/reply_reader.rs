@@ -11,7 +11,7 @@ use crate::foundation::runtime::failpoint;
 use crate::foundation::runtime::shared_reader::{Back, SharedReader};
 use crate::foundation::runtime::staggered_wake::StaggeredWake;
 use crate::foundation::runtime::waiting::Interrupt;
-use crate::foundation::runtime::waker::{self, Heard, Waker};
+use crate::foundation::runtime::waker::{self, WaitEnd, Waker};
 use crate::request_reply::asking::reply_session::{self, Position, ReplySession};
 use crate::request_reply::membership::instance::Instance;
 use crate::request_reply::membership::reply_stream::ReplyStream;
@@ -220,8 +220,8 @@ impl ReplyReader {
             if interrupt.take() {
                 return Ok(Waited::Interrupted);
             }
-            match session.wait(waker, until)?.unwrap_or(Heard::TimeUp) {
-                Heard::Socket => {
+            match session.wait(waker, until)?.unwrap_or(WaitEnd::TimeUp) {
+                WaitEnd::Socket => {
                     let rest = waker.wait_for_rest(until, || interrupt.is_set());
                     let answers = session.receive(&self.replies, Some(&rest))?;
                     failpoint::follower();
@@ -230,8 +230,8 @@ impl ReplyReader {
                     self.take_in(session, answers);
                     self.staggered_wake.all();
                 }
-                Heard::Waker => waker.silence(),
-                Heard::TimeUp => return Ok(Waited::TimeUp),
+                WaitEnd::Waker => waker.clear(),
+                WaitEnd::TimeUp => return Ok(Waited::TimeUp),
             }
         }
     }

@@ -5,7 +5,7 @@ use crate::foundation::redis::connection::{Connection, Wait, is_unreadable};
 use crate::foundation::redis::read_size::ReadSize;
 use crate::foundation::redis::resp::replies::{self, refused};
 use crate::foundation::runtime::busy_poll::BusyPoll;
-use crate::foundation::runtime::waker::{Heard, Waker};
+use crate::foundation::runtime::waker::{WaitEnd, Waker};
 use crate::request_reply::membership::reply_stream::ReplyStream;
 use redis::RedisResult;
 use std::io;
@@ -17,10 +17,12 @@ const BLOCK_IN_CLUSTER: Duration = Duration::from_secs(2);
 /// The most answers in one read.
 const COUNT: usize = 512;
 /// The consumer group that is used to skip an unreadable answer.
-const PASSER_BY: &str = "skip";
-/// Answers that were read are trimmed after this many, or after this time.
+const SKIP_GROUP: &str = "skip";
+/// The number of read answers after which they are trimmed.
 const TRIM_COUNT: usize = 128;
+/// The bytes of read answers after which they are trimmed.
 const TRIM_BYTES: usize = 1 << 20;
+/// The longest time until read answers are trimmed.
 const TRIM_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Returns how long a read waits for an answer before it is repeated. In a cluster that is short: a reply stream that
@@ -32,7 +34,7 @@ pub fn block(replies: &ReplyStream) -> Duration {
 /// The reader's position, and the answers that were read and not trimmed yet.
 #[derive(Debug, Clone, Copy)]
 pub struct Position {
-    /// The reply stream that this position belongs to: the number of streams made before.
+    /// The reply stream that this position belongs to, as [`ReplyStream::times_made`] counts them.
     made: usize,
     last: StreamId,
     untrimmed: usize,
@@ -126,9 +128,9 @@ impl ReplySession {
     }
 
     /// Waits for an answer or for `waker`, at most until `until`. Returns `None` if that is not possible.
-    pub fn wait(&mut self, waker: &Waker, until: Instant) -> io::Result<Option<Heard>> {
+    pub fn wait(&mut self, waker: &Waker, until: Instant) -> io::Result<Option<WaitEnd>> {
         let Some(socket) = self.connection.awaited() else { return Ok(None) };
-        waker.wait_looking(&mut self.busy_poll, socket, until).map(Some)
+        waker.wait_polling(&mut self.busy_poll, socket, until).map(Some)
     }
 
     /// Requests answers, unless a read is open already. It also trims the answers read before, if there are enough.
@@ -205,13 +207,13 @@ pub fn skip_unreadable(position: &mut Position, replies: &ReplyStream) -> RedisR
         return Ok(None);
     }
     let (connector, key) = (replies.connector(), replies.key());
-    let group = |action: &str| redis::cmd("XGROUP").arg(action).arg(key).arg(PASSER_BY).clone();
+    let group = |action: &str| redis::cmd("XGROUP").arg(action).arg(key).arg(SKIP_GROUP).clone();
     let mut connection = connector.open_for(key)?;
     position.is_stuck = false;
     connection.run(&group("DESTROY"))?;
     connection.run(group("CREATE").arg(position.last.to_string()))?;
     let mut read = redis::cmd("XREADGROUP");
-    read.arg("GROUP").arg(PASSER_BY).arg(PASSER_BY).arg("COUNT").arg(1).arg("STREAMS").arg(key).arg(">");
+    read.arg("GROUP").arg(SKIP_GROUP).arg(SKIP_GROUP).arg("COUNT").arg(1).arg("STREAMS").arg(key).arg(">");
     connection.write_all(&[read])?;
     let is_read = match connection.receive_entries(None, replies.room()) {
         Err(error) if !is_unreadable(&error) => return Err(error),
@@ -219,7 +221,7 @@ pub fn skip_unreadable(position: &mut Position, replies: &ReplyStream) -> RedisR
     };
     let mut connection = connector.open_for(key)?;
     let mut pending = redis::cmd("XPENDING");
-    pending.arg(key).arg(PASSER_BY).arg("-").arg("+").arg(1);
+    pending.arg(key).arg(SKIP_GROUP).arg("-").arg("+").arg(1);
     let reply = connection.run(&pending)?;
     connection.run(&group("DESTROY"))?;
     if is_read {

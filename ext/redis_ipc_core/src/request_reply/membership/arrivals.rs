@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 /// How far an id may be ahead of the local estimate of Redis's clock in ms. The estimate may be a little wrong.
 pub const TOLERATED: u64 = 500;
 /// How often the last id is read.
-pub const LOOK: Duration = Duration::from_millis(100);
+pub const READ_EVERY: Duration = Duration::from_millis(100);
 /// How long the last id is still read after no id was ahead any more.
 const WATCHED: Duration = Duration::from_secs(10);
 /// The most readings that are kept: those of ten minutes.
@@ -26,7 +26,7 @@ struct State {
     /// When an id was last ahead.
     ahead: Option<Instant>,
     /// The last ids, and when each was first seen.
-    looks: VecDeque<(StreamId, Instant)>,
+    readings: VecDeque<(StreamId, Instant)>,
 }
 
 impl Arrivals {
@@ -37,25 +37,25 @@ impl Arrivals {
 
     /// Records that `last` is the last id now.
     pub fn note(&self, last: StreamId) {
-        let looks = &mut self.state.lock().looks;
-        match looks.back() {
+        let readings = &mut self.state.lock().readings;
+        match readings.back() {
             Some((known, _)) if *known == last => return,
             // The inbox was made anew.
-            Some((known, _)) if *known > last => looks.clear(),
+            Some((known, _)) if *known > last => readings.clear(),
             _ => {}
         }
-        if looks.len() == KEPT {
-            looks.pop_front();
+        if readings.len() == KEPT {
+            readings.pop_front();
         }
-        looks.push_back((last, Instant::now()));
+        readings.push_back((last, Instant::now()));
     }
 
     /// Returns how long the request with this id, which is ahead, has been in the inbox, as far as is known.
     pub fn age(&self, id: StreamId) -> Duration {
         let mut state = self.state.lock();
         state.ahead = Some(Instant::now());
-        let first = state.looks.partition_point(|(last, _)| *last < id);
-        state.looks.get(first).map_or(Duration::ZERO, |(_, at)| at.elapsed())
+        let first = state.readings.partition_point(|(last, _)| *last < id);
+        state.readings.get(first).map_or(Duration::ZERO, |(_, at)| at.elapsed())
     }
 }
 
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_as_old_as_the_first_look_that_saw_it() {
+    fn a_request_is_as_old_as_the_first_reading_that_saw_it() {
         let arrivals = Arrivals::default();
         assert!(!arrivals.are_watched());
         arrivals.note(id(3));

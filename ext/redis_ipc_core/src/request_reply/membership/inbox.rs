@@ -130,7 +130,7 @@ impl Inbox {
     }
 
     /// Reads when the group was created, because another instance may have created it again.
-    pub fn look_at_group(&self) -> Result<(), Error> {
+    pub fn check_group(&self) -> Result<(), Error> {
         let mut groups = redis::cmd("XINFO");
         groups.arg("GROUPS").arg(self.key());
         self.instance.connections.with(self.key(), |connection| {
@@ -192,13 +192,13 @@ impl Inbox {
         id.ms > self.instance.endpoint.clock.now().saturating_add(TOLERATED)
     }
 
-    /// Whether ids have been ahead recently, so that [`Inbox::look_at_last`] is needed.
+    /// Whether ids have been ahead recently, so that [`Inbox::read_last_id`] is needed.
     pub fn is_watched(&self) -> bool {
         self.arrivals.are_watched()
     }
 
     /// Reads and records the last id of the inbox.
-    pub fn look_at_last(&self) -> Result<(), Error> {
+    pub fn read_last_id(&self) -> Result<(), Error> {
         let name = format!("{}:last", self.group());
         let mut look = redis::cmd("EVAL");
         look.arg(LAST).arg(1).arg(self.key()).arg(&name);

@@ -72,7 +72,7 @@ pub struct Registry {
     /// The longest known lease in ms of an instance of the group.
     longest_lease: AtomicU64,
     /// Groups that left a request unclaimed. This instance may be the one that must remove their inboxes.
-    asked_in_vain: Mutex<HashSet<String>>,
+    unclaimed_groups: Mutex<HashSet<String>>,
 }
 
 impl Registry {
@@ -85,7 +85,7 @@ impl Registry {
             unreadable: AtomicBool::new(false),
             flooded: AtomicBool::new(false),
             longest_lease: AtomicU64::new(0),
-            asked_in_vain: Mutex::default(),
+            unclaimed_groups: Mutex::default(),
         }
     }
 
@@ -217,8 +217,8 @@ impl Registry {
     }
 
     /// Records that nobody took a request for `group`. Beyond [`TIDIED`] groups their inboxes are left to expire.
-    pub fn note_asked_in_vain(&self, group: &str) {
-        let mut groups = self.asked_in_vain.lock();
+    pub fn note_unclaimed(&self, group: &str) {
+        let mut groups = self.unclaimed_groups.lock();
         if groups.len() < TIDIED && !groups.contains(group) {
             groups.insert(group.to_owned());
         }
@@ -232,8 +232,8 @@ impl Registry {
         if self.lease.is_some() {
             self.run(&names.inbox, &self.sweep_command(&names.instance_id, false, true))?;
         }
-        let asked_in_vain = std::mem::take(&mut *self.asked_in_vain.lock());
-        for group in asked_in_vain {
+        let unclaimed = std::mem::take(&mut *self.unclaimed_groups.lock());
+        for group in unclaimed {
             let inbox = names.keys.inbox(&group);
             self.run(&inbox, redis::cmd("EVAL").arg(DISCARD).arg(1).arg(&inbox))?;
         }
@@ -267,7 +267,7 @@ impl Registry {
         range.arg("WITHSCORES");
         let reply = self.run(&self.key(), &range)?;
         let is_flooded = matches!(&reply, Value::Array(flat) if flat.len() / 2 > MOST);
-        self.tell_once(&self.flooded, is_flooded, || self.too_many());
+        self.report_once(&self.flooded, is_flooded, || self.too_many());
         if is_flooded {
             return Ok(None);
         }
@@ -275,13 +275,13 @@ impl Registry {
             .ok_or_else(|| Error::new(ErrorKind::Internal, unexpected().to_string()))?;
         let (known, unreadable): (Vec<_>, Vec<_>) = rows.into_iter().partition(Option::is_some);
         let count = unreadable.len();
-        self.tell_once(&self.unreadable, count > 0, || self.unreadable_rows(count));
+        self.report_once(&self.unreadable, count > 0, || self.unreadable_rows(count));
         Ok(Some(known.into_iter().flatten().collect()))
     }
 
     /// Reports a condition once, until it is over. Any client that may write here can cause it.
-    fn tell_once(&self, told: &AtomicBool, is_so: bool, error: impl FnOnce() -> Error) {
-        if !told.swap(is_so, Ordering::SeqCst) && is_so {
+    fn report_once(&self, reported: &AtomicBool, is_so: bool, error: impl FnOnce() -> Error) {
+        if !reported.swap(is_so, Ordering::SeqCst) && is_so {
             self.instance.endpoint.report(error());
         }
     }

@@ -202,7 +202,7 @@ impl Carried for Command {
                     if is_same { fate_of_withdrawal(replies.last(), &ticket.to, *id) } else { Fate::Unknown };
                 let fate = ticket.fate(known);
                 if fate == Fate::Unclaimed {
-                    context.registry.note_asked_in_vain(&ticket.to);
+                    context.registry.note_unclaimed(&ticket.to);
                 }
                 ticket.finish(Err(timed_out(ticket, fate, &context.instance)));
             }

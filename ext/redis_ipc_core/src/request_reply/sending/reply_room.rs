@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 /// After this many bytes of answers Redis is asked for the memory use of the last answer's reply stream. So the
 /// stream that grows most is measured most often.
 const MEASURE: usize = 1 << 20;
-/// A reply stream may hold this many answers of the largest size, and at least [`LEAST`] bytes.
+/// How many answers of the largest size a reply stream may hold. It may always hold [`LEAST`] bytes.
 const ANSWERS: usize = 16;
+/// The number of bytes that a reply stream may always hold.
 const LEAST: usize = 16 << 20;
 /// A measurement older than this is ignored.
 const STALE: Duration = Duration::from_secs(1);

@@ -32,7 +32,7 @@ const OVERLOADED: &str =
     "the group is overloaded: the request waited until too little time was left, and was not started";
 
 /// How often Redis's clock is read again because of requests that look old, or come from its future.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
+const READ_CLOCK_AGAIN: Duration = Duration::from_millis(500);
 
 #[expect(clippy::large_enum_variant, reason = "taken apart at once, never kept")]
 enum Examined {
@@ -175,7 +175,7 @@ impl Admission {
     fn aged(&self, request: Request) -> Request {
         let (clock, id) = (&self.instance.endpoint.clock, request.redis_id);
         let is_old = clock.now().saturating_sub(id.ms) >= request.ttl / 2;
-        if (is_old || self.inbox.is_ahead(id)) && clock.is_due(LOOK_AGAIN) {
+        if (is_old || self.inbox.is_ahead(id)) && clock.is_due(READ_CLOCK_AGAIN) {
             // If Redis cannot be reached, other parts report it.
             let _ = self.consumer.read_clock();
         }
@@ -201,7 +201,7 @@ impl Admission {
     /// the group is checked, once for all requests that came together.
     fn has_not_run(&self, request: &Request, group_is_known: &OnceCell<bool>) -> bool {
         !request.may_have_run()
-            && *group_is_known.get_or_init(|| self.inbox.look_at_group().is_ok())
+            && *group_is_known.get_or_init(|| self.inbox.check_group().is_ok())
             && !self.inbox.outlived_group(request.redis_id)
     }
 

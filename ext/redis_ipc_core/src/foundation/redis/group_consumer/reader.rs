@@ -14,7 +14,7 @@ use crate::foundation::runtime::shared_reader::SharedReader;
 use crate::foundation::runtime::stop::Stop;
 use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::waiting::Interrupt;
-use crate::foundation::runtime::waker::{Heard, Waker};
+use crate::foundation::runtime::waker::{WaitEnd, Waker};
 use crate::foundation::runtime::work_queue::WorkQueue;
 use redis::RedisResult;
 use std::collections::HashMap;
@@ -158,7 +158,7 @@ impl<A: Admission> GroupReader<A> {
             }
             let Some(heard) = session.wait(waker, session.overdue())? else { break };
             match heard {
-                Heard::Socket => {
+                WaitEnd::Socket => {
                     let rest = waker.wait_for_rest(session.overdue(), || interrupt.is_set());
                     let read = session.receive(Some(&rest))?;
                     failpoint::follower();
@@ -168,8 +168,8 @@ impl<A: Admission> GroupReader<A> {
                         return Ok(held);
                     }
                 }
-                Heard::Waker => waker.silence(),
-                Heard::TimeUp => return Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+                WaitEnd::Waker => waker.clear(),
+                WaitEnd::TimeUp => return Err(io::Error::from(io::ErrorKind::TimedOut).into()),
             }
         }
         Ok(None)

@@ -6,7 +6,7 @@ use crate::foundation::redis::group_consumer::consumer::GroupConsumer;
 use crate::foundation::redis::read_size::ReadSize;
 use crate::foundation::runtime::busy_poll::BusyPoll;
 use crate::foundation::runtime::sync::Mutex;
-use crate::foundation::runtime::waker::{Heard, Waker};
+use crate::foundation::runtime::waker::{WaitEnd, Waker};
 use redis::{Cmd, RedisResult};
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -69,9 +69,9 @@ impl GroupSession {
     }
 
     /// Waits for an entry or for `waker`, at most until `until`. Returns `None` if that is not possible.
-    pub fn wait(&mut self, waker: &Waker, until: Instant) -> io::Result<Option<Heard>> {
+    pub fn wait(&mut self, waker: &Waker, until: Instant) -> io::Result<Option<WaitEnd>> {
         let Some(socket) = self.connection.awaited() else { return Ok(None) };
-        waker.wait_looking(&mut self.busy_poll, socket, until).map(Some)
+        waker.wait_polling(&mut self.busy_poll, socket, until).map(Some)
     }
 
     /// Whether a read was requested whose reply has not been received.

@@ -118,7 +118,7 @@ fn nothing_is_claimed_where_nothing_is_idle() {
 }
 
 /// One look, in which Redis says that something is idle.
-fn look(fixture: &Fixture, take_over: &TakeOver<Office>, redis: impl FnOnce()) {
+fn scan(fixture: &Fixture, take_over: &TakeOver<Office>, redis: impl FnOnce()) {
     let run = || take_over.run(|| Ok(SHORT * 2));
     while_redis(run, || {
         fixture.server.expect("XPENDING s g IDLE", Some(&rows(&[(1, 1)])));
@@ -128,9 +128,9 @@ fn look(fixture: &Fixture, take_over: &TakeOver<Office>, redis: impl FnOnce()) {
 }
 
 /// One look that finds nothing. For how long an entry must have been idle to be claimed.
-fn idle_of_look(fixture: &Fixture, take_over: &TakeOver<Office>) -> u64 {
+fn idle_of_scan(fixture: &Fixture, take_over: &TakeOver<Office>) -> u64 {
     let mut idle = 0;
-    look(fixture, take_over, || {
+    scan(fixture, take_over, || {
         let words = fixture.server.expect("EVAL", Some(&claimed(&[])));
         idle = words[6].parse().unwrap();
     });
@@ -140,9 +140,9 @@ fn idle_of_look(fixture: &Fixture, take_over: &TakeOver<Office>) -> u64 {
 /// Redis has answered for longer than the longest lease of the group.
 fn steady(fixture: &Fixture) -> TakeOver<Office> {
     let take_over = take_over(fixture, SHORT);
-    assert_eq!(idle_of_look(fixture, &take_over), AT_ONCE, "nothing is known at first");
+    assert_eq!(idle_of_scan(fixture, &take_over), AT_ONCE, "nothing is known at first");
     thread::sleep(SHORT * 2);
-    assert_eq!(idle_of_look(fixture, &take_over), 400);
+    assert_eq!(idle_of_scan(fixture, &take_over), 400);
     take_over
 }
 
@@ -151,7 +151,7 @@ fn after_a_stall_only_what_was_given_back_is_taken_for_as_long_as_the_longest_le
     let fixture = Fixture::new();
     let take_over = steady(&fixture);
     take_over.note_stall();
-    assert_eq!(idle_of_look(&fixture, &take_over), AT_ONCE);
+    assert_eq!(idle_of_scan(&fixture, &take_over), AT_ONCE);
 }
 
 #[test]
@@ -159,20 +159,20 @@ fn after_a_broken_connection_only_what_was_given_back_is_taken() {
     let fixture = Fixture::new();
     let take_over = steady(&fixture);
     fixture.consumer.endpoint.health.lost();
-    assert_eq!(idle_of_look(&fixture, &take_over), AT_ONCE);
+    assert_eq!(idle_of_scan(&fixture, &take_over), AT_ONCE);
 }
 
 #[test]
 fn nothing_is_taken_where_the_clock_is_not_what_it_should_be_and_then_only_what_was_given_back() {
     let fixture = Fixture::new();
     let take_over = steady(&fixture);
-    look(&fixture, &take_over, || {
+    scan(&fixture, &take_over, || {
         fixture.server.expect("EVAL", Some(":5"));
         let now = fixture.consumer.endpoint.clock.now() / 1_000;
         fixture.server.expect("TIME", Some(&array(&[bulk(&now.to_string()), bulk("0")])));
     });
     assert!(fixture.held().is_empty());
-    assert_eq!(idle_of_look(&fixture, &take_over), AT_ONCE);
+    assert_eq!(idle_of_scan(&fixture, &take_over), AT_ONCE);
 }
 
 #[test]
@@ -192,14 +192,14 @@ fn once_the_clock_was_set_back_leases_begin_anew_and_only_what_was_given_back_is
     })
     .unwrap();
     assert_eq!(idle, AT_ONCE);
-    assert_eq!(idle_of_look(&fixture, &take_over), AT_ONCE, "once is enough");
+    assert_eq!(idle_of_scan(&fixture, &take_over), AT_ONCE, "once is enough");
 }
 
 #[test]
 fn of_what_may_have_crashed_its_consumers_one_is_taken_at_a_time() {
     let fixture = Fixture::new();
     let (server, take_over) = (&fixture.server, take_over(&fixture, LONG));
-    look(&fixture, &take_over, || {
+    scan(&fixture, &take_over, || {
         server.expect("EVAL", Some(&claimed(&[1, 2, 3, 4])));
         server.expect("XPENDING s g 1-1 1-4", Some(&rows(&[(1, 2), (2, 1), (3, 2), (4, 2)])));
         server.expect("XCLAIM s g me 0 1-2 RETRYCOUNT 2", Some(&entries(&[2])));
@@ -223,7 +223,7 @@ fn a_suspect_that_is_held_here_is_not_given_back() {
     let fixture = Fixture::new();
     let (server, take_over) = (&fixture.server, take_over(&fixture, LONG));
     for deliveries in [2, 3] {
-        look(&fixture, &take_over, || {
+        scan(&fixture, &take_over, || {
             server.expect("EVAL", Some(&claimed(&[1])));
             server.expect("XPENDING s g 1-1 1-1", Some(&rows(&[(1, deliveries)])));
             server.expect("XCLAIM s g me 0 1-1 RETRYCOUNT", Some(&entries(&[1])));
@@ -237,7 +237,7 @@ fn what_would_not_run_is_no_suspect() {
     let fixture = Fixture::new();
     let (server, take_over) = (&fixture.server, take_over(&fixture, LONG));
     *fixture.office.ends.lock() = vec![1, 2];
-    look(&fixture, &take_over, || {
+    scan(&fixture, &take_over, || {
         server.expect("EVAL", Some(&claimed(&[1, 2, 3])));
         server.expect("XPENDING", Some(&rows(&[(1, 2), (2, 2), (3, 2)])));
         server.expect("XCLAIM s g me 0 1-1 1-2 1-3 RETRYCOUNT 3", Some(&entries(&[1, 2, 3])));
@@ -250,7 +250,7 @@ fn what_would_not_run_is_no_suspect() {
 fn what_cannot_be_read_is_given_up_on_and_the_rest_is_taken() {
     let fixture = Fixture::new();
     let (server, take_over) = (&fixture.server, take_over(&fixture, LONG));
-    look(&fixture, &take_over, || {
+    scan(&fixture, &take_over, || {
         server.expect("EVAL", Some(&claimed(&[1, 2])));
         server.expect("XPENDING", Some(&rows(&[(1, 1), (2, 1)])));
         server.expect("XCLAIM s g me 0 1-1 1-2", None);

@@ -9,8 +9,9 @@ use crate::error::{Error, ErrorKind, Fate};
 use redis::Value;
 use std::collections::VecDeque;
 
-/// The most bytes that are written before their replies are read. The same number applies to commands.
+/// The most bytes that are written before their replies are read.
 const BATCH_BYTES: usize = 1 << 20;
+/// The most commands that are written before their replies are read.
 const BATCH_COMMANDS: usize = 512;
 /// A command of this size or more is written alone, so that no other command is lost with it if it exceeds a limit of
 /// Redis.

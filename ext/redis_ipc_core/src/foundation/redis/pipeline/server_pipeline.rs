@@ -96,7 +96,7 @@ struct State<T: Carried> {
     delayed: Vec<T>,
     due: Instant,
     stopping: bool,
-    /// When replies began to wait unread, without a notification of the thread since.
+    /// Since when replies wait of which the pipeline's thread was not notified.
     unread: Option<Instant>,
     /// Until then more commands are expected to queue up, because some just did.
     busy: Instant,

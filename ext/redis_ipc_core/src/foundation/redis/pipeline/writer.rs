@@ -476,7 +476,7 @@ impl<T: Carried> Writer<T> {
             return false;
         }
         // If this fails, the next attempt asks for the map again.
-        let _ = self.connector().look();
+        let _ = self.connector().refresh_cluster();
         let others = pipeline.remove(|carried| !self.belongs(carried, pipeline));
         others.into_iter().for_each(|carried| self.forward(carried));
         pipeline.end_if_idle()

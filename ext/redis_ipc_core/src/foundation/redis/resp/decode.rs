@@ -12,8 +12,9 @@ use std::io::{self, Read};
 
 /// The size of the buffer, and the longest line.
 const BUFFER: usize = 64 << 10;
-/// The most that is reserved ahead for one string (bytes) or list (items).
+/// The most bytes that are reserved ahead for one string.
 const RESERVED: usize = 64 << 10;
+/// The most items that are reserved ahead for one list.
 const RESERVED_ITEMS: usize = 256;
 /// The deepest nesting of lists. The replies to this library's commands have four levels.
 const MAX_NESTING: usize = 16;
