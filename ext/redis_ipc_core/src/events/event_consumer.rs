@@ -27,13 +27,14 @@ use crate::foundation::redis::pipeline::carried::Context as _;
 use crate::foundation::redis::pool::Pool;
 use crate::foundation::redis::server_check::check_server;
 use crate::foundation::runtime::id_source::IdSource;
+use crate::foundation::runtime::news::News;
 use crate::foundation::runtime::reports::{self, Mailbox, Report};
 use crate::foundation::runtime::stats::Stats;
 use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::threads::{join, spawn};
 use crate::foundation::runtime::waiting::Interrupt;
 use crate::foundation::runtime::waker::Waker;
-use crate::foundation::runtime::work_queue::{Taken, WorkQueue};
+use crate::foundation::runtime::work_queue::{Held, Taken, WorkQueue};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -147,6 +148,7 @@ impl EventConsumer {
             lease: options.lease,
             reading: Arc::clone(&reader.read_cancel),
             master_watch: MasterWatch::default(),
+            news: News::default(),
         };
         let started = Self {
             consumer,
@@ -282,8 +284,10 @@ impl EventConsumer {
     pub fn retry(&self, event: &Arc<InFlight>, wait: Duration) -> bool {
         let is_running = event.fail();
         if is_running {
-            self.admission.queue.note_run(event.ran());
-            self.admission.retries.add(Arc::clone(event), Instant::now() + wait);
+            let (queue, now) = (&self.admission.queue, Instant::now());
+            queue.note_run(event.ran());
+            let due = if queue.is_closed() { now } else { now + wait };
+            self.admission.retries.add(Arc::clone(event), due);
         }
         is_running
     }
@@ -338,15 +342,25 @@ impl EventConsumer {
         self.admission.pause.set(false);
         self.reader.stop();
         join(self.reader_thread.lock().take());
-        let mut back: Vec<Delivered> = unstarted.iter().map(|event| event.given_back(false)).collect();
-        for event in self.admission.retries.take_all() {
-            self.admission.queue.finish(event.id);
-            back.push(event.given_back(true));
-        }
+        self.admission.retries.hasten();
         let closing = self.consumer.endpoint.connector.closing();
-        if let Err(error) = closing.with_short_limit(|| self.consumer.release(&back)) {
+        let back: Vec<Delivered> = unstarted.iter().map(|event| event.given_back(false)).collect();
+        let given_back = closing.with_short_limit(|| {
+            self.consumer.release(&back)?;
+            self.give_back_rest()
+        });
+        if let Err(error) = given_back {
             self.consumer.endpoint.report(error);
         }
+    }
+
+    /// Gives back what is pending under this consumer and not held: it was delivered to a connection that is closed.
+    fn give_back_rest(&self) -> Result<(), Error> {
+        let consumer = &self.consumer;
+        let mut rest =
+            consumer.connections.with(&consumer.stream, |connection| consumer.pending(connection))?;
+        rest.retain(|entry| self.admission.queue.held(entry.id).is_none());
+        consumer.release(&rest)
     }
 
     /// Waits until everything that was taken is done, at most for `time`.
@@ -372,16 +386,13 @@ impl EventConsumer {
         self.reports.close();
     }
 
-    /// What is still pending under this consumer was started here, or delivered to a connection that is closed.
+    /// Gives back what is held, which was started here, and what else is pending under this consumer.
     fn leave(&self) -> Result<(), Error> {
-        let consumer = &self.consumer;
-        let held = |id| self.admission.queue.held(id).is_some();
-        let rest = consumer.connections.with(&consumer.stream, |connection| consumer.pending(connection))?;
-        let back = |entry: Delivered| Delivered {
-            id: entry.id,
-            deliveries: entry.deliveries.saturating_add(u32::from(held(entry.id))),
-        };
-        consumer.release(&rest.into_iter().map(back).collect::<Vec<_>>())?;
+        let held = self.admission.queue.seal();
+        let started: Vec<Delivered> =
+            held.iter().filter(|event| !event.is_answered()).map(|event| event.given_back(true)).collect();
+        self.consumer.release(&started)?;
+        self.give_back_rest()?;
         self.admission.group.leave()
     }
 

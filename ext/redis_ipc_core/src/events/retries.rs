@@ -52,9 +52,13 @@ impl Retries {
         if due > Instant::now() { None } else { state.waiting.pop_first().map(|(_, event)| event) }
     }
 
-    /// All of them, due or not.
-    pub fn take_all(&self) -> Vec<Arc<InFlight>> {
-        std::mem::take(&mut self.state.lock().waiting).into_values().collect()
+    /// Makes all of them due.
+    pub fn hasten(&self) {
+        let (mut state, now) = (self.state.lock(), Instant::now());
+        let waiting = std::mem::take(&mut state.waiting);
+        state.waiting = waiting.into_iter().map(|((_, number), event)| ((now, number), event)).collect();
+        drop(state);
+        let _ = self.wake.0.try_send(());
     }
 
     /// Whether so many wait that nothing more is to be taken.

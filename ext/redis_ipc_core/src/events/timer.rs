@@ -8,6 +8,7 @@ use crate::foundation::redis::group_consumer::take_over::TakeOver;
 use crate::foundation::redis::master_watch::{self, MasterWatch};
 use crate::foundation::redis::read_cancel::ReadCancel;
 use crate::foundation::runtime::failpoint;
+use crate::foundation::runtime::news::News;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,8 @@ pub struct Timer {
     pub reading: Arc<ReadCancel>,
     /// Who the master was.
     pub master_watch: MasterWatch,
+    /// What was reported last.
+    pub news: News,
 }
 
 struct Task {
@@ -97,6 +100,7 @@ impl Timer {
         if let Err(error) = result
             && endpoint.health.are_up()
             && !endpoint.stop.is_stopped()
+            && self.news.is_new(&error.message)
         {
             endpoint.report(error);
         }
@@ -134,15 +138,27 @@ impl Timer {
         Ok(())
     }
 
-    /// Queues what is due for its next try. Redis is told first how many tries there were: they count after a crash.
+    /// Queues what is due for its next try. Redis is told first how many tries there were: they count after a crash. Once
+    /// nothing more is taken, it goes back to the group instead.
     fn try_again(&self) {
         while let Some(event) = self.admission.retries.take_due() {
+            if self.admission.queue.is_closed() {
+                self.give_back(&event);
+                continue;
+            }
             let again = Arc::new(event.again());
             match self.consumer.count(again.id, again.deliveries) {
                 Ok(()) => self.queue_again(&event, again),
                 Err(_) => self.admission.retries.add(event, Instant::now() + LATER),
             }
         }
+    }
+
+    fn give_back(&self, event: &InFlight) {
+        if let Err(error) = self.consumer.release(&[event.given_back(true)]) {
+            self.consumer.endpoint.report(error);
+        }
+        self.admission.queue.remove(|held| held.id == event.id);
     }
 
     fn queue_again(&self, event: &InFlight, again: Arc<InFlight>) {

@@ -9,6 +9,7 @@ use crate::foundation::redis::group_consumer::session;
 use crate::foundation::redis::group_consumer::take_over::TakeOver;
 use crate::foundation::redis::master_watch::MasterWatch;
 use crate::foundation::redis::server_check::check_server;
+use crate::foundation::runtime::news::News;
 use crate::foundation::runtime::reports::{self, Mailbox, Report, Watcher};
 use crate::foundation::runtime::stats::Stats;
 use crate::foundation::runtime::sync::Mutex;
@@ -225,7 +226,7 @@ impl Engine {
                 .cloned()
                 .collect(),
             master_watch: MasterWatch::default(),
-            reported: Mutex::default(),
+            news: News::default(),
         };
         let engine = Self {
             instance: Arc::clone(instance),

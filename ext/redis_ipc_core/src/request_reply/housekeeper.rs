@@ -6,7 +6,7 @@ use crate::foundation::redis::group_consumer::take_over::TakeOver;
 use crate::foundation::redis::master_watch::{self, MasterWatch};
 use crate::foundation::redis::read_cancel::ReadCancel;
 use crate::foundation::runtime::failpoint;
-use crate::foundation::runtime::sync::Mutex;
+use crate::foundation::runtime::news::News;
 use crate::request_reply::asking::calls::Calls;
 use crate::request_reply::membership::arrivals;
 use crate::request_reply::membership::inbox::Inbox;
@@ -43,15 +43,13 @@ pub struct Housekeeper {
     /// The check for a new master.
     pub master_watch: MasterWatch,
     /// The last reported failure, and when it was reported.
-    pub reported: Mutex<Option<(String, Instant)>>,
+    pub news: News,
 }
 
 /// How often the reply stream is checked while calls are open. If it is deleted, they lose their answers.
 const WATCH: Duration = Duration::from_millis(300);
 /// How soon after a suspect is answered the next one is taken over.
 const SOON: Duration = Duration::from_millis(10);
-/// The time after which a lasting failure is reported again.
-const REPORT_AGAIN: Duration = Duration::from_secs(60);
 
 struct Task {
     every: Duration,
@@ -105,23 +103,11 @@ impl Housekeeper {
         if let Err(error) = result
             && endpoint.health.are_up()
             && !endpoint.stop.is_stopped()
-            && self.is_news(&error)
+            && self.news.is_new(&error.message)
         {
             endpoint.report(error);
         }
         task.due = Instant::now() + task.every;
-    }
-
-    /// Whether a failure differs from the last one, or was last reported a minute ago.
-    fn is_news(&self, error: &Error) -> bool {
-        let mut reported = self.reported.lock();
-        let news = reported
-            .as_ref()
-            .is_none_or(|(message, at)| *message != error.message || at.elapsed() >= REPORT_AGAIN);
-        if news {
-            *reported = Some((error.message.clone(), Instant::now()));
-        }
-        news
     }
 
     fn tasks(&self) -> Vec<Task> {

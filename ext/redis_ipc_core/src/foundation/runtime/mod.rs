@@ -4,6 +4,7 @@ pub mod backoff;
 pub mod busy_poll;
 pub mod failpoint;
 pub mod id_source;
+pub mod news;
 pub mod open_sockets;
 pub mod read_ahead;
 pub mod reports;

@@ -352,6 +352,11 @@ impl<H: Held> WorkQueue<H> {
         state.held.values().cloned().collect()
     }
 
+    /// Whether [`WorkQueue::close`] was called.
+    pub fn is_closed(&self) -> bool {
+        self.state.lock().closed
+    }
+
     /// Whether [`WorkQueue::seal`] was called.
     pub fn is_sealed(&self) -> bool {
         self.state.lock().sealed
