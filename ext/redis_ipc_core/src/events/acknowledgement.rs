@@ -1,4 +1,4 @@
-//! What a consumer writes besides reading: acknowledgements, all of a batch in one command.
+//! The commands that a consumer writes besides its reads: acknowledgements. One command carries all of a batch.
 
 use crate::error::{Error, ErrorKind, Fate};
 use crate::events::in_flight::InFlight;
@@ -16,18 +16,18 @@ use redis::{RedisResult, Value};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The way to Redis of acknowledgements.
+/// The writer of acknowledgements.
 pub type Writer = writer::Writer<Acknowledge>;
 
-/// Events that are done.
+/// Events that are finished.
 #[derive(Debug)]
 pub struct Acknowledge(pub Vec<StreamId>);
 
-/// Whose events these are.
+/// The state that acknowledgements share.
 pub struct AcknowledgementContext {
     /// The group.
     pub consumer: Arc<GroupConsumer>,
-    /// What is held until it is acknowledged.
+    /// The events that are held until they are acknowledged.
     pub queue: Arc<WorkQueue<InFlight>>,
 }
 
@@ -69,7 +69,7 @@ impl Carried for Acknowledge {
         context.consumer.stream.clone()
     }
 
-    /// All of a batch go out together, at its end.
+    /// The acknowledgements of a batch are written together, at its end.
     fn encode(
         self,
         _encoder: &mut Encoder<'_>,
@@ -106,7 +106,7 @@ impl Carried for Acknowledge {
         false
     }
 
-    /// It stays pending, and is handled again after a lease.
+    /// The event stays pending, and is handled again after a lease.
     fn fail(self, error: &Error, context: &AcknowledgementContext) -> Option<Self> {
         let endpoint = context.endpoint();
         let count = self.0.len();

@@ -1,4 +1,4 @@
-//! Decides what becomes of an entry that was taken: it is handled, or it is given up on.
+//! Decides what happens to an entry that was taken: it is handled, or it is given up on.
 
 use crate::error::{Error, ErrorKind};
 use crate::events::acknowledgement::{Acknowledge, Writer};
@@ -19,28 +19,28 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long nothing more is taken, before it is looked again whether something may be.
+/// How long no event is taken, before the next check whether events may be taken.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// The way from the stream to the workers.
+/// The way of an event from the stream to the workers.
 pub struct Admission {
-    /// How it reaches Redis.
+    /// The access to Redis.
     pub endpoint: Arc<Endpoint>,
     /// The consumer group.
     pub group: Group,
-    /// What is held.
+    /// The held events.
     pub queue: Arc<WorkQueue<InFlight>>,
-    /// What acknowledges.
+    /// The writer of acknowledgements.
     pub writer: Arc<Writer>,
-    /// Whether an operator has it pause.
+    /// The switch by which an operator pauses the consumer.
     pub pause: Pause,
-    /// What failed and is tried again.
+    /// The events that failed and are tried again.
     pub retries: Retries,
-    /// What was given up on.
+    /// The events that were given up on.
     pub dead_letters: DeadLetters,
-    /// How much of that is kept.
+    /// Limits on these.
     pub limits: Limits,
-    /// Deliveries after which an event is given up on.
+    /// The number of deliveries after which an event is given up on.
     pub attempts: u32,
 }
 
@@ -99,7 +99,7 @@ impl admission::Admission for Admission {
 enum Examined {
     /// It is to be handled.
     Runs(InFlight),
-    /// Nothing but an acknowledgement is left to do.
+    /// It only needs an acknowledgement.
     Done,
     /// It stays pending, and comes back after a lease.
     Left,
@@ -110,7 +110,7 @@ impl Admission {
         let stats = &self.endpoint.stats;
         stats.taken.increment();
         let Some(fields) = fields else {
-            // Deleted, or trimmed, while it was pending.
+            // The entry was deleted or trimmed while it was pending.
             stats.withdrawn.increment();
             return Examined::Done;
         };
@@ -136,11 +136,11 @@ impl Admission {
         }
     }
 
-    /// Moves an event to the dead letters, and reports that. It is still to be acknowledged.
+    /// Moves an event to the dead letters, and reports that. The event must still be acknowledged.
     ///
     /// # Errors
     ///
-    /// It was not kept. That is reported, too.
+    /// The event was not kept. That is reported too.
     pub fn bury(&self, taken: Delivered, fields: &Fields, reason: &str) -> Result<(), Error> {
         let Self { endpoint, dead_letters, limits, .. } = self;
         let kept = dead_letters.add(taken, fields, reason, &endpoint.clock, limits);

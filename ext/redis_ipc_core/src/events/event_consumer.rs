@@ -1,4 +1,4 @@
-//! One process's part in a consumer group: starts the parts, hands events out, and takes everything down in order.
+//! One process's part in a consumer group. It starts its parts, hands out events, and stops the parts in order.
 
 use crate::error::{Error, Fate, Place};
 use crate::events::acknowledgement::{Acknowledge, AcknowledgementContext, Writer};
@@ -40,12 +40,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Connections for everything but the blocking read and the acknowledgements.
+/// The number of pooled connections, for everything but the blocking read and the acknowledgements.
 const POOL: u32 = 5;
-/// How long the events that a worker takes at once should take it: what it holds, no other worker has.
+/// How long the events that a worker takes together should keep it busy, because no other worker can take them
+/// meanwhile.
 const AT_ONCE: Duration = Duration::from_millis(1);
 
-/// A consumer of a group, connected.
+/// A connected consumer of a group.
 pub struct EventConsumer {
     consumer: Arc<GroupConsumer>,
     admission: Arc<Admission>,
@@ -69,18 +70,35 @@ pub struct DeadEvent {
     pub reason: String,
     /// How often it had been delivered.
     pub deliveries: u32,
-    /// When, in ms on Redis's clock.
+    /// When it was given up on, in ms on Redis's clock.
     pub died_at_ms: u64,
     /// The event's own fields.
     pub fields: Fields,
 }
 
 impl EventConsumer {
-    /// Joins `group` on `stream`, and begins to read. Returns when it is ready.
+    /// Joins `group` on `stream`, and begins to read. Returns when the consumer is ready.
     ///
     /// # Errors
     ///
-    /// A name is blank or too long; Redis cannot be reached, or refuses; no thread could be started.
+    /// A name is blank or too long, Redis cannot be reached or refuses, or no thread could be started.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use redis_ipc_core::Interrupt;
+    /// use redis_ipc_core::events::{ConsumerOptions, EventConsumer};
+    ///
+    /// # fn main() -> Result<(), redis_ipc_core::Error> {
+    /// let options = ConsumerOptions::parse(serde_json::json!({}), Some("redis://localhost:6379"))?;
+    /// let consumer = EventConsumer::start("orders", "mailer", options)?;
+    /// while let Some(events) = consumer.take(16, &Interrupt::default()) {
+    ///     events.iter().for_each(|event| println!("{}: {} fields", event.id, event.fields.len()));
+    ///     consumer.done(&events)?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn start(stream: &str, group: &str, options: ConsumerOptions) -> Result<Self, Error> {
         check_name("stream", stream)?;
         check_name("group", group)?;
@@ -175,8 +193,8 @@ impl EventConsumer {
         Ok(())
     }
 
-    /// The next events, at least one and at most `most`; waits for one. Several only where handlers are quick. `None` once
-    /// no more come. An empty list if the thread was interrupted.
+    /// Waits for events and takes at least one and at most `most`. It takes several only if handlers are quick.
+    /// Returns `None` once the consumer is closed, and an empty list if the thread was interrupted.
     pub fn take(&self, most: usize, interrupt: &Interrupt) -> Option<Vec<Arc<InFlight>>> {
         let first = match self.first(interrupt) {
             Taken::Request(first) => first,
@@ -194,7 +212,8 @@ impl EventConsumer {
         Some(events)
     }
 
-    /// As [`EventConsumer::take`], but waits for `size` events, until `within` has passed since the first.
+    /// Takes events like [`EventConsumer::take`], but waits for `size` events, until `within` has passed since the
+    /// first.
     pub fn take_batch(
         &self,
         size: usize,
@@ -216,7 +235,7 @@ impl EventConsumer {
         Some(events)
     }
 
-    /// The next event; waits for it.
+    /// Waits for the next event and takes it.
     fn first(&self, interrupt: &Interrupt) -> Taken<InFlight> {
         if !self.admission.pause.wait(interrupt) {
             return Taken::Interrupted;
@@ -230,12 +249,12 @@ impl EventConsumer {
         taken
     }
 
-    /// Gives back events that were taken and not started: to the front of the queue here, or once nothing more is taken
-    /// to the group.
+    /// Gives back events that were taken and not started: to the front of the queue here, or to the group if the
+    /// consumer takes no more events.
     ///
     /// # Errors
     ///
-    /// Redis cannot be reached, or refuses: then they stay with this consumer until its leases run out.
+    /// Redis cannot be reached or refuses. Then the events stay with this consumer until its leases run out.
     pub fn give_back(&self, events: &[Arc<InFlight>]) -> Result<(), Error> {
         let queue = &self.admission.queue;
         let taken = events.iter().filter(|event| event.back());
@@ -249,24 +268,24 @@ impl EventConsumer {
         self.consumer.release(&rest).map_err(|error| self.consumer.endpoint.locate(error))
     }
 
-    /// How many events a worker is to take at once.
+    /// Returns how many events a worker is to take at once.
     fn at_once(&self, most: usize) -> usize {
         let usual = self.admission.queue.usual_run();
         let quick = usual.map_or(1, |usual| AT_ONCE.as_nanos() / usual.as_nanos().max(1));
         most.min(usize::try_from(quick).unwrap_or(usize::MAX)).max(1)
     }
 
-    /// Has the waiting workers look at their interrupts.
+    /// Wakes the waiting workers, so that they notice an interrupt.
     pub fn wake(&self) {
         self.admission.pause.wake();
         self.admission.queue.wake();
     }
 
-    /// These are done: they are acknowledged. What was settled before is left out.
+    /// Finishes events: they are acknowledged. Events that were finished before are left out.
     ///
     /// # Errors
     ///
-    /// The consumer has been closed: they will be handled again.
+    /// The consumer has been closed. The events will be handled again.
     pub fn done(&self, events: &[Arc<InFlight>]) -> Result<(), Error> {
         let Some(longest) = events.iter().map(|event| event.ran()).max() else { return Ok(()) };
         let done: Vec<StreamId> =
@@ -280,7 +299,8 @@ impl EventConsumer {
         Err(self.consumer.endpoint.locate(writer.context().closed()))
     }
 
-    /// This one failed: it is delivered here again after `wait`, and the others go on. False if it was not running.
+    /// Records that an event failed. It is delivered here again after `wait`, and the other events go on. Returns
+    /// false if it was not running.
     pub fn retry(&self, event: &Arc<InFlight>, wait: Duration) -> bool {
         let is_running = event.fail();
         if is_running {
@@ -292,37 +312,37 @@ impl EventConsumer {
         is_running
     }
 
-    /// Gives up on this one: it goes to the dead letters.
+    /// Gives up on an event: it goes to the dead letters.
     ///
     /// # Errors
     ///
-    /// It could not be kept there. It stays pending, and is delivered again.
+    /// The event could not be kept there. It stays pending, and is delivered again.
     pub fn bury(&self, event: &Arc<InFlight>, reason: &str) -> Result<(), Error> {
         let taken = Delivered { id: event.id, deliveries: event.deliveries };
         self.admission.bury(taken, &event.fields, reason)?;
         self.done(std::slice::from_ref(event))
     }
 
-    /// Takes nothing, and hands nothing out, until [`EventConsumer::resume`].
+    /// Pauses the consumer: it takes no events, and hands none out, until [`EventConsumer::resume`].
     pub fn pause(&self) {
         self.admission.pause.set(true);
     }
 
-    /// Goes on.
+    /// Ends a pause.
     pub fn resume(&self) {
         self.admission.pause.set(false);
     }
 
-    /// Whether it pauses.
+    /// Whether the consumer pauses.
     pub fn is_paused(&self) -> bool {
         self.admission.pause.is_set()
     }
 
-    /// How many entries the group has not been delivered; `None` if Redis cannot tell.
+    /// Returns how many entries have not been delivered to the group. `None` if Redis cannot tell.
     ///
     /// # Errors
     ///
-    /// Redis cannot be reached, or refuses.
+    /// Redis cannot be reached or refuses.
     pub fn lag(&self) -> Result<Option<u64>, Error> {
         let GroupConsumer { stream, group, connections, endpoint, .. } = &*self.consumer;
         let facts = connections.with(stream, |connection| {
@@ -333,7 +353,8 @@ impl EventConsumer {
         Ok(lag::of(&of_stream, &groups, group))
     }
 
-    /// Takes nothing more, and gives back what was not started or waits for its next try. Idempotent.
+    /// Takes no more events, and gives back those that were not started or wait for their next try. It may be called
+    /// again.
     pub fn quiet(&self) {
         if self.quiet.swap(true, Ordering::SeqCst) {
             return;
@@ -354,7 +375,8 @@ impl EventConsumer {
         }
     }
 
-    /// Gives back what is pending under this consumer and not held: it was delivered to a connection that is closed.
+    /// Gives back entries that are pending under this consumer and not held. They were delivered to a connection that is
+    /// closed.
     fn give_back_rest(&self) -> Result<(), Error> {
         let consumer = &self.consumer;
         let mut rest =
@@ -363,12 +385,12 @@ impl EventConsumer {
         consumer.release(&rest)
     }
 
-    /// Waits until everything that was taken is done, at most for `time`.
+    /// Waits until every taken event is finished, at most for `time`.
     pub fn wait_until_done(&self, time: Duration) {
         self.admission.queue.wait_for_answers(time);
     }
 
-    /// Ends everything: acknowledges what is done, gives back the rest. Idempotent.
+    /// Acknowledges the finished events, gives back the rest, and closes. It may be called again.
     pub fn close(&self) {
         self.quiet();
         if self.closed.swap(true, Ordering::SeqCst) {
@@ -386,7 +408,7 @@ impl EventConsumer {
         self.reports.close();
     }
 
-    /// Gives back what is held, which was started here, and what else is pending under this consumer.
+    /// Gives back the held events, which were started here, and the other entries that are pending under this consumer.
     fn leave(&self) -> Result<(), Error> {
         let held = self.admission.queue.seal();
         let started: Vec<Delivered> =
@@ -396,27 +418,27 @@ impl EventConsumer {
         self.admission.group.leave()
     }
 
-    /// What there is to tell the user.
+    /// Returns the reports for the user.
     pub fn reports(&self) -> &Mailbox<Report> {
         &self.reports
     }
 
-    /// The name of this consumer in the group.
+    /// Returns the name of this consumer in the group.
     pub fn name(&self) -> &str {
         &self.consumer.name
     }
 
-    /// Its sockets, as a forked child sees them.
+    /// Returns its sockets, for a forked child to close.
     pub fn inherited_sockets(&self) -> Vec<std::os::fd::RawFd> {
         self.consumer.endpoint.connector.sockets().inherited()
     }
 
-    /// Whether it takes part: not stopped, and every connection stands.
+    /// Whether it takes part in the group: it is not stopped, and every connection is up.
     pub fn is_connected(&self) -> bool {
         !self.quiet.load(Ordering::SeqCst) && self.consumer.endpoint.health.are_up()
     }
 
-    /// The counters of events, by name: since it started, and `held` now.
+    /// Returns the counters of events by name, since the consumer started, and `held` as of now.
     pub fn stats(&self) -> Vec<(&'static str, u64)> {
         let stats = &self.consumer.endpoint.stats;
         vec![
@@ -433,38 +455,38 @@ impl EventConsumer {
         ]
     }
 
-    /// Up to `count` dead letters of the group after the one with the id `after`, the oldest first.
+    /// Returns up to `count` dead letters of the group after the id `after`, the oldest first.
     ///
     /// # Errors
     ///
-    /// Redis cannot be reached, or refuses.
+    /// Redis cannot be reached or refuses.
     pub fn dead_letters(&self, after: Option<StreamId>, count: usize) -> Result<Vec<DeadEvent>, Error> {
         let found = self.admission.dead_letters.page(after, count, self.consumer.room);
         let found = found.map_err(|error| self.consumer.endpoint.locate(error))?;
         Ok(found.into_iter().filter_map(dead_event).collect())
     }
 
-    /// How many dead letters the group has.
+    /// Returns how many dead letters the group has.
     ///
     /// # Errors
     ///
-    /// Redis cannot be reached, or refuses.
+    /// Redis cannot be reached or refuses.
     pub fn count_dead_letters(&self) -> Result<u64, Error> {
         self.admission.dead_letters.count().map_err(|error| self.consumer.endpoint.locate(error))
     }
 
-    /// Has the event of a dead letter delivered to this group again, as if for the first time, and deletes the letter.
-    /// If the event is no longer in the stream, a copy is added to its end, which every group gets. False if the letter
-    /// is gone.
+    /// Lets the event of a dead letter be delivered to this group again, as if for the first time, and deletes the
+    /// letter. If the event is no longer in the stream, a copy is added to its end, which every group gets. Returns
+    /// false if the letter does not exist any more.
     ///
     /// # Errors
     ///
-    /// Redis cannot be reached, or refuses.
+    /// Redis cannot be reached or refuses.
     pub fn retry_dead_letter(&self, id: StreamId) -> Result<bool, Error> {
         self.deliver_again(id).map_err(|error| self.consumer.endpoint.locate(error))
     }
 
-    /// Of two who do this at the same time, one gets false.
+    /// Of concurrent retries of one letter, exactly one succeeds; the others return false.
     fn deliver_again(&self, id: StreamId) -> Result<bool, Error> {
         let (letters, consumer) = (&self.admission.dead_letters, &self.consumer);
         let letter = letters.find(id, consumer.room)?;
@@ -489,18 +511,18 @@ impl EventConsumer {
         Ok(false)
     }
 
-    /// Deletes a dead letter; false if it was gone.
+    /// Deletes a dead letter. Returns false if it does not exist any more.
     ///
     /// # Errors
     ///
-    /// Redis cannot be reached, or refuses.
+    /// Redis cannot be reached or refuses.
     pub fn discard_dead_letter(&self, id: StreamId) -> Result<bool, Error> {
         self.admission.dead_letters.discard(id).map_err(|error| self.consumer.endpoint.locate(error))
     }
 }
 
 impl Drop for EventConsumer {
-    /// One that nobody closed: its threads end by themselves.
+    /// A consumer that was not closed lets its threads end by themselves.
     fn drop(&mut self) {
         self.admission.queue.close();
         self.reader.stop();
@@ -510,7 +532,7 @@ impl Drop for EventConsumer {
     }
 }
 
-/// What the letter tells, and the fields of the event without that.
+/// Separates the fields that were added to a dead letter from those of its event.
 fn dead_event(letter: RawEntry) -> Option<DeadEvent> {
     let fields = letter.fields?;
     let text = |name| fields.get(name).map(|value| String::from_utf8_lossy(value).into_owned());

@@ -1,4 +1,4 @@
-//! The consumer group: made where it is missing, and rid of the consumers of processes that died.
+//! The consumer group. It is created where it is missing, and the consumers of dead processes are deleted.
 
 use crate::error::{Error, ErrorKind, Fate};
 use crate::events::in_flight::InFlight;
@@ -13,12 +13,15 @@ use redis::RedisResult;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A consumer not heard of for so long is deleted once nothing is pending under it. One that lives reads every 10 s.
+/// A consumer that was not active for this long is deleted once it has no pending entries. A living one reads every
+/// 10 s.
 const DEAD_AFTER: Duration = Duration::from_secs(60);
 
-/// Deletes the consumers other than ARGV[2] that have had nothing to do with Redis for ARGV[3] ms, and with ARGV[4] = 1
-/// also ARGV[2] itself, if nothing is pending under them. In a script, because deleting a consumer deletes what is
-/// pending under it, and that may change between the look and the deletion.
+/// Deletes the consumers other than ARGV[2] that have not been active for ARGV[3] ms, and with ARGV[4] = 1 also
+/// ARGV[2] itself, if they have no pending entries.
+///
+/// This is a script because deleting a consumer deletes its pending entries, and an entry may become pending between
+/// the check and the deletion.
 const SWEEP: &str = r"
 local consumers = redis.pcall('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])
 if consumers.err then return 0 end
@@ -32,8 +35,8 @@ end
 return 1
 ";
 
-/// Makes the group ARGV[1] again, after the id ARGV[2]; at the beginning of the stream if that has no id so high: it was
-/// deleted, and begins anew. Returns 0 if the group is there.
+/// Creates the group ARGV[1] again, after the id ARGV[2]. If the stream has no id as high as that, it was deleted and
+/// begins anew, so the group starts at its beginning. Returns 0 if the group exists.
 const MAKE_AGAIN: &str = r"
 local made = redis.pcall('XGROUP', 'CREATE', KEYS[1], ARGV[1], '$', 'MKSTREAM')
 if made.err then return string.find(made.err, 'BUSYGROUP', 1, true) and 0 or made end
@@ -56,18 +59,18 @@ return 1
 pub struct Group {
     consumer: Arc<GroupConsumer>,
     from: From,
-    /// The last entry that was delivered to the group, as far as it is known; nothing before the first connection.
+    /// The last entry that was delivered to the group, as far as is known. `None` before the first connection.
     reached: Mutex<Option<StreamId>>,
 }
 
 impl Group {
-    /// The group of `consumer`, which begins at `from` if it is made now.
+    /// Creates the access to the group of `consumer`. If the group is created now it begins at `from`.
     pub fn new(consumer: Arc<GroupConsumer>, from: From) -> Self {
         Self { consumer, from, reached: Mutex::default() }
     }
 
-    /// Makes the stream, the group and the consumer where they are missing. A group that vanished is made again after
-    /// what is known to be done; that is reported.
+    /// Creates the stream, the group and the consumer where they are missing. A group that vanished is created again
+    /// after the last entry that is known to be finished, and that is reported.
     pub fn join(&self, connection: &mut Connection, queue: &WorkQueue<InFlight>) -> RedisResult<()> {
         let reached = *self.reached.lock();
         match reached {
@@ -113,18 +116,18 @@ impl Group {
         Ok(())
     }
 
-    /// Notes that the entry with this id was delivered.
+    /// Records that the entry with this id was delivered.
     pub fn note(&self, id: StreamId) {
         let mut reached = self.reached.lock();
         *reached = Some(reached.map_or(id, |reached| reached.max(id)));
     }
 
-    /// Deletes consumers of processes that died.
+    /// Deletes the consumers of dead processes.
     pub fn sweep(&self) -> Result<(), Error> {
         self.delete_consumers(DEAD_AFTER, false)
     }
 
-    /// Deletes the own consumer, unless something is pending under it until another takes it.
+    /// Deletes the own consumer, unless it has pending entries that no other consumer has taken yet.
     pub fn leave(&self) -> Result<(), Error> {
         self.delete_consumers(DEAD_AFTER, true)
     }

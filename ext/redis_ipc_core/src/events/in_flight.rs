@@ -1,4 +1,4 @@
-//! An event that this process has taken and is not done with.
+//! An event that this process has taken and not finished.
 
 use crate::foundation::payload::fields::Fields;
 use crate::foundation::payload::stream_entry::StreamId;
@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-/// Where an event stands.
+/// The state of a held event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 enum Stage {
@@ -19,11 +19,11 @@ enum Stage {
     Running,
     /// It failed, and waits for its next try.
     Resting,
-    /// It is done, or given up on; that is to be acknowledged.
+    /// It is finished or given up on, and is to be acknowledged.
     Done,
 }
 
-/// An event that is held by this process.
+/// An event that this process holds.
 #[derive(Debug)]
 pub struct InFlight {
     /// Redis's id of it.
@@ -34,32 +34,32 @@ pub struct InFlight {
     pub deliveries: u32,
     /// When it was taken.
     pub taken: Instant,
-    /// The same in ms on Redis's clock.
+    /// When it was taken, in ms on Redis's clock.
     pub received_ms: u64,
     stage: AtomicU8,
     started: OnceLock<Instant>,
 }
 
 impl InFlight {
-    /// An event that was taken just now.
+    /// Creates the state of an event that was taken just now.
     pub fn new(id: StreamId, fields: Fields, deliveries: u32, received_ms: u64) -> Self {
         let stage = AtomicU8::new(Stage::Queued as u8);
         Self { id, fields, deliveries, taken: Instant::now(), received_ms, stage, started: OnceLock::new() }
     }
 
-    /// The same event, for its next try.
+    /// Returns the same event for its next try.
     pub fn again(&self) -> Self {
         let deliveries = self.deliveries.saturating_add(1);
         Self::new(self.id, self.fields.clone(), deliveries, self.received_ms)
     }
 
-    /// A worker has taken it.
+    /// Records that a worker has taken it.
     pub fn start(&self) {
         self.stage.store(Stage::Running as u8, Ordering::SeqCst);
         self.started.get_or_init(Instant::now);
     }
 
-    /// For how long a worker has had it.
+    /// Returns how long a worker has had it.
     pub fn ran(&self) -> Duration {
         self.started.get().map_or(Duration::ZERO, Instant::elapsed)
     }
@@ -69,24 +69,24 @@ impl InFlight {
         self.stage.load(Ordering::SeqCst) == Stage::Queued as u8
     }
 
-    /// The worker did not succeed; true once for each time that it was started.
+    /// Records that the worker failed. Returns true once per start.
     pub fn fail(&self) -> bool {
         let (running, resting) = (Stage::Running as u8, Stage::Resting as u8);
         self.stage.compare_exchange(running, resting, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
-    /// The worker gives it back, not started; true once for each time that it was started.
+    /// Records that the worker gives it back unstarted. Returns true once per start.
     pub fn back(&self) -> bool {
         let (running, queued) = (Stage::Running as u8, Stage::Queued as u8);
         self.stage.compare_exchange(running, queued, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
-    /// It is done; true once.
+    /// Records that it is finished. Returns true once.
     pub fn finish(&self) -> bool {
         self.stage.swap(Stage::Done as u8, Ordering::SeqCst) != Stage::Done as u8
     }
 
-    /// How it is given back to the group: a delivery that was started counts.
+    /// Returns how it is given back to the group. A delivery that was started counts.
     pub fn given_back(&self, was_started: bool) -> Delivered {
         Delivered { id: self.id, deliveries: self.deliveries.saturating_add(u32::from(was_started)) }
     }

@@ -1,13 +1,13 @@
-//! How many entries a group has still to be delivered.
+//! The lag of a group: how many entries have not been delivered to it.
 
 use crate::foundation::redis::resp::replies;
 use redis::Value;
 
-/// The lag of `group`, from the replies to XINFO STREAM and XINFO GROUPS; `None` if Redis cannot tell.
+/// Returns the lag of `group`, from the replies to XINFO STREAM and XINFO GROUPS. `None` if Redis cannot tell.
 ///
 /// Redis's own `lag` counts entries that were trimmed before they were delivered
-/// (<https://github.com/redis/redis/issues/13957>). So where all that is left was added after the last delivered entry,
-/// it is the length of the stream.
+/// (<https://github.com/redis/redis/issues/13957>). So if all remaining entries were added after the last delivered
+/// one, the lag is the length of the stream.
 pub fn of(stream: &Value, groups: &Value, group: &str) -> Option<u64> {
     let Value::Array(facts) = stream else { return None };
     let Value::Array(groups) = groups else { return None };

@@ -1,8 +1,8 @@
-//! Events from Redis Streams: what `RedisIPC::Events` stands on.
+//! Events from Redis Streams, the core of `RedisIPC::Events`.
 //!
-//! An [`EventConsumer`] is one process's part in a consumer group, whose entries are events. It stands on the group
-//! consumer of the foundation, as request/reply does: reading, leases, taking over and dead letters are those. A
-//! [`Publisher`] adds entries.
+//! An [`EventConsumer`] is one process's part in a consumer group whose entries are events. Like request/reply it
+//! uses the group consumer of the foundation for reading, leases, take-over and dead letters. A [`Publisher`] adds
+//! entries.
 
 mod acknowledgement;
 mod admission;

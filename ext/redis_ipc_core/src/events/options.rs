@@ -1,4 +1,4 @@
-//! Every option of a consumer and of a publisher, with its default, its range and its refusals.
+//! Every option of a consumer and of a publisher, with its default, its range and its errors.
 
 use crate::error::Error;
 use crate::foundation::payload::fields::{MAX_FIELDS, Room};
@@ -10,22 +10,22 @@ use serde_json::Value;
 use std::time::Duration;
 
 const DAY: Duration = Duration::from_secs(86_400);
-/// The most fields of an event. Applications of others have more than ours.
+/// The most fields of an event. Other applications' entries may have more than ours.
 const FIELDS: usize = 1_000;
 
-/// Where a group begins to read, when it is made.
+/// The position at which a new group begins to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum From {
-    /// At the first entry that there is.
+    /// The first entry of the stream.
     Beginning,
-    /// After the last entry that there is.
+    /// The end of the stream.
     New,
-    /// After the entry with this id.
+    /// The entry after this id.
     After(StreamId),
 }
 
 impl From {
-    /// As XGROUP CREATE has it.
+    /// Returns the position in the form that XGROUP CREATE takes.
     pub fn argument(self) -> String {
         match self {
             Self::Beginning => "0".to_owned(),
@@ -42,7 +42,7 @@ impl From {
                 "new" => Some(Self::New),
                 id => StreamId::parse(id.as_bytes()).map(Self::After),
             },
-            // What was added in that ms is read.
+            // Entries that were added in that ms are read.
             Some(Value::Number(ms)) => ms.as_u64().map(|ms| match ms.checked_sub(1) {
                 Some(before) => Self::After(StreamId { ms: before, seq: u64::MAX }),
                 None => Self::Beginning,
@@ -60,19 +60,19 @@ impl From {
 pub struct ConsumerOptions {
     /// How to reach Redis.
     pub redis: RedisOptions,
-    /// Where the group begins, when it is made.
+    /// Where a new group begins.
     pub from: From,
-    /// How many workers there are.
+    /// The number of workers.
     pub workers: usize,
-    /// The most events that a worker takes at once, and so are read ahead for each: for handlers of batches.
+    /// The most events that a worker takes at once, for handlers of batches. As many are read ahead for each worker.
     pub batch_size: usize,
-    /// How long an event stays with a process that no longer renews it.
+    /// How long an event stays with a process that no longer renews its lease.
     pub lease: Duration,
-    /// Deliveries after which an event is given up on.
+    /// The number of deliveries after which an event is given up on.
     pub attempts: u32,
     /// The most bytes of an event.
     pub max_event_size: usize,
-    /// What is kept of events that were given up on.
+    /// Limits on the dead letters.
     pub dead_letters: Limits,
 }
 
@@ -81,7 +81,7 @@ impl ConsumerOptions {
     ///
     /// # Errors
     ///
-    /// An option is unknown, or has a value that it cannot have.
+    /// An option is unknown or has a wrong type or value (a [`crate::ErrorKind::Configuration`] error).
     pub fn parse(value: Value, environment_url: Option<&str>) -> Result<Self, Error> {
         let mut top = OptionReader::new("", Some(value))?;
         let options = Self {
@@ -101,7 +101,7 @@ impl ConsumerOptions {
         Ok(options)
     }
 
-    /// How much of an entry is kept when it is read.
+    /// Returns how much of an entry is kept when it is read.
     pub fn room(&self) -> Room {
         Room::for_content(self.max_event_size).and_fields(FIELDS - MAX_FIELDS)
     }
@@ -121,16 +121,16 @@ fn dead_letters(mut section: OptionReader) -> Result<Limits, Error> {
 pub struct PublisherOptions {
     /// How to reach Redis.
     pub redis: RedisOptions,
-    /// Connections at most.
+    /// The most connections.
     pub pool_size: u32,
 }
 
 impl PublisherOptions {
-    /// As [`ConsumerOptions::parse`].
+    /// Reads options like [`ConsumerOptions::parse`].
     ///
     /// # Errors
     ///
-    /// An option is unknown, or has a value that it cannot have.
+    /// An option is unknown or has a wrong type or value (a [`crate::ErrorKind::Configuration`] error).
     pub fn parse(value: Value, environment_url: Option<&str>) -> Result<Self, Error> {
         let mut top = OptionReader::new("", Some(value))?;
         let options = Self {

@@ -1,9 +1,9 @@
-//! Whether a consumer takes events: an operator may have it pause.
+//! The switch by which an operator pauses a consumer.
 
 use crate::foundation::runtime::sync::{Condvar, Mutex};
 use crate::foundation::runtime::waiting::Interrupt;
 
-/// A switch that workers wait at.
+/// A switch that workers wait for while it is on.
 #[derive(Debug, Default)]
 pub struct Pause {
     paused: Mutex<bool>,
@@ -11,24 +11,24 @@ pub struct Pause {
 }
 
 impl Pause {
-    /// Pauses, or goes on.
+    /// Switches the pause on or off.
     pub fn set(&self, paused: bool) {
         *self.paused.lock() = paused;
         self.changed.notify_all();
     }
 
-    /// Whether it pauses.
+    /// Whether the consumer pauses.
     pub fn is_set(&self) -> bool {
         *self.paused.lock()
     }
 
-    /// Has the waiting threads look at their interrupts.
+    /// Wakes the waiting threads, so that they notice an interrupt.
     pub fn wake(&self) {
         drop(self.paused.lock());
         self.changed.notify_all();
     }
 
-    /// Waits until it is over. False if the thread was interrupted.
+    /// Waits until the pause is over. Returns false if the thread was interrupted.
     pub fn wait(&self, interrupt: &Interrupt) -> bool {
         let mut paused = self.paused.lock();
         while *paused {

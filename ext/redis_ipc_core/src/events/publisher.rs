@@ -12,15 +12,16 @@ use redis::RedisResult;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often Redis's clock is read, by which old entries are trimmed.
+/// How often Redis's clock is read. Old entries are trimmed by it.
 const CLOCK: Duration = Duration::from_secs(10);
 
-/// What is removed from a stream as an event is added. Redis removes about that much: whole nodes of its tree.
+/// The entries that are removed from a stream when an event is added. Redis removes whole nodes of its tree, so the
+/// limit is approximate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trim {
-    /// Nothing.
+    /// No entries.
     Nothing,
-    /// The oldest entries, while there are more than so many.
+    /// The oldest entries, while there are more than this many.
     Longer(u64),
     /// Entries that are older than this.
     Older(Duration),
@@ -33,22 +34,37 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// One that has no connection yet: the first event opens one.
+    /// Creates a publisher without a connection. The first event opens one.
     pub fn new(options: &PublisherOptions) -> Self {
         let stats = Arc::new(Stats::default());
-        // It tells whoever calls it.
+        // The caller gets the error.
         let (reporter, _reports) = reports::reports(&stats);
         let endpoint = Endpoint::new(Place::default(), &options.redis, reporter, stats);
         let connections = Pool::new(Arc::clone(&endpoint.connector), options.pool_size);
         Self { endpoint, connections }
     }
 
-    /// Adds events, each a list of names and values by turns, in one round trip. Returns their ids.
+    /// Adds events in one round trip. Each is a list that alternates names and values. Returns their ids.
     ///
     /// # Errors
     ///
-    /// Redis cannot be reached, or refuses one of them: then those before it are there. If the connection broke, it is
-    /// not known which are.
+    /// Redis cannot be reached, or refuses one of them. After a refusal the events before it are in the stream. If
+    /// the connection broke, it is not known which ones are.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use redis_ipc_core::events::{Publisher, PublisherOptions, Trim};
+    ///
+    /// # fn main() -> Result<(), redis_ipc_core::Error> {
+    /// let options = PublisherOptions::parse(serde_json::json!({}), Some("redis://localhost:6379"))?;
+    /// let publisher = Publisher::new(&options);
+    /// let event = vec![b"type".to_vec(), b"order.paid".to_vec()];
+    /// let ids = publisher.publish("orders", &[event], Trim::Longer(10_000))?;
+    /// println!("{}", ids[0]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn publish(&self, stream: &str, events: &[Vec<Vec<u8>>], trim: Trim) -> Result<Vec<StreamId>, Error> {
         let published = self.connections.with(stream, |connection| {
             if matches!(trim, Trim::Older(_)) && self.endpoint.clock.is_due(CLOCK) {
@@ -79,12 +95,12 @@ impl Publisher {
         add
     }
 
-    /// Its sockets, as a forked child sees them.
+    /// Returns its sockets, for a forked child to close.
     pub fn inherited_sockets(&self) -> Vec<std::os::fd::RawFd> {
         self.endpoint.connector.sockets().inherited()
     }
 
-    /// Closes its connections. What is published after that fails.
+    /// Closes its connections. Later events fail.
     pub fn close(&self) {
         self.connections.close();
     }

@@ -1,4 +1,4 @@
-//! Events that failed, until each is tried again.
+//! Events that failed and wait for their next try.
 
 use crate::events::in_flight::InFlight;
 use crate::foundation::runtime::sync::Mutex;
@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// How many may wait before nothing more is taken: they are in memory.
+/// How many events may wait before no more are taken. They are held in memory.
 const MOST: usize = 1_000;
 
-/// The events that wait for their next try, by when that is due.
+/// The events that wait for their next try, in the order of their times.
 pub struct Retries {
     state: Mutex<State>,
     wake: (Sender<()>, Receiver<()>),
@@ -19,40 +19,40 @@ pub struct Retries {
 #[derive(Default)]
 struct State {
     waiting: BTreeMap<(Instant, u64), Arc<InFlight>>,
-    /// Tells two that are due at the same time apart.
+    /// Orders two events that are due at the same time.
     next: u64,
 }
 
 impl Retries {
-    /// None.
+    /// Creates an empty queue.
     pub fn new() -> Self {
         Self { state: Mutex::default(), wake: bounded(1) }
     }
 
-    /// Has an event tried again when it is `due`.
+    /// Adds an event that is tried again at `due`.
     pub fn add(&self, event: Arc<InFlight>, due: Instant) {
         let mut state = self.state.lock();
         let number = state.next;
         state.next += 1;
         state.waiting.insert((due, number), event);
         drop(state);
-        // Who is woken already looks at all of them.
+        // A thread that has been woken checks all events anyway.
         let _ = self.wake.0.try_send(());
     }
 
-    /// When the next one is due.
+    /// Returns when the next event is due.
     pub fn next_due(&self) -> Option<Instant> {
         self.state.lock().waiting.first_key_value().map(|((due, _), _)| *due)
     }
 
-    /// The next one that is due by now.
+    /// Takes the next event that is due by now.
     pub fn take_due(&self) -> Option<Arc<InFlight>> {
         let mut state = self.state.lock();
         let (due, _) = *state.waiting.first_key_value()?.0;
         if due > Instant::now() { None } else { state.waiting.pop_first().map(|(_, event)| event) }
     }
 
-    /// Makes all of them due.
+    /// Makes all events due.
     pub fn hasten(&self) {
         let (mut state, now) = (self.state.lock(), Instant::now());
         let waiting = std::mem::take(&mut state.waiting);
@@ -61,12 +61,12 @@ impl Retries {
         let _ = self.wake.0.try_send(());
     }
 
-    /// Whether so many wait that nothing more is to be taken.
+    /// Whether too many events wait to take more.
     pub fn are_full(&self) -> bool {
         self.state.lock().waiting.len() >= MOST
     }
 
-    /// Receives something when one was added.
+    /// Returns the receiver that gets a message when an event was added.
     pub fn added(&self) -> &Receiver<()> {
         &self.wake.1
     }

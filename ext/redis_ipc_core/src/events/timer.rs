@@ -1,4 +1,4 @@
-//! The timer thread of a consumer: retries, leases, taking over, cleaning up.
+//! The timer thread of a consumer. It runs retries, leases, take-over and clean-up.
 
 use crate::error::Error;
 use crate::events::admission::Admission;
@@ -14,28 +14,28 @@ use std::time::{Duration, Instant};
 
 /// How often Redis's clock is read.
 const CLOCK: Duration = Duration::from_secs(10);
-/// How often the consumers of dead processes are looked for.
+/// How often the consumers of dead processes are deleted.
 const SWEEP: Duration = Duration::from_secs(60);
-/// How soon after a suspect is done the next one is looked for.
+/// How soon after a suspect is finished the next one is taken over.
 const SOON: Duration = Duration::from_millis(10);
-/// When it is tried again to note that an event is tried again.
+/// The pause before it tries again to record a retry in Redis.
 const LATER: Duration = Duration::from_secs(1);
 
-/// What the timer looks after.
+/// The state of the timer thread.
 pub struct Timer {
     /// The consumer.
     pub consumer: Arc<GroupConsumer>,
-    /// What decides, and what it decides by.
+    /// The admission and its state.
     pub admission: Arc<Admission>,
     /// The leases.
     pub take_over: TakeOver<Admission>,
-    /// How long one lasts.
+    /// The length of a lease.
     pub lease: Duration,
-    /// The blocking read.
+    /// Cancels the blocking read.
     pub reading: Arc<ReadCancel>,
-    /// Who the master was.
+    /// The check for a new master.
     pub master_watch: MasterWatch,
-    /// What was reported last.
+    /// The last reported failure.
     pub news: News,
 }
 
@@ -53,7 +53,7 @@ impl Task {
 }
 
 impl Timer {
-    /// Its thread: until the consumer ends.
+    /// Runs the timer thread until the consumer closes.
     pub fn run(&self) {
         let mut tasks = self.tasks();
         loop {
@@ -96,7 +96,7 @@ impl Timer {
         if result.is_err() || started.elapsed() > self.lease / 3 {
             self.take_over.note_stall();
         }
-        // What fails here is Redis out of reach, which the link reports, or a right that is missing.
+        // A task fails when Redis cannot be reached, which the link reports, or when a right is missing.
         if let Err(error) = result
             && endpoint.health.are_up()
             && !endpoint.stop.is_stopped()
@@ -107,7 +107,7 @@ impl Timer {
         task.due = Instant::now() + task.every;
     }
 
-    /// All consumers of a group are to have the same lease.
+    /// All consumers of a group must have the same lease.
     fn take_over(&self) -> Result<(), Error> {
         if self.admission.pause.is_set() { Ok(()) } else { self.take_over.run(|| Ok(self.lease)) }
     }
@@ -116,7 +116,7 @@ impl Timer {
         if self.take_over.holds_suspect() { Ok(()) } else { self.take_over() }
     }
 
-    /// Gives back what has waited too long for a worker: another process may be free.
+    /// Gives back events that have waited too long for a worker, because another process may be free.
     fn release_stuck(&self) -> Result<(), Error> {
         let (age, queue) = (self.lease / 4, &self.admission.queue);
         if self.admission.pause.is_set() {
@@ -138,8 +138,8 @@ impl Timer {
         Ok(())
     }
 
-    /// Queues what is due for its next try. Redis is told first how many tries there were: they count after a crash. Once
-    /// nothing more is taken, it goes back to the group instead.
+    /// Queues the events that are due for their next try. It first tells Redis how many tries there were, so that they
+    /// count after a crash. Once the consumer takes no more events, they go back to the group instead.
     fn try_again(&self) {
         while let Some(event) = self.admission.retries.take_due() {
             if self.admission.queue.is_closed() {

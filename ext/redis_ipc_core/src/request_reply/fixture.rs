@@ -28,7 +28,7 @@ pub struct Fixture {
     pub server: FakeServer,
     /// The instance, with its names, options and counters.
     pub instance: Arc<Instance>,
-    /// What it holds.
+    /// The requests that it holds.
     pub queue: Arc<RequestQueue>,
     /// The writer; its thread runs.
     pub sender: Arc<Sender>,

@@ -32,7 +32,7 @@ pub struct Housekeeper {
     pub calls: Arc<Calls>,
     /// The requests served here.
     pub service: Arc<Service>,
-    /// Whether requests are taken; else the tasks about the inbox and the leases have nothing to do.
+    /// Whether this instance takes requests. Otherwise the tasks about the inbox and the leases have nothing to do.
     pub serves: bool,
     /// The inbox.
     pub inbox: Arc<Inbox>,

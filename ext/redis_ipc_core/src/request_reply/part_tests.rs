@@ -129,7 +129,7 @@ fn what_cannot_become_a_dead_letter_stays_pending() {
         assert!(fixture.reported().contains("OOM"));
     });
     assert_eq!(admitted, 0);
-    // Nothing was sent before this.
+    // No command was sent before this.
     fixture.sender.send(Command::Measure("marker".to_owned()));
     fixture.server.expect("XLEN s:inbox:marker", DONE);
 }

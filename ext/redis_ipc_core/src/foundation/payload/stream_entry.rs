@@ -31,7 +31,7 @@ impl StreamId {
         Some(Self { ms: ms.parse().ok()?, seq: seq.parse().ok()? })
     }
 
-    /// The largest id before this one.
+    /// Returns the largest id before this one.
     #[must_use]
     pub fn previous(self) -> Self {
         match self.seq.checked_sub(1) {
@@ -40,7 +40,7 @@ impl StreamId {
         }
     }
 
-    /// The smallest id after this one.
+    /// Returns the smallest id after this one.
     #[must_use]
     pub fn next(self) -> Self {
         match self.seq.checked_add(1) {

@@ -1,9 +1,9 @@
-//! Keeps a failure that repeats from being reported each time.
+//! Prevents reports of a failure each time that it repeats.
 
 use crate::foundation::runtime::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// When a failure that repeats is reported again.
+/// The time after which a repeated failure is reported again.
 const REPEAT: Duration = Duration::from_secs(60);
 
 /// The last failure that was reported, and when.
@@ -11,7 +11,7 @@ const REPEAT: Duration = Duration::from_secs(60);
 pub struct News(Mutex<Option<(String, Instant)>>);
 
 impl News {
-    /// Returns whether a failure with this message is to be reported: it is another one than before, or a minute has
+    /// Returns whether to report a failure with this message: the message differs from the last one, or [`REPEAT`] has
     /// passed.
     pub fn is_new(&self, message: &str) -> bool {
         let mut last = self.0.lock();

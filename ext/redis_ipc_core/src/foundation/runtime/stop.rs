@@ -30,7 +30,7 @@ impl Stop {
         self.sender.lock().is_none()
     }
 
-    /// As [`Stop::pause`], but ends early when `wake` receives something.
+    /// Waits like [`Stop::pause`], but ends early when `wake` receives something.
     pub fn pause_or(&self, time: Duration, wake: &Receiver<()>) -> bool {
         select! {
             recv(self.receiver) -> _ => true,
@@ -39,7 +39,7 @@ impl Stop {
         }
     }
 
-    /// Waits for `time`; true if stopped.
+    /// Waits for `time`. Returns true if the signal was raised.
     pub fn pause(&self, time: Duration) -> bool {
         matches!(self.receiver.recv_timeout(time), Err(RecvTimeoutError::Disconnected))
     }

@@ -41,7 +41,7 @@ pub enum Taken<H> {
 #[derive(Debug)]
 pub struct WorkQueue<H: Held> {
     consumers: usize,
-    /// How many requests are read ahead at least.
+    /// The least number of requests that are read ahead.
     least: usize,
     state: Mutex<State<H>>,
     work: Condvar,
@@ -108,7 +108,7 @@ impl<H: Held> WorkQueue<H> {
         Self::reading_ahead(consumers, 0)
     }
 
-    /// One that has room for `least` requests at least, for consumers that take several at once.
+    /// Creates a queue with room for at least `least` requests, for consumers that take several at once.
     pub fn reading_ahead(consumers: usize, least: usize) -> Self {
         Self {
             consumers,
@@ -169,7 +169,8 @@ impl<H: Held> WorkQueue<H> {
         first
     }
 
-    /// Queues a request before all others, which is held: a consumer gives it back. False if the queue is closed.
+    /// Queues a held request before all others, because a consumer gives it back. Returns false if the queue is
+    /// closed.
     pub fn push_first(&self, request: &Arc<H>) -> bool {
         let mut state = self.state.lock();
         if state.closed {
@@ -182,7 +183,7 @@ impl<H: Held> WorkQueue<H> {
         true
     }
 
-    /// Holds a request that is not queued, as a consumer has it. False as for [`WorkQueue::push`].
+    /// Holds a request that is not queued because a consumer has it. Returns false as [`WorkQueue::push`] does.
     pub fn hold(&self, request: &Arc<H>) -> bool {
         self.state.lock().hold(request)
     }
@@ -241,7 +242,7 @@ impl<H: Held> WorkQueue<H> {
         self.take_until(interrupt, None).unwrap_or(Taken::Closed)
     }
 
-    /// As [`WorkQueue::take`], but waits at most until `until`: then `None`.
+    /// Takes a request like [`WorkQueue::take`], but waits at most until `until`. Returns `None` then.
     pub fn take_until(&self, interrupt: &Interrupt, until: Option<Instant>) -> Option<Taken<H>> {
         let mut state = self.state.lock();
         loop {
@@ -303,12 +304,12 @@ impl<H: Held> WorkQueue<H> {
         self.state.lock().pressed = pressed;
     }
 
-    /// How long handlers took lately; nothing is known at first.
+    /// Returns the recent run time of handlers. `None` if no handler has run yet.
     pub fn usual_run(&self) -> Option<Duration> {
         self.state.lock().read_ahead.usual_run()
     }
 
-    /// How long handlers took lately, while more requests wait than there is room for.
+    /// Returns the recent run time of handlers, while more requests wait than there is room for.
     pub fn usual_run_under_pressure(&self) -> Option<Duration> {
         let state = self.state.lock();
         state.read_ahead.usual_run().filter(|_| state.pressed)

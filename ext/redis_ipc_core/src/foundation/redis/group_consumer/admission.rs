@@ -33,9 +33,9 @@ pub trait Admission: Send + Sync + 'static {
     /// Returns how long to take no more entries. `None` if entries may be taken now.
     fn pause(&self) -> Option<Duration>;
 
-    /// The entries among `entries` that are to run; the others are dealt with. Each is looked at only if it is not held by
-    /// then: another thread may take it while the ones before it are dealt with. `deliveries` says how often those were
-    /// delivered that had been delivered before.
+    /// Returns the entries among `entries` that are to run, and finishes the others. It examines an entry only if it
+    /// is not held by then, because another thread may take it while the ones before it are examined. `deliveries`
+    /// says how often an entry has been delivered, for those that had been delivered before.
     fn admit(&self, entries: Vec<RawEntry>, deliveries: &HashMap<StreamId, u32>) -> Vec<Arc<Self::Held>>;
 
     /// Whether the entry would not run: it was deleted, or its time is over.

@@ -103,20 +103,20 @@ impl GroupConsumer {
         self.run(&self.claim_command(held, &["JUSTID"])).map(drop)
     }
 
-    /// Notes that an entry that is held is being delivered for the so many-th time, and renews its lease.
+    /// Sets the number of deliveries of a held entry, and renews its lease.
     pub fn count(&self, id: StreamId, deliveries: u32) -> Result<(), Error> {
         self.run(&self.claim_command(&[id], &["RETRYCOUNT", &deliveries.to_string(), "JUSTID"])).map(drop)
     }
 
-    /// Makes an entry pending that was done: whoever looks next takes it, as if for the first time. False if it is not
-    /// in the stream any more.
+    /// Makes a finished entry pending again. Any consumer may take it, as if for the first time. Returns false if it
+    /// is not in the stream any more.
     pub fn make_pending(&self, id: StreamId) -> Result<bool, Error> {
         let options = ["IDLE", &AT_ONCE.to_string(), "RETRYCOUNT", "0", "FORCE", "JUSTID"];
         let claimed = self.run(&self.claim_command(&[id], &options))?;
         Ok(matches!(claimed, Value::Array(ids) if !ids.is_empty()))
     }
 
-    /// Begins leases anew after Redis's clock was set back.
+    /// Restarts leases after Redis's clock was set back.
     pub fn restart_leases(&self) -> Result<(), Error> {
         let mut restart = redis::cmd("EVAL");
         restart.arg(RESTART).arg(1).arg(&self.stream).arg(&self.group);

@@ -47,14 +47,14 @@ impl HeldEntry for Job {
     }
 }
 
-/// Admits everything that is not held.
+/// Admits every entry that is not held.
 pub struct Office {
     queue: Arc<WorkQueue<Job>>,
-    /// The sequence numbers of what it was asked about and admitted.
+    /// The sequence numbers of the entries that it was asked about and admitted.
     pub admitted: Mutex<Vec<u64>>,
-    /// Those of what would not run.
+    /// The sequence numbers of the entries that would not run.
     pub ends: Mutex<Vec<u64>>,
-    /// It takes nothing for now.
+    /// It takes no entries for now.
     pub paused: AtomicBool,
     /// The entries that it was told to give up on.
     pub given_up: Mutex<Vec<Delivered>>,
@@ -139,7 +139,7 @@ impl Fixture {
         self.queue.push(Arc::new(Job { id, deliveries: 1, taken: Instant::now(), answered }));
     }
 
-    /// The sequence numbers of what is held.
+    /// Returns the sequence numbers of the held entries.
     pub fn held(&self) -> Vec<u64> {
         let mut held = self.queue.pick(|job| Some(job.id.seq));
         held.sort_unstable();

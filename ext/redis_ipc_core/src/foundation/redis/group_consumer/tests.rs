@@ -18,7 +18,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Short, where a test waits until it is over.
+/// A short lease, for tests that wait until it is over.
 const SHORT: Duration = Duration::from_millis(200);
 const LONG: Duration = Duration::from_secs(60);
 const NONE: Option<&str> = Some("*0");
@@ -117,7 +117,7 @@ fn nothing_is_claimed_where_nothing_is_idle() {
     while_redis(run, || drop(fixture.server.expect("XPENDING s g IDLE 200 - + 1", NONE))).unwrap();
 }
 
-/// One look, in which Redis says that something is idle.
+/// Runs one scan, in which Redis says that an entry is idle.
 fn scan(fixture: &Fixture, take_over: &TakeOver<Office>, redis: impl FnOnce()) {
     let run = || take_over.run(|| Ok(SHORT * 2));
     while_redis(run, || {
@@ -127,7 +127,7 @@ fn scan(fixture: &Fixture, take_over: &TakeOver<Office>, redis: impl FnOnce()) {
     .unwrap();
 }
 
-/// One look that finds nothing. For how long an entry must have been idle to be claimed.
+/// Runs one scan that finds nothing. Returns how long an entry must have been idle to be claimed.
 fn idle_of_scan(fixture: &Fixture, take_over: &TakeOver<Office>) -> u64 {
     let mut idle = 0;
     scan(fixture, take_over, || {
@@ -137,7 +137,7 @@ fn idle_of_scan(fixture: &Fixture, take_over: &TakeOver<Office>) -> u64 {
     idle
 }
 
-/// Redis has answered for longer than the longest lease of the group.
+/// Creates a take-over for which Redis has answered for longer than the longest lease of the group.
 fn steady(fixture: &Fixture) -> TakeOver<Office> {
     let take_over = take_over(fixture, SHORT);
     assert_eq!(idle_of_scan(fixture, &take_over), AT_ONCE, "nothing is known at first");
@@ -302,7 +302,7 @@ fn what_was_delivered_on_a_connection_that_broke_is_fetched() {
     fixture.hold(4);
     fixture.queue.try_take();
     read(&fixture, || {
-        // What others had before may be running there, and what is held here is.
+        // Entries that others had before may be running there, and held ones are running here.
         server.expect("XPENDING s g 0-0", Some(&rows(&[(1, 1), (2, 2), (4, 1)])));
         server.expect("XCLAIM s g me 0 1-1 RETRYCOUNT 1", Some(&entries(&[1])));
         let read = array(&[array(&[bulk("s"), entries(&[3])])]);

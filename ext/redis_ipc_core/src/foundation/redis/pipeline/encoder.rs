@@ -12,17 +12,17 @@ pub struct Encoder<'a> {
 }
 
 impl<'a> Encoder<'a> {
-    /// One that appends to `bytes`, for the server at `route`.
+    /// Creates an encoder that appends to `bytes`, for the server at `route`.
     pub fn new(bytes: &'a mut Vec<u8>, route: &'a Route) -> Self {
         Self { bytes, route, replies: 0 }
     }
 
-    /// Returns how many replies the commands so far get.
+    /// Returns how many replies are expected so far.
     pub fn replies(&self) -> usize {
         self.replies
     }
 
-    /// Returns how many bytes there are so far.
+    /// Returns how many bytes have been written so far.
     pub fn len(&self) -> usize {
         self.bytes.len()
     }
