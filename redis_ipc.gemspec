@@ -24,7 +24,7 @@ Gem::Specification.new do |spec|
     "lib/**/*.{rb,rake,tt}", "sig/**/*.rbs", "ext/*/Cargo.toml", "ext/*/src/**/*.rs",
     "ext/check/*.rb", "ext/redis_ipc/*.{c,rb}", "ext/*/examples/{member,failpoints}.rs", "Cargo.{toml,lock}",
     "docs/*.md", "README.md", "CHANGELOG.md", "LICENSE"
-  ]
+  ] - Dir["ext/*/src/**/{*_tests,tests,fake,fake_server,fixture}.rs"]
   spec.require_paths = ["lib"]
   # RubyGems (3.3.11 and later) builds a Cargo crate by itself and installs it as redis_ipc.so. The extconf.rb before it
   # looks for what that takes, and says what is missing. RubyGems 3.6 sorts these paths: the check has to sort first.

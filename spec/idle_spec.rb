@@ -6,6 +6,7 @@ RSpec.describe "an idle process" do
   it "makes at most 2 Redis commands a second, and uses next to no CPU" do
     server = start_server
     process = answering_process("child", redis_url: server.url)
+    eventually { (server.client.client("list").map { |client| client["cmd"] } & %w[xread xreadgroup]).size == 2 }
     before = commands(server)
     cpu_before = cpu_seconds(process.pid)
     # The claim is about a stretch of time, so there is nothing to wait for but its end.

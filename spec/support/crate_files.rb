@@ -6,6 +6,8 @@ require "open3"
 # Lists the files that Cargo and rustc read in a workspace: the manifests, the files that these name, and their modules.
 module CrateFiles
   MODULE = /^\s*(?:#\[path = "([^"]+)"\]\s+)?(?:pub(?:\([\w ]+\))? )?mod (\w+);/
+  # rustc looks for their files only when it compiles tests.
+  OF_TESTS = /^\s*#\[cfg\(test\)\]\s+(?:#\[[^\n]+\]\s+)*(?:pub )?mod \w+;/
   INCLUDED = /\binclude(?:_str|_bytes)?!\("([^"]+)"\)/
 
   class << self
@@ -37,7 +39,7 @@ module CrateFiles
 
     # @param folder [String] the folder of the modules that the file names
     def with_modules(file, folder)
-      text = File.read(file)
+      text = File.read(file).gsub(OF_TESTS, "")
       beside = File.dirname(file)
       included = text.scan(INCLUDED).map { |(path)| File.expand_path(path, beside) }
       modules = text.scan(MODULE).flat_map do |path, name|

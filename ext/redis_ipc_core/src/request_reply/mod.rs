@@ -17,6 +17,7 @@ mod fixture;
 #[cfg(test)]
 mod part_tests;
 #[cfg(test)]
+#[cfg(feature = "live-tests")]
 mod recovery_tests;
 
 pub use asking::calls::Calls;

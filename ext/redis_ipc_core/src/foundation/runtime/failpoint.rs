@@ -2,19 +2,21 @@
 //! none.
 
 /// Panics if a test has chosen this thread.
-#[cfg(not(test))]
+#[cfg(not(all(test, feature = "live-tests")))]
 #[inline]
 pub fn point() {}
 
 /// Panics if a test has chosen followers, which read a connection lent to them.
-#[cfg(not(test))]
+#[cfg(not(all(test, feature = "live-tests")))]
 #[inline]
 pub fn follower() {}
 
 #[cfg(test)]
+#[cfg(feature = "live-tests")]
 pub use chosen::{CHOSEN, FOLLOWER, follower, point};
 
 #[cfg(test)]
+#[cfg(feature = "live-tests")]
 mod chosen {
     use crate::foundation::runtime::sync::Mutex;
     use std::sync::LazyLock;
