@@ -89,7 +89,7 @@ impl admission::Admission for Admission {
                       Redis, or the limits in security.md)";
         for entry in entries {
             self.endpoint.stats.taken.increment();
-            if self.bury(*entry, &Fields::default(), reason).is_ok() {
+            if self.give_up(*entry, &Fields::default(), reason).is_ok() {
                 self.writer.send(Acknowledge(vec![entry.id]));
             }
         }
@@ -130,13 +130,20 @@ impl Admission {
             let received = self.endpoint.clock.now();
             return Examined::Runs(InFlight::new(taken.id, fields, taken.deliveries, received));
         };
-        match self.bury(taken, &fields, &reason) {
+        match self.give_up(taken, &fields, &reason) {
             Ok(()) => Examined::Done,
             Err(_) => Examined::Left,
         }
     }
 
-    /// Moves an event to the dead letters, and reports that. The event must still be acknowledged.
+    /// Moves an event to the dead letters that no handler gave up on, and reports that.
+    fn give_up(&self, taken: Delivered, fields: &Fields, reason: &str) -> Result<(), Error> {
+        self.bury(taken, fields, reason)?;
+        self.endpoint.report(Error::new(ErrorKind::DeadLettered, reason).entry(taken.id));
+        Ok(())
+    }
+
+    /// Moves an event to the dead letters. The event must still be acknowledged.
     ///
     /// # Errors
     ///
@@ -149,7 +156,6 @@ impl Admission {
             endpoint.report_redis(&refusal);
         }
         endpoint.stats.dead_lettered.increment();
-        endpoint.report(Error::new(ErrorKind::DeadLettered, reason).entry(taken.id));
         Ok(())
     }
 }

@@ -237,16 +237,22 @@ impl EventConsumer {
 
     /// Waits for the next event and takes it.
     fn first(&self, interrupt: &Interrupt) -> Taken<InFlight> {
-        if !self.admission.pause.wait(interrupt) {
-            return Taken::Interrupted;
+        let (queue, pause) = (&self.admission.queue, &self.admission.pause);
+        loop {
+            if !pause.wait(interrupt) {
+                return Taken::Interrupted;
+            }
+            let taken = queue.try_take().or_else(|| self.reader.read_for_worker(interrupt));
+            let taken = taken.map_or_else(|| queue.take(interrupt), Taken::Request);
+            if let Taken::Request(event) = &taken {
+                // The consumer was paused while this worker waited.
+                if pause.is_set() && queue.push_first(event) {
+                    continue;
+                }
+                event.start();
+            }
+            return taken;
         }
-        let queue = &self.admission.queue;
-        let taken = queue.try_take().or_else(|| self.reader.read_for_worker(interrupt));
-        let taken = taken.map_or_else(|| queue.take(interrupt), Taken::Request);
-        if let Taken::Request(event) = &taken {
-            event.start();
-        }
-        taken
     }
 
     /// Gives back events that were taken and not started: to the front of the queue here, or to the group if the

@@ -18,6 +18,8 @@ const CLOCK: Duration = Duration::from_secs(10);
 const SWEEP: Duration = Duration::from_secs(60);
 /// How soon after a suspect is finished the next one is taken over.
 const SOON: Duration = Duration::from_millis(10);
+/// How often it checks for events that others gave back, where a lease is long.
+const RELEASED: Duration = Duration::from_secs(1);
 /// The pause before it tries again to record a retry in Redis.
 const LATER: Duration = Duration::from_secs(1);
 
@@ -80,6 +82,7 @@ impl Timer {
             Task::new(lease / 3, |timer| timer.take_over.renew()),
             Task::new(lease / 3, Self::take_over),
             Task { needed: suspects, ..Task::new(SOON, Self::take_over_suspects) },
+            Task { due: Instant::now(), ..Task::new(RELEASED.min(lease / 3), Self::take_released) },
             Task::new(lease / 4, Self::release_stuck),
             Task::new(CLOCK, |timer| timer.consumer.read_clock()),
             Task::new(SWEEP, |timer| timer.admission.group.sweep()),
@@ -110,6 +113,11 @@ impl Timer {
     /// All consumers of a group must have the same lease.
     fn take_over(&self) -> Result<(), Error> {
         if self.admission.pause.is_set() { Ok(()) } else { self.take_over.run(|| Ok(self.lease)) }
+    }
+
+    /// Takes over events that others gave back, because they stopped or tried a dead letter again.
+    fn take_released(&self) -> Result<(), Error> {
+        if self.admission.pause.is_set() { Ok(()) } else { self.take_over.run_released() }
     }
 
     fn take_over_suspects(&self) -> Result<(), Error> {

@@ -158,6 +158,17 @@ impl<A: Admission> TakeOver<A> {
         Ok(())
     }
 
+    /// Takes over entries that other consumers gave back. They wait for nobody's lease to run out, so this may run more
+    /// often than [`TakeOver::run`].
+    pub fn run_released(&self) -> Result<(), Error> {
+        if self.consumer.is_any_idle(Duration::from_millis(AT_ONCE))? {
+            let last = *self.scan.lock();
+            let scan = self.take_over(Scan { cursor: StreamId::default(), ..last }, Idle::Released)?;
+            self.scan.lock().left |= scan.is_some_and(|scan| scan.left);
+        }
+        Ok(())
+    }
+
     fn restart_leases(&self) -> Result<(), Error> {
         let step = self.consumer.endpoint.clock.step().filter(|step| step.is_back);
         if step.is_some() && *self.restarted.lock() != step {

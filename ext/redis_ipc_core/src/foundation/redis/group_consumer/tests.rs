@@ -163,6 +163,24 @@ fn after_a_broken_connection_only_what_was_given_back_is_taken() {
 }
 
 #[test]
+fn what_was_given_back_is_taken_without_waiting_for_a_lease_also_where_leases_can_be_trusted() {
+    let fixture = Fixture::new();
+    let take_over = steady(&fixture);
+    let mut idle = 0;
+    while_redis(
+        || take_over.run_released(),
+        || {
+            fixture.server.expect(&format!("XPENDING s g IDLE {AT_ONCE} - + 1"), Some(&rows(&[(1, 1)])));
+            idle = fixture.server.expect("EVAL", Some(&claimed(&[])))[6].parse().unwrap();
+        },
+    )
+    .unwrap();
+    assert_eq!(idle, AT_ONCE);
+    let nothing = format!("XPENDING s g IDLE {AT_ONCE} - + 1");
+    while_redis(|| take_over.run_released(), || drop(fixture.server.expect(&nothing, NONE))).unwrap();
+}
+
+#[test]
 fn nothing_is_taken_where_the_clock_is_not_what_it_should_be_and_then_only_what_was_given_back() {
     let fixture = Fixture::new();
     let take_over = steady(&fixture);
