@@ -48,10 +48,12 @@ require_relative "redis_ipc/json_rpc"
 require_relative "redis_ipc/runtime/signal_watch"
 require_relative "redis_ipc/runtime/exit_blocks"
 require_relative "redis_ipc/runtime/process_hooks"
+require_relative "redis_ipc/events"
 
 # Request/reply between Ruby processes through the Redis they already run.
 #
-# {Stream} asks and answers, {Channel} puts named events on top. {JSONRPC} speaks with every language.
+# {Stream} asks and answers, {Channel} puts named events on top. {JSONRPC} speaks with every language. {Events} handles
+# what other processes publish.
 #
 # @example One process answers
 #   stream = RedisIPC::Stream.new("electric_household", "child")
@@ -67,7 +69,8 @@ module RedisIPC
     # @return [OnRails::Channels, nil] the channels of the Rails application; nil elsewhere
     attr_accessor :channels
 
-    # Stops taking requests in this process, for streams, channels and JSON-RPC servers alike. Handlers that run go on
+    # Stops taking requests and events in this process, for streams, channels, JSON-RPC servers and consumers of events
+    # alike. Handlers that run go on
     # and are answered, and calls may still be made. Call it when a server begins to stop; it may be called in a trap
     # block.
     # @return [nil]

@@ -2,8 +2,8 @@
 
 require_relative "support/house"
 
-# Which folder may import which (docs/internals.md, "Layers"). Features (request_reply, json_rpc) never import each
-# other, and what they stand on imports no feature.
+# Which folder may import which (docs/internals.md, "Layers"). Features (request_reply, json_rpc, events) never import
+# each other, and what they stand on imports no feature.
 RSpec.describe "the arrows between folders" do
   root = File.expand_path("..", __dir__)
   core = House::Crate.new(File.join(root, "ext/redis_ipc_core/src"))
@@ -55,7 +55,8 @@ RSpec.describe "the arrows between folders" do
     "acl" => %w[runtime],
     "request_reply" => %w[runtime],
     "json_rpc" => %w[runtime],
-    "rails" => %w[request_reply json_rpc],
+    "events" => %w[runtime],
+    "rails" => %w[request_reply json_rpc events],
     "testing" => %w[request_reply json_rpc]
   )
 

@@ -56,7 +56,8 @@ RSpec.describe "the signatures in sig/" do
     checked = %w[Configuration Stream Lifecycle HandlerContext Channel Params Entry Response Future ChainedFuture
                  Notification OutgoingRequest Error CallError TimeoutError RejectedError DeadLetters DeadLetter
                  JSONRPC::Endpoint JSONRPC::Server JSONRPC::Client JSONRPC::Batch JSONRPC::Invocation
-                 JSONRPC::OutgoingCall JSONRPC::Error]
+                 JSONRPC::OutgoingCall JSONRPC::Error ChangeEvent Events Events::Consumer Events::Subscription
+                 Events::DeadLetters Events::DeadLetter]
     target = checked.map { |name| "RedisIPC::#{name}" }.join(",")
     environment = { RUBYOPT: "-rrbs/test/setup", RBS_TEST_LOGLEVEL: "error", RBS_TEST_RAISE: "true",
                     RBS_TEST_OPT: "-I #{root}/sig", RBS_TEST_TARGET: target }
@@ -146,6 +147,34 @@ RSpec.describe "the signatures in sig/" do
       end
       [server.guarantee, server.threads, server.method_names, server.answer({ jsonrpc: "2.0", method: "sum", id: 1 }), server.stats, server.queue, server.inspect]
       [client.disconnect, server.disconnect]
+      class Billing < RedisIPC::Events::Consumer
+        stream :orders, group: "billing", from: :beginning, json: nil
+        order(:none).concurrency(threads: 2)
+        retry_on(KeyError, wait: 0, attempts: 2).discard_on IOError
+        options(attempts: 1).around_event { |event, handler| event and handler.call }
+        resource { [] }.on_error { nil }
+        on("order.created") do |event|
+          resource << event
+          [event.source, event.kind, event.operation, event.type, event.key, event.data, event.old, event.changes, event[:id],
+           event.fetch("id"), event.fetch(:none, 1), event.fetch(:none) { |name| name }, event.dig(:id), event.position,
+           event.occurred_at, event.received_at, event.guarantee, event.attempt, event.redelivered?, event.fence,
+           event.transaction, event.metadata, event.to_h, event.inspect]
+        end
+        def call(event) = event.fail!("no")
+      end
+      Billing.start
+      RedisIPC::Events.publish(:orders, { id: 7 }, type: "order.created", key: 7, maxlen: 100)
+      RedisIPC::Events.publish_all("orders", [{ data: 1 }, { data: 2, type: "other" }])
+      letters = Billing.dead_letters
+      Thread.pass until letters.size == 2
+      [letters.group, letters.empty?, letters.inspect, letters.each.size]
+      letters.each do |letter|
+        [letter.id, letter.position, letter.reason, letter.attempts, letter.died_at, letter.fields, letter.type, letter.key, letter.data, letter.inspect]
+      end
+      [letters.first.discard, letters.first.retry]
+      [Billing.pause.paused?, Billing.resume.running?, Billing.stats, Billing.lag, Billing.stop(timeout: 1)]
+      log = RedisIPC::Events.consume(stream: "orders", group: "log", batch: { size: 5 }) { |events| events.each(&:position) }
+      [log.stream_name, log.group_name, log.pause, log.paused?, log.resume, log.running?, log.stats, log.lag, log.dead_letters, log.inspect, log.stop]
       puts "done"
     RUBY
     expect(process.rest).to end_with("done\n")

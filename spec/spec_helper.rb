@@ -12,6 +12,7 @@ Dir[File.join(__dir__, "support", "*.rb")].each { |file| require file }
 
 RSpec.configure do |config|
   config.include Streams
+  config.include Consumers
   config.include Processes
   config.include Waiting
   config.order = :random
@@ -32,6 +33,7 @@ RSpec.configure do |config|
   config.before { RedisServer.shared.flush }
 
   config.after do
+    stop_consumers
     disconnect_streams
     stop_processes
     stop_servers

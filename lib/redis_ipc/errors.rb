@@ -138,6 +138,9 @@ module RedisIPC
   # A request was given up on after too many deliveries. `on_error` is told of it.
   class DeadLetteredError < Error; end
 
+  # An event failed without an exception of its own: its handler marked it with {ChangeEvent#fail!}, or was stopped.
+  class EventFailedError < Error; end
+
   # A defect of this gem was caught. Please report it.
   class InternalError < Error; end
 end

@@ -99,7 +99,8 @@ module RedisIPC
 
       # Sets the id for the log and for requests that the handler sends.
       def within(entry, &code)
-        Current.request_id = entry.correlation_id
+        # An event has no such id.
+        Current.request_id = entry.respond_to?(:correlation_id) ? entry.correlation_id : nil
         tagged(entry, &code)
       end
 

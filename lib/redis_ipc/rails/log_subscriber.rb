@@ -26,6 +26,15 @@ module RedisIPC
       end
 
       # @param event [ActiveSupport::Notifications::Event]
+      def event(event)
+        payload = event.payload
+        text = "#{consumed(payload)} #{time(payload)}"
+        return info { "Handled #{text}" } unless payload[:error]
+
+        warn { "Handled #{text}, which failed with #{payload[:error].class}: #{payload[:status]}" }
+      end
+
+      # @param event [ActiveSupport::Notifications::Event]
       def timeout(event)
         payload = event.payload
         warn { "IPC #{asked(payload)} was not answered #{time(payload)}: #{payload[:outcome]}#{ids(payload)}" }
@@ -44,7 +53,7 @@ module RedisIPC
       def dead_letter(event)
         payload = event.payload
         warn do
-          ["IPC request", payload[:id]&.then { |id| LogText.of(id) }, "is a dead letter of",
+          [payload[:event] ? "Event" : "IPC request", payload[:id]&.then { |id| LogText.of(id) }, "is a dead letter of",
            payload[:queue] || payload[:group], time(payload, "after")].compact.join(" ")
         end
       end
@@ -72,6 +81,14 @@ module RedisIPC
         return "#{payload[:method]} of #{payload[:queue]}" if payload[:method]
 
         "#{event_name(payload[:entry].content)} for #{LogText.of(payload[:from])}"
+      end
+
+      def consumed(payload)
+        place = "of #{payload[:stream]}/#{payload[:group]}"
+        return "#{payload[:size]} events #{place}" if payload[:events]
+
+        type = payload[:type]&.then { |text| " #{LogText.of(text)}" }
+        "event#{type} #{payload[:id]} #{place}, attempt #{payload[:attempt]}"
       end
 
       # Returns why the answer does not reach its asker. A stream drops a late answer. JSON-RPC sends it, and drops an

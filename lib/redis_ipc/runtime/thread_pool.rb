@@ -31,11 +31,13 @@ module RedisIPC
     # @param role [String] the first part of its threads' names
     # @param place [String] the last part: the stream and group, or the queue
     # @param serves [Array<String>, nil] the stream and group, or the queue, whose requests its threads answer
+    # @param ended [#call, nil] runs in each thread when it ends
     # @yieldreturn [Boolean] whether there may be more work; each thread calls the block over and over
-    def initialize(role, place, serves: nil, &work)
+    def initialize(role, place, serves: nil, ended: nil, &work)
       @role = role
       @place = place
       @serves = serves
+      @ended = ended
       @work = work
       @pid = Process.pid
       @mutex = Mutex.new
@@ -124,6 +126,7 @@ module RedisIPC
       nil while @work.call && !surplus?(number)
       finished = true
     ensure
+      @ended&.call if here?
       replace(number) if !finished && !@retired && here?
     end
 

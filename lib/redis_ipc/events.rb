@@ -1,0 +1,103 @@
+# frozen_string_literal: true
+
+require_relative "events/change_event"
+require_relative "events/entry_format"
+require_relative "events/retry_policy"
+require_relative "events/check"
+require_relative "events/words"
+require_relative "events/rule_words"
+require_relative "events/invoker"
+require_relative "events/setup"
+require_relative "events/consumer_state"
+require_relative "events/resources"
+require_relative "events/consumer"
+require_relative "events/handler_pipeline"
+require_relative "events/settlement"
+require_relative "events/delivery"
+require_relative "events/batch_delivery"
+require_relative "events/session"
+require_relative "events/runner"
+require_relative "events/dead_letter"
+require_relative "events/dead_letters"
+require_relative "events/publication"
+require_relative "events/publisher"
+require_relative "events/publishers"
+
+module RedisIPC
+  # Events: what changed, handled at least once. The source is a Redis Stream, of this gem or of any other program.
+  #
+  # @example Publish
+  #   RedisIPC::Events.publish("orders", { order_id: 7 }, type: "order.created", key: "7")
+  #
+  # @example Handle
+  #   subscription = RedisIPC::Events.consume(stream: "orders", group: "log") { |event| puts event.position }
+  #   subscription.stop
+  #
+  # @see Consumer
+  # @see file:docs/events.md The guide
+  module Events
+    class << self
+      # Handles the events of a stream with a block, as a {Consumer} does. The block runs in several threads at the same
+      # time, and keeps its own `self`.
+      # @param stream [String, Symbol] the stream's name
+      # @param group [String, Symbol] the group's name: processes of one group share the events
+      # @param words [Hash] what a {Consumer} says and what {Consumer.start} takes, as keywords: `from:`, `json:`,
+      #   `type:`, `order:`, `concurrency: { threads: 5 }`, `batch: { size: 500, within: 0.2 }`, `retry_on:` (a class,
+      #   an Array, or a Hash of a class and its options), `discard_on:`, `on_error:`, `around_event:`, `resource:` (a
+      #   Proc; the block gets what it makes as a second argument), `redis_options:`, `attempts:` and so on
+      # @yieldparam event [ChangeEvent, Array<ChangeEvent>] an Array with `batch:`
+      # @return [Subscription]
+      # @raise [ArgumentError] without a block
+      # @raise (see Consumer.start)
+      # @example
+      #   RedisIPC::Events.consume(stream: "orders", group: "log", from: :beginning,
+      #                            retry_on: { IOError => { wait: 1 } }) { |event| LOG.puts(event.to_h.to_json) }
+      def consume(stream:, group:, **words, &block)
+        raise ArgumentError, "consume needs a block" unless block
+
+        Subscription.new(stream, group, words, &block)
+      end
+
+      # Adds an event to the end of a stream. Returns once Redis has it. The first call opens a connection, which stays
+      # open.
+      # @param stream [String, Symbol] the stream's name
+      # @param data [Object] anything that JSON can hold
+      # @param type [String, Symbol, nil] what happened, such as `"order.created"`
+      # @param key [String, Symbol, Integer, nil] what it belongs to, such as the id of an order
+      # @param options [Hash] as for {publish_all}: `maxlen:`, `keep:`, `redis_options:`
+      # @return [String] the event's position in the stream
+      # @raise [ContentError] if JSON cannot hold the data
+      # @raise [ConnectionError] if Redis cannot be reached; its `outcome` says whether the event can be in the stream
+      # @raise [CommandError] if Redis refuses
+      # @raise [ArgumentError] if an argument is of the wrong kind
+      def publish(stream, data, type: nil, key: nil, **options)
+        publish_all(stream, [{ data: data, type: type, key: key }], **options).first
+      end
+
+      # Adds several events to the end of a stream, in their order, in one round trip.
+      # @param stream [String, Symbol] the stream's name
+      # @param events [Array<Hash{Symbol => Object}>] each with `data:`, and perhaps `type:` and `key:`
+      # @param maxlen [Integer, nil] about how many entries the stream keeps; the oldest are deleted, read or not
+      # @param keep [Numeric, nil] about how many seconds entries are kept; older ones are deleted, read or not. It and
+      #   `maxlen:` exclude each other
+      # @param redis_options [Hash, nil] which Redis; nil means those of {RedisIPC.configure}
+      # @return [Array<String>] their positions
+      # @raise (see publish)
+      # @example
+      #   RedisIPC::Events.publish_all("orders", ids.map { |id| { data: { order_id: id }, type: "order.paid" } })
+      def publish_all(stream, events, maxlen: nil, keep: nil, redis_options: nil)
+        stream = Names.check("the stream's name", stream)
+        context = Tracing.traceparent
+        entries = events.map { |event| Publication.fields(event, context) }
+        limits = Publication.limits(maxlen, keep)
+        return [] if entries.empty?
+
+        Publishers.with(redis_options || RedisIPC.configuration.redis_options) do |publisher|
+          RedisIPC.framework.around_wait { FiberWaker.outside { publisher.publish(stream, entries, *limits) } }
+        end
+      end
+    end
+  end
+end
+
+require_relative "events/subscription"

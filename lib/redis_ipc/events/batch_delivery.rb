@@ -1,0 +1,77 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  module Events
+    # Handles events in batches: runs the handler, and settles each event by what that did. A batch that raises is split
+    # in two until the events that fail are found.
+    # @api private
+    class BatchDelivery
+      # @param setup [Setup]
+      # @param settlement [Settlement]
+      def initialize(setup, settlement)
+        @format = setup.format
+        @invoker = setup.invoker
+        @policy = setup.policy
+        @pipeline = HandlerPipeline.new(setup)
+        @settlement = settlement
+      end
+
+      # @param engine [Native::EventConsumer]
+      # @param natives [Array<Native::StreamEvent>]
+      # @return [void]
+      def call(engine, natives)
+        left = natives.to_h { |native| [native, true] }.compare_by_identity
+        handle(engine, readable(engine, natives, left), left)
+      ensure
+        # The thread was killed.
+        left&.each_key { |native| @settlement.stopped(engine, native, ChangeEvent.new(native, @format)) }
+      end
+
+      private
+
+      # Takes those out that cannot be read: the handler could not say which it was.
+      def readable(engine, natives, left)
+        natives.select do |native|
+          event = ChangeEvent.new(native, @format)
+          event.data
+        rescue MalformedEntryError => e
+          left.delete(native)
+          @settlement.carry_out(engine, native, event, @settlement.decide(e, event))
+          false
+        else
+          true
+        end
+      end
+
+      def handle(engine, natives, left)
+        return if natives.empty?
+
+        # A half that is tried again knows nothing of the marks that the whole was given.
+        events = natives.map { |native| ChangeEvent.new(native, @format) }
+        error = failure_of(events)
+        return split(engine, natives, left) if error && natives.size > 1 && !@policy.expected?(error)
+
+        settle(engine, natives.zip(events), error, left)
+      end
+
+      def failure_of(events)
+        judge = ->(error) { error ? RetryPolicy::Decision.new(:fail, error) : RetryPolicy::DONE }
+        @pipeline.run(events, judge) { @invoker.batch(events) }.error
+      end
+
+      def split(engine, natives, left)
+        natives.each_slice((natives.size / 2.0).ceil) { |half| handle(engine, half, left) }
+      end
+
+      def settle(engine, pairs, error, left)
+        failed, done = pairs.partition { |_, event| error || event.failure }
+        @settlement.done(engine, done.map { |native, _| left.delete(native) && native })
+        failed.each do |native, event|
+          left.delete(native)
+          @settlement.carry_out(engine, native, event, @settlement.decide(error || event.failure, event))
+        end
+      end
+    end
+    private_constant :BatchDelivery
+  end
+end

@@ -1,0 +1,231 @@
+# frozen_string_literal: true
+
+require "time"
+
+module RedisIPC
+  # A change event tells what happened at a source: an entry of a Redis Stream. It is frozen, and decoded when it is
+  # read.
+  #
+  # Marshal dumps it as a value.
+  #
+  # @example
+  #   event.type           #=> "order.created"
+  #   event["order_id"]    #=> 7
+  #   event.position       #=> "1767225600000-0"
+  #   event.attempt        #=> 1
+  class ChangeEvent
+    # Stands in for the core's event in one that Marshal loaded.
+    Loaded = Struct.new(:id, :ms, :fields, :deliveries, :received_ms)
+    private_constant :Loaded
+
+    # @param native [Native::StreamEvent]
+    # @param format [Events::EntryFormat] how its source's entries are read
+    # @api private
+    def initialize(native, format)
+      @native = native
+      @format = format
+      # What was decoded, and whether it failed. A copy of which this is frozen too decodes each time.
+      @memo = {}
+      freeze
+    end
+
+    # @return [String] the name of the stream
+    def source
+      @format.source
+    end
+
+    # @return [Symbol] the kind of source: `:stream`
+    def kind
+      @format.kind
+    end
+
+    # @return [Symbol] what was done: `:message`
+    def operation
+      @format.operation
+    end
+
+    # @return [String, nil] the application's name of it, such as `"order.created"`
+    def type
+      @format.type(fields)
+    end
+
+    # @return [String, nil] what it belongs to, such as the id of an order
+    def key
+      @format.key(fields)
+    end
+
+    # Returns what is known of the new state: what the JSON holds, or the fields of a foreign entry as Strings. Hash
+    # keys are Strings. All of it is frozen.
+    # @return [Object]
+    # @raise [MalformedEntryError] if it should be JSON and is not. Leave it to be raised: the event then goes to the
+    #   dead letters
+    def data
+      return @memo[:data] if @memo.key?(:data)
+
+      keep(:data, @format.data(@native.id, fields))
+    end
+
+    # @return [nil] what is known of the old state: an entry of a stream has none
+    def old; end
+
+    # @return [nil] what differs between the old and the new state: an entry of a stream has no old one
+    def changes; end
+
+    # @param name [String, Symbol, Integer] a key of {#data}; an index if that is an Array
+    # @return [Object, nil]
+    # @raise (see #data)
+    def [](name)
+      case data
+      when Hash then data[text(name)]
+      when Array then data[name] if name.is_a?(Integer)
+      end
+    end
+
+    # @param name [String, Symbol, Integer] a key of {#data}; an index if that is an Array
+    # @param default [Object] what is returned without it
+    # @yieldparam name [String, Integer] called without it, if there is no default
+    # @return [Object]
+    # @raise [KeyError] without it, a default and a block; of an Array an IndexError
+    # @raise (see #data)
+    def fetch(name, *default, &block)
+      held = data
+      (held.is_a?(Array) || held.is_a?(Hash) ? held : {}).fetch(text(name), *default, &block)
+    end
+
+    # @param name [String, Symbol, Integer] a key of {#data}; an index if that is an Array
+    # @param rest [Array<String, Symbol, Integer>] keys and indices within that
+    # @return [Object, nil]
+    # @raise (see #data)
+    def dig(name, *rest)
+      value = self[name]
+      value.nil? || rest.empty? ? value : value.dig(*rest.map { |one| text(one) })
+    end
+
+    # @return [String] the entry's id, `"ms-sequence"`
+    def position
+      @native.id
+    end
+
+    # @return [Time] when it got into the stream, on Redis's clock
+    def occurred_at
+      Time.at(0, @native.ms, :millisecond)
+    end
+
+    # @return [Time] when this process read it
+    def received_at
+      Time.at(0, @native.received_ms, :millisecond)
+    end
+
+    # @return [Symbol] `:at_least_once`: it may run more than once, and is not lost while the stream has it
+    def guarantee
+      @format.guarantee
+    end
+
+    # @return [Integer] which try this is, from 1 on. Attempts count on when the process dies
+    def attempt
+      @native.deliveries
+    end
+
+    # @return [Boolean] whether it may have run before
+    def redelivered?
+      attempt > 1
+    end
+
+    # @return [nil] the epoch of the owner of its lane: without an order there are no lanes
+    def fence; end
+
+    # @return [nil] the transaction it belongs to: an entry of a stream belongs to none
+    def transaction; end
+
+    # Returns what only this kind of source knows: `fields`, all fields of the entry as they are, and `traceparent` if
+    # it has one.
+    # @return [Hash{Symbol => Object}] frozen
+    def metadata
+      { fields: fields, traceparent: traceparent }.compact.freeze
+    end
+
+    # @return [String, nil] the publisher's trace context (W3C `traceparent`)
+    # @api private
+    def traceparent
+      @format.traceparent(fields)
+    end
+
+    # Marks this event as failed, while the other events of its batch have succeeded. After the handler has returned, it
+    # is tried again or given up on, as if the handler had raised that for it.
+    # @param why [Exception, String] `retry_on` and `discard_on` go by the class of an exception
+    # @return [self]
+    # @raise [ArgumentError] if it is neither
+    # @example
+    #   Index.bulk(events).failures.each { |event, why| event.fail!(why) }
+    def fail!(why)
+      unless why.is_a?(Exception) || why.is_a?(String)
+        raise ArgumentError, "fail! needs an Exception or a String, got a #{why.class}"
+      end
+
+      @memo[:failure] = why.is_a?(String) ? EventFailedError.new(why, stream: source, entry_id: position) : why
+      self
+    end
+
+    # @return [Exception, nil] what it was marked with
+    # @api private
+    def failure
+      @memo[:failure]
+    end
+
+    # @return [Hash{String => Object}] all of it, as JSON can hold it: times as ISO 8601, Symbols as Strings; bytes that
+    #   are no UTF-8 are replaced
+    # @raise (see #data)
+    def to_h
+      { "source" => source, "kind" => kind.name, "operation" => operation.name, "type" => type, "key" => key,
+        "data" => plain(data), "old" => old, "changes" => changes, "position" => position,
+        "occurred_at" => occurred_at.utc.iso8601(3), "received_at" => received_at.utc.iso8601(3),
+        "guarantee" => guarantee.name, "attempt" => attempt, "fence" => fence, "transaction" => transaction,
+        "metadata" => plain(metadata) }
+    end
+
+    # Shows no data.
+    # @return [String]
+    def inspect
+      known = { type: type, key: key }.compact.map { |name, value| " #{name} #{LogText.of(value)}" }.join
+      LogText.line("#<#{self.class} #{source} #{position}#{known}, attempt #{attempt}>")
+    end
+
+    # @api private
+    def marshal_dump
+      [Loaded.members.map { |name| @native.public_send(name) }, @format]
+    end
+
+    # @api private
+    def marshal_load(dumped)
+      values, @format = dumped
+      @native = Loaded.new(*values).freeze
+      @memo = {}
+      freeze
+    end
+
+    private
+
+    # The core makes a new Hash each time.
+    def fields
+      @memo[:fields] || keep(:fields, @native.fields)
+    end
+
+    def keep(name, value)
+      @memo[name] = value unless @memo.frozen?
+      value
+    end
+
+    def text(name)
+      name.is_a?(Symbol) ? name.name : name
+    end
+
+    def plain(value)
+      case value
+      when Hash then value.to_h { |name, one| [ErrorText.utf8(name), plain(one)] }
+      when Array then value.map { |one| plain(one) }
+      when String then ErrorText.utf8(value)
+      else value
+      end
+    end
+  end
+end

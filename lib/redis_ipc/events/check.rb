@@ -1,0 +1,56 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  module Events
+    # Checks of what a consumer class says of itself. The messages name the word and what was expected.
+    # @api private
+    module Check
+      class << self
+        # @param who [String] the class
+        # @param word [String]
+        # @param options [Hash] what was said
+        # @param names [Array<Symbol>] the options of the word
+        def known(who, word, options, names)
+          unknown = (options.keys - names).first
+          return if unknown.nil?
+
+          here = names.empty? ? "it takes none" : "known here: #{names.join(", ")}"
+          refuse("unknown option #{unknown.inspect} of #{word} in #{who}; #{here}")
+        end
+
+        # @return [String]
+        def named(what, name)
+          Names.check(what, name)
+        rescue ArgumentError => e
+          refuse(e.message)
+        end
+
+        # @return [Boolean] whether it is a number of seconds
+        def seconds?(given)
+          given.is_a?(Numeric) && given.real? && given.finite? && given >= 0
+        end
+
+        # @return [Integer]
+        def number(what, given, range)
+          return given if given.is_a?(Integer) && range.cover?(given)
+
+          refuse("#{what} must be a whole number from #{range.first} to #{range.last}, got #{given.inspect}")
+        end
+
+        # @return [Boolean] true for nil
+        def flag(word, value)
+          return true if value.nil?
+          return value if [true, false].include?(value)
+
+          refuse("the option #{word} must be true or false, got #{value.inspect}")
+        end
+
+        # @raise [ConfigurationError]
+        def refuse(text)
+          raise ConfigurationError, text
+        end
+      end
+    end
+    private_constant :Check
+  end
+end

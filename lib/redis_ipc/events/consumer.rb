@@ -1,0 +1,253 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  module Events
+    # A consumer handles the events of a source. Any number of processes may start the same consumer: they share its
+    # group, and each event goes to one of them.
+    #
+    # Every execution gets its own instance of the class, so two share nothing but what the class shares on purpose.
+    # Methods, instance variables and constants of a subclass may have any name. A subclass inherits what the class
+    # above says, and may say otherwise. What it says is checked by {start}.
+    #
+    # @example
+    #   class BillingEvents < RedisIPC::Events::Consumer
+    #     stream "orders", group: "billing", from: :beginning
+    #     retry_on Net::ReadTimeout, attempts: 10
+    #     discard_on ActiveRecord::RecordNotFound
+    #
+    #     on("order.created") { |event| Invoice.create!(order: event["order_id"]) }
+    #
+    #     def call(event) = logger.debug("not for us: #{event.type}")
+    #   end
+    #
+    #   BillingEvents.start
+    class Consumer
+      class << self
+        # Names the stream whose events it handles, and the group.
+        # @param name [String, Symbol] the stream's name: the Redis key
+        # @param options [Hash] `group:` is the name of the group, which must be given; `from:` says where a group
+        #   begins that is not there yet: `:new` (the default), `:beginning`, a Time or an id; `json:` names the field
+        #   that holds JSON, or is false if none is to be decoded; `type:` names the field that holds the type
+        # @return [self]
+        # @example The entries of another program
+        #   stream "sensors", group: "alarms", json: "payload", type: "event"
+        def stream(name, **options)
+          ConsumerState.of(self).say(:stream, [name, options])
+          self
+        end
+
+        # Says in which order events are handled.
+        # @param order [Symbol] `:none`, the default: any thread of any process takes the next event. There is no other
+        #   yet
+        # @param options [Hash] none yet
+        # @return [self]
+        def order(order, **options)
+          ConsumerState.of(self).say(:order, [order, options])
+          self
+        end
+
+        # Says how many events are handled at the same time in a process.
+        # @param options [Hash] `threads: 5`; nothing else yet
+        # @return [self]
+        def concurrency(**options)
+          ConsumerState.of(self).say(:concurrency, options)
+          self
+        end
+
+        # Handles events in batches: `call` gets an Array of them. If it raises, the batch is split in two, and each
+        # half tried on its own, until the events that fail are found. If `retry_on` names what it raised, all its
+        # events are tried again later instead.
+        # @param options [Hash] `size:` is how many events at most; `within: 0.2` is how many seconds a batch may take
+        #   to fill
+        # @return [self]
+        # @example
+        #   batch size: 500, within: 0.2
+        #   def call(events) = Index.bulk(events).failures.each { |event, why| event.fail!(why) }
+        def batch(**options)
+          ConsumerState.of(self).say(:batch, options)
+          self
+        end
+
+        # Tries events again whose handler raised one of these. Of several rules that of the most specific class counts;
+        # of the same class the later one. An exception without a rule is tried again, too, with the option `attempts:`
+        # of {start}.
+        # @param classes [Array<Class, Module>] classes of exceptions
+        # @param options [Hash] `wait:` is a number of seconds, a Proc that returns seconds for an attempt, or
+        #   `:exponential` (1, 2, 4 and so on up to an hour, and up to 15 % more at random), the default; `attempts:` is
+        #   how often an event is tried before it becomes a dead letter
+        # @return [self]
+        # @example
+        #   retry_on Net::ReadTimeout, Errno::ECONNREFUSED, wait: ->(attempt) { attempt * 10 }, attempts: 20
+        def retry_on(*classes, **options)
+          ConsumerState.of(self).add_rules(:retry, classes, options)
+          self
+        end
+
+        # Drops events whose handler raised one of these.
+        # @param classes [Array<Class, Module>] classes of exceptions
+        # @return [self]
+        def discard_on(*classes)
+          ConsumerState.of(self).add_rules(:discard, classes, {})
+          self
+        end
+
+        # Handles events of a type. The block runs in a new instance of the class; `return` works inside it. Events of
+        # other types go to the method `call`; without one they are passed over.
+        # @param types [Array<String, Symbol>]
+        # @yieldparam event [ChangeEvent]
+        # @return [self]
+        # @raise [ArgumentError] without a block or a type
+        def on(*types, &block)
+          raise ArgumentError, "on needs a block" unless block
+          raise ArgumentError, "on needs a type" if types.empty?
+
+          types.each do |type|
+            name = ConsumerState.of(self).add_handler(type.to_s)
+            define_method(name, &block)
+            private name
+          end
+          self
+        end
+
+        # Sets the block that is told of errors: exceptions of events that are given up on, lost connections. It keeps
+        # its own `self`.
+        # @yieldparam exception [Exception] what happened
+        # @return [self]
+        # @raise [ArgumentError] without a block
+        def on_error(&block)
+          raise ArgumentError, "on_error needs a block" unless block
+
+          ConsumerState.of(self).say(:on_error, block)
+          self
+        end
+
+        # Adds middleware that surrounds the handler, from the next {start} on. That of a class above is outside of a
+        # subclass's. An exception that it raises counts as the handler's.
+        # @param link [#call, nil] instead of a block
+        # @yieldparam event [ChangeEvent, Array<ChangeEvent>] an Array in a consumer with batches
+        # @yieldparam handler [#call]
+        # @return [self]
+        # @example
+        #   around_event { |event, handler| Sentry.with_scope { handler.call } }
+        def around_event(link = nil, &block)
+          ConsumerState.of(self).middleware.add(link, &block)
+          self
+        end
+
+        # Gives each worker thread an object of its own, such as a connection. It is made by the block when a handler
+        # first asks for its {#resource}, and closed (`close`) when the thread ends.
+        # @yieldreturn [Object]
+        # @return [self]
+        # @raise [ArgumentError] without a block
+        # @example
+        #   resource { Redis.new }
+        #   def call(event) = resource.incr("orders")
+        def resource(&block)
+          raise ArgumentError, "resource needs a block" unless block
+
+          ConsumerState.of(self).say(:resource, block)
+          self
+        end
+
+        # Sets options of {start}. Those given to {start} take precedence.
+        # @param options [Hash]
+        # @return [self]
+        def options(**options)
+          ConsumerState.of(self).add_options(options)
+          self
+        end
+
+        # Starts to handle events in this process. Returns when Redis is connected, and the group is there.
+        #
+        # These are the defaults. Times are in seconds, sizes in bytes.
+        #
+        #   redis_options: {},       # which server, in redis-rb's names; else those of RedisIPC.configure
+        #   logger: nil, attempts: 5, lease: 30, max_event_size: 16_777_216, reconnect_after_fork: true,
+        #   dead_letters: { keep: 604_800, max_size: 134_217_728 }
+        # @param options [Hash] merged over the defaults, nested Hashes too
+        # @return [self]
+        # @raise [ConfigurationError] if an option, or what the class says, is unknown, of the wrong type or
+        #   contradicts something else
+        # @raise [ConnectionError] if Redis cannot be reached, or the class is started already
+        # @raise [CommandError] if Redis refuses
+        # @raise [ThreadLimitError] if a thread cannot be started; nothing stays connected
+        def start(**options)
+          ConsumerState.of(self).start(options)
+          self
+        end
+
+        # Stops in order: takes no more events, lets handlers that run finish, and hands back at once what was not
+        # started. May be called again, and before {start}.
+        # @param timeout [Numeric] seconds that handlers are given
+        # @return [self]
+        # @raise [ArgumentError] if the timeout is no number of seconds, or negative
+        def stop(timeout: 5)
+          timeout = Monotonic.finite(timeout)
+          ConsumerState.of(self).runner&.disconnect(timeout: timeout)
+          self
+        end
+
+        # @return [Boolean] whether it is started in this process
+        def running?
+          ConsumerState.of(self).running?
+        end
+
+        # Handles no more events until {resume}. Handlers that run go on. Other processes of the group go on, too.
+        # @return [self]
+        # @raise [NotConnectedError] if it is not started
+        def pause
+          ConsumerState.of(self).started.pause
+          self
+        end
+
+        # @return [self]
+        # @raise [NotConnectedError] if it is not started
+        def resume
+          ConsumerState.of(self).started.resume
+          self
+        end
+
+        # @return [Boolean] whether it is paused
+        def paused?
+          ConsumerState.of(self).runner ? ConsumerState.of(self).runner.paused? : false
+        end
+
+        # @return [Hash{Symbol => Integer}] the counters since {start}; docs/events.md explains each
+        # @raise [NotConnectedError] if it was never started in this process
+        def stats
+          ConsumerState.of(self).started.stats
+        end
+
+        # @return [Integer, nil] how many entries of the stream the group has not been delivered yet; nil if Redis
+        #   cannot tell
+        # @raise [ConnectionError] if Redis cannot be reached, or it is not started
+        def lag
+          ConsumerState.of(self).started.lag
+        end
+
+        # @return [DeadLetters] the events that the group gave up on; Redis is read when they are iterated
+        # @raise [NotConnectedError] if it is not started
+        def dead_letters
+          ConsumerState.of(self).started.dead_letters
+        end
+
+        private
+
+        def method_added(name)
+          super
+          return unless name == :initialize
+          return if instance_method(name).parameters.none? { |kind, _| %i[req keyreq].include?(kind) }
+
+          raise ArgumentError, "initialize of #{self} must need no arguments: each event gets an instance, made " \
+                               "without any"
+        end
+      end
+
+      # @return [Object] what the block of {Consumer.resource} made for this thread
+      # @raise [Error] if the class has no such block, or no handler is running
+      def resource
+        Resources.current
+      end
+    end
+  end
+end

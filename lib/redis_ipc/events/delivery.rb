@@ -1,0 +1,32 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  module Events
+    # Handles events one by one: runs the handler, and settles the event by what that did.
+    # @api private
+    class Delivery
+      # @param setup [Setup]
+      # @param settlement [Settlement]
+      def initialize(setup, settlement)
+        @format = setup.format
+        @invoker = setup.invoker
+        @pipeline = HandlerPipeline.new(setup)
+        @settlement = settlement
+      end
+
+      # @param engine [Native::EventConsumer]
+      # @param native [Native::StreamEvent]
+      # @return [void]
+      def call(engine, native)
+        event = ChangeEvent.new(native, @format)
+        decision = nil
+        judge = ->(error) { @settlement.decide(error || event.failure, event) }
+        decision = @pipeline.run(event, judge) { @invoker.event(event) }
+        @settlement.carry_out(engine, native, event, decision)
+      ensure
+        @settlement.stopped(engine, native, event) if decision.nil? && event
+      end
+    end
+    private_constant :Delivery
+  end
+end

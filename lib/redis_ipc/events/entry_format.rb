@@ -1,0 +1,96 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  module Events
+    # Reads the fields of a stream's entries: those of {Events.publish}, or those of any other program. It is frozen.
+    # @api private
+    class EntryFormat
+      TYPE = "type"
+      KEY = "key"
+      DATA = "data"
+      TRACEPARENT = "traceparent"
+      # What {Events.publish} writes: no entry with another field is one of its own.
+      OWN = [TYPE, KEY, DATA, TRACEPARENT].freeze
+      private_constant :TYPE, :KEY, :DATA, :TRACEPARENT, :OWN
+
+      # @return [String] the stream's name
+      attr_reader :source
+
+      # @param source [String]
+      # @param json [String, false, nil] the field that holds JSON; false: no entry is decoded; nil: those of
+      #   {Events.publish} are
+      # @param type [String, nil] the field that holds the type
+      def initialize(source, json: nil, type: nil)
+        @source = source
+        @json = json
+        @type = type
+        freeze
+      end
+
+      def kind
+        :stream
+      end
+
+      def operation
+        :message
+      end
+
+      def guarantee
+        :at_least_once
+      end
+
+      # @param fields [Hash{String => String}]
+      # @return [String, nil]
+      def type(fields)
+        @type ? fields[@type] : (fields[TYPE] if own?(fields))
+      end
+
+      # @param fields [Hash{String => String}]
+      # @return [String, nil]
+      def key(fields)
+        fields[KEY] if own?(fields)
+      end
+
+      # @param fields [Hash{String => String}]
+      # @return [String, nil]
+      def traceparent(fields)
+        Tracing.checked(fields[TRACEPARENT])
+      end
+
+      # @param id [String] the entry's
+      # @param fields [Hash{String => String}]
+      # @return [Object] frozen
+      # @raise [MalformedEntryError]
+      def data(id, fields)
+        field = @json || (DATA if own?(fields))
+        field ? decode(id, field, fields[field]) : fields
+      end
+
+      private
+
+      # Returns whether the entry has the form of {Events.publish}, and the consumer does not say how to read it.
+      def own?(fields)
+        @json.nil? && @type.nil? && fields.key?(DATA) && fields.each_key.all? { |name| OWN.include?(name) }
+      end
+
+      def decode(id, field, text)
+        malformed(id, "has no field #{LogText.of(field)}") if text.nil?
+        malformed(id, "has a field #{LogText.of(field)} that is no JSON: it is no UTF-8") unless text.valid_encoding? &&
+                                                                                                 utf8?(text)
+        JSON.parse(text, freeze: true)
+      rescue JSON::ParserError
+        # The parser's message shows the data.
+        malformed(id, "has a field #{LogText.of(field)} that is no JSON")
+      end
+
+      def utf8?(text)
+        text.encoding == Encoding::UTF_8 || text.ascii_only?
+      end
+
+      def malformed(id, what)
+        raise MalformedEntryError.new("the entry #{what}", stream: source, entry_id: id)
+      end
+    end
+    private_constant :EntryFormat
+  end
+end

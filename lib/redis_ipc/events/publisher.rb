@@ -1,0 +1,54 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  module Events
+    # A publisher is this process's connection for publishing to one Redis. It belongs to the process that opened it.
+    # @api private
+    class Publisher
+      # One connected period of a publisher. It has no threads in Ruby.
+      class Session < EngineSession
+        def initialize(core, callables)
+          super("publisher", callables, workers: nil, others: []) do |logins|
+            Native::EventPublisher.start(core, logins)
+          end
+        end
+      end
+      private_constant :Session
+
+      # @param redis_options [Hash]
+      # @yield forgets the publisher, which is closed
+      # @raise [ConfigurationError]
+      # @raise [ConnectionError]
+      def initialize(redis_options, &forget)
+        core, callables = Settings.for_core(redis_options: redis_options)
+        @forget = forget
+        @session = ThreadLimitError.watch({}) { Session.new(core, callables) }
+        ProcessHooks.remember(@session, self)
+      end
+
+      # @return [Array<String>] the positions
+      def publish(stream, entries, maxlen, keep)
+        @session.engine.publish(stream, entries, maxlen, keep)
+      end
+
+      # @return [Boolean] whether it is of this process and not closed
+      def open?
+        @session.open?
+      end
+
+      # Closes it at the end of the process.
+      def disconnect(timeout:)
+        @forget.call(self)
+        @session.close(timeout)
+      end
+
+      # A forked child opens its own when it publishes.
+      def reconnect_after_fork
+        @forget.call(self)
+        @session.abandon
+        ProcessHooks.forget(@session)
+      end
+    end
+    private_constant :Publisher
+  end
+end

@@ -1,0 +1,49 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  module Events
+    # The objects of the worker threads: each makes its own when it first needs it, and closes it when it ends.
+    # @api private
+    class Resources
+      # The thread variable that holds the resources its thread has a share in.
+      KEY = :redis_ipc_resources
+      private_constant :KEY
+
+      # @return [Object] the current thread's
+      # @raise [Error]
+      def self.current
+        resources = Thread.current.thread_variable_get(KEY)
+        raise Error, "no handler with a resource runs in this thread: say resource { } in the class" unless resources
+
+        resources.fetch
+      end
+
+      # @param make [#call]
+      # @yieldparam exception [Exception] what closing one raised
+      def initialize(make, &report)
+        @make = make
+        @report = report
+        @made = {}.compare_by_identity
+      end
+
+      # Gives the current thread a share.
+      def enter
+        Thread.current.thread_variable_set(KEY, self)
+      end
+
+      # @return [Object]
+      def fetch
+        @made.fetch(Thread.current) { |thread| @made[thread] = @make.call }
+      end
+
+      # Closes what the current thread made.
+      def leave
+        made = @made.delete(Thread.current)
+        made.close if made.respond_to?(:close)
+      rescue StandardError => e
+        @report.call(e)
+      end
+    end
+    private_constant :Resources
+  end
+end

@@ -1,0 +1,107 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  module Events
+    # A consumer that is started in this process, over forks too.
+    # @api private
+    class Runner
+      include Lifecycle
+
+      # @param setup [Setup]
+      def initialize(setup)
+        @setup = setup
+        @lifecycle = Mutex.new
+        settlement = Settlement.new(self, setup.policy)
+        @delivery = (setup.batch ? BatchDelivery : Delivery).new(setup, settlement)
+      end
+
+      # @return [self]
+      def start
+        connect_with(@setup)
+      end
+
+      def pause
+        @paused = true
+        session.engine.pause
+      end
+
+      def resume
+        @paused = false
+        session.engine.resume
+      end
+
+      def paused?
+        @paused ? true : false
+      end
+
+      # @return [Integer, nil]
+      def lag
+        FiberWaker.outside { session.engine.lag }
+      end
+
+      # @return [DeadLetters]
+      def dead_letters
+        DeadLetters.new(session.engine, @setup.group, @setup.format)
+      end
+
+      # Tells the user of an error.
+      # @param exception [Exception]
+      # @param about [String, nil] what the handler raised it for
+      # @param event [ChangeEvent, nil] the one that was given up on
+      # @return [void]
+      def report(exception, about: nil, event: nil)
+        ErrorReport.tell(title, exception, about: about, logger: @setup.logger, on_error: @setup.on_error) do
+          publish(exception, event)
+        end
+      end
+
+      # Logs something that is no error.
+      # @param text [String]
+      # @return [void]
+      def note(text)
+        text = "redis_ipc #{title}: #{text}"
+        logger = @setup.logger || RedisIPC.configuration.logger
+        logger ? logger.warn(text) : ErrorReport.warning(text)
+      end
+
+      # @return [String]
+      def inspect
+        "#<#{self.class} of #{title}>"
+      end
+
+      private
+
+      def open_session(setup)
+        session = Session.new(setup, report: method(:report), reconnected: method(:reconnected))
+        begin_session(session) do
+          session.engine.pause if @paused
+          session.run(@delivery)
+        end
+      end
+
+      def publish(exception, event)
+        id = event ? event.position : (exception.entry_id if exception.is_a?(Error))
+        payload = { **place, id: id, error: exception, **(event ? { event: event } : {}) }
+        Instrumentation.publish(:dead_letter, payload) if event || exception.is_a?(DeadLetteredError)
+        Instrumentation.publish(:error, payload)
+      end
+
+      def reconnected(outage)
+        Instrumentation.publish(:reconnect, { **place, duration: outage })
+      end
+
+      def place
+        { stream: @setup.stream, group: @setup.group }
+      end
+
+      def subject
+        @setup.name
+      end
+
+      def title(what = nil)
+        [what, "#{@setup.stream}/#{@setup.group}"].compact.join(" ")
+      end
+    end
+    private_constant :Runner
+  end
+end

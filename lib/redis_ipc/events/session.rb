@@ -1,0 +1,112 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  module Events
+    # A session is one connected period of a consumer in one process.
+    # @api private
+    class Session < EngineSession
+      # How many events a thread takes at once, at most. The core hands out several only where handlers are quick.
+      MOST = 64
+      private_constant :MOST
+
+      # @return [Setup]
+      attr_reader :settings
+
+      # @param setup [Setup]
+      # @param report [#call] tells the user of an error
+      # @param reconnected [#call] is called with the seconds of an outage that is over
+      def initialize(setup, report:, reconnected:)
+        @settings = setup
+        @report = report
+        @reconnected = reconnected
+        @resources = Resources.new(setup.resource, &report) if setup.resource
+        label = "#{setup.stream}/#{setup.group}"
+        @reporter = ThreadPool.new("event reporter", label) { tell_one }
+        workers = ThreadPool.new("event worker", label, ended: @resources&.method(:leave)) { serve_some }
+        super(label, setup.callables, workers: workers, others: [@reporter]) do |logins|
+          Native::EventConsumer.start(setup.stream, setup.group, setup.core, logins)
+        end
+      end
+
+      def reconnect_after_fork?
+        settings.reconnect_after_fork
+      end
+
+      # Starts the threads.
+      # @param delivery [Delivery, BatchDelivery] runs what was taken
+      # @return [self]
+      def run(delivery)
+        @delivery = delivery
+        @workers.start(settings.threads)
+        @reporter.start(1)
+        self
+      end
+
+      # Stops the intake. What threads hold and have not begun is handed back.
+      def quiet
+        @stopping = true
+        super
+      end
+
+      def close(timeout)
+        @stopping = true
+        super
+      end
+
+      private
+
+      def serve_some
+        @resources&.enter
+        settings.batch ? serve_batch : serve_each
+      end
+
+      def serve_each
+        events = @engine.take(MOST)
+        return false unless events
+
+        begun = 0
+        while begun < events.size && !@stopping
+          begun += 1
+          @delivery.call(@engine, events[begun - 1])
+        end
+        !abandoned?
+      ensure
+        # The consumer stops, or the thread was killed: other threads, or other processes, handle the rest.
+        give_back(events.drop(begun)) if events && begun < events.size
+      end
+
+      def serve_batch
+        events = @engine.take_batch(*settings.batch)
+        return false unless events
+
+        begun = true
+        @delivery.call(@engine, events)
+        !abandoned?
+      ensure
+        give_back(events) if events && !begun
+      end
+
+      def give_back(events)
+        @engine.give_back(events)
+      rescue NotConnectedError
+        # This is a fork, or the engine is closed and has given them back.
+      end
+
+      def tell_one
+        report = @engine.next_report
+        pass_on(report) if report
+        !report.nil?
+      end
+
+      # Acts on a report.
+      # @param report [Native::Report]
+      def pass_on(report)
+        case report.kind
+        when :failure then @report.call(report.error)
+        when :reconnected then @reconnected.call(report.outage)
+        end
+      end
+    end
+    private_constant :Session
+  end
+end

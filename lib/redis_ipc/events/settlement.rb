@@ -1,0 +1,87 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  module Events
+    # Carries out what was decided for events, and tells of those that are not done.
+    # @api private
+    class Settlement
+      # @param runner [Runner]
+      # @param policy [RetryPolicy]
+      def initialize(runner, policy)
+        @runner = runner
+        @policy = policy
+      end
+
+      # @param error [Exception, nil] what the handler raised for the event
+      # @param event [ChangeEvent]
+      # @return [RetryPolicy::Decision]
+      def decide(error, event)
+        error ? @policy.decide(error, event) : RetryPolicy::DONE
+      end
+
+      # @param engine [Native::EventConsumer]
+      # @param native [Native::StreamEvent]
+      # @param event [ChangeEvent]
+      # @param decision [RetryPolicy::Decision]
+      # @return [void]
+      def carry_out(engine, native, event, decision)
+        guarded do
+          case decision.action
+          when :done then engine.done([native])
+          when :discard then discard(engine, native, event, decision.error)
+          when :retry then put_off(engine, native, event, decision)
+          else bury(engine, native, event, decision.error)
+          end
+        end
+      end
+
+      # @param engine [Native::EventConsumer]
+      # @param natives [Array<Native::StreamEvent>]
+      # @return [void]
+      def done(engine, natives)
+        guarded { engine.done(natives) } unless natives.empty?
+      end
+
+      # The handler was stopped from outside (Thread#kill).
+      def stopped(engine, native, event)
+        error = EventFailedError.new("the handler was stopped before it finished", **where(event))
+        carry_out(engine, native, event, @policy.decide(error, event))
+      end
+
+      private
+
+      def guarded
+        yield
+      rescue NotConnectedError
+        # The handler forked, and this is the child; or it is closed, and the group has the event again.
+      rescue Error => e
+        @runner.report(e)
+      end
+
+      def discard(engine, native, event, error)
+        engine.done([native])
+        @runner.note("#{about(event)} is discarded: #{LogText.error(error)}")
+      end
+
+      def put_off(engine, native, event, decision)
+        engine.retry(native, decision.wait)
+        @runner.note("#{about(event)} is tried again in #{decision.wait.round(1)} s: #{LogText.error(decision.error)}")
+      end
+
+      def bury(engine, native, event, error)
+        engine.bury(native, LogText.error(error))
+        @runner.report(error, about: "#{about(event)}, a dead letter now", event: event)
+      end
+
+      def about(event)
+        type = event.type&.then { |text| " (#{LogText.of(text)})" }
+        "event #{event.position}#{type}, attempt #{event.attempt}"
+      end
+
+      def where(event)
+        { stream: event.source, entry_id: event.position }
+      end
+    end
+    private_constant :Settlement
+  end
+end

@@ -1,0 +1,122 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  module Events
+    # A subscription is what {Events.consume} started: a block that handles the events of a stream.
+    class Subscription
+      include Undumpable
+
+      # Words that {Events.consume} takes as keywords, and that a class says.
+      SOURCE = %i[from json type].freeze
+      OTHER = %i[order concurrency batch retry_on discard_on on_error around_event resource].freeze
+      private_constant :SOURCE, :OTHER
+
+      # @return [String] the stream's name
+      attr_reader :stream_name
+      # @return [String] the group's name
+      attr_reader :group_name
+
+      # @param stream [String, Symbol]
+      # @param group [String, Symbol]
+      # @param words [Hash]
+      # @api private
+      def initialize(stream, group, words, &handler)
+        @stream_name = stream.to_s
+        @group_name = group.to_s
+        @consumer = Class.new(Consumer)
+        ConsumerState.of(@consumer).name = "the consumer of #{LogText.of(@stream_name)}/#{LogText.of(@group_name)}"
+        @consumer.stream(stream, group: group, **words.slice(*SOURCE))
+        say(words)
+        handle(words[:resource], handler)
+        @consumer.start(**words.except(*SOURCE, *OTHER))
+      end
+
+      # Stops as {Consumer.stop} does.
+      # @param timeout [Numeric] seconds that handlers are given
+      # @return [self]
+      # @raise [ArgumentError] if the timeout is no number of seconds, or negative
+      def stop(timeout: 5)
+        @consumer.stop(timeout: timeout)
+        self
+      end
+
+      # @return [Boolean] whether it handles events in this process
+      def running?
+        @consumer.running?
+      end
+
+      # Handles no more events until {#resume}. Handlers that run go on.
+      # @return [self]
+      # @raise [NotConnectedError] if it is stopped
+      def pause
+        @consumer.pause
+        self
+      end
+
+      # @return [self]
+      # @raise [NotConnectedError] if it is stopped
+      def resume
+        @consumer.resume
+        self
+      end
+
+      # @return [Boolean] whether it is paused
+      def paused?
+        @consumer.paused?
+      end
+
+      # @return [Hash{Symbol => Integer}] as {Consumer.stats}
+      def stats
+        @consumer.stats
+      end
+
+      # @return [Integer, nil] as {Consumer.lag}
+      # @raise (see Consumer.lag)
+      def lag
+        @consumer.lag
+      end
+
+      # @return [DeadLetters] as {Consumer.dead_letters}
+      # @raise (see Consumer.dead_letters)
+      def dead_letters
+        @consumer.dead_letters
+      end
+
+      # @return [String]
+      def inspect
+        "#<#{self.class} #{stream_name}/#{group_name} #{running? ? "running" : "stopped"}>"
+      end
+
+      private
+
+      def say(words)
+        @consumer.order(words[:order]) if words.key?(:order)
+        @consumer.concurrency(**words[:concurrency]) if words.key?(:concurrency)
+        @consumer.batch(**words[:batch]) if words.key?(:batch)
+        say_rules(words)
+        words[:on_error]&.then { |told| @consumer.on_error { |exception| told.call(exception) } }
+        Array(words[:around_event]).each { |link| @consumer.around_event(link) }
+      end
+
+      def say_rules(words)
+        rules(words[:retry_on]).each { |classes, options| @consumer.retry_on(*classes, **options) }
+        @consumer.discard_on(*words[:discard_on]) if words.key?(:discard_on)
+      end
+
+      # @param given [Class, Array<Class>, Hash{Class => Hash}, nil]
+      def rules(given)
+        case given
+        when nil then []
+        when Hash then given.map { |one, options| [[one], options] }
+        else [[Array(given), {}]]
+        end
+      end
+
+      # The block keeps its own `self`.
+      def handle(resource, handler)
+        @consumer.resource { resource.call } if resource
+        @consumer.define_method(:call) { |given| resource ? handler.call(given, self.resource) : handler.call(given) }
+      end
+    end
+  end
+end

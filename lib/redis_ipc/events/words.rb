@@ -1,0 +1,92 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  module Events
+    # Checks what a consumer class says of its source, its order and its threads.
+    # @api private
+    module Words
+      STREAM = %i[group from json type].freeze
+      BATCH = %i[size within].freeze
+      EXECUTORS = %i[threads fibers processes ractors].freeze
+      ORDERS = %i[none key source].freeze
+      THREADS = (1..1000)
+      SIZES = (1..10_000)
+      # Seconds.
+      WITHIN = 60
+      POSITION = /\A\d{1,20}-\d{1,20}\z/
+      private_constant :STREAM, :BATCH, :EXECUTORS, :ORDERS, :THREADS, :SIZES, :WITHIN, :POSITION
+
+      class << self
+        # @return [Array(String, Hash)] the stream's name, and the checked options
+        def stream(who, name, options)
+          Check.refuse("#{who} has no source: call stream \"name\", group: \"name\"") if name.nil?
+          Check.known(who, "stream", options, STREAM)
+
+          [Check.named("the stream's name", name),
+           { group: group(who, name, options[:group]), from: from(options[:from]),
+             json: options[:json] == false ? false : field("json", options[:json]),
+             type: field("type", options[:type]) }]
+        end
+
+        def order(who, order, options)
+          known = ORDERS.include?(order)
+          Check.refuse("the order of #{who} must be :none, :key or :source, got #{order.inspect}") unless known
+          Check.refuse("order #{order.inspect} is not there yet: only :none is") unless order == :none
+          Check.known(who, "order :none", options, [])
+        end
+
+        # @return [Integer] how many threads
+        def threads(who, options)
+          Check.known(who, "concurrency", options, EXECUTORS)
+          absent = (options.keys - [:threads]).first
+          Check.refuse("concurrency #{absent}: is not there yet: only threads: is") if absent
+          Check.number("threads: of concurrency", options.fetch(:threads), THREADS)
+        end
+
+        # @return [Array(Integer, Float)] the size, and the seconds
+        def batch(who, options)
+          Check.known(who, "batch", options, BATCH)
+          Check.refuse("batch of #{who} needs a size: batch size: 500, within: 0.2") unless options.key?(:size)
+          within = options.fetch(:within, 0.2)
+          unless Check.seconds?(within) && within <= WITHIN
+            Check.refuse("within: of batch must be a number of seconds, at most #{WITHIN}, got #{within.inspect}")
+          end
+
+          [Check.number("size: of batch", options[:size], SIZES), within.to_f]
+        end
+
+        private
+
+        def group(who, stream, name)
+          Check.refuse("the stream of #{who} needs a group: stream #{stream.inspect}, group: \"name\"") if name.nil?
+          Check.named("the group's name", name)
+        end
+
+        def field(word, name)
+          return if name.nil?
+
+          Check.named("#{word}: of stream, the name of a field,", name)
+        end
+
+        # @return [String, Integer] as the core takes it: an Integer is milliseconds since 1970
+        def from(given)
+          case given
+          when nil, :new, "new" then "new"
+          when :beginning, "beginning" then "beginning"
+          when POSITION then given
+          else time(given)
+          end
+        end
+
+        def time(given)
+          given = given.to_time if !given.is_a?(Time) && given.respond_to?(:to_time)
+          return (given.to_r * 1000).floor if given.is_a?(Time)
+
+          Check.refuse("from: of stream must be :beginning, :new, a Time or an id like \"1767225600000-0\", " \
+                       "got #{given.inspect}")
+        end
+      end
+    end
+    private_constant :Words
+  end
+end

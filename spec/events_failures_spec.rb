@@ -1,0 +1,186 @@
+# frozen_string_literal: true
+
+RSpec.describe "events whose handler fails" do
+  let(:got) { Queue.new }
+
+  def next_ones(count)
+    Array.new(count) { next_of(got) }
+  end
+
+  def pending
+    redis.xpending("orders", "billing")["size"]
+  end
+
+  # The only dead letter that there is, once it is there.
+  def letter
+    eventually { consumers.first.dead_letters.first }
+  end
+
+  it "are tried again, and the others go on meanwhile" do
+    kept = got
+    consume(concurrency: { threads: 1 }, retry_on: { IOError => { wait: 0.2 } }) do |event|
+      kept << [event.data, event.attempt, event.redelivered?]
+      raise IOError if event.data == "bad" && event.attempt < 3
+    end
+    publish("bad")
+    expect(next_of(got)).to eq(["bad", 1, false])
+    20.times { |number| publish(number) }
+    expect(next_ones(20).map(&:first)).to eq((0...20).to_a)
+    expect(next_ones(2)).to eq([["bad", 2, true], ["bad", 3, true]])
+    eventually { pending.zero? }
+    expect(errors).to be_empty
+  end
+
+  it "become dead letters after the last try, with the reason" do
+    consume(attempts: 2) { |event| raise KeyError, "no order #{event["order_id"]}" }
+    position = publish({ order_id: 7 }, type: "order.paid", key: 7)
+    expect(letter).to be_frozen.and have_attributes(
+      position: position, reason: "KeyError: no order 7", attempts: 2, type: "order.paid", key: "7",
+      data: { "order_id" => 7 }, fields: { "type" => "order.paid", "key" => "7", "data" => '{"order_id":7}' },
+      died_at: be_within(10).of(Time.now), id: a_string_matching(/\A\d+-\d+\z/)
+    )
+    expect(letter.inspect).to include("orders", "no order 7")
+    expect(consumers.first.dead_letters.inspect).to eq("#<RedisIPC::Events::DeadLetters of orders/billing>")
+    expect(next_of(errors)).to be_a(KeyError).and have_attributes(message: "no order 7")
+    eventually { pending.zero? }
+    expect(redis.xlen("orders")).to eq(1)
+    expect(errors).to be_empty
+  end
+
+  it "are tried again from the dead letters as if for the first time, by this group alone" do
+    kept = got
+    broken = true
+    consume(attempts: 1) { |event| broken ? raise("no") : kept << [event.data, event.attempt] }
+    consume(group: "other") { |event| kept << [:other, event.data] }
+    publish(1)
+    expect(next_of(got)).to eq([:other, 1])
+    dead = letter
+    broken = false
+    expect(Array.new(3) { Thread.new { dead.retry } }.map(&:value).count(true)).to eq(1)
+    expect(next_of(got)).to eq([1, 1])
+    eventually { consumers.first.dead_letters.empty? && pending.zero? }
+    expect([dead.retry, dead.discard]).to eq([false, false])
+    expect(got).to be_empty
+  end
+
+  it "are added again from the dead letters if the stream has lost them" do
+    kept = got
+    broken = true
+    consume(attempts: 1) { |event| broken ? raise("no") : kept << event.data }
+    position = publish(1)
+    dead = letter
+    redis.call("XDEL", "orders", position)
+    broken = false
+    expect(dead.retry).to be(true)
+    expect(next_of(got)).to eq(1)
+  end
+
+  it "can be discarded from the dead letters" do
+    consume(attempts: 1) { |event| raise "no #{event.data}" }
+    3.times { |number| publish(number) }
+    letters = consumers.first.dead_letters
+    eventually { letters.size == 3 }
+    expect(letters.find { |dead| dead.data == 1 }.discard).to be(true)
+    expect(letters.map(&:data)).to contain_exactly(0, 2)
+  end
+
+  it "are dropped where discard_on says so" do
+    kept = got
+    told = Queue.new
+    logger = Logger.new(IO::NULL)
+    logger.define_singleton_method(:warn) { |text| told << text }
+    consume(discard_on: KeyError, logger: logger) do |event|
+      event.data == 1 ? raise(KeyError, "gone") : kept << event.data
+    end
+    publish(1)
+    publish(2)
+    expect(next_of(got)).to eq(2)
+    eventually { pending.zero? }
+    expect(next_of(told)).to match(%r{redis_ipc orders/billing: event \d+-\d+, attempt 1 is discarded: KeyError: gone})
+    expect([errors, consumers.first.dead_letters]).to all(be_empty)
+  end
+
+  it "wait as their rule says, and are tried as often" do
+    kept = got
+    consume(attempts: 1, retry_on: { IOError => { wait: ->(attempt) { attempt / 100.0 }, attempts: 4 } }) do |event|
+      kept << event.attempt
+      raise event.data == "io" ? IOError : KeyError
+    end
+    publish("io")
+    expect(next_ones(4)).to eq([1, 2, 3, 4])
+    expect(letter).to have_attributes(attempts: 4)
+    publish("key")
+    expect(next_of(got)).to eq(1)
+    eventually { consumers.first.dead_letters.size == 2 }
+  end
+
+  it "may be marked as failed by their handler" do
+    consume(attempts: 1) { |event| event.fail!("no room") }
+    publish(1)
+    expect(letter.reason).to eq("RedisIPC::EventFailedError: no room (stream: orders, entry: #{letter.position})")
+      .or(eq("RedisIPC::EventFailedError: no room"))
+  end
+
+  it "fail by their middleware too" do
+    kept = got
+    start(consumer_class do
+      options attempts: 1
+      around_event { |_event, _handler| raise IOError, "no sentry" }
+      define_method(:call) { |event| kept << event }
+    end)
+    publish(1)
+    expect(letter.reason).to eq("IOError: no sentry")
+    expect(got).to be_empty
+  end
+
+  it "fail by exceptions of any class" do
+    consume(attempts: 1) { |_event| raise NotImplementedError, "later" }
+    publish(1)
+    expect(letter.reason).to eq("NotImplementedError: later")
+  end
+
+  it "are given up on at once if they cannot be read, and consumption goes on" do
+    kept = got
+    consume(json: "payload") { |event| kept << event.data }
+    ["{", "[1]"].each { |payload| redis.xadd("orders", { "payload" => payload }) }
+    redis.xadd("orders", { "other" => "1" })
+    redis.xadd("orders", { "payload" => "[2]" })
+    expect(next_ones(2)).to contain_exactly([1], [2])
+    eventually { consumers.first.dead_letters.size == 2 }
+    expect(consumers.first.dead_letters.map { |dead| [dead.attempts, dead.data, dead.fields] })
+      .to contain_exactly([1, nil, { "payload" => "{" }], [1, nil, { "other" => "1" }])
+    expect(consumers.first.dead_letters.map(&:reason))
+      .to contain_exactly(a_string_including("a field payload that is no JSON"), a_string_including("no field payload"))
+    expect(Array.new(2) { next_of(errors) }).to all(be_a(RedisIPC::MalformedEntryError))
+  end
+
+  it "are tried again if their thread is killed, by the one that replaces it" do
+    kept = got
+    consume(concurrency: { threads: 1 }) do |event|
+      kept << [event.data, event.attempt]
+      Thread.current.kill if event.data == "kill" && event.attempt == 1
+    end
+    ["kill", 1, 2].each { |data| publish(data) }
+    expect(next_ones(4)).to contain_exactly(["kill", 1], ["kill", 2], [1, 1], [2, 1])
+    eventually { pending.zero? }
+  end
+
+  it "do not lose what else their thread held when it is killed" do
+    kept = got
+    consume(concurrency: { threads: 1 }) do |event|
+      Thread.current.kill if event.data == 250 && event.attempt == 1
+      kept << event.data
+    end
+    RedisIPC::Events.publish_all("orders", (0...500).map { |number| { data: number } }, redis_options: redis_options)
+    expect(next_ones(500)).to match_array(0...500)
+    eventually { pending.zero? }
+  end
+
+  it "do not show what is in them, or in objects, in the reason" do
+    secret = Class.new { define_method(:inspect) { "#<secret>" } }
+    consume(attempts: 1) { |_event| secret.new.missing }
+    publish({ password: "hunter2" })
+    expect(letter.reason).to match(/\ANoMethodError: undefined method .missing'/)
+    expect(letter.reason).not_to match(/secret>|hunter2/)
+  end
+end

@@ -1,0 +1,183 @@
+# frozen_string_literal: true
+
+# What a consumer class says, and what becomes of failures: no Redis is needed for that.
+RSpec.describe RedisIPC::Events::Consumer do
+  def consumer(parent = described_class, &block)
+    Class.new(parent, &block)
+  end
+
+  # A class that would start, but for what the block says.
+  def refused(**options, &block)
+    one = consumer do
+      stream "orders", group: "billing"
+      define_method(:call) { |event| event }
+    end
+    one.class_eval(&block) if block
+    error = nil
+    expect { one.start(**options) }.to raise_error(RedisIPC::ConfigurationError) { |raised| error = raised }
+    error.message
+  end
+
+  describe "is refused at its start" do
+    it "without a source, a group or a handler" do
+      expect { consumer { define_method(:call) { |_| nil } }.start }
+        .to raise_error(RedisIPC::ConfigurationError, /has no source: call stream "name", group: "name"/)
+      expect(refused { stream "orders" }).to include('needs a group: stream "orders", group: "name"')
+      expect { consumer { stream "orders", group: "g" }.start }
+        .to raise_error(RedisIPC::ConfigurationError, /handles nothing: define call\(event\), or on\(type\)/)
+    end
+
+    it "for what stream does not take" do
+      expect(refused { stream "orders", groop: "g" })
+        .to match(/unknown option :groop of stream in .*; known here: group, from, json, type/)
+      expect(refused { stream " ", group: "g" }).to include("the stream's name cannot be blank")
+      expect(refused { stream "orders", group: 7 }).to include("the group's name must be a String or a Symbol")
+      expect(refused { stream "orders", group: "g", from: "soon" })
+        .to include('must be :beginning, :new, a Time or an id like "1767225600000-0", got "soon"')
+      expect(refused { stream "orders", group: "g", json: 7 }).to include("json: of stream, the name of a field,")
+    end
+
+    it "for an order, or an executor, that is not there yet" do
+      expect(refused { order :key, by: "id" }).to eq("order :key is not there yet: only :none is")
+      expect(refused { order :source }).to eq("order :source is not there yet: only :none is")
+      expect(refused { order :alphabet }).to include("must be :none, :key or :source, got :alphabet")
+      expect(refused { concurrency fibers: 50 }).to eq("concurrency fibers: is not there yet: only threads: is")
+      expect(refused { concurrency threads: 0 }).to include("must be a whole number from 1 to 1000, got 0")
+      expect(refused { concurrency workers: 3 }).to include("unknown option :workers of concurrency")
+    end
+
+    it "for batches that cannot be" do
+      expect(refused { batch within: 1 }).to include("needs a size: batch size: 500, within: 0.2")
+      expect(refused { batch size: 0 }).to include("size: of batch must be a whole number from 1 to 10000, got 0")
+      expect(refused { batch size: 2, within: -1 }).to include("within: of batch must be a number of seconds")
+      said = refused do
+        batch size: 2
+        on("order.created") { |event| event }
+      end
+      expect(said).to include("has batches, which go to call(events): on(type) is for single events")
+    end
+
+    it "for rules that cannot be" do
+      expect(refused { retry_on }).to include("retry_on of", "needs a class of exceptions")
+      expect(refused { retry_on "KeyError" }).to eq('retry_on needs classes of exceptions, got "KeyError"')
+      expect(refused { discard_on Integer }).to eq("discard_on needs classes of exceptions, got Integer")
+      expect(refused { retry_on KeyError, wait: :soon }).to include("a number of seconds, :exponential, or a Proc")
+      expect(refused { retry_on KeyError, attempts: 0 }).to include("attempts: of retry_on must be a whole number")
+      expect(refused { retry_on KeyError, tries: 3 }).to include("unknown option :tries of retry_on")
+    end
+
+    it "for options that are none" do
+      expect(refused(attempts: 0)).to include("the option attempts must be a whole number from 1 to 1000, got 0")
+      expect(refused(logger: 1)).to include("the option logger must respond to")
+      expect(refused(reconnect_after_fork: 1)).to include("reconnect_after_fork must be true or false")
+      expect(refused(threads: 3)).to eq("threads: is no option of start: say concurrency threads: 5")
+    end
+
+    it "for what a class above says" do
+      above = consumer { order :key }
+      below = consumer(above) do
+        stream "orders", group: "g"
+        define_method(:call) { |event| event }
+      end
+      expect { below.start }.to raise_error(RedisIPC::ConfigurationError, /order :key is not there yet/)
+    end
+  end
+
+  it "needs blocks, and instances that are made without arguments" do
+    expect { consumer { on("a") } }.to raise_error(ArgumentError, "on needs a block")
+    expect { consumer { on { nil } } }.to raise_error(ArgumentError, "on needs a type")
+    expect { consumer { resource } }.to raise_error(ArgumentError, "resource needs a block")
+    expect { consumer { on_error } }.to raise_error(ArgumentError, "on_error needs a block")
+    expect { consumer { around_event } }.to raise_error(ArgumentError, /middleware needs a block/)
+    expect { consumer { define_method(:initialize) { |needed| needed } } }
+      .to raise_error(ArgumentError, /initialize of .* must need no arguments/)
+  end
+
+  it "is not running before its start, and has nothing to tell" do
+    one = consumer
+    expect([one.running?, one.paused?]).to eq([false, false])
+    expect(one.stop).to equal(one)
+    %i[stats lag pause resume dead_letters].each do |asked|
+      expect { one.public_send(asked) }.to raise_error(RedisIPC::NotConnectedError, /is not started: call start/)
+    end
+    expect { one.stop(timeout: -1) }.to raise_error(ArgumentError, /timeout/)
+  end
+
+  it "has a resource only while a handler runs" do
+    expect { consumer.new.resource }.to raise_error(RedisIPC::Error, /no handler with a resource runs in this thread/)
+  end
+
+  describe "a failure" do
+    let(:rule) { RedisIPC::Events.const_get(:RetryPolicy)::Rule }
+    let(:event_class) { Struct.new(:attempt, :position, :source) }
+
+    def policy(*rules, attempts: 3)
+      RedisIPC::Events.const_get(:RetryPolicy).new(rules, attempts)
+    end
+
+    def decide(policy, error, attempt = 1)
+      decision = policy.decide(error, event_class.new(attempt, "1-1", "orders"))
+      [decision.action, decision.wait]
+    end
+
+    it "without a rule is tried again after 1, 2, 4 and so on seconds, and a little more" do
+      waits = [1, 2, 3, 9, 40].map { |attempt| decide(policy(attempts: 99), IOError.new, attempt).last }
+      expect(waits).to match([be_between(1, 1.15), be_between(2, 2.3), be_between(4, 4.6), be_between(256, 295),
+                              be_between(3600, 4140)])
+      expect(decide(policy, IOError.new, 2).first).to eq(:retry)
+      expect(decide(policy, IOError.new, 3)).to eq([:bury, nil])
+    end
+
+    it "waits as its rule says" do
+      rules = [rule.new(IOError, :retry, 7, nil), rule.new(KeyError, :retry, ->(attempt) { attempt * 10 }, 9)]
+      expect(decide(policy(*rules), IOError.new, 2)).to eq([:retry, 7.0])
+      expect(decide(policy(*rules), KeyError.new, 8)).to eq([:retry, 80.0])
+      expect(decide(policy(*rules), KeyError.new, 9)).to eq([:bury, nil])
+      expect(policy(*rules).most_attempts).to eq(9)
+    end
+
+    it "waits exponentially if its rule's Proc fails" do
+      broken = [->(_) { raise "no" }, ->(_) { "soon" }, ->(_) { -1 }]
+      broken.each do |wait|
+        decided = nil
+        expect { decided = decide(policy(rule.new(IOError, :retry, wait, nil)), IOError.new) }
+          .to output(/wait: of retry_on raised/).to_stderr
+        expect(decided).to match([:retry, be_between(1, 1.15)])
+      end
+    end
+
+    it "goes by the rule of the most specific class, and of that by the later one" do
+      rules = [rule.new(EOFError, :discard), rule.new(StandardError, :retry, 1, nil), rule.new(IOError, :retry, 2, nil),
+               rule.new(IOError, :retry, 3, nil), rule.new(Comparable, :discard)]
+      decided = [EOFError, IOError, KeyError, Class.new(EOFError)].map { |one| decide(policy(*rules), one.new) }
+      expect(decided).to eq([[:discard, nil], [:retry, 3.0], [:retry, 1.0], [:discard, nil]])
+      expect(decide(policy(*rules), Class.new(StandardError) { include Comparable }.new)).to eq([:discard, nil])
+      expect([policy(*rules).expected?(IOError.new), policy(*rules).expected?(EOFError.new)]).to eq([true, false])
+    end
+
+    it "of an event that cannot be read is final, whatever the rules say" do
+      rules = [rule.new(StandardError, :retry, 1, nil)]
+      own = RedisIPC::MalformedEntryError.new("no JSON", stream: "orders", entry_id: "1-1")
+      other = RedisIPC::MalformedEntryError.new("no answer", stream: "rpc", entry_id: "1-1")
+      expect(decide(policy(*rules), own)).to eq([:bury, nil])
+      expect(decide(policy(*rules), other)).to eq([:retry, 1.0])
+    end
+  end
+
+  describe "what is published" do
+    it "is checked first" do
+      publish = ->(data, **options) { RedisIPC::Events.publish("orders", data, **options) }
+      expect { publish.call(Object.new) }.to raise_error(RedisIPC::ContentError)
+      expect { publish.call({}, type: " ") }.to raise_error(ArgumentError, "the event's type cannot be blank")
+      expect { publish.call({}, key: 1.5) }.to raise_error(ArgumentError, /the event's key must be a String/)
+      expect { publish.call({}, maxlen: "1") }.to raise_error(ArgumentError, /maxlen must be a whole number/)
+      expect { publish.call({}, keep: 0) }.to raise_error(ArgumentError, /keep must be a number of seconds over 0/)
+      expect { publish.call({}, keep: 1, maxlen: 1) }.to raise_error(ArgumentError, /maxlen or keep, not both/)
+      expect { RedisIPC::Events.publish(" ", {}) }.to raise_error(ArgumentError, /the stream's name cannot be blank/)
+      expect { RedisIPC::Events.publish_all("orders", [{ type: "a" }]) }.to raise_error(ArgumentError, /needs data/)
+      expect { RedisIPC::Events.publish_all("orders", [{ data: 1, topic: 1 }]) }
+        .to raise_error(ArgumentError, /has data, type and key, and no :topic/)
+      expect(RedisIPC::Events.publish_all("orders", [])).to eq([])
+    end
+  end
+end
