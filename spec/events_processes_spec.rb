@@ -114,13 +114,15 @@ RSpec.describe "events among processes" do
 
   it "are handed back by one that is stopped before its handler ends, as a try" do
     started = Queue.new
-    first = consume(lease: 60, concurrency: { threads: 1 }) { |event| (started << event.data) && sleep }
+    gate = Queue.new
+    first = consume(lease: 60, concurrency: { threads: 1 }) { |event| (started << event.data) && gate.pop }
     publish(1)
     next_of(started)
     first.stop(timeout: 0.1)
     kept = got
     consume(lease: 60) { |event| kept << [event.data, event.attempt] }
     expect(next_of(got)).to eq([1, 2])
+    gate << true
   end
 
   it "leave no name of a process behind that ended" do

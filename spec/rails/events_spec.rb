@@ -1,0 +1,41 @@
+# frozen_string_literal: true
+
+# A consumer of events in a Rails application, which starts it itself.
+RSpec.describe "what Rails has around an event", timeout: 120 do
+  let(:app) { RailsApp.new }
+
+  after { app.stop }
+
+  it "is a query cache of its own, the log, and a connection that is given back" do
+    output = app.run(<<~RUBY)
+      require "stringio"
+      log = StringIO.new
+      Rails.logger = ActiveSupport::Logger.new(log)
+      ActiveSupport::LogSubscriber.logger = Rails.logger
+      ActiveSupport::LogSubscriber.colorize_logging = false
+      got = Queue.new
+      options = { url: ENV.fetch("REDIS_URL") }
+      subscription = RedisIPC::Events.consume(stream: "orders", group: "billing", from: :beginning, attempts: 1,
+                                              redis_options: options, concurrency: { threads: 1 }) do |event|
+        queries = []
+        told = ->(*, payload) { queries << (payload[:cached] ? :cached : :real) if payload[:name] == "Visit Load" }
+        ActiveSupport::Notifications.subscribed(told, "sql.active_record") { 2.times { Visit.where(number: 1).to_a } }
+        got << queries
+        raise ArgumentError, "no" if event["fail"]
+      end
+      RedisIPC::Events.publish_all("orders", [{ data: {}, type: "order.paid" }, { data: { fail: true } }],
+                                   redis_options: options)
+      p Array.new(2) { got.pop }
+      Timeout.timeout(10) { Thread.pass until ActiveRecord::Base.connection_pool.stat[:busy].zero? }
+      Timeout.timeout(10) { Thread.pass until subscription.dead_letters.size == 1 }
+      subscription.stop
+      puts log.string.scan(/^(?:Handled|Event).*$/).map { |line| line.gsub(/\\d+-\\d+/, "ID").gsub(/[\\d.]+ms/, "Xms") }
+    RUBY
+    expect(output.lines(chomp: true)).to eq(
+      ["[[:real, :cached], [:real, :cached]]",
+       "Handled event order.paid ID of orders/billing, attempt 1 in Xms",
+       "Handled event ID of orders/billing, attempt 1 in Xms, which failed with ArgumentError: dead",
+       "Event ID is a dead letter of billing"]
+    )
+  end
+end
