@@ -29,6 +29,11 @@ fn load(ruby: &Ruby, text: String) -> Result<Value, Error> {
     codec::decode::from_json(ruby, text.as_bytes())
 }
 
+/// As `load`, with Strings for keys, and all of it frozen.
+fn load_frozen(ruby: &Ruby, text: String) -> Result<Value, Error> {
+    codec::decode::from_json_frozen(ruby, text.as_bytes())
+}
+
 /// A library that was built for another Ruby loads, and reads objects by that Ruby's layout. Ruby itself compares the
 /// versions, because evaluating code passes no object whose layout has to be known.
 fn check_version(ruby: &Ruby) -> Result<(), Error> {
@@ -48,6 +53,7 @@ fn init(ruby: &Ruby) -> Result<(), Error> {
     native.define_singleton_method("dump", function!(entry::function1(dump), 1))?;
     native.define_singleton_method("dump_within", function!(entry::function2(dump_within), 2))?;
     native.define_singleton_method("load", function!(entry::function1(load), 1))?;
+    native.define_singleton_method("load_frozen", function!(entry::function1(load_frozen), 1))?;
     ruby::logins::init(ruby, native)?;
     ruby::reports::init(ruby, native)?;
     request_reply::answer::init(ruby, native)?;

@@ -77,9 +77,8 @@ module RedisIPC
         malformed(id, "has no field #{LogText.of(field)}") if text.nil?
         malformed(id, "has a field #{LogText.of(field)} that is no JSON: it is no UTF-8") unless text.valid_encoding? &&
                                                                                                  utf8?(text)
-        JSON.parse(text, freeze: true)
-      rescue JSON::ParserError
-        # The parser's message shows the data.
+        Native.load_frozen(text)
+      rescue ContentError
         malformed(id, "has a field #{LogText.of(field)} that is no JSON")
       end
 

@@ -1,4 +1,4 @@
-//! JSON text to Ruby objects; hash keys become Symbols.
+//! JSON text to Ruby objects; hash keys become Symbols, or Strings in what is frozen.
 
 use crate::ruby::errors;
 use jiter::{Jiter, JiterError, Peek};
@@ -13,14 +13,19 @@ const SLICE: usize = 1_024;
 /// The Ruby object that `text` stands for. The core has checked text that came from Redis, so a ContentError
 /// here is about text from elsewhere. Any other error is an interrupt: from time to time other threads run.
 pub fn from_json(ruby: &Ruby, text: &[u8]) -> Result<Value, Error> {
-    read(ruby, Decoder { ruby, json: Jiter::new(text), marked_depth: None, values: 0 })
+    read(ruby, Decoder::new(ruby, text))
+}
+
+/// As [`from_json`], for the data of events: hash keys are Strings, and all of it is frozen.
+pub fn from_json_frozen(ruby: &Ruby, text: &[u8]) -> Result<Value, Error> {
+    read(ruby, Decoder { frozen: true, ..Decoder::new(ruby, text) })
 }
 
 /// As [`from_json`], for JSON-RPC: in a request, so in the object at the top or in those of an array at the top, a
 /// member that stands there twice has a Symbol for its value, which nothing else in JSON has. Which of the two was
 /// meant cannot be known, and two readers that chose differently would disagree on what was asked.
 pub fn from_requests(ruby: &Ruby, text: &[u8]) -> Result<Value, Error> {
-    let mut decoder = Decoder { ruby, json: Jiter::new(text), marked_depth: None, values: 0 };
+    let mut decoder = Decoder::new(ruby, text);
     let is_array = decoder.json.peek().is_ok_and(|peek| peek == Peek::Array);
     decoder.marked_depth = Some(usize::from(is_array));
     read(ruby, decoder)
@@ -38,11 +43,17 @@ struct Decoder<'r, 'j> {
     json: Jiter<'j>,
     /// The depth of the objects in which members that stand there twice are marked.
     marked_depth: Option<usize>,
+    /// Whether keys are Strings and all values are frozen.
+    frozen: bool,
     /// How many values were made.
     values: usize,
 }
 
-impl Decoder<'_, '_> {
+impl<'r, 'j> Decoder<'r, 'j> {
+    fn new(ruby: &'r Ruby, text: &'j [u8]) -> Self {
+        Self { ruby, json: Jiter::new(text), marked_depth: None, frozen: false, values: 0 }
+    }
+
     fn value(&mut self, peek: Peek, depth: usize) -> Result<Value, Error> {
         let ruby = self.ruby;
         self.values += 1;
@@ -51,7 +62,10 @@ impl Decoder<'_, '_> {
         }
         let failed = |error: JiterError| malformed(ruby, &error);
         match peek {
-            Peek::String => Ok(ruby.str_new(self.json.known_str().map_err(failed)?).as_value()),
+            Peek::String => {
+                let text = ruby.str_new(self.json.known_str().map_err(failed)?);
+                Ok(self.finished(text.as_value()))
+            }
             Peek::Object => self.object(depth),
             Peek::Array => self.array(depth),
             Peek::Null => self.json.known_null().map(|()| ruby.qnil().as_value()).map_err(failed),
@@ -67,16 +81,21 @@ impl Decoder<'_, '_> {
         self.check_depth(depth)?;
         let ruby = self.ruby;
         let failed = |error: JiterError| malformed(ruby, &error);
-        let hash = ruby.hash_new();
-        let mut key = self.json.known_object().map_err(failed)?.map(|key| ruby.to_symbol(key));
+        let (hash, frozen) = (ruby.hash_new(), self.frozen);
+        // A String that is a key is interned: the events of a stream have the same keys.
+        let key_of = |key: &str| match frozen {
+            true => ruby.str_new(key).to_interned_str().as_value(),
+            false => ruby.to_symbol(key).as_value(),
+        };
+        let mut key = self.json.known_object().map_err(failed)?.map(key_of);
         while let Some(name) = key {
             let peek = self.json.peek().map_err(failed)?;
             let value = self.value(peek, depth + 1)?;
             let twice = self.marked_depth == Some(depth) && hash.get(name).is_some();
             hash.aset(name, if twice { ruby.to_symbol("duplicate").as_value() } else { value })?;
-            key = self.json.next_key().map_err(failed)?.map(|key| ruby.to_symbol(key));
+            key = self.json.next_key().map_err(failed)?.map(key_of);
         }
-        Ok(hash.as_value())
+        Ok(self.finished(hash.as_value()))
     }
 
     fn array(&mut self, depth: usize) -> Result<Value, Error> {
@@ -89,7 +108,14 @@ impl Decoder<'_, '_> {
             array.push(self.value(peek, depth + 1)?)?;
             next = self.json.array_step().map_err(failed)?;
         }
-        Ok(array.as_value())
+        Ok(self.finished(array.as_value()))
+    }
+
+    fn finished(&self, value: Value) -> Value {
+        if self.frozen {
+            value.freeze();
+        }
+        value
     }
 
     fn number(&mut self, peek: Peek) -> Result<Value, Error> {
