@@ -183,4 +183,77 @@ RSpec.describe "events whose handler fails" do
     expect(letter.reason).to match(/\ANoMethodError: undefined method .missing'/)
     expect(letter.reason).not_to match(/secret>|hunter2/)
   end
+
+  it "are delivered again where their dead letter cannot be kept, which counts as no attempt" do
+    kept = got
+    redis.set("orders:dead:billing", "no stream")
+    consume(attempts: 2) do |event|
+      kept << event.attempt
+      raise "no"
+    end
+    publish(1)
+    # The second try cannot be given up on.
+    expect(next_ones(3)).to eq([1, 2, 2])
+    expect(next_of(errors).message).to include("WRONGTYPE")
+    redis.del("orders:dead:billing")
+    expect(letter).to have_attributes(reason: "RuntimeError: no", attempts: 2)
+    eventually { pending.zero? }
+  end
+
+  it "and are tried again at once, over and over, keep no lease from being renewed" do
+    kept = got
+    release = Queue.new
+    handler = lambda do |event|
+      raise "no" unless event.data == "long"
+
+      kept << event.attempt
+      release.pop
+    end
+    2.times { consume(lease: 0.5, attempts: 1000, concurrency: { threads: 4 }, &handler) }
+    20.times { |number| publish(number) }
+    publish("long")
+    expect(next_of(got)).to eq(1)
+    # Three leases: without a renewal the other one would have it by then.
+    deadline = Process.clock_gettime(Process::CLOCK_MONOTONIC) + 1.5
+    Thread.pass while got.empty? && Process.clock_gettime(Process::CLOCK_MONOTONIC) < deadline
+    expect(got).to be_empty
+    release << :go
+  end
+
+  it "after the group was destroyed, are still there" do
+    kept = got
+    failing = Queue.new
+    consume(lease: 0.3, retry_on: { RuntimeError => { wait: 0.5 } }) do |event|
+      kept << [event.data, event.attempt]
+      failing.pop && raise("no") if event.attempt == 1
+    end
+    publish(1)
+    expect(next_of(got)).to eq([1, 1])
+    redis.xgroup(:destroy, "orders", "billing")
+    expect(next_of(errors).message).to match(/NOGROUP|was gone/)
+    eventually { redis.xinfo("groups", "orders").any? && pending == 1 }
+    failing << :now
+    expect(next_of(got)).to eq([1, 2])
+    eventually { pending.zero? }
+  end
+
+  it "do not keep a stop waiting: the rest of what a thread had taken goes back" do
+    begun = Queue.new
+    release = Queue.new
+    consume(concurrency: { threads: 1 }) do |event|
+      # Quick ones first, so that the thread takes several at once.
+      next unless event.data == "slow"
+
+      begun << true
+      release.pop
+    end
+    300.times { |number| publish(number) }
+    publish("slow")
+    50.times { |number| publish(number) }
+    begun.pop
+    stopping = Thread.new { consumers.first.stop(timeout: 20) }
+    release << :go
+    expect(stopping.join(10)).not_to be_nil
+    eventually { redis.xpending("orders", "billing")["consumers"].size <= 1 }
+  end
 end

@@ -24,7 +24,7 @@ module RedisIPC
         decision = @pipeline.run(event, judge) { @invoker.event(event) }
         @settlement.carry_out(engine, native, event, decision)
       ensure
-        @settlement.stopped(engine, native, event) if decision.nil? && event
+        @settlement.stopped(engine, native, event || ChangeEvent.new(native, @format)) if decision.nil?
       end
     end
     private_constant :Delivery

@@ -60,32 +60,43 @@ module RedisIPC
         settings.batch ? serve_batch : serve_each
       end
 
+      # Takes events and handles them. The thread can be killed while it waits for them or handles one, but not in
+      # between: nobody else would handle what it has taken.
       def serve_each
-        events = @engine.take(MOST)
-        return false unless events
-
-        begun = 0
-        while begun < events.size && !@stopping
-          begun += 1
-          @delivery.call(@engine, events[begun - 1])
+        finished = events = nil
+        Thread.handle_interrupt(Object => :on_blocking) do
+          events = @engine.take(MOST)
+          finished = events.nil? || Thread.handle_interrupt(Object => :immediate) { handle(events) }
         end
-        !abandoned?
+        !events.nil? && !abandoned?
       ensure
         # The consumer stops, or the thread was killed: other threads, or other processes, handle the rest.
-        give_back(events.drop(begun)) if events && begun < events.size
+        give_back(events) if events && !finished
+      end
+
+      # @return [Boolean] whether all of them were handled
+      def handle(events)
+        events.each do |event|
+          return false if @stopping
+
+          @delivery.call(@engine, event)
+        end
+        true
       end
 
       def serve_batch
-        events = @engine.take_batch(*settings.batch)
-        return false unless events
-
-        begun = true
-        @delivery.call(@engine, events)
-        !abandoned?
+        finished = events = nil
+        Thread.handle_interrupt(Object => :on_blocking) do
+          events = @engine.take_batch(*settings.batch)
+          Thread.handle_interrupt(Object => :immediate) { @delivery.call(@engine, events) } if events
+          finished = true
+        end
+        !events.nil? && !abandoned?
       ensure
-        give_back(events) if events && !begun
+        give_back(events) if events && !finished
       end
 
+      # Gives back what of these is not settled.
       def give_back(events)
         @engine.give_back(events)
       rescue NotConnectedError

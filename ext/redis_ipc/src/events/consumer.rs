@@ -76,7 +76,8 @@ impl NativeEventConsumer {
 
     /// This one failed, and is delivered here again after so many seconds; false if it was not being handled.
     fn retry(ruby: &Ruby, rb_self: &Self, event: &NativeStreamEvent, wait: f64) -> Result<bool, Error> {
-        Ok(rb_self.consumer(ruby)?.retry(&event.held, seconds(wait)))
+        let retried = rb_self.consumer(ruby)?.retry(&event.held, seconds(wait));
+        retried.map_err(|error| errors::raise(ruby, &error))
     }
 
     /// Gives up on this one.
@@ -198,8 +199,10 @@ fn held(events: RArray) -> Result<Vec<Arc<InFlight>>, Error> {
     events.into_iter().map(one).collect()
 }
 
+/// Any time over a year is a year; what is negative or no number is none.
 fn seconds(seconds: f64) -> Duration {
-    Duration::try_from_secs_f64(seconds).unwrap_or_default()
+    const YEAR: f64 = 365.0 * 86_400.0;
+    if seconds > 0.0 { Duration::from_secs_f64(seconds.min(YEAR)) } else { Duration::ZERO }
 }
 
 fn parse(ruby: &Ruby, id: &str) -> Result<StreamId, Error> {

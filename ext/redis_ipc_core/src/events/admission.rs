@@ -20,6 +20,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How long no event is taken, before the next check whether events may be taken.
+/// How the reason ends for which a part of an event is a dead letter.
+pub const NOT_WHOLE: &str = "not read as a whole";
+
 const LOOK: Duration = Duration::from_millis(100);
 
 /// The way of an event from the stream to the workers.
@@ -123,7 +126,7 @@ impl Admission {
         } else if let Some(whole) = fields.cut_from() {
             format!(
                 "the event has {} fields and {} bytes, more than the limit (max_event_size, and 1000 fields), and was \
-                 not read as a whole",
+                 {NOT_WHOLE}",
                 whole.fields, whole.bytes
             )
         } else {

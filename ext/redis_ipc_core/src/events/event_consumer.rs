@@ -1,8 +1,8 @@
 //! One process's part in a consumer group. It starts its parts, hands out events, and stops the parts in order.
 
-use crate::error::{Error, Fate, Place};
+use crate::error::{Error, ErrorKind, Fate, Place};
 use crate::events::acknowledgement::{Acknowledge, AcknowledgementContext, Writer};
-use crate::events::admission::Admission;
+use crate::events::admission::{Admission, NOT_WHOLE};
 use crate::events::group::Group;
 use crate::events::in_flight::InFlight;
 use crate::events::lag;
@@ -58,6 +58,9 @@ pub struct EventConsumer {
     quiet: AtomicBool,
     closed: AtomicBool,
 }
+
+/// When an event is delivered again that could not be given up on.
+const LATER: Duration = Duration::from_secs(1);
 
 /// An event that was given up on.
 #[derive(Debug)]
@@ -263,7 +266,8 @@ impl EventConsumer {
     /// Redis cannot be reached or refuses. Then the events stay with this consumer until its leases run out.
     pub fn give_back(&self, events: &[Arc<InFlight>]) -> Result<(), Error> {
         let queue = &self.admission.queue;
-        let taken = events.iter().filter(|event| event.back());
+        // In their order: each goes to the front.
+        let taken = events.iter().rev().filter(|event| event.back());
         let rest: Vec<Delivered> = taken
             .filter(|event| !queue.push_first(event))
             .map(|event| {
@@ -298,35 +302,72 @@ impl EventConsumer {
             events.iter().filter(|event| event.finish()).map(|event| event.id).collect();
         let count = u32::try_from(events.len()).unwrap_or(u32::MAX);
         self.admission.queue.note_run(longest / count);
-        let writer = &self.admission.writer;
-        if done.is_empty() || writer.send(Acknowledge(done)) {
+        if done.is_empty() {
             return Ok(());
         }
-        Err(self.consumer.endpoint.locate(writer.context().closed()))
+        let writer = &self.admission.writer;
+        if writer.send(Acknowledge(done.clone())) {
+            return Ok(());
+        }
+        done.iter().for_each(|id| self.admission.queue.finish(*id));
+        Err(self.stopped())
+    }
+
+    fn stopped(&self) -> Error {
+        self.consumer.endpoint.locate(self.admission.writer.context().closed())
     }
 
     /// Records that an event failed. It is delivered here again after `wait`, and the other events go on. Returns
     /// false if it was not running.
-    pub fn retry(&self, event: &Arc<InFlight>, wait: Duration) -> bool {
-        let is_running = event.fail();
-        if is_running {
-            let (queue, now) = (&self.admission.queue, Instant::now());
-            queue.note_run(event.ran());
-            let due = if queue.is_closed() { now } else { now + wait };
-            self.admission.retries.add(Arc::clone(event), due);
-        }
-        is_running
-    }
-
-    /// Gives up on an event: it goes to the dead letters.
     ///
     /// # Errors
     ///
-    /// The event could not be kept there. It stays pending, and is delivered again.
+    /// The consumer has been closed. The event will be handled again.
+    pub fn retry(&self, event: &Arc<InFlight>, wait: Duration) -> Result<bool, Error> {
+        if self.closed.load(Ordering::SeqCst) {
+            return Err(self.stopped());
+        }
+        let due = Instant::now() + wait;
+        let is_running = event.fail();
+        if is_running {
+            self.admission.queue.note_run(event.ran());
+            self.rest(event, due);
+        }
+        Ok(is_running)
+    }
+
+    fn rest(&self, event: &Arc<InFlight>, due: Instant) {
+        self.admission.retries.add(Arc::clone(event), due);
+        if self.admission.queue.is_closed() {
+            self.admission.retries.hasten();
+        }
+    }
+
+    /// Gives up on an event: it goes to the dead letters. Does nothing if it was not running.
+    ///
+    /// # Errors
+    ///
+    /// The event could not be kept there. It is delivered here again, and that does not count as an attempt.
     pub fn bury(&self, event: &Arc<InFlight>, reason: &str) -> Result<(), Error> {
+        if !event.begin_to_settle() {
+            return Ok(());
+        }
+        let admission = &self.admission;
+        admission.queue.note_run(event.ran());
         let taken = Delivered { id: event.id, deliveries: event.deliveries };
-        self.admission.bury(taken, &event.fields, reason)?;
-        self.done(std::slice::from_ref(event))
+        let kept = admission.bury(taken, &event.fields, reason);
+        event.settle(kept.is_ok());
+        if let Err(error) = kept {
+            self.rest(event, Instant::now() + LATER);
+            return Err(error);
+        }
+        // At once: whoever has the dead letter delivered again must find it acknowledged.
+        if self.consumer.acknowledge(&[event.id]).is_err() {
+            admission.writer.send(Acknowledge(vec![event.id]));
+        } else {
+            admission.queue.finish(event.id);
+        }
+        Ok(())
     }
 
     /// Pauses the consumer: it takes no events, and hands none out, until [`EventConsumer::resume`].
@@ -444,7 +485,7 @@ impl EventConsumer {
         !self.quiet.load(Ordering::SeqCst) && self.consumer.endpoint.health.are_up()
     }
 
-    /// Returns the counters of events by name, since the consumer started, and `held` as of now.
+    /// Returns the counters of events by name, since the consumer started, and `held` and `resting` as of now.
     pub fn stats(&self) -> Vec<(&'static str, u64)> {
         let stats = &self.consumer.endpoint.stats;
         vec![
@@ -458,6 +499,7 @@ impl EventConsumer {
             ("reconnections", stats.reconnections.get()),
             ("reports_dropped", stats.reports_dropped.get()),
             ("held", self.admission.queue.len() as u64),
+            ("resting", self.admission.retries.len() as u64),
         ]
     }
 
@@ -503,6 +545,14 @@ impl EventConsumer {
         {
             return letters.discard(id);
         }
+        if event.reason.ends_with(NOT_WHOLE) {
+            let message = format!(
+                "the event {} is no longer in the stream, and the dead letter has only a part of it: it can only be \
+                 discarded",
+                event.entry_id
+            );
+            return Err(Error::new(ErrorKind::Malformed, message).entry(id));
+        }
         let mut add = redis::cmd("XADD");
         add.arg(&consumer.stream).arg("*");
         for (name, value) in event.fields.iter() {
@@ -543,7 +593,8 @@ fn dead_event(letter: RawEntry) -> Option<DeadEvent> {
     let fields = letter.fields?;
     let text = |name| fields.get(name).map(|value| String::from_utf8_lossy(value).into_owned());
     let [entry_id, reason, deliveries, died_at] = ADDED.map(text);
-    let own = fields.iter().filter(|(name, _)| !ADDED.iter().any(|added| added.as_bytes() == *name));
+    // Those that the letter has come first; the event may have some of the same names.
+    let own = fields.iter().skip(ADDED.len());
     Some(DeadEvent {
         id: letter.id,
         entry_id: entry_id?,

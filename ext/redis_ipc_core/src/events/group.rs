@@ -8,7 +8,7 @@ use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::group_consumer::consumer::GroupConsumer;
 use crate::foundation::redis::resp::replies::{self, unexpected};
 use crate::foundation::runtime::sync::Mutex;
-use crate::foundation::runtime::work_queue::WorkQueue;
+use crate::foundation::runtime::work_queue::{Held, WorkQueue};
 use redis::RedisResult;
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,9 +76,10 @@ impl Group {
         match reached {
             None => self.make(connection)?,
             Some(reached) => {
-                let lowest = queue.pick(|event| Some(event.id)).into_iter().min();
-                let after = lowest.map_or(reached, |lowest| lowest.previous().min(reached));
-                self.make_again(connection, after)?;
+                let held = queue.pick(|event| (!event.is_answered()).then(|| event.given_back(false)));
+                let lowest = held.iter().map(|event| event.id.previous()).min();
+                self.make_again(connection, lowest.map_or(reached, |lowest| lowest.min(reached)))?;
+                self.consumer.hold_again(connection, &held)?;
             }
         }
         let GroupConsumer { stream, group, name, .. } = &*self.consumer;
@@ -107,8 +108,8 @@ impl Group {
             *self.reached.lock() = Some(StreamId::default());
             let message = format!(
                 "the consumer group was gone (destroyed, flushed, or the stream was deleted). It has been made again after \
-                 {after}, or at the beginning of a stream that begins anew; events that other processes had taken and \
-                 not done are lost"
+                 {after}, or at the beginning of a stream that begins anew; events that others had taken and \
+                 not finished may be delivered again"
             );
             let error = Error::new(ErrorKind::Command(Fate::Unknown), message);
             endpoint.report(error.address(endpoint.connector.address()));

@@ -4,9 +4,9 @@ use crate::foundation::payload::fields::Fields;
 use crate::foundation::payload::stream_entry::StreamId;
 use crate::foundation::redis::group_consumer::admission::HeldEntry;
 use crate::foundation::redis::group_consumer::consumer::Delivered;
+use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::work_queue::Held;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 /// The state of a held event.
@@ -17,6 +17,8 @@ enum Stage {
     Queued,
     /// A worker has it.
     Running,
+    /// It is being given up on.
+    Settling,
     /// It failed, and waits for its next try.
     Resting,
     /// It is finished or given up on, and is to be acknowledged.
@@ -37,31 +39,47 @@ pub struct InFlight {
     /// When it was taken, in ms on Redis's clock.
     pub received_ms: u64,
     stage: AtomicU8,
-    started: OnceLock<Instant>,
+    started: Mutex<Instant>,
+    /// It was tried here before: so it is none that crashes its consumers.
+    is_retry: bool,
+    /// The next try does not count, because this one did not end by a fault of the event.
+    is_uncounted: AtomicBool,
 }
 
 impl InFlight {
     /// Creates the state of an event that was taken just now.
     pub fn new(id: StreamId, fields: Fields, deliveries: u32, received_ms: u64) -> Self {
-        let stage = AtomicU8::new(Stage::Queued as u8);
-        Self { id, fields, deliveries, taken: Instant::now(), received_ms, stage, started: OnceLock::new() }
+        let (stage, taken) = (AtomicU8::new(Stage::Queued as u8), Instant::now());
+        Self {
+            id,
+            fields,
+            deliveries,
+            taken,
+            received_ms,
+            stage,
+            started: Mutex::new(taken),
+            is_retry: false,
+            is_uncounted: AtomicBool::new(false),
+        }
     }
 
     /// Returns the same event for its next try.
     pub fn again(&self) -> Self {
-        let deliveries = self.deliveries.saturating_add(1);
-        Self::new(self.id, self.fields.clone(), deliveries, self.received_ms)
+        let counts = !self.is_uncounted.load(Ordering::SeqCst);
+        let deliveries = self.deliveries.saturating_add(u32::from(counts));
+        let again = Self::new(self.id, self.fields.clone(), deliveries, self.received_ms);
+        Self { is_retry: true, ..again }
     }
 
     /// Records that a worker has taken it.
     pub fn start(&self) {
         self.stage.store(Stage::Running as u8, Ordering::SeqCst);
-        self.started.get_or_init(Instant::now);
+        *self.started.lock() = Instant::now();
     }
 
     /// Returns how long a worker has had it.
     pub fn ran(&self) -> Duration {
-        self.started.get().map_or(Duration::ZERO, Instant::elapsed)
+        self.started.lock().elapsed()
     }
 
     /// Whether it waits for a worker.
@@ -71,19 +89,33 @@ impl InFlight {
 
     /// Records that the worker failed. Returns true once per start.
     pub fn fail(&self) -> bool {
-        let (running, resting) = (Stage::Running as u8, Stage::Resting as u8);
-        self.stage.compare_exchange(running, resting, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+        self.moves(Stage::Running, Stage::Resting)
     }
 
     /// Records that the worker gives it back unstarted. Returns true once per start.
     pub fn back(&self) -> bool {
-        let (running, queued) = (Stage::Running as u8, Stage::Queued as u8);
-        self.stage.compare_exchange(running, queued, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+        self.moves(Stage::Running, Stage::Queued)
     }
 
-    /// Records that it is finished. Returns true once.
+    /// Records that it is finished. Returns true once per start.
     pub fn finish(&self) -> bool {
-        self.stage.swap(Stage::Done as u8, Ordering::SeqCst) != Stage::Done as u8
+        self.moves(Stage::Running, Stage::Done)
+    }
+
+    /// Records that it is being given up on. Returns true once per start.
+    pub fn begin_to_settle(&self) -> bool {
+        self.moves(Stage::Running, Stage::Settling)
+    }
+
+    /// Records that it was given up on; or, if that failed, that it waits for a try that does not count.
+    pub fn settle(&self, is_settled: bool) {
+        self.is_uncounted.store(!is_settled, Ordering::SeqCst);
+        let stage = if is_settled { Stage::Done } else { Stage::Resting };
+        self.stage.store(stage as u8, Ordering::SeqCst);
+    }
+
+    fn moves(&self, from: Stage, to: Stage) -> bool {
+        self.stage.compare_exchange(from as u8, to as u8, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
     /// Returns how it is given back to the group. A delivery that was started counts.
@@ -105,8 +137,9 @@ impl Held for InFlight {
 }
 
 impl HeldEntry for InFlight {
+    /// What failed here by an exception has not crashed this process.
     fn deliveries(&self) -> u32 {
-        self.deliveries
+        if self.is_retry { 1 } else { self.deliveries }
     }
 
     fn taken(&self) -> Instant {

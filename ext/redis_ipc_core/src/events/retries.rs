@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// How many events may wait before no more are taken. They are held in memory.
-const MOST: usize = 1_000;
+const MOST: usize = 10_000;
+/// The most events that are tried again at once: the leases must not wait for more.
+const AT_ONCE: usize = 100;
 
 /// The events that wait for their next try, in the order of their times.
 pub struct Retries {
@@ -45,11 +47,17 @@ impl Retries {
         self.state.lock().waiting.first_key_value().map(|((due, _), _)| *due)
     }
 
-    /// Takes the next event that is due by now.
-    pub fn take_due(&self) -> Option<Arc<InFlight>> {
-        let mut state = self.state.lock();
-        let (due, _) = *state.waiting.first_key_value()?.0;
-        if due > Instant::now() { None } else { state.waiting.pop_first().map(|(_, event)| event) }
+    /// Takes the events that are due by now, at most [`AT_ONCE`].
+    pub fn take_due(&self) -> Vec<Arc<InFlight>> {
+        let (mut state, now) = (self.state.lock(), Instant::now());
+        let mut due = Vec::new();
+        while due.len() < AT_ONCE
+            && let Some(first) = state.waiting.first_entry()
+            && first.key().0 <= now
+        {
+            due.push(first.remove());
+        }
+        due
     }
 
     /// Makes all events due.
@@ -61,9 +69,14 @@ impl Retries {
         let _ = self.wake.0.try_send(());
     }
 
+    /// Returns how many events wait.
+    pub fn len(&self) -> usize {
+        self.state.lock().waiting.len()
+    }
+
     /// Whether too many events wait to take more.
     pub fn are_full(&self) -> bool {
-        self.state.lock().waiting.len() >= MOST
+        self.len() >= MOST
     }
 
     /// Returns the receiver that gets a message when an event was added.
@@ -87,7 +100,7 @@ mod tests {
         retries.add(event(2), now);
         retries.add(event(3), now - Duration::from_secs(1));
         assert!(retries.added().try_recv().is_ok());
-        let due: Vec<u64> = std::iter::from_fn(|| retries.take_due()).map(|event| event.id.seq).collect();
+        let due: Vec<u64> = retries.take_due().iter().map(|event| event.id.seq).collect();
         assert_eq!(due, [3, 2]);
         assert_eq!(retries.next_due(), Some(now + Duration::from_secs(60)));
         assert!(!retries.are_full());

@@ -1,14 +1,18 @@
 //! The timer thread of a consumer. It runs retries, leases, take-over and clean-up.
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::events::admission::Admission;
 use crate::events::in_flight::InFlight;
-use crate::foundation::redis::group_consumer::consumer::GroupConsumer;
+use crate::foundation::redis::group_consumer::admission::Admission as _;
+use crate::foundation::redis::group_consumer::consumer::{Delivered, GroupConsumer};
 use crate::foundation::redis::group_consumer::take_over::TakeOver;
 use crate::foundation::redis::master_watch::{self, MasterWatch};
 use crate::foundation::redis::read_cancel::ReadCancel;
 use crate::foundation::runtime::failpoint;
 use crate::foundation::runtime::news::News;
+use redis::RedisError;
+use std::collections::HashSet;
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -66,12 +70,13 @@ impl Timer {
                 return;
             }
             failpoint::point();
-            self.try_again();
             for task in tasks.iter_mut().filter(|task| task.due <= Instant::now()) {
                 if (task.needed)(self) {
                     self.perform(task);
                 }
             }
+            // After the leases, which must not wait for many retries.
+            self.try_again();
         }
     }
 
@@ -84,6 +89,7 @@ impl Timer {
             Task { needed: suspects, ..Task::new(SOON, Self::take_over_suspects) },
             Task { due: Instant::now(), ..Task::new(RELEASED.min(lease / 3), Self::take_released) },
             Task::new(lease / 4, Self::release_stuck),
+            Task::new(LATER, Self::report_full),
             Task::new(CLOCK, |timer| timer.consumer.read_clock()),
             Task::new(SWEEP, |timer| timer.admission.group.sweep()),
         ];
@@ -99,6 +105,9 @@ impl Timer {
         if result.is_err() || started.elapsed() > self.lease / 3 {
             self.take_over.note_stall();
         }
+        if result.as_ref().is_err_and(is_no_group) {
+            self.join_again();
+        }
         // A task fails when Redis cannot be reached, which the link reports, or when a right is missing.
         if let Err(error) = result
             && endpoint.health.are_up()
@@ -108,6 +117,15 @@ impl Timer {
             endpoint.report(error);
         }
         task.due = Instant::now() + task.every;
+    }
+
+    /// The reader notices that the group is gone only while it reads.
+    fn join_again(&self) {
+        let GroupConsumer { stream, connections, endpoint, .. } = &*self.consumer;
+        let joined = connections.with(stream, |connection| self.admission.prepare(connection));
+        if let Err(error) = joined {
+            endpoint.report(error);
+        }
     }
 
     /// All consumers of a group must have the same lease.
@@ -127,9 +145,6 @@ impl Timer {
     /// Gives back events that have waited too long for a worker, because another process may be free.
     fn release_stuck(&self) -> Result<(), Error> {
         let (age, queue) = (self.lease / 4, &self.admission.queue);
-        if self.admission.pause.is_set() {
-            return Ok(());
-        }
         let stuck = queue.remove(|event| event.is_queued() && event.taken.elapsed() >= age);
         if stuck.is_empty() {
             return Ok(());
@@ -149,28 +164,50 @@ impl Timer {
     /// Queues the events that are due for their next try. It first tells Redis how many tries there were, so that they
     /// count after a crash. Once the consumer takes no more events, they go back to the group instead.
     fn try_again(&self) {
-        while let Some(event) = self.admission.retries.take_due() {
-            if self.admission.queue.is_closed() {
-                self.give_back(&event);
-                continue;
-            }
-            let again = Arc::new(event.again());
-            match self.consumer.count(again.id, again.deliveries) {
-                Ok(()) => self.queue_again(&event, again),
-                Err(_) => self.admission.retries.add(event, Instant::now() + LATER),
-            }
+        let due = self.admission.retries.take_due();
+        if due.is_empty() {
+            return;
         }
+        let queue = &self.admission.queue;
+        if queue.is_closed() {
+            return self.give_back(&due);
+        }
+        let again: Vec<Arc<InFlight>> = due.iter().map(|event| Arc::new(event.again())).collect();
+        let counted: Vec<Delivered> = again.iter().map(|event| event.given_back(false)).collect();
+        if self.consumer.count(&counted).is_err() {
+            let later = Instant::now() + LATER;
+            due.into_iter().for_each(|event| self.admission.retries.add(event, later));
+            return;
+        }
+        let unwanted = due.into_iter().zip(again).filter(|(_, again)| !queue.replace(Arc::clone(again)));
+        let unwanted: Vec<Arc<InFlight>> = unwanted.map(|(event, _)| event).collect();
+        self.give_back(&unwanted);
     }
 
-    fn give_back(&self, event: &InFlight) {
-        if let Err(error) = self.consumer.release(&[event.given_back(true)]) {
+    fn give_back(&self, events: &[Arc<InFlight>]) {
+        if events.is_empty() {
+            return;
+        }
+        let back: Vec<Delivered> = events.iter().map(|event| event.given_back(true)).collect();
+        if let Err(error) = self.consumer.release(&back) {
             self.consumer.endpoint.report(error);
         }
-        self.admission.queue.remove(|held| held.id == event.id);
+        let ids: HashSet<_> = events.iter().map(|event| event.id).collect();
+        self.admission.queue.remove(|held| ids.contains(&held.id));
     }
 
-    fn queue_again(&self, event: &InFlight, again: Arc<InFlight>) {
-        self.admission.queue.finish(event.id);
-        self.admission.queue.push(again);
+    /// Reports once that nothing more is taken, because too many events wait for their next try.
+    fn report_full(&self) -> Result<(), Error> {
+        if !self.admission.retries.are_full() {
+            return Ok(());
+        }
+        let message = "too many events have failed and wait for their next try: no more events are taken until some of \
+                       them are tried";
+        Err(Error::new(ErrorKind::Overloaded, message))
     }
+}
+
+fn is_no_group(error: &Error) -> bool {
+    let refusal = error.source().and_then(|source| source.downcast_ref::<RedisError>());
+    refusal.and_then(RedisError::code) == Some("NOGROUP")
 }

@@ -58,6 +58,8 @@ struct State<H: Held> {
     read_ahead: ReadAhead,
     /// The last read returned as many as were requested: more are waiting.
     pressed: bool,
+    /// Requests were given back that had waited too long, and no handler has ended since.
+    stuck: bool,
     closed: bool,
     /// No answer is accepted any more.
     sealed: bool,
@@ -73,6 +75,7 @@ impl<H: Held> State<H> {
             waiting: 0,
             read_ahead: ReadAhead::default(),
             pressed: false,
+            stuck: false,
             closed: false,
             sealed: false,
             waker: None,
@@ -98,6 +101,7 @@ impl<H: Held> State<H> {
         if self.closed {
             return 0;
         }
+        let least = if self.stuck { 0 } else { least };
         (self.waiting + self.read_ahead.count(consumers).max(least)).saturating_sub(self.queued.len())
     }
 }
@@ -169,12 +173,34 @@ impl<H: Held> WorkQueue<H> {
         first
     }
 
+    /// Queues a request in place of the held one with its key. Returns false if the queue is closed: then neither is
+    /// held.
+    pub fn replace(&self, request: Arc<H>) -> bool {
+        let mut state = self.state.lock();
+        if state.closed {
+            state.held.remove(&request.key());
+            drop(state);
+            self.answered.notify_all();
+            return false;
+        }
+        state.held.insert(request.key(), Arc::clone(&request));
+        state.queued.push_back(request);
+        state.wake();
+        drop(state);
+        self.work.notify_one();
+        true
+    }
+
     /// Queues a held request before all others, because a consumer gives it back. Returns false if the queue is
     /// closed.
     pub fn push_first(&self, request: &Arc<H>) -> bool {
         let mut state = self.state.lock();
         if state.closed {
             return false;
+        }
+        if !state.held.contains_key(&request.key()) {
+            // It has been given back to others meanwhile.
+            return true;
         }
         state.queued.push_front(Arc::clone(request));
         state.wake();
@@ -288,7 +314,10 @@ impl<H: Held> WorkQueue<H> {
 
     /// Records the run time of a handler. It determines how much may be read ahead.
     pub fn note_run(&self, ran: Duration) {
-        self.state.lock().read_ahead.note_run(ran);
+        let mut state = self.state.lock();
+        state.read_ahead.note_run(ran);
+        state.stuck = false;
+        drop(state);
         self.room.notify_one();
         self.answered.notify_all();
     }
@@ -296,7 +325,9 @@ impl<H: Held> WorkQueue<H> {
     /// Records that requests were given back that had been queued for longer than `age`. Until handlers are quick
     /// again, only waiting consumers are room for more.
     pub fn note_stuck(&self, age: Duration) {
-        self.state.lock().read_ahead.note_stuck(age);
+        let mut state = self.state.lock();
+        state.read_ahead.note_stuck(age);
+        state.stuck = true;
     }
 
     /// Records whether more requests wait in the inbox than there is room for here.
@@ -318,7 +349,13 @@ impl<H: Held> WorkQueue<H> {
     /// Removes a request whose answer is sent, or never will be. It must not be removed earlier: a request whose
     /// acknowledgement is under way could be taken for one that was never run.
     pub fn finish(&self, key: H::Key) {
-        self.state.lock().held.remove(&key);
+        let mut state = self.state.lock();
+        state.held.remove(&key);
+        let is_last = state.held.is_empty();
+        drop(state);
+        if is_last {
+            self.answered.notify_all();
+        }
     }
 
     /// Removes the requests that `overdue` picks and returns them.

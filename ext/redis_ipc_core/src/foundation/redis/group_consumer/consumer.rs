@@ -8,7 +8,7 @@ use crate::foundation::redis::connection::{Connection, is_unreadable};
 use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::pool::Pool;
 use crate::foundation::redis::read_size::ReadSize;
-use crate::foundation::redis::resp::replies::{self, unexpected};
+use crate::foundation::redis::resp::replies::{self, refused, unexpected};
 use crate::foundation::runtime::sync::Mutex;
 use redis::{Cmd, RedisResult, Value};
 use std::collections::{BTreeMap, HashMap};
@@ -52,6 +52,15 @@ repeat
     start = '(' .. row[1]
   end
 until #rows < 1000
+";
+
+/// Makes entries pending under the consumer ARGV[2] that are pending under none. They follow with their delivery counts.
+const HOLD_AGAIN: &str = r"
+for i = 3, #ARGV, 2 do
+  if #redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1) == 0 then
+    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i], 'RETRYCOUNT', ARGV[i + 1], 'FORCE', 'JUSTID')
+  end
+end
 ";
 
 /// One consumer of a group of a stream.
@@ -103,9 +112,50 @@ impl GroupConsumer {
         self.run(&self.claim_command(held, &["JUSTID"])).map(drop)
     }
 
-    /// Sets the number of deliveries of a held entry, and renews its lease.
-    pub fn count(&self, id: StreamId, deliveries: u32) -> Result<(), Error> {
-        self.run(&self.claim_command(&[id], &["RETRYCOUNT", &deliveries.to_string(), "JUSTID"])).map(drop)
+    /// Records how often held entries have been delivered, this time included, and renews their leases.
+    ///
+    /// # Errors
+    ///
+    /// Redis cannot be reached or refuses.
+    pub fn count(&self, entries: &[Delivered]) -> Result<(), Error> {
+        let commands: Vec<Cmd> = by_deliveries(entries)
+            .iter()
+            .map(|(deliveries, ids)| {
+                self.claim_command(ids, &["RETRYCOUNT", &deliveries.to_string(), "JUSTID"])
+            })
+            .collect();
+        self.connections.with(&self.stream, |connection| {
+            connection.run_all(&commands)?.into_iter().try_for_each(|reply| refused(reply).map(drop))
+        })
+    }
+
+    /// Acknowledges entries, and waits until Redis has done so.
+    ///
+    /// # Errors
+    ///
+    /// Redis cannot be reached or refuses.
+    pub fn acknowledge(&self, ids: &[StreamId]) -> Result<(), Error> {
+        let mut acknowledge = redis::cmd("XACK");
+        acknowledge.arg(&self.stream).arg(&self.group);
+        acknowledge.arg(ids.iter().map(ToString::to_string).collect::<Vec<_>>());
+        self.run(&acknowledge).map(drop)
+    }
+
+    /// Makes held entries pending again where they are not: the group was destroyed and made again.
+    ///
+    /// # Errors
+    ///
+    /// Redis cannot be reached or refuses.
+    pub fn hold_again(&self, connection: &mut Connection, held: &[Delivered]) -> RedisResult<()> {
+        for page in held.chunks(STEP) {
+            let mut hold = redis::cmd("EVAL");
+            hold.arg(HOLD_AGAIN).arg(1).arg(&self.stream).arg(&self.group).arg(&self.name);
+            for entry in page {
+                hold.arg(entry.id.to_string()).arg(entry.deliveries);
+            }
+            connection.run(&hold)?;
+        }
+        Ok(())
     }
 
     /// Makes a finished entry pending again. Any consumer may take it, as if for the first time. Returns false if it

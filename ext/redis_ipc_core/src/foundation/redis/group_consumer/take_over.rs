@@ -131,9 +131,9 @@ impl<A: Admission> TakeOver<A> {
         steady.since.elapsed() >= lease && !endpoint.clock.has_stepped_within(lease)
     }
 
-    /// Whether suspects may have been left. They can be taken once no suspect is held.
+    /// Whether suspects may have been left, and there is room for one. It can be taken once no other is held.
     pub fn are_suspects_left(&self) -> bool {
-        self.scan.lock().left
+        self.scan.lock().left && self.queue.room() > 0
     }
 
     /// Takes over entries whose lease ran out, as many as there is room for, from where the last scan ended.
