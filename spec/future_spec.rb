@@ -173,7 +173,10 @@ RSpec.describe RedisIPC::Future do
       chained = parent.async_send_to_group(content: 1, to: "child").then { |value| value + 1 }
       killed = false
       allow(RedisIPC.framework).to receive(:around_callback).and_wrap_original do |original, *arguments, &block|
-        Thread.current.kill if !killed && (killed = true)
+        unless killed
+          killed = true
+          Thread.current.kill
+        end
         original.call(*arguments, &block)
       end
       gate << 1

@@ -135,7 +135,10 @@ RSpec.describe "calls one by one" do
     child = connect("child", consumer: { pool_size: 1 }, &echo)
     killed = false
     allow(RedisIPC::Entry).to receive(:new).and_wrap_original do |original, *arguments|
-      Thread.current.kill if !killed && (killed = true)
+      unless killed
+        killed = true
+        Thread.current.kill
+      end
       original.call(*arguments)
     end
     expect(parent.send_to_group(content: 1, to: "child").value).to eq(1)
