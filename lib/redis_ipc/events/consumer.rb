@@ -22,6 +22,8 @@ module RedisIPC
     #
     #   BillingEvents.start
     class Consumer
+      extend InstancePerEvent
+
       class << self
         # Names the stream whose events it handles, and the group.
         # @param name [String, Symbol] the stream's name: the Redis key
@@ -229,17 +231,6 @@ module RedisIPC
         # @raise [NotConnectedError] if it is not started
         def dead_letters
           ConsumerState.of(self).started.dead_letters
-        end
-
-        private
-
-        def method_added(name)
-          super
-          return unless name == :initialize
-          return if instance_method(name).parameters.none? { |kind, _| %i[req keyreq].include?(kind) }
-
-          raise ArgumentError, "initialize of #{self} must need no arguments: each event gets an instance, made " \
-                               "without any"
         end
       end
 

@@ -12,9 +12,6 @@ module RedisIPC
 
       include Enumerable
 
-      PAGE = 100
-      private_constant :PAGE
-
       # @return [String] the group
       attr_reader :group
 
@@ -32,13 +29,9 @@ module RedisIPC
       def each
         return enum_for(:each) { size } unless block_given?
 
-        after = nil
-        loop do
-          page = FiberWaker.outside { @engine.dead_letters(after, PAGE) }
-          after = page.last&.fetch(:id)
-          page.each { |row| yield DeadLetter.new(@engine, row, @format) }
-          return self if page.size < PAGE
-        end
+        rows = Pages.rows { |after, count| @engine.dead_letters(after, count) }
+        rows.each { |row| yield DeadLetter.new(@engine, row, @format) }
+        self
       end
 
       # @return [Integer] how many there are now

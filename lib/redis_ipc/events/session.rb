@@ -102,21 +102,6 @@ module RedisIPC
       rescue NotConnectedError
         # This is a fork, or the engine is closed and has given them back.
       end
-
-      def tell_one
-        report = @engine.next_report
-        pass_on(report) if report
-        !report.nil?
-      end
-
-      # Acts on a report.
-      # @param report [Native::Report]
-      def pass_on(report)
-        case report.kind
-        when :failure then @report.call(report.error)
-        when :reconnected then @reconnected.call(report.outage)
-        end
-      end
     end
     private_constant :Session
   end

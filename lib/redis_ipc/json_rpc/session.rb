@@ -52,21 +52,6 @@ module RedisIPC
       def serve_one
         !serve_next(&:itself).nil? && !abandoned?
       end
-
-      def tell_one
-        report = @engine.next_report
-        pass_on(report) if report
-        !report.nil?
-      end
-
-      # Acts on a report.
-      # @param report [Native::Report]
-      def pass_on(report)
-        case report.kind
-        when :failure then @report.call(report.error)
-        when :reconnected then @reconnected.call(report.outage)
-        end
-      end
     end
   end
 end

@@ -23,6 +23,8 @@ module RedisIPC
   #   Kitchen.connect
   #   Kitchen.trigger_event("cook", target: "kitchen", params: { dish: "pasta" }).value
   class Channel
+    extend InstancePerEvent
+
     class << self
       # Sets the stream's name. A subclass inherits it.
       # @param name [String, Symbol]
@@ -191,17 +193,6 @@ module RedisIPC
       # @raise (see Stream#dead_letters)
       def dead_letters(group: group_name)
         ChannelState.of(self).connection.dead_letters(group: group)
-      end
-
-      private
-
-      def method_added(name)
-        super
-        return unless name == :initialize
-        return if instance_method(name).parameters.none? { |kind, _| %i[req keyreq].include?(kind) }
-
-        raise ArgumentError, "initialize of #{self} must need no arguments: each event gets an instance, made " \
-                             "without any"
       end
     end
 

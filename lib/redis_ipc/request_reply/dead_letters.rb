@@ -11,9 +11,6 @@ module RedisIPC
 
     include Enumerable
 
-    PAGE = 100
-    private_constant :PAGE
-
     # @return [String] the group
     attr_reader :group
 
@@ -30,13 +27,9 @@ module RedisIPC
     def each
       return enum_for(:each) { size } unless block_given?
 
-      after = nil
-      loop do
-        page = FiberWaker.outside { @engine.dead_letters(group, after, PAGE) }
-        after = page.last&.fetch(:id)
-        page.each { |row| yield DeadLetter.new(@engine, group, row) }
-        return self if page.size < PAGE
-      end
+      rows = Pages.rows { |after, count| @engine.dead_letters(group, after, count) }
+      rows.each { |row| yield DeadLetter.new(@engine, group, row) }
+      self
     end
 
     # @return [Integer] how many there are now

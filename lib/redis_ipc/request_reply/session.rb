@@ -45,6 +45,7 @@ module RedisIPC
     def run(serve:, report:)
       @serve = serve
       @report = report
+      @reconnected = method(:reconnected)
       @workers.start(@engine.consumers) if @serves
       @dispatchers.start(@engine.dispatchers)
       self
@@ -114,18 +115,13 @@ module RedisIPC
       pass_on(report) if report && !begun
     end
 
-    # Acts on a report.
-    # @param report [Native::Report]
     def pass_on(report)
-      case report.kind
-      when :settled then run_callbacks(report.id)
-      when :failure then @report.call(report.error)
-      when :reconnected then Instrumentation.publish(:reconnect, reconnection(report.outage))
-      end
+      report.kind == :settled ? run_callbacks(report.id) : super
     end
 
-    def reconnection(outage)
-      { stream: @stream.stream_name, group: @stream.group_name, id: @engine.instance_id, duration: outage }
+    def reconnected(outage)
+      place = { stream: @stream.stream_name, group: @stream.group_name, id: @engine.instance_id }
+      Instrumentation.publish(:reconnect, { **place, duration: outage })
     end
 
     def run_callbacks(id)

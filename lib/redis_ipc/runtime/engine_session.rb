@@ -94,6 +94,22 @@ module RedisIPC
       @not_begun.push(request) if request && !begun
     end
 
+    # Tells the user of the next report. False at the end.
+    def tell_one
+      report = @engine.next_report
+      pass_on(report) if report
+      !report.nil?
+    end
+
+    # Acts on a report by `@report` or `@reconnected`, which subclasses set.
+    # @param report [Native::Report]
+    def pass_on(report)
+      case report.kind
+      when :failure then @report.call(report.error)
+      when :reconnected then @reconnected.call(report.outage)
+      end
+    end
+
     def started
       engine = ProcessHooks.watching { yield @logins&.native }
     ensure
