@@ -19,10 +19,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long no event is taken, before the next check whether events may be taken.
 /// How the reason ends for which a part of an event is a dead letter.
 pub const NOT_WHOLE: &str = "not read as a whole";
 
+/// How long no event is taken, before the next check whether events may be taken.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// The way of an event from the stream to the workers.
@@ -152,13 +152,6 @@ impl Admission {
     ///
     /// The event was not kept. That is reported too.
     pub fn bury(&self, taken: Delivered, fields: &Fields, reason: &str) -> Result<(), Error> {
-        let Self { endpoint, dead_letters, limits, .. } = self;
-        let kept = dead_letters.add(taken, fields, reason, &endpoint.clock, limits);
-        let refusal = kept.inspect_err(|error| endpoint.report(error.clone().entry(taken.id)))?;
-        if let Some(refusal) = refusal {
-            endpoint.report_redis(&refusal);
-        }
-        endpoint.stats.dead_lettered.increment();
-        Ok(())
+        self.dead_letters.keep(&self.endpoint, taken, fields, reason, &self.limits)
     }
 }

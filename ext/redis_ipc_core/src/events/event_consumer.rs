@@ -45,6 +45,8 @@ const POOL: u32 = 5;
 /// How long the events that a worker takes together should keep it busy, because no other worker can take them
 /// meanwhile.
 const AT_ONCE: Duration = Duration::from_millis(1);
+/// When an event is delivered again that could not be given up on.
+const LATER: Duration = Duration::from_secs(1);
 
 /// A connected consumer of a group.
 pub struct EventConsumer {
@@ -58,9 +60,6 @@ pub struct EventConsumer {
     quiet: AtomicBool,
     closed: AtomicBool,
 }
-
-/// When an event is delivered again that could not be given up on.
-const LATER: Duration = Duration::from_secs(1);
 
 /// An event that was given up on.
 #[derive(Debug)]
@@ -135,13 +134,10 @@ impl EventConsumer {
         if check_server(&mut first).map_err(explain)? {
             endpoint.connector.is_node_of_cluster();
         }
-        endpoint.clock.read(&mut first).map_err(explain)?;
         let ahead = if options.batch_size > 1 { options.batch_size * options.workers } else { 0 };
         let queue = Arc::new(WorkQueue::reading_ahead(options.workers, ahead));
         let context = AcknowledgementContext { consumer: Arc::clone(&consumer), queue: Arc::clone(&queue) };
-        let of_one_server = (!endpoint.connector.is_cluster()).then_some(());
-        let writing = of_one_server.map(|()| endpoint.connector.open_for(stream)).transpose();
-        let writer = Arc::new(Writer::new(context, writing.map_err(explain)?));
+        let writer = Arc::new(Writer::new(context, (!endpoint.connector.is_cluster()).then_some(first)));
         let dead = format!("{stream}:dead:{}", key_part::encode(&consumer.group));
         let admission = Arc::new(Admission {
             endpoint: Arc::clone(&endpoint),
@@ -154,7 +150,10 @@ impl EventConsumer {
             limits: options.dead_letters.clone(),
             attempts: options.attempts,
         });
-        admission.prepare(&mut first).map_err(explain)?;
+        consumer.connections.with(stream, |connection| {
+            endpoint.clock.read(connection)?;
+            admission.prepare(connection)
+        })?;
         let reading =
             endpoint.connector.open_blocking(stream, session::BLOCK, &endpoint.stop).map_err(explain)?;
         let waker = Waker::new(endpoint.connector.sockets()).map_err(|error| explain(error.into()))?;
@@ -305,12 +304,8 @@ impl EventConsumer {
         if done.is_empty() {
             return Ok(());
         }
-        let writer = &self.admission.writer;
-        if writer.send(Acknowledge(done.clone())) {
-            return Ok(());
-        }
-        done.iter().for_each(|id| self.admission.queue.finish(*id));
-        Err(self.stopped())
+        // One that is closed has let go of them.
+        if self.admission.writer.send(Acknowledge(done)) { Ok(()) } else { Err(self.stopped()) }
     }
 
     fn stopped(&self) -> Error {
@@ -362,7 +357,7 @@ impl EventConsumer {
             return Err(error);
         }
         // At once: whoever has the dead letter delivered again must find it acknowledged.
-        if self.consumer.acknowledge(&[event.id]).is_err() {
+        if self.consumer.acknowledge(event.id).is_err() {
             admission.writer.send(Acknowledge(vec![event.id]));
         } else {
             admission.queue.finish(event.id);
@@ -426,9 +421,9 @@ impl EventConsumer {
     /// closed.
     fn give_back_rest(&self) -> Result<(), Error> {
         let consumer = &self.consumer;
-        let mut rest =
-            consumer.connections.with(&consumer.stream, |connection| consumer.pending(connection))?;
-        rest.retain(|entry| self.admission.queue.held(entry.id).is_none());
+        let rest = consumer.connections.with(&consumer.stream, |connection| {
+            consumer.pending_but_held(connection, &self.admission.queue)
+        })?;
         consumer.release(&rest)
     }
 
@@ -558,13 +553,7 @@ impl EventConsumer {
         for (name, value) in event.fields.iter() {
             add.arg(name).arg(value);
         }
-        let added: String =
-            consumer.connections.with(&consumer.stream, |connection| connection.query(&add))?;
-        if letters.discard(id)? {
-            return Ok(true);
-        }
-        consumer.connections.run(&consumer.stream, redis::cmd("XDEL").arg(&consumer.stream).arg(added))?;
-        Ok(false)
+        letters.move_to(&consumer.stream, id, &add, &[])
     }
 
     /// Deletes a dead letter. Returns false if it does not exist any more.

@@ -125,19 +125,19 @@ impl Group {
 
     /// Deletes the consumers of dead processes.
     pub fn sweep(&self) -> Result<(), Error> {
-        self.delete_consumers(DEAD_AFTER, false)
+        self.delete_consumers(false)
     }
 
     /// Deletes the own consumer, unless it has pending entries that no other consumer has taken yet.
     pub fn leave(&self) -> Result<(), Error> {
-        self.delete_consumers(DEAD_AFTER, true)
+        self.delete_consumers(true)
     }
 
-    fn delete_consumers(&self, dead_after: Duration, own_too: bool) -> Result<(), Error> {
+    fn delete_consumers(&self, own_too: bool) -> Result<(), Error> {
         let GroupConsumer { stream, group, name, connections, .. } = &*self.consumer;
         let mut sweep = redis::cmd("EVAL");
         sweep.arg(SWEEP).arg(1).arg(stream).arg(group).arg(name);
-        sweep.arg(dead_after.as_millis() as u64).arg(u8::from(own_too));
+        sweep.arg(DEAD_AFTER.as_millis() as u64).arg(u8::from(own_too));
         connections.run(stream, &sweep).map(drop)
     }
 }

@@ -92,7 +92,7 @@ impl ConsumerOptions {
             lease: top.seconds("lease", DAY)?.unwrap_or(Duration::from_secs(30)),
             attempts: top.integer("attempts", 1..=1_000)?.unwrap_or(5) as u32,
             max_event_size: top.integer("max_event_size", 1..=512 << 20)?.unwrap_or(16 << 20) as usize,
-            dead_letters: dead_letters(top.section("dead_letters")?)?,
+            dead_letters: Limits::parse(top.section("dead_letters")?)?,
         };
         if options.lease < Duration::from_millis(100) {
             return Err(top.refuse("lease", "at least 0.1 s"));
@@ -105,15 +105,6 @@ impl ConsumerOptions {
     pub fn room(&self) -> Room {
         Room::for_content(self.max_event_size).and_fields(FIELDS - MAX_FIELDS)
     }
-}
-
-fn dead_letters(mut section: OptionReader) -> Result<Limits, Error> {
-    let limits = Limits {
-        keep: section.seconds("keep", 3_650 * DAY)?.unwrap_or(7 * DAY).max(Duration::from_millis(1)),
-        max_size: section.integer("max_size", 1..=1 << 40)?.unwrap_or(128 << 20),
-    };
-    section.finish()?;
-    Ok(limits)
 }
 
 /// The options of one publisher.

@@ -100,7 +100,7 @@ impl Timer {
     }
 
     fn perform(&self, task: &mut Task) {
-        let (started, endpoint) = (Instant::now(), &self.consumer.endpoint);
+        let started = Instant::now();
         let result = (task.work)(self);
         if result.is_err() || started.elapsed() > self.lease / 3 {
             self.take_over.note_stall();
@@ -108,13 +108,8 @@ impl Timer {
         if result.as_ref().is_err_and(is_no_group) {
             self.join_again();
         }
-        // A task fails when Redis cannot be reached, which the link reports, or when a right is missing.
-        if let Err(error) = result
-            && endpoint.health.are_up()
-            && !endpoint.stop.is_stopped()
-            && self.news.is_new(&error.message)
-        {
-            endpoint.report(error);
+        if let Err(error) = result {
+            self.consumer.endpoint.report_news(error, &self.news);
         }
         task.due = Instant::now() + task.every;
     }
@@ -130,12 +125,12 @@ impl Timer {
 
     /// All consumers of a group must have the same lease.
     fn take_over(&self) -> Result<(), Error> {
-        if self.admission.pause.is_set() { Ok(()) } else { self.take_over.run(|| Ok(self.lease)) }
+        if self.admission.pause().is_some() { Ok(()) } else { self.take_over.run(|| Ok(self.lease)) }
     }
 
     /// Takes over events that others gave back, because they stopped or tried a dead letter again.
     fn take_released(&self) -> Result<(), Error> {
-        if self.admission.pause.is_set() { Ok(()) } else { self.take_over.run_released() }
+        if self.admission.pause().is_some() { Ok(()) } else { self.take_over.run_released() }
     }
 
     fn take_over_suspects(&self) -> Result<(), Error> {
@@ -198,12 +193,12 @@ impl Timer {
 
     /// Reports once that nothing more is taken, because too many events wait for their next try.
     fn report_full(&self) -> Result<(), Error> {
-        if !self.admission.retries.are_full() {
-            return Ok(());
+        if self.admission.retries.are_full() {
+            let message = "too many events have failed and wait for their next try: no more events are taken until \
+                           some of them are tried";
+            self.consumer.endpoint.report_news(Error::new(ErrorKind::Overloaded, message), &self.news);
         }
-        let message = "too many events have failed and wait for their next try: no more events are taken until some of \
-                       them are tried";
-        Err(Error::new(ErrorKind::Overloaded, message))
+        Ok(())
     }
 }
 

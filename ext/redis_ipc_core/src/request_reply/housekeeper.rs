@@ -94,18 +94,13 @@ impl Housekeeper {
 
     fn perform(&self, task: &mut Task) {
         failpoint::point();
-        let (started, endpoint) = (Instant::now(), &self.instance.endpoint);
+        let started = Instant::now();
         let result = (task.work)(self);
         if result.is_err() || started.elapsed() > self.instance.options.consumer.lease / 3 {
             self.take_over.note_stall();
         }
-        // A task fails when Redis cannot be reached, which the links report, or when a right is missing.
-        if let Err(error) = result
-            && endpoint.health.are_up()
-            && !endpoint.stop.is_stopped()
-            && self.news.is_new(&error.message)
-        {
-            endpoint.report(error);
+        if let Err(error) = result {
+            self.instance.endpoint.report_news(error, &self.news);
         }
         task.due = Instant::now() + task.every;
     }

@@ -5,6 +5,7 @@ use crate::foundation::redis::clock::Clock;
 use crate::foundation::redis::connector::Connector;
 use crate::foundation::redis::health::Health;
 use crate::foundation::redis::redis_options::RedisOptions;
+use crate::foundation::runtime::news::News;
 use crate::foundation::runtime::reports::Reporter;
 use crate::foundation::runtime::stats::Stats;
 use crate::foundation::runtime::stop::Stop;
@@ -54,6 +55,14 @@ impl Endpoint {
     /// Reports an error that no caller gets.
     pub fn report(&self, error: Error) {
         self.reporter.failure(self.locate(error));
+    }
+
+    /// Reports the failure of a task that is repeated, unless it was just reported, or the links report it: Redis cannot
+    /// be reached.
+    pub fn report_news(&self, error: Error, news: &News) {
+        if self.health.are_up() && !self.stop.is_stopped() && news.is_new(&error.message) {
+            self.report(error);
+        }
     }
 
     /// Reports an error of Redis that no caller gets.

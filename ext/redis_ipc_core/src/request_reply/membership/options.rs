@@ -127,7 +127,7 @@ impl Options {
             ledger: LedgerOptions::parse(top.section("ledger")?)?,
             consumer: ConsumerOptions::parse(top.section("consumer")?)?,
             dispatcher: DispatcherOptions::parse(top.section("dispatcher")?)?,
-            dead_letters: dead_letters(top.section("dead_letters")?)?,
+            dead_letters: Limits::parse(top.section("dead_letters")?)?,
         };
         top.finish()?;
         Ok(options)
@@ -209,15 +209,6 @@ impl DispatcherOptions {
         section.finish()?;
         Ok(options)
     }
-}
-
-fn dead_letters(mut section: OptionReader) -> Result<Limits, Error> {
-    let limits = Limits {
-        keep: section.seconds("keep", 3_650 * DAY)?.unwrap_or(7 * DAY).max(Duration::from_millis(1)),
-        max_size: section.integer("max_size", 1..=1 << 40)?.unwrap_or(128 << 20),
-    };
-    section.finish()?;
-    Ok(limits)
 }
 
 fn execution_interval(section: &mut OptionReader) -> Result<Duration, Error> {

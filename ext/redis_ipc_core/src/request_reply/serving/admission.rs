@@ -1,7 +1,7 @@
 //! Decides what happens to an entry that was taken from the inbox. It runs, or it is dropped, refused, or moved to
 //! the dead letters; each of these is counted.
 
-use crate::error::{Error, ErrorKind, Fate};
+use crate::error::{Error, ErrorKind};
 use crate::foundation::payload::fields::Fields;
 use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
 use crate::foundation::redis::connection::Connection;
@@ -233,18 +233,10 @@ impl Admission {
         cause: Cause,
     ) -> Examined {
         let (endpoint, limits) = (&self.instance.endpoint, &self.instance.options.dead_letters);
-        match self.dead_letters.add(taken, fields, &error.message, &endpoint.clock, limits) {
-            Ok(None) => {}
-            Ok(Some(refusal)) => {
-                endpoint.report(endpoint.explain(&refusal, Fate::Unknown).entry(taken.id));
-            }
-            Err(failure) => {
-                // The entry is left pending. It comes back after a lease, and is moved then.
-                endpoint.report(failure.entry(taken.id));
-                return Examined::Answered;
-            }
+        if self.dead_letters.keep(endpoint, taken, fields, &error.message, limits).is_err() {
+            // The entry is left pending. It comes back after a lease, and is moved then.
+            return Examined::Answered;
         }
-        endpoint.stats.dead_lettered.increment();
         let reason = error.message.clone();
         endpoint.report(error.entry(taken.id));
         match asker {

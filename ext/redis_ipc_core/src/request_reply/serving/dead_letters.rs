@@ -5,7 +5,6 @@ use crate::error::{Error, ErrorKind};
 use crate::foundation::payload::fields::Fields;
 use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
 use crate::foundation::redis::group_consumer::dead_letters::DeadLetters;
-use crate::foundation::redis::resp::replies::{self, unexpected};
 use crate::request_reply::membership::inbox;
 use crate::request_reply::membership::instance::Instance;
 use crate::request_reply::protocol::entry::Request;
@@ -56,29 +55,11 @@ pub fn retry(instance: &Instance, group: &str, id: StreamId, ttl: Option<Duratio
     let letter = letters.find(id, instance.options.room()).map_err(locate(instance, group))?;
     let Some(fields) = letter.and_then(|letter| letter.fields) else { return Ok(false) };
     check(instance, group, id, &fields)?;
-    retry_checked(instance, group, &letters, id, &fields, ttl).map_err(locate(instance, group))
-}
-
-fn retry_checked(
-    instance: &Instance,
-    group: &str,
-    letters: &DeadLetters,
-    id: StreamId,
-    fields: &Fields,
-    ttl: Duration,
-) -> Result<bool, Error> {
-    let (connections, inbox) = (&instance.connections, instance.names.keys.inbox(group));
-    let reply = connections.run(&inbox, &add(instance, &inbox, fields, ttl))?;
-    let unknown = || Error::new(ErrorKind::Internal, unexpected().to_string());
-    let added = replies::id(&reply).ok_or_else(unknown)?;
-    for expire in inbox::keep(&inbox, &instance.options) {
-        connections.run(&inbox, &expire)?;
-    }
-    if letters.discard(id)? {
-        return Ok(true);
-    }
-    connections.run(&inbox, redis::cmd("XDEL").arg(&inbox).arg(added.to_string()))?;
-    Ok(false)
+    let inbox = instance.names.keys.inbox(group);
+    let add = add(instance, &inbox, &fields, ttl);
+    letters
+        .move_to(&inbox, id, &add, &inbox::keep(&inbox, &instance.options))
+        .map_err(locate(instance, group))
 }
 
 /// Refuses a dead letter that is not a request, because it will not become one.

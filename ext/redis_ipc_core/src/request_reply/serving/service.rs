@@ -20,7 +20,6 @@ use crate::request_reply::serving::hand_on::hand_on;
 use crate::request_reply::tracking::in_flight::{Answered, InFlight, Stage};
 use crate::request_reply::tracking::request_queue::RequestQueue;
 use redis::{RedisResult, Value};
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -303,11 +302,10 @@ impl Service {
     }
 
     fn hand_on_pending(&self, started: bool) -> Result<(), Error> {
-        let held: HashSet<StreamId> = self.queue.pick(|held| Some(held.id())).into_iter().collect();
         let consumer = &*self.consumer;
-        let mut rest =
-            consumer.connections.with(&consumer.stream, |connection| consumer.pending(connection))?;
-        rest.retain(|request| !held.contains(&request.id));
+        let rest = consumer
+            .connections
+            .with(&consumer.stream, |connection| consumer.pending_but_held(connection, &self.queue))?;
         hand_on(consumer, &self.inbox, &rest, started)
     }
 

@@ -10,6 +10,7 @@ use crate::foundation::redis::pool::Pool;
 use crate::foundation::redis::read_size::ReadSize;
 use crate::foundation::redis::resp::replies::{self, refused, unexpected};
 use crate::foundation::runtime::sync::Mutex;
+use crate::foundation::runtime::work_queue::{Held, WorkQueue};
 use redis::{Cmd, RedisResult, Value};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -129,16 +130,13 @@ impl GroupConsumer {
         })
     }
 
-    /// Acknowledges entries, and waits until Redis has done so.
+    /// Acknowledges an entry, and waits until Redis has done so.
     ///
     /// # Errors
     ///
     /// Redis cannot be reached or refuses.
-    pub fn acknowledge(&self, ids: &[StreamId]) -> Result<(), Error> {
-        let mut acknowledge = redis::cmd("XACK");
-        acknowledge.arg(&self.stream).arg(&self.group);
-        acknowledge.arg(ids.iter().map(ToString::to_string).collect::<Vec<_>>());
-        self.run(&acknowledge).map(drop)
+    pub fn acknowledge(&self, id: StreamId) -> Result<(), Error> {
+        self.run(redis::cmd("XACK").arg(&self.stream).arg(&self.group).arg(id.to_string())).map(drop)
     }
 
     /// Makes held entries pending again where they are not: the group was destroyed and made again.
@@ -173,8 +171,8 @@ impl GroupConsumer {
         self.run(&restart).map(drop)
     }
 
-    /// Gives entries back to the group, so that another consumer (or this one) takes them soon. They were not
-    /// started, so this delivery does not count.
+    /// Gives entries back to the group, so that another consumer (or this one) takes them soon. The last delivery does not
+    /// count; for an entry that was started, pass one delivery more.
     pub fn release(&self, entries: &[Delivered]) -> Result<(), Error> {
         self.leave(entries)?;
         self.endpoint.stats.released.add(entries.len() as u64);
@@ -278,6 +276,17 @@ impl GroupConsumer {
         };
         let rows = self.rows(connection, *first, *last)?;
         Ok(rows.into_iter().map(|row| (row.entry.id, row.entry.deliveries)).collect())
+    }
+
+    /// Returns the entries that are pending under this consumer and not held in `queue`.
+    pub fn pending_but_held<H: Held<Key = StreamId>>(
+        &self,
+        connection: &mut Connection,
+        queue: &WorkQueue<H>,
+    ) -> RedisResult<Vec<Delivered>> {
+        let mut rest = self.pending(connection)?;
+        rest.retain(|entry| queue.held(entry.id).is_none());
+        Ok(rest)
     }
 
     /// Returns the entries pending under this consumer, without those it gave back: any consumer may take those.

@@ -1,10 +1,12 @@
 //! Entries that a group has given up on. They are kept in a stream of their own, with the reason.
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Fate};
 use crate::foundation::payload::fields::{Fields, Room};
+use crate::foundation::payload::option_reader::OptionReader;
 use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
 use crate::foundation::redis::clock::Clock;
 use crate::foundation::redis::connection::Connection;
+use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::group_consumer::consumer::Delivered;
 use crate::foundation::redis::pool::Pool;
 use crate::foundation::redis::resp::replies::{self, refused, unexpected};
@@ -21,6 +23,7 @@ const KEPT: usize = 10_000;
 const SHARE: u64 = 128;
 /// The estimated size of a letter beside its fields, in bytes.
 const OVERHEAD: usize = 256;
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// The fields that a dead letter has before those of its entry.
 pub const ADDED: [&str; 4] = ["dead_id", "dead_reason", "dead_deliveries", "dead_at"];
@@ -32,6 +35,22 @@ pub struct Limits {
     pub keep: Duration,
     /// The most bytes of memory that Redis uses for all letters of a group. The oldest are removed first.
     pub max_size: u64,
+}
+
+impl Limits {
+    /// Reads the section `dead_letters` of the options.
+    ///
+    /// # Errors
+    ///
+    /// An option is unknown, or has a value that it cannot have.
+    pub fn parse(mut section: OptionReader) -> Result<Self, Error> {
+        let limits = Self {
+            keep: section.seconds("keep", 3_650 * DAY)?.unwrap_or(7 * DAY).max(Duration::from_millis(1)),
+            max_size: section.integer("max_size", 1..=1 << 40)?.unwrap_or(128 << 20),
+        };
+        section.finish()?;
+        Ok(limits)
+    }
 }
 
 /// The dead letters of one group.
@@ -100,6 +119,28 @@ impl DeadLetters {
         })
     }
 
+    /// Keeps an entry as [`DeadLetters::add`] does, counts it, and reports what Redis refused.
+    ///
+    /// # Errors
+    ///
+    /// The entry was not kept. That is reported too.
+    pub fn keep(
+        &self,
+        endpoint: &Endpoint,
+        entry: Delivered,
+        fields: &Fields,
+        reason: &str,
+        limits: &Limits,
+    ) -> Result<(), Error> {
+        let kept = self.add(entry, fields, reason, &endpoint.clock, limits);
+        let refusal = kept.inspect_err(|error| endpoint.report(error.clone().entry(entry.id)))?;
+        if let Some(refusal) = refusal {
+            endpoint.report(endpoint.explain(&refusal, Fate::Unknown).entry(entry.id));
+        }
+        endpoint.stats.dead_lettered.increment();
+        Ok(())
+    }
+
     /// Whether to measure the memory use, now that a letter with these fields is added.
     fn is_to_measure(&self, fields: &Fields, max_size: u64) -> bool {
         let size = OVERHEAD + fields.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
@@ -147,9 +188,28 @@ impl DeadLetters {
         self.run(&delete, replies::is_one)
     }
 
+    /// Adds the entry of a letter to `stream` by the command `add`, runs `then`, and deletes the letter. Of concurrent
+    /// calls exactly one succeeds; the others take their copy back and return false.
+    ///
+    /// # Errors
+    ///
+    /// Redis cannot be reached or refuses.
+    pub fn move_to(&self, stream: &str, id: StreamId, add: &Cmd, then: &[Cmd]) -> Result<bool, Error> {
+        let reply = self.connections.run(stream, add)?;
+        let added = replies::id(&reply).ok_or_else(no_such_reply)?;
+        for command in then {
+            self.connections.run(stream, command)?;
+        }
+        if self.discard(id)? {
+            return Ok(true);
+        }
+        self.connections.run(stream, redis::cmd("XDEL").arg(stream).arg(added.to_string()))?;
+        Ok(false)
+    }
+
     fn run<T>(&self, command: &Cmd, read: impl FnOnce(Value) -> Option<T>) -> Result<T, Error> {
         let reply = self.connections.run(&self.key, command)?;
-        read(reply).ok_or_else(|| Error::new(ErrorKind::Internal, unexpected().to_string()))
+        read(reply).ok_or_else(no_such_reply)
     }
 }
 
@@ -165,6 +225,10 @@ fn shrink(connection: &mut Connection, key: &str, mut used: u64, most: u64) -> R
         used = number(&connection.run(&memory(key))?);
     }
     Ok(())
+}
+
+fn no_such_reply() -> Error {
+    Error::new(ErrorKind::Internal, unexpected().to_string())
 }
 
 fn memory(key: &str) -> Cmd {

@@ -179,8 +179,8 @@ impl<A: Admission> GroupReader<A> {
     /// this consumer's name. Entries that were delivered to others may still run there, so they are left to the
     /// leases.
     fn recover(&self, connection: &mut Connection) -> RedisResult<()> {
-        let mut missing = self.consumer.pending(connection)?;
-        missing.retain(|entry| entry.deliveries == 1 && self.queue.held(entry.id).is_none());
+        let mut missing = self.consumer.pending_but_held(connection, &self.queue)?;
+        missing.retain(|entry| entry.deliveries == 1);
         let fetched = self.consumer.fetch(&missing).map_err(|error: Error| io::Error::other(error))?;
         self.admission.give_up_unreadable(&fetched.unreadable);
         self.queue.push_all(self.admission.admit(fetched.entries, &HashMap::new()));
