@@ -14,7 +14,8 @@ RSpec.describe "peers in other languages, by TLS and with few rights", timeout: 
   let(:port) { RedisServer.free_port }
   let(:server) do
     certificate, key = certificates.for("server")
-    start_server(tls_port: port, tls_cert_file: certificate, tls_key_file: key,
+    # To Node 18 "localhost" is one address only, and may be ::1.
+    start_server(bind: "127.0.0.1 -::1", tls_port: port, tls_cert_file: certificate, tls_key_file: key,
                  tls_ca_cert_file: certificates.authority_file, tls_auth_clients: "no")
   end
 
