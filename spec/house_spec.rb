@@ -57,7 +57,7 @@ RSpec.describe "the arrows between folders" do
     "json_rpc" => %w[runtime],
     "events" => %w[runtime],
     "rails" => %w[request_reply json_rpc events],
-    "testing" => %w[request_reply json_rpc]
+    "testing" => %w[request_reply json_rpc events]
   )
 
   { "redis_ipc_core" => [core, core_order], "redis_ipc" => [border, border_order],

@@ -9,7 +9,13 @@ require_relative "testing/method_call"
 require_relative "testing/receivers"
 require_relative "testing/engine"
 require_relative "testing/list_engine"
+require_relative "testing/published_event"
+require_relative "testing/delivered_event"
+require_relative "testing/event_engine"
+require_relative "testing/inline_delivery"
+require_relative "testing/events"
 require_relative "testing/doubles"
+require_relative "testing/event_doubles"
 require_relative "testing/registrations"
 
 module RedisIPC
@@ -24,6 +30,9 @@ module RedisIPC
   # Calls of a {JSONRPC::Client} are recorded too, as {MethodCall}s: the method is the event, and the queue is the group
   # asked. In inline mode a {JSONRPC::Server} of this process answers, once it is connected.
   #
+  # Events that are published are recorded too ({published}), and in inline mode the consumers of their stream handle
+  # them at once. In every mode {deliver_event} runs a consumer.
+  #
   # With a block, a mode ends with the block. `redis_ipc/rspec` and `redis_ipc/minitest` {begin!} each test in fake
   # mode, and {end!} it.
   #
@@ -37,6 +46,8 @@ module RedisIPC
     @lock = Monitor.new
 
     class << self
+      include EventMethods
+
       # @return [Symbol, nil] `:fake`, `:inline`, or nil when calls are real
       attr_reader :mode
 
@@ -162,10 +173,13 @@ module RedisIPC
       def forget
         Counters.forget
         Receivers.forget
+        EventEngine.forget
         @lock.synchronize do
           @calls = []
           @answers = []
           @streams = {}.compare_by_identity
+          @published = []
+          @deliveries = []
         end
       end
 
@@ -190,6 +204,6 @@ module RedisIPC
 
     forget
     private_constant :Engine, :ListEngine, :InLifecycle, :InStream, :InEndpoint, :InServer, :InChannel,
-                     :InChannelState
+                     :InChannelState, :InRunner, :InPublishers
   end
 end

@@ -86,6 +86,16 @@ module RedisIPC
         (parent&.links || []) + @middleware.to_a
       end
 
+      # @return [#call, nil] the `on_error` of this class
+      def own_error_handler
+        @words[:on_error]
+      end
+
+      # @param handler [#call, nil]
+      def own_error_handler=(handler)
+        handler ? @words[:on_error] = handler : @words.delete(:on_error)
+      end
+
       # @return [String]
       def name
         @name || consumer_class.name || ErrorText.shown(consumer_class)

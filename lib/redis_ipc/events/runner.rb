@@ -7,6 +7,9 @@ module RedisIPC
     class Runner
       include Lifecycle
 
+      # @return [Setup]
+      attr_reader :setup
+
       # @param setup [Setup]
       def initialize(setup)
         @setup = setup

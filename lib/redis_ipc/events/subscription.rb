@@ -15,6 +15,9 @@ module RedisIPC
       attr_reader :stream_name
       # @return [String] the group's name
       attr_reader :group_name
+      # @return [Class] the consumer that it has made
+      # @api private
+      attr_reader :consumer
 
       # @param stream [String, Symbol]
       # @param group [String, Symbol]

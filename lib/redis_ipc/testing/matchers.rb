@@ -4,6 +4,8 @@ module RedisIPC
   module Testing
     # Matchers for RSpec; `require "redis_ipc/rspec"` gives them to every example.
     module Matchers
+      include EventDelivery
+
       # Returns whether an event was triggered: in a block, by a channel class, or at all since the example began
       # (`expect(RedisIPC::Testing)`).
       # @param event [String, Symbol]
@@ -15,30 +17,21 @@ module RedisIPC
         HaveTriggeredEvent.new(event)
       end
 
-      # The matcher that {#have_triggered_event} returns.
-      class HaveTriggeredEvent
+      # Returns whether an event was published: in a block, or at all since the example began
+      # (`expect(RedisIPC::Testing)`).
+      # @param type [String, Symbol, nil] nil is any
+      # @return [HavePublishedEvent]
+      # @example
+      #   expect { order.save! }.to have_published_event("order.created").to("orders").with(order_id: 7).with_key("7")
+      def have_published_event(type = nil) # rubocop:disable Naming/PredicateName -- RSpec's way
+        HavePublishedEvent.new(type)
+      end
+
+      # What the matchers have in common.
+      class Counted
         include ::RSpec::Matchers::Composable
 
-        # @api private
-        def initialize(event)
-          @event = event
-        end
-
-        # @param group [String, Symbol] the group asked
-        # @return [self]
-        def on(group)
-          @group = group
-          self
-        end
-
-        # @param params [Hash, Object] the event's params as they arrive, or a matcher for them
-        # @return [self]
-        def with(params)
-          @params = [params]
-          self
-        end
-
-        # @param count [Integer] the exact number of calls
+        # @param count [Integer] the exact number
         # @return [self]
         def times(count)
           @count = count
@@ -56,13 +49,6 @@ module RedisIPC
         end
 
         # @api private
-        def matches?(actual)
-          @calls = calls(actual)
-          found = @calls.count { |call| fits?(call) }
-          @count ? found == @count : found.positive?
-        end
-
-        # @api private
         def supports_block_expectations?
           true
         end
@@ -74,12 +60,122 @@ module RedisIPC
 
         # @api private
         def failure_message
-          "expected to have #{description}; calls: #{listed}"
+          "expected to have #{description}; #{listed}"
         end
 
         # @api private
         def failure_message_when_negated
-          "expected not to have #{description}; calls: #{listed}"
+          "expected not to have #{description}; #{listed}"
+        end
+
+        private
+
+        # @param found [Integer]
+        def enough?(found)
+          @count ? found == @count : found.positive?
+        end
+
+        def counted(words)
+          [*words, *("#{@count} times" if @count)].join(" ")
+        end
+
+        # @param kind [Symbol] the method of {Testing} that lists what has happened
+        # @return [Array] what has happened in a block, or all
+        def during(actual, kind)
+          return Testing.public_send(kind) unless actual.is_a?(Proc)
+
+          before = Testing.public_send(kind).size
+          actual.call
+          Testing.public_send(kind).drop(before)
+        end
+
+        def shown(found)
+          found.empty? ? "none" : found.map(&:inspect).join("; ")
+        end
+      end
+
+      # The matcher that {#have_published_event} returns.
+      class HavePublishedEvent < Counted
+        # @api private
+        def initialize(type)
+          super()
+          @type = type&.to_s
+        end
+
+        # @param stream [String, Symbol]
+        # @return [self]
+        def to(stream)
+          @stream = stream.to_s
+          self
+        end
+
+        # @param data [Object] the data as it arrives, with Strings or Symbols as keys, or a matcher for it
+        # @return [self]
+        def with(data)
+          @data = [data]
+          self
+        end
+
+        # @param key [String, Symbol, Integer]
+        # @return [self]
+        def with_key(key)
+          @key = key.to_s
+          self
+        end
+
+        # @api private
+        def matches?(actual)
+          @events = during(actual, :published)
+          enough?(@events.count { |event| fits?(event) })
+        end
+
+        # @api private
+        def description
+          words = ["published #{@type ? "the event #{@type}" : "an event"}"]
+          words << "to #{@stream}" if @stream
+          words << "with #{surface_descriptions_in(@data.first).inspect}" if @data
+          words << "with the key #{@key}" if @key
+          counted(words)
+        end
+
+        private
+
+        def fits?(event)
+          Testing.published_as?(event, @type, @stream, @key) &&
+            (@data.nil? || event.data_in_both_ways.any? { |data| values_match?(@data.first, data) })
+        end
+
+        def listed
+          "published: #{shown(@events)}"
+        end
+      end
+
+      # The matcher that {#have_triggered_event} returns.
+      class HaveTriggeredEvent < Counted
+        # @api private
+        def initialize(event)
+          super()
+          @event = event
+        end
+
+        # @param group [String, Symbol] the group asked
+        # @return [self]
+        def on(group)
+          @group = group
+          self
+        end
+
+        # @param params [Hash, Object] the event's params as they arrive, or a matcher for them
+        # @return [self]
+        def with(params)
+          @params = [params]
+          self
+        end
+
+        # @api private
+        def matches?(actual)
+          @calls = calls(actual)
+          enough?(@calls.count { |call| fits?(call) })
         end
 
         # @api private
@@ -87,19 +183,13 @@ module RedisIPC
           words = ["triggered the event #{@event}"]
           words << "on #{@group}" if @group
           words << "with #{surface_descriptions_in(@params.first).inspect}" if @params
-          words << "#{@count} times" if @count
-          words.join(" ")
+          counted(words)
         end
 
         private
 
         def calls(actual)
-          if actual.is_a?(Proc)
-            before = Testing.calls.size
-            actual.call
-            return Testing.calls.drop(before)
-          end
-          return Testing.calls unless actual.is_a?(Class) && actual < Channel
+          return during(actual, :calls) unless actual.is_a?(Class) && actual < Channel
 
           Testing.calls.select { |call| [call.stream, call.from] == [actual.stream_name, actual.group_name] }
         end
@@ -109,7 +199,7 @@ module RedisIPC
         end
 
         def listed
-          @calls.empty? ? "none" : @calls.map(&:inspect).join("; ")
+          "calls: #{shown(@calls)}"
         end
       end
     end

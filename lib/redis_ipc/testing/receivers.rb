@@ -41,6 +41,12 @@ module RedisIPC
           last(JSONRPC::Server) { |one| one.queue == queue }
         end
 
+        # Returns the consumers of events.
+        # @return [Array<Events::Runner>]
+        def runners
+          @lock.synchronize { @connected.select { |one| one.respond_to?(:setup) } }
+        end
+
         # Keeps a channel without a name from the garbage collector for the test that has made it: Ruby's list of
         # subclasses is weak. A constant keeps the others.
         def keep(channel)

@@ -2,12 +2,13 @@
 
 module RedisIPC
   module Testing
-    # Holds the registrations of one moment: subscribers, middleware, and the `on_error` of channels.
+    # Holds the registrations of one moment: subscribers, middleware, and the `on_error` of channels and consumers.
     # @api private
     class Registrations
       def initialize
         @subscribers = Instrumentation.subscribers
         @channels = [Channel, *Receivers.channels].to_h { |one| [one, ChannelState.of(one).own_error_handler] }
+        @consumers = Events::InlineConsumers.registrations
         @links = middleware.to_h { |one| [one, one.to_a] }.compare_by_identity
       end
 
@@ -15,6 +16,7 @@ module RedisIPC
       def restore
         Instrumentation.subscribers = @subscribers
         @channels.each { |channel, handler| ChannelState.of(channel).own_error_handler = handler }
+        Events::InlineConsumers.restore(@consumers)
         @links.each { |middleware, links| middleware.restore(links) }
       end
 

@@ -1,0 +1,133 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  module Testing
+    # Stands in for the core's consumer, for one group of one stream.
+    # @api private
+    class EventEngine
+      # Has the methods of the core's events.
+      Stored = Struct.new(:id, :ms, :fields, :deliveries, :received_ms)
+
+      COUNTERS = %i[taken redelivered acknowledged unacknowledged deleted released dead_lettered held resting
+                    reconnections reports_dropped].freeze
+      private_constant :COUNTERS
+
+      @all = {}
+      @entries = 0
+      @lock = Mutex.new
+
+      class << self
+        # @param stream [String]
+        # @param group [String]
+        # @return [EventEngine]
+        def of(stream, group)
+          @lock.synchronize { @all[[stream, group]] ||= new }
+        end
+
+        def forget
+          @lock.synchronize { @all.clear }
+        end
+
+        # Makes an entry, as the core would read it from Redis.
+        # @param fields [Array<Array(String, String)>]
+        # @param deliveries [Integer]
+        # @param id [String, nil] that of an entry that was there before
+        # @return [Stored]
+        def entry(fields, deliveries: 1, id: nil)
+          now = Process.clock_gettime(Process::CLOCK_REALTIME, :millisecond)
+          number = @lock.synchronize { @entries += 1 }
+          texts = fields.to_h { |pair| pair.map { |one| text(one) } }.freeze
+          Stored.new(id || "#{now}-#{number}", now, texts, deliveries, now).freeze
+        end
+
+        private
+
+        # The encoding that the core gives it.
+        def text(value)
+          text = value.to_s.dup.force_encoding(Encoding::UTF_8)
+          (text.valid_encoding? ? text : text.force_encoding(Encoding::BINARY)).freeze
+        end
+      end
+
+      # Delivers the event of a dead letter again.
+      # @return [#call, nil]
+      attr_accessor :redeliver
+
+      def initialize
+        @counts = COUNTERS.to_h { |name| [name, 0] }
+        @letters = []
+        @lock = Mutex.new
+      end
+
+      # @param entry [Stored]
+      # @return [void]
+      def take(entry)
+        count(:taken)
+        count(:redelivered) if entry.deliveries > 1
+      end
+
+      def done(entries)
+        count(:acknowledged, entries.size)
+      end
+
+      def retry(_entry, _wait); end
+
+      def give_back(_entries); end
+
+      def bury(entry, reason)
+        letter = { id: EventEngine.entry([]).id, entry_id: entry.id, reason: reason, deliveries: entry.deliveries,
+                   died_ms: entry.received_ms, fields: entry.fields }
+        @lock.synchronize { @letters << letter }
+        count(:dead_lettered)
+      end
+
+      def pause; end
+
+      def resume; end
+
+      def lag
+        0
+      end
+
+      # @return [Hash{Symbol => Integer}]
+      def stats
+        @lock.synchronize { @counts.dup }
+      end
+
+      def dead_letters(after, count)
+        place = ->(id) { id.split("-").map(&:to_i) }
+        rest = @lock.synchronize { @letters.dup }
+        rest = rest.select { |letter| (place.call(letter[:id]) <=> place.call(after)).positive? } if after
+        rest.first(count)
+      end
+
+      def count_dead_letters
+        @lock.synchronize { @letters.size }
+      end
+
+      def discard_dead_letter(id)
+        !remove(id).nil?
+      end
+
+      def retry_dead_letter(id)
+        letter = remove(id)
+        redeliver.call(EventEngine.entry(letter[:fields].to_a, id: letter[:entry_id])) if letter
+        !letter.nil?
+      end
+
+      private
+
+      def remove(id)
+        @lock.synchronize do
+          found = @letters.index { |letter| letter[:id] == id }
+          found && @letters.delete_at(found)
+        end
+      end
+
+      def count(name, by = 1)
+        @lock.synchronize { @counts[name] += by }
+      end
+    end
+    private_constant :EventEngine
+  end
+end

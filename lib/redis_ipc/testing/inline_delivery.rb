@@ -1,0 +1,197 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  # Runs consumers in tests.
+  module Events
+    # Delivers entries to one consumer in the calling thread. Around the handler is all that a worker thread has.
+    # @api private
+    class InlineDelivery
+      # Keeps what was decided for each event.
+      class Decisions < Settlement
+        # @param runner [Runner]
+        # @param policy [RetryPolicy]
+        def initialize(runner, policy)
+          super
+          @decisions = {}.compare_by_identity
+        end
+
+        # @param native [Object]
+        # @return [RetryPolicy::Decision]
+        def of(native)
+          @decisions.fetch(native)
+        end
+
+        # Raises a test's failure to the test, though in a worker it would be a failure of the event.
+        def decide(error, event)
+          return super unless Testing.failure?(error)
+
+          @failed = true
+          raise error
+        end
+
+        def carry_out(engine, native, event, decision)
+          @decisions[native] = decision
+          super
+        end
+
+        def done(engine, natives)
+          natives.each { |native| @decisions[native] = RetryPolicy::DONE }
+          super
+        end
+
+        def stopped(engine, native, event)
+          super unless @failed
+        end
+      end
+
+      # What the core says of an event that it gives up on.
+      GIVEN_UP = "delivered %d times without being done: each process that took it died or hung"
+      private_constant :Decisions, :GIVEN_UP
+
+      # @param setup [Setup]
+      def initialize(setup)
+        @setup = setup
+        @runner = Runner.new(setup)
+        @engine = Testing.event_engine(setup.stream, setup.group)
+        @engine.redeliver ||= ->(entry) { InlineDelivery.new(setup).call([entry]) }
+      end
+
+      # @param entries [Array<Testing::EventEngine::Stored>]
+      # @return [Array<Testing::DeliveredEvent>]
+      # @raise [Exception] a failure of the test
+      def call(entries)
+        decisions = Decisions.new(@runner, @setup.policy)
+        entries.each { |entry| @engine.take(entry) }
+        spent, rest = entries.partition { |entry| entry.deliveries > @setup.policy.most_attempts }
+        spent.each { |entry| give_up(entry, decisions) }
+        Testing.apart_from_caller { with_resources { handle(rest, decisions) } }
+        entries.map { |entry| delivered(entry, decisions) }
+      end
+
+      private
+
+      def delivered(entry, decisions)
+        event = ChangeEvent.new(entry, @setup.format)
+        Testing.note_delivery(Testing::DeliveredEvent.new(event, decisions.of(entry)))
+      end
+
+      def handle(entries, decisions)
+        return entries.each { |entry| Delivery.new(@setup, decisions).call(@engine, entry) } unless @setup.batch
+
+        entries.each_slice(@setup.batch.first) { |some| BatchDelivery.new(@setup, decisions).call(@engine, some) }
+      end
+
+      def give_up(entry, decisions)
+        event = ChangeEvent.new(entry, @setup.format)
+        error = DeadLetteredError.new(format(GIVEN_UP, entry.deliveries - 1), stream: event.source,
+                                                                              entry_id: event.position)
+        decisions.carry_out(@engine, entry, event, RetryPolicy::Decision.new(:bury, error))
+      end
+
+      def with_resources(&block)
+        return yield unless @setup.resource
+
+        Resources.new(@setup.resource) { |error| @runner.report(error) }.within(&block)
+      end
+    end
+
+    # Finds the consumers of tests.
+    # @api private
+    module InlineConsumers
+      class << self
+        # @param consumer [Class, Subscription]
+        # @return [InlineDelivery]
+        # @raise [ArgumentError] if it is no consumer
+        # @raise [ConfigurationError] as {Consumer.start}
+        def delivery(consumer)
+          consumer = consumer.consumer if consumer.is_a?(Subscription)
+          unless consumer.is_a?(Class) && consumer < Consumer
+            raise ArgumentError, "a consumer is a subclass of RedisIPC::Events::Consumer, or what Events.consume " \
+                                 "returned; got #{consumer.inspect}"
+          end
+
+          InlineDelivery.new(setup(consumer))
+        end
+
+        # @param event [Hash] as for {Events.publish_all}; or with `fields:` alone
+        # @param deliveries [Integer]
+        # @return [Testing::EventEngine::Stored]
+        # @raise [ArgumentError]
+        # @raise [ContentError]
+        def entry(event, deliveries)
+          Testing.event_entry(fields(event), deliveries: deliveries)
+        end
+
+        # @param entry [Testing::EventEngine::Stored]
+        # @return [ChangeEvent] as a consumer that says nothing of the entries gets it
+        def event(stream, entry)
+          ChangeEvent.new(entry, EntryFormat.new(stream))
+        end
+
+        # Returns who handles what is published to a stream: who was started, and of each other group the class that was
+        # defined last.
+        # @return [Array<InlineDelivery>]
+        def of_stream(stream)
+          RedisIPC.channels&.load_all
+          found = Testing.started_consumers.map(&:setup) + all.select { |one| complete?(one) }.map { |one| setup(one) }
+          found.select { |one| one.stream == stream }.uniq(&:group).map { |one| InlineDelivery.new(one) }
+        end
+
+        # Returns the classes that have a name, subclasses first.
+        # @return [Array<Class>]
+        def all(of = Consumer)
+          of.subclasses.flat_map { |one| [*all(one), *(one if present?(one))] }
+        end
+
+        # Returns all registrations of consumers, by which {restore} restores them.
+        # @return [Hash{Class => Array}]
+        def registrations
+          [Consumer, *all].to_h { |one| [one, [ConsumerState.of(one).middleware.to_a, own_error_handler(one)]] }
+        end
+
+        # @param kept [Hash{Class => Array}] {registrations}
+        # @return [void]
+        def restore(kept)
+          kept.each do |one, (links, handler)|
+            ConsumerState.of(one).middleware.restore(links)
+            ConsumerState.of(one).own_error_handler = handler
+          end
+        end
+
+        private
+
+        def fields(event)
+          unless event.is_a?(Hash) && event.key?(:fields)
+            return Publication.fields(event, Tracing.traceparent).each_slice(2)
+          end
+
+          fields = event[:fields]
+          return fields.to_a if event.size == 1 && fields.is_a?(Hash) && !fields.empty?
+
+          raise ArgumentError, "fields: must be a Hash, with nothing beside it, got #{event.inspect}"
+        end
+
+        def own_error_handler(consumer)
+          ConsumerState.of(consumer).own_error_handler
+        end
+
+        def setup(consumer)
+          state = ConsumerState.of(consumer)
+          state.running? ? state.runner.setup : Setup.new(state, state.options)
+        end
+
+        # A class that only others inherit from has no stream or no handler.
+        def complete?(consumer)
+          state = ConsumerState.of(consumer)
+          state.said(:stream) && !Invoker.new(consumer, state.handlers).empty?
+        end
+
+        # A reloaded class has the name of the class before it.
+        def present?(consumer)
+          consumer.name && Object.const_defined?(consumer.name) && Object.const_get(consumer.name).equal?(consumer)
+        end
+      end
+    end
+    private_constant :InlineDelivery
+  end
+end

@@ -1,0 +1,282 @@
+# frozen_string_literal: true
+
+require "open3"
+
+# In processes of their own: the mode is a matter of the whole process.
+RSpec.describe "testing help for events" do
+  library = File.expand_path("../lib", __dir__)
+
+  consumers = <<~RUBY
+    class Billing < RedisIPC::Events::Consumer
+      stream "orders", group: "billing"
+      retry_on IOError, wait: 3, attempts: 2
+      discard_on KeyError
+      on_error { |error| TOLD << error.message }
+      resource { [] }
+      around_event { |event, handler| handler.call }
+
+      on("order.created") do |event|
+        raise Object.const_get(event["raise"]), "no" if event["raise"]
+
+        SEEN << [event.data, event.key, event.attempt, event.redelivered?, (resource << 1).size]
+      end
+    end
+
+    class Search < RedisIPC::Events::Consumer
+      stream "orders", group: "search"
+      batch size: 2
+
+      def call(events)
+        SEEN << events.map(&:data)
+        events.each { |event| event.fail!("bad") if event.data == { "bad" => true } }
+      end
+    end
+
+    class Alarms < RedisIPC::Events::Consumer
+      stream "sensors", group: "alarms", json: "payload", type: "event"
+      on_error { nil }
+      on("too_hot") { |event| SEEN << event["room"] }
+    end
+    SEEN = []
+    TOLD = []
+  RUBY
+
+  define_method(:run) do |code, *command|
+    Dir.mktmpdir do |folder|
+      file = File.join(folder, "example_spec.rb")
+      File.write(file, code)
+      # No Redis: whoever needs it fails.
+      environment = { "REDIS_URL" => "redis://127.0.0.1:1/0", "RUBYLIB" => library }
+      output, warnings, status = Open3.capture3(environment, *command, file, chdir: folder)
+      expect(status).to be_success, output + warnings
+      output
+    end
+  end
+
+  it "delivers through JSON, rules and middleware, and says what became of the event" do
+    output = run(<<~RUBY, RbConfig.ruby)
+      require "json"
+      require "redis_ipc/testing"
+      #{consumers}
+      T = RedisIPC::Testing
+      def outcome(result)
+        %i[done retried discarded dead].select { |name| result.public_send(:"\#{name}?") } + [result.wait, result.error&.class]
+      end
+      p outcome(T.deliver_event(Billing, "order.created", order_id: 7))
+      p outcome(T.deliver_event(Billing, :"order.created", { order_id: :x }, key: 7, duplicates: 2, attempt: 3))
+      puts SEEN.to_json, T.deliveries.map { |one| one.event.attempt }.to_json
+      p outcome(T.deliver_event(Billing, "order.created", raise: "IOError"))
+      p outcome(T.deliver_event(Billing, "order.created", raise: "IOError", duplicates: 1))
+      p outcome(T.deliver_event(Billing, "order.created", raise: "KeyError"))
+      p outcome(T.deliver_event(Billing, "order.created", raise: "NoMemoryError", attempt: 5))
+      p outcome(T.deliver_event(Billing, "order.created", attempt: 6))
+      p outcome(T.deliver_event(Billing, "other"))
+      p TOLD
+      p outcome(T.deliver_event(Alarms, fields: { event: "too_hot", payload: '{"room":"attic"}', seen: 1 }))
+      p outcome(T.deliver_event(Alarms, fields: { event: "too_hot", payload: "{" }))
+      p SEEN.last, T.deliver_events(Search, [{ data: 1 }, { type: "x", data: { bad: true } }, { fields: { a: 1 } }]).map { |one| outcome(one) }
+      puts SEEN.last(2).to_json
+      [-> { T.deliver_event(Billing, "a", { b: 1 }, c: 1) }, -> { T.deliver_event(Billing, "a", fields: { b: 1 }) },
+       -> { T.deliver_event(String, "a") }, -> { T.deliver_event(Billing, attempt: 0) }, -> { T.deliver_event(Billing, fields: 1) },
+       -> { T.deliver_events(Billing, [{ data: 1, kee: 2 }]) }, -> { T.deliver_event(Billing, duplicates: nil) },
+       -> { T.deliver_event(Billing, "a", Float::NAN) }, -> { T.deliver_event(Class.new(RedisIPC::Events::Consumer), "a") }].each do |wrong|
+        wrong.call
+      rescue ArgumentError, RedisIPC::Error => e
+        puts e.class, e.message[/\\A.{20}/]
+      end
+    RUBY
+    expect(output).to eq(<<~TEXT)
+      [:done, nil, nil]
+      [:done, nil, nil]
+      [[{"order_id":7},null,1,false,1],[{"order_id":"x"},"7",3,true,1],[{"order_id":"x"},"7",4,true,1],[{"order_id":"x"},"7",5,true,1]]
+      [1,3,4,5]
+      [:retried, 3.0, IOError]
+      [:dead, nil, IOError]
+      [:discarded, nil, KeyError]
+      [:dead, nil, NoMemoryError]
+      [:dead, nil, RedisIPC::DeadLetteredError]
+      [:done, nil, nil]
+      ["no", "no", "delivered 5 times without being done: each process that took it died or hung"]
+      [:done, nil, nil]
+      [:dead, nil, RedisIPC::MalformedEntryError]
+      "attic"
+      [[:done, nil, nil], [:retried, #{output[/retried, (1\.\d+)/, 1]}, RedisIPC::EventFailedError], [:done, nil, nil]]
+      [[1,{"bad":true}],[{"a":"1"}]]
+      ArgumentError
+      give the data as an\s
+      ArgumentError
+      fields: is a whole e
+      ArgumentError
+      a consumer is a subc
+      ArgumentError
+      attempt must be a wh
+      ArgumentError
+      fields: must be a Ha
+      ArgumentError
+      an event has data, t
+      ArgumentError
+      duplicates must be a
+      RedisIPC::ContentError
+      the content holds Na
+      RedisIPC::ConfigurationError
+      an anonymous class h
+    TEXT
+  end
+
+  it "records what is published, starts consumers without Redis, and in inline mode runs them" do
+    output = run(<<~RUBY, RbConfig.ruby)
+      require "json"
+      require "redis_ipc/testing"
+      #{consumers}
+      T = RedisIPC::Testing
+      T.begin!
+      T.fake!
+      ids = RedisIPC::Events.publish_all("orders", [{ data: { a: 1 }, type: "order.created", key: 7 }, { data: 2 }], maxlen: 5)
+      puts T.published.map { |event| [event.stream, event.type, event.key, event.data, event.fields] }.to_json
+      p ids == T.published.map(&:position)
+      p SEEN, ids.map { |id| id.match?(/\\A\\d+-\\d+\\z/) }
+      begin
+        RedisIPC::Events.publish("orders", 1, maxlen: -1)
+      rescue ArgumentError => e
+        puts e.message
+      end
+      begin
+        Billing.lag
+      rescue RedisIPC::NotConnectedError => e
+        puts e.message
+      end
+      Billing.start(attempts: 1, redis_options: { host: "nowhere" })
+      p Billing.running?, Billing.lag, Billing.pause.paused?, Billing.resume.paused?
+      log = RedisIPC::Events.consume(stream: "orders", group: "log", discard_on: EOFError) { |event| event["eof"] ? raise(EOFError) : SEEN << :log }
+      p T.deliver_event(log, "a").done?
+      T.inline! { RedisIPC::Events.publish("orders", { a: 1 }, type: "order.created", key: 7) }
+      puts SEEN.to_json
+      T.inline! { RedisIPC::Events.publish("orders", { eof: true }) }
+      begin
+        T.inline! { RedisIPC::Events.publish("orders", { raise: "ArgumentError" }, type: "order.created") }
+      rescue ArgumentError => e
+        puts "raised \#{e.message}"
+      end
+      letter = Billing.dead_letters.first
+      p Billing.stats.values_at(:taken, :acknowledged, :dead_lettered), letter.reason, letter.type, letter.attempts
+      p letter.retry, letter.retry, Billing.dead_letters.size, Billing.dead_letters.map(&:discard), Billing.dead_letters.empty?
+      p Billing.stop.running?, log.running?
+      T.end!
+      p T.published, T.deliveries, log.running?
+    RUBY
+    expect(output).to eq(<<~TEXT)
+      [["orders","order.created","7",{"a":1},{"type":"order.created","key":"7","data":"{\\"a\\":1}"}],["orders",null,null,2,{"data":"2"}]]
+      true
+      []
+      [true, true]
+      maxlen must be a whole number of entries, got -1
+      Billing is not started: call start
+      true
+      0
+      true
+      false
+      true
+      ["log",[{"a":1},"7",1,false,1],"log",[{"a":1}]]
+      raised no
+      [3, 2, 1]
+      "ArgumentError: no"
+      "order.created"
+      1
+      true
+      false
+      1
+      [true]
+      true
+      false
+      true
+      []
+      []
+      false
+    TEXT
+  end
+
+  it "has matchers for RSpec, lets an expectation in a handler fail the test, and leaves nothing registered" do
+    output = run(<<~RUBY, "rspec", "--order", "defined", "--no-color")
+      require "redis_ipc/rspec"
+      #{consumers}
+      RSpec.describe Billing do
+        def publish = RedisIPC::Events.publish("orders", { order_id: 7, tags: [{ a: 1 }] }, type: "order.created", key: 7)
+
+        it "matches" do
+          expect { publish }.to have_published_event("order.created").to("orders").with(order_id: 7, tags: [{ a: 1 }]).with_key("7").once
+          expect { publish }.to have_published_event(:"order.created").with("order_id" => 7, "tags" => [{ "a" => 1 }])
+          expect { publish }.to have_published_event.with(hash_including(order_id: 7)).with_key(7)
+          expect(RedisIPC::Testing).to have_published_event("order.created").times(3)
+          expect { publish }.not_to have_published_event("order.created").to("bills")
+          expect { publish }.not_to have_published_event("order.created").with_key("8")
+          expect { publish }.not_to have_published_event("order.created").with(order_id: 7)
+          expect(deliver_event(Billing, "order.created", order_id: 7)).to be_done
+          expect(deliver_events(Search, [{ data: 1 }])).to all(be_done)
+          expect { expect { publish }.to have_published_event("order.paid").to("orders").with(1).with_key("x").twice }
+            .to raise_error(/expected to have published the event order.paid to orders with 1 with the key x 2 times; published: order.created with key 7 to orders: {"order_id"/)
+        end
+
+        it "fails by an expectation" do
+          Billing.around_event { |event, handler| expect(event["order_id"]).to eq(8) }
+          Billing.on_error { raise "never" }
+          expect { deliver_event(Billing, "order.created", order_id: 7) }.to raise_error(RSpec::Expectations::ExpectationNotMetError)
+          Search.around_event { |events, handler| expect(events.size).to eq(3) }
+          expect { deliver_event(Search, "order.created", order_id: 7) }.to raise_error(RSpec::Expectations::ExpectationNotMetError)
+          RedisIPC::Testing.inline!
+          expect { publish }.to raise_error(RSpec::Expectations::ExpectationNotMetError)
+        end
+
+        it "has forgotten" do
+          expect(RedisIPC::Testing.published).to be_empty
+          expect(deliver_event(Billing, "order.created", order_id: 7)).to be_done
+          expect(deliver_event(Billing, "order.created", { raise: "IOError" }, attempt: 2)).to be_dead
+          expect(TOLD).to eq(["no"])
+        end
+
+        it "is real", redis_ipc: :disable do
+          expect { publish }.to raise_error(RedisIPC::ConnectionError)
+          expect(deliver_event(Billing, "order.created", order_id: 7)).to be_done
+        end
+      end
+    RUBY
+    expect(output).to include("4 examples, 0 failures")
+  end
+
+  it "has assertions for Minitest" do
+    output = run(<<~RUBY, RbConfig.ruby)
+      require "minitest/autorun"
+      require "redis_ipc/minitest"
+      #{consumers}
+      class BillingTest < Minitest::Test
+        def publish = RedisIPC::Events.publish("orders", { order_id: 7 }, type: "order.created", key: 7)
+
+        2.times do |number|
+          define_method("test_asserts_\#{number}") do
+            assert_empty RedisIPC::Testing.published
+            id = assert_published_event("order.created", to: "orders", with: { order_id: 7 }, key: 7, times: 1) { publish }
+            assert_match(/-/, id)
+            refute_published_event("order.paid") { publish }
+            assert_published_event times: 2
+            error = assert_raises(Minitest::Assertion) { refute_published_event(to: :orders) }
+            assert_match(/expected an event to orders to be published; published: \\[order.created/, error.message)
+            assert_predicate deliver_event(Billing, "order.created", order_id: 7), :done?
+          end
+        end
+      end
+    RUBY
+    expect(output).to include("2 runs", "0 failures, 0 errors")
+  end
+
+  it "stands in for all of the core that consumers use" do
+    output = run(<<~RUBY, RbConfig.ruby)
+      require "redis_ipc/testing"
+      native = RedisIPC.const_get(:Native)
+      fake = RedisIPC::Testing.const_get(:EventEngine)
+      # What sessions and forks call: there are none of these.
+      unused = %i[take_batch next_report wait_until_done quiet close connected? consumer_name inherited_sockets paused?]
+      pairs = { native::StreamEvent => fake::Stored, native::EventConsumer => fake }
+      p pairs.map { |real, stand_in| real.instance_methods(false) - stand_in.instance_methods - unused }
+    RUBY
+    expect(output).to eq("[[], []]\n")
+  end
+end
