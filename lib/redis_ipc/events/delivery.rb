@@ -16,13 +16,14 @@ module RedisIPC
 
       # @param engine [Native::EventConsumer]
       # @param native [Native::StreamEvent]
-      # @return [void]
+      # @return [Boolean] whether the event is done, or discarded
       def call(engine, native)
         event = ChangeEvent.new(native, @format)
         decision = nil
         judge = ->(error) { @settlement.decide(error || event.failure, event) }
         decision = @pipeline.run(event, judge) { @invoker.event(event) }
         @settlement.carry_out(engine, native, event, decision)
+        decision.done?
       ensure
         @settlement.stopped(engine, native, event || ChangeEvent.new(native, @format)) if decision.nil?
       end

@@ -21,6 +21,11 @@ module RedisIPC
         def status
           STATUS.fetch(action)
         end
+
+        # Returns whether the event needs no other try, and is no dead letter.
+        def done?
+          %i[done discard].include?(action)
+        end
       end
 
       STATUS = { done: "done", retry: "retried", discard: "discarded", bury: "dead", fail: "failed" }.freeze

@@ -19,8 +19,8 @@ module RedisIPC
       attr_reader :core
       # @return [Hash{Symbol => #call}] the callables of each login
       attr_reader :callables
-      # @return [Integer] how many threads run handlers
-      attr_reader :threads
+      # @return [Concurrency]
+      attr_reader :concurrency
       # @return [Array(Integer, Float), nil] the size of batches, and the seconds that one may take to fill
       attr_reader :batch
       # @return [RetryPolicy]
@@ -52,6 +52,11 @@ module RedisIPC
         freeze
       end
 
+      # @return [Boolean] whether events are handled in an order
+      def ordered?
+        false
+      end
+
       # Shows no passwords.
       # @return [String]
       def inspect
@@ -81,7 +86,7 @@ module RedisIPC
       def read_options(state, given)
         @logger = Settings.check_logger(given.delete(:logger))
         @reconnect_after_fork = Check.flag(:reconnect_after_fork, given.delete(:reconnect_after_fork))
-        @threads = Words.threads(name, state.said(:concurrency) || { threads: THREADS })
+        @concurrency = Concurrency.of(name, state.said(:concurrency) || { threads: THREADS })
         rules = state.rules.flat_map { |action, classes, options| RuleWords.rules(name, action, classes, options) }
         @policy = RetryPolicy.new(rules, RuleWords.attempts(given.fetch(:attempts, ATTEMPTS)))
         @core, @callables = Settings.for_core(for_core(given))
@@ -93,7 +98,8 @@ module RedisIPC
         word = given.keys.find { |key| ELSEWHERE.key?(key) }
         Check.refuse("#{word}: is no option of start: say #{ELSEWHERE[word]}") if word
         redis = given.fetch(:redis_options) { RedisIPC.configuration.redis_options }
-        options = given.merge(redis_options: redis, from: @from, threads: threads, attempts: policy.most_attempts)
+        options = given.merge(redis_options: redis, from: @from, threads: concurrency.handlers,
+                              attempts: policy.most_attempts)
         @batch ? options.merge(batch_size: @batch.first) : options
       end
     end

@@ -2,19 +2,17 @@
 
 module RedisIPC
   module Events
-    # Checks what a consumer class says of its source, its order and its threads.
+    # Checks what a consumer class says of its source, its order and its batches.
     # @api private
     module Words
       STREAM = %i[group from json type].freeze
       BATCH = %i[size within].freeze
-      EXECUTORS = %i[threads fibers processes ractors].freeze
       ORDERS = %i[none key source].freeze
-      THREADS = (1..1000)
       SIZES = (1..10_000)
       # Seconds.
       WITHIN = 60
       POSITION = /\A\d{1,20}-\d{1,20}\z/
-      private_constant :STREAM, :BATCH, :EXECUTORS, :ORDERS, :THREADS, :SIZES, :WITHIN, :POSITION
+      private_constant :STREAM, :BATCH, :ORDERS, :SIZES, :WITHIN, :POSITION
 
       class << self
         # @return [Array(String, Hash)] the stream's name, and the checked options
@@ -33,14 +31,6 @@ module RedisIPC
           Check.refuse("the order of #{who} must be :none, :key or :source, got #{order.inspect}") unless known
           Check.refuse("order #{order.inspect} is not there yet: only :none is") unless order == :none
           Check.known(who, "order :none", options, [])
-        end
-
-        # @return [Integer] how many threads
-        def threads(who, options)
-          Check.known(who, "concurrency", options, EXECUTORS)
-          absent = (options.keys - [:threads]).first
-          Check.refuse("concurrency #{absent}: is not there yet: only threads: is") if absent
-          Check.number("threads: of concurrency", options.fetch(:threads), THREADS)
         end
 
         # @return [Array(Integer, Float)] the size, and the seconds

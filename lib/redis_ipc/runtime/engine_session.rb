@@ -135,11 +135,11 @@ module RedisIPC
         deadline = Monotonic.now + timeout
         pools.each(&:retire)
         @engine.quiet if @workers
-        join(@workers, deadline)
+        @workers&.join(deadline)
         wait_for_answers(deadline)
         @engine.close
         @logins&.close
-        @others.each { |pool| join(pool, deadline) }
+        @others.each { |pool| pool.join(deadline) }
         @closed = true
         ProcessHooks.forget(self)
       end
@@ -147,10 +147,6 @@ module RedisIPC
 
     # A subclass waits here for handlers that may answer after they have returned.
     def wait_for_answers(deadline); end
-
-    def join(pool, deadline)
-      pool&.each { |thread| thread.join([deadline - Monotonic.now, 0].max) }
-    end
 
     # A trap block may not wait for a lock, because the code that it interrupted may hold it.
     def in_trap?

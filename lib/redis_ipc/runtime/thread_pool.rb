@@ -75,6 +75,12 @@ module RedisIPC
       @threads.values.each(&block)
     end
 
+    # Waits until its threads have ended.
+    # @param deadline [Float] the moment of {Monotonic} at which the wait ends
+    def join(deadline)
+      each { |thread| thread.join([deadline - Monotonic.now, 0].max) }
+    end
+
     # @see .wait_in_turn
     def stand_in
       @mutex.synchronize do

@@ -1,0 +1,35 @@
+# frozen_string_literal: true
+
+require_relative "executors/intake"
+require_relative "executors/handling"
+require_relative "executors/threads"
+
+module RedisIPC
+  module Events
+    # Executors run the handlers of a consumer: each kind is a class. The session knows only what all of them have:
+    #
+    # - `start` starts the workers. They take events from the engine.
+    # - `retire` says that the consumer stops: a worker that ends is not replaced. The intake was stopped before.
+    # - `join(deadline)` waits until no handler runs any more, at most until that moment of {Monotonic}.
+    # - `kill` ends what still runs, where that is possible. The engine then hands back what was not settled.
+    # - `current?` says whether the calling thread is one of its workers.
+    # - `abandon` runs in a fork of the process: it lets go of what belongs to the parent.
+    # @api private
+    module Executors
+      class << self
+        # @param setup [Setup]
+        # @param engine [Native::EventConsumer]
+        # @param intake [Intake]
+        # @param delivery [Delivery, BatchDelivery]
+        # @param label [String] for the names of threads
+        # @yieldparam exception [Exception] what nobody else is told of
+        # @return [Threads]
+        def build(setup, intake, delivery, label, &report)
+          resources = Resources.new(setup.resource, &report) if setup.resource
+          Threads.new(setup.concurrency.size, label, intake, Handling.new(setup, delivery), resources)
+        end
+      end
+    end
+    private_constant :Executors
+  end
+end

@@ -1,0 +1,62 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  module Events
+    module Executors
+      # Takes events from the engine for a worker.
+      # @api private
+      class Intake
+        # How many events a worker takes at once, at most. The core hands out several only where handlers are quick.
+        MOST = 64
+        private_constant :MOST
+
+        # @param engine [Native::EventConsumer, Link]
+        # @param batch [Array(Integer, Float), nil] the size of batches, and the seconds that one may take to fill
+        def initialize(engine, batch)
+          @engine = engine
+          @batch = batch
+          @pid = Process.pid
+        end
+
+        # From now on no event is begun.
+        def stop
+          @stopping = true
+        end
+
+        # @return [Boolean] whether no event is to be begun any more
+        def stopping?
+          @stopping ? true : false
+        end
+
+        # Takes events and calls the block with them. The thread can be killed while it waits for them or while the
+        # block runs, but not in between: nobody else would handle what it has taken.
+        # @param most [Integer] how many it takes at most; batches are not counted by it
+        # @yieldparam engine [Native::EventConsumer, Link]
+        # @yieldparam events [Array<Native::StreamEvent>]
+        # @yieldreturn [Boolean] whether all of them were settled; the rest is given back
+        # @return [Boolean] whether there may be more
+        def next(most = MOST)
+          finished = events = nil
+          Thread.handle_interrupt(Object => :on_blocking) do
+            events = @batch ? @engine.take_batch(*@batch) : @engine.take(most)
+            finished = events.nil? || Thread.handle_interrupt(Object => :immediate) { yield @engine, events }
+          end
+          # Not in a fork: a handler may have forked, and run on in the child.
+          !events.nil? && @pid == Process.pid
+        ensure
+          # The consumer stops, or the thread was killed: other threads, or other processes, handle the rest.
+          give_back(events) if events && !finished
+        end
+
+        # Gives back those of the events that are not settled.
+        # @param events [Array<Native::StreamEvent>]
+        # @return [void]
+        def give_back(events)
+          @engine.give_back(events)
+        rescue NotConnectedError
+          # This is a fork, or the engine is closed and has given them back.
+        end
+      end
+    end
+  end
+end

@@ -1,0 +1,57 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  module Events
+    module Executors
+      # Runs handlers in threads. Each takes events when it is free. A thread that is killed is replaced.
+      # @api private
+      class Threads
+        # @param size [Integer] how many threads
+        # @param label [String] for their names
+        # @param intake [Intake]
+        # @param handling [Handling]
+        # @param resources [Resources, nil]
+        def initialize(size, label, intake, handling, resources)
+          @size = size
+          @intake = intake
+          @handling = handling
+          @resources = resources
+          @pool = ThreadPool.new("event worker", label, ended: resources&.method(:leave)) { serve }
+        end
+
+        # (see Executors)
+        def start
+          @pool.start(@size)
+        end
+
+        # (see Executors)
+        def retire
+          @pool.retire
+        end
+
+        # (see Executors)
+        def join(deadline)
+          @pool.join(deadline)
+        end
+
+        # Nothing: Ruby code that runs in a thread cannot be ended safely.
+        def kill; end
+
+        # (see Executors)
+        def current?
+          @pool.current?
+        end
+
+        # (see Executors)
+        def abandon; end
+
+        private
+
+        def serve
+          @resources&.enter
+          @intake.next { |engine, events| @handling.call(engine, events, @intake) }
+        end
+      end
+    end
+  end
+end
