@@ -18,7 +18,6 @@ module RedisIPC
     module Executors
       class << self
         # @param setup [Setup]
-        # @param engine [Native::EventConsumer]
         # @param intake [Intake]
         # @param delivery [Delivery, BatchDelivery]
         # @param label [String] for the names of threads
