@@ -207,6 +207,13 @@ RSpec.describe "events of a stream" do
       expect { below.start(leese: 1) }.to raise_error(RedisIPC::ConfigurationError, /unknown option leese/)
       expect { below.start(dead_letters: { kep: 1 }) }.to raise_error(RedisIPC::ConfigurationError, /dead_letters.kep/)
     end
+
+    it "takes the options of another Redis whole, so that no password goes there" do
+      consumer = consumer_class { options redis_options: { url: "redis://:secret@one:1/1" } }
+      consumer.define_method(:call) { |event| event }
+      setup = RedisIPC::Events.const_get(:ConsumerState).of(consumer).setup(redis_options: { host: "two" })
+      expect([setup.redis, setup.core[:redis_options]]).to eq(["redis://two:6379/0", { host: "two" }])
+    end
   end
 
   describe "a block" do

@@ -15,7 +15,14 @@ RSpec.describe "what Rails has around an event", timeout: 120 do
       ActiveSupport::LogSubscriber.colorize_logging = false
       got = Queue.new
       options = { url: ENV.fetch("REDIS_URL") }
-      subscription = RedisIPC::Events.consume(stream: "orders", group: "billing", from: :beginning, attempts: 1,
+      # An event that its processes died with.
+      require "redis"
+      redis = Redis.new
+      redis.xgroup(:create, "orders", "billing", "0", mkstream: true)
+      id = RedisIPC::Events.publish("orders", {}, redis_options: options)
+      redis.xreadgroup("billing", "gone", "orders", ">")
+      redis.call("XCLAIM", "orders", "billing", "gone", 0, id, "RETRYCOUNT", 5)
+      subscription = RedisIPC::Events.consume(stream: "orders", group: "billing", attempts: 1, lease: 0.3,
                                               redis_options: options, concurrency: { threads: 1 }) do |event|
         queries = []
         told = ->(*, payload) { queries << (payload[:cached] ? :cached : :real) if payload[:name] == "Visit Load" }
@@ -27,15 +34,15 @@ RSpec.describe "what Rails has around an event", timeout: 120 do
                                    redis_options: options)
       p Array.new(2) { got.pop }
       Timeout.timeout(10) { Thread.pass until ActiveRecord::Base.connection_pool.stat[:busy].zero? }
-      Timeout.timeout(10) { Thread.pass until subscription.dead_letters.size == 1 }
+      Timeout.timeout(10) { Thread.pass until subscription.dead_letters.size == 2 }
       subscription.stop
-      puts log.string.scan(/^(?:Handled|Event).*$/).map { |line| line.gsub(/\\d+-\\d+/, "ID").gsub(/[\\d.]+ms/, "Xms") }
+      puts log.string.scan(/^(?:Handled|Event).*$/).sort.map { |line| line.gsub(/\\d+-\\d+/, "ID").gsub(/[\\d.]+ms/, "Xms") }
     RUBY
     expect(output.lines(chomp: true)).to eq(
       ["[[:real, :cached], [:real, :cached]]",
-       "Handled event order.paid ID of orders/billing, attempt 1 in Xms",
+       "Event ID is a dead letter of orders/billing", "Event ID is a dead letter of orders/billing",
        "Handled event ID of orders/billing, attempt 1 in Xms, which failed with ArgumentError: dead",
-       "Event ID is a dead letter of billing"]
+       "Handled event order.paid ID of orders/billing, attempt 1 in Xms"]
     )
   end
 end

@@ -9,9 +9,7 @@ module RedisIPC
       # @param setup [Setup]
       # @param settlement [Settlement]
       def initialize(setup, settlement)
-        @format = setup.format
-        @invoker = setup.invoker
-        @policy = setup.policy
+        @setup = setup
         @pipeline = HandlerPipeline.new(setup)
         @settlement = settlement
       end
@@ -24,7 +22,7 @@ module RedisIPC
         handle(engine, readable(engine, natives, left), left)
       ensure
         # The thread was killed.
-        left&.each_key { |native| @settlement.stopped(engine, native, ChangeEvent.new(native, @format)) }
+        left&.each_key { |native| @settlement.stopped(engine, native, ChangeEvent.new(native, @setup.format)) }
       end
 
       private
@@ -32,7 +30,7 @@ module RedisIPC
       # Takes those out that cannot be read: the handler could not say which it was.
       def readable(engine, natives, left)
         natives.select do |native|
-          event = ChangeEvent.new(native, @format)
+          event = ChangeEvent.new(native, @setup.format)
           event.data
         rescue MalformedEntryError => e
           left.delete(native)
@@ -47,16 +45,16 @@ module RedisIPC
         return if natives.empty?
 
         # A half that is tried again knows nothing of the marks that the whole was given.
-        events = natives.map { |native| ChangeEvent.new(native, @format) }
+        events = natives.map { |native| ChangeEvent.new(native, @setup.format) }
         error = failure_of(events)
-        return split(engine, natives, left) if error && natives.size > 1 && !@policy.expected?(error)
+        return split(engine, natives, left) if error && natives.size > 1 && !@setup.policy.expected?(error)
 
         settle(engine, natives.zip(events), error, left)
       end
 
       def failure_of(events)
         judge = ->(error) { error ? RetryPolicy::Decision.new(:fail, error) : RetryPolicy::DONE }
-        @pipeline.run(events, judge) { @invoker.batch(events) }.error
+        @pipeline.run(events, judge) { @setup.invoker.batch(events) }.error
       end
 
       def split(engine, natives, left)

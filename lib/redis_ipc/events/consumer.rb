@@ -166,7 +166,8 @@ module RedisIPC
         #   redis_options: {},       # which server, in redis-rb's names; else those of RedisIPC.configure
         #   logger: nil, attempts: 5, lease: 30, max_event_size: 16_777_216, reconnect_after_fork: true,
         #   dead_letters: { keep: 604_800, max_size: 134_217_728 }
-        # @param options [Hash] merged over the defaults, nested Hashes too
+        # @param options [Hash] merged over the defaults and over what {options} says, nested Hashes too;
+        #   `redis_options:` replace those of {options} whole, so that no password goes to another Redis
         # @return [self]
         # @raise [ConfigurationError] if an option, or what the class says, is unknown, of the wrong type or
         #   contradicts something else

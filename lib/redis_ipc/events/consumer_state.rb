@@ -55,7 +55,7 @@ module RedisIPC
       end
 
       def add_options(options)
-        @options = Settings.merge(@options, options)
+        @options = over(@options, options)
       end
 
       # @return [Middleware] the class's own
@@ -78,7 +78,7 @@ module RedisIPC
 
       # @return [Hash] the options of `start`
       def options
-        Settings.merge(parent&.options || {}, @options)
+        over(parent&.options || {}, @options)
       end
 
       # @return [Array<#call>] the outermost class's first
@@ -108,9 +108,36 @@ module RedisIPC
         @lifecycle.synchronize do
           raise ConnectionError, "#{name} is started already" if running?
 
-          setup = Setup.new(self, Settings.merge(options, given))
-          @runner = Runner.new(setup).start
+          @runner = Runner.new(setup(given)).start
         end
+      end
+
+      # @param given [Hash] the options of `start`
+      # @return [Setup]
+      # @raise [ConfigurationError]
+      def setup(given)
+        Setup.new(self, over(options, given))
+      end
+
+      # Takes over what the class runs that this one replaces when code is reloaded. What that class runs, runs this
+      # one's code from now on.
+      # @param other [ConsumerState]
+      # @param given [Hash] the options of `start`
+      # @return [Boolean] false if this class needs something else to be started than what the other runs
+      # @raise [ConfigurationError]
+      def take_over(other, given)
+        fresh = setup(given)
+        running = other.runner.setup
+        running.adopt(fresh)
+        return false unless running.same_session?(fresh)
+
+        @runner = other.give_up
+        true
+      end
+
+      # @return [Runner]
+      def give_up
+        @runner.tap { @runner = nil }
       end
 
       def running?
@@ -127,6 +154,11 @@ module RedisIPC
       end
 
       private
+
+      # Another Redis replaces the options of the one below whole, so that no password is sent to the wrong server.
+      def over(below, above)
+        Settings.merge(below, above).merge(above.slice(:redis_options))
+      end
 
       def parent
         @parent ||= (ConsumerState.of(consumer_class.superclass) if consumer_class < Consumer)

@@ -8,8 +8,7 @@ module RedisIPC
       # @param setup [Setup]
       # @param settlement [Settlement]
       def initialize(setup, settlement)
-        @format = setup.format
-        @invoker = setup.invoker
+        @setup = setup
         @pipeline = HandlerPipeline.new(setup)
         @settlement = settlement
       end
@@ -18,14 +17,14 @@ module RedisIPC
       # @param native [Native::StreamEvent]
       # @return [Boolean] whether the event is done, or discarded
       def call(engine, native)
-        event = ChangeEvent.new(native, @format)
+        event = ChangeEvent.new(native, @setup.format)
         decision = nil
         judge = ->(error) { @settlement.decide(error || event.failure, event) }
-        decision = @pipeline.run(event, judge) { @invoker.event(event) }
+        decision = @pipeline.run(event, judge) { @setup.invoker.event(event) }
         @settlement.carry_out(engine, native, event, decision)
         decision.done?
       ensure
-        @settlement.stopped(engine, native, event || ChangeEvent.new(native, @format)) if decision.nil?
+        @settlement.stopped(engine, native, event || ChangeEvent.new(native, @setup.format)) if decision.nil?
       end
     end
     private_constant :Delivery

@@ -9,7 +9,7 @@ module RedisIPC
       # @param setup [Setup]
       def initialize(setup)
         @place = { stream: setup.stream, group: setup.group, consumer: setup.name }.freeze
-        @middleware = setup.middleware
+        @setup = setup
       end
 
       # @param subject [ChangeEvent, Array<ChangeEvent>]
@@ -66,7 +66,8 @@ module RedisIPC
       end
 
       def through_middleware(subject, &handler)
-        @middleware.empty? ? yield : @middleware.call(subject, &handler)
+        middleware = @setup.middleware
+        middleware.empty? ? yield : middleware.call(subject, &handler)
       end
 
       def payload(subject)

@@ -14,7 +14,7 @@ module RedisIPC
       def initialize(setup)
         @setup = setup
         @lifecycle = Mutex.new
-        settlement = Settlement.new(self, setup.policy)
+        settlement = Settlement.new(self, setup)
         @delivery = (setup.batch ? BatchDelivery : Delivery).new(setup, settlement)
       end
 
@@ -84,17 +84,22 @@ module RedisIPC
 
       def publish(exception, event)
         id = event ? event.position : (exception.entry_id if exception.is_a?(Error))
-        payload = { **place, id: id, error: exception, **(event ? { event: event } : {}) }
+        payload = { **told_place, id: id, error: exception, **(event ? { event: event } : {}) }
         Instrumentation.publish(:dead_letter, payload) if event || exception.is_a?(DeadLetteredError)
         Instrumentation.publish(:error, payload)
       end
 
       def reconnected(outage)
-        Instrumentation.publish(:reconnect, { **place, duration: outage })
+        Instrumentation.publish(:reconnect, { **told_place, duration: outage })
       end
 
       def place
         { stream: @setup.stream, group: @setup.group }
+      end
+
+      # Subscribers tell what a consumer says from what a stream says by the name.
+      def told_place
+        { **place, consumer: @setup.name }
       end
 
       def subject

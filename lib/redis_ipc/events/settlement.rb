@@ -6,7 +6,7 @@ module RedisIPC
     # @api private
     class Settlement
       # @param runner [Runner]
-      # @param policy [RetryPolicy]
+      # @param policy [#decide] says what becomes of an event that failed
       def initialize(runner, policy)
         @runner = runner
         @policy = policy

@@ -3,7 +3,7 @@
 module RedisIPC
   module Events
     # What a consumer class says of itself and the options of `start`, checked, as one started consumer needs them.
-    # It is frozen.
+    # It is frozen, but for the code: when a framework has reloaded the class, the new class's takes its place.
     # @api private
     class Setup
       THREADS = 5
@@ -11,7 +11,9 @@ module RedisIPC
       # What a class says itself.
       ELSEWHERE = { threads: "concurrency threads: 5", from: "stream \"name\", from: :beginning",
                     batch_size: "batch size: 500" }.freeze
-      private_constant :THREADS, :ATTEMPTS, :ELSEWHERE
+      # What runs for an event. It is read when a handler begins, because a reload may have replaced it.
+      Code = Struct.new(:format, :invoker, :middleware, :policy, :on_error)
+      private_constant :THREADS, :ATTEMPTS, :ELSEWHERE, :Code
 
       # @return [String]
       attr_reader :name, :stream, :group
@@ -23,16 +25,10 @@ module RedisIPC
       attr_reader :concurrency
       # @return [Array(Integer, Float), nil] the size of batches, and the seconds that one may take to fill
       attr_reader :batch
-      # @return [RetryPolicy]
-      attr_reader :policy
-      # @return [EntryFormat]
-      attr_reader :format
-      # @return [Invoker]
-      attr_reader :invoker
-      # @return [Middleware]
-      attr_reader :middleware
       # @return [#call, nil]
-      attr_reader :on_error, :resource
+      attr_reader :resource
+      # @return [String] the server, without credentials
+      attr_reader :redis
       # @return [Object, nil] the consumer's own logger
       attr_reader :logger
       # @return [Boolean]
@@ -43,12 +39,15 @@ module RedisIPC
       # @raise [ConfigurationError]
       def initialize(state, given)
         @name = state.name
-        read_source(state)
-        read_handlers(state)
-        @on_error = state.said(:on_error)
+        code = Code.new
+        @current = [code]
+        read_source(state, code)
+        read_handlers(state, code)
+        code.on_error = state.said(:on_error)
         @resource = state.said(:resource)
-        @middleware = Middleware.new.tap { |list| state.links.each { |link| list.add(link) } }
-        read_options(state, given.dup)
+        code.middleware = Middleware.new.tap { |list| state.links.each { |link| list.add(link) } }
+        read_options(state, code, given.dup)
+        code.freeze
         freeze
       end
 
@@ -57,40 +56,101 @@ module RedisIPC
         false
       end
 
+      # @return [EntryFormat]
+      def format
+        code.format
+      end
+
+      # @return [Invoker]
+      def invoker
+        code.invoker
+      end
+
+      # @return [Middleware]
+      def middleware
+        code.middleware
+      end
+
+      # @return [RetryPolicy]
+      def policy
+        code.policy
+      end
+
+      # @return [#call, nil]
+      def on_error
+        code.on_error
+      end
+
+      # @param error [Exception]
+      # @param event [ChangeEvent]
+      # @return [RetryPolicy::Decision]
+      def decide(error, event)
+        policy.decide(error, event)
+      end
+
+      # Lets what is started by this run the code of another, if that is given the same events in the same form.
+      # @param other [Setup] that of the reloaded class
+      # @return [void]
+      def adopt(other)
+        @current[0] = other.code if [stream, group, batch.nil?] == [other.stream, other.group, other.batch.nil?]
+      end
+
+      # @param other [Setup]
+      # @return [Boolean] whether what this has started is what the other would start. Threads keep what they made by
+      #   `resource`, and workers of another kind may keep the old code
+      def same_session?(other)
+        keeps_nothing? && other.keeps_nothing? && session_words == other.session_words
+      end
+
       # Shows no passwords.
       # @return [String]
       def inspect
         "#<#{self.class} of #{name}>"
       end
 
+      protected
+
+      def code
+        @current[0]
+      end
+
+      def keeps_nothing?
+        resource.nil? && concurrency.kind == :threads
+      end
+
+      # Where a group begins counts once, when it is made, and a Time is another one at each reload.
+      def session_words
+        [stream, group, core.except(:from), callables, concurrency.size, batch, logger, reconnect_after_fork]
+      end
+
       private
 
-      def read_source(state)
+      def read_source(state, code)
         @stream, options = Words.stream(name, *(state.said(:stream) || [nil, {}]))
         @group = options[:group]
         @from = options[:from]
-        @format = EntryFormat.new(@stream, json: options[:json], type: options[:type])
+        code.format = EntryFormat.new(@stream, json: options[:json], type: options[:type])
         Words.order(name, *(state.said(:order) || [:none, {}]))
       end
 
-      def read_handlers(state)
+      def read_handlers(state, code)
         batch = state.said(:batch)
         @batch = Words.batch(name, batch) if batch
-        @invoker = Invoker.new(state.consumer_class, state.handlers)
-        Check.refuse("#{name} handles nothing: define call(event), or on(type) { |event| }") if @invoker.empty?
+        code.invoker = invoker = Invoker.new(state.consumer_class, state.handlers)
+        Check.refuse("#{name} handles nothing: define call(event), or on(type) { |event| }") if invoker.empty?
         return unless @batch
 
-        Check.refuse("#{name} has batches, which go to call(events): on(type) is for single events") if @invoker.types?
+        Check.refuse("#{name} has batches, which go to call(events): on(type) is for single events") if invoker.types?
       end
 
-      def read_options(state, given)
+      def read_options(state, code, given)
         @logger = Settings.check_logger(given.delete(:logger))
         @reconnect_after_fork = Check.flag(:reconnect_after_fork, given.delete(:reconnect_after_fork))
         @concurrency = Concurrency.of(name, state.said(:concurrency) || { threads: THREADS })
         rules = state.rules.flat_map { |action, classes, options| RuleWords.rules(name, action, classes, options) }
-        @policy = RetryPolicy.new(rules, RuleWords.attempts(given.fetch(:attempts, ATTEMPTS)))
+        code.policy = RetryPolicy.new(rules, RuleWords.attempts(given.fetch(:attempts, ATTEMPTS)))
         @core, @callables = Settings.for_core(for_core(given))
-        Native::EventConsumer.check_options(@core)
+        @redis = Native::EventConsumer.check_options(@core)
       end
 
       # The core gives up on an event only where no rule would try it again: its processes died with it.

@@ -52,17 +52,19 @@ module RedisIPC
       # @param event [ActiveSupport::Notifications::Event]
       def dead_letter(event)
         payload = event.payload
+        what = payload[:consumer] ? "Event" : "IPC request"
+        place = payload[:consumer] ? place(payload) : payload[:queue] || payload[:group]
         warn do
-          [payload[:event] ? "Event" : "IPC request", payload[:id]&.then { |id| LogText.of(id) }, "is a dead letter of",
-           payload[:queue] || payload[:group], time(payload, "after")].compact.join(" ")
+          [what, payload[:id]&.then { |id| LogText.of(id) }, "is a dead letter of", place, time(payload, "after")]
+            .compact.join(" ")
         end
       end
 
       # @param event [ActiveSupport::Notifications::Event]
       def reconnect(event)
         payload = event.payload
-        place = payload[:queue] || "#{payload[:stream]}/#{payload[:group]}"
-        warn { "IPC #{place} is connected again #{time(payload, "after")}" }
+        what = payload[:consumer] ? "The consumer of" : "IPC"
+        warn { "#{what} #{payload[:queue] || place(payload)} is connected again #{time(payload, "after")}" }
       end
 
       private
@@ -84,11 +86,14 @@ module RedisIPC
       end
 
       def consumed(payload)
-        place = "of #{payload[:stream]}/#{payload[:group]}"
-        return "#{payload[:size]} events #{place}" if payload[:events]
+        return "#{payload[:size]} events of #{place(payload)}" if payload[:events]
 
         type = payload[:type]&.then { |text| " #{LogText.of(text)}" }
-        "event#{type} #{payload[:id]} #{place}, attempt #{payload[:attempt]}"
+        "event#{type} #{payload[:id]} of #{place(payload)}, attempt #{payload[:attempt]}"
+      end
+
+      def place(payload)
+        payload.values_at(:stream, :group).join("/")
       end
 
       # Returns why the answer does not reach its asker. A stream drops a late answer. JSON-RPC sends it, and drops an

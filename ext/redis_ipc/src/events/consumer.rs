@@ -222,9 +222,9 @@ fn row(ruby: &Ruby, letter: DeadEvent) -> Result<RHash, Error> {
     Ok(row)
 }
 
-/// Checks options without connecting.
-fn check_options(ruby: &Ruby, options: RHash) -> Result<(), Error> {
-    parse_options(ruby, options).map(drop)
+/// Checks options without connecting. Returns the server that they name, without credentials.
+fn check_options(ruby: &Ruby, options: RHash) -> Result<String, Error> {
+    parse_options(ruby, options).map(|options| options.redis.redacted())
 }
 
 fn parse_options(ruby: &Ruby, options: RHash) -> Result<ConsumerOptions, Error> {
