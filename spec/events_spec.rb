@@ -231,8 +231,8 @@ RSpec.describe "events of a stream" do
     it "takes the words of a class" do
       expect { consume(order: :key) { |event| event } }
         .to raise_error(RedisIPC::ConfigurationError, "order :key is not there yet: only :none is")
-      expect { consume(concurrency: { fibers: 3 }) { |event| event } }
-        .to raise_error(RedisIPC::ConfigurationError, /fibers/)
+      expect { consume(concurrency: { ractors: 3 }) { |event| event } }
+        .to raise_error(RedisIPC::ConfigurationError, /ractors/)
       expect { consume(discard_on: 7) { |event| event } }.to raise_error(RedisIPC::ConfigurationError, /got 7/)
       expect { consume(speed: 7) { |event| event } }.to raise_error(RedisIPC::ConfigurationError, /speed/)
       expect { RedisIPC::Events.consume(stream: "a", group: "b") }.to raise_error(ArgumentError, /needs a block/)

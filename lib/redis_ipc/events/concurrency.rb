@@ -17,10 +17,13 @@ module RedisIPC
       # @raise [ConfigurationError]
       def self.of(who, options)
         Check.known(who, "concurrency", options, KINDS)
-        absent = (options.keys - [:threads]).first
-        Check.refuse("concurrency #{absent}: is not there yet: only threads: is") if absent
+        absent = (options.keys - %i[threads fibers]).first
+        Check.refuse("concurrency #{absent}: is not there yet: only threads: and fibers: are") if absent
         Check.refuse("concurrency of #{who} needs a number: concurrency threads: 5") if options.empty?
-        new(:threads, Check.number("threads: of concurrency", options[:threads], HANDLERS))
+        Check.refuse("concurrency of #{who} is either threads: or fibers:, not both") if options.size > 1
+        kind, size = options.first
+        Executors::Fibers.check(who) if kind == :fibers
+        new(kind, Check.number("#{kind}: of concurrency", size, HANDLERS))
       end
 
       # @return [Symbol] the kind of worker

@@ -49,7 +49,8 @@ module RedisIPC
         end
 
         # Says how many events are handled at the same time in a process.
-        # @param options [Hash] `threads: 5`; nothing else yet
+        # @param options [Hash] `threads: 5`, or `fibers: 50`, which needs the gem async; docs/events.md says for which
+        #   handlers
         # @return [self]
         def concurrency(**options)
           ConsumerState.of(self).say(:concurrency, options)
@@ -136,8 +137,8 @@ module RedisIPC
           self
         end
 
-        # Gives each worker thread an object of its own, such as a connection. It is made by the block when a handler
-        # first asks for its {#resource}, and closed (`close`) when the thread ends.
+        # Gives each worker (a thread, or one of the places for fibers) an object of its own, such as a connection. It
+        # is made by the block when a handler first asks for its {#resource}, and closed (`close`) when the worker ends.
         # @yieldreturn [Object]
         # @return [self]
         # @raise [ArgumentError] without a block
@@ -235,7 +236,7 @@ module RedisIPC
         end
       end
 
-      # @return [Object] what the block of {Consumer.resource} made for this thread
+      # @return [Object] what the block of {Consumer.resource} made for this worker
       # @raise [Error] if the class has no such block, or no handler is running
       def resource
         Resources.current

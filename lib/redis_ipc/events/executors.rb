@@ -3,6 +3,7 @@
 require_relative "executors/intake"
 require_relative "executors/handling"
 require_relative "executors/threads"
+require_relative "executors/fibers"
 
 module RedisIPC
   module Events
@@ -22,10 +23,20 @@ module RedisIPC
         # @param delivery [Delivery, BatchDelivery]
         # @param label [String] for the names of threads
         # @yieldparam exception [Exception] what nobody else is told of
-        # @return [Threads]
+        # @return [Threads, Fibers]
         def build(setup, intake, delivery, label, &report)
-          resources = Resources.new(setup.resource, &report) if setup.resource
-          Threads.new(setup.concurrency.size, label, intake, Handling.new(setup, delivery), resources)
+          handling = Handling.new(setup, delivery)
+          size = setup.concurrency.size
+          case setup.concurrency.kind
+          when :fibers then Fibers.new(size, label, intake, handling, setup.resource, &report)
+          else Threads.new(size, label, intake, handling, resources(setup, &report))
+          end
+        end
+
+        private
+
+        def resources(setup, &report)
+          Resources.new(setup.resource, &report) if setup.resource
         end
       end
     end

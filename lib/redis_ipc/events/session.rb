@@ -20,7 +20,7 @@ module RedisIPC
         super(label, setup.callables, workers: nil, others: [@reporter]) do |logins|
           Native::EventConsumer.start(setup.stream, setup.group, setup.core, logins)
         end
-        @intake = Executors::Intake.new(@engine, setup.batch)
+        @intake = Executors::Intake.new(@engine, setup)
       end
 
       def reconnect_after_fork?

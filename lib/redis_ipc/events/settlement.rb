@@ -69,7 +69,8 @@ module RedisIPC
       end
 
       def bury(engine, native, event, error)
-        engine.bury(native, LogText.error(error))
+        # It waits for Redis.
+        FiberWaker.outside { engine.bury(native, LogText.error(error)) }
         @runner.report(error, about: "#{about(event)}, a dead letter now", event: event)
       end
 

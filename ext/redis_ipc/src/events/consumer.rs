@@ -54,6 +54,11 @@ impl NativeEventConsumer {
         take_by(ruby, rb_self.consumer(ruby)?, |consumer, interrupt| consumer.take(most, interrupt))
     }
 
+    /// The next events for so many free handlers; nil once no more come.
+    fn take_for(ruby: &Ruby, rb_self: &Self, handlers: usize) -> Result<Option<RArray>, Error> {
+        take_by(ruby, rb_self.consumer(ruby)?, |consumer, interrupt| consumer.take_for(handlers, interrupt))
+    }
+
     /// The next `size` events, or what there is `within` seconds after the first; nil once no more come.
     fn take_batch(ruby: &Ruby, rb_self: &Self, size: usize, within: f64) -> Result<Option<RArray>, Error> {
         let within = seconds(within);
@@ -239,6 +244,7 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_singleton_method("check_options", function!(entry::function1(check_options), 1))?;
     class.undef_default_alloc_func();
     class.define_method("take", method!(entry::method1(NativeEventConsumer::take), 1))?;
+    class.define_method("take_for", method!(entry::method1(NativeEventConsumer::take_for), 1))?;
     class.define_method("take_batch", method!(entry::method2(NativeEventConsumer::take_batch), 2))?;
     class.define_method("give_back", method!(entry::method1(NativeEventConsumer::give_back), 1))?;
     class.define_method("done", method!(entry::method1(NativeEventConsumer::done), 1))?;

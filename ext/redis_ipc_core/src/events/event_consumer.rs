@@ -198,20 +198,33 @@ impl EventConsumer {
     /// Waits for events and takes at least one and at most `most`. It takes several only if handlers are quick.
     /// Returns `None` once the consumer is closed, and an empty list if the thread was interrupted.
     pub fn take(&self, most: usize, interrupt: &Interrupt) -> Option<Vec<Arc<InFlight>>> {
-        let first = match self.first(interrupt) {
-            Taken::Request(first) => first,
-            Taken::Closed => return None,
-            Taken::Interrupted => return Some(Vec::new()),
-        };
+        match self.first(1, interrupt) {
+            Taken::Request(first) => Some(self.with_more(first, self.at_once(most))),
+            Taken::Closed => None,
+            Taken::Interrupted => Some(Vec::new()),
+        }
+    }
+
+    /// Takes events like [`EventConsumer::take`], for so many handlers that are free: at most `handlers`, however long
+    /// a handler takes.
+    pub fn take_for(&self, handlers: usize, interrupt: &Interrupt) -> Option<Vec<Arc<InFlight>>> {
+        match self.first(handlers, interrupt) {
+            Taken::Request(first) => Some(self.with_more(first, handlers)),
+            Taken::Closed => None,
+            Taken::Interrupted => Some(Vec::new()),
+        }
+    }
+
+    /// Takes the events that are queued, until there are `most` with the first.
+    fn with_more(&self, first: Arc<InFlight>, most: usize) -> Vec<Arc<InFlight>> {
         let mut events = vec![first];
-        let most = self.at_once(most);
         while events.len() < most
             && let Some(event) = self.admission.queue.try_take()
         {
             event.start();
             events.push(event);
         }
-        Some(events)
+        events
     }
 
     /// Takes events like [`EventConsumer::take`], but waits for `size` events, until `within` has passed since the
@@ -222,7 +235,7 @@ impl EventConsumer {
         within: Duration,
         interrupt: &Interrupt,
     ) -> Option<Vec<Arc<InFlight>>> {
-        let first = match self.first(interrupt) {
+        let first = match self.first(1, interrupt) {
             Taken::Request(first) => first,
             Taken::Closed => return None,
             Taken::Interrupted => return Some(Vec::new()),
@@ -237,15 +250,15 @@ impl EventConsumer {
         Some(events)
     }
 
-    /// Waits for the next event and takes it.
-    fn first(&self, interrupt: &Interrupt) -> Taken<InFlight> {
+    /// Waits for the next event and takes it. Meanwhile there is room for `count`.
+    fn first(&self, count: usize, interrupt: &Interrupt) -> Taken<InFlight> {
         let (queue, pause) = (&self.admission.queue, &self.admission.pause);
         loop {
             if !pause.wait(interrupt) {
                 return Taken::Interrupted;
             }
             let taken = queue.try_take().or_else(|| self.reader.read_for_worker(interrupt));
-            let taken = taken.map_or_else(|| queue.take(interrupt), Taken::Request);
+            let taken = taken.map_or_else(|| queue.take_for(count, interrupt), Taken::Request);
             if let Taken::Request(event) = &taken {
                 // The consumer was paused while this worker waited.
                 if pause.is_set() && queue.push_first(event) {

@@ -11,10 +11,11 @@ module RedisIPC
         private_constant :MOST
 
         # @param engine [Native::EventConsumer, Link]
-        # @param batch [Array(Integer, Float), nil] the size of batches, and the seconds that one may take to fill
-        def initialize(engine, batch)
+        # @param setup [Setup]
+        def initialize(engine, setup)
           @engine = engine
-          @batch = batch
+          @batch = setup.batch
+          @ordered = setup.ordered?
           @pid = Process.pid
         end
 
@@ -48,13 +49,35 @@ module RedisIPC
           give_back(events) if events && !finished
         end
 
+        # Takes events for other workers, and calls the block with them, which may not wait for anything.
+        # @param free [Integer] how many workers are free
+        # @yieldparam engine [Native::EventConsumer]
+        # @yieldparam groups [Array<Array<Native::StreamEvent>>] for one worker each; at most `free`
+        # @return [Boolean] whether there may be more
+        def hand_over(free)
+          Thread.handle_interrupt(Object => :on_blocking) do
+            groups = take_for(free)
+            # Once they are handed over, nobody may end this thread before it knows that.
+            Thread.handle_interrupt(Object => :never) { yield @engine, groups } if groups
+            !groups.nil? && @pid == Process.pid
+          end
+        end
+
         # Gives back those of the events that are not settled.
         # @param events [Array<Native::StreamEvent>]
         # @return [void]
         def give_back(events)
-          @engine.give_back(events)
+          FiberWaker.outside { @engine.give_back(events) }
         rescue NotConnectedError
           # This is a fork, or the engine is closed and has given them back.
+        end
+
+        private
+
+        def take_for(free)
+          return @engine.take_batch(*@batch)&.then { |events| [events] } if @batch
+
+          (@ordered ? @engine.take(1) : @engine.take_for(free))&.map { |event| [event] }
         end
       end
     end

@@ -54,6 +54,7 @@ pub struct WorkQueue<H: Held> {
 struct State<H: Held> {
     queued: VecDeque<Arc<H>>,
     held: HashMap<H::Key, Arc<H>>,
+    /// How many requests the waiting consumers can take.
     waiting: usize,
     read_ahead: ReadAhead,
     /// The last read returned as many as were requested: more are waiting.
@@ -265,11 +266,21 @@ impl<H: Held> WorkQueue<H> {
 
     /// Waits for the next request and takes it.
     pub fn take(&self, interrupt: &Interrupt) -> Taken<H> {
-        self.take_until(interrupt, None).unwrap_or(Taken::Closed)
+        self.take_for(1, interrupt)
+    }
+
+    /// Takes a request like [`WorkQueue::take`]. While it waits there is room for `count`, because the calling thread
+    /// takes requests for as many handlers.
+    pub fn take_for(&self, count: usize, interrupt: &Interrupt) -> Taken<H> {
+        self.wait_to_take(count, interrupt, None).unwrap_or(Taken::Closed)
     }
 
     /// Takes a request like [`WorkQueue::take`], but waits at most until `until`. Returns `None` then.
     pub fn take_until(&self, interrupt: &Interrupt, until: Option<Instant>) -> Option<Taken<H>> {
+        self.wait_to_take(1, interrupt, until)
+    }
+
+    fn wait_to_take(&self, count: usize, interrupt: &Interrupt, until: Option<Instant>) -> Option<Taken<H>> {
         let mut state = self.state.lock();
         loop {
             if let Some(held) = state.queued.pop_front() {
@@ -286,13 +297,13 @@ impl<H: Held> WorkQueue<H> {
             if until.is_some_and(|until| Instant::now() >= until) {
                 return None;
             }
-            state.waiting += 1;
+            state.waiting += count;
             self.room.notify_one();
             state = match until {
                 Some(until) => self.work.wait_until(state, until),
                 None => self.work.wait(state),
             };
-            state.waiting -= 1;
+            state.waiting -= count;
         }
     }
 
@@ -475,6 +486,19 @@ mod tests {
         assert!(!queue.push(request(2)));
         queue.finish(taken.key());
         assert!(queue.push(request(1)));
+    }
+
+    #[test]
+    fn there_is_room_for_all_handlers_that_a_waiting_thread_takes_for() {
+        let queue = WorkQueue::new(50);
+        let interrupt = Interrupt::default();
+        std::thread::scope(|scope| {
+            let taking = scope.spawn(|| queue.take_for(7, &interrupt));
+            assert_eq!(queue.wait_for_room(Duration::from_secs(5)), 7);
+            queue.push_all((1..=7).map(request).collect());
+            assert!(matches!(taking.join().unwrap(), Taken::Request(first) if first.key() == 1));
+        });
+        assert_eq!(queue.room(), 0);
     }
 
     #[test]

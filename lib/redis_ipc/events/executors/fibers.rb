@@ -1,0 +1,132 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  module Events
+    module Executors
+      # Runs handlers in fibers of one thread, under Async's scheduler: a handler that waits for I/O lets the others
+      # run.
+      #
+      # A thread of its own takes events from the engine, for as many fibers as are free, because the engine waits
+      # without knowing of fibers. Each event (or batch) gets a new fiber, and one of the places, of which there are as
+      # many as handlers may run.
+      # @api private
+      class Fibers
+        # A place for a fiber.
+        Place = Class.new
+        private_constant :Place
+
+        # @param who [String] the class
+        # @raise [ConfigurationError] if handlers cannot run in fibers here
+        def self.check(who)
+          require "async"
+          check_active_record(who)
+        rescue LoadError
+          Check.refuse("concurrency fibers: of #{who} needs the gem async: add it to the Gemfile")
+        end
+
+        # Without it, one fiber's statements would end up in another's transaction.
+        def self.check_active_record(who)
+          return unless defined?(ActiveRecord::Base)
+
+          state = ActiveSupport::IsolatedExecutionState if defined?(ActiveSupport::IsolatedExecutionState)
+          return if state&.isolation_level == :fiber
+
+          Check.refuse("concurrency fibers: of #{who} needs config.active_support.isolation_level = :fiber, of Rails " \
+                       "7.0 and later: without it, ActiveRecord gives all fibers of a thread the same connection")
+        end
+        private_class_method :check_active_record
+
+        # @param size [Integer] how many fibers
+        # @param label [String] for the names of the threads
+        # @param intake [Intake]
+        # @param handling [Handling]
+        # @param resource [#call, nil] makes a worker's resource
+        # @yieldparam exception [Exception] what closing a resource raised
+        def initialize(size, label, intake, handling, resource, &report)
+          @intake = intake
+          @handling = handling
+          @free = Thread::Queue.new(Array.new(size) { Place.new })
+          @taken = Thread::Queue.new
+          @places = {}.compare_by_identity
+          @resources = Resources.new(resource, method(:current_place), &report) if resource
+          @taker = ThreadPool.new("event taker", label, ended: method(:taker_ended)) { take }
+          @reactor = ThreadPool.new("event fibers", label, ended: @resources&.method(:leave_all)) { run_fibers }
+        end
+
+        # (see Executors)
+        def start
+          @reactor.start(1)
+          @taker.start(1)
+        end
+
+        # (see Executors)
+        def retire
+          @retired = true
+          @reactor.retire
+          @taker.retire
+        end
+
+        # (see Executors)
+        def join(deadline)
+          @taker.join(deadline)
+          @reactor.join(deadline)
+        end
+
+        # Nothing: Ruby code that runs in a thread cannot be ended safely.
+        def kill; end
+
+        # (see Executors)
+        def current?
+          @reactor.current?
+        end
+
+        # (see Executors)
+        def abandon; end
+
+        private
+
+        # Takes events when a place is free.
+        def take
+          # Only this thread takes places, so those that it sees now are still free when events come.
+          Thread.handle_interrupt(Object => :on_blocking) { @free << @free.pop }
+          @intake.hand_over(@free.size) do |engine, groups|
+            groups.each { |events| @taken << [engine, events, @free.pop] }
+          end
+        end
+
+        def taker_ended
+          @taken.close if @retired
+        end
+
+        # @return [Boolean] false once the consumer stops
+        def run_fibers
+          @resources&.enter
+          Async do |task|
+            while (engine, events, place = @taken.pop)
+              task.async { |fiber| handle(fiber, place, engine, events) }
+            end
+          end
+          false
+        end
+
+        def handle(task, place, engine, events)
+          @places[task] = place
+          finished = @handling.call(engine, events, @intake)
+        ensure
+          @intake.give_back(events) unless finished
+          @places.delete(task)
+          @free << place
+        end
+
+        # The place of the current fiber, or of the one that started it.
+        def current_place
+          task = Async::Task.current?
+          task = task.parent until task.nil? || @places.key?(task)
+          raise Error, "no handler runs in this fiber" if task.nil?
+
+          @places[task]
+        end
+      end
+    end
+  end
+end
