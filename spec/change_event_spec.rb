@@ -24,6 +24,31 @@ RSpec.describe RedisIPC::ChangeEvent do
     )
   end
 
+  describe "as an event of cdc-core" do
+    # What that gem's constructor takes.
+    cdc_event = Struct.new(:operation, :schema, :table, :old_values, :new_values, :primary_key, :transaction_id,
+                           :commit_lsn, :sequence_number, :occurred_at, :metadata, keyword_init: true)
+
+    it "has the values, the key and what it was delivered as" do
+      stub_const("CDC::Core::ChangeEvent", cdc_event)
+      expect(event(published, deliveries: 2).to_cdc).to have_attributes(
+        operation: :message, schema: "redis", table: "orders", old_values: nil, primary_key: { "key" => "7" },
+        new_values: { "order_id" => 7, "lines" => [{ "sku" => "a" }], "note" => nil }, transaction_id: nil,
+        commit_lsn: nil, sequence_number: nil, occurred_at: Time.at(1_767_225_600.123r),
+        metadata: { "source" => "orders", "kind" => "stream", "type" => "order.created", "attempt" => 2,
+                    "position" => "1767225600123-4", "redelivered" => true, "delivery" => "at_least_once" }
+      )
+      expect(event({ "data" => "[1]" }).to_cdc)
+        .to have_attributes(new_values: { "data" => [1] }, primary_key: { "id" => "1767225600123-4" })
+      expect(event({ "data" => "null" }).to_cdc.new_values).to be_nil
+      expect(event({ "room" => "attic" }).to_cdc.new_values).to eq("room" => "attic")
+    end
+
+    it "needs that gem" do
+      expect { event(published).to_cdc }.to raise_error(RedisIPC::ConfigurationError, %r{require "cdc/core" first})
+    end
+  end
+
   it "knows that it may have run before" do
     expect(event(published, deliveries: 2)).to have_attributes(attempt: 2, redelivered?: true)
   end

@@ -239,6 +239,59 @@ RSpec.describe "events of a stream" do
     end
   end
 
+  describe "a processor" do
+    let(:result) { Struct.new(:error) { def failure? = true } }
+
+    def processor(*answers)
+      kept = got
+      Class.new { define_method(:process) { |event| (kept << [object_id, event]) && answers[event["n"].to_i] } }
+    end
+
+    it "handles the events, as one object or as one for each" do
+      one = processor.new
+      consume(processor: one)
+      consume(group: "search", processor: processor)
+      2.times { publish({ x: 1 }) }
+      objects = next_ones(4).group_by(&:first)
+      expect(objects.delete(one.object_id).map(&:last)).to all(be_a(RedisIPC::ChangeEvent))
+      expect(objects.size).to eq(2)
+    end
+
+    it "handles what has no handler of its own, and fails an event by what it returns" do
+      one = processor(nil, result.new(IOError.new("busy")), result.new("why")).new
+      kept = got
+      start(consumer_class do
+        processor one
+        on("other") { |event| kept << event.data }
+        discard_on IOError
+      end, attempts: 1)
+      publish({ n: 0 }, type: "other")
+      expect(next_of(got)).to eq("n" => 0)
+      publish({ n: 2 })
+      expect(next_of(errors)).to have_attributes(class: RedisIPC::EventFailedError)
+      expect(got.pop.last["n"]).to eq(2)
+      publish({ n: 1 })
+      eventually { consumers.first.stats.values_at(:acknowledged, :dead_lettered) == [2, 1] }
+    end
+
+    it "of the gem cdc-core gets that gem's events" do
+      base = stub_const("CDC::Core::Processor", Class.new)
+      event = stub_const("CDC::Core::ChangeEvent", Struct.new(:table, :new_values, keyword_init: true) do
+        define_method(:initialize) { |**all| super(**all.slice(:table, :new_values)) }
+      end)
+      kept = got
+      consume(processor: Class.new(base) { define_method(:process) { |given| kept << given } })
+      consume(group: "ours", processor: Class.new(base) do
+                                          define_method(:process) do |given|
+                                            kept << given
+                                          end
+                                        end, cdc: false)
+      publish({ a: 1 })
+      expect(next_ones(2)).to contain_exactly(event.new(table: "orders", new_values: { "a" => 1 }),
+                                              be_a(RedisIPC::ChangeEvent))
+    end
+  end
+
   describe "where a group begins" do
     before { 3.times { |number| redis.xadd("orders", { "n" => number }, id: "#{number + 1}000-0") } }
 

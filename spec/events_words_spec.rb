@@ -59,6 +59,23 @@ RSpec.describe RedisIPC::Events::Consumer do
       expect(said).to include("has batches, which go to call(events): on(type) is for single events")
     end
 
+    it "for a processor that cannot be" do
+      define = ->(given, **options) { refused { undef_method(:call) && processor(given, **options) } }
+      expect(define.call(Object.new)).to match(/the processor of .* must have process\(event\), got a Object/)
+      expect(define.call(Comparable)).to include("got Comparable")
+      fitting = Class.new { def process(event) = event }
+      expect(define.call(fitting, cdr: 1)).to match(/unknown option :cdr of processor in .*; known here: cdc/)
+      expect(define.call(fitting, cdc: 1)).to include("the option cdc must be true or false, got 1")
+      expect(define.call(fitting, cdc: true)).to include('needs the gem cdc-core: require "cdc/core"')
+      expect(refused { processor fitting }).to include("has a method call and a processor")
+      expect(refused { undef_method(:call) && batch(size: 2) && processor(fitting) })
+        .to include("a processor is for single events")
+      [{}, { processor: fitting, block: ->(event) { event } }].each do |block: nil, **words|
+        expect { RedisIPC::Events.consume(stream: "orders", group: "g", **words, &block) }
+          .to raise_error(ArgumentError, /needs a block, or a processor: with process\(event\), and not both/)
+      end
+    end
+
     it "for rules that cannot be" do
       expect(refused { retry_on }).to include("retry_on of", "needs a class of exceptions")
       expect(refused { retry_on "KeyError" }).to eq('retry_on needs classes of exceptions, got "KeyError"')

@@ -7,6 +7,8 @@ require_relative "events/check"
 require_relative "events/words"
 require_relative "events/rule_words"
 require_relative "events/concurrency"
+require_relative "events/cdc"
+require_relative "events/processing"
 require_relative "events/invoker"
 require_relative "events/setup"
 require_relative "events/consumer_state"
@@ -46,16 +48,19 @@ module RedisIPC
       # @param words [Hash] what a {Consumer} says and what {Consumer.start} takes, as keywords: `from:`, `json:`,
       #   `type:`, `order:`, `concurrency: { threads: 5 }`, `batch: { size: 500, within: 0.2 }`, `retry_on:` (a class,
       #   an Array, or a Hash of a class and its options), `discard_on:`, `on_error:`, `around_event:`, `resource:` (a
-      #   Proc; the block gets what it makes as a second argument), `redis_options:`, `attempts:` and so on
+      #   Proc; the block gets what it makes as a second argument), `processor:` (an object with `process(event)`,
+      #   instead of the block) and `cdc:`, as {Consumer.processor}, `redis_options:`, `attempts:` and so on
       # @yieldparam event [ChangeEvent, Array<ChangeEvent>] an Array with `batch:`
       # @return [Subscription]
-      # @raise [ArgumentError] without a block
+      # @raise [ArgumentError] without a block or a processor, or with both
       # @raise (see Consumer.start)
       # @example
       #   RedisIPC::Events.consume(stream: "orders", group: "log", from: :beginning,
       #                            retry_on: { IOError => { wait: 1 } }) { |event| LOG.puts(event.to_h.to_json) }
       def consume(stream:, group:, **words, &block)
-        raise ArgumentError, "consume needs a block" unless block
+        unless block.nil? ^ words[:processor].nil?
+          raise ArgumentError, "consume needs a block, or a processor: with process(event), and not both"
+        end
 
         Subscription.new(stream, group, words, &block)
       end

@@ -183,6 +183,14 @@ module RedisIPC
         "metadata" => plain(metadata) }
     end
 
+    # Returns it as an event of the gem cdc-core, for handlers that are written for that. docs/events.md has the table.
+    # @return [CDC::Core::ChangeEvent]
+    # @raise [ConfigurationError] if that gem is not loaded
+    # @raise (see #data)
+    def to_cdc
+      Events::Cdc.event(self)
+    end
+
     # Shows no data.
     # @return [String]
     def inspect

@@ -112,6 +112,25 @@ module RedisIPC
           self
         end
 
+        # Has an object handle the events for which there is no {on}, instead of the method `call`: anything with
+        # `process(event)`. All threads share the object. Of a class that has no `process` of its own an object is made
+        # for each event.
+        #
+        # If it returns an object with `failure?`, as the handlers of the gem cdc-core do, that fails the event.
+        # @param processor [#process, Class]
+        # @param options [Hash] `cdc:` is whether it gets {ChangeEvent#to_cdc}; without it, handlers of the gem cdc-core
+        #   get that
+        # @return [self]
+        # @example
+        #   class AuditEvents < RedisIPC::Events::Consumer
+        #     stream "orders", group: "audit"
+        #     processor AuditTrail.new
+        #   end
+        def processor(processor, **options)
+          ConsumerState.of(self).say(:processor, [processor, options])
+          self
+        end
+
         # Sets the block that is told of errors: exceptions of events that are given up on, lost connections. It keeps
         # its own `self`.
         # @yieldparam exception [Exception] what happened

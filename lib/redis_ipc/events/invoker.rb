@@ -7,16 +7,18 @@ module RedisIPC
     class Invoker
       # @param consumer_class [Class]
       # @param handlers [Hash{String => Symbol}] the methods of the types
-      def initialize(consumer_class, handlers)
+      # @param processor [Processing, nil] instead of the method `call`
+      def initialize(consumer_class, handlers, processor = nil)
         @consumer_class = consumer_class
         @handlers = handlers.freeze
+        @processor = processor
         @rest = (:call if consumer_class.method_defined?(:call) || consumer_class.private_method_defined?(:call))
         freeze
       end
 
       # @return [Boolean] whether there is no handler
       def empty?
-        @rest.nil? && @handlers.empty?
+        @rest.nil? && @handlers.empty? && @processor.nil?
       end
 
       # @return [Boolean] whether a type has a handler of its own
@@ -24,12 +26,17 @@ module RedisIPC
         !@handlers.empty?
       end
 
-      # Runs the handler of the event's type, or `call`. Without both nothing is done.
+      # @return [Boolean] whether both the method `call` and a processor want the events
+      def ambiguous?
+        !@rest.nil? && !@processor.nil?
+      end
+
+      # Runs the handler of the event's type, or `call`, or the processor. Without these nothing is done.
       # @param event [ChangeEvent]
       # @return [void]
       def event(event)
         name = @handlers.empty? ? @rest : @handlers.fetch(event.type, @rest)
-        @consumer_class.new.__send__(name, event) if name
+        name ? @consumer_class.new.__send__(name, event) : @processor&.call(event)
       end
 
       # @param events [Array<ChangeEvent>]

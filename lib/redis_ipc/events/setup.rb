@@ -136,11 +136,14 @@ module RedisIPC
       def read_handlers(state, code)
         batch = state.said(:batch)
         @batch = Words.batch(name, batch) if batch
-        code.invoker = invoker = Invoker.new(state.consumer_class, state.handlers)
+        processor = Processing.of(name, state.said(:processor))
+        code.invoker = invoker = Invoker.new(state.consumer_class, state.handlers, processor)
         Check.refuse("#{name} handles nothing: define call(event), or on(type) { |event| }") if invoker.empty?
+        Check.refuse("#{name} has a method call and a processor: only one can have the events") if invoker.ambiguous?
         return unless @batch
 
         Check.refuse("#{name} has batches, which go to call(events): on(type) is for single events") if invoker.types?
+        Check.refuse("#{name} has batches, which go to call(events): a processor is for single events") if processor
       end
 
       def read_options(state, code, given)

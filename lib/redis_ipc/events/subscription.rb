@@ -8,7 +8,8 @@ module RedisIPC
 
       # Words that {Events.consume} takes as keywords, and that a class says.
       SOURCE = %i[from json type].freeze
-      OTHER = %i[order concurrency batch retry_on discard_on on_error around_event resource].freeze
+      OTHER = %i[order concurrency batch retry_on discard_on on_error around_event resource
+                 processor cdc].freeze
       private_constant :SOURCE, :OTHER
 
       # @return [String] the stream's name
@@ -30,7 +31,7 @@ module RedisIPC
         ConsumerState.of(@consumer).name = "the consumer of #{LogText.of(@stream_name)}/#{LogText.of(@group_name)}"
         @consumer.stream(stream, group: group, **words.slice(*SOURCE))
         say(words)
-        handle(words[:resource], handler)
+        handler ? handle(words[:resource], handler) : @consumer.processor(words[:processor], **words.slice(:cdc))
         @consumer.start(**words.except(*SOURCE, *OTHER))
       end
 

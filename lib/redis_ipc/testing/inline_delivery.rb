@@ -183,7 +183,7 @@ module RedisIPC
         # A class that only others inherit from has no stream or no handler.
         def complete?(consumer)
           state = ConsumerState.of(consumer)
-          state.said(:stream) && !Invoker.new(consumer, state.handlers).empty?
+          state.said(:stream) && (state.said(:processor) || !Invoker.new(consumer, state.handlers).empty?)
         end
 
         # A reloaded class has the name of the class before it.

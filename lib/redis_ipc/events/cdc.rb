@@ -1,0 +1,59 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  module Events
+    # Turns events into those of the gem cdc-core, for handlers that are written for it. docs/events.md has the table.
+    # @api private
+    module Cdc
+      # What stands for the schema of a source that has none.
+      SCHEMA = "redis"
+      private_constant :SCHEMA
+
+      class << self
+        # @return [Boolean] whether the gem is loaded
+        def loaded?
+          defined?(::CDC::Core::ChangeEvent) ? true : false
+        end
+
+        # @param object [Object]
+        # @return [Boolean] whether it is a handler of that gem
+        def processor?(object)
+          return false unless defined?(::CDC::Core::Processor)
+
+          object.is_a?(::CDC::Core::Processor) || (object.is_a?(Class) && object <= ::CDC::Core::Processor)
+        end
+
+        # @param event [ChangeEvent]
+        # @return [CDC::Core::ChangeEvent]
+        # @raise [ConfigurationError] if the gem is not loaded
+        # @raise [MalformedEntryError] as {ChangeEvent#data}
+        def event(event)
+          raise ConfigurationError, "to_cdc needs the gem cdc-core: require \"cdc/core\" first" unless loaded?
+
+          ::CDC::Core::ChangeEvent.new(
+            operation: event.operation, schema: SCHEMA, table: event.source, old_values: event.old,
+            new_values: values(event.data), primary_key: primary_key(event), occurred_at: event.occurred_at,
+            metadata: metadata(event)
+          )
+        end
+
+        private
+
+        # That gem wants a Hash.
+        def values(data)
+          data.nil? || data.is_a?(Hash) ? data : { "data" => data }
+        end
+
+        def primary_key(event)
+          event.key ? { "key" => event.key } : { "id" => event.position }
+        end
+
+        def metadata(event)
+          { "source" => event.source, "kind" => event.kind.name, "type" => event.type, "position" => event.position,
+            "attempt" => event.attempt, "redelivered" => event.redelivered?, "delivery" => event.guarantee.name,
+            "traceparent" => event.traceparent }.compact
+        end
+      end
+    end
+  end
+end
