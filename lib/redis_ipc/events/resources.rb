@@ -34,6 +34,18 @@ module RedisIPC
         Thread.current.thread_variable_set(KEY, self)
       end
 
+      # Gives the current thread a share while the block runs.
+      # @yield what may fetch its resource
+      # @return [Object] what the block returns
+      def within
+        before = Thread.current.thread_variable_get(KEY)
+        enter
+        yield
+      ensure
+        leave
+        Thread.current.thread_variable_set(KEY, before)
+      end
+
       # @return [Object]
       def fetch
         @made.fetch(@worker.call) { |worker| @made[worker] = @make.call }
