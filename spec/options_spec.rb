@@ -35,7 +35,7 @@ RSpec.describe "the options of connect" do
       { logger: "log" } => /logger must respond to error, warn, info, got a String/,
       { reconnect_after_fork: 1 } => /reconnect_after_fork must be true or false/,
       { pool_size: Float::NAN } => /an option cannot be read: pool_size is NaN/,
-      { ledger: { entry_timeout: -Float::INFINITY } } => /an option cannot be read: ledger.entry_timeout is -inf/,
+      { ledger: { entry_timeout: -Float::INFINITY } } => /an option cannot be read: ledger.entry_timeout is -Infinity/,
       { redis_options: { sentinels: [{ "host" => "a", host: "b" }] } } =>
         /an option cannot be read: redis_options.sentinels.0 has two names that are "host"/,
       { pool_size: 2**70 } => /pool_size must be an Integer from 1 to 1000, got 1.18/,

@@ -60,7 +60,6 @@ fn init(ruby: &Ruby) -> Result<(), Error> {
     request_reply::call::init(ruby, native)?;
     request_reply::context::init(ruby, native)?;
     request_reply::engine::init(ruby, native)?;
-    request_reply::dead_letters::init(native)?;
     request_reply::request::init(ruby, native)?;
     events::consumer::init(ruby, native)?;
     events::event::init(ruby, native)?;

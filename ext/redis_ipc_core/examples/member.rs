@@ -5,12 +5,11 @@
 //!
 //! `REDIS_URL` names the Redis.
 
-use redis_ipc_core::Interrupt;
-use redis_ipc_core::Taken;
 use redis_ipc_core::request_reply::Engine;
 use redis_ipc_core::request_reply::Options;
 use redis_ipc_core::request_reply::Waited;
 use redis_ipc_core::request_reply::{Context, Question, Status};
+use redis_ipc_core::{Interrupt, Running, Taken};
 use std::error::Error;
 use std::io::{Read, stdin};
 use std::thread;

@@ -17,6 +17,7 @@ pub use foundation::payload::json;
 pub use foundation::payload::stream_entry::{RawEntry, StreamId};
 pub use foundation::redis::logins;
 pub use foundation::redis::redis_options::RedisOptions;
+pub use foundation::redis::running::Running;
 pub use foundation::runtime::reports::{Fetched, Mailbox, Report};
 pub use foundation::runtime::threads::panic_message;
 pub use foundation::runtime::waiting::{Interrupt, Waited};

@@ -39,10 +39,7 @@ module RedisIPC
 
         # @return [Boolean] true for nil
         def flag(word, value)
-          return true if value.nil?
-          return value if [true, false].include?(value)
-
-          refuse("the option #{word} must be true or false, got #{value.inspect}")
+          Settings.check_flag(word, value)
         end
 
         # @raise [ConfigurationError]

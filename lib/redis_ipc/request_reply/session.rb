@@ -21,7 +21,7 @@ module RedisIPC
       super(label, settings.callables,
             workers: ThreadPool.new("consumer", label, serves: [stream.stream_name, stream.group_name]) { serve_one },
             others: [@dispatchers]) do |logins|
-        Native::Engine.start(stream.stream_name, stream.group_name, settings.core, serves: serves, logins: logins)
+        Native::Engine.start(stream.stream_name, stream.group_name, settings.core, serves, logins)
       end
     end
 

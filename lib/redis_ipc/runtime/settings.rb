@@ -7,7 +7,9 @@ module RedisIPC
     LOG_METHODS = %i[error warn info].freeze
     # The parts of a handler's exception that the asker may be told.
     REVEALED = %i[message class].freeze
-    private_constant :LOG_METHODS, :REVEALED
+    # How deep Hashes and Arrays may be nested: as deep as the core reads.
+    MAX_NESTING = 100
+    private_constant :LOG_METHODS, :REVEALED, :MAX_NESTING
 
     attr_reader :core, :callables, :logger, :reconnect_after_fork, :reveal_errors
 
@@ -24,14 +26,28 @@ module RedisIPC
       # Turns options into nested Hashes of JSON's values, for the core. An object of another kind becomes one that no
       # option accepts.
       # @param value [Object]
+      # @param path [Array] the names that lead to it
       # @return [Object]
-      def plain(value)
+      # @raise [ConfigurationError] if it has no form in JSON
+      def plain(value, path = [])
+        refuse(path, "is nested too deep, or contains itself") if path.size > MAX_NESTING
+
         case value
-        when Hash then value.transform_values { |one| plain(one) }
-        when Array then value.map { |one| plain(one) }
-        when nil, true, false, Integer, Float, String, Symbol then value
-        else plain_object(value)
+        when Hash then plain_hash(value, path)
+        when Array then value.map.with_index { |one, index| plain(one, [*path, index]) }
+        when nil, true, false, Integer then value
+        when String, Symbol then text(value, path)
+        else plain_object(value, path)
         end
+      end
+
+      # @return [Boolean] true for nil
+      # @raise [ConfigurationError]
+      def check_flag(name, value)
+        return true if value.nil?
+        return value if [true, false].include?(value)
+
+        raise ConfigurationError, "the option #{name} must be true or false, got #{value.inspect}"
       end
 
       # @param options [Hash]
@@ -48,11 +64,35 @@ module RedisIPC
 
       private
 
-      # ActiveSupport::Duration claims to be a number.
-      def plain_object(object)
-        return object.to_f if object.is_a?(Numeric) && object.real?
+      def plain_hash(hash, path)
+        twice = hash.keys.map(&:to_s).tally.key(2)
+        refuse(path, "has two names that are #{twice.inspect}") if twice
 
-        Content.text?(object) ? object.to_s : { "an instance of" => ErrorText.class_name(object) }
+        hash.to_h { |key, value| [text(key, path).to_sym, plain(value, [*path, key])] }
+      end
+
+      # It is checked here, so that no content of it is shown.
+      def text(value, path)
+        text = value.to_s.encode(Encoding::UTF_8)
+        text.valid_encoding? ? text : raise(EncodingError)
+      rescue EncodingError
+        refuse(path, "is a String that is no text (binary, or in a broken encoding)")
+      end
+
+      # ActiveSupport::Duration claims to be a number.
+      def plain_object(object, path)
+        return finite(object.to_f, path) if object.is_a?(Numeric) && object.real?
+
+        Content.text?(object) ? text(object, path) : { "an instance of" => ErrorText.class_name(object) }
+      end
+
+      def finite(number, path)
+        number.finite? ? number : refuse(path, "is #{number}")
+      end
+
+      def refuse(path, why)
+        name = path.empty? ? "the Hash of options" : path.join(".")
+        raise ConfigurationError, "an option cannot be read: #{name} #{why}"
       end
     end
 
@@ -61,7 +101,7 @@ module RedisIPC
     def initialize(options)
       options = options.dup
       @logger = Settings.check_logger(options.delete(:logger))
-      @reconnect_after_fork = check_flag(:reconnect_after_fork, options.delete(:reconnect_after_fork))
+      @reconnect_after_fork = Settings.check_flag(:reconnect_after_fork, options.delete(:reconnect_after_fork))
       @reveal_errors = check_revealed(options.delete(:reveal_errors))
       @core, @callables = Settings.for_core(options)
       Native::Engine.check_options(@core)
@@ -75,13 +115,6 @@ module RedisIPC
     end
 
     private
-
-    def check_flag(name, value)
-      return true if value.nil?
-      return value if [true, false].include?(value)
-
-      raise ConfigurationError, "the option #{name} must be true or false, got #{value.inspect}"
-    end
 
     def check_revealed(value)
       return REVEALED.first if value.nil?

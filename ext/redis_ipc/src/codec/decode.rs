@@ -5,6 +5,7 @@ use jiter::{Jiter, JiterError, Peek};
 use magnus::prelude::*;
 use magnus::{Error, Ruby, Value};
 use redis_ipc_core::json::MAX_NESTING;
+use redis_ipc_core::{Error as CoreError, ErrorKind, StreamId};
 
 /// How many values are made before other threads get a chance to run, and this one to be interrupted: as Ruby code has
 /// after each method. A million values take seconds.
@@ -138,6 +139,18 @@ impl<'r, 'j> Decoder<'r, 'j> {
         }
         Err(errors::content(self.ruby, format!("the content is nested deeper than {MAX_NESTING}")))
     }
+}
+
+/// The id of an entry that `text` is.
+///
+/// # Errors
+///
+/// ArgumentError if it is none.
+pub fn entry_id(ruby: &Ruby, text: &str) -> Result<StreamId, Error> {
+    StreamId::parse(text.as_bytes()).ok_or_else(|| {
+        let message = format!("{text:?} is not the id of an entry");
+        errors::raise(ruby, &CoreError::new(ErrorKind::Argument, message))
+    })
 }
 
 fn malformed(ruby: &Ruby, error: &JiterError) -> Error {

@@ -1,21 +1,17 @@
 //! `RedisIPC::Native::ListClient`: a client of a list, as Ruby sees it, and `ListCall`, a call that a fiber waits for.
 
 use crate::codec::decode;
-use crate::codec::options::options_value;
-use crate::ruby::classes::settle_class;
-use crate::ruby::entry;
+use crate::codec::options::parse;
+use crate::ruby::classes::{class, running_class};
 use crate::ruby::errors;
-use crate::ruby::gvl::{wait_for_thread, wait_without_gvl};
+use crate::ruby::gvl::wait_interruptibly;
 use crate::ruby::logins::{self, NativeLogins};
 use crate::ruby::process_bound::ProcessBound;
-use crate::ruby::reports::{NativeReport, counters, fetch};
+use crate::ruby::reports::fetch;
 use magnus::prelude::*;
-use magnus::{Error, RHash, RModule, Ruby, Value, function, method};
-use redis_ipc_core::Interrupt;
-use redis_ipc_core::json;
-use redis_ipc_core::json_rpc::Client;
-use redis_ipc_core::json_rpc::ClientOptions;
-use redis_ipc_core::json_rpc::{Outcome, Pending};
+use magnus::{Error, RHash, RModule, Ruby, Value};
+use redis_ipc_core::json_rpc::{Client, ClientOptions, Outcome, Pending};
+use redis_ipc_core::{Running, json};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,7 +27,7 @@ impl NativeListClient {
         options: RHash,
         logins: Option<&NativeLogins>,
     ) -> Result<Self, Error> {
-        let mut options = parse_options(ruby, options)?;
+        let mut options = parse(ruby, options, ClientOptions::parse)?;
         logins::connect(ruby, logins, &mut options.redis)?;
         ProcessBound::start(ruby, move || Client::start(&queue, options), Client::close).map(Self)
     }
@@ -39,10 +35,6 @@ impl NativeListClient {
     /// The first of so many ids.
     fn reserve(ruby: &Ruby, rb_self: &Self, count: u64) -> Result<u64, Error> {
         Ok(rb_self.0.get(ruby)?.reserve(count))
-    }
-
-    fn reply_to(ruby: &Ruby, rb_self: &Self) -> Result<String, Error> {
-        Ok(rb_self.0.get(ruby)?.reply_to())
     }
 
     /// What Redis's clock will show after so many seconds (the default timeout if nil), in ms.
@@ -63,13 +55,7 @@ impl NativeListClient {
     ) -> Result<Value, Error> {
         let client = rb_self.0.get(ruby)?;
         let pending = send(ruby, client, first..first + count, text, seconds)?;
-        let interrupt = Interrupt::default();
-        let wait = || client.wait(&pending, &interrupt);
-        let unblock = || {
-            interrupt.set();
-            pending.wake();
-        };
-        match wait_without_gvl(ruby, wait, unblock) {
+        match wait_interruptibly(ruby, |interrupt| client.wait(&pending, interrupt), || pending.wake()) {
             Ok(outcome) => answer(ruby, &pending, outcome),
             Err(interrupt) => {
                 client.cancel(&pending);
@@ -95,29 +81,6 @@ impl NativeListClient {
     /// The id of the next call that has ended and that a fiber waits for; nil at the end.
     fn next_wake(ruby: &Ruby, rb_self: &Self) -> Result<Option<String>, Error> {
         Ok(fetch(ruby, rb_self.0.get(ruby)?.wakes())?.map(|id| id.to_string()))
-    }
-
-    /// The next report; nil at the end.
-    fn next_report(ruby: &Ruby, rb_self: &Self) -> Result<Option<NativeReport>, Error> {
-        NativeReport::fetch(ruby, rb_self.0.get(ruby)?.reports())
-    }
-
-    /// Ends everything.
-    fn close(ruby: &Ruby, rb_self: &Self) -> Result<(), Error> {
-        let client = Arc::clone(rb_self.0.get(ruby)?);
-        wait_for_thread(ruby, move || client.close(), drop)
-    }
-
-    fn inherited_sockets(&self) -> Vec<i32> {
-        self.0.inherited().map(|client| client.inherited_sockets()).unwrap_or_default()
-    }
-
-    fn is_connected(&self) -> bool {
-        self.0.own().is_some_and(|client| client.is_connected())
-    }
-
-    fn stats(ruby: &Ruby, rb_self: &Self) -> Result<RHash, Error> {
-        counters(ruby, rb_self.0.get(ruby)?.stats())
     }
 }
 
@@ -193,57 +156,35 @@ fn time(client: &Client, seconds: Option<f64>) -> Duration {
 
 /// Checks options without connecting, and returns what they amount to.
 fn check_options(ruby: &Ruby, options: RHash) -> Result<NativeListClientOptions, Error> {
-    parse_options(ruby, options).map(NativeListClientOptions)
-}
-
-fn parse_options(ruby: &Ruby, options: RHash) -> Result<ClientOptions, Error> {
-    let (value, environment) = options_value(ruby, options)?;
-    ClientOptions::parse(value, environment.as_deref()).map_err(|error| errors::raise(ruby, &error))
+    parse(ruby, options, ClientOptions::parse).map(NativeListClientOptions)
 }
 
 /// The options of a client, with the defaults.
 #[magnus::wrap(class = "RedisIPC::Native::ListClientOptions", free_immediately, size)]
 pub struct NativeListClientOptions(ClientOptions);
 
-impl NativeListClientOptions {
-    /// The most requests in a batch.
-    fn max_batch(&self) -> usize {
-        self.0.max_batch
-    }
-}
-
 /// Defines the classes.
 pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
-    let class = native.define_class("ListClient", ruby.class_object())?;
-    class.define_singleton_method("start", function!(entry::function3(NativeListClient::start), 3))?;
-    class.define_singleton_method("check_options", function!(entry::function1(check_options), 1))?;
-    class.undef_default_alloc_func();
-    class.define_method("reserve", method!(entry::method1(NativeListClient::reserve), 1))?;
-    class.define_method("reply_to", method!(entry::method0(NativeListClient::reply_to), 0))?;
-    class.define_method("deadline", method!(entry::method1(NativeListClient::deadline), 1))?;
-    class.define_method("call", method!(entry::method4(NativeListClient::call), 4))?;
-    class.define_method("call_async", method!(entry::method4(NativeListClient::call_async), 4))?;
-    class.define_method("next_report", method!(entry::method0(NativeListClient::next_report), 0))?;
-    class.define_method("next_wake", method!(entry::method0(NativeListClient::next_wake), 0))?;
-    class.define_method("close", method!(entry::method0(NativeListClient::close), 0))?;
-    class
-        .define_method("inherited_sockets", method!(entry::getter(NativeListClient::inherited_sockets), 0))?;
-    class.define_method("connected?", method!(entry::getter(NativeListClient::is_connected), 0))?;
-    class.define_method("stats", method!(entry::method0(NativeListClient::stats), 0))?;
-    settle_class::<NativeListClient>(ruby);
-
-    let class = native.define_class("ListClientOptions", ruby.class_object())?;
-    class.undef_default_alloc_func();
-    class.define_method("max_batch", method!(entry::getter(NativeListClientOptions::max_batch), 0))?;
-    settle_class::<NativeListClientOptions>(ruby);
-
-    let class = native.define_class("ListCall", ruby.class_object())?;
-    class.undef_default_alloc_func();
-    class.define_method("answer", method!(entry::method0(NativeListCall::answer), 0))?;
-    class.define_method("wake", method!(entry::method0(NativeListCall::wake), 0))?;
-    class.define_method("check_deadline", method!(entry::method0(NativeListCall::check_deadline), 0))?;
-    class.define_method("cancel", method!(entry::method0(NativeListCall::cancel), 0))?;
-    class.define_method("id", method!(entry::method0(NativeListCall::id), 0))?;
-    settle_class::<NativeListCall>(ruby);
+    running_class!(ruby, native, "ListClient": NativeListClient {
+        own "start", 3 => function3(NativeListClient::start);
+        own "check_options", 1 => function1(check_options);
+        read "reply_to" => |client| client.reply_to();
+        "reserve", 1 => method1(NativeListClient::reserve);
+        "deadline", 1 => method1(NativeListClient::deadline);
+        "call", 4 => method4(NativeListClient::call);
+        "call_async", 4 => method4(NativeListClient::call_async);
+        "next_wake", 0 => method0(NativeListClient::next_wake);
+    });
+    class!(ruby, native, "ListClientOptions": NativeListClientOptions {
+        // The most requests in a batch.
+        get "max_batch" => |it| it.0.max_batch;
+    });
+    class!(ruby, native, "ListCall": NativeListCall {
+        "answer", 0 => method0(NativeListCall::answer);
+        "wake", 0 => method0(NativeListCall::wake);
+        "check_deadline", 0 => method0(NativeListCall::check_deadline);
+        "cancel", 0 => method0(NativeListCall::cancel);
+        "id", 0 => method0(NativeListCall::id);
+    });
     Ok(())
 }

@@ -1,17 +1,15 @@
 //! `RedisIPC::Native::Call`: a call under way, what a Future waits for.
 
 use crate::request_reply::answer::NativeAnswer;
-use crate::ruby::classes::settle_class;
-use crate::ruby::entry;
+use crate::ruby::classes::class;
 use crate::ruby::errors;
-use crate::ruby::gvl::wait_without_gvl;
+use crate::ruby::gvl::wait_interruptibly;
 use crate::ruby::memo::Memo;
 use crate::ruby::process_bound::ProcessBound;
 use magnus::prelude::*;
-use magnus::{DataTypeFunctions, Error, RModule, Ruby, TypedData, Value, gc, method};
+use magnus::{DataTypeFunctions, Error, RModule, Ruby, TypedData, Value, gc};
 use redis_ipc_core::Interrupt;
-use redis_ipc_core::request_reply::Engine;
-use redis_ipc_core::request_reply::{Outcome, Ticket, Waited};
+use redis_ipc_core::request_reply::{Engine, Outcome, Ticket, Waited};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,17 +20,12 @@ pub fn wait(
     ticket: &Arc<Ticket>,
     until: Option<Instant>,
 ) -> Result<Option<Outcome>, Error> {
-    let interrupt = Interrupt::default();
-    let wait = || match engine.calls().wait(ticket, until, &interrupt) {
+    let wait = |interrupt: &Interrupt| match engine.calls().wait(ticket, until, interrupt) {
         Waited::Done(outcome) => Some(Some(outcome)),
         Waited::TimeUp => Some(None),
         Waited::Interrupted => None,
     };
-    let unblock = || {
-        interrupt.set();
-        ticket.wake();
-    };
-    wait_without_gvl(ruby, wait, unblock)
+    wait_interruptibly(ruby, wait, || ticket.wake())
 }
 
 /// A call, and the engine it goes by (both of one process: a fork of it cannot wait for the answer).
@@ -53,23 +46,19 @@ impl DataTypeFunctions for NativeCall {
 impl NativeCall {
     /// The call that `ticket` stands for.
     pub fn new(engine: Arc<Engine>, ticket: Arc<Ticket>) -> Self {
-        Self { parts: ProcessBound::new((engine, ticket)), answer: Memo::default() }
-    }
-
-    fn parts(&self, ruby: &Ruby) -> Result<&(Arc<Engine>, Arc<Ticket>), Error> {
-        self.parts
-            .get_or(ruby, "the call was made before this process was forked; its answer goes to the parent")
+        let why = "the call was made before this process was forked; its answer goes to the parent";
+        Self { parts: ProcessBound::new((engine, ticket)).saying(why), answer: Memo::default() }
     }
 
     /// Whether it has ended, without giving up the GVL.
     fn has_ended(ruby: &Ruby, rb_self: &Self) -> Result<bool, Error> {
-        Ok(rb_self.parts(ruby)?.1.has_ended())
+        Ok(rb_self.parts.get(ruby)?.1.has_ended())
     }
 
     /// Waits for so many seconds, or until the call's deadline: whether it has ended.
     fn wait(ruby: &Ruby, rb_self: &Self, seconds: Option<f64>) -> Result<bool, Error> {
         // Clones: the call of a forked child may be collected there, and another thread may stand in here at the fork.
-        let (engine, ticket) = &rb_self.parts(ruby)?.clone();
+        let (engine, ticket) = &rb_self.parts.get(ruby)?.clone();
         if ticket.has_ended() {
             return Ok(true);
         }
@@ -80,7 +69,7 @@ impl NativeCall {
 
     /// The answer, always the same object; raises how the call failed, and is nil while it has not ended.
     fn answer(ruby: &Ruby, rb_self: &Self) -> Result<Option<Value>, Error> {
-        let ticket = &rb_self.parts(ruby)?.1;
+        let ticket = &rb_self.parts.get(ruby)?.1;
         if let Some(answer) = rb_self.answer.get(ruby) {
             return Ok(Some(answer));
         }
@@ -96,47 +85,46 @@ impl NativeCall {
 
     /// Has the end of the call reported; false if it has ended already.
     fn watch(ruby: &Ruby, rb_self: &Self) -> Result<bool, Error> {
-        let (engine, ticket) = rb_self.parts(ruby)?;
+        let (engine, ticket) = rb_self.parts.get(ruby)?;
         Ok(ticket.watch(engine.reporter()))
     }
 
     /// Has the waker told of the end of the call; false if it has ended already.
     fn wake(ruby: &Ruby, rb_self: &Self) -> Result<bool, Error> {
-        let (engine, ticket) = rb_self.parts(ruby)?;
+        let (engine, ticket) = rb_self.parts.get(ruby)?;
         Ok(ticket.watch(engine.waker()))
     }
 
     /// Does what is due for the call; in how many seconds there will be more to do, nil once it has ended.
     fn check_deadline(ruby: &Ruby, rb_self: &Self) -> Result<Option<f64>, Error> {
-        let (engine, ticket) = rb_self.parts(ruby)?;
+        let (engine, ticket) = rb_self.parts.get(ruby)?;
         let due = engine.calls().check_deadline(ticket);
         Ok(due.map(|due| due.saturating_duration_since(Instant::now()).as_secs_f64()))
     }
 
     /// Gives the call up, if it has not ended.
     fn cancel(ruby: &Ruby, rb_self: &Self) -> Result<(), Error> {
-        let (engine, ticket) = rb_self.parts(ruby)?;
+        let (engine, ticket) = rb_self.parts.get(ruby)?;
         engine.calls().cancel(ticket);
         Ok(())
     }
 
     fn id(ruby: &Ruby, rb_self: &Self) -> Result<String, Error> {
-        Ok(rb_self.parts(ruby)?.1.id.to_string())
+        Ok(rb_self.parts.get(ruby)?.1.id.to_string())
     }
 }
 
 /// Defines the class.
 pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
-    let class = native.define_class("Call", ruby.class_object())?;
-    class.undef_default_alloc_func();
-    class.define_method("ended?", method!(entry::method0(NativeCall::has_ended), 0))?;
-    class.define_method("wait", method!(entry::method1(NativeCall::wait), 1))?;
-    class.define_method("answer", method!(entry::method0(NativeCall::answer), 0))?;
-    class.define_method("watch", method!(entry::method0(NativeCall::watch), 0))?;
-    class.define_method("wake", method!(entry::method0(NativeCall::wake), 0))?;
-    class.define_method("check_deadline", method!(entry::method0(NativeCall::check_deadline), 0))?;
-    class.define_method("cancel", method!(entry::method0(NativeCall::cancel), 0))?;
-    class.define_method("id", method!(entry::method0(NativeCall::id), 0))?;
-    settle_class::<NativeCall>(ruby);
+    class!(ruby, native, "Call": NativeCall {
+        "ended?", 0 => method0(NativeCall::has_ended);
+        "wait", 1 => method1(NativeCall::wait);
+        "answer", 0 => method0(NativeCall::answer);
+        "watch", 0 => method0(NativeCall::watch);
+        "wake", 0 => method0(NativeCall::wake);
+        "check_deadline", 0 => method0(NativeCall::check_deadline);
+        "cancel", 0 => method0(NativeCall::cancel);
+        "id", 0 => method0(NativeCall::id);
+    });
     Ok(())
 }

@@ -1,9 +1,8 @@
 //! `RedisIPC::Native::Context`: what a call belongs to, as the asker says.
 
-use crate::ruby::classes::settle_class;
-use crate::ruby::entry;
+use crate::ruby::classes::class;
 use magnus::prelude::*;
-use magnus::{Error, RModule, Ruby, function, method};
+use magnus::{Error, RModule, Ruby};
 use redis_ipc_core::request_reply::Context;
 
 /// The context of a call, which goes with the request.
@@ -19,23 +18,14 @@ impl NativeContext {
     pub fn of(context: Option<&Self>) -> Context {
         context.map(|context| context.0.clone()).unwrap_or_default()
     }
-
-    fn traceparent(&self) -> Option<&str> {
-        self.0.traceparent.as_deref()
-    }
-
-    fn correlation_id(&self) -> Option<&str> {
-        self.0.correlation_id.as_deref()
-    }
 }
 
 /// Defines the class.
 pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
-    let class = native.define_class("Context", ruby.class_object())?;
-    class.undef_default_alloc_func();
-    class.define_singleton_method("new", function!(entry::function2(NativeContext::new), 2))?;
-    class.define_method("traceparent", method!(entry::getter(NativeContext::traceparent), 0))?;
-    class.define_method("correlation_id", method!(entry::getter(NativeContext::correlation_id), 0))?;
-    settle_class::<NativeContext>(ruby);
+    class!(ruby, native, "Context": NativeContext {
+        own "new", 2 => function2(NativeContext::new);
+        get "traceparent" => |it| it.0.traceparent.as_deref();
+        get "correlation_id" => |it| it.0.correlation_id.as_deref();
+    });
     Ok(())
 }

@@ -1,66 +1,44 @@
 //! The methods of `RedisIPC::Native::Engine` about dead letters.
 
-use crate::codec::decode;
+use crate::codec::decode::{self, entry_id};
 use crate::request_reply::engine::NativeEngine;
-use crate::ruby::entry;
 use crate::ruby::errors;
-use magnus::prelude::*;
-use magnus::{Error, RArray, RClass, RHash, RModule, Ruby, method};
-use redis_ipc_core::{Error as CoreError, ErrorKind};
-use redis_ipc_core::{RawEntry, StreamId};
+use magnus::{Error, RArray, RHash, Ruby};
+use redis_ipc_core::RawEntry;
 use std::time::Duration;
 
-/// Defines them, once the class is there.
-pub fn init(native: RModule) -> Result<(), Error> {
-    let class: RClass = native.const_get("Engine")?;
-    class.define_method("dead_letters", method!(entry::method3(page), 3))?;
-    class.define_method("count_dead_letters", method!(entry::method1(count), 1))?;
-    class.define_method("retry_dead_letter", method!(entry::method3(retry), 3))?;
-    class.define_method("discard_dead_letter", method!(entry::method2(discard), 2))
-}
-
 /// Up to `count` dead letters of `group` after `after`, each a Hash.
-fn page(
+pub fn page(
     ruby: &Ruby,
     rb_self: &NativeEngine,
     group: String,
     after: Option<String>,
     count: usize,
 ) -> Result<RArray, Error> {
-    let after = after.map(|id| parse(ruby, &id)).transpose()?;
-    let letters = rb_self.inquire(ruby, move |engine| engine.dead_letters(&group, after, count))?;
-    let list = ruby.ary_new_capa(letters.len());
-    for letter in letters {
-        list.push(row(ruby, &letter)?)?;
-    }
-    Ok(list)
+    let after = after.map(|id| entry_id(ruby, &id)).transpose()?;
+    let letters = rb_self.0.inquire(ruby, move |engine| engine.dead_letters(&group).page(after, count))?;
+    ruby.ary_try_from_iter(letters.into_iter().map(|letter| row(ruby, &letter)))
 }
 
-fn count(ruby: &Ruby, rb_self: &NativeEngine, group: String) -> Result<u64, Error> {
-    rb_self.inquire(ruby, move |engine| engine.count_dead_letters(&group))
+pub fn count(ruby: &Ruby, rb_self: &NativeEngine, group: String) -> Result<u64, Error> {
+    rb_self.0.inquire(ruby, move |engine| engine.dead_letters(&group).count())
 }
 
-fn retry(
+pub fn retry(
     ruby: &Ruby,
     rb_self: &NativeEngine,
     group: String,
     id: String,
     ttl: Option<f64>,
 ) -> Result<bool, Error> {
-    let id = parse(ruby, &id)?;
+    let id = entry_id(ruby, &id)?;
     let ttl = ttl.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default());
-    rb_self.inquire(ruby, move |engine| engine.retry_dead_letter(&group, id, ttl))
+    rb_self.0.inquire(ruby, move |engine| engine.dead_letters(&group).retry(id, ttl))
 }
 
-fn discard(ruby: &Ruby, rb_self: &NativeEngine, group: String, id: String) -> Result<bool, Error> {
-    let id = parse(ruby, &id)?;
-    rb_self.inquire(ruby, move |engine| engine.discard_dead_letter(&group, id))
-}
-
-fn parse(ruby: &Ruby, id: &str) -> Result<StreamId, Error> {
-    StreamId::parse(id.as_bytes()).ok_or_else(|| {
-        errors::raise(ruby, &CoreError::new(ErrorKind::Argument, format!("{id:?} is not the id of an entry")))
-    })
+pub fn discard(ruby: &Ruby, rb_self: &NativeEngine, group: String, id: String) -> Result<bool, Error> {
+    let id = entry_id(ruby, &id)?;
+    rb_self.0.inquire(ruby, move |engine| engine.dead_letters(&group).discard(id))
 }
 
 /// Anybody may have written the fields: whatever is missing or unreadable is nil.

@@ -4,7 +4,7 @@
 //! belongs to this process and not to its parent, [`crate::ruby::process_bound`] checks.
 
 use crate::ruby::gvl::guarded;
-use magnus::{Error, IntoValue, RString, Ruby, Value};
+use magnus::{Error, IntoValue, RString, Ruby};
 
 /// What a method may return.
 pub trait Returned {
@@ -42,13 +42,6 @@ pub fn getter<S, R: Returned>(method: impl Fn(S) -> R) -> impl Fn(&Ruby, S) -> R
     move |ruby: &Ruby, rb_self: S| guarded(ruby, || method(rb_self).returned())
 }
 
-/// A function that looks at its arguments itself, because it takes keywords.
-pub fn function_with_keywords<R: Returned>(
-    method: impl Fn(&Ruby, &[Value]) -> R,
-) -> impl Fn(&Ruby, &[Value]) -> Result<R::Value, Error> {
-    move |ruby: &Ruby, arguments: &[Value]| guarded(ruby, || method(ruby, arguments).returned())
-}
-
 macro_rules! entries {
     ($($name:ident: $($argument:ident $type:ident),*;)+) => {
         $(#[doc = "As its name says: a function or a method with so many arguments."]
@@ -66,6 +59,7 @@ entries! {
     function2: a A, b B;
     function3: a A, b B, c C;
     function4: a A, b B, c C, d D;
+    function5: a A, b B, c C, d D, e E;
     method0: rb_self S;
     method1: rb_self S, a A;
     method2: rb_self S, a A, b B;

@@ -8,9 +8,11 @@ use crate::ruby::errors;
 use crossbeam_channel::{Receiver, SendError, bounded, select_biased};
 use magnus::rb_sys::{AsRawValue, FromRawValue};
 use magnus::{Error, RString, Ruby, Symbol, TryConvert, Value};
+use redis_ipc_core::{Interrupt, Taken};
 use std::any::Any;
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 /// Runs `wait` without the GVL until it returns something. It returns `None` when `unblock` made it: then Ruby's
 /// interrupts are handled (a signal, `Thread#raise`, `Thread#kill`, `Timeout`), and unless one of them raises, it
@@ -78,6 +80,34 @@ pub fn wait_for_thread<T: Send + 'static>(
         wait_without_gvl(ruby, here, || {})?
     };
     result.map_err(|panic| errors::from_panic(ruby, &*panic))
+}
+
+/// Waits in `wait`, which returns `None` once its interrupt is set; `wake` wakes it to look.
+pub fn wait_interruptibly<T>(
+    ruby: &Ruby,
+    mut wait: impl FnMut(&Interrupt) -> Option<T>,
+    wake: impl Fn() + Sync,
+) -> Result<T, Error> {
+    let interrupt = Interrupt::default();
+    let unblock = || {
+        interrupt.set();
+        wake();
+    };
+    wait_without_gvl(ruby, || wait(&interrupt), unblock)
+}
+
+/// As [`wait_interruptibly`], for the next piece of work; `None` once no more comes.
+pub fn wait_for_work<T>(
+    ruby: &Ruby,
+    mut take: impl FnMut(&Interrupt) -> Taken<T>,
+    wake: impl Fn() + Sync,
+) -> Result<Option<Arc<T>>, Error> {
+    let wait = |interrupt: &Interrupt| match take(interrupt) {
+        Taken::Request(held) => Some(Some(held)),
+        Taken::Closed => Some(None),
+        Taken::Interrupted => None,
+    };
+    wait_interruptibly(ruby, wait, wake)
 }
 
 /// Runs `work`; a panic becomes an InternalError (magnus would make it `fatal`, which ends the process).

@@ -1,11 +1,10 @@
 //! `RedisIPC::Native::Logins`: what the core asks Ruby for at each login, and `LoginRequest`, one such question.
 
-use crate::ruby::classes::settle_class;
-use crate::ruby::entry;
+use crate::ruby::classes::class;
 use crate::ruby::gvl::wait_for_message;
 use crate::ruby::process_bound::ProcessBound;
 use magnus::prelude::*;
-use magnus::{Error, RModule, Ruby, function, method};
+use magnus::{Error, RModule, Ruby};
 use redis_ipc_core::RedisOptions;
 use redis_ipc_core::logins::{LoginRequest, LoginRequests, Logins, TakenLogin, queue};
 
@@ -73,19 +72,16 @@ pub fn connect(ruby: &Ruby, logins: Option<&NativeLogins>, options: &mut RedisOp
 
 /// Defines the classes.
 pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
-    let class = native.define_class("Logins", ruby.class_object())?;
-    class.undef_default_alloc_func();
-    class.define_singleton_method("new", function!(entry::function0(NativeLogins::new), 0))?;
-    class.define_method("take", method!(entry::method0(NativeLogins::take), 0))?;
-    class.define_method("close", method!(entry::method0(NativeLogins::close), 0))?;
-    settle_class::<NativeLogins>(ruby);
-
-    let class = native.define_class("LoginRequest", ruby.class_object())?;
-    class.undef_default_alloc_func();
-    class.define_method("names", method!(entry::method0(NativeLoginRequest::names), 0))?;
-    class.define_method("username", method!(entry::method0(NativeLoginRequest::username), 0))?;
-    class.define_method("answer", method!(entry::method1(NativeLoginRequest::answer), 1))?;
-    class.define_method("refuse", method!(entry::method1(NativeLoginRequest::refuse), 1))?;
-    settle_class::<NativeLoginRequest>(ruby);
+    class!(ruby, native, "Logins": NativeLogins {
+        own "new", 0 => function0(NativeLogins::new);
+        "take", 0 => method0(NativeLogins::take);
+        "close", 0 => method0(NativeLogins::close);
+    });
+    class!(ruby, native, "LoginRequest": NativeLoginRequest {
+        "names", 0 => method0(NativeLoginRequest::names);
+        "username", 0 => method0(NativeLoginRequest::username);
+        "answer", 1 => method1(NativeLoginRequest::answer);
+        "refuse", 1 => method1(NativeLoginRequest::refuse);
+    });
     Ok(())
 }

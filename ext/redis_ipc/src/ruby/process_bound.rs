@@ -2,20 +2,30 @@
 
 use crate::ruby::errors;
 use crate::ruby::gvl::wait_for_thread;
-use magnus::{Error, Ruby};
-use redis_ipc_core::Error as CoreError;
+use crate::ruby::reports::{NativeReport, counters};
+use magnus::{Error, RHash, Ruby};
+use redis_ipc_core::{Error as CoreError, Running};
 use std::sync::Arc;
 
 /// A value of the process that made it. A forked child cannot use it, and leaks it.
 pub struct ProcessBound<T> {
     value: Option<T>,
     pid: u32,
+    why: &'static str,
 }
 
 impl<T> ProcessBound<T> {
     /// Bound to this process.
     pub fn new(value: T) -> Self {
-        Self { value: Some(value), pid: std::process::id() }
+        let why = "it was connected before this process was forked; connect it again here";
+        Self { value: Some(value), pid: std::process::id(), why }
+    }
+
+    /// The same, which says `why` a forked child cannot use it.
+    pub fn saying(self, why: &'static str) -> Self {
+        let mut bound = self;
+        bound.why = why;
+        bound
     }
 
     /// The value, in its own process.
@@ -24,7 +34,7 @@ impl<T> ProcessBound<T> {
     ///
     /// NotConnectedError in a forked child.
     pub fn get(&self, ruby: &Ruby) -> Result<&T, Error> {
-        self.get_or(ruby, "it was connected before this process was forked; connect it again here")
+        self.get_or(ruby, self.why)
     }
 
     /// As [`ProcessBound::get`]; the error says `why`.
@@ -68,6 +78,66 @@ impl<T: Send + Sync + 'static> ProcessBound<Arc<T>> {
             return Err(interrupt);
         }
         Ok(Self::new(value))
+    }
+
+    /// Runs `work` in a thread of its own, so that Ruby can interrupt the wait for it.
+    ///
+    /// # Errors
+    ///
+    /// NotConnectedError in a forked child, and what interrupted the wait.
+    pub fn apart<R: Send + 'static>(
+        &self,
+        ruby: &Ruby,
+        work: impl FnOnce(&T) -> R + Send + 'static,
+    ) -> Result<R, Error> {
+        let value = Arc::clone(self.get(ruby)?);
+        wait_for_thread(ruby, move || work(&value), drop)
+    }
+
+    /// As [`ProcessBound::apart`], for work that can fail.
+    ///
+    /// # Errors
+    ///
+    /// Those of `apart`, and that of `work`.
+    pub fn inquire<R: Send + 'static>(
+        &self,
+        ruby: &Ruby,
+        work: impl FnOnce(&T) -> Result<R, CoreError> + Send + 'static,
+    ) -> Result<R, Error> {
+        self.apart(ruby, work)?.map_err(|error| errors::raise(ruby, &error))
+    }
+}
+
+/// What every running part of the core does for Ruby.
+impl<T: Running> ProcessBound<Arc<T>> {
+    /// The next report; nil at the end.
+    pub fn next_report(&self, ruby: &Ruby) -> Result<Option<NativeReport>, Error> {
+        NativeReport::fetch(ruby, self.get(ruby)?.reports())
+    }
+
+    /// The counters, a Hash.
+    pub fn stats(&self, ruby: &Ruby) -> Result<RHash, Error> {
+        counters(ruby, self.get(ruby)?.stats())
+    }
+
+    /// Takes no more work.
+    pub fn quiet(&self, ruby: &Ruby) -> Result<(), Error> {
+        self.apart(ruby, T::quiet)
+    }
+
+    /// Ends everything.
+    pub fn close(&self, ruby: &Ruby) -> Result<(), Error> {
+        self.apart(ruby, T::close)
+    }
+
+    /// In a forked child: the descriptors of its parent's sockets; none elsewhere.
+    pub fn inherited_sockets(&self) -> Vec<i32> {
+        self.inherited().map(|running| running.inherited_sockets()).unwrap_or_default()
+    }
+
+    /// Whether it takes part; not in a forked child.
+    pub fn is_connected(&self) -> bool {
+        self.own().is_some_and(|running| running.is_connected())
     }
 }
 

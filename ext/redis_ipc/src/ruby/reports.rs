@@ -1,11 +1,10 @@
 //! What the core tells, as Ruby objects: `RedisIPC::Native::Report`, ends of calls, counters.
 
-use crate::ruby::classes::settle_class;
-use crate::ruby::entry;
+use crate::ruby::classes::class;
 use crate::ruby::errors;
 use crate::ruby::gvl::wait_for_message;
 use magnus::prelude::*;
-use magnus::{Error, Exception, RHash, RModule, Ruby, StaticSymbol, method};
+use magnus::{Error, Exception, RHash, RModule, Ruby, StaticSymbol};
 use redis_ipc_core::{Fetched, Mailbox, Report};
 
 /// Something to tell the user.
@@ -72,12 +71,11 @@ pub fn counters(ruby: &Ruby, counters: Vec<(&'static str, u64)>) -> Result<RHash
 
 /// Defines the class.
 pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
-    let class = native.define_class("Report", ruby.class_object())?;
-    class.undef_default_alloc_func();
-    class.define_method("kind", method!(entry::method0(NativeReport::kind), 0))?;
-    class.define_method("error", method!(entry::method0(NativeReport::error), 0))?;
-    class.define_method("id", method!(entry::getter(NativeReport::id), 0))?;
-    class.define_method("outage", method!(entry::getter(NativeReport::outage), 0))?;
-    settle_class::<NativeReport>(ruby);
+    class!(ruby, native, "Report": NativeReport {
+        get "id" => |it| it.id();
+        get "outage" => |it| it.outage();
+        "kind", 0 => method0(NativeReport::kind);
+        "error", 0 => method0(NativeReport::error);
+    });
     Ok(())
 }

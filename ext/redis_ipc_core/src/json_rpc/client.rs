@@ -3,7 +3,9 @@
 use crate::error::{Error, ErrorKind, Fate};
 use crate::foundation::payload::id::Id;
 use crate::foundation::redis::connection::Connection;
+use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::pipeline::writer::Writer;
+use crate::foundation::redis::running::Running;
 use crate::foundation::runtime::reports::{self, Mailbox, Report, Watcher};
 use crate::foundation::runtime::stats::Stats;
 use crate::foundation::runtime::sync::Mutex;
@@ -63,6 +65,7 @@ impl Client {
     /// # Examples
     ///
     /// ```no_run
+    /// use redis_ipc_core::Running;
     /// use redis_ipc_core::json_rpc::{Client, ClientOptions};
     ///
     /// # fn main() -> Result<(), redis_ipc_core::Error> {
@@ -241,11 +244,6 @@ impl Client {
         }
     }
 
-    /// Returns the reports for the user.
-    pub fn reports(&self) -> &Mailbox<Report> {
-        &self.reports
-    }
-
     /// Returns the ends of the calls that fibers wait for. They have a queue of their own, so that no report to the
     /// user delays them.
     pub fn wakes(&self) -> &Mailbox<Id> {
@@ -257,24 +255,6 @@ impl Client {
         &self.options
     }
 
-    /// Returns its sockets, for a forked child to close.
-    pub fn inherited_sockets(&self) -> Vec<std::os::fd::RawFd> {
-        self.instance.endpoint.connector.sockets().inherited()
-    }
-
-    /// Whether calls can be made: the client is not closed, and every connection is up.
-    pub fn is_connected(&self) -> bool {
-        !self.closed.load(Ordering::SeqCst) && self.instance.endpoint.health.are_up()
-    }
-
-    /// Returns the counters, and how many requests are open now.
-    pub fn stats(&self) -> Vec<(&'static str, u64)> {
-        let mut stats = self.instance.endpoint.stats.snapshot();
-        stats.retain(|(name, _)| COUNTED.contains(name));
-        stats.push(("open_calls", self.calls.len() as u64));
-        stats
-    }
-
     fn end_all(&self) {
         for pending in self.calls.close_all() {
             let fate = if pending.was_written() { Fate::Unknown } else { Fate::NotSent };
@@ -282,9 +262,29 @@ impl Client {
             pending.finish(Err(error), &self.instance.endpoint.stats);
         }
     }
+}
 
-    /// Ends the open calls and closes the client. It may be called again.
-    pub fn close(&self) {
+impl Running for Client {
+    fn endpoint(&self) -> &Endpoint {
+        &self.instance.endpoint
+    }
+
+    fn reports(&self) -> &Mailbox<Report> {
+        &self.reports
+    }
+
+    fn stats(&self) -> Vec<(&'static str, u64)> {
+        let mut stats = self.instance.endpoint.stats.snapshot();
+        stats.retain(|(name, _)| COUNTED.contains(name));
+        stats.push(("open_calls", self.calls.len() as u64));
+        stats
+    }
+
+    fn has_stopped(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    fn close(&self) {
         if self.closed.swap(true, Ordering::SeqCst) {
             return;
         }

@@ -2,7 +2,9 @@
 
 use crate::error::{Error, ErrorKind, Fate};
 use crate::foundation::redis::connection::Connection;
+use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::pipeline::writer::Writer;
+use crate::foundation::redis::running::Running;
 use crate::foundation::runtime::reports::{self, Mailbox, Report};
 use crate::foundation::runtime::stats::Stats;
 use crate::foundation::runtime::sync::Mutex;
@@ -63,6 +65,7 @@ impl Server {
     /// # Examples
     ///
     /// ```no_run
+    /// use redis_ipc_core::Running;
     /// use redis_ipc_core::json_rpc::{Server, ServerOptions};
     ///
     /// # fn main() -> Result<(), redis_ipc_core::Error> {
@@ -237,47 +240,6 @@ impl Server {
         expired
     }
 
-    /// Returns the reports for the user.
-    pub fn reports(&self) -> &Mailbox<Report> {
-        &self.reports
-    }
-
-    /// Returns its sockets, for a forked child to close.
-    pub fn inherited_sockets(&self) -> Vec<std::os::fd::RawFd> {
-        self.instance.endpoint.connector.sockets().inherited()
-    }
-
-    /// Whether it takes requests: it is not stopped, and every connection is up.
-    pub fn is_connected(&self) -> bool {
-        !self.quiet.load(Ordering::SeqCst) && self.instance.endpoint.health.are_up()
-    }
-
-    /// Returns the counters, and how many requests are held now.
-    pub fn stats(&self) -> Vec<(&'static str, u64)> {
-        let mut stats = self.instance.endpoint.stats.snapshot();
-        stats.retain(|(name, _)| COUNTED.contains(name));
-        stats.push(("held_requests", self.queue.len() as u64));
-        stats
-    }
-
-    /// Takes no more requests, and puts the unstarted ones back on the list. It may be called again.
-    pub fn quiet(&self) {
-        if self.quiet.swap(true, Ordering::SeqCst) {
-            return;
-        }
-        let mut unstarted: Vec<Vec<u8>> = Vec::new();
-        let queued = self.queue.close();
-        unstarted.extend(queued.iter().filter(|held| !held.given_up).map(|held| held.text.clone()));
-        self.queue_reader.stop();
-        join(self.queue_reader_thread.lock().take());
-        unstarted.extend(self.queue_reader.refused());
-        if let Err(error) =
-            self.instance.endpoint.connector.closing().with_short_limit(|| self.put_back(unstarted))
-        {
-            self.instance.endpoint.report_redis(&error);
-        }
-    }
-
     fn put_back(&self, mut unstarted: Vec<Vec<u8>>) -> RedisResult<()> {
         let processing = self.writer.context().processing.as_ref();
         if unstarted.is_empty() && processing.is_none() {
@@ -304,22 +266,6 @@ impl Server {
         Ok(())
     }
 
-    /// Sends what is queued, removes this server from the queue's keys, and closes. It may be called again.
-    pub fn close(&self) {
-        self.quiet();
-        if self.closed.swap(true, Ordering::SeqCst) {
-            return;
-        }
-        self.instance.endpoint.connector.closing().begin();
-        self.writer.close();
-        self.instance.endpoint.stop.stop();
-        join(self.housekeeper_thread.lock().take());
-        if let Err(error) = self.leave() {
-            self.instance.endpoint.report_redis(&error);
-        }
-        self.reports.close();
-    }
-
     /// Removes this server from the list of servers, unless it still holds a request or may still get one on a broken
     /// connection. In the first case other servers take the request over when the lease ends. In the second they
     /// forget this server when that cannot happen any more.
@@ -333,6 +279,61 @@ impl Server {
             connection.run(redis::cmd("ZREM").arg(self.instance.names.servers()).arg(&self.instance.id))?;
         }
         Ok(())
+    }
+}
+
+impl Running for Server {
+    fn endpoint(&self) -> &Endpoint {
+        &self.instance.endpoint
+    }
+
+    fn reports(&self) -> &Mailbox<Report> {
+        &self.reports
+    }
+
+    fn stats(&self) -> Vec<(&'static str, u64)> {
+        let mut stats = self.instance.endpoint.stats.snapshot();
+        stats.retain(|(name, _)| COUNTED.contains(name));
+        stats.push(("held_requests", self.queue.len() as u64));
+        stats
+    }
+
+    fn has_stopped(&self) -> bool {
+        self.quiet.load(Ordering::SeqCst)
+    }
+
+    /// Takes no more requests, and puts the unstarted ones back on the list.
+    fn quiet(&self) {
+        if self.quiet.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let mut unstarted: Vec<Vec<u8>> = Vec::new();
+        let queued = self.queue.close();
+        unstarted.extend(queued.iter().filter(|held| !held.given_up).map(|held| held.text.clone()));
+        self.queue_reader.stop();
+        join(self.queue_reader_thread.lock().take());
+        unstarted.extend(self.queue_reader.refused());
+        if let Err(error) =
+            self.instance.endpoint.connector.closing().with_short_limit(|| self.put_back(unstarted))
+        {
+            self.instance.endpoint.report_redis(&error);
+        }
+    }
+
+    /// Sends what is queued, removes this server from the queue's keys, and closes.
+    fn close(&self) {
+        self.quiet();
+        if self.closed.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        self.instance.endpoint.connector.closing().begin();
+        self.writer.close();
+        self.instance.endpoint.stop.stop();
+        join(self.housekeeper_thread.lock().take());
+        if let Err(error) = self.leave() {
+            self.instance.endpoint.report_redis(&error);
+        }
+        self.reports.close();
     }
 }
 

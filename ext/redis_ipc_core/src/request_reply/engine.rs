@@ -2,12 +2,13 @@
 
 use crate::error::{Error, Fate};
 use crate::foundation::payload::id::Id;
-use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
 use crate::foundation::redis::connection::Connection;
+use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::group_consumer::consumer::GroupConsumer;
 use crate::foundation::redis::group_consumer::session;
 use crate::foundation::redis::group_consumer::take_over::TakeOver;
 use crate::foundation::redis::master_watch::MasterWatch;
+use crate::foundation::redis::running::Running;
 use crate::foundation::redis::server_check::check_server;
 use crate::foundation::runtime::news::News;
 use crate::foundation::runtime::reports::{self, Mailbox, Report, Watcher};
@@ -31,7 +32,7 @@ use crate::request_reply::sending::backpressure::Backpressure;
 use crate::request_reply::sending::command_context::CommandContext;
 use crate::request_reply::sending::reply_room::ReplyRoom;
 use crate::request_reply::serving::admission::Admission;
-use crate::request_reply::serving::dead_letters;
+use crate::request_reply::serving::dead_letters::GroupLetters;
 use crate::request_reply::serving::service::{InboxReader, Service};
 use crate::request_reply::tracking::in_flight::InFlight;
 use crate::request_reply::tracking::ledger::Ledger;
@@ -39,7 +40,6 @@ use crate::request_reply::tracking::request_queue::RequestQueue;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 /// A connected stream: one instance of a group.
 pub struct Engine {
@@ -134,6 +134,7 @@ impl Engine {
     /// # Examples
     ///
     /// ```no_run
+    /// use redis_ipc_core::Running;
     /// use redis_ipc_core::request_reply::{Engine, Options};
     ///
     /// # fn main() -> Result<(), redis_ipc_core::Error> {
@@ -282,11 +283,6 @@ impl Engine {
         &self.service
     }
 
-    /// Returns the reports for the user.
-    pub fn reports(&self) -> &Mailbox<Report> {
-        &self.reports
-    }
-
     /// Returns the unguessable id of this instance.
     pub fn instance(&self) -> &str {
         &self.instance.names.instance_id
@@ -318,24 +314,6 @@ impl Engine {
         &self.instance.options
     }
 
-    /// Returns its sockets, for a forked child to close. The child must touch nothing else of its parent's engine.
-    pub fn inherited_sockets(&self) -> Vec<std::os::fd::RawFd> {
-        self.instance.endpoint.connector.sockets().inherited()
-    }
-
-    /// Whether it takes part in the stream: it is not stopped, and every connection is up.
-    pub fn is_connected(&self) -> bool {
-        !self.quiet.load(Ordering::SeqCst) && self.instance.endpoint.health.are_up()
-    }
-
-    /// Returns the counters, and how many calls are open and requests held now.
-    pub fn stats(&self) -> Vec<(&'static str, u64)> {
-        let mut stats = self.instance.endpoint.stats.snapshot();
-        stats.push(("open_calls", self.calls.open() as u64));
-        stats.push(("held_requests", self.service.held() as u64));
-        stats
-    }
-
     /// Returns the living instances of the stream.
     ///
     /// # Errors
@@ -345,50 +323,47 @@ impl Engine {
         self.registry.list().map_err(|error| self.instance.endpoint.locate(error))
     }
 
-    /// Returns up to `count` dead letters of `group` after the id `after`, the oldest first.
-    ///
-    /// # Errors
-    ///
-    /// The group's name is not valid, Redis cannot be asked, or Redis refuses.
-    pub fn dead_letters(
-        &self,
-        group: &str,
-        after: Option<StreamId>,
-        count: usize,
-    ) -> Result<Vec<RawEntry>, Error> {
-        dead_letters::page(&self.instance, group, after, count)
+    /// Returns the dead letters of `group`. That its name is not valid, or that Redis cannot be asked, they say when
+    /// they are asked.
+    pub fn dead_letters<'a>(&'a self, group: &'a str) -> GroupLetters<'a> {
+        GroupLetters::new(&self.instance, group)
     }
 
-    /// Returns how many dead letters `group` has.
-    ///
-    /// # Errors
-    ///
-    /// The group's name is not valid, Redis cannot be asked, or Redis refuses.
-    pub fn count_dead_letters(&self, group: &str) -> Result<u64, Error> {
-        dead_letters::count(&self.instance, group)
+    fn stop_reading(&self) {
+        self.reader.iter().for_each(|reader| reader.stop());
     }
 
-    /// Puts a dead letter of `group` into its inbox again, valid for `ttl` (the longest timeout unless given).
-    /// Returns false if it does not exist any more.
-    ///
-    /// # Errors
-    ///
-    /// The group's name or `ttl` is not valid, the entry is not a request, Redis cannot be asked, or Redis refuses.
-    pub fn retry_dead_letter(&self, group: &str, id: StreamId, ttl: Option<Duration>) -> Result<bool, Error> {
-        dead_letters::retry(&self.instance, group, id, ttl)
+    fn leave(&self, open: &[Arc<InFlight>]) -> Result<(), Error> {
+        if self.reader.is_some() {
+            self.service.hand_on_open(open)?;
+            self.service.hand_on_rest()?;
+        }
+        self.registry.leave()
+    }
+}
+
+impl Running for Engine {
+    fn endpoint(&self) -> &Endpoint {
+        &self.instance.endpoint
     }
 
-    /// Deletes a dead letter of `group`. Returns false if it does not exist any more.
-    ///
-    /// # Errors
-    ///
-    /// The group's name is not valid, Redis cannot be asked, or Redis refuses.
-    pub fn discard_dead_letter(&self, group: &str, id: StreamId) -> Result<bool, Error> {
-        dead_letters::discard(&self.instance, group, id)
+    fn reports(&self) -> &Mailbox<Report> {
+        &self.reports
     }
 
-    /// Takes no more requests, and gives back the unstarted ones. It may be called again.
-    pub fn quiet(&self) {
+    fn stats(&self) -> Vec<(&'static str, u64)> {
+        let mut stats = self.instance.endpoint.stats.snapshot();
+        stats.push(("open_calls", self.calls.open() as u64));
+        stats.push(("held_requests", self.service.held() as u64));
+        stats
+    }
+
+    fn has_stopped(&self) -> bool {
+        self.quiet.load(Ordering::SeqCst)
+    }
+
+    /// Takes no more requests, and gives back the unstarted ones.
+    fn quiet(&self) {
         if self.quiet.swap(true, Ordering::SeqCst) {
             return;
         }
@@ -405,8 +380,8 @@ impl Engine {
     }
 
     /// Sends what is queued, ends open calls, hands on unanswered requests, removes this instance from the stream's
-    /// keys, and closes. It may be called again.
-    pub fn close(&self) {
+    /// keys, and closes.
+    fn close(&self) {
         self.quiet();
         if self.closed.swap(true, Ordering::SeqCst) {
             return;
@@ -427,18 +402,6 @@ impl Engine {
         self.instance.connections.close();
         self.reports.close();
         self.wakes.close();
-    }
-
-    fn stop_reading(&self) {
-        self.reader.iter().for_each(|reader| reader.stop());
-    }
-
-    fn leave(&self, open: &[Arc<InFlight>]) -> Result<(), Error> {
-        if self.reader.is_some() {
-            self.service.hand_on_open(open)?;
-            self.service.hand_on_rest()?;
-        }
-        self.registry.leave()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tests of an engine after a panic in one of its threads (see [`crate::foundation::runtime::failpoint`]).
 
 use crate::error::ErrorKind;
+use crate::foundation::redis::running::Running;
 use crate::foundation::runtime::failpoint::{CHOSEN, FOLLOWER};
 use crate::foundation::runtime::reports::{Fetched, Report};
 use crate::foundation::runtime::sync::Mutex;

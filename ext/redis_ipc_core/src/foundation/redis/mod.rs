@@ -22,6 +22,7 @@ pub mod read_size;
 pub mod redis_options;
 pub mod resolver;
 pub mod resp;
+pub mod running;
 pub mod sentinels;
 pub mod server_check;
 pub mod slots;

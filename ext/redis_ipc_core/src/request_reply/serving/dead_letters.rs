@@ -16,62 +16,81 @@ use std::time::Duration;
 const LEFT_BEHIND: [&[u8]; 7] =
     [b"dead_id", b"dead_reason", b"dead_deliveries", b"dead_at", b"ttl", b"resent", b"retried"];
 
-fn of(instance: &Instance, group: &str) -> DeadLetters {
-    DeadLetters::new(Arc::clone(&instance.connections), instance.names.keys.dead(group))
+/// The dead letters of one group.
+pub struct GroupLetters<'a> {
+    instance: &'a Instance,
+    group: &'a str,
+    letters: DeadLetters,
 }
 
-/// Adds the stream and `group` to an error.
-fn locate(instance: &Instance, group: &str) -> impl Fn(Error) -> Error {
-    move |error| error.at(instance.names.keys.stream(), group)
-}
+impl<'a> GroupLetters<'a> {
+    /// Those of `group`.
+    pub fn new(instance: &'a Instance, group: &'a str) -> Self {
+        let letters = DeadLetters::new(Arc::clone(&instance.connections), instance.names.keys.dead(group));
+        Self { instance, group, letters }
+    }
 
-/// Returns up to `count` dead letters of `group` after the id `after`, the oldest first.
-pub fn page(
-    instance: &Instance,
-    group: &str,
-    after: Option<StreamId>,
-    count: usize,
-) -> Result<Vec<RawEntry>, Error> {
-    of(instance, group).page(after, count, instance.options.room()).map_err(locate(instance, group))
-}
+    /// Adds the stream and the group to an error.
+    fn locate(&self, error: Error) -> Error {
+        error.at(self.instance.names.keys.stream(), self.group)
+    }
 
-/// Returns how many dead letters `group` has.
-pub fn count(instance: &Instance, group: &str) -> Result<u64, Error> {
-    of(instance, group).count().map_err(locate(instance, group))
-}
+    /// Returns up to `count` of them after the id `after`, the oldest first.
+    ///
+    /// # Errors
+    ///
+    /// Redis cannot be asked, or refuses.
+    pub fn page(&self, after: Option<StreamId>, count: usize) -> Result<Vec<RawEntry>, Error> {
+        self.letters.page(after, count, self.instance.options.room()).map_err(|error| self.locate(error))
+    }
 
-/// Deletes a dead letter. Returns false if it does not exist any more.
-pub fn discard(instance: &Instance, group: &str, id: StreamId) -> Result<bool, Error> {
-    of(instance, group).discard(id).map_err(locate(instance, group))
-}
+    /// Returns how many there are.
+    ///
+    /// # Errors
+    ///
+    /// Redis cannot be asked, or refuses.
+    pub fn count(&self) -> Result<u64, Error> {
+        self.letters.count().map_err(|error| self.locate(error))
+    }
 
-/// Puts a dead letter into the inbox of its group again, valid for `ttl` (the longest timeout unless given). Returns
-/// false if it does not exist any more. No call waits for the answer. Of concurrent retries of one dead letter,
-/// exactly one succeeds; the others take their copy back and return false.
-pub fn retry(instance: &Instance, group: &str, id: StreamId, ttl: Option<Duration>) -> Result<bool, Error> {
-    let limits = &instance.options.ledger;
-    let ttl = limits.check_timeout(ttl.unwrap_or(limits.max_timeout))?;
-    let letters = of(instance, group);
-    let letter = letters.find(id, instance.options.room()).map_err(locate(instance, group))?;
-    let Some(fields) = letter.and_then(|letter| letter.fields) else { return Ok(false) };
-    check(instance, group, id, &fields)?;
-    let inbox = instance.names.keys.inbox(group);
-    let add = add(instance, &inbox, &fields, ttl);
-    letters
-        .move_to(&inbox, id, &add, &inbox::keep(&inbox, &instance.options))
-        .map_err(locate(instance, group))
-}
+    /// Deletes one. Returns false if it does not exist any more.
+    ///
+    /// # Errors
+    ///
+    /// Redis cannot be asked, or refuses.
+    pub fn discard(&self, id: StreamId) -> Result<bool, Error> {
+        self.letters.discard(id).map_err(|error| self.locate(error))
+    }
 
-/// Refuses a dead letter that is not a request, because it will not become one.
-fn check(instance: &Instance, group: &str, id: StreamId, fields: &Fields) -> Result<(), Error> {
-    let limit = instance.options.max_content_size;
-    match Request::decode(id, fields, &instance.names.keys, limit) {
-        Ok(_) => Ok(()),
-        Err(why) => {
+    /// Puts one into the inbox of its group again, valid for `ttl` (the longest timeout unless given). Returns false if
+    /// it does not exist any more. No call waits for the answer. Of concurrent retries of one dead letter, exactly one
+    /// succeeds; the others take their copy back and return false.
+    ///
+    /// # Errors
+    ///
+    /// `ttl` is not valid, the entry is not a request, Redis cannot be asked, or Redis refuses.
+    pub fn retry(&self, id: StreamId, ttl: Option<Duration>) -> Result<bool, Error> {
+        let limits = &self.instance.options.ledger;
+        let ttl = limits.check_timeout(ttl.unwrap_or(limits.max_timeout))?;
+        let letter = self.letters.find(id, self.instance.options.room());
+        let letter = letter.map_err(|error| self.locate(error))?;
+        let Some(fields) = letter.and_then(|letter| letter.fields) else { return Ok(false) };
+        self.check(id, &fields)?;
+        let inbox = self.instance.names.keys.inbox(self.group);
+        let add = add(self.instance, &inbox, &fields, ttl);
+        self.letters
+            .move_to(&inbox, id, &add, &inbox::keep(&inbox, &self.instance.options))
+            .map_err(|error| self.locate(error))
+    }
+
+    /// Refuses a dead letter that is not a request, because it will not become one.
+    fn check(&self, id: StreamId, fields: &Fields) -> Result<(), Error> {
+        let limit = self.instance.options.max_content_size;
+        Request::decode(id, fields, &self.instance.names.keys, limit).map(drop).map_err(|why| {
             let message =
                 format!("the dead letter is not a request of this protocol: {why}; it can only be discarded");
-            Err(instance.error(ErrorKind::Malformed, message, group).entry(id))
-        }
+            self.instance.error(ErrorKind::Malformed, message, self.group).entry(id)
+        })
     }
 }
 
