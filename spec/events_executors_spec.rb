@@ -115,7 +115,7 @@ RSpec.describe "the executors of events" do
       publish("writes")
       expect(next_ones(2)).to contain_exactly("line\n", "answer")
     ensure
-      [reader, writer].each(&:close)
+      [reader, writer].each { |file| file&.close }
     end
 
     it "try again what fails, and give up on it, without holding up others" do
@@ -209,6 +209,342 @@ RSpec.describe "the executors of events" do
       expect(&start).not_to raise_error
       allow(fibers).to receive(:require).with("async").and_raise(LoadError)
       expect(&start).to raise_error(RedisIPC::ConfigurationError, /needs the gem async: add it to the Gemfile/)
+    end
+  end
+
+  describe "processes" do
+    # What workers say, in any process.
+    let(:pipe) { IO.pipe.each { |file| file.sync = true } }
+
+    after { pipe.each { |file| file.close unless file.closed? } }
+
+    # Consumes by a handler that gets the event, and what says something by `say << value`.
+    def consume_apart(**words, &handler)
+      writer = pipe.last
+      say = Object.new
+      say.define_singleton_method(:<<) { |value| writer.write("#{JSON.generate(value)}\n") && self }
+      # A block would take an Array of events apart.
+      consume(concurrency: { processes: 1 }, **words, &->(event, resource = nil) { handler.call(event, say, resource) })
+    end
+
+    def heard(count = 1)
+      Array.new(count) do
+        raise "nothing was said" unless pipe.first.wait_readable(10)
+
+        JSON.parse(pipe.first.gets)
+      end
+    end
+
+    def silent?
+      pipe.first.wait_readable(0).nil?
+    end
+
+    def alive?(pid)
+      Process.kill(0, pid)
+      !File.exist?("/proc/#{pid}/stat") || File.read("/proc/#{pid}/stat").split[2] != "Z"
+    rescue Errno::ESRCH, Errno::ENOENT
+      false
+    end
+
+    it "share the events, none of which is handled here, and each is whole" do
+      consume_apart(concurrency: { processes: 2, threads: 2 }) do |event, say|
+        say << [Process.pid, event.to_h.slice("data", "type", "key", "position", "attempt", "source")]
+        sleep 0.001
+      end
+      positions = Array.new(40) { |number| publish({ number: number, text: "ä" }, type: "t", key: number) }
+      said = heard(40)
+      expect(said.map(&:last)).to match_array(
+        positions.each_with_index.map do |position, number|
+          { "data" => { "number" => number, "text" => "ä" }, "type" => "t", "key" => number.to_s,
+            "position" => position, "attempt" => 1, "source" => "orders" }
+        end
+      )
+      expect(said.map(&:first).uniq.size).to eq(2)
+      expect(said.map(&:first)).not_to include(Process.pid)
+      eventually { pending.zero? }
+    end
+
+    it "get bytes as they are, and large events" do
+      consume_apart(json: false) do |event, say|
+        say << event.data.map { |name, value| [name, value.encoding.name, value.bytesize] }
+      end
+      redis.xadd("orders", { "a" => "\xFF\x00".b, "b" => "ü", "" => "x" * 2_000_000 })
+      expect(heard).to eq([[["a", Encoding::BINARY.name, 2], ["b", "UTF-8", 2], ["", "UTF-8", 2_000_000]]])
+    end
+
+    it "handle batches" do
+      consume_apart(batch: { size: 4, within: 0.2 }) do |events, say|
+        say << events.map { |event| [event.data, event.attempt] }
+        events[1].fail!("second") if events.size == 4
+      end
+      publish_all(0...4)
+      expect(heard(2)).to eq([[[0, 1], [1, 1], [2, 1], [3, 1]], [[1, 2]]])
+      eventually { pending.zero? }
+    end
+
+    it "try again what fails, discard it, or give up on it; on_error and subscribers are told there" do
+      told = RedisIPC.subscribe(:event) { |one| pipe.last.puts(JSON.generate([:told, one.payload[:status]])) }
+      writer = pipe.last
+      subscription = consume_apart(attempts: 2, discard_on: KeyError,
+                                   on_error: lambda { |error|
+                                               writer.puts(JSON.generate([:error, error.message]))
+                                             }) do |event, _|
+        raise event.data == "drop" ? KeyError : "no #{event.data}"
+      end
+      publish("drop")
+      expect(heard).to eq([%w[told discarded]])
+      publish("bad")
+      expect(heard(3)).to contain_exactly(%w[told retried], %w[told dead], ["error", "no bad"])
+      expect(eventually do
+               subscription.dead_letters.first
+             end).to have_attributes(data: "bad", reason: "RuntimeError: no bad")
+      eventually { pending.zero? }
+      expect(subscription.stats).to include(taken: 2, dead_lettered: 1, held: 0)
+    ensure
+      RedisIPC.unsubscribe(told)
+    end
+
+    it "own a resource in each thread, which is closed with it" do
+      writer = pipe.last
+      make = lambda do
+        Object.new.tap do |one|
+          one.define_singleton_method(:close) do
+            writer.puts(JSON.generate([:closed, object_id]))
+          end
+        end
+      end
+      subscription = consume_apart(resource: make) { |_, say, own| say << [:used, own.object_id] }
+      publish_all([1, 2])
+      used = heard(2)
+      expect(used.uniq.size).to eq(1)
+      subscription.stop
+      expect(heard).to eq([["closed", used.first.last]])
+    end
+
+    it "are replaced when they die: what they handled is tried again, and what they had not begun is no try" do
+      subscription = consume_apart do |event, say|
+        say << [event.data, event.attempt, Process.pid]
+        sleep if event.data == "held" && event.attempt == 1
+      end
+      publish("held")
+      _, _, first = heard.first
+      publish("next")
+      Process.kill(:KILL, first)
+      said = heard(2)
+      expect(said.map { |words| words.first(2) }).to contain_exactly(["held", 2], ["next", 1])
+      expect(said.map(&:last)).not_to include(first)
+      eventually { pending.zero? }
+      expect(errors).to be_empty
+      expect(subscription.stats).to include(held: 0, released: 0)
+    end
+
+    it "that die with an event each time make it a dead letter, which says so; others are handled" do
+      subscription = consume_apart(attempts: 3) do |event, say|
+        exit!(7) if event.data == "poison"
+        say << [event.data, event.attempt]
+      end
+      publish_all(["poison", 1, 2, 3])
+      expect(heard(3)).to match_array([[1, 1], [2, 1], [3, 1]])
+      expect(eventually { subscription.dead_letters.first }).to have_attributes(
+        data: "poison", attempts: 3,
+        reason: /WorkerDiedError: the worker process \d+ exited with status 7 while it handled the event/
+      )
+      expect(next_of(errors)).to be_a(RedisIPC::WorkerDiedError).and have_attributes(stream: "orders")
+      eventually { pending.zero? }
+    end
+
+    it "that die with a batch cost only the event that kills them" do
+      subscription = consume_apart(attempts: 3, batch: { size: 5, within: 0.1 }) do |events, say|
+        Process.kill(:KILL, Process.pid) if events.any? { |event| event.data == 3 }
+        say << events.map(&:data)
+      end
+      publish_all(0...5)
+      expect(heard(4).flatten).to match_array([0, 1, 2, 4])
+      expect(eventually do
+               subscription.dead_letters.to_a.first
+             end).to have_attributes(data: 3, reason: /killed by SIGKILL/)
+      eventually { pending.zero? }
+      expect(subscription.dead_letters.size).to eq(1)
+    end
+
+    it "have rules for their death" do
+      subscription = consume_apart(discard_on: RedisIPC::WorkerDiedError) { |_, _| exit!(1) }
+      publish(1)
+      eventually { subscription.stats[:acknowledged] == 1 }
+      expect(subscription.dead_letters).to be_empty
+    end
+
+    it "end when the consumer stops, after their handlers; what was not begun is handed back" do
+      subscription = consume_apart(lease: 60) do |event, say|
+        say << [event.data, Process.pid]
+        sleep 0.3
+      end
+      publish_all(0...5)
+      first, pid = heard.first
+      subscription.stop(timeout: 20)
+      expect(alive?(pid)).to be(false)
+      done = [first]
+      done << heard.first.first until silent?
+      kept = got
+      consume(lease: 60) { |event| kept << [event.data, event.attempt] }
+      expect(next_ones(5 - done.size)).to match_array(((0...5).to_a - done).map { |number| [number, 1] })
+    end
+
+    it "are killed when their handlers take longer than a stop waits, and the event is handed back as a try" do
+      subscription = consume_apart(lease: 60) do |_, say|
+        say << Process.pid
+        sleep
+      end
+      publish(1)
+      pid = heard.first
+      subscription.stop(timeout: 0.1)
+      expect(alive?(pid)).to be(false)
+      kept = got
+      consume(lease: 60) { |event| kept << [event.data, event.attempt] }
+      expect(next_of(got)).to eq([1, 2])
+      expect(errors).to be_empty
+    end
+
+    it "drop nothing when a thread that feeds them is killed" do
+      consume_apart do |event, say|
+        say << event.attempt
+        sleep if event.attempt == 1
+      end
+      publish(1)
+      expect(heard).to eq([1])
+      Thread.list.find { |thread| thread.name.to_s.start_with?("redis_ipc event feeder") }.kill
+      expect(heard).to eq([2])
+      eventually { pending.zero? }
+    end
+
+    it "go on when a thread of theirs is killed" do
+      consume_apart do |event, say|
+        say << [event.attempt, Process.pid]
+        Thread.current.kill if event.attempt == 1
+      end
+      publish(1)
+      said = heard(2)
+      expect(said.map(&:first)).to eq([1, 2])
+      expect(said.map(&:last).uniq.size).to eq(1)
+    end
+
+    it "can ask and publish, by connections of their own; no consumer or stream of the parent is connected in them" do
+      connect("child", &echo)
+      asker = connect("parent")
+      options = redis_options
+      consume(group: "other", concurrency: { processes: 1 }) { |_| nil }
+      names = -> { redis.xinfo(:groups, "orders").sum { |group| group["consumers"] } }
+      publish("before")
+      consume_apart do |event, say|
+        RedisIPC::Events.publish("done", event.data, redis_options: options)
+        say << asker.send_to_group(content: event.data, to: "child").value
+        consumers.last.lag
+      rescue RedisIPC::NotConnectedError => e
+        say << e.class.name
+      end
+      expect(heard(2)).to eq(["before", "RedisIPC::NotConnectedError"])
+      expect(redis.xlen("done")).to eq(1)
+      eventually { names.call == 2 }
+      expect(asker.instances.count { |one| one[:group] == "child" }).to eq(1)
+    end
+
+    it "have no socket of ours but that to their parent" do
+      skip "there is no /proc" unless File.directory?("/proc/self/fd")
+      sockets = lambda do
+        files = Dir.children("/proc/self/fd").filter_map do |number|
+          File.readlink("/proc/self/fd/#{number}")
+        rescue Errno::ENOENT
+          nil
+        end
+        files.grep(/socket/)
+      end
+      redis.ping
+      others = sockets.call
+      consume(group: "other") { |event| event }
+      connect("child", &echo)
+      consume_apart { |_, say| say << (sockets.call - others).size }
+      publish(1)
+      expect(heard).to eq([1])
+    end
+
+    # A process that consumes in workers, which say what they do.
+    def consuming_apart(handler, options: "")
+      ruby(<<~RUBY).tap { |process| expect(process.line).to eq("ready") }
+        require "logger"
+        def say(*words) = $stdout.write(words.join(" ") + "\n")
+        trap("INT") { exit }
+        RedisIPC.configure do |config|
+          config.redis_options = { url: ENV.fetch("REDIS_URL") }
+          config.logger = Logger.new(IO::NULL)
+        end
+        subscription = RedisIPC::Events.consume(stream: "orders", group: "billing", from: :beginning, lease: 60,
+                                                concurrency: { processes: 2 }, #{options}) { |event| #{handler} }
+        say("ready")
+        $stdin.gets
+        exit
+      RUBY
+    end
+
+    it "vanish when their parent is killed, whatever they do" do
+      parent = consuming_apart("say(Process.pid); event.data == 0 ? loop { } : sleep")
+      publish_all([0, 1])
+      workers = [parent.line, parent.line].map(&:to_i)
+      expect(workers.uniq.size).to eq(2)
+      parent.kill
+      parent.wait
+      eventually { workers.none? { |pid| alive?(pid) } }
+    end
+
+    %i[TERM INT].each do |signal|
+      it "drop nothing when #{signal} is sent to all processes" do
+        handler = "say(Process.pid, event.data); sleep 0.2; RedisIPC::Events.publish('done', event.data)"
+        parent = consuming_apart(handler)
+        publish_all(0...20)
+        workers = Array.new(2) { parent.line.split.first.to_i }
+        [*workers, parent.pid].each { |pid| Process.kill(signal, pid) }
+        parent.wait
+        expect(workers).to all(satisfy { |pid| !alive?(pid) })
+        done = redis.xrange("done").map { |_, fields| fields["data"].to_i }
+        expect(done.size).to be_between(2, 4)
+        kept = got
+        consume(lease: 60) { |event| kept << [event.data, event.attempt] }
+        expect(next_ones(20 - done.size)).to match_array(((0...20).to_a - done).map { |number| [number, 1] })
+      end
+    end
+
+    it "of a parent that forks stay its own, and the child has others" do
+      parent = ruby(<<~RUBY)
+        RedisIPC.configure { |config| config.redis_options = { url: ENV.fetch("REDIS_URL") } }
+        subscription = RedisIPC::Events.consume(stream: "orders", group: "billing", from: :beginning,
+                                                concurrency: { processes: 1 }) do |event|
+          RedisIPC::Events.publish("done", [Process.ppid, event.data])
+          sleep 0.005
+        end
+        child = fork do
+          subscription.lag
+          $stdout.write("ready\n")
+          $stdin.read
+        end
+        $stdout.write("\#{Process.pid} \#{child}\n")
+        Process.wait(child)
+      RUBY
+      lines = [parent.line, parent.line]
+      pids = lines.find { |line| line != "ready" }.split.map(&:to_i)
+      publish_all(0...100)
+      done = -> { redis.xrange("done").map { |_, fields| JSON.parse(fields["data"]) } }
+      eventually { done.call.size == 100 }
+      expect(done.call.map(&:last)).to match_array(0...100)
+      expect(done.call.map(&:first).uniq).to match_array(pids)
+      parent.end_input
+      expect(parent.wait).to be_success
+      eventually { redis.xinfo(:consumers, "orders", "billing").empty? }
+    end
+
+    it "are refused where a system cannot fork" do
+      allow(Process).to receive(:respond_to?).and_call_original
+      allow(Process).to receive(:respond_to?).with(:fork).and_return(false)
+      expect { consume_apart { |event, _| event } }
+        .to raise_error(RedisIPC::ConfigurationError, /needs a system that can fork/)
     end
   end
 end

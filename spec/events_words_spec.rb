@@ -42,7 +42,7 @@ RSpec.describe RedisIPC::Events::Consumer do
       expect(refused { order :source }).to eq("order :source is not there yet: only :none is")
       expect(refused { order :alphabet }).to include("must be :none, :key or :source, got :alphabet")
       expect(refused { concurrency ractors: 3 }).to include("concurrency ractors: is not there yet")
-      expect(refused { concurrency threads: 3, fibers: 5 }).to include("is either threads: or fibers:, not both")
+      expect(refused { concurrency threads: 3, fibers: 5 }).to include("fibers: and threads: exclude each other")
       expect(refused { concurrency }).to include("needs a number: concurrency threads: 5")
       expect(refused { concurrency threads: 0 }).to include("must be a whole number from 1 to 1000, got 0")
       expect(refused { concurrency workers: 3 }).to include("unknown option :workers of concurrency")

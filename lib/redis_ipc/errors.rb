@@ -141,6 +141,9 @@ module RedisIPC
   # An event failed without an exception of its own: its handler marked it with {ChangeEvent#fail!}, or was stopped.
   class EventFailedError < Error; end
 
+  # A worker process died while it handled the event.
+  class WorkerDiedError < EventFailedError; end
+
   # A defect of this gem was caught. Please report it.
   class InternalError < Error; end
 end

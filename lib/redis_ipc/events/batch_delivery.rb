@@ -6,6 +6,9 @@ module RedisIPC
     # in two until the events that fail are found.
     # @api private
     class BatchDelivery
+      # @return [Settlement]
+      attr_reader :settlement
+
       # @param setup [Setup]
       # @param settlement [Settlement]
       def initialize(setup, settlement)

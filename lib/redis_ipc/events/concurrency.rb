@@ -17,29 +17,40 @@ module RedisIPC
       # @raise [ConfigurationError]
       def self.of(who, options)
         Check.known(who, "concurrency", options, KINDS)
-        absent = (options.keys - %i[threads fibers]).first
-        Check.refuse("concurrency #{absent}: is not there yet: only threads: and fibers: are") if absent
+        Check.refuse("concurrency ractors: is not there yet") if options.key?(:ractors)
         Check.refuse("concurrency of #{who} needs a number: concurrency threads: 5") if options.empty?
-        Check.refuse("concurrency of #{who} is either threads: or fibers:, not both") if options.size > 1
-        kind, size = options.first
-        Executors::Fibers.check(who) if kind == :fibers
-        new(kind, Check.number("#{kind}: of concurrency", size, HANDLERS))
+        numbers = options.to_h { |kind, given| [kind, Check.number("#{kind}: of concurrency", given, HANDLERS)] }
+        Executors.check(who, options.keys)
+        numbers.key?(:processes) ? of_processes(who, numbers) : new(*numbers.first)
       end
+
+      # @return [Concurrency]
+      def self.of_processes(who, numbers)
+        threads = numbers.fetch(:threads, 1)
+        handlers = numbers[:processes] * threads
+        return new(:processes, numbers[:processes], threads) if HANDLERS.cover?(handlers)
+
+        Check.refuse("concurrency of #{who} is at most #{HANDLERS.last} threads in all processes, got #{handlers}")
+      end
+      private_class_method :of_processes
 
       # @return [Symbol] the kind of worker
       attr_reader :kind
       # @return [Integer] how many workers
       attr_reader :size
+      # @return [Integer] how many handlers a worker runs at the same time
+      attr_reader :threads
 
-      def initialize(kind, size)
+      def initialize(kind, size, threads = 1)
         @kind = kind
         @size = size
+        @threads = threads
         freeze
       end
 
       # @return [Integer] how many handlers may run at the same time
       def handlers
-        size
+        size * threads
       end
     end
     private_constant :Concurrency

@@ -49,8 +49,8 @@ module RedisIPC
         end
 
         # Says how many events are handled at the same time in a process.
-        # @param options [Hash] `threads: 5`, or `fibers: 50`, which needs the gem async; docs/events.md says for which
-        #   handlers
+        # @param options [Hash] `threads: 5`, or `fibers: 50`, which needs the gem async, or `processes: 2`, perhaps
+        #   with `threads:` in each; docs/events.md says for which handlers
         # @return [self]
         def concurrency(**options)
           ConsumerState.of(self).say(:concurrency, options)

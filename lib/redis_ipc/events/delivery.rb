@@ -5,6 +5,9 @@ module RedisIPC
     # Handles events one by one: runs the handler, and settles the event by what that did.
     # @api private
     class Delivery
+      # @return [Settlement]
+      attr_reader :settlement
+
       # @param setup [Setup]
       # @param settlement [Settlement]
       def initialize(setup, settlement)

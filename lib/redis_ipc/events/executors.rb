@@ -4,6 +4,7 @@ require_relative "executors/intake"
 require_relative "executors/handling"
 require_relative "executors/threads"
 require_relative "executors/fibers"
+require_relative "executors/processes"
 
 module RedisIPC
   module Events
@@ -14,20 +15,30 @@ module RedisIPC
     # - `join(deadline)` waits until no handler runs any more, at most until that moment of {Monotonic}.
     # - `kill` ends what still runs, where that is possible. The engine then hands back what was not settled.
     # - `current?` says whether the calling thread is one of its workers.
-    # - `abandon` runs in a fork of the process: it lets go of what belongs to the parent.
     # @api private
     module Executors
       class << self
+        # @param who [String] the class
+        # @param kinds [Array<Symbol>] what its `concurrency` names
+        # @raise [ConfigurationError] if they cannot be combined, or not be had here
+        def check(who, kinds)
+          kind = (kinds - [:threads]).first
+          both = kinds.include?(:fibers) ? kinds - [:fibers] : []
+          Check.refuse("concurrency of #{who}: fibers: and #{both.first}: exclude each other") if both.any?
+          { fibers: Fibers, processes: Processes }[kind]&.check(who)
+        end
+
         # @param setup [Setup]
         # @param intake [Intake]
         # @param delivery [Delivery, BatchDelivery]
         # @param label [String] for the names of threads
         # @yieldparam exception [Exception] what nobody else is told of
-        # @return [Threads, Fibers]
+        # @return [Threads, Fibers, Processes]
         def build(setup, intake, delivery, label, &report)
           handling = Handling.new(setup, delivery)
           size = setup.concurrency.size
           case setup.concurrency.kind
+          when :processes then Processes.new(setup, label, intake, handling, delivery.settlement, &report)
           when :fibers then Fibers.new(size, label, intake, handling, setup.resource, &report)
           else Threads.new(size, label, intake, handling, resources(setup, &report))
           end

@@ -48,6 +48,7 @@ module RedisIPC
         @session.abandon
         ProcessHooks.forget(@session)
       end
+      alias leave_to_parent reconnect_after_fork
     end
     private_constant :Publisher
   end

@@ -67,6 +67,12 @@ module RedisIPC
         logger ? logger.warn(text) : ErrorReport.warning(text)
       end
 
+      # A worker process takes no events itself.
+      def leave_to_parent
+        super
+        @session&.renounce
+      end
+
       # @return [String]
       def inspect
         "#<#{self.class} of #{title}>"

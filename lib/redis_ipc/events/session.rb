@@ -48,11 +48,6 @@ module RedisIPC
         super
       end
 
-      def abandon
-        super
-        @workers&.abandon
-      end
-
       private
 
       # Ends the handlers that still run, where the executor can.

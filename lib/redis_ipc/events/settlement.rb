@@ -48,8 +48,7 @@ module RedisIPC
         carry_out(engine, native, event, @policy.decide(error, event))
       end
 
-      private
-
+      # Runs the block, which tells the engine what becomes of events.
       def guarded
         yield
       rescue NotConnectedError
@@ -57,6 +56,8 @@ module RedisIPC
       rescue Error => e
         @runner.report(e)
       end
+
+      private
 
       def discard(engine, native, event, error)
         engine.done([native])

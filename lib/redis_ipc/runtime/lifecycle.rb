@@ -76,6 +76,12 @@ module RedisIPC
       ThreadPool.name_thread(@reconnecting, title("reconnect"))
     end
 
+    # Leaves to the parent what is connected, in a child that works for it. The first use connects again.
+    # @api private
+    def leave_to_parent
+      @session.abandon unless over?
+    end
+
     private
 
     # Connects, or raises if it is connected already.

@@ -4,6 +4,10 @@ module RedisIPC
   # Handles forks and the end of the process for connected streams, JSON-RPC servers and clients.
   # @api private
   module ProcessHooks
+    # The thread variable that marks the thread which forks a worker.
+    WORKER = :redis_ipc_worker
+    private_constant :WORKER
+
     @on_fork = []
     @streams = {}.compare_by_identity
     @mutex = Mutex.new
@@ -12,6 +16,20 @@ module RedisIPC
       # @yield runs in each child, right after the fork; it must not block
       def on_fork(&block)
         @on_fork << block
+      end
+
+      # Forks a process that works for this one. What is connected here is not connected there, too, before it is used.
+      # @yield runs in the child, which ends with it. The `at_exit` blocks are this process's, and do not run there
+      # @return [Integer] the id of the child
+      def fork_worker(&work)
+        Thread.current.thread_variable_set(WORKER, true)
+        pid = Process.fork
+        return pid if pid
+
+        status = 1
+        status = run_worker(&work)
+      ensure
+        exit!(status) if status
       end
 
       # Runs the block, which starts an engine, with the signals watched. Without another thread Ruby before 3.3 starts
@@ -47,8 +65,9 @@ module RedisIPC
       # have new ones, because the child may fork before that.
       def after_fork
         @mutex = Mutex.new
+        @worker ||= Thread.current.thread_variable_get(WORKER)
         # Streams that are connected again register themselves meanwhile.
-        @streams.dup.each_value(&:reconnect_after_fork)
+        @streams.dup.each_value(&(@worker ? :leave_to_parent : :reconnect_after_fork))
         @on_fork.each(&:call)
       end
 
@@ -69,6 +88,19 @@ module RedisIPC
       end
 
       private
+
+      # @return [Integer] the status that the process ends with
+      def run_worker
+        yield
+        0
+      rescue SystemExit => e
+        e.status
+      rescue Exception => e # rubocop:disable Lint/RescueException -- the process ends with it
+        ErrorReport.warning("redis_ipc: the worker process #{Process.pid} ends: #{e.full_message(highlight: false)}")
+        1
+      ensure
+        [$stdout, $stderr].each(&:flush)
+      end
 
       # Runs after all other `at_exit` blocks, because they may still use the streams. A stream that connects during or
       # after it gets a block of its own.

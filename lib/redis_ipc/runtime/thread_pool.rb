@@ -81,6 +81,16 @@ module RedisIPC
       each { |thread| thread.join([deadline - Monotonic.now, 0].max) }
     end
 
+    # Waits until its threads have ended by themselves. One that is killed is replaced before it ends.
+    def wait
+      loop do
+        alive = @threads.values.select(&:alive?)
+        break if alive.empty?
+
+        alive.each(&:join)
+      end
+    end
+
     # @see .wait_in_turn
     def stand_in
       @mutex.synchronize do

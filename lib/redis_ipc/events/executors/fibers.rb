@@ -80,9 +80,6 @@ module RedisIPC
           @reactor.current?
         end
 
-        # (see Executors)
-        def abandon; end
-
         private
 
         # Takes events when a place is free.

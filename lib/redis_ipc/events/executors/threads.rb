@@ -34,6 +34,12 @@ module RedisIPC
           @pool.join(deadline)
         end
 
+        # Waits until all threads have ended by themselves.
+        # @return [void]
+        def wait
+          @pool.wait
+        end
+
         # Nothing: Ruby code that runs in a thread cannot be ended safely.
         def kill; end
 
@@ -41,9 +47,6 @@ module RedisIPC
         def current?
           @pool.current?
         end
-
-        # (see Executors)
-        def abandon; end
 
         private
 

@@ -1,0 +1,167 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  module Events
+    module Executors
+      class Processes
+        # Sends events to workers, and carries out what they say became of them.
+        # @api private
+        class Errands
+          # Of how many events of batches it is known that a worker has died with them.
+          SUSPECTS = 10_000
+          private_constant :SUSPECTS
+
+          # @return [Setup]
+          attr_reader :setup
+          # @return [Settlement]
+          attr_reader :settlement
+
+          # @param setup [Setup]
+          # @param settlement [Settlement]
+          def initialize(setup, settlement)
+            @setup = setup
+            @settlement = settlement
+            @suspects = {}
+          end
+
+          # The workers are killed from now on, because the consumer stops: that is no fault of their events.
+          def stop
+            @stopped = true
+          end
+
+          # @return [Boolean]
+          def stopped?
+            @stopped ? true : false
+          end
+
+          # @param seat [Seat]
+          # @param engine [Native::EventConsumer]
+          # @param events [Array<Native::StreamEvent>]
+          # @return [Boolean] false if events are left that were not begun
+          # @raise (see Slot#worker)
+          def run(seat, engine, events)
+            parts(events).all? { |part| Errand.new(self, engine, part).run(seat) }
+          end
+
+          # One of these has killed a worker, or all of them together.
+          def suspect(events)
+            return if events.size == 1
+
+            events.each { |event| @suspects[event.id] = true }
+            @suspects.shift while @suspects.size > SUSPECTS
+          end
+
+          # These are settled.
+          def acquit(events)
+            events.each { |event| @suspects.delete(event.id) } unless @suspects.empty?
+          end
+
+          private
+
+          # Of a batch, events that a worker has died with are handled one by one: one of them would take all of its
+          # batch to the dead letters.
+          def parts(events)
+            return [events] if @suspects.empty?
+
+            events.chunk_while { |one, other| [one, other].none? { |event| @suspects.key?(event.id) } }
+          end
+        end
+
+        # What was taken together, while a worker has it.
+        # @api private
+        class Errand
+          # @param errands [Errands]
+          # @param engine [Native::EventConsumer]
+          # @param events [Array<Native::StreamEvent>]
+          def initialize(errands, engine, events)
+            @errands = errands
+            @settlement = errands.settlement
+            @engine = engine
+            @events = events
+            @left = events.to_h { |event| [event, true] }.compare_by_identity
+          end
+
+          # @param seat [Seat]
+          # @return [Boolean] false if events are left that were not begun
+          # @raise (see Slot#worker)
+          def run(seat)
+            connection = hand_out(seat)
+            return false unless connection
+
+            handed_out = true
+            ended = follow(connection)
+            return @left.empty? if ended
+            return true if @errands.stopped?
+
+            died(seat.worker)
+            false
+          ensure
+            stopped(seat.worker) if handed_out && ended.nil?
+          end
+
+          private
+
+          # A worker that has died since its last event has not begun this. If the next one dies while it reads it, that
+          # counts.
+          def hand_out(seat)
+            message = Wire.events(@events)
+            connection = nil
+            2.times do
+              connection = seat.connection
+              break if connection.nil? || connection.write(message)
+            end
+            connection
+          end
+
+          # Carries out verdicts.
+          # @return [Boolean] whether the worker has said that these are all
+          def follow(connection)
+            while (verdict = connection.read)
+              letter, *words = Wire.read_verdict(verdict)
+              return true if letter == Wire::ENDED
+
+              @settlement.guarded { carry_out(letter, *words) }
+            end
+            false
+          end
+
+          def carry_out(letter, places, word = nil)
+            events = @events.values_at(*places)
+            events.each { |event| @left.delete(event) }
+            @errands.acquit(events) unless letter == Wire::RETRY
+            case letter
+            when Wire::DONE then @engine.done(events)
+            when Wire::RETRY then @engine.retry(events.first, word)
+            when Wire::BURY then @engine.bury(events.first, word)
+            else @engine.give_back(events)
+            end
+          end
+
+          # The worker has died with what is left. Of single events it has begun only the first: they are handled in
+          # their order.
+          def died(worker)
+            worker.kill
+            fail_begun("the worker process #{worker.pid} #{worker.ending} while it handled the event")
+          end
+
+          # The feeder was killed. Nobody would read the worker's verdicts.
+          def stopped(worker)
+            worker.kill
+            fail_begun("the handler was stopped before it finished")
+          end
+
+          def fail_begun(text)
+            begun = @errands.setup.batch ? @left.keys : @left.keys.first(1)
+            @errands.suspect(begun)
+            begun.each do |native|
+              @left.delete(native)
+              event = ChangeEvent.new(native, @errands.setup.format)
+              error = WorkerDiedError.new(text, stream: event.source, entry_id: event.position)
+              @settlement.carry_out(@engine, native, event, @settlement.decide(error, event))
+            end
+          end
+        end
+      end
+    end
+  end
+end

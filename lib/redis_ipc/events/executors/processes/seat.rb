@@ -1,0 +1,111 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  module Events
+    module Executors
+      class Processes
+        # A place for a worker process: when the worker dies, another one takes its place.
+        # @api private
+        class Slot
+          # @return [Array<Seat>]
+          attr_reader :seats
+
+          # @param process [WorkerProcess] what workers run
+          # @param threads [Integer] how many threads a worker has
+          def initialize(process, threads)
+            @process = process
+            @seats = Array.new(threads) { |number| Seat.new(self, number) }
+            @mutex = Mutex.new
+          end
+
+          # Returns the worker, and forks one if there is none.
+          # @return [Worker, nil] nil once the consumer stops
+          # @raise [SystemCallError, ThreadError] if there can be no more processes, or threads
+          def worker
+            @mutex.synchronize do
+              next @worker if @finished || @worker&.alive?
+
+              @worker&.close
+              @worker = nil
+              # Nobody else knows of it before it is here.
+              Thread.handle_interrupt(Object => :never) { @worker = Worker.new(@process, @seats.size) }
+            end
+          end
+
+          # Lets the worker end when it has handled what it has begun.
+          def finish
+            @mutex.synchronize do
+              @finished = true
+              @worker&.finish
+            end
+          end
+
+          # @return [Boolean] whether the worker has events
+          def busy?
+            @seats.any?(&:occupied?)
+          end
+
+          # @param seconds [Numeric]
+          def join(seconds)
+            @worker&.join(seconds)
+          end
+
+          # Ends the worker at once.
+          def kill
+            @worker&.kill
+          end
+
+          # Closes what is left.
+          def close
+            @seats.each(&:close)
+            @worker&.close
+          end
+        end
+
+        # A feeder's end of the connection to its thread of a worker.
+        # @api private
+        class Seat
+          # @return [Worker, nil] the worker whose connection it has
+          attr_reader :worker
+
+          # @param slot [Slot]
+          # @param number [Integer] which of the worker's threads it is
+          def initialize(slot, number)
+            @slot = slot
+            @number = number
+          end
+
+          # @return [Connection, nil] to a worker that is alive, if need be a new one; nil once the consumer stops
+          # @raise (see Slot#worker)
+          def connection
+            worker = @slot.worker
+            unless worker.equal?(@worker)
+              close
+              @worker = worker
+              @connection = worker&.connections&.at(@number)
+            end
+            @connection
+          end
+
+          # Marks the worker as busy meanwhile.
+          def occupied
+            @occupied = true
+            yield
+          ensure
+            @occupied = false
+          end
+
+          # @return [Boolean]
+          def occupied?
+            @occupied ? true : false
+          end
+
+          def close
+            @connection&.close
+            @connection = @worker = nil
+          end
+        end
+      end
+    end
+  end
+end

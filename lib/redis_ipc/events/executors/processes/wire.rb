@@ -1,0 +1,151 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  module Events
+    module Executors
+      class Processes
+        # How events cross to a worker process, and what became of them comes back. Each message is its length, 4 bytes,
+        # and so many bytes. Numbers are big-endian.
+        #
+        # A message with events has their number (4 bytes), and of each the length of its id (4) and the id, how often
+        # it was delivered (4), when it was received (8, in ms), the number of its fields (4), and of each name and
+        # value the length (4) and the bytes.
+        #
+        # A verdict has a letter and the places of events in their message (4 each): `D` they are done, `G` they are
+        # given back, `R` one is tried again after so many seconds (8, a double), `B` one is given up on, for a reason
+        # (the rest), `E` no other verdict follows.
+        # @api private
+        module Wire
+          DONE = "D"
+          RETRY = "R"
+          BURY = "B"
+          BACK = "G"
+          ENDED = "E"
+
+          # An event as a worker process has it.
+          # @!attribute place [Integer] its place in the message
+          Event = Struct.new(:id, :deliveries, :received_ms, :fields, :place) do
+            # @return [Integer] the milliseconds of its id
+            def ms
+              id.to_i
+            end
+          end
+
+          class << self
+            # @param natives [Array<Native::StreamEvent>]
+            # @return [String]
+            def events(natives)
+              natives.each_with_object([natives.size].pack("N")) { |native, message| add(message, native) }
+            end
+
+            # @param message [String]
+            # @return [Array<Event>] frozen ones
+            def read_events(message)
+              reader = Reader.new(message)
+              Array.new(reader.number) { |place| read_event(reader, place) }
+            end
+
+            # @param events [Array<Event>]
+            # @return [String]
+            def done(events)
+              [DONE, *events.map(&:place)].pack("aN*")
+            end
+
+            # (see done)
+            def back(events)
+              [BACK, *events.map(&:place)].pack("aN*")
+            end
+
+            # @param event [Event]
+            # @param wait [Float] seconds
+            # @return [String]
+            def retry(event, wait)
+              [RETRY, event.place, wait].pack("aNG")
+            end
+
+            # @param event [Event]
+            # @param reason [String]
+            # @return [String]
+            def bury(event, reason)
+              [BURY, event.place, reason].pack("aNa*")
+            end
+
+            # @return [String]
+            def ended
+              ENDED
+            end
+
+            # @param verdict [String]
+            # @return [Array] the letter, and what follows it
+            def read_verdict(verdict)
+              letter = verdict[0]
+              case letter
+              when RETRY then verdict.unpack("aNG")
+              when BURY then verdict.unpack("aNa*").tap { |parts| text(parts.last) }
+              else [letter, verdict.unpack("xN*")]
+              end
+            end
+
+            # @param bytes [String] becomes UTF-8 where it is that
+            # @return [String] the same, frozen
+            def text(bytes)
+              bytes.force_encoding(Encoding::UTF_8)
+              bytes.force_encoding(Encoding::BINARY) unless bytes.valid_encoding?
+              bytes.freeze
+            end
+
+            private
+
+            def add(message, native)
+              id = native.id
+              fields = native.fields
+              message << [id.bytesize, id, native.deliveries, native.received_ms, fields.size].pack("Na*NQ>N")
+              fields.each { |name, value| message << [name.bytesize, name, value.bytesize, value].pack("Na*Na*") }
+            end
+
+            def read_event(reader, place)
+              id = reader.text
+              deliveries = reader.number
+              received = reader.long
+              fields = Array.new(reader.number) { [reader.text, reader.text] }.to_h.freeze
+              Event.new(id, deliveries, received, fields, place).freeze
+            end
+          end
+
+          # Reads a message from its beginning to its end.
+          class Reader
+            def initialize(message)
+              @message = message
+              @position = 0
+            end
+
+            # @return [Integer]
+            def number
+              @message.unpack1("N", offset: advance(4))
+            end
+
+            # @return [Integer]
+            def long
+              @message.unpack1("Q>", offset: advance(8))
+            end
+
+            # @return [String]
+            def text
+              size = number
+              Wire.text(@message.byteslice(advance(size), size))
+            end
+
+            private
+
+            def advance(bytes)
+              position = @position
+              @position += bytes
+              position
+            end
+          end
+          private_constant :Reader
+        end
+      end
+    end
+  end
+end

@@ -1,0 +1,106 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  module Events
+    module Executors
+      class Processes
+        # A worker process, as the process has it that forked it.
+        # @api private
+        class Worker
+          # @return [Integer]
+          attr_reader :pid
+          # @return [Array<Connection>] one for each of its threads
+          attr_reader :connections
+
+          # Forks it.
+          # @param process [WorkerProcess] what it runs
+          # @param threads [Integer] how many threads it has
+          # @raise [SystemCallError] if there can be no more processes
+          # @raise [ThreadError] if there can be no more threads
+          def initialize(process, threads)
+            pairs = Array.new(threads) { Connection.pair }
+            @connections = pairs.map(&:first)
+            life, @life = IO.pipe
+            Connection.keep(@life)
+            others = pairs.map(&:last)
+            @pid = fork_here { process.run(others, life) }
+            @waiter = Thread.new { wait }
+            ThreadPool.name_thread(@waiter, "worker #{@pid}")
+          ensure
+            [*others, life].each { |file| file&.close }
+            @waiter ? nil : give_up
+          end
+
+          # @return [Boolean] whether it is not known to have ended
+          def alive?
+            @waiter.alive?
+          end
+
+          # Lets it handle what it has begun, and end then.
+          def finish
+            @connections.each(&:finish_writing)
+          end
+
+          # @param seconds [Numeric]
+          # @return [Boolean] whether it has ended by then
+          def join(seconds)
+            !@waiter.join(seconds).nil?
+          end
+
+          # Ends it at once.
+          def kill
+            # Until it was waited for, no other process can have its id.
+            Process.kill(:KILL, @pid) if alive?
+          rescue SystemCallError
+            # Somebody else has waited for it.
+          ensure
+            @waiter.join
+          end
+
+          # Closes what belongs to it, once it has ended.
+          def close
+            @connections.each(&:close)
+            close_life
+          end
+
+          # @return [String] how it ended
+          def ending
+            status = @waiter.value
+            return "ended" if status.nil?
+            return "was killed by SIG#{Signal.signame(status.termsig)}" if status.signaled?
+
+            "exited with status #{status.exitstatus}"
+          end
+
+          private
+
+          # The child has only the thread that forks: a new one holds no lock, and is in no `ensure` of the caller's.
+          def fork_here(&run)
+            thread = Thread.new { ProcessHooks.fork_worker(&run) }
+            thread.report_on_exception = false
+            thread.value
+          end
+
+          # @return [Process::Status, nil] nil if somebody else has waited for it
+          def wait
+            Process.wait2(@pid).last
+          rescue SystemCallError
+            nil
+          ensure
+            # A fork of the worker may have copies of its sockets, so that they are not closed with it.
+            @connections.each(&:shut_down)
+          end
+
+          def give_up
+            close
+          end
+
+          def close_life
+            Connection.forget(@life)
+            @life.close
+          end
+        end
+      end
+    end
+  end
+end
