@@ -59,6 +59,12 @@ impl NativeEventConsumer {
         take_by(ruby, rb_self.consumer(ruby)?, |consumer, interrupt| consumer.take_for(handlers, interrupt))
     }
 
+    /// The next event, if there is one already.
+    fn take_ready(ruby: &Ruby, rb_self: &Self) -> Result<Option<NativeStreamEvent>, Error> {
+        let event = rb_self.consumer(ruby)?.take_ready();
+        Ok(event.map(|event| NativeStreamEvent::new(ruby, event)))
+    }
+
     /// The next `size` events, or what there is `within` seconds after the first; nil once no more come.
     fn take_batch(ruby: &Ruby, rb_self: &Self, size: usize, within: f64) -> Result<Option<RArray>, Error> {
         let within = seconds(within);
@@ -245,6 +251,7 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.undef_default_alloc_func();
     class.define_method("take", method!(entry::method1(NativeEventConsumer::take), 1))?;
     class.define_method("take_for", method!(entry::method1(NativeEventConsumer::take_for), 1))?;
+    class.define_method("take_ready", method!(entry::method0(NativeEventConsumer::take_ready), 0))?;
     class.define_method("take_batch", method!(entry::method2(NativeEventConsumer::take_batch), 2))?;
     class.define_method("give_back", method!(entry::method1(NativeEventConsumer::give_back), 1))?;
     class.define_method("done", method!(entry::method1(NativeEventConsumer::done), 1))?;

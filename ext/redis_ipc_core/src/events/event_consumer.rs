@@ -215,6 +215,14 @@ impl EventConsumer {
         }
     }
 
+    /// Takes the next event if one is queued, and does not wait for one.
+    pub fn take_ready(&self) -> Option<Arc<InFlight>> {
+        if self.admission.pause.is_set() {
+            return None;
+        }
+        self.admission.queue.try_take().inspect(|event| event.start())
+    }
+
     /// Takes the events that are queued, until there are `most` with the first.
     fn with_more(&self, first: Arc<InFlight>, most: usize) -> Vec<Arc<InFlight>> {
         let mut events = vec![first];

@@ -8,12 +8,15 @@ module RedisIPC
       #
       # A thread of its own takes events from the engine, for as many fibers as are free, because the engine waits
       # without knowing of fibers. Each event (or batch) gets a new fiber, and one of the places, of which there are as
-      # many as handlers may run.
+      # many as handlers may run. A fiber goes on with the next event if the engine has one ready, which saves a change
+      # of threads.
       # @api private
       class Fibers
         # A place for a fiber.
         Place = Class.new
-        private_constant :Place
+        # After so many events a fiber lets the others run, because its handlers may have waited for nothing.
+        IN_A_ROW = 16
+        private_constant :Place, :IN_A_ROW
 
         # @param who [String] the class
         # @raise [ConfigurationError] if handlers cannot run in fibers here
@@ -100,19 +103,28 @@ module RedisIPC
           @resources&.enter
           Async do |task|
             while (engine, events, place = @taken.pop)
-              task.async { |fiber| handle(fiber, place, engine, events) }
+              task.async { |fiber| serve(fiber, place, engine, events) }
             end
           end
           false
         end
 
-        def handle(task, place, engine, events)
+        def serve(task, place, engine, events)
           @places[task] = place
+          (1..).each do |count|
+            handle(engine, events)
+            sleep(0) if (count % IN_A_ROW).zero?
+            events = @intake.ready or break
+          end
+        ensure
+          @places.delete(task)
+          @free << place
+        end
+
+        def handle(engine, events)
           finished = @handling.call(engine, events, @intake)
         ensure
           @intake.give_back(events) unless finished
-          @places.delete(task)
-          @free << place
         end
 
         # The place of the current fiber, or of the one that started it.

@@ -63,6 +63,14 @@ module RedisIPC
           end
         end
 
+        # Takes an event that is there already, for a worker that is free. Batches are not, and where there is an order
+        # the engine is asked for one event after the other.
+        # @return [Array<Native::StreamEvent>, nil] one event; nil if there is none
+        def ready
+          event = @engine.take_ready unless @batch || @ordered || @stopping
+          [event] if event
+        end
+
         # Gives back those of the events that are not settled.
         # @param events [Array<Native::StreamEvent>]
         # @return [void]

@@ -34,8 +34,24 @@ impl ReadAhead {
     /// Returns how many requests may be read ahead for this number of consumers. It is 0 until a run time is known.
     pub fn count(&self, consumers: usize) -> usize {
         self.usual_run.map_or(0, |run| {
-            let per_consumer = READ_AHEAD.as_nanos() / run.as_nanos().max(1);
-            (per_consumer as usize).saturating_mul(consumers).min(MOST_AHEAD)
+            // Of many consumers with slower handlers, some get free in time, too.
+            let all = READ_AHEAD.as_nanos() * consumers as u128 / run.as_nanos().max(1);
+            usize::try_from(all).unwrap_or(usize::MAX).min(MOST_AHEAD)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_consumers_with_slower_handlers_are_read_ahead_for_as_they_get_free() {
+        let mut ahead = ReadAhead::default();
+        assert_eq!(ahead.count(50), 0, "no run time is known");
+        ahead.note_run(Duration::from_millis(10));
+        assert_eq!((ahead.count(50), ahead.count(1)), (25, 0));
+        ahead.note_stuck(Duration::from_secs(1));
+        assert_eq!(ahead.count(50), 0);
     }
 }
