@@ -338,6 +338,38 @@ RSpec.describe "the executors of events" do
       expect(subscription.stats).to include(held: 0, released: 0)
     end
 
+    it "that die fail what each of their threads has begun" do
+      consume_apart(concurrency: { processes: 1, threads: 2 }) do |event, say|
+        say << [event.data, event.attempt]
+        next if event.attempt > 1
+
+        sleep if event.data == "waits"
+        Process.kill(:KILL, Process.pid) if event.data == "kills"
+      end
+      publish("waits")
+      expect(heard).to eq([["waits", 1]])
+      publish("kills")
+      expect(heard(3)).to contain_exactly(["kills", 1], ["kills", 2], ["waits", 2])
+      publish("more")
+      expect(heard.first.first).to eq("more")
+    end
+
+    it "may fork: a child that outlives them hides no death, and says nothing on their event" do
+      children = []
+      consume_apart(concurrency: { processes: 1 }) do |event, say|
+        child = Process.fork
+        child ? say << [event.attempt, child] : sleep
+        Process.kill(:KILL, Process.pid) if child && event.attempt == 1
+      end
+      publish(1)
+      said = heard(2)
+      children = said.map(&:last)
+      expect(said.map(&:first)).to eq([1, 2])
+      eventually { pending.zero? }
+    ensure
+      children.each { |pid| Process.kill(:KILL, pid) }
+    end
+
     it "that die with an event each time make it a dead letter, which says so; others are handled" do
       subscription = consume_apart(attempts: 3) do |event, say|
         exit!(7) if event.data == "poison"

@@ -103,14 +103,15 @@ module RedisIPC
 
           # A worker that has died since its last event has not begun this. If the next one dies while it reads it, that
           # counts.
+          # @return [Connection, nil] nil if the consumer stops
           def hand_out(seat)
             message = Wire.events(@events)
             connection = nil
             2.times do
               connection = seat.connection
-              break if connection.nil? || connection.write(message)
+              return connection if connection.nil? || connection.write(message)
             end
-            connection
+            connection unless seat.slot.finished?
           end
 
           # Carries out verdicts.

@@ -23,10 +23,10 @@ module RedisIPC
           # @raise [SystemCallError, ThreadError] if there can be no more processes, or threads
           def worker
             @mutex.synchronize do
-              next @worker if @finished || @worker&.alive?
+              next if @finished
+              next @worker if @worker&.alive?
 
-              @worker&.close
-              @worker = nil
+              let_go
               # Nobody else knows of it before it is here.
               Thread.handle_interrupt(Object => :never) { @worker = Worker.new(@process, @seats.size) }
             end
@@ -55,16 +55,32 @@ module RedisIPC
             @worker&.kill
           end
 
+          # @return [Boolean] whether the consumer stops
+          def finished?
+            @finished ? true : false
+          end
+
           # Closes what is left.
           def close
             @seats.each(&:close)
-            @worker&.close
+            let_go
+          end
+
+          private
+
+          # Closes what belongs to a dead worker, but for connections on which there may still be verdicts: their
+          # feeders close these.
+          def let_go
+            @worker&.close { |number| @seats[number].reads?(@worker) }
+            @worker = nil
           end
         end
 
         # A feeder's end of the connection to its thread of a worker.
         # @api private
         class Seat
+          # @return [Slot]
+          attr_reader :slot
           # @return [Worker, nil] the worker whose connection it has
           attr_reader :worker
 
@@ -98,6 +114,12 @@ module RedisIPC
           # @return [Boolean]
           def occupied?
             @occupied ? true : false
+          end
+
+          # @param worker [Worker]
+          # @return [Boolean] whether the feeder still reads what that worker says
+          def reads?(worker)
+            occupied? && @worker.equal?(worker)
           end
 
           def close

@@ -18,17 +18,16 @@ module RedisIPC
           # @raise [SystemCallError] if there can be no more processes
           # @raise [ThreadError] if there can be no more threads
           def initialize(process, threads)
-            pairs = Array.new(threads) { Connection.pair }
-            @connections = pairs.map(&:first)
+            @connections = []
             life, @life = IO.pipe
             Connection.keep(@life)
-            others = pairs.map(&:last)
+            others = Array.new(threads) { connect }
             @pid = fork_here { process.run(others, life) }
             @waiter = Thread.new { wait }
             ThreadPool.name_thread(@waiter, "worker #{@pid}")
           ensure
             [*others, life].each { |file| file&.close }
-            @waiter ? nil : give_up
+            close unless @life.nil? || @waiter
           end
 
           # @return [Boolean] whether it is not known to have ended
@@ -58,9 +57,12 @@ module RedisIPC
           end
 
           # Closes what belongs to it, once it has ended.
+          # @yieldparam number [Integer] of a thread
+          # @yieldreturn [Boolean] whether to leave that thread's connection open
           def close
-            @connections.each(&:close)
-            close_life
+            @connections.each_with_index { |connection, number| connection.close unless block_given? && yield(number) }
+            Connection.forget(@life)
+            @life.close
           end
 
           # @return [String] how it ended
@@ -73,6 +75,13 @@ module RedisIPC
           end
 
           private
+
+          # @return [UNIXSocket] for the worker
+          def connect
+            own, other = Connection.pair
+            @connections << own
+            other
+          end
 
           # The child has only the thread that forks: a new one holds no lock, and is in no `ensure` of the caller's.
           def fork_here(&run)
@@ -89,15 +98,6 @@ module RedisIPC
           ensure
             # A fork of the worker may have copies of its sockets, so that they are not closed with it.
             @connections.each(&:shut_down)
-          end
-
-          def give_up
-            close
-          end
-
-          def close_life
-            Connection.forget(@life)
-            @life.close
           end
         end
       end
