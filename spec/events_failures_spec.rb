@@ -36,7 +36,7 @@ RSpec.describe "events whose handler fails" do
     position = publish({ order_id: 7 }, type: "order.paid", key: 7)
     expect(letter).to be_frozen.and have_attributes(
       position: position, reason: "KeyError: no order 7", attempts: 2, type: "order.paid", key: "7",
-      data: { "order_id" => 7 }, fields: { "type" => "order.paid", "key" => "7", "data" => '{"order_id":7}' },
+      data: { "order_id" => 7 }, fields: include("type" => "order.paid", "key" => "7", "data" => '{"order_id":7}'),
       died_at: be_within(10).of(Time.now), id: a_string_matching(/\A\d+-\d+\z/)
     )
     expect(letter.inspect).to include("orders", "no order 7")

@@ -273,7 +273,7 @@ RSpec.describe "testing help for events" do
       native = RedisIPC.const_get(:Native)
       fake = RedisIPC::Testing.const_get(:EventEngine)
       # What sessions and forks call: there are none of these.
-      unused = %i[take_batch next_report wait_until_done quiet close connected? consumer_name inherited_sockets paused?]
+      unused = %i[take_for take_batch next_report wait_until_done quiet close connected? consumer_name inherited_sockets paused?]
       pairs = { native::StreamEvent => fake::Stored, native::EventConsumer => fake }
       p pairs.map { |real, stand_in| real.instance_methods(false) - stand_in.instance_methods - unused }
     RUBY

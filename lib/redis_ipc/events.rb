@@ -24,6 +24,7 @@ require_relative "events/runner"
 require_relative "events/dead_letter"
 require_relative "events/dead_letters"
 require_relative "events/publication"
+require_relative "events/trimming"
 require_relative "events/publisher"
 require_relative "events/publishers"
 
@@ -67,41 +68,51 @@ module RedisIPC
 
       # Adds an event to the end of a stream. Returns once Redis has it. The first call opens a connection, which stays
       # open.
+      #
+      # If the connection breaks, the event is sent again until `connect_timeout` has passed. That adds it once.
       # @param stream [String, Symbol] the stream's name
       # @param data [Object] anything that JSON can hold
       # @param type [String, Symbol, nil] what happened, such as `"order.created"`
       # @param key [String, Symbol, Integer, nil] what it belongs to, such as the id of an order
-      # @param options [Hash] as for {publish_all}: `maxlen:`, `keep:`, `redis_options:`
+      # @param options [Hash] as for {publish_all}: `maxlen:`, `keep:`, `unread:`, `remember:`, `redis_options:`. And
+      #   `id:`, a String, Symbol or Integer: the application's id of the event, such as that of a row in an outbox. An
+      #   event with the same id is added once within `remember:` seconds; the position is that of the first
       # @return [String] the event's position in the stream
       # @raise [ContentError] if JSON cannot hold the data
       # @raise [ConnectionError] if Redis cannot be reached; its `outcome` says whether the event can be in the stream
       # @raise [CommandError] if Redis refuses
       # @raise [ArgumentError] if an argument is of the wrong kind
       def publish(stream, data, type: nil, key: nil, **options)
-        publish_all(stream, [{ data: data, type: type, key: key }], **options).first
+        id = options.delete(:id)
+        publish_all(stream, [{ data: data, type: type, key: key, id: id }], **options).first
       end
 
       # Adds several events to the end of a stream, in their order, in one round trip.
       # @param stream [String, Symbol] the stream's name
-      # @param events [Array<Hash{Symbol => Object}>] each with `data:`, and perhaps `type:` and `key:`
-      # @param maxlen [Integer, nil] about how many entries the stream keeps; the oldest are deleted, read or not
-      # @param keep [Numeric, nil] about how many seconds entries are kept; older ones are deleted, read or not. It and
-      #   `maxlen:` exclude each other
+      # @param events [Array<Hash{Symbol => Object}>] each with `data:`, and perhaps `type:`, `key:` and `id:`
       # @param redis_options [Hash, nil] which Redis; nil means those of {RedisIPC.configure}
+      # @param options [Hash] `maxlen:` is about how many entries the stream keeps, and `keep:` about how many seconds;
+      #   the oldest are deleted beyond that. `unread:` says what becomes then of entries that a group of the stream has
+      #   not acknowledged: a number (10) keeps them until the stream has so many times the limit, `:keep` keeps them
+      #   for ever, and `:drop` deletes them like the others. `remember:` (600) is how many seconds Redis remembers the
+      #   `id:` of an event
       # @return [Array<String>] their positions
       # @raise (see publish)
       # @example
       #   RedisIPC::Events.publish_all("orders", ids.map { |id| { data: { order_id: id }, type: "order.paid" } })
-      def publish_all(stream, events, maxlen: nil, keep: nil, redis_options: nil)
+      def publish_all(stream, events, redis_options: nil, **options)
         stream = Names.check("the stream's name", stream)
         context = Tracing.traceparent
-        entries = events.map { |event| Publication.fields(event, context) }
-        limits = Publication.limits(maxlen, keep)
+        entries = events.map { |event| Publication.entry(event, context) }
+        options = Publication.options(**options)
         return [] if entries.empty?
 
-        Publishers.with(redis_options || RedisIPC.configuration.redis_options) do |publisher|
-          RedisIPC.framework.around_wait { FiberWaker.outside { publisher.publish(stream, entries, *limits) } }
+        redis = redis_options || RedisIPC.configuration.redis_options
+        ids, trimmed = Publishers.with(redis) do |publisher|
+          RedisIPC.framework.around_wait { FiberWaker.outside { publisher.publish(stream, entries, *options) } }
         end
+        Trimming.tell(stream, trimmed)
+        ids
       end
     end
   end

@@ -9,9 +9,10 @@ module RedisIPC
       KEY = "key"
       DATA = "data"
       TRACEPARENT = "traceparent"
+      ID = "id"
       # What {Events.publish} writes: no entry with another field is one of its own.
-      OWN = [TYPE, KEY, DATA, TRACEPARENT].freeze
-      private_constant :TYPE, :KEY, :DATA, :TRACEPARENT, :OWN
+      OWN = [TYPE, KEY, DATA, TRACEPARENT, ID].freeze
+      private_constant :TYPE, :KEY, :DATA, :TRACEPARENT, :ID, :OWN
 
       # @return [String] the stream's name
       attr_reader :source
@@ -37,6 +38,11 @@ module RedisIPC
 
       def guarantee
         :at_least_once
+      end
+
+      # @return [Boolean] whether the consumer says itself how entries are read, so that none is one of {Events.publish}
+      def foreign?
+        !(@json.nil? && @type.nil?)
       end
 
       # @param fields [Hash{String => String}]
@@ -70,7 +76,7 @@ module RedisIPC
 
       # Returns whether the entry has the form of {Events.publish}, and the consumer does not say how to read it.
       def own?(fields)
-        @json.nil? && @type.nil? && fields.key?(DATA) && fields.each_key.all? { |name| OWN.include?(name) }
+        !foreign? && fields.key?(DATA) && fields.each_key.all? { |name| OWN.include?(name) }
       end
 
       def decode(id, field, text)

@@ -5,34 +5,42 @@ module RedisIPC
     # Turns what is published into the fields of an entry, and checks it.
     # @api private
     module Publication
-      EVENT = %i[data type key].freeze
-      private_constant :EVENT
+      EVENT = %i[data type key id].freeze
+      # The most bytes of an id.
+      ID = 255
+      private_constant :EVENT, :ID
 
       class << self
-        # @param event [Hash] data, type, key
-        # @return [Array<String>] names and values in turn
+        # @param event [Hash] data, type, key, id
+        # @return [Array(Array<String>, String)] names and values in turn, and the id that the application gives it
         # @raise [ContentError]
         # @raise [ArgumentError]
-        def fields(event, traceparent)
+        def entry(event, traceparent)
           raise ArgumentError, "an event must be a Hash, got a #{event.class}" unless event.is_a?(Hash)
 
           check_names(event)
-          fields = []
-          fields << "type" << text("type", event[:type]) unless event[:type].nil?
-          fields << "key" << text("key", event[:key]) unless event[:key].nil?
-          fields << "data" << Native.dump(event[:data])
+          fields = [*named("type", event[:type]), *named("key", event[:key]), "data", Native.dump(event[:data])]
           fields << "traceparent" << traceparent if traceparent
-          fields
+          [fields, (id(event[:id]) unless event[:id].nil?)]
         end
 
-        # @return [Array(Integer, Float)] either may be nil
-        def limits(maxlen, keep)
+        # @return [Array(Array, Float)] the limits: entries; seconds; how many times that is kept of what is unread, nil
+        #   for all; whether what is unread goes like the rest. And for how many seconds ids are remembered
+        # @raise [ArgumentError]
+        def options(maxlen: nil, keep: nil, unread: 10, remember: 600)
           raise ArgumentError, "give maxlen or keep, not both: Redis trims by one of them" if maxlen && keep
 
-          [length(maxlen), seconds(keep)]
+          limits = [length(maxlen), (seconds("keep", keep) unless keep.nil?), times(unread), unread == :drop]
+          [limits, seconds("remember", remember)]
         end
 
         private
+
+        def seconds(name, given)
+          return given.to_f if given.is_a?(Numeric) && given.real? && given.positive?
+
+          raise ArgumentError, "#{name} must be a number of seconds over 0, got #{given.inspect}"
+        end
 
         def length(given)
           return given if given.nil? || (given.is_a?(Integer) && given >= 0)
@@ -40,17 +48,28 @@ module RedisIPC
           raise ArgumentError, "maxlen must be a whole number of entries, got #{given.inspect}"
         end
 
-        def seconds(given)
-          return if given.nil?
-          return given.to_f if given.is_a?(Numeric) && given.real? && given.positive?
+        def times(unread)
+          return if %i[keep drop].include?(unread)
+          return unread.to_f if unread.is_a?(Numeric) && unread.real? && unread >= 1
 
-          raise ArgumentError, "keep must be a number of seconds over 0, got #{given.inspect}"
+          raise ArgumentError, "unread must be :keep, :drop or how many times the limit is kept, got #{unread.inspect}"
         end
 
         def check_names(event)
           unknown = (event.keys - EVENT).first
-          raise ArgumentError, "an event has data, type and key, and no #{unknown.inspect}" unless unknown.nil?
+          raise ArgumentError, "an event has data, type, key and id, and no #{unknown.inspect}" unless unknown.nil?
           raise ArgumentError, "an event needs data" unless event.key?(:data)
+        end
+
+        def id(given)
+          id = text("id", given)
+          return id if id.bytesize <= ID
+
+          raise ArgumentError, "the event's id must have at most #{ID} bytes, got #{id.bytesize}"
+        end
+
+        def named(name, value)
+          [name, text(name, value)] unless value.nil?
         end
 
         def text(name, value)

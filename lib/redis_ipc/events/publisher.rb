@@ -26,9 +26,9 @@ module RedisIPC
         ProcessHooks.remember(@session, self)
       end
 
-      # @return [Array<String>] the positions
-      def publish(stream, entries, maxlen, keep)
-        @session.engine.publish(stream, entries, maxlen, keep)
+      # @return [Array(Array<String>, Array)] the positions, and what was trimmed
+      def publish(stream, entries, limits, remember)
+        @session.engine.publish(stream, entries, limits, remember)
       end
 
       # @return [Boolean] whether it is of this process and not closed

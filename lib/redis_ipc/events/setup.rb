@@ -163,6 +163,8 @@ module RedisIPC
         redis = given.fetch(:redis_options) { RedisIPC.configuration.redis_options }
         options = given.merge(redis_options: redis, from: @from, threads: concurrency.handlers,
                               attempts: policy.most_attempts)
+        # A field `id` of a foreign entry may be anything.
+        options = options.merge(remember_ids: 0) if format.foreign?
         @batch ? options.merge(batch_size: @batch.first) : options
       end
     end

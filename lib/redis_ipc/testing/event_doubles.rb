@@ -42,11 +42,11 @@ module RedisIPC
     module InPublishers
       # Stands in for a publisher.
       class Publisher
-        # @return [Array<String>] the positions
+        # @return [Array(Array<String>, nil)] the positions; nothing is trimmed
         def publish(stream, entries, *)
-          entries = entries.map { |fields| EventEngine.entry(fields.each_slice(2)) }
+          entries = entries.map { |entry| EventEngine.entry(Events::InlineConsumers.written(*entry)) }
           Testing.publish(stream, entries)
-          entries.map(&:id)
+          [entries.map(&:id), nil]
         end
       end
       private_constant :Publisher

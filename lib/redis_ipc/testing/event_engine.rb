@@ -8,7 +8,7 @@ module RedisIPC
       # Has the methods of the core's events.
       Stored = Struct.new(:id, :ms, :fields, :deliveries, :received_ms)
 
-      COUNTERS = %i[taken redelivered acknowledged unacknowledged deleted released dead_lettered held resting
+      COUNTERS = %i[taken redelivered acknowledged unacknowledged deleted suppressed released dead_lettered held resting
                     reconnections reports_dropped].freeze
       private_constant :COUNTERS
 

@@ -158,12 +158,17 @@ module RedisIPC
           end
         end
 
+        # @param fields [Array<String>] names and values in turn
+        # @param id [String, nil]
+        # @return [Array<Array(String, String)>]
+        def written(fields, id)
+          [*fields.each_slice(2), *([["id", id]] if id)]
+        end
+
         private
 
         def fields(event)
-          unless event.is_a?(Hash) && event.key?(:fields)
-            return Publication.fields(event, Tracing.traceparent).each_slice(2)
-          end
+          return written(*Publication.entry(event, Tracing.traceparent)) unless event.is_a?(Hash) && event.key?(:fields)
 
           fields = event[:fields]
           return fields.to_a if event.size == 1 && fields.is_a?(Hash) && !fields.empty?

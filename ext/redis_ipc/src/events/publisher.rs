@@ -9,7 +9,7 @@ use crate::ruby::logins::{self, NativeLogins};
 use crate::ruby::process_bound::ProcessBound;
 use magnus::prelude::*;
 use magnus::{Error, RArray, RHash, RModule, RString, Ruby, Value, function, method};
-use redis_ipc_core::events::{Publisher, PublisherOptions, Trim};
+use redis_ipc_core::events::{Limit, NewEvent, PublishOptions, Publisher, PublisherOptions, Trim, Trimmed};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,32 +23,32 @@ impl NativeEventPublisher {
         let parsed = PublisherOptions::parse(value, environment.as_deref());
         let mut options = parsed.map_err(|error| errors::raise(ruby, &error))?;
         logins::connect(ruby, logins, &mut options.redis)?;
-        Ok(Self(ProcessBound::new(Arc::new(Publisher::new(&options)))))
+        let publisher = Publisher::new(&options).map_err(|error| errors::raise(ruby, &error))?;
+        Ok(Self(ProcessBound::new(Arc::new(publisher))))
     }
 
     fn publisher(&self, ruby: &Ruby) -> Result<&Arc<Publisher>, Error> {
         self.0.get_or(ruby, "the publisher was made before this process was forked")
     }
 
-    /// Adds events, each an Array of names and values by turns. Returns their ids.
+    /// Adds events, each an Array of names and values by turns, and the application's id of it or nil. `limits` are the
+    /// most entries or the seconds that the stream keeps, how many times that is kept of what groups have not
+    /// acknowledged, and whether all that is beyond the limit goes. Returns the entries' ids, and what was trimmed.
     fn publish(
         ruby: &Ruby,
         rb_self: &Self,
         stream: String,
         events: RArray,
-        maxlen: Option<u64>,
-        keep: Option<f64>,
-    ) -> Result<RArray, Error> {
+        limits: (Option<u64>, Option<f64>, Option<f64>, bool),
+        remember: f64,
+    ) -> Result<(RArray, Option<RArray>), Error> {
         let publisher = Arc::clone(rb_self.publisher(ruby)?);
-        let events: Vec<Vec<Vec<u8>>> = events.into_iter().map(words).collect::<Result<_, _>>()?;
-        let trim = match (maxlen, keep) {
-            (Some(most), _) => Trim::Longer(most),
-            (None, Some(age)) => Trim::Older(Duration::try_from_secs_f64(age).unwrap_or(Duration::MAX)),
-            (None, None) => Trim::Nothing,
-        };
-        let published = wait_for_thread(ruby, move || publisher.publish(&stream, &events, trim), drop)?;
-        let ids = published.map_err(|error| errors::raise(ruby, &error))?;
-        Ok(ruby.ary_from_iter(ids.into_iter().map(|id| id.to_string())))
+        let events: Vec<NewEvent> = events.into_iter().map(event).collect::<Result<_, _>>()?;
+        let options = PublishOptions { trim: trim(limits), remember: seconds(remember) };
+        let publish = move || publisher.publish(&stream, &events, options);
+        let published = wait_for_thread(ruby, publish, drop)?.map_err(|error| errors::raise(ruby, &error))?;
+        let ids = ruby.ary_from_iter(published.ids.into_iter().map(|id| id.to_string()));
+        Ok((ids, published.trimmed.map(|trimmed| row(ruby, trimmed)).transpose()?))
     }
 
     fn close(ruby: &Ruby, rb_self: &Self) -> Result<(), Error> {
@@ -60,11 +60,32 @@ impl NativeEventPublisher {
     }
 }
 
-fn words(event: Value) -> Result<Vec<Vec<u8>>, Error> {
-    RArray::try_convert(event)?
-        .into_iter()
-        .map(|word| RString::try_convert(word).map(|word| read_bytes(word, <[u8]>::to_vec)))
-        .collect()
+fn event(event: Value) -> Result<NewEvent, Error> {
+    let (words, id) = <(RArray, Option<String>)>::try_convert(event)?;
+    let word = |word| RString::try_convert(word).map(|word| read_bytes(word, <[u8]>::to_vec));
+    Ok(NewEvent { fields: words.into_iter().map(word).collect::<Result<_, _>>()?, id })
+}
+
+fn trim((maxlen, keep, bound, all): (Option<u64>, Option<f64>, Option<f64>, bool)) -> Trim {
+    let limit = match (maxlen, keep) {
+        (Some(most), _) => Limit::Entries(most),
+        (None, Some(age)) => Limit::Age(seconds(age)),
+        (None, None) => return Trim::Nothing,
+    };
+    if all { Trim::All(limit) } else { Trim::Acknowledged(limit, bound) }
+}
+
+fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+}
+
+fn row(ruby: &Ruby, trimmed: Trimmed) -> Result<RArray, Error> {
+    let row = ruby.ary_new_capa(4);
+    row.push(trimmed.removed)?;
+    row.push(trimmed.lost)?;
+    row.push(trimmed.kept_by)?;
+    row.push(trimmed.refused)?;
+    Ok(row)
 }
 
 /// Defines the class.

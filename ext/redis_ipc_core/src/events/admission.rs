@@ -5,6 +5,7 @@ use crate::events::acknowledgement::{Acknowledge, Writer};
 use crate::events::group::Group;
 use crate::events::in_flight::InFlight;
 use crate::events::pause::Pause;
+use crate::events::recent_ids::RecentIds;
 use crate::events::retries::Retries;
 use crate::foundation::payload::fields::Fields;
 use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
@@ -13,6 +14,7 @@ use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::group_consumer::admission;
 use crate::foundation::redis::group_consumer::consumer::Delivered;
 use crate::foundation::redis::group_consumer::dead_letters::{DeadLetters, Limits};
+use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::work_queue::WorkQueue;
 use redis::RedisResult;
 use std::collections::HashMap;
@@ -39,6 +41,8 @@ pub struct Admission {
     pub pause: Pause,
     /// The events that failed and are tried again.
     pub retries: Retries,
+    /// The ids of the last events.
+    pub recent_ids: Mutex<RecentIds>,
     /// The events that were given up on.
     pub dead_letters: DeadLetters,
     /// Limits on these.
@@ -119,6 +123,10 @@ impl Admission {
         };
         if taken.deliveries > 1 {
             stats.redelivered.increment();
+        }
+        if self.recent_ids.lock().is_copy(taken.id, &fields) {
+            stats.suppressed.increment();
+            return Examined::Done;
         }
         let reason = if taken.deliveries > self.attempts {
             let tried = taken.deliveries - 1;

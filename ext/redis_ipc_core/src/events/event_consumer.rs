@@ -8,6 +8,7 @@ use crate::events::in_flight::InFlight;
 use crate::events::lag;
 use crate::events::options::ConsumerOptions;
 use crate::events::pause::Pause;
+use crate::events::recent_ids::{self, RecentIds};
 use crate::events::retries::Retries;
 use crate::events::timer::Timer;
 use crate::foundation::payload::fields::Fields;
@@ -146,6 +147,7 @@ impl EventConsumer {
             writer,
             pause: Pause::default(),
             retries: Retries::new(),
+            recent_ids: Mutex::new(RecentIds::new(options.remember_ids)),
             dead_letters: DeadLetters::new(Arc::clone(&consumer.connections), dead),
             limits: options.dead_letters.clone(),
             attempts: options.attempts,
@@ -510,6 +512,7 @@ impl EventConsumer {
             ("acknowledged", stats.answers_sent.get()),
             ("unacknowledged", stats.answers_dropped.get()),
             ("deleted", stats.withdrawn.get()),
+            ("suppressed", stats.suppressed.get()),
             ("released", stats.released.get()),
             ("dead_lettered", stats.dead_lettered.get()),
             ("reconnections", stats.reconnections.get()),
@@ -571,8 +574,10 @@ impl EventConsumer {
         }
         let mut add = redis::cmd("XADD");
         add.arg(&consumer.stream).arg("*");
+        let new_id = recent_ids::id_of_copy(&event.fields, id);
         for (name, value) in event.fields.iter() {
-            add.arg(name).arg(value);
+            let new_id = new_id.as_deref().filter(|_| name == recent_ids::ID.as_bytes());
+            add.arg(name).arg(new_id.unwrap_or(value));
         }
         letters.move_to(&consumer.stream, id, &add, &[])
     }

@@ -13,10 +13,15 @@ mod lag;
 mod options;
 mod pause;
 mod publisher;
+mod recent_ids;
 mod retries;
+mod sending;
 mod timer;
+mod trimming;
 
 pub use event_consumer::{DeadEvent, EventConsumer};
 pub use in_flight::InFlight;
 pub use options::{ConsumerOptions, From, PublisherOptions};
-pub use publisher::{Publisher, Trim};
+pub use publisher::{PublishOptions, Published, Publisher};
+pub use sending::NewEvent;
+pub use trimming::{Limit, Trim, Trimmed};

@@ -72,6 +72,8 @@ pub struct ConsumerOptions {
     pub attempts: u32,
     /// The most bytes of an event.
     pub max_event_size: usize,
+    /// How many ids of events are remembered, by which a second copy is recognized.
+    pub remember_ids: usize,
     /// Limits on the dead letters.
     pub dead_letters: Limits,
 }
@@ -92,6 +94,7 @@ impl ConsumerOptions {
             lease: top.seconds("lease", DAY)?.unwrap_or(Duration::from_secs(30)),
             attempts: top.integer("attempts", 1..=1_000)?.unwrap_or(5) as u32,
             max_event_size: top.integer("max_event_size", 1..=512 << 20)?.unwrap_or(16 << 20) as usize,
+            remember_ids: top.integer("remember_ids", 0..=1_000_000)?.unwrap_or(10_000) as usize,
             dead_letters: Limits::parse(top.section("dead_letters")?)?,
         };
         if options.lease < Duration::from_millis(100) {

@@ -1,50 +1,82 @@
 //! Adds events to streams.
 
-use crate::error::{Error, Place};
+use crate::error::{Error, ErrorKind, Fate, Place};
 use crate::events::options::PublisherOptions;
+use crate::events::sending::{Form, NewEvent, Producers, Sending};
+use crate::events::trimming::{self, Limit, Trim, Trimmed, Trimmings};
 use crate::foundation::payload::stream_entry::StreamId;
+use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::pool::Pool;
-use crate::foundation::redis::resp::replies::{self, refused, unexpected};
+use crate::foundation::runtime::id_source::IdSource;
 use crate::foundation::runtime::reports;
 use crate::foundation::runtime::stats::Stats;
-use redis::RedisResult;
+use redis::{Cmd, RedisResult};
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 /// How often Redis's clock is read. Old entries are trimmed by it.
 const CLOCK: Duration = Duration::from_secs(10);
+/// The first pause before events are sent again. Each further one is twice as long.
+const PAUSE: Duration = Duration::from_millis(20);
+/// The longest such pause.
+const LONGEST_PAUSE: Duration = Duration::from_millis(320);
+/// How many characters of a new id are the publisher's name.
+const NAME: usize = 16;
 
-/// The entries that are removed from a stream when an event is added. Redis removes whole nodes of its tree, so the
-/// limit is approximate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trim {
-    /// No entries.
-    Nothing,
-    /// The oldest entries, while there are more than this many.
-    Longer(u64),
-    /// Entries that are older than this.
-    Older(Duration),
+/// How events are added.
+#[derive(Debug, Clone, Copy)]
+pub struct PublishOptions {
+    /// What is removed from the stream meanwhile.
+    pub trim: Trim,
+    /// How long the ids are remembered that the application gives.
+    pub remember: Duration,
+}
+
+/// Events that are in the stream.
+#[derive(Debug)]
+pub struct Published {
+    /// Their ids.
+    pub ids: Vec<StreamId>,
+    /// What was removed, if the stream was trimmed by [`Trim::Acknowledged`] just now.
+    pub trimmed: Option<Trimmed>,
 }
 
 /// Adds events to streams, from any number of threads.
 pub struct Publisher {
     endpoint: Endpoint,
     connections: Pool,
+    producers: Producers,
+    trimmings: Trimmings,
+    /// The server does not know IDMP: it is older than Redis 8.6, or another one.
+    lacks_producers: AtomicBool,
 }
 
 impl Publisher {
     /// Creates a publisher without a connection. The first event opens one.
-    pub fn new(options: &PublisherOptions) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// The operating system has no random numbers to give.
+    pub fn new(options: &PublisherOptions) -> Result<Self, Error> {
         let stats = Arc::new(Stats::default());
         // The caller gets the error.
         let (reporter, _reports) = reports::reports(&stats);
         let endpoint = Endpoint::new(Place::default(), &options.redis, reporter, stats);
         let connections = Pool::new(Arc::clone(&endpoint.connector), options.pool_size);
-        Self { endpoint, connections }
+        let name = IdSource::new().next()?.to_string().chars().take(NAME).collect();
+        Ok(Self {
+            endpoint,
+            connections,
+            producers: Producers::new(name),
+            trimmings: Trimmings::default(),
+            lacks_producers: AtomicBool::new(false),
+        })
     }
 
-    /// Adds events in one round trip. Each is a list that alternates names and values. Returns their ids.
+    /// Adds events in one round trip. Returns their ids. If the connection breaks, they are sent again until
+    /// `connect_timeout` has passed, and those that are in the stream already are not added again.
     ///
     /// # Errors
     ///
@@ -54,45 +86,119 @@ impl Publisher {
     /// # Examples
     ///
     /// ```no_run
-    /// use redis_ipc_core::events::{Publisher, PublisherOptions, Trim};
+    /// use redis_ipc_core::events::{Limit, NewEvent, Publisher, PublisherOptions, PublishOptions, Trim};
+    /// use std::time::Duration;
     ///
     /// # fn main() -> Result<(), redis_ipc_core::Error> {
     /// let options = PublisherOptions::parse(serde_json::json!({}), Some("redis://localhost:6379"))?;
-    /// let publisher = Publisher::new(&options);
-    /// let event = vec![b"type".to_vec(), b"order.paid".to_vec()];
-    /// let ids = publisher.publish("orders", &[event], Trim::Longer(10_000))?;
-    /// println!("{}", ids[0]);
+    /// let publisher = Publisher::new(&options)?;
+    /// let event = NewEvent { fields: vec![b"type".to_vec(), b"order.paid".to_vec()], id: None };
+    /// let trim = Trim::Acknowledged(Limit::Entries(10_000), None);
+    /// let options = PublishOptions { trim, remember: Duration::from_secs(600) };
+    /// println!("{}", publisher.publish("orders", &[event], options)?.ids[0]);
     /// # Ok(())
     /// # }
     /// ```
-    pub fn publish(&self, stream: &str, events: &[Vec<Vec<u8>>], trim: Trim) -> Result<Vec<StreamId>, Error> {
-        let published = self.connections.with(stream, |connection| {
-            if matches!(trim, Trim::Older(_)) && self.endpoint.clock.is_due(CLOCK) {
-                self.endpoint.clock.read(connection)?;
+    pub fn publish(
+        &self,
+        stream: &str,
+        events: &[NewEvent],
+        options: PublishOptions,
+    ) -> Result<Published, Error> {
+        let mut sending = Sending::new(stream, events, options.remember, self.producers.lend(events.len()));
+        let trimming = match options.trim {
+            Trim::Acknowledged(limit, bound) if self.trimmings.are_due(stream, events.len()) => {
+                Some(trimming::command(stream, limit, bound))
             }
-            let commands: Vec<_> = events.iter().map(|event| self.add(stream, event, trim)).collect();
-            let id = |reply| replies::id(&refused(reply)?).ok_or_else(unexpected);
-            connection.run_all(&commands)?.into_iter().map(id).collect::<RedisResult<Vec<_>>>()
-        });
+            _ => None,
+        };
+        let published = self.send_until_answered(stream, &mut sending, options.trim, trimming.as_ref());
         published.map_err(|mut error| {
             error.place.stream = Some(stream.to_owned());
             error
         })
     }
 
-    fn add(&self, stream: &str, event: &[Vec<u8>], trim: Trim) -> redis::Cmd {
-        let mut add = redis::cmd("XADD");
-        add.arg(stream);
+    /// Sends the events again while it is not known whether Redis has them.
+    fn send_until_answered(
+        &self,
+        stream: &str,
+        sending: &mut Sending<'_>,
+        trim: Trim,
+        trimming: Option<&Cmd>,
+    ) -> Result<Published, Error> {
+        let (mut until, mut pause) = (None, PAUSE);
+        loop {
+            let error = match self.send(stream, sending, trim, trimming) {
+                Ok(published) => return Ok(published),
+                Err(error) => error,
+            };
+            let is_unknown = error.kind == ErrorKind::Connection(Fate::Unknown);
+            let is_broken = is_unknown || matches!(error.kind, ErrorKind::Connection(_));
+            let Some(end) = until.or(is_unknown.then(|| Instant::now() + self.endpoint.connector.patience()))
+            else {
+                return Err(error);
+            };
+            until = Some(end);
+            if !is_broken || Instant::now() + pause >= end {
+                return Err(Error { kind: error.kind.of_call(Fate::Unknown), ..error });
+            }
+            std::thread::sleep(pause);
+            pause = LONGEST_PAUSE.min(pause * 2);
+        }
+    }
+
+    /// Sends the events once; and once more if the server does not know the form.
+    fn send(
+        &self,
+        stream: &str,
+        sending: &mut Sending<'_>,
+        trim: Trim,
+        trimming: Option<&Cmd>,
+    ) -> Result<Published, Error> {
+        self.connections.with(stream, |connection| {
+            if matches!(trim, Trim::All(Limit::Age(_))) && self.endpoint.clock.is_due(CLOCK) {
+                self.endpoint.clock.read(connection)?;
+            }
+            if sending.has_ids() || self.lacks_producers.load(Ordering::Relaxed) {
+                return self.send_as(Form::Id, connection, sending, trim, trimming);
+            }
+            let sent = self.send_as(Form::Producer, connection, sending, trim, trimming);
+            if sent.as_ref().is_err_and(|error| error.code() == Some("ERR")) {
+                // An older server takes IDMP for an id. If it was something else, the other form is refused too.
+                sending.undo();
+                let sent = self.send_as(Form::Id, connection, sending, trim, trimming);
+                self.lacks_producers.store(sent.is_ok(), Ordering::Relaxed);
+                return sent;
+            }
+            sent
+        })
+    }
+
+    fn send_as(
+        &self,
+        form: Form,
+        connection: &mut Connection,
+        sending: &mut Sending<'_>,
+        trim: Trim,
+        trimming: Option<&Cmd>,
+    ) -> RedisResult<Published> {
+        let mut commands = sending.commands(form, &|add| self.limit(trim, add));
+        commands.extend(trimming.cloned());
+        let mut replies = connection.run_all(&commands)?;
+        let trimmed = trimming.and_then(|_| replies.pop()).map(|reply| Trimmed::read(&reply));
+        Ok(Published { ids: Sending::ids(replies)?, trimmed })
+    }
+
+    fn limit(&self, trim: Trim, add: &mut Cmd) {
         match trim {
-            Trim::Nothing => {}
-            Trim::Longer(most) => drop(add.arg("MAXLEN").arg("~").arg(most)),
-            Trim::Older(age) => {
-                let oldest = self.endpoint.clock.now().saturating_sub(age.as_millis() as u64);
+            Trim::Nothing | Trim::Acknowledged(..) => {}
+            Trim::All(Limit::Entries(most)) => drop(add.arg("MAXLEN").arg("~").arg(most)),
+            Trim::All(Limit::Age(age)) => {
+                let oldest = self.endpoint.clock.now().saturating_sub(trimming::millis(age));
                 add.arg("MINID").arg("~").arg(oldest);
             }
         }
-        add.arg("*").arg(event);
-        add
     }
 
     /// Returns its sockets, for a forked child to close.
