@@ -184,8 +184,8 @@ module RedisIPC
         # These are the defaults. Times are in seconds, sizes in bytes.
         #
         #   redis_options: {},       # which server, in redis-rb's names; else those of RedisIPC.configure
-        #   logger: nil, attempts: 5, lease: 30, remember_ids: 10_000, max_event_size: 16_777_216, reconnect_after_fork: true,
-        #   dead_letters: { keep: 604_800, max_size: 134_217_728 }
+        #   logger: nil, attempts: 5, lease: 30, max_event_size: 16_777_216, reconnect_after_fork: true,
+        #   remember_ids: 10_000, dead_letters: { keep: 604_800, max_size: 134_217_728 }
         # @param options [Hash] merged over the defaults and over what {options} says, nested Hashes too;
         #   `redis_options:` replace those of {options} whole, so that no password goes to another Redis
         # @return [self]
