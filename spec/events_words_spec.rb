@@ -195,7 +195,7 @@ RSpec.describe RedisIPC::Events::Consumer do
       expect { RedisIPC::Events.publish(" ", {}) }.to raise_error(ArgumentError, /the stream's name cannot be blank/)
       expect { RedisIPC::Events.publish_all("orders", [{ type: "a" }]) }.to raise_error(ArgumentError, /needs data/)
       expect { RedisIPC::Events.publish_all("orders", [{ data: 1, topic: 1 }]) }
-        .to raise_error(ArgumentError, /has data, type and key, and no :topic/)
+        .to raise_error(ArgumentError, /has data, type, key and id, and no :topic/)
       expect(RedisIPC::Events.publish_all("orders", [])).to eq([])
     end
   end
