@@ -30,8 +30,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn ask(engine: &Engine, to: &str, content: &str) -> Result<(), Box<dyn Error>> {
     let question =
         Question { to: to.to_owned(), content: content.as_bytes().to_vec(), context: Context::default() };
-    let ticket = engine.calls().ask(question, Some(Duration::from_secs(5)))?;
-    if let Waited::Done(outcome) = engine.calls().wait(&ticket, None, &Interrupt::default()) {
+    let ticket = engine.calls.ask(question, Some(Duration::from_secs(5)))?;
+    if let Waited::Done(outcome) = engine.calls.wait(&ticket, None, &Interrupt::default()) {
         let answer = outcome?;
         println!("{}: {}", answer.status.name(), String::from_utf8_lossy(&answer.content.share()));
     }
@@ -55,7 +55,7 @@ fn serve(engine: &Engine) -> Result<(), Box<dyn Error>> {
 }
 
 fn answer_requests(engine: &Engine) {
-    let service = engine.service();
+    let service = &engine.service;
     while let Taken::Request(held) = service.take(&Interrupt::default()) {
         let (status, content) =
             match serde_json::from_slice::<serde_json::Value>(&held.request.content.share()) {

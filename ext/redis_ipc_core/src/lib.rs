@@ -13,6 +13,7 @@ pub mod request_reply;
 
 pub use error::{Error, ErrorKind, Fate, Place};
 pub use foundation::payload::fields::Fields;
+pub use foundation::payload::guarantee::Guarantee;
 pub use foundation::payload::json;
 pub use foundation::payload::stream_entry::{RawEntry, StreamId};
 pub use foundation::redis::logins;

@@ -105,19 +105,19 @@ fn replies(random: &mut Random) {
     let seed = random.pick(&REPLIES);
     let bytes = mutate(seed, &REPLY_WORDS, random);
     let mut socket = Pieces(&bytes, random);
-    let mut replies = Replies::new();
+    let mut replies = Replies::default();
     let room = Room { value: 5, bytes: 9, fields: 2 };
     while let Ok(entries) = replies.next_entries(&mut socket, room) {
         entries.into_iter().filter_map(|entry| entry.fields).for_each(|fields| decode(&fields));
     }
     let mut socket = Pieces(&bytes, random);
-    let mut replies = Replies::new();
+    let mut replies = Replies::default();
     while let Ok(value) = replies.next(&mut socket) {
         let _ = replies::claimed_ids(value.clone());
         let _ = replies::id(&value);
     }
     let mut socket = Pieces(&bytes, random);
-    let mut replies = Replies::new();
+    let mut replies = Replies::default();
     while let Ok(entries) = replies.next_list(&mut socket, Room::for_content(CONTENT)) {
         entries.into_iter().filter_map(|entry| entry.fields).for_each(|fields| decode(&fields));
     }

@@ -55,7 +55,8 @@ impl NativeListClient {
     ) -> Result<Value, Error> {
         let client = rb_self.0.get(ruby)?;
         let pending = send(ruby, client, first..first + count, text, seconds)?;
-        match wait_interruptibly(ruby, |interrupt| client.wait(&pending, interrupt), || pending.wake()) {
+        match wait_interruptibly(ruby, |interrupt| client.wait(&pending, interrupt), || pending.ending.wake())
+        {
             Ok(outcome) => answer(ruby, &pending, outcome),
             Err(interrupt) => {
                 client.cancel(&pending);
@@ -80,7 +81,7 @@ impl NativeListClient {
 
     /// The id of the next call that has ended and that a fiber waits for; nil at the end.
     fn next_wake(ruby: &Ruby, rb_self: &Self) -> Result<Option<String>, Error> {
-        Ok(fetch(ruby, rb_self.0.get(ruby)?.wakes())?.map(|id| id.to_string()))
+        Ok(fetch(ruby, &rb_self.0.get(ruby)?.wakes)?.map(|id| id.to_string()))
     }
 }
 
@@ -149,7 +150,7 @@ fn answer(ruby: &Ruby, pending: &Pending, outcome: Outcome) -> Result<Value, Err
 
 fn time(client: &Client, seconds: Option<f64>) -> Duration {
     match seconds {
-        None => client.options().timeout,
+        None => client.options.timeout,
         Some(seconds) => Duration::try_from_secs_f64(seconds).unwrap_or_default(),
     }
 }

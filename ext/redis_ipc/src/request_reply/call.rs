@@ -9,6 +9,7 @@ use crate::ruby::process_bound::ProcessBound;
 use magnus::prelude::*;
 use magnus::{DataTypeFunctions, Error, RModule, Ruby, TypedData, Value, gc};
 use redis_ipc_core::Interrupt;
+use redis_ipc_core::Running;
 use redis_ipc_core::request_reply::{Engine, Outcome, Ticket, Waited};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,12 +21,12 @@ pub fn wait(
     ticket: &Arc<Ticket>,
     until: Option<Instant>,
 ) -> Result<Option<Outcome>, Error> {
-    let wait = |interrupt: &Interrupt| match engine.calls().wait(ticket, until, interrupt) {
+    let wait = |interrupt: &Interrupt| match engine.calls.wait(ticket, until, interrupt) {
         Waited::Done(outcome) => Some(Some(outcome)),
         Waited::TimeUp => Some(None),
         Waited::Interrupted => None,
     };
-    wait_interruptibly(ruby, wait, || ticket.wake())
+    wait_interruptibly(ruby, wait, || ticket.ending.wake())
 }
 
 /// A call, and the engine it goes by (both of one process: a fork of it cannot wait for the answer).
@@ -52,14 +53,14 @@ impl NativeCall {
 
     /// Whether it has ended, without giving up the GVL.
     fn has_ended(ruby: &Ruby, rb_self: &Self) -> Result<bool, Error> {
-        Ok(rb_self.parts.get(ruby)?.1.has_ended())
+        Ok(rb_self.parts.get(ruby)?.1.ending.has_ended())
     }
 
     /// Waits for so many seconds, or until the call's deadline: whether it has ended.
     fn wait(ruby: &Ruby, rb_self: &Self, seconds: Option<f64>) -> Result<bool, Error> {
         // Clones: the call of a forked child may be collected there, and another thread may stand in here at the fork.
         let (engine, ticket) = &rb_self.parts.get(ruby)?.clone();
-        if ticket.has_ended() {
+        if ticket.ending.has_ended() {
             return Ok(true);
         }
         let time = seconds.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default());
@@ -73,7 +74,7 @@ impl NativeCall {
         if let Some(answer) = rb_self.answer.get(ruby) {
             return Ok(Some(answer));
         }
-        match ticket.outcome() {
+        match ticket.ending.outcome() {
             None => Ok(None),
             Some(Ok(answer)) => {
                 let made = ruby.obj_wrap(NativeAnswer::new(ruby, answer)).as_value();
@@ -86,26 +87,26 @@ impl NativeCall {
     /// Has the end of the call reported; false if it has ended already.
     fn watch(ruby: &Ruby, rb_self: &Self) -> Result<bool, Error> {
         let (engine, ticket) = rb_self.parts.get(ruby)?;
-        Ok(ticket.watch(engine.reporter()))
+        Ok(ticket.ending.watch(engine.endpoint().reporter.watcher()))
     }
 
     /// Has the waker told of the end of the call; false if it has ended already.
     fn wake(ruby: &Ruby, rb_self: &Self) -> Result<bool, Error> {
         let (engine, ticket) = rb_self.parts.get(ruby)?;
-        Ok(ticket.watch(engine.waker()))
+        Ok(ticket.ending.watch(engine.waker.clone()))
     }
 
     /// Does what is due for the call; in how many seconds there will be more to do, nil once it has ended.
     fn check_deadline(ruby: &Ruby, rb_self: &Self) -> Result<Option<f64>, Error> {
         let (engine, ticket) = rb_self.parts.get(ruby)?;
-        let due = engine.calls().check_deadline(ticket);
+        let due = engine.calls.check_deadline(ticket);
         Ok(due.map(|due| due.saturating_duration_since(Instant::now()).as_secs_f64()))
     }
 
     /// Gives the call up, if it has not ended.
     fn cancel(ruby: &Ruby, rb_self: &Self) -> Result<(), Error> {
         let (engine, ticket) = rb_self.parts.get(ruby)?;
-        engine.calls().cancel(ticket);
+        engine.calls.cancel(ticket);
         Ok(())
     }
 

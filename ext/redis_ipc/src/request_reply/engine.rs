@@ -52,7 +52,7 @@ impl NativeEngine {
     ) -> Result<(Arc<Engine>, Arc<Ticket>), Error> {
         let engine = self.0.get(ruby)?;
         let timeout = timeout.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default());
-        let ticket = ask(engine.calls(), question, timeout).map_err(|error| errors::raise(ruby, &error))?;
+        let ticket = ask(&engine.calls, question, timeout).map_err(|error| errors::raise(ruby, &error))?;
         Ok((Arc::clone(engine), ticket))
     }
 
@@ -74,7 +74,7 @@ impl NativeEngine {
                 .map_err(|error| errors::raise(ruby, &error)),
             Ok(None) => Err(errors::content(ruby, "the call did not end")),
             Err(interrupt) => {
-                engine.calls().cancel(&ticket);
+                engine.calls.cancel(&ticket);
                 Err(interrupt)
             }
         }
@@ -98,10 +98,10 @@ impl NativeEngine {
     /// The next request: one at hand without giving up the GVL, else one that is waited for; nil once no more come.
     fn take(ruby: &Ruby, rb_self: &Self) -> Result<Option<NativeRequest>, Error> {
         let engine = rb_self.0.get(ruby)?;
-        if let Some(held) = engine.service().try_take() {
+        if let Some(held) = engine.service.try_take() {
             return Ok(Some(NativeRequest::new(ruby, held)));
         }
-        let service = engine.service();
+        let service = &engine.service;
         let taken = wait_for_work(ruby, |interrupt| service.take(interrupt), || service.wake())?;
         Ok(taken.map(|held| NativeRequest::new(ruby, held)))
     }
@@ -130,7 +130,7 @@ impl NativeEngine {
     ) -> Result<bool, Error> {
         let engine = self.0.get(ruby)?;
         let content = encode::to_json(ruby, content)?;
-        let answered = engine.service().answer(&request.held, status, content, error);
+        let answered = engine.service.answer(&request.held, status, content, error);
         answered.map_err(|error| errors::raise(ruby, &error))
     }
 
@@ -143,26 +143,26 @@ impl NativeEngine {
         error: Option<String>,
     ) -> Result<bool, Error> {
         let engine = rb_self.0.get(ruby)?;
-        let answered = engine.service().reject(&request.held, &reason, error);
+        let answered = engine.service.reject(&request.held, &reason, error);
         answered.map_err(|error| errors::raise(ruby, &error))
     }
 
     /// Waits for answers to what was taken.
     fn wait_for_answers(ruby: &Ruby, rb_self: &Self, seconds: f64) -> Result<(), Error> {
-        if rb_self.0.get(ruby)?.service().held() == 0 {
+        if rb_self.0.get(ruby)?.service.held() == 0 {
             return Ok(());
         }
         let time = Duration::try_from_secs_f64(seconds).unwrap_or_default();
-        rb_self.0.apart(ruby, move |engine| engine.service().wait_for_answers(time))
+        rb_self.0.apart(ruby, move |engine| engine.service.wait_for_answers(time))
     }
 
     fn is_expired(ruby: &Ruby, rb_self: &Self, request: &NativeRequest) -> Result<bool, Error> {
-        Ok(rb_self.0.get(ruby)?.service().is_expired(&request.held))
+        Ok(rb_self.0.get(ruby)?.service.is_expired(&request.held))
     }
 
     /// The id of the next call that has ended and that a fiber waits for; nil at the end.
     fn next_wake(ruby: &Ruby, rb_self: &Self) -> Result<Option<String>, Error> {
-        Ok(fetch(ruby, rb_self.0.get(ruby)?.wakes())?.map(|id| id.to_string()))
+        Ok(fetch(ruby, &rb_self.0.get(ruby)?.wakes)?.map(|id| id.to_string()))
     }
 
     fn instances(ruby: &Ruby, rb_self: &Self) -> Result<RArray, Error> {
@@ -202,7 +202,7 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
         // How many threads run the handler.
         read "consumers" => |engine| engine.options().consumer.pool_size;
         // How many threads work on the reports.
-        read "dispatchers" => |engine| engine.options().dispatcher.pool_size;
+        read "dispatchers" => |engine| engine.options().dispatchers;
         // The server's address, without credentials.
         read "redis" => |engine| engine.options().redis.redacted();
         "ask", 4 => method4(NativeEngine::ask);

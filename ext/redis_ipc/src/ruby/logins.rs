@@ -1,16 +1,16 @@
 //! `RedisIPC::Native::Logins`: what the core asks Ruby for at each login, and `LoginRequest`, one such question.
 
 use crate::ruby::classes::class;
-use crate::ruby::gvl::wait_for_message;
 use crate::ruby::process_bound::ProcessBound;
+use crate::ruby::reports::fetch;
 use magnus::prelude::*;
 use magnus::{Error, RModule, Ruby};
-use redis_ipc_core::RedisOptions;
-use redis_ipc_core::logins::{LoginRequest, LoginRequests, Logins, TakenLogin, queue};
+use redis_ipc_core::logins::{LoginRequest, Logins, queue};
+use redis_ipc_core::{Mailbox, RedisOptions};
 
 /// Both ends of the queue.
 #[magnus::wrap(class = "RedisIPC::Native::Logins", free_immediately, size)]
-pub struct NativeLogins(ProcessBound<(Logins, LoginRequests)>);
+pub struct NativeLogins(ProcessBound<(Logins, Mailbox<LoginRequest>)>);
 
 impl NativeLogins {
     fn new(_: &Ruby) -> Result<Self, Error> {
@@ -19,16 +19,16 @@ impl NativeLogins {
 
     /// The next login that waits for values; nil at the end.
     fn take(ruby: &Ruby, rb_self: &Self) -> Result<Option<NativeLoginRequest>, Error> {
-        let both = rb_self.0.get(ruby)?;
-        let request = wait_for_message(ruby, |interrupted| match both.1.take(interrupted) {
-            TakenLogin::Request(request) => Some(Some(request)),
-            TakenLogin::Closed => Some(None),
-            TakenLogin::Interrupted => None,
-        })?;
+        let (_, requests) = rb_self.0.get(ruby)?;
+        let request = loop {
+            let request = fetch(ruby, requests)?;
+            if request.as_ref().is_none_or(LoginRequest::is_wanted) {
+                break request;
+            }
+        };
         Ok(request.map(|request| NativeLoginRequest(ProcessBound::new(request))))
     }
 
-    /// Ends every `take`.
     fn close(ruby: &Ruby, rb_self: &Self) -> Result<(), Error> {
         rb_self.0.get(ruby)?.1.close();
         Ok(())
@@ -42,11 +42,11 @@ pub struct NativeLoginRequest(ProcessBound<LoginRequest>);
 impl NativeLoginRequest {
     /// The options whose values are asked for.
     fn names(ruby: &Ruby, rb_self: &Self) -> Result<Vec<&'static str>, Error> {
-        Ok(rb_self.0.get(ruby)?.names().to_vec())
+        Ok(rb_self.0.get(ruby)?.names.clone())
     }
 
     fn username(ruby: &Ruby, rb_self: &Self) -> Result<String, Error> {
-        Ok(rb_self.0.get(ruby)?.username().to_owned())
+        Ok(rb_self.0.get(ruby)?.username.clone())
     }
 
     /// Gives the values, in the order of the names.

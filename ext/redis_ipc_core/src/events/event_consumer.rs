@@ -111,7 +111,7 @@ impl EventConsumer {
             Place { stream: Some(stream.to_owned()), group: Some(group.to_owned()), ..Place::default() };
         let endpoint = Arc::new(Endpoint::new(place, &options.redis, reporter, stats));
         let connections = Arc::new(Pool::new(Arc::clone(&endpoint.connector), POOL));
-        let name = IdSource::new().next()?.to_string();
+        let name = IdSource::default().next()?.to_string();
         let consumer = Arc::new(GroupConsumer::new(
             endpoint,
             connections,

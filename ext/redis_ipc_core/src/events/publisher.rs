@@ -65,7 +65,7 @@ impl Publisher {
         let (reporter, _reports) = reports::reports(&stats);
         let endpoint = Endpoint::new(Place::default(), &options.redis, reporter, stats);
         let connections = Pool::new(Arc::clone(&endpoint.connector), options.pool_size);
-        let name = IdSource::new().next()?.to_string().chars().take(NAME).collect();
+        let name = IdSource::default().next()?.to_string().chars().take(NAME).collect();
         Ok(Self {
             endpoint,
             connections,

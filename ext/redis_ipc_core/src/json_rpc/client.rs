@@ -17,7 +17,6 @@ use crate::json_rpc::options::{ClientOptions, MAX_TIMEOUT};
 use crate::json_rpc::outgoing_request::{self, OutgoingRequest, Step};
 use crate::json_rpc::pending::{Outcome, Pending, PendingCalls, Waited};
 use crate::json_rpc::reply_reader::ReplyReader;
-use redis::RedisResult;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -45,10 +44,13 @@ pub struct Client {
     calls: Arc<PendingCalls>,
     writer: Arc<Writer<OutgoingRequest>>,
     reader: Arc<ReplyReader>,
-    options: ClientOptions,
+    /// The options it was started with.
+    pub options: ClientOptions,
     reports: Mailbox<Report>,
     waker: Watcher,
-    wakes: Mailbox<Id>,
+    /// The ends of the calls that fibers wait for. They have a queue of their own, so that no report to the user
+    /// delays them.
+    pub wakes: Mailbox<Id>,
     next_id: AtomicU64,
     reader_thread: Mutex<Option<JoinHandle<()>>>,
     closed: AtomicBool,
@@ -81,8 +83,10 @@ impl Client {
         let (reporter, reports) = reports::reports(&stats);
         let (waker, wakes) = reports::ends();
         let instance = Arc::new(Instance::new(Names::new(queue)?, &options.redis, reporter, stats)?);
-        let (first, second) =
-            open(&instance).map_err(|error| instance.endpoint.explain(&error, Fate::NotSent))?;
+        let replies = instance.names.reply(&instance.id);
+        let (first, second) = instance
+            .open_both(&replies, instance.block(), |_| Ok(()))
+            .map_err(|error| instance.endpoint.explain(&error, Fate::NotSent))?;
         let calls = Arc::new(PendingCalls::default());
         let client = Self {
             writer: Arc::new(Writer::new(Arc::clone(&instance), first)),
@@ -185,7 +189,7 @@ impl Client {
     pub fn wait(&self, pending: &Arc<Pending>, interrupt: &Interrupt) -> Option<Outcome> {
         let mut due = pending.deadline;
         loop {
-            match pending.wait(due, interrupt) {
+            match pending.ending.wait(due, interrupt) {
                 Waited::Interrupted => return None,
                 Waited::Done(outcome) => return Some(self.conclude(pending, outcome)),
                 Waited::TimeUp => due = self.check_deadline(pending).unwrap_or(due),
@@ -196,7 +200,7 @@ impl Client {
     /// Does what is due for a call, without waiting. At the deadline it withdraws the request, and a while later it
     /// ends the call with what is known then. Returns when to call this next. `None` once the call has ended.
     pub fn check_deadline(&self, pending: &Arc<Pending>) -> Option<Instant> {
-        if pending.has_ended() {
+        if pending.ending.has_ended() {
             return None;
         }
         let (now, last) = (Instant::now(), pending.deadline + WITHDRAWAL);
@@ -212,12 +216,12 @@ impl Client {
         if now >= last {
             pending.finish(timed_out(Fate::Unknown), stats);
         }
-        (!pending.has_ended()).then_some(last)
+        (!pending.ending.has_ended()).then_some(last)
     }
 
     /// Returns how a call ended. `None` while it is open.
     pub fn outcome(&self, pending: &Pending) -> Option<Outcome> {
-        pending.outcome().map(|outcome| self.conclude(pending, outcome))
+        pending.ending.outcome().map(|outcome| self.conclude(pending, outcome))
     }
 
     /// Closes a call that failed on its way to Redis, because no answer has closed it.
@@ -230,7 +234,7 @@ impl Client {
 
     /// Lets [`Client::wakes`] report the end of a call. Returns false if the call has ended already.
     pub fn watch(&self, pending: &Pending) -> bool {
-        pending.watch(self.waker.clone())
+        pending.ending.watch(self.waker.clone())
     }
 
     /// Gives up a call, if it has not ended. Its request is withdrawn.
@@ -242,17 +246,6 @@ impl Client {
         {
             self.post(Step::Withdraw, pending);
         }
-    }
-
-    /// Returns the ends of the calls that fibers wait for. They have a queue of their own, so that no report to the
-    /// user delays them.
-    pub fn wakes(&self) -> &Mailbox<Id> {
-        &self.wakes
-    }
-
-    /// Returns the options it was started with.
-    pub fn options(&self) -> &ClientOptions {
-        &self.options
     }
 
     fn end_all(&self) {
@@ -292,7 +285,7 @@ impl Running for Client {
         self.end_all();
         self.writer.close();
         self.instance.endpoint.stop.stop();
-        self.reader.interrupt();
+        self.reader.read_cancel.end();
         join(self.reader_thread.lock().take());
         let left = self
             .instance
@@ -311,7 +304,7 @@ impl Drop for Client {
     fn drop(&mut self) {
         self.writer.stop();
         self.instance.endpoint.stop.stop();
-        self.reader.interrupt();
+        self.reader.read_cancel.end();
         self.reports.close();
         self.wakes.close();
     }
@@ -319,16 +312,4 @@ impl Drop for Client {
 
 fn closed() -> Error {
     Error::new(ErrorKind::Closed(Fate::NotSent), "the client was disconnected")
-}
-
-/// Opens the connections that a client must have.
-fn open(instance: &Instance) -> RedisResult<(Option<Connection>, Connection)> {
-    let mut first = instance.first_connection()?;
-    instance.endpoint.clock.read(&mut first)?;
-    let second = instance.endpoint.connector.open_blocking(
-        &instance.names.reply(&instance.id),
-        instance.block(),
-        &instance.endpoint.stop,
-    )?;
-    Ok(((!instance.endpoint.connector.is_cluster()).then_some(first), second))
 }

@@ -1,11 +1,12 @@
 //! The timers of a server: its heartbeat, the take-over from dead servers, and Redis's clock.
 
 use crate::error::{Error, ErrorKind};
+use crate::foundation::payload::guarantee::Guarantee;
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::link::Link;
 use crate::json_rpc::heartbeat::Heartbeat;
 use crate::json_rpc::instance::{CLOCK_READING, Instance, SETTLED, texts};
-use crate::json_rpc::options::{Guarantee, ServerOptions};
+use crate::json_rpc::options::ServerOptions;
 use crate::json_rpc::request_queue::RequestQueue;
 use crate::json_rpc::watch::{Silent, Watch};
 use redis::{Cmd, RedisResult, Value};

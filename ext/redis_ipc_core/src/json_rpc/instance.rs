@@ -49,7 +49,7 @@ impl Instance {
         reporter: Reporter,
         stats: Arc<Stats>,
     ) -> Result<Self, Error> {
-        let id = IdSource::new().next()?.to_string();
+        let id = IdSource::default().next()?.to_string();
         let place = Place { stream: Some(names.queue().to_owned()), ..Place::default() };
         Ok(Self { names, id, endpoint: Arc::new(Endpoint::new(place, redis, reporter, stats)) })
     }
@@ -86,7 +86,7 @@ impl Instance {
     }
 
     /// Opens the first connection, which shows whether Redis can be used.
-    pub fn first_connection(&self) -> RedisResult<Connection> {
+    fn first_connection(&self) -> RedisResult<Connection> {
         let mut first = self.open()?;
         if !check_server(&mut first)? {
             return Ok(first);
@@ -97,6 +97,22 @@ impl Instance {
             return Err((redis::ErrorKind::InvalidClientConfig, "queue", why.to_owned()).into());
         }
         self.open()
+    }
+
+    /// Opens the connections that a client or a server must have: one to write on, unless this is a cluster, and one
+    /// that waits for `block` at `key`. `prepare` runs on the first.
+    pub fn open_both(
+        &self,
+        key: &str,
+        block: Duration,
+        prepare: impl FnOnce(&mut Connection) -> RedisResult<()>,
+    ) -> RedisResult<(Option<Connection>, Connection)> {
+        let connector = &self.endpoint.connector;
+        let mut first = self.first_connection()?;
+        self.endpoint.clock.read(&mut first)?;
+        prepare(&mut first)?;
+        let second = connector.open_blocking(key, block, &self.endpoint.stop)?;
+        Ok(((!connector.is_cluster()).then_some(first), second))
     }
 
     /// Returns the error of a command that is sent after the end.

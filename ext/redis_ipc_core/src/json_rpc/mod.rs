@@ -25,6 +25,6 @@ mod watch;
 pub use client::Client;
 pub use envelope_scan::{ScannedEnvelope, scan_envelopes};
 pub use in_flight::InFlight;
-pub use options::{ClientOptions, Guarantee, ServerOptions};
+pub use options::{ClientOptions, ServerOptions};
 pub use pending::{Outcome, Pending};
 pub use server::Server;

@@ -1,7 +1,7 @@
 //! The names of the Redis keys (docs/json_rpc.md, "Keys").
 
-use crate::error::{Error, ErrorKind};
-use crate::foundation::payload::limits::check_name;
+use crate::error::Error;
+use crate::foundation::payload::limits::check_key_name;
 use crate::foundation::redis::slots::slot;
 
 /// The words after a queue's name, and after a stream's (keys.rs). No later segment of a name may be one of them.
@@ -25,14 +25,7 @@ impl Names {
     ///
     /// The name is blank or too long, or could collide with another queue's keys.
     pub fn new(queue: &str) -> Result<Self, Error> {
-        check_name("queue", queue)?;
-        let collides = queue.split(':').skip(1).find(|segment| RESERVED.contains(segment));
-        if let Some(segment) = collides {
-            let message = format!(
-                "the queue name {queue:?} cannot contain \":{segment}\": it would share keys with another queue or a stream"
-            );
-            return Err(Error::new(ErrorKind::Argument, message));
-        }
+        check_key_name("queue", queue, &RESERVED, "another queue or a stream")?;
         Ok(Self { queue: queue.to_owned() })
     }
 

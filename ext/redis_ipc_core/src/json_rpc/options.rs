@@ -1,29 +1,11 @@
 //! Every option of a queue's server and client, with its default, its range and its errors.
 
 use crate::error::Error;
+use crate::foundation::payload::guarantee::Guarantee;
 use crate::foundation::payload::option_reader::OptionReader;
 use crate::foundation::redis::redis_options::RedisOptions;
 use serde_json::Value;
 use std::time::Duration;
-
-/// The delivery guarantee of a server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Guarantee {
-    /// A request is kept on a list of the server's own until it is answered. It may run again if its server dies.
-    AtLeastOnce,
-    /// A request is gone from Redis once it is taken. It never runs twice, and may be lost with its server.
-    AtMostOnce,
-}
-
-impl Guarantee {
-    /// Returns the name that the Ruby API shows as a Symbol.
-    pub fn name(self) -> &'static str {
-        match self {
-            Guarantee::AtLeastOnce => "at_least_once",
-            Guarantee::AtMostOnce => "at_most_once",
-        }
-    }
-}
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -75,22 +57,18 @@ impl ServerOptions {
     /// assert_eq!(unknown.kind, ErrorKind::Configuration);
     /// ```
     pub fn parse(value: Value, environment_url: Option<&str>) -> Result<Self, Error> {
-        let guarantees = [("at_least_once", Guarantee::AtLeastOnce), ("at_most_once", Guarantee::AtMostOnce)];
         let mut top = OptionReader::new("", Some(value))?;
         let options = Self {
             redis: RedisOptions::parse(top.section("redis_options")?, environment_url)?,
             threads: top.integer("threads", 1..=1_000)?.unwrap_or(3) as usize,
-            guarantee: top.word("guarantee", &guarantees)?.unwrap_or(Guarantee::AtLeastOnce),
-            lease: top.seconds("lease", HOUR)?.unwrap_or(Duration::from_secs(2)),
+            guarantee: Guarantee::read(&mut top, "guarantee")?,
+            lease: top.lease(HOUR)?,
             max_deliveries: top.integer("max_deliveries", 1..=1_000_000)?.unwrap_or(5) as u32,
             answer_expiry: top.seconds("answer_expiry", DAY)?.unwrap_or(Duration::from_secs(60)),
             max_size: top.integer("max_size", MAX_SIZE)?.unwrap_or(16 << 20) as usize,
             max_answer_size: top.integer("max_answer_size", MAX_SIZE)?.unwrap_or(16 << 20) as usize,
             max_batch: top.integer("max_batch", 1..=1_000_000)?.unwrap_or(1_000) as usize,
         };
-        if options.lease < Duration::from_millis(100) {
-            return Err(top.refuse("lease", "at least 0.1 s"));
-        }
         top.finish()?;
         Ok(options)
     }

@@ -152,7 +152,7 @@ impl Carried for OutgoingAnswer {
             encoder.command(3).word("PEXPIRE").word(key).number(context.expiry.as_millis() as u64);
         }
         if let Some(processing) = &context.processing
-            && self.removes_at(encoder.route(), context)
+            && self.removes_at(encoder.route, context)
         {
             // It searches from the right, where the oldest requests are, because they finish first.
             encoder.command(4).word("LREM").word(processing).word("-1").word(&self.held.text);

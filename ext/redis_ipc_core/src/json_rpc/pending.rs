@@ -2,10 +2,9 @@
 
 use crate::error::{Error, ErrorKind};
 use crate::foundation::payload::id::Id;
-use crate::foundation::runtime::reports::Watcher;
 use crate::foundation::runtime::stats::{Counter, Stats};
 use crate::foundation::runtime::sync::Mutex;
-use crate::foundation::runtime::waiting::{self, Ending, Interrupt};
+use crate::foundation::runtime::waiting::{self, Ending};
 use crate::json_rpc::options::MAX_TIMEOUT;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -29,11 +28,13 @@ pub struct Pending {
     pub deadline: Instant,
     /// When the call was made.
     pub asked: Instant,
-    ending: Ending<Outcome, Progress>,
+    /// How it ends: its outcome is waited for here.
+    pub ending: Ending<Outcome, Progress>,
 }
 
+/// How far a call has come.
 #[derive(Debug, Default)]
-struct Progress {
+pub struct Progress {
     /// A part of it may have reached Redis.
     written: bool,
     /// It is being withdrawn.
@@ -59,31 +60,6 @@ impl Pending {
     /// Whether it is a notification, which ends once Redis has it.
     pub fn is_notification(&self) -> bool {
         self.ids.is_empty()
-    }
-
-    /// Waits for the end of the call, at most until `until`.
-    pub fn wait(&self, until: Instant, interrupt: &Interrupt) -> Waited {
-        self.ending.wait(until, interrupt)
-    }
-
-    /// Wakes the waiter, so that it notices an interrupt.
-    pub fn wake(&self) {
-        self.ending.wake();
-    }
-
-    /// Returns the outcome. `None` while the call is open.
-    pub fn outcome(&self) -> Option<Outcome> {
-        self.ending.outcome()
-    }
-
-    /// Whether the call has ended.
-    pub fn has_ended(&self) -> bool {
-        self.ending.has_come()
-    }
-
-    /// Registers `watcher` for the end of the call. Returns false if the call has ended already.
-    pub fn watch(&self, watcher: Watcher) -> bool {
-        self.ending.watch(watcher)
     }
 
     /// Ends the call and counts the outcome. Only the first end counts. Returns false if the call had ended before.
@@ -202,6 +178,7 @@ impl PendingCalls {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::foundation::runtime::waiting::Interrupt;
 
     #[test]
     fn a_batch_is_closed_by_any_of_its_ids() {
@@ -236,7 +213,7 @@ mod tests {
         assert!(!pending.finish(Ok(Arc::default()), &stats));
         assert!(!pending.cancel(Ok(Arc::default()), &stats));
         assert_eq!((stats.fulfilled.get(), stats.cancelled.get()), (1, 0));
-        assert_eq!(pending.wait(Instant::now(), &Interrupt::default()), Waited::Done(answer));
+        assert_eq!(pending.ending.wait(Instant::now(), &Interrupt::default()), Waited::Done(answer));
         assert!(!pending.writing(), "what has ended is not sent");
     }
 

@@ -1,17 +1,18 @@
 //! Takes requests from the list of a queue, as many as there is room for.
 
 use crate::error::{Error, ErrorKind};
+use crate::foundation::payload::guarantee::Guarantee;
 use crate::foundation::redis::connection::{Connection, is_unreadable};
 use crate::foundation::redis::link::Link;
-use crate::foundation::redis::read_size::ReadSize;
+use crate::foundation::redis::read_cancel::ReadCancel;
+use crate::foundation::redis::read_size::{ReadSize, gives_up};
 use crate::foundation::redis::resp::replies::refused;
-use crate::foundation::redis::socket::Closer;
 use crate::foundation::runtime::stop::Stop;
 use crate::foundation::runtime::sync::Mutex;
 use crate::json_rpc::heartbeat::Heartbeat;
 use crate::json_rpc::housekeeper::beat;
 use crate::json_rpc::instance::{Instance, SETTLED, popped, texts};
-use crate::json_rpc::options::{Guarantee, ServerOptions};
+use crate::json_rpc::options::ServerOptions;
 use crate::json_rpc::request_queue::RequestQueue;
 use redis::{Cmd, RedisResult, Value};
 use std::sync::Arc;
@@ -47,7 +48,7 @@ pub struct QueueReader {
     processing: String,
     quiet: Stop,
     ended: Stop,
-    closer: Mutex<Option<Closer>>,
+    read_cancel: ReadCancel,
     /// Redis's id of the reading connection.
     client: AtomicI64,
     /// The requests that were taken but that the queue did not accept any more.
@@ -86,9 +87,9 @@ impl QueueReader {
             queue,
             heartbeat,
             processing,
-            quiet: Stop::new(),
-            ended: Stop::new(),
-            closer: Mutex::default(),
+            quiet: Stop::default(),
+            ended: Stop::default(),
+            read_cancel: ReadCancel::default(),
             client: AtomicI64::new(0),
             refused: Mutex::default(),
             read_size: Mutex::new(ReadSize::new(MOST)),
@@ -128,9 +129,7 @@ impl QueueReader {
     /// Ends the current read, without waiting.
     pub fn interrupt(&self) {
         self.quiet.stop();
-        if let Some(closer) = self.closer.lock().take() {
-            closer.close();
-        }
+        self.read_cancel.end();
     }
 
     /// Whether no read of this server can wait in Redis any more, once its thread has ended.
@@ -158,15 +157,13 @@ impl QueueReader {
     }
 
     fn session(&self, first: Option<Connection>, link: &mut Link<'_>) -> RedisResult<()> {
-        let mut connection = match first {
-            Some(connection) => connection,
-            None => {
-                let queue = self.instance.names.queue();
-                let opened = self.instance.endpoint.connector.open_blocking(queue, self.wait, &self.quiet);
-                opened.inspect_err(|_| self.read_size.lock().acquit())?
-            }
+        let open = || {
+            let queue = self.instance.names.queue();
+            let opened = self.instance.endpoint.connector.open_blocking(queue, self.wait, &self.quiet);
+            opened.inspect_err(|_| self.read_size.lock().acquit())
         };
-        *self.closer.lock() = Some(connection.closer());
+        let mut connection = first.map_or_else(open, Ok)?;
+        self.read_cancel.on(&connection);
         self.note_client(&mut connection)?;
         let holds = self.guarantee == Guarantee::AtLeastOnce;
         if holds {
@@ -191,22 +188,13 @@ impl QueueReader {
                 Guarantee::AtLeastOnce => self.move_some(&mut connection, room, last, &mut shown),
                 Guarantee::AtMostOnce => connection.run(&self.pop(room)).map(popped),
             };
-            let taken = self.note(taken, room)?;
+            self.read_size.lock().note(room, &taken);
+            let taken = taken?;
             last = taken.len();
             self.instance.endpoint.stats.taken.add(last as u64);
             self.hand_over(taken);
         }
         Ok(())
-    }
-
-    /// Records whether a read broke its connection.
-    fn note<T>(&self, read: RedisResult<Vec<T>>, asked: usize) -> RedisResult<Vec<T>> {
-        match &read {
-            Ok(found) => self.read_size.lock().succeeded(asked, found.len()),
-            Err(error) if is_unreadable(error) => self.read_size.lock().broke(asked, Instant::now()),
-            Err(_) => {}
-        }
-        read
     }
 
     fn hand_over(&self, taken: Vec<Vec<u8>>) {
@@ -292,7 +280,8 @@ impl QueueReader {
     /// Takes the requests that were moved on a connection that broke before they arrived. They are on this server's
     /// list.
     fn recover(&self, connection: &mut Connection) -> RedisResult<()> {
-        if self.judge(connection)? {
+        // Whether a request of this server's list broke the last connections is decided on a new connection.
+        if gives_up(&self.read_size, || connection.serves_promptly())? {
             self.give_up_stuck(connection)?;
         }
         let lost = self.unheld(connection)?;
@@ -351,15 +340,6 @@ impl QueueReader {
                 return Ok(listed);
             }
         }
-    }
-
-    /// Whether a request of this server's list broke the last connections. It decides on a new connection.
-    fn judge(&self, connection: &mut Connection) -> RedisResult<bool> {
-        if !self.read_size.lock().is_to_judge() {
-            return Ok(false);
-        }
-        let serves = connection.serves_promptly()?;
-        Ok(self.read_size.lock().judge(serves))
     }
 
     /// Moves the request that cannot be read to the dead letters, without reading it. The requests before it go to

@@ -4,9 +4,9 @@ use crate::error::{Error, ErrorKind};
 use crate::foundation::redis::connection::{Connection, is_unreadable};
 use crate::foundation::redis::error_codes::{Remedy, remedy};
 use crate::foundation::redis::link::Link;
-use crate::foundation::redis::read_size::ReadSize;
+use crate::foundation::redis::read_cancel::ReadCancel;
+use crate::foundation::redis::read_size::{ReadSize, gives_up};
 use crate::foundation::redis::resp::replies::refused;
-use crate::foundation::redis::socket::Closer;
 use crate::foundation::runtime::sync::Mutex;
 use crate::json_rpc::envelope_scan::{ScannedEnvelope, ids, scan_envelopes};
 use crate::json_rpc::instance::{CLOCK_READING, Instance, texts};
@@ -40,7 +40,8 @@ pub struct ReplyReader {
     calls: Arc<PendingCalls>,
     replies: String,
     max_size: usize,
-    closer: Mutex<Option<Closer>>,
+    /// Ends the current read.
+    pub read_cancel: ReadCancel,
     read_size: Mutex<ReadSize>,
     /// The next answer breaks each connection that reads it.
     is_stuck: AtomicBool,
@@ -55,7 +56,7 @@ impl ReplyReader {
             calls,
             replies,
             max_size,
-            closer: Mutex::default(),
+            read_cancel: ReadCancel::default(),
             read_size: Mutex::new(ReadSize::new(PAGE)),
             is_stuck: AtomicBool::new(false),
         }
@@ -73,28 +74,19 @@ impl ReplyReader {
         }
     }
 
-    /// Ends the current read.
-    pub fn interrupt(&self) {
-        if let Some(closer) = self.closer.lock().take() {
-            closer.close();
-        }
-    }
-
     fn session(&self, first: Option<Connection>, link: &mut Link<'_>) -> RedisResult<()> {
         let is_first = first.is_some();
-        let mut connection = match first {
-            Some(connection) => connection,
-            None => {
-                let opened = self.instance.endpoint.connector.open_blocking(
-                    &self.replies,
-                    self.instance.block(),
-                    &self.instance.endpoint.stop,
-                );
-                opened.inspect_err(|_| self.read_size.lock().acquit())?
-            }
+        let open = || {
+            let (endpoint, block) = (&self.instance.endpoint, self.instance.block());
+            let opened = endpoint.connector.open_blocking(&self.replies, block, &endpoint.stop);
+            opened.inspect_err(|_| self.read_size.lock().acquit())
         };
-        *self.closer.lock() = Some(connection.closer());
-        self.judge(&mut connection)?;
+        let mut connection = first.map_or_else(open, Ok)?;
+        self.read_cancel.on(&connection);
+        // Whether the next answer broke the last connections is decided on a new connection.
+        if gives_up(&self.read_size, || connection.serves_promptly())? {
+            self.is_stuck.store(true, Ordering::SeqCst);
+        }
         if !is_first {
             // It may be another server's clock than before.
             self.instance.endpoint.clock.read(&mut connection)?;
@@ -170,18 +162,6 @@ impl ReplyReader {
         *position = Position { read: found.len(), is_large };
         found.reverse();
         Ok(found)
-    }
-
-    /// Decides, on a new connection, whether the next answer broke the last ones.
-    fn judge(&self, connection: &mut Connection) -> RedisResult<()> {
-        if !self.read_size.lock().is_to_judge() {
-            return Ok(());
-        }
-        let serves = connection.serves_promptly()?;
-        if self.read_size.lock().judge(serves) {
-            self.is_stuck.store(true, Ordering::SeqCst);
-        }
-        Ok(())
     }
 
     /// Removes the answer that cannot be read. Its text names its call, but cannot be read. If only one call is open,

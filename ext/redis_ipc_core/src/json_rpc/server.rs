@@ -1,6 +1,7 @@
 //! The server of a queue. It starts its parts, connects them, and stops them in order.
 
 use crate::error::{Error, ErrorKind, Fate};
+use crate::foundation::payload::guarantee::Guarantee;
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::pipeline::writer::Writer;
@@ -16,7 +17,7 @@ use crate::json_rpc::housekeeper::{Housekeeper, beat};
 use crate::json_rpc::in_flight::InFlight;
 use crate::json_rpc::instance::{CLOCK_CHECK, Instance};
 use crate::json_rpc::names::Names;
-use crate::json_rpc::options::{Guarantee, ServerOptions};
+use crate::json_rpc::options::ServerOptions;
 use crate::json_rpc::outgoing_answer::{AnswerContext, OutgoingAnswer};
 use crate::json_rpc::queue_reader::{self, QueueReader};
 use crate::json_rpc::request_queue::RequestQueue;
@@ -81,10 +82,16 @@ impl Server {
         let (reporter, reports) = reports::reports(&stats);
         let instance = Arc::new(Instance::new(Names::new(queue)?, &options.redis, reporter, stats)?);
         let heartbeat = Arc::new(Heartbeat::new(options.lease));
-        let (first, second) = open(&instance, &options, &heartbeat)
+        let holds = options.guarantee == Guarantee::AtLeastOnce;
+        let wait = queue_reader::wait(&instance, &options);
+        let show = |first: &mut Connection| match holds {
+            true => first.run(&beat(&instance, &heartbeat)).map(drop),
+            false => Ok(()),
+        };
+        let (first, second) = instance
+            .open_both(instance.names.queue(), wait, show)
             .map_err(|error| instance.endpoint.explain(&error, Fate::NotSent))?;
         let queue = Arc::new(RequestQueue::new(options.threads));
-        let holds = options.guarantee == Guarantee::AtLeastOnce;
         let context = AnswerContext {
             instance: Arc::clone(&instance),
             queue: Arc::clone(&queue),
@@ -346,21 +353,4 @@ impl Drop for Server {
         self.instance.endpoint.stop.stop();
         self.reports.close();
     }
-}
-
-/// Opens the connections that a server must have. It sends a heartbeat before it takes requests.
-fn open(
-    instance: &Instance,
-    options: &ServerOptions,
-    heartbeat: &Heartbeat,
-) -> RedisResult<(Option<Connection>, Connection)> {
-    let mut first = instance.first_connection()?;
-    instance.endpoint.clock.read(&mut first)?;
-    if options.guarantee == Guarantee::AtLeastOnce {
-        first.run(&beat(instance, heartbeat))?;
-    }
-    let wait = queue_reader::wait(instance, options);
-    let second =
-        instance.endpoint.connector.open_blocking(instance.names.queue(), wait, &instance.endpoint.stop)?;
-    Ok(((!instance.endpoint.connector.is_cluster()).then_some(first), second))
 }

@@ -1,6 +1,7 @@
 //! The engine of one connected stream. It starts its parts, connects them, and stops them in order.
 
 use crate::error::{Error, Fate};
+use crate::foundation::payload::guarantee::Guarantee;
 use crate::foundation::payload::id::Id;
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::endpoint::Endpoint;
@@ -10,6 +11,7 @@ use crate::foundation::redis::group_consumer::take_over::TakeOver;
 use crate::foundation::redis::master_watch::MasterWatch;
 use crate::foundation::redis::running::Running;
 use crate::foundation::redis::server_check::check_server;
+use crate::foundation::runtime::id_source::IdSource;
 use crate::foundation::runtime::news::News;
 use crate::foundation::runtime::reports::{self, Mailbox, Report, Watcher};
 use crate::foundation::runtime::stats::Stats;
@@ -22,7 +24,7 @@ use crate::request_reply::asking::reply_session;
 use crate::request_reply::housekeeper::Housekeeper;
 use crate::request_reply::membership::inbox::Inbox;
 use crate::request_reply::membership::instance::Instance;
-use crate::request_reply::membership::options::{Delivery, Options};
+use crate::request_reply::membership::options::Options;
 use crate::request_reply::membership::presence::Presence;
 use crate::request_reply::membership::registry::Registry;
 use crate::request_reply::membership::reply_stream::ReplyStream;
@@ -45,15 +47,20 @@ use std::thread::JoinHandle;
 pub struct Engine {
     instance: Arc<Instance>,
     registry: Arc<Registry>,
-    calls: Arc<Calls>,
-    service: Arc<Service>,
+    /// The part that makes calls.
+    pub calls: Arc<Calls>,
+    /// The part that serves requests.
+    pub service: Arc<Service>,
     reply_reader: Arc<ReplyReader>,
     sender: Arc<Sender>,
     /// Reads the inbox. `None` without a handler.
     reader: Option<Arc<InboxReader>>,
     reports: Mailbox<Report>,
-    waker: Watcher,
-    wakes: Mailbox<Id>,
+    /// Puts the ends of calls, for which fibers wait, among the wakes. They have a queue of their own, so that no
+    /// callback of the user delays them.
+    pub waker: Watcher,
+    /// The ends of the calls that the waker watches.
+    pub wakes: Mailbox<Id>,
     reader_thread: Mutex<Option<JoinHandle<()>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     quiet: AtomicBool,
@@ -180,13 +187,14 @@ impl Engine {
             Arc::clone(&sender),
             opened.caller_waker,
         ));
-        let calls = Arc::new(Calls::new(
-            Arc::clone(instance),
+        let calls = Arc::new(Calls {
+            instance: Arc::clone(instance),
             ledger,
-            Arc::clone(&sender),
-            Arc::clone(&reply_reader),
+            sender: Arc::clone(&sender),
+            reply_reader: Arc::clone(&reply_reader),
             backpressure,
-        ));
+            ids: IdSource::default(),
+        });
         let admission = Arc::new(Admission::new(
             Arc::clone(instance),
             Arc::clone(inbox),
@@ -201,16 +209,16 @@ impl Engine {
                 (Arc::clone(consumer), Arc::clone(&queue), Arc::clone(&admission));
             Arc::new(InboxReader::new(consumer, queue, admission, waker, options.busy_poll))
         });
-        let service = Arc::new(Service::new(
-            Arc::clone(instance),
-            Arc::clone(inbox),
-            Arc::clone(consumer),
-            Arc::clone(&queue),
-            Arc::clone(&sender),
-            reader.clone(),
-        ));
+        let service = Arc::new(Service {
+            instance: Arc::clone(instance),
+            inbox: Arc::clone(inbox),
+            consumer: Arc::clone(consumer),
+            queue: Arc::clone(&queue),
+            sender: Arc::clone(&sender),
+            reader: reader.clone(),
+        });
         // With at-most-once delivery no request is started twice.
-        let max_deliveries = (options.delivery == Delivery::AtLeastOnce).then_some(options.max_deliveries);
+        let max_deliveries = (options.delivery == Guarantee::AtLeastOnce).then_some(options.max_deliveries);
         let blocking_reads = [&reply_reader.read_cancel].into_iter();
         let housekeeper = Housekeeper {
             instance: Arc::clone(instance),
@@ -273,16 +281,6 @@ impl Engine {
         Ok(())
     }
 
-    /// Returns the part that makes calls.
-    pub fn calls(&self) -> &Calls {
-        &self.calls
-    }
-
-    /// Returns the part that serves requests.
-    pub fn service(&self) -> &Service {
-        &self.service
-    }
-
     /// Returns the unguessable id of this instance.
     pub fn instance(&self) -> &str {
         &self.instance.names.instance_id
@@ -291,22 +289,6 @@ impl Engine {
     /// Returns Redis's time, in ms since 1970.
     pub fn now(&self) -> u64 {
         self.instance.endpoint.clock.now()
-    }
-
-    /// Returns a watcher that puts the ends of calls among the reports.
-    pub fn reporter(&self) -> Watcher {
-        self.instance.endpoint.reporter.watcher()
-    }
-
-    /// Returns a watcher that puts the ends of calls, for which fibers wait, among the wakes. They have a queue of
-    /// their own, so that no callback of the user delays them.
-    pub fn waker(&self) -> Watcher {
-        self.waker.clone()
-    }
-
-    /// Returns the ends of the calls that the waker watches.
-    pub fn wakes(&self) -> &Mailbox<Id> {
-        &self.wakes
     }
 
     /// Returns the options it was started with.

@@ -3,6 +3,7 @@
 use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
 use crate::foundation::redis::cluster::Route;
 use crate::foundation::redis::fake_server::FakeServer;
+use crate::foundation::runtime::id_source::IdSource;
 use crate::foundation::runtime::reports::{self, Fetched, Mailbox, Report};
 use crate::foundation::runtime::waker::Waker;
 use crate::request_reply::asking::calls::Calls;
@@ -76,7 +77,14 @@ impl Fixture {
         let (asking, answers) = (Arc::clone(&sender), Arc::clone(&reply_reader));
         Self {
             admission: Admission::new(Arc::clone(&instance), inbox, consumer, held, sending, acceptance),
-            calls: Calls::new(Arc::clone(&instance), ledger, asking, answers, backpressure),
+            calls: Calls {
+                instance: Arc::clone(&instance),
+                ledger,
+                sender: asking,
+                reply_reader: answers,
+                backpressure,
+                ids: IdSource::default(),
+            },
             server,
             instance,
             queue,

@@ -184,7 +184,7 @@ fn a_call_that_nobody_took_is_withdrawn_at_its_deadline() {
     fixture.server.expect("XINFO GROUPS s:inbox:other", Some("+QUEUED"));
     fixture.server.expect("XDEL s:inbox:other 5-1", Some("+QUEUED"));
     fixture.server.expect("EXEC", Some("*2\r\n*0\r\n:1"));
-    let waited = ticket.wait(Instant::now() + Duration::from_secs(20), &Interrupt::default());
+    let waited = ticket.ending.wait(Instant::now() + Duration::from_secs(20), &Interrupt::default());
     let Waited::Done(outcome) = waited else { panic!("{waited:?}") };
     assert_eq!(outcome.unwrap_err().kind, ErrorKind::Timeout(Fate::Unclaimed));
 }
@@ -260,7 +260,7 @@ fn an_answer_ends_its_call_and_no_other() {
     });
     let content = wait(&fixture, &tickets[1]).unwrap().content.share().to_vec();
     assert_eq!(content, b"[1]");
-    assert!(!tickets[0].has_ended());
+    assert!(!tickets[0].ending.has_ended());
     let stats = &fixture.instance.endpoint.stats;
     assert_eq!([stats.fulfilled.get(), stats.answers_unmatched.get()], [1, 1]);
 }

@@ -83,10 +83,10 @@ fn eventually<T>(mut look: impl FnMut() -> Option<T>) -> T {
 /// Runs a consumer that restarts after a panic.
 fn serve(engine: &Engine) {
     let serve_all = || {
-        while let Taken::Request(held) = engine.service().take(&Interrupt::default()) {
+        while let Taken::Request(held) = engine.service.take(&Interrupt::default()) {
             let content = held.request.content.share().to_vec();
             std::thread::sleep(if content == UNHURRIED { Duration::from_millis(5) } else { Duration::ZERO });
-            let _ = engine.service().answer(&held, Status::Fulfilled, content, None);
+            let _ = engine.service.answer(&held, Status::Fulfilled, content, None);
         }
     };
     while catch_unwind(AssertUnwindSafe(serve_all)).is_err() {}
@@ -98,19 +98,19 @@ fn question(content: &[u8]) -> Question {
 
 /// Makes a call that is answered quickly, by a caller that waits. So its connections are lent.
 fn call(engine: &Engine) -> Outcome {
-    let ticket = engine.calls().ask(question(b"1"), Some(Duration::from_millis(500)))?;
+    let ticket = engine.calls.ask(question(b"1"), Some(Duration::from_millis(500)))?;
     wait(engine, &ticket)
 }
 
 /// Makes a call for which the engine's threads read.
 fn call_unhurried(engine: &Engine) -> Outcome {
     let timeout = Some(Duration::from_millis(500));
-    let ticket = engine.calls().ask_ahead(question(UNHURRIED), timeout)?;
+    let ticket = engine.calls.ask_ahead(question(UNHURRIED), timeout)?;
     wait(engine, &ticket)
 }
 
 fn wait(engine: &Engine, ticket: &Ticket) -> Outcome {
-    match engine.calls().wait(ticket, None, &Interrupt::default()) {
+    match engine.calls.wait(ticket, None, &Interrupt::default()) {
         Waited::Done(outcome) => outcome,
         other => panic!("{other:?}"),
     }

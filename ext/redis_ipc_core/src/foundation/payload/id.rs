@@ -8,19 +8,9 @@ impl Id {
     /// Reads the 32 lower-case hexadecimal digits that the `Display` of [`Id`] writes. Returns `None` for anything
     /// else.
     pub fn parse(text: &[u8]) -> Option<Self> {
-        if text.len() != 32 {
-            return None;
-        }
-        text.iter()
-            .try_fold(0u128, |sum, byte| {
-                let digit = match byte {
-                    b'0'..=b'9' => byte - b'0',
-                    b'a'..=b'f' => byte - b'a' + 10,
-                    _ => return None,
-                };
-                Some(sum << 4 | u128::from(digit))
-            })
-            .map(Self)
+        let is_own = text.len() == 32 && text.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let text = std::str::from_utf8(text).ok().filter(|_| is_own)?;
+        u128::from_str_radix(text, 16).ok().map(Self)
     }
 
     /// Creates the id with these bytes.

@@ -23,3 +23,19 @@ pub fn check_name(what: &str, name: &str) -> Result<(), Error> {
     };
     Err(Error::new(ErrorKind::Argument, refusal))
 }
+
+/// Checks the `name` of a `what` whose keys begin with it: with one of the `reserved` words after a colon it would share
+/// keys with `others`.
+///
+/// # Errors
+///
+/// The name is not valid (an [`ErrorKind::Argument`] error).
+pub fn check_key_name(what: &str, name: &str, reserved: &[&str], others: &str) -> Result<(), Error> {
+    check_name(what, name)?;
+    let Some(segment) = name.split(':').skip(1).find(|segment| reserved.contains(segment)) else {
+        return Ok(());
+    };
+    let message =
+        format!("the {what} name {name:?} cannot contain \":{segment}\": it would share keys with {others}");
+    Err(Error::new(ErrorKind::Argument, message))
+}

@@ -2,6 +2,7 @@
 //! options.
 
 pub mod fields;
+pub mod guarantee;
 pub mod id;
 pub mod json;
 pub mod key_part;

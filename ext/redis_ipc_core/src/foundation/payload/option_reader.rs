@@ -79,6 +79,16 @@ impl OptionReader {
         }
     }
 
+    /// Reads the option `lease`: how long a process keeps what it took without a sign of life. Under 100 ms a busy
+    /// machine could not renew it in time, and everything would run everywhere.
+    pub fn lease(&mut self, most: Duration) -> Result<Duration, Error> {
+        let lease = self.seconds("lease", most)?.unwrap_or(Duration::from_secs(2));
+        if lease < Duration::from_millis(100) {
+            return Err(self.refuse("lease", "at least 0.1 seconds"));
+        }
+        Ok(lease)
+    }
+
     /// Takes a string.
     pub fn string(&mut self, name: &'static str) -> Result<Option<String>, Error> {
         match self.value(name) {

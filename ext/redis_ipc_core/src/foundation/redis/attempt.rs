@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn an_attempt_ends_at_its_deadline_when_it_is_not_wanted_and_when_the_engine_closes() {
-        let (closing, stop) = (Closing::default(), Stop::new());
+        let (closing, stop) = (Closing::default(), Stop::default());
         let long = Duration::from_secs(60);
         let kind = |attempt: &Attempt| attempt.pause(long).unwrap_err().kind();
         assert_eq!(kind(&Attempt::new(Duration::from_millis(20), &closing)), io::ErrorKind::TimedOut);

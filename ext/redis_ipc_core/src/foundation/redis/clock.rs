@@ -32,9 +32,9 @@ const ROUNDING: u64 = 2;
 /// How long a good reading keeps worse ones out.
 const GOOD_FOR: Duration = Duration::from_secs(60);
 
-impl Clock {
+impl Default for Clock {
     /// Creates a clock that uses this machine's time until it has read Redis's.
-    pub fn new() -> Self {
+    fn default() -> Self {
         let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         Self {
             origin: Instant::now(),
@@ -44,7 +44,9 @@ impl Clock {
             last_due: Mutex::default(),
         }
     }
+}
 
+impl Clock {
     /// Reads the clock of the server at the other end of `connection`.
     pub fn read(&self, connection: &mut Connection) -> RedisResult<()> {
         let asked = Instant::now();
@@ -121,19 +123,13 @@ impl Clock {
     }
 }
 
-impl Default for Clock {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn it_follows_redis_not_the_machine() {
-        let clock = Clock::new();
+        let clock = Clock::default();
         clock.adjust(5_000, Instant::now());
         assert!((5_000..6_000).contains(&clock.now()));
         assert!(clock.until(60_000).is_some_and(|left| left <= Duration::from_millis(55_000)));
@@ -142,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_slow_reading_counts_where_it_shows_a_step() {
-        let (clock, slow) = (Clock::new(), Duration::from_millis(100));
+        let (clock, slow) = (Clock::default(), Duration::from_millis(100));
         clock.adjust(50_000, Instant::now());
         assert_eq!(clock.step(), None, "before the first reading nothing was known");
         let Some(asked) = Instant::now().checked_sub(slow) else { return };

@@ -255,7 +255,7 @@ impl State {
     fn pause(&mut self, slot: u16, is_new: bool) -> Duration {
         let now = Instant::now();
         let Some(moves) = self.moves.get_mut(&slot) else {
-            self.moves.insert(slot, Moves { last: now, until: now, backoff: Backoff::new() });
+            self.moves.insert(slot, Moves { last: now, until: now, backoff: Backoff::default() });
             return Duration::ZERO;
         };
         if is_new {

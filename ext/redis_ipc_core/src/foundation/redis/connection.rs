@@ -64,22 +64,8 @@ impl Limits {
 }
 
 impl Connection {
-    /// Connects to `address` with the timeouts, TLS and login of `options`, within the time of `attempt`.
-    pub fn open(
-        address: &Address,
-        login: &Login,
-        db: i64,
-        options: &RedisOptions,
-        dialer: &Dialer,
-        attempt: &Attempt,
-    ) -> RedisResult<Self> {
-        let mut connection = Self::dial(address, login, db, options, dialer, attempt)?;
-        connection.is_ready(options)?;
-        Ok(connection)
-    }
-
-    /// Connects like [`Connection::open`]. Until [`Connection::is_ready`] is called, commands share the time of
-    /// `attempt` too.
+    /// Connects to `address` with the timeouts, TLS and login of `options`, within the time of `attempt`. Until
+    /// [`Connection::is_ready`] is called, commands share that time too.
     pub fn dial(
         address: &Address,
         login: &Login,
@@ -100,7 +86,7 @@ impl Connection {
         Self {
             address,
             socket,
-            replies: Replies::new(),
+            replies: Replies::default(),
             broken: false,
             asks: false,
             sent: Instant::now(),

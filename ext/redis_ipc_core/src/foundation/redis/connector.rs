@@ -6,7 +6,9 @@ use crate::foundation::redis::cluster::{Cluster, Route};
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::dialer::Dialer;
 use crate::foundation::redis::error_codes::is_passing;
-use crate::foundation::redis::redis_options::{Address, ClusterOptions, RedisOptions, SentinelOptions};
+use crate::foundation::redis::redis_options::{
+    Address, ClusterOptions, Login, RedisOptions, SentinelOptions,
+};
 use crate::foundation::redis::sentinels::{self, Named, Sentinels};
 use crate::foundation::redis::socket::Closer;
 use crate::foundation::runtime::open_sockets::OpenSockets;
@@ -199,8 +201,17 @@ impl Connector {
     }
 
     fn dial(&self, address: &Address, attempt: &Attempt) -> RedisResult<Connection> {
-        let RedisOptions { login, db, .. } = &self.options;
-        Connection::dial(address, login, *db, &self.options, &self.dialer, attempt)
+        self.dial_as(&self.options.login, self.options.db, address, attempt)
+    }
+
+    fn dial_as(
+        &self,
+        login: &Login,
+        db: i64,
+        address: &Address,
+        attempt: &Attempt,
+    ) -> RedisResult<Connection> {
+        Connection::dial(address, login, db, &self.options, &self.dialer, attempt)
     }
 
     fn open_address(&self, address: &Address, attempt: &Attempt) -> RedisResult<Connection> {
@@ -217,7 +228,7 @@ impl Connector {
         sentinels: &Sentinels,
         attempt: &Attempt,
     ) -> RedisResult<Connection> {
-        let found = Stop::new();
+        let found = Stop::default();
         let attempt = attempt.clone().unless(&found);
         let head_start = HEAD_START.min(self.patience() / 4);
         let (sender, results) = unbounded();
@@ -270,8 +281,7 @@ impl Connector {
         address: &Address,
         attempt: &Attempt,
     ) -> RedisResult<Connection> {
-        let mut sentinel =
-            Connection::dial(address, &options.login, 0, &self.options, &self.dialer, attempt)?;
+        let mut sentinel = self.dial_as(&options.login, 0, address, attempt)?;
         let named = ask(options, &mut sentinel)?;
         sentinels.hear(address, &named)?;
         let mut master = self.dial(&named.master, attempt)?;
@@ -292,10 +302,10 @@ impl Connector {
     pub fn open_sentinel(&self, turn: usize) -> RedisResult<(Address, Connection)> {
         let none = || RedisError::from((redis::ErrorKind::Client, "there is no sentinel"));
         let Some((SentinelOptions { addresses, login, .. }, _)) = &self.sentinels else { return Err(none()) };
-        let (host, port) = addresses.get(turn % addresses.len()).ok_or_else(none)?;
-        let address = Address::Tcp(host.clone(), *port);
-        let sentinel = Connection::open(&address, login, 0, &self.options, &self.dialer, &self.attempt())?;
-        Ok((address, sentinel))
+        let address = addresses.get(turn % addresses.len()).ok_or_else(none)?;
+        let mut sentinel = self.dial_as(login, 0, address, &self.attempt())?;
+        sentinel.is_ready(&self.options)?;
+        Ok((address.clone(), sentinel))
     }
 
     /// Returns the master that `sentinel` at `address` names, and whether it is a master other than that of the

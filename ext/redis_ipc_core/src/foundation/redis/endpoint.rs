@@ -37,10 +37,10 @@ impl Endpoint {
         Self {
             place,
             connector: Arc::new(Connector::new(redis)),
-            clock: Clock::new(),
+            clock: Clock::default(),
             stats,
             reporter,
-            stop: Stop::new(),
+            stop: Stop::default(),
             health: Health::default(),
         }
     }

@@ -36,7 +36,7 @@ impl<'a> Link<'a> {
             endpoint.health.lost();
             State::Lost
         };
-        Self { endpoint, key, state, backoff: Backoff::new() }
+        Self { endpoint, key, state, backoff: Backoff::default() }
     }
 
     /// Records that the connection is ready.

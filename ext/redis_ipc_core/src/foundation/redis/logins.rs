@@ -4,7 +4,8 @@
 //! the requests in a thread of its own, and may take its time: the attempt to connect has a deadline.
 
 use crate::foundation::redis::attempt::Attempt;
-use crossbeam_channel::{Receiver, RecvTimeoutError, SendError, Sender, bounded, select_biased, unbounded};
+use crate::foundation::runtime::reports::{Mailbox, mailbox};
+use crossbeam_channel::{RecvTimeoutError, SendError, Sender, bounded};
 use std::io;
 
 /// The sending end of the queue of login requests.
@@ -22,23 +23,15 @@ impl Eq for Logins {}
 /// A login that waits for values.
 #[derive(Debug)]
 pub struct LoginRequest {
-    names: Vec<&'static str>,
-    username: String,
+    /// The options whose values are asked for.
+    pub names: Vec<&'static str>,
+    /// The user's name, if it is known already.
+    pub username: String,
     attempt: Attempt,
     reply: Sender<Result<Vec<String>, String>>,
 }
 
 impl LoginRequest {
-    /// Returns the names of the requested options.
-    pub fn names(&self) -> &[&'static str] {
-        &self.names
-    }
-
-    /// Returns the user who logs in, unless the user name is requested too.
-    pub fn username(&self) -> &str {
-        &self.username
-    }
-
     /// Whether the login still waits.
     pub fn is_wanted(&self) -> bool {
         self.attempt.slice(None).is_ok()
@@ -60,28 +53,11 @@ impl LoginRequest {
     }
 }
 
-/// The receiving end of the queue. Any number of threads may take from it.
-#[derive(Debug)]
-pub struct LoginRequests {
-    receiver: Receiver<LoginRequest>,
-    closed: (Sender<()>, Receiver<()>),
-}
-
-/// The result of taking a request.
-#[derive(Debug)]
-pub enum TakenLogin {
-    /// A request.
-    Request(LoginRequest),
-    /// The queue is closed.
-    Closed,
-    /// The waiting thread was interrupted.
-    Interrupted,
-}
-
-/// Creates both ends of a queue.
-pub fn queue() -> (Logins, LoginRequests) {
-    let (sender, receiver) = unbounded();
-    (Logins(sender), LoginRequests { receiver, closed: bounded(1) })
+/// Returns the two ends of a new queue. Any number of threads may take from it; what [`LoginRequest::is_wanted`] no
+/// more they skip.
+pub fn queue() -> (Logins, Mailbox<LoginRequest>) {
+    let (sender, requests) = mailbox();
+    (Logins(sender), requests)
 }
 
 impl Logins {
@@ -117,36 +93,11 @@ impl Logins {
     }
 }
 
-impl LoginRequests {
-    /// Waits for the next request that is still wanted. The wait ends early when `interrupt` receives something.
-    pub fn take(&self, interrupt: &Receiver<()>) -> TakenLogin {
-        loop {
-            select_biased! {
-                recv(interrupt) -> _ => return TakenLogin::Interrupted,
-                recv(self.closed.1) -> _ => {
-                    // The signal stays in place for the other threads.
-                    self.close();
-                    return TakenLogin::Closed;
-                }
-                recv(self.receiver) -> request => match request {
-                    Ok(request) if request.is_wanted() => return TakenLogin::Request(request),
-                    Ok(_) => {}
-                    Err(_) => return TakenLogin::Closed,
-                },
-            }
-        }
-    }
-
-    /// Ends every wait for a request.
-    pub fn close(&self) {
-        let _ = self.closed.0.try_send(());
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::foundation::redis::attempt::Closing;
+    use crate::foundation::runtime::reports::Fetched;
     use std::time::Duration;
 
     const NAMES: [&str; 2] = ["username", "password"];
@@ -159,14 +110,14 @@ mod tests {
     fn values_and_refusals_reach_the_login_that_asked() {
         let (logins, requests) = queue();
         let (_keep, never) = bounded(1);
-        let take = || match requests.take(&never) {
-            TakenLogin::Request(request) => request,
+        let take = || match requests.fetch(&never) {
+            Fetched::Message(request) => request,
             other => panic!("{other:?}"),
         };
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 let request = take();
-                assert_eq!((request.names(), request.username()), (&NAMES[..], "ann"));
+                assert_eq!((&request.names[..], &*request.username), (&NAMES[..], "ann"));
                 request.answer(vec!["ann".into(), "s3cret".into()]);
                 take().refuse("raised KeyError".into());
             });
@@ -183,8 +134,9 @@ mod tests {
         assert!(late.ends_with("did not return within connect_timeout"), "{late}");
         requests.close();
         let (_keep, never) = bounded(1);
-        assert!(matches!(requests.take(&never), TakenLogin::Closed));
-        assert!(matches!(requests.take(&never), TakenLogin::Closed), "for every thread");
+        assert!(matches!(requests.fetch(&never), Fetched::Message(request) if !request.is_wanted()));
+        assert!(matches!(requests.fetch(&never), Fetched::Closed));
+        assert!(matches!(requests.fetch(&never), Fetched::Closed), "for every thread");
         drop(requests);
         assert!(logins.ask(&NAMES, "ann", &attempt(60_000)).is_err());
     }

@@ -10,6 +10,9 @@
 //! the server serves right after it: the first attempt to connect succeeds, and the new connection gets a prompt
 //! reply to `PING`. Otherwise the entry is acquitted.
 
+use crate::foundation::redis::connection::is_unreadable;
+use crate::foundation::runtime::sync::Mutex;
+use redis::RedisResult;
 use std::time::{Duration, Instant};
 
 /// The time until the ceiling is doubled.
@@ -89,6 +92,15 @@ impl ReadSize {
         (self.count, self.is_probing) = (1, true);
     }
 
+    /// Records what came of a read of `asked` entries. That Redis refused it says nothing about an entry.
+    pub fn note<T>(&mut self, asked: usize, read: &RedisResult<Vec<T>>) {
+        match read {
+            Ok(found) => self.succeeded(asked, found.len()),
+            Err(error) if is_unreadable(error) => self.broke(asked, Instant::now()),
+            Err(_) => {}
+        }
+    }
+
     /// Whether [`ReadSize::judge`] must be called before the next read.
     pub fn is_to_judge(&self) -> bool {
         self.is_suspect
@@ -114,6 +126,16 @@ impl ReadSize {
     pub fn acquit(&mut self) {
         (self.strikes, self.is_suspect) = (0, false);
     }
+}
+
+/// Judges `read_size` if it must be: `serves` asks whether the server serves promptly. Returns true if the reader is to
+/// give up on the first entry.
+pub fn gives_up<E>(read_size: &Mutex<ReadSize>, serves: impl FnOnce() -> Result<bool, E>) -> Result<bool, E> {
+    if !read_size.lock().is_to_judge() {
+        return Ok(false);
+    }
+    let serves = serves()?;
+    Ok(read_size.lock().judge(serves))
 }
 
 #[cfg(test)]

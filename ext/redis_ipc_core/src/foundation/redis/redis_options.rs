@@ -1,6 +1,6 @@
 //! The options for reaching Redis, under redis-rb's names.
 
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::foundation::payload::option_reader::OptionReader;
 use crate::foundation::redis::attempt::Attempt;
 use crate::foundation::redis::logins::Logins;
@@ -13,6 +13,7 @@ use std::time::Duration;
 
 const DEFAULT_URL: &str = "redis://127.0.0.1:6379/0";
 const DEFAULT_PORT: u64 = 6379;
+const SENTINEL_PORT: u64 = 26_379;
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(3_600);
 
@@ -42,6 +43,17 @@ pub enum Address {
     Tcp(String, u16),
     /// The path of a unix socket.
     Unix(PathBuf),
+}
+
+impl Address {
+    /// Reads a host and a port, as an element of the list `name`; `refuse` tells what is expected there.
+    fn parse(item: Value, port: u64, name: &str, refuse: impl Fn() -> Error) -> Result<Self, Error> {
+        let mut item = OptionReader::new(&format!("redis_options.{name}"), Some(item))?;
+        let host = item.string("host")?.ok_or_else(refuse)?;
+        let port = item.integer_or_text("port", 1..=65_535)?.unwrap_or(port) as u16;
+        item.finish()?;
+        Ok(Self::Tcp(host, port))
+    }
 }
 
 impl fmt::Display for Address {
@@ -198,7 +210,7 @@ impl fmt::Debug for Pem {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SentinelOptions {
     /// The sentinels' addresses, tried in turn.
-    pub addresses: Vec<(String, u16)>,
+    pub addresses: Vec<Address>,
     /// The master's name.
     pub name: String,
     /// How to log in to the sentinels.
@@ -271,21 +283,20 @@ impl RedisOptions {
         let scheme = section.word("scheme", &schemes)?.flatten();
         let ssl = section.boolean("ssl")?.or(scheme);
         let tls_options = TlsOptions::parse(section.section("ssl_params")?)?;
-        let timeout = timeout(&mut section, "timeout")?;
+        let sentinel = SentinelOptions::parse(&mut section)?;
+        let db = section.integer_or_text("db", 0..=100_000)?.map_or(db, |db| db as i64);
+        let timeout = section.seconds("timeout", LONGEST_TIMEOUT)?.unwrap_or(DEFAULT_TIMEOUT);
+        let mut limit = |name| Ok(section.seconds(name, LONGEST_TIMEOUT)?.unwrap_or(timeout));
         let options = Self {
             address,
             login,
-            db: section.integer_or_text("db", 0..=100_000)?.map_or(db, |db| db as i64),
+            db,
             tls: ssl.unwrap_or(tls).then_some(tls_options),
-            sentinel: SentinelOptions::parse(&mut section)?,
+            sentinel,
             cluster,
-            connect_timeout: self::timeout(&mut section, "connect_timeout")?
-                .or(timeout)
-                .unwrap_or(DEFAULT_TIMEOUT),
-            read_timeout: self::timeout(&mut section, "read_timeout")?.or(timeout).unwrap_or(DEFAULT_TIMEOUT),
-            write_timeout: self::timeout(&mut section, "write_timeout")?
-                .or(timeout)
-                .unwrap_or(DEFAULT_TIMEOUT),
+            connect_timeout: limit("connect_timeout")?,
+            read_timeout: limit("read_timeout")?,
+            write_timeout: limit("write_timeout")?,
         };
         section.ignore(&NOT_OURS);
         if options.cluster.is_some() && options.sentinel.is_some() {
@@ -307,8 +318,7 @@ impl RedisOptions {
     /// Returns the address as a URL without credentials, for errors and logs.
     pub fn redacted(&self) -> String {
         if let Some(sentinel) = &self.sentinel {
-            let hosts: Vec<String> =
-                sentinel.addresses.iter().map(|(host, port)| format!("{host}:{port}")).collect();
+            let hosts: Vec<String> = sentinel.addresses.iter().map(Address::to_string).collect();
             return format!("sentinel {} at {}", sentinel.name, hosts.join(", "));
         }
         if let Some(cluster) = &self.cluster {
@@ -320,10 +330,6 @@ impl RedisOptions {
             tcp => format!("{}://{tcp}/{}", if self.tls.is_some() { "rediss" } else { "redis" }, self.db),
         }
     }
-}
-
-fn timeout(section: &mut OptionReader, name: &'static str) -> Result<Option<Duration>, Error> {
-    section.seconds(name, LONGEST_TIMEOUT)
 }
 
 /// Whether a password in the URL may be cut. What follows `#`, `/` or `?` would be parsed as another part, and a
@@ -395,11 +401,8 @@ impl Nodes {
             match item {
                 Value::String(url) => all.add_url(&url, name, section)?,
                 Value::Object(_) => {
-                    let mut item = OptionReader::new(&format!("redis_options.{name}"), Some(item))?;
-                    let host = item.string("host")?.ok_or_else(|| section.refuse(name, expected))?;
-                    let port = item.integer_or_text("port", 1..=65_535)?.unwrap_or(DEFAULT_PORT) as u16;
-                    item.finish()?;
-                    all.cluster.seeds.push(Address::Tcp(host, port));
+                    let seed = Address::parse(item, DEFAULT_PORT, name, || section.refuse(name, expected));
+                    all.cluster.seeds.push(seed?);
                 }
                 _ => return Err(section.refuse(name, expected)),
             }
@@ -459,25 +462,13 @@ impl SentinelOptions {
         let Some(list) = list else { return Ok(None) };
         let expected = "an Array of {host:, port:} Hashes";
         let Value::Array(list) = list else { return Err(section.refuse("sentinels", expected)) };
-        let addresses = list
-            .into_iter()
-            .map(|item| {
-                let mut item = OptionReader::new("redis_options.sentinels", Some(item))?;
-                let host = item.string("host")?.ok_or_else(|| section.refuse("sentinels", expected))?;
-                let port = item.integer_or_text("port", 1..=65_535)?.unwrap_or(26_379) as u16;
-                item.finish()?;
-                Ok((host, port))
-            })
-            .collect::<Result<Vec<_>, Error>>()?;
+        let refuse = || section.refuse("sentinels", expected);
+        let one = |item| Address::parse(item, SENTINEL_PORT, "sentinels", refuse);
+        let addresses = list.into_iter().map(one).collect::<Result<Vec<_>, Error>>()?;
         if addresses.is_empty() {
-            return Err(section.refuse("sentinels", expected));
+            return Err(refuse());
         }
-        let name = name.ok_or_else(|| {
-            Error::new(
-                ErrorKind::Configuration,
-                "the option redis_options.name must name the sentinels' master",
-            )
-        })?;
+        let name = name.ok_or_else(|| section.refuse("name", "the name of the sentinels' master"))?;
         Ok(Some(Self { addresses, name, login }))
     }
 }
@@ -485,6 +476,8 @@ impl SentinelOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
+    use crate::foundation::runtime::reports::Fetched;
     use serde_json::json;
 
     fn parse(value: Value) -> Result<RedisOptions, Error> {
@@ -552,10 +545,8 @@ mod tests {
         options.ask(logins);
         let answer = |names: &[&str], values: &[&str]| {
             let (_keep, never) = crossbeam_channel::bounded(1);
-            let crate::foundation::redis::logins::TakenLogin::Request(request) = requests.take(&never) else {
-                panic!("none")
-            };
-            assert_eq!(request.names(), names);
+            let Fetched::Message(request) = requests.fetch(&never) else { panic!("none") };
+            assert_eq!(request.names, names);
             request.answer(values.iter().map(|value| (*value).to_owned()).collect());
         };
         std::thread::scope(|scope| {

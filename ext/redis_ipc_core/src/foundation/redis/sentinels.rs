@@ -87,7 +87,7 @@ impl State {
 impl Sentinels {
     /// Creates the sentinels of `options`, none of which has been asked.
     pub fn new(options: &SentinelOptions) -> Self {
-        let order = options.addresses.iter().map(|(host, port)| Address::Tcp(host.clone(), *port)).collect();
+        let order = options.addresses.clone();
         Self { state: Mutex::new(State { order, epoch: 0, left_out: Vec::new(), master: None, last: None }) }
     }
 

@@ -14,12 +14,14 @@ pub struct Backoff {
     step: Duration,
 }
 
-impl Backoff {
+impl Default for Backoff {
     /// Starts at the first step.
-    pub fn new() -> Self {
+    fn default() -> Self {
         Self { step: FIRST }
     }
+}
 
+impl Backoff {
     /// Returns the next pause.
     pub fn pause(&mut self) -> Duration {
         let mut byte = [128u8];
@@ -36,19 +38,13 @@ impl Backoff {
     }
 }
 
-impl Default for Backoff {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn pauses_grow_to_the_cap_and_never_vanish() {
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::default();
         let pauses: Vec<Duration> = (0..12).map(|_| backoff.pause()).collect();
         assert!(pauses.iter().all(|pause| *pause >= FIRST / 2 && *pause <= LONGEST));
         assert!(pauses[11] >= LONGEST / 2);

@@ -14,12 +14,14 @@ pub struct IdSource {
     block: Mutex<(Box<[u8; BLOCK]>, usize)>,
 }
 
-impl IdSource {
+impl Default for IdSource {
     /// Creates an empty source. The first id fills it.
-    pub fn new() -> Self {
+    fn default() -> Self {
         Self { block: Mutex::new((Box::new([0; BLOCK]), BLOCK)) }
     }
+}
 
+impl IdSource {
     /// Returns the next id.
     ///
     /// # Errors
@@ -47,19 +49,13 @@ impl IdSource {
     }
 }
 
-impl Default for IdSource {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn ids_differ_and_read_back() {
-        let source = IdSource::new();
+        let source = IdSource::default();
         let ids: Vec<Id> = (0..500).map(|_| source.next().unwrap()).collect();
         let distinct: std::collections::HashSet<_> = ids.iter().collect();
         assert_eq!(distinct.len(), ids.len());

@@ -104,7 +104,8 @@ pub fn ends() -> (Watcher, Mailbox<Id>) {
     (Watcher::Ends(sender), mailbox)
 }
 
-fn mailbox<T>() -> (Sender<T>, Mailbox<T>) {
+/// Returns the two ends of a queue.
+pub fn mailbox<T>() -> (Sender<T>, Mailbox<T>) {
     let (sender, receiver) = unbounded();
     (sender, Mailbox { receiver, closed: bounded(1) })
 }

@@ -13,13 +13,15 @@ pub struct Stop {
     receiver: Receiver<()>,
 }
 
-impl Stop {
+impl Default for Stop {
     /// Creates a signal that is not raised.
-    pub fn new() -> Self {
+    fn default() -> Self {
         let (sender, receiver) = bounded(0);
         Self { sender: Arc::new(Mutex::new(Some(sender))), receiver }
     }
+}
 
+impl Stop {
     /// Raises the signal. Every pause, now and later, ends at once.
     pub fn stop(&self) {
         self.sender.lock().take();
@@ -42,11 +44,5 @@ impl Stop {
     /// Waits for `time`. Returns true if the signal was raised.
     pub fn pause(&self, time: Duration) -> bool {
         matches!(self.receiver.recv_timeout(time), Err(RecvTimeoutError::Disconnected))
-    }
-}
-
-impl Default for Stop {
-    fn default() -> Self {
-        Self::new()
     }
 }

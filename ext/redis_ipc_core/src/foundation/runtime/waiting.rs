@@ -115,7 +115,7 @@ impl<O: Clone, P> Ending<O, P> {
     }
 
     /// Whether the call has ended.
-    pub fn has_come(&self) -> bool {
+    pub fn has_ended(&self) -> bool {
         self.state.lock().outcome.is_some()
     }
 

@@ -20,27 +20,15 @@ const GRACE: Duration = Duration::from_millis(250);
 
 /// The calls made by one instance.
 pub struct Calls {
-    instance: Arc<Instance>,
-    ledger: Arc<Ledger>,
-    sender: Arc<Sender>,
-    reply_reader: Arc<ReplyReader>,
-    backpressure: Arc<Backpressure>,
-    ids: IdSource,
+    pub(crate) instance: Arc<Instance>,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) sender: Arc<Sender>,
+    pub(crate) reply_reader: Arc<ReplyReader>,
+    pub(crate) backpressure: Arc<Backpressure>,
+    pub(crate) ids: IdSource,
 }
 
 impl Calls {
-    /// Creates the caller's side. `sender` sends its requests, `ledger` keeps its open calls, and `reply_reader`
-    /// reads its answers.
-    pub(crate) fn new(
-        instance: Arc<Instance>,
-        ledger: Arc<Ledger>,
-        sender: Arc<Sender>,
-        reply_reader: Arc<ReplyReader>,
-        backpressure: Arc<Backpressure>,
-    ) -> Self {
-        Self { instance, ledger, sender, reply_reader, backpressure, ids: IdSource::new() }
-    }
-
     /// Sends a request to a group. Without `timeout` the configured one applies. The calling thread must
     /// [`Calls::wait`] for the answer now. If it does not, use [`Calls::ask_ahead`].
     ///
@@ -63,8 +51,8 @@ impl Calls {
     /// let engine = Engine::start("house", "parent", options, false)?;
     /// let question =
     ///     Question { to: "child".to_owned(), content: br#""Hello""#.to_vec(), context: Context::default() };
-    /// let ticket = engine.calls().ask(question, Some(Duration::from_secs(5)))?;
-    /// if let Waited::Done(outcome) = engine.calls().wait(&ticket, None, &Interrupt::default()) {
+    /// let ticket = engine.calls.ask(question, Some(Duration::from_secs(5)))?;
+    /// if let Waited::Done(outcome) = engine.calls.wait(&ticket, None, &Interrupt::default()) {
     ///     let answer = outcome?;
     ///     println!("{}: {}", answer.status.name(), String::from_utf8_lossy(&answer.content.share()));
     /// }
@@ -127,14 +115,14 @@ impl Calls {
 
     /// Waits for the end of a call, at most until `until`. Without `until` it waits for the call's deadline.
     pub fn wait(&self, ticket: &Ticket, until: Option<Instant>, interrupt: &Interrupt) -> Waited {
-        if !ticket.has_ended() {
+        if !ticket.ending.has_ended() {
             self.reply_reader.staggered_wake.next();
         }
         let mut due = ticket.deadline;
         loop {
             let by = until.map_or(due, |until| until.min(due));
             let waited = self.reply_reader.wait_reading(ticket, by, interrupt);
-            match waited.unwrap_or_else(|| ticket.wait(by, interrupt)) {
+            match waited.unwrap_or_else(|| ticket.ending.wait(by, interrupt)) {
                 Waited::TimeUp if until.is_some_and(|until| until < due) => return Waited::TimeUp,
                 Waited::TimeUp => due = self.check_deadline(ticket).unwrap_or(due),
                 waited => return waited,
@@ -145,7 +133,7 @@ impl Calls {
     /// Does what is due for a call, without waiting. At the deadline it withdraws the request, and a while later it
     /// ends the call with what is known then. Returns when to call this next. `None` once the call has ended.
     pub fn check_deadline(&self, ticket: &Ticket) -> Option<Instant> {
-        if ticket.has_ended() {
+        if ticket.ending.has_ended() {
             return None;
         }
         let (now, last) = (Instant::now(), ticket.deadline + GRACE);
@@ -156,7 +144,7 @@ impl Calls {
         if now >= last {
             ticket.finish(Err(command_context::timed_out(ticket, Fate::Unknown, &self.instance)));
         }
-        (!ticket.has_ended()).then_some(last)
+        (!ticket.ending.has_ended()).then_some(last)
     }
 
     /// Ends every call whose deadline has passed, also those for which no thread waits.

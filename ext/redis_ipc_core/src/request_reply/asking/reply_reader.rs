@@ -95,10 +95,8 @@ impl ReplyReader {
         position: &mut Position,
         link: &mut Link<'_>,
     ) -> RedisResult<()> {
-        let mut connection = match first {
-            Some(connection) => connection,
-            None => self.open().inspect_err(|_| position.cannot_connect())?,
-        };
+        let open = || self.open().inspect_err(|_| position.cannot_connect());
+        let mut connection = first.map_or_else(open, Ok)?;
         self.read_cancel.on(&connection);
         position.judge(&mut connection)?;
         self.replies.make(&mut connection)?;
@@ -197,7 +195,7 @@ impl ReplyReader {
         self.shared.follow()?.read(
             |session, waker| {
                 let waited = self.read_for(session, waker, ticket, until, interrupt);
-                ticket.unregister_waker();
+                ticket.ending.unregister_waker();
                 waited
             },
             || !self.ledger.is_empty(),
@@ -214,7 +212,7 @@ impl ReplyReader {
     ) -> RedisResult<Waited> {
         loop {
             session.ask(&self.replies)?;
-            if let Some(outcome) = ticket.register_waker(waker) {
+            if let Some(outcome) = ticket.ending.register_waker(waker) {
                 return Ok(Waited::Done(outcome));
             }
             if interrupt.take() {
@@ -226,7 +224,7 @@ impl ReplyReader {
                     let answers = session.receive(&self.replies, Some(&rest))?;
                     failpoint::follower();
                     // The caller reads its own answer, so it needs no wake-up.
-                    ticket.unregister_waker();
+                    ticket.ending.unregister_waker();
                     self.take_in(session, answers);
                     self.staggered_wake.all();
                 }

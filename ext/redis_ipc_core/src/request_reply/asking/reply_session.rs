@@ -170,12 +170,9 @@ impl ReplySession {
     pub fn receive(&mut self, replies: &ReplyStream, wait: Option<Wait<'_>>) -> RedisResult<Vec<RawEntry>> {
         let Some(asked) = self.asked.take() else { return Ok(Vec::new()) };
         let answers = self.receive_asked(asked, replies, wait);
-        match &answers {
-            // The answers are still to come.
-            Ok(_) if self.asked.is_some() => {}
-            Ok(answers) => self.position.read_size.succeeded(asked.count, answers.len()),
-            Err(error) if is_unreadable(error) => self.position.read_size.broke(asked.count, Instant::now()),
-            Err(_) => {}
+        // Else the answers are still to come.
+        if self.asked.is_none() {
+            self.position.read_size.note(asked.count, &answers);
         }
         answers
     }

@@ -37,7 +37,7 @@ impl Instance {
         reporter: Reporter,
         stats: Arc<Stats>,
     ) -> Result<Self, Error> {
-        let names = Names::new(stream, group, &IdSource::new().next()?.to_string())?;
+        let names = Names::new(stream, group, &IdSource::default().next()?.to_string())?;
         let place =
             Place { stream: Some(stream.to_owned()), group: Some(group.to_owned()), ..Place::default() };
         let endpoint = Endpoint::new(place, &options.redis, reporter, stats);

@@ -2,20 +2,12 @@
 
 use crate::error::{Error, ErrorKind};
 use crate::foundation::payload::fields::Room;
+use crate::foundation::payload::guarantee::Guarantee;
 use crate::foundation::payload::option_reader::OptionReader;
 use crate::foundation::redis::group_consumer::dead_letters::Limits;
 use crate::foundation::redis::redis_options::RedisOptions;
 use serde_json::Value;
 use std::time::Duration;
-
-/// The delivery guarantee: when a request is acknowledged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Delivery {
-    /// A request is acknowledged after its answer. It may run again if its instance dies.
-    AtLeastOnce,
-    /// A request is acknowledged before it runs. It never runs twice, and may be lost with its instance.
-    AtMostOnce,
-}
 
 /// The longest deadline, unless configured otherwise.
 const MAX_TIMEOUT: Duration = Duration::from_secs(3_600);
@@ -36,8 +28,8 @@ pub struct Options {
     pub ledger: LedgerOptions,
     /// The options of serving requests.
     pub consumer: ConsumerOptions,
-    /// The options of running callbacks and reports.
-    pub dispatcher: DispatcherOptions,
+    /// The number of threads that handle reports: ends of watched calls, and errors.
+    pub dispatchers: usize,
     /// Limits on the dead letters of a group.
     pub dead_letters: Limits,
 }
@@ -64,25 +56,14 @@ pub struct LedgerOptions {
 pub struct ConsumerOptions {
     /// The number of threads that run the handler.
     pub pool_size: usize,
-    /// Accepted for compatibility and not used. Reads block, so there is nothing to poll for.
-    pub execution_interval: Duration,
     /// The delivery guarantee.
-    pub delivery: Delivery,
+    pub delivery: Guarantee,
     /// How long a request stays with an instance that no longer renews its lease.
     pub lease: Duration,
     /// The number of deliveries after which a request is given up on.
     pub max_deliveries: u32,
     /// Whether a consumer that waits alone polls for a request before it sleeps.
     pub busy_poll: bool,
-}
-
-/// Options of the threads that handle reports: ends of watched calls, and errors.
-#[derive(Debug, Clone)]
-pub struct DispatcherOptions {
-    /// The number of threads.
-    pub pool_size: usize,
-    /// Accepted for compatibility and not used.
-    pub execution_interval: Duration,
 }
 
 impl Options {
@@ -126,7 +107,7 @@ impl Options {
             max_content_size: top.integer("max_content_size", 1..=512 << 20)?.unwrap_or(16 << 20) as usize,
             ledger: LedgerOptions::parse(top.section("ledger")?)?,
             consumer: ConsumerOptions::parse(top.section("consumer")?)?,
-            dispatcher: DispatcherOptions::parse(top.section("dispatcher")?)?,
+            dispatchers: dispatchers(top.section("dispatcher")?)?,
             dead_letters: Limits::parse(top.section("dead_letters")?)?,
         };
         top.finish()?;
@@ -182,16 +163,11 @@ impl LedgerOptions {
 
 impl ConsumerOptions {
     fn parse(mut section: OptionReader) -> Result<Self, Error> {
+        execution_interval(&mut section)?;
         let options = Self {
             pool_size: section.integer("pool_size", 1..=1_000)?.unwrap_or(3) as usize,
-            execution_interval: execution_interval(&mut section)?,
-            delivery: section
-                .word(
-                    "delivery",
-                    &[("at_least_once", Delivery::AtLeastOnce), ("at_most_once", Delivery::AtMostOnce)],
-                )?
-                .unwrap_or(Delivery::AtLeastOnce),
-            lease: lease(&mut section)?,
+            delivery: Guarantee::read(&mut section, "delivery")?,
+            lease: section.lease(DAY)?,
             max_deliveries: section.integer("max_deliveries", 1..=1_000)?.unwrap_or(5) as u32,
             busy_poll: section.boolean("busy_poll")?.unwrap_or(true),
         };
@@ -200,28 +176,17 @@ impl ConsumerOptions {
     }
 }
 
-impl DispatcherOptions {
-    fn parse(mut section: OptionReader) -> Result<Self, Error> {
-        let options = Self {
-            pool_size: section.integer("pool_size", 1..=100)?.unwrap_or(2) as usize,
-            execution_interval: execution_interval(&mut section)?,
-        };
-        section.finish()?;
-        Ok(options)
-    }
+/// Reads how many threads handle reports.
+fn dispatchers(mut section: OptionReader) -> Result<usize, Error> {
+    execution_interval(&mut section)?;
+    let threads = section.integer("pool_size", 1..=100)?.unwrap_or(2) as usize;
+    section.finish()?;
+    Ok(threads)
 }
 
-fn execution_interval(section: &mut OptionReader) -> Result<Duration, Error> {
-    Ok(section.seconds("execution_interval", Duration::from_secs(60))?.unwrap_or(Duration::from_millis(10)))
-}
-
-/// Reads the lease. Under 100 ms a busy machine could not renew in time, and every request would run everywhere.
-fn lease(section: &mut OptionReader) -> Result<Duration, Error> {
-    let lease = section.seconds("lease", DAY)?.unwrap_or(Duration::from_secs(2));
-    if lease < Duration::from_millis(100) {
-        return Err(section.refuse("lease", "at least 0.1 seconds"));
-    }
-    Ok(lease)
+/// Reads an option that is accepted for compatibility and not used: reads block, so there is nothing to poll for.
+fn execution_interval(section: &mut OptionReader) -> Result<(), Error> {
+    section.seconds("execution_interval", Duration::from_secs(60)).map(drop)
 }
 
 #[cfg(test)]
@@ -247,11 +212,10 @@ mod tests {
         assert!(options.ledger.busy_poll && options.consumer.busy_poll);
         assert_eq!((options.consumer.pool_size, options.consumer.max_deliveries), (3, 5));
         assert_eq!(options.consumer.lease, Duration::from_secs(2));
-        assert_eq!(options.consumer.delivery, Delivery::AtLeastOnce);
-        assert_eq!(options.dispatcher.pool_size, 2);
+        assert_eq!(options.consumer.delivery, Guarantee::AtLeastOnce);
+        assert_eq!(options.dispatchers, 2);
         assert_eq!(options.dead_letters.keep, Duration::from_secs(604_800));
         assert_eq!(options.dead_letters.max_size, 128 << 20);
-        assert_eq!(options.dispatcher.execution_interval, Duration::from_millis(10));
     }
 
     #[test]

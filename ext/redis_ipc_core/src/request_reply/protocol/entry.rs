@@ -7,6 +7,7 @@ use crate::foundation::payload::stream_entry::StreamId;
 use crate::foundation::payload::text::Text;
 use crate::request_reply::protocol::content::Content;
 use crate::request_reply::protocol::keys::Keys;
+use crate::request_reply::protocol::names::Names;
 use bytes::Bytes;
 use std::time::{Duration, Instant};
 
@@ -234,6 +235,26 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// The answer of the instance `names` to `request`.
+    pub fn to(
+        request: &Request,
+        names: &Names,
+        status: Status,
+        content: impl Into<Content>,
+        error: Option<String>,
+    ) -> Self {
+        Self {
+            id: request.id.clone(),
+            instance_id: names.instance_id.clone(),
+            status,
+            content: content.into(),
+            error,
+            source_group: names.group.clone(),
+            destination_group: request.source_group.clone(),
+            redis_id: StreamId::default(),
+        }
+    }
+
     /// Reads the fields of an entry in a reply stream. `limit` is the most bytes of content.
     ///
     /// # Errors

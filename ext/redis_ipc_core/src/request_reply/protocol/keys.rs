@@ -1,8 +1,8 @@
 //! The names of the Redis keys (docs/protocol.md, "Keys").
 
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::foundation::payload::key_part;
-use crate::foundation::payload::limits::check_name;
+use crate::foundation::payload::limits::check_key_name;
 
 /// The words after the stream's name, and those after a queue's (json_rpc/names.rs) that begin many keys. No later
 /// segment of a name may be one of them. Otherwise two names could share a key, and an ACL rule for the keys of one
@@ -22,16 +22,7 @@ impl Keys {
     ///
     /// The name is blank or too long, or could collide with another stream's keys.
     pub fn new(stream: &str) -> Result<Self, Error> {
-        check_name("stream", stream)?;
-        let collides = stream.split(':').skip(1).find(|segment| RESERVED.contains(segment));
-        if let Some(segment) = collides {
-            return Err(Error::new(
-                ErrorKind::Argument,
-                format!(
-                    "the stream name {stream:?} cannot contain \":{segment}\": it would share keys with another stream or a queue"
-                ),
-            ));
-        }
+        check_key_name("stream", stream, &RESERVED, "another stream or a queue")?;
         Ok(Self { stream: stream.to_owned() })
     }
 
@@ -86,6 +77,7 @@ pub fn since(group: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
     use proptest::prelude::*;
 
     #[test]

@@ -3,6 +3,7 @@
 
 use crate::error::{Error, ErrorKind};
 use crate::foundation::payload::fields::Fields;
+use crate::foundation::payload::guarantee::Guarantee;
 use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::group_consumer::admission;
@@ -11,7 +12,6 @@ use crate::foundation::redis::group_consumer::dead_letters::DeadLetters;
 use crate::foundation::runtime::stats::Stats;
 use crate::request_reply::membership::inbox::Inbox;
 use crate::request_reply::membership::instance::Instance;
-use crate::request_reply::membership::options::Delivery;
 use crate::request_reply::protocol::entry::Request;
 use crate::request_reply::sending::Sender;
 use crate::request_reply::sending::acceptance::Acceptance;
@@ -157,7 +157,7 @@ impl Admission {
                 stats.expired.increment();
                 Examined::Done(entry.id)
             }
-            Ok(request) if request.resent && options.delivery == Delivery::AtMostOnce => {
+            Ok(request) if request.resent && options.delivery == Guarantee::AtMostOnce => {
                 self.reject(request, Cause::MayHaveRun, MAY_HAVE_RUN);
                 Examined::Answered
             }

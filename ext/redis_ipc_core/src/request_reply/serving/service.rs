@@ -1,8 +1,8 @@
 //! The server's side: it hands requests to the consumers and sends their answers.
 
 use crate::error::{Error, ErrorKind, Fate};
+use crate::foundation::payload::guarantee::Guarantee;
 use crate::foundation::payload::json;
-use crate::foundation::payload::stream_entry::StreamId;
 use crate::foundation::redis::group_consumer::consumer::{Delivered, GroupConsumer};
 use crate::foundation::redis::group_consumer::reader::GroupReader;
 use crate::foundation::redis::resp::replies::refused;
@@ -11,7 +11,6 @@ use crate::foundation::runtime::waiting::Interrupt;
 use crate::foundation::runtime::work_queue::Taken;
 use crate::request_reply::membership::inbox::Inbox;
 use crate::request_reply::membership::instance::Instance;
-use crate::request_reply::membership::options::Delivery;
 use crate::request_reply::protocol::entry::{Answer, Status};
 use crate::request_reply::sending::Sender;
 use crate::request_reply::sending::command::Command;
@@ -28,35 +27,22 @@ pub type InboxReader = GroupReader<Admission>;
 
 /// The requests that an instance serves.
 pub struct Service {
-    instance: Arc<Instance>,
-    inbox: Arc<Inbox>,
-    consumer: Arc<GroupConsumer>,
-    queue: Arc<RequestQueue>,
-    sender: Arc<Sender>,
-    reader: Option<Arc<InboxReader>>,
+    pub(crate) instance: Arc<Instance>,
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) consumer: Arc<GroupConsumer>,
+    pub(crate) queue: Arc<RequestQueue>,
+    pub(crate) sender: Arc<Sender>,
+    pub(crate) reader: Option<Arc<InboxReader>>,
 }
 
 impl Service {
-    /// Creates a service. It serves from `queue`, which `reader` fills, answers through `sender`, and gives back
-    /// through `consumer`.
-    pub(crate) fn new(
-        instance: Arc<Instance>,
-        inbox: Arc<Inbox>,
-        consumer: Arc<GroupConsumer>,
-        queue: Arc<RequestQueue>,
-        sender: Arc<Sender>,
-        reader: Option<Arc<InboxReader>>,
-    ) -> Self {
-        Self { instance, inbox, consumer, queue, sender, reader }
-    }
-
     fn stats(&self) -> &Stats {
         &self.instance.endpoint.stats
     }
 
     /// Takes the next request, if one is queued. It does not wait.
     pub fn try_take(&self) -> Option<Arc<InFlight>> {
-        if self.instance.options.consumer.delivery == Delivery::AtMostOnce {
+        if self.instance.options.consumer.delivery == Guarantee::AtMostOnce {
             return None;
         }
         loop {
@@ -78,9 +64,9 @@ impl Service {
     /// # fn main() -> Result<(), redis_ipc_core::Error> {
     /// # let options = Options::parse(serde_json::json!({}), None, &[])?;
     /// let engine = Engine::start("house", "child", options, true)?;
-    /// while let Taken::Request(held) = engine.service().take(&Interrupt::default()) {
+    /// while let Taken::Request(held) = engine.service.take(&Interrupt::default()) {
     ///     let content = held.request.content.share().to_vec();
-    ///     engine.service().answer(&held, Status::Fulfilled, content, None)?;
+    ///     engine.service.answer(&held, Status::Fulfilled, content, None)?;
     /// }
     /// # Ok(())
     /// # }
@@ -111,7 +97,7 @@ impl Service {
     /// Whether this instance may run the request. With at-most-once delivery it acknowledges and deletes the request
     /// before it runs. If the request was gone already (withdrawn, or taken over), it does not run.
     fn is_ours(&self, held: &InFlight) -> bool {
-        if self.instance.options.consumer.delivery == Delivery::AtLeastOnce {
+        if self.instance.options.consumer.delivery == Guarantee::AtLeastOnce {
             return true;
         }
         let (names, id) = (&self.instance.names, held.id().to_string());
@@ -180,16 +166,7 @@ impl Service {
             }
             return Ok(false);
         }
-        let answer = Answer {
-            id: request.id.clone(),
-            instance_id: self.instance.names.instance_id.clone(),
-            status,
-            content: content.into(),
-            error,
-            source_group: self.instance.names.group.clone(),
-            destination_group: request.source_group.clone(),
-            redis_id: StreamId::default(),
-        };
+        let answer = Answer::to(request, &self.instance.names, status, content, error);
         // If the sender has closed meanwhile, it has counted and reported the lost answer.
         if self.sender.send(Command::Answer(Arc::clone(held), answer)) {
             Ok(true)
@@ -281,7 +258,7 @@ impl Service {
     /// Hands on requests whose handlers have returned without an answer. With at-most-once delivery they are gone
     /// from Redis, and their callers will time out.
     pub(crate) fn hand_on_open(&self, open: &[Arc<InFlight>]) -> Result<(), Error> {
-        if self.instance.options.consumer.delivery == Delivery::AtMostOnce {
+        if self.instance.options.consumer.delivery == Guarantee::AtMostOnce {
             open.iter().for_each(|held| self.unanswered(held, "the stream was disconnected"));
             return Ok(());
         }
@@ -298,7 +275,7 @@ impl Service {
     /// it noticed that the connection was closed. A request that was answered may still be pending too, if its answer
     /// could not be sent. So with at-least-once delivery all of them count as started.
     pub(crate) fn hand_on_rest(&self) -> Result<(), Error> {
-        self.hand_on_pending(self.instance.options.consumer.delivery == Delivery::AtLeastOnce)
+        self.hand_on_pending(self.instance.options.consumer.delivery == Guarantee::AtLeastOnce)
     }
 
     fn hand_on_pending(&self, started: bool) -> Result<(), Error> {

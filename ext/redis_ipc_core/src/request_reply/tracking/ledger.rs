@@ -3,11 +3,9 @@
 use crate::error::{Error, Fate};
 use crate::foundation::payload::id::Id;
 use crate::foundation::payload::stream_entry::StreamId;
-use crate::foundation::runtime::reports::Watcher;
 use crate::foundation::runtime::staggered_wake::Sleeper;
 use crate::foundation::runtime::sync::Mutex;
-use crate::foundation::runtime::waiting::{self, Ending, Interrupt};
-use crate::foundation::runtime::waker::Waker;
+use crate::foundation::runtime::waiting::{self, Ending};
 use crate::request_reply::protocol::entry::Answer;
 use std::collections::HashMap;
 use std::num::NonZeroU64;
@@ -42,11 +40,13 @@ pub struct Ticket {
     pub deadline: Instant,
     /// When the call was made.
     pub asked: Instant,
-    ending: Ending<Outcome, Progress>,
+    /// How it ends: its outcome is waited for here.
+    pub ending: Ending<Outcome, Progress>,
 }
 
+/// How far a call has come.
 #[derive(Debug)]
-struct Progress {
+pub struct Progress {
     sent: Sent,
     /// A copy that was sent before the last one may have reached Redis.
     earlier_copy: bool,
@@ -71,37 +71,6 @@ impl Ticket {
         Self { id, to: to.to_owned(), deadline: asked + timeout, asked, ending }
     }
 
-    /// Waits for the end of the call, at most until `until`.
-    pub fn wait(&self, until: Instant, interrupt: &Interrupt) -> Waited {
-        self.ending.wait(until, interrupt)
-    }
-
-    /// Wakes the waiters, so that they notice an interrupt.
-    pub fn wake(&self) {
-        self.ending.wake();
-    }
-
-    /// Registers `waker`, which is woken when the call ends or its waiter must wake. Returns the outcome if the call
-    /// has ended.
-    pub fn register_waker(&self, waker: &Arc<Waker>) -> Option<Outcome> {
-        self.ending.register_waker(waker)
-    }
-
-    /// Removes the registered waker.
-    pub fn unregister_waker(&self) {
-        self.ending.unregister_waker();
-    }
-
-    /// Returns the outcome. `None` while the call is open.
-    pub fn outcome(&self) -> Option<Outcome> {
-        self.ending.outcome()
-    }
-
-    /// Whether the call has ended.
-    pub fn has_ended(&self) -> bool {
-        self.ending.has_come()
-    }
-
     /// Ends the call. Only the first end counts. Returns false if the call had ended before.
     pub fn finish(&self, outcome: Outcome) -> bool {
         self.ending.settle(self.id, |_| true, || outcome)
@@ -115,11 +84,6 @@ impl Ticket {
     /// Ends the call if nothing of it was ever written. Then nothing will be.
     pub fn finish_unsent(&self, outcome: impl FnOnce() -> Outcome) -> bool {
         self.ending.settle(self.id, |progress| progress.sent == Sent::No, outcome)
-    }
-
-    /// Registers `watcher` for the end of the call. Returns false if the call has ended already.
-    pub fn watch(&self, watcher: Watcher) -> bool {
-        self.ending.watch(watcher)
     }
 
     /// Returns how many whole ms are left until the deadline. `None` if it is too late to send the request.
@@ -244,6 +208,7 @@ mod tests {
     use super::*;
     use crate::error::ErrorKind;
     use crate::foundation::runtime::id_source::IdSource;
+    use crate::foundation::runtime::waiting::Interrupt;
     use proptest::prelude::*;
 
     fn error() -> Error {
@@ -251,7 +216,7 @@ mod tests {
     }
 
     fn ledger_with(timeouts: &[u64]) -> (Ledger, Vec<Arc<Ticket>>) {
-        let (ledger, ids) = (Ledger::default(), IdSource::new());
+        let (ledger, ids) = (Ledger::default(), IdSource::default());
         let open = |ms: &u64| {
             let timeout = Duration::from_millis(*ms);
             ledger.open(ids.next().unwrap(), "child", timeout, usize::MAX).unwrap()
@@ -267,7 +232,7 @@ mod tests {
         assert!(ledger.close(ticket.id).is_none());
         assert!(ticket.finish(Err(error())));
         assert!(!ticket.finish(Err(Error::new(ErrorKind::Internal, "again"))));
-        assert_eq!(ticket.wait(Instant::now(), &Interrupt::default()), Waited::Done(Err(error())));
+        assert_eq!(ticket.ending.wait(Instant::now(), &Interrupt::default()), Waited::Done(Err(error())));
     }
 
     #[test]
@@ -285,7 +250,8 @@ mod tests {
     #[test]
     fn no_more_are_opened_than_allowed() {
         let (ledger, tickets) = ledger_with(&[1_000, 1_000]);
-        let open = |most| ledger.open(IdSource::new().next().unwrap(), "child", Duration::from_secs(1), most);
+        let open =
+            |most| ledger.open(IdSource::default().next().unwrap(), "child", Duration::from_secs(1), most);
         assert!(open(2).is_none());
         ledger.close(tickets[0].id);
         assert!(open(2).is_some());
@@ -295,13 +261,13 @@ mod tests {
     fn waiting_ends_by_outcome_by_time_and_by_interrupt() {
         let (_ledger, tickets) = ledger_with(&[10_000]);
         let (ticket, interrupt) = (&tickets[0], Interrupt::default());
-        assert_eq!(ticket.wait(Instant::now(), &interrupt), Waited::TimeUp);
+        assert_eq!(ticket.ending.wait(Instant::now(), &interrupt), Waited::TimeUp);
         std::thread::scope(|scope| {
-            let waiter = scope.spawn(|| ticket.wait(ticket.deadline, &interrupt));
+            let waiter = scope.spawn(|| ticket.ending.wait(ticket.deadline, &interrupt));
             interrupt.set();
-            ticket.wake();
+            ticket.ending.wake();
             assert_eq!(waiter.join().unwrap(), Waited::Interrupted);
-            let waiter = scope.spawn(|| ticket.wait(ticket.deadline, &interrupt));
+            let waiter = scope.spawn(|| ticket.ending.wait(ticket.deadline, &interrupt));
             ticket.finish(Err(error()));
             assert_eq!(waiter.join().unwrap(), Waited::Done(Err(error())));
         });

@@ -41,16 +41,8 @@ impl Cause {
 
 /// Creates the rejection of `request` by `instance`. A `reason` that is too long is truncated.
 pub fn of(request: &Request, cause: Cause, reason: &str, instance: &Instance) -> Answer {
-    Answer {
-        id: request.id.clone(),
-        instance_id: instance.names.instance_id.clone(),
-        status: Status::Rejected,
-        content: json::shortened(reason, instance.options.max_content_size).into(),
-        error: Some(cause.field().to_owned()),
-        source_group: instance.names.group.clone(),
-        destination_group: request.source_group.clone(),
-        redis_id: StreamId::default(),
-    }
+    let content = json::shortened(reason, instance.options.max_content_size);
+    Answer::to(request, &instance.names, Status::Rejected, content, Some(cause.field().to_owned()))
 }
 
 /// Reads from a malformed entry as much of a request as is needed to answer it. Returns `None` if that is missing

@@ -7,7 +7,7 @@ use crate::foundation::payload::text::Text;
 use crate::foundation::redis::connection::{Connection, is_unreadable};
 use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::pool::Pool;
-use crate::foundation::redis::read_size::ReadSize;
+use crate::foundation::redis::read_size::{self, ReadSize};
 use crate::foundation::redis::resp::replies::{self, refused, unexpected};
 use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::work_queue::{Held, WorkQueue};
@@ -225,11 +225,7 @@ impl GroupConsumer {
 
     /// Whether the first of the entries being fetched is what broke the last connections.
     fn judge(&self) -> Result<bool, Error> {
-        if !self.fetching.lock().is_to_judge() {
-            return Ok(false);
-        }
-        let serves = self.on_pooled(Connection::serves_promptly)?;
-        Ok(self.fetching.lock().judge(serves))
+        read_size::gives_up(&self.fetching, || self.on_pooled(Connection::serves_promptly))
     }
 
     /// Runs `work` on a pooled connection. If that fails, the cause is not an entry.

@@ -53,7 +53,7 @@ impl<A: Admission> GroupReader<A> {
         busy_poll: bool,
     ) -> Self {
         let read_size = Arc::new(Mutex::new(ReadSize::new(MOST)));
-        let (read_cancel, shared, quiet) = (Arc::default(), SharedReader::new(waker), Stop::new());
+        let (read_cancel, shared, quiet) = (Arc::default(), SharedReader::new(waker), Stop::default());
         Self { consumer, queue, admission, read_cancel, shared, read_size, busy_poll, quiet }
     }
 
@@ -79,12 +79,9 @@ impl<A: Admission> GroupReader<A> {
 
     fn session(&self, first: Option<Connection>, link: &mut Link<'_>) -> RedisResult<()> {
         let again = first.is_none();
-        let mut connection = match first {
-            Some(connection) => connection,
-            None => {
-                self.consumer.endpoint.connector.open_blocking(&self.consumer.stream, BLOCK, &self.quiet)?
-            }
-        };
+        let consumer = &self.consumer;
+        let open = || consumer.endpoint.connector.open_blocking(&consumer.stream, BLOCK, &self.quiet);
+        let mut connection = first.map_or_else(open, Ok)?;
         self.read_cancel.on(&connection);
         if again {
             // It may be another server, with another clock.

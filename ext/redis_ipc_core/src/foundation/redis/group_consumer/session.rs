@@ -1,7 +1,7 @@
 //! A connection that reads new entries of a group.
 
 use crate::foundation::payload::stream_entry::RawEntry;
-use crate::foundation::redis::connection::{Connection, Wait, is_unreadable};
+use crate::foundation::redis::connection::{Connection, Wait};
 use crate::foundation::redis::group_consumer::consumer::GroupConsumer;
 use crate::foundation::redis::read_size::ReadSize;
 use crate::foundation::runtime::busy_poll::BusyPoll;
@@ -100,12 +100,8 @@ impl GroupSession {
     pub fn receive(&mut self, wait: Option<Wait<'_>>) -> RedisResult<Read> {
         let count = self.asked.take().map_or(1, |asked| asked.count);
         let entries = self.connection.receive_entries(wait, self.consumer.room);
-        match &entries {
-            Ok(entries) => self.read_size.lock().succeeded(count, entries.len()),
-            // Delivered entries are fetched by their ids instead.
-            Err(error) if is_unreadable(error) => self.read_size.lock().broke(count, Instant::now()),
-            Err(_) => {}
-        }
+        // After a broken read, the entries that were delivered are fetched by their ids instead.
+        self.read_size.lock().note(count, &entries);
         let entries = entries?;
         if entries.len() > 1 {
             self.busy_poll.note_crowd();

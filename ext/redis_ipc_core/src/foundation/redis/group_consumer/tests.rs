@@ -355,7 +355,7 @@ fn letters(fixture: &Fixture) -> DeadLetters {
 #[test]
 fn a_dead_letter_is_kept_within_the_limits_and_says_why_it_is_one() {
     let fixture = Fixture::new();
-    let (server, letters, clock) = (&fixture.server, letters(&fixture), Clock::new());
+    let (server, letters, clock) = (&fixture.server, letters(&fixture), Clock::default());
     let limits = Limits { keep: Duration::from_secs(9), max_size: 1_280 };
     let add = || letters.add(delivered(7, 5), &Fields::default(), "why", &clock, &limits);
     let refusal = while_redis(add, || {
@@ -376,7 +376,7 @@ fn a_dead_letter_is_kept_within_the_limits_and_says_why_it_is_one() {
 #[test]
 fn a_dead_letter_counts_as_kept_if_redis_refuses_only_what_follows() {
     let fixture = Fixture::new();
-    let (server, letters, clock) = (&fixture.server, letters(&fixture), Clock::new());
+    let (server, letters, clock) = (&fixture.server, letters(&fixture), Clock::default());
     let limits = Limits { keep: Duration::from_secs(9), max_size: 1 << 30 };
     let add = || letters.add(delivered(7, 5), &Fields::default(), "why", &clock, &limits);
     let refusal = while_redis(add, || {

@@ -30,7 +30,8 @@ pub struct Batch<T: Carried> {
     waiting: Vec<Waiting<T>>,
     tail: T::Tail,
     /// How many replies are expected, including those to the tail.
-    replies: usize,
+    /// How many replies it will get.
+    pub replies: usize,
     /// `ASKING` precedes each command.
     asking: bool,
     /// The number of the connection that it was written on.
@@ -61,19 +62,14 @@ impl<T: Carried> Batch<T> {
         bytes.reserve(all.iter().map(T::size).sum());
         let mut encoder = Encoder::new(bytes, server.route);
         for carried in all {
-            let before = encoder.replies();
+            let before = encoder.replies;
             if let Some(carried) = carried.encode(&mut encoder, &mut tail, remembered, context) {
-                let replies = encoder.replies() - before;
+                let replies = encoder.replies - before;
                 waiting.push(Waiting { carried, replies, end: encoder.len() });
             }
         }
         tail.encode(&mut encoder, context);
-        Self { waiting, tail, replies: encoder.replies(), asking, connection: server.connection }
-    }
-
-    /// Returns how many replies are expected.
-    pub fn replies(&self) -> usize {
-        self.replies
+        Self { waiting, tail, replies: encoder.replies, asking, connection: server.connection }
     }
 
     /// Whether a thread waits for the replies.

@@ -35,7 +35,7 @@ fn encode(notes: &[&'static str], desk: &Desk) -> (Batch<Note>, Vec<u8>) {
 fn settle(notes: &[&'static str], texts: &[&str]) -> (Leftover<Note>, Vec<Event>) {
     let (desk, told) = desk();
     let (batch, _) = encode(notes, &desk);
-    assert_eq!(batch.replies(), texts.len());
+    assert_eq!(batch.replies, texts.len());
     let leftover = batch.settle(&replies(texts), &desk);
     (leftover, told.try_iter().collect())
 }
@@ -58,7 +58,7 @@ fn to_a_node_that_a_slot_moves_to_each_command_has_asking_before_it() {
     let (server, mut bytes) = (Server { route: &route, connection: 7 }, Vec::new());
     let batch = Batch::encode(vec![note("a"), note("b")], &mut bytes, server, &mut (), &desk);
     assert_eq!(String::from_utf8_lossy(&bytes).matches("ASKING").count(), 3);
-    assert_eq!(batch.replies(), 6);
+    assert_eq!(batch.replies, 6);
     batch.settle(&replies(&[TAKEN, TAKEN, TAKEN, TAKEN, TAKEN, TAKEN]), &desk);
     assert_eq!(told.try_iter().collect::<Vec<_>>(), [Event::Taken("a"), Event::Taken("b")]);
 }

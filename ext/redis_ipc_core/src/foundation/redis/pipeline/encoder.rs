@@ -7,19 +7,16 @@ use redis::Cmd;
 /// Writes commands into the bytes of a batch, and counts the expected replies.
 pub struct Encoder<'a> {
     bytes: &'a mut Vec<u8>,
-    route: &'a Route,
-    replies: usize,
+    /// Where the commands go.
+    pub route: &'a Route,
+    /// How many replies the commands will get.
+    pub replies: usize,
 }
 
 impl<'a> Encoder<'a> {
     /// Creates an encoder that appends to `bytes`, for the server at `route`.
     pub fn new(bytes: &'a mut Vec<u8>, route: &'a Route) -> Self {
         Self { bytes, route, replies: 0 }
-    }
-
-    /// Returns how many replies are expected so far.
-    pub fn replies(&self) -> usize {
-        self.replies
     }
 
     /// Returns how many bytes have been written so far.
@@ -44,11 +41,6 @@ impl<'a> Encoder<'a> {
         self.preface();
         self.replies += 1;
         command.write_packed_command(self.bytes);
-    }
-
-    /// Returns the server that it is written to.
-    pub fn route(&self) -> &Route {
-        self.route
     }
 
     /// Whether nothing has been written yet.

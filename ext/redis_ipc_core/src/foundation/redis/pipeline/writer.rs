@@ -236,7 +236,7 @@ impl<T: Carried> Writer<T> {
         carried: T,
     ) {
         let mut borrowed = Borrowed::from(pipeline);
-        let connection = match open.connection.receive_arrived(batch.replies()) {
+        let connection = match open.connection.receive_arrived(batch.replies) {
             Ok(Some(replies)) => self.settle(pipeline, open, batch, &replies),
             Ok(None) => ConnectionState::Written(open, batch),
             Err(error) => self.break_off(pipeline, batch, &[], usize::MAX, &error),
@@ -278,7 +278,7 @@ impl<T: Carried> Writer<T> {
                     ConnectionState::Written(open, batch)
                 }
                 Err(failure) => {
-                    let replies = open.connection.receive_left(batch.replies());
+                    let replies = open.connection.receive_left(batch.replies);
                     let error = open.connection.lost(failure.error.into());
                     self.break_off(pipeline, batch, &replies, failure.written, &error)
                 }
@@ -314,7 +314,7 @@ impl<T: Carried> Writer<T> {
     /// Runs a pipeline's thread. It returns once it is to stop and every queued item is written, or after a long idle
     /// time.
     fn run(self: &Arc<Self>, pipeline: &Pipeline<T>) {
-        let mut pace = Pace { connected: Instant::now(), backoff: Backoff::new(), chances: LAST_CHANCES };
+        let mut pace = Pace { connected: Instant::now(), backoff: Backoff::default(), chances: LAST_CHANCES };
         loop {
             match pipeline.next_work(self.health()) {
                 Work::Read(open, batch) => self.read(pipeline, open, batch),
@@ -328,8 +328,8 @@ impl<T: Carried> Writer<T> {
     fn read(self: &Arc<Self>, pipeline: &Pipeline<T>, mut open: Box<PipelineConnection<T>>, batch: Batch<T>) {
         let mut borrowed = Borrowed::from(pipeline);
         failpoint::point();
-        let mut replies = Vec::with_capacity(batch.replies());
-        while replies.len() < batch.replies() {
+        let mut replies = Vec::with_capacity(batch.replies);
+        while replies.len() < batch.replies {
             match open.connection.receive() {
                 Ok(reply) => replies.push(reply),
                 Err(error) => {

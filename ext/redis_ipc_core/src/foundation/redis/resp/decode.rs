@@ -58,12 +58,14 @@ impl Budget {
     }
 }
 
-impl Replies {
+impl Default for Replies {
     /// Creates an empty buffer.
-    pub fn new() -> Self {
+    fn default() -> Self {
         Self { buffer: vec![0; BUFFER].into_boxed_slice(), start: 0, end: 0, left: Budget::WHOLE }
     }
+}
 
+impl Replies {
     /// Reads the next reply. An error reply is a [`Value::ServerError`]. After an `Err` replies no longer match
     /// commands.
     ///
@@ -349,12 +351,6 @@ impl Replies {
     }
 }
 
-impl Default for Replies {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 /// Whether the first `replies` replies in `bytes` are complete. Invalid bytes count as complete: reading them returns
 /// the error.
 fn is_whole(mut bytes: &[u8], mut replies: usize) -> bool {
@@ -439,7 +435,7 @@ mod tests {
     }
 
     fn read(bytes: &[u8], at_once: usize) -> RedisResult<Value> {
-        Replies::new().next(&mut Dribble(bytes, at_once))
+        Replies::default().next(&mut Dribble(bytes, at_once))
     }
 
     fn written(value: &Value) -> Vec<u8> {
@@ -524,7 +520,7 @@ mod tests {
     const ROOM: Room = Room { value: 40, bytes: 60, fields: 3 };
 
     fn read_entries(bytes: &[u8], at_once: usize) -> RedisResult<Vec<RawEntry>> {
-        Replies::new().next_entries(&mut Dribble(bytes, at_once), ROOM)
+        Replies::default().next_entries(&mut Dribble(bytes, at_once), ROOM)
     }
 
     #[test]
@@ -566,7 +562,7 @@ mod tests {
             let entry = written_entry(whole);
             let text = [&b"*2\r\n"[..], &entry, &written_entry(&[("next", "one")])].concat();
             for at_once in [7, BUFFER, 1 << 20] {
-                let found = Replies::new().next_list(&mut Dribble(&text, at_once), ROOM).unwrap();
+                let found = Replies::default().next_list(&mut Dribble(&text, at_once), ROOM).unwrap();
                 let [RawEntry { fields: Some(cut), .. }, RawEntry { fields: Some(next), .. }] = &found[..]
                 else {
                     panic!("{found:?}")
@@ -590,11 +586,11 @@ mod tests {
         let fields = (1 << 21) + 1;
         let text =
             [&b"*1\r\n*2\r\n$3\r\n1-0\r\n*4194306\r\n"[..], &b"$0\r\n\r\n".repeat(2 * fields)].concat();
-        let found = Replies::new().next_list(&mut Dribble(&text, BUFFER), ROOM).unwrap();
+        let found = Replies::default().next_list(&mut Dribble(&text, BUFFER), ROOM).unwrap();
         let cut = found[0].fields.as_ref().unwrap();
         assert_eq!((cut.len(), cut.cut_from()), (3, Some(Extent { fields, bytes: 0 })));
         for odd in [&b"*1\r\n*2\r\n$3\r\n1-0\r\n*3\r\n"[..], b"*1\r\n*2\r\n$3\r\n1-0\r\n:3\r\n", b":1\r\n"] {
-            let error = Replies::new().next_list(&mut Dribble(odd, BUFFER), ROOM).unwrap_err();
+            let error = Replies::default().next_list(&mut Dribble(odd, BUFFER), ROOM).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::UnexpectedReturnType);
         }
     }
@@ -634,7 +630,7 @@ mod tests {
         let text = b":1\r\n$3\r\na\r\n\r\n*2\r\n$-1\r\n*1\r\n+OK\r\n-ERR x\r\n";
         let nested = Value::Array(vec![Value::Nil, Value::Array(vec![Value::Okay])]);
         for cut in 0..text.len() {
-            let mut replies = Replies::new();
+            let mut replies = Replies::default();
             assert!(!replies.have_arrived(4, &mut Dry(&text[..cut])).unwrap(), "{cut}");
             assert!(replies.have_arrived(4, &mut Dry(&text[cut..])).unwrap(), "{cut}");
             let mut nothing = Dry(b"");
@@ -643,9 +639,9 @@ mod tests {
             assert_eq!(replies.next(&mut nothing).unwrap(), nested);
             assert!(matches!(replies.next(&mut nothing).unwrap(), Value::ServerError(_)));
         }
-        let mut replies = Replies::new();
+        let mut replies = Replies::default();
         assert!(!replies.have_arrived(1, &mut Dry(&[b'+'; BUFFER])).unwrap());
-        assert!(Replies::new().have_arrived(1, &mut Dribble(b"", 1)).is_err(), "the end of the socket");
+        assert!(Replies::default().have_arrived(1, &mut Dribble(b"", 1)).is_err(), "the end of the socket");
     }
 
     #[test]
@@ -661,7 +657,7 @@ mod tests {
         #[test]
         fn replies_are_read_wherever_they_are_cut(values in proptest::collection::vec(value(), 1..5), at_once in 1usize..50) {
             let bytes: Vec<u8> = values.iter().flat_map(written).collect();
-            let (mut replies, mut socket) = (Replies::new(), Dribble(&bytes, at_once));
+            let (mut replies, mut socket) = (Replies::default(), Dribble(&bytes, at_once));
             for value in values {
                 prop_assert_eq!(redis::parse_redis_value(&written(&value)).unwrap(), value.clone());
                 prop_assert_eq!(replies.next(&mut socket).unwrap(), value);
