@@ -21,11 +21,13 @@ Gem::Specification.new do |spec|
 
   # Of the examples, those that Cargo.toml or the README names. No tests and benchmarks.
   spec.files = Dir[
-    "lib/**/*.{rb,rake,tt}", "sig/**/*.rbs", "ext/*/Cargo.toml", "ext/*/src/**/*.rs",
+    "lib/**/*.{rb,rake,tt}", "exe/*", "sig/**/*.rbs", "ext/*/Cargo.toml", "ext/*/src/**/*.rs",
     "ext/check/*.rb", "ext/redis_ipc/*.{c,rb}", "ext/*/examples/{member,failpoints}.rs", "Cargo.{toml,lock}",
     "docs/*.md", "README.md", "CHANGELOG.md", "LICENSE"
   ] - Dir["ext/*/src/**/{*_tests,tests,fake,fake_server,fixture}.rs"]
   spec.require_paths = ["lib"]
+  spec.bindir = "exe"
+  spec.executables = ["redis_ipc"]
   # RubyGems (3.3.11 and later) builds a Cargo crate by itself and installs it as redis_ipc.so. The extconf.rb before it
   # looks for what that takes, and says what is missing. RubyGems 3.6 sorts these paths: the check has to sort first.
   spec.extensions = ["ext/check/extconf.rb", "ext/redis_ipc/Cargo.toml"]

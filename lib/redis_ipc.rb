@@ -7,6 +7,7 @@ require_relative "redis_ipc/errors/error_text"
 require_relative "redis_ipc/runtime/error_report"
 require_relative "redis_ipc/runtime/monotonic"
 require_relative "redis_ipc/runtime/patience"
+require_relative "redis_ipc/runtime/patient_start"
 require_relative "redis_ipc/runtime/content"
 require_relative "redis_ipc/runtime/native"
 require_relative "redis_ipc/request_reply/no_engine"
@@ -70,14 +71,16 @@ module RedisIPC
     # Set by the railtie.
     # @return [OnRails::Channels, nil] the channels of the Rails application; nil elsewhere
     attr_accessor :channels
+    # Set by the railtie.
+    # @return [OnRails::Consumers, nil] the consumers of events of the Rails application; nil elsewhere
+    attr_accessor :consumers
 
     # Stops taking requests and events in this process, for streams, channels, JSON-RPC servers and consumers of events
-    # alike. Handlers that run go on
-    # and are answered, and calls may still be made. Call it when a server begins to stop; it may be called in a trap
-    # block.
+    # alike. Handlers that run go on and are answered, and calls may still be made. Call it when a server begins to
+    # stop; it may be called in a trap block.
     # @return [nil]
     def quiet
-      channels&.quiet
+      [channels, consumers].compact.each(&:quiet)
       ProcessHooks.quiet_all
     end
 
@@ -88,7 +91,7 @@ module RedisIPC
     # @raise [ArgumentError] if the timeout is no number of seconds, or negative
     def disconnect(timeout: nil)
       timeout &&= Monotonic.finite(timeout)
-      channels&.quiet
+      [channels, consumers].compact.each(&:quiet)
       ProcessHooks.disconnect_all(timeout)
     end
   end

@@ -16,7 +16,7 @@ RSpec.describe "the gem" do
   # Nothing here is read from the gemspec: what must be in a gem is what its users' Ruby, Cargo and eyes look for.
   # Templates, tasks, whatever stands in lib and sig: all of it.
   def wanted_by_ruby(root)
-    files = Dir.glob("{lib,sig}/**/*", File::FNM_DOTMATCH, base: root)
+    files = Dir.glob("{lib,sig,exe}/**/*", File::FNM_DOTMATCH, base: root)
     files.select { |file| File.file?(File.join(root, file)) }.grep_v(/\.(so|bundle)\z/)
   end
 
@@ -66,7 +66,7 @@ RSpec.describe "the gem" do
       %w[rails rails/generators].each { |name| require name } if rails
       %w[redis_ipc redis_ipc/testing redis_ipc/rspec redis_ipc/minitest].each { |name| require name }
       if rails
-        %w[install channel].each { |name| require "generators/redis_ipc/\#{name}/\#{name}_generator" }
+        %w[install channel consumer].each { |name| require "generators/redis_ipc/\#{name}/\#{name}_generator" }
         RedisIPC::OnRails::Railtie.rake_tasks.each { |tasks| instance_exec(&tasks) }
       end
       puts RedisIPC::VERSION, !rails || Rake.application.tasks.any?, $LOADED_FEATURES.grep(/redis_ipc/)
@@ -76,6 +76,12 @@ RSpec.describe "the gem" do
     expect([version, tasks]).to eq([RedisIPC::VERSION, "true"])
     expect(loaded).to all(start_with(File.realpath(folder)))
     loaded.grep(/redis_ipc\.so\z/).first
+  end
+
+  # The command, as RubyGems installs it.
+  def run_command(folder)
+    environment = { "GEM_PATH" => [folder, *Gem.path].join(File::PATH_SEPARATOR), "RUBYLIB" => nil }
+    run("/", RbConfig.ruby, File.join(folder, "bin/redis_ipc"), "--version", environment: environment)
   end
 
   def install(package, folder, environment = {})
@@ -91,12 +97,13 @@ RSpec.describe "the gem" do
       contents = Gem::Package.new(package).contents
       expect(contents).to include(*wanted_by_ruby(root), *wanted_by_readers(root), *CrateFiles.of(root))
       expect(contents.grep(/\.(so|bundle|dll)\z/)).to be_empty
-      expect_nothing_stray(contents, %w[lib sig docs ext])
+      expect_nothing_stray(contents, %w[lib sig docs exe ext])
       expect(File.size(package)).to be < 600_000
 
       # Everything is compiled, as on a user's machine: RubyGems gives cargo a folder of its own. Only to run it once.
       install(package, folder, unoptimized)
       required_from(folder)
+      expect(run_command(folder)).to eq("redis_ipc #{RedisIPC::VERSION}\n")
     end
   end
 
@@ -113,7 +120,7 @@ RSpec.describe "the gem" do
     contents = Gem::Package.new(package).contents
     libraries, others = contents.partition { |file| file.end_with?(".so") }
     expect(others).to include(*wanted_by_ruby(root), *wanted_by_readers(root), "THIRD-PARTY-LICENSES.txt")
-    expect_nothing_stray(others, %w[lib sig docs])
+    expect_nothing_stray(others, %w[lib sig docs exe])
     expect(libraries).to include("lib/redis_ipc/#{minor}/redis_ipc.so")
     expect(libraries).to all(match(%r{\Alib/redis_ipc/\d\.\d/\w+\.so\z}))
     expect(File.size(package)).to be < 3_000_000 * libraries.size

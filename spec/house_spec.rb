@@ -57,6 +57,7 @@ RSpec.describe "the arrows between folders" do
     "json_rpc" => %w[runtime],
     "events" => %w[runtime],
     "rails" => %w[request_reply json_rpc events],
+    "cli" => %w[version rails],
     "testing" => %w[request_reply json_rpc events]
   )
 

@@ -4,6 +4,8 @@ require_relative "rails/configuration"
 require_relative "rails/request_id"
 require_relative "rails/code"
 require_relative "rails/channels"
+require_relative "rails/consumers"
+require_relative "rails/worker"
 require_relative "rails/processes"
 require_relative "rails/log_subscriber"
 require_relative "rails/error_reporter"
@@ -12,7 +14,7 @@ require_relative "rails/error_reporter"
 module RedisIPC
   # Integrates the gem in a Rails application; docs/rails.md describes it.
   module OnRails
-    # Ties the gem to Rails: configuration, channels, executor, log, tasks.
+    # Ties the gem to Rails: configuration, channels, consumers, executor, log, tasks.
     #
     # The railtie defines no initializer of its own. Rails does not postpone an initializer that says `after: :other`:
     # it runs `other`, and all that comes before it, earlier. A railtie comes before all engines, so that would pull
@@ -46,11 +48,11 @@ module RedisIPC
         def configure(app)
           return if app.equal?(@configured)
 
-          configuration = Configuration.new(app).tap(&:named).tap(&:channel_options)
-          RedisIPC.channels = Channels.new(configuration)
-          RedisIPC.configuration.framework = Code.new(app, configuration.log_tags, RedisIPC.channels)
+          configuration = Configuration.new(app).tap(&:check)
+          place(configuration, Announcer.new)
+          RedisIPC.configuration.framework = Code.new(app, configuration.log_tags, *placements)
           Channel.action_on_unlisted_params = configuration.action_on_unlisted_params
-          configuration.shutdown_timeout&.then { |seconds| RedisIPC.configuration.shutdown_timeout = seconds }
+          set_defaults(configuration, RedisIPC.configuration)
           LogSubscriber.attach_to(:redis_ipc)
           ErrorReporter.install
           @configured = app
@@ -61,8 +63,48 @@ module RedisIPC
         # @api private
         def booted(app)
           # This block comes after the application's own, so the channels are the last to take over new code.
-          app.reloader.to_prepare { RedisIPC.channels.reload }
-          Processes.booted(RedisIPC.channels)
+          app.reloader.to_prepare { Railtie.reload }
+          Processes.booted(placements)
+        end
+
+        # Called when a web server has loaded the application.
+        # @api private
+        def server_booted
+          Processes.server_booted(placements)
+        end
+
+        # Channels that cannot be loaded do not keep consumers from being reloaded later.
+        # @api private
+        def reload
+          placements.each(&:outdate)
+          placements.each(&:reload)
+        end
+
+        # @return [Worker] runs everything in this process
+        # @api private
+        def worker
+          @announcer.speak_up
+          Worker.new(*placements, @announcer)
+        end
+
+        private
+
+        def placements
+          [RedisIPC.channels, RedisIPC.consumers]
+        end
+
+        def place(configuration, announcer)
+          @announcer = announcer
+          RedisIPC.channels = Channels.new(configuration, announcer)
+          RedisIPC.consumers = Consumers.new(configuration, announcer)
+        end
+
+        # What publishes, streams that are no channels, and JSON-RPC use the same Redis, unless an initializer says
+        # otherwise.
+        def set_defaults(configuration, defaults)
+          redis = configuration.redis_options
+          defaults.redis_options = redis if redis && defaults.redis_options.empty?
+          configuration.shutdown_timeout&.then { |seconds| defaults.shutdown_timeout = seconds }
         end
       end
 
@@ -77,7 +119,7 @@ module RedisIPC
       end
 
       # `Rails.application.load_server` in config.ru runs this.
-      server { Processes.server_booted(RedisIPC.channels) }
+      server { Railtie.server_booted }
 
       rake_tasks { load File.expand_path("rails/tasks.rake", __dir__) }
     end

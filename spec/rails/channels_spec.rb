@@ -48,10 +48,10 @@ RSpec.describe "which channels a Rails application connects", timeout: 120 do
     output = app.run(<<~RUBY, RAILS_ENV: "development")
       RedisIPC.channels.connect_in_children
       log = -> { File.read("log/development.log") }
-      Process.wait(fork { Timeout.timeout(10) { Thread.pass until log.().include?("cannot be connected") } })
-      print log.()[/cannot be connected: \\w+/]
+      Process.wait(fork { Timeout.timeout(10) { Thread.pass until log.().include?("cannot be started") } })
+      print log.()[/cannot be started: \\w+/]
     RUBY
-    expect(output).to eq("cannot be connected: SyntaxError")
+    expect(output).to eq("cannot be started: SyntaxError")
   end
 
   it "are not connected with options of the wrong type: the boot says so" do

@@ -206,6 +206,32 @@ RSpec.describe "the generators", timeout: 200 do
     expect(read("config.ru").lines.last(2)).to eq(["run Rails.application\n", "Rails.application.load_server\n"])
   end
 
+  it "write consumers with tests that pass, and the class that they inherit from where there is none" do
+    FileUtils.mkdir_p([File.join(app.folder, "spec"), File.join(app.folder, "test")])
+    app.write("spec/rails_helper.rb", 'ENV["RAILS_ENV"] = "production"; require_relative "../config/environment"')
+    write_test_helper
+    said = refusals(["redis_ipc:consumer", ["BillingEvents", "the \"orders\""]],
+                    ["redis_ipc:consumer", %w[pantry/shelf --group stock --test-framework minitest]],
+                    ["redis_ipc:consumer", ["events"]], ["redis_ipc:consumer", ["log", " "]],
+                    ["redis_ipc:consumer", ["log", "--group", " "]])
+    expect(said).to include("is no name for a consumer", "the stream's name cannot be blank",
+                            "the group's name cannot be blank")
+    expect(said.scan("app/events/application_events.rb").size).to eq(1)
+    expect(read("app/events/application_events.rb")).to include("class ApplicationEvents < RedisIPC::Events::Consumer")
+    expect(read("app/events/billing_events.rb"))
+      .to include("class BillingEvents < ApplicationEvents", 'stream "the \"orders\"", group: "billing"',
+                  "def call(event)")
+    expect(read("app/events/pantry/shelf_events.rb"))
+      .to include("class Pantry::ShelfEvents", 'stream "pantry/shelf", group: "stock"')
+    expect(in_folder("rspec", "-Ispec", "--no-color")).to include("1 example, 0 failures")
+    expect(in_folder(RbConfig.ruby, "-Itest", "test/events/pantry/shelf_events_test.rb"))
+      .to include("1 runs", "0 failures, 0 errors")
+    app.write("omakase.yml", omakase)
+    [["--config", "omakase.yml"], ["--only", "Layout,Lint"]].each do |options|
+      expect(in_folder("rubocop", *options, "app/events", "spec/events", "test/events")).to include("no offenses")
+    end
+  end
+
   it "follow the application's inflections" do
     FileUtils.rm_r(File.join(app.folder, "app/ipc"))
     app.edit("config/application.rb", "class Shop", <<~RUBY.chomp)

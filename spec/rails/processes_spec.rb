@@ -84,10 +84,18 @@ RSpec.describe "the processes of a Rails application that answer", timeout: 200 
         end
       end
     RUBY
+    app.write("app/events/log_events.rb", <<~RUBY)
+      class LogEvents < RedisIPC::Events::Consumer
+        stream "orders", group: "log", from: :beginning
+        def call(event) = Redis.new.rpush("logged", event.data.to_s)
+      end
+    RUBY
+    RedisIPC::Events.publish("orders", 7, redis_options: redis_options)
     write_slow_channel
     sidekiq = app.work_by_sidekiq("WebIpc,SlowIpc")
     eventually(timeout: 30) { app.members.keys.sort == %w[slow web] }
     expect(answerers(1)).to eq([sidekiq])
+    expect(redis.blpop("logged", timeout: 20)).to eq(%w[logged 7]), app.log
 
     # A job asks, too.
     job = { class: "AskJob", args: ["answers"], jid: "1" * 24, queue: "default", retry: false,
@@ -100,7 +108,7 @@ RSpec.describe "the processes of a Rails application that answer", timeout: 200 
     future = app.outside.async_trigger_event("wait", target: "slow", timeout: 30)
     redis.blpop("begun", timeout: 20)
     app.kill(sidekiq, :TERM)
-    eventually(timeout: 20) { !app.members.key?("web") }
+    eventually(timeout: 20) { !app.members.key?("web") && redis.xinfo(:consumers, "orders", "log").empty? }
     redis.rpush("go", "1")
     expect(future.value).to eq("done")
     expect(app.ended(sidekiq)).to be_success

@@ -9,6 +9,7 @@ require "tmpdir"
 class RailsApp
   SOURCE = File.expand_path("../rails/app", __dir__)
   LIBRARY = File.expand_path("../../lib", __dir__)
+  COMMAND = File.expand_path("../../exe/redis_ipc", __dir__)
   PUMA = %w[puma -C config/puma.rb].freeze
 
   class << self
@@ -108,6 +109,11 @@ class RailsApp
     spawn(RbConfig.ruby, "-rrake", "-e", loader, REDIS_IPC_CHANNELS: channel)
   end
 
+  # Starts `redis_ipc work`. Returns its pid.
+  def work_by_command(*arguments, **variables)
+    spawn(RbConfig.ruby, COMMAND, "work", *arguments, **variables)
+  end
+
   # Returns what the code prints in a process that has booted the application, as with `rails runner`.
   def run(code, **variables)
     script("require \"./config/environment\"; #{code}", **variables)
@@ -162,6 +168,11 @@ class RailsApp
     path = File.join(@folder, file)
     FileUtils.mkdir_p(File.dirname(path))
     File.write(path, text)
+  end
+
+  # What the processes have printed.
+  def printed
+    File.exist?(output) ? File.read(output) : ""
   end
 
   def log

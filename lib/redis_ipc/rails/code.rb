@@ -6,14 +6,19 @@ module RedisIPC
     # reloading and log tags.
     # @api private
     class Code < Framework
+      EVENT_TAGS = { destination_group: :source, id: :position }.freeze
+      private_constant :EVENT_TAGS
+
       # @param app [Rails::Application]
       # @param log_tags [Array<String, Symbol, Proc>]
       # @param channels [Channels]
-      def initialize(app, log_tags, channels)
+      # @param consumers [Consumers]
+      def initialize(app, log_tags, channels, consumers)
         super()
         @app = app
         @log_tags = log_tags
         @channels = channels
+        @consumers = consumers
         # In this case Rails never loads or unloads code, and uses no lock.
         @locked_for_good = app.config.cache_classes && app.config.eager_load
       end
@@ -51,7 +56,7 @@ module RedisIPC
       def around_handler(entry, &handler)
         failure = nil
         result = @app.reloader.wrap do
-          @channels.catch_up
+          (event?(entry) ? @consumers : @channels).catch_up
           within(entry, &handler)
         rescue Exception => e # rubocop:disable Lint/RescueException -- raised again below
           failure = e
@@ -73,6 +78,11 @@ module RedisIPC
       end
 
       private
+
+      # A consumer with batches gets an Array of events.
+      def event?(entry)
+        entry.is_a?(ChangeEvent) || entry.is_a?(Array)
+      end
 
       def outside_interlock
         released = 0
@@ -111,9 +121,15 @@ module RedisIPC
         logger.tagged(*@log_tags.filter_map { |tag| tag_text(tag, entry) }, &handler)
       end
 
+      # Tags name the methods of requests. An event has another place and another id.
+      def tagged_value(tag, entry)
+        tag = EVENT_TAGS.fetch(tag, tag) if entry.is_a?(ChangeEvent)
+        entry.public_send(tag) if entry.respond_to?(tag)
+      end
+
       def tag_text(tag, entry)
         case tag
-        when Symbol then entry.public_send(tag)&.then { |text| LogText.of(text.to_s) } if entry.respond_to?(tag)
+        when Symbol then tagged_value(tag, entry)&.then { |text| LogText.of(text.to_s) }
         when Proc then tag.call(entry)
         else tag
         end

@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+require_relative "kind"
+
 module RedisIPC
   module OnRails
     # Reads config/redis_ipc.yml and `config.redis_ipc`: the options of `connect`, and those for Rails.
@@ -7,15 +9,18 @@ module RedisIPC
     class Configuration
       # @return [Hash{Symbol => Object}] the defaults of the options for Rails
       DEFAULTS = {
-        connect: :auto, channels: nil, channels_path: "app/ipc", channel_options: nil, shutdown_timeout: nil,
-        action_on_unlisted_params: nil,
+        connect: :auto, channels: nil, channels_path: "app/ipc", channel_options: nil,
+        consume: nil, consumers: nil, consumers_path: "app/events", consumer_options: nil,
+        shutdown_timeout: nil, action_on_unlisted_params: nil,
         log_tags: ["redis_ipc", :destination_group, :id, :correlation_id].freeze
       }.freeze
       WAYS = [:auto, :in_children, true, false].freeze
       ACTIONS = [false, :log, :raise].freeze
       CONNECT = "REDIS_IPC_CONNECT"
-      CHANNELS = "REDIS_IPC_CHANNELS"
-      private_constant :WAYS, :ACTIONS, :CONNECT, :CHANNELS
+      CONSUME = "REDIS_IPC_CONSUME"
+      # What channels and consumers have in common.
+      COMMON = %i[redis_options logger reconnect_after_fork].freeze
+      private_constant :WAYS, :ACTIONS, :CONNECT, :CONSUME, :COMMON
 
       # @param app [Rails::Application]
       def initialize(app)
@@ -28,36 +33,41 @@ module RedisIPC
         "#<#{self.class}>"
       end
 
-      # @return [Symbol, Boolean] which processes connect by themselves: `:auto`, `:in_children`, true or false
+      # @return [Symbol, Boolean] which processes connect channels by themselves: `:auto`, `:in_children`, true or false
       # @raise [ConfigurationError]
       def connect
-        way = ENV[CONNECT].blank? ? setting(:connect) : from_environment
-        way = way.to_sym if way.is_a?(String)
-        return way if WAYS.include?(way)
-
-        raise ConfigurationError, "the option connect must be auto, in_children, true or false, got #{way.inspect}"
+        checked_way(:connect, CONNECT, setting(:connect))
       end
 
-      # @param name [String] of a channel class
-      # @return [Boolean] whether it is one of those that answer where processes do
-      def answer?(name)
-        named.nil? || named.include?(name)
-      end
-
-      # @return [Array<String>, nil] the channel classes that answer; nil means all
+      # @return [Symbol, Boolean] which processes start consumers by themselves; those that connect channels, unless it
+      #   is set
       # @raise [ConfigurationError]
-      def named
-        return ENV.fetch(CHANNELS).split(",").map(&:strip) if ENV[CHANNELS].present?
-
-        names = setting(:channels)
-        return names && Array(names).map(&:to_s) if Array(names).all? { |name| name?(name) || name.is_a?(Class) }
-
-        raise ConfigurationError, "the option channels must be names of channel classes, got #{names.inspect}"
+      def consume
+        way = setting(:consume)
+        checked_way(:consume, CONSUME, way.nil? ? connect : way)
       end
 
-      # @return [Regexp] matches the folders of channels
-      def channels_path
-        %r{(\A|/)#{Regexp.escape(setting(:channels_path).to_s.chomp("/"))}\z}
+      # @return [Kind] the channels in app/ipc. A class without `channel` is only there for others to inherit from
+      def channels
+        @channels ||= Kind.new("channel", Channel, "connect", self) { |all| all.select { |_, one| one.group_name } }
+      end
+
+      # @return [Kind] the consumers in app/events
+      def consumers
+        @consumers ||= Kind.new("consumer", Events::Consumer, "start", self) do |all|
+          runnable = Events::Hosting.runnable(all.values)
+          all.select { |_, one| runnable.include?(one) }
+        end
+      end
+
+      # @raise [ConfigurationError] if an option that names classes is of the wrong type
+      def check
+        [channels, consumers].each(&:check)
+      end
+
+      # @return [Hash, nil] those of all channels and consumers
+      def redis_options
+        @values[:redis_options]
       end
 
       # @return [Object, nil] for {RedisIPC::Configuration#shutdown_timeout=}, which checks it; nil if it is not set
@@ -93,22 +103,21 @@ module RedisIPC
       # @param channel [Class]
       # @return [Hash] the options for {Channel.connect}: those of all channels, of the classes above, and of its own
       def connect_options(channel)
-        common = revealing.merge(@values.except(*DEFAULTS.keys))
-        classes = channel.ancestors.take_while { |one| !one.equal?(Channel) }
-        classes.reverse.filter_map { |one| channel_options[one.name&.to_sym] }.inject(common) do |options, own|
-          # A channel with another Redis replaces them all, so that the first password is not sent there.
-          Settings.merge(options, own).merge(own.slice(:redis_options))
-        end
+        channels.options_of(channel, revealing.merge(@values.except(*DEFAULTS.keys)))
       end
 
-      # @return [Hash{Symbol => Hash}] by the names of channel classes
-      # @raise [ConfigurationError]
-      def channel_options
-        options = setting(:channel_options) || {}
-        return options if options.is_a?(Hash) && options.each_value.all?(Hash)
+      # @param consumer [Class]
+      # @return [Hash] the options for {Events::Consumer.start}: what channels and consumers have in common, unless the
+      #   class says it, and those of `consumer_options`
+      def start_options(consumer)
+        common = @values.slice(*COMMON).except(*Events::Hosting.options(consumer).keys)
+        consumers.options_of(consumer, common)
+      end
 
-        # The value is left out, because it may contain a password.
-        raise ConfigurationError, "the option channel_options must have options of connect for each name of a class"
+      # @param name [Symbol] of one of the options for Rails
+      # @return [Object, nil] its value, or its default
+      def setting(name)
+        @values.fetch(name, DEFAULTS.fetch(name))
       end
 
       private
@@ -120,16 +129,16 @@ module RedisIPC
         { reveal_errors: ::Rails.env.production? ? :class : :message }
       end
 
-      def name?(value)
-        value.is_a?(String) || value.is_a?(Symbol)
+      def checked_way(option, variable, given)
+        way = ENV[variable].blank? ? given : from_environment(variable)
+        way = way.to_sym if way.is_a?(String)
+        return way if WAYS.include?(way)
+
+        raise ConfigurationError, "the option #{option} must be auto, in_children, true or false, got #{way.inspect}"
       end
 
-      def setting(name)
-        @values.fetch(name, DEFAULTS.fetch(name))
-      end
-
-      def from_environment
-        { "true" => true, "1" => true, "false" => false, "0" => false }.fetch(ENV.fetch(CONNECT)) { |other| other }
+      def from_environment(variable)
+        { "true" => true, "1" => true, "false" => false, "0" => false }.fetch(ENV.fetch(variable)) { |other| other }
       end
 
       # An application without the file has the defaults.

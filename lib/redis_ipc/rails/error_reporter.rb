@@ -13,10 +13,17 @@ module RedisIPC
         private
 
         def report(payload)
-          place = payload.slice(:stream, :group, :queue, :method, :id)
-          entry = payload[:entry]
-          context = place.merge(from: entry&.source_group, correlation_id: entry&.correlation_id).compact
+          place = payload.slice(:stream, :group, :consumer, :queue, :method, :id)
+          context = place.merge(request(payload[:entry]), event(payload[:event])).compact
           ::Rails.error.report(payload[:error], handled: false, context: context, **source)
+        end
+
+        def request(entry)
+          entry ? { from: entry.source_group, correlation_id: entry.correlation_id } : {}
+        end
+
+        def event(event)
+          event ? { type: event.type, attempt: event.attempt } : {}
         end
 
         # Rails 7.1 and newer take the name of the reporting library.

@@ -2,32 +2,43 @@
 
 module RedisIPC
   module OnRails
-    # Decides which processes answer: servers and workers, not consoles, tasks, asset builds and generators.
+    # Decides which processes answer and consume: servers and workers, not consoles, tasks, asset builds and generators.
     # @api private
     module Processes
       class << self
+        # Leaves it to the caller what runs in this process.
+        def leave
+          @left = true
+        end
+
         # Called when the application is loaded, in any process.
-        def booted(channels)
-          case channels.way
-          when true then channels.connect
-          when :auto then serve_in_sidekiq(channels) if sidekiq?
-          end
+        # @param placements [Array<Placement>]
+        def booted(placements)
+          return if @left
+
+          placements.each { |placement| placement.run_here if placement.way == true }
+          serve_in_sidekiq(automatic(placements)) if sidekiq?
         end
 
         # Called when a web server has loaded config.ru. This process serves, or forks the processes that do.
-        def server_booted(channels)
-          case channels.way
-          when :in_children then channels.connect_in_children
-          when :auto then serve_where_it_should(channels)
-          end
+        # @param placements [Array<Placement>]
+        def server_booted(placements)
+          return if @left
+
+          placements.each { |placement| placement.run_in_children if placement.way == :in_children }
+          automatic(placements).each { |placement| serve_where_it_should(placement) }
         end
 
         private
 
-        def serve_where_it_should(channels)
-          return serve_in_passenger(channels) if passenger?
+        def automatic(placements)
+          placements.select { |placement| placement.way == :auto }
+        end
 
-          forks_workers? ? channels.connect_in_children : channels.connect
+        def serve_where_it_should(placement)
+          return serve_in_passenger(placement) if passenger?
+
+          forks_workers? ? placement.run_in_children : placement.run_here
         end
 
         def passenger?
@@ -36,8 +47,8 @@ module RedisIPC
 
         # Connects in Passenger's workers. Its preloader must not answer: Passenger kills it 5 s after a restart, while
         # it may run a handler.
-        def serve_in_passenger(channels)
-          ::PhusionPassenger.on_event(:starting_worker_process) { |_forked| channels.connect }
+        def serve_in_passenger(placement)
+          ::PhusionPassenger.on_event(:starting_worker_process) { |_forked| placement.run_here }
         end
 
         # Returns whether this process only forks workers; such a parent runs no handlers.
@@ -55,10 +66,11 @@ module RedisIPC
           defined?(::Sidekiq) && ::Sidekiq.respond_to?(:server?) && ::Sidekiq.server?
         end
 
-        def serve_in_sidekiq(channels)
+        # All stop at the same time, so that none takes anything while another waits for its handlers.
+        def serve_in_sidekiq(placements)
           ::Sidekiq.configure_server do |config|
-            config.on(:startup) { channels.connect }
-            config.on(:shutdown) { channels.disconnect }
+            config.on(:startup) { placements.each(&:run_here) }
+            config.on(:shutdown) { placements.map { |one| Thread.new { one.stop_here } }.each(&:join) }
           end
         end
       end

@@ -132,7 +132,7 @@ module RedisIPC
         # defined last.
         # @return [Array<InlineDelivery>]
         def of_stream(stream)
-          RedisIPC.channels&.load_all
+          RedisIPC.consumers&.load_all
           found = Testing.started_consumers.map(&:setup) + all.select { |one| complete?(one) }.map { |one| setup(one) }
           found.select { |one| one.stream == stream }.uniq(&:group).map { |one| InlineDelivery.new(one) }
         end

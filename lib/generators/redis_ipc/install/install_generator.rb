@@ -2,12 +2,15 @@
 
 require "rails/generators/base"
 require_relative "../names"
+require_relative "../spring"
 
 module RedisIPC
   # For `rails generate`.
   module Generators
     # `rails generate redis_ipc:install`
     class InstallGenerator < ::Rails::Generators::Base
+      include Spring
+
       # Thor would name it redis_i_p_c.
       namespace "redis_ipc:install"
       source_root File.expand_path("templates", __dir__)
@@ -32,12 +35,9 @@ module RedisIPC
         template "application_ipc.rb.tt", "app/ipc/application_ipc.rb"
       end
 
-      # Makes Spring restart. Rails does not see a new folder in app before it starts again. Spring restarts it when a
-      # file that it has loaded is newer; it cannot watch a folder that did not exist.
       # @return [void]
       def restart_spring
-        file = File.join(destination_root, "config/application.rb")
-        FileUtils.touch(file) if !@had_folder && File.exist?(file)
+        restart_spring_unless(@had_folder)
       end
 
       # Adds the line that tells the gem that a server has loaded the application. One older than Rails 6.1 may lack it.

@@ -2,31 +2,31 @@
 
 module RedisIPC
   module OnRails
-    # Finds and loads the channels in app/ipc, of engines too.
+    # Finds and loads the classes of one kind, those of engines too.
     # @api private
-    class ChannelFiles
-      # @param configuration [Configuration]
-      def initialize(configuration)
-        @configuration = configuration
+    class ClassFiles
+      # @param kind [Kind]
+      def initialize(kind)
+        @kind = kind
       end
 
-      # @raise [ConfigurationError] if an option names a channel that does not exist
+      # @raise [ConfigurationError] if an option names a class that does not exist
       def check
-        check_names(:channels, @configuration.named.to_a - names)
-        missing = @configuration.channel_options.keys.map(&:to_s) - names
-        check_names(:channel_options, missing.reject { |name| channel_class?(name.safe_constantize) })
+        check_names(@kind.plural, @kind.named.to_a - names)
+        missing = @kind.options.keys.map(&:to_s) - names
+        check_names(@kind.options_name, missing.reject { |name| @kind.class?(name.safe_constantize) })
       end
 
-      # Loads the channels that answer in this process.
+      # Loads the classes that run in this process.
       # @return [Hash{String => Class}]
       def load
-        channels(names.select { |name| @configuration.answer?(name) })
+        classes(names.select { |name| @kind.run?(name) })
       end
 
-      # Loads all channels.
-      # @return [Array<Class>] without the classes that only others inherit from
+      # Loads all classes.
+      # @return [Array<Class>] without those that only others inherit from
       def all
-        channels(names).values
+        classes(names).values
       end
 
       # @return [Hash{String => Time}] when each file was changed
@@ -43,10 +43,15 @@ module RedisIPC
         names.each(&:constantize)
       end
 
-      # @return [Boolean] whether the channel is in one of the folders
-      def include?(channel)
-        name = channel.name
-        name && @configuration.answer?(name) && folders.any? { |folder| names_in(folder).include?(name) }
+      # @return [Boolean] whether the class is in one of the folders, and one that runs
+      def include?(one)
+        name = one.name
+        name && @kind.run?(name) && folders.any? { |folder| names_in(folder).include?(name) }
+      end
+
+      # @return [Array<String>] the names of all classes that the files stand for
+      def names
+        folders.flat_map { |folder| names_in(folder) }.uniq
       end
 
       private
@@ -58,20 +63,13 @@ module RedisIPC
               "the option #{option} names #{missing.join(", ")}, but there are: #{names.sort.join(", ")}"
       end
 
-      def channels(names)
-        names.filter_map { |name| channel(name) }.to_h
-      end
-
-      def channel_class?(object)
-        object.is_a?(Class) && object < Channel
-      end
-
-      def names
-        folders.flat_map { |folder| names_in(folder) }.uniq
+      def classes(names)
+        found = names.filter_map { |name| (one = name.constantize) && [name, one] if @kind.class?(name.constantize) }
+        @kind.runnable(found.to_h)
       end
 
       def folders
-        roots.grep(@configuration.channels_path)
+        roots.grep(@kind.path)
       end
 
       # Leaves out folders inside that are autoload paths themselves: concerns.
@@ -94,12 +92,6 @@ module RedisIPC
 
       def roots
         ActiveSupport::Dependencies.autoload_paths.map(&:to_s)
-      end
-
-      # A class without `channel` is only there for others to inherit from.
-      def channel(name)
-        found = name.constantize
-        [name, found] if channel_class?(found) && found.group_name
       end
     end
   end

@@ -1,0 +1,164 @@
+# frozen_string_literal: true
+
+require_relative "announcer"
+require_relative "rails_application"
+require_relative "ruby_files"
+require_relative "work_options"
+
+module RedisIPC
+  module CLI
+    # `redis_ipc work`: runs the channels and consumers of an application, and acts on signals.
+    # @api private
+    class Work
+      ENDS = %w[TERM INT].freeze
+      SIGNALS = [*ENDS, "TSTP", "CONT", "TTIN"].freeze
+      private_constant :ENDS, :SIGNALS
+
+      class << self
+        # @param arguments [Array<String>]
+        # @return [Integer] the exit status
+        def start(arguments)
+          options = WorkOptions.new(arguments)
+          options.help ? CLI.say(options.usage) : new(options).call
+        rescue OptionParser::ParseError => e
+          CLI.refuse(e.message, WorkOptions.usage)
+        end
+      end
+
+      # @param options [WorkOptions]
+      def initialize(options)
+        @options = options
+        @announcer = Announcer.new
+        @told = Queue.new
+        files = options.files
+        rails = files.empty? && RailsApplication.here?
+        @application = rails ? RailsApplication.new : RubyFiles.new(files, @announcer)
+      end
+
+      # @return [Integer] the exit status
+      def call
+        boot
+        found = @application.choose(@options.only)
+        return fail_with("there is nothing to run in #{@application.place}") if found.empty?
+
+        watch_signals
+        @starting = Thread.new { start }
+        run
+      rescue StandardError => e
+        # What a user's file raises has a backtrace worth reading.
+        raise unless defined?(ConfigurationError) && e.is_a?(ConfigurationError)
+
+        fail_with(e.message)
+      end
+
+      private
+
+      def announcer
+        @application.announcer
+      end
+
+      def boot
+        %w[RAILS_ENV RACK_ENV].each { |name| ENV[name] = @options.environment } if @options.environment
+        @options.requires.each { |file| require File.file?(file) ? File.expand_path(file) : file }
+        @application.boot
+      end
+
+      # Nothing but this acts on a signal: a trap block may not wait for a lock.
+      def watch_signals
+        SIGNALS.each { |signal| trap(signal) { @told << signal } }
+      end
+
+      # A signal that comes while this connects is acted on at once.
+      def start
+        Thread.current.report_on_exception = false
+        @application.start
+      rescue StandardError, ScriptError => e
+        @told << e
+      end
+
+      # @return [Integer] the exit status
+      def run
+        loop do
+          told = @told.pop
+          raise told if told.is_a?(Exception)
+          return drain(told) if ENDS.include?(told)
+
+          act_on(told)
+        end
+      end
+
+      def act_on(signal)
+        case signal
+        when "TSTP" then pause
+        when "CONT" then resume
+        when "TTIN" then print_backtraces
+        end
+      end
+
+      def pause
+        @application.pause
+        announcer.info("redis_ipc pauses on SIGTSTP: consumers take no more events until SIGCONT")
+        @paused = true
+      end
+
+      # A shell sends CONT too, to a process that it had stopped.
+      def resume
+        return unless @paused
+
+        announcer.info("redis_ipc goes on after SIGCONT")
+        @application.resume
+        @paused = false
+      end
+
+      # Takes no more, lets running handlers end, and hands the rest back.
+      # @return [Integer] the exit status
+      def drain(signal)
+        announcer.info("redis_ipc ends on SIG#{signal}: what runs gets #{seconds}")
+        Thread.new { stop }
+        loop do
+          case told = @told.pop
+          when :stopped then return 0
+          when Exception then raise told
+          when *ENDS then end_at_once(told)
+          when "TTIN" then print_backtraces
+          end
+        end
+      end
+
+      def stop
+        @starting.kill.join
+        @application.quiet
+        RedisIPC.disconnect(timeout: @options.timeout)
+        @told << :stopped
+      rescue StandardError => e
+        @told << e
+      end
+
+      def end_at_once(signal)
+        @announcer.error("redis_ipc ends at once on a second SIG#{signal}: what runs is not waited for")
+        exit!(1)
+      end
+
+      def print_backtraces
+        Thread.list.each do |thread|
+          lines = thread.backtrace
+          @announcer.error(["redis_ipc thread #{name_of(thread)} #{thread.status}",
+                            *(lines || ["no backtrace"])].join("\n  "))
+        end
+      end
+
+      def name_of(thread)
+        thread.name || (thread == Thread.main ? "main" : thread.inspect)
+      end
+
+      def fail_with(text)
+        @announcer.error("redis_ipc: #{text}")
+        1
+      end
+
+      def seconds
+        "#{@options.timeout.to_s.delete_suffix(".0")} s"
+      end
+    end
+  end
+end

@@ -1,0 +1,72 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  module Events
+    # What the processes that run a whole application's consumers need: a framework, the command `redis_ipc work`.
+    # @api private
+    module Hosting
+      class << self
+        # @param consumer [Class]
+        # @return [Boolean] whether it names a stream, so that it is not only there for others to inherit from
+        def source?(consumer)
+          !ConsumerState.of(consumer).said(:stream).nil?
+        end
+
+        # Leaves out those that only others inherit from. A class whose subclass has the same source is one of them.
+        # @param consumers [Array<Class>]
+        # @return [Array<Class>]
+        def runnable(consumers)
+          found = consumers.select { |one| source?(one) }
+          found.reject { |one| found.any? { |other| other < one && source(other) == source(one) } }
+        end
+
+        # @param consumer [Class]
+        # @return [Hash] what the class says by {Consumer.options}, and those above it
+        def options(consumer)
+          ConsumerState.of(consumer).options
+        end
+
+        # @param consumer [Class]
+        # @param options [Hash] those of {Consumer.start}
+        # @return [Setup]
+        # @raise [ConfigurationError] names the class
+        def check(consumer, options = {})
+          ConsumerState.of(consumer).setup(options)
+        rescue ConfigurationError => e
+          name = ConsumerState.of(consumer).name
+          raise e.message.include?(name) ? e : ConfigurationError.new("#{name}: #{e.message}")
+        end
+
+        # @param new [Class] the class that reloading has made
+        # @param old [Class] the class that it replaces
+        # @param options [Hash] those of {Consumer.start}
+        # @return [Boolean] false if the old one has to be stopped, and the new one started
+        # @raise [ConfigurationError]
+        def take_over(new, old, options)
+          check(new, options)
+          ConsumerState.of(old).running? && ConsumerState.of(new).take_over(ConsumerState.of(old), options)
+        end
+
+        # @param consumer [Class]
+        # @return [Hash] which Redis it uses
+        def redis_options(consumer)
+          options(consumer).fetch(:redis_options) { RedisIPC.configuration.redis_options }
+        end
+
+        # @param consumer [Class] one that was started
+        # @return [String] the stream and the group, the server, and how many events are handled at the same time
+        def description(consumer)
+          setup = ConsumerState.of(consumer).started.setup
+          "#{setup.stream}/#{setup.group} (#{setup.redis}, #{setup.concurrency.handlers} at a time)"
+        end
+
+        private
+
+        def source(consumer)
+          stream, options = ConsumerState.of(consumer).said(:stream)
+          [stream.to_s, options[:group].to_s]
+        end
+      end
+    end
+  end
+end

@@ -1,0 +1,154 @@
+# frozen_string_literal: true
+
+require_relative "placement"
+
+module RedisIPC
+  module OnRails
+    # Starts the consumers of a Rails application: those in app/events, where they should run. When the classes are
+    # reloaded, the new ones run.
+    class Consumers < Placement
+      # @api private
+      def initialize(configuration, announcer)
+        super(configuration, configuration.consumers, announcer)
+        # Those that are paused until the code can be loaded.
+        @held = []
+      end
+
+      # @return [Symbol, Boolean] which processes start them by themselves
+      # @api private
+      def way
+        @configuration.consume
+      end
+
+      # Starts all consumers in app/events. Call it in workers that the gem does not know; it may be called again. While
+      # Redis is away, a thread goes on trying. The log shows which consumers run, and that Redis is away.
+      # @return [self]
+      # @raise [ConfigurationError] if a consumer says something wrong, or an option is unknown or of the wrong type;
+      #   then none is started
+      def start
+        run_here
+        self
+      end
+
+      # Stops every consumer that was started here, and waits for running handlers.
+      # @param timeout [Numeric] seconds
+      # @return [self]
+      def stop(timeout: RedisIPC.configuration.shutdown_timeout)
+        stop_here(timeout: timeout)
+        self
+      end
+
+      # @return [Boolean] whether there are consumers that run here, and none of them is missing
+      def running?
+        @serving && !@missing && @running.any? && @running.each_value.all?(&:running?)
+      end
+
+      # Takes no more events until {resume}, also where a consumer is started meanwhile.
+      # @return [self]
+      def pause
+        @paused = true
+        @running.each_value { |consumer| paused(consumer) }
+        self
+      end
+
+      # @return [self]
+      def resume
+        @paused = false
+        @running.each_value { |consumer| resumed(consumer) } if @held.empty?
+        self
+      end
+
+      # A child cannot tell the server that a consumer says something wrong, so that is checked before.
+      # @api private
+      def run_in_children
+        @files.check
+        check(@files.load)
+        super
+      end
+
+      # A consumer that has old code handles nothing until the new code can be loaded: each try would count.
+      # @api private
+      def reload
+        super
+        release
+      rescue StandardError, ScriptError
+        hold
+        raise
+      end
+
+      # @return [Array<Class>] those that run here
+      # @raise [ConfigurationError] if one says something wrong
+      # @api private
+      def present
+        super.each { |consumer| check_one(consumer) }
+      end
+
+      private
+
+      def start_all
+        @files.check
+        check(@files.load)
+        super
+      end
+
+      def check(consumers)
+        consumers.each_value { |consumer| check_one(consumer) }
+      end
+
+      def check_one(consumer)
+        Events::Hosting.check(consumer, @configuration.start_options(consumer))
+      end
+
+      def redis_of(consumer)
+        @configuration.start_options(consumer).fetch(:redis_options) { Events::Hosting.redis_options(consumer) }
+      end
+
+      def start_one(consumer)
+        started = consumer.running?
+        consumer.start(**@configuration.start_options(consumer)) unless started
+        note(consumer)
+        paused(consumer) if @paused
+        @announcer.info("redis_ipc consumes #{Events::Hosting.description(consumer)}") unless started
+      end
+
+      def stop_one(consumer, timeout)
+        consumer.stop(timeout: timeout)
+      end
+
+      def successor(name, present)
+        present[name]
+      end
+
+      # The old one runs the new code from now on, for what it holds, until it is stopped.
+      def replace(name, old, new)
+        same = new && Events::Hosting.take_over(new, old, @configuration.start_options(new))
+        forget(name)
+        same ? note(new) : stop_beside(old)
+      end
+
+      def hold
+        fresh = @running.values.reject(&:paused?)
+        fresh.each { |consumer| paused(consumer) }
+        @held |= fresh.map(&:name)
+      end
+
+      def release
+        held = @held
+        @held = []
+        @running.values_at(*held).compact.each { |consumer| resumed(consumer) } unless @paused
+      end
+
+      def paused(consumer)
+        consumer.pause
+      rescue NotConnectedError
+        # It was stopped meanwhile.
+      end
+
+      def resumed(consumer)
+        consumer.resume
+      rescue NotConnectedError
+        # It was stopped meanwhile.
+      end
+    end
+  end
+end

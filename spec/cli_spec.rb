@@ -1,0 +1,287 @@
+# frozen_string_literal: true
+
+require "fileutils"
+require "redis_ipc/cli"
+require "stringio"
+require "tmpdir"
+
+# The command, without Rails. spec/rails/work_spec.rb runs it in an application.
+RSpec.describe "redis_ipc" do
+  executable = File.expand_path("../exe/redis_ipc", __dir__)
+
+  let(:folder) { Dir.mktmpdir("redis_ipc_cli") }
+
+  after { FileUtils.remove_entry(folder) }
+
+  def write(name, text)
+    File.write(File.join(folder, name), text)
+  end
+
+  # Starts the command in the folder. What it says on standard error is printed too.
+  define_method(:command) do |*arguments, **environment|
+    run_process("sh", "-c", "cd \"$1\" && shift && exec \"$@\" 2>&1", "sh", folder, RbConfig.ruby,
+                "-I#{Processes::LIBRARY}", executable, *arguments, **environment)
+  end
+
+  # What it prints until it ends, and its status.
+  def ended(*arguments, **environment)
+    process = command(*arguments, **environment)
+    [process.rest, process.wait.exitstatus]
+  end
+
+  def lines(process, count)
+    Array.new(count) { process.line }
+  end
+
+  def publish_all(count)
+    RedisIPC::Events.publish_all("orders", (0...count).map { |number| { data: number } }, redis_options: redis_options)
+  end
+
+  def pending
+    redis.xpending("orders", "billing")["size"]
+  end
+
+  # A channel that says how many events were handled, and a consumer whose handlers wait for an element of "go".
+  def write_application(handler: "wait", threads: 2)
+    write("app.rb", <<~RUBY)
+      require "redis"
+
+      class HouseChannel < RedisIPC::Channel
+        stream "house"
+      end
+
+      class Kitchen < HouseChannel
+        channel "kitchen"
+        event("handled") { Billing::HANDLED.size }
+      end
+
+      class ShopEvents < RedisIPC::Events::Consumer
+        stream "orders", group: "billing", from: :beginning
+        concurrency threads: #{threads}
+        options lease: 0.5
+        def self.say(*words) = $stdout.write(words.join(" ") + "\\n")
+      end
+
+      class Billing < ShopEvents
+        HANDLED = Queue.new
+
+        def call(event)
+          ShopEvents.say("begins", event.data, event.attempt)
+          #{handler}
+          HANDLED << event.data
+          ShopEvents.say("handled", event.data)
+        end
+
+        def wait = Redis.new(url: ENV.fetch("REDIS_URL")).blpop("go", timeout: 30)
+      end
+    RUBY
+  end
+
+  describe "work" do
+    let(:url) { RedisServer.shared.url }
+    let(:started) do
+      ["redis_ipc answers house/kitchen (#{url}, 3 threads)", "redis_ipc consumes orders/billing (#{url}, 2 at a time)"]
+    end
+
+    it "runs channels and consumers, and ends on TERM: handlers end, the rest is handed back, no event is lost" do
+      write_application
+      process = command("work", "app.rb")
+      expect(lines(process, 2)).to eq(started)
+      publish_all(20)
+      begun = lines(process, 2).map { |line| line[/\d+/].to_i }
+      process.kill(:TERM)
+      expect(process.line).to eq("redis_ipc ends on SIGTERM: what runs gets 25 s")
+      # The channel does not wait for the consumer.
+      eventually { redis.zcard("house:instances").zero? }
+      2.times { redis.rpush("go", "1") }
+      expect(process.rest.lines(chomp: true)).to match_array(begun.map { |number| "handled #{number}" })
+      expect(process.wait.exitstatus).to eq(0)
+
+      # Others get the rest at once.
+      write_application(handler: "")
+      other = command("work", "app.rb", "--only", "Billing")
+      expect(other.line).to eq(started.last)
+      rest = lines(other, 36).grep(/handled/).map { |line| line[/\d+/].to_i }
+      expect(rest).to match_array((0...20).to_a - begun)
+      eventually { pending.zero? }
+      other.kill(:INT)
+      expect(other.line).to include("redis_ipc ends on SIGINT")
+      expect(other.wait.exitstatus).to eq(0)
+    end
+
+    it "ends at once on a second signal, and others take over what ran" do
+      write_application(threads: 1)
+      process = command("work", "app.rb", "--only", "Billing")
+      process.line
+      publish_all(1)
+      expect(process.line).to eq("begins 0 1")
+      process.kill(:INT)
+      process.line
+      process.kill(:TERM)
+      expect(process.line).to start_with("redis_ipc ends at once on a second SIGTERM")
+      expect(process.wait.exitstatus).to eq(1)
+      redis.rpush("go", "1")
+      other = command("work", "app.rb", "--only", "Billing")
+      expect(lines(other, 3).last(2)).to eq(["begins 0 2", "handled 0"])
+    end
+
+    it "gives handlers no more than --timeout, and hands back what runs then" do
+      write_application(threads: 1)
+      process = command("work", "app.rb", "-o", "Billing", "-t", "0.1")
+      process.line
+      publish_all(1)
+      expect(process.line).to eq("begins 0 1")
+      process.kill(:TERM)
+      expect(process.line).to eq("redis_ipc ends on SIGTERM: what runs gets 0.1 s")
+      expect(process.wait.exitstatus).to eq(0)
+      redis.rpush("go", "1")
+      expect(lines(command("work", "app.rb", "-o", "Billing"), 3).last).to eq("handled 0")
+    end
+
+    it "pauses consumers on TSTP, until CONT, while channels answer; TTIN prints backtraces" do
+      write_application(handler: "")
+      process = command("work", "app.rb")
+      lines(process, 2)
+      process.kill(:TSTP)
+      expect(process.line).to start_with("redis_ipc pauses on SIGTSTP")
+      publish_all(3)
+      asker = RedisIPC::Stream.new("house", "asker").connect(redis_options: redis_options)
+      expect(asker.send_to_group(content: { event: "handled" }, to: "kitchen").value).to eq(0)
+      process.kill(:TTIN)
+      said = [process.line]
+      said << process.line until said.last.start_with?("redis_ipc thread redis_ipc event worker 2 orders/billing")
+      expect(said.first).to eq("redis_ipc thread main run")
+      expect(process.line).to match(/\A  .*\.rb:\d+:in /)
+      process.kill(:CONT)
+      said = [process.line]
+      said << process.line until said.grep(/handled/).size == 3
+      expect(said).to include("redis_ipc goes on after SIGCONT")
+    ensure
+      asker&.disconnect
+    end
+
+    it "waits for a Redis that is away, and runs meanwhile what needs another" do
+      server = start_server
+      server.kill
+      write_application(handler: "")
+      write("more.rb", <<~RUBY)
+        class Far < RedisIPC::Events::Consumer
+          stream "orders", group: "far"
+          options redis_options: { url: "#{server.url}", reconnect_attempts: 0 }
+          def call(event) = ShopEvents.say("far", event.data)
+        end
+      RUBY
+      process = command("work", "app.rb", "more.rb")
+      said = lines(process, 3)
+      expect(said.first(2)).to eq(started)
+      expect(said.last).to match(/\Aredis_ipc: .*#{server.port}.*; trying again\z/)
+      publish_all(1)
+      expect(lines(process, 2)).to eq(["begins 0 1", "handled 0"])
+      server.start
+      expect(process.line).to eq("redis_ipc consumes orders/far (#{server.url}, 5 at a time)")
+      process.kill(:TERM)
+      process.rest
+      expect(process.wait.exitstatus).to eq(0)
+    end
+
+    it "runs the others where Redis refuses one, and where one fails" do
+      redis.set("text", "no stream")
+      write("app.rb", <<~RUBY)
+        class Refused < RedisIPC::Events::Consumer
+          stream "text", group: "billing"
+          def call(_event) = nil
+        end
+        class Failing < RedisIPC::Events::Consumer
+          stream "orders", group: "failing", from: :beginning
+          options attempts: 1
+          def call(_event) = raise(NoMemoryError, "mine")
+        end
+        class Billing < RedisIPC::Events::Consumer
+          stream "orders", group: "billing", from: :beginning
+          def call(event) = $stdout.write("handled \#{event.data}\\n")
+        end
+      RUBY
+      publish_all(2)
+      process = command("work", "app.rb")
+      said = [process.line]
+      expected = [/handled 0/, /handled 1/, /dead letter/, /WRONGTYPE.*trying again/]
+      said << process.line until expected.all? { |one| said.grep(one).any? }
+      expect(said).to include("redis_ipc consumes orders/billing (#{url}, 5 at a time)")
+    end
+
+    it "starts nothing, and says why, where one says something wrong" do
+      write_application
+      write("wrong.rb", <<~RUBY)
+        class Wrong < RedisIPC::Events::Consumer
+          stream "orders", group: "wrong"
+          options leese: 1
+          def call(_event) = nil
+        end
+      RUBY
+      text, status = ended("work", "app.rb", "wrong.rb")
+      expect(text).to match(/\Aredis_ipc: Wrong: .*unknown option leese.*\n\z/)
+      expect(status).to eq(1)
+      expect(redis.keys("*")).to be_empty
+    end
+
+    it "says what is missing" do
+      expect(ended("work")).to match([/there is nothing to run in .*no Rails application, and no FILES are named/, 1])
+      write("empty.rb", "class Base < RedisIPC::Events::Consumer; end")
+      expect(ended("work", "empty.rb")).to eq(["redis_ipc: there is nothing to run in empty.rb\n", 1])
+      expect(ended("work", "absent.rb")).to eq(["redis_ipc: there is no file absent.rb\n", 1])
+      write_application
+      expect(ended("work", "app.rb", "--only", "Biling,Kitchen"))
+        .to eq(["redis_ipc: --only names Biling, but there are: Billing, Kitchen\n", 1])
+      # Where the error of a file is, is worth knowing.
+      write("broken.rb", "raise IOError, \"mine\"")
+      expect(ended("work", "broken.rb")).to match([/broken\.rb:1.*mine.*IOError/, 1])
+    end
+
+    it "requires what it is told to first, in the environment that it is told" do
+      write("setup.rb", "RedisIPC = Module.new unless defined?(RedisIPC)\n$stdout.write(ENV[\"RAILS_ENV\"] + \"\\n\")")
+      write("none.rb", "$stdout.write([ENV[\"RACK_ENV\"], defined?(JSON)].join(\" \") + \"\\n\")")
+      expect(ended("work", "none.rb", "-r", "./setup.rb", "-r", "json", "-e", "staging").first)
+        .to start_with("staging\nstaging constant\n")
+    end
+
+    it "runs once what the files have started themselves" do
+      write("app.rb", <<~RUBY)
+        RedisIPC::Events.consume(stream: "orders", group: "billing", from: :beginning) do |event|
+          $stdout.write("handled \#{event.data}\\n")
+        end
+      RUBY
+      publish_all(1)
+      process = command("work", "app.rb")
+      expect(lines(process, 2)).to contain_exactly("handled 0", %r{\Aredis_ipc consumes orders/billing})
+    end
+  end
+
+  describe "its usage" do
+    def said(*arguments)
+      outputs = [$stdout, $stderr]
+      $stdout = StringIO.new
+      $stderr = StringIO.new
+      status = RedisIPC::CLI.start(arguments)
+      [status, $stdout.string, $stderr.string]
+    ensure
+      $stdout, $stderr = outputs
+    end
+
+    it "is shown when it is asked for" do
+      expect(said("--version")).to eq([0, "redis_ipc #{RedisIPC::VERSION}\n", ""])
+      expect(said("--help")).to match([0, /\AUsage: redis_ipc VERB/, ""])
+      expect(said("work", "--help")).to match([0, /\AUsage: redis_ipc work \[FILES\].*--timeout SECONDS/m, ""])
+    end
+
+    it "is shown with what is wrong" do
+      { [] => "name a verb", ["wrok"] => "unknown verb \"wrok\"", ["work", "--fast"] => "invalid option: --fast",
+        ["work", "--timeout", "soon"] => "invalid argument: --timeout soon",
+        ["work", "--timeout", "-1"] => "invalid argument: --timeout must be at least 0",
+        ["work", "--only"] => "missing argument: --only" }.each do |arguments, wrong|
+        status, out, err = said(*arguments)
+        expect([status, out, err.lines.first]).to eq([64, "", "redis_ipc: #{wrong}\n"])
+        expect(err).to include("\nUsage: redis_ipc ")
+      end
+    end
+  end
+end
