@@ -143,7 +143,7 @@ RSpec.describe "the consumers of a Rails application", timeout: 120 do
     let(:app) { RailsApp.new(environment: "development") }
 
     it "run the code as it is now: changed, broken, mended, of another group, new and removed" do
-      app.work_by_command
+      pid = app.work_by_command
       eventually(timeout: 30) { app.printed.include?("consumes") }
       publish(0)
       expect(got.first).to eq(1)
@@ -163,17 +163,25 @@ RSpec.describe "the consumers of a Rails application", timeout: 120 do
       # Another number of threads takes another start.
       app.edit("app/events/billing_events.rb", "retry_on", "concurrency threads: 1\n  retry_on")
       eventually(timeout: 20) { app.printed.include?("consumes orders/billing (#{url}, 1 at a time)") }
+
+      # Worker processes run the new code too, and start nothing by themselves.
+      app.edit("app/events/billing_events.rb", "threads: 1", "processes: 1")
+      eventually(timeout: 20) { app.printed.scan("consumes orders/billing (#{url}, 1 at a time)").size == 2 }
+      eventually(timeout: 20) { publish(3) && got[1] != pid }
+      app.edit("app/events/billing_events.rb", "[3,", "[4,")
+      eventually(timeout: 20) { publish(3) && got[0] == 4 }
+      eventually(timeout: 20) { redis.xinfo(:consumers, "orders", "billing").size == 1 }
       app.edit("app/events/billing_events.rb", "group: \"billing\"", "group: \"accounts\"")
       eventually(timeout: 20) { app.printed.include?("consumes orders/accounts") }
-      expect(Array.new(3) { got[2] }).to match_array([0, 1, 2])
-      eventually(timeout: 20) { redis.xinfo(:consumers, "orders", "billing").empty? }
+      eventually(timeout: 20) { got.values_at(0, 2) == [4, 0] }
+      expect(app.printed).to include("redis_ipc consumes orders/billing no more")
 
       write_consumer("other", "[\"other\", Process.pid, event.data]")
-      expect(Array.new(3) { got.first }.uniq).to eq(["other"])
+      eventually(timeout: 20) { got.first == "other" }
       FileUtils.rm(File.join(app.folder, "app/events/other_events.rb"))
-      eventually(timeout: 20) { redis.xinfo(:consumers, "orders", "other").empty? }
-      publish(3)
-      expect(got.values_at(0, 2)).to eq([3, 3])
+      eventually(timeout: 20) { app.printed.include?("redis_ipc consumes orders/other no more") }
+      publish(5)
+      eventually(timeout: 20) { got.values_at(0, 2) == [4, 5] }
       expect(redis.keys("*dead*")).to be_empty
     end
   end

@@ -135,6 +135,14 @@ module RedisIPC
         true
       end
 
+      # Does so in a worker process, which has the parent's consumer only to run its code.
+      # @param (see #take_over)
+      # @raise (see #take_over)
+      def follow(other, given)
+        other.runner&.setup&.adopt(setup(given))
+        @runner = other.give_up
+      end
+
       # @return [Runner]
       def give_up
         @runner.tap { @runner = nil }

@@ -17,7 +17,7 @@ module RedisIPC
         # @return [Array<Class>]
         def runnable(consumers)
           found = consumers.select { |one| source?(one) }
-          found.reject { |one| found.any? { |other| other < one && source(other) == source(one) } }
+          found.reject { |one| found.any? { |other| other < one && place(other) == place(one) } }
         end
 
         # @param consumer [Class]
@@ -40,10 +40,12 @@ module RedisIPC
         # @param new [Class] the class that reloading has made
         # @param old [Class] the class that it replaces
         # @param options [Hash] those of {Consumer.start}
-        # @return [Boolean] false if the old one has to be stopped, and the new one started
+        # @return [Object] nil or false if the old one has to be stopped, and the new one started
         # @raise [ConfigurationError]
         def take_over(new, old, options)
           check(new, options)
+          return ConsumerState.of(new).follow(ConsumerState.of(old), options) if ProcessHooks.worker?
+
           ConsumerState.of(old).running? && ConsumerState.of(new).take_over(ConsumerState.of(old), options)
         end
 
@@ -60,11 +62,11 @@ module RedisIPC
           "#{setup.stream}/#{setup.group} (#{setup.redis}, #{setup.concurrency.handlers} at a time)"
         end
 
-        private
-
-        def source(consumer)
+        # @param consumer [Class] one that names a stream
+        # @return [String] the stream and the group
+        def place(consumer)
           stream, options = ConsumerState.of(consumer).said(:stream)
-          [stream.to_s, options[:group].to_s]
+          "#{stream}/#{options[:group]}"
         end
       end
     end

@@ -21,6 +21,7 @@ module RedisIPC
         @consumers = consumers
         # In this case Rails never loads or unloads code, and uses no lock.
         @locked_for_good = app.config.cache_classes && app.config.eager_load
+        ProcessHooks.on_fork { renew_interlock if ProcessHooks.worker? }
       end
 
       def handlers?
@@ -98,6 +99,12 @@ module RedisIPC
 
       def interlock
         ActiveSupport::Dependencies.interlock
+      end
+
+      # A worker process is forked whenever its consumer starts, also by a reload. Nobody gives back in the child what
+      # threads of the parent held of the lock then, and its handlers would wait for that for ever.
+      def renew_interlock
+        ActiveSupport::Dependencies.interlock = ActiveSupport::Dependencies::Interlock.new
       end
 
       def shares_of_interlock

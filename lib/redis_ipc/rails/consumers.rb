@@ -123,7 +123,11 @@ module RedisIPC
       def replace(name, old, new)
         same = new && Events::Hosting.take_over(new, old, @configuration.start_options(new))
         forget(name)
-        same ? note(new) : stop_beside(old)
+        return note(new) if same
+
+        stop_beside(old)
+        place = Events::Hosting.place(old)
+        @announcer.info("redis_ipc consumes #{place} no more") unless new && Events::Hosting.place(new) == place
       end
 
       def hold

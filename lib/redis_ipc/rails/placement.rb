@@ -29,6 +29,7 @@ module RedisIPC
         @starting = PatientStart.new(kind.plural, announcer, around: ::Rails.application.executor.method(:wrap)) do
           start_all
         end
+        ProcessHooks.on_fork { leave_to_parent if ProcessHooks.worker? }
       end
 
       # @return [Integer] how often the classes have been reloaded
@@ -49,6 +50,8 @@ module RedisIPC
       # Starts them in each child of this process, but not here.
       def run_in_children
         ProcessHooks.on_fork do
+          next if ProcessHooks.worker?
+
           # Another thread may have held the lock when the process was forked.
           @lock = Monitor.new
           @serving = true
@@ -147,6 +150,12 @@ module RedisIPC
           new = successor(name, present)
           replace(name, old, new) unless old.equal?(new)
         end
+      end
+
+      # A process that handles events for this one only follows the reloading of code.
+      def leave_to_parent
+        @lock = Monitor.new
+        @serving = false
       end
 
       # What a child does first.

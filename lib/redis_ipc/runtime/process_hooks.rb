@@ -18,6 +18,11 @@ module RedisIPC
         @on_fork << block
       end
 
+      # @return [Boolean] whether this process works for the one that forked it (see {fork_worker})
+      def worker?
+        @worker ? true : false
+      end
+
       # Forks a process that works for this one. What is connected here is not connected there, too, before it is used.
       # @yield runs in the child, which ends with it. The `at_exit` blocks are this process's, and do not run there
       # @return [Integer] the id of the child
