@@ -8,7 +8,7 @@ module RedisIPC
     class Kind
       # @return [String] "channel" or "consumer"
       attr_reader :word
-      # @param names [Array<String>, nil] runs these classes, whatever the configuration names
+      # Sets the names of the classes that run, whatever the configuration names; nil leaves it to that.
       attr_writer :only
 
       # @param word [String]
