@@ -2,12 +2,8 @@
 
 module RedisIPC
   # A dead letter is a request that was given up on. It is frozen.
-  #
-  # Marshal dumps it as a value. A letter that is loaded from that can be read, but neither be retried nor discarded.
   class DeadLetter
-    VALUES = %i[id group request_id redis_id reason deliveries died_at source_group instance_id content
-                raw_content].freeze
-    private_constant :VALUES
+    include Undumpable
 
     # @return [String] Redis's id of the dead letter, `"ms-sequence"`
     attr_reader :id
@@ -39,18 +35,6 @@ module RedisIPC
       died_ms = row.delete(:died_ms)
       @died_at = died_ms && Time.at(0, died_ms, :millisecond)
       row.each { |name, value| instance_variable_set(:"@#{name}", value) }
-      freeze
-    end
-
-    # @api private
-    def marshal_dump
-      VALUES.map { |name| public_send(name) }
-    end
-
-    # @api private
-    def marshal_load(values)
-      VALUES.zip(values) { |name, value| instance_variable_set(:"@#{name}", value) }
-      @engine = NoEngine.new("dead letter", group: group, entry_id: request_id)
       freeze
     end
 

@@ -3,8 +3,6 @@
 module RedisIPC
   # An entry is a request, as the handler gets it. It is frozen.
   #
-  # Marshal dumps it as a value. An entry that is loaded from that can be read, but not be answered.
-  #
   # @example
   #   stream.on_request do |entry|
   #     entry.content      #=> { chore: "laundry" }
@@ -12,10 +10,7 @@ module RedisIPC
   #     entry.fulfill("done")
   #   end
   class Entry
-    # Stands in for the core's request in an entry that Marshal loaded.
-    Loaded = Struct.new(:id, :redis_id, :instance_id, :content, :source_group, :destination_group, :deadline_ms,
-                        :deliveries, :redelivered?, :traceparent, :correlation_id)
-    private_constant :Loaded
+    include Undumpable
 
     # @api private
     attr_reader :native, :engine
@@ -24,18 +19,6 @@ module RedisIPC
     def initialize(native, engine)
       @native = native
       @engine = engine
-      freeze
-    end
-
-    # @api private
-    def marshal_dump
-      Loaded.members.map { |name| @native.public_send(name) }
-    end
-
-    # @api private
-    def marshal_load(values)
-      @native = Loaded.new(*values).freeze
-      @engine = NoEngine.new("entry", group: destination_group, entry_id: id)
       freeze
     end
 

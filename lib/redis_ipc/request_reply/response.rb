@@ -11,8 +11,9 @@ module RedisIPC
   #     response.reason # and response.error, if an exception was behind it
   #   end
   class Response
-    # Stands in for the core's answer in a response that Marshal loaded.
-    Loaded = Struct.new(:status, :content, :error, :id, :redis_id, :instance_id, :source_group, :destination_group) do
+    # Stands in for the core's answer in a response that Marshal loaded, and in tests.
+    Loaded = Struct.new(:status, :content, :error, :id, :redis_id, :instance_id, :source_group, :destination_group,
+                        keyword_init: true) do
       def fulfilled?
         status == "fulfilled"
       end
@@ -27,12 +28,12 @@ module RedisIPC
 
     # @api private
     def marshal_dump
-      Loaded.members.map { |name| @native.public_send(name) }
+      Loaded.members.to_h { |name| [name, @native.public_send(name)] }
     end
 
     # @api private
     def marshal_load(values)
-      @native = Loaded.new(*values)
+      @native = Loaded.new(**values)
     end
 
     # @return [Boolean] whether the request was answered with a value

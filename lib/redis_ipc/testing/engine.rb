@@ -6,12 +6,7 @@ module RedisIPC
     # @api private
     class Engine
       # Has the methods of the core's answers.
-      Answer = Struct.new(:status, :content, :error, :id, :redis_id, :instance_id, :source_group, :destination_group,
-                          keyword_init: true) do
-        def fulfilled?
-          status == "fulfilled"
-        end
-      end
+      Answer = Response.const_get(:Loaded)
 
       # Has the methods of the core's requests.
       Request = Struct.new(:id, :redis_id, :instance_id, :content, :source_group, :destination_group, :deadline_ms,
