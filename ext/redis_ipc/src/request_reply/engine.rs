@@ -102,7 +102,7 @@ impl NativeEngine {
             return Ok(Some(NativeRequest::new(ruby, held)));
         }
         let service = &engine.service;
-        let taken = wait_for_work(ruby, |interrupt| service.take(interrupt), || service.wake())?;
+        let taken = wait_for_work(ruby, |interrupt| service.take(interrupt), || service.queue.wake())?;
         Ok(taken.map(|held| NativeRequest::new(ruby, held)))
     }
 
@@ -149,15 +149,15 @@ impl NativeEngine {
 
     /// Waits for answers to what was taken.
     fn wait_for_answers(ruby: &Ruby, rb_self: &Self, seconds: f64) -> Result<(), Error> {
-        if rb_self.0.get(ruby)?.service.held() == 0 {
+        if rb_self.0.get(ruby)?.service.queue.len() == 0 {
             return Ok(());
         }
         let time = Duration::try_from_secs_f64(seconds).unwrap_or_default();
-        rb_self.0.apart(ruby, move |engine| engine.service.wait_for_answers(time))
+        rb_self.0.apart(ruby, move |engine| engine.service.queue.wait_for_answers(time))
     }
 
     fn is_expired(ruby: &Ruby, rb_self: &Self, request: &NativeRequest) -> Result<bool, Error> {
-        Ok(rb_self.0.get(ruby)?.service.is_expired(&request.held))
+        rb_self.0.get(ruby).map(|_| request.held.request.is_past())
     }
 
     /// The id of the next call that has ended and that a fiber waits for; nil at the end.

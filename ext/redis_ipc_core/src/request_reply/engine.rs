@@ -335,8 +335,8 @@ impl Running for Engine {
 
     fn stats(&self) -> Vec<(&'static str, u64)> {
         let mut stats = self.instance.endpoint.stats.snapshot();
-        stats.push(("open_calls", self.calls.open() as u64));
-        stats.push(("held_requests", self.service.held() as u64));
+        stats.push(("open_calls", self.calls.ledger.len() as u64));
+        stats.push(("held_requests", self.service.queue.len() as u64));
         stats
     }
 
@@ -349,7 +349,7 @@ impl Running for Engine {
         if self.quiet.swap(true, Ordering::SeqCst) {
             return;
         }
-        self.service.stop();
+        self.service.queue.close();
         self.stop_reading();
         let thread = self.reader_thread.lock().take();
         join(thread);
@@ -390,7 +390,7 @@ impl Running for Engine {
 impl Drop for Engine {
     /// An engine that was not closed lets its threads end by themselves.
     fn drop(&mut self) {
-        self.service.stop();
+        self.service.queue.close();
         self.stop_reading();
         self.sender.stop();
         self.instance.endpoint.stop.stop();

@@ -157,7 +157,7 @@ impl Housekeeper {
     }
 
     fn watch_replies(&self) -> Result<(), Error> {
-        if self.calls.open() == 0 { Ok(()) } else { self.restore_replies() }
+        if self.calls.ledger.is_empty() { Ok(()) } else { self.restore_replies() }
     }
 
     fn restore_replies(&self) -> Result<(), Error> {

@@ -43,12 +43,6 @@ impl AsRef<[u8]> for Text {
     }
 }
 
-impl PartialEq<Text> for String {
-    fn eq(&self, other: &Text) -> bool {
-        **self == **other
-    }
-}
-
 impl ToRedisArgs for Text {
     fn write_redis_args<W: RedisWrite + ?Sized>(&self, out: &mut W) {
         out.write_arg(&self.0);

@@ -12,14 +12,6 @@ use std::io;
 #[derive(Debug, Clone)]
 pub struct Logins(Sender<LoginRequest>);
 
-impl PartialEq for Logins {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.same_channel(&other.0)
-    }
-}
-
-impl Eq for Logins {}
-
 /// A login that waits for values.
 #[derive(Debug)]
 pub struct LoginRequest {

@@ -75,12 +75,6 @@ pub struct Credentials {
     pub password: Option<String>,
 }
 
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.password.is_some() { "[FILTERED]" } else { "none" })
-    }
-}
-
 /// A user name or a password, as configured. It is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Secret {
@@ -110,7 +104,7 @@ impl Secret {
 }
 
 /// The configured login for a server. It is never printed.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 pub struct Login {
     /// The names of the options, for errors.
     names: LoginNames,
@@ -119,21 +113,11 @@ pub struct Login {
     logins: Option<Logins>,
 }
 
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum LoginNames {
-    #[default]
-    Server,
-    Sentinel,
-}
+/// The names of the options for the user and the password.
+type LoginNames = (&'static str, &'static str);
 
-impl LoginNames {
-    fn names(self) -> (&'static str, &'static str) {
-        match self {
-            LoginNames::Server => ("username", "password"),
-            LoginNames::Sentinel => ("sentinel_username", "sentinel_password"),
-        }
-    }
-}
+const OF_SERVER: LoginNames = ("username", "password");
+const OF_SENTINEL: LoginNames = ("sentinel_username", "sentinel_password");
 
 impl fmt::Debug for Login {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -144,7 +128,7 @@ impl fmt::Debug for Login {
 impl Login {
     /// Reads the options of `names`. `url` holds the values of the URL.
     fn parse(section: &mut OptionReader, names: LoginNames, url: Credentials) -> Result<Self, Error> {
-        let (username, password) = names.names();
+        let (username, password) = names;
         Ok(Self {
             names,
             username: Secret::parse(section, username)?.or(url.username.map(Secret::Known)),
@@ -161,7 +145,7 @@ impl Login {
     pub fn credentials(&self, attempt: &Attempt) -> io::Result<Credentials> {
         let Some(password) = &self.password else { return Ok(Credentials::default()) };
         let known = self.username.as_ref().and_then(Secret::known);
-        let (username_option, password_option) = self.names.names();
+        let (username_option, password_option) = self.names;
         let mut names = Vec::new();
         names.extend((self.username == Some(Secret::Asked)).then_some(username_option));
         names.extend((*password == Secret::Asked).then_some(password_option));
@@ -207,7 +191,7 @@ impl fmt::Debug for Pem {
 }
 
 /// The sentinels, which are asked for the master's address.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct SentinelOptions {
     /// The sentinels' addresses, tried in turn.
     pub addresses: Vec<Address>,
@@ -227,7 +211,7 @@ pub struct ClusterOptions {
 }
 
 /// The options for reaching Redis.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct RedisOptions {
     /// The address, unless `sentinel` or `cluster` is used.
     pub address: Address,
@@ -278,7 +262,7 @@ impl RedisOptions {
             }
             (None, unix) => unix,
         };
-        let login = Login::parse(&mut section, LoginNames::Server, credentials)?;
+        let login = Login::parse(&mut section, OF_SERVER, credentials)?;
         let schemes = [("redis", Some(false)), ("rediss", Some(true)), ("unix", None)];
         let scheme = section.word("scheme", &schemes)?.flatten();
         let ssl = section.boolean("ssl")?.or(scheme);
@@ -456,7 +440,7 @@ impl SentinelOptions {
     fn parse(section: &mut OptionReader) -> Result<Option<Self>, Error> {
         let list = section.value("sentinels");
         let name = section.string("name")?;
-        let login = Login::parse(section, LoginNames::Sentinel, Credentials::default())?;
+        let login = Login::parse(section, OF_SENTINEL, Credentials::default())?;
         // A replica cannot accept a write, so this library cannot run on one.
         section.word("role", &[("master", ()), ("primary", ())])?;
         let Some(list) = list else { return Ok(None) };

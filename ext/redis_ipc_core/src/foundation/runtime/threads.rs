@@ -3,7 +3,6 @@
 use crate::error::{Error, ErrorKind, Fate};
 use redis::RedisError;
 use std::error::Error as StdError;
-use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -14,8 +13,12 @@ use std::time::Duration;
 const AFTER_PANIC: Duration = Duration::from_millis(100);
 
 /// The error of a thread that could not be started.
-#[derive(Debug)]
-pub struct NoThread(Arc<io::Error>);
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "no thread could be started: {0}. The user, the service or the container has reached its thread limit: raise that \
+     limit (ulimit -u, TasksMax= of systemd, pids.max of the cgroup), or run fewer threads"
+)]
+pub struct NoThread(#[source] Arc<io::Error>);
 
 impl NoThread {
     /// Wraps the error of starting a thread on the way to a connection, for `map_err`. [`NoThread::behind`] finds it
@@ -33,23 +36,6 @@ impl NoThread {
     /// Converts it to an error of the core.
     pub fn explain(&self, fate: Fate) -> Error {
         Error::new(ErrorKind::ThreadLimit(fate), self.to_string()).because(Arc::clone(&self.0))
-    }
-}
-
-impl fmt::Display for NoThread {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "no thread could be started: {}. The user, the service or the container has reached its thread limit: \
-             raise that limit (ulimit -u, TasksMax= of systemd, pids.max of the cgroup), or run fewer threads",
-            self.0
-        )
-    }
-}
-
-impl StdError for NoThread {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        Some(&self.0)
     }
 }
 

@@ -203,9 +203,4 @@ impl Calls {
             }
         }
     }
-
-    /// Returns how many calls are open.
-    pub fn open(&self) -> usize {
-        self.ledger.len()
-    }
 }

@@ -20,7 +20,6 @@ use crate::request_reply::tracking::in_flight::{Answered, InFlight, Stage};
 use crate::request_reply::tracking::request_queue::RequestQueue;
 use redis::{RedisResult, Value};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Reads the requests of an inbox.
 pub type InboxReader = GroupReader<Admission>;
@@ -30,7 +29,8 @@ pub struct Service {
     pub(crate) instance: Arc<Instance>,
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) consumer: Arc<GroupConsumer>,
-    pub(crate) queue: Arc<RequestQueue>,
+    /// The requests that are held.
+    pub queue: Arc<RequestQueue>,
     pub(crate) sender: Arc<Sender>,
     pub(crate) reader: Option<Arc<InboxReader>>,
 }
@@ -199,11 +199,6 @@ impl Service {
         self.answer(held, Status::Rejected, content, error)
     }
 
-    /// Whether the request has expired.
-    pub fn is_expired(&self, held: &InFlight) -> bool {
-        held.request.is_past()
-    }
-
     /// Removes held requests whose deadline has passed.
     pub(crate) fn drop_overdue(&self) {
         let overdue = self.queue.remove(|held| held.request.is_past());
@@ -236,16 +231,6 @@ impl Service {
     pub(crate) fn release_stuck(&self) -> Result<(), Error> {
         let stuck = self.queue.remove_stuck(self.instance.options.consumer.lease / 4);
         self.consumer.release(&delivered(&stuck))
-    }
-
-    /// Hands out no more requests. Waiting consumers are told that the queue is closed.
-    pub(crate) fn stop(&self) {
-        self.queue.close();
-    }
-
-    /// Waits until every taken request has been answered, at most for `time`.
-    pub fn wait_for_answers(&self, time: Duration) {
-        self.queue.wait_for_answers(time);
     }
 
     /// Accepts no more answers. Returns the unanswered requests whose handlers have returned.
@@ -284,16 +269,6 @@ impl Service {
             .connections
             .with(&consumer.stream, |connection| consumer.pending_but_held(connection, &self.queue))?;
         hand_on(consumer, &self.inbox, &rest, started)
-    }
-
-    /// Returns how many requests are held.
-    pub fn held(&self) -> usize {
-        self.queue.len()
-    }
-
-    /// Wakes the waiting consumers, so that they notice an interrupt.
-    pub fn wake(&self) {
-        self.queue.wake();
     }
 }
 
