@@ -42,7 +42,7 @@ RSpec.describe "redis_ipc" do
   end
 
   # A channel that says how many events were handled, and a consumer whose handlers wait for an element of "go".
-  def write_application(handler: "wait", threads: 2)
+  def write_application(handler: "wait", words: "threads: 2")
     write("app.rb", <<~RUBY)
       require "redis"
 
@@ -57,7 +57,7 @@ RSpec.describe "redis_ipc" do
 
       class ShopEvents < RedisIPC::Events::Consumer
         stream "orders", group: "billing", from: :beginning
-        concurrency threads: #{threads}
+        concurrency #{words}
         options lease: 0.5
         def self.say(*words) = $stdout.write(words.join(" ") + "\\n")
       end
@@ -110,13 +110,14 @@ RSpec.describe "redis_ipc" do
     end
 
     it "ends at once on a second signal, and others take over what ran" do
-      write_application(threads: 1)
+      write_application(words: "threads: 1")
       process = command("work", "app.rb", "--only", "Billing")
       process.line
       publish_all(1)
       expect(process.line).to eq("begins 0 1")
-      process.kill(:INT)
-      process.line
+      # The same signal at the same moment came to the process and to its group.
+      2.times { process.kill(:INT) }
+      expect(process.line).to start_with("redis_ipc ends on SIGINT")
       process.kill(:TERM)
       expect(process.line).to start_with("redis_ipc ends at once on a second SIGTERM")
       expect(process.wait.exitstatus).to eq(1)
@@ -125,8 +126,21 @@ RSpec.describe "redis_ipc" do
       expect(lines(other, 3).last(2)).to eq(["begins 0 2", "handled 0"])
     end
 
+    it "ends in order with worker processes, too" do
+      write_application(words: "processes: 1")
+      process = command("work", "app.rb", "--only", "Billing")
+      process.line
+      publish_all(2)
+      expect(process.line).to eq("begins 0 1")
+      process.kill(:TERM)
+      process.line
+      redis.rpush("go", "1")
+      expect(process.rest).to eq("handled 0\n")
+      expect(process.wait.exitstatus).to eq(0)
+    end
+
     it "gives handlers no more than --timeout, and hands back what runs then" do
-      write_application(threads: 1)
+      write_application(words: "threads: 1")
       process = command("work", "app.rb", "-o", "Billing", "-t", "0.1")
       process.line
       publish_all(1)

@@ -130,13 +130,6 @@ RSpec.describe "the consumers of a Rails application", timeout: 120 do
       expect(redis.xinfo(:consumers, "orders", "billing")).to be_empty
       expect(app.members).to eq("outside" => [Process.pid])
     end
-
-    it "are those that the configuration does not exclude; a wrong one ends it" do
-      write_consumer("wrong", "1", words: "concurrency threads: 0")
-      pid = app.work_by_command("-e", "production", RAILS_ENV: "")
-      expect(app.ended(pid).exitstatus).to eq(1)
-      expect(app.printed).to match(/\Aredis_ipc: .*threads: of concurrency must be a whole number.*\n\z/)
-    end
   end
 
   context "when code is reloaded" do

@@ -12,7 +12,10 @@ module RedisIPC
     class Work
       ENDS = %w[TERM INT].freeze
       SIGNALS = [*ENDS, "TSTP", "CONT", "TTIN"].freeze
-      private_constant :ENDS, :SIGNALS
+      # A supervisor that signals a process and its group sends the same signal twice. Within so many seconds that is
+      # one signal.
+      TOGETHER = 0.3
+      private_constant :ENDS, :SIGNALS, :TOGETHER
 
       class << self
         # @param arguments [Array<String>]
@@ -113,16 +116,21 @@ module RedisIPC
       # Takes no more, lets running handlers end, and hands the rest back.
       # @return [Integer] the exit status
       def drain(signal)
+        first = [signal, Monotonic.now]
         announcer.info("redis_ipc ends on SIG#{signal}: what runs gets #{seconds}")
         Thread.new { stop }
         loop do
           case told = @told.pop
           when :stopped then return 0
           when Exception then raise told
-          when *ENDS then end_at_once(told)
+          when *ENDS then end_at_once(told) unless same?(told, *first)
           when "TTIN" then print_backtraces
           end
         end
+      end
+
+      def same?(signal, first, at)
+        signal == first && Monotonic.now - at < TOGETHER
       end
 
       def stop

@@ -49,12 +49,11 @@ module RedisIPC
         name && @kind.run?(name) && folders.any? { |folder| names_in(folder).include?(name) }
       end
 
-      # @return [Array<String>] the names of all classes that the files stand for
+      private
+
       def names
         folders.flat_map { |folder| names_in(folder) }.uniq
       end
-
-      private
 
       def check_names(option, missing)
         return if missing.empty?

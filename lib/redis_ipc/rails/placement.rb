@@ -82,9 +82,10 @@ module RedisIPC
         @kind.only = names
       end
 
-      # @return [Array<String>] the names of all classes that the files stand for
-      def names
-        @files.names
+      # Loads all classes.
+      # @return [Array<String>] the names of those that are not only there for others to inherit from
+      def runnable_names
+        @files.all.map(&:name)
       end
 
       # Loads the classes that run here.

@@ -53,7 +53,7 @@ module RedisIPC
       end
 
       def check(only)
-        known = placements.flat_map(&:names)
+        known = placements.flat_map(&:runnable_names)
         missing = only - known
         return if missing.empty?
 
