@@ -1,13 +1,13 @@
 //! The commands that a consumer writes besides its reads: acknowledgements. One command carries all of a batch.
 
-use crate::error::{Error, ErrorKind, Fate};
+use crate::error::Error;
 use crate::events::in_flight::InFlight;
 use crate::foundation::payload::stream_entry::StreamId;
 use crate::foundation::redis::cluster::Route;
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::group_consumer::consumer::GroupConsumer;
-use crate::foundation::redis::pipeline::carried::{Carried, Context, Delivery, Leftover, Tail};
+use crate::foundation::redis::pipeline::carried::{Carried, Context, Delivery, Leftover, Tail, Writing};
 use crate::foundation::redis::pipeline::encoder::Encoder;
 use crate::foundation::redis::pipeline::outgoing::Outbound;
 use crate::foundation::redis::pipeline::writer;
@@ -32,17 +32,11 @@ pub struct AcknowledgementContext {
 }
 
 impl Context for AcknowledgementContext {
+    const THREAD: &'static str = "event-acks";
+    const CLOSED: &'static str = "the consumer was stopped before this could be acknowledged";
+
     fn endpoint(&self) -> &Arc<Endpoint> {
         &self.consumer.endpoint
-    }
-
-    fn thread_name(&self) -> &'static str {
-        "event-acks"
-    }
-
-    fn closed(&self) -> Error {
-        let message = "the consumer was stopped before this could be acknowledged";
-        Error::new(ErrorKind::Closed(Fate::NotSent), message)
     }
 
     fn connected(&self, _route: &Route, _connection: &mut Connection) -> RedisResult<()> {
@@ -70,28 +64,14 @@ impl Carried for Acknowledge {
     }
 
     /// The acknowledgements of a batch are written together, at its end.
-    fn encode(
-        self,
-        _encoder: &mut Encoder<'_>,
-        all: &mut Acknowledgements,
-        _remembered: &mut (),
-        _context: &AcknowledgementContext,
-    ) -> Option<Self> {
-        all.0.extend(self.0);
+    fn encode(self, to: &mut Writing<'_, Self>) -> Option<Self> {
+        to.tail.0.extend(self.0);
         None
     }
 
-    fn settle(
-        &mut self,
-        _replies: &[Value],
-        _delivery: &Delivery<'_, Self>,
-        _follow: &mut Vec<Self>,
-        _context: &AcknowledgementContext,
-    ) -> RedisResult<()> {
-        Ok(())
+    fn settle(&mut self, _replies: &[Value], _delivery: &Delivery<'_, Self>) -> RedisResult<Option<Self>> {
+        Ok(None)
     }
-
-    fn not_executed(&self) {}
 
     fn broken(self, _may_be_executed: bool, _context: &AcknowledgementContext) -> Option<Self> {
         Some(self)

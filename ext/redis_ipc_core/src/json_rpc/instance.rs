@@ -1,6 +1,6 @@
 //! A server or a client of one queue: its names, and its access to Redis. All of its threads share it.
 
-use crate::error::{Error, ErrorKind, Fate, Place};
+use crate::error::{Error, Place};
 use crate::foundation::redis::cluster::Route;
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::endpoint::Endpoint;
@@ -26,6 +26,8 @@ pub const CLOCK_CHECK: Duration = Duration::from_millis(500);
 /// longer.)
 pub const SETTLED: Duration = Duration::from_secs(60);
 
+/// Why what is sent after the end fails.
+pub const CLOSED: &str = "the connection to the queue was closed before this could be sent";
 /// The longest time that a read waits in Redis.
 const BLOCK: Duration = Duration::from_secs(10);
 /// The same in a cluster.
@@ -113,12 +115,6 @@ impl Instance {
         prepare(&mut first)?;
         let second = connector.open_blocking(key, block, &self.endpoint.stop)?;
         Ok(((!connector.is_cluster()).then_some(first), second))
-    }
-
-    /// Returns the error of a command that is sent after the end.
-    pub fn closed() -> Error {
-        let message = "the connection to the queue was closed before this could be sent";
-        Error::new(ErrorKind::Closed(Fate::NotSent), message)
     }
 }
 

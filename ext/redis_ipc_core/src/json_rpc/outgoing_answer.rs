@@ -4,14 +4,13 @@ use crate::error::Error;
 use crate::foundation::redis::cluster::Route;
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::endpoint::Endpoint;
-use crate::foundation::redis::pipeline::carried::{Carried, Context, Delivery};
-use crate::foundation::redis::pipeline::encoder::Encoder;
+use crate::foundation::redis::pipeline::carried::{Carried, Context, Delivery, Writing};
 use crate::foundation::redis::pipeline::outgoing::{Outbound, SUSPICIOUS};
 use crate::foundation::redis::resp::replies::refused;
 use crate::json_rpc::clock_check::ClockCheck;
 use crate::json_rpc::envelope_scan::scan_envelopes;
 use crate::json_rpc::in_flight::InFlight;
-use crate::json_rpc::instance::Instance;
+use crate::json_rpc::instance::{CLOSED, Instance};
 use crate::json_rpc::request_queue::RequestQueue;
 use redis::{RedisResult, Value};
 use std::sync::Arc;
@@ -73,25 +72,16 @@ impl OutgoingAnswer {
 }
 
 impl Context for AnswerContext {
+    const THREAD: &'static str = "rpc-answers";
+    const CLOSED: &'static str = CLOSED;
+    const ONE_SLOT: bool = true;
+
     fn endpoint(&self) -> &Arc<Endpoint> {
         &self.instance.endpoint
     }
 
-    fn thread_name(&self) -> &'static str {
-        "rpc-answers"
-    }
-
-    fn closed(&self) -> Error {
-        Instance::closed()
-    }
-
     fn connected(&self, _route: &Route, connection: &mut Connection) -> RedisResult<()> {
         self.instance.endpoint.clock.read(connection)
-    }
-
-    /// All keys of a queue are in one slot.
-    fn shares_server(&self, _route: &Route) -> bool {
-        true
     }
 }
 
@@ -140,13 +130,8 @@ impl Carried for OutgoingAnswer {
         reply.or(context.processing.as_ref()).cloned().unwrap_or_default()
     }
 
-    fn encode(
-        self,
-        encoder: &mut Encoder<'_>,
-        _clock: &mut ClockCheck,
-        (): &mut (),
-        context: &AnswerContext,
-    ) -> Option<Self> {
+    fn encode(self, to: &mut Writing<'_, Self>) -> Option<Self> {
+        let Writing { encoder, context, .. } = to;
         if let Some((key, text)) = &self.reply {
             encoder.command(3).word("LPUSH").word(key).word(text);
             encoder.command(3).word("PEXPIRE").word(key).number(context.expiry.as_millis() as u64);
@@ -160,13 +145,8 @@ impl Carried for OutgoingAnswer {
         Some(self)
     }
 
-    fn settle(
-        &mut self,
-        replies: &[Value],
-        delivery: &Delivery<'_, Self>,
-        follow: &mut Vec<Self>,
-        context: &AnswerContext,
-    ) -> RedisResult<()> {
+    fn settle(&mut self, replies: &[Value], delivery: &Delivery<'_, Self>) -> RedisResult<Option<Self>> {
+        let context = delivery.context;
         // The other replies are those to ASKING.
         let mut own = replies.iter().step_by(1 + usize::from(delivery.asking)).cloned().map(refused);
         let pushed = self.reply.as_ref().and_then(|_| Some((own.next()?, own.next()?)));
@@ -186,14 +166,11 @@ impl Carried for OutgoingAnswer {
         removal?;
         if self.is_listed {
             // The request is still held.
-            follow.push(Self { held: Arc::clone(&self.held), reply: None, ..*self });
-        } else {
-            context.queue.finish(self.held.number);
+            return Ok(Some(Self { held: Arc::clone(&self.held), reply: None, ..*self }));
         }
-        Ok(())
+        context.queue.finish(self.held.number);
+        Ok(None)
     }
-
-    fn not_executed(&self) {}
 
     /// The answer is sent again. A second copy does no harm, because the client uses the first.
     fn broken(self, _may_be_executed: bool, _context: &AnswerContext) -> Option<Self> {
@@ -295,10 +272,12 @@ mod tests {
         context: &AnswerContext,
     ) -> (Option<String>, Vec<OutgoingAnswer>) {
         let parse = |text: &&str| redis::parse_redis_value(format!("{text}\r\n").as_bytes()).unwrap();
-        let (replies, mut follow) = (replies.iter().map(parse).collect::<Vec<_>>(), Vec::new());
-        let delivery = Delivery { connection: 1, asking: false, tail: &ClockCheck::default() };
-        let refusal = answer.settle(&replies, &delivery, &mut follow, context).err();
-        (refusal.and_then(|error| error.code().map(str::to_owned)), follow)
+        let replies = replies.iter().map(parse).collect::<Vec<_>>();
+        let delivery = Delivery { connection: 1, asking: false, tail: &ClockCheck::default(), context };
+        match answer.settle(&replies, &delivery) {
+            Ok(next) => (None, next.into_iter().collect()),
+            Err(error) => (error.code().map(str::to_owned), Vec::new()),
+        }
     }
 
     #[test]

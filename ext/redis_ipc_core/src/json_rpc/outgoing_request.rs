@@ -4,12 +4,11 @@ use crate::error::{Error, ErrorKind, Fate};
 use crate::foundation::redis::cluster::Route;
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::endpoint::Endpoint;
-use crate::foundation::redis::pipeline::carried::{Carried, Context, Delivery};
-use crate::foundation::redis::pipeline::encoder::Encoder;
+use crate::foundation::redis::pipeline::carried::{Carried, Context, Delivery, Writing};
 use crate::foundation::redis::pipeline::outgoing::Outbound;
 use crate::json_rpc::clock_check::ClockCheck;
 use crate::json_rpc::housekeeper::REMEMBERED;
-use crate::json_rpc::instance::Instance;
+use crate::json_rpc::instance::{CLOSED, Instance};
 use crate::json_rpc::pending::Pending;
 use redis::{RedisResult, Value};
 use ring::digest::{self, SHA1_FOR_LEGACY_USE_ONLY};
@@ -56,25 +55,16 @@ impl OutgoingRequest {
 }
 
 impl Context for Arc<Instance> {
+    const THREAD: &'static str = "rpc-calls";
+    const CLOSED: &'static str = CLOSED;
+    const ONE_SLOT: bool = true;
+
     fn endpoint(&self) -> &Arc<Endpoint> {
         &self.endpoint
     }
 
-    fn thread_name(&self) -> &'static str {
-        "rpc-calls"
-    }
-
-    fn closed(&self) -> Error {
-        Instance::closed()
-    }
-
     fn connected(&self, _route: &Route, connection: &mut Connection) -> RedisResult<()> {
         self.endpoint.clock.read(connection)
-    }
-
-    /// All keys of a queue are in one slot.
-    fn shares_server(&self, _route: &Route) -> bool {
-        true
     }
 }
 
@@ -97,13 +87,8 @@ impl Carried for OutgoingRequest {
         instance.names.queue().to_owned()
     }
 
-    fn encode(
-        self,
-        encoder: &mut Encoder<'_>,
-        _clock: &mut ClockCheck,
-        (): &mut (),
-        instance: &Arc<Instance>,
-    ) -> Option<Self> {
+    fn encode(self, to: &mut Writing<'_, Self>) -> Option<Self> {
+        let Writing { encoder, context: instance, .. } = to;
         let (queue, text) = (instance.names.queue(), self.pending.text.as_slice());
         match self.step {
             Step::Ask if !self.pending.writing() => return None,
@@ -121,13 +106,8 @@ impl Carried for OutgoingRequest {
         Some(self)
     }
 
-    fn settle(
-        &mut self,
-        replies: &[Value],
-        delivery: &Delivery<'_, Self>,
-        _follow: &mut Vec<Self>,
-        instance: &Arc<Instance>,
-    ) -> RedisResult<()> {
+    fn settle(&mut self, replies: &[Value], delivery: &Delivery<'_, Self>) -> RedisResult<Option<Self>> {
+        let instance = delivery.context;
         if let Some(Value::ServerError(error)) = replies.first() {
             return Err(error.clone().into());
         }
@@ -143,7 +123,7 @@ impl Carried for OutgoingRequest {
             }
             Step::Ask => self.pending.confirmed(connection),
         }
-        Ok(())
+        Ok(None)
     }
 
     fn not_executed(&self) {

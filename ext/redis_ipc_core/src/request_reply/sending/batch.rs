@@ -3,7 +3,7 @@
 use crate::error::{Error, Fate};
 use crate::foundation::payload::stream_entry::StreamId;
 use crate::foundation::redis::cluster::Route;
-use crate::foundation::redis::pipeline::carried::{Carried, Delivery, Leftover, Tail};
+use crate::foundation::redis::pipeline::carried::{Carried, Delivery, Leftover, Tail, Writing};
 use crate::foundation::redis::pipeline::encoder::Encoder;
 use crate::foundation::redis::pipeline::outgoing::SUSPICIOUS;
 use crate::foundation::redis::resp::replies;
@@ -116,13 +116,8 @@ impl Carried for Command {
         }
     }
 
-    fn encode(
-        self,
-        encoder: &mut Encoder<'_>,
-        acknowledgements: &mut Acknowledgements,
-        expiries: &mut Expiries,
-        context: &CommandContext,
-    ) -> Option<Self> {
+    fn encode(self, to: &mut Writing<'_, Self>) -> Option<Self> {
+        let Writing { encoder, tail: acknowledgements, remembered: expiries, context } = to;
         let names = &context.instance.names;
         let command = context.fit(self);
         match &command {
@@ -151,13 +146,8 @@ impl Carried for Command {
         Some(command)
     }
 
-    fn settle(
-        &mut self,
-        replies: &[Value],
-        delivery: &Delivery<'_, Self>,
-        follow: &mut Vec<Self>,
-        context: &CommandContext,
-    ) -> RedisResult<()> {
+    fn settle(&mut self, replies: &[Value], delivery: &Delivery<'_, Self>) -> RedisResult<Option<Self>> {
+        let context = delivery.context;
         let first = replies.first();
         // A command in a transaction is refused when it is queued, or with EXEC. Other second replies belong to
         // commands that may fail.
@@ -175,7 +165,7 @@ impl Carried for Command {
                 if let Some(id) = id
                     && !ticket.confirmed(id, delivery.connection)
                 {
-                    follow.push(Command::Withdraw(Arc::clone(ticket), id));
+                    return Ok(Some(Command::Withdraw(Arc::clone(ticket), id)));
                 }
             }
             Command::Answer(held, _) => {
@@ -191,10 +181,9 @@ impl Carried for Command {
                 }
                 if delivery.tail.answers_first {
                     // It is held until it is acknowledged.
-                    follow.push(Command::Acknowledge(vec![held.id()]));
-                } else {
-                    context.queue.finish(held.id());
+                    return Ok(Some(Command::Acknowledge(vec![held.id()])));
                 }
+                context.queue.finish(held.id());
             }
             Command::Withdraw(ticket, id) => {
                 let is_same = ticket.was_confirmed_on(delivery.connection);
@@ -213,7 +202,7 @@ impl Carried for Command {
             }
             Command::Acknowledge(_) => {}
         }
-        Ok(())
+        Ok(None)
     }
 
     fn not_executed(&self) {

@@ -40,17 +40,11 @@ pub struct CommandContext {
 }
 
 impl Context for CommandContext {
+    const THREAD: &'static str = "ipc-sender";
+    const CLOSED: &'static str = "the stream was disconnected before this could be sent";
+
     fn endpoint(&self) -> &Arc<Endpoint> {
         &self.instance.endpoint
-    }
-
-    fn thread_name(&self) -> &'static str {
-        "ipc-sender"
-    }
-
-    fn closed(&self) -> Error {
-        let message = "the stream was disconnected before this could be sent";
-        Error::new(ErrorKind::Closed(Fate::NotSent), message)
     }
 
     /// Creates the reply stream again if it is missing, because a request that is sent now may be answered before the

@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::foundation::redis::cluster::Route;
-use crate::foundation::redis::pipeline::carried::{Carried, Delivery, Leftover, Tail, own_replies};
+use crate::foundation::redis::pipeline::carried::{Carried, Delivery, Leftover, Tail, Writing, own_replies};
 use crate::foundation::redis::pipeline::encoder::Encoder;
 use crate::foundation::redis::pipeline::outgoing::{Broken, closes_connection, too_large};
 use redis::Value;
@@ -29,8 +29,7 @@ struct Waiting<T> {
 pub struct Batch<T: Carried> {
     waiting: Vec<Waiting<T>>,
     tail: T::Tail,
-    /// How many replies are expected, including those to the tail.
-    /// How many replies it will get.
+    /// How many replies it will get, those to the tail included.
     pub replies: usize,
     /// `ASKING` precedes each command.
     asking: bool,
@@ -58,16 +57,18 @@ impl<T: Carried> Batch<T> {
         context: &T::Context,
     ) -> Self {
         let asking = matches!(server.route, Route::Asking(_));
-        let (mut waiting, mut tail) = (Vec::with_capacity(all.len()), T::Tail::begin(server.route, context));
         bytes.reserve(all.iter().map(T::size).sum());
-        let mut encoder = Encoder::new(bytes, server.route);
+        let (encoder, mut waiting) = (Encoder::new(bytes, server.route), Vec::with_capacity(all.len()));
+        let tail = T::Tail::begin(server.route, context);
+        let mut to = Writing { encoder, tail, remembered, context };
         for carried in all {
-            let before = encoder.replies;
-            if let Some(carried) = carried.encode(&mut encoder, &mut tail, remembered, context) {
-                let replies = encoder.replies - before;
-                waiting.push(Waiting { carried, replies, end: encoder.len() });
+            let before = to.encoder.replies;
+            if let Some(carried) = carried.encode(&mut to) {
+                let replies = to.encoder.replies - before;
+                waiting.push(Waiting { carried, replies, end: to.encoder.len() });
             }
         }
+        let Writing { mut encoder, mut tail, .. } = to;
         tail.encode(&mut encoder, context);
         Self { waiting, tail, replies: encoder.replies, asking, connection: server.connection }
     }
@@ -80,11 +81,12 @@ impl<T: Carried> Batch<T> {
     /// Handles the replies, item by item.
     pub fn settle(self, replies: &[Value], context: &T::Context) -> Leftover<T> {
         let (mut leftover, mut replies) = (Leftover::default(), replies);
-        let delivery = Delivery { connection: self.connection, asking: self.asking, tail: &self.tail };
+        let (connection, asking, tail) = (self.connection, self.asking, &self.tail);
+        let delivery = Delivery { connection, asking, tail, context };
         for Waiting { carried, replies: count, .. } in self.waiting {
             let (own, others) = replies.split_at(count.min(replies.len()));
             replies = others;
-            leftover.settle(carried, own, &delivery, context);
+            leftover.settle(carried, own, &delivery);
         }
         self.tail.settle(own_replies(replies, self.asking), &mut leftover, context);
         leftover
@@ -96,7 +98,8 @@ impl<T: Carried> Batch<T> {
         let mut remains = Remains { leftover: Leftover::default(), broken: Broken::default(), culprit: None };
         let (mut replies, mut start) = (replies, 0);
         self.tail.broken();
-        let delivery = Delivery { connection: self.connection, asking: self.asking, tail: &self.tail };
+        let (connection, asking, tail) = (self.connection, self.asking, &self.tail);
+        let delivery = Delivery { connection, asking, tail, context };
         for Waiting { carried, replies: count, end } in self.waiting {
             let (own, others) = replies.split_at(count.min(replies.len()));
             replies = others;
@@ -104,7 +107,7 @@ impl<T: Carried> Batch<T> {
                 let error = too_large(carried.content_size(), Some(said));
                 remains.culprit = carried.broken(false, context).map(|carried| (carried, error));
             } else if own.len() == count {
-                remains.leftover.settle(carried, own, &delivery, context);
+                remains.leftover.settle(carried, own, &delivery);
             } else {
                 let is_begun = remains.culprit.is_none() && start < written;
                 let may_be_executed = remains.culprit.is_none() && end <= written;

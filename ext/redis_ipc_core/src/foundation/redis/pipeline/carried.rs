@@ -1,6 +1,6 @@
 //! The interface between the writer and the feature whose commands it carries.
 
-use crate::error::{Error, Fate};
+use crate::error::{Error, ErrorKind, Fate};
 use crate::foundation::redis::cluster::Route;
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::endpoint::Endpoint;
@@ -27,30 +27,18 @@ pub trait Carried: Outbound + Send + Sized + 'static {
     fn key(&self, context: &Self::Context) -> String;
 
     /// Writes its commands, and returns the item that handles their replies. Returns `None` if it wrote nothing,
-    /// because it is no longer wanted or `tail` has taken it over.
-    fn encode(
-        self,
-        encoder: &mut Encoder<'_>,
-        tail: &mut Self::Tail,
-        remembered: &mut Self::Remembered,
-        context: &Self::Context,
-    ) -> Option<Self>;
+    /// because it is no longer wanted or the tail has taken it over.
+    fn encode(self, to: &mut Writing<'_, Self>) -> Option<Self>;
 
-    /// Handles the replies. It adds the items that are to be sent next to `follow`.
+    /// Handles the replies. Returns the item that is to be sent next, if any.
     ///
     /// # Errors
     ///
     /// The refusal by Redis because of which it is to be tried again, or else ends with [`Carried::refused`].
-    fn settle(
-        &mut self,
-        replies: &[Value],
-        delivery: &Delivery<'_, Self>,
-        follow: &mut Vec<Self>,
-        context: &Self::Context,
-    ) -> RedisResult<()>;
+    fn settle(&mut self, replies: &[Value], delivery: &Delivery<'_, Self>) -> RedisResult<Option<Self>>;
 
     /// Records that Redis did not execute what was written last.
-    fn not_executed(&self);
+    fn not_executed(&self) {}
 
     /// Handles a connection that broke before all replies arrived. Returns the item to send again. `may_be_executed`
     /// says whether Redis may have received all of it.
@@ -83,14 +71,20 @@ pub trait Carried: Outbound + Send + Sized + 'static {
 
 /// The state that all items of one writer share.
 pub trait Context: Send + Sync + 'static {
+    /// The name of the writer's threads.
+    const THREAD: &'static str;
+    /// Why an item fails that is sent after the writer was closed.
+    const CLOSED: &'static str;
+    /// Whether all keys are in one slot, and so on one server, also in a cluster.
+    const ONE_SLOT: bool = false;
+
     /// Returns the endpoint that the connections belong to.
     fn endpoint(&self) -> &Arc<Endpoint>;
 
-    /// Returns the name of the writer's threads.
-    fn thread_name(&self) -> &'static str;
-
     /// Returns the error of an item that is sent after the writer was closed.
-    fn closed(&self) -> Error;
+    fn closed(&self) -> Error {
+        Error::new(ErrorKind::Closed(Fate::NotSent), Self::CLOSED)
+    }
 
     /// Handles a connection to the server at `route` that was made again. It may lead to another server, or to the
     /// same one without its data.
@@ -103,7 +97,7 @@ pub trait Context: Send + Sync + 'static {
     /// Whether the other connections of the endpoint lead to the server at `route` too. If so, a break of one of them
     /// says something about this one. In a cluster they usually go to other nodes.
     fn shares_server(&self, route: &Route) -> bool {
-        *route == Route::Server
+        Self::ONE_SLOT || *route == Route::Server
     }
 }
 
@@ -142,6 +136,20 @@ pub struct Delivery<'a, T: Carried> {
     pub asking: bool,
     /// The collection of the batch.
     pub tail: &'a T::Tail,
+    /// The state that all items share.
+    pub context: &'a T::Context,
+}
+
+/// What the items of a batch are written to.
+pub struct Writing<'a, T: Carried> {
+    /// The commands so far.
+    pub encoder: Encoder<'a>,
+    /// The collection of the batch.
+    pub tail: T::Tail,
+    /// The state of the connection.
+    pub remembered: &'a mut T::Remembered,
+    /// The state that all items share.
+    pub context: &'a T::Context,
 }
 
 /// The items of a batch that remain after its replies.
@@ -178,16 +186,10 @@ impl<T> Default for Leftover<T> {
 
 impl<T: Carried> Leftover<T> {
     /// Handles the replies to one item.
-    pub fn settle(
-        &mut self,
-        mut carried: T,
-        replies: &[Value],
-        delivery: &Delivery<'_, T>,
-        context: &T::Context,
-    ) {
-        let own = own_replies(replies, delivery.asking);
-        if let Err(refusal) = carried.settle(own, delivery, &mut self.follow, context) {
-            self.refuse(carried, &refusal, context);
+    pub fn settle(&mut self, mut carried: T, replies: &[Value], delivery: &Delivery<'_, T>) {
+        match carried.settle(own_replies(replies, delivery.asking), delivery) {
+            Ok(next) => self.follow.extend(next),
+            Err(refusal) => self.refuse(carried, &refusal, delivery.context),
         }
     }
 

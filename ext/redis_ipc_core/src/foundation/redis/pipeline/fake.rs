@@ -1,10 +1,10 @@
 //! A small feature for the tests of the writer's parts.
 
-use crate::error::{Error, ErrorKind, Fate};
+use crate::error::{Error, ErrorKind};
 use crate::foundation::redis::cluster::Route;
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::endpoint::Endpoint;
-use crate::foundation::redis::pipeline::carried::{Carried, Context, Delivery, Leftover, Tail};
+use crate::foundation::redis::pipeline::carried::{Carried, Context, Delivery, Leftover, Tail, Writing};
 use crate::foundation::redis::pipeline::encoder::Encoder;
 use crate::foundation::redis::pipeline::outgoing::Outbound;
 use crate::foundation::runtime::reports::{Mailbox, Report};
@@ -66,34 +66,23 @@ impl Carried for Note {
         self.name.to_owned()
     }
 
-    fn encode(self, encoder: &mut Encoder<'_>, count: &mut Count, (): &mut (), _: &Desk) -> Option<Self> {
+    fn encode(self, to: &mut Writing<'_, Self>) -> Option<Self> {
         if self.name == "unwanted" {
             return None;
         }
-        encoder.command(3).word("SAY").word(self.name).word(vec![b'.'; self.padding]);
-        count.0 += 1;
+        to.encoder.command(3).word("SAY").word(self.name).word(vec![b'.'; self.padding]);
+        to.tail.0 += 1;
         Some(self)
     }
 
-    fn settle(
-        &mut self,
-        replies: &[Value],
-        _: &Delivery<'_, Self>,
-        follow: &mut Vec<Self>,
-        desk: &Desk,
-    ) -> RedisResult<()> {
+    fn settle(&mut self, replies: &[Value], delivery: &Delivery<'_, Self>) -> RedisResult<Option<Self>> {
         let [reply] = replies else { panic!("{replies:?}") };
         if let Value::ServerError(error) = reply {
             return Err(error.clone().into());
         }
-        desk.tell(Event::Taken(self.name));
-        if self.name == "first" {
-            follow.push(note("second"));
-        }
-        Ok(())
+        delivery.context.tell(Event::Taken(self.name));
+        Ok((self.name == "first").then(|| note("second")))
     }
-
-    fn not_executed(&self) {}
 
     fn broken(self, may_be_executed: bool, desk: &Desk) -> Option<Self> {
         desk.tell(Event::Broken(self.name, may_be_executed));
@@ -169,16 +158,11 @@ impl Desk {
 }
 
 impl Context for Desk {
+    const THREAD: &'static str = "a writer";
+    const CLOSED: &'static str = "closed";
+
     fn endpoint(&self) -> &Arc<Endpoint> {
         &self.endpoint
-    }
-
-    fn thread_name(&self) -> &'static str {
-        "a writer"
-    }
-
-    fn closed(&self) -> Error {
-        Error::new(ErrorKind::Closed(Fate::NotSent), "closed")
     }
 
     fn connected(&self, _: &Route, _: &mut Connection) -> RedisResult<()> {

@@ -122,7 +122,7 @@ impl<T: Carried> Writer<T> {
 
     fn spawn(self: &Arc<Self>, pipeline: &Arc<Pipeline<T>>) -> Result<JoinHandle<()>, Error> {
         let (writer, pipeline) = (Arc::clone(self), Arc::clone(pipeline));
-        threads::spawn(self.context.thread_name(), self.context.endpoint(), move || writer.run(&pipeline))
+        threads::spawn(T::Context::THREAD, self.context.endpoint(), move || writer.run(&pipeline))
     }
 
     /// Returns the state that all items share.
