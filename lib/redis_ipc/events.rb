@@ -24,6 +24,7 @@ require_relative "events/session"
 require_relative "events/runner"
 require_relative "events/dead_letter"
 require_relative "events/dead_letters"
+require_relative "events/checkpoint"
 require_relative "events/publication"
 require_relative "events/trimming"
 require_relative "events/publisher"
@@ -65,6 +66,25 @@ module RedisIPC
         end
 
         Subscription.new(stream, group, words, &block)
+      end
+
+      # Handles the events of a stream once more, with the handlers of a consumer class and a group of its own. What the
+      # class itself runs goes on. It returns when the replay has begun.
+      #
+      # The group begins at `from:`, or goes on where it was if it is there already. If the replay has made the group,
+      # it deletes it at its end.
+      # @param consumer [Class] a {Consumer}
+      # @param from [Time, String, Symbol] as for {Consumer.stream}
+      # @param group [String, Symbol] not the group of the class
+      # @param options [Hash] those of {Consumer.start}; and `until:`, which is `:now` (the default: it ends with what
+      #   the stream has now) or `:never` (until it is stopped)
+      # @return [Replay]
+      # @raise [ArgumentError] if it is no consumer class
+      # @raise (see Consumer.start)
+      # @example
+      #   RedisIPC::Events.replay(BillingEvents, from: 1.day.ago, group: "billing-shadow").wait
+      def replay(consumer, from:, group:, **options)
+        Replay.new(consumer, group, { from: from, **options })
       end
 
       # Adds an event to the end of a stream. Returns once Redis has it. The first call opens a connection, which stays
@@ -120,3 +140,4 @@ module RedisIPC
 end
 
 require_relative "events/subscription"
+require_relative "events/replay"

@@ -248,6 +248,12 @@ module RedisIPC
           ConsumerState.of(self).started.lag
         end
 
+        # @return [Checkpoint] the position of the group in the stream
+        # @raise [NotConnectedError] if it is not started
+        def checkpoint
+          ConsumerState.of(self).started.checkpoint
+        end
+
         # @return [DeadLetters] the events that the group gave up on; Redis is read when they are iterated
         # @raise [NotConnectedError] if it is not started
         def dead_letters

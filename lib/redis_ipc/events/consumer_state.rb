@@ -104,11 +104,12 @@ module RedisIPC
       # @param given [Hash] the options of `start`
       # @raise [ConfigurationError]
       # @raise [ConnectionError]
-      def start(given)
+      # @param paused [Boolean] whether it begins paused
+      def start(given, paused: false)
         @lifecycle.synchronize do
           raise ConnectionError, "#{name} is started already" if running?
 
-          @runner = Runner.new(setup(given)).start
+          @runner = Runner.new(setup(given)).start(paused: paused)
         end
       end
 

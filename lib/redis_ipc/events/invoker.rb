@@ -8,10 +8,12 @@ module RedisIPC
       # @param consumer_class [Class]
       # @param handlers [Hash{String => Symbol}] the methods of the types
       # @param processor [Processing, nil] instead of the method `call`
-      def initialize(consumer_class, handlers, processor = nil)
+      # @param limit [#covers?, nil] says of a position whether it is handled; the others are done without a handler
+      def initialize(consumer_class, handlers, processor = nil, limit = nil)
         @consumer_class = consumer_class
         @handlers = handlers.freeze
         @processor = processor
+        @limit = limit
         @rest = (:call if consumer_class.method_defined?(:call) || consumer_class.private_method_defined?(:call))
         freeze
       end
@@ -35,6 +37,8 @@ module RedisIPC
       # @param event [ChangeEvent]
       # @return [void]
       def event(event)
+        return if @limit && !@limit.covers?(event.position)
+
         name = @handlers.empty? ? @rest : @handlers.fetch(event.type, @rest)
         name ? @consumer_class.new.__send__(name, event) : @processor&.call(event)
       end
@@ -42,6 +46,9 @@ module RedisIPC
       # @param events [Array<ChangeEvent>]
       # @return [void]
       def batch(events)
+        events = events.select { |event| @limit.covers?(event.position) } if @limit
+        return if events.empty?
+
         @consumer_class.new.__send__(@rest, events)
       end
     end

@@ -31,6 +31,11 @@ module RedisIPC
         @session.engine.publish(stream, entries, limits, remember)
       end
 
+      # Deletes a group, with all that is pending in it.
+      def delete_group(stream, group)
+        @session.engine.delete_group(stream, group)
+      end
+
       # @return [Boolean] whether it is of this process and not closed
       def open?
         @session.open?

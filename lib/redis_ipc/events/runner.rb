@@ -18,8 +18,10 @@ module RedisIPC
         @delivery = (setup.batch ? BatchDelivery : Delivery).new(setup, settlement)
       end
 
+      # @param paused [Boolean] whether it begins paused
       # @return [self]
-      def start
+      def start(paused: false)
+        @paused = paused
         connect_with(@setup)
       end
 
@@ -40,6 +42,22 @@ module RedisIPC
       # @return [Integer, nil]
       def lag
         FiberWaker.outside { session.engine.lag }
+      end
+
+      # @return [Checkpoint]
+      def checkpoint
+        Checkpoint.new(session.engine, "#{@setup.stream}/#{@setup.group}")
+      end
+
+      # @return [Array(String, String, Integer)] the last id of the stream, the last one that the group was delivered,
+      #   and how many entries are pending
+      def progress
+        FiberWaker.outside { session.engine.progress }
+      end
+
+      # @return [Boolean] whether the group was not there before
+      def made_group?
+        session.engine.made_group?
       end
 
       # @return [DeadLetters]

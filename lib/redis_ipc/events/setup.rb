@@ -19,6 +19,8 @@ module RedisIPC
       attr_reader :name, :stream, :group
       # @return [Hash] the options for the core
       attr_reader :core
+      # @return [Hash] the server, as `start` was given it
+      attr_reader :redis_options
       # @return [Hash{Symbol => #call}] the callables of each login
       attr_reader :callables
       # @return [Concurrency]
@@ -137,7 +139,8 @@ module RedisIPC
         batch = state.said(:batch)
         @batch = Words.batch(name, batch) if batch
         processor = Processing.of(name, state.said(:processor))
-        code.invoker = invoker = Invoker.new(state.consumer_class, state.handlers, processor)
+        code.invoker = invoker = Invoker.new(state.consumer_class, state.handlers, processor,
+                                             state.said(:limit))
         Check.refuse("#{name} handles nothing: define call(event), or on(type) { |event| }") if invoker.empty?
         Check.refuse("#{name} has a method call and a processor: only one can have the events") if invoker.ambiguous?
         return unless @batch
@@ -160,8 +163,8 @@ module RedisIPC
       def for_core(given)
         word = given.keys.find { |key| ELSEWHERE.key?(key) }
         Check.refuse("#{word}: is no option of start: say #{ELSEWHERE[word]}") if word
-        redis = given.fetch(:redis_options) { RedisIPC.configuration.redis_options }
-        options = given.merge(redis_options: redis, from: @from, threads: concurrency.handlers,
+        @redis_options = given.fetch(:redis_options) { RedisIPC.configuration.redis_options }
+        options = given.merge(redis_options: redis_options, from: @from, threads: concurrency.handlers,
                               attempts: policy.most_attempts)
         # A field `id` of a foreign entry may be anything.
         options = options.merge(remember_ids: 0) if format.foreign?

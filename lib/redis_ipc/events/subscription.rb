@@ -80,6 +80,12 @@ module RedisIPC
         @consumer.lag
       end
 
+      # @return [Checkpoint] as {Consumer.checkpoint}
+      # @raise (see Consumer.checkpoint)
+      def checkpoint
+        @consumer.checkpoint
+      end
+
       # @return [DeadLetters] as {Consumer.dead_letters}
       # @raise (see Consumer.dead_letters)
       def dead_letters

@@ -21,7 +21,7 @@ module RedisIPC
           Check.known(who, "stream", options, STREAM)
 
           [Check.named("the stream's name", name),
-           { group: group(who, name, options[:group]), from: from(options[:from]),
+           { group: group(who, name, options[:group]), from: position("from: of stream", options[:from]),
              json: options[:json] == false ? false : field("json", options[:json]),
              type: field("type", options[:type]) }]
         end
@@ -45,6 +45,19 @@ module RedisIPC
           [Check.number("size: of batch", options[:size], SIZES), within.to_f]
         end
 
+        # @param what [String] what says it, for the message
+        # @param given [Time, String, Symbol, nil]
+        # @return [String, Integer] as the core takes it: an Integer is milliseconds since 1970
+        # @raise [ConfigurationError]
+        def position(what, given)
+          case given
+          when nil, :new, "new" then "new"
+          when :beginning, "beginning" then "beginning"
+          when POSITION then given
+          else time(what, given)
+          end
+        end
+
         private
 
         def group(who, stream, name)
@@ -58,21 +71,11 @@ module RedisIPC
           Check.named("#{word}: of stream, the name of a field,", name)
         end
 
-        # @return [String, Integer] as the core takes it: an Integer is milliseconds since 1970
-        def from(given)
-          case given
-          when nil, :new, "new" then "new"
-          when :beginning, "beginning" then "beginning"
-          when POSITION then given
-          else time(given)
-          end
-        end
-
-        def time(given)
+        def time(what, given)
           given = given.to_time if !given.is_a?(Time) && given.respond_to?(:to_time)
           return (given.to_r * 1000).floor if given.is_a?(Time)
 
-          Check.refuse("from: of stream must be :beginning, :new, a Time or an id like \"1767225600000-0\", " \
+          Check.refuse("#{what} must be :beginning, :new, a Time or an id like \"1767225600000-0\", " \
                        "got #{given.inspect}")
         end
       end

@@ -13,7 +13,7 @@ module RedisIPC
         end
       end
 
-      def start
+      def start(paused: false)
         return super unless Testing.enabled?
 
         Receivers.join(self)
@@ -48,6 +48,8 @@ module RedisIPC
           Testing.publish(stream, entries)
           [entries.map(&:id), nil]
         end
+
+        def delete_group(_stream, _group); end
       end
       private_constant :Publisher
 

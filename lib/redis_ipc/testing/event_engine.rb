@@ -89,6 +89,19 @@ module RedisIPC
         0
       end
 
+      # There is no stream, so the group is at its end.
+      def progress
+        ["0-0", "0-0", 0]
+      end
+
+      def seek(_position)
+        "0-0"
+      end
+
+      def made_group?
+        false
+      end
+
       # @return [Hash{Symbol => Integer}]
       def stats
         @lock.synchronize { @counts.dup }

@@ -11,8 +11,8 @@ use crate::ruby::process_bound::ProcessBound;
 use crate::ruby::reports::{NativeReport, counters};
 use magnus::prelude::*;
 use magnus::typed_data::Obj;
-use magnus::{Error, RArray, RHash, RModule, Ruby, function, method};
-use redis_ipc_core::events::{ConsumerOptions, DeadEvent, EventConsumer, InFlight};
+use magnus::{Error, RArray, RHash, RModule, Ruby, Value, function, method};
+use redis_ipc_core::events::{ConsumerOptions, DeadEvent, EventConsumer, From, InFlight};
 use redis_ipc_core::{Error as CoreError, ErrorKind, Interrupt, StreamId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -111,6 +111,30 @@ impl NativeEventConsumer {
 
     fn lag(ruby: &Ruby, rb_self: &Self) -> Result<Option<u64>, Error> {
         rb_self.inquire(ruby, EventConsumer::lag)
+    }
+
+    /// How far the group is: the last id of the stream, the last one that was delivered, and how many are pending.
+    fn progress(ruby: &Ruby, rb_self: &Self) -> Result<(String, String, u64), Error> {
+        let progress = rb_self.inquire(ruby, EventConsumer::progress)?;
+        Ok((progress.last.to_string(), progress.delivered.to_string(), progress.pending))
+    }
+
+    /// Moves the group: to "beginning", "new", an id, or so many ms since 1970. Returns the new position.
+    fn seek(ruby: &Ruby, rb_self: &Self, to: Value) -> Result<String, Error> {
+        let to = match u64::try_convert(to) {
+            Ok(ms) => From::at(ms),
+            Err(_) => {
+                let text = String::try_convert(to)?;
+                let refuse = || CoreError::new(ErrorKind::Argument, format!("{text:?} is no position"));
+                From::named(&text).ok_or_else(|| errors::raise(ruby, &refuse()))?
+            }
+        };
+        rb_self.inquire(ruby, move |consumer| consumer.seek(to)).map(|position| position.to_string())
+    }
+
+    /// Whether this consumer has created the group.
+    fn has_made_group(ruby: &Ruby, rb_self: &Self) -> Result<bool, Error> {
+        rb_self.consumer(ruby).map(|consumer| consumer.has_made_group())
     }
 
     /// Takes no more events.
@@ -261,6 +285,9 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("resume", method!(entry::method0(NativeEventConsumer::resume), 0))?;
     class.define_method("paused?", method!(entry::method0(NativeEventConsumer::is_paused), 0))?;
     class.define_method("lag", method!(entry::method0(NativeEventConsumer::lag), 0))?;
+    class.define_method("progress", method!(entry::method0(NativeEventConsumer::progress), 0))?;
+    class.define_method("seek", method!(entry::method1(NativeEventConsumer::seek), 1))?;
+    class.define_method("made_group?", method!(entry::method0(NativeEventConsumer::has_made_group), 0))?;
     class.define_method("quiet", method!(entry::method0(NativeEventConsumer::quiet), 0))?;
     class
         .define_method("wait_until_done", method!(entry::method1(NativeEventConsumer::wait_until_done), 1))?;

@@ -51,6 +51,13 @@ impl NativeEventPublisher {
         Ok((ids, published.trimmed.map(|trimmed| row(ruby, trimmed)).transpose()?))
     }
 
+    /// Deletes a consumer group.
+    fn delete_group(ruby: &Ruby, rb_self: &Self, stream: String, group: String) -> Result<(), Error> {
+        let publisher = Arc::clone(rb_self.publisher(ruby)?);
+        let deleted = wait_for_thread(ruby, move || publisher.delete_group(&stream, &group), drop)?;
+        deleted.map_err(|error| errors::raise(ruby, &error))
+    }
+
     fn close(ruby: &Ruby, rb_self: &Self) -> Result<(), Error> {
         rb_self.publisher(ruby).map(|publisher| publisher.close())
     }
@@ -94,6 +101,7 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_singleton_method("start", function!(entry::function2(NativeEventPublisher::start), 2))?;
     class.undef_default_alloc_func();
     class.define_method("publish", method!(entry::method4(NativeEventPublisher::publish), 4))?;
+    class.define_method("delete_group", method!(entry::method2(NativeEventPublisher::delete_group), 2))?;
     class.define_method("close", method!(entry::method0(NativeEventPublisher::close), 0))?;
     class.define_method(
         "inherited_sockets",

@@ -6,7 +6,7 @@ use crate::events::admission::{Admission, NOT_WHOLE};
 use crate::events::group::Group;
 use crate::events::in_flight::InFlight;
 use crate::events::lag;
-use crate::events::options::ConsumerOptions;
+use crate::events::options::{ConsumerOptions, From};
 use crate::events::pause::Pause;
 use crate::events::recent_ids::{self, RecentIds};
 use crate::events::retries::Retries;
@@ -26,6 +26,7 @@ use crate::foundation::redis::group_consumer::take_over::TakeOver;
 use crate::foundation::redis::master_watch::MasterWatch;
 use crate::foundation::redis::pipeline::carried::Context as _;
 use crate::foundation::redis::pool::Pool;
+use crate::foundation::redis::resp::replies::{self, unexpected};
 use crate::foundation::redis::server_check::check_server;
 use crate::foundation::runtime::id_source::IdSource;
 use crate::foundation::runtime::news::News;
@@ -36,6 +37,7 @@ use crate::foundation::runtime::threads::{join, spawn};
 use crate::foundation::runtime::waiting::Interrupt;
 use crate::foundation::runtime::waker::Waker;
 use crate::foundation::runtime::work_queue::{Held, Taken, WorkQueue};
+use redis::Value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -60,6 +62,17 @@ pub struct EventConsumer {
     timer_thread: Mutex<Option<JoinHandle<()>>>,
     quiet: AtomicBool,
     closed: AtomicBool,
+}
+
+/// How far a group is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// The last id of the stream.
+    pub last: StreamId,
+    /// The id that was last delivered to the group.
+    pub delivered: StreamId,
+    /// How many entries were delivered and not acknowledged.
+    pub pending: u64,
 }
 
 /// An event that was given up on.
@@ -409,13 +422,55 @@ impl EventConsumer {
     ///
     /// Redis cannot be reached or refuses.
     pub fn lag(&self) -> Result<Option<u64>, Error> {
-        let GroupConsumer { stream, group, connections, endpoint, .. } = &*self.consumer;
-        let facts = connections.with(stream, |connection| {
-            let ask = |what: &str| redis::cmd("XINFO").arg(what).arg(stream).clone();
-            Ok([connection.run(&ask("STREAM"))?, connection.run(&ask("GROUPS"))?])
-        });
-        let [of_stream, groups] = facts.map_err(|error| endpoint.locate(error))?;
-        Ok(lag::of(&of_stream, &groups, group))
+        self.ask(&lag::command(&self.consumer.stream, &self.consumer.group)).map(|reply| lag::read(&reply))
+    }
+
+    /// Returns how far the group is.
+    ///
+    /// # Errors
+    ///
+    /// Redis cannot be reached or refuses.
+    pub fn progress(&self) -> Result<Progress, Error> {
+        let reply = self.ask(&lag::progress(&self.consumer.stream, &self.consumer.group))?;
+        let read = match &reply {
+            Value::Array(facts) => match facts.as_slice() {
+                [last, delivered, Value::Int(pending)] => {
+                    replies::id(last).zip(replies::id(delivered)).map(|(last, delivered)| Progress {
+                        last,
+                        delivered,
+                        pending: u64::try_from(*pending).unwrap_or(0),
+                    })
+                }
+                _ => None,
+            },
+            _ => None,
+        };
+        let explain = |error| self.consumer.endpoint.connector.explain(&error, Fate::Unknown);
+        read.ok_or_else(|| self.consumer.endpoint.locate(explain(unexpected())))
+    }
+
+    /// Moves the group to another position: from now on it is delivered what follows that. Returns the new position.
+    ///
+    /// # Errors
+    ///
+    /// Redis cannot be reached or refuses.
+    pub fn seek(&self, to: From) -> Result<StreamId, Error> {
+        let GroupConsumer { stream, group, .. } = &*self.consumer;
+        self.ask(redis::cmd("XGROUP").arg("SETID").arg(stream).arg(group).arg(to.argument()))?;
+        let reached = self.progress()?.delivered;
+        self.admission.group.move_to(reached);
+        self.reader.renew();
+        Ok(reached)
+    }
+
+    /// Whether this consumer has created the group.
+    pub fn has_made_group(&self) -> bool {
+        self.admission.group.is_made_here()
+    }
+
+    fn ask(&self, command: &redis::Cmd) -> Result<Value, Error> {
+        let GroupConsumer { stream, connections, endpoint, .. } = &*self.consumer;
+        connections.run(stream, command).map_err(|error| endpoint.locate(error))
     }
 
     /// Takes no more events, and gives back those that were not started or wait for their next try. It may be called

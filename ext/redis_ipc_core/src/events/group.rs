@@ -11,6 +11,7 @@ use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::work_queue::{Held, WorkQueue};
 use redis::RedisResult;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// A consumer that was not active for this long is deleted once it has no pending entries. A living one reads every
@@ -61,12 +62,14 @@ pub struct Group {
     from: From,
     /// The last entry that was delivered to the group, as far as is known. `None` before the first connection.
     reached: Mutex<Option<StreamId>>,
+    /// The group did not exist when this consumer started.
+    is_made_here: AtomicBool,
 }
 
 impl Group {
     /// Creates the access to the group of `consumer`. If the group is created now it begins at `from`.
     pub fn new(consumer: Arc<GroupConsumer>, from: From) -> Self {
-        Self { consumer, from, reached: Mutex::default() }
+        Self { consumer, from, reached: Mutex::default(), is_made_here: AtomicBool::new(false) }
     }
 
     /// Creates the stream, the group and the consumer where they are missing. A group that vanished is created again
@@ -96,8 +99,18 @@ impl Group {
         create.arg("CREATE").arg(stream).arg(group).arg(self.from.argument()).arg("MKSTREAM");
         match connection.run(&create) {
             Err(error) if error.code() == Some("BUSYGROUP") => Ok(()),
-            made => made.map(drop),
+            made => made.map(|_| self.is_made_here.store(true, Ordering::Relaxed)),
         }
+    }
+
+    /// Whether the group did not exist when this consumer started.
+    pub fn is_made_here(&self) -> bool {
+        self.is_made_here.load(Ordering::Relaxed)
+    }
+
+    /// Records that the group was moved to this position.
+    pub fn move_to(&self, position: StreamId) {
+        *self.reached.lock() = Some(position);
     }
 
     fn make_again(&self, connection: &mut Connection, after: StreamId) -> RedisResult<()> {

@@ -1,80 +1,90 @@
 //! The lag of a group: how many entries have not been delivered to it.
 
-use crate::foundation::redis::resp::replies;
-use redis::Value;
+use redis::{Cmd, Value};
 
-/// Returns the lag of `group`, from the replies to XINFO STREAM and XINFO GROUPS. `None` if Redis cannot tell.
+/// How many entries are counted from either end of the stream, at most.
+const COUNTED: usize = 5_000;
+/// How many bytes of entries are read for that from either end, about.
+const BYTES: usize = 8 << 20;
+
+/// Returns the lag of the group ARGV[1] of the stream KEYS[1], or nil if Redis cannot tell. It is a script so that no
+/// entry is sent: XINFO STREAM and XRANGE return whole ones.
 ///
-/// Redis's own `lag` counts entries that were trimmed before they were delivered
-/// (<https://github.com/redis/redis/issues/13957>). So if all remaining entries were added after the last delivered
-/// one, the lag is the length of the stream.
-pub fn of(stream: &Value, groups: &Value, group: &str) -> Option<u64> {
-    let Value::Array(facts) = stream else { return None };
-    let Value::Array(groups) = groups else { return None };
-    let of_group = groups.iter().find_map(|found| match found {
-        Value::Array(facts) => match replies::fact(facts, b"name") {
-            Some(Value::BulkString(name)) if name == group.as_bytes() => Some(facts),
-            _ => None,
-        },
-        _ => None,
-    })?;
-    let delivered = replies::fact(of_group, b"last-delivered-id").and_then(replies::id)?;
-    let last = replies::fact(facts, b"last-generated-id").and_then(replies::id)?;
-    let length = number(replies::fact(facts, b"length")?)?;
-    let first = match replies::fact(facts, b"first-entry") {
-        Some(Value::Array(entry)) => entry.first().and_then(replies::id),
-        _ => None,
-    };
-    match first {
-        None => Some(0),
-        Some(_) if delivered >= last => Some(0),
-        Some(first) if delivered < first => Some(length),
-        Some(_) => number(replies::fact(of_group, b"lag")?),
-    }
+/// Redis's own `lag` is too high once entries were trimmed before the group had them
+/// (<https://github.com/redis/redis/issues/13957>), and nil once entries were deleted in between. So it counts only if
+/// the stream still has all entries that were ever added. Else the entries are counted from the nearer end, if that is
+/// near enough.
+const LAG: &str = r"
+local stream, most, bytes = KEYS[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local function sortable(id)
+  local ms, seq = string.match(id, '^(%d+)-(%d+)$')
+  return string.rep('0', 20 - #ms) .. ms .. string.rep('0', 20 - #seq) .. seq
+end
+local group
+for _, flat in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
+  local facts = {}
+  for i = 1, #flat, 2 do facts[flat[i]] = flat[i + 1] end
+  if facts.name == ARGV[1] then group = facts end
+end
+if not group then return nil end
+local delivered, length = group['last-delivered-id'], redis.call('XLEN', stream)
+if #redis.call('XRANGE', stream, '(' .. delivered, '+', 'COUNT', 1) == 0 then return 0 end
+local first = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1][1]
+if sortable(delivered) < sortable(first) then return length end
+local read, lag = group['entries-read'], group['lag']
+if read and lag and read + lag == length then return lag end
+local usage = redis.pcall('MEMORY', 'USAGE', stream)
+local size = type(usage) == 'number' and math.max(usage / length, 1) or 1000
+most = math.max(math.min(most, math.floor(bytes / size)), 1)
+local page = math.max(math.min(100, math.floor(bytes / size / 10)), 1)
+local function count(command, from, to)
+  local counted = 0
+  repeat
+    local rows = redis.call(command, stream, from, to, 'COUNT', page)
+    counted = counted + #rows
+    if #rows < page then return counted end
+    from = '(' .. rows[#rows][1]
+  until counted >= most
+end
+local behind = count('XREVRANGE', '+', '(' .. delivered)
+if behind then return behind end
+local before = count('XRANGE', '-', delivered)
+if before then return length - before end
+return lag and math.min(lag, length) or nil
+";
+
+/// Returns the last id of the stream KEYS[1], that which was last delivered to the group ARGV[1], and how many entries
+/// are pending in the group.
+const PROGRESS: &str = r"
+local facts = redis.call('XINFO', 'STREAM', KEYS[1])
+local last = '0-0'
+for i = 1, #facts, 2 do if facts[i] == 'last-generated-id' then last = facts[i + 1] end end
+for _, flat in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
+  local group = {}
+  for i = 1, #flat, 2 do group[flat[i]] = flat[i + 1] end
+  if group.name == ARGV[1] then return {last, group['last-delivered-id'], group.pending} end
+end
+return {last, '0-0', 0}
+";
+
+/// Returns the command that asks for the lag of `group`.
+pub fn command(stream: &str, group: &str) -> Cmd {
+    let mut lag = redis::cmd("EVAL");
+    lag.arg(LAG).arg(1).arg(stream).arg(group).arg(COUNTED).arg(BYTES);
+    lag
 }
 
-fn number(value: &Value) -> Option<u64> {
-    match value {
-        Value::Int(number) => u64::try_from(*number).ok(),
-        _ => None,
-    }
+/// Returns the command that asks how far `group` is.
+pub fn progress(stream: &str, group: &str) -> Cmd {
+    let mut progress = redis::cmd("EVAL");
+    progress.arg(PROGRESS).arg(1).arg(stream).arg(group);
+    progress
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn bulk(text: &str) -> Value {
-        Value::BulkString(text.as_bytes().to_vec())
-    }
-
-    fn lag(length: i64, first: Option<&str>, delivered: &str, of_redis: Value) -> Option<u64> {
-        let entry = first.map_or(Value::Nil, |id| Value::Array(vec![bulk(id), Value::Array(vec![])]));
-        let stream = Value::Array(vec![
-            bulk("length"),
-            Value::Int(length),
-            bulk("last-generated-id"),
-            bulk("9-0"),
-            bulk("first-entry"),
-            entry,
-        ]);
-        let group = Value::Array(vec![
-            bulk("name"),
-            bulk("g"),
-            bulk("last-delivered-id"),
-            bulk(delivered),
-            bulk("lag"),
-            of_redis,
-        ]);
-        of(&stream, &Value::Array(vec![group]), "g")
-    }
-
-    #[test]
-    fn what_was_trimmed_does_not_count() {
-        assert_eq!(lag(4, Some("6-0"), "2-0", Value::Int(7)), Some(4));
-        assert_eq!(lag(4, Some("6-0"), "7-0", Value::Int(2)), Some(2));
-        assert_eq!(lag(4, Some("6-0"), "7-0", Value::Nil), None, "entries were deleted in between");
-        assert_eq!(lag(4, Some("6-0"), "9-0", Value::Nil), Some(0));
-        assert_eq!(lag(0, None, "2-0", Value::Int(7)), Some(0));
+/// Reads the reply to [`command`].
+pub fn read(reply: &Value) -> Option<u64> {
+    match reply {
+        Value::Int(lag) => u64::try_from(*lag).ok(),
+        _ => None,
     }
 }

@@ -19,7 +19,7 @@ mod sending;
 mod timer;
 mod trimming;
 
-pub use event_consumer::{DeadEvent, EventConsumer};
+pub use event_consumer::{DeadEvent, EventConsumer, Progress};
 pub use in_flight::InFlight;
 pub use options::{ConsumerOptions, From, PublisherOptions};
 pub use publisher::{PublishOptions, Published, Publisher};

@@ -34,19 +34,28 @@ impl From {
         }
     }
 
+    /// Reads `"beginning"`, `"new"` or the id before the first entry.
+    pub fn named(text: &str) -> Option<Self> {
+        match text {
+            "beginning" => Some(Self::Beginning),
+            "new" => Some(Self::New),
+            id => StreamId::parse(id.as_bytes()).map(Self::After),
+        }
+    }
+
+    /// Returns the position of the first entry that was added in this ms or later.
+    pub fn at(ms: u64) -> Self {
+        match ms.checked_sub(1) {
+            Some(before) => Self::After(StreamId { ms: before, seq: u64::MAX }),
+            None => Self::Beginning,
+        }
+    }
+
     fn parse(reader: &mut OptionReader) -> Result<Self, Error> {
         let found = match reader.value("from") {
             None | Some(Value::Null) => Some(Self::New),
-            Some(Value::String(text)) => match text.as_str() {
-                "beginning" => Some(Self::Beginning),
-                "new" => Some(Self::New),
-                id => StreamId::parse(id.as_bytes()).map(Self::After),
-            },
-            // Entries that were added in that ms are read.
-            Some(Value::Number(ms)) => ms.as_u64().map(|ms| match ms.checked_sub(1) {
-                Some(before) => Self::After(StreamId { ms: before, seq: u64::MAX }),
-                None => Self::Beginning,
-            }),
+            Some(Value::String(text)) => Self::named(text.as_str()),
+            Some(Value::Number(ms)) => ms.as_u64().map(Self::at),
             Some(_) => None,
         };
         found.ok_or_else(|| {

@@ -201,6 +201,15 @@ impl Publisher {
         }
     }
 
+    /// Deletes a consumer group, with all that is pending in it.
+    ///
+    /// # Errors
+    ///
+    /// Redis cannot be reached or refuses.
+    pub fn delete_group(&self, stream: &str, group: &str) -> Result<(), Error> {
+        self.connections.run(stream, redis::cmd("XGROUP").arg("DESTROY").arg(stream).arg(group)).map(drop)
+    }
+
     /// Returns its sockets, for a forked child to close.
     pub fn inherited_sockets(&self) -> Vec<std::os::fd::RawFd> {
         self.endpoint.connector.sockets().inherited()

@@ -20,6 +20,7 @@ use redis::RedisResult;
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// The longest run time of a handler whose worker may read for itself. While the handler runs, no thread reads.
@@ -40,6 +41,8 @@ pub struct GroupReader<A: Admission> {
     read_size: Arc<Mutex<ReadSize>>,
     busy_poll: bool,
     quiet: Stop,
+    /// The current read was ended on purpose, so the connection is not lost.
+    is_renewing: AtomicBool,
 }
 
 impl<A: Admission> GroupReader<A> {
@@ -54,7 +57,17 @@ impl<A: Admission> GroupReader<A> {
     ) -> Self {
         let read_size = Arc::new(Mutex::new(ReadSize::new(MOST)));
         let (read_cancel, shared, quiet) = (Arc::default(), SharedReader::new(waker), Stop::default());
-        Self { consumer, queue, admission, read_cancel, shared, read_size, busy_poll, quiet }
+        Self {
+            consumer,
+            queue,
+            admission,
+            read_cancel,
+            shared,
+            read_size,
+            busy_poll,
+            quiet,
+            is_renewing: AtomicBool::new(false),
+        }
     }
 
     /// Runs the reader's thread until [`GroupReader::stop`].
@@ -63,11 +76,18 @@ impl<A: Admission> GroupReader<A> {
         while !self.quiet.is_stopped() {
             if let Err(error) = self.session(first.take(), &mut link)
                 && !self.quiet.is_stopped()
+                && !self.is_renewing.swap(false, Ordering::SeqCst)
             {
                 link.lost(&error);
             }
         }
         self.shared.end();
+    }
+
+    /// Ends the current read, and reads again. A blocked XREADGROUP does not notice that the group was moved.
+    pub fn renew(&self) {
+        self.is_renewing.store(true, Ordering::SeqCst);
+        self.read_cancel.end();
     }
 
     /// Takes no more entries. The current read ends at once.
@@ -82,6 +102,7 @@ impl<A: Admission> GroupReader<A> {
         let consumer = &self.consumer;
         let open = || consumer.endpoint.connector.open_blocking(&consumer.stream, BLOCK, &self.quiet);
         let mut connection = first.map_or_else(open, Ok)?;
+        self.is_renewing.store(false, Ordering::SeqCst);
         self.read_cancel.on(&connection);
         if again {
             // It may be another server, with another clock.

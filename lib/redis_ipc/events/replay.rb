@@ -1,0 +1,154 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  module Events
+    # A replay handles the events of a stream once more, by the handlers of a consumer class and a group of its own
+    # ({Events.replay}).
+    class Replay < Subscription
+      # The last position that is replayed. It is known once the replay is connected, before any handler runs.
+      class Limit
+        # @param position [String] `"ms-sequence"`
+        attr_writer :position
+
+        # @param position [String]
+        # @return [Boolean] whether it is replayed
+        def covers?(position)
+          @position.nil? || (parts(position) <=> parts(@position)) <= 0
+        end
+
+        # @return [Boolean] whether the group that was delivered this is at the end
+        def reached?(position)
+          !@position.nil? && (parts(position) <=> parts(@position)) >= 0
+        end
+
+        private
+
+        def parts(position)
+          position.split("-").map(&:to_i)
+        end
+      end
+      private_constant :Limit
+
+      # Seconds between two looks whether it is at its end.
+      LOOK = 0.2
+      ENDS = %i[now never].freeze
+      private_constant :LOOK, :ENDS
+
+      # @param consumer [Class]
+      # @param group [String, Symbol]
+      # @param words [Hash] `from:`, `until:` and the options of `start`
+      # @api private
+      def initialize(consumer, group, words) # rubocop:disable Lint/MissingSuper -- it has another consumer
+        words = words.dup
+        @ends = words.delete(:until) || :now
+        check(consumer, group)
+        @limit = Limit.new
+        @mutex = Mutex.new
+        @changed = ConditionVariable.new
+        prepare(consumer, group, words.delete(:from))
+        begin_with({ reconnect_after_fork: false, **words })
+      end
+
+      # Waits until it has ended: everything up to the end that the stream had when it began is handled or a dead
+      # letter; or it was stopped.
+      # @param timeout [Numeric, nil] seconds; nil waits without an end
+      # @return [Boolean] whether everything was handled
+      # @raise [ArgumentError] if the timeout is no number of seconds
+      def wait(timeout = nil)
+        seconds = Monotonic.wait_time(timeout)
+        deadline = seconds && (Monotonic.now + seconds)
+        @mutex.synchronize do
+          until ended?
+            left = deadline && (deadline - Monotonic.now)
+            break if left && left <= 0
+
+            @changed.wait(@mutex, [left, LOOK].compact.min)
+          end
+        end
+        finished?
+      end
+
+      # @return [Boolean] whether everything up to its end was handled, or is a dead letter
+      def finished?
+        @finished ? true : false
+      end
+
+      private
+
+      def check(consumer, group)
+        unless consumer.is_a?(Class) && consumer < Consumer
+          raise ArgumentError, "replay needs a subclass of RedisIPC::Events::Consumer, got #{consumer.inspect}"
+        end
+
+        Check.refuse("until: of replay must be :now or :never, got #{@ends.inspect}") unless ENDS.include?(@ends)
+        own = ConsumerState.of(consumer).said(:stream)&.last&.fetch(:group, nil)
+        return unless own.to_s == group.to_s
+
+        Check.refuse("a replay needs a group of its own; to move #{LogText.of(own.to_s)} itself use checkpoint.seek")
+      end
+
+      # A class of its own, so that the replayed one can run at the same time.
+      def prepare(consumer, group, from)
+        name, options = ConsumerState.of(consumer).said(:stream) || [nil, {}]
+        @stream_name = name.to_s
+        @group_name = group.to_s
+        @consumer = Class.new(consumer)
+        state = ConsumerState.of(@consumer)
+        state.name = "the replay of #{ConsumerState.of(consumer).name}"
+        state.say(:limit, @limit)
+        @consumer.stream(name, **options, group: group, from: from)
+      end
+
+      def begin_with(options)
+        state = ConsumerState.of(@consumer)
+        state.start(options, paused: true)
+        @runner = state.runner
+        @limit.position = @runner.progress.first if @ends == :now
+        resume
+        @watch = Thread.new { watch } if @ends == :now
+        ThreadPool.name_thread(@watch, "replay #{group_name}") if @watch
+        begun = true
+      ensure
+        @consumer.stop(timeout: 0) unless begun
+      end
+
+      # Returns whether it is at its end, or was stopped.
+      def ended?
+        @finished || !(@watch ? @watch.alive? : running?)
+      end
+
+      # Ends the replay when it is at its end.
+      def watch
+        until at_end?
+          sleep LOOK
+          return unless running?
+        end
+        made_group = @runner.made_group?
+        @consumer.stop
+        delete_group if made_group
+        @mutex.synchronize do
+          @finished = true
+          @changed.broadcast
+        end
+      rescue NotConnectedError
+        # It was stopped.
+      end
+
+      def at_end?
+        _, delivered, pending = @runner.progress
+        pending.zero? && (@limit.reached?(delivered) || @runner.lag.eql?(0))
+      rescue NotConnectedError
+        raise
+      rescue CallError
+        # The consumer tells of a Redis that is away.
+        false
+      end
+
+      def delete_group
+        Publishers.with(@runner.setup.redis_options) { |publisher| publisher.delete_group(stream_name, group_name) }
+      rescue CallError => e
+        @runner.report(e)
+      end
+    end
+  end
+end
