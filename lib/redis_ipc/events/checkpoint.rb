@@ -22,7 +22,7 @@ module RedisIPC
 
       # Moves the group: what follows the new position is delivered from now on, to all its processes. Other processes
       # notice that with the next event, or within 10 s. Entries that are pending stay so, and are handled as well.
-      # Those of them that follow the new position are handled once more if another process takes them.
+      # Of those that follow the new position, some may be handled once more.
       # @param to [Time, String, Symbol] `:beginning`, `:new` (the end), a Time (what came since then), or an id (the
       #   entry after it)
       # @return [String] the new position
