@@ -7,7 +7,7 @@ module RedisIPC
     class Replay < Subscription
       # The last position that is replayed. It is known once the replay is connected, before any handler runs.
       class Limit
-        # @param position [String] `"ms-sequence"`
+        # @return [String] `"ms-sequence"`
         attr_writer :position
 
         # @param position [String]
