@@ -1,17 +1,15 @@
 # frozen_string_literal: true
 
 RSpec.describe RedisIPC::ChangeEvent do
-  # What the core hands out.
-  native = Struct.new(:id, :ms, :fields, :deliveries, :received_ms, keyword_init: true)
-
   let(:published) do
     { "type" => "order.created", "key" => "7", "data" => '{"order_id":7,"lines":[{"sku":"a"}],"note":null}' }
   end
 
   define_method(:event) do |fields, deliveries: 1, **format|
-    entry = native.new(id: "1767225600123-4", ms: 1_767_225_600_123, fields: fields.freeze, deliveries: deliveries,
-                       received_ms: 1_767_225_600_200)
-    described_class.new(entry, RedisIPC::Events.const_get(:EntryFormat).new("orders", **format))
+    # What the core hands out.
+    values = ["1767225600123-4", 1_767_225_600_123, fields.freeze, deliveries, 1_767_225_600_200]
+    format = RedisIPC::Events.const_get(:EntryFormat).new("orders", **format)
+    described_class.new(RedisIPC::Events.stored(values), format)
   end
 
   it "is all that is known of what was published" do

@@ -230,8 +230,8 @@ RSpec.describe "events of a stream" do
     end
 
     it "takes the words of a class" do
-      expect { consume(order: :key) { |event| event } }
-        .to raise_error(RedisIPC::ConfigurationError, "order :key is not there yet: only :none is")
+      expect { consume(order: :alphabet) { |event| event } }
+        .to raise_error(RedisIPC::ConfigurationError, /must be :none, :key or :source/)
       expect { consume(concurrency: { ractors: 3 }) { |event| event } }
         .to raise_error(RedisIPC::ConfigurationError, /ractors/)
       expect { consume(discard_on: 7) { |event| event } }.to raise_error(RedisIPC::ConfigurationError, /got 7/)

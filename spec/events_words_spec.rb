@@ -37,10 +37,17 @@ RSpec.describe RedisIPC::Events::Consumer do
       expect(refused { stream "orders", group: "g", json: 7 }).to include("json: of stream, the name of a field,")
     end
 
-    it "for an order, or an executor, that is not there yet" do
-      expect(refused { order :key, by: "id" }).to eq("order :key is not there yet: only :none is")
-      expect(refused { order :source }).to eq("order :source is not there yet: only :none is")
+    it "for an order that cannot be" do
       expect(refused { order :alphabet }).to include("must be :none, :key or :source, got :alphabet")
+      expect(refused { order :key, by: "" }).to include("by: of order, the name of a field,")
+      expect(refused { order :key, lanes: 0 }).to eq("lanes: of order must be a whole number from 1 to 1024, got 0")
+      expect(refused { order :key, then: :stop }).to include("must be :go_on or :hold_key, got :stop")
+      expect(refused { order :key, partitions: 16 }).to eq("partitions: of order :key is not there yet")
+      expect(refused { order :source, by: "id" }).to include("unknown option :by of order :source")
+      expect(refused { order :none, lanes: 3 }).to include("unknown option :lanes of order :none")
+    end
+
+    it "for an executor that is not there yet" do
       expect(refused { concurrency ractors: 3 }).to include("concurrency ractors: is not there yet")
       expect(refused { concurrency threads: 3, fibers: 5 }).to include("fibers: and threads: exclude each other")
       expect(refused { concurrency }).to include("needs a number: concurrency threads: 5")
@@ -93,12 +100,12 @@ RSpec.describe RedisIPC::Events::Consumer do
     end
 
     it "for what a class above says" do
-      above = consumer { order :key }
+      above = consumer { order :alphabet }
       below = consumer(above) do
         stream "orders", group: "g"
         define_method(:call) { |event| event }
       end
-      expect { below.start }.to raise_error(RedisIPC::ConfigurationError, /order :key is not there yet/)
+      expect { below.start }.to raise_error(RedisIPC::ConfigurationError, /must be :none, :key or :source/)
     end
   end
 

@@ -29,7 +29,10 @@ RSpec.describe "the arrows between folders" do
     "request_reply/serving" => %w[request_reply/sending],
     "request_reply" => %w[request_reply/asking request_reply/serving],
     "json_rpc" => [pipeline],
-    "events" => [pipeline, group_consumer]
+    "events/common" => [pipeline, group_consumer],
+    "events/consumer_group" => %w[events/common],
+    "events/lanes" => %w[events/common],
+    "events" => %w[events/consumer_group events/lanes]
   )
 
   # A feature of the border imports its own half of the core.

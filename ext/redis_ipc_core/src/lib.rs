@@ -15,6 +15,7 @@ pub use error::{Error, ErrorKind, Fate, Place};
 pub use foundation::payload::fields::Fields;
 pub use foundation::payload::guarantee::Guarantee;
 pub use foundation::payload::json;
+pub use foundation::payload::loss::{Cause, Loss};
 pub use foundation::payload::stream_entry::{RawEntry, StreamId};
 pub use foundation::redis::logins;
 pub use foundation::redis::redis_options::RedisOptions;

@@ -21,11 +21,11 @@ module RedisIPC
       # @param natives [Array<Native::StreamEvent>]
       # @return [void]
       def call(engine, natives)
-        left = natives.to_h { |native| [native, true] }.compare_by_identity
+        left = Left.new(engine, natives, ordered: @setup.ordered?)
         handle(engine, readable(engine, natives, left), left)
       ensure
         # The thread was killed.
-        left&.each_key { |native| @settlement.stopped(engine, native, ChangeEvent.new(native, @setup.format)) }
+        left&.each { |native| @settlement.stopped(engine, native, ChangeEvent.new(native, @setup.format)) }
       end
 
       private
@@ -36,8 +36,7 @@ module RedisIPC
           event = ChangeEvent.new(native, @setup.format)
           event.data
         rescue MalformedEntryError => e
-          left.delete(native)
-          @settlement.carry_out(engine, native, event, @settlement.decide(e, event))
+          fail_one(engine, native, event, e, left)
           false
         else
           true
@@ -45,6 +44,7 @@ module RedisIPC
       end
 
       def handle(engine, natives, left)
+        natives = left.ready(natives)
         return if natives.empty?
 
         # A half that is tried again knows nothing of the marks that the whole was given.
@@ -67,11 +67,49 @@ module RedisIPC
       def settle(engine, pairs, error, left)
         failed, done = pairs.partition { |_, event| error || event.failure }
         @settlement.done(engine, done.map { |native, _| left.delete(native) && native })
-        failed.each do |native, event|
-          left.delete(native)
-          @settlement.carry_out(engine, native, event, @settlement.decide(error || event.failure, event))
+        failed.each { |native, event| fail_one(engine, native, event, error || event.failure, left) }
+      end
+
+      def fail_one(engine, native, event, error, left)
+        decision = @settlement.decide(error, event)
+        decision.done? ? left.delete(native) : left.fail(native)
+        @settlement.carry_out(engine, native, event, decision)
+      end
+
+      # The events of a batch that are not settled.
+      class Left
+        # @param ordered [Boolean] whether later events of a key wait for one that failed
+        def initialize(engine, natives, ordered:)
+          @engine = engine
+          @natives = natives.to_h { |native| [native, true] }.compare_by_identity
+          @failed = ({} if ordered)
+        end
+
+        def delete(native)
+          @natives.delete(native)
+        end
+
+        def fail(native)
+          delete(native)
+          @failed[native.key_hash] = true if @failed
+        end
+
+        # Gives back those that wait for one that failed.
+        # @return [Array<Native::StreamEvent>] the others
+        def ready(natives)
+          return natives if @failed.nil? || @failed.empty?
+
+          waiting, ready = natives.partition { |native| @failed.key?(native.key_hash) }
+          waiting.each { |native| delete(native) }
+          @engine.give_back(waiting) unless waiting.empty?
+          ready
+        end
+
+        def each(&block)
+          @natives.each_key(&block)
         end
       end
+      private_constant :Left
     end
     private_constant :BatchDelivery
   end

@@ -14,10 +14,6 @@ module RedisIPC
   #   event.position       #=> "1767225600000-0"
   #   event.attempt        #=> 1
   class ChangeEvent
-    # Stands in for the core's event in one that Marshal loaded.
-    Loaded = Struct.new(:id, :ms, :fields, :deliveries, :received_ms)
-    private_constant :Loaded
-
     # @param native [Native::StreamEvent]
     # @param format [Events::EntryFormat] how its source's entries are read
     # @api private
@@ -49,9 +45,10 @@ module RedisIPC
       @format.type(fields)
     end
 
-    # @return [String, nil] what it belongs to, such as the id of an order
+    # @return [String, nil] what it belongs to, such as the id of an order: the key that {Events.publish} was given, or
+    #   what `order :key, by:` names
     def key
-      @format.key(fields)
+      @format.key(fields) { data }
     end
 
     # Returns what is known of the new state: what the JSON holds, or the fields of a foreign entry as Strings. Hash
@@ -128,11 +125,15 @@ module RedisIPC
 
     # @return [Boolean] whether it may have run before
     def redelivered?
-      attempt > 1
+      @native.redelivered?
     end
 
-    # @return [nil] the epoch of the owner of its lane: without an order there are no lanes
-    def fence; end
+    # Returns the epoch of this process's right to handle the events of this key. It grows with each process that has
+    # it, so a sink that has seen a higher one can refuse a stale writer.
+    # @return [Integer, nil] nil without an order
+    def fence
+      @native.fence
+    end
 
     # @return [nil] the transaction it belongs to: an entry of a stream belongs to none
     def transaction; end
@@ -200,13 +201,14 @@ module RedisIPC
 
     # @api private
     def marshal_dump
-      [Loaded.members.map { |name| @native.public_send(name) }, @format]
+      names = Events::STORED - [:redelivered]
+      [[*names.map { |name| @native.public_send(name) }, redelivered?], @format]
     end
 
     # @api private
     def marshal_load(dumped)
       values, @format = dumped
-      @native = Loaded.new(*values).freeze
+      @native = Events.stored(values)
       @memo = {}
       freeze
     end

@@ -39,10 +39,15 @@ module RedisIPC
         end
 
         # Says in which order events are handled.
-        # @param order [Symbol] `:none`, the default: any thread of any process takes the next event. There is no other
-        #   yet
-        # @param options [Hash] none yet
+        # @param order [Symbol] `:none`, the default: any thread of any process takes the next event; `:key`: events of
+        #   the same key are handled one after the other, across all processes; `:source`: all events are
+        # @param options [Hash] of `:key`: `by:` names the field that holds the key, or the part of the data (else it is
+        #   the key that {Events.publish} was given), and `lanes:` is into how many parts keys are divided among
+        #   processes (64); of both: `then: :hold_key` lets the later events of a key wait after one of them has become
+        #   a dead letter, until someone has that tried again or discards it
         # @return [self]
+        # @example
+        #   order :key, by: "order_id"
         def order(order, **options)
           ConsumerState.of(self).say(:order, [order, options])
           self
@@ -143,6 +148,19 @@ module RedisIPC
           self
         end
 
+        # Sets the block that is told what may be missing. Without one, the log tells it. It keeps its own `self`.
+        # @yieldparam loss [Loss]
+        # @return [self]
+        # @raise [ArgumentError] without a block
+        # @example
+        #   on_loss { |loss| Reconcile.perform_later(loss.since, loss.until) }
+        def on_loss(&block)
+          raise ArgumentError, "on_loss needs a block" unless block
+
+          ConsumerState.of(self).say(:on_loss, block)
+          self
+        end
+
         # Adds middleware that surrounds the handler, from the next {start} on. That of a class above is outside of a
         # subclass's. An exception that it raises counts as the handler's.
         # @param link [#call, nil] instead of a block
@@ -216,17 +234,22 @@ module RedisIPC
         end
 
         # Handles no more events until {resume}. Handlers that run go on. Other processes of the group go on, too.
+        # @param key [String, Symbol, Integer, nil] pauses only the events of this key, while this process has it
         # @return [self]
         # @raise [NotConnectedError] if it is not started
-        def pause
-          ConsumerState.of(self).started.pause
+        # @raise [ConfigurationError] if a key is given, and there is no order by key
+        def pause(key: nil)
+          started = ConsumerState.of(self).started
+          key.nil? ? started.pause : started.pause_key(key, true)
           self
         end
 
+        # @param key [String, Symbol, Integer, nil] lets only the events of this key go on
         # @return [self]
-        # @raise [NotConnectedError] if it is not started
-        def resume
-          ConsumerState.of(self).started.resume
+        # @raise (see pause)
+        def resume(key: nil)
+          started = ConsumerState.of(self).started
+          key.nil? ? started.resume : started.pause_key(key, false)
           self
         end
 

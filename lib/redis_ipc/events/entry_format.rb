@@ -21,8 +21,10 @@ module RedisIPC
       # @param json [String, false, nil] the field that holds JSON; false: no entry is decoded; nil: those of
       #   {Events.publish} are
       # @param type [String, nil] the field that holds the type
-      def initialize(source, json: nil, type: nil)
+      # @param by [String, nil] the field that holds the key, or its name in the data; nil: the key of {Events.publish}
+      def initialize(source, json: nil, type: nil, by: nil)
         @source = source
+        @by = by
         @json = json
         @type = type
         freeze
@@ -52,9 +54,12 @@ module RedisIPC
       end
 
       # @param fields [Hash{String => String}]
+      # @yieldreturn [Object] the data
       # @return [String, nil]
       def key(fields)
-        fields[KEY] if own?(fields)
+        return fields[@by] if @by && fields.key?(@by)
+
+        @by ? part(yield, @by) : fields[KEY]
       end
 
       # @param fields [Hash{String => String}]
@@ -73,6 +78,12 @@ module RedisIPC
       end
 
       private
+
+      # @return [String, nil] as the core reads it
+      def part(data, name)
+        value = data[name] if data.is_a?(Hash)
+        value.to_s unless value.nil? || value.is_a?(Hash) || value.is_a?(Array)
+      end
 
       # Returns whether the entry has the form of {Events.publish}, and the consumer does not say how to read it.
       def own?(fields)

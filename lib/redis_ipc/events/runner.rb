@@ -35,6 +35,15 @@ module RedisIPC
         session.engine.resume
       end
 
+      # @param key [String]
+      # @param paused [Boolean]
+      # @raise [ConfigurationError] without an order by key
+      def pause_key(key, paused)
+        return if session.engine.pause_key(Names.check("the key", key.to_s), paused)
+
+        raise ConfigurationError, "#{@setup.name} has no order by key, so no key can be paused alone: say order :key"
+      end
+
       def paused?
         @paused ? true : false
       end
@@ -99,7 +108,7 @@ module RedisIPC
       private
 
       def open_session(setup)
-        session = Session.new(setup, report: method(:report), reconnected: method(:reconnected))
+        session = Session.new(setup, report: method(:report), reconnected: method(:reconnected), lost: method(:lost))
         begin_session(session) do
           session.engine.pause if @paused
           session.run(@delivery)
@@ -111,6 +120,16 @@ module RedisIPC
         payload = { **told_place, id: id, error: exception, **(event ? { event: event } : {}) }
         Instrumentation.publish(:dead_letter, payload) if event || exception.is_a?(DeadLetteredError)
         Instrumentation.publish(:error, payload)
+      end
+
+      # Tells the user that events may be missing: `on_loss`, or else the log.
+      def lost(loss)
+        told = @setup.on_loss
+        told ? told.call(loss) : note(loss)
+      rescue StandardError => e
+        report(e, about: "on_loss")
+      ensure
+        Instrumentation.publish(:loss, { **told_place, loss: loss })
       end
 
       def reconnected(outage)

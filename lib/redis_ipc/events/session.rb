@@ -11,10 +11,12 @@ module RedisIPC
       # @param setup [Setup]
       # @param report [#call] tells the user of an error
       # @param reconnected [#call] is called with the seconds of an outage that is over
-      def initialize(setup, report:, reconnected:)
+      # @param lost [#call] is called with a {Loss}
+      def initialize(setup, report:, reconnected:, lost:)
         @settings = setup
         @report = report
         @reconnected = reconnected
+        @lost = lost
         label = "#{setup.stream}/#{setup.group}"
         @reporter = ThreadPool.new("event reporter", label) { tell_one }
         super(label, setup.callables, workers: nil, others: [@reporter]) do |logins|
@@ -49,6 +51,10 @@ module RedisIPC
       end
 
       private
+
+      def pass_on(report)
+        report.kind == :loss ? @lost.call(Loss.new(report.loss)) : super
+      end
 
       # Ends the handlers that still run, where the executor can.
       def wait_for_answers(_deadline)

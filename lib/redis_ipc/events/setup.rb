@@ -12,7 +12,7 @@ module RedisIPC
       ELSEWHERE = { threads: "concurrency threads: 5", from: "stream \"name\", from: :beginning",
                     batch_size: "batch size: 500" }.freeze
       # What runs for an event. It is read when a handler begins, because a reload may have replaced it.
-      Code = Struct.new(:format, :invoker, :middleware, :policy, :on_error)
+      Code = Struct.new(:format, :invoker, :middleware, :policy, :on_error, :on_loss)
       private_constant :THREADS, :ATTEMPTS, :ELSEWHERE, :Code
 
       # @return [String]
@@ -46,6 +46,7 @@ module RedisIPC
         read_source(state, code)
         read_handlers(state, code)
         code.on_error = state.said(:on_error)
+        code.on_loss = state.said(:on_loss)
         @resource = state.said(:resource)
         code.middleware = Middleware.new.tap { |list| state.links.each { |link| list.add(link) } }
         read_options(state, code, given.dup)
@@ -55,7 +56,7 @@ module RedisIPC
 
       # @return [Boolean] whether events are handled in an order
       def ordered?
-        false
+        @order[:order] != "none"
       end
 
       # @return [EntryFormat]
@@ -81,6 +82,11 @@ module RedisIPC
       # @return [#call, nil]
       def on_error
         code.on_error
+      end
+
+      # @return [#call, nil]
+      def on_loss
+        code.on_loss
       end
 
       # @param error [Exception]
@@ -131,8 +137,9 @@ module RedisIPC
         @stream, options = Words.stream(name, *(state.said(:stream) || [nil, {}]))
         @group = options[:group]
         @from = options[:from]
-        code.format = EntryFormat.new(@stream, json: options[:json], type: options[:type])
-        Words.order(name, *(state.said(:order) || [:none, {}]))
+        @order = Words.order(name, *(state.said(:order) || [:none, {}]))
+        code.format = EntryFormat.new(@stream, json: options[:json], type: options[:type], by: @order[:by])
+        @order = @order.merge(json: options[:json] || nil).compact.freeze
       end
 
       def read_handlers(state, code)
@@ -165,7 +172,7 @@ module RedisIPC
         Check.refuse("#{word}: is no option of start: say #{ELSEWHERE[word]}") if word
         @redis_options = given.fetch(:redis_options) { RedisIPC.configuration.redis_options }
         options = given.merge(redis_options: redis_options, from: @from, threads: concurrency.handlers,
-                              attempts: policy.most_attempts)
+                              attempts: policy.most_attempts, **@order)
         # A field `id` of a foreign entry may be anything.
         options = options.merge(remember_ids: 0) if format.foreign?
         @batch ? options.merge(batch_size: @batch.first) : options

@@ -8,7 +8,7 @@ module RedisIPC
 
       # Words that {Events.consume} takes as keywords, and that a class says.
       SOURCE = %i[from json type].freeze
-      OTHER = %i[order concurrency batch retry_on discard_on on_error around_event resource
+      OTHER = %i[order concurrency batch retry_on discard_on on_error on_loss around_event resource
                  processor cdc].freeze
       private_constant :SOURCE, :OTHER
 
@@ -50,17 +50,19 @@ module RedisIPC
       end
 
       # Handles no more events until {#resume}. Handlers that run go on.
+      # @param key [String, Symbol, Integer, nil] as for {Consumer.pause}
       # @return [self]
-      # @raise [NotConnectedError] if it is stopped
-      def pause
-        @consumer.pause
+      # @raise (see Consumer.pause)
+      def pause(key: nil)
+        @consumer.pause(key: key)
         self
       end
 
+      # @param key [String, Symbol, Integer, nil] as for {Consumer.resume}
       # @return [self]
-      # @raise [NotConnectedError] if it is stopped
-      def resume
-        @consumer.resume
+      # @raise (see Consumer.pause)
+      def resume(key: nil)
+        @consumer.resume(key: key)
         self
       end
 
@@ -100,12 +102,19 @@ module RedisIPC
       private
 
       def say(words)
-        @consumer.order(words[:order]) if words.key?(:order)
+        say_order(words[:order]) if words.key?(:order)
         @consumer.concurrency(**words[:concurrency]) if words.key?(:concurrency)
         @consumer.batch(**words[:batch]) if words.key?(:batch)
         say_rules(words)
         words[:on_error]&.then { |told| @consumer.on_error { |exception| told.call(exception) } }
+        words[:on_loss]&.then { |told| @consumer.on_loss { |loss| told.call(loss) } }
         Array(words[:around_event]).each { |link| @consumer.around_event(link) }
+      end
+
+      # @param given [Symbol, Array] `[:key, { by: "order_id" }]`
+      def say_order(given)
+        order, options = given
+        @consumer.order(order, **(options || {}))
       end
 
       def say_rules(words)

@@ -7,12 +7,14 @@ module RedisIPC
     module Words
       STREAM = %i[group from json type].freeze
       BATCH = %i[size within].freeze
-      ORDERS = %i[none key source].freeze
+      # The options of each order.
+      ORDER = { none: [], key: %i[by lanes then], source: %i[then] }.freeze
+      LANES = (1..1024)
       SIZES = (1..10_000)
       # Seconds.
       WITHIN = 60
       POSITION = /\A\d{1,20}-\d{1,20}\z/
-      private_constant :STREAM, :BATCH, :ORDERS, :SIZES, :WITHIN, :POSITION
+      private_constant :STREAM, :BATCH, :ORDER, :LANES, :SIZES, :WITHIN, :POSITION
 
       class << self
         # @return [Array(String, Hash)] the stream's name, and the checked options
@@ -26,11 +28,16 @@ module RedisIPC
              type: field("type", options[:type]) }]
         end
 
+        # @return [Hash{Symbol => Object}] the checked order, as the core takes it
         def order(who, order, options)
-          known = ORDERS.include?(order)
+          known = ORDER[order]
           Check.refuse("the order of #{who} must be :none, :key or :source, got #{order.inspect}") unless known
-          Check.refuse("order #{order.inspect} is not there yet: only :none is") unless order == :none
-          Check.known(who, "order :none", options, [])
+          Check.refuse("partitions: of order :key is not there yet") if options.key?(:partitions)
+          Check.known(who, "order #{order.inspect}", options, known)
+          lanes = options[:lanes]
+          { order: order.name, by: field("by", options[:by], "order"),
+            lanes: lanes && Check.number("lanes: of order", lanes, LANES),
+            holds_keys: holds_keys(who, options[:then]) }.compact
         end
 
         # @return [Array(Integer, Float)] the size, and the seconds
@@ -65,10 +72,17 @@ module RedisIPC
           Check.named("the group's name", name)
         end
 
-        def field(word, name)
+        def field(word, name, place = "stream")
           return if name.nil?
 
-          Check.named("#{word}: of stream, the name of a field,", name)
+          Check.named("#{word}: of #{place}, the name of a field,", name)
+        end
+
+        def holds_keys(who, after)
+          return if after.nil? || after == :go_on
+          return true if after == :hold_key
+
+          Check.refuse("then: of the order of #{who} must be :go_on or :hold_key, got #{after.inspect}")
         end
 
         def time(what, given)

@@ -5,9 +5,6 @@ module RedisIPC
     # Stands in for the core's consumer, for one group of one stream.
     # @api private
     class EventEngine
-      # Has the methods of the core's events.
-      Stored = Struct.new(:id, :ms, :fields, :deliveries, :received_ms)
-
       COUNTERS = %i[taken redelivered acknowledged unacknowledged deleted suppressed released dead_lettered held resting
                     reconnections reports_dropped].freeze
       private_constant :COUNTERS
@@ -32,12 +29,12 @@ module RedisIPC
         # @param fields [Array<Array(String, String)>]
         # @param deliveries [Integer]
         # @param id [String, nil] that of an entry that was there before
-        # @return [Stored]
+        # @return [Events::StoredEvent]
         def entry(fields, deliveries: 1, id: nil)
           now = Process.clock_gettime(Process::CLOCK_REALTIME, :millisecond)
           number = @lock.synchronize { @entries += 1 }
           texts = fields.to_h { |pair| pair.map { |one| text(one) } }.freeze
-          Stored.new(id || "#{now}-#{number}", now, texts, deliveries, now).freeze
+          Events.stored([id || "#{now}-#{number}", now, texts, deliveries, now])
         end
 
         private
@@ -59,7 +56,7 @@ module RedisIPC
         @lock = Mutex.new
       end
 
-      # @param entry [Stored]
+      # @param entry [Events::StoredEvent]
       # @return [void]
       def take(entry)
         count(:taken)

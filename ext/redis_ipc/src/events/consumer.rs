@@ -12,14 +12,14 @@ use crate::ruby::reports::{NativeReport, counters};
 use magnus::prelude::*;
 use magnus::typed_data::Obj;
 use magnus::{Error, RArray, RHash, RModule, Ruby, Value, function, method};
-use redis_ipc_core::events::{ConsumerOptions, DeadEvent, EventConsumer, From, InFlight};
+use redis_ipc_core::events::{self, Consumer, ConsumerOptions, DeadEvent, From, InFlight};
 use redis_ipc_core::{Error as CoreError, ErrorKind, Interrupt, StreamId};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// A consumer, and the process it belongs to.
 #[magnus::wrap(class = "RedisIPC::Native::EventConsumer", free_immediately, size)]
-pub struct NativeEventConsumer(ProcessBound<Arc<EventConsumer>>);
+pub struct NativeEventConsumer(ProcessBound<Arc<Box<dyn Consumer>>>);
 
 impl NativeEventConsumer {
     fn start(
@@ -31,11 +31,11 @@ impl NativeEventConsumer {
     ) -> Result<Self, Error> {
         let mut options = parse_options(ruby, options)?;
         logins::connect(ruby, logins, &mut options.redis)?;
-        let start = move || EventConsumer::start(&stream, &group, options);
-        ProcessBound::start(ruby, start, EventConsumer::close).map(Self)
+        let start = move || events::start(&stream, &group, options);
+        ProcessBound::start(ruby, start, |consumer| consumer.close()).map(Self)
     }
 
-    fn consumer(&self, ruby: &Ruby) -> Result<&Arc<EventConsumer>, Error> {
+    fn consumer(&self, ruby: &Ruby) -> Result<&Arc<Box<dyn Consumer>>, Error> {
         self.0.get_or(ruby, "the consumer was started before this process was forked; start it again here")
     }
 
@@ -43,20 +43,22 @@ impl NativeEventConsumer {
     fn inquire<T: Send + 'static>(
         &self,
         ruby: &Ruby,
-        work: impl FnOnce(&EventConsumer) -> Result<T, CoreError> + Send + 'static,
+        work: impl FnOnce(&dyn Consumer) -> Result<T, CoreError> + Send + 'static,
     ) -> Result<T, Error> {
         let consumer = Arc::clone(self.consumer(ruby)?);
-        wait_for_thread(ruby, move || work(&consumer), drop)?.map_err(|error| errors::raise(ruby, &error))
+        wait_for_thread(ruby, move || work(&**consumer), drop)?.map_err(|error| errors::raise(ruby, &error))
     }
 
     /// The next events, at most `most`; nil once no more come.
     fn take(ruby: &Ruby, rb_self: &Self, most: usize) -> Result<Option<RArray>, Error> {
-        take_by(ruby, rb_self.consumer(ruby)?, |consumer, interrupt| consumer.take(most, interrupt))
+        take_by(ruby, &***rb_self.consumer(ruby)?, |consumer, interrupt| consumer.take(most, interrupt))
     }
 
     /// The next events for so many free handlers; nil once no more come.
     fn take_for(ruby: &Ruby, rb_self: &Self, handlers: usize) -> Result<Option<RArray>, Error> {
-        take_by(ruby, rb_self.consumer(ruby)?, |consumer, interrupt| consumer.take_for(handlers, interrupt))
+        take_by(ruby, &***rb_self.consumer(ruby)?, |consumer, interrupt| {
+            consumer.take_for(handlers, interrupt)
+        })
     }
 
     /// The next event, if there is one already.
@@ -68,7 +70,7 @@ impl NativeEventConsumer {
     /// The next `size` events, or what there is `within` seconds after the first; nil once no more come.
     fn take_batch(ruby: &Ruby, rb_self: &Self, size: usize, within: f64) -> Result<Option<RArray>, Error> {
         let within = seconds(within);
-        take_by(ruby, rb_self.consumer(ruby)?, |consumer, interrupt| {
+        take_by(ruby, &***rb_self.consumer(ruby)?, |consumer, interrupt| {
             consumer.take_batch(size, within, interrupt)
         })
     }
@@ -98,24 +100,25 @@ impl NativeEventConsumer {
     }
 
     fn pause(ruby: &Ruby, rb_self: &Self) -> Result<(), Error> {
-        rb_self.consumer(ruby).map(|consumer| consumer.pause())
+        rb_self.consumer(ruby).map(|consumer| consumer.pause(true))
     }
 
     fn resume(ruby: &Ruby, rb_self: &Self) -> Result<(), Error> {
-        rb_self.consumer(ruby).map(|consumer| consumer.resume())
+        rb_self.consumer(ruby).map(|consumer| consumer.pause(false))
     }
 
-    fn is_paused(ruby: &Ruby, rb_self: &Self) -> Result<bool, Error> {
-        rb_self.consumer(ruby).map(|consumer| consumer.is_paused())
+    /// Pauses a key, or lets it go on; false if there is no order by key.
+    fn pause_key(ruby: &Ruby, rb_self: &Self, key: String, is_paused: bool) -> Result<bool, Error> {
+        rb_self.consumer(ruby).map(|consumer| consumer.pause_key(&key, is_paused))
     }
 
     fn lag(ruby: &Ruby, rb_self: &Self) -> Result<Option<u64>, Error> {
-        rb_self.inquire(ruby, EventConsumer::lag)
+        rb_self.inquire(ruby, |consumer| consumer.lag())
     }
 
     /// How far the group is: the last id of the stream, the last one that was delivered, and how many are pending.
     fn progress(ruby: &Ruby, rb_self: &Self) -> Result<(String, String, u64), Error> {
-        let progress = rb_self.inquire(ruby, EventConsumer::progress)?;
+        let progress = rb_self.inquire(ruby, |consumer| consumer.progress())?;
         Ok((progress.last.to_string(), progress.delivered.to_string(), progress.pending))
     }
 
@@ -143,12 +146,6 @@ impl NativeEventConsumer {
         wait_for_thread(ruby, move || consumer.quiet(), drop)
     }
 
-    /// Waits until what was taken is done, at most for so many seconds.
-    fn wait_until_done(ruby: &Ruby, rb_self: &Self, time: f64) -> Result<(), Error> {
-        let (consumer, time) = (Arc::clone(rb_self.consumer(ruby)?), seconds(time));
-        wait_for_thread(ruby, move || consumer.wait_until_done(time), drop)
-    }
-
     /// Ends everything.
     fn close(ruby: &Ruby, rb_self: &Self) -> Result<(), Error> {
         let consumer = Arc::clone(rb_self.consumer(ruby)?);
@@ -166,10 +163,6 @@ impl NativeEventConsumer {
 
     fn is_connected(&self) -> bool {
         self.0.own().is_some_and(|consumer| consumer.is_connected())
-    }
-
-    fn name(ruby: &Ruby, rb_self: &Self) -> Result<String, Error> {
-        Ok(rb_self.consumer(ruby)?.name().to_owned())
     }
 
     fn stats(ruby: &Ruby, rb_self: &Self) -> Result<RHash, Error> {
@@ -193,7 +186,7 @@ impl NativeEventConsumer {
     }
 
     fn count_dead_letters(ruby: &Ruby, rb_self: &Self) -> Result<u64, Error> {
-        rb_self.inquire(ruby, EventConsumer::count_dead_letters)
+        rb_self.inquire(ruby, |consumer| consumer.count_dead_letters())
     }
 
     fn retry_dead_letter(ruby: &Ruby, rb_self: &Self, id: String) -> Result<bool, Error> {
@@ -209,8 +202,8 @@ impl NativeEventConsumer {
 
 fn take_by(
     ruby: &Ruby,
-    consumer: &EventConsumer,
-    take: impl Fn(&EventConsumer, &Interrupt) -> Option<Vec<Arc<InFlight>>>,
+    consumer: &dyn Consumer,
+    take: impl Fn(&dyn Consumer, &Interrupt) -> Option<Vec<Arc<InFlight>>>,
 ) -> Result<Option<RArray>, Error> {
     let interrupt = Interrupt::default();
     let wait = || match take(consumer, &interrupt) {
@@ -283,14 +276,12 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("bury", method!(entry::method2(NativeEventConsumer::bury), 2))?;
     class.define_method("pause", method!(entry::method0(NativeEventConsumer::pause), 0))?;
     class.define_method("resume", method!(entry::method0(NativeEventConsumer::resume), 0))?;
-    class.define_method("paused?", method!(entry::method0(NativeEventConsumer::is_paused), 0))?;
+    class.define_method("pause_key", method!(entry::method2(NativeEventConsumer::pause_key), 2))?;
     class.define_method("lag", method!(entry::method0(NativeEventConsumer::lag), 0))?;
     class.define_method("progress", method!(entry::method0(NativeEventConsumer::progress), 0))?;
     class.define_method("seek", method!(entry::method1(NativeEventConsumer::seek), 1))?;
     class.define_method("made_group?", method!(entry::method0(NativeEventConsumer::has_made_group), 0))?;
     class.define_method("quiet", method!(entry::method0(NativeEventConsumer::quiet), 0))?;
-    class
-        .define_method("wait_until_done", method!(entry::method1(NativeEventConsumer::wait_until_done), 1))?;
     class.define_method("close", method!(entry::method0(NativeEventConsumer::close), 0))?;
     class.define_method("next_report", method!(entry::method0(NativeEventConsumer::next_report), 0))?;
     class.define_method(
@@ -298,7 +289,6 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
         method!(entry::getter(NativeEventConsumer::inherited_sockets), 0),
     )?;
     class.define_method("connected?", method!(entry::getter(NativeEventConsumer::is_connected), 0))?;
-    class.define_method("consumer_name", method!(entry::method0(NativeEventConsumer::name), 0))?;
     class.define_method("stats", method!(entry::method0(NativeEventConsumer::stats), 0))?;
     class.define_method("dead_letters", method!(entry::method2(NativeEventConsumer::dead_letters), 2))?;
     class.define_method(

@@ -37,6 +37,24 @@ impl NativeStreamEvent {
         self.held.deliveries
     }
 
+    fn is_redelivered(&self) -> bool {
+        self.held.is_redelivered()
+    }
+
+    /// The epoch of the lane's owner; nil without an order.
+    fn fence(&self) -> Option<u64> {
+        self.held.spot.map(|spot| spot.epoch)
+    }
+
+    fn lane(&self) -> Option<u64> {
+        self.held.spot.map(|spot| u64::from(spot.lane))
+    }
+
+    /// What tells one key of an order from another; nil without an order.
+    fn key_hash(&self) -> Option<u64> {
+        self.held.spot.map(|spot| spot.key)
+    }
+
     fn received_ms(&self) -> u64 {
         self.held.received_ms
     }
@@ -72,6 +90,10 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("id", method!(entry::getter(NativeStreamEvent::id), 0))?;
     class.define_method("ms", method!(entry::getter(NativeStreamEvent::ms), 0))?;
     class.define_method("deliveries", method!(entry::getter(NativeStreamEvent::deliveries), 0))?;
+    class.define_method("redelivered?", method!(entry::getter(NativeStreamEvent::is_redelivered), 0))?;
+    class.define_method("fence", method!(entry::getter(NativeStreamEvent::fence), 0))?;
+    class.define_method("lane", method!(entry::getter(NativeStreamEvent::lane), 0))?;
+    class.define_method("key_hash", method!(entry::getter(NativeStreamEvent::key_hash), 0))?;
     class.define_method("received_ms", method!(entry::getter(NativeStreamEvent::received_ms), 0))?;
     class.define_method("fields", method!(entry::method0(NativeStreamEvent::fields), 0))?;
     settle_class::<NativeStreamEvent>(ruby);

@@ -17,12 +17,14 @@ impl NativeReport {
         Ok(fetch(ruby, reports)?.map(Self))
     }
 
-    /// `:failure`, `:settled` (a watched call has ended) or `:reconnected` (an outage is over).
+    /// `:failure`, `:settled` (a watched call has ended), `:reconnected` (an outage is over) or `:loss` (events may be
+    /// missing).
     fn kind(ruby: &Ruby, rb_self: &Self) -> Result<StaticSymbol, Error> {
         Ok(ruby.sym_new(match rb_self.0 {
             Report::Failure(_) => "failure",
             Report::Settled(_) => "settled",
             Report::Reconnected(_) => "reconnected",
+            Report::Loss(_) => "loss",
         }))
     }
 
@@ -48,6 +50,20 @@ impl NativeReport {
             Report::Reconnected(outage) => Some(outage.as_secs_f64()),
             _ => None,
         })
+    }
+
+    /// What a loss tells, by name; else nil. Times are in ms since 1970.
+    fn loss(ruby: &Ruby, rb_self: &Self) -> Result<Option<RHash>, Error> {
+        let Report::Loss(loss) = &rb_self.0 else { return Ok(None) };
+        let hash = ruby.hash_new();
+        hash.aset(ruby.to_symbol("source"), loss.source.as_str())?;
+        hash.aset(ruby.to_symbol("node"), loss.node.as_str())?;
+        hash.aset(ruby.to_symbol("cause"), ruby.to_symbol(loss.cause.to_string()))?;
+        hash.aset(ruby.to_symbol("since_ms"), loss.since_ms)?;
+        hash.aset(ruby.to_symbol("until_ms"), loss.until_ms)?;
+        hash.aset(ruby.to_symbol("at_most"), loss.at_most)?;
+        hash.aset(ruby.to_symbol("exact"), loss.is_exact)?;
+        Ok(Some(hash))
     }
 }
 
@@ -76,6 +92,7 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
         get "outage" => |it| it.outage();
         "kind", 0 => method0(NativeReport::kind);
         "error", 0 => method0(NativeReport::error);
+        "loss", 0 => method0(NativeReport::loss);
     });
     Ok(())
 }

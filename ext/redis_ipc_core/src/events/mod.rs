@@ -1,27 +1,22 @@
 //! Events from Redis Streams, the core of `RedisIPC::Events`.
 //!
-//! An [`EventConsumer`] is one process's part in a consumer group whose entries are events. Like request/reply it
-//! uses the group consumer of the foundation for reading, leases, take-over and dead letters. A [`Publisher`] adds
-//! entries.
+//! [`start`] starts a [`Consumer`], one process's part in a group whose entries are events. Without an order that is a
+//! consumer group of Redis: like request/reply it uses the group consumer of the foundation for reading, leases, take-over
+//! and dead letters. With an order the instances share lanes instead. A [`Publisher`] adds entries.
 
-mod acknowledgement;
-mod admission;
-mod event_consumer;
-mod group;
-mod in_flight;
-mod lag;
-mod options;
-mod pause;
+mod common;
+mod consumer_group;
+mod lanes;
 mod publisher;
-mod recent_ids;
-mod retries;
 mod sending;
-mod timer;
+mod start;
 mod trimming;
 
-pub use event_consumer::{DeadEvent, EventConsumer, Progress};
-pub use in_flight::InFlight;
-pub use options::{ConsumerOptions, From, PublisherOptions};
+pub use common::consumer::{Consumer, Progress};
+pub use common::dead_event::DeadEvent;
+pub use common::in_flight::{InFlight, InLane};
+pub use common::options::{ConsumerOptions, From, Order, PublisherOptions};
 pub use publisher::{PublishOptions, Published, Publisher};
 pub use sending::NewEvent;
+pub use start::start;
 pub use trimming::{Limit, Trim, Trimmed};

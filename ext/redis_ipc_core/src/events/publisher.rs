@@ -1,7 +1,8 @@
 //! Adds events to streams.
 
 use crate::error::{Error, ErrorKind, Fate, Place};
-use crate::events::options::PublisherOptions;
+use crate::events::common::options::PublisherOptions;
+use crate::events::lanes;
 use crate::events::sending::{Form, NewEvent, Producers, Sending};
 use crate::events::trimming::{self, Limit, Trim, Trimmed, Trimmings};
 use crate::foundation::payload::stream_entry::StreamId;
@@ -201,12 +202,14 @@ impl Publisher {
         }
     }
 
-    /// Deletes a consumer group, with all that is pending in it.
+    /// Deletes a consumer, with or without an order, and all that it has not handled.
     ///
     /// # Errors
     ///
     /// Redis cannot be reached or refuses.
     pub fn delete_group(&self, stream: &str, group: &str) -> Result<(), Error> {
+        let key = lanes::key(stream, group);
+        self.connections.run(&key, redis::cmd("DEL").arg(&key))?;
         self.connections.run(stream, redis::cmd("XGROUP").arg("DESTROY").arg(stream).arg(group)).map(drop)
     }
 

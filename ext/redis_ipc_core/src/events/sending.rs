@@ -1,6 +1,6 @@
 //! The commands that add events to a stream, such that sending them again adds nothing twice.
 
-use crate::events::recent_ids::ID;
+use crate::events::common::recent_ids::ID;
 use crate::foundation::payload::stream_entry::StreamId;
 use crate::foundation::redis::resp::replies::{self, refused, unexpected};
 use crate::foundation::runtime::sync::Mutex;

@@ -114,7 +114,7 @@ pub struct Trimmed {
 }
 
 impl Trimmed {
-    /// Reads the reply to [`command`].
+    /// Reads the reply to `command`.
     pub fn read(reply: &Value) -> Self {
         let count = |value: &Value| match value {
             Value::Int(count) => u64::try_from(*count).unwrap_or(0),

@@ -7,6 +7,7 @@ pub mod id;
 pub mod json;
 pub mod key_part;
 pub mod limits;
+pub mod loss;
 pub mod option_reader;
 pub mod stream_entry;
 pub mod text;

@@ -12,6 +12,9 @@ pub mod error_codes;
 pub mod group_consumer;
 pub mod health;
 pub mod link;
+#[cfg(test)]
+#[cfg(feature = "live-tests")]
+pub mod live_server;
 pub mod logins;
 pub mod master_watch;
 pub mod pace;

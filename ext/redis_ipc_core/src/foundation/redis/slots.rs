@@ -15,7 +15,7 @@ fn tag(key: &[u8]) -> Option<&[u8]> {
 }
 
 /// Computes CRC-16/XMODEM: polynomial 0x1021, not reflected, initial value 0.
-fn crc16(bytes: &[u8]) -> u16 {
+pub fn crc16(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0, |crc, byte| (crc << 8) ^ TABLE[usize::from((crc >> 8) as u8 ^ byte)])
 }
 

@@ -1,7 +1,9 @@
-//! Reports from the core to the user: errors that no caller gets, the ends of outages, and the ends of watched calls.
+//! Reports from the core to the user: errors that no caller gets, the ends of outages, losses, and the ends of watched
+//! calls.
 
 use crate::error::Error;
 use crate::foundation::payload::id::Id;
+use crate::foundation::payload::loss::Loss;
 use crate::foundation::runtime::stats::Stats;
 use crossbeam_channel::{Receiver, Sender, bounded, select_biased, unbounded};
 use std::sync::Arc;
@@ -19,6 +21,8 @@ pub enum Report {
     Settled(Id),
     /// All connections are up again, after an outage of this length.
     Reconnected(Duration),
+    /// Events may be missing.
+    Loss(Loss),
 }
 
 /// Sends reports; never blocks.
@@ -32,6 +36,11 @@ impl Reporter {
     /// Reports that all connections are up again.
     pub fn reconnected(&self, outage: Duration) {
         send(&self.sender, Report::Reconnected(outage));
+    }
+
+    /// Reports that events may be missing. A loss is never dropped: there are few.
+    pub fn loss(&self, loss: Loss) {
+        send(&self.sender, Report::Loss(loss));
     }
 
     /// Reports an error that no caller gets. If too many reports wait, the error is dropped and counted.

@@ -8,8 +8,9 @@ module RedisIPC
         # and so many bytes. Numbers are big-endian.
         #
         # A message with events has their number (4 bytes), and of each the length of its id (4) and the id, how often
-        # it was delivered (4), when it was received (8, in ms), the number of its fields (4), and of each name and
-        # value the length (4) and the bytes.
+        # it was delivered (4), when it was received (8, in ms), whether it may have run (1), its fence and the hash of
+        # its key (8 each, 0 without an order), the number of its fields (4), and of each name and value the length (4)
+        # and the bytes.
         #
         # A verdict has a letter and the places of events in their message (4 each): `D` they are done, `G` they are
         # given back, `R` one is tried again after so many seconds (8, a double), `B` one is given up on, for a reason
@@ -24,10 +25,15 @@ module RedisIPC
 
           # An event as a worker process has it.
           # @!attribute place [Integer] its place in the message
-          Event = Struct.new(:id, :deliveries, :received_ms, :fields, :place) do
+          Event = Struct.new(:id, :deliveries, :received_ms, :redelivered, :fence, :key_hash, :fields, :place) do
             # @return [Integer] the milliseconds of its id
             def ms
               id.to_i
+            end
+
+            # @return [Boolean]
+            def redelivered?
+              redelivered
             end
           end
 
@@ -99,7 +105,8 @@ module RedisIPC
             def add(message, native)
               id = native.id
               fields = native.fields
-              message << [id.bytesize, id, native.deliveries, native.received_ms, fields.size].pack("Na*NQ>N")
+              message << [id.bytesize, id, native.deliveries, native.received_ms, native.redelivered? ? 1 : 0,
+                          native.fence.to_i, native.key_hash.to_i, fields.size].pack("Na*NQ>CQ>Q>N")
               fields.each { |name, value| message << [name.bytesize, name, value.bytesize, value].pack("Na*Na*") }
             end
 
@@ -107,8 +114,11 @@ module RedisIPC
               id = reader.text
               deliveries = reader.number
               received = reader.long
+              redelivered = reader.byte == 1
+              order = [reader.long, reader.long]
+              order = [nil, nil] if order.first.zero?
               fields = Array.new(reader.number) { [reader.text, reader.text] }.to_h.freeze
-              Event.new(id, deliveries, received, fields, place).freeze
+              Event.new(id, deliveries, received, redelivered, *order, fields, place).freeze
             end
           end
 
@@ -122,6 +132,11 @@ module RedisIPC
             # @return [Integer]
             def number
               @message.unpack1("N", offset: advance(4))
+            end
+
+            # @return [Integer]
+            def byte
+              @message.getbyte(advance(1))
             end
 
             # @return [Integer]

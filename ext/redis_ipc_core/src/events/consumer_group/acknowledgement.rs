@@ -1,7 +1,7 @@
 //! The commands that a consumer writes besides its reads: acknowledgements. One command carries all of a batch.
 
 use crate::error::Error;
-use crate::events::in_flight::InFlight;
+use crate::events::common::in_flight::InFlight;
 use crate::foundation::payload::stream_entry::StreamId;
 use crate::foundation::redis::cluster::Route;
 use crate::foundation::redis::connection::Connection;

@@ -1,12 +1,13 @@
 //! Decides what happens to an entry that was taken: it is handled, or it is given up on.
 
 use crate::error::{Error, ErrorKind};
-use crate::events::acknowledgement::{Acknowledge, Writer};
-use crate::events::group::Group;
-use crate::events::in_flight::InFlight;
-use crate::events::pause::Pause;
-use crate::events::recent_ids::RecentIds;
-use crate::events::retries::Retries;
+use crate::events::common::dead_event::{UNREADABLE, not_whole};
+use crate::events::common::in_flight::InFlight;
+use crate::events::common::pause::Pause;
+use crate::events::common::recent_ids::RecentIds;
+use crate::events::common::retries::Retries;
+use crate::events::consumer_group::acknowledgement::{Acknowledge, Writer};
+use crate::events::consumer_group::group::Group;
 use crate::foundation::payload::fields::Fields;
 use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
 use crate::foundation::redis::connection::Connection;
@@ -20,9 +21,6 @@ use redis::RedisResult;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// How the reason ends for which a part of an event is a dead letter.
-pub const NOT_WHOLE: &str = "not read as a whole";
 
 /// How long no event is taken, before the next check whether events may be taken.
 const LOOK: Duration = Duration::from_millis(100);
@@ -92,8 +90,7 @@ impl admission::Admission for Admission {
     }
 
     fn give_up_unreadable(&self, entries: &[Delivered]) {
-        let reason = "the event cannot be read: it breaks each connection that reads it (client-output-buffer-limit of \
-                      Redis, or the limits in security.md)";
+        let reason = UNREADABLE;
         for entry in entries {
             self.endpoint.stats.taken.increment();
             if self.give_up(*entry, &Fields::default(), reason).is_ok() {
@@ -132,11 +129,7 @@ impl Admission {
             let tried = taken.deliveries - 1;
             format!("delivered {tried} times without being done: each process that took it died or hung")
         } else if let Some(whole) = fields.cut_from() {
-            format!(
-                "the event has {} fields and {} bytes, more than the limit (max_event_size, and 1000 fields), and was \
-                 {NOT_WHOLE}",
-                whole.fields, whole.bytes
-            )
+            not_whole(&whole)
         } else {
             let received = self.endpoint.clock.now();
             return Examined::Runs(InFlight::new(taken.id, fields, taken.deliveries, received));

@@ -1,8 +1,8 @@
 //! The consumer group. It is created where it is missing, and the consumers of dead processes are deleted.
 
 use crate::error::{Error, ErrorKind, Fate};
-use crate::events::in_flight::InFlight;
-use crate::events::options::From;
+use crate::events::common::in_flight::InFlight;
+use crate::events::common::options::From;
 use crate::foundation::payload::stream_entry::StreamId;
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::group_consumer::consumer::GroupConsumer;

@@ -25,6 +25,19 @@ enum Stage {
     Done,
 }
 
+/// Where an event of an ordered consumer belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InLane {
+    /// The lane.
+    pub lane: u16,
+    /// The epoch of the lane's owner.
+    pub epoch: u64,
+    /// The hash of the key: its events run one after the other.
+    pub key: u64,
+    /// The lane's owner before may have begun it.
+    pub may_have_run: bool,
+}
+
 /// An event that this process holds.
 #[derive(Debug)]
 pub struct InFlight {
@@ -38,6 +51,10 @@ pub struct InFlight {
     pub taken: Instant,
     /// When it was taken, in ms on Redis's clock.
     pub received_ms: u64,
+    /// Where it belongs. `None` without an order.
+    pub spot: Option<InLane>,
+    /// The dead letter of which it is tried again, by an ordered consumer.
+    pub letter: Option<StreamId>,
     stage: AtomicU8,
     started: Mutex<Instant>,
     /// It was tried here before: so it is none that crashes its consumers.
@@ -56,6 +73,8 @@ impl InFlight {
             deliveries,
             taken,
             received_ms,
+            spot: None,
+            letter: None,
             stage,
             started: Mutex::new(taken),
             is_retry: false,
@@ -68,7 +87,12 @@ impl InFlight {
         let counts = !self.is_uncounted.load(Ordering::SeqCst);
         let deliveries = self.deliveries.saturating_add(u32::from(counts));
         let again = Self::new(self.id, self.fields.clone(), deliveries, self.received_ms);
-        Self { is_retry: true, ..again }
+        Self { is_retry: true, spot: self.spot, letter: self.letter, ..again }
+    }
+
+    /// Whether it may have run before.
+    pub fn is_redelivered(&self) -> bool {
+        self.deliveries > 1 || self.spot.is_some_and(|spot| spot.may_have_run)
     }
 
     /// Records that a worker has taken it.

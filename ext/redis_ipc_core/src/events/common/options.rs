@@ -24,6 +24,40 @@ pub enum From {
     After(StreamId),
 }
 
+/// How events are ordered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Order {
+    /// One after the other.
+    Source,
+    /// One after the other for each key.
+    Key {
+        /// The field that holds the key, or its name in the JSON. `None` means the field `key`.
+        by: Option<String>,
+        /// The field that holds JSON.
+        json: Option<String>,
+    },
+}
+
+/// The most lanes.
+const LANES: u16 = 1_024;
+
+#[derive(Clone, Copy)]
+enum OrderWord {
+    None,
+    Source,
+    Key,
+}
+
+fn parse_order(reader: &mut OptionReader) -> Result<Option<Order>, Error> {
+    let words = [("none", OrderWord::None), ("source", OrderWord::Source), ("key", OrderWord::Key)];
+    let (by, json) = (reader.string("by")?, reader.string("json")?);
+    Ok(match reader.word("order", &words)? {
+        None | Some(OrderWord::None) => None,
+        Some(OrderWord::Source) => Some(Order::Source),
+        Some(OrderWord::Key) => Some(Order::Key { by, json }),
+    })
+}
+
 impl From {
     /// Returns the position in the form that XGROUP CREATE takes.
     pub fn argument(self) -> String {
@@ -85,6 +119,14 @@ pub struct ConsumerOptions {
     pub remember_ids: usize,
     /// Limits on the dead letters.
     pub dead_letters: Limits,
+    /// The order of events. `None` means that there is none.
+    pub order: Option<Order>,
+    /// How many lanes an ordered consumer has.
+    pub lanes: u16,
+    /// Whether an event that was given up on holds its key until someone decides about its dead letter.
+    pub holds_keys: bool,
+    /// The most events that an ordered consumer holds in memory.
+    pub prefetch: usize,
 }
 
 impl ConsumerOptions {
@@ -95,9 +137,16 @@ impl ConsumerOptions {
     /// An option is unknown or has a wrong type or value (a [`crate::ErrorKind::Configuration`] error).
     pub fn parse(value: Value, environment_url: Option<&str>) -> Result<Self, Error> {
         let mut top = OptionReader::new("", Some(value))?;
+        let order = parse_order(&mut top)?;
+        let most_lanes = if order == Some(Order::Source) { 1 } else { LANES };
         let options = Self {
             redis: RedisOptions::parse(top.section("redis_options")?, environment_url)?,
             from: From::parse(&mut top)?,
+            order,
+            lanes: top.integer("lanes", 1..=u64::from(most_lanes))?.unwrap_or(u64::from(most_lanes.min(64)))
+                as u16,
+            holds_keys: top.boolean("holds_keys")?.unwrap_or(false),
+            prefetch: top.integer("prefetch", 1..=1_000_000)?.unwrap_or(10_000) as usize,
             workers: top.integer("threads", 1..=1_000)?.unwrap_or(5) as usize,
             batch_size: top.integer("batch_size", 1..=10_000)?.unwrap_or(1) as usize,
             lease: top.seconds("lease", DAY)?.unwrap_or(Duration::from_secs(30)),

@@ -1,25 +1,26 @@
 //! One process's part in a consumer group. It starts its parts, hands out events, and stops the parts in order.
 
 use crate::error::{Error, ErrorKind, Fate, Place};
-use crate::events::acknowledgement::{Acknowledge, AcknowledgementContext, Writer};
-use crate::events::admission::{Admission, NOT_WHOLE};
-use crate::events::group::Group;
-use crate::events::in_flight::InFlight;
-use crate::events::lag;
-use crate::events::options::{ConsumerOptions, From};
-use crate::events::pause::Pause;
-use crate::events::recent_ids::{self, RecentIds};
-use crate::events::retries::Retries;
-use crate::events::timer::Timer;
-use crate::foundation::payload::fields::Fields;
+use crate::events::common::consumer::{Consumer, Progress};
+use crate::events::common::dead_event::{DeadEvent, NOT_WHOLE};
+use crate::events::common::in_flight::InFlight;
+use crate::events::common::options::{ConsumerOptions, From};
+use crate::events::common::pause::Pause;
+use crate::events::common::recent_ids::{self, RecentIds};
+use crate::events::common::retries::Retries;
+use crate::events::consumer_group::acknowledgement::{Acknowledge, AcknowledgementContext, Writer};
+use crate::events::consumer_group::admission::Admission;
+use crate::events::consumer_group::group::Group;
+use crate::events::consumer_group::lag;
+use crate::events::consumer_group::timer::Timer;
 use crate::foundation::payload::key_part;
 use crate::foundation::payload::limits::check_name;
-use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
+use crate::foundation::payload::stream_entry::StreamId;
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::group_consumer::admission::Admission as _;
 use crate::foundation::redis::group_consumer::consumer::{Delivered, GroupConsumer};
-use crate::foundation::redis::group_consumer::dead_letters::{ADDED, DeadLetters};
+use crate::foundation::redis::group_consumer::dead_letters::DeadLetters;
 use crate::foundation::redis::group_consumer::reader::GroupReader;
 use crate::foundation::redis::group_consumer::session;
 use crate::foundation::redis::group_consumer::take_over::TakeOver;
@@ -64,57 +65,12 @@ pub struct EventConsumer {
     closed: AtomicBool,
 }
 
-/// How far a group is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
-    /// The last id of the stream.
-    pub last: StreamId,
-    /// The id that was last delivered to the group.
-    pub delivered: StreamId,
-    /// How many entries were delivered and not acknowledged.
-    pub pending: u64,
-}
-
-/// An event that was given up on.
-#[derive(Debug)]
-pub struct DeadEvent {
-    /// The id of the dead letter.
-    pub id: StreamId,
-    /// The id that the event had in its stream.
-    pub entry_id: String,
-    /// Why it was given up on.
-    pub reason: String,
-    /// How often it had been delivered.
-    pub deliveries: u32,
-    /// When it was given up on, in ms on Redis's clock.
-    pub died_at_ms: u64,
-    /// The event's own fields.
-    pub fields: Fields,
-}
-
 impl EventConsumer {
     /// Joins `group` on `stream`, and begins to read. Returns when the consumer is ready.
     ///
     /// # Errors
     ///
     /// A name is blank or too long, Redis cannot be reached or refuses, or no thread could be started.
-    ///
-    /// # Examples
-    ///
-    /// ```no_run
-    /// use redis_ipc_core::Interrupt;
-    /// use redis_ipc_core::events::{ConsumerOptions, EventConsumer};
-    ///
-    /// # fn main() -> Result<(), redis_ipc_core::Error> {
-    /// let options = ConsumerOptions::parse(serde_json::json!({}), Some("redis://localhost:6379"))?;
-    /// let consumer = EventConsumer::start("orders", "mailer", options)?;
-    /// while let Some(events) = consumer.take(16, &Interrupt::default()) {
-    ///     events.iter().for_each(|event| println!("{}: {} fields", event.id, event.fields.len()));
-    ///     consumer.done(&events)?;
-    /// }
-    /// # Ok(())
-    /// # }
-    /// ```
     pub fn start(stream: &str, group: &str, options: ConsumerOptions) -> Result<Self, Error> {
         check_name("stream", stream)?;
         check_name("group", group)?;
@@ -210,34 +166,6 @@ impl EventConsumer {
         Ok(())
     }
 
-    /// Waits for events and takes at least one and at most `most`. It takes several only if handlers are quick.
-    /// Returns `None` once the consumer is closed, and an empty list if the thread was interrupted.
-    pub fn take(&self, most: usize, interrupt: &Interrupt) -> Option<Vec<Arc<InFlight>>> {
-        match self.first(1, interrupt) {
-            Taken::Request(first) => Some(self.with_more(first, self.at_once(most))),
-            Taken::Closed => None,
-            Taken::Interrupted => Some(Vec::new()),
-        }
-    }
-
-    /// Takes events like [`EventConsumer::take`], for so many handlers that are free: at most `handlers`, however long
-    /// a handler takes.
-    pub fn take_for(&self, handlers: usize, interrupt: &Interrupt) -> Option<Vec<Arc<InFlight>>> {
-        match self.first(handlers, interrupt) {
-            Taken::Request(first) => Some(self.with_more(first, handlers)),
-            Taken::Closed => None,
-            Taken::Interrupted => Some(Vec::new()),
-        }
-    }
-
-    /// Takes the next event if one is queued, and does not wait for one.
-    pub fn take_ready(&self) -> Option<Arc<InFlight>> {
-        if self.admission.pause.is_set() {
-            return None;
-        }
-        self.admission.queue.try_take().inspect(|event| event.start())
-    }
-
     /// Takes the events that are queued, until there are `most` with the first.
     fn with_more(&self, first: Arc<InFlight>, most: usize) -> Vec<Arc<InFlight>> {
         let mut events = vec![first];
@@ -248,29 +176,6 @@ impl EventConsumer {
             events.push(event);
         }
         events
-    }
-
-    /// Takes events like [`EventConsumer::take`], but waits for `size` events, until `within` has passed since the
-    /// first.
-    pub fn take_batch(
-        &self,
-        size: usize,
-        within: Duration,
-        interrupt: &Interrupt,
-    ) -> Option<Vec<Arc<InFlight>>> {
-        let first = match self.first(1, interrupt) {
-            Taken::Request(first) => first,
-            Taken::Closed => return None,
-            Taken::Interrupted => return Some(Vec::new()),
-        };
-        let (mut events, until) = (vec![first], Instant::now() + within);
-        while events.len() < size.min(self.batch_size)
-            && let Some(Taken::Request(event)) = self.admission.queue.take_until(interrupt, Some(until))
-        {
-            event.start();
-            events.push(event);
-        }
-        Some(events)
     }
 
     /// Waits for the next event and takes it. Meanwhile there is room for `count`.
@@ -293,26 +198,6 @@ impl EventConsumer {
         }
     }
 
-    /// Gives back events that were taken and not started: to the front of the queue here, or to the group if the
-    /// consumer takes no more events.
-    ///
-    /// # Errors
-    ///
-    /// Redis cannot be reached or refuses. Then the events stay with this consumer until its leases run out.
-    pub fn give_back(&self, events: &[Arc<InFlight>]) -> Result<(), Error> {
-        let queue = &self.admission.queue;
-        // In their order: each goes to the front.
-        let taken = events.iter().rev().filter(|event| event.back());
-        let rest: Vec<Delivered> = taken
-            .filter(|event| !queue.push_first(event))
-            .map(|event| {
-                queue.finish(event.id);
-                event.given_back(false)
-            })
-            .collect();
-        self.consumer.release(&rest).map_err(|error| self.consumer.endpoint.locate(error))
-    }
-
     /// Returns how many events a worker is to take at once.
     fn at_once(&self, most: usize) -> usize {
         let usual = self.admission.queue.usual_run();
@@ -320,178 +205,14 @@ impl EventConsumer {
         most.min(usize::try_from(quick).unwrap_or(usize::MAX)).max(1)
     }
 
-    /// Wakes the waiting workers, so that they notice an interrupt.
-    pub fn wake(&self) {
-        self.admission.pause.wake();
-        self.admission.queue.wake();
-    }
-
-    /// Finishes events: they are acknowledged. Events that were finished before are left out.
-    ///
-    /// # Errors
-    ///
-    /// The consumer has been closed. The events will be handled again.
-    pub fn done(&self, events: &[Arc<InFlight>]) -> Result<(), Error> {
-        let Some(longest) = events.iter().map(|event| event.ran()).max() else { return Ok(()) };
-        let done: Vec<StreamId> =
-            events.iter().filter(|event| event.finish()).map(|event| event.id).collect();
-        let count = u32::try_from(events.len()).unwrap_or(u32::MAX);
-        self.admission.queue.note_run(longest / count);
-        if done.is_empty() {
-            return Ok(());
-        }
-        // One that is closed has let go of them.
-        if self.admission.writer.send(Acknowledge(done)) { Ok(()) } else { Err(self.stopped()) }
-    }
-
     fn stopped(&self) -> Error {
         self.consumer.endpoint.locate(self.admission.writer.context().closed())
-    }
-
-    /// Records that an event failed. It is delivered here again after `wait`, and the other events go on. Returns
-    /// false if it was not running.
-    ///
-    /// # Errors
-    ///
-    /// The consumer has been closed. The event will be handled again.
-    pub fn retry(&self, event: &Arc<InFlight>, wait: Duration) -> Result<bool, Error> {
-        if self.closed.load(Ordering::SeqCst) {
-            return Err(self.stopped());
-        }
-        let due = Instant::now() + wait;
-        let is_running = event.fail();
-        if is_running {
-            self.admission.queue.note_run(event.ran());
-            self.rest(event, due);
-        }
-        Ok(is_running)
     }
 
     fn rest(&self, event: &Arc<InFlight>, due: Instant) {
         self.admission.retries.add(Arc::clone(event), due);
         if self.admission.queue.is_closed() {
             self.admission.retries.hasten();
-        }
-    }
-
-    /// Gives up on an event: it goes to the dead letters. Does nothing if it was not running.
-    ///
-    /// # Errors
-    ///
-    /// The event could not be kept there. It is delivered here again, and that does not count as an attempt.
-    pub fn bury(&self, event: &Arc<InFlight>, reason: &str) -> Result<(), Error> {
-        if !event.begin_to_settle() {
-            return Ok(());
-        }
-        let admission = &self.admission;
-        admission.queue.note_run(event.ran());
-        let taken = Delivered { id: event.id, deliveries: event.deliveries };
-        let kept = admission.bury(taken, &event.fields, reason);
-        event.settle(kept.is_ok());
-        if let Err(error) = kept {
-            self.rest(event, Instant::now() + LATER);
-            return Err(error);
-        }
-        // At once: whoever has the dead letter delivered again must find it acknowledged.
-        if self.consumer.acknowledge(event.id).is_err() {
-            admission.writer.send(Acknowledge(vec![event.id]));
-        } else {
-            admission.queue.finish(event.id);
-        }
-        Ok(())
-    }
-
-    /// Pauses the consumer: it takes no events, and hands none out, until [`EventConsumer::resume`].
-    pub fn pause(&self) {
-        self.admission.pause.set(true);
-    }
-
-    /// Ends a pause.
-    pub fn resume(&self) {
-        self.admission.pause.set(false);
-    }
-
-    /// Whether the consumer pauses.
-    pub fn is_paused(&self) -> bool {
-        self.admission.pause.is_set()
-    }
-
-    /// Returns how many entries have not been delivered to the group. `None` if Redis cannot tell.
-    ///
-    /// # Errors
-    ///
-    /// Redis cannot be reached or refuses.
-    pub fn lag(&self) -> Result<Option<u64>, Error> {
-        self.ask(&lag::command(&self.consumer.stream, &self.consumer.group)).map(|reply| lag::read(&reply))
-    }
-
-    /// Returns how far the group is.
-    ///
-    /// # Errors
-    ///
-    /// Redis cannot be reached or refuses.
-    pub fn progress(&self) -> Result<Progress, Error> {
-        let reply = self.ask(&lag::progress(&self.consumer.stream, &self.consumer.group))?;
-        let read = match &reply {
-            Value::Array(facts) => match facts.as_slice() {
-                [last, delivered, Value::Int(pending)] => {
-                    replies::id(last).zip(replies::id(delivered)).map(|(last, delivered)| Progress {
-                        last,
-                        delivered,
-                        pending: u64::try_from(*pending).unwrap_or(0),
-                    })
-                }
-                _ => None,
-            },
-            _ => None,
-        };
-        let explain = |error| self.consumer.endpoint.connector.explain(&error, Fate::Unknown);
-        read.ok_or_else(|| self.consumer.endpoint.locate(explain(unexpected())))
-    }
-
-    /// Moves the group to another position: from now on it is delivered what follows that. Returns the new position.
-    ///
-    /// # Errors
-    ///
-    /// Redis cannot be reached or refuses.
-    pub fn seek(&self, to: From) -> Result<StreamId, Error> {
-        let GroupConsumer { stream, group, .. } = &*self.consumer;
-        self.ask(redis::cmd("XGROUP").arg("SETID").arg(stream).arg(group).arg(to.argument()))?;
-        let reached = self.progress()?.delivered;
-        self.admission.group.move_to(reached);
-        self.reader.renew();
-        Ok(reached)
-    }
-
-    /// Whether this consumer has created the group.
-    pub fn has_made_group(&self) -> bool {
-        self.admission.group.is_made_here()
-    }
-
-    fn ask(&self, command: &redis::Cmd) -> Result<Value, Error> {
-        let GroupConsumer { stream, connections, endpoint, .. } = &*self.consumer;
-        connections.run(stream, command).map_err(|error| endpoint.locate(error))
-    }
-
-    /// Takes no more events, and gives back those that were not started or wait for their next try. It may be called
-    /// again.
-    pub fn quiet(&self) {
-        if self.quiet.swap(true, Ordering::SeqCst) {
-            return;
-        }
-        let unstarted = self.admission.queue.close();
-        self.admission.pause.set(false);
-        self.reader.stop();
-        join(self.reader_thread.lock().take());
-        self.admission.retries.hasten();
-        let closing = self.consumer.endpoint.connector.closing();
-        let back: Vec<Delivered> = unstarted.iter().map(|event| event.given_back(false)).collect();
-        let given_back = closing.with_short_limit(|| {
-            self.consumer.release(&back)?;
-            self.give_back_rest()
-        });
-        if let Err(error) = given_back {
-            self.consumer.endpoint.report(error);
         }
     }
 
@@ -505,29 +226,6 @@ impl EventConsumer {
         consumer.release(&rest)
     }
 
-    /// Waits until every taken event is finished, at most for `time`.
-    pub fn wait_until_done(&self, time: Duration) {
-        self.admission.queue.wait_for_answers(time);
-    }
-
-    /// Acknowledges the finished events, gives back the rest, and closes. It may be called again.
-    pub fn close(&self) {
-        self.quiet();
-        if self.closed.swap(true, Ordering::SeqCst) {
-            return;
-        }
-        let endpoint = &self.consumer.endpoint;
-        endpoint.connector.closing().begin();
-        self.admission.writer.close();
-        endpoint.stop.stop();
-        join(self.timer_thread.lock().take());
-        if let Err(error) = self.leave() {
-            endpoint.report(error);
-        }
-        self.consumer.connections.close();
-        self.reports.close();
-    }
-
     /// Gives back the held events, which were started here, and the other entries that are pending under this consumer.
     fn leave(&self) -> Result<(), Error> {
         let held = self.admission.queue.seal();
@@ -538,81 +236,11 @@ impl EventConsumer {
         self.admission.group.leave()
     }
 
-    /// Returns the reports for the user.
-    pub fn reports(&self) -> &Mailbox<Report> {
-        &self.reports
-    }
-
-    /// Returns the name of this consumer in the group.
-    pub fn name(&self) -> &str {
-        &self.consumer.name
-    }
-
-    /// Returns its sockets, for a forked child to close.
-    pub fn inherited_sockets(&self) -> Vec<std::os::fd::RawFd> {
-        self.consumer.endpoint.connector.sockets().inherited()
-    }
-
-    /// Whether it takes part in the group: it is not stopped, and every connection is up.
-    pub fn is_connected(&self) -> bool {
-        !self.quiet.load(Ordering::SeqCst) && self.consumer.endpoint.health.are_up()
-    }
-
-    /// Returns the counters of events by name, since the consumer started, and `held` and `resting` as of now.
-    pub fn stats(&self) -> Vec<(&'static str, u64)> {
-        let stats = &self.consumer.endpoint.stats;
-        vec![
-            ("taken", stats.taken.get()),
-            ("redelivered", stats.redelivered.get()),
-            ("acknowledged", stats.answers_sent.get()),
-            ("unacknowledged", stats.answers_dropped.get()),
-            ("deleted", stats.withdrawn.get()),
-            ("suppressed", stats.suppressed.get()),
-            ("released", stats.released.get()),
-            ("dead_lettered", stats.dead_lettered.get()),
-            ("reconnections", stats.reconnections.get()),
-            ("reports_dropped", stats.reports_dropped.get()),
-            ("held", self.admission.queue.len() as u64),
-            ("resting", self.admission.retries.len() as u64),
-        ]
-    }
-
-    /// Returns up to `count` dead letters of the group after the id `after`, the oldest first.
-    ///
-    /// # Errors
-    ///
-    /// Redis cannot be reached or refuses.
-    pub fn dead_letters(&self, after: Option<StreamId>, count: usize) -> Result<Vec<DeadEvent>, Error> {
-        let found = self.admission.dead_letters.page(after, count, self.consumer.room);
-        let found = found.map_err(|error| self.consumer.endpoint.locate(error))?;
-        Ok(found.into_iter().filter_map(dead_event).collect())
-    }
-
-    /// Returns how many dead letters the group has.
-    ///
-    /// # Errors
-    ///
-    /// Redis cannot be reached or refuses.
-    pub fn count_dead_letters(&self) -> Result<u64, Error> {
-        self.admission.dead_letters.count().map_err(|error| self.consumer.endpoint.locate(error))
-    }
-
-    /// Lets the event of a dead letter be delivered to this group again, as if for the first time, and deletes the
-    /// letter. If the event is no longer in the stream, a copy is added to its end, which every group gets. Returns
-    /// false if the letter does not exist any more.
-    ///
-    /// # Errors
-    ///
-    /// Redis cannot be reached or refuses.
-    pub fn retry_dead_letter(&self, id: StreamId) -> Result<bool, Error> {
-        self.deliver_again(id).map_err(|error| self.consumer.endpoint.locate(error))
-    }
-
     /// Of concurrent retries of one letter, exactly one succeeds; the others return false.
     fn deliver_again(&self, id: StreamId) -> Result<bool, Error> {
         let (letters, consumer) = (&self.admission.dead_letters, &self.consumer);
         let letter = letters.find(id, consumer.room)?;
-        let Some(event) = letter.and_then(dead_event) else { return Ok(false) };
+        let Some(event) = letter.and_then(DeadEvent::read) else { return Ok(false) };
         let entry = StreamId::parse(event.entry_id.as_bytes());
         if let Some(entry) = entry
             && consumer.make_pending(entry)?
@@ -637,12 +265,246 @@ impl EventConsumer {
         letters.move_to(&consumer.stream, id, &add, &[])
     }
 
-    /// Deletes a dead letter. Returns false if it does not exist any more.
-    ///
-    /// # Errors
-    ///
-    /// Redis cannot be reached or refuses.
-    pub fn discard_dead_letter(&self, id: StreamId) -> Result<bool, Error> {
+    fn ask(&self, command: &redis::Cmd) -> Result<Value, Error> {
+        let GroupConsumer { stream, connections, endpoint, .. } = &*self.consumer;
+        connections.run(stream, command).map_err(|error| endpoint.locate(error))
+    }
+}
+
+impl Consumer for EventConsumer {
+    fn take(&self, most: usize, interrupt: &Interrupt) -> Option<Vec<Arc<InFlight>>> {
+        match self.first(1, interrupt) {
+            Taken::Request(first) => Some(self.with_more(first, self.at_once(most))),
+            Taken::Closed => None,
+            Taken::Interrupted => Some(Vec::new()),
+        }
+    }
+
+    fn take_for(&self, handlers: usize, interrupt: &Interrupt) -> Option<Vec<Arc<InFlight>>> {
+        match self.first(handlers, interrupt) {
+            Taken::Request(first) => Some(self.with_more(first, handlers)),
+            Taken::Closed => None,
+            Taken::Interrupted => Some(Vec::new()),
+        }
+    }
+
+    fn take_ready(&self) -> Option<Arc<InFlight>> {
+        if self.admission.pause.is_set() {
+            return None;
+        }
+        self.admission.queue.try_take().inspect(|event| event.start())
+    }
+
+    fn take_batch(&self, size: usize, within: Duration, interrupt: &Interrupt) -> Option<Vec<Arc<InFlight>>> {
+        let first = match self.first(1, interrupt) {
+            Taken::Request(first) => first,
+            Taken::Closed => return None,
+            Taken::Interrupted => return Some(Vec::new()),
+        };
+        let (mut events, until) = (vec![first], Instant::now() + within);
+        while events.len() < size.min(self.batch_size)
+            && let Some(Taken::Request(event)) = self.admission.queue.take_until(interrupt, Some(until))
+        {
+            event.start();
+            events.push(event);
+        }
+        Some(events)
+    }
+
+    fn give_back(&self, events: &[Arc<InFlight>]) -> Result<(), Error> {
+        let queue = &self.admission.queue;
+        // In their order: each goes to the front.
+        let taken = events.iter().rev().filter(|event| event.back());
+        let rest: Vec<Delivered> = taken
+            .filter(|event| !queue.push_first(event))
+            .map(|event| {
+                queue.finish(event.id);
+                event.given_back(false)
+            })
+            .collect();
+        self.consumer.release(&rest).map_err(|error| self.consumer.endpoint.locate(error))
+    }
+
+    fn wake(&self) {
+        self.admission.pause.wake();
+        self.admission.queue.wake();
+    }
+
+    fn done(&self, events: &[Arc<InFlight>]) -> Result<(), Error> {
+        let Some(longest) = events.iter().map(|event| event.ran()).max() else { return Ok(()) };
+        let done: Vec<StreamId> =
+            events.iter().filter(|event| event.finish()).map(|event| event.id).collect();
+        let count = u32::try_from(events.len()).unwrap_or(u32::MAX);
+        self.admission.queue.note_run(longest / count);
+        if done.is_empty() {
+            return Ok(());
+        }
+        // One that is closed has let go of them.
+        if self.admission.writer.send(Acknowledge(done)) { Ok(()) } else { Err(self.stopped()) }
+    }
+
+    fn retry(&self, event: &Arc<InFlight>, wait: Duration) -> Result<bool, Error> {
+        if self.closed.load(Ordering::SeqCst) {
+            return Err(self.stopped());
+        }
+        let due = Instant::now() + wait;
+        let is_running = event.fail();
+        if is_running {
+            self.admission.queue.note_run(event.ran());
+            self.rest(event, due);
+        }
+        Ok(is_running)
+    }
+
+    fn bury(&self, event: &Arc<InFlight>, reason: &str) -> Result<(), Error> {
+        if !event.begin_to_settle() {
+            return Ok(());
+        }
+        let admission = &self.admission;
+        admission.queue.note_run(event.ran());
+        let taken = Delivered { id: event.id, deliveries: event.deliveries };
+        let kept = admission.bury(taken, &event.fields, reason);
+        event.settle(kept.is_ok());
+        if let Err(error) = kept {
+            self.rest(event, Instant::now() + LATER);
+            return Err(error);
+        }
+        // At once: whoever has the dead letter delivered again must find it acknowledged.
+        if self.consumer.acknowledge(event.id).is_err() {
+            admission.writer.send(Acknowledge(vec![event.id]));
+        } else {
+            admission.queue.finish(event.id);
+        }
+        Ok(())
+    }
+
+    fn pause(&self, is_paused: bool) {
+        self.admission.pause.set(is_paused);
+    }
+
+    /// Without an order a key means nothing.
+    fn pause_key(&self, _key: &str, _is_paused: bool) -> bool {
+        false
+    }
+
+    fn lag(&self) -> Result<Option<u64>, Error> {
+        self.ask(&lag::command(&self.consumer.stream, &self.consumer.group)).map(|reply| lag::read(&reply))
+    }
+
+    fn progress(&self) -> Result<Progress, Error> {
+        let reply = self.ask(&lag::progress(&self.consumer.stream, &self.consumer.group))?;
+        let read = match &reply {
+            Value::Array(facts) => match facts.as_slice() {
+                [last, delivered, Value::Int(pending)] => {
+                    replies::id(last).zip(replies::id(delivered)).map(|(last, delivered)| Progress {
+                        last,
+                        delivered,
+                        pending: u64::try_from(*pending).unwrap_or(0),
+                    })
+                }
+                _ => None,
+            },
+            _ => None,
+        };
+        let explain = |error| self.consumer.endpoint.connector.explain(&error, Fate::Unknown);
+        read.ok_or_else(|| self.consumer.endpoint.locate(explain(unexpected())))
+    }
+
+    fn seek(&self, to: From) -> Result<StreamId, Error> {
+        let GroupConsumer { stream, group, .. } = &*self.consumer;
+        self.ask(redis::cmd("XGROUP").arg("SETID").arg(stream).arg(group).arg(to.argument()))?;
+        let reached = self.progress()?.delivered;
+        self.admission.group.move_to(reached);
+        self.reader.renew();
+        Ok(reached)
+    }
+
+    fn has_made_group(&self) -> bool {
+        self.admission.group.is_made_here()
+    }
+
+    fn quiet(&self) {
+        if self.quiet.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let unstarted = self.admission.queue.close();
+        self.admission.pause.set(false);
+        self.reader.stop();
+        join(self.reader_thread.lock().take());
+        self.admission.retries.hasten();
+        let closing = self.consumer.endpoint.connector.closing();
+        let back: Vec<Delivered> = unstarted.iter().map(|event| event.given_back(false)).collect();
+        let given_back = closing.with_short_limit(|| {
+            self.consumer.release(&back)?;
+            self.give_back_rest()
+        });
+        if let Err(error) = given_back {
+            self.consumer.endpoint.report(error);
+        }
+    }
+
+    fn close(&self) {
+        self.quiet();
+        if self.closed.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let endpoint = &self.consumer.endpoint;
+        endpoint.connector.closing().begin();
+        self.admission.writer.close();
+        endpoint.stop.stop();
+        join(self.timer_thread.lock().take());
+        if let Err(error) = self.leave() {
+            endpoint.report(error);
+        }
+        self.consumer.connections.close();
+        self.reports.close();
+    }
+
+    fn reports(&self) -> &Mailbox<Report> {
+        &self.reports
+    }
+
+    fn inherited_sockets(&self) -> Vec<std::os::fd::RawFd> {
+        self.consumer.endpoint.connector.sockets().inherited()
+    }
+
+    fn is_connected(&self) -> bool {
+        !self.quiet.load(Ordering::SeqCst) && self.consumer.endpoint.health.are_up()
+    }
+
+    fn stats(&self) -> Vec<(&'static str, u64)> {
+        let stats = &self.consumer.endpoint.stats;
+        vec![
+            ("taken", stats.taken.get()),
+            ("redelivered", stats.redelivered.get()),
+            ("acknowledged", stats.answers_sent.get()),
+            ("unacknowledged", stats.answers_dropped.get()),
+            ("deleted", stats.withdrawn.get()),
+            ("suppressed", stats.suppressed.get()),
+            ("released", stats.released.get()),
+            ("dead_lettered", stats.dead_lettered.get()),
+            ("reconnections", stats.reconnections.get()),
+            ("reports_dropped", stats.reports_dropped.get()),
+            ("held", self.admission.queue.len() as u64),
+            ("resting", self.admission.retries.len() as u64),
+        ]
+    }
+
+    fn dead_letters(&self, after: Option<StreamId>, count: usize) -> Result<Vec<DeadEvent>, Error> {
+        let found = self.admission.dead_letters.page(after, count, self.consumer.room);
+        let found = found.map_err(|error| self.consumer.endpoint.locate(error))?;
+        Ok(found.into_iter().filter_map(DeadEvent::read).collect())
+    }
+
+    fn count_dead_letters(&self) -> Result<u64, Error> {
+        self.admission.dead_letters.count().map_err(|error| self.consumer.endpoint.locate(error))
+    }
+
+    fn retry_dead_letter(&self, id: StreamId) -> Result<bool, Error> {
+        self.deliver_again(id).map_err(|error| self.consumer.endpoint.locate(error))
+    }
+
+    fn discard_dead_letter(&self, id: StreamId) -> Result<bool, Error> {
         self.admission.dead_letters.discard(id).map_err(|error| self.consumer.endpoint.locate(error))
     }
 }
@@ -656,21 +518,4 @@ impl Drop for EventConsumer {
         self.consumer.endpoint.stop.stop();
         self.reports.close();
     }
-}
-
-/// Separates the fields that were added to a dead letter from those of its event.
-fn dead_event(letter: RawEntry) -> Option<DeadEvent> {
-    let fields = letter.fields?;
-    let text = |name| fields.get(name).map(|value| String::from_utf8_lossy(value).into_owned());
-    let [entry_id, reason, deliveries, died_at] = ADDED.map(text);
-    // Those that the letter has come first; the event may have some of the same names.
-    let own = fields.iter().skip(ADDED.len());
-    Some(DeadEvent {
-        id: letter.id,
-        entry_id: entry_id?,
-        reason: reason?,
-        deliveries: deliveries?.parse().ok()?,
-        died_at_ms: died_at?.parse().ok()?,
-        fields: own.collect(),
-    })
 }

@@ -1,6 +1,6 @@
 //! Events that failed and wait for their next try.
 
-use crate::events::in_flight::InFlight;
+use crate::events::common::in_flight::InFlight;
 use crate::foundation::runtime::sync::Mutex;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::collections::BTreeMap;

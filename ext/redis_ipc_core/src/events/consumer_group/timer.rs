@@ -1,8 +1,8 @@
 //! The timer thread of a consumer. It runs retries, leases, take-over and clean-up.
 
 use crate::error::{Error, ErrorKind};
-use crate::events::admission::Admission;
-use crate::events::in_flight::InFlight;
+use crate::events::common::in_flight::InFlight;
+use crate::events::consumer_group::admission::Admission;
 use crate::foundation::redis::group_consumer::admission::Admission as _;
 use crate::foundation::redis::group_consumer::consumer::{Delivered, GroupConsumer};
 use crate::foundation::redis::group_consumer::take_over::TakeOver;

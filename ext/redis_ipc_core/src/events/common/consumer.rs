@@ -1,0 +1,150 @@
+//! A consumer of events, with or without an order.
+
+use crate::error::Error;
+use crate::events::common::dead_event::DeadEvent;
+use crate::events::common::in_flight::InFlight;
+use crate::events::common::options::From;
+use crate::foundation::payload::stream_entry::StreamId;
+use crate::foundation::runtime::reports::{Mailbox, Report};
+use crate::foundation::runtime::waiting::Interrupt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How far a consumer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// The last id of the stream.
+    pub last: StreamId,
+    /// The id that was last delivered; with an order that up to which all is done.
+    pub delivered: StreamId,
+    /// How many entries were delivered and not acknowledged; with an order 0, because those are not delivered.
+    pub pending: u64,
+}
+
+/// One process's part in a consumer: it hands out events, and is told what became of them.
+pub trait Consumer: Send + Sync {
+    /// Waits for events and takes at least one and at most `most`. It takes several only if handlers are quick. With an
+    /// order they are to be handled in the order of the list, and what is left of it is to be given back once one of
+    /// them is not done. Returns `None` once the consumer is closed, and an empty list if the thread was interrupted.
+    fn take(&self, most: usize, interrupt: &Interrupt) -> Option<Vec<Arc<InFlight>>>;
+
+    /// Takes events like [`Consumer::take`], for so many handlers that are free: at most `handlers`, however long a
+    /// handler takes. They may be handled at the same time.
+    fn take_for(&self, handlers: usize, interrupt: &Interrupt) -> Option<Vec<Arc<InFlight>>>;
+
+    /// Takes the next event if one may begin now, and does not wait for one.
+    fn take_ready(&self) -> Option<Arc<InFlight>>;
+
+    /// Takes events like [`Consumer::take`], but waits for `size` events, until `within` has passed since the first.
+    fn take_batch(&self, size: usize, within: Duration, interrupt: &Interrupt) -> Option<Vec<Arc<InFlight>>>;
+
+    /// Gives back events that were taken and not started.
+    ///
+    /// # Errors
+    ///
+    /// Redis cannot be reached or refuses. Then the events stay with this consumer until its leases run out.
+    fn give_back(&self, events: &[Arc<InFlight>]) -> Result<(), Error>;
+
+    /// Wakes the waiting workers, so that they notice an interrupt.
+    fn wake(&self);
+
+    /// Finishes events. Events that were finished before are left out.
+    ///
+    /// # Errors
+    ///
+    /// The consumer has been closed. The events will be handled again.
+    fn done(&self, events: &[Arc<InFlight>]) -> Result<(), Error>;
+
+    /// Records that an event failed. It is delivered here again after `wait`, and events that need not wait for it go on.
+    /// Returns false if it was not running.
+    ///
+    /// # Errors
+    ///
+    /// The consumer has been closed. The event will be handled again.
+    fn retry(&self, event: &Arc<InFlight>, wait: Duration) -> Result<bool, Error>;
+
+    /// Gives up on an event: it goes to the dead letters. Does nothing if it was not running.
+    ///
+    /// # Errors
+    ///
+    /// The event could not be kept there. It is delivered here again, and that does not count as an attempt.
+    fn bury(&self, event: &Arc<InFlight>, reason: &str) -> Result<(), Error>;
+
+    /// Pauses the consumer, or ends its pause. While it pauses, it hands nothing out.
+    fn pause(&self, is_paused: bool);
+
+    /// Pauses the events of one key in this process, or ends that pause. Returns false if there is no order by key.
+    fn pause_key(&self, key: &str, is_paused: bool) -> bool;
+
+    /// Returns how far the consumer has come, in all processes.
+    ///
+    /// # Errors
+    ///
+    /// Redis cannot be reached or refuses.
+    fn progress(&self) -> Result<Progress, Error>;
+
+    /// Lets all processes of the consumer go on elsewhere in the stream. Returns the new position. Events that were taken
+    /// before may still run.
+    ///
+    /// # Errors
+    ///
+    /// Redis cannot be reached or refuses.
+    fn seek(&self, to: From) -> Result<StreamId, Error>;
+
+    /// Whether this part of the consumer was its first.
+    fn has_made_group(&self) -> bool;
+
+    /// Returns how many entries of the stream are still to come. `None` if Redis cannot tell.
+    ///
+    /// # Errors
+    ///
+    /// Redis cannot be reached or refuses.
+    fn lag(&self) -> Result<Option<u64>, Error>;
+
+    /// Returns the counters of events by name, since the consumer started, and what is held as of now.
+    fn stats(&self) -> Vec<(&'static str, u64)>;
+
+    /// Takes no more events, and gives back those that were not started. It may be called again.
+    fn quiet(&self);
+
+    /// Writes what is finished, gives back the rest, and closes. It may be called again.
+    fn close(&self);
+
+    /// Returns the reports for the user.
+    fn reports(&self) -> &Mailbox<Report>;
+
+    /// Returns its sockets, for a forked child to close.
+    fn inherited_sockets(&self) -> Vec<std::os::fd::RawFd>;
+
+    /// Whether it takes part: it is not stopped, and every connection is up.
+    fn is_connected(&self) -> bool;
+
+    /// Returns up to `count` dead letters after the id `after`, the oldest first.
+    ///
+    /// # Errors
+    ///
+    /// Redis cannot be reached or refuses.
+    fn dead_letters(&self, after: Option<StreamId>, count: usize) -> Result<Vec<DeadEvent>, Error>;
+
+    /// Returns how many dead letters there are.
+    ///
+    /// # Errors
+    ///
+    /// Redis cannot be reached or refuses.
+    fn count_dead_letters(&self) -> Result<u64, Error>;
+
+    /// Lets the event of a dead letter be tried again, as if for the first time. Returns false if the letter does not
+    /// exist any more, or is being tried again.
+    ///
+    /// # Errors
+    ///
+    /// Redis cannot be reached or refuses.
+    fn retry_dead_letter(&self, id: StreamId) -> Result<bool, Error>;
+
+    /// Deletes a dead letter. Returns false if it does not exist any more.
+    ///
+    /// # Errors
+    ///
+    /// Redis cannot be reached or refuses.
+    fn discard_dead_letter(&self, id: StreamId) -> Result<bool, Error>;
+}

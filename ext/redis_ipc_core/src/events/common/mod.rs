@@ -1,0 +1,9 @@
+//! What consumers of every order have: what they are to a worker, an event that is held, retries, the pause, options.
+
+pub mod consumer;
+pub mod dead_event;
+pub mod in_flight;
+pub mod options;
+pub mod pause;
+pub mod recent_ids;
+pub mod retries;

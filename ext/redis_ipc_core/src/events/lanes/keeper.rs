@@ -1,0 +1,305 @@
+//! The keeper thread of an ordered consumer: leases, checkpoints, retries, and events that cannot be handled.
+
+use crate::error::{Error, ErrorKind};
+use crate::events::common::dead_event::DeadEvent;
+use crate::events::common::in_flight::InFlight;
+use crate::events::common::retries::Retries;
+use crate::events::lanes::checkpoint::Checkpoint;
+use crate::events::lanes::protocol::{self, Beat, Decision, Save, Share};
+use crate::events::lanes::reader::Source;
+use crate::events::lanes::schedule::{Finished, Role};
+use crate::foundation::redis::group_consumer::consumer::Delivered;
+use crate::foundation::redis::group_consumer::dead_letters::{DeadLetters, Limits};
+use crate::foundation::runtime::failpoint;
+use crate::foundation::runtime::news::News;
+use crate::foundation::runtime::sync::Mutex;
+use redis::RedisError;
+use std::error::Error as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// How often checkpoints are written.
+const SAVE: Duration = Duration::from_millis(200);
+/// When something is tried again that Redis did not take.
+const LATER: Duration = Duration::from_secs(1);
+/// How often Redis's clock is read.
+const READ_CLOCK: Duration = Duration::from_secs(10);
+
+/// The keeper of the lanes of this instance.
+pub struct Keeper {
+    /// What is read.
+    pub source: Arc<Source>,
+    /// The key of the hash that the instances share.
+    pub key: String,
+    /// The name of this instance.
+    pub instance: String,
+    /// How long a lane belongs to an instance that says nothing.
+    pub lease: Duration,
+    /// Where the consumer begins if it is new.
+    pub start: Checkpoint,
+    /// The events that failed and are tried again.
+    pub retries: Retries,
+    /// The events that were given up on.
+    pub dead_letters: DeadLetters,
+    /// Limits on these.
+    pub limits: Limits,
+    /// The last reported failure.
+    pub news: News,
+    /// The due times of the thread.
+    pub due: Mutex<Due>,
+    /// Whether a beat has succeeded.
+    pub has_joined: AtomicBool,
+}
+
+/// When the thread has something to do.
+pub struct Due {
+    beat: Instant,
+    save: Instant,
+    clock: Instant,
+}
+
+impl Due {
+    /// Everything is due.
+    pub fn now() -> Self {
+        let now = Instant::now();
+        Self { beat: now, save: now + SAVE, clock: now + READ_CLOCK }
+    }
+}
+
+impl Keeper {
+    /// Runs the keeper's thread until the consumer closes.
+    pub fn run(&self) {
+        loop {
+            let next = {
+                let due = self.due.lock();
+                due.beat.min(due.save)
+            };
+            let next = self.retries.next_due().map_or(next, |retry| retry.min(next));
+            let pause = next.saturating_duration_since(Instant::now());
+            if self.source.endpoint.stop.pause_or(pause, self.source.schedule.urgent()) {
+                return;
+            }
+            failpoint::point();
+            self.work();
+        }
+    }
+
+    fn work(&self) {
+        let now = Instant::now();
+        if self.due.lock().beat <= now && !self.source.schedule.is_closed() {
+            let beat = self.beat();
+            let is_well = beat.is_ok();
+            self.tell(beat.map(drop));
+            self.due.lock().beat = now + if is_well { self.lease / 3 } else { (self.lease / 10).min(LATER) };
+        }
+        self.give_up();
+        self.try_alone();
+        self.forget_finished();
+        if self.due.lock().save <= now || self.source.schedule.is_closed() {
+            let saved = self.save(false);
+            self.tell(saved);
+            self.due.lock().save = now + SAVE;
+        }
+        if self.due.lock().clock <= now {
+            let Source { connections, endpoint, .. } = &*self.source;
+            self.tell(connections.with(&self.key, |connection| endpoint.clock.read(connection)));
+            self.due.lock().clock = now + READ_CLOCK;
+        }
+        for event in self.retries.take_due() {
+            self.source.schedule.again(Arc::new(event.again()));
+        }
+    }
+
+    fn tell(&self, result: Result<(), Error>) {
+        if let Err(error) = result {
+            self.source.endpoint.report_news(error, &self.news);
+        }
+    }
+
+    /// Tells Redis that this instance is here, renews its leases, and takes its share of the lanes. Returns
+    /// whether it was the first of the consumer.
+    ///
+    /// # Errors
+    ///
+    /// Redis cannot be reached or refuses, or the consumer has another number of lanes there.
+    pub fn beat(&self) -> Result<bool, Error> {
+        let Source { connections, endpoint, schedule, lanes, .. } = &*self.source;
+        let held = schedule.held();
+        let is_first = !self.has_joined.load(Ordering::SeqCst);
+        let beat = Beat {
+            instance: self.instance.clone(),
+            lease: self.lease.as_millis() as u64,
+            lanes: *lanes,
+            // Where the hash was deleted while this ran, everything that the stream has may be undone.
+            start: if is_first { self.start.clone() } else { Checkpoint::default() },
+            held,
+        };
+        let sent = Instant::now();
+        let share =
+            connections.with(&self.key, |connection| Share::read(&connection.run(&beat.command(&self.key))?));
+        let share = share.map_err(|error| self.of_other_lanes(error))?;
+        self.has_joined.store(true, Ordering::SeqCst);
+        if share.is_new && !is_first {
+            // The hash is gone, and perhaps the stream is, too. After this all lanes begin anew.
+            self.source.check(Role::Head, schedule.head())?;
+        }
+        let change = schedule.renewed(&share, &beat.held, sent, self.lease, endpoint.clock.now());
+        self.tell_lost(&change.lost);
+        let is_new = share.is_new;
+        self.carry_out(share);
+        Ok(is_new)
+    }
+
+    fn of_other_lanes(&self, error: Error) -> Error {
+        let refusal = error.source().and_then(|source| source.downcast_ref::<RedisError>());
+        match refusal.filter(|refusal| refusal.code() == Some("LANES")).and_then(RedisError::detail) {
+            Some(lanes) => {
+                let message = format!(
+                    "this consumer has {lanes} lanes in Redis, and {} here: their number cannot change while events are \
+                     under way. Start it with lanes: {lanes}, or under another group",
+                    self.source.lanes
+                );
+                Error::new(ErrorKind::Configuration, message)
+            }
+            None => error,
+        }
+    }
+
+    fn tell_lost(&self, lanes: &[u16]) {
+        if lanes.is_empty() {
+            return;
+        }
+        // It takes its share of what is free at once.
+        self.due.lock().beat = Instant::now();
+        let message = format!(
+            "{} lanes belong to other instances now: their leases ran out here, or the consumer was moved (seek). Events \
+             of them that run here may run there again",
+            lanes.len()
+        );
+        self.source.endpoint.report(Error::new(ErrorKind::Overloaded, message));
+    }
+
+    /// Lets the next beat be sent at once.
+    pub fn hasten(&self) {
+        self.due.lock().beat = Instant::now();
+        self.source.schedule.call_keeper();
+    }
+
+    /// Writes every checkpoint, releases every lane, and leaves.
+    ///
+    /// # Errors
+    ///
+    /// Redis cannot be reached or refuses. Then the lanes stay this instance's until their leases run out.
+    pub fn leave(&self) -> Result<(), Error> {
+        self.save(true)?;
+        self.forget(&self.source.schedule.take_finished_letters())?;
+        let mut leave = redis::cmd("HDEL");
+        leave.arg(&self.key).arg(format!("i:{}", self.instance));
+        self.source.connections.run(&self.key, &leave).map(drop)
+    }
+
+    /// Writes the checkpoints that have changed. With `all` it releases every lane.
+    ///
+    /// # Errors
+    ///
+    /// Redis cannot be reached or refuses.
+    pub fn save(&self, all: bool) -> Result<(), Error> {
+        let saves = self.source.schedule.saves(all);
+        if saves.is_empty() { Ok(()) } else { self.write(saves) }
+    }
+
+    fn write(&self, saves: Vec<Save>) -> Result<(), Error> {
+        let command = protocol::save(&self.key, &self.instance, &saves);
+        let refused = self
+            .source
+            .connections
+            .with(&self.key, |connection| protocol::refused(&connection.run(&command)?))?;
+        let lost = self.source.schedule.saved(saves, &refused);
+        self.tell_lost(&lost);
+        Ok(())
+    }
+
+    /// Moves events that cannot be handled to the dead letters.
+    fn give_up(&self) {
+        for (event, reason) in self.source.schedule.take_condemned() {
+            self.source.endpoint.stats.taken.increment();
+            if self.bury(&event, &reason).is_ok() {
+                self.source.endpoint.report(Error::new(ErrorKind::DeadLettered, reason).entry(event.id));
+                self.source.schedule.dismiss(&event);
+            } else {
+                self.source.schedule.condemn(event, reason);
+                self.source.endpoint.stop.pause(LATER.min(self.lease / 10));
+            }
+        }
+    }
+
+    /// Moves an event to the dead letters.
+    ///
+    /// # Errors
+    ///
+    /// The event was not kept. That is reported too.
+    pub fn bury(&self, event: &InFlight, reason: &str) -> Result<(), Error> {
+        let taken = Delivered { id: event.id, deliveries: event.deliveries };
+        self.dead_letters.keep(&self.source.endpoint, taken, &event.fields, reason, &self.limits)
+    }
+
+    /// Lets events of careful lanes begin, once Redis has counted their tries.
+    fn try_alone(&self) {
+        let trials = self.source.schedule.trials();
+        if trials.is_empty() {
+            return;
+        }
+        match self.save(false) {
+            Ok(()) => self.source.schedule.counted(&trials),
+            Err(error) => self.tell(Err(error)),
+        }
+    }
+
+    /// Carries out what was decided about dead letters of lanes that are here.
+    fn carry_out(&self, share: Share) {
+        for decision in share.decisions {
+            if self.source.schedule.may_decide(decision.lane, decision.entry) {
+                self.tell(self.decide(&decision));
+            }
+        }
+    }
+
+    fn decide(&self, decision: &Decision) -> Result<(), Error> {
+        let (schedule, Decision { lane, entry, letter, .. }) = (&self.source.schedule, *decision);
+        let found = if decision.is_retry { self.dead_letters.find(letter, self.source.room)? } else { None };
+        match found.and_then(DeadEvent::read) {
+            Some(dead) => {
+                let received = self.source.endpoint.clock.now();
+                let key = self.source.order.spot(entry, &dead.fields, self.source.lanes).key;
+                let mut event = InFlight::new(entry, dead.fields, 1, received);
+                event.letter = Some(letter);
+                schedule.try_letter(event, lane, key);
+                Ok(())
+            }
+            // It was discarded, by this decision or since.
+            None => {
+                schedule.drop_held(lane, entry);
+                self.forget(&[Finished { lane, entry, letter }])
+            }
+        }
+    }
+
+    /// Deletes dead letters whose events are done, and what was decided about them.
+    fn forget_finished(&self) {
+        let finished = self.source.schedule.take_finished_letters();
+        if let Err(error) = self.forget(&finished) {
+            self.source.schedule.keep_finished_letters(finished);
+            self.tell(Err(error));
+        }
+    }
+
+    fn forget(&self, finished: &[Finished]) -> Result<(), Error> {
+        for one in finished {
+            self.dead_letters.discard(one.letter)?;
+            let field = protocol::decision_field(one.lane, one.entry);
+            self.source.connections.run(&self.key, redis::cmd("HDEL").arg(&self.key).arg(field))?;
+        }
+        Ok(())
+    }
+}

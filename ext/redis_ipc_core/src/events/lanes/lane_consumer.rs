@@ -1,0 +1,481 @@
+//! One process's part in an ordered consumer. It starts its parts, hands out events, and stops the parts in order.
+
+use crate::error::{Error, ErrorKind, Fate, Place};
+use crate::events::common::consumer::{Consumer, Progress};
+use crate::events::common::dead_event::DeadEvent;
+use crate::events::common::in_flight::InFlight;
+use crate::events::common::options::{ConsumerOptions, From, Order};
+use crate::events::common::pause::Pause;
+use crate::events::common::retries::Retries;
+use crate::events::lanes::checkpoint::{Checkpoint, Tries};
+use crate::events::lanes::keeper::{Due, Keeper};
+use crate::events::lanes::keyer::hash;
+use crate::events::lanes::protocol::{self, Decision, Facts};
+use crate::events::lanes::reader::{Reader, Source};
+use crate::events::lanes::schedule::{Role, Schedule};
+use crate::foundation::payload::key_part;
+use crate::foundation::payload::limits::check_name;
+use crate::foundation::payload::stream_entry::StreamId;
+use crate::foundation::redis::endpoint::Endpoint;
+use crate::foundation::redis::group_consumer::dead_letters::DeadLetters;
+use crate::foundation::redis::pool::Pool;
+use crate::foundation::redis::server_check::check_server;
+use crate::foundation::runtime::id_source::IdSource;
+use crate::foundation::runtime::news::News;
+use crate::foundation::runtime::reports::{self, Mailbox, Report};
+use crate::foundation::runtime::stats::{Counter, Stats};
+use crate::foundation::runtime::sync::Mutex;
+use crate::foundation::runtime::threads::{join, spawn};
+use crate::foundation::runtime::waiting::Interrupt;
+use redis::Value;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// The number of pooled connections, for everything but the reads.
+const POOL: u32 = 5;
+/// When an event is tried again that could not be given up on.
+const LATER: Duration = Duration::from_secs(1);
+
+/// One process's part in an ordered consumer.
+pub struct LaneConsumer {
+    keeper: Arc<Keeper>,
+    schedule: Arc<Schedule>,
+    readers: [Arc<Reader>; 2],
+    pause: Pause,
+    holds_keys: bool,
+    batch_size: usize,
+    has_made_group: bool,
+    reports: Mailbox<Report>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    keeper_thread: Mutex<Option<JoinHandle<()>>>,
+    quiet: AtomicBool,
+    closed: AtomicBool,
+}
+
+impl LaneConsumer {
+    /// Joins the consumer, takes a share of its lanes, and begins to read.
+    ///
+    /// # Errors
+    ///
+    /// See `events::start`.
+    pub fn start(stream: &str, group: &str, options: ConsumerOptions) -> Result<Self, Error> {
+        check_name("stream", stream)?;
+        check_name("group", group)?;
+        let stats = Arc::new(Stats::default());
+        let (reporter, reports) = reports::reports(&stats);
+        let place =
+            Place { stream: Some(stream.to_owned()), group: Some(group.to_owned()), ..Place::default() };
+        let endpoint = Arc::new(Endpoint::new(place, &options.redis, reporter, stats));
+        Self::connect(&endpoint, stream, group, options, reports)
+            .map_err(|error| endpoint.locate(error.of_connecting()))
+    }
+
+    fn connect(
+        endpoint: &Arc<Endpoint>,
+        stream: &str,
+        group: &str,
+        options: ConsumerOptions,
+        reports: Mailbox<Report>,
+    ) -> Result<Self, Error> {
+        let explain = |error| endpoint.connector.explain(&error, Fate::NotSent);
+        let mut first = endpoint.connector.open_for(stream).map_err(explain)?;
+        if check_server(&mut first).map_err(explain)? {
+            endpoint.connector.is_node_of_cluster();
+        }
+        let connections = Arc::new(Pool::new(Arc::clone(&endpoint.connector), POOL));
+        let facts = connections.with(stream, |connection| {
+            endpoint.clock.read(connection)?;
+            protocol::read_facts(&connection.run(&protocol::facts(stream))?)
+        })?;
+        let schedule = Arc::new(Schedule::new(options.prefetch, options.attempts, options.remember_ids));
+        let room = options.room();
+        let ConsumerOptions { order, lanes, from, .. } = options;
+        let source = Arc::new(Source {
+            endpoint: Arc::clone(endpoint),
+            connections: Arc::clone(&connections),
+            stream: stream.to_owned(),
+            order: order.unwrap_or(Order::Source),
+            lanes,
+            room,
+            schedule: Arc::clone(&schedule),
+            losses: Counter::default(),
+        });
+        let dead = format!("{stream}:dead:{}", key_part::encode(group));
+        let keeper = Arc::new(Keeper {
+            source: Arc::clone(&source),
+            key: protocol::key(stream, group),
+            instance: IdSource::default().next()?.to_string(),
+            lease: options.lease,
+            start: start_at(from, facts),
+            retries: Retries::new(),
+            dead_letters: DeadLetters::new(connections, dead),
+            limits: options.dead_letters,
+            news: News::default(),
+            due: Mutex::new(Due::now()),
+            has_joined: AtomicBool::new(false),
+        });
+        let has_made_group = keeper.beat()?;
+        let readers =
+            [Role::Head, Role::CatchUp].map(|role| Arc::new(Reader::new(Arc::clone(&source), role)));
+        let started = Self {
+            keeper,
+            schedule,
+            readers,
+            pause: Pause::default(),
+            holds_keys: options.holds_keys,
+            batch_size: options.batch_size,
+            has_made_group,
+            reports,
+            threads: Mutex::default(),
+            keeper_thread: Mutex::default(),
+            quiet: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+        };
+        started.start_threads().inspect_err(|_| started.close())?;
+        Ok(started)
+    }
+
+    fn start_threads(&self) -> Result<(), Error> {
+        let endpoint = &self.keeper.source.endpoint;
+        for (reader, name) in self.readers.iter().zip(["event-reader", "event-catchup"]) {
+            let reader = Arc::clone(reader);
+            let thread = spawn(name, endpoint, move || reader.run())?;
+            self.threads.lock().push(thread);
+        }
+        let keeper = Arc::clone(&self.keeper);
+        *self.keeper_thread.lock() = Some(spawn("event-keeper", endpoint, move || keeper.run())?);
+        Ok(())
+    }
+
+    /// Takes events, but none while the consumer is paused.
+    fn take_unpaused(
+        &self,
+        interrupt: &Interrupt,
+        take: impl Fn() -> Option<Vec<Arc<InFlight>>>,
+    ) -> Option<Vec<Arc<InFlight>>> {
+        loop {
+            if !self.pause.wait(interrupt) {
+                return Some(Vec::new());
+            }
+            let events = take()?;
+            if !self.pause.is_set() || events.is_empty() {
+                events.iter().for_each(|event| self.note_taken(event));
+                return Some(events);
+            }
+            self.schedule.give_back(&events);
+        }
+    }
+
+    fn note_taken(&self, event: &InFlight) {
+        let stats = &self.keeper.source.endpoint.stats;
+        stats.taken.increment();
+        if event.is_redelivered() {
+            stats.redelivered.increment();
+        }
+    }
+
+    fn stopped(&self) -> Error {
+        let message = "the consumer was stopped before this could be written";
+        self.keeper.source.endpoint.locate(Error::new(ErrorKind::Closed(Fate::NotSent), message))
+    }
+
+    fn rest(&self, event: &Arc<InFlight>, counts: bool, due: Instant) {
+        let count = if counts { event.deliveries } else { event.deliveries.saturating_sub(1) };
+        self.schedule.rest(event, Tries { count, is_held: false });
+        self.keeper.retries.add(Arc::clone(event), due);
+        self.schedule.call_keeper();
+    }
+
+    fn locate<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        result.map_err(|error| self.keeper.source.endpoint.locate(error))
+    }
+
+    fn decide(&self, entry: StreamId, letter: StreamId, lane: u16, is_retry: bool) -> Result<bool, Error> {
+        let decision = Decision { lane, entry, letter, is_retry };
+        let set =
+            self.keeper.source.connections.run(&self.keeper.key, &decision.command(&self.keeper.key))?;
+        self.keeper.hasten();
+        Ok(set == Value::Int(1))
+    }
+
+    /// Returns the event of a dead letter, its id and its lane.
+    fn dead_event(&self, id: StreamId) -> Result<Option<(StreamId, u16)>, Error> {
+        let Source { order, lanes, room, .. } = &*self.keeper.source;
+        let letter = self.keeper.dead_letters.find(id, *room)?;
+        Ok(letter.and_then(DeadEvent::read).and_then(|dead| {
+            let entry = StreamId::parse(dead.entry_id.as_bytes())?;
+            Some((entry, order.spot(entry, &dead.fields, *lanes).lane))
+        }))
+    }
+
+    fn retry_letter(&self, id: StreamId) -> Result<bool, Error> {
+        match self.dead_event(id)? {
+            Some((entry, lane)) => self.decide(entry, id, lane, true),
+            None => Ok(false),
+        }
+    }
+
+    fn discard_letter(&self, id: StreamId) -> Result<bool, Error> {
+        // The lane's owner may delete the letter before this does.
+        let is_decided = match self.dead_event(id)? {
+            Some((entry, lane)) if self.holds_keys => self.decide(entry, id, lane, false)?,
+            _ => false,
+        };
+        Ok(self.keeper.dead_letters.discard(id)? || is_decided)
+    }
+
+    /// Takes every lane from its owner, and lets all begin there.
+    fn move_to(&self, to: From) -> Result<StreamId, Error> {
+        let Keeper { source, key, .. } = &*self.keeper;
+        let checkpoint = start_at(to, source.facts()?);
+        source.connections.run(key, &protocol::seek(key, &checkpoint))?;
+        self.keeper.hasten();
+        Ok(checkpoint.position)
+    }
+
+    /// Returns the checkpoint of each lane.
+    fn checkpoints(&self) -> Result<Vec<Checkpoint>, Error> {
+        let Keeper { source, key, .. } = &*self.keeper;
+        source.connections.with(key, |connection| {
+            let hash: HashMap<String, Value> = connection.query(redis::cmd("HGETALL").arg(key))?;
+            Ok(protocol::positions(&hash, source.lanes))
+        })
+    }
+
+    fn reached(&self) -> Result<Progress, Error> {
+        let last = self.keeper.source.facts()?.map(|facts| facts.last).unwrap_or_default();
+        let positions = self.checkpoints()?.into_iter().map(|checkpoint| checkpoint.position);
+        Ok(Progress { last, delivered: positions.min().unwrap_or_default(), pending: 0 })
+    }
+
+    fn lag_of(&self) -> Result<Option<u64>, Error> {
+        let Some(facts) = self.keeper.source.facts()? else { return Ok(Some(0)) };
+        Ok(lag(facts, &self.checkpoints()?))
+    }
+}
+
+/// Returns how many entries come after the lowest position.
+fn lag(facts: Facts, positions: &[Checkpoint]) -> Option<u64> {
+    let lowest = positions.iter().min_by_key(|checkpoint| checkpoint.position)?;
+    if lowest.position >= facts.last {
+        return Some(0);
+    }
+    if lowest.position < facts.first {
+        return Some(facts.length);
+    }
+    let behind = facts.added?.saturating_sub(lowest.ordinal?);
+    Some(behind.min(facts.length))
+}
+
+/// Returns where a new consumer begins.
+fn start_at(from: From, facts: Option<Facts>) -> Checkpoint {
+    let (gone, added) =
+        (facts.map_or(Some(0), |facts| facts.gone()), facts.map_or(Some(0), |facts| facts.added));
+    let facts = facts.unwrap_or(Facts {
+        added: Some(0),
+        length: 0,
+        first: StreamId::default(),
+        last: StreamId::default(),
+        deleted: StreamId::default(),
+    });
+    match from {
+        From::Beginning => Checkpoint::starting_at(StreamId::default(), gone),
+        From::New => Checkpoint::starting_at(facts.last, added),
+        // What comes after the end has not come yet, and ids before the beginning are none that were missed.
+        From::After(id) if id >= facts.last => Checkpoint::starting_at(facts.last, added),
+        From::After(id) if id < facts.first => Checkpoint::starting_at(id, gone),
+        From::After(id) => Checkpoint::starting_at(id, None),
+    }
+}
+
+impl Consumer for LaneConsumer {
+    fn take(&self, most: usize, interrupt: &Interrupt) -> Option<Vec<Arc<InFlight>>> {
+        self.take_unpaused(interrupt, || self.schedule.take(self.schedule.at_once(most), interrupt))
+    }
+
+    fn take_for(&self, handlers: usize, interrupt: &Interrupt) -> Option<Vec<Arc<InFlight>>> {
+        self.take_unpaused(interrupt, || self.schedule.take_for(handlers, interrupt))
+    }
+
+    fn take_ready(&self) -> Option<Arc<InFlight>> {
+        if self.pause.is_set() {
+            None
+        } else {
+            self.schedule.take_ready().inspect(|event| self.note_taken(event))
+        }
+    }
+
+    fn take_batch(&self, size: usize, within: Duration, interrupt: &Interrupt) -> Option<Vec<Arc<InFlight>>> {
+        let size = size.min(self.batch_size);
+        self.take_unpaused(interrupt, || self.schedule.take_batch(size, within, interrupt))
+    }
+
+    fn give_back(&self, events: &[Arc<InFlight>]) -> Result<(), Error> {
+        self.schedule.give_back(events);
+        Ok(())
+    }
+
+    fn wake(&self) {
+        self.pause.wake();
+        self.schedule.wake();
+    }
+
+    fn done(&self, events: &[Arc<InFlight>]) -> Result<(), Error> {
+        if self.closed.load(Ordering::SeqCst) {
+            return Err(self.stopped());
+        }
+        let Some(longest) = events.iter().map(|event| event.ran()).max() else { return Ok(()) };
+        let done: Vec<Arc<InFlight>> = events.iter().filter(|event| event.finish()).cloned().collect();
+        let count = u32::try_from(events.len()).unwrap_or(u32::MAX);
+        let lost = self.schedule.finish(&done, Some(longest / count));
+        let stats = &self.keeper.source.endpoint.stats;
+        stats.answers_sent.add((done.len() - lost) as u64);
+        stats.answers_dropped.add(lost as u64);
+        Ok(())
+    }
+
+    fn retry(&self, event: &Arc<InFlight>, wait: Duration) -> Result<bool, Error> {
+        if self.closed.load(Ordering::SeqCst) {
+            return Err(self.stopped());
+        }
+        let is_running = event.fail();
+        if is_running {
+            self.rest(event, true, Instant::now() + wait);
+        }
+        Ok(is_running)
+    }
+
+    fn bury(&self, event: &Arc<InFlight>, reason: &str) -> Result<(), Error> {
+        if !event.begin_to_settle() {
+            return Ok(());
+        }
+        let kept = self.keeper.bury(event, reason);
+        event.settle(kept.is_ok());
+        if let Err(error) = kept {
+            self.rest(event, false, Instant::now() + LATER);
+            return Err(error);
+        }
+        if self.holds_keys && event.letter.is_none() {
+            self.schedule.rest(event, Tries { count: event.deliveries, is_held: true });
+        } else {
+            self.schedule.finish(std::slice::from_ref(event), None);
+        }
+        Ok(())
+    }
+
+    fn pause(&self, is_paused: bool) {
+        self.pause.set(is_paused);
+    }
+
+    fn pause_key(&self, key: &str, is_paused: bool) -> bool {
+        self.schedule.pause_key(hash(key.as_bytes()), is_paused);
+        true
+    }
+
+    fn progress(&self) -> Result<Progress, Error> {
+        self.locate(self.reached())
+    }
+
+    fn seek(&self, to: From) -> Result<StreamId, Error> {
+        self.locate(self.move_to(to))
+    }
+
+    fn has_made_group(&self) -> bool {
+        self.has_made_group
+    }
+
+    fn lag(&self) -> Result<Option<u64>, Error> {
+        self.locate(self.lag_of())
+    }
+
+    fn stats(&self) -> Vec<(&'static str, u64)> {
+        let stats = &self.keeper.source.endpoint.stats;
+        let counts = self.schedule.counts();
+        vec![
+            ("taken", stats.taken.get()),
+            ("redelivered", stats.redelivered.get()),
+            ("done", stats.answers_sent.get()),
+            ("done_without_lane", stats.answers_dropped.get()),
+            ("dead_lettered", stats.dead_lettered.get()),
+            ("suppressed", counts.suppressed),
+            ("losses", self.keeper.source.losses.get()),
+            ("reconnections", stats.reconnections.get()),
+            ("reports_dropped", stats.reports_dropped.get()),
+            ("lanes", counts.lanes as u64),
+            ("held", counts.held as u64),
+            ("running", counts.running as u64),
+            ("resting", self.keeper.retries.len() as u64),
+        ]
+    }
+
+    fn quiet(&self) {
+        if self.quiet.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        self.schedule.close();
+        self.pause.set(false);
+        self.readers.iter().for_each(|reader| reader.stop());
+        for thread in std::mem::take(&mut *self.threads.lock()) {
+            join(Some(thread));
+        }
+    }
+
+    fn close(&self) {
+        self.quiet();
+        if self.closed.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let endpoint = &self.keeper.source.endpoint;
+        let closing = endpoint.connector.closing();
+        closing.begin();
+        endpoint.stop.stop();
+        join(self.keeper_thread.lock().take());
+        if let Err(error) = self.keeper.leave() {
+            endpoint.report(error);
+        }
+        self.keeper.source.connections.close();
+        self.reports.close();
+    }
+
+    fn reports(&self) -> &Mailbox<Report> {
+        &self.reports
+    }
+
+    fn inherited_sockets(&self) -> Vec<std::os::fd::RawFd> {
+        self.keeper.source.endpoint.connector.sockets().inherited()
+    }
+
+    fn is_connected(&self) -> bool {
+        !self.quiet.load(Ordering::SeqCst) && self.keeper.source.endpoint.health.are_up()
+    }
+
+    fn dead_letters(&self, after: Option<StreamId>, count: usize) -> Result<Vec<DeadEvent>, Error> {
+        let found = self.locate(self.keeper.dead_letters.page(after, count, self.keeper.source.room))?;
+        Ok(found.into_iter().filter_map(DeadEvent::read).collect())
+    }
+
+    fn count_dead_letters(&self) -> Result<u64, Error> {
+        self.locate(self.keeper.dead_letters.count())
+    }
+
+    fn retry_dead_letter(&self, id: StreamId) -> Result<bool, Error> {
+        self.locate(self.retry_letter(id))
+    }
+
+    fn discard_dead_letter(&self, id: StreamId) -> Result<bool, Error> {
+        self.locate(self.discard_letter(id))
+    }
+}
+
+impl Drop for LaneConsumer {
+    /// A consumer that was not closed lets its threads end by themselves.
+    fn drop(&mut self) {
+        self.schedule.close();
+        self.readers.iter().for_each(|reader| reader.stop());
+        self.keeper.source.endpoint.stop.stop();
+        self.reports.close();
+    }
+}

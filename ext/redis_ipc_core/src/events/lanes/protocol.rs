@@ -1,0 +1,403 @@
+//! The commands on the hash that the instances of a consumer share. It holds who is there, who owns which lane until
+//! when, and the checkpoint of each lane. It is one key, so one script sees all of it, with any name of a stream and
+//! in a cluster.
+//!
+//! | field | value |
+//! |---|---|
+//! | `lanes` | how many lanes there are |
+//! | `start` | where a lane without a checkpoint begins: a position and an ordinal |
+//! | `i:INSTANCE` | `EXPIRES JOINED`: when the instance counts as gone, and when it came, in ms on Redis's clock |
+//! | `o:LANE` | `INSTANCE EPOCH EXPIRES`; the instance is `-` once the lane was released |
+//! | `c:LANE` | the [`Checkpoint`] |
+//! | `x:LANE` | how many owners in a row have died or hung without finishing an event of the lane |
+//! | `a:LANE:ID` | what someone decided about a dead letter: `retry LETTER` or `drop LETTER` |
+
+use crate::events::lanes::checkpoint::Checkpoint;
+use crate::foundation::payload::key_part;
+use crate::foundation::payload::stream_entry::StreamId;
+use crate::foundation::redis::resp::replies::{self, unexpected};
+use redis::{Cmd, RedisResult, Value};
+use std::collections::HashMap;
+
+/// Registers the instance, renews its leases, and gives it lanes that are free, up to its share.
+///
+/// Arguments: the instance, the lease (ms), the number of lanes, `start`, then a lane and its epoch for each lane that
+/// it has. An epoch is never below the time in ms, so that epochs grow even if Redis has lost the last one.
+const BEAT: &str = r"
+local key, me, lease, count = KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local all, flat = {}, redis.call('HGETALL', key)
+for i = 1, #flat, 2 do all[flat[i]] = flat[i + 1] end
+if not all.lanes then
+  redis.call('HSET', key, 'lanes', ARGV[3], 'start', ARGV[4])
+  all.start = ARGV[4]
+elseif tonumber(all.lanes) ~= count then
+  return redis.error_reply('LANES ' .. all.lanes)
+end
+local joined = all['i:' .. me] and string.match(all['i:' .. me], ' (%d+)$') or string.format('%.0f', now)
+redis.call('HSET', key, 'i:' .. me, string.format('%.0f %s', now + lease, joined))
+local members, again = { { me, tonumber(joined) } }, {}
+for name, value in pairs(all) do
+  local kind = string.sub(name, 1, 2)
+  if kind == 'i:' and name ~= 'i:' .. me then
+    local expires, since = string.match(value, '^(%d+) (%d+)$')
+    if tonumber(expires) < now then redis.call('HDEL', key, name)
+    else members[#members + 1] = { string.sub(name, 3), tonumber(since) } end
+  elseif kind == 'a:' then again[#again + 1] = name .. ' ' .. value end
+end
+table.sort(members, function(a, b) return a[2] < b[2] or a[2] == b[2] and a[1] < b[1] end)
+local target = math.floor(count / #members)
+for rank, member in ipairs(members) do
+  if member[1] == me and rank <= count % #members then target = target + 1 end
+end
+local kept, held, mine = {}, {}, 0
+for i = 5, #ARGV, 2 do
+  local owner = all['o:' .. ARGV[i]]
+  local name, epoch = string.match(owner or '', '^(%S+) (%d+) ')
+  if name == me and epoch == ARGV[i + 1] then
+    redis.call('HSET', key, 'o:' .. ARGV[i], string.format('%s %s %.0f', me, epoch, now + lease))
+    kept[#kept + 1] = ARGV[i]
+    held[ARGV[i]] = true
+    mine = mine + 1
+  end
+end
+local claims = {}
+for lane = 0, count - 1 do
+  local field = string.format('%d', lane)
+  local name, epoch, expires = string.match(all['o:' .. field] or '- 0 0', '^(%S+) (%d+) (%d+)$')
+  -- What this instance has and does not name was given to it by a reply that it never got.
+  if mine < target and not held[field] and (tonumber(expires) < now or name == me) then
+    local fresh = string.format('%.0f', math.max(tonumber(epoch) + 1, now))
+    redis.call('HSET', key, 'o:' .. field, string.format('%s %s %.0f', me, fresh, now + lease))
+    local crashes = all['x:' .. field] or '0'
+    if name ~= '-' and name ~= me then crashes = tostring(redis.call('HINCRBY', key, 'x:' .. field, 1)) end
+    claims[#claims + 1] = { field, fresh, all['c:' .. field] or '', crashes }
+    mine = mine + 1
+  end
+end
+return { tostring(#members), tostring(target), all.lanes and '' or 'new', all.start, kept, claims, again }
+";
+
+/// Writes checkpoints, those of lanes that are still the instance's. Returns the lanes that are not.
+///
+/// Arguments: the instance, then for each lane its number, its epoch, the checkpoint, and `keep`, `calm` (its owner
+/// has not crashed by its events) or `free` (it gives the lane up).
+const SAVE: &str = r"
+local refused = {}
+for i = 2, #ARGV, 4 do
+  local lane, epoch, checkpoint, what = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+  local name, current = string.match(redis.call('HGET', KEYS[1], 'o:' .. lane) or '', '^(%S+) (%d+) ')
+  if name == ARGV[1] and current == epoch then
+    redis.call('HSET', KEYS[1], 'c:' .. lane, checkpoint)
+    if what ~= 'keep' then redis.call('HDEL', KEYS[1], 'x:' .. lane) end
+    if what == 'free' then redis.call('HSET', KEYS[1], 'o:' .. lane, '- ' .. epoch .. ' 0') end
+  else refused[#refused + 1] = lane end
+end
+return refused
+";
+
+/// Takes every lane from its owner, and lets all begin at ARGV[1], a [`Checkpoint`]. Returns 0 if there is no hash.
+const SEEK: &str = r"
+local lanes = tonumber(redis.call('HGET', KEYS[1], 'lanes'))
+if not lanes then return 0 end
+for lane = 0, lanes - 1 do
+  local epoch = string.match(redis.call('HGET', KEYS[1], 'o:' .. lane) or '', ' (%d+) ') or '0'
+  redis.call('HSET', KEYS[1], 'o:' .. lane, '- ' .. epoch .. ' 0', 'c:' .. lane, ARGV[1])
+  redis.call('HDEL', KEYS[1], 'x:' .. lane)
+end
+return lanes
+";
+
+/// Returns what is known of a stream without its entries: how many it has had, how many it has, the ids of the first
+/// and the last, and the highest that was deleted by its id. Nil if there is none.
+const FACTS: &str = r"
+if redis.call('EXISTS', KEYS[1]) == 0 then return false end
+local info, facts = redis.call('XINFO', 'STREAM', KEYS[1]), {}
+for i = 1, #info, 2 do facts[info[i]] = info[i + 1] end
+local first = facts['first-entry']
+return { facts['entries-added'] or -1, facts.length, first and first[1] or '0-0', facts['last-generated-id'],
+  facts['max-deleted-entry-id'] or '0-0' }
+";
+
+/// What an instance says of itself, each third of a lease.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Beat {
+    /// The instance.
+    pub instance: String,
+    /// The lease in ms.
+    pub lease: u64,
+    /// How many lanes the consumer has.
+    pub lanes: u16,
+    /// Where a lane without a checkpoint begins, if the consumer is new.
+    pub start: Checkpoint,
+    /// The lanes that it has, with their epochs.
+    pub held: Vec<(u16, u64)>,
+}
+
+/// The reply to a [`Beat`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Share {
+    /// How many instances there are.
+    pub instances: u16,
+    /// How many lanes this one is to have.
+    pub target: usize,
+    /// There was no hash before.
+    pub is_new: bool,
+    /// Where a lane without a checkpoint begins.
+    pub start: Checkpoint,
+    /// The lanes whose leases were renewed.
+    pub kept: Vec<u16>,
+    /// The lanes that it has from now on.
+    pub claims: Vec<Claim>,
+    /// What was decided about dead letters.
+    pub decisions: Vec<Decision>,
+}
+
+/// A lane that an instance was given.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Claim {
+    /// The lane.
+    pub lane: u16,
+    /// The epoch of its owner from now on.
+    pub epoch: u64,
+    /// How far the owner before had come. `None` if there was none.
+    pub checkpoint: Option<Checkpoint>,
+    /// How many owners in a row have died or hung without finishing one of its events.
+    pub crashes: u32,
+}
+
+/// What someone decided about a dead letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Decision {
+    /// The lane of the event.
+    pub lane: u16,
+    /// The event.
+    pub entry: StreamId,
+    /// The dead letter.
+    pub letter: StreamId,
+    /// The event is tried again; else it counts as done.
+    pub is_retry: bool,
+}
+
+/// A checkpoint to be written.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Save {
+    /// The lane.
+    pub lane: u16,
+    /// The epoch of its owner.
+    pub epoch: u64,
+    /// The checkpoint.
+    pub checkpoint: Checkpoint,
+    /// What becomes of the lane.
+    pub then: Then,
+}
+
+/// What becomes of a lane whose checkpoint is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Then {
+    /// Its owner keeps it, and may still crash by what crashed the owner before.
+    Keep,
+    /// Its owner keeps it, and has finished events.
+    Calm,
+    /// Its owner gives it up.
+    Free,
+}
+
+/// What is known of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Facts {
+    /// How many entries it has had. `None` if the server does not know.
+    pub added: Option<u64>,
+    /// How many it has.
+    pub length: u64,
+    /// The id of the first one; zero if there is none.
+    pub first: StreamId,
+    /// The id of the last one that was added.
+    pub last: StreamId,
+    /// The highest id that was deleted by its id.
+    pub deleted: StreamId,
+}
+
+impl Facts {
+    /// Returns how many entries are gone from the beginning of the stream, and others that were deleted.
+    pub fn gone(&self) -> Option<u64> {
+        self.added?.checked_sub(self.length)
+    }
+}
+
+/// Returns the key of the hash.
+pub fn key(stream: &str, group: &str) -> String {
+    format!("{stream}:events:{}", key_part::encode(group))
+}
+
+impl Beat {
+    /// Returns the command.
+    pub fn command(&self, key: &str) -> Cmd {
+        self.scripted(BEAT, key)
+    }
+
+    /// Returns the command with another clock than Redis's.
+    #[cfg(all(test, feature = "live-tests"))]
+    pub fn command_at(&self, now: u64, key: &str) -> Cmd {
+        let time = format!("{{ {}, {} }}", now / 1_000, now % 1_000 * 1_000);
+        self.scripted(&BEAT.replace("redis.call('TIME')", &time), key)
+    }
+
+    fn scripted(&self, script: &str, key: &str) -> Cmd {
+        let mut beat = redis::cmd("EVAL");
+        beat.arg(script).arg(1).arg(key);
+        beat.arg(&self.instance).arg(self.lease).arg(self.lanes).arg(self.start.to_string());
+        for (lane, epoch) in &self.held {
+            beat.arg(lane).arg(epoch);
+        }
+        beat
+    }
+}
+
+impl Share {
+    /// Reads the reply to a [`Beat`].
+    ///
+    /// # Errors
+    ///
+    /// The reply has another shape.
+    pub fn read(reply: &Value) -> RedisResult<Self> {
+        Self::parse(reply).ok_or_else(unexpected)
+    }
+
+    fn parse(reply: &Value) -> Option<Self> {
+        let [instances, target, new, start, kept, claims, decisions] = items(reply)? else { return None };
+        Some(Self {
+            instances: number(instances)?,
+            target: number(target)?,
+            is_new: bytes(new)? == b"new",
+            start: Checkpoint::parse(bytes(start)?)?,
+            kept: items(kept)?.iter().map(number).collect::<Option<_>>()?,
+            claims: items(claims)?.iter().map(claim).collect::<Option<_>>()?,
+            // A decision that cannot be read was made by someone else, and concerns nobody here.
+            decisions: items(decisions)?.iter().filter_map(decision).collect(),
+        })
+    }
+}
+
+fn claim(row: &Value) -> Option<Claim> {
+    let [lane, epoch, checkpoint, crashes] = items(row)? else { return None };
+    let checkpoint = bytes(checkpoint)?;
+    let checkpoint = if checkpoint.is_empty() { None } else { Some(Checkpoint::parse(checkpoint)?) };
+    Some(Claim { lane: number(lane)?, epoch: number(epoch)?, checkpoint, crashes: number(crashes)? })
+}
+
+fn decision(row: &Value) -> Option<Decision> {
+    let text = std::str::from_utf8(bytes(row)?).ok()?;
+    let (field, decided) = text.split_once(' ')?;
+    let (lane, entry) = field.strip_prefix("a:")?.split_once(':')?;
+    let (what, letter) = decided.split_once(' ')?;
+    Some(Decision {
+        lane: lane.parse().ok()?,
+        entry: StreamId::parse(entry.as_bytes())?,
+        letter: StreamId::parse(letter.as_bytes())?,
+        is_retry: what == "retry",
+    })
+}
+
+impl Decision {
+    /// Returns the command that tells it, unless something was decided before.
+    pub fn command(&self, key: &str) -> Cmd {
+        let mut set = redis::cmd("HSETNX");
+        let what = if self.is_retry { "retry" } else { "drop" };
+        set.arg(key).arg(decision_field(self.lane, self.entry)).arg(format!("{what} {}", self.letter));
+        set
+    }
+}
+
+/// Returns the field of the hash that tells what was decided about an event.
+pub fn decision_field(lane: u16, entry: StreamId) -> String {
+    format!("a:{lane}:{entry}")
+}
+
+/// Returns the command that writes checkpoints.
+pub fn save(key: &str, instance: &str, saves: &[Save]) -> Cmd {
+    let mut save = redis::cmd("EVAL");
+    save.arg(SAVE).arg(1).arg(key).arg(instance);
+    for one in saves {
+        let then = match one.then {
+            Then::Keep => "keep",
+            Then::Calm => "calm",
+            Then::Free => "free",
+        };
+        save.arg(one.lane).arg(one.epoch).arg(one.checkpoint.to_string()).arg(then);
+    }
+    save
+}
+
+/// Reads the reply to [`save`]: the lanes whose checkpoints were refused.
+///
+/// # Errors
+///
+/// The reply has another shape.
+pub fn refused(reply: &Value) -> RedisResult<Vec<u16>> {
+    let lanes = items(reply).and_then(|lanes| lanes.iter().map(number).collect::<Option<_>>());
+    lanes.ok_or_else(unexpected)
+}
+
+/// Returns the checkpoint of each lane, as the hash tells them.
+pub fn positions(hash: &HashMap<String, Value>, lanes: u16) -> Vec<Checkpoint> {
+    let read = |name: &str| Checkpoint::parse(bytes(hash.get(name)?)?);
+    (0..lanes).filter_map(|lane| read(&format!("c:{lane}")).or_else(|| read("start"))).collect()
+}
+
+/// Returns the command that lets every lane begin at `checkpoint`.
+pub fn seek(key: &str, checkpoint: &Checkpoint) -> Cmd {
+    let mut seek = redis::cmd("EVAL");
+    seek.arg(SEEK).arg(1).arg(key).arg(checkpoint.to_string());
+    seek
+}
+
+/// Returns the command that asks for the [`Facts`] of a stream.
+pub fn facts(stream: &str) -> Cmd {
+    let mut facts = redis::cmd("EVAL_RO");
+    facts.arg(FACTS).arg(1).arg(stream);
+    facts
+}
+
+/// Reads the reply to [`facts`]. `None` if there is no stream.
+///
+/// # Errors
+///
+/// The reply has another shape.
+pub fn read_facts(reply: &Value) -> RedisResult<Option<Facts>> {
+    if *reply == Value::Nil {
+        return Ok(None);
+    }
+    let parse = || {
+        let [Value::Int(added), Value::Int(length), first, last, deleted] = items(reply)? else {
+            return None;
+        };
+        Some(Facts {
+            added: u64::try_from(*added).ok(),
+            length: u64::try_from(*length).ok()?,
+            first: replies::id(first)?,
+            last: replies::id(last)?,
+            deleted: replies::id(deleted)?,
+        })
+    };
+    parse().map(Some).ok_or_else(unexpected)
+}
+
+fn items(value: &Value) -> Option<&[Value]> {
+    match value {
+        Value::Array(items) => Some(items),
+        _ => None,
+    }
+}
+
+fn bytes(value: &Value) -> Option<&[u8]> {
+    match value {
+        Value::BulkString(bytes) => Some(bytes),
+        _ => None,
+    }
+}
+
+fn number<T: std::str::FromStr>(value: &Value) -> Option<T> {
+    std::str::from_utf8(bytes(value)?).ok()?.parse().ok()
+}

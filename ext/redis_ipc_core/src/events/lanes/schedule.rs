@@ -1,0 +1,981 @@
+//! The events of the lanes that this instance owns: which wait, which may begin, which run. The events of one key run
+//! one after the other; those of different keys at the same time.
+
+use crate::events::common::in_flight::{InFlight, InLane};
+use crate::events::common::recent_ids::RecentIds;
+use crate::events::lanes::checkpoint::Tries;
+use crate::events::lanes::ownership::{Change, Ownership};
+use crate::events::lanes::protocol::{Save, Share};
+use crate::foundation::payload::stream_entry::StreamId;
+use crate::foundation::runtime::read_ahead::ReadAhead;
+use crate::foundation::runtime::sync::{Condvar, Mutex};
+use crate::foundation::runtime::waiting::Interrupt;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How many keys may have an event ready before the reader waits.
+const READY: usize = 1_024;
+/// How long the events that a worker takes together should keep it busy.
+const AT_ONCE: Duration = Duration::from_millis(1);
+
+/// The events of the lanes of this instance.
+pub struct Schedule {
+    prefetch: usize,
+    state: Mutex<State>,
+    work: Condvar,
+    room: Condvar,
+    idle: Condvar,
+    wake: (Sender<()>, Receiver<()>),
+}
+
+/// What a reader of the stream reads for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The lanes that are up to date. It waits at the end of the stream.
+    Head,
+    /// The lanes that are behind: they were just claimed, or had been full.
+    CatchUp,
+}
+
+/// An entry of the stream that belongs to a lane of this instance or of another.
+pub struct Candidate {
+    /// The event, with its lane and its key.
+    pub event: InFlight,
+    /// How many entries the stream has had up to this one.
+    pub ordinal: Option<u64>,
+    /// Why it cannot be handled.
+    pub refusal: Option<String>,
+}
+
+/// A dead letter whose event is done by now, or is a dead letter again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Finished {
+    /// The lane of the event.
+    pub lane: u16,
+    /// The event.
+    pub entry: StreamId,
+    /// The dead letter.
+    pub letter: StreamId,
+}
+
+/// How much an instance has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// The lanes that it owns.
+    pub lanes: usize,
+    /// The events that were read and are not done.
+    pub held: usize,
+    /// The events that run.
+    pub running: usize,
+    /// The events that were second copies.
+    pub suppressed: u64,
+}
+
+/// Where a reader goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Start {
+    /// The id after which it reads.
+    pub after: StreamId,
+    /// How many entries the stream has had up to there.
+    pub ordinal: Option<u64>,
+    /// Changes when the reader is to begin elsewhere.
+    pub generation: u64,
+}
+
+struct State {
+    ownership: Ownership,
+    queues: HashMap<u16, LaneQueue>,
+    ready: VecDeque<(u16, u64)>,
+    head: Start,
+    /// Events that cannot be handled, and why.
+    condemned: Vec<(Arc<InFlight>, String)>,
+    /// The events of dead letters that are tried again.
+    retried_letters: HashSet<(u16, StreamId)>,
+    finished_letters: Vec<Finished>,
+    paused_keys: HashSet<u64>,
+    read_ahead: ReadAhead,
+    recent_ids: RecentIds,
+    suppressed: u64,
+    attempts: u32,
+    is_closed: bool,
+}
+
+#[derive(Default)]
+struct LaneQueue {
+    epoch: u64,
+    keys: HashMap<u64, KeyQueue>,
+    running: usize,
+    waiting: usize,
+    /// It is read by the reader that catches up.
+    is_behind: bool,
+    /// An event of it was to begin while its lease was not certain.
+    is_stalled: bool,
+    /// The events that hold their keys, until someone decides about their dead letters.
+    holding: HashMap<StreamId, u64>,
+    trial: Trial,
+}
+
+/// The event of a careful lane that is tried alone.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Trial {
+    #[default]
+    None,
+    /// It waits until Redis has counted the try.
+    Wanted(StreamId),
+    /// It may begin.
+    Counted(StreamId),
+}
+
+#[derive(Default)]
+struct KeyQueue {
+    first: Option<Arc<InFlight>>,
+    rest: VecDeque<Arc<InFlight>>,
+    running: usize,
+    /// One of its events rests until its next try, or holds it.
+    is_blocked: bool,
+    is_ready: bool,
+}
+
+impl KeyQueue {
+    fn push(&mut self, event: Arc<InFlight>) {
+        if self.first.is_none() { self.first = Some(event) } else { self.rest.push_back(event) }
+    }
+
+    fn push_first(&mut self, event: Arc<InFlight>) {
+        if let Some(second) = self.first.replace(event) {
+            self.rest.push_front(second);
+        }
+    }
+
+    fn pop(&mut self) -> Option<Arc<InFlight>> {
+        let first = self.first.take()?;
+        self.first = self.rest.pop_front();
+        Some(first)
+    }
+
+    fn may_begin(&self) -> bool {
+        self.first.is_some() && self.running == 0 && !self.is_blocked
+    }
+
+    fn is_unused(&self) -> bool {
+        self.first.is_none() && self.running == 0 && !self.is_blocked
+    }
+}
+
+impl State {
+    /// Lets the key's next event begin, if it may.
+    fn make_ready(&mut self, lane: u16, key: u64) {
+        let Some(queue) = self.queues.get_mut(&lane) else { return };
+        let Some(found) = queue.keys.get_mut(&key) else { return };
+        if found.is_unused() {
+            queue.keys.remove(&key);
+        } else if found.may_begin() && !found.is_ready && !self.paused_keys.contains(&key) {
+            found.is_ready = true;
+            self.ready.push_back((lane, key));
+        }
+    }
+
+    /// Lets every key of the lane whose next event may begin be ready.
+    fn make_all_ready(&mut self, lane: u16) {
+        let Some(queue) = self.queues.get(&lane) else { return };
+        let mut keys: Vec<(StreamId, u64)> = queue
+            .keys
+            .iter()
+            .filter_map(|(key, found)| found.first.as_ref().map(|event| (event.id, *key)))
+            .collect();
+        keys.sort_unstable();
+        for (_, key) in keys {
+            self.make_ready(lane, key);
+        }
+    }
+
+    /// Takes events that may begin, at most `of_a_key` of the same key. Tells whether one is to be tried alone first.
+    fn pop(&mut self, most: usize, of_a_key: usize) -> (Vec<Arc<InFlight>>, bool) {
+        let (mut taken, now, mut has_trial) = (Vec::new(), Instant::now(), false);
+        while taken.len() < most
+            && let Some((lane, key)) = self.ready.pop_front()
+        {
+            let Some(queue) = self.queues.get_mut(&lane) else { continue };
+            let Some(found) = queue.keys.get_mut(&key) else { continue };
+            found.is_ready = false;
+            if !found.may_begin() || self.paused_keys.contains(&key) {
+                continue;
+            }
+            let Some(owned) = self.ownership.serving(lane, now) else {
+                queue.is_stalled = true;
+                continue;
+            };
+            let mut room = of_a_key.min(most - taken.len());
+            if owned.is_careful() {
+                let first = found.first.as_ref().map(|event| event.id);
+                match queue.trial {
+                    Trial::Counted(id) if Some(id) == first && queue.running == 0 => room = 1,
+                    Trial::None if queue.running == 0 => {
+                        let lowest = queue.keys.values().filter(|other| other.may_begin());
+                        let lowest = lowest.filter_map(|other| other.first.as_ref().map(|event| event.id));
+                        if let Some(id) = lowest.min() {
+                            queue.trial = Trial::Wanted(id);
+                            has_trial = true;
+                        }
+                        continue;
+                    }
+                    _ => continue,
+                }
+            }
+            while room > 0
+                && let Some(event) = found.pop()
+            {
+                event.start();
+                found.running += 1;
+                queue.running += 1;
+                queue.waiting -= 1;
+                taken.push(event);
+                room -= 1;
+            }
+        }
+        (taken, has_trial)
+    }
+
+    /// Returns the queues of the event's key, if its lane is still the same owner's.
+    fn queues_of(&mut self, event: &InFlight) -> Option<(&mut LaneQueue, u64)> {
+        let spot = event.spot?;
+        let queue = self.queues.get_mut(&spot.lane).filter(|queue| queue.epoch == spot.epoch)?;
+        Some((queue, spot.key))
+    }
+
+    /// Records that an event does not run any more.
+    fn ended(&mut self, event: &InFlight) -> Option<&mut KeyQueue> {
+        let (queue, key) = self.queues_of(event)?;
+        queue.running = queue.running.saturating_sub(1);
+        if matches!(queue.trial, Trial::Counted(id) if id == event.id) {
+            queue.trial = Trial::None;
+        }
+        let found = queue.keys.get_mut(&key)?;
+        found.running = found.running.saturating_sub(1);
+        Some(found)
+    }
+
+    /// Lets what waited for an event go on.
+    fn go_on(&mut self, event: &InFlight) {
+        let Some(spot) = event.spot else { return };
+        let is_careful = self.ownership.get(spot.lane).is_some_and(|owned| owned.crashes > 0);
+        self.make_ready(spot.lane, spot.key);
+        if is_careful {
+            self.make_all_ready(spot.lane);
+        }
+    }
+
+    fn finish(&mut self, event: &InFlight) -> bool {
+        let Some(spot) = event.spot else { return false };
+        let Some(owned) = self.ownership.owned(spot.lane, spot.epoch) else { return false };
+        owned.progress.finish(event.id);
+        owned.finished = owned.finished.saturating_add(1);
+        if let Some(letter) = event.letter {
+            self.retried_letters.remove(&(spot.lane, event.id));
+            self.finished_letters.push(Finished { lane: spot.lane, entry: event.id, letter });
+        }
+        self.ended(event);
+        self.go_on(event);
+        true
+    }
+
+    fn tried(&mut self, event: &InFlight, tries: Tries) {
+        if let Some(spot) = event.spot
+            && let Some(owned) = self.ownership.owned(spot.lane, spot.epoch)
+        {
+            owned.progress.tried(event.id, tries);
+        }
+    }
+
+    fn remove(&mut self, lanes: &[u16]) {
+        for lane in lanes {
+            self.queues.remove(lane);
+        }
+        self.retried_letters.retain(|(lane, _)| !lanes.contains(lane));
+    }
+
+    /// Returns the most events of a lane that are held in memory.
+    fn most_of_lane(&self, prefetch: usize) -> usize {
+        (prefetch / self.ownership.len().max(1)).max(16)
+    }
+
+    fn is_read_by(&self, lane: u16, role: Role) -> bool {
+        let Some(owned) = self.ownership.get(lane) else { return false };
+        let Some(queue) = self.queues.get(&lane) else { return false };
+        !owned.is_leaving && queue.is_behind == (role == Role::CatchUp)
+    }
+
+    fn lanes_of(&self, role: Role) -> Vec<u16> {
+        self.queues.keys().copied().filter(|lane| self.is_read_by(*lane, role)).collect()
+    }
+
+    /// Where no lane is up to date, those that are behind become the ones that the head reads for.
+    fn promote(&mut self) {
+        if !self.lanes_of(Role::Head).is_empty() {
+            return;
+        }
+        let behind = self.lanes_of(Role::CatchUp);
+        let of = |lane: &u16| self.ownership.get(*lane).map(|owned| &owned.progress);
+        let Some(lowest) = behind.iter().filter_map(of).min_by_key(|progress| progress.cursor()) else {
+            return;
+        };
+        self.head =
+            Start { after: lowest.cursor(), ordinal: lowest.ordinal(), generation: self.head.generation + 1 };
+        self.settle(&behind);
+    }
+
+    fn settle(&mut self, lanes: &[u16]) {
+        for lane in lanes {
+            if let Some(queue) = self.queues.get_mut(lane) {
+                queue.is_behind = false;
+            }
+        }
+    }
+}
+
+impl Schedule {
+    /// Creates the schedule of an instance without lanes, which holds at most `prefetch` events in memory. An event that
+    /// was tried `attempts` times without being done is given up on. A second copy of an event is known by the last
+    /// `remember_ids` ids.
+    pub fn new(prefetch: usize, attempts: u32, remember_ids: usize) -> Self {
+        let state = State {
+            ownership: Ownership::default(),
+            queues: HashMap::new(),
+            ready: VecDeque::new(),
+            head: Start { after: StreamId::default(), ordinal: None, generation: 0 },
+            condemned: Vec::new(),
+            retried_letters: HashSet::new(),
+            finished_letters: Vec::new(),
+            paused_keys: HashSet::new(),
+            read_ahead: ReadAhead::default(),
+            recent_ids: RecentIds::new(remember_ids),
+            suppressed: 0,
+            attempts,
+            is_closed: false,
+        };
+        Self {
+            prefetch,
+            state: Mutex::new(state),
+            work: Condvar::new(),
+            room: Condvar::new(),
+            idle: Condvar::new(),
+            wake: bounded(1),
+        }
+    }
+
+    /// Returns the receiver that gets a message when the keeper has something to do at once.
+    pub fn urgent(&self) -> &Receiver<()> {
+        &self.wake.1
+    }
+
+    /// Lets the keeper work at once.
+    pub fn call_keeper(&self) {
+        // One message says all.
+        let _ = self.wake.0.try_send(());
+    }
+
+    /// Takes events that may begin, at least one, and waits for them. Returns `None` once it is closed, and an empty list
+    /// if the thread was interrupted.
+    pub fn take(&self, most: usize, interrupt: &Interrupt) -> Option<Vec<Arc<InFlight>>> {
+        self.take_until(most, usize::MAX, interrupt, None)
+    }
+
+    /// Takes events like [`Schedule::take`] that may run at the same time.
+    pub fn take_for(&self, handlers: usize, interrupt: &Interrupt) -> Option<Vec<Arc<InFlight>>> {
+        self.take_until(handlers, 1, interrupt, None)
+    }
+
+    /// Takes the next event if one may begin now.
+    pub fn take_ready(&self) -> Option<Arc<InFlight>> {
+        let mut state = self.state.lock();
+        if state.is_closed {
+            return None;
+        }
+        let (events, has_trial) = state.pop(1, 1);
+        drop(state);
+        if has_trial {
+            self.call_keeper();
+        }
+        self.room.notify_all();
+        events.into_iter().next()
+    }
+
+    /// Takes up to `size` events, and waits until there are as many, or `within` has passed since the first.
+    pub fn take_batch(
+        &self,
+        size: usize,
+        within: Duration,
+        interrupt: &Interrupt,
+    ) -> Option<Vec<Arc<InFlight>>> {
+        let mut events = self.take_until(size, usize::MAX, interrupt, None)?;
+        let until = Instant::now() + within;
+        while !events.is_empty() && events.len() < size {
+            match self.take_until(size - events.len(), usize::MAX, interrupt, Some(until)) {
+                Some(more) if !more.is_empty() => events.extend(more),
+                _ => break,
+            }
+        }
+        Some(events)
+    }
+
+    fn take_until(
+        &self,
+        most: usize,
+        of_a_key: usize,
+        interrupt: &Interrupt,
+        until: Option<Instant>,
+    ) -> Option<Vec<Arc<InFlight>>> {
+        let mut state = self.state.lock();
+        loop {
+            if state.is_closed {
+                return None;
+            }
+            if interrupt.take() {
+                return Some(Vec::new());
+            }
+            let (events, has_trial) = state.pop(most, of_a_key);
+            if has_trial {
+                self.call_keeper();
+            }
+            if !events.is_empty() {
+                let has_room = state.ready.len() < READY;
+                drop(state);
+                if has_room {
+                    self.room.notify_all();
+                }
+                return Some(events);
+            }
+            state = match until {
+                Some(until) if Instant::now() >= until => return Some(Vec::new()),
+                Some(until) => self.work.wait_until(state, until),
+                None => self.work.wait(state),
+            };
+        }
+    }
+
+    /// Returns how many events a worker is to take at once.
+    pub fn at_once(&self, most: usize) -> usize {
+        let usual = self.state.lock().read_ahead.usual_run();
+        let quick = usual.map_or(1, |usual| AT_ONCE.as_nanos() / usual.as_nanos().max(1));
+        most.min(usize::try_from(quick).unwrap_or(usize::MAX)).max(1)
+    }
+
+    /// Wakes the waiting workers, so that they notice an interrupt.
+    pub fn wake(&self) {
+        drop(self.state.lock());
+        self.work.notify_all();
+    }
+
+    /// Finishes events. Returns how many belong to lanes that this instance has no longer: they may run again elsewhere.
+    pub fn finish(&self, events: &[Arc<InFlight>], ran: Option<Duration>) -> usize {
+        let mut state = self.state.lock();
+        if let Some(ran) = ran {
+            state.read_ahead.note_run(ran);
+        }
+        let lost = events.iter().filter(|event| !state.finish(event)).count();
+        if !state.finished_letters.is_empty() {
+            self.call_keeper();
+        }
+        self.let_go_on(&state);
+        lost
+    }
+
+    /// Finishes an event that was never begun, because it cannot be handled.
+    pub fn dismiss(&self, event: &InFlight) {
+        let mut state = self.state.lock();
+        if let Some(spot) = event.spot
+            && let Some(owned) = state.ownership.owned(spot.lane, spot.epoch)
+        {
+            owned.progress.finish(event.id);
+            owned.finished = owned.finished.saturating_add(1);
+        }
+        self.room.notify_all();
+    }
+
+    /// Wakes who waits for what an event that ended made possible.
+    fn let_go_on(&self, state: &State) {
+        match state.ready.len() {
+            0 => {}
+            1 => self.work.notify_one(),
+            _ => self.work.notify_all(),
+        }
+        self.room.notify_all();
+        if state.queues.values().all(|queue| queue.running == 0) {
+            self.idle.notify_all();
+        }
+    }
+
+    /// Records that an event was tried and failed. Its key waits for it.
+    pub fn rest(&self, event: &InFlight, tries: Tries) {
+        let mut state = self.state.lock();
+        state.tried(event, tries);
+        if let Some(found) = state.ended(event) {
+            found.is_blocked = true;
+        }
+        if tries.is_held
+            && let Some((queue, key)) = state.queues_of(event)
+        {
+            queue.holding.insert(event.id, key);
+        }
+        state.go_on(event);
+        self.let_go_on(&state);
+    }
+
+    /// Lets an event that rested be tried again.
+    pub fn again(&self, event: Arc<InFlight>) {
+        let mut state = self.state.lock();
+        let Some(spot) = event.spot else { return };
+        let Some((queue, key)) = state.queues_of(&event) else { return };
+        queue.waiting += 1;
+        let found = queue.keys.entry(key).or_default();
+        found.is_blocked = false;
+        found.push_first(event);
+        state.make_ready(spot.lane, spot.key);
+        self.work.notify_one();
+    }
+
+    /// Gives events back that were taken and not begun, in their order.
+    pub fn give_back(&self, events: &[Arc<InFlight>]) {
+        let mut state = self.state.lock();
+        for event in events.iter().rev() {
+            if !event.back() {
+                continue;
+            }
+            if state.ended(event).is_none() {
+                continue;
+            }
+            let Some((queue, key)) = state.queues_of(event) else { continue };
+            queue.waiting += 1;
+            queue.keys.entry(key).or_default().push_first(Arc::clone(event));
+        }
+        events.iter().for_each(|event| state.go_on(event));
+        self.let_go_on(&state);
+    }
+
+    /// Pauses a key, or lets it go on.
+    pub fn pause_key(&self, key: u64, is_paused: bool) {
+        let mut state = self.state.lock();
+        if is_paused {
+            state.paused_keys.insert(key);
+            return;
+        }
+        state.paused_keys.remove(&key);
+        let lanes: Vec<u16> = state.queues.keys().copied().collect();
+        for lane in lanes {
+            state.make_ready(lane, key);
+        }
+        self.work.notify_all();
+    }
+
+    /// Returns where a reader goes on, once there is room for what it reads: after `time` at the latest. `None` if there
+    /// is nothing to read for.
+    pub fn wait_for_room(&self, role: Role, time: Duration) -> Option<Start> {
+        let until = Instant::now() + time;
+        let mut state = self.state.lock();
+        loop {
+            if state.is_closed {
+                return None;
+            }
+            state.promote();
+            let start = match role {
+                Role::Head => self.head_start(&state),
+                Role::CatchUp => self.catch_up_start(&state),
+            };
+            if start.is_some() || Instant::now() >= until {
+                return start;
+            }
+            state = self.room.wait_until(state, until);
+        }
+    }
+
+    fn head_start(&self, state: &State) -> Option<Start> {
+        let has_room = state.ready.len() < READY && !state.lanes_of(Role::Head).is_empty();
+        has_room.then_some(state.head)
+    }
+
+    fn catch_up_start(&self, state: &State) -> Option<Start> {
+        if state.ready.len() >= READY {
+            return None;
+        }
+        let half = state.most_of_lane(self.prefetch) / 2;
+        let lowest = state
+            .lanes_of(Role::CatchUp)
+            .into_iter()
+            .filter_map(|lane| state.ownership.get(lane))
+            .filter(|owned| owned.progress.len() <= half)
+            .min_by_key(|owned| owned.progress.cursor())?;
+        let (after, ordinal) = (lowest.progress.cursor(), lowest.progress.ordinal());
+        Some(Start { after, ordinal, generation: 0 })
+    }
+
+    /// Adds what a reader has read after `start`. With `is_end` nothing comes after that yet.
+    pub fn admit(&self, role: Role, start: Start, entries: Vec<Candidate>, is_end: bool) {
+        let last = entries.last().map(|last| (last.event.id, last.ordinal));
+        let mut state = self.state.lock();
+        if state.is_closed || role == Role::Head && start.generation != state.head.generation {
+            return;
+        }
+        let reached = last.map_or(start.after, |(id, _)| id);
+        let most = state.most_of_lane(self.prefetch);
+        let mut reading: HashSet<u16> = state.lanes_of(role).into_iter().collect();
+        reading.retain(|lane| {
+            let Some(cursor) = state.ownership.get(*lane).map(|owned| owned.progress.cursor()) else {
+                return false;
+            };
+            // The read has skipped what comes next in a lane that was too full for it to begin there.
+            cursor >= start.after && (role == Role::Head || cursor <= reached)
+        });
+        let mut before = (start.after, start.ordinal);
+        for Candidate { event, ordinal, refusal } in entries {
+            let here = (event.id, ordinal);
+            if let Some(spot) = event.spot
+                && reading.contains(&spot.lane)
+            {
+                let is_full =
+                    state.ownership.get(spot.lane).is_some_and(|owned| owned.progress.len() >= most);
+                if is_full {
+                    reading.remove(&spot.lane);
+                    if let Some(owned) = state.ownership.get_mut(spot.lane) {
+                        owned.progress.read(before.0, before.1);
+                    }
+                    if let Some(queue) = state.queues.get_mut(&spot.lane) {
+                        queue.is_behind = true;
+                    }
+                } else {
+                    self.admit_one(&mut state, event, ordinal, refusal);
+                }
+            }
+            before = here;
+        }
+        if let Some((id, ordinal)) = last {
+            for lane in &reading {
+                if let Some(owned) = state.ownership.get_mut(*lane) {
+                    owned.progress.read(id, ordinal);
+                }
+            }
+            if role == Role::Head {
+                (state.head.after, state.head.ordinal) = (id, ordinal);
+            }
+        }
+        if role == Role::CatchUp && (is_end || reached >= state.head.after) {
+            let Start { after, ordinal, .. } = state.head;
+            let caught_up: Vec<u16> = reading.into_iter().collect();
+            for lane in &caught_up {
+                if let Some(owned) = state.ownership.get_mut(*lane) {
+                    // What lies between is no longer in the stream.
+                    owned.progress.read(after, ordinal);
+                }
+            }
+            state.settle(&caught_up);
+        }
+        let has_condemned = !state.condemned.is_empty();
+        self.work.notify_all();
+        self.room.notify_all();
+        drop(state);
+        if has_condemned {
+            self.call_keeper();
+        }
+    }
+
+    fn admit_one(
+        &self,
+        state: &mut State,
+        mut event: InFlight,
+        ordinal: Option<u64>,
+        refusal: Option<String>,
+    ) {
+        let Some(mut spot) = event.spot else { return };
+        let Some(owned) = state.ownership.get_mut(spot.lane) else { return };
+        let Some(tries) = owned.progress.admit(event.id, ordinal) else { return };
+        // Both copies of an event have the same key, so this instance gets both.
+        if state.recent_ids.is_copy(event.id, &event.fields) {
+            owned.progress.finish(event.id);
+            state.suppressed += 1;
+            return;
+        }
+        spot.epoch = owned.epoch;
+        spot.may_have_run = owned.crashes > 0 && event.id.ms <= owned.claimed_ms || tries.count > 0;
+        event.spot = Some(spot);
+        event.deliveries = tries.count.saturating_add(1);
+        let refusal = refusal.or_else(|| {
+            (event.deliveries > state.attempts && !tries.is_held).then(|| {
+                format!(
+                    "tried {} times without being done: each process that tried it died or hung",
+                    tries.count
+                )
+            })
+        });
+        let event = Arc::new(event);
+        let Some(queue) = state.queues.get_mut(&spot.lane) else { return };
+        let found = queue.keys.entry(spot.key).or_default();
+        if tries.is_held {
+            found.is_blocked = true;
+            queue.holding.insert(event.id, spot.key);
+            return;
+        }
+        if let Some(refusal) = refusal {
+            // Nothing handles it, so nothing that comes after it needs to wait.
+            state.condemned.push((event, refusal));
+            return;
+        }
+        queue.waiting += 1;
+        found.push(event);
+        state.make_ready(spot.lane, spot.key);
+    }
+
+    /// Takes the events that cannot be handled, with the reasons.
+    pub fn take_condemned(&self) -> Vec<(Arc<InFlight>, String)> {
+        std::mem::take(&mut self.state.lock().condemned)
+    }
+
+    /// Adds an event that cannot be handled.
+    pub fn condemn(&self, event: Arc<InFlight>, reason: String) {
+        self.state.lock().condemned.push((event, reason));
+    }
+
+    /// Whether this instance is to carry out what was decided about a dead letter: it has the lane, has come past the
+    /// event, and has not begun to.
+    pub fn may_decide(&self, lane: u16, entry: StreamId) -> bool {
+        let state = self.state.lock();
+        let has_come = |cursor: StreamId| cursor >= entry;
+        !state.retried_letters.contains(&(lane, entry))
+            && !state.finished_letters.iter().any(|one| one.lane == lane && one.entry == entry)
+            && state
+                .ownership
+                .get(lane)
+                .is_some_and(|owned| !owned.is_leaving && has_come(owned.progress.cursor()))
+    }
+
+    /// Tries the event of a dead letter again, before what waits for its key.
+    pub fn try_letter(&self, mut event: InFlight, lane: u16, key: u64) {
+        let mut state = self.state.lock();
+        let Some(queue) = state.queues.get_mut(&lane) else { return };
+        event.spot = Some(InLane { lane, epoch: queue.epoch, key, may_have_run: true });
+        queue.waiting += 1;
+        let found = queue.keys.entry(key).or_default();
+        found.is_blocked = false;
+        let id = event.id;
+        found.push_first(Arc::new(event));
+        state.retried_letters.insert((lane, id));
+        state.make_ready(lane, key);
+        self.work.notify_one();
+    }
+
+    /// Lets the key of an event go on that it held.
+    pub fn drop_held(&self, lane: u16, entry: StreamId) {
+        let mut state = self.state.lock();
+        if let Some(owned) = state.ownership.get_mut(lane) {
+            owned.progress.finish(entry);
+        }
+        let Some(queue) = state.queues.get_mut(&lane) else { return };
+        let key = queue.holding.remove(&entry);
+        if let Some(key) = key
+            && let Some(found) = queue.keys.get_mut(&key)
+        {
+            found.is_blocked = false;
+            state.make_ready(lane, key);
+            self.work.notify_one();
+        }
+    }
+
+    /// Takes the dead letters whose events are done.
+    pub fn take_finished_letters(&self) -> Vec<Finished> {
+        std::mem::take(&mut self.state.lock().finished_letters)
+    }
+
+    /// Puts dead letters back that could not be deleted.
+    pub fn keep_finished_letters(&self, finished: Vec<Finished>) {
+        self.state.lock().finished_letters.extend(finished);
+    }
+
+    /// Returns where the head goes on.
+    pub fn head(&self) -> Start {
+        self.state.lock().head
+    }
+
+    /// Tells that the stream has lost what comes after `position`, for the lanes that have read more. Returns false if
+    /// none has.
+    pub fn roll_back(&self, position: StreamId, ordinal: Option<u64>) -> bool {
+        let mut state = self.state.lock();
+        let mut is_changed = state.head.after > position;
+        let lanes: Vec<u16> = state.queues.keys().copied().collect();
+        for lane in lanes {
+            if let Some(owned) = state.ownership.get_mut(lane)
+                && owned.progress.cursor() > position
+            {
+                owned.progress.roll_back(position, ordinal);
+                is_changed = true;
+            }
+        }
+        let generation = state.head.generation + 1;
+        state.head = Start { after: position.min(state.head.after), ordinal, generation };
+        self.room.notify_all();
+        is_changed
+    }
+
+    /// Tells that nothing is left between `start` and `position`, which the lanes of the reader go on after.
+    pub fn skip(&self, role: Role, start: Start, position: StreamId, ordinal: u64) {
+        let mut state = self.state.lock();
+        for lane in state.lanes_of(role) {
+            if let Some(owned) = state.ownership.get_mut(lane)
+                && owned.progress.cursor() == start.after
+            {
+                owned.progress.read(position, Some(ordinal));
+                owned.progress.count(ordinal);
+            }
+        }
+        if role == Role::Head && state.head == start {
+            (state.head.after, state.head.ordinal) = (position.max(start.after), Some(ordinal));
+        }
+    }
+
+    /// Tells how many entries the stream has had up to `start`.
+    pub fn count(&self, role: Role, start: Start, ordinal: u64) {
+        self.skip(role, start, start.after, ordinal);
+    }
+
+    /// Whether every lane is this instance's.
+    pub fn owns_all(&self, lanes: u16) -> bool {
+        self.state.lock().ownership.len() == usize::from(lanes)
+    }
+
+    /// Returns the lanes with their epochs, for a beat.
+    pub fn held(&self) -> Vec<(u16, u64)> {
+        self.state.lock().ownership.held()
+    }
+
+    /// Uses the reply to a beat (see [`Ownership::renewed`]). `now_ms` is Redis's time.
+    pub fn renewed(
+        &self,
+        share: &Share,
+        held: &[(u16, u64)],
+        sent: Instant,
+        lease: Duration,
+        now_ms: u64,
+    ) -> Change {
+        let mut state = self.state.lock();
+        let change = state.ownership.renewed(share, held, sent, lease);
+        state.remove(&change.lost);
+        for lane in &change.claimed {
+            let Some(owned) = state.ownership.get_mut(*lane) else { continue };
+            owned.claimed_ms = now_ms;
+            let queue = LaneQueue { epoch: owned.epoch, is_behind: true, ..LaneQueue::default() };
+            state.queues.insert(*lane, queue);
+        }
+        let mut stalled = Vec::new();
+        for (lane, queue) in &mut state.queues {
+            if std::mem::take(&mut queue.is_stalled) {
+                stalled.push(*lane);
+            }
+        }
+        stalled.into_iter().for_each(|lane| state.make_all_ready(lane));
+        Self::forget_leaving(&mut state);
+        self.work.notify_all();
+        self.room.notify_all();
+        change
+    }
+
+    /// Drops what waits in lanes that leave. Their next owner reads it again.
+    fn forget_leaving(state: &mut State) {
+        let leaving: Vec<u16> =
+            state.ownership.iter_mut().filter(|(_, owned)| owned.is_leaving).map(|(lane, _)| lane).collect();
+        for lane in leaving {
+            let Some(queue) = state.queues.get_mut(&lane) else { continue };
+            queue.waiting = 0;
+            queue.keys.retain(|_, found| {
+                (found.first, found.rest) = (None, VecDeque::new());
+                found.running > 0
+            });
+        }
+    }
+
+    /// Returns what is to be written (see [`Ownership::saves`]). With `all`, every lane that leaves is released, whatever
+    /// runs.
+    pub fn saves(&self, all: bool) -> Vec<Save> {
+        let state = self.state.lock();
+        state.ownership.saves(|lane| all || state.queues.get(&lane).is_none_or(|queue| queue.running == 0))
+    }
+
+    /// Uses the reply to what was written. Returns the lanes that belong to others now.
+    pub fn saved(&self, saves: Vec<Save>, refused: &[u16]) -> Vec<u16> {
+        let mut state = self.state.lock();
+        let lanes: Vec<u16> = saves.iter().map(|save| save.lane).collect();
+        let change = state.ownership.saved(saves, refused);
+        let gone: Vec<u16> = lanes.into_iter().filter(|lane| state.ownership.get(*lane).is_none()).collect();
+        state.remove(&gone);
+        self.room.notify_all();
+        change.lost
+    }
+
+    /// Returns the events that are to be tried alone, after their tries were recorded.
+    pub fn trials(&self) -> Vec<(u16, StreamId)> {
+        let mut state = self.state.lock();
+        let wanted: Vec<(u16, StreamId)> = state
+            .queues
+            .iter()
+            .filter_map(|(lane, queue)| match queue.trial {
+                Trial::Wanted(id) => Some((*lane, id)),
+                _ => None,
+            })
+            .collect();
+        for (lane, id) in &wanted {
+            let tries = state.deliveries_of(*lane, *id);
+            if let Some(owned) = state.ownership.get_mut(*lane) {
+                owned.progress.tried(*id, Tries { count: tries, is_held: false });
+            }
+        }
+        wanted
+    }
+
+    /// Lets events begin whose tries Redis has counted.
+    pub fn counted(&self, trials: &[(u16, StreamId)]) {
+        let mut state = self.state.lock();
+        for (lane, id) in trials {
+            if let Some(queue) = state.queues.get_mut(lane)
+                && queue.trial == Trial::Wanted(*id)
+            {
+                queue.trial = Trial::Counted(*id);
+            }
+            state.make_all_ready(*lane);
+        }
+        self.work.notify_all();
+    }
+
+    /// Takes no more events, and gives every lane up.
+    pub fn close(&self) {
+        let mut state = self.state.lock();
+        state.is_closed = true;
+        state.ownership.leave();
+        Self::forget_leaving(&mut state);
+        self.work.notify_all();
+        self.room.notify_all();
+        drop(state);
+        self.call_keeper();
+    }
+
+    /// Whether it takes no more events.
+    pub fn is_closed(&self) -> bool {
+        self.state.lock().is_closed
+    }
+
+    /// Returns how much there is of what.
+    pub fn counts(&self) -> Counts {
+        let mut state = self.state.lock();
+        let held = state.ownership.iter_mut().map(|(_, owned)| owned.progress.len()).sum();
+        let running = state.queues.values().map(|queue| queue.running).sum();
+        Counts { lanes: state.ownership.len(), held, running, suppressed: state.suppressed }
+    }
+}
+
+impl State {
+    fn deliveries_of(&self, lane: u16, id: StreamId) -> u32 {
+        let queue = self.queues.get(&lane);
+        let fronts = queue.into_iter().flat_map(|queue| queue.keys.values());
+        fronts
+            .filter_map(|found| found.first.as_ref())
+            .find(|event| event.id == id)
+            .map_or(1, |event| event.deliveries)
+    }
+}

@@ -1,0 +1,39 @@
+//! Starts a consumer of the kind that its options say.
+
+use crate::error::Error;
+use crate::events::common::consumer::Consumer;
+use crate::events::common::options::ConsumerOptions;
+use crate::events::consumer_group::event_consumer::EventConsumer;
+use crate::events::lanes::lane_consumer::LaneConsumer;
+
+/// Starts the part of this process in the consumer `group` of `stream`. Returns when it is ready.
+///
+/// # Errors
+///
+/// A name is blank or too long, Redis cannot be reached or refuses, the consumer has another number of lanes in Redis, or
+/// no thread could be started.
+///
+/// # Examples
+///
+/// ```no_run
+/// use redis_ipc_core::Interrupt;
+/// use redis_ipc_core::events::{self, ConsumerOptions};
+///
+/// # fn main() -> Result<(), redis_ipc_core::Error> {
+/// let options = serde_json::json!({ "order": "key", "from": "beginning" });
+/// let options = ConsumerOptions::parse(options, Some("redis://localhost:6379"))?;
+/// let consumer = events::start("orders", "mailer", options)?;
+/// while let Some(events) = consumer.take(16, &Interrupt::default()) {
+///     events.iter().for_each(|event| println!("{}: {} fields", event.id, event.fields.len()));
+///     consumer.done(&events)?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub fn start(stream: &str, group: &str, options: ConsumerOptions) -> Result<Box<dyn Consumer>, Error> {
+    if options.order.is_some() {
+        Ok(Box::new(LaneConsumer::start(stream, group, options)?))
+    } else {
+        Ok(Box::new(EventConsumer::start(stream, group, options)?))
+    }
+}

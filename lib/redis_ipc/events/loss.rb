@@ -1,0 +1,63 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  # A loss tells that events may be missing, and how many at most. It is frozen.
+  #
+  # @example
+  #   on_loss { |loss| Reconcile.perform_later(loss.since, loss.until) }
+  class Loss
+    # @return [String] the name of the stream
+    attr_reader :source
+    # @return [String] the server's address, without credentials
+    attr_reader :node
+    # @return [Symbol] `:trimmed`: the stream was trimmed before its entries were read; `:rolled_back`: the server came
+    #   back with an older state, after a failover or a restart; `:flushed`: the stream was deleted, and perhaps made
+    #   again
+    attr_reader :cause
+    # @return [Time, nil] what is missing came after this; nil if that is not known
+    attr_reader :since
+    # @return [Time] what is missing came before this
+    attr_reader :until
+    # @return [Integer, nil] the most events that can be missing; nil if no bound is known
+    attr_reader :at_most
+
+    # @param told [Hash{Symbol => Object}] as the core tells it: times in ms
+    # @api private
+    def initialize(told)
+      @source, @node, @cause, @at_most, @exact = told.values_at(:source, :node, :cause, :at_most, :exact)
+      @since = time(told[:since_ms]) if told[:since_ms]
+      @until = time(told[:until_ms])
+      [@source, @node].each(&:freeze)
+      freeze
+    end
+
+    # @return [Boolean] whether exactly {#at_most} events are missing
+    def exact?
+      @exact
+    end
+
+    # @return [Hash{String => Object}] all of it, as JSON can hold it: times as ISO 8601
+    def to_h
+      { "source" => source, "node" => node, "cause" => cause.name, "since" => since&.iso8601(3),
+        "until" => @until.iso8601(3), "at_most" => at_most, "exact" => exact? }
+    end
+
+    # @return [String] one line for people
+    def to_s
+      count = at_most.nil? ? "an unknown number of" : "#{"at most " unless exact?}#{at_most}"
+      after = " after #{since.iso8601(3)}" if since
+      LogText.line("#{count} events of #{source} are missing#{after}, before #{@until.iso8601(3)}: #{cause}")
+    end
+
+    # @return [String]
+    def inspect
+      "#<#{self.class} #{self}>"
+    end
+
+    private
+
+    def time(milliseconds)
+      Time.at(0, milliseconds, :millisecond).utc.freeze
+    end
+  end
+end

@@ -1,0 +1,352 @@
+# frozen_string_literal: true
+
+# Events in order, by key or of the whole source: in one process, and among real ones that are killed and frozen.
+RSpec.describe "events in order" do
+  let(:got) { Queue.new }
+
+  # A process that consumes "orders" by key. Its handler appends what it handles to the list "seen:KEY".
+  def ordering(handler = "", options: "", order: ":key")
+    ruby(<<~RUBY).tap { |process| expect(process.line).to eq("ready") }
+      require "logger"
+      require "redis"
+      REDIS = Redis.new(url: ENV.fetch("REDIS_URL"))
+      def say(*words) = $stdout.write(words.join(" ") + "\n")
+      RedisIPC.configure do |config|
+        config.redis_options = { url: ENV.fetch("REDIS_URL") }
+        config.logger = Logger.new(IO::NULL)
+      end
+      subscription = RedisIPC::Events.consume(stream: "orders", group: "billing", from: :beginning, order: #{order},
+                                              lease: 0.6, #{options}) do |event|
+        #{handler}
+        REDIS.rpush("seen:\#{event.key}", event.data)
+        REDIS.rpush("by:\#{event.key}", Process.pid)
+      end
+      say("ready")
+      loop do
+        case $stdin.gets&.chomp
+        when "lanes" then say(subscription.stats[:lanes])
+        else break
+        end
+      end
+      subscription.stop
+      say("stopped")
+    RUBY
+  end
+
+  # Publishes `count` events for each key, those of all keys mixed.
+  def publish_keys(count, keys: 20)
+    events = (0...count).flat_map { |number| (0...keys).map { |key| { data: number, key: key } } }
+    RedisIPC::Events.publish_all("orders", events, redis_options: redis_options)
+  end
+
+  def seen(key)
+    redis.lrange("seen:#{key}", 0, -1).map(&:to_i)
+  end
+
+  # What each key's events were first handled as: without what ran twice.
+  def first_seen(keys: 20)
+    (0...keys).map { |key| seen(key).uniq }
+  end
+
+  def died?(process)
+    process.wait(timeout: 1.5)
+  rescue Timeout::Error
+    false
+  end
+
+  def lanes_of(process)
+    process.puts("lanes")
+    process.line.to_i
+  end
+
+  def next_ones(count)
+    Array.new(count) { next_of(got) }
+  end
+
+  # Consumes by key in this process.
+  def in_order(order: :key, **words, &block)
+    consume(order: order, **words, &block)
+  end
+
+  it "are handled one after the other for each key, by several processes" do
+    workers = Array.new(3) { ordering(options: "concurrency: { threads: 3 }") }
+    eventually { workers.map { |worker| lanes_of(worker) }.sort == [21, 21, 22] }
+    publish_keys(30)
+    eventually { first_seen.all? { |numbers| numbers.size == 30 } }
+    expect((0...20).map { |key| seen(key) }).to all(eq((0...30).to_a))
+    expect((0...20).flat_map { |key| redis.lrange("by:#{key}", 0, -1) }.uniq.size).to be > 1
+  end
+
+  it "are handled by those that are left when a process is killed, and nothing is missing or out of order" do
+    workers = Array.new(2) { ordering("sleep(0.001)") }
+    eventually { workers.map { |worker| lanes_of(worker) } == [32, 32] }
+    publish_keys(60)
+    eventually { redis.keys("seen:*").size > 10 }
+    workers.first.kill
+    eventually(timeout: 20) { first_seen.all? { |numbers| numbers.size == 60 } }
+    expect(first_seen).to all(eq((0...60).to_a))
+    expect(lanes_of(workers.last)).to eq(64)
+  end
+
+  it "stay in order while a process is frozen for longer than its lease, and what it then finishes is told" do
+    frozen = ordering("say(event.data); REDIS.blpop(\"gate\", timeout: 30) if event.data.zero?",
+                      options: "concurrency: { threads: 1 }")
+    publish_keys(5, keys: 1)
+    expect(frozen.line).to eq("0")
+    frozen.kill(:STOP)
+    other = ordering
+    eventually(timeout: 20) { seen(0) == [0, 1, 2, 3, 4] }
+    frozen.kill(:CONT)
+    redis.rpush("gate", "go on")
+    eventually { seen(0).size == 6 }
+    expect(seen(0)).to eq([0, 1, 2, 3, 4, 0])
+    publish_keys(1, keys: 40)
+    eventually { (0...40).all? { |key| seen(key).size == (key.zero? ? 7 : 1) } }
+    expect(lanes_of(other)).to be_between(32, 64)
+  end
+
+  it "are handed over at once by a process that stops" do
+    first = ordering(options: "lease: 30")
+    publish_keys(3, keys: 5)
+    eventually { first_seen(keys: 5).all? { |numbers| numbers.size == 3 } }
+    first.puts("stop")
+    expect(first.line).to eq("stopped")
+    second = ordering(options: "lease: 30")
+    expect(lanes_of(second)).to eq(64)
+    publish_keys(1, keys: 5)
+    eventually { (0...5).all? { |key| seen(key) == [0, 1, 2, 0] } }
+  end
+
+  it "wait for one of their key that failed, while the others go on" do
+    kept = got
+    failing = true
+    in_order(retry_on: { IOError => { wait: 0.2 } }) do |event|
+      kept << [event.key, event.data, event.attempt]
+      raise IOError, "not yet" if event.key == "1" && event.data.zero? && failing && event.attempt < 3
+    end
+    publish_keys(2, keys: 3)
+    all = next_ones(8)
+    expect(all.select { |key, *| key == "1" }).to eq([["1", 0, 1], ["1", 0, 2], ["1", 0, 3], ["1", 1, 1]])
+    others = all.reject { |key, *| key == "1" }
+    expect(others).to match_array([["0", 0, 1], ["0", 1, 1], ["2", 0, 1], ["2", 1, 1]])
+    expect(all.index(["2", 1, 1])).to be < all.index(["1", 0, 2])
+  end
+
+  it "go on after a dead letter, which can be tried again" do
+    kept = got
+    failing = true
+    subscription = in_order(attempts: 1, retry_on: nil) do |event|
+      kept << event.data
+      raise "bad" if event.data.zero? && failing
+    end
+    publish_keys(2, keys: 1)
+    expect(next_ones(2)).to eq([0, 1])
+    letter = eventually { subscription.dead_letters.first }
+    expect(letter).to have_attributes(data: 0, key: "0", attempts: 1)
+    failing = false
+    expect(letter.retry).to be(true)
+    expect(next_of(got)).to eq(0)
+    eventually { subscription.dead_letters.empty? }
+    expect(letter.retry).to be(false)
+  end
+
+  it "wait behind a dead letter that holds its key, until someone decides" do
+    kept = got
+    failing = true
+    options = { order: [:key, { then: :hold_key }], attempts: 1, retry_on: nil, lease: 0.3 }
+    handler = lambda do |event|
+      kept << [event.key, event.data]
+      raise "bad" if event.data.zero? && failing
+    end
+    subscription = in_order(**options, &handler)
+    publish_keys(2, keys: 2)
+    expect(next_ones(2)).to match_array([["0", 0], ["1", 0]])
+    eventually { subscription.dead_letters.size == 2 }
+    # It holds it beyond the process that gave up on it.
+    stop_consumers
+    subscription = in_order(**options, &handler)
+    RedisIPC::Events.publish("orders", 9, key: 5, redis_options: redis_options)
+    expect(next_of(got)).to eq(["5", 9])
+    failing = false
+    letters = subscription.dead_letters.to_h { |letter| [letter.key, letter] }
+    expect(letters.fetch("0").retry).to be(true)
+    expect(next_ones(2)).to eq([["0", 0], ["0", 1]])
+    expect(letters.fetch("1").discard).to be(true)
+    expect(next_of(got)).to eq(["1", 1])
+    eventually { subscription.dead_letters.empty? }
+  end
+
+  it "keep their attempts when the consumer is started again" do
+    kept = got
+    in_order(attempts: 3, retry_on: { IOError => { wait: 60 } }) do |event|
+      kept << event.attempt
+      raise IOError
+    end
+    publish_keys(1, keys: 1)
+    expect(next_of(got)).to eq(1)
+    eventually { consumers.first.stats[:resting] == 1 }
+    stop_consumers
+    in_order { |event| kept << [event.attempt, event.redelivered?] }
+    expect(next_of(got)).to eq([2, true])
+  end
+
+  it "become a dead letter when they kill each process that handles them, and the others are handled" do
+    published = publish_keys(3, keys: 2)
+    runs = 0
+    loop do
+      worker = ordering("exit!(7) if event.data == 1 && event.key == '1'",
+                        options: "attempts: 2, concurrency: { threads: 1 }")
+      runs += 1
+      break if !died?(worker) || runs > 12
+    end
+    expect(runs).to be_between(3, 8)
+    eventually(timeout: 20) { seen(1).uniq == [0, 2] }
+    expect(seen(0).uniq).to eq([0, 1, 2])
+    letter = redis.xrange("orders:dead:billing").last.last
+    expect(letter).to include("dead_id" => published[3], "dead_reason" => /each process that tried it died or hung/)
+  end
+
+  it "can be paused by key" do
+    kept = got
+    subscription = in_order { |event| kept << [event.key, event.data] }
+    subscription.pause(key: 1)
+    publish_keys(2, keys: 2)
+    expect(next_ones(2)).to eq([["0", 0], ["0", 1]])
+    subscription.resume(key: "1")
+    expect(next_ones(2)).to eq([["1", 0], ["1", 1]])
+    expect { consume(group: "other") { |event| event }.pause(key: 1) }
+      .to raise_error(RedisIPC::ConfigurationError, /no order by key/)
+  end
+
+  it "are handled in batches, in which later ones wait for one of their key that failed" do
+    kept = got
+    failing = true
+    in_order(batch: { size: 100, within: 0.1 }) do |events|
+      kept << events.map { |event| [event.key, event.data] }
+      bad = events.find { |event| event.key == "0" && event.data == 1 }
+      raise "bad" if bad && failing && events.size > 1
+      raise IOError if bad && bad.attempt < 2
+    end
+    publish_keys(3, keys: 2)
+    handled = []
+    eventually { handled.concat(Array.new(got.size) { got.pop }).flatten(1).include?(["0", 2]) && got.empty? }
+    expect(handled.flatten(1)).to include(["0", 0], ["0", 1], ["0", 2], ["1", 2])
+    last = ->(event) { handled.rindex { |batch| batch.include?(event) } }
+    expect(last.call(["0", 1])).to be <= last.call(["0", 2])
+  end
+
+  it "of a whole source are handled one after the other, by one process at a time" do
+    workers = Array.new(2) { ordering(order: ":source") }
+    publish_keys(50, keys: 4)
+    eventually { first_seen(keys: 4).all? { |numbers| numbers.size == 50 } }
+    expect(workers.map { |worker| lanes_of(worker) }).to match_array([0, 1])
+    expect((0...4).flat_map { |key| redis.lrange("by:#{key}", 0, -1) }.uniq.size).to eq(1)
+  end
+
+  it "have the key that the class names: a field, or a part of the data" do
+    kept = got
+    in_order(order: [:key, { by: "order_id" }]) { |event| kept << [event.key, event.fence.class] }
+    publish({ order_id: 7 })
+    redis.xadd("orders", { "order_id" => "eight", "total" => "3" })
+    publish({ other: 7 })
+    expect(next_ones(3)).to match_array([["7", Integer], ["eight", Integer], [nil, Integer]])
+  end
+
+  it "refuse another number of lanes than the others have" do
+    in_order { |event| event }
+    expect { in_order(order: [:key, { lanes: 8 }]) { |event| event } }
+      .to raise_error(RedisIPC::ConfigurationError, /has 64 lanes in Redis, and 8 here/)
+  end
+
+  it "leave nothing behind that is done, and tell what is left" do
+    kept = got
+    subscription = in_order { |event| kept << event.data }
+    publish_keys(3, keys: 10)
+    next_ones(30)
+    eventually { subscription.lag.zero? }
+    stop_consumers
+    in_order { |event| kept << event.data }
+    publish("new", key: 1)
+    expect(next_of(got)).to eq("new")
+  end
+
+  describe "that are missing" do
+    let(:losses) { Queue.new }
+
+    def counting(**words)
+      kept = [got, losses]
+      in_order(on_loss: ->(loss) { kept.last << loss }, **words) { |event| kept.first << event.data }
+    end
+
+    it "because the stream was trimmed are counted exactly" do
+      counting
+      publish_keys(5, keys: 1)
+      expect(next_ones(5)).to eq([0, 1, 2, 3, 4])
+      stop_consumers
+      publish_keys(20, keys: 1)
+      redis.xtrim("orders", 7)
+      counting
+      expect(next_ones(7)).to eq((13..19).to_a)
+      loss = next_of(losses)
+      expect(loss).to have_attributes(source: "orders", cause: :trimmed, at_most: 13, exact?: true)
+      expect(loss.since).to be <= loss.until
+      expect(consumers.last.stats[:losses]).to eq(1)
+    end
+
+    it "because the stream was deleted are told" do
+      counting(lease: 0.3)
+      publish_keys(2, keys: 1)
+      next_ones(2)
+      redis.del("orders")
+      expect(next_of(losses)).to have_attributes(cause: :flushed, at_most: nil)
+      publish_keys(1, keys: 1)
+      expect(next_of(got)).to eq(0)
+    end
+
+    it "with everything else in Redis are told, and the consumer goes on" do
+      counting(lease: 0.3)
+      publish_keys(2, keys: 1)
+      next_ones(2)
+      redis.flushall
+      expect(next_of(losses)).to have_attributes(cause: :flushed)
+      publish_keys(3, keys: 1)
+      # What is handled before the hash of the consumer is there again may run again.
+      expect(next_ones(3).uniq).to eq([0, 1, 2])
+    end
+
+    it "because the server came back with an older state are told" do
+      server = RedisServer.new(save: "", appendonly: "no")
+      redis = server.client
+      kept = [got, losses]
+      options = { redis_options: { url: server.url } }
+      5.times { |number| RedisIPC::Events.publish("orders", number, key: 1, **options) }
+      redis.save
+      subscription = RedisIPC::Events.consume(stream: "orders", group: "billing", order: :key, from: :beginning,
+                                              lease: 0.5, logger: Consumers.silent,
+                                              on_loss: ->(loss) { kept.last << loss }, **options) do |event|
+        kept.first << event.data
+      end
+      consumers << subscription
+      expect(next_ones(5)).to eq([0, 1, 2, 3, 4])
+      3.times { |number| RedisIPC::Events.publish("orders", 10 + number, key: 1, **options) }
+      expect(next_ones(3)).to eq([10, 11, 12])
+      server.kill
+      server.start
+      expect(next_of(losses)).to have_attributes(cause: :rolled_back, at_most: 3)
+      server.client.xadd("orders", { "key" => "1", "data" => "20" })
+      expect(next_of(got)).to eq(20)
+    ensure
+      stop_consumers
+      server&.stop
+    end
+
+    it "are logged where nobody asks for them" do
+      log = StringIO.new
+      in_order(logger: Logger.new(log), lease: 0.3) { |event| event }
+      publish_keys(1, keys: 1)
+      eventually { consumers.last.stats[:done] == 1 }
+      redis.del("orders")
+      eventually { log.string.include?("an unknown number of events of orders are missing") }
+    end
+  end
+end
