@@ -22,7 +22,7 @@ module RedisIPC
       # @raise [ArgumentError] if the queue's name is blank or neither a String nor a Symbol
       def initialize(queue, **options)
         super(queue, options)
-        @max_batch = Native::ListClient.check_options(@options).max_batch
+        @max_batch = Native::ListClient.check_options(@options)
         @around_call = Middleware.new
         @call_pipeline = CallPipeline.new(self.queue, @around_call)
       end

@@ -4,7 +4,7 @@ use crate::codec::decode;
 use crate::codec::options::parse;
 use crate::ruby::classes::{class, running_class};
 use crate::ruby::errors;
-use crate::ruby::gvl::wait_interruptibly;
+use crate::ruby::gvl::{seconds_until, wait_interruptibly};
 use crate::ruby::logins::{self, NativeLogins};
 use crate::ruby::process_bound::ProcessBound;
 use crate::ruby::reports::fetch;
@@ -14,7 +14,7 @@ use redis_ipc_core::json_rpc::{Client, ClientOptions, Outcome, Pending};
 use redis_ipc_core::{Running, json};
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A client of a list.
 #[magnus::wrap(class = "RedisIPC::Native::ListClient", free_immediately, size)]
@@ -30,17 +30,6 @@ impl NativeListClient {
         let mut options = parse(ruby, options, ClientOptions::parse)?;
         logins::connect(ruby, logins, &mut options.redis)?;
         ProcessBound::start(ruby, move || Client::start(&queue, options), Client::close).map(Self)
-    }
-
-    /// The first of so many ids.
-    fn reserve(ruby: &Ruby, rb_self: &Self, count: u64) -> Result<u64, Error> {
-        Ok(rb_self.0.get(ruby)?.reserve(count))
-    }
-
-    /// What Redis's clock will show after so many seconds (the default timeout if nil), in ms.
-    fn deadline(ruby: &Ruby, rb_self: &Self, seconds: Option<f64>) -> Result<u64, Error> {
-        let client = rb_self.0.get(ruby)?;
-        Ok(client.deadline(time(client, seconds)))
     }
 
     /// Sends a text and waits for the answer to its `count` requests from id `first` on; with none, until Redis has it:
@@ -98,30 +87,6 @@ impl NativeListCall {
             None => Ok(ruby.qnil().as_value()),
         }
     }
-
-    /// Has the waker told of the end of the call; false if it has ended already.
-    fn wake(ruby: &Ruby, rb_self: &Self) -> Result<bool, Error> {
-        let (client, pending) = rb_self.0.get(ruby)?;
-        Ok(client.watch(pending))
-    }
-
-    /// Does what is due for the call; in how many seconds there will be more to do, nil once it has ended.
-    fn check_deadline(ruby: &Ruby, rb_self: &Self) -> Result<Option<f64>, Error> {
-        let (client, pending) = rb_self.0.get(ruby)?;
-        let due = client.check_deadline(pending);
-        Ok(due.map(|due| due.saturating_duration_since(Instant::now()).as_secs_f64()))
-    }
-
-    /// Gives the call up, if it has not ended.
-    fn cancel(ruby: &Ruby, rb_self: &Self) -> Result<(), Error> {
-        let (client, pending) = rb_self.0.get(ruby)?;
-        client.cancel(pending);
-        Ok(())
-    }
-
-    fn id(ruby: &Ruby, rb_self: &Self) -> Result<String, Error> {
-        Ok(rb_self.0.get(ruby)?.1.id().to_string())
-    }
 }
 
 fn send(
@@ -155,14 +120,10 @@ fn time(client: &Client, seconds: Option<f64>) -> Duration {
     }
 }
 
-/// Checks options without connecting, and returns what they amount to.
-fn check_options(ruby: &Ruby, options: RHash) -> Result<NativeListClientOptions, Error> {
-    parse(ruby, options, ClientOptions::parse).map(NativeListClientOptions)
+/// Checks options without connecting, and returns the most requests in a batch.
+fn check_options(ruby: &Ruby, options: RHash) -> Result<usize, Error> {
+    parse(ruby, options, ClientOptions::parse).map(|options| options.max_batch)
 }
-
-/// The options of a client, with the defaults.
-#[magnus::wrap(class = "RedisIPC::Native::ListClientOptions", free_immediately, size)]
-pub struct NativeListClientOptions(ClientOptions);
 
 /// Defines the classes.
 pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
@@ -170,22 +131,23 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
         own "start", 3 => function3(NativeListClient::start);
         own "check_options", 1 => function1(check_options);
         read "reply_to" => |client| client.reply_to();
-        "reserve", 1 => method1(NativeListClient::reserve);
-        "deadline", 1 => method1(NativeListClient::deadline);
+        // The first of so many ids.
+        ask "reserve" => |client, count: u64| client.reserve(count);
+        // What Redis's clock will show after so many seconds (the default timeout if nil), in ms.
+        ask "deadline" => |client, seconds: Option<f64>| client.deadline(time(client, seconds));
         "call", 4 => method4(NativeListClient::call);
         "call_async", 4 => method4(NativeListClient::call_async);
         "next_wake", 0 => method0(NativeListClient::next_wake);
     });
-    class!(ruby, native, "ListClientOptions": NativeListClientOptions {
-        // The most requests in a batch.
-        get "max_batch" => |it| it.0.max_batch;
-    });
     class!(ruby, native, "ListCall": NativeListCall {
+        // Has the waker told of the end of the call; false if it has ended already.
+        read "wake" => |(client, pending)| client.watch(pending);
+        // Does what is due for the call; in how many seconds there will be more to do, nil once it has ended.
+        read "check_deadline" => |(client, pending)| client.check_deadline(pending).map(seconds_until);
+        // Gives the call up, if it has not ended.
+        read "cancel" => |(client, pending)| client.cancel(pending);
+        read "id" => |(_, pending)| pending.id().to_string();
         "answer", 0 => method0(NativeListCall::answer);
-        "wake", 0 => method0(NativeListCall::wake);
-        "check_deadline", 0 => method0(NativeListCall::check_deadline);
-        "cancel", 0 => method0(NativeListCall::cancel);
-        "id", 0 => method0(NativeListCall::id);
     });
     Ok(())
 }

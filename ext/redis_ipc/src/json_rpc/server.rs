@@ -99,14 +99,6 @@ impl NativeListServer {
         }
         Ok(server.has_expired(deadline))
     }
-
-    fn is_past(ruby: &Ruby, rb_self: &Self, deadline: u64) -> Result<bool, Error> {
-        Ok(rb_self.0.get(ruby)?.is_past(deadline))
-    }
-
-    fn is_reply(ruby: &Ruby, rb_self: &Self, key: String) -> Result<bool, Error> {
-        Ok(rb_self.0.get(ruby)?.is_reply(&key))
-    }
 }
 
 /// Checks options without connecting, and returns what they amount to.
@@ -123,11 +115,11 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     running_class!(ruby, native, "ListServer": NativeListServer {
         own "start", 3 => function3(NativeListServer::start);
         own "check_options", 1 => function1(check_options);
+        ask "past?" => |server, deadline: u64| server.is_past(deadline);
+        ask "reply?" => |server, key: String| server.is_reply(&key);
         "take", 0 => method0(NativeListServer::take);
         "finish", 4 => method4(NativeListServer::finish);
         "expired?", 1 => method1(NativeListServer::has_expired);
-        "past?", 1 => method1(NativeListServer::is_past);
-        "reply?", 1 => method1(NativeListServer::is_reply);
     });
     class!(ruby, native, "ListServerOptions": NativeListServerOptions {
         // What it promises: "at_least_once" or "at_most_once".

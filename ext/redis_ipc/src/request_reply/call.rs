@@ -3,7 +3,7 @@
 use crate::request_reply::answer::NativeAnswer;
 use crate::ruby::classes::class;
 use crate::ruby::errors;
-use crate::ruby::gvl::wait_interruptibly;
+use crate::ruby::gvl::{seconds_until, wait_interruptibly};
 use crate::ruby::memo::Memo;
 use crate::ruby::process_bound::ProcessBound;
 use magnus::prelude::*;
@@ -29,18 +29,15 @@ pub fn wait(
     wait_interruptibly(ruby, wait, || ticket.ending.wake())
 }
 
-/// A call, and the engine it goes by (both of one process: a fork of it cannot wait for the answer).
+/// A call, and the engine it goes by (both of one process: a fork of it cannot wait for the answer); and the
+/// NativeAnswer.
 #[derive(TypedData)]
 #[magnus(class = "RedisIPC::Native::Call", free_immediately, mark, size)]
-pub struct NativeCall {
-    parts: ProcessBound<(Arc<Engine>, Arc<Ticket>)>,
-    /// The NativeAnswer.
-    answer: Memo,
-}
+pub struct NativeCall(ProcessBound<(Arc<Engine>, Arc<Ticket>)>, Memo);
 
 impl DataTypeFunctions for NativeCall {
     fn mark(&self, marker: &gc::Marker) {
-        self.answer.mark(marker);
+        self.1.mark(marker);
     }
 }
 
@@ -48,18 +45,13 @@ impl NativeCall {
     /// The call that `ticket` stands for.
     pub fn new(engine: Arc<Engine>, ticket: Arc<Ticket>) -> Self {
         let why = "the call was made before this process was forked; its answer goes to the parent";
-        Self { parts: ProcessBound::new((engine, ticket)).saying(why), answer: Memo::default() }
-    }
-
-    /// Whether it has ended, without giving up the GVL.
-    fn has_ended(ruby: &Ruby, rb_self: &Self) -> Result<bool, Error> {
-        Ok(rb_self.parts.get(ruby)?.1.ending.has_ended())
+        Self(ProcessBound::new((engine, ticket)).saying(why), Memo::default())
     }
 
     /// Waits for so many seconds, or until the call's deadline: whether it has ended.
     fn wait(ruby: &Ruby, rb_self: &Self, seconds: Option<f64>) -> Result<bool, Error> {
         // Clones: the call of a forked child may be collected there, and another thread may stand in here at the fork.
-        let (engine, ticket) = &rb_self.parts.get(ruby)?.clone();
+        let (engine, ticket) = &rb_self.0.get(ruby)?.clone();
         if ticket.ending.has_ended() {
             return Ok(true);
         }
@@ -70,62 +62,37 @@ impl NativeCall {
 
     /// The answer, always the same object; raises how the call failed, and is nil while it has not ended.
     fn answer(ruby: &Ruby, rb_self: &Self) -> Result<Option<Value>, Error> {
-        let ticket = &rb_self.parts.get(ruby)?.1;
-        if let Some(answer) = rb_self.answer.get(ruby) {
+        let ticket = &rb_self.0.get(ruby)?.1;
+        if let Some(answer) = rb_self.1.get(ruby) {
             return Ok(Some(answer));
         }
         match ticket.ending.outcome() {
             None => Ok(None),
             Some(Ok(answer)) => {
                 let made = ruby.obj_wrap(NativeAnswer::new(ruby, answer)).as_value();
-                Ok(Some(rb_self.answer.keep(ruby, made)))
+                Ok(Some(rb_self.1.keep(ruby, made)))
             }
             Some(Err(error)) => Err(errors::raise(ruby, &error)),
         }
-    }
-
-    /// Has the end of the call reported; false if it has ended already.
-    fn watch(ruby: &Ruby, rb_self: &Self) -> Result<bool, Error> {
-        let (engine, ticket) = rb_self.parts.get(ruby)?;
-        Ok(ticket.ending.watch(engine.endpoint().reporter.watcher()))
-    }
-
-    /// Has the waker told of the end of the call; false if it has ended already.
-    fn wake(ruby: &Ruby, rb_self: &Self) -> Result<bool, Error> {
-        let (engine, ticket) = rb_self.parts.get(ruby)?;
-        Ok(ticket.ending.watch(engine.waker.clone()))
-    }
-
-    /// Does what is due for the call; in how many seconds there will be more to do, nil once it has ended.
-    fn check_deadline(ruby: &Ruby, rb_self: &Self) -> Result<Option<f64>, Error> {
-        let (engine, ticket) = rb_self.parts.get(ruby)?;
-        let due = engine.calls.check_deadline(ticket);
-        Ok(due.map(|due| due.saturating_duration_since(Instant::now()).as_secs_f64()))
-    }
-
-    /// Gives the call up, if it has not ended.
-    fn cancel(ruby: &Ruby, rb_self: &Self) -> Result<(), Error> {
-        let (engine, ticket) = rb_self.parts.get(ruby)?;
-        engine.calls.cancel(ticket);
-        Ok(())
-    }
-
-    fn id(ruby: &Ruby, rb_self: &Self) -> Result<String, Error> {
-        Ok(rb_self.parts.get(ruby)?.1.id.to_string())
     }
 }
 
 /// Defines the class.
 pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class!(ruby, native, "Call": NativeCall {
-        "ended?", 0 => method0(NativeCall::has_ended);
+        // Whether it has ended, without giving up the GVL.
+        read "ended?" => |(_, ticket)| ticket.ending.has_ended();
+        // Has the end of the call reported; false if it has ended already.
+        read "watch" => |(engine, ticket)| ticket.ending.watch(engine.endpoint().reporter.watcher());
+        // Has the waker told of the end of the call; false if it has ended already.
+        read "wake" => |(engine, ticket)| ticket.ending.watch(engine.waker.clone());
+        // Does what is due for the call; in how many seconds there will be more to do, nil once it has ended.
+        read "check_deadline" => |(engine, ticket)| engine.calls.check_deadline(ticket).map(seconds_until);
+        // Gives the call up, if it has not ended.
+        read "cancel" => |(engine, ticket)| engine.calls.cancel(ticket);
+        read "id" => |(_, ticket)| ticket.id.to_string();
         "wait", 1 => method1(NativeCall::wait);
         "answer", 0 => method0(NativeCall::answer);
-        "watch", 0 => method0(NativeCall::watch);
-        "wake", 0 => method0(NativeCall::wake);
-        "check_deadline", 0 => method0(NativeCall::check_deadline);
-        "cancel", 0 => method0(NativeCall::cancel);
-        "id", 0 => method0(NativeCall::id);
     });
     Ok(())
 }

@@ -156,10 +156,6 @@ impl NativeEngine {
         rb_self.0.apart(ruby, move |engine| engine.service.queue.wait_for_answers(time))
     }
 
-    fn is_expired(ruby: &Ruby, rb_self: &Self, request: &NativeRequest) -> Result<bool, Error> {
-        rb_self.0.get(ruby).map(|_| request.held.request.is_past())
-    }
-
     /// The id of the next call that has ended and that a fiber waits for; nil at the end.
     fn next_wake(ruby: &Ruby, rb_self: &Self) -> Result<Option<String>, Error> {
         Ok(fetch(ruby, &rb_self.0.get(ruby)?.wakes)?.map(|id| id.to_string()))
@@ -205,6 +201,7 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
         read "dispatchers" => |engine| engine.options().dispatchers;
         // The server's address, without credentials.
         read "redis" => |engine| engine.options().redis.redacted();
+        ask "expired?" => |_, request: &NativeRequest| request.held.request.is_past();
         "ask", 4 => method4(NativeEngine::ask);
         "ask_async", 4 => method4(NativeEngine::ask_async);
         "take", 0 => method0(NativeEngine::take);
@@ -212,7 +209,6 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
         "reject", 3 => method3(NativeEngine::reject);
         "reject_because", 3 => method3(NativeEngine::reject_because);
         "wait_for_answers", 1 => method1(NativeEngine::wait_for_answers);
-        "expired?", 1 => method1(NativeEngine::is_expired);
         "next_wake", 0 => method0(NativeEngine::next_wake);
         "instances", 0 => method0(NativeEngine::instances);
         "dead_letters", 3 => method3(dead_letters::page);

@@ -13,6 +13,7 @@ use std::any::Any;
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Runs `wait` without the GVL until it returns something. It returns `None` when `unblock` made it: then Ruby's
 /// interrupts are handled (a signal, `Thread#raise`, `Thread#kill`, `Timeout`), and unless one of them raises, it
@@ -108,6 +109,11 @@ pub fn wait_for_work<T>(
         Taken::Interrupted => None,
     };
     wait_interruptibly(ruby, wait, wake)
+}
+
+/// In how many seconds `due` is.
+pub fn seconds_until(due: Instant) -> f64 {
+    due.saturating_duration_since(Instant::now()).as_secs_f64()
 }
 
 /// Runs `work`; a panic becomes an InternalError (magnus would make it `fatal`, which ends the process).

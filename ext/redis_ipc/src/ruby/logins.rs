@@ -28,39 +28,11 @@ impl NativeLogins {
         };
         Ok(request.map(|request| NativeLoginRequest(ProcessBound::new(request))))
     }
-
-    fn close(ruby: &Ruby, rb_self: &Self) -> Result<(), Error> {
-        rb_self.0.get(ruby)?.1.close();
-        Ok(())
-    }
 }
 
 /// A login that waits for values.
 #[magnus::wrap(class = "RedisIPC::Native::LoginRequest", free_immediately, size)]
 pub struct NativeLoginRequest(ProcessBound<LoginRequest>);
-
-impl NativeLoginRequest {
-    /// The options whose values are asked for.
-    fn names(ruby: &Ruby, rb_self: &Self) -> Result<Vec<&'static str>, Error> {
-        Ok(rb_self.0.get(ruby)?.names.clone())
-    }
-
-    fn username(ruby: &Ruby, rb_self: &Self) -> Result<String, Error> {
-        Ok(rb_self.0.get(ruby)?.username.clone())
-    }
-
-    /// Gives the values, in the order of the names.
-    fn answer(ruby: &Ruby, rb_self: &Self, values: Vec<String>) -> Result<(), Error> {
-        rb_self.0.get(ruby)?.answer(values);
-        Ok(())
-    }
-
-    /// Says why there are none; the text must hold no secret.
-    fn refuse(ruby: &Ruby, rb_self: &Self, why: String) -> Result<(), Error> {
-        rb_self.0.get(ruby)?.refuse(why);
-        Ok(())
-    }
-}
 
 /// Has `logins` asked for what `options` leave to the program.
 pub fn connect(ruby: &Ruby, logins: Option<&NativeLogins>, options: &mut RedisOptions) -> Result<(), Error> {
@@ -74,14 +46,17 @@ pub fn connect(ruby: &Ruby, logins: Option<&NativeLogins>, options: &mut RedisOp
 pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class!(ruby, native, "Logins": NativeLogins {
         own "new", 0 => function0(NativeLogins::new);
+        read "close" => |(_, requests)| requests.close();
         "take", 0 => method0(NativeLogins::take);
-        "close", 0 => method0(NativeLogins::close);
     });
     class!(ruby, native, "LoginRequest": NativeLoginRequest {
-        "names", 0 => method0(NativeLoginRequest::names);
-        "username", 0 => method0(NativeLoginRequest::username);
-        "answer", 1 => method1(NativeLoginRequest::answer);
-        "refuse", 1 => method1(NativeLoginRequest::refuse);
+        // The options whose values are asked for.
+        read "names" => |login| login.names.clone();
+        read "username" => |login| login.username.clone();
+        // Gives the values, in the order of the names.
+        ask "answer" => |login, values: Vec<String>| login.answer(values);
+        // Says why there are none; the text must hold no secret.
+        ask "refuse" => |login, why: String| login.refuse(why);
     });
     Ok(())
 }

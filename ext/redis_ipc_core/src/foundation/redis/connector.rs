@@ -37,7 +37,7 @@ pub struct Connector {
     options: RedisOptions,
     redacted: String,
     dialer: Dialer,
-    sentinels: Option<(SentinelOptions, Sentinels)>,
+    sentinels: Option<Sentinels>,
     cluster: OnceLock<Cluster>,
     /// The connections to nodes of a cluster whose reads block, by key. One without a closer was redirected.
     blocking: Mutex<HashMap<String, (Route, Option<Closer>)>>,
@@ -50,10 +50,7 @@ impl Connector {
             redacted: options.redacted(),
             options: options.clone(),
             dialer: Dialer::default(),
-            sentinels: options.sentinel.clone().map(|options| {
-                let sentinels = Sentinels::new(&options);
-                (options, sentinels)
-            }),
+            sentinels: options.sentinel.clone().map(Sentinels::new),
             cluster: OnceLock::new(),
             blocking: Mutex::default(),
         };
@@ -195,7 +192,7 @@ impl Connector {
 
     fn open_server(&self, attempt: &Attempt) -> RedisResult<Connection> {
         match &self.sentinels {
-            Some((options, sentinels)) => self.open_master(options, sentinels, attempt),
+            Some(sentinels) => self.open_master(sentinels, attempt),
             None => self.open_address(&self.options.address, attempt),
         }
     }
@@ -222,12 +219,7 @@ impl Connector {
 
     /// Opens a connection to the master (Redis's guidelines for Sentinel clients). The sentinel that was right last
     /// is asked first, and each has a head start over the next. The first one that leads to a master counts.
-    fn open_master(
-        &self,
-        options: &SentinelOptions,
-        sentinels: &Sentinels,
-        attempt: &Attempt,
-    ) -> RedisResult<Connection> {
+    fn open_master(&self, sentinels: &Sentinels, attempt: &Attempt) -> RedisResult<Connection> {
         let found = Stop::default();
         let attempt = attempt.clone().unless(&found);
         let head_start = HEAD_START.min(self.patience() / 4);
@@ -239,7 +231,7 @@ impl Connector {
                 if let Some(sentinel) = unasked.next() {
                     let (sender, attempt) = (sender.clone(), &attempt);
                     let ask = move || {
-                        let result = self.follow(options, sentinels, &sentinel, attempt);
+                        let result = self.follow(sentinels, &sentinel, attempt);
                         // The other end lives as long as this thread.
                         let _ = sender.send((sentinel, result));
                     };
@@ -274,15 +266,9 @@ impl Connector {
     }
 
     /// Opens a connection to the master that the sentinel at `address` names, if it is one.
-    fn follow(
-        &self,
-        options: &SentinelOptions,
-        sentinels: &Sentinels,
-        address: &Address,
-        attempt: &Attempt,
-    ) -> RedisResult<Connection> {
-        let mut sentinel = self.dial_as(&options.login, 0, address, attempt)?;
-        let named = ask(options, &mut sentinel)?;
+    fn follow(&self, sentinels: &Sentinels, address: &Address, attempt: &Attempt) -> RedisResult<Connection> {
+        let mut sentinel = self.dial_as(&sentinels.options.login, 0, address, attempt)?;
+        let named = ask(&sentinels.options, &mut sentinel)?;
         sentinels.hear(address, &named)?;
         let mut master = self.dial(&named.master, attempt)?;
         let is_master = sentinels::is_master(master.run(&redis::cmd("ROLE")))?;
@@ -301,7 +287,7 @@ impl Connector {
     /// Opens a connection to one of the sentinels, chosen by `turn`.
     pub fn open_sentinel(&self, turn: usize) -> RedisResult<(Address, Connection)> {
         let none = || RedisError::from((redis::ErrorKind::Client, "there is no sentinel"));
-        let Some((SentinelOptions { addresses, login, .. }, _)) = &self.sentinels else { return Err(none()) };
+        let SentinelOptions { addresses, login, .. } = &self.sentinels.as_ref().ok_or_else(none)?.options;
         let address = addresses.get(turn % addresses.len()).ok_or_else(none)?;
         let mut sentinel = self.dial_as(login, 0, address, &self.attempt())?;
         sentinel.is_ready(&self.options)?;
@@ -315,8 +301,8 @@ impl Connector {
         address: &Address,
         sentinel: &mut Connection,
     ) -> RedisResult<Option<(Address, bool)>> {
-        let Some((options, sentinels)) = &self.sentinels else { return Ok(None) };
-        let named = ask(options, sentinel)?;
+        let Some(sentinels) = &self.sentinels else { return Ok(None) };
+        let named = ask(&sentinels.options, sentinel)?;
         if sentinels.hear(address, &named).is_err() {
             return Ok(None);
         }
@@ -333,7 +319,7 @@ impl Connector {
 
     /// Returns how many sentinels there are.
     pub fn sentinel_count(&self) -> usize {
-        self.sentinels.as_ref().map_or(0, |(options, _)| options.addresses.len())
+        self.sentinels.as_ref().map_or(0, |sentinels| sentinels.options.addresses.len())
     }
 
     /// Whether sentinels name the server.
@@ -408,7 +394,7 @@ impl Connector {
             Some(detail) if error.kind() == redis::ErrorKind::AuthenticationFailed => detail.to_owned(),
             _ => error.to_string(),
         };
-        if let Some(answer) = self.sentinels.as_ref().and_then(|(_, sentinels)| sentinels.last_answer()) {
+        if let Some(answer) = self.sentinels.as_ref().and_then(Sentinels::last_answer) {
             why = format!("{why} ({answer})");
         }
         Error::new(kind, format!("{what}: {why}")).address(&self.redacted).because(error.clone())

@@ -7,6 +7,8 @@ use redis::{RedisError, RedisResult, Value};
 /// The sentinels of one engine, and their answers.
 #[derive(Debug)]
 pub struct Sentinels {
+    /// Where they are, and what they are asked for.
+    pub options: SentinelOptions,
     state: Mutex<State>,
 }
 
@@ -86,9 +88,10 @@ impl State {
 
 impl Sentinels {
     /// Creates the sentinels of `options`, none of which has been asked.
-    pub fn new(options: &SentinelOptions) -> Self {
+    pub fn new(options: SentinelOptions) -> Self {
         let order = options.addresses.clone();
-        Self { state: Mutex::new(State { order, epoch: 0, left_out: Vec::new(), master: None, last: None }) }
+        let state = State { order, epoch: 0, left_out: Vec::new(), master: None, last: None };
+        Self { options, state: Mutex::new(state) }
     }
 
     /// Returns the sentinels in the order in which to ask them.
@@ -168,7 +171,7 @@ mod tests {
             crate::foundation::payload::option_reader::OptionReader::new("redis_options", Some(list))
                 .unwrap();
         Sentinels::new(
-            &crate::foundation::redis::redis_options::RedisOptions::parse(section, None)
+            crate::foundation::redis::redis_options::RedisOptions::parse(section, None)
                 .unwrap()
                 .sentinel
                 .unwrap(),

@@ -304,34 +304,16 @@ pub struct Question {
     pub context: Context,
 }
 
-/// The fields that identify the caller. Every request of one instance carries the same ones.
-#[derive(Debug)]
-pub struct Sender<'a> {
-    /// The calling instance.
-    pub instance_id: &'a str,
-    /// The calling group.
-    pub group: &'a str,
-    /// The key that its answers go to.
-    pub reply_to: &'a str,
-}
-
 impl Question {
-    /// Passes each field of the request to `put`, in wire order. `ttl` is in ms.
-    pub fn write(
-        &self,
-        from: &Sender<'_>,
-        id: &[u8],
-        ttl: u64,
-        resent: bool,
-        mut put: impl FnMut(&str, &[u8]),
-    ) {
+    /// Passes each field of the request of the instance `from` to `put`, in wire order. `ttl` is in ms.
+    pub fn write(&self, from: &Names, id: &[u8], ttl: u64, resent: bool, mut put: impl FnMut(&str, &[u8])) {
         put("id", id);
         put("instance_id", from.instance_id.as_bytes());
         put("status", b"pending");
         put("content", &self.content);
         put("source_group", from.group.as_bytes());
         put("destination_group", self.to.as_bytes());
-        put("reply_to", from.reply_to.as_bytes());
+        put("reply_to", from.replies.as_bytes());
         put("ttl", itoa::Buffer::new().format(ttl).as_bytes());
         if resent {
             put("resent", b"1");
@@ -425,7 +407,7 @@ mod tests {
     }
 
     fn written(question: &Question, ttl: u64, resent: bool) -> Vec<Field> {
-        let from = Sender { instance_id: "i", group: "parent", reply_to: "house:replies:parent:i" };
+        let from = Names::new("house", "parent", "i").unwrap();
         let mut fields = Vec::new();
         question.write(&from, b"42", ttl, resent, |name, value| {
             fields.push((name.as_bytes().to_vec(), value.to_vec()))

@@ -9,7 +9,7 @@ use crate::foundation::redis::pipeline::outgoing::SUSPICIOUS;
 use crate::foundation::redis::resp::replies;
 use crate::request_reply::membership::inbox;
 use crate::request_reply::membership::instance::Instance;
-use crate::request_reply::protocol::entry::{Answer, Question, Sender as From};
+use crate::request_reply::protocol::entry::{Answer, Question};
 use crate::request_reply::protocol::keys;
 use crate::request_reply::sending::command::Command;
 use crate::request_reply::sending::command_context::{CommandContext, timed_out};
@@ -295,9 +295,8 @@ fn ask(
     if how.resent {
         instance.endpoint.stats.resent.increment();
     }
-    let from = From { instance_id: &names.instance_id, group: &names.group, reply_to: &names.replies };
     let id = ticket.id.digits();
-    let write = |put: &mut dyn FnMut(&str, &[u8])| question.write(&from, &id, how.ttl.get(), how.resent, put);
+    let write = |put: &mut dyn FnMut(&str, &[u8])| question.write(names, &id, how.ttl.get(), how.resent, put);
     let is_renewed = expiries.get(&inbox).is_some_and(|renewed| renewed.elapsed() < RENEW_EXPIRY);
     let mut add = encoder.command(if is_renewed { 3 } else { 6 } + words(write));
     add.word("XADD").word(&inbox);

@@ -3,8 +3,8 @@
 use crate::error::Error;
 use crate::foundation::payload::stream_entry::StreamId;
 use crate::foundation::redis::connection::Connection;
-use crate::foundation::redis::group_consumer::consumer::{Delivered, GroupConsumer, STEP};
-use crate::request_reply::membership::inbox::Inbox;
+use crate::foundation::redis::group_consumer::consumer::{Delivered, STEP};
+use crate::request_reply::serving::service::Service;
 use redis::{Cmd, RedisResult, Value};
 
 /// Moves the request with the id ARGV[3] to the end of the inbox, where a blocked reader of the group gets it at
@@ -46,55 +46,45 @@ redis.call('XACK', KEYS[1], ARGV[1], ARGV[3])
 return 1
 ";
 
-/// Hands requests on to the current readers of the inbox. A request that cannot be moved there (it was delivered
-/// before, or this user has no right to `XADD`) is given back with [`GroupConsumer::release`].
-pub fn hand_on(
-    consumer: &GroupConsumer,
-    inbox: &Inbox,
-    requests: &[Delivered],
-    started: bool,
-) -> Result<(), Error> {
-    if requests.is_empty() {
-        return Ok(());
+impl Service {
+    /// Hands requests on to the current readers of the inbox. A request that cannot be moved there (it was delivered
+    /// before, or this user has no right to `XADD`) is given back with [`GroupConsumer::leave_on`].
+    ///
+    /// [`GroupConsumer::leave_on`]: crate::foundation::redis::group_consumer::consumer::GroupConsumer::leave_on
+    pub(super) fn hand_on(&self, requests: &[Delivered], started: bool) -> Result<(), Error> {
+        if requests.is_empty() {
+            return Ok(());
+        }
+        let work = |connection: &mut Connection| self.hand_on_by(connection, requests, started);
+        self.consumer.connections.with(&self.consumer.stream, work)
     }
-    let work = |connection: &mut Connection| hand_on_by(connection, consumer, inbox, requests, started);
-    consumer.connections.with(&consumer.stream, work)
-}
 
-fn hand_on_by(
-    connection: &mut Connection,
-    consumer: &GroupConsumer,
-    inbox: &Inbox,
-    requests: &[Delivered],
-    started: bool,
-) -> RedisResult<()> {
-    let stats = &consumer.endpoint.stats;
-    let (first, mut rest): (Vec<_>, Vec<_>) =
-        requests.iter().copied().partition(|request| request.deliveries == 1);
-    for page in first.chunks(STEP) {
-        let moves: Vec<Cmd> =
-            page.iter().map(|request| move_command(consumer, inbox, request.id, started)).collect();
-        for (request, reply) in page.iter().zip(connection.run_all(&moves)?) {
-            match reply {
-                Value::Int(1) => stats.released.increment(),
-                Value::Int(0) => {}
-                _ => rest.push(*request),
+    fn hand_on_by(&self, by: &mut Connection, requests: &[Delivered], started: bool) -> RedisResult<()> {
+        let stats = self.stats();
+        let (first, mut rest): (Vec<_>, Vec<_>) =
+            requests.iter().copied().partition(|request| request.deliveries == 1);
+        for page in first.chunks(STEP) {
+            let moves: Vec<Cmd> = page.iter().map(|request| self.move_command(request.id, started)).collect();
+            for (request, reply) in page.iter().zip(by.run_all(&moves)?) {
+                match reply {
+                    Value::Int(1) => stats.released.increment(),
+                    Value::Int(0) => {}
+                    _ => rest.push(*request),
+                }
             }
         }
+        // A delivery that was started counts.
+        rest.iter_mut().for_each(|request| request.deliveries += u32::from(started));
+        self.consumer.leave_on(by, &rest)?;
+        stats.released.add(rest.len() as u64);
+        Ok(())
     }
-    // A delivery that was started counts.
-    rest.iter_mut().for_each(|request| request.deliveries += u32::from(started));
-    consumer.leave_on(connection, &rest)?;
-    stats.released.add(rest.len() as u64);
-    Ok(())
-}
 
-fn move_command(consumer: &GroupConsumer, inbox: &Inbox, id: StreamId, started: bool) -> Cmd {
-    let mut command = redis::cmd("EVAL");
-    command.arg(MOVE).arg(1).arg(&consumer.stream).arg(&consumer.group).arg(&consumer.name);
-    command
-        .arg(id.to_string())
-        .arg(u8::from(started))
-        .arg(inbox.age_if_ahead(id).unwrap_or_default().as_millis() as u64);
-    command
+    fn move_command(&self, id: StreamId, started: bool) -> Cmd {
+        let (consumer, age) = (&self.consumer, self.inbox.age_if_ahead(id).unwrap_or_default());
+        let mut command = redis::cmd("EVAL");
+        command.arg(MOVE).arg(1).arg(&consumer.stream).arg(&consumer.group).arg(&consumer.name);
+        command.arg(id.to_string()).arg(u8::from(started)).arg(age.as_millis() as u64);
+        command
+    }
 }

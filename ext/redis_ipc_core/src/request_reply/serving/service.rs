@@ -15,7 +15,6 @@ use crate::request_reply::protocol::entry::{Answer, Status};
 use crate::request_reply::sending::Sender;
 use crate::request_reply::sending::command::Command;
 use crate::request_reply::serving::admission::Admission;
-use crate::request_reply::serving::hand_on::hand_on;
 use crate::request_reply::tracking::in_flight::{Answered, InFlight, Stage};
 use crate::request_reply::tracking::request_queue::RequestQueue;
 use redis::{RedisResult, Value};
@@ -36,7 +35,7 @@ pub struct Service {
 }
 
 impl Service {
-    fn stats(&self) -> &Stats {
+    pub(super) fn stats(&self) -> &Stats {
         &self.instance.endpoint.stats
     }
 
@@ -247,7 +246,7 @@ impl Service {
             open.iter().for_each(|held| self.unanswered(held, "the stream was disconnected"));
             return Ok(());
         }
-        hand_on(&self.consumer, &self.inbox, &delivered(open), true)
+        self.hand_on(&delivered(open), true)
     }
 
     /// Hands on every request that is pending under this instance and that it does not hold. Call this once nothing
@@ -268,7 +267,7 @@ impl Service {
         let rest = consumer
             .connections
             .with(&consumer.stream, |connection| consumer.pending_but_held(connection, &self.queue))?;
-        hand_on(consumer, &self.inbox, &rest, started)
+        self.hand_on(&rest, started)
     }
 }
 
