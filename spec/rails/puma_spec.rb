@@ -25,6 +25,12 @@ RSpec.describe "Puma's plugin :redis_ipc", timeout: 400 do
         end
       end
     RUBY
+    app.write("app/events/log_events.rb", <<~RUBY)
+      class LogEvents < RedisIPC::Events::Consumer
+        stream "orders", group: "log", from: :beginning
+        def call(event) = sleep(0.005) && Redis.new.rpush("logged", event.data)
+      end
+    RUBY
     app.write("app/controllers/waits_controller.rb", <<~RUBY)
       class WaitsController < ActionController::API
         def show
@@ -50,6 +56,11 @@ RSpec.describe "Puma's plugin :redis_ipc", timeout: 400 do
     [futures, Array.new(count) { redis.blpop("begun", timeout: 30).last }]
   end
 
+  # Publishes so many events.
+  def publish(count)
+    RedisIPC::Events.publish_all("orders", (1..count).map { |number| { data: number } }, redis_options: redis_options)
+  end
+
   # Which Puma, what restarts it, and what it says when it begins to.
   restarts = {
     "USR2 in single mode" => [{ workers: 0 }, :USR2, "* Restarting..."],
@@ -65,6 +76,7 @@ RSpec.describe "Puma's plugin :redis_ipc", timeout: 400 do
       pid = app.serve(**puma)
       futures, old = begin_waiting(2)
       stop = app.keep_asking { ask("nap").value! }
+      publish(200)
       how.is_a?(Symbol) ? app.kill(pid, how) : app.write(how, "")
       eventually(timeout: 60) { app.log[begins] }
       2.times { redis.rpush("go", "1") }
@@ -73,6 +85,8 @@ RSpec.describe "Puma's plugin :redis_ipc", timeout: 400 do
       answers = stop.call
       expect(answers).not_to be_empty
       expect(answers.grep(Exception).map(&:message)).to be_empty
+      eventually(timeout: 30) { redis.lrange("logged", 0, -1).uniq.size == 200 }
+      eventually(timeout: 30) { redis.xpending("orders", "log")["size"].zero? }
     end
   end
 
