@@ -67,11 +67,11 @@ RSpec.describe "the consumers of a Rails application", timeout: 120 do
     RUBY
     write_consumer("burnt", "raise(KeyError, \"mine\")", words: "retry_on StandardError, attempts: 1")
     told = app.run(<<~RUBY)
-      p RedisIPC.consumers.running?, RedisIPC.channels.connected?
+      p RedisIPC.consumers.connected?, RedisIPC.channels.connected?
       # The Redis of config/redis_ipc.yml is that of all.
       id = RedisIPC::Events.publish("orders", { order_id: 7 }, type: "order.created")
       RedisIPC.consumers.start
-      p RedisIPC.consumers.running?, BillingEvents.running?, BurntEvents.running?
+      p RedisIPC.consumers.connected?, BillingEvents.running?, BurntEvents.running?
       *what, context = Timeout.timeout(10) { REPORTS.pop }
       p what, context == { stream: "orders", group: "burnt", consumer: "BurntEvents", id: id, type: "order.created", attempt: 1 }
       RedisIPC.consumers.stop

@@ -54,4 +54,14 @@ RSpec.describe "testing help in a Rails application" do
   it "does so outside the executor" do
     expect(run(code).sub("[true, true]", "[false, true]")).to eq(seen.sub("[true, true]", "[false, true]"))
   end
+
+  it "runs the consumers in app/events for what is published inline" do
+    app.write("app/events/log_events.rb", <<~RUBY)
+      class LogEvents < RedisIPC::Events::Consumer
+        stream "orders", group: "log"
+        def call(event) = puts(event.data)
+      end
+    RUBY
+    expect(run("RedisIPC::Events.publish(\"orders\", \"handled\")")).to eq("handled\n")
+  end
 end

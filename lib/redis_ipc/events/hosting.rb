@@ -62,6 +62,13 @@ module RedisIPC
           "#{setup.stream}/#{setup.group} (#{setup.redis}, #{setup.concurrency.handlers} at a time)"
         end
 
+        # @param consumer [Class]
+        # @return [Boolean] whether it runs in this process, and every connection to Redis stands
+        def connected?(consumer)
+          runner = ConsumerState.of(consumer).runner
+          runner ? runner.connected? : false
+        end
+
         # @param consumer [Class] one that names a stream
         # @return [String] the stream and the group
         def place(consumer)

@@ -43,6 +43,11 @@ module RedisIPC
         @serving && !@missing && @running.any? && @running.each_value.all?(&:running?)
       end
 
+      # @return [Boolean] whether they run, and all of them are connected to Redis
+      def connected?
+        running? && @running.each_value.all? { |consumer| Events::Hosting.connected?(consumer) }
+      end
+
       # Takes no more events until {resume}, also where a consumer is started meanwhile.
       # @return [self]
       def pause
