@@ -45,4 +45,36 @@ RSpec.describe "what Rails has around an event", timeout: 120 do
        "Handled event order.paid ID of orders/billing, attempt 1 in Xms"]
     )
   end
+
+  # Without isolation by fibers, all fibers of a thread would have the same connection.
+  it "is a connection for each fiber: where there are fewer, it waits for one, no longer than checkout_timeout" do
+    rails = Gem::Specification.find_by_name("activerecord").version
+    skip "ActiveRecord #{rails} has no isolation by fibers" if rails < Gem::Version.new("7.0")
+
+    output = app.run(<<~RUBY, FIBERS: true)
+      def consume(name, pool, timeout, holding)
+        config = ActiveRecord::Base.connection_db_config.configuration_hash
+        ActiveRecord::Base.establish_connection(config.merge(pool: pool, checkout_timeout: timeout))
+        statuses = Queue.new
+        told = RedisIPC.subscribe(:event) { |one| statuses << [one.payload[:status], one.payload[:error].class] }
+        subscription = RedisIPC::Events.consume(
+          stream: name, group: "billing", from: :beginning, concurrency: { fibers: 6 }, logger: Logger.new(IO::NULL),
+          attempts: 100, retry_on: { StandardError => { wait: 0.05 } }
+        ) { |_| Visit.transaction { Visit.count && sleep(holding) } }
+        RedisIPC::Events.publish_all(name, Array.new(6) { { data: 1 } })
+        Timeout.timeout(20) { Thread.pass until subscription.stats[:acknowledged] == 6 }
+        subscription.stop
+        RedisIPC.unsubscribe(told)
+        p Array.new(statuses.size) { statuses.pop }.tally.keys.sort_by(&:first), ActiveRecord::Base.connection_pool.stat[:busy]
+      end
+      RedisIPC.configure { |config| config.redis_options = { url: ENV.fetch("REDIS_URL") } }
+      consume("enough", 6, 0.1, 0.05)
+      consume("queue", 2, 10, 0.02)
+      consume("short", 2, 0.02, 0.2)
+    RUBY
+    expect(output.lines(chomp: true)).to eq(
+      ['[["done", NilClass]]', "0", '[["done", NilClass]]', "0",
+       '[["done", NilClass], ["retried", ActiveRecord::ConnectionTimeoutError]]', "0"]
+    )
+  end
 end

@@ -69,6 +69,8 @@ module RedisIPC
         def ready
           event = @engine.take_ready unless @batch || @ordered || @stopping
           [event] if event
+        rescue NotConnectedError
+          # A handler has forked, and this is the child.
         end
 
         # Gives back those of the events that are not settled.

@@ -18,4 +18,6 @@ class Shop < Rails::Application
   config.file_watcher = ActiveSupport::FileUpdateChecker
   config.logger = ActiveSupport::TaggedLogging.new(Logger.new(File.join(config.root, "log", "#{Rails.env}.log")))
   config.log_level = :info
+  # Rails 7.0 and later know it.
+  config.active_support.isolation_level = :fiber if ENV["FIBERS"]
 end
