@@ -115,15 +115,18 @@ module RedisIPC
           end
 
           # Carries out verdicts.
-          # @return [Boolean] whether the worker has said that these are all
+          # @return [Boolean] whether the worker has said what becomes of all events
           def follow(connection)
-            while (verdict = connection.read)
+            until @left.empty?
+              verdict = connection.read
+              return false unless verdict
+
               letter, *words = Wire.read_verdict(verdict)
               return true if letter == Wire::ENDED
 
               @settlement.guarded { carry_out(letter, *words) }
             end
-            false
+            true
           end
 
           def carry_out(letter, places, word = nil)

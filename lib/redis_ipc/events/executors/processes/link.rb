@@ -12,14 +12,19 @@ module RedisIPC
           def initialize(connection)
             @connection = connection
             @pid = Process.pid
+            # The places of the events that no verdict was told of.
+            @left = {}
           end
 
           # Waits for events.
           # @return [Array<Wire::Event>, nil] nil if no more come
           def take(_most = nil)
             message = @connection.read
-            @taken = !message.nil?
-            Wire.read_events(message) if message
+            return unless message
+
+            events = Wire.read_events(message)
+            @left = events.to_h { |event| [event.place, true] }
+            events
           end
 
           # (see #take)
@@ -34,30 +39,31 @@ module RedisIPC
           end
 
           def done(events)
-            tell(Wire.done(events))
+            tell(Wire.done(events), events)
           end
 
           def retry(event, wait)
-            tell(Wire.retry(event, wait))
+            tell(Wire.retry(event, wait), [event])
           end
 
           def bury(event, reason)
-            tell(Wire.bury(event, reason))
+            tell(Wire.bury(event, reason), [event])
           end
 
           def give_back(events)
-            tell(Wire.back(events))
+            events = events.select { |event| @left.key?(event.place) }
+            tell(Wire.back(events), events) unless events.empty?
           end
 
-          # Says that all verdicts on the events of the last `take` were told.
+          # Says that no verdict follows on the events of the last `take`, if there are some without one.
           def ended
-            tell(Wire.ended) if @taken
-            @taken = false
+            tell(Wire.ended, []) unless @left.empty?
           end
 
           private
 
-          def tell(verdict)
+          def tell(verdict, events)
+            events.each { |event| @left.delete(event.place) }
             return if @pid == Process.pid && @connection.write(verdict)
 
             raise NotConnectedError.new("the process that took the event is gone, or this is its fork",
