@@ -216,7 +216,10 @@ RSpec.describe "the executors of events" do
     # What workers say, in any process.
     let(:pipe) { IO.pipe.each { |file| file.sync = true } }
 
-    after { pipe.each { |file| file.close unless file.closed? } }
+    after do
+      stop_consumers
+      pipe.each(&:close)
+    end
 
     # Consumes by a handler that gets the event, and what says something by `say << value`.
     def consume_apart(**words, &handler)
@@ -577,6 +580,154 @@ RSpec.describe "the executors of events" do
       allow(Process).to receive(:respond_to?).with(:fork).and_return(false)
       expect { consume_apart { |event, _| event } }
         .to raise_error(RedisIPC::ConfigurationError, /needs a system that can fork/)
+    end
+  end
+
+  describe "ractors" do
+    let(:reader) { pipe.first }
+    let(:pipe) { IO.pipe }
+
+    after do
+      stop_consumers
+      pipe.each(&:close)
+    end
+
+    let(:opening) do
+      Module.new { def open_resource = self::Speaker.new(self::NUMBER) }
+    end
+    let(:speaking) do
+      Module.new { def say(*words) = resource.say(*words) }
+    end
+    # A resource that writes lines, and says when it is closed.
+    let(:speaker) do
+      Class.new do
+        def initialize(number)
+          @file = IO.for_fd(number, "w", autoclose: false)
+          @file.sync = true
+        end
+
+        def say(*words) = @file.write("#{words.join(" ")}\n")
+
+        def close = say("closed")
+      end
+    end
+
+    # A class whose handlers write what they do to the pipe, which is the resource of each Ractor.
+    def consumer_in_ractors(**words, &block)
+      number = pipe.last.fileno
+      opening = self.opening
+      speaking = self.speaking
+      speaker = self.speaker
+      consumer_class(**words) do
+        concurrency ractors: 2
+        const_set(:NUMBER, number)
+        const_set(:Speaker, speaker)
+        extend(opening)
+        include(speaking)
+        class_eval(&block)
+      end
+    end
+
+    def heard(count = 1)
+      Array.new(count) do
+        raise "nothing was said" unless reader.wait_readable(10)
+
+        reader.gets.chomp
+      end
+    end
+
+    if RUBY_VERSION < "3.4"
+      it "are refused by an older Ruby" do
+        expect { start(consumer_in_ractors { def call(event) = say(event.data) }) }.to raise_error(
+          RedisIPC::ConfigurationError, /needs Ruby 3.4 or later, and this is Ruby #{RUBY_VERSION}: processes: run/
+        )
+      end
+    else
+      it "run the handlers, each in one with a resource of its own" do
+        consumer = consumer_in_ractors do
+          def call(event) = say(event["number"], event.type, event.key, event.attempt, Ractor.main?, resource.object_id)
+        end
+        start(consumer)
+        20.times { |number| publish({ number: number }, type: "t", key: "k") }
+        said = heard(20).map(&:split)
+        expect(said.map { |words| words.first(5) })
+          .to match_array(Array.new(20) { |number| [number.to_s, "t", "k", "1", "false"] })
+        eventually { pending.zero? }
+        consumer.stop
+        expect(heard(said.map(&:last).uniq.size).uniq).to eq(["closed"])
+      end
+
+      it "leave to the main Ractor what becomes of failures" do
+        told = Queue.new
+        subscription = RedisIPC.subscribe(:event) { |one| told << [one.payload[:status], one.payload[:error].class] }
+        consumer = consumer_in_ractors do
+          discard_on KeyError
+          options attempts: 2
+          def call(event)
+            say(event.data, event.attempt)
+            {}.fetch(:none) if event.data == "drop"
+            event.fail!("marked") if event.data == "mark"
+            raise IOError, "no" if event.data == "fail"
+          end
+        end
+        start(consumer)
+        %w[drop mark fail].each { |data| publish(data) }
+        expect(heard(5)).to contain_exactly("drop 1", "mark 1", "mark 2", "fail 1", "fail 2")
+        eventually { consumer.dead_letters.size == 2 }
+        expect(consumer.dead_letters.map(&:reason)).to contain_exactly("IOError: no", /EventFailedError: marked/)
+        expect(Array.new(5) { told.pop }).to include(["discarded", KeyError], ["dead", IOError], ["retried", IOError])
+        eventually { pending.zero? }
+      ensure
+        RedisIPC.unsubscribe(subscription)
+      end
+
+      it "handle batches" do
+        consumer = consumer_in_ractors do
+          concurrency ractors: 1
+          batch size: 4, within: 0.2
+          def call(events)
+            say(*events.map(&:data))
+            events[1].fail!("second") if events.size == 4
+          end
+        end
+        publish_all(0...4)
+        start(consumer)
+        expect(heard(2)).to eq(["0 1 2 3", "1"])
+        eventually { pending.zero? }
+      end
+
+      it "go on with a new one when their thread is killed, or they end" do
+        consumer = consumer_in_ractors do
+          concurrency ractors: 1
+          def call(event)
+            say(event.data, event.attempt)
+            sleep(event.attempt == 1 ? 60 : 0) if event.data == "sleep"
+            Thread.current.kill if event.data == "end" && event.attempt == 1
+          end
+        end
+        start(consumer)
+        publish("sleep")
+        expect(heard).to eq(["sleep 1"])
+        Thread.list.find { |thread| thread.name.to_s.start_with?("redis_ipc event worker") }.kill
+        expect(heard).to eq(["sleep 2"])
+        publish("end")
+        expect(heard(2)).to eq(["end 1", "end 2"])
+        eventually { pending.zero? }
+      end
+    end
+
+    it "run no Proc" do
+      stub_const("RUBY_VERSION", "3.4.1")
+      expect { start(consumer_in_ractors { on("paid") { |event| event } }) }
+        .to raise_error(RedisIPC::ConfigurationError, /cannot run on\(type\) { }: define call\(event\)/)
+      resourceful = consumer_in_ractors do
+        resource { Object.new }
+        def call(event) = event
+      end
+      expect { start(resourceful) }
+        .to raise_error(RedisIPC::ConfigurationError, /cannot run resource { }: define self.open_resource/)
+      expect { consume(concurrency: { ractors: 1 }) { |event| event } }
+        .to raise_error(RedisIPC::ConfigurationError, /cannot run a block: define a class with call\(event\)/)
     end
   end
 end

@@ -47,9 +47,9 @@ RSpec.describe RedisIPC::Events::Consumer do
       expect(refused { order :none, lanes: 3 }).to include("unknown option :lanes of order :none")
     end
 
-    it "for an executor that is not there yet" do
-      expect(refused { concurrency ractors: 3 }).to include("concurrency ractors: is not there yet")
-      expect(refused { concurrency threads: 3, fibers: 5 }).to include("fibers: and threads: exclude each other")
+    it "for executors that cannot be combined" do
+      expect(refused { concurrency ractors: 3, processes: 2 }).to include("only processes: and threads: combine")
+      expect(refused { concurrency threads: 3, fibers: 5 }).to include("threads: and fibers: exclude each other")
       expect(refused { concurrency }).to include("needs a number: concurrency threads: 5")
       expect(refused { concurrency threads: 0 }).to include("must be a whole number from 1 to 1000, got 0")
       expect(refused { concurrency workers: 3 }).to include("unknown option :workers of concurrency")

@@ -17,7 +17,6 @@ module RedisIPC
       # @raise [ConfigurationError]
       def self.of(who, options)
         Check.known(who, "concurrency", options, KINDS)
-        Check.refuse("concurrency ractors: is not there yet") if options.key?(:ractors)
         Check.refuse("concurrency of #{who} needs a number: concurrency threads: 5") if options.empty?
         numbers = options.to_h { |kind, given| [kind, Check.number("#{kind}: of concurrency", given, HANDLERS)] }
         Executors.check(who, options.keys)

@@ -55,7 +55,8 @@ module RedisIPC
 
         # Says how many events are handled at the same time in a process.
         # @param options [Hash] `threads: 5`, or `fibers: 50`, which needs the gem async, or `processes: 2`, perhaps
-        #   with `threads:` in each; docs/events.md says for which handlers
+        #   with `threads:` in each, or `ractors: 3` (Ruby 3.4 and later, experimental); docs/events.md says for which
+        #   handlers
         # @return [self]
         def concurrency(**options)
           ConsumerState.of(self).say(:concurrency, options)

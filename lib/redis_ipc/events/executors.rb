@@ -5,6 +5,7 @@ require_relative "executors/handling"
 require_relative "executors/threads"
 require_relative "executors/fibers"
 require_relative "executors/processes"
+require_relative "executors/ractors"
 
 module RedisIPC
   module Events
@@ -22,10 +23,12 @@ module RedisIPC
         # @param kinds [Array<Symbol>] what its `concurrency` names
         # @raise [ConfigurationError] if they cannot be combined, or not be had here
         def check(who, kinds)
-          kind = (kinds - [:threads]).first
-          both = kinds.include?(:fibers) ? kinds - [:fibers] : []
-          Check.refuse("concurrency of #{who}: fibers: and #{both.first}: exclude each other") if both.any?
-          { fibers: Fibers, processes: Processes }[kind]&.check(who)
+          if kinds.size > 1 && kinds.sort != %i[processes threads]
+            Check.refuse("concurrency of #{who}: #{kinds.first}: and #{kinds.last}: exclude each other; only " \
+                         "processes: and threads: combine")
+          end
+
+          { fibers: Fibers, processes: Processes, ractors: Ractors }[(kinds - [:threads]).first]&.check(who)
         end
 
         # @param setup [Setup]
@@ -40,13 +43,16 @@ module RedisIPC
           case setup.concurrency.kind
           when :processes then Processes.new(setup, label, intake, handling, delivery.settlement, &report)
           when :fibers then Fibers.new(size, label, intake, handling, setup.resource, &report)
-          else Threads.new(size, label, intake, handling, resources(setup, &report))
+          else Threads.new(size, label, intake, handling, owned(setup, &report))
           end
         end
 
         private
 
-        def resources(setup, &report)
+        # @return [Resources, Ractors, nil] what each thread has of its own
+        def owned(setup, &report)
+          return setup.invoker if setup.concurrency.kind == :ractors
+
           Resources.new(setup.resource, &report) if setup.resource
         end
       end

@@ -8,7 +8,6 @@ module RedisIPC
     class Resources
       # The thread variable that holds the resources its thread has a share in.
       KEY = :redis_ipc_resources
-      private_constant :KEY
 
       # @return [Object] the current worker's
       # @raise [Error]

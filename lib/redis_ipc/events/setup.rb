@@ -159,11 +159,23 @@ module RedisIPC
       def read_options(state, code, given)
         @logger = Settings.check_logger(given.delete(:logger))
         @reconnect_after_fork = Check.flag(:reconnect_after_fork, given.delete(:reconnect_after_fork))
-        @concurrency = Concurrency.of(name, state.said(:concurrency) || { threads: THREADS })
+        read_concurrency(state, code)
         rules = state.rules.flat_map { |action, classes, options| RuleWords.rules(name, action, classes, options) }
         code.policy = RetryPolicy.new(rules, RuleWords.attempts(given.fetch(:attempts, ATTEMPTS)))
         @core, @callables = Settings.for_core(for_core(given))
         @redis = Native::EventConsumer.check_options(@core)
+      end
+
+      def read_concurrency(state, code)
+        @concurrency = Concurrency.of(name, state.said(:concurrency) || { threads: THREADS })
+        return unless concurrency.kind == :ractors
+
+        procs = []
+        procs << "on(type) { }: define call(event)" if invoker.types?
+        procs << "a processor: define call(event)" if state.said(:processor)
+        procs << "resource { }: define self.open_resource" if resource
+        procs << "a block: define a class with call(event)" if state.said(:block)
+        code.invoker = Executors::Ractors.new(name, state.consumer_class, procs)
       end
 
       # The core gives up on an event only where no rule would try it again: its processes died with it.

@@ -133,6 +133,7 @@ module RedisIPC
 
       # The block keeps its own `self`.
       def handle(resource, handler)
+        ConsumerState.of(@consumer).say(:block, true)
         @consumer.resource { resource.call } if resource
         @consumer.define_method(:call) { |given| resource ? handler.call(given, self.resource) : handler.call(given) }
       end

@@ -10,7 +10,7 @@ module RedisIPC
         # @param label [String] for their names
         # @param intake [Intake]
         # @param handling [Handling]
-        # @param resources [Resources, nil]
+        # @param resources [Resources, Ractors, nil] what each thread has of its own
         def initialize(size, label, intake, handling, resources)
           @size = size
           @intake = intake
