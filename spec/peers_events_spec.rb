@@ -1,0 +1,104 @@
+# frozen_string_literal: true
+
+# Python and Node publish and consume events with stock Redis clients, together with Ruby. The peers are those in
+# examples/, written from docs/events_protocol.md.
+RSpec.describe "events in other languages", timeout: 300 do
+  include PeerProcesses
+
+  languages = %w[python node]
+  text = "Zoë, 東京 und 🎉: \"\\"
+
+  # Once, before the clock of an example runs.
+  before(:all) do
+    PeerPackages.python
+    PeerPackages.node
+  end
+
+  # The lines of one demo, those of its events apart from the positions of what it publishes.
+  def events_of(peer, count)
+    Array.new(count) { answer(peer) }.each { |line| expect(line).to include("by", "attempt") }
+  end
+
+  languages.each do |language|
+    it "#{language} publishes what Ruby handles, and handles what Ruby publishes" do
+      got = Queue.new
+      consume { |event| got << [event.position, event.type, event.key, event.data] }
+      other = peer(language, "events_demo", "orders", "#{language}s")
+      [[nil, nil, nil], ["order.paid", "7", { "text" => text, "n" => [1, 2.5, nil] }]].each do |type, key, data|
+        other.puts(JSON.generate({ type: type, key: key }.compact.merge(data: data)))
+        lines = Array.new(2) { answer(other) }.sort_by(&:size)
+        position = lines.first.fetch("position")
+        expect(next_of(got)).to eq([position, type, key, data])
+        expect(lines.last).to eq("by" => "#{language} #{other.pid}", "data" => data, "type" => type, "key" => key,
+                                 "attempt" => 1)
+      end
+      publish({ order_id: text }, type: "order.created", key: 8, id: "row 8")
+      expect(events_of(other, 1).first.values_at("data", "type", "key"))
+        .to eq([{ "order_id" => text }, "order.created", "8"])
+      redis.xadd("orders", { "room" => "attic" })
+      expect(events_of(other, 1).first.values_at("data", "type")).to eq([{ "room" => "attic" }, nil])
+      eventually { redis.xpending("orders", "#{language}s")["size"].zero? }
+    end
+
+    it "#{language} gives up on an event as Ruby does, and Ruby tries it again" do
+      other = peer(language, "events_demo", "orders", "a:b", ATTEMPTS: "2")
+      publish({ fail: true }, type: "order.paid")
+      expect(events_of(other, 2).map { |event| event["attempt"] }).to eq([1, 2])
+      got = Queue.new
+      ours = consume(group: "a:b") { |event| got << event.attempt }
+      eventually { ours.dead_letters.size == 1 }
+      letter = ours.dead_letters.first
+      expect(letter).to have_attributes(reason: /Error: no\z/, attempts: 2, type: "order.paid",
+                                        data: { "fail" => true })
+      eventually { redis.xpending("orders", "a:b")["size"].zero? }
+      other.kill(:TERM)
+      other.rest
+      expect(letter.retry).to be(true)
+      expect(next_of(got)).to eq(1)
+    end
+
+    it "#{language} adds an event once though the reply is lost" do
+      proxy = lossy
+      other = peer(language, "events_demo", "orders", "#{language}s", REDIS_URL: proxy.url)
+      proxy.lose_reply_to("XADD")
+      other.puts(JSON.generate(data: 1))
+      lines = Array.new(2) { answer(other) }
+      expect(lines.filter_map { |line| line["position"] }).to eq(redis.xrange("orders").map(&:first))
+    end
+  end
+
+  it "what a killed process held is taken over in every direction, as the next try" do
+    starts = { "python" => -> { peer("python", "events_demo", "orders", "shared", LEASE: "0.5") },
+               "node" => -> { peer("node", "events_demo", "orders", "shared", LEASE: "0.5") } }
+    taken = Queue.new
+    starts.to_a.permutation(2).each do |(_, first), (second, start)|
+      dying = first.call
+      publish({ wait: true })
+      expect(events_of(dying, 1).first["attempt"]).to eq(1)
+      heir = start.call
+      dying.kill
+      expect(events_of(heir, 1).first).to include("by" => "#{second} #{heir.pid}", "attempt" => 2)
+      ours = consume(group: "shared", lease: 0.5) { |event| taken << event.attempt }
+      heir.kill
+      expect(next_of(taken)).to eq(3)
+      ours.stop
+    end
+  end
+
+  it "what a process hands back when it stops is no try" do
+    languages.each do |language|
+      redis.flushall
+      leaving = peer(language, "events_demo", "orders", "shared")
+      5.times { publish({ wait: true }) }
+      events_of(leaving, 5)
+      publish({ n: 1 })
+      leaving.kill(:TERM)
+      leaving.rest
+      got = Queue.new
+      ours = consume(group: "shared") { |event| got << event.attempt }
+      expect(Array.new(6) { next_of(got) }).to contain_exactly(1, 2, 2, 2, 2, 2)
+      ours.stop
+      expect(redis.xinfo(:consumers, "orders", "shared").size).to be <= 1
+    end
+  end
+end
