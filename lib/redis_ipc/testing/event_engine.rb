@@ -82,6 +82,10 @@ module RedisIPC
 
       def resume; end
 
+      def pause_key(_key, _paused)
+        true
+      end
+
       def lag
         0
       end

@@ -56,7 +56,7 @@ module RedisIPC
         @engine.redeliver ||= ->(entry) { InlineDelivery.new(setup).call([entry]) }
       end
 
-      # @param entries [Array<Testing::EventEngine::Stored>]
+      # @param entries [Array<StoredEvent>]
       # @return [Array<Testing::DeliveredEvent>]
       # @raise [Exception] a failure of the test
       def call(entries)
@@ -115,14 +115,14 @@ module RedisIPC
 
         # @param event [Hash] as for {Events.publish_all}; or with `fields:` alone
         # @param deliveries [Integer]
-        # @return [Testing::EventEngine::Stored]
+        # @return [StoredEvent]
         # @raise [ArgumentError]
         # @raise [ContentError]
         def entry(event, deliveries)
           Testing.event_entry(fields(event), deliveries: deliveries)
         end
 
-        # @param entry [Testing::EventEngine::Stored]
+        # @param entry [StoredEvent]
         # @return [ChangeEvent] as a consumer that says nothing of the entries gets it
         def event(stream, entry)
           ChangeEvent.new(entry, EntryFormat.new(stream))
