@@ -5,7 +5,7 @@ RSpec.describe "events in order" do
   let(:got) { Queue.new }
 
   # A process that consumes "orders" by key. Its handler appends what it handles to the list "seen:KEY".
-  def ordering(handler = "", options: "", order: ":key")
+  def ordering(handler = "", options: "", order: ":key", lease: 0.6)
     ruby(<<~RUBY).tap { |process| expect(process.line).to eq("ready") }
       require "logger"
       require "redis"
@@ -16,7 +16,7 @@ RSpec.describe "events in order" do
         config.logger = Logger.new(IO::NULL)
       end
       subscription = RedisIPC::Events.consume(stream: "orders", group: "billing", from: :beginning, order: #{order},
-                                              lease: 0.6, #{options}) do |event|
+                                              lease: #{lease}, #{options}) do |event|
         #{handler}
         REDIS.rpush("seen:\#{event.key}", event.data)
         REDIS.rpush("by:\#{event.key}", Process.pid)
@@ -106,12 +106,12 @@ RSpec.describe "events in order" do
   end
 
   it "are handed over at once by a process that stops" do
-    first = ordering(options: "lease: 30")
+    first = ordering(lease: 30)
     publish_keys(3, keys: 5)
     eventually { first_seen(keys: 5).all? { |numbers| numbers.size == 3 } }
     first.puts("stop")
     expect(first.line).to eq("stopped")
-    second = ordering(options: "lease: 30")
+    second = ordering(lease: 30)
     expect(lanes_of(second)).to eq(64)
     publish_keys(1, keys: 5)
     eventually { (0...5).all? { |key| seen(key) == [0, 1, 2, 0] } }
@@ -256,6 +256,33 @@ RSpec.describe "events in order" do
     in_order { |event| event }
     expect { in_order(order: [:key, { lanes: 8 }]) { |event| event } }
       .to raise_error(RedisIPC::ConfigurationError, /has 64 lanes in Redis, and 8 here/)
+  end
+
+  it "show by a consumer group of Redis how far they are, so that trimming spares what is left" do
+    kept = got
+    in_order { |event| kept << event.data }
+    publish_keys(3, keys: 10)
+    next_ones(30)
+    shown = -> { redis.xinfo(:groups, "orders").find { |group| group["name"] == "billing:lanes" } }
+    eventually { shown.call&.fetch("lag") == 0 }
+    expect(shown.call).to include("last-delivered-id" => redis.xrevrange("orders").first.first, "entries-read" => 30)
+  end
+
+  it "do not begin again in a process whose handler still runs them, when the consumer is moved" do
+    kept = got
+    gate = Queue.new
+    subscription = in_order(lease: 0.3) do |event|
+      kept << [:begun, event.data]
+      gate.pop if gate.num_waiting.zero? && event.data.zero?
+      kept << [:ended, event.data]
+    end
+    publish_keys(2, keys: 1)
+    expect(next_of(got)).to eq([:begun, 0])
+    subscription.checkpoint.seek(:beginning)
+    publish(9, key: 7)
+    expect(next_ones(2)).to eq([[:begun, 9], [:ended, 9]])
+    2.times { gate << 1 }
+    expect(next_ones(5)).to eq([[:ended, 0], [:begun, 0], [:ended, 0], [:begun, 1], [:ended, 1]])
   end
 
   it "leave nothing behind that is done, and tell what is left" do

@@ -210,7 +210,10 @@ impl Publisher {
     pub fn delete_group(&self, stream: &str, group: &str) -> Result<(), Error> {
         let key = lanes::key(stream, group);
         self.connections.run(&key, redis::cmd("DEL").arg(&key))?;
-        self.connections.run(stream, redis::cmd("XGROUP").arg("DESTROY").arg(stream).arg(group)).map(drop)
+        for name in [lanes::marker(group), group.to_owned()] {
+            self.connections.run(stream, redis::cmd("XGROUP").arg("DESTROY").arg(stream).arg(name))?;
+        }
+        Ok(())
     }
 
     /// Returns its sockets, for a forked child to close.

@@ -1,6 +1,6 @@
 //! The keeper thread of an ordered consumer: leases, checkpoints, retries, and events that cannot be handled.
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Fate};
 use crate::events::common::dead_event::DeadEvent;
 use crate::events::common::in_flight::InFlight;
 use crate::events::common::retries::Retries;
@@ -13,7 +13,8 @@ use crate::foundation::redis::group_consumer::dead_letters::{DeadLetters, Limits
 use crate::foundation::runtime::failpoint;
 use crate::foundation::runtime::news::News;
 use crate::foundation::runtime::sync::Mutex;
-use redis::RedisError;
+use redis::{RedisError, Value};
+use std::collections::HashMap;
 use std::error::Error as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +24,8 @@ use std::time::{Duration, Instant};
 const SAVE: Duration = Duration::from_millis(200);
 /// When something is tried again that Redis did not take.
 const LATER: Duration = Duration::from_secs(1);
+/// How often it is shown to others how far the consumer is.
+const MARK: Duration = Duration::from_secs(1);
 /// How often Redis's clock is read.
 const READ_CLOCK: Duration = Duration::from_secs(10);
 
@@ -32,6 +35,8 @@ pub struct Keeper {
     pub source: Arc<Source>,
     /// The key of the hash that the instances share.
     pub key: String,
+    /// The name of the consumer.
+    pub group: String,
     /// The name of this instance.
     pub instance: String,
     /// How long a lane belongs to an instance that says nothing.
@@ -57,13 +62,14 @@ pub struct Due {
     beat: Instant,
     save: Instant,
     clock: Instant,
+    mark: Instant,
 }
 
 impl Due {
     /// Everything is due.
     pub fn now() -> Self {
         let now = Instant::now();
-        Self { beat: now, save: now + SAVE, clock: now + READ_CLOCK }
+        Self { beat: now, save: now + SAVE, clock: now + READ_CLOCK, mark: now }
     }
 }
 
@@ -100,6 +106,10 @@ impl Keeper {
             let saved = self.save(false);
             self.tell(saved);
             self.due.lock().save = now + SAVE;
+        }
+        if self.due.lock().mark <= now {
+            self.tell(self.mark());
+            self.due.lock().mark = now + MARK;
         }
         if self.due.lock().clock <= now {
             let Source { connections, endpoint, .. } = &*self.source;
@@ -177,7 +187,33 @@ impl Keeper {
              of them that run here may run there again",
             lanes.len()
         );
-        self.source.endpoint.report(Error::new(ErrorKind::Overloaded, message));
+        self.source.endpoint.report(Error::new(ErrorKind::Connection(Fate::Unknown), message));
+    }
+
+    /// Shows in a consumer group of Redis how far the slowest lane is, so that those who trim the stream know it. The owner
+    /// of the lane 0 does that for all.
+    fn mark(&self) -> Result<(), Error> {
+        let Source { connections, stream, schedule, .. } = &*self.source;
+        if !schedule.owns(0) {
+            return Ok(());
+        }
+        let lowest = self.checkpoints()?.into_iter().min_by_key(|checkpoint| checkpoint.position);
+        match lowest {
+            Some(lowest) => connections.run(stream, &protocol::mark(stream, &self.group, &lowest)).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns the checkpoint of each lane.
+    ///
+    /// # Errors
+    ///
+    /// Redis cannot be reached or refuses.
+    pub fn checkpoints(&self) -> Result<Vec<Checkpoint>, Error> {
+        self.source.connections.with(&self.key, |connection| {
+            let hash: HashMap<String, Value> = connection.query(redis::cmd("HGETALL").arg(&self.key))?;
+            Ok(protocol::positions(&hash, self.source.lanes))
+        })
     }
 
     /// Lets the next beat be sent at once.

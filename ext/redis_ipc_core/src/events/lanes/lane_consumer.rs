@@ -28,7 +28,6 @@ use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::threads::{join, spawn};
 use crate::foundation::runtime::waiting::Interrupt;
 use redis::Value;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -107,6 +106,7 @@ impl LaneConsumer {
         let keeper = Arc::new(Keeper {
             source: Arc::clone(&source),
             key: protocol::key(stream, group),
+            group: group.to_owned(),
             instance: IdSource::default().next()?.to_string(),
             lease: options.lease,
             start: start_at(from, facts),
@@ -236,24 +236,15 @@ impl LaneConsumer {
         Ok(checkpoint.position)
     }
 
-    /// Returns the checkpoint of each lane.
-    fn checkpoints(&self) -> Result<Vec<Checkpoint>, Error> {
-        let Keeper { source, key, .. } = &*self.keeper;
-        source.connections.with(key, |connection| {
-            let hash: HashMap<String, Value> = connection.query(redis::cmd("HGETALL").arg(key))?;
-            Ok(protocol::positions(&hash, source.lanes))
-        })
-    }
-
     fn reached(&self) -> Result<Progress, Error> {
         let last = self.keeper.source.facts()?.map(|facts| facts.last).unwrap_or_default();
-        let positions = self.checkpoints()?.into_iter().map(|checkpoint| checkpoint.position);
+        let positions = self.keeper.checkpoints()?.into_iter().map(|checkpoint| checkpoint.position);
         Ok(Progress { last, delivered: positions.min().unwrap_or_default(), pending: 0 })
     }
 
     fn lag_of(&self) -> Result<Option<u64>, Error> {
         let Some(facts) = self.keeper.source.facts()? else { return Ok(Some(0)) };
-        Ok(lag(facts, &self.checkpoints()?))
+        Ok(lag(facts, &self.keeper.checkpoints()?))
     }
 }
 

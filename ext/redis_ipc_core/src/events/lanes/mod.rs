@@ -9,12 +9,15 @@ mod checkpoint;
 mod keeper;
 mod keyer;
 pub mod lane_consumer;
+mod lane_queue;
 mod ownership;
 mod progress;
 mod protocol;
 mod reader;
 mod schedule;
 #[cfg(test)]
+mod schedule_tests;
+#[cfg(test)]
 mod takeover_model;
 
-pub use protocol::key;
+pub use protocol::{key, marker};

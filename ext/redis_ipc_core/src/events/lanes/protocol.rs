@@ -109,6 +109,16 @@ end
 return lanes
 ";
 
+/// Lets a consumer group of Redis stand where the slowest lane is: the group ARGV[1] at the position ARGV[2], up to which
+/// the stream has had ARGV[3] entries (-1 if that is not known). Nobody reads by that group.
+const MARK: &str = r"
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+redis.pcall('XGROUP', 'CREATE', KEYS[1], ARGV[1], ARGV[2])
+if ARGV[3] == '-1' then redis.call('XGROUP', 'SETID', KEYS[1], ARGV[1], ARGV[2])
+else redis.call('XGROUP', 'SETID', KEYS[1], ARGV[1], ARGV[2], 'ENTRIESREAD', ARGV[3]) end
+return 1
+";
+
 /// Returns what is known of a stream without its entries: how many it has had, how many it has, the ids of the first
 /// and the last, and the highest that was deleted by its id. Nil if there is none.
 const FACTS: &str = r"
@@ -351,6 +361,22 @@ pub fn seek(key: &str, checkpoint: &Checkpoint) -> Cmd {
     let mut seek = redis::cmd("EVAL");
     seek.arg(SEEK).arg(1).arg(key).arg(checkpoint.to_string());
     seek
+}
+
+/// Returns the consumer group of Redis that shows where an ordered consumer is.
+pub fn marker(group: &str) -> String {
+    format!("{group}:lanes")
+}
+
+/// Returns the command that sets the marker of `group`.
+pub fn mark(stream: &str, group: &str, lowest: &Checkpoint) -> Cmd {
+    let mut mark = redis::cmd("EVAL");
+    mark.arg(MARK).arg(1).arg(stream).arg(marker(group)).arg(lowest.position.to_string());
+    match lowest.ordinal {
+        Some(ordinal) => mark.arg(ordinal),
+        None => mark.arg(-1),
+    };
+    mark
 }
 
 /// Returns the command that asks for the [`Facts`] of a stream.

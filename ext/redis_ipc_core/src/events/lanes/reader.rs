@@ -23,10 +23,13 @@ use crate::foundation::runtime::stop::Stop;
 use crate::foundation::runtime::sync::Mutex;
 use redis::{Cmd, RedisResult};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// The most entries that one read requests.
 const MOST: usize = 512;
+/// The most bytes that one read requests, if the entries are as large as those of late.
+const AT_ONCE: usize = 8 << 20;
 /// How long the head waits for an entry. Meanwhile it notices neither that it is to begin elsewhere nor a loss.
 const BLOCK: Duration = Duration::from_secs(1);
 /// How often the head checks whether the stream has lost what it has not read.
@@ -83,9 +86,9 @@ impl Source {
                 Ok(false)
             }
             Finding::Trimmed { at_most, is_exact, ordinal, until } => {
-                let until_ms = if until == StreamId::default() { endpoint.clock.now() } else { until.ms };
-                self.tell(Cause::Trimmed, start, until_ms, Some(at_most), is_exact);
-                schedule.skip(role, start, until.previous(), ordinal);
+                if schedule.skip(role, start, until.previous(), ordinal) {
+                    self.tell(Cause::Trimmed, start, until.ms, Some(at_most), is_exact);
+                }
                 Ok(true)
             }
             Finding::RolledBack { position, ordinal, at_most } => {
@@ -130,6 +133,8 @@ pub struct Reader {
     source: Arc<Source>,
     role: Role,
     read_size: Mutex<ReadSize>,
+    /// The size of the largest entries of late, in bytes.
+    usual_size: AtomicUsize,
     /// Cancels the current read.
     pub read_cancel: Arc<ReadCancel>,
     quiet: Stop,
@@ -139,7 +144,14 @@ impl Reader {
     /// Creates a reader.
     pub fn new(source: Arc<Source>, role: Role) -> Self {
         let read_size = Mutex::new(ReadSize::new(MOST));
-        Self { source, role, read_size, read_cancel: Arc::default(), quiet: Stop::default() }
+        Self {
+            source,
+            role,
+            read_size,
+            usual_size: AtomicUsize::new(0),
+            read_cancel: Arc::default(),
+            quiet: Stop::default(),
+        }
     }
 
     /// Runs the reader's thread until [`Reader::stop`].
@@ -205,7 +217,8 @@ impl Reader {
 
     fn read(&self, connection: &mut Connection, start: Start) -> RedisResult<()> {
         let Source { stream, room, schedule, .. } = &*self.source;
-        let count = self.read_size.lock().count(Instant::now());
+        let usual = (AT_ONCE / self.usual_size.load(Ordering::Relaxed).max(1)).clamp(1, MOST);
+        let count = self.read_size.lock().count(Instant::now()).min(usual);
         let mut read = redis::cmd("XREAD");
         read.arg("COUNT").arg(count);
         if self.role == Role::Head && !self.read_size.lock().is_probing() {
@@ -221,6 +234,10 @@ impl Reader {
             entries => entries?,
         };
         self.read_size.lock().succeeded(count, entries.len());
+        if let Some(bytes) = entries.iter().flat_map(|entry| &entry.fields).map(Fields::size).max() {
+            let usual = self.usual_size.load(Ordering::Relaxed);
+            self.usual_size.store(bytes.max(usual - usual / 8), Ordering::Relaxed);
+        }
         let is_end = entries.len() < count;
         let candidates = self.candidates(entries, start.ordinal);
         schedule.admit(self.role, start, candidates, is_end);
@@ -354,7 +371,7 @@ mod tests {
     }
 
     fn at(after: u64, ordinal: impl Into<Option<u64>>) -> Start {
-        Start { after: id(after), ordinal: ordinal.into(), generation: 0 }
+        Start { after: id(after), ordinal: ordinal.into(), ..Start::default() }
     }
 
     fn trimmed(at_most: u64, is_exact: bool, until: u64) -> (u64, bool, StreamId) {

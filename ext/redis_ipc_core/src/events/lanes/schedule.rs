@@ -4,8 +4,9 @@
 use crate::events::common::in_flight::{InFlight, InLane};
 use crate::events::common::recent_ids::RecentIds;
 use crate::events::lanes::checkpoint::Tries;
+use crate::events::lanes::lane_queue::{KeyQueue, LaneQueue, Trial};
 use crate::events::lanes::ownership::{Change, Ownership};
-use crate::events::lanes::protocol::{Save, Share};
+use crate::events::lanes::protocol::{self, Save};
 use crate::foundation::payload::stream_entry::StreamId;
 use crate::foundation::runtime::read_ahead::ReadAhead;
 use crate::foundation::runtime::sync::{Condvar, Mutex};
@@ -17,6 +18,8 @@ use std::time::{Duration, Instant};
 
 /// How many keys may have an event ready before the reader waits.
 const READY: usize = 1_024;
+/// The most bytes of events that are held in memory, about: a lane may exceed its part of this by one event.
+const MOST_BYTES: usize = 64 << 20;
 /// How long the events that a worker takes together should keep it busy.
 const AT_ONCE: Duration = Duration::from_millis(1);
 
@@ -28,6 +31,13 @@ pub struct Schedule {
     room: Condvar,
     idle: Condvar,
     wake: (Sender<()>, Receiver<()>),
+}
+
+/// How much of something is held in memory.
+#[derive(Debug, Clone, Copy)]
+struct Share {
+    events: usize,
+    bytes: usize,
 }
 
 /// What a reader of the stream reads for.
@@ -74,7 +84,7 @@ pub struct Counts {
 }
 
 /// Where a reader goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Start {
     /// The id after which it reads.
     pub after: StreamId,
@@ -82,6 +92,8 @@ pub struct Start {
     pub ordinal: Option<u64>,
     /// Changes when the reader is to begin elsewhere.
     pub generation: u64,
+    /// Where the head was when this was told.
+    pub head: StreamId,
 }
 
 struct State {
@@ -95,6 +107,8 @@ struct State {
     retried_letters: HashSet<(u16, StreamId)>,
     finished_letters: Vec<Finished>,
     paused_keys: HashSet<u64>,
+    /// How many handlers run for each key in lanes that were lost since. The key waits for them, if the lane comes back.
+    stale: HashMap<u64, usize>,
     read_ahead: ReadAhead,
     recent_ids: RecentIds,
     suppressed: u64,
@@ -102,76 +116,15 @@ struct State {
     is_closed: bool,
 }
 
-#[derive(Default)]
-struct LaneQueue {
-    epoch: u64,
-    keys: HashMap<u64, KeyQueue>,
-    running: usize,
-    waiting: usize,
-    /// It is read by the reader that catches up.
-    is_behind: bool,
-    /// An event of it was to begin while its lease was not certain.
-    is_stalled: bool,
-    /// The events that hold their keys, until someone decides about their dead letters.
-    holding: HashMap<StreamId, u64>,
-    trial: Trial,
-}
-
-/// The event of a careful lane that is tried alone.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Trial {
-    #[default]
-    None,
-    /// It waits until Redis has counted the try.
-    Wanted(StreamId),
-    /// It may begin.
-    Counted(StreamId),
-}
-
-#[derive(Default)]
-struct KeyQueue {
-    first: Option<Arc<InFlight>>,
-    rest: VecDeque<Arc<InFlight>>,
-    running: usize,
-    /// One of its events rests until its next try, or holds it.
-    is_blocked: bool,
-    is_ready: bool,
-}
-
-impl KeyQueue {
-    fn push(&mut self, event: Arc<InFlight>) {
-        if self.first.is_none() { self.first = Some(event) } else { self.rest.push_back(event) }
-    }
-
-    fn push_first(&mut self, event: Arc<InFlight>) {
-        if let Some(second) = self.first.replace(event) {
-            self.rest.push_front(second);
-        }
-    }
-
-    fn pop(&mut self) -> Option<Arc<InFlight>> {
-        let first = self.first.take()?;
-        self.first = self.rest.pop_front();
-        Some(first)
-    }
-
-    fn may_begin(&self) -> bool {
-        self.first.is_some() && self.running == 0 && !self.is_blocked
-    }
-
-    fn is_unused(&self) -> bool {
-        self.first.is_none() && self.running == 0 && !self.is_blocked
-    }
-}
-
 impl State {
     /// Lets the key's next event begin, if it may.
     fn make_ready(&mut self, lane: u16, key: u64) {
+        let waits = self.waits(key);
         let Some(queue) = self.queues.get_mut(&lane) else { return };
         let Some(found) = queue.keys.get_mut(&key) else { return };
         if found.is_unused() {
             queue.keys.remove(&key);
-        } else if found.may_begin() && !found.is_ready && !self.paused_keys.contains(&key) {
+        } else if found.may_begin() && !found.is_ready && !waits {
             found.is_ready = true;
             self.ready.push_back((lane, key));
         }
@@ -200,7 +153,7 @@ impl State {
             let Some(queue) = self.queues.get_mut(&lane) else { continue };
             let Some(found) = queue.keys.get_mut(&key) else { continue };
             found.is_ready = false;
-            if !found.may_begin() || self.paused_keys.contains(&key) {
+            if !found.may_begin() || self.paused_keys.contains(&key) || self.stale.contains_key(&key) {
                 continue;
             }
             let Some(owned) = self.ownership.serving(lane, now) else {
@@ -230,7 +183,6 @@ impl State {
                 event.start();
                 found.running += 1;
                 queue.running += 1;
-                queue.waiting -= 1;
                 taken.push(event);
                 room -= 1;
             }
@@ -247,6 +199,10 @@ impl State {
 
     /// Records that an event does not run any more.
     fn ended(&mut self, event: &InFlight) -> Option<&mut KeyQueue> {
+        if self.queues_of(event).is_none() {
+            self.ended_late(event);
+            return None;
+        }
         let (queue, key) = self.queues_of(event)?;
         queue.running = queue.running.saturating_sub(1);
         if matches!(queue.trial, Trial::Counted(id) if id == event.id) {
@@ -255,6 +211,23 @@ impl State {
         let found = queue.keys.get_mut(&key)?;
         found.running = found.running.saturating_sub(1);
         Some(found)
+    }
+
+    /// Records that an event of a lane that was lost meanwhile does not run any more.
+    fn ended_late(&mut self, event: &InFlight) {
+        let Some(spot) = event.spot else { return };
+        if let Some(count) = self.stale.get_mut(&spot.key) {
+            *count -= 1;
+            if *count == 0 {
+                self.stale.remove(&spot.key);
+                self.make_ready(spot.lane, spot.key);
+            }
+        }
+    }
+
+    /// Whether the key's next event must not begin yet, because of what happens outside of its lane.
+    fn waits(&self, key: u64) -> bool {
+        self.paused_keys.contains(&key) || self.stale.contains_key(&key)
     }
 
     /// Lets what waited for an event go on.
@@ -269,12 +242,20 @@ impl State {
 
     fn finish(&mut self, event: &InFlight) -> bool {
         let Some(spot) = event.spot else { return false };
-        let Some(owned) = self.ownership.owned(spot.lane, spot.epoch) else { return false };
+        let Some(owned) = self.ownership.owned(spot.lane, spot.epoch) else {
+            self.ended_late(event);
+            return false;
+        };
         owned.progress.finish(event.id);
         owned.finished = owned.finished.saturating_add(1);
         if let Some(letter) = event.letter {
             self.retried_letters.remove(&(spot.lane, event.id));
             self.finished_letters.push(Finished { lane: spot.lane, entry: event.id, letter });
+        }
+        if let Some((queue, _)) = self.queues_of(event)
+            && event.letter.is_none()
+        {
+            queue.let_go_of(event);
         }
         self.ended(event);
         self.go_on(event);
@@ -291,14 +272,24 @@ impl State {
 
     fn remove(&mut self, lanes: &[u16]) {
         for lane in lanes {
-            self.queues.remove(lane);
+            let Some(queue) = self.queues.remove(lane) else { continue };
+            for (key, found) in queue.keys.into_iter().filter(|(_, found)| found.running > 0) {
+                *self.stale.entry(key).or_default() += found.running;
+            }
         }
         self.retried_letters.retain(|(lane, _)| !lanes.contains(lane));
     }
 
-    /// Returns the most events of a lane that are held in memory.
-    fn most_of_lane(&self, prefetch: usize) -> usize {
-        (prefetch / self.ownership.len().max(1)).max(16)
+    /// Returns how much of a lane is held in memory at most.
+    fn most_of_lane(&self, prefetch: usize) -> Share {
+        let lanes = self.ownership.len().max(1);
+        Share { events: (prefetch / lanes).max(16), bytes: MOST_BYTES / lanes }
+    }
+
+    fn is_full(&self, lane: u16, most: Share) -> bool {
+        let Some(owned) = self.ownership.get(lane) else { return false };
+        let bytes = self.queues.get(&lane).map_or(0, |queue| queue.bytes);
+        owned.progress.len() >= most.events || bytes >= most.bytes
     }
 
     fn is_read_by(&self, lane: u16, role: Role) -> bool {
@@ -321,9 +312,19 @@ impl State {
         let Some(lowest) = behind.iter().filter_map(of).min_by_key(|progress| progress.cursor()) else {
             return;
         };
-        self.head =
-            Start { after: lowest.cursor(), ordinal: lowest.ordinal(), generation: self.head.generation + 1 };
+        self.head = Start {
+            after: lowest.cursor(),
+            ordinal: lowest.ordinal(),
+            generation: self.head.generation + 1,
+            ..Start::default()
+        };
         self.settle(&behind);
+    }
+
+    fn fall_behind(&mut self, lane: u16) {
+        if let Some(queue) = self.queues.get_mut(&lane) {
+            queue.is_behind = true;
+        }
     }
 
     fn settle(&mut self, lanes: &[u16]) {
@@ -344,11 +345,12 @@ impl Schedule {
             ownership: Ownership::default(),
             queues: HashMap::new(),
             ready: VecDeque::new(),
-            head: Start { after: StreamId::default(), ordinal: None, generation: 0 },
+            head: Start::default(),
             condemned: Vec::new(),
             retried_letters: HashSet::new(),
             finished_letters: Vec::new(),
             paused_keys: HashSet::new(),
+            stale: HashMap::new(),
             read_ahead: ReadAhead::default(),
             recent_ids: RecentIds::new(remember_ids),
             suppressed: 0,
@@ -491,6 +493,9 @@ impl Schedule {
             owned.progress.finish(event.id);
             owned.finished = owned.finished.saturating_add(1);
         }
+        if let Some((queue, _)) = state.queues_of(event) {
+            queue.let_go_of(event);
+        }
         self.room.notify_all();
     }
 
@@ -517,6 +522,7 @@ impl Schedule {
         if tries.is_held
             && let Some((queue, key)) = state.queues_of(event)
         {
+            queue.let_go_of(event);
             queue.holding.insert(event.id, key);
         }
         state.go_on(event);
@@ -528,7 +534,6 @@ impl Schedule {
         let mut state = self.state.lock();
         let Some(spot) = event.spot else { return };
         let Some((queue, key)) = state.queues_of(&event) else { return };
-        queue.waiting += 1;
         let found = queue.keys.entry(key).or_default();
         found.is_blocked = false;
         found.push_first(event);
@@ -547,7 +552,6 @@ impl Schedule {
                 continue;
             }
             let Some((queue, key)) = state.queues_of(event) else { continue };
-            queue.waiting += 1;
             queue.keys.entry(key).or_default().push_first(Arc::clone(event));
         }
         events.iter().for_each(|event| state.go_on(event));
@@ -599,15 +603,16 @@ impl Schedule {
         if state.ready.len() >= READY {
             return None;
         }
-        let half = state.most_of_lane(self.prefetch) / 2;
+        let most = state.most_of_lane(self.prefetch);
+        let half = Share { events: most.events / 2, bytes: most.bytes / 2 };
         let lowest = state
             .lanes_of(Role::CatchUp)
             .into_iter()
+            .filter(|lane| !state.is_full(*lane, half))
             .filter_map(|lane| state.ownership.get(lane))
-            .filter(|owned| owned.progress.len() <= half)
             .min_by_key(|owned| owned.progress.cursor())?;
         let (after, ordinal) = (lowest.progress.cursor(), lowest.progress.ordinal());
-        Some(Start { after, ordinal, generation: 0 })
+        Some(Start { after, ordinal, generation: 0, head: state.head.after })
     }
 
     /// Adds what a reader has read after `start`. With `is_end` nothing comes after that yet.
@@ -619,30 +624,28 @@ impl Schedule {
         }
         let reached = last.map_or(start.after, |(id, _)| id);
         let most = state.most_of_lane(self.prefetch);
-        let mut reading: HashSet<u16> = state.lanes_of(role).into_iter().collect();
-        reading.retain(|lane| {
-            let Some(cursor) = state.ownership.get(*lane).map(|owned| owned.progress.cursor()) else {
-                return false;
-            };
-            // The read has skipped what comes next in a lane that was too full for it to begin there.
-            cursor >= start.after && (role == Role::Head || cursor <= reached)
-        });
+        let mut reading = HashSet::new();
+        for lane in state.lanes_of(role) {
+            let cursor = state.ownership.get(lane).map(|owned| owned.progress.cursor()).unwrap_or_default();
+            // This read has skipped what comes next in a lane that it did not begin for.
+            if cursor < start.after {
+                state.fall_behind(lane);
+            } else if role == Role::Head || cursor <= reached {
+                reading.insert(lane);
+            }
+        }
         let mut before = (start.after, start.ordinal);
         for Candidate { event, ordinal, refusal } in entries {
             let here = (event.id, ordinal);
             if let Some(spot) = event.spot
                 && reading.contains(&spot.lane)
             {
-                let is_full =
-                    state.ownership.get(spot.lane).is_some_and(|owned| owned.progress.len() >= most);
-                if is_full {
+                if state.is_full(spot.lane, most) {
                     reading.remove(&spot.lane);
                     if let Some(owned) = state.ownership.get_mut(spot.lane) {
                         owned.progress.read(before.0, before.1);
                     }
-                    if let Some(queue) = state.queues.get_mut(&spot.lane) {
-                        queue.is_behind = true;
-                    }
+                    state.fall_behind(spot.lane);
                 } else {
                     self.admit_one(&mut state, event, ordinal, refusal);
                 }
@@ -659,12 +662,13 @@ impl Schedule {
                 (state.head.after, state.head.ordinal) = (id, ordinal);
             }
         }
-        if role == Role::CatchUp && (is_end || reached >= state.head.after) {
+        // At the end of the stream nothing is left up to where the head was before this read. It may be further by now.
+        let looked_up_to = if is_end { reached.max(start.head) } else { reached };
+        if role == Role::CatchUp && looked_up_to >= state.head.after {
             let Start { after, ordinal, .. } = state.head;
             let caught_up: Vec<u16> = reading.into_iter().collect();
             for lane in &caught_up {
                 if let Some(owned) = state.ownership.get_mut(*lane) {
-                    // What lies between is no longer in the stream.
                     owned.progress.read(after, ordinal);
                 }
             }
@@ -709,6 +713,9 @@ impl Schedule {
         });
         let event = Arc::new(event);
         let Some(queue) = state.queues.get_mut(&spot.lane) else { return };
+        if !tries.is_held {
+            queue.bytes += event.fields.size();
+        }
         let found = queue.keys.entry(spot.key).or_default();
         if tries.is_held {
             found.is_blocked = true;
@@ -720,7 +727,6 @@ impl Schedule {
             state.condemned.push((event, refusal));
             return;
         }
-        queue.waiting += 1;
         found.push(event);
         state.make_ready(spot.lane, spot.key);
     }
@@ -753,7 +759,6 @@ impl Schedule {
         let mut state = self.state.lock();
         let Some(queue) = state.queues.get_mut(&lane) else { return };
         event.spot = Some(InLane { lane, epoch: queue.epoch, key, may_have_run: true });
-        queue.waiting += 1;
         let found = queue.keys.entry(key).or_default();
         found.is_blocked = false;
         let id = event.id;
@@ -810,30 +815,42 @@ impl Schedule {
             }
         }
         let generation = state.head.generation + 1;
-        state.head = Start { after: position.min(state.head.after), ordinal, generation };
+        state.head = Start { after: position.min(state.head.after), ordinal, generation, ..Start::default() };
         self.room.notify_all();
         is_changed
     }
 
-    /// Tells that nothing is left between `start` and `position`, which the lanes of the reader go on after.
-    pub fn skip(&self, role: Role, start: Start, position: StreamId, ordinal: u64) {
+    /// Tells that nothing is left between `start` and `position`, which the lanes of the reader go on after. Returns false
+    /// if it reads for none there any more.
+    pub fn skip(&self, role: Role, start: Start, position: StreamId, ordinal: u64) -> bool {
         let mut state = self.state.lock();
+        if role == Role::Head && state.head != start {
+            return false;
+        }
+        let mut is_skipped = false;
         for lane in state.lanes_of(role) {
             if let Some(owned) = state.ownership.get_mut(lane)
                 && owned.progress.cursor() == start.after
             {
                 owned.progress.read(position, Some(ordinal));
                 owned.progress.count(ordinal);
+                is_skipped = true;
             }
         }
-        if role == Role::Head && state.head == start {
+        if role == Role::Head {
             (state.head.after, state.head.ordinal) = (position.max(start.after), Some(ordinal));
         }
+        is_skipped
     }
 
     /// Tells how many entries the stream has had up to `start`.
     pub fn count(&self, role: Role, start: Start, ordinal: u64) {
         self.skip(role, start, start.after, ordinal);
+    }
+
+    /// Whether the lane is this instance's.
+    pub fn owns(&self, lane: u16) -> bool {
+        self.state.lock().ownership.get(lane).is_some()
     }
 
     /// Whether every lane is this instance's.
@@ -849,7 +866,7 @@ impl Schedule {
     /// Uses the reply to a beat (see [`Ownership::renewed`]). `now_ms` is Redis's time.
     pub fn renewed(
         &self,
-        share: &Share,
+        share: &protocol::Share,
         held: &[(u16, u64)],
         sent: Instant,
         lease: Duration,
@@ -883,11 +900,7 @@ impl Schedule {
             state.ownership.iter_mut().filter(|(_, owned)| owned.is_leaving).map(|(lane, _)| lane).collect();
         for lane in leaving {
             let Some(queue) = state.queues.get_mut(&lane) else { continue };
-            queue.waiting = 0;
-            queue.keys.retain(|_, found| {
-                (found.first, found.rest) = (None, VecDeque::new());
-                found.running > 0
-            });
+            queue.forget_waiting();
         }
     }
 

@@ -1,0 +1,99 @@
+//! The events of one lane that are in memory, by their keys.
+
+use crate::events::common::in_flight::InFlight;
+use crate::foundation::payload::stream_entry::StreamId;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+/// The events of a lane in memory.
+#[derive(Default)]
+pub struct LaneQueue {
+    /// The epoch of its owner.
+    pub epoch: u64,
+    /// Its keys, by their hashes.
+    pub keys: HashMap<u64, KeyQueue>,
+    /// How many of its events run.
+    pub running: usize,
+    /// The bytes of its events that are not done.
+    pub bytes: usize,
+    /// It is read by the reader that catches up.
+    pub is_behind: bool,
+    /// An event of it was to begin while its lease was not certain.
+    pub is_stalled: bool,
+    /// The events that hold their keys, until someone decides about their dead letters.
+    pub holding: HashMap<StreamId, u64>,
+    /// The event that is tried alone.
+    pub trial: Trial,
+}
+
+/// The event of a careful lane that is tried alone.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Trial {
+    /// There is none.
+    #[default]
+    None,
+    /// It waits until Redis has counted the try.
+    Wanted(StreamId),
+    /// It may begin.
+    Counted(StreamId),
+}
+
+/// The events of a key in memory.
+#[derive(Default)]
+pub struct KeyQueue {
+    /// The next one.
+    pub first: Option<Arc<InFlight>>,
+    rest: VecDeque<Arc<InFlight>>,
+    /// How many run: several only if one worker has them, in their order.
+    pub running: usize,
+    /// One of its events rests until its next try, or holds it.
+    pub is_blocked: bool,
+    /// It is among those that are ready.
+    pub is_ready: bool,
+}
+
+impl LaneQueue {
+    /// Forgets everything that waits. What runs is remembered.
+    pub fn forget_waiting(&mut self) {
+        self.keys.retain(|_, found| {
+            (found.first, found.rest) = (None, VecDeque::new());
+            found.running > 0
+        });
+    }
+
+    /// Records that an event needs no memory any more.
+    pub fn let_go_of(&mut self, event: &InFlight) {
+        self.bytes = self.bytes.saturating_sub(event.fields.size());
+    }
+}
+
+impl KeyQueue {
+    /// Adds an event at the end.
+    pub fn push(&mut self, event: Arc<InFlight>) {
+        if self.first.is_none() { self.first = Some(event) } else { self.rest.push_back(event) }
+    }
+
+    /// Adds an event before all others.
+    pub fn push_first(&mut self, event: Arc<InFlight>) {
+        if let Some(second) = self.first.replace(event) {
+            self.rest.push_front(second);
+        }
+    }
+
+    /// Takes the next event.
+    pub fn pop(&mut self) -> Option<Arc<InFlight>> {
+        let first = self.first.take()?;
+        self.first = self.rest.pop_front();
+        Some(first)
+    }
+
+    /// Whether its next event may begin.
+    pub fn may_begin(&self) -> bool {
+        self.first.is_some() && self.running == 0 && !self.is_blocked
+    }
+
+    /// Whether nothing needs to be known of it any more.
+    pub fn is_unused(&self) -> bool {
+        self.first.is_none() && self.running == 0 && !self.is_blocked
+    }
+}

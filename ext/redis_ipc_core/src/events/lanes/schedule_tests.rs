@@ -1,0 +1,198 @@
+//! Tests of the schedule: what waits for what, and who reads what.
+
+use crate::events::common::in_flight::{InFlight, InLane};
+use crate::events::lanes::checkpoint::{Checkpoint, Tries};
+use crate::events::lanes::protocol::{Claim, Share};
+use crate::events::lanes::schedule::{Candidate, Role, Schedule, Start};
+use crate::foundation::payload::fields::Fields;
+use crate::foundation::payload::stream_entry::StreamId;
+use crate::foundation::runtime::waiting::Interrupt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const LEASE: Duration = Duration::from_secs(60);
+
+fn id(ms: u64) -> StreamId {
+    StreamId { ms, seq: 0 }
+}
+
+/// Claims lanes, each with the position where it begins.
+fn claim(schedule: &Schedule, epoch: u64, lanes: &[(u16, u64)]) {
+    let claim = |(lane, position): &(u16, u64)| Claim {
+        lane: *lane,
+        epoch,
+        checkpoint: Some(Checkpoint::starting_at(id(*position), Some(*position))),
+        crashes: 0,
+    };
+    let held = schedule.held();
+    let share = Share {
+        instances: 1,
+        target: 64,
+        is_new: false,
+        start: Checkpoint::default(),
+        kept: held.iter().map(|(lane, _)| *lane).collect(),
+        claims: lanes.iter().map(claim).collect(),
+        decisions: Vec::new(),
+    };
+    schedule.renewed(&share, &held, Instant::now(), LEASE, 0);
+}
+
+/// Loses every lane.
+fn lose(schedule: &Schedule) {
+    let share = Share {
+        instances: 2,
+        target: 0,
+        is_new: false,
+        start: Checkpoint::default(),
+        kept: Vec::new(),
+        claims: Vec::new(),
+        decisions: Vec::new(),
+    };
+    schedule.renewed(&share, &schedule.held(), Instant::now(), LEASE, 0);
+}
+
+/// The event `ms` of a lane and a key.
+fn event(ms: u64, lane: u16, key: u64) -> Candidate {
+    let mut event = InFlight::new(id(ms), Fields::default(), 1, 0);
+    event.spot = Some(InLane { lane, epoch: 0, key, may_have_run: false });
+    Candidate { event, ordinal: Some(ms), refusal: None }
+}
+
+fn start(schedule: &Schedule, role: Role) -> Option<Start> {
+    schedule.wait_for_room(role, Duration::ZERO)
+}
+
+/// Takes up to `most` events, without waiting.
+fn take(schedule: &Schedule, most: usize) -> Vec<Arc<InFlight>> {
+    (0..most).map_while(|_| schedule.take_ready()).collect()
+}
+
+fn numbers(events: &[Arc<InFlight>]) -> Vec<u64> {
+    events.iter().map(|event| event.id.ms).collect()
+}
+
+fn done(schedule: &Schedule, event: &Arc<InFlight>) {
+    event.finish();
+    schedule.finish(std::slice::from_ref(event), None);
+}
+
+#[test]
+fn a_key_has_one_event_at_a_time_and_the_others_go_on() {
+    let schedule = Schedule::new(100, 5, 0);
+    claim(&schedule, 1, &[(0, 0)]);
+    let from = start(&schedule, Role::Head).unwrap();
+    schedule.admit(Role::Head, from, vec![event(1, 0, 7), event(2, 0, 7), event(3, 0, 8)], true);
+    let first = take(&schedule, 9);
+    assert_eq!(numbers(&first), [1, 3]);
+    done(&schedule, &first[0]);
+    assert_eq!(numbers(&take(&schedule, 9)), [2]);
+}
+
+#[test]
+fn what_is_given_back_comes_first_and_in_its_order() {
+    let schedule = Schedule::new(100, 5, 0);
+    claim(&schedule, 1, &[(0, 0)]);
+    let from = start(&schedule, Role::Head).unwrap();
+    schedule.admit(Role::Head, from, (1..5).map(|ms| event(ms, 0, 7)).collect(), true);
+    let taken = schedule.take(3, &Interrupt::default()).unwrap();
+    assert_eq!(numbers(&taken), [1, 2, 3]);
+    // The first one fails, and its worker gives the others back.
+    taken[0].fail();
+    schedule.rest(&taken[0], Tries { count: 1, is_held: false });
+    schedule.give_back(&taken[1..]);
+    assert!(take(&schedule, 9).is_empty(), "the key waits");
+    schedule.again(Arc::new(taken[0].again()));
+    let again = schedule.take(9, &Interrupt::default()).unwrap();
+    assert_eq!(numbers(&again), [1, 2, 3, 4]);
+    assert_eq!(again[0].deliveries, 2);
+}
+
+#[test]
+fn a_lane_that_catches_up_misses_nothing_that_the_head_reads_meanwhile() {
+    let schedule = Schedule::new(100, 5, 0);
+    claim(&schedule, 1, &[(0, 10)]);
+    let head = start(&schedule, Role::Head).unwrap();
+    assert_eq!(head.after, id(10));
+    claim(&schedule, 2, &[(1, 0)]);
+    let behind = start(&schedule, Role::CatchUp).unwrap();
+    assert_eq!((behind.after, behind.head), (id(0), id(10)));
+    // The catching up reader was told that the stream ends at 9. Before it says so, the head reads 11 and 12.
+    schedule.admit(Role::Head, head, vec![event(11, 0, 1), event(12, 1, 2)], true);
+    schedule.admit(Role::CatchUp, behind, vec![event(9, 1, 3)], true);
+    let behind = start(&schedule, Role::CatchUp).unwrap();
+    assert_eq!(behind.after, id(9));
+    schedule.admit(Role::CatchUp, behind, vec![event(11, 0, 1), event(12, 1, 2)], true);
+    assert_eq!(start(&schedule, Role::CatchUp), None, "it has caught up");
+    assert_eq!(numbers(&take(&schedule, 9)), [11, 9, 12]);
+    let head = start(&schedule, Role::Head).unwrap();
+    schedule.admit(Role::Head, head, vec![event(13, 1, 4)], true);
+    assert_eq!(numbers(&take(&schedule, 9)), [13]);
+}
+
+#[test]
+fn a_full_lane_stops_being_read_and_no_other_does() {
+    let schedule = Schedule::new(32, 5, 0);
+    claim(&schedule, 1, &[(0, 0), (1, 0)]);
+    let from = start(&schedule, Role::Head).unwrap();
+    let hot = (1..=20).map(|ms| event(ms, 0, 7));
+    schedule.admit(Role::Head, from, hot.chain([event(21, 1, 8)]).collect(), true);
+    let mut taken = take(&schedule, 9);
+    assert_eq!(numbers(&taken), [1, 21]);
+    let mut first = taken.remove(0);
+    assert_eq!(start(&schedule, Role::CatchUp), None, "the lane 0 is full");
+    assert!(start(&schedule, Role::Head).is_some());
+    // Once half of it is done, it is read again from where it stopped.
+    let mut next = 1;
+    while start(&schedule, Role::CatchUp).is_none() {
+        done(&schedule, &first);
+        next += 1;
+        first = take(&schedule, 1).remove(0);
+        assert_eq!(first.id.ms, next);
+    }
+    assert_eq!(start(&schedule, Role::CatchUp).unwrap().after, id(16));
+    assert_eq!(next, 10);
+}
+
+#[test]
+fn a_key_waits_for_a_handler_that_runs_on_after_its_lane_was_lost() {
+    let schedule = Schedule::new(100, 5, 0);
+    claim(&schedule, 1, &[(0, 0)]);
+    let from = start(&schedule, Role::Head).unwrap();
+    schedule.admit(Role::Head, from, vec![event(1, 0, 7)], true);
+    let old = take(&schedule, 1);
+    lose(&schedule);
+    claim(&schedule, 2, &[(0, 0)]);
+    let from = start(&schedule, Role::Head).unwrap();
+    schedule.admit(Role::Head, from, vec![event(1, 0, 7), event(2, 0, 8)], true);
+    assert_eq!(numbers(&take(&schedule, 9)), [2]);
+    assert!(old[0].finish());
+    assert_eq!(schedule.finish(&old, None), 1, "it counts for nobody");
+    let again = take(&schedule, 9);
+    assert_eq!(numbers(&again), [1]);
+    assert_eq!(again[0].spot.unwrap().epoch, 2);
+}
+
+#[test]
+fn nothing_begins_after_the_lease_and_it_begins_once_that_is_renewed() {
+    let schedule = Schedule::new(100, 5, 0);
+    claim(&schedule, 1, &[(0, 0)]);
+    let held = schedule.held();
+    let share = |kept| Share {
+        instances: 1,
+        target: 1,
+        is_new: false,
+        start: Checkpoint::default(),
+        kept,
+        claims: Vec::new(),
+        decisions: Vec::new(),
+    };
+    let Some(past) = Instant::now().checked_sub(LEASE * 2) else { return };
+    lose(&schedule);
+    let claims = vec![Claim { lane: 0, epoch: 2, checkpoint: None, crashes: 0 }];
+    schedule.renewed(&Share { claims, ..share(Vec::new()) }, &held, past, LEASE, 0);
+    let from = start(&schedule, Role::Head).unwrap();
+    schedule.admit(Role::Head, from, vec![event(1, 0, 7)], true);
+    assert!(take(&schedule, 9).is_empty(), "its lease is over");
+    schedule.renewed(&share(vec![0]), &schedule.held(), Instant::now(), LEASE, 0);
+    assert_eq!(numbers(&take(&schedule, 9)), [1]);
+}
