@@ -730,4 +730,34 @@ RSpec.describe "the executors of events" do
         .to raise_error(RedisIPC::ConfigurationError, /cannot run a block: define a class with call\(event\)/)
     end
   end
+
+  describe "keep the order of each key" do
+    [{ threads: 4 }, { fibers: 4 }, { processes: 2, threads: 2 }].each do |concurrency|
+      it "in #{concurrency}, where handlers fail and workers die", gem: ("async" if concurrency.key?(:fibers)) do
+        reader, writer = IO.pipe
+        writer.sync = true
+        consume(order: :key, concurrency: concurrency, attempts: 10) do |event|
+          # The handlers of other keys run meanwhile.
+          sleep 0.001
+          raise "no" if event["number"] == 3 && event.attempt == 1
+
+          Process.kill(:KILL, Process.pid) if concurrency.key?(:processes) && event["number"] == 5 && event.attempt == 1
+          writer.puts("#{event.key} #{event["number"]}")
+        end
+        events = 10.times.flat_map do |number|
+          %w[a b c d e f].map { |key| { data: { number: number }, key: key } }
+        end
+        RedisIPC::Events.publish_all("orders", events, redis_options: redis_options)
+        lines = []
+        # A worker that dies may have said what the core was not told of: that comes again.
+        lines |= [(reader.wait_readable(10) && reader.gets) || raise("nothing was said")] until lines.size == 60
+        said = lines.map(&:split).group_by(&:first)
+        expect(said.transform_values { |all| all.map { |_, number| number.to_i } })
+          .to eq(%w[a b c d e f].to_h { |key| [key, (0...10).to_a] })
+      ensure
+        stop_consumers
+        [reader, writer].each(&:close)
+      end
+    end
+  end
 end
