@@ -15,6 +15,7 @@ use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::group_consumer::admission;
 use crate::foundation::redis::group_consumer::consumer::Delivered;
 use crate::foundation::redis::group_consumer::dead_letters::{DeadLetters, Limits};
+use crate::foundation::runtime::stats::Counter;
 use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::work_queue::WorkQueue;
 use redis::RedisResult;
@@ -41,6 +42,8 @@ pub struct Admission {
     pub retries: Retries,
     /// The ids of the last events.
     pub recent_ids: Mutex<RecentIds>,
+    /// Events that were acknowledged unread, because another entry with the same id was taken before.
+    pub suppressed: Counter,
     /// The events that were given up on.
     pub dead_letters: DeadLetters,
     /// Limits on these.
@@ -122,7 +125,7 @@ impl Admission {
             stats.redelivered.increment();
         }
         if self.recent_ids.lock().is_copy(taken.id, &fields) {
-            stats.suppressed.increment();
+            self.suppressed.increment();
             return Examined::Done;
         }
         let reason = if taken.deliveries > self.attempts {

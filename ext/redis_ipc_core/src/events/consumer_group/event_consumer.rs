@@ -32,7 +32,7 @@ use crate::foundation::redis::server_check::check_server;
 use crate::foundation::runtime::id_source::IdSource;
 use crate::foundation::runtime::news::News;
 use crate::foundation::runtime::reports::{self, Mailbox, Report};
-use crate::foundation::runtime::stats::Stats;
+use crate::foundation::runtime::stats::{Counter, Stats};
 use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::threads::{join, spawn};
 use crate::foundation::runtime::waiting::Interrupt;
@@ -117,6 +117,7 @@ impl EventConsumer {
             pause: Pause::default(),
             retries: Retries::new(),
             recent_ids: Mutex::new(RecentIds::new(options.remember_ids)),
+            suppressed: Counter::default(),
             dead_letters: DeadLetters::new(Arc::clone(&consumer.connections), dead),
             limits: options.dead_letters.clone(),
             attempts: options.attempts,
@@ -480,7 +481,7 @@ impl Consumer for EventConsumer {
             ("acknowledged", stats.answers_sent.get()),
             ("unacknowledged", stats.answers_dropped.get()),
             ("deleted", stats.withdrawn.get()),
-            ("suppressed", stats.suppressed.get()),
+            ("suppressed", self.admission.suppressed.get()),
             ("released", stats.released.get()),
             ("dead_lettered", stats.dead_lettered.get()),
             ("reconnections", stats.reconnections.get()),

@@ -78,8 +78,6 @@ counters! {
     withdrawn,
     /// Requests moved to the dead letters.
     dead_lettered,
-    /// Events that were acknowledged unread, because another entry with the same id was taken before.
-    suppressed,
     /// Entries that did not conform to this protocol.
     malformed,
     /// Lost connections that were made again.
