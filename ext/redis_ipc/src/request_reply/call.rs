@@ -83,9 +83,9 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
         // Whether it has ended, without giving up the GVL.
         read "ended?" => |(_, ticket)| ticket.ending.has_ended();
         // Has the end of the call reported; false if it has ended already.
-        read "watch" => |(engine, ticket)| ticket.ending.watch(engine.endpoint().reporter.watcher());
+        read "watch" => |(engine, ticket)| ticket.ending.watch(engine.endpoint().reports.watcher());
         // Has the waker told of the end of the call; false if it has ended already.
-        read "wake" => |(engine, ticket)| ticket.ending.watch(engine.waker.clone());
+        read "wake" => |(engine, ticket)| ticket.ending.watch(engine.wakes.watcher());
         // Does what is due for the call; in how many seconds there will be more to do, nil once it has ended.
         read "check_deadline" => |(engine, ticket)| engine.calls.check_deadline(ticket).map(seconds_until);
         // Gives the call up, if it has not ended.

@@ -5,21 +5,21 @@ use crate::ruby::process_bound::ProcessBound;
 use crate::ruby::reports::fetch;
 use magnus::prelude::*;
 use magnus::{Error, RModule, Ruby};
-use redis_ipc_core::logins::{LoginRequest, Logins, queue};
+use redis_ipc_core::logins::{LoginRequest, Logins};
 use redis_ipc_core::{Mailbox, RedisOptions};
 
-/// Both ends of the queue.
+/// The queue.
 #[magnus::wrap(class = "RedisIPC::Native::Logins", free_immediately, size)]
-pub struct NativeLogins(ProcessBound<(Logins, Mailbox<LoginRequest>)>);
+pub struct NativeLogins(ProcessBound<Mailbox<LoginRequest>>);
 
 impl NativeLogins {
     fn new(_: &Ruby) -> Result<Self, Error> {
-        Ok(Self(ProcessBound::new(queue())))
+        Ok(Self(ProcessBound::new(Mailbox::default())))
     }
 
     /// The next login that waits for values; nil at the end.
     fn take(ruby: &Ruby, rb_self: &Self) -> Result<Option<NativeLoginRequest>, Error> {
-        let (_, requests) = rb_self.0.get(ruby)?;
+        let requests = rb_self.0.get(ruby)?;
         let request = loop {
             let request = fetch(ruby, requests)?;
             if request.as_ref().is_none_or(LoginRequest::is_wanted) {
@@ -37,7 +37,7 @@ pub struct NativeLoginRequest(ProcessBound<LoginRequest>);
 /// Has `logins` asked for what `options` leave to the program.
 pub fn connect(ruby: &Ruby, logins: Option<&NativeLogins>, options: &mut RedisOptions) -> Result<(), Error> {
     if let Some(logins) = logins {
-        options.ask(logins.0.get(ruby)?.0.clone());
+        options.ask(Logins::new(logins.0.get(ruby)?));
     }
     Ok(())
 }
@@ -46,7 +46,7 @@ pub fn connect(ruby: &Ruby, logins: Option<&NativeLogins>, options: &mut RedisOp
 pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class!(ruby, native, "Logins": NativeLogins {
         own "new", 0 => function0(NativeLogins::new);
-        read "close" => |(_, requests)| requests.close();
+        read "close" => |requests| requests.close();
         "take", 0 => method0(NativeLogins::take);
     });
     class!(ruby, native, "LoginRequest": NativeLoginRequest {

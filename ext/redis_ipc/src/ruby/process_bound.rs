@@ -112,7 +112,7 @@ impl<T: Send + Sync + 'static> ProcessBound<Arc<T>> {
 impl<T: Running> ProcessBound<Arc<T>> {
     /// The next report; nil at the end.
     pub fn next_report(&self, ruby: &Ruby) -> Result<Option<NativeReport>, Error> {
-        NativeReport::fetch(ruby, self.get(ruby)?.reports())
+        NativeReport::fetch(ruby, &self.get(ruby)?.endpoint().reports)
     }
 
     /// The counters, a Hash.

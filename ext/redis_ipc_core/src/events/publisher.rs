@@ -10,8 +10,6 @@ use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::pool::Pool;
 use crate::foundation::runtime::id_source::IdSource;
-use crate::foundation::runtime::reports;
-use crate::foundation::runtime::stats::Stats;
 use redis::{Cmd, RedisResult};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -61,10 +59,7 @@ impl Publisher {
     ///
     /// The operating system has no random numbers to give.
     pub fn new(options: &PublisherOptions) -> Result<Self, Error> {
-        let stats = Arc::new(Stats::default());
-        // The caller gets the error.
-        let (reporter, _reports) = reports::reports(&stats);
-        let endpoint = Endpoint::new(Place::default(), &options.redis, reporter, stats);
+        let endpoint = Endpoint::new(Place::default(), &options.redis);
         let connections = Pool::new(Arc::clone(&endpoint.connector), options.pool_size);
         let name = IdSource::default().next()?.to_string().chars().take(NAME).collect();
         Ok(Self {

@@ -6,8 +6,7 @@ use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::pipeline::writer::Writer;
 use crate::foundation::redis::running::Running;
-use crate::foundation::runtime::reports::{self, Mailbox, Report, Watcher};
-use crate::foundation::runtime::stats::Stats;
+use crate::foundation::runtime::reports::Mailbox;
 use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::threads::{join, spawn};
 use crate::foundation::runtime::waiting::Interrupt;
@@ -46,8 +45,6 @@ pub struct Client {
     reader: Arc<ReplyReader>,
     /// The options it was started with.
     pub options: ClientOptions,
-    reports: Mailbox<Report>,
-    waker: Watcher,
     /// The ends of the calls that fibers wait for. They have a queue of their own, so that no report to the user
     /// delays them.
     pub wakes: Mailbox<Id>,
@@ -79,10 +76,7 @@ impl Client {
     /// # }
     /// ```
     pub fn start(queue: &str, options: ClientOptions) -> Result<Self, Error> {
-        let stats = Arc::new(Stats::default());
-        let (reporter, reports) = reports::reports(&stats);
-        let (waker, wakes) = reports::ends();
-        let instance = Arc::new(Instance::new(Names::new(queue)?, &options.redis, reporter, stats)?);
+        let instance = Arc::new(Instance::new(Names::new(queue)?, &options.redis)?);
         let replies = instance.names.reply(&instance.id);
         let (first, second) = instance
             .open_both(&replies, instance.block(), |_| Ok(()))
@@ -94,9 +88,7 @@ impl Client {
             instance,
             calls,
             options,
-            reports,
-            waker,
-            wakes,
+            wakes: Mailbox::default(),
             next_id: AtomicU64::new(1),
             reader_thread: Mutex::default(),
             closed: AtomicBool::new(false),
@@ -234,7 +226,7 @@ impl Client {
 
     /// Lets [`Client::wakes`] report the end of a call. Returns false if the call has ended already.
     pub fn watch(&self, pending: &Pending) -> bool {
-        pending.ending.watch(self.waker.clone())
+        pending.ending.watch(self.wakes.watcher())
     }
 
     /// Gives up a call, if it has not ended. Its request is withdrawn.
@@ -260,10 +252,6 @@ impl Client {
 impl Running for Client {
     fn endpoint(&self) -> &Endpoint {
         &self.instance.endpoint
-    }
-
-    fn reports(&self) -> &Mailbox<Report> {
-        &self.reports
     }
 
     fn stats(&self) -> Vec<(&'static str, u64)> {
@@ -294,7 +282,7 @@ impl Running for Client {
         if let Err(error) = left {
             self.instance.endpoint.report_redis(&error);
         }
-        self.reports.close();
+        self.instance.endpoint.reports.close();
         self.wakes.close();
     }
 }
@@ -305,7 +293,7 @@ impl Drop for Client {
         self.writer.stop();
         self.instance.endpoint.stop.stop();
         self.reader.read_cancel.end();
-        self.reports.close();
+        self.instance.endpoint.reports.close();
         self.wakes.close();
     }
 }

@@ -7,8 +7,6 @@ use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::redis_options::RedisOptions;
 use crate::foundation::redis::server_check::check_server;
 use crate::foundation::runtime::id_source::IdSource;
-use crate::foundation::runtime::reports::Reporter;
-use crate::foundation::runtime::stats::Stats;
 use crate::json_rpc::names::Names;
 use redis::{Arg, Cmd, RedisError, RedisResult, Value};
 use std::sync::Arc;
@@ -45,15 +43,10 @@ pub struct Instance {
 
 impl Instance {
     /// Creates an instance of `names`.
-    pub fn new(
-        names: Names,
-        redis: &RedisOptions,
-        reporter: Reporter,
-        stats: Arc<Stats>,
-    ) -> Result<Self, Error> {
+    pub fn new(names: Names, redis: &RedisOptions) -> Result<Self, Error> {
         let id = IdSource::default().next()?.to_string();
         let place = Place { stream: Some(names.queue().to_owned()), ..Place::default() };
-        Ok(Self { names, id, endpoint: Arc::new(Endpoint::new(place, redis, reporter, stats)) })
+        Ok(Self { names, id, endpoint: Arc::new(Endpoint::new(place, redis)) })
     }
 
     /// Opens a connection to the server of the queue.

@@ -244,18 +244,14 @@ mod tests {
     use crate::error::ErrorKind;
     use crate::foundation::payload::option_reader::OptionReader;
     use crate::foundation::redis::redis_options::RedisOptions;
-    use crate::foundation::runtime::reports;
-    use crate::foundation::runtime::stats::Stats;
     use crate::json_rpc::names::Names;
 
     const TAKEN: [&str; 2] = [":1", ":1"];
 
     /// Returns a server that holds one request, and the answer to that.
     fn answered() -> (AnswerContext, OutgoingAnswer) {
-        let stats = Arc::new(Stats::default());
-        let (reporter, _) = reports::reports(&stats);
         let redis = RedisOptions::parse(OptionReader::new("redis_options", None).unwrap(), None).unwrap();
-        let instance = Arc::new(Instance::new(Names::new("{q}").unwrap(), &redis, reporter, stats).unwrap());
+        let instance = Arc::new(Instance::new(Names::new("{q}").unwrap(), &redis).unwrap());
         let queue = Arc::new(RequestQueue::new(1));
         queue.push_texts(vec![b"{}".to_vec()], false).unwrap();
         let held = queue.try_take().unwrap();

@@ -175,7 +175,7 @@ impl ReplyReader {
         let message = "an answer cannot be read and was skipped: it breaks each connection that reads it \
                        (client-output-buffer-limit of Redis, or the limits in security.md)";
         let error = self.instance.endpoint.locate(Error::new(ErrorKind::Malformed, message));
-        self.instance.endpoint.reporter.failure(error.clone());
+        self.instance.endpoint.report_located(error.clone());
         if let Some(pending) = self.calls.close_only() {
             pending.finish(Err(error), &self.instance.endpoint.stats);
         }

@@ -6,8 +6,6 @@ use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::pipeline::writer::Writer;
 use crate::foundation::redis::running::Running;
-use crate::foundation::runtime::reports::{self, Mailbox, Report};
-use crate::foundation::runtime::stats::Stats;
 use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::threads::{join, spawn};
 use crate::foundation::runtime::waiting::Interrupt;
@@ -48,7 +46,6 @@ pub struct Server {
     writer: Arc<Writer<OutgoingAnswer>>,
     heartbeat: Arc<Heartbeat>,
     options: ServerOptions,
-    reports: Mailbox<Report>,
     queue_reader_thread: Mutex<Option<JoinHandle<()>>>,
     housekeeper_thread: Mutex<Option<JoinHandle<()>>>,
     quiet: AtomicBool,
@@ -78,9 +75,7 @@ impl Server {
     /// # }
     /// ```
     pub fn start(queue: &str, options: ServerOptions) -> Result<Self, Error> {
-        let stats = Arc::new(Stats::default());
-        let (reporter, reports) = reports::reports(&stats);
-        let instance = Arc::new(Instance::new(Names::new(queue)?, &options.redis, reporter, stats)?);
+        let instance = Arc::new(Instance::new(Names::new(queue)?, &options.redis)?);
         let heartbeat = Arc::new(Heartbeat::new(options.lease));
         let holds = options.guarantee == Guarantee::AtLeastOnce;
         let wait = queue_reader::wait(&instance, &options);
@@ -110,7 +105,6 @@ impl Server {
             queue,
             heartbeat,
             options,
-            reports,
             queue_reader_thread: Mutex::default(),
             housekeeper_thread: Mutex::default(),
             quiet: AtomicBool::new(false),
@@ -294,10 +288,6 @@ impl Running for Server {
         &self.instance.endpoint
     }
 
-    fn reports(&self) -> &Mailbox<Report> {
-        &self.reports
-    }
-
     fn stats(&self) -> Vec<(&'static str, u64)> {
         let mut stats = self.instance.endpoint.stats.snapshot();
         stats.retain(|(name, _)| COUNTED.contains(name));
@@ -340,7 +330,7 @@ impl Running for Server {
         if let Err(error) = self.leave() {
             self.instance.endpoint.report_redis(&error);
         }
-        self.reports.close();
+        self.instance.endpoint.reports.close();
     }
 }
 
@@ -351,6 +341,6 @@ impl Drop for Server {
         self.queue_reader.interrupt();
         self.writer.stop();
         self.instance.endpoint.stop.stop();
-        self.reports.close();
+        self.instance.endpoint.reports.close();
     }
 }

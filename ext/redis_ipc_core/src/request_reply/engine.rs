@@ -13,8 +13,7 @@ use crate::foundation::redis::running::Running;
 use crate::foundation::redis::server_check::check_server;
 use crate::foundation::runtime::id_source::IdSource;
 use crate::foundation::runtime::news::News;
-use crate::foundation::runtime::reports::{self, Mailbox, Report, Watcher};
-use crate::foundation::runtime::stats::Stats;
+use crate::foundation::runtime::reports::Mailbox;
 use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::threads::{join, spawn};
 use crate::foundation::runtime::waker::Waker;
@@ -55,11 +54,8 @@ pub struct Engine {
     sender: Arc<Sender>,
     /// Reads the inbox. `None` without a handler.
     reader: Option<Arc<InboxReader>>,
-    reports: Mailbox<Report>,
-    /// Puts the ends of calls, for which fibers wait, among the wakes. They have a queue of their own, so that no
+    /// The ends of calls for which fibers wait. They have a queue of their own, so that no
     /// callback of the user delays them.
-    pub waker: Watcher,
-    /// The ends of the calls that the waker watches.
     pub wakes: Mailbox<Id>,
     reader_thread: Mutex<Option<JoinHandle<()>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -153,19 +149,16 @@ impl Engine {
     /// # }
     /// ```
     pub fn start(stream: &str, group: &str, options: Options, serves: bool) -> Result<Self, Error> {
-        let stats = Arc::new(Stats::default());
-        let (reporter, reports) = reports::reports(&stats);
-        let parts = Parts::new(Instance::new(stream, group, options, reporter, stats)?, serves);
+        let parts = Parts::new(Instance::new(stream, group, options)?, serves);
         let opened = parts
             .open_connections()
             .map_err(|error| parts.instance.endpoint.locate(error.of_connecting()))?;
-        Self::assemble(&parts, reports, opened)
+        Self::assemble(&parts, opened)
     }
 
-    fn assemble(parts: &Parts, reports: Mailbox<Report>, opened: Opened) -> Result<Self, Error> {
+    fn assemble(parts: &Parts, opened: Opened) -> Result<Self, Error> {
         let Parts { instance, registry, inbox, replies, consumer, serves } = parts;
         let options = &instance.options.consumer;
-        let (waker, wakes) = reports::ends();
         let (ledger, backpressure, acceptance) =
             (Arc::new(Ledger::default()), Arc::new(Backpressure::default()), Arc::new(Acceptance::default()));
         let queue = Arc::new(RequestQueue::new(options.pool_size));
@@ -245,9 +238,7 @@ impl Engine {
             reply_reader,
             sender,
             reader,
-            reports,
-            waker,
-            wakes,
+            wakes: Mailbox::default(),
             reader_thread: Mutex::default(),
             threads: Mutex::default(),
             quiet: AtomicBool::new(false),
@@ -329,10 +320,6 @@ impl Running for Engine {
         &self.instance.endpoint
     }
 
-    fn reports(&self) -> &Mailbox<Report> {
-        &self.reports
-    }
-
     fn stats(&self) -> Vec<(&'static str, u64)> {
         let mut stats = self.instance.endpoint.stats.snapshot();
         stats.push(("open_calls", self.calls.ledger.len() as u64));
@@ -382,7 +369,7 @@ impl Running for Engine {
             self.instance.endpoint.report(error);
         }
         self.instance.connections.close();
-        self.reports.close();
+        self.instance.endpoint.reports.close();
         self.wakes.close();
     }
 }
@@ -395,7 +382,7 @@ impl Drop for Engine {
         self.sender.stop();
         self.instance.endpoint.stop.stop();
         self.reply_reader.restart();
-        self.reports.close();
+        self.instance.endpoint.reports.close();
         self.wakes.close();
     }
 }

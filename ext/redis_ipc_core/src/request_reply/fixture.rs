@@ -4,7 +4,7 @@ use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
 use crate::foundation::redis::cluster::Route;
 use crate::foundation::redis::fake_server::FakeServer;
 use crate::foundation::runtime::id_source::IdSource;
-use crate::foundation::runtime::reports::{self, Fetched, Mailbox, Report};
+use crate::foundation::runtime::reports::{Fetched, Report};
 use crate::foundation::runtime::waker::Waker;
 use crate::request_reply::asking::calls::Calls;
 use crate::request_reply::asking::reply_reader::ReplyReader;
@@ -39,7 +39,6 @@ pub struct Fixture {
     pub reply_reader: Arc<ReplyReader>,
     /// The caller's side.
     pub calls: Calls,
-    reports: Mailbox<Report>,
 }
 
 impl Fixture {
@@ -48,9 +47,8 @@ impl Fixture {
         let server = FakeServer::start();
         options["redis_options"] = server.redis_options();
         options["pool_size"] = json!(1);
-        let (stats, options) = (Arc::default(), Options::parse(options, None, &[]).unwrap());
-        let (reporter, reports) = reports::reports(&stats);
-        let instance = Arc::new(Instance::new("s", "child", options, reporter, stats).unwrap());
+        let options = Options::parse(options, None, &[]).unwrap();
+        let instance = Arc::new(Instance::new("s", "child", options).unwrap());
         let replies = Arc::new(ReplyStream::new(Arc::clone(&instance)));
         let consumer = Arc::new(instance.group_consumer());
         let (ledger, queue) = (Arc::new(Ledger::default()), Arc::new(RequestQueue::new(3)));
@@ -90,7 +88,6 @@ impl Fixture {
             queue,
             sender,
             reply_reader,
-            reports,
         }
     }
 
@@ -114,7 +111,7 @@ impl Fixture {
     /// Returns the last report.
     pub fn reported(&self) -> String {
         let (_never, interrupt) = crossbeam_channel::bounded(1);
-        match self.reports.fetch(&interrupt) {
+        match self.instance.endpoint.reports.fetch(&interrupt) {
             Fetched::Message(Report::Failure(error)) => error.to_string(),
             other => panic!("{other:?}"),
         }

@@ -128,7 +128,7 @@ fn a_thread_that_panics_is_reported_and_starts_again() {
             CHOSEN.lock().is_none().then_some(())
         });
         let (_never, interrupt) = crossbeam_channel::bounded(1);
-        eventually(|| match engine.reports().fetch(&interrupt) {
+        eventually(|| match engine.endpoint().reports.fetch(&interrupt) {
             // A connection that broke and is up again is no panic.
             Fetched::Message(Report::Reconnected(_)) => None,
             Fetched::Message(Report::Failure(error)) => {

@@ -31,8 +31,8 @@ use crate::foundation::redis::resp::replies::{self, unexpected};
 use crate::foundation::redis::server_check::check_server;
 use crate::foundation::runtime::id_source::IdSource;
 use crate::foundation::runtime::news::News;
-use crate::foundation::runtime::reports::{self, Mailbox, Report};
-use crate::foundation::runtime::stats::{Counter, Stats};
+use crate::foundation::runtime::reports::{Mailbox, Report};
+use crate::foundation::runtime::stats::Counter;
 use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::threads::{join, spawn};
 use crate::foundation::runtime::waiting::Interrupt;
@@ -58,7 +58,6 @@ pub struct EventConsumer {
     admission: Arc<Admission>,
     reader: Arc<GroupReader<Admission>>,
     batch_size: usize,
-    reports: Mailbox<Report>,
     reader_thread: Mutex<Option<JoinHandle<()>>>,
     timer_thread: Mutex<Option<JoinHandle<()>>>,
     quiet: AtomicBool,
@@ -74,11 +73,9 @@ impl EventConsumer {
     pub fn start(stream: &str, group: &str, options: ConsumerOptions) -> Result<Self, Error> {
         check_name("stream", stream)?;
         check_name("group", group)?;
-        let stats = Arc::new(Stats::default());
-        let (reporter, reports) = reports::reports(&stats);
         let place =
             Place { stream: Some(stream.to_owned()), group: Some(group.to_owned()), ..Place::default() };
-        let endpoint = Arc::new(Endpoint::new(place, &options.redis, reporter, stats));
+        let endpoint = Arc::new(Endpoint::new(place, &options.redis));
         let connections = Arc::new(Pool::new(Arc::clone(&endpoint.connector), POOL));
         let name = IdSource::default().next()?.to_string();
         let consumer = Arc::new(GroupConsumer::new(
@@ -89,15 +86,11 @@ impl EventConsumer {
             name.as_str().into(),
             options.room(),
         ));
-        Self::connect(Arc::clone(&consumer), options, reports)
+        Self::connect(Arc::clone(&consumer), options)
             .map_err(|error| consumer.endpoint.locate(error.of_connecting()))
     }
 
-    fn connect(
-        consumer: Arc<GroupConsumer>,
-        options: ConsumerOptions,
-        reports: Mailbox<Report>,
-    ) -> Result<Self, Error> {
+    fn connect(consumer: Arc<GroupConsumer>, options: ConsumerOptions) -> Result<Self, Error> {
         let (endpoint, stream) = (Arc::clone(&consumer.endpoint), &consumer.stream);
         let explain = |error| endpoint.connector.explain(&error, Fate::NotSent);
         let mut first = endpoint.connector.open_for(stream).map_err(explain)?;
@@ -147,7 +140,6 @@ impl EventConsumer {
             admission,
             reader,
             batch_size: options.batch_size,
-            reports,
             reader_thread: Mutex::default(),
             timer_thread: Mutex::default(),
             quiet: AtomicBool::new(false),
@@ -458,11 +450,11 @@ impl Consumer for EventConsumer {
             endpoint.report(error);
         }
         self.consumer.connections.close();
-        self.reports.close();
+        self.consumer.endpoint.reports.close();
     }
 
     fn reports(&self) -> &Mailbox<Report> {
-        &self.reports
+        &self.consumer.endpoint.reports
     }
 
     fn inherited_sockets(&self) -> Vec<std::os::fd::RawFd> {
@@ -517,6 +509,6 @@ impl Drop for EventConsumer {
         self.reader.stop();
         self.admission.writer.stop();
         self.consumer.endpoint.stop.stop();
-        self.reports.close();
+        self.consumer.endpoint.reports.close();
     }
 }

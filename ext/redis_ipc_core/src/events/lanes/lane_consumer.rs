@@ -22,8 +22,8 @@ use crate::foundation::redis::pool::Pool;
 use crate::foundation::redis::server_check::check_server;
 use crate::foundation::runtime::id_source::IdSource;
 use crate::foundation::runtime::news::News;
-use crate::foundation::runtime::reports::{self, Mailbox, Report};
-use crate::foundation::runtime::stats::{Counter, Stats};
+use crate::foundation::runtime::reports::{Mailbox, Report};
+use crate::foundation::runtime::stats::Counter;
 use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::threads::{join, spawn};
 use crate::foundation::runtime::waiting::Interrupt;
@@ -47,7 +47,6 @@ pub struct LaneConsumer {
     holds_keys: bool,
     batch_size: usize,
     has_made_group: bool,
-    reports: Mailbox<Report>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     keeper_thread: Mutex<Option<JoinHandle<()>>>,
     quiet: AtomicBool,
@@ -63,12 +62,10 @@ impl LaneConsumer {
     pub fn start(stream: &str, group: &str, options: ConsumerOptions) -> Result<Self, Error> {
         check_name("stream", stream)?;
         check_name("group", group)?;
-        let stats = Arc::new(Stats::default());
-        let (reporter, reports) = reports::reports(&stats);
         let place =
             Place { stream: Some(stream.to_owned()), group: Some(group.to_owned()), ..Place::default() };
-        let endpoint = Arc::new(Endpoint::new(place, &options.redis, reporter, stats));
-        Self::connect(&endpoint, stream, group, options, reports)
+        let endpoint = Arc::new(Endpoint::new(place, &options.redis));
+        Self::connect(&endpoint, stream, group, options)
             .map_err(|error| endpoint.locate(error.of_connecting()))
     }
 
@@ -77,7 +74,6 @@ impl LaneConsumer {
         stream: &str,
         group: &str,
         options: ConsumerOptions,
-        reports: Mailbox<Report>,
     ) -> Result<Self, Error> {
         let explain = |error| endpoint.connector.explain(&error, Fate::NotSent);
         let mut first = endpoint.connector.open_for(stream).map_err(explain)?;
@@ -128,7 +124,6 @@ impl LaneConsumer {
             holds_keys: options.holds_keys,
             batch_size: options.batch_size,
             has_made_group,
-            reports,
             threads: Mutex::default(),
             keeper_thread: Mutex::default(),
             quiet: AtomicBool::new(false),
@@ -428,11 +423,11 @@ impl Consumer for LaneConsumer {
             endpoint.report(error);
         }
         self.keeper.source.connections.close();
-        self.reports.close();
+        self.keeper.source.endpoint.reports.close();
     }
 
     fn reports(&self) -> &Mailbox<Report> {
-        &self.reports
+        &self.keeper.source.endpoint.reports
     }
 
     fn inherited_sockets(&self) -> Vec<std::os::fd::RawFd> {
@@ -467,6 +462,6 @@ impl Drop for LaneConsumer {
         self.schedule.close();
         self.readers.iter().for_each(|reader| reader.stop());
         self.keeper.source.endpoint.stop.stop();
-        self.reports.close();
+        self.keeper.source.endpoint.reports.close();
     }
 }

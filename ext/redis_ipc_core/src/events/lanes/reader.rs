@@ -115,7 +115,7 @@ impl Source {
     fn tell(&self, cause: Cause, start: Start, until_ms: u64, at_most: Option<u64>, is_exact: bool) {
         let Self { endpoint, stream, losses, .. } = self;
         losses.increment();
-        endpoint.reporter.loss(Loss {
+        endpoint.report_loss(Loss {
             source: stream.clone(),
             node: endpoint.connector.address().to_owned(),
             cause,

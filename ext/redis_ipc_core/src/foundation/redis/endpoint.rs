@@ -1,12 +1,13 @@
 //! One end of a stream or a queue in this process. It knows how to reach Redis, and where to report.
 
 use crate::error::{Error, Fate, Place};
+use crate::foundation::payload::loss::Loss;
 use crate::foundation::redis::clock::Clock;
 use crate::foundation::redis::connector::Connector;
 use crate::foundation::redis::health::Health;
 use crate::foundation::redis::redis_options::RedisOptions;
 use crate::foundation::runtime::news::News;
-use crate::foundation::runtime::reports::Reporter;
+use crate::foundation::runtime::reports::{Mailbox, Report};
 use crate::foundation::runtime::stats::Stats;
 use crate::foundation::runtime::stop::Stop;
 use crate::foundation::runtime::threads::Guard;
@@ -21,10 +22,10 @@ pub struct Endpoint {
     pub connector: Arc<Connector>,
     /// Redis's time.
     pub clock: Clock,
-    /// Counters.
-    pub stats: Arc<Stats>,
+    /// Counters. They are apart from the rest, which their writes would take from the caches of other threads.
+    pub stats: Box<Stats>,
     /// Reports for the user.
-    pub reporter: Reporter,
+    pub reports: Mailbox<Report>,
     /// Raised when the endpoint closes.
     pub stop: Stop,
     /// Whether the long-lived connections are up.
@@ -33,13 +34,13 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// Creates an endpoint without a connection. `place` is the place of its errors.
-    pub fn new(place: Place, redis: &RedisOptions, reporter: Reporter, stats: Arc<Stats>) -> Self {
+    pub fn new(place: Place, redis: &RedisOptions) -> Self {
         Self {
             place,
             connector: Arc::new(Connector::new(redis)),
             clock: Clock::default(),
-            stats,
-            reporter,
+            stats: Box::default(),
+            reports: Mailbox::default(),
             stop: Stop::default(),
             health: Health::default(),
         }
@@ -54,7 +55,20 @@ impl Endpoint {
 
     /// Reports an error that no caller gets.
     pub fn report(&self, error: Error) {
-        self.reporter.failure(self.locate(error));
+        self.report_located(self.locate(error));
+    }
+
+    /// Reports an error that no caller gets, and that names its place. If too many reports wait, it is dropped and
+    /// counted.
+    pub fn report_located(&self, error: Error) {
+        if !self.reports.offer(Report::Failure(error)) {
+            self.stats.reports_dropped.increment();
+        }
+    }
+
+    /// Reports that events may be missing. A loss is never dropped: there are few.
+    pub fn report_loss(&self, loss: Loss) {
+        self.reports.send(Report::Loss(loss));
     }
 
     /// Reports the failure of a task that is repeated, unless it was just reported, or the links report it: Redis cannot
@@ -93,7 +107,7 @@ impl Endpoint {
     pub fn link_restored(&self) {
         self.stats.reconnections.increment();
         if let Some(outage) = self.health.restored() {
-            self.reporter.reconnected(outage);
+            self.reports.send(Report::Reconnected(outage));
         }
     }
 }
@@ -105,5 +119,18 @@ impl Guard for Endpoint {
 
     fn pause(&self, time: Duration) -> bool {
         self.stop.pause(time)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::error::{Error, ErrorKind};
+    use crate::foundation::redis::fake_server::endpoint_of;
+
+    #[test]
+    fn reports_for_which_there_is_no_room_are_counted() {
+        let endpoint = endpoint_of(serde_json::json!({}));
+        (0..10_003).for_each(|_| endpoint.report(Error::new(ErrorKind::Internal, "x")));
+        assert_eq!(endpoint.stats.reports_dropped.get(), 3);
     }
 }

@@ -4,7 +4,6 @@ use crate::error::Place;
 use crate::foundation::payload::option_reader::OptionReader;
 use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::redis_options::RedisOptions;
-use crate::foundation::runtime::reports::{self, Mailbox, Report};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use serde_json::json;
 use std::io::{BufRead, BufReader, Write};
@@ -58,8 +57,8 @@ impl FakeServer {
         json!({ "path": self.path, "connect_timeout": 0.5 })
     }
 
-    /// Creates an endpoint that reaches it, and the mailbox of that endpoint's reports.
-    pub fn endpoint(&self) -> (Arc<Endpoint>, Mailbox<Report>) {
+    /// Creates an endpoint that reaches it.
+    pub fn endpoint(&self) -> Arc<Endpoint> {
         endpoint_of(self.redis_options())
     }
 
@@ -99,12 +98,10 @@ impl Drop for FakeServer {
     }
 }
 
-/// Creates an endpoint with these options, and the mailbox of its reports.
-pub fn endpoint_of(redis_options: serde_json::Value) -> (Arc<Endpoint>, Mailbox<Report>) {
+/// Creates an endpoint with these options.
+pub fn endpoint_of(redis_options: serde_json::Value) -> Arc<Endpoint> {
     let section = OptionReader::new("redis_options", Some(redis_options)).unwrap();
-    let (options, stats) = (RedisOptions::parse(section, None).unwrap(), Arc::default());
-    let (reporter, reports) = reports::reports(&stats);
-    (Arc::new(Endpoint::new(Place::default(), &options, reporter, stats)), reports)
+    Arc::new(Endpoint::new(Place::default(), &RedisOptions::parse(section, None).unwrap()))
 }
 
 /// Encodes a bulk string.

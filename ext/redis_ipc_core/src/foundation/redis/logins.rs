@@ -4,7 +4,7 @@
 //! the requests in a thread of its own, and may take its time: the attempt to connect has a deadline.
 
 use crate::foundation::redis::attempt::Attempt;
-use crate::foundation::runtime::reports::{Mailbox, mailbox};
+use crate::foundation::runtime::reports::Mailbox;
 use crossbeam_channel::{RecvTimeoutError, SendError, Sender, bounded};
 use std::io;
 
@@ -45,14 +45,13 @@ impl LoginRequest {
     }
 }
 
-/// Returns the two ends of a new queue. Any number of threads may take from it; what [`LoginRequest::is_wanted`] no
-/// more they skip.
-pub fn queue() -> (Logins, Mailbox<LoginRequest>) {
-    let (sender, requests) = mailbox();
-    (Logins(sender), requests)
-}
-
 impl Logins {
+    /// Puts the requests into `queue`. Any number of threads may take from it; what [`LoginRequest::is_wanted`] no more
+    /// they skip.
+    pub fn new(queue: &Mailbox<LoginRequest>) -> Self {
+        Self(queue.sender())
+    }
+
     /// Requests the values of the options `names` for the user `username`. Waits for them as long as `attempt` lasts.
     ///
     /// # Errors
@@ -100,7 +99,8 @@ mod tests {
 
     #[test]
     fn values_and_refusals_reach_the_login_that_asked() {
-        let (logins, requests) = queue();
+        let requests = Mailbox::default();
+        let logins = Logins::new(&requests);
         let (_keep, never) = bounded(1);
         let take = || match requests.fetch(&never) {
             Fetched::Message(request) => request,
@@ -121,7 +121,8 @@ mod tests {
 
     #[test]
     fn nobody_waits_for_a_value_that_does_not_come_and_it_is_not_asked_for_later() {
-        let (logins, requests) = queue();
+        let requests = Mailbox::default();
+        let logins = Logins::new(&requests);
         let late = logins.ask(&NAMES[1..], "ann", &attempt(10)).unwrap_err().to_string();
         assert!(late.ends_with("did not return within connect_timeout"), "{late}");
         requests.close();

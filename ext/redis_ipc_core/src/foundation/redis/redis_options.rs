@@ -461,7 +461,7 @@ impl SentinelOptions {
 mod tests {
     use super::*;
     use crate::error::ErrorKind;
-    use crate::foundation::runtime::reports::Fetched;
+    use crate::foundation::runtime::reports::{Fetched, Mailbox};
     use serde_json::json;
 
     fn parse(value: Value) -> Result<RedisOptions, Error> {
@@ -525,7 +525,8 @@ mod tests {
                 "sentinel_username": callable, "sentinel_password": callable}))
             .unwrap();
         assert!(options.login.credentials(&attempt()).is_err(), "there is nobody to ask");
-        let (logins, requests) = crate::foundation::redis::logins::queue();
+        let requests = Mailbox::default();
+        let logins = Logins::new(&requests);
         options.ask(logins);
         let answer = |names: &[&str], values: &[&str]| {
             let (_keep, never) = crossbeam_channel::bounded(1);

@@ -2,16 +2,12 @@
 //! border offers these methods of each of them in the same way.
 
 use crate::foundation::redis::endpoint::Endpoint;
-use crate::foundation::runtime::reports::{Mailbox, Report};
 use std::os::fd::RawFd;
 
 /// A part with connections and threads of its own, from its start until it is closed.
 pub trait Running: Send + Sync + 'static {
     /// Returns its Redis.
     fn endpoint(&self) -> &Endpoint;
-
-    /// Returns the reports for the user.
-    fn reports(&self) -> &Mailbox<Report>;
 
     /// Returns the counters, and how much is open or held now.
     fn stats(&self) -> Vec<(&'static str, u64)>;

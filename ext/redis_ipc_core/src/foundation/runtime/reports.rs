@@ -4,9 +4,7 @@
 use crate::error::Error;
 use crate::foundation::payload::id::Id;
 use crate::foundation::payload::loss::Loss;
-use crate::foundation::runtime::stats::Stats;
 use crossbeam_channel::{Receiver, Sender, bounded, select_biased, unbounded};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// The most reports that may wait for the user. Further failures are dropped and counted.
@@ -23,39 +21,6 @@ pub enum Report {
     Reconnected(Duration),
     /// Events may be missing.
     Loss(Loss),
-}
-
-/// Sends reports; never blocks.
-#[derive(Debug, Clone)]
-pub struct Reporter {
-    sender: Sender<Report>,
-    stats: Arc<Stats>,
-}
-
-impl Reporter {
-    /// Reports that all connections are up again.
-    pub fn reconnected(&self, outage: Duration) {
-        send(&self.sender, Report::Reconnected(outage));
-    }
-
-    /// Reports that events may be missing. A loss is never dropped: there are few.
-    pub fn loss(&self, loss: Loss) {
-        send(&self.sender, Report::Loss(loss));
-    }
-
-    /// Reports an error that no caller gets. If too many reports wait, the error is dropped and counted.
-    pub fn failure(&self, error: Error) {
-        if self.sender.len() < WAITING {
-            send(&self.sender, Report::Failure(error));
-        } else {
-            self.stats.reports_dropped.increment();
-        }
-    }
-
-    /// Returns a watcher that sends the ends of calls among all other reports.
-    pub fn watcher(&self) -> Watcher {
-        Watcher::Reports(self.sender.clone())
-    }
 }
 
 /// The receiver of the end of a watched call. An end is never dropped for want of room, because a callback or a fiber
@@ -83,9 +48,10 @@ fn send<T>(sender: &Sender<T>, message: T) {
     let _ = sender.send(message);
 }
 
-/// The receiving end of a queue. Any number of threads may fetch from it.
+/// A queue. It never blocks who sends, and any number of threads may fetch from it.
 #[derive(Debug)]
 pub struct Mailbox<T> {
+    sender: Sender<T>,
     receiver: Receiver<T>,
     closed: (Sender<()>, Receiver<()>),
 }
@@ -101,25 +67,47 @@ pub enum Fetched<T> {
     Interrupted,
 }
 
-/// Creates both ends of a queue of reports.
-pub fn reports(stats: &Arc<Stats>) -> (Reporter, Mailbox<Report>) {
-    let (sender, mailbox) = mailbox();
-    (Reporter { sender, stats: Arc::clone(stats) }, mailbox)
+impl<T> Default for Mailbox<T> {
+    fn default() -> Self {
+        let (sender, receiver) = unbounded();
+        Self { sender, receiver, closed: bounded(1) }
+    }
 }
 
-/// Creates both ends of a queue of ends of calls. No report delays them there.
-pub fn ends() -> (Watcher, Mailbox<Id>) {
-    let (sender, mailbox) = mailbox();
-    (Watcher::Ends(sender), mailbox)
+impl Mailbox<Report> {
+    /// Returns a watcher that sends the ends of calls among all other reports.
+    pub fn watcher(&self) -> Watcher {
+        Watcher::Reports(self.sender())
+    }
 }
 
-/// Returns the two ends of a queue.
-pub fn mailbox<T>() -> (Sender<T>, Mailbox<T>) {
-    let (sender, receiver) = unbounded();
-    (sender, Mailbox { receiver, closed: bounded(1) })
+impl Mailbox<Id> {
+    /// Returns a watcher that sends the ends of calls here, where no report delays them.
+    pub fn watcher(&self) -> Watcher {
+        Watcher::Ends(self.sender())
+    }
 }
 
 impl<T> Mailbox<T> {
+    /// Returns its sending end.
+    pub fn sender(&self) -> Sender<T> {
+        self.sender.clone()
+    }
+
+    /// Sends a message.
+    pub fn send(&self, message: T) {
+        send(&self.sender, message);
+    }
+
+    /// Sends a message, unless too many wait. Returns whether it did.
+    pub fn offer(&self, message: T) -> bool {
+        let has_room = self.sender.len() < WAITING;
+        if has_room {
+            self.send(message);
+        }
+        has_room
+    }
+
     /// Waits for the next message. The wait ends early when `interrupt` receives something.
     pub fn fetch(&self, interrupt: &Receiver<()>) -> Fetched<T> {
         select_biased! {
@@ -142,26 +130,23 @@ impl<T> Mailbox<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
 
     #[test]
-    fn failures_are_bounded_and_counted() {
-        let stats = Arc::new(Stats::default());
-        let (reporter, mailbox) = reports(&stats);
-        let error = Error::new(ErrorKind::Internal, "x");
-        (0..WAITING + 3).for_each(|_| reporter.failure(error.clone()));
-        assert_eq!(stats.reports_dropped.get(), 3);
+    fn what_is_offered_is_bounded() {
+        let mailbox = Mailbox::default();
+        assert_eq!((0..WAITING + 3).filter(|number| !mailbox.offer(*number)).count(), 3);
+        mailbox.send(WAITING);
         let (_keep, never) = bounded(1);
-        assert_eq!(mailbox.fetch(&never), Fetched::Message(Report::Failure(error)));
+        (0..=WAITING).for_each(|number| assert_eq!(mailbox.fetch(&never), Fetched::Message(number)));
     }
 
     #[test]
     fn closing_ends_every_fetch_after_what_waits() {
-        let (reporter, mailbox) = reports(&Arc::new(Stats::default()));
-        reporter.failure(Error::new(ErrorKind::Internal, "last"));
+        let mailbox = Mailbox::default();
+        mailbox.send("last");
         mailbox.close();
         let (interrupt, interrupted) = bounded(1);
-        assert!(matches!(mailbox.fetch(&interrupted), Fetched::Message(_)));
+        assert_eq!(mailbox.fetch(&interrupted), Fetched::Message("last"));
         assert_eq!(mailbox.fetch(&interrupted), Fetched::Closed);
         assert_eq!(mailbox.fetch(&interrupted), Fetched::Closed);
         interrupt.send(()).unwrap();
@@ -170,12 +155,11 @@ mod tests {
 
     #[test]
     fn the_end_of_a_watched_call_is_told_where_it_was_asked_for() {
-        let stats = Arc::new(Stats::default());
-        let ((reporter, reports), (ends, wakes)) = (reports(&stats), ends());
+        let (reports, wakes) = (Mailbox::<Report>::default(), Mailbox::<Id>::default());
         let (_keep, never) = bounded(1);
         let id = Id::from_bytes([7; 16]);
-        reporter.watcher().tell(id);
-        ends.tell(id);
+        reports.watcher().tell(id);
+        wakes.watcher().tell(id);
         assert_eq!(reports.fetch(&never), Fetched::Message(Report::Settled(id)));
         assert_eq!(wakes.fetch(&never), Fetched::Message(id));
     }

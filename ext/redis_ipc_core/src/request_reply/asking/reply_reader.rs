@@ -152,7 +152,7 @@ impl ReplyReader {
         );
         let error = self.instance.endpoint.locate(Error::new(ErrorKind::Malformed, message));
         let error = id.into_iter().fold(error, Error::entry);
-        self.instance.endpoint.reporter.failure(error.clone());
+        self.instance.endpoint.report_located(error.clone());
         if let Some(ticket) = self.ledger.close_only() {
             self.instance.endpoint.stats.failed.increment();
             ticket.finish(Err(error));
@@ -275,7 +275,7 @@ impl ReplyReader {
                 self.instance.endpoint.stats.failed.increment();
                 let message = format!("the answer from {:?} is malformed: {error}", ticket.to);
                 let error = self.instance.error(ErrorKind::Malformed, message, &ticket.to).entry(raw.id);
-                self.instance.endpoint.reporter.failure(error.clone());
+                self.instance.endpoint.report_located(error.clone());
                 ticket.finish(Err(error));
             }
         }

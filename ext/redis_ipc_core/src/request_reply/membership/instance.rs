@@ -6,8 +6,6 @@ use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::group_consumer::consumer::GroupConsumer;
 use crate::foundation::redis::pool::Pool;
 use crate::foundation::runtime::id_source::IdSource;
-use crate::foundation::runtime::reports::Reporter;
-use crate::foundation::runtime::stats::Stats;
 use crate::request_reply::membership::options::Options;
 use crate::request_reply::protocol::names::Names;
 use std::sync::Arc;
@@ -30,17 +28,11 @@ impl Instance {
     /// # Errors
     ///
     /// A name is empty or too long, or the system has no random numbers.
-    pub fn new(
-        stream: &str,
-        group: &str,
-        options: Options,
-        reporter: Reporter,
-        stats: Arc<Stats>,
-    ) -> Result<Self, Error> {
+    pub fn new(stream: &str, group: &str, options: Options) -> Result<Self, Error> {
         let names = Names::new(stream, group, &IdSource::default().next()?.to_string())?;
         let place =
             Place { stream: Some(stream.to_owned()), group: Some(group.to_owned()), ..Place::default() };
-        let endpoint = Endpoint::new(place, &options.redis, reporter, stats);
+        let endpoint = Endpoint::new(place, &options.redis);
         let most = options.max_pool_size.unwrap_or(options.pool_size);
         let connections = Arc::new(Pool::new(Arc::clone(&endpoint.connector), most));
         Ok(Self { names, options, endpoint: Arc::new(endpoint), connections })

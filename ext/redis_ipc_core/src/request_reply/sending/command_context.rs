@@ -90,7 +90,7 @@ impl CommandContext {
         endpoint.stats.answers_dropped.increment();
         let kind = ErrorKind::Command(Fate::Unknown);
         let error = self.instance.error(kind, reason.as_str(), &held.request.source_group);
-        endpoint.reporter.failure(error.entry(held.id()));
+        endpoint.report_located(error.entry(held.id()));
         if matches!(no_room, NoRoom::ForAnything(_)) {
             return Command::Acknowledge(vec![held.id()]);
         }

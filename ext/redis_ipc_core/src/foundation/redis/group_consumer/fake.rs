@@ -111,7 +111,7 @@ impl Fixture {
     /// Creates a consumer that holds nothing.
     pub fn new() -> Self {
         let server = FakeServer::start();
-        let (endpoint, _reports) = server.endpoint();
+        let endpoint = server.endpoint();
         let pool = Arc::new(Pool::new(Arc::clone(&endpoint.connector), 1));
         let (stream, group, name) = ("s".to_owned(), "g".into(), "me".into());
         let room = Room::for_content(1_000);

@@ -7,7 +7,6 @@ use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::pipeline::carried::{Carried, Context, Delivery, Leftover, Tail, Writing};
 use crate::foundation::redis::pipeline::encoder::Encoder;
 use crate::foundation::redis::pipeline::outgoing::Outbound;
-use crate::foundation::runtime::reports::{Mailbox, Report};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use redis::{RedisResult, Value};
 use std::sync::Arc;
@@ -141,15 +140,13 @@ pub struct Desk {
     /// The thread of the next connection that is made again panics.
     pub explodes: AtomicBool,
     events: Sender<Event>,
-    /// The reports of the endpoint.
-    pub reports: Mailbox<Report>,
 }
 
 impl Desk {
-    /// Creates a desk with this endpoint and its reports, and returns the events too.
-    pub fn new((endpoint, reports): (Arc<Endpoint>, Mailbox<Report>)) -> (Self, Receiver<Event>) {
+    /// Creates a desk with this endpoint, and returns the events too.
+    pub fn new(endpoint: Arc<Endpoint>) -> (Self, Receiver<Event>) {
         let (events, told) = unbounded();
-        (Self { endpoint, explodes: AtomicBool::new(false), events, reports }, told)
+        (Self { endpoint, explodes: AtomicBool::new(false), events }, told)
     }
 
     fn tell(&self, event: Event) {

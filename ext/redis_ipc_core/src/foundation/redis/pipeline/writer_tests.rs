@@ -115,7 +115,7 @@ fn a_panic_while_it_connects_costs_nothing_that_is_queued() {
     assert!(desk.endpoint().health.are_up());
     let (_never, interrupt) = crossbeam_channel::bounded(1);
     let panics = |report| matches!(report, Fetched::Message(Report::Failure(error)) if error.kind == ErrorKind::Internal);
-    assert!((0..2).any(|_| panics(desk.reports.fetch(&interrupt))));
+    assert!((0..2).any(|_| panics(desk.endpoint().reports.fetch(&interrupt))));
     writer.close();
 }
 
