@@ -47,7 +47,6 @@ for _, flat in ipairs(groups) do
   local first = group.pending > 0 and redis.call('XPENDING', stream, group.name)[2]
   needs(group.name, first or after(group['last-delivered-id']))
 end
--- Consumers that are no group of Redis call needs() here with their position.
 local removed, lost, kept_by = 0, 0, ''
 if mode == 'maxlen' then
   local excess = redis.call('XLEN', stream) - limit
