@@ -575,6 +575,30 @@ RSpec.describe "the executors of events" do
       eventually { redis.xinfo(:consumers, "orders", "billing").empty? }
     end
 
+    it "that cannot be forked make start fail, and nothing stays connected; later they are tried again" do
+      forking = Process.method(:fork)
+      allow(Process).to receive(:fork).and_raise(Errno::EAGAIN)
+      start = -> { consume_apart { |event, say| say << [event.data, event.attempt, Process.pid] } }
+      expect(&start).to raise_error(RedisIPC::Error, /a worker process could not be forked: Resource temporarily/)
+      expect(redis.xinfo(:consumers, "orders", "billing")).to eq([])
+      allow(Process).to receive(:fork) { forking.call }
+      start.call
+      publish(1)
+      *_, worker = heard.first
+      eventually { pending.zero? }
+      allow(Process).to receive(:fork) do
+        allow(Process).to receive(:fork) { forking.call }
+        raise Errno::ENOMEM
+      end
+      Process.kill(:KILL, worker)
+      # Its threads end one by one.
+      eventually { Thread.list.none? { |thread| thread.name == "redis_ipc worker #{worker}" } }
+      publish(2)
+      expect(heard.first.first(2)).to eq([2, 1])
+      expect(next_of(errors).message).to include("a worker process could not be forked: Cannot allocate memory")
+      eventually { pending.zero? }
+    end
+
     it "are refused where a system cannot fork" do
       allow(Process).to receive(:respond_to?).and_call_original
       allow(Process).to receive(:respond_to?).with(:fork).and_return(false)

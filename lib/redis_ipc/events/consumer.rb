@@ -213,6 +213,7 @@ module RedisIPC
         # @raise [ConnectionError] if Redis cannot be reached, or the class is started already
         # @raise [CommandError] if Redis refuses
         # @raise [ThreadLimitError] if a thread cannot be started; nothing stays connected
+        # @raise [Error] if a worker process cannot be forked; nothing stays connected
         def start(**options)
           ConsumerState.of(self).start(options)
           self

@@ -110,8 +110,12 @@ module RedisIPC
             2.times do
               connection = seat.connection
               return connection if connection.nil? || connection.write(message)
+              return if seat.slot.finished?
+
+              # It is about to end. Until it has, it would be taken for alive.
+              seat.worker.kill
             end
-            connection unless seat.slot.finished?
+            connection
           end
 
           # Carries out verdicts.
