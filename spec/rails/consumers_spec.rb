@@ -59,11 +59,13 @@ RSpec.describe "the consumers of a Rails application", timeout: 120 do
     app.write("config/initializers/ipc.rb", <<~RUBY)
       Rails.application.config.redis_ipc.consumer_options = { "ApplicationEvents" => { attempts: 1 } }
       Rails.application.config.redis_ipc.log_tags = ["ipc", :destination_group, :id]
-      Rails.singleton_class.attr_accessor(:error) unless Rails.respond_to?(:error)
       REPORTS = Queue.new
-      Rails.error = Class.new {
+      reports = Class.new {
         def report(error, handled:, context:, **) = REPORTS << [error.class, handled, context]
       }.new
+      # Rails has a reporter from 7.0 on.
+      Rails.error.subscribe(reports) if Rails.respond_to?(:error)
+      Rails.define_singleton_method(:error) { reports } unless Rails.respond_to?(:error)
     RUBY
     write_consumer("burnt", "raise(KeyError, \"mine\")", words: "retry_on StandardError, attempts: 1")
     told = app.run(<<~RUBY)
@@ -73,7 +75,8 @@ RSpec.describe "the consumers of a Rails application", timeout: 120 do
       RedisIPC.consumers.start
       p RedisIPC.consumers.connected?, BillingEvents.running?, BurntEvents.running?
       *what, context = Timeout.timeout(10) { REPORTS.pop }
-      p what, context == { stream: "orders", group: "burnt", consumer: "BurntEvents", id: id, type: "order.created", attempt: 1 }
+      expected = { stream: "orders", group: "burnt", consumer: "BurntEvents", id: id, type: "order.created", attempt: 1 }
+      p what, context.slice(*expected.keys) == expected
       RedisIPC.consumers.stop
       p RedisIPC.consumers.running?, BillingEvents.running?
       lines = File.read("log/production.log").scan(/^.*(?:Handled|consumes).*$/)
