@@ -11,8 +11,7 @@ use crate::ruby::reports::fetch;
 use magnus::prelude::*;
 use magnus::{Error, RHash, RModule, Ruby, Value};
 use redis_ipc_core::json_rpc::{Client, ClientOptions, Outcome, Pending};
-use redis_ipc_core::{Running, json};
-use std::ops::Range;
+use redis_ipc_core::{Interrupt, Running, json};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,13 +41,13 @@ impl NativeListClient {
         text: String,
         seconds: Option<f64>,
     ) -> Result<Value, Error> {
-        let client = rb_self.0.get(ruby)?;
-        let pending = send(ruby, client, first..first + count, text, seconds)?;
-        match wait_interruptibly(ruby, |interrupt| client.wait(&pending, interrupt), || pending.ending.wake())
-        {
-            Ok(outcome) => answer(ruby, &pending, outcome),
+        let NativeListCall(call) = Self::call_async(ruby, rb_self, first, count, text, seconds)?;
+        let (client, pending) = call.get(ruby)?;
+        let wait = |interrupt: &Interrupt| client.wait(pending, interrupt);
+        match wait_interruptibly(ruby, wait, || pending.ending.wake()) {
+            Ok(outcome) => answer(ruby, pending, outcome),
             Err(interrupt) => {
-                client.cancel(&pending);
+                client.cancel(pending);
                 Err(interrupt)
             }
         }
@@ -64,7 +63,8 @@ impl NativeListClient {
         seconds: Option<f64>,
     ) -> Result<NativeListCall, Error> {
         let client = rb_self.0.get(ruby)?;
-        let pending = send(ruby, client, first..first + count, text, seconds)?;
+        let sent = client.send(first..first + count, text.into_bytes(), time(client, seconds));
+        let pending = sent.map_err(|error| errors::raise(ruby, &error))?;
         Ok(NativeListCall(ProcessBound::new((Arc::clone(client), pending))))
     }
 
@@ -87,17 +87,6 @@ impl NativeListCall {
             None => Ok(ruby.qnil().as_value()),
         }
     }
-}
-
-fn send(
-    ruby: &Ruby,
-    client: &Client,
-    ids: Range<u64>,
-    text: String,
-    seconds: Option<f64>,
-) -> Result<Arc<Pending>, Error> {
-    let sent = client.send(ids, text.into_bytes(), time(client, seconds));
-    sent.map_err(|error| errors::raise(ruby, &error))
 }
 
 fn answer(ruby: &Ruby, pending: &Pending, outcome: Outcome) -> Result<Value, Error> {

@@ -70,10 +70,8 @@ impl NativeListServer {
     /// The next request: one at hand without giving up the GVL, else one that is waited for; nil once no more come.
     fn take(ruby: &Ruby, rb_self: &Self) -> Result<Option<NativeListRequest>, Error> {
         let server = rb_self.0.get(ruby)?;
-        if let Some(held) = server.try_take() {
-            return Ok(Some(NativeListRequest::new(ruby, held)));
-        }
-        let taken = wait_for_work(ruby, |interrupt| server.take(interrupt), || server.wake())?;
+        let at_hand = server.try_take();
+        let taken = wait_for_work(ruby, at_hand, |interrupt| server.take(interrupt), || server.wake())?;
         Ok(taken.map(|held| NativeListRequest::new(ruby, held)))
     }
 

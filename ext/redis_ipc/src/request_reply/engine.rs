@@ -97,12 +97,10 @@ impl NativeEngine {
 
     /// The next request: one at hand without giving up the GVL, else one that is waited for; nil once no more come.
     fn take(ruby: &Ruby, rb_self: &Self) -> Result<Option<NativeRequest>, Error> {
-        let engine = rb_self.0.get(ruby)?;
-        if let Some(held) = engine.service.try_take() {
-            return Ok(Some(NativeRequest::new(ruby, held)));
-        }
-        let service = &engine.service;
-        let taken = wait_for_work(ruby, |interrupt| service.take(interrupt), || service.queue.wake())?;
+        let service = &rb_self.0.get(ruby)?.service;
+        let at_hand = service.try_take();
+        let taken =
+            wait_for_work(ruby, at_hand, |interrupt| service.take(interrupt), || service.queue.wake())?;
         Ok(taken.map(|held| NativeRequest::new(ruby, held)))
     }
 

@@ -97,12 +97,17 @@ pub fn wait_interruptibly<T>(
     wait_without_gvl(ruby, || wait(&interrupt), unblock)
 }
 
-/// As [`wait_interruptibly`], for the next piece of work; `None` once no more comes.
+/// As [`wait_interruptibly`], for the next piece of work; `None` once no more comes. What is `at_hand` is not waited for,
+/// so the GVL is not given up.
 pub fn wait_for_work<T>(
     ruby: &Ruby,
+    at_hand: Option<Arc<T>>,
     mut take: impl FnMut(&Interrupt) -> Taken<T>,
     wake: impl Fn() + Sync,
 ) -> Result<Option<Arc<T>>, Error> {
+    if at_hand.is_some() {
+        return Ok(at_hand);
+    }
     let wait = |interrupt: &Interrupt| match take(interrupt) {
         Taken::Request(held) => Some(Some(held)),
         Taken::Closed => Some(None),
