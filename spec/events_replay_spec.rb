@@ -84,6 +84,20 @@ RSpec.describe "events once more" do
       expect([all_of(got), groups]).to eq([[2], ["shadow"]])
     end
 
+    it "keep the order of the class, and leave nothing behind" do
+      kept = got
+      ordered = consumer_class do
+        order :key, lanes: 4
+        define_method(:call) { |event| kept << [event.key, event.data] }
+      end
+      30.times { |number| publish(number, key: number % 3) }
+      expect(replay(ordered, lease: 0.5).wait(20)).to be(true)
+      seen = all_of(got)
+      expect(seen.size).to eq(30)
+      expect(seen.group_by(&:first).values.map { |ones| ones.map(&:last) }).to all(satisfy { |ones| ones == ones.sort })
+      expect([groups, redis.keys]).to eq([[], ["orders"]])
+    end
+
     it "are none of an empty stream" do
       billing = consumer_class { define_method(:call) { |event| event } }
       expect(replay(billing).wait(10)).to be(true)
