@@ -273,7 +273,7 @@ RSpec.describe "testing help for events" do
       native = RedisIPC.const_get(:Native)
       fake = RedisIPC::Testing.const_get(:EventEngine)
       # What sessions, executors and forks call: there are none of these.
-      unused = /\\A(lane|take|next_report|wait_until_done|quiet|close|connected\\?|consumer_name|inherited_sockets|paused\\?)/
+      unused = /\\A(take|next_report|wait_until_done|quiet|close|connected\\?|consumer_name|inherited_sockets|paused\\?)/
       stored = RedisIPC::Events.const_get(:StoredEvent)
       pairs = { native::StreamEvent => stored, native::EventConsumer => fake }
       p pairs.map { |real, stand_in| (real.instance_methods(false) - stand_in.instance_methods).grep_v(unused) }

@@ -141,6 +141,21 @@ module RedisIPC
   # An event failed without an exception of its own: its handler marked it with {ChangeEvent#fail!}, or was stopped.
   class EventFailedError < Error; end
 
+  # The lane of an event belongs to another process by now, so the database has refused what its handler has written
+  # ({Events::Consumer.exactly_once}).
+  class StaleOwnerError < Error
+    # @return [Integer] the lane
+    attr_reader :lane
+
+    # @param message [String, nil]
+    # @param lane [Integer]
+    # @param where [Hash] as for {Error#initialize}
+    def initialize(message = nil, lane: nil, **where)
+      super(message, **where)
+      @lane = lane
+    end
+  end
+
   # A worker process died while it handled the event.
   class WorkerDiedError < EventFailedError; end
 

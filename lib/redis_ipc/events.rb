@@ -12,6 +12,7 @@ require_relative "events/concurrency"
 require_relative "events/cdc"
 require_relative "events/processing"
 require_relative "events/invoker"
+require_relative "events/exactly_once"
 require_relative "events/setup"
 require_relative "events/consumer_state"
 require_relative "events/resources"
@@ -136,6 +137,17 @@ module RedisIPC
         end
         Trimming.tell(stream, trimmed)
         ids
+      end
+
+      # Creates the tables that {Consumer.exactly_once} needs, where they are not there. In Rails,
+      # `rails generate redis_ipc:exactly_once` writes a migration that does so.
+      # @param record [Class] the class of ActiveRecord with the connection
+      # @return [void]
+      # @raise [ActiveRecord::ActiveRecordError] if the database refuses
+      # @example
+      #   RedisIPC::Events.create_tables(ActiveRecord::Base)
+      def create_tables(record)
+        ExactlyOnce.create_tables(record)
       end
     end
   end

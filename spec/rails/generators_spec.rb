@@ -138,6 +138,30 @@ RSpec.describe "the generators", timeout: 200 do
     expect(in_folder("rubocop", "--only", "Layout,Lint", "app/ipc", "spec/ipc", "test/ipc")).to include("no offenses")
   end
 
+  it "write the migration of exactly_once, which makes the tables that it needs" do
+    generate("redis_ipc:exactly_once", [])
+    expect(Dir.glob("db/migrate/*_create_redis_ipc_exactly_once.rb", base: app.folder).size).to eq(1)
+    tables = app.run(<<~RUBY).lines
+      Rails.application.load_tasks
+      ActiveRecord::Migration.suppress_messages { Rake::Task["db:migrate"].invoke }
+      connection = ActiveRecord::Base.connection
+      describe = lambda do |prefix|
+        %w[processed lanes].map do |name|
+          table = "\#{prefix}redis_ipc_\#{name}"
+          [connection.columns(table).map { |column| [column.name, column.type, column.null] },
+           connection.primary_keys(table), connection.indexes(table).map(&:columns)]
+        end
+      end
+      p describe.call("")
+      ActiveRecord::Base.table_name_prefix = "other_"
+      RedisIPC::Events.create_tables(ActiveRecord::Base)
+      p describe.call("other_")
+    RUBY
+    expect(tables.last(2).uniq.size).to eq(1)
+    said = refusals(["redis_ipc:exactly_once", ["--database", "none"]])
+    expect(said).to include("config/database.yml has no database \"none\"")
+  end
+
   # What each says, in one process.
   def refusals(*commands)
     app.run(<<~RUBY, RAILS_ENV: "development")

@@ -49,15 +49,38 @@ module RedisIPC
 
         # A half that is tried again knows nothing of the marks that the whole was given.
         events = natives.map { |native| ChangeEvent.new(native, @setup.format) }
-        error = failure_of(events)
+        error, natives, events = outcome_of(engine, natives, events, left)
+        return refused(engine, natives, error, left) if error.is_a?(StaleOwnerError)
         return split(engine, natives, left) if error && natives.size > 1 && !@setup.policy.expected?(error)
 
         settle(engine, natives.zip(events), error, left)
       end
 
-      def failure_of(events)
+      # @return [Array(Exception, Array, Array)] what was raised, if anything, and the events that were not done before
+      def outcome_of(engine, natives, events, left)
         judge = ->(error) { error ? RetryPolicy::Decision.new(:fail, error) : RetryPolicy::DONE }
-        @pipeline.run(events, judge) { @setup.invoker.batch(events) }.error
+        known = []
+        error = @pipeline.run(events, judge) { run(natives, events, known) }.error
+        return [error, natives, events] if known.empty?
+
+        known.each { |native| left.delete(native) }
+        @settlement.skip(engine, known)
+        _, rest = natives.zip(events).partition { |native, _| known.include?(native) }
+        [error, rest.map(&:first), rest.map(&:last)]
+      end
+
+      def run(natives, events, known)
+        exactly_once = @setup.exactly_once
+        return @setup.invoker.batch(events) unless exactly_once
+
+        exactly_once.batch(natives.zip(events), known) { |rest| @setup.invoker.batch(rest) }
+      end
+
+      # The database has refused the batch, because the lane of some is another process's. The others are handled again.
+      def refused(engine, natives, error, left)
+        stale, others = natives.partition { |native| native.lane == error.lane }
+        stale.each { |native| fail_one(engine, native, ChangeEvent.new(native, @setup.format), error, left) }
+        handle(engine, others, left)
       end
 
       def split(engine, natives, left)
@@ -71,7 +94,7 @@ module RedisIPC
       end
 
       def fail_one(engine, native, event, error, left)
-        decision = @settlement.decide(error, event)
+        decision = @settlement.judge(error, native, event)
         decision.done? ? left.delete(native) : left.fail(native)
         @settlement.carry_out(engine, native, event, decision)
       end

@@ -151,6 +151,12 @@ module RedisIPC
       @format.traceparent(fields)
     end
 
+    # @return [String, nil] the id that its publisher gave it
+    # @api private
+    def publisher_id
+      @format.id(fields)
+    end
+
     # Marks this event as failed, while the other events of its batch have succeeded. After the handler has returned, it
     # is tried again or given up on, as if the handler had raised that for it.
     # @param why [Exception, String] `retry_on` and `discard_on` go by the class of an exception

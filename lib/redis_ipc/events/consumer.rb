@@ -77,6 +77,20 @@ module RedisIPC
           self
         end
 
+        # Runs the handler of each event (or batch) in a transaction of a database, in which a row says that the event
+        # is done. An event that Redis delivers again is known by its row, and its handler does not run: what the
+        # handler writes to that database is written once. Effects elsewhere may be repeated.
+        # @param record [Class, false] a class of ActiveRecord with a connection, to PostgreSQL or SQLite; false: none
+        # @param options [Hash] `keep:` is for how many seconds rows stay at least (86,400); `as:` is the consumer's
+        #   name in the tables, instead of that of the stream and the group, for two Redis servers that have the same
+        # @return [self]
+        # @example
+        #   exactly_once ActiveRecord::Base
+        def exactly_once(record, **options)
+          ConsumerState.of(self).say(:exactly_once, [record, options])
+          self
+        end
+
         # Tries events again whose handler raised one of these. Of several rules that of the most specific class counts;
         # of the same class the later one. An exception without a rule is tried again, too, with the option `attempts:`
         # of {start}.

@@ -21,13 +21,28 @@ module RedisIPC
       # @return [Boolean] whether the event is done, or discarded
       def call(engine, native)
         event = ChangeEvent.new(native, @setup.format)
-        decision = nil
-        judge = ->(error) { @settlement.decide(error || event.failure, event) }
-        decision = @pipeline.run(event, judge) { @setup.invoker.event(event) }
+        decision = is_known = nil
+        judge = ->(error) { is_known && error.nil? ? RetryPolicy::SKIP : judge(error, native, event) }
+        decision = @pipeline.run(event, judge) { is_known = handle(native, event) }
         @settlement.carry_out(engine, native, event, decision)
         decision.done?
       ensure
         @settlement.stopped(engine, native, event || ChangeEvent.new(native, @setup.format)) if decision.nil?
+      end
+
+      private
+
+      # @return [Boolean] whether it was done before
+      def handle(native, event)
+        exactly_once = @setup.exactly_once
+        return exactly_once.event(native, event) { @setup.invoker.event(event) } == :skipped if exactly_once
+
+        @setup.invoker.event(event)
+        false
+      end
+
+      def judge(error, native, event)
+        @settlement.judge(error || event.failure, native, event)
       end
     end
     private_constant :Delivery

@@ -54,6 +54,12 @@ module RedisIPC
       end
 
       # @param fields [Hash{String => String}]
+      # @return [String, nil] the id that the publisher gave it
+      def id(fields)
+        fields[ID] if own?(fields)
+      end
+
+      # @param fields [Hash{String => String}]
       # @yieldreturn [Object] the data
       # @return [String, nil]
       def key(fields)

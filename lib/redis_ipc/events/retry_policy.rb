@@ -13,7 +13,8 @@ module RedisIPC
       Rule = Struct.new(:error_class, :action, :wait, :attempts)
 
       # What becomes of the event.
-      # @!attribute action [Symbol] `:done`, `:retry`, `:discard`, `:bury`, or `:fail` for a batch that raised
+      # @!attribute action [Symbol] `:done`, `:retry`, `:discard`, `:bury`, or `:fail` for a batch that raised; with
+      #   `exactly_once` `:skip` if it was done before, and `:refuse` if its lane is another process's
       # @!attribute error [Exception, nil]
       # @!attribute wait [Float, nil] seconds until it is tried again
       Decision = Struct.new(:action, :error, :wait) do
@@ -24,12 +25,14 @@ module RedisIPC
 
         # Returns whether the event needs no other try, and is no dead letter.
         def done?
-          %i[done discard].include?(action)
+          %i[done discard skip].include?(action)
         end
       end
 
-      STATUS = { done: "done", retry: "retried", discard: "discarded", bury: "dead", fail: "failed" }.freeze
+      STATUS = { done: "done", retry: "retried", discard: "discarded", bury: "dead", fail: "failed",
+                 skip: "skipped", refuse: "refused" }.freeze
       DONE = Decision.new(:done).freeze
+      SKIP = Decision.new(:skip).freeze
       # Seconds: 1, 2, 4 and so on, and up to 15 % more at random, so that not all come back at the same moment.
       LONGEST = 3600.0
       JITTER = 0.15

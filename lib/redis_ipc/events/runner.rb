@@ -21,6 +21,7 @@ module RedisIPC
       # @param paused [Boolean] whether it begins paused
       # @return [self]
       def start(paused: false)
+        @setup.exactly_once&.check
         @paused = paused
         connect_with(@setup)
       end
@@ -58,8 +59,8 @@ module RedisIPC
         Checkpoint.new(session.engine, "#{@setup.stream}/#{@setup.group}")
       end
 
-      # @return [Array(String, String, Integer)] the last id of the stream, the last one that the group was delivered,
-      #   and how many entries are pending
+      # @return [Array(String, String, Integer, String)] the last id of the stream, the last one that the group was
+      #   delivered, how many entries are pending, and the id before which nothing is delivered any more
       def progress
         FiberWaker.outside { session.engine.progress }
       end

@@ -19,7 +19,8 @@ module RedisIPC
         @lost = lost
         label = "#{setup.stream}/#{setup.group}"
         @reporter = ThreadPool.new("event reporter", label) { tell_one }
-        super(label, setup.callables, workers: nil, others: [@reporter]) do |logins|
+        @pruner = ExactlyOnce::Pruner.new(setup, label, &report)
+        super(label, setup.callables, workers: nil, others: [@reporter, @pruner]) do |logins|
           Native::EventConsumer.start(setup.stream, setup.group, setup.core, logins)
         end
         @intake = Executors::Intake.new(@engine, setup)
@@ -36,6 +37,7 @@ module RedisIPC
         @workers = Executors.build(settings, @intake, delivery, @label, &@report)
         @workers.start
         @reporter.start(1)
+        @pruner.start(@engine)
         self
       end
 

@@ -5,18 +5,38 @@ module RedisIPC
     # Carries out what was decided for events, and tells of those that are not done.
     # @api private
     class Settlement
+      # After how many seconds an event that the database has refused is given back. If Redis does not know yet that its
+      # lane is another process's, it comes here again.
+      PAUSE = 0.1
+      private_constant :PAUSE
+
       # @param runner [Runner]
-      # @param policy [#decide] says what becomes of an event that failed
-      def initialize(runner, policy)
+      # @param setup [Setup] says what becomes of an event that failed
+      def initialize(runner, setup)
         @runner = runner
-        @policy = policy
+        @setup = setup
       end
 
       # @param error [Exception, nil] what the handler raised for the event
       # @param event [ChangeEvent]
       # @return [RetryPolicy::Decision]
       def decide(error, event)
-        error ? @policy.decide(error, event) : RetryPolicy::DONE
+        error ? @setup.decide(error, event) : RetryPolicy::DONE
+      end
+
+      # Decides, and has the database record an event that is discarded.
+      # @param error [Exception, nil]
+      # @param native [Native::StreamEvent]
+      # @param event [ChangeEvent]
+      # @return [RetryPolicy::Decision]
+      def judge(error, native, event)
+        return RetryPolicy::Decision.new(:refuse, error) if error.is_a?(StaleOwnerError)
+
+        decision = decide(error, event)
+        @setup.exactly_once&.conclude(native, event) if decision.action == :discard
+        decision
+      rescue StandardError => e
+        e.is_a?(StaleOwnerError) ? RetryPolicy::Decision.new(:refuse, e) : decide(e, event)
       end
 
       # @param engine [Native::EventConsumer]
@@ -28,6 +48,8 @@ module RedisIPC
         guarded do
           case decision.action
           when :done then engine.done([native])
+          when :skip then engine.skip([native])
+          when :refuse then refuse(engine, native, event, decision.error)
           when :discard then discard(engine, native, event, decision.error)
           when :retry then put_off(engine, native, event, decision)
           else bury(engine, native, event, decision.error)
@@ -42,10 +64,17 @@ module RedisIPC
         guarded { engine.done(natives) } unless natives.empty?
       end
 
+      # @param engine [Native::EventConsumer]
+      # @param natives [Array<Native::StreamEvent>] events that were done before
+      # @return [void]
+      def skip(engine, natives)
+        guarded { engine.skip(natives) } unless natives.empty?
+      end
+
       # The handler was stopped from outside (Thread#kill).
       def stopped(engine, native, event)
         error = EventFailedError.new("the handler was stopped before it finished", **where(event))
-        carry_out(engine, native, event, @policy.decide(error, event))
+        carry_out(engine, native, event, @setup.decide(error, event))
       end
 
       # Runs the block, which tells the engine what becomes of events.
@@ -62,6 +91,12 @@ module RedisIPC
       def discard(engine, native, event, error)
         engine.done([native])
         @runner.note("#{about(event)} is discarded: #{LogText.error(error)}")
+      end
+
+      def refuse(engine, native, event, error)
+        sleep(PAUSE)
+        FiberWaker.outside { engine.refuse([native]) }
+        @runner.note("#{about(event)} is given back: #{LogText.error(error)}")
       end
 
       def put_off(engine, native, event, decision)

@@ -12,7 +12,7 @@ module RedisIPC
       ELSEWHERE = { threads: "concurrency threads: 5", from: "stream \"name\", from: :beginning",
                     batch_size: "batch size: 500" }.freeze
       # What runs for an event. It is read when a handler begins, because a reload may have replaced it.
-      Code = Struct.new(:format, :invoker, :middleware, :policy, :on_error, :on_loss)
+      Code = Struct.new(:format, :invoker, :middleware, :policy, :on_error, :on_loss, :exactly_once)
       private_constant :THREADS, :ATTEMPTS, :ELSEWHERE, :Code
 
       # @return [String]
@@ -45,10 +45,8 @@ module RedisIPC
         @current = [code]
         read_source(state, code)
         read_handlers(state, code)
-        code.on_error = state.said(:on_error)
-        code.on_loss = state.said(:on_loss)
+        read_surroundings(state, code)
         @resource = state.said(:resource)
-        code.middleware = Middleware.new.tap { |list| state.links.each { |link| list.add(link) } }
         read_options(state, code, given.dup)
         code.freeze
         freeze
@@ -87,6 +85,11 @@ module RedisIPC
       # @return [#call, nil]
       def on_loss
         code.on_loss
+      end
+
+      # @return [ExactlyOnce, nil] runs handlers in transactions
+      def exactly_once
+        code.exactly_once
       end
 
       # @param error [Exception]
@@ -128,7 +131,8 @@ module RedisIPC
 
       # Where a group begins counts once, when it is made, and a Time is another one at each reload.
       def session_words
-        [stream, group, core.except(:from), callables, concurrency.size, batch, logger, reconnect_after_fork]
+        [stream, group, core.except(:from), callables, concurrency.size, batch, logger, reconnect_after_fork,
+         exactly_once&.words]
       end
 
       private
@@ -154,6 +158,14 @@ module RedisIPC
 
         Check.refuse("#{name} has batches, which go to call(events): on(type) is for single events") if invoker.types?
         Check.refuse("#{name} has batches, which go to call(events): a processor is for single events") if processor
+      end
+
+      # What is told, and what surrounds handlers.
+      def read_surroundings(state, code)
+        code.on_error = state.said(:on_error)
+        code.on_loss = state.said(:on_loss)
+        code.exactly_once = ExactlyOnce.of(name, state.said(:exactly_once), [stream, group])
+        code.middleware = Middleware.new.tap { |list| state.links.each { |link| list.add(link) } }
       end
 
       def read_options(state, code, given)

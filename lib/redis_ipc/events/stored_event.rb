@@ -6,7 +6,7 @@ module RedisIPC
     # Has what the core's event has, where that is not at hand: in another process, after Marshal, in tests.
     # @!attribute redelivered [Boolean, nil] whether it may have run before though this is the first attempt
     # @api private
-    StoredEvent = Struct.new(:id, :ms, :fields, :deliveries, :received_ms, :fence, :key_hash, :redelivered) do
+    StoredEvent = Struct.new(:id, :ms, :fields, :deliveries, :received_ms, :fence, :key_hash, :lane, :redelivered) do
       # @return [Boolean]
       def redelivered?
         redelivered || deliveries > 1

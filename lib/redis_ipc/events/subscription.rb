@@ -9,7 +9,7 @@ module RedisIPC
       # Words that {Events.consume} takes as keywords, and that a class says.
       SOURCE = %i[from json type].freeze
       OTHER = %i[order concurrency batch retry_on discard_on on_error on_loss around_event resource
-                 processor cdc].freeze
+                 processor cdc exactly_once].freeze
       private_constant :SOURCE, :OTHER
 
       # @return [String] the stream's name
@@ -106,15 +106,26 @@ module RedisIPC
         @consumer.concurrency(**words[:concurrency]) if words.key?(:concurrency)
         @consumer.batch(**words[:batch]) if words.key?(:batch)
         say_rules(words)
+        say_exactly_once(words[:exactly_once]) if words.key?(:exactly_once)
+        say_whom_to_tell(words)
+        Array(words[:around_event]).each { |link| @consumer.around_event(link) }
+      end
+
+      def say_whom_to_tell(words)
         words[:on_error]&.then { |told| @consumer.on_error { |exception| told.call(exception) } }
         words[:on_loss]&.then { |told| @consumer.on_loss { |loss| told.call(loss) } }
-        Array(words[:around_event]).each { |link| @consumer.around_event(link) }
       end
 
       # @param given [Symbol, Array] `[:key, { by: "order_id" }]`
       def say_order(given)
         order, options = given
         @consumer.order(order, **(options || {}))
+      end
+
+      # @param given [Class, Array] `[ActiveRecord::Base, { keep: 3600 }]`
+      def say_exactly_once(given)
+        record, options = given
+        @consumer.exactly_once(record, **(options || {}))
       end
 
       def say_rules(words)

@@ -27,7 +27,13 @@ module RedisIPC
 
       # @return [Boolean] whether it is done, and would be acknowledged
       def done?
-        @status == "done"
+        @status == "done" || skipped?
+      end
+
+      # @return [Boolean] whether the record of the database says that it was done before, so that no handler ran
+      #   ({Events::Consumer.exactly_once})
+      def skipped?
+        @status == "skipped"
       end
 
       # @return [Boolean] whether it would be tried again after {#wait} seconds

@@ -6,7 +6,7 @@ module RedisIPC
     # @api private
     class EventEngine
       COUNTERS = %i[taken redelivered acknowledged unacknowledged deleted suppressed released dead_lettered held resting
-                    reconnections reports_dropped].freeze
+                    reconnections reports_dropped skipped refused].freeze
       private_constant :COUNTERS
 
       @all = {}
@@ -67,9 +67,18 @@ module RedisIPC
         count(:acknowledged, entries.size)
       end
 
+      def skip(entries)
+        count(:skipped, entries.size)
+        done(entries)
+      end
+
       def retry(_entry, _wait); end
 
       def give_back(_entries); end
+
+      def refuse(entries)
+        count(:refused, entries.size)
+      end
 
       def bury(entry, reason)
         letter = { id: EventEngine.entry([]).id, entry_id: entry.id, reason: reason, deliveries: entry.deliveries,
@@ -92,7 +101,7 @@ module RedisIPC
 
       # There is no stream, so the group is at its end.
       def progress
-        ["0-0", "0-0", 0]
+        ["0-0", "0-0", 0, "0-0"]
       end
 
       def seek(_position)

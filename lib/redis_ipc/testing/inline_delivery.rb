@@ -9,8 +9,8 @@ module RedisIPC
       # Keeps what was decided for each event.
       class Decisions < Settlement
         # @param runner [Runner]
-        # @param policy [RetryPolicy]
-        def initialize(runner, policy)
+        # @param setup [Setup]
+        def initialize(runner, setup)
           super
           @decisions = {}.compare_by_identity
         end
@@ -39,6 +39,11 @@ module RedisIPC
           super
         end
 
+        def skip(engine, natives)
+          natives.each { |native| @decisions[native] = RetryPolicy::SKIP }
+          super
+        end
+
         def stopped(engine, native, event)
           super unless @failed
         end
@@ -60,7 +65,8 @@ module RedisIPC
       # @return [Array<Testing::DeliveredEvent>]
       # @raise [Exception] a failure of the test
       def call(entries)
-        decisions = Decisions.new(@runner, @setup.policy)
+        decisions = Decisions.new(@runner, @setup)
+        @setup.exactly_once&.check
         entries.each { |entry| @engine.take(entry) }
         spent, rest = entries.partition { |entry| entry.deliveries > @setup.policy.most_attempts }
         spent.each { |entry| give_up(entry, decisions) }

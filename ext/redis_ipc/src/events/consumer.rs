@@ -12,14 +12,24 @@ use crate::ruby::reports::{NativeReport, counters};
 use magnus::prelude::*;
 use magnus::typed_data::Obj;
 use magnus::{Error, RArray, RHash, RModule, Ruby, Value, function, method};
-use redis_ipc_core::events::{self, Consumer, ConsumerOptions, DeadEvent, From, InFlight};
+use redis_ipc_core::events::{self, Consumer, ConsumerOptions, DeadEvent, From, InFlight, Progress};
 use redis_ipc_core::{Error as CoreError, ErrorKind, Interrupt, StreamId};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// A consumer, and the process it belongs to.
 #[magnus::wrap(class = "RedisIPC::Native::EventConsumer", free_immediately, size)]
-pub struct NativeEventConsumer(ProcessBound<Arc<Box<dyn Consumer>>>);
+pub struct NativeEventConsumer(ProcessBound<Arc<Box<dyn Consumer>>>, Records);
+
+/// What became of events by the records of them in a database.
+#[derive(Default)]
+struct Records {
+    /// Events that were done before.
+    skipped: AtomicU64,
+    /// Events whose transactions were refused, because their lanes are another process's.
+    refused: AtomicU64,
+}
 
 impl NativeEventConsumer {
     fn start(
@@ -32,7 +42,8 @@ impl NativeEventConsumer {
         let mut options = parse_options(ruby, options)?;
         logins::connect(ruby, logins, &mut options.redis)?;
         let start = move || events::start(&stream, &group, options);
-        ProcessBound::start(ruby, start, |consumer| consumer.close()).map(Self)
+        let bound = ProcessBound::start(ruby, start, |consumer| consumer.close())?;
+        Ok(Self(bound, Records::default()))
     }
 
     fn consumer(&self, ruby: &Ruby) -> Result<&Arc<Box<dyn Consumer>>, Error> {
@@ -81,6 +92,18 @@ impl NativeEventConsumer {
         done.map_err(|error| errors::raise(ruby, &error))
     }
 
+    /// These are done, by the record of a database: their handlers did not run.
+    fn skip(ruby: &Ruby, rb_self: &Self, events: RArray) -> Result<(), Error> {
+        rb_self.1.skipped.fetch_add(events.len() as u64, Ordering::Relaxed);
+        Self::done(ruby, rb_self, events)
+    }
+
+    /// These ran, and a database refused what they did, because another process owns their lanes.
+    fn refuse(ruby: &Ruby, rb_self: &Self, events: RArray) -> Result<(), Error> {
+        rb_self.1.refused.fetch_add(events.len() as u64, Ordering::Relaxed);
+        Self::give_back(ruby, rb_self, events)
+    }
+
     /// These were taken and not started.
     fn give_back(ruby: &Ruby, rb_self: &Self, events: RArray) -> Result<(), Error> {
         let events = held(events)?;
@@ -116,10 +139,12 @@ impl NativeEventConsumer {
         rb_self.inquire(ruby, |consumer| consumer.lag())
     }
 
-    /// How far the group is: the last id of the stream, the last one that was delivered, and how many are pending.
-    fn progress(ruby: &Ruby, rb_self: &Self) -> Result<(String, String, u64), Error> {
-        let progress = rb_self.inquire(ruby, |consumer| consumer.progress())?;
-        Ok((progress.last.to_string(), progress.delivered.to_string(), progress.pending))
+    /// How far the group is: the last id of the stream, the last one that was delivered, how many are pending, and the
+    /// id before which nothing is delivered any more.
+    fn progress(ruby: &Ruby, rb_self: &Self) -> Result<(String, String, u64, String), Error> {
+        let Progress { last, delivered, pending, floor } =
+            rb_self.inquire(ruby, |consumer| consumer.progress())?;
+        Ok((last.to_string(), delivered.to_string(), pending, floor.to_string()))
     }
 
     /// Moves the group: to "beginning", "new", an id, or so many ms since 1970. Returns the new position.
@@ -166,7 +191,13 @@ impl NativeEventConsumer {
     }
 
     fn stats(ruby: &Ruby, rb_self: &Self) -> Result<RHash, Error> {
-        counters(ruby, rb_self.consumer(ruby)?.stats())
+        let Records { skipped, refused } = &rb_self.1;
+        let mut stats = rb_self.consumer(ruby)?.stats();
+        stats.extend(
+            [("skipped", skipped), ("refused", refused)]
+                .map(|(name, count)| (name, count.load(Ordering::Relaxed))),
+        );
+        counters(ruby, stats)
     }
 
     /// Up to `count` dead letters after `after`, each a Hash.
@@ -270,6 +301,8 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("take_for", method!(entry::method1(NativeEventConsumer::take_for), 1))?;
     class.define_method("take_ready", method!(entry::method0(NativeEventConsumer::take_ready), 0))?;
     class.define_method("take_batch", method!(entry::method2(NativeEventConsumer::take_batch), 2))?;
+    class.define_method("skip", method!(entry::method1(NativeEventConsumer::skip), 1))?;
+    class.define_method("refuse", method!(entry::method1(NativeEventConsumer::refuse), 1))?;
     class.define_method("give_back", method!(entry::method1(NativeEventConsumer::give_back), 1))?;
     class.define_method("done", method!(entry::method1(NativeEventConsumer::done), 1))?;
     class.define_method("retry", method!(entry::method2(NativeEventConsumer::retry), 2))?;

@@ -19,6 +19,8 @@ pub struct Progress {
     pub delivered: StreamId,
     /// How many entries were delivered and not acknowledged; with an order 0, because those are not delivered.
     pub pending: u64,
+    /// Nothing before it is delivered any more: the lowest pending id, or `delivered`.
+    pub floor: StreamId,
 }
 
 /// One process's part in a consumer: it hands out events, and is told what became of them.

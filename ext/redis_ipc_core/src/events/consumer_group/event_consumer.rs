@@ -388,11 +388,14 @@ impl Consumer for EventConsumer {
         let reply = self.ask(&lag::progress(&self.consumer.stream, &self.consumer.group))?;
         let read = match &reply {
             Value::Array(facts) => match facts.as_slice() {
-                [last, delivered, Value::Int(pending)] => {
-                    replies::id(last).zip(replies::id(delivered)).map(|(last, delivered)| Progress {
+                [last, delivered, Value::Int(pending), lowest] => {
+                    let ids = replies::id(last).zip(replies::id(delivered)).zip(replies::id(lowest));
+                    ids.map(|((last, delivered), lowest)| Progress {
                         last,
                         delivered,
                         pending: u64::try_from(*pending).unwrap_or(0),
+                        // After `seek` the group may go on before what is pending.
+                        floor: lowest.min(delivered),
                     })
                 }
                 _ => None,

@@ -54,7 +54,7 @@ return lag and math.min(lag, length) or nil
 ";
 
 /// Returns the last id of the stream KEYS[1], that which was last delivered to the group ARGV[1], and how many entries
-/// are pending in the group.
+/// are pending in the group, and the lowest id of these, or that which was last delivered.
 const PROGRESS: &str = r"
 local facts = redis.call('XINFO', 'STREAM', KEYS[1])
 local last = '0-0'
@@ -62,9 +62,13 @@ for i = 1, #facts, 2 do if facts[i] == 'last-generated-id' then last = facts[i +
 for _, flat in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
   local group = {}
   for i = 1, #flat, 2 do group[flat[i]] = flat[i + 1] end
-  if group.name == ARGV[1] then return {last, group['last-delivered-id'], group.pending} end
+  if group.name == ARGV[1] then
+    local delivered = group['last-delivered-id']
+    local lowest = redis.call('XPENDING', KEYS[1], ARGV[1])[2] or delivered
+    return {last, delivered, group.pending, lowest}
+  end
 end
-return {last, '0-0', 0}
+return {last, '0-0', 0, '0-0'}
 ";
 
 /// Returns the command that asks for the lag of `group`.

@@ -234,7 +234,8 @@ impl LaneConsumer {
     fn reached(&self) -> Result<Progress, Error> {
         let last = self.keeper.source.facts()?.map(|facts| facts.last).unwrap_or_default();
         let positions = self.keeper.checkpoints()?.into_iter().map(|checkpoint| checkpoint.position);
-        Ok(Progress { last, delivered: positions.min().unwrap_or_default(), pending: 0 })
+        let delivered = positions.min().unwrap_or_default();
+        Ok(Progress { last, delivered, pending: 0, floor: delivered })
     }
 
     fn lag_of(&self) -> Result<Option<u64>, Error> {

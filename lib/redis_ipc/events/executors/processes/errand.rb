@@ -139,6 +139,8 @@ module RedisIPC
             @errands.acquit(events) unless letter == Wire::RETRY
             case letter
             when Wire::DONE then @engine.done(events)
+            when Wire::SKIP then @engine.skip(events)
+            when Wire::REFUSE then @engine.refuse(events)
             when Wire::RETRY then @engine.retry(events.first, word)
             when Wire::BURY then @engine.bury(events.first, word)
             else @engine.give_back(events)

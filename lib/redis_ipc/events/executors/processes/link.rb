@@ -55,6 +55,14 @@ module RedisIPC
             tell(Wire.back(events), events) unless events.empty?
           end
 
+          def skip(events)
+            tell(Wire.skip(events), events)
+          end
+
+          def refuse(events)
+            tell(Wire.refuse(events), events)
+          end
+
           # Says that no verdict follows on the events of the last `take`, if there are some without one.
           def ended
             tell(Wire.ended, []) unless @left.empty?

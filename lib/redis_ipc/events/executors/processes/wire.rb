@@ -9,23 +9,26 @@ module RedisIPC
         #
         # A message with events has their number (4 bytes), and of each the length of its id (4) and the id, how often
         # it was delivered (4), when it was received (8, in ms), whether it may have run (1), its fence and the hash of
-        # its key (8 each, 0 without an order), the number of its fields (4), and of each name and value the length (4)
-        # and the bytes.
+        # its key (8 each, 0 without an order), its lane (4), the number of its fields (4), and of each name and value
+        # the length (4) and the bytes.
         #
-        # A verdict has a letter and the places of events in their message (4 each): `D` they are done, `G` they are
-        # given back, `R` one is tried again after so many seconds (8, a double), `B` one is given up on, for a reason
-        # (the rest). `E` says that no other verdict follows; it is only sent if there are events without one.
+        # A verdict has a letter and the places of events in their message (4 each): `D` they are done, `S` they were
+        # done before, `G` they are given back, `F` a database has refused them, `R` one is tried again after so many
+        # seconds (8, a double), `B` one is given up on, for a reason (the rest). `E` says that no other verdict follows;
+        # it is only sent if there are events without one.
         # @api private
         module Wire
           DONE = "D"
           RETRY = "R"
           BURY = "B"
           BACK = "G"
+          SKIP = "S"
+          REFUSE = "F"
           ENDED = "E"
 
           # An event as a worker process has it.
           # @!attribute place [Integer] its place in the message
-          Event = Struct.new(:id, :deliveries, :received_ms, :redelivered, :fence, :key_hash, :fields, :place) do
+          Event = Struct.new(:id, :deliveries, :received_ms, :redelivered, :fence, :key_hash, :lane, :fields, :place) do
             # @return [Integer] the milliseconds of its id
             def ms
               id.to_i
@@ -60,6 +63,16 @@ module RedisIPC
             # (see done)
             def back(events)
               [BACK, *events.map(&:place)].pack("aN*")
+            end
+
+            # (see done)
+            def skip(events)
+              [SKIP, *events.map(&:place)].pack("aN*")
+            end
+
+            # (see done)
+            def refuse(events)
+              [REFUSE, *events.map(&:place)].pack("aN*")
             end
 
             # @param event [Event]
@@ -106,7 +119,7 @@ module RedisIPC
               id = native.id
               fields = native.fields
               message << [id.bytesize, id, native.deliveries, native.received_ms, native.redelivered? ? 1 : 0,
-                          native.fence.to_i, native.key_hash.to_i, fields.size].pack("Na*NQ>CQ>Q>N")
+                          native.fence.to_i, native.key_hash.to_i, native.lane.to_i, fields.size].pack("Na*NQ>CQ>Q>NN")
               fields.each { |name, value| message << [name.bytesize, name, value.bytesize, value].pack("Na*Na*") }
             end
 
@@ -115,8 +128,8 @@ module RedisIPC
               deliveries = reader.number
               received = reader.long
               redelivered = reader.byte == 1
-              order = [reader.long, reader.long]
-              order = [nil, nil] if order.first.zero?
+              order = [reader.long, reader.long, reader.number]
+              order = [nil, nil, nil] if order.first.zero?
               fields = Array.new(reader.number) { [reader.text, reader.text] }.to_h.freeze
               Event.new(id, deliveries, received, redelivered, *order, fields, place).freeze
             end

@@ -1,0 +1,72 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  module Events
+    class ExactlyOnce
+      # Deletes rows that nobody needs any more, now and then, in a thread of the process that is connected.
+      # @api private
+      class Pruner
+        # Seconds.
+        EVERY = 60
+        private_constant :EVERY
+
+        # @param setup [Setup]
+        # @param label [String] for the name of the thread
+        # @yieldparam exception [Exception] what the database raised
+        def initialize(setup, label, &report)
+          @setup = setup
+          @label = label
+          @report = report
+          @mutex = Mutex.new
+          @changed = ConditionVariable.new
+        end
+
+        # @param engine [Native::EventConsumer]
+        # @return [void]
+        def start(engine)
+          return unless @setup.exactly_once
+
+          @thread = Thread.new { prune(engine) until rested? }
+          ThreadPool.name_thread(@thread, "event pruner #{@label}")
+        end
+
+        # (see ThreadPool#retire)
+        def retire
+          @mutex.synchronize do
+            @retired = true
+            @changed.broadcast
+          end
+        end
+
+        # (see ThreadPool#join)
+        def join(deadline)
+          @thread&.join([deadline - Monotonic.now, 0].max)
+        end
+
+        # (see ThreadPool#current?)
+        def current?
+          Thread.current.equal?(@thread)
+        end
+
+        private
+
+        # @return [Boolean] whether the consumer stops. Not all processes prune at the same moment
+        def rested?
+          @mutex.synchronize do
+            @changed.wait(@mutex, EVERY * rand(0.5..1.5)) unless @retired
+            @retired
+          end
+        end
+
+        def prune(engine)
+          floor = engine.progress.last.to_i
+          @setup.exactly_once&.prune(floor) { !@retired }
+        rescue CallError
+          # The consumer tells of a Redis that is away.
+        rescue StandardError => e
+          @report.call(e)
+        end
+      end
+    end
+  end
+end

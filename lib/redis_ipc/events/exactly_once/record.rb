@@ -1,0 +1,55 @@
+# frozen_string_literal: true
+
+require "digest"
+
+module RedisIPC
+  module Events
+    class ExactlyOnce # rubocop:disable Style/Documentation -- in exactly_once.rb
+      # An event, as its row has it.
+      # @!attribute event_id [String] the entry's id, or `id:` and the id that its publisher gave it
+      # @!attribute ms [Integer] of the entry's id
+      # @!attribute spot [Array(Integer, Integer), nil] the lane and its epoch; nil without an order
+      # @api private
+      Record = Struct.new(:native, :event, :event_id, :ms, :spot) do
+        # @return [Boolean] whether it was marked as failed
+        def failed?
+          !event.failure.nil?
+        end
+      end
+
+      # How a row is made of an event.
+      class << Record
+        # The most that a column of 8 bytes with a sign holds.
+        MOST = (2**63) - 1
+        # What a part of a consumer's name may have as it is. `/` separates the parts.
+        PLAIN = /[^A-Za-z0-9\-_.:{}]/n
+        # Bytes.
+        LONGEST = 255
+        private_constant :MOST, :PLAIN, :LONGEST
+
+        # @param native [Native::StreamEvent]
+        # @param event [ChangeEvent]
+        # @return [Record]
+        def of(native, event)
+          given = event.publisher_id
+          id = given ? "id:#{text(given)}" : native.id
+          new(native, event, id, [native.ms, MOST].min, ([native.lane, native.fence] if native.fence))
+        end
+
+        # @param name [String] of a stream or a group
+        # @return [String] it, for the tables
+        def part(name)
+          name.b.gsub(PLAIN) { |byte| format("%%%02X", byte.ord) }.force_encoding(Encoding::UTF_8)
+        end
+
+        private
+
+        # PostgreSQL's text holds no other bytes.
+        def text(id)
+          plain = id.encoding == Encoding::UTF_8 && !id.include?("\0") && id.bytesize <= LONGEST
+          plain ? id : Digest::SHA256.hexdigest(id)
+        end
+      end
+    end
+  end
+end

@@ -1,0 +1,144 @@
+# frozen_string_literal: true
+
+require "etc"
+require "fileutils"
+require "open3"
+require "tmpdir"
+
+# Databases for examples: files of SQLite, and a cluster of PostgreSQL of the suite's own.
+module Databases
+  # A cluster in a folder of its own, with a socket there and no port. It is started once, by the first example that
+  # needs it. PostgreSQL does not run as root.
+  class Cluster
+    class << self
+      # Why there is none; nil if there is one.
+      def missing
+        return @missing if defined?(@missing)
+
+        @missing = why_missing
+      end
+
+      def shared
+        @shared ||= new
+      end
+
+      def stop_shared
+        @shared&.stop
+        @shared = nil
+      end
+
+      # Returns the newest that is installed.
+      def binaries
+        found = ENV.fetch("PATH").split(":") + Dir["/usr/lib/postgresql/*/bin"].sort_by { |path| -path[/\d+/].to_i }
+        found.reverse.uniq.reverse.find { |folder| %w[initdb postgres].all? { |name| own?(File.join(folder, name)) } }
+      end
+
+      private
+
+      # A wrapper of a distribution may do something else.
+      def own?(file)
+        File.executable?(file) && File.realpath(file).include?("postgresql")
+      end
+
+      def why_missing
+        gem "pg"
+        return "PostgreSQL is not installed (apt-get install postgresql)" unless binaries
+
+        "no user postgres to run PostgreSQL as" if Process.uid.zero? && !user?
+      rescue LoadError
+        "the gem pg is not installed (apt-get install ruby-pg)"
+      end
+
+      def user?
+        Etc.getpwnam("postgres")
+        true
+      rescue ArgumentError
+        false
+      end
+    end
+
+    attr_reader :folder
+
+    def initialize
+      @folder = Dir.mktmpdir("redis_ipc_pg")
+      FileUtils.chown("postgres", nil, @folder) if Process.uid.zero?
+      @data = File.join(@folder, "data")
+      run("initdb", "--pgdata", @data, "--username", "spec", "--auth", "trust", "--no-sync", "--encoding", "UTF8",
+          "--no-locale")
+      @pid = Process.spawn(*as_user(program("postgres")), "-D", @data, "-k", @folder, "-c", "listen_addresses=",
+                           "-c", "fsync=off", in: :close, %i[out err] => File.join(@folder, "log"))
+      wait_until_ready
+    end
+
+    def settings
+      { adapter: "postgresql", host: @folder, username: "spec", database: "postgres" }
+    end
+
+    def stop
+      Process.kill(:INT, @pid)
+      Process.wait(@pid)
+    ensure
+      FileUtils.remove_entry(@folder, true)
+    end
+
+    private
+
+    def program(name)
+      File.join(self.class.binaries, name)
+    end
+
+    def run(name, *arguments)
+      output, status = Open3.capture2e(*as_user(program(name)), *arguments, chdir: @folder)
+      raise output unless status.success?
+    end
+
+    def as_user(*command)
+      Process.uid.zero? ? ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", *command] : command
+    end
+
+    def wait_until_ready
+      require "pg"
+      deadline = Process.clock_gettime(Process::CLOCK_MONOTONIC) + 20
+      begin
+        PG.connect(host: @folder, user: "spec", dbname: "postgres").close
+      rescue PG::ConnectionBad
+        raise File.read(File.join(@folder, "log")) if Process.clock_gettime(Process::CLOCK_MONOTONIC) > deadline
+
+        sleep 0.05
+        retry
+      end
+    end
+  end
+
+  # Returns the settings of a database for ActiveRecord, without tables.
+  def database(kind)
+    return sqlite unless kind == :postgresql
+
+    skip Cluster.missing if Cluster.missing
+    Cluster.shared.settings.tap { |settings| empty(settings) }
+  end
+
+  def remove_databases
+    @folders&.each { |folder| FileUtils.remove_entry(folder, true) }
+  end
+
+  private
+
+  def sqlite
+    folder = Dir.mktmpdir("redis_ipc_db")
+    (@folders ||= []) << folder
+    { adapter: "sqlite3", database: File.join(folder, "spec.sqlite3"), timeout: 5_000 }
+  end
+
+  def empty(settings)
+    connection = PG.connect(host: settings[:host], user: settings[:username], dbname: settings[:database])
+    connection.exec("SET client_min_messages = warning; DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+  ensure
+    connection&.close
+  end
+end
+
+RSpec.configure do |config|
+  config.include Databases
+  config.after(:suite) { Databases::Cluster.stop_shared }
+end
