@@ -182,6 +182,10 @@ module RedisIPC
         @concurrency = Concurrency.of(name, state.said(:concurrency) || { threads: THREADS })
         return unless concurrency.kind == :ractors
 
+        if exactly_once
+          Check.refuse("exactly_once of #{name} needs threads:, fibers: or processes: the connection to the database " \
+                       "belongs to the main Ractor")
+        end
         procs = []
         procs << "on(type) { }: define call(event)" if invoker.types?
         procs << "a processor: define call(event)" if state.said(:processor)
