@@ -14,8 +14,8 @@ module RedisIPC
         #
         # A verdict has a letter and the places of events in their message (4 each): `D` they are done, `S` they were
         # done before, `G` they are given back, `F` a database has refused them, `R` one is tried again after so many
-        # seconds (8, a double), `B` one is given up on, for a reason (the rest). `E` says that no other verdict follows:
-        # it is only sent if there are events without one.
+        # seconds (8, a double), `B` one is given up on, for a reason (the rest). `E`: no other verdict follows; it is
+        # only sent if there are events without one.
         # @api private
         module Wire
           DONE = "D"
