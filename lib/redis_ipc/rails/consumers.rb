@@ -135,10 +135,11 @@ module RedisIPC
         @announcer.info("redis_ipc consumes #{place} no more") unless new && Events::Hosting.place(new) == place
       end
 
+      # Leaves alone what somebody else has paused.
       def hold
-        fresh = @running.values.reject(&:paused?)
-        fresh.each { |consumer| paused(consumer) }
-        @held |= fresh.map(&:name)
+        ours = @running.values.select { |consumer| @paused || !consumer.paused? }
+        ours.each { |consumer| paused(consumer) }
+        @held |= ours.map(&:name)
       end
 
       def release
