@@ -13,11 +13,15 @@ RSpec.describe "events among processes" do
         config.redis_options = { url: ENV.fetch("REDIS_URL") }
         config.logger = Logger.new(IO::NULL)
       end
+      # No handler says anything before the process is ready.
+      ready = Thread::Queue.new
       subscription = RedisIPC::Events.consume(stream: "orders", group: #{group.inspect}, from: :beginning,
                                               #{options}) do |event|
+        ready.pop
         #{handler}
       end
       say("ready")
+      ready.close
       $stdin.gets
       subscription.stop
       say("stopped")
