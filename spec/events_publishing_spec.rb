@@ -49,6 +49,26 @@ RSpec.describe "publishing" do
     end
   end
 
+  it "can be interrupted while Redis hangs, from many threads and in a fork" do
+    server = start_server
+    gated = GatedServer.new(server.path, commands: %w[XADD])
+    options = gated.redis_options
+    publish = ->(data) { RedisIPC::Events.publish("orders", data, redis_options: options) }
+    publish.call(0)
+    gated.gate = Queue.new
+    expect { Timeout.timeout(0.1) { publish.call(1) } }.to raise_error(Timeout::Error)
+    gated.gate << :pass
+    next_of(gated.arrivals)
+    gated.gate = nil
+    Array.new(10) { |number| Thread.new { publish.call(number + 2) } }.each(&:join)
+    status = Process.wait2(fork { exit!(publish.call(12) ? 0 : 1) }).last
+    expect(status).to be_success
+    eventually { server.client.xlen("orders") == 13 }
+    expect(entries(client: server.client)).to match_array(0..12)
+  ensure
+    gated&.stop
+  end
+
   describe "with the application's id" do
     it "adds an event once, and returns the position of the first" do
       first = publish({ n: 1 }, id: "row 1", type: "order.paid", key: 7)

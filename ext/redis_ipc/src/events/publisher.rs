@@ -4,7 +4,8 @@ use crate::codec::options::options_value;
 use crate::ruby::classes::settle_class;
 use crate::ruby::entry;
 use crate::ruby::errors;
-use crate::ruby::gvl::{read_bytes, wait_for_thread};
+use crate::ruby::gvl::read_bytes;
+use crate::ruby::helpers::Helpers;
 use crate::ruby::logins::{self, NativeLogins};
 use crate::ruby::process_bound::ProcessBound;
 use magnus::prelude::*;
@@ -15,7 +16,10 @@ use std::time::Duration;
 
 /// A publisher, and the process it belongs to.
 #[magnus::wrap(class = "RedisIPC::Native::EventPublisher", free_immediately, size)]
-pub struct NativeEventPublisher(ProcessBound<Arc<Publisher>>);
+pub struct NativeEventPublisher {
+    publisher: ProcessBound<Arc<Publisher>>,
+    helpers: Helpers,
+}
 
 impl NativeEventPublisher {
     fn start(ruby: &Ruby, options: RHash, logins: Option<&NativeLogins>) -> Result<Self, Error> {
@@ -24,11 +28,11 @@ impl NativeEventPublisher {
         let mut options = parsed.map_err(|error| errors::raise(ruby, &error))?;
         logins::connect(ruby, logins, &mut options.redis)?;
         let publisher = Publisher::new(&options).map_err(|error| errors::raise(ruby, &error))?;
-        Ok(Self(ProcessBound::new(Arc::new(publisher))))
+        Ok(Self { publisher: ProcessBound::new(Arc::new(publisher)), helpers: Helpers::new() })
     }
 
     fn publisher(&self, ruby: &Ruby) -> Result<&Arc<Publisher>, Error> {
-        self.0.get_or(ruby, "the publisher was made before this process was forked")
+        self.publisher.get_or(ruby, "the publisher was made before this process was forked")
     }
 
     /// Adds events, each an Array of names and values by turns, and the application's id of it or nil. `limits` are the
@@ -46,7 +50,7 @@ impl NativeEventPublisher {
         let events: Vec<NewEvent> = events.into_iter().map(event).collect::<Result<_, _>>()?;
         let options = PublishOptions { trim: trim(limits), remember: seconds(remember) };
         let publish = move || publisher.publish(&stream, &events, options);
-        let published = wait_for_thread(ruby, publish, drop)?.map_err(|error| errors::raise(ruby, &error))?;
+        let published = rb_self.helpers.run(ruby, publish)?.map_err(|error| errors::raise(ruby, &error))?;
         let ids = ruby.ary_from_iter(published.ids.into_iter().map(|id| id.to_string()));
         Ok((ids, published.trimmed.map(|trimmed| row(ruby, trimmed)).transpose()?))
     }
@@ -54,7 +58,7 @@ impl NativeEventPublisher {
     /// Deletes a consumer group.
     fn delete_group(ruby: &Ruby, rb_self: &Self, stream: String, group: String) -> Result<(), Error> {
         let publisher = Arc::clone(rb_self.publisher(ruby)?);
-        let deleted = wait_for_thread(ruby, move || publisher.delete_group(&stream, &group), drop)?;
+        let deleted = rb_self.helpers.run(ruby, move || publisher.delete_group(&stream, &group))?;
         deleted.map_err(|error| errors::raise(ruby, &error))
     }
 
@@ -63,7 +67,7 @@ impl NativeEventPublisher {
     }
 
     fn inherited_sockets(&self) -> Vec<i32> {
-        self.0.inherited().map(|publisher| publisher.inherited_sockets()).unwrap_or_default()
+        self.publisher.inherited().map(|publisher| publisher.inherited_sockets()).unwrap_or_default()
     }
 }
 

@@ -6,6 +6,7 @@ pub mod entry;
 pub mod errors;
 pub mod gc_pressure;
 pub mod gvl;
+pub mod helpers;
 pub mod logins;
 pub mod memo;
 pub mod process_bound;
