@@ -256,4 +256,47 @@ RSpec.describe "events whose handler fails" do
     expect(stopping.join(10)).not_to be_nil
     eventually { redis.xpending("orders", "billing")["consumers"].size <= 1 }
   end
+
+  describe "that are missing" do
+    let(:losses) { Queue.new }
+
+    def watch
+      kept = [got, losses]
+      consume(on_loss: ->(loss) { kept.last << loss }) { |event| kept.first << event.data }
+    end
+
+    it "because the stream was trimmed before they were delivered are counted, by one process" do
+      watch
+      publish(0)
+      expect(next_of(got)).to eq(0)
+      subscription = consumers.last
+      subscription.pause
+      others = watch.tap(&:pause)
+      20.times { |number| publish(1 + number) }
+      redis.xtrim("orders", 7)
+      first = next_of(losses)
+      expect(first).to have_attributes(cause: :trimmed, exact?: true, source: "orders")
+      redis.xtrim("orders", 5)
+      expect(next_of(losses)).to have_attributes(cause: :trimmed, at_most: 2)
+      [subscription, others].each(&:resume)
+      handled = []
+      eventually { subscription.lag.zero? && redis.xpending("orders", "billing")["size"].zero? }
+      handled.push(got.pop) until got.empty?
+      # A read that was open when a consumer was paused may have brought one event.
+      expect(handled).to include(*16..20)
+      expect(first.at_most + 2 + handled.size).to eq(20)
+      expect([subscription, others].sum { |one| one.stats[:losses] }).to eq(2)
+    end
+
+    it "from before the group was made are no loss" do
+      10.times { |number| publish(number) }
+      redis.xtrim("orders", 4)
+      watch
+      expect(Array.new(4) { next_of(got) }).to eq([6, 7, 8, 9])
+      publish(10)
+      expect(next_of(got)).to eq(10)
+      eventually { redis.xinfo(:groups, "orders").first["entries-read"] == 11 }
+      expect(losses).to be_empty
+    end
+  end
 end

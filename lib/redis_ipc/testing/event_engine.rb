@@ -5,8 +5,8 @@ module RedisIPC
     # Stands in for the core's consumer, for one group of one stream.
     # @api private
     class EventEngine
-      COUNTERS = %i[taken redelivered acknowledged unacknowledged deleted suppressed released dead_lettered held resting
-                    reconnections reports_dropped skipped refused].freeze
+      COUNTERS = %i[taken redelivered acknowledged unacknowledged deleted suppressed released dead_lettered losses held
+                    resting reconnections reports_dropped skipped refused].freeze
       private_constant :COUNTERS
 
       @all = {}

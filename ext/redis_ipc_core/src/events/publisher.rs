@@ -1,6 +1,7 @@
 //! Adds events to streams.
 
 use crate::error::{Error, ErrorKind, Fate, Place};
+use crate::events::common::events_key;
 use crate::events::common::options::PublisherOptions;
 use crate::events::lanes;
 use crate::events::sending::{Form, NewEvent, Producers, Sending};
@@ -203,7 +204,7 @@ impl Publisher {
     ///
     /// Redis cannot be reached or refuses.
     pub fn delete_group(&self, stream: &str, group: &str) -> Result<(), Error> {
-        let key = lanes::key(stream, group);
+        let key = events_key::of(stream, group);
         self.connections.run(&key, redis::cmd("DEL").arg(&key))?;
         for name in [lanes::marker(group), group.to_owned()] {
             self.connections.run(stream, redis::cmd("XGROUP").arg("DESTROY").arg(stream).arg(name))?;

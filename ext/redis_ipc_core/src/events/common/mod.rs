@@ -2,8 +2,10 @@
 
 pub mod consumer;
 pub mod dead_event;
+pub mod events_key;
 pub mod in_flight;
 pub mod options;
 pub mod pause;
 pub mod recent_ids;
 pub mod retries;
+pub mod stream_facts;

@@ -3,6 +3,7 @@
 use crate::error::{Error, ErrorKind, Fate, Place};
 use crate::events::common::consumer::{Consumer, Progress};
 use crate::events::common::dead_event::{DeadEvent, NOT_WHOLE};
+use crate::events::common::events_key;
 use crate::events::common::in_flight::InFlight;
 use crate::events::common::options::{ConsumerOptions, From};
 use crate::events::common::pause::Pause;
@@ -12,6 +13,7 @@ use crate::events::consumer_group::acknowledgement::{Acknowledge, Acknowledgemen
 use crate::events::consumer_group::admission::Admission;
 use crate::events::consumer_group::group::Group;
 use crate::events::consumer_group::lag;
+use crate::events::consumer_group::loss_watch::LossWatch;
 use crate::events::consumer_group::timer::Timer;
 use crate::foundation::payload::key_part;
 use crate::foundation::payload::limits::check_name;
@@ -56,6 +58,7 @@ const LATER: Duration = Duration::from_secs(1);
 pub struct EventConsumer {
     consumer: Arc<GroupConsumer>,
     admission: Arc<Admission>,
+    losses: Arc<LossWatch>,
     reader: Arc<GroupReader<Admission>>,
     batch_size: usize,
     reader_thread: Mutex<Option<JoinHandle<()>>>,
@@ -126,6 +129,11 @@ impl EventConsumer {
         let reader = Arc::new(GroupReader::new(reads, Arc::clone(&queue), decides, waker, true));
         let (claims, decides) = (Arc::clone(&consumer), Arc::clone(&admission));
         let take_over = TakeOver::new(claims, queue, decides, options.lease, Some(options.attempts));
+        let losses = Arc::new(LossWatch {
+            consumer: Arc::clone(&consumer),
+            key: events_key::of(stream, &consumer.group),
+            losses: Counter::default(),
+        });
         let timer = Timer {
             consumer: Arc::clone(&consumer),
             admission: Arc::clone(&admission),
@@ -133,11 +141,13 @@ impl EventConsumer {
             lease: options.lease,
             reading: Arc::clone(&reader.read_cancel),
             master_watch: MasterWatch::default(),
+            losses: Arc::clone(&losses),
             news: News::default(),
         };
         let started = Self {
             consumer,
             admission,
+            losses,
             reader,
             batch_size: options.batch_size,
             reader_thread: Mutex::default(),
@@ -479,6 +489,7 @@ impl Consumer for EventConsumer {
             ("suppressed", self.admission.suppressed.get()),
             ("released", stats.released.get()),
             ("dead_lettered", stats.dead_lettered.get()),
+            ("losses", self.losses.losses.get()),
             ("reconnections", stats.reconnections.get()),
             ("reports_dropped", stats.reports_dropped.get()),
             ("held", self.admission.queue.len() as u64),

@@ -56,6 +56,21 @@ end
 return 1
 ";
 
+/// Creates the group ARGV[1] of the stream KEYS[1] at ARGV[2], and tells Redis how many entries the stream has had up to
+/// there, where that is known: else trimming could not be told from reading. Returns 0 if there is a group.
+const MAKE: &str = r"
+local made = redis.pcall('XGROUP', 'CREATE', KEYS[1], ARGV[1], ARGV[2], 'MKSTREAM')
+if made.err then return string.find(made.err, 'BUSYGROUP', 1, true) and 0 or made end
+local flat, facts = redis.call('XINFO', 'STREAM', KEYS[1]), {}
+for i = 1, #flat, 2 do facts[flat[i]] = flat[i + 1] end
+local added = facts['entries-added']
+local read = added and (ARGV[2] == '$' and added or ARGV[2] == '0' and added - facts.length)
+if read then
+  redis.call('XGROUP', 'SETID', KEYS[1], ARGV[1], ARGV[2] == '$' and facts['last-generated-id'] or '0', 'ENTRIESREAD', read)
+end
+return 1
+";
+
 /// The consumer group of one consumer.
 pub struct Group {
     consumer: Arc<GroupConsumer>,
@@ -95,12 +110,17 @@ impl Group {
 
     fn make(&self, connection: &mut Connection) -> RedisResult<()> {
         let GroupConsumer { stream, group, .. } = &*self.consumer;
-        let mut create = redis::cmd("XGROUP");
-        create.arg("CREATE").arg(stream).arg(group).arg(self.from.argument()).arg("MKSTREAM");
-        match connection.run(&create) {
-            Err(error) if error.code() == Some("BUSYGROUP") => Ok(()),
-            made => made.map(|_| self.is_made_here.store(true, Ordering::Relaxed)),
+        let mut create = redis::cmd("EVAL");
+        create.arg(MAKE).arg(1).arg(stream).arg(group).arg(self.from.argument());
+        if connection.run(&create)? == redis::Value::Int(1) {
+            self.is_made_here.store(true, Ordering::Relaxed);
         }
+        Ok(())
+    }
+
+    /// Returns the last entry that is known to have been delivered to the group.
+    pub fn reached(&self) -> StreamId {
+        self.reached.lock().unwrap_or_default()
     }
 
     /// Whether the group did not exist when this consumer started.

@@ -6,4 +6,5 @@ mod admission;
 pub mod event_consumer;
 mod group;
 mod lag;
+mod loss_watch;
 mod timer;

@@ -3,6 +3,7 @@
 use crate::error::{Error, ErrorKind};
 use crate::events::common::in_flight::InFlight;
 use crate::events::consumer_group::admission::Admission;
+use crate::events::consumer_group::loss_watch::LossWatch;
 use crate::foundation::redis::group_consumer::admission::Admission as _;
 use crate::foundation::redis::group_consumer::consumer::{Delivered, GroupConsumer};
 use crate::foundation::redis::group_consumer::take_over::TakeOver;
@@ -24,6 +25,8 @@ const SWEEP: Duration = Duration::from_secs(60);
 const SOON: Duration = Duration::from_millis(10);
 /// How often it checks for events that others gave back, where a lease is long.
 const RELEASED: Duration = Duration::from_secs(1);
+/// How often it checks whether the stream has lost what the group was not delivered.
+const LOSSES: Duration = Duration::from_secs(1);
 /// The pause before it tries again to record a retry in Redis.
 const LATER: Duration = Duration::from_secs(1);
 
@@ -41,6 +44,8 @@ pub struct Timer {
     pub reading: Arc<ReadCancel>,
     /// The check for a new master.
     pub master_watch: MasterWatch,
+    /// The check for losses.
+    pub losses: Arc<LossWatch>,
     /// The last reported failure.
     pub news: News,
 }
@@ -92,6 +97,7 @@ impl Timer {
             Task::new(LATER, Self::report_full),
             Task::new(CLOCK, |timer| timer.consumer.read_clock()),
             Task::new(SWEEP, |timer| timer.admission.group.sweep()),
+            Task::new(LOSSES, |timer| timer.losses.check(&timer.admission.group)),
         ];
         if self.consumer.endpoint.connector.has_sentinels() {
             tasks.push(Task::new(master_watch::INTERVAL, Self::follow_master));

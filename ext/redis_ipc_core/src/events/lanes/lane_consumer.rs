@@ -3,14 +3,16 @@
 use crate::error::{Error, ErrorKind, Fate, Place};
 use crate::events::common::consumer::{Consumer, Progress};
 use crate::events::common::dead_event::DeadEvent;
+use crate::events::common::events_key;
 use crate::events::common::in_flight::InFlight;
 use crate::events::common::options::{ConsumerOptions, From, Order};
 use crate::events::common::pause::Pause;
 use crate::events::common::retries::Retries;
+use crate::events::common::stream_facts::{self, Facts};
 use crate::events::lanes::checkpoint::{Checkpoint, Tries};
 use crate::events::lanes::keeper::{Due, Keeper};
 use crate::events::lanes::keyer::hash;
-use crate::events::lanes::protocol::{self, Decision, Facts};
+use crate::events::lanes::protocol::{self, Decision};
 use crate::events::lanes::reader::{Reader, Source};
 use crate::events::lanes::schedule::{Role, Schedule};
 use crate::foundation::payload::key_part;
@@ -83,7 +85,7 @@ impl LaneConsumer {
         let connections = Arc::new(Pool::new(Arc::clone(&endpoint.connector), POOL));
         let facts = connections.with(stream, |connection| {
             endpoint.clock.read(connection)?;
-            protocol::read_facts(&connection.run(&protocol::facts(stream))?)
+            stream_facts::read(&connection.run(&stream_facts::command(stream))?)
         })?;
         let schedule = Arc::new(Schedule::new(options.prefetch, options.attempts, options.remember_ids));
         let room = options.room();
@@ -101,7 +103,7 @@ impl LaneConsumer {
         let dead = format!("{stream}:dead:{}", key_part::encode(group));
         let keeper = Arc::new(Keeper {
             source: Arc::clone(&source),
-            key: protocol::key(stream, group),
+            key: events_key::of(stream, group),
             group: group.to_owned(),
             instance: IdSource::default().next()?.to_string(),
             lease: options.lease,

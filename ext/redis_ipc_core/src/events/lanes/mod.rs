@@ -20,4 +20,4 @@ mod schedule_tests;
 #[cfg(test)]
 mod takeover_model;
 
-pub use protocol::{key, marker};
+pub use protocol::marker;

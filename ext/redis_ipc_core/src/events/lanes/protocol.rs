@@ -13,9 +13,8 @@
 //! | `a:LANE:ID` | what someone decided about a dead letter: `retry LETTER` or `drop LETTER` |
 
 use crate::events::lanes::checkpoint::Checkpoint;
-use crate::foundation::payload::key_part;
 use crate::foundation::payload::stream_entry::StreamId;
-use crate::foundation::redis::resp::replies::{self, unexpected};
+use crate::foundation::redis::resp::replies::unexpected;
 use redis::{Cmd, RedisResult, Value};
 use std::collections::HashMap;
 
@@ -119,17 +118,6 @@ else redis.call('XGROUP', 'SETID', KEYS[1], ARGV[1], ARGV[2], 'ENTRIESREAD', ARG
 return 1
 ";
 
-/// Returns what is known of a stream without its entries: how many it has had, how many it has, the ids of the first
-/// and the last, and the highest that was deleted by its id. Nil if there is none.
-const FACTS: &str = r"
-if redis.call('EXISTS', KEYS[1]) == 0 then return false end
-local info, facts = redis.call('XINFO', 'STREAM', KEYS[1]), {}
-for i = 1, #info, 2 do facts[info[i]] = info[i + 1] end
-local first = facts['first-entry']
-return { facts['entries-added'] or -1, facts.length, first and first[1] or '0-0', facts['last-generated-id'],
-  facts['max-deleted-entry-id'] or '0-0' }
-";
-
 /// What an instance says of itself, each third of a lease.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Beat {
@@ -212,33 +200,6 @@ pub enum Then {
     Calm,
     /// Its owner gives it up.
     Free,
-}
-
-/// What is known of a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Facts {
-    /// How many entries it has had. `None` if the server does not know.
-    pub added: Option<u64>,
-    /// How many it has.
-    pub length: u64,
-    /// The id of the first one; zero if there is none.
-    pub first: StreamId,
-    /// The id of the last one that was added.
-    pub last: StreamId,
-    /// The highest id that was deleted by its id.
-    pub deleted: StreamId,
-}
-
-impl Facts {
-    /// Returns how many entries are gone from the beginning of the stream, and others that were deleted.
-    pub fn gone(&self) -> Option<u64> {
-        self.added?.checked_sub(self.length)
-    }
-}
-
-/// Returns the key of the hash.
-pub fn key(stream: &str, group: &str) -> String {
-    format!("{stream}:events:{}", key_part::encode(group))
 }
 
 impl Beat {
@@ -377,37 +338,6 @@ pub fn mark(stream: &str, group: &str, lowest: &Checkpoint) -> Cmd {
         None => mark.arg(-1),
     };
     mark
-}
-
-/// Returns the command that asks for the [`Facts`] of a stream.
-pub fn facts(stream: &str) -> Cmd {
-    let mut facts = redis::cmd("EVAL_RO");
-    facts.arg(FACTS).arg(1).arg(stream);
-    facts
-}
-
-/// Reads the reply to [`facts`]. `None` if there is no stream.
-///
-/// # Errors
-///
-/// The reply has another shape.
-pub fn read_facts(reply: &Value) -> RedisResult<Option<Facts>> {
-    if *reply == Value::Nil {
-        return Ok(None);
-    }
-    let parse = || {
-        let [Value::Int(added), Value::Int(length), first, last, deleted] = items(reply)? else {
-            return None;
-        };
-        Some(Facts {
-            added: u64::try_from(*added).ok(),
-            length: u64::try_from(*length).ok()?,
-            first: replies::id(first)?,
-            last: replies::id(last)?,
-            deleted: replies::id(deleted)?,
-        })
-    };
-    parse().map(Some).ok_or_else(unexpected)
 }
 
 fn items(value: &Value) -> Option<&[Value]> {

@@ -5,8 +5,8 @@ use crate::error::Error;
 use crate::events::common::dead_event::{UNREADABLE, not_whole};
 use crate::events::common::in_flight::{InFlight, InLane};
 use crate::events::common::options::Order;
+use crate::events::common::stream_facts::{self, Facts};
 use crate::events::lanes::keyer::{hash, lane};
-use crate::events::lanes::protocol::{Facts, facts, read_facts};
 use crate::events::lanes::schedule::{Candidate, Role, Schedule, Start};
 use crate::foundation::payload::fields::{Fields, Room};
 use crate::foundation::payload::loss::{Cause, Loss};
@@ -62,7 +62,9 @@ impl Source {
     ///
     /// Redis cannot be reached or refuses.
     pub fn facts(&self) -> Result<Option<Facts>, Error> {
-        self.connections.with(&self.stream, |connection| read_facts(&connection.run(&facts(&self.stream))?))
+        self.connections.with(&self.stream, |connection| {
+            stream_facts::read(&connection.run(&stream_facts::command(&self.stream))?)
+        })
     }
 
     /// Checks like [`Source::check_on`], on a pooled connection.
@@ -78,7 +80,7 @@ impl Source {
     /// is to begin elsewhere.
     fn check_on(&self, connection: &mut Connection, role: Role, start: Start) -> RedisResult<bool> {
         let Self { endpoint, stream, schedule, .. } = self;
-        let facts = read_facts(&connection.run(&facts(stream))?)?;
+        let facts = stream_facts::read(&connection.run(&stream_facts::command(stream))?)?;
         match compare(facts, start) {
             Finding::Nothing => Ok(false),
             Finding::Counted(ordinal) => {

@@ -1,0 +1,8 @@
+//! The key of what the processes of a consumer share besides its stream and its group.
+
+use crate::foundation::payload::key_part;
+
+/// Returns the key of the hash that the processes of a consumer share.
+pub fn of(stream: &str, group: &str) -> String {
+    format!("{stream}:events:{}", key_part::encode(group))
+}

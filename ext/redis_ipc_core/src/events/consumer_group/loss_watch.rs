@@ -1,0 +1,161 @@
+//! Finds out that a stream has lost entries that the group was not delivered.
+
+use crate::error::Error;
+use crate::events::common::stream_facts::{self, Facts};
+use crate::events::consumer_group::group::Group;
+use crate::foundation::payload::loss::{Cause, Loss};
+use crate::foundation::payload::stream_entry::StreamId;
+use crate::foundation::redis::group_consumer::consumer::GroupConsumer;
+use crate::foundation::redis::resp::replies;
+use crate::foundation::runtime::stats::Counter;
+use redis::{Cmd, Value};
+use std::sync::Arc;
+
+/// Lets one process tell a loss for all. The hash KEYS[1] has under ARGV[1] how much was told; ARGV[2] is to be told now.
+/// Returns what was told before, or nil if this was. With `is` in ARGV[3] anything else is more, else a larger number is.
+const CLAIM: &str = r"
+local told = redis.call('HGET', KEYS[1], ARGV[1])
+local is_told
+if ARGV[3] == 'is' then is_told = told == ARGV[2] else is_told = tonumber(told or '0') >= tonumber(ARGV[2]) end
+if is_told then return false end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+return told or '0'
+";
+
+/// Watches the stream of a group.
+pub struct LossWatch {
+    /// The consumer.
+    pub consumer: Arc<GroupConsumer>,
+    /// The key of the hash by which the processes of the group agree who tells a loss.
+    pub key: String,
+    /// How many losses were told here.
+    pub losses: Counter,
+}
+
+/// What is missing.
+#[derive(Debug, PartialEq, Eq)]
+enum Finding {
+    Nothing,
+    /// So many entries are gone from the beginning of the stream, and the group was delivered only `read` of these.
+    Trimmed {
+        gone: u64,
+        read: u64,
+    },
+    /// The stream ends before what the group was delivered.
+    RolledBack,
+}
+
+impl LossWatch {
+    /// Checks once.
+    ///
+    /// # Errors
+    ///
+    /// Redis cannot be reached or refuses.
+    pub fn check(&self, group: &Group) -> Result<(), Error> {
+        let GroupConsumer { stream, connections, group: name, .. } = &*self.consumer;
+        let reached = group.reached();
+        let found = connections.with(stream, |connection| {
+            let groups = connection.run(redis::cmd("XINFO").arg("GROUPS").arg(stream))?;
+            Ok((groups, stream_facts::read(&connection.run(&stream_facts::command(stream))?)?))
+        })?;
+        let (groups, Some(facts)) = found else { return Ok(()) };
+        let Some((delivered, read)) = position(&groups, name) else { return Ok(()) };
+        match compare(&facts, delivered, read, reached) {
+            Finding::Nothing => Ok(()),
+            Finding::Trimmed { gone, read } => {
+                let Some(told) = self.claim("trimmed", &gone.to_string(), "more")? else { return Ok(()) };
+                let at_most = gone - read.max(told);
+                let is_exact = facts.deleted <= delivered;
+                self.tell(Cause::Trimmed, delivered, facts.first, Some(at_most), is_exact);
+                Ok(())
+            }
+            Finding::RolledBack => {
+                group.move_to(facts.last);
+                if self.claim("rolled_back", &format!("{} {reached}", facts.last), "is")?.is_some() {
+                    self.tell(Cause::RolledBack, facts.last, reached, None, false);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Returns how much was told before, if this process is to tell the rest.
+    fn claim(&self, field: &str, value: &str, mode: &str) -> Result<Option<u64>, Error> {
+        let mut claim = redis::cmd("EVAL");
+        claim.arg(CLAIM).arg(1).arg(&self.key).arg(field).arg(value).arg(mode);
+        Ok(told(&self.run(&claim)?))
+    }
+
+    fn run(&self, command: &Cmd) -> Result<Value, Error> {
+        self.consumer.connections.run(&self.key, command)
+    }
+
+    fn tell(&self, cause: Cause, since: StreamId, until: StreamId, at_most: Option<u64>, is_exact: bool) {
+        self.losses.increment();
+        let endpoint = &self.consumer.endpoint;
+        endpoint.reporter.loss(Loss {
+            source: self.consumer.stream.clone(),
+            node: endpoint.connector.address().to_owned(),
+            cause,
+            since_ms: (since != StreamId::default()).then_some(since.ms),
+            until_ms: if until == StreamId::default() { endpoint.clock.now() } else { until.ms },
+            at_most,
+            is_exact,
+        });
+    }
+}
+
+fn told(reply: &Value) -> Option<u64> {
+    match reply {
+        Value::BulkString(told) => Some(std::str::from_utf8(told).ok()?.parse().unwrap_or(0)),
+        _ => None,
+    }
+}
+
+/// Returns what was last delivered to the group, and how many entries the stream has had up to there.
+fn position(groups: &Value, name: &str) -> Option<(StreamId, Option<u64>)> {
+    let Value::Array(groups) = groups else { return None };
+    groups.iter().find_map(|group| {
+        let Value::Array(facts) = group else { return None };
+        let Some(Value::BulkString(found)) = replies::fact(facts, b"name") else { return None };
+        if found != name.as_bytes() {
+            return None;
+        }
+        let delivered = replies::fact(facts, b"last-delivered-id").and_then(replies::id)?;
+        let read = match replies::fact(facts, b"entries-read") {
+            Some(Value::Int(read)) => u64::try_from(*read).ok(),
+            _ => None,
+        };
+        Some((delivered, read))
+    })
+}
+
+fn compare(facts: &Facts, delivered: StreamId, read: Option<u64>, reached: StreamId) -> Finding {
+    if facts.last < reached {
+        return Finding::RolledBack;
+    }
+    let (Some(gone), Some(read)) = (facts.gone(), read) else { return Finding::Nothing };
+    let is_before_all = facts.length == 0 || delivered < facts.first;
+    if is_before_all && gone > read { Finding::Trimmed { gone, read } } else { Finding::Nothing }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(ms: u64) -> StreamId {
+        StreamId { ms, seq: 0 }
+    }
+
+    #[test]
+    fn what_was_trimmed_undelivered_is_counted() {
+        // Ten entries were added, with the ids 1 to 10; the first six were trimmed.
+        let facts = Facts { added: Some(10), length: 4, first: id(7), last: id(10), deleted: id(0) };
+        let found = |delivered, read| compare(&facts, id(delivered), read, id(delivered));
+        assert_eq!(found(2, Some(2)), Finding::Trimmed { gone: 6, read: 2 });
+        assert_eq!(found(6, Some(6)), Finding::Nothing);
+        assert_eq!(found(8, Some(8)), Finding::Nothing);
+        assert_eq!(found(2, None), Finding::Nothing, "it is not known how many were delivered");
+        assert_eq!(compare(&facts, id(10), Some(10), id(12)), Finding::RolledBack);
+    }
+}
