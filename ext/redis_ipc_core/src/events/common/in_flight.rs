@@ -56,7 +56,8 @@ pub struct InFlight {
     /// The dead letter of which it is tried again, by an ordered consumer.
     pub letter: Option<StreamId>,
     stage: AtomicU8,
-    started: Mutex<Instant>,
+    /// When a worker took it, and how many others it handles first.
+    started: Mutex<(Instant, usize)>,
     /// It was tried here before: so it is none that crashes its consumers.
     is_retry: bool,
     /// The next try does not count, because this one did not end by a fault of the event.
@@ -76,7 +77,7 @@ impl InFlight {
             spot: None,
             letter: None,
             stage,
-            started: Mutex::new(taken),
+            started: Mutex::new((taken, 0)),
             is_retry: false,
             is_uncounted: AtomicBool::new(false),
         }
@@ -95,15 +96,21 @@ impl InFlight {
         self.deliveries > 1 || self.spot.is_some_and(|spot| spot.may_have_run)
     }
 
+    /// Records that a worker has taken it, after `before` others that it handles first.
+    pub fn start_after(&self, before: usize) {
+        self.stage.store(Stage::Running as u8, Ordering::SeqCst);
+        *self.started.lock() = (Instant::now(), before);
+    }
+
     /// Records that a worker has taken it.
     pub fn start(&self) {
-        self.stage.store(Stage::Running as u8, Ordering::SeqCst);
-        *self.started.lock() = Instant::now();
+        self.start_after(0);
     }
 
     /// Returns how long a worker has had it.
     pub fn ran(&self) -> Duration {
-        self.started.lock().elapsed()
+        let (at, before) = *self.started.lock();
+        at.elapsed() / u32::try_from(before + 1).unwrap_or(u32::MAX)
     }
 
     /// Whether it waits for a worker.

@@ -38,8 +38,7 @@ impl Retries {
         state.next += 1;
         state.waiting.insert((due, number), event);
         drop(state);
-        // A thread that has been woken checks all events anyway.
-        let _ = self.wake.0.try_send(());
+        self.wake();
     }
 
     /// Returns when the next event is due.
@@ -60,13 +59,19 @@ impl Retries {
         due
     }
 
+    /// Wakes the thread that waits for retries.
+    pub fn wake(&self) {
+        // A thread that has been woken checks everything anyway.
+        let _ = self.wake.0.try_send(());
+    }
+
     /// Makes all events due.
     pub fn hasten(&self) {
         let (mut state, now) = (self.state.lock(), Instant::now());
         let waiting = std::mem::take(&mut state.waiting);
         state.waiting = waiting.into_iter().map(|((_, number), event)| ((now, number), event)).collect();
         drop(state);
-        let _ = self.wake.0.try_send(());
+        self.wake();
     }
 
     /// Returns how many events wait.

@@ -7,6 +7,7 @@ use crate::events::common::pause::Pause;
 use crate::events::common::recent_ids::RecentIds;
 use crate::events::common::retries::Retries;
 use crate::events::consumer_group::acknowledgement::{Acknowledge, Writer};
+use crate::events::consumer_group::finished::Finished;
 use crate::events::consumer_group::group::Group;
 use crate::foundation::payload::fields::Fields;
 use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
@@ -38,6 +39,8 @@ pub struct Admission {
     pub writer: Arc<Writer>,
     /// The switch by which an operator pauses the consumer.
     pub pause: Pause,
+    /// The events that are done and not acknowledged.
+    pub finished: Finished,
     /// The events that failed and are tried again.
     pub retries: Retries,
     /// The ids of the last events.
@@ -73,7 +76,7 @@ impl admission::Admission for Admission {
             let deliveries = deliveries.get(&entry.id).copied().unwrap_or(1);
             let taken = Delivered { id: entry.id, deliveries };
             match self.examine(taken, entry.fields) {
-                Examined::Runs(event) => Some(Arc::new(event)),
+                Examined::Runs(event) => Some(event),
                 Examined::Done => {
                     done.push(entry.id);
                     None
@@ -105,7 +108,7 @@ impl admission::Admission for Admission {
 
 enum Examined {
     /// It is to be handled.
-    Runs(InFlight),
+    Runs(Arc<InFlight>),
     /// It only needs an acknowledgement.
     Done,
     /// It stays pending, and comes back after a lease.
@@ -135,7 +138,8 @@ impl Admission {
             not_whole(&whole)
         } else {
             let received = self.endpoint.clock.now();
-            return Examined::Runs(InFlight::new(taken.id, fields, taken.deliveries, received));
+            let event = InFlight::new(taken.id, fields, taken.deliveries, received);
+            return Examined::Runs(Arc::new(event));
         };
         match self.give_up(taken, &fields, &reason) {
             Ok(()) => Examined::Done,

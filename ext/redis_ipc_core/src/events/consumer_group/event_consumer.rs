@@ -11,6 +11,7 @@ use crate::events::common::recent_ids::{self, RecentIds};
 use crate::events::common::retries::Retries;
 use crate::events::consumer_group::acknowledgement::{Acknowledge, AcknowledgementContext, Writer};
 use crate::events::consumer_group::admission::Admission;
+use crate::events::consumer_group::finished::Finished;
 use crate::events::consumer_group::group::Group;
 use crate::events::consumer_group::lag;
 use crate::events::consumer_group::loss_watch::LossWatch;
@@ -101,7 +102,7 @@ impl EventConsumer {
             endpoint.connector.is_node_of_cluster();
         }
         let ahead = if options.batch_size > 1 { options.batch_size * options.workers } else { 0 };
-        let queue = Arc::new(WorkQueue::reading_ahead(options.workers, ahead));
+        let queue = Arc::new(WorkQueue::in_steps(options.workers, ahead));
         let context = AcknowledgementContext { consumer: Arc::clone(&consumer), queue: Arc::clone(&queue) };
         let writer = Arc::new(Writer::new(context, (!endpoint.connector.is_cluster()).then_some(first)));
         let dead = format!("{stream}:dead:{}", key_part::encode(&consumer.group));
@@ -112,6 +113,7 @@ impl EventConsumer {
             writer,
             pause: Pause::default(),
             retries: Retries::new(),
+            finished: Finished::default(),
             recent_ids: Mutex::new(RecentIds::new(options.remember_ids)),
             suppressed: Counter::default(),
             dead_letters: DeadLetters::new(Arc::clone(&consumer.connections), dead),
@@ -172,12 +174,8 @@ impl EventConsumer {
     /// Takes the events that are queued, until there are `most` with the first.
     fn with_more(&self, first: Arc<InFlight>, most: usize) -> Vec<Arc<InFlight>> {
         let mut events = vec![first];
-        while events.len() < most
-            && let Some(event) = self.admission.queue.try_take()
-        {
-            event.start();
-            events.push(event);
-        }
+        events.extend(self.admission.queue.take_queued(most.saturating_sub(1)));
+        events.iter().enumerate().for_each(|(place, event)| event.start_after(place));
         events
     }
 
@@ -337,13 +335,10 @@ impl Consumer for EventConsumer {
         let Some(longest) = events.iter().map(|event| event.ran()).max() else { return Ok(()) };
         let done: Vec<StreamId> =
             events.iter().filter(|event| event.finish()).map(|event| event.id).collect();
-        let count = u32::try_from(events.len()).unwrap_or(u32::MAX);
-        self.admission.queue.note_run(longest / count);
-        if done.is_empty() {
-            return Ok(());
-        }
+        self.admission.queue.note_run(longest);
         // One that is closed has let go of them.
-        if self.admission.writer.send(Acknowledge(done)) { Ok(()) } else { Err(self.stopped()) }
+        let Admission { finished, writer, retries, .. } = &*self.admission;
+        if finished.add(done, writer, || retries.wake()) { Ok(()) } else { Err(self.stopped()) }
     }
 
     fn retry(&self, event: &Arc<InFlight>, wait: Duration) -> Result<bool, Error> {
@@ -456,6 +451,7 @@ impl Consumer for EventConsumer {
         }
         let endpoint = &self.consumer.endpoint;
         endpoint.connector.closing().begin();
+        self.admission.finished.close(&self.admission.writer);
         self.admission.writer.close();
         endpoint.stop.stop();
         join(self.timer_thread.lock().take());

@@ -93,7 +93,7 @@ impl LossWatch {
     fn tell(&self, cause: Cause, since: StreamId, until: StreamId, at_most: Option<u64>, is_exact: bool) {
         self.losses.increment();
         let endpoint = &self.consumer.endpoint;
-        endpoint.reporter.loss(Loss {
+        endpoint.reports.loss(Loss {
             source: self.consumer.stream.clone(),
             node: endpoint.connector.address().to_owned(),
             cause,

@@ -4,6 +4,7 @@
 mod acknowledgement;
 mod admission;
 pub mod event_consumer;
+mod finished;
 mod group;
 mod lag;
 mod loss_watch;

@@ -69,12 +69,14 @@ impl Timer {
         let mut tasks = self.tasks();
         loop {
             let due = tasks.iter().filter(|task| (task.needed)(self)).map(|task| task.due);
-            let next = due.chain(self.admission.retries.next_due()).min().unwrap_or_else(Instant::now);
+            let Admission { retries, finished, writer, .. } = &*self.admission;
+            let next = due.chain(retries.next_due()).chain(finished.due()).min().unwrap_or_else(Instant::now);
             let pause = next.saturating_duration_since(Instant::now());
-            if self.consumer.endpoint.stop.pause_or(pause, self.admission.retries.added()) {
+            if self.consumer.endpoint.stop.pause_or(pause, retries.added()) {
                 return;
             }
             failpoint::point();
+            finished.send_due(writer);
             for task in tasks.iter_mut().filter(|task| task.due <= Instant::now()) {
                 if (task.needed)(self) {
                     self.perform(task);

@@ -318,8 +318,7 @@ impl Consumer for LaneConsumer {
         }
         let Some(longest) = events.iter().map(|event| event.ran()).max() else { return Ok(()) };
         let done: Vec<Arc<InFlight>> = events.iter().filter(|event| event.finish()).cloned().collect();
-        let count = u32::try_from(events.len()).unwrap_or(u32::MAX);
-        let lost = self.schedule.finish(&done, Some(longest / count));
+        let lost = self.schedule.finish(&done, Some(longest));
         let stats = &self.keeper.source.endpoint.stats;
         stats.answers_sent.add((done.len() - lost) as u64);
         stats.answers_dropped.add(lost as u64);

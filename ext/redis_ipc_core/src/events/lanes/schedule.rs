@@ -180,7 +180,7 @@ impl State {
             while room > 0
                 && let Some(event) = found.pop()
             {
-                event.start();
+                event.start_after(taken.len());
                 found.running += 1;
                 queue.running += 1;
                 taken.push(event);
@@ -442,11 +442,7 @@ impl Schedule {
                 self.call_keeper();
             }
             if !events.is_empty() {
-                let has_room = state.ready.len() < READY;
-                drop(state);
-                if has_room {
-                    self.room.notify_all();
-                }
+                self.tell_room(&state);
                 return Some(events);
             }
             state = match until {
@@ -484,6 +480,13 @@ impl Schedule {
         lost
     }
 
+    /// Wakes the readers, if there is something for them to do: the ready events have become few, or lanes are behind.
+    fn tell_room(&self, state: &State) {
+        if state.ready.len() <= READY / 2 || state.queues.values().any(|queue| queue.is_behind) {
+            self.room.notify_all();
+        }
+    }
+
     /// Finishes an event that was never begun, because it cannot be handled.
     pub fn dismiss(&self, event: &InFlight) {
         let mut state = self.state.lock();
@@ -506,7 +509,7 @@ impl Schedule {
             1 => self.work.notify_one(),
             _ => self.work.notify_all(),
         }
-        self.room.notify_all();
+        self.tell_room(state);
         if state.queues.values().all(|queue| queue.running == 0) {
             self.idle.notify_all();
         }
@@ -595,7 +598,7 @@ impl Schedule {
     }
 
     fn head_start(&self, state: &State) -> Option<Start> {
-        let has_room = state.ready.len() < READY && !state.lanes_of(Role::Head).is_empty();
+        let has_room = state.ready.len() <= READY / 2 && !state.lanes_of(Role::Head).is_empty();
         has_room.then_some(state.head)
     }
 

@@ -11,7 +11,7 @@ use crate::foundation::runtime::waker::Waker;
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Debug;
 use std::hash::Hash;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// An item of the queue: a request that was taken, until its answer is sent.
@@ -43,6 +43,8 @@ pub struct WorkQueue<H: Held> {
     consumers: usize,
     /// The least number of requests that are read ahead.
     least: usize,
+    /// While more than half of what is read ahead is left, there is no room.
+    in_steps: bool,
     state: Mutex<State<H>>,
     work: Condvar,
     room: Condvar,
@@ -115,9 +117,20 @@ impl<H: Held> WorkQueue<H> {
 
     /// Creates a queue with room for at least `least` requests, for consumers that take several at once.
     pub fn reading_ahead(consumers: usize, least: usize) -> Self {
+        Self::with(consumers, least, false)
+    }
+
+    /// Creates a queue like [`WorkQueue::reading_ahead`] for much that is handled quickly: while more than half of what
+    /// is read ahead is left, there is no room, so that each read brings many.
+    pub fn in_steps(consumers: usize, least: usize) -> Self {
+        Self::with(consumers, least, true)
+    }
+
+    fn with(consumers: usize, least: usize, in_steps: bool) -> Self {
         Self {
             consumers,
             least,
+            in_steps,
             state: Mutex::new(State::new()),
             work: Condvar::new(),
             room: Condvar::new(),
@@ -127,7 +140,22 @@ impl<H: Held> WorkQueue<H> {
 
     /// Returns how many requests may be taken now.
     pub fn room(&self) -> usize {
-        self.state.lock().room(self.consumers, self.least)
+        self.room_in(&self.state.lock())
+    }
+
+    fn room_in(&self, state: &State<H>) -> usize {
+        let room = state.room(self.consumers, self.least);
+        let is_early = self.in_steps && state.waiting == 0 && state.queued.len() > room;
+        if is_early { 0 } else { room }
+    }
+
+    /// Wakes who waits for room, if there is some.
+    fn tell_room(&self, state: MutexGuard<'_, State<H>>) {
+        let has_room = self.room.is_awaited() && self.room_in(&state) > 0;
+        drop(state);
+        if has_room {
+            self.room.notify_one();
+        }
     }
 
     /// Waits until there is room, at most for `time`. Returns 0 if there is none.
@@ -135,7 +163,7 @@ impl<H: Held> WorkQueue<H> {
         let until = Instant::now() + time;
         let mut state = self.state.lock();
         loop {
-            let room = state.room(self.consumers, self.least);
+            let room = self.room_in(&state);
             if room > 0 || state.closed || Instant::now() >= until {
                 return room;
             }
@@ -259,9 +287,19 @@ impl<H: Held> WorkQueue<H> {
 
     /// Takes the next request, if one is queued.
     pub fn try_take(&self) -> Option<Arc<H>> {
-        let held = self.state.lock().queued.pop_front()?;
-        self.room.notify_one();
+        let mut state = self.state.lock();
+        let held = state.queued.pop_front()?;
+        self.tell_room(state);
         Some(held)
+    }
+
+    /// Takes up to `most` requests that are queued.
+    pub fn take_queued(&self, most: usize) -> Vec<Arc<H>> {
+        let mut state = self.state.lock();
+        let count = most.min(state.queued.len());
+        let taken = state.queued.drain(..count).collect();
+        self.tell_room(state);
+        taken
     }
 
     /// Waits for the next request and takes it.
@@ -284,8 +322,7 @@ impl<H: Held> WorkQueue<H> {
         let mut state = self.state.lock();
         loop {
             if let Some(held) = state.queued.pop_front() {
-                drop(state);
-                self.room.notify_one();
+                self.tell_room(state);
                 return Some(Taken::Request(held));
             }
             if state.closed {
@@ -328,8 +365,7 @@ impl<H: Held> WorkQueue<H> {
         let mut state = self.state.lock();
         state.read_ahead.note_run(ran);
         state.stuck = false;
-        drop(state);
-        self.room.notify_one();
+        self.tell_room(state);
         self.answered.notify_all();
     }
 
