@@ -292,7 +292,7 @@ RSpec.describe "events whose handler fails" do
       10.times { |number| publish(number) }
       redis.xtrim("orders", 4)
       watch
-      expect(Array.new(4) { next_of(got) }).to eq([6, 7, 8, 9])
+      expect(Array.new(4) { next_of(got) }).to match_array(6..9)
       publish(10)
       expect(next_of(got)).to eq(10)
       eventually { redis.xinfo(:groups, "orders").first["entries-read"] == 11 }

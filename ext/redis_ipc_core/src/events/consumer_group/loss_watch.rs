@@ -93,7 +93,7 @@ impl LossWatch {
     fn tell(&self, cause: Cause, since: StreamId, until: StreamId, at_most: Option<u64>, is_exact: bool) {
         self.losses.increment();
         let endpoint = &self.consumer.endpoint;
-        endpoint.reports.loss(Loss {
+        endpoint.report_loss(Loss {
             source: self.consumer.stream.clone(),
             node: endpoint.connector.address().to_owned(),
             cause,
