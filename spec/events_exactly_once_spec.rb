@@ -49,7 +49,7 @@ RSpec.describe "events with exactly_once", gem: "rails" do
       while (name = $stdin.gets&.chomp)
         break if name == "stop"
 
-        say(Billing.stats[name.to_sym])
+        say(name.start_with?("Events.") ? RedisIPC.module_eval(name) : Billing.stats[name.to_sym])
       end
       Billing.stop
       say("stopped")
@@ -327,6 +327,38 @@ RSpec.describe "events with exactly_once", gem: "rails" do
         "batch" => [[true, false, false, true], 2, [4, 2, 2, 1, 1], [1, 2], 2]
       )
     end
+  end
+
+  it "wait for their database, and others do not" do
+    script = with_database(database(:sqlite), <<~RUBY)
+      class Away < ActiveRecord::Base
+        self.abstract_class = true
+        establish_connection(adapter: "sqlite3", database: "/nowhere/at/all.sqlite3")
+      end
+      class Events < RedisIPC::Events::Consumer
+        options redis_options: { url: ENV.fetch("REDIS_URL") }
+        def call(_event) = nil
+      end
+      Billing = Class.new(Events).stream("orders", group: "billing").exactly_once(Away)
+      Search = Class.new(Events).stream("orders", group: "search")
+      RedisIPC::Events::Hosting.check(Billing)
+      errors = RedisIPC.const_get(:PatientStart).each([Billing, Search], ->(_) { :redis }, &:start)
+      say(errors.map(&:class), Billing.running?, Search.running?)
+    RUBY
+    expect(ruby(script).line).to eq("RedisIPC::DatabaseUnreachableError false true")
+  end
+
+  it "are handled once more by a replay, which leaves no rows" do
+    settings = database(:sqlite)
+    worker = consuming(settings, body: "order :key")
+    publish_numbers(0..2)
+    eventually { effects(settings).size == 3 }
+    worker.puts("Events.replay(Billing, from: :beginning, group: 'shadow').wait")
+    eventually { effects(settings).size == 6 }
+    expect(worker.line).to eq("true")
+    expect(effects(settings)).to eq([0, 1, 2, 0, 1, 2])
+    names = "SELECT DISTINCT consumer FROM redis_ipc_processed UNION SELECT consumer FROM redis_ipc_lanes"
+    expect(rows(settings, names).flatten).to eq(["orders/billing"])
   end
 
   it "say at the start what is missing or wrong" do

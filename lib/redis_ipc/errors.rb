@@ -72,6 +72,9 @@ module RedisIPC
   # Redis could not be reached for `connect_timeout`.
   class ConnectionError < CallError; end
 
+  # The database could not be reached in which a consumer has its records ({Events::Consumer.exactly_once}).
+  class DatabaseUnreachableError < ConnectionError; end
+
   # A thread could not be started: the user, the service or the container has reached its limit (`ulimit -u`,
   # `TasksMax=` of systemd, `pids.max` of the cgroup). `connect` raises it, and leaves nothing connected then.
   class ThreadLimitError < CallError

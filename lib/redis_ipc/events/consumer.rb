@@ -81,8 +81,8 @@ module RedisIPC
         # is done. An event that Redis delivers again is known by its row, and its handler does not run: what the
         # handler writes to that database is written once. Effects elsewhere may be repeated.
         # @param record [Class, false] a class of ActiveRecord with a connection, to PostgreSQL or SQLite; false: none
-        # @param options [Hash] `keep:` is for how many seconds rows stay at least (86,400); `as:` is the consumer's
-        #   name in the tables, instead of that of the stream and the group, for two Redis servers that have the same
+        # @param options [Hash] `keep:` is for how many seconds rows stay at least (86,400); `server:` is what the
+        #   tables call the Redis server, for consumers of several that have the same stream and group
         # @return [self]
         # @example
         #   exactly_once ActiveRecord::Base

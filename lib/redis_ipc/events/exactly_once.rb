@@ -17,7 +17,7 @@ module RedisIPC
     # of its own, and shared locks do not exclude each other.
     # @api private
     class ExactlyOnce
-      OPTIONS = %i[keep as].freeze
+      OPTIONS = %i[keep server].freeze
       # For how many seconds rows stay at least.
       KEEP = 86_400
       # How many rows are deleted at once.
@@ -53,14 +53,15 @@ module RedisIPC
       # @param record [Class] the class of ActiveRecord whose connection has the transactions
       # @param consumer [Array(String, String)]
       # @param keep [Numeric] for how many seconds rows stay at least
-      # @param as [String, Symbol, nil] the consumer's name in the tables
+      # @param server [String, Symbol, nil] what the tables call the Redis server
       # @raise [ConfigurationError]
-      def initialize(who, record, consumer, keep: KEEP, as: nil)
+      def initialize(who, record, consumer, keep: KEEP, server: nil)
         unless Check.seconds?(keep)
           Check.refuse("keep: of exactly_once in #{who} must be a number of seconds, got #{keep.inspect}")
         end
 
-        name = as ? Check.named("as: of exactly_once", as) : consumer.map { |part| Record.part(part) }.join("/")
+        names = [*(Check.named("server: of exactly_once", server) if server), *consumer]
+        name = names.map { |part| Record.part(part) }.join("/")
         @who = who
         @record = record
         @keep = keep
@@ -75,13 +76,13 @@ module RedisIPC
 
       # Finds out whether the tables are there, once.
       # @raise [ConfigurationError] if they are not, or the database cannot do it
-      # @raise [ConnectionError] if the database cannot be reached
+      # @raise [DatabaseUnreachableError]
       # @return [void]
       def check
         @checked ||= with_connection { |connection| @ledger.on(connection).check(@who) }
       rescue ActiveRecord::ConnectionNotEstablished, ActiveRecord::StatementInvalid => e
-        raise ConnectionError.new("#{@who} cannot reach the database of #{@record}: #{LogText.error(e)}",
-                                  outcome: :not_sent)
+        raise DatabaseUnreachableError.new("#{@who} cannot reach the database of #{@record}: #{LogText.error(e)}",
+                                           outcome: :not_sent)
       end
 
       # Runs the handler of an event, unless it was done before.
@@ -142,6 +143,12 @@ module RedisIPC
           pruned += count
           return pruned if count < PAGE || !yield
         end
+      end
+
+      # Deletes all that the tables have of the consumer.
+      # @return [void]
+      def forget
+        with_connection { |connection| @ledger.on(connection).forget }
       end
 
       private

@@ -31,7 +31,7 @@ module RedisIPC
         # @return [Setup]
         # @raise [ConfigurationError] names the class
         def check(consumer, options = {})
-          ConsumerState.of(consumer).setup(options)
+          ConsumerState.of(consumer).setup(options).tap { |setup| check_tables(setup) }
         rescue ConfigurationError => e
           name = ConsumerState.of(consumer).name
           raise e.message.include?(name) ? e : ConfigurationError.new("#{name}: #{e.message}")
@@ -74,6 +74,14 @@ module RedisIPC
         def place(consumer)
           stream, options = ConsumerState.of(consumer).said(:stream)
           "#{stream}/#{options[:group]}"
+        end
+
+        private
+
+        def check_tables(setup)
+          setup.exactly_once&.check
+        rescue DatabaseUnreachableError
+          # `start` waits for it.
         end
       end
     end

@@ -146,7 +146,8 @@ module RedisIPC
 
       def delete_group
         Publishers.with(@runner.setup.redis_options) { |publisher| publisher.delete_group(stream_name, group_name) }
-      rescue CallError => e
+        @runner.setup.exactly_once&.forget
+      rescue StandardError => e
         @runner.report(e)
       end
     end

@@ -16,7 +16,7 @@ module RedisIPC
         yield one unless away[redis]
         nil
       rescue ConnectionError, CommandError => e
-        away[redis] = e.is_a?(ConnectionError)
+        away[redis] = e.is_a?(ConnectionError) && !e.is_a?(DatabaseUnreachableError)
         e
       end
     end

@@ -114,6 +114,11 @@ module RedisIPC
                    "AND entry_ms < #{Integer(floor)} LIMIT #{Integer(most)})")
           end
 
+          # Deletes all rows of the consumer.
+          def forget
+            [@processed, @lanes].each { |table| update("DELETE FROM #{table} WHERE consumer = #{@consumer}") }
+          end
+
           private
 
           def quote(value)
