@@ -124,24 +124,28 @@ RSpec.describe "events with exactly_once", gem: "rails" do
     end
   end
 
-  it "are rolled back where their lane has another owner by now, and that one handles them in order" do
-    settings = database(:postgresql)
-    frozen = consuming(settings, "if event.data.zero?\n say('begun')\n REDIS.blpop('gate', timeout: 30)\n end",
-                       body: "order :key\nconcurrency threads: 1")
-    publish_numbers(0..4)
-    expect(frozen.line).to eq("begun")
-    frozen.kill(:STOP)
-    lane = "SELECT epoch FROM redis_ipc_lanes"
-    before = rows(settings, lane)
-    other = consuming(settings, body: "order :key")
-    # It raises the epoch, and waits then: what the frozen process has written is neither there nor gone.
-    eventually { rows(settings, lane) != before }
-    redis.rpush("gate", "go on")
-    frozen.kill(:CONT)
-    eventually { effects(settings).size == 5 && count_of(other, "held").zero? }
-    expect(effects(settings)).to eq([0, 1, 2, 3, 4])
-    eventually { count_of(frozen, "refused") == 1 }
-    expect([frozen, other].sum { |process| count_of(process, "dead_lettered") }).to eq(0)
+  { "one by one" => "", "in batches" => "\nbatch size: 2, within: 10" }.each do |way, batch|
+    it "are rolled back where their lane has another owner by now, and that one handles them in order (#{way})" do
+      settings = database(:postgresql)
+      handler = "if (event = [*event].first).data.zero?\n say('begun')\n REDIS.blpop('gate', timeout: 30)\n end"
+      effect = "[*event].each { |one| Effect.create!(key: one.key, number: one.data) }"
+      publish_numbers(0..3)
+      frozen = consuming(settings, "all = event\n#{handler}\nevent = all", effect: effect,
+                                                                           body: "order :key\nconcurrency threads: 1#{batch}")
+      expect(frozen.line).to eq("begun")
+      frozen.kill(:STOP)
+      lane = "SELECT epoch FROM redis_ipc_lanes"
+      before = rows(settings, lane)
+      other = consuming(settings, effect: effect, body: "order :key#{batch}")
+      # It raises the epoch, and waits then: what the frozen process has written is neither there nor gone.
+      eventually { rows(settings, lane) != before }
+      redis.rpush("gate", "go on")
+      frozen.kill(:CONT)
+      eventually { effects(settings).size == 4 && count_of(other, "held").zero? }
+      expect(effects(settings)).to eq([0, 1, 2, 3])
+      eventually { count_of(frozen, "refused") == (batch.empty? ? 1 : 2) }
+      expect([frozen, other].sum { |process| count_of(process, "dead_lettered") }).to eq(0)
+    end
   end
 
   it "are not handled by a process that wakes up after another one has handled them" do

@@ -79,7 +79,8 @@ module RedisIPC
       # The database has refused the batch, because the lane of some is another process's. The others are handled again.
       def refused(engine, natives, error, left)
         stale, others = natives.partition { |native| native.lane == error.lane }
-        stale.each { |native| fail_one(engine, native, ChangeEvent.new(native, @setup.format), error, left) }
+        stale.each { |native| left.delete(native) }
+        @settlement.refuse(engine, stale, error)
         handle(engine, others, left)
       end
 

@@ -49,7 +49,7 @@ module RedisIPC
           case decision.action
           when :done then engine.done([native])
           when :skip then engine.skip([native])
-          when :refuse then refuse(engine, native, event, decision.error)
+          when :refuse then refuse(engine, [native], decision.error)
           when :discard then discard(engine, native, event, decision.error)
           when :retry then put_off(engine, native, event, decision)
           else bury(engine, native, event, decision.error)
@@ -69,6 +69,18 @@ module RedisIPC
       # @return [void]
       def skip(engine, natives)
         guarded { engine.skip(natives) } unless natives.empty?
+      end
+
+      # Gives back events whose lane is another process's.
+      # @param engine [Native::EventConsumer]
+      # @param natives [Array<Native::StreamEvent>]
+      # @param error [StaleOwnerError]
+      # @return [void]
+      def refuse(engine, natives, error)
+        sleep(PAUSE)
+        guarded { FiberWaker.outside { engine.refuse(natives) } }
+        @runner.note("#{natives.map(&:id).first(3).join(", ")}#{" ..." if natives.size > 3} given back: " \
+                     "#{LogText.error(error)}")
       end
 
       # The handler was stopped from outside (Thread#kill).
@@ -91,12 +103,6 @@ module RedisIPC
       def discard(engine, native, event, error)
         engine.done([native])
         @runner.note("#{about(event)} is discarded: #{LogText.error(error)}")
-      end
-
-      def refuse(engine, native, event, error)
-        sleep(PAUSE)
-        FiberWaker.outside { engine.refuse([native]) }
-        @runner.note("#{about(event)} is given back: #{LogText.error(error)}")
       end
 
       def put_off(engine, native, event, decision)

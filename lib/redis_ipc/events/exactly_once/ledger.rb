@@ -13,7 +13,9 @@ module RedisIPC
         # What makes the tables.
         TELL = "run `rails generate redis_ipc:exactly_once` and `rails db:migrate`, or call " \
                "RedisIPC::Events.create_tables"
-        private_constant :TELL
+        # How many rows a statement has: SQLite limits its length.
+        ROWS = 1_000
+        private_constant :TELL, :ROWS
 
         # @return [String] the consumer's name in the tables
         attr_reader :consumer
@@ -71,24 +73,21 @@ module RedisIPC
           # @param records [Array<Record>]
           # @return [Integer] how many were not there
           def add(records)
-            now = quote(Time.now)
             # In one order, so that no two transactions wait for each other.
-            rows = records.sort_by(&:event_id).map do |record|
-              "(#{@consumer}, #{quote(record.event_id)}, #{record.ms}, #{now})"
-            end
-            update("INSERT INTO #{@processed} (consumer, event_id, entry_ms, done_at) VALUES #{rows.join(", ")} " \
-                   "ON CONFLICT (consumer, event_id) DO NOTHING")
+            records.sort_by(&:event_id).each_slice(ROWS).sum { |some| insert(some) }
           end
 
           # @param records [Array<Record>]
           # @return [Set<String>] the ids of those that are there
           def known(records)
-            select_values("SELECT event_id FROM #{@processed} WHERE #{these(records)}").to_set
+            records.each_slice(ROWS).flat_map do |some|
+              select_values("SELECT event_id FROM #{@processed} WHERE #{these(some)}")
+            end.to_set
           end
 
           # @param records [Array<Record>]
           def remove(records)
-            update("DELETE FROM #{@processed} WHERE #{these(records)}") unless records.empty?
+            records.each_slice(ROWS) { |some| update("DELETE FROM #{@processed} WHERE #{these(some)}") }
           end
 
           # Raises a lane's epoch.
@@ -123,6 +122,13 @@ module RedisIPC
 
           def quote(value)
             @connection.quote(value)
+          end
+
+          def insert(records)
+            now = quote(Time.now)
+            rows = records.map { |record| "(#{@consumer}, #{quote(record.event_id)}, #{record.ms}, #{now})" }
+            update("INSERT INTO #{@processed} (consumer, event_id, entry_ms, done_at) VALUES #{rows.join(", ")} " \
+                   "ON CONFLICT (consumer, event_id) DO NOTHING")
           end
 
           def these(records)
