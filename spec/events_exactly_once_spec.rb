@@ -130,8 +130,8 @@ RSpec.describe "events with exactly_once", gem: "rails" do
       handler = "if (event = [*event].first).data.zero?\n say('begun')\n REDIS.blpop('gate', timeout: 30)\n end"
       effect = "[*event].each { |one| Effect.create!(key: one.key, number: one.data) }"
       publish_numbers(0..3)
-      frozen = consuming(settings, "all = event\n#{handler}\nevent = all", effect: effect,
-                                                                           body: "order :key\nconcurrency threads: 1#{batch}")
+      body = "order :key\nconcurrency threads: 1#{batch}"
+      frozen = consuming(settings, "all = event\n#{handler}\nevent = all", effect: effect, body: body)
       expect(frozen.line).to eq("begun")
       frozen.kill(:STOP)
       lane = "SELECT epoch FROM redis_ipc_lanes"
