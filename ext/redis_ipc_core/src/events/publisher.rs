@@ -51,6 +51,8 @@ pub struct Publisher {
     trimmings: Trimmings,
     /// The server does not know IDMP: it is older than Redis 8.6, or another one.
     lacks_producers: AtomicBool,
+    /// The server is known to have IDMP.
+    has_producers: AtomicBool,
 }
 
 impl Publisher {
@@ -69,6 +71,7 @@ impl Publisher {
             producers: Producers::new(name),
             trimmings: Trimmings::default(),
             lacks_producers: AtomicBool::new(false),
+            has_producers: AtomicBool::new(false),
         })
     }
 
@@ -160,13 +163,21 @@ impl Publisher {
             if sending.has_ids() || self.lacks_producers.load(Ordering::Relaxed) {
                 return self.send_as(Form::Id, connection, sending, trim, trimming);
             }
-            let sent = self.send_as(Form::Producer, connection, sending, trim, trimming);
+            // A server that takes IDMP for an id would trim all the same, and what it says of that would get lost.
+            let is_known = self.has_producers.load(Ordering::Relaxed);
+            let with_it = trimming.filter(|_| is_known);
+            let mut sent = self.send_as(Form::Producer, connection, sending, trim, with_it);
             if sent.as_ref().is_err_and(|error| error.code() == Some("ERR")) {
                 // An older server takes IDMP for an id. If it was something else, the other form is refused too.
                 sending.undo();
                 let sent = self.send_as(Form::Id, connection, sending, trim, trimming);
                 self.lacks_producers.store(sent.is_ok(), Ordering::Relaxed);
                 return sent;
+            }
+            if let (Ok(published), Some(trimming), false) = (&mut sent, trimming, is_known) {
+                self.has_producers.store(true, Ordering::Relaxed);
+                let replies = connection.run_all(std::slice::from_ref(trimming))?;
+                published.trimmed = replies.first().map(Trimmed::read);
             }
             sent
         })
