@@ -337,7 +337,8 @@ RSpec.describe "events with exactly_once", gem: "rails" do
     script = with_database(database(:sqlite), <<~RUBY)
       class Away < ActiveRecord::Base
         self.abstract_class = true
-        establish_connection(adapter: "sqlite3", database: "/nowhere/at/all.sqlite3")
+        # A folder is no database.
+        establish_connection(adapter: "sqlite3", database: Dir.pwd)
       end
       class Events < RedisIPC::Events::Consumer
         options redis_options: { url: ENV.fetch("REDIS_URL") }

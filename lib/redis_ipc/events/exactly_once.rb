@@ -80,7 +80,10 @@ module RedisIPC
       # @return [void]
       def check
         @checked ||= with_connection { |connection| @ledger.on(connection).check(@who) }
-      rescue ActiveRecord::ConnectionNotEstablished, ActiveRecord::StatementInvalid => e
+      rescue ConfigurationError
+        raise
+      rescue StandardError => e
+        # Not every exception of a driver is turned into one of ActiveRecord.
         raise DatabaseUnreachableError.new("#{@who} cannot reach the database of #{@record}: #{LogText.error(e)}",
                                            outcome: :not_sent)
       end
