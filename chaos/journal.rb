@@ -31,6 +31,36 @@ module Chaos
       write("ran", id)
     end
 
+    # Notes that Redis has confirmed an event, which was sent at a time.
+    def published(id, position, sent)
+      write("published", id, "#{position} #{sent}")
+    end
+
+    # Returns the time of its lines.
+    def now
+      Process.clock_gettime(Process::CLOCK_MONOTONIC).round(6)
+    end
+
+    # Notes that publishing an event has failed. It may be in the stream all the same.
+    def unpublished(id, error)
+      write("unpublished", id, error.class)
+    end
+
+    # Notes that the handler of an event begins.
+    def began(id, attempt, fence)
+      write("began", id, "#{attempt} #{fence}")
+    end
+
+    # Notes that the handler of an event has ended well.
+    def done(id)
+      write("done", id)
+    end
+
+    # Notes a loss that `on_loss` was told of.
+    def missed(loss)
+      write("missed", loss.cause, JSON.generate(at_most: loss.at_most, exact: loss.exact?))
+    end
+
     # Notes that `connected?` has changed.
     def connected(value)
       write("connected", value)
@@ -59,7 +89,7 @@ module Chaos
     private
 
     def write(*words)
-      words.insert(1, Process.clock_gettime(Process::CLOCK_MONOTONIC).round(6))
+      words.insert(1, now)
       @file.syswrite("#{words.join("\t").tr("\n", " ")}\n")
     end
   end

@@ -3,9 +3,13 @@
 require "optparse"
 require_relative "chaos"
 require_relative "report"
+require_relative "events/report"
 
 # The command: runs faults, and prints a row for each.
 class ChaosCommand
+  # The tables of faults, with how their rows are shown.
+  TABLES = { Chaos::Table => Chaos::Report, Chaos::Events::Table => Chaos::Events::Report }.freeze
+
   def initialize(arguments)
     @only = []
     @within = 1.0
@@ -14,7 +18,7 @@ class ChaosCommand
 
   # @return [Boolean] whether every promise held
   def run
-    return faults.each { |fault| puts "#{fault.name}#{" (quick)" if fault.quick}" } if @list
+    return faults.each_value { |list| list.each { |fault| name(fault) } } if @list
     return warn("no such fault; see --list") if faults.empty?
 
     rows.all? { |row| row.failures.empty? && (row.run? || @allow_skips) }
@@ -22,20 +26,29 @@ class ChaosCommand
 
   private
 
+  def name(fault)
+    puts "#{fault.name}#{" (quick)" if fault.quick}"
+  end
+
   def rows
-    report = Chaos::Report.new
-    report.introduce(@within)
-    rows = faults.map do |fault|
-      Chaos::Table.run(fault, within: @within, settle: @seconds).tap { |row| report.show(row) }
-    end
-    report.conclude(rows)
+    rows = faults.flat_map { |table, list| rows_of(table, TABLES.fetch(table).new, list) }
+    Chaos::Report.conclude(rows)
     rows
   end
 
+  def rows_of(table, report, list)
+    report.introduce(@within)
+    list.map { |fault| table.run(fault, within: @within, settle: @seconds).tap { |row| report.show(row) } }
+  end
+
+  # Returns the faults to be run, by their table.
   def faults
-    @faults ||= Chaos::Table.faults.select do |fault|
-      (@only.empty? || @only.any? { |name| fault.name.include?(name) }) && (fault.quick || !@quick)
-    end
+    @faults ||= TABLES.keys.to_h { |table| [table, table.faults.select { |fault| meant?(fault) }] }
+                      .reject { |_, list| list.empty? }
+  end
+
+  def meant?(fault)
+    (@only.empty? || @only.any? { |name| fault.name.include?(name) }) && (fault.quick || !@quick)
   end
 
   def parser

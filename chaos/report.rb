@@ -10,6 +10,16 @@ module Chaos
                 "back, ms" => :recovered_ms }.freeze
     NAME = 48
 
+    class << self
+      # Tells how all rows ended.
+      def conclude(rows)
+        failed = rows.select { |row| row.failures.any? }
+        skipped = rows.reject(&:run?)
+        puts "", "#{rows.size} faults, #{failed.size} failed, #{skipped.size} not run"
+        (failed | skipped).each { |row| puts "  #{row.run? ? "failed" : "not run"}: #{row.fault.name}" }
+      end
+    end
+
     def introduce(within)
       puts "Load: #{Scene::ASKERS} asking processes, each with #{Scene::THREADS} threads that ask in turn and 100 " \
            "calls/s besides, whatever comes;"
@@ -25,13 +35,6 @@ module Chaos
 
       puts line(row), *details(row).map { |detail| "    #{detail}" }
       $stdout.flush
-    end
-
-    def conclude(rows)
-      failed = rows.select { |row| row.failures.any? }
-      skipped = rows.reject(&:run?)
-      puts "", "#{rows.size} faults, #{failed.size} failed, #{skipped.size} not run"
-      (failed | skipped).each { |row| puts "  #{row.run? ? "failed" : "not run"}: #{row.fault.name}" }
     end
 
     private

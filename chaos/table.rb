@@ -48,13 +48,19 @@ module Chaos
       # @param settle [Float, nil] seconds, in place of the fault's own
       # @return [Row, NotRun]
       def run(fault, within: 1.0, settle: nil)
+        staging(fault, Scene, settle) { |scene| Row.new(scene, Books.new(scene.workers), within: within) }
+      end
+
+      # Lets a fault happen in a scene of a class. The block makes the row of what has happened.
+      # @return [Row, NotRun]
+      def staging(fault, kind, settle)
         Dir.mktmpdir("redis_ipc_chaos") do |folder|
-          scene = Scene.new(fault, folder)
+          scene = kind.new(fault, folder)
           scene.start
           scene.happen
           sleep(settle || fault.settle)
           scene.finish
-          Row.new(scene, Books.new(scene.workers), within: within)
+          yield scene
         rescue Scene::Impossible => e
           NotRun.new(fault, e.message, [])
         rescue StandardError => e

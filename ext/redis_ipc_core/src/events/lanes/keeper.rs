@@ -49,7 +49,9 @@ pub struct Keeper {
     pub dead_letters: DeadLetters,
     /// Limits on these.
     pub limits: Limits,
-    /// The last reported failure.
+    /// The last reported failure of a beat.
+    pub beat_news: News,
+    /// The last reported failure of anything else.
     pub news: News,
     /// The due times of the thread.
     pub due: Mutex<Due>,
@@ -96,7 +98,9 @@ impl Keeper {
         if self.due.lock().beat <= now && !self.source.schedule.is_closed() {
             let beat = self.beat();
             let is_well = beat.is_ok();
-            self.tell(beat.map(drop));
+            if let Err(error) = beat {
+                self.source.endpoint.report_news(error, &self.beat_news);
+            }
             self.due.lock().beat = now + if is_well { self.lease / 3 } else { (self.lease / 10).min(LATER) };
         }
         self.give_up();
@@ -183,8 +187,8 @@ impl Keeper {
         // It takes its share of what is free at once.
         self.due.lock().beat = Instant::now();
         let message = format!(
-            "{} lanes belong to other instances now: their leases ran out here, or the consumer was moved (seek). Events \
-             of them that run here may run there again",
+            "{} lanes belong to other instances now: their leases ran out here, or in Redis the consumer was moved (seek) \
+             or deleted. Events of them that run here may run there again",
             lanes.len()
         );
         self.source.endpoint.report(Error::new(ErrorKind::Connection(Fate::Unknown), message));

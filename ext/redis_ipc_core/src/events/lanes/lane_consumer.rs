@@ -111,6 +111,7 @@ impl LaneConsumer {
             retries: Retries::new(),
             dead_letters: DeadLetters::new(connections, dead),
             limits: options.dead_letters,
+            beat_news: News::default(),
             news: News::default(),
             due: Mutex::new(Due::now()),
             has_joined: AtomicBool::new(false),

@@ -2,7 +2,7 @@
 
 use crate::events::common::in_flight::InFlight;
 use crate::foundation::payload::stream_entry::StreamId;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 /// The events of a lane in memory.
@@ -53,6 +53,15 @@ pub struct KeyQueue {
 }
 
 impl LaneQueue {
+    /// Returns the event that is tried next in a careful lane, and which try that is.
+    pub fn next_trial(&self, paused_keys: &HashSet<u64>) -> Option<(StreamId, u32)> {
+        let may_begin =
+            self.keys.iter().filter(|(key, found)| found.may_begin() && !paused_keys.contains(key));
+        may_begin
+            .filter_map(|(_, found)| found.first.as_ref().map(|event| (event.id, event.deliveries)))
+            .min()
+    }
+
     /// Forgets everything that waits. What runs is remembered.
     pub fn forget_waiting(&mut self) {
         self.keys.retain(|_, found| {

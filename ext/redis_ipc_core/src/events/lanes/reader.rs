@@ -77,7 +77,7 @@ impl Source {
     }
 
     /// Checks whether the stream has lost entries that were not read here, and tells of that. Returns true if the reader
-    /// is to begin elsewhere.
+    /// is to ask where it begins.
     fn check_on(&self, connection: &mut Connection, role: Role, start: Start) -> RedisResult<bool> {
         let Self { endpoint, stream, schedule, .. } = self;
         let facts = stream_facts::read(&connection.run(&stream_facts::command(stream))?)?;
@@ -85,47 +85,41 @@ impl Source {
             Finding::Nothing => Ok(false),
             Finding::Counted(ordinal) => {
                 schedule.count(role, start, ordinal);
-                Ok(false)
+                Ok(true)
             }
-            Finding::Trimmed { at_most, is_exact, ordinal, until } => {
-                if schedule.skip(role, start, until.previous(), ordinal) {
-                    self.tell(Cause::Trimmed, start, until.ms, Some(at_most), is_exact);
+            Finding::Trimmed { is_exact, ordinal, until } => {
+                if let Some(gap) = schedule.skip(start, until.previous(), ordinal) {
+                    let is_exact = is_exact && gap.is_exact && schedule.owns_all(self.lanes);
+                    self.tell(Cause::Trimmed, gap.after, until.ms, gap.at_most, is_exact);
                 }
                 Ok(true)
             }
             Finding::RolledBack { position, ordinal, at_most } => {
                 if schedule.roll_back(position, ordinal) {
-                    self.tell(
-                        Cause::RolledBack,
-                        Start { after: position, ..start },
-                        start.after.ms,
-                        at_most,
-                        false,
-                    );
+                    self.tell(Cause::RolledBack, position, start.after.ms, at_most, false);
                 }
                 Ok(true)
             }
             Finding::Flushed => {
                 if schedule.roll_back(StreamId::default(), Some(0)) {
-                    self.tell(Cause::Flushed, start, endpoint.clock.now(), None, false);
+                    self.tell(Cause::Flushed, start.after, endpoint.clock.now(), None, false);
                 }
                 Ok(true)
             }
         }
     }
 
-    fn tell(&self, cause: Cause, start: Start, until_ms: u64, at_most: Option<u64>, is_exact: bool) {
+    fn tell(&self, cause: Cause, after: StreamId, until_ms: u64, at_most: Option<u64>, is_exact: bool) {
         let Self { endpoint, stream, losses, .. } = self;
         losses.increment();
         endpoint.report_loss(Loss {
             source: stream.clone(),
             node: endpoint.connector.address().to_owned(),
             cause,
-            since_ms: (start.after != StreamId::default()).then_some(start.after.ms),
+            since_ms: (after != StreamId::default()).then_some(after.ms),
             until_ms,
             at_most,
-            // Other instances tell of their lanes.
-            is_exact: is_exact && self.schedule.owns_all(self.lanes),
+            is_exact,
         });
     }
 }
@@ -185,10 +179,13 @@ impl Reader {
         endpoint.clock.read(&mut connection)?;
         self.judge(&mut connection, start)?;
         link.up();
-        let mut checked: Option<Instant> = None;
+        let mut checked: Option<(Instant, u64)> = None;
         loop {
-            if self.role == Role::CatchUp || checked.is_none_or(|at| at.elapsed() >= CHECK) {
-                checked = Some(Instant::now());
+            // Where it begins elsewhere, it is not known yet how many entries there were up to there.
+            let is_known = checked
+                .is_some_and(|(at, generation)| at.elapsed() < CHECK && generation == start.generation);
+            if self.role == Role::CatchUp || !is_known {
+                checked = Some((Instant::now(), start.generation));
                 if self.source.check_on(&mut connection, self.role, start)? {
                     let Some(again) = self.wait_for_room() else { return Ok(()) };
                     start = again;
@@ -306,7 +303,6 @@ enum Finding {
     Counted(u64),
     /// Entries are gone that were not read. The next one is `until`.
     Trimmed {
-        at_most: u64,
         is_exact: bool,
         ordinal: u64,
         until: StreamId,
@@ -325,7 +321,11 @@ enum Finding {
 fn compare(facts: Option<Facts>, start: Start) -> Finding {
     let has_read = start.after != StreamId::default();
     let Some(facts) = facts else {
-        return if has_read { Finding::Flushed } else { Finding::Nothing };
+        return match (has_read, start.ordinal) {
+            (true, _) => Finding::Flushed,
+            (false, None) => Finding::Counted(0),
+            (false, Some(_)) => Finding::Nothing,
+        };
     };
     if facts.last < start.after {
         let at_most = start.ordinal.zip(facts.added).map(|(ordinal, added)| ordinal.saturating_sub(added));
@@ -341,8 +341,8 @@ fn compare(facts: Option<Facts>, start: Start) -> Finding {
             _ => Finding::Nothing,
         };
     };
-    if added < ordinal {
-        // It was made again, with ids after those of before.
+    if added < ordinal || is_before_all && gone < ordinal {
+        // It was made again, with ids after those of before: what was read is no longer there, and was not trimmed.
         return Finding::Flushed;
     }
     let lost = match (is_at_end, is_before_all) {
@@ -356,7 +356,7 @@ fn compare(facts: Option<Facts>, start: Start) -> Finding {
     let until = if is_at_end || facts.length == 0 { facts.last.next() } else { facts.first };
     // At the end it is not known where they were, so an entry that was deleted by its id may be one of them.
     let before = if is_at_end { StreamId::default() } else { start.after };
-    Finding::Trimmed { at_most: lost, is_exact: facts.deleted <= before, ordinal: ordinal + lost, until }
+    Finding::Trimmed { is_exact: facts.deleted <= before, ordinal: ordinal + lost, until }
 }
 
 #[cfg(test)]
@@ -376,32 +376,22 @@ mod tests {
         Start { after: id(after), ordinal: ordinal.into(), ..Start::default() }
     }
 
-    fn trimmed(at_most: u64, is_exact: bool, until: u64) -> (u64, bool, StreamId) {
-        (at_most, is_exact, id(until))
-    }
-
-    fn found(finding: Finding) -> Option<(u64, bool, StreamId)> {
-        match finding {
-            Finding::Trimmed { at_most, is_exact, until, .. } => Some((at_most, is_exact, until)),
-            _ => None,
-        }
+    fn trimmed(ordinal: u64, is_exact: bool, until: u64) -> Finding {
+        Finding::Trimmed { is_exact, ordinal, until: id(until) }
     }
 
     #[test]
     fn what_was_trimmed_unread_is_counted() {
         // Ten entries were added, with the ids 1 to 10; the first six were trimmed.
         let stream = facts(10, 4, 7, 10, 0);
-        assert_eq!(found(compare(stream, at(2, 2))), Some(trimmed(4, true, 7)));
-        assert_eq!(
-            found(compare(facts(10, 4, 7, 10, 5), at(2, 2))),
-            Some(trimmed(4, false, 7)),
-            "some were deleted"
-        );
+        assert_eq!(compare(stream, at(2, 2)), trimmed(6, true, 7));
+        assert_eq!(compare(facts(10, 4, 7, 10, 5), at(2, 2)), trimmed(6, false, 7), "some were deleted");
         assert_eq!(compare(stream, at(6, 6)), Finding::Nothing);
         assert_eq!(compare(stream, at(8, 8)), Finding::Nothing);
         assert_eq!(compare(stream, at(10, 10)), Finding::Nothing);
-        assert_eq!(found(compare(stream, at(10, 9))).map(|found| found.0), Some(1), "one went while it read");
-        assert_eq!(found(compare(facts(10, 0, 0, 10, 0), at(4, 4))).map(|found| found.0), Some(6));
+        let after_all = Finding::Trimmed { is_exact: true, ordinal: 10, until: id(10).next() };
+        assert_eq!(compare(stream, at(10, 9)), after_all, "one went while it read");
+        assert_eq!(compare(facts(10, 0, 0, 10, 0), at(4, 4)), after_all);
     }
 
     #[test]
@@ -418,6 +408,12 @@ mod tests {
         assert_eq!(compare(facts(7, 7, 1, 7, 0), at(10, 10)), back);
         assert_eq!(compare(facts(3, 3, 20, 22, 0), at(10, 10)), Finding::Flushed);
         assert_eq!(compare(None, at(10, 10)), Finding::Flushed);
+        assert_eq!(
+            compare(facts(12, 12, 20, 31, 0), at(10, 10)),
+            Finding::Flushed,
+            "it has more than before"
+        );
         assert_eq!(compare(None, at(0, 0)), Finding::Nothing);
+        assert_eq!(compare(None, at(0, None)), Finding::Counted(0));
     }
 }

@@ -96,6 +96,17 @@ pub struct Start {
     pub head: StreamId,
 }
 
+/// What the lanes of an instance have missed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    /// What is missing comes after this.
+    pub after: StreamId,
+    /// How many entries are gone. Not all of them belong to lanes that have not read them.
+    pub at_most: Option<u64>,
+    /// None of the lanes has read any of them.
+    pub is_exact: bool,
+}
+
 struct State {
     ownership: Ownership,
     queues: HashMap<u16, LaneQueue>,
@@ -113,6 +124,10 @@ struct State {
     recent_ids: RecentIds,
     suppressed: u64,
     attempts: u32,
+    /// The event that is tried alone, and was not done when it was tried before.
+    suspect: Option<(u16, StreamId)>,
+    /// The lanes whose next event waits until that one is done.
+    after_suspect: Vec<u16>,
     is_closed: bool,
 }
 
@@ -166,12 +181,17 @@ impl State {
                 match queue.trial {
                     Trial::Counted(id) if Some(id) == first && queue.running == 0 => room = 1,
                     Trial::None if queue.running == 0 => {
-                        let lowest = queue.keys.values().filter(|other| other.may_begin());
-                        let lowest = lowest.filter_map(|other| other.first.as_ref().map(|event| event.id));
-                        if let Some(id) = lowest.min() {
-                            queue.trial = Trial::Wanted(id);
-                            has_trial = true;
+                        let Some((id, tries)) = queue.next_trial(&self.paused_keys) else { continue };
+                        // If several such events ran at the same time, all of them would be blamed for the next crash.
+                        if tries > 1 || self.attempts == 1 {
+                            if self.suspect.is_some() {
+                                self.after_suspect.push(lane);
+                                continue;
+                            }
+                            self.suspect = Some((lane, id));
                         }
+                        queue.trial = Trial::Wanted(id);
+                        has_trial = true;
                         continue;
                     }
                     _ => continue,
@@ -197,12 +217,24 @@ impl State {
         Some((queue, spot.key))
     }
 
+    /// Lets the next suspect be tried.
+    fn clear_suspect(&mut self, is_cleared: impl Fn(u16, StreamId) -> bool) {
+        if self.suspect.is_some_and(|(lane, id)| is_cleared(lane, id)) {
+            self.suspect = None;
+            for lane in std::mem::take(&mut self.after_suspect) {
+                self.make_all_ready(lane);
+            }
+        }
+    }
+
     /// Records that an event does not run any more.
     fn ended(&mut self, event: &InFlight) -> Option<&mut KeyQueue> {
         if self.queues_of(event).is_none() {
             self.ended_late(event);
             return None;
         }
+        let lane = event.spot?.lane;
+        self.clear_suspect(|of, id| (of, id) == (lane, event.id));
         let (queue, key) = self.queues_of(event)?;
         queue.running = queue.running.saturating_sub(1);
         if matches!(queue.trial, Trial::Counted(id) if id == event.id) {
@@ -278,6 +310,7 @@ impl State {
             }
         }
         self.retried_letters.retain(|(lane, _)| !lanes.contains(lane));
+        self.clear_suspect(|lane, _| lanes.contains(&lane));
     }
 
     /// Returns how much of a lane is held in memory at most.
@@ -355,6 +388,8 @@ impl Schedule {
             recent_ids: RecentIds::new(remember_ids),
             suppressed: 0,
             attempts,
+            suspect: None,
+            after_suspect: Vec::new(),
             is_closed: false,
         };
         Self {
@@ -762,11 +797,17 @@ impl Schedule {
         let mut state = self.state.lock();
         let Some(queue) = state.queues.get_mut(&lane) else { return };
         event.spot = Some(InLane { lane, epoch: queue.epoch, key, may_have_run: true });
+        // It may come before the event that was to be tried.
+        let is_idle = queue.running == 0;
+        if is_idle {
+            queue.trial = Trial::None;
+        }
         let found = queue.keys.entry(key).or_default();
         found.is_blocked = false;
         let id = event.id;
         found.push_first(Arc::new(event));
         state.retried_letters.insert((lane, id));
+        state.clear_suspect(|of, _| is_idle && of == lane);
         state.make_ready(lane, key);
         self.work.notify_one();
     }
@@ -823,32 +864,45 @@ impl Schedule {
         is_changed
     }
 
-    /// Tells that nothing is left between `start` and `position`, which the lanes of the reader go on after. Returns false
-    /// if it reads for none there any more.
-    pub fn skip(&self, role: Role, start: Start, position: StreamId, ordinal: u64) -> bool {
+    /// Tells that nothing is left between `start` and `position`: every lane that is not as far goes on after that.
+    /// Returns what they have missed together, or `None` if it is known already.
+    pub fn skip(&self, start: Start, position: StreamId, ordinal: u64) -> Option<Gap> {
         let mut state = self.state.lock();
-        if role == Role::Head && state.head != start {
-            return false;
-        }
-        let mut is_skipped = false;
-        for lane in state.lanes_of(role) {
-            if let Some(owned) = state.ownership.get_mut(lane)
-                && owned.progress.cursor() == start.after
-            {
+        let (mut after, mut counted, mut is_exact, mut is_new) = (start.after, start.ordinal, true, false);
+        for (_, owned) in state.ownership.iter_mut() {
+            let cursor = owned.progress.cursor();
+            // A lane that was at another place has read less or more of what is gone.
+            is_exact &= cursor == start.after;
+            // At its end the stream has what comes after lanes that are behind.
+            if cursor == start.after || position > start.after && cursor < position {
+                if cursor < after {
+                    (after, counted) = (cursor, owned.progress.ordinal());
+                }
+                is_new = true;
                 owned.progress.read(position, Some(ordinal));
                 owned.progress.count(ordinal);
-                is_skipped = true;
             }
         }
-        if role == Role::Head {
-            (state.head.after, state.head.ordinal) = (position.max(start.after), Some(ordinal));
+        if state.head.after == start.after || position > start.after && state.head.after < position {
+            (state.head.after, state.head.ordinal) = (position.max(state.head.after), Some(ordinal));
         }
-        is_skipped
+        let at_most = counted.map(|counted| ordinal.saturating_sub(counted));
+        is_new.then_some(Gap { after, at_most, is_exact })
     }
 
     /// Tells how many entries the stream has had up to `start`.
     pub fn count(&self, role: Role, start: Start, ordinal: u64) {
-        self.skip(role, start, start.after, ordinal);
+        let mut state = self.state.lock();
+        for lane in state.lanes_of(role) {
+            if let Some(owned) = state.ownership.get_mut(lane)
+                && owned.progress.cursor() == start.after
+            {
+                owned.progress.count(ordinal);
+            }
+        }
+        if role == Role::Head && state.head == start {
+            state.head.ordinal = Some(ordinal);
+        }
     }
 
     /// Whether the lane is this instance's.
@@ -921,6 +975,7 @@ impl Schedule {
         let change = state.ownership.saved(saves, refused);
         let gone: Vec<u16> = lanes.into_iter().filter(|lane| state.ownership.get(*lane).is_none()).collect();
         state.remove(&gone);
+        self.work.notify_all();
         self.room.notify_all();
         change.lost
     }

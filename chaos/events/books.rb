@@ -1,0 +1,99 @@
+# frozen_string_literal: true
+
+module Chaos
+  module Events
+    # Collects the journals of publishers and consumers.
+    class Books
+      # An event: when it was sent to Redis and confirmed, and where it is (nil: that failed, or the publisher was not
+      # told); when its handlers began and ended well.
+      Event = Struct.new(:id, :sent, :published, :position, :began, :done) do
+        def key
+          id[%r{\A[^/]+}]
+        end
+
+        def number
+          id[/\d+\z/].to_i
+        end
+      end
+
+      # What a consumer was told that is missing.
+      Loss = Struct.new(:time, :cause, :at_most, :exact)
+
+      # The other entries of one process's journal.
+      Diary = Struct.new(:worker, :told, :losses, :stats, :done)
+
+      attr_reader :events, :diaries
+
+      def initialize(workers)
+        @events = Hash.new { |all, id| all[id] = Event.new(id, nil, nil, nil, [], []) }
+        @diaries = workers.map { |worker| read(worker) }
+      end
+
+      # Returns the events that Redis has confirmed.
+      def published
+        events.each_value.select(&:published)
+      end
+
+      # Returns the events that Redis has confirmed and no handler has finished.
+      def undone
+        published.select { |event| event.done.empty? }
+      end
+
+      # Returns how many events failed to be published, as far as the publishers know.
+      def unsure
+        events.size - published.size
+      end
+
+      # Returns how often handlers began beyond once for each event.
+      def reruns
+        events.each_value.sum { |event| [event.began.size - 1, 0].max }
+      end
+
+      # Returns what all consumers were told.
+      def losses
+        diaries.flat_map(&:losses)
+      end
+
+      # Returns the pairs of events of one key of which the later one was first handled before the first handler of the
+      # earlier one had ended.
+      def disorder
+        handled = events.each_value.select { |event| event.done.any? }
+        handled.group_by(&:key).each_value.flat_map do |list|
+          list.sort_by(&:number).each_cons(2).select { |one, other| other.began.min < one.done.min }
+        end
+      end
+
+      private
+
+      def read(worker)
+        diary = Diary.new(worker, [], [], nil, [])
+        File.foreach(worker.journal, chomp: true) { |line| note(diary, *line.split("\t", 4)) }
+        diary
+      end
+
+      def note(diary, what, time, subject, detail = nil)
+        time = time.to_f
+        case what
+        when "published" then note_published(events[subject], time, detail)
+        when "unpublished" then events[subject]
+        when "began" then events[subject].began << time
+        when "done" then note_done(diary, time, subject)
+        when "told" then diary.told << [time, subject]
+        when "missed" then diary.losses << Loss.new(time, subject.to_sym, *JSON.parse(detail).values)
+        when "stats" then diary.stats = JSON.parse(subject, symbolize_names: true)
+        end
+      end
+
+      def note_published(event, time, position)
+        event.published = time
+        event.position, sent = position.split
+        event.sent = sent.to_f
+      end
+
+      def note_done(diary, time, id)
+        events[id].done << time
+        diary.done << [time, id]
+      end
+    end
+  end
+end

@@ -1,0 +1,150 @@
+# frozen_string_literal: true
+
+module Chaos
+  module Events
+    # A row of events while it runs: publishers and consumers.
+    class Scene < Chaos::Scene
+      STREAM = "house"
+      GROUP = "billing"
+      # What the processes of an ordered consumer share.
+      HASH = "#{STREAM}:events:#{GROUP}".freeze
+      DEAD = "#{STREAM}:dead:#{GROUP}".freeze
+      PUBLISHERS = 2
+      # The events wait no longer than this for a handler when the load has ended.
+      PATIENCE = 20
+      # What has not changed for this long stays as it is.
+      STILL = 4
+
+      def start
+        @place = fault.place.call
+        fault.consumers.times { add(:consumer) }
+        workers.each(&:wait_until_ready)
+        PUBLISHERS.times { |number| add(:publisher, **(number.zero? ? {} : { poison: nil })) }
+        workers.each { |worker| worker.wait_until_ready if worker.role == :publisher }
+      end
+
+      def consumers
+        workers.select { |worker| worker.role == :consumer && !killed.include?(worker) && !left.include?(worker) }
+      end
+
+      def publishers
+        workers.select { |worker| worker.role == :publisher }
+      end
+
+      # Starts new consumers in place of those that have died.
+      def replace_dead
+        gone = consumers.select(&:gone?)
+        killed.concat(gone)
+        gone.map { add(:consumer) }.each(&:wait_until_ready)
+      end
+
+      # Runs a command at the node that has the key.
+      def at(key, *command)
+        node(key).client.call(*command)
+      end
+
+      # Lets the oldest consumer leave, and starts another one.
+      def replace_oldest
+        leave([consumers.first])
+        add(:consumer).wait_until_ready
+      end
+
+      # Returns the processes that a consumer has forked.
+      def forks_of(worker)
+        Dir["/proc/#{worker.pid}/task/*/children"].flat_map { |file| File.read(file).split.map(&:to_i) }
+      end
+
+      # Trims most of what consumers have not read, while they are paused.
+      def trim_behind
+        consumers.each { |worker| worker.kill(:USR1) }
+        stand 1
+        trim(100)
+        stand 0.3
+        consumers.each { |worker| worker.kill(:USR2) }
+      end
+
+      # Trims all but the last entries, and counts how many.
+      def trim(left)
+        @trimmed = trimmed + redis("XTRIM", STREAM, "MAXLEN", left)
+      end
+
+      # Returns how many entries were trimmed.
+      def trimmed
+        @trimmed.to_i
+      end
+
+      # Moves the slot of a key to another node of the cluster, with the keys in it.
+      def move(key)
+        cluster = place.cluster
+        cluster.move(key, any(cluster.masters - [cluster.master_of(key)]))
+      end
+
+      # Kills the node that has a key, and waits for the one that takes its place.
+      def lose_master_of(key)
+        lost = place.cluster.master_of(key)
+        lost.kill
+        place.cluster.without(lost)
+        Chaos.eventually(timeout: 30) { ![nil, lost].include?(place.cluster.master_of(key)) }
+      end
+
+      def add(role, **own)
+        journal = File.join(@folder, "#{role}-#{workers.size}")
+        settings = { **usual(role), **fault.settings.fetch(role, {}), **own }
+        workers << Worker.new(role, journal, settings, program: "event_#{role}")
+        workers.last
+      end
+
+      # Ends the load, waits until all was handled, and ends the consumers.
+      def finish
+        orderly = finish_all(publishers)
+        await_handlers
+        @dead = dead
+        @ending = Ending.new(finish_all(consumers) && orderly, @dead, nil)
+      end
+
+      # Returns the positions of the events that were given up on.
+      def dead
+        node(DEAD).client.xrange(DEAD).map { |_, fields| fields["dead_id"] }
+      end
+
+      private
+
+      def node(key)
+        place.respond_to?(:cluster) ? place.cluster.master_of(key) : server_of_admin
+      end
+
+      # The server by the place's own view.
+      def server_of_admin
+        Struct.new(:client).new(place.admin)
+      end
+
+      def finish_all(group)
+        group.each(&:finish)
+        group.map { |worker| worker.wait(10) }.all?
+      end
+
+      def await_handlers
+        deadline = Chaos.now + PATIENCE
+        seen = []
+        loop do
+          left = Books.new(workers).undone.size
+          seen = [left, Chaos.now] if left != seen.first
+          break if left.zero? || Chaos.now > deadline || Chaos.now - seen.last > STILL
+
+          sleep 0.2
+        end
+      end
+
+      def usual(role)
+        common = { redis_options: place.redis_options }
+        return { **common, keys: 25, batch: 5, pause: 0.01 } if role == :publisher
+
+        { **common, order: fault.order, work: 0.001, options: { lease: fault.lease } }
+      end
+
+      def warm_up
+        Chaos.eventually(timeout: 20) { Books.new(workers).events.each_value.count { |event| event.done.any? } > 200 }
+      end
+    end
+  end
+end

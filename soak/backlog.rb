@@ -1,0 +1,88 @@
+# frozen_string_literal: true
+
+# Consumes a stream that is there already, in order by key: ruby -Ilib soak/backlog.rb [entries]. Two processes consume.
+# Every 10 s one of them is killed, and replaced. In the end the books are compared.
+
+require "tmpdir"
+require_relative "event_processes"
+require_relative "../spec/support/redis_server"
+
+# Makes the stream, starts the processes and judges.
+class Backlog
+  KILL_EVERY = 10
+  # Seconds in which at least one event must be handled.
+  PATIENCE = 60
+
+  def initialize(entries, folder)
+    @entries = entries
+    @folder = folder
+    @server = RedisServer.new
+    @books = EventProcesses::Books.new
+    @files = []
+    @killed = 0
+  end
+
+  def run
+    fill
+    began = now
+    @consumers = Array.new(2) { consumer }
+    consume
+    show(now - began)
+  ensure
+    @consumers&.each(&:finish)
+    @server.stop
+  end
+
+  private
+
+  def fill
+    (0...@entries).step(1_000) do |from|
+      events = EventProcesses.events(from, [1_000, @entries - from].min)
+      RedisIPC::Events.publish_all(EventProcesses::STREAM, events, redis_options: { path: @server.path })
+    end
+  end
+
+  def consumer
+    @files << File.join(@folder, "records-#{@files.size}")
+    EventProcesses::Child.new("consume", @server.path, @files.last).tap(&:answer)
+  end
+
+  def consume
+    killed_at = changed = now
+    while @books.handled < @entries && now - changed < PATIENCE
+      before = @books.handled
+      sleep 0.1
+      @books.add(@files)
+      changed = now if @books.handled > before
+      next if now - killed_at < KILL_EVERY
+
+      kill_one
+      killed_at = now
+    end
+  end
+
+  # The older one is killed, so that both are in turn.
+  def kill_one
+    @consumers.shift.kill
+    @killed += 1
+    @consumers << consumer
+  end
+
+  def show(seconds)
+    puts "#{@entries} entries of #{EventProcesses::KEYS} keys were consumed in #{seconds.round(1)} s " \
+         "(#{(@books.handled / seconds).round}/s). #{@killed} processes were killed. " \
+         "Handled: #{@books.handled}, handled again: #{@books.reruns}, out of order: #{@books.wrong.size}"
+    wrong = @books.wrong.first(5)
+    wrong << "#{@entries - @books.handled} are missing" if @books.handled != @entries
+    puts wrong.empty? ? "all is well" : wrong.map { |problem| "PROBLEM: #{problem}" }
+    wrong.empty? ? 0 : 1
+  end
+
+  def now
+    Process.clock_gettime(Process::CLOCK_MONOTONIC)
+  end
+end
+
+$stdout.sync = true
+status = Dir.mktmpdir("redis_ipc_soak") { |folder| Backlog.new(Integer(ARGV.fetch(0, 1_000_000)), folder).run }
+exit(status)
