@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
-# Consumes a stream that is there already, in order by key: ruby -Ilib soak/backlog.rb [entries]. Two processes consume.
-# Every 10 s one of them is killed, and replaced. In the end the books are compared.
+# Consumes a stream that is there already, in order by key: ruby -Ilib soak/backlog.rb [entries] [seconds]. Two
+# processes consume. Every so many seconds (10) one of them is killed, and replaced. In the end the books are compared.
 
 require "tmpdir"
 require_relative "event_processes"
@@ -9,12 +9,12 @@ require_relative "../spec/support/redis_server"
 
 # Makes the stream, starts the processes and judges.
 class Backlog
-  KILL_EVERY = 10
   # Seconds in which at least one event must be handled.
   PATIENCE = 60
 
-  def initialize(entries, folder)
+  def initialize(entries, kill_every, folder)
     @entries = entries
+    @kill_every = kill_every
     @folder = folder
     @server = RedisServer.new
     @books = EventProcesses::Books.new
@@ -54,7 +54,7 @@ class Backlog
       sleep 0.1
       @books.add(@files)
       changed = now if @books.handled > before
-      next if now - killed_at < KILL_EVERY
+      next if now - killed_at < @kill_every
 
       kill_one
       killed_at = now
@@ -84,5 +84,7 @@ class Backlog
 end
 
 $stdout.sync = true
-status = Dir.mktmpdir("redis_ipc_soak") { |folder| Backlog.new(Integer(ARGV.fetch(0, 1_000_000)), folder).run }
+status = Dir.mktmpdir("redis_ipc_soak") do |folder|
+  Backlog.new(Integer(ARGV.fetch(0, 1_000_000)), Float(ARGV.fetch(1, 10)), folder).run
+end
 exit(status)

@@ -51,7 +51,7 @@ module Chaos
         ["#{row.missing.size} are missing, and no loss was told"] if row.missing.any?
       end
 
-      # Of what was trimmed, it is told how much is missing at most.
+      # Of what was trimmed, it is told how much is missing at most. Without an order that is not promised.
       def inexact(told)
         return if row.fault.order == "none" || !@losses.include?(:trimmed)
 

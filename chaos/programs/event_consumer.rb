@@ -20,13 +20,9 @@ class EventConsumer < Chaos::EventProgram
 
   def consume
     RedisIPC::Events.consume(stream: STREAM, group: GROUP, from: :beginning, redis_options: redis_options,
-                             logger: Logger.new(IO::NULL), on_error: @journal.method(:told), **order,
+                             logger: Logger.new(IO::NULL), on_error: @journal.method(:told),
+                             on_loss: @journal.method(:missed), order: @settings[:order].to_sym,
                              concurrency: { threads: 3 }, **@settings[:options]) { |event| handle(event) }
-  end
-
-  # @return [Hash] only consumers with an order tell losses
-  def order
-    @settings[:order] == "none" ? {} : { order: @settings[:order].to_sym, on_loss: @journal.method(:missed) }
   end
 
   def handle(event)
