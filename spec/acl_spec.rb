@@ -23,11 +23,45 @@ RSpec.describe RedisIPC::ACL do
     %w[security asker] => [:asker, { stream: "house", group: "parent", to: "child" }],
     %w[security answerer] => [:answerer, { stream: "house", group: "child" }],
     %w[security observer] => [:observer, { stream: "house" }],
+    %w[security publisher] => [:event_publisher, { stream: "orders" }],
+    %w[security consumer] => [:event_consumer, { stream: "orders", group: "billing" }],
     %w[json_rpc client] => [:json_rpc_client, { queue: "calculator" }],
     %w[json_rpc server] => [:json_rpc_server, { queue: "calculator" }]
   }.each do |(page, user), (role, names)|
     it "makes the rules of #{user} that stand in docs/#{page}.md" do
       expect(described_class.rules(role, **names)).to match_array(documented(page, user))
+    end
+  end
+
+  %i[none key].each do |order|
+    it "lets publishers and consumers of events with the order #{order} do all that they do" do
+      grant("publisher", *described_class.rules(:event_publisher, stream: "orders"))
+      grant("consumer", *described_class.rules(:event_consumer, stream: "orders", group: "billing"))
+      options = ->(user) { { redis_options: { url: server.url, username: user, password: "secret" } } }
+      kept = [Queue.new, errors, Queue.new]
+      failing = true
+      subscription = RedisIPC::Events.consume(
+        stream: "orders", group: "billing", order: order, from: :beginning, attempts: 1, lease: 0.3,
+        logger: Consumers.silent, on_error: ->(error) { kept[1] << error }, on_loss: ->(loss) { kept[2] << loss },
+        **options.call("consumer")
+      ) do |event|
+        raise IOError if event.data == 1 && failing
+
+        kept.first << event.data
+      end
+      consumers << subscription
+      3.times { |number| RedisIPC::Events.publish("orders", number, key: number, **options.call("publisher")) }
+      RedisIPC::Events.publish("orders", 3, id: "a", keep: 60, **options.call("publisher"))
+      expect(Array.new(3) { next_of(kept.first) }).to match_array([0, 2, 3])
+      letter = eventually { subscription.dead_letters.first }
+      failing = false
+      expect(letter.retry).to be(true)
+      expect(next_of(kept.first)).to eq(1)
+      eventually { subscription.lag.zero? }
+      subscription.checkpoint.seek(:new)
+      sleep 1.2 # each check that is repeated has run
+      subscription.stop
+      expect([Array.new(errors.size) { errors.pop }.map(&:class).uniq, kept.last.size]).to eq([[IOError], 0])
     end
   end
 

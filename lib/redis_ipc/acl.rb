@@ -11,7 +11,8 @@ module RedisIPC
   #
   # @see file:docs/security.md What each user can do and what not
   module ACL
-    ROLES = %i[asker answerer observer sentinel json_rpc_client json_rpc_server].freeze
+    ROLES = %i[asker answerer observer sentinel json_rpc_client json_rpc_server event_publisher
+               event_consumer].freeze
     COMMON = %w[resetchannels -@all +ping +hello +client|setname].freeze
     private_constant :ROLES, :COMMON, :Roles
 
@@ -20,7 +21,8 @@ module RedisIPC
       #
       # The roles and their names: `:asker` (`stream:`, `group:`, `to:` the groups it asks), `:answerer` (`stream:`,
       # `group:`, `askers:` the groups it answers, nil for all), `:observer` (`stream:`), `:json_rpc_client` and
-      # `:json_rpc_server` (`queue:`), `:sentinel` (none; the user on the sentinels).
+      # `:json_rpc_server` (`queue:`), `:event_publisher` (`stream:`), `:event_consumer` (`stream:`, `group:`),
+      # `:sentinel` (none; the user on the sentinels).
       # @param role [Symbol]
       # @param cluster [Boolean] for a Redis Cluster, where each node needs the rules
       # @param sentinels [Boolean] for a server that sentinels watch

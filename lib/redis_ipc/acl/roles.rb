@@ -17,8 +17,13 @@ module RedisIPC
       REPLIES = "+xgroup +pexpire +xread +xreadgroup +xpending +xtrim"
       LISTS = "+lpush +rpush +lpop +lmove +blmove +blmpop +lrange +lindex +llen +lpos +lrem +ltrim"
       SERVERS = "+zadd +zrange +zrem +zscore +hincrby +pexpire"
+      PUBLISHED = "+xadd +eval +xrange +get +set +xinfo|groups +xpending +xlen +xtrim"
+      EVENTS = "+eval +eval_ro +exists +xadd +xread +xreadgroup +xack +xclaim +xautoclaim +xpending +xgroup +xinfo " \
+               "+xlen +xrange +xrevrange +memory|usage"
+      LANES = "+eval +hgetall +hget +hset +hsetnx +hdel +hincrby"
       MEMBER = %w[+time +select +multi +exec].freeze
-      private_constant :WILDCARDS, :ENDS, :PRESENCE, :INBOX, :LOOKS, :DEAD, :REPLIES, :LISTS, :SERVERS, :MEMBER
+      private_constant :WILDCARDS, :ENDS, :PRESENCE, :INBOX, :LOOKS, :DEAD, :REPLIES, :LISTS, :SERVERS, :PUBLISHED,
+                       :EVENTS, :LANES, :MEMBER
 
       class << self
         def asker(stream:, group:, to:)
@@ -62,6 +67,19 @@ module RedisIPC
           keys = ["", ":processing:*", ":servers", ":deliveries", ":dead"].map { |key| "~#{queue}#{key}" }
           [*MEMBER, "+client|id", "+client|unblock", "(#{keys.join(" ")} #{LISTS} #{SERVERS} +eval)",
            "(%W~#{queue}:reply:* +lpush +pexpire)"]
+        end
+
+        def event_publisher(stream:)
+          name = named("stream", stream)
+          tagged = stream.to_s.match?(/\{[^}]+\}/) ? name : "{#{name}}"
+          ["+time", "+select", "(~#{name} ~#{tagged}:events:id:* #{PUBLISHED})"]
+        end
+
+        def event_consumer(stream:, group:)
+          stream = named("stream", stream)
+          group = group(group)
+          ["+time", "+select", "(~#{stream} #{EVENTS})", "(~#{stream}:dead:#{group} #{DEAD})",
+           "(~#{stream}:events:#{group} #{LANES})"]
         end
 
         private

@@ -5,6 +5,7 @@ use crate::events::common::dead_event::DeadEvent;
 use crate::events::common::in_flight::InFlight;
 use crate::events::common::retries::Retries;
 use crate::events::lanes::checkpoint::Checkpoint;
+use crate::events::lanes::ownership::Change;
 use crate::events::lanes::protocol::{self, Beat, Decision, Save, Share};
 use crate::events::lanes::reader::Source;
 use crate::events::lanes::schedule::{Finished, Role};
@@ -159,7 +160,7 @@ impl Keeper {
             self.source.check(Role::Head, schedule.head())?;
         }
         let change = schedule.renewed(&share, &beat.held, sent, self.lease, endpoint.clock.now());
-        self.tell_lost(&change.lost);
+        self.tell_lost(&change);
         let is_new = share.is_new;
         self.carry_out(share);
         Ok(is_new)
@@ -180,18 +181,21 @@ impl Keeper {
         }
     }
 
-    fn tell_lost(&self, lanes: &[u16]) {
-        if lanes.is_empty() {
+    fn tell_lost(&self, change: &Change) {
+        if change.lost.is_empty() {
             return;
         }
         // It takes its share of what is free at once.
         self.due.lock().beat = Instant::now();
-        let message = format!(
-            "{} lanes belong to other instances now: their leases ran out here, or in Redis the consumer was moved (seek) \
-             or deleted. Events of them that run here may run there again",
-            lanes.len()
-        );
-        self.source.endpoint.report(Error::new(ErrorKind::Connection(Fate::Unknown), message));
+        // The others were moved by someone (seek), or are gone with the rest of Redis, which is told as a loss.
+        if change.expired > 0 {
+            let message = format!(
+                "the leases of {} lanes ran out here, and they belong to other instances now: this process or Redis stood \
+                 still for longer than a lease. Events of them that run here may run there again",
+                change.expired
+            );
+            self.source.endpoint.report(Error::new(ErrorKind::Connection(Fate::Unknown), message));
+        }
     }
 
     /// Shows in a consumer group of Redis how far the slowest lane is, so that those who trim the stream know it. The owner
@@ -255,8 +259,8 @@ impl Keeper {
             .source
             .connections
             .with(&self.key, |connection| protocol::refused(&connection.run(&command)?))?;
-        let lost = self.source.schedule.saved(saves, &refused);
-        self.tell_lost(&lost);
+        let change = self.source.schedule.saved(saves, &refused);
+        self.tell_lost(&change);
         Ok(())
     }
 

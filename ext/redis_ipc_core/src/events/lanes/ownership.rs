@@ -44,6 +44,8 @@ pub struct Owned {
 pub struct Change {
     /// Lanes that belong to others now.
     pub lost: Vec<u16>,
+    /// How many of these were lost because their leases had run out, and not because someone moved the consumer.
+    pub expired: usize,
     /// Lanes that belong to this instance from now on.
     pub claimed: Vec<u16>,
 }
@@ -66,6 +68,7 @@ impl Ownership {
             if share.kept.contains(lane) {
                 owned.until = owned.until.max(until);
             } else {
+                change.expired += usize::from(owned.until <= sent);
                 self.lanes.remove(lane);
                 change.lost.push(*lane);
             }
@@ -132,11 +135,12 @@ impl Ownership {
 
     /// Uses the reply to a command that wrote `saves`. Returns the lanes that this instance has no longer: those refused,
     /// and those released.
-    pub fn saved(&mut self, saves: Vec<Save>, refused: &[u16]) -> Change {
+    pub fn saved(&mut self, saves: Vec<Save>, refused: &[u16], now: Instant) -> Change {
         let mut change = Change::default();
         for save in saves {
             let Some(owned) = self.owned(save.lane, save.epoch) else { continue };
             if refused.contains(&save.lane) {
+                change.expired += usize::from(owned.until <= now);
                 change.lost.push(save.lane);
                 self.lanes.remove(&save.lane);
             } else if save.then == Then::Free {

@@ -968,16 +968,16 @@ impl Schedule {
         state.ownership.saves(|lane| all || state.queues.get(&lane).is_none_or(|queue| queue.running == 0))
     }
 
-    /// Uses the reply to what was written. Returns the lanes that belong to others now.
-    pub fn saved(&self, saves: Vec<Save>, refused: &[u16]) -> Vec<u16> {
+    /// Uses the reply to what was written. Returns what was lost.
+    pub fn saved(&self, saves: Vec<Save>, refused: &[u16]) -> Change {
         let mut state = self.state.lock();
         let lanes: Vec<u16> = saves.iter().map(|save| save.lane).collect();
-        let change = state.ownership.saved(saves, refused);
+        let change = state.ownership.saved(saves, refused, Instant::now());
         let gone: Vec<u16> = lanes.into_iter().filter(|lane| state.ownership.get(*lane).is_none()).collect();
         state.remove(&gone);
         self.work.notify_all();
         self.room.notify_all();
-        change.lost
+        change
     }
 
     /// Returns the events that are to be tried alone, after their tries were recorded.

@@ -301,7 +301,7 @@ impl Checker {
                 Flight::Executed(saves, refused)
             }
             Flight::Executed(saves, refused) => {
-                node.ownership.saved(saves, &refused);
+                node.ownership.saved(saves, &refused, self.at(world.now));
                 Flight::None
             }
         };
