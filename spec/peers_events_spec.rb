@@ -101,4 +101,66 @@ RSpec.describe "events in other languages", timeout: 300 do
       expect(redis.xinfo(:consumers, "orders", "shared").size).to be <= 1
     end
   end
+
+  # In the order of each key, all in one group. What is handled is appended to the list seen:KEY by its handler.
+  describe "in order" do
+    def ordered(language, lease:, **environment)
+      peer(language, "events_demo", "orders", "shared", ORDER: "key", LIST: "seen", LEASE: lease.to_s, **environment)
+    end
+
+    def publish_rounds(rounds, keys: 20)
+      events = rounds.flat_map { |number| (0...keys).map { |key| { data: number, key: key } } }
+      RedisIPC::Events.publish_all("orders", events, redis_options: redis_options)
+    end
+
+    def seen(keys: 20)
+      (0...keys).map { |key| redis.lrange("seen:#{key}", 0, -1).map { |data| JSON.parse(data) } }
+    end
+
+    # How many lanes each process owns, sorted.
+    def shares
+      owners = redis.hgetall("orders:events:shared").select { |field, _| field.start_with?("o:") }.values
+      owners.map { |owner| owner[/\S+/] }.tally.values.sort
+    end
+
+    it "Ruby, Python and Node share the lanes, and what a killed one owned is taken over" do
+      dying = ordered("python", lease: 1)
+      eventually { shares == [64] }
+      other = ordered("node", lease: 1)
+      ordered("ruby", lease: 1)
+      eventually(timeout: 20) { shares == [21, 21, 22] }
+      publish_rounds(0...15)
+      [dying, other].each { |process| expect(answer(process)).to include("attempt" => 1) }
+      dying.kill
+      publish_rounds(15...30)
+      eventually(timeout: 20) { seen.all? { |numbers| numbers.uniq.size == 30 } }
+      expect(seen.map(&:uniq)).to all(eq((0...30).to_a))
+      eventually { shares == [32, 32] }
+      expect(redis.xinfo(:groups, "orders").map { |group| group["name"] }).to eq(["shared:lanes"])
+    end
+
+    it "each goes on where another one stopped" do
+      rounds = 0
+      %w[python node python ruby node ruby python].each do |language|
+        running = ordered(language, lease: 30)
+        publish_rounds([rounds], keys: 5)
+        rounds += 1
+        eventually { seen(keys: 5).all? { |numbers| numbers.size == rounds } }
+        running.kill(:TERM)
+        running.rest
+      end
+      expect(seen(keys: 5)).to all(eq((0...rounds).to_a))
+    end
+
+    languages.each do |language|
+      it "#{language} lets the next event of a key wait for one that fails, until it is given up on" do
+        other = ordered(language, lease: 30, ATTEMPTS: "2")
+        [[{ fail: true }, 1], [2, 1], [3, 2]].each { |data, key| publish(data, key: key) }
+        expect(Array.new(4) { answer(other).values_at("key", "attempt", "data") })
+          .to contain_exactly(["1", 1, { "fail" => true }], ["2", 1, 3], ["1", 2, { "fail" => true }], ["1", 1, 2])
+        eventually { seen(keys: 3) == [[], [2], [3]] }
+        expect(redis.xrange("orders:dead:shared").map { |_, letter| letter["dead_deliveries"] }).to eq(["2"])
+      end
+    end
+  end
 end

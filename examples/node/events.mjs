@@ -8,7 +8,7 @@ const AT_ONCE = 7 * 86_400_000; // ms; who finds an entry idle for so long may t
 const OWN = new Set(["type", "key", "data", "traceparent", "id"]);
 const KEEP_DEAD = 7 * 86_400_000; // ms
 
-const toObject = (flat) => {
+export const toObject = (flat) => {
   const fields = {};
   for (let index = 0; index < flat.length; index += 2) fields[flat[index]] = flat[index + 1];
   return fields;
@@ -44,8 +44,18 @@ async function find(redis, stream, id, since) {
   return null;
 }
 
+// The key of something that a group has beside its stream.
+export const sideKey = (stream, kind, group) =>
+  `${stream}:${kind}:${group.replaceAll("%", "%25").replaceAll(":", "%3A")}`;
+
+export async function writeLetter(redis, key, { position, attempt, fields }, reason) {
+  const letter = ["dead_id", position, "dead_reason", reason, "dead_deliveries", attempt, "dead_at", Date.now()];
+  await redis.xadd(key, "MAXLEN", "~", 10_000, "*", ...letter, ...Object.entries(fields).flat());
+  await redis.pexpire(key, KEEP_DEAD);
+}
+
 // An entry: its position and fields; what they say; and which try this is.
-class Event {
+export class Event {
   constructor(position, fields, attempt) {
     Object.assign(this, { position, fields, attempt, hasBegun: false });
     this.isOwn = "data" in fields && Object.keys(fields).every((name) => OWN.has(name));
@@ -65,7 +75,7 @@ export class Consumer {
     this.redis = new Connection(url);
     this.reads = new Connection(url);
     this.name = randomBytes(16).toString("hex"); // a new one for each process and connection
-    this.dead = `${stream}:dead:${group.replaceAll("%", "%25").replaceAll(":", "%3A")}`;
+    this.dead = sideKey(stream, "dead", group);
     this.held = new Map(); // events by their positions, until they are acknowledged
     this.taking = true;
     this.left = new AbortController();
@@ -183,12 +193,9 @@ export class Consumer {
     this.held.delete(event.position);
   }
 
-  async bury({ position, attempt, fields }, reason) {
-    const letter = ["dead_id", position, "dead_reason", reason, "dead_deliveries", attempt, "dead_at", Date.now()];
-    const added = [...letter, ...Object.entries(fields).flat()];
-    await this.redis.xadd(this.dead, "MAXLEN", "~", 10_000, "*", ...added);
-    await this.redis.pexpire(this.dead, KEEP_DEAD);
-    await this.redis.xack(this.stream, this.group, position);
+  async bury(event, reason) {
+    await writeLetter(this.redis, this.dead, event, reason);
+    await this.redis.xack(this.stream, this.group, event.position);
   }
 
   async keepHouse() {

@@ -49,6 +49,22 @@ def find(client, stream, id, since):
     return None
 
 
+def side_key(stream, kind, group):
+    """The key of something that a group has beside its stream."""
+    return f"{stream}:{kind}:{group.replace('%', '%25').replace(':', '%3A')}"
+
+
+def write_letter(client, key, event, reason):
+    now = time.time_ns() // 1_000_000
+    letter = {"dead_id": event.position, "dead_reason": reason, "dead_deliveries": event.attempt, "dead_at": now}
+    # A field of the event may have one of these names, so this is no dict.
+    fields = [text for pair in [*letter.items(), *event.fields.items()] for text in pair]
+    with client.pipeline(transaction=False) as commands:
+        commands.execute_command("XADD", key, "MAXLEN", "~", 10_000, "*", *fields)
+        commands.pexpire(key, KEEP_DEAD)
+        commands.execute()
+
+
 class Event:
     """An entry: its position and fields; what they say; and which try this is."""
 
@@ -74,7 +90,7 @@ class Consumer:
         self.stream, self.group, self.handler, self.start = stream, group, handler, start
         self.threads, self.attempts, self.lease = threads, attempts, lease
         self.name = secrets.token_hex(16)  # a new one for each process and connection
-        self.dead = f"{stream}:dead:{group.replace('%', '%25').replace(':', '%3A')}"
+        self.dead = side_key(stream, "dead", group)
         self.held, self.lock = {}, threading.Lock()  # events by their positions, until they are acknowledged
         self.taking, self.left = True, threading.Event()
         self.pool = concurrent.futures.ThreadPoolExecutor(threads)
@@ -184,14 +200,7 @@ class Consumer:
         self.held.pop(event.position, None)
 
     def bury(self, event, reason):
-        now = time.time_ns() // 1_000_000
-        letter = {"dead_id": event.position, "dead_reason": reason, "dead_deliveries": event.attempt, "dead_at": now}
-        # A field of the event may have one of these names, so this is no dict.
-        fields = [text for pair in [*letter.items(), *event.fields.items()] for text in pair]
-        with self.redis.pipeline(transaction=False) as commands:
-            commands.execute_command("XADD", self.dead, "MAXLEN", "~", 10_000, "*", *fields)
-            commands.pexpire(self.dead, KEEP_DEAD)
-            commands.execute()
+        write_letter(self.redis, self.dead, event, reason)
         self.redis.xack(self.stream, self.group, event.position)
 
     def keep_house(self):
