@@ -135,6 +135,7 @@ impl EventConsumer {
             consumer: Arc::clone(&consumer),
             key: events_key::of(stream, &consumer.group),
             losses: Counter::default(),
+            last: Mutex::default(),
         });
         let timer = Timer {
             consumer: Arc::clone(&consumer),

@@ -8,18 +8,19 @@ use crate::foundation::payload::stream_entry::StreamId;
 use crate::foundation::redis::group_consumer::consumer::GroupConsumer;
 use crate::foundation::redis::resp::replies;
 use crate::foundation::runtime::stats::Counter;
+use crate::foundation::runtime::sync::Mutex;
 use redis::{Cmd, Value};
 use std::sync::Arc;
 
-/// Lets one process tell a loss for all. The hash KEYS[1] has under ARGV[1] how much was told; ARGV[2] is to be told now.
-/// Returns what was told before, or nil if this was. With `is` in ARGV[3] anything else is more, else a larger number is.
+/// Lets one process tell a loss for all. The hash KEYS[1] has under ARGV[1] what was told last; ARGV[2] is to be told now.
+/// Returns what was told before, or nil if this was. With `is` in ARGV[3] anything else is new, else a larger number is.
 const CLAIM: &str = r"
 local told = redis.call('HGET', KEYS[1], ARGV[1])
 local is_told
-if ARGV[3] == 'is' then is_told = told == ARGV[2] else is_told = tonumber(told or '0') >= tonumber(ARGV[2]) end
+if ARGV[3] == 'is' then is_told = told == ARGV[2] else is_told = tonumber(string.match(told or '0', '^%d+')) >= tonumber(string.match(ARGV[2], '^%d+')) end
 if is_told then return false end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
-return told or '0'
+return told or ''
 ";
 
 /// Watches the stream of a group.
@@ -30,6 +31,8 @@ pub struct LossWatch {
     pub key: String,
     /// How many losses were told here.
     pub losses: Counter,
+    /// What the group had been delivered at the last check.
+    pub last: Mutex<StreamId>,
 }
 
 /// What is missing.
@@ -60,12 +63,16 @@ impl LossWatch {
         })?;
         let (groups, Some(facts)) = found else { return Ok(()) };
         let Some((delivered, read)) = position(&groups, name) else { return Ok(()) };
+        // What was passed over since the last check is not counted.
+        let is_at_rest = std::mem::replace(&mut *self.last.lock(), delivered) == delivered;
         match compare(&facts, delivered, read, reached) {
             Finding::Nothing => Ok(()),
             Finding::Trimmed { gone, read } => {
-                let Some(told) = self.claim("trimmed", &gone.to_string(), "more")? else { return Ok(()) };
-                let at_most = gone - read.max(told);
-                let is_exact = facts.deleted <= delivered;
+                let Some(told) = self.claim("trimmed", &format!("{gone} {read}"), "more")? else {
+                    return Ok(());
+                };
+                let (at_most, is_certain) = missing(gone, read, pair(&told));
+                let is_exact = is_certain && is_at_rest && facts.deleted <= delivered;
                 self.tell(Cause::Trimmed, delivered, facts.first, Some(at_most), is_exact);
                 Ok(())
             }
@@ -79,8 +86,8 @@ impl LossWatch {
         }
     }
 
-    /// Returns how much was told before, if this process is to tell the rest.
-    fn claim(&self, field: &str, value: &str, mode: &str) -> Result<Option<u64>, Error> {
+    /// Returns what was told before, if this process is to tell the rest.
+    fn claim(&self, field: &str, value: &str, mode: &str) -> Result<Option<String>, Error> {
         let mut claim = redis::cmd("EVAL");
         claim.arg(CLAIM).arg(1).arg(&self.key).arg(field).arg(value).arg(mode);
         Ok(told(&self.run(&claim)?))
@@ -105,10 +112,30 @@ impl LossWatch {
     }
 }
 
-fn told(reply: &Value) -> Option<u64> {
+fn told(reply: &Value) -> Option<String> {
     match reply {
-        Value::BulkString(told) => Some(std::str::from_utf8(told).ok()?.parse().unwrap_or(0)),
+        Value::BulkString(told) => Some(String::from_utf8_lossy(told).into_owned()),
         _ => None,
+    }
+}
+
+/// Reads how many entries were gone, and how many of them delivered, when a loss was told.
+fn pair(told: &str) -> Option<(u64, u64)> {
+    let (gone, read) = told.split_once(' ')?;
+    Some((gone.parse().ok()?, read.parse().ok()?))
+}
+
+/// Returns how many entries are missing besides those that were told, at most, and whether it is exactly as many.
+///
+/// After a group has read on behind a gap, its `entries-read` has the gap in newer versions of Redis, and not in 7.0.
+fn missing(gone: u64, read: u64, told: Option<(u64, u64)>) -> (u64, bool) {
+    match told {
+        None => (gone.saturating_sub(read), true),
+        Some((gone_then, read_then)) if read < gone_then => {
+            let delivered = read.saturating_sub(read_then);
+            ((gone - gone_then).saturating_sub(delivered), true)
+        }
+        Some(_) => (gone.saturating_sub(read), false),
     }
 }
 
@@ -145,6 +172,15 @@ mod tests {
 
     fn id(ms: u64) -> StreamId {
         StreamId { ms, seq: 0 }
+    }
+
+    #[test]
+    fn what_was_told_is_not_told_again() {
+        assert_eq!(missing(6, 2, None), (4, true));
+        assert_eq!(missing(9, 2, Some((6, 2))), (3, true), "nothing was delivered since");
+        assert_eq!(missing(9, 3, Some((6, 2))), (2, true), "Redis 7.0: one was delivered since");
+        assert_eq!(missing(9, 7, Some((6, 2))), (2, false), "newer: one was delivered since; 7.0: five");
+        assert_eq!((pair("9 3"), pair(""), pair("9")), (Some((9, 3)), None, None));
     }
 
     #[test]
