@@ -163,7 +163,6 @@ impl LedgerOptions {
 
 impl ConsumerOptions {
     fn parse(mut section: OptionReader) -> Result<Self, Error> {
-        execution_interval(&mut section)?;
         let options = Self {
             pool_size: section.integer("pool_size", 1..=1_000)?.unwrap_or(3) as usize,
             delivery: Guarantee::read(&mut section, "delivery")?,
@@ -171,6 +170,7 @@ impl ConsumerOptions {
             max_deliveries: section.integer("max_deliveries", 1..=1_000)?.unwrap_or(5) as u32,
             busy_poll: section.boolean("busy_poll")?.unwrap_or(true),
         };
+        execution_interval(&mut section)?;
         section.finish()?;
         Ok(options)
     }
@@ -178,8 +178,8 @@ impl ConsumerOptions {
 
 /// Reads how many threads handle reports.
 fn dispatchers(mut section: OptionReader) -> Result<usize, Error> {
-    execution_interval(&mut section)?;
     let threads = section.integer("pool_size", 1..=100)?.unwrap_or(2) as usize;
+    execution_interval(&mut section)?;
     section.finish()?;
     Ok(threads)
 }
