@@ -38,8 +38,18 @@ RSpec.describe "the ACL rules of docs/security.md" do
     client&.close
   end
 
-  it "are those of three members, and of who asks sentinels" do
-    expect(rules.keys).to eq(%w[lookout asker answerer observer])
+  it "are those of three members, of who asks sentinels, and of two for events" do
+    expect(rules.keys).to eq(%w[lookout asker answerer observer publisher consumer])
+  end
+
+  it "let who publishes and who consumes events do no more than that" do
+    forbidden("publisher", "XREAD", "STREAMS", "orders", "0")
+    forbidden("publisher", "XADD", "orders:dead:billing", "*", "a", "b")
+    forbidden("publisher", "HSET", "orders:events:billing", "o:0", "me 1 1")
+    forbidden("consumer", "DEL", "orders")
+    forbidden("consumer", "XREADGROUP", "GROUP", "billing", "me", "STREAMS", "others", ">")
+    forbidden("consumer", "XRANGE", "orders:dead:search", "-", "+")
+    forbidden("consumer", "HGETALL", "orders:events:search")
   end
 
   it "let an asker ask, time out and leave, and an answerer answer, bury and leave" do
