@@ -288,6 +288,18 @@ RSpec.describe "events whose handler fails" do
       expect([subscription, others].sum { |one| one.stats[:losses] }).to eq(2)
     end
 
+    it "are told to subscribers" do
+      told = losses
+      watching = RedisIPC.subscribe(:loss) { |one| told << one.payload }
+      consume { |event| event }.pause
+      publish(0)
+      redis.xtrim("orders", 0)
+      expect(next_of(losses)).to include(stream: "orders", group: "billing", consumer: /consumer of orders/,
+                                         loss: have_attributes(cause: :trimmed, source: "orders"))
+    ensure
+      RedisIPC.unsubscribe(watching)
+    end
+
     it "from before the group was made are no loss" do
       10.times { |number| publish(number) }
       redis.xtrim("orders", 4)

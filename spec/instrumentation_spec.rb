@@ -169,6 +169,12 @@ RSpec.describe "instrumentation" do
     expect { RedisIPC.subscribe }.to raise_error(ArgumentError)
   end
 
+  it "has the names that its page has, and no other" do
+    page = File.read(File.join(__dir__, "../docs/instrumentation.md"), encoding: "UTF-8")
+    names = page.scan(/^\| `:(\w+)` \|/).flatten.uniq.map(&:to_sym)
+    expect(names).to match_array(RedisIPC.const_get(:Instrumentation)::NAMES)
+  end
+
   it "is nothing a call fails of, whatever subscribers raise" do
     connect("child", &echo)
     process = ruby(<<~RUBY)
