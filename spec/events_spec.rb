@@ -401,6 +401,15 @@ RSpec.describe "events of a stream" do
       expect(subscription.resume).not_to be_paused
       expect(next_of(got)).to eq(2)
     end
+
+    it "are not by a consumer that has stopped" do
+      subscription = consume { |event| event }.stop
+      %i[pause resume lag dead_letters checkpoint].each do |asked|
+        expect { subscription.public_send(asked) }
+          .to raise_error(RedisIPC::NotConnectedError, "the consumer of orders/billing is not started: call start")
+      end
+      expect(subscription).not_to be_paused
+    end
   end
 
   describe "lag" do

@@ -27,13 +27,15 @@ module RedisIPC
       end
 
       def pause
+        engine = session.engine
         @paused = true
-        session.engine.pause
+        engine.pause
       end
 
       def resume
+        engine = session.engine
         @paused = false
-        session.engine.resume
+        engine.resume
       end
 
       # @param key [String]
@@ -148,6 +150,10 @@ module RedisIPC
 
       def subject
         @setup.name
+      end
+
+      def absence
+        "is not started: call start"
       end
 
       def title(what = nil)

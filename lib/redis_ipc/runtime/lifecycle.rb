@@ -119,7 +119,13 @@ module RedisIPC
       session = @session
       return session if session && !session.closed?
 
-      raise NotConnectedError.new("#{subject} is not connected: call connect", outcome: :not_sent, **place)
+      raise NotConnectedError.new("#{subject} #{absence}", outcome: :not_sent, **place)
+    end
+
+    # Returns what errors say of one that is not connected. An includer that is not connected by `connect` says
+    # something else.
+    def absence
+      "is not connected: call connect"
     end
 
     def await_reconnection
