@@ -30,10 +30,15 @@ module RedisIPC
 
       private
 
+      # @return [Array<Array(Native::StreamEvent, ChangeEvent)>]
+      def with_events(natives)
+        natives.map { |native| [native, ChangeEvent.new(native, @setup.format)] }
+      end
+
       # Takes those out that cannot be read: the handler could not say which it was.
+      # @return [Array<Array(Native::StreamEvent, ChangeEvent)>] the others
       def readable(engine, natives, left)
-        natives.select do |native|
-          event = ChangeEvent.new(native, @setup.format)
+        with_events(natives).select do |native, event|
           event.data
         rescue MalformedEntryError => e
           fail_one(engine, native, event, e, left)
@@ -43,49 +48,52 @@ module RedisIPC
         end
       end
 
-      def handle(engine, natives, left)
-        natives = left.ready(natives)
-        return if natives.empty?
+      def handle(engine, pairs, left)
+        pairs = left.ready(pairs)
+        return if pairs.empty?
 
-        # A half that is tried again knows nothing of the marks that the whole was given.
-        events = natives.map { |native| ChangeEvent.new(native, @setup.format) }
-        error, natives, events = outcome_of(engine, natives, events, left)
-        return refused(engine, natives, error, left) if error.is_a?(StaleOwnerError)
-        return split(engine, natives, left) if error && natives.size > 1 && !@setup.policy.expected?(error)
+        error, pairs = outcome_of(engine, pairs, left)
+        return refused(engine, pairs, error, left) if error.is_a?(StaleOwnerError)
+        return split(engine, pairs, left) if error && pairs.size > 1 && !@setup.policy.expected?(error)
 
-        settle(engine, natives.zip(events), error, left)
+        settle(engine, pairs, error, left)
       end
 
-      # @return [Array(Exception, Array, Array)] what was raised, if anything, and the events that were not done before
-      def outcome_of(engine, natives, events, left)
+      # A part that is tried again knows nothing of the marks that the whole was given.
+      def handle_again(engine, pairs, left)
+        handle(engine, with_events(pairs.map(&:first)), left)
+      end
+
+      # @return [Array(Exception, Array)] what was raised, if anything, and the events that were not done before
+      def outcome_of(engine, pairs, left)
         judge = ->(error) { error ? RetryPolicy::Decision.new(:fail, error) : RetryPolicy::DONE }
+        events = pairs.map(&:last)
         known = []
-        error = @pipeline.run(events, judge) { run(natives, events, known) }.error
-        return [error, natives, events] if known.empty?
+        error = @pipeline.run(events, judge) { run(pairs, events, known) }.error
+        return [error, pairs] if known.empty?
 
         known.each { |native| left.delete(native) }
         @settlement.skip(engine, known)
-        _, rest = natives.zip(events).partition { |native, _| known.include?(native) }
-        [error, rest.map(&:first), rest.map(&:last)]
+        [error, pairs.reject { |pair| known.include?(pair.first) }]
       end
 
-      def run(natives, events, known)
+      def run(pairs, events, known)
         exactly_once = @setup.exactly_once
         return @setup.invoker.batch(events) unless exactly_once
 
-        exactly_once.batch(natives.zip(events), known) { |rest| @setup.invoker.batch(rest) }
+        exactly_once.batch(pairs, known) { |rest| @setup.invoker.batch(rest) }
       end
 
       # The database has refused the batch, because the lane of some is another process's. The others are handled again.
-      def refused(engine, natives, error, left)
-        stale, others = natives.partition { |native| native.lane == error.lane }
-        stale.each { |native| left.delete(native) }
+      def refused(engine, pairs, error, left)
+        stale, others = pairs.partition { |native, _| native.lane == error.lane }
+        stale = stale.map(&:first).each { |native| left.delete(native) }
         @settlement.refuse(engine, stale, error)
-        handle(engine, others, left)
+        handle_again(engine, others, left)
       end
 
-      def split(engine, natives, left)
-        natives.each_slice((natives.size / 2.0).ceil) { |half| handle(engine, half, left) }
+      def split(engine, pairs, left)
+        pairs.each_slice((pairs.size / 2.0).ceil) { |half| handle_again(engine, half, left) }
       end
 
       def settle(engine, pairs, error, left)
@@ -119,12 +127,12 @@ module RedisIPC
         end
 
         # Gives back those that wait for one that failed.
-        # @return [Array<Native::StreamEvent>] the others
-        def ready(natives)
-          return natives if @failed.nil? || @failed.empty?
+        # @return [Array<Array(Native::StreamEvent, ChangeEvent)>] the others
+        def ready(pairs)
+          return pairs if @failed.nil? || @failed.empty?
 
-          waiting, ready = natives.partition { |native| @failed.key?(native.key_hash) }
-          waiting.each { |native| delete(native) }
+          waiting, ready = pairs.partition { |native, _| @failed.key?(native.key_hash) }
+          waiting = waiting.map(&:first).each { |native| delete(native) }
           @engine.give_back(waiting) unless waiting.empty?
           ready
         end
