@@ -5,6 +5,7 @@ module RedisIPC
     # Reads the fields of a stream's entries: those of {Events.publish}, or those of any other program. It is frozen.
     # @api private
     class EntryFormat
+      # The names of fields, as {Publication} writes them.
       TYPE = "type"
       KEY = "key"
       DATA = "data"
@@ -12,7 +13,7 @@ module RedisIPC
       ID = "id"
       # What {Events.publish} writes: no entry with another field is one of its own.
       OWN = [TYPE, KEY, DATA, TRACEPARENT, ID].freeze
-      private_constant :TYPE, :KEY, :DATA, :TRACEPARENT, :ID, :OWN
+      private_constant :OWN
 
       # @return [String] the stream's name
       attr_reader :source
@@ -93,7 +94,7 @@ module RedisIPC
 
       # Returns whether the entry has the form of {Events.publish}, and the consumer does not say how to read it.
       def own?(fields)
-        !foreign? && fields.key?(DATA) && fields.each_key.all? { |name| OWN.include?(name) }
+        !foreign? && fields.key?(DATA) && (fields.keys - OWN).empty?
       end
 
       def decode(id, field, text)

@@ -19,8 +19,9 @@ module RedisIPC
           raise ArgumentError, "an event must be a Hash, got a #{event.class}" unless event.is_a?(Hash)
 
           check_names(event)
-          fields = [*named("type", event[:type]), *named("key", event[:key]), "data", Native.dump(event[:data])]
-          fields << "traceparent" << traceparent if traceparent
+          fields = [*named(EntryFormat::TYPE, event[:type]), *named(EntryFormat::KEY, event[:key]),
+                    EntryFormat::DATA, Native.dump(event[:data])]
+          fields << EntryFormat::TRACEPARENT << traceparent if traceparent
           [fields, (id(event[:id]) unless event[:id].nil?)]
         end
 

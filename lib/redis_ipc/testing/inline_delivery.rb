@@ -168,7 +168,7 @@ module RedisIPC
         # @param id [String, nil]
         # @return [Array<Array(String, String)>]
         def written(fields, id)
-          [*fields.each_slice(2), *([["id", id]] if id)]
+          [*fields.each_slice(2), *([[EntryFormat::ID, id]] if id)]
         end
 
         private
