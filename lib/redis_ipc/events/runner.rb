@@ -92,9 +92,7 @@ module RedisIPC
       # @param text [String]
       # @return [void]
       def note(text)
-        text = "redis_ipc #{title}: #{text}"
-        logger = @setup.logger || RedisIPC.configuration.logger
-        logger ? logger.warn(text) : ErrorReport.warning(text)
+        ErrorReport.note("redis_ipc #{title}: #{text}", logger: @setup.logger)
       end
 
       # A worker process takes no events itself.

@@ -26,7 +26,7 @@ module RedisIPC
           removed, lost, kept_by, refused = facts
           Instrumentation.publish(:trim, { stream: stream, removed: removed, lost: lost, group: kept_by }.compact)
           text = warning(stream, lost, kept_by, refused)
-          log(text) if text && due?(stream)
+          ErrorReport.note("redis_ipc: #{text}") if text && due?(stream)
         end
 
         # The lock may be held for ever in a child, by a thread that only the parent has.
@@ -57,12 +57,6 @@ module RedisIPC
             @told[stream] = now
             true
           end
-        end
-
-        def log(text)
-          text = "redis_ipc: #{text}"
-          logger = RedisIPC.configuration.logger
-          logger ? logger.warn(text) : ErrorReport.warning(text)
         end
       end
 

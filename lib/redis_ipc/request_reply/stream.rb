@@ -232,9 +232,7 @@ module RedisIPC
     # @return [void]
     # @api private
     def note(text)
-      text = "redis_ipc #{stream_name}/#{group_name}: #{text}"
-      logger = @logger || RedisIPC.configuration.logger
-      logger ? logger.warn(text) : ErrorReport.warning(text)
+      ErrorReport.note("redis_ipc #{stream_name}/#{group_name}: #{text}", logger: @logger)
     end
 
     private

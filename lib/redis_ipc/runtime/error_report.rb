@@ -27,6 +27,15 @@ module RedisIPC
         warning(full) unless logger || on_error
       end
 
+      # Logs something that is no error: to standard error if there is no logger.
+      # @param text [String]
+      # @param logger [Object, nil] nil means the one of the process
+      # @return [void]
+      def note(text, logger: nil)
+        logger ||= RedisIPC.configuration.logger
+        logger ? logger.warn(text) : warning(text)
+      end
+
       # @param text [String]
       # @return [nil]
       def warning(text)
