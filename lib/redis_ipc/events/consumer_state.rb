@@ -55,7 +55,7 @@ module RedisIPC
       end
 
       def add_options(options)
-        @options = over(@options, options)
+        @options = Settings.override(@options, options)
       end
 
       # @return [Middleware] the class's own
@@ -78,7 +78,7 @@ module RedisIPC
 
       # @return [Hash] the options of `start`
       def options
-        over(parent&.options || {}, @options)
+        Settings.override(parent&.options || {}, @options)
       end
 
       # @return [Array<#call>] the outermost class's first
@@ -117,7 +117,7 @@ module RedisIPC
       # @return [Setup]
       # @raise [ConfigurationError]
       def setup(given)
-        Setup.new(self, over(options, given))
+        Setup.new(self, Settings.override(options, given))
       end
 
       # Takes over what the class runs that this one replaces when code is reloaded. What that class runs, runs this
@@ -163,11 +163,6 @@ module RedisIPC
       end
 
       private
-
-      # Another Redis replaces the options of the one below whole, so that no password is sent to the wrong server.
-      def over(below, above)
-        Settings.merge(below, above).merge(above.slice(:redis_options))
-      end
 
       def parent
         @parent ||= (ConsumerState.of(consumer_class.superclass) if consumer_class < Consumer)

@@ -63,7 +63,7 @@ module RedisIPC
 
       # @return [Regexp] matches the folders of these classes
       def path
-        %r{(\A|/)#{Regexp.escape(@configuration.setting(:"#{plural}_path").to_s.chomp("/"))}\z}
+        %r{(\A|/)#{Regexp.escape(folder.chomp("/"))}\z}
       end
 
       # @return [String] the folder, for messages
@@ -86,10 +86,8 @@ module RedisIPC
       # @return [Hash] those, under what is set for the classes above it and for itself
       def options_of(one, common)
         classes = one.ancestors.take_while { |above| !above.equal?(@base) }
-        classes.reverse.filter_map { |above| options[above.name&.to_sym] }.inject(common) do |all, own|
-          # A class with another Redis replaces them all, so that the first password is not sent there.
-          Settings.merge(all, own).merge(own.slice(:redis_options))
-        end
+        classes.reverse.filter_map { |above| options[above.name&.to_sym] }
+               .inject(common) { |all, own| Settings.override(all, own) }
       end
 
       # @param object [Object]

@@ -76,9 +76,7 @@ module RedisIPC
     # @return [Hash] with those that it does not give
     # @api private
     def complete(given)
-      named = [given, connect_options].find { |options| options.key?(:redis_options) }
-      redis = named ? named[:redis_options] : redis_options
-      Settings.merge(connect_options, given).merge(redis_options: redis)
+      Settings.override({ redis_options: redis_options, **connect_options }, given)
     end
 
     # Shows no options, because there may be a password among them.

@@ -62,6 +62,12 @@ module RedisIPC
         below.merge(above) { |_, old, new| old.is_a?(Hash) && new.is_a?(Hash) ? merge(old, new) : new }
       end
 
+      # @return [Hash] as {merge}; but another Redis replaces the one below whole, so that no password is sent to the
+      #   wrong server
+      def override(below, above)
+        merge(below, above).merge(above.slice(:redis_options))
+      end
+
       private
 
       def plain_hash(hash, path)

@@ -188,7 +188,7 @@ module RedisIPC
 
         def setup(consumer)
           state = ConsumerState.of(consumer)
-          state.running? ? state.runner.setup : Setup.new(state, state.options)
+          state.running? ? state.runner.setup : state.setup({})
         end
 
         # A class that only others inherit from has no stream or no handler.
