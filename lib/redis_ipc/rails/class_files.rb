@@ -63,8 +63,8 @@ module RedisIPC
       end
 
       def classes(names)
-        found = names.filter_map { |name| (one = name.constantize) && [name, one] if @kind.class?(name.constantize) }
-        @kind.runnable(found.to_h)
+        found = names.to_h { |name| [name, name.constantize] }
+        @kind.runnable(found.select { |_, one| @kind.class?(one) })
       end
 
       def folders

@@ -66,8 +66,7 @@ module RedisIPC
       # A child cannot tell the server that a consumer says something wrong, so that is checked before.
       # @api private
       def run_in_children
-        @files.check
-        check(@files.load)
+        checked
         super
       end
 
@@ -81,27 +80,11 @@ module RedisIPC
         raise
       end
 
-      # @return [Array<Class>] those that run here
-      # @raise [ConfigurationError] if one says something wrong
-      # @api private
-      def present
-        super.each { |consumer| check_one(consumer) }
-      end
-
       private
 
-      def start_all
-        @files.check
-        check(@files.load)
-        super
-      end
-
-      def check(consumers)
-        consumers.each_value { |consumer| check_one(consumer) }
-      end
-
-      def check_one(consumer)
-        Events::Hosting.check(consumer, @configuration.start_options(consumer))
+      # None of them says something wrong.
+      def checked
+        super.each_value { |consumer| Events::Hosting.check(consumer, @configuration.start_options(consumer)) }
       end
 
       def redis_of(consumer)

@@ -63,12 +63,7 @@ module RedisIPC
 
       # @return [Regexp] matches the folders of these classes
       def path
-        %r{(\A|/)#{Regexp.escape(folder.chomp("/"))}\z}
-      end
-
-      # @return [String] the folder, for messages
-      def folder
-        @configuration.setting(:"#{plural}_path").to_s
+        %r{(\A|/)#{Regexp.escape(@configuration.setting(:"#{plural}_path").to_s.chomp("/"))}\z}
       end
 
       # @return [Hash{Symbol => Hash}] options by the names of classes

@@ -90,9 +90,9 @@ module RedisIPC
 
       # Loads the classes that run here.
       # @return [Array<Class>]
+      # @raise [ConfigurationError]
       def present
-        @files.check
-        @files.load.values
+        checked.values
       end
 
       # Loads all files.
@@ -133,9 +133,16 @@ module RedisIPC
         @serving || @running.any?
       end
 
-      def start_all
+      # Loads the classes that run here.
+      # @return [Hash{String => Class}]
+      # @raise [ConfigurationError]
+      def checked
         @files.check
-        present = @files.load
+        @files.load
+      end
+
+      def start_all
+        present = checked
         @lock.synchronize { start_each(present) }.tap { @watch.start }
       end
 
