@@ -37,11 +37,6 @@ module RedisIPC
           refuse("#{what} must be a whole number from #{range.first} to #{range.last}, got #{given.inspect}")
         end
 
-        # @return [Boolean] true for nil
-        def flag(word, value)
-          Settings.check_flag(word, value)
-        end
-
         # @raise [ConfigurationError]
         def refuse(text)
           raise ConfigurationError, text

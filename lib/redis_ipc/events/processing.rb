@@ -24,7 +24,7 @@ module RedisIPC
           end
 
           cdc = options[:cdc]
-          cdc = cdc.nil? ? Cdc.processor?(processor) : Check.flag(:cdc, cdc)
+          cdc = cdc.nil? ? Cdc.processor?(processor) : Settings.check_flag(:cdc, cdc)
           Check.refuse("cdc: true of #{who} needs the gem cdc-core: require \"cdc/core\"") if cdc && !Cdc.loaded?
 
           new(processor, cdc)

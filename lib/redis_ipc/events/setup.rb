@@ -170,7 +170,7 @@ module RedisIPC
 
       def read_options(state, code, given)
         @logger = Settings.check_logger(given.delete(:logger))
-        @reconnect_after_fork = Check.flag(:reconnect_after_fork, given.delete(:reconnect_after_fork))
+        @reconnect_after_fork = Settings.check_flag(:reconnect_after_fork, given.delete(:reconnect_after_fork))
         read_concurrency(state, code)
         rules = state.rules.flat_map { |action, classes, options| RuleWords.rules(name, action, classes, options) }
         code.policy = RetryPolicy.new(rules, RuleWords.attempts(given.fetch(:attempts, ATTEMPTS)))
