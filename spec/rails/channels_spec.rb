@@ -46,7 +46,7 @@ RSpec.describe "which channels a Rails application connects", timeout: 120 do
   it "are told in the log where they cannot be loaded in a child" do
     app.write("app/ipc/web_ipc.rb", "class WebIpc <")
     output = app.run(<<~RUBY, RAILS_ENV: "development")
-      RedisIPC.channels.connect_in_children
+      RedisIPC.channels.run_in_children
       log = -> { File.read("log/development.log") }
       Process.wait(fork { Timeout.timeout(10) { Thread.pass until log.().include?("cannot be started") } })
       print log.()[/cannot be started: \\w+/]

@@ -58,7 +58,7 @@ RSpec.describe "the processes of a Rails application that answer", timeout: 200 
       rescue RedisIPC::TimeoutError
         nil
       end
-      RedisIPC.channels.connect_in_children
+      RedisIPC.channels.run_in_children
       pid = fork do
         WebIpc.trigger_event("version", target: "web", timeout: 20)
         sleep 0.01 until WebIpc.connected?

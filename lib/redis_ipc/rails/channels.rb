@@ -60,12 +60,6 @@ module RedisIPC
         @serving && !@missing && @running.any? && @running.each_value.all?(&:connected?)
       end
 
-      # Connects in each child of this process, but not here.
-      # @api private
-      def connect_in_children
-        run_in_children
-      end
-
       # Returns what the rake tasks run.
       # @api private
       def operations
