@@ -134,7 +134,7 @@ impl Publisher {
                 Err(error) => error,
             };
             let is_unknown = error.kind == ErrorKind::Connection(Fate::Unknown);
-            let is_broken = is_unknown || matches!(error.kind, ErrorKind::Connection(_));
+            let is_broken = matches!(error.kind, ErrorKind::Connection(_));
             let Some(end) = until.or(is_unknown.then(|| Instant::now() + self.endpoint.connector.patience()))
             else {
                 return Err(error);

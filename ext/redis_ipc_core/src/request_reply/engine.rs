@@ -10,7 +10,7 @@ use crate::foundation::redis::group_consumer::session;
 use crate::foundation::redis::group_consumer::take_over::TakeOver;
 use crate::foundation::redis::master_watch::MasterWatch;
 use crate::foundation::redis::running::Running;
-use crate::foundation::redis::server_check::check_server;
+use crate::foundation::redis::server_check::open_checked;
 use crate::foundation::runtime::id_source::IdSource;
 use crate::foundation::runtime::news::News;
 use crate::foundation::runtime::reports::Mailbox;
@@ -91,10 +91,7 @@ impl Parts {
         let (names, endpoint) = (&self.instance.names, &self.instance.endpoint);
         let (connections, connector) = (&self.instance.connections, &endpoint.connector);
         let explain = |error| connector.explain(&error, Fate::NotSent);
-        let mut first = connector.open_for(&names.inbox).map_err(explain)?;
-        if check_server(&mut first).map_err(explain)? {
-            connector.is_node_of_cluster();
-        }
+        let first = open_checked(connector, &names.inbox).map_err(explain)?;
         connections.with(&names.inbox, |connection| {
             endpoint.clock.read(connection)?;
             if self.serves { self.inbox.join(connection) } else { Ok(()) }

@@ -31,6 +31,15 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Those of a stream that has never had an entry.
+    pub const NONE: Self = Self {
+        added: Some(0),
+        length: 0,
+        first: StreamId { ms: 0, seq: 0 },
+        last: StreamId { ms: 0, seq: 0 },
+        deleted: StreamId { ms: 0, seq: 0 },
+    };
+
     /// Returns how many entries are gone from the beginning of the stream, and others that were deleted.
     pub fn gone(&self) -> Option<u64> {
         self.added?.checked_sub(self.length)

@@ -31,7 +31,7 @@ use crate::foundation::redis::master_watch::MasterWatch;
 use crate::foundation::redis::pipeline::carried::Context as _;
 use crate::foundation::redis::pool::Pool;
 use crate::foundation::redis::resp::replies::{self, unexpected};
-use crate::foundation::redis::server_check::check_server;
+use crate::foundation::redis::server_check::open_checked;
 use crate::foundation::runtime::id_source::IdSource;
 use crate::foundation::runtime::news::News;
 use crate::foundation::runtime::reports::{Mailbox, Report};
@@ -49,9 +49,6 @@ use std::time::{Duration, Instant};
 
 /// The number of pooled connections, for everything but the blocking read and the acknowledgements.
 const POOL: u32 = 5;
-/// How long the events that a worker takes together should keep it busy, because no other worker can take them
-/// meanwhile.
-const AT_ONCE: Duration = Duration::from_millis(1);
 /// When an event is delivered again that could not be given up on.
 const LATER: Duration = Duration::from_secs(1);
 
@@ -97,10 +94,7 @@ impl EventConsumer {
     fn connect(consumer: Arc<GroupConsumer>, options: ConsumerOptions) -> Result<Self, Error> {
         let (endpoint, stream) = (Arc::clone(&consumer.endpoint), &consumer.stream);
         let explain = |error| endpoint.connector.explain(&error, Fate::NotSent);
-        let mut first = endpoint.connector.open_for(stream).map_err(explain)?;
-        if check_server(&mut first).map_err(explain)? {
-            endpoint.connector.is_node_of_cluster();
-        }
+        let first = open_checked(&endpoint.connector, stream).map_err(explain)?;
         let ahead = if options.batch_size > 1 { options.batch_size * options.workers } else { 0 };
         let queue = Arc::new(WorkQueue::in_steps(options.workers, ahead));
         let context = AcknowledgementContext { consumer: Arc::clone(&consumer), queue: Arc::clone(&queue) };
@@ -200,13 +194,6 @@ impl EventConsumer {
         }
     }
 
-    /// Returns how many events a worker is to take at once.
-    fn at_once(&self, most: usize) -> usize {
-        let usual = self.admission.queue.usual_run();
-        let quick = usual.map_or(1, |usual| AT_ONCE.as_nanos() / usual.as_nanos().max(1));
-        most.min(usize::try_from(quick).unwrap_or(usize::MAX)).max(1)
-    }
-
     fn stopped(&self) -> Error {
         self.consumer.endpoint.locate(self.admission.writer.context().closed())
     }
@@ -276,7 +263,7 @@ impl EventConsumer {
 impl Consumer for EventConsumer {
     fn take(&self, most: usize, interrupt: &Interrupt) -> Option<Vec<Arc<InFlight>>> {
         match self.first(1, interrupt) {
-            Taken::Request(first) => Some(self.with_more(first, self.at_once(most))),
+            Taken::Request(first) => Some(self.with_more(first, self.admission.queue.at_once(most))),
             Taken::Closed => None,
             Taken::Interrupted => Some(Vec::new()),
         }
@@ -303,12 +290,12 @@ impl Consumer for EventConsumer {
             Taken::Closed => return None,
             Taken::Interrupted => return Some(Vec::new()),
         };
-        let (mut events, until) = (vec![first], Instant::now() + within);
-        while events.len() < size.min(self.batch_size)
-            && let Some(Taken::Request(event)) = self.admission.queue.take_until(interrupt, Some(until))
+        let (size, until) = (size.min(self.batch_size), Instant::now() + within);
+        let mut events = self.with_more(first, size);
+        while events.len() < size
+            && let Some(Taken::Request(next)) = self.admission.queue.take_until(interrupt, Some(until))
         {
-            event.start();
-            events.push(event);
+            events.extend(self.with_more(next, size - events.len()));
         }
         Some(events)
     }

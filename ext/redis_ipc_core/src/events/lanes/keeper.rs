@@ -66,13 +66,15 @@ pub struct Due {
     save: Instant,
     clock: Instant,
     mark: Instant,
+    /// When events that cannot be handled may be given up on, after Redis has refused their dead letters.
+    give_up: Instant,
 }
 
 impl Due {
     /// Everything is due.
     pub fn now() -> Self {
         let now = Instant::now();
-        Self { beat: now, save: now + SAVE, clock: now + READ_CLOCK, mark: now }
+        Self { beat: now, save: now + SAVE, clock: now + READ_CLOCK, mark: now, give_up: now }
     }
 }
 
@@ -104,7 +106,9 @@ impl Keeper {
             }
             self.due.lock().beat = now + if is_well { self.lease / 3 } else { (self.lease / 10).min(LATER) };
         }
-        self.give_up();
+        if self.due.lock().give_up <= now {
+            self.give_up();
+        }
         self.try_alone();
         self.forget_finished();
         if self.due.lock().save <= now || self.source.schedule.is_closed() {
@@ -266,15 +270,17 @@ impl Keeper {
 
     /// Moves events that cannot be handled to the dead letters.
     fn give_up(&self) {
-        for (event, reason) in self.source.schedule.take_condemned() {
-            self.source.endpoint.stats.taken.increment();
-            if self.bury(&event, &reason).is_ok() {
-                self.source.endpoint.report(Error::new(ErrorKind::DeadLettered, reason).entry(event.id));
-                self.source.schedule.dismiss(&event);
-            } else {
-                self.source.schedule.condemn(event, reason);
-                self.source.endpoint.stop.pause(LATER.min(self.lease / 10));
+        let mut condemned = self.source.schedule.take_condemned().into_iter();
+        while let Some((event, reason)) = condemned.next() {
+            if self.bury(&event, &reason).is_err() {
+                // The leases must not wait for it.
+                self.due.lock().give_up = Instant::now() + LATER;
+                self.source.schedule.condemn([(event, reason)].into_iter().chain(condemned));
+                return;
             }
+            self.source.endpoint.stats.taken.increment();
+            self.source.endpoint.report(Error::new(ErrorKind::DeadLettered, reason).entry(event.id));
+            self.source.schedule.dismiss(&event);
         }
     }
 

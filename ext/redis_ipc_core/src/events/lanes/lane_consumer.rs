@@ -21,7 +21,7 @@ use crate::foundation::payload::stream_entry::StreamId;
 use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::group_consumer::dead_letters::DeadLetters;
 use crate::foundation::redis::pool::Pool;
-use crate::foundation::redis::server_check::check_server;
+use crate::foundation::redis::server_check::open_checked;
 use crate::foundation::runtime::id_source::IdSource;
 use crate::foundation::runtime::news::News;
 use crate::foundation::runtime::reports::{Mailbox, Report};
@@ -78,10 +78,7 @@ impl LaneConsumer {
         options: ConsumerOptions,
     ) -> Result<Self, Error> {
         let explain = |error| endpoint.connector.explain(&error, Fate::NotSent);
-        let mut first = endpoint.connector.open_for(stream).map_err(explain)?;
-        if check_server(&mut first).map_err(explain)? {
-            endpoint.connector.is_node_of_cluster();
-        }
+        drop(open_checked(&endpoint.connector, stream).map_err(explain)?);
         let connections = Arc::new(Pool::new(Arc::clone(&endpoint.connector), POOL));
         let facts = connections.with(stream, |connection| {
             endpoint.clock.read(connection)?;
@@ -262,15 +259,8 @@ fn lag(facts: Facts, positions: &[Checkpoint]) -> Option<u64> {
 
 /// Returns where a new consumer begins.
 fn start_at(from: From, facts: Option<Facts>) -> Checkpoint {
-    let (gone, added) =
-        (facts.map_or(Some(0), |facts| facts.gone()), facts.map_or(Some(0), |facts| facts.added));
-    let facts = facts.unwrap_or(Facts {
-        added: Some(0),
-        length: 0,
-        first: StreamId::default(),
-        last: StreamId::default(),
-        deleted: StreamId::default(),
-    });
+    let facts = facts.unwrap_or(Facts::NONE);
+    let (gone, added) = (facts.gone(), facts.added);
     match from {
         From::Beginning => Checkpoint::starting_at(StreamId::default(), gone),
         From::New => Checkpoint::starting_at(facts.last, added),

@@ -20,16 +20,15 @@ use std::time::{Duration, Instant};
 const READY: usize = 1_024;
 /// The most bytes of events that are held in memory, about: a lane may exceed its part of this by one event.
 const MOST_BYTES: usize = 64 << 20;
-/// How long the events that a worker takes together should keep it busy.
-const AT_ONCE: Duration = Duration::from_millis(1);
 
 /// The events of the lanes of this instance.
 pub struct Schedule {
     prefetch: usize,
     state: Mutex<State>,
     work: Condvar,
-    room: Condvar,
-    idle: Condvar,
+    /// Each reader waits for what it can do, so that an event that ends wakes none in vain.
+    head_room: Condvar,
+    catch_up_room: Condvar,
     wake: (Sender<()>, Receiver<()>),
 }
 
@@ -396,8 +395,8 @@ impl Schedule {
             prefetch,
             state: Mutex::new(state),
             work: Condvar::new(),
-            room: Condvar::new(),
-            idle: Condvar::new(),
+            head_room: Condvar::new(),
+            catch_up_room: Condvar::new(),
             wake: bounded(1),
         }
     }
@@ -431,11 +430,10 @@ impl Schedule {
             return None;
         }
         let (events, has_trial) = state.pop(1, 1);
-        drop(state);
         if has_trial {
             self.call_keeper();
         }
-        self.room.notify_all();
+        self.tell_room(&state);
         events.into_iter().next()
     }
 
@@ -490,9 +488,7 @@ impl Schedule {
 
     /// Returns how many events a worker is to take at once.
     pub fn at_once(&self, most: usize) -> usize {
-        let usual = self.state.lock().read_ahead.usual_run();
-        let quick = usual.map_or(1, |usual| AT_ONCE.as_nanos() / usual.as_nanos().max(1));
-        most.min(usize::try_from(quick).unwrap_or(usize::MAX)).max(1)
+        self.state.lock().read_ahead.at_once(most)
     }
 
     /// Wakes the waiting workers, so that they notice an interrupt.
@@ -508,6 +504,7 @@ impl Schedule {
             state.read_ahead.note_run(ran);
         }
         let lost = events.iter().filter(|event| !state.finish(event)).count();
+        events.iter().for_each(|event| self.tell_catch_up(&state, event));
         if !state.finished_letters.is_empty() {
             self.call_keeper();
         }
@@ -515,11 +512,20 @@ impl Schedule {
         lost
     }
 
-    /// Wakes the readers, if there is something for them to do: the ready events have become few, or lanes are behind.
+    /// Wakes the readers for which there is room now that events were taken.
     fn tell_room(&self, state: &State) {
-        if state.ready.len() <= READY / 2 || state.queues.values().any(|queue| queue.is_behind) {
-            self.room.notify_all();
+        if state.ready.len() <= READY / 2 {
+            self.head_room.notify_all();
         }
+        if state.ready.len() < READY && state.queues.values().any(|queue| queue.is_behind) {
+            self.catch_up_room.notify_all();
+        }
+    }
+
+    /// Wakes both readers, because the lanes that they read for may be others.
+    fn tell_readers(&self) {
+        self.head_room.notify_all();
+        self.catch_up_room.notify_all();
     }
 
     /// Finishes an event that was never begun, because it cannot be handled.
@@ -534,7 +540,7 @@ impl Schedule {
         if let Some((queue, _)) = state.queues_of(event) {
             queue.let_go_of(event);
         }
-        self.room.notify_all();
+        self.tell_catch_up(&state, event);
     }
 
     /// Wakes who waits for what an event that ended made possible.
@@ -544,9 +550,16 @@ impl Schedule {
             1 => self.work.notify_one(),
             _ => self.work.notify_all(),
         }
-        self.tell_room(state);
-        if state.queues.values().all(|queue| queue.running == 0) {
-            self.idle.notify_all();
+        if state.ready.len() <= READY / 2 {
+            self.head_room.notify_all();
+        }
+    }
+
+    /// Wakes the reader that catches up, if the lane of an event that ended is behind: it may have room now.
+    fn tell_catch_up(&self, state: &State, event: &InFlight) {
+        let queue = event.spot.and_then(|spot| state.queues.get(&spot.lane));
+        if queue.is_some_and(|queue| queue.is_behind) {
+            self.catch_up_room.notify_all();
         }
     }
 
@@ -628,7 +641,11 @@ impl Schedule {
             if start.is_some() || Instant::now() >= until {
                 return start;
             }
-            state = self.room.wait_until(state, until);
+            let room = match role {
+                Role::Head => &self.head_room,
+                Role::CatchUp => &self.catch_up_room,
+            };
+            state = room.wait_until(state, until);
         }
     }
 
@@ -714,7 +731,7 @@ impl Schedule {
         }
         let has_condemned = !state.condemned.is_empty();
         self.work.notify_all();
-        self.room.notify_all();
+        self.tell_readers();
         drop(state);
         if has_condemned {
             self.call_keeper();
@@ -774,9 +791,9 @@ impl Schedule {
         std::mem::take(&mut self.state.lock().condemned)
     }
 
-    /// Adds an event that cannot be handled.
-    pub fn condemn(&self, event: Arc<InFlight>, reason: String) {
-        self.state.lock().condemned.push((event, reason));
+    /// Puts events back that could not be given up on.
+    pub fn condemn(&self, events: impl Iterator<Item = (Arc<InFlight>, String)>) {
+        self.state.lock().condemned.extend(events);
     }
 
     /// Whether this instance is to carry out what was decided about a dead letter: it has the lane, has come past the
@@ -860,7 +877,7 @@ impl Schedule {
         }
         let generation = state.head.generation + 1;
         state.head = Start { after: position.min(state.head.after), ordinal, generation, ..Start::default() };
-        self.room.notify_all();
+        self.tell_readers();
         is_changed
     }
 
@@ -947,7 +964,7 @@ impl Schedule {
         stalled.into_iter().for_each(|lane| state.make_all_ready(lane));
         Self::forget_leaving(&mut state);
         self.work.notify_all();
-        self.room.notify_all();
+        self.tell_readers();
         change
     }
 
@@ -976,7 +993,7 @@ impl Schedule {
         let gone: Vec<u16> = lanes.into_iter().filter(|lane| state.ownership.get(*lane).is_none()).collect();
         state.remove(&gone);
         self.work.notify_all();
-        self.room.notify_all();
+        self.tell_readers();
         change
     }
 
@@ -1021,7 +1038,7 @@ impl Schedule {
         state.ownership.leave();
         Self::forget_leaving(&mut state);
         self.work.notify_all();
-        self.room.notify_all();
+        self.tell_readers();
         drop(state);
         self.call_keeper();
     }

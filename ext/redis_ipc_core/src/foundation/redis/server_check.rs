@@ -1,8 +1,19 @@
 //! Checks whether a server is new enough, and whether it is a node of a cluster.
 
 use crate::foundation::redis::connection::Connection;
+use crate::foundation::redis::connector::Connector;
 use crate::foundation::redis::resp::replies;
 use redis::{RedisResult, Value};
+
+/// Opens the first connection, to the server of `key`, and checks that server. A node of a cluster is told to
+/// `connector`.
+pub fn open_checked(connector: &Connector, key: &str) -> RedisResult<Connection> {
+    let mut first = connector.open_for(key)?;
+    if check_server(&mut first)? {
+        connector.is_node_of_cluster();
+    }
+    Ok(first)
+}
 
 /// Refuses a server that is too old: XAUTOCLAIM's list of deleted ids and PEXPIRE's NX and GT need Redis 7.0. Returns
 /// true if the server is a node of a cluster.

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 /// The longest time that a request read ahead should wait here, judged by recent run times of handlers.
 const READ_AHEAD: Duration = Duration::from_millis(5);
+/// How long what a worker takes together should keep it busy, because no other worker can take it meanwhile.
+const TOGETHER: Duration = Duration::from_millis(1);
 /// The most requests that are read ahead.
 const MOST_AHEAD: usize = 256;
 
@@ -29,6 +31,12 @@ impl ReadAhead {
     /// Returns the recent average run time. `None` if no handler has run yet.
     pub fn usual_run(&self) -> Option<Duration> {
         self.usual_run
+    }
+
+    /// Returns how many requests a worker is to take together, at most `most`. It is 1 until a run time is known.
+    pub fn at_once(&self, most: usize) -> usize {
+        let quick = self.usual_run.map_or(1, |usual| TOGETHER.as_nanos() / usual.as_nanos().max(1));
+        most.min(usize::try_from(quick).unwrap_or(usize::MAX)).max(1)
     }
 
     /// Returns how many requests may be read ahead for this number of consumers. It is 0 until a run time is known.

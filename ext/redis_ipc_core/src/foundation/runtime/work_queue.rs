@@ -387,6 +387,11 @@ impl<H: Held> WorkQueue<H> {
         self.state.lock().read_ahead.usual_run()
     }
 
+    /// Returns how many requests a worker is to take together, at most `most`.
+    pub fn at_once(&self, most: usize) -> usize {
+        self.state.lock().read_ahead.at_once(most)
+    }
+
     /// Returns the recent run time of handlers, while more requests wait than there is room for.
     pub fn usual_run_under_pressure(&self) -> Option<Duration> {
         let state = self.state.lock();
