@@ -300,6 +300,21 @@ RSpec.describe "events whose handler fails" do
       RedisIPC.unsubscribe(watching)
     end
 
+    it "are told where a framework has callbacks run, as errors are" do
+      inside = false
+      allow(RedisIPC.framework).to receive(:around_callback).and_wrap_original do |original, *arguments, &block|
+        inside = true
+        original.call(*arguments, &block)
+      ensure
+        inside = false
+      end
+      told = losses
+      consume(on_loss: ->(_) { told << inside }) { |event| event }.pause
+      publish(0)
+      redis.xtrim("orders", 0)
+      expect(next_of(losses)).to be(true)
+    end
+
     it "from before the group was made are no loss" do
       10.times { |number| publish(number) }
       redis.xtrim("orders", 4)

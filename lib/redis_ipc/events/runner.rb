@@ -126,7 +126,7 @@ module RedisIPC
       # Tells the user that events may be missing: `on_loss`, or else the log.
       def lost(loss)
         told = @setup.on_loss
-        told ? told.call(loss) : note(loss)
+        told ? RedisIPC.framework.around_callback { told.call(loss) } : note(loss)
       rescue StandardError => e
         report(e, about: "on_loss")
       ensure
