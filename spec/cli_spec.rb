@@ -174,6 +174,30 @@ RSpec.describe "redis_ipc" do
       asker&.disconnect
     end
 
+    it "starts consumers paused that are started while it is paused" do
+      handled = Queue.new
+      late = -> { happens?(within: 0.3) { !handled.empty? } }
+      redis = redis_options
+      stub_const("ShopEvents", Class.new(RedisIPC::Events::Consumer) do
+        stream "orders", group: "billing", from: :beginning
+        options redis_options: redis
+        define_method(:call) { |event| handled << event.data }
+        # Other threads may run before this.
+        define_singleton_method(:pause) { |**key| late.call.then { super(**key) } }
+      end)
+      application = RedisIPC::CLI::RubyFiles.new([], double(info: nil, error: nil))
+      application.choose(["ShopEvents"])
+      publish_all(1)
+      application.pause
+      application.start
+      expect(ShopEvents).to be_paused
+      expect(handled).to be_empty
+      application.resume
+      expect(next_of(handled)).to eq(0)
+    ensure
+      ShopEvents.stop
+    end
+
     it "waits for a Redis that is away, and runs meanwhile what needs another" do
       server = start_server
       server.kill

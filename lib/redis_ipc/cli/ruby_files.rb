@@ -111,7 +111,8 @@ module RedisIPC
       end
 
       def start_one(consumer)
-        consumer.start unless consumer.running?
+        Events::Hosting.start(consumer, paused: @paused)
+        # One that was started already, or one while whose start this was paused.
         consumer.pause if @paused
         tell(consumer, "consumes #{Events::Hosting.description(consumer)}")
       end

@@ -37,6 +37,19 @@ module RedisIPC
           raise e.message.include?(name) ? e : ConfigurationError.new("#{name}: #{e.message}")
         end
 
+        # Starts it, unless it is started already.
+        # @param consumer [Class]
+        # @param options [Hash] those of {Consumer.start}
+        # @param paused [Boolean] whether it begins paused
+        # @return [Boolean] whether this has started it
+        # @raise (see Consumer.start)
+        def start(consumer, options = {}, paused: false)
+          return false if consumer.running?
+
+          ConsumerState.of(consumer).start(options, paused: paused)
+          true
+        end
+
         # @param new [Class] the class that reloading has made
         # @param old [Class] the class that it replaces
         # @param options [Hash] those of {Consumer.start}

@@ -92,11 +92,11 @@ module RedisIPC
       end
 
       def start_one(consumer)
-        started = consumer.running?
-        consumer.start(**@configuration.start_options(consumer)) unless started
+        started = Events::Hosting.start(consumer, @configuration.start_options(consumer), paused: @paused)
         note(consumer)
+        # One that was started already, or one while whose start this was paused.
         paused(consumer) if @paused
-        @announcer.info("redis_ipc consumes #{Events::Hosting.description(consumer)}") unless started
+        @announcer.info("redis_ipc consumes #{Events::Hosting.description(consumer)}") if started
       end
 
       def stop_one(consumer, timeout)
