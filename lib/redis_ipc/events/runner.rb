@@ -58,7 +58,7 @@ module RedisIPC
 
       # @return [Checkpoint]
       def checkpoint
-        Checkpoint.new(session.engine, "#{@setup.stream}/#{@setup.group}")
+        Checkpoint.new(session.engine, title)
       end
 
       # @return [Array(String, String, Integer, String)] the last id of the stream, the last one that the group was

@@ -11,7 +11,7 @@ module RedisIPC
       private_constant :GROUP, :DONE
 
       # @param configuration [Configuration]
-      # @param files [ChannelFiles]
+      # @param files [ClassFiles]
       def initialize(configuration, files)
         @configuration = configuration
         @files = files
