@@ -21,7 +21,7 @@ module Chaos
       write("ended", id, kind)
     end
 
-    # Notes that the block of `Future#then` ran.
+    # Notes that the block of `Future#on_fulfilled` ran.
     def called_back(id)
       write("called_back", id)
     end

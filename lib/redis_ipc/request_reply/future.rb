@@ -5,8 +5,7 @@ module RedisIPC
   #
   # @example
   #   future = stream.async_send_to_group(content: 4, to: "squares", timeout: 2)
-  #   future.value                              #=> 16
-  #   future.then { |square| square * 2 }.value #=> 32
+  #   future.value #=> 16
   class Future
     include Undumpable
 
@@ -61,17 +60,16 @@ module RedisIPC
     end
 
     # Runs the block with the value once the request is fulfilled: in one of the stream's dispatcher threads, or at once
-    # in this one, if the call has ended already. A rejection or a failure is passed on to the returned future
-    # unchanged. If the block raises and nobody waits for that future in that moment, `on_error` is told, too.
+    # in this one, if the call has ended already. It does not run after a rejection or a failure. If it raises,
+    # `on_error` is told.
     # @yieldparam value [Object] the value
-    # @return [ChainedFuture] the future of what the block returns
+    # @return [self]
     # @raise [ArgumentError] without a block
-    def then(&block)
-      raise ArgumentError, "then needs a block" unless block
+    def on_fulfilled
+      raise ArgumentError, "on_fulfilled needs a block" unless block_given?
 
-      chained = ChainedFuture.new(self, block, @session)
-      @session.when_settled(@call) { chained.run }
-      chained
+      @session.when_settled(@call) { yield response.content if fulfilled? }
+      self
     end
 
     # @return [String]
@@ -82,6 +80,12 @@ module RedisIPC
     end
 
     private
+
+    def fulfilled?
+      response.fulfilled?
+    rescue Error
+      false
+    end
 
     def awaited
       NestedCalls.watch(@session.stream_name, @group) { wait && @call.answer }
