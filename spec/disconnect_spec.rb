@@ -111,9 +111,16 @@ RSpec.describe "disconnecting" do
       child = connect("child", &echo)
       parent = connect("parent")
       20.times { |index| parent.send_to_group(content: index, to: "child") }
-      expect { parent.send_to_group(content: 1, to: "nobody", timeout: 0.05) }.to raise_error(RedisIPC::TimeoutError)
       [parent, child].each(&:disconnect)
       expect(redis.keys).to be_empty
+    end
+
+    it "of a group that was asked in vain an empty inbox, until it expires" do
+      parent = connect("parent")
+      unclaimed { parent.send_to_group(content: 1, to: "nobody", timeout: 0.05) }
+      parent.disconnect
+      expect(redis.keys).to eq(["house:inbox:nobody"])
+      expect([redis.xlen("house:inbox:nobody"), redis.pttl("house:inbox:nobody")]).to match([0, be_between(1, 3_660_000)])
     end
 
     it "an expiry on every key while it is in use, should the process die" do

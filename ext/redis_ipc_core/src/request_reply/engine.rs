@@ -162,7 +162,6 @@ impl Engine {
         let context = CommandContext {
             instance: Arc::clone(instance),
             replies: Arc::clone(replies),
-            registry: Arc::clone(registry),
             ledger: Arc::clone(&ledger),
             queue: Arc::clone(&queue),
             backpressure: Arc::clone(&backpressure),

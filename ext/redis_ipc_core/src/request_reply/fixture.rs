@@ -11,7 +11,6 @@ use crate::request_reply::asking::reply_reader::ReplyReader;
 use crate::request_reply::membership::inbox::Inbox;
 use crate::request_reply::membership::instance::Instance;
 use crate::request_reply::membership::options::Options;
-use crate::request_reply::membership::registry::Registry;
 use crate::request_reply::membership::reply_stream::ReplyStream;
 use crate::request_reply::sending::Sender;
 use crate::request_reply::sending::acceptance::Acceptance;
@@ -56,7 +55,6 @@ impl Fixture {
         let context = CommandContext {
             instance: Arc::clone(&instance),
             replies: Arc::clone(&replies),
-            registry: Arc::new(Registry::new(Arc::clone(&instance), true)),
             ledger: Arc::clone(&ledger),
             queue: Arc::clone(&queue),
             backpressure: Arc::clone(&backpressure),

@@ -8,7 +8,6 @@ use crate::request_reply::membership::inbox;
 use crate::request_reply::membership::instance::Instance;
 use crate::request_reply::membership::presence::{self, Presence};
 use redis::{Cmd, Value};
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -23,8 +22,6 @@ const AHEAD: Duration = Duration::from_secs(86_400);
 /// The most rows of S:instances that are read, because any client that may show presence can add any number. A
 /// serving instance has two rows.
 const MOST: usize = 50_000;
-/// The most inboxes of groups that did not answer that are removed when leaving.
-const TIDIED: usize = 1_000;
 
 /// Deletes consumers of the inbox without pending entries: the one named ARGV[2], and with ARGV[3] = 1 those not
 /// named among the living (from ARGV[5] on). With ARGV[4] = 1 it also deletes an empty inbox without consumers.
@@ -50,14 +47,6 @@ if ARGV[4] == '1' and left == 0 and redis.call('XLEN', KEYS[1]) == 0 then redis.
 return left
 ";
 
-/// Deletes an inbox that is empty and that no group has ever joined. A call to a group that does not exist leaves one
-/// behind.
-const DISCARD: &str = r"
-local groups = redis.pcall('XINFO', 'GROUPS', KEYS[1])
-if not groups.err and #groups == 0 and redis.call('XLEN', KEYS[1]) == 0 then return redis.call('DEL', KEYS[1]) end
-return 0
-";
-
 /// The living instances of a stream, as one of them sees them.
 pub struct Registry {
     instance: Arc<Instance>,
@@ -71,8 +60,6 @@ pub struct Registry {
     flooded: AtomicBool,
     /// The longest known lease in ms of an instance of the group.
     longest_lease: AtomicU64,
-    /// Groups that left a request unclaimed. This instance may be the one that must remove their inboxes.
-    unclaimed_groups: Mutex<HashSet<String>>,
 }
 
 impl Registry {
@@ -85,7 +72,6 @@ impl Registry {
             unreadable: AtomicBool::new(false),
             flooded: AtomicBool::new(false),
             longest_lease: AtomicU64::new(0),
-            unclaimed_groups: Mutex::default(),
         }
     }
 
@@ -216,26 +202,13 @@ impl Registry {
         sweep
     }
 
-    /// Records that nobody took a request for `group`. Beyond [`TIDIED`] groups their inboxes are left to expire.
-    pub fn note_unclaimed(&self, group: &str) {
-        let mut groups = self.unclaimed_groups.lock();
-        if groups.len() < TIDIED && !groups.contains(group) {
-            groups.insert(group.to_owned());
-        }
-    }
-
-    /// Removes the traces of this instance, and the empty inboxes of the groups that it called in vain.
+    /// Removes the traces of this instance.
     pub fn leave(&self) -> Result<(), Error> {
         let (key, names) = (self.key(), &self.instance.names);
         self.run(&key, redis::cmd("ZREM").arg(&key).arg(presence::names_of(names, self.lease)))?;
         self.run(&names.replies, redis::cmd("DEL").arg(&names.replies))?;
         if self.lease.is_some() {
             self.run(&names.inbox, &self.sweep_command(&names.instance_id, false, true))?;
-        }
-        let unclaimed = std::mem::take(&mut *self.unclaimed_groups.lock());
-        for group in unclaimed {
-            let inbox = names.keys.inbox(&group);
-            self.run(&inbox, redis::cmd("EVAL").arg(DISCARD).arg(1).arg(&inbox))?;
         }
         Ok(())
     }

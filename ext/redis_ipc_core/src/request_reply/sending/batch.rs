@@ -189,11 +189,7 @@ impl Carried for Command {
                 let is_same = ticket.was_confirmed_on(delivery.connection);
                 let known =
                     if is_same { fate_of_withdrawal(replies.last(), &ticket.to, *id) } else { Fate::Unknown };
-                let fate = ticket.fate(known);
-                if fate == Fate::Unclaimed {
-                    context.registry.note_unclaimed(&ticket.to);
-                }
-                ticket.finish(Err(timed_out(ticket, fate, &context.instance)));
+                ticket.finish(Err(timed_out(ticket, ticket.fate(known), &context.instance)));
             }
             Command::Measure(group) => {
                 if let Some(Value::Int(waiting)) = first {

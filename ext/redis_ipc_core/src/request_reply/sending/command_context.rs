@@ -7,7 +7,6 @@ use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::pipeline::carried::Context;
 use crate::request_reply::membership::instance::Instance;
-use crate::request_reply::membership::registry::Registry;
 use crate::request_reply::membership::reply_stream::ReplyStream;
 use crate::request_reply::sending::acceptance::Acceptance;
 use crate::request_reply::sending::backpressure::Backpressure;
@@ -26,7 +25,6 @@ pub struct CommandContext {
     /// Its reply stream.
     pub replies: Arc<ReplyStream>,
     /// The living instances.
-    pub registry: Arc<Registry>,
     /// The calls made here.
     pub ledger: Arc<Ledger>,
     /// The requests held here.
