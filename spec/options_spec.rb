@@ -105,7 +105,7 @@ RSpec.describe "the options of connect" do
       logger: nil, pool_size: 10, max_pool_size: nil, max_content_size: 16 * 1024 * 1024,
       reconnect_after_fork: true,
       ledger: {
-        entry_timeout: 5, cleanup_interval: 1, max_timeout: 3600, max_open_calls: nil, max_waiting: nil,
+        entry_timeout: 5, cleanup_interval: 1, max_timeout: 3600, max_open_calls: nil,
         busy_poll: true
       },
       consumer: {

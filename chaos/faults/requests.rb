@@ -47,8 +47,8 @@ module Chaos
       leave(storm)
     end
 
-    fault "overload: the same, asked with max_waiting", **slow do
-      storm = Array.new(2) { add(:asker, threads: 0, interval: 0.001, options: { ledger: { max_waiting: 50 } }) }
+    fault "overload: the same, asked with max_open_calls", **slow do
+      storm = Array.new(2) { add(:asker, threads: 0, interval: 0.001, options: { ledger: { max_open_calls: 50 } }) }
       stand_and_look(5)
       leave(storm)
     end

@@ -100,8 +100,7 @@ module RedisIPC
   # fork).
   class NotConnectedError < ConnectionError; end
 
-  # The call was not made: more requests wait in the asked group's inbox than `ledger: {max_waiting:}` allows, or more
-  # calls are open here than `ledger: {max_open_calls:}`. Nothing was sent.
+  # The call was not made, because as many calls are open here as `ledger: {max_open_calls:}` allows. Nothing was sent.
   class OverloadedError < CallError; end
 
   # Redis refused a command, for example because it has no memory left or the user lacks a right.

@@ -85,7 +85,7 @@ module RedisIPC
         private
 
         def asking(inbox)
-          ["(%W~#{inbox} +xadd +pexpire +xdel)", "(%R~#{inbox} +xinfo|groups +xlen)"]
+          ["(%W~#{inbox} +xadd +pexpire +xdel)", "(%R~#{inbox} +xinfo|groups)"]
         end
 
         # Encodes a group's name as the core does (keys.rs).

@@ -103,7 +103,7 @@ module RedisIPC
     #   redis_options: {},        # which server, in redis-rb's names; ENV["REDIS_URL"] is the default
     #   logger: nil, pool_size: 10, max_pool_size: nil, max_content_size: 16_777_216,
     #   reconnect_after_fork: true, reveal_errors: :message,
-    #   ledger: { entry_timeout: 5, cleanup_interval: 1, max_timeout: 3600, max_open_calls: nil, max_waiting: nil,
+    #   ledger: { entry_timeout: 5, cleanup_interval: 1, max_timeout: 3600, max_open_calls: nil,
     #             busy_poll: true },
     #   consumer: { pool_size: 3, execution_interval: 0.01, delivery: :at_least_once, lease: 2, max_deliveries: 5,
     #               busy_poll: true },

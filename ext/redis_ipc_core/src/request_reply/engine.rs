@@ -29,7 +29,6 @@ use crate::request_reply::membership::registry::Registry;
 use crate::request_reply::membership::reply_stream::ReplyStream;
 use crate::request_reply::sending::Sender;
 use crate::request_reply::sending::acceptance::Acceptance;
-use crate::request_reply::sending::backpressure::Backpressure;
 use crate::request_reply::sending::command_context::CommandContext;
 use crate::request_reply::sending::reply_room::ReplyRoom;
 use crate::request_reply::serving::admission::Admission;
@@ -156,15 +155,13 @@ impl Engine {
     fn assemble(parts: &Parts, opened: Opened) -> Result<Self, Error> {
         let Parts { instance, registry, inbox, replies, consumer, serves } = parts;
         let options = &instance.options.consumer;
-        let (ledger, backpressure, acceptance) =
-            (Arc::new(Ledger::default()), Arc::new(Backpressure::default()), Arc::new(Acceptance::default()));
+        let (ledger, acceptance) = (Arc::new(Ledger::default()), Arc::new(Acceptance::default()));
         let queue = Arc::new(RequestQueue::new(options.pool_size));
         let context = CommandContext {
             instance: Arc::clone(instance),
             replies: Arc::clone(replies),
             ledger: Arc::clone(&ledger),
             queue: Arc::clone(&queue),
-            backpressure: Arc::clone(&backpressure),
             acceptance: Arc::clone(&acceptance),
             reply_room: ReplyRoom::new(instance.options.max_content_size),
         };
@@ -181,7 +178,6 @@ impl Engine {
             ledger,
             sender: Arc::clone(&sender),
             reply_reader: Arc::clone(&reply_reader),
-            backpressure,
             ids: IdSource::default(),
         });
         let admission = Arc::new(Admission::new(

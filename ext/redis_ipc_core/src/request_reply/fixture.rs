@@ -51,13 +51,12 @@ impl Fixture {
         let replies = Arc::new(ReplyStream::new(Arc::clone(&instance)));
         let consumer = Arc::new(instance.group_consumer());
         let (ledger, queue) = (Arc::new(Ledger::default()), Arc::new(RequestQueue::new(3)));
-        let (backpressure, acceptance) = (Arc::default(), Arc::new(Acceptance::default()));
+        let acceptance = Arc::new(Acceptance::default());
         let context = CommandContext {
             instance: Arc::clone(&instance),
             replies: Arc::clone(&replies),
             ledger: Arc::clone(&ledger),
             queue: Arc::clone(&queue),
-            backpressure: Arc::clone(&backpressure),
             acceptance: Arc::clone(&acceptance),
             reply_room: ReplyRoom::new(1_000),
         };
@@ -78,7 +77,6 @@ impl Fixture {
                 ledger,
                 sender: asking,
                 reply_reader: answers,
-                backpressure,
                 ids: IdSource::default(),
             },
             server,

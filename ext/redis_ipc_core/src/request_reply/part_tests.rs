@@ -130,8 +130,9 @@ fn what_cannot_become_a_dead_letter_stays_pending() {
     });
     assert_eq!(admitted, 0);
     // No command was sent before this.
-    fixture.sender.send(Command::Measure("marker".to_owned()));
-    fixture.server.expect("XLEN s:inbox:marker", DONE);
+    fixture.sender.send(Command::Acknowledge(vec![StreamId { ms: 7, seq: 7 }]));
+    fixture.server.expect("XDEL s:inbox:child 7-7", DONE);
+    fixture.server.expect("XACK s:inbox:child child 7-7", DONE);
 }
 
 #[test]

@@ -8,7 +8,6 @@ use crate::request_reply::asking::reply_reader::ReplyReader;
 use crate::request_reply::membership::instance::Instance;
 use crate::request_reply::protocol::entry::Question;
 use crate::request_reply::sending::Sender;
-use crate::request_reply::sending::backpressure::Backpressure;
 use crate::request_reply::sending::command::Command;
 use crate::request_reply::sending::command_context;
 use crate::request_reply::tracking::ledger::{Ledger, Sent, Ticket, Waited};
@@ -24,7 +23,6 @@ pub struct Calls {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) sender: Arc<Sender>,
     pub(crate) reply_reader: Arc<ReplyReader>,
-    pub(crate) backpressure: Arc<Backpressure>,
     pub(crate) ids: IdSource,
 }
 
@@ -86,31 +84,12 @@ impl Calls {
 
     fn open_ticket(&self, to: &str, timeout: Duration) -> Result<Arc<Ticket>, Error> {
         let options = &self.instance.options.ledger;
-        if let Some(most) = options.max_waiting {
-            self.check_backlog(to, most)?;
-        }
         let most = options.max_open_calls.unwrap_or(usize::MAX);
         self.ledger.open(self.ids.next()?, to, timeout, most).ok_or_else(|| {
             let message = format!("{most} calls are open already (ledger.max_open_calls); nothing was sent");
-            self.overloaded(message, to)
+            self.instance.endpoint.stats.overloaded.increment();
+            self.instance.error(ErrorKind::Overloaded, message, to)
         })
-    }
-
-    fn check_backlog(&self, to: &str, most: u64) -> Result<(), Error> {
-        let admission = self.backpressure.admit(to, most);
-        if admission.measure {
-            self.sender.send(Command::Measure(to.to_owned()));
-        }
-        let Some(waiting) = admission.refused else { return Ok(()) };
-        let message = format!(
-            "{waiting} requests wait for {to:?}, the limit is {most} (ledger.max_waiting); nothing was sent"
-        );
-        Err(self.overloaded(message, to))
-    }
-
-    fn overloaded(&self, message: String, to: &str) -> Error {
-        self.instance.endpoint.stats.overloaded.increment();
-        self.instance.error(ErrorKind::Overloaded, message, to)
     }
 
     /// Waits for the end of a call, at most until `until`. Without `until` it waits for the call's deadline.

@@ -45,8 +45,6 @@ pub struct LedgerOptions {
     pub max_timeout: Duration,
     /// The most calls that may be open at the same time.
     pub max_open_calls: Option<usize>,
-    /// The most requests that may wait in the inbox of a destination group.
-    pub max_waiting: Option<u64>,
     /// Whether a caller that waits alone polls for its answer before it sleeps.
     pub busy_poll: bool,
 }
@@ -148,7 +146,6 @@ impl LedgerOptions {
         let options = Self {
             max_timeout,
             max_open_calls: section.integer("max_open_calls", 1..=1_000_000_000)?.map(|most| most as usize),
-            max_waiting: section.integer("max_waiting", 1..=1_000_000_000)?,
             busy_poll: section.boolean("busy_poll")?.unwrap_or(true),
             entry_timeout: entry_timeout.min(max_timeout),
             cleanup_interval: section
@@ -235,7 +232,7 @@ mod tests {
         );
         assert_eq!(
             refusal(json!({"ledger": {"entry_timeut": 3}})),
-            "unknown option ledger.entry_timeut; known here: max_timeout, entry_timeout, max_open_calls, max_waiting, busy_poll, cleanup_interval"
+            "unknown option ledger.entry_timeut; known here: max_timeout, entry_timeout, max_open_calls, busy_poll, cleanup_interval"
         );
         assert!(refusal(json!({"pool": 1})).starts_with("unknown option pool;"));
         assert!(refusal(json!({"ledger": 5})).contains("ledger must be a Hash, got 5"));

@@ -101,7 +101,7 @@ impl Carried for Command {
         match self {
             Command::Ask(_, question) => question.content.len(),
             Command::Answer(_, answer) => answer.content.size(),
-            Command::Acknowledge(_) | Command::Withdraw(..) | Command::Measure(_) => 0,
+            Command::Acknowledge(_) | Command::Withdraw(..) => 0,
         }
     }
 
@@ -112,7 +112,6 @@ impl Carried for Command {
             Command::Answer(held, _) => held.request.reply_to.to_string(),
             Command::Acknowledge(_) => names.inbox.clone(),
             Command::Withdraw(ticket, _) => names.keys.inbox(&ticket.to),
-            Command::Measure(group) => names.keys.inbox(group),
         }
     }
 
@@ -141,7 +140,6 @@ impl Carried for Command {
             Command::Withdraw(ticket, redis_id) => {
                 withdraw(encoder, &names.keys.inbox(&ticket.to), *redis_id)
             }
-            Command::Measure(group) => encoder.run(redis::cmd("XLEN").arg(names.keys.inbox(group))),
         }
         Some(command)
     }
@@ -191,11 +189,6 @@ impl Carried for Command {
                     if is_same { fate_of_withdrawal(replies.last(), &ticket.to, *id) } else { Fate::Unknown };
                 ticket.finish(Err(timed_out(ticket, ticket.fate(known), &context.instance)));
             }
-            Command::Measure(group) => {
-                if let Some(Value::Int(waiting)) = first {
-                    context.backpressure.measured(group, *waiting as u64);
-                }
-            }
             Command::Acknowledge(_) => {}
         }
         Ok(None)
@@ -222,7 +215,7 @@ impl Carried for Command {
             Command::Answer(held, _) => !held.request.is_past(),
             // A request that is not acknowledged would run again.
             Command::Acknowledge(_) => true,
-            Command::Ask(..) | Command::Withdraw(..) | Command::Measure(_) => false,
+            Command::Ask(..) | Command::Withdraw(..) => false,
         };
         if waits {
             context.acceptance.refused();
@@ -236,7 +229,7 @@ impl Carried for Command {
             Command::Ask(ticket, _) => ticket.sent() == Sent::No && ticket.asked.elapsed() >= patience,
             Command::Answer(held, _) => held.request.is_past(),
             Command::Withdraw(ticket, _) => ticket.deadline + patience <= Instant::now(),
-            Command::Acknowledge(_) | Command::Measure(_) => false,
+            Command::Acknowledge(_) => false,
         }
     }
 
@@ -251,7 +244,6 @@ impl Carried for Command {
                 ticket.finish(Err(timed_out(&ticket, Fate::Unknown, &context.instance)));
             }
             Command::Acknowledge(ids) => ids.into_iter().for_each(|id| context.queue.finish(id)),
-            Command::Measure(_) => {}
         }
         None
     }

@@ -17,8 +17,6 @@ pub enum Command {
     Answer(Arc<InFlight>, Answer),
     /// Finishes requests of the own inbox that need no answer.
     Acknowledge(Vec<StreamId>),
-    /// Measures how many requests wait for a group.
-    Measure(String),
     /// Withdraws a request. The call ends with Redis's reply, unless it has ended already.
     Withdraw(Arc<Ticket>, StreamId),
 }

@@ -9,7 +9,6 @@ use crate::foundation::redis::pipeline::carried::Context;
 use crate::request_reply::membership::instance::Instance;
 use crate::request_reply::membership::reply_stream::ReplyStream;
 use crate::request_reply::sending::acceptance::Acceptance;
-use crate::request_reply::sending::backpressure::Backpressure;
 use crate::request_reply::sending::command::Command;
 use crate::request_reply::sending::reply_room::{NoRoom, ReplyRoom};
 use crate::request_reply::tracking::ledger::{Ledger, Sent, Ticket};
@@ -30,7 +29,6 @@ pub struct CommandContext {
     /// The requests held here.
     pub queue: Arc<RequestQueue>,
     /// The estimate of how many requests wait for the destination groups.
-    pub backpressure: Arc<Backpressure>,
     /// Whether Redis accepted the last answers.
     pub acceptance: Arc<Acceptance>,
     /// How full the reply streams are that answers go to.

@@ -1,7 +1,6 @@
 //! The commands that an instance writes to Redis, and the meaning of their replies.
 
 pub mod acceptance;
-pub mod backpressure;
 pub mod batch;
 pub mod command;
 pub mod command_context;
