@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+require_relative "journal"
+
 module Chaos
   # Collects the journals of all processes.
   class Books
@@ -100,12 +102,11 @@ module Chaos
 
     def read(worker)
       diary = Diary.new(worker, [], [], nil, [])
-      File.foreach(worker.journal, chomp: true) { |line| note(diary, *line.split("\t", 4)) }
+      Journal.read(worker.journal) { |*entry| note(diary, *entry) }
       diary
     end
 
-    def note(diary, event, time, subject, detail = nil)
-      time = time.to_f
+    def note(diary, event, time, subject, detail)
       case event
       when "asked" then calls[subject] = Call.new(subject, time, [], [], diary.worker)
       when "ended" then calls[subject].ends << [time, detail]

@@ -6,6 +6,14 @@ module Chaos
   # Writes the events of one process, one a line and at once, so that the lines of a killed process remain. Times are of
   # the monotonic clock, which all processes of a machine share.
   class Journal
+    # Yields what each line of a process's journal tells: the event, its time, its subject, and a detail.
+    def self.read(path)
+      File.foreach(path, chomp: true) do |line|
+        event, time, subject, detail = line.split("\t", 4)
+        yield event, time.to_f, subject, detail
+      end
+    end
+
     def initialize(path)
       @file = File.open(path, File::WRONLY | File::APPEND | File::CREAT)
       @file.sync = true

@@ -27,11 +27,11 @@ module Chaos
       puts "refused: by a limit on what waits. dead: dead letters. died: open calls of askers that were killed."
       puts "twice: ended twice. reruns: handler runs beyond once a request."
       puts "late: calls not answered though asked after the target."
-      puts "", "#{"fault".ljust(NAME)} #{COLUMNS.keys.join("  ")}"
+      puts "", heading
     end
 
     def show(row)
-      return puts("#{row.fault.name.ljust(NAME)} NOT RUN: #{row.reason}") unless row.run?
+      return puts("#{name(row.fault.name)} NOT RUN: #{row.reason}") unless row.run?
 
       puts line(row), *details(row).map { |detail| "    #{detail}" }
       $stdout.flush
@@ -39,18 +39,33 @@ module Chaos
 
     private
 
+    # What fills the first column.
+    def name(text)
+      text.ljust(self.class::NAME)
+    end
+
+    def heading
+      "#{name("fault")} #{self.class::COLUMNS.keys.join("  ")}"
+    end
+
     def line(row)
       figures = row.figures
-      numbers = COLUMNS.map { |heading, name| (figures[name] || "never").to_s.rjust(heading.size) }
-      "#{row.fault.name.ljust(NAME)} #{numbers.join("  ")}"
+      numbers = self.class::COLUMNS.map { |heading, figure| (figures[figure] || "never").to_s.rjust(heading.size) }
+      "#{name(row.fault.name)} #{numbers.join("  ")}"
+    end
+
+    def told(row)
+      row.told.map { |name, (count, first)| "on_error: #{count} x #{name}, first: #{first[0, 250]}" }
+    end
+
+    def failures(row)
+      row.failures.map { |failure| "FAILED: #{failure}" }
     end
 
     def details(row)
-      told = row.told.map { |name, (count, first)| "on_error: #{count} x #{name}, first: #{first[0, 250]}" }
-      failures = row.failures.map { |failure| "FAILED: #{failure}" }
       tolerated = ["tolerated: #{row.fault.tolerated}"] if row.fault.tolerated
       ["calls: #{row.seen.empty? ? "all answered" : row.seen.join("; ")}", "connected?: #{row.connected}", cost(row),
-       *most(row), *told, *tolerated, *failures]
+       *most(row), *told(row), *tolerated, *failures(row)]
     end
 
     def most(row)

@@ -1,37 +1,12 @@
 # frozen_string_literal: true
 
+require_relative "any_row"
 require_relative "verdict"
 
 module Chaos
-  # A fault that is not possible here, or that failed itself (then `failures` says so).
-  NotRun = Struct.new(:fault, :reason, :failures) do
-    def run?
-      false
-    end
-  end
-
   # The result of one fault.
-  class Row
+  class Row < AnyRow
     ENDS = %w[answered rejected timed_out failed refused mixed_up].freeze
-
-    attr_reader :fault, :books, :within
-
-    # @param within [Float] the seconds in which service must be back
-    def initialize(scene, books, within:)
-      @fault = scene.fault
-      @scene = scene
-      @books = books
-      @within = within
-    end
-
-    def run?
-      true
-    end
-
-    # Returns whether every process ended by itself.
-    def ended?
-      @scene.ending.orderly
-    end
 
     # Returns the ids of the questions that were given up on.
     def dead
@@ -41,11 +16,6 @@ module Chaos
     # Returns how many requests were left in the end.
     def waiting
       @scene.ending.waiting
-    end
-
-    # Returns the broken promises in words.
-    def failures
-      @failures ||= Verdict.new(self).failures
     end
 
     # Returns the figures by name, in the order of the table.
@@ -73,17 +43,6 @@ module Chaos
       "false in #{down.size} of #{changes.size} after #{ms(down.max - began)} ms, #{connected_again(changes)}"
     end
 
-    # Returns the errors that `on_error` was told of: by class, their number and the first message.
-    def told
-      all = books.diaries.flat_map { |diary| diary.told.select { |time, _| time >= began }.map(&:last) }
-      all.group_by { |message| message[/\A[\w:]+\w/] }.transform_values { |messages| [messages.size, messages.first] }
-    end
-
-    # Returns processor time and commands per second, before and during the fault.
-    def load
-      @scene.load
-    end
-
     # Returns the most memory and waiting requests seen during the fault, if they were watched.
     def most
       @scene.most
@@ -92,16 +51,6 @@ module Chaos
     # Returns whether a time is during the fault.
     def meanwhile?(time)
       time.between?(began, back)
-    end
-
-    # Returns when Redis was back.
-    def back
-      @scene.back
-    end
-
-    # Returns the length of the fault in seconds.
-    def seconds
-      back - began
     end
 
     # Returns the calls that never ended though their processes lived on.
@@ -139,8 +88,8 @@ module Chaos
 
     private
 
-    def began
-      @scene.began
+    def verdict
+      Verdict.new(self)
     end
 
     def died
@@ -164,10 +113,6 @@ module Chaos
 
     def first_run(diary)
       diary.ran.find { |_, id| books.calls[id] && books.calls[id].asked >= back }&.first
-    end
-
-    def ms(seconds)
-      (seconds * 1000).round
     end
   end
 end

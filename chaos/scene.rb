@@ -121,9 +121,7 @@ module Chaos
 
     # Starts new answerers in place of those that have died.
     def replace_answerers
-      gone = answerers.select(&:gone?)
-      @killed.concat(gone)
-      gone.map { add(:answerer) }.each(&:wait_until_ready)
+      replace(answerers.select(&:gone?))
     end
 
     # Lets workers end by themselves before the others.
@@ -170,10 +168,7 @@ module Chaos
     # Ends the load and every process.
     def finish
       dead = self.dead
-      orderly = [askers, answerers].map do |group|
-        group.each(&:finish)
-        group.map { |worker| worker.wait(fault.timeout + 10) }.all?
-      end
+      orderly = [askers, answerers].map { |group| finish_all(group, fault.timeout + 10) }
       @ending = Ending.new(orderly.all?, dead, (fault.protocol.waiting(place.admin) if fault.promise))
     end
 
@@ -190,6 +185,18 @@ module Chaos
     end
 
     private
+
+    # Starts new workers in place of some that have died.
+    def replace(gone)
+      @killed.concat(gone)
+      gone.map { |worker| add(worker.role) }.each(&:wait_until_ready)
+    end
+
+    # Returns whether all of a group end by themselves within some seconds.
+    def finish_all(group, seconds)
+      group.each(&:finish)
+      group.map { |worker| worker.wait(seconds) }.all?
+    end
 
     def usual
       { place: PLACE, redis_options: place.redis_options, timeout: fault.timeout, work: fault.work, threads: THREADS,

@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+require_relative "../journal"
+
 module Chaos
   module Events
     # Collects the journals of publishers and consumers.
@@ -20,7 +22,7 @@ module Chaos
       Loss = Struct.new(:time, :cause, :at_most, :exact)
 
       # The other entries of one process's journal.
-      Diary = Struct.new(:worker, :told, :losses, :stats, :done)
+      Diary = Struct.new(:told, :losses)
 
       attr_reader :events, :diaries
 
@@ -66,21 +68,19 @@ module Chaos
       private
 
       def read(worker)
-        diary = Diary.new(worker, [], [], nil, [])
-        File.foreach(worker.journal, chomp: true) { |line| note(diary, *line.split("\t", 4)) }
+        diary = Diary.new([], [])
+        Journal.read(worker.journal) { |*entry| note(diary, *entry) }
         diary
       end
 
-      def note(diary, what, time, subject, detail = nil)
-        time = time.to_f
+      def note(diary, what, time, subject, detail)
         case what
         when "published" then note_published(events[subject], time, detail)
         when "unpublished" then events[subject]
         when "began" then events[subject].began << time
-        when "done" then note_done(diary, time, subject)
+        when "done" then events[subject].done << time
         when "told" then diary.told << [time, subject]
         when "missed" then diary.losses << Loss.new(time, subject.to_sym, *JSON.parse(detail).values)
-        when "stats" then diary.stats = JSON.parse(subject, symbolize_names: true)
         end
       end
 
@@ -88,11 +88,6 @@ module Chaos
         event.published = time
         event.position, sent = position.split
         event.sent = sent.to_f
-      end
-
-      def note_done(diary, time, id)
-        events[id].done << time
-        diary.done << [time, id]
       end
     end
   end

@@ -1,9 +1,11 @@
 # frozen_string_literal: true
 
+require_relative "../report"
+
 module Chaos
   module Events
     # Prints rows of events as they come.
-    class Report
+    class Report < Chaos::Report
       # The heading of each column, and its figure.
       COLUMNS = { "published" => :published, "unsure" => :unsure, "dead" => :dead, "missing" => :missing,
                   "losses" => :losses, "disorder" => :disorder, "reruns" => :reruns, "late" => :late,
@@ -17,29 +19,15 @@ module Chaos
         puts "unsure: publishing failed, and may have reached Redis. missing: confirmed, and neither handled nor dead."
         puts "losses: told to on_loss. disorder: events that were first handled before one before them of their key."
         puts "late: waited longer than the target, though published after it. slowest: of these."
-        puts "", "#{"fault".ljust(NAME)} #{COLUMNS.keys.join("  ")}"
-      end
-
-      def show(row)
-        return puts("#{row.fault.name.ljust(NAME)} NOT RUN: #{row.reason}") unless row.run?
-
-        puts line(row), *details(row).map { |detail| "    #{detail}" }
-        $stdout.flush
+        puts "", heading
       end
 
       private
 
-      def line(row)
-        figures = row.figures
-        numbers = COLUMNS.map { |heading, name| (figures[name] || "never").to_s.rjust(heading.size) }
-        "#{row.fault.name.ljust(NAME)} #{numbers.join("  ")}"
-      end
-
       def details(row)
-        told = row.told.map { |name, (count, first)| "on_error: #{count} x #{name}, first: #{first[0, 250]}" }
         losses = row.books.losses.map { |loss| loss.to_a.drop(1).join(" ") }.tally
         losses = losses.map { |loss, count| "on_loss: #{count} x #{loss}" }
-        [cost(row), *told, *losses, *row.failures.map { |failure| "FAILED: #{failure}" }]
+        [cost(row), *told(row), *losses, *failures(row)]
       end
 
       def cost(row)

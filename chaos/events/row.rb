@@ -1,38 +1,15 @@
 # frozen_string_literal: true
 
+require_relative "../any_row"
 require_relative "verdict"
 
 module Chaos
   module Events
     # The result of one fault.
-    class Row
-      attr_reader :fault, :books
-
-      # @param within [Float] the seconds in which service must be back, beside what the fault allows
-      def initialize(scene, books, within:)
-        @fault = scene.fault
-        @scene = scene
-        @books = books
-        @within = within
-      end
-
-      def run?
-        true
-      end
-
-      # Returns the seconds in which service must be back.
+    class Row < AnyRow
+      # Returns the seconds in which service must be back: the fault may allow for more.
       def within
-        @within + fault.pause
-      end
-
-      # Returns whether every process ended by itself.
-      def ended?
-        @scene.ending.orderly
-      end
-
-      # Returns the broken promises in words.
-      def failures
-        @failures ||= Verdict.new(self).failures
+        super + fault.pause
       end
 
       # Returns the figures by name, in the order of the table.
@@ -74,28 +51,11 @@ module Chaos
         after(back + within).select { |event| event.done.any? }.map { |event| waited(event) }.max
       end
 
-      # Returns the errors that `on_error` was told of: by class, their number and the first message.
-      def told
-        all = books.diaries.flat_map { |diary| diary.told.select { |time, _| time >= @scene.began }.map(&:last) }
-        all.group_by { |message| message[/\A[\w:]+\w/] }.transform_values { |messages| [messages.size, messages.first] }
-      end
-
-      # Returns processor time and commands per second, before and during the fault.
-      def load
-        @scene.load
-      end
-
-      # Returns when Redis was back.
-      def back
-        @scene.back
-      end
-
-      # Returns the length of the fault in seconds.
-      def seconds
-        back - @scene.began
-      end
-
       private
+
+      def verdict
+        Verdict.new(self)
+      end
 
       def counts
         { dead: dead, missing: missing, losses: books.losses, disorder: books.disorder, late: late }
@@ -108,10 +68,6 @@ module Chaos
 
       def waited(event)
         event.done.min - event.published
-      end
-
-      def ms(seconds)
-        (seconds * 1000).round
       end
     end
   end

@@ -20,7 +20,7 @@ module Chaos
         fault.consumers.times { add(:consumer) }
         workers.each(&:wait_until_ready)
         PUBLISHERS.times { |number| add(:publisher, **(number.zero? ? {} : { poison: nil })) }
-        workers.each { |worker| worker.wait_until_ready if worker.role == :publisher }
+        publishers.each(&:wait_until_ready)
       end
 
       def consumers
@@ -33,14 +33,7 @@ module Chaos
 
       # Starts new consumers in place of those that have died.
       def replace_dead
-        gone = consumers.select(&:gone?)
-        killed.concat(gone)
-        gone.map { add(:consumer) }.each(&:wait_until_ready)
-      end
-
-      # Runs a command at the node that has the key.
-      def at(key, *command)
-        node(key).client.call(*command)
+        replace(consumers.select(&:gone?))
       end
 
       # Lets the oldest consumer leave, and starts another one.
@@ -96,32 +89,19 @@ module Chaos
 
       # Ends the load, waits until all was handled, and ends the consumers.
       def finish
-        orderly = finish_all(publishers)
+        orderly = finish_all(publishers, 10)
         await_handlers
-        @dead = dead
-        @ending = Ending.new(finish_all(consumers) && orderly, @dead, nil)
+        dead = self.dead
+        @ending = Ending.new(finish_all(consumers, 10) && orderly, dead, nil)
       end
 
       # Returns the positions of the events that were given up on.
       def dead
-        node(DEAD).client.xrange(DEAD).map { |_, fields| fields["dead_id"] }
+        client = place.respond_to?(:cluster) ? place.cluster.master_of(DEAD).client : place.admin
+        client.xrange(DEAD).map { |_, fields| fields["dead_id"] }
       end
 
       private
-
-      def node(key)
-        place.respond_to?(:cluster) ? place.cluster.master_of(key) : server_of_admin
-      end
-
-      # The server by the place's own view.
-      def server_of_admin
-        Struct.new(:client).new(place.admin)
-      end
-
-      def finish_all(group)
-        group.each(&:finish)
-        group.map { |worker| worker.wait(10) }.all?
-      end
 
       def await_handlers
         deadline = Chaos.now + PATIENCE

@@ -1,23 +1,22 @@
 # frozen_string_literal: true
 
+require_relative "../any_verdict"
+
 module Chaos
   module Events
     # Checks whether a row kept its promises.
-    class Verdict
+    class Verdict < AnyVerdict
       def initialize(row)
-        @row = row
-        @books = row.books
+        super
         @losses = row.fault.losses
       end
 
       # Returns the broken promises in words.
       def failures
-        [*idle, *disorder, *missing, *losses, *given_up, *reruns, *unfinished, *unrecovered, *late, *hot]
+        [*idle, *disorder, *missing, *losses, *given_up, *reruns, *unfinished, *unrecovered("key"), *late, *hot]
       end
 
       private
-
-      attr_reader :row, :books
 
       def idle
         ["only #{books.published.size} were published"] if books.published.size < 300
@@ -74,25 +73,8 @@ module Chaos
         ["#{books.reruns} ran again"] if row.fault.once && books.reruns.positive?
       end
 
-      def unfinished
-        ["a process did not end of itself"] unless row.ended?
-      end
-
-      def unrecovered
-        return ["not every key was back"] unless row.recovered
-
-        ["back after #{(row.recovered * 1000).round} ms"] if row.recovered > row.within
-      end
-
       def late
         ["#{row.late.size} waited over #{row.within} s in the end"] if row.late.any?
-      end
-
-      def hot
-        busy = row.load[:storm][:cpu]
-        return unless row.fault.outage && row.seconds >= 1 && busy > Chaos::Verdict::MOST_CPU
-
-        ["#{(busy * 100).round} % of a core during the outage"]
       end
     end
   end
