@@ -5,21 +5,16 @@
 
 require "tmpdir"
 require_relative "event_processes"
-require_relative "../spec/support/redis_server"
 
 # Makes the stream, starts the processes and judges.
-class Backlog
+class Backlog < EventProcesses::Run
   # Seconds in which at least one event must be handled.
   PATIENCE = 60
 
   def initialize(entries, kill_every, folder)
+    super(folder)
     @entries = entries
     @kill_every = kill_every
-    @folder = folder
-    @server = RedisServer.new
-    @books = EventProcesses::Books.new
-    @files = []
-    @killed = 0
   end
 
   def run
@@ -40,11 +35,6 @@ class Backlog
       events = EventProcesses.events(from, [1_000, @entries - from].min)
       RedisIPC::Events.publish_all(EventProcesses::STREAM, events, redis_options: { path: @server.path })
     end
-  end
-
-  def consumer
-    @files << File.join(@folder, "records-#{@files.size}")
-    EventProcesses::Child.new("consume", @server.path, @files.last).tap(&:answer)
   end
 
   def consume
@@ -74,12 +64,7 @@ class Backlog
          "Handled: #{@books.handled}, handled again: #{@books.reruns}, out of order: #{@books.wrong.size}"
     wrong = @books.wrong.first(5)
     wrong << "#{@entries - @books.handled} are missing" if @books.handled != @entries
-    puts wrong.empty? ? "all is well" : wrong.map { |problem| "PROBLEM: #{problem}" }
-    wrong.empty? ? 0 : 1
-  end
-
-  def now
-    Process.clock_gettime(Process::CLOCK_MONOTONIC)
+    conclude(wrong)
   end
 end
 

@@ -6,6 +6,8 @@ require "rbconfig"
 require "redis"
 require "redis_ipc"
 require_relative "footprint"
+require_relative "soak"
+require_relative "../spec/support/redis_server"
 
 # What the soaks of events share: processes that publish and consume, and the books of what was handled.
 module EventProcesses
@@ -27,13 +29,12 @@ module EventProcesses
 
   # A child process: this file with a role. It answers each line with its footprint.
   class Child
-    attr_reader :pid, :file
+    attr_reader :pid
 
-    def initialize(role, path, file = nil, *more)
-      @file = file
+    def initialize(role, *arguments)
       @answers, output = IO.pipe
       input, @questions = IO.pipe
-      command = [RbConfig.ruby, "-I#{File.expand_path("../lib", __dir__)}", __FILE__, role, path, file.to_s, *more]
+      command = [RbConfig.ruby, "-I#{File.expand_path("../lib", __dir__)}", __FILE__, role, *arguments]
       @pid = Process.spawn(*command, in: input, out: output)
       [input, output].each(&:close)
     end
@@ -51,7 +52,7 @@ module EventProcesses
     end
 
     def footprint
-      Footprint::PARTS.zip(ask("look").split.map(&:to_i)).to_h
+      Footprint.parse(ask("look"))
     end
 
     def kill
@@ -72,7 +73,7 @@ module EventProcesses
       records.sync = true
       subscription = consume(path, records)
       puts "ready"
-      puts Footprint.take.values.join(" ") while $stdin.gets
+      puts Footprint.line while $stdin.gets
       subscription.stop
     end
 
@@ -88,11 +89,13 @@ module EventProcesses
 
   # Publishes as much as is consumed, for the seconds that a line names, and answers with the number of events.
   class Publisher
+    include Soak
+
     AT_ONCE = 500
     # No more entries wait than this.
     MOST = 50_000
 
-    def self.run(path, _file)
+    def self.run(path)
       new(path).run
     end
 
@@ -105,7 +108,7 @@ module EventProcesses
     def run
       puts "ready"
       while (line = $stdin.gets&.chomp)
-        puts(line == "look" ? Footprint.take.values.join(" ") : publish_for(Float(line)))
+        puts(line == "look" ? Footprint.line : publish_for(Float(line)))
       end
     end
 
@@ -122,9 +125,25 @@ module EventProcesses
       end
       @published - before
     end
+  end
 
-    def now
-      Process.clock_gettime(Process::CLOCK_MONOTONIC)
+  # A soak of events: a server, the books, and the processes that consume.
+  class Run
+    include Soak
+
+    def initialize(folder)
+      @folder = folder
+      @server = RedisServer.new
+      @books = Books.new
+      @files = []
+      @killed = 0
+    end
+
+    private
+
+    def consumer
+      @files << File.join(@folder, "records-#{@files.size}")
+      Child.new("consume", @server.path, @files.last).tap(&:answer)
     end
   end
 
@@ -174,7 +193,6 @@ module EventProcesses
 end
 
 if $PROGRAM_NAME == __FILE__
-  require_relative "../spec/support/redis_server"
   $stdout.sync = true
   role, *arguments = ARGV
   { "consume" => EventProcesses::Consumer, "publish" => EventProcesses::Publisher }.fetch(role).run(*arguments)

@@ -6,21 +6,17 @@
 
 require "tmpdir"
 require_relative "event_processes"
-require_relative "../spec/support/redis_server"
 
 # Starts the processes, measures and judges.
-class EventSoak
+class EventSoak < EventProcesses::Run
   KILL_EVERY = 10
   # Seconds until everything that was published must be handled.
   PATIENCE = 60
 
   def initialize(minutes, folder)
+    super(folder)
     @minutes = minutes
-    @folder = folder
-    @server = RedisServer.new
-    @books = EventProcesses::Books.new
-    @files = []
-    @published = @killed = 0
+    @published = 0
   end
 
   def run
@@ -35,18 +31,14 @@ class EventSoak
 
   private
 
-  def consumer
-    @files << File.join(@folder, "records-#{@files.size}")
-    EventProcesses::Child.new("consume", @server.path, @files.last).tap(&:answer)
-  end
-
   def minute(number, seconds)
     before = @books.handled
     began = now
     @published += load(seconds)
     took = drain - began
+    Footprint.rest
     row = { minute: number, rate: ((@books.handled - before) / took).round, publisher: @publisher.footprint,
-            consumer: (sleep 5) && @staying.footprint, redis: @server.client.info("memory")["used_memory"].to_i / 1024 }
+            consumer: @staying.footprint, redis: @server.client.info("memory")["used_memory"].to_i / 1024 }
     show(row)
   end
 
@@ -94,12 +86,7 @@ class EventSoak
     second = rows[1] || rows.first
     wrong << "#{rows.last[:rate]} events/s after #{second[:rate]}" if rows.last[:rate] < second[:rate] * 0.95
     %i[publisher consumer].each { |side| wrong.concat(Footprint.growth(side, second[side], rows.last[side])) }
-    puts wrong.empty? ? "all is well" : wrong.map { |problem| "PROBLEM: #{problem}" }
-    wrong.empty? ? 0 : 1
-  end
-
-  def now
-    Process.clock_gettime(Process::CLOCK_MONOTONIC)
+    conclude(wrong)
   end
 end
 

@@ -44,9 +44,23 @@ module Footprint
   end
 
   # Ruby keeps the native threads of ended threads for a few seconds.
-  def self.at_rest
+  def self.rest
     sleep 5
+  end
+
+  def self.at_rest
+    rest
     take
+  end
+
+  # Takes one that another process reads.
+  def self.line
+    take.values.join(" ")
+  end
+
+  # Reads one of another process.
+  def self.parse(line)
+    PARTS.zip(line.split.map(&:to_i)).to_h
   end
 
   # Tells in words what has grown.

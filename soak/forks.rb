@@ -5,10 +5,13 @@
 
 require "io/wait"
 require "redis_ipc"
+require_relative "soak"
 require_relative "../spec/support/redis_server"
 
 # Forks children by KINDS in turn, a few at a time, and checks the calls of both sides.
 class ForkSoak
+  include Soak
+
   THREADS = 16
   AT_ONCE = 4
   # A child that takes longer hangs.
@@ -172,10 +175,6 @@ class ForkSoak
     Process.wait(-1, Process::WNOHANG) ? 1 : 0
   rescue Errno::ECHILD
     0
-  end
-
-  def now
-    Process.clock_gettime(Process::CLOCK_MONOTONIC)
   end
 end
 

@@ -8,6 +8,7 @@ require "rbconfig"
 require "redis_ipc"
 require "timeout"
 require_relative "footprint"
+require_relative "soak"
 require_relative "../spec/support/redis_server"
 
 # The answering process. It answers with the content of the request, or rejects, raises or does nothing if the request
@@ -26,13 +27,15 @@ class Answerer
     stream.on_error { |error| warn error.message unless error.message == "raised" }
     stream.connect(redis_options: { path: path }, consumer: { pool_size: 4 })
     puts "ready"
-    puts Footprint.take.values.join(" ") while $stdin.gets
+    puts Footprint.line while $stdin.gets
     stream.disconnect
   end
 end
 
 # The process that asks, measures and judges.
 class LoadSoak
+  include Soak
+
   SIZES = [1, 100, 10_000, 300_000].freeze
   TEXTS = SIZES.map { |size| "x" * size }.freeze
   # The kinds of calls that each asking thread makes in turn. Each returns its result.
@@ -163,7 +166,7 @@ class LoadSoak
 
   def answerer
     @questions.puts
-    Footprint::PARTS.zip(answer_of_answerer.split.map(&:to_i)).to_h
+    Footprint.parse(answer_of_answerer)
   end
 
   def show(row)
@@ -183,8 +186,7 @@ class LoadSoak
     wrong << "calls are left open" unless stats[:open_calls].zero?
     wrong << "the books are wrong" unless stats[:requests] == books(stats)
     %i[asker answerer].each { |side| wrong.concat(Footprint.growth(side, rows.first[side], rows.last[side])) }
-    puts wrong.empty? ? "all is well" : wrong.map { |problem| "PROBLEM: #{problem}" }
-    wrong.empty? ? 0 : 1
+    conclude(wrong)
   end
 
   def books(stats)
@@ -196,10 +198,6 @@ class LoadSoak
     @questions&.close
     Process.wait(@pid) if @pid
     @server.stop
-  end
-
-  def now
-    Process.clock_gettime(Process::CLOCK_MONOTONIC)
   end
 end
 
