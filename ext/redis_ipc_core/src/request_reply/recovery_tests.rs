@@ -1,6 +1,7 @@
 //! Tests of an engine after a panic in one of its threads (see [`crate::foundation::runtime::failpoint`]).
 
 use crate::error::ErrorKind;
+use crate::foundation::redis::live_server::LiveServer;
 use crate::foundation::redis::running::Running;
 use crate::foundation::runtime::failpoint::{CHOSEN, FOLLOWER};
 use crate::foundation::runtime::reports::{Fetched, Report};
@@ -12,8 +13,6 @@ use crate::request_reply::membership::options::Options;
 use crate::request_reply::protocol::entry::{Context, Question, Status};
 use crate::request_reply::tracking::ledger::{Outcome, Ticket, Waited};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, LazyLock, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -25,31 +24,21 @@ const UNHURRIED: &[u8] = b"2";
 /// of a thread.
 struct Recovery {
     engine: Arc<Engine>,
-    process: Child,
-    folder: PathBuf,
+    _server: LiveServer,
     _one: MutexGuard<'static, ()>,
 }
 
 impl Recovery {
     fn start() -> Self {
         let one = ONE_AT_A_TIME.lock();
-        let folder = std::env::temp_dir().join(format!("redis_ipc_recovery{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let process = Command::new("redis-server")
-            .args(["--port", "0", "--unixsocket", "redis.sock", "--save", ""])
-            .current_dir(&folder)
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let path = folder.join("redis.sock");
-        let options = serde_json::json!({ "redis_options": { "path": path }, "consumer": { "lease": 0.5 } });
-        let engine = Arc::new(eventually(|| {
-            let options = Options::parse(options.clone(), None, &[]).unwrap();
-            Engine::start("recovery", "both", options, true).ok()
-        }));
+        let server = LiveServer::start();
+        let options =
+            serde_json::json!({ "redis_options": &server.redis_options, "consumer": { "lease": 0.5 } });
+        let options = Options::parse(options, None, &[]).unwrap();
+        let engine = Arc::new(Engine::start("recovery", "both", options, true).unwrap());
         let served = Arc::clone(&engine);
         std::thread::spawn(move || serve(&served));
-        Self { engine, process, folder, _one: one }
+        Self { engine, _server: server, _one: one }
     }
 
     fn expect_recovery(&self) {
@@ -63,9 +52,6 @@ impl Recovery {
 impl Drop for Recovery {
     fn drop(&mut self) {
         self.engine.close();
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-        std::fs::remove_dir_all(&self.folder).unwrap();
     }
 }
 

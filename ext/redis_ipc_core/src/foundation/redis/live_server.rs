@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 pub struct LiveServer {
     process: Child,
     folder: PathBuf,
+    /// What a user gives to connect to it.
+    pub redis_options: serde_json::Value,
     connections: Pool,
 }
 
@@ -32,10 +34,11 @@ impl LiveServer {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        let options = json!({ "path": folder.join("redis.sock") });
-        let options = RedisOptions::parse(OptionReader::new("", Some(options)).unwrap(), None).unwrap();
+        let redis_options = json!({ "path": folder.join("redis.sock") });
+        let reader = OptionReader::new("", Some(redis_options.clone())).unwrap();
+        let options = RedisOptions::parse(reader, None).unwrap();
         let connections = Pool::new(Arc::new(Connector::new(&options)), 1);
-        let started = Self { process, folder, connections };
+        let started = Self { process, folder, redis_options, connections };
         let deadline = Instant::now() + Duration::from_secs(20);
         while started.connections.run("", &redis::cmd("PING")).is_err() {
             assert!(Instant::now() < deadline, "redis-server did not start");
