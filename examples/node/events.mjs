@@ -68,6 +68,17 @@ export class Event {
   }
 }
 
+// Handles an event, and resolves to null if that went well, else to why it did not.
+export async function outcomeOf(handler, event) {
+  try {
+    await handler(event);
+    return null;
+  } catch (error) {
+    console.error(error);
+    return `${error?.name ?? "Error"}: ${error?.message ?? error}`;
+  }
+}
+
 // One process's part in a group. `handler(event)` may be asynchronous; what it throws is tried again, `attempts` times.
 export class Consumer {
   constructor(url, stream, group, handler, { start = "$", most = 5, attempts = 5, lease = 30_000 } = {}) {
@@ -164,7 +175,7 @@ export class Consumer {
       let error = `delivered ${event.attempt - 1} times without being done`;
       if (event.attempt <= this.attempts) {
         event.hasBegun = true;
-        error = await this.outcomeOf(event);
+        error = await outcomeOf(this.handler, event);
       }
       if (!error) return this.settle(event, () => this.redis.xack(this.stream, this.group, event.position));
       if (event.attempt >= this.attempts) return this.settle(event, () => this.bury(event, error));
@@ -174,16 +185,6 @@ export class Consumer {
       if (this.left.signal.aborted) return null;
       await persist(() => this.claim([event.position], "RETRYCOUNT", event.attempt, "JUSTID"), Infinity,
         () => this.left.signal.aborted);
-    }
-  }
-
-  async outcomeOf(event) {
-    try {
-      await this.handler(event);
-      return null;
-    } catch (error) {
-      console.error(error);
-      return `${error?.name ?? "Error"}: ${error?.message ?? error}`;
     }
   }
 

@@ -4,7 +4,7 @@
 
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Event, sideKey, toObject, writeLetter } from "./events.mjs";
+import { Event, outcomeOf, sideKey, toObject, writeLetter } from "./events.mjs";
 import { Connection, persist } from "./peer.mjs";
 
 const [SAVE, MARK, STEP] = [200, 1_000, 100]; // ms between saves, between marks, and that a read waits inside Redis
@@ -289,7 +289,7 @@ export class OrderedConsumer {
 
   async run(owned, event) {
     let error = `delivered ${event.attempt - 1} times without being done`;
-    if (event.attempt <= this.attempts) error = await this.outcomeOf(event);
+    if (event.attempt <= this.attempts) error = await outcomeOf(this.handler, event);
     let isDone = !error;
     if (error && event.attempt >= this.attempts) {
       const until = performance.now() + this.lease;
@@ -304,15 +304,5 @@ export class OrderedConsumer {
     }
     this.running.delete(event.of);
     this.begin();
-  }
-
-  async outcomeOf(event) {
-    try {
-      await this.handler(event);
-      return null;
-    } catch (error) {
-      console.error(error);
-      return `${error?.name ?? "Error"}: ${error?.message ?? error}`;
-    }
   }
 }

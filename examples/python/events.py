@@ -80,6 +80,16 @@ class Event:
         return read_json(self.fields["data"]) if self.is_own else self.fields
 
 
+def outcome(handler, event):
+    """Handles an event. None if that went well, else why it did not."""
+    try:
+        handler(event)
+    except Exception as error:
+        traceback.print_exc()
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
 class Consumer:
     """One process's part in a group. `handler(event)` runs in threads; what it raises is tried again, `attempts` times."""
 
@@ -173,7 +183,7 @@ class Consumer:
             error = f"delivered {event.attempt - 1} times without being done"
             if event.attempt <= self.attempts:
                 event.has_begun = True
-                error = self.outcome(event)
+                error = outcome(self.handler, event)
             if error is None:
                 return self.settle(event, lambda: self.redis.xack(self.stream, self.group, event.position))
             if event.attempt >= self.attempts:
@@ -183,14 +193,6 @@ class Consumer:
             if self.left.wait(2 ** (event.attempt - 2) * random.uniform(1, 1.15)):
                 return None
             persist(lambda: self.claim([event.position], "RETRYCOUNT", event.attempt, "JUSTID"), stopped=self.left.is_set)
-        return None
-
-    def outcome(self, event):
-        try:
-            self.handler(event)
-        except Exception as error:
-            traceback.print_exc()
-            return f"{type(error).__name__}: {error}"
         return None
 
     def settle(self, event, action):
@@ -214,7 +216,6 @@ class Consumer:
             idle = self.lease * 1000 if began - steady > self.lease else AT_ONCE
             if self.taking and (room := self.threads - len(self.held)) > 0:
                 self.take_over(int(idle), room)
-                self.take_over(AT_ONCE, room)
             if time.monotonic() - began > self.lease / 3:
                 steady = time.monotonic()
 

@@ -15,7 +15,7 @@ import traceback
 
 import redis
 
-from events import Event, side_key, write_letter
+from events import Event, outcome, side_key, write_letter
 from peer import connect, persist
 
 SAVE, MARK, STEP = 0.2, 1.0, 0.1  # seconds: between saves, between marks, and that a read waits inside Redis
@@ -282,7 +282,7 @@ class OrderedConsumer:
     def run(self, owned, key, event):
         error = f"delivered {event.attempt - 1} times without being done"
         if event.attempt <= self.attempts:
-            error = self.outcome(event)
+            error = outcome(self.handler, event)
         is_done = error is None
         if error and event.attempt >= self.attempts:
             with contextlib.suppress(redis.RedisError):  # then it is not done, and the letter is written later
@@ -296,11 +296,3 @@ class OrderedConsumer:
                 event.attempt = min(event.attempt, self.attempts) + 1
             del self.running[key]
         self.begin()
-
-    def outcome(self, event):
-        try:
-            self.handler(event)
-        except Exception as error:
-            traceback.print_exc()
-            return f"{type(error).__name__}: {error}"
-        return None
