@@ -2,7 +2,7 @@
 
 use crate::events::common::in_flight::InFlight;
 use crate::foundation::payload::stream_entry::StreamId;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 /// The events of a lane in memory.
@@ -46,8 +46,8 @@ pub struct KeyQueue {
     rest: VecDeque<Arc<InFlight>>,
     /// How many run: several only if one worker has them, in their order.
     pub running: usize,
-    /// One of its events rests until its next try, or holds it.
-    pub is_blocked: bool,
+    /// The events that rest until their next try, or hold it. What comes after the first of them waits.
+    pub waits_for: BTreeSet<StreamId>,
     /// It is among those that are ready.
     pub is_ready: bool,
 }
@@ -82,15 +82,23 @@ impl KeyQueue {
         if self.first.is_none() { self.first = Some(event) } else { self.rest.push_back(event) }
     }
 
-    /// Adds an event before all others.
-    pub fn push_first(&mut self, event: Arc<InFlight>) {
-        if let Some(second) = self.first.replace(event) {
-            self.rest.push_front(second);
+    /// Adds an event again, before those that come after it in the stream.
+    pub fn put_back(&mut self, event: Arc<InFlight>) {
+        match &mut self.first {
+            None => self.first = Some(event),
+            Some(first) if event.id < first.id => self.rest.push_front(std::mem::replace(first, event)),
+            Some(_) => {
+                let place = self.rest.partition_point(|other| other.id < event.id);
+                self.rest.insert(place, event);
+            }
         }
     }
 
-    /// Takes the next event.
+    /// Takes the next event, if it waits for none.
     pub fn pop(&mut self) -> Option<Arc<InFlight>> {
+        if !self.is_next_free() {
+            return None;
+        }
         let first = self.first.take()?;
         self.first = self.rest.pop_front();
         Some(first)
@@ -98,11 +106,16 @@ impl KeyQueue {
 
     /// Whether its next event may begin.
     pub fn may_begin(&self) -> bool {
-        self.first.is_some() && self.running == 0 && !self.is_blocked
+        self.running == 0 && self.is_next_free()
+    }
+
+    fn is_next_free(&self) -> bool {
+        let Some(next) = &self.first else { return false };
+        self.waits_for.first().is_none_or(|earlier| next.id < *earlier)
     }
 
     /// Whether nothing needs to be known of it any more.
     pub fn is_unused(&self) -> bool {
-        self.first.is_none() && self.running == 0 && !self.is_blocked
+        self.first.is_none() && self.running == 0 && self.waits_for.is_empty()
     }
 }

@@ -568,7 +568,7 @@ impl Schedule {
         let mut state = self.state.lock();
         state.tried(event, tries);
         if let Some(found) = state.ended(event) {
-            found.is_blocked = true;
+            found.waits_for.insert(event.id);
         }
         if tries.is_held
             && let Some((queue, key)) = state.queues_of(event)
@@ -586,16 +586,16 @@ impl Schedule {
         let Some(spot) = event.spot else { return };
         let Some((queue, key)) = state.queues_of(&event) else { return };
         let found = queue.keys.entry(key).or_default();
-        found.is_blocked = false;
-        found.push_first(event);
+        found.waits_for.remove(&event.id);
+        found.put_back(event);
         state.make_ready(spot.lane, spot.key);
         self.work.notify_one();
     }
 
-    /// Gives events back that were taken and not begun, in their order.
+    /// Gives events back that were taken and not begun.
     pub fn give_back(&self, events: &[Arc<InFlight>]) {
         let mut state = self.state.lock();
-        for event in events.iter().rev() {
+        for event in events {
             if !event.back() {
                 continue;
             }
@@ -603,7 +603,7 @@ impl Schedule {
                 continue;
             }
             let Some((queue, key)) = state.queues_of(event) else { continue };
-            queue.keys.entry(key).or_default().push_first(Arc::clone(event));
+            queue.keys.entry(key).or_default().put_back(Arc::clone(event));
         }
         events.iter().for_each(|event| state.go_on(event));
         self.let_go_on(&state);
@@ -773,7 +773,7 @@ impl Schedule {
         }
         let found = queue.keys.entry(spot.key).or_default();
         if tries.is_held {
-            found.is_blocked = true;
+            found.waits_for.insert(event.id);
             queue.holding.insert(event.id, spot.key);
             return;
         }
@@ -820,9 +820,9 @@ impl Schedule {
             queue.trial = Trial::None;
         }
         let found = queue.keys.entry(key).or_default();
-        found.is_blocked = false;
         let id = event.id;
-        found.push_first(Arc::new(event));
+        found.waits_for.remove(&id);
+        found.put_back(Arc::new(event));
         state.retried_letters.insert((lane, id));
         state.clear_suspect(|of, _| is_idle && of == lane);
         state.make_ready(lane, key);
@@ -840,7 +840,7 @@ impl Schedule {
         if let Some(key) = key
             && let Some(found) = queue.keys.get_mut(&key)
         {
-            found.is_blocked = false;
+            found.waits_for.remove(&entry);
             state.make_ready(lane, key);
             self.work.notify_one();
         }

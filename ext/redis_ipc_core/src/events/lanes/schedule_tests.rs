@@ -108,6 +108,64 @@ fn what_is_given_back_comes_first_and_in_its_order() {
 }
 
 #[test]
+fn what_is_given_back_in_parts_is_in_its_order_again() {
+    let schedule = Schedule::new(100, 5, 0);
+    claim(&schedule, 1, &[(0, 0)]);
+    let from = start(&schedule, Role::Head).unwrap();
+    schedule.admit(Role::Head, from, (1..6).map(|ms| event(ms, 0, 7)).collect(), true);
+    let taken = schedule.take(4, &Interrupt::default()).unwrap();
+    // The first one of a batch fails, and what comes after it is given back as the parts of the batch are handled.
+    taken[0].fail();
+    schedule.rest(&taken[0], Tries { count: 1, is_held: false });
+    schedule.give_back(&taken[1..2]);
+    schedule.give_back(&taken[2..]);
+    schedule.again(Arc::new(taken[0].again()));
+    assert_eq!(numbers(&schedule.take(9, &Interrupt::default()).unwrap()), [1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn events_of_a_key_that_failed_together_are_tried_again_in_their_order() {
+    let schedule = Schedule::new(100, 5, 0);
+    claim(&schedule, 1, &[(0, 0)]);
+    let from = start(&schedule, Role::Head).unwrap();
+    schedule.admit(Role::Head, from, (1..5).map(|ms| event(ms, 0, 7)).collect(), true);
+    let taken = schedule.take(3, &Interrupt::default()).unwrap();
+    for failed in &taken {
+        failed.fail();
+        schedule.rest(failed, Tries { count: 1, is_held: false });
+    }
+    schedule.again(Arc::new(taken[1].again()));
+    assert!(take(&schedule, 9).is_empty(), "the first one still rests");
+    schedule.again(Arc::new(taken[0].again()));
+    let again = schedule.take(9, &Interrupt::default()).unwrap();
+    assert_eq!(numbers(&again), [1, 2], "the third one still rests");
+    again.iter().for_each(|event| done(&schedule, event));
+    assert!(take(&schedule, 9).is_empty(), "the third one still rests");
+    schedule.again(Arc::new(taken[2].again()));
+    assert_eq!(numbers(&schedule.take(9, &Interrupt::default()).unwrap()), [3, 4]);
+}
+
+#[test]
+fn a_dead_letter_that_is_tried_again_waits_for_none_that_holds_its_key_later() {
+    let schedule = Schedule::new(100, 5, 0);
+    claim(&schedule, 1, &[(0, 0)]);
+    let from = start(&schedule, Role::Head).unwrap();
+    schedule.admit(Role::Head, from, (1..4).map(|ms| event(ms, 0, 7)).collect(), true);
+    let taken = schedule.take(2, &Interrupt::default()).unwrap();
+    for held in &taken {
+        held.fail();
+        schedule.rest(held, Tries { count: 5, is_held: true });
+    }
+    schedule.try_letter(InFlight::new(id(1), Fields::default(), 1, 0), 0, 7);
+    let tried = take(&schedule, 9);
+    assert_eq!(numbers(&tried), [1]);
+    done(&schedule, &tried[0]);
+    assert!(take(&schedule, 9).is_empty(), "the second one still holds the key");
+    schedule.drop_held(0, id(2));
+    assert_eq!(numbers(&take(&schedule, 9)), [3]);
+}
+
+#[test]
 fn a_lane_that_catches_up_misses_nothing_that_the_head_reads_meanwhile() {
     let schedule = Schedule::new(100, 5, 0);
     claim(&schedule, 1, &[(0, 10)]);
