@@ -92,7 +92,7 @@ RSpec.describe "publishing" do
       expect(redis.ttl("{shop}:orders:events:id:a")).to be_positive
     end
 
-    it "refuses what is none" do
+    it "refuses what is no id, and no time to remember it" do
       expect { publish(1, id: "x" * 256) }.to raise_error(ArgumentError, /at most 255 bytes, got 256/)
       expect { publish(1, id: " ") }.to raise_error(ArgumentError, /the event's id cannot be blank/)
       expect { publish(1, id: [1]) }.to raise_error(ArgumentError, /must be a String or a Symbol/)
@@ -179,7 +179,7 @@ RSpec.describe "publishing" do
       expect(told.pop).to include(stream: stream, removed: 0, lost: 0)
     end
 
-    it "keeps what a group has not acknowledged, up to so many times the limit, and says so" do
+    it "keeps what a group has not acknowledged, up to so many times the limit" do
       read("ahead", 1)
       fill(6, maxlen: 100, unread: 5)
       read("behind", 350)
@@ -229,7 +229,7 @@ RSpec.describe "publishing" do
       redis.call("ACL", "DELUSER", "publisher")
     end
 
-    it "refuses what is none" do
+    it "refuses what is no limit" do
       expect do
         publish(1, maxlen: 1, unread: 0.5)
       end.to raise_error(ArgumentError, /unread must be :keep, :drop or how many/)
