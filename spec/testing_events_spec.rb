@@ -4,8 +4,6 @@ require "open3"
 
 # In processes of their own: the mode is a matter of the whole process.
 RSpec.describe "testing help for events" do
-  library = File.expand_path("../lib", __dir__)
-
   consumers = <<~RUBY
     class Billing < RedisIPC::Events::Consumer
       stream "orders", group: "billing"
@@ -41,12 +39,8 @@ RSpec.describe "testing help for events" do
     TOLD = []
   RUBY
 
-  define_method(:run) do |code, *command|
-    Dir.mktmpdir do |folder|
-      file = File.join(folder, "example_spec.rb")
-      File.write(file, code)
-      # No Redis: whoever needs it fails.
-      environment = { "REDIS_URL" => "redis://127.0.0.1:1/0", "RUBYLIB" => library }
+  def run(code, *command)
+    without_redis(code) do |environment, file, folder|
       output, warnings, status = Open3.capture3(environment, *command, file, chdir: folder)
       expect(status).to be_success, output + warnings
       output

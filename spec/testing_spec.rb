@@ -4,8 +4,6 @@ require "open3"
 
 # In processes of their own: the mode is a matter of the whole process.
 RSpec.describe "testing help" do
-  library = File.expand_path("../lib", __dir__)
-
   channels = <<~RUBY
     class LivingRoom < RedisIPC::Channel
       stream "household"
@@ -21,12 +19,8 @@ RSpec.describe "testing help" do
     end
   RUBY
 
-  define_method(:run) do |code, *command|
-    Dir.mktmpdir do |folder|
-      file = File.join(folder, "example_spec.rb")
-      File.write(file, code)
-      # No Redis: whoever needs it fails.
-      environment = { "REDIS_URL" => "redis://127.0.0.1:1/0", "RUBYLIB" => library }
+  def run(code, *command)
+    without_redis(code) do |environment, file, folder|
       output, status = Open3.capture2e(environment, *command, file, chdir: folder)
       [status.success?, output]
     end

@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "rbconfig"
+require "tmpdir"
 
 # Starts real processes, and kills them after the example.
 module Processes
@@ -69,6 +70,16 @@ module Processes
   def ruby(script, redis_url: RedisServer.shared.url, **environment)
     command = [RbConfig.ruby, "-I#{LIBRARY}", "-e", PRELUDE + script]
     run_process(*command, redis_url: redis_url, **environment)
+  end
+
+  # Writes code to a file in a folder of its own. Yields the environment, the file and the folder to run it in. There is
+  # no Redis: whoever needs it fails.
+  def without_redis(code)
+    Dir.mktmpdir do |folder|
+      file = File.join(folder, "example_spec.rb")
+      File.write(file, code)
+      yield({ "REDIS_URL" => "redis://127.0.0.1:1/0", "RUBYLIB" => LIBRARY }, file, folder)
+    end
   end
 
   # Starts a process with REDIS_URL set to the shared server.
