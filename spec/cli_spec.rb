@@ -33,10 +33,6 @@ RSpec.describe "redis_ipc" do
     Array.new(count) { process.line }
   end
 
-  def publish_all(count)
-    RedisIPC::Events.publish_all("orders", (0...count).map { |number| { data: number } }, redis_options: redis_options)
-  end
-
   def pending
     redis.xpending("orders", "billing")["size"]
   end
@@ -87,7 +83,7 @@ RSpec.describe "redis_ipc" do
       write_application
       process = command("work", "app.rb")
       expect(lines(process, 2)).to eq(started)
-      publish_all(20)
+      publish_all(0...20)
       begun = lines(process, 2).map { |line| line[/\d+/].to_i }
       process.kill(:TERM)
       expect(process.line).to eq("redis_ipc ends on SIGTERM: what runs gets 25 s")
@@ -113,7 +109,7 @@ RSpec.describe "redis_ipc" do
       write_application(words: "threads: 1")
       process = command("work", "app.rb", "--only", "Billing")
       process.line
-      publish_all(1)
+      publish_all(0...1)
       expect(process.line).to eq("begins 0 1")
       # The same signal at the same moment came to the process and to its group.
       2.times { process.kill(:INT) }
@@ -130,7 +126,7 @@ RSpec.describe "redis_ipc" do
       write_application(words: "processes: 1")
       process = command("work", "app.rb", "--only", "Billing")
       process.line
-      publish_all(2)
+      publish_all(0...2)
       expect(process.line).to eq("begins 0 1")
       process.kill(:TERM)
       process.line
@@ -143,7 +139,7 @@ RSpec.describe "redis_ipc" do
       write_application(words: "threads: 1")
       process = command("work", "app.rb", "-o", "Billing", "-t", "0.1")
       process.line
-      publish_all(1)
+      publish_all(0...1)
       expect(process.line).to eq("begins 0 1")
       process.kill(:TERM)
       expect(process.line).to eq("redis_ipc ends on SIGTERM: what runs gets 0.1 s")
@@ -158,7 +154,7 @@ RSpec.describe "redis_ipc" do
       lines(process, 2)
       process.kill(:TSTP)
       expect(process.line).to start_with("redis_ipc pauses on SIGTSTP")
-      publish_all(3)
+      publish_all(0...3)
       asker = RedisIPC::Stream.new("house", "asker").connect(redis_options: redis_options)
       expect(asker.send_to_group(content: { event: "handled" }, to: "kitchen").value).to eq(0)
       process.kill(:TTIN)
@@ -213,7 +209,7 @@ RSpec.describe "redis_ipc" do
       said = lines(process, 3)
       expect(said.first(2)).to eq(started)
       expect(said.last).to match(/\Aredis_ipc: .*#{server.port}.*; trying again\z/)
-      publish_all(1)
+      publish_all(0...1)
       expect(lines(process, 2)).to eq(["begins 0 1", "handled 0"])
       server.start
       expect(process.line).to eq("redis_ipc consumes orders/far (#{server.url}, 5 at a time)")
@@ -239,7 +235,7 @@ RSpec.describe "redis_ipc" do
           def call(event) = $stdout.write("handled \#{event.data}\\n")
         end
       RUBY
-      publish_all(2)
+      publish_all(0...2)
       process = command("work", "app.rb")
       said = [process.line]
       expected = [/handled 0/, /handled 1/, /dead letter/, /WRONGTYPE.*trying again/]
@@ -288,7 +284,7 @@ RSpec.describe "redis_ipc" do
           $stdout.write("handled \#{event.data}\\n")
         end
       RUBY
-      publish_all(1)
+      publish_all(0...1)
       process = command("work", "app.rb")
       expect(lines(process, 2)).to contain_exactly("handled 0", %r{\Aredis_ipc consumes orders/billing})
     end

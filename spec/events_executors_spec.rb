@@ -8,14 +8,6 @@ RSpec.describe "the executors of events" do
     redis.xpending("orders", "billing")["size"]
   end
 
-  def next_ones(count)
-    Array.new(count) { next_of(got) }
-  end
-
-  def publish_all(data)
-    RedisIPC::Events.publish_all("orders", data.map { |one| { data: one } }, redis_options: redis_options)
-  end
-
   def executors
     RedisIPC::Events.const_get(:Executors)
   end

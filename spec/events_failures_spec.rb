@@ -3,10 +3,6 @@
 RSpec.describe "events whose handler fails" do
   let(:got) { Queue.new }
 
-  def next_ones(count)
-    Array.new(count) { next_of(got) }
-  end
-
   def pending
     redis.xpending("orders", "billing")["size"]
   end

@@ -59,10 +59,6 @@ RSpec.describe "events in order" do
     process.line.to_i
   end
 
-  def next_ones(count)
-    Array.new(count) { next_of(got) }
-  end
-
   # Consumes by key in this process.
   def in_order(order: :key, **words, &block)
     consume(order: order, **words, &block)

@@ -28,16 +28,8 @@ RSpec.describe "events among processes" do
     RUBY
   end
 
-  def publish_all(data)
-    RedisIPC::Events.publish_all("orders", data.map { |one| { data: one } }, redis_options: redis_options)
-  end
-
   def pending(group = "billing")
     redis.xpending("orders", group)["size"]
-  end
-
-  def next_ones(count)
-    Array.new(count) { next_of(got) }
   end
 
   it "share a group: each is handled once where nothing fails" do

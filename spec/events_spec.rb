@@ -4,10 +4,6 @@ RSpec.describe "events of a stream" do
   let(:got) { Queue.new }
 
   # Waits for so many elements of `got`.
-  def next_ones(count)
-    Array.new(count) { next_of(got) }
-  end
-
   def pending(group = "billing")
     redis.xpending("orders", group)["size"]
   end

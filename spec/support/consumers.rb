@@ -35,6 +35,16 @@ module Consumers
     RedisIPC::Events.publish("orders", data, redis_options: redis_options, **options)
   end
 
+  # Publishes an event for each element.
+  def publish_all(data)
+    RedisIPC::Events.publish_all("orders", data.map { |one| { data: one } }, redis_options: redis_options)
+  end
+
+  # Returns the next elements of the Queue `got`.
+  def next_ones(count)
+    Array.new(count) { next_of(got) }
+  end
+
   def consumers
     @consumers ||= []
   end
