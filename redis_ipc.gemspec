@@ -6,9 +6,10 @@ Gem::Specification.new do |spec|
   spec.name = "redis_ipc"
   spec.version = RedisIPC::VERSION
   spec.authors = ["The redis_ipc maintainers"]
-  spec.summary = "Request/reply between Ruby processes through the Redis they already run"
+  spec.summary = "Request/reply between Ruby processes, and events in order, through the Redis they already run"
   spec.description = "Ruby processes (Rails web, workers, bots, scripts) ask each other things through Redis " \
-                     "streams, with deadlines, delivery guarantees and a Rust core that does not poll."
+                     "streams, with deadlines and delivery guarantees, and handle what is added to Redis streams at " \
+                     "least once, in order by key. A Rust core does the work, and does not poll."
   spec.homepage = "https://github.com/redis-ipc/redis_ipc"
   spec.license = "MIT"
   spec.required_ruby_version = ">= 3.1"

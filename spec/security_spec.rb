@@ -46,6 +46,7 @@ RSpec.describe "the ACL rules of docs/security.md" do
     forbidden("publisher", "XREAD", "STREAMS", "orders", "0")
     forbidden("publisher", "XADD", "orders:dead:billing", "*", "a", "b")
     forbidden("publisher", "HSET", "orders:events:billing", "o:0", "me 1 1")
+    forbidden("publisher", "SET", "orders", "no stream")
     forbidden("consumer", "DEL", "orders")
     forbidden("consumer", "XREADGROUP", "GROUP", "billing", "me", "STREAMS", "others", ">")
     forbidden("consumer", "XRANGE", "orders:dead:search", "-", "+")

@@ -17,7 +17,7 @@ module RedisIPC
       REPLIES = "+xgroup +pexpire +xread +xreadgroup +xpending +xtrim"
       LISTS = "+lpush +rpush +lpop +lmove +blmove +blmpop +lrange +lindex +llen +lpos +lrem +ltrim"
       SERVERS = "+zadd +zrange +zrem +zscore +hincrby +pexpire"
-      PUBLISHED = "+xadd +eval +xrange +get +set +xinfo|groups +xpending +xlen +xtrim"
+      PUBLISHED = "+xadd +eval +xrange +xinfo|groups +xpending +xlen +xtrim"
       EVENTS = "+eval +eval_ro +exists +xadd +xread +xreadgroup +xack +xclaim +xautoclaim +xpending +xgroup +xinfo " \
                "+xlen +xrange +xrevrange +memory|usage"
       LANES = "+eval +hgetall +hget +hset +hsetnx +hdel +hincrby"
@@ -72,7 +72,8 @@ module RedisIPC
         def event_publisher(stream:)
           name = named("stream", stream)
           tagged = stream.to_s.match?(/\{[^}]+\}/) ? name : "{#{name}}"
-          ["+time", "+select", "(~#{name} ~#{tagged}:events:id:* #{PUBLISHED})"]
+          ids = "#{tagged}:events:id:*"
+          ["+time", "+select", "(~#{name} ~#{ids} #{PUBLISHED})", "(~#{ids} +get +set)"]
         end
 
         def event_consumer(stream:, group:)

@@ -2,7 +2,8 @@
 
 module RedisIPC
   module Events
-    # The position of a group in its stream: what was delivered to it last. All processes of the group share it.
+    # The position of a group in its stream: what was delivered to it last; with an order, up to where everything is
+    # done. All processes of the group share it.
     class Checkpoint
       include Undumpable
 
@@ -14,7 +15,8 @@ module RedisIPC
         @where = where
       end
 
-      # @return [String] the id of the entry that was last delivered to the group, `"ms-sequence"`
+      # @return [String] the id of the entry that was last delivered to the group, `"ms-sequence"`; with an order, the
+      #   checkpoint of the slowest lane
       # @raise [CallError] if Redis cannot be reached or refuses
       def position
         FiberWaker.outside { @engine.progress[1] }
@@ -23,6 +25,8 @@ module RedisIPC
       # Moves the group: what follows the new position is delivered from now on, to all its processes. Other processes
       # notice that with the next event, or within 10 s. Entries that are pending stay so, and are handled as well.
       # Of those that follow the new position, some may be handled once more.
+      #
+      # With an order nothing stays pending: what was not done before the new position is not handled.
       # @param to [Time, String, Symbol] `:beginning`, `:new` (the end), a Time (what came since then), or an id (the
       #   entry after it)
       # @return [String] the new position

@@ -46,10 +46,12 @@ module RedisIPC
       end
 
       # Has the event handled again by this group, as if for the first time, and deletes the letter. If the stream no
-      # longer has the event, a copy is added to its end, which every group gets. Of concurrent retries and discards of
-      # one letter, exactly one succeeds.
+      # longer has the event, a copy is added to its end, which every group gets. With an order the event is handled as
+      # the letter has it, and the letter is deleted once it is done. Of concurrent retries and discards of one letter,
+      # exactly one succeeds.
       # @return [Boolean] true; false if somebody retried or discarded it before
       # @raise [CallError] if Redis cannot be reached or refuses
+      # @raise [MalformedEntryError] if the letter has only a part of the event, and the stream none
       def retry
         FiberWaker.outside { @engine.retry_dead_letter(id) }
       end
