@@ -202,6 +202,32 @@ RSpec.describe "events in order" do
     expect(letters).to match([include("dead_id" => published[21], "dead_reason" => /each process .* died or hung/)])
   end
 
+  it "are not tried again where the dead letter has only a part of them" do
+    kept = got
+    subscription = in_order(max_event_size: 10_000) { |event| kept << event.data.size }
+    RedisIPC::Events.publish("orders", "a" * 100_000, key: 1, redis_options: redis_options)
+    letter = eventually { subscription.dead_letters.first }
+    expect { letter.retry }.to raise_error(RedisIPC::MalformedEntryError, /only a part/)
+    publish_keys(1, keys: 1)
+    eventually { subscription.lag.zero? }
+    expect([subscription.dead_letters.map(&:id), subscription.stats[:dead_lettered]]).to eq([[letter.id], 1])
+  end
+
+  it "still run when their consumer stops, and that counts as a try" do
+    kept = got
+    gate = Queue.new
+    first = in_order do |event|
+      kept << [event.attempt, event.redelivered?]
+      gate.pop
+    end
+    publish_keys(1, keys: 1)
+    expect(next_of(kept)).to eq([1, false])
+    first.stop(timeout: 0.1)
+    in_order { |event| kept << [event.attempt, event.redelivered?] }
+    expect(next_of(kept)).to eq([2, true])
+    gate.close
+  end
+
   it "can be paused by key" do
     kept = got
     subscription = in_order { |event| kept << [event.key, event.data] }
@@ -210,8 +236,10 @@ RSpec.describe "events in order" do
     expect(next_ones(2)).to eq([["0", 0], ["0", 1]])
     subscription.resume(key: "1")
     expect(next_ones(2)).to eq([["1", 0], ["1", 1]])
-    expect { consume(group: "other") { |event| event }.pause(key: 1) }
-      .to raise_error(RedisIPC::ConfigurationError, /no order by key/)
+    %i[none source].each do |order|
+      expect { consume(group: order, order: order) { |event| event }.pause(key: 1) }
+        .to raise_error(RedisIPC::ConfigurationError, /no order by key/), order.to_s
+    end
   end
 
   it "are handled in batches, in which later ones wait for one of their key that failed" do

@@ -5,7 +5,7 @@ use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
 use crate::foundation::redis::group_consumer::dead_letters::ADDED;
 
 /// How the reason ends for which a part of an event is a dead letter.
-pub const NOT_WHOLE: &str = "not read as a whole";
+const NOT_WHOLE: &str = "not read as a whole";
 
 /// Why an event is a dead letter that no connection can read.
 pub const UNREADABLE: &str = "the event cannot be read: it breaks each connection that reads it \
@@ -37,6 +37,11 @@ pub struct DeadEvent {
 }
 
 impl DeadEvent {
+    /// Whether the letter has all of its event.
+    pub fn is_whole(&self) -> bool {
+        !self.reason.ends_with(NOT_WHOLE) && self.reason != UNREADABLE
+    }
+
     /// Separates the fields that were added to a dead letter from those of its event. Returns `None` if `letter` is none.
     pub fn read(letter: RawEntry) -> Option<Self> {
         let fields = letter.fields?;

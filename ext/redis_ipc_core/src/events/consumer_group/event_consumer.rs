@@ -2,7 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Fate, Place};
 use crate::events::common::consumer::{Consumer, Progress};
-use crate::events::common::dead_event::{DeadEvent, NOT_WHOLE};
+use crate::events::common::dead_event::DeadEvent;
 use crate::events::common::events_key;
 use crate::events::common::in_flight::InFlight;
 use crate::events::common::options::{ConsumerOptions, From};
@@ -236,7 +236,7 @@ impl EventConsumer {
         {
             return letters.discard(id);
         }
-        if event.reason.ends_with(NOT_WHOLE) {
+        if !event.is_whole() {
             let message = format!(
                 "the event {} is no longer in the stream, and the dead letter has only a part of it: it can only be \
                  discarded",

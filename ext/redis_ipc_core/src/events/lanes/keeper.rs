@@ -240,6 +240,7 @@ impl Keeper {
     ///
     /// Redis cannot be reached or refuses. Then the lanes stay this instance's until their leases run out.
     pub fn leave(&self) -> Result<(), Error> {
+        self.source.schedule.count_running();
         self.save(true)?;
         self.forget(&self.source.schedule.take_finished_letters())?;
         let mut leave = redis::cmd("HDEL");

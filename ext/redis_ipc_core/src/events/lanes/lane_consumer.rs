@@ -197,18 +197,27 @@ impl LaneConsumer {
     }
 
     /// Returns the event of a dead letter, its id and its lane.
-    fn dead_event(&self, id: StreamId) -> Result<Option<(StreamId, u16)>, Error> {
+    fn dead_event(&self, id: StreamId) -> Result<Option<(DeadEvent, StreamId, u16)>, Error> {
         let Source { order, lanes, room, .. } = &*self.keeper.source;
         let letter = self.keeper.dead_letters.find(id, *room)?;
         Ok(letter.and_then(DeadEvent::read).and_then(|dead| {
             let entry = StreamId::parse(dead.entry_id.as_bytes())?;
-            Some((entry, order.spot(entry, &dead.fields, *lanes).lane))
+            let lane = order.spot(entry, &dead.fields, *lanes).lane;
+            Some((dead, entry, lane))
         }))
     }
 
+    /// The event is handled as the letter has it.
     fn retry_letter(&self, id: StreamId) -> Result<bool, Error> {
         match self.dead_event(id)? {
-            Some((entry, lane)) => self.decide(entry, id, lane, true),
+            Some((dead, ..)) if !dead.is_whole() => {
+                let message = format!(
+                    "the dead letter has only a part of the event {}: it can only be discarded",
+                    dead.entry_id
+                );
+                Err(Error::new(ErrorKind::Malformed, message).entry(id))
+            }
+            Some((_, entry, lane)) => self.decide(entry, id, lane, true),
             None => Ok(false),
         }
     }
@@ -216,7 +225,7 @@ impl LaneConsumer {
     fn discard_letter(&self, id: StreamId) -> Result<bool, Error> {
         // The lane's owner may delete the letter before this does.
         let is_decided = match self.dead_event(id)? {
-            Some((entry, lane)) if self.holds_keys => self.decide(entry, id, lane, false)?,
+            Some((_, entry, lane)) if self.holds_keys => self.decide(entry, id, lane, false)?,
             _ => false,
         };
         Ok(self.keeper.dead_letters.discard(id)? || is_decided)
@@ -349,9 +358,13 @@ impl Consumer for LaneConsumer {
         self.pause.set(is_paused);
     }
 
+    /// Where the whole source has one order, a key means nothing.
     fn pause_key(&self, key: &str, is_paused: bool) -> bool {
-        self.schedule.pause_key(hash(key.as_bytes()), is_paused);
-        true
+        let has_keys = matches!(self.keeper.source.order, Order::Key { .. });
+        if has_keys {
+            self.schedule.pause_key(hash(key.as_bytes()), is_paused);
+        }
+        has_keys
     }
 
     fn progress(&self) -> Result<Progress, Error> {

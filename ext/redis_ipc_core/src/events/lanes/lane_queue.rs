@@ -12,8 +12,8 @@ pub struct LaneQueue {
     pub epoch: u64,
     /// Its keys, by their hashes.
     pub keys: HashMap<u64, KeyQueue>,
-    /// How many of its events run.
-    pub running: usize,
+    /// Its events that run, and which try of each that is.
+    pub running: HashMap<StreamId, u32>,
     /// The bytes of its events that are not done.
     pub bytes: usize,
     /// It is read by the reader that catches up.

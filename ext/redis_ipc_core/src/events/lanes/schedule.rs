@@ -178,8 +178,8 @@ impl State {
             if owned.is_careful() {
                 let first = found.first.as_ref().map(|event| event.id);
                 match queue.trial {
-                    Trial::Counted(id) if Some(id) == first && queue.running == 0 => room = 1,
-                    Trial::None if queue.running == 0 => {
+                    Trial::Counted(id) if Some(id) == first && queue.running.is_empty() => room = 1,
+                    Trial::None if queue.running.is_empty() => {
                         let Some((id, tries)) = queue.next_trial(&self.paused_keys) else { continue };
                         // If several such events ran at the same time, all of them would be blamed for the next crash.
                         if tries > 1 || self.attempts == 1 {
@@ -201,7 +201,7 @@ impl State {
             {
                 event.start_after(taken.len());
                 found.running += 1;
-                queue.running += 1;
+                queue.running.insert(event.id, event.deliveries);
                 taken.push(event);
                 room -= 1;
             }
@@ -235,7 +235,7 @@ impl State {
         let lane = event.spot?.lane;
         self.clear_suspect(|of, id| (of, id) == (lane, event.id));
         let (queue, key) = self.queues_of(event)?;
-        queue.running = queue.running.saturating_sub(1);
+        queue.running.remove(&event.id);
         if matches!(queue.trial, Trial::Counted(id) if id == event.id) {
             queue.trial = Trial::None;
         }
@@ -815,7 +815,7 @@ impl Schedule {
         let Some(queue) = state.queues.get_mut(&lane) else { return };
         event.spot = Some(InLane { lane, epoch: queue.epoch, key, may_have_run: true });
         // It may come before the event that was to be tried.
-        let is_idle = queue.running == 0;
+        let is_idle = queue.running.is_empty();
         if is_idle {
             queue.trial = Trial::None;
         }
@@ -982,7 +982,9 @@ impl Schedule {
     /// runs.
     pub fn saves(&self, all: bool) -> Vec<Save> {
         let state = self.state.lock();
-        state.ownership.saves(|lane| all || state.queues.get(&lane).is_none_or(|queue| queue.running == 0))
+        state
+            .ownership
+            .saves(|lane| all || state.queues.get(&lane).is_none_or(|queue| queue.running.is_empty()))
     }
 
     /// Uses the reply to what was written. Returns what was lost.
@@ -1043,6 +1045,21 @@ impl Schedule {
         self.call_keeper();
     }
 
+    /// Records the tries of what runs, because nobody here will say what becomes of it.
+    pub fn count_running(&self) {
+        let mut state = self.state.lock();
+        let State { queues, ownership, retried_letters, .. } = &mut *state;
+        for (lane, queue) in queues {
+            let Some(owned) = ownership.get_mut(*lane) else { continue };
+            for (id, count) in &queue.running {
+                // What was decided about a dead letter stays in Redis until its event is done.
+                if !retried_letters.contains(&(*lane, *id)) {
+                    owned.progress.tried(*id, Tries { count: *count, is_held: false });
+                }
+            }
+        }
+    }
+
     /// Whether it takes no more events.
     pub fn is_closed(&self) -> bool {
         self.state.lock().is_closed
@@ -1052,7 +1069,7 @@ impl Schedule {
     pub fn counts(&self) -> Counts {
         let mut state = self.state.lock();
         let held = state.ownership.iter_mut().map(|(_, owned)| owned.progress.len()).sum();
-        let running = state.queues.values().map(|queue| queue.running).sum();
+        let running = state.queues.values().map(|queue| queue.running.len()).sum();
         Counts { lanes: state.ownership.len(), held, running, suppressed: state.suppressed }
     }
 }
