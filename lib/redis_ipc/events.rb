@@ -53,9 +53,10 @@ module RedisIPC
       # @param group [String, Symbol] the group's name: processes of one group share the events
       # @param words [Hash] what a {Consumer} says and what {Consumer.start} takes, as keywords: `from:`, `json:`,
       #   `type:`, `order:`, `concurrency: { threads: 5 }`, `batch: { size: 500, within: 0.2 }`, `retry_on:` (a class,
-      #   an Array, or a Hash of a class and its options), `discard_on:`, `on_error:`, `around_event:`, `resource:` (a
-      #   Proc; the block gets what it makes as a second argument), `processor:` (an object with `process(event)`,
-      #   instead of the block) and `cdc:`, as {Consumer.processor}, `redis_options:`, `attempts:` and so on
+      #   an Array, or a Hash of a class and its options), `discard_on:`, `exactly_once:`, `on_error:`, `on_loss:`,
+      #   `around_event:`, `resource:` (a Proc; the block gets what it makes as a second argument), `processor:` (an
+      #   object with `process(event)`, instead of the block) and `cdc:`, as {Consumer.processor}, `redis_options:`,
+      #   `attempts:` and so on
       # @yieldparam event [ChangeEvent, Array<ChangeEvent>] an Array with `batch:`
       # @return [Subscription]
       # @raise [ArgumentError] without a block or a processor, or with both
