@@ -183,7 +183,7 @@ RSpec.describe "redis_ipc" do
       end)
       application = RedisIPC::CLI::RubyFiles.new([], double(info: nil, error: nil))
       application.choose(["ShopEvents"])
-      publish_all(1)
+      publish_all([0])
       application.pause
       application.start
       expect(ShopEvents).to be_paused

@@ -30,7 +30,9 @@ RSpec.describe "the ACL rules of docs/json_rpc.md" do
   %i[at_least_once at_most_once].each do |guarantee|
     it "are enough to serve and to call (#{guarantee})" do
       options = { guarantee: guarantee, lease: 0.2, redis_options: login("server") }
+      gate = Queue.new
       serving = RedisIPC::JSONRPC::Server.new("calculator", **options).on("echo") { |value| value }
+      serving.on("hold") { gate.pop }
       client = RedisIPC::JSONRPC::Client.new("calculator", redis_options: login("client"))
       keep(serving)
       keep(client)
@@ -39,7 +41,8 @@ RSpec.describe "the ACL rules of docs/json_rpc.md" do
       expect(client.call("echo", 1)).to eq(1)
       expect(client.batch { |batch| 3.times { |number| batch.call("echo", number) } }).to eq([0, 1, 2])
       expect(client.notify("echo", 1)).to be(true)
-      expect { client.request("echo", timeout: 1e-9) }.to raise_error(RedisIPC::TimeoutError)
+      expect { client.call("hold", timeout: 0.1) }.to raise_error(RedisIPC::TimeoutError)
+      gate << true
       serving.disconnect
       expect(unclaimed { client.call("echo", 1, timeout: 0.1) }.outcome).to eq(:unclaimed)
       client.disconnect

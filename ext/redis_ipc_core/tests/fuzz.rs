@@ -113,7 +113,7 @@ fn replies(random: &mut Random) {
     let mut socket = Pieces(&bytes, random);
     let mut replies = Replies::default();
     while let Ok(value) = replies.next(&mut socket) {
-        let _ = replies::claimed_ids(value.clone());
+        let _ = replies::claimed(value.clone());
         let _ = replies::id(&value);
     }
     let mut socket = Pieces(&bytes, random);

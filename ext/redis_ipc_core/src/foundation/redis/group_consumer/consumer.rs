@@ -12,7 +12,7 @@ use crate::foundation::redis::resp::replies::{self, refused, unexpected};
 use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::work_queue::{Held, WorkQueue};
 use redis::{Cmd, RedisResult, Value};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -261,19 +261,6 @@ impl GroupConsumer {
         Ok(!replies::pending_ids(&self.run(&pending)?).is_empty())
     }
 
-    /// Returns how often each of `ids`, which are pending under this consumer, has been delivered.
-    pub fn deliveries(
-        &self,
-        connection: &mut Connection,
-        ids: &[StreamId],
-    ) -> RedisResult<HashMap<StreamId, u32>> {
-        let (Some(first), Some(last)) = (ids.iter().min(), ids.iter().max()) else {
-            return Ok(HashMap::new());
-        };
-        let rows = self.rows(connection, *first, *last)?;
-        Ok(rows.into_iter().map(|row| (row.entry.id, row.entry.deliveries)).collect())
-    }
-
     /// Returns the entries that are pending under this consumer and not held in `queue`.
     pub fn pending_but_held<H: Held<Key = StreamId>>(
         &self,
@@ -287,17 +274,17 @@ impl GroupConsumer {
 
     /// Returns the entries pending under this consumer, without those it gave back: any consumer may take those.
     pub fn pending(&self, connection: &mut Connection) -> RedisResult<Vec<Delivered>> {
-        let rows = self.rows(connection, StreamId::default(), StreamId::LAST)?;
+        let rows = self.rows(connection)?;
         Ok(rows.into_iter().filter(|row| row.idle < AT_ONCE).map(|row| row.entry).collect())
     }
 
-    /// Returns the entries pending under this consumer from `first` to `last`.
-    fn rows(&self, connection: &mut Connection, first: StreamId, last: StreamId) -> RedisResult<Vec<Row>> {
+    /// Returns the entries pending under this consumer.
+    fn rows(&self, connection: &mut Connection) -> RedisResult<Vec<Row>> {
         let mut found = Vec::new();
-        let mut start = first.to_string();
+        let mut start = StreamId::default().to_string();
         loop {
             let mut pending = redis::cmd("XPENDING");
-            pending.arg(&self.stream).arg(&self.group).arg(&start).arg(last.to_string());
+            pending.arg(&self.stream).arg(&self.group).arg(&start).arg("+");
             pending.arg(STEP).arg(&self.name);
             let page = page(connection.run(&pending)?).ok_or_else(unexpected)?;
             let next = page.last().filter(|_| page.len() == STEP).map(|row| format!("({}", row.entry.id));

@@ -22,11 +22,21 @@ const ANY: u64 = 1 << 50;
 
 /// Runs XAUTOCLAIM if Redis's time is ARGV[5], give or take ARGV[6] ms. Otherwise its clock was set, which changes
 /// all idle times, or it stood still, so that no lease could be renewed.
+///
+/// JUSTID counts no delivery, so it is counted here. If it were counted only when the entry is read, the reader could
+/// take the entry for one that was delivered to this consumer for the first time (see `GroupReader::recover`).
 const CLAIM: &str = r"
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if math.abs(now - ARGV[5]) > tonumber(ARGV[6]) then return now end
-return redis.call('XAUTOCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], 'COUNT', ARGV[7], 'JUSTID')
+local found = redis.call('XAUTOCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], 'COUNT', ARGV[7], 'JUSTID')
+local counts = {}
+for i, id in ipairs(found[2]) do
+  counts[i] = redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1)[1][4] + 1
+  redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, id, 'RETRYCOUNT', counts[i], 'JUSTID')
+end
+found[4] = counts
+return found
 ";
 
 /// Selects the entries to take over.
@@ -249,20 +259,12 @@ impl<A: Admission> TakeOver<A> {
         let found =
             consumer.connections.with(&consumer.stream, |connection| match connection.run(&claim)? {
                 Value::Int(_) => Ok(None),
-                reply => {
-                    let claimed = replies::claimed_ids(reply).ok_or_else(unexpected)?;
-                    let before = consumer.deliveries(connection, &claimed.ids)?;
-                    Ok(Some((claimed, before)))
-                }
+                reply => replies::claimed(reply).map(Some).ok_or_else(unexpected),
             })?;
-        let Some((claimed, before)) = found else { return Ok(None) };
+        let Some(claimed) = found else { return Ok(None) };
         consumer.endpoint.stats.withdrawn.add(claimed.deleted as u64);
-        // JUSTID does not count the delivery. It counts when the entry is read.
-        let counted = |id: &StreamId| {
-            let deliveries = before.get(id).copied().unwrap_or_default().saturating_add(1);
-            Delivered { id: *id, deliveries }
-        };
-        let entries: Vec<Delivered> = claimed.ids.iter().map(counted).collect();
+        let delivered = |(id, deliveries)| Delivered { id, deliveries };
+        let entries: Vec<Delivered> = claimed.entries.into_iter().map(delivered).collect();
         let fetched = consumer.fetch(&entries)?;
         Ok(Some(Claimed {
             cursor: claimed.cursor,
@@ -270,5 +272,32 @@ impl<A: Admission> TakeOver<A> {
             unreadable: fetched.unreadable,
             deliveries: entries.into_iter().map(|entry| (entry.id, entry.deliveries)).collect(),
         }))
+    }
+}
+
+#[cfg(all(test, feature = "live-tests"))]
+mod tests {
+    use super::*;
+    use crate::foundation::redis::live_server::LiveServer;
+
+    fn words(text: &str) -> redis::Cmd {
+        let mut command = redis::Cmd::new();
+        command.arg(text.split(' ').collect::<Vec<_>>());
+        command
+    }
+
+    #[test]
+    fn a_claimed_entry_is_told_apart_from_one_that_is_delivered_for_the_first_time() {
+        let server = LiveServer::start();
+        server.run(&words("XGROUP CREATE s g 0 MKSTREAM"));
+        server.run(&words("XADD s 1-1 a b"));
+        server.run(&words("XREADGROUP GROUP g gone STREAMS s >"));
+        let mut claim = redis::cmd("EVAL");
+        claim.arg(CLAIM).arg(1).arg(&["s", "g", "me"]).arg(&["0", "0-0", "0"]).arg(ANY).arg(10);
+        let claimed = replies::claimed(server.run(&claim)).unwrap();
+        assert_eq!(claimed.entries, [(StreamId { ms: 1, seq: 1 }, 2)]);
+        let Value::Array(rows) = server.run(&words("XPENDING s g - + 10 me")) else { panic!() };
+        let Value::Array(row) = &rows[0] else { panic!() };
+        assert_eq!(row.last(), Some(&Value::Int(2)));
     }
 }

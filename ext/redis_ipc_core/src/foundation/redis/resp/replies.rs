@@ -4,22 +4,28 @@ use crate::foundation::payload::stream_entry::StreamId;
 use redis::{RedisError, RedisResult, Value};
 use std::collections::HashMap;
 
-/// The result of XAUTOCLAIM.
+/// The result of XAUTOCLAIM, and how often each entry has been delivered.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Claimed {
     /// The start of the next scan. It is zero at the end of the list.
     pub cursor: StreamId,
-    /// The entries that this consumer has now.
-    pub ids: Vec<StreamId>,
+    /// The entries that this consumer has now, with their deliveries.
+    pub entries: Vec<(StreamId, u32)>,
     /// How many entries were gone from the stream. Redis dropped them from the pending list.
     pub deleted: usize,
 }
 
-/// Reads a reply of XAUTOCLAIM with JUSTID (Redis 7.0 and later).
-pub fn claimed_ids(value: Value) -> Option<Claimed> {
-    let [cursor, Value::Array(ids), Value::Array(deleted)] = array(value)? else { return None };
-    let ids = ids.iter().map(id).collect::<Option<_>>()?;
-    Some(Claimed { cursor: id(&cursor)?, ids, deleted: deleted.len() })
+/// Reads a reply of XAUTOCLAIM with JUSTID (Redis 7.0 and later), to which the deliveries of each entry were added.
+pub fn claimed(value: Value) -> Option<Claimed> {
+    let [cursor, Value::Array(ids), Value::Array(deleted), Value::Array(deliveries)] = array(value)? else {
+        return None;
+    };
+    let count = |value: &Value| match value {
+        Value::Int(count) => u32::try_from(*count).ok(),
+        _ => None,
+    };
+    let counted = ids.iter().zip(&deliveries).map(|(entry, deliveries)| id(entry).zip(count(deliveries)));
+    Some(Claimed { cursor: id(&cursor)?, entries: counted.collect::<Option<_>>()?, deleted: deleted.len() })
 }
 
 /// Returns the ids in a reply of XPENDING that lists entries.
@@ -101,10 +107,10 @@ mod tests {
 
     #[test]
     fn deleted_entries_are_told_apart() {
-        let reply =
-            Value::Array(vec![bulk("0-0"), Value::Array(vec![bulk("3-0")]), Value::Array(vec![bulk("9-9")])]);
-        let found = claimed_ids(reply).unwrap();
-        assert_eq!((found.ids, found.deleted), (vec![StreamId { ms: 3, seq: 0 }], 1));
+        let [ids, deleted] = ["3-0", "9-9"].map(|id| Value::Array(vec![bulk(id)]));
+        let reply = Value::Array(vec![bulk("0-0"), ids, deleted, Value::Array(vec![Value::Int(2)])]);
+        let found = claimed(reply).unwrap();
+        assert_eq!((found.entries, found.deleted), (vec![(StreamId { ms: 3, seq: 0 }, 2)], 1));
     }
 
     #[test]
@@ -128,12 +134,15 @@ mod tests {
 
     #[test]
     fn other_shapes_are_refused() {
+        let one = |value| Value::Array(vec![value]);
         for value in [
             Value::Okay,
-            Value::Array(vec![bulk("0-0"), Value::Array(vec![Value::Nil]), Value::Array(vec![])]),
-            Value::Array(vec![bulk("x"), Value::Array(vec![]), Value::Array(vec![])]),
+            Value::Array(vec![bulk("0-0"), one(Value::Nil), one(Value::Nil), one(Value::Int(1))]),
+            Value::Array(vec![bulk("0-0"), one(bulk("1-1")), one(Value::Nil), one(Value::Nil)]),
+            Value::Array(vec![bulk("x"), one(bulk("1-1")), one(Value::Nil), one(Value::Int(1))]),
+            Value::Array(vec![bulk("0-0"), one(bulk("1-1")), one(Value::Nil)]),
         ] {
-            assert_eq!(claimed_ids(value), None);
+            assert_eq!(claimed(value), None);
         }
         assert_eq!(id(&Value::Int(1)), None);
     }
