@@ -30,7 +30,7 @@ module Chaos
       @stop = true
       deadline = now + @settings[:timeout] + 5
       @threads.each { |thread| thread.join([deadline - now, 0].max) }
-      # Blocks of `Future#on_fulfilled` run in other threads.
+      # Blocks of `Future#then` run in other threads.
       sleep 0.1
       super(timeout: 1)
     end

@@ -60,8 +60,8 @@ module Chaos
       calls.each_value.select { |call| call.ends.size > 1 || call.called_back.size > 1 }
     end
 
-    # Returns the calls that were answered and whose `Future#on_fulfilled` block did not run, or the other way round. A
-    # process of `but` was killed: it may have been killed between the answer and the block.
+    # Returns the calls that were answered and whose `Future#then` block did not run, or the other way round. A process
+    # of `but` was killed: it may have been killed between the answer and the block.
     def wrongly_called_back(but: [])
       calls.each_value.select do |call|
         next if call.ends.empty? || !call.id.include?("/steady/")

@@ -29,7 +29,7 @@ module Chaos
       write("ended", id, kind)
     end
 
-    # Notes that the block of `Future#on_fulfilled` ran.
+    # Notes that the block of `Future#then` ran.
     def called_back(id)
       write("called_back", id)
     end

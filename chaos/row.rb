@@ -58,7 +58,7 @@ module Chaos
       books.lost(but: @scene.killed)
     end
 
-    # Returns the calls whose `Future#on_fulfilled` block did not run, or ran wrongly.
+    # Returns the calls whose `Future#then` block did not run, or ran wrongly.
     def wrongly_called_back
       books.wrongly_called_back(but: @scene.killed)
     end

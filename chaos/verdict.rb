@@ -18,7 +18,7 @@ module Chaos
       counts = { "calls never ended" => row.lost, "calls ended twice" => books.ended_twice,
                  "calls were rejected" => wrongly_rejected,
                  "calls were told that what ran did not" => books.wrongly_denied,
-                 "blocks of Future#on_fulfilled ran wrongly" => row.wrongly_called_back }
+                 "blocks of Future#then ran wrongly" => row.wrongly_called_back }
       counts = counts.transform_values(&:size).merge("answers were another question's" => books.count("mixed_up"))
       counts.filter_map { |what, count| "#{count} #{what}" if count.positive? }
     end

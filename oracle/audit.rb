@@ -17,7 +17,7 @@ module Oracle
       checks = { "never ended" => lost, "ended twice" => books.ended_twice,
                  "got the answer of another" => ended("mixed_up"), "ended in a way unknown" => unknown,
                  "were rejected for no reason known" => oddly_rejected,
-                 "had Future#on_fulfilled called wrongly" => wrongly_called_back,
+                 "had Future#then called wrongly" => wrongly_called_back,
                  "ran though they ended as :unclaimed, :not_sent or refused" => books.wrongly_denied,
                  "were answered though no handler ran" => unrun, "ran more than once" => rerun,
                  "are notifications that are lost" => lost_notices }

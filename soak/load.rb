@@ -39,7 +39,7 @@ class LoadSoak
   SIZES = [1, 100, 10_000, 300_000].freeze
   TEXTS = SIZES.map { |size| "x" * size }.freeze
   # The kinds of calls that each asking thread makes in turn. Each returns its result.
-  KINDS = %i[call call call sizes batch rejecting failing silent interrupted call_back].freeze
+  KINDS = %i[call call call sizes batch rejecting failing silent interrupted chain].freeze
   THREADS = 8
 
   def initialize(minutes)
@@ -113,10 +113,8 @@ class LoadSoak
     futures.map { |index, future| future.value == index ? :right : "WRONG" }
   end
 
-  def call_back
-    told = Queue.new
-    ask_async(20).on_fulfilled { |value| told << value }
-    [told.pop == 20 ? :right : "WRONG"]
+  def chain
+    [ask_async(20).then { |value| value + 1 }.value == 21 ? :right : "WRONG"]
   end
 
   def rejecting

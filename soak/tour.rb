@@ -68,8 +68,8 @@ class Tour
   end
 
   def call_back
-    @stream.async_send_to_group(content: [1], to: "both").on_fulfilled { |value| @told << value }
-    check("on_fulfilled", @told.pop, [1])
+    future = @stream.async_send_to_group(content: [1], to: "both")
+    check("then", future.then { |value| value + [2] }.value, [1, 2])
   end
 
   def time_out

@@ -63,8 +63,8 @@ RSpec.describe "disconnecting" do
 
   it "works from inside on_error and from a future's block" do
     both = connect("both", &echo)
-    both.async_send_to_group(content: 1, to: "both").on_fulfilled { both.disconnect }
-    eventually { !both.connected? }
+    both.async_send_to_group(content: 1, to: "both").then { both.disconnect }.wait(10)
+    expect(both).not_to be_connected
     failing = build("failing") { raise "oh" }
     told = Queue.new
     failing.on_error { |error| failing.disconnect && (told << error) }

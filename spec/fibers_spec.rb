@@ -35,7 +35,9 @@ RSpec.describe "under a Fiber scheduler" do
       "Future#value" => ->(call) { call.ask.value },
       "Future#response" => ->(call) { call.ask.response.value },
       "Future#wait" => ->(call) { call.ask.tap(&:wait).value },
-      "Future#wait with a timeout" => ->(call) { call.ask.wait(20) && 1 }
+      "Future#wait with a timeout" => ->(call) { call.ask.wait(20) && 1 },
+      "ChainedFuture#value" => ->(call) { call.ask.then { |value| value }.value },
+      "ChainedFuture#wait" => ->(call) { call.ask.then { nil }.then { nil }.wait(20) && 1 }
     }
     ways.each do |name, way|
       it(name) { expect(first_waits_for_second { way.call(self) }).to eq(1) }
@@ -129,8 +131,10 @@ RSpec.describe "under a Fiber scheduler" do
     connect("child", &echo_later)
     future = ask
     expect(FiberScheduler.run { future.wait(0.05) }).to be(false)
+    chained = future.then { |value| value + 1 }
+    expect(FiberScheduler.run { chained.wait(0.05) }).to be(false)
     gate << true
-    expect(FiberScheduler.run { future.value }).to eq(1)
+    expect(FiberScheduler.run { chained.value }).to eq(2)
   end
 
   it "a call whose fiber is stopped is cancelled; the next one is right" do
@@ -282,6 +286,7 @@ RSpec.describe "under a Fiber scheduler" do
   it "costs nothing where there is none" do
     connect("child", &echo)
     expect(ask.value).to eq(1)
+    expect(ask.then { |value| value }.value).to eq(1)
     # Those of other examples may still be on their way out; ours would stay.
     eventually { wakers.zero? }
   end
@@ -316,12 +321,12 @@ RSpec.describe "under a Fiber scheduler" do
       expect(stream.stats).to include(cancelled: 2, open_calls: 0)
     end
 
-    it "a future that is waited for may be stopped" do
+    it "a chained future that is waited for may be stopped" do
       connect("child", &echo_later)
-      future = ask
-      async { |task| task.async { future.wait }.stop }
+      chained = ask.then { |value| value }
+      async { |task| task.async { chained.wait }.stop }
       gate << true
-      expect(async { future.value }).to eq(1)
+      expect(async { chained.value }).to eq(1)
     end
   end
 end

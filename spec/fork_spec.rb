@@ -168,6 +168,7 @@ RSpec.describe "forks" do
       entries = Queue.new
       lone = connect("lone", reconnect_after_fork: false) { |entry| entries << entry }
       pending = lone.async_send_to_group(content: 1, to: "lone")
+      chained = pending.then { 1 }
       entry = next_of(entries)
       uses = {
         send_to_group: -> { lone.send_to_group(content: 1, to: "child") },
@@ -179,12 +180,15 @@ RSpec.describe "forks" do
         instances: -> { lone.instances },
         instance_id: -> { lone.instance_id },
         **%i[wait settled? value value! response].to_h { |use| [use, -> { pending.public_send(use) }] },
-        on_fulfilled: -> { pending.on_fulfilled { 1 } }
+        then: -> { pending.then { 1 } },
+        chained_wait: -> { chained.wait },
+        chained_value: -> { chained.value },
+        chained_then: -> { chained.then { 1 } }
       }
       said = in_child { uses.transform_values { |use| said_by(&use) } }
       expect(said.values).to all(match(/NotConnectedError: the (stream was connected|call was made) before this/))
       expect(lone.fulfill_request(entry, content: 2)).to be(true)
-      expect(pending.value).to eq(2)
+      expect([pending.value, chained.value]).to eq([2, 1])
       expect(lone.send_to_group(content: 1, to: "child")).to be_fulfilled
     end
 

@@ -52,7 +52,7 @@ RSpec.describe RedisIPC::Future do
     connect("child", &echo)
     future = parent.async_send_to_group(content: "x" * 10_000, to: "child")
     told = Queue.new
-    future.on_fulfilled { |value| told << value }
+    future.then { |value| told << value }
     value = next_of(told)
     expect([value, future.value]).to all(eq("x" * 10_000))
     expect(future.value).to be(value)
@@ -63,15 +63,17 @@ RSpec.describe RedisIPC::Future do
     connect("child") { |entry| gate.pop && fulfill_request(entry, content: 1) }
     [Float::INFINITY, 1e20, 10**30, 20r].each do |timeout|
       future = parent.async_send_to_group(content: 1, to: "child", timeout: 20)
-      waiting = Thread.new { future.wait(timeout) }
-      eventually { waiting.status == "sleep" }
+      chained = future.then { |value| value }
+      waiting = [future, chained].map { |one| Thread.new { one.wait(timeout) } }
+      eventually { waiting.all? { |thread| thread.status == "sleep" } }
       gate << true
-      expect(waiting.value).to be(true)
+      expect(waiting.map(&:value)).to eq([true, true])
     end
     future = parent.async_send_to_group(content: 1, to: "child", timeout: 20)
     expect(future.wait(-1)).to be(false)
     [Float::NAN, "5", Complex(1, 1), :soon].each do |timeout|
       expect { future.wait(timeout) }.to raise_error(ArgumentError, /number of seconds/)
+      expect { future.then { 1 }.wait(timeout) }.to raise_error(ArgumentError, /number of seconds/)
     end
     gate << true
   end
@@ -79,8 +81,10 @@ RSpec.describe RedisIPC::Future do
   it "raises where the group was too busy to run it" do
     connect("child") { |entry| entry.engine.reject(entry.native, "busy", "RedisIPC::OverloadedError") }
     future = parent.async_send_to_group(content: 1, to: "child")
-    expect { future.value }
-      .to raise_error(RedisIPC::OverloadedError, /too busy/) { |e| expect(e.outcome).to eq(:unclaimed) }
+    [future, future.then { 1 }].each do |one|
+      expect { one.value }
+        .to raise_error(RedisIPC::OverloadedError, /too busy/) { |e| expect(e.outcome).to eq(:unclaimed) }
+    end
     expect(future.response.value).to be_nil
     expect { future.value! }.to raise_error(RedisIPC::RejectedError)
   end
@@ -92,64 +96,81 @@ RSpec.describe RedisIPC::Future do
     expect(parent.stats).to include(open_calls: 0)
   end
 
-  describe "#on_fulfilled" do
-    let(:ran) { Queue.new }
+  describe "#then" do
+    it "runs with the value and chains" do
+      connect("child", &echo)
+      future = parent.async_send_to_group(content: 1, to: "child")
+      chained = future.then { |value| value + 1 }.then { |value| value * 10 }
+      expect(chained.wait(10)).to be(true)
+      expect([chained.value, chained.value!]).to eq([20, 20])
+      expect(chained.response.value).to eq(1)
+    end
 
-    it "runs once the answer comes, not before, in a thread of the stream" do
+    it "runs once the answer comes, not before" do
       gate = Queue.new
       connect("child") { |entry| gate.pop && fulfill_request(entry, content: 1) }
-      future = parent.async_send_to_group(content: 1, to: "child")
-      expect(future.on_fulfilled { |value| ran << [value, Thread.current.name] }).to be(future)
-      expect(future.wait(0.05)).to be(false)
-      expect(ran).to be_empty
+      ran = Queue.new
+      chained = parent.async_send_to_group(content: 1, to: "child").then { ran << Thread.current.name }
+      expect(chained.wait(0.05)).to be(false)
       gate << true
-      expect(next_of(ran)).to match([1, %r{redis_ipc dispatcher \d house/parent}])
+      expect(next_of(ran)).to match(%r{redis_ipc dispatcher \d house/parent})
     end
 
-    it "runs at once where the call has ended already" do
-      connect("child", &echo)
-      future = parent.async_send_to_group(content: 1, to: "child")
-      future.wait
-      future.on_fulfilled { |value| ran << [value, Thread.current] }
-      expect(ran.pop(true)).to eq([1, Thread.current])
-    end
-
-    it "does not run after a rejection or a failure, which is no error of a block" do
+    it "passes rejections and failures on without running" do
       connect("child") { |entry| reject_request(entry, content: "no") }
-      ended = [parent.async_send_to_group(content: 1, to: "child"),
-               parent.async_send_to_group(content: 1, to: "nobody", timeout: 0.1)]
-      ended.each { |future| future.on_fulfilled { ran << true } }
-      ended.each(&:wait)
-      ended.each { |future| future.on_fulfilled { ran << true } }
-      expect([ran, errors]).to all(be_empty)
+      ran = false
+      rejected = parent.async_send_to_group(content: 1, to: "child").then { ran = true }.then { ran = true }
+      failed = parent.async_send_to_group(content: 1, to: "nobody", timeout: 0.1).then { ran = true }
+      expect(rejected.value).to be_nil
+      expect { rejected.value! }.to raise_error(RedisIPC::RejectedError)
+      expect { failed.value }.to raise_error(RedisIPC::TimeoutError)
+      expect(ran).to be(false)
     end
 
-    it "tells on_error what a block raises, and keeps its threads" do
+    it "may wait for others of its kind: threads stand in for those that wait, and go again" do
+      connect("child", &echo)
+      ask = ->(number) { parent.async_send_to_group(content: number, to: "child") }
+      nested = Array.new(6) do |number|
+        ask.call(number).then { |a| ask.call(10).then { |b| ask.call(1).then { |c| a + b + c }.value }.value }
+      end
+      expect(nested.each { |future| future.wait(20) }.map(&:value)).to eq((11..16).to_a)
+      names = -> { Thread.list.map { |thread| thread.name.to_s } }
+      dispatchers = -> { names.call.grep(%r{redis_ipc dispatcher \d+ house/parent}).size }
+      eventually { ask.call(1).then { nil }.wait(5) && dispatchers.call == 2 }
+    end
+
+    it "keeps what the block raises" do
+      connect("child", &echo)
+      chained = parent.async_send_to_group(content: 1, to: "child").then { raise "inside" }
+      expect { chained.value }.to raise_error(RuntimeError, "inside")
+    end
+
+    it "settles and keeps its threads, whatever the block raises" do
       connect("child", &echo)
       ask = -> { parent.async_send_to_group(content: 1, to: "child") }
-      [RuntimeError, NotImplementedError, SystemStackError].each do |kind|
-        ask.call.on_fulfilled { raise kind, "inside" }
-        expect(next_of(errors)).to be_a(kind)
-      end
-      4.times { ask.call.on_fulfilled { Thread.current.kill } }
-      ask.call.on_fulfilled { |value| ran << value }
-      expect(next_of(ran)).to eq(1)
+      broken = Array.new(4) { ask.call.then { raise NotImplementedError } }
+      broken.each { |future| expect { future.value }.to raise_error(NotImplementedError) }
+      killed = ask.call.then { Thread.current.kill }
+      expect { killed.value }.to raise_error(RedisIPC::Error, /stopped/)
+      expect(ask.call.then { 5 }.value).to eq(5)
     end
 
     it "runs each block, also where one before it stops its thread" do
       gate = Queue.new
       connect("child") { |entry| fulfill_request(entry, content: gate.pop) }
       call = parent.async_send_to_group(content: 1, to: "child")
-      2.times { call.on_fulfilled { Thread.current.kill } }
-      2.times { |number| call.on_fulfilled { |value| ran << (value + number) } }
+      chained = call.then { |value| value }
+      stopped = [call, call, chained, chained].map { |future| future.then { Thread.current.kill } }
+      others = [call.then { |value| value + 1 }, chained.then { |value| value + 2 }]
       gate << 1
-      expect([next_of(ran), next_of(ran)]).to eq([1, 2])
+      expect(others.map { |future| future.wait(5) && future.value }).to eq([2, 3])
+      expect(stopped).to all(satisfy { |future| future.wait(5) })
     end
 
     it "runs the block where the thread that was told of the end is killed before" do
       gate = Queue.new
       connect("child") { |entry| fulfill_request(entry, content: gate.pop) }
-      parent.async_send_to_group(content: 1, to: "child").on_fulfilled { |value| ran << value }
+      chained = parent.async_send_to_group(content: 1, to: "child").then { |value| value + 1 }
       killed = false
       allow(RedisIPC.framework).to receive(:around_callback).and_wrap_original do |original, *arguments, &block|
         unless killed
@@ -159,27 +180,31 @@ RSpec.describe RedisIPC::Future do
         original.call(*arguments, &block)
       end
       gate << 1
-      expect(next_of(ran)).to eq(1)
+      expect(chained.wait(5) && chained.value).to eq(2)
       expect(killed).to be(true)
     end
 
-    it "may ask again, and wait for the answer" do
+    it "tells on_error what a block raises whose value nobody waits for" do
       connect("child", &echo)
-      ask = ->(number) { parent.async_send_to_group(content: number, to: "child") }
-      6.times { |number| ask.call(number).on_fulfilled { |value| ran << (value + ask.call(10).value) } }
-      expect(Array.new(6) { next_of(ran) }).to match_array(10..15)
+      parent.async_send_to_group(content: 1, to: "child").then { raise "unread" }.then { 1 }
+      expect(next_of(errors).message).to eq("unread")
+      parent.async_send_to_group(content: 1, to: "nobody", timeout: 0.1).then { 1 }.wait(5)
+      expect(errors).to be_empty
     end
 
     it "needs a block" do
       connect("child", &echo)
-      expect { parent.async_send_to_group(content: 1, to: "child").on_fulfilled }.to raise_error(ArgumentError)
+      expect { parent.async_send_to_group(content: 1, to: "child").then }.to raise_error(ArgumentError)
     end
   end
 
   it "ends with its stream" do
     connect("child") { nil }
     future = parent.async_send_to_group(content: 1, to: "child")
+    chained = future.then { 1 }
     parent.disconnect
-    expect { future.value }.to raise_error(RedisIPC::NotConnectedError, /disconnected while the call was waiting/)
+    [future, chained].each do |ended|
+      expect { ended.value }.to raise_error(RedisIPC::NotConnectedError, /disconnected while the call was waiting/)
+    end
   end
 end

@@ -185,7 +185,7 @@ RSpec.describe "instrumentation" do
       ActiveSupport::Notifications.subscribe("request.redis_ipc") { |*| raise "theirs" }
       stream = RedisIPC::Stream.new("house", "parent").connect
       puts stream.send_to_group(content: 1, to: "child").value
-      futures = Array.new(2) { stream.async_send_to_group(content: 2, to: "child") }
+      futures = Array.new(2) { stream.async_send_to_group(content: 2, to: "child").then { |value| value + 1 } }
       puts futures.map { |future| future.wait(10) && future.value }.inspect
       begin
         stream.send_to_group(content: 1, to: "nobody", timeout: 0.1)
@@ -195,7 +195,7 @@ RSpec.describe "instrumentation" do
     RUBY
     lines = process.rest.lines.map(&:chomp)
     complaints, answers = lines.partition { |line| line.start_with?("redis_ipc: a subscriber of request raised") }
-    expect(answers).to eq(["1", "[2, 2]", "RedisIPC::TimeoutError"])
+    expect(answers).to eq(["1", "[3, 3]", "RedisIPC::TimeoutError"])
     expect(complaints.join).to include("ours", "theirs")
   end
 

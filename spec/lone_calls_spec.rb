@@ -28,7 +28,7 @@ RSpec.describe "calls one by one" do
       expect(parent.send_to_group(content: round, to: "child", timeout: 20).value).to eq(round)
       future = parent.async_send_to_group(content: [round], to: "child", timeout: 20)
       told = Queue.new
-      future.on_fulfilled { |value| told << value }
+      future.then { |value| told << value }
       expect(next_of(told)).to eq([round])
       gate << true
       expect(slow.value).to eq("slow")

@@ -37,10 +37,11 @@ RSpec.describe "what is kept by Marshal" do
       ask.call
     end
     future = parent.async_send_to_group(content: 1, to: "child")
-    future.value
+    chained = future.then { |value| value }
+    chained.value
     client = RedisIPC::JSONRPC::Client.new("queue")
     letters = parent.dead_letters(group: "child")
-    [parent, future, letters, letters.first, contexts.pop, contexts.pop, requests.first, client,
+    [parent, future, chained, letters, letters.first, contexts.pop, contexts.pop, requests.first, client,
      RedisIPC::JSONRPC::Server.new("queue")].each do |object|
       expect { Marshal.dump([object]) }.to raise_error(TypeError, "a #{object.class} cannot be dumped: it belongs to " \
                                                                   "a connection of this process")

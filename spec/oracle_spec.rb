@@ -58,13 +58,13 @@ RSpec.describe "all kinds of calls while everything breaks", timeout: 180 do
       expect(call("timed_out unknown", runs: [1.5, 1.7], stats: { timed_out: 1 })).to be_empty
     end
 
-    it "asks for the block of Future#on_fulfilled, but not of a process that was killed in between" do
+    it "asks for the block of Future#then, but not of a process that was killed in between" do
       steady = { id: "1/steady/0", runs: [1.5], stats: { fulfilled: 1 } }
       expect(call("answered", **steady, called_back: [2.5])).to be_empty
-      expect(call("answered", **steady)).to match([/1 had Future#on_fulfilled called wrongly/])
+      expect(call("answered", **steady)).to match([/1 had Future#then called wrongly/])
       expect(call("answered", **steady, killed: [:worker])).to be_empty
       expect(call("timed_out unknown", **steady, stats: { timed_out: 1 }, called_back: [2.5], killed: [:worker]))
-        .to match([/1 had Future#on_fulfilled called wrongly/])
+        .to match([/1 had Future#then called wrongly/])
     end
 
     it "finds each broken promise" do

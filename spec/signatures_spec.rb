@@ -53,7 +53,7 @@ RSpec.describe "the signatures in sig/" do
 
   # RBS wraps each method and compares what goes in and comes out with the signature.
   it "tell the truth where everything is used" do
-    checked = %w[Configuration Stream Lifecycle HandlerContext Channel Params Entry Response Future
+    checked = %w[Configuration Stream Lifecycle HandlerContext Channel Params Entry Response Future ChainedFuture
                  Notification OutgoingRequest Error CallError TimeoutError RejectedError DeadLetters DeadLetter
                  JSONRPC::Endpoint JSONRPC::Server JSONRPC::Client JSONRPC::Batch JSONRPC::Invocation
                  JSONRPC::OutgoingCall JSONRPC::Error ChangeEvent Events Events::Consumer Events::Subscription
@@ -88,7 +88,8 @@ RSpec.describe "the signatures in sig/" do
       [response.fulfilled?, response.value!, response.reason, response.error, response.id, response.redis_id, response.inspect]
       Kitchen.trigger_event("fail", target: :kitchen).reason
       future = Kitchen.async_trigger_event("cook", target: "kitchen", params: { "dish" => 1 })
-      [future.wait, future.settled?, future.value!, future.response, future.inspect, future.on_fulfilled { |value| value.size }]
+      chained = future.then { |value| value.size }
+      [future.wait, future.settled?, future.value!, future.response, future.inspect, chained.wait(5), chained.value, chained.settled?]
       [Kitchen.stats, Kitchen.connected?, Kitchen.stream_name, Kitchen.group_name, RedisIPC.unsubscribe(subscription)]
       stream = RedisIPC::Stream.new("household", :attic)
       stream.on_request { |entry| [stream_name, group_name, stream, connected?, stats, instance_id, inspect] && reject_request(entry, content: 1) }.on_error { nil }.around_request { |_, call| call.call }

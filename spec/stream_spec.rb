@@ -207,7 +207,10 @@ RSpec.describe RedisIPC::Stream do
       expect(lines).to match([line])
       future = parent.async_send_to_group(content: 1, to: "child")
       expect(Array.new(2) { future.value }).to eq([nil, nil])
+      expect(future.then { 1 }.value).to be_nil
       expect(lines).to match([line, line])
+      expect(parent.async_send_to_group(content: 1, to: "child").then { 1 }.value).to be_nil
+      expect(lines.size).to eq(3)
       expect(log.string).not_to include("secret")
     end
 

@@ -128,7 +128,7 @@ RSpec.describe "testing help" do
       p ask.call.reason
       T.time_out("cook", on: "kitchen")
       p((ask.call rescue [$!.class, $!.outcome]))
-      p LivingRoom.async_trigger_event("clean", target: "kitchen").on_fulfilled { |value| p [value] }.wait
+      p LivingRoom.async_trigger_event("clean", target: "kitchen").then { |value| [value] }.wait
       p((ask.call(dish: Float::NAN) rescue $!.class))
       T.reset!
       p [T.calls, ask.call.value]

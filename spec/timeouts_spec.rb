@@ -153,6 +153,10 @@ RSpec.describe "deadlines" do
       connect("child", &echo)
       future = parent.async_send_to_group(content: 1, to: "child")
       refused(wrong - [-1, -1r]) { |time| future.wait(time) }
+      gate = Queue.new
+      chained = future.then { gate.pop }
+      refused(wrong - [-1, -1r]) { |time| chained.wait(time) }
+      gate << true
     end
 
     it "are ArgumentErrors of a dead letter's retry" do

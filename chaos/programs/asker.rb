@@ -17,7 +17,7 @@ class StreamAsker < Chaos::Asker
   end
 
   def ask_later(question)
-    @end.async_send_to_group(**call(question)).on_fulfilled { @journal.called_back(question[:id]) }
+    @end.async_send_to_group(**call(question)).tap { |future| future.then { @journal.called_back(question[:id]) } }
   end
 
   def value_of(future)

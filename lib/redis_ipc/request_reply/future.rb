@@ -5,7 +5,8 @@ module RedisIPC
   #
   # @example
   #   future = stream.async_send_to_group(content: 4, to: "squares", timeout: 2)
-  #   future.value #=> 16
+  #   future.value                              #=> 16
+  #   future.then { |square| square * 2 }.value #=> 32
   class Future
     include Undumpable
 
@@ -60,16 +61,17 @@ module RedisIPC
     end
 
     # Runs the block with the value once the request is fulfilled: in one of the stream's dispatcher threads, or at once
-    # in this one, if the call has ended already. It does not run after a rejection or a failure. If it raises,
-    # `on_error` is told.
+    # in this one, if the call has ended already. A rejection or a failure is passed on to the returned future
+    # unchanged. If the block raises and nobody waits for that future in that moment, `on_error` is told, too.
     # @yieldparam value [Object] the value
-    # @return [self]
+    # @return [ChainedFuture] the future of what the block returns
     # @raise [ArgumentError] without a block
-    def on_fulfilled
-      raise ArgumentError, "on_fulfilled needs a block" unless block_given?
+    def then(&block)
+      raise ArgumentError, "then needs a block" unless block
 
-      @session.when_settled(@call) { yield response.content if fulfilled? }
-      self
+      chained = ChainedFuture.new(self, block, @session)
+      @session.when_settled(@call) { chained.run }
+      chained
     end
 
     # @return [String]
@@ -80,12 +82,6 @@ module RedisIPC
     end
 
     private
-
-    def fulfilled?
-      response.fulfilled?
-    rescue Error
-      false
-    end
 
     def awaited
       NestedCalls.watch(@session.stream_name, @group) { wait && @call.answer }

@@ -80,6 +80,11 @@ module RedisIPC
       run_callbacks(id)
     end
 
+    # Tells the user of an error.
+    def tell(exception)
+      @report.call(exception)
+    end
+
     private
 
     def serve_one
@@ -134,9 +139,7 @@ module RedisIPC
     # Runs one callback. If it raises, the others run all the same.
     def run_callback(callback)
       callback.call
-    rescue SystemExit, SignalException
-      raise
-    rescue Exception => e # rubocop:disable Lint/RescueException -- `on_error` is told of any exception
+    rescue StandardError => e
       @report.call(e)
     end
   end

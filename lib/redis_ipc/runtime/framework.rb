@@ -21,7 +21,7 @@ module RedisIPC
       yield
     end
 
-    # Surrounds `on_error` and `on_loss`, and the blocks of `Future#on_fulfilled`.
+    # Surrounds `on_error` and `on_loss`, and the blocks of `Future#then`.
     # @param _entry [Entry, nil] the request it is about
     def around_callback(_entry = nil)
       yield

@@ -10,6 +10,13 @@ module RedisIPC
     private_constant :OWNER
 
     class << self
+      # Runs the block, which waits for work that a pool may have to do. If the current thread belongs to a pool and all
+      # threads of that pool wait in this way, one more is started; otherwise no thread could do the work.
+      def wait_in_turn(&block)
+        pool = current
+        pool&.here? ? pool.stand_in(&block) : yield
+      end
+
       # @return [ThreadPool, nil] the pool of the current thread
       def current
         Thread.current.thread_variable_get(OWNER)
@@ -36,6 +43,7 @@ module RedisIPC
       @mutex = Mutex.new
       @threads = {}
       @size = 0
+      @waiting = 0
       @nested = 0
     end
 
@@ -83,6 +91,17 @@ module RedisIPC
       end
     end
 
+    # @see .wait_in_turn
+    def stand_in
+      @mutex.synchronize do
+        @waiting += 1
+        start_one(free_number) if @waiting >= @threads.size && !@retired
+      end
+      yield
+    ensure
+      @mutex.synchronize { @waiting -= 1 }
+    end
+
     # @return [Integer] the intended number of threads
     attr_reader :size
 
@@ -106,6 +125,11 @@ module RedisIPC
 
     private
 
+    # Reusing a number would overwrite a live thread's entry, and that thread could never be retired.
+    def free_number
+      (1..).find { |number| !@threads.key?(number) }
+    end
+
     def start_one(number)
       thread = Thread.new { run(number) }
       ThreadPool.name_thread(thread, "#{@role} #{number} #{@place}")
@@ -115,7 +139,7 @@ module RedisIPC
 
     def run(number)
       Thread.current.thread_variable_set(OWNER, self)
-      nil while @work.call
+      nil while @work.call && !surplus?(number)
       finished = true
     ensure
       @ended&.call if here?
@@ -124,6 +148,13 @@ module RedisIPC
 
     def replace(number)
       @mutex.synchronize { start_one(number) }
+    end
+
+    # Returns whether this thread should end, because more threads work than intended since the waiting ones came back.
+    def surplus?(number)
+      return false if @threads.size <= @size
+
+      @mutex.synchronize { @threads.size - @waiting > @size && !@threads.delete(number).nil? }
     end
   end
   private_constant :ThreadPool

@@ -39,12 +39,14 @@ module RedisIPC
 
         def when_settled(_call)
           yield
-        rescue StandardError => e
-          engine.report(e)
         end
 
         # Without one, the logger of the process is used.
         def logger; end
+
+        def tell(exception)
+          engine.report(exception)
+        end
       end
 
       # @return [Stream, nil] the stream that counts for this one
