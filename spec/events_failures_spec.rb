@@ -311,6 +311,73 @@ RSpec.describe "events whose handler fails" do
       expect(next_of(losses)).to be(true)
     end
 
+    # Adds so many events, and trims the stream, in one step: no check comes between.
+    def add_and_trim(count, left)
+      redis.multi do |all|
+        count.times { |number| all.xadd("orders", { "data" => number }) }
+        all.xtrim("orders", left)
+      end
+    end
+
+    it "because they were trimmed and passed over at once are counted when the group is at the end" do
+      subscription = watch
+      publish(0)
+      expect(next_of(got)).to eq(0)
+      add_and_trim(20, 7)
+      expect(next_ones(7)).to match_array(13..19)
+      read = redis.xinfo(:groups, "orders").first["entries-read"]
+      skip "this server counts as read what was passed over" if read == redis.xinfo(:stream, "orders")["entries-added"]
+
+      expect(next_of(losses)).to have_attributes(cause: :trimmed, at_most: 13, exact?: true)
+      add_and_trim(10, 4)
+      expect(next_ones(4)).to match_array(6..9)
+      expect(next_of(losses)).to have_attributes(cause: :trimmed, at_most: 6, exact?: true)
+      expect(subscription.stats[:losses]).to eq(2)
+    end
+
+    it "because all of Redis was flushed are told by one process; no connection counts as lost" do
+      both = Array.new(2) { watch }
+      publish(0)
+      expect(next_of(got)).to eq(0)
+      eventually { pending.zero? }
+      redis.flushall
+      expect(next_of(losses)).to have_attributes(cause: :flushed, at_most: nil, exact?: false)
+      publish(1)
+      expect(next_of(got)).to eq(1)
+      expect(both.map { |one| one.stats[:reconnections] }).to eq([0, 0])
+      expect(both.sum { |one| one.stats[:losses] }).to eq(1)
+      expect(next_of(errors)).to be_a(RedisIPC::CommandError)
+        .and have_attributes(message: /the consumer group was gone, and the stream with it/)
+      expect(errors).to be_empty
+    end
+
+    it "because the server came back with an older state are told, though the stream has gone on" do
+      server = start_server(save: "", appendonly: "no")
+      options = { redis_options: { path: server.path } }
+      kept = [got, losses]
+      RedisIPC::Events.publish("orders", 0, **options)
+      consume(on_loss: ->(loss) { kept.last << loss }, **options) { |event| kept.first << event.data }
+      expect(next_of(got)).to eq(0)
+      eventually { server.client.xpending("orders", "billing")["size"].zero? }
+      server.client.save
+      RedisIPC::Events.publish("orders", 1, **options)
+      expect(next_of(got)).to eq(1)
+      server.kill
+      server.start
+      server.client.xadd("orders", { "data" => "2" })
+      expect(next_of(losses)).to have_attributes(cause: :rolled_back, at_most: nil)
+      expect(next_of(got)).to eq(2)
+    end
+
+    it "are none where the group begins after the end of the stream" do
+      publish(0)
+      consume(from: Time.now + 3600, on_loss: ->(loss) { losses << loss }) { |event| event }
+      checks = -> { redis.info(:commandstats).fetch("eval_ro", {}).fetch("calls", 0).to_i }
+      before = checks.call
+      eventually { checks.call >= before + 2 }
+      expect(losses).to be_empty
+    end
+
     it "from before the group was made are no loss" do
       10.times { |number| publish(number) }
       redis.xtrim("orders", 4)

@@ -1,18 +1,35 @@
-//! What Redis knows of a stream, from which it can be told what was lost.
+//! What Redis knows of a stream and of a group, from which it can be told what was lost.
 
 use crate::foundation::payload::stream_entry::StreamId;
 use crate::foundation::redis::resp::replies::{self, unexpected};
 use redis::{Cmd, RedisResult, Value};
 
 /// Returns what is known of a stream without its entries: how many it has had, how many it has, the ids of the first
-/// and the last, and the highest that was deleted by its id. Nil if there is none.
+/// and the last, the highest that was deleted by its id, and the position of the group ARGV[1], if that is there. Nil if
+/// there is no stream.
 const FACTS: &str = r"
 if redis.call('EXISTS', KEYS[1]) == 0 then return false end
-local info, facts = redis.call('XINFO', 'STREAM', KEYS[1]), {}
-for i = 1, #info, 2 do facts[info[i]] = info[i + 1] end
-local first = facts['first-entry']
-return { facts['entries-added'] or -1, facts.length, first and first[1] or '0-0', facts['last-generated-id'],
-  facts['max-deleted-entry-id'] or '0-0' }
+local function facts(flat)
+  local found = {}
+  for i = 1, #flat, 2 do found[flat[i]] = flat[i + 1] end
+  return found
+end
+local stream = facts(redis.call('XINFO', 'STREAM', KEYS[1]))
+local first, position = stream['first-entry'], {}
+if ARGV[1] then
+  for _, flat in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
+    local group = facts(flat)
+    if group.name == ARGV[1] then position = { group['last-delivered-id'], group['entries-read'] or -1 } end
+  end
+end
+return { stream['entries-added'] or -1, stream.length, first and first[1] or '0-0', stream['last-generated-id'],
+  stream['max-deleted-entry-id'] or '0-0', position }
+";
+
+/// Returns the id of the last entry up to ARGV[1]. Nil if there is none.
+const LAST_UP_TO: &str = r"
+local found = redis.call('XREVRANGE', KEYS[1], ARGV[1], '-', 'COUNT', 1)
+return found[1] and found[1][1]
 ";
 
 /// What is known of a stream.
@@ -46,11 +63,35 @@ impl Facts {
     }
 }
 
+/// How far a group is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// What it was last delivered.
+    pub delivered: StreamId,
+    /// How many entries it has read, as far as Redis knows. Servers differ in whether that includes entries that were
+    /// trimmed before it came to them.
+    pub read: Option<u64>,
+}
+
 /// Returns the command that asks for the [`Facts`] of a stream.
 pub fn command(stream: &str) -> Cmd {
     let mut facts = redis::cmd("EVAL_RO");
     facts.arg(FACTS).arg(1).arg(stream);
     facts
+}
+
+/// Returns the command that asks for the [`Facts`] of a stream and the [`Position`] of a group at the same moment.
+pub fn command_with_group(stream: &str, group: &str) -> Cmd {
+    let mut facts = command(stream);
+    facts.arg(group);
+    facts
+}
+
+/// Returns the command that asks for the id of the last entry up to `id`.
+pub fn last_up_to(stream: &str, id: StreamId) -> Cmd {
+    let mut last = redis::cmd("EVAL_RO");
+    last.arg(LAST_UP_TO).arg(1).arg(stream).arg(id.to_string());
+    last
 }
 
 /// Reads the reply to [`command`]. `None` if there is no stream.
@@ -59,21 +100,39 @@ pub fn command(stream: &str) -> Cmd {
 ///
 /// The reply has another shape.
 pub fn read(reply: &Value) -> RedisResult<Option<Facts>> {
+    Ok(read_with_group(reply)?.map(|(facts, _)| facts))
+}
+
+/// Reads the reply to [`command_with_group`]. `None` if there is no stream; no position if there is no group.
+///
+/// # Errors
+///
+/// The reply has another shape.
+pub fn read_with_group(reply: &Value) -> RedisResult<Option<(Facts, Option<Position>)>> {
     if *reply == Value::Nil {
         return Ok(None);
     }
     let parse = || {
         let Value::Array(facts) = reply else { return None };
-        let [Value::Int(added), Value::Int(length), first, last, deleted] = facts.as_slice() else {
+        let [Value::Int(added), Value::Int(length), first, last, deleted, Value::Array(position)] =
+            facts.as_slice()
+        else {
             return None;
         };
-        Some(Facts {
+        let facts = Facts {
             added: u64::try_from(*added).ok(),
             length: u64::try_from(*length).ok()?,
             first: replies::id(first)?,
             last: replies::id(last)?,
             deleted: replies::id(deleted)?,
-        })
+        };
+        let position = match position.as_slice() {
+            [delivered, Value::Int(read)] => {
+                Some(Position { delivered: replies::id(delivered)?, read: u64::try_from(*read).ok() })
+            }
+            _ => None,
+        };
+        Some((facts, position))
     };
     parse().map(Some).ok_or_else(unexpected)
 }

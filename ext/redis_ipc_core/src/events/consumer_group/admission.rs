@@ -9,6 +9,7 @@ use crate::events::common::retries::Retries;
 use crate::events::consumer_group::acknowledgement::{Acknowledge, Writer};
 use crate::events::consumer_group::finished::Finished;
 use crate::events::consumer_group::group::Group;
+use crate::events::consumer_group::loss_watch::LossWatch;
 use crate::foundation::payload::fields::Fields;
 use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
 use crate::foundation::redis::connection::Connection;
@@ -19,7 +20,7 @@ use crate::foundation::redis::group_consumer::dead_letters::{DeadLetters, Limits
 use crate::foundation::runtime::stats::Counter;
 use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::work_queue::WorkQueue;
-use redis::RedisResult;
+use redis::{RedisError, RedisResult};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +34,8 @@ pub struct Admission {
     pub endpoint: Arc<Endpoint>,
     /// The consumer group.
     pub group: Group,
+    /// The check for losses.
+    pub losses: LossWatch,
     /// The held events.
     pub queue: Arc<WorkQueue<InFlight>>,
     /// The writer of acknowledgements.
@@ -59,7 +62,17 @@ impl admission::Admission for Admission {
     type Held = InFlight;
 
     fn prepare(&self, connection: &mut Connection) -> RedisResult<()> {
-        self.group.join(connection, &self.queue)
+        let change = self.losses.change(connection, self.group.seen())?;
+        self.group.join(connection, &self.queue, change.is_some())?;
+        if let Some(change) = change {
+            self.losses.note_change(change);
+        }
+        self.losses.begin(connection)
+    }
+
+    /// The stream or the group was deleted.
+    fn is_mended(&self, error: &RedisError) -> bool {
+        error.code().is_some_and(|code| matches!(code, "NOGROUP" | "UNBLOCKED"))
     }
 
     fn pause(&self) -> Option<Duration> {
@@ -69,7 +82,7 @@ impl admission::Admission for Admission {
     fn admit(&self, entries: Vec<RawEntry>, deliveries: &HashMap<StreamId, u32>) -> Vec<Arc<InFlight>> {
         let mut done = Vec::new();
         let admitted = entries.into_iter().filter_map(|entry| {
-            self.group.note(entry.id);
+            self.group.note_entry(entry.id);
             if self.queue.held(entry.id).is_some() {
                 return None;
             }

@@ -3,7 +3,6 @@
 use crate::error::{Error, ErrorKind, Fate, Place};
 use crate::events::common::consumer::{Consumer, Progress};
 use crate::events::common::dead_event::DeadEvent;
-use crate::events::common::events_key;
 use crate::events::common::in_flight::InFlight;
 use crate::events::common::options::{ConsumerOptions, From};
 use crate::events::common::pause::Pause;
@@ -56,7 +55,6 @@ const LATER: Duration = Duration::from_secs(1);
 pub struct EventConsumer {
     consumer: Arc<GroupConsumer>,
     admission: Arc<Admission>,
-    losses: Arc<LossWatch>,
     reader: Arc<GroupReader<Admission>>,
     batch_size: usize,
     reader_thread: Mutex<Option<JoinHandle<()>>>,
@@ -103,6 +101,7 @@ impl EventConsumer {
         let admission = Arc::new(Admission {
             endpoint: Arc::clone(&endpoint),
             group: Group::new(Arc::clone(&consumer), options.from),
+            losses: LossWatch::new(Arc::clone(&consumer)),
             queue: Arc::clone(&queue),
             writer,
             pause: Pause::default(),
@@ -125,12 +124,6 @@ impl EventConsumer {
         let reader = Arc::new(GroupReader::new(reads, Arc::clone(&queue), decides, waker, true));
         let (claims, decides) = (Arc::clone(&consumer), Arc::clone(&admission));
         let take_over = TakeOver::new(claims, queue, decides, options.lease, Some(options.attempts));
-        let losses = Arc::new(LossWatch {
-            consumer: Arc::clone(&consumer),
-            key: events_key::of(stream, &consumer.group),
-            losses: Counter::default(),
-            last: Mutex::default(),
-        });
         let timer = Timer {
             consumer: Arc::clone(&consumer),
             admission: Arc::clone(&admission),
@@ -138,13 +131,11 @@ impl EventConsumer {
             lease: options.lease,
             reading: Arc::clone(&reader.read_cancel),
             master_watch: MasterWatch::default(),
-            losses: Arc::clone(&losses),
             news: News::default(),
         };
         let started = Self {
             consumer,
             admission,
-            losses,
             reader,
             batch_size: options.batch_size,
             reader_thread: Mutex::default(),
@@ -473,7 +464,7 @@ impl Consumer for EventConsumer {
             ("suppressed", self.admission.suppressed.get()),
             ("released", stats.released.get()),
             ("dead_lettered", stats.dead_lettered.get()),
-            ("losses", self.losses.losses.get()),
+            ("losses", self.admission.losses.told.get()),
             ("reconnections", stats.reconnections.get()),
             ("reports_dropped", stats.reports_dropped.get()),
             ("held", self.admission.queue.len() as u64),

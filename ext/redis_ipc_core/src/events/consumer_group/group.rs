@@ -37,8 +37,10 @@ return 1
 ";
 
 /// Creates the group ARGV[1] again, after the id ARGV[2]. If the stream has no id as high as that, it was deleted and
-/// begins anew, so the group starts at its beginning. Returns 0 if the group exists.
+/// begins anew, so the group starts at its beginning. Returns 0 if the group exists, 1 if it was created, and 2 if the
+/// stream was, too.
 const MAKE_AGAIN: &str = r"
+local created = redis.call('EXISTS', KEYS[1]) == 0 and 2 or 1
 local made = redis.pcall('XGROUP', 'CREATE', KEYS[1], ARGV[1], '$', 'MKSTREAM')
 if made.err then return string.find(made.err, 'BUSYGROUP', 1, true) and 0 or made end
 local function id(text)
@@ -53,7 +55,7 @@ for _, flat in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
     redis.call('XGROUP', 'SETID', KEYS[1], ARGV[1], start)
   end
 end
-return 1
+return created
 ";
 
 /// Creates the group ARGV[1] of the stream KEYS[1] at ARGV[2], and tells Redis how many entries the stream has had up to
@@ -75,8 +77,11 @@ return 1
 pub struct Group {
     consumer: Arc<GroupConsumer>,
     from: From,
-    /// The last entry that was delivered to the group, as far as is known. `None` before the first connection.
+    /// The last entry that was delivered to the group, as far as is known. `None` before the first connection. It may be
+    /// a position without an entry, where the group began or was moved to.
     reached: Mutex<Option<StreamId>>,
+    /// The last entry that was delivered here, if the stream is still that one.
+    seen: Mutex<Option<StreamId>>,
     /// The group did not exist when this consumer started.
     is_made_here: AtomicBool,
 }
@@ -84,19 +89,32 @@ pub struct Group {
 impl Group {
     /// Creates the access to the group of `consumer`. If the group is created now it begins at `from`.
     pub fn new(consumer: Arc<GroupConsumer>, from: From) -> Self {
-        Self { consumer, from, reached: Mutex::default(), is_made_here: AtomicBool::new(false) }
+        Self {
+            consumer,
+            from,
+            reached: Mutex::default(),
+            seen: Mutex::default(),
+            is_made_here: AtomicBool::new(false),
+        }
     }
 
     /// Creates the stream, the group and the consumer where they are missing. A group that vanished is created again
-    /// after the last entry that is known to be finished, and that is reported.
-    pub fn join(&self, connection: &mut Connection, queue: &WorkQueue<InFlight>) -> RedisResult<()> {
+    /// after the last entry that is known to be finished, and that is reported. `has_changed` says that the stream is not
+    /// the one of before, so the group is where Redis says.
+    pub fn join(
+        &self,
+        connection: &mut Connection,
+        queue: &WorkQueue<InFlight>,
+        has_changed: bool,
+    ) -> RedisResult<()> {
         let reached = *self.reached.lock();
         match reached {
             None => self.make(connection)?,
             Some(reached) => {
                 let held = queue.pick(|event| (!event.is_answered()).then(|| event.given_back(false)));
                 let lowest = held.iter().map(|event| event.id.previous()).min();
-                self.make_again(connection, lowest.map_or(reached, |lowest| lowest.min(reached)))?;
+                let after = lowest.map_or(reached, |lowest| lowest.min(reached));
+                self.make_again(connection, after, has_changed)?;
                 self.consumer.hold_again(connection, &held)?;
             }
         }
@@ -104,7 +122,12 @@ impl Group {
         connection.run(redis::cmd("XGROUP").arg("CREATECONSUMER").arg(stream).arg(group).arg(name))?;
         let groups = connection.run(redis::cmd("XINFO").arg("GROUPS").arg(stream))?;
         let delivered = replies::last_delivered(&groups).ok_or_else(unexpected)?.get(&**group).copied();
-        self.note(delivered.unwrap_or_default());
+        let delivered = delivered.unwrap_or_default();
+        if has_changed {
+            self.begin_anew(delivered)
+        } else {
+            self.note(delivered)
+        }
         Ok(())
     }
 
@@ -118,9 +141,9 @@ impl Group {
         Ok(())
     }
 
-    /// Returns the last entry that is known to have been delivered to the group.
-    pub fn reached(&self) -> StreamId {
-        self.reached.lock().unwrap_or_default()
+    /// Returns the last entry that was delivered here. `None` if there was none in this stream.
+    pub fn seen(&self) -> Option<StreamId> {
+        *self.seen.lock()
     }
 
     /// Whether the group did not exist when this consumer started.
@@ -133,16 +156,28 @@ impl Group {
         *self.reached.lock() = Some(position);
     }
 
-    fn make_again(&self, connection: &mut Connection, after: StreamId) -> RedisResult<()> {
+    /// Records that the group is at this position of another stream, or of the same one as it was before.
+    pub fn begin_anew(&self, position: StreamId) {
+        self.move_to(position);
+        *self.seen.lock() = None;
+    }
+
+    fn make_again(&self, connection: &mut Connection, after: StreamId, has_changed: bool) -> RedisResult<()> {
         let GroupConsumer { stream, group, endpoint, .. } = &*self.consumer;
         let mut make = redis::cmd("EVAL");
         make.arg(MAKE_AGAIN).arg(1).arg(stream).arg(group).arg(after.to_string());
-        if connection.run(&make)? == redis::Value::Int(1) {
+        let made = connection.run(&make)?;
+        if made != redis::Value::Int(0) {
             *self.reached.lock() = Some(StreamId::default());
+            let why = if has_changed || made == redis::Value::Int(2) {
+                "and the stream with it: it was deleted, flushed, or set back by a failover or a restart. What it had is \
+                 lost (see on_loss)"
+            } else {
+                "but the stream is there (XGROUP DESTROY, or somebody made the stream again)"
+            };
             let message = format!(
-                "the consumer group was gone (destroyed, flushed, or the stream was deleted). It has been made again after \
-                 {after}, or at the beginning of a stream that begins anew; events that others had taken and \
-                 not finished may be delivered again"
+                "the consumer group was gone, {why}. It has been made again after {after}, or at the beginning of a \
+                 stream that begins anew; events that others had taken and not finished may be delivered again"
             );
             let error = Error::new(ErrorKind::Command(Fate::Unknown), message);
             endpoint.report(error.address(endpoint.connector.address()));
@@ -150,10 +185,14 @@ impl Group {
         Ok(())
     }
 
-    /// Records that the entry with this id was delivered.
-    pub fn note(&self, id: StreamId) {
-        let mut reached = self.reached.lock();
-        *reached = Some(reached.map_or(id, |reached| reached.max(id)));
+    /// Records that the entry with this id was delivered here.
+    pub fn note_entry(&self, id: StreamId) {
+        self.note(id);
+        raise(&self.seen, id);
+    }
+
+    fn note(&self, id: StreamId) {
+        raise(&self.reached, id);
     }
 
     /// Deletes the consumers of dead processes.
@@ -173,4 +212,9 @@ impl Group {
         sweep.arg(DEAD_AFTER.as_millis() as u64).arg(u8::from(own_too));
         connections.run(stream, &sweep).map(drop)
     }
+}
+
+fn raise(known: &Mutex<Option<StreamId>>, id: StreamId) {
+    let mut known = known.lock();
+    *known = Some(known.map_or(id, |known| known.max(id)));
 }

@@ -1,38 +1,77 @@
 //! Finds out that a stream has lost entries that the group was not delivered.
 
 use crate::error::Error;
-use crate::events::common::stream_facts::{self, Facts};
+use crate::events::common::events_key;
+use crate::events::common::stream_facts::{self, Facts, Position};
 use crate::events::consumer_group::group::Group;
 use crate::foundation::payload::loss::{Cause, Loss};
 use crate::foundation::payload::stream_entry::StreamId;
+use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::group_consumer::consumer::GroupConsumer;
 use crate::foundation::redis::resp::replies;
 use crate::foundation::runtime::stats::Counter;
 use crate::foundation::runtime::sync::Mutex;
-use redis::{Cmd, Value};
+use redis::{Cmd, RedisResult, Value};
 use std::sync::Arc;
 
 /// Lets one process tell a loss for all. The hash KEYS[1] has under ARGV[1] what was told last; ARGV[2] is to be told now.
-/// Returns what was told before, or nil if this was. With `is` in ARGV[3] anything else is new, else a larger number is.
+/// Returns what was told before. Nil if that covers it: it begins with a number that is at least ARGV[3].
 const CLAIM: &str = r"
 local told = redis.call('HGET', KEYS[1], ARGV[1])
-local is_told
-if ARGV[3] == 'is' then is_told = told == ARGV[2] else is_told = tonumber(string.match(told or '0', '^%d+')) >= tonumber(string.match(ARGV[2], '^%d+')) end
-if is_told then return false end
+if told and tonumber(string.match(told, '^%d+')) >= tonumber(ARGV[3]) then return false end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 return told or ''
 ";
 
+/// Under these names the hash has: how many entries were gone from the beginning of the stream, and how many of them
+/// were delivered, when that was told.
+const TRIMMED: &str = "trimmed";
+/// How many entries less than there were the group had read at the end of the stream, when that was told.
+const PASSED_OVER: &str = "passed_over";
+/// When it was told that the stream is another one or an older one, in ms by Redis's clock.
+const CHANGED: &str = "changed";
+
 /// Watches the stream of a group.
 pub struct LossWatch {
-    /// The consumer.
-    pub consumer: Arc<GroupConsumer>,
+    consumer: Arc<GroupConsumer>,
     /// The key of the hash by which the processes of the group agree who tells a loss.
-    pub key: String,
+    key: String,
     /// How many losses were told here.
-    pub losses: Counter,
+    pub told: Counter,
+    seen: Mutex<Seen>,
+}
+
+/// What the checks have seen.
+#[derive(Debug, Default)]
+struct Seen {
     /// What the group had been delivered at the last check.
-    pub last: Mutex<StreamId>,
+    delivered: StreamId,
+    /// The group at the end of the stream, on a connection that has stood since.
+    end: Option<End>,
+    /// With that, all processes of the group begin anew.
+    begins_anew: bool,
+    /// When the stream still had what the group was delivered, in ms by Redis's clock.
+    sound_at: u64,
+    /// What is to be told.
+    change: Option<Change>,
+}
+
+/// A group that was at the end of its stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct End {
+    delivered: StreamId,
+    /// How many entries less than there were it had read, as Redis counts. They were passed over, or Redis has lost the
+    /// count: one that is restarted, or promoted, may not know what a group has read (7.0).
+    behind: u64,
+}
+
+/// How a stream is not what it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// The server has an older state of it. It has lost what came after the first entry, up to the second one at least.
+    RolledBack(StreamId, StreamId),
+    /// It was deleted, and perhaps made again. This entry had been delivered.
+    Flushed(StreamId),
 }
 
 /// What is missing.
@@ -44,71 +83,192 @@ enum Finding {
         gone: u64,
         read: u64,
     },
-    /// The stream ends before what the group was delivered.
-    RolledBack,
+    /// The group is at the end of the stream. Redis 7.0 counts as read what was delivered, so that entries are seen which
+    /// the group has passed over; newer versions count those as read.
+    AtEnd(End),
 }
 
 impl LossWatch {
-    /// Checks once.
+    /// Creates the watch of a consumer's group.
+    pub fn new(consumer: Arc<GroupConsumer>) -> Self {
+        let key = events_key::of(&consumer.stream, &consumer.group);
+        Self { consumer, key, told: Counter::default(), seen: Mutex::default() }
+    }
+
+    /// Finds out whether the stream is still the one in which the entry `seen` was delivered. It runs on each new
+    /// connection before anything is read, because later entries hide it.
+    ///
+    /// # Errors
+    ///
+    /// Redis refused.
+    pub fn change(&self, connection: &mut Connection, seen: Option<StreamId>) -> RedisResult<Option<Change>> {
+        self.seen.lock().reconnected();
+        let Some(seen) = seen else { return Ok(None) };
+        let stream = &self.consumer.stream;
+        let facts = stream_facts::read(&connection.run(&stream_facts::command(stream))?)?;
+        let last = replies::id(&connection.run(&stream_facts::last_up_to(stream, seen))?);
+        Ok(changed(facts, last.unwrap_or_default(), seen))
+    }
+
+    /// Records where the group is before anything is read on a new connection.
+    ///
+    /// # Errors
+    ///
+    /// Redis refused.
+    pub fn begin(&self, connection: &mut Connection) -> RedisResult<()> {
+        let GroupConsumer { stream, group, .. } = &*self.consumer;
+        let now = self.consumer.endpoint.clock.now();
+        let reply = connection.run(&stream_facts::command_with_group(stream, group))?;
+        let mut seen = self.seen.lock();
+        if seen.sound_at == 0 {
+            seen.sound_at = now;
+        }
+        if let Some((facts, Some(position))) = stream_facts::read_with_group(&reply)?
+            && let Finding::AtEnd(end) = compare(&facts, position, None)
+        {
+            seen.end = Some(end);
+        }
+        Ok(())
+    }
+
+    /// Has the next check tell that the stream is not what it was, unless another process of the group has told it.
+    pub fn note_change(&self, change: Change) {
+        self.seen.lock().change.get_or_insert(change);
+    }
+
+    fn tell_change(&self, now: u64) -> Result<(), Error> {
+        let (change, sound_at) = {
+            let seen = self.seen.lock();
+            (seen.change, seen.sound_at)
+        };
+        let Some(change) = change else { return Ok(()) };
+        if self.claim(CHANGED, &now.to_string(), sound_at)?.is_some() {
+            // They are of the stream of before.
+            self.run(redis::cmd("HDEL").arg(&self.key).arg(TRIMMED).arg(PASSED_OVER))?;
+            match change {
+                Change::RolledBack(last, seen) => self.tell(Cause::RolledBack, last, seen.ms, None, false),
+                Change::Flushed(seen) => self.tell(Cause::Flushed, seen, now, None, false),
+            }
+        }
+        self.seen.lock().change = None;
+        Ok(())
+    }
+
+    /// Checks once. Returns false if the stream or the group is gone.
     ///
     /// # Errors
     ///
     /// Redis cannot be reached or refuses.
-    pub fn check(&self, group: &Group) -> Result<(), Error> {
-        let GroupConsumer { stream, connections, group: name, .. } = &*self.consumer;
-        let reached = group.reached();
+    pub fn check(&self, group: &Group) -> Result<bool, Error> {
+        let GroupConsumer { stream, connections, group: name, endpoint, .. } = &*self.consumer;
+        let (now, seen) = (endpoint.clock.now(), group.seen());
+        self.tell_change(now)?;
         let found = connections.with(stream, |connection| {
-            let groups = connection.run(redis::cmd("XINFO").arg("GROUPS").arg(stream))?;
-            Ok((groups, stream_facts::read(&connection.run(&stream_facts::command(stream))?)?))
+            stream_facts::read_with_group(&connection.run(&stream_facts::command_with_group(stream, name))?)
         })?;
-        let (groups, Some(facts)) = found else { return Ok(()) };
-        let Some((delivered, read)) = position(&groups, name) else { return Ok(()) };
-        // What was passed over since the last check is not counted.
-        let is_at_rest = std::mem::replace(&mut *self.last.lock(), delivered) == delivered;
-        match compare(&facts, delivered, read, reached) {
-            Finding::Nothing => Ok(()),
-            Finding::Trimmed { gone, read } => {
-                let Some(told) = self.claim("trimmed", &format!("{gone} {read}"), "more")? else {
-                    return Ok(());
-                };
-                let (at_most, is_certain) = missing(gone, read, pair(&told));
-                let is_exact = is_certain && is_at_rest && facts.deleted <= delivered;
-                self.tell(Cause::Trimmed, delivered, facts.first, Some(at_most), is_exact);
-                Ok(())
-            }
-            Finding::RolledBack => {
-                group.move_to(facts.last);
-                if self.claim("rolled_back", &format!("{} {reached}", facts.last), "is")?.is_some() {
-                    self.tell(Cause::RolledBack, facts.last, reached, None, false);
-                }
-                Ok(())
-            }
+        let Some((facts, Some(position))) = found else { return Ok(false) };
+        if let Some(seen) = seen.filter(|seen| facts.last < *seen)
+            && let Some(change) = changed(Some(facts), facts.last, seen)
+        {
+            group.begin_anew(position.delivered);
+            self.note_change(change);
+            return self.tell_change(now).map(|()| true);
         }
+        let (before, end) = self.seen.lock().note(position.delivered, now);
+        if let Some(end) = end {
+            self.begin_anew(end)?;
+        }
+        match compare(&facts, position, end) {
+            Finding::Nothing => {}
+            Finding::Trimmed { gone, read } => {
+                let is_at_rest = end.is_some() && before == position.delivered;
+                let is_exact = is_at_rest && facts.deleted <= position.delivered;
+                self.tell_trimmed((gone, read), position.delivered, facts.first, is_exact)?;
+            }
+            Finding::AtEnd(found) => self.compare_ends(end, found, facts.deleted == StreamId::default())?,
+        }
+        Ok(true)
     }
 
-    /// Returns what was told before, if this process is to tell the rest.
-    fn claim(&self, field: &str, value: &str, mode: &str) -> Result<Option<String>, Error> {
-        let mut claim = redis::cmd("EVAL");
-        claim.arg(CLAIM).arg(1).arg(&self.key).arg(field).arg(value).arg(mode);
-        Ok(told(&self.run(&claim)?))
+    fn tell_trimmed(
+        &self,
+        (gone, read): (u64, u64),
+        delivered: StreamId,
+        first: StreamId,
+        is_exact: bool,
+    ) -> Result<(), Error> {
+        let Some(told) = self.claim(TRIMMED, &format!("{gone} {read}"), gone)? else { return Ok(()) };
+        let (at_most, is_certain) = missing(gone, read, pair(&told));
+        let until = if first == StreamId::default() { self.consumer.endpoint.clock.now() } else { first.ms };
+        self.tell(Cause::Trimmed, delivered, until, Some(at_most), is_certain && is_exact);
+        self.add_to_passed_over(at_most)
+    }
+
+    /// Compares the group at the end of the stream with what it was there before, and tells what it has passed over.
+    fn compare_ends(&self, before: Option<End>, now: End, is_exact: bool) -> Result<(), Error> {
+        if before.is_none() {
+            self.begin_anew(now)?;
+        }
+        if let Some(end) = before.filter(|end| now.behind > end.behind)
+            && let Some(told) = self.claim(PASSED_OVER, &now.behind.to_string(), now.behind)?
+        {
+            let told = told.parse().unwrap_or(0).max(end.behind);
+            self.tell(Cause::Trimmed, end.delivered, now.delivered.ms, Some(now.behind - told), is_exact);
+        }
+        self.seen.lock().end = Some(now);
+        Ok(())
+    }
+
+    fn begin_anew(&self, end: End) -> Result<(), Error> {
+        if self.seen.lock().begins_anew {
+            self.run(redis::cmd("HSET").arg(&self.key).arg(PASSED_OVER).arg(end.behind))?;
+            self.seen.lock().begins_anew = false;
+        }
+        Ok(())
+    }
+
+    /// On 7.0 what was told before the group came to it is passed over later.
+    fn add_to_passed_over(&self, count: u64) -> Result<(), Error> {
+        self.run(redis::cmd("HINCRBY").arg(&self.key).arg(PASSED_OVER).arg(count)).map(drop)
     }
 
     fn run(&self, command: &Cmd) -> Result<Value, Error> {
         self.consumer.connections.run(&self.key, command)
     }
 
-    fn tell(&self, cause: Cause, since: StreamId, until: StreamId, at_most: Option<u64>, is_exact: bool) {
-        self.losses.increment();
+    /// Returns what was told before, if this process is to tell the rest.
+    fn claim(&self, field: &str, value: &str, covered_from: u64) -> Result<Option<String>, Error> {
+        let mut claim = redis::cmd("EVAL");
+        claim.arg(CLAIM).arg(1).arg(&self.key).arg(field).arg(value).arg(covered_from);
+        Ok(told(&self.run(&claim)?))
+    }
+
+    fn tell(&self, cause: Cause, since: StreamId, until_ms: u64, at_most: Option<u64>, is_exact: bool) {
+        self.told.increment();
         let endpoint = &self.consumer.endpoint;
         endpoint.report_loss(Loss {
             source: self.consumer.stream.clone(),
             node: endpoint.connector.address().to_owned(),
             cause,
             since_ms: (since != StreamId::default()).then_some(since.ms),
-            until_ms: if until == StreamId::default() { endpoint.clock.now() } else { until.ms },
+            until_ms,
             at_most,
             is_exact,
         });
+    }
+}
+
+impl Seen {
+    /// Records that there is another connection. The server may be another one, which knows less of the group.
+    fn reconnected(&mut self) {
+        self.begins_anew = self.sound_at > 0;
+        self.end = None;
+    }
+
+    /// Records a check. Returns what the group had been delivered at the last one, and where it was last at the end.
+    fn note(&mut self, delivered: StreamId, now: u64) -> (StreamId, Option<End>) {
+        self.sound_at = now;
+        (std::mem::replace(&mut self.delivered, delivered), self.end)
     }
 }
 
@@ -139,30 +299,37 @@ fn missing(gone: u64, read: u64, told: Option<(u64, u64)>) -> (u64, bool) {
     }
 }
 
-/// Returns what was last delivered to the group, and how many entries the stream has had up to there.
-fn position(groups: &Value, name: &str) -> Option<(StreamId, Option<u64>)> {
-    let Value::Array(groups) = groups else { return None };
-    groups.iter().find_map(|group| {
-        let Value::Array(facts) = group else { return None };
-        let Some(Value::BulkString(found)) = replies::fact(facts, b"name") else { return None };
-        if found != name.as_bytes() {
-            return None;
-        }
-        let delivered = replies::fact(facts, b"last-delivered-id").and_then(replies::id)?;
-        let read = match replies::fact(facts, b"entries-read") {
-            Some(Value::Int(read)) => u64::try_from(*read).ok(),
-            _ => None,
-        };
-        Some((delivered, read))
-    })
+/// Compares a stream with the one in which the entry `seen` was delivered. `last` is its last entry up to there.
+///
+/// Trimming takes entries from the beginning only. So an entry that is gone while one before it is there, or while none
+/// was ever removed, was never in this stream.
+fn changed(facts: Option<Facts>, last: StreamId, seen: StreamId) -> Option<Change> {
+    let Some(facts) = facts else { return Some(Change::Flushed(seen)) };
+    if last == seen {
+        return None;
+    }
+    if facts.last < seen {
+        let is_new = facts.added == Some(0);
+        return Some(if is_new { Change::Flushed(seen) } else { Change::RolledBack(facts.last, seen) });
+    }
+    let has_one_before = facts.length > 0 && facts.first < seen;
+    match facts.gone() {
+        Some(0) if !has_one_before => Some(Change::Flushed(seen)),
+        _ if has_one_before && facts.deleted < seen => Some(Change::RolledBack(last, seen)),
+        _ => None,
+    }
 }
 
-fn compare(facts: &Facts, delivered: StreamId, read: Option<u64>, reached: StreamId) -> Finding {
-    if facts.last < reached {
-        return Finding::RolledBack;
+/// Compares a group with its stream. `end` is where it was last at the end.
+fn compare(facts: &Facts, position: Position, end: Option<End>) -> Finding {
+    let (Some(added), Some(gone), Some(read)) = (facts.added, facts.gone(), position.read) else {
+        return Finding::Nothing;
+    };
+    if position.delivered == facts.last {
+        return Finding::AtEnd(End { delivered: position.delivered, behind: added.saturating_sub(read) });
     }
-    let (Some(gone), Some(read)) = (facts.gone(), read) else { return Finding::Nothing };
-    let is_before_all = facts.length == 0 || delivered < facts.first;
+    let read = read + end.map_or(0, |end| end.behind);
+    let is_before_all = facts.length == 0 || position.delivered < facts.first;
     if is_before_all && gone > read { Finding::Trimmed { gone, read } } else { Finding::Nothing }
 }
 
@@ -174,6 +341,11 @@ mod tests {
         StreamId { ms, seq: 0 }
     }
 
+    fn facts(added: u64, length: u64, first: u64, last: u64, deleted: u64) -> Facts {
+        let (first, last, deleted) = (id(first), id(last), id(deleted));
+        Facts { added: Some(added), length, first, last, deleted }
+    }
+
     #[test]
     fn what_was_told_is_not_told_again() {
         assert_eq!(missing(6, 2, None), (4, true));
@@ -183,15 +355,63 @@ mod tests {
         assert_eq!((pair("9 3"), pair(""), pair("9")), (Some((9, 3)), None, None));
     }
 
+    fn at(delivered: u64, read: impl Into<Option<u64>>) -> Position {
+        Position { delivered: id(delivered), read: read.into() }
+    }
+
     #[test]
     fn what_was_trimmed_undelivered_is_counted() {
         // Ten entries were added, with the ids 1 to 10; the first six were trimmed.
-        let facts = Facts { added: Some(10), length: 4, first: id(7), last: id(10), deleted: id(0) };
-        let found = |delivered, read| compare(&facts, id(delivered), read, id(delivered));
-        assert_eq!(found(2, Some(2)), Finding::Trimmed { gone: 6, read: 2 });
-        assert_eq!(found(6, Some(6)), Finding::Nothing);
-        assert_eq!(found(8, Some(8)), Finding::Nothing);
-        assert_eq!(found(2, None), Finding::Nothing, "it is not known how many were delivered");
-        assert_eq!(compare(&facts, id(10), Some(10), id(12)), Finding::RolledBack);
+        let stream = facts(10, 4, 7, 10, 0);
+        assert_eq!(compare(&stream, at(2, 2), None), Finding::Trimmed { gone: 6, read: 2 });
+        assert_eq!(compare(&stream, at(6, 6), None), Finding::Nothing);
+        assert_eq!(compare(&stream, at(8, 8), None), Finding::Nothing);
+        assert_eq!(
+            compare(&stream, at(2, None), None),
+            Finding::Nothing,
+            "it is not known how many it has read"
+        );
+        let emptied = facts(10, 0, 0, 10, 0);
+        assert_eq!(compare(&emptied, at(4, 4), None), Finding::Trimmed { gone: 10, read: 4 });
+    }
+
+    #[test]
+    fn a_count_that_was_too_low_at_the_end_is_so_later() {
+        let stream = facts(10, 4, 7, 10, 0);
+        let end = End { delivered: id(2), behind: 2 };
+        assert_eq!(compare(&stream, at(2, 0), Some(end)), Finding::Trimmed { gone: 6, read: 2 });
+        assert_eq!(compare(&stream, at(6, 4), Some(end)), Finding::Nothing);
+        let now = End { delivered: id(10), behind: 2 };
+        assert_eq!(compare(&stream, at(10, 8), Some(end)), Finding::AtEnd(now));
+    }
+
+    #[test]
+    fn a_stream_that_is_not_what_it_was_is_seen() {
+        let stream = facts(10, 4, 7, 10, 0);
+        assert_eq!(changed(Some(stream), id(8), id(8)), None);
+        assert_eq!(changed(Some(stream), id(0), id(5)), None, "it was trimmed");
+        assert_eq!(changed(Some(facts(10, 3, 7, 10, 8)), id(7), id(8)), None, "it was deleted by its id");
+        assert_eq!(changed(Some(facts(10, 0, 0, 10, 0)), id(0), id(10)), None, "all were trimmed");
+        assert_eq!(changed(None, id(0), id(8)), Some(Change::Flushed(id(8))));
+    }
+
+    #[test]
+    fn a_new_stream_is_told_from_an_older_one_though_it_has_gone_on() {
+        assert_eq!(changed(Some(facts(0, 0, 0, 0, 0)), id(0), id(8)), Some(Change::Flushed(id(8))));
+        assert_eq!(
+            changed(Some(facts(2, 2, 20, 21, 0)), id(0), id(8)),
+            Some(Change::Flushed(id(8))),
+            "with later ids"
+        );
+        assert_eq!(changed(Some(facts(6, 6, 1, 6, 0)), id(6), id(8)), Some(Change::RolledBack(id(6), id(8))));
+        assert_eq!(
+            changed(Some(facts(8, 8, 1, 21, 0)), id(6), id(8)),
+            Some(Change::RolledBack(id(6), id(8)))
+        );
+        assert_eq!(
+            changed(Some(facts(8, 5, 4, 21, 0)), id(6), id(8)),
+            Some(Change::RolledBack(id(6), id(8))),
+            "trimmed too"
+        );
     }
 }

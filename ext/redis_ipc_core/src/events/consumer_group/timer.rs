@@ -3,7 +3,6 @@
 use crate::error::{Error, ErrorKind};
 use crate::events::common::in_flight::InFlight;
 use crate::events::consumer_group::admission::Admission;
-use crate::events::consumer_group::loss_watch::LossWatch;
 use crate::foundation::redis::group_consumer::admission::Admission as _;
 use crate::foundation::redis::group_consumer::consumer::{Delivered, GroupConsumer};
 use crate::foundation::redis::group_consumer::take_over::TakeOver;
@@ -44,8 +43,6 @@ pub struct Timer {
     pub reading: Arc<ReadCancel>,
     /// The check for a new master.
     pub master_watch: MasterWatch,
-    /// The check for losses.
-    pub losses: Arc<LossWatch>,
     /// The last reported failure.
     pub news: News,
 }
@@ -99,7 +96,7 @@ impl Timer {
             Task::new(LATER, Self::report_full),
             Task::new(CLOCK, |timer| timer.consumer.read_clock()),
             Task::new(SWEEP, |timer| timer.admission.group.sweep()),
-            Task::new(LOSSES, |timer| timer.losses.check(&timer.admission.group)),
+            Task::new(LOSSES, Self::check_losses),
         ];
         if self.consumer.endpoint.connector.has_sentinels() {
             tasks.push(Task::new(master_watch::INTERVAL, Self::follow_master));
@@ -113,13 +110,19 @@ impl Timer {
         if result.is_err() || started.elapsed() > self.lease / 3 {
             self.take_over.note_stall();
         }
-        if result.as_ref().is_err_and(is_no_group) {
-            self.join_again();
-        }
-        if let Err(error) = result {
-            self.consumer.endpoint.report_news(error, &self.news);
+        match result {
+            Err(error) if is_no_group(&error) => self.join_again(),
+            Err(error) => self.consumer.endpoint.report_news(error, &self.news),
+            Ok(()) => {}
         }
         task.due = Instant::now() + task.every;
+    }
+
+    fn check_losses(&self) -> Result<(), Error> {
+        if !self.admission.losses.check(&self.admission.group)? {
+            self.join_again();
+        }
+        Ok(())
     }
 
     /// The reader notices that the group is gone only while it reads.

@@ -4,7 +4,7 @@ use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::group_consumer::consumer::Delivered;
 use crate::foundation::runtime::work_queue::Held;
-use redis::RedisResult;
+use redis::{RedisError, RedisResult};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,6 +29,12 @@ pub trait Admission: Send + Sync + 'static {
     ///
     /// Redis refused.
     fn prepare(&self, connection: &mut Connection) -> RedisResult<()>;
+
+    /// Whether a read that ended with `error` only needs [`Admission::prepare`], which also reports what has happened.
+    /// Otherwise the connection counts as lost.
+    fn is_mended(&self, _error: &RedisError) -> bool {
+        false
+    }
 
     /// Returns how long to take no more entries. `None` if entries may be taken now.
     fn pause(&self) -> Option<Duration>;

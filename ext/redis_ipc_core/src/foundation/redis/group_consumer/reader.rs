@@ -27,6 +27,8 @@ use std::time::Duration;
 const QUICK: Duration = Duration::from_micros(500);
 /// How long reading is left to workers once no worker reads.
 const LEFT_ALONE: Duration = Duration::from_millis(1);
+/// The pause before a read is repeated whose group had vanished.
+const MENDED: Duration = Duration::from_millis(5);
 /// The most entries that one read requests.
 const MOST: usize = 512;
 
@@ -78,7 +80,11 @@ impl<A: Admission> GroupReader<A> {
                 && !self.quiet.is_stopped()
                 && !self.is_renewing.swap(false, Ordering::SeqCst)
             {
-                link.lost(&error);
+                if self.admission.is_mended(&error) {
+                    self.quiet.pause(MENDED);
+                } else {
+                    link.lost(&error);
+                }
             }
         }
         self.shared.end();
