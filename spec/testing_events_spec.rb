@@ -236,6 +236,148 @@ RSpec.describe "testing help for events" do
     expect(output).to include("4 examples, 0 failures")
   end
 
+  it "tells a consumer of a loss through all that a real one passes" do
+    output = run(<<~RUBY, RbConfig.ruby)
+      require "json"
+      require "redis_ipc/testing"
+      #{consumers}
+      Billing.on_loss { |loss| loss.at_most == 13 ? raise("unlucky") : SEEN << loss.to_h.except("node") }
+      T = RedisIPC::Testing
+      T.begin!
+      T.fake!
+      told = []
+      RedisIPC.subscribe(:loss) { |one| told << one.payload[:loss].at_most }
+      loss = T.lose_events(Billing, at_most: 12, between: Time.at(1)..Time.at(2))
+      p loss.class, loss.frozen?, loss.exact?
+      puts SEEN.to_json
+      p T.lose_events(Billing, at_most: 13, exact: true, cause: :flushed).since, TOLD, told
+      Billing.start
+      p Billing.stats[:losses]
+      [{ cause: :unknown }, { at_most: -1 }, { exact: true }, { exact: 1 }, { between: 1..2 }, { between: Time.at(1).. }].each do |wrong|
+        T.lose_events(Billing, **wrong)
+      rescue ArgumentError => e
+        puts e.message[/\\A.{24}/]
+      end
+    RUBY
+    expect(output).to eq(<<~TEXT)
+      RedisIPC::Loss
+      true
+      false
+      [{"source":"orders","cause":"trimmed","since":"1970-01-01T00:00:01.000Z","until":"1970-01-01T00:00:02.000Z","at_most":12,"exact":false}]
+      nil
+      ["unlucky"]
+      [12, 13]
+      2
+      cause must be one of [:t
+      at_most must be a whole\s
+      an exact number needs at
+      exact must be true or fa
+      between must be a range\s
+      between must be a range\s
+    TEXT
+  end
+
+  it "delivers in another order, and again, as far as the consumer's order allows" do
+    output = run(<<~RUBY, RbConfig.ruby)
+      require "redis_ipc/testing"
+      #{consumers}
+      class Ledger < RedisIPC::Events::Consumer
+        stream "orders", group: "ledger"
+        order :key, by: "order_id"
+        def call(event) = SEEN << [event.key, event["n"], event.attempt]
+      end
+      class Log < Ledger
+        stream "orders", group: "log"
+        order :source
+      end
+      class Any < Ledger
+        stream "orders", group: "any"
+        order :none
+        batch size: 2
+        def call(events) = SEEN << events.map { |event| [event["n"], event.attempt] }
+      end
+      T = RedisIPC::Testing
+      events = [[1, 7], [2, 8], [3, 7], [4, nil], [5, 8]].map { |n, id| { data: { n: n, order_id: id }.compact } }
+      deliver = ->(to, **options) { SEEN.clear && T.deliver_events(to, events, **options).map { |one| one.event["n"] } }
+      p deliver.call(Ledger, reorder: true), SEEN
+      p deliver.call(Any, reorder: true), SEEN
+      p deliver.call(Any, duplicates: 1), SEEN
+      begin
+        deliver.call(Log, reorder: true)
+      rescue ArgumentError => e
+        puts e.message, SEEN.inspect
+      end
+    RUBY
+    expect(output).to eq(<<~TEXT)
+      [1, 2, 3, 4, 5]
+      [[nil, 4, 1], ["8", 2, 1], ["8", 5, 1], ["7", 1, 1], ["7", 3, 1]]
+      [1, 2, 3, 4, 5]
+      [[[5, 1], [4, 1]], [[3, 1], [2, 1]], [[1, 1]]]
+      [1, 2, 3, 4, 5]
+      [[[1, 1], [2, 1]], [[3, 1], [4, 1]], [[5, 1]], [[1, 2], [2, 2]], [[3, 2], [4, 2]], [[5, 2]]]
+      Log has the order :source, so its events come in no other order
+      []
+    TEXT
+  end
+
+  it "knows how far a consumer is, and what is open" do
+    output = run(<<~RUBY, "rspec", "--no-color")
+      require "redis_ipc/rspec"
+      #{consumers}
+      class Held < Billing
+        stream "orders", group: "held"
+        order :key, then: :hold_key
+      end
+      RSpec.describe Billing do
+        def deliver(consumer = described_class, raises: nil, **options)
+          deliver_event(consumer, "order.created", { raise: raises }.compact, **options)
+        end
+
+        it "is nowhere at first" do
+          expect(described_class).not_to have_checkpointed
+          expect(described_class).not_to have_checkpointed("1-1")
+        end
+
+        it "has checkpointed what is done, discarded, or given up on, in the order of the stream" do
+          done = deliver
+          expect(described_class).to have_checkpointed
+          tried = deliver(raises: "IOError")
+          later = deliver(raises: "KeyError")
+          expect(described_class).to have_checkpointed(done)
+          expect(described_class).not_to have_checkpointed(tried)
+          expect(described_class).not_to have_checkpointed(later.event.position)
+          expect { expect(described_class).to have_checkpointed(later.event) }
+            .to raise_error(/expected Billing to have checkpointed up to .*; open: .*retried in 3.0 s: IOError: no/)
+          expect { expect(described_class).not_to have_checkpointed(done) }.to raise_error(/expected Billing not to have/)
+          described_class.start
+          expect(described_class.checkpoint.position).to eq(later.event.position)
+        end
+
+        it "has checkpointed what was done by another try, and what is a dead letter" do
+          deliver(raises: "IOError", duplicates: 1)
+          expect(described_class).to have_checkpointed
+        end
+
+        it "has not checkpointed a dead letter that holds its key, until that is discarded" do
+          dead = deliver(Held, raises: "IOError", attempt: 2, key: "7")
+          done = deliver(Held, key: "8")
+          expect(Held).not_to have_checkpointed(done)
+          Held.start
+          expect(Held.checkpoint.position).to eq("0-0")
+          Held.dead_letters.each(&:discard)
+          expect(Held).to have_checkpointed(dead).and have_checkpointed(done)
+          expect(Held.checkpoint.position).to eq(done.event.position)
+        end
+
+        it "takes an event or a position, of a consumer" do
+          expect { expect(described_class).to have_checkpointed(7) }.to raise_error(ArgumentError, /position is needed, got 7/)
+          expect { expect(String).to have_checkpointed }.to raise_error(ArgumentError, /a consumer is/)
+        end
+      end
+    RUBY
+    expect(output).to include("5 examples, 0 failures")
+  end
+
   it "has assertions for Minitest" do
     output = run(<<~RUBY, RbConfig.ruby)
       require "minitest/autorun"
@@ -253,7 +395,16 @@ RSpec.describe "testing help for events" do
             assert_published_event times: 2
             error = assert_raises(Minitest::Assertion) { refute_published_event(to: :orders) }
             assert_match(/expected an event to orders to be published; published: \\[order.created/, error.message)
-            assert_predicate deliver_event(Billing, "order.created", order_id: 7), :done?
+            done = deliver_event(Billing, "order.created", order_id: 7)
+            assert_predicate done, :done?
+            assert_checkpointed Billing
+            refute_checkpointed Billing, "9999999999999-0"
+            deliver_event(Billing, "order.created", raise: "IOError")
+            assert_checkpointed Billing, done
+            refute_checkpointed Billing
+            error = assert_raises(Minitest::Assertion) { assert_checkpointed(Billing) }
+            assert_match(/expected Billing to have checkpointed; open: .*retried/, error.message)
+            assert_equal :trimmed, lose_events(Billing, at_most: 1).cause
           end
         end
       end

@@ -11,9 +11,11 @@ require_relative "testing/engine"
 require_relative "testing/list_engine"
 require_relative "testing/published_event"
 require_relative "testing/delivered_event"
+require_relative "testing/progress"
 require_relative "testing/event_engine"
 require_relative "testing/inline_delivery"
 require_relative "testing/events"
+require_relative "testing/losses"
 require_relative "testing/doubles"
 require_relative "testing/event_doubles"
 require_relative "testing/registrations"
@@ -31,7 +33,7 @@ module RedisIPC
   # asked. In inline mode a {JSONRPC::Server} of this process answers, once it is connected.
   #
   # Events that are published are recorded too ({published}), and in inline mode the consumers of their stream handle
-  # them at once. In every mode {deliver_event} runs a consumer.
+  # them at once. In every mode {deliver_event} runs a consumer, and {lose_events} tells it of a loss.
   #
   # With a block, a mode ends with the block. `redis_ipc/rspec` and `redis_ipc/minitest` {begin!} each test in fake
   # mode, and {end!} it.
@@ -47,6 +49,7 @@ module RedisIPC
 
     class << self
       include EventMethods
+      include Losses
 
       # @return [Symbol, nil] `:fake`, `:inline`, or nil when calls are real
       attr_reader :mode

@@ -95,6 +95,18 @@ module RedisIPC
         ErrorReport.note("redis_ipc #{title}: #{text}", logger: @setup.logger)
       end
 
+      # Tells the user that events may be missing: `on_loss`, or else the log.
+      # @param loss [Loss]
+      # @return [void]
+      def lost(loss)
+        told = @setup.on_loss
+        told ? RedisIPC.framework.around_callback { told.call(loss) } : note(loss)
+      rescue StandardError => e
+        report(e, about: "on_loss")
+      ensure
+        Instrumentation.publish(:loss, { **told_place, loss: loss })
+      end
+
       # A worker process takes no events itself.
       def leave_to_parent
         super
@@ -121,16 +133,6 @@ module RedisIPC
         payload = { **told_place, id: id, error: exception, **(event ? { event: event } : {}) }
         Instrumentation.publish(:dead_letter, payload) if event || exception.is_a?(DeadLetteredError)
         Instrumentation.publish(:error, payload)
-      end
-
-      # Tells the user that events may be missing: `on_loss`, or else the log.
-      def lost(loss)
-        told = @setup.on_loss
-        told ? RedisIPC.framework.around_callback { told.call(loss) } : note(loss)
-      rescue StandardError => e
-        report(e, about: "on_loss")
-      ensure
-        Instrumentation.publish(:loss, { **told_place, loss: loss })
       end
 
       def reconnected(outage)

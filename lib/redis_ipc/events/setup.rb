@@ -52,9 +52,19 @@ module RedisIPC
         freeze
       end
 
+      # @return [String] the order in which events are handled: `"none"`, `"key"` or `"source"`
+      def order
+        @order[:order]
+      end
+
       # @return [Boolean] whether events are handled in an order
       def ordered?
-        @order[:order] != "none"
+        order != "none"
+      end
+
+      # @return [Boolean] whether a dead letter lets the later events of its key wait
+      def holds_keys?
+        @order[:holds_keys] ? true : false
       end
 
       # @return [EntryFormat]

@@ -70,6 +70,27 @@ module RedisIPC
         assert_published_event(type, to: to, with: with, key: key, times: 0, &block)
       end
 
+      # Fails unless a consumer needs no more deliveries of what it was delivered, up to an event
+      # ({Testing.checkpointed?}).
+      # @param consumer [Class, Events::Subscription]
+      # @param event [ChangeEvent, DeliveredEvent, PublishedEvent, String, nil] an event or its position; nil means all
+      # @return [true]
+      def assert_checkpointed(consumer, event = nil)
+        up_to = " up to #{event.inspect}" if event
+        assert(Testing.checkpointed?(consumer, event),
+               -> { "expected #{consumer.inspect} to have checkpointed#{up_to}; #{Testing.unsettled(consumer)}" })
+      end
+
+      # Fails if it needs none.
+      # @param (see #assert_checkpointed)
+      # @return [true]
+      def refute_checkpointed(consumer, event = nil)
+        up_to = " up to #{event.inspect}" if event
+        refute(Testing.checkpointed?(consumer, event),
+               -> { "expected #{consumer.inspect} not to have checkpointed#{up_to}" })
+        true
+      end
+
       private
 
       # @param kind [Symbol] the method of {Testing} that lists what has happened

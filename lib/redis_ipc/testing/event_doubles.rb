@@ -33,7 +33,7 @@ module RedisIPC
       end
 
       def engine
-        EventEngine.of(setup.stream, setup.group)
+        EventEngine.of(setup)
       end
     end
 

@@ -14,11 +14,10 @@ module RedisIPC
       @lock = Mutex.new
 
       class << self
-        # @param stream [String]
-        # @param group [String]
+        # @param setup [Events::Setup]
         # @return [EventEngine]
-        def of(stream, group)
-          @lock.synchronize { @all[[stream, group]] ||= new }
+        def of(setup)
+          @lock.synchronize { @all[[setup.stream, setup.group]] ||= new(setup) }
         end
 
         def forget
@@ -50,21 +49,34 @@ module RedisIPC
       # @return [#call, nil]
       attr_accessor :redeliver
 
-      def initialize
+      # @return [Progress] what it was delivered, and what of that is done
+      attr_reader :delivered
+
+      # @param setup [Events::Setup]
+      def initialize(setup)
         @counts = COUNTERS.to_h { |name| [name, 0] }
         @letters = []
         @lock = Mutex.new
+        @delivered = Progress.new(ordered: setup.ordered?)
+        @holds_keys = setup.holds_keys?
       end
 
       # @param entry [Events::StoredEvent]
       # @return [void]
       def take(entry)
+        delivered.take(entry.id)
         count(:taken)
         count(:redelivered) if entry.deliveries > 1
       end
 
       def done(entries)
+        delivered.settle(entries.map(&:id))
         count(:acknowledged, entries.size)
+      end
+
+      # Counts a loss.
+      def lose
+        count(:losses)
       end
 
       def skip(entries)
@@ -84,6 +96,7 @@ module RedisIPC
         letter = { id: EventEngine.entry([]).id, entry_id: entry.id, reason: reason, deliveries: entry.deliveries,
                    died_ms: entry.received_ms, fields: entry.fields }
         @lock.synchronize { @letters << letter }
+        delivered.settle([entry.id]) unless @holds_keys
         count(:dead_lettered)
       end
 
@@ -99,9 +112,9 @@ module RedisIPC
         0
       end
 
-      # There is no stream, so the group is at its end.
+      # There is no stream, so its last entry is the last one that was delivered.
       def progress
-        ["0-0", "0-0", 0, "0-0"]
+        delivered.to_a
       end
 
       def seek(_position)
@@ -129,7 +142,9 @@ module RedisIPC
       end
 
       def discard_dead_letter(id)
-        !remove(id).nil?
+        letter = remove(id)
+        delivered.settle([letter[:entry_id]]) if letter
+        !letter.nil?
       end
 
       def retry_dead_letter(id)

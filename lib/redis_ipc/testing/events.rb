@@ -15,6 +15,12 @@ module RedisIPC
       def deliver_events(*arguments, **options)
         Testing.deliver_events(*arguments, **options)
       end
+
+      # Does what {Testing.lose_events} does.
+      # @return [Loss]
+      def lose_events(*arguments, **options)
+        Testing.lose_events(*arguments, **options)
+      end
     end
 
     # What {Testing} knows of events.
@@ -48,11 +54,9 @@ module RedisIPC
       # rubocop:disable Metrics/ParameterLists -- most are what `publish` takes
       def deliver_event(consumer, type = nil, data = NONE, key: nil, fields: nil, attempt: 1, duplicates: 0, **named)
         delivery = Events::InlineConsumers.delivery(consumer)
-        count("attempt", attempt, 1)
-        count("duplicates", duplicates, 0)
+        check_counts(attempt, duplicates)
         entry = Events::InlineConsumers.entry(described({ type: type, key: key }, data, fields, named), attempt)
-        again = Array.new(duplicates) { |number| entry.dup.tap { |one| one.deliveries += number + 1 }.freeze }
-        [entry, *again].map { |one| delivery.call([one]).first }.last
+        deliver(delivery, [entry], duplicates).first
       end
       # rubocop:enable Metrics/ParameterLists
 
@@ -61,14 +65,40 @@ module RedisIPC
       # @param events [Array<Hash{Symbol => Object}>] each with `data:`, and perhaps `type:` and `key:`; or with
       #   `fields:`
       # @param attempt [Integer]
-      # @return [Array<DeliveredEvent>] what became of each
+      # @param duplicates [Integer] how often all of them are delivered again after that, each time as the next attempt
+      # @param reorder [Boolean] whether they come in another order, as far as the consumer's order allows that: without
+      #   an order the last one first; in order by key the events of the last key first
+      # @return [Array<DeliveredEvent>] what became of the last delivery of each, in the order of `events`
       # @raise (see deliver_event)
       # @example
       #   RedisIPC::Testing.deliver_events(SearchEvents, [{ data: { id: 1 } }, { data: { id: 2 } }]).all?(&:done?)
-      def deliver_events(consumer, events, attempt: 1)
+      def deliver_events(consumer, events, attempt: 1, duplicates: 0, reorder: false)
         delivery = Events::InlineConsumers.delivery(consumer)
-        count("attempt", attempt, 1)
-        delivery.call(events.map { |event| Events::InlineConsumers.entry(event, attempt) })
+        check_counts(attempt, duplicates)
+        entries = events.map { |event| Events::InlineConsumers.entry(event, attempt) }
+        sent = reorder ? delivery.reordered(entries) : entries
+        results = deliver(delivery, sent, duplicates).to_h { |one| [one.event.position, one] }
+        entries.map { |entry| results.fetch(entry.id) }
+      end
+
+      # @param consumer [Class, Events::Subscription]
+      # @param event [ChangeEvent, DeliveredEvent, PublishedEvent, String, nil] an event or its position
+      # @return [Boolean] whether everything is settled that this consumer was delivered up to that event, and the event
+      #   was delivered. Without an event: everything, and something was. What is settled is not delivered again by
+      #   itself: it is done, discarded, or a dead letter that holds no key
+      # @raise [ArgumentError] if it is no consumer
+      # @example
+      #   RedisIPC::Testing.checkpointed?(BillingEvents)
+      def checkpointed?(consumer, event = nil)
+        Events::InlineConsumers.delivery(consumer).progress.settled?(position(event))
+      end
+
+      # @return [String] what a consumer was delivered and is not settled, for people
+      # @api private
+      def unsettled(consumer)
+        open = Events::InlineConsumers.delivery(consumer).progress.unsettled
+        last = deliveries.to_h { |one| [one.event.position, one] }
+        open.empty? ? "nothing is open" : "open: #{open.map { |position| last[position].inspect }.join("; ")}"
       end
 
       # @return [Array<PublishedEvent>] the events that were published since the last {Testing.reset!}, the oldest first
@@ -116,8 +146,8 @@ module RedisIPC
       end
 
       # @api private
-      def event_engine(stream, group)
-        EventEngine.of(stream, group)
+      def event_engine(setup)
+        EventEngine.of(setup)
       end
 
       # @api private
@@ -138,6 +168,28 @@ module RedisIPC
       end
 
       private
+
+      # Delivers entries, and then again as the next attempts.
+      # @return [Array<DeliveredEvent>] what became of the last deliveries
+      def deliver(delivery, entries, duplicates)
+        again = (1..duplicates).map do |number|
+          entries.map { |entry| entry.dup.tap { |one| one.deliveries += number }.freeze }
+        end
+        [entries, *again].map { |some| delivery.call(some) }.last
+      end
+
+      def position(event)
+        event = event.event if event.is_a?(DeliveredEvent)
+        return event if event.nil? || event.is_a?(String)
+        return event.position if event.is_a?(ChangeEvent) || event.is_a?(PublishedEvent)
+
+        raise ArgumentError, "an event or its position is needed, got #{event.inspect}"
+      end
+
+      def check_counts(attempt, duplicates)
+        count("attempt", attempt, 1)
+        count("duplicates", duplicates, 0)
+      end
 
       def described(names, data, fields, named)
         given = data != NONE

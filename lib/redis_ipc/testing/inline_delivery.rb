@@ -57,7 +57,7 @@ module RedisIPC
       def initialize(setup)
         @setup = setup
         @runner = Runner.new(setup)
-        @engine = Testing.event_engine(setup.stream, setup.group)
+        @engine = Testing.event_engine(setup)
         @engine.redeliver ||= ->(entry) { InlineDelivery.new(setup).call([entry]) }
       end
 
@@ -74,7 +74,46 @@ module RedisIPC
         entries.map { |entry| delivered(entry, decisions) }
       end
 
+      # Tells the consumer of a loss.
+      # @param loss [Loss]
+      # @return [void]
+      def lose(loss)
+        @engine.lose
+        Testing.apart_from_caller { @runner.lost(loss) }
+      end
+
+      # @param told [Hash{Symbol => Object}] what the core would tell of a loss besides
+      # @return [Loss]
+      def loss(told)
+        Loss.new(source: @setup.stream.dup, node: @setup.redis.dup, **told)
+      end
+
+      # Returns entries in the other order that is the farthest from theirs, of those that the consumer's order allows:
+      # from the last to the first; with an order by key the events of the last key first.
+      # @param entries [Array<StoredEvent>]
+      # @return [Array<StoredEvent>]
+      # @raise [ArgumentError] if it allows no other
+      def reordered(entries)
+        case @setup.order
+        when "none" then entries.reverse
+        when "key" then entries.group_by { |entry| key_of(entry) || entry.id }.values.reverse.flatten(1)
+        else raise ArgumentError, "#{@setup.name} has the order :source, so its events come in no other order"
+        end
+      end
+
+      # @return [Testing::Progress] what the group was delivered
+      def progress
+        @engine.delivered
+      end
+
       private
+
+      # What cannot be read has no key.
+      def key_of(entry)
+        ChangeEvent.new(entry, @setup.format).key
+      rescue MalformedEntryError
+        nil
+      end
 
       def delivered(entry, decisions)
         event = ChangeEvent.new(entry, @setup.format)

@@ -27,6 +27,48 @@ module RedisIPC
         HavePublishedEvent.new(type)
       end
 
+      # Returns whether a consumer needs no more deliveries of what it was delivered, up to an event
+      # ({Testing.checkpointed?}).
+      # @param event [ChangeEvent, DeliveredEvent, PublishedEvent, String, nil] an event or its position; nil means all
+      # @return [HaveCheckpointed]
+      # @example
+      #   delivered = deliver_event(BillingEvents, "order.created", order_id: 7)
+      #   expect(BillingEvents).to have_checkpointed(delivered)
+      def have_checkpointed(event = nil) # rubocop:disable Naming/PredicateName -- RSpec's way
+        HaveCheckpointed.new(event)
+      end
+
+      # The matcher that {#have_checkpointed} returns.
+      class HaveCheckpointed
+        include ::RSpec::Matchers::Composable
+
+        # @api private
+        def initialize(event)
+          @event = event
+        end
+
+        # @api private
+        def matches?(actual)
+          @consumer = actual
+          Testing.checkpointed?(actual, @event)
+        end
+
+        # @api private
+        def description
+          ["checkpointed", *("up to #{@event.inspect}" if @event)].join(" ")
+        end
+
+        # @api private
+        def failure_message
+          "expected #{@consumer.inspect} to have #{description}; #{Testing.unsettled(@consumer)}"
+        end
+
+        # @api private
+        def failure_message_when_negated
+          "expected #{@consumer.inspect} not to have #{description}; #{Testing.unsettled(@consumer)}"
+        end
+      end
+
       # What the matchers have in common.
       class Counted
         include ::RSpec::Matchers::Composable
