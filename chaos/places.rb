@@ -24,6 +24,11 @@ module Chaos
       { host: "127.0.0.1", port: server.port }
     end
 
+    # Returns those of the consumers of a row of events, which are numbered from 0 on.
+    def options_of(_number)
+      redis_options
+    end
+
     # Returns a client that no worker uses.
     def admin
       server.client
@@ -57,6 +62,17 @@ module Chaos
     def stop
       proxy.stop
       super
+    end
+  end
+
+  # One server, to which the first consumer of events has a way of its own.
+  class PartedPlace < ProxiedPlace
+    def redis_options
+      { host: "127.0.0.1", port: server.port }
+    end
+
+    def options_of(number)
+      number.zero? ? { host: "127.0.0.1", port: proxy.port } : super
     end
   end
 

@@ -11,7 +11,7 @@ module Chaos
 
     def initialize(target)
       @target = target
-      @mode = :pass
+      @mode = [:pass]
       @pairs = []
       @abandoned = []
       @lock = Mutex.new
@@ -20,10 +20,11 @@ module Chaos
       @acceptor = Thread.new { accept }
     end
 
-    # Sets the mode: `:pass`, `:drop` (no byte passes, nothing is closed), `:dribble` (byte by byte), `[:delay,
-    # seconds]`.
-    def behave(mode)
-      @mode = mode
+    # Sets the mode: `:pass`, `:drop` (no byte passes, nothing is closed), `:dribble` (byte by byte), `:delay`. What was
+    # not let through passes later, as TCP would send it again.
+    # @param value [Symbol, Float] of `:drop`: whose bytes, `:client`, `:server` or `:both`; of `:delay`: seconds
+    def behave(mode, value = :both)
+      @mode = [mode, value]
     end
 
     # Resets every connection.
@@ -78,7 +79,8 @@ module Chaos
       server = TCPSocket.new("127.0.0.1", @target)
       [client, server].each { |socket| socket.setsockopt(Socket::IPPROTO_TCP, Socket::TCP_NODELAY, 1) }
       @lock.synchronize { @pairs << [client, server] }
-      [[client, server], [server, client]].map { |from, to| Thread.new { pump(from, to) } }.each(&:join)
+      ways = [[client, server, :client], [server, client, :server]]
+      ways.map { |from, to, side| Thread.new { pump(from, to, side) } }.each(&:join)
     rescue SystemCallError
       nil
     ensure
@@ -89,8 +91,8 @@ module Chaos
       sockets.each { |socket| socket&.close unless @abandoned.include?(socket) }
     end
 
-    def pump(from, to)
-      loop { pass(from.readpartial(65_536), to) }
+    def pump(from, to, side)
+      loop { pass(from.readpartial(65_536), to, side) }
     rescue EOFError
       close_write(to)
     rescue IOError, SystemCallError
@@ -103,12 +105,18 @@ module Chaos
       nil
     end
 
-    def pass(bytes, to)
-      sleep 0.005 while @mode == :drop
-      return bytes.each_char { |byte| to.write(byte) } if @mode == :dribble
+    def pass(bytes, to, side)
+      sleep 0.005 while drops?(side)
+      mode, value = @mode
+      return bytes.each_char { |byte| to.write(byte) } if mode == :dribble
 
-      sleep @mode.last if @mode.is_a?(Array)
+      sleep value if mode == :delay
       to.write(bytes)
+    end
+
+    def drops?(side)
+      mode, whose = @mode
+      mode == :drop && [side, :both].include?(whose)
     end
   end
 end

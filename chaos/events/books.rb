@@ -22,13 +22,16 @@ module Chaos
       Loss = Struct.new(:time, :cause, :at_most, :exact)
 
       # The other entries of one process's journal.
-      Diary = Struct.new(:told, :losses)
+      Diary = Struct.new(:told, :losses, :stats)
 
       attr_reader :events, :diaries
 
-      def initialize(workers)
+      # @param effects [Array<Array(String, Float)>] which events have had their effect in a database, and when: where
+      #   there is one, that is what ends a handler well
+      def initialize(workers, effects = [])
         @events = Hash.new { |all, id| all[id] = Event.new(id, nil, nil, nil, [], []) }
         @diaries = workers.map { |worker| read(worker) }
+        effects.each { |id, time| events[id].done << time }
       end
 
       # Returns the events that Redis has confirmed.
@@ -51,6 +54,16 @@ module Chaos
         events.each_value.sum { |event| [event.began.size - 1, 0].max }
       end
 
+      # Returns the events that were done more than once.
+      def repeated
+        events.each_value.select { |event| event.done.size > 1 }
+      end
+
+      # Returns how many events consumers found deleted when they took them over.
+      def deleted
+        diaries.sum { |diary| diary.stats.fetch(:deleted, 0) }
+      end
+
       # Returns what all consumers were told.
       def losses
         diaries.flat_map(&:losses)
@@ -59,16 +72,26 @@ module Chaos
       # Returns the pairs of events of one key of which the later one was first handled before the first handler of the
       # earlier one had ended.
       def disorder
-        handled = events.each_value.select { |event| event.done.any? }
-        handled.group_by(&:key).each_value.flat_map do |list|
-          list.sort_by(&:number).each_cons(2).select { |one, other| other.began.min < one.done.min }
-        end
+        handled.group_by(&:key).each_value.flat_map { |list| overtaken(list.sort_by(&:number)) }
+      end
+
+      # Returns such pairs of all events, in the order of the stream.
+      def disorder_of_source
+        overtaken(handled.select(&:position).sort_by { |event| event.position.split("-").map(&:to_i) })
       end
 
       private
 
+      def handled
+        events.each_value.select { |event| event.done.any? }
+      end
+
+      def overtaken(list)
+        list.each_cons(2).select { |one, other| other.began.min < one.done.min }
+      end
+
       def read(worker)
-        diary = Diary.new([], [])
+        diary = Diary.new([], [], {})
         Journal.read(worker.journal) { |*entry| note(diary, *entry) }
         diary
       end
@@ -80,6 +103,7 @@ module Chaos
         when "began" then events[subject].began << time
         when "done" then events[subject].done << time
         when "told" then diary.told << [time, subject]
+        when "stats" then diary.stats = JSON.parse(subject, symbolize_names: true)
         when "missed" then diary.losses << Loss.new(time, subject.to_sym, *JSON.parse(detail).values)
         end
       end

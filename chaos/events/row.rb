@@ -24,6 +24,12 @@ module Chaos
         @dead ||= books.published.select { |event| positions.include?(event.position) }
       end
 
+      # Returns the events whose dead letters held their keys until the fault was over, or had deleted them.
+      def held
+        failing = books.published.select { |event| event.id.end_with?(*Loads::FAILING) }
+        failing.select { |event| event.began.any? { |time| time < back } && event.done.none? { |time| time < back } }
+      end
+
       # Returns the events that were confirmed, and neither handled nor given up on.
       def missing
         @missing ||= books.undone - dead

@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+require_relative "effects"
+
 module Chaos
   module Events
     # A row of events while it runs: publishers and consumers.
@@ -16,8 +18,10 @@ module Chaos
       STILL = 4
 
       def start
+        missing = Effects.missing if fault.load.database
+        impossible(missing) if missing
         @place = fault.place.call
-        fault.consumers.times { add(:consumer) }
+        fault.consumers.times { |number| add(:consumer, redis_options: place.options_of(number)) }
         workers.each(&:wait_until_ready)
         PUBLISHERS.times { |number| add(:publisher, **(number.zero? ? {} : { poison: nil })) }
         publishers.each(&:wait_until_ready)
@@ -29,6 +33,17 @@ module Chaos
 
       def publishers
         workers.select { |worker| worker.role == :publisher }
+      end
+
+      # Runs the fault. Then what has failed so far succeeds.
+      def happen
+        super
+        FileUtils.touch(healed)
+      end
+
+      # Returns what the journals say, and the database.
+      def books
+        Books.new(workers, fault.load.database ? Effects.read(database) : [])
       end
 
       # Starts new consumers in place of those that have died.
@@ -47,13 +62,27 @@ module Chaos
         Dir["/proc/#{worker.pid}/task/*/children"].flat_map { |file| File.read(file).split.map(&:to_i) }
       end
 
+      # Runs the block while all consumers are paused.
+      def while_paused
+        consumers.each { |worker| worker.kill(:USR1) }
+        yield
+        consumers.each { |worker| worker.kill(:USR2) }
+      end
+
+      # Stops some consumers (SIGSTOP) while the block runs.
+      def while_stopped(some)
+        some.each { |worker| worker.kill(:STOP) }
+        yield
+        some.each { |worker| worker.kill(:CONT) }
+      end
+
       # Trims most of what consumers have not read, while they are paused.
       def trim_behind
-        consumers.each { |worker| worker.kill(:USR1) }
-        stand 1
-        trim(100)
-        stand 0.3
-        consumers.each { |worker| worker.kill(:USR2) }
+        while_paused do
+          stand 1
+          trim(100)
+          stand 0.3
+        end
       end
 
       # Trims all but the last entries, and counts how many.
@@ -82,7 +111,9 @@ module Chaos
 
       def add(role, **own)
         journal = File.join(@folder, "#{role}-#{workers.size}")
-        settings = { **usual(role), **fault.settings.fetch(role, {}), **own }
+        settings = [usual(role), fault.load.settings[role], fault.settings[role], own].compact.reduce do |all, some|
+          all.merge(some) { |_, before, now| before.is_a?(Hash) ? before.merge(now) : now }
+        end
         workers << Worker.new(role, journal, settings, program: "event_#{role}")
         workers.last
       end
@@ -107,7 +138,7 @@ module Chaos
         deadline = Chaos.now + PATIENCE
         seen = []
         loop do
-          left = Books.new(workers).undone.size
+          left = books.undone.size
           seen = [left, Chaos.now] if left != seen.first
           break if left.zero? || Chaos.now > deadline || Chaos.now - seen.last > STILL
 
@@ -119,11 +150,21 @@ module Chaos
         common = { redis_options: place.redis_options }
         return { **common, keys: 25, batch: 5, pause: 0.01 } if role == :publisher
 
-        { **common, order: fault.order, work: 0.001, options: { lease: fault.lease } }
+        { **common, work: 0.001, slow: [], failing: [], healed: (healed if fault.load.held),
+                    database: (database if fault.load.database), options: { order: [fault.order], lease: fault.lease } }
+      end
+
+      # The file that tells consumers that handlers fail no more.
+      def healed
+        File.join(@folder, "healed")
+      end
+
+      def database
+        File.join(@folder, "effects.sqlite3")
       end
 
       def warm_up
-        Chaos.eventually(timeout: 20) { Books.new(workers).events.each_value.count { |event| event.done.any? } > 200 }
+        Chaos.eventually(timeout: 20) { books.events.each_value.count { |event| event.done.any? } > 200 }
       end
     end
   end

@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require_relative "books"
+require_relative "loads"
 require_relative "row"
 require_relative "scene"
 
@@ -9,39 +10,36 @@ module Chaos
   module Events
     # A fault.
     # * `place`, `quick` (with an order by key), `outage`, `settle` and `action`: as those of Chaos::Fault.
-    # * `order` of the consumers: "none", "key" or "source".
+    # * `load`: what comes to the consumers (see Load).
     # * `consumers`: how many processes there are; `lease` of theirs in seconds.
-    # * `settings` of the processes by role (see Scene#usual).
+    # * `settings` of the processes by role, beside those of the load (see Scene#usual).
     # * `pause`: the seconds that some keys may stand still beyond those of the command line, because a process died.
     # * `losses`: the causes of losses that it may have; `certain`: one is told; `exact`: their number is right.
     # * `dead`: how many events are given up on.
     # * `once`: no event is handled twice.
-    Fault = Struct.new(:name, :place, :quick, :outage, :settle, :order, :consumers, :lease, :settings, :pause, :losses,
-                       :certain, :exact, :dead, :once, :action, keyword_init: true)
+    Fault = Struct.new(:name, :place, :quick, :outage, :settle, :load, :consumers, :lease, :settings, :pause, :losses,
+                       :certain, :exact, :dead, :once, :action, keyword_init: true) do
+      def order
+        load.order
+      end
+    end
 
     # All faults.
     module Table
-      DEFAULTS = { place: -> { Place.new }, quick: false, outage: false, settle: 2, order: "key", consumers: 2,
-                   lease: 1, settings: {}, pause: 0, losses: [], certain: false, exact: false, dead: 0,
-                   once: false }.freeze
-      ORDERS = %w[none key].freeze
+      DEFAULTS = { place: -> { Place.new }, quick: false, outage: false, settle: 2, consumers: 2, lease: 1,
+                   settings: {}, pause: 0, losses: [], certain: false, exact: false, dead: 0, once: false }.freeze
 
       class << self
         def faults
           @faults ||= []
         end
 
-        # Adds a fault for each of some orders.
+        # Adds a fault for each of some loads.
         # @param name [String]
-        # @param orders [Array<String>]
+        # @param loads [Array<String>] their names
         # @param more [Hash] the values that differ from DEFAULTS
-        def fault(name, orders: ORDERS, **more, &action)
-          orders.each do |order|
-            # The suite has no time for both.
-            quick = more.fetch(:quick, false) && order == "key"
-            faults << Fault.new(**DEFAULTS, **more, name: "events, order #{order}: #{name}", order: order,
-                                                    quick: quick, action: action)
-          end
+        def fault(name, loads: Loads::USUAL, **more, &action)
+          Loads.named(loads).each { |load| add("events, #{load.name}: #{name}", load, { **DEFAULTS, **more }, action) }
         end
 
         # Runs one fault.
@@ -50,9 +48,16 @@ module Chaos
         # @return [Row, NotRun]
         def run(fault, within: 1.0, settle: nil)
           settle ||= fault.settle + fault.pause
-          Chaos::Table.staging(fault, Scene, settle) do |scene|
-            Row.new(scene, Books.new(scene.workers), within: within)
-          end
+          Chaos::Table.staging(fault, Scene, settle) { |scene| Row.new(scene, scene.books, within: within) }
+        end
+
+        private
+
+        def add(name, load, values, action)
+          # The suite has no time for the others.
+          quick = values[:quick] && load.name == "order key"
+          pause = values[:pause] + load.pause
+          faults << Fault.new(**values, name: name, load: load, quick: quick, pause: pause, action: action)
         end
       end
     end

@@ -13,7 +13,8 @@ module Chaos
 
       # Returns the broken promises in words.
       def failures
-        [*idle, *disorder, *missing, *losses, *given_up, *reruns, *unfinished, *unrecovered("key"), *late, *hot]
+        [*idle, *unheld, *disorder, *missing, *losses, *given_up, *reruns, *repeated, *unfinished, *unrecovered("key"),
+         *late, *hot]
       end
 
       private
@@ -22,11 +23,21 @@ module Chaos
         ["only #{books.published.size} were published"] if books.published.size < 300
       end
 
-      def disorder
-        pairs = books.disorder
-        return if row.fault.order == "none" || pairs.empty?
+      def unheld
+        ["no key was held by a dead letter"] if row.fault.load.held && row.held.empty?
+      end
 
-        ["#{pairs.size} were handled before one before them: #{pairs.first.map(&:to_a)}"]
+      def disorder
+        pairs = overtaken
+        ["#{pairs.size} were handled before one before them: #{pairs.first.map(&:to_a)}"] if pairs.any?
+      end
+
+      def overtaken
+        case row.fault.order
+        when "none" then []
+        when "source" then books.disorder | books.disorder_of_source
+        else books.disorder
+        end
       end
 
       # Events may be missing only where the fault loses data, and only those that were published before its end.
@@ -44,25 +55,30 @@ module Chaos
       end
 
       def untold
-        return if row.fault.order == "none"
         return ["no loss was told"] if row.fault.certain
 
         ["#{row.missing.size} are missing, and no loss was told"] if row.missing.any?
       end
 
-      # Of what was trimmed, it is told how much is missing at most. Without an order that is not promised.
+      # Of what was trimmed, it is told how much is missing at most, or exactly.
       def inexact(told)
-        return if row.fault.order == "none" || !@losses.include?(:trimmed)
+        return unless @losses.include?(:trimmed)
 
         count = told.sum(&:at_most)
-        wrong = !told_in_order.cover?(count) || told.any? { |loss| loss.exact != row.fault.exact }
-        ["#{row.missing.size} of #{row.trimmed} are missing, told were #{count}"] if wrong
+        return if right_count(told).cover?(count) && exact_enough?(told)
+
+        ["#{row.missing.size} of #{row.trimmed} are missing, #{books.deleted} were found deleted, told were #{count}"]
       end
 
-      # Returns how many may be told to be missing. Each consumer tells what it has missed.
-      def told_in_order
-        missing = row.missing.size
-        missing..(row.fault.exact ? missing : row.trimmed * row.fault.consumers)
+      # Returns how many may be told to be missing. With an order each consumer tells what it has missed. Without one,
+      # what was trimmed after it was delivered is counted as deleted.
+      def right_count(told)
+        missing = row.missing.size - books.deleted
+        missing..(told.all?(&:exact) || row.fault.exact ? missing : row.trimmed * row.fault.consumers)
+      end
+
+      def exact_enough?(told)
+        !row.fault.exact || row.fault.order == "none" || told.all?(&:exact)
       end
 
       def given_up
@@ -71,6 +87,14 @@ module Chaos
 
       def reruns
         ["#{books.reruns} ran again"] if row.fault.once && books.reruns.positive?
+      end
+
+      # In the database an event is done once, however often its handler ran.
+      def repeated
+        repeated = books.repeated
+        return unless row.fault.load.database && repeated.any?
+
+        ["#{repeated.size} have had their effect more than once, as #{repeated.first.to_a}"]
       end
 
       def late

@@ -6,7 +6,7 @@ module Chaos
     proxied = -> { ProxiedPlace.new }
 
     fault "proxy: 100 ms later, both ways, for 2 s", place: proxied, outage: false do
-      place.proxy.behave([:delay, 0.1])
+      place.proxy.behave(:delay, 0.1)
       stand 2
       place.proxy.behave(:pass)
     end

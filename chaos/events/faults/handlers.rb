@@ -20,7 +20,7 @@ module Chaos
       end
 
       # Leases are renewed while handlers run, so nobody takes over. The other keys go on.
-      slow = { slow: ["0/20", "0/21"], slow_work: 2.5, options: { lease: 1, concurrency: { threads: 6 } } }
+      slow = { slow: ["0/20", "0/21"], slow_work: 2.5, options: { concurrency: { threads: 6 } } }
       fault "handlers that take 2.5 leases", settings: { consumer: slow }, once: true, pause: 5 do
         stand 6
       end

@@ -6,7 +6,7 @@ module Chaos
     module Table
       flushed = { losses: %i[flushed], certain: true }
 
-      fault "FLUSHALL", **flushed, pause: 1, quick: true do
+      fault "FLUSHALL", loads: Loads::EVERY, **flushed, pause: 1, quick: true do
         redis "FLUSHALL"
       end
 
@@ -25,11 +25,11 @@ module Chaos
         redis "DEL", Scene::STREAM
       end
 
-      fault "the group destroyed (XGROUP DESTROY), 5 times", orders: %w[none], pause: 1 do
+      fault "the group destroyed (XGROUP DESTROY), 5 times", loads: Loads::UNORDERED, pause: 1 do
         again_and_again(5, every: 0.3) { redis "XGROUP", "DESTROY", Scene::STREAM, Scene::GROUP }
       end
 
-      fault "the consumers deleted (DELCONSUMER), 5 times", orders: %w[none], pause: 1 do
+      fault "the consumers deleted (DELCONSUMER), 5 times", loads: Loads::UNORDERED, pause: 1 do
         again_and_again(5, every: 0.3) do
           redis("XINFO", "CONSUMERS", Scene::STREAM, Scene::GROUP).each do |consumer|
             redis "XGROUP", "DELCONSUMER", Scene::STREAM, Scene::GROUP, consumer.each_slice(2).to_h["name"]
@@ -37,11 +37,11 @@ module Chaos
         end
       end
 
-      fault "the hash of the lanes deleted, 3 times", orders: %w[key], pause: 1 do
+      fault "the hash of the lanes deleted, 3 times", loads: Loads::ORDERED, pause: 1 do
         again_and_again(3, every: 0.5) { redis "DEL", Scene::HASH }
       end
 
-      fault "the hash of the lanes replaced by a string for 1.5 s", orders: %w[key], pause: 2 do
+      fault "the hash of the lanes replaced by a string for 1.5 s", loads: Loads::ORDERED, pause: 2 do
         redis "SET", Scene::HASH, "no hash"
         stand 1.5
         redis "DEL", Scene::HASH
@@ -49,7 +49,7 @@ module Chaos
 
       # Paused, it holds what it has read, and is behind with the rest.
       behind = { consumers: 1, losses: %i[trimmed], certain: true, pause: 1 }
-      little = { consumer: { options: { lease: 1, prefetch: 1 } } }
+      little = { consumer: { options: { prefetch: 1 } } }
       fault "XTRIM while the consumer is paused", **behind, settings: little do
         again_and_again(2, every: 0.5) { trim_behind }
       end
@@ -59,15 +59,15 @@ module Chaos
       end
 
       fault "XTRIM while the consumer is stopped (SIGSTOP)", **behind, exact: true, lease: 5 do
-        consumers.each { |worker| worker.kill(:STOP) }
-        stand 1.5
-        trim(100)
-        stand 0.5
-        consumers.each { |worker| worker.kill(:CONT) }
+        while_stopped(consumers) do
+          stand 1.5
+          trim(100)
+          stand 0.5
+        end
       end
 
       # It reads on all the time, and is behind because its handlers are slow: it gets 1,000 events/s, and handles 750.
-      slow = { consumer: { work: 0.004, options: { lease: 1, prefetch: 1 } } }
+      slow = { consumer: { work: 0.004, options: { prefetch: 1 } } }
       fault "XTRIM while the consumer is slow, 10 times", **behind, settings: slow, settle: 1, pause: 3 do
         again_and_again(10, every: 0.2) { trim(50) }
       end

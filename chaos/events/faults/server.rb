@@ -7,7 +7,7 @@ module Chaos
       # Where the server was away, leases have run out.
       away = { outage: true, pause: 2 }
 
-      fault "server killed, its data kept", **away, place: -> { Place.durable } do
+      fault "server killed, its data kept", loads: Loads::EVERY, **away, place: -> { Place.durable } do
         restart_server
       end
 
@@ -31,10 +31,10 @@ module Chaos
             **away, losses: %i[rolled_back flushed], certain: true do
         redis "SAVE"
         stand 1
-        consumers.each { |worker| worker.kill(:STOP) }
-        restart_server
-        stand 0.5
-        consumers.each { |worker| worker.kill(:CONT) }
+        while_stopped(consumers) do
+          restart_server
+          stand 0.5
+        end
       end
 
       fault "CLIENT KILL of everything, 15 times" do
@@ -79,7 +79,7 @@ module Chaos
         lose_master_of(Scene::STREAM)
       end
 
-      fault "cluster: the lanes' master killed", orders: %w[key], **away, **failover,
+      fault "cluster: the lanes' master killed", loads: Loads::ORDERED, **away, **failover,
                                                  place: -> { ClusteredPlace.new } do
         lose_master_of(Scene::HASH)
       end

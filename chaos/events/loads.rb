@@ -1,0 +1,65 @@
+# frozen_string_literal: true
+
+module Chaos
+  module Events
+    # What comes to the consumers of a row, and how they handle it.
+    # * `name`: the beginning of the row's name.
+    # * `order` of the consumers: "none", "key" or "source".
+    # * `settings` of the processes by role, beside the usual ones (see Scene#usual).
+    # * `pause`: the seconds that a key may stand still beyond those of the fault, because handlers fail.
+    # * `held`: the handlers of some events fail until the fault is over, and their dead letters hold their keys.
+    # * `database`: handlers write to a database, with exactly_once.
+    Load = Struct.new(:name, :order, :settings, :pause, :held, :database, keyword_init: true)
+
+    # All loads.
+    module Loads
+      DEFAULTS = { settings: {}, pause: 0, held: false, database: false }.freeze
+      # Some events of some keys: one every three seconds.
+      FAILING = (5..800).step(60).map { |number| "3/#{number}" }.freeze
+
+      class << self
+        # Returns the loads with these names.
+        def named(names)
+          names.map { |name| ALL.find { |load| load.name == name } || raise(KeyError, "no load #{name}") }
+        end
+
+        private
+
+        def load(name, **more)
+          Load.new(name: name, order: name[/\Aorder (\w+)/, 1], **DEFAULTS, **more)
+        end
+
+        # The same without an order and in order by key.
+        def both(name, **more)
+          %w[none key].map { |order| load("order #{order}, #{name}", **more) }
+        end
+
+        def options(**options)
+          { consumer: { options: options } }
+        end
+      end
+
+      # One event after the other, so there are fewer of them.
+      SOURCE = load("order source", settings: { publisher: { pause: 0.05 } }).freeze
+      HELD = load("order key, then hold_key", held: true, settings: {
+                    consumer: { failing: FAILING, options: { order: [:key, { then: :hold_key }], attempts: 2 } }
+                  }).freeze
+      # What raises is tried again after a second. It is not named by retry_on, so its batch is split until it is found.
+      BATCHES = both("batches", pause: 2, settings: {
+                       consumer: { failing: FAILING, options: { batch: { size: 20, within: 0.05 } } }
+                     }).freeze
+      FIBERS = both("fibers", settings: options(concurrency: { fibers: 20 })).freeze
+      PROCESSES = both("worker processes", settings: options(concurrency: { processes: 2, threads: 2 })).freeze
+      # SQLite has one writer at a time.
+      DATABASE = both("exactly_once", database: true, settings: { publisher: { pause: 0.05 } }).freeze
+
+      ALL = [load("order none"), load("order key"), SOURCE, HELD, *BATCHES, *FIBERS, *PROCESSES, *DATABASE].freeze
+
+      # The names of those that a fault has if it says nothing.
+      USUAL = ["order none", "order key"].freeze
+      UNORDERED = ["order none"].freeze
+      ORDERED = ["order key", "order source"].freeze
+      EVERY = ALL.map(&:name).freeze
+    end
+  end
+end
