@@ -45,25 +45,29 @@ RSpec.describe RedisIPC::ACL do
   end
 
   # The commands of the checks that a consumer repeats once a second.
-  { none: %w[xpending xinfo|stream xinfo|groups], key: %w[xinfo|stream xgroup|setid hgetall] }.each do |order, repeated|
+  {
+    none: [{}, %w[xpending xinfo|stream xinfo|groups]],
+    key: [{}, %w[xinfo|stream xgroup|setid hgetall]],
+    "key in partitions": [{ partitions: 12 }, %w[xinfo|stream hgetall]]
+  }.each do |order, (parts, repeated)|
     it "lets publishers and consumers of events with the order #{order} do all that they do" do
-      grant("publisher", *described_class.rules(:event_publisher, stream: "orders"))
-      grant("consumer", *described_class.rules(:event_consumer, stream: "orders", group: "billing"))
+      grant("publisher", *described_class.rules(:event_publisher, stream: "orders", **parts))
+      grant("consumer", *described_class.rules(:event_consumer, stream: "orders", group: "billing", **parts))
       options = ->(user) { { redis_options: { url: server.url, username: user, password: "secret" } } }
       kept = [Queue.new, errors, Queue.new]
       failing = true
       subscription = RedisIPC::Events.consume(
-        stream: "orders", group: "billing", order: order, from: :beginning, attempts: 1, lease: 0.3,
-        logger: Consumers.silent, on_error: ->(error) { kept[1] << error }, on_loss: ->(loss) { kept[2] << loss },
-        **options.call("consumer")
+        stream: "orders", group: "billing", order: [order[/\A\w+/].to_sym, parts], from: :beginning, lease: 0.3,
+        attempts: 1, logger: Consumers.silent, on_error: ->(error) { kept[1] << error },
+        on_loss: ->(loss) { kept[2] << loss }, **options.call("consumer")
       ) do |event|
         raise IOError if event.data == 1 && failing
 
         kept.first << event.data
       end
       consumers << subscription
-      3.times { |number| RedisIPC::Events.publish("orders", number, key: number, **options.call("publisher")) }
-      RedisIPC::Events.publish("orders", 3, id: "a", keep: 60, **options.call("publisher"))
+      3.times { |number| RedisIPC::Events.publish("orders", number, key: number, **parts, **options.call("publisher")) }
+      RedisIPC::Events.publish("orders", 3, id: "a", keep: 60, **parts, **options.call("publisher"))
       expect(Array.new(3) { next_of(kept.first) }).to match_array([0, 2, 3])
       letter = eventually { subscription.dead_letters.first }
       failing = false

@@ -107,6 +107,16 @@ RSpec.describe "events with exactly_once", gem: "rails" do
     RedisIPC::Events.publish_all("orders", events, redis_options: redis_options)
   end
 
+  it "knows events of two partitions apart that have the same position" do
+    settings = sqlite
+    process = consuming(settings, body: "order :key, partitions: 2")
+    2.times { |number| redis.xadd("orders:#{number}", { "key" => "k", "data" => number.to_s }, id: "7-0") }
+    eventually { effects(settings).sort == [0, 1] }
+    ids = rows(settings, "SELECT event_id FROM redis_ipc_processed ORDER BY event_id").flatten
+    expect(ids).to eq(%w[0/7-0 1/7-0])
+    stop(process)
+  end
+
   { sqlite: ":none", postgresql: ":key" }.each do |kind, order|
     it "have one effect though a process dies between the commit and the acknowledgement (#{kind}, #{order})" do
       settings = database(kind)

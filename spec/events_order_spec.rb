@@ -295,7 +295,7 @@ RSpec.describe "events in order" do
   it "refuse another number of lanes than the others have" do
     in_order { |event| event }
     expect { in_order(order: [:key, { lanes: 8 }]) { |event| event } }
-      .to raise_error(RedisIPC::ConfigurationError, /has 64 lanes in Redis, and 8 here/)
+      .to raise_error(RedisIPC::ConfigurationError, /has 64 lanes in Redis, and 8 lanes here.*Start it with lanes: 64,/)
   end
 
   it "show by a consumer group of Redis how far they are, so that trimming spares what is left" do

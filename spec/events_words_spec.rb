@@ -42,7 +42,11 @@ RSpec.describe RedisIPC::Events::Consumer do
       expect(refused { order :key, by: "" }).to include("by: of order, the name of a field,")
       expect(refused { order :key, lanes: 0 }).to eq("lanes: of order must be a whole number from 1 to 1024, got 0")
       expect(refused { order :key, then: :stop }).to include("must be :go_on or :hold_key, got :stop")
-      expect(refused { order :key, partitions: 16 }).to eq("partitions: of order :key is not there yet")
+      expect(refused { order :key, partitions: 257 })
+        .to eq("partitions: of order must be a whole number from 1 to 256, got 257")
+      expect(refused { order :source, partitions: 16 })
+        .to include("need order :key, got order :source: say order :key, partitions: 16")
+      expect(refused { order :key, partitions: 16, lanes: 16 }).to include("needs either lanes:", "got both")
       expect(refused { order :source, by: "id" }).to include("unknown option :by of order :source")
       expect(refused { order :none, lanes: 3 }).to include("unknown option :lanes of order :none")
     end

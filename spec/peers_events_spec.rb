@@ -57,6 +57,17 @@ RSpec.describe "events in other languages", timeout: 300 do
       expect(next_of(got)).to eq(1)
     end
 
+    it "#{language} picks the partition that Ruby picks" do
+      got = Queue.new
+      ours = consume(order: [:key, { partitions: 5 }]) { |event| got << [event.key, event.metadata[:partition]] }
+      other = peer(language, "events_demo", "orders", "#{language}s")
+      keys = ["7", text, "order 8"]
+      keys.each { |key| other.puts(JSON.generate(data: 0, key: key, partitions: 5)) }
+      expect(Array.new(3) { next_of(got) })
+        .to match_array(keys.map { |key| [key, RedisIPC::Events.partition(key, 5)] })
+      expect(ours.stats[:misplaced]).to eq(0)
+    end
+
     it "#{language} adds an event once though the reply is lost" do
       proxy = lossy
       other = peer(language, "events_demo", "orders", "#{language}s", REDIS_URL: proxy.url)

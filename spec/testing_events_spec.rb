@@ -425,4 +425,29 @@ RSpec.describe "testing help for events" do
     RUBY
     expect(output).to eq("[[], []]\n")
   end
+
+  it "knows partitions" do
+    output = run(<<~RUBY, RbConfig.ruby)
+      require "json"
+      require "redis_ipc/testing"
+      class Ledger < RedisIPC::Events::Consumer
+        stream "orders", group: "ledger"
+        order :key, partitions: 16
+        def call(event) = SEEN << [event.key, event.source, event.metadata[:partition]]
+      end
+      class Copy < RedisIPC::Events::Consumer
+        stream "orders", group: "copy"
+        order :key
+        def call(event) = SEEN << [event.key, event.source, event.metadata[:partition]]
+      end
+      SEEN = []
+      RedisIPC::Testing.deliver_event(Ledger, "order.paid", { a: 1 }, key: 7)
+      RedisIPC::Testing.inline!
+      RedisIPC::Events.publish("orders", 1, key: "x", partitions: 16)
+      RedisIPC::Events.publish("orders", 1, key: "x")
+      puts JSON.generate([SEEN, RedisIPC::Testing.published.map(&:stream)])
+    RUBY
+    expect(JSON.parse(output)).to eq([[["7", "orders:4", 4], ["x", "orders:15", 15], ["x", "orders", nil]],
+                                      %w[orders orders]])
+  end
 end

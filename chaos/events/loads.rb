@@ -53,12 +53,20 @@ module Chaos
       # SQLite has one writer at a time.
       DATABASE = both("exactly_once", database: true, settings: { publisher: { pause: 0.05 } }).freeze
 
-      ALL = [load("order none"), load("order key"), SOURCE, HELD, *BATCHES, *FIBERS, *PROCESSES, *DATABASE].freeze
+      # Over so many streams.
+      SPREAD = { partitions: 8 }.freeze
+      PARTITIONS = load("order key, partitions", settings: {
+                          publisher: SPREAD, **options(order: [:key, SPREAD])
+                        }).freeze
+
+      ALL = [load("order none"), load("order key"), SOURCE, PARTITIONS, HELD, *BATCHES, *FIBERS, *PROCESSES,
+             *DATABASE].freeze
 
       # The names of those that a fault has if it says nothing.
       USUAL = ["order none", "order key"].freeze
       UNORDERED = ["order none"].freeze
       ORDERED = ["order key", "order source"].freeze
+      PARTITIONED = [PARTITIONS.name].freeze
       EVERY = ALL.map(&:name).freeze
     end
   end

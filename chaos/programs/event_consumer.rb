@@ -46,7 +46,7 @@ class EventConsumer < Chaos::EventProgram
 
   # Its words come as Strings.
   def order(order, more = {})
-    [order.to_sym, more.transform_values(&:to_sym)]
+    [order.to_sym, more.transform_values { |word| word.is_a?(String) ? word.to_sym : word }]
   end
 
   def handle(event)

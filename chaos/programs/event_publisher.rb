@@ -36,7 +36,8 @@ class EventPublisher < Chaos::EventProgram
     ids = some.map { |key| "#{key}/#{number}" }
     events = some.zip(ids).map { |key, id| { key: key, data: { id: id, **poison(key, number) } } }
     sent = @journal.now
-    positions = RedisIPC::Events.publish_all(STREAM, events, redis_options: redis_options)
+    positions = RedisIPC::Events.publish_all(STREAM, events, redis_options: redis_options,
+                                                             **@settings.slice(:partitions))
     ids.zip(positions) { |id, position| @journal.published(id, position, sent) }
   rescue RedisIPC::Error => e
     ids.each { |id| @journal.unpublished(id, e) }

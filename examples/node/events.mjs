@@ -14,12 +14,24 @@ export const toObject = (flat) => {
   return fields;
 };
 
+// CRC16 (XMODEM), as Redis Cluster computes it.
+export function crc16(bytes) {
+  let crc = 0;
+  for (const byte of bytes) {
+    crc ^= byte << 8;
+    for (let bit = 0; bit < 8; bit += 1) crc = ((crc << 1) ^ (crc & 0x8000 ? 0x1021 : 0)) & 0xffff;
+  }
+  return crc;
+}
+
 // Adds an event, and resolves to its position. A lost reply is no reason to add it twice: before it is sent again, it is
 // looked for in what was added since it was first sent. So `id` must be new for each event; without one it is made.
-export async function publish(redis, stream, { data, type, key, id }, patience = 5_000) {
+// With so many partitions its key decides in which of these streams it is.
+export async function publish(redis, stream, { data, type, key, id, partitions }, patience = 5_000) {
   const fields = Object.entries({ type, key, data: writeJSON(data), id: id ?? randomBytes(8).toString("hex") })
     .filter(([, value]) => value !== undefined && value !== null);
   const own = String(Object.fromEntries(fields).id);
+  if (partitions) stream = `${stream}:${crc16(Buffer.from(String(key ?? own))) % partitions}`;
   const until = performance.now() + patience;
   let [since, isSent] = [null, false];
   for (const pause of pauses()) {

@@ -1,6 +1,7 @@
 // Publishes and consumes: `node events_demo.mjs STREAM GROUP`, with REDIS_URL, and perhaps LEASE (s) and ATTEMPTS.
-// Each line of standard input is an event to publish: {"data": ..., "type": ..., "key": ..., "id": ...}; the answer is
-// its position. Each event that is handled is a line, too. Data {"fail": true} throws, {"wait": true} waits for ever.
+// Each line of standard input is an event to publish: {"data": ..., "type": ..., "key": ..., "id": ..., "partitions": ...};
+// the answer is its position. Each event that is handled is a line, too. Data {"fail": true} throws, {"wait": true} waits
+// for ever.
 // With ORDER=key it consumes in the order of each key. With LIST, what is handled is also appended to the list LIST:KEY.
 
 import { createInterface } from "node:readline";

@@ -4,7 +4,7 @@
 
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Event, outcomeOf, sideKey, toObject, writeLetter } from "./events.mjs";
+import { Event, crc16, outcomeOf, sideKey, toObject, writeLetter } from "./events.mjs";
 import { Connection, persist } from "./peer.mjs";
 
 const [SAVE, MARK, STEP] = [200, 1_000, 100]; // ms between saves, between marks, and that a read waits inside Redis
@@ -79,16 +79,6 @@ return refused
 // Ids as texts that can be compared. A number could not hold each of them.
 const rank = (id) => id.split("-").map((part) => part.padStart(20, "0")).join("-");
 const later = (one, other) => (rank(one) > rank(other) ? one : other);
-
-// CRC16 (XMODEM), as Redis Cluster computes it.
-export function crc16(bytes) {
-  let crc = 0;
-  for (const byte of bytes) {
-    crc ^= byte << 8;
-    for (let bit = 0; bit < 8; bit += 1) crc = ((crc << 1) ^ (crc & 0x8000 ? 0x1021 : 0)) & 0xffff;
-  }
-  return crc;
-}
 
 // A lane that this instance owns: until when, and how far it has come since its checkpoint.
 class Lane {

@@ -1,5 +1,6 @@
 """Publishes events to a Redis Stream, and handles them in a group, at least once, as docs/events_protocol.md says."""
 
+import binascii
 import concurrent.futures
 import contextlib
 import random
@@ -17,14 +18,17 @@ OWN = {"type", "key", "data", "traceparent", "id"}
 KEEP_DEAD = 7 * 86_400_000  # ms
 
 
-def publish(client, stream, data, type=None, key=None, id=None, patience=5.0):
+def publish(client, stream, data, type=None, key=None, id=None, partitions=None, patience=5.0):
     """Adds an event, and returns its position. A lost reply is no reason to add it twice.
 
     Before it is sent again, it is looked for in what was added since it was first sent. So `id` must be new for each
-    event; without one it is made.
+    event; without one it is made. With so many partitions its key decides in which of these streams it is.
     """
     fields = {"type": type, "key": key, "data": write_json(data), "id": id or secrets.token_hex(8)}
     fields = {name: str(value) for name, value in fields.items() if value is not None}
+    if partitions:
+        name = fields.get("key", fields["id"])
+        stream = f"{stream}:{binascii.crc_hqx(name.encode(), 0) % partitions}"
     since, until, sent = None, time.monotonic() + patience, False
     for pause in pauses():
         try:

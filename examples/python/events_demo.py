@@ -2,8 +2,8 @@
 
 With ORDER=key it consumes in the order of each key. With LIST, what is handled is also appended to the list LIST:KEY.
 
-Each line of standard input is an event to publish: {"data": ..., "type": ..., "key": ..., "id": ...}; the answer is its
-position. Each event that is handled is a line, too. Data {"fail": true} raises, {"wait": true} waits for ever.
+Each line of standard input is an event to publish: {"data": ..., "type": ..., "key": ..., "id": ..., "partitions": ...};
+the answer is its position. Each event that is handled is a line, too. Data {"fail": true} raises, {"wait": true} waits for ever.
 """
 
 import contextlib

@@ -21,8 +21,8 @@ module RedisIPC
       #
       # The roles and their names: `:asker` (`stream:`, `group:`, `to:` the groups it asks), `:answerer` (`stream:`,
       # `group:`, `askers:` the groups it answers, nil for all), `:observer` (`stream:`), `:json_rpc_client` and
-      # `:json_rpc_server` (`queue:`), `:event_publisher` (`stream:`), `:event_consumer` (`stream:`, `group:`),
-      # `:sentinel` (none; the user on the sentinels).
+      # `:json_rpc_server` (`queue:`), `:event_publisher` (`stream:`), `:event_consumer` (`stream:`, `group:`), both
+      # with `partitions:` if there are any, `:sentinel` (none; the user on the sentinels).
       # @param role [Symbol]
       # @param cluster [Boolean] for a Redis Cluster, where each node needs the rules
       # @param sentinels [Boolean] for a server that sentinels watch

@@ -6,6 +6,7 @@ require_relative "events/change_event"
 require_relative "events/entry_format"
 require_relative "events/retry_policy"
 require_relative "events/check"
+require_relative "events/partitions"
 require_relative "events/words"
 require_relative "events/rule_words"
 require_relative "events/concurrency"
@@ -99,9 +100,10 @@ module RedisIPC
       # @param data [Object] anything that JSON can hold
       # @param type [String, Symbol, nil] what happened, such as `"order.created"`
       # @param key [String, Symbol, Integer, nil] what it belongs to, such as the id of an order
-      # @param options [Hash] as for {publish_all}: `maxlen:`, `keep:`, `unread:`, `remember:`, `redis_options:`. And
-      #   `id:`, a String, Symbol or Integer: the application's id of the event, such as that of a row in an outbox. An
-      #   event with the same id is added once within `remember:` seconds; the position is that of the first
+      # @param options [Hash] as for {publish_all}: `partitions:`, `maxlen:`, `keep:`, `unread:`, `remember:`,
+      #   `redis_options:`. And `id:`, a String, Symbol or Integer: the application's id of the event, such as that of a
+      #   row in an outbox. An event with the same id is added once within `remember:` seconds; the position is that of
+      #   the first
       # @return [String] the event's position in the stream
       # @raise [ContentError] if JSON cannot hold the data
       # @raise [ConnectionError] if Redis cannot be reached; its `outcome` says whether the event can be in the stream
@@ -112,10 +114,14 @@ module RedisIPC
         publish_all(stream, [{ data: data, type: type, key: key, id: id }], **options).first
       end
 
-      # Adds several events to the end of a stream, in their order, in one round trip.
+      # Adds several events to the end of a stream, in their order, in one round trip; with `partitions:` in one for
+      # each of these.
       # @param stream [String, Symbol] the stream's name
       # @param events [Array<Hash{Symbol => Object}>] each with `data:`, and perhaps `type:`, `key:` and `id:`
       # @param redis_options [Hash, nil] which Redis; nil means those of {RedisIPC.configure}
+      # @param partitions [Integer, nil] over how many streams (`orders:0`, `orders:1` and so on) the events are spread
+      #   by their keys, 256 at most; an event without a key by its `id:`, and without that at random. Consumers say the
+      #   same number ({Consumer.order}). The limits are those of each partition
       # @param options [Hash] `maxlen:` is about how many entries the stream keeps, and `keep:` about how many seconds;
       #   the oldest are deleted beyond that. `unread:` says what becomes then of entries that a group of the stream has
       #   not acknowledged: a number (10) keeps them until the stream has so many times the limit, `:keep` keeps them
@@ -125,8 +131,9 @@ module RedisIPC
       # @raise (see publish)
       # @example
       #   RedisIPC::Events.publish_all("orders", ids.map { |id| { data: { order_id: id }, type: "order.paid" } })
-      def publish_all(stream, events, redis_options: nil, **options)
+      def publish_all(stream, events, redis_options: nil, partitions: nil, **options)
         stream = Names.check("the stream's name", stream)
+        Partitions.check(partitions) unless partitions.nil?
         context = Tracing.traceparent
         entries = events.map { |event| Publication.entry(event, context) }
         options = Publication.options(**options)
@@ -134,10 +141,23 @@ module RedisIPC
 
         redis = redis_options || RedisIPC.configuration.redis_options
         ids, trimmed = Publishers.with(redis) do |publisher|
-          RedisIPC.framework.around_wait { FiberWaker.outside { publisher.publish(stream, entries, *options) } }
+          RedisIPC.framework.around_wait do
+            FiberWaker.outside { publisher.publish(stream, partitions, entries, *options) }
+          end
         end
-        Trimming.tell(stream, trimmed)
+        trimmed.each { |name, facts| Trimming.tell(name, facts) }
         ids
+      end
+
+      # Returns the partition that the events of a key are in.
+      # @param key [String, Symbol, Integer] the key that {publish} is given
+      # @param partitions [Integer] how many there are
+      # @return [Integer] the stream is `"orders:#{partition}"`
+      # @raise [ArgumentError] if there cannot be so many
+      # @example
+      #   RedisIPC::Events.partition(7, 16)  #=> 4
+      def partition(key, partitions)
+        Partitions.of_key(Publication.key(key), Partitions.check(partitions))
       end
 
       # Creates the tables that {Consumer.exactly_once} needs, where they are not there. In Rails,

@@ -36,8 +36,8 @@ module Chaos
       end
 
       # Leaving hands over at once.
-      fault "rolling deploy: consumers leave and others join, 6 times", consumers: 3, pause: 0.5, once: true,
-                                                                        loads: Loads::USUAL + ["order source"] do
+      rolling = { consumers: 3, pause: 0.5, once: true, loads: [*Loads::USUAL, *Loads::PARTITIONED, "order source"] }
+      fault "rolling deploy: consumers leave and others join, 6 times", **rolling do
         again_and_again(6, every: 0.3) { replace_oldest }
       end
 

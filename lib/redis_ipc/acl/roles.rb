@@ -69,21 +69,33 @@ module RedisIPC
            "(%W~#{queue}:reply:* +lpush +pexpire)"]
         end
 
-        def event_publisher(stream:)
-          name = named("stream", stream)
-          tagged = stream.to_s.match?(/\{[^}]+\}/) ? name : "{#{name}}"
-          ids = "#{tagged}:events:id:*"
-          ["+time", "+select", "(~#{name} ~#{ids} #{PUBLISHED})", "(~#{ids} +get +set)"]
+        def event_publisher(stream:, partitions: nil)
+          names = streams(named("stream", stream), partitions)
+          is_tagged = stream.to_s.match?(/\{[^}]+\}/)
+          ids = names.map { |name| "~#{is_tagged ? name : "{#{name}}"}:events:id:*" }.join(" ")
+          keys = names.map { |name| "~#{name}" }.join(" ")
+          ["+time", "+select", "(#{keys} #{ids} #{PUBLISHED})", "(#{ids} +get +set)"]
         end
 
-        def event_consumer(stream:, group:)
+        def event_consumer(stream:, group:, partitions: nil)
           stream = named("stream", stream)
           group = group(group)
-          ["+time", "+select", "(~#{stream} #{EVENTS})", "(~#{stream}:dead:#{group} #{DEAD})",
+          keys = streams(stream, partitions).map { |name| "~#{name}" }
+          ["+time", "+select", "(#{keys.join(" ")} #{EVENTS})", "(~#{stream}:dead:#{group} #{DEAD})",
            "(~#{stream}:events:#{group} #{LANES})"]
         end
 
         private
+
+        # Returns patterns of the streams: a consumer of 16 partitions also looks whether there is a 17th.
+        def streams(stream, partitions)
+          return [stream] if partitions.nil?
+          unless partitions.is_a?(Integer) && partitions.positive?
+            raise ArgumentError, "partitions must be a whole number over 0, got #{partitions.inspect}"
+          end
+
+          Array.new(partitions.to_s.size) { |digits| "#{stream}:#{"[0-9]" * (digits + 1)}" }
+        end
 
         def asking(inbox)
           ["(%W~#{inbox} +xadd +pexpire +xdel)", "(%R~#{inbox} +xinfo|groups)"]

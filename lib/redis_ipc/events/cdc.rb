@@ -31,9 +31,9 @@ module RedisIPC
           raise ConfigurationError, "to_cdc needs the gem cdc-core: require \"cdc/core\" first" unless loaded?
 
           ::CDC::Core::ChangeEvent.new(
-            operation: event.operation, schema: SCHEMA, table: event.source, old_values: event.old,
-            new_values: values(event.data), primary_key: primary_key(event), occurred_at: event.occurred_at,
-            metadata: metadata(event)
+            operation: event.operation, schema: SCHEMA, table: event.place.fetch(:stream, event.source),
+            old_values: event.old, new_values: values(event.data), primary_key: primary_key(event),
+            occurred_at: event.occurred_at, metadata: metadata(event)
           )
         end
 

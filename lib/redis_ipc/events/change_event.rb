@@ -19,13 +19,13 @@ module RedisIPC
     # @api private
     def initialize(native, format)
       @native = native
-      @format = format
+      @format = format.of(native)
       # What was decoded, and whether it failed. A copy of which this is frozen too decodes each time.
       @memo = {}
       freeze
     end
 
-    # @return [String] the name of the stream
+    # @return [String] the name of the stream: with partitions that of the partition, such as `"orders:3"`
     def source
       @format.source
     end
@@ -98,7 +98,7 @@ module RedisIPC
       value.nil? || rest.empty? ? value : value.dig(*rest.map { |one| text(one) })
     end
 
-    # @return [String] the entry's id, `"ms-sequence"`
+    # @return [String] the entry's id, `"ms-sequence"`. Two partitions may have the same one
     def position
       @native.id
     end
@@ -139,10 +139,16 @@ module RedisIPC
     def transaction; end
 
     # Returns what only this kind of source knows: `fields`, all fields of the entry as they are, and `traceparent` if
-    # it has one.
+    # it has one; with partitions `stream`, the name of all of them together, and `partition`, the number of this one.
     # @return [Hash{Symbol => Object}] frozen
     def metadata
-      { fields: fields, traceparent: traceparent }.compact.freeze
+      { fields: fields, traceparent: traceparent, **place }.compact.freeze
+    end
+
+    # @return [Hash{Symbol => Object}] the logical stream and the partition, if there are any
+    # @api private
+    def place
+      @format.place
     end
 
     # @return [String, nil] the publisher's trace context (W3C `traceparent`)

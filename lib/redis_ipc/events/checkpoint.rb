@@ -4,6 +4,9 @@ module RedisIPC
   module Events
     # The position of a group in its stream: what was delivered to it last; with an order, up to where everything is
     # done. All processes of the group share it.
+    #
+    # With partitions it is the position in that partition in which the group has come least far, of those that it has
+    # not read to their ends. Ids are times, so events that were published before that are handled in the others, too.
     class Checkpoint
       include Undumpable
 
@@ -29,7 +32,7 @@ module RedisIPC
       # With an order nothing stays pending: what was not done before the new position is not handled.
       # @param to [Time, String, Symbol] `:beginning`, `:new` (the end), a Time (what came since then), or an id (the
       #   entry after it)
-      # @return [String] the new position
+      # @return [String] the new position; with partitions, of which each has its own, as {#position}
       # @raise [ConfigurationError] if it is none of these
       # @raise [CallError] if Redis cannot be reached or refuses
       # @example

@@ -43,11 +43,15 @@ module RedisIPC
         #   the same key are handled one after the other, across all processes; `:source`: all events are
         # @param options [Hash] of `:key`: `by:` names the field that holds the key, or the part of the data (else it is
         #   the key that {Events.publish} was given), and `lanes:` is into how many parts keys are divided among
-        #   processes (64); of both: `then: :hold_key` lets the later events of a key wait after one of them has become
-        #   a dead letter, until someone has that tried again or discards it
+        #   processes (64). Or `partitions:` is over how many streams, `orders:0`, `orders:1` and so on, publishers
+        #   spread the events: each process reads only those that it has. Of both orders: `then: :hold_key` lets the
+        #   later events of a key wait after one of them has become a dead letter, until someone has that tried again or
+        #   discards it
         # @return [self]
         # @example
         #   order :key, by: "order_id"
+        # @example What `publish "orders", ..., partitions: 16` has spread over 16 streams
+        #   order :key, partitions: 16
         def order(order, **options)
           ConsumerState.of(self).say(:order, [order, options])
           self
@@ -280,8 +284,8 @@ module RedisIPC
           ConsumerState.of(self).started.stats
         end
 
-        # @return [Integer, nil] how many entries of the stream the group has not been delivered yet; nil if Redis
-        #   cannot tell
+        # @return [Integer, nil] how many entries of the stream, or of all partitions together, the group has not been
+        #   delivered yet; nil if Redis cannot tell
         # @raise [ConnectionError] if Redis cannot be reached, or it is not started
         def lag
           ConsumerState.of(self).started.lag

@@ -8,6 +8,8 @@ module RedisIPC
 
       # @return [String] Redis's id of the dead letter, `"ms-sequence"`
       attr_reader :id
+      # @return [String] the stream of the entry: with partitions that of the partition
+      attr_reader :source
       # @return [String] the id that the entry had in the stream
       attr_reader :position
       # @return [String] why it was given up on: the exception's class and message
@@ -24,6 +26,7 @@ module RedisIPC
         @engine = engine
         @format = format
         @id, @position, @reason, @attempts, @fields = row.values_at(:id, :entry_id, :reason, :deliveries, :fields)
+        @source = row[:stream] || format.source
         @died_at = Time.at(0, row[:died_ms], :millisecond)
         freeze
       end
@@ -65,7 +68,7 @@ module RedisIPC
 
       # @return [String]
       def inspect
-        LogText.line("#<#{self.class} #{id} of #{@format.source}: #{LogText.of(reason)}>")
+        LogText.line("#<#{self.class} #{id} of #{source}: #{LogText.of(reason)}>")
       end
     end
   end

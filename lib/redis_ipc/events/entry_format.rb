@@ -15,20 +15,31 @@ module RedisIPC
       OWN = [TYPE, KEY, DATA, TRACEPARENT, ID].freeze
       private_constant :OWN
 
-      # @return [String] the stream's name
+      # @return [String] the name of the stream that the entry is in
       attr_reader :source
+      # @return [Hash{Symbol => Object}] the logical stream and the partition, if there are any
+      attr_reader :place
 
       # @param source [String]
       # @param json [String, false, nil] the field that holds JSON; false: no entry is decoded; nil: those of
       #   {Events.publish} are
       # @param type [String, nil] the field that holds the type
       # @param by [String, nil] the field that holds the key, or its name in the data; nil: the key of {Events.publish}
-      def initialize(source, json: nil, type: nil, by: nil)
+      # @param partitions [Integer, nil] over how many streams it is spread
+      def initialize(source, json: nil, type: nil, by: nil, partitions: nil)
         @source = source
         @by = by
         @json = json
         @type = type
+        @place = {}.freeze
+        @partitions = Array.new(partitions) { |number| partition(number) }.freeze if partitions
         freeze
+      end
+
+      # @param native [Native::StreamEvent]
+      # @return [EntryFormat] that of the stream it is in
+      def of(native)
+        @partitions && native.lane ? @partitions.fetch(native.lane) : self
       end
 
       def kind
@@ -84,7 +95,19 @@ module RedisIPC
         field ? decode(id, field, fields[field]) : fields
       end
 
+      protected
+
+      def move_to(partition)
+        @place = { stream: source, partition: partition }.freeze
+        @source = Partitions.stream(source, partition)
+        @partitions = nil
+      end
+
       private
+
+      def partition(number)
+        dup.tap { |format| format.move_to(number) }.freeze
+      end
 
       # @return [String, nil] as the core reads it
       def part(data, name)

@@ -25,6 +25,13 @@ module RedisIPC
           [fields, (id(event[:id]) unless event[:id].nil?)]
         end
 
+        # @param given [String, Symbol, Integer]
+        # @return [String] the key as the entry has it
+        # @raise [ArgumentError]
+        def key(given)
+          text(EntryFormat::KEY, given)
+        end
+
         # @return [Array(Array, Float)] the limits: entries; seconds; how many times that is kept of what is unread, nil
         #   for all; whether what is unread goes like the rest. And for how many seconds ids are remembered
         # @raise [ArgumentError]

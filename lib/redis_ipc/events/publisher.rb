@@ -26,14 +26,19 @@ module RedisIPC
         ProcessHooks.remember(@session, self)
       end
 
-      # @return [Array(Array<String>, Array)] the positions, and what was trimmed
-      def publish(stream, entries, limits, remember)
-        @session.engine.publish(stream, entries, limits, remember)
+      # @param partitions [Integer, nil]
+      # @return [Array(Array<String>, Hash{String => Array})] the positions, and what was trimmed of each stream
+      def publish(stream, partitions, entries, *options)
+        return publish_divided(stream, partitions, entries, options) if partitions
+
+        positions, trimmed = @session.engine.publish(stream, entries, *options)
+        [positions, { stream => trimmed }]
       end
 
       # Deletes a group, with all that is pending in it.
-      def delete_group(stream, group)
-        @session.engine.delete_group(stream, group)
+      # @param partitions [Integer, nil]
+      def delete_group(stream, group, partitions)
+        @session.engine.delete_group(stream, group, partitions)
       end
 
       # @return [Boolean] whether it is of this process and not closed
@@ -54,6 +59,18 @@ module RedisIPC
         ProcessHooks.forget(@session)
       end
       alias leave_to_parent reconnect_after_fork
+
+      private
+
+      def publish_divided(stream, partitions, entries, options)
+        positions = Array.new(entries.size)
+        trimmed = Partitions.divide(stream, partitions, entries).to_h do |name, indices|
+          ids, facts = @session.engine.publish(name, entries.values_at(*indices), *options)
+          indices.zip(ids) { |index, id| positions[index] = id }
+          [name, facts]
+        end
+        [positions, trimmed]
+      end
     end
     private_constant :Publisher
   end

@@ -145,8 +145,11 @@ module RedisIPC
       end
 
       def delete_group
-        Publishers.with(@runner.setup.redis_options) { |publisher| publisher.delete_group(stream_name, group_name) }
-        @runner.setup.exactly_once&.forget
+        setup = @runner.setup
+        Publishers.with(setup.redis_options) do |publisher|
+          publisher.delete_group(stream_name, group_name, setup.partitions)
+        end
+        setup.exactly_once&.forget
       rescue StandardError => e
         @runner.report(e)
       end

@@ -67,6 +67,11 @@ module RedisIPC
         @order[:holds_keys] ? true : false
       end
 
+      # @return [Integer, nil] over how many streams the events are spread
+      def partitions
+        @order[:partitions]
+      end
+
       # @return [EntryFormat]
       def format
         code.format
@@ -152,7 +157,8 @@ module RedisIPC
         @group = options[:group]
         @from = options[:from]
         @order = Words.order(name, *(state.said(:order) || [:none, {}]))
-        code.format = EntryFormat.new(@stream, json: options[:json], type: options[:type], by: @order[:by])
+        code.format = EntryFormat.new(@stream, json: options[:json], type: options[:type], by: @order[:by],
+                                               partitions: partitions)
         @order = @order.merge(json: options[:json] || nil).compact.freeze
       end
 

@@ -8,7 +8,7 @@ module RedisIPC
       STREAM = %i[group from json type].freeze
       BATCH = %i[size within].freeze
       # The options of each order.
-      ORDER = { none: [], key: %i[by lanes then], source: %i[then] }.freeze
+      ORDER = { none: [], key: %i[by lanes partitions then], source: %i[then] }.freeze
       LANES = (1..1024)
       SIZES = (1..10_000)
       # Seconds.
@@ -32,11 +32,10 @@ module RedisIPC
         def order(who, order, options)
           known = ORDER[order]
           Check.refuse("the order of #{who} must be :none, :key or :source, got #{order.inspect}") unless known
-          Check.refuse("partitions: of order :key is not there yet") if options.key?(:partitions)
+          check_partitions(who, order, options) if options.key?(:partitions)
           Check.known(who, "order #{order.inspect}", options, known)
-          lanes = options[:lanes]
-          { order: order.name, by: field("by", options[:by], "order"),
-            lanes: lanes && Check.number("lanes: of order", lanes, LANES),
+          { order: order.name, by: field("by", options[:by], "order"), lanes: number("lanes", options, LANES),
+            partitions: number("partitions", options, Partitions::COUNT),
             holds_keys: holds_keys(who, options[:then]) }.compact
         end
 
@@ -70,6 +69,23 @@ module RedisIPC
         def group(who, stream, name)
           Check.refuse("the stream of #{who} needs a group: stream #{stream.inspect}, group: \"name\"") if name.nil?
           Check.named("the group's name", name)
+        end
+
+        # The key of an event decides about its partition, and each partition is a lane.
+        def check_partitions(who, order, options)
+          unless order == :key
+            Check.refuse("partitions: of #{who} need order :key, got order #{order.inspect}: say " \
+                         "order :key, partitions: #{options[:partitions].inspect}")
+          end
+          return unless options.key?(:lanes)
+
+          Check.refuse("the order of #{who} needs either lanes:, of one stream, or partitions:, of which each is a " \
+                       "stream: got both")
+        end
+
+        def number(word, options, range)
+          given = options[word.to_sym]
+          given && Check.number("#{word}: of order", given, range)
         end
 
         def field(word, name, place = "stream")

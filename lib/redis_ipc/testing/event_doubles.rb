@@ -42,14 +42,14 @@ module RedisIPC
     module InPublishers
       # Stands in for a publisher.
       class Publisher
-        # @return [Array(Array<String>, nil)] the positions; nothing is trimmed
-        def publish(stream, entries, *)
+        # @return [Array(Array<String>, Hash)] the positions; nothing is trimmed
+        def publish(stream, partitions, entries, *)
           entries = entries.map { |entry| EventEngine.entry(Events::InlineConsumers.written(*entry)) }
-          Testing.publish(stream, entries)
-          [entries.map(&:id), nil]
+          Testing.publish(stream, partitions, entries)
+          [entries.map(&:id), {}]
         end
 
-        def delete_group(_stream, _group); end
+        def delete_group(_stream, _group, _partitions); end
       end
       private_constant :Publisher
 

@@ -115,14 +115,14 @@ module RedisIPC
       # Records what is published. In inline mode the consumers of the stream handle it.
       # @raise [Exception] what a handler raised, unless `discard_on` names it
       # @api private
-      def publish(stream, entries)
+      def publish(stream, partitions, entries)
         entries.each do |entry|
           event = PublishedEvent.new(Events::InlineConsumers.event(stream, entry))
           @lock.synchronize { @published << event }
         end
         return unless mode == :inline
 
-        done = Events::InlineConsumers.of_stream(stream).flat_map { |delivery| delivery.call(entries) }
+        done = Events::InlineConsumers.of_stream(stream, partitions).flat_map { |delivery| delivery.call(entries) }
         failed = done.find { |one| one.retried? || one.dead? }
         raise failed.error if failed
       end

@@ -65,6 +65,7 @@ module RedisIPC
       # @return [Array<Testing::DeliveredEvent>]
       # @raise [Exception] a failure of the test
       def call(entries)
+        entries = entries.map { |entry| in_partition(entry) }
         decisions = Decisions.new(@runner, @setup)
         @setup.exactly_once&.check
         entries.each { |entry| @engine.take(entry) }
@@ -85,7 +86,8 @@ module RedisIPC
       # @param told [Hash{Symbol => Object}] what the core would tell of a loss besides
       # @return [Loss]
       def loss(told)
-        Loss.new(source: @setup.stream.dup, node: @setup.redis.dup, **told)
+        source = @setup.partitions ? Partitions.stream(@setup.stream, 0) : @setup.stream.dup
+        Loss.new(source: source, node: @setup.redis.dup, **told)
       end
 
       # Returns entries in the other order that is the farthest from theirs, of those that the consumer's order allows:
@@ -107,6 +109,15 @@ module RedisIPC
       end
 
       private
+
+      def in_partition(entry)
+        return entry unless @setup.partitions
+
+        # Delivered again, it is in the same one.
+        id = entry.fields[EntryFormat::ID] || entry.id
+        lane = Partitions.of_entry(entry.fields, id, @setup.partitions)
+        entry.dup.tap { |one| one.lane = lane }.freeze
+      end
 
       # What cannot be read has no key.
       def key_of(entry)
@@ -173,13 +184,14 @@ module RedisIPC
           ChangeEvent.new(entry, EntryFormat.new(stream))
         end
 
-        # Returns who handles what is published to a stream: who was started, and of each other group the class that was
-        # defined last.
+        # Returns who handles what is published to a stream, or to so many partitions: who was started, and of each
+        # other group the class that was defined last.
         # @return [Array<InlineDelivery>]
-        def of_stream(stream)
+        def of_stream(stream, partitions)
           RedisIPC.consumers&.load_all
           found = Testing.started_consumers.map(&:setup) + all.select { |one| complete?(one) }.map { |one| setup(one) }
-          found.select { |one| one.stream == stream }.uniq(&:group).map { |one| InlineDelivery.new(one) }
+          found = found.select { |one| [one.stream, one.partitions] == [stream, partitions] }
+          found.uniq(&:group).map { |one| InlineDelivery.new(one) }
         end
 
         # Returns the classes that have a name, subclasses first.

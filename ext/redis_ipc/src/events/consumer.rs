@@ -273,6 +273,7 @@ fn parse(ruby: &Ruby, id: &str) -> Result<StreamId, Error> {
 fn row(ruby: &Ruby, letter: DeadEvent) -> Result<RHash, Error> {
     let row = ruby.hash_new();
     row.aset(ruby.to_symbol("id"), letter.id.to_string())?;
+    row.aset(ruby.to_symbol("stream"), letter.stream)?;
     row.aset(ruby.to_symbol("entry_id"), letter.entry_id)?;
     row.aset(ruby.to_symbol("reason"), letter.reason)?;
     row.aset(ruby.to_symbol("deliveries"), letter.deliveries)?;

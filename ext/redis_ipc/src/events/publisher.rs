@@ -10,7 +10,9 @@ use crate::ruby::logins::{self, NativeLogins};
 use crate::ruby::process_bound::ProcessBound;
 use magnus::prelude::*;
 use magnus::{Error, RArray, RHash, RModule, RString, Ruby, Value, function, method};
-use redis_ipc_core::events::{Limit, NewEvent, PublishOptions, Publisher, PublisherOptions, Trim, Trimmed};
+use redis_ipc_core::events::{
+    self, Limit, NewEvent, PublishOptions, Publisher, PublisherOptions, Trim, Trimmed,
+};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,10 +57,17 @@ impl NativeEventPublisher {
         Ok((ids, published.trimmed.map(|trimmed| row(ruby, trimmed)).transpose()?))
     }
 
-    /// Deletes a consumer group.
-    fn delete_group(ruby: &Ruby, rb_self: &Self, stream: String, group: String) -> Result<(), Error> {
+    /// Deletes a consumer group, or one of so many partitions.
+    fn delete_group(
+        ruby: &Ruby,
+        rb_self: &Self,
+        stream: String,
+        group: String,
+        partitions: Option<u16>,
+    ) -> Result<(), Error> {
         let publisher = Arc::clone(rb_self.publisher(ruby)?);
-        let deleted = rb_self.helpers.run(ruby, move || publisher.delete_group(&stream, &group))?;
+        let delete = move || publisher.delete_group(&stream, &group, partitions);
+        let deleted = rb_self.helpers.run(ruby, delete)?;
         deleted.map_err(|error| errors::raise(ruby, &error))
     }
 
@@ -69,6 +78,11 @@ impl NativeEventPublisher {
     fn inherited_sockets(&self) -> Vec<i32> {
         self.publisher.inherited().map(|publisher| publisher.inherited_sockets()).unwrap_or_default()
     }
+}
+
+/// The partition of a key, of so many.
+fn partition(_: &Ruby, key: RString, partitions: u16) -> u64 {
+    read_bytes(key, |key| u64::from(events::partition_of(key, partitions)))
 }
 
 fn event(event: Value) -> Result<NewEvent, Error> {
@@ -103,9 +117,10 @@ fn row(ruby: &Ruby, trimmed: Trimmed) -> Result<RArray, Error> {
 pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     let class = native.define_class("EventPublisher", ruby.class_object())?;
     class.define_singleton_method("start", function!(entry::function2(NativeEventPublisher::start), 2))?;
+    class.define_singleton_method("partition", function!(entry::function2(partition), 2))?;
     class.undef_default_alloc_func();
     class.define_method("publish", method!(entry::method4(NativeEventPublisher::publish), 4))?;
-    class.define_method("delete_group", method!(entry::method2(NativeEventPublisher::delete_group), 2))?;
+    class.define_method("delete_group", method!(entry::method3(NativeEventPublisher::delete_group), 3))?;
     class.define_method("close", method!(entry::method0(NativeEventPublisher::close), 0))?;
     class.define_method(
         "inherited_sockets",

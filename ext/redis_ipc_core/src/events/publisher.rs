@@ -3,6 +3,7 @@
 use crate::error::{Error, ErrorKind, Fate, Place};
 use crate::events::common::events_key;
 use crate::events::common::options::PublisherOptions;
+use crate::events::common::streams::Streams;
 use crate::events::lanes;
 use crate::events::sending::{Form, NewEvent, Producers, Sending};
 use crate::events::trimming::{self, Limit, Trim, Trimmed, Trimmings};
@@ -209,16 +210,20 @@ impl Publisher {
         }
     }
 
-    /// Deletes a consumer, with or without an order, and all that it has not handled.
+    /// Deletes a consumer, with or without an order, or of so many partitions, and all that it has not handled.
     ///
     /// # Errors
     ///
     /// Redis cannot be reached or refuses.
-    pub fn delete_group(&self, stream: &str, group: &str) -> Result<(), Error> {
+    pub fn delete_group(&self, stream: &str, group: &str, partitions: Option<u16>) -> Result<(), Error> {
         let key = events_key::of(stream, group);
         self.connections.run(&key, redis::cmd("DEL").arg(&key))?;
-        for name in [lanes::marker(group), group.to_owned()] {
-            self.connections.run(stream, redis::cmd("XGROUP").arg("DESTROY").arg(stream).arg(name))?;
+        for stream in Streams::new(stream, partitions).iter() {
+            for name in [lanes::marker(group), group.to_owned()] {
+                let mut destroy = redis::cmd("XGROUP");
+                destroy.arg("DESTROY").arg(stream).arg(name);
+                self.connections.run(stream, &destroy)?;
+            }
         }
         Ok(())
     }

@@ -6,7 +6,8 @@ module RedisIPC
   module Events
     class ExactlyOnce # rubocop:disable Style/Documentation -- in exactly_once.rb
       # An event, as its row has it.
-      # @!attribute event_id [String] the entry's id, or `id:` and the id that its publisher gave it
+      # @!attribute event_id [String] the entry's id, after `PARTITION/` where there are any; or `id:` and the id that
+      #   its publisher gave it
       # @!attribute ms [Integer] of the entry's id
       # @!attribute spot [Array(Integer, Integer), nil] the lane and its epoch; nil without an order
       # @api private
@@ -32,7 +33,7 @@ module RedisIPC
         # @return [Record]
         def of(native, event)
           given = event.publisher_id
-          id = given ? "id:#{text(given)}" : native.id
+          id = given ? "id:#{text(given)}" : [event.place[:partition], native.id].compact.join("/")
           new(native, event, id, [native.ms, MOST].min, ([native.lane, native.fence] if native.fence))
         end
 

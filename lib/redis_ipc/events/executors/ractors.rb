@@ -87,7 +87,8 @@ module RedisIPC
         class Decoded
           extend Forwardable
 
-          def_delegators :@format, :source, :kind, :operation, :guarantee, :type, :key, :traceparent
+          def_delegators :@format, :source, :kind, :operation, :guarantee, :type, :key, :traceparent,
+                         :place
 
           def initialize(format, data)
             @format = format

@@ -11,6 +11,9 @@ const NOT_WHOLE: &str = "not read as a whole";
 pub const UNREADABLE: &str = "the event cannot be read: it breaks each connection that reads it \
                               (client-output-buffer-limit of Redis, or the limits in security.md)";
 
+/// The field that names the stream of an event, in the dead letters of a consumer of several streams.
+const STREAM: &str = "dead_stream";
+
 /// Says why an event is a dead letter that is larger than what is read of an event.
 pub fn not_whole(whole: &Extent) -> String {
     format!(
@@ -24,6 +27,8 @@ pub fn not_whole(whole: &Extent) -> String {
 pub struct DeadEvent {
     /// The id of the dead letter.
     pub id: StreamId,
+    /// The stream of the event, if its consumer has several.
+    pub stream: Option<String>,
     /// The id that the event had in its stream.
     pub entry_id: String,
     /// Why it was given up on.
@@ -51,11 +56,49 @@ impl DeadEvent {
         let own = fields.iter().skip(ADDED.len());
         Some(Self {
             id: letter.id,
+            stream: None,
             entry_id: entry_id?,
             reason: reason?,
             deliveries: deliveries?.parse().ok()?,
             died_at_ms: died_at?.parse().ok()?,
             fields: own.collect(),
         })
+    }
+
+    /// Reads the letter of a consumer of several streams: its first field after those names the stream.
+    pub fn read_of_partition(letter: RawEntry) -> Option<Self> {
+        let dead = Self::read(letter)?;
+        let (name, stream) = dead.fields.iter().next()?;
+        let stream = (name == STREAM.as_bytes()).then(|| String::from_utf8_lossy(stream).into_owned());
+        let fields = dead.fields.iter().skip(1).collect();
+        Some(Self { stream: Some(stream?), fields, ..dead })
+    }
+}
+
+/// Returns the fields of an event as the dead letter of a consumer of several streams has them.
+pub fn with_stream(stream: &str, fields: &Fields) -> Fields {
+    std::iter::once((STREAM.as_bytes(), stream.as_bytes())).chain(fields.iter()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::foundation::payload::stream_entry::StreamId;
+
+    fn letter(fields: Fields) -> Option<RawEntry> {
+        let added = [("dead_id", "7-0"), ("dead_reason", "no"), ("dead_deliveries", "5"), ("dead_at", "9")];
+        let fields =
+            added.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).chain(fields.iter());
+        Some(RawEntry { id: StreamId { ms: 8, seq: 0 }, fields: Some(fields.collect()) })
+    }
+
+    #[test]
+    fn a_letter_of_a_partition_names_its_stream_whatever_the_event_has() {
+        let event: Fields = [("dead_stream", "mine"), ("data", "1")].into_iter().collect();
+        let dead = DeadEvent::read_of_partition(letter(with_stream("orders:3", &event)).unwrap()).unwrap();
+        assert_eq!((dead.stream.as_deref(), dead.entry_id.as_str()), (Some("orders:3"), "7-0"));
+        assert_eq!(dead.fields.iter().collect::<Vec<_>>(), event.iter().collect::<Vec<_>>());
+        let other: Fields = [("data", "1")].into_iter().collect();
+        assert!(DeadEvent::read_of_partition(letter(other).unwrap()).is_none(), "it is none of a partition");
     }
 }

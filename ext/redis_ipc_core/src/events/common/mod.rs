@@ -9,3 +9,4 @@ pub mod pause;
 pub mod recent_ids;
 pub mod retries;
 pub mod stream_facts;
+pub mod streams;

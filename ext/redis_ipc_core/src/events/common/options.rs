@@ -40,6 +40,8 @@ pub enum Order {
 
 /// The most lanes.
 const LANES: u16 = 1_024;
+/// The most partitions. A process that is alone reads each of them by a thread and a connection.
+pub const MOST_PARTITIONS: u16 = 256;
 
 #[derive(Clone, Copy)]
 enum OrderWord {
@@ -56,6 +58,14 @@ fn parse_order(reader: &mut OptionReader) -> Result<Option<Order>, Error> {
         Some(OrderWord::Source) => Some(Order::Source),
         Some(OrderWord::Key) => Some(Order::Key { by, json }),
     })
+}
+
+fn parse_partitions(reader: &mut OptionReader, order: Option<&Order>) -> Result<Option<u16>, Error> {
+    let partitions = reader.integer("partitions", 1..=u64::from(MOST_PARTITIONS))?;
+    if partitions.is_some() && !matches!(order, Some(Order::Key { .. })) {
+        return Err(reader.refuse("partitions", "with the order \"key\": a key decides about the partition"));
+    }
+    Ok(partitions.map(|partitions| partitions as u16))
 }
 
 impl From {
@@ -123,6 +133,8 @@ pub struct ConsumerOptions {
     pub order: Option<Order>,
     /// How many lanes an ordered consumer has.
     pub lanes: u16,
+    /// How many streams the events of an order by key are spread over. Then each of these is a lane.
+    pub partitions: Option<u16>,
     /// Whether an event that was given up on holds its key until someone decides about its dead letter.
     pub holds_keys: bool,
     /// The most events that an ordered consumer holds in memory.
@@ -139,12 +151,17 @@ impl ConsumerOptions {
         let mut top = OptionReader::new("", Some(value))?;
         let order = parse_order(&mut top)?;
         let most_lanes = if order == Some(Order::Source) { 1 } else { LANES };
+        let partitions = parse_partitions(&mut top, order.as_ref())?;
+        let lanes = top.integer("lanes", 1..=u64::from(most_lanes))?.map(|lanes| lanes as u16);
+        if partitions.is_some() && lanes.is_some() {
+            return Err(top.refuse("partitions", "without lanes: each partition is a lane"));
+        }
         let options = Self {
             redis: RedisOptions::parse(top.section("redis_options")?, environment_url)?,
             from: From::parse(&mut top)?,
             order,
-            lanes: top.integer("lanes", 1..=u64::from(most_lanes))?.unwrap_or(u64::from(most_lanes.min(64)))
-                as u16,
+            lanes: partitions.or(lanes).unwrap_or(most_lanes.min(64)),
+            partitions,
             holds_keys: top.boolean("holds_keys")?.unwrap_or(false),
             prefetch: top.integer("prefetch", 1..=1_000_000)?.unwrap_or(10_000) as usize,
             workers: top.integer("threads", 1..=1_000)?.unwrap_or(5) as usize,
@@ -214,6 +231,23 @@ mod tests {
         assert_eq!(from(json!(0)), Ok(From::Beginning));
         for bad in [json!("soon"), json!(-1), json!(1.5), json!([])] {
             assert!(from(bad).is_err_and(|message| message.contains("from must be")));
+        }
+    }
+
+    #[test]
+    fn partitions_are_the_lanes_of_an_order_by_key() {
+        let parse = |options| ConsumerOptions::parse(options, None).map_err(|error| error.message);
+        let options = parse(json!({ "order": "key", "partitions": 16 })).unwrap();
+        assert_eq!((options.lanes, options.partitions), (16, Some(16)));
+        let plain = parse(json!({ "order": "key" })).unwrap();
+        assert_eq!((plain.lanes, plain.partitions), (64, None));
+        for bad in [
+            json!({ "partitions": 16 }),
+            json!({ "order": "source", "partitions": 16 }),
+            json!({ "order": "key", "partitions": 16, "lanes": 16 }),
+            json!({ "order": "key", "partitions": 257 }),
+        ] {
+            assert!(parse(bad).is_err_and(|message| message.contains("partitions must be")));
         }
     }
 

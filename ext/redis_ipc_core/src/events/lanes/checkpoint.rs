@@ -52,6 +52,41 @@ impl Checkpoint {
     }
 }
 
+/// Where the lanes of a new consumer begin: all at one place of their stream, or each partition at its own.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Starts(Vec<Checkpoint>);
+
+impl Starts {
+    /// Creates it of the place of each partition, or of one for all lanes.
+    pub fn new(starts: Vec<Checkpoint>) -> Self {
+        Self(starts)
+    }
+
+    /// Reads what `Display` writes.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        text.split(|byte| *byte == b',').map(Checkpoint::parse).collect::<Option<_>>().map(Self)
+    }
+
+    /// Returns where the lane begins.
+    pub fn of(&self, lane: u16) -> Checkpoint {
+        self.0.get(usize::from(lane)).or(self.0.first()).cloned().unwrap_or_default()
+    }
+}
+
+impl Default for Starts {
+    /// Everything may be undone.
+    fn default() -> Self {
+        Self(vec![Checkpoint::default()])
+    }
+}
+
+impl fmt::Display for Starts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let starts: Vec<String> = self.0.iter().map(Checkpoint::to_string).collect();
+        f.write_str(&starts.join(","))
+    }
+}
+
 /// Reads `id`, `id*tries` or `id*tries!`.
 fn left(word: &str) -> Option<(StreamId, Tries)> {
     let (word, is_held) = word.strip_suffix('!').map_or((word, false), |rest| (rest, true));
@@ -104,6 +139,17 @@ mod tests {
         for bad in ["", "5-0", "5-0 x 6-0", "5-0 1 6-0 ", "5-0 1 6-0 7", "5-0 1 6-0 7-0*x"] {
             assert_eq!(Checkpoint::parse(bad.as_bytes()), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn lanes_begin_at_one_place_and_partitions_each_at_its_own() {
+        let [one, other] = [5, 7].map(|ms| Checkpoint::starting_at(id(ms), Some(ms)));
+        let starts = Starts::new(vec![one.clone(), other.clone()]);
+        assert_eq!(starts.to_string(), "5-0 5 5-0,7-0 7 7-0");
+        assert_eq!(Starts::parse(b"5-0 5 5-0,7-0 7 7-0"), Some(starts.clone()));
+        assert_eq!([0, 1].map(|lane| starts.of(lane)), [one.clone(), other]);
+        assert_eq!(Starts::new(vec![one.clone()]).of(63), one);
+        assert_eq!(Starts::parse(b"5-0 5 5-0,"), None);
     }
 
     proptest! {

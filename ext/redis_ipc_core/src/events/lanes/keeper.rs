@@ -1,14 +1,15 @@
 //! The keeper thread of an ordered consumer: leases, checkpoints, retries, and events that cannot be handled.
 
 use crate::error::{Error, ErrorKind, Fate};
-use crate::events::common::dead_event::DeadEvent;
+use crate::events::common::dead_event::with_stream;
 use crate::events::common::in_flight::InFlight;
 use crate::events::common::retries::Retries;
-use crate::events::lanes::checkpoint::Checkpoint;
+use crate::events::lanes::checkpoint::{Checkpoint, Starts};
 use crate::events::lanes::ownership::Change;
 use crate::events::lanes::protocol::{self, Beat, Decision, Save, Share};
 use crate::events::lanes::reader::Source;
-use crate::events::lanes::schedule::{Finished, Role};
+use crate::events::lanes::readers::Readers;
+use crate::events::lanes::schedule::Finished;
 use crate::foundation::redis::group_consumer::consumer::Delivered;
 use crate::foundation::redis::group_consumer::dead_letters::{DeadLetters, Limits};
 use crate::foundation::runtime::failpoint;
@@ -34,16 +35,16 @@ const READ_CLOCK: Duration = Duration::from_secs(10);
 pub struct Keeper {
     /// What is read.
     pub source: Arc<Source>,
+    /// Those who read it.
+    pub readers: Readers,
     /// The key of the hash that the instances share.
     pub key: String,
-    /// The name of the consumer.
-    pub group: String,
     /// The name of this instance.
     pub instance: String,
     /// How long a lane belongs to an instance that says nothing.
     pub lease: Duration,
     /// Where the consumer begins if it is new.
-    pub start: Checkpoint,
+    pub start: Starts,
     /// The events that failed and are tried again.
     pub retries: Retries,
     /// The events that were given up on.
@@ -99,12 +100,12 @@ impl Keeper {
     fn work(&self) {
         let now = Instant::now();
         if self.due.lock().beat <= now && !self.source.schedule.is_closed() {
-            let beat = self.beat();
-            let is_well = beat.is_ok();
-            if let Err(error) = beat {
+            // Someone may want another one while this one is under way.
+            self.due.lock().beat = now + self.lease / 3;
+            if let Err(error) = self.beat() {
                 self.source.endpoint.report_news(error, &self.beat_news);
+                self.due.lock().beat = now + (self.lease / 10).min(LATER);
             }
-            self.due.lock().beat = now + if is_well { self.lease / 3 } else { (self.lease / 10).min(LATER) };
         }
         if self.due.lock().give_up <= now {
             self.give_up();
@@ -116,6 +117,7 @@ impl Keeper {
             self.tell(saved);
             self.due.lock().save = now + SAVE;
         }
+        self.tell(self.readers.tend());
         if self.due.lock().mark <= now {
             self.tell(self.mark());
             self.due.lock().mark = now + MARK;
@@ -143,15 +145,16 @@ impl Keeper {
     ///
     /// Redis cannot be reached or refuses, or the consumer has another number of lanes there.
     pub fn beat(&self) -> Result<bool, Error> {
-        let Source { connections, endpoint, schedule, lanes, .. } = &*self.source;
+        let Source { connections, endpoint, schedule, lanes, streams, .. } = &*self.source;
         let held = schedule.held();
         let is_first = !self.has_joined.load(Ordering::SeqCst);
         let beat = Beat {
             instance: self.instance.clone(),
             lease: self.lease.as_millis() as u64,
             lanes: *lanes,
+            are_partitions: streams.are_partitions(),
             // Where the hash was deleted while this ran, everything that the stream has may be undone.
-            start: if is_first { self.start.clone() } else { Checkpoint::default() },
+            start: if is_first { self.start.clone() } else { Starts::default() },
             held,
         };
         let sent = Instant::now();
@@ -161,7 +164,7 @@ impl Keeper {
         self.has_joined.store(true, Ordering::SeqCst);
         if share.is_new && !is_first {
             // The hash is gone, and perhaps the stream is, too. After this all lanes begin anew.
-            self.source.check(Role::Head, schedule.head())?;
+            self.source.check()?;
         }
         let change = schedule.renewed(&share, &beat.held, sent, self.lease, endpoint.clock.now());
         self.tell_lost(&change);
@@ -173,11 +176,13 @@ impl Keeper {
     fn of_other_lanes(&self, error: Error) -> Error {
         let refusal = error.source().and_then(|source| source.downcast_ref::<RedisError>());
         match refusal.filter(|refusal| refusal.code() == Some("LANES")).and_then(RedisError::detail) {
-            Some(lanes) => {
+            Some(there) => {
+                let Source { lanes, streams, .. } = &*self.source;
+                let here = protocol::described(*lanes, streams.are_partitions());
+                let [(there, word), (here, _)] = [there, &here].map(option);
                 let message = format!(
-                    "this consumer has {lanes} lanes in Redis, and {} here: their number cannot change while events are \
-                     under way. Start it with lanes: {lanes}, or under another group",
-                    self.source.lanes
+                    "this consumer has {there} in Redis, and {here} here: that cannot change while events are under way. \
+                     Start it with {word}, or under another group"
                 );
                 Error::new(ErrorKind::Configuration, message)
             }
@@ -203,15 +208,18 @@ impl Keeper {
     }
 
     /// Shows in a consumer group of Redis how far the slowest lane is, so that those who trim the stream know it. The owner
-    /// of the lane 0 does that for all.
+    /// of the lane 0 does that for all. Partitions are marked by their readers.
     fn mark(&self) -> Result<(), Error> {
-        let Source { connections, stream, schedule, .. } = &*self.source;
-        if !schedule.owns(0) {
+        let Source { connections, streams, schedule, group, .. } = &*self.source;
+        if streams.are_partitions() || !schedule.owns(0) {
             return Ok(());
         }
         let lowest = self.checkpoints()?.into_iter().min_by_key(|checkpoint| checkpoint.position);
         match lowest {
-            Some(lowest) => connections.run(stream, &protocol::mark(stream, &self.group, &lowest)).map(drop),
+            Some(lowest) => {
+                let stream = streams.name();
+                connections.run(stream, &protocol::mark(stream, group, &lowest)).map(drop)
+            }
             None => Ok(()),
         }
     }
@@ -264,9 +272,11 @@ impl Keeper {
             .source
             .connections
             .with(&self.key, |connection| protocol::refused(&connection.run(&command)?))?;
+        // The hash may be gone with the streams. Who has lost a partition does not know any more where that was.
+        let checked = if refused.is_empty() { Ok(()) } else { self.source.check() };
         let change = self.source.schedule.saved(saves, &refused);
         self.tell_lost(&change);
-        Ok(())
+        checked
     }
 
     /// Moves events that cannot be handled to the dead letters.
@@ -280,7 +290,8 @@ impl Keeper {
                 return;
             }
             self.source.endpoint.stats.taken.increment();
-            self.source.endpoint.report(Error::new(ErrorKind::DeadLettered, reason).entry(event.id));
+            let error = Error::new(ErrorKind::DeadLettered, reason).entry(event.id);
+            self.source.report_of(event.spot.map_or(0, |spot| spot.lane), error);
             self.source.schedule.dismiss(&event);
         }
     }
@@ -291,8 +302,13 @@ impl Keeper {
     ///
     /// The event was not kept. That is reported too.
     pub fn bury(&self, event: &InFlight, reason: &str) -> Result<(), Error> {
+        let Source { endpoint, streams, .. } = &*self.source;
         let taken = Delivered { id: event.id, deliveries: event.deliveries };
-        self.dead_letters.keep(&self.source.endpoint, taken, &event.fields, reason, &self.limits)
+        let fields = match event.spot {
+            Some(spot) if streams.are_partitions() => &with_stream(streams.of(spot.lane), &event.fields),
+            _ => &event.fields,
+        };
+        self.dead_letters.keep(endpoint, taken, fields, reason, &self.limits)
     }
 
     /// Lets events of careful lanes begin, once Redis has counted their tries.
@@ -317,12 +333,14 @@ impl Keeper {
     }
 
     fn decide(&self, decision: &Decision) -> Result<(), Error> {
-        let (schedule, Decision { lane, entry, letter, .. }) = (&self.source.schedule, *decision);
-        let found = if decision.is_retry { self.dead_letters.find(letter, self.source.room)? } else { None };
-        match found.and_then(DeadEvent::read) {
-            Some(dead) => {
-                let received = self.source.endpoint.clock.now();
-                let key = self.source.order.spot(entry, &dead.fields, self.source.lanes).key;
+        let (source, Decision { lane, entry, letter, .. }) = (&self.source, *decision);
+        let schedule = &source.schedule;
+        let room = source.room_of_letter();
+        let found = if decision.is_retry { self.dead_letters.find(letter, room)? } else { None };
+        let dead = found.and_then(|letter| source.dead_event(letter));
+        match dead.and_then(|dead| Some((source.spot_of(&dead, entry)?.key, dead))) {
+            Some((key, dead)) => {
+                let received = source.endpoint.clock.now();
                 let mut event = InFlight::new(entry, dead.fields, 1, received);
                 event.letter = Some(letter);
                 schedule.try_letter(event, lane, key);
@@ -352,5 +370,13 @@ impl Keeper {
             self.source.connections.run(&self.key, redis::cmd("HDEL").arg(&self.key).arg(field))?;
         }
         Ok(())
+    }
+}
+
+/// Returns what the hash says of the number of lanes, in words, and the option that says the same.
+fn option(described: &str) -> (String, String) {
+    match described.strip_suffix(" partitions") {
+        Some(number) => (described.to_owned(), format!("partitions: {number}")),
+        None => (format!("{described} lanes"), format!("lanes: {described}")),
     }
 }

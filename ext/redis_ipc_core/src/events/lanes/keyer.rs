@@ -36,6 +36,16 @@ impl Order {
             },
         }
     }
+
+    /// Returns where an event of a partition belongs: there, whatever its key. Tells whether that is where its key belongs.
+    pub fn spot_in(&self, partition: u16, id: StreamId, fields: &Fields, partitions: u16) -> (Spot, bool) {
+        let Self::Key { by, json } = self else { return (Spot { lane: partition, key: 0 }, true) };
+        match key(fields, by.as_deref(), json.as_deref()) {
+            Some(key) => (Spot { lane: partition, key: hash(&*key) }, lane(&key, partitions) == partition),
+            // Two partitions may have the same id.
+            None => (Spot { lane: partition, key: hash(&(partition, id)) }, true),
+        }
+    }
 }
 
 /// Returns the lane of a key: its CRC16 (XMODEM), as Redis Cluster computes it of a key without a hash tag, modulo the
@@ -98,9 +108,23 @@ mod tests {
     }
 
     #[test]
+    fn an_event_of_a_partition_belongs_there() {
+        let order = Order::Key { by: None, json: None };
+        let id = StreamId { ms: 1, seq: 0 };
+        let (keyed, none) = (fields(&[("key", "7")]), fields(&[("x", "7")]));
+        let home = lane(b"7", 16);
+        let spot = |partition, fields: &Fields| order.spot_in(partition, id, fields, 16);
+        assert_eq!(spot(home, &keyed), (order.spot(id, &keyed, 16), true));
+        assert_eq!((spot(home + 1, &keyed).0.lane, spot(home + 1, &keyed).1), (home + 1, false));
+        assert_ne!(spot(1, &none).0.key, spot(2, &none).0.key, "events without a key are in no order");
+        assert!(spot(1, &none).1);
+    }
+
+    #[test]
     fn the_lane_of_a_key_is_the_documented_one() {
         // binascii.crc_hqx(b"7", 0) % 64 of Python.
         assert_eq!(lane(b"123456789", 64), 0x31C3 % 64);
+        assert_eq!([b"7".as_slice(), b"order 8", b""].map(|key| lane(key, 16)), [4, 7, 0]);
         let order = Order::Key { by: None, json: None };
         let spots = [1, 2].map(|ms| order.spot(StreamId { ms, seq: 0 }, &fields(&[("key", "a")]), 64));
         assert_eq!(spots[0], spots[1]);

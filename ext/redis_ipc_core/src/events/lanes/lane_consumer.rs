@@ -8,13 +8,15 @@ use crate::events::common::in_flight::InFlight;
 use crate::events::common::options::{ConsumerOptions, From, Order};
 use crate::events::common::pause::Pause;
 use crate::events::common::retries::Retries;
-use crate::events::common::stream_facts::{self, Facts};
-use crate::events::lanes::checkpoint::{Checkpoint, Tries};
+use crate::events::common::stream_facts::Facts;
+use crate::events::common::streams::Streams;
+use crate::events::lanes::checkpoint::{Checkpoint, Starts, Tries};
 use crate::events::lanes::keeper::{Due, Keeper};
 use crate::events::lanes::keyer::hash;
 use crate::events::lanes::protocol::{self, Decision};
-use crate::events::lanes::reader::{Reader, Source};
-use crate::events::lanes::schedule::{Role, Schedule};
+use crate::events::lanes::reader::Source;
+use crate::events::lanes::readers::Readers;
+use crate::events::lanes::schedule::Schedule;
 use crate::foundation::payload::key_part;
 use crate::foundation::payload::limits::check_name;
 use crate::foundation::payload::stream_entry::StreamId;
@@ -44,12 +46,10 @@ const LATER: Duration = Duration::from_secs(1);
 pub struct LaneConsumer {
     keeper: Arc<Keeper>,
     schedule: Arc<Schedule>,
-    readers: [Arc<Reader>; 2],
     pause: Pause,
     holds_keys: bool,
     batch_size: usize,
     has_made_group: bool,
-    threads: Mutex<Vec<JoinHandle<()>>>,
     keeper_thread: Mutex<Option<JoinHandle<()>>>,
     quiet: AtomicBool,
     closed: AtomicBool,
@@ -80,31 +80,31 @@ impl LaneConsumer {
         let explain = |error| endpoint.connector.explain(&error, Fate::NotSent);
         drop(open_checked(&endpoint.connector, stream).map_err(explain)?);
         let connections = Arc::new(Pool::new(Arc::clone(&endpoint.connector), POOL));
-        let facts = connections.with(stream, |connection| {
-            endpoint.clock.read(connection)?;
-            stream_facts::read(&connection.run(&stream_facts::command(stream))?)
-        })?;
+        let key = events_key::of(stream, group);
+        connections.with(&key, |connection| endpoint.clock.read(connection))?;
         let schedule = Arc::new(Schedule::new(options.prefetch, options.attempts, options.remember_ids));
         let room = options.room();
         let ConsumerOptions { order, lanes, from, .. } = options;
         let source = Arc::new(Source {
             endpoint: Arc::clone(endpoint),
             connections: Arc::clone(&connections),
-            stream: stream.to_owned(),
+            streams: Streams::new(stream, options.partitions),
+            group: group.to_owned(),
             order: order.unwrap_or(Order::Source),
             lanes,
             room,
             schedule: Arc::clone(&schedule),
             losses: Counter::default(),
+            misplaced: Counter::default(),
         });
         let dead = format!("{stream}:dead:{}", key_part::encode(group));
         let keeper = Arc::new(Keeper {
-            source: Arc::clone(&source),
-            key: events_key::of(stream, group),
-            group: group.to_owned(),
+            readers: Readers::new(Arc::clone(&source)),
+            start: starts_at(from, source.facts()?),
+            source,
+            key,
             instance: IdSource::default().next()?.to_string(),
             lease: options.lease,
-            start: start_at(from, facts),
             retries: Retries::new(),
             dead_letters: DeadLetters::new(connections, dead),
             limits: options.dead_letters,
@@ -114,32 +114,25 @@ impl LaneConsumer {
             has_joined: AtomicBool::new(false),
         });
         let has_made_group = keeper.beat()?;
-        let readers =
-            [Role::Head, Role::CatchUp].map(|role| Arc::new(Reader::new(Arc::clone(&source), role)));
         let started = Self {
             keeper,
             schedule,
-            readers,
             pause: Pause::default(),
             holds_keys: options.holds_keys,
             batch_size: options.batch_size,
             has_made_group,
-            threads: Mutex::default(),
             keeper_thread: Mutex::default(),
             quiet: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         };
         started.start_threads().inspect_err(|_| started.close())?;
+        started.keeper.source.look_beyond();
         Ok(started)
     }
 
     fn start_threads(&self) -> Result<(), Error> {
         let endpoint = &self.keeper.source.endpoint;
-        for (reader, name) in self.readers.iter().zip(["event-reader", "event-catchup"]) {
-            let reader = Arc::clone(reader);
-            let thread = spawn(name, endpoint, move || reader.run())?;
-            self.threads.lock().push(thread);
-        }
+        self.keeper.readers.tend()?;
         let keeper = Arc::clone(&self.keeper);
         *self.keeper_thread.lock() = Some(spawn("event-keeper", endpoint, move || keeper.run())?);
         Ok(())
@@ -198,11 +191,11 @@ impl LaneConsumer {
 
     /// Returns the event of a dead letter, its id and its lane.
     fn dead_event(&self, id: StreamId) -> Result<Option<(DeadEvent, StreamId, u16)>, Error> {
-        let Source { order, lanes, room, .. } = &*self.keeper.source;
-        let letter = self.keeper.dead_letters.find(id, *room)?;
-        Ok(letter.and_then(DeadEvent::read).and_then(|dead| {
+        let source = &self.keeper.source;
+        let letter = self.keeper.dead_letters.find(id, source.room_of_letter())?;
+        Ok(letter.and_then(|letter| source.dead_event(letter)).and_then(|dead| {
             let entry = StreamId::parse(dead.entry_id.as_bytes())?;
-            let lane = order.spot(entry, &dead.fields, *lanes).lane;
+            let lane = source.spot_of(&dead, entry)?.lane;
             Some((dead, entry, lane))
         }))
     }
@@ -234,23 +227,43 @@ impl LaneConsumer {
     /// Takes every lane from its owner, and lets all begin there.
     fn move_to(&self, to: From) -> Result<StreamId, Error> {
         let Keeper { source, key, .. } = &*self.keeper;
-        let checkpoint = start_at(to, source.facts()?);
-        source.connections.run(key, &protocol::seek(key, &checkpoint))?;
+        let facts = source.facts()?;
+        let checkpoints: Vec<Checkpoint> = facts.iter().map(|facts| start_at(to, *facts)).collect();
+        source.connections.run(key, &protocol::seek(key, &checkpoints))?;
         self.keeper.hasten();
-        Ok(checkpoint.position)
+        let places = facts.into_iter().zip(checkpoints.into_iter().map(|checkpoint| vec![checkpoint]));
+        Ok(reached(&places.collect::<Vec<_>>()).delivered)
     }
 
-    fn reached(&self) -> Result<Progress, Error> {
-        let last = self.keeper.source.facts()?.map(|facts| facts.last).unwrap_or_default();
-        let positions = self.keeper.checkpoints()?.into_iter().map(|checkpoint| checkpoint.position);
-        let delivered = positions.min().unwrap_or_default();
-        Ok(Progress { last, delivered, pending: 0, floor: delivered })
+    /// Returns where the consumer is in each stream.
+    fn places(&self) -> Result<Vec<PlaceInStream>, Error> {
+        let facts = self.keeper.source.facts()?;
+        let mut checkpoints = self.keeper.checkpoints()?.into_iter();
+        let each = if facts.len() == 1 { usize::MAX } else { 1 };
+        Ok(facts.into_iter().map(|facts| (facts, checkpoints.by_ref().take(each).collect())).collect())
     }
 
     fn lag_of(&self) -> Result<Option<u64>, Error> {
-        let Some(facts) = self.keeper.source.facts()? else { return Ok(Some(0)) };
-        Ok(lag(facts, &self.keeper.checkpoints()?))
+        let lags = self.places()?;
+        Ok(lags.into_iter().map(|(facts, lanes)| facts.map_or(Some(0), |facts| lag(facts, &lanes))).sum())
     }
+}
+
+/// What is known of a stream, and the checkpoints of its lanes.
+type PlaceInStream = (Option<Facts>, Vec<Checkpoint>);
+
+/// Returns how far the consumer has come in all of its streams.
+///
+/// It is where it is in the stream in which it has come least far, of those that it has not read to their ends: ids are
+/// times, so it has handled what has come before that in the others, too.
+fn reached(places: &[PlaceInStream]) -> Progress {
+    let last_of = |facts: &Option<Facts>| facts.map(|facts| facts.last).unwrap_or_default();
+    let lowest = |lanes: &[Checkpoint]| lanes.iter().map(|lane| lane.position).min().unwrap_or_default();
+    let last = places.iter().map(|(facts, _)| last_of(facts)).max().unwrap_or_default();
+    let behind = places.iter().filter(|(facts, lanes)| lowest(lanes) < last_of(facts));
+    let ends = places.iter().map(|(_, lanes)| lowest(lanes)).max();
+    let delivered = behind.map(|(_, lanes)| lowest(lanes)).min().or(ends).unwrap_or_default();
+    Progress { last, delivered, pending: 0, floor: delivered }
 }
 
 /// Returns how many entries come after the lowest position.
@@ -266,7 +279,12 @@ fn lag(facts: Facts, positions: &[Checkpoint]) -> Option<u64> {
     Some(behind.min(facts.length))
 }
 
-/// Returns where a new consumer begins.
+/// Returns where the lanes of a new consumer begin.
+fn starts_at(from: From, facts: Vec<Option<Facts>>) -> Starts {
+    Starts::new(facts.into_iter().map(|facts| start_at(from, facts)).collect())
+}
+
+/// Returns where a new consumer begins in a stream.
 fn start_at(from: From, facts: Option<Facts>) -> Checkpoint {
     let facts = facts.unwrap_or(Facts::NONE);
     let (gone, added) = (facts.gone(), facts.added);
@@ -368,7 +386,7 @@ impl Consumer for LaneConsumer {
     }
 
     fn progress(&self) -> Result<Progress, Error> {
-        self.locate(self.reached())
+        self.locate(self.places().map(|places| reached(&places)))
     }
 
     fn seek(&self, to: From) -> Result<StreamId, Error> {
@@ -394,6 +412,7 @@ impl Consumer for LaneConsumer {
             ("dead_lettered", stats.dead_lettered.get()),
             ("suppressed", counts.suppressed),
             ("losses", self.keeper.source.losses.get()),
+            ("misplaced", self.keeper.source.misplaced.get()),
             ("reconnections", stats.reconnections.get()),
             ("reports_dropped", stats.reports_dropped.get()),
             ("lanes", counts.lanes as u64),
@@ -409,10 +428,8 @@ impl Consumer for LaneConsumer {
         }
         self.schedule.close();
         self.pause.set(false);
-        self.readers.iter().for_each(|reader| reader.stop());
-        for thread in std::mem::take(&mut *self.threads.lock()) {
-            join(Some(thread));
-        }
+        self.keeper.readers.stop();
+        self.keeper.readers.join();
     }
 
     fn close(&self) {
@@ -445,8 +462,9 @@ impl Consumer for LaneConsumer {
     }
 
     fn dead_letters(&self, after: Option<StreamId>, count: usize) -> Result<Vec<DeadEvent>, Error> {
-        let found = self.locate(self.keeper.dead_letters.page(after, count, self.keeper.source.room))?;
-        Ok(found.into_iter().filter_map(DeadEvent::read).collect())
+        let Keeper { source, dead_letters, .. } = &*self.keeper;
+        let found = self.locate(dead_letters.page(after, count, source.room_of_letter()))?;
+        Ok(found.into_iter().filter_map(|letter| source.dead_event(letter)).collect())
     }
 
     fn count_dead_letters(&self) -> Result<u64, Error> {
@@ -466,7 +484,7 @@ impl Drop for LaneConsumer {
     /// A consumer that was not closed lets its threads end by themselves.
     fn drop(&mut self) {
         self.schedule.close();
-        self.readers.iter().for_each(|reader| reader.stop());
+        self.keeper.readers.stop();
         self.keeper.source.endpoint.stop.stop();
         self.keeper.source.endpoint.reports.close();
     }

@@ -2,6 +2,7 @@
 
 use crate::events::common::in_flight::InFlight;
 use crate::foundation::payload::stream_entry::StreamId;
+use crate::foundation::runtime::sync::Condvar;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
@@ -24,6 +25,8 @@ pub struct LaneQueue {
     pub holding: HashMap<StreamId, u64>,
     /// The event that is tried alone.
     pub trial: Trial,
+    /// The reader of a lane that is a stream of its own waits here for room.
+    pub room: Arc<Condvar>,
 }
 
 /// The event of a careful lane that is tried alone.

@@ -2,7 +2,7 @@
 //!
 //! A key belongs to one of so many *lanes*, by its hash. A lane is owned by one instance at a time, by a lease with an
 //! epoch ([`ownership`], [`protocol`]). Every instance reads the stream ([`reader`]) and keeps what belongs to its lanes
-//! ([`schedule`]); the events of one key run one after the other. What is done is written as a checkpoint for each lane
+//! ([`schedule`]). Or each lane is a stream of its own, a *partition*, that only its owner reads. The events of one key run one after the other. What is done is written as a checkpoint for each lane
 //! ([`progress`], [`checkpoint`]), which a stale owner cannot write. The [`keeper`] does all of that in time.
 
 mod checkpoint;
@@ -14,10 +14,12 @@ mod ownership;
 mod progress;
 mod protocol;
 mod reader;
+mod readers;
 mod schedule;
 #[cfg(test)]
 mod schedule_tests;
 #[cfg(test)]
 mod takeover_model;
 
+pub use keyer::lane as partition_of;
 pub use protocol::marker;

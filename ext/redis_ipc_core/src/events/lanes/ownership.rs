@@ -36,7 +36,10 @@ pub struct Owned {
     pub claimed_ms: u64,
     /// How many events were finished here.
     pub finished: u32,
-    saved: Option<Checkpoint>,
+    /// How far it has come as Redis knows it.
+    pub durable: Checkpoint,
+    /// Whether Redis has that as the lane's checkpoint, and not only as where lanes begin.
+    is_saved: bool,
 }
 
 /// What changed by a reply to a beat.
@@ -74,7 +77,7 @@ impl Ownership {
             }
         }
         for claim in &share.claims {
-            self.lanes.insert(claim.lane, Owned::claimed(claim, &share.start, until));
+            self.lanes.insert(claim.lane, Owned::claimed(claim, share.start.of(claim.lane), until));
             change.claimed.push(claim.lane);
         }
         // A lane that leaves has forgotten what waited, so it leaves even if the share has grown meanwhile.
@@ -126,7 +129,7 @@ impl Ownership {
                 (false, true) => Then::Calm,
                 (false, false) => Then::Keep,
             };
-            if then == Then::Free || owned.saved.as_ref() != Some(&checkpoint) {
+            if then == Then::Free || !owned.is_saved || owned.durable != checkpoint {
                 saves.push(Save { lane: *lane, epoch: owned.epoch, checkpoint, then });
             }
         }
@@ -146,7 +149,7 @@ impl Ownership {
             } else if save.then == Then::Free {
                 self.lanes.remove(&save.lane);
             } else {
-                owned.saved = Some(save.checkpoint);
+                (owned.durable, owned.is_saved) = (save.checkpoint, true);
                 if save.then == Then::Calm {
                     owned.crashes = 0;
                 }
@@ -162,17 +165,18 @@ impl Ownership {
 }
 
 impl Owned {
-    fn claimed(claim: &Claim, start: &Checkpoint, until: Instant) -> Self {
-        let checkpoint = claim.checkpoint.clone().unwrap_or_else(|| start.clone());
+    fn claimed(claim: &Claim, start: Checkpoint, until: Instant) -> Self {
+        let checkpoint = claim.checkpoint.clone().unwrap_or(start);
         Self {
             epoch: claim.epoch,
             until,
             is_leaving: false,
-            progress: Progress::resume(checkpoint),
+            progress: Progress::resume(checkpoint.clone()),
+            durable: checkpoint,
             crashes: claim.crashes,
             claimed_ms: 0,
             finished: 0,
-            saved: claim.checkpoint.clone(),
+            is_saved: claim.checkpoint.is_some(),
         }
     }
 

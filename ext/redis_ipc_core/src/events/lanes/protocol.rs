@@ -4,15 +4,15 @@
 //!
 //! | field | value |
 //! |---|---|
-//! | `lanes` | how many lanes there are |
-//! | `start` | where a lane without a checkpoint begins: a position and an ordinal |
+//! | `lanes` | how many lanes there are; `N partitions` if each is a stream of its own |
+//! | `start` | where a lane without a checkpoint begins: a [`Checkpoint`], or [`Starts`] of partitions |
 //! | `i:INSTANCE` | `EXPIRES JOINED`: when the instance counts as gone, and when it came, in ms on Redis's clock |
 //! | `o:LANE` | `INSTANCE EPOCH EXPIRES`; the instance is `-` once the lane was released |
 //! | `c:LANE` | the [`Checkpoint`] |
 //! | `x:LANE` | how many owners in a row have died or hung without finishing an event of the lane |
 //! | `a:LANE:ID` | what someone decided about a dead letter: `retry LETTER` or `drop LETTER` |
 
-use crate::events::lanes::checkpoint::Checkpoint;
+use crate::events::lanes::checkpoint::{Checkpoint, Starts};
 use crate::foundation::payload::stream_entry::StreamId;
 use crate::foundation::redis::resp::replies::unexpected;
 use redis::{Cmd, RedisResult, Value};
@@ -20,10 +20,9 @@ use std::collections::HashMap;
 
 /// Registers the instance, renews its leases, and gives it lanes that are free, up to its share.
 ///
-/// Arguments: the instance, the lease (ms), the number of lanes, `start`, then a lane and its epoch for each lane that
-/// it has. An epoch is never below the time in ms, so that epochs grow even if Redis has lost the last one.
+/// Arguments: the instance, the lease (ms), `lanes`, `start`, then a lane and its epoch for each lane that it has. An epoch is never below the time in ms, so that epochs grow even if Redis has lost the last one.
 const BEAT: &str = r"
-local key, me, lease, count = KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local key, me, lease, count = KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(string.match(ARGV[3], '^%d+'))
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local all, flat = {}, redis.call('HGETALL', key)
@@ -31,7 +30,7 @@ for i = 1, #flat, 2 do all[flat[i]] = flat[i + 1] end
 if not all.lanes then
   redis.call('HSET', key, 'lanes', ARGV[3], 'start', ARGV[4])
   all.start = ARGV[4]
-elseif tonumber(all.lanes) ~= count then
+elseif all.lanes ~= ARGV[3] then
   return redis.error_reply('LANES ' .. all.lanes)
 end
 local joined = all['i:' .. me] and string.match(all['i:' .. me], ' (%d+)$') or string.format('%.0f', now)
@@ -96,13 +95,14 @@ end
 return refused
 ";
 
-/// Takes every lane from its owner, and lets all begin at ARGV[1], a [`Checkpoint`]. Returns 0 if there is no hash.
+/// Takes every lane from its owner, and lets all begin elsewhere. Arguments: a [`Checkpoint`] for each partition, or one
+/// for all lanes. Returns 0 if there is no hash.
 const SEEK: &str = r"
-local lanes = tonumber(redis.call('HGET', KEYS[1], 'lanes'))
+local lanes = tonumber(string.match(redis.call('HGET', KEYS[1], 'lanes') or '', '^%d+'))
 if not lanes then return 0 end
 for lane = 0, lanes - 1 do
   local epoch = string.match(redis.call('HGET', KEYS[1], 'o:' .. lane) or '', ' (%d+) ') or '0'
-  redis.call('HSET', KEYS[1], 'o:' .. lane, '- ' .. epoch .. ' 0', 'c:' .. lane, ARGV[1])
+  redis.call('HSET', KEYS[1], 'o:' .. lane, '- ' .. epoch .. ' 0', 'c:' .. lane, ARGV[1 + lane] or ARGV[1])
   redis.call('HDEL', KEYS[1], 'x:' .. lane)
 end
 return lanes
@@ -127,8 +127,10 @@ pub struct Beat {
     pub lease: u64,
     /// How many lanes the consumer has.
     pub lanes: u16,
+    /// Whether each lane is a stream of its own.
+    pub are_partitions: bool,
     /// Where a lane without a checkpoint begins, if the consumer is new.
-    pub start: Checkpoint,
+    pub start: Starts,
     /// The lanes that it has, with their epochs.
     pub held: Vec<(u16, u64)>,
 }
@@ -143,7 +145,7 @@ pub struct Share {
     /// There was no hash before.
     pub is_new: bool,
     /// Where a lane without a checkpoint begins.
-    pub start: Checkpoint,
+    pub start: Starts,
     /// The lanes whose leases were renewed.
     pub kept: Vec<u16>,
     /// The lanes that it has from now on.
@@ -218,7 +220,8 @@ impl Beat {
     fn scripted(&self, script: &str, key: &str) -> Cmd {
         let mut beat = redis::cmd("EVAL");
         beat.arg(script).arg(1).arg(key);
-        beat.arg(&self.instance).arg(self.lease).arg(self.lanes).arg(self.start.to_string());
+        let lanes = described(self.lanes, self.are_partitions);
+        beat.arg(&self.instance).arg(self.lease).arg(lanes).arg(self.start.to_string());
         for (lane, epoch) in &self.held {
             beat.arg(lane).arg(epoch);
         }
@@ -242,7 +245,7 @@ impl Share {
             instances: number(instances)?,
             target: number(target)?,
             is_new: bytes(new)? == b"new",
-            start: Checkpoint::parse(bytes(start)?)?,
+            start: Starts::parse(bytes(start)?)?,
             kept: items(kept)?.iter().map(number).collect::<Option<_>>()?,
             claims: items(claims)?.iter().map(claim).collect::<Option<_>>()?,
             // A decision that cannot be read was made by someone else, and concerns nobody here.
@@ -313,14 +316,20 @@ pub fn refused(reply: &Value) -> RedisResult<Vec<u16>> {
 
 /// Returns the checkpoint of each lane, as the hash tells them.
 pub fn positions(hash: &HashMap<String, Value>, lanes: u16) -> Vec<Checkpoint> {
-    let read = |name: &str| Checkpoint::parse(bytes(hash.get(name)?)?);
-    (0..lanes).filter_map(|lane| read(&format!("c:{lane}")).or_else(|| read("start"))).collect()
+    let read = |name: &str| bytes(hash.get(name)?);
+    let starts = read("start").and_then(Starts::parse);
+    let start = |lane| starts.as_ref().map(|starts| starts.of(lane));
+    let saved = |lane| read(&format!("c:{lane}")).and_then(Checkpoint::parse);
+    (0..lanes).filter_map(|lane| saved(lane).or_else(|| start(lane))).collect()
 }
 
-/// Returns the command that lets every lane begin at `checkpoint`.
-pub fn seek(key: &str, checkpoint: &Checkpoint) -> Cmd {
+/// Returns the command that lets each lane begin at its checkpoint, or all at the only one.
+pub fn seek(key: &str, checkpoints: &[Checkpoint]) -> Cmd {
     let mut seek = redis::cmd("EVAL");
-    seek.arg(SEEK).arg(1).arg(key).arg(checkpoint.to_string());
+    seek.arg(SEEK).arg(1).arg(key);
+    for checkpoint in checkpoints {
+        seek.arg(checkpoint.to_string());
+    }
     seek
 }
 
@@ -338,6 +347,11 @@ pub fn mark(stream: &str, group: &str, lowest: &Checkpoint) -> Cmd {
         None => mark.arg(-1),
     };
     mark
+}
+
+/// Returns what the hash says of the number of lanes.
+pub fn described(lanes: u16, are_partitions: bool) -> String {
+    if are_partitions { format!("{lanes} partitions") } else { lanes.to_string() }
 }
 
 fn items(value: &Value) -> Option<&[Value]> {

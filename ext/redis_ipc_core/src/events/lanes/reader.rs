@@ -1,13 +1,16 @@
-//! Reads the stream for the lanes of this instance. Two readers run: the head waits at the end of the stream for the
-//! lanes that are up to date; the other one reads again for those that are behind, so that they delay nobody.
+//! Reads the streams for the lanes of this instance. Of one stream two readers run: the head waits at the end of the
+//! stream for the lanes that are up to date; the other one reads again for those that are behind, so that they delay
+//! nobody. A lane that is a stream of its own, a partition, has a reader of its own.
 
-use crate::error::Error;
-use crate::events::common::dead_event::{UNREADABLE, not_whole};
+use crate::error::{Error, ErrorKind};
+use crate::events::common::dead_event::{DeadEvent, UNREADABLE, not_whole};
 use crate::events::common::in_flight::{InFlight, InLane};
 use crate::events::common::options::Order;
 use crate::events::common::stream_facts::{self, Facts};
-use crate::events::lanes::keyer::{hash, lane};
-use crate::events::lanes::schedule::{Candidate, Role, Schedule, Start};
+use crate::events::common::streams::Streams;
+use crate::events::lanes::keyer::Spot;
+use crate::events::lanes::protocol;
+use crate::events::lanes::schedule::{Candidate, Role, Schedule, Share, Start};
 use crate::foundation::payload::fields::{Fields, Room};
 use crate::foundation::payload::loss::{Cause, Loss};
 use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
@@ -21,7 +24,7 @@ use crate::foundation::redis::resp::replies;
 use crate::foundation::runtime::stats::Counter;
 use crate::foundation::runtime::stop::Stop;
 use crate::foundation::runtime::sync::Mutex;
-use redis::{Cmd, RedisResult};
+use redis::{Cmd, RedisResult, Value};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -32,17 +35,21 @@ const MOST: usize = 512;
 const AT_ONCE: usize = 8 << 20;
 /// How long the head waits for an entry. Meanwhile it notices neither that it is to begin elsewhere nor a loss.
 const BLOCK: Duration = Duration::from_secs(1);
-/// How often the head checks whether the stream has lost what it has not read.
+/// How long the reader of an idle partition does. There may be many, and each costs two commands each time.
+const BLOCK_IDLE: Duration = Duration::from_secs(5);
+/// How often a reader checks whether the stream has lost what it has not read.
 const CHECK: Duration = Duration::from_secs(1);
 
-/// What both readers share.
+/// What all readers share.
 pub struct Source {
     /// The access to Redis.
     pub endpoint: Arc<Endpoint>,
     /// The connections for everything but the reads that wait.
     pub connections: Arc<Pool>,
-    /// The stream.
-    pub stream: String,
+    /// The streams.
+    pub streams: Streams,
+    /// The name of the consumer.
+    pub group: String,
     /// How its events are ordered.
     pub order: Order,
     /// How many lanes there are.
@@ -53,67 +60,172 @@ pub struct Source {
     pub schedule: Arc<Schedule>,
     /// How many losses were told.
     pub losses: Counter,
+    /// How many entries were read from another partition than that of their keys.
+    pub misplaced: Counter,
 }
 
 impl Source {
-    /// Returns what is known of the stream.
+    /// Returns what is known of each stream.
     ///
     /// # Errors
     ///
     /// Redis cannot be reached or refuses.
-    pub fn facts(&self) -> Result<Option<Facts>, Error> {
-        self.connections.with(&self.stream, |connection| {
-            stream_facts::read(&connection.run(&stream_facts::command(&self.stream))?)
-        })
+    pub fn facts(&self) -> Result<Vec<Option<Facts>>, Error> {
+        self.streams.iter().map(|stream| self.facts_of(stream)).collect()
     }
 
-    /// Checks like [`Source::check_on`], on a pooled connection.
-    ///
-    /// # Errors
-    ///
-    /// Redis cannot be reached or refuses.
-    pub fn check(&self, role: Role, start: Start) -> Result<bool, Error> {
-        self.connections.with(&self.stream, |connection| self.check_on(connection, role, start))
+    fn facts_of(&self, stream: &str) -> Result<Option<Facts>, Error> {
+        self.connections
+            .with(stream, |connection| stream_facts::read(&connection.run(&stream_facts::command(stream))?))
     }
 
-    /// Checks whether the stream has lost entries that were not read here, and tells of that. Returns true if the reader
-    /// is to ask where it begins.
-    fn check_on(&self, connection: &mut Connection, role: Role, start: Start) -> RedisResult<bool> {
-        let Self { endpoint, stream, schedule, .. } = self;
-        let facts = stream_facts::read(&connection.run(&stream_facts::command(stream))?)?;
-        match compare(facts, start) {
-            Finding::Nothing => Ok(false),
-            Finding::Counted(ordinal) => {
-                schedule.count(role, start, ordinal);
-                Ok(true)
-            }
-            Finding::Trimmed { is_exact, ordinal, until } => {
-                if let Some(gap) = schedule.skip(start, until.previous(), ordinal) {
-                    let is_exact = is_exact && gap.is_exact && schedule.owns_all(self.lanes);
-                    self.tell(Cause::Trimmed, gap.after, until.ms, gap.at_most, is_exact);
-                }
-                Ok(true)
-            }
-            Finding::RolledBack { position, ordinal, at_most } => {
-                if schedule.roll_back(position, ordinal) {
-                    self.tell(Cause::RolledBack, position, start.after.ms, at_most, false);
-                }
-                Ok(true)
-            }
-            Finding::Flushed => {
-                if schedule.roll_back(StreamId::default(), Some(0)) {
-                    self.tell(Cause::Flushed, start.after, endpoint.clock.now(), None, false);
-                }
-                Ok(true)
-            }
+    /// Returns the readers that are needed.
+    pub fn roles(&self) -> Vec<Role> {
+        if self.streams.are_partitions() {
+            self.schedule.partitions().into_iter().map(|(role, _)| role).collect()
+        } else {
+            vec![Role::Head, Role::CatchUp]
         }
     }
 
-    fn tell(&self, cause: Cause, after: StreamId, until_ms: u64, at_most: Option<u64>, is_exact: bool) {
-        let Self { endpoint, stream, losses, .. } = self;
+    /// Checks each stream like [`Source::check_on`], on pooled connections.
+    ///
+    /// # Errors
+    ///
+    /// Redis cannot be reached or refuses.
+    pub fn check(&self) -> Result<(), Error> {
+        let places = if self.streams.are_partitions() {
+            self.schedule.partitions()
+        } else {
+            vec![(Role::Head, self.schedule.head())]
+        };
+        for (role, start) in places {
+            let stream = self.stream_of(role);
+            self.connections.with(stream, |connection| self.check_on(connection, role, start))?;
+        }
+        Ok(())
+    }
+
+    fn stream_of(&self, role: Role) -> &str {
+        match role {
+            Role::Head | Role::CatchUp => self.streams.name(),
+            Role::Partition(lane, _) => self.streams.of(lane),
+        }
+    }
+
+    /// Returns where the event of a dead letter belongs. `None` if it is of another stream.
+    pub fn spot_of(&self, dead: &DeadEvent, entry: StreamId) -> Option<Spot> {
+        if !self.streams.are_partitions() {
+            return Some(self.order.spot(entry, &dead.fields, self.lanes));
+        }
+        let partition = self.streams.partition(dead.stream.as_ref()?.as_bytes())?;
+        Some(self.order.spot_in(partition, entry, &dead.fields, self.lanes).0)
+    }
+
+    /// Reads a dead letter.
+    pub fn dead_event(&self, letter: RawEntry) -> Option<DeadEvent> {
+        if self.streams.are_partitions() {
+            DeadEvent::read_of_partition(letter)
+        } else {
+            DeadEvent::read(letter)
+        }
+    }
+
+    /// Returns how much of a dead letter is kept when it is read.
+    pub fn room_of_letter(&self) -> Room {
+        self.room.and_fields(usize::from(self.streams.are_partitions()))
+    }
+
+    /// Returns where an event belongs that the reader has read.
+    fn spot(&self, role: Role, id: StreamId, fields: &Fields) -> Spot {
+        let Role::Partition(partition, _) = role else { return self.order.spot(id, fields, self.lanes) };
+        let (spot, is_at_home) = self.order.spot_in(partition, id, fields, self.lanes);
+        if !is_at_home {
+            self.note_misplaced(partition, id);
+        }
+        spot
+    }
+
+    /// Reports that there is a stream of one partition more: nobody here reads what is added to it. A server that does not
+    /// let this be asked says nothing.
+    pub fn look_beyond(&self) {
+        let Some(beyond) = self.streams.beyond() else { return };
+        let mut exists = redis::cmd("EXISTS");
+        exists.arg(&beyond);
+        if self.connections.run(&beyond, &exists).is_ok_and(|found| found == Value::Int(1)) {
+            let message = format!(
+                "the stream {beyond:?} is there, and this consumer has {} partitions: it reads nothing of what publishers \
+                 with more of them add to that stream and to those after it",
+                self.lanes
+            );
+            self.endpoint.report(Error::new(ErrorKind::Configuration, message));
+        }
+    }
+
+    fn note_misplaced(&self, partition: u16, id: StreamId) {
+        let is_first = self.misplaced.get() == 0;
+        self.misplaced.increment();
+        if is_first {
+            let message = format!(
+                "the key of this event belongs to another one of the {} partitions: its publisher has another number of \
+                 them, or picks them by something else. Events of one key are in order only within a partition. This is \
+                 told once, and counted (misplaced)",
+                self.lanes
+            );
+            self.report_of(partition, Error::new(ErrorKind::Configuration, message).entry(id));
+        }
+    }
+
+    /// Reports an error that concerns an event of a lane.
+    pub fn report_of(&self, lane: u16, error: Error) {
+        let mut located = self.endpoint.locate(error);
+        located.place.stream = Some(self.streams.of(lane).to_owned());
+        self.endpoint.report_located(located);
+    }
+
+    /// Checks whether the stream has lost entries that were not read here, and tells of that. Returns whether there is a
+    /// stream; `None` if the reader is to ask where it begins.
+    fn check_on(&self, connection: &mut Connection, role: Role, start: Start) -> RedisResult<Option<bool>> {
+        let Self { endpoint, schedule, streams, .. } = self;
+        let stream = self.stream_of(role);
+        let facts = stream_facts::read(&connection.run(&stream_facts::command(stream))?)?;
+        match compare(facts, start) {
+            Finding::Nothing => return Ok(Some(facts.is_some())),
+            Finding::Counted(ordinal) => schedule.count(role, start, ordinal),
+            Finding::Trimmed { is_exact, ordinal, until } => {
+                if let Some(gap) = schedule.skip(role, start, until.previous(), ordinal) {
+                    let is_alone = streams.are_partitions() || schedule.owns_all(self.lanes);
+                    let is_exact = is_exact && gap.is_exact && is_alone;
+                    self.tell(stream, Cause::Trimmed, gap.after, until.ms, gap.at_most, is_exact);
+                }
+            }
+            Finding::RolledBack { position, ordinal, at_most } => {
+                if schedule.roll_back(role, position, ordinal) {
+                    self.tell(stream, Cause::RolledBack, position, start.after.ms, at_most, false);
+                }
+            }
+            Finding::Flushed => {
+                if schedule.roll_back(role, StreamId::default(), Some(0)) {
+                    self.tell(stream, Cause::Flushed, start.after, endpoint.clock.now(), None, false);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn tell(
+        &self,
+        stream: &str,
+        cause: Cause,
+        after: StreamId,
+        until_ms: u64,
+        at_most: Option<u64>,
+        is_exact: bool,
+    ) {
+        let Self { endpoint, losses, .. } = self;
         losses.increment();
         endpoint.report_loss(Loss {
-            source: stream.clone(),
+            source: stream.to_owned(),
             node: endpoint.connector.address().to_owned(),
             cause,
             since_ms: (after != StreamId::default()).then_some(after.ms),
@@ -124,16 +236,19 @@ impl Source {
     }
 }
 
-/// One of the two readers.
+/// One of the readers.
 pub struct Reader {
     source: Arc<Source>,
-    role: Role,
+    /// What it reads for.
+    pub role: Role,
     read_size: Mutex<ReadSize>,
     /// The size of the largest entries of late, in bytes.
     usual_size: AtomicUsize,
     /// Cancels the current read.
     pub read_cancel: Arc<ReadCancel>,
     quiet: Stop,
+    /// What the marker of its partition shows.
+    shown: Mutex<Option<StreamId>>,
 }
 
 impl Reader {
@@ -147,13 +262,19 @@ impl Reader {
             usual_size: AtomicUsize::new(0),
             read_cancel: Arc::default(),
             quiet: Stop::default(),
+            shown: Mutex::default(),
         }
+    }
+
+    /// Returns the name of its thread.
+    pub fn name(&self) -> &'static str {
+        if self.role == Role::CatchUp { "event-catchup" } else { "event-reader" }
     }
 
     /// Runs the reader's thread until [`Reader::stop`].
     pub fn run(&self) {
-        let Source { endpoint, stream, .. } = &*self.source;
-        let mut link = Link::new(endpoint, stream, true);
+        let stream = self.source.stream_of(self.role);
+        let mut link = Link::new(&self.source.endpoint, stream, true);
         while !self.quiet.is_stopped() {
             if let Err(error) = self.session(&mut link)
                 && !self.quiet.is_stopped()
@@ -171,38 +292,81 @@ impl Reader {
 
     /// Reads on one connection until that breaks.
     fn session(&self, link: &mut Link<'_>) -> RedisResult<()> {
-        let Source { endpoint, stream, schedule, .. } = &*self.source;
+        let Source { endpoint, schedule, .. } = &*self.source;
+        let stream = self.source.stream_of(self.role);
         // The reader that catches up has a connection only while it has something to do.
         let Some(mut start) = self.wait_for_room() else { return Ok(()) };
-        let mut connection = endpoint.connector.open_blocking(stream, BLOCK, &self.quiet)?;
+        let mut connection = endpoint.connector.open_blocking(stream, BLOCK_IDLE, &self.quiet)?;
         self.read_cancel.on(&connection);
-        endpoint.clock.read(&mut connection)?;
+        if self.quiet.is_stopped() {
+            return Ok(());
+        }
+        // The clocks of two nodes of a cluster differ: with partitions that of the keeper's counts.
+        if !self.is_of_partition() {
+            endpoint.clock.read(&mut connection)?;
+        }
         self.judge(&mut connection, start)?;
         link.up();
         let mut checked: Option<(Instant, u64)> = None;
+        let mut block = BLOCK;
         loop {
             // Where it begins elsewhere, it is not known yet how many entries there were up to there.
             let is_known = checked
                 .is_some_and(|(at, generation)| at.elapsed() < CHECK && generation == start.generation);
             if self.role == Role::CatchUp || !is_known {
                 checked = Some((Instant::now(), start.generation));
-                if self.source.check_on(&mut connection, self.role, start)? {
+                let Some(is_there) = self.source.check_on(&mut connection, self.role, start)? else {
                     let Some(again) = self.wait_for_room() else { return Ok(()) };
                     start = again;
                     continue;
-                }
+                };
+                let is_idle =
+                    if is_there { self.mark(&mut connection, start)? } else { self.is_of_partition() };
+                block = if is_idle { BLOCK_IDLE } else { BLOCK };
             }
-            self.read(&mut connection, start)?;
+            if self.read(&mut connection, start, block)? > 0 {
+                block = BLOCK;
+            }
             match schedule.wait_for_room(self.role, BLOCK) {
                 Some(next) => start = next,
                 // The connection of the reader that catches up is not kept while nothing is behind.
                 None if self.role == Role::CatchUp || self.quiet.is_stopped() => return Ok(()),
-                None => match self.wait_for_room() {
+                None => match self.wait_with(&mut connection, start)? {
                     Some(next) if !connection.is_gone() => start = next,
                     _ => return Ok(()),
                 },
             }
         }
+    }
+
+    fn is_of_partition(&self) -> bool {
+        matches!(self.role, Role::Partition(..))
+    }
+
+    /// Shows in a consumer group of Redis how far its partition is, so that those who trim the stream know it. Returns
+    /// whether that is all that was read up to `start`.
+    fn mark(&self, connection: &mut Connection, start: Start) -> RedisResult<bool> {
+        let Role::Partition(lane, epoch) = self.role else { return Ok(false) };
+        let Source { schedule, group, streams, .. } = &*self.source;
+        let Some(durable) = schedule.durable(lane, epoch) else { return Ok(false) };
+        let position = durable.position;
+        if self.shown.lock().is_none_or(|shown| shown != position) {
+            let is_there =
+                connection.run(&protocol::mark(streams.of(lane), group, &durable))? == Value::Int(1);
+            *self.shown.lock() = is_there.then_some(position);
+        }
+        Ok(position == start.after)
+    }
+
+    /// Waits for room, and shows meanwhile how far its partition is.
+    fn wait_with(&self, connection: &mut Connection, start: Start) -> RedisResult<Option<Start>> {
+        while !self.quiet.is_stopped() && !self.source.schedule.is_closed() {
+            self.mark(connection, start)?;
+            if let Some(next) = self.source.schedule.wait_for_room(self.role, BLOCK) {
+                return Ok(Some(next));
+            }
+        }
+        Ok(None)
     }
 
     fn wait_for_room(&self) -> Option<Start> {
@@ -214,16 +378,19 @@ impl Reader {
         None
     }
 
-    fn read(&self, connection: &mut Connection, start: Start) -> RedisResult<()> {
-        let Source { stream, room, schedule, .. } = &*self.source;
-        let usual = (AT_ONCE / self.usual_size.load(Ordering::Relaxed).max(1)).clamp(1, MOST);
+    /// Reads what comes after `start`, and waits at most that long for it. Returns how much came.
+    fn read(&self, connection: &mut Connection, start: Start, block: Duration) -> RedisResult<usize> {
+        let Source { room, schedule, .. } = &*self.source;
+        let Share { events, bytes } = schedule.room(self.role);
+        let usual = bytes.min(AT_ONCE) / self.usual_size.load(Ordering::Relaxed).max(1);
+        let usual = usual.min(events).clamp(1, MOST);
         let count = self.read_size.lock().count(Instant::now()).min(usual);
         let mut read = redis::cmd("XREAD");
         read.arg("COUNT").arg(count);
-        if self.role == Role::Head && !self.read_size.lock().is_probing() {
-            read.arg("BLOCK").arg(BLOCK.as_millis() as u64);
+        if self.role != Role::CatchUp && !self.read_size.lock().is_probing() {
+            read.arg("BLOCK").arg(block.as_millis() as u64);
         }
-        read.arg("STREAMS").arg(stream).arg(start.after.to_string());
+        read.arg("STREAMS").arg(self.source.stream_of(self.role)).arg(start.after.to_string());
         connection.write_all(&[read])?;
         let entries = match connection.receive_entries(None, *room) {
             Err(error) if is_unreadable(&error) => {
@@ -237,20 +404,19 @@ impl Reader {
             let usual = self.usual_size.load(Ordering::Relaxed);
             self.usual_size.store(bytes.max(usual - usual / 8), Ordering::Relaxed);
         }
-        let is_end = entries.len() < count;
+        let found = entries.len();
         let candidates = self.candidates(entries, start.ordinal);
-        schedule.admit(self.role, start, candidates, is_end);
-        Ok(())
+        schedule.admit(self.role, start, candidates, found < count);
+        Ok(found)
     }
 
     fn candidates(&self, entries: Vec<RawEntry>, ordinal: Option<u64>) -> Vec<Candidate> {
-        let Source { endpoint, order, lanes, .. } = &*self.source;
-        let received = endpoint.clock.now();
+        let received = self.source.endpoint.clock.now();
         let numbered = entries.into_iter().zip(1..);
         numbered
             .filter_map(|(entry, number)| {
                 let fields = entry.fields?;
-                let spot = order.spot(entry.id, &fields, *lanes);
+                let spot = self.source.spot(self.role, entry.id, &fields);
                 let refusal = fields.cut_from().map(|whole| not_whole(&whole));
                 let event = candidate(entry.id, fields, received, spot.lane, spot.key);
                 Some(Candidate { event, ordinal: ordinal.map(|ordinal| ordinal + number), refusal })
@@ -268,13 +434,11 @@ impl Reader {
         if !self.read_size.lock().judge(serves) {
             return Ok(());
         }
-        let Some(id) = replies::id(&connection.run(&next_id(&self.source.stream, start.after))?) else {
-            return Ok(());
-        };
-        let name = id.to_string();
+        let next = next_id(self.source.stream_of(self.role), start.after);
+        let Some(id) = replies::id(&connection.run(&next)?) else { return Ok(()) };
+        let spot = self.source.spot(self.role, id, &Fields::default());
         let received = self.source.endpoint.clock.now();
-        let place = lane(name.as_bytes(), self.source.lanes);
-        let event = candidate(id, Fields::default(), received, place, hash(&id));
+        let event = candidate(id, Fields::default(), received, spot.lane, spot.key);
         let ordinal = start.ordinal.map(|ordinal| ordinal + 1);
         let one = Candidate { event, ordinal, refusal: Some(UNREADABLE.to_owned()) };
         self.source.schedule.admit(self.role, start, vec![one], false);

@@ -3,9 +3,9 @@
 
 use crate::events::common::in_flight::{InFlight, InLane};
 use crate::events::common::recent_ids::RecentIds;
-use crate::events::lanes::checkpoint::Tries;
+use crate::events::lanes::checkpoint::{Checkpoint, Tries};
 use crate::events::lanes::lane_queue::{KeyQueue, LaneQueue, Trial};
-use crate::events::lanes::ownership::{Change, Ownership};
+use crate::events::lanes::ownership::{Change, Owned, Ownership};
 use crate::events::lanes::protocol::{self, Save};
 use crate::foundation::payload::stream_entry::StreamId;
 use crate::foundation::runtime::read_ahead::ReadAhead;
@@ -34,9 +34,11 @@ pub struct Schedule {
 
 /// How much of something is held in memory.
 #[derive(Debug, Clone, Copy)]
-struct Share {
-    events: usize,
-    bytes: usize,
+pub struct Share {
+    /// How many events.
+    pub events: usize,
+    /// How many bytes they have.
+    pub bytes: usize,
 }
 
 /// What a reader of the stream reads for.
@@ -46,6 +48,8 @@ pub enum Role {
     Head,
     /// The lanes that are behind: they were just claimed, or had been full.
     CatchUp,
+    /// One lane that is a stream of its own, while its owner has this epoch.
+    Partition(u16, u64),
 }
 
 /// An entry of the stream that belongs to a lane of this instance or of another.
@@ -251,9 +255,16 @@ impl State {
             *count -= 1;
             if *count == 0 {
                 self.stale.remove(&spot.key);
-                self.make_ready(spot.lane, spot.key);
+                // Two partitions may have the key, if their publishers do not agree on the number.
+                self.make_key_ready(spot.key);
             }
         }
+    }
+
+    /// Lets the key's next event begin in each lane that has one, if it may.
+    fn make_key_ready(&mut self, key: u64) {
+        let lanes: Vec<u16> = self.queues.keys().copied().collect();
+        lanes.into_iter().for_each(|lane| self.make_ready(lane, key));
     }
 
     /// Whether the key's next event must not begin yet, because of what happens outside of its lane.
@@ -327,11 +338,24 @@ impl State {
     fn is_read_by(&self, lane: u16, role: Role) -> bool {
         let Some(owned) = self.ownership.get(lane) else { return false };
         let Some(queue) = self.queues.get(&lane) else { return false };
-        !owned.is_leaving && queue.is_behind == (role == Role::CatchUp)
+        !owned.is_leaving
+            && match role {
+                Role::Head => !queue.is_behind,
+                Role::CatchUp => queue.is_behind,
+                Role::Partition(of, epoch) => lane == of && owned.epoch == epoch,
+            }
     }
 
     fn lanes_of(&self, role: Role) -> Vec<u16> {
         self.queues.keys().copied().filter(|lane| self.is_read_by(*lane, role)).collect()
+    }
+
+    /// Returns the lanes of the stream that the role reads.
+    fn lanes_of_stream(&self, role: Role) -> Vec<u16> {
+        match role {
+            Role::Head | Role::CatchUp => self.queues.keys().copied().collect(),
+            Role::Partition(..) => self.lanes_of(role),
+        }
     }
 
     /// Where no lane is up to date, those that are behind become the ones that the head reads for.
@@ -429,11 +453,12 @@ impl Schedule {
         if state.is_closed {
             return None;
         }
+        let before = state.ready.len();
         let (events, has_trial) = state.pop(1, 1);
         if has_trial {
             self.call_keeper();
         }
-        self.tell_room(&state);
+        self.tell_room(&state, before);
         events.into_iter().next()
     }
 
@@ -470,12 +495,13 @@ impl Schedule {
             if interrupt.take() {
                 return Some(Vec::new());
             }
+            let before = state.ready.len();
             let (events, has_trial) = state.pop(most, of_a_key);
             if has_trial {
                 self.call_keeper();
             }
             if !events.is_empty() {
-                self.tell_room(&state);
+                self.tell_room(&state, before);
                 return Some(events);
             }
             state = match until {
@@ -512,20 +538,24 @@ impl Schedule {
         lost
     }
 
-    /// Wakes the readers for which there is room now that events were taken.
-    fn tell_room(&self, state: &State) {
+    /// Wakes the readers for which there is room now that events were taken. So many were ready `before`.
+    fn tell_room(&self, state: &State, before: usize) {
         if state.ready.len() <= READY / 2 {
             self.head_room.notify_all();
         }
         if state.ready.len() < READY && state.queues.values().any(|queue| queue.is_behind) {
             self.catch_up_room.notify_all();
         }
+        if before > READY / 2 && state.ready.len() <= READY / 2 {
+            state.queues.values().for_each(|queue| queue.room.notify_all());
+        }
     }
 
-    /// Wakes both readers, because the lanes that they read for may be others.
-    fn tell_readers(&self) {
+    /// Wakes all readers, because the lanes that they read for may be others.
+    fn tell_readers(&self, state: &State) {
         self.head_room.notify_all();
         self.catch_up_room.notify_all();
+        state.queues.values().for_each(|queue| queue.room.notify_all());
     }
 
     /// Finishes an event that was never begun, because it cannot be handled.
@@ -557,9 +587,16 @@ impl Schedule {
 
     /// Wakes the reader that catches up, if the lane of an event that ended is behind: it may have room now.
     fn tell_catch_up(&self, state: &State, event: &InFlight) {
-        let queue = event.spot.and_then(|spot| state.queues.get(&spot.lane));
-        if queue.is_some_and(|queue| queue.is_behind) {
+        let Some(spot) = event.spot else { return };
+        let Some(queue) = state.queues.get(&spot.lane) else { return };
+        if queue.is_behind {
             self.catch_up_room.notify_all();
+        }
+        if queue.room.is_awaited()
+            && state.ready.len() <= READY / 2
+            && !state.is_full(spot.lane, self.half_of_lane(state))
+        {
+            queue.room.notify_all();
         }
     }
 
@@ -617,10 +654,7 @@ impl Schedule {
             return;
         }
         state.paused_keys.remove(&key);
-        let lanes: Vec<u16> = state.queues.keys().copied().collect();
-        for lane in lanes {
-            state.make_ready(lane, key);
-        }
+        state.make_key_ready(key);
         self.work.notify_all();
     }
 
@@ -633,19 +667,28 @@ impl Schedule {
             if state.is_closed {
                 return None;
             }
-            state.promote();
             let start = match role {
-                Role::Head => self.head_start(&state),
-                Role::CatchUp => self.catch_up_start(&state),
+                Role::Head => {
+                    state.promote();
+                    self.head_start(&state)
+                }
+                Role::CatchUp => {
+                    state.promote();
+                    self.lowest_start(&state, role)
+                }
+                Role::Partition(..) => self.lowest_start(&state, role),
             };
             if start.is_some() || Instant::now() >= until {
                 return start;
             }
-            let room = match role {
-                Role::Head => &self.head_room,
-                Role::CatchUp => &self.catch_up_room,
+            state = match role {
+                Role::Head => self.head_room.wait_until(state, until),
+                Role::CatchUp => self.catch_up_room.wait_until(state, until),
+                Role::Partition(lane, _) => {
+                    let room = state.queues.get(&lane).map(|queue| Arc::clone(&queue.room));
+                    room.as_deref().unwrap_or(&self.catch_up_room).wait_until(state, until)
+                }
             };
-            state = room.wait_until(state, until);
         }
     }
 
@@ -654,20 +697,39 @@ impl Schedule {
         has_room.then_some(state.head)
     }
 
-    fn catch_up_start(&self, state: &State) -> Option<Start> {
-        if state.ready.len() >= READY {
+    /// Returns where the lowest lane goes on that has room.
+    fn lowest_start(&self, state: &State, role: Role) -> Option<Start> {
+        // Many readers wait for the same: one event that begins must not wake them all.
+        let most_ready = if role == Role::CatchUp { READY - 1 } else { READY / 2 };
+        if state.ready.len() > most_ready {
             return None;
         }
-        let most = state.most_of_lane(self.prefetch);
-        let half = Share { events: most.events / 2, bytes: most.bytes / 2 };
+        let half = self.half_of_lane(state);
         let lowest = state
-            .lanes_of(Role::CatchUp)
+            .lanes_of(role)
             .into_iter()
             .filter(|lane| !state.is_full(*lane, half))
             .filter_map(|lane| state.ownership.get(lane))
             .min_by_key(|owned| owned.progress.cursor())?;
         let (after, ordinal) = (lowest.progress.cursor(), lowest.progress.ordinal());
         Some(Start { after, ordinal, generation: 0, head: state.head.after })
+    }
+
+    /// How full a lane may be when it is read on.
+    fn half_of_lane(&self, state: &State) -> Share {
+        let most = state.most_of_lane(self.prefetch);
+        Share { events: most.events / 2, bytes: most.bytes / 2 }
+    }
+
+    /// Returns how much a reader is to read at once at most: what its lane has room for, if it has one lane. There are as
+    /// many such readers as lanes.
+    pub fn room(&self, role: Role) -> Share {
+        let Role::Partition(lane, _) = role else { return Share { events: usize::MAX, bytes: MOST_BYTES } };
+        let state = self.state.lock();
+        let most = state.most_of_lane(self.prefetch);
+        let held = state.ownership.get(lane).map_or(0, |owned| owned.progress.len());
+        let bytes = state.queues.get(&lane).map_or(0, |queue| queue.bytes);
+        Share { events: most.events.saturating_sub(held), bytes: most.bytes.saturating_sub(bytes) }
     }
 
     /// Adds what a reader has read after `start`. With `is_end` nothing comes after that yet.
@@ -731,7 +793,7 @@ impl Schedule {
         }
         let has_condemned = !state.condemned.is_empty();
         self.work.notify_all();
-        self.tell_readers();
+        self.tell_readers(&state);
         drop(state);
         if has_condemned {
             self.call_keeper();
@@ -861,13 +923,29 @@ impl Schedule {
         self.state.lock().head
     }
 
-    /// Tells that the stream has lost what comes after `position`, for the lanes that have read more. Returns false if
-    /// none has.
-    pub fn roll_back(&self, position: StreamId, ordinal: Option<u64>) -> bool {
+    /// Returns where each lane goes on that is a stream of its own.
+    pub fn partitions(&self) -> Vec<(Role, Start)> {
         let mut state = self.state.lock();
-        let mut is_changed = state.head.after > position;
-        let lanes: Vec<u16> = state.queues.keys().copied().collect();
-        for lane in lanes {
+        let staying = state.ownership.iter_mut().filter(|(_, owned)| !owned.is_leaving);
+        let place = |(lane, owned): (u16, &mut Owned)| {
+            let (after, ordinal) = (owned.progress.cursor(), owned.progress.ordinal());
+            (Role::Partition(lane, owned.epoch), Start { after, ordinal, ..Start::default() })
+        };
+        staying.map(place).collect()
+    }
+
+    /// Returns how far the lane has come as Redis knows it, if it is still this owner's.
+    pub fn durable(&self, lane: u16, epoch: u64) -> Option<Checkpoint> {
+        self.state.lock().ownership.owned(lane, epoch).map(|owned| owned.durable.clone())
+    }
+
+    /// Tells that the stream of a reader has lost what comes after `position`, for the lanes that have read more. Returns
+    /// false if none has.
+    pub fn roll_back(&self, role: Role, position: StreamId, ordinal: Option<u64>) -> bool {
+        let mut state = self.state.lock();
+        let is_shared = !matches!(role, Role::Partition(..));
+        let mut is_changed = is_shared && state.head.after > position;
+        for lane in state.lanes_of_stream(role) {
             if let Some(owned) = state.ownership.get_mut(lane)
                 && owned.progress.cursor() > position
             {
@@ -875,18 +953,21 @@ impl Schedule {
                 is_changed = true;
             }
         }
-        let generation = state.head.generation + 1;
-        state.head = Start { after: position.min(state.head.after), ordinal, generation, ..Start::default() };
-        self.tell_readers();
+        if is_shared {
+            let (after, generation) = (position.min(state.head.after), state.head.generation + 1);
+            state.head = Start { after, ordinal, generation, ..Start::default() };
+        }
+        self.tell_readers(&state);
         is_changed
     }
 
-    /// Tells that nothing is left between `start` and `position`: every lane that is not as far goes on after that.
-    /// Returns what they have missed together, or `None` if it is known already.
-    pub fn skip(&self, start: Start, position: StreamId, ordinal: u64) -> Option<Gap> {
+    /// Tells that nothing is left between `start` and `position` in the stream of a reader: every lane that is not as far
+    /// goes on after that. Returns what they have missed together, or `None` if it is known already.
+    pub fn skip(&self, role: Role, start: Start, position: StreamId, ordinal: u64) -> Option<Gap> {
         let mut state = self.state.lock();
         let (mut after, mut counted, mut is_exact, mut is_new) = (start.after, start.ordinal, true, false);
-        for (_, owned) in state.ownership.iter_mut() {
+        for lane in state.lanes_of_stream(role) {
+            let Some(owned) = state.ownership.get_mut(lane) else { continue };
             let cursor = owned.progress.cursor();
             // A lane that was at another place has read less or more of what is gone.
             is_exact &= cursor == start.after;
@@ -900,7 +981,10 @@ impl Schedule {
                 owned.progress.count(ordinal);
             }
         }
-        if state.head.after == start.after || position > start.after && state.head.after < position {
+        let is_shared = !matches!(role, Role::Partition(..));
+        if is_shared
+            && (state.head.after == start.after || position > start.after && state.head.after < position)
+        {
             (state.head.after, state.head.ordinal) = (position.max(state.head.after), Some(ordinal));
         }
         let at_most = counted.map(|counted| ordinal.saturating_sub(counted));
@@ -964,7 +1048,7 @@ impl Schedule {
         stalled.into_iter().for_each(|lane| state.make_all_ready(lane));
         Self::forget_leaving(&mut state);
         self.work.notify_all();
-        self.tell_readers();
+        self.tell_readers(&state);
         change
     }
 
@@ -995,7 +1079,7 @@ impl Schedule {
         let gone: Vec<u16> = lanes.into_iter().filter(|lane| state.ownership.get(*lane).is_none()).collect();
         state.remove(&gone);
         self.work.notify_all();
-        self.tell_readers();
+        self.tell_readers(&state);
         change
     }
 
@@ -1040,7 +1124,7 @@ impl Schedule {
         state.ownership.leave();
         Self::forget_leaving(&mut state);
         self.work.notify_all();
-        self.tell_readers();
+        self.tell_readers(&state);
         drop(state);
         self.call_keeper();
     }

@@ -1,7 +1,7 @@
 //! Tests of the schedule: what waits for what, and who reads what.
 
 use crate::events::common::in_flight::{InFlight, InLane};
-use crate::events::lanes::checkpoint::{Checkpoint, Tries};
+use crate::events::lanes::checkpoint::{Checkpoint, Starts, Tries};
 use crate::events::lanes::protocol::{Claim, Share};
 use crate::events::lanes::schedule::{Candidate, Role, Schedule, Start};
 use crate::foundation::payload::fields::Fields;
@@ -29,7 +29,7 @@ fn claim(schedule: &Schedule, epoch: u64, lanes: &[(u16, u64)]) {
         instances: 1,
         target: 64,
         is_new: false,
-        start: Checkpoint::default(),
+        start: Starts::default(),
         kept: held.iter().map(|(lane, _)| *lane).collect(),
         claims: lanes.iter().map(claim).collect(),
         decisions: Vec::new(),
@@ -43,7 +43,7 @@ fn lose(schedule: &Schedule) {
         instances: 2,
         target: 0,
         is_new: false,
-        start: Checkpoint::default(),
+        start: Starts::default(),
         kept: Vec::new(),
         claims: Vec::new(),
         decisions: Vec::new(),
@@ -239,7 +239,7 @@ fn nothing_begins_after_the_lease_and_it_begins_once_that_is_renewed() {
         instances: 1,
         target: 1,
         is_new: false,
-        start: Checkpoint::default(),
+        start: Starts::default(),
         kept,
         claims: Vec::new(),
         decisions: Vec::new(),
@@ -253,4 +253,66 @@ fn nothing_begins_after_the_lease_and_it_begins_once_that_is_renewed() {
     assert!(take(&schedule, 9).is_empty(), "its lease is over");
     schedule.renewed(&share(vec![0]), &schedule.held(), Instant::now(), LEASE, 0);
     assert_eq!(numbers(&take(&schedule, 9)), [1]);
+}
+
+/// The reader of a partition whose owner has the epoch 1.
+fn reader_of(lane: u16) -> Role {
+    Role::Partition(lane, 1)
+}
+
+#[test]
+fn each_partition_is_read_from_where_it_is() {
+    let schedule = Schedule::new(100, 5, 0);
+    claim(&schedule, 1, &[(0, 10), (1, 3)]);
+    let [first, second] = [0, 1].map(|lane| start(&schedule, reader_of(lane)).unwrap());
+    assert_eq!((first.after, second.after), (id(10), id(3)));
+    // Both streams may have the same ids.
+    schedule.admit(reader_of(0), first, vec![event(11, 0, 7)], true);
+    schedule.admit(reader_of(1), second, vec![event(11, 1, 8), event(12, 1, 9)], true);
+    assert_eq!(numbers(&take(&schedule, 9)), [11, 11, 12]);
+    let after = [0, 1].map(|lane| start(&schedule, reader_of(lane)).unwrap().after);
+    assert_eq!(after, [id(11), id(12)]);
+}
+
+#[test]
+fn a_partition_that_lost_entries_changes_no_other() {
+    let schedule = Schedule::new(100, 5, 0);
+    claim(&schedule, 1, &[(0, 10), (1, 3)]);
+    let from = start(&schedule, reader_of(1)).unwrap();
+    let gap = schedule.skip(reader_of(1), from, id(8), 8).unwrap();
+    assert_eq!((gap.after, gap.at_most, gap.is_exact), (id(3), Some(5), true));
+    assert!(schedule.roll_back(reader_of(1), id(2), Some(2)));
+    let after = [0, 1].map(|lane| start(&schedule, reader_of(lane)).unwrap().after);
+    assert_eq!(after, [id(10), id(2)]);
+    assert!(!schedule.roll_back(reader_of(0), id(10), Some(10)), "it has not read more");
+}
+
+#[test]
+fn a_full_partition_is_read_on_once_it_has_room_and_no_other_waits_for_it() {
+    let schedule = Schedule::new(32, 5, 0);
+    claim(&schedule, 1, &[(0, 0), (1, 0)]);
+    let [first, second] = [0, 1].map(|lane| start(&schedule, reader_of(lane)).unwrap());
+    assert_eq!(schedule.room(reader_of(0)).events, 16);
+    schedule.admit(reader_of(0), first, (1..=20).map(|ms| event(ms, 0, 7)).collect(), false);
+    assert_eq!(start(&schedule, reader_of(0)), None, "it is full");
+    assert_eq!(schedule.room(reader_of(0)).events, 0);
+    schedule.admit(reader_of(1), second, vec![event(1, 1, 8)], true);
+    for _ in 0..9 {
+        let events = take(&schedule, 9);
+        events.iter().for_each(|event| done(&schedule, event));
+    }
+    assert_eq!(start(&schedule, reader_of(0)).unwrap().after, id(16));
+}
+
+#[test]
+fn what_the_reader_of_an_owner_before_has_read_is_dropped() {
+    let schedule = Schedule::new(100, 5, 0);
+    claim(&schedule, 1, &[(0, 0)]);
+    let from = start(&schedule, reader_of(0)).unwrap();
+    lose(&schedule);
+    claim(&schedule, 2, &[(0, 0)]);
+    schedule.admit(reader_of(0), from, vec![event(1, 0, 7)], true);
+    assert!(take(&schedule, 9).is_empty());
+    assert_eq!(start(&schedule, reader_of(0)), None);
+    assert!(start(&schedule, Role::Partition(0, 2)).is_some());
 }

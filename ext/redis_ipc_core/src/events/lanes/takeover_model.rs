@@ -9,7 +9,7 @@
 //! - an event of a key begins only after all before it have been finished by someone;
 //! - the epochs of a lane's owners grow.
 
-use crate::events::lanes::checkpoint::Checkpoint;
+use crate::events::lanes::checkpoint::{Checkpoint, Starts};
 use crate::events::lanes::ownership::Ownership;
 use crate::events::lanes::protocol::{Beat, Claim, Save, Share, Then};
 use crate::foundation::payload::stream_entry::StreamId;
@@ -23,7 +23,7 @@ const LEASE: u64 = 2;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Store {
     lanes: Option<u16>,
-    start: Checkpoint,
+    start: Starts,
     instances: BTreeMap<String, (u64, u64)>,
     owners: BTreeMap<u16, Owner>,
     checkpoints: BTreeMap<u16, Checkpoint>,
@@ -265,7 +265,8 @@ impl Checker {
                     instance: node.name.clone(),
                     lease: LEASE,
                     lanes: self.setup.lanes,
-                    start: Checkpoint::default(),
+                    are_partitions: false,
+                    start: Starts::default(),
                     held: node.ownership.held(),
                 };
                 Flight::Sent((beat, world.now))
@@ -402,7 +403,8 @@ mod against_redis {
                         instance: NAMES[*instance].to_owned(),
                         lease: 5,
                         lanes,
-                        start: Checkpoint::starting_at(id(7), Some(3)),
+                        are_partitions: lanes.is_multiple_of(2),
+                        start: Starts::new(vec![Checkpoint::starting_at(id(7), Some(3))]),
                         held: if *forgets { Vec::new() } else { held[*instance].clone() },
                     };
                     let expected = store.beat(now, &beat);

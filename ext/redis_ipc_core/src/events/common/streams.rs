@@ -1,0 +1,70 @@
+//! The streams that have one name together: one stream, or its partitions.
+
+/// The streams of a consumer. With partitions they are `S:0`, `S:1` and so on, and each of them is a lane.
+#[derive(Debug, Clone)]
+pub struct Streams {
+    name: String,
+    /// There are none if the stream is one.
+    partitions: Vec<String>,
+}
+
+impl Streams {
+    /// Creates the streams of `name`: so many partitions, or the one stream of this name.
+    pub fn new(name: &str, partitions: Option<u16>) -> Self {
+        let partitions = (0..partitions.unwrap_or(0)).map(|number| format!("{name}:{number}")).collect();
+        Self { name: name.to_owned(), partitions }
+    }
+
+    /// Returns the name that they have together.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether these are partitions.
+    pub fn are_partitions(&self) -> bool {
+        !self.partitions.is_empty()
+    }
+
+    /// Returns the stream that has the events of a lane.
+    pub fn of(&self, lane: u16) -> &str {
+        self.partitions.get(usize::from(lane)).unwrap_or(&self.name)
+    }
+
+    /// Returns each stream once.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        let one = if self.are_partitions() { None } else { Some(self.name.as_str()) };
+        one.into_iter().chain(self.partitions.iter().map(String::as_str))
+    }
+
+    /// Returns the stream that one partition more would have.
+    pub fn beyond(&self) -> Option<String> {
+        self.are_partitions().then(|| format!("{}:{}", self.name, self.partitions.len()))
+    }
+
+    /// Returns the partition whose stream this is.
+    pub fn partition(&self, stream: &[u8]) -> Option<u16> {
+        let number = self.partitions.iter().position(|name| name.as_bytes() == stream)?;
+        u16::try_from(number).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_have_streams_of_their_own() {
+        let streams = Streams::new("orders", Some(3));
+        assert_eq!(streams.iter().collect::<Vec<_>>(), ["orders:0", "orders:1", "orders:2"]);
+        assert_eq!((streams.of(2), streams.partition(b"orders:2")), ("orders:2", Some(2)));
+        assert_eq!(streams.partition(b"orders"), None);
+        assert_eq!(streams.beyond().as_deref(), Some("orders:3"));
+    }
+
+    #[test]
+    fn lanes_are_in_one_stream() {
+        let streams = Streams::new("orders", None);
+        assert_eq!(streams.iter().collect::<Vec<_>>(), ["orders"]);
+        assert_eq!((streams.of(2), streams.are_partitions()), ("orders", false));
+    }
+}

@@ -1,0 +1,77 @@
+//! The readers of this instance: two of one stream; of partitions one for each that it owns.
+
+use crate::error::Error;
+use crate::events::lanes::reader::{Reader, Source};
+use crate::foundation::runtime::sync::Mutex;
+use crate::foundation::runtime::threads::{join, spawn};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+/// The readers, each with its thread.
+pub struct Readers {
+    source: Arc<Source>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    running: Vec<(Arc<Reader>, JoinHandle<()>)>,
+    ending: Vec<JoinHandle<()>>,
+    is_closed: bool,
+}
+
+impl Readers {
+    /// Creates an instance's readers. There are none yet.
+    pub fn new(source: Arc<Source>) -> Self {
+        Self { source, state: Mutex::default() }
+    }
+
+    /// Starts the readers that are missing, and ends those of lanes that this instance has no longer.
+    ///
+    /// # Errors
+    ///
+    /// A thread could not be started. It is tried again the next time.
+    pub fn tend(&self) -> Result<(), Error> {
+        let mut missing = self.source.roles();
+        let mut state = self.state.lock();
+        if state.is_closed {
+            return Ok(());
+        }
+        state.ending.retain(|thread| !thread.is_finished());
+        for (reader, thread) in std::mem::take(&mut state.running) {
+            match missing.iter().position(|role| *role == reader.role) {
+                Some(index) => {
+                    missing.swap_remove(index);
+                    state.running.push((reader, thread));
+                }
+                None => {
+                    reader.stop();
+                    state.ending.push(thread);
+                }
+            }
+        }
+        for role in missing {
+            let reader = Arc::new(Reader::new(Arc::clone(&self.source), role));
+            let own = Arc::clone(&reader);
+            let thread = spawn(reader.name(), &self.source.endpoint, move || own.run())?;
+            state.running.push((reader, thread));
+        }
+        Ok(())
+    }
+
+    /// Ends all of them, and starts no more.
+    pub fn stop(&self) {
+        let mut state = self.state.lock();
+        state.is_closed = true;
+        for (reader, thread) in std::mem::take(&mut state.running) {
+            reader.stop();
+            state.ending.push(thread);
+        }
+    }
+
+    /// Waits until all have ended.
+    pub fn join(&self) {
+        let ending = std::mem::take(&mut self.state.lock().ending);
+        ending.into_iter().for_each(|thread| join(Some(thread)));
+    }
+}
