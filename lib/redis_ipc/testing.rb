@@ -3,7 +3,6 @@
 require "securerandom"
 require_relative "../redis_ipc"
 require_relative "testing/call"
-require_relative "testing/counters"
 require_relative "testing/current_attributes"
 require_relative "testing/method_call"
 require_relative "testing/receivers"
@@ -174,7 +173,6 @@ module RedisIPC
       private
 
       def forget
-        Counters.forget
         Receivers.forget
         EventEngine.forget
         @lock.synchronize do

@@ -49,9 +49,6 @@ module RedisIPC
         end
       end
 
-      # @return [Stream, nil] the stream that counts for this one
-      attr_accessor :counted_by
-
       def connect(**options)
         return super unless Testing.enabled?
 

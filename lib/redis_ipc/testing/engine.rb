@@ -52,10 +52,15 @@ module RedisIPC
 
       DEFAULT_TIMEOUT = 5
       INSTANCE = "testing"
+      # The figures of the core. Nothing is counted in a test: {Testing.calls} has the calls.
+      STATS = %i[
+        requests fulfilled rejected timed_out failed cancelled overloaded resent answers_unmatched taken redelivered
+        answers_sent answers_dropped expired unanswered shed released withdrawn dead_lettered malformed reconnections
+        reports_dropped open_calls held_requests
+      ].to_h { |name| [name, 0] }.freeze
 
       def initialize(stream)
         @stream = stream
-        @counters = Counters.of(stream)
       end
 
       def ask(to, content, timeout, context = nil)
@@ -63,7 +68,7 @@ module RedisIPC
         call = Call.new(stream: @stream.stream_name, from: @stream.group_name, to: to, content: content,
                         timeout: timeout)
         Testing.record(call)
-        counted { Testing.mode == :inline ? run(call, context) : fake(call) }
+        Testing.mode == :inline ? run(call, context) : fake(call)
       end
 
       def ask_async(...)
@@ -105,7 +110,7 @@ module RedisIPC
       end
 
       def stats
-        @counters.to_h
+        STATS
       end
 
       def instances
@@ -127,30 +132,11 @@ module RedisIPC
 
       # Runs the handler of this engine's stream, in this thread.
       def serve(request)
-        @counters.add(:taken)
-        @counters.during(:held_requests) do
-          CurrentAttributes.apart { @stream.serve_inline(Entry.new(request, self)) }
-        end
-        return if request.answer
-
-        request.given_up = true
-        @counters.add(:unanswered)
+        CurrentAttributes.apart { @stream.serve_inline(Entry.new(request, self)) }
+        request.given_up = request.answer.nil?
       end
 
       private
-
-      def counted(&work)
-        end_of_call = :cancelled
-        @counters.add(:requests)
-        answer = @counters.during(:open_calls, &work)
-        end_of_call = answer.status.to_sym
-        answer
-      rescue TimeoutError
-        end_of_call = :timed_out
-        raise
-      ensure
-        @counters.add(end_of_call)
-      end
 
       def through_json(object)
         Native.load(Native.dump(object))
@@ -192,7 +178,6 @@ module RedisIPC
         raise AlreadyAnsweredError.new("the request was answered before", entry_id: request.id) if request.answer
 
         request.answer = build_answer(request, status, content, error)
-        @counters.add(request.given_up ? :answers_dropped : :answers_sent)
         !request.given_up
       end
 

@@ -76,13 +76,7 @@ module RedisIPC
         def channel(stream, group)
           RedisIPC.channels&.load_all
           found = channels.find { |one| one.stream_name == stream && one.group_name == group && present?(one) }
-          found && stream_of(found)
-        end
-
-        def stream_of(channel)
-          stream = ChannelState.of(channel).build_stream
-          stream.counted_by = Testing.stream_of(channel)
-          stream
+          found && ChannelState.of(found).build_stream
         end
 
         def present?(channel)
