@@ -38,11 +38,6 @@ RSpec.describe "which channels a Rails application connects", timeout: 120 do
     expect(app.run(connected, REDIS_IPC_CHANNELS: "", REDIS_IPC_CONNECT: " ")).to eq(%(true\n["WebIpc"]))
   end
 
-  it "must be some, for a process that does nothing else" do
-    said = say("Timeout.timeout(10) { RedisIPC.channels.serve }", REDIS_IPC_CHANNELS: "ApplicationIpc")
-    expect(said).to include("RedisIPC::ConfigurationError", "answers here")
-  end
-
   it "are told in the log where they cannot be loaded in a child" do
     app.write("app/ipc/web_ipc.rb", "class WebIpc <")
     output = app.run(<<~RUBY, RAILS_ENV: "development")

@@ -17,7 +17,7 @@ RSpec.describe "operating a Rails application", timeout: 200 do
   end
 
   describe "what it says about answering" do
-    it "is what it answers, where and with how many threads: in the log, and of `redis_ipc:serve` on standard output" do
+    it "is what it answers, where and with how many threads: in the log, and of `redis_ipc work` on standard output" do
       worker = app.work("WorkerIpc")
       line = "redis_ipc answers shop/worker (#{RedisServer.shared.url}, 3 threads)"
       eventually(timeout: 90) { printed.include?("#{line}\n") }
@@ -25,7 +25,7 @@ RSpec.describe "operating a Rails application", timeout: 200 do
       expect(app.log.scan(line).size).to eq(2)
       app.kill(worker, :TERM)
       expect(app.ended(worker)).to be_success
-      expect(printed.lines(chomp: true)).to eq([line, "redis_ipc ends on SIGTERM: running events get 5 s"])
+      expect(printed.lines(chomp: true)).to eq([line, "redis_ipc ends on SIGTERM: what runs gets 25 s"])
     end
 
     it "stands once on standard output where the log goes there" do

@@ -105,8 +105,7 @@ class RailsApp
 
   # Starts a process that answers one channel.
   def work(channel = "WorkerIpc")
-    loader = 'require "./config/application"; Rails.application.load_tasks; Rake::Task["redis_ipc:serve"].invoke'
-    spawn(RbConfig.ruby, "-rrake", "-e", loader, REDIS_IPC_CHANNELS: channel)
+    work_by_command("--only", channel)
   end
 
   # Starts `redis_ipc work`. Returns its pid.

@@ -37,24 +37,6 @@ module RedisIPC
         self
       end
 
-      # Connects, answers until the process is told to end (TERM or INT), and disconnects. What it logs it also writes
-      # to standard output.
-      # @return [self]
-      # @raise [ConfigurationError] if there is no channel to answer
-      def serve
-        raise ConfigurationError, "no channel in app/ipc answers here" if present.empty?
-
-        told = Queue.new
-        handlers = %w[TERM INT].to_h { |signal| [signal, trap(signal) { told << "SIG#{signal}" }] }
-        @announcer.speak_up
-        connect
-        reason = told.pop
-        @announcer.info("redis_ipc ends on #{reason}: running events get #{RedisIPC.configuration.shutdown_timeout} s")
-        disconnect
-      ensure
-        handlers&.each { |signal, handler| trap(signal, handler) }
-      end
-
       # @return [Boolean] whether there are channels that answer here, and all of them are connected
       def connected?
         @serving && !@missing && @running.any? && @running.each_value.all?(&:connected?)

@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# Answered by `rake redis_ipc:serve`.
+# Answered by `redis_ipc work`.
 class WorkerIpc < ApplicationIpc
   channel "worker"
 
