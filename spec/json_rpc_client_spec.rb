@@ -45,12 +45,14 @@ RSpec.describe RedisIPC::JSONRPC::Client do
     expect(redis.keys("calculator:reply:*")).to be_empty
   end
 
-  it "has a proxy whose every method is the server's" do
-    serve { |server| server.on("object_id") { "mine" } }
+  it "has a proxy whose methods are the server's, but for those that every object has" do
+    serve { |server| %w[select object_id].each { |name| server.on(name) { "mine" } } }
     proxy = client.proxy
     expect(proxy.sum(1, 2)).to eq(3)
     expect(proxy.named(a: 1)).to eq(a: 1)
-    expect(proxy.object_id).to eq("mine")
+    # Ruby's own `select` is private.
+    expect([proxy.select, client.call("object_id")]).to eq(%w[mine mine])
+    expect(proxy.object_id).to be_an(Integer)
     expect { client.proxy(timeout: 0.2).wait(1) }.to raise_error(RedisIPC::TimeoutError)
   end
 
