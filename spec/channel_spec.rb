@@ -49,7 +49,7 @@ RSpec.describe RedisIPC::Channel do
   it "gives each execution a context of its own" do
     child = connected("child") do
       event("context", params: %i[a b]) do
-        [params.to_h, params["a"], params[:a], params.key?(:b), params.fetch("b", 9), params.dig(:a, :deep),
+        [params, params.frozen?, params[:a], params.key?(:b), params.fetch(:b, 9), params.dig(:a, :deep),
          entry.source_group, source_group, stream_name, group_name, instance_id]
       end
       event("remember") do
@@ -59,7 +59,7 @@ RSpec.describe RedisIPC::Channel do
       end
     end
     answer = parent.trigger_event("context", target: "child", params: { a: { deep: 1 }, "secret" => 2 }).value
-    expect(answer[0..9]).to eq([{ a: { deep: 1 } }, { deep: 1 }, { deep: 1 }, false, 9, 1, "parent", "parent", "house",
+    expect(answer[0..9]).to eq([{ a: { deep: 1 } }, true, { deep: 1 }, false, 9, 1, "parent", "parent", "house",
                                 "child"])
     expect(answer[10]).to match(/\A\h{32}\z/)
     expect(Array.new(3) { parent.trigger_event("remember", target: "child").value }).to all(be_nil)
@@ -240,13 +240,13 @@ RSpec.describe RedisIPC::Channel do
     end
 
     it "finds constants of the application, whatever their names" do
-      %w[Event Server Params Execution ChannelState].each { |name| stub_const(name, name) }
+      %w[Event Server Execution ChannelState].each { |name| stub_const(name, name) }
       child = channel("child")
-      child.class_eval("event('names') { [Event, Server, Params, Execution, ChannelState] }", __FILE__, __LINE__)
+      child.class_eval("event('names') { [Event, Server, Execution, ChannelState] }", __FILE__, __LINE__)
       # As in a `class` body: constants are looked for in the class and those above.
       expect(child.const_get(:Event)).to eq("Event")
       expect(described_class.constants).to be_empty
-      expect(%i[Event Server Params].map { |name| described_class.const_defined?(name, false) }).to all(be(false))
+      expect(%i[Event Server].map { |name| described_class.const_defined?(name, false) }).to all(be(false))
     end
 
     it "says what an instance that runs no event does not have" do

@@ -196,7 +196,7 @@ module RedisIPC
       end
     end
 
-    # @return [Params] the listed params of this event
+    # @return [Hash{Symbol => Object}] the listed params of this event, frozen
     def params
       ChannelState.execution_of(self).params
     end

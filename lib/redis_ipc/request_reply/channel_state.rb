@@ -196,7 +196,7 @@ module RedisIPC
       event = find_event(content[:event])
       return entry.reject(unknown(content[:event])) unless event
 
-      entry.fulfill(run(event, Execution.new(stream, entry, Params.new(listed(event, stream, entry)))))
+      entry.fulfill(run(event, Execution.new(stream, entry, listed(event, stream, entry).freeze)))
     end
 
     protected
