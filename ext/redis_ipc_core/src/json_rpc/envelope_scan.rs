@@ -1,8 +1,8 @@
-//! Reads two members of JSON-RPC objects without building the rest: the `id`, which says whose answer a text is, and
-//! `reply_to`, which says where the answer to a request goes that is too large to be parsed.
+//! Finds two members of JSON-RPC objects without parsing the rest: the `id`, which says whose answer a text is, and
+//! `reply_to`, which says where the answer to a request goes that is too large to be parsed. The text need not be JSON:
+//! an answer that is not JSON ends its call too, because no better one will come.
 
-use crate::foundation::payload::json::MAX_NUMBER_LENGTH;
-use jiter::{Jiter, JiterResult, Peek};
+use crate::foundation::payload::json;
 
 /// The members of one object.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,9 +18,17 @@ impl ScannedEnvelope {
     pub fn number(&self) -> Option<u64> {
         std::str::from_utf8(self.id.as_ref()?).ok()?.parse().ok()
     }
+
+    fn note(&mut self, key: &[u8], value: &[u8]) {
+        match key {
+            b"id" => self.id = Some(value.to_vec()),
+            b"reply_to" => self.reply_to = serde_json::from_slice(value).ok(),
+            _ => {}
+        }
+    }
 }
 
-/// Scans the objects of `text`: one object, or those of an array. It stops at a syntax error.
+/// Scans the objects of `text`: one object, or those of an array.
 ///
 /// # Examples
 ///
@@ -32,49 +40,26 @@ impl ScannedEnvelope {
 /// assert_eq!(found[1].reply_to.as_deref(), Some("q:reply:a"));
 /// ```
 pub fn scan_envelopes(text: &[u8]) -> Vec<ScannedEnvelope> {
-    let mut found = Vec::new();
-    // The objects before an error count.
-    let _ = read(&mut Jiter::new(text), text, &mut found);
-    found
-}
-
-fn read(json: &mut Jiter<'_>, text: &[u8], found: &mut Vec<ScannedEnvelope>) -> JiterResult<()> {
-    match json.peek()? {
-        Peek::Object => object(json, text, found)?,
-        Peek::Array => {
-            let mut next = json.known_array()?;
-            while let Some(peek) = next {
-                match peek {
-                    Peek::Object => object(json, text, found)?,
-                    other => json.known_skip(other)?,
-                }
-                next = json.array_step()?;
-            }
-        }
-        _ => {}
-    }
-    Ok(())
-}
-
-/// Returns the numbers under `id` in the objects of `text`, without parsing the rest. It tells whose answer a text is
-/// that is not JSON.
-pub fn ids(text: &[u8]) -> Vec<u64> {
-    let mut found = Vec::new();
-    let is_batch = text.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
-    let members = if is_batch { 2 } else { 1 };
-    let mut depth = 0_usize;
-    let mut at = 0;
+    let members = if text.trim_ascii_start().starts_with(b"[") { 2 } else { 1 };
+    let (mut found, mut depth, mut at) = (Vec::new(), 0_usize, 0);
     while let Some(byte) = text.get(at) {
         at += 1;
         match byte {
-            b'{' | b'[' => depth += 1,
+            b'{' | b'[' => {
+                depth += 1;
+                if *byte == b'{' && depth == members {
+                    found.push(ScannedEnvelope::default());
+                }
+            }
             b'}' | b']' => depth = depth.saturating_sub(1),
             b'"' => {
-                let end = string_end(text, at);
-                if depth == members && text.get(at..end) == Some(b"id") {
-                    found.extend(number_of_member(text.get(end + 1..).unwrap_or_default()));
+                let key = text.get(at..string_end(text, at)).unwrap_or_default();
+                at += key.len() + 1;
+                if depth == members
+                    && let (Some(last), Some(value)) = (found.last_mut(), text.get(at..).and_then(value))
+                {
+                    last.note(key, value);
                 }
-                at = end + 1;
             }
             _ => {}
         }
@@ -95,53 +80,28 @@ fn string_end(text: &[u8], from: usize) -> usize {
     at
 }
 
-/// Returns the number after a key.
-fn number_of_member(after_key: &[u8]) -> Option<u64> {
+/// Returns the JSON text of the value after a key, if it is a number, a string or null.
+fn value(after_key: &[u8]) -> Option<&[u8]> {
     let value = after_key.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
-    let digits = value.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    std::str::from_utf8(value.get(..digits)?).ok()?.parse().ok()
-}
-
-enum Member {
-    Id,
-    ReplyTo,
-    Other,
-}
-
-fn member(key: &str) -> Member {
-    match key {
-        "id" => Member::Id,
-        "reply_to" => Member::ReplyTo,
-        _ => Member::Other,
-    }
-}
-
-fn object(json: &mut Jiter<'_>, text: &[u8], found: &mut Vec<ScannedEnvelope>) -> JiterResult<()> {
-    let mut key = json.known_object()?.map(member);
-    found.push(ScannedEnvelope::default());
-    let Some(last) = found.last_mut() else { return Ok(()) };
-    while let Some(name) = key {
-        let peek = json.peek()?;
-        match (name, peek) {
-            (Member::ReplyTo, Peek::String) => last.reply_to = Some(json.known_str()?.to_owned()),
-            (Member::Id, Peek::Object | Peek::Array | Peek::True | Peek::False) => json.known_skip(peek)?,
-            (Member::Id, _) => {
-                let from = json.current_index();
-                json.known_skip(peek)?;
-                let id = text.get(from..json.current_index()).map(<[u8]>::to_vec);
-                last.id = id.filter(|id| peek == Peek::String || id.len() <= MAX_NUMBER_LENGTH);
-            }
-            _ => json.known_skip(peek)?,
-        }
-        key = json.next_key()?.map(member);
-    }
-    Ok(())
+    let end = match value.first()? {
+        b'"' => string_end(value, 1) + 1,
+        b'n' => 4,
+        _ => value
+            .iter()
+            .take_while(|byte| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E'))
+            .count(),
+    };
+    value.get(..end).filter(|value| json::check(value, value.len()).is_ok())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    fn numbers(text: &[u8]) -> Vec<u64> {
+        scan_envelopes(text).iter().filter_map(ScannedEnvelope::number).collect()
+    }
 
     fn one(text: &str) -> ScannedEnvelope {
         scan_envelopes(text.as_bytes()).pop().unwrap()
@@ -171,16 +131,23 @@ mod tests {
 
     #[test]
     fn ids_are_found_in_what_is_no_json() {
-        assert_eq!(ids(br#"{"result":NaN,"x":{"id":1},"id" : 7}"#), [7]);
-        assert_eq!(ids(br#" [{"result":"\ud800\"id\":3","id":1},{"a":[{"id":9}],"id":2}"#), [1, 2]);
-        assert!(ids(br#"{"result":"id","id":null}"#).is_empty());
-        assert!(ids(br#"{"id"#).is_empty());
-        assert!(ids(br#"{"id\"#).is_empty());
+        assert_eq!(numbers(br#"{"result":NaN,"x":{"id":1},"id" : 7}"#), [7]);
+        assert_eq!(numbers(br#" [{"result":"\ud800\"id\":3","id":1},{"a":[{"id":9}],"id":2}"#), [1, 2]);
+        for text in [
+            "{\"result\":\"id\",\"id\":null}",
+            "{\"id",
+            "{\"id\\",
+            "{\"id\":1.5}",
+            "{\"id\":-1}",
+            "{\"id\":nul}",
+        ] {
+            assert!(numbers(text.as_bytes()).is_empty(), "{text}");
+        }
     }
 
     #[test]
     fn what_is_no_object_has_nothing() {
-        for text in ["", "3", "null", "{", "[", "[1,2"] {
+        for text in ["", "3", "null", "[", "[1,2"] {
             assert!(scan_envelopes(text.as_bytes()).is_empty(), "{text}");
         }
     }
@@ -189,7 +156,6 @@ mod tests {
         #[test]
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = scan_envelopes(&bytes);
-            let _ = ids(&bytes);
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::foundation::redis::read_cancel::ReadCancel;
 use crate::foundation::redis::read_size::{ReadSize, gives_up};
 use crate::foundation::redis::resp::replies::refused;
 use crate::foundation::runtime::sync::Mutex;
-use crate::json_rpc::envelope_scan::{ScannedEnvelope, ids, scan_envelopes};
+use crate::json_rpc::envelope_scan::{ScannedEnvelope, scan_envelopes};
 use crate::json_rpc::instance::{CLOCK_READING, Instance, texts};
 use crate::json_rpc::pending::PendingCalls;
 use redis::RedisResult;
@@ -184,9 +184,7 @@ impl ReplyReader {
 
     fn accept(&self, text: Vec<u8>) {
         let scanned = scan_envelopes(&text);
-        let open = self.calls.close(scanned.iter().filter_map(ScannedEnvelope::number));
-        // An answer that is not JSON ends its call too, because no better one will come.
-        let Some(pending) = open.or_else(|| self.calls.close(ids(&text))) else {
+        let Some(pending) = self.calls.close(scanned.iter().filter_map(ScannedEnvelope::number)) else {
             return self.refuse(&text, &scanned);
         };
         let outcome = if text.len() <= self.max_size {
