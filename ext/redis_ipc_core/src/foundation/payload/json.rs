@@ -136,27 +136,15 @@ pub fn shortened(text: &str, limit: usize) -> Vec<u8> {
     if whole.len() <= limit {
         return whole;
     }
-    let room = limit.saturating_sub(2 + CUT.len_utf8());
-    let sizes = text.chars().scan(0, |size, char| {
-        *size += encoded_size(char);
-        Some(*size)
-    });
-    let kept = sizes.take_while(|size| *size <= room).count();
+    let room = limit.saturating_sub(CUT.len_utf8());
+    let ends: Vec<usize> = text.char_indices().map(|(end, _)| end).take(limit).collect();
+    let fit = ends.partition_point(|end| encoded(text.get(..*end).unwrap_or_default()).len() <= room);
     let end = if limit >= 2 + CUT.len_utf8() { Some(CUT) } else { None };
-    encoded(&text.chars().take(kept).chain(end).collect::<String>())
+    encoded(&text.chars().take(fit.saturating_sub(1)).chain(end).collect::<String>())
 }
 
 fn encoded(text: &str) -> Vec<u8> {
     serde_json::Value::from(text).to_string().into_bytes()
-}
-
-/// Returns how many bytes serde_json writes for a character.
-fn encoded_size(char: char) -> usize {
-    match char {
-        '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
-        '\0'..='\u{1f}' => 6,
-        _ => char.len_utf8(),
-    }
 }
 
 #[cfg(test)]
