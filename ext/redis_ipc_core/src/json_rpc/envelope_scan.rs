@@ -56,6 +56,7 @@ pub fn scan_envelopes(text: &[u8]) -> Vec<ScannedEnvelope> {
                 let key = text.get(at..string_end(text, at)).unwrap_or_default();
                 at += key.len() + 1;
                 if depth == members
+                    && matches!(key, b"id" | b"reply_to")
                     && let (Some(last), Some(value)) = (found.last_mut(), text.get(at..).and_then(value))
                 {
                     last.note(key, value);
