@@ -37,34 +37,6 @@ module RedisIPC
     # ActiveSupport knows the events by these names.
     FULL_NAMES = NAMES.to_h { |name| [name, "#{name}.redis_ipc"] }.freeze
 
-    # Runs a block once, whichever caller is first, and keeps its result.
-    class Once
-      def initialize(work)
-        @work = work
-      end
-
-      def call
-        @started = true
-        @result = @work.call
-      rescue Exception => e # rubocop:disable Lint/RescueException -- only noted
-        @error = e
-        raise
-      end
-
-      def raised?(error)
-        @error.equal?(error)
-      end
-
-      # Returns the block's result, or raises the exception that it raised.
-      def outcome
-        call unless @started
-        raise @error if @error
-
-        @result
-      end
-    end
-    private_constant :Once
-
     # The Hash is replaced and never changed, so it is read without a lock.
     @subscribers = {}.freeze
     @mutex = Mutex.new
@@ -150,38 +122,38 @@ module RedisIPC
         return if subscribers.nil?
 
         notification = Notification.new(name, payload)
-        subscribers.each { |subscriber| tell_one(subscriber, notification) }
+        subscribers.each { |subscriber| guard(name) { subscriber.call(notification) } }
       end
 
       # A subscriber that raises must not break the call.
-      def tell_one(subscriber, notification)
-        subscriber.call(notification)
+      # @return [Boolean] whether the block came to its end
+      def guard(name)
+        yield
+        true
       rescue SystemExit, SignalException
         raise
       rescue Exception => e # rubocop:disable Lint/RescueException -- see above
-        complain(notification.name, e)
-      end
-
-      def complain(name, error)
-        ErrorReport.warning("redis_ipc: a subscriber of #{name} raised #{LogText.error(error)}")
+        ErrorReport.warning("redis_ipc: a subscriber of #{name} raised #{LogText.error(e)}")
+        false
       end
 
       def active_support_listens?(name)
         ActiveSupport::Notifications.notifier.listening?(FULL_NAMES[name])
       end
 
-      def by_active_support(name, payload, &work)
+      def by_active_support(name, payload)
         return yield unless defined?(ActiveSupport::Notifications)
 
-        work = Once.new(work)
+        instrumenter = ActiveSupport::Notifications.instrumenter
+        started = guard(name) { instrumenter.start(FULL_NAMES[name], payload) }
         begin
-          ActiveSupport::Notifications.instrument(FULL_NAMES[name], payload) { work.call }
-        rescue SystemExit, SignalException
+          yield
+        rescue Exception => e # rubocop:disable Lint/RescueException -- only noted
+          payload.merge!(exception: [e.class.name, ErrorText.message_of(e)], exception_object: e)
           raise
-        rescue Exception => e # rubocop:disable Lint/RescueException -- its subscribers must not break a call, either
-          complain(name, e) unless work.raised?(e)
+        ensure
+          guard(name) { instrumenter.finish(FULL_NAMES[name], payload) } if started
         end
-        work.outcome
       end
     end
   end
