@@ -191,11 +191,7 @@ module RedisIPC
       end
 
       def check_timeout(timeout)
-        return if timeout.nil?
-        return timeout.to_f if timeout.is_a?(Numeric) && timeout.real? && timeout.positive? && timeout <= MAX_TIMEOUT
-
-        raise ArgumentError,
-              "the timeout must be a number of seconds over 0 and at most #{MAX_TIMEOUT}, got #{timeout.inspect}"
+        Monotonic.positive(timeout, most: MAX_TIMEOUT)
       end
     end
   end

@@ -138,11 +138,11 @@ module RedisIPC
     #   response.fulfilled? ? response.value : response.reason
     def send_to_group(content:, to:, timeout: nil)
       to = check_destination(to)
-      timeout = check_timeout(timeout)
+      timeout = Monotonic.positive(timeout)
       return ask(content, to, timeout) unless @call_pipeline.observed?
 
       @call_pipeline.wait(OutgoingRequest.new(self, content, to, timeout)) do |request|
-        ask(request.content, request.to, check_timeout(request.timeout), request.context)
+        ask(request.content, request.to, Monotonic.positive(request.timeout), request.context)
       end
     end
 
@@ -158,11 +158,11 @@ module RedisIPC
     #   futures.map(&:value)
     def async_send_to_group(content:, to:, timeout: nil)
       to = check_destination(to)
-      timeout = check_timeout(timeout)
+      timeout = Monotonic.positive(timeout)
       return ask_async(content, to, timeout) unless @call_pipeline.observed?
 
       @call_pipeline.start(OutgoingRequest.new(self, content, to, timeout)) do |request, watcher|
-        ask_async(request.content, request.to, check_timeout(request.timeout), request.context) do |session, call|
+        ask_async(request.content, request.to, Monotonic.positive(request.timeout), request.context) do |session, call|
           session.when_settled(call) { watcher.call { Response.new(call.answer) } } if watcher
         end
       end
@@ -277,13 +277,6 @@ module RedisIPC
       return name if name.equal?(@destination)
 
       @destination = Names.check("the group name", name)
-    end
-
-    def check_timeout(timeout)
-      return if timeout.nil?
-      return timeout.to_f if timeout.is_a?(Numeric) && timeout.real? && timeout.positive?
-
-      raise ArgumentError, "the timeout must be a number of seconds over 0, got #{timeout.inspect}"
     end
 
     def check_entry(entry)

@@ -20,6 +20,18 @@ module RedisIPC
       timeout.to_f if timeout < ENDLESS
     end
 
+    # @param timeout [Numeric, nil] seconds
+    # @param most [Numeric]
+    # @return [Float, nil]
+    # @raise [ArgumentError] if it is no number of seconds, not over 0, or over the most
+    def self.positive(timeout, most: Float::INFINITY)
+      return if timeout.nil?
+      return timeout.to_f if timeout.is_a?(Numeric) && timeout.real? && timeout.positive? && timeout <= most
+
+      limit = " and at most #{most}" if most.finite?
+      raise ArgumentError, "the timeout must be a number of seconds over 0#{limit}, got #{timeout.inspect}"
+    end
+
     # @param timeout [Numeric] seconds
     # @return [Float] the same, or a number that stands for waiting without end
     # @raise [ArgumentError] if it is no number of seconds, or negative
