@@ -86,8 +86,7 @@ RSpec.describe RedisIPC::JSONRPC::Server do
     end
 
     it "serves the methods that are listed and no other" do
-      server = rpc_server { |it| it.expose(calculator.new, only: %w[add], prefix: "calc.") }
-      expect(server.method_names).to eq(["calc.add"])
+      rpc_server { |it| it.expose(calculator.new, only: %w[add], prefix: "calc.") }
       expect(call("calc.add", 1, 2)).to eq(3)
       expect(call("calc.add", right: 1, left: 2)).to eq(3)
       expect(error_of { call("calc.add", 1) }.code).to eq(-32_602)

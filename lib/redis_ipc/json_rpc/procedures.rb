@@ -46,11 +46,6 @@ module RedisIPC
         @mapped[exception_class] = mapping
       end
 
-      # @return [Array<String>] the names of the methods
-      def names
-        @procedures.keys
-      end
-
       # @param message [Object] a request or a batch, with Symbols for keys
       # @param expired [#call, nil] returns before each request whether it is too late to start it
       # @yieldparam request [Hash] a request whose method is about to run

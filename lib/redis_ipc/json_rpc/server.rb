@@ -120,11 +120,6 @@ module RedisIPC
         text && Native.load(text)
       end
 
-      # @return [Array<String>] the names of the methods it serves
-      def method_names
-        @procedures.names
-      end
-
       private
 
       def start_session

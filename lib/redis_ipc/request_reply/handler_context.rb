@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # The `self` of an `on_request` block. It answers requests, asks other groups and describes the stream.
+  # The `self` of an `on_request` block. It answers requests and asks other groups. The rest is reached by {#stream}.
   #
   # It is not the stream itself, so that no method or instance variable of the block collides with one of the gem's.
   # Each stream has one: an instance variable that a block sets is there in the next request too, and all consumer
@@ -64,33 +64,6 @@ module RedisIPC
     # @return (see Stream#instance_id)
     def instance_id
       stream.instance_id
-    end
-
-    # Lists the instances that are alive on the stream.
-    # @return (see Stream#instances)
-    # @raise (see Stream#instances)
-    def instances
-      stream.instances
-    end
-
-    # Returns the requests that a group gave up on.
-    # @param (see Stream#dead_letters)
-    # @return (see Stream#dead_letters)
-    # @raise (see Stream#dead_letters)
-    def dead_letters(group: group_name)
-      stream.dead_letters(group: group)
-    end
-
-    # @return (see Lifecycle#connected?)
-    def connected?
-      stream.connected?
-    end
-
-    # Returns the stream's counters.
-    # @return (see Lifecycle#stats)
-    # @raise (see Lifecycle#stats)
-    def stats
-      stream.stats
     end
 
     # Disconnects the stream. Returns at once; the closing goes on when the handler has finished.
