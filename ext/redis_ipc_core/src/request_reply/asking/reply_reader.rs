@@ -134,24 +134,11 @@ impl ReplyReader {
     /// Skips an answer that breaks every connection that reads it. Its content names its call, but cannot be read. If
     /// only one call is open, the answer belongs to that one.
     fn skip_unreadable(&self, position: &mut Position) -> RedisResult<()> {
-        let (id, what) = match reply_session::skip_unreadable(position, &self.replies) {
-            Ok(None) => return Ok(()),
-            Ok(id) => (id, "was skipped"),
-            Err(error) if error.code() == Some("NOPERM") => {
-                reply_session::drop_waiting(&self.replies)?;
-                let what = "was dropped with all others that waited: to skip it alone, this user needs XREADGROUP and \
-                            XPENDING on its reply stream";
-                (None, what)
-            }
-            Err(error) => return Err(error),
-        };
+        let Some(id) = reply_session::skip_unreadable(position, &self.replies)? else { return Ok(()) };
         self.instance.endpoint.stats.malformed.increment();
-        let message = format!(
-            "an answer cannot be read and {what}. It breaks each connection that reads it: it exceeds \
-             client-output-buffer-limit of Redis, or the limits in security.md"
-        );
-        let error = self.instance.endpoint.locate(Error::new(ErrorKind::Malformed, message));
-        let error = id.into_iter().fold(error, Error::entry);
+        let message = "an answer cannot be read and was skipped. It breaks each connection that reads it: it exceeds \
+                       client-output-buffer-limit of Redis, or the limits in security.md";
+        let error = self.instance.endpoint.locate(Error::new(ErrorKind::Malformed, message)).entry(id);
         self.instance.endpoint.report_located(error.clone());
         if let Some(ticket) = self.ledger.close_only() {
             self.instance.endpoint.stats.failed.increment();

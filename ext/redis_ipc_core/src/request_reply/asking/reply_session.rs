@@ -230,10 +230,3 @@ pub fn skip_unreadable(position: &mut Position, replies: &ReplyStream) -> RedisR
     }
     Ok(skipped)
 }
-
-/// Drops all waiting answers. Without the rights that [`skip_unreadable`] needs there is no other way past an
-/// unreadable one.
-pub fn drop_waiting(replies: &ReplyStream) -> RedisResult<()> {
-    let mut connection = replies.connector().open_for(replies.key())?;
-    connection.run(redis::cmd("XTRIM").arg(replies.key()).arg("MAXLEN").arg(0)).map(drop)
-}
