@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require_relative "events/loss"
+require_relative "events/entry_fields"
 require_relative "events/stored_event"
 require_relative "events/change_event"
 require_relative "events/entry_format"

@@ -14,14 +14,18 @@ module RedisIPC
   #   event.position       #=> "1767225600000-0"
   #   event.attempt        #=> 1
   class ChangeEvent
+    # Stands for data that nobody has looked at: no data is a Symbol.
+    UNREAD = :unread
+    private_constant :UNREAD
+
     # @param native [Native::StreamEvent]
     # @param format [Events::EntryFormat] how its source's entries are read
     # @api private
     def initialize(native, format)
       @native = native
       @format = format.of(native)
-      # What was decoded, and whether it failed. A copy of which this is frozen too decodes each time.
-      @memo = {}
+      # The data once it was decoded, and what it was marked with. A copy of which this is frozen too decodes each time.
+      @memo = [UNREAD, nil]
       freeze
     end
 
@@ -42,13 +46,13 @@ module RedisIPC
 
     # @return [String, nil] the application's name of it, such as `"order.created"`
     def type
-      @format.type(fields)
+      @format.type(@native)
     end
 
     # @return [String, nil] what it belongs to, such as the id of an order: the key that {Events.publish} was given, or
     #   what `order :key, by:` names
     def key
-      @format.key(fields) { data }
+      @format.key(@native) { data }
     end
 
     # Returns what is known of the new state: what the JSON holds, or the fields of a foreign entry as Strings. Hash
@@ -57,9 +61,12 @@ module RedisIPC
     # @raise [MalformedEntryError] if it should be JSON and is not. Leave it to be raised: the event then goes to the
     #   dead letters
     def data
-      return @memo[:data] if @memo.key?(:data)
+      data = @memo.first
+      return data unless UNREAD.equal?(data)
 
-      keep(:data, @format.data(@native.id, fields))
+      data = @format.data(@native)
+      @memo[0] = data unless @memo.frozen?
+      data
     end
 
     # @return [nil] what is known of the old state: an entry of a stream has none
@@ -142,7 +149,7 @@ module RedisIPC
     # it has one; with partitions `stream`, the name of all of them together, and `partition`, the number of this one.
     # @return [Hash{Symbol => Object}] frozen
     def metadata
-      { fields: fields, traceparent: traceparent, **place }.compact.freeze
+      { fields: @native.fields, traceparent: traceparent, **place }.compact.freeze
     end
 
     # @return [Hash{Symbol => Object}] the logical stream and the partition, if there are any
@@ -154,13 +161,13 @@ module RedisIPC
     # @return [String, nil] the publisher's trace context (W3C `traceparent`)
     # @api private
     def traceparent
-      @format.traceparent(fields)
+      @format.traceparent(@native)
     end
 
     # @return [String, nil] the id that its publisher gave it
     # @api private
     def publisher_id
-      @format.id(fields)
+      @format.id(@native)
     end
 
     # Marks this event as failed, while the other events of its batch have succeeded. After the handler has returned, it
@@ -175,14 +182,14 @@ module RedisIPC
         raise ArgumentError, "fail! needs an Exception or a String, got a #{why.class}"
       end
 
-      @memo[:failure] = why.is_a?(String) ? EventFailedError.new(why, stream: source, entry_id: position) : why
+      @memo[1] = why.is_a?(String) ? EventFailedError.new(why, stream: source, entry_id: position) : why
       self
     end
 
     # @return [Exception, nil] what it was marked with
     # @api private
     def failure
-      @memo[:failure]
+      @memo[1]
     end
 
     # @return [Hash{String => Object}] all of it, as JSON can hold it: times as ISO 8601, Symbols as Strings; bytes that
@@ -221,21 +228,11 @@ module RedisIPC
     def marshal_load(dumped)
       values, @format = dumped
       @native = Events.stored(values)
-      @memo = {}
+      @memo = [UNREAD, nil]
       freeze
     end
 
     private
-
-    # The core makes a new Hash each time.
-    def fields
-      @memo[:fields] || keep(:fields, @native.fields)
-    end
-
-    def keep(name, value)
-      @memo[name] = value unless @memo.frozen?
-      value
-    end
 
     def text(name)
       name.is_a?(Symbol) ? name.name : name

@@ -5,6 +5,7 @@ module RedisIPC
     # A dead letter is an event that was given up on. It is frozen.
     class DeadLetter
       include Undumpable
+      include EntryFields
 
       # @return [String] Redis's id of the dead letter, `"ms-sequence"`
       attr_reader :id
@@ -33,17 +34,17 @@ module RedisIPC
 
       # @return [String, nil] as {ChangeEvent#type}
       def type
-        @format.type(fields)
+        @format.type(self)
       end
 
       # @return [String, nil] as {ChangeEvent#key}
       def key
-        @format.key(fields)
+        @format.key(self)
       end
 
       # @return [Object] as {ChangeEvent#data}; nil also if that cannot be read (see {#fields})
       def data
-        @format.data(position, fields)
+        @format.data(self)
       rescue MalformedEntryError
         nil
       end

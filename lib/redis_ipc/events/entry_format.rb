@@ -3,6 +3,8 @@
 module RedisIPC
   module Events
     # Reads the fields of a stream's entries: those of {Events.publish}, or those of any other program. It is frozen.
+    #
+    # An entry is a {Native::StreamEvent}, or has {EntryFields}.
     # @api private
     class EntryFormat
       # The names of fields, as {Publication} writes them.
@@ -13,7 +15,6 @@ module RedisIPC
       ID = "id"
       # What {Events.publish} writes: no entry with another field is one of its own.
       OWN = [TYPE, KEY, DATA, TRACEPARENT, ID].freeze
-      private_constant :OWN
 
       # @return [String] the name of the stream that the entry is in
       attr_reader :source
@@ -59,40 +60,41 @@ module RedisIPC
         !(@json.nil? && @type.nil?)
       end
 
-      # @param fields [Hash{String => String}]
+      # @param entry [Native::StreamEvent, EntryFields]
       # @return [String, nil]
-      def type(fields)
-        @type ? fields[@type] : (fields[TYPE] if own?(fields))
+      def type(entry)
+        @type ? entry.field(@type) : (entry.field(TYPE) if own?(entry))
       end
 
-      # @param fields [Hash{String => String}]
+      # @param entry [Native::StreamEvent, EntryFields]
       # @return [String, nil] the id that the publisher gave it
-      def id(fields)
-        fields[ID] if own?(fields)
+      def id(entry)
+        entry.field(ID) if own?(entry)
       end
 
-      # @param fields [Hash{String => String}]
+      # @param entry [Native::StreamEvent, EntryFields]
       # @yieldreturn [Object] the data
       # @return [String, nil]
-      def key(fields)
-        return fields[@by] if @by && fields.key?(@by)
+      def key(entry)
+        return entry.field(KEY) unless @by
 
-        @by ? part(yield, @by) : fields[KEY]
+        entry.field(@by) || part(yield, @by)
       end
 
-      # @param fields [Hash{String => String}]
+      # @param entry [Native::StreamEvent, EntryFields]
       # @return [String, nil]
-      def traceparent(fields)
-        Tracing.checked(fields[TRACEPARENT])
+      def traceparent(entry)
+        Tracing.checked(entry.field(TRACEPARENT))
       end
 
-      # @param id [String] the entry's
-      # @param fields [Hash{String => String}]
+      # @param entry [Native::StreamEvent, EntryFields]
       # @return [Object] frozen
       # @raise [MalformedEntryError]
-      def data(id, fields)
-        field = @json || (DATA if own?(fields))
-        field ? decode(id, field, fields[field]) : fields
+      def data(entry)
+        name = @json || (DATA if own?(entry))
+        name ? entry.json(name) : entry.fields
+      rescue ContentError
+        malformed(entry, name)
       end
 
       protected
@@ -116,25 +118,15 @@ module RedisIPC
       end
 
       # Returns whether the entry has the form of {Events.publish}, and the consumer does not say how to read it.
-      def own?(fields)
-        !foreign? && fields.key?(DATA) && (fields.keys - OWN).empty?
+      def own?(entry)
+        @json.nil? && @type.nil? && entry.own?
       end
 
-      def decode(id, field, text)
-        malformed(id, "has no field #{LogText.of(field)}") if text.nil?
-        malformed(id, "has a field #{LogText.of(field)} that is no JSON: it is no UTF-8") unless text.valid_encoding? &&
-                                                                                                 utf8?(text)
-        Native.load_frozen(text)
-      rescue ContentError
-        malformed(id, "has a field #{LogText.of(field)} that is no JSON")
-      end
-
-      def utf8?(text)
-        text.encoding == Encoding::UTF_8 || text.ascii_only?
-      end
-
-      def malformed(id, what)
-        raise MalformedEntryError.new("the entry #{what}", stream: source, entry_id: id)
+      def malformed(entry, name)
+        text = entry.field(name)
+        what = text.nil? ? "no field #{LogText.of(name)}" : "a field #{LogText.of(name)} that is no JSON"
+        what += ": it is no UTF-8" unless text.nil? || text.encoding == Encoding::UTF_8 || text.ascii_only?
+        raise MalformedEntryError.new("the entry has #{what}", stream: source, entry_id: entry.id)
       end
     end
     private_constant :EntryFormat

@@ -7,6 +7,8 @@ module RedisIPC
     # @!attribute redelivered [Boolean, nil] whether it may have run before though this is the first attempt
     # @api private
     StoredEvent = Struct.new(:id, :ms, :fields, :deliveries, :received_ms, :fence, :key_hash, :lane, :redelivered) do
+      include EntryFields
+
       # @return [Boolean]
       def redelivered?
         redelivered || deliveries > 1

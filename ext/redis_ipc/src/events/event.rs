@@ -1,11 +1,14 @@
 //! `RedisIPC::Native::StreamEvent`: an event that was taken, whose fields are read when they are looked at.
 
+use crate::codec::decode;
 use crate::ruby::classes::settle_class;
 use crate::ruby::entry;
+use crate::ruby::errors;
 use crate::ruby::gc_pressure::GcPressure;
+use crate::ruby::gvl::read_bytes;
 use magnus::encoding::RbEncoding;
 use magnus::prelude::*;
-use magnus::{Error, RHash, RModule, RString, Ruby, method};
+use magnus::{Error, RHash, RModule, RString, Ruby, Value, method};
 use redis_ipc_core::Fields;
 use redis_ipc_core::events::InFlight;
 use std::sync::Arc;
@@ -62,6 +65,29 @@ impl NativeStreamEvent {
     fn fields(ruby: &Ruby, rb_self: &Self) -> Result<RHash, Error> {
         hash(ruby, &rb_self.held.fields)
     }
+
+    /// What the field holds; nil if there is none. Of fields with the same name the last one counts.
+    fn field(ruby: &Ruby, rb_self: &Self, name: RString) -> Option<RString> {
+        named(rb_self, name).map(|value| text(ruby, value))
+    }
+
+    /// What the JSON in the field stands for.
+    ///
+    /// # Errors
+    ///
+    /// ContentError if there is no such field, or no JSON in it.
+    fn json(ruby: &Ruby, rb_self: &Self, name: RString) -> Result<Value, Error> {
+        let value = named(rb_self, name).ok_or_else(|| errors::content(ruby, "there is no such field"))?;
+        // jiter takes text that is no UTF-8 for JSON where it need not look into it.
+        if std::str::from_utf8(value).is_err() {
+            return Err(errors::content(ruby, "the content is no UTF-8"));
+        }
+        decode::from_json_frozen(ruby, value)
+    }
+}
+
+fn named(event: &NativeStreamEvent, name: RString) -> Option<&[u8]> {
+    read_bytes(name, |name| event.held.fields.get_last(name))
 }
 
 /// Fields as a frozen Hash of Strings; of fields with the same name the last one counts.
@@ -95,6 +121,9 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("lane", method!(entry::getter(NativeStreamEvent::lane), 0))?;
     class.define_method("key_hash", method!(entry::getter(NativeStreamEvent::key_hash), 0))?;
     class.define_method("received_ms", method!(entry::getter(NativeStreamEvent::received_ms), 0))?;
+    class.define_method("own?", method!(entry::getter(|it: &NativeStreamEvent| it.held.is_own()), 0))?;
+    class.define_method("field", method!(entry::method1(NativeStreamEvent::field), 1))?;
+    class.define_method("json", method!(entry::method1(NativeStreamEvent::json), 1))?;
     class.define_method("fields", method!(entry::method0(NativeStreamEvent::fields), 0))?;
     settle_class::<NativeStreamEvent>(ruby);
     Ok(())

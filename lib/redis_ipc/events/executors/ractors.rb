@@ -96,7 +96,7 @@ module RedisIPC
             freeze
           end
 
-          def data(_id, _fields)
+          def data(_entry)
             @data
           end
         end

@@ -1,5 +1,6 @@
 //! An event that this process has taken and not finished.
 
+use crate::events::common::recent_ids;
 use crate::foundation::payload::fields::Fields;
 use crate::foundation::payload::stream_entry::StreamId;
 use crate::foundation::redis::group_consumer::admission::HeldEntry;
@@ -89,6 +90,11 @@ impl InFlight {
         let deliveries = self.deliveries.saturating_add(u32::from(counts));
         let again = Self::new(self.id, self.fields.clone(), deliveries, self.received_ms);
         Self { is_retry: true, spot: self.spot, letter: self.letter, ..again }
+    }
+
+    /// Whether it has the form of what our publishers write.
+    pub fn is_own(&self) -> bool {
+        recent_ids::is_own(&self.fields)
     }
 
     /// Whether it may have run before.

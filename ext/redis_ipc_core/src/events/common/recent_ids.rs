@@ -54,8 +54,13 @@ pub fn id_of_copy(fields: &Fields, letter: StreamId) -> Option<Vec<u8>> {
 /// Returns the id of an event that one of our publishers wrote. Other programs may use the field for something else.
 fn id_of(fields: &Fields) -> Option<&[u8]> {
     let id = fields.get(ID).filter(|id| !id.is_empty() && id.len() <= MAX_ID)?;
-    let is_own = |name: &[u8]| OWN.iter().any(|own| own.as_bytes() == name);
-    (fields.get(DATA).is_some() && fields.iter().all(|(name, _)| is_own(name))).then_some(id)
+    is_own(fields).then_some(id)
+}
+
+/// Whether the fields are those of an event that one of our publishers wrote: it has data, and no field of another name.
+pub fn is_own(fields: &Fields) -> bool {
+    let is_name = |name: &[u8]| OWN.iter().any(|own| own.as_bytes() == name);
+    fields.get(DATA).is_some() && fields.iter().all(|(name, _)| is_name(name))
 }
 
 #[cfg(test)]

@@ -92,6 +92,11 @@ impl Fields {
         self.iter().find(|(field, _)| *field == name.as_bytes()).map(|(_, value)| value)
     }
 
+    /// Returns the value of the last field with that name.
+    pub fn get_last(&self, name: impl AsRef<[u8]>) -> Option<&[u8]> {
+        self.iter().filter(|(field, _)| *field == name.as_ref()).last().map(|(_, value)| value)
+    }
+
     /// Returns the value of the first field with that name. It shares the memory of all fields.
     pub fn share(&self, name: &str) -> Option<Bytes> {
         self.get(name).map(|value| self.bytes.slice_ref(value))
@@ -172,6 +177,7 @@ mod tests {
             (Some(&b"1"[..]), Some(&b""[..]), None)
         );
         assert_eq!(fields.share("a").unwrap(), b"1"[..]);
+        assert_eq!((fields.get_last("a"), fields.get_last("c")), (Some(&b"2"[..]), None));
         assert_eq!((fields.len(), fields.size()), (3, 5));
         assert!(Fields::default().is_empty());
     }

@@ -29,6 +29,8 @@ module RedisIPC
           # An event as a worker process has it.
           # @!attribute place [Integer] its place in the message
           Event = Struct.new(:id, :deliveries, :received_ms, :redelivered, :fence, :key_hash, :lane, :fields, :place) do
+            include EntryFields
+
             # @return [Integer] the milliseconds of its id
             def ms
               id.to_i

@@ -1,0 +1,33 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  module Events
+    # What {EntryFormat} asks of an entry, for what has its fields as a Hash: `fields` and `id`. The core's events answer
+    # it without making that Hash.
+    # @api private
+    module EntryFields
+      # @param name [String]
+      # @return [String, nil] what the field holds
+      def field(name)
+        fields[name]
+      end
+
+      # @return [Boolean] whether it has the form of {Events.publish}
+      def own?
+        fields.key?(EntryFormat::DATA) && (fields.keys - EntryFormat::OWN).empty?
+      end
+
+      # @param name [String]
+      # @return [Object] what the JSON in the field stands for, frozen, with Strings for keys
+      # @raise [ContentError] if there is no such field, or no JSON in it
+      def json(name)
+        text = fields[name]
+        raise ContentError, "there is no field #{LogText.of(name)}" if text.nil?
+        raise ContentError, "the content is no UTF-8" unless text.encoding == Encoding::UTF_8 || text.ascii_only?
+
+        Native.load_frozen(text)
+      end
+    end
+    private_constant :EntryFields
+  end
+end
