@@ -13,7 +13,7 @@ module RedisIPC
       # @param settlement [Settlement]
       def initialize(setup, settlement)
         @setup = setup
-        @pipeline = HandlerPipeline.new(setup)
+        @pipeline = HandlerPipeline.new(setup, self)
         @settlement = settlement
       end
 
@@ -28,83 +28,93 @@ module RedisIPC
         left&.each { |native| @settlement.stopped(engine, native, ChangeEvent.new(native, @setup.format)) }
       end
 
+      # Runs the handler, for {HandlerPipeline}.
+      # @param events [Array<ChangeEvent>]
+      # @param known [Array<Native::StreamEvent>] those that were done before are added to it
+      def run_handler(events, known)
+        exactly_once = @setup.exactly_once
+        return @setup.invoker.batch(events) unless exactly_once
+
+        exactly_once.batch(events, known) { |rest| @setup.invoker.batch(rest) }
+      end
+
+      # Judges what the handler did, for {HandlerPipeline}.
+      # @return [RetryPolicy::Decision]
+      def judge(error, _events, _known, _outcome)
+        error ? RetryPolicy::Decision.new(:fail, error) : RetryPolicy::DONE
+      end
+
       private
 
-      # @return [Array<Array(Native::StreamEvent, ChangeEvent)>]
-      def with_events(natives)
-        natives.map { |native| [native, ChangeEvent.new(native, @setup.format)] }
+      # @return [Array<ChangeEvent>]
+      def events_of(natives)
+        natives.map { |native| ChangeEvent.new(native, @setup.format) }
       end
 
       # Takes those out that cannot be read: the handler could not say which it was.
-      # @return [Array<Array(Native::StreamEvent, ChangeEvent)>] the others
+      # @return [Array<ChangeEvent>] the others
       def readable(engine, natives, left)
-        with_events(natives).select do |native, event|
+        events_of(natives).select do |event|
           event.data
         rescue MalformedEntryError => e
-          fail_one(engine, native, event, e, left)
+          fail_one(engine, event, e, left)
           false
         else
           true
         end
       end
 
-      def handle(engine, pairs, left)
-        pairs = left.ready(pairs)
-        return if pairs.empty?
+      def handle(engine, events, left)
+        events = left.ready(events)
+        return if events.empty?
 
-        error, pairs = outcome_of(engine, pairs, left)
-        return refused(engine, pairs, error, left) if error.is_a?(StaleOwnerError)
-        return split(engine, pairs, left) if error && pairs.size > 1 && !@setup.policy.expected?(error)
+        error, events = outcome_of(engine, events, left)
+        return refused(engine, events, error, left) if error.is_a?(StaleOwnerError)
+        return split(engine, events, left) if error && events.size > 1 && !@setup.policy.expected?(error)
 
-        settle(engine, pairs, error, left)
+        settle(engine, events, error, left)
       end
 
       # A part that is tried again knows nothing of the marks that the whole was given.
-      def handle_again(engine, pairs, left)
-        handle(engine, with_events(pairs.map(&:first)), left)
+      def handle_again(engine, events, left)
+        handle(engine, events_of(events.map(&:native)), left)
       end
 
-      # @return [Array(Exception, Array)] what was raised, if anything, and the events that were not done before
-      def outcome_of(engine, pairs, left)
-        judge = ->(error) { error ? RetryPolicy::Decision.new(:fail, error) : RetryPolicy::DONE }
-        events = pairs.map(&:last)
+      # @return [Array(Exception, Array<ChangeEvent>)] what was raised, if anything, and the events that were not done
+      #   before
+      def outcome_of(engine, events, left)
         known = []
-        error = @pipeline.run(events, judge) { run(pairs, events, known) }.error
-        return [error, pairs] if known.empty?
+        error = @pipeline.run(events, known).error
+        return [error, events] if known.empty?
 
-        known.each { |native| left.delete(native) }
+        left.settle(known)
         @settlement.skip(engine, known)
-        [error, pairs.reject { |pair| known.include?(pair.first) }]
-      end
-
-      def run(pairs, events, known)
-        exactly_once = @setup.exactly_once
-        return @setup.invoker.batch(events) unless exactly_once
-
-        exactly_once.batch(pairs, known) { |rest| @setup.invoker.batch(rest) }
+        [error, events.reject { |event| known.include?(event.native) }]
       end
 
       # The database has refused the batch, because the lane of some is another process's. The others are handled again.
-      def refused(engine, pairs, error, left)
-        stale, others = pairs.partition { |native, _| native.lane == error.lane }
-        stale = stale.map(&:first).each { |native| left.delete(native) }
+      def refused(engine, events, error, left)
+        stale, others = events.partition { |event| event.native.lane == error.lane }
+        stale = left.settle(stale.map(&:native))
         @settlement.refuse(engine, stale, error)
         handle_again(engine, others, left)
       end
 
-      def split(engine, pairs, left)
-        pairs.each_slice((pairs.size / 2.0).ceil) { |half| handle_again(engine, half, left) }
+      def split(engine, events, left)
+        events.each_slice((events.size / 2.0).ceil) { |half| handle_again(engine, half, left) }
       end
 
-      def settle(engine, pairs, error, left)
-        failed, done = pairs.partition { |_, event| error || event.failure }
-        @settlement.done(engine, done.map { |native, _| left.delete(native) && native })
-        failed.each { |native, event| fail_one(engine, native, event, error || event.failure, left) }
+      def settle(engine, events, error, left)
+        failed = error ? events : events.select(&:failure)
+        done = failed.empty? ? events : events - failed
+        @settlement.done(engine, left.settle(done.map(&:native)))
+        failed.each { |event| fail_one(engine, event, error || event.failure, left) }
       end
 
-      def fail_one(engine, native, event, error, left)
+      def fail_one(engine, event, error, left)
+        native = event.native
         decision = @settlement.judge(error, native, event)
-        decision.done? ? left.delete(native) : left.fail(native)
+        decision.done? ? left.settle([native]) : left.fail(native)
         @settlement.carry_out(engine, native, event, decision)
       end
 
@@ -113,32 +123,49 @@ module RedisIPC
         # @param ordered [Boolean] whether later events of a key wait for one that failed
         def initialize(engine, natives, ordered:)
           @engine = engine
-          @natives = natives.to_h { |native| [native, true] }.compare_by_identity
+          @natives = natives
           @failed = ({} if ordered)
         end
 
-        def delete(native)
-          @natives.delete(native)
+        # These are settled.
+        # @param natives [Array<Native::StreamEvent>] some of those that are left
+        # @return [Array<Native::StreamEvent>] the same
+        def settle(natives)
+          # Mostly all of a batch are settled together.
+          if natives.size == @natives.size
+            @natives = {}
+          else
+            @natives = by_identity(@natives) if @natives.is_a?(Array)
+            natives.each { |native| @natives.delete(native) }
+          end
+          natives
         end
 
         def fail(native)
-          delete(native)
+          settle([native])
           @failed[native.key_hash] = true if @failed
         end
 
         # Gives back those that wait for one that failed.
-        # @return [Array<Array(Native::StreamEvent, ChangeEvent)>] the others
-        def ready(pairs)
-          return pairs if @failed.nil? || @failed.empty?
+        # @param events [Array<ChangeEvent>]
+        # @return [Array<ChangeEvent>] the others
+        def ready(events)
+          return events if @failed.nil? || @failed.empty?
 
-          waiting, ready = pairs.partition { |native, _| @failed.key?(native.key_hash) }
-          waiting = waiting.map(&:first).each { |native| delete(native) }
+          waiting, ready = events.partition { |event| @failed.key?(event.native.key_hash) }
+          waiting = settle(waiting.map(&:native))
           @engine.give_back(waiting) unless waiting.empty?
           ready
         end
 
         def each(&block)
-          @natives.each_key(&block)
+          (@natives.is_a?(Array) ? @natives : @natives.keys).each(&block)
+        end
+
+        private
+
+        def by_identity(natives)
+          natives.each_with_object({}.compare_by_identity) { |native, all| all[native] = true }
         end
       end
       private_constant :Left

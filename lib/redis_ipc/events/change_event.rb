@@ -186,6 +186,10 @@ module RedisIPC
       self
     end
 
+    # @return [Native::StreamEvent, Events::StoredEvent] the core's event, or what stands in for it
+    # @api private
+    attr_reader :native
+
     # @return [Exception, nil] what it was marked with
     # @api private
     def failure

@@ -12,7 +12,7 @@ module RedisIPC
       # @param settlement [Settlement]
       def initialize(setup, settlement)
         @setup = setup
-        @pipeline = HandlerPipeline.new(setup)
+        @pipeline = HandlerPipeline.new(setup, self)
         @settlement = settlement
       end
 
@@ -21,19 +21,17 @@ module RedisIPC
       # @return [Boolean] whether the event is done, or discarded
       def call(engine, native)
         event = ChangeEvent.new(native, @setup.format)
-        decision = is_known = nil
-        judge = ->(error) { is_known && error.nil? ? RetryPolicy::SKIP : judge(error, native, event) }
-        decision = @pipeline.run(event, judge) { is_known = handle(native, event) }
+        decision = nil
+        decision = @pipeline.run(event, native)
         @settlement.carry_out(engine, native, event, decision)
         decision.done?
       ensure
         @settlement.stopped(engine, native, event || ChangeEvent.new(native, @setup.format)) if decision.nil?
       end
 
-      private
-
+      # Runs the handler, for {HandlerPipeline}.
       # @return [Boolean] whether it was done before
-      def handle(native, event)
+      def run_handler(event, native)
         exactly_once = @setup.exactly_once
         return exactly_once.event(native, event) { @setup.invoker.event(event) } == :skipped if exactly_once
 
@@ -41,7 +39,11 @@ module RedisIPC
         false
       end
 
-      def judge(error, native, event)
+      # Judges what the handler did, for {HandlerPipeline}.
+      # @return [RetryPolicy::Decision]
+      def judge(error, event, native, is_known)
+        return RetryPolicy::SKIP if is_known && error.nil?
+
         @settlement.judge(error || event.failure, native, event)
       end
     end

@@ -112,13 +112,13 @@ module RedisIPC
       end
 
       # Runs the handler of a batch for those of its events that were not done before.
-      # @param pairs [Array<Array(Native::StreamEvent, ChangeEvent)>]
+      # @param events [Array<ChangeEvent>]
       # @param skipped [Array<Native::StreamEvent>] those that were done before are added to it
       # @yieldparam events [Array<ChangeEvent>] the others, the handler's
       # @return [void]
       # @raise (see #event)
-      def batch(pairs, skipped, &handler)
-        records = pairs.map { |native, event| Record.of(native, event) }
+      def batch(events, skipped, &handler)
+        records = events.map { |event| Record.of(event.native, event) }
         rest = records.uniq(&:event_id)
         copies = records - rest
         rest = without_known(rest, skipped) until rest.empty? || handle_all(rest, &handler)

@@ -4,28 +4,33 @@ module RedisIPC
   module Events
     # Surrounds the handler of an event or a batch. From the outside in: the framework's executor, the trace context,
     # notifications, middleware. It turns what the handler raises into what becomes of the event.
+    #
+    # Where nothing surrounds the handler, it makes no objects: an event is handled in a few microseconds.
     # @api private
     class HandlerPipeline
       # @param setup [Setup]
-      def initialize(setup)
+      # @param delivery [#run_handler, #judge] `run_handler(subject, held)` runs the handler, and
+      #   `judge(error, subject, held, outcome)` returns what becomes of it: for an exception, or for what `run_handler`
+      #   returned
+      def initialize(setup, delivery)
         @place = { stream: setup.stream, group: setup.group, consumer: setup.name }.freeze
         @setup = setup
+        @delivery = delivery
       end
 
       # @param subject [ChangeEvent, Array<ChangeEvent>]
-      # @param judge [#call] returns what becomes of it for an exception, or for nil
-      # @yield runs the handler
+      # @param held [Object] what the delivery has besides
       # @return [Object] what `judge` returned
-      def run(subject, judge, &handler)
-        return judged(judge, nil) { through_middleware(subject, &handler) } unless surrounded?
+      def run(subject, held)
+        return judged(subject, held, nil) unless surrounded?
 
         RedisIPC.framework.around_handler(subject) do
-          Tracing.continue(traceparent(subject)) { told(subject, judge, &handler) }
+          Tracing.continue(traceparent(subject)) { told(subject, held) }
         end
       rescue SystemExit, SignalException
         raise
       rescue Exception => e # rubocop:disable Lint/RescueException -- the framework raised, as a handler does
-        judge.call(e)
+        @delivery.judge(e, subject, held, nil)
       end
 
       private
@@ -39,21 +44,19 @@ module RedisIPC
         subject.traceparent unless subject.is_a?(Array)
       end
 
-      def told(subject, judge, &handler)
-        return judged(judge, nil) { through_middleware(subject, &handler) } unless Instrumentation.listening?(:event)
+      def told(subject, held)
+        return judged(subject, held, nil) unless Instrumentation.listening?(:event)
 
-        Instrumentation.instrument(:event, payload(subject)) do |payload|
-          judged(judge, payload) { through_middleware(subject, &handler) }
-        end
+        Instrumentation.instrument(:event, payload(subject)) { |payload| judged(subject, held, payload) }
       end
 
-      def judged(judge, payload)
-        yield
-        note(judge.call(nil), payload)
+      def judged(subject, held, payload)
+        outcome = through_middleware(subject, held)
+        note(@delivery.judge(nil, subject, held, outcome), payload)
       rescue SystemExit, SignalException
         raise
       rescue Exception => e # rubocop:disable Lint/RescueException -- any exception is a failure of the event
-        note(judge.call(e), payload)
+        note(@delivery.judge(e, subject, held, nil), payload)
       end
 
       def note(decision, payload)
@@ -65,9 +68,14 @@ module RedisIPC
         decision
       end
 
-      def through_middleware(subject, &handler)
+      # A link of the middleware may return anything, or not go on at all.
+      def through_middleware(subject, held)
         middleware = @setup.middleware
-        middleware.empty? ? yield : middleware.call(subject, &handler)
+        return @delivery.run_handler(subject, held) if middleware.empty?
+
+        outcome = nil
+        middleware.call(subject) { outcome = @delivery.run_handler(subject, held) }
+        outcome
       end
 
       def payload(subject)
