@@ -25,10 +25,11 @@ module RedisIPC
 
         # Returns whether the event needs no other try, and is no dead letter.
         def done?
-          %i[done discard skip].include?(action)
+          FINAL.include?(action)
         end
       end
 
+      FINAL = %i[done discard skip].freeze
       STATUS = { done: "done", retry: "retried", discard: "discarded", bury: "dead", fail: "failed",
                  skip: "skipped", refuse: "refused" }.freeze
       DONE = Decision.new(:done).freeze
@@ -36,7 +37,7 @@ module RedisIPC
       # Seconds: 1, 2, 4 and so on, and up to 15 % more at random, so that not all come back at the same moment.
       LONGEST = 3600.0
       JITTER = 0.15
-      private_constant :STATUS, :LONGEST, :JITTER
+      private_constant :FINAL, :STATUS, :LONGEST, :JITTER
 
       # @return [Integer] how often an event is tried at most, by any rule
       attr_reader :most_attempts

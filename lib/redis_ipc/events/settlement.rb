@@ -47,7 +47,7 @@ module RedisIPC
       def carry_out(engine, native, event, decision)
         guarded do
           case decision.action
-          when :done then engine.done([native])
+          when :done then engine.done_one(native)
           when :skip then engine.skip([native])
           when :refuse then refuse(engine, [native], decision.error)
           when :discard then discard(engine, native, event, decision.error)

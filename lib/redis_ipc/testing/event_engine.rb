@@ -69,6 +69,10 @@ module RedisIPC
         count(:redelivered) if entry.deliveries > 1
       end
 
+      def done_one(entry)
+        done([entry])
+      end
+
       def done(entries)
         delivered.settle(entries.map(&:id))
         count(:acknowledged, entries.size)

@@ -1,6 +1,7 @@
 //! JSON text to Ruby objects; hash keys become Symbols, or Strings in what is frozen.
 
 use crate::ruby::errors;
+use crate::ruby::gvl::interned;
 use jiter::{Jiter, JiterError, Peek};
 use magnus::prelude::*;
 use magnus::{Error, Ruby, Value};
@@ -85,16 +86,16 @@ impl<'r, 'j> Decoder<'r, 'j> {
         let (hash, frozen) = (ruby.hash_new(), self.frozen);
         // A String that is a key is interned: the events of a stream have the same keys.
         let key_of = |key: &str| match frozen {
-            true => ruby.str_new(key).to_interned_str().as_value(),
-            false => ruby.to_symbol(key).as_value(),
+            true => interned(ruby, key).map(|key| key.as_value()),
+            false => Ok(ruby.to_symbol(key).as_value()),
         };
-        let mut key = self.json.known_object().map_err(failed)?.map(key_of);
+        let mut key = self.json.known_object().map_err(failed)?.map(key_of).transpose()?;
         while let Some(name) = key {
             let peek = self.json.peek().map_err(failed)?;
             let value = self.value(peek, depth + 1)?;
             let twice = self.marked_depth == Some(depth) && hash.get(name).is_some();
             hash.aset(name, if twice { ruby.to_symbol("duplicate").as_value() } else { value })?;
-            key = self.json.next_key().map_err(failed)?.map(key_of);
+            key = self.json.next_key().map_err(failed)?.map(key_of).transpose()?;
         }
         Ok(self.finished(hash.as_value()))
     }

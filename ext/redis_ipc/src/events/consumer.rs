@@ -92,6 +92,12 @@ impl NativeEventConsumer {
         done.map_err(|error| errors::raise(ruby, &error))
     }
 
+    /// This one is done. Most are told of one by one, so it makes no lists.
+    fn done_one(ruby: &Ruby, rb_self: &Self, event: &NativeStreamEvent) -> Result<(), Error> {
+        let done = rb_self.consumer(ruby)?.done(std::slice::from_ref(&event.held));
+        done.map_err(|error| errors::raise(ruby, &error))
+    }
+
     /// These are done, by the record of a database: their handlers did not run.
     fn skip(ruby: &Ruby, rb_self: &Self, events: RArray) -> Result<(), Error> {
         rb_self.1.skipped.fetch_add(events.len() as u64, Ordering::Relaxed);
@@ -305,6 +311,7 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("skip", method!(entry::method1(NativeEventConsumer::skip), 1))?;
     class.define_method("refuse", method!(entry::method1(NativeEventConsumer::refuse), 1))?;
     class.define_method("give_back", method!(entry::method1(NativeEventConsumer::give_back), 1))?;
+    class.define_method("done_one", method!(entry::method1(NativeEventConsumer::done_one), 1))?;
     class.define_method("done", method!(entry::method1(NativeEventConsumer::done), 1))?;
     class.define_method("retry", method!(entry::method2(NativeEventConsumer::retry), 2))?;
     class.define_method("bury", method!(entry::method2(NativeEventConsumer::bury), 2))?;

@@ -35,7 +35,20 @@ macro_rules! returned {
     };
 }
 
-returned!((), bool, u32, u64, usize, String, &str, Option<&str>, Option<u64>, Vec<i32>, RString, Option<RString>);
+returned!(
+    (),
+    bool,
+    u32,
+    u64,
+    usize,
+    String,
+    &str,
+    Option<&str>,
+    Option<u64>,
+    Vec<i32>,
+    RString,
+    Option<RString>
+);
 
 /// A method that only reads what its object holds.
 pub fn getter<S, R: Returned>(method: impl Fn(S) -> R) -> impl Fn(&Ruby, S) -> Result<R::Value, Error> {

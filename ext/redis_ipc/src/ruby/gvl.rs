@@ -132,6 +132,17 @@ pub fn symbol_name(symbol: Symbol) -> Result<RString, Error> {
     RString::try_convert(unsafe { Value::from_raw(rb_sys::rb_sym2str(symbol.as_raw())) })
 }
 
+/// The one frozen String of its text, as a key of a Hash is. It is made only if there is none.
+pub fn interned(ruby: &Ruby, text: &str) -> Result<RString, Error> {
+    let length = text.len().try_into().map_err(|_| errors::content(ruby, "a key is too long"))?;
+    // SAFETY: rb_enc_interned_str reads so many bytes at the pointer, keeps none of them by reference, and returns a
+    // String. It raises only if there is no memory left, as every function that makes an object does.
+    let string =
+        unsafe { rb_sys::rb_enc_interned_str(text.as_ptr().cast(), length, rb_sys::rb_utf8_encoding()) };
+    // SAFETY: what it has returned is a Ruby object.
+    RString::try_convert(unsafe { Value::from_raw(string) })
+}
+
 /// Calls `read` with the bytes of `string`, without a copy. `read` must not call Ruby, which could change or free them.
 pub fn read_bytes<T>(string: RString, read: impl FnOnce(&[u8]) -> T) -> T {
     // SAFETY: `string` is a parameter, so the garbage collector finds it, and the thread holds the GVL: nobody can

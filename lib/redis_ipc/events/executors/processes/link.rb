@@ -38,6 +38,10 @@ module RedisIPC
             @connection.readable?
           end
 
+          def done_one(event)
+            done([event])
+          end
+
           def done(events)
             tell(Wire.done(events), events)
           end
