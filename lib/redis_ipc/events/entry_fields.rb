@@ -2,8 +2,8 @@
 
 module RedisIPC
   module Events
-    # What {EntryFormat} asks of an entry, for what has its fields as a Hash: `fields` and `id`. The core's events answer
-    # it without making that Hash.
+    # What {EntryFormat} asks of an entry, for what has `id` and its `fields` as a Hash. The core's events answer it
+    # without making that Hash.
     # @api private
     module EntryFields
       # @param name [String]

@@ -7,6 +7,7 @@ use crate::foundation::redis::group_consumer::admission::HeldEntry;
 use crate::foundation::redis::group_consumer::consumer::Delivered;
 use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::work_queue::Held;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
@@ -102,21 +103,27 @@ impl InFlight {
         self.deliveries > 1 || self.spot.is_some_and(|spot| spot.may_have_run)
     }
 
-    /// Records that a worker has taken it, after `before` others that it handles first.
-    pub fn start_after(&self, before: usize) {
+    /// Records that a worker has taken it at that time, after `before` others that it handles first.
+    pub fn start_after(&self, before: usize, now: Instant) {
         self.stage.store(Stage::Running as u8, Ordering::SeqCst);
-        *self.started.lock() = (Instant::now(), before);
+        *self.started.lock() = (now, before);
     }
 
     /// Records that a worker has taken it.
     pub fn start(&self) {
-        self.start_after(0);
+        self.start_after(0, Instant::now());
     }
 
-    /// Returns how long a worker has had it.
-    pub fn ran(&self) -> Duration {
+    /// Returns how long a worker has had it, by its share of what it took together.
+    pub fn ran(&self, now: Instant) -> Duration {
         let (at, before) = *self.started.lock();
-        at.elapsed() / u32::try_from(before + 1).unwrap_or(u32::MAX)
+        now.saturating_duration_since(at) / u32::try_from(before + 1).unwrap_or(u32::MAX)
+    }
+
+    /// Returns the longest time that a worker has had one of these. `None` if there are none.
+    pub fn longest(events: &[Arc<Self>]) -> Option<Duration> {
+        let now = Instant::now();
+        events.iter().map(|event| event.ran(now)).max()
     }
 
     /// Whether it waits for a worker.

@@ -96,7 +96,7 @@ impl Carried for Acknowledge {
             error.message
         );
         endpoint.report(Error { message, ..error.clone() });
-        self.0.into_iter().for_each(|id| context.queue.finish(id));
+        context.queue.finish_all(self.0);
         None
     }
 }
@@ -132,7 +132,7 @@ impl Tail<Acknowledge> for Acknowledgements {
             }
             _ => {
                 context.endpoint().stats.answers_sent.add(self.0.len() as u64);
-                self.0.into_iter().for_each(|id| context.queue.finish(id));
+                context.queue.finish_all(self.0);
             }
         }
     }

@@ -81,14 +81,18 @@ impl admission::Admission for Admission {
 
     fn admit(&self, entries: Vec<RawEntry>, deliveries: &HashMap<StreamId, u32>) -> Vec<Arc<InFlight>> {
         let mut done = Vec::new();
-        let admitted = entries.into_iter().filter_map(|entry| {
-            self.group.note_entry(entry.id);
-            if self.queue.held(entry.id).is_some() {
+        let held = self.queue.are_held(entries.iter().map(|entry| entry.id));
+        let received = self.endpoint.clock.now();
+        if let Some(last) = entries.iter().map(|entry| entry.id).max() {
+            self.group.note_entry(last);
+        }
+        let admitted = entries.into_iter().zip(held).filter_map(|(entry, is_held)| {
+            if is_held {
                 return None;
             }
             let deliveries = deliveries.get(&entry.id).copied().unwrap_or(1);
             let taken = Delivered { id: entry.id, deliveries };
-            match self.examine(taken, entry.fields) {
+            match self.examine(taken, entry.fields, received) {
                 Examined::Runs(event) => Some(event),
                 Examined::Done => {
                     done.push(entry.id);
@@ -129,7 +133,7 @@ enum Examined {
 }
 
 impl Admission {
-    fn examine(&self, taken: Delivered, fields: Option<Fields>) -> Examined {
+    fn examine(&self, taken: Delivered, fields: Option<Fields>, received: u64) -> Examined {
         let stats = &self.endpoint.stats;
         stats.taken.increment();
         let Some(fields) = fields else {
@@ -150,7 +154,6 @@ impl Admission {
         } else if let Some(whole) = fields.cut_from() {
             not_whole(&whole)
         } else {
-            let received = self.endpoint.clock.now();
             let event = InFlight::new(taken.id, fields, taken.deliveries, received);
             return Examined::Runs(Arc::new(event));
         };

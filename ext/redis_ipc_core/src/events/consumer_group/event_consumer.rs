@@ -161,7 +161,8 @@ impl EventConsumer {
     fn with_more(&self, first: Arc<InFlight>, most: usize) -> Vec<Arc<InFlight>> {
         let mut events = vec![first];
         events.extend(self.admission.queue.take_queued(most.saturating_sub(1)));
-        events.iter().enumerate().for_each(|(place, event)| event.start_after(place));
+        let now = Instant::now();
+        events.iter().enumerate().for_each(|(place, event)| event.start_after(place, now));
         events
     }
 
@@ -311,7 +312,7 @@ impl Consumer for EventConsumer {
     }
 
     fn done(&self, events: &[Arc<InFlight>]) -> Result<(), Error> {
-        let Some(longest) = events.iter().map(|event| event.ran()).max() else { return Ok(()) };
+        let Some(longest) = InFlight::longest(events) else { return Ok(()) };
         let done: Vec<StreamId> =
             events.iter().filter(|event| event.finish()).map(|event| event.id).collect();
         self.admission.queue.note_run(longest);
@@ -327,7 +328,7 @@ impl Consumer for EventConsumer {
         let due = Instant::now() + wait;
         let is_running = event.fail();
         if is_running {
-            self.admission.queue.note_run(event.ran());
+            self.admission.queue.note_run(event.ran(Instant::now()));
             self.rest(event, due);
         }
         Ok(is_running)
@@ -338,7 +339,7 @@ impl Consumer for EventConsumer {
             return Ok(());
         }
         let admission = &self.admission;
-        admission.queue.note_run(event.ran());
+        admission.queue.note_run(event.ran(Instant::now()));
         let taken = Delivered { id: event.id, deliveries: event.deliveries };
         let kept = admission.bury(taken, &event.fields, reason);
         event.settle(kept.is_ok());

@@ -334,7 +334,7 @@ impl Consumer for LaneConsumer {
         if self.closed.load(Ordering::SeqCst) {
             return Err(self.stopped());
         }
-        let Some(longest) = events.iter().map(|event| event.ran()).max() else { return Ok(()) };
+        let Some(longest) = InFlight::longest(events) else { return Ok(()) };
         let done: Vec<Arc<InFlight>> = events.iter().filter(|event| event.finish()).cloned().collect();
         let lost = self.schedule.finish(&done, Some(longest));
         let stats = &self.keeper.source.endpoint.stats;

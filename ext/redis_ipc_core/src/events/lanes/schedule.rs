@@ -203,7 +203,7 @@ impl State {
             while room > 0
                 && let Some(event) = found.pop()
             {
-                event.start_after(taken.len());
+                event.start_after(taken.len(), now);
                 found.running += 1;
                 queue.running.insert(event.id, event.deliveries);
                 taken.push(event);

@@ -187,11 +187,22 @@ impl<H: Held> WorkQueue<H> {
         true
     }
 
-    /// Queues requests, without those that are held already.
+    /// Queues requests, without those that are held already. A consumer that waits for several is woken once for all of
+    /// them.
     pub fn push_all(&self, requests: Vec<Arc<H>>) {
+        let mut state = self.state.lock();
+        let mut count = 0;
         for request in requests {
-            self.push(request);
+            if state.hold(&request) {
+                state.queued.push_back(request);
+                count += 1;
+            }
         }
+        if state.queued.len() > state.waiting {
+            state.wake();
+        }
+        drop(state);
+        (0..count.min(self.consumers)).for_each(|_| self.work.notify_one());
     }
 
     /// Queues requests, except the first one that is not held already. Returns that one for the calling consumer.
@@ -355,6 +366,12 @@ impl<H: Held> WorkQueue<H> {
         self.state.lock().held.get(&key).cloned()
     }
 
+    /// Returns of each of these keys whether its request is held.
+    pub fn are_held(&self, keys: impl Iterator<Item = H::Key>) -> Vec<bool> {
+        let state = self.state.lock();
+        keys.map(|key| state.held.contains_key(&key)).collect()
+    }
+
     /// Returns what `pick` makes of the held requests.
     pub fn pick<T>(&self, pick: impl Fn(&H) -> Option<T>) -> Vec<T> {
         self.state.lock().held.values().filter_map(|held| pick(held)).collect()
@@ -401,8 +418,15 @@ impl<H: Held> WorkQueue<H> {
     /// Removes a request whose answer is sent, or never will be. It must not be removed earlier: a request whose
     /// acknowledgement is under way could be taken for one that was never run.
     pub fn finish(&self, key: H::Key) {
+        self.finish_all([key]);
+    }
+
+    /// Removes requests as [`WorkQueue::finish`] does.
+    pub fn finish_all(&self, keys: impl IntoIterator<Item = H::Key>) {
         let mut state = self.state.lock();
-        state.held.remove(&key);
+        for key in keys {
+            state.held.remove(&key);
+        }
         let is_last = state.held.is_empty();
         drop(state);
         if is_last {
@@ -512,6 +536,34 @@ mod tests {
         assert!(!queue.push(request(1)), "a running request is not queued again");
         queue.finish(taken.key());
         assert_eq!(queue.len(), 0);
+    }
+
+    #[test]
+    fn what_is_pushed_together_is_held_once_and_finished_together() {
+        let queue = WorkQueue::new(2);
+        queue.push(request(2));
+        queue.push_all((1..=3).map(request).collect());
+        assert_eq!(queue.are_held([1, 2, 3, 4].into_iter()), [true, true, true, false]);
+        let order: Vec<u64> = queue.take_queued(9).iter().map(|request| request.key()).collect();
+        assert_eq!(order, [2, 1, 3]);
+        queue.finish_all(order);
+        assert_eq!(queue.len(), 0);
+        assert!(queue.push(request(1)));
+    }
+
+    #[test]
+    fn what_is_pushed_together_wakes_every_consumer_that_it_is_for() {
+        let (queue, interrupt) = (WorkQueue::new(3), Interrupt::default());
+        std::thread::scope(|scope| {
+            let consumers: Vec<_> = (0..3).map(|_| scope.spawn(|| queue.take(&interrupt))).collect();
+            while queue.room() < 3 {
+                std::thread::yield_now();
+            }
+            queue.push_all((1..=3).map(request).collect());
+            for consumer in consumers {
+                assert!(matches!(consumer.join().unwrap(), Taken::Request(_)));
+            }
+        });
     }
 
     #[test]

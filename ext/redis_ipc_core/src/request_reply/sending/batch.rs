@@ -66,7 +66,7 @@ impl Tail<Command> for Acknowledgements {
 
     fn settle(self, replies: &[Value], leftover: &mut Leftover<Command>, context: &CommandContext) {
         let Some(Value::ServerError(error)) = replies.first() else {
-            self.held.iter().for_each(|id| context.queue.finish(*id));
+            context.queue.finish_all(self.held);
             return;
         };
         // The requests of refused answers are acknowledged with the next attempt to answer them.
@@ -243,7 +243,7 @@ impl Carried for Command {
             Command::Withdraw(ticket, _) => {
                 ticket.finish(Err(timed_out(&ticket, Fate::Unknown, &context.instance)));
             }
-            Command::Acknowledge(ids) => ids.into_iter().for_each(|id| context.queue.finish(id)),
+            Command::Acknowledge(ids) => context.queue.finish_all(ids),
         }
         None
     }
