@@ -4,13 +4,13 @@ module Bench
   # A measurement. Cases of one family are measured in turn, round by round.
   #
   # - name, family, title
-  # - kind: :load (calls are made), :start, :idle, :drain or :serve
+  # - kind: one that its suite knows, such as :load (calls are made)
   # - peers: those for which the case makes sense
   # - world: see World
   # - load: see Load
   Case = Struct.new(:name, :family, :title, :kind, :peers, :world, :load, keyword_init: true)
 
-  # All cases.
+  # The cases of calls.
   module Cases
     # The peers in the order of the tables.
     PEERS = {
@@ -41,16 +41,6 @@ module Bench
     class << self
       def all
         @all ||= callers + contents + scaling + json_rpc + costs
-      end
-
-      # Returns the cases whose name or family is in `only`; all for nil.
-      def selected(only)
-        return all unless only
-
-        unknown = only.reject { |word| all.any? { |one| [one.name, one.family].include?(word) } }
-        raise ArgumentError, "unknown case #{unknown.join(", ")}; see --list" if unknown.any?
-
-        all.select { |one| only.include?(one.name) || only.include?(one.family) }
       end
 
       # Returns the peers that a reader would compare.

@@ -6,26 +6,21 @@ module Bench
   # A bar chart as SVG: a panel for each case, and in it a bar for each peer: its median, and a line from the least to
   # the most.
   class Chart
-    PANELS = { "lone" => ["One caller, p50, us (less is better)", :p50_us],
-               "threads_16" => ["16 threads, calls/s", :calls_s],
-               "threads_64" => ["64 threads, calls/s", :calls_s],
-               "async_1000" => ["1,000 in flight, calls/s", :calls_s],
-               "content_16k" => ["16 KiB, 16 threads, calls/s", :calls_s],
-               "handler_5ms" => ["16 threads, handlers of 5 ms, calls/s", :calls_s] }.freeze
     WIDTH = 760
     LABELS = 270
     BAR = 16
     LINE = 22
-    COLORS = { "gem" => "#b3261e", "floor" => "#9e9e9e" }.freeze
     OTHERS = "#5b7fa6"
 
+    # @param suite [Suite]
     # @param measurements [Measurements]
-    def initialize(measurements)
+    def initialize(suite, measurements)
+      @suite = suite
       @measurements = measurements
     end
 
     def write(path)
-      panels = PANELS.select { |name, _| @measurements.cases.include?(name) }
+      panels = @suite.panels.select { |name, _| @measurements.cases.include?(name) }
       File.write(path, svg(panels)) if panels.any?
     end
 
@@ -57,15 +52,15 @@ module Bench
       least, most = values.minmax.map { |value| (LABELS + (value * scale)).round(1) }
       middle = top + (BAR / 2)
       <<~SVG
-        <text x="#{LABELS - 8}" y="#{top + 12}" text-anchor="end">#{CGI.escapeHTML(Cases::PEERS.fetch(peer))}</text>
-        <rect x="#{LABELS}" y="#{top}" width="#{(median * scale).round(1)}" height="#{BAR}" fill="#{COLORS.fetch(peer, OTHERS)}"/>
+        <text x="#{LABELS - 8}" y="#{top + 12}" text-anchor="end">#{CGI.escapeHTML(@suite.peers.fetch(peer))}</text>
+        <rect x="#{LABELS}" y="#{top}" width="#{(median * scale).round(1)}" height="#{BAR}" fill="#{@suite.accents.fetch(peer, OTHERS)}"/>
         <line x1="#{least}" y1="#{middle}" x2="#{most}" y2="#{middle}" stroke="black"/>
         <text x="#{most + 6}" y="#{top + 12}">#{median.round}</text>
       SVG
     end
 
     def peers(name)
-      Cases::PEERS.keys & @measurements.peers(name)
+      @suite.peers.keys & @measurements.peers(name)
     end
   end
 end

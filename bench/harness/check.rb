@@ -21,11 +21,12 @@ module Bench
       end
     end
 
+    # @param targets [Array<Target>]
     # @param recorded [Measurements]
     # @param measured [Measurements]
-    def initialize(recorded, measured)
+    def initialize(targets, recorded, measured)
       both = [recorded, measured].map { |measurements| Figures.new(measurements) }
-      @findings = TARGETS.filter_map do |target|
+      @findings = targets.filter_map do |target|
         values = both.map { |figures| target.figure.call(figures) }
         Finding.new(target, *values) if values.all?
       end

@@ -7,30 +7,33 @@ module Bench
   class Options
     attr_reader :action, :only, :peers, :rounds, :seconds, :warm_up_seconds, :idle_seconds, :output
 
-    def initialize(arguments)
+    # @param suite [Suite]
+    # @param arguments [Array<String>]
+    def initialize(suite, arguments)
+      @suite = suite
       @action = :measure
       @rounds = 5
       @seconds = 2
       @warm_up_seconds = 0.5
       @idle_seconds = 60
-      @peers = Cases::PEERS.keys
+      @peers = suite.peers.keys
       parser.parse!(arguments)
-      raise OptionParser::InvalidArgument, arguments.join(" ") if arguments.any?
+      @only = [*@only, *arguments] if arguments.any?
 
       # The results of some cases only are no record.
-      @output ||= whole? ? File.join(RESULTS, "latest") : File.join(SCRATCH, "latest")
+      @output ||= whole? ? suite.record : File.join(SCRATCH, suite.name)
     end
 
     private
 
     def whole?
-      @action == :measure && !@quick && @only.nil? && @peers == Cases::PEERS.keys
+      @action == :measure && !@quick && @only.nil? && @peers == @suite.peers.keys
     end
 
     def parser
       OptionParser.new do |parser|
-        parser.banner = "bin/bench [options]: measures redis_ipc beside its peers\n" \
-                        "A whole run goes to bench/results/latest.csv and .svg, any other to tmp/bench/."
+        parser.banner = "#{@suite.command} [options] [CASE ...]: #{@suite.purpose}\n" \
+                        "A whole run goes to bench/results/#{@suite.name}.csv and .svg, any other to tmp/bench/."
         actions(parser)
         extent(parser)
       end
@@ -38,7 +41,7 @@ module Bench
 
     def actions(parser)
       parser.on("--list", "show the cases and peers") { @action = :list }
-      parser.on("--report", "write the tables of bench/RESULTS.md from bench/results/latest.csv") { @action = :report }
+      parser.on("--report", "write the tables of bench/RESULTS.md from the recorded run") { @action = :report }
       parser.on("--check", "fail if a ratio has fallen by more than a third from the recorded one") do
         @action = :check
         shorten(rounds: 3, seconds: 1, warm_up: 0.5)
@@ -52,6 +55,7 @@ module Bench
       end
       parser.on("--rounds N", Integer, "rounds (#{@rounds})") { |rounds| @rounds = rounds }
       parser.on("--seconds N", Float, "s of each measurement (#{@seconds})") { |seconds| @seconds = seconds }
+      parser.on("--warm-up N", Float, "s before each (#{@warm_up_seconds})") { |seconds| @warm_up_seconds = seconds }
       parser.on("--only CASE,...", Array, "only these cases or families") { |only| @only = only }
       parser.on("--peers PEER,...", Array, "only these peers") { |peers| @peers = known(peers) }
       parser.on("--output PATH", "where the results go, without .csv") { |path| @output = path }
@@ -65,7 +69,7 @@ module Bench
     end
 
     def known(peers)
-      unknown = peers - Cases::PEERS.keys
+      unknown = peers - @suite.peers.keys
       raise OptionParser::InvalidArgument, "unknown peer #{unknown.join(", ")}; see --list" if unknown.any?
 
       peers

@@ -3,9 +3,11 @@
 module Bench
   # Puts the tables between their marks in bench/RESULTS.md. The text around them stays.
   class Report
+    # @param suite [Suite]
     # @param measurements [Measurements]
-    def initialize(measurements)
-      @tables = Tables.new(measurements)
+    def initialize(suite, measurements)
+      @suite = suite
+      @tables = Tables.new(suite, measurements)
     end
 
     def update(path)
@@ -18,6 +20,7 @@ module Bench
     private
 
     def replace(text, name, table)
+      name = "#{@suite.mark}#{name}"
       marks = /(<!-- #{name} -->\n).*?(<!-- end -->)/m
       raise "no marks for #{name}" unless text.match?(marks)
 

@@ -4,13 +4,15 @@ module Bench
   # Measures cases family by family, round by round, peer by peer, so that other load of the machine affects all alike.
   class Runner
     # The figures that are shown while it runs.
-    SHOWN = %i[calls_s p50_us requests_s connect_ms rss_mib].freeze
+    SHOWN = %i[calls_s events_s cpu_us p50_us requests_s connect_ms rss_mib].freeze
 
+    # @param suite [Suite]
     # @param options [Options]
     # @param cases [Array<Case>]
     # @param peers [Array<String>]
     # @param measurements [Measurements] gets the figures
-    def initialize(options, cases, peers, measurements)
+    def initialize(suite, options, cases, peers, measurements)
+      @suite = suite
       @options = options
       @cases = cases
       @peers = peers
@@ -37,23 +39,9 @@ module Bench
     end
 
     def figures(one, peer, round, worlds)
-      figures =
-        case one.kind
-        when :load then load(one, peer, worlds)
-        when :drain then Special.drain(**one.load)
-        when :serve then Special.serve(peer, **one.load)
-        when :start then Special.start(peer)
-        when :idle then Special.idle(peer, @options.idle_seconds)
-        end
+      figures = @suite.kinds.fetch(one.kind).call(one, peer, @options, worlds)
       @measurements.add(one.name, peer, round + 1, figures)
       show(one, peer, round, figures)
-    end
-
-    # A world is kept for all rounds of a family, and for all cases that have the same one.
-    def load(one, peer, worlds)
-      world = worlds[[peer, one.world]] ||= World.new(peer, **one.world)
-      world.warm_up(one.load.merge(seconds: @options.warm_up_seconds))
-      world.measure(one.load.merge(seconds: @options.seconds))
     end
 
     # An idle process takes long to measure and varies little, so it gets one round.

@@ -7,7 +7,7 @@ module Bench
   # - bound: :most or :least
   # - limit: a number
   # - figure: a block that gets Figures and returns a number, or nil if something was not measured
-  Target = Struct.new(:measure, :bound, :limit, :unit, :figure, keyword_init: true) do
+  Target = Struct.new(:measure, :bound, :limit, :unit, :figure) do
     def reached?(value)
       bound == :most ? value <= limit : value >= limit
     end
@@ -35,19 +35,33 @@ module Bench
     end
 
     def gem(name, metric)
-      @measurements.median(name, GEM, metric)
+      of(name, GEM, metric)
+    end
+
+    # Returns a peer's figure.
+    def of(name, peer, metric)
+      @measurements.median(name, peer, metric)
+    end
+
+    # Returns the best figure of some peers.
+    def best(name, peers, metric, best)
+      peers.filter_map { |peer| of(name, peer, metric) }.public_send(best)
+    end
+
+    # Returns one figure divided by another; nil if one is missing.
+    def quotient(one, other)
+      one / other if one && other&.positive?
     end
 
     # Returns the gem's figure divided by a peer's.
     def beside(name, metric, peer)
-      quotient(gem(name, metric), @measurements.median(name, peer, metric))
+      quotient(gem(name, metric), of(name, peer, metric))
     end
 
     # Returns the gem's figure divided by that of the best peer.
     def beside_best(name, metric, best)
       peers = @measurements.peers(name) - NO_PEERS
-      medians = peers.filter_map { |peer| @measurements.median(name, peer, metric) }
-      quotient(gem(name, metric), medians.public_send(best))
+      quotient(gem(name, metric), best(name, peers, metric, best))
     end
 
     # Returns the gem's figure in one case divided by that in another.
@@ -57,18 +71,12 @@ module Bench
 
     # Returns one peer's figure divided by another's.
     def of_peers(name, metric, one, other)
-      quotient(@measurements.median(name, one, metric), @measurements.median(name, other, metric))
-    end
-
-    private
-
-    def quotient(one, other)
-      one / other if one && other&.positive?
+      quotient(of(name, one, metric), of(name, other, metric))
     end
   end
 
-  # The targets of the project.
-  TARGETS = [
+  # The targets of calls.
+  CALL_TARGETS = [
     ["one caller, p50, beside the floor", :most, 1.5, "x", ->(f) { f.beside("lone", :p50_us, "floor") }],
     ["one caller, p50, beside the best peer", :most, 1.0, "x", ->(f) { f.beside_best("lone", :p50_us, :min) }],
     ["16 threads, calls/s, beside the best peer", :least, 2.5, "x",
@@ -96,5 +104,5 @@ module Bench
     ["idle, Redis commands/s", :most, 2, "", ->(f) { f.gem("idle", :commands_s) }],
     ["idle, CPU", :most, 0.2, " %", ->(f) { f.gem("idle", :cpu_percent) }],
     ["memory over bare Ruby", :most, 10, " MiB", ->(f) { f.gem("idle", :rss_mib) }]
-  ].map { |values| Target.new(**%i[measure bound limit unit figure].zip(values).to_h) }.freeze
+  ].map { |values| Target.new(*values) }.freeze
 end

@@ -11,14 +11,14 @@ module PeerPackages
   CACHE = File.join(ROOT, "tmp", "peers")
 
   class << self
-    # Returns the interpreter that has the packages of examples/python.
-    def python(from = "python3")
+    # Returns the interpreter that has the packages of examples/python, or those of other requirements.
+    def python(from = "python3", requirements: example("python", "requirements.txt"))
       # Each version of Python has an environment of its own.
       version = from == "python3" ? "" : "-#{output_of(from, "--version")[/[\d.]+/]}"
-      folder = installed("python", "requirements.txt", version) do |new|
+      folder = installed("python#{version}", requirements) do |new|
         run(from, "-m", "venv", new)
         run(File.join(new, "bin", "pip"), "install", "--quiet", "--no-input",
-            "--requirement", example("python", "requirements.txt"))
+            "--requirement", requirements)
       end
       File.join(folder, "bin", "python")
     end
@@ -43,7 +43,7 @@ module PeerPackages
     private
 
     def copied
-      folder = installed("node", "package-lock.json") do |new|
+      folder = installed("node", example("node", "package-lock.json")) do |new|
         FileUtils.mkdir_p(new)
         FileUtils.cp(%w[package.json package-lock.json].map { |name| example("node", name) }, new)
         run("npm", "ci", "--no-audit", "--no-fund", "--prefix", new)
@@ -53,9 +53,9 @@ module PeerPackages
     end
 
     # A folder with the mark of completion is complete.
-    def installed(language, list, version = "")
-      digest = Digest::SHA256.file(example(language, list)).hexdigest[0, 16]
-      folder = File.join(CACHE, "#{language}#{version}-#{digest}")
+    def installed(language, list)
+      digest = Digest::SHA256.file(list).hexdigest[0, 16]
+      folder = File.join(CACHE, "#{language}-#{digest}")
       done = "#{folder}.done"
       return folder if File.exist?(done)
 

@@ -2,8 +2,12 @@
 //!
 //! Run `floor answer port=6379`, and `floor ask port=6379`, which reads lines like `seconds=2 bytes=64 in_flight=1`
 //! and prints its measurements. It replaces bench/player.rb.
+//!
+//! `floor consume port=6379 group=g` consumes events, and prints when it has each, in ns of the clock that all processes
+//! of the machine share. It replaces a program of bench/consumers.
 
 use redis::{Cmd, Parser, Value};
+use rustix::time::{ClockId, clock_gettime};
 use std::collections::HashMap;
 use std::error::Error;
 use std::io::{BufRead, Write};
@@ -15,6 +19,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 const INBOX: &str = "floor:inbox";
 const REPLIES: &str = "floor:replies";
 const GROUP: &str = "child";
+const EVENTS: &str = "events";
 /// The most entries in one read.
 const COUNT: usize = 512;
 /// The most entries that are kept in a stream.
@@ -105,6 +110,36 @@ fn answer(port: u16) -> Result<()> {
         }
         writer.put(&acknowledge);
         writer.run()?;
+    }
+}
+
+fn consume(port: u16, group: &str) -> Result<()> {
+    let mut redis = Redis::connect(port)?;
+    let mut create = redis::cmd("XGROUP");
+    create.arg("CREATE").arg(EVENTS).arg(group).arg("0").arg("MKSTREAM");
+    redis.put(&create);
+    redis.run()?;
+    let mut output = std::io::stdout();
+    writeln!(output, "ready")?;
+    let mut read = redis::cmd("XREADGROUP");
+    read.arg("GROUP").arg(group).arg("one").arg("COUNT").arg(COUNT).arg("BLOCK").arg(5_000);
+    read.arg("STREAMS").arg(EVENTS).arg(">");
+    loop {
+        redis.put(&read);
+        let mut acknowledge = redis::cmd("XACK");
+        acknowledge.arg(EVENTS).arg(group);
+        let events = entries(redis.run()?)?;
+        if events.is_empty() {
+            continue;
+        }
+        for (id, fields) in events {
+            field(&fields, "data")?;
+            let now = clock_gettime(ClockId::Monotonic);
+            writeln!(output, "{}", i128::from(now.tv_sec) * 1_000_000_000 + i128::from(now.tv_nsec))?;
+            acknowledge.arg(id);
+        }
+        redis.put(&acknowledge);
+        redis.run()?;
     }
 }
 
@@ -213,13 +248,18 @@ fn end_with_input() {
 
 fn main() -> Result<()> {
     let role = std::env::args().nth(1).unwrap_or_default();
-    let port = number(&settings(std::env::args().skip(2)), "port")? as u16;
+    let words = settings(std::env::args().skip(2));
+    let port = number(&words, "port")? as u16;
     match role.as_str() {
         "answer" => {
             end_with_input();
             answer(port)
         }
         "ask" => ask(port),
-        _ => Err("floor answer|ask port=...".into()),
+        "consume" => {
+            end_with_input();
+            consume(port, words.get("group").ok_or("group= is missing")?)
+        }
+        _ => Err("floor answer|ask|consume port=...".into()),
     }
 }
