@@ -79,9 +79,10 @@ module RedisIPC
     # @return [Object, nil]
     # @raise (see #data)
     def [](name)
-      case data
-      when Hash then data[text(name)]
-      when Array then data[name] if name.is_a?(Integer)
+      held = data
+      case held
+      when Hash then held[text(name)]
+      when Array then held[name] if name.is_a?(Integer)
       end
     end
 

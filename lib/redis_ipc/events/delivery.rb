@@ -42,9 +42,10 @@ module RedisIPC
       # Judges what the handler did, for {HandlerPipeline}.
       # @return [RetryPolicy::Decision]
       def judge(error, event, native, is_known)
-        return RetryPolicy::SKIP if is_known && error.nil?
+        error ||= event.failure
+        return is_known ? RetryPolicy::SKIP : RetryPolicy::DONE if error.nil?
 
-        @settlement.judge(error || event.failure, native, event)
+        @settlement.judge(error, native, event)
       end
     end
     private_constant :Delivery

@@ -32,6 +32,7 @@ module RedisIPC
         @by = by
         @json = json
         @type = type
+        @foreign = !(json.nil? && type.nil?)
         @place = {}.freeze
         @partitions = Array.new(partitions) { |number| partition(number) }.freeze if partitions
         freeze
@@ -57,7 +58,7 @@ module RedisIPC
 
       # @return [Boolean] whether the consumer says itself how entries are read, so that none is one of {Events.publish}
       def foreign?
-        !(@json.nil? && @type.nil?)
+        @foreign
       end
 
       # @param entry [Native::StreamEvent, EntryFields]
@@ -119,7 +120,7 @@ module RedisIPC
 
       # Returns whether the entry has the form of {Events.publish}, and the consumer does not say how to read it.
       def own?(entry)
-        @json.nil? && @type.nil? && entry.own?
+        !@foreign && entry.own?
       end
 
       def malformed(entry, name)

@@ -25,7 +25,7 @@ module RedisIPC
 
         # Returns whether the event needs no other try, and is no dead letter.
         def done?
-          FINAL.include?(action)
+          equal?(DONE) || FINAL.include?(action)
         end
       end
 

@@ -45,16 +45,14 @@ module RedisIPC
       # @param decision [RetryPolicy::Decision]
       # @return [void]
       def carry_out(engine, native, event, decision)
-        guarded do
-          case decision.action
-          when :done then engine.done_one(native)
-          when :skip then engine.skip([native])
-          when :refuse then refuse(engine, [native], decision.error)
-          when :discard then discard(engine, native, event, decision.error)
-          when :retry then put_off(engine, native, event, decision)
-          else bury(engine, native, event, decision.error)
-          end
-        end
+        # Nearly all are done. They are spared the block.
+        return carry_out_other(engine, native, event, decision) unless decision.equal?(RetryPolicy::DONE)
+
+        engine.done_one(native)
+      rescue NotConnectedError
+        # As in `guarded`.
+      rescue Error => e
+        @runner.report(e)
       end
 
       # @param engine [Native::EventConsumer]
@@ -99,6 +97,16 @@ module RedisIPC
       end
 
       private
+
+      def carry_out_other(engine, native, event, decision)
+        case decision.action
+        when :skip then engine.skip([native])
+        when :refuse then refuse(engine, [native], decision.error)
+        when :discard then discard(engine, native, event, decision.error)
+        when :retry then put_off(engine, native, event, decision)
+        else bury(engine, native, event, decision.error)
+        end
+      end
 
       def discard(engine, native, event, error)
         engine.done([native])

@@ -74,22 +74,22 @@ module RedisIPC
 
       # @return [EntryFormat]
       def format
-        code.format
+        @current[0].format
       end
 
       # @return [Invoker]
       def invoker
-        code.invoker
+        @current[0].invoker
       end
 
       # @return [Middleware]
       def middleware
-        code.middleware
+        @current[0].middleware
       end
 
       # @return [RetryPolicy]
       def policy
-        code.policy
+        @current[0].policy
       end
 
       # @return [#call, nil]
@@ -104,7 +104,7 @@ module RedisIPC
 
       # @return [ExactlyOnce, nil] runs handlers in transactions
       def exactly_once
-        code.exactly_once
+        @current[0].exactly_once
       end
 
       # @param error [Exception]
