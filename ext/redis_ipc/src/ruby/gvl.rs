@@ -12,7 +12,8 @@ use redis_ipc_core::{Interrupt, Taken};
 use std::any::Any;
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 /// Runs `wait` without the GVL until it returns something. It returns `None` when `unblock` made it: then Ruby's
@@ -130,6 +131,36 @@ pub fn guarded<T>(ruby: &Ruby, work: impl FnOnce() -> Result<T, Error>) -> Resul
 pub fn symbol_name(symbol: Symbol) -> Result<RString, Error> {
     // SAFETY: rb_sym2str takes any Symbol, neither raises nor calls Ruby code, and returns a Ruby object: a String.
     RString::try_convert(unsafe { Value::from_raw(rb_sys::rb_sym2str(symbol.as_raw())) })
+}
+
+/// The id of this process. It is asked for at every call of Ruby, and the system call for it takes longer than much of
+/// what these do. So it is remembered, and a fork forgets it.
+pub fn process_id() -> u32 {
+    static KNOWN: AtomicU32 = AtomicU32::new(0);
+    static FORGETS: OnceLock<bool> = OnceLock::new();
+    unsafe extern "C" fn forget() {
+        KNOWN.store(0, Ordering::Relaxed);
+    }
+    let known = KNOWN.load(Ordering::Relaxed);
+    if known != 0 {
+        return known;
+    }
+    // SAFETY: the function has this signature in POSIX. What it registers runs in each child right after the fork, while
+    // that has one thread, and stores a number.
+    let forgets = *FORGETS.get_or_init(|| unsafe { pthread_atfork(None, None, Some(forget)) } == 0);
+    let id = std::process::id();
+    if forgets {
+        KNOWN.store(id, Ordering::Relaxed);
+    }
+    id
+}
+
+unsafe extern "C" {
+    fn pthread_atfork(
+        prepare: Option<unsafe extern "C" fn()>,
+        parent: Option<unsafe extern "C" fn()>,
+        child: Option<unsafe extern "C" fn()>,
+    ) -> std::ffi::c_int;
 }
 
 /// The one frozen String of its text, as a key of a Hash is. It is made only if there is none.

@@ -1,7 +1,7 @@
 //! What belongs to one process: in a forked child its threads do not exist and its locks may be held for ever.
 
 use crate::ruby::errors;
-use crate::ruby::gvl::wait_for_thread;
+use crate::ruby::gvl::{process_id, wait_for_thread};
 use crate::ruby::reports::{NativeReport, counters};
 use magnus::{Error, RHash, Ruby};
 use redis_ipc_core::{Error as CoreError, Running};
@@ -18,7 +18,7 @@ impl<T> ProcessBound<T> {
     /// Bound to this process.
     pub fn new(value: T) -> Self {
         let why = "it was connected before this process was forked; connect it again here";
-        Self { value: Some(value), pid: std::process::id(), why }
+        Self { value: Some(value), pid: process_id(), why }
     }
 
     /// The same, which says `why` a forked child cannot use it.
@@ -48,12 +48,12 @@ impl<T> ProcessBound<T> {
 
     /// The value, if this is its own process.
     pub fn own(&self) -> Option<&T> {
-        self.value.as_ref().filter(|_| self.pid == std::process::id())
+        self.value.as_ref().filter(|_| self.pid == process_id())
     }
 
     /// The value, if this process is a fork of its own.
     pub fn inherited(&self) -> Option<&T> {
-        self.value.as_ref().filter(|_| self.pid != std::process::id())
+        self.value.as_ref().filter(|_| self.pid != process_id())
     }
 }
 
@@ -143,7 +143,7 @@ impl<T: Running> ProcessBound<Arc<T>> {
 
 impl<T> Drop for ProcessBound<T> {
     fn drop(&mut self) {
-        if self.pid != std::process::id() {
+        if self.pid != process_id() {
             std::mem::forget(self.value.take());
         }
     }
