@@ -5,7 +5,6 @@ module RedisIPC
     # A dead letter is an event that was given up on. It is frozen.
     class DeadLetter
       include Undumpable
-      include EntryFields
 
       # @return [String] Redis's id of the dead letter, `"ms-sequence"`
       attr_reader :id
@@ -28,23 +27,24 @@ module RedisIPC
         @format = format
         @id, @position, @reason, @attempts, @fields = row.values_at(:id, :entry_id, :reason, :deliveries, :fields)
         @source = row[:stream] || format.source
+        @entry = Events.stored([@position, nil, @fields])
         @died_at = Time.at(0, row[:died_ms], :millisecond)
         freeze
       end
 
       # @return [String, nil] as {ChangeEvent#type}
       def type
-        @format.type(self)
+        @format.type(@entry)
       end
 
       # @return [String, nil] as {ChangeEvent#key}
       def key
-        @format.key(self)
+        @format.key(@entry)
       end
 
       # @return [Object] as {ChangeEvent#data}; nil also if that cannot be read (see {#fields})
       def data
-        @format.data(self)
+        @format.data(@entry)
       rescue MalformedEntryError
         nil
       end

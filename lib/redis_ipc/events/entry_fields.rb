@@ -17,11 +17,13 @@ module RedisIPC
         fields.key?(EntryFormat::DATA) && (fields.keys - EntryFormat::OWN).empty?
       end
 
-      # @param name [String]
-      # @return [Object] what the JSON in the field stands for, frozen, with Strings for keys
+      # @param name [String, nil] a field; nil: that of {Events.publish}, or all fields if the entry is none of its own
+      # @return [Object] what the JSON in the field stands for, frozen, with Strings for keys; or all fields
       # @raise [ContentError] if there is no such field, or no JSON in it
-      def json(name)
-        text = fields[name]
+      def decoded(name)
+        return fields if name.nil? && !own?
+
+        text = fields[name ||= EntryFormat::DATA]
         raise ContentError, "there is no field #{LogText.of(name)}" if text.nil?
         raise ContentError, "the content is no UTF-8" unless text.encoding == Encoding::UTF_8 || text.ascii_only?
 

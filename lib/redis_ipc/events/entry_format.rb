@@ -92,10 +92,11 @@ module RedisIPC
       # @return [Object] frozen
       # @raise [MalformedEntryError]
       def data(entry)
-        name = @json || (DATA if own?(entry))
-        name ? entry.json(name) : entry.fields
+        return entry.fields if @foreign && !@json
+
+        entry.decoded(@json)
       rescue ContentError
-        malformed(entry, name)
+        malformed(entry, @json || DATA)
       end
 
       protected

@@ -5,7 +5,7 @@ module RedisIPC
     # Surrounds the handler of an event or a batch. From the outside in: the framework's executor, the trace context,
     # notifications, middleware. It turns what the handler raises into what becomes of the event.
     #
-    # Where nothing surrounds the handler, it makes no objects: an event is handled in a few microseconds.
+    # Where nothing surrounds the handler, it is called without blocks: an event is handled in a few microseconds.
     # @api private
     class HandlerPipeline
       # @param setup [Setup]
@@ -22,21 +22,26 @@ module RedisIPC
       # @param held [Object] what the delivery has besides
       # @return [Object] what `judge` returned
       def run(subject, held)
-        return judged(subject, held, nil) unless surrounded?
+        return in_surroundings(subject, held) if surrounded?
 
-        RedisIPC.framework.around_handler(subject) do
-          Tracing.continue(traceparent(subject)) { told(subject, held) }
-        end
+        @delivery.judge(nil, subject, held, @delivery.run_handler(subject, held))
       rescue SystemExit, SignalException
         raise
-      rescue Exception => e # rubocop:disable Lint/RescueException -- the framework raised, as a handler does
+      rescue Exception => e # rubocop:disable Lint/RescueException -- any exception is a failure of the event
         @delivery.judge(e, subject, held, nil)
       end
 
       private
 
       def surrounded?
-        RedisIPC.framework.handlers? || Tracing.available? || Instrumentation.listening?(:event)
+        RedisIPC.framework.handlers? || Tracing.available? || Instrumentation.listening?(:event) ||
+          !@setup.middleware.empty?
+      end
+
+      def in_surroundings(subject, held)
+        RedisIPC.framework.around_handler(subject) do
+          Tracing.continue(traceparent(subject)) { told(subject, held) }
+        end
       end
 
       # The events of a batch have different publishers, so it continues none of their traces.
@@ -70,11 +75,8 @@ module RedisIPC
 
       # A link of the middleware may return anything, or not go on at all.
       def through_middleware(subject, held)
-        middleware = @setup.middleware
-        return @delivery.run_handler(subject, held) if middleware.empty?
-
         outcome = nil
-        middleware.call(subject) { outcome = @delivery.run_handler(subject, held) }
+        @setup.middleware.call(subject) { outcome = @delivery.run_handler(subject, held) }
         outcome
       end
 

@@ -71,13 +71,21 @@ impl NativeStreamEvent {
         named(rb_self, name).map(|value| text(ruby, value))
     }
 
-    /// What the JSON in the field stands for.
+    /// What the JSON in the field stands for. Without a name it is that of our publishers, or all fields if the event is
+    /// none of theirs.
     ///
     /// # Errors
     ///
     /// ContentError if there is no such field, or no JSON in it.
-    fn json(ruby: &Ruby, rb_self: &Self, name: RString) -> Result<Value, Error> {
-        let value = named(rb_self, name).ok_or_else(|| errors::content(ruby, "there is no such field"))?;
+    fn decoded(ruby: &Ruby, rb_self: &Self, name: Option<RString>) -> Result<Value, Error> {
+        let value = match name {
+            Some(name) => named(rb_self, name),
+            None => match rb_self.held.own_data() {
+                None => return Ok(Self::fields(ruby, rb_self)?.as_value()),
+                data => data,
+            },
+        };
+        let value = value.ok_or_else(|| errors::content(ruby, "there is no such field"))?;
         // jiter takes text that is no UTF-8 for JSON where it need not look into it.
         if std::str::from_utf8(value).is_err() {
             return Err(errors::content(ruby, "the content is no UTF-8"));
@@ -123,7 +131,7 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("received_ms", method!(entry::getter(NativeStreamEvent::received_ms), 0))?;
     class.define_method("own?", method!(entry::getter(|it: &NativeStreamEvent| it.held.is_own()), 0))?;
     class.define_method("field", method!(entry::method1(NativeStreamEvent::field), 1))?;
-    class.define_method("json", method!(entry::method1(NativeStreamEvent::json), 1))?;
+    class.define_method("decoded", method!(entry::method1(NativeStreamEvent::decoded), 1))?;
     class.define_method("fields", method!(entry::method0(NativeStreamEvent::fields), 0))?;
     settle_class::<NativeStreamEvent>(ruby);
     Ok(())

@@ -98,6 +98,11 @@ impl InFlight {
         recent_ids::is_own(&self.fields)
     }
 
+    /// Returns the data of an event of our publishers; `None` of any other.
+    pub fn own_data(&self) -> Option<&[u8]> {
+        self.fields.get_last(recent_ids::DATA).filter(|_| self.is_own())
+    }
+
     /// Whether it may have run before.
     pub fn is_redelivered(&self) -> bool {
         self.deliveries > 1 || self.spot.is_some_and(|spot| spot.may_have_run)

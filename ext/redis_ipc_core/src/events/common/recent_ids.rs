@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 /// The field that holds an event's id.
 pub const ID: &str = "id";
 /// The field that every event of our publishers has.
-const DATA: &str = "data";
+pub const DATA: &str = "data";
 /// All fields that our publishers write.
 const OWN: [&str; 5] = [ID, DATA, "type", "key", "traceparent"];
 /// The most bytes of an id. Publishers write no longer ones.
