@@ -235,6 +235,13 @@ RSpec.describe "events among processes" do
   end
 
   describe "when Redis changes under them" do
+    # Returns what is known of what the block asked for. A connection may just break.
+    def outcome_of
+      yield && nil
+    rescue RedisIPC::ConnectionError => e
+      e.outcome
+    end
+
     it "go on after the stream was deleted and made again" do
       kept = got
       consume { |event| kept << event.data }
@@ -259,6 +266,25 @@ RSpec.describe "events among processes" do
       expect(next_of(got, timeout: 25)).to eq(2)
       told = []
       told << next_of(errors).message until told.last&.include?("the consumer group was gone")
+    end
+
+    it "say by an outcome whether what was asked of them can have been done" do
+      server = start_server
+      options = { redis_options: { path: server.path, connect_timeout: 0.2 } }
+      subscription = consume(**options) { |event| event }
+      server.client.set("text", "no stream")
+      expect { consume(stream: "text", **options) { |event| event } }
+        .to raise_error(RedisIPC::CommandError) { |error| expect(error.outcome).to eq(:not_sent) }
+      server.client.rename("text", "orders")
+      expect { subscription.checkpoint.seek(:beginning) }
+        .to raise_error(RedisIPC::CommandError) { |error| expect(error.outcome).to eq(:unknown) }
+      server.kill
+      eventually { outcome_of { subscription.lag } == :not_sent }
+      [-> { subscription.checkpoint.position }, -> { subscription.dead_letters.to_a },
+       -> { subscription.checkpoint.seek(:beginning) }].each do |asked|
+        expect(&asked).to raise_error(RedisIPC::ConnectionError) { |error| expect(error.outcome).to eq(:not_sent) }
+      end
+      expect { subscription.pause.resume }.not_to raise_error
     end
 
     it "go on after Redis was away, and subscribers are told" do

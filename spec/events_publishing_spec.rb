@@ -49,6 +49,17 @@ RSpec.describe "publishing" do
     end
   end
 
+  it "raises what Redis refused, and the events before that are in the stream" do
+    # One more entry fits in.
+    redis.xadd("orders", { "data" => "0" }, id: "#{(2**64) - 1}-#{(2**64) - 2}")
+    expect { publish_all([1, 2, 3]) }
+      .to raise_error(RedisIPC::CommandError, /last possible ID/) { |error| expect(error.outcome).to eq(:unknown) }
+    expect(entries).to eq([0, 1])
+    expect { publish(Float::NAN) }.to raise_error(RedisIPC::ContentError)
+    expect { publish(4, maxlen: -1) }.to raise_error(ArgumentError)
+    expect(entries).to eq([0, 1])
+  end
+
   it "can be interrupted while Redis hangs, from many threads and in a fork" do
     server = start_server
     gated = GatedServer.new(server.path, commands: %w[XADD])

@@ -7,8 +7,8 @@ module Chaos
     # Collects the journals of publishers and consumers.
     class Books
       # An event: when it was sent to Redis and confirmed, and where it is (nil: that failed, or the publisher was not
-      # told); when its handlers began and ended well.
-      Event = Struct.new(:id, :sent, :published, :position, :began, :done) do
+      # told); when its handlers began and ended well; and the epochs of those who began (0 without an order).
+      Event = Struct.new(:id, :sent, :published, :position, :began, :done, :epochs) do
         def key
           id[%r{\A[^/]+}]
         end
@@ -29,7 +29,7 @@ module Chaos
       # @param effects [Array<Array(String, Float)>] which events have had their effect in a database, and when: where
       #   there is one, that is what ends a handler well
       def initialize(workers, effects = [])
-        @events = Hash.new { |all, id| all[id] = Event.new(id, nil, nil, nil, [], []) }
+        @events = Hash.new { |all, id| all[id] = Event.new(id, nil, nil, nil, [], [], []) }
         @diaries = workers.map { |worker| read(worker) }
         effects.each { |id, time| events[id].done << time }
       end
@@ -80,6 +80,16 @@ module Chaos
         overtaken(handled.select(&:position).sort_by { |event| event.position.split("-").map(&:to_i) })
       end
 
+      # Returns the ids of events that a process began after the next owner of their key had begun one: its lease was
+      # over.
+      def stale
+        events.each_value.group_by(&:key).each_value.flat_map do |list|
+          begins = list.flat_map { |event| event.began.zip(event.epochs, [event.id] * event.began.size) }
+          latest = 0
+          begins.sort.filter_map { |_, epoch, id| epoch < latest ? id : (latest = epoch) && nil }
+        end
+      end
+
       private
 
       def handled
@@ -100,12 +110,17 @@ module Chaos
         case what
         when "published" then note_published(events[subject], time, detail)
         when "unpublished" then events[subject]
-        when "began" then events[subject].began << time
+        when "began" then note_began(events[subject], time, detail)
         when "done" then events[subject].done << time
         when "told" then diary.told << [time, subject]
         when "stats" then diary.stats = JSON.parse(subject, symbolize_names: true)
         when "missed" then diary.losses << Loss.new(time, subject.to_sym, *JSON.parse(detail).values)
         end
+      end
+
+      def note_began(event, time, detail)
+        event.began << time
+        event.epochs << detail.split[1].to_i
       end
 
       def note_published(event, time, position)

@@ -9,11 +9,12 @@ module Chaos
     # * `pause`: the seconds that a key may stand still beyond those of the fault, because handlers fail.
     # * `held`: the handlers of some events fail until the fault is over, and their dead letters hold their keys.
     # * `database`: handlers write to a database, with exactly_once.
-    Load = Struct.new(:name, :order, :settings, :pause, :held, :database, keyword_init: true)
+    # * `at_hand`: how many events the handlers of one process have at once.
+    Load = Struct.new(:name, :order, :settings, :pause, :held, :database, :at_hand, keyword_init: true)
 
     # All loads.
     module Loads
-      DEFAULTS = { settings: {}, pause: 0, held: false, database: false }.freeze
+      DEFAULTS = { settings: {}, pause: 0, held: false, database: false, at_hand: 3 }.freeze
       # Some events of some keys: one every three seconds.
       FAILING = (5..800).step(60).map { |number| "3/#{number}" }.freeze
 
@@ -45,11 +46,12 @@ module Chaos
                     consumer: { failing: FAILING, options: { order: [:key, { then: :hold_key }], attempts: 2 } }
                   }).freeze
       # What raises is tried again after a second. It is not named by retry_on, so its batch is split until it is found.
-      BATCHES = both("batches", pause: 2, settings: {
+      BATCHES = both("batches", pause: 2, at_hand: 60, settings: {
                        consumer: { failing: FAILING, options: { batch: { size: 20, within: 0.05 } } }
                      }).freeze
-      FIBERS = both("fibers", settings: options(concurrency: { fibers: 20 })).freeze
-      PROCESSES = both("worker processes", settings: options(concurrency: { processes: 2, threads: 2 })).freeze
+      FIBERS = both("fibers", at_hand: 20, settings: options(concurrency: { fibers: 20 })).freeze
+      PROCESSES = both("worker processes", at_hand: 4,
+                                           settings: options(concurrency: { processes: 2, threads: 2 })).freeze
       # SQLite has one writer at a time.
       DATABASE = both("exactly_once", database: true, settings: { publisher: { pause: 0.05 } }).freeze
 
@@ -65,7 +67,7 @@ module Chaos
       # The names of those that a fault has if it says nothing.
       USUAL = ["order none", "order key"].freeze
       UNORDERED = ["order none"].freeze
-      ORDERED = ["order key", "order source"].freeze
+      ORDERED = ["order key", "order source", "order key, exactly_once"].freeze
       PARTITIONED = [PARTITIONS.name].freeze
       EVERY = ALL.map(&:name).freeze
     end

@@ -35,6 +35,11 @@ module Chaos
         @missing ||= books.undone - dead
       end
 
+      # Returns how many events stopped consumers may have had at hand: what a handler holds, it begins when it wakes.
+      def at_hand
+        @scene.stopped * fault.load.at_hand
+      end
+
       # Returns how many events the row has trimmed.
       def trimmed
         @scene.trimmed

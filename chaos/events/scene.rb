@@ -71,9 +71,15 @@ module Chaos
 
       # Stops some consumers (SIGSTOP) while the block runs.
       def while_stopped(some)
+        @stopped = stopped + some.size
         some.each { |worker| worker.kill(:STOP) }
         yield
         some.each { |worker| worker.kill(:CONT) }
+      end
+
+      # Returns how many times consumers were stopped.
+      def stopped
+        @stopped.to_i
       end
 
       # Trims most of what consumers have not read, while they are paused.

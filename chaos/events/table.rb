@@ -17,8 +17,9 @@ module Chaos
     # * `losses`: the causes of losses that it may have; `certain`: one is told; `exact`: their number is right.
     # * `dead`: how many events are given up on.
     # * `once`: no event is handled twice.
+    # * `one_owner`: with an order, no process begins an event of a key after another one has begun one.
     Fault = Struct.new(:name, :place, :quick, :outage, :settle, :load, :consumers, :lease, :settings, :pause, :losses,
-                       :certain, :exact, :dead, :once, :action, keyword_init: true) do
+                       :certain, :exact, :dead, :once, :one_owner, :action, keyword_init: true) do
       def order
         load.order
       end
@@ -27,7 +28,8 @@ module Chaos
     # All faults.
     module Table
       DEFAULTS = { place: -> { Place.new }, quick: false, outage: false, settle: 2, consumers: 2, lease: 1,
-                   settings: {}, pause: 0, losses: [], certain: false, exact: false, dead: 0, once: false }.freeze
+                   settings: {}, pause: 0, losses: [], certain: false, exact: false, dead: 0, once: false,
+                   one_owner: false }.freeze
 
       class << self
         def faults

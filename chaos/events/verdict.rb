@@ -13,8 +13,8 @@ module Chaos
 
       # Returns the broken promises in words.
       def failures
-        [*idle, *unheld, *disorder, *missing, *losses, *given_up, *reruns, *repeated, *unfinished, *unrecovered("key"),
-         *late, *hot]
+        [*idle, *unheld, *disorder, *stale, *missing, *losses, *given_up, *reruns, *repeated, *unfinished,
+         *unrecovered("key"), *late, *hot]
       end
 
       private
@@ -30,6 +30,13 @@ module Chaos
       def disorder
         pairs = overtaken
         ["#{pairs.size} were handled before one before them: #{pairs.first.map(&:to_a)}"] if pairs.any?
+      end
+
+      def stale
+        stale = books.stale
+        return if !row.fault.one_owner || stale.size <= row.at_hand
+
+        ["#{stale.size} were begun by a process whose lease was over, as #{stale.first}"]
       end
 
       def overtaken

@@ -29,6 +29,12 @@ module Chaos
         again_and_again(5, every: 0.3) { redis "XGROUP", "DESTROY", Scene::STREAM, Scene::GROUP }
       end
 
+      # All that the stream has is delivered again.
+      fault "the group moved back to the beginning (XGROUP SETID), 3 times",
+            loads: ["order none", "order none, exactly_once"], pause: 1.5 do
+        again_and_again(3, every: 0.5) { redis "XGROUP", "SETID", Scene::STREAM, Scene::GROUP, 0 }
+      end
+
       fault "the consumers deleted (DELCONSUMER), 5 times", loads: Loads::UNORDERED, pause: 1 do
         again_and_again(5, every: 0.3) do
           redis("XINFO", "CONSUMERS", Scene::STREAM, Scene::GROUP).each do |consumer|

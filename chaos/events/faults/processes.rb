@@ -5,7 +5,7 @@ module Chaos
     # Consumers die, stop, leave and join.
     module Table
       # What a dead process had stands still for a lease, and until the next one looks after it.
-      crash = { pause: 2.5 }
+      crash = { pause: 2.5, one_owner: true }
 
       fault "a consumer killed", **crash, quick: true do
         kill(consumers.first)
@@ -36,8 +36,9 @@ module Chaos
       end
 
       # Leaving hands over at once.
-      rolling = { consumers: 3, pause: 0.5, once: true, loads: [*Loads::USUAL, *Loads::PARTITIONED, "order source"] }
-      fault "rolling deploy: consumers leave and others join, 6 times", **rolling do
+      deploy = { consumers: 3, pause: 0.5, once: true, one_owner: true,
+                 loads: [*Loads::USUAL, *Loads::PARTITIONED, "order source"] }
+      fault "rolling deploy: consumers leave and others join, 6 times", **deploy do
         again_and_again(6, every: 0.3) { replace_oldest }
       end
 
