@@ -73,6 +73,18 @@ RSpec.describe "events in order" do
     expect((0...20).flat_map { |key| redis.lrange("by:#{key}", 0, -1) }.uniq.size).to be > 1
   end
 
+  it "are shared out anew within two leases when a process comes, and one goes" do
+    lease = 1.5
+    first, second = Array.new(2) do |number|
+      in_order(lease: lease) { |event| event }.tap do |one|
+        eventually(timeout: 2 * lease) { one.stats[:lanes] == [64, 32][number] }
+      end
+    end
+    eventually(timeout: 2 * lease) { first.stats[:lanes] == 32 }
+    first.stop
+    eventually(timeout: 2 * lease) { second.stats[:lanes] == 64 }
+  end
+
   it "are handled by those that are left when a process is killed, and nothing is missing or out of order" do
     workers = Array.new(2) { ordering("sleep(0.001)") }
     eventually { workers.map { |worker| lanes_of(worker) } == [32, 32] }
