@@ -26,8 +26,10 @@ return told or ''
 /// Under these names the hash has: how many entries were gone from the beginning of the stream, and how many of them
 /// were delivered, when that was told.
 const TRIMMED: &str = "trimmed";
-/// How many entries less than there were the group had read at the end of the stream, when that was told.
+/// How many entries less than there were the group had read, when that was told.
 const PASSED_OVER: &str = "passed_over";
+/// Is there if the server was seen to count only what a group was delivered, and not what it has passed over.
+const COUNTS_DELIVERED: &str = "counts_delivered";
 /// When it was told that the stream is another one or an older one, in ms by Redis's clock.
 const CHANGED: &str = "changed";
 
@@ -44,8 +46,8 @@ pub struct LossWatch {
 /// What the checks have seen.
 #[derive(Debug, Default)]
 struct Seen {
-    /// What the group had been delivered at the last check.
-    delivered: StreamId,
+    /// What the group had been delivered at the last check. `None` before the first one.
+    delivered: Option<StreamId>,
     /// The group at the end of the stream, on a connection that has stood since.
     end: Option<End>,
     /// With that, all processes of the group begin anew.
@@ -181,9 +183,16 @@ impl LossWatch {
         match compare(&facts, position, end) {
             Finding::Nothing => {}
             Finding::Trimmed { gone, read } => {
-                let is_at_rest = end.is_some() && before == position.delivered;
-                let is_exact = is_at_rest && facts.deleted <= position.delivered;
-                self.tell_trimmed((gone, read), position.delivered, facts.first, is_exact)?;
+                let until = if facts.length == 0 { now } else { facts.first.ms };
+                let is_exact = end.is_some() && facts.deleted <= position.delivered;
+                let behind = gone - read + end.map_or(0, |end| end.behind);
+                if self.has(COUNTS_DELIVERED)? {
+                    let so_far = end.map_or(0, |end| end.behind);
+                    self.tell_behind(behind, so_far, (position.delivered, until), is_exact)?;
+                } else {
+                    let is_exact = is_exact && before == Some(position.delivered);
+                    self.tell_trimmed((gone, read), (position.delivered, until), is_exact)?;
+                }
             }
             Finding::AtEnd(found) => self.compare_ends(end, found, facts.deleted == StreamId::default())?,
         }
@@ -193,43 +202,57 @@ impl LossWatch {
     fn tell_trimmed(
         &self,
         (gone, read): (u64, u64),
-        delivered: StreamId,
-        first: StreamId,
+        (since, until): (StreamId, u64),
         is_exact: bool,
     ) -> Result<(), Error> {
         let Some(told) = self.claim(TRIMMED, &format!("{gone} {read}"), gone)? else { return Ok(()) };
         let (at_most, is_certain) = missing(gone, read, pair(&told));
-        let until = if first == StreamId::default() { self.consumer.endpoint.clock.now() } else { first.ms };
-        self.tell(Cause::Trimmed, delivered, until, Some(at_most), is_certain && is_exact);
-        self.add_to_passed_over(at_most)
+        self.tell(Cause::Trimmed, since, until, Some(at_most), is_certain && is_exact);
+        // On 7.0 it is passed over later.
+        self.run(redis::cmd("HINCRBY").arg(&self.key).arg(PASSED_OVER).arg(at_most)).map(drop)
     }
 
     /// Compares the group at the end of the stream with what it was there before, and tells what it has passed over.
     fn compare_ends(&self, before: Option<End>, now: End, is_exact: bool) -> Result<(), Error> {
-        if before.is_none() {
-            self.begin_anew(now)?;
-        }
-        if let Some(end) = before.filter(|end| now.behind > end.behind)
-            && let Some(told) = self.claim(PASSED_OVER, &now.behind.to_string(), now.behind)?
-        {
-            let told = told.parse().unwrap_or(0).max(end.behind);
-            self.tell(Cause::Trimmed, end.delivered, now.delivered.ms, Some(now.behind - told), is_exact);
+        match before {
+            None => self.begin_anew(now)?,
+            Some(end) if now.behind > end.behind => {
+                self.run(redis::cmd("HSET").arg(&self.key).arg(COUNTS_DELIVERED).arg(1))?;
+                self.tell_behind(now.behind, end.behind, (end.delivered, now.delivered.ms), is_exact)?;
+            }
+            Some(_) => {}
         }
         self.seen.lock().end = Some(now);
         Ok(())
     }
 
-    fn begin_anew(&self, end: End) -> Result<(), Error> {
-        if self.seen.lock().begins_anew {
-            self.run(redis::cmd("HSET").arg(&self.key).arg(PASSED_OVER).arg(end.behind))?;
-            self.seen.lock().begins_anew = false;
+    /// Tells how much more is missing if the group has read `behind` entries less than there were, and it had been
+    /// `so_far` when that was no loss.
+    fn tell_behind(
+        &self,
+        behind: u64,
+        so_far: u64,
+        (since, until): (StreamId, u64),
+        is_exact: bool,
+    ) -> Result<(), Error> {
+        if let Some(told) = self.claim(PASSED_OVER, &behind.to_string(), behind)? {
+            let told = told.parse().unwrap_or(0).max(so_far);
+            self.tell(Cause::Trimmed, since, until, Some(behind - told), is_exact);
         }
         Ok(())
     }
 
-    /// On 7.0 what was told before the group came to it is passed over later.
-    fn add_to_passed_over(&self, count: u64) -> Result<(), Error> {
-        self.run(redis::cmd("HINCRBY").arg(&self.key).arg(PASSED_OVER).arg(count)).map(drop)
+    fn has(&self, field: &str) -> Result<bool, Error> {
+        Ok(self.run(redis::cmd("HGET").arg(&self.key).arg(field))? != Value::Nil)
+    }
+
+    fn begin_anew(&self, end: End) -> Result<(), Error> {
+        if self.seen.lock().begins_anew {
+            self.run(redis::cmd("HDEL").arg(&self.key).arg(COUNTS_DELIVERED))?;
+            self.run(redis::cmd("HSET").arg(&self.key).arg(PASSED_OVER).arg(end.behind))?;
+            self.seen.lock().begins_anew = false;
+        }
+        Ok(())
     }
 
     fn run(&self, command: &Cmd) -> Result<Value, Error> {
@@ -259,16 +282,18 @@ impl LossWatch {
 }
 
 impl Seen {
-    /// Records that there is another connection. The server may be another one, which knows less of the group.
+    /// Records that there is another connection. The server may be another one, which knows less of the group. When a
+    /// consumer starts, it prepares several connections.
     fn reconnected(&mut self) {
-        self.begins_anew = self.sound_at > 0;
-        self.end = None;
+        if self.delivered.is_some() {
+            (self.begins_anew, self.end) = (true, None);
+        }
     }
 
     /// Records a check. Returns what the group had been delivered at the last one, and where it was last at the end.
-    fn note(&mut self, delivered: StreamId, now: u64) -> (StreamId, Option<End>) {
+    fn note(&mut self, delivered: StreamId, now: u64) -> (Option<StreamId>, Option<End>) {
         self.sound_at = now;
-        (std::mem::replace(&mut self.delivered, delivered), self.end)
+        (self.delivered.replace(delivered), self.end)
     }
 }
 
