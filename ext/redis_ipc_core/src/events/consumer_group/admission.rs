@@ -70,9 +70,17 @@ impl admission::Admission for Admission {
         self.losses.begin(connection)
     }
 
-    /// The stream or the group was deleted.
+    /// The stream or the group was deleted. In a cluster the stream may have moved, and another master that takes over
+    /// ends reads, too.
     fn is_mended(&self, error: &RedisError) -> bool {
-        error.code().is_some_and(|code| matches!(code, "NOGROUP" | "UNBLOCKED"))
+        match error.code() {
+            Some("NOGROUP") => true,
+            Some("UNBLOCKED") => {
+                let is_gone = error.detail().is_some_and(|detail| detail.contains("no longer exists"));
+                is_gone && !self.endpoint.connector.is_cluster()
+            }
+            _ => false,
+        }
     }
 
     fn pause(&self) -> Option<Duration> {

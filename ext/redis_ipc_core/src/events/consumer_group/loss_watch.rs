@@ -52,6 +52,8 @@ struct Seen {
     end: Option<End>,
     /// With that, all processes of the group begin anew.
     begins_anew: bool,
+    /// How many connections had broken by then.
+    broken: usize,
     /// When the stream still had what the group was delivered, in ms by Redis's clock.
     sound_at: u64,
     /// What is to be told.
@@ -104,7 +106,7 @@ impl LossWatch {
     ///
     /// Redis refused.
     pub fn change(&self, connection: &mut Connection, seen: Option<StreamId>) -> RedisResult<Option<Change>> {
-        self.seen.lock().reconnected();
+        self.seen.lock().reconnected(self.consumer.endpoint.health.losses());
         let Some(seen) = seen else { return Ok(None) };
         let stream = &self.consumer.stream;
         let facts = stream_facts::read(&connection.run(&stream_facts::command(stream))?)?;
@@ -165,10 +167,16 @@ impl LossWatch {
         let GroupConsumer { stream, connections, group: name, endpoint, .. } = &*self.consumer;
         let (now, seen) = (endpoint.clock.now(), group.seen());
         self.tell_change(now)?;
+        // The reader may not have connected again yet.
+        let broken = endpoint.health.losses();
+        self.seen.lock().note_broken(broken);
         let found = connections.with(stream, |connection| {
             stream_facts::read_with_group(&connection.run(&stream_facts::command_with_group(stream, name))?)
         })?;
         let Some((facts, Some(position))) = found else { return Ok(false) };
+        if endpoint.health.losses() != broken {
+            return Ok(true);
+        }
         if let Some(seen) = seen.filter(|seen| facts.last < *seen)
             && let Some(change) = changed(Some(facts), facts.last, seen)
         {
@@ -284,9 +292,17 @@ impl LossWatch {
 impl Seen {
     /// Records that there is another connection. The server may be another one, which knows less of the group. When a
     /// consumer starts, it prepares several connections.
-    fn reconnected(&mut self) {
+    fn reconnected(&mut self, broken: usize) {
+        self.broken = broken;
         if self.delivered.is_some() {
             (self.begins_anew, self.end) = (true, None);
+        }
+    }
+
+    /// Records how many connections have broken so far.
+    fn note_broken(&mut self, broken: usize) {
+        if self.broken != broken {
+            self.reconnected(broken);
         }
     }
 
@@ -408,6 +424,19 @@ mod tests {
         assert_eq!(compare(&stream, at(6, 4), Some(end)), Finding::Nothing);
         let now = End { delivered: id(10), behind: 2 };
         assert_eq!(compare(&stream, at(10, 8), Some(end)), Finding::AtEnd(now));
+    }
+
+    #[test]
+    fn what_is_known_of_the_end_counts_while_no_connection_breaks() {
+        let end = End { delivered: id(2), behind: 0 };
+        let mut seen = Seen { end: Some(end), ..Seen::default() };
+        seen.reconnected(0);
+        assert_eq!((seen.end, seen.begins_anew), (Some(end), false), "it is starting");
+        seen.note(id(2), 1_000);
+        seen.note_broken(0);
+        assert_eq!(seen.end, Some(end));
+        seen.note_broken(1);
+        assert_eq!((seen.end, seen.begins_anew), (None, true), "the server may have lost its count");
     }
 
     #[test]
