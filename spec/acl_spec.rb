@@ -25,6 +25,9 @@ RSpec.describe RedisIPC::ACL do
     %w[security observer] => [:observer, { stream: "house" }],
     %w[security publisher] => [:event_publisher, { stream: "orders" }],
     %w[security consumer] => [:event_consumer, { stream: "orders", group: "billing" }],
+    %w[security subscriber] => [:event_subscriber,
+                                { channels: "prices", patterns: "rates.*", shard_channels: "quotes" }],
+    %w[security watcher] => [:key_subscriber, { keys: "session:*", values: true }],
     %w[json_rpc client] => [:json_rpc_client, { queue: "calculator" }],
     %w[json_rpc server] => [:json_rpc_server, { queue: "calculator" }]
   }.each do |(page, user), (role, names)|
@@ -81,6 +84,42 @@ RSpec.describe RedisIPC::ACL do
     end
   end
 
+  it "lets subscribers do all that they do, by channels and by patterns, and no more" do
+    grant("subscriber", *described_class.rules(:event_subscriber, channels: %w[prices a*b], patterns: "rates.*"))
+    options = { redis_options: { url: server.url, username: "subscriber", password: "secret" },
+                on_error: errors.method(:<<) }
+    kept = Queue.new
+    consume = lambda { |**source|
+      consumers << RedisIPC::Events.consume(**source, **options) do |event|
+        kept << event.source
+      end
+    }
+    consume.call(channel: %w[prices a*b])
+    consume.call(pattern: "rates.*")
+    %w[prices a*b rates.eur].each { |channel| server.client.publish(channel, "1") }
+    expect(Array.new(3) { next_of(kept) }).to match_array(%w[prices a*b rates.eur])
+    sleep 1.2 # each check that is repeated has run
+    expect(errors).to be_empty
+    expect { consume.call(channel: "axb") }
+      .to raise_error(RedisIPC::CommandError, /NOPERM.*The user needs \+subscribe and &axb/i)
+    expect { consume.call(pattern: "rates.e*") }
+      .to raise_error(RedisIPC::CommandError, /NOPERM.*The user needs \+psubscribe and &rates\.e\*/i)
+  end
+
+  it "lets who handles what happens to keys do all that that needs" do
+    server.client.config(:set, "notify-keyspace-events", "KA")
+    grant("watcher", *described_class.rules(:key_subscriber, keys: "session:*", values: true))
+    kept = Queue.new
+    consumers << RedisIPC::Events.consume(
+      keys: "session:*", value: true, on_error: errors.method(:<<),
+      redis_options: { url: server.url, username: "watcher", password: "secret" }
+    ) { |event| kept << event.metadata[:value_state] }
+    server.client.set("session:1", "a")
+    expect([next_of(kept), errors.size]).to eq([:present, 0])
+    expect(allowed?("watcher", "GET", "other")).to be(false)
+    expect(allowed?("watcher", "SET", "session:1", "a")).to be(false)
+  end
+
   it "opens no other queue whose name begins alike" do
     grant("server", *described_class.rules(:json_rpc_server, queue: "calculator"))
     grant("client", *described_class.rules(:json_rpc_client, queue: "calculator"))
@@ -120,6 +159,9 @@ RSpec.describe RedisIPC::ACL do
     expect { described_class.rules(:asker, stream: "house", group: "", to: "b") }.to raise_error(ArgumentError, /blank/)
     expect { described_class.rules(:asker, stream: "house", group: "a") }.to raise_error(ArgumentError, /to/)
     expect { described_class.rules(:observer, queue: "house") }.to raise_error(ArgumentError, /queue|stream/)
+    expect do
+      described_class.rules(:event_subscriber)
+    end.to raise_error(ArgumentError, /channels:, patterns: or shard_channels:/)
     expect { described_class.rules(:name, stream: "house") }.to raise_error(ArgumentError, /role must be one of/)
   end
 

@@ -12,6 +12,7 @@ RSpec.describe "the arrows between folders" do
   foundation = "foundation/redis"
   pipeline = "foundation/redis/pipeline"
   group_consumer = "foundation/redis/group_consumer"
+  subscription = "foundation/redis/subscription"
   core_order = House::Order.new(
     "error" => [],
     "foundation/payload" => %w[error],
@@ -20,7 +21,8 @@ RSpec.describe "the arrows between folders" do
     foundation => %w[foundation/runtime foundation/redis/resp],
     pipeline => [foundation],
     group_consumer => [foundation],
-    "foundation" => [pipeline, group_consumer],
+    subscription => [foundation],
+    "foundation" => [pipeline, group_consumer, subscription],
     "request_reply/protocol" => [pipeline, group_consumer],
     "request_reply/membership" => %w[request_reply/protocol],
     "request_reply/tracking" => %w[request_reply/membership],
@@ -29,10 +31,11 @@ RSpec.describe "the arrows between folders" do
     "request_reply/serving" => %w[request_reply/sending],
     "request_reply" => %w[request_reply/asking request_reply/serving],
     "json_rpc" => [pipeline],
-    "events/common" => [pipeline, group_consumer],
+    "events/common" => [pipeline, group_consumer, subscription],
     "events/consumer_group" => %w[events/common],
     "events/lanes" => %w[events/common],
-    "events" => %w[events/consumer_group events/lanes]
+    "events/live" => %w[events/common],
+    "events" => %w[events/consumer_group events/lanes events/live]
   )
 
   # A feature of the border imports its own half of the core.

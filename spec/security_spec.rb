@@ -38,8 +38,8 @@ RSpec.describe "the ACL rules of docs/security.md" do
     client&.close
   end
 
-  it "are those of three members, of who asks sentinels, and of two for events" do
-    expect(rules.keys).to eq(%w[lookout asker answerer observer publisher consumer])
+  it "are those of three members, of who asks sentinels, and of four for events" do
+    expect(rules.keys).to eq(%w[lookout asker answerer observer publisher consumer subscriber watcher])
   end
 
   it "let who publishes and who consumes events do no more than that" do

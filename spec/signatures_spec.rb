@@ -175,6 +175,14 @@ RSpec.describe "the signatures in sig/" do
       [Billing.pause.paused?, Billing.resume.running?, Billing.stats, Billing.lag, Billing.stop(timeout: 1)]
       log = RedisIPC::Events.consume(stream: "orders", group: "log", batch: { size: 5 }) { |events| events.each(&:position) }
       [log.stream_name, log.group_name, log.pause, log.paused?, log.resume, log.running?, log.stats, log.lag, log.dead_letters, log.inspect, log.stop]
+      got = Queue.new
+      live = Class.new(RedisIPC::Events::Consumer) { channel("prices", :rates).order(:source).on_loss { |loss| got << loss } }
+      live.define_method(:call) { |event| got << [event.source, event.position, event.key, event.metadata, event.to_h, event.inspect] }
+      live.start
+      prices = RedisIPC::Events.consume(pattern: ["pri*"]) { |event| got << event.type }
+      Redis.new(path: RedisIPC.configuration.redis_options[:path]).publish("prices", "1")
+      2.times { got.pop }
+      [prices.stream_name, prices.group_name, prices.stats, prices.stop, live.stop]
       puts "done"
     RUBY
     expect(process.rest).to end_with("done\n")

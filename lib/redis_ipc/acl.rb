@@ -1,6 +1,8 @@
 # frozen_string_literal: true
 
+require_relative "acl/rule_text"
 require_relative "acl/roles"
+require_relative "acl/live_roles"
 
 module RedisIPC
   # The rights that each user of Redis needs, as arguments of `ACL SETUSER`.
@@ -12,17 +14,20 @@ module RedisIPC
   # @see file:docs/security.md What each user can do and what not
   module ACL
     ROLES = %i[asker answerer observer sentinel json_rpc_client json_rpc_server event_publisher
-               event_consumer].freeze
+               event_consumer event_subscriber key_subscriber].freeze
     COMMON = %w[resetchannels -@all +ping +hello +client|setname].freeze
     private_constant :ROLES, :COMMON, :Roles
 
     class << self
-      # The rules of one user. They open the keys of that stream or queue, and of no other whose name begins alike.
+      # The rules of one user. They open the keys of that stream or queue, or the channels, and no other whose name
+      # begins alike.
       #
       # The roles and their names: `:asker` (`stream:`, `group:`, `to:` the groups it asks), `:answerer` (`stream:`,
       # `group:`, `askers:` the groups it answers, nil for all), `:observer` (`stream:`), `:json_rpc_client` and
       # `:json_rpc_server` (`queue:`), `:event_publisher` (`stream:`), `:event_consumer` (`stream:`, `group:`), both
-      # with `partitions:` if there are any, `:sentinel` (none; the user on the sentinels).
+      # with `partitions:` if there are any, `:event_subscriber` (`channels:`, `patterns:`, `shard_channels:`, of which
+      # one must be given), `:key_subscriber` (`keys:` the patterns of keys, `values:` whether their values are read),
+      # `:sentinel` (none; the user on the sentinels).
       # @param role [Symbol]
       # @param cluster [Boolean] for a Redis Cluster, where each node needs the rules
       # @param sentinels [Boolean] for a server that sentinels watch
@@ -32,7 +37,8 @@ module RedisIPC
       def rules(role, cluster: false, sentinels: false, **names)
         raise ArgumentError, "the role must be one of #{ROLES}, got #{role.inspect}" unless ROLES.include?(role)
 
-        rules = Roles.public_send(role, **names)
+        roles = [Roles, LiveRoles].find { |one| one.respond_to?(role) }
+        rules = roles.public_send(role, **names)
         [*COMMON, *(%w[+cluster|slots +asking] if cluster), *("+role" if sentinels), *rules].freeze
       end
     end

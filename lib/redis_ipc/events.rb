@@ -5,11 +5,17 @@ require_relative "events/entry_fields"
 require_relative "events/stored_event"
 require_relative "events/change_event"
 require_relative "events/entry_format"
+require_relative "events/message_format"
+require_relative "events/key_format"
 require_relative "events/retry_policy"
 require_relative "events/check"
 require_relative "events/partitions"
 require_relative "events/words"
 require_relative "events/rule_words"
+require_relative "events/live_words"
+require_relative "events/stream_source"
+require_relative "events/live_source"
+require_relative "events/sources"
 require_relative "events/concurrency"
 require_relative "events/cdc"
 require_relative "events/processing"
@@ -36,7 +42,8 @@ require_relative "events/publisher"
 require_relative "events/publishers"
 
 module RedisIPC
-  # Events: what changed, handled at least once. The source is a Redis Stream, of this gem or of any other program.
+  # Events: what changed. The source is a Redis Stream, of this gem or of any other program, whose entries are handled
+  # at least once; or channels of Pub/Sub, whose messages are handled at most once.
   #
   # @example Publish
   #   RedisIPC::Events.publish("orders", { order_id: 7 }, type: "order.created", key: "7")
@@ -49,16 +56,16 @@ module RedisIPC
   # @see file:docs/events.md The guide
   module Events
     class << self
-      # Handles the events of a stream with a block, as a {Consumer} does. The block runs in several threads at the same
-      # time, and keeps its own `self`.
-      # @param stream [String, Symbol] the stream's name
-      # @param group [String, Symbol] the group's name: processes of one group share the events
-      # @param words [Hash] what a {Consumer} says and what {Consumer.start} takes, as keywords: `from:`, `json:`,
-      #   `type:`, `order:`, `concurrency: { threads: 5 }`, `batch: { size: 500, within: 0.2 }`, `retry_on:` (a class,
-      #   an Array, or a Hash of a class and its options), `discard_on:`, `exactly_once:`, `on_error:`, `on_loss:`,
-      #   `around_event:`, `resource:` (a Proc; the block gets what it makes as a second argument), `processor:` (an
-      #   object with `process(event)`, instead of the block) and `cdc:`, as {Consumer.processor}, `redis_options:`,
-      #   `attempts:` and so on
+      # Handles the events of a stream or of channels with a block, as a {Consumer} does. The block runs in several
+      # threads at the same time, and keeps its own `self`.
+      # @param group [String, Symbol, nil] the group's name, which a stream needs: its processes share the events
+      # @param words [Hash] the source: `stream:` (a name), or `channel:`, `pattern:`, `shard_channel:` or `keys:` (a
+      #   name or several). And what a {Consumer} says and what {Consumer.start} takes, as keywords: `from:`, `json:`,
+      #   `type:`, `overflow:`, `on:`, `value:`, `order:`, `concurrency: { threads: 5 }`,
+      #   `batch: { size: 500, within: 0.2 }`, `retry_on:` (a class, an Array, or a Hash of a class and its options),
+      #   `discard_on:`, `exactly_once:`, `on_error:`, `on_loss:`, `around_event:`, `resource:` (a Proc; the block gets
+      #   what it makes as a second argument), `processor:` (an object with `process(event)`, instead of the block) and
+      #   `cdc:`, as {Consumer.processor}, `redis_options:`, `attempts:` and so on
       # @yieldparam event [ChangeEvent, Array<ChangeEvent>] an Array with `batch:`
       # @return [Subscription]
       # @raise [ArgumentError] without a block or a processor, or with both
@@ -66,12 +73,14 @@ module RedisIPC
       # @example
       #   RedisIPC::Events.consume(stream: "orders", group: "log", from: :beginning,
       #                            retry_on: { IOError => { wait: 1 } }) { |event| LOG.puts(event.to_h.to_json) }
-      def consume(stream:, group:, **words, &block)
+      # @example
+      #   RedisIPC::Events.consume(channel: "prices") { |event| puts event.data }
+      def consume(group: nil, **words, &block)
         unless block.nil? ^ words[:processor].nil?
           raise ArgumentError, "consume needs a block, or a processor: with process(event), and not both"
         end
 
-        Subscription.new(stream, group, words, &block)
+        Subscription.new(words.slice(*Sources::WORDS).compact, group, words.except(*Sources::WORDS), &block)
       end
 
       # Handles the events of a stream once more, with the handlers of a consumer class and a group of its own. What the

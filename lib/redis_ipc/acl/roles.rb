@@ -5,10 +5,6 @@ module RedisIPC
     # Makes the rules of each role, beyond those that all roles have.
     # @api private
     module Roles
-      # The characters that have a meaning in a pattern of keys.
-      WILDCARDS = /[*?\[\]\\^]/
-      # Redis ends a rule at one of these characters.
-      ENDS = /[\s\0()]/
       PRESENCE = "+zadd +zrange +zremrangebyscore +zrem +pexpire"
       INBOX = "+xgroup +pexpire +xreadgroup +xautoclaim +xclaim +xpending +xack +xdel"
       LOOKS = "+xinfo|consumers +xinfo|stream +xinfo|groups +xlen +xrange"
@@ -22,7 +18,7 @@ module RedisIPC
                "+xlen +xrange +xrevrange +memory|usage"
       LANES = "+eval +hgetall +hget +hset +hsetnx +hdel +hincrby"
       MEMBER = %w[+time +select +multi +exec].freeze
-      private_constant :WILDCARDS, :ENDS, :PRESENCE, :INBOX, :LOOKS, :DEAD, :REPLIES, :LISTS, :SERVERS, :PUBLISHED,
+      private_constant :PRESENCE, :INBOX, :LOOKS, :DEAD, :REPLIES, :LISTS, :SERVERS, :PUBLISHED,
                        :EVENTS, :LANES, :MEMBER
 
       class << self
@@ -107,13 +103,7 @@ module RedisIPC
         end
 
         def named(what, name)
-          name = Names.check("the #{what}'s name", name)
-          if name.match?(ENDS)
-            raise ArgumentError, "no ACL rule can hold the #{what}'s name #{name.inspect}: Redis ends rules at white " \
-                                 "space and parentheses"
-          end
-
-          name.gsub(WILDCARDS) { |character| "\\#{character}" }
+          RuleText.escaped(what, name)
         end
       end
     end

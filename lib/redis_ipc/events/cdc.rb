@@ -45,13 +45,19 @@ module RedisIPC
         end
 
         def primary_key(event)
-          event.key ? { "key" => event.key } : { "id" => event.position }
+          return { "key" => event.key } if event.key
+
+          { "id" => event.position } if event.position
+        end
+
+        def places(event)
+          event.metadata.slice(:pattern, :node, :event, :value_state).to_h { |name, one| [name.name, one.to_s] }
         end
 
         def metadata(event)
           { "source" => event.source, "kind" => event.kind.name, "type" => event.type, "position" => event.position,
             "attempt" => event.attempt, "redelivered" => event.redelivered?, "delivery" => event.guarantee.name,
-            "traceparent" => event.traceparent }.compact
+            "traceparent" => event.traceparent, **places(event) }.compact
         end
       end
     end

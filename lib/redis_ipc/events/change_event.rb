@@ -3,8 +3,8 @@
 require "time"
 
 module RedisIPC
-  # A change event tells what happened at a source: an entry of a Redis Stream. It is frozen, and decoded when it is
-  # read.
+  # A change event tells what happened at a source: an entry of a Redis Stream, or a message of a channel. It is frozen,
+  # and decoded when it is read.
   #
   # Marshal dumps it as a value.
   #
@@ -19,7 +19,7 @@ module RedisIPC
     private_constant :UNREAD
 
     # @param native [Native::StreamEvent]
-    # @param format [Events::EntryFormat] how its source's entries are read
+    # @param format [Events::EntryFormat, Events::MessageFormat] how what comes from its source is read
     # @api private
     def initialize(native, format)
       @native = native
@@ -29,34 +29,37 @@ module RedisIPC
       freeze
     end
 
-    # @return [String] the name of the stream: with partitions that of the partition, such as `"orders:3"`
+    # @return [String] the name of the stream (with partitions that of the partition, such as `"orders:3"`), of the
+    #   channel, or of the database (`"db0"`)
     def source
-      @format.source
+      @format.source_of(@native)
     end
 
-    # @return [Symbol] the kind of source: `:stream`
+    # @return [Symbol] the kind of source: `:stream`, `:pubsub`, `:sharded_pubsub` or `:keyspace`
     def kind
       @format.kind
     end
 
-    # @return [Symbol] what was done: `:message`
+    # @return [Symbol] what was done: `:message`; to a key `:update`, or `:delete` if it is gone
     def operation
-      @format.operation
+      @format.operation(@native)
     end
 
-    # @return [String, nil] the application's name of it, such as `"order.created"`
+    # @return [String, nil] the application's name of it, such as `"order.created"`; what happened to a key, such as
+    #   `"expired"`
     def type
-      @format.type(@native)
+      @format.type(@native) { data }
     end
 
     # @return [String, nil] what it belongs to, such as the id of an order: the key that {Events.publish} was given, or
-    #   what `order :key, by:` names
+    #   what `order :key, by:` names; nil of a message
     def key
       @format.key(@native) { data }
     end
 
-    # Returns what is known of the new state: what the JSON holds, or the fields of a foreign entry as Strings. Hash
-    # keys are Strings. All of it is frozen.
+    # Returns what is known of the new state: what the JSON holds, the fields of a foreign entry as Strings, or the text
+    # of a message. Of a key it is `{"value" => ...}` if its value was asked for and is there, else nil. Hash keys are
+    # Strings. All of it is frozen.
     # @return [Object]
     # @raise [MalformedEntryError] if it should be JSON and is not. Leave it to be raised: the event then goes to the
     #   dead letters
@@ -106,12 +109,13 @@ module RedisIPC
       value.nil? || rest.empty? ? value : value.dig(*rest.map { |one| text(one) })
     end
 
-    # @return [String] the entry's id, `"ms-sequence"`. Two partitions may have the same one
+    # @return [String, nil] the entry's id, `"ms-sequence"`. Two partitions may have the same one. Nil of a message and
+    #   of a key: it cannot be had again
     def position
-      @native.id
+      @format.position(@native)
     end
 
-    # @return [Time] when it got into the stream, on Redis's clock
+    # @return [Time] when it got into the stream, on Redis's clock; of a message when it was received
     def occurred_at
       Time.at(0, @native.ms, :millisecond)
     end
@@ -121,7 +125,8 @@ module RedisIPC
       Time.at(0, @native.received_ms, :millisecond)
     end
 
-    # @return [Symbol] `:at_least_once`: it may run more than once, and is not lost while the stream has it
+    # @return [Symbol] `:at_least_once`: it may run more than once, and is not lost while the stream has it.
+    #   `:at_most_once`: it can be missed, and comes once
     def guarantee
       @format.guarantee
     end
@@ -146,11 +151,13 @@ module RedisIPC
     # @return [nil] the transaction it belongs to: an entry of a stream belongs to none
     def transaction; end
 
-    # Returns what only this kind of source knows: `fields`, all fields of the entry as they are, and `traceparent` if
-    # it has one; with partitions `stream`, the name of all of them together, and `partition`, the number of this one.
+    # Returns what only this kind of source knows. Of an entry `fields`, all fields as they are, and `traceparent` if it
+    # has one; with partitions `stream`, the name of all of them together, and `partition`, the number of this one. Of a
+    # message `node`, the server's address, and `pattern` if it came by one. Of a key `node`, `event`, and `value_state`
+    # if its value was asked for: `:present`, `:gone` or `:unknown`.
     # @return [Hash{Symbol => Object}] frozen
     def metadata
-      { fields: @native.fields, traceparent: traceparent, **place }.compact.freeze
+      @format.metadata(@native).freeze
     end
 
     # @return [Hash{Symbol => Object}] the logical stream and the partition, if there are any
@@ -220,13 +227,12 @@ module RedisIPC
     # @return [String]
     def inspect
       known = { type: type, key: key }.compact.map { |name, value| " #{name} #{LogText.of(value)}" }.join
-      LogText.line("#<#{self.class} #{source} #{position}#{known}, attempt #{attempt}>")
+      LogText.line("#<#{self.class} #{[source, position].compact.join(" ")}#{known}, attempt #{attempt}>")
     end
 
     # @api private
     def marshal_dump
-      names = Events::STORED - [:redelivered]
-      [[*names.map { |name| @native.public_send(name) }, redelivered?], @format]
+      [Events::STORED.map { |name| name == :redelivered ? redelivered? : @native.public_send(name) }, @format]
     end
 
     # @api private

@@ -18,6 +18,13 @@ module RedisIPC
           refuse("unknown option #{unknown.inspect} of #{word} in #{who}; #{here}")
         end
 
+        # @param given [Hash] the options of `start`
+        # @param foreign [Hash{Symbol => String}] those that the source of the class has no use for, and why
+        def foreign(who, given, foreign)
+          word = given.keys.find { |key| foreign.key?(key) }
+          refuse("#{word}: of #{who} #{foreign[word]}") if word
+        end
+
         # @return [String]
         def named(what, name)
           Names.check(what, name)

@@ -34,13 +34,65 @@ module RedisIPC
         # @example The entries of another program
         #   stream "sensors", group: "alarms", json: "payload", type: "event"
         def stream(name, **options)
-          ConsumerState.of(self).say(:stream, [name, options])
+          ConsumerState.of(self).say_source(:stream, name, options)
+          self
+        end
+
+        # Names the channels of Pub/Sub whose messages it handles. Redis keeps none of them: what is published while no
+        # subscription stands is missed, and told to {on_loss}. Each process that starts the class gets every message.
+        # @param names [Array<String, Symbol>] the channels
+        # @param options [Hash] `json: true` decodes payloads; `type:` names the type in that data, for {on};
+        #   `overflow:` says what is dropped when handlers are too slow: `:drop_oldest` (the default), `:drop_newest`,
+        #   or `:block`, which lets Redis drop the connection
+        # @return [self]
+        # @example
+        #   channel "prices", "rates", json: true
+        def channel(*names, **options)
+          ConsumerState.of(self).say_source(:channel, names, options)
+          self
+        end
+
+        # Names patterns of channels, as {channel} names channels.
+        # @param patterns [Array<String>] with `*`, `?` and `[...]`, as Redis has them
+        # @param options [Hash] as for {channel}
+        # @return [self]
+        # @example
+        #   pattern "prices.*"
+        def pattern(*patterns, **options)
+          ConsumerState.of(self).say_source(:pattern, patterns, options)
+          self
+        end
+
+        # Names channels of Pub/Sub that belong to shards of a Redis Cluster, as {channel} names channels: `SPUBLISH`
+        # publishes to them. The subscription follows a channel to the node that serves it.
+        # @param names [Array<String, Symbol>] the channels
+        # @param options [Hash] as for {channel}
+        # @return [self]
+        # @example
+        #   shard_channel "prices"
+        def shard_channel(*names, **options)
+          ConsumerState.of(self).say_source(:shard_channel, names, options)
+          self
+        end
+
+        # Names patterns of keys, and handles what happens to these: keyspace notifications, from each node that serves
+        # keys. They are best effort: Redis tells what it notices, and keeps none of it.
+        # @param patterns [Array<String>] with `*`, `?` and `[...]`, as Redis has them
+        # @param options [Hash] `on:` is what must happen (`%i[expired del]`), else anything; `value: true` reads the
+        #   value of the key after that; `overflow:` is as for {channel}
+        # @return [self]
+        # @example
+        #   keys "session:*", on: %i[expired del]
+        def keys(*patterns, **options)
+          ConsumerState.of(self).say_source(:keys, patterns, options)
           self
         end
 
         # Says in which order events are handled.
-        # @param order [Symbol] `:none`, the default: any thread of any process takes the next event; `:key`: events of
-        #   the same key are handled one after the other, across all processes; `:source`: all events are
+        # @param order [Symbol] `:none`, the default of a stream: any thread of any process takes the next event;
+        #   `:key`: events of the same key are handled one after the other, across all processes; `:source`: all events
+        #   are; `:channel`, the default of channels and patterns: messages of the same channel are, in each process. Of
+        #   `keys` the default is `:key`, in each process
         # @param options [Hash] of `:key`: `by:` names the field that holds the key, or the part of the data (else it is
         #   the key that {Events.publish} was given), and `lanes:` is into how many parts keys are divided among
         #   processes (64). Or `partitions:` is over how many streams, `orders:0`, `orders:1` and so on, publishers

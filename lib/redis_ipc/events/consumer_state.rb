@@ -30,6 +30,7 @@ module RedisIPC
       def initialize(consumer_class)
         @consumer_class = consumer_class
         @words = {}
+        @sources = {}
         @handlers = {}
         @rules = []
         @options = {}
@@ -42,6 +43,19 @@ module RedisIPC
       # @param said [Object]
       def say(word, said)
         @words[word] = said
+      end
+
+      # Sets where events come from.
+      # @param kind [Symbol] the word
+      # @param names [Object]
+      # @param options [Hash]
+      def say_source(kind, names, options)
+        @sources[kind] = [names, options]
+      end
+
+      # @return [Hash{Symbol => Array}] what this class or the nearest one above said of where events come from, by word
+      def sources
+        @sources.empty? && parent ? parent.sources : @sources
       end
 
       # Adds `retry_on` or `discard_on`.

@@ -44,11 +44,16 @@ module RedisIPC
         @partitions && native.lane ? @partitions.fetch(native.lane) : self
       end
 
+      # @return [String]
+      def source_of(_entry)
+        source
+      end
+
       def kind
         :stream
       end
 
-      def operation
+      def operation(_entry)
         :message
       end
 
@@ -86,6 +91,18 @@ module RedisIPC
       # @return [String, nil]
       def traceparent(entry)
         Tracing.checked(entry.field(TRACEPARENT))
+      end
+
+      # @param entry [Native::StreamEvent, EntryFields]
+      # @return [String] its id
+      def position(entry)
+        entry.id
+      end
+
+      # @param entry [Native::StreamEvent, EntryFields]
+      # @return [Hash{Symbol => Object}]
+      def metadata(entry)
+        { fields: entry.fields, traceparent: traceparent(entry), **place }.compact
       end
 
       # @param entry [Native::StreamEvent, EntryFields]

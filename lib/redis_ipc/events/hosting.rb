@@ -7,9 +7,9 @@ module RedisIPC
     module Hosting
       class << self
         # @param consumer [Class]
-        # @return [Boolean] whether it names a stream, so that it is not only there for others to inherit from
+        # @return [Boolean] whether it names a source, so that it is not only there for others to inherit from
         def source?(consumer)
-          !ConsumerState.of(consumer).said(:stream).nil?
+          !ConsumerState.of(consumer).sources.empty?
         end
 
         # Leaves out those that only others inherit from. A class whose subclass has the same source is one of them.
@@ -69,10 +69,10 @@ module RedisIPC
         end
 
         # @param consumer [Class] one that was started
-        # @return [String] the stream and the group, the server, and how many events are handled at the same time
+        # @return [String] its source, the server, and how many events are handled at the same time
         def description(consumer)
           setup = ConsumerState.of(consumer).started.setup
-          "#{setup.stream}/#{setup.group} (#{setup.redis}, #{setup.concurrency.handlers} at a time)"
+          "#{setup.title} (#{setup.redis}, #{setup.concurrency.handlers} at a time)"
         end
 
         # @param consumer [Class]
@@ -82,11 +82,11 @@ module RedisIPC
           runner ? runner.connected? : false
         end
 
-        # @param consumer [Class] one that names a stream
-        # @return [String] the stream and the group
+        # @param consumer [Class] one that names a source
+        # @return [String] the stream and the group, or the channels
         def place(consumer)
-          stream, options = ConsumerState.of(consumer).said(:stream)
-          "#{stream}/#{options[:group]}"
+          kind, (names, options) = ConsumerState.of(consumer).sources.first
+          kind == :stream ? "#{names}/#{options[:group]}" : names.join(", ")
         end
 
         private

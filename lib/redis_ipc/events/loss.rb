@@ -6,13 +6,16 @@ module RedisIPC
   # @example
   #   on_loss { |loss| Reconcile.perform_later(loss.since, loss.until) }
   class Loss
-    # @return [String] the name of the stream
+    # @return [String] the name of the stream, or the channels
     attr_reader :source
     # @return [String] the server's address, without credentials
     attr_reader :node
     # @return [Symbol] `:trimmed`: the stream was trimmed before its entries were read; `:rolled_back`: the server came
     #   back with an older state, after a failover or a restart; `:flushed`: the stream was deleted, and perhaps made
-    #   again
+    #   again. Of a subscription: `:disconnected`: its connection broke; `:restarted`: the server was started again;
+    #   `:failover`: it is at another server now; `:slot_moved`: another node of the cluster serves it now;
+    #   `:slow_consumer`: what handlers were too slow for was dropped;
+    #   `:too_large`: larger than `max_event_size`
     attr_reader :cause
     # @return [Time, nil] what is missing came after this; nil if that is not known
     attr_reader :since

@@ -81,7 +81,9 @@ module RedisIPC
         end
 
         Check.refuse("until: of replay must be :now or :never, got #{@ends.inspect}") unless ENDS.include?(@ends)
-        own = ConsumerState.of(consumer).said(:stream)&.last&.fetch(:group, nil)
+        sources = ConsumerState.of(consumer).sources
+        Check.refuse("replay needs a stream: #{sources.keys.first} keeps no events") if (sources.keys - [:stream]).any?
+        own = sources[:stream]&.last&.fetch(:group, nil)
         return unless own.to_s == group.to_s
 
         Check.refuse("a replay needs a group of its own; to move #{LogText.of(own.to_s)} itself use checkpoint.seek")
@@ -89,7 +91,7 @@ module RedisIPC
 
       # A class of its own, so that the replayed one can run at the same time.
       def prepare(consumer, group, from)
-        name, options = ConsumerState.of(consumer).said(:stream) || [nil, {}]
+        name, options = ConsumerState.of(consumer).sources.fetch(:stream, [nil, {}])
         @stream_name = name.to_s
         @group_name = group.to_s
         @consumer = Class.new(consumer)

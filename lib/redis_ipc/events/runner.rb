@@ -53,12 +53,12 @@ module RedisIPC
 
       # @return [Integer, nil]
       def lag
-        FiberWaker.outside { session.engine.lag }
+        of_stream("lag").then { |engine| FiberWaker.outside { engine.lag } }
       end
 
       # @return [Checkpoint]
       def checkpoint
-        Checkpoint.new(session.engine, title)
+        Checkpoint.new(of_stream("checkpoint"), title)
       end
 
       # @return [Array(String, String, Integer, String)] the last id of the stream, the last one that the group was
@@ -74,7 +74,7 @@ module RedisIPC
 
       # @return [DeadLetters]
       def dead_letters
-        DeadLetters.new(session.engine, @setup.group, @setup.format)
+        DeadLetters.new(of_stream("dead_letters"), @setup.group, @setup.format)
       end
 
       # Tells the user of an error.
@@ -120,6 +120,16 @@ module RedisIPC
 
       private
 
+      # @return [Native::EventConsumer]
+      # @raise [ConfigurationError] where Redis keeps no events
+      def of_stream(what)
+        engine = session.engine
+        return engine unless @setup.live?
+
+        raise ConfigurationError, "#{@setup.name} has no #{what}: that needs a stream, and of #{@setup.title} Redis " \
+                                  "keeps no events"
+      end
+
       def open_session(setup)
         session = Session.new(setup, report: method(:report), reconnected: method(:reconnected), lost: method(:lost))
         begin_session(session) do
@@ -131,7 +141,8 @@ module RedisIPC
       def publish(exception, event)
         id = event ? event.position : (exception.entry_id if exception.is_a?(Error))
         payload = { **told_place, id: id, error: exception, **(event ? { event: event } : {}) }
-        Instrumentation.publish(:dead_letter, payload) if event || exception.is_a?(DeadLetteredError)
+        is_kept = exception.is_a?(DeadLetteredError) || (event && !@setup.live?)
+        Instrumentation.publish(:dead_letter, payload) if is_kept
         Instrumentation.publish(:error, payload)
       end
 
@@ -157,7 +168,7 @@ module RedisIPC
       end
 
       def title(what = nil)
-        [what, "#{@setup.stream}/#{@setup.group}"].compact.join(" ")
+        [what, @setup.title].compact.join(" ")
       end
     end
     private_constant :Runner

@@ -17,13 +17,13 @@ module RedisIPC
         @report = report
         @reconnected = reconnected
         @lost = lost
-        label = "#{setup.stream}/#{setup.group}"
+        label = setup.title
         @reporter = ThreadPool.new("event reporter", label) { tell_one }
         @pruner = ExactlyOnce::Pruner.new(setup, label, &report)
         super(label, setup.callables, workers: nil, others: [@reporter, @pruner]) do |logins|
-          Native::EventConsumer.start(setup.stream, setup.group, setup.core, logins)
+          Native::EventConsumer.start(setup.stream, setup.group.to_s, setup.core, logins)
         end
-        @intake = Executors::Intake.new(@engine, setup)
+        @intake = Executors::Intake.new(@engine, setup) { |told| @lost.call(Loss.new(told)) }
       end
 
       def reconnect_after_fork?

@@ -121,12 +121,13 @@ module RedisIPC
       def bury(engine, native, event, error)
         # It waits for Redis.
         FiberWaker.outside { engine.bury(native, LogText.error(error)) }
-        @runner.report(error, about: "#{about(event)}, a dead letter now", event: event)
+        after = @setup.live? ? "given up on" : "a dead letter now"
+        @runner.report(error, about: "#{about(event)}, #{after}", event: event)
       end
 
       def about(event)
         type = event.type&.then { |text| " (#{LogText.of(text)})" }
-        "event #{event.position}#{type}, attempt #{event.attempt}"
+        "event #{event.position || "of #{LogText.of(event.source)}"}#{type}, attempt #{event.attempt}"
       end
 
       def where(event)

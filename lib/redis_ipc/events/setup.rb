@@ -7,16 +7,17 @@ module RedisIPC
     # @api private
     class Setup
       THREADS = 5
-      ATTEMPTS = 5
       # What a class says itself.
       ELSEWHERE = { threads: "concurrency threads: 5", from: "stream \"name\", from: :beginning",
-                    batch_size: "batch size: 500" }.freeze
+                    batch_size: "batch size: 500", live: "channel \"name\"" }.freeze
       # What runs for an event. It is read when a handler begins, because a reload may have replaced it.
       Code = Struct.new(:format, :invoker, :middleware, :policy, :on_error, :on_loss, :exactly_once)
-      private_constant :THREADS, :ATTEMPTS, :ELSEWHERE, :Code
+      private_constant :THREADS, :ELSEWHERE, :Code
 
       # @return [String]
-      attr_reader :name, :stream, :group
+      attr_reader :name
+      # @return [StreamSource, LiveSource]
+      attr_reader :source
       # @return [Hash] the options for the core
       attr_reader :core
       # @return [Hash] the server, as `start` was given it
@@ -52,9 +53,30 @@ module RedisIPC
         freeze
       end
 
-      # @return [String] the order in which events are handled: `"none"`, `"key"` or `"source"`
+      # @return [String] the stream, or the names of the channels
+      def stream
+        source.name
+      end
+
+      # @return [String, nil] nil where Redis keeps no events
+      def group
+        source.group
+      end
+
+      # @return [Boolean] whether Redis keeps no events
+      def live?
+        source.live?
+      end
+
+      # @return [String] what messages call the source
+      def title
+        source.title
+      end
+
+      # @return [String] the order in which events are handled: `"none"`, `"key"` or `"source"`; of messages also
+      #   `"channel"`
       def order
-        @order[:order]
+        source.order
       end
 
       # @return [Boolean] whether events are handled in an order
@@ -64,15 +86,15 @@ module RedisIPC
 
       # @return [Boolean] whether a dead letter lets the later events of its key wait
       def holds_keys?
-        @order[:holds_keys] ? true : false
+        source.holds_keys?
       end
 
       # @return [Integer, nil] over how many streams the events are spread
       def partitions
-        @order[:partitions]
+        source.partitions
       end
 
-      # @return [EntryFormat]
+      # @return [EntryFormat, MessageFormat, KeyFormat]
       def format
         @current[0].format
       end
@@ -118,7 +140,7 @@ module RedisIPC
       # @param other [Setup] that of the reloaded class
       # @return [void]
       def adopt(other)
-        @current[0] = other.code if [stream, group, batch.nil?] == [other.stream, other.group, other.batch.nil?]
+        @current[0] = other.code if [title, live?, batch.nil?] == [other.title, other.live?, other.batch.nil?]
       end
 
       # @param other [Setup]
@@ -146,20 +168,15 @@ module RedisIPC
 
       # Where a group begins counts once, when it is made, and a Time is another one at each reload.
       def session_words
-        [stream, group, core.except(:from), callables, concurrency.size, batch, logger, reconnect_after_fork,
+        [title, core.except(:from), callables, concurrency.size, batch, logger, reconnect_after_fork,
          exactly_once&.words]
       end
 
       private
 
       def read_source(state, code)
-        @stream, options = Words.stream(name, *(state.said(:stream) || [nil, {}]))
-        @group = options[:group]
-        @from = options[:from]
-        @order = Words.order(name, *(state.said(:order) || [:none, {}]))
-        code.format = EntryFormat.new(@stream, json: options[:json], type: options[:type], by: @order[:by],
-                                               partitions: partitions)
-        @order = @order.merge(json: options[:json] || nil).compact.freeze
+        @source = Sources.of(name, state.sources, state.said(:order))
+        code.format = source.format
       end
 
       def read_handlers(state, code)
@@ -180,8 +197,15 @@ module RedisIPC
       def read_surroundings(state, code)
         code.on_error = state.said(:on_error)
         code.on_loss = state.said(:on_loss)
-        code.exactly_once = ExactlyOnce.of(name, state.said(:exactly_once), [stream, group])
+        code.exactly_once = exactly_once_of(state)
         code.middleware = Middleware.new.tap { |list| state.links.each { |link| list.add(link) } }
+      end
+
+      def exactly_once_of(state)
+        said = state.said(:exactly_once)
+        return ExactlyOnce.of(name, said, [stream, group]) unless said&.first && live?
+
+        Check.refuse("exactly_once of #{name} needs a stream: what is published to a channel comes at most once")
       end
 
       def read_options(state, code, given)
@@ -189,7 +213,7 @@ module RedisIPC
         @reconnect_after_fork = Settings.check_flag(:reconnect_after_fork, given.delete(:reconnect_after_fork))
         read_concurrency(state, code)
         rules = state.rules.flat_map { |action, classes, options| RuleWords.rules(name, action, classes, options) }
-        code.policy = RetryPolicy.new(rules, RuleWords.attempts(given.fetch(:attempts, ATTEMPTS)))
+        code.policy = RetryPolicy.new(rules, RuleWords.attempts(given.fetch(:attempts, source.attempts)))
         @core, @callables = Settings.for_core(for_core(given))
         @redis = Native::EventConsumer.check_options(@core)
       end
@@ -214,11 +238,10 @@ module RedisIPC
       def for_core(given)
         word = given.keys.find { |key| ELSEWHERE.key?(key) }
         Check.refuse("#{word}: is no option of start: say #{ELSEWHERE[word]}") if word
+        source.refuse_foreign(name, given)
         @redis_options = given.fetch(:redis_options) { RedisIPC.configuration.redis_options }
-        options = given.merge(redis_options: redis_options, from: @from, threads: concurrency.handlers,
-                              attempts: policy.most_attempts, **@order)
-        # A field `id` of a foreign entry may be anything.
-        options = options.merge(remember_ids: 0) if format.foreign?
+        options = given.merge(redis_options: redis_options, threads: concurrency.handlers,
+                              attempts: policy.most_attempts, **source.core)
         @batch ? options.merge(batch_size: @batch.first) : options
       end
     end

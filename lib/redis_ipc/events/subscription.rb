@@ -2,34 +2,34 @@
 
 module RedisIPC
   module Events
-    # A subscription is what {Events.consume} started: a block that handles the events of a stream.
+    # A subscription is what {Events.consume} started: a block that handles events.
     class Subscription
       include Undumpable
 
       # Words that {Events.consume} takes as keywords, and that a class says.
-      SOURCE = %i[from json type].freeze
+      SOURCE = %i[from json type overflow on value].freeze
       OTHER = %i[order concurrency batch retry_on discard_on on_error on_loss around_event resource
                  processor cdc exactly_once].freeze
       private_constant :SOURCE, :OTHER
 
-      # @return [String] the stream's name
+      # @return [String] the stream's name, or those of the channels
       attr_reader :stream_name
-      # @return [String] the group's name
+      # @return [String, nil] the group's name; nil without a stream
       attr_reader :group_name
       # @return [Class] the consumer that it has made
       # @api private
       attr_reader :consumer
 
-      # @param stream [String, Symbol]
-      # @param group [String, Symbol]
+      # @param sources [Hash{Symbol => Object}] what is given by word; of these, one is allowed
+      # @param group [String, Symbol, nil]
       # @param words [Hash]
       # @api private
-      def initialize(stream, group, words, &handler)
-        @stream_name = stream.to_s
-        @group_name = group.to_s
+      def initialize(sources, group, words, &handler)
+        @stream_name = sources.values.flatten.join(", ")
+        @group_name = group&.to_s
         @consumer = Class.new(Consumer)
-        ConsumerState.of(@consumer).name = "the consumer of #{LogText.of(@stream_name)}/#{LogText.of(@group_name)}"
-        @consumer.stream(stream, group: group, **words.slice(*SOURCE))
+        ConsumerState.of(@consumer).name = "the consumer of #{LogText.of(title)}"
+        say_source(sources, group, words.slice(*SOURCE))
         say(words)
         handler ? handle(words[:resource], handler) : @consumer.processor(words[:processor], **words.slice(:cdc))
         @consumer.start(**words.except(*SOURCE, *OTHER))
@@ -96,10 +96,21 @@ module RedisIPC
 
       # @return [String]
       def inspect
-        "#<#{self.class} #{stream_name}/#{group_name} #{running? ? "running" : "stopped"}>"
+        "#<#{self.class} #{title} #{running? ? "running" : "stopped"}>"
       end
 
       private
+
+      def title
+        [stream_name, group_name].compact.join("/")
+      end
+
+      def say_source(sources, group, options)
+        options = { group: group, **options } if sources.key?(:stream) || group
+        sources.each do |word, names|
+          word == :stream ? @consumer.stream(names, **options) : @consumer.public_send(word, *names, **options)
+        end
+      end
 
       def say(words)
         say_order(words[:order]) if words.key?(:order)

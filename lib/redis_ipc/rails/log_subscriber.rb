@@ -93,7 +93,7 @@ module RedisIPC
       end
 
       def place(payload)
-        payload.values_at(:stream, :group).join("/")
+        payload.values_at(:stream, :group).compact.join("/")
       end
 
       # Returns why the answer does not reach its asker. A stream drops a late answer. JSON-RPC sends it, and drops an

@@ -37,8 +37,9 @@ module RedisIPC
       # An exception of the handler is not raised: the result has it. A failed expectation or mock is raised.
       # @param consumer [Class, Events::Subscription] a {Events::Consumer}, which need not be started
       # @param type [String, Symbol, nil]
-      # @param data [Object] as for {Events.publish}; without it the other keywords are the data
-      # @param key [String, Symbol, Integer, nil]
+      # @param data [Object] as for {Events.publish}; without it the other keywords are the data. Of a consumer of
+      #   channels it is the payload: JSON with `json: true`, else its text; of one of keys the value
+      # @param key [String, Symbol, Integer, nil] of a consumer of channels the channel, else its first one
       # @param fields [Hash, nil] the fields of a foreign entry, instead of type, data and key
       # @param attempt [Integer] which try it is, from 1 on
       # @param duplicates [Integer] how often it is delivered again after that, each time as the next attempt
@@ -50,12 +51,14 @@ module RedisIPC
       # @example
       #   RedisIPC::Testing.deliver_event(BillingEvents, "order.created", order_id: 7).done?  #=> true
       #   RedisIPC::Testing.deliver_event(BillingEvents, "order.created", { order_id: 7 }, key: "7", duplicates: 2)
+      #   RedisIPC::Testing.deliver_event(PriceEvents, "tick", { price: 12 }, key: "prices")
+      #   RedisIPC::Testing.deliver_event(SessionEvents, "expired", key: "session:1")
       #   RedisIPC::Testing.deliver_event(Alarms, fields: { "event" => "too_hot", "payload" => "{}" })
       # rubocop:disable Metrics/ParameterLists -- most are what `publish` takes
       def deliver_event(consumer, type = nil, data = NONE, key: nil, fields: nil, attempt: 1, duplicates: 0, **named)
         delivery = Events::InlineConsumers.delivery(consumer)
         check_counts(attempt, duplicates)
-        entry = Events::InlineConsumers.entry(described({ type: type, key: key }, data, fields, named), attempt)
+        entry = delivery.entry(described({ type: type, key: key }, data, fields, named), attempt)
         deliver(delivery, [entry], duplicates).first
       end
       # rubocop:enable Metrics/ParameterLists
@@ -75,9 +78,9 @@ module RedisIPC
       def deliver_events(consumer, events, attempt: 1, duplicates: 0, reorder: false)
         delivery = Events::InlineConsumers.delivery(consumer)
         check_counts(attempt, duplicates)
-        entries = events.map { |event| Events::InlineConsumers.entry(event, attempt) }
+        entries = events.map { |event| delivery.entry(event, attempt) }
         sent = reorder ? delivery.reordered(entries) : entries
-        results = deliver(delivery, sent, duplicates).to_h { |one| [one.event.position, one] }
+        results = sent.map(&:id).zip(deliver(delivery, sent, duplicates)).to_h
         entries.map { |entry| results.fetch(entry.id) }
       end
 

@@ -75,6 +75,18 @@ module RedisIPC
         entries.map { |entry| delivered(entry, decisions) }
       end
 
+      # @param event [Hash] as {InlineConsumers.entry}
+      # @param deliveries [Integer]
+      # @return [StoredEvent]
+      def entry(event, deliveries)
+        InlineConsumers.entry(event, deliveries, @setup.source)
+      end
+
+      # @return [Boolean] whether the consumer has a live source
+      def live?
+        @setup.live?
+      end
+
       # Tells the consumer of a loss.
       # @param loss [Loss]
       # @return [void]
@@ -98,7 +110,7 @@ module RedisIPC
       def reordered(entries)
         case @setup.order
         when "none" then entries.reverse
-        when "key" then entries.group_by { |entry| key_of(entry) || entry.id }.values.reverse.flatten(1)
+        when "key", "channel" then entries.group_by { |entry| key_of(entry) || entry.id }.values.reverse.flatten(1)
         else raise ArgumentError, "#{@setup.name} has the order :source, so its events come in no other order"
         end
       end
@@ -121,7 +133,8 @@ module RedisIPC
 
       # What cannot be read has no key.
       def key_of(entry)
-        ChangeEvent.new(entry, @setup.format).key
+        event = ChangeEvent.new(entry, @setup.format)
+        @setup.live? ? event.key || event.source : event.key
       rescue MalformedEntryError
         nil
       end
@@ -171,11 +184,12 @@ module RedisIPC
 
         # @param event [Hash] as for {Events.publish_all}; or with `fields:` alone
         # @param deliveries [Integer]
+        # @param source [StreamSource, LiveSource] that of the consumer
         # @return [StoredEvent]
         # @raise [ArgumentError]
         # @raise [ContentError]
-        def entry(event, deliveries)
-          Testing.event_entry(fields(event), deliveries: deliveries)
+        def entry(event, deliveries, source)
+          Testing.event_entry(fields(event, source), deliveries: deliveries)
         end
 
         # @param entry [StoredEvent]
@@ -224,8 +238,11 @@ module RedisIPC
 
         private
 
-        def fields(event)
-          return written(*Publication.entry(event, Tracing.traceparent)) unless event.is_a?(Hash) && event.key?(:fields)
+        def fields(event, source)
+          unless event.is_a?(Hash) && event.key?(:fields)
+            entry = Publication.entry(event, Tracing.traceparent)
+            return source.live? ? LiveEntries.fields(source, event) : written(*entry)
+          end
 
           fields = event[:fields]
           return fields.to_a if event.size == 1 && fields.is_a?(Hash) && !fields.empty?
@@ -245,7 +262,7 @@ module RedisIPC
         # A class that only others inherit from has no stream or no handler.
         def complete?(consumer)
           state = ConsumerState.of(consumer)
-          state.said(:stream) && (state.said(:processor) || !Invoker.new(consumer, state.handlers).empty?)
+          state.sources.key?(:stream) && (state.said(:processor) || !Invoker.new(consumer, state.handlers).empty?)
         end
 
         # A reloaded class has the name of the class before it.

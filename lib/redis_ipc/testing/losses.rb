@@ -4,9 +4,10 @@ module RedisIPC
   module Testing
     # What {Testing} knows of losses.
     module Losses
-      # The causes of losses of a stream.
+      # The causes of losses of a stream, and of a live source.
       CAUSES = %i[trimmed rolled_back flushed].freeze
-      private_constant :CAUSES
+      LIVE_CAUSES = %i[disconnected slow_consumer restarted failover slot_moved too_large].freeze
+      private_constant :CAUSES, :LIVE_CAUSES
 
       # Tells a consumer that events may be missing, as if its stream had lost them: `on_loss`, or the log, and
       # subscribers. In every mode, and at once; it need not be started.
@@ -14,18 +15,20 @@ module RedisIPC
       # An exception of `on_loss` is not raised: `on_error` is told. A failed expectation or mock is raised.
       # @param consumer [Class, Events::Subscription] a {Events::Consumer}
       # @param at_most [Integer, nil] as {Loss#at_most}
-      # @param cause [Symbol] as {Loss#cause}
+      # @param cause [Symbol, nil] as {Loss#cause}; nil: `:trimmed`, of channels and keys `:disconnected`
       # @param exact [Boolean] as {Loss#exact?}
       # @param between [Range<Time>] {Loss#since} and {Loss#until}; it may have no beginning
       # @return [Loss] what the consumer was told
       # @raise [ArgumentError] if an argument is of the wrong kind
       # @raise [ConfigurationError] if the class says something wrong
       # @example
-      #   RedisIPC::Testing.lose_events(BillingEvents, at_most: 12)
+      #   RedisIPC::Testing.lose_events(PriceEvents, at_most: 12)
       #   RedisIPC::Testing.lose_events(BillingEvents, cause: :flushed, between: Time.now - 60..Time.now)
-      def lose_events(consumer, at_most: nil, cause: :trimmed, exact: false, between: nil..Time.now)
+      def lose_events(consumer, at_most: nil, cause: nil, exact: false, between: nil..Time.now)
         delivery = Events::InlineConsumers.delivery(consumer)
-        check_loss(at_most, cause, exact)
+        causes = delivery.live? ? LIVE_CAUSES : CAUSES
+        cause ||= causes.first
+        check_loss(at_most, cause, causes, exact)
         since, before = milliseconds(between)
         told = { cause: cause, at_most: at_most, exact: exact, since_ms: since, until_ms: before }
         delivery.loss(told).tap { |loss| delivery.lose(loss) }
@@ -33,8 +36,8 @@ module RedisIPC
 
       private
 
-      def check_loss(at_most, cause, exact)
-        raise ArgumentError, "cause must be one of #{CAUSES}, got #{cause.inspect}" unless CAUSES.include?(cause)
+      def check_loss(at_most, cause, causes, exact)
+        raise ArgumentError, "cause must be one of #{causes}, got #{cause.inspect}" unless causes.include?(cause)
 
         count("at_most", at_most, 0) unless at_most.nil?
         raise ArgumentError, "exact must be true or false, got #{exact.inspect}" unless [true, false].include?(exact)

@@ -6,6 +6,7 @@ use crate::ruby::entry;
 use crate::ruby::errors;
 use crate::ruby::gc_pressure::GcPressure;
 use crate::ruby::gvl::read_bytes;
+use crate::ruby::reports::loss_row;
 use magnus::encoding::RbEncoding;
 use magnus::prelude::*;
 use magnus::{Error, RHash, RModule, RString, Ruby, Value, method};
@@ -55,7 +56,17 @@ impl NativeStreamEvent {
 
     /// What tells one key of an order from another; nil without an order.
     fn key_hash(&self) -> Option<u64> {
-        self.held.spot.map(|spot| spot.key)
+        self.held.key_hash()
+    }
+
+    /// The address of the server that a live event came from; else nil.
+    fn node(ruby: &Ruby, rb_self: &Self) -> Result<Option<RString>, Error> {
+        Ok(rb_self.held.node.as_deref().map(|node| text(ruby, node.as_bytes())))
+    }
+
+    /// What it tells in the place of an event: what may be missing there, by name. Nil of an event.
+    fn loss(ruby: &Ruby, rb_self: &Self) -> Result<Option<RHash>, Error> {
+        rb_self.held.loss.as_ref().map(|loss| loss_row(ruby, loss)).transpose()
     }
 
     fn received_ms(&self) -> u64 {
@@ -132,6 +143,8 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("own?", method!(entry::getter(|it: &NativeStreamEvent| it.held.is_own()), 0))?;
     class.define_method("field", method!(entry::method1(NativeStreamEvent::field), 1))?;
     class.define_method("decoded", method!(entry::method1(NativeStreamEvent::decoded), 1))?;
+    class.define_method("node", method!(entry::method0(NativeStreamEvent::node), 0))?;
+    class.define_method("loss", method!(entry::method0(NativeStreamEvent::loss), 0))?;
     class.define_method("fields", method!(entry::method0(NativeStreamEvent::fields), 0))?;
     settle_class::<NativeStreamEvent>(ruby);
     Ok(())

@@ -5,7 +5,7 @@ use crate::ruby::errors;
 use crate::ruby::gvl::wait_for_message;
 use magnus::prelude::*;
 use magnus::{Error, Exception, RHash, RModule, Ruby, StaticSymbol};
-use redis_ipc_core::{Fetched, Mailbox, Report};
+use redis_ipc_core::{Fetched, Loss, Mailbox, Report};
 
 /// Something to tell the user.
 #[magnus::wrap(class = "RedisIPC::Native::Report", free_immediately, size)]
@@ -54,17 +54,24 @@ impl NativeReport {
 
     /// What a loss tells, by name; else nil. Times are in ms since 1970.
     fn loss(ruby: &Ruby, rb_self: &Self) -> Result<Option<RHash>, Error> {
-        let Report::Loss(loss) = &rb_self.0 else { return Ok(None) };
-        let hash = ruby.hash_new();
-        hash.aset(ruby.to_symbol("source"), loss.source.as_str())?;
-        hash.aset(ruby.to_symbol("node"), loss.node.as_str())?;
-        hash.aset(ruby.to_symbol("cause"), ruby.to_symbol(loss.cause.to_string()))?;
-        hash.aset(ruby.to_symbol("since_ms"), loss.since_ms)?;
-        hash.aset(ruby.to_symbol("until_ms"), loss.until_ms)?;
-        hash.aset(ruby.to_symbol("at_most"), loss.at_most)?;
-        hash.aset(ruby.to_symbol("exact"), loss.is_exact)?;
-        Ok(Some(hash))
+        match &rb_self.0 {
+            Report::Loss(loss) => loss_row(ruby, loss).map(Some),
+            _ => Ok(None),
+        }
     }
+}
+
+/// What a loss tells, by name. Times are in ms since 1970.
+pub fn loss_row(ruby: &Ruby, loss: &Loss) -> Result<RHash, Error> {
+    let hash = ruby.hash_new();
+    hash.aset(ruby.to_symbol("source"), loss.source.as_str())?;
+    hash.aset(ruby.to_symbol("node"), loss.node.as_str())?;
+    hash.aset(ruby.to_symbol("cause"), ruby.to_symbol(loss.cause.to_string()))?;
+    hash.aset(ruby.to_symbol("since_ms"), loss.since_ms)?;
+    hash.aset(ruby.to_symbol("until_ms"), loss.until_ms)?;
+    hash.aset(ruby.to_symbol("at_most"), loss.at_most)?;
+    hash.aset(ruby.to_symbol("exact"), loss.is_exact)?;
+    Ok(hash)
 }
 
 /// The next message of `mailbox`, which is waited for; `None` at the end.

@@ -7,6 +7,7 @@
 mod common;
 mod consumer_group;
 mod lanes;
+mod live;
 mod publisher;
 mod sending;
 mod start;

@@ -5,8 +5,10 @@ use crate::events::common::consumer::Consumer;
 use crate::events::common::options::ConsumerOptions;
 use crate::events::consumer_group::event_consumer::EventConsumer;
 use crate::events::lanes::lane_consumer::LaneConsumer;
+use crate::events::live::live_consumer::LiveConsumer;
 
-/// Starts the part of this process in the consumer `group` of `stream`. Returns when it is ready.
+/// Starts the part of this process in the consumer `group` of `stream`. Returns when it is ready. For a live source
+/// `stream` is what losses are told of, and there is no group.
 ///
 /// # Errors
 ///
@@ -30,7 +32,10 @@ use crate::events::lanes::lane_consumer::LaneConsumer;
 /// # Ok(())
 /// # }
 /// ```
-pub fn start(stream: &str, group: &str, options: ConsumerOptions) -> Result<Box<dyn Consumer>, Error> {
+pub fn start(stream: &str, group: &str, mut options: ConsumerOptions) -> Result<Box<dyn Consumer>, Error> {
+    if let Some(live) = options.live.take() {
+        return Ok(Box::new(LiveConsumer::start(stream, &options, live)?));
+    }
     if options.order.is_some() {
         Ok(Box::new(LaneConsumer::start(stream, group, options)?))
     } else {

@@ -12,8 +12,10 @@ module RedisIPC
 
         # @param engine [Native::EventConsumer, Link]
         # @param setup [Setup]
-        def initialize(engine, setup)
+        # @yieldparam loss [Hash{Symbol => Object}] what the engine has taken in the place of an event
+        def initialize(engine, setup, &lost)
           @engine = engine
+          @lost = (lost if setup.live?)
           @batch = setup.batch
           @ordered = setup.ordered?
           @pid = Process.pid
@@ -40,7 +42,9 @@ module RedisIPC
           finished = events = nil
           Thread.handle_interrupt(Object => :on_blocking) do
             events = @batch ? @engine.take_batch(*@batch) : @engine.take(most)
-            finished = events.nil? || Thread.handle_interrupt(Object => :immediate) { yield @engine, events }
+            finished = events.nil? || Thread.handle_interrupt(Object => :immediate) do
+              told?(events) || yield(@engine, events)
+            end
           end
           # Not in a fork: a handler may have forked, and run on in the child.
           !events.nil? && @pid == Process.pid
@@ -57,8 +61,7 @@ module RedisIPC
         def hand_over(free)
           Thread.handle_interrupt(Object => :on_blocking) do
             groups = take_for(free)
-            # Once they are handed over, nobody may end this thread before it knows that.
-            Thread.handle_interrupt(Object => :never) { yield @engine, groups } if groups
+            hand(groups) { yield @engine, groups } if groups
             !groups.nil? && @pid == Process.pid
           end
         end
@@ -83,6 +86,23 @@ module RedisIPC
         end
 
         private
+
+        # Tells a loss. It is alone where events are taken, and nothing else is handled until it is told.
+        # @param events [Array<Native::StreamEvent>]
+        # @return [Boolean] whether it was one
+        def told?(events)
+          loss = @lost && events.first.loss or return false
+          @lost.call(loss)
+          @engine.done(events)
+          told = true
+        ensure
+          give_back(events) if loss && !told
+        end
+
+        # Once they are handed over, nobody may end this thread before it knows that.
+        def hand(groups, &block)
+          told?(groups.first) || Thread.handle_interrupt(Object => :never, &block)
+        end
 
         def take_for(free)
           return @engine.take_batch(*@batch)&.then { |events| [events] } if @batch

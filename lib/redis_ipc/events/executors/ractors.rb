@@ -83,12 +83,12 @@ module RedisIPC
           end)
         end
 
-        # An {EntryFormat} of an entry whose data is decoded.
+        # The format of an event whose data is decoded.
         class Decoded
           extend Forwardable
 
-          def_delegators :@format, :source, :kind, :operation, :guarantee, :type, :key, :traceparent,
-                         :place
+          def_delegators :@format, :source_of, :kind, :operation, :guarantee, :position, :type, :key, :metadata,
+                         :traceparent, :place
 
           def initialize(format, data)
             @format = format

@@ -2,6 +2,7 @@
 
 use crate::events::common::recent_ids;
 use crate::foundation::payload::fields::Fields;
+use crate::foundation::payload::loss::Loss;
 use crate::foundation::payload::stream_entry::StreamId;
 use crate::foundation::redis::group_consumer::admission::HeldEntry;
 use crate::foundation::redis::group_consumer::consumer::Delivered;
@@ -57,6 +58,12 @@ pub struct InFlight {
     pub spot: Option<InLane>,
     /// The dead letter of which it is tried again, by an ordered consumer.
     pub letter: Option<StreamId>,
+    /// The hash of what a live event is ordered by. `None` without an order.
+    pub line: Option<u64>,
+    /// The address of the server that a live event came from.
+    pub node: Option<Arc<str>>,
+    /// It is no event, but tells that events may be missing at this place.
+    pub loss: Option<Box<Loss>>,
     stage: AtomicU8,
     /// When a worker took it, and how many others it handles first.
     started: Mutex<(Instant, usize)>,
@@ -78,6 +85,9 @@ impl InFlight {
             received_ms,
             spot: None,
             letter: None,
+            line: None,
+            node: None,
+            loss: None,
             stage,
             started: Mutex::new((taken, 0)),
             is_retry: false,
@@ -90,7 +100,13 @@ impl InFlight {
         let counts = !self.is_uncounted.load(Ordering::SeqCst);
         let deliveries = self.deliveries.saturating_add(u32::from(counts));
         let again = Self::new(self.id, self.fields.clone(), deliveries, self.received_ms);
-        Self { is_retry: true, spot: self.spot, letter: self.letter, ..again }
+        let node = self.node.clone();
+        Self { is_retry: true, spot: self.spot, letter: self.letter, line: self.line, node, ..again }
+    }
+
+    /// Returns the hash of what it is ordered by. `None` without an order.
+    pub fn key_hash(&self) -> Option<u64> {
+        self.spot.map(|spot| spot.key).or(self.line)
     }
 
     /// Whether it has the form of what our publishers write.

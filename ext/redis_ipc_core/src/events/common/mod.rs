@@ -4,6 +4,7 @@ pub mod consumer;
 pub mod dead_event;
 pub mod events_key;
 pub mod in_flight;
+pub mod live_options;
 pub mod options;
 pub mod pause;
 pub mod recent_ids;

@@ -1,6 +1,7 @@
 //! Every option of a consumer and of a publisher, with its default, its range and its errors.
 
 use crate::error::Error;
+use crate::events::common::live_options::LiveOptions;
 use crate::foundation::payload::fields::{MAX_FIELDS, Room};
 use crate::foundation::payload::option_reader::OptionReader;
 use crate::foundation::payload::stream_entry::StreamId;
@@ -137,8 +138,12 @@ pub struct ConsumerOptions {
     pub partitions: Option<u16>,
     /// Whether an event that was given up on holds its key until someone decides about its dead letter.
     pub holds_keys: bool,
-    /// The most events that an ordered consumer holds in memory.
+    /// The most events that an ordered or a live consumer holds in memory.
     pub prefetch: usize,
+    /// The most bytes of events that a live consumer holds in memory.
+    pub prefetch_bytes: usize,
+    /// The live source. `None` means a stream.
+    pub live: Option<LiveOptions>,
 }
 
 impl ConsumerOptions {
@@ -164,6 +169,7 @@ impl ConsumerOptions {
             partitions,
             holds_keys: top.boolean("holds_keys")?.unwrap_or(false),
             prefetch: top.integer("prefetch", 1..=1_000_000)?.unwrap_or(10_000) as usize,
+            prefetch_bytes: top.integer("prefetch_bytes", 1..=1 << 40)?.unwrap_or(64 << 20) as usize,
             workers: top.integer("threads", 1..=1_000)?.unwrap_or(5) as usize,
             batch_size: top.integer("batch_size", 1..=10_000)?.unwrap_or(1) as usize,
             lease: top.seconds("lease", DAY)?.unwrap_or(Duration::from_secs(30)),
@@ -171,6 +177,7 @@ impl ConsumerOptions {
             max_event_size: top.integer("max_event_size", 1..=512 << 20)?.unwrap_or(16 << 20) as usize,
             remember_ids: top.integer("remember_ids", 0..=1_000_000)?.unwrap_or(10_000) as usize,
             dead_letters: Limits::parse(top.section("dead_letters")?)?,
+            live: top.value("live").map(LiveOptions::parse).transpose()?,
         };
         if options.lease < Duration::from_millis(100) {
             return Err(top.refuse("lease", "at least 0.1 s"));

@@ -56,6 +56,17 @@ pub struct Fields {
 }
 
 impl Fields {
+    /// Creates fields that take no more memory than they need.
+    pub fn exactly(pairs: &[(&[u8], &[u8])]) -> Self {
+        let size = pairs.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let (mut bytes, mut ends) = (Vec::with_capacity(size), Vec::with_capacity(2 * pairs.len()));
+        for part in pairs.iter().flat_map(|(name, value)| [name, value]) {
+            bytes.extend_from_slice(part);
+            ends.push(bytes.len());
+        }
+        Self { bytes: bytes.into(), ends, cut_from: None }
+    }
+
     /// Returns the size of the whole entry, if it exceeded its [`Room`]. The fields here are a part of it.
     pub fn cut_from(&self) -> Option<Extent> {
         self.cut_from
@@ -187,7 +198,9 @@ mod tests {
         fn what_goes_in_comes_out(fields: Vec<(Vec<u8>, Vec<u8>)>) {
             let kept: Fields = fields.iter().map(|(name, value)| (name, value)).collect();
             let found: Vec<(Vec<u8>, Vec<u8>)> = kept.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
-            prop_assert_eq!(found, fields);
+            prop_assert_eq!(&found, &fields);
+            let pairs: Vec<(&[u8], &[u8])> = fields.iter().map(|(name, value)| (&name[..], &value[..])).collect();
+            prop_assert_eq!(Fields::exactly(&pairs), kept);
         }
     }
 }

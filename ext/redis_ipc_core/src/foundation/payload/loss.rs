@@ -11,6 +11,18 @@ pub enum Cause {
     RolledBack,
     /// The stream was deleted, perhaps with all others, and perhaps made again.
     Flushed,
+    /// The connection of a subscription broke.
+    Disconnected,
+    /// What the consumer could not take in time was dropped, here or by the server.
+    SlowConsumer,
+    /// The server of a subscription was started again.
+    Restarted,
+    /// The subscription is at another server now.
+    Failover,
+    /// The channels, or the keys, are at another node of the cluster now.
+    SlotMoved,
+    /// They were larger than what is read of an event.
+    TooLarge,
 }
 
 impl fmt::Display for Cause {
@@ -19,6 +31,12 @@ impl fmt::Display for Cause {
             Self::Trimmed => "trimmed",
             Self::RolledBack => "rolled_back",
             Self::Flushed => "flushed",
+            Self::Disconnected => "disconnected",
+            Self::SlowConsumer => "slow_consumer",
+            Self::Restarted => "restarted",
+            Self::Failover => "failover",
+            Self::SlotMoved => "slot_moved",
+            Self::TooLarge => "too_large",
         })
     }
 }
@@ -26,7 +44,7 @@ impl fmt::Display for Cause {
 /// Events that may be missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loss {
-    /// The stream.
+    /// The stream, or the channel.
     pub source: String,
     /// The address of the server, without credentials.
     pub node: String,

@@ -106,6 +106,32 @@ impl Cluster {
         self.state.lock().owner(key)
     }
 
+    /// Returns the route to a node, another one each turn. One that could be reached comes first.
+    pub fn any_node(&self, turn: usize) -> Route {
+        let state = self.state.lock();
+        let mut nodes: Vec<&Arc<Address>> = state.nodes.iter().collect();
+        // Whoever asks again gets the same order.
+        nodes.sort_by_key(|node| (state.unreachable.contains(*node), node.to_string()));
+        Route::Node(Arc::clone(nodes[turn % nodes.len()]))
+    }
+
+    /// Returns the nodes that serve slots.
+    pub fn primaries(&self) -> Vec<Arc<Address>> {
+        let state = self.state.lock();
+        let mut found: Vec<Arc<Address>> = Vec::new();
+        for owner in state.owners.iter().flatten() {
+            if found.last() != Some(owner) && !found.contains(owner) {
+                found.push(Arc::clone(owner));
+            }
+        }
+        found
+    }
+
+    /// Marks the map as stale: there may be nodes that are not known.
+    pub fn look_again(&self) {
+        self.state.lock().is_stale = true;
+    }
+
     /// Whether the map is known.
     pub fn is_known(&self) -> bool {
         !self.state.lock().owners.is_empty()

@@ -8,10 +8,12 @@
 use crate::foundation::payload::fields::Room;
 use crate::foundation::payload::stream_entry::RawEntry;
 use crate::foundation::redis::attempt::Attempt;
+use crate::foundation::redis::cluster::Route;
 use crate::foundation::redis::dialer::Dialer;
 use crate::foundation::redis::pace::Pace;
 use crate::foundation::redis::redis_options::{Address, Credentials, Login, RedisOptions};
 use crate::foundation::redis::resp::decode::Replies;
+use crate::foundation::redis::resp::push::Push;
 use crate::foundation::redis::socket::{Arrived, Closer, Socket};
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, Value};
 use std::io::{self, Read, Write};
@@ -144,6 +146,21 @@ impl Connection {
         self.socket.set_timeouts(read, write)
     }
 
+    /// Whether it goes where `route` does, as far as that names a node.
+    pub fn is_at(&self, route: &Route) -> bool {
+        route.node().is_none_or(|node| **node == self.address)
+    }
+
+    /// Sets how long a single read may take.
+    pub fn shorten_reads(&self, read: Duration) -> io::Result<()> {
+        self.socket.set_timeouts(read, self.limits.write)
+    }
+
+    /// Returns the address that it goes to.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
     /// Returns a handle that closes this connection from another thread.
     pub fn closer(&self) -> Closer {
         self.socket.closer(self.address.clone())
@@ -264,6 +281,15 @@ impl Connection {
             return Ok(None);
         }
         (0..count).map(|_| self.receive()).collect::<RedisResult<_>>().map(Some)
+    }
+
+    /// Reads the next thing that Redis sends on a connection that subscribes into `push`, and keeps at most `room` bytes
+    /// of a payload. `tend` is called before each wait for the socket. A wait lasts no longer than the timeout of
+    /// reads; then `tend` is called again.
+    pub fn receive_push(&mut self, room: usize, push: &mut Push, tend: &mut dyn Tend) -> RedisResult<()> {
+        let mut incoming = Tended { socket: &mut self.socket, tend };
+        let result = self.replies.next_push(&mut incoming, room, push);
+        self.note(result)
     }
 
     fn receive_by(&mut self, wait: Option<Wait<'_>>) -> RedisResult<Value> {
@@ -405,6 +431,42 @@ pub fn is_unreadable(error: &RedisError) -> bool {
 
 /// Waits for a socket. It fails if the wait is no longer wanted.
 pub type Wait<'a> = &'a dyn Fn(BorrowedFd<'_>) -> io::Result<()>;
+
+/// Tends a connection that only listens.
+pub trait Tend {
+    /// Called before each wait for the socket. It writes what is due.
+    ///
+    /// # Errors
+    ///
+    /// Nothing is to be waited for any more.
+    fn wait(&mut self, socket: &mut Socket) -> io::Result<()>;
+
+    /// Called when bytes have arrived.
+    fn arrived(&mut self);
+}
+
+/// A socket that is tended before each read.
+struct Tended<'a> {
+    socket: &'a mut Socket,
+    tend: &'a mut dyn Tend,
+}
+
+impl Read for Tended<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            self.tend.wait(self.socket)?;
+            match self.socket.read(buffer) {
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                }
+                Ok(count) => {
+                    self.tend.arrived();
+                    return Ok(count);
+                }
+                other => return other,
+            }
+        }
+    }
+}
 
 /// The bytes of one reply, which must keep its [`Pace`]. Where a read must not block, it waits for the socket first.
 struct Incoming<'a> {

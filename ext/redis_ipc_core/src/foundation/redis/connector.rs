@@ -85,6 +85,25 @@ impl Connector {
         Ok(self.known_route(key))
     }
 
+    /// Returns the route to a node of the cluster, another one each turn; without a cluster to the server.
+    pub fn any_node(&self, turn: usize) -> RedisResult<Route> {
+        self.refresh_cluster()?;
+        Ok(self.cluster.get().map_or(Route::Server, |cluster| cluster.any_node(turn)))
+    }
+
+    /// Returns the nodes of the cluster that serve slots. It is empty without a cluster.
+    pub fn primaries(&self) -> RedisResult<Vec<Arc<Address>>> {
+        self.refresh_cluster()?;
+        Ok(self.cluster.get().map_or_else(Vec::new, Cluster::primaries))
+    }
+
+    /// Has the cluster asked for its map again.
+    pub fn look_again(&self) {
+        if let Some(cluster) = self.cluster.get() {
+            cluster.look_again();
+        }
+    }
+
     /// Asks the cluster for its map, if that is stale. It fails only if no map is known.
     pub fn refresh_cluster(&self) -> RedisResult<()> {
         let Some(cluster) = self.cluster.get() else { return Ok(()) };
@@ -170,6 +189,16 @@ impl Connector {
     /// Opens a connection to the server at `route`.
     pub fn open(&self, route: &Route) -> RedisResult<Connection> {
         self.open_within(route, &self.attempt())
+    }
+
+    /// Opens a connection to the server at `route`, but none once `stop` is raised.
+    pub fn open_unless(&self, route: &Route, stop: &Stop) -> RedisResult<Connection> {
+        self.open_within(route, &self.attempt().unless(stop))
+    }
+
+    /// Opens a connection to the server at `route`, within `time`.
+    pub fn open_quickly(&self, route: &Route, time: Duration) -> RedisResult<Connection> {
+        self.open_within(route, &Attempt::new(time.min(self.options.connect_timeout), &self.dialer.closing))
     }
 
     fn attempt(&self) -> Attempt {

@@ -30,6 +30,7 @@ pub mod sentinels;
 pub mod server_check;
 pub mod slots;
 pub mod socket;
+pub mod subscription;
 pub mod tls;
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ module RedisIPC
         #
         # A message with events has their number (4 bytes), and of each the length of its id (4) and the id, how often
         # it was delivered (4), when it was received (8, in ms), whether it may have run (1), its fence and the hash of
-        # its key (8 each, 0 without an order), its lane (4), the number of its fields (4), and of each name and value
-        # the length (4) and the bytes.
+        # its key (8 each, 0 without an order), its lane (4), the length of its server's address (4) and the address,
+        # the number of its fields (4), and of each name and value the length (4) and the bytes.
         #
         # A verdict has a letter and the places of events in their message (4 each): `D` they are done, `S` they were
         # done before, `G` they are given back, `F` a database has refused them, `R` one is tried again after so many
@@ -28,7 +28,8 @@ module RedisIPC
 
           # An event as a worker process has it.
           # @!attribute place [Integer] its place in the message
-          Event = Struct.new(:id, :deliveries, :received_ms, :redelivered, :fence, :key_hash, :lane, :fields, :place) do
+          Event = Struct.new(:id, :deliveries, :received_ms, :redelivered, :fence, :key_hash, :lane, :node, :fields,
+                             :place) do
             include EntryFields
 
             # @return [Integer] the milliseconds of its id
@@ -120,9 +121,16 @@ module RedisIPC
             def add(message, native)
               id = native.id
               fields = native.fields
+              node = native.node.to_s
               message << [id.bytesize, id, native.deliveries, native.received_ms, native.redelivered? ? 1 : 0,
-                          native.fence.to_i, native.key_hash.to_i, native.lane.to_i, fields.size].pack("Na*NQ>CQ>Q>NN")
+                          native.fence.to_i, native.key_hash.to_i, native.lane.to_i, node.bytesize, node,
+                          fields.size].pack("Na*NQ>CQ>Q>NNa*N")
               fields.each { |name, value| message << [name.bytesize, name, value.bytesize, value].pack("Na*Na*") }
+            end
+
+            # A live event has a key, and no lane.
+            def order(fence, key_hash, lane)
+              fence.zero? ? [nil, (key_hash unless key_hash.zero?), nil] : [fence, key_hash, lane]
             end
 
             def read_event(reader, place)
@@ -130,10 +138,10 @@ module RedisIPC
               deliveries = reader.number
               received = reader.long
               redelivered = reader.byte == 1
-              order = [reader.long, reader.long, reader.number]
-              order = [nil, nil, nil] if order.first.zero?
+              order = order(reader.long, reader.long, reader.number)
+              node = reader.text
               fields = Array.new(reader.number) { [reader.text, reader.text] }.to_h.freeze
-              Event.new(id, deliveries, received, redelivered, *order, fields, place).freeze
+              Event.new(id, deliveries, received, redelivered, *order, (node unless node.empty?), fields, place).freeze
             end
           end
 

@@ -6,6 +6,7 @@
 
 use crate::foundation::payload::fields::{Extent, FieldsBuilder, Room};
 use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
+use crate::foundation::redis::resp::push::{Push, PushKind};
 use crate::foundation::redis::resp::replies::unexpected;
 use redis::{ErrorKind, RedisError, RedisResult, Value};
 use std::io::{self, Read};
@@ -140,6 +141,90 @@ impl Replies {
         let mut entries = Vec::new();
         self.list(socket, count, room, &mut entries)?;
         Ok(entries)
+    }
+
+    /// Reads the next thing that Redis sends on a connection that subscribes, and keeps at most `room` bytes of a
+    /// payload.
+    ///
+    /// # Errors
+    ///
+    /// It is none of these, or see [`Replies::next`].
+    pub fn next_push(&mut self, socket: &mut impl Read, room: usize, push: &mut Push) -> RedisResult<()> {
+        self.left = Budget::WHOLE;
+        push.reset();
+        let parts = match self.head(socket)? {
+            Head::List(parts) => parts,
+            // An answer to PING where nothing is subscribed.
+            Head::Value(Value::SimpleString(text)) => {
+                push.bytes.extend_from_slice(text.as_bytes());
+                push.kind = PushKind::Pong;
+                return Ok(());
+            }
+            Head::Value(Value::ServerError(error)) => {
+                push.kind = PushKind::Refused(error.into());
+                return Ok(());
+            }
+            _ => return Err(unexpected()),
+        };
+        self.push_part(socket, usize::MAX, push)?;
+        match (push.bytes.as_slice(), parts) {
+            (b"message" | b"smessage", 3) => self.message(socket, false, room, push),
+            (b"pmessage", 4) => self.message(socket, true, room, push),
+            (b"subscribe" | b"psubscribe" | b"ssubscribe", 3) => {
+                self.confirmation(socket, PushKind::Subscribed, push)
+            }
+            (b"unsubscribe" | b"punsubscribe" | b"sunsubscribe", 3) => {
+                self.confirmation(socket, PushKind::Unsubscribed, push)
+            }
+            (b"pong", 2) => {
+                push.bytes.clear();
+                push.kind = PushKind::Pong;
+                self.push_part(socket, usize::MAX, push).map(|whole| push.whole = whole)
+            }
+            _ => Err(unexpected()),
+        }
+    }
+
+    fn message(
+        &mut self,
+        socket: &mut impl Read,
+        has_pattern: bool,
+        room: usize,
+        push: &mut Push,
+    ) -> RedisResult<()> {
+        push.kind = PushKind::Message;
+        push.bytes.clear();
+        if has_pattern {
+            self.push_part(socket, usize::MAX, push)?;
+        }
+        push.ends[0] = push.bytes.len();
+        self.push_part(socket, usize::MAX, push)?;
+        push.ends[1] = push.bytes.len();
+        push.whole = self.push_part(socket, room, push)?;
+        Ok(())
+    }
+
+    fn confirmation(&mut self, socket: &mut impl Read, kind: PushKind, push: &mut Push) -> RedisResult<()> {
+        push.kind = kind;
+        push.bytes.clear();
+        // A client that unsubscribes from all and has no subscription is told no channel.
+        match self.head(socket)? {
+            Head::Bulk(length) => self.bulk(socket, length, &mut push.bytes)?,
+            Head::Nil => {}
+            _ => return Err(unexpected()),
+        }
+        (push.ends[1], push.whole) = (push.bytes.len(), 0);
+        match self.head(socket)? {
+            Head::Value(Value::Int(_)) => Ok(()),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Reads a string, and keeps at most `room` bytes of it. Returns its length.
+    fn push_part(&mut self, socket: &mut impl Read, room: usize, push: &mut Push) -> RedisResult<usize> {
+        let Head::Bulk(length) = self.head(socket)? else { return Err(unexpected()) };
+        self.bulk_part(socket, length, length.min(room), &mut push.bytes)?;
+        Ok(length)
     }
 
     fn list(
@@ -684,6 +769,48 @@ mod tests {
         ], 0..300), at_once in 1usize..50) {
             let _ = read(&bytes, at_once);
             let _ = read_entries(&bytes, at_once);
+        }
+    }
+
+    fn pushes(bytes: &[u8], at_once: usize, room: usize) -> RedisResult<Vec<String>> {
+        let (mut socket, mut replies) = (Dribble(bytes, at_once), Replies::default());
+        let (mut push, mut seen) = (Push::default(), Vec::new());
+        while !(socket.0.is_empty() && replies.is_empty()) {
+            replies.next_push(&mut socket, room, &mut push)?;
+            let texts = [push.pattern(), push.channel(), push.payload()].map(String::from_utf8_lossy);
+            let kind = match &push.kind {
+                PushKind::Refused(error) => error.to_string(),
+                kind => format!("{kind:?}"),
+            };
+            seen.push(format!("{kind} {} {}", texts.join("|"), push.is_cut()));
+        }
+        Ok(seen)
+    }
+
+    #[test]
+    fn what_a_subscriber_is_sent_is_told_apart() {
+        let sent = b"*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$5\r\nhello\r\n\
+            *4\r\n$8\r\npmessage\r\n$2\r\nb*\r\n$2\r\nbc\r\n$0\r\n\r\n*2\r\n$4\r\npong\r\n$1\r\n7\r\n\
+            *3\r\n$12\r\nsunsubscribe\r\n$-1\r\n:0\r\n-NOPERM no\r\n+PONG\r\n*3\r\n$8\r\nsmessage\r\n$1\r\nc\r\n$1\r\nx\r\n";
+        let expected = [
+            "Subscribed |a| false",
+            "Message |a|hel true",
+            "Message b*|bc| false",
+            "Pong ||7 false",
+            "Unsubscribed || false",
+            "NOPERM: no || false",
+            "Pong ||PONG false",
+            "Message |c|x false",
+        ];
+        for at_once in [1, 7, 1000] {
+            let seen = pushes(sent, at_once, 3).unwrap();
+            let seen: Vec<String> = seen.iter().map(|one| one.replace("\"", "")).collect();
+            assert_eq!(seen[..5], expected[..5]);
+            assert!(seen[5].contains("NoPerm"), "{}", seen[5]);
+            assert_eq!(seen[6..], expected[6..]);
+        }
+        for bad in ["*1\r\n$4\r\npong\r\n", ":1\r\n", "*3\r\n$7\r\nmessage\r\n:1\r\n$1\r\nx\r\n"] {
+            assert!(pushes(bad.as_bytes(), 100, 3).is_err());
         }
     }
 }

@@ -1,0 +1,143 @@
+//! Reads one subscription, and puts what it reads into the backlog.
+
+use crate::events::common::live_options::{LiveKind, LiveOptions};
+use crate::events::live::backlog::Backlog;
+use crate::events::live::keyspace;
+use crate::events::live::reading::Reading;
+use crate::foundation::payload::loss::{Cause, Loss};
+use crate::foundation::payload::stream_entry::StreamId;
+use crate::foundation::redis::connection::Connection;
+use crate::foundation::redis::endpoint::Endpoint;
+use crate::foundation::redis::link::Link;
+use crate::foundation::redis::redis_options::Address;
+use crate::foundation::redis::resp::push::PushKind;
+use crate::foundation::redis::subscription::subscriber::Subscriber;
+use crate::foundation::redis::subscription::window::Window;
+use crate::foundation::runtime::stop::Stop;
+use redis::RedisResult;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What all subscriptions of a consumer share.
+pub struct Shared {
+    /// Its Redis.
+    pub endpoint: Arc<Endpoint>,
+    /// Where events go.
+    pub backlog: Arc<Backlog>,
+    /// What the consumer says.
+    pub live: LiveOptions,
+    /// How what is sent becomes an event.
+    pub reading: Reading,
+    /// What losses of a subscription are told of.
+    pub source: String,
+    /// The most bytes of a payload or a value.
+    pub room: usize,
+    /// Counts what was read.
+    pub numbers: AtomicU64,
+    /// Raised when nothing more is to be read.
+    pub quiet: Stop,
+}
+
+impl Shared {
+    /// Subscribes on a new connection. Returns the time in which messages can have been missed.
+    pub fn connect(&self, subscriber: &mut Subscriber, stop: &Stop) -> RedisResult<Option<Window>> {
+        let prepare = |connection: &mut Connection| match self.live.kind {
+            LiveKind::Keys => keyspace::check_setting(connection, &self.live),
+            LiveKind::Channel | LiveKind::Pattern | LiveKind::ShardChannel => Ok(()),
+        };
+        subscriber.connect(stop, &prepare)
+    }
+}
+
+/// What puts the messages of one subscription into the backlog.
+pub struct Feed {
+    /// What it shares with the others.
+    pub shared: Arc<Shared>,
+    /// Raised when this one is to end.
+    pub stop: Stop,
+}
+
+impl Feed {
+    /// Runs the thread that reads, until [`Feed::stop`] is raised. `subscriber` is connected, unless the thread starts
+    /// again after a panic.
+    pub fn run(&self, subscriber: &mut Subscriber) {
+        let endpoint = &self.shared.endpoint;
+        let key = subscriber.spot().key().to_owned();
+        let mut link = Link::new(endpoint, &key, subscriber.is_connected());
+        while !self.stop.is_stopped() {
+            let read = self.read(subscriber, &mut link);
+            subscriber.disconnect();
+            if let Err(error) = read
+                && !self.stop.is_stopped()
+            {
+                endpoint.connector.mark_stale(subscriber.route());
+                link.lost(&error);
+            }
+        }
+    }
+
+    /// Reads until the connection breaks, or the subscription is at another node.
+    fn read(&self, subscriber: &mut Subscriber, link: &mut Link<'_>) -> RedisResult<()> {
+        let Shared { endpoint, backlog, reading, room, numbers, .. } = &*self.shared;
+        if !subscriber.is_connected() {
+            let window = self.shared.connect(subscriber, &self.stop)?;
+            link.up();
+            if let Some(loss) = window.and_then(|window| self.loss(&window)) {
+                backlog.push_loss(loss);
+            }
+        }
+        let node: Arc<str> = subscriber.address().map_or_else(String::new, Address::to_string).into();
+        let route = subscriber.route().clone();
+        let (mut ready, mut values) = (Vec::new(), reading.values());
+        let mut push = |ready: &mut Vec<_>| {
+            if ready.is_empty() {
+                return false;
+            }
+            if let Some(values) = &mut values {
+                values.add(ready, &endpoint.connector, &route, *room);
+            }
+            backlog.push(ready)
+        };
+        loop {
+            if let Err(error) = subscriber.next(&mut || push(&mut ready)) {
+                // They came before the connection broke.
+                push(&mut ready);
+                return Err(error);
+            }
+            let read = subscriber.last();
+            if let PushKind::Unsubscribed = read.kind {
+                // The connection is closed: on it the answer to an UNSUBSCRIBE could not be told from this.
+                push(&mut ready);
+                endpoint.connector.mark_stale(&route);
+                return Ok(());
+            }
+            let id = StreamId { ms: endpoint.clock.now(), seq: numbers.fetch_add(1, Ordering::Relaxed) };
+            let Some(event) = reading.event(read, id, &node) else { continue };
+            endpoint.stats.taken.increment();
+            if read.is_cut() {
+                push(&mut ready);
+                endpoint.stats.malformed.increment();
+                backlog.push_missing(&event, Cause::TooLarge);
+            } else {
+                ready.push(Arc::new(event));
+            }
+        }
+    }
+
+    /// Returns what can be missing. `None` if nothing is.
+    fn loss(&self, window: &Window) -> Option<Loss> {
+        let at_most = window.at_most();
+        if at_most == Some(0) {
+            return None;
+        }
+        Some(Loss {
+            source: self.shared.source.clone(),
+            node: window.address.to_string(),
+            cause: window.cause(),
+            since_ms: Some(window.before.since_ms),
+            until_ms: window.until_ms,
+            at_most,
+            is_exact: false,
+        })
+    }
+}

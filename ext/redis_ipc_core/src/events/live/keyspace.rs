@@ -1,0 +1,170 @@
+//! What Redis tells of its keys: keyspace notifications.
+
+use crate::events::common::live_options::LiveOptions;
+use crate::foundation::redis::connection::Connection;
+use crate::foundation::redis::subscription::counters::Count;
+use crate::foundation::redis::subscription::topics::{TopicKind, Topics};
+use redis::{Cmd, ErrorKind, RedisError, RedisResult, Value};
+
+/// Events after which a key is not there any more.
+const GONE: [&str; 5] = ["del", "expired", "evicted", "rename_from", "move_from"];
+/// The setting that says what Redis tells.
+const SETTING: &str = "notify-keyspace-events";
+/// The classes that `A` stands for.
+const ALL: &str = "g$lshzxetd";
+
+/// Returns the subscription to what happens to the keys of `live` in a database.
+pub fn topics(live: &LiveOptions, db: i64) -> Topics {
+    let names = live.names.iter().map(|name| format!("__keyspace@{db}__:{name}")).collect();
+    let count = |event: &String| match event.as_str() {
+        "expired" => Some(Count::Expired),
+        "evicted" => Some(Count::Evicted),
+        _ => None,
+    };
+    let counts: Option<Vec<Count>> = live.on.as_ref().and_then(|on| on.iter().map(count).collect());
+    Topics { kind: TopicKind::Pattern, names, counts: counts.unwrap_or_default() }
+}
+
+/// Returns the database and the key of a channel.
+pub fn split(channel: &[u8]) -> Option<(&[u8], &[u8])> {
+    let rest = channel.strip_prefix(b"__keyspace@")?;
+    let end = rest.windows(3).position(|part| part == b"__:")?;
+    Some((&rest[..end], &rest[end + 3..]))
+}
+
+/// Whether a key is gone after this event.
+pub fn is_gone(event: &[u8]) -> bool {
+    GONE.iter().any(|gone| gone.as_bytes() == event)
+}
+
+/// Checks that the server tells what `live` is to be told.
+///
+/// # Errors
+///
+/// A flag is missing. It is named.
+pub fn check_setting(connection: &mut Connection, live: &LiveOptions) -> RedisResult<()> {
+    let set = match connection.run(redis::cmd("CONFIG").arg("GET").arg(SETTING)) {
+        Ok(Value::Array(pair)) => match pair.as_slice() {
+            [_, Value::BulkString(flags)] => String::from_utf8_lossy(flags).into_owned(),
+            _ => return Ok(()),
+        },
+        // Whoever may not ask must know.
+        Ok(_) => return Ok(()),
+        Err(error) if connection.is_broken() => return Err(error),
+        Err(_) => return Ok(()),
+    };
+    match missing(&set, live.on.as_deref()) {
+        None => Ok(()),
+        Some(why) => Err(RedisError::from((
+            ErrorKind::InvalidClientConfig,
+            "Redis does not tell what happens to keys",
+            format!("{SETTING} is \"{set}\", and lacks {why}"),
+        ))),
+    }
+}
+
+/// Returns which flag is missing, and for what.
+fn missing(set: &str, on: Option<&[String]>) -> Option<String> {
+    let has = |flag: char| set.contains(flag) || (set.contains('A') && ALL.contains(flag));
+    if !has('K') {
+        return Some("K (keyspace events)".to_owned());
+    }
+    match on {
+        None if ALL.chars().any(has) => None,
+        None => Some("a class of events, such as A (all)".to_owned()),
+        Some(on) => on.iter().find_map(|event| {
+            let flag = class_of(event)?;
+            (!has(flag)).then(|| format!("{flag} (for {event})"))
+        }),
+    }
+}
+
+/// Returns the class of an event. `None` if it is not known.
+fn class_of(event: &str) -> Option<char> {
+    Some(match event {
+        "expired" => 'x',
+        "evicted" => 'e',
+        "new" => 'n',
+        "keymiss" => 'm',
+        "del" | "expire" | "persist" | "rename_from" | "rename_to" | "move_from" | "move_to" | "copy_to"
+        | "restore" => 'g',
+        "set" | "setrange" | "append" | "incrby" | "incrbyfloat" | "decrby" | "setex" | "psetex" => '$',
+        "lpush" | "rpush" | "lpop" | "rpop" | "linsert" | "lset" | "lrem" | "ltrim" | "sortstore" => 'l',
+        "sadd" | "srem" | "spop" | "sinterstore" | "sunionstore" | "sdiffstore" => 's',
+        "hset" | "hdel" | "hincrby" | "hincrbyfloat" | "hexpire" | "hexpired" | "hpersist" => 'h',
+        "zadd" | "zincr" | "zrem" | "zremrangebyrank" | "zremrangebyscore" | "zremrangebylex"
+        | "zunionstore" | "zinterstore" | "zdiffstore" => 'z',
+        "xadd"
+        | "xtrim"
+        | "xdel"
+        | "xsetid"
+        | "xgroup-create"
+        | "xgroup-destroy"
+        | "xgroup-setid"
+        | "xgroup-createconsumer"
+        | "xgroup-delconsumer" => 't',
+        _ => return None,
+    })
+}
+
+/// What was found under a key after an event.
+pub enum Found {
+    /// Its value.
+    Present(Vec<u8>),
+    /// Nothing.
+    Gone,
+    /// It is no String, is too large, or could not be read.
+    Unknown,
+}
+
+impl Found {
+    /// Reads the reply to [`read`]. A value of more bytes than `most` is not kept.
+    pub fn of(reply: Value, most: usize) -> Self {
+        match reply {
+            Value::BulkString(value) if value.len() <= most => Self::Present(value),
+            Value::Nil => Self::Gone,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// Returns the name of the state.
+    pub fn state(&self) -> &'static str {
+        match self {
+            Self::Present(_) => "present",
+            Self::Gone => "gone",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// Returns the command that reads the value of a key.
+pub fn read(key: &[u8]) -> Cmd {
+    let mut get = redis::cmd("GET");
+    get.arg(key);
+    get
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_has_a_database_and_a_key() {
+        assert_eq!(split(b"__keyspace@0__:a:__:b"), Some((&b"0"[..], &b"a:__:b"[..])));
+        assert_eq!(split(b"__keyspace@12__:"), Some((&b"12"[..], &b""[..])));
+        assert_eq!(split(b"__keyevent@0__:del"), None);
+        assert_eq!(split(b"prices"), None);
+    }
+
+    #[test]
+    fn the_flag_that_is_missing_is_named() {
+        let on = |events: &[&str]| Some(events.iter().map(|event| (*event).to_owned()).collect::<Vec<_>>());
+        let missing = |set, on: Option<Vec<String>>| missing(set, on.as_deref());
+        assert_eq!(missing("", None), Some("K (keyspace events)".to_owned()));
+        assert_eq!(missing("K", None), Some("a class of events, such as A (all)".to_owned()));
+        assert_eq!(missing("KA", on(&["del", "expired", "set"])), None);
+        assert_eq!(missing("Kx", on(&["expired", "del"])), Some("g (for del)".to_owned()));
+        assert_eq!(missing("KA", on(&["new"])), Some("n (for new)".to_owned()));
+        assert_eq!(missing("Kg", on(&["del", "of_a_module"])), None);
+    }
+}

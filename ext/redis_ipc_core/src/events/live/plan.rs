@@ -1,0 +1,75 @@
+//! Which subscriptions a live source needs.
+
+use crate::events::common::live_options::{LiveKind, LiveOptions};
+use crate::events::live::keyspace;
+use crate::foundation::redis::connector::Connector;
+use crate::foundation::redis::redis_options::Address;
+use crate::foundation::redis::slots::slot;
+use crate::foundation::redis::subscription::counters::Count;
+use crate::foundation::redis::subscription::spot::Spot;
+use crate::foundation::redis::subscription::topics::{TopicKind, Topics};
+use redis::RedisResult;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Returns the subscriptions that `live` needs, and where.
+///
+/// # Errors
+///
+/// The nodes of the cluster cannot be asked.
+pub fn of(live: &LiveOptions, connector: &Connector, db: i64) -> RedisResult<Vec<(Spot, Topics)>> {
+    Ok(match live.kind {
+        LiveKind::Channel => vec![(Spot::Any, messages(TopicKind::Channel, live, connector.is_cluster()))],
+        LiveKind::Pattern => vec![(Spot::Any, messages(TopicKind::Pattern, live, connector.is_cluster()))],
+        LiveKind::ShardChannel => of_shards(live, connector.is_cluster()),
+        LiveKind::Keys if connector.is_cluster() => {
+            connector.primaries()?.into_iter().map(|node| of_node(live, node)).collect()
+        }
+        LiveKind::Keys => vec![(Spot::Any, keyspace::topics(live, db))],
+    })
+}
+
+/// Returns the subscription at one node of a cluster to what happens to its keys.
+pub fn of_node(live: &LiveOptions, node: Arc<Address>) -> (Spot, Topics) {
+    (Spot::Node(node), keyspace::topics(live, 0))
+}
+
+fn messages(kind: TopicKind, live: &LiveOptions, is_cluster: bool) -> Topics {
+    let mut topics = Topics { kind, names: live.names.clone(), counts: Vec::new() };
+    // In a cluster any node may have been told to publish, and its message may still be on its way.
+    if !is_cluster && !topics.may_be_of_server() {
+        topics.counts.push(Count::Publish);
+    }
+    topics
+}
+
+/// In a cluster the channels of one slot are subscribed to together, because they move together.
+fn of_shards(live: &LiveOptions, is_cluster: bool) -> Vec<(Spot, Topics)> {
+    let mut slots: BTreeMap<u16, Vec<String>> = BTreeMap::new();
+    for name in &live.names {
+        let slot = if is_cluster { slot(name.as_bytes()) } else { 0 };
+        slots.entry(slot).or_default().push(name.clone());
+    }
+    let topics = |names| Topics { kind: TopicKind::Shard, names, counts: vec![Count::ShardPublish] };
+    slots.into_values().map(|names| (Spot::Key(names[0].clone()), topics(names))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn channels_of_one_slot_share_a_subscription() {
+        let options = json!({ "kind": "shard_channel", "names": ["a{x}", "b", "c{x}"] });
+        let live = LiveOptions::parse(options).unwrap();
+        let names = |is_cluster| {
+            let mut found: Vec<String> =
+                of_shards(&live, is_cluster).iter().map(|(_, topics)| topics.names.join(" ")).collect();
+            found.sort();
+            found
+        };
+        assert_eq!(names(true), ["a{x} c{x}", "b"]);
+        assert_eq!(names(false), ["a{x} b c{x}"]);
+    }
+}

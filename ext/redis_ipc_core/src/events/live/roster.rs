@@ -1,0 +1,219 @@
+//! The subscriptions of a consumer: one, one for each slot, or one at each node that serves keys.
+
+use crate::error::{Error, ErrorKind, Fate};
+use crate::events::common::live_options::LiveKind;
+use crate::events::live::feed::{Feed, Shared};
+use crate::events::live::plan;
+use crate::foundation::payload::loss::{Cause, Loss};
+use crate::foundation::redis::read_cancel::ReadCancel;
+use crate::foundation::redis::redis_options::Address;
+use crate::foundation::redis::subscription::spot::Spot;
+use crate::foundation::redis::subscription::subscriber::Subscriber;
+use crate::foundation::redis::subscription::topics::Topics;
+use crate::foundation::runtime::stop::Stop;
+use crate::foundation::runtime::sync::Mutex;
+use crate::foundation::runtime::threads::{join, spawn};
+use redis::RedisError;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How soon a node is noticed that serves keys in the place of one that broke its connection.
+const SOON: Duration = Duration::from_millis(100);
+/// How often the cluster is asked for nodes that are not known.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// The subscriptions of a consumer.
+pub struct Roster {
+    shared: Arc<Shared>,
+    members: Mutex<Vec<Member>>,
+    /// The nodes that are gone, and up to where all that they sent has arrived.
+    gone: Mutex<Option<u64>>,
+}
+
+/// A subscription with its thread.
+struct Member {
+    spot: Spot,
+    stop: Stop,
+    read_cancel: Arc<ReadCancel>,
+    proved: Arc<AtomicU64>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Roster {
+    /// Creates one without subscriptions.
+    pub fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, members: Mutex::default(), gone: Mutex::default() }
+    }
+
+    /// Starts all subscriptions, each with its thread.
+    ///
+    /// # Errors
+    ///
+    /// Redis cannot be reached or refuses one of them, or no thread could be started.
+    pub fn start(&self, db: i64) -> Result<(), Error> {
+        let connector = &self.shared.endpoint.connector;
+        let explain = |error: RedisError| connector.explain(&error, Fate::NotSent);
+        for (spot, topics) in plan::of(&self.shared.live, connector, db).map_err(explain)? {
+            let mut subscriber = self.subscriber(spot, topics);
+            self.connect_first(&mut subscriber).map_err(|error| self.refusal(subscriber.topics(), &error))?;
+            self.add(subscriber)?;
+        }
+        Ok(())
+    }
+
+    /// Follows redirections, which a cluster may send where its map was stale.
+    fn connect_first(&self, subscriber: &mut Subscriber) -> redis::RedisResult<()> {
+        let (connector, quiet) = (&self.shared.endpoint.connector, &self.shared.quiet);
+        let mut tries = 0;
+        loop {
+            match self.shared.connect(subscriber, quiet) {
+                Ok(_) => return Ok(()),
+                Err(error) => {
+                    tries += 1;
+                    let pause = connector.redirected(subscriber.spot().key(), &error);
+                    let is_elsewhere = *subscriber.spot() == Spot::Any && connector.is_cluster();
+                    let again = pause.or_else(|| is_elsewhere.then_some(Duration::ZERO));
+                    match again.filter(|_| tries < 5) {
+                        Some(pause) => quiet.pause(pause),
+                        None => return Err(error),
+                    };
+                }
+            }
+        }
+    }
+
+    fn subscriber(&self, spot: Spot, topics: Topics) -> Subscriber {
+        Subscriber::new(&self.shared.endpoint, topics, spot, self.shared.room)
+    }
+
+    /// Starts the thread of a subscription.
+    fn add(&self, subscriber: Subscriber) -> Result<(), Error> {
+        let stop = Stop::default();
+        let (spot, proved) = (subscriber.spot().clone(), subscriber.proved());
+        let read_cancel = Arc::clone(&subscriber.read_cancel);
+        let feed = Feed { shared: Arc::clone(&self.shared), stop: stop.clone() };
+        // The mutex is only for a thread that starts again after a panic.
+        let subscriber = Mutex::new(subscriber);
+        let read = move || feed.run(&mut subscriber.lock());
+        let thread = Some(spawn("event-subscriber", &self.shared.endpoint, read)?);
+        self.members.lock().push(Member { spot, stop, read_cancel, proved, thread });
+        Ok(())
+    }
+
+    /// Names the rights that a user needs whom Redis does not let subscribe.
+    fn refusal(&self, topics: &Topics, error: &RedisError) -> Error {
+        let mut explained = self.shared.endpoint.connector.explain(error, Fate::NotSent);
+        if error.kind() == redis::ErrorKind::InvalidClientConfig
+            && self.shared.live.kind == LiveKind::Keys
+            && let Some(why) = error.detail()
+        {
+            explained = Error::new(ErrorKind::Configuration, format!("Redis does not tell of keys: {why}"));
+        }
+        if error.code() == Some("NOPERM") {
+            let rules: Vec<String> = topics.names.iter().map(|name| format!("&{name}")).collect();
+            let word = topics.word().to_lowercase();
+            explained.message =
+                format!("{}. The user needs +{word} and {}", explained.message, rules.join(" "));
+        }
+        explained
+    }
+
+    /// Whether nodes may come and go.
+    pub fn follows_nodes(&self) -> bool {
+        self.shared.live.kind == LiveKind::Keys && self.shared.endpoint.connector.is_cluster()
+    }
+
+    /// Runs the thread that subscribes at nodes that come to serve keys, and leaves those that do no longer.
+    pub fn follow_nodes(&self) {
+        let connector = &self.shared.endpoint.connector;
+        let mut looked = Instant::now();
+        while !self.shared.quiet.pause(SOON) {
+            if looked.elapsed() >= LOOK {
+                looked = Instant::now();
+                connector.look_again();
+            }
+            if let Ok(nodes) = connector.primaries() {
+                self.leave_others(&nodes);
+                self.join_new(nodes);
+            }
+        }
+    }
+
+    fn leave_others(&self, nodes: &[Arc<Address>]) {
+        let serves = |spot: &Spot| matches!(spot, Spot::Node(node) if nodes.contains(node));
+        let (staying, leaving): (Vec<Member>, Vec<Member>) =
+            std::mem::take(&mut *self.members.lock()).into_iter().partition(|member| serves(&member.spot));
+        self.members.lock().extend(staying);
+        for mut member in leaving {
+            let proved = member.proved.load(Ordering::SeqCst);
+            member.end();
+            let mut gone = self.gone.lock();
+            *gone = Some(gone.map_or(proved, |before| before.min(proved)));
+        }
+    }
+
+    fn join_new(&self, nodes: Vec<Arc<Address>>) {
+        for node in nodes {
+            let spot = Spot::Node(Arc::clone(&node));
+            if self.members.lock().iter().any(|member| member.spot == spot) {
+                continue;
+            }
+            let (spot, topics) = plan::of_node(&self.shared.live, node);
+            let mut subscriber = self.subscriber(spot, topics);
+            // One that cannot be reached is tried again with the next round.
+            if self.shared.connect(&mut subscriber, &self.shared.quiet).is_ok() {
+                let address = subscriber.address().map_or_else(String::new, Address::to_string);
+                self.tell(address);
+                if let Err(error) = self.add(subscriber) {
+                    self.shared.endpoint.report(error);
+                }
+            }
+        }
+    }
+
+    /// Tells what can be missing before a node was subscribed to.
+    fn tell(&self, node: String) {
+        let gone = self.gone.lock().take();
+        let until_ms = self.shared.endpoint.clock.now();
+        self.shared.backlog.push_loss(Loss {
+            source: self.shared.source.clone(),
+            node,
+            cause: if gone.is_some() { Cause::Failover } else { Cause::SlotMoved },
+            since_ms: gone,
+            until_ms,
+            at_most: None,
+            is_exact: false,
+        });
+    }
+
+    /// Leaves all servers but this one.
+    pub fn leave_unless_at(&self, master: &Address) {
+        self.members.lock().iter().for_each(|member| member.read_cancel.end_unless_at(master));
+    }
+
+    /// Ends all subscriptions.
+    pub fn stop(&self) {
+        let mut members = std::mem::take(&mut *self.members.lock());
+        members.iter().for_each(Member::stop);
+        members.iter_mut().for_each(Member::end);
+    }
+
+    /// Ends all subscriptions, and does not wait for their threads.
+    pub fn abandon(&self) {
+        self.members.lock().iter().for_each(Member::stop);
+    }
+}
+
+impl Member {
+    fn stop(&self) {
+        self.stop.stop();
+        self.read_cancel.end();
+    }
+
+    fn end(&mut self) {
+        self.stop();
+        join(self.thread.take());
+    }
+}

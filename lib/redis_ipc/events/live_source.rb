@@ -1,0 +1,96 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  module Events
+    # The channels, patterns or keys of a consumer, as its class says them, checked. It is frozen.
+    # @api private
+    class LiveSource
+      KEPT = "is for streams: of a live source nothing is kept"
+      KINDS = { channel: :pubsub, pattern: :pubsub, shard_channel: :sharded_pubsub }.freeze
+      # Options of `start` that mean nothing here.
+      FOREIGN = { lease: KEPT, dead_letters: KEPT, remember_ids: KEPT }.freeze
+      private_constant :KEPT, :KINDS, :FOREIGN
+
+      # @return [String] the names, of which losses are told
+      attr_reader :name
+      # @return [Symbol] the word that names it
+      attr_reader :kind
+      # @return [Array<String>] the channels, or the patterns
+      attr_reader :names
+      # @return [MessageFormat, KeyFormat]
+      attr_reader :format
+
+      # @param who [String] the class
+      # @param kind [Symbol] `:channel`, `:pattern`, `:shard_channel` or `:keys`
+      # @param names [Array<String, Symbol>]
+      # @param options [Hash]
+      # @param order [Array(Symbol, Hash), nil] what the class says of it
+      # @raise [ConfigurationError]
+      def initialize(who, kind, names, options, order)
+        @kind = kind
+        @names, words = LiveWords.source(who, kind, names, options)
+        @name = @names.join(", ").freeze
+        @live = { kind: kind.name, names: @names, on: words[:on], value: words[:value], overflow: words[:overflow],
+                  order: LiveWords.order(who, kind, *(order || [kind == :keys ? :key : :channel, {}])) }.freeze
+        @format = format_of(kind, words)
+        freeze
+      end
+
+      # @return [nil]
+      def group; end
+
+      # @return [Boolean] whether the values of keys are read
+      def reads_values?
+        @live[:value]
+      end
+
+      # (see StreamSource#live?)
+      def live?
+        true
+      end
+
+      # (see StreamSource#refuse_foreign)
+      def refuse_foreign(who, given)
+        Check.foreign(who, given, FOREIGN)
+      end
+
+      # (see StreamSource#title)
+      def title
+        name
+      end
+
+      # (see StreamSource#order)
+      def order
+        @live[:order]
+      end
+
+      # (see StreamSource#holds_keys?)
+      def holds_keys?
+        false
+      end
+
+      # @return [nil]
+      def partitions; end
+
+      # At most once: nothing is tried again unless the class says so.
+      # (see StreamSource#attempts)
+      def attempts
+        1
+      end
+
+      # (see StreamSource#core)
+      def core
+        { live: @live }
+      end
+
+      private
+
+      def format_of(kind, words)
+        return KeyFormat.new if kind == :keys
+
+        MessageFormat.new(KINDS[kind], json: words[:json], type: words[:type])
+      end
+    end
+    private_constant :LiveSource
+  end
+end

@@ -1,0 +1,79 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  module Events
+    # Checks what a consumer class says of channels or keys.
+    # @api private
+    module LiveWords
+      # The options of each word.
+      MESSAGES = %i[json type overflow].freeze
+      OPTIONS = { channel: MESSAGES, pattern: MESSAGES, shard_channel: MESSAGES, keys: %i[on value overflow] }.freeze
+      # What may be said, and what the core calls it.
+      OVERFLOW = { drop_oldest: "drop_oldest", drop_newest: "drop_newest", block: "block" }.freeze
+      MESSAGE_ORDER = { channel: "channel", source: "source", none: "none" }.freeze
+      KEY_ORDER = { key: "channel", source: "source", none: "none" }.freeze
+      private_constant :MESSAGES, :OPTIONS, :OVERFLOW, :MESSAGE_ORDER, :KEY_ORDER
+
+      class << self
+        # @param who [String] the class
+        # @param kind [Symbol] the word: `:channel`, `:pattern`, `:shard_channel` or `:keys`
+        # @param names [Array<String, Symbol>]
+        # @param options [Hash]
+        # @return [Array(Array<String>, Hash)] the names, and the checked options
+        # @raise [ConfigurationError]
+        def source(who, kind, names, options)
+          Check.refuse("#{kind} of #{who} needs a name: #{kind} \"prices\"") if names.empty?
+          Check.known(who, kind.name, options, OPTIONS[kind])
+          type = options[:type]&.then { |name| Check.named("type: of #{kind}, the name of a field,", name) }
+          overflow = options.fetch(:overflow, :drop_oldest)
+          [different(who, kind, names),
+           { json: flag(who, kind, :json, options), value: flag(who, kind, :value, options), type: type,
+             on: happened(who, options[:on]), overflow: one_of("overflow: of #{kind} of #{who}", overflow, OVERFLOW) }]
+        end
+
+        # @param who [String] the class
+        # @param kind [Symbol] the word
+        # @param order [Symbol]
+        # @param options [Hash]
+        # @return [String] the checked order, as the core takes it
+        # @raise [ConfigurationError]
+        def order(who, kind, order, options)
+          Check.known(who, "order #{order.inspect}", options, [])
+          one_of("the order of #{who}", order, kind == :keys ? KEY_ORDER : MESSAGE_ORDER)
+        end
+
+        private
+
+        def one_of(what, given, known)
+          known.fetch(given) do
+            Check.refuse("#{what} must be one of #{known.keys.map(&:inspect).join(", ")}, got #{given.inspect}")
+          end
+        end
+
+        def different(who, kind, names)
+          names = names.map { |name| Check.named("the name of a #{kind}", name) }
+          twice = names.tally.key(2)
+          Check.refuse("#{kind} of #{who} names #{LogText.of(twice)} twice") if twice
+          names
+        end
+
+        # @return [Array<String>, nil] the names of what is to happen to a key; nil: anything
+        def happened(who, given)
+          return if given.nil?
+
+          Check.refuse("on: of keys of #{who} needs a name, such as :expired") if Array(given).empty?
+          different(who, "on:", Array(given))
+        end
+
+        # @return [Boolean]
+        def flag(who, kind, name, options)
+          given = options[name]
+          return given ? true : false if given.nil? || given == true || given == false
+
+          Check.refuse("#{name}: of #{kind} of #{who} must be true or false, got #{given.inspect}")
+        end
+      end
+    end
+    private_constant :LiveWords
+  end
+end

@@ -1,0 +1,101 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  module Events
+    # Reads messages that were published to a channel. It is frozen.
+    # @api private
+    class MessageFormat
+      # The names of fields, as the core writes them.
+      CHANNEL = "channel"
+      DATA = "data"
+      PATTERN = "pattern"
+
+      # @return [Symbol]
+      attr_reader :kind
+
+      # @param kind [Symbol] `:pubsub` or `:sharded_pubsub`
+      # @param json [Boolean] whether payloads are JSON
+      # @param type [String, nil] the name of the type in the data
+      def initialize(kind, json:, type:)
+        @kind = kind
+        @json = json
+        @type = type
+        freeze
+      end
+
+      # @param entry [Native::StreamEvent, EntryFields]
+      # @return [String] the channel
+      def source_of(entry)
+        entry.field(CHANNEL)
+      end
+
+      def operation(_entry)
+        :message
+      end
+
+      def guarantee
+        :at_most_once
+      end
+
+      # @return [self]
+      def of(_entry)
+        self
+      end
+
+      # @return [Hash] there are no partitions
+      def place
+        {}
+      end
+
+      # @return [nil] it cannot be asked for again
+      def position(_entry); end
+
+      # @yieldreturn [Object] the data
+      # @return [String, nil] nil also if the data cannot be read
+      def type(_entry)
+        return if @type.nil?
+
+        data = yield
+        data[@type]&.to_s if data.is_a?(Hash)
+      rescue MalformedEntryError
+        nil
+      end
+
+      # @return [nil]
+      def key(_entry); end
+
+      # @return [nil]
+      def id(_entry); end
+
+      # @return [nil]
+      def traceparent(_entry); end
+
+      # @param entry [Native::StreamEvent, EntryFields]
+      # @return [Hash{Symbol => String}]
+      def metadata(entry)
+        { pattern: entry.field(PATTERN), node: entry.node }.compact
+      end
+
+      # Returns the text of a message that is read as this type and data.
+      # @param type [String, Symbol, nil]
+      # @param data [Object]
+      # @return [String]
+      # @raise [ContentError] if JSON cannot hold it
+      def text(type, data)
+        return data.to_s unless @json
+
+        Native.dump(@type && type && data.is_a?(Hash) ? { @type => type.to_s, **data.transform_keys(&:to_s) } : data)
+      end
+
+      # @param entry [Native::StreamEvent, EntryFields]
+      # @return [Object] frozen
+      # @raise [MalformedEntryError]
+      def data(entry)
+        @json ? entry.decoded(DATA) : entry.field(DATA)
+      rescue ContentError
+        raise MalformedEntryError.new("the message is no JSON", stream: source_of(entry))
+      end
+    end
+    private_constant :MessageFormat
+  end
+end

@@ -1,0 +1,30 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  module Events
+    # Finds out from what a class says where its events come from.
+    # @api private
+    module Sources
+      # The words that name a source.
+      WORDS = %i[stream channel pattern shard_channel keys].freeze
+
+      class << self
+        # @param who [String] the class
+        # @param said [Hash{Symbol => Array}] by word: the names, and the options
+        # @param order [Array(Symbol, Hash), nil] what the class says of it
+        # @return [StreamSource, LiveSource]
+        # @raise [ConfigurationError]
+        def of(who, said, order)
+          Check.refuse("#{who} has no source: call stream \"name\", group: \"name\"") if said.empty?
+          Check.refuse("#{who} has two sources: #{said.keys.join(" and ")}") if said.size > 1
+
+          kind, (names, options) = said.first
+          return StreamSource.new(who, names, options, order) if kind == :stream
+
+          LiveSource.new(who, kind, names, options, order)
+        end
+      end
+    end
+    private_constant :Sources
+  end
+end

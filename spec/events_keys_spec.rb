@@ -1,0 +1,132 @@
+# frozen_string_literal: true
+
+RSpec.describe "events of keys" do
+  let(:server) { start_server(notify_keyspace_events: "KA") }
+  let(:client) { server.client }
+  let(:got) { Queue.new }
+  let(:losses) { Queue.new }
+
+  def next_ones(count)
+    Array.new(count) { next_of(got) }
+  end
+
+  # Handles what happens to keys. Errors are in `errors`, losses in `losses`.
+  def watch(keys = "session:*", redis_options: { path: server.path }, **words, &block)
+    RedisIPC::Events.consume(keys: keys, redis_options: redis_options, logger: Consumers.silent,
+                             on_error: errors.method(:<<), on_loss: losses.method(:<<), **words, &block)
+                    .tap { |started| consumers << started }
+  end
+
+  it "are handled with what happened, and to which key" do
+    kept = got
+    watch(order: :source) { |event| kept << event }
+    client.set("session:1", "a")
+    client.del("session:1")
+    client.set("other", "a")
+    client.hset("session:{ü}", "a", 1)
+    set, del, hset = next_ones(3)
+    expect(set).to have_attributes(
+      source: "db0", kind: :keyspace, operation: :update, type: "set", key: "session:1", data: nil, position: nil,
+      guarantee: :at_most_once, metadata: { event: "set", node: server.path }
+    )
+    expect(del).to have_attributes(operation: :delete, type: "del", key: "session:1")
+    expect(hset).to have_attributes(operation: :update, type: "hset", key: "session:{ü}")
+    expect(del.to_h).to include("kind" => "keyspace", "operation" => "delete", "key" => "session:1", "type" => "del")
+  end
+
+  it "are only those asked for, by a handler for each" do
+    kept = got
+    server_path = server.path
+    start(Class.new(RedisIPC::Events::Consumer) do
+      keys "session:*", "cart:*", on: %i[expired del]
+      options redis_options: { path: server_path }, logger: Consumers.silent
+      on(:expired) { |event| kept << [:expired, event.key] }
+      define_method(:call) { |event| kept << [event.type, event.key] }
+    end)
+    client.set("session:1", "a", px: 1)
+    client.set("cart:1", "a")
+    client.del("cart:1")
+    eventually { client.get("session:1").nil? }
+    expect(next_ones(2)).to contain_exactly([:expired, "session:1"], ["del", "cart:1"])
+    expect(happens?(within: 0.1) { got.size.positive? }).to be(false)
+  end
+
+  it "have the value that was there then, if it is asked for" do
+    kept = got
+    watch(value: true, order: :source) { |event| kept << [event.type, event.data, event.metadata[:value_state]] }
+    client.set("session:1", "a\xFF".b)
+    expect(next_of(got)).to eq(["set", { "value" => "a\xFF".b }, :present])
+    client.del("session:1")
+    client.hset("session:2", "a", 1)
+    client.multi do |transaction|
+      transaction.set("session:3", "b")
+      transaction.del("session:3")
+    end
+    expect(next_ones(4)).to eq([["del", nil, :gone], ["hset", nil, :unknown], ["set", nil, :gone], ["del", nil, :gone]])
+    expect(errors).to be_empty
+  end
+
+  it "are ordered for each key, and go on at the same time for others" do
+    gate = Queue.new
+    kept = got
+    watch(concurrency: { threads: 4 }) { |event| (kept << [event.key, event.type]) && gate.pop }
+    client.set("session:1", "a")
+    client.del("session:1")
+    client.set("session:2", "a")
+    expect(next_ones(2)).to contain_exactly(["session:1", "set"], ["session:2", "set"])
+    gate.close
+    expect(next_of(got)).to eq(["session:1", "del"])
+  end
+
+  it "are counted where they can be missing: keys that expire or are evicted; of others no bound is known" do
+    watch(on: :expired) { |event| event }
+    watch { |event| event }
+    eventually { client.info("commandstats").dig("ping", "calls").to_i > 7 }
+    limit = client.config(:get, "maxclients")["maxclients"]
+    client.config(:set, "maxclients", 1)
+    client.call("CLIENT", "KILL", "TYPE", "pubsub")
+    5.times { |number| client.set("session:#{number}", "a", px: 1) }
+    eventually { client.dbsize.zero? }
+    client.config(:set, "maxclients", limit)
+    expect([next_of(losses), next_of(losses)].map(&:at_most)).to contain_exactly(5, nil)
+  end
+
+  it "are refused where Redis does not tell them: the flag is named" do
+    { "" => 'is "", and lacks K', "K" => "lacks a class of events, such as A", "Kx" => "lacks g (for del)" }
+      .each do |set, why|
+      client.config(:set, "notify-keyspace-events", set)
+      expect { watch(on: (%i[expired del] if set == "Kx")) { |event| event } }
+        .to raise_error(RedisIPC::ConfigurationError, /#{Regexp.escape(why)}/), set
+    end
+  end
+
+  it "are refused by words that mean nothing" do
+    refused = lambda do |message, **words|
+      expect { watch(**words) { |event| event } }.to raise_error(RedisIPC::ConfigurationError, message)
+    end
+    refused.call(/unknown option :json of keys/, json: true)
+    refused.call(/value: of keys of .* must be true or false, got 7/, value: 7)
+    refused.call(/on: of keys of .* needs a name/, on: [])
+    refused.call(/must be one of :key, :source, :none, got :channel/, order: :channel)
+  end
+
+  it "come from every node of a cluster, and from one that takes the place of another" do
+    cluster = RedisCluster.new(notify_keyspace_events: "KA")
+    kept = got
+    watch("*", redis_options: cluster.options, on: :set) { |event| kept << [event.key, event.metadata[:node]] }
+    names = cluster.masters.map { |node| cluster.name_on(node, "key") { |name| name } }
+    names.each { |name| cluster.master_of(name).client.set(name, "a") }
+    nodes = names.map { |name| "127.0.0.1:#{cluster.master_of(name).port}" }
+    expect(next_ones(3)).to match_array(names.zip(nodes))
+    master = cluster.master_of(names.first)
+    replica = cluster.replica_of(master)
+    cluster.without(master)
+    master.kill
+    loss = next_of(losses, timeout: 30)
+    expect(loss).to have_attributes(source: "*", cause: :failover, at_most: nil, node: "127.0.0.1:#{replica.port}")
+    replica.client.set(names.first, "b")
+    expect(next_of(got)).to eq([names.first, "127.0.0.1:#{replica.port}"])
+  ensure
+    cluster&.stop
+  end
+end
