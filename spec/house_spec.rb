@@ -17,12 +17,15 @@ RSpec.describe "the arrows between folders" do
     "error" => [],
     "foundation/payload" => %w[error],
     "foundation/runtime" => %w[foundation/payload],
+    "foundation/net" => %w[foundation/runtime],
+    "foundation/postgres/pgoutput" => %w[foundation/payload],
+    "foundation/postgres" => %w[foundation/net foundation/postgres/pgoutput],
     "foundation/redis/resp" => %w[foundation/payload],
-    foundation => %w[foundation/runtime foundation/redis/resp],
+    foundation => %w[foundation/net foundation/redis/resp],
     pipeline => [foundation],
     group_consumer => [foundation],
     subscription => [foundation],
-    "foundation" => [pipeline, group_consumer, subscription],
+    "foundation" => [pipeline, group_consumer, subscription, "foundation/postgres"],
     "request_reply/protocol" => [pipeline, group_consumer],
     "request_reply/membership" => %w[request_reply/protocol],
     "request_reply/tracking" => %w[request_reply/membership],
@@ -31,11 +34,13 @@ RSpec.describe "the arrows between folders" do
     "request_reply/serving" => %w[request_reply/sending],
     "request_reply" => %w[request_reply/asking request_reply/serving],
     "json_rpc" => [pipeline],
-    "events/common" => [pipeline, group_consumer, subscription],
+    "events/common" => [pipeline, group_consumer, subscription, "foundation/postgres"],
     "events/consumer_group" => %w[events/common],
     "events/lanes" => %w[events/common],
-    "events/live" => %w[events/common],
-    "events" => %w[events/consumer_group events/lanes events/live]
+    "events/backlog" => %w[events/common],
+    "events/live" => %w[events/backlog],
+    "events/wal" => %w[events/backlog],
+    "events" => %w[events/consumer_group events/lanes events/live events/wal]
   )
 
   # A feature of the border imports its own half of the core.

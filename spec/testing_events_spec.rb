@@ -47,6 +47,31 @@ RSpec.describe "testing help for events" do
     end
   end
 
+  it "delivers changes of PostgreSQL to consumers of its log" do
+    output = run(<<~RUBY, RbConfig.ruby)
+      require "redis_ipc/testing"
+      class Accounts < RedisIPC::Events::Consumer
+        wal "postgres://me@nowhere/app", slot: "ipc"
+        options attempts: 1
+        on_error { nil }
+        on("accounts.update") { |event| p event.key, event.data.to_a, event.metadata[:table] }
+        def call(event) = p([event.operation, event.type, event.key, event.data, event.old.to_a])
+      end
+      test = RedisIPC::Testing
+      p test.deliver_event(Accounts, "accounts.update", { id: 7, name: "ä", ok: true, at: Time.at(0), doc: [1] }).done?
+      test.deliver_event(Accounts, "billing.rows.delete", { mail: "a", n: 1 }, key: "mail")
+      test.deliver_event(Accounts, "mail", "hello")
+    RUBY
+    expect(output).to eq(<<~TEXT)
+      "7"
+      [["id", 7], ["name", "ä"], ["ok", true], ["at", 1970-01-01 00:00:00 UTC], ["doc", [1]]]
+      "accounts"
+      true
+      [:delete, "billing.rows.delete", "a", nil, [["mail", "a"]]]
+      [:message, "mail", nil, "hello", []]
+    TEXT
+  end
+
   it "delivers through JSON, rules and middleware, and says what became of the event" do
     output = run(<<~RUBY, RbConfig.ruby)
       require "json"

@@ -3,10 +3,16 @@
 require_relative "events/loss"
 require_relative "events/entry_fields"
 require_relative "events/stored_event"
+require_relative "events/transaction"
+require_relative "events/plain"
 require_relative "events/change_event"
 require_relative "events/entry_format"
 require_relative "events/message_format"
 require_relative "events/key_format"
+require_relative "events/wal_values"
+require_relative "events/wal_array"
+require_relative "events/wal_table"
+require_relative "events/wal_format"
 require_relative "events/retry_policy"
 require_relative "events/check"
 require_relative "events/partitions"
@@ -15,6 +21,9 @@ require_relative "events/rule_words"
 require_relative "events/live_words"
 require_relative "events/stream_source"
 require_relative "events/live_source"
+require_relative "events/wal_settings"
+require_relative "events/wal_words"
+require_relative "events/wal_source"
 require_relative "events/sources"
 require_relative "events/concurrency"
 require_relative "events/cdc"
@@ -43,7 +52,8 @@ require_relative "events/publishers"
 
 module RedisIPC
   # Events: what changed. The source is a Redis Stream, of this gem or of any other program, whose entries are handled
-  # at least once; or channels of Pub/Sub, whose messages are handled at most once.
+  # at least once; channels of Pub/Sub, whose messages are handled at most once; or the write-ahead log of PostgreSQL,
+  # whose changes are handled at least once.
   #
   # @example Publish
   #   RedisIPC::Events.publish("orders", { order_id: 7 }, type: "order.created", key: "7")
@@ -60,8 +70,10 @@ module RedisIPC
       # threads at the same time, and keeps its own `self`.
       # @param group [String, Symbol, nil] the group's name, which a stream needs: its processes share the events
       # @param words [Hash] the source: `stream:` (a name), or `channel:`, `pattern:`, `shard_channel:` or `keys:` (a
-      #   name or several). And what a {Consumer} says and what {Consumer.start} takes, as keywords: `from:`, `json:`,
-      #   `type:`, `overflow:`, `on:`, `value:`, `order:`, `concurrency: { threads: 5 }`,
+      #   name or several), or `wal:` (a database of PostgreSQL, as {Consumer.wal} takes it). And what a {Consumer} says
+      #   and what {Consumer.start} takes, as keywords: `from:`, `json:`, `type:`, `overflow:`, `on:`, `value:`,
+      #   `tables:`, `publication:`, `slot:`, `temporary:`, `create:`, `on_slot_lost:`, `order:`,
+      #   `concurrency: { threads: 5 }`,
       #   `batch: { size: 500, within: 0.2 }`, `retry_on:` (a class, an Array, or a Hash of a class and its options),
       #   `discard_on:`, `exactly_once:`, `on_error:`, `on_loss:`, `around_event:`, `resource:` (a Proc; the block gets
       #   what it makes as a second argument), `processor:` (an object with `process(event)`, instead of the block) and
@@ -75,6 +87,8 @@ module RedisIPC
       #                            retry_on: { IOError => { wait: 1 } }) { |event| LOG.puts(event.to_h.to_json) }
       # @example
       #   RedisIPC::Events.consume(channel: "prices") { |event| puts event.data }
+      # @example
+      #   RedisIPC::Events.consume(wal: ENV["DATABASE_URL"], slot: "ipc") { |event| p event.changes }
       def consume(group: nil, **words, &block)
         unless block.nil? ^ words[:processor].nil?
           raise ArgumentError, "consume needs a block, or a processor: with process(event), and not both"

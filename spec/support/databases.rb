@@ -59,15 +59,53 @@ module Databases
 
     attr_reader :folder
 
-    def initialize
+    # @param config [Hash{String => String}] the server's settings
+    def initialize(config = {})
+      @config = { "listen_addresses" => "", "fsync" => "off", **config }
       @folder = Dir.mktmpdir("redis_ipc_pg")
       FileUtils.chown("postgres", nil, @folder) if Process.uid.zero?
       @data = File.join(@folder, "data")
       run("initdb", "--pgdata", @data, "--username", "spec", "--auth", "trust", "--no-sync", "--encoding", "UTF8",
           "--no-locale")
-      @pid = Process.spawn(*as_user(program("postgres")), "-D", @data, "-k", @folder, "-c", "listen_addresses=",
-                           "-c", "fsync=off", in: :close, %i[out err] => File.join(@folder, "log"))
+      start
+    end
+
+    def start
+      words = @config.flat_map { |name, value| ["-c", "#{name}=#{value}"] }
+      @pid = Process.spawn(*as_user(program("postgres")), "-D", @data, "-k", @folder, *words,
+                           in: :close, %i[out err] => File.join(@folder, "log"))
       wait_until_ready
+    end
+
+    # Ends it, and keeps its data.
+    def stop_serving
+      Process.kill(:INT, @pid)
+      Process.wait(@pid)
+    end
+
+    # Changes its settings, from the next start on.
+    def configure(config)
+      @config = @config.merge(config)
+    end
+
+    # Writes a file among its data.
+    def write(name, text)
+      path = File.join(@data, name)
+      File.write(path, text)
+      File.chmod(0o600, path)
+      FileUtils.chown("postgres", nil, path) if Process.uid.zero?
+    end
+
+    # Copies files among its data, by their names there.
+    def install(files)
+      files.each { |name, file| write(name, File.read(file)) }
+    end
+
+    def query(sql)
+      connection = PG.connect(host: @folder, port: @config.fetch("port", "5432"), user: "spec", dbname: "postgres")
+      connection.exec(sql)
+    ensure
+      connection&.close
     end
 
     def settings
@@ -75,8 +113,7 @@ module Databases
     end
 
     def stop
-      Process.kill(:INT, @pid)
-      Process.wait(@pid)
+      stop_serving
     ensure
       FileUtils.remove_entry(@folder, true)
     end
@@ -100,7 +137,7 @@ module Databases
       require "pg"
       deadline = Process.clock_gettime(Process::CLOCK_MONOTONIC) + 20
       begin
-        PG.connect(host: @folder, user: "spec", dbname: "postgres").close
+        query("SELECT 1")
       rescue PG::ConnectionBad
         raise File.read(File.join(@folder, "log")) if Process.clock_gettime(Process::CLOCK_MONOTONIC) > deadline
 

@@ -1,4 +1,4 @@
-//! Feeds mutated replies, entries and JSON to every reader of data from Redis. No reader may panic, hang, or reserve
+//! Feeds mutated replies, entries, messages of a log and JSON to every reader of data from Redis and PostgreSQL. No reader may panic, hang, or reserve
 //! memory for data that has not arrived. `bin/fuzz` runs it for long.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
@@ -10,6 +10,7 @@ use redis_ipc_core::readers::Replies;
 use redis_ipc_core::readers::Request;
 use redis_ipc_core::readers::replies;
 use redis_ipc_core::readers::{Fields, Room};
+use redis_ipc_core::readers::{Message, Tuple};
 use redis_ipc_core::request_reply::Answer;
 use std::io::{self, Read};
 use std::time::{Duration, Instant, SystemTime};
@@ -228,6 +229,60 @@ fn content(random: &mut Random) {
     }
 }
 
+const LOG_WORDS: [&[u8]; 16] = [
+    b"B",
+    b"I\0\0\0\x01N",
+    b"K",
+    b"O",
+    b"N",
+    b"n",
+    b"u",
+    b"t\0\0\0\x01x",
+    b"t\xff\xff\xff\xff",
+    b"t\x7f\xff\xff\xff",
+    b"\0\0",
+    b"\xff\xff",
+    b"\0\x02",
+    b"\0",
+    b"public\0accounts\0",
+    b"\xff\xff\xff\xff",
+];
+
+const LOG: [&[u8]; 8] = [
+    b"B\0\0\0\0\x01\x52\x98\xd0\0\x02\xe8\x1a\0\0\0\0\0\0\x02\xd6",
+    b"C\0\0\0\0\0\x01\x52\x98\xd0\0\0\0\0\x01\x52\x99\0\0\x02\xe8\x1a\0\0\0\0",
+    b"R\0\0\0\x07public\0a\0d\0\x02\x01id\0\0\0\0\x17\xff\xff\xff\xff\0b\0\0\0\0\x19\xff\xff\xff\xff",
+    b"I\0\0\0\x07N\0\x02t\0\0\0\x011n",
+    b"U\0\0\0\x07K\0\x02t\0\0\0\x011nN\0\x02t\0\0\0\x012u",
+    b"D\0\0\0\x07O\0\x02t\0\0\0\x011t\0\0\0\x02ab",
+    b"T\0\0\0\x02\x03\0\0\0\x07\0\0\0\x08",
+    b"M\x01\0\0\0\0\x01\x52\x98\xd0mail\0\0\0\0\x02ab",
+];
+
+/// A row that is accepted has as many values as it says, and these have all of its bytes.
+fn check_row(row: Tuple<'_>) {
+    assert_eq!(row.values().count(), row.width());
+}
+
+fn log(random: &mut Random) {
+    let seed = random.pick(&LOG);
+    let bytes = mutate(seed, &LOG_WORDS, random);
+    match Message::read(&bytes) {
+        Ok(Message::Insert { new, .. }) => check_row(new),
+        Ok(Message::Update { old, new, .. }) => {
+            check_row(new);
+            if let Some(old) = old {
+                check_row(old.tuple());
+            }
+        }
+        Ok(Message::Delete { old, .. }) => check_row(old.tuple()),
+        Ok(Message::Relation(relation)) => assert!(relation.columns.len() <= bytes.len()),
+        Ok(Message::Truncate { relations, .. }) => assert!(relations.len() * 4 <= bytes.len()),
+        Ok(Message::Logical { content, .. }) => assert!(content.len() <= bytes.len()),
+        _ => {}
+    }
+}
+
 fn escaped(text: &[u8]) -> String {
     text.escape_ascii().to_string()
 }
@@ -258,6 +313,11 @@ fn replies_of_redis() {
 #[test]
 fn entries_of_strangers() {
     fuzz("entries", entries);
+}
+
+#[test]
+fn the_log_of_postgres() {
+    fuzz("log", log);
 }
 
 #[test]

@@ -31,9 +31,10 @@ module RedisIPC
           raise ConfigurationError, "to_cdc needs the gem cdc-core: require \"cdc/core\" first" unless loaded?
 
           ::CDC::Core::ChangeEvent.new(
-            operation: event.operation, schema: SCHEMA, table: event.place.fetch(:stream, event.source),
-            old_values: event.old, new_values: values(event.data), primary_key: primary_key(event),
-            occurred_at: event.occurred_at, metadata: metadata(event)
+            operation: event.operation, schema: event.metadata.fetch(:schema, SCHEMA),
+            table: event.metadata.fetch(:table) { event.place.fetch(:stream, event.source) }, old_values: event.old,
+            new_values: values(event.data), primary_key: primary_key(event), occurred_at: event.occurred_at,
+            metadata: metadata(event), **transaction(event)
           )
         end
 
@@ -44,14 +45,23 @@ module RedisIPC
           data.nil? || data.is_a?(Hash) ? data : { "data" => data }
         end
 
+        def transaction(event)
+          part = event.transaction or return {}
+          { transaction_id: part.id, commit_lsn: part.commit_lsn, sequence_number: part.index }
+        end
+
         def primary_key(event)
+          identity = event.metadata[:identity]
+          return identity if identity || event.kind == :wal
           return { "key" => event.key } if event.key
 
           { "id" => event.position } if event.position
         end
 
         def places(event)
-          event.metadata.slice(:pattern, :node, :event, :value_state).to_h { |name, one| [name.name, one.to_s] }
+          event.metadata.slice(:pattern, :node, :event, :value_state, :lsn, :unchanged).to_h do |name, one|
+            [name.name, one.is_a?(Array) ? one : one.to_s]
+          end
         end
 
         def metadata(event)

@@ -3,8 +3,8 @@
 require "time"
 
 module RedisIPC
-  # A change event tells what happened at a source: an entry of a Redis Stream, or a message of a channel. It is frozen,
-  # and decoded when it is read.
+  # A change event tells what happened at a source: an entry of a Redis Stream, a message of a channel, or a row that
+  # changed in PostgreSQL. It is frozen, and decoded when it is read.
   #
   # Marshal dumps it as a value.
   #
@@ -16,10 +16,12 @@ module RedisIPC
   class ChangeEvent
     # Stands for data that nobody has looked at: no data is a Symbol.
     UNREAD = :unread
-    private_constant :UNREAD
+    # What {#to_h} has beside times and the transaction.
+    TO_H = %i[source kind operation type key data old changes position guarantee attempt fence metadata].freeze
+    private_constant :UNREAD, :TO_H
 
     # @param native [Native::StreamEvent]
-    # @param format [Events::EntryFormat, Events::MessageFormat] how what comes from its source is read
+    # @param format [Events::EntryFormat, Events::MessageFormat, Events::WalFormat] how the fields are read
     # @api private
     def initialize(native, format)
       @native = native
@@ -30,17 +32,18 @@ module RedisIPC
     end
 
     # @return [String] the name of the stream (with partitions that of the partition, such as `"orders:3"`), of the
-    #   channel, or of the database (`"db0"`)
+    #   channel, of the database (`"db0"`), or of the database and the slot of PostgreSQL
     def source
       @format.source_of(@native)
     end
 
-    # @return [Symbol] the kind of source: `:stream`, `:pubsub`, `:sharded_pubsub` or `:keyspace`
+    # @return [Symbol] the kind of source: `:stream`, `:pubsub`, `:sharded_pubsub`, `:keyspace` or `:wal`
     def kind
       @format.kind
     end
 
-    # @return [Symbol] what was done: `:message`; to a key `:update`, or `:delete` if it is gone
+    # @return [Symbol] what was done: `:message`; to a key `:update`, or `:delete` if it is gone; in PostgreSQL
+    #   `:insert`, `:update`, `:delete`, `:truncate` or `:message`
     def operation
       @format.operation(@native)
     end
@@ -57,9 +60,9 @@ module RedisIPC
       @format.key(@native) { data }
     end
 
-    # Returns what is known of the new state: what the JSON holds, the fields of a foreign entry as Strings, or the text
-    # of a message. Of a key it is `{"value" => ...}` if its value was asked for and is there, else nil. Hash keys are
-    # Strings. All of it is frozen.
+    # Returns what is known of the new state: what the JSON holds, the fields of a foreign entry as Strings, the text of
+    # a message, or the columns of a row. Of a key it is `{"value" => ...}` if its value was asked for and is there,
+    # else nil. Hash keys are Strings. All of it is frozen.
     # @return [Object]
     # @raise [MalformedEntryError] if it should be JSON and is not. Leave it to be raised: the event then goes to the
     #   dead letters
@@ -72,11 +75,24 @@ module RedisIPC
       data
     end
 
-    # @return [nil] what is known of the old state: an entry of a stream has none
-    def old; end
+    # Returns what is known of the old state: of a row of PostgreSQL that was updated or deleted. What that is depends
+    # on the table's replica identity. All of it is frozen.
+    # @return [Hash{String => Object}, nil] nil if nothing is known, and of entries and messages
+    def old
+      @format.old(@native)
+    end
 
-    # @return [nil] what differs between the old and the new state: an entry of a stream has no old one
-    def changes; end
+    # Returns what differs between the old and the new state, as far as the old one is known.
+    # @return [Hash{String => Array}, nil] the old and the new value by name; nil if nothing is known of the old state,
+    #   or there is no new one
+    def changes
+      before = old
+      after = data if before
+      return unless before.is_a?(Hash) && after.is_a?(Hash)
+
+      names = before.keys.select { |name| after.key?(name) && before[name] != after[name] }
+      names.to_h { |name| [name, [before[name], after[name]].freeze] }.freeze
+    end
 
     # @param name [String, Symbol, Integer] a key of {#data}; an index if that is an Array
     # @return [Object, nil]
@@ -109,13 +125,15 @@ module RedisIPC
       value.nil? || rest.empty? ? value : value.dig(*rest.map { |one| text(one) })
     end
 
-    # @return [String, nil] the entry's id, `"ms-sequence"`. Two partitions may have the same one. Nil of a message and
-    #   of a key: it cannot be had again
+    # @return [String, nil] the entry's id, `"ms-sequence"`. Two partitions may have the same one. Of a change in
+    #   PostgreSQL the position of its commit in the log (LSN), `"16/B374D848"`. Nil of a message and of a key: it
+    #   cannot be had again
     def position
       @format.position(@native)
     end
 
-    # @return [Time] when it got into the stream, on Redis's clock; of a message when it was received
+    # @return [Time] when it got into the stream, on Redis's clock; of a change when it was committed; of a message when
+    #   it was received
     def occurred_at
       Time.at(0, @native.ms, :millisecond)
     end
@@ -148,13 +166,16 @@ module RedisIPC
       @native.fence
     end
 
-    # @return [nil] the transaction it belongs to: an entry of a stream belongs to none
-    def transaction; end
+    # @return [Events::Transaction, nil] the transaction of PostgreSQL that it belongs to; nil of entries and messages
+    def transaction
+      @format.transaction(@native)
+    end
 
     # Returns what only this kind of source knows. Of an entry `fields`, all fields as they are, and `traceparent` if it
     # has one; with partitions `stream`, the name of all of them together, and `partition`, the number of this one. Of a
     # message `node`, the server's address, and `pattern` if it came by one. Of a key `node`, `event`, and `value_state`
-    # if its value was asked for: `:present`, `:gone` or `:unknown`.
+    # if its value was asked for: `:present`, `:gone` or `:unknown`. Of a change in PostgreSQL `schema`, `table`, `xid`
+    # and others (docs/postgres.md).
     # @return [Hash{Symbol => Object}] frozen
     def metadata
       @format.metadata(@native).freeze
@@ -208,11 +229,9 @@ module RedisIPC
     #   are no UTF-8 are replaced
     # @raise (see #data)
     def to_h
-      { "source" => source, "kind" => kind.name, "operation" => operation.name, "type" => type, "key" => key,
-        "data" => plain(data), "old" => old, "changes" => changes, "position" => position,
-        "occurred_at" => occurred_at.utc.iso8601(3), "received_at" => received_at.utc.iso8601(3),
-        "guarantee" => guarantee.name, "attempt" => attempt, "fence" => fence, "transaction" => transaction,
-        "metadata" => plain(metadata) }
+      names = TO_H.to_h { |name| [name.name, Events::Plain.of(public_send(name))] }
+      times = { "occurred_at" => occurred_at, "received_at" => received_at }
+      names.merge(times.transform_values { |time| time.utc.iso8601(3) }, "transaction" => transaction&.to_h)
     end
 
     # Returns it as an event of the gem cdc-core, for handlers that are written for that. docs/events.md has the table.
@@ -247,15 +266,6 @@ module RedisIPC
 
     def text(name)
       name.is_a?(Symbol) ? name.name : name
-    end
-
-    def plain(value)
-      case value
-      when Hash then value.to_h { |name, one| [ErrorText.utf8(name), plain(one)] }
-      when Array then value.map { |one| plain(one) }
-      when String then ErrorText.utf8(value)
-      else value
-      end
     end
   end
 end

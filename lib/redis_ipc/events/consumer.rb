@@ -88,11 +88,30 @@ module RedisIPC
           self
         end
 
+        # Names a database of PostgreSQL whose changes it handles, as its write-ahead log has them: rows that were
+        # inserted, updated and deleted, tables that were truncated, and logical messages. A replication slot keeps them
+        # until they are done. One process at a time reads the slot; others that start the class wait, and take over.
+        # @param connection [String, Hash, Symbol, nil] a URL; or options by the names of libpq (`host:`, `dbname:` and
+        #   so on); or in Rails the name of a database in config/database.yml, such as `:primary`. What it does not say
+        #   the environment does (PGHOST and so on)
+        # @param options [Hash] `slot:` is the name of the slot, which must be given, unless `temporary: true` makes one
+        #   that lives as long as the connection; `publication:` is the name of the publication (that of the slot);
+        #   `tables:` are names such as `"accounts"` or `"billing.accounts"` (all of the publication); `create: true`
+        #   creates the publication and the slot if they are not there; `on_slot_lost:` is `:create` (the default: the
+        #   loss is told, and a new slot made) or `:raise`
+        # @return [self]
+        # @example
+        #   wal ENV["DATABASE_URL"], tables: "accounts", slot: "ipc_accounts"
+        def wal(connection = nil, **options)
+          ConsumerState.of(self).say_source(:wal, connection, options)
+          self
+        end
+
         # Says in which order events are handled.
         # @param order [Symbol] `:none`, the default of a stream: any thread of any process takes the next event;
         #   `:key`: events of the same key are handled one after the other, across all processes; `:source`: all events
-        #   are; `:channel`, the default of channels and patterns: messages of the same channel are, in each process. Of
-        #   `keys` the default is `:key`, in each process
+        #   are, which is the default of PostgreSQL's log; `:channel`, the default of channels and patterns: messages of
+        #   the same channel are, in each process. Of `keys` the default is `:key`, in each process
         # @param options [Hash] of `:key`: `by:` names the field that holds the key, or the part of the data (else it is
         #   the key that {Events.publish} was given), and `lanes:` is into how many parts keys are divided among
         #   processes (64). Or `partitions:` is over how many streams, `orders:0`, `orders:1` and so on, publishers

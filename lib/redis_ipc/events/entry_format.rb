@@ -57,6 +57,12 @@ module RedisIPC
         :message
       end
 
+      # @return [nil] nothing is known of a state before
+      def old(_entry); end
+
+      # @return [nil] it belongs to none
+      def transaction(_entry); end
+
       def guarantee
         :at_least_once
       end

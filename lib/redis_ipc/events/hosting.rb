@@ -83,10 +83,14 @@ module RedisIPC
         end
 
         # @param consumer [Class] one that names a source
-        # @return [String] the stream and the group, or the channels
+        # @return [String] the stream and the group, the channels, or the slot
         def place(consumer)
           kind, (names, options) = ConsumerState.of(consumer).sources.first
-          kind == :stream ? "#{names}/#{options[:group]}" : names.join(", ")
+          case kind
+          when :stream then "#{names}/#{options[:group]}"
+          when :wal then "the write-ahead log, #{options[:slot]}"
+          else names.join(", ")
+          end
         end
 
         private

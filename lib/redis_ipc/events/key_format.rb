@@ -35,6 +35,12 @@ module RedisIPC
         GONE.include?(entry.field(EVENT)) ? :delete : :update
       end
 
+      # @return [nil] nothing is known of a state before
+      def old(_entry); end
+
+      # @return [nil] it belongs to none
+      def transaction(_entry); end
+
       def guarantee
         :at_most_once
       end

@@ -49,6 +49,11 @@ module RedisIPC
         true
       end
 
+      # (see StreamSource#lag?)
+      def lag?
+        false
+      end
+
       # (see StreamSource#refuse_foreign)
       def refuse_foreign(who, given)
         Check.foreign(who, given, FOREIGN)
@@ -76,6 +81,11 @@ module RedisIPC
       # (see StreamSource#attempts)
       def attempts
         1
+      end
+
+      # @return [String] why it cannot have `exactly_once`
+      def without_records
+        "what is published to a channel comes at most once"
       end
 
       # (see StreamSource#core)

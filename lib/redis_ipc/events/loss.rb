@@ -15,7 +15,7 @@ module RedisIPC
     #   again. Of a subscription: `:disconnected`: its connection broke; `:restarted`: the server was started again;
     #   `:failover`: it is at another server now; `:slot_moved`: another node of the cluster serves it now;
     #   `:slow_consumer`: what handlers were too slow for was dropped;
-    #   `:too_large`: larger than `max_event_size`
+    #   `:too_large`: larger than `max_event_size`. Of PostgreSQL `:slot_lost`: the slot that kept them is lost
     attr_reader :cause
     # @return [Time, nil] what is missing came after this; nil if that is not known
     attr_reader :since

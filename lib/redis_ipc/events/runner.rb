@@ -53,7 +53,8 @@ module RedisIPC
 
       # @return [Integer, nil]
       def lag
-        of_stream("lag").then { |engine| FiberWaker.outside { engine.lag } }
+        engine = @setup.source.lag? ? session.engine : of_stream("lag")
+        FiberWaker.outside { engine.lag }
       end
 
       # @return [Checkpoint]

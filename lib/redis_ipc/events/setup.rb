@@ -9,14 +9,14 @@ module RedisIPC
       THREADS = 5
       # What a class says itself.
       ELSEWHERE = { threads: "concurrency threads: 5", from: "stream \"name\", from: :beginning",
-                    batch_size: "batch size: 500", live: "channel \"name\"" }.freeze
+                    batch_size: "batch size: 500", live: "channel \"name\"", wal: "wal url, slot: \"name\"" }.freeze
       # What runs for an event. It is read when a handler begins, because a reload may have replaced it.
       Code = Struct.new(:format, :invoker, :middleware, :policy, :on_error, :on_loss, :exactly_once)
       private_constant :THREADS, :ELSEWHERE, :Code
 
       # @return [String]
       attr_reader :name
-      # @return [StreamSource, LiveSource]
+      # @return [StreamSource, LiveSource, WalSource]
       attr_reader :source
       # @return [Hash] the options for the core
       attr_reader :core
@@ -53,7 +53,7 @@ module RedisIPC
         freeze
       end
 
-      # @return [String] the stream, or the names of the channels
+      # @return [String] the stream, the names of the channels, or the database and the slot
       def stream
         source.name
       end
@@ -94,7 +94,7 @@ module RedisIPC
         source.partitions
       end
 
-      # @return [EntryFormat, MessageFormat, KeyFormat]
+      # @return [EntryFormat, MessageFormat, KeyFormat, WalFormat]
       def format
         @current[0].format
       end
@@ -205,7 +205,7 @@ module RedisIPC
         said = state.said(:exactly_once)
         return ExactlyOnce.of(name, said, [stream, group]) unless said&.first && live?
 
-        Check.refuse("exactly_once of #{name} needs a stream: what is published to a channel comes at most once")
+        Check.refuse("exactly_once of #{name} needs a stream: #{source.without_records}")
       end
 
       def read_options(state, code, given)

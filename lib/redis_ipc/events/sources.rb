@@ -6,13 +6,13 @@ module RedisIPC
     # @api private
     module Sources
       # The words that name a source.
-      WORDS = %i[stream channel pattern shard_channel keys].freeze
+      WORDS = %i[stream channel pattern shard_channel keys wal].freeze
 
       class << self
         # @param who [String] the class
         # @param said [Hash{Symbol => Array}] by word: the names, and the options
         # @param order [Array(Symbol, Hash), nil] what the class says of it
-        # @return [StreamSource, LiveSource]
+        # @return [StreamSource, LiveSource, WalSource]
         # @raise [ConfigurationError]
         def of(who, said, order)
           Check.refuse("#{who} has no source: call stream \"name\", group: \"name\"") if said.empty?
@@ -20,6 +20,7 @@ module RedisIPC
 
           kind, (names, options) = said.first
           return StreamSource.new(who, names, options, order) if kind == :stream
+          return WalSource.new(who, names, options, order) if kind == :wal
 
           LiveSource.new(who, kind, names, options, order)
         end

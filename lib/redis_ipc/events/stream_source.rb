@@ -38,6 +38,11 @@ module RedisIPC
         false
       end
 
+      # @return [Boolean] whether it can be told how much is still to come
+      def lag?
+        true
+      end
+
       # Refuses options of `start` that mean nothing here.
       # @param who [String] the class
       # @param given [Hash]

@@ -7,12 +7,12 @@ module RedisIPC
       include Undumpable
 
       # Words that {Events.consume} takes as keywords, and that a class says.
-      SOURCE = %i[from json type overflow on value].freeze
+      SOURCE = %i[from json type overflow on value tables publication slot temporary create on_slot_lost].freeze
       OTHER = %i[order concurrency batch retry_on discard_on on_error on_loss around_event resource
                  processor cdc exactly_once].freeze
       private_constant :SOURCE, :OTHER
 
-      # @return [String] the stream's name, or those of the channels
+      # @return [String] the stream's name, those of the channels, or that of the slot
       attr_reader :stream_name
       # @return [String, nil] the group's name; nil without a stream
       attr_reader :group_name
@@ -25,7 +25,7 @@ module RedisIPC
       # @param words [Hash]
       # @api private
       def initialize(sources, group, words, &handler)
-        @stream_name = sources.values.flatten.join(", ")
+        @stream_name = sources.flat_map { |word, names| word == :wal ? WalWords.label(words) : names }.join(", ")
         @group_name = group&.to_s
         @consumer = Class.new(Consumer)
         ConsumerState.of(@consumer).name = "the consumer of #{LogText.of(title)}"
@@ -108,7 +108,9 @@ module RedisIPC
       def say_source(sources, group, options)
         options = { group: group, **options } if sources.key?(:stream) || group
         sources.each do |word, names|
-          word == :stream ? @consumer.stream(names, **options) : @consumer.public_send(word, *names, **options)
+          # A Hash is not to become keywords.
+          names = %i[stream wal].include?(word) ? [names] : Array(names)
+          @consumer.public_send(word, *names, **options)
         end
       end
 

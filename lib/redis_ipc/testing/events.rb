@@ -38,8 +38,10 @@ module RedisIPC
       # @param consumer [Class, Events::Subscription] a {Events::Consumer}, which need not be started
       # @param type [String, Symbol, nil]
       # @param data [Object] as for {Events.publish}; without it the other keywords are the data. Of a consumer of
-      #   channels it is the payload: JSON with `json: true`, else its text; of one of keys the value
-      # @param key [String, Symbol, Integer, nil] of a consumer of channels the channel, else its first one
+      #   channels it is the payload: JSON with `json: true`, else its text; of one of keys the value; of one of
+      #   PostgreSQL the columns of a row
+      # @param key [String, Symbol, Integer, nil] of a consumer of channels the channel, else its first one; of one
+      #   of PostgreSQL the column that is the key, else `id`
       # @param fields [Hash, nil] the fields of a foreign entry, instead of type, data and key
       # @param attempt [Integer] which try it is, from 1 on
       # @param duplicates [Integer] how often it is delivered again after that, each time as the next attempt

@@ -184,7 +184,7 @@ module RedisIPC
 
         # @param event [Hash] as for {Events.publish_all}; or with `fields:` alone
         # @param deliveries [Integer]
-        # @param source [StreamSource, LiveSource] that of the consumer
+        # @param source [StreamSource, LiveSource, WalSource] that of the consumer
         # @return [StoredEvent]
         # @raise [ArgumentError]
         # @raise [ContentError]
@@ -241,13 +241,21 @@ module RedisIPC
         def fields(event, source)
           unless event.is_a?(Hash) && event.key?(:fields)
             entry = Publication.entry(event, Tracing.traceparent)
-            return source.live? ? LiveEntries.fields(source, event) : written(*entry)
+            return of_kind(event, source) || written(*entry)
           end
 
           fields = event[:fields]
           return fields.to_a if event.size == 1 && fields.is_a?(Hash) && !fields.empty?
 
           raise ArgumentError, "fields: must be a Hash, with nothing beside it, got #{event.inspect}"
+        end
+
+        # @return [Array<Array(String, String)>, nil] nil of a stream
+        def of_kind(event, source)
+          case source
+          when LiveSource then LiveEntries.fields(source, event)
+          when WalSource then WalEntries.fields(event)
+          end
         end
 
         def own_error_handler(consumer)

@@ -290,7 +290,7 @@ fn row(ruby: &Ruby, letter: DeadEvent) -> Result<RHash, Error> {
 
 /// Checks options without connecting. Returns the server that they name, without credentials.
 fn check_options(ruby: &Ruby, options: RHash) -> Result<String, Error> {
-    parse_options(ruby, options).map(|options| options.redis.redacted())
+    parse_options(ruby, options).map(|options| options.server())
 }
 
 fn parse_options(ruby: &Ruby, options: RHash) -> Result<ConsumerOptions, Error> {

@@ -4,6 +4,7 @@
 //! consumer group of Redis: like request/reply it uses the group consumer of the foundation for reading, leases, take-over
 //! and dead letters. With an order the instances share lanes instead. A [`Publisher`] adds entries.
 
+mod backlog;
 mod common;
 mod consumer_group;
 mod lanes;
@@ -12,6 +13,7 @@ mod publisher;
 mod sending;
 mod start;
 mod trimming;
+mod wal;
 
 pub use common::consumer::{Consumer, Progress};
 pub use common::dead_event::DeadEvent;

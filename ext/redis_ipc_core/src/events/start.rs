@@ -6,9 +6,10 @@ use crate::events::common::options::ConsumerOptions;
 use crate::events::consumer_group::event_consumer::EventConsumer;
 use crate::events::lanes::lane_consumer::LaneConsumer;
 use crate::events::live::live_consumer::LiveConsumer;
+use crate::events::wal::wal_consumer::WalConsumer;
 
 /// Starts the part of this process in the consumer `group` of `stream`. Returns when it is ready. For a live source
-/// `stream` is what losses are told of, and there is no group.
+/// or a log `stream` is what losses are told of, and there is no group.
 ///
 /// # Errors
 ///
@@ -35,6 +36,9 @@ use crate::events::live::live_consumer::LiveConsumer;
 pub fn start(stream: &str, group: &str, mut options: ConsumerOptions) -> Result<Box<dyn Consumer>, Error> {
     if let Some(live) = options.live.take() {
         return Ok(Box::new(LiveConsumer::start(stream, &options, live)?));
+    }
+    if let Some(wal) = options.wal.take() {
+        return Ok(Box::new(WalConsumer::start(stream, options, wal)?));
     }
     if options.order.is_some() {
         Ok(Box::new(LaneConsumer::start(stream, group, options)?))

@@ -79,7 +79,7 @@ module RedisIPC
         def portable(events)
           Ractor.make_shareable(events.map do |event|
             values, format = event.marshal_dump
-            [values, Decoded.new(format, event.data)]
+            [values, Decoded.new(format, event.data, event.old)]
           end)
         end
 
@@ -88,16 +88,21 @@ module RedisIPC
           extend Forwardable
 
           def_delegators :@format, :source_of, :kind, :operation, :guarantee, :position, :type, :key, :metadata,
-                         :traceparent, :place
+                         :traceparent, :place, :transaction
 
-          def initialize(format, data)
+          def initialize(format, data, old)
             @format = format
             @data = data
+            @old = old
             freeze
           end
 
           def data(_entry)
             @data
+          end
+
+          def old(_entry)
+            @old
           end
         end
 

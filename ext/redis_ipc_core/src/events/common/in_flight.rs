@@ -9,7 +9,7 @@ use crate::foundation::redis::group_consumer::consumer::Delivered;
 use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::work_queue::Held;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// The state of a held event.
@@ -58,12 +58,18 @@ pub struct InFlight {
     pub spot: Option<InLane>,
     /// The dead letter of which it is tried again, by an ordered consumer.
     pub letter: Option<StreamId>,
-    /// The hash of what a live event is ordered by. `None` without an order.
+    /// The hash of what a live event, or one of a log, is ordered by. `None` without an order.
     pub line: Option<u64>,
     /// The address of the server that a live event came from.
     pub node: Option<Arc<str>>,
+    /// Which transaction of a log it belongs to, counted as they are read.
+    pub transaction: Option<u64>,
+    /// It is handled after all events before it, and before all events after it.
+    pub stands_alone: bool,
     /// It is no event, but tells that events may be missing at this place.
     pub loss: Option<Box<Loss>>,
+    /// The place in which it came into the backlog.
+    place: AtomicU64,
     stage: AtomicU8,
     /// When a worker took it, and how many others it handles first.
     started: Mutex<(Instant, usize)>,
@@ -87,7 +93,10 @@ impl InFlight {
             letter: None,
             line: None,
             node: None,
+            transaction: None,
+            stands_alone: false,
             loss: None,
+            place: AtomicU64::new(0),
             stage,
             started: Mutex::new((taken, 0)),
             is_retry: false,
@@ -101,7 +110,17 @@ impl InFlight {
         let deliveries = self.deliveries.saturating_add(u32::from(counts));
         let again = Self::new(self.id, self.fields.clone(), deliveries, self.received_ms);
         let node = self.node.clone();
-        Self { is_retry: true, spot: self.spot, letter: self.letter, line: self.line, node, ..again }
+        Self {
+            is_retry: true,
+            spot: self.spot,
+            letter: self.letter,
+            line: self.line,
+            node,
+            transaction: self.transaction,
+            stands_alone: self.stands_alone,
+            place: AtomicU64::new(self.place()),
+            ..again
+        }
     }
 
     /// Returns the hash of what it is ordered by. `None` without an order.
@@ -122,6 +141,16 @@ impl InFlight {
     /// Whether it may have run before.
     pub fn is_redelivered(&self) -> bool {
         self.deliveries > 1 || self.spot.is_some_and(|spot| spot.may_have_run)
+    }
+
+    /// Returns the place in which it came into the backlog.
+    pub fn place(&self) -> u64 {
+        self.place.load(Ordering::Relaxed)
+    }
+
+    /// Records the place in which it came into the backlog.
+    pub fn came_as(&self, place: u64) {
+        self.place.store(place, Ordering::Relaxed);
     }
 
     /// Records that a worker has taken it at that time, after `before` others that it handles first.

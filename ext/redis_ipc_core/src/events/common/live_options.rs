@@ -5,6 +5,10 @@ use crate::foundation::payload::limits::check_name;
 use crate::foundation::payload::option_reader::OptionReader;
 use serde_json::Value;
 
+/// The name of the field that holds the channel of a message.
+pub const CHANNEL: &str = "channel";
+/// The name of the field that holds a key.
+pub const KEY: &str = "key";
 /// The most names of one consumer.
 const NAMES: usize = 10_000;
 

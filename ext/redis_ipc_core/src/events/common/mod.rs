@@ -11,3 +11,4 @@ pub mod recent_ids;
 pub mod retries;
 pub mod stream_facts;
 pub mod streams;
+pub mod wal_options;

@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::events::common::live_options::LiveOptions;
+use crate::events::common::wal_options::WalOptions;
 use crate::foundation::payload::fields::{MAX_FIELDS, Room};
 use crate::foundation::payload::option_reader::OptionReader;
 use crate::foundation::payload::stream_entry::StreamId;
@@ -138,12 +139,14 @@ pub struct ConsumerOptions {
     pub partitions: Option<u16>,
     /// Whether an event that was given up on holds its key until someone decides about its dead letter.
     pub holds_keys: bool,
-    /// The most events that an ordered or a live consumer holds in memory.
+    /// The most events that an ordered consumer, or one of a live source or a log, holds in memory.
     pub prefetch: usize,
-    /// The most bytes of events that a live consumer holds in memory.
+    /// The most bytes of events that a consumer of a live source or a log holds in memory.
     pub prefetch_bytes: usize,
     /// The live source. `None` means a stream.
     pub live: Option<LiveOptions>,
+    /// The write-ahead log. `None` means a stream or a live source.
+    pub wal: Option<WalOptions>,
 }
 
 impl ConsumerOptions {
@@ -161,6 +164,9 @@ impl ConsumerOptions {
         if partitions.is_some() && lanes.is_some() {
             return Err(top.refuse("partitions", "without lanes: each partition is a lane"));
         }
+        let wal = top.value("wal").map(WalOptions::parse).transpose()?;
+        // What waits of a log is there for as long as it takes; of Redis it should be read before it is gone.
+        let prefetch = if wal.is_some() { 1_000 } else { 10_000 };
         let options = Self {
             redis: RedisOptions::parse(top.section("redis_options")?, environment_url)?,
             from: From::parse(&mut top)?,
@@ -168,7 +174,7 @@ impl ConsumerOptions {
             lanes: partitions.or(lanes).unwrap_or(most_lanes.min(64)),
             partitions,
             holds_keys: top.boolean("holds_keys")?.unwrap_or(false),
-            prefetch: top.integer("prefetch", 1..=1_000_000)?.unwrap_or(10_000) as usize,
+            prefetch: top.integer("prefetch", 1..=1_000_000)?.unwrap_or(prefetch) as usize,
             prefetch_bytes: top.integer("prefetch_bytes", 1..=1 << 40)?.unwrap_or(64 << 20) as usize,
             workers: top.integer("threads", 1..=1_000)?.unwrap_or(5) as usize,
             batch_size: top.integer("batch_size", 1..=10_000)?.unwrap_or(1) as usize,
@@ -178,12 +184,18 @@ impl ConsumerOptions {
             remember_ids: top.integer("remember_ids", 0..=1_000_000)?.unwrap_or(10_000) as usize,
             dead_letters: Limits::parse(top.section("dead_letters")?)?,
             live: top.value("live").map(LiveOptions::parse).transpose()?,
+            wal,
         };
         if options.lease < Duration::from_millis(100) {
             return Err(top.refuse("lease", "at least 0.1 s"));
         }
         top.finish()?;
         Ok(options)
+    }
+
+    /// Returns the server that events come from, without credentials.
+    pub fn server(&self) -> String {
+        self.wal.as_ref().map_or_else(|| self.redis.redacted(), |wal| wal.connection.redacted())
     }
 
     /// Returns how much of an entry is kept when it is read.

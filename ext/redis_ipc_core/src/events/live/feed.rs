@@ -1,15 +1,15 @@
 //! Reads one subscription, and puts what it reads into the backlog.
 
+use crate::events::backlog::queue::Backlog;
 use crate::events::common::live_options::{LiveKind, LiveOptions};
-use crate::events::live::backlog::Backlog;
 use crate::events::live::keyspace;
 use crate::events::live::reading::Reading;
+use crate::foundation::net::address::Address;
 use crate::foundation::payload::loss::{Cause, Loss};
 use crate::foundation::payload::stream_entry::StreamId;
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::link::Link;
-use crate::foundation::redis::redis_options::Address;
 use crate::foundation::redis::resp::push::PushKind;
 use crate::foundation::redis::subscription::subscriber::Subscriber;
 use crate::foundation::redis::subscription::window::Window;

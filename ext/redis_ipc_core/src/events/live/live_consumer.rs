@@ -1,12 +1,12 @@
 //! A consumer of a live source. It starts its parts, hands out events, and stops the parts in order.
 
 use crate::error::{Error, ErrorKind, Fate, Place};
+use crate::events::backlog::queue::{Backlog, Limits};
 use crate::events::common::consumer::{Consumer, Progress};
 use crate::events::common::dead_event::DeadEvent;
 use crate::events::common::in_flight::InFlight;
-use crate::events::common::live_options::LiveOptions;
+use crate::events::common::live_options::{LiveOptions, LiveOrder};
 use crate::events::common::options::{ConsumerOptions, From};
-use crate::events::live::backlog::{Backlog, Limits};
 use crate::events::live::feed::Shared;
 use crate::events::live::reading::Reading;
 use crate::events::live::roster::Roster;
@@ -62,7 +62,8 @@ impl LiveConsumer {
                 .map_err(|error| endpoint.connector.explain(&error, Fate::NotSent))?,
         );
         let limits = Limits { events: options.prefetch, bytes: options.prefetch_bytes };
-        let backlog = Arc::new(Backlog::new(live.order, live.overflow, limits, source.to_owned()));
+        let backlog =
+            Arc::new(Backlog::new(live.order != LiveOrder::None, live.overflow, limits, source.to_owned()));
         let quiet = Stop::default();
         let shared = Arc::new(Shared {
             endpoint: Arc::clone(endpoint),

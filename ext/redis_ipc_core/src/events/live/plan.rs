@@ -2,8 +2,8 @@
 
 use crate::events::common::live_options::{LiveKind, LiveOptions};
 use crate::events::live::keyspace;
+use crate::foundation::net::address::Address;
 use crate::foundation::redis::connector::Connector;
-use crate::foundation::redis::redis_options::Address;
 use crate::foundation::redis::slots::slot;
 use crate::foundation::redis::subscription::counters::Count;
 use crate::foundation::redis::subscription::spot::Spot;

@@ -1,7 +1,7 @@
 //! How what is sent becomes an event.
 
 use crate::events::common::in_flight::InFlight;
-use crate::events::common::live_options::{LiveKind, LiveOptions, LiveOrder};
+use crate::events::common::live_options::{CHANNEL, KEY, LiveKind, LiveOptions, LiveOrder};
 use crate::events::live::keyspace::{self, Found};
 use crate::foundation::payload::fields::Fields;
 use crate::foundation::payload::stream_entry::StreamId;
@@ -15,12 +15,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The name of the field that holds the channel.
-pub const CHANNEL: &str = "channel";
 const DATA: &str = "data";
 const PATTERN: &str = "pattern";
-/// The names of the fields of what happened to a key.
-pub const KEY: &str = "key";
+/// The names of the fields of what happened to a key, beside it.
 const EVENT: &str = "event";
 const DB: &str = "db";
 const VALUE: &str = "value";

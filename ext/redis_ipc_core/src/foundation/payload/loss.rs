@@ -21,6 +21,8 @@ pub enum Cause {
     Failover,
     /// The channels, or the keys, are at another node of the cluster now.
     SlotMoved,
+    /// The replication slot that kept them is lost.
+    SlotLost,
     /// They were larger than what is read of an event.
     TooLarge,
 }
@@ -36,6 +38,7 @@ impl fmt::Display for Cause {
             Self::Restarted => "restarted",
             Self::Failover => "failover",
             Self::SlotMoved => "slot_moved",
+            Self::SlotLost => "slot_lost",
             Self::TooLarge => "too_large",
         })
     }

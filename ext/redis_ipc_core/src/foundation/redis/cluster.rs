@@ -3,7 +3,8 @@
 //! The map comes from `CLUSTER SLOTS`. A `MOVED` changes one slot of it at once, and an `ASK` changes one key. The
 //! whole map becomes stale, and is requested again, only if a node cannot be reached or cannot serve.
 
-use crate::foundation::redis::redis_options::{Address, ClusterOptions};
+use crate::foundation::net::address::Address;
+use crate::foundation::redis::redis_options::ClusterOptions;
 use crate::foundation::redis::slots::{SLOTS, slot};
 use crate::foundation::runtime::backoff::Backoff;
 use crate::foundation::runtime::sync::Mutex;

@@ -5,16 +5,18 @@
 //! another reads, and it is certain whether anything is left unread. redis-rs encodes commands and converts values.
 //! [`crate::foundation::redis::resp::decode`] reads replies.
 
+use crate::foundation::net::address::Address;
+use crate::foundation::net::attempt::Attempt;
+use crate::foundation::net::dialer::Dialer;
+use crate::foundation::net::socket::{Arrived, Closer, Socket};
+use crate::foundation::net::tls;
 use crate::foundation::payload::fields::Room;
 use crate::foundation::payload::stream_entry::RawEntry;
-use crate::foundation::redis::attempt::Attempt;
 use crate::foundation::redis::cluster::Route;
-use crate::foundation::redis::dialer::Dialer;
 use crate::foundation::redis::pace::Pace;
-use crate::foundation::redis::redis_options::{Address, Credentials, Login, RedisOptions};
+use crate::foundation::redis::redis_options::{Credentials, Login, RedisOptions};
 use crate::foundation::redis::resp::decode::Replies;
 use crate::foundation::redis::resp::push::Push;
-use crate::foundation::redis::socket::{Arrived, Closer, Socket};
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, Value};
 use std::io::{self, Read, Write};
 use std::os::fd::BorrowedFd;
@@ -76,7 +78,14 @@ impl Connection {
         dialer: &Dialer,
         attempt: &Attempt,
     ) -> RedisResult<Self> {
-        let mut connection = Self::new(address.clone(), dialer.dial(address, options, attempt)?);
+        let mut socket = dialer.dial(address, attempt)?;
+        if let (Some(tls), Address::Tcp(host, _)) = (&options.tls, address) {
+            let client = tls::client(tls, host).map_err(|error| {
+                RedisError::from((ErrorKind::InvalidClientConfig, "TLS", error.to_string()))
+            })?;
+            socket.speak_tls(client);
+        }
+        let mut connection = Self::new(address.clone(), socket);
         let credentials = login.credentials(attempt).map_err(|error| {
             RedisError::from((ErrorKind::AuthenticationFailed, "no login", error.to_string()))
         })?;
@@ -501,7 +510,7 @@ impl Read for AtHand<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::foundation::redis::attempt::Closing;
+    use crate::foundation::net::attempt::Closing;
     use crate::foundation::runtime::open_sockets::OpenSockets;
     use std::net::Shutdown;
     use std::sync::mpsc::channel;

@@ -1,16 +1,15 @@
 //! Makes connections: finds the server of a key, and logs in.
 
 use crate::error::{Error, ErrorKind, Fate};
-use crate::foundation::redis::attempt::{Attempt, Closing};
+use crate::foundation::net::address::Address;
+use crate::foundation::net::attempt::{Attempt, Closing};
+use crate::foundation::net::dialer::Dialer;
+use crate::foundation::net::socket::Closer;
 use crate::foundation::redis::cluster::{Cluster, Route};
 use crate::foundation::redis::connection::Connection;
-use crate::foundation::redis::dialer::Dialer;
 use crate::foundation::redis::error_codes::is_passing;
-use crate::foundation::redis::redis_options::{
-    Address, ClusterOptions, Login, RedisOptions, SentinelOptions,
-};
+use crate::foundation::redis::redis_options::{ClusterOptions, Login, RedisOptions, SentinelOptions};
 use crate::foundation::redis::sentinels::{self, Named, Sentinels};
-use crate::foundation::redis::socket::Closer;
 use crate::foundation::runtime::open_sockets::OpenSockets;
 use crate::foundation::runtime::stop::Stop;
 use crate::foundation::runtime::sync::Mutex;

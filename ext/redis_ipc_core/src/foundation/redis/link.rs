@@ -3,8 +3,8 @@
 use crate::error::Fate;
 use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::error_codes::is_passing;
-use crate::foundation::redis::health::STABLE;
 use crate::foundation::runtime::backoff::Backoff;
+use crate::foundation::runtime::health::STABLE;
 use redis::{ErrorKind, RedisError};
 use std::time::{Duration, Instant};
 

@@ -3,7 +3,7 @@
 //! The core contains no code of the user, so it requests them over a queue. The program that runs the engine takes
 //! the requests in a thread of its own, and may take its time: the attempt to connect has a deadline.
 
-use crate::foundation::redis::attempt::Attempt;
+use crate::foundation::net::attempt::Attempt;
 use crate::foundation::runtime::reports::Mailbox;
 use crossbeam_channel::{RecvTimeoutError, SendError, Sender, bounded};
 use std::io;
@@ -87,7 +87,7 @@ impl Logins {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::foundation::redis::attempt::Closing;
+    use crate::foundation::net::attempt::Closing;
     use crate::foundation::runtime::reports::Fetched;
     use std::time::Duration;
 

@@ -3,9 +3,9 @@
 //! In a failover on demand the old master accepts writes for ten seconds after the new one is in place. Those writes
 //! are lost, and connections made meanwhile go to the other server.
 
+use crate::foundation::net::address::Address;
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::connector::Connector;
-use crate::foundation::redis::redis_options::Address;
 use crate::foundation::runtime::sync::Mutex;
 use redis::RedisResult;
 use std::time::{Duration, Instant};

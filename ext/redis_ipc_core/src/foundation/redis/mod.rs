@@ -1,16 +1,13 @@
 //! The access to Redis: options, sockets, TLS, login, connections and their pool, Sentinel, Cluster, the clock of the
 //! server, and the health of connections.
 
-pub mod attempt;
 pub mod clock;
 pub mod cluster;
 pub mod connection;
 pub mod connector;
-pub mod dialer;
 pub mod endpoint;
 pub mod error_codes;
 pub mod group_consumer;
-pub mod health;
 pub mod link;
 #[cfg(test)]
 #[cfg(feature = "live-tests")]
@@ -23,15 +20,12 @@ pub mod pool;
 pub mod read_cancel;
 pub mod read_size;
 pub mod redis_options;
-pub mod resolver;
 pub mod resp;
 pub mod running;
 pub mod sentinels;
 pub mod server_check;
 pub mod slots;
-pub mod socket;
 pub mod subscription;
-pub mod tls;
 
 #[cfg(test)]
 pub mod fake_server;

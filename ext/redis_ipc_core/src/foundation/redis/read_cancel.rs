@@ -1,8 +1,8 @@
 //! Ends a blocking read from another thread: the thread's end is requested, or the read waits at the wrong server.
 
+use crate::foundation::net::address::Address;
+use crate::foundation::net::socket::Closer;
 use crate::foundation::redis::connection::Connection;
-use crate::foundation::redis::redis_options::Address;
-use crate::foundation::redis::socket::Closer;
 use crate::foundation::runtime::sync::Mutex;
 
 /// The connection on which one thread reads now, if any.

@@ -1,8 +1,10 @@
 //! The options for reaching Redis, under redis-rb's names.
 
 use crate::error::Error;
+use crate::foundation::net::address::Address;
+use crate::foundation::net::attempt::Attempt;
+use crate::foundation::net::tls::{Pem, TlsOptions};
 use crate::foundation::payload::option_reader::OptionReader;
-use crate::foundation::redis::attempt::Attempt;
 use crate::foundation::redis::logins::Logins;
 use redis::IntoConnectionInfo;
 use serde_json::{Value, json};
@@ -36,15 +38,6 @@ const NOT_OURS: [&str; 15] = [
     "concurrency",
 ];
 
-/// The address that a server listens on.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Address {
-    /// A host and a port.
-    Tcp(String, u16),
-    /// The path of a unix socket.
-    Unix(PathBuf),
-}
-
 impl Address {
     /// Reads a host and a port, as an element of the list `name`; `refuse` tells what is expected there.
     fn parse(item: Value, port: u64, name: &str, refuse: impl Fn() -> Error) -> Result<Self, Error> {
@@ -53,16 +46,6 @@ impl Address {
         let port = item.integer_or_text("port", 1..=65_535)?.unwrap_or(port) as u16;
         item.finish()?;
         Ok(Self::Tcp(host, port))
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Address::Tcp(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Address::Tcp(host, port) => write!(f, "{host}:{port}"),
-            Address::Unix(path) => write!(f, "{}", path.display()),
-        }
     }
 }
 
@@ -157,36 +140,6 @@ impl Login {
         .into_iter();
         let mut take = |secret: &Secret| secret.known().map(str::to_owned).or_else(|| asked.next());
         Ok(Credentials { username: self.username.as_ref().and_then(&mut take), password: take(password) })
-    }
-}
-
-/// TLS settings, under the names of Ruby's `ssl_params`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TlsOptions {
-    /// A PEM file of certificate authorities, trusted instead of the system's.
-    pub ca_file: Option<PathBuf>,
-    /// The client certificate: PEM text or a file's path.
-    pub cert: Option<Pem>,
-    /// The client's key: PEM text or a file's path.
-    pub key: Option<Pem>,
-    /// Whether the certificate must name the host.
-    pub verify_hostname: bool,
-    /// Whether the certificate is checked at all.
-    pub verify: bool,
-}
-
-/// PEM text, or the path of its file. The content is never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Pem {
-    /// The text itself.
-    Text(String),
-    /// A file that is read when connecting.
-    File(PathBuf),
-}
-
-impl fmt::Debug for Pem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[FILTERED]")
     }
 }
 

@@ -1,6 +1,7 @@
 //! Decides which sentinel is asked for the master, and which of them is believed.
 
-use crate::foundation::redis::redis_options::{Address, SentinelOptions};
+use crate::foundation::net::address::Address;
+use crate::foundation::redis::redis_options::SentinelOptions;
 use crate::foundation::runtime::sync::Mutex;
 use redis::{RedisError, RedisResult, Value};
 

@@ -3,6 +3,7 @@
 pub mod backoff;
 pub mod busy_poll;
 pub mod failpoint;
+pub mod health;
 pub mod id_source;
 pub mod news;
 pub mod open_sockets;

@@ -1,12 +1,12 @@
 //! Tests of a batch. They need no server.
 
 use crate::error::{ErrorKind, Fate};
+use crate::foundation::net::address::Address;
 use crate::foundation::redis::cluster::Route;
 use crate::foundation::redis::fake_server::endpoint_of;
 use crate::foundation::redis::pipeline::batch::{Batch, Server};
 use crate::foundation::redis::pipeline::carried::Leftover;
 use crate::foundation::redis::pipeline::fake::{Desk, Event, Note, note};
-use crate::foundation::redis::redis_options::Address;
 use crossbeam_channel::Receiver;
 use redis::Value;
 use serde_json::json;

@@ -4,10 +4,10 @@
 use crate::error::Error;
 use crate::foundation::redis::cluster::Route;
 use crate::foundation::redis::connection::Connection;
-use crate::foundation::redis::health::Health;
 use crate::foundation::redis::pipeline::batch::Batch;
 use crate::foundation::redis::pipeline::carried::Carried;
 use crate::foundation::redis::pipeline::outgoing::{Broken, Outgoing};
+use crate::foundation::runtime::health::Health;
 use crate::foundation::runtime::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 

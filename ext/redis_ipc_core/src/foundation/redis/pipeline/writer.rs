@@ -10,7 +10,6 @@ use crate::foundation::redis::cluster::Route;
 use crate::foundation::redis::connection::{Connection, is_close};
 use crate::foundation::redis::connector::Connector;
 use crate::foundation::redis::endpoint::Endpoint;
-use crate::foundation::redis::health::{Health, STABLE};
 use crate::foundation::redis::link::is_refusal;
 use crate::foundation::redis::pipeline::batch::{Batch, Remains, Server};
 use crate::foundation::redis::pipeline::carried::{Carried, Context, Leftover};
@@ -20,6 +19,7 @@ use crate::foundation::redis::pipeline::server_pipeline::{
 };
 use crate::foundation::runtime::backoff::Backoff;
 use crate::foundation::runtime::failpoint;
+use crate::foundation::runtime::health::{Health, STABLE};
 use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::threads;
 use redis::{RedisError, RedisResult, Value};

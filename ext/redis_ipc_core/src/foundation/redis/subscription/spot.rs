@@ -1,8 +1,8 @@
 //! Where a subscription is.
 
+use crate::foundation::net::address::Address;
 use crate::foundation::redis::cluster::Route;
 use crate::foundation::redis::connector::Connector;
-use crate::foundation::redis::redis_options::Address;
 use redis::RedisResult;
 use std::sync::Arc;
 

@@ -1,14 +1,14 @@
 //! One subscription at one server, over any number of connections.
 
+use crate::foundation::net::address::Address;
+use crate::foundation::net::socket::Socket;
 use crate::foundation::redis::cluster::Route;
 use crate::foundation::redis::connection::{Connection, Tend};
 use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::link::is_refusal;
 use crate::foundation::redis::read_cancel::ReadCancel;
-use crate::foundation::redis::redis_options::Address;
 use crate::foundation::redis::resp::push::{Push, PushKind};
 use crate::foundation::redis::resp::replies::unexpected;
-use crate::foundation::redis::socket::Socket;
 use crate::foundation::redis::subscription::counters::{Count, Counters};
 use crate::foundation::redis::subscription::sampler::{self, Sampler};
 use crate::foundation::redis::subscription::spot::Spot;

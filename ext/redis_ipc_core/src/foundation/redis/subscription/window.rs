@@ -1,7 +1,7 @@
 //! The time in which messages can have been missed.
 
+use crate::foundation::net::address::Address;
 use crate::foundation::payload::loss::Cause;
-use crate::foundation::redis::redis_options::Address;
 use crate::foundation::redis::subscription::counters::{Count, Counters};
 
 /// Up to where it is certain that everything was received.

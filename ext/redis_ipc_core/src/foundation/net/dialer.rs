@@ -1,12 +1,10 @@
 //! Opens sockets, within the time of an attempt.
 
-use crate::foundation::redis::attempt::{Attempt, Closing};
-use crate::foundation::redis::redis_options::{Address, RedisOptions};
-use crate::foundation::redis::resolver::Resolver;
-use crate::foundation::redis::socket::Socket;
-use crate::foundation::redis::tls;
+use crate::foundation::net::address::Address;
+use crate::foundation::net::attempt::{Attempt, Closing};
+use crate::foundation::net::resolver::Resolver;
+use crate::foundation::net::socket::Socket;
 use crate::foundation::runtime::open_sockets::OpenSockets;
-use redis::{ErrorKind, RedisError, RedisResult};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Type};
@@ -35,23 +33,16 @@ pub struct Dialer {
 
 impl Dialer {
     /// Connects to `address`. Until [`Socket::is_ready`] the socket is bound to `attempt`.
-    pub fn dial(&self, address: &Address, options: &RedisOptions, attempt: &Attempt) -> RedisResult<Socket> {
-        let (host, port) = match address {
-            Address::Unix(path) => return Ok(self.socket(dial_unix(path, attempt)?, attempt)),
-            Address::Tcp(host, port) => (host, *port),
+    ///
+    /// # Errors
+    ///
+    /// Those of the system, or nothing answers within `attempt`.
+    pub fn dial(&self, address: &Address, attempt: &Attempt) -> io::Result<Socket> {
+        let socket = match address {
+            Address::Unix(path) => dial_unix(path, attempt)?,
+            Address::Tcp(host, port) => self.dial_tcp(host, *port, attempt)?,
         };
-        let mut socket = self.socket(self.dial_tcp(host, port, attempt)?, attempt);
-        if let Some(tls) = &options.tls {
-            let client = tls::client(tls, host).map_err(|error| {
-                RedisError::from((ErrorKind::InvalidClientConfig, "TLS", error.to_string()))
-            })?;
-            socket.speak_tls(client);
-        }
-        Ok(socket)
-    }
-
-    fn socket(&self, socket: socket2::Socket, attempt: &Attempt) -> Socket {
-        Socket::new(socket, attempt.clone(), &self.sockets)
+        Ok(Socket::new(socket, attempt.clone(), &self.sockets))
     }
 
     fn dial_tcp(&self, host: &str, port: u16, attempt: &Attempt) -> io::Result<socket2::Socket> {

@@ -1,9 +1,8 @@
 //! Tests of the order in which the backlog hands out events and losses.
 
+use crate::events::backlog::queue::{Backlog, Limits};
 use crate::events::common::in_flight::InFlight;
-use crate::events::common::live_options::{LiveOrder, Overflow};
-use crate::events::live::backlog::{Backlog, Limits};
-use crate::events::live::reading::CHANNEL;
+use crate::events::common::live_options::{CHANNEL, LiveOrder, Overflow};
 use crate::foundation::payload::fields::Fields;
 use crate::foundation::payload::loss::{Cause, Loss};
 use crate::foundation::payload::stream_entry::StreamId;
@@ -15,7 +14,7 @@ const ROOM: Limits = Limits { events: 1_000, bytes: 1 << 20 };
 const MS: Duration = Duration::from_millis(1);
 
 fn backlog(order: LiveOrder, overflow: Overflow, limits: Limits) -> Backlog {
-    Backlog::new(order, overflow, limits, "all".to_owned())
+    Backlog::new(order != LiveOrder::None, overflow, limits, "all".to_owned())
 }
 
 /// An event of a channel whose name is its first letter: "a1" is one of "a".
@@ -347,4 +346,47 @@ fn each_event_is_handled_or_told_as_missing() {
         let counts = backlog.counts();
         assert_eq!((counts.waiting, counts.running, counts.bytes), (0, 0, 0));
     }
+}
+
+#[test]
+fn an_event_that_is_tried_again_comes_before_one_that_was_taken_with_it_and_is_given_back_later() {
+    let backlog = backlog(LiveOrder::Source, Overflow::DropOldest, ROOM);
+    push(&backlog, "a1 a2 a3");
+    let (taken, _) = take(&backlog, 2);
+    assert!(taken[0].fail());
+    backlog.rest(&taken[0], Instant::now());
+    assert_eq!(take(&backlog, 1).1, "", "another one of its line runs");
+    backlog.give_back(&taken[1..]);
+    assert_eq!(drain(&backlog), "a1 a2 a3");
+}
+
+#[test]
+fn an_event_that_stands_alone_comes_after_all_before_it_and_before_all_after_it() {
+    let backlog = backlog(LiveOrder::Channel, Overflow::Block, ROOM);
+    let mut alone = Arc::into_inner(event("b2")).unwrap();
+    alone.stands_alone = true;
+    let mut events = [event("a1"), Arc::new(alone), event("c3"), event("a4")].into();
+    backlog.offer(&mut events, Instant::now());
+    for expected in ["a1", "b2"] {
+        let (taken, told) = take(&backlog, 9);
+        assert_eq!((told.as_str(), take(&backlog, 9).1.as_str()), (expected, ""));
+        done(&backlog, &taken);
+    }
+    assert_eq!(drain(&backlog), "c3 a4");
+}
+
+#[test]
+fn what_is_offered_waits_for_room_as_long_as_is_said() {
+    let backlog = backlog(LiveOrder::Source, Overflow::Block, Limits { events: 2, bytes: 1 << 20 });
+    let mut events = ["a1", "a2", "a3"].map(event).into();
+    backlog.offer(&mut events, Instant::now() + 5 * MS);
+    assert_eq!(events.len(), 1);
+    let (taken, _) = take(&backlog, 2);
+    done(&backlog, &taken);
+    backlog.offer(&mut events, Instant::now());
+    assert!(events.is_empty());
+    backlog.close();
+    let mut events = [event("a4")].into();
+    backlog.offer(&mut events, Instant::now() + 60_000 * MS);
+    assert_eq!(events.len(), 1);
 }

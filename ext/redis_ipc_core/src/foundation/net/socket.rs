@@ -1,7 +1,7 @@
 //! A socket to a server: TCP, TLS or a unix socket.
 
-use crate::foundation::redis::attempt::Attempt;
-use crate::foundation::redis::redis_options::Address;
+use crate::foundation::net::address::Address;
+use crate::foundation::net::attempt::Attempt;
 use crate::foundation::runtime::open_sockets::{Listed, OpenSockets};
 use rustix::event::PollFlags;
 use rustix::io::Errno;
@@ -147,6 +147,11 @@ impl Socket {
             || !matches!(self.read_now(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
+    /// Returns the descriptor.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.raw.socket.as_fd()
+    }
+
     /// Returns the descriptor for a thread that must not block in a read. There is none with TLS, because readable
     /// data may have left the socket already.
     pub fn awaited(&self) -> Option<BorrowedFd<'_>> {
@@ -216,7 +221,7 @@ impl Write for Socket {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::foundation::redis::attempt::Closing;
+    use crate::foundation::net::attempt::Closing;
     use std::os::unix::net::UnixStream;
 
     /// Returns a socket, its closer, and its peer, which never waits.

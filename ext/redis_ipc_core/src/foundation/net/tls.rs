@@ -1,6 +1,5 @@
 //! TLS with rustls, configured by redis-rb's `ssl_params`.
 
-use crate::foundation::redis::redis_options::{Pem, TlsOptions};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{
@@ -13,7 +12,39 @@ use rustls::{
     CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, OtherError, RootCertStore,
     SignatureScheme,
 };
+use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
+
+/// TLS settings, under the names of Ruby's `ssl_params`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TlsOptions {
+    /// A PEM file of certificate authorities, trusted instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The client certificate: PEM text or a file's path.
+    pub cert: Option<Pem>,
+    /// The client's key: PEM text or a file's path.
+    pub key: Option<Pem>,
+    /// Whether the certificate must name the host.
+    pub verify_hostname: bool,
+    /// Whether the certificate is checked at all.
+    pub verify: bool,
+}
+
+/// PEM text, or the path of its file. The content is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Pem {
+    /// The text itself.
+    Text(String),
+    /// A file that is read when connecting.
+    File(PathBuf),
+}
+
+impl fmt::Debug for Pem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[FILTERED]")
+    }
+}
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 

@@ -4,10 +4,9 @@
 //! take from the first segment only, and the next one begins once all of it is finished. So a loss is told after all
 //! events before it were handled, and before any event after it begins.
 
+use crate::events::backlog::line::Line;
 use crate::events::common::in_flight::InFlight;
-use crate::events::common::live_options::{LiveOrder, Overflow};
-use crate::events::live::line::Line;
-use crate::events::live::reading::{CHANNEL, KEY};
+use crate::events::common::live_options::{CHANNEL, KEY, Overflow};
 use crate::foundation::payload::fields::Fields;
 use crate::foundation::payload::loss::{Cause, Loss};
 use crate::foundation::payload::stream_entry::StreamId;
@@ -59,7 +58,8 @@ pub struct Counts {
 
 /// The events that wait.
 pub struct Backlog {
-    order: LiveOrder,
+    /// Whether the events of a line are handled one after the other.
+    is_serial: bool,
     overflow: Overflow,
     limits: Limits,
     /// What losses are told of when events of several channels are missing.
@@ -138,13 +138,13 @@ impl Segment {
         taken
     }
 
-    /// Puts events back to the front of their lines.
+    /// Puts an event back where it was in its line. Others that were taken with it may be back already, or not yet.
     fn put_back(&mut self, event: Arc<InFlight>, is_serial: bool) {
         let key = event.line.unwrap_or_default();
         let line = self.lines.entry(key).or_default();
         line.busy = line.busy.saturating_sub(1);
-        line.waiting.push_front(Arc::clone(&event));
-        self.arrivals.push_front(event);
+        insert(&mut line.waiting, Arc::clone(&event));
+        insert(&mut self.arrivals, event);
         self.waiting += 1;
         self.list(key, is_serial);
     }
@@ -221,14 +221,10 @@ impl Segment {
 }
 
 impl Backlog {
-    /// Creates an empty one.
-    pub fn new(order: LiveOrder, overflow: Overflow, limits: Limits, source: String) -> Self {
+    /// Creates an empty one. If `is_serial`, the events of a line are handled one after the other.
+    pub fn new(is_serial: bool, overflow: Overflow, limits: Limits, source: String) -> Self {
         let (state, work, room) = (Mutex::default(), Condvar::new(), Condvar::new());
-        Self { order, overflow, limits, source, state, work, room }
-    }
-
-    fn is_serial(&self) -> bool {
-        self.order != LiveOrder::None
+        Self { is_serial, overflow, limits, source, state, work, room }
     }
 
     /// Adds events, and leaves `events` empty. Returns true if it had to wait for room.
@@ -259,13 +255,29 @@ impl Backlog {
                     }
                 }
             }
-            state.counts.waiting += 1;
-            state.counts.bytes += size(&event);
-            state.last_segment().add(event, self.is_serial());
+            state.add(event, self.is_serial);
         }
         drop(state);
         self.work.notify_one();
         has_waited
+    }
+
+    /// Adds events from the front while there is room, and waits for it until `until`. What is left stays in `events`.
+    pub fn offer(&self, events: &mut VecDeque<Arc<InFlight>>, until: Instant) {
+        let mut state = self.state.lock();
+        while let Some(size) = events.front().map(|event| size(event)) {
+            if state.is_closed || (!self.has_room(&mut state, size) && Instant::now() >= until) {
+                break;
+            }
+            if state.is_full {
+                self.work.notify_all();
+                state = self.room.wait_until(state, until);
+            } else if let Some(event) = events.pop_front() {
+                state.add(event, self.is_serial);
+            }
+        }
+        drop(state);
+        self.work.notify_one();
     }
 
     fn has_room(&self, state: &mut State, size: usize) -> bool {
@@ -430,7 +442,7 @@ impl Backlog {
     #[cfg(test)]
     pub fn take_now_for_test(&self, most: usize) -> Vec<Arc<InFlight>> {
         let mut state = self.state.lock();
-        state.wake_rested(self.is_serial());
+        state.wake_rested(self.is_serial);
         if state.is_paused { Vec::new() } else { self.take_now(&mut state, most) }
     }
 
@@ -449,7 +461,7 @@ impl Backlog {
             }
             let mut soonest = None;
             if !state.is_paused {
-                state.wake_rested(self.is_serial());
+                state.wake_rested(self.is_serial);
                 let (taken, until) = take(self, &mut state);
                 if !taken.is_empty() {
                     let is_more = state.has_work();
@@ -482,7 +494,7 @@ impl Backlog {
                 state.counts.losses += 1;
                 return vec![Arc::new(of_loss(loss))];
             }
-            let taken = first.take(most, self.is_serial());
+            let taken = first.take(most, self.is_serial);
             if !taken.is_empty() {
                 first.tidy();
                 state.counts.running += taken.len();
@@ -523,7 +535,7 @@ impl Backlog {
                 first.losses.push_front((**loss).clone());
                 state.counts.losses -= 1;
             } else {
-                first.put_back(Arc::clone(event), self.is_serial());
+                first.put_back(Arc::clone(event), self.is_serial);
                 state.counts.waiting += 1;
                 state.counts.bytes += size(event);
             }
@@ -541,7 +553,7 @@ impl Backlog {
             if event.loss.is_some() {
                 first.is_telling = false;
             } else {
-                first.finish(event, self.is_serial());
+                first.finish(event, self.is_serial);
                 state.read_ahead.note_run(ran);
             }
         }
@@ -604,6 +616,21 @@ impl Backlog {
 }
 
 impl State {
+    fn add(&mut self, event: Arc<InFlight>, is_serial: bool) {
+        self.numbers += 1;
+        event.came_as(self.numbers);
+        self.counts.waiting += 1;
+        self.counts.bytes += size(&event);
+        let stands_alone = event.stands_alone;
+        if stands_alone {
+            self.end();
+        }
+        self.last_segment().add(event, is_serial);
+        if stands_alone {
+            self.segments.push_back(Segment::default());
+        }
+    }
+
     fn last_segment(&mut self) -> &mut Segment {
         if self.segments.is_empty() {
             self.segments.push_back(Segment::default());
@@ -657,6 +684,13 @@ impl State {
             }
         }
     }
+}
+
+/// Inserts an event by its place. Most belong to the front.
+fn insert(events: &mut VecDeque<Arc<InFlight>>, event: Arc<InFlight>) {
+    let place = event.place();
+    let before = events.iter().take_while(|other| other.place() < place).count();
+    events.insert(before, event);
 }
 
 fn size(event: &InFlight) -> usize {

@@ -1,6 +1,6 @@
 //! Resolves host names to addresses.
 
-use crate::foundation::redis::attempt::Attempt;
+use crate::foundation::net::attempt::Attempt;
 use crate::foundation::runtime::sync::{Condvar, Mutex};
 use crate::foundation::runtime::threads::NoThread;
 use std::collections::HashMap;
@@ -119,7 +119,7 @@ impl Resolver {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::foundation::redis::attempt::Closing;
+    use crate::foundation::net::attempt::Closing;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 

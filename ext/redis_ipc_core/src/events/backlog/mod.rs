@@ -1,0 +1,6 @@
+//! The events that wait for workers in this process, in their order, and the losses in their places.
+
+mod line;
+pub mod queue;
+#[cfg(test)]
+mod queue_tests;

@@ -1,0 +1,291 @@
+//! Makes events of what the log brings.
+
+use crate::events::common::in_flight::InFlight;
+use crate::events::common::wal_options::WalOrder;
+use crate::events::wal::progress::Progress;
+use crate::events::wal::table::{Table, hash_of};
+use crate::foundation::payload::fields::Fields;
+use crate::foundation::payload::stream_entry::StreamId;
+use crate::foundation::postgres::connection::EPOCH_US;
+use crate::foundation::postgres::failure::Failure;
+use crate::foundation::postgres::pgoutput::lsn::Lsn;
+use crate::foundation::postgres::pgoutput::message::{Message, Old};
+use crate::foundation::postgres::pgoutput::relation::Relation;
+use crate::foundation::postgres::pgoutput::tuple::Tuple;
+use crate::foundation::runtime::sync::Mutex;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// A name and a value of an event's fields.
+type Field = (&'static str, Vec<u8>);
+
+/// Makes events of what the log brings. What it has made already, it leaves out when it comes again on a new connection.
+pub struct Assembly {
+    order: WalOrder,
+    progress: Arc<Mutex<Progress>>,
+    tables: HashMap<u32, Arc<Table>>,
+    current: Option<Transaction>,
+    /// A transaction of which a connection has brought a part, when it broke.
+    interrupted: Option<Transaction>,
+    /// The event that was made last. Whether it is the last one of its transaction is not known yet.
+    last: Option<Draft>,
+    /// The commit of the last transaction that was read as a whole.
+    read: Option<Lsn>,
+    /// The last message outside of transactions.
+    last_message: Option<Lsn>,
+}
+
+#[derive(Debug, Clone)]
+struct Transaction {
+    /// `None` if all of it was read before.
+    number: Option<u64>,
+    commit: Lsn,
+    committed_us: i64,
+    xid: u32,
+    /// How many of its events have come.
+    came: usize,
+    /// How many of its events were made.
+    made: usize,
+    /// How many of its events were made before, on another connection.
+    known: usize,
+}
+
+struct Draft {
+    fields: Vec<Field>,
+    line: u64,
+    stands_alone: bool,
+    index: usize,
+}
+
+impl Assembly {
+    /// Creates one that has read nothing.
+    pub fn new(order: WalOrder, progress: Arc<Mutex<Progress>>) -> Self {
+        Self {
+            order,
+            progress,
+            tables: HashMap::new(),
+            current: None,
+            interrupted: None,
+            last: None,
+            read: None,
+            last_message: None,
+        }
+    }
+
+    /// Begins on a new connection, which brings everything again from the confirmed position on.
+    pub fn begin_again(&mut self) {
+        self.last = None;
+        // The server describes tables anew.
+        self.tables.clear();
+        if let Some(broken) = self.current.take().filter(|broken| broken.number.is_some()) {
+            self.interrupted = Some(Transaction { known: broken.known.max(broken.made), ..broken });
+        }
+    }
+
+    /// Forgets what was read: the positions are those of another log.
+    pub fn forget(&mut self) {
+        self.begin_again();
+        (self.interrupted, self.read, self.last_message) = (None, None, None);
+    }
+
+    /// Whether a transaction was begun and not read as a whole.
+    pub fn is_inside(&self) -> bool {
+        self.current.is_some()
+    }
+
+    /// Takes a message, and adds the events that it completes to `ready`. `is_wanted` says whether changes of a table are.
+    ///
+    /// # Errors
+    ///
+    /// The message makes no sense here, or `is_wanted` fails.
+    pub fn take(
+        &mut self,
+        lsn: Lsn,
+        message: Message<'_>,
+        ready: &mut VecDeque<Arc<InFlight>>,
+        is_wanted: impl FnOnce(&Relation) -> Result<bool, Failure>,
+    ) -> Result<(), Failure> {
+        match message {
+            Message::Begin { commit, committed_us, xid } => self.begin(commit, committed_us, xid)?,
+            Message::Commit { end } => self.commit(end, ready)?,
+            Message::Relation(relation) => {
+                let table = Table::new(&relation, is_wanted(&relation)?, &self.order);
+                self.tables.insert(relation.id, Arc::new(table));
+            }
+            Message::Insert { relation, new } => self.row(lsn, relation, b"I", None, Some(new), ready)?,
+            Message::Update { relation, old, new } => self.row(lsn, relation, b"U", old, Some(new), ready)?,
+            Message::Delete { relation, old } => self.row(lsn, relation, b"D", Some(old), None, ready)?,
+            Message::Truncate { relations, is_cascade, restarts } => {
+                for relation in relations {
+                    let table = self.table(relation)?;
+                    let mut fields = vec![("op", b"T".to_vec()), ("table", table.description.clone())];
+                    if is_cascade {
+                        fields.push(("cascade", Vec::new()));
+                    }
+                    if restarts {
+                        fields.push(("restart", Vec::new()));
+                    }
+                    if table.is_wanted {
+                        self.add(lsn, fields, table.line(), true, ready)?;
+                    }
+                }
+            }
+            Message::Logical { is_transactional, prefix, content } => {
+                let fields =
+                    vec![("op", b"M".to_vec()), ("prefix", prefix.into()), ("content", content.to_vec())];
+                let line = hash_of(&prefix);
+                if is_transactional {
+                    self.add(lsn, fields, line, false, ready)?;
+                } else {
+                    self.message(lsn, fields, line, ready);
+                }
+            }
+            Message::Other => {}
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, commit: Lsn, committed_us: i64, xid: u32) -> Result<(), Failure> {
+        if self.current.is_some() {
+            return Err(Failure::Protocol("a transaction within another"));
+        }
+        let is_known = self.read.is_some_and(|read| commit <= read);
+        let interrupted = if is_known { None } else { self.interrupted.take() };
+        let (number, known) = match interrupted {
+            _ if is_known => (None, 0),
+            Some(broken) if broken.commit == commit => (broken.number, broken.known),
+            broken => {
+                let mut progress = self.progress.lock();
+                // The rest of it does not come any more: it was read from another log, or published then.
+                if let Some(number) = broken.and_then(|broken| broken.number) {
+                    progress.end(number, Lsn(0));
+                }
+                (Some(progress.begin()), 0)
+            }
+        };
+        self.current = Some(Transaction { number, commit, committed_us, xid, came: 0, made: 0, known });
+        Ok(())
+    }
+
+    fn commit(&mut self, end: Lsn, ready: &mut VecDeque<Arc<InFlight>>) -> Result<(), Failure> {
+        self.complete(true, ready);
+        let current = self.current.take().ok_or(Failure::Protocol("a commit without a transaction"))?;
+        if let Some(number) = current.number {
+            self.read = Some(current.commit);
+            self.progress.lock().end(number, end);
+        }
+        Ok(())
+    }
+
+    fn table(&self, relation: u32) -> Result<Arc<Table>, Failure> {
+        self.tables
+            .get(&relation)
+            .cloned()
+            .ok_or(Failure::Protocol("a row of a table that was not described"))
+    }
+
+    fn row(
+        &mut self,
+        lsn: Lsn,
+        relation: u32,
+        operation: &[u8],
+        old: Option<Old<'_>>,
+        new: Option<Tuple<'_>>,
+        ready: &mut VecDeque<Arc<InFlight>>,
+    ) -> Result<(), Failure> {
+        let table = self.table(relation)?;
+        let rows = [old.map(Old::tuple), new].into_iter().flatten();
+        if rows.clone().any(|row| row.width() != table.width) {
+            return Err(Failure::Protocol("a row with another number of columns than its table"));
+        }
+        if !table.is_wanted {
+            return Ok(());
+        }
+        let mut lines = rows.map(|row| table.line_of(row));
+        let line = lines.next().unwrap_or_else(|| table.line());
+        // A row whose key changes belongs to the lines of both.
+        let moves = lines.next().is_some_and(|other| other != line);
+        let mut fields = vec![("op", operation.to_vec()), ("table", table.description.clone())];
+        if let Some(new) = new {
+            fields.push(("new", new.bytes.to_vec()));
+        }
+        match old {
+            Some(Old::Key(tuple)) => fields.push(("key", tuple.bytes.to_vec())),
+            Some(Old::Row(tuple)) => fields.push(("old", tuple.bytes.to_vec())),
+            None => {}
+        }
+        self.add(lsn, fields, line, moves, ready)
+    }
+
+    fn add(
+        &mut self,
+        lsn: Lsn,
+        mut fields: Vec<Field>,
+        line: u64,
+        stands_alone: bool,
+        ready: &mut VecDeque<Arc<InFlight>>,
+    ) -> Result<(), Failure> {
+        let current = self.current.as_mut().ok_or(Failure::Protocol("a change without a transaction"))?;
+        let index = current.came;
+        current.came += 1;
+        if current.number.is_none() || index < current.known {
+            return Ok(());
+        }
+        self.complete(false, ready);
+        fields.push(("lsn", lsn.to_string().into_bytes()));
+        self.last = Some(Draft { fields, line, stands_alone, index });
+        Ok(())
+    }
+
+    /// Makes the event that came last.
+    fn complete(&mut self, is_last: bool, ready: &mut VecDeque<Arc<InFlight>>) {
+        let (Some(mut draft), Some(current)) = (self.last.take(), &mut self.current) else { return };
+        let Some(number) = current.number else { return };
+        let at_us = current.committed_us.saturating_add(EPOCH_US);
+        let Transaction { xid, commit, .. } = current;
+        let told = format!("{xid} {commit} {} {} {at_us}", draft.index, u8::from(is_last));
+        draft.fields.push(("tx", told.into_bytes()));
+        current.made = draft.index + 1;
+        let id = StreamId { ms: u64::try_from(at_us / 1000).unwrap_or(0), seq: commit.0 };
+        self.progress.lock().add(number);
+        ready.push_back(self.event(id, number, draft));
+    }
+
+    /// Makes an event of a message outside of transactions.
+    fn message(&mut self, lsn: Lsn, mut fields: Vec<Field>, line: u64, ready: &mut VecDeque<Arc<InFlight>>) {
+        if self.last_message.is_some_and(|last| lsn <= last) {
+            return;
+        }
+        self.last_message = Some(lsn);
+        fields.push(("lsn", lsn.to_string().into_bytes()));
+        let number = {
+            let mut progress = self.progress.lock();
+            let number = progress.begin();
+            progress.add(number);
+            progress.end(number, Lsn(0));
+            number
+        };
+        let id = StreamId { ms: now_ms(), seq: lsn.0 };
+        ready.push_back(self.event(id, number, Draft { fields, line, stands_alone: false, index: 0 }));
+    }
+
+    fn event(&self, id: StreamId, number: u64, draft: Draft) -> Arc<InFlight> {
+        let pairs: Vec<(&[u8], &[u8])> =
+            draft.fields.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())).collect();
+        let mut event = InFlight::new(id, Fields::exactly(&pairs), 1, now_ms());
+        event.transaction = Some(number);
+        event.line = match self.order {
+            WalOrder::None => None,
+            WalOrder::Source => Some(0),
+            WalOrder::Key(_) => Some(draft.line),
+        };
+        event.stands_alone = draft.stands_alone && matches!(self.order, WalOrder::Key(_));
+        Arc::new(event)
+    }
+}
+
+fn now_ms() -> u64 {
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_1970.as_millis()).unwrap_or(0)
+}

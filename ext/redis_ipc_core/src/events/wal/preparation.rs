@@ -1,0 +1,217 @@
+//! Checks that a server has what a consumer needs, and says which statement brings what is missing.
+
+use crate::error::{Error, ErrorKind};
+use crate::events::common::wal_options::{SlotLost, TableName, WalOptions};
+use crate::events::wal::source::Source;
+use crate::foundation::postgres::connection::{Connection, Row, literal, quoted};
+use crate::foundation::postgres::pgoutput::lsn::Lsn;
+use std::time::Duration;
+
+/// The oldest version whose plugin tells logical messages.
+const OLDEST: u32 = 14;
+
+/// What the server is, and where the log is read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ready {
+    /// The server's identity, and the time line of its log: positions of another one mean nothing.
+    pub log: (String, String),
+    /// Everything before it was confirmed.
+    pub start: Lsn,
+    /// Whether the slot was made just now, in the place of one that is lost.
+    pub is_replaced: bool,
+    /// After which time without a sign of life the server ends the connection.
+    pub timeout: Option<Duration>,
+}
+
+/// Checks one server.
+pub struct Preparation<'a> {
+    source: &'a Source,
+    options: &'a WalOptions,
+    connection: &'a mut Connection,
+}
+
+impl<'a> Preparation<'a> {
+    /// Begins to check the server of `connection`.
+    pub fn new(source: &'a Source, options: &'a WalOptions, connection: &'a mut Connection) -> Self {
+        Self { source, options, connection }
+    }
+
+    /// Checks all of it. `had_slot` is whether this consumer had the slot before.
+    ///
+    /// # Errors
+    ///
+    /// Something is missing. The message says which statement brings it.
+    pub fn run(mut self, had_slot: bool) -> Result<Ready, Error> {
+        if self.connection.version < OLDEST {
+            let version = self.connection.version;
+            return Err(refuse(format!("PostgreSQL {version} is too old: {OLDEST} or later is needed")));
+        }
+        let system = self.query("IDENTIFY_SYSTEM")?;
+        let log = (cell(&system, 0).unwrap_or_default(), cell(&system, 1).unwrap_or_default());
+        let settings = self.query(
+            "SELECT current_setting('wal_level'), (SELECT setting FROM pg_settings WHERE name = 'wal_sender_timeout')",
+        )?;
+        if cell(&settings, 0).as_deref() != Some("logical") {
+            return Err(refuse(
+                "wal_level is not logical: run ALTER SYSTEM SET wal_level = 'logical', and start PostgreSQL again",
+            ));
+        }
+        let timeout = cell(&settings, 1).and_then(|ms| ms.parse().ok()).filter(|ms| *ms > 0);
+        self.check_publication()?;
+        let (start, is_replaced) = self.slot(had_slot)?;
+        Ok(Ready { log, start, is_replaced, timeout: timeout.map(Duration::from_millis) })
+    }
+
+    fn query(&mut self, sql: &str) -> Result<Vec<Row>, Error> {
+        self.connection.query(sql).map_err(|failure| self.source.explain(&failure))
+    }
+
+    fn check_publication(&mut self) -> Result<(), Error> {
+        let name = &self.options.publication;
+        let found = self.query(&format!("SELECT 1 FROM pg_publication WHERE pubname = {}", literal(name)))?;
+        if !found.is_empty() {
+            return self.check_tables();
+        }
+        let statement = format!("CREATE PUBLICATION {} FOR {}", quoted(name), self.wanted());
+        if !self.options.creates {
+            return Err(refuse(format!(
+                "there is no publication {name:?} in this database: run {statement}, or say create: true"
+            )));
+        }
+        self.check_identities()?;
+        self.query(&statement).map(drop)
+    }
+
+    fn wanted(&self) -> String {
+        let names: Vec<String> = self.options.tables.iter().map(full_name).collect();
+        if names.is_empty() { "ALL TABLES".to_owned() } else { format!("TABLE {}", names.join(", ")) }
+    }
+
+    /// A partition stands for its table, too.
+    fn check_tables(&mut self) -> Result<(), Error> {
+        if self.options.tables.is_empty() {
+            return Ok(());
+        }
+        let rows = self.query(&format!(
+            "SELECT DISTINCT n.nspname, c.relname FROM pg_publication_tables p \
+             JOIN pg_namespace pn ON pn.nspname = p.schemaname \
+             JOIN pg_class pc ON pc.relname = p.tablename AND pc.relnamespace = pn.oid \
+             JOIN pg_class c ON c.oid IN (pc.oid, pg_partition_root(pc.oid)) \
+             JOIN pg_namespace n ON n.oid = c.relnamespace WHERE p.pubname = {}",
+            literal(&self.options.publication)
+        ))?;
+        let published: Vec<TableName> = rows.into_iter().filter_map(table_name).collect();
+        let Some(missing) = self.options.tables.iter().find(|table| !published.contains(table)) else {
+            return Ok(());
+        };
+        let (name, table) = (&self.options.publication, full_name(missing));
+        Err(refuse(format!(
+            "the publication {name:?} does not have the table {table}, or there is no such table: run ALTER PUBLICATION {} \
+             ADD TABLE {table}",
+            quoted(name)
+        )))
+    }
+
+    /// PostgreSQL would refuse updates and deletes of a published table without an identity.
+    fn check_identities(&mut self) -> Result<(), Error> {
+        for table in &self.options.tables {
+            let rows = self.query(&format!(
+                "SELECT c.relreplident = 'n' OR (c.relreplident = 'd' AND NOT EXISTS \
+                 (SELECT 1 FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)) \
+                 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+                 WHERE n.nspname = {} AND c.relname = {}",
+                literal(&table.schema),
+                literal(&table.table)
+            ))?;
+            let name = full_name(table);
+            match cell(&rows, 0).as_deref() {
+                None => return Err(refuse(format!("there is no table {name} in this database"))),
+                Some("t") => {
+                    return Err(refuse(format!(
+                        "the table {name} has no primary key, so PostgreSQL would refuse its updates and deletes once it \
+                         is published: add a primary key, or run ALTER TABLE {name} REPLICA IDENTITY FULL"
+                    )));
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns where the slot begins, and whether it is in the place of one that is lost.
+    fn slot(&mut self, had_slot: bool) -> Result<(Lsn, bool), Error> {
+        let name = &self.options.slot;
+        let rows = self.query(&format!(
+            "SELECT plugin, database, confirmed_flush_lsn, wal_status, database = current_database() \
+             FROM pg_replication_slots WHERE slot_name = {}",
+            literal(name)
+        ))?;
+        if rows.is_empty() {
+            if had_slot {
+                self.may_replace("is not there any more")?;
+            } else if !self.options.creates && !self.options.is_temporary {
+                return Err(refuse(format!(
+                    "there is no replication slot {name:?}: run SELECT pg_create_logical_replication_slot({}, \
+                     'pgoutput') in this database, or say create: true. A slot keeps the log until it is read or dropped",
+                    literal(name)
+                )));
+            }
+            return Ok((self.create_slot()?, had_slot));
+        }
+        if cell(&rows, 0).as_deref() != Some("pgoutput") || cell(&rows, 4).as_deref() != Some("t") {
+            let plugin = cell(&rows, 0).unwrap_or_else(|| "none".to_owned());
+            let database = cell(&rows, 1).unwrap_or_else(|| "none".to_owned());
+            return Err(refuse(format!(
+                "the replication slot {name:?} is one of the database {database:?} and the plugin {plugin:?}, and not \
+                 of this database and pgoutput: take another name"
+            )));
+        }
+        if cell(&rows, 3).as_deref() == Some("lost") {
+            self.may_replace("is invalidated: PostgreSQL has removed log that it needed")?;
+            self.query(&format!("SELECT pg_drop_replication_slot({})", literal(name)))?;
+            return Ok((self.create_slot()?, true));
+        }
+        let start = cell(&rows, 2).as_deref().and_then(Lsn::parse);
+        Ok((start.unwrap_or_default(), false))
+    }
+
+    fn may_replace(&self, why: &str) -> Result<(), Error> {
+        let name = &self.options.slot;
+        if self.options.on_slot_lost == SlotLost::Create || self.options.is_temporary {
+            return Ok(());
+        }
+        Err(refuse(format!(
+            "the replication slot {name:?} {why}. Changes are missing. To go on from now, drop it if it is there (SELECT \
+             pg_drop_replication_slot({0})), and run SELECT pg_create_logical_replication_slot({0}, 'pgoutput')",
+            literal(name)
+        )))
+    }
+
+    fn create_slot(&mut self) -> Result<Lsn, Error> {
+        let temporary = if self.options.is_temporary { " TEMPORARY" } else { "" };
+        let rows = self.query(&format!(
+            "CREATE_REPLICATION_SLOT {}{temporary} LOGICAL pgoutput NOEXPORT_SNAPSHOT",
+            quoted(&self.options.slot)
+        ))?;
+        cell(&rows, 1).as_deref().and_then(Lsn::parse).ok_or_else(|| {
+            Error::new(ErrorKind::Internal, "PostgreSQL has not said where the new slot begins")
+        })
+    }
+}
+
+fn refuse(why: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Configuration, why)
+}
+
+fn cell(rows: &[Row], column: usize) -> Option<String> {
+    rows.first()?.get(column)?.clone()
+}
+
+fn table_name(row: Row) -> Option<TableName> {
+    let mut cells = row.into_iter();
+    Some(TableName { schema: cells.next()??, table: cells.next()?? })
+}
+
+fn full_name(table: &TableName) -> String {
+    format!("{}.{}", quoted(&table.schema), quoted(&table.table))
+}

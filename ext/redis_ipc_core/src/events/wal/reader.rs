@@ -1,0 +1,382 @@
+//! The thread that has the connection: it reads the log, and confirms what is done, whatever the handlers do.
+
+use crate::error::Error;
+use crate::events::backlog::queue::Backlog;
+use crate::events::common::in_flight::InFlight;
+use crate::events::common::wal_options::{TableName, WalOptions};
+use crate::events::wal::assembly::Assembly;
+use crate::events::wal::preparation::{Preparation, Ready};
+use crate::events::wal::progress::Progress;
+use crate::events::wal::source::Source;
+use crate::foundation::net::attempt::Attempt;
+use crate::foundation::payload::loss::{Cause, Loss};
+use crate::foundation::postgres::connection::{Connection, Streamed, literal, quoted};
+use crate::foundation::postgres::failure::Failure;
+use crate::foundation::postgres::pgoutput::lsn::Lsn;
+use crate::foundation::postgres::pgoutput::message::{Malformed, Message};
+use crate::foundation::postgres::pgoutput::relation::Relation;
+use crate::foundation::runtime::backoff::Backoff;
+use crate::foundation::runtime::health::STABLE;
+use crate::foundation::runtime::reports::Report;
+use crate::foundation::runtime::stop::Stop;
+use crate::foundation::runtime::sync::Mutex;
+use crate::foundation::runtime::waker::Waker;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+/// How often the server is told how far everything is done, at least.
+const STATUS: Duration = Duration::from_secs(10);
+/// How often it is told while that changes.
+const NEWS: Duration = Duration::from_secs(1);
+/// How often a standby asks for the slot.
+const TURN: Duration = Duration::from_secs(1);
+/// How many events are put into the backlog at once.
+const TOGETHER: usize = 64;
+/// The SQLSTATE of a slot that another connection uses.
+const IN_USE: &str = "55006";
+
+/// What the thread shares with the consumer.
+pub struct Shared {
+    /// The source.
+    pub source: Arc<Source>,
+    /// Its options.
+    pub options: WalOptions,
+    /// The most bytes of a change.
+    pub limit: usize,
+    /// Where events go.
+    pub backlog: Arc<Backlog>,
+    /// How far everything is done.
+    pub progress: Arc<Mutex<Progress>>,
+    /// Raised when nothing more is to be read.
+    pub quiet: Stop,
+    /// Wakes the thread.
+    pub waker: Waker,
+    /// Whether another connection has the slot.
+    pub is_standby: AtomicBool,
+}
+
+/// The thread's own state.
+pub struct Reader {
+    shared: Arc<Shared>,
+    assembly: Assembly,
+    ready: VecDeque<Arc<InFlight>>,
+    connection: Option<Connection>,
+    /// What is known of the server, once the slot was found there.
+    server: Option<Ready>,
+    told: Told,
+    received: Lsn,
+    /// When the connection broke.
+    lost_at: Option<Instant>,
+    backoff: Backoff,
+    has_run: bool,
+}
+
+/// What the server was told last.
+struct Told {
+    at: Instant,
+    done: Lsn,
+}
+
+/// Why a session ended.
+enum End {
+    /// Something is wrong with the connection.
+    Failed(Failure),
+    /// The server lacks something.
+    Refused(Error),
+}
+
+impl From<Failure> for End {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<Malformed> for End {
+    fn from(malformed: Malformed) -> Self {
+        Self::Failed(Failure::Protocol(malformed.0))
+    }
+}
+
+impl Reader {
+    /// Creates one that is not connected.
+    pub fn new(shared: Arc<Shared>) -> Self {
+        let assembly = Assembly::new(shared.options.order.clone(), Arc::clone(&shared.progress));
+        Self {
+            shared,
+            assembly,
+            ready: VecDeque::new(),
+            connection: None,
+            server: None,
+            told: Told { at: Instant::now(), done: Lsn(0) },
+            received: Lsn(0),
+            lost_at: None,
+            backoff: Backoff::default(),
+            has_run: false,
+        }
+    }
+
+    /// Connects, and begins to stream, or to wait for the slot.
+    ///
+    /// # Errors
+    ///
+    /// PostgreSQL cannot be reached, or lacks something.
+    pub fn start(&mut self) -> Result<(), Error> {
+        self.connect().and_then(|()| self.begin()).map(drop).map_err(|end| self.explain(end))
+    }
+
+    fn explain(&self, end: End) -> Error {
+        match end {
+            End::Failed(failure) => self.shared.source.explain(&failure),
+            End::Refused(error) => self.shared.source.locate(error),
+        }
+    }
+
+    /// Runs until the consumer closes.
+    pub fn run(&mut self) {
+        if std::mem::replace(&mut self.has_run, true) {
+            // It panicked, perhaps in the middle of a message.
+            self.connection = None;
+        }
+        let stop = self.shared.source.stop.clone();
+        while !stop.is_stopped() {
+            match self.session() {
+                Ok(()) => break,
+                Err(end) => self.lost(end),
+            }
+        }
+        if let Some(mut connection) = self.connection.take() {
+            let done = self.shared.progress.lock().confirmed();
+            // What could not be confirmed comes again.
+            if self.server.is_some() && connection.confirm(self.received.max(done), done).is_ok() {
+                connection.finish();
+            }
+        }
+    }
+
+    fn session(&mut self) -> Result<(), End> {
+        while self.connection.is_none() || self.shared.is_standby.load(Ordering::SeqCst) {
+            if self.connection.is_none() {
+                self.connect()?;
+            } else if self.shared.source.stop.pause(TURN) {
+                return Ok(());
+            }
+            self.begin()?;
+        }
+        self.up();
+        self.stream()
+    }
+
+    fn connect(&mut self) -> Result<(), End> {
+        let shared = &self.shared;
+        let settings = &shared.options.connection;
+        let attempt = Attempt::new(settings.connect_timeout, &shared.source.dialer.closing);
+        let mut connection = Connection::open(settings, &shared.source.dialer, shared.limit, &attempt)?;
+        let preparation = Preparation::new(&shared.source, &shared.options, &mut connection);
+        let ready = preparation.run(self.server.is_some()).map_err(End::Refused)?;
+        connection.is_ready().map_err(Failure::Io)?;
+        if self.server.as_ref().is_some_and(|before| before.log != ready.log) {
+            // Positions in this log mean something else. What is under way here comes once more.
+            self.assembly.forget();
+            self.shared.progress.lock().restart(ready.start);
+        } else {
+            self.assembly.begin_again();
+            self.shared.progress.lock().reached(ready.start);
+        }
+        if ready.is_replaced {
+            self.tell_loss();
+        }
+        self.server = Some(ready);
+        self.connection = Some(connection);
+        Ok(())
+    }
+
+    /// What was committed since the last position that the lost slot had is missing.
+    fn tell_loss(&self) {
+        let source = &self.shared.source;
+        source.counts.losses.increment();
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let until_ms = u64::try_from(since_1970.as_millis()).unwrap_or(0);
+        let outage = self.lost_at.map(|lost| u64::try_from(lost.elapsed().as_millis()).unwrap_or(0));
+        self.shared.backlog.push_loss(Loss {
+            source: source.name.clone(),
+            node: source.address.clone(),
+            cause: Cause::SlotLost,
+            since_ms: outage.map(|outage| until_ms.saturating_sub(outage)),
+            until_ms,
+            at_most: None,
+            is_exact: false,
+        });
+    }
+
+    /// Begins to stream, or to wait for the slot if another connection has it.
+    fn begin(&mut self) -> Result<(), End> {
+        let Some(connection) = &mut self.connection else { return Ok(()) };
+        let options = &self.shared.options;
+        let start = self.shared.progress.lock().confirmed();
+        let command = format!(
+            "START_REPLICATION SLOT {} LOGICAL {start} (proto_version '1', publication_names {}, messages 'true')",
+            quoted(&options.slot),
+            literal(&quoted(&options.publication))
+        );
+        let is_standby = match connection.stream(&command) {
+            Ok(()) => false,
+            Err(failure) if failure.code() == Some(IN_USE) => true,
+            Err(failure) => return Err(failure.into()),
+        };
+        if !is_standby {
+            self.told = Told { at: Instant::now(), done: start };
+        }
+        self.shared.is_standby.store(is_standby, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn up(&mut self) {
+        if let Some(lost_at) = self.lost_at.take() {
+            if lost_at.elapsed() >= STABLE {
+                self.backoff.reset();
+            }
+            let source = &self.shared.source;
+            source.counts.reconnections.increment();
+            if let Some(outage) = source.health.restored() {
+                source.reports.send(Report::Reconnected(outage));
+            }
+        }
+    }
+
+    fn lost(&mut self, end: End) {
+        self.connection = None;
+        self.shared.is_standby.store(false, Ordering::SeqCst);
+        let source = Arc::clone(&self.shared.source);
+        if source.stop.is_stopped() {
+            return;
+        }
+        let is_refused = match &end {
+            End::Failed(failure) => failure.is_refusal(),
+            End::Refused(_) => true,
+        };
+        let error = self.explain(end);
+        if self.lost_at.is_none() {
+            self.lost_at = Some(Instant::now());
+            if source.health.lost() {
+                source.report(error);
+            }
+        } else if is_refused && source.health.refused(&error.message) {
+            source.report(error);
+        }
+        source.stop.pause(self.backoff.pause());
+    }
+
+    /// How often the server must hear something.
+    fn interval(&self) -> Duration {
+        let timeout = self.server.as_ref().and_then(|server| server.timeout);
+        timeout.map_or(STATUS, |timeout| STATUS.min(timeout / 3))
+    }
+
+    /// Returns when the server is to be told something next, and when to look whether there is something to tell.
+    fn next_status(&self) -> (Instant, Instant) {
+        let (done, open) = {
+            let progress = self.shared.progress.lock();
+            (progress.confirmed(), progress.open())
+        };
+        let at = self.told.at;
+        let due = if done > self.told.done { at + NEWS.min(self.interval()) } else { at + self.interval() };
+        (due, if open > 0 { due.min(Instant::now() + NEWS) } else { due })
+    }
+
+    fn confirm(&mut self) -> Result<(), Failure> {
+        let done = self.shared.progress.lock().confirmed();
+        if let Some(connection) = &mut self.connection {
+            connection.confirm(self.received.max(done), done)?;
+        }
+        self.told = Told { at: Instant::now(), done };
+        Ok(())
+    }
+
+    fn stream(&mut self) -> Result<(), End> {
+        let (stop, quiet) = (self.shared.source.stop.clone(), self.shared.quiet.clone());
+        while !stop.is_stopped() {
+            let (due, look) = self.next_status();
+            if Instant::now() >= due {
+                self.confirm()?;
+                continue;
+            }
+            if quiet.is_stopped() {
+                // Handlers may still finish.
+                stop.pause(look.saturating_duration_since(Instant::now()));
+                continue;
+            }
+            let Some(connection) = &self.connection else { return Ok(()) };
+            if !self.ready.is_empty() && (self.ready.len() >= TOGETHER || !connection.has_next()) {
+                let before = self.ready.len();
+                self.shared.backlog.offer(&mut self.ready, look);
+                self.shared.source.counts.taken.add((before - self.ready.len()) as u64);
+                continue;
+            }
+            self.read(look)?;
+            for _ in 0..TOGETHER {
+                if self.ready.len() >= TOGETHER || !self.connection.as_ref().is_some_and(Connection::has_next)
+                {
+                    break;
+                }
+                self.read(look)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the next message, or waits for it until `until`.
+    fn read(&mut self, until: Instant) -> Result<(), End> {
+        let Self { connection: Some(connection), shared, assembly, ready, received, .. } = self else {
+            return Ok(());
+        };
+        match connection.next()? {
+            Streamed::Change(lsn, bytes) => {
+                *received = lsn.max(*received);
+                let is_wanted = |relation: &Relation| is_wanted(shared, relation);
+                assembly.take(lsn, Message::read(bytes)?, ready, is_wanted)?;
+            }
+            Streamed::Alive(lsn, asks) => {
+                *received = lsn.max(*received);
+                if !assembly.is_inside() {
+                    shared.progress.lock().reached(lsn);
+                }
+                if asks {
+                    self.confirm()?;
+                }
+            }
+            Streamed::Nothing => {
+                if !connection.read_arrived()? {
+                    let waited = shared.waker.wait(connection.descriptor(), until);
+                    waited.map_err(Failure::Io)?;
+                    shared.waker.clear();
+                }
+            }
+            Streamed::Other => {}
+            Streamed::End => return Err(Failure::Protocol("the stream has ended").into()),
+        }
+        Ok(())
+    }
+}
+
+/// Whether the changes of a table are wanted: it is one that was named, or a partition of one.
+fn is_wanted(shared: &Shared, relation: &Relation) -> Result<bool, Failure> {
+    let options = &shared.options;
+    let named = |schema: &str, table: &str| {
+        options.tables.iter().any(|one: &TableName| one.schema == schema && one.table == table)
+    };
+    if options.tables.is_empty() || named(&relation.schema, &relation.table) {
+        return Ok(true);
+    }
+    // The connection streams, so it cannot be asked.
+    let attempt = Attempt::new(options.connection.connect_timeout, &shared.source.dialer.closing);
+    let mut connection =
+        Connection::open(&options.connection, &shared.source.dialer, shared.limit, &attempt)?;
+    let rows = connection.query(&format!(
+        "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+         WHERE c.oid IN (SELECT pg_partition_ancestors({}))",
+        relation.id
+    ))?;
+    Ok(rows.iter().any(|row| matches!(row.as_slice(), [Some(schema), Some(table)] if named(schema, table))))
+}

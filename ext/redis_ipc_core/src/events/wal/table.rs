@@ -1,0 +1,93 @@
+//! A table whose changes are read.
+
+use crate::events::common::wal_options::WalOrder;
+use crate::foundation::postgres::pgoutput::relation::{Identity, Relation};
+use crate::foundation::postgres::pgoutput::tuple::{Tuple, Value};
+use serde_json::json;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// A table whose changes are read.
+#[derive(Debug)]
+pub struct Table {
+    /// Whether its changes are wanted.
+    pub is_wanted: bool,
+    /// What it is, as JSON: its schema, its name, its identity, and the name, the type and the part in the identity of
+    /// each column.
+    pub description: Vec<u8>,
+    /// What tells it from other tables.
+    hash: u64,
+    /// The columns by which its rows are ordered. If there is none, all rows are handled one after the other.
+    columns: Vec<usize>,
+    /// How many columns it has.
+    pub width: usize,
+}
+
+impl Table {
+    /// Describes `relation`.
+    pub fn new(relation: &Relation, is_wanted: bool, order: &WalOrder) -> Self {
+        let columns: Vec<_> = relation
+            .columns
+            .iter()
+            .map(|column| json!([column.name, column.type_id, column.is_key]))
+            .collect();
+        let identity = match relation.identity {
+            Identity::Default => "default",
+            Identity::Index => "index",
+            Identity::Full => "full",
+            Identity::Nothing => "nothing",
+        };
+        let description = json!({
+            "schema": relation.schema, "table": relation.table, "identity": identity, "columns": columns,
+        });
+        Self {
+            is_wanted,
+            description: description.to_string().into_bytes(),
+            hash: hash_of(&(&relation.schema, &relation.table)),
+            columns: ordering(relation, order),
+            width: relation.columns.len(),
+        }
+    }
+
+    /// Returns the hash of what its rows have in common.
+    pub fn line(&self) -> u64 {
+        self.hash
+    }
+
+    /// Returns the hash of what orders this row.
+    pub fn line_of(&self, row: Tuple<'_>) -> u64 {
+        if self.columns.is_empty() {
+            return self.hash;
+        }
+        let values: Vec<Value<'_>> = row.values().collect();
+        let mut hasher = DefaultHasher::new();
+        self.hash.hash(&mut hasher);
+        for column in &self.columns {
+            match values.get(*column) {
+                Some(Value::Text(text)) => text.hash(&mut hasher),
+                _ => 0u8.hash(&mut hasher),
+            }
+        }
+        hasher.finish()
+    }
+}
+
+/// A table that is identified by whole rows has no key: each update would have another one.
+fn ordering(relation: &Relation, order: &WalOrder) -> Vec<usize> {
+    let WalOrder::Key(by) = order else { return Vec::new() };
+    let place = |name: &String| relation.columns.iter().position(|column| column.name == *name);
+    if let Some(name) = by {
+        return place(name).into_iter().collect();
+    }
+    if !matches!(relation.identity, Identity::Default | Identity::Index) {
+        return Vec::new();
+    }
+    let keys = relation.columns.iter().enumerate().filter(|(_, column)| column.is_key);
+    keys.map(|(place, _)| place).collect()
+}
+
+/// Returns the hash of a value.
+pub fn hash_of(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}

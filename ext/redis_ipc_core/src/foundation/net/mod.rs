@@ -1,0 +1,8 @@
+//! Sockets: addresses, the resolution of names, attempts to connect, TLS.
+
+pub mod address;
+pub mod attempt;
+pub mod dialer;
+pub mod resolver;
+pub mod socket;
+pub mod tls;

@@ -1,0 +1,9 @@
+//! The access to PostgreSQL: options, messages, login, and a replication connection.
+
+pub mod connection;
+pub mod failure;
+mod frames;
+mod login;
+pub mod pgoutput;
+pub mod settings;
+mod settings_url;

@@ -1,0 +1,55 @@
+//! A row, as it is written.
+
+use crate::foundation::postgres::pgoutput::cursor::{Cursor, Malformed};
+
+/// The value of a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// NULL.
+    Null,
+    /// It was not written, because it did not change and is stored apart (TOAST).
+    Unchanged,
+    /// Its text.
+    Text(&'a [u8]),
+}
+
+/// A row. It was checked as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tuple<'a> {
+    /// The number of columns, and each of them, as they are written.
+    pub bytes: &'a [u8],
+}
+
+impl<'a> Tuple<'a> {
+    pub(super) fn read(cursor: &mut Cursor<'a>) -> Result<Self, Malformed> {
+        let all = cursor.0;
+        let count = cursor.u16()?;
+        for _ in 0..count {
+            next(cursor)?;
+        }
+        Ok(Self { bytes: &all[..all.len() - cursor.0.len()] })
+    }
+
+    /// Returns how many columns it has.
+    pub fn width(self) -> usize {
+        self.bytes.first_chunk::<2>().map_or(0, |count| usize::from(u16::from_be_bytes(*count)))
+    }
+
+    /// Iterates over the values.
+    pub fn values(self) -> impl Iterator<Item = Value<'a>> {
+        let mut cursor = Cursor(self.bytes.get(2..).unwrap_or_default());
+        std::iter::from_fn(move || next(&mut cursor).ok())
+    }
+}
+
+fn next<'a>(cursor: &mut Cursor<'a>) -> Result<Value<'a>, Malformed> {
+    Ok(match cursor.byte()? {
+        b'n' => Value::Null,
+        b'u' => Value::Unchanged,
+        b't' => {
+            let length = cursor.u32()?;
+            Value::Text(cursor.take(usize::try_from(length).unwrap_or(usize::MAX))?)
+        }
+        _ => return Err(Malformed("the kind of a value is unknown")),
+    })
+}

@@ -1,0 +1,48 @@
+# frozen_string_literal: true
+
+require "time"
+
+module RedisIPC
+  module Events
+    # The transaction of PostgreSQL that a change belongs to, and its place in it. It is frozen.
+    class Transaction
+      # @return [Integer] its id (xid)
+      attr_reader :id
+      # @return [String] the position of its commit in the log (LSN)
+      attr_reader :commit_lsn
+      # @return [Integer] which of its changes this is, from 0 on. Only changes that the consumer gets are counted
+      attr_reader :index
+
+      # @param id [Integer]
+      # @param commit_lsn [String]
+      # @param index [Integer]
+      # @param last [Boolean]
+      # @param committed_us [Integer] microseconds since 1970
+      # @api private
+      def initialize(id, commit_lsn, index, last, committed_us)
+        @id = id
+        @commit_lsn = commit_lsn
+        @index = index
+        @last = last
+        @committed_us = committed_us
+        freeze
+      end
+
+      # @return [Time]
+      def committed_at
+        Time.at(0, @committed_us, :microsecond).utc
+      end
+
+      # @return [Boolean] whether it is the last of its changes
+      def last?
+        @last
+      end
+
+      # @return [Hash{String => Object}] all of it, as JSON can hold it
+      def to_h
+        { "id" => id, "commit_lsn" => commit_lsn, "committed_at" => committed_at.iso8601(6), "index" => index,
+          "last" => last? }
+      end
+    end
+  end
+end

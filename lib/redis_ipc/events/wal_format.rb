@@ -1,0 +1,146 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  module Events
+    # Reads changes that are in PostgreSQL's log. It is frozen.
+    # @api private
+    class WalFormat
+      OPERATIONS = { "I" => :insert, "U" => :update, "D" => :delete, "T" => :truncate, "M" => :message }.freeze
+      private_constant :OPERATIONS
+
+      # @return [String] the database and the slot
+      attr_reader :stream
+
+      # @param stream [String] the database and the slot
+      # @param by [String, nil] the column that holds the key; nil: the replica identity
+      def initialize(stream, by: nil)
+        @stream = stream
+        @by = by
+        freeze
+      end
+
+      # @return [String]
+      def source_of(_entry)
+        stream
+      end
+
+      # @return [self]
+      def of(_entry)
+        self
+      end
+
+      # @return [Hash] there are no partitions
+      def place
+        {}
+      end
+
+      def kind
+        :wal
+      end
+
+      # @param entry [Native::StreamEvent, EntryFields]
+      # @return [Symbol]
+      def operation(entry)
+        OPERATIONS.fetch(entry.field("op"))
+      end
+
+      def guarantee
+        :at_least_once
+      end
+
+      # @return [String] the position of the commit; of a message outside of transactions its own
+      def position(entry)
+        entry.field("tx")&.then { |told| told.split(" ", 3)[1] } || entry.field("lsn")
+      end
+
+      # @return [String] the table and the operation, such as `"accounts.insert"`; of a message its prefix
+      def type(entry)
+        entry.field("prefix") || "#{table(entry).title}.#{operation(entry)}"
+      end
+
+      # @param entry [Native::StreamEvent, EntryFields]
+      # @return [String, nil]
+      def key(entry)
+        values = identity(entry)&.values
+        return if values.nil? || values.empty?
+
+        values.size == 1 ? values.first.to_s : JSON.generate(values.map(&:to_s))
+      end
+
+      # @return [nil]
+      def id(_entry); end
+
+      # @return [nil]
+      def traceparent(_entry); end
+
+      # @param entry [Native::StreamEvent, EntryFields]
+      # @return [Hash{Symbol => Object}]
+      def metadata(entry)
+        { lsn: entry.field("lsn"), xid: transaction(entry)&.id, **of_kind(entry) }.compact
+      end
+
+      # @param entry [Native::StreamEvent, EntryFields]
+      # @return [Hash{String => Object}, String, nil]
+      def data(entry)
+        return entry.field("content") if entry.field("content")
+
+        after(entry)&.freeze
+      end
+
+      # @param entry [Native::StreamEvent, EntryFields]
+      # @return [Hash{String => Object}, nil]
+      def old(entry)
+        return table(entry).row(entry.field("old")).freeze if entry.field("old")
+
+        table(entry).key_of(entry.field("key")).freeze if entry.field("key")
+      end
+
+      # @param entry [Native::StreamEvent, EntryFields]
+      # @return [Transaction, nil]
+      def transaction(entry)
+        xid, commit, index, last, committed = entry.field("tx")&.split
+        Transaction.new(xid.to_i, commit, index.to_i, last == "1", committed.to_i) if xid
+      end
+
+      private
+
+      def table(entry)
+        WalTable.of(entry.field("table"))
+      end
+
+      # A value that was not written is that of the old row, if the log has that.
+      def after(entry)
+        written = entry.field("new") or return
+        table = table(entry)
+        row = table.row(written)
+        missing = table.missing(row)
+        return row if missing.empty? || entry.field("old").nil?
+
+        row.merge(old(entry).slice(*missing)).slice(*table.names)
+      end
+
+      def of_kind(entry)
+        return { prefix: entry.field("prefix"), transactional: !entry.field("tx").nil? } if entry.field("prefix")
+
+        table = table(entry)
+        { schema: table.schema, table: table.name, identity: identity(entry), unchanged: unchanged(entry),
+          cascade: (true if entry.field("cascade")), restart_identity: (true if entry.field("restart")) }
+      end
+
+      # @return [Hash{String => Object}, nil] the columns that tell the row from others
+      def identity(entry)
+        return unless entry.field("table")
+
+        names = @by ? [@by] : table(entry).keys
+        row = [old(entry), after(entry)].compact.find { |one| names.all? { |name| one.key?(name) } }
+        row.slice(*names) unless row.nil? || names.empty?
+      end
+
+      def unchanged(entry)
+        missing = after(entry)&.then { |row| table(entry).missing(row) }
+        missing unless missing.nil? || missing.empty?
+      end
+    end
+    private_constant :WalFormat
+  end
+end

@@ -1,0 +1,54 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  module Events
+    # Finds out how a database of PostgreSQL is reached: by a URL, by options of libpq, or as Rails knows it.
+    # @api private
+    module WalSettings
+      # What libpq reads, too.
+      ENVIRONMENT = %w[PGHOST PGHOSTADDR PGPORT PGUSER PGPASSWORD PGDATABASE PGSSLMODE PGSSLROOTCERT PGSSLCERT PGSSLKEY
+                       PGCONNECT_TIMEOUT PGAPPNAME USER].freeze
+      # The options of config/database.yml that are of the connection, and what libpq calls them.
+      RAILS = { host: "host", port: "port", username: "user", password: "password", database: "dbname",
+                sslmode: "sslmode", sslrootcert: "sslrootcert", sslcert: "sslcert", sslkey: "sslkey",
+                connect_timeout: "connect_timeout" }.freeze
+      private_constant :ENVIRONMENT, :RAILS
+
+      class << self
+        # @param who [String] the class
+        # @param given [String, Hash, Symbol, nil]
+        # @return [Hash{Symbol => Object}] as the core takes it
+        # @raise [ConfigurationError]
+        def of(who, given)
+          environment = ENV.slice(*ENVIRONMENT)
+          case given
+          when nil then { environment: environment }
+          when String then { url: given, environment: environment }
+          when Hash then { options: texts(given), environment: environment }
+          when Symbol then { options: of_rails(who, given), environment: environment }
+          else Check.refuse("wal of #{who} needs a URL, a Hash or a Symbol, got a #{given.class}")
+          end
+        end
+
+        private
+
+        def texts(options)
+          options.to_h { |name, value| [name.to_s, value.to_s] }
+        end
+
+        # A URL there has been read by Active Record.
+        def of_rails(who, name)
+          unless defined?(::ActiveRecord::Base)
+            Check.refuse("wal #{name.inspect} of #{who} needs Active Record: give a URL or a Hash")
+          end
+          environment = ::ActiveRecord::ConnectionHandling::DEFAULT_ENV.call
+          found = ::ActiveRecord::Base.configurations.configs_for(env_name: environment, name: name.name)
+          Check.refuse("wal #{name.inspect} of #{who}: config/database.yml has no such database") unless found
+
+          RAILS.filter_map { |ours, theirs| [theirs, found.configuration_hash[ours]&.to_s] }.to_h.compact
+        end
+      end
+    end
+    private_constant :WalSettings
+  end
+end
