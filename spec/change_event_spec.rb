@@ -120,6 +120,12 @@ RSpec.describe RedisIPC::ChangeEvent do
     )
   end
 
+  it "is such a Hash whatever bytes its type and its key are" do
+    foreign = event({ "event" => "\xFFa".b, "key" => "\xFE".b }, type: "event")
+    expect(JSON.parse(JSON.generate(foreign.to_h))).to include("type" => "\uFFFDa", "key" => "\uFFFD")
+    expect(foreign.inspect).to include('type "\xFFa" key "\xFE"')
+  end
+
   it "shows no data" do
     expect(event(published).inspect)
       .to eq("#<RedisIPC::ChangeEvent orders 1767225600123-4 type order.created key 7, attempt 1>")

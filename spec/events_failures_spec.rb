@@ -150,6 +150,32 @@ RSpec.describe "events whose handler fails" do
     expect(Array.new(2) { next_of(errors) }).to all(be_a(RedisIPC::MalformedEntryError))
   end
 
+  it "are told of, whatever bytes another program has put into their type" do
+    type = "\xFF\n".b
+    consume(type: "event", attempts: 2) { |event| raise IOError, event.type.inspect }
+    told = Queue.new
+    watching = RedisIPC.subscribe(:dead_letter) { |one| told << one.payload[:event].type }
+    redis.xadd("orders", { "event" => type })
+    expect(letter).to have_attributes(type: type, reason: 'IOError: "\xFF\n"', attempts: 2)
+    expect([next_of(errors), next_of(told)]).to match([an_instance_of(IOError), type])
+  ensure
+    RedisIPC.unsubscribe(watching)
+  end
+
+  it "are settled though the logger raises" do
+    full = Class.new { %i[error warn info].each { |name| define_method(name) { |*| raise "no space left" } } }.new
+    kept = got
+    consume(concurrency: { threads: 1 }, logger: full, attempts: 2) do |event|
+      kept << [event.data, event.attempt, Thread.current]
+      raise IOError if event.data == "bad"
+    end
+    tried = nil
+    expect { publish_all(["bad", 1]) && (tried = next_ones(3)) && letter }
+      .to output(/is tried again in 0.0 s: IOError: IOError \(the logger raised RuntimeError: no space left/).to_stderr
+    expect(tried.map { |one| one.first(2) }).to contain_exactly(["bad", 1], ["bad", 2], [1, 1])
+    expect(tried.map(&:last).uniq.size).to eq(1)
+  end
+
   it "are tried again if their thread is killed, by the one that replaces it" do
     kept = got
     consume(concurrency: { threads: 1 }) do |event|

@@ -201,7 +201,7 @@ RSpec.describe "events of a stream" do
       state = RedisIPC::Events.const_get(:ConsumerState).of(below)
       expect(state.options).to include(lease: 10, attempts: 7, dead_letters: { keep: 60 })
       expect { below.start(lease: -1) }.to raise_error(RedisIPC::ConfigurationError, /lease/)
-      expect { below.start(leese: 1) }.to raise_error(RedisIPC::ConfigurationError, /unknown option leese/)
+      expect { below.start(leese: 1) }.to raise_error(RedisIPC::ConfigurationError, /unknown option :leese/)
       expect { below.start(dead_letters: { kep: 1 }) }.to raise_error(RedisIPC::ConfigurationError, /dead_letters.kep/)
     end
 

@@ -101,6 +101,41 @@ RSpec.describe RedisIPC::Events::Consumer do
       expect(refused(logger: 1)).to include("the option logger must respond to")
       expect(refused(reconnect_after_fork: 1)).to include("reconnect_after_fork must be true or false")
       expect(refused(threads: 3)).to eq("threads: is no option of start: say concurrency threads: 5")
+      expect(refused(order: :key)).to eq('order: is no option of start: say order :key, by: "order_id"')
+      %i[by lanes holds_keys json type group batch retry_on].each do |word|
+        expect(refused(word => 1)).to match(/\A#{word}: is no option of start: say \w+/)
+      end
+      expect(refused(leese: 3)).to match(/\Aunknown option :leese of start in .*; known here: redis_options, logger, /)
+      expect(refused("attempts" => 3)).to include('unknown option "attempts" of start')
+    end
+
+    it "for words of consume that are no Hash, or cannot be called" do
+      refusal = lambda do |**words|
+        RedisIPC::Events.consume(stream: "orders", group: "g", **words) { nil }
+      rescue RedisIPC::ConfigurationError => e
+        e.message
+      end
+      expect(refusal.call(concurrency: 5)).to eq("concurrency: of consume must be a Hash, as { threads: 5 }, got 5")
+      expect(refusal.call(batch: 500)).to eq("batch: of consume must be a Hash, as { size: 500 }, got 500")
+      expect(refusal.call(retry_on: { IOError => 5 }))
+        .to eq("retry_on: of consume needs a Hash of options for IOError, as { wait: 1 }, got 5")
+      %i[on_error on_loss resource].each do |word|
+        expect(refusal.call(word => "x")).to eq("#{word}: of consume must respond to call, got \"x\"")
+      end
+    end
+
+    it "for names in which there are bytes that are no text" do
+      expect { RedisIPC::Events.consume(stream: "\xFF".b, group: "g") { nil } }
+        .to raise_error(RedisIPC::ConfigurationError, "the stream's name must be text in UTF-8")
+    end
+
+    it "for a position that there is not, also where a String knows to_time, as in Rails" do
+      text = Class.new(String) { def to_time = to_str == "25:00" ? raise(ArgumentError, "out of range") : nil }
+      %w[begining 25:00].each do |from|
+        expect(refused { stream "orders", group: "g", from: text.new(from) }).to include("got #{from.inspect}")
+      end
+      expect(refused { stream "orders", group: "g", from: Time.at(-1) }).to match(/got 1969-12-31/)
+      expect(refused { stream "orders", group: "g", from: "99999999999999999999-0" }).to include('got "99999999')
     end
 
     it "for what a class above says" do
@@ -202,11 +237,18 @@ RSpec.describe RedisIPC::Events::Consumer do
       expect { publish.call({}, key: 1.5) }.to raise_error(ArgumentError, /the event's key must be a String/)
       expect { publish.call({}, maxlen: "1") }.to raise_error(ArgumentError, /maxlen must be a whole number/)
       expect { publish.call({}, keep: 0) }.to raise_error(ArgumentError, /keep must be a number of seconds over 0/)
+      expect { publish.call({}, keep: Float::INFINITY) }.to raise_error(ArgumentError, /keep must be .*, got Infinity/)
+      expect { publish.call({}, id: 1, remember: 1e12) }
+        .to raise_error(ArgumentError, /remember must be .* at most 3155760000, got/)
       expect { publish.call({}, keep: 1, maxlen: 1) }.to raise_error(ArgumentError, /maxlen or keep, not both/)
       expect { RedisIPC::Events.publish(" ", {}) }.to raise_error(ArgumentError, /the stream's name cannot be blank/)
       expect { RedisIPC::Events.publish_all("orders", [{ type: "a" }]) }.to raise_error(ArgumentError, /needs data/)
       expect { RedisIPC::Events.publish_all("orders", [{ data: 1, topic: 1 }]) }
         .to raise_error(ArgumentError, /has data, type, key and id, and no :topic/)
+      [nil, { data: 1 }].each do |events|
+        expect { RedisIPC::Events.publish_all("orders", events) }
+          .to raise_error(ArgumentError, /publish_all needs an Array of events, got a (NilClass|Hash)/)
+      end
       expect(RedisIPC::Events.publish_all("orders", [])).to eq([])
     end
   end

@@ -22,6 +22,8 @@ RSpec.describe "a text of others in the log" do
 
   it "may be no text" do
     expect([nil, 7].map { |object| logged(object) }).to eq(%w[nil 7])
+    expect(["\xFFa", "\xFFa".b, "b".encode("UTF-16LE"), "a".b].map { |bytes| logged(bytes) })
+      .to eq(['"\xFFa"', '"\xFFa"', '"b"', "a"]).and all(be_valid_encoding)
   end
 
   describe "that is the reason of a rejection" do

@@ -158,6 +158,8 @@ module RedisIPC
       def publish_all(stream, events, redis_options: nil, partitions: nil, **options)
         stream = Names.check("the stream's name", stream)
         Partitions.check(partitions) unless partitions.nil?
+        raise ArgumentError, "publish_all needs an Array of events, got a #{events.class}" unless events.is_a?(Array)
+
         context = Tracing.traceparent
         entries = events.map { |event| Publication.entry(event, context) }
         options = Publication.options(**options)

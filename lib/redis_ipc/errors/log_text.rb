@@ -17,11 +17,11 @@ module RedisIPC
 
     class << self
       # Makes a text that other processes have sent safe, so that it cannot look like lines of the log.
-      # @param text [Object] an object that is no String is shown by its `inspect`
-      # @return [String]
+      # @param text [Object] an object that is no String is shown by its `inspect`; a String may hold any bytes
+      # @return [String] valid UTF-8, or ASCII
       def of(text)
         text = text.inspect unless text.is_a?(String)
-        return text if text.match?(PLAIN)
+        return text if text?(text) && text.match?(PLAIN)
 
         quoted(text, LENGTH)
       end
@@ -53,6 +53,11 @@ module RedisIPC
       end
 
       private
+
+      # A regular expression cannot be matched against others.
+      def text?(text)
+        text.encoding == Encoding::UTF_8 ? text.valid_encoding? : text.ascii_only?
+      end
 
       def quoted(text, most)
         "#{line(text[0, most].inspect)}#{"..." if text.length > most}"

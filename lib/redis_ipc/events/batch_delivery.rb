@@ -23,9 +23,11 @@ module RedisIPC
       def call(engine, natives)
         left = Left.new(engine, natives, ordered: @setup.ordered?)
         handle(engine, readable(engine, natives, left), left)
+      rescue SystemExit, SignalException => e
+        ended_by = e
+        raise
       ensure
-        # The thread was killed.
-        left&.each { |native| @settlement.stopped(engine, native, ChangeEvent.new(native, @setup.format)) }
+        left&.each { |native| @settlement.stopped(engine, native, ChangeEvent.new(native, @setup.format), ended_by) }
       end
 
       # Runs the handler, for {HandlerPipeline}.

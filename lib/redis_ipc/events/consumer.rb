@@ -17,7 +17,7 @@ module RedisIPC
     #
     #     on("order.created") { |event| Invoice.create!(order: event["order_id"]) }
     #
-    #     def call(event) = logger.debug("not for us: #{event.type}")
+    #     def call(event) = AuditLog.add(event.type)
     #   end
     #
     #   BillingEvents.start
@@ -293,7 +293,7 @@ module RedisIPC
         #
         #   redis_options: {},       # which server, in redis-rb's names; else those of RedisIPC.configure
         #   logger: nil, attempts: 5, lease: 30, max_event_size: 16_777_216, reconnect_after_fork: true,
-        #   remember_ids: 10_000, dead_letters: { keep: 604_800, max_size: 134_217_728 }
+        #   remember_ids: 10_000, prefetch: 10_000, dead_letters: { keep: 604_800, max_size: 134_217_728 }
         # @param options [Hash] merged over the defaults and over what {options} says, nested Hashes too;
         #   `redis_options:` replace those of {options} whole, so that no password goes to another Redis
         # @return [self]

@@ -48,7 +48,7 @@ module RedisIPC
 
       # @return [String]
       def inspect
-        "#<#{self.class} of #{@format.source}/#{group}>"
+        LogText.line("#<#{self.class} of #{@format.source}/#{group}>")
       end
     end
   end

@@ -25,8 +25,12 @@ module RedisIPC
         decision = @pipeline.run(event, native)
         @settlement.carry_out(engine, native, event, decision)
         decision.done?
+      rescue SystemExit, SignalException => e
+        ended_by = e
+        raise
       ensure
-        @settlement.stopped(engine, native, event || ChangeEvent.new(native, @setup.format)) if decision.nil?
+        event ||= ChangeEvent.new(native, @setup.format)
+        @settlement.stopped(engine, native, event, ended_by) if decision.nil?
       end
 
       # Runs the handler, for {HandlerPipeline}.

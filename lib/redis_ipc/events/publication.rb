@@ -8,7 +8,9 @@ module RedisIPC
       EVENT = %i[data type key id].freeze
       # The most bytes of an id.
       ID = 255
-      private_constant :EVENT, :ID
+      # The most seconds, a hundred years: Redis has no room for times without end.
+      SECONDS = 3_155_760_000
+      private_constant :EVENT, :ID, :SECONDS
 
       class << self
         # @param event [Hash] data, type, key, id
@@ -45,9 +47,9 @@ module RedisIPC
         private
 
         def seconds(name, given)
-          return given.to_f if given.is_a?(Numeric) && given.real? && given.positive?
+          return given.to_f if given.is_a?(Numeric) && given.real? && given.positive? && given <= SECONDS
 
-          raise ArgumentError, "#{name} must be a number of seconds over 0, got #{given.inspect}"
+          raise ArgumentError, "#{name} must be a number of seconds over 0 and at most #{SECONDS}, got #{given.inspect}"
         end
 
         def length(given)

@@ -81,9 +81,10 @@ module RedisIPC
                      "#{LogText.error(error)}")
       end
 
-      # The handler was stopped from outside (Thread#kill).
-      def stopped(engine, native, event)
-        error = EventFailedError.new("the handler was stopped before it finished", **where(event))
+      # The handler ended without a result.
+      # @param ended_by [Exception, nil] what ends its thread; nil if the thread was killed
+      def stopped(engine, native, event, ended_by)
+        error = EventFailedError.new("the handler was stopped before it finished: #{why(ended_by)}", **where(event))
         carry_out(engine, native, event, @setup.decide(error, event))
       end
 
@@ -128,6 +129,14 @@ module RedisIPC
       def about(event)
         type = event.type&.then { |text| " (#{LogText.of(text)})" }
         "event #{event.position || "of #{LogText.of(event.source)}"}#{type}, attempt #{event.attempt}"
+      end
+
+      def why(ended_by)
+        case ended_by
+        when nil then "its thread was killed (Thread#kill)"
+        when SystemExit then "it called exit, which ends the process"
+        else LogText.error(ended_by)
+        end
       end
 
       def where(event)

@@ -7,12 +7,25 @@ module RedisIPC
     # @api private
     class Setup
       THREADS = 5
+      # The options of `start`.
+      OPTIONS = %i[redis_options logger attempts lease remember_ids prefetch prefetch_bytes max_event_size dead_letters
+                   reconnect_after_fork].freeze
       # What a class says itself.
-      ELSEWHERE = { threads: "concurrency threads: 5", from: "stream \"name\", from: :beginning",
-                    batch_size: "batch size: 500", live: "channel \"name\"", wal: "wal url, slot: \"name\"" }.freeze
+      STREAM = 'stream "name", group: "name", from: :beginning, json: "payload", type: "event"'
+      ORDER = 'order :key, by: "order_id"'
+      ELSEWHERE = {
+        stream: STREAM, group: STREAM, from: STREAM, json: STREAM, type: STREAM,
+        order: ORDER, by: ORDER, lanes: "order :key, lanes: 64",
+        holds_keys: "order :key, then: :hold_key", then: "order :key, then: :hold_key",
+        batch: "batch size: 500", batch_size: "batch size: 500",
+        **%i[concurrency threads fibers processes ractors].to_h { |word| [word, "concurrency threads: 5"] },
+        **%i[retry_on discard_on].to_h { |word| [word, "#{word} IOError"] },
+        **%i[on_error on_loss around_event].to_h { |word| [word, "#{word} { |...| ... }"] },
+        exactly_once: "exactly_once ActiveRecord::Base", resource: "resource { ... }", live: 'channel "name"', processor: "processor ..."
+      }.freeze
       # What runs for an event. It is read when a handler begins, because a reload may have replaced it.
       Code = Struct.new(:format, :invoker, :middleware, :policy, :on_error, :on_loss, :exactly_once)
-      private_constant :THREADS, :ELSEWHERE, :Code
+      private_constant :THREADS, :OPTIONS, :STREAM, :ORDER, :ELSEWHERE, :Code
 
       # @return [String]
       attr_reader :name
@@ -209,6 +222,7 @@ module RedisIPC
       end
 
       def read_options(state, code, given)
+        check_options(given)
         @logger = Settings.check_logger(given.delete(:logger))
         @reconnect_after_fork = Settings.check_flag(:reconnect_after_fork, given.delete(:reconnect_after_fork))
         read_concurrency(state, code)
@@ -216,6 +230,13 @@ module RedisIPC
         code.policy = RetryPolicy.new(rules, RuleWords.attempts(given.fetch(:attempts, source.attempts)))
         @core, @callables = Settings.for_core(for_core(given))
         @redis = Native::EventConsumer.check_options(@core)
+      end
+
+      def check_options(given)
+        word = given.keys.find { |key| ELSEWHERE.key?(key) }
+        Check.refuse("#{word}: is no option of start: say #{ELSEWHERE[word]}") if word
+        source.refuse_foreign(name, given)
+        Check.known(name, "start", given, OPTIONS)
       end
 
       def read_concurrency(state, code)
@@ -236,9 +257,6 @@ module RedisIPC
 
       # The core gives up on an event only where no rule would try it again: its processes died with it.
       def for_core(given)
-        word = given.keys.find { |key| ELSEWHERE.key?(key) }
-        Check.refuse("#{word}: is no option of start: say #{ELSEWHERE[word]}") if word
-        source.refuse_foreign(name, given)
         @redis_options = given.fetch(:redis_options) { RedisIPC.configuration.redis_options }
         options = given.merge(redis_options: redis_options, threads: concurrency.handlers,
                               attempts: policy.most_attempts, **source.core)

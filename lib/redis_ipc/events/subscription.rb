@@ -31,7 +31,7 @@ module RedisIPC
         ConsumerState.of(@consumer).name = "the consumer of #{LogText.of(title)}"
         say_source(sources, group, words.slice(*SOURCE))
         say(words)
-        handler ? handle(words[:resource], handler) : @consumer.processor(words[:processor], **words.slice(:cdc))
+        handler ? handle(words, handler) : @consumer.processor(words[:processor], **words.slice(:cdc))
         @consumer.start(**words.except(*SOURCE, *OTHER))
       end
 
@@ -96,7 +96,7 @@ module RedisIPC
 
       # @return [String]
       def inspect
-        "#<#{self.class} #{title} #{running? ? "running" : "stopped"}>"
+        LogText.line("#<#{self.class} #{title} #{running? ? "running" : "stopped"}>")
       end
 
       private
@@ -116,8 +116,8 @@ module RedisIPC
 
       def say(words)
         say_order(words[:order]) if words.key?(:order)
-        @consumer.concurrency(**words[:concurrency]) if words.key?(:concurrency)
-        @consumer.batch(**words[:batch]) if words.key?(:batch)
+        @consumer.concurrency(**hash(words, :concurrency, "{ threads: 5 }")) if words.key?(:concurrency)
+        @consumer.batch(**hash(words, :batch, "{ size: 500 }")) if words.key?(:batch)
         say_rules(words)
         say_exactly_once(words[:exactly_once]) if words.key?(:exactly_once)
         say_whom_to_tell(words)
@@ -125,8 +125,23 @@ module RedisIPC
       end
 
       def say_whom_to_tell(words)
-        words[:on_error]&.then { |told| @consumer.on_error { |exception| told.call(exception) } }
-        words[:on_loss]&.then { |told| @consumer.on_loss { |loss| told.call(loss) } }
+        callable(words, :on_error) { |told| @consumer.on_error { |exception| told.call(exception) } }
+        callable(words, :on_loss) { |told| @consumer.on_loss { |loss| told.call(loss) } }
+      end
+
+      def hash(words, word, example)
+        given = words[word]
+        return given if given.is_a?(Hash)
+
+        Check.refuse("#{word}: of consume must be a Hash, as #{example}, got #{given.inspect}")
+      end
+
+      def callable(words, word)
+        given = words[word]
+        return if given.nil?
+        return yield(given) if given.respond_to?(:call)
+
+        Check.refuse("#{word}: of consume must respond to call, got #{given.inspect}")
       end
 
       # @param given [Symbol, Array] `[:key, { by: "order_id" }]`
@@ -150,15 +165,21 @@ module RedisIPC
       def rules(given)
         case given
         when nil then []
-        when Hash then given.map { |one, options| [[one], options] }
+        when Hash then given.map { |one, options| [[one], rule_options(one, options)] }
         else [[Array(given), {}]]
         end
       end
 
+      def rule_options(one, options)
+        return options if options.is_a?(Hash)
+
+        Check.refuse("retry_on: of consume needs a Hash of options for #{one}, as { wait: 1 }, got #{options.inspect}")
+      end
+
       # The block keeps its own `self`.
-      def handle(resource, handler)
+      def handle(words, handler)
         ConsumerState.of(@consumer).say(:block, true)
-        @consumer.resource { resource.call } if resource
+        resource = callable(words, :resource) { |maker| @consumer.resource { maker.call } }
         @consumer.define_method(:call) { |given| resource ? handler.call(given, self.resource) : handler.call(given) }
       end
     end

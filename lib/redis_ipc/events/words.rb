@@ -13,8 +13,10 @@ module RedisIPC
       SIZES = (1..10_000)
       # Seconds.
       WITHIN = 60
+      # The greatest part of an id.
+      MOST = (2**64) - 1
       POSITION = /\A\d{1,20}-\d{1,20}\z/
-      private_constant :STREAM, :BATCH, :ORDER, :LANES, :SIZES, :WITHIN, :POSITION
+      private_constant :STREAM, :BATCH, :ORDER, :LANES, :SIZES, :WITHIN, :MOST, :POSITION
 
       class << self
         # @return [Array(String, Hash)] the stream's name, and the checked options
@@ -59,7 +61,7 @@ module RedisIPC
           case given
           when nil, :new, "new" then "new"
           when :beginning, "beginning" then "beginning"
-          when POSITION then given
+          when POSITION then id(what, given)
           else time(what, given)
           end
         end
@@ -101,12 +103,21 @@ module RedisIPC
           Check.refuse("then: of the order of #{who} must be :go_on or :hold_key, got #{after.inspect}")
         end
 
-        def time(what, given)
-          given = given.to_time if !given.is_a?(Time) && given.respond_to?(:to_time)
-          return (given.to_r * 1000).floor if given.is_a?(Time)
+        def id(what, given)
+          given.split("-").all? { |part| part.to_i <= MOST } ? given : refuse_position(what, given)
+        end
 
+        def refuse_position(what, given)
           Check.refuse("#{what} must be :beginning, :new, a Time or an id like \"1767225600000-0\", " \
                        "got #{given.inspect}")
+        end
+
+        def time(what, given)
+          time = given
+          time = given.to_time if !given.is_a?(Time) && !given.is_a?(String) && given.respond_to?(:to_time)
+          return (time.to_r * 1000).floor if time.is_a?(Time) && time.to_r >= 0
+
+          refuse_position(what, given)
         end
       end
     end

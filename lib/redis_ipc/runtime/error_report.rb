@@ -33,7 +33,7 @@ module RedisIPC
       # @return [void]
       def note(text, logger: nil)
         logger ||= RedisIPC.configuration.logger
-        logger ? logger.warn(text) : warning(text)
+        logger ? guard(text, "the logger") { logger.warn(text) } : warning(text)
       end
 
       # @param text [String]

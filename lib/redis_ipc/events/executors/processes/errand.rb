@@ -157,7 +157,7 @@ module RedisIPC
           # The feeder was killed. Nobody would read the worker's verdicts.
           def stopped(worker)
             worker.kill
-            fail_begun("the handler was stopped before it finished")
+            fail_begun("the handler was stopped before it finished: the thread of its worker was killed (Thread#kill)")
           end
 
           def fail_begun(text)
