@@ -253,7 +253,7 @@ RSpec.describe "redis_ipc" do
         end
       RUBY
       text, status = ended("work", "app.rb", "wrong.rb")
-      expect(text).to match(/\Aredis_ipc: Wrong: .*unknown option leese.*\n\z/)
+      expect(text).to match(/\Aredis_ipc: unknown option :leese of start in Wrong;.*\n\z/)
       expect(status).to eq(1)
       expect(redis.keys("*")).to be_empty
     end
