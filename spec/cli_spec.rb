@@ -258,6 +258,20 @@ RSpec.describe "redis_ipc" do
       expect(redis.keys("*")).to be_empty
     end
 
+    it "starts nothing where two classes have the same group" do
+      write_application
+      write("copy.rb", <<~RUBY)
+        class Copy < RedisIPC::Events::Consumer
+          stream "orders", group: "billing"
+          def call(_event) = nil
+        end
+      RUBY
+      text, status = ended("work", "app.rb", "copy.rb")
+      expect(text).to match(%r{\Aredis_ipc: Billing and Copy consume orders/billing: each would handle part of .*\n\z})
+      expect(status).to eq(1)
+      expect(redis.keys("*")).to be_empty
+    end
+
     it "says what is missing" do
       expect(ended("work")).to match([/there is nothing to run in .*no Rails application, and no FILES are named/, 1])
       write("empty.rb", "class Base < RedisIPC::Events::Consumer; end")

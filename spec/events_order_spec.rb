@@ -310,6 +310,20 @@ RSpec.describe "events in order" do
       .to raise_error(RedisIPC::ConfigurationError, /has 64 lanes in Redis, and 8 lanes here.*Start it with lanes: 64,/)
   end
 
+  it "refuse to have no order under the name of a group that has one, and the other way round" do
+    position = publish(1, key: 7)
+    ordered = in_order { |event| event }
+    eventually { ordered.stats[:done] == 1 && redis.xinfo(:groups, "orders").any? }
+    expect { consume { |event| event } }
+      .to raise_error(RedisIPC::ConfigurationError, /consumed in an order, .*delete the key orders:events:billing and/)
+    expect(redis.xinfo(:groups, "orders").map { |group| group["name"] }).to eq(["billing:lanes"])
+    consume(group: "other") { |event| event }.then { |other| eventually { other.stats[:acknowledged] == 1 } }
+    expect { in_order(group: "other") { |event| event } }
+      .to raise_error(RedisIPC::ConfigurationError,
+                      /consumed without an order, up to #{position}: .* start with from: "#{position}"/)
+    expect(redis.exists?("orders:events:other")).to be(false)
+  end
+
   it "show by a consumer group of Redis how far they are, so that trimming spares what is left" do
     kept = got
     in_order { |event| kept << event.data }

@@ -41,7 +41,7 @@ module RedisIPC
         @channels = runnable_channels
         @consumers = Events::Hosting.runnable(below(Events::Consumer)).select { |one| one.name || one.running? }
         keep(only) if only
-        @consumers.each { |consumer| Events::Hosting.check(consumer) unless consumer.running? }
+        Events::Hosting.check_all(@consumers.reject(&:running?)) { {} }
         @channels + @consumers
       end
 

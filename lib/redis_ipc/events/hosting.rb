@@ -37,6 +37,22 @@ module RedisIPC
           raise e.message.include?(name) ? e : ConfigurationError.new("#{name}: #{e.message}")
         end
 
+        # Checks each, and that no two have the same group: each of them would handle a part of its events.
+        # @param consumers [Array<Class>]
+        # @yieldparam consumer [Class]
+        # @yieldreturn [Hash] the options of {Consumer.start}
+        # @return [void]
+        # @raise [ConfigurationError] names the classes
+        def check_all(consumers)
+          setups = consumers.map { |consumer| check(consumer, yield(consumer)) }
+          setups.group_by { |setup| [setup.stream, setup.group, setup.redis] }.each do |(stream, group, _), same|
+            next if same.size == 1
+
+            Check.refuse("#{same.map(&:name).sort.join(" and ")} consume #{stream}/#{group}: each would handle part " \
+                         "of its events. A consumer needs a group of its own, and all its handlers in one class")
+          end
+        end
+
         # Starts it, unless it is started already.
         # @param consumer [Class]
         # @param options [Hash] those of {Consumer.start}

@@ -84,7 +84,7 @@ module RedisIPC
 
       # None of them says something wrong.
       def checked
-        super.each_value { |consumer| Events::Hosting.check(consumer, @configuration.start_options(consumer)) }
+        super.tap { |all| Events::Hosting.check_all(all.values) { |one| @configuration.start_options(one) } }
       end
 
       def redis_of(consumer)

@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::events::common::consumer::Consumer;
+use crate::events::common::one_order;
 use crate::events::common::options::ConsumerOptions;
 use crate::events::consumer_group::event_consumer::EventConsumer;
 use crate::events::lanes::lane_consumer::LaneConsumer;
@@ -13,8 +14,8 @@ use crate::events::wal::wal_consumer::WalConsumer;
 ///
 /// # Errors
 ///
-/// A name is blank or too long, Redis cannot be reached or refuses, the consumer has another number of lanes in Redis, or
-/// no thread could be started.
+/// A name is blank or too long, Redis cannot be reached or refuses, the consumer has another number of lanes or another
+/// order in Redis, or no thread could be started.
 ///
 /// # Examples
 ///
@@ -40,6 +41,7 @@ pub fn start(stream: &str, group: &str, mut options: ConsumerOptions) -> Result<
     if let Some(wal) = options.wal.take() {
         return Ok(Box::new(WalConsumer::start(stream, options, wal)?));
     }
+    one_order::check(stream, group, &options)?;
     if options.order.is_some() {
         Ok(Box::new(LaneConsumer::start(stream, group, options)?))
     } else {

@@ -5,6 +5,7 @@ pub mod dead_event;
 pub mod events_key;
 pub mod in_flight;
 pub mod live_options;
+pub mod one_order;
 pub mod options;
 pub mod pause;
 pub mod recent_ids;

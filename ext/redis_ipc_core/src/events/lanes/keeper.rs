@@ -377,6 +377,7 @@ impl Keeper {
 fn option(described: &str) -> (String, String) {
     match described.strip_suffix(" partitions") {
         Some(number) => (described.to_owned(), format!("partitions: {number}")),
+        None if described == "1" => ("1 lane".to_owned(), "order :source, or lanes: 1".to_owned()),
         None => (format!("{described} lanes"), format!("lanes: {described}")),
     }
 }
