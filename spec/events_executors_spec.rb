@@ -50,6 +50,46 @@ RSpec.describe "the executors of events" do
       expect(next_ones(2)).to eq([[1, 1], [1, 2]])
       eventually { pending.zero? }
     end
+
+    # Where handlers are quick, a thread takes up to 64 events at once.
+    %i[none key].each do |order|
+      it "pass on what they have taken together with an event whose handler takes long (order #{order})" do
+        kept = got
+        gate = Queue.new
+        consumer = consume(order: order, concurrency: { threads: 3 }, lease: 20) do |event|
+          kept << [event.data, event.attempt]
+          gate.pop if event.data == 1500
+        end
+        events = (0...3000).map { |number| { data: number, key: number } }
+        RedisIPC::Events.publish_all("orders", events, redis_options: redis_options)
+        expect(next_ones(3000)).to match_array((0...3000).map { |number| [number, 1] })
+        eventually { consumer.stats[:held] == 1 }
+        gate << true
+        eventually { consumer.stats[:held].zero? }
+        expect(got).to be_empty
+      ensure
+        gate.close
+      end
+    end
+
+    it "keep the order of a key behind one that takes long" do
+      kept = got
+      gate = Queue.new
+      consume(order: :key, concurrency: { threads: 3 }, lease: 20) do |event|
+        kept << [event.key, event.data]
+        gate.pop if event.key == "7" && event.data == 100
+      end
+      events = (0...200).flat_map { |number| (0...10).map { |key| { data: number, key: key } } }
+      RedisIPC::Events.publish_all("orders", events, redis_options: redis_options)
+      before = next_ones((9 * 200) + 101)
+      expect(got).to be_empty
+      gate << true
+      handled = before + next_ones(99)
+      expect(handled.group_by(&:first).transform_values { |of_key| of_key.map(&:last) })
+        .to eq((0...10).to_h { |key| [key.to_s, (0...200).to_a] })
+    ensure
+      gate.close
+    end
   end
 
   describe "fibers", gem: "async" do

@@ -2,6 +2,7 @@
 
 require_relative "executors/intake"
 require_relative "executors/handling"
+require_relative "executors/slow_watch"
 require_relative "executors/threads"
 require_relative "executors/fibers"
 require_relative "executors/processes"
@@ -43,11 +44,17 @@ module RedisIPC
           case setup.concurrency.kind
           when :processes then Processes.new(setup, label, intake, handling, delivery.settlement, &report)
           when :fibers then Fibers.new(size, label, intake, handling, setup.resource, &report)
-          else Threads.new(size, label, intake, handling, owned(setup, &report))
+          else Threads.new(size, label, intake, watched(setup, delivery, intake, label), owned(setup, &report))
           end
         end
 
         private
+
+        # A batch is one handler's, so nothing waits behind another.
+        # @return [Handling]
+        def watched(setup, delivery, intake, label)
+          Handling.new(setup, delivery, (SlowWatch.new(intake, label, ordered: setup.ordered?) unless setup.batch))
+        end
 
         # @return [Resources, Ractors, nil] what each thread has of its own
         def owned(setup, &report)

@@ -15,7 +15,7 @@ module RedisIPC
       ORDER = 'order :key, by: "order_id"'
       ELSEWHERE = {
         stream: STREAM, group: STREAM, from: STREAM, json: STREAM, type: STREAM,
-        order: ORDER, by: ORDER, lanes: "order :key, lanes: 64",
+        order: ORDER, by: ORDER, lanes: "order :key, lanes: 64", partitions: "order :key, partitions: 16",
         holds_keys: "order :key, then: :hold_key", then: "order :key, then: :hold_key",
         batch: "batch size: 500", batch_size: "batch size: 500",
         **%i[concurrency threads fibers processes ractors].to_h { |word| [word, "concurrency threads: 5"] },

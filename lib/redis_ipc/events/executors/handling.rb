@@ -8,32 +8,43 @@ module RedisIPC
       class Handling
         # @param setup [Setup]
         # @param delivery [Delivery, BatchDelivery]
-        def initialize(setup, delivery)
+        # @param watch [SlowWatch, nil] gives back those that wait for a slow handler
+        def initialize(setup, delivery, watch = nil)
           @batch = setup.batch
           @ordered = setup.ordered?
           @delivery = delivery
+          @watch = watch
         end
 
+        # @return [SlowWatch, nil]
+        attr_reader :watch
+
         # @param engine [Native::EventConsumer, Link]
-        # @param events [Array<Native::StreamEvent>]
+        # @param events [Array<Native::StreamEvent>] those that were handled are deleted from it, but for batches
         # @param intake [Intake] says when to stop
         # @return [Boolean] false if events are left that were not begun
         def call(engine, events, intake)
-          return one_by_one(engine, events, intake) unless @batch
-
-          @delivery.call(engine, events)
-          true
+          if @batch
+            @delivery.call(engine, events)
+            true
+          elsif watch
+            watch.over(events) { one_by_one(engine, events, intake) { watch.advance(events) } }
+          else
+            one_by_one(engine, events, intake) { events.shift }
+          end
         end
 
         private
 
         def one_by_one(engine, events, intake)
-          events.each do |event|
+          until events.empty?
             return false if intake.stopping?
 
-            done = @delivery.call(engine, event)
+            done = @delivery.call(engine, events.first)
             # Where there is an order, what comes after an event that is not done waits for it.
             return false if @ordered && !done
+
+            yield
           end
           true
         end

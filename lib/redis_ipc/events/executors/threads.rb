@@ -16,22 +16,26 @@ module RedisIPC
           @intake = intake
           @handling = handling
           @resources = resources
+          @watch = handling.watch
           @pool = ThreadPool.new("event worker", label, ended: resources&.method(:leave)) { serve }
         end
 
         # (see Executors)
         def start
           @pool.start(@size)
+          @watch&.start
         end
 
         # (see Executors)
         def retire
           @pool.retire
+          @watch&.retire
         end
 
         # (see Executors)
         def join(deadline)
           @pool.join(deadline)
+          @watch&.join(deadline)
         end
 
         # Waits until all threads have ended by themselves.
