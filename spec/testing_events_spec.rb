@@ -115,7 +115,7 @@ RSpec.describe "testing help for events" do
       [:dead, nil, NoMemoryError]
       [:dead, nil, RedisIPC::DeadLetteredError]
       [:done, nil, nil]
-      ["no", "no", "delivered 5 times without being done: each process that took it died or hung"]
+      ["no", "no", "delivered 5 times without being done: each process with it died, hung or could not acknowledge it"]
       [:done, nil, nil]
       [:dead, nil, RedisIPC::MalformedEntryError]
       "attic"

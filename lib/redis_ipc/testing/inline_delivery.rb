@@ -50,7 +50,7 @@ module RedisIPC
       end
 
       # What the core says of an event that it gives up on.
-      GIVEN_UP = "delivered %d times without being done: each process that took it died or hung"
+      GIVEN_UP = "delivered %d times without being done: each process with it died, hung or could not acknowledge it"
       private_constant :Decisions, :GIVEN_UP
 
       # @param setup [Setup]

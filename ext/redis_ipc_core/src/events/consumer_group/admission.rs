@@ -158,7 +158,9 @@ impl Admission {
         }
         let reason = if taken.deliveries > self.attempts {
             let tried = taken.deliveries - 1;
-            format!("delivered {tried} times without being done: each process that took it died or hung")
+            format!(
+                "delivered {tried} times without being done: each process with it died, hung or could not acknowledge it"
+            )
         } else if let Some(whole) = fields.cut_from() {
             not_whole(&whole)
         } else {

@@ -425,7 +425,17 @@ impl Connector {
         if let Some(answer) = self.sentinels.as_ref().and_then(Sentinels::last_answer) {
             why = format!("{why} ({answer})");
         }
-        Error::new(kind, format!("{what}: {why}")).address(&self.redacted).because(error.clone())
+        let advice = advice(error);
+        Error::new(kind, format!("{what}: {why}{advice}")).address(&self.redacted).because(error.clone())
+    }
+}
+
+/// Returns what to do about a refusal that somebody has to end.
+fn advice(error: &RedisError) -> &'static str {
+    match error.code() {
+        Some("NOPERM") => ". RedisIPC::ACL.rules has the rules that the user needs",
+        Some("WRONGTYPE") => ". Something else has the key: TYPE says what",
+        _ => "",
     }
 }
 
