@@ -44,7 +44,7 @@ module RedisIPC
           super
         end
 
-        def stopped(engine, native, event)
+        def stopped(engine, native, event, ended_by)
           super unless @failed
         end
       end
