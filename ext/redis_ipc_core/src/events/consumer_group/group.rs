@@ -218,3 +218,33 @@ fn raise(known: &Mutex<Option<StreamId>>, id: StreamId) {
     let mut known = known.lock();
     *known = Some(known.map_or(id, |known| known.max(id)));
 }
+
+#[cfg(all(test, feature = "live-tests"))]
+mod tests {
+    use super::*;
+    use crate::foundation::redis::live_server::LiveServer;
+
+    #[test]
+    fn a_consumer_with_pending_entries_is_never_deleted() {
+        let server = LiveServer::start();
+        let run = |text: &str| {
+            let mut command = redis::Cmd::new();
+            command.arg(text.split(' ').collect::<Vec<_>>());
+            server.run(&command)
+        };
+        run("XGROUP CREATE s g 0 MKSTREAM");
+        run("XADD s 1-1 a b");
+        run("XREADGROUP GROUP g holding STREAMS s >");
+        run("XGROUP CREATECONSUMER s g gone");
+        run("XGROUP CREATECONSUMER s g me");
+        for (after, own_too, left) in [(60_000, 0, 3), (0, 0, 2), (0, 1, 1)] {
+            let mut sweep = redis::cmd("EVAL");
+            sweep.arg(SWEEP).arg(1).arg("s").arg("g").arg("me").arg(after).arg(own_too);
+            server.run(&sweep);
+            let redis::Value::Array(consumers) = run("XINFO CONSUMERS s g") else { panic!() };
+            assert_eq!(consumers.len(), left, "after {after} ms, the own one {own_too}");
+        }
+        let redis::Value::Array(rows) = run("XPENDING s g - + 10 holding") else { panic!() };
+        assert_eq!(rows.len(), 1);
+    }
+}
