@@ -4,6 +4,7 @@
 use crate::error::{Error, ErrorKind, Place};
 use crate::events::common::events_key;
 use crate::events::common::options::ConsumerOptions;
+use crate::events::common::streams::Streams;
 use crate::foundation::payload::limits::check_name;
 use crate::foundation::payload::stream_entry::StreamId;
 use crate::foundation::redis::connection::Connection;
@@ -26,16 +27,21 @@ pub fn check(stream: &str, group: &str, options: &ConsumerOptions) -> Result<(),
     check_name("group", group)?;
     let place = Place { stream: Some(stream.to_owned()), group: Some(group.to_owned()), ..Place::default() };
     let endpoint = Arc::new(Endpoint::new(place, &options.redis));
-    let groups = Pool::new(Arc::clone(&endpoint.connector), 1)
-        .with(stream, |connection| {
-            if check_server(connection)? {
-                endpoint.connector.is_node_of_cluster();
-            }
-            groups(connection, stream)
-        })
-        .map_err(|error| endpoint.locate(error.of_connecting()))?;
-    refusal(stream, group, options.order.is_some(), &groups)
-        .map_or(Ok(()), |message| Err(endpoint.locate(Error::new(ErrorKind::Configuration, message))))
+    let connections = Pool::new(Arc::clone(&endpoint.connector), 1);
+    for one in Streams::new(stream, options.partitions).iter() {
+        let groups = connections
+            .with(one, |connection| {
+                if check_server(connection)? {
+                    endpoint.connector.is_node_of_cluster();
+                }
+                groups(connection, one)
+            })
+            .map_err(|error| endpoint.locate(error.of_connecting()))?;
+        if let Some(message) = refusal(stream, group, options.order.is_some(), &groups) {
+            return Err(endpoint.locate(Error::new(ErrorKind::Configuration, message)));
+        }
+    }
+    Ok(())
 }
 
 /// Returns the position of each group of Redis. There is none where there is no stream.
