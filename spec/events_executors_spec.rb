@@ -405,6 +405,20 @@ RSpec.describe "the executors of events" do
       children.each { |pid| Process.kill(:KILL, pid) }
     end
 
+    it "that a handler ends by exit say so in the dead letter, as threads do that are killed" do
+      ended = { exit: [{ processes: 1 }, "it called exit, which ends the process"],
+                kill: [{ threads: 1 }, "its thread was killed (Thread#kill)"] }
+      ended.each do |way, (concurrency, why)|
+        consumer = consume(group: way.to_s, concurrency: concurrency, attempts: 1) do |_event|
+          way == :exit ? exit : Thread.current.kill
+        end
+        publish(way.to_s)
+        dead = eventually { consumer.dead_letters.first }
+        consumer.stop
+        expect(dead.reason).to eq("RedisIPC::EventFailedError: the handler was stopped before it finished: #{why}")
+      end
+    end
+
     it "that die with an event each time make it a dead letter, which says so; others are handled" do
       subscription = consume_apart(attempts: 3) do |event, say|
         exit!(7) if event.data == "poison"

@@ -64,15 +64,6 @@ RSpec.describe "events among processes" do
     expect(next_of(got)).to eq("fine")
   end
 
-  it "that end their process by exit have failed, and say so in their dead letter" do
-    publish("exit")
-    2.times { expect(consuming("say(event.attempt); exit", options: "attempts: 2").wait).to be_success }
-    dead = eventually { consume { |event| event }.dead_letters.first }
-    expect(dead).to have_attributes(data: "exit", attempts: 2, reason: "RedisIPC::EventFailedError: the handler was " \
-                                                                       "stopped before it finished: it called exit, " \
-                                                                       "which ends the process")
-  end
-
   it "are taken over from a process that was killed" do
     worker = consuming("say(event.data); sleep", options: "lease: 0.3, concurrency: { threads: 1 }")
     publish_all(0...5)
