@@ -44,7 +44,8 @@ module RedisIPC
         # @return [void]
         # @raise [ConfigurationError] names the classes
         def check_all(consumers)
-          setups = consumers.map { |consumer| check(consumer, yield(consumer)) }
+          # What is published to a channel goes to each class.
+          setups = consumers.map { |consumer| check(consumer, yield(consumer)) }.reject(&:live?)
           setups.group_by { |setup| [setup.stream, setup.group, setup.redis] }.each do |(stream, group, _), same|
             next if same.size == 1
 
