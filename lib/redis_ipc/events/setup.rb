@@ -22,7 +22,7 @@ module RedisIPC
         **%i[retry_on discard_on].to_h { |word| [word, "#{word} IOError"] },
         **%i[on_error on_loss around_event].to_h { |word| [word, "#{word} { |...| ... }"] },
         exactly_once: "exactly_once ActiveRecord::Base", resource: "resource { ... }", processor: "processor ...",
-        live: 'channel "name"'
+        live: 'channel "name"', wal: 'wal url, slot: "name"'
       }.freeze
       # What runs for an event. It is read when a handler begins, because a reload may have replaced it.
       Code = Struct.new(:format, :invoker, :middleware, :policy, :on_error, :on_loss, :exactly_once)
