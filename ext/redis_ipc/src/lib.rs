@@ -49,6 +49,8 @@ fn check_version(ruby: &Ruby) -> Result<(), Error> {
 #[magnus::init]
 fn init(ruby: &Ruby) -> Result<(), Error> {
     check_version(ruby)?;
+    // While no other thread can fork: a fork in the midst of the first call would leave the child waiting for its end.
+    ruby::gvl::process_id();
     let native = ruby.define_module("RedisIPC")?.define_module("Native")?;
     native.define_singleton_method("dump", function!(entry::function1(dump), 1))?;
     native.define_singleton_method("dump_within", function!(entry::function2(dump_within), 2))?;
