@@ -336,7 +336,7 @@ RSpec.describe "events of channels" do
 
     it "are tried again where the class says so, and hold up only their channel" do
       kept = got
-      listen(channel: %w[a b], retry_on: { IOError => { wait: 0.2, attempts: 2 } }) do |event|
+      listen(channel: %w[a b], retry_on: { IOError => { wait: 1, attempts: 2 } }) do |event|
         kept << [event.data, event.attempt]
         raise IOError, "no" if event.data == "a1"
       end
