@@ -54,7 +54,7 @@ RSpec.describe "disconnecting" do
   it "works from inside a handler" do
     child = connect("child") do |entry|
       disconnect
-      fulfill_request(entry, content: connected?)
+      fulfill_request(entry, content: stream.connected?)
     end
     expect(connect("parent").send_to_group(content: 1, to: "child").value).to be(false)
     expect(child).not_to be_connected

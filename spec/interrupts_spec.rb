@@ -337,7 +337,10 @@ RSpec.describe "interrupting" do
     expect(process.line).to eq("interrupted [0, 1]")
     process.wait(timeout: 5)
     expect(process.rest).to eq("")
-    expect(redis.keys).to be_empty
+    # The inbox of a group that nobody joined is left to expire.
+    expect(redis.keys).to eq(["house:inbox:nobody"])
+    expect(redis.xlen("house:inbox:nobody")).to eq(0)
+    expect(redis.ttl("house:inbox:nobody")).to be_positive
   end
 
   it "connect by Timeout.timeout leaves nothing connected" do
