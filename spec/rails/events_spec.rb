@@ -36,12 +36,17 @@ RSpec.describe "what Rails has around an event", timeout: 120 do
       Timeout.timeout(10) { Thread.pass until ActiveRecord::Base.connection_pool.stat[:busy].zero? }
       Timeout.timeout(10) { Thread.pass until subscription.dead_letters.size == 2 }
       subscription.stop
+      prices = RedisIPC::Events.consume(channel: "prices", redis_options: options) { |_event| got << [] }
+      redis.publish("prices", 12)
+      got.pop
+      prices.stop
       puts log.string.scan(/^(?:Handled|Event).*$/).sort.map { |line| line.gsub(/\\d+-\\d+/, "ID").gsub(/[\\d.]+ms/, "Xms") }
     RUBY
     expect(output.lines(chomp: true)).to eq(
       ["[[:real, :cached], [:real, :cached]]",
        "Event ID is a dead letter of orders/billing", "Event ID is a dead letter of orders/billing",
        "Handled event ID of orders/billing, attempt 1 in Xms, which failed with ArgumentError: dead",
+       "Handled event of prices, attempt 1 in Xms",
        "Handled event order.paid ID of orders/billing, attempt 1 in Xms"]
     )
   end

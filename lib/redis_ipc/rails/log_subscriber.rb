@@ -88,8 +88,8 @@ module RedisIPC
       def consumed(payload)
         return "#{payload[:size]} events of #{place(payload)}" if payload[:events]
 
-        type = payload[:type]&.then { |text| " #{LogText.of(text)}" }
-        "event#{type} #{payload[:id]} of #{place(payload)}, attempt #{payload[:attempt]}"
+        type = payload[:type]&.then { |text| LogText.of(text) }
+        "#{["event", type, payload[:id]].compact.join(" ")} of #{place(payload)}, attempt #{payload[:attempt]}"
       end
 
       def place(payload)
