@@ -31,6 +31,7 @@ pub mod readers {
     pub use crate::foundation::payload::fields::{Fields, Room};
     pub use crate::foundation::postgres::pgoutput::message::{Message, Old};
     pub use crate::foundation::postgres::pgoutput::tuple::Tuple;
+    pub use crate::foundation::redis::resp::push::{Push, PushKind};
     pub use crate::foundation::redis::resp::{decode::Replies, replies};
     pub use crate::request_reply::readers::{Keys, Request};
 }

@@ -1,5 +1,5 @@
-//! Feeds mutated replies, entries, messages of a log and JSON to every reader of data from Redis and PostgreSQL. No reader may panic, hang, or reserve
-//! memory for data that has not arrived. `bin/fuzz` runs it for long.
+//! Feeds mutated replies, messages of Pub/Sub, entries, messages of a log and JSON to every reader of data from Redis and
+//! PostgreSQL. No reader may panic, hang, or reserve memory for data that has not arrived. `bin/fuzz` runs it for long.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -11,6 +11,7 @@ use redis_ipc_core::readers::Request;
 use redis_ipc_core::readers::replies;
 use redis_ipc_core::readers::{Fields, Room};
 use redis_ipc_core::readers::{Message, Tuple};
+use redis_ipc_core::readers::{Push, PushKind};
 use redis_ipc_core::request_reply::Answer;
 use std::io::{self, Read};
 use std::time::{Duration, Instant, SystemTime};
@@ -121,6 +122,46 @@ fn replies(random: &mut Random) {
     let mut replies = Replies::default();
     while let Ok(entries) = replies.next_list(&mut socket, Room::for_content(CONTENT)) {
         entries.into_iter().filter_map(|entry| entry.fields).for_each(|fields| decode(&fields));
+    }
+}
+
+const PUSH_WORDS: [&[u8]; 12] = [
+    b"\r\n",
+    b"*2\r\n",
+    b"*3\r\n",
+    b"*4\r\n",
+    b"$-1\r\n",
+    b"$0\r\n\r\n",
+    b"$4\r\npong\r\n",
+    b"$7\r\nmessage\r\n",
+    b"$8\r\npmessage\r\n",
+    b"$536870912\r\n",
+    b":1\r\n",
+    b"-MOVED 1 127.0.0.1:1\r\n",
+];
+
+const PUSHES: [&[u8]; 5] = [
+    b"*3\r\n$9\r\nsubscribe\r\n$6\r\nprices\r\n:1\r\n*3\r\n$7\r\nmessage\r\n$6\r\nprices\r\n$12\r\n{\"a\":[1, 2]}\r\n",
+    b"*4\r\n$8\r\npmessage\r\n$2\r\np*\r\n$6\r\nprices\r\n$2\r\n12\r\n*2\r\n$4\r\npong\r\n$1\r\n7\r\n",
+    b"*3\r\n$8\r\nsmessage\r\n$1\r\ns\r\n$0\r\n\r\n*3\r\n$12\r\nsunsubscribe\r\n$1\r\ns\r\n:0\r\n",
+    b"*3\r\n$11\r\nunsubscribe\r\n$-1\r\n:0\r\n+PONG\r\n",
+    b"-NOPERM no right to this channel\r\n",
+];
+
+/// What is kept of a payload is a part of it, and at most what there is room for.
+fn pushes(random: &mut Random) {
+    const ROOM: usize = 5;
+    let seed = random.pick(&PUSHES);
+    let bytes = mutate(seed, &PUSH_WORDS, random);
+    let mut socket = Pieces(&bytes, random);
+    let (mut replies, mut push) = (Replies::default(), Push::default());
+    while replies.next_push(&mut socket, ROOM, &mut push).is_ok() {
+        let (pattern, channel, payload) = (push.pattern(), push.channel(), push.payload());
+        assert_eq!(pattern.len() + channel.len() + payload.len(), push.bytes.len());
+        if matches!(push.kind, PushKind::Message) {
+            assert!(payload.len() <= ROOM && payload.len() <= push.whole, "{:?}", escaped(&bytes));
+            assert_eq!(push.is_cut(), push.whole > ROOM);
+        }
     }
 }
 
@@ -308,6 +349,11 @@ fn fuzz(name: &str, run: impl Fn(&mut Random)) {
 #[test]
 fn replies_of_redis() {
     fuzz("replies", replies);
+}
+
+#[test]
+fn what_redis_publishes() {
+    fuzz("pushes", pushes);
 }
 
 #[test]
