@@ -21,7 +21,7 @@ module RedisIPC
     private_constant :UNREAD, :TO_H
 
     # @param native [Native::StreamEvent]
-    # @param format [Events::EntryFormat, Events::MessageFormat, Events::WalFormat] how the fields are read
+    # @param format [Events::SourceFormat] how the fields are read
     # @api private
     def initialize(native, format)
       @native = native

@@ -32,6 +32,18 @@ module RedisIPC
           refuse(e.message)
         end
 
+        # @param who [String] the class
+        # @param word [String, Symbol]
+        # @param name [Symbol] an option of the word
+        # @param options [Hash] what was said
+        # @return [Boolean] false if it was not said
+        def flag(who, word, name, options)
+          given = options[name]
+          return given ? true : false if given.nil? || given == true || given == false
+
+          refuse("#{name}: of #{word} of #{who} must be true or false, got #{given.inspect}")
+        end
+
         # @return [Boolean] whether it is a number of seconds
         def seconds?(given)
           given.is_a?(Numeric) && given.real? && given.finite? && given >= 0

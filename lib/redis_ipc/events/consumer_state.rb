@@ -137,11 +137,9 @@ module RedisIPC
       # Takes over what the class runs that this one replaces when code is reloaded. What that class runs, runs this
       # one's code from now on.
       # @param other [ConsumerState]
-      # @param given [Hash] the options of `start`
+      # @param fresh [Setup] this class's
       # @return [Boolean] false if this class needs something else to be started than what the other runs
-      # @raise [ConfigurationError]
-      def take_over(other, given)
-        fresh = setup(given)
+      def take_over(other, fresh)
         running = other.runner.setup
         running.adopt(fresh)
         return false unless running.same_session?(fresh)
@@ -152,9 +150,8 @@ module RedisIPC
 
       # Does so in a worker process, which has the parent's consumer only to run its code.
       # @param (see #take_over)
-      # @raise (see #take_over)
-      def follow(other, given)
-        other.runner&.setup&.adopt(setup(given))
+      def follow(other, fresh)
+        other.runner&.setup&.adopt(fresh)
         @runner = other.give_up
       end
 

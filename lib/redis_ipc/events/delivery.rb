@@ -21,7 +21,6 @@ module RedisIPC
       # @return [Boolean] whether the event is done, or discarded
       def call(engine, native)
         event = ChangeEvent.new(native, @setup.format)
-        decision = nil
         decision = @pipeline.run(event, native)
         @settlement.carry_out(engine, native, event, decision)
         decision.done?

@@ -3,10 +3,10 @@
 module RedisIPC
   module Events
     # Reads the fields of a stream's entries: those of {Events.publish}, or those of any other program. It is frozen.
-    #
-    # An entry is a {Native::StreamEvent}, or has {EntryFields}.
     # @api private
     class EntryFormat
+      include SourceFormat
+
       # The names of fields, as {Publication} writes them.
       TYPE = "type"
       KEY = "key"
@@ -52,16 +52,6 @@ module RedisIPC
       def kind
         :stream
       end
-
-      def operation(_entry)
-        :message
-      end
-
-      # @return [nil] nothing is known of a state before
-      def old(_entry); end
-
-      # @return [nil] it belongs to none
-      def transaction(_entry); end
 
       def guarantee
         :at_least_once

@@ -39,21 +39,23 @@ module RedisIPC
         # @yieldparam exception [Exception] what nobody else is told of
         # @return [Threads, Fibers, Processes]
         def build(setup, intake, delivery, label, &report)
-          handling = Handling.new(setup, delivery)
+          handling = Handling.new(setup, delivery, watch(setup, intake, label))
           size = setup.concurrency.size
           case setup.concurrency.kind
           when :processes then Processes.new(setup, label, intake, handling, delivery.settlement, &report)
           when :fibers then Fibers.new(size, label, intake, handling, setup.resource, &report)
-          else Threads.new(size, label, intake, watched(setup, delivery, intake, label), owned(setup, &report))
+          else Threads.new(size, label, intake, handling, owned(setup, &report))
           end
         end
 
         private
 
-        # A batch is one handler's, so nothing waits behind another.
-        # @return [Handling]
-        def watched(setup, delivery, intake, label)
-          Handling.new(setup, delivery, (SlowWatch.new(intake, label, ordered: setup.ordered?) unless setup.batch))
+        # Only threads take several events at once. A batch is one handler's, so nothing waits behind another.
+        # @return [SlowWatch, nil]
+        def watch(setup, intake, label)
+          return if setup.batch || %i[processes fibers].include?(setup.concurrency.kind)
+
+          SlowWatch.new(intake, label, ordered: setup.ordered?)
         end
 
         # @return [Resources, Ractors, nil] what each thread has of its own

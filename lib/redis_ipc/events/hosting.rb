@@ -73,10 +73,10 @@ module RedisIPC
         # @return [Object] nil or false if the old one has to be stopped, and the new one started
         # @raise [ConfigurationError]
         def take_over(new, old, options)
-          check(new, options)
-          return ConsumerState.of(new).follow(ConsumerState.of(old), options) if ProcessHooks.worker?
+          setup = check(new, options)
+          return ConsumerState.of(new).follow(ConsumerState.of(old), setup) if ProcessHooks.worker?
 
-          ConsumerState.of(old).running? && ConsumerState.of(new).take_over(ConsumerState.of(old), options)
+          ConsumerState.of(old).running? && ConsumerState.of(new).take_over(ConsumerState.of(old), setup)
         end
 
         # @param consumer [Class]
@@ -105,7 +105,7 @@ module RedisIPC
           kind, (names, options) = ConsumerState.of(consumer).sources.first
           case kind
           when :stream then "#{names}/#{options[:group]}"
-          when :wal then "the write-ahead log, #{options[:slot]}"
+          when :wal then WalWords.label(options)
           else names.join(", ")
           end
         end

@@ -5,6 +5,8 @@ module RedisIPC
     # Reads what Redis tells of its keys. It is frozen.
     # @api private
     class KeyFormat
+      include SourceFormat
+
       # The names of fields, as the core writes them.
       KEY = "key"
       EVENT = "event"
@@ -35,28 +37,9 @@ module RedisIPC
         GONE.include?(entry.field(EVENT)) ? :delete : :update
       end
 
-      # @return [nil] nothing is known of a state before
-      def old(_entry); end
-
-      # @return [nil] it belongs to none
-      def transaction(_entry); end
-
       def guarantee
         :at_most_once
       end
-
-      # @return [self]
-      def of(_entry)
-        self
-      end
-
-      # @return [Hash] there are no partitions
-      def place
-        {}
-      end
-
-      # @return [nil] it cannot be asked for again
-      def position(_entry); end
 
       # @param entry [Native::StreamEvent, EntryFields]
       # @return [String] what happened, such as `"expired"`
@@ -69,12 +52,6 @@ module RedisIPC
       def key(entry)
         entry.field(KEY)
       end
-
-      # @return [nil]
-      def id(_entry); end
-
-      # @return [nil]
-      def traceparent(_entry); end
 
       # @param entry [Native::StreamEvent, EntryFields]
       # @return [Hash{Symbol => Object}]

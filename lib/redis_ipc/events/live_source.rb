@@ -5,9 +5,10 @@ module RedisIPC
     # The channels, patterns or keys of a consumer, as its class says them, checked. It is frozen.
     # @api private
     class LiveSource
+      include NoStream
+
       KEPT = "is for streams: of a live source nothing is kept"
       KINDS = { channel: :pubsub, pattern: :pubsub, shard_channel: :sharded_pubsub }.freeze
-      # Options of `start` that mean nothing here.
       FOREIGN = { lease: KEPT, dead_letters: KEPT, remember_ids: KEPT }.freeze
       private_constant :KEPT, :KINDS, :FOREIGN
 
@@ -36,17 +37,9 @@ module RedisIPC
         freeze
       end
 
-      # @return [nil]
-      def group; end
-
       # @return [Boolean] whether the values of keys are read
       def reads_values?
         @live[:value]
-      end
-
-      # (see StreamSource#live?)
-      def live?
-        true
       end
 
       # (see StreamSource#lag?)
@@ -54,28 +47,15 @@ module RedisIPC
         false
       end
 
-      # (see StreamSource#refuse_foreign)
-      def refuse_foreign(who, given)
-        Check.foreign(who, given, FOREIGN)
-      end
-
-      # (see StreamSource#title)
-      def title
-        name
+      # (see StreamSource#foreign)
+      def foreign
+        FOREIGN
       end
 
       # (see StreamSource#order)
       def order
         @live[:order]
       end
-
-      # (see StreamSource#holds_keys?)
-      def holds_keys?
-        false
-      end
-
-      # @return [nil]
-      def partitions; end
 
       # At most once: nothing is tried again unless the class says so.
       # (see StreamSource#attempts)

@@ -27,7 +27,7 @@ module RedisIPC
           type = options[:type]&.then { |name| Check.named("type: of #{kind}, the name of a field,", name) }
           overflow = options.fetch(:overflow, :drop_oldest)
           [different(who, kind, names),
-           { json: flag(who, kind, :json, options), value: flag(who, kind, :value, options), type: type,
+           { json: Check.flag(who, kind, :json, options), value: Check.flag(who, kind, :value, options), type: type,
              on: happened(who, options[:on]), overflow: one_of("overflow: of #{kind} of #{who}", overflow, OVERFLOW) }]
         end
 
@@ -63,14 +63,6 @@ module RedisIPC
 
           Check.refuse("on: of keys of #{who} needs a name, such as :expired") if Array(given).empty?
           different(who, "on:", Array(given))
-        end
-
-        # @return [Boolean]
-        def flag(who, kind, name, options)
-          given = options[name]
-          return given ? true : false if given.nil? || given == true || given == false
-
-          Check.refuse("#{name}: of #{kind} of #{who} must be true or false, got #{given.inspect}")
         end
       end
     end

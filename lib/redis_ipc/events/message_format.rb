@@ -5,6 +5,8 @@ module RedisIPC
     # Reads messages that were published to a channel. It is frozen.
     # @api private
     class MessageFormat
+      include SourceFormat
+
       # The names of fields, as the core writes them.
       CHANNEL = "channel"
       DATA = "data"
@@ -29,32 +31,9 @@ module RedisIPC
         entry.field(CHANNEL)
       end
 
-      def operation(_entry)
-        :message
-      end
-
-      # @return [nil] nothing is known of a state before
-      def old(_entry); end
-
-      # @return [nil] it belongs to none
-      def transaction(_entry); end
-
       def guarantee
         :at_most_once
       end
-
-      # @return [self]
-      def of(_entry)
-        self
-      end
-
-      # @return [Hash] there are no partitions
-      def place
-        {}
-      end
-
-      # @return [nil] it cannot be asked for again
-      def position(_entry); end
 
       # @yieldreturn [Object] the data
       # @return [String, nil] nil also if the data cannot be read
@@ -66,15 +45,6 @@ module RedisIPC
       rescue MalformedEntryError
         nil
       end
-
-      # @return [nil]
-      def key(_entry); end
-
-      # @return [nil]
-      def id(_entry); end
-
-      # @return [nil]
-      def traceparent(_entry); end
 
       # @param entry [Native::StreamEvent, EntryFields]
       # @return [Hash{Symbol => String}]

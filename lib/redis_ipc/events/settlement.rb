@@ -17,15 +17,15 @@ module RedisIPC
         @setup = setup
       end
 
-      # @param error [Exception, nil] what the handler raised for the event
+      # @param error [Exception] what the handler raised for the event
       # @param event [ChangeEvent]
       # @return [RetryPolicy::Decision]
       def decide(error, event)
-        error ? @setup.decide(error, event) : RetryPolicy::DONE
+        @setup.decide(error, event)
       end
 
       # Decides, and has the database record an event that is discarded.
-      # @param error [Exception, nil]
+      # @param error [Exception]
       # @param native [Native::StreamEvent]
       # @param event [ChangeEvent]
       # @return [RetryPolicy::Decision]

@@ -108,7 +108,7 @@ module RedisIPC
         source.partitions
       end
 
-      # @return [EntryFormat, MessageFormat, KeyFormat, WalFormat]
+      # @return [SourceFormat]
       def format
         @current[0].format
       end
@@ -236,7 +236,7 @@ module RedisIPC
       def check_options(given)
         word = given.keys.find { |key| ELSEWHERE.key?(key) }
         Check.refuse("#{word}: is no option of start: say #{ELSEWHERE[word]}") if word
-        source.refuse_foreign(name, given)
+        Check.foreign(name, given, source.foreign)
         Check.known(name, "start", given, OPTIONS)
       end
 

@@ -5,7 +5,6 @@ module RedisIPC
     # The stream of a consumer, as its class says it, checked. It is frozen.
     # @api private
     class StreamSource
-      # Options of `start` that mean nothing here.
       FOREIGN = { prefetch_bytes: "is for channels and patterns" }.freeze
       ATTEMPTS = 5
       private_constant :FOREIGN, :ATTEMPTS
@@ -43,12 +42,9 @@ module RedisIPC
         true
       end
 
-      # Refuses options of `start` that mean nothing here.
-      # @param who [String] the class
-      # @param given [Hash]
-      # @raise [ConfigurationError]
-      def refuse_foreign(who, given)
-        Check.foreign(who, given, FOREIGN)
+      # @return [Hash{Symbol => String}] options of `start` that mean nothing here, and why
+      def foreign
+        FOREIGN
       end
 
       # @return [String] what messages call it

@@ -5,6 +5,8 @@ module RedisIPC
     # Reads changes that are in PostgreSQL's log. It is frozen.
     # @api private
     class WalFormat
+      include SourceFormat
+
       OPERATIONS = { "I" => :insert, "U" => :update, "D" => :delete, "T" => :truncate, "M" => :message }.freeze
       private_constant :OPERATIONS
 
@@ -22,16 +24,6 @@ module RedisIPC
       # @return [String]
       def source_of(_entry)
         stream
-      end
-
-      # @return [self]
-      def of(_entry)
-        self
-      end
-
-      # @return [Hash] there are no partitions
-      def place
-        {}
       end
 
       def kind
@@ -66,12 +58,6 @@ module RedisIPC
 
         values.size == 1 ? values.first.to_s : JSON.generate(values.map(&:to_s))
       end
-
-      # @return [nil]
-      def id(_entry); end
-
-      # @return [nil]
-      def traceparent(_entry); end
 
       # @param entry [Native::StreamEvent, EntryFields]
       # @return [Hash{Symbol => Object}]

@@ -7,8 +7,9 @@ module RedisIPC
     # The log of PostgreSQL that a consumer reads, as its class says it, checked. It is frozen.
     # @api private
     class WalSource
+      include NoStream
+
       KEPT = "is for streams: PostgreSQL keeps the changes in its slot"
-      # Options of `start` that mean nothing here.
       FOREIGN = { lease: KEPT, dead_letters: KEPT, remember_ids: KEPT }.freeze
       # An event is tried again until it is done, unless the class says otherwise: nothing would keep it.
       ATTEMPTS = 1000
@@ -34,41 +35,20 @@ module RedisIPC
         freeze
       end
 
-      # @return [nil]
-      def group; end
-
-      # (see StreamSource#live?)
-      def live?
-        true
-      end
-
       # (see StreamSource#lag?)
       def lag?
         true
       end
 
-      # (see StreamSource#refuse_foreign)
-      def refuse_foreign(who, given)
-        Check.foreign(who, given, FOREIGN)
-      end
-
-      # (see StreamSource#title)
-      def title
-        name
+      # (see StreamSource#foreign)
+      def foreign
+        FOREIGN
       end
 
       # (see StreamSource#order)
       def order
         @wal[:order]
       end
-
-      # (see StreamSource#holds_keys?)
-      def holds_keys?
-        false
-      end
-
-      # @return [nil]
-      def partitions; end
 
       # (see StreamSource#attempts)
       def attempts

@@ -19,13 +19,14 @@ module RedisIPC
         # @return [Hash{Symbol => Object}] the checked options, as the core takes them
         def options(who, options)
           Check.known(who, "wal", options, KNOWN)
-          temporary = flag(who, :temporary, options)
+          temporary = Check.flag(who, :wal, :temporary, options)
           slot = options[:slot] || (temporary ? "redis_ipc_#{SecureRandom.hex(8)}" : nil)
           Check.refuse("wal of #{who} needs a slot: wal url, slot: \"name\"") if slot.nil?
           publication = options[:publication] || options[:slot]
           Check.refuse("wal of #{who} needs a publication: wal url, publication: \"name\"") if publication.nil?
           { slot: slot.to_s, publication: publication.to_s, tables: tables(options[:tables]), temporary: temporary,
-            create: flag(who, :create, options), on_slot_lost: on_slot_lost(who, options[:on_slot_lost]) }.compact
+            create: Check.flag(who, :wal, :create, options),
+            on_slot_lost: on_slot_lost(who, options[:on_slot_lost]) }.compact
         end
 
         # @return [Hash{Symbol => Object}] the checked order
@@ -49,13 +50,6 @@ module RedisIPC
         def tables(given)
           names = Array(given).map(&:to_s)
           names unless names.empty?
-        end
-
-        def flag(who, name, options)
-          given = options[name]
-          return given ? true : false if given.nil? || given == true || given == false
-
-          Check.refuse("#{name}: of wal of #{who} must be true or false, got #{given.inspect}")
         end
 
         def on_slot_lost(who, given)
