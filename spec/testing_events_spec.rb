@@ -56,11 +56,18 @@ RSpec.describe "testing help for events" do
         on_error { nil }
         on("accounts.update") { |event| p event.key, event.data.to_a, event.metadata[:table] }
         def call(event) = p([event.operation, event.type, event.key, event.data, event.old.to_a])
+        on_loss { |loss| p [loss.cause, loss.source] }
       end
       test = RedisIPC::Testing
       p test.deliver_event(Accounts, "accounts.update", { id: 7, name: "ä", ok: true, at: Time.at(0), doc: [1] }).done?
       test.deliver_event(Accounts, "billing.rows.delete", { mail: "a", n: 1 }, key: "mail")
-      test.deliver_event(Accounts, "mail", "hello")
+      p test.checkpointed?(Accounts, test.deliver_event(Accounts, "mail", "hello"))
+      test.lose_events(Accounts)
+      begin
+        test.lose_events(Accounts, cause: :disconnected)
+      rescue ArgumentError => e
+        puts e.message
+      end
     RUBY
     expect(output).to eq(<<~TEXT)
       "7"
@@ -69,6 +76,9 @@ RSpec.describe "testing help for events" do
       true
       [:delete, "billing.rows.delete", "a", nil, [["mail", "a"]]]
       [:message, "mail", nil, "hello", []]
+      true
+      [:slot_lost, "app/ipc"]
+      cause must be one of [:slot_lost], got :disconnected
     TEXT
   end
 

@@ -102,7 +102,7 @@ module RedisIPC
       # @api private
       def unsettled(consumer)
         open = Events::InlineConsumers.delivery(consumer).progress.unsettled
-        last = deliveries.to_h { |one| [one.event.position, one] }
+        last = deliveries.to_h { |one| [one.event.native.id, one] }
         open.empty? ? "nothing is open" : "open: #{open.map { |position| last[position].inspect }.join("; ")}"
       end
 
@@ -186,7 +186,9 @@ module RedisIPC
       def position(event)
         event = event.event if event.is_a?(DeliveredEvent)
         return event if event.nil? || event.is_a?(String)
-        return event.position if event.is_a?(ChangeEvent) || event.is_a?(PublishedEvent)
+        return event.position if event.is_a?(PublishedEvent)
+        # Of other sources than streams the position is not what tells one from another.
+        return event.native.id if event.is_a?(ChangeEvent)
 
         raise ArgumentError, "an event or its position is needed, got #{event.inspect}"
       end

@@ -82,9 +82,9 @@ module RedisIPC
         InlineConsumers.entry(event, deliveries, @setup.source)
       end
 
-      # @return [Boolean] whether the consumer has a live source
-      def live?
-        @setup.live?
+      # @return [Symbol] the kind of the consumer's source, as {ChangeEvent#kind}
+      def kind
+        @setup.format.kind
       end
 
       # Tells the consumer of a loss.

@@ -4,8 +4,8 @@ module RedisIPC
   module Testing
     # What {Testing} knows of losses.
     module Losses
-      # The causes of losses of a stream, and of a live source.
-      CAUSES = %i[trimmed rolled_back flushed].freeze
+      # The causes of losses by the kind of source, and of a live source.
+      CAUSES = { stream: %i[trimmed rolled_back flushed].freeze, wal: %i[slot_lost].freeze }.freeze
       LIVE_CAUSES = %i[disconnected slow_consumer restarted failover slot_moved too_large].freeze
       private_constant :CAUSES, :LIVE_CAUSES
 
@@ -15,7 +15,8 @@ module RedisIPC
       # An exception of `on_loss` is not raised: `on_error` is told. A failed expectation or mock is raised.
       # @param consumer [Class, Events::Subscription] a {Events::Consumer}
       # @param at_most [Integer, nil] as {Loss#at_most}
-      # @param cause [Symbol, nil] as {Loss#cause}; nil: `:trimmed`, of channels and keys `:disconnected`
+      # @param cause [Symbol, nil] as {Loss#cause}; nil: `:trimmed`, of channels and keys `:disconnected`, of PostgreSQL
+      #   `:slot_lost`
       # @param exact [Boolean] as {Loss#exact?}
       # @param between [Range<Time>] {Loss#since} and {Loss#until}; it may have no beginning
       # @return [Loss] what the consumer was told
@@ -26,7 +27,7 @@ module RedisIPC
       #   RedisIPC::Testing.lose_events(BillingEvents, cause: :flushed, between: Time.now - 60..Time.now)
       def lose_events(consumer, at_most: nil, cause: nil, exact: false, between: nil..Time.now)
         delivery = Events::InlineConsumers.delivery(consumer)
-        causes = delivery.live? ? LIVE_CAUSES : CAUSES
+        causes = CAUSES.fetch(delivery.kind, LIVE_CAUSES)
         cause ||= causes.first
         check_loss(at_most, cause, causes, exact)
         since, before = milliseconds(between)
