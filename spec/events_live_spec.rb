@@ -4,17 +4,11 @@ RSpec.describe "events of channels" do
   let(:got) { Queue.new }
   let(:losses) { Queue.new }
 
-  # Waits for so many elements of `got`.
-  def next_ones(count)
-    Array.new(count) { next_of(got) }
-  end
-
   # Handles messages by a block. Errors are in `errors`, losses in `losses`.
   def listen(channel: "prices", **words, &block)
-    words = { pattern: nil, redis_options: redis_options, logger: Consumers.silent, on_error: errors.method(:<<),
-              on_loss: losses.method(:<<) }.merge(words)
-    RedisIPC::Events.consume(channel: words[:pattern] ? nil : channel, **words, &block)
-                    .tap { |started| consumers << started }
+    words = { redis_options: redis_options, on_loss: losses.method(:<<) }.merge(words)
+    words[:channel] = channel unless words.key?(:pattern)
+    consume_from(**words, &block)
   end
 
   def publish_to(channel, *payloads)
@@ -144,7 +138,8 @@ RSpec.describe "events of channels" do
     end
 
     [{ threads: 3 }, { fibers: 3 }, { processes: 2 }].each do |concurrency|
-      it "is kept in #{concurrency.keys.first}, with a loss in its place" do
+      it "is kept in #{concurrency.keys.first}, with a loss in its place",
+         gem: ("async" if concurrency.key?(:fibers)) do
         reader, writer = IO.pipe
         listen(concurrency: concurrency, on_loss: ->(loss) { writer.puts("lost #{loss.at_most}") }) do |event|
           writer.puts(event.data)
@@ -156,18 +151,14 @@ RSpec.describe "events of channels" do
       end
     end
 
-    # Runs the block while nobody is subscribed: Redis refuses new connections meanwhile.
+    # Runs the block while nobody is subscribed.
     def while_away
       eventually { subscribers == 1 }
-      limit = redis.config(:get, "maxclients")["maxclients"]
-      redis.config(:set, "maxclients", 1)
-      cut
-      eventually { subscribers.zero? }
-      yield
-      redis.config(:set, "maxclients", limit)
+      while_unsubscribed(redis) do
+        eventually { subscribers.zero? }
+        yield
+      end
       eventually { subscribers == 1 }
-    ensure
-      redis.config(:set, "maxclients", limit) if limit
     end
   end
 

@@ -46,10 +46,6 @@ RSpec.describe "events in partitions" do
     consume(order: [:key, { partitions: count, **order }], **words, &block)
   end
 
-  def next_ones(count)
-    Array.new(count) { next_of(got) }
-  end
-
   # The stream of a key among 4 partitions.
   def stream_of(key)
     "orders:#{RedisIPC::Events.partition(key, 4)}"

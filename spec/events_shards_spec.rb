@@ -10,15 +10,9 @@ RSpec.describe "events of channels in a Redis Cluster" do
   let(:got) { Queue.new }
   let(:losses) { Queue.new }
 
-  def next_ones(count)
-    Array.new(count) { next_of(got) }
-  end
-
   # Handles messages. Errors are in `errors`, losses in `losses`.
   def listen(**words, &block)
-    words = { redis_options: cluster.options, logger: Consumers.silent, on_error: errors.method(:<<),
-              on_loss: losses.method(:<<) }.merge(words)
-    RedisIPC::Events.consume(**words, &block).tap { |started| consumers << started }
+    consume_from(redis_options: cluster.options, on_loss: losses.method(:<<), **words, &block)
   end
 
   def spublish(channel, payload)
@@ -75,11 +69,7 @@ RSpec.describe "events of channels in a Redis Cluster" do
       calls = -> { client.info("commandstats").dig("ping", "calls").to_i }
       before = calls.call
       eventually { calls.call >= before + 2 }
-      limit = client.config(:get, "maxclients")["maxclients"]
-      client.config(:set, "maxclients", 1)
-      client.call("CLIENT", "KILL", "TYPE", "pubsub")
-      3.times { |number| spublish(name, number) }
-      client.config(:set, "maxclients", limit)
+      while_unsubscribed(client) { 3.times { |number| spublish(name, number) } }
       expect(next_of(losses)).to have_attributes(cause: :disconnected, at_most: 3)
     end
 

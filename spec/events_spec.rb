@@ -3,7 +3,6 @@
 RSpec.describe "events of a stream" do
   let(:got) { Queue.new }
 
-  # Waits for so many elements of `got`.
   def pending(group = "billing")
     redis.xpending("orders", group)["size"]
   end

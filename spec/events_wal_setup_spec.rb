@@ -8,16 +8,9 @@ RSpec.describe "the set-up of events of PostgreSQL's log" do
 
   before { pg.exec("SET client_min_messages = error; CREATE TABLE accounts (id int PRIMARY KEY)") }
 
-  after do
-    stop_consumers
-    remove_wal_database
-  end
-
   def watch(url = wal_url, **words)
     kept = got
-    words = { tables: "accounts", slot: "ipc", create: true, logger: Consumers.silent,
-              on_error: errors.method(:<<) }.merge(words)
-    RedisIPC::Events.consume(wal: url, **words) { |event| kept << event }.tap { |started| consumers << started }
+    consume_from(wal: url, tables: "accounts", slot: "ipc", create: true, **words) { |event| kept << event }
   end
 
   # Starts one that cannot be, and returns why.

@@ -3,11 +3,6 @@
 RSpec.describe "values of PostgreSQL's log" do
   include WalDatabases
 
-  after do
-    stop_consumers
-    remove_wal_database
-  end
-
   # What Ruby has for the text of a value, by the type.
   of_types = {
     "int2" => [["-7", -7]], "int4" => [["2147483647", (2**31) - 1]], "int8" => [["9223372036854775807", (2**63) - 1]],
@@ -40,8 +35,7 @@ RSpec.describe "values of PostgreSQL's log" do
     columns = of_types.keys.each_with_index.map { |type, index| "c#{index} #{type}" }
     pg.exec("CREATE TABLE every (id serial PRIMARY KEY, #{columns.join(", ")})")
     got = Queue.new
-    consumers << RedisIPC::Events.consume(wal: wal_url, tables: "every", slot: "ipc", create: true,
-                                          logger: Consumers.silent) { |event| got << event.data }
+    consume_from(wal: wal_url, tables: "every", slot: "ipc", create: true) { |event| got << event.data }
     of_types.values.map(&:size).max.times do |round|
       rows = of_types.values.map { |values| values[round] }
       texts = rows.map { |text, _| text.nil? ? "NULL" : "'#{pg.escape(text)}'" }

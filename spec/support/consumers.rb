@@ -24,11 +24,24 @@ module Consumers
 
   # Consumes "orders" by a block.
   def consume(group: "billing", stream: "orders", **words, &block)
-    kept = errors
-    options = { from: :beginning, on_error: ->(error) { kept << error }, redis_options: redis_options,
-                logger: Consumers.silent, retry_on: { StandardError => { wait: 0 } } }
-    RedisIPC::Events.consume(stream: stream, group: group, **options, **words, &block)
-                    .tap { |started| consumers << started }
+    options = { from: :beginning, redis_options: redis_options, retry_on: { StandardError => { wait: 0 } } }
+    consume_from(stream: stream, group: group, **options, **words, &block)
+  end
+
+  # Consumes any source by a block. Its errors are in `errors`.
+  def consume_from(**words, &block)
+    words = { logger: Consumers.silent, on_error: errors.method(:<<) }.merge(words)
+    RedisIPC::Events.consume(**words, &block).tap { |started| consumers << started }
+  end
+
+  # Breaks every subscription of a server, and runs the block while it refuses new connections.
+  def while_unsubscribed(client)
+    limit = client.config(:get, "maxclients")["maxclients"]
+    client.config(:set, "maxclients", 1)
+    client.call("CLIENT", "KILL", "TYPE", "pubsub")
+    yield
+  ensure
+    client.config(:set, "maxclients", limit) if limit
   end
 
   def publish(data, **options)

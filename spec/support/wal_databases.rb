@@ -8,6 +8,16 @@ module WalDatabases
                "max_wal_senders" => "20" }.freeze
 
   class << self
+    # Nobody may use the database when it is removed.
+    def included(group)
+      super
+      group.after do
+        stop_consumers
+        stop_processes
+        remove_wal_database
+      end
+    end
+
     def shared
       @shared ||= Databases::Cluster.new(SETTINGS)
     end
