@@ -29,14 +29,15 @@ RSpec.describe "the benchmarks" do
 
   it "measure consumers of events beside a plain loop, and keep every figure and a chart" do
     Dir.mktmpdir do |folder|
-      output, status = bench("events", "--seconds", "0.2", "--warm-up", "0.1", "--rounds", "1", "none_200b", "latency",
-                             "--peers", "thread,redis_rb_batch", "--output", File.join(folder, "results"))
+      output, status = bench("events", "--seconds", "0.2", "--warm-up", "0.1", "--rounds", "1", "none_200b", "key_200b",
+                             "latency", "--peers", "thread,redis_rb_batch", "--output", File.join(folder, "results"))
       expect(status).to be_success, output
       expect(output).to match(/^\| redis_ipc, 1 thread \| [\d,.]+ \| [\d,.]+ \|/)
                     .and match(/^\| 200 B, one thread, events.s, beside the best plain Ruby loop .*x \|/)
       figures = CSV.read(File.join(folder, "results.csv"), headers: true).reject { |row| row["case"] == "surroundings" }
       expect(figures.map { |row| row.values_at("case", "peer", "metric") }).to include(
-        %w[none_200b thread cpu_us], %w[none_200b redis_rb_batch events_s], %w[latency thread ack_p99_us]
+        %w[none_200b thread cpu_us], %w[none_200b redis_rb_batch events_s], %w[key_200b thread events_s],
+        %w[latency thread ack_p99_us]
       )
       expect(figures.map { |row| row["value"].to_f }).to all(be_positive)
       expect(File.read(File.join(folder, "results.svg"))).to include("<svg", "Events of 200 B", "redis_ipc, 1 thread")

@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# A consumer of RedisIPC::Events: `gem.rb port=6379 group=g order=none ...`, see bench/harness/event_run.rb.
+# A consumer of RedisIPC::Events: `gem.rb port=6379 group=g order=none ...`, see bench/harness/event_player.rb.
 
 require "logger"
 require "redis_ipc"
@@ -25,7 +25,6 @@ handlers = {
 }
 words = { concurrency: { settings.fetch(:executor).to_sym => settings.fetch(:size) } }
 words[:order] = settings[:order].to_sym unless settings[:order] == "none"
-words[:by] = "key" if settings[:order] == "key"
 words[:batch] = { size: settings[:batch], within: 0.2 } if settings.fetch(:batch) > 1
 
 subscription = RedisIPC::Events.consume(

@@ -34,7 +34,6 @@ $stdout.sync = true
 settings = Bench::Settings.parse(ARGV)
 group = settings.fetch(:group)
 call = CLIENTS.fetch(settings.fetch(:driver)).call(settings.fetch(:port))
-exit if settings[:probe]
 
 begin
   call.call(["XGROUP", "CREATE", "events", group, "0", "MKSTREAM"])
