@@ -44,6 +44,18 @@ RSpec.describe "the benchmarks" do
     end
   end
 
+  it "measure subscribers beside a plain one" do
+    Dir.mktmpdir do |folder|
+      peers = "subscriber,subscriber_batch,redis_rb_subscriber"
+      output, status = bench("live", "--seconds", "0.1", "--rounds", "1", "--peers", peers,
+                             "--output", File.join(folder, "results"))
+      expect(status).to be_success, output
+      expect(output).to match(/^### 100 channels, messages of 200 B/)
+                    .and match(/^\| redis_ipc, 1 thread, batches of 500 \| [\d,.]+ \| [\d,.]+ \|/)
+      expect(File.read(File.join(folder, "results.svg"))).to include("<svg", "100 channels", "Ruby, redis-rb")
+    end
+  end
+
   it "measure a case, and keep every figure and a chart" do
     Dir.mktmpdir do |folder|
       output, status = bench("--quick", "--seconds", "1", "--only", "threads_16", "--peers", "gem", "--output",

@@ -43,7 +43,7 @@ module Bench
 
     SUITE = Suite.new(
       name: "latest", mark: "", command: "bin/bench",
-      purpose: "measures redis_ipc beside its peers (bin/bench events: consumers of events)",
+      purpose: "measures redis_ipc beside its peers (bin/bench events: consumers of events; live: subscribers)",
       peers: Cases::PEERS, cases: Cases.all, compared: Cases.method(:compared), absent: method(:absent),
       columns: COLUMNS, spread: %i[p50_us calls_s requests_s connect_ms], panels: PANELS,
       accents: { "gem" => "#b3261e", "floor" => "#9e9e9e" }, targets: CALL_TARGETS, checked: CHECKED,

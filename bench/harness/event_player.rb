@@ -35,9 +35,11 @@ module Bench
       end
 
       # Runs it until it has measured itself.
+      # @yield what there is to do when the program is ready, if it says that it is
       # @return [Hash] what {ConsumerFigures} says
       def measure(peer, settings)
         program = IO.popen([*command(peer), *Settings.format(settings).split])
+        yield if block_given? && program.gets == "ready\n"
         line = program.gets if program.wait_readable(settings.fetch(:seconds) + PATIENCE)
         Settings.parse(line.to_s.split).tap do |figures|
           raise "#{peer} has not measured itself: #{line.inspect}" unless figures.key?(:events)
@@ -51,7 +53,8 @@ module Bench
 
       # @return [Array(String, Hash)] the file and its settings
       def program(peer)
-        return EventCases::LOOPS.fetch(peer) if EventCases::LOOPS.key?(peer)
+        known = EventCases::LOOPS[peer] || Live::SUBSCRIBERS[peer]
+        return known if known
 
         executor, size = EventCases::EXECUTORS.fetch(peer)
         ["gem.rb", { executor: executor, size: size }]

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 module Bench
-  # What is measured, compared and recorded together: the calls, or the events.
+  # What is measured, compared and recorded together: the calls, the events, or the live events.
   #
   # - name: that of its files in bench/results
   # - mark: what its marks in bench/RESULTS.md begin with
