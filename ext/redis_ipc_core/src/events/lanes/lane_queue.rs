@@ -39,6 +39,8 @@ pub enum Trial {
     Wanted(StreamId),
     /// It may begin.
     Counted(StreamId),
+    /// One of another lane, which was tried before and not done, comes first.
+    AfterSuspect,
 }
 
 /// The events of a key in memory.
@@ -71,6 +73,9 @@ impl LaneQueue {
             (found.first, found.rest) = (None, VecDeque::new());
             found.running > 0
         });
+        if self.running.is_empty() {
+            self.trial = Trial::None;
+        }
     }
 
     /// Records that an event needs no memory any more.

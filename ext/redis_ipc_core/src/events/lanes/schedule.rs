@@ -129,8 +129,6 @@ struct State {
     attempts: u32,
     /// The event that is tried alone, and was not done when it was tried before.
     suspect: Option<(u16, StreamId)>,
-    /// The lanes whose next event waits until that one is done.
-    after_suspect: Vec<u16>,
     is_closed: bool,
 }
 
@@ -188,7 +186,7 @@ impl State {
                         // If several such events ran at the same time, all of them would be blamed for the next crash.
                         if tries > 1 || self.attempts == 1 {
                             if self.suspect.is_some() {
-                                self.after_suspect.push(lane);
+                                queue.trial = Trial::AfterSuspect;
                                 continue;
                             }
                             self.suspect = Some((lane, id));
@@ -224,9 +222,14 @@ impl State {
     fn clear_suspect(&mut self, is_cleared: impl Fn(u16, StreamId) -> bool) {
         if self.suspect.is_some_and(|(lane, id)| is_cleared(lane, id)) {
             self.suspect = None;
-            for lane in std::mem::take(&mut self.after_suspect) {
-                self.make_all_ready(lane);
-            }
+            let waiting = self.queues.iter_mut().filter(|(_, queue)| queue.trial == Trial::AfterSuspect);
+            let waiting: Vec<u16> = waiting
+                .map(|(lane, queue)| {
+                    queue.trial = Trial::None;
+                    *lane
+                })
+                .collect();
+            waiting.into_iter().for_each(|lane| self.make_all_ready(lane));
         }
     }
 
@@ -272,12 +275,16 @@ impl State {
         self.paused_keys.contains(&key) || self.stale.contains_key(&key)
     }
 
+    /// Whether the events of the lane are tried one at a time.
+    fn is_careful(&self, lane: u16) -> bool {
+        self.ownership.get(lane).is_some_and(Owned::is_careful)
+    }
+
     /// Lets what waited for an event go on.
     fn go_on(&mut self, event: &InFlight) {
         let Some(spot) = event.spot else { return };
-        let is_careful = self.ownership.get(spot.lane).is_some_and(|owned| owned.crashes > 0);
         self.make_ready(spot.lane, spot.key);
-        if is_careful {
+        if self.is_careful(spot.lane) {
             self.make_all_ready(spot.lane);
         }
     }
@@ -412,7 +419,6 @@ impl Schedule {
             suppressed: 0,
             attempts,
             suspect: None,
-            after_suspect: Vec::new(),
             is_closed: false,
         };
         Self {
@@ -878,9 +884,7 @@ impl Schedule {
         event.spot = Some(InLane { lane, epoch: queue.epoch, key, may_have_run: true });
         // It may come before the event that was to be tried.
         let is_idle = queue.running.is_empty();
-        if is_idle {
-            queue.trial = Trial::None;
-        }
+        let had_trial = is_idle && std::mem::take(&mut queue.trial) != Trial::None;
         let found = queue.keys.entry(key).or_default();
         let id = event.id;
         found.waits_for.remove(&id);
@@ -888,6 +892,9 @@ impl Schedule {
         state.retried_letters.insert((lane, id));
         state.clear_suspect(|of, _| is_idle && of == lane);
         state.make_ready(lane, key);
+        if had_trial {
+            state.make_all_ready(lane);
+        }
         self.work.notify_one();
     }
 
@@ -1075,9 +1082,16 @@ impl Schedule {
     pub fn saved(&self, saves: Vec<Save>, refused: &[u16]) -> Change {
         let mut state = self.state.lock();
         let lanes: Vec<u16> = saves.iter().map(|save| save.lane).collect();
+        let careful: Vec<u16> = lanes.iter().copied().filter(|lane| state.is_careful(*lane)).collect();
         let change = state.ownership.saved(saves, refused, Instant::now());
         let gone: Vec<u16> = lanes.into_iter().filter(|lane| state.ownership.get(*lane).is_none()).collect();
         state.remove(&gone);
+        for lane in careful {
+            // Its other keys wait for the event that is tried, and no longer need to.
+            if !state.is_careful(lane) {
+                state.make_all_ready(lane);
+            }
+        }
         self.work.notify_all();
         self.tell_readers(&state);
         change

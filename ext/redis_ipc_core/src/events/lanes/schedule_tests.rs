@@ -18,12 +18,15 @@ fn id(ms: u64) -> StreamId {
 
 /// Claims lanes, each with the position where it begins.
 fn claim(schedule: &Schedule, epoch: u64, lanes: &[(u16, u64)]) {
-    let claim = |(lane, position): &(u16, u64)| Claim {
-        lane: *lane,
-        epoch,
-        checkpoint: Some(Checkpoint::starting_at(id(*position), Some(*position))),
-        crashes: 0,
-    };
+    let lanes = lanes.iter();
+    let begin =
+        |(lane, position): &(u16, u64)| (*lane, Checkpoint::starting_at(id(*position), Some(*position)));
+    claim_after(0, schedule, epoch, lanes.map(begin).collect());
+}
+
+/// Claims lanes of which so many owners in a row have died.
+fn claim_after(crashes: u32, schedule: &Schedule, epoch: u64, lanes: Vec<(u16, Checkpoint)>) {
+    let claim = |(lane, checkpoint)| Claim { lane, epoch, checkpoint: Some(checkpoint), crashes };
     let held = schedule.held();
     let share = Share {
         instances: 1,
@@ -31,7 +34,7 @@ fn claim(schedule: &Schedule, epoch: u64, lanes: &[(u16, u64)]) {
         is_new: false,
         start: Starts::default(),
         kept: held.iter().map(|(lane, _)| *lane).collect(),
-        claims: lanes.iter().map(claim).collect(),
+        claims: lanes.into_iter().map(claim).collect(),
         decisions: Vec::new(),
     };
     schedule.renewed(&share, &held, Instant::now(), LEASE, 0);
@@ -74,6 +77,13 @@ fn numbers(events: &[Arc<InFlight>]) -> Vec<u64> {
 fn done(schedule: &Schedule, event: &Arc<InFlight>) {
     event.finish();
     schedule.finish(std::slice::from_ref(event), None);
+}
+
+/// Takes the next event of a careful lane: what is to be tried is counted first.
+fn take_trial(schedule: &Schedule) -> Option<Arc<InFlight>> {
+    assert!(schedule.take_ready().is_none(), "it is counted before it begins");
+    schedule.counted(&schedule.trials());
+    schedule.take_ready()
 }
 
 #[test]
@@ -315,4 +325,63 @@ fn what_the_reader_of_an_owner_before_has_read_is_dropped() {
     assert!(take(&schedule, 9).is_empty());
     assert_eq!(start(&schedule, reader_of(0)), None);
     assert!(start(&schedule, Role::Partition(0, 2)).is_some());
+}
+
+#[test]
+fn the_other_keys_of_a_careful_lane_go_on_if_it_proves_harmless_while_its_event_runs() {
+    let schedule = Schedule::new(1_000, 5, 0);
+    claim_after(2, &schedule, 1, vec![(0, Checkpoint::default())]);
+    let from = start(&schedule, Role::Head).unwrap();
+    let mut events: Vec<Candidate> = (1..=102).map(|ms| event(ms, 0, ms)).collect();
+    events[101].refusal = Some("no event".to_owned());
+    schedule.admit(Role::Head, from, events, true);
+    for ms in 1..=99 {
+        let event = take_trial(&schedule).unwrap();
+        assert_eq!(event.id.ms, ms);
+        done(&schedule, &event);
+    }
+    let last = take_trial(&schedule).unwrap();
+    assert!(schedule.take_ready().is_none(), "one at a time");
+    schedule.take_condemned().iter().for_each(|(event, _)| schedule.dismiss(event));
+    schedule.saved(schedule.saves(false), &[]);
+    done(&schedule, &last);
+    assert_eq!(numbers(&take(&schedule, 9)), [101]);
+}
+
+#[test]
+fn lanes_that_wait_for_a_suspect_cost_the_others_no_time() {
+    let schedule = Schedule::new(100_000, 5, 0);
+    let (lanes, keys) = (4, 2_000);
+    let of_lane = |lane: u16| (0..keys).map(move |key| u64::from(lane) + 1 + key * u64::from(lanes));
+    let tried = |lane| {
+        let left = of_lane(lane).map(|ms| (id(ms), Tries { count: 1, is_held: false })).collect();
+        (lane, Checkpoint { left, ..Checkpoint::default() })
+    };
+    claim_after(2, &schedule, 1, (0..lanes).map(tried).collect());
+    let from = start(&schedule, Role::Head).unwrap();
+    let mut events: Vec<Candidate> =
+        (0..lanes).flat_map(|lane| of_lane(lane).map(move |ms| event(ms, lane, ms))).collect();
+    events.sort_by_key(|one| one.event.id);
+    schedule.admit(Role::Head, from, events, true);
+    let began = Instant::now();
+    for _ in 0..20 {
+        let event = take_trial(&schedule).unwrap();
+        assert!(schedule.take_ready().is_none(), "one at a time in the whole process");
+        done(&schedule, &event);
+    }
+    assert!(began.elapsed() < Duration::from_secs(2), "20 trials took {:?}", began.elapsed());
+}
+
+#[test]
+fn an_event_that_never_began_because_its_lane_is_given_up_was_not_tried() {
+    let schedule = Schedule::new(100, 5, 0);
+    let left = [(id(1), Tries { count: 3, is_held: false })].into();
+    claim_after(2, &schedule, 1, vec![(0, Checkpoint { left, ..Checkpoint::default() })]);
+    let from = start(&schedule, Role::Head).unwrap();
+    schedule.admit(Role::Head, from, vec![event(1, 0, 7)], true);
+    assert!(schedule.take_ready().is_none(), "it is counted before it begins");
+    schedule.close();
+    assert_eq!(schedule.trials(), []);
+    let saves = schedule.saves(false);
+    assert_eq!(saves[0].checkpoint.left[&id(1)].count, 3);
 }
