@@ -8,8 +8,10 @@ Gem::Specification.new do |spec|
   spec.authors = ["The redis_ipc maintainers"]
   spec.summary = "Request/reply between Ruby processes, and events in order, through the Redis they already run"
   spec.description = "Ruby processes (Rails web, workers, bots, scripts) ask each other things through Redis " \
-                     "streams, with deadlines and delivery guarantees, and handle what is added to Redis streams at " \
-                     "least once, in order by key. A Rust core does the work, and does not poll."
+                     "streams, with deadlines and delivery guarantees, and call methods by JSON-RPC. They handle " \
+                     "events in order by key: what is added to Redis streams or changed in PostgreSQL at least once, " \
+                     "and messages of Pub/Sub and keyspace notifications with a note of what was missed. A Rust core " \
+                     "does the work; it blocks instead of polling at an interval."
   spec.homepage = "https://github.com/redis-ipc/redis_ipc"
   spec.license = "MIT"
   spec.required_ruby_version = ">= 3.1"

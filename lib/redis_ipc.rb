@@ -51,10 +51,10 @@ require_relative "redis_ipc/runtime/exit_blocks"
 require_relative "redis_ipc/runtime/process_hooks"
 require_relative "redis_ipc/events"
 
-# Request/reply between Ruby processes through the Redis they already run.
+# Request/reply between Ruby processes through the Redis they already run, and events.
 #
 # {Stream} asks and answers, {Channel} puts named events on top. {JSONRPC} speaks with every language. {Events} handles
-# what other processes publish.
+# what is added to Redis Streams, published to channels, done to keys, or changed in PostgreSQL.
 #
 # @example One process answers
 #   stream = RedisIPC::Stream.new("electric_household", "child")
@@ -82,8 +82,9 @@ module RedisIPC
       ProcessHooks.quiet_all
     end
 
-    # Disconnects all streams, channels and JSON-RPC servers and clients of this process at the same time, as happens at
-    # the end of the process. Call it in a process that ends without its `at_exit` blocks: by `exec` or `exit!`.
+    # Disconnects all streams, channels, JSON-RPC servers and clients and consumers of events of this process at the
+    # same time, as happens at the end of the process. Call it in a process that ends without its `at_exit` blocks: by
+    # `exec` or `exit!`.
     # @param timeout [Numeric, nil] seconds that running handlers are given; nil means as at the end of the process
     # @return [nil]
     # @raise [ArgumentError] if the timeout is no number of seconds, or negative

@@ -454,7 +454,7 @@ RSpec.describe "events of channels" do
                channel "a"
              end).to match(/lease: of .* is for streams: of a live source nothing is kept/)
       expect(refused(dead_letters: { keep: 5 }) { channel "a" }).to include("dead_letters: of")
-      expect(refused(prefetch_bytes: 5) { stream "a", group: "g" }).to include("is for channels and patterns")
+      expect(refused(prefetch_bytes: 5) { stream "a", group: "g" }).to include("is for channels, keys and PostgreSQL")
       expect(refused(live: {}) { stream "a", group: "g" }).to include("live: is no option of start")
       expect(refused { channel("a").exactly_once(Object) }).to match(/exactly_once of .* needs a stream/)
     end

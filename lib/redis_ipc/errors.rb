@@ -69,7 +69,7 @@ module RedisIPC
   # There was no answer before the deadline.
   class TimeoutError < CallError; end
 
-  # Redis could not be reached for `connect_timeout`.
+  # Redis could not be reached for `connect_timeout`, or PostgreSQL by a consumer of its changes.
   class ConnectionError < CallError; end
 
   # The database could not be reached in which a consumer has its records ({Events::Consumer.exactly_once}).
@@ -101,9 +101,10 @@ module RedisIPC
   class NotConnectedError < ConnectionError; end
 
   # The call was not made, because as many calls are open here as `ledger: {max_open_calls:}` allows. Nothing was sent.
+  # The `on_error` of a consumer of events is told so when too many events that failed wait for their next try.
   class OverloadedError < CallError; end
 
-  # Redis refused a command, for example because it has no memory left or the user lacks a right.
+  # Redis (or PostgreSQL) refused a command, for example because it has no memory left or the user lacks a right.
   class CommandError < CallError; end
 
   # The request was rejected. Only `value!` raises it. The message has the reason, cut short if it is long;

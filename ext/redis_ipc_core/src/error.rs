@@ -35,15 +35,15 @@ pub enum ErrorKind {
     Configuration,
     /// JSON or the limits do not allow the content.
     Content,
-    /// Redis cannot be reached.
+    /// Redis, or PostgreSQL, cannot be reached.
     Connection(Fate),
-    /// Redis answered with an error.
+    /// Redis, or PostgreSQL, answered with an error.
     Command(Fate),
     /// The deadline passed.
     Timeout(Fate),
     /// The stream was disconnected, or was never connected.
     Closed(Fate),
-    /// Too many requests wait or too many calls are open. This call was not made.
+    /// Too many calls are open, so this call was not made; or too many events that failed wait for their next try.
     Overloaded,
     /// The request has been answered before, or this instance does not hold it.
     AlreadyAnswered,

@@ -55,7 +55,8 @@ module RedisIPC
     end
 
     # @return [String, nil] what it belongs to, such as the id of an order: the key that {Events.publish} was given, or
-    #   what `order :key, by:` names; nil of a message
+    #   what `order :key, by:` names; the key of which Redis tells; in PostgreSQL the key of the row, several columns as
+    #   JSON. Nil of a message
     def key
       @format.key(@native) { data }
     end
@@ -64,8 +65,7 @@ module RedisIPC
     # a message, or the columns of a row. Of a key it is `{"value" => ...}` if its value was asked for and is there,
     # else nil. Hash keys are Strings. All of it is frozen.
     # @return [Object]
-    # @raise [MalformedEntryError] if it should be JSON and is not. Leave it to be raised: the event then goes to the
-    #   dead letters
+    # @raise [MalformedEntryError] if it should be JSON and is not. Leave it to be raised: the event is then given up on
     def data
       data = @memo.first
       return data unless UNREAD.equal?(data)
@@ -143,13 +143,13 @@ module RedisIPC
       Time.at(0, @native.received_ms, :millisecond)
     end
 
-    # @return [Symbol] `:at_least_once`: it may run more than once, and is not lost while the stream has it.
-    #   `:at_most_once`: it can be missed, and comes once
+    # @return [Symbol] `:at_least_once`: it may run more than once, and is not lost while the stream, or the slot, has
+    #   it. `:at_most_once`: it can be missed, and comes once
     def guarantee
       @format.guarantee
     end
 
-    # @return [Integer] which try this is, from 1 on. Attempts count on when the process dies
+    # @return [Integer] which try this is, from 1 on. Of a stream attempts count on when the process dies
     def attempt
       @native.deliveries
     end
@@ -161,7 +161,7 @@ module RedisIPC
 
     # Returns the epoch of this process's right to handle the events of this key. It grows with each process that has
     # it, so a sink that has seen a higher one can refuse a stale writer.
-    # @return [Integer, nil] nil without an order
+    # @return [Integer, nil] nil without an order, and of all that comes from no stream
     def fence
       @native.fence
     end

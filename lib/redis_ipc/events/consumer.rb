@@ -2,8 +2,9 @@
 
 module RedisIPC
   module Events
-    # A consumer handles the events of a source. Any number of processes may start the same consumer: they share its
-    # group, and each event goes to one of them.
+    # A consumer handles the events of a source. Any number of processes may start the same consumer. Of a stream they
+    # share its group, and each event goes to one of them; of channels and keys each process gets every event; of
+    # PostgreSQL's log one process gets all, and the others stand by.
     #
     # Every execution gets its own instance of the class, so two share nothing but what the class shares on purpose.
     # Methods, instance variables and constants of a subclass may have any name. A subclass inherits what the class
@@ -172,7 +173,7 @@ module RedisIPC
         # @param classes [Array<Class, Module>] classes of exceptions
         # @param options [Hash] `wait:` is a number of seconds, a Proc that returns seconds for an attempt, or
         #   `:exponential` (1, 2, 4 and so on up to an hour, and up to 15 % more at random), the default; `attempts:` is
-        #   how often an event is tried before it becomes a dead letter
+        #   how often an event is tried before it is given up on: of a stream it becomes a dead letter then
         # @return [self]
         # @example
         #   retry_on Net::ReadTimeout, Errno::ECONNREFUSED, wait: ->(attempt) { attempt * 10 }, attempts: 20
@@ -287,20 +288,26 @@ module RedisIPC
           self
         end
 
-        # Starts to handle events in this process. Returns when Redis is connected, and the group is there.
+        # Starts to handle events in this process. Returns when Redis is connected, and the group is there; or the
+        # subscription stands; or PostgreSQL is connected, and the slot is read or another process has it.
         #
         # These are the defaults. Times are in seconds, sizes in bytes.
         #
         #   redis_options: {},       # which server, in redis-rb's names; else those of RedisIPC.configure
-        #   logger: nil, attempts: 5, lease: 30, max_event_size: 16_777_216, reconnect_after_fork: true,
-        #   remember_ids: 10_000, prefetch: 10_000, dead_letters: { keep: 604_800, max_size: 134_217_728 }
+        #   logger: nil, attempts: 5, max_event_size: 16_777_216, reconnect_after_fork: true, prefetch: 10_000
+        #   # of streams only:
+        #   lease: 30, remember_ids: 10_000, dead_letters: { keep: 604_800, max_size: 134_217_728 }
+        #   # of channels, keys and PostgreSQL only:
+        #   prefetch_bytes: 67_108_864
+        #
+        # Of channels and keys `attempts` is 1 unless it is given. Of PostgreSQL it is 1,000, and `prefetch` is 1,000.
         # @param options [Hash] merged over the defaults and over what {options} says, nested Hashes too;
         #   `redis_options:` replace those of {options} whole, so that no password goes to another Redis
         # @return [self]
         # @raise [ConfigurationError] if an option, or what the class says, is unknown, of the wrong type or
         #   contradicts something else
-        # @raise [ConnectionError] if Redis cannot be reached, or the class is started already
-        # @raise [CommandError] if Redis refuses
+        # @raise [ConnectionError] if Redis, or PostgreSQL, cannot be reached, or the class is started already
+        # @raise [CommandError] if Redis, or PostgreSQL, refuses
         # @raise [ThreadLimitError] if a thread cannot be started; nothing stays connected
         # @raise [Error] if a worker process cannot be forked; nothing stays connected
         def start(**options)
@@ -309,7 +316,8 @@ module RedisIPC
         end
 
         # Stops in order: takes no more events, lets handlers that run finish, and hands back at once what was not
-        # started. May be called again, and before {start}.
+        # started. Of channels and keys that is dropped, because nothing keeps it. May be called again, and before
+        # {start}.
         # @param timeout [Numeric] seconds that handlers are given
         # @return [self]
         # @raise [ArgumentError] if the timeout is no number of seconds, or negative
@@ -328,7 +336,7 @@ module RedisIPC
         # @param key [String, Symbol, Integer, nil] pauses only the events of this key, while this process has it
         # @return [self]
         # @raise [NotConnectedError] if it is not started
-        # @raise [ConfigurationError] if a key is given, and there is no order by key
+        # @raise [ConfigurationError] if a key is given, and it is no stream with an order by key
         def pause(key: nil)
           started = ConsumerState.of(self).started
           key.nil? ? started.pause : started.pause_key(key, true)
@@ -356,20 +364,24 @@ module RedisIPC
         end
 
         # @return [Integer, nil] how many entries of the stream, or of all partitions together, the group has not been
-        #   delivered yet; nil if Redis cannot tell
-        # @raise [ConnectionError] if Redis cannot be reached, or it is not started
+        #   delivered yet; of PostgreSQL how many bytes of the log the slot has not been confirmed; nil if the server
+        #   cannot tell
+        # @raise [ConnectionError] if the server cannot be reached, or it is not started
+        # @raise [ConfigurationError] if it is one of channels or keys
         def lag
           ConsumerState.of(self).started.lag
         end
 
         # @return [Checkpoint] the position of the group in the stream
         # @raise [NotConnectedError] if it is not started
+        # @raise [ConfigurationError] if its source is no stream
         def checkpoint
           ConsumerState.of(self).started.checkpoint
         end
 
         # @return [DeadLetters] the events that the group gave up on; Redis is read when they are iterated
         # @raise [NotConnectedError] if it is not started
+        # @raise [ConfigurationError] if its source is no stream
         def dead_letters
           ConsumerState.of(self).started.dead_letters
         end

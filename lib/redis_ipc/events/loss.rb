@@ -6,7 +6,7 @@ module RedisIPC
   # @example
   #   on_loss { |loss| Reconcile.perform_later(loss.since, loss.until) }
   class Loss
-    # @return [String] the name of the stream, or the channels
+    # @return [String] the name of the stream, the channels, or the database and the slot of PostgreSQL
     attr_reader :source
     # @return [String] the server's address, without credentials
     attr_reader :node

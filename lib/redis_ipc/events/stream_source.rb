@@ -5,7 +5,7 @@ module RedisIPC
     # The stream of a consumer, as its class says it, checked. It is frozen.
     # @api private
     class StreamSource
-      FOREIGN = { prefetch_bytes: "is for channels and patterns" }.freeze
+      FOREIGN = { prefetch_bytes: "is for channels, keys and PostgreSQL" }.freeze
       ATTEMPTS = 5
       private_constant :FOREIGN, :ATTEMPTS
 

@@ -129,7 +129,7 @@ module RedisIPC
     # @return [Response] the answer, fulfilled or rejected
     # @raise [TimeoutError] if there is no answer at the deadline; its `outcome` says whether the request can have run
     # @raise [ConnectionError] if Redis cannot be reached or the stream is not connected
-    # @raise [OverloadedError] if more calls are open, or more requests wait, than `ledger:` allows
+    # @raise [OverloadedError] if more calls are open than `ledger: {max_open_calls:}` allows
     # @raise [CommandError] if Redis refuses the request
     # @raise [ContentError] if the content cannot be sent
     # @raise [ArgumentError] if `to` is blank or the timeout out of range
@@ -150,7 +150,7 @@ module RedisIPC
     # @param (see #send_to_group)
     # @return [Future] the call under way
     # @raise [NotConnectedError] if the stream is not connected
-    # @raise [OverloadedError] if more calls are open, or more requests wait, than `ledger:` allows
+    # @raise [OverloadedError] if more calls are open than `ledger: {max_open_calls:}` allows
     # @raise [ContentError] if the content cannot be sent
     # @raise [ArgumentError] if `to` is blank or the timeout out of range
     # @example

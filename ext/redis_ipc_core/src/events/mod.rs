@@ -1,8 +1,9 @@
-//! Events from Redis Streams, the core of `RedisIPC::Events`.
+//! Events, the core of `RedisIPC::Events`.
 //!
-//! [`start`] starts a [`Consumer`], one process's part in a group whose entries are events. Without an order that is a
-//! consumer group of Redis: like request/reply it uses the group consumer of the foundation for reading, leases, take-over
-//! and dead letters. With an order the instances share lanes instead. A [`Publisher`] adds entries.
+//! [`start`] starts a [`Consumer`]. Of a Redis Stream it is one process's part in a group whose entries are events.
+//! Without an order that is a consumer group of Redis: like request/reply it uses the group consumer of the foundation for
+//! reading, leases, take-over and dead letters. With an order the instances share lanes instead. A consumer of a live
+//! source (channels, keys) or of PostgreSQL's log is alone. A [`Publisher`] adds entries to a stream.
 
 mod backlog;
 mod common;
