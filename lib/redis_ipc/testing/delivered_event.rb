@@ -46,7 +46,7 @@ module RedisIPC
         @status == "discarded"
       end
 
-      # @return [Boolean] whether it was given up on, and is a dead letter
+      # @return [Boolean] whether it was given up on. Of a stream it is a dead letter then
       def dead?
         @status == "dead"
       end
