@@ -4,10 +4,6 @@
 RSpec.describe "a consumer class that is reloaded" do
   let(:got) { Queue.new }
 
-  def state(consumer)
-    RedisIPC::Events.const_get(:ConsumerState).of(consumer)
-  end
-
   # @yield defines what differs
   def version(name, group: "billing", **words, &block)
     kept = got
@@ -18,7 +14,7 @@ RSpec.describe "a consumer class that is reloaded" do
   end
 
   def take_over(new, old)
-    state(new).take_over(state(old), {}).tap { |taken| consumers << new if taken }
+    RedisIPC::Events::Hosting.take_over(new, old, {}).tap { |taken| consumers << new if taken }
   end
 
   it "runs with what the old one had started, by all that the new one says" do
