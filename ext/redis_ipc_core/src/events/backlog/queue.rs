@@ -56,6 +56,19 @@ pub struct Counts {
     pub losses: u64,
 }
 
+impl Counts {
+    /// Returns what is held as of now, by name.
+    pub fn held(&self) -> [(&'static str, u64); 4] {
+        let held = self.waiting + self.running + self.resting;
+        [
+            ("held", held as u64),
+            ("held_bytes", self.bytes as u64),
+            ("running", self.running as u64),
+            ("resting", self.resting as u64),
+        ]
+    }
+}
+
 /// The events that wait.
 pub struct Backlog {
     /// Whether the events of a line are handled one after the other.

@@ -285,7 +285,8 @@ impl Assembly {
     }
 }
 
-fn now_ms() -> u64 {
+/// Returns the time in ms since 1970.
+pub fn now_ms() -> u64 {
     let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since_1970.as_millis()).unwrap_or(0)
 }

@@ -4,7 +4,7 @@ use crate::error::Error;
 use crate::events::backlog::queue::Backlog;
 use crate::events::common::in_flight::InFlight;
 use crate::events::common::wal_options::{TableName, WalOptions};
-use crate::events::wal::assembly::Assembly;
+use crate::events::wal::assembly::{Assembly, now_ms};
 use crate::events::wal::preparation::{Preparation, Ready};
 use crate::events::wal::progress::Progress;
 use crate::events::wal::source::Source;
@@ -24,7 +24,7 @@ use crate::foundation::runtime::waker::Waker;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 /// How often the server is told how far everything is done, at least.
 const STATUS: Duration = Duration::from_secs(10);
@@ -196,8 +196,7 @@ impl Reader {
     fn tell_loss(&self) {
         let source = &self.shared.source;
         source.counts.losses.increment();
-        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let until_ms = u64::try_from(since_1970.as_millis()).unwrap_or(0);
+        let until_ms = now_ms();
         let outage = self.lost_at.map(|lost| u64::try_from(lost.elapsed().as_millis()).unwrap_or(0));
         self.shared.backlog.push_loss(Loss {
             source: source.name.clone(),

@@ -15,10 +15,6 @@ use std::time::Duration;
 pub struct Counts {
     /// Events that were read.
     pub taken: Counter,
-    /// Events that are done.
-    pub done: Counter,
-    /// Events that were given up on.
-    pub failed: Counter,
     /// Connections that were made again.
     pub reconnections: Counter,
     /// Reports for which there was no room.

@@ -1,35 +1,32 @@
 //! A consumer of a log. It starts its parts, hands out events, and stops the parts in order.
 
 use crate::error::{Error, ErrorKind, Fate};
+use crate::events::backlog::backlog_consumer::{BacklogConsumer, Handout};
 use crate::events::backlog::queue::{Backlog, Limits};
-use crate::events::common::consumer::{Consumer, Progress as Positions};
-use crate::events::common::dead_event::DeadEvent;
 use crate::events::common::in_flight::InFlight;
 use crate::events::common::live_options::Overflow;
-use crate::events::common::options::{ConsumerOptions, From};
+use crate::events::common::options::ConsumerOptions;
 use crate::events::common::wal_options::{WalOptions, WalOrder};
 use crate::events::wal::reader::{Reader, Shared};
 use crate::events::wal::source::Source;
 use crate::foundation::net::attempt::Attempt;
-use crate::foundation::payload::stream_entry::StreamId;
 use crate::foundation::postgres::connection::{Connection, literal};
+use crate::foundation::runtime::open_sockets::OpenSockets;
 use crate::foundation::runtime::reports::{Mailbox, Report};
 use crate::foundation::runtime::stop::Stop;
 use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::threads::{join, spawn};
-use crate::foundation::runtime::waiting::Interrupt;
 use crate::foundation::runtime::waker::Waker;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A consumer of a log.
 pub struct WalConsumer {
     shared: Arc<Shared>,
+    handout: Handout,
     thread: Mutex<Option<JoinHandle<()>>>,
-    batch_size: usize,
-    is_closed: AtomicBool,
 }
 
 impl WalConsumer {
@@ -62,35 +59,12 @@ impl WalConsumer {
         // The mutex is only for a thread that starts again after a panic.
         let reader = Mutex::new(reader);
         let thread = spawn("event-wal", &source, move || reader.lock().run())?;
-        let (thread, is_closed) = (Mutex::new(Some(thread)), AtomicBool::new(false));
-        Ok(Self { shared, thread, batch_size: options.batch_size, is_closed })
+        let handout = Handout::new(Arc::clone(&shared.backlog), options.batch_size);
+        Ok(Self { shared, handout, thread: Mutex::new(Some(thread)) })
     }
 
-    fn stopped(&self) -> Error {
-        let message = "the consumer was stopped";
-        self.shared.source.locate(Error::new(ErrorKind::Closed(Fate::NotSent), message))
-    }
-
-    /// Returns the error of what only a stream can do.
-    fn needs_stream<T>(&self, what: &str) -> Result<T, Error> {
-        let message = format!("{what} needs a stream: a slot of PostgreSQL has its own position");
-        Err(self.shared.source.locate(Error::new(ErrorKind::Configuration, message)))
-    }
-
-    fn settle(&self, events: &[Arc<InFlight>], longest: Duration) {
-        let mut progress = self.shared.progress.lock();
-        events.iter().filter_map(|event| event.transaction).for_each(|number| progress.done(number));
-        drop(progress);
-        self.shared.backlog.finish(events, longest);
-    }
-
-    fn stop_reading(&self) {
-        self.shared.quiet.stop();
-        self.shared.backlog.close();
-        self.shared.waker.wake();
-    }
-
-    fn end(&self) {
+    /// Ends the reading, and waits for nothing.
+    fn abandon(&self) {
         self.shared.source.dialer.closing.begin();
         self.stop_reading();
         self.shared.source.stop.stop();
@@ -98,84 +72,26 @@ impl WalConsumer {
     }
 }
 
-impl Consumer for WalConsumer {
-    fn take(&self, most: usize, interrupt: &Interrupt) -> Option<Vec<Arc<InFlight>>> {
-        self.shared.backlog.take(most, interrupt)
+impl BacklogConsumer for WalConsumer {
+    const KEEPS_NOTHING: &'static str = "a slot of PostgreSQL has its own position";
+
+    fn handout(&self) -> &Handout {
+        &self.handout
     }
 
-    fn take_for(&self, handlers: usize, interrupt: &Interrupt) -> Option<Vec<Arc<InFlight>>> {
-        self.shared.backlog.take_for(handlers, interrupt)
+    fn locate(&self, error: Error) -> Error {
+        self.shared.source.locate(error)
     }
 
-    fn take_ready(&self) -> Option<Arc<InFlight>> {
-        self.shared.backlog.take_ready()
-    }
-
-    fn take_batch(&self, size: usize, within: Duration, interrupt: &Interrupt) -> Option<Vec<Arc<InFlight>>> {
-        self.shared.backlog.take_batch(size.min(self.batch_size), within, interrupt)
-    }
-
-    fn give_back(&self, events: &[Arc<InFlight>]) -> Result<(), Error> {
-        self.shared.backlog.give_back(events);
-        Ok(())
-    }
-
-    fn wake(&self) {
-        self.shared.backlog.wake();
-    }
-
-    fn done(&self, events: &[Arc<InFlight>]) -> Result<(), Error> {
-        let Some(longest) = events.iter().map(|event| event.ran(Instant::now())).max() else { return Ok(()) };
-        let done: Vec<Arc<InFlight>> = events.iter().filter(|event| event.finish()).cloned().collect();
-        let count = done.iter().filter(|event| event.loss.is_none()).count();
-        self.shared.source.counts.done.add(count as u64);
-        self.settle(&done, longest);
-        Ok(())
-    }
-
-    fn retry(&self, event: &Arc<InFlight>, wait: Duration) -> Result<bool, Error> {
-        if self.is_closed.load(Ordering::SeqCst) {
-            return Err(self.stopped());
-        }
-        let is_running = event.fail();
-        if is_running {
-            self.shared.backlog.rest(event, Instant::now() + wait);
-        }
-        Ok(is_running)
-    }
-
-    /// Gives up on an event for good: nothing keeps it once its transaction is confirmed.
-    fn bury(&self, event: &Arc<InFlight>, _reason: &str) -> Result<(), Error> {
-        if event.begin_to_settle() {
-            event.settle(true);
-            self.shared.source.counts.failed.increment();
-            self.settle(std::slice::from_ref(event), event.ran(Instant::now()));
-        }
-        Ok(())
-    }
-
-    fn pause(&self, is_paused: bool) {
-        self.shared.backlog.pause(is_paused);
-    }
-
-    fn pause_key(&self, _key: &str, _is_paused: bool) -> bool {
-        false
-    }
-
-    fn progress(&self) -> Result<Positions, Error> {
-        self.needs_stream("a position")
-    }
-
-    fn seek(&self, _to: From) -> Result<StreamId, Error> {
-        self.needs_stream("seek")
-    }
-
-    fn has_made_group(&self) -> bool {
-        false
+    fn settle(&self, events: &[Arc<InFlight>], longest: Duration) {
+        let mut progress = self.shared.progress.lock();
+        events.iter().filter_map(|event| event.transaction).for_each(|number| progress.done(number));
+        drop(progress);
+        self.handout.backlog.finish(events, longest);
     }
 
     /// Returns how many bytes of the log the slot has not been confirmed yet. `None` if there is no such slot.
-    fn lag(&self) -> Result<Option<u64>, Error> {
+    fn behind(&self) -> Result<Option<u64>, Error> {
         let Shared { source, options, limit, .. } = &*self.shared;
         let attempt = Attempt::new(options.connection.connect_timeout, &source.dialer.closing);
         let sql = format!(
@@ -191,75 +107,60 @@ impl Consumer for WalConsumer {
         Ok(bytes.map(|bytes| u64::try_from(bytes).unwrap_or(0)))
     }
 
-    fn stats(&self) -> Vec<(&'static str, u64)> {
+    fn numbers(&self) -> Vec<(&'static str, u64)> {
         let counts = &self.shared.source.counts;
-        let held = self.shared.backlog.counts();
         let (open, confirmed) = {
             let progress = self.shared.progress.lock();
             (progress.open(), progress.confirmed())
         };
-        vec![
+        let mut numbers = vec![
             ("taken", counts.taken.get()),
-            ("done", counts.done.get()),
-            ("failed", counts.failed.get()),
+            ("done", self.handout.done.get()),
+            ("failed", self.handout.failed.get()),
             ("losses", counts.losses.get()),
             ("reconnections", counts.reconnections.get()),
             ("reports_dropped", counts.reports_dropped.get()),
-            ("held", (held.waiting + held.running + held.resting) as u64),
-            ("held_bytes", held.bytes as u64),
-            ("running", held.running as u64),
-            ("resting", held.resting as u64),
+        ];
+        numbers.extend(self.handout.backlog.counts().held());
+        numbers.extend([
             ("transactions", open as u64),
             ("standby", u64::from(self.shared.is_standby.load(Ordering::SeqCst))),
             ("confirmed_lsn", confirmed.0),
-        ]
+        ]);
+        numbers
     }
 
-    fn quiet(&self) {
-        self.stop_reading();
+    fn stop_reading(&self) {
+        self.shared.quiet.stop();
+        self.handout.backlog.close();
+        self.shared.waker.wake();
     }
 
-    fn close(&self) {
-        self.end();
+    fn end(&self) {
+        self.abandon();
         join(self.thread.lock().take());
-        if !self.is_closed.swap(true, Ordering::SeqCst) {
+        if self.handout.close() {
             self.shared.source.reports.close();
         }
     }
 
-    fn reports(&self) -> &Mailbox<Report> {
+    fn mailbox(&self) -> &Mailbox<Report> {
         &self.shared.source.reports
     }
 
-    fn inherited_sockets(&self) -> Vec<std::os::fd::RawFd> {
-        self.shared.source.dialer.sockets.inherited()
+    fn sockets(&self) -> &OpenSockets {
+        &self.shared.source.dialer.sockets
     }
 
-    fn is_connected(&self) -> bool {
+    fn is_up(&self) -> bool {
         !self.shared.quiet.is_stopped() && self.shared.source.health.are_up()
-    }
-
-    fn dead_letters(&self, _after: Option<StreamId>, _count: usize) -> Result<Vec<DeadEvent>, Error> {
-        self.needs_stream("dead_letters")
-    }
-
-    fn count_dead_letters(&self) -> Result<u64, Error> {
-        self.needs_stream("dead_letters")
-    }
-
-    fn retry_dead_letter(&self, _id: StreamId) -> Result<bool, Error> {
-        self.needs_stream("retry of a dead letter")
-    }
-
-    fn discard_dead_letter(&self, _id: StreamId) -> Result<bool, Error> {
-        self.needs_stream("discard of a dead letter")
     }
 }
 
 impl Drop for WalConsumer {
     /// A consumer that was not closed lets its thread end by itself.
     fn drop(&mut self) {
-        self.end();
+        self.abandon();
         self.shared.source.reports.close();
     }
 }

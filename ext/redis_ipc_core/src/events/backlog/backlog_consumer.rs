@@ -1,0 +1,219 @@
+//! What the consumers have in common whose events wait in a backlog, and whose sources keep no events.
+
+use crate::error::{Error, ErrorKind, Fate};
+use crate::events::backlog::queue::Backlog;
+use crate::events::common::consumer::{Consumer, Progress};
+use crate::events::common::dead_event::DeadEvent;
+use crate::events::common::in_flight::InFlight;
+use crate::events::common::options::From;
+use crate::foundation::payload::stream_entry::StreamId;
+use crate::foundation::runtime::open_sockets::OpenSockets;
+use crate::foundation::runtime::reports::{Mailbox, Report};
+use crate::foundation::runtime::stats::Counter;
+use crate::foundation::runtime::waiting::Interrupt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// The events that a consumer hands out, and what became of them.
+pub struct Handout {
+    /// Those that wait.
+    pub backlog: Arc<Backlog>,
+    /// How many were handled.
+    pub done: Counter,
+    /// How many were given up on.
+    pub failed: Counter,
+    batch_size: usize,
+    is_closed: AtomicBool,
+}
+
+impl Handout {
+    /// Creates that of a backlog.
+    pub fn new(backlog: Arc<Backlog>, batch_size: usize) -> Self {
+        let (done, failed, is_closed) = (Counter::default(), Counter::default(), AtomicBool::new(false));
+        Self { backlog, done, failed, batch_size, is_closed }
+    }
+
+    /// Has nothing tried again from now on. Returns true the first time.
+    pub fn close(&self) -> bool {
+        !self.is_closed.swap(true, Ordering::SeqCst)
+    }
+}
+
+/// A consumer whose events wait in a backlog: what it does in its own way.
+pub trait BacklogConsumer: Send + Sync {
+    /// Why it cannot do what only a stream can.
+    const KEEPS_NOTHING: &'static str;
+
+    /// Returns what it hands out.
+    fn handout(&self) -> &Handout;
+
+    /// Adds the source to an error.
+    fn locate(&self, error: Error) -> Error;
+
+    /// Finishes events that ran, of which the longest took `longest`.
+    fn settle(&self, events: &[Arc<InFlight>], longest: Duration) {
+        self.handout().backlog.finish(events, longest);
+    }
+
+    /// Returns how far it is behind, in bytes.
+    ///
+    /// # Errors
+    ///
+    /// Nothing knows that, or the server cannot be reached.
+    fn behind(&self) -> Result<Option<u64>, Error> {
+        self.only_of_streams("lag")
+    }
+
+    /// Returns what [`Consumer::stats`] tells.
+    fn numbers(&self) -> Vec<(&'static str, u64)>;
+
+    /// Reads nothing more, and hands out nothing.
+    fn stop_reading(&self);
+
+    /// Stops all of it, and waits for its threads.
+    fn end(&self);
+
+    /// Returns where it reports.
+    fn mailbox(&self) -> &Mailbox<Report>;
+
+    /// Returns its sockets.
+    fn sockets(&self) -> &OpenSockets;
+
+    /// Whether it reads, and its connections are up.
+    fn is_up(&self) -> bool;
+
+    /// Returns the error of what only a stream can do.
+    ///
+    /// # Errors
+    ///
+    /// Always.
+    fn only_of_streams<T>(&self, what: &str) -> Result<T, Error> {
+        let message = format!("{what} needs a stream: {}", Self::KEEPS_NOTHING);
+        Err(self.locate(Error::new(ErrorKind::Configuration, message)))
+    }
+}
+
+impl<C: BacklogConsumer> Consumer for C {
+    fn take(&self, most: usize, interrupt: &Interrupt) -> Option<Vec<Arc<InFlight>>> {
+        self.handout().backlog.take(most, interrupt)
+    }
+
+    fn take_for(&self, handlers: usize, interrupt: &Interrupt) -> Option<Vec<Arc<InFlight>>> {
+        self.handout().backlog.take_for(handlers, interrupt)
+    }
+
+    fn take_ready(&self) -> Option<Arc<InFlight>> {
+        self.handout().backlog.take_ready()
+    }
+
+    fn take_batch(&self, size: usize, within: Duration, interrupt: &Interrupt) -> Option<Vec<Arc<InFlight>>> {
+        let Handout { backlog, batch_size, .. } = self.handout();
+        backlog.take_batch(size.min(*batch_size), within, interrupt)
+    }
+
+    fn give_back(&self, events: &[Arc<InFlight>]) -> Result<(), Error> {
+        self.handout().backlog.give_back(events);
+        Ok(())
+    }
+
+    fn wake(&self) {
+        self.handout().backlog.wake();
+    }
+
+    fn done(&self, events: &[Arc<InFlight>]) -> Result<(), Error> {
+        let Some(longest) = InFlight::longest(events) else { return Ok(()) };
+        let done: Vec<Arc<InFlight>> = events.iter().filter(|event| event.finish()).cloned().collect();
+        let count = done.iter().filter(|event| event.loss.is_none()).count();
+        self.handout().done.add(count as u64);
+        self.settle(&done, longest);
+        Ok(())
+    }
+
+    fn retry(&self, event: &Arc<InFlight>, wait: Duration) -> Result<bool, Error> {
+        let Handout { backlog, is_closed, .. } = self.handout();
+        if is_closed.load(Ordering::SeqCst) {
+            let message = "the consumer was stopped";
+            return Err(self.locate(Error::new(ErrorKind::Closed(Fate::NotSent), message)));
+        }
+        let is_running = event.fail();
+        if is_running {
+            backlog.rest(event, Instant::now() + wait);
+        }
+        Ok(is_running)
+    }
+
+    /// Gives up on an event for good: nothing keeps it.
+    fn bury(&self, event: &Arc<InFlight>, _reason: &str) -> Result<(), Error> {
+        if event.begin_to_settle() {
+            event.settle(true);
+            self.handout().failed.increment();
+            self.settle(std::slice::from_ref(event), event.ran(Instant::now()));
+        }
+        Ok(())
+    }
+
+    fn pause(&self, is_paused: bool) {
+        self.handout().backlog.pause(is_paused);
+    }
+
+    fn pause_key(&self, _key: &str, _is_paused: bool) -> bool {
+        false
+    }
+
+    fn progress(&self) -> Result<Progress, Error> {
+        self.only_of_streams("a position")
+    }
+
+    fn seek(&self, _to: From) -> Result<StreamId, Error> {
+        self.only_of_streams("seek")
+    }
+
+    fn has_made_group(&self) -> bool {
+        false
+    }
+
+    fn lag(&self) -> Result<Option<u64>, Error> {
+        self.behind()
+    }
+
+    fn stats(&self) -> Vec<(&'static str, u64)> {
+        self.numbers()
+    }
+
+    fn quiet(&self) {
+        self.stop_reading();
+    }
+
+    fn close(&self) {
+        self.end();
+    }
+
+    fn reports(&self) -> &Mailbox<Report> {
+        self.mailbox()
+    }
+
+    fn inherited_sockets(&self) -> Vec<std::os::fd::RawFd> {
+        self.sockets().inherited()
+    }
+
+    fn is_connected(&self) -> bool {
+        self.is_up()
+    }
+
+    fn dead_letters(&self, _after: Option<StreamId>, _count: usize) -> Result<Vec<DeadEvent>, Error> {
+        self.only_of_streams("dead_letters")
+    }
+
+    fn count_dead_letters(&self) -> Result<u64, Error> {
+        self.only_of_streams("dead_letters")
+    }
+
+    fn retry_dead_letter(&self, _id: StreamId) -> Result<bool, Error> {
+        self.only_of_streams("retry of a dead letter")
+    }
+
+    fn discard_dead_letter(&self, _id: StreamId) -> Result<bool, Error> {
+        self.only_of_streams("discard of a dead letter")
+    }
+}
