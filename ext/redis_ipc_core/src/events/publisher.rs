@@ -4,7 +4,6 @@ use crate::error::{Error, ErrorKind, Fate, Place};
 use crate::events::common::events_key;
 use crate::events::common::options::PublisherOptions;
 use crate::events::common::streams::Streams;
-use crate::events::lanes;
 use crate::events::sending::{Form, NewEvent, Producers, Sending};
 use crate::events::trimming::{self, Limit, Trim, Trimmed, Trimmings};
 use crate::foundation::payload::stream_entry::StreamId;
@@ -219,7 +218,7 @@ impl Publisher {
         let key = events_key::of(stream, group);
         self.connections.run(&key, redis::cmd("DEL").arg(&key))?;
         for stream in Streams::new(stream, partitions).iter() {
-            for name in [lanes::marker(group), group.to_owned()] {
+            for name in [events_key::marker(group), group.to_owned()] {
                 let mut destroy = redis::cmd("XGROUP");
                 destroy.arg("DESTROY").arg(stream).arg(name);
                 self.connections.run(stream, &destroy)?;

@@ -2,7 +2,6 @@
 
 use crate::error::Error;
 use crate::events::common::consumer::Consumer;
-use crate::events::common::one_order;
 use crate::events::common::options::ConsumerOptions;
 use crate::events::consumer_group::event_consumer::EventConsumer;
 use crate::events::lanes::lane_consumer::LaneConsumer;
@@ -41,7 +40,6 @@ pub fn start(stream: &str, group: &str, mut options: ConsumerOptions) -> Result<
     if let Some(wal) = options.wal.take() {
         return Ok(Box::new(WalConsumer::start(stream, options, wal)?));
     }
-    one_order::check(stream, group, &options)?;
     if options.order.is_some() {
         Ok(Box::new(LaneConsumer::start(stream, group, options)?))
     } else {

@@ -1,8 +1,13 @@
-//! The key of what the processes of a consumer share besides its stream and its group.
+//! The names of what the processes of a consumer share besides its stream and its group.
 
 use crate::foundation::payload::key_part;
 
 /// Returns the key of the hash that the processes of a consumer share.
 pub fn of(stream: &str, group: &str) -> String {
     format!("{stream}:events:{}", key_part::encode(group))
+}
+
+/// Returns the consumer group of Redis that shows where an ordered consumer is.
+pub fn marker(group: &str) -> String {
+    format!("{group}:lanes")
 }

@@ -5,6 +5,7 @@ use crate::events::common::consumer::{Consumer, Progress};
 use crate::events::common::dead_event::DeadEvent;
 use crate::events::common::events_key;
 use crate::events::common::in_flight::InFlight;
+use crate::events::common::one_order;
 use crate::events::common::options::{ConsumerOptions, From, Order};
 use crate::events::common::pause::Pause;
 use crate::events::common::retries::Retries;
@@ -81,6 +82,8 @@ impl LaneConsumer {
         drop(open_checked(&endpoint.connector, stream).map_err(explain)?);
         let connections = Arc::new(Pool::new(Arc::clone(&endpoint.connector), POOL));
         let key = events_key::of(stream, group);
+        let streams = Streams::new(stream, options.partitions);
+        one_order::check(&connections, &streams, group, true)?;
         connections.with(&key, |connection| endpoint.clock.read(connection))?;
         let schedule = Arc::new(Schedule::new(options.prefetch, options.attempts, options.remember_ids));
         let room = options.room();
@@ -88,7 +91,7 @@ impl LaneConsumer {
         let source = Arc::new(Source {
             endpoint: Arc::clone(endpoint),
             connections: Arc::clone(&connections),
-            streams: Streams::new(stream, options.partitions),
+            streams,
             group: group.to_owned(),
             order: order.unwrap_or(Order::Source),
             lanes,

@@ -22,4 +22,3 @@ mod schedule_tests;
 mod takeover_model;
 
 pub use keyer::lane as partition_of;
-pub use protocol::marker;

@@ -12,6 +12,7 @@
 //! | `x:LANE` | how many owners in a row have died or hung without finishing an event of the lane |
 //! | `a:LANE:ID` | what someone decided about a dead letter: `retry LETTER` or `drop LETTER` |
 
+use crate::events::common::events_key;
 use crate::events::lanes::checkpoint::{Checkpoint, Starts};
 use crate::foundation::payload::stream_entry::StreamId;
 use crate::foundation::redis::resp::replies::unexpected;
@@ -333,15 +334,10 @@ pub fn seek(key: &str, checkpoints: &[Checkpoint]) -> Cmd {
     seek
 }
 
-/// Returns the consumer group of Redis that shows where an ordered consumer is.
-pub fn marker(group: &str) -> String {
-    format!("{group}:lanes")
-}
-
 /// Returns the command that sets the marker of `group`.
 pub fn mark(stream: &str, group: &str, lowest: &Checkpoint) -> Cmd {
     let mut mark = redis::cmd("EVAL");
-    mark.arg(MARK).arg(1).arg(stream).arg(marker(group)).arg(lowest.position.to_string());
+    mark.arg(MARK).arg(1).arg(stream).arg(events_key::marker(group)).arg(lowest.position.to_string());
     match lowest.ordinal {
         Some(ordinal) => mark.arg(ordinal),
         None => mark.arg(-1),
