@@ -2,8 +2,10 @@
 
 use crate::error::Error;
 use crate::events::lanes::reader::{Reader, Source};
+use crate::events::lanes::schedule::Role;
 use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::threads::{join, spawn};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -32,22 +34,18 @@ impl Readers {
     ///
     /// A thread could not be started. It is tried again the next time.
     pub fn tend(&self) -> Result<(), Error> {
-        let mut missing = self.source.roles();
+        let mut missing: HashSet<Role> = self.source.roles().into_iter().collect();
         let mut state = self.state.lock();
         if state.is_closed {
             return Ok(());
         }
         state.ending.retain(|thread| !thread.is_finished());
         for (reader, thread) in std::mem::take(&mut state.running) {
-            match missing.iter().position(|role| *role == reader.role) {
-                Some(index) => {
-                    missing.swap_remove(index);
-                    state.running.push((reader, thread));
-                }
-                None => {
-                    reader.stop();
-                    state.ending.push(thread);
-                }
+            if missing.remove(&reader.role) {
+                state.running.push((reader, thread));
+            } else {
+                reader.stop();
+                state.ending.push(thread);
             }
         }
         for role in missing {

@@ -42,7 +42,7 @@ pub struct Share {
 }
 
 /// What a reader of the stream reads for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
     /// The lanes that are up to date. It waits at the end of the stream.
     Head,
@@ -354,7 +354,11 @@ impl State {
     }
 
     fn lanes_of(&self, role: Role) -> Vec<u16> {
-        self.queues.keys().copied().filter(|lane| self.is_read_by(*lane, role)).collect()
+        let is_read = |lane: &u16| self.is_read_by(*lane, role);
+        match role {
+            Role::Head | Role::CatchUp => self.queues.keys().copied().filter(is_read).collect(),
+            Role::Partition(lane, _) => Some(lane).filter(is_read).into_iter().collect(),
+        }
     }
 
     /// Returns the lanes of the stream that the role reads.
