@@ -23,12 +23,10 @@ pub struct CommandContext {
     pub instance: Arc<Instance>,
     /// Its reply stream.
     pub replies: Arc<ReplyStream>,
-    /// The living instances.
     /// The calls made here.
     pub ledger: Arc<Ledger>,
     /// The requests held here.
     pub queue: Arc<RequestQueue>,
-    /// The estimate of how many requests wait for the destination groups.
     /// Whether Redis accepted the last answers.
     pub acceptance: Arc<Acceptance>,
     /// How full the reply streams are that answers go to.
