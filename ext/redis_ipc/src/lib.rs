@@ -1,5 +1,5 @@
-//! The Ruby border of the redis_ipc gem: the only place that knows Ruby. What it defines under `RedisIPC::Native`
-//! is for lib/redis_ipc alone.
+//! The border between Ruby and the Rust core of the redis_ipc gem. No other crate knows Ruby. Only lib/redis_ipc may
+//! use what this crate defines under `RedisIPC::Native`.
 
 // The crate's interface is what it defines in Ruby; magnus's generated entry point has no docs.
 #![allow(missing_docs)]
@@ -19,7 +19,7 @@ fn dump(ruby: &Ruby, value: Value) -> Result<RString, Error> {
     Ok(ruby.enc_str_new(&text, ruby.utf8_encoding()))
 }
 
-/// As `dump`; nil if the text has more than `limit` bytes.
+/// Like `dump`, but returns nil if the text has more than `limit` bytes.
 fn dump_within(ruby: &Ruby, value: Value, limit: usize) -> Result<Option<RString>, Error> {
     let text = codec::encode::to_json_within(ruby, value, limit)?;
     Ok(text.map(|text| ruby.enc_str_new(&text, ruby.utf8_encoding())))
@@ -29,13 +29,14 @@ fn load(ruby: &Ruby, text: String) -> Result<Value, Error> {
     codec::decode::from_json(ruby, text.as_bytes())
 }
 
-/// As `load`, with Strings for keys, and all of it frozen.
+/// Like `load`, but hash keys are Strings, and all objects are frozen.
 fn load_frozen(ruby: &Ruby, text: String) -> Result<Value, Error> {
     codec::decode::from_json_frozen(ruby, text.as_bytes())
 }
 
-/// A library that was built for another Ruby loads, and reads objects by that Ruby's layout. Ruby itself compares the
-/// versions, because evaluating code passes no object whose layout has to be known.
+/// Raises LoadError if this library was built for another version of Ruby. Such a library can be loaded, but it would
+/// read objects by the other version's layout. The check is Ruby code, because evaluating code passes no object whose
+/// layout matters.
 fn check_version(ruby: &Ruby) -> Result<(), Error> {
     let built_for = format!("{}.{}", rb_sys::RUBY_API_VERSION_MAJOR, rb_sys::RUBY_API_VERSION_MINOR);
     let check = format!(
@@ -49,7 +50,8 @@ fn check_version(ruby: &Ruby) -> Result<(), Error> {
 #[magnus::init]
 fn init(ruby: &Ruby) -> Result<(), Error> {
     check_version(ruby)?;
-    // While no other thread can fork: a fork in the midst of the first call would leave the child waiting for its end.
+    // Registers the fork handler while no other thread can fork. A child forked during the first call would wait for
+    // ever for that call to end.
     ruby::gvl::process_id();
     let native = ruby.define_module("RedisIPC")?.define_module("Native")?;
     native.define_singleton_method("dump", function!(entry::function1(dump), 1))?;

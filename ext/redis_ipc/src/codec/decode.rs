@@ -1,4 +1,4 @@
-//! JSON text to Ruby objects; hash keys become Symbols, or Strings in what is frozen.
+//! Converts JSON text to Ruby objects. Hash keys become Symbols, or Strings if the objects are frozen.
 
 use crate::ruby::errors;
 use crate::ruby::gvl::interned;
@@ -8,24 +8,25 @@ use magnus::{Error, Ruby, Value};
 use redis_ipc_core::json::MAX_NESTING;
 use redis_ipc_core::{Error as CoreError, ErrorKind, StreamId};
 
-/// How many values are made before other threads get a chance to run, and this one to be interrupted: as Ruby code has
-/// after each method. A million values take seconds.
+/// After this many values other threads may run and this thread can be interrupted, as Ruby code can after each method.
+/// A million values take seconds.
 const SLICE: usize = 1_024;
 
-/// The Ruby object that `text` stands for. The core has checked text that came from Redis, so a ContentError
-/// here is about text from elsewhere. Any other error is an interrupt: from time to time other threads run.
+/// Converts JSON text to a Ruby object. Raises ContentError if the text is not JSON. The core has already checked text
+/// that came from Redis, so this concerns text from elsewhere. Any other error is an interrupt, because other threads
+/// run from time to time.
 pub fn from_json(ruby: &Ruby, text: &[u8]) -> Result<Value, Error> {
     read(ruby, Decoder::new(ruby, text))
 }
 
-/// As [`from_json`], for the data of events: hash keys are Strings, and all of it is frozen.
+/// Like [`from_json`], for the data of events: hash keys are Strings, and all objects are frozen.
 pub fn from_json_frozen(ruby: &Ruby, text: &[u8]) -> Result<Value, Error> {
     read(ruby, Decoder { frozen: true, ..Decoder::new(ruby, text) })
 }
 
-/// As [`from_json`], for JSON-RPC: in a request, so in the object at the top or in those of an array at the top, a
-/// member that stands there twice has a Symbol for its value, which nothing else in JSON has. Which of the two was
-/// meant cannot be known, and two readers that chose differently would disagree on what was asked.
+/// Like [`from_json`], for JSON-RPC. If a request has two members of the same name, the value of that member is a
+/// Symbol, which JSON has no other use for. Nobody can know which of the two was meant, and two readers that chose
+/// differently would disagree on the request. A request is the object at the top, or an object in an array at the top.
 pub fn from_requests(ruby: &Ruby, text: &[u8]) -> Result<Value, Error> {
     let mut decoder = Decoder::new(ruby, text);
     let is_array = decoder.json.peek().is_ok_and(|peek| peek == Peek::Array);
@@ -43,11 +44,11 @@ fn read(ruby: &Ruby, mut decoder: Decoder<'_, '_>) -> Result<Value, Error> {
 struct Decoder<'r, 'j> {
     ruby: &'r Ruby,
     json: Jiter<'j>,
-    /// The depth of the objects in which members that stand there twice are marked.
+    /// At this depth, duplicate members of objects are marked.
     marked_depth: Option<usize>,
     /// Whether keys are Strings and all values are frozen.
     frozen: bool,
-    /// How many values were made.
+    /// How many values have been made.
     values: usize,
 }
 
@@ -84,7 +85,7 @@ impl<'r, 'j> Decoder<'r, 'j> {
         let ruby = self.ruby;
         let failed = |error: JiterError| malformed(ruby, &error);
         let (hash, frozen) = (ruby.hash_new(), self.frozen);
-        // A String that is a key is interned: the events of a stream have the same keys.
+        // Keys that are Strings are interned, because the events of a stream have the same keys.
         let key_of = |key: &str| match frozen {
             true => interned(ruby, key).map(|key| key.as_value()),
             false => Ok(ruby.to_symbol(key).as_value()),
@@ -142,11 +143,11 @@ impl<'r, 'j> Decoder<'r, 'j> {
     }
 }
 
-/// The id of an entry that `text` is.
+/// Parses the id of an entry.
 ///
 /// # Errors
 ///
-/// ArgumentError if it is none.
+/// ArgumentError if `text` is not an id.
 pub fn entry_id(ruby: &Ruby, text: &str) -> Result<StreamId, Error> {
     StreamId::parse(text.as_bytes()).ok_or_else(|| {
         let message = format!("{text:?} is not the id of an entry");

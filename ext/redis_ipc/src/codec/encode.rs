@@ -1,4 +1,4 @@
-//! Ruby objects to JSON text (RFC 8259).
+//! Converts Ruby objects to JSON text (RFC 8259).
 
 use crate::ruby::errors;
 use crate::ruby::gvl::{read_bytes, symbol_name};
@@ -11,22 +11,25 @@ use magnus::{Error, Float, Integer, RArray, RHash, RModule, RString, Ruby, Symbo
 use redis_ipc_core::json::{self, MAX_NESTING};
 use std::ops::Range;
 
-/// A number of more bits has more digits than [`json::MAX_NUMBER_LENGTH`] (each takes 3.32 bits); to write it in
-/// decimal, only to see that, could take minutes.
+/// An Integer with more bits has more digits than [`json::MAX_NUMBER_LENGTH`], because a digit takes 3.32 bits.
+/// Counting bits is cheap; writing such a number in decimal, only to count its digits, could take minutes.
 const MAX_BITS: usize = json::MAX_NUMBER_LENGTH * 10 / 3;
 
-/// How many values are written before other threads get a chance to run, and this one to be interrupted.
+/// After this many values other threads may run and this thread can be interrupted.
 const SLICE: usize = 1_024;
 
-/// The JSON text of `value`. Raises ContentError for what JSON cannot hold: NaN, Infinity, a binary string, a cycle;
-/// for what the other side would refuse: nesting over 100, more than a million values, a number of more than 4096
-/// digits; for a Hash with two keys that are the same text ("a" and :a); and for objects that have neither `as_json`
-/// nor `to_json` of their own.
+/// Converts `value` to JSON text. Raises ContentError in these cases:
+///
+/// - JSON has no form for it: NaN, Infinity, a binary String, a cycle.
+/// - The receiver would refuse it: nesting deeper than 100, more than a million values, a number of more than 4096
+///   digits.
+/// - A Hash has two keys with the same text ("a" and :a).
+/// - An object has neither `as_json` nor `to_json` of its own.
 pub fn to_json(ruby: &Ruby, value: Value) -> Result<Vec<u8>, Error> {
     Ok(to_json_within(ruby, value, usize::MAX)?.unwrap_or_default())
 }
 
-/// As [`to_json`]; `None` if the text has more than `limit` bytes. It is not written to its end then.
+/// Like [`to_json`], but returns `None` as soon as the text exceeds `limit` bytes.
 pub fn to_json_within(ruby: &Ruby, value: Value, limit: usize) -> Result<Option<Vec<u8>>, Error> {
     let out = Vec::with_capacity(128);
     let mut encoder = Encoder { ruby, out, values: 0, keys: Vec::new(), limit, is_over: false };
@@ -37,17 +40,17 @@ pub fn to_json_within(ruby: &Ruby, value: Value, limit: usize) -> Result<Option<
     written.map(|()| Some(encoder.out))
 }
 
-/// How much of a key is shown.
+/// The most characters of a key that an error message shows.
 const MOST_SHOWN: usize = 100;
 
-/// The kinds of keys in a Hash. Keys of one kind that differ in Ruby differ in JSON too; but Strings may be compared by
-/// identity, and of `OTHER` nothing is known.
+/// The kinds of keys in a Hash. Two keys of one kind that differ in Ruby also differ in JSON. There are two exceptions:
+/// a Hash may compare Strings by identity, and nothing is known about keys of the kind `OTHER`.
 const SYMBOLS: u8 = 1;
 const STRINGS: u8 = 2;
 const FIXNUMS: u8 = 4;
 const OTHER: u8 = 8;
 
-/// To compare each key with each other is quicker than anything else for so many.
+/// Up to this many keys, comparing each key with each other key is faster than sorting.
 const FEW: usize = 12;
 
 static COMPARE_BY_IDENTITY: LazyId = LazyId::new("compare_by_identity?");
@@ -56,9 +59,10 @@ struct Encoder<'r> {
     ruby: &'r Ruby,
     out: Vec<u8>,
     values: usize,
-    /// Where the keys of the Hashes that are being written stand in `out`: those of the innermost are the last.
+    /// The ranges of `out` that hold the keys of the Hashes that are being written. Those of the innermost Hash come
+    /// last.
     keys: Vec<Range<usize>>,
-    /// The most bytes of `out`, and whether there would be more.
+    /// The most bytes that `out` may have, and whether the text exceeds them.
     limit: usize,
     is_over: bool,
 }
@@ -76,7 +80,7 @@ impl Encoder<'_> {
         self.value(value, depth)
     }
 
-    /// Fails if there is no room for so many bytes more.
+    /// Fails if `out` has no room for `more` bytes.
     fn check_size(&mut self, more: usize) -> Result<(), Error> {
         self.is_over |= self.out.len().saturating_add(more) > self.limit;
         if self.is_over {
@@ -109,7 +113,7 @@ impl Encoder<'_> {
         if let Some(float) = Float::from_value(value) {
             return self.float(float.to_f64());
         }
-        // By identity: an object may say of itself that it equals anything.
+        // Compares by identity, because an object may define `==` to return true for anything.
         let literal: &[u8] = if value.is_nil() {
             b"null"
         } else if value.as_raw() == self.ruby.qtrue().as_raw() {
@@ -149,7 +153,7 @@ impl Encoder<'_> {
         Ok(())
     }
 
-    /// One of the two values would be lost.
+    /// Raises ContentError if two keys of a Hash are the same in JSON: one of their values would be lost.
     fn refuse_double_keys(&self, outer: usize) -> Result<(), Error> {
         let own = self.keys.get(outer..).unwrap_or_default();
         let Some(double) = find_double(own.iter().filter_map(|place| self.out.get(place.clone()))) else {
@@ -168,7 +172,7 @@ impl Encoder<'_> {
         if let Some(string) = RString::from_value(key) {
             let encoding = string.enc_get();
             self.string_in(string, encoding)?;
-            // A class of the user's may say of equal texts that they differ.
+            // A subclass may define equality so that equal texts differ.
             let is_plain = string.class().as_raw() == self.ruby.class_string().as_raw();
             return Ok(if is_plain && self.is_utf8(encoding) { STRINGS } else { OTHER });
         }
@@ -184,7 +188,7 @@ impl Encoder<'_> {
         Ok(if self.is_utf8(encoding) { SYMBOLS } else { OTHER })
     }
 
-    /// Text in ASCII is the same in UTF-8.
+    /// Whether text in this encoding is UTF-8 as it is. US-ASCII is a subset of UTF-8.
     fn is_utf8(&self, encoding: encoding::Index) -> bool {
         encoding == self.ruby.utf8_encindex() || encoding == self.ruby.usascii_encindex()
     }
@@ -192,7 +196,7 @@ impl Encoder<'_> {
     fn array(&mut self, array: RArray, depth: usize) -> Result<(), Error> {
         self.check_depth(depth)?;
         self.out.push(b'[');
-        // By index: a method of an element may change the array.
+        // Reads by index, because a method of an element may change the array.
         let mut index = 0;
         while index < array.len() {
             if index > 0 {
@@ -236,7 +240,8 @@ impl Encoder<'_> {
             let name = if number.is_nan() { "NaN" } else { "Infinity" };
             return Err(errors::content(self.ruby, format!("the content holds {name}, which JSON cannot")));
         }
-        // The shortest text that reads back as the same double, with a point or an exponent in it.
+        // Debug formatting gives the shortest text that reads back as the same double, and always has a point or an
+        // exponent.
         self.out.extend_from_slice(format!("{number:?}").as_bytes());
         Ok(())
     }
@@ -247,7 +252,7 @@ impl Encoder<'_> {
 
     fn string_in(&mut self, string: RString, encoding: encoding::Index) -> Result<(), Error> {
         match string.enc_coderange_scan() {
-            // In whatever encoding.
+            // ASCII characters have the same bytes in each of these encodings.
             Coderange::SevenBit => self.bytes_of(string, string),
             Coderange::Broken => Err(self.unreadable(string)),
             _ if encoding == self.ruby.ascii8bit_encindex() => Err(self.unreadable(string)),
@@ -259,7 +264,7 @@ impl Encoder<'_> {
         }
     }
 
-    /// Writes `utf8`, which `string` became.
+    /// Writes `utf8`, the text of `string` in UTF-8.
     fn bytes_of(&mut self, utf8: RString, string: RString) -> Result<(), Error> {
         self.check_size(utf8.len())?;
         let out = &mut self.out;
@@ -279,7 +284,7 @@ impl Encoder<'_> {
         errors::content(self.ruby, message)
     }
 
-    /// Anything else says itself what it is in JSON.
+    /// Writes an object of any other class by its `as_json` or `to_json`.
     fn object(&mut self, value: Value, depth: usize) -> Result<(), Error> {
         self.check_depth(depth)?;
         let module: RModule =
@@ -289,7 +294,7 @@ impl Encoder<'_> {
             return self.value(plain, depth + 1);
         }
         let text = RString::try_convert(plain)?.to_string()?;
-        // It has been counted as one value already.
+        // The object has already been counted as one value.
         self.values = json::check_part(text.as_bytes(), depth, self.values - 1).map_err(|why| match why {
             json::JsonError::Invalid(_) => {
                 let what = format!("to_json of {} returned no JSON: {why}", class_name(value));
@@ -303,7 +308,7 @@ impl Encoder<'_> {
     }
 }
 
-/// Writes a JSON string; false if it cannot.
+/// Writes a JSON string. Returns false if it cannot be written.
 fn write_text(out: &mut Vec<u8>, text: &str) -> bool {
     out.reserve(text.len() + 2);
     if !is_plain(text) {
@@ -315,7 +320,7 @@ fn write_text(out: &mut Vec<u8>, text: &str) -> bool {
     true
 }
 
-/// Whether it stands in JSON as it is. Looks at many bytes at once, where serde_json looks at one after the other.
+/// Whether `text` needs no escaping in JSON. This looks at many bytes at once; serde_json looks at one after the other.
 fn is_plain(text: &str) -> bool {
     let needs_escape = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
     !text
@@ -324,7 +329,7 @@ fn is_plain(text: &str) -> bool {
         .any(|chunk| chunk.iter().fold(false, |found, byte| found | needs_escape(byte)))
 }
 
-/// A key that is there twice.
+/// Returns a key that occurs twice.
 fn find_double<'k>(keys: impl Iterator<Item = &'k [u8]> + Clone) -> Option<&'k [u8]> {
     if keys.clone().count() <= FEW {
         let mut rest = keys;

@@ -1,4 +1,4 @@
-//! Content and options: Ruby objects to JSON text and back, without a copy in between.
+//! Converts content between Ruby objects and JSON text, without a tree in between, and reads options.
 
 pub mod decode;
 pub mod encode;

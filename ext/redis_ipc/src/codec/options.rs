@@ -1,4 +1,4 @@
-//! Options in Ruby to JSON, for the core to read.
+//! Passes options from Ruby to the core as JSON.
 
 use crate::codec::encode;
 use crate::ruby::errors;
@@ -7,22 +7,23 @@ use magnus::{Error, RHash, Ruby};
 use redis_ipc_core::Error as CoreError;
 use serde_json::Value as Json;
 
-/// The options as JSON, and REDIS_URL of the environment. lib/redis_ipc/runtime/settings.rb has made them plain.
+/// Returns the options as JSON, and the environment variable REDIS_URL. lib/redis_ipc/runtime/settings.rb has already
+/// turned them into plain values.
 ///
 /// # Errors
 ///
-/// ContentError if something in them has no form in JSON.
+/// ContentError if a value has no form in JSON.
 pub fn options_value(ruby: &Ruby, options: RHash) -> Result<(Json, Option<String>), Error> {
     let text = encode::to_json(ruby, options.as_value())?;
     let values = serde_json::from_slice(&text).map_err(|error| errors::content(ruby, error.to_string()))?;
     Ok((values, std::env::var("REDIS_URL").ok()))
 }
 
-/// What `parse` makes of the options.
+/// Reads the options with `parse`, a function of the core.
 ///
 /// # Errors
 ///
-/// Those of `parse`.
+/// Those of [`options_value`], and those of `parse`.
 pub fn parse<T>(
     ruby: &Ruby,
     options: RHash,

@@ -1,4 +1,4 @@
-//! `RedisIPC::Native::EventConsumer`: a consumer of a group, as Ruby sees it.
+//! `RedisIPC::Native::EventConsumer`: this process's part in a consumer of events, for Ruby.
 
 use crate::codec::options::options_value;
 use crate::events::event::{NativeStreamEvent, hash};
@@ -18,16 +18,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// A consumer, and the process it belongs to.
+/// A consumer of any source, bound to the process that started it.
 #[magnus::wrap(class = "RedisIPC::Native::EventConsumer", free_immediately, size)]
 pub struct NativeEventConsumer(ProcessBound<Arc<Box<dyn Consumer>>>, Records);
 
-/// What became of events by the records of them in a database.
+/// Counts how exactly-once handling ended by the records in the application's database.
 #[derive(Default)]
 struct Records {
-    /// Events that were done before.
+    /// Events that the database already recorded as done.
     skipped: AtomicU64,
-    /// Events whose transactions were refused, because their lanes are another process's.
+    /// Events whose transactions the database refused, because another process owned their lanes by then.
     refused: AtomicU64,
 }
 
@@ -60,25 +60,25 @@ impl NativeEventConsumer {
         wait_for_thread(ruby, move || work(&**consumer), drop)?.map_err(|error| errors::raise(ruby, &error))
     }
 
-    /// The next events, at most `most`; nil once no more come.
+    /// Waits for events, and returns at most `most` of them. Returns nil once no more come.
     fn take(ruby: &Ruby, rb_self: &Self, most: usize) -> Result<Option<RArray>, Error> {
         take_by(ruby, &***rb_self.consumer(ruby)?, |consumer, interrupt| consumer.take(most, interrupt))
     }
 
-    /// The next events for so many free handlers; nil once no more come.
+    /// Waits for events, and returns at most one for each of `handlers` free handlers. Returns nil once no more come.
     fn take_for(ruby: &Ruby, rb_self: &Self, handlers: usize) -> Result<Option<RArray>, Error> {
         take_by(ruby, &***rb_self.consumer(ruby)?, |consumer, interrupt| {
             consumer.take_for(handlers, interrupt)
         })
     }
 
-    /// The next event, if there is one already.
+    /// Returns the next event if one may begin now. Does not wait.
     fn take_ready(ruby: &Ruby, rb_self: &Self) -> Result<Option<NativeStreamEvent>, Error> {
         let event = rb_self.consumer(ruby)?.take_ready();
         Ok(event.map(|event| NativeStreamEvent::new(ruby, event)))
     }
 
-    /// The next `size` events, or what there is `within` seconds after the first; nil once no more come.
+    /// Waits for a batch of `size` events, but at most `within` seconds after the first. Returns nil once no more come.
     fn take_batch(ruby: &Ruby, rb_self: &Self, size: usize, within: f64) -> Result<Option<RArray>, Error> {
         let within = seconds(within);
         take_by(ruby, &***rb_self.consumer(ruby)?, |consumer, interrupt| {
@@ -86,43 +86,45 @@ impl NativeEventConsumer {
         })
     }
 
-    /// These are done.
+    /// Finishes events.
     fn done(ruby: &Ruby, rb_self: &Self, events: RArray) -> Result<(), Error> {
         let done = rb_self.consumer(ruby)?.done(&held(events)?);
         done.map_err(|error| errors::raise(ruby, &error))
     }
 
-    /// This one is done. Most are told of one by one, so it makes no lists.
+    /// Finishes one event. Most events are finished one at a time, so this builds no lists.
     fn done_one(ruby: &Ruby, rb_self: &Self, event: &NativeStreamEvent) -> Result<(), Error> {
         let done = rb_self.consumer(ruby)?.done(std::slice::from_ref(&event.held));
         done.map_err(|error| errors::raise(ruby, &error))
     }
 
-    /// These are done, by the record of a database: their handlers did not run.
+    /// Finishes events that the database already recorded as done. Their handlers did not run.
     fn skip(ruby: &Ruby, rb_self: &Self, events: RArray) -> Result<(), Error> {
         rb_self.1.skipped.fetch_add(events.len() as u64, Ordering::Relaxed);
         Self::done(ruby, rb_self, events)
     }
 
-    /// These ran, and a database refused what they did, because another process owns their lanes.
+    /// Gives back events whose transactions the database refused, because another process owns their lanes. Their
+    /// handlers ran.
     fn refuse(ruby: &Ruby, rb_self: &Self, events: RArray) -> Result<(), Error> {
         rb_self.1.refused.fetch_add(events.len() as u64, Ordering::Relaxed);
         Self::give_back(ruby, rb_self, events)
     }
 
-    /// These were taken and not started.
+    /// Gives back events that were taken and not started.
     fn give_back(ruby: &Ruby, rb_self: &Self, events: RArray) -> Result<(), Error> {
         let events = held(events)?;
         rb_self.inquire(ruby, move |consumer| consumer.give_back(&events))
     }
 
-    /// This one failed, and is delivered here again after so many seconds; false if it was not being handled.
+    /// Records that an event failed. It is delivered here again after `wait` seconds. Returns false if it was not
+    /// running.
     fn retry(ruby: &Ruby, rb_self: &Self, event: &NativeStreamEvent, wait: f64) -> Result<bool, Error> {
         let retried = rb_self.consumer(ruby)?.retry(&event.held, seconds(wait));
         retried.map_err(|error| errors::raise(ruby, &error))
     }
 
-    /// Gives up on this one.
+    /// Gives up on an event, and keeps it as a dead letter.
     fn bury(ruby: &Ruby, rb_self: &Self, event: &NativeStreamEvent, reason: String) -> Result<(), Error> {
         let held = Arc::clone(&event.held);
         rb_self.inquire(ruby, move |consumer| consumer.bury(&held, &reason))
@@ -136,7 +138,7 @@ impl NativeEventConsumer {
         rb_self.consumer(ruby).map(|consumer| consumer.pause(false))
     }
 
-    /// Pauses a key, or lets it go on; false if there is no order by key.
+    /// Pauses the events of a key, or resumes them. Returns false if the consumer has no order by key.
     fn pause_key(ruby: &Ruby, rb_self: &Self, key: String, is_paused: bool) -> Result<bool, Error> {
         rb_self.consumer(ruby).map(|consumer| consumer.pause_key(&key, is_paused))
     }
@@ -145,15 +147,15 @@ impl NativeEventConsumer {
         rb_self.inquire(ruby, |consumer| consumer.lag())
     }
 
-    /// How far the group is: the last id of the stream, the last one that was delivered, how many are pending, and the
-    /// id before which nothing is delivered any more.
+    /// Returns how far the group has come: the last id of the stream, the last delivered id, how many entries are
+    /// pending, and the floor. Nothing below the floor is delivered any more.
     fn progress(ruby: &Ruby, rb_self: &Self) -> Result<(String, String, u64, String), Error> {
         let Progress { last, delivered, pending, floor } =
             rb_self.inquire(ruby, |consumer| consumer.progress())?;
         Ok((last.to_string(), delivered.to_string(), pending, floor.to_string()))
     }
 
-    /// Moves the group: to "beginning", "new", an id, or so many ms since 1970. Returns the new position.
+    /// Moves the group to "beginning", "new", an id, or a time in ms since 1970. Returns the new position.
     fn seek(ruby: &Ruby, rb_self: &Self, to: Value) -> Result<String, Error> {
         let to = match u64::try_convert(to) {
             Ok(ms) => From::at(ms),
@@ -171,19 +173,19 @@ impl NativeEventConsumer {
         rb_self.consumer(ruby).map(|consumer| consumer.has_made_group())
     }
 
-    /// Takes no more events.
+    /// Takes no more events, and gives back those that were not started.
     fn quiet(ruby: &Ruby, rb_self: &Self) -> Result<(), Error> {
         let consumer = Arc::clone(rb_self.consumer(ruby)?);
         wait_for_thread(ruby, move || consumer.quiet(), drop)
     }
 
-    /// Ends everything.
+    /// Writes what is finished, gives back the rest, and closes.
     fn close(ruby: &Ruby, rb_self: &Self) -> Result<(), Error> {
         let consumer = Arc::clone(rb_self.consumer(ruby)?);
         wait_for_thread(ruby, move || consumer.close(), drop)
     }
 
-    /// The next report; nil at the end.
+    /// Waits for the next report. Returns nil once no more come.
     fn next_report(ruby: &Ruby, rb_self: &Self) -> Result<Option<NativeReport>, Error> {
         NativeReport::fetch(ruby, rb_self.consumer(ruby)?.reports())
     }
@@ -206,7 +208,7 @@ impl NativeEventConsumer {
         counters(ruby, stats)
     }
 
-    /// Up to `count` dead letters after `after`, each a Hash.
+    /// Returns up to `count` dead letters after the id `after`, each as a Hash.
     fn dead_letters(
         ruby: &Ruby,
         rb_self: &Self,
@@ -264,7 +266,7 @@ fn held(events: RArray) -> Result<Vec<Arc<InFlight>>, Error> {
     events.into_iter().map(one).collect()
 }
 
-/// Any time over a year is a year; what is negative or no number is none.
+/// Converts seconds to a duration. The longest is a year. A negative number, zero and NaN give no time at all.
 fn seconds(seconds: f64) -> Duration {
     const YEAR: f64 = 365.0 * 86_400.0;
     if seconds > 0.0 { Duration::from_secs_f64(seconds.min(YEAR)) } else { Duration::ZERO }

@@ -1,4 +1,4 @@
-//! `RedisIPC::Native::StreamEvent`: an event that was taken, whose fields are read when they are looked at.
+//! `RedisIPC::Native::StreamEvent`: a taken event, whose fields are converted on demand.
 
 use crate::codec::decode;
 use crate::ruby::classes::settle_class;
@@ -14,16 +14,15 @@ use redis_ipc_core::Fields;
 use redis_ipc_core::events::InFlight;
 use std::sync::Arc;
 
-/// An event that is held by the core.
+/// An event that the core holds.
 #[magnus::wrap(class = "RedisIPC::Native::StreamEvent", free_immediately, frozen_shareable, size)]
 pub struct NativeStreamEvent {
-    /// The event.
     pub held: Arc<InFlight>,
     _weight: Option<GcPressure>,
 }
 
 impl NativeStreamEvent {
-    /// What stands for `held`.
+    /// Wraps `held`.
     pub fn new(ruby: &Ruby, held: Arc<InFlight>) -> Self {
         let weight = GcPressure::of(ruby, held.fields.size());
         Self { held, _weight: weight }
@@ -45,7 +44,7 @@ impl NativeStreamEvent {
         self.held.is_redelivered()
     }
 
-    /// The epoch of the lane's owner; nil without an order.
+    /// Returns the epoch of the lane's owner. Returns nil if the consumer has no order.
     fn fence(&self) -> Option<u64> {
         self.held.spot.map(|spot| spot.epoch)
     }
@@ -54,17 +53,17 @@ impl NativeStreamEvent {
         self.held.spot.map(|spot| u64::from(spot.lane))
     }
 
-    /// What tells one key of an order from another; nil without an order.
+    /// Returns a hash of the key that the event is ordered by. Returns nil if the consumer has no order.
     fn key_hash(&self) -> Option<u64> {
         self.held.key_hash()
     }
 
-    /// The address of the server that a live event came from; else nil.
+    /// Returns the address of the server that a live event came from. Returns nil for other events.
     fn node(ruby: &Ruby, rb_self: &Self) -> Result<Option<RString>, Error> {
         Ok(rb_self.held.node.as_deref().map(|node| text(ruby, node.as_bytes())))
     }
 
-    /// What it tells in the place of an event: what may be missing there, by name. Nil of an event.
+    /// Returns what may be missing at this place of the sequence. Returns nil if this is an event.
     fn loss(ruby: &Ruby, rb_self: &Self) -> Result<Option<RHash>, Error> {
         rb_self.held.loss.as_ref().map(|loss| loss_row(ruby, loss)).transpose()
     }
@@ -77,17 +76,18 @@ impl NativeStreamEvent {
         hash(ruby, &rb_self.held.fields)
     }
 
-    /// What the field holds; nil if there is none. Of fields with the same name the last one counts.
+    /// Returns the value of a field, or nil if there is no such field. The last of several fields with the same name
+    /// counts.
     fn field(ruby: &Ruby, rb_self: &Self, name: RString) -> Option<RString> {
         named(rb_self, name).map(|value| text(ruby, value))
     }
 
-    /// What the JSON in the field stands for. Without a name it is that of our publishers, or all fields if the event is
-    /// none of theirs.
+    /// Parses the JSON in a field. Without a name this is the data of an event that our publishers wrote; any other
+    /// event gives all its fields.
     ///
     /// # Errors
     ///
-    /// ContentError if there is no such field, or no JSON in it.
+    /// ContentError if there is no such field, or if it holds no JSON.
     fn decoded(ruby: &Ruby, rb_self: &Self, name: Option<RString>) -> Result<Value, Error> {
         let value = match name {
             Some(name) => named(rb_self, name),
@@ -97,7 +97,7 @@ impl NativeStreamEvent {
             },
         };
         let value = value.ok_or_else(|| errors::content(ruby, "there is no such field"))?;
-        // jiter takes text that is no UTF-8 for JSON where it need not look into it.
+        // jiter accepts invalid UTF-8 where it need not decode it.
         if std::str::from_utf8(value).is_err() {
             return Err(errors::content(ruby, "the content is no UTF-8"));
         }
@@ -109,7 +109,7 @@ fn named(event: &NativeStreamEvent, name: RString) -> Option<&[u8]> {
     read_bytes(name, |name| event.held.fields.get_last(name))
 }
 
-/// Fields as a frozen Hash of Strings; of fields with the same name the last one counts.
+/// Converts fields to a frozen Hash of Strings. The last of several fields with the same name counts.
 pub fn hash(ruby: &Ruby, fields: &Fields) -> Result<RHash, Error> {
     let hash = ruby.hash_new();
     for (name, value) in fields.iter() {
@@ -119,7 +119,7 @@ pub fn hash(ruby: &Ruby, fields: &Fields) -> Result<RHash, Error> {
     Ok(hash)
 }
 
-/// UTF-8 where it is that, else binary.
+/// Makes a frozen String: in UTF-8 if the bytes are valid UTF-8, otherwise binary.
 fn text(ruby: &Ruby, bytes: &[u8]) -> RString {
     let encoding: RbEncoding =
         if std::str::from_utf8(bytes).is_ok() { ruby.utf8_encoding() } else { ruby.ascii8bit_encoding() };

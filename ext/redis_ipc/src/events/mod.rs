@@ -1,4 +1,4 @@
-//! What `RedisIPC::Events` calls: a consumer and a publisher of Redis Streams, and an event.
+//! What `RedisIPC::Events` calls: consumers, events and publishers.
 
 pub mod consumer;
 pub mod event;

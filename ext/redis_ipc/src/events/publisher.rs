@@ -16,7 +16,7 @@ use redis_ipc_core::events::{
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A publisher, and the process it belongs to.
+/// A publisher, bound to the process that made it.
 #[magnus::wrap(class = "RedisIPC::Native::EventPublisher", free_immediately, size)]
 pub struct NativeEventPublisher {
     publisher: ProcessBound<Arc<Publisher>>,
@@ -37,9 +37,15 @@ impl NativeEventPublisher {
         self.publisher.get_or(ruby, "the publisher was made before this process was forked")
     }
 
-    /// Adds events, each an Array of names and values by turns, and the application's id of it or nil. `limits` are the
-    /// most entries or the seconds that the stream keeps, how many times that is kept of what groups have not
-    /// acknowledged, and whether all that is beyond the limit goes. Returns the entries' ids, and what was trimmed.
+    /// Adds events to a stream. Each event is an Array of alternating names and values, and the id that the application
+    /// gave it or nil. `limits` are:
+    ///
+    /// - the most entries that the stream keeps,
+    /// - or the seconds for which it keeps them,
+    /// - the factor by which entries that a group has not acknowledged may exceed that,
+    /// - and whether entries beyond the limit go even if a group has not acknowledged them.
+    ///
+    /// Returns the ids of the entries, and what was trimmed.
     fn publish(
         ruby: &Ruby,
         rb_self: &Self,
@@ -57,7 +63,7 @@ impl NativeEventPublisher {
         Ok((ids, published.trimmed.map(|trimmed| row(ruby, trimmed)).transpose()?))
     }
 
-    /// Deletes a consumer group, or one of so many partitions.
+    /// Deletes a consumer group, on all partitions if the stream has any.
     fn delete_group(
         ruby: &Ruby,
         rb_self: &Self,
@@ -80,7 +86,7 @@ impl NativeEventPublisher {
     }
 }
 
-/// The partition of a key, of so many.
+/// Returns which of `partitions` partitions the events of a key go to.
 fn partition(_: &Ruby, key: RString, partitions: u16) -> u64 {
     read_bytes(key, |key| u64::from(events::partition_of(key, partitions)))
 }

@@ -1,4 +1,4 @@
-//! `RedisIPC::Native::ListClient`: a client of a list, as Ruby sees it, and `ListCall`, a call that a fiber waits for.
+//! `RedisIPC::Native::ListClient`: a JSON-RPC client, for Ruby; and `ListCall`: a call that a fiber waits for.
 
 use crate::codec::decode;
 use crate::codec::options::parse;
@@ -15,7 +15,7 @@ use redis_ipc_core::{Interrupt, Running, json};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A client of a list.
+/// A client of a queue.
 #[magnus::wrap(class = "RedisIPC::Native::ListClient", free_immediately, size)]
 pub struct NativeListClient(ProcessBound<Arc<Client>>);
 
@@ -31,8 +31,8 @@ impl NativeListClient {
         ProcessBound::start(ruby, move || Client::start(&queue, options), Client::close).map(Self)
     }
 
-    /// Sends a text and waits for the answer to its `count` requests from id `first` on; with none, until Redis has it:
-    /// then nil is returned.
+    /// Sends a text that holds `count` requests, with the ids from `first` on, and waits for the answer. If it holds
+    /// only notifications (`count` is 0), waits until Redis has it, and returns nil.
     fn call(
         ruby: &Ruby,
         rb_self: &Self,
@@ -53,7 +53,7 @@ impl NativeListClient {
         }
     }
 
-    /// As `call`, without waiting.
+    /// Like `call`, but does not wait.
     fn call_async(
         ruby: &Ruby,
         rb_self: &Self,
@@ -68,7 +68,7 @@ impl NativeListClient {
         Ok(NativeListCall(ProcessBound::new((Arc::clone(client), pending))))
     }
 
-    /// The id of the next call that has ended and that a fiber waits for; nil at the end.
+    /// Waits for the end of a call that a fiber waits for, and returns the call's id. Returns nil once no more come.
     fn next_wake(ruby: &Ruby, rb_self: &Self) -> Result<Option<String>, Error> {
         Ok(fetch(ruby, &rb_self.0.get(ruby)?.wakes)?.map(|id| id.to_string()))
     }
@@ -79,7 +79,8 @@ impl NativeListClient {
 pub struct NativeListCall(ProcessBound<(Arc<Client>, Arc<Pending>)>);
 
 impl NativeListCall {
-    /// The answer; raises how the call failed, and is nil for a notification, and while it has not ended.
+    /// Returns the answer. Returns nil for a notification, and while the call has not ended. Raises the error if the
+    /// call failed.
     fn answer(ruby: &Ruby, rb_self: &Self) -> Result<Value, Error> {
         let (client, pending) = rb_self.0.get(ruby)?;
         match client.outcome(pending) {
@@ -109,7 +110,7 @@ fn time(client: &Client, seconds: Option<f64>) -> Duration {
     }
 }
 
-/// Checks options without connecting, and returns the most requests in a batch.
+/// Checks options without connecting. Returns the most requests that a batch may have.
 fn check_options(ruby: &Ruby, options: RHash) -> Result<usize, Error> {
     parse(ruby, options, ClientOptions::parse).map(|options| options.max_batch)
 }
@@ -120,20 +121,21 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
         own "start", 3 => function3(NativeListClient::start);
         own "check_options", 1 => function1(check_options);
         read "reply_to" => |client| client.reply_to();
-        // The first of so many ids.
+        // Reserves consecutive ids, and returns the first.
         ask "reserve" => |client, count: u64| client.reserve(count);
-        // What Redis's clock will show after so many seconds (the default timeout if nil), in ms.
+        // The deadline of a call that starts now, in ms on Redis's clock. Without seconds it has the default timeout.
         ask "deadline" => |client, seconds: Option<f64>| client.deadline(time(client, seconds));
         "call", 4 => method4(NativeListClient::call);
         "call_async", 4 => method4(NativeListClient::call_async);
         "next_wake", 0 => method0(NativeListClient::next_wake);
     });
     class!(ruby, native, "ListCall": NativeListCall {
-        // Has the waker told of the end of the call; false if it has ended already.
+        // Lets `next_wake` report the end of the call. Returns false if the call has ended already.
         read "wake" => |(client, pending)| client.watch(pending);
-        // Does what is due for the call; in how many seconds there will be more to do, nil once it has ended.
+        // Does what is due for the call. Returns in how many seconds to call this again, or nil once the call has
+        // ended.
         read "check_deadline" => |(client, pending)| client.check_deadline(pending).map(seconds_until);
-        // Gives the call up, if it has not ended.
+        // Gives up the call, if it has not ended.
         read "cancel" => |(client, pending)| client.cancel(pending);
         read "id" => |(_, pending)| pending.id().to_string();
         "answer", 0 => method0(NativeListCall::answer);

@@ -1,4 +1,4 @@
-//! What `RedisIPC::JSONRPC` calls: the server and the client of a list.
+//! What `RedisIPC::JSONRPC` calls: clients and servers of queues.
 
 pub mod client;
 pub mod server;

@@ -1,4 +1,4 @@
-//! `RedisIPC::Native::ListServer`: a server of a list, as Ruby sees it, and `ListRequest`, what it takes.
+//! `RedisIPC::Native::ListServer`: a JSON-RPC server, for Ruby; and `ListRequest`: a request that it took.
 
 use crate::codec::decode;
 use crate::codec::options::parse;
@@ -14,7 +14,7 @@ use redis_ipc_core::json_rpc::{InFlight, ScannedEnvelope, Server, ServerOptions,
 use redis_ipc_core::{Running, json};
 use std::sync::Arc;
 
-/// A request that was taken.
+/// A taken request, or a batch of them.
 #[magnus::wrap(class = "RedisIPC::Native::ListRequest", free_immediately, size)]
 pub struct NativeListRequest {
     held: Arc<InFlight>,
@@ -31,19 +31,19 @@ impl NativeListRequest {
         ruby.enc_str_new(&rb_self.held.text, ruby.utf8_encoding())
     }
 
-    /// What it holds, as Ruby objects; raises ContentError if it is not JSON. From byte `start` on.
+    /// Parses the text from byte `start` on. Raises ContentError if that is not JSON.
     fn load(ruby: &Ruby, rb_self: &Self, start: usize) -> Result<Value, Error> {
         let text = rb_self.held.text.get(start..).unwrap_or_default();
         json::check(text, text.len()).map_err(|error| errors::content(ruby, error.to_string()))?;
         decode::from_requests(ruby, text)
     }
 
-    /// The first `id` and the first `reply_to` in it, without building the rest.
+    /// Returns the first `id` and the first `reply_to` in the text from byte `start` on, without building the rest.
     fn skim(ruby: &Ruby, rb_self: &Self, start: usize) -> Result<(Value, Option<String>), Error> {
         let found = scan_envelopes(rb_self.held.text.get(start..).unwrap_or_default());
         let id = found.iter().find_map(|scanned| scanned.id.as_deref());
         let id = match id {
-            // What cannot be read counts as none.
+            // An unreadable id counts as no id.
             Some(id) => decode::from_json(ruby, id).unwrap_or_else(|_| ruby.qnil().as_value()),
             None => ruby.qnil().as_value(),
         };
@@ -51,7 +51,7 @@ impl NativeListRequest {
     }
 }
 
-/// A server of a list.
+/// A server of a queue.
 #[magnus::wrap(class = "RedisIPC::Native::ListServer", free_immediately, size)]
 pub struct NativeListServer(ProcessBound<Arc<Server>>);
 
@@ -67,7 +67,7 @@ impl NativeListServer {
         ProcessBound::start(ruby, move || Server::start(&queue, options), Server::close).map(Self)
     }
 
-    /// The next request: one at hand without giving up the GVL, else one that is waited for; nil once no more come.
+    /// Waits for the next request. Keeps the GVL if a request is ready. Returns nil once no more come.
     fn take(ruby: &Ruby, rb_self: &Self) -> Result<Option<NativeListRequest>, Error> {
         let server = rb_self.0.get(ruby)?;
         let at_hand = server.try_take();
@@ -75,7 +75,7 @@ impl NativeListServer {
         Ok(taken.map(|held| NativeListRequest::new(ruby, held)))
     }
 
-    /// Is done with a request, with an answer or without; false if the answer cannot go where it was wanted.
+    /// Finishes a request, with or without an answer. Returns false if no answer may go to the list `reply_to`.
     fn finish(
         ruby: &Ruby,
         rb_self: &Self,
@@ -89,7 +89,8 @@ impl NativeListServer {
         finished.map_err(|error| errors::raise(ruby, &error))
     }
 
-    /// Whether it is too late to start a request; waits for Redis's clock where it looks so.
+    /// Whether it is too late to start a request. If the deadline seems to have passed and the last reading of Redis's
+    /// clock is too old, reads the clock again first.
     fn has_expired(ruby: &Ruby, rb_self: &Self, deadline: u64) -> Result<bool, Error> {
         let server = rb_self.0.get(ruby)?;
         if server.is_past(deadline) && server.is_clock_due() {
@@ -99,7 +100,7 @@ impl NativeListServer {
     }
 }
 
-/// Checks options without connecting, and returns what they amount to.
+/// Checks options without connecting, and returns them with the defaults.
 fn check_options(ruby: &Ruby, options: RHash) -> Result<NativeListServerOptions, Error> {
     parse(ruby, options, ServerOptions::parse).map(NativeListServerOptions)
 }
@@ -120,7 +121,7 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
         "expired?", 1 => method1(NativeListServer::has_expired);
     });
     class!(ruby, native, "ListServerOptions": NativeListServerOptions {
-        // What it promises: "at_least_once" or "at_most_once".
+        // The delivery guarantee: "at_least_once" or "at_most_once".
         get "guarantee" => |it| it.0.guarantee.name();
         // How many threads run methods.
         get "threads" => |it| it.0.threads;

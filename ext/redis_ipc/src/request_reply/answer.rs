@@ -1,4 +1,4 @@
-//! `RedisIPC::Native::Answer`: an answer that arrived, read when it is looked at.
+//! `RedisIPC::Native::Answer`: a received answer, whose content is parsed on first use.
 
 use crate::request_reply::lazy_content::LazyContent;
 use crate::ruby::classes::class;
@@ -7,7 +7,7 @@ use magnus::{DataTypeFunctions, Error, RModule, Ruby, TypedData, Value, gc};
 use redis_ipc_core::request_reply::{Answer, Status};
 use std::sync::Arc;
 
-/// An answer of the core.
+/// An answer from the core.
 #[derive(TypedData)]
 #[magnus(class = "RedisIPC::Native::Answer", free_immediately, mark, size)]
 pub struct NativeAnswer {
@@ -22,7 +22,7 @@ impl DataTypeFunctions for NativeAnswer {
 }
 
 impl NativeAnswer {
-    /// What stands for `answer`.
+    /// Wraps `answer`.
     pub fn new(ruby: &Ruby, answer: Arc<Answer>) -> Self {
         let content = LazyContent::new(ruby, &answer.content);
         Self { answer, content }

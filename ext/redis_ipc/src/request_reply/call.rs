@@ -1,4 +1,4 @@
-//! `RedisIPC::Native::Call`: a call under way, what a Future waits for.
+//! `RedisIPC::Native::Call`: a call that is under way. A Future waits for it.
 
 use crate::request_reply::answer::NativeAnswer;
 use crate::ruby::classes::class;
@@ -14,7 +14,7 @@ use redis_ipc_core::request_reply::{Engine, Outcome, Ticket, Waited};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Waits for the end of a call, at most until `until`; `None` if it has not ended by then.
+/// Waits until a call ends, or until `until`. Returns `None` if it has not ended by then.
 pub fn wait(
     ruby: &Ruby,
     engine: &Arc<Engine>,
@@ -29,8 +29,8 @@ pub fn wait(
     wait_interruptibly(ruby, wait, || ticket.ending.wake())
 }
 
-/// A call, and the engine it goes by (both of one process: a fork of it cannot wait for the answer); and the
-/// NativeAnswer.
+/// A call with its engine, and the NativeAnswer once there is one. The call is bound to its process, because its answer
+/// goes to that process and not to a fork of it.
 #[derive(TypedData)]
 #[magnus(class = "RedisIPC::Native::Call", free_immediately, mark, size)]
 pub struct NativeCall(ProcessBound<(Arc<Engine>, Arc<Ticket>)>, Memo);
@@ -42,15 +42,16 @@ impl DataTypeFunctions for NativeCall {
 }
 
 impl NativeCall {
-    /// The call that `ticket` stands for.
+    /// Wraps the call of `ticket`.
     pub fn new(engine: Arc<Engine>, ticket: Arc<Ticket>) -> Self {
         let why = "the call was made before this process was forked; its answer goes to the parent";
         Self(ProcessBound::new((engine, ticket)).saying(why), Memo::default())
     }
 
-    /// Waits for so many seconds, or until the call's deadline: whether it has ended.
+    /// Waits until the call ends, at most for `seconds` or until its deadline. Returns whether it has ended.
     fn wait(ruby: &Ruby, rb_self: &Self, seconds: Option<f64>) -> Result<bool, Error> {
-        // Clones: the call of a forked child may be collected there, and another thread may stand in here at the fork.
+        // Clones both, so that the wait does not depend on this object: a forked child may collect it although another
+        // thread was in this function at the fork.
         let (engine, ticket) = &rb_self.0.get(ruby)?.clone();
         if ticket.ending.has_ended() {
             return Ok(true);
@@ -60,7 +61,8 @@ impl NativeCall {
         Ok(wait(ruby, engine, ticket, until)?.is_some())
     }
 
-    /// The answer, always the same object; raises how the call failed, and is nil while it has not ended.
+    /// Returns the answer, always as the same object. Returns nil while the call has not ended. Raises the error if the
+    /// call failed.
     fn answer(ruby: &Ruby, rb_self: &Self) -> Result<Option<Value>, Error> {
         let ticket = &rb_self.0.get(ruby)?.1;
         if let Some(answer) = rb_self.1.get(ruby) {
@@ -80,15 +82,16 @@ impl NativeCall {
 /// Defines the class.
 pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class!(ruby, native, "Call": NativeCall {
-        // Whether it has ended, without giving up the GVL.
+        // Whether the call has ended. Keeps the GVL.
         read "ended?" => |(_, ticket)| ticket.ending.has_ended();
-        // Has the end of the call reported; false if it has ended already.
+        // Lets `next_report` report the end of the call. Returns false if the call has ended already.
         read "watch" => |(engine, ticket)| ticket.ending.watch(engine.endpoint().reports.watcher());
-        // Has the waker told of the end of the call; false if it has ended already.
+        // Lets `next_wake` report the end of the call. Returns false if the call has ended already.
         read "wake" => |(engine, ticket)| ticket.ending.watch(engine.wakes.watcher());
-        // Does what is due for the call; in how many seconds there will be more to do, nil once it has ended.
+        // Does what is due for the call. Returns in how many seconds to call this again, or nil once the call has
+        // ended.
         read "check_deadline" => |(engine, ticket)| engine.calls.check_deadline(ticket).map(seconds_until);
-        // Gives the call up, if it has not ended.
+        // Gives up the call, if it has not ended.
         read "cancel" => |(engine, ticket)| engine.calls.cancel(ticket);
         read "id" => |(_, ticket)| ticket.id.to_string();
         "wait", 1 => method1(NativeCall::wait);

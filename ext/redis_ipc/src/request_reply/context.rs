@@ -1,11 +1,11 @@
-//! `RedisIPC::Native::Context`: what a call belongs to, as the asker says.
+//! `RedisIPC::Native::Context`: the trace and the correlation id that an asker sends with a request.
 
 use crate::ruby::classes::class;
 use magnus::prelude::*;
 use magnus::{Error, RModule, Ruby};
 use redis_ipc_core::request_reply::Context;
 
-/// The context of a call, which goes with the request.
+/// The context of a call, which is sent with the request.
 #[magnus::wrap(class = "RedisIPC::Native::Context", free_immediately, size)]
 pub struct NativeContext(Context);
 
@@ -14,7 +14,7 @@ impl NativeContext {
         Ok(Self(Context { traceparent, correlation_id }))
     }
 
-    /// That of a call with `context`, or without any.
+    /// Returns the context for the core. It is empty if the call has none.
     pub fn of(context: Option<&Self>) -> Context {
         context.map(|context| context.0.clone()).unwrap_or_default()
     }

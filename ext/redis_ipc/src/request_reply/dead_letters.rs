@@ -7,7 +7,7 @@ use magnus::{Error, RArray, RHash, Ruby};
 use redis_ipc_core::RawEntry;
 use std::time::Duration;
 
-/// Up to `count` dead letters of `group` after `after`, each a Hash.
+/// Returns up to `count` dead letters of `group` after the id `after`, each as a Hash.
 pub fn page(
     ruby: &Ruby,
     rb_self: &NativeEngine,
@@ -41,7 +41,8 @@ pub fn discard(ruby: &Ruby, rb_self: &NativeEngine, group: String, id: String) -
     rb_self.0.inquire(ruby, move |engine| engine.dead_letters(&group).discard(id))
 }
 
-/// Anybody may have written the fields: whatever is missing or unreadable is nil.
+/// Converts a dead letter to a Hash. A value is nil if its field is missing or unreadable, because any client of Redis
+/// may have written the fields.
 fn row(ruby: &Ruby, letter: &RawEntry) -> Result<RHash, Error> {
     let find = |name| letter.fields.as_ref().and_then(|fields| fields.get(name));
     let row = ruby.hash_new();

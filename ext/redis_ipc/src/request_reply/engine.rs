@@ -1,4 +1,4 @@
-//! `RedisIPC::Native::Engine`: one connected stream, as Ruby sees it.
+//! `RedisIPC::Native::Engine`: one connected stream, for Ruby.
 
 use crate::codec::encode;
 use crate::codec::options::parse;
@@ -20,10 +20,10 @@ use redis_ipc_core::{Error as CoreError, Running};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How a call is made.
+/// The function of the core that makes a call.
 type Ask = fn(&Calls, Question, Option<Duration>) -> Result<Arc<Ticket>, CoreError>;
 
-/// An engine, and the process it belongs to.
+/// An engine, bound to the process that started it.
 #[magnus::wrap(class = "RedisIPC::Native::Engine", free_immediately, size)]
 pub struct NativeEngine(pub ProcessBound<Arc<Engine>>);
 
@@ -56,7 +56,7 @@ impl NativeEngine {
         Ok((Arc::clone(engine), ticket))
     }
 
-    /// Asks and waits for the answer.
+    /// Sends a request, and waits for the answer.
     fn ask(
         ruby: &Ruby,
         rb_self: &Self,
@@ -80,7 +80,7 @@ impl NativeEngine {
         }
     }
 
-    /// Asks; the call tells when it has ended.
+    /// Sends a request, and returns the call without waiting for it.
     fn ask_async(
         ruby: &Ruby,
         rb_self: &Self,
@@ -95,7 +95,7 @@ impl NativeEngine {
         Ok(NativeCall::new(engine, ticket))
     }
 
-    /// The next request: one at hand without giving up the GVL, else one that is waited for; nil once no more come.
+    /// Waits for the next request. Keeps the GVL if a request is ready. Returns nil once no more come.
     fn take(ruby: &Ruby, rb_self: &Self) -> Result<Option<NativeRequest>, Error> {
         let service = &rb_self.0.get(ruby)?.service;
         let at_hand = service.try_take();
@@ -132,7 +132,7 @@ impl NativeEngine {
         answered.map_err(|error| errors::raise(ruby, &error))
     }
 
-    /// Rejects with a reason of the gem's own; one that is too long is shortened.
+    /// Rejects a request for a reason of the gem's own. A reason that is too long is truncated.
     fn reject_because(
         ruby: &Ruby,
         rb_self: &Self,
@@ -145,7 +145,7 @@ impl NativeEngine {
         answered.map_err(|error| errors::raise(ruby, &error))
     }
 
-    /// Waits for answers to what was taken.
+    /// Waits until every taken request has been answered, at most for `seconds`.
     fn wait_for_answers(ruby: &Ruby, rb_self: &Self, seconds: f64) -> Result<(), Error> {
         if rb_self.0.get(ruby)?.service.queue.len() == 0 {
             return Ok(());
@@ -154,7 +154,7 @@ impl NativeEngine {
         rb_self.0.apart(ruby, move |engine| engine.service.queue.wait_for_answers(time))
     }
 
-    /// The id of the next call that has ended and that a fiber waits for; nil at the end.
+    /// Waits for the end of a call that a fiber waits for, and returns the call's id. Returns nil once no more come.
     fn next_wake(ruby: &Ruby, rb_self: &Self) -> Result<Option<String>, Error> {
         Ok(fetch(ruby, &rb_self.0.get(ruby)?.wakes)?.map(|id| id.to_string()))
     }
@@ -178,7 +178,7 @@ fn check_options(ruby: &Ruby, options: RHash) -> Result<(), Error> {
     parse_options(ruby, options).map(drop)
 }
 
-/// The options that lib/redis_ipc/runtime/settings.rb takes care of.
+/// The options that lib/redis_ipc/runtime/settings.rb reads. The core ignores them.
 const OF_RUBY: [&str; 3] = ["logger", "reconnect_after_fork", "reveal_errors"];
 
 fn parse_options(ruby: &Ruby, options: RHash) -> Result<Options, Error> {
@@ -190,12 +190,12 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     running_class!(ruby, native, "Engine": NativeEngine {
         own "start", 5 => function5(NativeEngine::start);
         own "check_options", 1 => function1(check_options);
-        // Redis's time, ms since 1970.
+        // Redis's time in ms since 1970.
         read "now_ms" => |engine| engine.endpoint().clock.now();
         read "instance_id" => |engine| engine.instance().to_owned();
         // How many threads run the handler.
         read "consumers" => |engine| engine.options().consumer.pool_size;
-        // How many threads work on the reports.
+        // How many threads handle the reports.
         read "dispatchers" => |engine| engine.options().dispatchers;
         // The server's address, without credentials.
         read "redis" => |engine| engine.options().redis.redacted();

@@ -1,4 +1,4 @@
-//! Content that is read when it is first looked at.
+//! Content that is parsed on first use.
 
 use crate::codec::decode;
 use crate::ruby::gc_pressure::GcPressure;
@@ -7,20 +7,19 @@ use magnus::{Error, Ruby, Value, gc};
 use redis_ipc_core::request_reply::Content;
 use std::cell::Cell;
 
-/// The Ruby object made of a [`Content`], once it has been looked at. There is one of these for each content, and
-/// whatever holds it must mark it.
+/// The Ruby object of a [`Content`], made on first use. Each content has exactly one of these. Its holder must mark it.
 pub struct LazyContent {
     object: Memo,
     weight: Cell<Option<GcPressure>>,
 }
 
 impl LazyContent {
-    /// For `content`, which nobody has looked at.
+    /// Creates one for `content`, and tells the garbage collector how large that is.
     pub fn new(ruby: &Ruby, content: &Content) -> Self {
         Self { object: Memo::default(), weight: Cell::new(GcPressure::of(ruby, content.size())) }
     }
 
-    /// The Ruby object: always the same. The text it was made of is let go of.
+    /// Returns the Ruby object, always the same. The first call parses the text and releases it.
     pub fn read(&self, ruby: &Ruby, content: &Content) -> Result<Value, Error> {
         if let Some(object) = self.object.get(ruby) {
             return Ok(object);

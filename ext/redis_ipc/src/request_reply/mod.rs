@@ -1,4 +1,4 @@
-//! What `RedisIPC::Stream` calls: the engine, and the calls, answers and requests that it hands out.
+//! What `RedisIPC::Stream` calls: the engine, and the calls, answers and requests that it returns.
 
 pub mod answer;
 pub mod call;

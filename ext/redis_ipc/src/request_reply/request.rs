@@ -1,4 +1,4 @@
-//! `RedisIPC::Native::Request`: a request that was taken, read when it is looked at.
+//! `RedisIPC::Native::Request`: a taken request, whose content is parsed on first use.
 
 use crate::request_reply::lazy_content::LazyContent;
 use crate::ruby::classes::class;
@@ -7,11 +7,10 @@ use magnus::{DataTypeFunctions, Error, RModule, Ruby, TypedData, Value, gc};
 use redis_ipc_core::request_reply::{Answered, InFlight};
 use std::sync::Arc;
 
-/// A request that is held by the core.
+/// A request that the core holds.
 #[derive(TypedData)]
 #[magnus(class = "RedisIPC::Native::Request", free_immediately, mark, size)]
 pub struct NativeRequest {
-    /// The request.
     pub held: Arc<InFlight>,
     content: LazyContent,
 }
@@ -23,7 +22,7 @@ impl DataTypeFunctions for NativeRequest {
 }
 
 impl NativeRequest {
-    /// What stands for `held`.
+    /// Wraps `held`.
     pub fn new(ruby: &Ruby, held: Arc<InFlight>) -> Self {
         let content = LazyContent::new(ruby, &held.request.content);
         Self { held, content }
@@ -33,7 +32,8 @@ impl NativeRequest {
         rb_self.content.read(ruby, &rb_self.held.request.content)
     }
 
-    /// How it was answered: "fulfilled" or "rejected", or "dropped" if that was too late; nil if it was not, yet.
+    /// Returns "fulfilled" or "rejected" if the answer was in time, "dropped" if it was too late, and nil if there is
+    /// none yet.
     fn answered(&self) -> Option<&'static str> {
         self.held.answered().map(|answered| match answered {
             Answered::InTime(status) => status.name(),
@@ -45,7 +45,7 @@ impl NativeRequest {
 /// Defines the class.
 pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class!(ruby, native, "Request": NativeRequest {
-        // The handler has returned.
+        // Records that the handler has returned.
         get "leave" => |it| it.held.leave();
         get "id" => |it| &*it.held.request.id;
         get "redis_id" => |it| it.held.request.redis_id.to_string();

@@ -1,22 +1,24 @@
-//! The classes of the objects that are defined here.
+//! Defines the Ruby classes of wrapped Rust types.
 
 use magnus::{Ruby, TypedData};
 
-/// magnus looks the class of a wrapped type up on first use, in Ruby and under a lock that does not know the GVL: two
-/// threads that come first together wait for each other for ever (seen). Here there is one thread yet.
+/// Looks up the class of a wrapped type while the process has one thread. magnus otherwise does so on first use, by
+/// calling Ruby under a lock that knows nothing of the GVL. Two threads that get there at the same time then wait for
+/// each other for ever; this has happened.
 pub fn settle_class<T: TypedData>(ruby: &Ruby) {
     T::class(ruby);
 }
 
-/// Defines the class of a wrapped type; only Rust makes its objects. Each row is a method: its name, and what it
-/// returns or runs. The rows stand in this order:
+/// Defines the class of a wrapped type. Only Rust creates its objects. Each row defines one method: its name, and what
+/// it returns or runs. The rows must be in this order:
 ///
-/// - `own`: functions of the class, with how many arguments they take and the function of [`crate::ruby::entry`] that
-///   makes them safe;
-/// - `get`: what the object holds, which needs no Ruby;
-/// - `read`: what the [`crate::ruby::process_bound::ProcessBound`] in it returns at once, in its own process;
-/// - `ask`: the same for one argument;
-/// - those without a word: methods, as the functions.
+/// - `own`: methods of the class, each with the number of its arguments, and the function of [`crate::ruby::entry`]
+///   that makes it safe to call;
+/// - `get`: methods that only read the object and need no Ruby;
+/// - `read`: methods that read the value of the [`crate::ruby::process_bound::ProcessBound`] in the object, and do not
+///   wait;
+/// - `ask`: the same with one argument;
+/// - without a word: other methods, in the form of `own`.
 macro_rules! class {
     ($ruby:ident, $native:ident, $name:literal: $type:ty {
         $(own $function:literal, $count:tt => $maker:ident($made:expr);)*
@@ -43,7 +45,8 @@ macro_rules! class {
     }};
 }
 
-/// As `class!`, for what holds a part of the core that runs: with the methods that each of them has.
+/// Like `class!`, for the object of a [`redis_ipc_core::Running`] part of the core. Adds the methods that all of them
+/// have.
 macro_rules! running_class {
     ($ruby:ident, $native:ident, $name:literal: $type:ty {
         $(own $function:literal, $count:tt => $maker:ident($made:expr);)*

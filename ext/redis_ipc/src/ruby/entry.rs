@@ -1,17 +1,18 @@
-//! The way from Ruby into Rust: every method that Ruby calls is defined with one of these, by its number of arguments.
+//! Wrappers for the functions that Ruby calls, one for each number of arguments. Every method is defined with one of
+//! them.
 //!
-//! A panic in a method becomes an InternalError. (magnus would make it `fatal`, which ends the process.) That a value
-//! belongs to this process and not to its parent, [`crate::ruby::process_bound`] checks.
+//! A wrapper turns a panic into an InternalError. (magnus would raise `fatal`, which ends the process.)
+//! [`crate::ruby::process_bound`] checks that a value belongs to this process and not to its parent.
 
 use crate::ruby::gvl::guarded;
 use magnus::{Error, IntoValue, RString, Ruby};
 
-/// What a method may return.
+/// The type of a method's return value.
 pub trait Returned {
-    /// What Ruby gets.
+    /// The value that Ruby gets.
     type Value: IntoValue;
 
-    /// The same as a Result.
+    /// Returns it as a Result.
     fn returned(self) -> Result<Self::Value, Error>;
 }
 
@@ -50,14 +51,14 @@ returned!(
     Option<RString>
 );
 
-/// A method that only reads what its object holds.
+/// Wraps a method that only reads its object.
 pub fn getter<S, R: Returned>(method: impl Fn(S) -> R) -> impl Fn(&Ruby, S) -> Result<R::Value, Error> {
     move |ruby: &Ruby, rb_self: S| guarded(ruby, || method(rb_self).returned())
 }
 
 macro_rules! entries {
     ($($name:ident: $($argument:ident $type:ident),*;)+) => {
-        $(#[doc = "As its name says: a function or a method with so many arguments."]
+        $(#[doc = "Wraps a function or a method with as many arguments as the name says."]
         pub fn $name<$($type,)* R: Returned>(
             method: impl Fn(&Ruby, $($type),*) -> R,
         ) -> impl Fn(&Ruby, $($type),*) -> Result<R::Value, Error> {

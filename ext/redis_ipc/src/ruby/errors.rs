@@ -1,11 +1,11 @@
-//! Errors of the core as Ruby exceptions. The classes are defined in Ruby (lib/redis_ipc/errors.rb).
+//! Converts errors of the core to Ruby exceptions. lib/redis_ipc/errors.rb defines the classes.
 
 use magnus::prelude::*;
 use magnus::{Error, Exception, ExceptionClass, KwArgs, RModule, Ruby};
 use redis_ipc_core::panic_message;
 use redis_ipc_core::{Error as CoreError, ErrorKind, Fate};
 
-/// The exception to raise for `error`.
+/// Converts `error` to an exception that a method can raise.
 pub fn raise(ruby: &Ruby, error: &CoreError) -> Error {
     match exception(ruby, error) {
         Ok(exception) => Error::from(exception),
@@ -13,7 +13,7 @@ pub fn raise(ruby: &Ruby, error: &CoreError) -> Error {
     }
 }
 
-/// `error` as an instance of its Ruby class.
+/// Converts `error` to an instance of its Ruby class.
 pub fn exception(ruby: &Ruby, error: &CoreError) -> Result<Exception, Error> {
     let (name, fate) = class_of(error.kind);
     if error.kind == ErrorKind::Argument {
@@ -38,32 +38,32 @@ pub fn exception(ruby: &Ruby, error: &CoreError) -> Result<Exception, Error> {
     class(ruby, name)?.new_instance((error.to_string(), KwArgs(details)))
 }
 
-/// The exception for a panic that was caught.
+/// Converts a caught panic to an InternalError.
 pub fn from_panic(ruby: &Ruby, panic: &(dyn std::any::Any + Send)) -> Error {
     internal(ruby, &format!("a defect of redis_ipc (please report it): {}", panic_message(panic)))
 }
 
-/// An InternalError.
+/// Makes an InternalError.
 pub fn internal(ruby: &Ruby, message: &str) -> Error {
     raise(ruby, &CoreError::new(ErrorKind::Internal, message))
 }
 
-/// The error for using in a forked child what belongs to its parent.
+/// Makes the error for a forked child that uses an object of its parent.
 pub fn forked(ruby: &Ruby, message: &str) -> Error {
     raise(ruby, &CoreError::new(ErrorKind::Closed(Fate::NotSent), message))
 }
 
-/// A ContentError.
+/// Makes a ContentError.
 pub fn content(ruby: &Ruby, message: impl Into<String>) -> Error {
     raise(ruby, &CoreError::new(ErrorKind::Content, message))
 }
 
-/// Whether `error` is a ContentError. Otherwise it may be an interrupt, which must go on.
+/// Whether `error` is a ContentError. Any other error may be an interrupt, and then must be raised again.
 pub fn is_content(ruby: &Ruby, error: &Error) -> bool {
     class(ruby, class_of(ErrorKind::Content).0).is_ok_and(|class| error.is_kind_of(class))
 }
 
-/// A MalformedEntryError for an answer that cannot be read.
+/// Makes a MalformedEntryError for an unreadable answer.
 pub fn malformed(ruby: &Ruby, why: &str) -> Error {
     raise(ruby, &CoreError::new(ErrorKind::Malformed, format!("the answer cannot be read: {why}")))
 }

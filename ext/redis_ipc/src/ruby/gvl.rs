@@ -1,7 +1,7 @@
-//! Waiting without Ruby's global VM lock (GVL), in a way that Ruby can interrupt. And what magnus has no safe function
-//! for.
+//! Waiting without Ruby's global VM lock (GVL) so that Ruby can interrupt it, and calls for which magnus has no safe
+//! function.
 //!
-//! This is the only file with `unsafe` in it.
+//! `unsafe` is allowed in this file only.
 #![allow(unsafe_code)]
 
 use crate::ruby::errors;
@@ -16,11 +16,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-/// Runs `wait` without the GVL until it returns something. It returns `None` when `unblock` made it: then Ruby's
-/// interrupts are handled (a signal, `Thread#raise`, `Thread#kill`, `Timeout`), and unless one of them raises, it
-/// waits again.
+/// Runs `wait` without the GVL until it returns a value. `wait` returns `None` after `unblock` was called. Then this
+/// function handles Ruby's interrupts (a signal, `Thread#raise`, `Thread#kill`, `Timeout`). Unless one of them raises,
+/// it waits again.
 ///
-/// `unblock` is called by another Ruby thread, any number of times, and must make a running `wait` return soon.
+/// Another Ruby thread may call `unblock` any number of times. Each call must make a running `wait` return soon.
 pub fn wait_without_gvl<T>(
     ruby: &Ruby,
     mut wait: impl FnMut() -> Option<T>,
@@ -35,7 +35,8 @@ pub fn wait_without_gvl<T>(
     }
 }
 
-/// As [`wait_without_gvl`], with a `wait` that returns `None` soon after there is something in the channel it is given.
+/// Like [`wait_without_gvl`], for a `wait` on channels. It must return `None` soon after the channel that it is given
+/// has a message.
 pub fn wait_for_message<T>(
     ruby: &Ruby,
     mut wait: impl FnMut(&Receiver<()>) -> Option<T>,
@@ -47,17 +48,18 @@ pub fn wait_for_message<T>(
     wait_without_gvl(ruby, || wait(&interrupted), unblock)
 }
 
-/// Runs `work` in a thread of its own and waits for it as above; an interrupt leaves it running, and what it returns
-/// goes to `unclaimed`. If the process may have no more threads, `work` runs in this one, and an interrupt waits for
-/// it.
+/// Runs `work` in a thread of its own, and waits for it. An interrupt ends the wait but not the work, whose result then
+/// goes to `unclaimed`. If the process may start no more threads, `work` runs in this thread, and an interrupt is
+/// handled after it.
 pub fn wait_for_thread<T: Send + 'static>(
     ruby: &Ruby,
     work: impl FnOnce() -> T + Send + 'static,
     unclaimed: impl FnOnce(T) + Send + 'static,
 ) -> Result<T, Error> {
-    // Without room: a result is either received or comes back to the thread that sends it.
+    // The channel has no buffer: a result is either received, or returned to the thread that sends it.
     let (sender, receiver) = bounded(0);
-    // Whoever runs it takes it from here: a thread that cannot be started would take it along.
+    // The thread that runs the work takes it from this channel. If the closure held it, it would be lost when no thread
+    // can be started.
     let (handed, job) = bounded(1);
     let _ = handed.send((work, unclaimed));
     let run = {
@@ -84,7 +86,7 @@ pub fn wait_for_thread<T: Send + 'static>(
     result.map_err(|panic| errors::from_panic(ruby, &*panic))
 }
 
-/// Waits in `wait`, which returns `None` once its interrupt is set; `wake` wakes it to look.
+/// Runs `wait` without the GVL. It must return `None` once its interrupt is set; `wake` makes it look.
 pub fn wait_interruptibly<T>(
     ruby: &Ruby,
     mut wait: impl FnMut(&Interrupt) -> Option<T>,
@@ -98,8 +100,8 @@ pub fn wait_interruptibly<T>(
     wait_without_gvl(ruby, || wait(&interrupt), unblock)
 }
 
-/// As [`wait_interruptibly`], for the next piece of work; `None` once no more comes. What is `at_hand` is not waited for,
-/// so the GVL is not given up.
+/// Like [`wait_interruptibly`], for the next piece of work. Returns `None` once no more comes. If there is work
+/// `at_hand`, returns it at once and keeps the GVL.
 pub fn wait_for_work<T>(
     ruby: &Ruby,
     at_hand: Option<Arc<T>>,
@@ -117,24 +119,24 @@ pub fn wait_for_work<T>(
     wait_interruptibly(ruby, wait, wake)
 }
 
-/// In how many seconds `due` is.
+/// Returns in how many seconds `due` is. A time in the past gives 0.
 pub fn seconds_until(due: Instant) -> f64 {
     due.saturating_duration_since(Instant::now()).as_secs_f64()
 }
 
-/// Runs `work`; a panic becomes an InternalError (magnus would make it `fatal`, which ends the process).
+/// Runs `work`, and turns a panic into an InternalError. (magnus would raise `fatal`, which ends the process.)
 pub fn guarded<T>(ruby: &Ruby, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(errors::from_panic(ruby, &*panic)))
 }
 
-/// The name of `symbol`, which lives as long as the symbol does. `StaticSymbol::name` ends at the first NUL.
+/// Returns the name of `symbol`, which lives as long as the symbol. `StaticSymbol::name` would end it at the first NUL.
 pub fn symbol_name(symbol: Symbol) -> Result<RString, Error> {
-    // SAFETY: rb_sym2str takes any Symbol, neither raises nor calls Ruby code, and returns a Ruby object: a String.
+    // SAFETY: rb_sym2str accepts any Symbol. It neither raises nor calls Ruby code. It returns a Ruby object, a String.
     RString::try_convert(unsafe { Value::from_raw(rb_sys::rb_sym2str(symbol.as_raw())) })
 }
 
-/// The id of this process. It is asked for at every call of Ruby, and the system call for it takes longer than much of
-/// what these do. So it is remembered, and a fork forgets it.
+/// Returns the id of this process. Every call from Ruby needs it, and the system call would take longer than much of
+/// the work that follows. So it is cached, and a fork handler clears the cache in the child.
 pub fn process_id() -> u32 {
     static KNOWN: AtomicU32 = AtomicU32::new(0);
     static FORGETS: OnceLock<bool> = OnceLock::new();
@@ -145,8 +147,8 @@ pub fn process_id() -> u32 {
     if known != 0 {
         return known;
     }
-    // SAFETY: the function has this signature in POSIX. What it registers runs in each child right after the fork, while
-    // that has one thread, and stores a number.
+    // SAFETY: POSIX declares the function with this signature. The registered handler runs in each child right after
+    // the fork, while the child has one thread, and only stores a number.
     let forgets = *FORGETS.get_or_init(|| unsafe { pthread_atfork(None, None, Some(forget)) } == 0);
     let id = std::process::id();
     if forgets {
@@ -163,21 +165,22 @@ unsafe extern "C" {
     ) -> std::ffi::c_int;
 }
 
-/// The one frozen String of its text, as a key of a Hash is. It is made only if there is none.
+/// Returns the interned frozen String of `text`: the same object each time, as for the keys of a Hash.
 pub fn interned(ruby: &Ruby, text: &str) -> Result<RString, Error> {
     let length = text.len().try_into().map_err(|_| errors::content(ruby, "a key is too long"))?;
-    // SAFETY: rb_enc_interned_str reads so many bytes at the pointer, keeps none of them by reference, and returns a
-    // String. It raises only if there is no memory left, as every function that makes an object does.
+    // SAFETY: rb_enc_interned_str reads `length` bytes at the pointer, keeps no reference to them, and returns a
+    // String. It raises only if memory runs out, as every function that creates an object does.
     let string =
         unsafe { rb_sys::rb_enc_interned_str(text.as_ptr().cast(), length, rb_sys::rb_utf8_encoding()) };
-    // SAFETY: what it has returned is a Ruby object.
+    // SAFETY: the value that it returned is a Ruby object.
     RString::try_convert(unsafe { Value::from_raw(string) })
 }
 
-/// Calls `read` with the bytes of `string`, without a copy. `read` must not call Ruby, which could change or free them.
+/// Calls `read` with the bytes of `string`, without copying them. `read` must not call Ruby, which could change or free
+/// them.
 pub fn read_bytes<T>(string: RString, read: impl FnOnce(&[u8]) -> T) -> T {
-    // SAFETY: `string` is a parameter, so the garbage collector finds it, and the thread holds the GVL: nobody can
-    // change the String while `read` runs.
+    // SAFETY: `string` is a parameter, so the garbage collector finds it. The thread holds the GVL, so no other thread
+    // can change the String while `read` runs.
     read(unsafe { string.as_slice() })
 }
 
@@ -187,34 +190,35 @@ enum Called<T> {
     Panicked(Box<dyn Any + Send>),
 }
 
-/// What the function without the GVL works on.
+/// The arguments and the result of the function that runs without the GVL.
 struct Frame<'a, T> {
     wait: &'a mut dyn FnMut() -> Option<T>,
     result: Option<Result<Option<T>, Box<dyn Any + Send>>>,
 }
 
 unsafe extern "C" fn run<T>(frame: *mut c_void) -> *mut c_void {
-    // SAFETY: `frame` is the Frame<T> that `call_without_gvl` keeps on its stack until this function has returned,
-    // and nobody else uses it meanwhile.
+    // SAFETY: `frame` is the Frame<T> that `call_without_gvl` keeps on its stack until this function has returned.
+    // Nothing else uses it meanwhile.
     let frame = unsafe { &mut *frame.cast::<Frame<'_, T>>() };
-    // No panic may cross the C frames above.
+    // A panic must not unwind through the C frames above.
     frame.result = Some(catch_unwind(AssertUnwindSafe(&mut frame.wait)));
     std::ptr::null_mut()
 }
 
 unsafe extern "C" fn unblock<F: Fn() + Sync>(callback: *mut c_void) {
-    // SAFETY: `callback` is the F that `call_without_gvl` borrows for as long as Ruby may call this function; F is
-    // Sync and only shared references are made of it.
+    // SAFETY: `callback` is the F that `call_without_gvl` borrows for as long as Ruby may call this function. F is
+    // Sync, and only shared references to it are made.
     let callback = unsafe { &*callback.cast::<F>() };
-    // A panic must not reach Ruby's C code; there is nobody to tell, and the wait ends at its deadline.
+    // A panic must not reach Ruby's C code. There is nobody to report it to. The wait then goes on until its own end.
     let _ = catch_unwind(AssertUnwindSafe(callback));
 }
 
 fn call_without_gvl<T, F: Fn() + Sync>(wait: &mut dyn FnMut() -> Option<T>, callback: &F) -> Called<T> {
     let mut frame = Frame { wait, result: None };
-    // SAFETY: the caller is a Ruby thread that holds the GVL (it was called from Ruby, as its callers' `&Ruby`
-    // shows). `run` touches no Ruby value: `wait` is made of owned Rust data (see the callers). Both pointers stay
-    // valid during the call. This variant never raises: it returns on an interrupt, so no frame is jumped over.
+    // SAFETY: this thread is a Ruby thread that holds the GVL: Ruby called it, as the `&Ruby` of the callers shows.
+    // `run` touches no Ruby value, because `wait` consists of owned Rust data (see the callers). Both pointers stay
+    // valid during the call. This variant of the function never raises: it returns on an interrupt, so it jumps over no
+    // frame.
     unsafe {
         rb_sys::rb_thread_call_without_gvl2(
             Some(run::<T>),
@@ -226,7 +230,7 @@ fn call_without_gvl<T, F: Fn() + Sync>(wait: &mut dyn FnMut() -> Option<T>, call
     match frame.result {
         Some(Ok(Some(value))) => Called::Returned(value),
         Some(Err(panic)) => Called::Panicked(panic),
-        // Not run at all: an interrupt was pending.
+        // If there is no result, `run` was not called, because an interrupt was pending.
         Some(Ok(None)) | None => Called::Interrupted,
     }
 }

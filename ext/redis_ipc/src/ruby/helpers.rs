@@ -1,6 +1,6 @@
-//! Threads that run work for Ruby threads, which wait for it in a way that Ruby can interrupt.
+//! Threads that run work for Ruby threads. A Ruby thread waits for its work in a way that Ruby can interrupt.
 //!
-//! To start a thread for each piece of work costs more than to publish an event does.
+//! The threads are reused, because starting one costs more than publishing an event.
 
 use crate::ruby::errors;
 use crate::ruby::gvl::{wait_for_message, wait_without_gvl};
@@ -9,26 +9,26 @@ use magnus::{Error, Ruby};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-/// How long a helper waits for more work.
+/// How long an idle helper waits for more work before it ends.
 const IDLE: Duration = Duration::from_secs(5);
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// Helper threads, as many as there is work at the same time. They end when they are idle.
+/// Helper threads: as many as there are pieces of work at the same time. Idle ones end.
 pub struct Helpers {
     jobs: Sender<Job>,
     idle: Receiver<Job>,
 }
 
 impl Helpers {
-    /// Starts no thread yet.
+    /// Creates the pool, without any thread.
     pub fn new() -> Self {
-        // Without room: a job is taken by a helper that waits, or by nobody.
+        // The channel has no buffer: a job goes to an idle helper, or is refused.
         let (jobs, idle) = bounded(0);
         Self { jobs, idle }
     }
 
-    /// Runs `work` in a helper, and waits for it. An interrupt leaves it running.
+    /// Runs `work` in a helper thread, and waits for it. An interrupt ends the wait but not the work.
     pub fn run<T: Send + 'static>(
         &self,
         ruby: &Ruby,
@@ -36,11 +36,12 @@ impl Helpers {
     ) -> Result<T, Error> {
         let (sender, receiver) = bounded(1);
         let job: Job = Box::new(move || {
-            // After an interrupt nobody waits for it.
+            // Nobody receives the result after an interrupt.
             let _ = sender.send(catch_unwind(AssertUnwindSafe(work)));
         });
         if let Err(refused) = self.jobs.try_send(job) {
-            // Whoever runs it takes it from here: a thread that cannot be started would take it along.
+            // The thread that runs the job takes it from this channel. If the closure held it, it would be lost when no
+            // thread can be started.
             let (handed, first) = bounded(1);
             let _ = handed.send(refused.into_inner());
             let (mine, idle) = (first.clone(), self.idle.clone());
@@ -53,7 +54,8 @@ impl Helpers {
                 }
             };
             if std::thread::Builder::new().spawn(help).is_err() {
-                // The process may have no more threads, so this one does it, and an interrupt waits for it.
+                // The process may start no more threads. This thread runs the job, and an interrupt is handled after
+                // it.
                 wait_without_gvl(ruby, || first.try_recv().ok().map(|work| work()), || {})?;
             }
         }

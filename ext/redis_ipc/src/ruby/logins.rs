@@ -1,4 +1,5 @@
-//! `RedisIPC::Native::Logins`: what the core asks Ruby for at each login, and `LoginRequest`, one such question.
+//! `RedisIPC::Native::Logins`: the queue by which the core asks Ruby for user names and passwords; and `LoginRequest`:
+//! one such request.
 
 use crate::ruby::classes::class;
 use crate::ruby::process_bound::ProcessBound;
@@ -8,7 +9,7 @@ use magnus::{Error, RModule, Ruby};
 use redis_ipc_core::logins::{LoginRequest, Logins};
 use redis_ipc_core::{Mailbox, RedisOptions};
 
-/// The queue.
+/// The queue of logins that wait for values.
 #[magnus::wrap(class = "RedisIPC::Native::Logins", free_immediately, size)]
 pub struct NativeLogins(ProcessBound<Mailbox<LoginRequest>>);
 
@@ -17,7 +18,7 @@ impl NativeLogins {
         Ok(Self(ProcessBound::new(Mailbox::default())))
     }
 
-    /// The next login that waits for values; nil at the end.
+    /// Waits for the next login that still needs values. Returns nil once no more come.
     fn take(ruby: &Ruby, rb_self: &Self) -> Result<Option<NativeLoginRequest>, Error> {
         let requests = rb_self.0.get(ruby)?;
         let request = loop {
@@ -34,7 +35,7 @@ impl NativeLogins {
 #[magnus::wrap(class = "RedisIPC::Native::LoginRequest", free_immediately, size)]
 pub struct NativeLoginRequest(ProcessBound<LoginRequest>);
 
-/// Has `logins` asked for what `options` leave to the program.
+/// Lets the core ask `logins` for those `options` that are callables in Ruby.
 pub fn connect(ruby: &Ruby, logins: Option<&NativeLogins>, options: &mut RedisOptions) -> Result<(), Error> {
     if let Some(logins) = logins {
         options.ask(Logins::new(logins.0.get(ruby)?));
@@ -50,12 +51,12 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
         "take", 0 => method0(NativeLogins::take);
     });
     class!(ruby, native, "LoginRequest": NativeLoginRequest {
-        // The options whose values are asked for.
+        // The names of the options whose values the login needs.
         read "names" => |login| login.names.clone();
         read "username" => |login| login.username.clone();
-        // Gives the values, in the order of the names.
+        // Supplies the values, in the order of the names.
         ask "answer" => |login, values: Vec<String>| login.answer(values);
-        // Says why there are none; the text must hold no secret.
+        // Refuses the login. The reason must hold no secret.
         ask "refuse" => |login, why: String| login.refuse(why);
     });
     Ok(())

@@ -1,20 +1,21 @@
-//! A Ruby object that another one keeps once it was made.
+//! A Ruby object that another object makes once and keeps.
 
 use magnus::value::Opaque;
 use magnus::{Ruby, Value, gc};
 use std::cell::Cell;
 
-/// None at first, then always the same. Whatever holds this must mark it.
+/// Holds the object. It is empty at first, and never changes once it is set. Its holder must mark it.
 #[derive(Default)]
 pub struct Memo(Cell<Option<Opaque<Value>>>);
 
 impl Memo {
-    /// The object, if there is one.
+    /// Returns the object, if there is one.
     pub fn get(&self, ruby: &Ruby) -> Option<Value> {
         self.0.get().map(|object| ruby.get_inner(object))
     }
 
-    /// Keeps `made`, unless another thread was faster: Ruby may have run one while it was made. The one that is kept.
+    /// Keeps `made`, and returns the object that is kept. That is another one if another thread was faster: Ruby may
+    /// have switched threads while `made` was being made.
     pub fn keep(&self, ruby: &Ruby, made: Value) -> Value {
         if self.0.get().is_none() {
             self.0.set(Some(made.into()));

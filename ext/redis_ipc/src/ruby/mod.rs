@@ -1,5 +1,5 @@
-//! Ruby as the border needs it: waiting without the GVL, errors, what belongs to one process, and what both features
-//! show of the core in the same way.
+//! What all features of the border share: waiting without the GVL, errors, values that are bound to one process, and
+//! the parts of the core that they show to Ruby in the same way.
 
 pub mod classes;
 pub mod entry;

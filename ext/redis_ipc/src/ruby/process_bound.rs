@@ -1,4 +1,5 @@
-//! What belongs to one process: in a forked child its threads do not exist and its locks may be held for ever.
+//! Values that are bound to one process. In a forked child their threads do not exist, and their locks may be held for
+//! ever.
 
 use crate::ruby::errors;
 use crate::ruby::gvl::{process_id, wait_for_thread};
@@ -7,7 +8,7 @@ use magnus::{Error, RHash, Ruby};
 use redis_ipc_core::{Error as CoreError, Running};
 use std::sync::Arc;
 
-/// A value of the process that made it. A forked child cannot use it, and leaks it.
+/// A value that only the process that created it can use. A forked child leaks it, because dropping it would use it.
 pub struct ProcessBound<T> {
     value: Option<T>,
     pid: u32,
@@ -15,20 +16,20 @@ pub struct ProcessBound<T> {
 }
 
 impl<T> ProcessBound<T> {
-    /// Bound to this process.
+    /// Binds `value` to this process.
     pub fn new(value: T) -> Self {
         let why = "it was connected before this process was forked; connect it again here";
         Self { value: Some(value), pid: process_id(), why }
     }
 
-    /// The same, which says `why` a forked child cannot use it.
+    /// Sets the reason that the error gives in a forked child.
     pub fn saying(self, why: &'static str) -> Self {
         let mut bound = self;
         bound.why = why;
         bound
     }
 
-    /// The value, in its own process.
+    /// Returns the value.
     ///
     /// # Errors
     ///
@@ -37,7 +38,7 @@ impl<T> ProcessBound<T> {
         self.get_or(ruby, self.why)
     }
 
-    /// As [`ProcessBound::get`]; the error says `why`.
+    /// Like [`ProcessBound::get`], with a reason for the error.
     ///
     /// # Errors
     ///
@@ -46,24 +47,25 @@ impl<T> ProcessBound<T> {
         self.own().ok_or_else(|| errors::forked(ruby, why))
     }
 
-    /// The value, if this is its own process.
+    /// Returns the value if this is the process that created it.
     pub fn own(&self) -> Option<&T> {
         self.value.as_ref().filter(|_| self.pid == process_id())
     }
 
-    /// The value, if this process is a fork of its own.
+    /// Returns the value if this process is a fork of the one that created it.
     pub fn inherited(&self) -> Option<&T> {
         self.value.as_ref().filter(|_| self.pid != process_id())
     }
 }
 
 impl<T: Send + Sync + 'static> ProcessBound<Arc<T>> {
-    /// What `start` makes, in a thread of its own. If Ruby interrupts the wait for it, nobody will ever use it: then it is
-    /// closed. So it is if the interrupt came after the wait, while this thread waited for the GVL.
+    /// Runs `start` in a thread of its own, and binds what it returns. If Ruby interrupts the wait, nobody will use
+    /// that value, so it is closed. The same holds if the interrupt comes after the wait, while this thread waits for
+    /// the GVL.
     ///
     /// # Errors
     ///
-    /// That of `start`, and what interrupted the wait.
+    /// That of `start`, or the interrupt.
     pub fn start(
         ruby: &Ruby,
         start: impl FnOnce() -> Result<T, CoreError> + Send + 'static,
@@ -73,7 +75,7 @@ impl<T: Send + Sync + 'static> ProcessBound<Arc<T>> {
         let started = wait_for_thread(ruby, start, unclaimed)?;
         let value = Arc::new(started.map_err(|error| errors::raise(ruby, &error))?);
         if let Err(interrupt) = ruby.thread_check_ints() {
-            // If there can be no thread, it ends without being closed.
+            // If no thread can be started, the value is dropped without being closed.
             let _ = std::thread::Builder::new().spawn(move || close(&value));
             return Err(interrupt);
         }
@@ -84,7 +86,7 @@ impl<T: Send + Sync + 'static> ProcessBound<Arc<T>> {
     ///
     /// # Errors
     ///
-    /// NotConnectedError in a forked child, and what interrupted the wait.
+    /// NotConnectedError in a forked child, or the interrupt.
     pub fn apart<R: Send + 'static>(
         &self,
         ruby: &Ruby,
@@ -94,7 +96,7 @@ impl<T: Send + Sync + 'static> ProcessBound<Arc<T>> {
         wait_for_thread(ruby, move || work(&value), drop)
     }
 
-    /// As [`ProcessBound::apart`], for work that can fail.
+    /// Like [`ProcessBound::apart`], for work that can fail.
     ///
     /// # Errors
     ///
@@ -108,34 +110,34 @@ impl<T: Send + Sync + 'static> ProcessBound<Arc<T>> {
     }
 }
 
-/// What every running part of the core does for Ruby.
+/// The methods that every running part of the core has in Ruby.
 impl<T: Running> ProcessBound<Arc<T>> {
-    /// The next report; nil at the end.
+    /// Waits for the next report. Returns nil once no more come.
     pub fn next_report(&self, ruby: &Ruby) -> Result<Option<NativeReport>, Error> {
         NativeReport::fetch(ruby, &self.get(ruby)?.endpoint().reports)
     }
 
-    /// The counters, a Hash.
+    /// Returns the counters as a Hash.
     pub fn stats(&self, ruby: &Ruby) -> Result<RHash, Error> {
         counters(ruby, self.get(ruby)?.stats())
     }
 
-    /// Takes no more work.
+    /// Takes no more work, and gives back what was not started.
     pub fn quiet(&self, ruby: &Ruby) -> Result<(), Error> {
         self.apart(ruby, T::quiet)
     }
 
-    /// Ends everything.
+    /// Ends what is open, and closes.
     pub fn close(&self, ruby: &Ruby) -> Result<(), Error> {
         self.apart(ruby, T::close)
     }
 
-    /// In a forked child: the descriptors of its parent's sockets; none elsewhere.
+    /// Returns the descriptors of the parent's sockets if this is a forked child. Elsewhere there are none.
     pub fn inherited_sockets(&self) -> Vec<i32> {
         self.inherited().map(|running| running.inherited_sockets()).unwrap_or_default()
     }
 
-    /// Whether it takes part; not in a forked child.
+    /// Whether it takes part. In a forked child it does not.
     pub fn is_connected(&self) -> bool {
         self.own().is_some_and(|running| running.is_connected())
     }

@@ -1,4 +1,4 @@
-//! What the core tells, as Ruby objects: `RedisIPC::Native::Report`, ends of calls, counters.
+//! Converts what the core reports to Ruby objects: `RedisIPC::Native::Report`, losses, counters.
 
 use crate::ruby::classes::class;
 use crate::ruby::errors;
@@ -7,18 +7,18 @@ use magnus::prelude::*;
 use magnus::{Error, Exception, RHash, RModule, Ruby, StaticSymbol};
 use redis_ipc_core::{Fetched, Loss, Mailbox, Report};
 
-/// Something to tell the user.
+/// A report of the core to the user.
 #[magnus::wrap(class = "RedisIPC::Native::Report", free_immediately, size)]
 pub struct NativeReport(Report);
 
 impl NativeReport {
-    /// The next of `reports`; nil at the end. Waits for it.
+    /// Waits for the next report. Returns `None` once no more come.
     pub fn fetch(ruby: &Ruby, reports: &Mailbox<Report>) -> Result<Option<Self>, Error> {
         Ok(fetch(ruby, reports)?.map(Self))
     }
 
-    /// `:failure`, `:settled` (a watched call has ended), `:reconnected` (an outage is over) or `:loss` (events may be
-    /// missing).
+    /// Returns the kind of the report: `:failure`, `:settled` (a watched call has ended), `:reconnected` (an outage is
+    /// over) or `:loss` (events may be missing).
     fn kind(ruby: &Ruby, rb_self: &Self) -> Result<StaticSymbol, Error> {
         Ok(ruby.sym_new(match rb_self.0 {
             Report::Failure(_) => "failure",
@@ -28,7 +28,7 @@ impl NativeReport {
         }))
     }
 
-    /// The exception of a failure, a new object each time; else nil.
+    /// Returns the exception of a failure, a new object each time. Returns nil for other reports.
     fn error(ruby: &Ruby, rb_self: &Self) -> Result<Option<Exception>, Error> {
         match &rb_self.0 {
             Report::Failure(error) => errors::exception(ruby, error).map(Some),
@@ -36,7 +36,7 @@ impl NativeReport {
         }
     }
 
-    /// The id of the call that has ended; else nil.
+    /// Returns the id of the call that has ended. Returns nil for other reports.
     fn id(&self) -> Result<Option<String>, Error> {
         Ok(match &self.0 {
             Report::Settled(id) => Some(id.to_string()),
@@ -44,7 +44,7 @@ impl NativeReport {
         })
     }
 
-    /// How long the outage was, in seconds; else nil.
+    /// Returns how long the outage was, in seconds. Returns nil for other reports.
     fn outage(&self) -> Result<Option<f64>, Error> {
         Ok(match &self.0 {
             Report::Reconnected(outage) => Some(outage.as_secs_f64()),
@@ -52,7 +52,7 @@ impl NativeReport {
         })
     }
 
-    /// What a loss tells, by name; else nil. Times are in ms since 1970.
+    /// Returns the loss as a Hash. Returns nil for other reports.
     fn loss(ruby: &Ruby, rb_self: &Self) -> Result<Option<RHash>, Error> {
         match &rb_self.0 {
             Report::Loss(loss) => loss_row(ruby, loss).map(Some),
@@ -61,7 +61,7 @@ impl NativeReport {
     }
 }
 
-/// What a loss tells, by name. Times are in ms since 1970.
+/// Converts a loss to a Hash. Times are in ms since 1970.
 pub fn loss_row(ruby: &Ruby, loss: &Loss) -> Result<RHash, Error> {
     let hash = ruby.hash_new();
     hash.aset(ruby.to_symbol("source"), loss.source.as_str())?;
@@ -74,7 +74,7 @@ pub fn loss_row(ruby: &Ruby, loss: &Loss) -> Result<RHash, Error> {
     Ok(hash)
 }
 
-/// The next message of `mailbox`, which is waited for; `None` at the end.
+/// Waits for the next message of `mailbox`. Returns `None` once no more come.
 pub fn fetch<T>(ruby: &Ruby, mailbox: &Mailbox<T>) -> Result<Option<T>, Error> {
     wait_for_message(ruby, |interrupted| match mailbox.fetch(interrupted) {
         Fetched::Message(message) => Some(Some(message)),
@@ -83,7 +83,7 @@ pub fn fetch<T>(ruby: &Ruby, mailbox: &Mailbox<T>) -> Result<Option<T>, Error> {
     })
 }
 
-/// Counters as a Hash.
+/// Converts counters to a Hash.
 pub fn counters(ruby: &Ruby, counters: Vec<(&'static str, u64)>) -> Result<RHash, Error> {
     let hash = ruby.hash_new();
     for (name, count) in counters {
