@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# redis-rb returns Strings in this encoding, and a bare machine has no locale.
+# redis-rb returns Strings in this encoding, and a minimal machine has no locale.
 Encoding.default_external = Encoding::UTF_8
 
 require "redis"
@@ -17,7 +17,7 @@ RSpec.configure do |config|
   config.include Waiting
   config.order = :random
   config.filter_run_when_matching :focus
-  # bin/matrix names the gems that a Ruby lacks. No example is left out without that.
+  # bin/matrix names the gems that a Ruby lacks. Only then are examples left out.
   without = ENV.fetch("WITHOUT_GEMS", "").split
   config.filter_run_excluding(gem: ->(name) { without.include?(name) })
   config.define_derived_metadata(file_path: %r{/spec/rails/}) { |metadata| metadata[:gem] = "rails" }
@@ -25,7 +25,7 @@ RSpec.configure do |config|
   config.expect_with(:rspec) { |expectations| expectations.syntax = :expect }
   config.mock_with(:rspec) { |mocks| mocks.verify_partial_doubles = true }
 
-  # An example that hangs fails with its name, and does not stop the suite.
+  # An example that hangs fails under its name, and does not stop the suite.
   config.around do |example|
     Timeout.timeout(example.metadata.fetch(:timeout, 60)) { example.run }
   end

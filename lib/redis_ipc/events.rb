@@ -53,9 +53,11 @@ require_relative "events/publisher"
 require_relative "events/publishers"
 
 module RedisIPC
-  # Events: what changed. The source is a Redis Stream, of this gem or of any other program, whose entries are handled
-  # at least once; channels of Pub/Sub, whose messages are handled at most once; or the write-ahead log of PostgreSQL,
-  # whose changes are handled at least once.
+  # Events: what has changed. There are three kinds of sources:
+  #
+  # - a Redis Stream, of this gem or of any other program. Its entries are handled at least once;
+  # - channels of Pub/Sub and keyspace notifications. Their messages are handled at most once;
+  # - the write-ahead log of PostgreSQL. Its changes are handled at least once.
   #
   # @example Publish
   #   RedisIPC::Events.publish("orders", { order_id: 7 }, type: "order.created", key: "7")
@@ -68,12 +70,12 @@ module RedisIPC
   # @see file:docs/events.md The guide
   module Events
     class << self
-      # Handles the events of a stream or of channels with a block, as a {Consumer} does. The block runs in several
-      # threads at the same time, and keeps its own `self`.
-      # @param group [String, Symbol, nil] the group's name, which a stream needs: its processes share the events
+      # Handles the events of a source with a block, as a {Consumer} does. The block runs in several threads at the same
+      # time, and keeps its own `self`.
+      # @param group [String, Symbol, nil] the name of the group, which a stream needs: its processes share the events
       # @param words [Hash] the source: `stream:` (a name), or `channel:`, `pattern:`, `shard_channel:` or `keys:` (a
-      #   name or several), or `wal:` (a database of PostgreSQL, as {Consumer.wal} takes it). And what a {Consumer} says
-      #   and what {Consumer.start} takes, as keywords: `from:`, `json:`, `type:`, `overflow:`, `on:`, `value:`,
+      #   name or several), or `wal:` (a database of PostgreSQL, as {Consumer.wal} takes it). Also, as keywords, what a
+      #   {Consumer} declares and what {Consumer.start} takes: `from:`, `json:`, `type:`, `overflow:`, `on:`, `value:`,
       #   `tables:`, `publication:`, `slot:`, `temporary:`, `create:`, `on_slot_lost:`, `order:`,
       #   `concurrency: { threads: 5 }`,
       #   `batch: { size: 500, within: 0.2 }`, `retry_on:` (a class, an Array, or a Hash of a class and its options),
@@ -99,16 +101,16 @@ module RedisIPC
         Subscription.new(words.slice(*Sources::WORDS).compact, group, words.except(*Sources::WORDS), &block)
       end
 
-      # Handles the events of a stream once more, with the handlers of a consumer class and a group of its own. What the
-      # class itself runs goes on. It returns when the replay has begun.
+      # Handles the events of a stream once more, with the handlers of a consumer class and a group of its own.
+      # Meanwhile the class itself goes on as before. Returns when the replay has begun.
       #
-      # The group begins at `from:`, or goes on where it was if it is there already. If the replay has made the group,
-      # it deletes it at its end.
+      # A new group begins at `from:`. An existing group continues from its position. If the replay has created the
+      # group, it deletes it at its end.
       # @param consumer [Class] a {Consumer}
       # @param from [Time, String, Symbol] as for {Consumer.stream}
       # @param group [String, Symbol] not the group of the class
-      # @param options [Hash] those of {Consumer.start}; and `until:`, which is `:now` (the default: it ends with what
-      #   the stream has now) or `:never` (until it is stopped)
+      # @param options [Hash] those of {Consumer.start}; and `until:`, which is `:now` (the default: the replay ends
+      #   with what the stream has now) or `:never` (it goes on until it is stopped)
       # @return [Replay]
       # @raise [ArgumentError] if it is no consumer class
       # @raise (see Consumer.start)
@@ -121,18 +123,18 @@ module RedisIPC
       # Adds an event to the end of a stream. Returns once Redis has it. The first call opens a connection, which stays
       # open.
       #
-      # If the connection breaks, the event is sent again until `connect_timeout` has passed. That adds it once.
+      # If the connection breaks, sends the event again until `connect_timeout` has passed. It is added only once.
       # @param stream [String, Symbol] the stream's name
       # @param data [Object] anything that JSON can hold
       # @param type [String, Symbol, nil] what happened, such as `"order.created"`
       # @param key [String, Symbol, Integer, nil] what it belongs to, such as the id of an order
       # @param options [Hash] as for {publish_all}: `partitions:`, `maxlen:`, `keep:`, `unread:`, `remember:`,
       #   `redis_options:`. And `id:`, a String, Symbol or Integer: the application's id of the event, such as that of a
-      #   row in an outbox. An event with the same id is added once within `remember:` seconds; the position is that of
-      #   the first
+      #   row in an outbox. An event with the same id is added only once within `remember:` seconds; later calls return
+      #   the position of the first
       # @return [String] the event's position in the stream
       # @raise [ContentError] if JSON cannot hold the data
-      # @raise [ConnectionError] if Redis cannot be reached; its `outcome` says whether the event can be in the stream
+      # @raise [ConnectionError] if Redis cannot be reached; its `outcome` says whether the event may be in the stream
       # @raise [CommandError] if Redis refuses
       # @raise [ArgumentError] if an argument is of the wrong kind
       def publish(stream, data, type: nil, key: nil, **options)
@@ -140,17 +142,17 @@ module RedisIPC
         publish_all(stream, [{ data: data, type: type, key: key, id: id }], **options).first
       end
 
-      # Adds several events to the end of a stream, in their order, in one round trip; with `partitions:` in one for
-      # each of these.
+      # Adds several events to the end of a stream, in their order, in one round trip. With `partitions:` there is one
+      # round trip for each partition.
       # @param stream [String, Symbol] the stream's name
       # @param events [Array<Hash{Symbol => Object}>] each with `data:`, and perhaps `type:`, `key:` and `id:`
       # @param redis_options [Hash, nil] which Redis; nil means those of {RedisIPC.configure}
-      # @param partitions [Integer, nil] over how many streams (`orders:0`, `orders:1` and so on) the events are spread
-      #   by their keys, 256 at most; an event without a key by its `id:`, and without that at random. Consumers say the
-      #   same number ({Consumer.order}). The limits are those of each partition
-      # @param options [Hash] `maxlen:` is about how many entries the stream keeps, and `keep:` about how many seconds;
-      #   the oldest are deleted beyond that. `unread:` says what becomes then of entries that a group of the stream has
-      #   not acknowledged: a number (10) keeps them until the stream has so many times the limit, `:keep` keeps them
+      # @param partitions [Integer, nil] over how many streams (`orders:0`, `orders:1` and so on) the events are spread,
+      #   256 at most. The key of an event determines its stream; without a key its `id:` does; without both it is
+      #   random. Consumers must use the same number ({Consumer.order}). The limits apply to each partition
+      # @param options [Hash] `maxlen:` is about how many entries the stream keeps, and `keep:` about how many seconds.
+      #   The oldest entries beyond that are deleted. `unread:` says what happens to those that a group has not
+      #   acknowledged: a number (10) keeps them until the stream exceeds the limit that many times, `:keep` keeps them
       #   for ever, and `:drop` deletes them like the others. `remember:` (600) is how many seconds Redis remembers the
       #   `id:` of an event
       # @return [Array<String>] their positions
@@ -177,18 +179,18 @@ module RedisIPC
         ids
       end
 
-      # Returns the partition that the events of a key are in.
+      # Returns the partition for the events of a key.
       # @param key [String, Symbol, Integer] the key that {publish} is given
-      # @param partitions [Integer] how many there are
+      # @param partitions [Integer] the number of partitions
       # @return [Integer] the stream is `"orders:#{partition}"`
-      # @raise [ArgumentError] if there cannot be so many
+      # @raise [ArgumentError] if the number is out of range
       # @example
       #   RedisIPC::Events.partition(7, 16)  #=> 4
       def partition(key, partitions)
         Partitions.of_key(Publication.key(key), Partitions.check(partitions))
       end
 
-      # Creates the tables that {Consumer.exactly_once} needs, where they are not there. In Rails,
+      # Creates the tables that {Consumer.exactly_once} needs, unless they exist. In Rails,
       # `rails generate redis_ipc:exactly_once` writes a migration that does so.
       # @param record [Class] the class of ActiveRecord with the connection
       # @return [void]

@@ -3,7 +3,7 @@
 require "fileutils"
 require "open3"
 
-# Asks clang-sys, the crate through which the build finds libclang, what it finds, in a program of its own.
+# Runs a program that asks clang-sys what it finds. The build finds libclang through this crate.
 module ClangSys
   ROOT = File.expand_path("../..", __dir__)
   FOLDER = File.join(ROOT, "tmp/clang_sys")
@@ -11,7 +11,7 @@ module ClangSys
 
   class << self
     # @param environments [Array<Hash>]
-    # @return [Array<String, nil>] the path of the library in each
+    # @return [Array<String, nil>] the path of the library in each environment
     def found(environments)
       environments.map do |environment|
         output, status = Open3.capture2(environment, program, unsetenv_others: true)
@@ -21,7 +21,7 @@ module ClangSys
       end
     end
 
-    # The program is compiled once, which takes longer than an example may.
+    # Compiles the program once, which takes longer than an example may.
     def program
       @program ||= build
     end

@@ -16,25 +16,25 @@ module Consumers
     end
   end
 
-  # Starts a class, or one whose `call` is the block of the class body.
+  # Starts a class, or one whose `call` is the block.
   def start(consumer, **options)
     consumers << consumer
     consumer.start(**options)
   end
 
-  # Consumes "orders" by a block.
+  # Consumes "orders" with a block.
   def consume(group: "billing", stream: "orders", **words, &block)
     options = { from: :beginning, redis_options: redis_options, retry_on: { StandardError => { wait: 0 } } }
     consume_from(stream: stream, group: group, **options, **words, &block)
   end
 
-  # Consumes any source by a block. Its errors are in `errors`.
+  # Consumes any source with a block. Its errors go to `errors`.
   def consume_from(**words, &block)
     words = { logger: Consumers.silent, on_error: errors.method(:<<) }.merge(words)
     RedisIPC::Events.consume(**words, &block).tap { |started| consumers << started }
   end
 
-  # Breaks every subscription of a server, and runs the block while it refuses new connections.
+  # Breaks every subscription of a server, and runs the block while the server refuses new connections.
   def while_unsubscribed(client)
     limit = client.config(:get, "maxclients")["maxclients"]
     client.config(:set, "maxclients", 1)
@@ -67,7 +67,7 @@ module Consumers
     consumers.clear
   end
 
-  # A logger that nobody reads.
+  # Returns a logger without output.
   def self.silent
     @silent ||= Logger.new(IO::NULL)
   end

@@ -5,13 +5,13 @@ require "fileutils"
 require "open3"
 require "tmpdir"
 
-# Databases for examples: files of SQLite, and a cluster of PostgreSQL of the suite's own.
+# Databases for examples: files of SQLite, and a cluster of PostgreSQL that belongs to the suite.
 module Databases
-  # A cluster in a folder of its own, with a socket there and no port. It is started once, by the first example that
-  # needs it. PostgreSQL does not run as root.
+  # A cluster in a folder of its own, with a socket there and no port. The first example that needs it starts it.
+  # PostgreSQL does not run as root.
   class Cluster
     class << self
-      # Why there is none; nil if there is one.
+      # Returns why there is no cluster. Returns nil if there is one.
       def missing
         return @missing if defined?(@missing)
 
@@ -27,7 +27,7 @@ module Databases
         @shared = nil
       end
 
-      # Returns the newest that is installed.
+      # Returns the newest installed version.
       def binaries
         found = ENV.fetch("PATH").split(":") + Dir["/usr/lib/postgresql/*/bin"].sort_by { |path| -path[/\d+/].to_i }
         found.reverse.uniq.reverse.find { |folder| %w[initdb postgres].all? { |name| own?(File.join(folder, name)) } }
@@ -35,7 +35,7 @@ module Databases
 
       private
 
-      # A wrapper of a distribution may do something else.
+      # Whether it is the real program. A distribution's wrapper may do something else.
       def own?(file)
         File.executable?(file) && File.realpath(file).include?("postgresql")
       end
@@ -77,18 +77,18 @@ module Databases
       wait_until_ready
     end
 
-    # Ends it, and keeps its data.
+    # Stops the server, and keeps its data.
     def stop_serving
       Process.kill(:INT, @pid)
       Process.wait(@pid)
     end
 
-    # Changes its settings, from the next start on.
+    # Changes its settings from the next start on.
     def configure(config)
       @config = @config.merge(config)
     end
 
-    # Writes a file among its data.
+    # Writes a file into the data folder.
     def write(name, text)
       path = File.join(@data, name)
       File.write(path, text)
@@ -96,7 +96,7 @@ module Databases
       FileUtils.chown("postgres", nil, path) if Process.uid.zero?
     end
 
-    # Copies files among its data, by their names there.
+    # Copies files into the data folder, under their names there.
     def install(files)
       files.each { |name, file| write(name, File.read(file)) }
     end

@@ -3,13 +3,14 @@
 require "tmpdir"
 require_relative "lying_server"
 
-# Passes everything on to a real server and back, by a unix socket, whose buffers are small. Once there is a gate, bytes
-# of clients wait at it.
+# Passes everything on to a real server and back, by a unix socket, whose buffers are small. While there is a gate, the
+# bytes of clients wait at it.
 class GatedServer < LyingServer
-  # gate: a Queue with an action (:pass or :cut) for each piece that holds a gated command; nil if no piece waits.
+  # The gate is a Queue with an action (:pass or :cut) for each piece that holds a gated command. Without a gate (nil)
+  # no piece waits.
   attr_accessor :gate
 
-  # Gets an element for each piece that came to the gate.
+  # Gets an element for each piece that arrived at the gate.
   attr_reader :arrivals
 
   def initialize(path, commands:)

@@ -3,7 +3,7 @@
 require "ripper"
 require "tsort"
 
-# Reads from the source which folder imports which. spec/house_spec.rb says which imports are allowed.
+# Reads from the source code which folder imports which. spec/house_spec.rb says which imports are allowed.
 module House
   # One import.
   # @!attribute place [String] the file and the line
@@ -15,7 +15,7 @@ module House
     end
   end
 
-  # The order of folders: a folder may import the folders that it stands on, and those that these stand on.
+  # The order of folders. A folder may import the folders that it stands on, and those that these stand on.
   class Order
     include TSort
 
@@ -54,7 +54,7 @@ module House
     end
   end
 
-  # The modules of a crate. A module's folder is that of its file; a file beside lib.rs is a folder of its own.
+  # The modules of a crate. The folder of a module is that of its file. A file beside lib.rs is a folder of its own.
   class Crate
     # Matches a path with everything in its braces.
     PATH = /\b(crate|redis_ipc_core)((?:::\w+)*(?:::)?(\{(?:[^{}]|\g<3>)*\})?)/m
@@ -124,7 +124,7 @@ module House
 
   # The files of lib/redis_ipc: the constants that each defines, and the constants of other files that each names.
   class Library
-    # Files that are in no folder, because users require them by these names.
+    # Files outside of folders, because users require them by these names.
     BESIDE = {
       "library" => "runtime", "railtie" => "rails", "rspec" => "testing", "minitest" => "testing"
     }.freeze

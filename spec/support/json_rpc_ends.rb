@@ -2,10 +2,10 @@
 
 # Makes JSON-RPC servers and clients in this process, and disconnects them after the example.
 module JSONRPCEnds
-  # A list of the queue that answers may go to.
+  # A list of the queue to which answers may go.
   REPLY_TO = "calculator:reply:0123456789abcdef"
 
-  # Makes a connected server. The block declares its methods.
+  # Returns a connected server. The block declares its methods.
   def rpc_server(queue = "calculator", **options)
     build_server(queue, **options).tap { |server| yield server if block_given? }.connect
   end
@@ -14,12 +14,12 @@ module JSONRPCEnds
     RedisIPC::JSONRPC::Server.new(queue, redis_options: redis_options, **options).tap { |server| keep(server) }
   end
 
-  # Makes a connected client.
+  # Returns a connected client.
   def rpc_client(queue = "calculator", **options)
     RedisIPC::JSONRPC::Client.new(queue, redis_options: redis_options, **options).tap { |client| keep(client) }.connect
   end
 
-  # Sends a text as a stranger with a plain Redis client would.
+  # Pushes a text as a program with a plain Redis client does.
   def push(text, queue: "calculator")
     redis.lpush(queue, text)
   end
@@ -29,7 +29,7 @@ module JSONRPCEnds
     redis.brpop(key, timeout: 10)&.last || raise("no answer came on #{key}")
   end
 
-  # Disconnects it after the example. Errors that `on_error` is told of are in `errors`.
+  # Disconnects it after the example. Errors that `on_error` gets go to `errors`.
   def keep(opened)
     kept = errors
     opened.on_error { |error| kept << error }

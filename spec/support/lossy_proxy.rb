@@ -2,10 +2,10 @@
 
 require_relative "lying_server"
 
-# Passes everything on to a real server and back, and breaks a connection when the server has run a command and its
-# reply has not arrived.
+# Passes everything on to a real server and back. Breaks a connection when the server has run a command, before the
+# reply arrives.
 class LossyProxy < LyingServer
-  # The lost replies, as bytes of the wire.
+  # The lost replies, as bytes.
   attr_reader :lost
 
   def initialize(path)
@@ -18,7 +18,7 @@ class LossyProxy < LyingServer
   end
 
   # Loses the next `times` replies on connections that sent this command, if they match. After each loss no connection
-  # can be made for `outage` seconds.
+  # can be opened for `outage` seconds.
   def lose_reply_to(command, matching: //, times: 1, outage: 0)
     @outage = outage
     @times = times

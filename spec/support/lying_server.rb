@@ -2,15 +2,15 @@
 
 require "socket"
 
-# Passes everything on to a real server and back, until it is told to reply otherwise.
+# Passes everything on to a real server and back, until it is told to reply something else.
 class LyingServer
   attr_reader :port
 
-  # lie: the reply to send in place of every reply from now on, or a proc that makes it of the real one. It is a String,
-  # or the pieces that it comes in (an Enumerator takes its time).
+  # The reply to send in place of every reply from now on, or a proc that makes it of the real one. It is a String, or
+  # the pieces in which it is sent (an Enumerator may wait between them).
   attr_accessor :lie
 
-  # path: the socket of the real server.
+  # `path` is the socket of the real server.
   def initialize(path, listener: TCPServer.new("127.0.0.1", 0))
     @path = path
     @server = listener
@@ -47,7 +47,7 @@ class LyingServer
     Thread.new do
       loop { pieces(yield(from.readpartial(65_536))).each { |piece| to.write(piece) } }
     rescue IOError, SystemCallError
-      # One side is gone, so the other is closed.
+      # One side has closed, so the other is closed, too.
       [from, to].each(&:close)
     end
   end

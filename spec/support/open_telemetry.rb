@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
-# The part of OpenTelemetry's API that the gem uses; Debian has no package of the real one. A context is the text of its
-# traceparent.
+# The part of OpenTelemetry's API that the gem uses, because Debian has no package of the real one. A context is the
+# text of its traceparent.
 module FakeOpenTelemetry
   module Context
     def self.with_current(context)
@@ -17,7 +17,7 @@ module FakeOpenTelemetry
     end
   end
 
-  # W3C's propagator. A text that it cannot read leaves the context unchanged.
+  # The propagator for W3C's format. An unreadable text leaves the context unchanged.
   module Propagation
     TRACEPARENT = /\A[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\z/
 

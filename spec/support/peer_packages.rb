@@ -4,8 +4,8 @@ require "digest"
 require "fileutils"
 require "open3"
 
-# Installs the Redis clients of the examples in other languages from their registries as a user would, once for each
-# change of their requirements.
+# Installs the Redis clients of the examples in other languages from their registries, as a user would. It does so once
+# for each change of their requirements.
 module PeerPackages
   ROOT = File.expand_path("../..", __dir__)
   CACHE = File.join(ROOT, "tmp", "peers")
@@ -23,15 +23,15 @@ module PeerPackages
       File.join(folder, "bin", "python")
     end
 
-    # Returns the oldest Python that the examples are for, if this machine has it too: by its name, or by pyenv.
+    # Returns the oldest Python that the examples support, if this machine has it as well: by its name, or by pyenv.
     def oldest_python
       ["python3.10", *Dir[File.expand_path("~/.pyenv/versions/3.10.*/bin/python3")]].find do |name|
         output_of(name, "-c", "import sys, venv, ensurepip; print(sys.version_info[:2])").to_s.start_with?("(3, 10)")
       end
     end
 
-    # Returns a copy of examples/node beside its packages, where Node looks for them. It is made once, so that a process
-    # that starts does not find half of it.
+    # Returns a copy of examples/node beside its packages, where Node looks for them. It is made once, so that no
+    # process that starts finds half of it.
     def node
       @node ||= copied
     end
@@ -52,7 +52,7 @@ module PeerPackages
       folder
     end
 
-    # A folder with the mark of completion is complete.
+    # A folder with the completion mark is complete.
     def installed(language, list)
       digest = Digest::SHA256.file(list).hexdigest[0, 16]
       folder = File.join(CACHE, "#{language}-#{digest}")

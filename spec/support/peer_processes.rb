@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# Runs the examples in other languages and their Ruby counterparts, and talks to them by lines of JSON.
+# Runs the examples in other languages and their Ruby counterparts, and exchanges lines of JSON with them.
 module PeerProcesses
   # Starts a demo in one of the languages. Returns when it is ready.
   def peer(language, demo, *arguments, interpreter: nil, **environment)
@@ -10,7 +10,8 @@ module PeerProcesses
                 [interpreter || PeerPackages.python, PeerPackages.example("python", "#{demo}.py")]
               when "node" then ["node", File.join(PeerPackages.node, "#{demo}.mjs")]
               end
-    # Unbuffered, Python loses the output that a stopped process had left to write.
+    # With PYTHONUNBUFFERED, a process that is stopped would lose the output that it still had to write. So this unsets
+    # it.
     run_process(*command, *arguments, PYTHONUNBUFFERED: nil, **environment)
       .tap { |process| expect(process.line).to eq("ready") }
   end

@@ -6,13 +6,13 @@ require "tmpdir"
 # Starts real processes, and kills them after the example.
 module Processes
   LIBRARY = File.expand_path("../../lib", __dir__)
-  # The prelude prints nothing, so that the script prints what the example waits for.
+  # The prelude prints nothing, so that only the script prints what the example waits for.
   PRELUDE = <<~RUBY
     $stdout.sync = true
     require "redis_ipc"
   RUBY
 
-  # A process that is talked to by lines.
+  # A process that exchanges lines with the example.
   class ChildProcess
     attr_reader :pid
 
@@ -72,8 +72,8 @@ module Processes
     run_process(*command, redis_url: redis_url, **environment)
   end
 
-  # Writes code to a file in a folder of its own. Yields the environment, the file and the folder to run it in. There is
-  # no Redis: whoever needs it fails.
+  # Writes code to a file in a folder of its own. Yields the environment, the file and the folder to run it in.
+  # REDIS_URL points nowhere, so code that needs Redis fails.
   def without_redis(code)
     Dir.mktmpdir do |folder|
       file = File.join(folder, "example_spec.rb")

@@ -3,7 +3,7 @@
 require "open3"
 require "rbconfig"
 
-# The public methods of the gem by their path (`RedisIPC::Stream#connect`), each with its parameters: as Ruby has them,
+# The public methods of the gem by path (`RedisIPC::Stream#connect`), each with its parameters: as Ruby reports them,
 # and as sig/ declares them. Parameters have the form of Method#parameters; a block has no name.
 module PublicMethods
   # This runs in a process of its own, because redis_ipc/rspec would set up this suite.
@@ -22,7 +22,7 @@ module PublicMethods
       method && named(method.parameters, name) + (takes_block?(method) ? [[:block]] : [])
     end
 
-    # A method of attr_writer has a parameter without a name. So has `*`, which newer Rubies give that name.
+    # A method of attr_writer has a parameter without a name. So does `*`, for which newer Rubies report that name.
     def named(parameters, method)
       parameters.reject { |kind, _| kind == :block }.map do |kind, name|
         [kind, method.end_with?("=") ? method[/\w+/].to_sym : name&.[](/\w+/)&.to_sym]

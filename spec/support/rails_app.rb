@@ -51,12 +51,13 @@ class RailsApp
 
   # Migrates as `bin/rails db:migrate` does: the application's migrations and those of its engine.
   def migrate
-    # With WAL, a reader in a process whose GVL is held (see Visit) does not hold up the writers of all others.
+    # With WAL, a reader whose process holds the GVL (see Visit) does not block the writers of all other processes.
     run(<<~RUBY, RAILS_ENV: "production")
       ActiveRecord::Base.connection.execute("PRAGMA journal_mode=WAL")
       Rails.application.load_tasks
       Rake::Task["db:migrate"].invoke
-      # All goes into the one file that is copied: not every adapter closes the database when the process ends.
+      # Moves everything into the one file that is copied, because not every adapter closes the database when the
+      # process ends.
       ActiveRecord::Base.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     RUBY
   end
@@ -93,7 +94,7 @@ class RailsApp
     raise "passenger-config: #{output}" unless status.success?
   end
 
-  # Starts Puma while there is no Redis. Returns when it takes HTTP requests.
+  # Starts Puma while Redis is down. Returns when it accepts HTTP requests.
   def serve_alone
     spawn(*PUMA, WORKERS: 0, PRELOAD: false).tap { await_boot { listening? } }
   end
@@ -156,8 +157,8 @@ class RailsApp
     text = File.read(path)
     raise "#{file} does not say #{from}" unless text.include?(from)
 
-    # The file appears with its time: a request that saw it with the time of writing would take later edits for older
-    # ones.
+    # The new file appears together with its time. If a request saw it with the time of writing, it would ignore later
+    # edits as older ones.
     File.write("#{path}.new", text.sub(from, to))
     touch("#{path}.new", seconds: @edits += 1)
     File.rename("#{path}.new", path)
@@ -169,7 +170,7 @@ class RailsApp
     File.write(path, text)
   end
 
-  # What the processes have printed.
+  # Returns what the processes have printed.
   def printed
     File.exist?(output) ? File.read(output) : ""
   end
@@ -181,7 +182,7 @@ class RailsApp
   # Returns the pids on the stream, by group.
   def members
     rows = RedisServer.shared.client.zrange("shop:instances", 0, -1).map { |member| member.split(":") }
-    # An answerer shows its lease in a second row.
+    # An answering instance writes its lease into a second row.
     rows = rows.select { |row| row.size == 4 }
     rows.group_by(&:first).transform_values { |list| list.map { |row| Integer(row.last) } }
   end
@@ -236,7 +237,7 @@ class RailsApp
     File.join(@folder, "output")
   end
 
-  # Until Puma reports this, it ignores signals.
+  # Waits until Puma reports that it serves. Before that it ignores signals.
   def wait_until_served(workers)
     await_boot do
       members.fetch("web", []).size >= [workers, 1].max && listening? && log.include?("Use Ctrl-C to stop")
@@ -249,7 +250,7 @@ class RailsApp
     raise "it did not boot: #{log}"
   end
 
-  # Rails compares the files' times, and ignores times in the future.
+  # Sets the time of a file. Rails compares the times of files, and ignores times in the future.
   def touch(file, seconds: 0)
     time = Time.now - 3600 + seconds
     File.utime(time, time, file)

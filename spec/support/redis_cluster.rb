@@ -1,9 +1,9 @@
 # frozen_string_literal: true
 
-# A Redis Cluster of the suite, on free ports: three masters with a replica each, unless told otherwise.
+# A Redis Cluster that belongs to the suite, on free ports: by default three masters with a replica each.
 class RedisCluster
   SLOTS = 16_384
-  # A node that is silent for this long is replaced (ms).
+  # A node that is silent for this many ms is replaced.
   NODE_TIMEOUT = 1_000
 
   attr_reader :nodes
@@ -35,7 +35,7 @@ class RedisCluster
     { cluster: seeds }
   end
 
-  # Returns the node that serves `key`, by the view of most nodes.
+  # Returns the node that serves `key`, according to most nodes.
   def master_of(key)
     slot = slot_of(key)
     port = alive.map { |node| owner(node, slot) }.compact.tally.max_by(&:last)&.first
@@ -55,14 +55,15 @@ class RedisCluster
     alive.first.client.call("CLUSTER", "KEYSLOT", key)
   end
 
-  # Returns a name whose key (by the block) is served by `node`. It must be a master, or the search would not end.
+  # Returns a name whose key (made by the block) is served by `node`. The node must be a master, or the search would not
+  # end.
   def name_on(node, prefix = "group")
     raise ArgumentError, "the node at port #{node.port} is not a master" unless masters.include?(node)
 
     (1..).lazy.map { |number| "#{prefix}#{number}" }.find { |name| master_of(yield(name)) == node }
   end
 
-  # Announces that the slot of `key` moves. Keys that are not there any more are asked for at `target`.
+  # Announces that the slot of `key` moves. Keys that are already gone from the source are looked up at `target`.
   def begin_move(key, target)
     source = master_of(key)
     slot = slot_of(key)
@@ -78,7 +79,7 @@ class RedisCluster
   end
 
   def end_move(slot, target)
-    # The target is told first: it must know before the source forgets.
+    # The target comes first: it must know before the source forgets.
     [target, *(masters - [target])].each { |node| node.client.call("CLUSTER", "SETSLOT", slot, "NODE", id(target)) }
   end
 
@@ -102,7 +103,7 @@ class RedisCluster
     nodes.each(&:stop)
   end
 
-  # Asks this node no more: it is killed, or hangs.
+  # Stops asking this node, because it is killed or hangs.
   def without(node)
     @lost << node
   end

@@ -3,11 +3,11 @@
 require "fileutils"
 require "tmpdir"
 
-# A sentinel that watches a master, and fails it over when it is told to.
+# A sentinel that watches a master, and starts a failover when it is told to.
 class RedisSentinel
   NAME = "mymaster"
 
-  # @param master [RedisServer] one with a replica
+  # @param master [RedisServer] a server with a replica
   def initialize(master)
     @port = RedisServer.free_port
     @folder = Dir.mktmpdir("redis_ipc_sentinel")
@@ -25,7 +25,8 @@ class RedisSentinel
     { name: NAME, sentinels: [{ host: "127.0.0.1", port: @port }], role: :master }
   end
 
-  # Whether it begins to. It does not before it knows that the replica is in step.
+  # Asks for a failover. Returns whether the sentinel begins one; it does not before it knows that the replica is in
+  # sync.
   def fail_over?
     call("SENTINEL", "FAILOVER", NAME) == "OK"
   rescue Redis::CommandError

@@ -6,7 +6,7 @@ require "socket"
 require "timeout"
 require "tmpdir"
 
-# A redis-server process of the suite, on a free port and a unix socket.
+# A redis-server process that belongs to the suite, on a free port and a unix socket.
 class RedisServer
   class << self
     # Returns the server that most examples use, emptied before each.
@@ -18,7 +18,8 @@ class RedisServer
       @shared&.stop
     end
 
-    # Makes a plain client that shows Redis from outside. Specs expect the replies of RESP2; redis-rb 6 asks for RESP3.
+    # Returns a plain client, which shows Redis from outside. Specs expect the replies of RESP2; redis-rb 6 asks for
+    # RESP3.
     def client(**options)
       Redis.new(protocol: 2, **options)
     end
@@ -40,7 +41,7 @@ class RedisServer
     start
   end
 
-  # Starts the process. Returns when it is ready, unless told not to wait.
+  # Starts the process. Returns when it is ready, unless `wait` is false.
   def start(wait: true)
     attempts ||= 0
     @port ||= self.class.free_port
@@ -48,7 +49,7 @@ class RedisServer
     @pid = Process.spawn(*command, *arguments, in: :close, out: log, err: log)
     wait_until_ready if wait
   rescue StartFailed
-    # Another process took the port in between.
+    # Another process took the port in the meantime.
     @port = nil
     (attempts += 1) < 5 ? retry : raise
   rescue Timeout::Error
@@ -56,7 +57,7 @@ class RedisServer
     raise
   end
 
-  # Ends the process at once, as a crash does; `start` starts it again.
+  # Kills the process, like a crash. `start` starts it again.
   def kill
     @client&.close
     @client = nil
@@ -70,7 +71,7 @@ class RedisServer
     FileUtils.remove_entry(@folder, true)
   end
 
-  # Changes settings, from the next start on.
+  # Changes settings from the next start on.
   def configure(**settings)
     @settings = @settings.merge(settings)
   end
@@ -85,7 +86,7 @@ class RedisServer
     nil
   end
 
-  # Returns a plain client that shows Redis from outside.
+  # Returns a plain client, which shows Redis from outside.
   def client
     @client ||= RedisServer.client(path: path, password: @settings[:requirepass])
   end

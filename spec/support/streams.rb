@@ -14,13 +14,13 @@ module Streams
     @streams ||= []
   end
 
-  # Makes a connected stream. The block is its handler.
+  # Returns a connected stream. The block is its handler.
   def connect(group, stream: "house", **options, &handler)
     opened = build(group, stream: stream, &handler)
     opened.connect(redis_options: redis_options, **options)
   end
 
-  # Makes a stream that is not connected. Its errors are in `errors`.
+  # Returns a stream that is not connected. Its errors go to `errors`.
   def build(group, stream: "house", &handler)
     opened = RedisIPC::Stream.new(stream, group)
     opened.on_request(&handler) if handler
@@ -30,7 +30,7 @@ module Streams
     opened
   end
 
-  # Returns the errors that `on_error` of this example's streams was told of.
+  # Returns the errors that `on_error` of this example's streams got.
   def errors
     @errors ||= Queue.new
   end
@@ -40,7 +40,7 @@ module Streams
     proc { |entry| fulfill_request(entry, content: entry.content) }
   end
 
-  # Returns such a handler that first reports the request to `started`, and answers when the gate lets it.
+  # Returns such a handler. It first adds the request to `started`, and answers when the gate opens.
   def held(started, gate)
     proc do |entry|
       started << entry

@@ -1,12 +1,12 @@
 # frozen_string_literal: true
 
-# Waits for what can only be seen from outside (the state of Redis, of another process).
+# Waits for what is only visible from outside (the state of Redis, of another process).
 module Waiting
   def eventually(timeout: 10, every: 0.005, &block)
     happens?(within: timeout, every: every, &block) || raise("it did not happen within #{timeout} s")
   end
 
-  # Waits for what may rightly not happen, and returns what the block returned last.
+  # Waits for something that may rightly not happen. Returns the last result of the block.
   def happens?(within:, every: 0.005)
     deadline = now + within
     until (result = yield)
@@ -23,7 +23,7 @@ module Waiting
   end
 
   # Returns the TimeoutError of a call that nobody takes. Redis has 250 ms to confirm the withdrawal. If the machine
-  # stalls just then, the outcome is less certain, so the call is tried again.
+  # stalls in that time, the outcome is less certain, so the call is tried again.
   def unclaimed(tries: 5)
     error = nil
     tries.times do
@@ -46,7 +46,7 @@ module Waiting
     now - started
   end
 
-  # Measures the block several times, and returns its best result in seconds. A machine that stalls makes one run slow,
+  # Measures the block several times, and returns its best result in seconds. A stall of the machine makes one run slow,
   # not all.
   def best_of(tries = 5, within:)
     times = []

@@ -2,13 +2,13 @@
 
 require_relative "databases"
 
-# A cluster of PostgreSQL whose log can be read, and a database of it for each example.
+# A cluster of PostgreSQL whose log can be read, with a database for each example.
 module WalDatabases
   SETTINGS = { "wal_level" => "logical", "wal_sender_timeout" => "1500ms", "max_replication_slots" => "20",
                "max_wal_senders" => "20" }.freeze
 
   class << self
-    # Nobody may use the database when it is removed.
+    # Nobody may use a database when it is removed.
     def included(group)
       super
       group.after do
@@ -33,7 +33,7 @@ module WalDatabases
     @cluster ||= WalDatabases.shared
   end
 
-  # A connection to the example's database.
+  # Returns a connection to the example's database.
   def pg
     @pg ||= connect_to(database_name)
   end
@@ -53,7 +53,7 @@ module WalDatabases
     "postgres://#{user}@/#{database_name}?host=#{cluster.folder}"
   end
 
-  # Makes a slot of the plugin that consumers read.
+  # Creates a slot with the plugin that consumers read.
   def make_slot(name)
     pg.exec("SELECT pg_create_logical_replication_slot('#{name}', 'pgoutput')")
   end
@@ -63,7 +63,7 @@ module WalDatabases
                    "WHERE slot_name = $1", [name]).first&.transform_values { |text| text&.to_i }
   end
 
-  # The end of the log now.
+  # Returns the current end of the log.
   def log_end
     pg.exec("SELECT pg_current_wal_lsn() - '0/0'").getvalue(0, 0).to_i
   end

@@ -2,8 +2,8 @@
 
 module RedisIPC
   module Events
-    # Handles events in batches: runs the handler, and settles each event by what that did. A batch that raises is split
-    # in two until the events that fail are found.
+    # Handles events in batches: runs the handler, and settles each event by the result. If a batch raises, it is split
+    # in two until the failing events are found.
     # @api private
     class BatchDelivery
       # @return [Settlement]
@@ -32,7 +32,7 @@ module RedisIPC
 
       # Runs the handler, for {HandlerPipeline}.
       # @param events [Array<ChangeEvent>]
-      # @param known [Array<Native::StreamEvent>] those that were done before are added to it
+      # @param known [Array<Native::StreamEvent>] receives the events that were done before
       def run_handler(events, known)
         exactly_once = @setup.exactly_once
         return @setup.invoker.batch(events) unless exactly_once
@@ -40,7 +40,7 @@ module RedisIPC
         exactly_once.batch(events, known) { |rest| @setup.invoker.batch(rest) }
       end
 
-      # Judges what the handler did, for {HandlerPipeline}.
+      # Decides by the result of the handler, for {HandlerPipeline}.
       # @return [RetryPolicy::Decision]
       def judge(error, _events, _known, _outcome)
         error ? RetryPolicy::Decision.new(:fail, error) : RetryPolicy::DONE
@@ -53,7 +53,7 @@ module RedisIPC
         natives.map { |native| ChangeEvent.new(native, @setup.format) }
       end
 
-      # Takes those out that cannot be read: the handler could not say which it was.
+      # Fails the events that cannot be read. If the handler got them, it could not say which event failed.
       # @return [Array<ChangeEvent>] the others
       def readable(engine, natives, left)
         events_of(natives).select do |event|
@@ -77,13 +77,13 @@ module RedisIPC
         settle(engine, events, error, left)
       end
 
-      # A part that is tried again knows nothing of the marks that the whole was given.
+      # Handles a part of a batch again. It must not keep the marks that the handler gave to the whole.
       def handle_again(engine, events, left)
         handle(engine, events_of(events.map(&:native)), left)
       end
 
-      # @return [Array(Exception, Array<ChangeEvent>)] what was raised, if anything, and the events that were not done
-      #   before
+      # @return [Array(Exception, Array<ChangeEvent>)] the exception, if there was one, and the events that had not been
+      #   done before
       def outcome_of(engine, events, left)
         known = []
         error = @pipeline.run(events, known).error
@@ -94,7 +94,8 @@ module RedisIPC
         [error, events.reject { |event| known.include?(event.native) }]
       end
 
-      # The database has refused the batch, because the lane of some is another process's. The others are handled again.
+      # Handles a batch that the database refused because another process now owns the lane of some events. Gives those
+      # back, and handles the others again.
       def refused(engine, events, error, left)
         stale, others = events.partition { |event| event.native.lane == error.lane }
         stale = left.settle(stale.map(&:native))
@@ -129,11 +130,11 @@ module RedisIPC
           @failed = ({} if ordered)
         end
 
-        # These are settled.
+        # Removes events that are now settled.
         # @param natives [Array<Native::StreamEvent>] some of those that are left
         # @return [Array<Native::StreamEvent>] the same
         def settle(natives)
-          # Mostly all of a batch are settled together.
+          # Usually all events of a batch are settled together.
           if natives.size == @natives.size
             @natives = {}
           else
@@ -148,7 +149,7 @@ module RedisIPC
           @failed[native.key_hash] = true if @failed
         end
 
-        # Gives back those that wait for one that failed.
+        # Gives back the events that must wait for a failed one.
         # @param events [Array<ChangeEvent>]
         # @return [Array<ChangeEvent>] the others
         def ready(events)

@@ -2,10 +2,10 @@
 
 module RedisIPC
   module Events
-    # Turns events into those of the gem cdc-core, for handlers that are written for it. docs/events.md has the table.
+    # Converts events to those of the gem cdc-core, for handlers that are written for it. docs/events.md has the table.
     # @api private
     module Cdc
-      # What stands for the schema of a source that has none.
+      # The schema of events whose source has none.
       SCHEMA = "redis"
       private_constant :SCHEMA
 
@@ -40,7 +40,7 @@ module RedisIPC
 
         private
 
-        # That gem wants a Hash.
+        # cdc-core requires a Hash.
         def values(data)
           data.nil? || data.is_a?(Hash) ? data : { "data" => data }
         end

@@ -3,8 +3,8 @@
 require "time"
 
 module RedisIPC
-  # A change event tells what happened at a source: an entry of a Redis Stream, a message of a channel, or a row that
-  # changed in PostgreSQL. It is frozen, and decoded when it is read.
+  # A change event tells what happened at a source: an entry was added to a Redis Stream, a message was published to a
+  # channel, a key changed, or a row changed in PostgreSQL. It is frozen. Its data is decoded on first use.
   #
   # Marshal dumps it as a value.
   #
@@ -14,9 +14,9 @@ module RedisIPC
   #   event.position       #=> "1767225600000-0"
   #   event.attempt        #=> 1
   class ChangeEvent
-    # Stands for data that nobody has looked at: no data is a Symbol.
+    # Marks data that was not decoded yet. No data is a Symbol.
     UNREAD = :unread
-    # What {#to_h} has beside times and the transaction.
+    # What {#to_h} contains besides times and the transaction.
     TO_H = %i[source kind operation type key data old changes position guarantee attempt fence metadata].freeze
     private_constant :UNREAD, :TO_H
 
@@ -26,7 +26,8 @@ module RedisIPC
     def initialize(native, format)
       @native = native
       @format = format.of(native)
-      # The data once it was decoded, and what it was marked with. A copy of which this is frozen too decodes each time.
+      # The data once it is decoded, and the exception of {#fail!}. A copy that freezes this, too, decodes its data each
+      # time.
       @memo = [UNREAD, nil]
       freeze
     end
@@ -42,30 +43,30 @@ module RedisIPC
       @format.kind
     end
 
-    # @return [Symbol] what was done: `:message`; to a key `:update`, or `:delete` if it is gone; in PostgreSQL
+    # @return [Symbol] what was done: `:message`; for a key `:update`, or `:delete` if the key is gone; for PostgreSQL
     #   `:insert`, `:update`, `:delete`, `:truncate` or `:message`
     def operation
       @format.operation(@native)
     end
 
-    # @return [String, nil] the application's name of it, such as `"order.created"`; what happened to a key, such as
-    #   `"expired"`
+    # @return [String, nil] the application's name for it, such as `"order.created"`; for a key what happened to it,
+    #   such as `"expired"`
     def type
       @format.type(@native) { data }
     end
 
-    # @return [String, nil] what it belongs to, such as the id of an order: the key that {Events.publish} was given, or
-    #   what `order :key, by:` names; the key of which Redis tells; in PostgreSQL the key of the row, several columns as
-    #   JSON. Nil of a message
+    # @return [String, nil] what it belongs to, such as the id of an order. For a stream it is the key that
+    #   {Events.publish} was given, or what `order :key, by:` names; for a keyspace notification the key in Redis; for
+    #   PostgreSQL the key of the row (several columns as JSON). A message has none
     def key
       @format.key(@native) { data }
     end
 
-    # Returns what is known of the new state: what the JSON holds, the fields of a foreign entry as Strings, the text of
-    # a message, or the columns of a row. Of a key it is `{"value" => ...}` if its value was asked for and is there,
-    # else nil. Hash keys are Strings. All of it is frozen.
+    # Returns the new state, as far as it is known: the decoded JSON, the fields of another program's entry as Strings,
+    # the text of a message, or the columns of a row. For a key it is `{"value" => ...}` if the consumer asked for
+    # values and the key exists, otherwise nil. Hash keys are Strings. All of it is frozen.
     # @return [Object]
-    # @raise [MalformedEntryError] if it should be JSON and is not. Leave it to be raised: the event is then given up on
+    # @raise [MalformedEntryError] if it should be JSON and is not. Do not rescue it: the event is then given up on
     def data
       data = @memo.first
       return data unless UNREAD.equal?(data)
@@ -75,16 +76,16 @@ module RedisIPC
       data
     end
 
-    # Returns what is known of the old state: of a row of PostgreSQL that was updated or deleted. What that is depends
-    # on the table's replica identity. All of it is frozen.
-    # @return [Hash{String => Object}, nil] nil if nothing is known, and of entries and messages
+    # Returns the old state of a row of PostgreSQL that was updated or deleted, as far as it is known. That depends on
+    # the replica identity of the table. All of it is frozen.
+    # @return [Hash{String => Object}, nil] nil if nothing is known, and for other sources
     def old
       @format.old(@native)
     end
 
     # Returns what differs between the old and the new state, as far as the old one is known.
-    # @return [Hash{String => Array}, nil] the old and the new value by name; nil if nothing is known of the old state,
-    #   or there is no new one
+    # @return [Hash{String => Array}, nil] the old and the new value by name; nil if nothing is known about the old
+    #   state, or there is no new one
     def changes
       before = old
       after = data if before
@@ -106,10 +107,10 @@ module RedisIPC
     end
 
     # @param name [String, Symbol, Integer] a key of {#data}; an index if that is an Array
-    # @param default [Object] what is returned without it
-    # @yieldparam name [String, Integer] called without it, if there is no default
+    # @param default [Object] what to return if there is no such key
+    # @yieldparam name [String, Integer] called if there is no such key and no default
     # @return [Object]
-    # @raise [KeyError] without it, a default and a block; of an Array an IndexError
+    # @raise [KeyError] if there is no such key, no default and no block; for an Array an IndexError
     # @raise (see #data)
     def fetch(name, *default, &block)
       held = data
@@ -125,15 +126,15 @@ module RedisIPC
       value.nil? || rest.empty? ? value : value.dig(*rest.map { |one| text(one) })
     end
 
-    # @return [String, nil] the entry's id, `"ms-sequence"`. Two partitions may have the same one. Of a change in
-    #   PostgreSQL the position of its commit in the log (LSN), `"16/B374D848"`. Nil of a message and of a key: it
-    #   cannot be had again
+    # @return [String, nil] for an entry its id, `"ms-sequence"`; two partitions may have the same one. For a change in
+    #   PostgreSQL the position of its commit in the log (LSN), `"16/B374D848"`. Nil for a message and a key, because
+    #   they cannot be read again
     def position
       @format.position(@native)
     end
 
-    # @return [Time] when it got into the stream, on Redis's clock; of a change when it was committed; of a message when
-    #   it was received
+    # @return [Time] for an entry when it was added, on Redis's clock; for a change when it was committed; for a message
+    #   when it was received
     def occurred_at
       Time.at(0, @native.ms, :millisecond)
     end
@@ -143,13 +144,13 @@ module RedisIPC
       Time.at(0, @native.received_ms, :millisecond)
     end
 
-    # @return [Symbol] `:at_least_once`: it may run more than once, and is not lost while the stream, or the slot, has
-    #   it. `:at_most_once`: it can be missed, and comes once
+    # @return [Symbol] `:at_least_once`: it may run more than once, and is not lost while the stream, or the slot, keeps
+    #   it. `:at_most_once`: it may be missed, and is delivered once
     def guarantee
       @format.guarantee
     end
 
-    # @return [Integer] which try this is, from 1 on. Of a stream attempts count on when the process dies
+    # @return [Integer] the number of this try, from 1 on. For a stream the count survives the death of the process
     def attempt
       @native.deliveries
     end
@@ -159,23 +160,25 @@ module RedisIPC
       @native.redelivered?
     end
 
-    # Returns the epoch of this process's right to handle the events of this key. It grows with each process that has
-    # it, so a sink that has seen a higher one can refuse a stale writer.
-    # @return [Integer, nil] nil without an order, and of all that comes from no stream
+    # Returns the epoch of this process's right to handle the events of this key. Each process that gets the right has a
+    # higher epoch, so a sink that has seen a higher one can refuse a stale writer.
+    # @return [Integer, nil] nil without an order, and for all sources but streams
     def fence
       @native.fence
     end
 
-    # @return [Events::Transaction, nil] the transaction of PostgreSQL that it belongs to; nil of entries and messages
+    # @return [Events::Transaction, nil] the transaction of PostgreSQL that it belongs to; nil for entries and messages
     def transaction
       @format.transaction(@native)
     end
 
-    # Returns what only this kind of source knows. Of an entry `fields`, all fields as they are, and `traceparent` if it
-    # has one; with partitions `stream`, the name of all of them together, and `partition`, the number of this one. Of a
-    # message `node`, the server's address, and `pattern` if it came by one. Of a key `node`, `event`, and `value_state`
-    # if its value was asked for: `:present`, `:gone` or `:unknown`. Of a change in PostgreSQL `schema`, `table`, `xid`
-    # and others (docs/postgres.md).
+    # Returns what only this kind of source knows:
+    #
+    # - an entry: `fields` (all fields as they are), `traceparent` if it has one; with partitions `stream` (their common
+    #   name) and `partition` (the number of this one);
+    # - a message: `node` (the server's address), and `pattern` if a pattern matched;
+    # - a key: `node`, `event`, and `value_state` if the consumer asked for values: `:present`, `:gone` or `:unknown`;
+    # - a change in PostgreSQL: `schema`, `table`, `xid` and others (docs/postgres.md).
     # @return [Hash{Symbol => Object}] frozen
     def metadata
       @format.metadata(@native).freeze
@@ -199,9 +202,9 @@ module RedisIPC
       @format.id(@native)
     end
 
-    # Marks this event as failed, while the other events of its batch have succeeded. After the handler has returned, it
-    # is tried again or given up on, as if the handler had raised that for it.
-    # @param why [Exception, String] `retry_on` and `discard_on` go by the class of an exception
+    # Marks this event as failed, although other events of its batch have succeeded. After the handler has returned, the
+    # event is tried again or given up on, as if the handler had raised this exception for it.
+    # @param why [Exception, String] `retry_on` and `discard_on` look at the class of an exception
     # @return [self]
     # @raise [ArgumentError] if it is neither
     # @example
@@ -215,18 +218,18 @@ module RedisIPC
       self
     end
 
-    # @return [Native::StreamEvent, Events::StoredEvent] the core's event, or what stands in for it
+    # @return [Native::StreamEvent, Events::StoredEvent] the core's event, or its replacement
     # @api private
     attr_reader :native
 
-    # @return [Exception, nil] what it was marked with
+    # @return [Exception, nil] the exception of {#fail!}
     # @api private
     def failure
       @memo[1]
     end
 
-    # @return [Hash{String => Object}] all of it, as JSON can hold it: times as ISO 8601, Symbols as Strings; bytes that
-    #   are no UTF-8 are replaced
+    # @return [Hash{String => Object}] the event in a form that JSON can hold: times as ISO 8601, Symbols as Strings;
+    #   bytes that are not UTF-8 are replaced
     # @raise (see #data)
     def to_h
       names = TO_H.to_h { |name| [name.name, Events::Plain.of(public_send(name))] }
@@ -242,7 +245,7 @@ module RedisIPC
       Events::Cdc.event(self)
     end
 
-    # Shows no data.
+    # Contains no data.
     # @return [String]
     def inspect
       known = { type: type, key: key }.compact.map { |name, value| " #{name} #{LogText.of(value)}" }.join

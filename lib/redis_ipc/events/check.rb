@@ -2,14 +2,14 @@
 
 module RedisIPC
   module Events
-    # Checks of what a consumer class says of itself. The messages name the word and what was expected.
+    # Checks what a consumer class declares. The messages name the declaration and what was expected.
     # @api private
     module Check
       class << self
         # @param who [String] the class
-        # @param word [String]
-        # @param options [Hash] what was said
-        # @param names [Array<Symbol>] the options of the word
+        # @param word [String] the declaration
+        # @param options [Hash] its given options
+        # @param names [Array<Symbol>] the options that it knows
         def known(who, word, options, names)
           unknown = (options.keys - names).first
           return if unknown.nil?
@@ -19,7 +19,7 @@ module RedisIPC
         end
 
         # @param given [Hash] the options of `start`
-        # @param foreign [Hash{Symbol => String}] those that the source of the class has no use for, and why
+        # @param foreign [Hash{Symbol => String}] the options that mean nothing for the source of the class, and why
         def foreign(who, given, foreign)
           word = given.keys.find { |key| foreign.key?(key) }
           refuse("#{word}: of #{who} #{foreign[word]}") if word
@@ -33,10 +33,10 @@ module RedisIPC
         end
 
         # @param who [String] the class
-        # @param word [String, Symbol]
-        # @param name [Symbol] an option of the word
-        # @param options [Hash] what was said
-        # @return [Boolean] false if it was not said
+        # @param word [String, Symbol] the declaration
+        # @param name [Symbol] one of its options
+        # @param options [Hash] its given options
+        # @return [Boolean] false if it was not given
         def flag(who, word, name, options)
           given = options[name]
           return given ? true : false if given.nil? || given == true || given == false

@@ -2,11 +2,12 @@
 
 module RedisIPC
   module Events
-    # The position of a group in its stream: what was delivered to it last; with an order, up to where everything is
-    # done. All processes of the group share it.
+    # The position of a group in its stream: the last entry that was delivered to it. With an order, it is the position
+    # up to which everything is done. All processes of the group share it.
     #
-    # With partitions it is the position in that partition in which the group has come least far, of those that it has
-    # not read to their ends. Ids are times, so events that were published before that are handled in the others, too.
+    # With partitions it is the position in the partition in which the group has come least far, of those that it has
+    # not read to their ends. Ids are times, so in the other partitions, too, events that were published before that are
+    # handled.
     class Checkpoint
       include Undumpable
 
@@ -25,14 +26,14 @@ module RedisIPC
         FiberWaker.outside { @engine.progress[1] }
       end
 
-      # Moves the group: what follows the new position is delivered from now on, to all its processes. Other processes
-      # notice that with the next event, or within 10 s. Entries that are pending stay so, and are handled as well.
-      # Of those that follow the new position, some may be handled once more.
+      # Moves the group. From now on all its processes get what follows the new position. Other processes notice that
+      # with the next event, or within 10 s. Pending entries stay pending, and are handled as well. Some of the entries
+      # that follow the new position may be handled once more.
       #
-      # With an order nothing stays pending: what was not done before the new position is not handled.
-      # @param to [Time, String, Symbol] `:beginning`, `:new` (the end), a Time (what came since then), or an id (the
-      #   entry after it)
-      # @return [String] the new position; with partitions, of which each has its own, as {#position}
+      # With an order nothing stays pending: events before the new position that are not done are not handled.
+      # @param to [Time, String, Symbol] `:beginning`, `:new` (the end), a Time (what was added since then), or an id
+      #   (the entry after it)
+      # @return [String] the new position; with partitions, which each have their own, as {#position}
       # @raise [ConfigurationError] if it is none of these
       # @raise [CallError] if Redis cannot be reached or refuses
       # @example

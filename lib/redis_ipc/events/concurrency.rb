@@ -2,8 +2,8 @@
 
 module RedisIPC
   module Events
-    # How many events are handled at the same time, and by what: the word `concurrency` of a consumer, checked. It is
-    # frozen.
+    # How many events are handled at the same time, and by which kind of worker: the checked declaration `concurrency`
+    # of a consumer. It is frozen.
     # @api private
     class Concurrency
       KINDS = %i[threads fibers processes ractors].freeze
@@ -12,7 +12,7 @@ module RedisIPC
       private_constant :KINDS, :HANDLERS
 
       # @param who [String] the class
-      # @param options [Hash] what was said
+      # @param options [Hash] what was declared
       # @return [Concurrency]
       # @raise [ConfigurationError]
       def self.of(who, options)

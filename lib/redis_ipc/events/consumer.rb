@@ -2,13 +2,13 @@
 
 module RedisIPC
   module Events
-    # A consumer handles the events of a source. Any number of processes may start the same consumer. Of a stream they
-    # share its group, and each event goes to one of them; of channels and keys each process gets every event; of
-    # PostgreSQL's log one process gets all, and the others stand by.
+    # A consumer handles the events of a source. Any number of processes may start the same consumer. For a stream they
+    # share its group, and each event goes to one of them. For channels and keys each process gets every event. For
+    # PostgreSQL's log one process gets all events, and the others stand by.
     #
-    # Every execution gets its own instance of the class, so two share nothing but what the class shares on purpose.
-    # Methods, instance variables and constants of a subclass may have any name. A subclass inherits what the class
-    # above says, and may say otherwise. What it says is checked by {start}.
+    # Each execution gets its own instance of the class, so two executions share only what the class shares on purpose.
+    # Methods, instance variables and constants of a subclass may have any name. A subclass inherits what its superclass
+    # declares, and may declare otherwise. {start} checks the declarations.
     #
     # @example
     #   class BillingEvents < RedisIPC::Events::Consumer
@@ -26,11 +26,11 @@ module RedisIPC
       extend InstancePerEvent
 
       class << self
-        # Names the stream whose events it handles, and the group.
+        # Declares the stream whose events the class handles, and the group.
         # @param name [String, Symbol] the stream's name: the Redis key
-        # @param options [Hash] `group:` is the name of the group, which must be given; `from:` says where a group
-        #   begins that is not there yet: `:new` (the default), `:beginning`, a Time or an id; `json:` names the field
-        #   that holds JSON, or is false if none is to be decoded; `type:` names the field that holds the type
+        # @param options [Hash] `group:` is the name of the group, which must be given; `from:` is where a new group
+        #   begins: `:new` (the default), `:beginning`, a Time or an id; `json:` names the field
+        #   that holds JSON, or is false to decode none; `type:` names the field that holds the type
         # @return [self]
         # @example The entries of another program
         #   stream "sensors", group: "alarms", json: "payload", type: "event"
@@ -39,8 +39,9 @@ module RedisIPC
           self
         end
 
-        # Names the channels of Pub/Sub whose messages it handles. Redis keeps none of them: what is published while no
-        # subscription stands is missed, and told to {on_loss}. Each process that starts the class gets every message.
+        # Declares the channels of Pub/Sub whose messages the class handles. Redis keeps no messages: what is published
+        # while there is no subscription is missed, and reported to {on_loss}. Each process that starts the class gets
+        # every message.
         # @param names [Array<String, Symbol>] the channels
         # @param options [Hash] `json: true` decodes payloads; `type:` names the type in that data, for {on};
         #   `overflow:` says what is dropped when handlers are too slow: `:drop_oldest` (the default), `:drop_newest`,
@@ -53,8 +54,8 @@ module RedisIPC
           self
         end
 
-        # Names patterns of channels, as {channel} names channels.
-        # @param patterns [Array<String>] with `*`, `?` and `[...]`, as Redis has them
+        # Declares patterns of channels, like {channel}.
+        # @param patterns [Array<String>] with `*`, `?` and `[...]`, as in Redis
         # @param options [Hash] as for {channel}
         # @return [self]
         # @example
@@ -64,8 +65,8 @@ module RedisIPC
           self
         end
 
-        # Names channels of Pub/Sub that belong to shards of a Redis Cluster, as {channel} names channels: `SPUBLISH`
-        # publishes to them. The subscription follows a channel to the node that serves it.
+        # Declares sharded channels of a Redis Cluster, like {channel}. `SPUBLISH` publishes to them. The subscription
+        # follows a channel to the node that serves it.
         # @param names [Array<String, Symbol>] the channels
         # @param options [Hash] as for {channel}
         # @return [self]
@@ -76,11 +77,11 @@ module RedisIPC
           self
         end
 
-        # Names patterns of keys, and handles what happens to these: keyspace notifications, from each node that serves
-        # keys. They are best effort: Redis tells what it notices, and keeps none of it.
-        # @param patterns [Array<String>] with `*`, `?` and `[...]`, as Redis has them
-        # @param options [Hash] `on:` is what must happen (`%i[expired del]`), else anything; `value: true` reads the
-        #   value of the key after that; `overflow:` is as for {channel}
+        # Declares patterns of keys, and handles the keyspace notifications about them, from each node that serves keys.
+        # Notifications are best effort: Redis sends what it notices, and keeps nothing.
+        # @param patterns [Array<String>] with `*`, `?` and `[...]`, as in Redis
+        # @param options [Hash] `on:` are the wanted events (`%i[expired del]`), all if it is not given; `value: true`
+        #   reads the value of the key after each; `overflow:` is as for {channel}
         # @return [self]
         # @example
         #   keys "session:*", on: %i[expired del]
@@ -89,17 +90,17 @@ module RedisIPC
           self
         end
 
-        # Names a database of PostgreSQL whose changes it handles, as its write-ahead log has them: rows that were
-        # inserted, updated and deleted, tables that were truncated, and logical messages. A replication slot keeps them
-        # until they are done. One process at a time reads the slot; others that start the class wait, and take over.
+        # Declares a database of PostgreSQL whose changes the class handles, as read from its write-ahead log: inserted,
+        # updated and deleted rows, truncated tables, and logical messages. A replication slot keeps them until they are
+        # done. One process at a time reads the slot. Other processes that start the class wait, and take over.
         # @param connection [String, Hash, Symbol, nil] a URL; or options by the names of libpq (`host:`, `dbname:` and
-        #   so on); or in Rails the name of a database in config/database.yml, such as `:primary`. What it does not say
-        #   the environment does (PGHOST and so on)
+        #   so on); or in Rails the name of a database in config/database.yml, such as `:primary`. What it does not set
+        #   comes from the environment (PGHOST and so on)
         # @param options [Hash] `slot:` is the name of the slot, which must be given, unless `temporary: true` makes one
-        #   that lives as long as the connection; `publication:` is the name of the publication (that of the slot);
-        #   `tables:` are names such as `"accounts"` or `"billing.accounts"` (all of the publication); `create: true`
-        #   creates the publication and the slot if they are not there; `on_slot_lost:` is `:create` (the default: the
-        #   loss is told, and a new slot made) or `:raise`
+        #   that lives as long as the connection; `publication:` is the name of the publication (by default that of the
+        #   slot); `tables:` are names such as `"accounts"` or `"billing.accounts"` (by default all of the publication);
+        #   `create: true` creates the publication and the slot if they do not exist; `on_slot_lost:` is `:create` (the
+        #   default: the loss is reported, and a new slot created) or `:raise`
         # @return [self]
         # @example
         #   wal ENV["DATABASE_URL"], tables: "accounts", slot: "ipc_accounts"
@@ -108,17 +109,17 @@ module RedisIPC
           self
         end
 
-        # Says in which order events are handled.
+        # Declares the order in which events are handled.
         # @param order [Symbol] `:none`, the default of a stream: any thread of any process takes the next event;
         #   `:key`: events of the same key are handled one after the other, across all processes; `:source`: all events
         #   are, which is the default of PostgreSQL's log; `:channel`, the default of channels and patterns: messages of
-        #   the same channel are, in each process. Of `keys` the default is `:key`, in each process
-        # @param options [Hash] of `:key`: `by:` names the field that holds the key, or the part of the data (else it is
-        #   the key that {Events.publish} was given), and `lanes:` is into how many parts keys are divided among
-        #   processes (64). Or `partitions:` is over how many streams, `orders:0`, `orders:1` and so on, publishers
-        #   spread the events: each process reads only those that it has. Of both orders: `then: :hold_key` lets the
-        #   later events of a key wait after one of them has become a dead letter, until someone has that tried again or
-        #   discards it
+        #   the same channel are, in each process. For `keys` the default is `:key`, in each process
+        # @param options [Hash] for `:key`: `by:` names the field that holds the key, or the part of the data (the
+        #   default is the key that {Events.publish} was given), and `lanes:` is the number of lanes that processes
+        #   share the keys by (64). Or `partitions:` is the number of streams, `orders:0`, `orders:1` and so on, over
+        #   which publishers spread the events: each process reads only those that it owns. For both orders
+        #   `then: :hold_key` lets the later events of a key wait after one of them has become a dead letter, until
+        #   someone retries or discards it
         # @return [self]
         # @example
         #   order :key, by: "order_id"
@@ -129,21 +130,21 @@ module RedisIPC
           self
         end
 
-        # Says how many events are handled at the same time in a process.
+        # Declares how many events a process handles at the same time.
         # @param options [Hash] `threads: 5`, or `fibers: 50`, which needs the gem async, or `processes: 2`, perhaps
-        #   with `threads:` in each, or `ractors: 3` (Ruby 3.4 and later, experimental); docs/events.md says for which
-        #   handlers
+        #   with `threads:` in each, or `ractors: 3` (Ruby 3.4 and later, experimental); docs/events.md says which kind
+        #   suits which handlers
         # @return [self]
         def concurrency(**options)
           ConsumerState.of(self).say(:concurrency, options)
           self
         end
 
-        # Handles events in batches: `call` gets an Array of them. If it raises, the batch is split in two, and each
-        # half tried on its own, until the events that fail are found. If `retry_on` names what it raised, all its
-        # events are tried again later instead.
-        # @param options [Hash] `size:` is how many events at most; `within: 0.2` is how many seconds a batch may take
-        #   to fill
+        # Lets the class handle events in batches: `call` gets an Array of them. If it raises, the batch is split in
+        # two, and each half is tried on its own, until the failing events are found. If `retry_on` names the exception,
+        # all events of the batch are tried again later instead.
+        # @param options [Hash] `size:` is the most events of a batch; `within: 0.2` is how many seconds a batch may
+        #   take to fill
         # @return [self]
         # @example
         #   batch size: 500, within: 0.2
@@ -153,12 +154,13 @@ module RedisIPC
           self
         end
 
-        # Runs the handler of each event (or batch) in a transaction of a database, in which a row says that the event
-        # is done. An event that Redis delivers again is known by its row, and its handler does not run: what the
-        # handler writes to that database is written once. Effects elsewhere may be repeated.
-        # @param record [Class, false] a class of ActiveRecord with a connection, to PostgreSQL or SQLite; false: none
-        # @param options [Hash] `keep:` is for how many seconds rows stay at least (86,400); `server:` is what the
-        #   tables call the Redis server, for consumers of several that have the same stream and group
+        # Runs the handler of each event (or batch) in a database transaction that also writes a row saying that the
+        # event is done. If Redis delivers the event again, the row shows that, and the handler does not run. So what
+        # the handler writes to that database is written once. Effects elsewhere may be repeated.
+        # @param record [Class, false] a class of ActiveRecord with a connection to PostgreSQL or SQLite; false switches
+        #   it off
+        # @param options [Hash] `keep:` is for how many seconds rows are kept at least (86,400); `server:` is a name for
+        #   the Redis server in the tables, for consumers of several servers that have the same stream and group
         # @return [self]
         # @example
         #   exactly_once ActiveRecord::Base
@@ -167,13 +169,13 @@ module RedisIPC
           self
         end
 
-        # Tries events again whose handler raised one of these. Of several rules that of the most specific class counts;
-        # of the same class the later one. An exception without a rule is tried again, too, with the option `attempts:`
-        # of {start}.
+        # Tries events again whose handler raised one of these exceptions. Of several rules, that of the most specific
+        # class counts; for the same class the later one. An event whose exception has no rule is tried again, too, as
+        # often as the option `attempts:` of {start} says.
         # @param classes [Array<Class, Module>] classes of exceptions
         # @param options [Hash] `wait:` is a number of seconds, a Proc that returns seconds for an attempt, or
         #   `:exponential` (1, 2, 4 and so on up to an hour, and up to 15 % more at random), the default; `attempts:` is
-        #   how often an event is tried before it is given up on: of a stream it becomes a dead letter then
+        #   how often an event is tried before it is given up on; an event of a stream then becomes a dead letter
         # @return [self]
         # @example
         #   retry_on Net::ReadTimeout, Errno::ECONNREFUSED, wait: ->(attempt) { attempt * 10 }, attempts: 20
@@ -182,7 +184,7 @@ module RedisIPC
           self
         end
 
-        # Drops events whose handler raised one of these.
+        # Discards events whose handler raised one of these exceptions.
         # @param classes [Array<Class, Module>] classes of exceptions
         # @return [self]
         def discard_on(*classes)
@@ -191,7 +193,7 @@ module RedisIPC
         end
 
         # Handles events of a type. The block runs in a new instance of the class; `return` works inside it. Events of
-        # other types go to the method `call`; without one they are passed over.
+        # other types go to the method `call`. Without that method they are skipped.
         # @param types [Array<String, Symbol>]
         # @yieldparam event [ChangeEvent]
         # @return [self]
@@ -208,14 +210,14 @@ module RedisIPC
           self
         end
 
-        # Has an object handle the events for which there is no {on}, instead of the method `call`: anything with
-        # `process(event)`. All threads share the object. Of a class that has no `process` of its own an object is made
-        # for each event.
+        # Lets an object handle the events that have no {on}, instead of the method `call`: any object with
+        # `process(event)`. All threads share the object. If it is a class without `process` of its own, each event gets
+        # a new instance.
         #
         # If it returns an object with `failure?`, as the handlers of the gem cdc-core do, that fails the event.
         # @param processor [#process, Class]
-        # @param options [Hash] `cdc:` is whether it gets {ChangeEvent#to_cdc}; without it, handlers of the gem cdc-core
-        #   get that
+        # @param options [Hash] `cdc:` says whether it gets {ChangeEvent#to_cdc}; the default is true for handlers of
+        #   the gem cdc-core
         # @return [self]
         # @example
         #   class AuditEvents < RedisIPC::Events::Consumer
@@ -227,8 +229,8 @@ module RedisIPC
           self
         end
 
-        # Sets the block that is told of errors: exceptions of events that are given up on, lost connections. It keeps
-        # its own `self`.
+        # Sets the block that is called with errors: exceptions of events that were given up on, lost connections. It
+        # keeps its own `self`.
         # @yieldparam exception [Exception] what happened
         # @return [self]
         # @raise [ArgumentError] without a block
@@ -239,7 +241,8 @@ module RedisIPC
           self
         end
 
-        # Sets the block that is told what may be missing. Without one, the log tells it. It keeps its own `self`.
+        # Sets the block that is called with losses: what may be missing. Without one, they are logged. It keeps its own
+        # `self`.
         # @yieldparam loss [Loss]
         # @return [self]
         # @raise [ArgumentError] without a block
@@ -252,8 +255,8 @@ module RedisIPC
           self
         end
 
-        # Adds middleware that surrounds the handler, from the next {start} on. That of a class above is outside of a
-        # subclass's. An exception that it raises counts as the handler's.
+        # Adds middleware around the handler, from the next {start} on. The middleware of a superclass is outside of
+        # that of a subclass. An exception that it raises counts as the handler's.
         # @param link [#call, nil] instead of a block
         # @yieldparam event [ChangeEvent, Array<ChangeEvent>] an Array in a consumer with batches
         # @yieldparam handler [#call]
@@ -265,8 +268,8 @@ module RedisIPC
           self
         end
 
-        # Gives each worker (a thread, or one of the places for fibers) an object of its own, such as a connection. It
-        # is made by the block when a handler first asks for its {#resource}, and closed (`close`) when the worker ends.
+        # Gives each worker (a thread, or one of the places for fibers) an object of its own, such as a connection. The
+        # block makes it when a handler first asks for its {#resource}. It is closed (`close`) when the worker ends.
         # @yieldreturn [Object]
         # @return [self]
         # @raise [ArgumentError] without a block
@@ -288,8 +291,9 @@ module RedisIPC
           self
         end
 
-        # Starts to handle events in this process. Returns when Redis is connected, and the group is there; or the
-        # subscription stands; or PostgreSQL is connected, and the slot is read or another process has it.
+        # Starts to handle events in this process. Returns when Redis is connected and the group exists; for channels
+        # and keys when the subscription is active; for PostgreSQL when it is connected, and either this process or
+        # another one reads the slot.
         #
         # These are the defaults. Times are in seconds, sizes in bytes.
         #
@@ -300,12 +304,12 @@ module RedisIPC
         #   # of channels, keys and PostgreSQL only:
         #   prefetch_bytes: 67_108_864
         #
-        # Of channels and keys `attempts` is 1 unless it is given. Of PostgreSQL it is 1,000, and `prefetch` is 1,000.
-        # @param options [Hash] merged over the defaults and over what {options} says, nested Hashes too;
-        #   `redis_options:` replace those of {options} whole, so that no password goes to another Redis
+        # For channels and keys `attempts` is 1 unless it is given. For PostgreSQL it is 1,000, and so is `prefetch`.
+        # @param options [Hash] merged over the defaults and over {options}, nested Hashes too;
+        #   `redis_options:` replace those of {options} as a whole, so that no password goes to another Redis
         # @return [self]
-        # @raise [ConfigurationError] if an option, or what the class says, is unknown, of the wrong type or
-        #   contradicts something else
+        # @raise [ConfigurationError] if an option or a declaration of the class is unknown, of the wrong type or
+        #   contradicts another one
         # @raise [ConnectionError] if Redis, or PostgreSQL, cannot be reached, or the class is started already
         # @raise [CommandError] if Redis, or PostgreSQL, refuses
         # @raise [ThreadLimitError] if a thread cannot be started; nothing stays connected
@@ -315,10 +319,10 @@ module RedisIPC
           self
         end
 
-        # Stops in order: takes no more events, lets handlers that run finish, and hands back at once what was not
-        # started. Of channels and keys that is dropped, because nothing keeps it. May be called again, and before
+        # Stops in order: takes no more events, lets running handlers finish, and hands back at once what was not
+        # started. For channels and keys that is dropped, because nothing keeps it. May be called again, and before
         # {start}.
-        # @param timeout [Numeric] seconds that handlers are given
+        # @param timeout [Numeric] seconds for the handlers to finish
         # @return [self]
         # @raise [ArgumentError] if the timeout is no number of seconds, or negative
         def stop(timeout: 5)
@@ -332,18 +336,18 @@ module RedisIPC
           ConsumerState.of(self).running?
         end
 
-        # Handles no more events until {resume}. Handlers that run go on. Other processes of the group go on, too.
-        # @param key [String, Symbol, Integer, nil] pauses only the events of this key, while this process has it
+        # Handles no more events until {resume}. Running handlers go on. Other processes of the group go on, too.
+        # @param key [String, Symbol, Integer, nil] pauses only the events of this key, while this process owns it
         # @return [self]
         # @raise [NotConnectedError] if it is not started
-        # @raise [ConfigurationError] if a key is given, and it is no stream with an order by key
+        # @raise [ConfigurationError] if a key is given, and the source is not a stream with an order by key
         def pause(key: nil)
           started = ConsumerState.of(self).started
           key.nil? ? started.pause : started.pause_key(key, true)
           self
         end
 
-        # @param key [String, Symbol, Integer, nil] lets only the events of this key go on
+        # @param key [String, Symbol, Integer, nil] resumes only the events of this key
         # @return [self]
         # @raise (see pause)
         def resume(key: nil)
@@ -363,11 +367,11 @@ module RedisIPC
           ConsumerState.of(self).started.stats
         end
 
-        # @return [Integer, nil] how many entries of the stream, or of all partitions together, the group has not been
-        #   delivered yet; of PostgreSQL how many bytes of the log the slot has not been confirmed; nil if the server
+        # @return [Integer, nil] how many entries of the stream (or of all partitions) have not been delivered to the
+        #   group; for PostgreSQL how many bytes of the log have not been confirmed to the slot; nil if the server
         #   cannot tell
-        # @raise [ConnectionError] if the server cannot be reached, or it is not started
-        # @raise [ConfigurationError] if it is one of channels or keys
+        # @raise [ConnectionError] if the server cannot be reached, or the class is not started
+        # @raise [ConfigurationError] if its source is channels or keys
         def lag
           ConsumerState.of(self).started.lag
         end

@@ -2,8 +2,8 @@
 
 module RedisIPC
   module Events
-    # The state that the gem keeps for one consumer class: what it says of itself, and what runs. It is an object of its
-    # own, because the methods, instance variables and constants of the class are the user's.
+    # The state that the gem keeps for one consumer class: its declarations, and what runs. It is a separate object,
+    # because the methods, instance variables and constants of the class are the user's.
     # @api private
     class ConsumerState
       # The class's instance variable that holds its state.
@@ -24,7 +24,7 @@ module RedisIPC
 
       # @return [Class]
       attr_reader :consumer_class
-      # @return [String, nil] what messages call a class without a name
+      # @return [String, nil] the name in messages of a class without a name
       attr_writer :name
 
       def initialize(consumer_class)
@@ -38,22 +38,23 @@ module RedisIPC
         @lifecycle = Mutex.new
       end
 
-      # Sets a word of the class. It is checked when the class is started.
+      # Records a declaration of the class. {#start} checks it.
       # @param word [Symbol]
       # @param said [Object]
       def say(word, said)
         @words[word] = said
       end
 
-      # Sets where events come from.
-      # @param kind [Symbol] the word
+      # Records a declared source.
+      # @param kind [Symbol] the declaration
       # @param names [Object]
       # @param options [Hash]
       def say_source(kind, names, options)
         @sources[kind] = [names, options]
       end
 
-      # @return [Hash{Symbol => Array}] what this class or the nearest one above said of where events come from, by word
+      # @return [Hash{Symbol => Array}] the sources that this class declares, or its nearest superclass that declares
+      #   any
       def sources
         @sources.empty? && parent ? parent.sources : @sources
       end
@@ -75,17 +76,17 @@ module RedisIPC
       # @return [Middleware] the class's own
       attr_reader :middleware
 
-      # @return [Object, nil] what this class or the nearest one above said
+      # @return [Object, nil] the declaration of this class, or of its nearest superclass that has one
       def said(word)
         @words.fetch(word) { parent&.said(word) }
       end
 
-      # @return [Hash{String => Symbol}] the methods of the types, those of the classes above too
+      # @return [Hash{String => Symbol}] the methods for the types, including those of superclasses
       def handlers
         (parent&.handlers || {}).merge(@handlers)
       end
 
-      # @return [Array<Array>] the outermost class's first
+      # @return [Array<Array>] those of the outermost superclass come first
       def rules
         (parent&.rules || []) + @rules
       end
@@ -95,7 +96,7 @@ module RedisIPC
         Settings.override(parent&.options || {}, @options)
       end
 
-      # @return [Array<#call>] the outermost class's first
+      # @return [Array<#call>] those of the outermost superclass come first
       def links
         (parent&.links || []) + @middleware.to_a
       end
@@ -134,11 +135,12 @@ module RedisIPC
         Setup.new(self, Settings.override(options, given))
       end
 
-      # Takes over what the class runs that this one replaces when code is reloaded. What that class runs, runs this
-      # one's code from now on.
+      # Takes over the running consumer of a class that this one replaces when code is reloaded. That consumer runs the
+      # code of this class from now on.
       # @param other [ConsumerState]
-      # @param fresh [Setup] this class's
-      # @return [Boolean] false if this class needs something else to be started than what the other runs
+      # @param fresh [Setup] that of this class
+      # @return [Boolean] false if the running consumer does not fit the declarations of this class and must be
+      #   restarted
       def take_over(other, fresh)
         running = other.runner.setup
         running.adopt(fresh)
@@ -148,7 +150,7 @@ module RedisIPC
         true
       end
 
-      # Does so in a worker process, which has the parent's consumer only to run its code.
+      # Does the same in a worker process, which has the parent's consumer only to run its code.
       # @param (see #take_over)
       def follow(other, fresh)
         other.runner&.setup&.adopt(fresh)

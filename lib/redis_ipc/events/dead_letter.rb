@@ -8,7 +8,7 @@ module RedisIPC
 
       # @return [String] Redis's id of the dead letter, `"ms-sequence"`
       attr_reader :id
-      # @return [String] the stream of the entry: with partitions that of the partition
+      # @return [String] the stream of the entry; with partitions the stream of the partition
       attr_reader :source
       # @return [String] the id that the entry had in the stream
       attr_reader :position
@@ -18,7 +18,7 @@ module RedisIPC
       attr_reader :attempts
       # @return [Time] when it was given up on, on Redis's clock
       attr_reader :died_at
-      # @return [Hash{String => String}] the entry's fields as they are
+      # @return [Hash{String => String}] the fields of the entry as they are
       attr_reader :fields
 
       # @api private
@@ -49,19 +49,19 @@ module RedisIPC
         nil
       end
 
-      # Has the event handled again by this group, as if for the first time, and deletes the letter. If the stream no
-      # longer has the event, a copy is added to its end, which every group gets. With an order the event is handled as
-      # the letter has it, and the letter is deleted once it is done. Of concurrent retries and discards of one letter,
-      # exactly one succeeds.
-      # @return [Boolean] true; false if somebody retried or discarded it before
+      # Lets this group handle the event again, as if for the first time, and deletes the letter. If the stream no
+      # longer has the event, a copy is added to its end, which every group gets. With an order the event is handled
+      # with the fields in the letter, and the letter is deleted once the event is done. Of concurrent retries and
+      # discards of one letter, exactly one succeeds.
+      # @return [Boolean] true; false if someone retried or discarded it before
       # @raise [CallError] if Redis cannot be reached or refuses
-      # @raise [MalformedEntryError] if the letter has only a part of the event, and the stream none
+      # @raise [MalformedEntryError] if the letter has only a part of the event, and the stream no longer has the event
       def retry
         FiberWaker.outside { @engine.retry_dead_letter(id) }
       end
 
       # Deletes the letter.
-      # @return [Boolean] true; false if somebody retried or discarded it before
+      # @return [Boolean] true; false if someone retried or discarded it before
       # @raise [CallError] if Redis cannot be reached or refuses
       def discard
         FiberWaker.outside { @engine.discard_dead_letter(id) }

@@ -2,10 +2,9 @@
 
 module RedisIPC
   module Events
-    # The events that a group gave up on, the oldest first. They are fetched from Redis a page at a time, while they are
-    # iterated.
+    # The events that a group gave up on, the oldest first. Iterating fetches them from Redis a page at a time.
     #
-    # @example Try those again that failed for one reason
+    # @example Retry those that failed for one reason
     #   BillingEvents.dead_letters.lazy.select { |letter| letter.reason.include?("ReadTimeout") }.each(&:retry)
     class DeadLetters
       include Undumpable

@@ -2,7 +2,7 @@
 
 module RedisIPC
   module Events
-    # Handles events one by one: runs the handler, and settles the event by what that did.
+    # Handles events one by one: runs the handler, and settles the event by the result.
     # @api private
     class Delivery
       # @return [Settlement]
@@ -33,7 +33,7 @@ module RedisIPC
       end
 
       # Runs the handler, for {HandlerPipeline}.
-      # @return [Boolean] whether it was done before
+      # @return [Boolean] whether the event was done before
       def run_handler(event, native)
         exactly_once = @setup.exactly_once
         return exactly_once.event(native, event) { @setup.invoker.event(event) } == :skipped if exactly_once
@@ -42,7 +42,7 @@ module RedisIPC
         false
       end
 
-      # Judges what the handler did, for {HandlerPipeline}.
+      # Decides by the result of the handler, for {HandlerPipeline}.
       # @return [RetryPolicy::Decision]
       def judge(error, event, native, is_known)
         error ||= event.failure

@@ -2,12 +2,12 @@
 
 module RedisIPC
   module Events
-    # What {EntryFormat} asks of an entry, for what has `id` and its `fields` as a Hash. The core's events answer it
-    # without making that Hash.
+    # The methods that {EntryFormat} needs of an entry, for objects with `id` and a Hash of `fields`. The core's events
+    # have the same methods, and build no Hash.
     # @api private
     module EntryFields
       # @param name [String]
-      # @return [String, nil] what the field holds
+      # @return [String, nil] the value of the field
       def field(name)
         fields[name]
       end
@@ -17,9 +17,10 @@ module RedisIPC
         fields.key?(EntryFormat::DATA) && (fields.keys - EntryFormat::OWN).empty?
       end
 
-      # @param name [String, nil] a field; nil: that of {Events.publish}, or all fields if the entry is none of its own
-      # @return [Object] what the JSON in the field stands for, frozen, with Strings for keys; or all fields
-      # @raise [ContentError] if there is no such field, or no JSON in it
+      # @param name [String, nil] a field; nil means the data of {Events.publish}, or all fields of an entry of another
+      #   form
+      # @return [Object] the decoded JSON of the field, frozen, with Strings for keys; or all fields
+      # @raise [ContentError] if there is no such field, or if it holds no JSON
       def decoded(name)
         return fields if name.nil? && !own?
 

@@ -7,26 +7,27 @@ module RedisIPC
     class EntryFormat
       include SourceFormat
 
-      # The names of fields, as {Publication} writes them.
+      # The names of the fields that {Publication} writes.
       TYPE = "type"
       KEY = "key"
       DATA = "data"
       TRACEPARENT = "traceparent"
       ID = "id"
-      # What {Events.publish} writes: no entry with another field is one of its own.
+      # The fields that {Events.publish} writes. An entry with any other field is of another program.
       OWN = [TYPE, KEY, DATA, TRACEPARENT, ID].freeze
 
       # @return [String] the name of the stream that the entry is in
       attr_reader :source
-      # @return [Hash{Symbol => Object}] the logical stream and the partition, if there are any
+      # @return [Hash{Symbol => Object}] the common name and the number of the partition, if there are partitions
       attr_reader :place
 
       # @param source [String]
-      # @param json [String, false, nil] the field that holds JSON; false: no entry is decoded; nil: those of
-      #   {Events.publish} are
+      # @param json [String, false, nil] the field that holds JSON; false decodes none; nil decodes the entries of
+      #   {Events.publish}
       # @param type [String, nil] the field that holds the type
-      # @param by [String, nil] the field that holds the key, or its name in the data; nil: the key of {Events.publish}
-      # @param partitions [Integer, nil] over how many streams it is spread
+      # @param by [String, nil] the field that holds the key, or its name in the data; nil means the key of
+      #   {Events.publish}
+      # @param partitions [Integer, nil] the number of partitions
       def initialize(source, json: nil, type: nil, by: nil, partitions: nil)
         @source = source
         @by = by
@@ -39,7 +40,7 @@ module RedisIPC
       end
 
       # @param native [Native::StreamEvent]
-      # @return [EntryFormat] that of the stream it is in
+      # @return [EntryFormat] the format for the stream of the event
       def of(native)
         @partitions && native.lane ? @partitions.fetch(native.lane) : self
       end
@@ -57,7 +58,8 @@ module RedisIPC
         :at_least_once
       end
 
-      # @return [Boolean] whether the consumer says itself how entries are read, so that none is one of {Events.publish}
+      # @return [Boolean] whether the consumer declares how to read entries, so that none has the form of
+      #   {Events.publish}
       def foreign?
         @foreign
       end
@@ -126,13 +128,13 @@ module RedisIPC
         dup.tap { |format| format.move_to(number) }.freeze
       end
 
-      # @return [String, nil] as the core reads it
+      # @return [String, nil] the part of the data, as the core reads it
       def part(data, name)
         value = data[name] if data.is_a?(Hash)
         value.to_s unless value.nil? || value.is_a?(Hash) || value.is_a?(Array)
       end
 
-      # Returns whether the entry has the form of {Events.publish}, and the consumer does not say how to read it.
+      # Whether the entry has the form of {Events.publish}, and the consumer declares no other.
       def own?(entry)
         !@foreign && entry.own?
       end

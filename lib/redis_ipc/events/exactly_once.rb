@@ -7,28 +7,28 @@ require_relative "exactly_once/pruner"
 
 module RedisIPC
   module Events
-    # Runs handlers in transactions of a database in which a row says that the event is done: the word `exactly_once` of
-    # a consumer. The row is there if and only if what the handler has written is. So an event that Redis delivers again
-    # is known by its row, and is not handled again.
+    # Runs handlers in database transactions that also write a row for each event that is done: the declaration
+    # `exactly_once` of a consumer. The row exists if and only if the effects of the handler do. If Redis delivers the
+    # event again, the row shows that it is done, and it is not handled again.
     #
-    # With an order, another row has the epoch of each lane's owner. A transaction looks at it, and locks it in shared
-    # mode, right before it commits: a process that has lost its lane is refused, and a new owner waits for the last
-    # commits of the old one before it begins. The events of one lane do not wait for each other, because each has a row
-    # of its own, and shared locks do not exclude each other.
+    # With an order, another row holds the epoch of each lane's owner. Right before it commits, a transaction reads that
+    # row and locks it in shared mode. So a process that has lost its lane is refused, and a new owner waits for the
+    # last commits of the old one before it begins. Events of one lane do not wait for each other, because each has a
+    # row of its own, and shared locks do not exclude each other.
     # @api private
     class ExactlyOnce
       OPTIONS = %i[keep server].freeze
-      # For how many seconds rows stay at least.
+      # The least number of seconds for which rows are kept.
       KEEP = 86_400
-      # How many rows are deleted at once.
+      # How many rows one statement deletes.
       PAGE = 1_000
-      # SQLite has one writer at a time. A thread that waits for another one of its process may keep Ruby's lock
-      # meanwhile (sqlite3 before 2.0), so that neither goes on: such threads wait here instead.
+      # SQLite has one writer at a time. With sqlite3 before 2.0, a thread that waits for another writer may keep Ruby's
+      # lock, so that neither goes on. The threads of a process wait on this mutex instead.
       WRITER = Mutex.new
       private_constant :OPTIONS, :KEEP, :PAGE, :WRITER
 
       # @param who [String] the class
-      # @param said [Array(Class, Hash), nil]
+      # @param said [Array(Class, Hash), nil] what it declares
       # @param consumer [Array(String, String)] the stream and the group
       # @return [ExactlyOnce, nil]
       # @raise [ConfigurationError]
@@ -50,10 +50,10 @@ module RedisIPC
       end
 
       # @param who [String]
-      # @param record [Class] the class of ActiveRecord whose connection has the transactions
+      # @param record [Class] the class of ActiveRecord whose connection runs the transactions
       # @param consumer [Array(String, String)]
-      # @param keep [Numeric] for how many seconds rows stay at least
-      # @param server [String, Symbol, nil] what the tables call the Redis server
+      # @param keep [Numeric] the least number of seconds for which rows are kept
+      # @param server [String, Symbol, nil] the name of the Redis server in the tables
       # @raise [ConfigurationError]
       def initialize(who, record, consumer, keep: KEEP, server: nil)
         unless Check.seconds?(keep)
@@ -69,13 +69,13 @@ module RedisIPC
         @claimed = {}
       end
 
-      # @return [Array] what makes one differ from another
+      # @return [Array] the values by which two of these are compared
       def words
         [@record.name, @keep, @ledger.consumer]
       end
 
-      # Finds out whether the tables are there, once.
-      # @raise [ConfigurationError] if they are not, or the database cannot do it
+      # Checks once that the tables exist.
+      # @raise [ConfigurationError] if they do not, or if the database is unsuitable
       # @raise [DatabaseUnreachableError]
       # @return [void]
       def check
@@ -83,18 +83,18 @@ module RedisIPC
       rescue ConfigurationError
         raise
       rescue StandardError => e
-        # Not every exception of a driver is turned into one of ActiveRecord.
+        # ActiveRecord does not translate every exception of a driver.
         raise DatabaseUnreachableError.new("#{@who} cannot reach the database of #{@record}: #{LogText.error(e)}",
                                            outcome: :not_sent)
       end
 
-      # Runs the handler of an event, unless it was done before.
+      # Runs the handler of an event, unless the event was done before.
       # @param native [Native::StreamEvent]
       # @param event [ChangeEvent]
       # @yield the handler
       # @return [Symbol, nil] `:skipped` if it was done before
-      # @raise [StaleOwnerError] if its lane belongs to another process
-      # @raise [Exception] what the handler or the database raised: nothing of it was written
+      # @raise [StaleOwnerError] if another process owns its lane
+      # @raise [Exception] what the handler or the database raised; then nothing was written
       def event(native, event)
         records = [Record.of(native, event)]
         outcome = nil
@@ -106,15 +106,15 @@ module RedisIPC
 
           outcome = :done
         end
-        # The handler itself has raised ActiveRecord::Rollback.
+        # If the handler itself raised ActiveRecord::Rollback, the event still counts as done.
         add(records) unless outcome || event.failure
         outcome
       end
 
-      # Runs the handler of a batch for those of its events that were not done before.
+      # Runs the handler of a batch for those events that were not done before.
       # @param events [Array<ChangeEvent>]
-      # @param skipped [Array<Native::StreamEvent>] those that were done before are added to it
-      # @yieldparam events [Array<ChangeEvent>] the others, the handler's
+      # @param skipped [Array<Native::StreamEvent>] receives the events that were done before
+      # @yieldparam events [Array<ChangeEvent>] the others, for the handler
       # @return [void]
       # @raise (see #event)
       def batch(events, skipped, &handler)
@@ -125,8 +125,8 @@ module RedisIPC
         skipped.concat(copies.map(&:native))
       end
 
-      # Records that an event is done whose handler has left nothing: it is discarded. Otherwise it could still have an
-      # effect when it is delivered again, and that after later events of its key.
+      # Records that an event is done although its handler left no effects: it was discarded. Without the record it
+      # could still have an effect when it is delivered again, even after later events of its key.
       # @param native [Native::StreamEvent]
       # @param event [ChangeEvent]
       # @return [void]
@@ -135,10 +135,10 @@ module RedisIPC
         add([Record.of(native, event)])
       end
 
-      # Deletes rows that are older than `keep` and of events that are not delivered any more.
+      # Deletes rows that are older than `keep` and belong to events that are no longer delivered.
       # @param floor [Integer] ms of the lowest id that may still be delivered
       # @yieldreturn [Boolean] whether to go on
-      # @return [Integer] how many
+      # @return [Integer] how many were deleted
       def prune(floor)
         pruned = 0
         loop do
@@ -148,7 +148,7 @@ module RedisIPC
         end
       end
 
-      # Deletes all that the tables have of the consumer.
+      # Deletes all rows of the consumer.
       # @return [void]
       def forget
         with_connection { |connection| @ledger.on(connection).forget }
@@ -160,7 +160,7 @@ module RedisIPC
         @record.connection_pool.with_connection(&block)
       end
 
-      # Runs the block in a transaction, which is the outermost one, and refused if a lane has another owner by now.
+      # Runs the block in an outermost transaction. It is refused if a lane has another owner by now.
       # @yieldreturn [Symbol] `:skipped` if it has written nothing
       def transaction(records)
         with_connection do |connection|
@@ -178,7 +178,8 @@ module RedisIPC
         ledger.one_writer? && !WRITER.owned? ? WRITER.synchronize(&block) : yield
       end
 
-      # Those of tests, which wrap all of a test in a transaction, cannot be joined.
+      # Raises if the connection is in a transaction that can be joined. The transaction in which tests wrap each
+      # example cannot be joined, and is allowed.
       def be_outermost(connection)
         open = connection.current_transaction
         return unless open.open? && open.joinable?
@@ -187,7 +188,8 @@ module RedisIPC
                      "handlers run in a transaction of their own. Do not call them, or around_event, in another one"
       end
 
-      # `throw`, by which Timeout may end a handler, would have ActiveRecord commit half of it.
+      # Raises if the block is left by `throw`, by which Timeout may end a handler: ActiveRecord would commit half of
+      # its work.
       def whole
         result = yield
         ended = true
@@ -201,8 +203,8 @@ module RedisIPC
         end
       end
 
-      # Tells the database of lanes that this process has got, so that their owners before are refused. It waits for
-      # what they are committing just now.
+      # Writes to the database that this process owns these lanes, so that their previous owners are refused. Waits for
+      # what those are just committing.
       def claim(ledger, lanes)
         lanes.each do |lane, epoch|
           next if @claimed[lane].to_i >= epoch
@@ -230,7 +232,7 @@ module RedisIPC
                                   "#{epoch}): what the handler has written is rolled back", lane: lane)
       end
 
-      # @return [Boolean] whether none of them was known; else nothing was handled
+      # @return [Boolean] whether all of them were new; otherwise nothing was handled
       def handle_all(records)
         known = settled = false
         transaction(records) do |ledger|

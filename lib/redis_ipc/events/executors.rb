@@ -10,7 +10,7 @@ require_relative "executors/ractors"
 
 module RedisIPC
   module Events
-    # Executors run the handlers of a consumer: each kind is a class. The session knows only what all of them have:
+    # Executors run the handlers of a consumer. Each kind is a class. The session uses only these methods:
     #
     # - `start` starts the workers. They take events from the engine.
     # - `retire` says that the consumer stops: a worker that ends is not replaced. The intake was stopped before.
@@ -21,8 +21,8 @@ module RedisIPC
     module Executors
       class << self
         # @param who [String] the class
-        # @param kinds [Array<Symbol>] what its `concurrency` names
-        # @raise [ConfigurationError] if they cannot be combined, or not be had here
+        # @param kinds [Array<Symbol>] the kinds that its `concurrency` names
+        # @raise [ConfigurationError] if they cannot be combined, or are not available here
         def check(who, kinds)
           if kinds.size > 1 && kinds.sort != %i[processes threads]
             Check.refuse("concurrency of #{who}: #{kinds.first}: and #{kinds.last}: exclude each other; only " \
@@ -36,7 +36,7 @@ module RedisIPC
         # @param intake [Intake]
         # @param delivery [Delivery, BatchDelivery]
         # @param label [String] for the names of threads
-        # @yieldparam exception [Exception] what nobody else is told of
+        # @yieldparam exception [Exception] what nobody else reports
         # @return [Threads, Fibers, Processes]
         def build(setup, intake, delivery, label, &report)
           handling = Handling.new(setup, delivery, watch(setup, intake, label))
@@ -50,7 +50,8 @@ module RedisIPC
 
         private
 
-        # Only threads take several events at once. A batch is one handler's, so nothing waits behind another.
+        # Only threads take several events at once. A batch belongs to one handler, so nothing waits behind another
+        # event.
         # @return [SlowWatch, nil]
         def watch(setup, intake, label)
           return if setup.batch || %i[processes fibers].include?(setup.concurrency.kind)
@@ -58,7 +59,7 @@ module RedisIPC
           SlowWatch.new(intake, label, ordered: setup.ordered?)
         end
 
-        # @return [Resources, Ractors, nil] what each thread has of its own
+        # @return [Resources, Ractors, nil] what each thread owns
         def owned(setup, &report)
           return setup.invoker if setup.concurrency.kind == :ractors
 

@@ -3,15 +3,14 @@
 module RedisIPC
   module Events
     # Surrounds the handler of an event or a batch. From the outside in: the framework's executor, the trace context,
-    # notifications, middleware. It turns what the handler raises into what becomes of the event.
+    # notifications, middleware. Turns what the handler raises into a decision about the event.
     #
-    # Where nothing surrounds the handler, it is called without blocks: an event is handled in a few microseconds.
+    # If nothing surrounds the handler, it is called without blocks, because an event takes only a few microseconds.
     # @api private
     class HandlerPipeline
       # @param setup [Setup]
-      # @param delivery [#run_handler, #judge] `run_handler(subject, held)` runs the handler, and
-      #   `judge(error, subject, held, outcome)` returns what becomes of it: for an exception, or for what `run_handler`
-      #   returned
+      # @param delivery [#run_handler, #judge] `run_handler(subject, held)` runs the handler;
+      #   `judge(error, subject, held, outcome)` decides, by the exception or by what `run_handler` returned
       def initialize(setup, delivery)
         @place = { stream: setup.stream, group: setup.group, consumer: setup.name }.freeze
         @setup = setup
@@ -19,7 +18,7 @@ module RedisIPC
       end
 
       # @param subject [ChangeEvent, Array<ChangeEvent>]
-      # @param held [Object] what the delivery has besides
+      # @param held [Object] what the delivery needs besides
       # @return [Object] what `judge` returned
       def run(subject, held)
         return in_surroundings(subject, held) if surrounded?
@@ -44,7 +43,7 @@ module RedisIPC
         end
       end
 
-      # The events of a batch have different publishers, so it continues none of their traces.
+      # Returns the trace context of an event. A batch continues no trace, because its events have different publishers.
       def traceparent(subject)
         subject.traceparent unless subject.is_a?(Array)
       end
@@ -73,7 +72,7 @@ module RedisIPC
         decision
       end
 
-      # A link of the middleware may return anything, or not go on at all.
+      # Runs the middleware and the handler. Middleware may return anything, or not call the handler at all.
       def through_middleware(subject, held)
         outcome = nil
         @setup.middleware.call(subject) { outcome = @delivery.run_handler(subject, held) }

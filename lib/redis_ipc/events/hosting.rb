@@ -2,17 +2,18 @@
 
 module RedisIPC
   module Events
-    # What the processes that run a whole application's consumers need: a framework, the command `redis_ipc work`.
+    # What processes need that run all consumers of an application: a framework, or the command `redis_ipc work`.
     # @api private
     module Hosting
       class << self
         # @param consumer [Class]
-        # @return [Boolean] whether it names a source, so that it is not only there for others to inherit from
+        # @return [Boolean] whether it declares a source. A class without one is only there to be inherited from
         def source?(consumer)
           !ConsumerState.of(consumer).sources.empty?
         end
 
-        # Leaves out those that only others inherit from. A class whose subclass has the same source is one of them.
+        # Leaves out classes that are only there to be inherited from. A class is one of them if a subclass has the same
+        # source.
         # @param consumers [Array<Class>]
         # @return [Array<Class>]
         def runnable(consumers)
@@ -21,7 +22,7 @@ module RedisIPC
         end
 
         # @param consumer [Class]
-        # @return [Hash] what the class says by {Consumer.options}, and those above it
+        # @return [Hash] the {Consumer.options} of the class and of its superclasses
         def options(consumer)
           ConsumerState.of(consumer).options
         end
@@ -37,14 +38,14 @@ module RedisIPC
           raise e.message.include?(name) ? e : ConfigurationError.new("#{name}: #{e.message}")
         end
 
-        # Checks each, and that no two have the same group: each of them would handle a part of its events.
+        # Checks each class, and that no two have the same group: each of them would handle only a part of its events.
         # @param consumers [Array<Class>]
         # @yieldparam consumer [Class]
         # @yieldreturn [Hash] the options of {Consumer.start}
         # @return [void]
         # @raise [ConfigurationError] names the classes
         def check_all(consumers)
-          # What is published to a channel goes to each class.
+          # A message of a channel goes to every class, so live sources cannot collide.
           setups = consumers.map { |consumer| check(consumer, yield(consumer)) }.reject(&:live?)
           setups.group_by { |setup| [setup.stream, setup.group, setup.redis] }.each do |(stream, group, _), same|
             next if same.size == 1
@@ -58,7 +59,7 @@ module RedisIPC
         # @param consumer [Class]
         # @param options [Hash] those of {Consumer.start}
         # @param paused [Boolean] whether it begins paused
-        # @return [Boolean] whether this has started it
+        # @return [Boolean] whether this call has started it
         # @raise (see Consumer.start)
         def start(consumer, options = {}, paused: false)
           return false if consumer.running?
@@ -67,10 +68,10 @@ module RedisIPC
           true
         end
 
-        # @param new [Class] the class that reloading has made
+        # @param new [Class] the reloaded class
         # @param old [Class] the class that it replaces
         # @param options [Hash] those of {Consumer.start}
-        # @return [Object] nil or false if the old one has to be stopped, and the new one started
+        # @return [Object] nil or false if the old one must be stopped and the new one started
         # @raise [ConfigurationError]
         def take_over(new, old, options)
           setup = check(new, options)
@@ -93,13 +94,13 @@ module RedisIPC
         end
 
         # @param consumer [Class]
-        # @return [Boolean] whether it runs in this process, and every connection to Redis stands
+        # @return [Boolean] whether it runs in this process, and all its connections are up
         def connected?(consumer)
           runner = ConsumerState.of(consumer).runner
           runner ? runner.connected? : false
         end
 
-        # @param consumer [Class] one that names a source
+        # @param consumer [Class] one with a source
         # @return [String] the stream and the group, the channels, or the slot
         def place(consumer)
           kind, (names, options) = ConsumerState.of(consumer).sources.first
@@ -115,7 +116,7 @@ module RedisIPC
         def check_tables(setup)
           setup.exactly_once&.check
         rescue DatabaseUnreachableError
-          # `start` waits for it.
+          # `start` waits for that thread.
         end
       end
     end

@@ -6,9 +6,9 @@ module RedisIPC
     # @api private
     class Invoker
       # @param consumer_class [Class]
-      # @param handlers [Hash{String => Symbol}] the methods of the types
+      # @param handlers [Hash{String => Symbol}] the methods for the types
       # @param processor [Processing, nil] instead of the method `call`
-      # @param limit [#covers?, nil] says of a position whether it is handled; the others are done without a handler
+      # @param limit [#covers?, nil] says whether a position is handled; other events are done without a handler
       def initialize(consumer_class, handlers, processor = nil, limit = nil)
         @consumer_class = consumer_class
         @handlers = handlers.freeze
@@ -28,12 +28,12 @@ module RedisIPC
         !@handlers.empty?
       end
 
-      # @return [Boolean] whether both the method `call` and a processor want the events
+      # @return [Boolean] whether there are both a method `call` and a processor
       def ambiguous?
         !@rest.nil? && !@processor.nil?
       end
 
-      # Runs the handler of the event's type, or `call`, or the processor. Without these nothing is done.
+      # Runs the handler for the event's type, or `call`, or the processor. Without any of them, does nothing.
       # @param event [ChangeEvent]
       # @return [void]
       def event(event)

@@ -2,18 +2,18 @@
 
 module RedisIPC
   module Events
-    # Reads what Redis tells of its keys. It is frozen.
+    # Reads keyspace notifications. It is frozen.
     # @api private
     class KeyFormat
       include SourceFormat
 
-      # The names of fields, as the core writes them.
+      # The names of the fields that the core writes.
       KEY = "key"
       EVENT = "event"
       DB = "db"
       VALUE = "value"
       STATE = "value_state"
-      # After these a key is not there any more.
+      # After these events the key no longer exists.
       GONE = %w[del expired evicted rename_from move_from].freeze
       private_constant :GONE
 

@@ -2,7 +2,7 @@
 
 module RedisIPC
   module Events
-    # The channels, patterns or keys of a consumer, as its class says them, checked. It is frozen.
+    # The checked declaration of channels, patterns or keys. It is frozen.
     # @api private
     class LiveSource
       include NoStream
@@ -12,9 +12,9 @@ module RedisIPC
       FOREIGN = { lease: KEPT, dead_letters: KEPT, remember_ids: KEPT }.freeze
       private_constant :KEPT, :KINDS, :FOREIGN
 
-      # @return [String] the names, of which losses are told
+      # @return [String] the names, under which losses are reported
       attr_reader :name
-      # @return [Symbol] the word that names it
+      # @return [Symbol] the declaration
       attr_reader :kind
       # @return [Array<String>] the channels, or the patterns
       attr_reader :names
@@ -25,7 +25,7 @@ module RedisIPC
       # @param kind [Symbol] `:channel`, `:pattern`, `:shard_channel` or `:keys`
       # @param names [Array<String, Symbol>]
       # @param options [Hash]
-      # @param order [Array(Symbol, Hash), nil] what the class says of it
+      # @param order [Array(Symbol, Hash), nil] the order that the class declares
       # @raise [ConfigurationError]
       def initialize(who, kind, names, options, order)
         @kind = kind
@@ -57,7 +57,7 @@ module RedisIPC
         @live[:order]
       end
 
-      # At most once: nothing is tried again unless the class says so.
+      # Is 1, for at most once: nothing is tried again unless the class declares otherwise.
       # (see StreamSource#attempts)
       def attempts
         1

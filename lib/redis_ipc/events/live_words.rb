@@ -2,13 +2,13 @@
 
 module RedisIPC
   module Events
-    # Checks what a consumer class says of channels or keys.
+    # Checks what a consumer class declares about channels or keys.
     # @api private
     module LiveWords
-      # The options of each word.
+      # The options of each declaration.
       MESSAGES = %i[json type overflow].freeze
       OPTIONS = { channel: MESSAGES, pattern: MESSAGES, shard_channel: MESSAGES, keys: %i[on value overflow] }.freeze
-      # What may be said, and what the core calls it.
+      # The allowed values, and their names in the core.
       OVERFLOW = { drop_oldest: "drop_oldest", drop_newest: "drop_newest", block: "block" }.freeze
       MESSAGE_ORDER = { channel: "channel", source: "source", none: "none" }.freeze
       KEY_ORDER = { key: "channel", source: "source", none: "none" }.freeze
@@ -16,7 +16,7 @@ module RedisIPC
 
       class << self
         # @param who [String] the class
-        # @param kind [Symbol] the word: `:channel`, `:pattern`, `:shard_channel` or `:keys`
+        # @param kind [Symbol] the declaration: `:channel`, `:pattern`, `:shard_channel` or `:keys`
         # @param names [Array<String, Symbol>]
         # @param options [Hash]
         # @return [Array(Array<String>, Hash)] the names, and the checked options
@@ -32,7 +32,7 @@ module RedisIPC
         end
 
         # @param who [String] the class
-        # @param kind [Symbol] the word
+        # @param kind [Symbol] the declaration of the source
         # @param order [Symbol]
         # @param options [Hash]
         # @return [String] the checked order, as the core takes it
@@ -57,7 +57,7 @@ module RedisIPC
           names
         end
 
-        # @return [Array<String>, nil] the names of what is to happen to a key; nil: anything
+        # @return [Array<String>, nil] the names of the wanted key events; nil means all
         def happened(who, given)
           return if given.nil?
 

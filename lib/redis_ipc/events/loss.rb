@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 module RedisIPC
-  # A loss tells that events may be missing, and how many at most. It is frozen.
+  # A loss tells that events may be missing, and at most how many. It is frozen.
   #
   # @example
   #   on_loss { |loss| Reconcile.perform_later(loss.since, loss.until) }
@@ -10,21 +10,21 @@ module RedisIPC
     attr_reader :source
     # @return [String] the server's address, without credentials
     attr_reader :node
-    # @return [Symbol] `:trimmed`: the stream was trimmed before its entries were read; `:rolled_back`: the server came
-    #   back with an older state, after a failover or a restart; `:flushed`: the stream was deleted, and perhaps made
-    #   again. Of a subscription: `:disconnected`: its connection broke; `:restarted`: the server was started again;
-    #   `:failover`: it is at another server now; `:slot_moved`: another node of the cluster serves it now;
-    #   `:slow_consumer`: what handlers were too slow for was dropped;
-    #   `:too_large`: larger than `max_event_size`. Of PostgreSQL `:slot_lost`: the slot that kept them is lost
+    # @return [Symbol] of a stream `:trimmed`: it was trimmed before its entries were read; `:rolled_back`: the server
+    #   came back with an older state, after a failover or a restart; `:flushed`: the stream was deleted, and perhaps
+    #   created again. Of a subscription `:disconnected`: its connection broke; `:restarted`: the server was restarted;
+    #   `:failover`: another server has taken over; `:slot_moved`: another node of the cluster serves the slot;
+    #   `:slow_consumer`: events were dropped because handlers were too slow; `:too_large`: an event was larger than
+    #   `max_event_size`. Of PostgreSQL `:slot_lost`: the slot was lost
     attr_reader :cause
-    # @return [Time, nil] what is missing came after this; nil if that is not known
+    # @return [Time, nil] the missing events came after this; nil if that is not known
     attr_reader :since
-    # @return [Time] what is missing came before this
+    # @return [Time] the missing events came before this
     attr_reader :until
-    # @return [Integer, nil] the most events that can be missing; nil if no bound is known
+    # @return [Integer, nil] the most events that may be missing; nil if no bound is known
     attr_reader :at_most
 
-    # @param told [Hash{Symbol => Object}] as the core tells it: times in ms
+    # @param told [Hash{Symbol => Object}] the loss from the core: times are in ms
     # @api private
     def initialize(told)
       @source, @node, @cause, @at_most, @exact = told.values_at(:source, :node, :cause, :at_most, :exact)
@@ -39,7 +39,7 @@ module RedisIPC
       @exact
     end
 
-    # @return [Hash{String => Object}] all of it, as JSON can hold it: times as ISO 8601
+    # @return [Hash{String => Object}] the loss in a form that JSON can hold: times as ISO 8601
     def to_h
       { "source" => source, "node" => node, "cause" => cause.name, "since" => since&.iso8601(3),
         "until" => @until.iso8601(3), "at_most" => at_most, "exact" => exact? }

@@ -7,7 +7,7 @@ module RedisIPC
     class MessageFormat
       include SourceFormat
 
-      # The names of fields, as the core writes them.
+      # The names of the fields that the core writes.
       CHANNEL = "channel"
       DATA = "data"
       PATTERN = "pattern"
@@ -52,7 +52,7 @@ module RedisIPC
         { pattern: entry.field(PATTERN), node: entry.node }.compact
       end
 
-      # Returns the text of a message that is read as this type and data.
+      # Returns the text of a message with this type and data, as {#type} and {#data} read it.
       # @param type [String, Symbol, nil]
       # @param data [Object]
       # @return [String]

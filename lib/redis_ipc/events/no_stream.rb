@@ -2,7 +2,7 @@
 
 module RedisIPC
   module Events
-    # What sources have in common that are no streams: Redis keeps none of their events.
+    # The methods of sources that are not streams: they have no group, and keep no events in Redis.
     # @api private
     module NoStream
       # @return [nil]

@@ -2,11 +2,10 @@
 
 module RedisIPC
   module Events
-    # The partitions of a stream: streams of their own, over which the events of one logical stream are spread by their
-    # keys.
+    # The partitions of a stream. Each is a stream of its own. The key of an event determines its partition.
     # @api private
     module Partitions
-      # How many there may be.
+      # The allowed numbers of partitions.
       COUNT = (1..256)
 
       class << self
@@ -34,10 +33,10 @@ module RedisIPC
           Native::EventPublisher.partition(key, count)
         end
 
-        # An event without a key belongs to the partition of its id, so that the same id is known there; one without
-        # either to any.
+        # Returns the partition of an event. Without a key its id determines that, so that a second copy gets there,
+        # too. Without both it is random.
         # @param fields [Hash{String => String}]
-        # @param id [String, nil] the one that the application gives it
+        # @param id [String, nil] the id that the application gave it
         # @param count [Integer]
         # @return [Integer]
         def of_entry(fields, id, count)
@@ -45,10 +44,10 @@ module RedisIPC
           name ? of_key(name, count) : rand(count)
         end
 
-        # @param stream [String] the logical stream
+        # @param stream [String] the common name
         # @param count [Integer]
         # @param entries [Array<Array(Array<String>, String)>] of {Publication.entry}
-        # @return [Hash{String => Array<Integer>}] the indices of the entries of each stream
+        # @return [Hash{String => Array<Integer>}] for each stream the indices of its entries
         def divide(stream, count, entries)
           entries.each_index.group_by do |index|
             fields, id = entries[index]

@@ -5,8 +5,8 @@ require "time"
 
 module RedisIPC
   module Events
-    # Turns what an event holds into what JSON can hold: times as ISO 8601, Symbols as Strings, floats that are no
-    # numbers as Strings. Bytes that are no UTF-8 are replaced.
+    # Converts values to what JSON can hold: times to ISO 8601, Symbols to Strings, NaN and infinities to Strings. Bytes
+    # that are not UTF-8 are replaced.
     # @api private
     module Plain
       class << self

@@ -9,9 +9,9 @@ module RedisIPC
       private_constant :OPTIONS
 
       class << self
-        # Checks what a class says.
+        # Checks the declaration.
         # @param who [String] the class
-        # @param said [Array(Object, Hash), nil]
+        # @param said [Array(Object, Hash), nil] what it declares
         # @return [Processing, nil]
         # @raise [ConfigurationError]
         def of(who, said)
@@ -41,7 +41,7 @@ module RedisIPC
         end
       end
 
-      # @param processor [Object, Class] a class without `process` of its own is made an object of for each event
+      # @param processor [Object, Class] for a class without `process` of its own, each event gets a new instance
       # @param cdc [Boolean] whether it gets events of the gem cdc-core
       def initialize(processor, cdc)
         @processor = processor
@@ -50,7 +50,8 @@ module RedisIPC
         freeze
       end
 
-      # Runs it. An object that it returns and that says `failure?`, as the results of cdc-core do, fails the event.
+      # Runs the processor. If it returns an object whose `failure?` is true, as the results of cdc-core, the event
+      # fails.
       # @param event [ChangeEvent]
       # @return [void]
       def call(event)

@@ -2,19 +2,19 @@
 
 module RedisIPC
   module Events
-    # Turns what is published into the fields of an entry, and checks it.
+    # Checks what is published, and converts it to the fields of an entry.
     # @api private
     module Publication
       EVENT = %i[data type key id].freeze
       # The most bytes of an id.
       ID = 255
-      # The most seconds, a hundred years: Redis has no room for times without end.
+      # The most seconds, a hundred years: Redis cannot hold an infinite time.
       SECONDS = 3_155_760_000
       private_constant :EVENT, :ID, :SECONDS
 
       class << self
         # @param event [Hash] data, type, key, id
-        # @return [Array(Array<String>, String)] names and values in turn, and the id that the application gives it
+        # @return [Array(Array<String>, String)] alternating names and values, and the id that the application gave it
         # @raise [ContentError]
         # @raise [ArgumentError]
         def entry(event, traceparent)
@@ -28,14 +28,15 @@ module RedisIPC
         end
 
         # @param given [String, Symbol, Integer]
-        # @return [String] the key as the entry has it
+        # @return [String] its form in the entry
         # @raise [ArgumentError]
         def key(given)
           text(EntryFormat::KEY, given)
         end
 
-        # @return [Array(Array, Float)] the limits: entries; seconds; how many times that is kept of what is unread, nil
-        #   for all; whether what is unread goes like the rest. And for how many seconds ids are remembered
+        # @return [Array(Array, Float)] the limits: the entries; the seconds; the factor by which unread entries may
+        #   exceed that, nil for no bound; whether unread entries are deleted like the others. And for how many seconds
+        #   ids are remembered
         # @raise [ArgumentError]
         def options(maxlen: nil, keep: nil, unread: 10, remember: 600)
           raise ArgumentError, "give maxlen or keep, not both: Redis trims by one of them" if maxlen && keep

@@ -16,7 +16,7 @@ module RedisIPC
       private_constant :Session
 
       # @param redis_options [Hash]
-      # @yield forgets the publisher, which is closed
+      # @yield called when the publisher is closed, to forget it
       # @raise [ConfigurationError]
       # @raise [ConnectionError]
       def initialize(redis_options, &forget)
@@ -27,7 +27,7 @@ module RedisIPC
       end
 
       # @param partitions [Integer, nil]
-      # @return [Array(Array<String>, Hash{String => Array})] the positions, and what was trimmed of each stream
+      # @return [Array(Array<String>, Hash{String => Array})] the positions, and for each stream what was trimmed
       def publish(stream, partitions, entries, *options)
         return publish_divided(stream, partitions, entries, options) if partitions
 
@@ -35,13 +35,13 @@ module RedisIPC
         [positions, { stream => trimmed }]
       end
 
-      # Deletes a group, with all that is pending in it.
+      # Deletes a group, with all its pending entries.
       # @param partitions [Integer, nil]
       def delete_group(stream, group, partitions)
         @session.engine.delete_group(stream, group, partitions)
       end
 
-      # @return [Boolean] whether it is of this process and not closed
+      # @return [Boolean] whether it belongs to this process and is not closed
       def open?
         @session.open?
       end
@@ -52,7 +52,7 @@ module RedisIPC
         @session.close(timeout)
       end
 
-      # A forked child opens its own when it publishes.
+      # Does nothing: a forked child opens a publisher of its own when it publishes.
       def reconnect_after_fork
         @forget.call(self)
         @session.abandon

@@ -16,13 +16,13 @@ module RedisIPC
           publisher = fetch(redis_options)
           yield publisher
         rescue NotConnectedError
-          # The end of the process, or `RedisIPC.disconnect`, closed it just before; nothing was sent.
+          # The end of the process, or `RedisIPC.disconnect`, closed it just before. Nothing was sent.
           raise if publisher.nil? || publisher.open?
 
           yield fetch(redis_options)
         end
 
-        # The lock may be held for ever in a child, by a thread that only the parent has.
+        # Replaces the lock. In a child it may be held for ever by a thread that only the parent has.
         def after_fork
           @mutex = Mutex.new
         end

@@ -2,10 +2,10 @@
 
 module RedisIPC
   module Events
-    # A replay handles the events of a stream once more, by the handlers of a consumer class and a group of its own
+    # A replay handles the events of a stream once more, with the handlers of a consumer class and a group of its own
     # ({Events.replay}).
     class Replay < Subscription
-      # The last position that is replayed. It is known once the replay is connected, before any handler runs.
+      # The last position that is replayed. It becomes known when the replay is connected, before any handler runs.
       class Limit
         # @return [String] `"ms-sequence"`
         attr_writer :position
@@ -16,7 +16,7 @@ module RedisIPC
           @position.nil? || (parts(position) <=> parts(@position)) <= 0
         end
 
-        # @return [Boolean] whether the group that was delivered this is at the end
+        # @return [Boolean] whether a group is at the end once this was delivered to it
         def reached?(position)
           !@position.nil? && (parts(position) <=> parts(@position)) >= 0
         end
@@ -29,7 +29,7 @@ module RedisIPC
       end
       private_constant :Limit
 
-      # Seconds between two looks whether it is at its end.
+      # Seconds between two checks whether the replay has ended.
       LOOK = 0.2
       ENDS = %i[now never].freeze
       private_constant :LOOK, :ENDS
@@ -49,9 +49,8 @@ module RedisIPC
         begin_with({ reconnect_after_fork: false, **words })
       end
 
-      # Waits until it has ended: everything up to the end that the stream had when it began is handled or a dead
-      # letter; or it was stopped.
-      # @param timeout [Numeric, nil] seconds; nil waits without an end
+      # Waits until the replay has ended: everything up to its end was handled or is a dead letter, or it was stopped.
+      # @param timeout [Numeric, nil] seconds; nil waits for ever
       # @return [Boolean] whether everything was handled
       # @raise [ArgumentError] if the timeout is no number of seconds
       def wait(timeout = nil)
@@ -68,7 +67,7 @@ module RedisIPC
         finished?
       end
 
-      # @return [Boolean] whether everything up to its end was handled, or is a dead letter
+      # @return [Boolean] whether everything up to its end was handled or is a dead letter
       def finished?
         @finished ? true : false
       end
@@ -89,7 +88,7 @@ module RedisIPC
         Check.refuse("a replay needs a group of its own; to move #{LogText.of(own.to_s)} itself use checkpoint.seek")
       end
 
-      # A class of its own, so that the replayed one can run at the same time.
+      # Makes a class of its own, so that the replayed one can run at the same time.
       def prepare(consumer, group, from)
         name, options = ConsumerState.of(consumer).sources.fetch(:stream, [nil, {}])
         @stream_name = name.to_s
@@ -114,12 +113,12 @@ module RedisIPC
         @consumer.stop(timeout: 0) unless begun
       end
 
-      # Returns whether it is at its end, or was stopped.
+      # Whether the replay is at its end, or was stopped.
       def ended?
         @finished || !(@watch ? @watch.alive? : running?)
       end
 
-      # Ends the replay when it is at its end.
+      # Stops the replay when it is at its end.
       def watch
         until at_end?
           sleep LOOK
@@ -133,7 +132,7 @@ module RedisIPC
           @changed.broadcast
         end
       rescue NotConnectedError
-        # It was stopped.
+        # The replay was stopped.
       end
 
       def at_end?
@@ -142,7 +141,7 @@ module RedisIPC
       rescue NotConnectedError
         raise
       rescue CallError
-        # The consumer tells of a Redis that is away.
+        # The consumer itself reports if Redis cannot be reached.
         false
       end
 

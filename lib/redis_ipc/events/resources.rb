@@ -2,14 +2,14 @@
 
 module RedisIPC
   module Events
-    # The objects of the workers (threads or fibers): each makes its own when it first needs it, and closes it when it
+    # The objects of the workers (threads or fibers). Each worker makes its own on first use, and closes it when it
     # ends.
     # @api private
     class Resources
-      # The thread variable that holds the resources its thread has a share in.
+      # The thread variable that holds the resources that its thread uses.
       KEY = :redis_ipc_resources
 
-      # @return [Object] the current worker's
+      # @return [Object] that of the current worker
       # @raise [Error]
       def self.current
         resources = Thread.current.thread_variable_get(KEY)
@@ -19,8 +19,8 @@ module RedisIPC
       end
 
       # @param make [#call]
-      # @param worker [#call] returns the current worker; without it that is the thread
-      # @yieldparam exception [Exception] what closing one raised
+      # @param worker [#call] returns the current worker; by default that is the thread
+      # @yieldparam exception [Exception] what closing an object raised
       def initialize(make, worker = Thread.method(:current), &report)
         @make = make
         @worker = worker
@@ -28,12 +28,12 @@ module RedisIPC
         @made = {}.compare_by_identity
       end
 
-      # Gives the current thread a share.
+      # Lets the current thread use these resources.
       def enter
         Thread.current.thread_variable_set(KEY, self)
       end
 
-      # Gives the current thread a share while the block runs.
+      # Lets the current thread use these resources while the block runs.
       # @yield what may fetch its resource
       # @return [Object] what the block returns
       def within
@@ -50,7 +50,7 @@ module RedisIPC
         @made.fetch(@worker.call) { |worker| @made[worker] = @make.call }
       end
 
-      # Closes what a worker made.
+      # Closes the object of a worker.
       # @param worker [Object] the current thread, or what `worker` returned
       def leave(worker = Thread.current)
         made = @made.delete(worker)
@@ -59,7 +59,7 @@ module RedisIPC
         @report.call(e)
       end
 
-      # Closes what all workers made.
+      # Closes the objects of all workers.
       def leave_all
         workers = @made.keys
         workers.each { |worker| leave(worker) }

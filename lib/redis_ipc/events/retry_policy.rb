@@ -2,28 +2,28 @@
 
 module RedisIPC
   module Events
-    # Decides what becomes of an event whose handler raised: it is tried again, discarded, or given up on. It is frozen.
+    # Decides what happens to an event whose handler raised: it is tried again, discarded, or given up on. It is frozen.
     # @api private
     class RetryPolicy
-      # What `retry_on` and `discard_on` say of a class of exceptions.
+      # A rule of `retry_on` or `discard_on` for a class of exceptions.
       # @!attribute error_class [Module]
       # @!attribute action [Symbol] `:retry` or `:discard`
       # @!attribute wait [Numeric, Symbol, #call] seconds, `:exponential`, or what returns seconds for an attempt
       # @!attribute attempts [Integer, nil] nil means those of the consumer
       Rule = Struct.new(:error_class, :action, :wait, :attempts)
 
-      # What becomes of the event.
+      # What happens to the event.
       # @!attribute action [Symbol] `:done`, `:retry`, `:discard`, `:bury`, or `:fail` for a batch that raised; with
-      #   `exactly_once` `:skip` if it was done before, and `:refuse` if its lane is another process's
+      #   `exactly_once` `:skip` if it was done before, and `:refuse` if another process owns its lane
       # @!attribute error [Exception, nil]
       # @!attribute wait [Float, nil] seconds until it is tried again
       Decision = Struct.new(:action, :error, :wait) do
-        # What notifications call it.
+        # The name of the decision in notifications.
         def status
           STATUS.fetch(action)
         end
 
-        # Returns whether the event needs no other try, and is no dead letter.
+        # Whether the event needs no other try, and is no dead letter.
         def done?
           equal?(DONE) || FINAL.include?(action)
         end
@@ -34,16 +34,17 @@ module RedisIPC
                  skip: "skipped", refuse: "refused" }.freeze
       DONE = Decision.new(:done).freeze
       SKIP = Decision.new(:skip).freeze
-      # Seconds: 1, 2, 4 and so on, and up to 15 % more at random, so that not all come back at the same moment.
+      # The longest wait in seconds: 1, 2, 4 and so on up to this, plus up to 15 % at random, so that not all events
+      # come back at the same moment.
       LONGEST = 3600.0
       JITTER = 0.15
       private_constant :FINAL, :STATUS, :LONGEST, :JITTER
 
-      # @return [Integer] how often an event is tried at most, by any rule
+      # @return [Integer] the most tries of an event, by any rule
       attr_reader :most_attempts
 
-      # @param rules [Array<Rule>] the later one of the same class counts
-      # @param attempts [Integer] of an exception without a rule of its own
+      # @param rules [Array<Rule>] the later one for the same class counts
+      # @param attempts [Integer] for an exception without a rule
       def initialize(rules, attempts)
         @rules = rules.to_h { |rule| [rule.error_class, rule] }.freeze
         @attempts = attempts
@@ -65,19 +66,19 @@ module RedisIPC
       end
 
       # @param error [Exception]
-      # @return [Boolean] whether `retry_on` names it. Then it is a failure of something outside, and not of one event
+      # @return [Boolean] whether `retry_on` names it. Then the cause is outside, and not in one event of the batch
       def expected?(error)
         rule_for(error)&.action == :retry
       end
 
       private
 
-      # The event says of itself that it cannot be read. It will not be readable later.
+      # Whether the event raised this itself because it cannot be read. It will not be readable later.
       def malformed?(error, event)
         error.is_a?(MalformedEntryError) && error.entry_id == event.position && error.stream == event.source
       end
 
-      # The rule of the most specific class.
+      # Returns the rule of the most specific class.
       def rule_for(error)
         return if @rules.empty?
 

@@ -2,7 +2,7 @@
 
 module RedisIPC
   module Events
-    # Checks what a consumer class says of failures.
+    # Checks what a consumer class declares about failures.
     # @api private
     module RuleWords
       RETRY = %i[wait attempts].freeze
@@ -38,7 +38,7 @@ module RedisIPC
         end
 
         def error_class(word, given)
-          # A module can be rescued, too.
+          # `rescue` accepts a module, too.
           return given if given.instance_of?(Module) || (given.is_a?(Class) && given <= Exception)
 
           Check.refuse("#{word} needs classes of exceptions, got #{given.inspect}")

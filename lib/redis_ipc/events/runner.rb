@@ -2,7 +2,7 @@
 
 module RedisIPC
   module Events
-    # A consumer that is started in this process, over forks too.
+    # A consumer that is started in this process. It survives forks.
     # @api private
     class Runner
       include Lifecycle
@@ -62,13 +62,13 @@ module RedisIPC
         Checkpoint.new(of_stream("checkpoint"), title)
       end
 
-      # @return [Array(String, String, Integer, String)] the last id of the stream, the last one that the group was
-      #   delivered, how many entries are pending, and the id before which nothing is delivered any more
+      # @return [Array(String, String, Integer, String)] the last id of the stream, the last id that was delivered to
+      #   the group, how many entries are pending, and the lowest id that may still be delivered
       def progress
         FiberWaker.outside { session.engine.progress }
       end
 
-      # @return [Boolean] whether the group was not there before
+      # @return [Boolean] whether this consumer has created the group
       def made_group?
         session.engine.made_group?
       end
@@ -78,10 +78,10 @@ module RedisIPC
         DeadLetters.new(of_stream("dead_letters"), @setup.group, @setup.format)
       end
 
-      # Tells the user of an error.
+      # Reports an error to the user.
       # @param exception [Exception]
-      # @param about [String, nil] what the handler raised it for
-      # @param event [ChangeEvent, nil] the one that was given up on
+      # @param about [String, nil] what was being handled
+      # @param event [ChangeEvent, nil] the event that was given up on
       # @return [void]
       def report(exception, about: nil, event: nil)
         ErrorReport.tell(title, exception, about: about, logger: @setup.logger, on_error: @setup.on_error) do
@@ -89,14 +89,14 @@ module RedisIPC
         end
       end
 
-      # Logs something that is no error.
+      # Logs a text that is no error.
       # @param text [String]
       # @return [void]
       def note(text)
         ErrorReport.note("redis_ipc #{title}: #{text}", logger: @setup.logger)
       end
 
-      # Tells the user that events may be missing: `on_loss`, or else the log.
+      # Reports a loss to the user: to `on_loss`, or else to the log.
       # @param loss [Loss]
       # @return [void]
       def lost(loss)
@@ -108,7 +108,7 @@ module RedisIPC
         Instrumentation.publish(:loss, { **told_place, loss: loss })
       end
 
-      # A worker process takes no events itself.
+      # Called in a worker process, which takes no events itself.
       def leave_to_parent
         super
         @session&.renounce
@@ -122,7 +122,7 @@ module RedisIPC
       private
 
       # @return [Native::EventConsumer]
-      # @raise [ConfigurationError] where Redis keeps no events
+      # @raise [ConfigurationError] if the source is no stream
       def of_stream(what)
         engine = session.engine
         return engine unless @setup.live?
@@ -155,7 +155,7 @@ module RedisIPC
         { stream: @setup.stream, group: @setup.group }
       end
 
-      # Subscribers tell what a consumer says from what a stream says by the name.
+      # Returns the place for notifications. Subscribers distinguish consumers from streams by the name.
       def told_place
         { **place, consumer: @setup.name }
       end

@@ -9,7 +9,7 @@ module RedisIPC
       attr_reader :settings
 
       # @param setup [Setup]
-      # @param report [#call] tells the user of an error
+      # @param report [#call] reports an error to the user
       # @param reconnected [#call] is called with the seconds of an outage that is over
       # @param lost [#call] is called with a {Loss}
       def initialize(setup, report:, reconnected:, lost:)
@@ -31,7 +31,7 @@ module RedisIPC
       end
 
       # Starts the workers.
-      # @param delivery [Delivery, BatchDelivery] runs what was taken
+      # @param delivery [Delivery, BatchDelivery] handles the events
       # @return [self]
       def run(delivery)
         @workers = Executors.build(settings, @intake, delivery, @label, &@report)
@@ -41,7 +41,7 @@ module RedisIPC
         self
       end
 
-      # Stops the intake. What workers hold and have not begun is handed back.
+      # Stops the intake. Hands back what workers hold and have not begun.
       def quiet
         @intake.stop
         super
@@ -58,7 +58,7 @@ module RedisIPC
         report.kind == :loss ? @lost.call(Loss.new(report.loss)) : super
       end
 
-      # Ends the handlers that still run, where the executor can.
+      # Ends handlers that still run, if the executor can.
       def wait_for_answers(_deadline)
         @workers&.kill
       end

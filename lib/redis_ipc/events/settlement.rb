@@ -2,16 +2,16 @@
 
 module RedisIPC
   module Events
-    # Carries out what was decided for events, and tells of those that are not done.
+    # Carries out the decisions about events, and reports those that are not done.
     # @api private
     class Settlement
-      # After how many seconds an event that the database has refused is given back. If Redis does not know yet that its
-      # lane is another process's, it comes here again.
+      # The pause, in seconds, before an event that the database refused is given back. If Redis does not yet know that
+      # another process owns its lane, the event is delivered here again.
       PAUSE = 0.1
       private_constant :PAUSE
 
       # @param runner [Runner]
-      # @param setup [Setup] says what becomes of an event that failed
+      # @param setup [Setup] decides what happens to an event that failed
       def initialize(runner, setup)
         @runner = runner
         @setup = setup
@@ -24,7 +24,7 @@ module RedisIPC
         @setup.decide(error, event)
       end
 
-      # Decides, and has the database record an event that is discarded.
+      # Decides. If the event is discarded, lets the database record that.
       # @param error [Exception]
       # @param native [Native::StreamEvent]
       # @param event [ChangeEvent]
@@ -45,12 +45,12 @@ module RedisIPC
       # @param decision [RetryPolicy::Decision]
       # @return [void]
       def carry_out(engine, native, event, decision)
-        # Nearly all are done. They are spared the block.
+        # Nearly all events are done, so those avoid the cost of a block.
         return carry_out_other(engine, native, event, decision) unless decision.equal?(RetryPolicy::DONE)
 
         engine.done_one(native)
       rescue NotConnectedError
-        # As in `guarded`.
+        # See {#guarded}.
       rescue Error => e
         @runner.report(e)
       end
@@ -69,7 +69,7 @@ module RedisIPC
         guarded { engine.skip(natives) } unless natives.empty?
       end
 
-      # Gives back events whose lane is another process's.
+      # Gives back events whose lane another process owns.
       # @param engine [Native::EventConsumer]
       # @param natives [Array<Native::StreamEvent>]
       # @param error [StaleOwnerError]
@@ -81,18 +81,19 @@ module RedisIPC
                      "#{LogText.error(error)}")
       end
 
-      # The handler ended without a result.
-      # @param ended_by [Exception, nil] what ends its thread; nil if the thread was killed
+      # Settles an event whose handler ended without a result.
+      # @param ended_by [Exception, nil] the exception that ends its thread; nil if the thread was killed
       def stopped(engine, native, event, ended_by)
         error = EventFailedError.new("the handler was stopped before it finished: #{why(ended_by)}", **where(event))
         carry_out(engine, native, event, @setup.decide(error, event))
       end
 
-      # Runs the block, which tells the engine what becomes of events.
+      # Runs the block, which tells the engine what becomes of events, and ignores an engine that cannot be told any
+      # more.
       def guarded
         yield
       rescue NotConnectedError
-        # The handler forked, and this is the child; or it is closed, and the group has the event again.
+        # The handler forked, and this is the child; or the engine is closed, and the group has the event again.
       rescue Error => e
         @runner.report(e)
       end
@@ -120,7 +121,7 @@ module RedisIPC
       end
 
       def bury(engine, native, event, error)
-        # It waits for Redis.
+        # This call waits for Redis.
         FiberWaker.outside { engine.bury(native, LogText.error(error)) }
         after = @setup.live? ? "given up on" : "a dead letter now"
         @runner.report(error, about: "#{about(event)}, #{after}", event: event)

@@ -2,15 +2,15 @@
 
 module RedisIPC
   module Events
-    # What a consumer class says of itself and the options of `start`, checked, as one started consumer needs them.
-    # It is frozen, but for the code: when a framework has reloaded the class, the new class's takes its place.
+    # The checked declarations of a consumer class and options of `start`, as one started consumer needs them. It is
+    # frozen, except for the code: when a framework has reloaded the class, the code of the new class replaces that.
     # @api private
     class Setup
       THREADS = 5
       # The options of `start`.
       OPTIONS = %i[redis_options logger attempts lease remember_ids prefetch prefetch_bytes max_event_size dead_letters
                    reconnect_after_fork].freeze
-      # What a class says itself.
+      # An example of each declaration, for error messages.
       STREAM = 'stream "name", group: "name", from: :beginning, json: "payload", type: "event"'
       ORDER = 'order :key, by: "order_id"'
       ELSEWHERE = {
@@ -24,7 +24,7 @@ module RedisIPC
         exactly_once: "exactly_once ActiveRecord::Base", resource: "resource { ... }", processor: "processor ...",
         live: 'channel "name"', wal: 'wal url, slot: "name"'
       }.freeze
-      # What runs for an event. It is read when a handler begins, because a reload may have replaced it.
+      # What runs for an event. Each handler reads it when it begins, because a reload may have replaced it.
       Code = Struct.new(:format, :invoker, :middleware, :policy, :on_error, :on_loss, :exactly_once)
       private_constant :THREADS, :OPTIONS, :STREAM, :ORDER, :ELSEWHERE, :Code
 
@@ -34,9 +34,9 @@ module RedisIPC
       attr_reader :source
       # @return [Hash] the options for the core
       attr_reader :core
-      # @return [Hash] the server, as `start` was given it
+      # @return [Hash] the server, as given to `start`
       attr_reader :redis_options
-      # @return [Hash{Symbol => #call}] the callables of each login
+      # @return [Hash{Symbol => #call}] the callables for the user name and the password
       attr_reader :callables
       # @return [Concurrency]
       attr_reader :concurrency
@@ -72,17 +72,17 @@ module RedisIPC
         source.name
       end
 
-      # @return [String, nil] nil where Redis keeps no events
+      # @return [String, nil] nil if the source is no stream
       def group
         source.group
       end
 
-      # @return [Boolean] whether Redis keeps no events
+      # @return [Boolean] whether the source is no stream, so that Redis keeps no events
       def live?
         source.live?
       end
 
-      # @return [String] what messages call the source
+      # @return [String] the name of the source in messages
       def title
         source.title
       end
@@ -98,12 +98,12 @@ module RedisIPC
         order != "none"
       end
 
-      # @return [Boolean] whether a dead letter lets the later events of its key wait
+      # @return [Boolean] whether a dead letter stops the later events of its key
       def holds_keys?
         source.holds_keys?
       end
 
-      # @return [Integer, nil] over how many streams the events are spread
+      # @return [Integer, nil] the number of partitions
       def partitions
         source.partitions
       end
@@ -150,7 +150,8 @@ module RedisIPC
         policy.decide(error, event)
       end
 
-      # Lets what is started by this run the code of another, if that is given the same events in the same form.
+      # Replaces the code of a started consumer with that of another setup, if both get the same events in the same
+      # form.
       # @param other [Setup] that of the reloaded class
       # @return [void]
       def adopt(other)
@@ -158,8 +159,9 @@ module RedisIPC
       end
 
       # @param other [Setup]
-      # @return [Boolean] whether what this has started is what the other would start. Threads keep what they made by
-      #   `resource`, and workers of another kind may keep the old code
+      # @return [Boolean] whether what this setup has started can run the code of the other. It cannot if they differ in
+      #   what they start, or if there is something that keeps the old code: what threads made by `resource`, or another
+      #   kind of worker
       def same_session?(other)
         keeps_nothing? && other.keeps_nothing? && session_words == other.session_words
       end
@@ -180,7 +182,8 @@ module RedisIPC
         resource.nil? && concurrency.kind == :threads
       end
 
-      # Where a group begins counts once, when it is made, and a Time is another one at each reload.
+      # Returns what must be equal. It leaves out where a new group begins: that counts only once, and a Time differs at
+      # each reload.
       def session_words
         [title, core.except(:from), callables, concurrency.size, batch, logger, reconnect_after_fork,
          exactly_once&.words]
@@ -207,7 +210,7 @@ module RedisIPC
         Check.refuse("#{name} has batches, which go to call(events): a processor is for single events") if processor
       end
 
-      # What is told, and what surrounds handlers.
+      # Reads what reports and what surrounds handlers.
       def read_surroundings(state, code)
         code.on_error = state.said(:on_error)
         code.on_loss = state.said(:on_loss)
@@ -256,7 +259,8 @@ module RedisIPC
         code.invoker = Executors::Ractors.new(name, state.consumer_class, procs)
       end
 
-      # The core gives up on an event only where no rule would try it again: its processes died with it.
+      # Returns the options for the core. The core gives up on an event only if no rule would try it again, because its
+      # processes died with it.
       def for_core(given)
         @redis_options = given.fetch(:redis_options) { RedisIPC.configuration.redis_options }
         options = given.merge(redis_options: redis_options, threads: concurrency.handlers,

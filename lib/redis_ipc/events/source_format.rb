@@ -2,18 +2,18 @@
 
 module RedisIPC
   module Events
-    # Reads what came from one kind of source. A class that includes it says what its source knows; of everything else
-    # there is nothing.
+    # Reads the events of one kind of source. A class that includes this defines what its source knows. Everything else
+    # is nil.
     #
-    # An entry is a {Native::StreamEvent}, or has {EntryFields}.
+    # An entry is a {Native::StreamEvent}, or includes {EntryFields}.
     # @api private
     module SourceFormat
-      # @return [SourceFormat] that of the stream it is in
+      # @return [SourceFormat] the format for the stream of the event
       def of(_entry)
         self
       end
 
-      # @return [Hash{Symbol => Object}] the logical stream and the partition, if there are any
+      # @return [Hash{Symbol => Object}] the common name and the number of the partition, if there are partitions
       def place
         {}
       end
@@ -23,7 +23,7 @@ module RedisIPC
         :message
       end
 
-      # @return [String, nil] nil if it cannot be asked for again
+      # @return [String, nil] nil if the event cannot be read again
       def position(_entry); end
 
       # @return [String, nil]
@@ -35,10 +35,10 @@ module RedisIPC
       # @return [String, nil]
       def traceparent(_entry); end
 
-      # @return [Hash{String => Object}, nil] what is known of the state before
+      # @return [Hash{String => Object}, nil] the old state, as far as it is known
       def old(_entry); end
 
-      # @return [Transaction, nil] the one that it belongs to
+      # @return [Transaction, nil]
       def transaction(_entry); end
     end
     private_constant :SourceFormat

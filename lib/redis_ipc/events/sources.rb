@@ -2,16 +2,16 @@
 
 module RedisIPC
   module Events
-    # Finds out from what a class says where its events come from.
+    # Makes the source of a consumer from what its class declares.
     # @api private
     module Sources
-      # The words that name a source.
+      # The declarations of a source.
       WORDS = %i[stream channel pattern shard_channel keys wal].freeze
 
       class << self
         # @param who [String] the class
-        # @param said [Hash{Symbol => Array}] by word: the names, and the options
-        # @param order [Array(Symbol, Hash), nil] what the class says of it
+        # @param said [Hash{Symbol => Array}] for each declaration the names and the options
+        # @param order [Array(Symbol, Hash), nil] the order that the class declares
         # @return [StreamSource, LiveSource, WalSource]
         # @raise [ConfigurationError]
         def of(who, said, order)

@@ -3,9 +3,9 @@
 module RedisIPC
   # (see file:docs/events.md)
   module Events
-    # Has what the core's event has, where that is not at hand: in another process, after Marshal, in tests.
-    # @!attribute node [String, nil] the server's address, of a live event
-    # @!attribute redelivered [Boolean, nil] whether it may have run before though this is the first attempt
+    # Replaces the core's event where that does not exist: in another process, after Marshal, in tests.
+    # @!attribute node [String, nil] for a live event, the server's address
+    # @!attribute redelivered [Boolean, nil] whether it may have run before although this is the first attempt
     # @api private
     StoredEvent = Struct.new(:id, :ms, :fields, :deliveries, :received_ms, :fence, :key_hash, :lane, :redelivered,
                              :node) do
@@ -16,12 +16,12 @@ module RedisIPC
         redelivered || deliveries > 1
       end
 
-      # @return [nil] it is an event, and no loss in the place of one
+      # @return [nil] this is an event and not a loss
       def loss; end
     end
     private_constant :StoredEvent
 
-    # The names of what it has.
+    # The names of its members.
     # @api private
     STORED = StoredEvent.members.freeze
 

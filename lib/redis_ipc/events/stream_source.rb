@@ -2,7 +2,7 @@
 
 module RedisIPC
   module Events
-    # The stream of a consumer, as its class says it, checked. It is frozen.
+    # The checked declaration of a stream. It is frozen.
     # @api private
     class StreamSource
       FOREIGN = { prefetch_bytes: "is for channels, keys and PostgreSQL" }.freeze
@@ -19,7 +19,7 @@ module RedisIPC
       # @param who [String] the class
       # @param name [String, Symbol]
       # @param options [Hash]
-      # @param order [Array(Symbol, Hash), nil] what the class says of it
+      # @param order [Array(Symbol, Hash), nil] the order that the class declares
       # @raise [ConfigurationError]
       def initialize(who, name, options, order)
         @name, words = Words.stream(who, name, options)
@@ -32,22 +32,22 @@ module RedisIPC
         freeze
       end
 
-      # @return [Boolean] whether Redis keeps no events
+      # @return [Boolean] whether Redis keeps no events of this source
       def live?
         false
       end
 
-      # @return [Boolean] whether it can be told how much is still to come
+      # @return [Boolean] whether the source knows how much is still to come
       def lag?
         true
       end
 
-      # @return [Hash{Symbol => String}] options of `start` that mean nothing here, and why
+      # @return [Hash{Symbol => String}] the options of `start` that mean nothing for this source, and why
       def foreign
         FOREIGN
       end
 
-      # @return [String] what messages call it
+      # @return [String] its name in messages
       def title
         "#{name}/#{group}"
       end
@@ -57,24 +57,24 @@ module RedisIPC
         @order[:order]
       end
 
-      # @return [Boolean] whether a dead letter lets the later events of its key wait
+      # @return [Boolean] whether a dead letter stops the later events of its key
       def holds_keys?
         @order[:holds_keys] ? true : false
       end
 
-      # @return [Integer, nil] over how many streams the events are spread
+      # @return [Integer, nil] the number of partitions
       def partitions
         @order[:partitions]
       end
 
-      # @return [Integer] how often an event is tried where nothing else is said
+      # @return [Integer] how often an event is tried if the class declares nothing
       def attempts
         ATTEMPTS
       end
 
-      # @return [Hash{Symbol => Object}] what the core is told
+      # @return [Hash{Symbol => Object}] the options for the core
       def core
-        # A field `id` of a foreign entry may be anything.
+        # A field `id` of another program's entry may be anything.
         own = { from: @from, **@order }
         format.foreign? ? own.merge(remember_ids: 0) : own
       end

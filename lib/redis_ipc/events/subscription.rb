@@ -2,27 +2,27 @@
 
 module RedisIPC
   module Events
-    # A subscription is what {Events.consume} started: a block that handles events.
+    # A subscription is what {Events.consume} has started: a block that handles events.
     class Subscription
       include Undumpable
 
-      # Words that {Events.consume} takes as keywords, and that a class says.
+      # The keywords of {Events.consume} that belong to the source.
       SOURCE = %i[from json type overflow on value tables publication slot temporary create on_slot_lost].freeze
       OTHER = %i[order concurrency batch retry_on discard_on on_error on_loss around_event resource
                  processor cdc exactly_once].freeze
       private_constant :SOURCE, :OTHER
 
-      # @return [String] the stream's name, those of the channels, or that of the slot
+      # @return [String] the name of the stream or the slot, or the names of the channels
       attr_reader :stream_name
       # @return [String, nil] the group's name; nil without a stream
       attr_reader :group_name
-      # @return [Class] the consumer that it has made
+      # @return [Class] the consumer class that it has made
       # @api private
       attr_reader :consumer
 
-      # @param sources [Hash{Symbol => Object}] what is given by word; of these, one is allowed
+      # @param sources [Hash{Symbol => Object}] the given sources; only one is allowed
       # @param group [String, Symbol, nil]
-      # @param words [Hash]
+      # @param words [Hash] the other keywords
       # @api private
       def initialize(sources, group, words, &handler)
         @stream_name = sources.flat_map { |word, names| word == :wal ? WalWords.label(words) : names }.join(", ")
@@ -35,8 +35,8 @@ module RedisIPC
         @consumer.start(**words.except(*SOURCE, *OTHER))
       end
 
-      # Stops as {Consumer.stop} does.
-      # @param timeout [Numeric] seconds that handlers are given
+      # Stops like {Consumer.stop}.
+      # @param timeout [Numeric] seconds for the handlers to finish
       # @return [self]
       # @raise [ArgumentError] if the timeout is no number of seconds, or negative
       def stop(timeout: 5)
@@ -49,7 +49,7 @@ module RedisIPC
         @consumer.running?
       end
 
-      # Handles no more events until {#resume}. Handlers that run go on.
+      # Handles no more events until {#resume}. Running handlers go on.
       # @param key [String, Symbol, Integer, nil] as for {Consumer.pause}
       # @return [self]
       # @raise (see Consumer.pause)
@@ -108,7 +108,7 @@ module RedisIPC
       def say_source(sources, group, options)
         options = { group: group, **options } if sources.key?(:stream) || group
         sources.each do |word, names|
-          # A Hash is not to become keywords.
+          # Keeps a Hash from becoming keywords.
           names = %i[stream wal].include?(word) ? [names] : Array(names)
           @consumer.public_send(word, *names, **options)
         end
@@ -176,7 +176,7 @@ module RedisIPC
         Check.refuse("retry_on: of consume needs a Hash of options for #{one}, as { wait: 1 }, got #{options.inspect}")
       end
 
-      # The block keeps its own `self`.
+      # Defines the handler. The block keeps its own `self`.
       def handle(words, handler)
         ConsumerState.of(@consumer).say(:block, true)
         resource = callable(words, :resource) { |maker| @consumer.resource { maker.call } }

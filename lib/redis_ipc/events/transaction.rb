@@ -4,13 +4,13 @@ require "time"
 
 module RedisIPC
   module Events
-    # The transaction of PostgreSQL that a change belongs to, and its place in it. It is frozen.
+    # The transaction of PostgreSQL that a change belongs to, and the place of the change in it. It is frozen.
     class Transaction
       # @return [Integer] its id (xid)
       attr_reader :id
       # @return [String] the position of its commit in the log (LSN)
       attr_reader :commit_lsn
-      # @return [Integer] which of its changes this is, from 0 on. Only changes that the consumer gets are counted
+      # @return [Integer] the number of this change, from 0 on. Only changes that the consumer gets are counted
       attr_reader :index
 
       # @param id [Integer]
@@ -33,12 +33,12 @@ module RedisIPC
         Time.at(0, @committed_us, :microsecond).utc
       end
 
-      # @return [Boolean] whether it is the last of its changes
+      # @return [Boolean] whether this is the last change of the transaction
       def last?
         @last
       end
 
-      # @return [Hash{String => Object}] all of it, as JSON can hold it
+      # @return [Hash{String => Object}] the transaction in a form that JSON can hold
       def to_h
         { "id" => id, "commit_lsn" => commit_lsn, "committed_at" => committed_at.iso8601(6), "index" => index,
           "last" => last? }

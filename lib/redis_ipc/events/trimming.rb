@@ -2,13 +2,13 @@
 
 module RedisIPC
   module Events
-    # Tells of what was trimmed from a stream: subscribers each time, and the logger once a minute if a group keeps the
-    # stream long, events were lost, or Redis refused.
+    # Reports what was trimmed from a stream. Subscribers are told each time. The logger is told once a minute if a
+    # group keeps the stream long, events were lost, or Redis refused.
     # @api private
     module Trimming
-      # Seconds between two lines of the log about one stream.
+      # The least seconds between two log lines about one stream.
       EVERY = 60
-      # The most streams about which the last line is remembered.
+      # The most streams whose last log line is remembered.
       STREAMS = 1000
       private_constant :EVERY, :STREAMS
 
@@ -17,8 +17,8 @@ module RedisIPC
 
       class << self
         # @param stream [String]
-        # @param facts [Array(Integer, Integer, String, String), nil] how many entries were removed, how many of them
-        #   were not acknowledged at most, the group that keeps the stream long, and why Redis refused
+        # @param facts [Array(Integer, Integer, String, String), nil] how many entries were removed, at most how many of
+        #   them were not acknowledged, the group that keeps the stream long, and why Redis refused
         # @return [void]
         def tell(stream, facts)
           return if facts.nil?
@@ -29,7 +29,7 @@ module RedisIPC
           ErrorReport.note("redis_ipc: #{text}") if text && due?(stream)
         end
 
-        # The lock may be held for ever in a child, by a thread that only the parent has.
+        # Replaces the lock. In a child it may be held for ever by a thread that only the parent has.
         def after_fork
           @mutex = Mutex.new
         end

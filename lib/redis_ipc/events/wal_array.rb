@@ -4,7 +4,7 @@ require "strscan"
 
 module RedisIPC
   module Events
-    # Reads the text of an array of PostgreSQL: `{1,NULL,"a \"b\""}`, with arrays in it, and perhaps bounds before it.
+    # Parses the text of an array of PostgreSQL: `{1,NULL,"a \"b\""}`. Arrays may be nested, and bounds may come first.
     # @api private
     module WalArray
       BOUNDS = /(?:\[[+-]?\d+:[+-]?\d+\])+=/

@@ -2,7 +2,7 @@
 
 module RedisIPC
   module Events
-    # Reads changes that are in PostgreSQL's log. It is frozen.
+    # Reads changes from PostgreSQL's log. It is frozen.
     # @api private
     class WalFormat
       include SourceFormat
@@ -14,7 +14,7 @@ module RedisIPC
       attr_reader :stream
 
       # @param stream [String] the database and the slot
-      # @param by [String, nil] the column that holds the key; nil: the replica identity
+      # @param by [String, nil] the column that holds the key; nil means the replica identity
       def initialize(stream, by: nil)
         @stream = stream
         @by = by
@@ -40,12 +40,12 @@ module RedisIPC
         :at_least_once
       end
 
-      # @return [String] the position of the commit; of a message outside of transactions its own
+      # @return [String] the position of the commit; for a message outside of transactions its own position
       def position(entry)
         entry.field("tx")&.then { |told| told.split(" ", 3)[1] } || entry.field("lsn")
       end
 
-      # @return [String] the table and the operation, such as `"accounts.insert"`; of a message its prefix
+      # @return [String] the table and the operation, such as `"accounts.insert"`; for a message its prefix
       def type(entry)
         entry.field("prefix") || "#{table(entry).title}.#{operation(entry)}"
       end
@@ -94,7 +94,8 @@ module RedisIPC
         WalTable.of(entry.field("table"))
       end
 
-      # A value that was not written is that of the old row, if the log has that.
+      # Returns the new row. A value that the log leaves out because it did not change is taken from the old row, if the
+      # log has that.
       def after(entry)
         written = entry.field("new") or return
         table = table(entry)
@@ -113,7 +114,7 @@ module RedisIPC
           cascade: (true if entry.field("cascade")), restart_identity: (true if entry.field("restart")) }
       end
 
-      # @return [Hash{String => Object}, nil] the columns that tell the row from others
+      # @return [Hash{String => Object}, nil] the columns that identify the row
       def identity(entry)
         return unless entry.field("table")
 

@@ -2,13 +2,13 @@
 
 module RedisIPC
   module Events
-    # Finds out how a database of PostgreSQL is reached: by a URL, by options of libpq, or as Rails knows it.
+    # Determines how to reach a database of PostgreSQL: by a URL, by options of libpq, or by the configuration of Rails.
     # @api private
     module WalSettings
-      # What libpq reads, too.
+      # The environment variables that libpq reads, too.
       ENVIRONMENT = %w[PGHOST PGHOSTADDR PGPORT PGUSER PGPASSWORD PGDATABASE PGSSLMODE PGSSLROOTCERT PGSSLCERT PGSSLKEY
                        PGCONNECT_TIMEOUT PGAPPNAME USER].freeze
-      # The options of config/database.yml that are of the connection, and what libpq calls them.
+      # The options of config/database.yml for the connection, and their names in libpq.
       RAILS = { host: "host", port: "port", username: "user", password: "password", database: "dbname",
                 sslmode: "sslmode", sslrootcert: "sslrootcert", sslcert: "sslcert", sslkey: "sslkey",
                 connect_timeout: "connect_timeout" }.freeze
@@ -17,7 +17,7 @@ module RedisIPC
       class << self
         # @param who [String] the class
         # @param given [String, Hash, Symbol, nil]
-        # @return [Hash{Symbol => Object}] as the core takes it
+        # @return [Hash{Symbol => Object}] the options for the core
         # @raise [ConfigurationError]
         def of(who, given)
           environment = ENV.slice(*ENVIRONMENT)
@@ -36,7 +36,7 @@ module RedisIPC
           options.to_h { |name, value| [name.to_s, value.to_s] }
         end
 
-        # A URL there has been read by Active Record.
+        # Reads the configuration of Rails. Active Record has already resolved a URL there.
         def of_rails(who, name)
           unless defined?(::ActiveRecord::Base)
             Check.refuse("wal #{name.inspect} of #{who} needs Active Record: give a URL or a Hash")

@@ -4,14 +4,14 @@ require "uri"
 
 module RedisIPC
   module Events
-    # The log of PostgreSQL that a consumer reads, as its class says it, checked. It is frozen.
+    # The checked declaration of a log of PostgreSQL. It is frozen.
     # @api private
     class WalSource
       include NoStream
 
       KEPT = "is for streams: PostgreSQL keeps the changes in its slot"
       FOREIGN = { lease: KEPT, dead_letters: KEPT, remember_ids: KEPT }.freeze
-      # An event is tried again until it is done, unless the class says otherwise: nothing would keep it.
+      # By default an event is tried until it is done, because nothing would keep it afterwards.
       ATTEMPTS = 1000
       private_constant :KEPT, :FOREIGN, :ATTEMPTS
 
@@ -23,7 +23,7 @@ module RedisIPC
       # @param who [String] the class
       # @param connection [String, Hash, Symbol, nil]
       # @param options [Hash]
-      # @param order [Array(Symbol, Hash), nil] what the class says of it
+      # @param order [Array(Symbol, Hash), nil] the order that the class declares
       # @raise [ConfigurationError]
       def initialize(who, connection, options, order)
         words = WalWords.options(who, options)
@@ -65,7 +65,7 @@ module RedisIPC
         { wal: @wal }
       end
 
-      # Shows no passwords.
+      # Contains no passwords.
       # @return [String]
       def inspect
         "#<#{self.class} #{name}>"
@@ -73,13 +73,13 @@ module RedisIPC
 
       private
 
-      # @return [String] the database, as far as it is known before the connection
+      # @return [String] the database, as far as it is known before connecting
       def database(reached)
         environment = reached[:environment]
         said = reached.dig(:options, "dbname") || reached[:url]&.slice(%r{\A\w+://[^/?]*/([^?]+)}, 1)
         URI.decode_www_form_component(said || environment.values_at("PGDATABASE", "PGUSER", "USER").compact.first.to_s)
       rescue ArgumentError
-        # The core refuses the URL, and says why.
+        # The core will refuse this URL with an error that says why.
         "?"
       end
     end

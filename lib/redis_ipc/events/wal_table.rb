@@ -4,16 +4,16 @@ require "json"
 
 module RedisIPC
   module Events
-    # A table of PostgreSQL, as the core describes it, by which its rows are read. It is frozen.
+    # A table of PostgreSQL, read from the core's description. It reads the rows of the table. It is frozen.
     # @api private
     class WalTable
-      # How many tables are remembered in a Ractor.
+      # The most tables that are cached in a Ractor.
       MOST = 1_000
-      # The kinds of values: "n" and "t". The third, "u", was not written, because it did not change and is stored apart
-      # (TOAST).
+      # The kinds of values: "n" for NULL and "t" for text. A third kind, "u", marks a value that was left out, because
+      # it did not change and is stored separately (TOAST).
       NULL = 110
       TEXT = 116
-      # What stands before the values, and before a text.
+      # The number of bytes before the values of a row, and before the text of a value.
       HEAD = 2
       SIZE = 4
       private_constant :MOST, :NULL, :TEXT, :HEAD, :SIZE
@@ -50,7 +50,7 @@ module RedisIPC
         freeze
       end
 
-      # @return [Boolean] whether a key tells its rows apart, and not the whole row
+      # @return [Boolean] whether a key identifies its rows, and not the whole row
       def key?
         !@keys.empty? && %w[default index].include?(@identity)
       end
@@ -65,8 +65,8 @@ module RedisIPC
         schema == "public" ? name : "#{schema}.#{name}"
       end
 
-      # @param tuple [String] a row as the log has it
-      # @return [Hash{String => Object}] the values that were written
+      # @param tuple [String] a row as in the log
+      # @return [Hash{String => Object}] the values that the log has
       def row(tuple)
         at = HEAD
         @columns.each_with_object({}) do |(name, type_id), row|
@@ -82,12 +82,12 @@ module RedisIPC
       end
 
       # @param row [Hash{String => Object}]
-      # @return [Array<String>] the columns that were not written
+      # @return [Array<String>] the columns that the log left out
       def missing(row)
         row.size == names.size ? [] : names - row.keys
       end
 
-      # @param tuple [String] a row of which the log has the key only
+      # @param tuple [String] a row of which the log has only the key
       # @return [Hash{String => Object}]
       def key_of(tuple)
         row(tuple).slice(*@keys)

@@ -4,11 +4,11 @@ require "date"
 
 module RedisIPC
   module Events
-    # Reads the values of PostgreSQL's types. A type that is not known here stays text, and so does a value that Ruby's
+    # Converts values of PostgreSQL's types. A value of an unknown type stays text, and so does a value that Ruby's
     # class for it cannot hold, such as the date "infinity".
     # @api private
     module WalValues
-      # The types by their ids, and those of arrays of them.
+      # The ids of types, and those of arrays of them.
       TYPES = {
         boolean: [[16], [1000]], bytes: [[17], [1001]], integer: [[20, 21, 23, 26], [1005, 1007, 1016, 1028]],
         float: [[700, 701], [1021, 1022]], json: [[114, 3802], [199, 3807]], date: [[1082], [1182]],
@@ -57,7 +57,7 @@ module RedisIPC
           [text.byteslice(2..)].pack("H*").freeze
         end
 
-        # What is nested deeper than is read stays text.
+        # Parses JSON. It stays text if it is nested deeper than the parser allows.
         def json(text)
           Native.load_frozen(text(text))
         rescue ContentError

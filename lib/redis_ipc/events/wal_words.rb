@@ -4,12 +4,12 @@ require "securerandom"
 
 module RedisIPC
   module Events
-    # Checks what a consumer class says of PostgreSQL's log.
+    # Checks what a consumer class declares about PostgreSQL's log.
     # @api private
     module WalWords
       KNOWN = %i[tables publication slot temporary create on_slot_lost].freeze
       ON_SLOT_LOST = %i[create raise].freeze
-      # Options of each order.
+      # The options of each order.
       ORDER = { none: [], key: %i[by], source: [] }.freeze
       private_constant :KNOWN, :ON_SLOT_LOST, :ORDER
 
@@ -38,7 +38,7 @@ module RedisIPC
           { order: order.name, by: by }.compact
         end
 
-        # Returns what messages call a log. The URL may hold a password.
+        # Returns the name of a log in messages. It does not contain the URL, which may hold a password.
         # @param options [Hash]
         # @return [String]
         def label(options)

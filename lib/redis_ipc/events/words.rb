@@ -2,7 +2,7 @@
 
 module RedisIPC
   module Events
-    # Checks what a consumer class says of its source, its order and its batches.
+    # Checks what a consumer class declares about its source, its order and its batches.
     # @api private
     module Words
       STREAM = %i[group from json type].freeze
@@ -11,9 +11,9 @@ module RedisIPC
       ORDER = { none: [], key: %i[by lanes partitions then], source: %i[then] }.freeze
       LANES = (1..1024)
       SIZES = (1..10_000)
-      # Seconds.
+      # The most seconds that a batch may take to fill.
       WITHIN = 60
-      # The greatest part of an id.
+      # The highest value of a part of an id.
       MOST = (2**64) - 1
       POSITION = /\A\d{1,20}-\d{1,20}\z/
       private_constant :STREAM, :BATCH, :ORDER, :LANES, :SIZES, :WITHIN, :MOST, :POSITION
@@ -53,7 +53,7 @@ module RedisIPC
           [Check.number("size: of batch", options[:size], SIZES), within.to_f]
         end
 
-        # @param what [String] what says it, for the message
+        # @param what [String] the declaration, for the message
         # @param given [Time, String, Symbol, nil]
         # @return [String, Integer] as the core takes it: an Integer is milliseconds since 1970
         # @raise [ConfigurationError]
@@ -73,7 +73,8 @@ module RedisIPC
           Check.named("the group's name", name)
         end
 
-        # The key of an event decides about its partition, and each partition is a lane.
+        # Checks that the order fits partitions: the key of an event determines its partition, and each partition is a
+        # lane.
         def check_partitions(who, order, options)
           unless order == :key
             Check.refuse("partitions: of #{who} need order :key, got order #{order.inspect}: say " \

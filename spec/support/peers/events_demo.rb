@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
-# What examples/*/events_demo do with ORDER=key, in Ruby: `ruby events_demo.rb STREAM GROUP`, with LIST and LEASE.
+# The Ruby counterpart of examples/*/events_demo with ORDER=key: `ruby events_demo.rb STREAM GROUP`, with LIST and
+# LEASE.
 
 require "json"
 require "logger"

@@ -1,9 +1,13 @@
-//! Events, the core of `RedisIPC::Events`.
+//! Events: the core of `RedisIPC::Events`.
 //!
-//! [`start`] starts a [`Consumer`]. Of a Redis Stream it is one process's part in a group whose entries are events.
-//! Without an order that is a consumer group of Redis: like request/reply it uses the group consumer of the foundation for
-//! reading, leases, take-over and dead letters. With an order the instances share lanes instead. A consumer of a live
-//! source (channels, keys) or of PostgreSQL's log is alone. A [`Publisher`] adds entries to a stream.
+//! [`start`] starts a [`Consumer`], which is one process's part in handling the events of a source:
+//!
+//! - The entries of a Redis Stream are shared by a group of processes. Without an order this is a consumer group of
+//!   Redis. Like request/reply, it uses the group consumer of the foundation for reading, leases, take-over and dead
+//!   letters. With an order the processes share lanes instead.
+//! - The events of a live source (channels, keys) and of PostgreSQL's log are not shared: each consumer reads them all.
+//!
+//! A [`Publisher`] adds events to streams.
 
 mod backlog;
 mod common;

@@ -16,21 +16,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// How often Redis's clock is read. Old entries are trimmed by it.
+/// How often Redis's clock is read. The age of old entries is measured by it.
 const CLOCK: Duration = Duration::from_secs(10);
 /// The first pause before events are sent again. Each further one is twice as long.
 const PAUSE: Duration = Duration::from_millis(20);
 /// The longest such pause.
 const LONGEST_PAUSE: Duration = Duration::from_millis(320);
-/// How many characters of a new id are the publisher's name.
+/// How many characters of a new random id make the publisher's name.
 const NAME: usize = 16;
 
 /// How events are added.
 #[derive(Debug, Clone, Copy)]
 pub struct PublishOptions {
-    /// What is removed from the stream meanwhile.
+    /// What is removed from the stream when the events are added.
     pub trim: Trim,
-    /// How long the ids are remembered that the application gives.
+    /// How long the ids that the application gives are remembered.
     pub remember: Duration,
 }
 
@@ -49,9 +49,9 @@ pub struct Publisher {
     connections: Pool,
     producers: Producers,
     trimmings: Trimmings,
-    /// The server does not know IDMP: it is older than Redis 8.6, or another one.
+    /// The server does not support IDMP: it is older than Redis 8.6, or not a Redis.
     lacks_producers: AtomicBool,
-    /// The server is known to have IDMP.
+    /// The server is known to support IDMP.
     has_producers: AtomicBool,
 }
 
@@ -148,7 +148,7 @@ impl Publisher {
         }
     }
 
-    /// Sends the events once; and once more if the server does not know the form.
+    /// Sends the events once. If the server does not know the form, sends them again in the other form.
     fn send(
         &self,
         stream: &str,
@@ -163,12 +163,14 @@ impl Publisher {
             if sending.has_ids() || self.lacks_producers.load(Ordering::Relaxed) {
                 return self.send_as(Form::Id, connection, sending, trim, trimming);
             }
-            // A server that takes IDMP for an id would trim all the same, and what it says of that would get lost.
+            // A server without IDMP refuses the events, but would still run the command behind them that trims, and its
+            // reply would be lost. So that command waits until the server is known to support IDMP.
             let is_known = self.has_producers.load(Ordering::Relaxed);
             let with_it = trimming.filter(|_| is_known);
             let mut sent = self.send_as(Form::Producer, connection, sending, trim, with_it);
             if sent.as_ref().is_err_and(|error| error.code() == Some("ERR")) {
-                // An older server takes IDMP for an id. If it was something else, the other form is refused too.
+                // This error is what a server without IDMP answers, because it takes the word for an id. If the cause
+                // was something else, the other form is refused, too.
                 sending.undo();
                 let sent = self.send_as(Form::Id, connection, sending, trim, trimming);
                 self.lacks_producers.store(sent.is_ok(), Ordering::Relaxed);
@@ -209,7 +211,8 @@ impl Publisher {
         }
     }
 
-    /// Deletes a consumer, with or without an order, or of so many partitions, and all that it has not handled.
+    /// Deletes a group, with or without an order, on all partitions if there are any, and forgets the events that it
+    /// has not handled.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! The commands that add events to a stream, such that sending them again adds nothing twice.
+//! The commands that add events to a stream. Sending them again adds no event twice.
 
 use crate::events::common::recent_ids::ID;
 use crate::foundation::payload::stream_entry::StreamId;
@@ -7,22 +7,22 @@ use crate::foundation::runtime::sync::Mutex;
 use redis::{Cmd, RedisResult, Value};
 use std::time::{Duration, Instant};
 
-/// How far the clocks of a server and its successor may differ, in ms.
+/// How much the clocks of a server and its successor may differ, in ms.
 const SLACK: u64 = 2_000;
-/// How many entries are searched for an earlier copy, at most.
+/// The most entries that are searched for an earlier copy of an event.
 const SEARCHED: u64 = 20_000;
-/// The most events that one script adds. It blocks Redis meanwhile.
+/// The most events that one script adds. Redis serves no other client meanwhile.
 const AT_ONCE: usize = 500;
-/// How many ids Redis remembers of one producer (IDMP-MAXSIZE is 100 by default), with room for a stream whose setting
-/// is lower.
+/// How many ids of one producer Redis is expected to remember. The default of IDMP-MAXSIZE is 100; half of that leaves
+/// room for a stream with a lower setting.
 const PER_PRODUCER: usize = 50;
 
-/// Adds events to the stream KEYS[1], except those that are there already.
+/// Adds events to the stream KEYS[1], except those that it already has.
 ///
 /// ARGV: how many ms ago the events were first sent, or -1 if this is the first time; SLACK; SEARCHED; for how many
-/// seconds ids are remembered; then of each event: its id, how many names and values follow, and these. KEYS[1 + n] is
-/// the key that remembers the id of event n if the application has given it; else it is the stream itself. Returns the
-/// entries' ids.
+/// seconds ids are remembered; then for each event: its id, how many names and values follow, and these. KEYS[1 + n] is
+/// the key that remembers the id of event n if the application gave that id; otherwise it is the stream itself. Returns
+/// the ids of the entries.
 const ADD: &str = r"
 local stream, known = KEYS[1], {}
 if tonumber(ARGV[1]) >= 0 then
@@ -58,28 +58,28 @@ end
 return added
 ";
 
-/// An event that is to be added.
+/// An event to be added.
 #[derive(Debug, Clone, Default)]
 pub struct NewEvent {
-    /// Its names and values in turn.
+    /// Its names and values, alternating.
     pub fields: Vec<Vec<u8>>,
-    /// The id that the application gives it. An event with the same id is added once.
+    /// The id that the application gave it. Of several events with the same id, one is added.
     pub id: Option<String>,
 }
 
-/// How the server tells that an event was sent before.
+/// How the server recognizes an event that was sent before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// By the producer and its number of the event (Redis 8.6 and later).
+    /// By the name of the producer and the producer's number of the event (Redis 8.6 and later).
     Producer,
-    /// By the id in the entry. Only if the event is sent again, the stream is searched for it.
+    /// By the id in the entry. The stream is searched for it only if the event is sent again.
     Id,
 }
 
-/// The names by which Redis 8.6 knows this publisher's events.
+/// The names by which Redis 8.6 knows the producer of an event.
 ///
-/// Redis remembers the last 100 ids of each producer. So each call that is under way has producers of its own, because
-/// the events of other calls would displace its ids before it sends them again.
+/// Redis remembers the last 100 ids of each producer. Each call under way has producers of its own: otherwise the
+/// events of other calls would displace its ids before it sends its events again.
 #[derive(Debug, Default)]
 pub struct Producers {
     name: String,
@@ -93,7 +93,7 @@ struct State {
     events: u64,
 }
 
-/// Producers of one call, until it is dropped.
+/// The producers of one call. They are returned when this is dropped.
 pub struct Lent<'a> {
     producers: &'a Producers,
     numbers: Vec<usize>,
@@ -107,7 +107,7 @@ impl Producers {
         Self { name, state: Mutex::default() }
     }
 
-    /// Lends producers for this many events.
+    /// Lends enough producers for this many events.
     pub fn lend(&self, events: usize) -> Lent<'_> {
         let mut state = self.state.lock();
         let numbers = (0..events.div_ceil(PER_PRODUCER))
@@ -125,7 +125,7 @@ impl Producers {
 }
 
 impl Lent<'_> {
-    /// Returns the producer and the number of the call's event `index`.
+    /// Returns the producer and the number for the event `index` of the call.
     fn of(&self, index: usize) -> (String, String) {
         let number = self.numbers.get(index / PER_PRODUCER).copied().unwrap_or_default();
         (format!("{}-{number:x}", self.producers.name), format!("{:x}", self.first + index as u64))
@@ -151,17 +151,17 @@ pub struct Sending<'a> {
     lent: Lent<'a>,
     /// When the events were first sent.
     first: Option<Instant>,
-    /// What that was before the last commands.
+    /// What `first` was before the last commands.
     before: Option<Instant>,
 }
 
 impl<'a> Sending<'a> {
-    /// Prepares to send `events`. The ids that the application gives are remembered for so long.
+    /// Prepares to send `events`. Redis remembers the ids that the application gave for as long as `remember`.
     pub fn new(stream: &'a str, events: &'a [NewEvent], remember: Duration, lent: Lent<'a>) -> Self {
         Self { stream, events, remember, lent, first: None, before: None }
     }
 
-    /// Whether the application gives an id to one of the events.
+    /// Whether the application gave an id to one of the events.
     pub fn has_ids(&self) -> bool {
         self.events.iter().any(|event| event.id.is_some())
     }
@@ -187,7 +187,7 @@ impl<'a> Sending<'a> {
         }
     }
 
-    /// Records that Redis refused the last commands as a whole.
+    /// Records that Redis refused the last commands as a whole, so that none of the events was sent.
     pub fn undo(&mut self) {
         self.first = self.before;
     }
@@ -222,7 +222,7 @@ impl<'a> Sending<'a> {
         add
     }
 
-    /// Reads the replies to [`Sending::commands`]: the ids of the entries.
+    /// Reads the ids of the entries from the replies to [`Sending::commands`].
     ///
     /// # Errors
     ///
@@ -243,7 +243,7 @@ impl<'a> Sending<'a> {
     }
 }
 
-/// Returns the key that remembers an id of the application. It is in the slot of its stream.
+/// Returns the key that remembers an id of the application. It is in the same slot as the stream.
 fn id_key(stream: &str, id: &str) -> String {
     let is_tagged = stream
         .split_once('{')

@@ -1,4 +1,4 @@
-//! Starts a consumer of the kind that its options say.
+//! Starts the kind of consumer that the options ask for.
 
 use crate::error::Error;
 use crate::events::common::consumer::Consumer;
@@ -8,8 +8,8 @@ use crate::events::lanes::lane_consumer::LaneConsumer;
 use crate::events::live::live_consumer::LiveConsumer;
 use crate::events::wal::wal_consumer::WalConsumer;
 
-/// Starts the part of this process in the consumer `group` of `stream`. Returns when it is ready. For a live source
-/// or a log `stream` is what losses are told of, and there is no group.
+/// Starts the part of this process in the consumer `group` of `stream`. Returns when it is ready. A live source or a
+/// log has no stream and no group: then `stream` is the name by which losses are reported.
 ///
 /// # Errors
 ///

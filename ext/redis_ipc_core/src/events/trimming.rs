@@ -5,22 +5,22 @@ use redis::{Cmd, Value};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// How often one process trims a stream, at most.
+/// The shortest time between two trimmings of a stream by one process.
 const EVERY: Duration = Duration::from_secs(1);
-/// After how many events a stream is trimmed sooner.
+/// After this many events a stream is trimmed sooner.
 const EVENTS: usize = 100;
 /// The most streams whose last trimming is remembered.
 const STREAMS: usize = 1_000;
 /// The most entries that one trimming removes, so that it does not block Redis for long.
 const AT_ONCE: u64 = 100_000;
-/// A stream that a group keeps at this many times its limit is reported.
+/// If a group keeps a stream at this many times its limit, that is reported.
 const REPORTED: u64 = 2;
 
 /// Trims the stream KEYS[1]. It removes nothing that a group has not acknowledged, until the stream exceeds its bound.
 ///
-/// ARGV: "maxlen" or "minid"; the limit, in entries or ms; the bound, in the same unit, or ""; the most entries; how
-/// many times the limit is reported. Returns how many entries were removed, how many of them were not acknowledged at
-/// most, and the group that keeps the stream that long, or "".
+/// ARGV: "maxlen" or "minid"; the limit, in entries or ms; the bound, in the same unit, or ""; the most entries to
+/// remove; the multiple of the limit that is reported. Returns how many entries were removed, at most how many of them
+/// were not acknowledged, and the group that keeps the stream that long, or "".
 ///
 /// Redis trims whole nodes of a stream (`~`), so the limit is approximate.
 const TRIM: &str = r"
@@ -104,9 +104,9 @@ pub enum Trim {
 pub struct Trimmed {
     /// How many entries were removed.
     pub removed: u64,
-    /// How many of these a group had not acknowledged, at most.
+    /// The most of these that a group had not acknowledged.
     pub lost: u64,
-    /// The group that keeps the stream at more than twice its limit.
+    /// The group that keeps the stream at a multiple of its limit that is worth a report.
     pub kept_by: Option<String>,
     /// Why Redis refused. The events were added all the same.
     pub refused: Option<String>,
@@ -151,7 +151,7 @@ pub fn command(stream: &str, limit: Limit, bound: Option<f64>) -> Cmd {
     trim
 }
 
-/// Times over a thousand years are that.
+/// Converts an age to ms. The longest is a thousand years.
 pub fn millis(age: Duration) -> u64 {
     u64::try_from(age.as_millis()).unwrap_or(u64::MAX).min(1000 * 366 * 86_400_000)
 }

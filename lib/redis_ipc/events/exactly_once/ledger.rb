@@ -3,17 +3,17 @@
 module RedisIPC
   module Events
     class ExactlyOnce
-      # The two tables of the database, and the statements on them. They are written out, because those of ActiveRecord
-      # differ between its versions, and need classes for tables without a key of one column.
+      # The two tables of the database, and the statements on them. The statements are plain SQL, because those of
+      # ActiveRecord differ between its versions, and need classes for tables without a primary key of one column.
       # @api private
       class Ledger
         # The names of the tables, before the prefix and the suffix of ActiveRecord.
         PROCESSED = "redis_ipc_processed"
         LANES = "redis_ipc_lanes"
-        # What makes the tables.
+        # The advice in error messages on how to create the tables.
         TELL = "run `rails generate redis_ipc:exactly_once` and `rails db:migrate`, or call " \
                "RedisIPC::Events.create_tables"
-        # How many rows a statement has: SQLite limits its length.
+        # How many rows one statement inserts, because SQLite limits its length.
         ROWS = 1_000
         private_constant :TELL, :ROWS
 
@@ -71,14 +71,14 @@ module RedisIPC
           end
 
           # @param records [Array<Record>]
-          # @return [Integer] how many were not there
+          # @return [Integer] how many did not exist
           def add(records)
-            # In one order, so that no two transactions wait for each other.
+            # Always inserts in the same order, so that no two transactions wait for each other.
             records.sort_by(&:event_id).each_slice(ROWS).sum { |some| insert(some) }
           end
 
           # @param records [Array<Record>]
-          # @return [Set<String>] the ids of those that are there
+          # @return [Set<String>] the ids of those that exist
           def known(records)
             records.each_slice(ROWS).flat_map do |some|
               select_values("SELECT event_id FROM #{@processed} WHERE #{these(some)}")
@@ -97,7 +97,7 @@ module RedisIPC
                    "WHERE #{@lanes}.epoch < excluded.epoch")
           end
 
-          # Nobody else can change it before the transaction ends.
+          # Locks the epoch in shared mode, so that it cannot change before the transaction ends.
           # @return [Integer, nil]
           def epoch(lane)
             select_values("SELECT epoch FROM #{@lanes} WHERE consumer = #{@consumer} AND lane = #{lane}#{lock}").first
@@ -135,7 +135,8 @@ module RedisIPC
             "consumer = #{@consumer} AND event_id IN (#{records.map { |record| quote(record.event_id) }.join(", ")})"
           end
 
-          # Where there is one writer, this transaction is it.
+          # Returns the clause that locks a row. It is empty where the database has one writer, because that is this
+          # transaction.
           def lock
             one_writer? ? "" : " FOR SHARE"
           end

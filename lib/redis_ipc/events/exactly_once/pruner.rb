@@ -3,7 +3,7 @@
 module RedisIPC
   module Events
     class ExactlyOnce
-      # Deletes rows that nobody needs any more, now and then, in a thread of the process that is connected.
+      # Periodically deletes rows that nobody needs any more, in a thread of the process that is connected.
       # @api private
       class Pruner
         # Seconds.
@@ -50,7 +50,8 @@ module RedisIPC
 
         private
 
-        # @return [Boolean] whether the consumer stops. Not all processes prune at the same moment
+        # Waits for about a period. The time is random, so that not all processes prune at the same moment.
+        # @return [Boolean] whether the consumer has stopped
         def rested?
           @mutex.synchronize do
             @changed.wait(@mutex, EVERY * rand(0.5..1.5)) unless @retired
@@ -62,7 +63,7 @@ module RedisIPC
           floor = engine.progress.last.to_i
           @setup.exactly_once&.prune(floor) { !@retired }
         rescue CallError
-          # The consumer tells of a Redis that is away.
+          # The consumer itself reports if Redis cannot be reached.
         rescue StandardError => e
           @report.call(e)
         end

@@ -5,9 +5,9 @@ require "digest"
 module RedisIPC
   module Events
     class ExactlyOnce # rubocop:disable Style/Documentation -- in exactly_once.rb
-      # An event, as its row has it.
-      # @!attribute event_id [String] the entry's id, after `PARTITION/` where there are any; or `id:` and the id that
-      #   its publisher gave it
+      # The row of an event.
+      # @!attribute event_id [String] the entry's id, after `PARTITION/` where there are partitions; or `id:` and the id
+      #   that its publisher gave it
       # @!attribute ms [Integer] of the entry's id
       # @!attribute spot [Array(Integer, Integer), nil] the lane and its epoch; nil without an order
       # @api private
@@ -18,11 +18,11 @@ module RedisIPC
         end
       end
 
-      # How a row is made of an event.
+      # Makes rows of events.
       class << Record
-        # The most that a column of 8 bytes with a sign holds.
+        # The highest number that a signed column of 8 bytes holds.
         MOST = (2**63) - 1
-        # What a part of a consumer's name may have as it is. `/` separates the parts.
+        # All other bytes are escaped in a part of a consumer's name. `/` separates the parts.
         PLAIN = /[^A-Za-z0-9\-_.:{}]/n
         # Bytes.
         LONGEST = 255
@@ -38,14 +38,14 @@ module RedisIPC
         end
 
         # @param name [String] of a stream or a group
-        # @return [String] it, for the tables
+        # @return [String] its form in the tables
         def part(name)
           name.b.gsub(PLAIN) { |byte| format("%%%02X", byte.ord) }.force_encoding(Encoding::UTF_8)
         end
 
         private
 
-        # PostgreSQL's text holds no other bytes.
+        # Text of PostgreSQL holds nothing but valid characters.
         def text(id)
           plain = id.encoding == Encoding::UTF_8 && !id.include?("\0") && id.bytesize <= LONGEST
           plain ? id : Digest::SHA256.hexdigest(id)

@@ -3,7 +3,7 @@
 module RedisIPC
   module Events
     class ExactlyOnce
-      # Makes the tables, as the migration of `rails generate redis_ipc:exactly_once` does.
+      # Creates the tables, like the migration of `rails generate redis_ipc:exactly_once`.
       # @api private
       module Tables
         class << self
@@ -20,7 +20,7 @@ module RedisIPC
           private
 
           def create_processed(connection, name)
-            # An index that is there already would wait for transactions that run.
+            # Creating an index that exists would wait for running transactions.
             return if connection.data_source_exists?(name)
 
             connection.create_table(name, primary_key: %i[consumer event_id]) do |table|

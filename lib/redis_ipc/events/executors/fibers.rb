@@ -3,18 +3,17 @@
 module RedisIPC
   module Events
     module Executors
-      # Runs handlers in fibers of one thread, under Async's scheduler: a handler that waits for I/O lets the others
-      # run.
+      # Runs handlers in fibers of one thread, under Async's scheduler: while a handler waits for I/O, others run.
       #
-      # A thread of its own takes events from the engine, for as many fibers as are free, because the engine waits
-      # without knowing of fibers. Each event (or batch) gets a new fiber, and one of the places, of which there are as
-      # many as handlers may run. A fiber goes on with the next event if the engine has one ready, which saves a change
-      # of threads.
+      # Another thread takes events from the engine, for as many fibers as are free, because the engine blocks its
+      # thread while it waits. Each event (or batch) gets a new fiber and one of the places; there are as many places as
+      # handlers may run. A fiber goes on with the next event if the engine has one ready, which saves a switch between
+      # the threads.
       # @api private
       class Fibers
         # A place for a fiber.
         Place = Class.new
-        # After so many events a fiber lets the others run, because its handlers may have waited for nothing.
+        # After this many events a fiber lets the others run, because its handlers may not have waited for anything.
         IN_A_ROW = 16
         private_constant :Place, :IN_A_ROW
 
@@ -27,7 +26,8 @@ module RedisIPC
           Check.refuse("concurrency fibers: of #{who} needs the gem async: add it to the Gemfile")
         end
 
-        # Without it, one fiber's statements would end up in another's transaction.
+        # Checks that ActiveRecord isolates connections by fiber. Otherwise one fiber's statements would end up in
+        # another's transaction.
         def self.check_active_record(who)
           return unless defined?(ActiveRecord::Base)
 
@@ -75,7 +75,7 @@ module RedisIPC
           @reactor.join(deadline)
         end
 
-        # Nothing: Ruby code that runs in a thread cannot be ended safely.
+        # Does nothing, because Ruby code that runs in a thread cannot be ended safely.
         def kill; end
 
         # (see Executors)
@@ -85,9 +85,9 @@ module RedisIPC
 
         private
 
-        # Takes events when a place is free.
+        # Takes events while a place is free.
         def take
-          # Only this thread takes places, so those that it sees now are still free when events come.
+          # Only this thread takes places, so the places that it sees now are still free when events come.
           Thread.handle_interrupt(Object => :on_blocking) { @free << @free.pop }
           @intake.hand_over(@free.size) do |engine, groups|
             groups.each { |events| @taken << [engine, events, @free.pop] }
@@ -127,7 +127,7 @@ module RedisIPC
           @intake.give_back(events) unless finished
         end
 
-        # The place of the current fiber, or of the one that started it.
+        # Returns the place of the current fiber, or of the fiber that started it.
         def current_place
           task = Async::Task.current?
           task = task.parent until task.nil? || @places.key?(task)

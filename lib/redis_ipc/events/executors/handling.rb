@@ -3,12 +3,12 @@
 module RedisIPC
   module Events
     module Executors
-      # Handles the events that were taken together: as a batch, or one after the other in their order.
+      # Handles events that were taken together: as a batch, or one after the other in their order.
       # @api private
       class Handling
         # @param setup [Setup]
         # @param delivery [Delivery, BatchDelivery]
-        # @param watch [SlowWatch, nil] gives back those that wait for a slow handler
+        # @param watch [SlowWatch, nil] gives back the events that wait for a slow handler
         def initialize(setup, delivery, watch = nil)
           @batch = setup.batch
           @ordered = setup.ordered?
@@ -20,7 +20,7 @@ module RedisIPC
         attr_reader :watch
 
         # @param engine [Native::EventConsumer, Link]
-        # @param events [Array<Native::StreamEvent>] those that were handled are deleted from it, but for batches
+        # @param events [Array<Native::StreamEvent>] handled events are deleted from it, except with batches
         # @param intake [Intake] says when to stop
         # @return [Boolean] false if events are left that were not begun
         def call(engine, events, intake)
@@ -41,7 +41,7 @@ module RedisIPC
             return false if intake.stopping?
 
             done = @delivery.call(engine, events.first)
-            # Where there is an order, what comes after an event that is not done waits for it.
+            # With an order, the events behind one that is not done must wait for it.
             return false if @ordered && !done
 
             yield

@@ -6,13 +6,13 @@ module RedisIPC
       # Takes events from the engine for a worker.
       # @api private
       class Intake
-        # How many events a worker takes at once, at most. The core hands out several only where handlers are quick.
+        # The most events that a worker takes at once. The core hands out several only while handlers are quick.
         MOST = 64
         private_constant :MOST
 
         # @param engine [Native::EventConsumer, Link]
         # @param setup [Setup]
-        # @yieldparam loss [Hash{Symbol => Object}] what the engine has taken in the place of an event
+        # @yieldparam loss [Hash{Symbol => Object}] a loss that the engine delivered in place of an event
         def initialize(engine, setup, &lost)
           @engine = engine
           @lost = (lost if setup.live?)
@@ -21,19 +21,19 @@ module RedisIPC
           @pid = Process.pid
         end
 
-        # From now on no event is begun.
+        # From now on, begins no event.
         def stop
           @stopping = true
         end
 
-        # @return [Boolean] whether no event is to be begun any more
+        # @return [Boolean] whether no event may be begun any more
         def stopping?
           @stopping ? true : false
         end
 
-        # Takes events and calls the block with them. The thread can be killed while it waits for them or while the
-        # block runs, but not in between: nobody else would handle what it has taken.
-        # @param most [Integer] how many it takes at most; batches are not counted by it
+        # Takes events and calls the block with them. The thread may be killed while it waits for events or while the
+        # block runs, but not in between: otherwise nobody would handle what it has taken.
+        # @param most [Integer] the most events to take; it does not apply to batches
         # @yieldparam engine [Native::EventConsumer, Link]
         # @yieldparam events [Array<Native::StreamEvent>]
         # @yieldreturn [Boolean] whether all of them were settled; the rest is given back
@@ -46,17 +46,17 @@ module RedisIPC
               told?(events) || yield(@engine, events)
             end
           end
-          # Not in a fork: a handler may have forked, and run on in the child.
+          # Ends in a fork: a handler may have forked, and the child may have run on to here.
           !events.nil? && @pid == Process.pid
         ensure
-          # The consumer stops, or the thread was killed: other threads, or other processes, handle the rest.
+          # The consumer stops, or the thread was killed. Other threads or processes handle the rest.
           give_back(events) if events && !finished
         end
 
-        # Takes events for other workers, and calls the block with them, which may not wait for anything.
+        # Takes events for other workers, and calls the block with them. The block must not wait.
         # @param free [Integer] how many workers are free
         # @yieldparam engine [Native::EventConsumer]
-        # @yieldparam groups [Array<Array<Native::StreamEvent>>] for one worker each; at most `free`
+        # @yieldparam groups [Array<Array<Native::StreamEvent>>] one group for each worker; at most `free`
         # @return [Boolean] whether there may be more
         def hand_over(free)
           Thread.handle_interrupt(Object => :on_blocking) do
@@ -66,8 +66,8 @@ module RedisIPC
           end
         end
 
-        # Takes an event that is there already, for a worker that is free. Batches are not, and where there is an order
-        # the engine is asked for one event after the other.
+        # Takes an event that is ready, for a free worker. Does not do so for batches. With an order it asks the engine
+        # for one event after the other.
         # @return [Array<Native::StreamEvent>, nil] one event; nil if there is none
         def ready
           event = @engine.take_ready unless @batch || @ordered || @stopping
@@ -76,7 +76,7 @@ module RedisIPC
           # A handler has forked, and this is the child.
         end
 
-        # Gives back those of the events that are not settled.
+        # Gives back those events that are not settled.
         # @param events [Array<Native::StreamEvent>]
         # @return [void]
         def give_back(events)
@@ -87,9 +87,9 @@ module RedisIPC
 
         private
 
-        # Tells a loss. It is alone where events are taken, and nothing else is handled until it is told.
+        # Reports a loss. A loss is taken alone, and nothing else is handled until it is reported.
         # @param events [Array<Native::StreamEvent>]
-        # @return [Boolean] whether it was one
+        # @return [Boolean] whether it was a loss
         def told?(events)
           loss = @lost && events.first.loss or return false
           @lost.call(loss)
@@ -99,7 +99,7 @@ module RedisIPC
           give_back(events) if loss && !told
         end
 
-        # Once they are handed over, nobody may end this thread before it knows that.
+        # Once the events are handed over, this thread must not be killed before it knows that.
         def hand(groups, &block)
           told?(groups.first) || Thread.handle_interrupt(Object => :never, &block)
         end

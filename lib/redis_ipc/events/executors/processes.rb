@@ -12,11 +12,11 @@ require_relative "processes/errand"
 module RedisIPC
   module Events
     module Executors
-      # Runs handlers in forked worker processes, for handlers that compute. This process alone is connected as a
-      # consumer: it takes events, sends them to the workers, and carries out what they say became of them.
+      # Runs handlers in forked worker processes, for handlers that compute. Only this process is connected as a
+      # consumer: it takes events, sends them to the workers, and carries out their verdicts.
       #
-      # Each thread of a worker has a thread here, its feeder, and a socket between the two. So a feeder knows what its
-      # thread has, and what was running when the worker dies.
+      # For each thread of a worker there is a thread here, its feeder, and a socket between the two. So a feeder knows
+      # which events its thread has, and which event was running when the worker died.
       # @api private
       class Processes
         # The thread variable that holds a feeder's seat.
@@ -42,7 +42,7 @@ module RedisIPC
         # @param intake [Intake]
         # @param handling [Handling]
         # @param settlement [Settlement]
-        # @yieldparam exception [Exception] what nobody else is told of
+        # @yieldparam exception [Exception] what nobody else reports
         def initialize(setup, label, intake, handling, settlement, &report)
           @intake = intake
           @report = report
@@ -75,7 +75,8 @@ module RedisIPC
           @slots.each { |slot| slot.join([deadline - Monotonic.now, slot.busy? ? 0 : GRACE].max) }
         end
 
-        # Ends the workers that still run handlers. What they have is handed back as a try when the engine is closed.
+        # Ends the workers that still run handlers. When the engine is closed, it hands back their events, and each
+        # counts as a try.
         def kill
           @errands.stop
           @slots.each(&:kill)

@@ -6,8 +6,8 @@ module RedisIPC
   module Events
     module Executors
       # Runs handlers in Ractors, in the place of an {Invoker}. Each worker thread has a Ractor of its own, and waits
-      # while the handler runs there. So only the handler runs in the Ractor: rules, middleware and notifications stay
-      # in the main one, where Procs and connections belong.
+      # while the handler runs there. So only the handler runs in the Ractor. Rules, middleware and notifications stay
+      # in the main Ractor, where Procs and connections belong.
       # @api private
       class Ractors
         NEEDED = Gem::Version.new("3.4")
@@ -16,7 +16,7 @@ module RedisIPC
         private_constant :NEEDED, :KEY
 
         # @param who [String] the class
-        # @raise [ConfigurationError] if this Ruby's Ractors are not good enough
+        # @raise [ConfigurationError] if this Ruby lacks usable Ractors
         def self.check(who)
           return if Gem::Version.new(RUBY_VERSION) >= NEEDED
 
@@ -26,7 +26,7 @@ module RedisIPC
 
         # @param name [String] the class
         # @param consumer_class [Class]
-        # @param procs [Array<String>] what it says with a Proc, and to say instead
+        # @param procs [Array<String>] the declarations that use a Proc, with what to use instead
         # @raise [ConfigurationError]
         def initialize(name, consumer_class, procs)
           Check.refuse("ractors of #{name} cannot run #{procs.first}; a Proc belongs to one Ractor") if procs.any?
@@ -48,10 +48,10 @@ module RedisIPC
           call(events, true)
         end
 
-        # The current thread begins to work.
+        # Called when the current thread begins to work. The Ractor is created later, on first use.
         def enter; end
 
-        # The current thread ends, and its Ractor with it.
+        # Called when the current thread ends. Ends its Ractor, too.
         def leave
           Thread.current.thread_variable_get(KEY)&.close
         rescue StandardError => e
@@ -71,11 +71,11 @@ module RedisIPC
           failures.each { |place, failure| events[place].fail!(Failure.load(failure)) }
           raise Failure.load(error) if error
         ensure
-          # If this thread was killed meanwhile, the next handler would be given this one's reply.
+          # If this thread was killed while it waited, the next handler would get this one's reply.
           ractor.release if ractor && (ended.nil? || ended)
         end
 
-        # Data is decoded here, because only the main Ractor may call the library in Rust.
+        # Decodes the data of events here, because only the main Ractor may call the Rust library.
         def portable(events)
           Ractor.make_shareable(events.map do |event|
             values, format = event.marshal_dump
@@ -83,7 +83,7 @@ module RedisIPC
           end)
         end
 
-        # The format of an event whose data is decoded.
+        # The format of an event whose data is decoded already.
         class Decoded
           extend Forwardable
 
@@ -114,7 +114,7 @@ module RedisIPC
             def dump(error)
               [:dumped, Marshal.dump(error)]
             rescue TypeError
-              # It holds what cannot be dumped, such as a Proc.
+              # The exception holds something that cannot be dumped, such as a Proc.
               [:text, "#{error.class}: #{error.message}"]
             end
 
@@ -127,8 +127,8 @@ module RedisIPC
           end
         end
 
-        # A Ractor that runs handlers. It replies by a pipe, because two threads of the main Ractor cannot both wait in
-        # `Ractor#take` (Ruby 3.4 then loses a reply, seen).
+        # A Ractor that runs handlers. It replies through a pipe, because two threads of the main Ractor cannot both
+        # wait in `Ractor#take`: Ruby 3.4 then loses a reply (seen).
         class HandlerRactor
           # @param consumer_class [Class]
           def initialize(consumer_class)
@@ -138,10 +138,10 @@ module RedisIPC
             @ractor = Ractor.new(consumer_class, writer.fileno) { |handled, number| Inside.new(handled, number).run }
           end
 
-          # @param events [Array] what `portable` made
+          # @param events [Array] what `portable` returned
           # @param batch [Boolean]
-          # @return [Array(Array, Hash{Integer => Array}, Boolean)] what the handler raised, what it marked events with
-          #   by their place, and whether the Ractor has ended
+          # @return [Array(Array, Hash{Integer => Array}, Boolean)] the exception of the handler, the exceptions of
+          #   events that it marked by their places, and whether the Ractor has ended
           def call(events, batch)
             @ractor.send([events, batch])
             receive
@@ -158,12 +158,12 @@ module RedisIPC
             @reader.close
           end
 
-          # Lets it end when its handler has, and listens to it no more.
+          # Lets it end after its handler, and ignores its reply.
           def release
             @reader.close
             @ractor.send(nil)
           rescue Ractor::ClosedError
-            # It has ended.
+            # The Ractor has ended.
           end
 
           private
@@ -174,7 +174,7 @@ module RedisIPC
           end
         end
 
-        # What runs in the Ractor. It stands in for {Resources} there.
+        # The code that runs in the Ractor. There it replaces {Resources}.
         class Inside
           # @param consumer_class [Class]
           # @param number [Integer] the descriptor that replies are written to
@@ -196,7 +196,7 @@ module RedisIPC
             finished = true
             reply(closed, {}, true)
           ensure
-            # By `Thread.exit`, say.
+            # The handler left the block without returning, for example by `Thread.exit`.
             reply([:text, "the handler has ended its Ractor"], {}, true) unless finished
             @replies.close
           end
@@ -240,7 +240,7 @@ module RedisIPC
             message = Marshal.dump(reply)
             @replies.write([message.bytesize].pack("N"), message)
           rescue Errno::EPIPE
-            # The thread was killed that would have read it.
+            # The thread that would have read the reply was killed.
           end
         end
         private_constant :Decoded, :Failure, :HandlerRactor, :Inside

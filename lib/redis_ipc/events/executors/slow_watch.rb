@@ -3,17 +3,18 @@
 module RedisIPC
   module Events
     module Executors
-      # Where handlers are quick, a thread takes several events at once. If one of them then takes long, the others
-      # would wait behind it, although other threads are free. This gives them back.
+      # While handlers are quick, a thread takes several events at once. If one of them then takes long, the others
+      # would wait behind it although other threads are free. This thread gives them back.
       # @api private
       class SlowWatch
-        # How long a handler may take until the events behind it are given back, in seconds: 0.2 to 0.4.
+        # If a handler takes longer than this, in seconds, the events behind it are given back. That happens after 0.2
+        # to 0.4 s.
         PATIENCE = 0.2
         private_constant :PATIENCE
 
         # @param intake [Intake]
         # @param label [String] for the name of its thread
-        # @param ordered [Boolean] whether events of the same key have to wait
+        # @param ordered [Boolean] whether events of the same key must wait for each other
         def initialize(intake, label, ordered:)
           @intake = intake
           @ordered = ordered
@@ -42,7 +43,7 @@ module RedisIPC
           @pool.join(deadline)
         end
 
-        # Watches events while the block handles them, the first one first.
+        # Watches events while the block handles them, from the first on.
         # @param events [Array<Native::StreamEvent>] those that are given back are deleted from it
         # @return [Object] what the block returns
         def over(events)
@@ -71,7 +72,7 @@ module RedisIPC
         # @return [Boolean] false once the consumer stops
         def look
           running = @lock.synchronize { running_for_long }
-          # Killed in between, it would keep them from everybody.
+          # If the thread were killed in between, nobody would handle these events.
           Thread.handle_interrupt(Object => :never) do
             back = @lock.synchronize { running.flat_map { |events, first| behind(events, first) } }
             @intake.give_back(back) unless back.empty?
@@ -79,7 +80,8 @@ module RedisIPC
           !@retired
         end
 
-        # @return [Array<Array(Array, Native::StreamEvent)>] what is watched, and what ran in each before the wait
+        # @return [Array<Array(Array, Native::StreamEvent)>] each watched list, with the event that ran in it before the
+        #   wait
         def running_for_long
           wait_for_events
           running = @held.each_key.map { |events| [events, events.first] }
@@ -96,8 +98,8 @@ module RedisIPC
           @asleep = false
         end
 
-        # Deletes the events that need not wait for the first, if that runs still.
-        # @return [Array<Native::StreamEvent>]
+        # Deletes the events that need not wait for the first, if that one still runs.
+        # @return [Array<Native::StreamEvent>] the deleted events
         def behind(events, first)
           return [] unless events.first.equal?(first) && @held.key?(events)
 

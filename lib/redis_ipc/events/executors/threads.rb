@@ -3,14 +3,14 @@
 module RedisIPC
   module Events
     module Executors
-      # Runs handlers in threads. Each takes events when it is free. A thread that is killed is replaced.
+      # Runs handlers in threads. Each thread takes events when it is free. A killed thread is replaced.
       # @api private
       class Threads
         # @param size [Integer] how many threads
         # @param label [String] for their names
         # @param intake [Intake]
         # @param handling [Handling]
-        # @param resources [Resources, Ractors, nil] what each thread has of its own
+        # @param resources [Resources, Ractors, nil] what each thread owns
         def initialize(size, label, intake, handling, resources)
           @size = size
           @intake = intake
@@ -44,7 +44,7 @@ module RedisIPC
           @pool.wait
         end
 
-        # Nothing: Ruby code that runs in a thread cannot be ended safely.
+        # Does nothing, because Ruby code that runs in a thread cannot be ended safely.
         def kill; end
 
         # (see Executors)

@@ -1,4 +1,4 @@
-//! What the consumers have in common whose events wait in a backlog, and whose sources keep no events.
+//! The shared part of consumers whose sources keep no events. Their events wait in a backlog in memory.
 
 use crate::error::{Error, ErrorKind, Fate};
 use crate::events::backlog::queue::Backlog;
@@ -15,37 +15,37 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// The events that a consumer hands out, and what became of them.
+/// The backlog of a consumer, and what became of the events that it handed out.
 pub struct Handout {
-    /// Those that wait.
+    /// The events that wait.
     pub backlog: Arc<Backlog>,
-    /// How many were handled.
+    /// How many events were handled.
     pub done: Counter,
-    /// How many were given up on.
+    /// How many events were given up on.
     pub failed: Counter,
     batch_size: usize,
     is_closed: AtomicBool,
 }
 
 impl Handout {
-    /// Creates that of a backlog.
+    /// Creates the handout of a backlog.
     pub fn new(backlog: Arc<Backlog>, batch_size: usize) -> Self {
         let (done, failed, is_closed) = (Counter::default(), Counter::default(), AtomicBool::new(false));
         Self { backlog, done, failed, batch_size, is_closed }
     }
 
-    /// Has nothing tried again from now on. Returns true the first time.
+    /// Stops all retries. Returns true the first time.
     pub fn close(&self) -> bool {
         !self.is_closed.swap(true, Ordering::SeqCst)
     }
 }
 
-/// A consumer whose events wait in a backlog: what it does in its own way.
+/// What differs between the consumers whose events wait in a backlog. Each implements [`Consumer`] by this.
 pub trait BacklogConsumer: Send + Sync {
-    /// Why it cannot do what only a stream can.
+    /// Why it cannot do what needs a stream. It ends an error message.
     const KEEPS_NOTHING: &'static str;
 
-    /// Returns what it hands out.
+    /// Returns its backlog and counters.
     fn handout(&self) -> &Handout;
 
     /// Adds the source to an error.
@@ -56,25 +56,25 @@ pub trait BacklogConsumer: Send + Sync {
         self.handout().backlog.finish(events, longest);
     }
 
-    /// Returns how far it is behind, in bytes.
+    /// Returns how many bytes it is behind.
     ///
     /// # Errors
     ///
-    /// Nothing knows that, or the server cannot be reached.
+    /// The source does not know, or the server cannot be reached.
     fn behind(&self) -> Result<Option<u64>, Error> {
         self.only_of_streams("lag")
     }
 
-    /// Returns what [`Consumer::stats`] tells.
+    /// Returns the counters for [`Consumer::stats`].
     fn numbers(&self) -> Vec<(&'static str, u64)>;
 
     /// Reads nothing more, and hands out nothing.
     fn stop_reading(&self);
 
-    /// Stops all of it, and waits for its threads.
+    /// Stops everything, and waits for its threads.
     fn end(&self);
 
-    /// Returns where it reports.
+    /// Returns the queue of its reports.
     fn mailbox(&self) -> &Mailbox<Report>;
 
     /// Returns its sockets.
@@ -83,7 +83,7 @@ pub trait BacklogConsumer: Send + Sync {
     /// Whether it reads, and its connections are up.
     fn is_up(&self) -> bool;
 
-    /// Returns the error of what only a stream can do.
+    /// Returns the error for what needs a stream.
     ///
     /// # Errors
     ///
@@ -143,7 +143,7 @@ impl<C: BacklogConsumer> Consumer for C {
         Ok(is_running)
     }
 
-    /// Gives up on an event for good: nothing keeps it.
+    /// Gives up on an event for good: the source has no dead letters.
     fn bury(&self, event: &Arc<InFlight>, _reason: &str) -> Result<(), Error> {
         if event.begin_to_settle() {
             event.settle(true);

@@ -1,22 +1,22 @@
-//! The events of one channel that wait, and how many of them are being handled.
+//! The waiting events of one line, and how many of the line are being handled.
 
 use crate::events::common::in_flight::InFlight;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// The events that are handled one after the other.
+/// A line: events that are handled one after the other if there is an order, such as those of a channel.
 #[derive(Debug, Default)]
 pub struct Line {
-    /// Those that wait, in their order.
+    /// The events that wait, in their order.
     pub waiting: VecDeque<Arc<InFlight>>,
     /// How many were taken and are not finished.
     pub busy: usize,
-    /// Whether it is in the list of those from which a worker may take.
+    /// Whether it is in the list of the lines from which a worker may take.
     pub is_listed: bool,
 }
 
 impl Line {
-    /// Whether nothing is known of it that matters.
+    /// Whether it can be forgotten, because nothing of it waits or runs.
     pub fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.busy == 0
     }

@@ -1,4 +1,4 @@
-//! The events that wait for workers in this process, in their order, and the losses in their places.
+//! The events that wait for workers in this process, in their order, each loss in its place between them.
 
 pub mod backlog_consumer;
 mod line;

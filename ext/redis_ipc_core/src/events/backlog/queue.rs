@@ -1,8 +1,8 @@
-//! The events that wait for workers, in their order, and the losses in their places.
+//! The events that wait for workers, in their order, each loss in its place between them.
 //!
-//! The backlog is a list of *segments*. A segment begins with losses, and has the events that came after these. Workers
-//! take from the first segment only, and the next one begins once all of it is finished. So a loss is told after all
-//! events before it were handled, and before any event after it begins.
+//! The backlog is a list of *segments*. A segment begins with losses, followed by the events that came after these.
+//! Workers take from the first segment only. The next segment begins once all of the first one is finished. So a loss
+//! is reported after all events before it were handled, and before any event after it begins.
 
 use crate::events::backlog::line::Line;
 use crate::events::common::in_flight::InFlight;
@@ -18,28 +18,28 @@ use std::sync::Arc;
 use std::sync::MutexGuard;
 use std::time::{Duration, Instant};
 
-/// Into how many parts the room is divided. If there is none left, one part is made free at once, so that losses are
-/// few.
+/// A full backlog frees one of this many parts of its room at once. Freeing single places would cause many small
+/// losses.
 const PARTS: usize = 16;
 
-/// How much may wait.
+/// The most that may wait.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Events.
+    /// How many events.
     pub events: usize,
-    /// Bytes of their payloads and names.
+    /// How many bytes of payloads and names.
     pub bytes: usize,
 }
 
 impl Limits {
-    /// Returns the limits at which there is room again.
+    /// Returns the limits below which a full backlog has room again.
     fn with_a_part_free(self) -> Self {
         let part = |whole: usize| whole - (whole / PARTS).max(1);
         Self { events: part(self.events), bytes: part(self.bytes) }
     }
 }
 
-/// What was counted.
+/// The counters of a backlog.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Events that wait.
@@ -52,12 +52,12 @@ pub struct Counts {
     pub bytes: usize,
     /// Events that were dropped, because there was no room or the consumer ended.
     pub dropped: u64,
-    /// Losses that were told.
+    /// Losses that were reported.
     pub losses: u64,
 }
 
 impl Counts {
-    /// Returns what is held as of now, by name.
+    /// Returns what the backlog holds now, by name.
     pub fn held(&self) -> [(&'static str, u64); 4] {
         let held = self.waiting + self.running + self.resting;
         [
@@ -75,7 +75,7 @@ pub struct Backlog {
     is_serial: bool,
     overflow: Overflow,
     limits: Limits,
-    /// What losses are told of when events of several channels are missing.
+    /// The name by which a loss is reported that concerns several channels.
     source: String,
     state: Mutex<State>,
     work: Condvar,
@@ -85,12 +85,12 @@ pub struct Backlog {
 #[derive(Default)]
 struct State {
     segments: VecDeque<Segment>,
-    /// Events that failed, by when they are tried again.
+    /// Events that failed, by the time of their next try.
     resting: BTreeMap<(Instant, u64), Arc<InFlight>>,
     numbers: u64,
     counts: Counts,
     read_ahead: ReadAhead,
-    /// Whether what comes is dropped until a part of the room is free.
+    /// Whether new events are refused until a part of the room is free.
     is_full: bool,
     is_paused: bool,
     is_closed: bool,
@@ -99,12 +99,12 @@ struct State {
 #[derive(Debug, Default)]
 struct Segment {
     losses: VecDeque<Loss>,
-    /// A worker tells a loss.
+    /// A worker is reporting a loss.
     is_telling: bool,
     lines: HashMap<u64, Line>,
     /// The lines from which a worker may take.
     ready: VecDeque<u64>,
-    /// All that wait, in the order in which they came, and some that were taken already.
+    /// All events that wait, in the order in which they came. Some that were taken may still be in it.
     arrivals: VecDeque<Arc<InFlight>>,
     waiting: usize,
     /// Events that wait, run or rest.
@@ -122,7 +122,7 @@ impl Segment {
         self.list(key, is_serial);
     }
 
-    /// Lets workers take from a line, if they may.
+    /// Lists a line as ready if workers may take from it.
     fn list(&mut self, key: u64, is_serial: bool) {
         let Some(line) = self.lines.get_mut(&key) else { return };
         if line.is_idle() {
@@ -133,7 +133,7 @@ impl Segment {
         }
     }
 
-    /// Takes up to `most` events that may be handled now, those of one line in their order.
+    /// Takes up to `most` events that may be handled now. Those of one line are in their order.
     fn take(&mut self, most: usize, is_serial: bool) -> Vec<Arc<InFlight>> {
         let mut taken = Vec::new();
         while taken.len() < most
@@ -151,7 +151,8 @@ impl Segment {
         taken
     }
 
-    /// Puts an event back where it was in its line. Others that were taken with it may be back already, or not yet.
+    /// Puts an event back in its place in its line. Other events that were taken with it may come back before or after
+    /// it.
     fn put_back(&mut self, event: Arc<InFlight>, is_serial: bool) {
         let key = event.line.unwrap_or_default();
         let line = self.lines.entry(key).or_default();
@@ -176,7 +177,7 @@ impl Segment {
         while let Some(event) = self.arrivals.pop_front() {
             let key = event.line.unwrap_or_default();
             let Some(line) = self.lines.get_mut(&key) else { continue };
-            // One that was taken is not the first that waits.
+            // An event that was taken is no longer the first one that waits.
             if line.waiting.front().is_some_and(|first| Arc::ptr_eq(first, &event)) {
                 line.waiting.pop_front();
                 (self.waiting, self.unfinished) = (self.waiting - 1, self.unfinished - 1);
@@ -189,7 +190,7 @@ impl Segment {
         None
     }
 
-    /// Forgets arrivals that were taken, if they are most of the list.
+    /// Removes arrivals that were taken, once most of the list consists of them.
     fn tidy(&mut self) {
         if self.arrivals.len() > 2 * self.waiting + PARTS {
             self.arrivals.retain(|event| event.is_queued());
@@ -200,7 +201,7 @@ impl Segment {
         self.unfinished == 0 && self.losses.is_empty() && !self.is_telling
     }
 
-    /// Splits what waits from what was begun. What was begun stays here.
+    /// Moves the events that wait to a new segment. Events that have begun stay in this one.
     fn split(&mut self) -> Self {
         let mut rest = Self {
             arrivals: std::mem::take(&mut self.arrivals),
@@ -219,7 +220,7 @@ impl Segment {
         self.unfinished -= self.waiting;
         self.waiting = 0;
         self.lines.retain(|_, line| !line.is_idle());
-        // In the order in which they came.
+        // Lists the lines in the order in which their events came.
         for event in &rest.arrivals {
             let key = event.line.unwrap_or_default();
             if let Some(line) = rest.lines.get_mut(&key)
@@ -234,13 +235,13 @@ impl Segment {
 }
 
 impl Backlog {
-    /// Creates an empty one. If `is_serial`, the events of a line are handled one after the other.
+    /// Creates an empty backlog. If `is_serial`, the events of a line are handled one after the other.
     pub fn new(is_serial: bool, overflow: Overflow, limits: Limits, source: String) -> Self {
         let (state, work, room) = (Mutex::default(), Condvar::new(), Condvar::new());
         Self { is_serial, overflow, limits, source, state, work, room }
     }
 
-    /// Adds events, and leaves `events` empty. Returns true if it had to wait for room.
+    /// Adds all events, and leaves `events` empty. Returns true if it had to wait for room.
     pub fn push(&self, events: &mut Vec<Arc<InFlight>>) -> bool {
         let mut has_waited = false;
         let mut state = self.state.lock();
@@ -275,7 +276,7 @@ impl Backlog {
         has_waited
     }
 
-    /// Adds events from the front while there is room, and waits for it until `until`. What is left stays in `events`.
+    /// Adds events from the front while there is room, and waits for room until `until`. The rest stays in `events`.
     pub fn offer(&self, events: &mut VecDeque<Arc<InFlight>>, until: Instant) {
         let mut state = self.state.lock();
         while let Some(size) = events.front().map(|event| size(event)) {
@@ -312,7 +313,7 @@ impl Backlog {
         state
     }
 
-    /// Drops what waits longest, until a part of the room is free.
+    /// Drops the events that wait longest, until a part of the room is free.
     fn make_room(&self, state: &mut State, size: usize) {
         let target = self.limits.with_a_part_free();
         let mut missing = VecDeque::new();
@@ -326,7 +327,7 @@ impl Backlog {
         }
         let Some(loss) = missing.pop_front() else { return };
         match state.segments.iter().position(|segment| segment.waiting > 0) {
-            // What was begun comes before what is missing.
+            // The events that have begun come before the loss.
             Some(place) if state.segments[place].unfinished > state.segments[place].waiting => {
                 let mut rest = state.segments[place].split();
                 rest.losses.push_back(loss);
@@ -351,7 +352,7 @@ impl Backlog {
         self.work.notify_one();
     }
 
-    /// Records at the end that an event is missing which could not be kept at all.
+    /// Records, at the end, an event that could not be kept at all.
     pub fn push_missing(&self, event: &InFlight, cause: Cause) {
         let mut state = self.state.lock();
         if !state.is_closed {
@@ -361,7 +362,7 @@ impl Backlog {
         self.work.notify_one();
     }
 
-    /// Adds a loss to those that are told at the same place.
+    /// Adds a loss to those of the same place. Merges it with the last one if both have the same cause.
     fn merge(&self, losses: &mut VecDeque<Loss>, loss: Loss) {
         match losses.back_mut().filter(|last| last.cause == loss.cause && last.is_exact && loss.is_exact) {
             Some(last) => {
@@ -397,8 +398,8 @@ impl Backlog {
         });
     }
 
-    /// Takes up to `most` events that may be handled now, or as many as quick handlers are to take. Waits for the first.
-    /// Returns `None` once it is closed, and nothing if the thread was interrupted.
+    /// Takes up to `most` events that may be handled now; only one if handlers are slow. Waits for the first. Returns
+    /// `None` once it is closed, and an empty list if the thread was interrupted.
     pub fn take(&self, most: usize, interrupt: &Interrupt) -> Option<Vec<Arc<InFlight>>> {
         self.wait_for(interrupt, |backlog, state| {
             let most = state.read_ahead.at_once(most);
@@ -406,12 +407,12 @@ impl Backlog {
         })
     }
 
-    /// Takes like [`Backlog::take`], for so many handlers that are free.
+    /// Takes events like [`Backlog::take`], but at most one for each of `handlers` free handlers.
     pub fn take_for(&self, handlers: usize, interrupt: &Interrupt) -> Option<Vec<Arc<InFlight>>> {
         self.wait_for(interrupt, |backlog, state| (backlog.take_now(state, handlers), None))
     }
 
-    /// Takes `size` events, or those that there are `within` so much time since there was one.
+    /// Takes `size` events. Waits for them until `within` has passed since the first.
     pub fn take_batch(
         &self,
         size: usize,
@@ -426,7 +427,7 @@ impl Backlog {
                 return (backlog.take_now(state, size), None);
             }
             let due = *until.get_or_insert_with(|| Instant::now() + within);
-            // What comes after a loss does not belong to the same batch.
+            // Events behind a loss do not belong to this batch.
             if available >= size || !is_last || Instant::now() >= due {
                 until = None;
                 return (backlog.take_now(state, size), None);
@@ -435,7 +436,7 @@ impl Backlog {
         })
     }
 
-    /// Takes one event if one may begin now, but no loss.
+    /// Takes one event if one may begin now. Takes no loss.
     pub fn take_ready(&self) -> Option<Arc<InFlight>> {
         let mut state = self.state.lock();
         let is_loss = |segment: &Segment| !segment.losses.is_empty();
@@ -533,7 +534,7 @@ impl Backlog {
         }
     }
 
-    /// Puts events back that were taken and not begun.
+    /// Puts back events that were taken and not begun.
     pub fn give_back(&self, events: &[Arc<InFlight>]) {
         let mut state = self.state.lock();
         for event in events.iter().rev().filter(|event| event.back()) {
@@ -577,7 +578,7 @@ impl Backlog {
         }
     }
 
-    /// Lets an event that failed be tried again at `due`. Those after it wait, if there is an order.
+    /// Lets a failed event be tried again at `due`. If there is an order, the events behind it wait.
     pub fn rest(&self, event: &Arc<InFlight>, due: Instant) {
         let mut state = self.state.lock();
         state.counts.running = state.counts.running.saturating_sub(1);
@@ -594,7 +595,7 @@ impl Backlog {
         self.work.notify_one();
     }
 
-    /// Hands out nothing, or goes on.
+    /// Pauses the backlog, so that it hands out nothing, or ends the pause.
     pub fn pause(&self, is_paused: bool) {
         self.state.lock().is_paused = is_paused;
         self.work.notify_all();
@@ -606,7 +607,7 @@ impl Backlog {
         self.work.notify_all();
     }
 
-    /// Takes nothing more, and drops what waits.
+    /// Accepts nothing more, and drops what waits.
     pub fn close(&self) {
         let mut state = self.state.lock();
         if !state.is_closed {
@@ -622,7 +623,7 @@ impl Backlog {
         self.room.notify_all();
     }
 
-    /// Returns what was counted.
+    /// Returns the counters.
     pub fn counts(&self) -> Counts {
         self.state.lock().counts
     }
@@ -652,7 +653,7 @@ impl State {
         &mut self.segments[last]
     }
 
-    /// Returns the losses that are told after all that is there.
+    /// Returns the losses of the place behind all events.
     fn end(&mut self) -> &mut VecDeque<Loss> {
         let last = self.last_segment();
         if last.has_begun || last.is_telling || last.unfinished > 0 {
@@ -699,7 +700,7 @@ impl State {
     }
 }
 
-/// Inserts an event by its place. Most belong to the front.
+/// Inserts an event in its place. Most belong near the front.
 fn insert(events: &mut VecDeque<Arc<InFlight>>, event: Arc<InFlight>) {
     let place = event.place();
     let before = events.iter().take_while(|other| other.place() < place).count();

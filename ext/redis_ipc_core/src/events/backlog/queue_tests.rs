@@ -17,7 +17,7 @@ fn backlog(order: LiveOrder, overflow: Overflow, limits: Limits) -> Backlog {
     Backlog::new(order != LiveOrder::None, overflow, limits, "all".to_owned())
 }
 
-/// An event of a channel whose name is its first letter: "a1" is one of "a".
+/// Makes an event of a channel. The first letter of its name is the channel: "a1" is an event of "a".
 fn event(name: &str) -> Arc<InFlight> {
     let (channel, number) = name.split_at(1);
     let fields = Fields::exactly(&[(CHANNEL.as_bytes(), channel.as_bytes()), (b"data", number.as_bytes())]);
@@ -51,7 +51,7 @@ fn name(event: &InFlight) -> String {
     }
 }
 
-/// Takes what may begin now, and tells it.
+/// Takes what may begin now. Returns it, and a text that shows it.
 fn take(backlog: &Backlog, most: usize) -> (Vec<Arc<InFlight>>, String) {
     let taken = backlog.take_now_for_test(most);
     let told = names(&taken);
@@ -63,7 +63,7 @@ fn done(backlog: &Backlog, events: &[Arc<InFlight>]) {
     backlog.finish(events, MS);
 }
 
-/// Handles all one by one, and tells in which order.
+/// Handles everything one by one. Returns a text that shows the order.
 fn drain(backlog: &Backlog) -> String {
     let mut told = Vec::new();
     loop {
@@ -197,7 +197,7 @@ fn the_newest_are_dropped_until_a_part_of_the_room_is_free() {
 #[test]
 fn bytes_count_as_events_do_but_one_event_always_fits() {
     let backlog = backlog(LiveOrder::Channel, Overflow::DropOldest, Limits { events: 100, bytes: 30 });
-    // Each has 13 bytes with the names of its fields.
+    // Each event has 13 bytes, with the names of its fields.
     push(&backlog, "a1 a2 a3");
     assert_eq!(drain(&backlog), "-a:1 a2 a3");
     let small = self::backlog(LiveOrder::Channel, Overflow::DropOldest, Limits { events: 100, bytes: 1 });
@@ -277,8 +277,8 @@ fn a_fiber_that_is_free_is_given_no_loss() {
     assert_eq!(drain(&backlog), "-all:1");
 }
 
-/// Whatever happens in whatever order: events of a channel run in their order, losses are told in their places, and
-/// each event is either handled or told as missing.
+/// In every sequence of operations: the events of a channel run in their order, losses are reported in their places,
+/// and each event is either handled or reported as missing.
 #[test]
 fn each_event_is_handled_or_told_as_missing() {
     let mut seed = 7_u64;

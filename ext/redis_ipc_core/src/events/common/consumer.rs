@@ -10,28 +10,28 @@ use crate::foundation::runtime::waiting::Interrupt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How far a consumer is.
+/// How far a consumer has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
     /// The last id of the stream.
     pub last: StreamId,
-    /// The id that was last delivered; with an order that up to which all is done.
+    /// The id that was last delivered. With an order, everything up to this id is done.
     pub delivered: StreamId,
-    /// How many entries were delivered and not acknowledged; with an order 0, because those are not delivered.
+    /// How many entries were delivered and not acknowledged. With an order this is 0, because lanes have no deliveries.
     pub pending: u64,
     /// Nothing before it is delivered any more: the lowest pending id, or `delivered`.
     pub floor: StreamId,
 }
 
-/// One process's part in a consumer: it hands out events, and is told what became of them.
+/// One process's part in a consumer. It hands out events, and the workers report what became of them.
 pub trait Consumer: Send + Sync {
-    /// Waits for events and takes at least one and at most `most`. It takes several only if handlers are quick. With an
-    /// order they are to be handled in the order of the list, and what is left of it is to be given back once one of
-    /// them is not done. Returns `None` once the consumer is closed, and an empty list if the thread was interrupted.
+    /// Waits for events, and takes at least one and at most `most`. It takes several only if handlers are quick. With
+    /// an order they must be handled in the order of the list. If one of them is not done, those behind it must be
+    /// given back. Returns `None` once the consumer is closed, and an empty list if the thread was interrupted.
     fn take(&self, most: usize, interrupt: &Interrupt) -> Option<Vec<Arc<InFlight>>>;
 
-    /// Takes events like [`Consumer::take`], for so many handlers that are free: at most `handlers`, however long a
-    /// handler takes. They may be handled at the same time.
+    /// Takes events like [`Consumer::take`], but at most one for each of `handlers` free handlers, even if handlers are
+    /// slow. They may be handled at the same time.
     fn take_for(&self, handlers: usize, interrupt: &Interrupt) -> Option<Vec<Arc<InFlight>>>;
 
     /// Takes the next event if one may begin now, and does not wait for one.
@@ -57,7 +57,7 @@ pub trait Consumer: Send + Sync {
     /// The consumer has been closed. The events will be handled again.
     fn done(&self, events: &[Arc<InFlight>]) -> Result<(), Error>;
 
-    /// Records that an event failed. It is delivered here again after `wait`, and events that need not wait for it go on.
+    /// Records that an event failed. It is delivered here again after `wait`. Events that need not wait for it go on.
     /// Returns false if it was not running.
     ///
     /// # Errors
@@ -65,11 +65,11 @@ pub trait Consumer: Send + Sync {
     /// The consumer has been closed. The event will be handled again.
     fn retry(&self, event: &Arc<InFlight>, wait: Duration) -> Result<bool, Error>;
 
-    /// Gives up on an event: it goes to the dead letters. Does nothing if it was not running.
+    /// Gives up on an event, and keeps it as a dead letter. Does nothing if it was not running.
     ///
     /// # Errors
     ///
-    /// The event could not be kept there. It is delivered here again, and that does not count as an attempt.
+    /// The dead letter could not be written. The event is delivered here again, and that does not count as an attempt.
     fn bury(&self, event: &Arc<InFlight>, reason: &str) -> Result<(), Error>;
 
     /// Pauses the consumer, or ends its pause. While it pauses, it hands nothing out.
@@ -85,25 +85,25 @@ pub trait Consumer: Send + Sync {
     /// Redis cannot be reached or refuses.
     fn progress(&self) -> Result<Progress, Error>;
 
-    /// Lets all processes of the consumer go on elsewhere in the stream. Returns the new position. Events that were taken
-    /// before may still run.
+    /// Moves all processes of the consumer to another position of the stream. Returns that position. Events that were
+    /// taken before may still run.
     ///
     /// # Errors
     ///
     /// Redis cannot be reached or refuses.
     fn seek(&self, to: From) -> Result<StreamId, Error>;
 
-    /// Whether this part of the consumer was its first.
+    /// Whether the consumer did not exist before this part of it started.
     fn has_made_group(&self) -> bool;
 
-    /// Returns how many entries of the stream are still to come. `None` if Redis cannot tell.
+    /// Returns how many entries of the stream are still to be delivered. Returns `None` if Redis does not know.
     ///
     /// # Errors
     ///
     /// Redis cannot be reached or refuses.
     fn lag(&self) -> Result<Option<u64>, Error>;
 
-    /// Returns the counters of events by name, since the consumer started, and what is held as of now.
+    /// Returns by name the counters of events since the start, and what is held now.
     fn stats(&self) -> Vec<(&'static str, u64)>;
 
     /// Takes no more events, and gives back those that were not started. It may be called again.
@@ -135,15 +135,15 @@ pub trait Consumer: Send + Sync {
     /// Redis cannot be reached or refuses.
     fn count_dead_letters(&self) -> Result<u64, Error>;
 
-    /// Lets the event of a dead letter be tried again, as if for the first time. Returns false if the letter does not
-    /// exist any more, or is being tried again.
+    /// Lets the event of a dead letter be tried again, as if for the first time. Returns false if the letter no longer
+    /// exists, or is already being tried again.
     ///
     /// # Errors
     ///
     /// Redis cannot be reached or refuses.
     fn retry_dead_letter(&self, id: StreamId) -> Result<bool, Error>;
 
-    /// Deletes a dead letter. Returns false if it does not exist any more.
+    /// Deletes a dead letter. Returns false if it no longer exists.
     ///
     /// # Errors
     ///

@@ -1,20 +1,20 @@
-//! An event that was given up on, as its dead letter tells it.
+//! An event that was given up on, as read from its dead letter.
 
 use crate::foundation::payload::fields::{Extent, Fields};
 use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
 use crate::foundation::redis::group_consumer::dead_letters::ADDED;
 
-/// How the reason ends for which a part of an event is a dead letter.
+/// A dead letter has only a part of its event if its reason ends like this.
 const NOT_WHOLE: &str = "not read as a whole";
 
-/// Why an event is a dead letter that no connection can read.
+/// The reason of a dead letter whose event no connection can read.
 pub const UNREADABLE: &str = "the event cannot be read: it breaks each connection that reads it \
                               (client-output-buffer-limit of Redis, or the limits in security.md)";
 
-/// The field that names the stream of an event, in the dead letters of a consumer of several streams.
+/// In the dead letters of a consumer of several streams, this field names the stream of the event.
 const STREAM: &str = "dead_stream";
 
-/// Says why an event is a dead letter that is larger than what is read of an event.
+/// Returns the reason of a dead letter whose event exceeds what is read of an event.
 pub fn not_whole(whole: &Extent) -> String {
     format!(
         "the event has {} fields and {} bytes, more than the limit (max_event_size, and 1000 fields), and was {NOT_WHOLE}",
@@ -42,17 +42,18 @@ pub struct DeadEvent {
 }
 
 impl DeadEvent {
-    /// Whether the letter has all of its event.
+    /// Whether the letter holds all of its event.
     pub fn is_whole(&self) -> bool {
         !self.reason.ends_with(NOT_WHOLE) && self.reason != UNREADABLE
     }
 
-    /// Separates the fields that were added to a dead letter from those of its event. Returns `None` if `letter` is none.
+    /// Separates the fields that were added to a dead letter from those of its event. Returns `None` if `letter` is not
+    /// a dead letter.
     pub fn read(letter: RawEntry) -> Option<Self> {
         let fields = letter.fields?;
         let text = |name| fields.get(name).map(|value| String::from_utf8_lossy(value).into_owned());
         let [entry_id, reason, deliveries, died_at] = ADDED.map(text);
-        // Those that the letter has come first; the event may have some of the same names.
+        // The fields of the letter come first. The event may have fields of the same names.
         let own = fields.iter().skip(ADDED.len());
         Some(Self {
             id: letter.id,
@@ -65,7 +66,8 @@ impl DeadEvent {
         })
     }
 
-    /// Reads the letter of a consumer of several streams: its first field after those names the stream.
+    /// Reads a dead letter of a consumer of several streams. The first field behind those of the letter names the
+    /// stream.
     pub fn read_of_partition(letter: RawEntry) -> Option<Self> {
         let dead = Self::read(letter)?;
         let (name, stream) = dead.fields.iter().next()?;
@@ -75,7 +77,7 @@ impl DeadEvent {
     }
 }
 
-/// Returns the fields of an event as the dead letter of a consumer of several streams has them.
+/// Returns the fields of an event as they are written to a dead letter of a consumer of several streams.
 pub fn with_stream(stream: &str, fields: &Fields) -> Fields {
     std::iter::once((STREAM.as_bytes(), stream.as_bytes())).chain(fields.iter()).collect()
 }

@@ -1,4 +1,4 @@
-//! The names of what the processes of a consumer share besides its stream and its group.
+//! The names of the keys and groups that the processes of a consumer share, besides its stream and its group.
 
 use crate::foundation::payload::key_part;
 
@@ -7,7 +7,7 @@ pub fn of(stream: &str, group: &str) -> String {
     format!("{stream}:events:{}", key_part::encode(group))
 }
 
-/// Returns the consumer group of Redis that shows where an ordered consumer is.
+/// Returns the name of the consumer group of Redis that shows the position of an ordered consumer.
 pub fn marker(group: &str) -> String {
     format!("{group}:lanes")
 }

@@ -37,7 +37,7 @@ pub struct InLane {
     pub epoch: u64,
     /// The hash of the key: its events run one after the other.
     pub key: u64,
-    /// The lane's owner before may have begun it.
+    /// The previous owner of the lane may have begun it.
     pub may_have_run: bool,
 }
 
@@ -54,33 +54,33 @@ pub struct InFlight {
     pub taken: Instant,
     /// When it was taken, in ms on Redis's clock.
     pub received_ms: u64,
-    /// Where it belongs. `None` without an order.
+    /// Its place in the order. `None` without an order.
     pub spot: Option<InLane>,
-    /// The dead letter of which it is tried again, by an ordered consumer.
+    /// The dead letter that this event was read from, if an ordered consumer tries it again.
     pub letter: Option<StreamId>,
-    /// The hash of what a live event, or one of a log, is ordered by. `None` without an order.
+    /// For an event of a live source or a log: the hash of what it is ordered by. `None` without an order.
     pub line: Option<u64>,
-    /// The address of the server that a live event came from.
+    /// For a live event: the address of the server that it came from.
     pub node: Option<Arc<str>>,
-    /// Which transaction of a log it belongs to, counted as they are read.
+    /// For an event of a log: the number of its transaction, counted in the order of reading.
     pub transaction: Option<u64>,
     /// It is handled after all events before it, and before all events after it.
     pub stands_alone: bool,
-    /// It is no event, but tells that events may be missing at this place.
+    /// If this is not an event: what may be missing at this place.
     pub loss: Option<Box<Loss>>,
-    /// The place in which it came into the backlog.
+    /// Its number in the order in which events came into the backlog.
     place: AtomicU64,
     stage: AtomicU8,
-    /// When a worker took it, and how many others it handles first.
+    /// When a worker took it, and how many other events that worker handles first.
     started: Mutex<(Instant, usize)>,
-    /// It was tried here before: so it is none that crashes its consumers.
+    /// It was tried here before, so it is not an event that crashes its consumers.
     is_retry: bool,
-    /// The next try does not count, because this one did not end by a fault of the event.
+    /// The next try does not count as an attempt, because this one did not end by a fault of the event.
     is_uncounted: AtomicBool,
 }
 
 impl InFlight {
-    /// Creates the state of an event that was taken just now.
+    /// Creates the state of an event that was just taken.
     pub fn new(id: StreamId, fields: Fields, deliveries: u32, received_ms: u64) -> Self {
         let (stage, taken) = (AtomicU8::new(Stage::Queued as u8), Instant::now());
         Self {
@@ -143,17 +143,17 @@ impl InFlight {
         self.deliveries > 1 || self.spot.is_some_and(|spot| spot.may_have_run)
     }
 
-    /// Returns the place in which it came into the backlog.
+    /// Returns its number in the order in which events came into the backlog.
     pub fn place(&self) -> u64 {
         self.place.load(Ordering::Relaxed)
     }
 
-    /// Records the place in which it came into the backlog.
+    /// Records its number in the order in which events came into the backlog.
     pub fn came_as(&self, place: u64) {
         self.place.store(place, Ordering::Relaxed);
     }
 
-    /// Records that a worker has taken it at that time, after `before` others that it handles first.
+    /// Records that a worker took it at `now`, after `before` other events that the worker handles first.
     pub fn start_after(&self, before: usize, now: Instant) {
         self.stage.store(Stage::Running as u8, Ordering::SeqCst);
         *self.started.lock() = (now, before);
@@ -164,13 +164,13 @@ impl InFlight {
         self.start_after(0, Instant::now());
     }
 
-    /// Returns how long a worker has had it, by its share of what it took together.
+    /// Returns how long a worker has had it. The time of events that were taken together is shared among them.
     pub fn ran(&self, now: Instant) -> Duration {
         let (at, before) = *self.started.lock();
         now.saturating_duration_since(at) / u32::try_from(before + 1).unwrap_or(u32::MAX)
     }
 
-    /// Returns the longest time that a worker has had one of these. `None` if there are none.
+    /// Returns the longest time that a worker has had one of these events. Returns `None` if there are none.
     pub fn longest(events: &[Arc<Self>]) -> Option<Duration> {
         let now = Instant::now();
         events.iter().map(|event| event.ran(now)).max()
@@ -181,12 +181,12 @@ impl InFlight {
         self.stage.load(Ordering::SeqCst) == Stage::Queued as u8
     }
 
-    /// Records that the worker failed. Returns true once per start.
+    /// Records that its handler failed. Returns true once per start.
     pub fn fail(&self) -> bool {
         self.moves(Stage::Running, Stage::Resting)
     }
 
-    /// Records that the worker gives it back unstarted. Returns true once per start.
+    /// Records that the worker gives it back without having started it. Returns true once per start.
     pub fn back(&self) -> bool {
         self.moves(Stage::Running, Stage::Queued)
     }
@@ -201,7 +201,7 @@ impl InFlight {
         self.moves(Stage::Running, Stage::Settling)
     }
 
-    /// Records that it was given up on; or, if that failed, that it waits for a try that does not count.
+    /// Records that it was given up on. If that failed, it waits for another try, which does not count as an attempt.
     pub fn settle(&self, is_settled: bool) {
         self.is_uncounted.store(!is_settled, Ordering::SeqCst);
         let stage = if is_settled { Stage::Done } else { Stage::Resting };
@@ -212,7 +212,7 @@ impl InFlight {
         self.stage.compare_exchange(from as u8, to as u8, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
-    /// Returns how it is given back to the group. A delivery that was started counts.
+    /// Returns what to report when it is given back to the group. A delivery that was started counts.
     pub fn given_back(&self, was_started: bool) -> Delivered {
         Delivered { id: self.id, deliveries: self.deliveries.saturating_add(u32::from(was_started)) }
     }
@@ -231,7 +231,7 @@ impl Held for InFlight {
 }
 
 impl HeldEntry for InFlight {
-    /// What failed here by an exception has not crashed this process.
+    /// Returns 1 if the event failed here by an exception before, because then it did not crash this process.
     fn deliveries(&self) -> u32 {
         if self.is_retry { 1 } else { self.deliveries }
     }

@@ -1,4 +1,4 @@
-//! What a consumer says of a live source.
+//! The options of a live source.
 
 use crate::error::{Error, ErrorKind};
 use crate::foundation::payload::limits::check_name;
@@ -12,12 +12,12 @@ pub const KEY: &str = "key";
 /// The most names of one consumer.
 const NAMES: usize = 10_000;
 
-/// What becomes of events for which there is no room.
+/// What happens to events for which there is no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Overflow {
-    /// Those that wait longest are dropped.
+    /// The events that wait longest are dropped.
     DropOldest,
-    /// Those that come are dropped.
+    /// The new events are dropped.
     DropNewest,
     /// Nothing is read until there is room. Redis drops the connection once its own buffer is full.
     Block,
@@ -26,17 +26,17 @@ pub enum Overflow {
 /// The kinds of live sources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LiveKind {
-    /// The messages of channels.
+    /// Messages that are published to channels.
     Channel,
-    /// The messages of the channels that match patterns.
+    /// Messages that are published to channels that match patterns.
     Pattern,
-    /// The messages of channels that belong to a shard of a cluster.
+    /// Messages that are published to sharded channels of a cluster.
     ShardChannel,
-    /// What happens to the keys that match patterns.
+    /// Changes of keys that match patterns.
     Keys,
 }
 
-/// In which order live events are handled.
+/// The order in which live events are handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LiveOrder {
     /// At the same time.
@@ -50,15 +50,15 @@ pub enum LiveOrder {
 /// The options of a live source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LiveOptions {
-    /// What names are.
+    /// What the names stand for.
     pub kind: LiveKind,
-    /// The channels, or the patterns of channels or keys, of which none is there twice.
+    /// The names of the channels, or the patterns of channels or keys. Each occurs once.
     pub names: Vec<String>,
-    /// What must have happened to a key. `None` means anything.
+    /// The names of the key events that are wanted, such as `set` or `expired`. `None` means all.
     pub on: Option<Vec<String>>,
     /// Whether the values of keys are read.
     pub reads_values: bool,
-    /// What becomes of events for which there is no room.
+    /// What happens to events for which there is no room.
     pub overflow: Overflow,
     /// The order of events.
     pub order: LiveOrder,

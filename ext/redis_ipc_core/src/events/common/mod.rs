@@ -1,4 +1,4 @@
-//! What consumers of every order have: what they are to a worker, an event that is held, retries, the pause, options.
+//! What all consumers share: their interface for workers, held events, retries, the pause, options.
 
 pub mod consumer;
 pub mod dead_event;

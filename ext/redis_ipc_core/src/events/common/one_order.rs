@@ -1,5 +1,5 @@
-//! A consumer has an order, or has none. Both keep in Redis how far they are, and neither knows of the other: under the
-//! same name, each would handle every event.
+//! Keeps a consumer from being started both with and without an order. Each keeps its position in its own place in
+//! Redis and does not know of the other. Under the same name both would handle every event.
 
 use crate::error::{Error, ErrorKind};
 use crate::events::common::events_key;
@@ -11,13 +11,13 @@ use crate::foundation::redis::resp::replies::{self, unexpected};
 use redis::RedisResult;
 use std::collections::HashMap;
 
-/// Refuses to start the consumer `group` of `streams`, with an order or without one, in another way than it was started
-/// before.
+/// Refuses to start the consumer `group` of `streams` if Redis has it with an order and this process wants none, or the
+/// other way round.
 ///
 /// # Errors
 ///
-/// It has an order in Redis and none here, or the other way round (a [`crate::ErrorKind::Configuration`] error); Redis
-/// cannot be reached or refuses.
+/// The consumer has the other kind of order in Redis (a [`crate::ErrorKind::Configuration`] error), or Redis cannot be
+/// reached or refuses.
 pub fn check(connections: &Pool, streams: &Streams, group: &str, is_ordered: bool) -> Result<(), Error> {
     for stream in streams.iter() {
         let groups = connections.with(stream, |connection| groups(connection, stream))?;
@@ -28,7 +28,7 @@ pub fn check(connections: &Pool, streams: &Streams, group: &str, is_ordered: boo
     Ok(())
 }
 
-/// Returns the position of each group of Redis. There is none where there is no stream.
+/// Returns the position of each consumer group of Redis. There is none if there is no stream.
 fn groups(connection: &mut Connection, stream: &str) -> RedisResult<HashMap<String, StreamId>> {
     match connection.run(redis::cmd("XINFO").arg("GROUPS").arg(stream)) {
         Ok(found) => replies::last_delivered(&found).ok_or_else(unexpected),

@@ -119,7 +119,8 @@ pub struct ConsumerOptions {
     pub from: From,
     /// The number of workers.
     pub workers: usize,
-    /// The most events that a worker takes at once, for handlers of batches. As many are read ahead for each worker.
+    /// The most events that a worker takes at once, for handlers of batches. The same number is read ahead for each
+    /// worker.
     pub batch_size: usize,
     /// How long an event stays with a process that no longer renews its lease.
     pub lease: Duration,
@@ -131,13 +132,13 @@ pub struct ConsumerOptions {
     pub remember_ids: usize,
     /// Limits on the dead letters.
     pub dead_letters: Limits,
-    /// The order of events. `None` means that there is none.
+    /// The order of events. `None` means no order.
     pub order: Option<Order>,
     /// How many lanes an ordered consumer has.
     pub lanes: u16,
-    /// How many streams the events of an order by key are spread over. Then each of these is a lane.
+    /// How many partitions the events of an order by key are spread over. Then each partition is a stream and a lane.
     pub partitions: Option<u16>,
-    /// Whether an event that was given up on holds its key until someone decides about its dead letter.
+    /// Whether a dead letter stops the events of its key until an operator retries or discards it.
     pub holds_keys: bool,
     /// The most events that an ordered consumer, or one of a live source or a log, holds in memory.
     pub prefetch: usize,
@@ -165,7 +166,7 @@ impl ConsumerOptions {
             return Err(top.refuse("partitions", "without lanes: each partition is a lane"));
         }
         let wal = top.value("wal").map(WalOptions::parse).transpose()?;
-        // What waits of a log is there for as long as it takes; of Redis it should be read before it is gone.
+        // PostgreSQL keeps its log until it is read. What Redis publishes should be read before it is gone.
         let prefetch = if wal.is_some() { 1_000 } else { 10_000 };
         let options = Self {
             redis: RedisOptions::parse(top.section("redis_options")?, environment_url)?,

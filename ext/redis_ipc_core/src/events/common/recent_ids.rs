@@ -1,4 +1,4 @@
-//! The ids of the last events, by which a second copy of an event is recognized.
+//! The ids of the last events. A second copy of an event is recognized by them.
 
 use crate::foundation::payload::fields::Fields;
 use crate::foundation::payload::stream_entry::StreamId;
@@ -10,12 +10,12 @@ pub const ID: &str = "id";
 pub const DATA: &str = "data";
 /// All fields that our publishers write.
 const OWN: [&str; 5] = [ID, DATA, "type", "key", "traceparent"];
-/// The most bytes of an id. Publishers write no longer ones.
+/// The most bytes of an id. Publishers write no longer ids.
 pub const MAX_ID: usize = 255;
 
-/// The ids of the last events that a process took, and the entry of each.
+/// The ids of the last events that a process took, each with the id of its entry.
 ///
-/// It is the window of one process: of two copies that two processes take, neither knows of the other.
+/// Each process has its own window. If two processes take two copies of an event, neither notices.
 #[derive(Debug)]
 pub struct RecentIds {
     entries: HashMap<Box<[u8]>, StreamId>,
@@ -24,12 +24,12 @@ pub struct RecentIds {
 }
 
 impl RecentIds {
-    /// Creates an empty window that holds this many ids. With 0 no event is a copy.
+    /// Creates an empty window for this many ids. With 0, no event counts as a copy.
     pub fn new(most: usize) -> Self {
         Self { entries: HashMap::new(), order: VecDeque::new(), most }
     }
 
-    /// Whether another entry has the same id. The same entry, which is delivered again, is no copy of itself.
+    /// Whether another entry has the same id. An entry that is delivered again is not a copy of itself.
     pub fn is_copy(&mut self, entry: StreamId, fields: &Fields) -> bool {
         let Some(id) = id_of(fields).filter(|_| self.most > 0) else { return false };
         if let Some(first) = self.entries.get(id) {
@@ -46,18 +46,21 @@ impl RecentIds {
     }
 }
 
-/// Returns the id that a copy of an event gets, which is handled as an event of its own. `None` if it has no id.
+/// Returns an id for a copy of an event that is to be handled as an event of its own. Returns `None` if the event has
+/// no id.
 pub fn id_of_copy(fields: &Fields, letter: StreamId) -> Option<Vec<u8>> {
     id_of(fields).map(|id| [id, b"/", letter.to_string().as_bytes()].concat())
 }
 
-/// Returns the id of an event that one of our publishers wrote. Other programs may use the field for something else.
+/// Returns the id of an event that one of our publishers wrote. Other programs may use the same field for something
+/// else.
 fn id_of(fields: &Fields) -> Option<&[u8]> {
     let id = fields.get(ID).filter(|id| !id.is_empty() && id.len() <= MAX_ID)?;
     is_own(fields).then_some(id)
 }
 
-/// Whether the fields are those of an event that one of our publishers wrote: it has data, and no field of another name.
+/// Whether these are the fields of an event that one of our publishers wrote: it has data, and no field with another
+/// name.
 pub fn is_own(fields: &Fields) -> bool {
     let is_name = |name: &[u8]| OWN.iter().any(|own| own.as_bytes() == name);
     fields.get(DATA).is_some() && fields.iter().all(|(name, _)| is_name(name))

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// How many events may wait before no more are taken. They are held in memory.
+/// If this many events wait, no more events are taken. They are held in memory.
 const MOST: usize = 10_000;
-/// The most events that are tried again at once: the leases must not wait for more.
+/// The most events that are tried again at once, because the leases must not wait for more.
 const AT_ONCE: usize = 100;
 
 /// The events that wait for their next try, in the order of their times.
@@ -21,7 +21,7 @@ pub struct Retries {
 #[derive(Default)]
 struct State {
     waiting: BTreeMap<(Instant, u64), Arc<InFlight>>,
-    /// Orders two events that are due at the same time.
+    /// A number that orders two events that are due at the same time.
     next: u64,
 }
 
@@ -79,12 +79,12 @@ impl Retries {
         self.state.lock().waiting.len()
     }
 
-    /// Whether too many events wait to take more.
+    /// Whether so many events wait that no more should be taken.
     pub fn are_full(&self) -> bool {
         self.len() >= MOST
     }
 
-    /// Returns the receiver that gets a message when an event was added.
+    /// Returns the receiver that gets a message when an event is added.
     pub fn added(&self) -> &Receiver<()> {
         &self.wake.1
     }

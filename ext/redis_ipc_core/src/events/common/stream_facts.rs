@@ -1,12 +1,12 @@
-//! What Redis knows of a stream and of a group, from which it can be told what was lost.
+//! What Redis knows about a stream and a group. From this it follows what was lost.
 
 use crate::foundation::payload::stream_entry::StreamId;
 use crate::foundation::redis::resp::replies::{self, unexpected};
 use redis::{Cmd, RedisResult, Value};
 
-/// Returns what is known of a stream without its entries: how many it has had, how many it has, the ids of the first
-/// and the last, the highest that was deleted by its id, and the position of the group ARGV[1], if that is there. Nil if
-/// there is no stream.
+/// Returns what is known about a stream without reading its entries: how many it has ever had, how many it has now, the
+/// ids of the first and the last, the highest id that was deleted by XDEL, and the position of the group ARGV[1], if
+/// that exists. Returns nil if there is no stream.
 const FACTS: &str = r"
 if redis.call('EXISTS', KEYS[1]) == 0 then return false end
 local function facts(flat)
@@ -26,29 +26,29 @@ return { stream['entries-added'] or -1, stream.length, first and first[1] or '0-
   stream['max-deleted-entry-id'] or '0-0', position }
 ";
 
-/// Returns the id of the last entry up to ARGV[1]. Nil if there is none.
+/// Returns the id of the last entry up to ARGV[1]. Returns nil if there is none.
 const LAST_UP_TO: &str = r"
 local found = redis.call('XREVRANGE', KEYS[1], ARGV[1], '-', 'COUNT', 1)
 return found[1] and found[1][1]
 ";
 
-/// What is known of a stream.
+/// What is known about a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Facts {
-    /// How many entries it has had. `None` if the server does not know.
+    /// How many entries it has ever had. `None` if the server does not know.
     pub added: Option<u64>,
-    /// How many it has.
+    /// How many entries it has now.
     pub length: u64,
     /// The id of the first one; zero if there is none.
     pub first: StreamId,
     /// The id of the last one that was added.
     pub last: StreamId,
-    /// The highest id that was deleted by its id.
+    /// The highest id that was deleted by XDEL.
     pub deleted: StreamId,
 }
 
 impl Facts {
-    /// Those of a stream that has never had an entry.
+    /// The facts of a stream that has never had an entry.
     pub const NONE: Self = Self {
         added: Some(0),
         length: 0,
@@ -57,16 +57,16 @@ impl Facts {
         deleted: StreamId { ms: 0, seq: 0 },
     };
 
-    /// Returns how many entries are gone from the beginning of the stream, and others that were deleted.
+    /// Returns how many entries are missing: those trimmed from the beginning, and those deleted in between.
     pub fn gone(&self) -> Option<u64> {
         self.added?.checked_sub(self.length)
     }
 }
 
-/// How far a group is.
+/// How far a group has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
-    /// What it was last delivered.
+    /// The id of the last entry that was delivered to it.
     pub delivered: StreamId,
     /// How many entries it has read, as far as Redis knows. Servers differ in whether that includes entries that were
     /// trimmed before it came to them.

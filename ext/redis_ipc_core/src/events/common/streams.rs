@@ -1,21 +1,21 @@
-//! The streams that have one name together: one stream, or its partitions.
+//! The streams of one name: a single stream, or its partitions.
 
-/// The streams of a consumer. With partitions they are `S:0`, `S:1` and so on, and each of them is a lane.
+/// The streams of a consumer. With partitions these are `S:0`, `S:1` and so on, and each partition is a lane.
 #[derive(Debug, Clone)]
 pub struct Streams {
     name: String,
-    /// There are none if the stream is one.
+    /// Empty if there is a single stream.
     partitions: Vec<String>,
 }
 
 impl Streams {
-    /// Creates the streams of `name`: so many partitions, or the one stream of this name.
+    /// Creates the streams of `name`: this many partitions, or a single stream.
     pub fn new(name: &str, partitions: Option<u16>) -> Self {
         let partitions = (0..partitions.unwrap_or(0)).map(|number| format!("{name}:{number}")).collect();
         Self { name: name.to_owned(), partitions }
     }
 
-    /// Returns the name that they have together.
+    /// Returns their common name.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -25,7 +25,7 @@ impl Streams {
         !self.partitions.is_empty()
     }
 
-    /// Returns the stream that has the events of a lane.
+    /// Returns the stream that holds the events of a lane.
     pub fn of(&self, lane: u16) -> &str {
         self.partitions.get(usize::from(lane)).unwrap_or(&self.name)
     }
@@ -36,12 +36,12 @@ impl Streams {
         one.into_iter().chain(self.partitions.iter().map(String::as_str))
     }
 
-    /// Returns the stream that one partition more would have.
+    /// Returns the name of the stream that the next partition would have.
     pub fn beyond(&self) -> Option<String> {
         self.are_partitions().then(|| format!("{}:{}", self.name, self.partitions.len()))
     }
 
-    /// Returns the partition whose stream this is.
+    /// Returns the number of the partition with this stream.
     pub fn partition(&self, stream: &[u8]) -> Option<u16> {
         let number = self.partitions.iter().position(|name| name.as_bytes() == stream)?;
         u16::try_from(number).ok()

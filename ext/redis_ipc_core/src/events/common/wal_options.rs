@@ -1,4 +1,4 @@
-//! What a consumer says of a write-ahead log.
+//! The options of a write-ahead log.
 
 use crate::error::{Error, ErrorKind};
 use crate::foundation::payload::option_reader::OptionReader;
@@ -10,23 +10,23 @@ const NAME: usize = 63;
 /// The most tables of one consumer.
 const TABLES: usize = 10_000;
 
-/// In which order changes are handled.
+/// The order in which changes are handled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WalOrder {
     /// At the same time.
     None,
-    /// One after the other for each row, told apart by its identity or by this column.
+    /// One after the other for each row. Rows are distinguished by their replica identity, or by this column.
     Key(Option<String>),
     /// One after the other.
     Source,
 }
 
-/// What becomes of a consumer whose slot is lost.
+/// What a consumer does if its slot is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SlotLost {
-    /// It tells the loss, and goes on with a new slot.
+    /// It reports the loss, and goes on with a new slot.
     Create,
-    /// It reports an error, and waits until somebody acts.
+    /// It reports an error, and waits until an operator acts.
     Raise,
 }
 
@@ -44,7 +44,7 @@ pub struct TableName {
 pub struct WalOptions {
     /// How to reach PostgreSQL.
     pub connection: Settings,
-    /// The tables whose changes are wanted. If there is none, all of the publication are.
+    /// The tables whose changes are wanted. Empty means all tables of the publication.
     pub tables: Vec<TableName>,
     /// The publication.
     pub publication: String,
@@ -52,9 +52,9 @@ pub struct WalOptions {
     pub slot: String,
     /// Whether the slot lives as long as the connection.
     pub is_temporary: bool,
-    /// Whether a publication or a slot that is not there is created.
+    /// Whether a missing publication or slot is created.
     pub creates: bool,
-    /// What becomes of a consumer whose slot is lost.
+    /// What the consumer does if its slot is lost.
     pub on_slot_lost: SlotLost,
     /// The order of changes.
     pub order: WalOrder,
@@ -104,7 +104,7 @@ impl WalOptions {
     }
 }
 
-/// Reads names as `accounts` or `billing.accounts`.
+/// Reads names of tables like `accounts` or `billing.accounts`.
 fn tables(given: Option<Value>, section: &OptionReader) -> Result<Vec<TableName>, Error> {
     let refuse = || section.refuse("tables", &format!("an Array of at most {TABLES} names of tables"));
     let Some(given) = given else { return Ok(Vec::new()) };

@@ -1,4 +1,4 @@
-//! The commands that a consumer writes besides its reads: acknowledgements. One command carries all of a batch.
+//! The acknowledgements of events. They are written apart from the reads, and one command carries all of a batch.
 
 use crate::error::Error;
 use crate::events::common::in_flight::InFlight;
@@ -63,7 +63,7 @@ impl Carried for Acknowledge {
         context.consumer.stream.clone()
     }
 
-    /// The acknowledgements of a batch are written together, at its end.
+    /// Collects the acknowledgements of a batch. They are written together at its end.
     fn encode(self, to: &mut Writing<'_, Self>) -> Option<Self> {
         to.tail.0.extend(self.0);
         None
@@ -77,7 +77,7 @@ impl Carried for Acknowledge {
         Some(self)
     }
 
-    /// An event that is not acknowledged would be handled again.
+    /// Returns true, because an event that is not acknowledged would be handled again.
     fn waits_for_redis(&self, _context: &AcknowledgementContext) -> bool {
         true
     }
@@ -86,7 +86,7 @@ impl Carried for Acknowledge {
         false
     }
 
-    /// The event stays pending, and is handled again after a lease.
+    /// Drops the acknowledgement. The event stays pending, and is handled again after a lease.
     fn fail(self, error: &Error, context: &AcknowledgementContext) -> Option<Self> {
         let endpoint = context.endpoint();
         let count = self.0.len();
@@ -101,7 +101,7 @@ impl Carried for Acknowledge {
     }
 }
 
-/// The events that a batch acknowledges.
+/// The ids that a batch acknowledges.
 pub struct Acknowledgements(Vec<StreamId>);
 
 impl Tail<Acknowledge> for Acknowledgements {

@@ -1,4 +1,4 @@
-//! Decides what happens to an entry that was taken: it is handled, or it is given up on.
+//! Decides whether a taken entry is handled or given up on.
 
 use crate::error::{Error, ErrorKind};
 use crate::events::common::dead_event::{UNREADABLE, not_whole};
@@ -25,10 +25,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long no event is taken, before the next check whether events may be taken.
+/// While no events may be taken, the time until the next check.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// The way of an event from the stream to the workers.
+/// Everything that an event passes between the stream and the workers.
 pub struct Admission {
     /// The access to Redis.
     pub endpoint: Arc<Endpoint>,
@@ -48,11 +48,11 @@ pub struct Admission {
     pub retries: Retries,
     /// The ids of the last events.
     pub recent_ids: Mutex<RecentIds>,
-    /// Events that were acknowledged unread, because another entry with the same id was taken before.
+    /// Events that were acknowledged unread, because another entry with the same id had been taken before.
     pub suppressed: Counter,
     /// The events that were given up on.
     pub dead_letters: DeadLetters,
-    /// Limits on these.
+    /// The limits on the dead letters.
     pub limits: Limits,
     /// The number of deliveries after which an event is given up on.
     pub attempts: u32,
@@ -70,8 +70,8 @@ impl admission::Admission for Admission {
         self.losses.begin(connection)
     }
 
-    /// The stream or the group was deleted. In a cluster the stream may have moved, and another master that takes over
-    /// ends reads, too.
+    /// Whether the stream or the group was deleted, so that creating it again helps. In a cluster UNBLOCKED does not
+    /// show that: the stream may have moved, or another master may have taken over.
     fn is_mended(&self, error: &RedisError) -> bool {
         match error.code() {
             Some("NOGROUP") => true,
@@ -132,11 +132,11 @@ impl admission::Admission for Admission {
 }
 
 enum Examined {
-    /// It is to be handled.
+    /// It is handled.
     Runs(Arc<InFlight>),
     /// It only needs an acknowledgement.
     Done,
-    /// It stays pending, and comes back after a lease.
+    /// It stays pending, and is delivered again after a lease.
     Left,
 }
 
@@ -180,11 +180,11 @@ impl Admission {
         Ok(())
     }
 
-    /// Moves an event to the dead letters. The event must still be acknowledged.
+    /// Moves an event to the dead letters. The caller must still acknowledge it.
     ///
     /// # Errors
     ///
-    /// The event was not kept. That is reported too.
+    /// The dead letter was not written. That is reported, too.
     pub fn bury(&self, taken: Delivered, fields: &Fields, reason: &str) -> Result<(), Error> {
         self.dead_letters.keep(&self.endpoint, taken, fields, reason, &self.limits)
     }

@@ -50,7 +50,7 @@ use std::time::{Duration, Instant};
 
 /// The number of pooled connections, for everything but the blocking read and the acknowledgements.
 const POOL: u32 = 5;
-/// When an event is delivered again that could not be given up on.
+/// After this time an event is delivered again if its dead letter could not be written.
 const LATER: Duration = Duration::from_secs(1);
 
 /// A connected consumer of a group.
@@ -160,7 +160,7 @@ impl EventConsumer {
         Ok(())
     }
 
-    /// Takes the events that are queued, until there are `most` with the first.
+    /// Takes events that are queued behind `first`, until there are `most` in all.
     fn with_more(&self, first: Arc<InFlight>, most: usize) -> Vec<Arc<InFlight>> {
         let mut events = vec![first];
         events.extend(self.admission.queue.take_queued(most.saturating_sub(1)));
@@ -169,7 +169,7 @@ impl EventConsumer {
         events
     }
 
-    /// Waits for the next event and takes it. Meanwhile there is room for `count`.
+    /// Waits for the next event and takes it. While it waits, there is room for `count` events.
     fn first(&self, count: usize, interrupt: &Interrupt) -> Taken<InFlight> {
         let (queue, pause) = (&self.admission.queue, &self.admission.pause);
         loop {
@@ -179,7 +179,7 @@ impl EventConsumer {
             let taken = queue.try_take().or_else(|| self.reader.read_for_worker(interrupt));
             let taken = taken.map_or_else(|| queue.take_for(count, interrupt), Taken::Request);
             if let Taken::Request(event) = &taken {
-                // The consumer was paused while this worker waited.
+                // The consumer was paused while this worker waited, so the event goes back.
                 if pause.is_set() && queue.push_first(event) {
                     continue;
                 }
@@ -200,8 +200,8 @@ impl EventConsumer {
         }
     }
 
-    /// Gives back entries that are pending under this consumer and not held. They were delivered to a connection that is
-    /// closed.
+    /// Gives back the entries that are pending under this consumer but not held. They were delivered to a connection
+    /// that has since been closed.
     fn give_back_rest(&self) -> Result<(), Error> {
         let consumer = &self.consumer;
         let rest = consumer.connections.with(&consumer.stream, |connection| {
@@ -210,7 +210,7 @@ impl EventConsumer {
         consumer.release(&rest)
     }
 
-    /// Gives back the held events, which were started here, and the other entries that are pending under this consumer.
+    /// Gives back the held events, which were started here, and all other entries that are pending under this consumer.
     fn leave(&self) -> Result<(), Error> {
         let held = self.admission.queue.seal();
         let started: Vec<Delivered> =
@@ -297,7 +297,7 @@ impl Consumer for EventConsumer {
 
     fn give_back(&self, events: &[Arc<InFlight>]) -> Result<(), Error> {
         let queue = &self.admission.queue;
-        // In their order: each goes to the front.
+        // Each event goes to the front, so the last one goes first.
         let taken = events.iter().rev().filter(|event| event.back());
         let rest: Vec<Delivered> = taken
             .filter(|event| !queue.push_first(event))
@@ -319,7 +319,7 @@ impl Consumer for EventConsumer {
         let done: Vec<StreamId> =
             events.iter().filter(|event| event.finish()).map(|event| event.id).collect();
         self.admission.queue.note_run(longest);
-        // One that is closed has let go of them.
+        // After `close` this returns false, because the events were given back.
         let Admission { finished, writer, retries, .. } = &*self.admission;
         if finished.add(done, writer, || retries.wake()) { Ok(()) } else { Err(self.stopped()) }
     }
@@ -350,7 +350,7 @@ impl Consumer for EventConsumer {
             self.rest(event, Instant::now() + LATER);
             return Err(error);
         }
-        // At once: whoever has the dead letter delivered again must find it acknowledged.
+        // Acknowledges at once: someone who retries the dead letter must find its event acknowledged.
         if self.consumer.acknowledge(event.id).is_err() {
             admission.writer.send(Acknowledge(vec![event.id]));
         } else {
@@ -363,7 +363,7 @@ impl Consumer for EventConsumer {
         self.admission.pause.set(is_paused);
     }
 
-    /// Without an order a key means nothing.
+    /// Returns false, because there are no keys without an order.
     fn pause_key(&self, _key: &str, _is_paused: bool) -> bool {
         false
     }
@@ -382,7 +382,7 @@ impl Consumer for EventConsumer {
                         last,
                         delivered,
                         pending: u64::try_from(*pending).unwrap_or(0),
-                        // After `seek` the group may go on before what is pending.
+                        // After `seek` the group may be at a position before the pending entries.
                         floor: lowest.min(delivered),
                     })
                 }
@@ -496,7 +496,7 @@ impl Consumer for EventConsumer {
 }
 
 impl Drop for EventConsumer {
-    /// A consumer that was not closed lets its threads end by themselves.
+    /// Stops the threads of a consumer that was not closed, and does not wait for them.
     fn drop(&mut self) {
         self.admission.queue.close();
         self.reader.stop();

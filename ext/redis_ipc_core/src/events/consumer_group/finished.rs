@@ -1,4 +1,4 @@
-//! Events that are done, on the way to be acknowledged together: a command for each costs more than a quick handler.
+//! Events that are done and wait to be acknowledged together. A command for each would cost more than a quick handler.
 
 use crate::events::consumer_group::acknowledgement::{Acknowledge, Writer};
 use crate::foundation::payload::stream_entry::StreamId;
@@ -6,9 +6,9 @@ use crate::foundation::runtime::sync::Mutex;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How many events are acknowledged together, at most.
+/// The most events that are acknowledged together.
 const TOGETHER: usize = 256;
-/// How long an event waits for others, about.
+/// About how long an event waits for others.
 const WAIT: Duration = Duration::from_millis(1);
 
 /// Events that are done and not acknowledged.
@@ -23,8 +23,8 @@ struct State {
 }
 
 impl Finished {
-    /// Adds events. They are acknowledged by now, with the next ones, or by the timer thread after [`WAIT`], which `wake`
-    /// wakes. Returns false if nothing is acknowledged any more.
+    /// Adds events. They are acknowledged now, together with the next ones, or after [`WAIT`] by the timer thread,
+    /// which `wake` wakes. Returns false if nothing is acknowledged any more.
     pub fn add(&self, ids: Vec<StreamId>, writer: &Arc<Writer>, wake: impl FnOnce()) -> bool {
         let mut state = self.0.lock();
         if state.is_closed {
@@ -49,7 +49,7 @@ impl Finished {
         writer.send(Acknowledge(together))
     }
 
-    /// Returns when the events are to be acknowledged that wait.
+    /// Returns when the waiting events are to be acknowledged.
     pub fn due(&self) -> Option<Instant> {
         self.0.lock().due
     }
@@ -64,7 +64,7 @@ impl Finished {
         }
     }
 
-    /// Acknowledges the events that wait, and takes no more.
+    /// Acknowledges the waiting events, and accepts no more.
     pub fn close(&self, writer: &Arc<Writer>) {
         let mut state = self.0.lock();
         state.is_closed = true;

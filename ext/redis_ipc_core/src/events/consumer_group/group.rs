@@ -1,4 +1,4 @@
-//! The consumer group. It is created where it is missing, and the consumers of dead processes are deleted.
+//! The consumer group in Redis. It is created if it is missing, and the consumers of dead processes are deleted.
 
 use crate::error::{Error, ErrorKind, Fate};
 use crate::events::common::in_flight::InFlight;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// A consumer that was not active for this long is deleted once it has no pending entries. A living one reads every
+/// A consumer that was inactive for this long is deleted once it has no pending entries. A living consumer reads every
 /// 10 s.
 const DEAD_AFTER: Duration = Duration::from_secs(60);
 
@@ -36,9 +36,9 @@ end
 return 1
 ";
 
-/// Creates the group ARGV[1] again, after the id ARGV[2]. If the stream has no id as high as that, it was deleted and
-/// begins anew, so the group starts at its beginning. Returns 0 if the group exists, 1 if it was created, and 2 if the
-/// stream was, too.
+/// Creates the group ARGV[1] again, after the id ARGV[2]. If the stream has no id as high as that, the stream was
+/// deleted and begins anew, so the group starts at its beginning. Returns 0 if the group exists, 1 if it was created,
+/// and 2 if the stream was created, too.
 const MAKE_AGAIN: &str = r"
 local created = redis.call('EXISTS', KEYS[1]) == 0 and 2 or 1
 local made = redis.pcall('XGROUP', 'CREATE', KEYS[1], ARGV[1], '$', 'MKSTREAM')
@@ -58,8 +58,9 @@ end
 return created
 ";
 
-/// Creates the group ARGV[1] of the stream KEYS[1] at ARGV[2], and tells Redis how many entries the stream has had up to
-/// there, where that is known: else trimming could not be told from reading. Returns 0 if there is a group.
+/// Creates the group ARGV[1] of the stream KEYS[1] at ARGV[2]. If it is known how many entries the stream has had up to
+/// there, tells Redis that number: without it, trimmed entries could not be told from read ones. Returns 0 if the group
+/// exists.
 const MAKE: &str = r"
 local made = redis.pcall('XGROUP', 'CREATE', KEYS[1], ARGV[1], ARGV[2], 'MKSTREAM')
 if made.err then return string.find(made.err, 'BUSYGROUP', 1, true) and 0 or made end
@@ -77,17 +78,17 @@ return 1
 pub struct Group {
     consumer: Arc<GroupConsumer>,
     from: From,
-    /// The last entry that was delivered to the group, as far as is known. `None` before the first connection. It may be
-    /// a position without an entry, where the group began or was moved to.
+    /// The last entry that was delivered to the group, as far as is known. `None` before the first connection. It may
+    /// be a position without an entry, if the group began there or was moved there.
     reached: Mutex<Option<StreamId>>,
-    /// The last entry that was delivered here, if the stream is still that one.
+    /// The last entry that was delivered to this process, if the stream is still the same one.
     seen: Mutex<Option<StreamId>>,
     /// The group did not exist when this consumer started.
     is_made_here: AtomicBool,
 }
 
 impl Group {
-    /// Creates the access to the group of `consumer`. If the group is created now it begins at `from`.
+    /// Creates the access to the group of `consumer`. A new group begins at `from`.
     pub fn new(consumer: Arc<GroupConsumer>, from: From) -> Self {
         Self {
             consumer,
@@ -98,9 +99,9 @@ impl Group {
         }
     }
 
-    /// Creates the stream, the group and the consumer where they are missing. A group that vanished is created again
-    /// after the last entry that is known to be finished, and that is reported. `has_changed` says that the stream is not
-    /// the one of before, so the group is where Redis says.
+    /// Creates the stream, the group and the consumer if they are missing. If the group has vanished, creates it again
+    /// after the last entry that is known to be finished, and reports that. `has_changed` says that this is another
+    /// stream than before, so the group's position in Redis counts.
     pub fn join(
         &self,
         connection: &mut Connection,
@@ -141,7 +142,7 @@ impl Group {
         Ok(())
     }
 
-    /// Returns the last entry that was delivered here. `None` if there was none in this stream.
+    /// Returns the last entry that was delivered to this process. Returns `None` if there was none in this stream.
     pub fn seen(&self) -> Option<StreamId> {
         *self.seen.lock()
     }
@@ -156,7 +157,7 @@ impl Group {
         *self.reached.lock() = Some(position);
     }
 
-    /// Records that the group is at this position of another stream, or of the same one as it was before.
+    /// Records the group's position in another stream, or in an older state of the same one.
     pub fn begin_anew(&self, position: StreamId) {
         self.move_to(position);
         *self.seen.lock() = None;
@@ -185,7 +186,7 @@ impl Group {
         Ok(())
     }
 
-    /// Records that the entry with this id was delivered here.
+    /// Records that the entry with this id was delivered to this process.
     pub fn note_entry(&self, id: StreamId) {
         self.note(id);
         raise(&self.seen, id);
@@ -200,7 +201,7 @@ impl Group {
         self.delete_consumers(false)
     }
 
-    /// Deletes the own consumer, unless it has pending entries that no other consumer has taken yet.
+    /// Deletes the consumer of this process, unless it has pending entries that no other consumer has taken yet.
     pub fn leave(&self) -> Result<(), Error> {
         self.delete_consumers(true)
     }

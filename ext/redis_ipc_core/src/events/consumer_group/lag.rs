@@ -1,19 +1,19 @@
-//! The lag of a group: how many entries have not been delivered to it.
+//! The lag of a group: how many entries are still to be delivered to it.
 
 use redis::{Cmd, Value};
 
-/// How many entries are counted from either end of the stream, at most.
+/// The most entries that are counted from either end of the stream.
 const COUNTED: usize = 5_000;
-/// How many bytes of entries are read for that from either end, about.
+/// About how many bytes of entries are read for counting from either end.
 const BYTES: usize = 8 << 20;
 
-/// Returns the lag of the group ARGV[1] of the stream KEYS[1], or nil if Redis cannot tell. It is a script so that no
-/// entry is sent: XINFO STREAM and XRANGE return whole ones.
+/// Returns the lag of the group ARGV[1] of the stream KEYS[1], or nil if Redis cannot tell. A script sends no entries,
+/// while XINFO STREAM and XRANGE return whole ones.
 ///
-/// Redis's own `lag` is too high once entries were trimmed before the group had them
+/// Redis's own `lag` is too high once entries were trimmed before the group read them
 /// (<https://github.com/redis/redis/issues/13957>), and nil once entries were deleted in between. So it counts only if
-/// the stream still has all entries that were ever added. Else the entries are counted from the nearer end, if that is
-/// near enough.
+/// the stream still has all entries that were ever added. Otherwise the script counts entries from the nearer end, if
+/// that is near enough.
 const LAG: &str = r"
 local stream, most, bytes = KEYS[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local function sortable(id)
@@ -53,8 +53,8 @@ if before then return length - before end
 return lag and math.min(lag, length) or nil
 ";
 
-/// Returns the last id of the stream KEYS[1], that which was last delivered to the group ARGV[1], and how many entries
-/// are pending in the group, and the lowest id of these, or that which was last delivered.
+/// Returns the last id of the stream KEYS[1], the last id that was delivered to the group ARGV[1], how many entries of
+/// the group are pending, and the lowest pending id. Without pending entries that is the last id that was delivered.
 const PROGRESS: &str = r"
 local facts = redis.call('XINFO', 'STREAM', KEYS[1])
 local last = '0-0'

@@ -1,4 +1,4 @@
-//! Finds out that a stream has lost entries that the group was not delivered.
+//! Detects that a stream has lost entries that were not delivered to the group.
 
 use crate::error::Error;
 use crate::events::common::events_key;
@@ -14,8 +14,9 @@ use crate::foundation::runtime::sync::Mutex;
 use redis::{Cmd, RedisResult, Value};
 use std::sync::Arc;
 
-/// Lets one process tell a loss for all. The hash KEYS[1] has under ARGV[1] what was told last; ARGV[2] is to be told now.
-/// Returns what was told before. Nil if that covers it: it begins with a number that is at least ARGV[3].
+/// Claims a loss, so that one process reports it for all. The field ARGV[1] of the hash KEYS[1] holds what was reported
+/// last; ARGV[2] is what is to be reported now. Returns what was reported last. Returns nil if that covers the loss:
+/// then it begins with a number that is at least ARGV[3].
 const CLAIM: &str = r"
 local told = redis.call('HGET', KEYS[1], ARGV[1])
 if told and tonumber(string.match(told, '^%d+')) >= tonumber(ARGV[3]) then return false end
@@ -23,72 +24,74 @@ redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 return told or ''
 ";
 
-/// Under these names the hash has: how many entries were gone from the beginning of the stream, and how many of them
-/// were delivered, when that was told.
+/// The names of the fields of the hash. This one holds, as of the last report, how many entries were gone from the
+/// beginning of the stream, and how many of those had been delivered.
 const TRIMMED: &str = "trimmed";
-/// How many entries less than there were the group had read, when that was told.
+/// How many entries fewer the group had read than the stream has had, as of the last report.
 const PASSED_OVER: &str = "passed_over";
-/// Is there if the server was seen to count only what a group was delivered, and not what it has passed over.
+/// Exists if the server was seen to count only the entries that were delivered to a group, and not those that it
+/// skipped.
 const COUNTS_DELIVERED: &str = "counts_delivered";
-/// When it was told that the stream is another one or an older one, in ms by Redis's clock.
+/// When it was last reported that the stream is another one or an older one, in ms on Redis's clock.
 const CHANGED: &str = "changed";
 
-/// Watches the stream of a group.
+/// Watches the stream of a group for losses.
 pub struct LossWatch {
     consumer: Arc<GroupConsumer>,
-    /// The key of the hash by which the processes of the group agree who tells a loss.
+    /// The key of the hash by which the processes of the group agree on who reports a loss.
     key: String,
-    /// How many losses were told here.
+    /// How many losses this process reported.
     pub told: Counter,
     seen: Mutex<Seen>,
 }
 
-/// What the checks have seen.
+/// What the previous checks found.
 #[derive(Debug, Default)]
 struct Seen {
-    /// What the group had been delivered at the last check. `None` before the first one.
+    /// The last entry that had been delivered to the group at the last check. `None` before the first check.
     delivered: Option<StreamId>,
-    /// The group at the end of the stream, on a connection that has stood since.
+    /// The state of the group when it was last at the end of the stream, on a connection that has not broken since.
     end: Option<End>,
-    /// With that, all processes of the group begin anew.
+    /// When the group is next at the end, the shared hash starts anew from there.
     begins_anew: bool,
-    /// How many connections had broken by then.
+    /// How many connections had broken at the last check.
     broken: usize,
-    /// When the stream still had what the group was delivered, in ms by Redis's clock.
+    /// When the stream was last seen to have all that was delivered to the group, in ms on Redis's clock.
     sound_at: u64,
-    /// What is to be told.
+    /// A change of the stream that is still to be reported.
     change: Option<Change>,
 }
 
-/// A group that was at the end of its stream.
+/// The state of a group at the end of its stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct End {
     delivered: StreamId,
-    /// How many entries less than there were it had read, as Redis counts. They were passed over, or Redis has lost the
-    /// count: one that is restarted, or promoted, may not know what a group has read (7.0).
+    /// How many entries fewer the group has read than the stream has had, as Redis counts. It skipped them, or Redis
+    /// has lost the count: Redis 7.0 may not know after a restart or a promotion what a group has read.
     behind: u64,
 }
 
-/// How a stream is not what it was.
+/// How a stream differs from the one that was read before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// The server has an older state of it. It has lost what came after the first entry, up to the second one at least.
+    /// The server has an older state of it. What came after the first entry is lost, at least up to the second one.
     RolledBack(StreamId, StreamId),
-    /// It was deleted, and perhaps made again. This entry had been delivered.
+    /// It was deleted, and perhaps created again. This is the last entry that had been delivered.
     Flushed(StreamId),
 }
 
-/// What is missing.
+/// What a comparison shows to be missing.
 #[derive(Debug, PartialEq, Eq)]
 enum Finding {
     Nothing,
-    /// So many entries are gone from the beginning of the stream, and the group was delivered only `read` of these.
+    /// `gone` entries are missing from the beginning of the stream, and only `read` of these were delivered to the
+    /// group.
     Trimmed {
         gone: u64,
         read: u64,
     },
-    /// The group is at the end of the stream. Redis 7.0 counts as read what was delivered, so that entries are seen which
-    /// the group has passed over; newer versions count those as read.
+    /// The group is at the end of the stream. Redis 7.0 counts only delivered entries as read, which shows those that
+    /// the group skipped. Newer versions count those as read, too.
     AtEnd(End),
 }
 
@@ -99,8 +102,8 @@ impl LossWatch {
         Self { consumer, key, told: Counter::default(), seen: Mutex::default() }
     }
 
-    /// Finds out whether the stream is still the one in which the entry `seen` was delivered. It runs on each new
-    /// connection before anything is read, because later entries hide it.
+    /// Returns how the stream differs from the one in which the entry `seen` was delivered. It must run on each new
+    /// connection before anything is read, because later entries would hide the difference.
     ///
     /// # Errors
     ///
@@ -114,7 +117,7 @@ impl LossWatch {
         Ok(changed(facts, last.unwrap_or_default(), seen))
     }
 
-    /// Records where the group is before anything is read on a new connection.
+    /// Records the position of the group before anything is read on a new connection.
     ///
     /// # Errors
     ///
@@ -135,7 +138,7 @@ impl LossWatch {
         Ok(())
     }
 
-    /// Has the next check tell that the stream is not what it was, unless another process of the group has told it.
+    /// Lets the next check report a change of the stream, unless another process of the group has reported it.
     pub fn note_change(&self, change: Change) {
         self.seen.lock().change.get_or_insert(change);
     }
@@ -147,7 +150,7 @@ impl LossWatch {
         };
         let Some(change) = change else { return Ok(()) };
         if self.claim(CHANGED, &now.to_string(), sound_at)?.is_some() {
-            // They are of the stream of before.
+            // These numbers belong to the stream before the change.
             self.run(redis::cmd("HDEL").arg(&self.key).arg(TRIMMED).arg(PASSED_OVER))?;
             match change {
                 Change::RolledBack(last, seen) => self.tell(Cause::RolledBack, last, seen.ms, None, false),
@@ -167,7 +170,7 @@ impl LossWatch {
         let GroupConsumer { stream, connections, group: name, endpoint, .. } = &*self.consumer;
         let (now, seen) = (endpoint.clock.now(), group.seen());
         self.tell_change(now)?;
-        // The reader may not have connected again yet.
+        // The reader may not have reconnected yet, so this counts the breaks itself.
         let broken = endpoint.health.losses();
         self.seen.lock().note_broken(broken);
         let found = connections.with(stream, |connection| {
@@ -216,11 +219,12 @@ impl LossWatch {
         let Some(told) = self.claim(TRIMMED, &format!("{gone} {read}"), gone)? else { return Ok(()) };
         let (at_most, is_certain) = missing(gone, read, pair(&told));
         self.tell(Cause::Trimmed, since, until, Some(at_most), is_certain && is_exact);
-        // On 7.0 it is passed over later.
+        // Redis 7.0 will later show these entries as skipped. They must not be reported twice.
         self.run(redis::cmd("HINCRBY").arg(&self.key).arg(PASSED_OVER).arg(at_most)).map(drop)
     }
 
-    /// Compares the group at the end of the stream with what it was there before, and tells what it has passed over.
+    /// Compares the group at the end of the stream with its state when it was there last, and reports what it has
+    /// skipped.
     fn compare_ends(&self, before: Option<End>, now: End, is_exact: bool) -> Result<(), Error> {
         match before {
             None => self.begin_anew(now)?,
@@ -234,8 +238,8 @@ impl LossWatch {
         Ok(())
     }
 
-    /// Tells how much more is missing if the group has read `behind` entries less than there were, and it had been
-    /// `so_far` when that was no loss.
+    /// Reports what is missing if the group has read `behind` entries fewer than the stream has had. At `so_far` fewer,
+    /// nothing was missing yet.
     fn tell_behind(
         &self,
         behind: u64,
@@ -267,7 +271,7 @@ impl LossWatch {
         self.consumer.connections.run(&self.key, command)
     }
 
-    /// Returns what was told before, if this process is to tell the rest.
+    /// Returns what was reported last, if this process is to report the rest.
     fn claim(&self, field: &str, value: &str, covered_from: u64) -> Result<Option<String>, Error> {
         let mut claim = redis::cmd("EVAL");
         claim.arg(CLAIM).arg(1).arg(&self.key).arg(field).arg(value).arg(covered_from);
@@ -290,8 +294,8 @@ impl LossWatch {
 }
 
 impl Seen {
-    /// Records that there is another connection. The server may be another one, which knows less of the group. When a
-    /// consumer starts, it prepares several connections.
+    /// Records that there is a new connection. It may lead to another server, which knows less about the group. The
+    /// connections that a consumer opens when it starts do not count.
     fn reconnected(&mut self, broken: usize) {
         self.broken = broken;
         if self.delivered.is_some() {
@@ -306,7 +310,8 @@ impl Seen {
         }
     }
 
-    /// Records a check. Returns what the group had been delivered at the last one, and where it was last at the end.
+    /// Records a check. Returns the last entry that had been delivered to the group at the previous check, and the
+    /// group's last state at the end of the stream.
     fn note(&mut self, delivered: StreamId, now: u64) -> (Option<StreamId>, Option<End>) {
         self.sound_at = now;
         (self.delivered.replace(delivered), self.end)
@@ -320,15 +325,16 @@ fn told(reply: &Value) -> Option<String> {
     }
 }
 
-/// Reads how many entries were gone, and how many of them delivered, when a loss was told.
+/// Reads how many entries were gone and how many of them had been delivered, as of the last report.
 fn pair(told: &str) -> Option<(u64, u64)> {
     let (gone, read) = told.split_once(' ')?;
     Some((gone.parse().ok()?, read.parse().ok()?))
 }
 
-/// Returns how many entries are missing besides those that were told, at most, and whether it is exactly as many.
+/// Returns how many entries are missing at most, besides those that were reported, and whether that number is exact.
 ///
-/// After a group has read on behind a gap, its `entries-read` has the gap in newer versions of Redis, and not in 7.0.
+/// Once a group has read on behind a gap, its `entries-read` includes the gap in newer versions of Redis, but not in
+/// 7.0.
 fn missing(gone: u64, read: u64, told: Option<(u64, u64)>) -> (u64, bool) {
     match told {
         None => (gone.saturating_sub(read), true),
@@ -340,10 +346,11 @@ fn missing(gone: u64, read: u64, told: Option<(u64, u64)>) -> (u64, bool) {
     }
 }
 
-/// Compares a stream with the one in which the entry `seen` was delivered. `last` is its last entry up to there.
+/// Compares a stream with the one in which the entry `seen` was delivered. `last` is the last entry of this stream up
+/// to `seen`.
 ///
-/// Trimming takes entries from the beginning only. So an entry that is gone while one before it is there, or while none
-/// was ever removed, was never in this stream.
+/// Trimming removes entries from the beginning only. If an entry is gone while an earlier one exists, or while nothing
+/// was ever removed, then it was never in this stream.
 fn changed(facts: Option<Facts>, last: StreamId, seen: StreamId) -> Option<Change> {
     let Some(facts) = facts else { return Some(Change::Flushed(seen)) };
     if last == seen {
@@ -361,7 +368,7 @@ fn changed(facts: Option<Facts>, last: StreamId, seen: StreamId) -> Option<Chang
     }
 }
 
-/// Compares a group with its stream. `end` is where it was last at the end.
+/// Compares a group with its stream. `end` is the group's last state at the end of the stream.
 fn compare(facts: &Facts, position: Position, end: Option<End>) -> Finding {
     let (Some(added), Some(gone), Some(read)) = (facts.added, facts.gone(), position.read) else {
         return Finding::Nothing;

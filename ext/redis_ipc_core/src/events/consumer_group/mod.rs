@@ -1,5 +1,5 @@
-//! A consumer without an order: a consumer group of Redis, whose entries are events. It uses the group consumer of the
-//! foundation for reading, leases, take-over and dead letters, as request/reply does.
+//! Consumers without an order. Each is a consumer group of Redis whose entries are events. Like request/reply, it uses
+//! the group consumer of the foundation for reading, leases, take-over and dead letters.
 
 mod acknowledgement;
 mod admission;

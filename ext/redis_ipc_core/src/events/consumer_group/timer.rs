@@ -1,4 +1,4 @@
-//! The timer thread of a consumer. It runs retries, leases, take-over and clean-up.
+//! The timer thread of a consumer. It runs retries, leases, take-over and cleanup.
 
 use crate::error::{Error, ErrorKind};
 use crate::events::common::in_flight::InFlight;
@@ -20,13 +20,13 @@ use std::time::{Duration, Instant};
 const CLOCK: Duration = Duration::from_secs(10);
 /// How often the consumers of dead processes are deleted.
 const SWEEP: Duration = Duration::from_secs(60);
-/// How soon after a suspect is finished the next one is taken over.
+/// The time between finishing a suspect and taking over the next one.
 const SOON: Duration = Duration::from_millis(10);
-/// How often it checks for events that others gave back, where a lease is long.
+/// If a lease is long, how often the thread checks for events that others gave back.
 const RELEASED: Duration = Duration::from_secs(1);
-/// How often it checks whether the stream has lost what the group was not delivered.
+/// How often the thread checks whether the stream has lost entries that were not delivered to the group.
 const LOSSES: Duration = Duration::from_secs(1);
-/// The pause before it tries again to record a retry in Redis.
+/// The pause before another attempt to record a retry in Redis.
 const LATER: Duration = Duration::from_secs(1);
 
 /// The state of the timer thread.
@@ -79,7 +79,7 @@ impl Timer {
                     self.perform(task);
                 }
             }
-            // After the leases, which must not wait for many retries.
+            // This comes after the leases, which must not wait for many retries.
             self.try_again();
         }
     }
@@ -125,7 +125,7 @@ impl Timer {
         Ok(())
     }
 
-    /// The reader notices that the group is gone only while it reads.
+    /// Creates the group again if it is gone. The reader notices that only while it reads.
     fn join_again(&self) {
         let GroupConsumer { stream, connections, endpoint, .. } = &*self.consumer;
         let joined = connections.with(stream, |connection| self.admission.prepare(connection));
@@ -134,12 +134,12 @@ impl Timer {
         }
     }
 
-    /// All consumers of a group must have the same lease.
+    /// Takes over the events of processes whose leases ran out. All consumers of a group must have the same lease.
     fn take_over(&self) -> Result<(), Error> {
         if self.admission.pause().is_some() { Ok(()) } else { self.take_over.run(|| Ok(self.lease)) }
     }
 
-    /// Takes over events that others gave back, because they stopped or tried a dead letter again.
+    /// Takes over events that others gave back, because they stopped or because someone retried a dead letter.
     fn take_released(&self) -> Result<(), Error> {
         if self.admission.pause().is_some() { Ok(()) } else { self.take_over.run_released() }
     }
@@ -148,7 +148,7 @@ impl Timer {
         if self.take_over.holds_suspect() { Ok(()) } else { self.take_over() }
     }
 
-    /// Gives back events that have waited too long for a worker, because another process may be free.
+    /// Gives back events that have waited too long for a worker, because another process may have a free one.
     fn release_stuck(&self) -> Result<(), Error> {
         let (age, queue) = (self.lease / 4, &self.admission.queue);
         let stuck = queue.remove(|event| event.is_queued() && event.taken.elapsed() >= age);
@@ -167,8 +167,8 @@ impl Timer {
         Ok(())
     }
 
-    /// Queues the events that are due for their next try. It first tells Redis how many tries there were, so that they
-    /// count after a crash. Once the consumer takes no more events, they go back to the group instead.
+    /// Queues the events that are due for their next try. First it records in Redis how many tries there were, so that
+    /// they count even after a crash. If the consumer takes no more events, gives them back to the group instead.
     fn try_again(&self) {
         let due = self.admission.retries.take_due();
         if due.is_empty() {
@@ -202,7 +202,7 @@ impl Timer {
         self.admission.queue.remove(|held| ids.contains(&held.id));
     }
 
-    /// Reports once that nothing more is taken, because too many events wait for their next try.
+    /// Reports once that no events are taken, because too many wait for their next try.
     fn report_full(&self) -> Result<(), Error> {
         if self.admission.retries.are_full() {
             let message = "too many events have failed and wait for their next try: no more events are taken until \

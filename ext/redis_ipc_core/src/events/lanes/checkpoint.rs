@@ -1,29 +1,30 @@
-//! The checkpoint of a lane: what is done, as it is kept in Redis.
+//! The checkpoint of a lane: the record in Redis of what is done.
 
 use crate::foundation::payload::stream_entry::StreamId;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The checkpoint of a lane. All events of the lane up to `position` are done. Those after it, up to `upto`, are done
-/// too, but for `left`.
+/// The checkpoint of a lane. All its events up to `position` are done. Those between `position` and `upto` are done,
+/// too, except the ones in `left`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Checkpoint {
-    /// All events of the lane up to here are done.
+    /// All events of the lane up to this id are done.
     pub position: StreamId,
     /// How many entries the stream has had up to `position`. `None` if that is not known.
     pub ordinal: Option<u64>,
-    /// The end of what this checkpoint tells of.
+    /// The id up to which this checkpoint says anything.
     pub upto: StreamId,
-    /// The events that are not done, and what is known of their tries. Those after `upto` are here for their tries.
+    /// The events that are not done, with what is known about their tries. Events beyond `upto` are listed only for
+    /// their tries.
     pub left: BTreeMap<StreamId, Tries>,
 }
 
-/// What is known of the tries of an event that is not done.
+/// What is known about the tries of an event that is not done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Tries {
-    /// How often it was tried.
+    /// How often it was begun.
     pub count: u32,
-    /// It was given up on, and holds its key until someone decides about its dead letter.
+    /// It was given up on, and stops the events of its key until an operator decides about its dead letter.
     pub is_held: bool,
 }
 
@@ -33,7 +34,7 @@ impl Checkpoint {
         Self { position, ordinal, upto: position, left: BTreeMap::new() }
     }
 
-    /// Reads what [`Checkpoint`]'s `Display` writes.
+    /// Parses what the `Display` of [`Checkpoint`] writes.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(text).ok()?;
         let mut words = text.split(' ');
@@ -46,35 +47,35 @@ impl Checkpoint {
         Some(Self { position, ordinal, upto, left: words.map(left).collect::<Option<_>>()? })
     }
 
-    /// Whether the event is done by what this checkpoint tells.
+    /// Whether this checkpoint says that the event is done.
     pub fn is_done(&self, id: StreamId) -> bool {
         id <= self.position || id <= self.upto && !self.left.contains_key(&id)
     }
 }
 
-/// Where the lanes of a new consumer begin: all at one place of their stream, or each partition at its own.
+/// The positions at which the lanes of a new consumer begin: one for all lanes, or one for each partition.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Starts(Vec<Checkpoint>);
 
 impl Starts {
-    /// Creates it of the place of each partition, or of one for all lanes.
+    /// Creates it from the position of each partition, or from one for all lanes.
     pub fn new(starts: Vec<Checkpoint>) -> Self {
         Self(starts)
     }
 
-    /// Reads what `Display` writes.
+    /// Parses what `Display` writes.
     pub fn parse(text: &[u8]) -> Option<Self> {
         text.split(|byte| *byte == b',').map(Checkpoint::parse).collect::<Option<_>>().map(Self)
     }
 
-    /// Returns where the lane begins.
+    /// Returns the position at which the lane begins.
     pub fn of(&self, lane: u16) -> Checkpoint {
         self.0.get(usize::from(lane)).or(self.0.first()).cloned().unwrap_or_default()
     }
 }
 
 impl Default for Starts {
-    /// Everything may be undone.
+    /// Begins at the beginning of each stream, because everything may be undone.
     fn default() -> Self {
         Self(vec![Checkpoint::default()])
     }
@@ -87,7 +88,7 @@ impl fmt::Display for Starts {
     }
 }
 
-/// Reads `id`, `id*tries` or `id*tries!`.
+/// Parses `id`, `id*tries` or `id*tries!`.
 fn left(word: &str) -> Option<(StreamId, Tries)> {
     let (word, is_held) = word.strip_suffix('!').map_or((word, false), |rest| (rest, true));
     let (id, count) = match word.split_once('*') {

@@ -24,55 +24,56 @@ use std::time::{Duration, Instant};
 
 /// How often checkpoints are written.
 const SAVE: Duration = Duration::from_millis(200);
-/// When something is tried again that Redis did not take.
+/// The pause before another attempt after Redis refused something or could not be reached.
 const LATER: Duration = Duration::from_secs(1);
-/// How often it is shown to others how far the consumer is.
+/// How often the position of the consumer is shown to those who trim the stream.
 const MARK: Duration = Duration::from_secs(1);
 /// How often Redis's clock is read.
 const READ_CLOCK: Duration = Duration::from_secs(10);
 
 /// The keeper of the lanes of this instance.
 pub struct Keeper {
-    /// What is read.
+    /// The source of the events.
     pub source: Arc<Source>,
-    /// Those who read it.
+    /// The threads that read it.
     pub readers: Readers,
     /// The key of the hash that the instances share.
     pub key: String,
     /// The name of this instance.
     pub instance: String,
-    /// How long a lane belongs to an instance that says nothing.
+    /// How long an instance owns a lane after its last heartbeat.
     pub lease: Duration,
-    /// Where the consumer begins if it is new.
+    /// Where a new consumer begins.
     pub start: Starts,
     /// The events that failed and are tried again.
     pub retries: Retries,
     /// The events that were given up on.
     pub dead_letters: DeadLetters,
-    /// Limits on these.
+    /// The limits on the dead letters.
     pub limits: Limits,
-    /// The last reported failure of a beat.
+    /// The last reported failure of a heartbeat.
     pub beat_news: News,
     /// The last reported failure of anything else.
     pub news: News,
-    /// The due times of the thread.
+    /// When the thread has something to do.
     pub due: Mutex<Due>,
-    /// Whether a beat has succeeded.
+    /// Whether a heartbeat has succeeded.
     pub has_joined: AtomicBool,
 }
 
-/// When the thread has something to do.
+/// The times at which the thread has something to do.
 pub struct Due {
     beat: Instant,
     save: Instant,
     clock: Instant,
     mark: Instant,
-    /// When events that cannot be handled may be given up on, after Redis has refused their dead letters.
+    /// After Redis has refused a dead letter: the time of the next attempt to write it.
     give_up: Instant,
 }
 
 impl Due {
-    /// Everything is due.
+    /// Makes everything due, except the checkpoints and the clock: there is nothing to save yet, and the clock was just
+    /// read.
     pub fn now() -> Self {
         let now = Instant::now();
         Self { beat: now, save: now + SAVE, clock: now + READ_CLOCK, mark: now, give_up: now }
@@ -100,7 +101,7 @@ impl Keeper {
     fn work(&self) {
         let now = Instant::now();
         if self.due.lock().beat <= now && !self.source.schedule.is_closed() {
-            // Someone may want another one while this one is under way.
+            // This is set before the heartbeat, because someone may ask for another one while it is under way.
             self.due.lock().beat = now + self.lease / 3;
             if let Err(error) = self.beat() {
                 self.source.endpoint.report_news(error, &self.beat_news);
@@ -138,12 +139,12 @@ impl Keeper {
         }
     }
 
-    /// Tells Redis that this instance is here, renews its leases, and takes its share of the lanes. Returns
-    /// whether it was the first of the consumer.
+    /// Sends a heartbeat to Redis. It renews the leases of this instance, and claims its share of the lanes. Returns
+    /// whether the consumer is new.
     ///
     /// # Errors
     ///
-    /// Redis cannot be reached or refuses, or the consumer has another number of lanes there.
+    /// Redis cannot be reached or refuses, or the consumer has another number of lanes in Redis.
     pub fn beat(&self) -> Result<bool, Error> {
         let Source { connections, endpoint, schedule, lanes, streams, .. } = &*self.source;
         let held = schedule.held();
@@ -153,7 +154,8 @@ impl Keeper {
             lease: self.lease.as_millis() as u64,
             lanes: *lanes,
             are_partitions: streams.are_partitions(),
-            // Where the hash was deleted while this ran, everything that the stream has may be undone.
+            // If the hash was deleted while this instance ran, nobody knows what is done, so the lanes begin at the
+            // start of the streams.
             start: if is_first { self.start.clone() } else { Starts::default() },
             held,
         };
@@ -163,7 +165,8 @@ impl Keeper {
         let share = share.map_err(|error| self.of_other_lanes(error))?;
         self.has_joined.store(true, Ordering::SeqCst);
         if share.is_new && !is_first {
-            // The hash is gone, and perhaps the stream is, too. After this all lanes begin anew.
+            // The hash is gone, and perhaps the stream, too. This must be checked now, because after this all lanes
+            // begin anew.
             self.source.check()?;
         }
         let change = schedule.renewed(&share, &beat.held, sent, self.lease, endpoint.clock.now());
@@ -194,9 +197,9 @@ impl Keeper {
         if change.lost.is_empty() {
             return;
         }
-        // It takes its share of what is free at once.
+        // The instance takes its share of the free lanes at once.
         self.due.lock().beat = Instant::now();
-        // The others were moved by someone (seek), or are gone with the rest of Redis, which is told as a loss.
+        // The other lanes were moved by `seek`, or were lost with the rest of Redis. That is reported as a loss.
         if change.expired > 0 {
             let message = format!(
                 "the leases of {} lanes ran out here, and they belong to other instances now: this process or Redis stood \
@@ -207,8 +210,8 @@ impl Keeper {
         }
     }
 
-    /// Shows in a consumer group of Redis how far the slowest lane is, so that those who trim the stream know it. The owner
-    /// of the lane 0 does that for all. Partitions are marked by their readers.
+    /// Shows the position of the slowest lane in a consumer group of Redis, for those who trim the stream. The owner of
+    /// lane 0 does that for all instances. The readers of partitions do it themselves.
     fn mark(&self) -> Result<(), Error> {
         let Source { connections, streams, schedule, group, .. } = &*self.source;
         if streams.are_partitions() || !schedule.owns(0) {
@@ -236,17 +239,17 @@ impl Keeper {
         })
     }
 
-    /// Lets the next beat be sent at once.
+    /// Lets the thread send the next heartbeat at once.
     pub fn hasten(&self) {
         self.due.lock().beat = Instant::now();
         self.source.schedule.call_keeper();
     }
 
-    /// Writes every checkpoint, releases every lane, and leaves.
+    /// Writes all checkpoints, releases all lanes, and leaves the consumer.
     ///
     /// # Errors
     ///
-    /// Redis cannot be reached or refuses. Then the lanes stay this instance's until their leases run out.
+    /// Redis cannot be reached or refuses. Then this instance owns the lanes until their leases run out.
     pub fn leave(&self) -> Result<(), Error> {
         self.source.schedule.count_running();
         self.save(true)?;
@@ -256,7 +259,7 @@ impl Keeper {
         self.source.connections.run(&self.key, &leave).map(drop)
     }
 
-    /// Writes the checkpoints that have changed. With `all` it releases every lane.
+    /// Writes the checkpoints that have changed. With `all`, every lane is released.
     ///
     /// # Errors
     ///
@@ -272,7 +275,8 @@ impl Keeper {
             .source
             .connections
             .with(&self.key, |connection| protocol::refused(&connection.run(&command)?))?;
-        // The hash may be gone with the streams. Who has lost a partition does not know any more where that was.
+        // If checkpoints were refused, the hash may be gone together with the streams. This must be checked now: an
+        // instance that has lost a partition no longer knows its position.
         let checked = if refused.is_empty() { Ok(()) } else { self.source.check() };
         let change = self.source.schedule.saved(saves, &refused);
         self.tell_lost(&change);
@@ -284,7 +288,7 @@ impl Keeper {
         let mut condemned = self.source.schedule.take_condemned().into_iter();
         while let Some((event, reason)) = condemned.next() {
             if self.bury(&event, &reason).is_err() {
-                // The leases must not wait for it.
+                // The next attempt is later, because the leases must not wait for it.
                 self.due.lock().give_up = Instant::now() + LATER;
                 self.source.schedule.condemn([(event, reason)].into_iter().chain(condemned));
                 return;
@@ -300,7 +304,7 @@ impl Keeper {
     ///
     /// # Errors
     ///
-    /// The event was not kept. That is reported too.
+    /// The dead letter was not written. That is reported, too.
     pub fn bury(&self, event: &InFlight, reason: &str) -> Result<(), Error> {
         let Source { endpoint, streams, .. } = &*self.source;
         let taken = Delivered { id: event.id, deliveries: event.deliveries };
@@ -311,7 +315,7 @@ impl Keeper {
         self.dead_letters.keep(endpoint, taken, fields, reason, &self.limits)
     }
 
-    /// Lets events of careful lanes begin, once Redis has counted their tries.
+    /// Lets events of careful lanes begin, once Redis has counted the try.
     fn try_alone(&self) {
         let trials = self.source.schedule.trials();
         if trials.is_empty() {
@@ -323,7 +327,7 @@ impl Keeper {
         }
     }
 
-    /// Carries out what was decided about dead letters of lanes that are here.
+    /// Carries out what operators decided about dead letters of the lanes of this instance.
     fn carry_out(&self, share: Share) {
         for decision in share.decisions {
             if self.source.schedule.may_decide(decision.lane, decision.entry) {
@@ -346,7 +350,7 @@ impl Keeper {
                 schedule.try_letter(event, lane, key);
                 Ok(())
             }
-            // It was discarded, by this decision or since.
+            // The letter was discarded, by this decision or in the meantime.
             None => {
                 schedule.drop_held(lane, entry);
                 self.forget(&[Finished { lane, entry, letter }])
@@ -354,7 +358,7 @@ impl Keeper {
         }
     }
 
-    /// Deletes dead letters whose events are done, and what was decided about them.
+    /// Deletes the dead letters whose events are done, and the decisions about them.
     fn forget_finished(&self) {
         let finished = self.source.schedule.take_finished_letters();
         if let Err(error) = self.forget(&finished) {
@@ -373,7 +377,7 @@ impl Keeper {
     }
 }
 
-/// Returns what the hash says of the number of lanes, in words, and the option that says the same.
+/// Returns the number of lanes in words, and the option that sets it, from the text in the hash.
 fn option(described: &str) -> (String, String) {
     match described.strip_suffix(" partitions") {
         Some(number) => (described.to_owned(), format!("partitions: {number}")),

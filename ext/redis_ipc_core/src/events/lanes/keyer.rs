@@ -1,4 +1,4 @@
-//! Finds the key of an event, and the lane of the key.
+//! Determines the key of an event, and the lane of a key.
 
 use crate::events::common::options::Order;
 use crate::foundation::payload::fields::Fields;
@@ -8,12 +8,12 @@ use serde_json::Value;
 use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// The field of the key in what this gem publishes.
+/// The field with the key in events of this gem.
 const KEY: &str = "key";
-/// The field of the JSON in what this gem publishes.
+/// The field with the JSON in events of this gem.
 const DATA: &str = "data";
 
-/// Where an event belongs.
+/// The place of an event in the order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spot {
     /// The lane.
@@ -23,7 +23,8 @@ pub struct Spot {
 }
 
 impl Order {
-    /// Returns where an event belongs. One without a key is in no order with any other.
+    /// Returns the place of an event. An event without a key gets a key of its own, so that it has no order with any
+    /// other.
     pub fn spot(&self, id: StreamId, fields: &Fields, lanes: u16) -> Spot {
         match self {
             Self::Source => Spot { lane: 0, key: 0 },
@@ -37,19 +38,20 @@ impl Order {
         }
     }
 
-    /// Returns where an event of a partition belongs: there, whatever its key. Tells whether that is where its key belongs.
+    /// Returns the place of an event of a partition: that partition, whatever the key. Also returns whether the key
+    /// belongs there.
     pub fn spot_in(&self, partition: u16, id: StreamId, fields: &Fields, partitions: u16) -> (Spot, bool) {
         let Self::Key { by, json } = self else { return (Spot { lane: partition, key: 0 }, true) };
         match key(fields, by.as_deref(), json.as_deref()) {
             Some(key) => (Spot { lane: partition, key: hash(&*key) }, lane(&key, partitions) == partition),
-            // Two partitions may have the same id.
+            // Hashes the partition with the id, because two partitions may have the same id.
             None => (Spot { lane: partition, key: hash(&(partition, id)) }, true),
         }
     }
 }
 
-/// Returns the lane of a key: its CRC16 (XMODEM), as Redis Cluster computes it of a key without a hash tag, modulo the
-/// number of lanes.
+/// Returns the lane of a key: its CRC16 (XMODEM) modulo the number of lanes. This is the CRC that Redis Cluster
+/// computes for a key without a hash tag.
 pub fn lane(key: &[u8], lanes: u16) -> u16 {
     slots::crc16(key) % lanes
 }
@@ -122,7 +124,7 @@ mod tests {
 
     #[test]
     fn the_lane_of_a_key_is_the_documented_one() {
-        // binascii.crc_hqx(b"7", 0) % 64 of Python.
+        // These are the values of Python's `binascii.crc_hqx(b"7", 0) % 64`.
         assert_eq!(lane(b"123456789", 64), 0x31C3 % 64);
         assert_eq!([b"7".as_slice(), b"order 8", b""].map(|key| lane(key, 16)), [4, 7, 0]);
         let order = Order::Key { by: None, json: None };

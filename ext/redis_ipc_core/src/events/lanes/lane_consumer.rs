@@ -40,7 +40,7 @@ use std::time::{Duration, Instant};
 
 /// The number of pooled connections, for everything but the reads.
 const POOL: u32 = 5;
-/// When an event is tried again that could not be given up on.
+/// After this time an event is tried again if its dead letter could not be written.
 const LATER: Duration = Duration::from_secs(1);
 
 /// One process's part in an ordered consumer.
@@ -57,7 +57,7 @@ pub struct LaneConsumer {
 }
 
 impl LaneConsumer {
-    /// Joins the consumer, takes a share of its lanes, and begins to read.
+    /// Joins the consumer, claims a share of its lanes, and begins to read.
     ///
     /// # Errors
     ///
@@ -141,7 +141,7 @@ impl LaneConsumer {
         Ok(())
     }
 
-    /// Takes events, but none while the consumer is paused.
+    /// Takes events. Takes none while the consumer is paused.
     fn take_unpaused(
         &self,
         interrupt: &Interrupt,
@@ -192,7 +192,7 @@ impl LaneConsumer {
         Ok(set == Value::Int(1))
     }
 
-    /// Returns the event of a dead letter, its id and its lane.
+    /// Returns the event of a dead letter, with its id and its lane.
     fn dead_event(&self, id: StreamId) -> Result<Option<(DeadEvent, StreamId, u16)>, Error> {
         let source = &self.keeper.source;
         let letter = self.keeper.dead_letters.find(id, source.room_of_letter())?;
@@ -203,7 +203,8 @@ impl LaneConsumer {
         }))
     }
 
-    /// The event is handled as the letter has it.
+    /// Asks the owner of the lane to try the event of a dead letter again. The event is handled with the fields in the
+    /// letter.
     fn retry_letter(&self, id: StreamId) -> Result<bool, Error> {
         match self.dead_event(id)? {
             Some((dead, ..)) if !dead.is_whole() => {
@@ -219,7 +220,7 @@ impl LaneConsumer {
     }
 
     fn discard_letter(&self, id: StreamId) -> Result<bool, Error> {
-        // The lane's owner may delete the letter before this does.
+        // The lane's owner may delete the letter before this reads it.
         let is_decided = match self.dead_event(id)? {
             Some((_, entry, lane)) if self.holds_keys => self.decide(entry, id, lane, false)?,
             _ => false,
@@ -227,7 +228,7 @@ impl LaneConsumer {
         Ok(self.keeper.dead_letters.discard(id)? || is_decided)
     }
 
-    /// Takes every lane from its owner, and lets all begin there.
+    /// Takes every lane from its owner, and lets all of them begin at another position.
     fn move_to(&self, to: From) -> Result<StreamId, Error> {
         let Keeper { source, key, .. } = &*self.keeper;
         let facts = source.facts()?;
@@ -238,7 +239,7 @@ impl LaneConsumer {
         Ok(reached(&places.collect::<Vec<_>>()).delivered)
     }
 
-    /// Returns where the consumer is in each stream.
+    /// Returns the positions of the consumer in each stream.
     fn places(&self) -> Result<Vec<PlaceInStream>, Error> {
         let facts = self.keeper.source.facts()?;
         let mut checkpoints = self.keeper.checkpoints()?.into_iter();
@@ -257,8 +258,8 @@ type PlaceInStream = (Option<Facts>, Vec<Checkpoint>);
 
 /// Returns how far the consumer has come in all of its streams.
 ///
-/// It is where it is in the stream in which it has come least far, of those that it has not read to their ends: ids are
-/// times, so it has handled what has come before that in the others, too.
+/// That is its position in the stream in which it has come least far, of the streams that it has not read to their
+/// ends. Ids are times, so what came before that position is handled in the other streams, too.
 fn reached(places: &[PlaceInStream]) -> Progress {
     let last_of = |facts: &Option<Facts>| facts.map(|facts| facts.last).unwrap_or_default();
     let lowest = |lanes: &[Checkpoint]| lanes.iter().map(|lane| lane.position).min().unwrap_or_default();
@@ -294,7 +295,8 @@ fn start_at(from: From, facts: Option<Facts>) -> Checkpoint {
     match from {
         From::Beginning => Checkpoint::starting_at(StreamId::default(), gone),
         From::New => Checkpoint::starting_at(facts.last, added),
-        // What comes after the end has not come yet, and ids before the beginning are none that were missed.
+        // A position beyond the end means the end, because nothing was added after it yet. From a position before the
+        // first entry, entries that are already gone do not count as missed.
         From::After(id) if id >= facts.last => Checkpoint::starting_at(facts.last, added),
         From::After(id) if id < facts.first => Checkpoint::starting_at(id, gone),
         From::After(id) => Checkpoint::starting_at(id, None),
@@ -379,7 +381,7 @@ impl Consumer for LaneConsumer {
         self.pause.set(is_paused);
     }
 
-    /// Where the whole source has one order, a key means nothing.
+    /// Returns false if the whole source has one order, because then there are no keys.
     fn pause_key(&self, key: &str, is_paused: bool) -> bool {
         let has_keys = matches!(self.keeper.source.order, Order::Key { .. });
         if has_keys {
@@ -484,7 +486,7 @@ impl Consumer for LaneConsumer {
 }
 
 impl Drop for LaneConsumer {
-    /// A consumer that was not closed lets its threads end by themselves.
+    /// Stops the threads of a consumer that was not closed, and does not wait for them.
     fn drop(&mut self) {
         self.schedule.close();
         self.keeper.readers.stop();

@@ -1,4 +1,4 @@
-//! The events of one lane that are in memory, by their keys.
+//! The events of one lane that are in memory, by key.
 
 use crate::events::common::in_flight::InFlight;
 use crate::foundation::payload::stream_entry::StreamId;
@@ -13,23 +13,23 @@ pub struct LaneQueue {
     pub epoch: u64,
     /// Its keys, by their hashes.
     pub keys: HashMap<u64, KeyQueue>,
-    /// Its events that run, and which try of each that is.
+    /// Its events that are running, each with the number of its try.
     pub running: HashMap<StreamId, u32>,
     /// The bytes of its events that are not done.
     pub bytes: usize,
-    /// It is read by the reader that catches up.
+    /// The catch-up reader reads for it.
     pub is_behind: bool,
-    /// An event of it was to begin while its lease was not certain.
+    /// A worker wanted to begin one of its events while its lease was not certain.
     pub is_stalled: bool,
-    /// The events that hold their keys, until someone decides about their dead letters.
+    /// The events that stop their keys until an operator decides about their dead letters.
     pub holding: HashMap<StreamId, u64>,
-    /// The event that is tried alone.
+    /// The event that is tried on its own.
     pub trial: Trial,
-    /// The reader of a lane that is a stream of its own waits here for room.
+    /// If the lane is a partition, its reader waits here for room.
     pub room: Arc<Condvar>,
 }
 
-/// The event of a careful lane that is tried alone.
+/// The event of a careful lane that is tried on its own.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum Trial {
     /// There is none.
@@ -39,26 +39,26 @@ pub enum Trial {
     Wanted(StreamId),
     /// It may begin.
     Counted(StreamId),
-    /// One of another lane, which was tried before and not done, comes first.
+    /// It waits for a suspect of another lane, which was begun before and not done.
     AfterSuspect,
 }
 
 /// The events of a key in memory.
 #[derive(Default)]
 pub struct KeyQueue {
-    /// The next one.
+    /// The next event.
     pub first: Option<Arc<InFlight>>,
     rest: VecDeque<Arc<InFlight>>,
-    /// How many run: several only if one worker has them, in their order.
+    /// How many are running. There are several only if one worker took them, in their order.
     pub running: usize,
-    /// The events that rest until their next try, or hold it. What comes after the first of them waits.
+    /// The events that wait for their next try or stop the key. Events behind the first of them wait.
     pub waits_for: BTreeSet<StreamId>,
-    /// It is among those that are ready.
+    /// It is in the list of the keys that are ready.
     pub is_ready: bool,
 }
 
 impl LaneQueue {
-    /// Returns the event that is tried next in a careful lane, and which try that is.
+    /// Returns the event that a careful lane tries next, and the number of that try.
     pub fn next_trial(&self, paused_keys: &HashSet<u64>) -> Option<(StreamId, u32)> {
         let may_begin =
             self.keys.iter().filter(|(key, found)| found.may_begin() && !paused_keys.contains(key));
@@ -67,7 +67,7 @@ impl LaneQueue {
             .min()
     }
 
-    /// Forgets everything that waits. What runs is remembered.
+    /// Forgets all waiting events. Those that are running are kept.
     pub fn forget_waiting(&mut self) {
         self.keys.retain(|_, found| {
             (found.first, found.rest) = (None, VecDeque::new());
@@ -78,7 +78,7 @@ impl LaneQueue {
         }
     }
 
-    /// Records that an event needs no memory any more.
+    /// Subtracts the memory of an event that is done.
     pub fn let_go_of(&mut self, event: &InFlight) {
         self.bytes = self.bytes.saturating_sub(event.fields.size());
     }
@@ -90,7 +90,7 @@ impl KeyQueue {
         if self.first.is_none() { self.first = Some(event) } else { self.rest.push_back(event) }
     }
 
-    /// Adds an event again, before those that come after it in the stream.
+    /// Puts an event back, before those that come after it in the stream.
     pub fn put_back(&mut self, event: Arc<InFlight>) {
         match &mut self.first {
             None => self.first = Some(event),
@@ -102,7 +102,7 @@ impl KeyQueue {
         }
     }
 
-    /// Takes the next event, if it waits for none.
+    /// Takes the next event, unless it must wait for another.
     pub fn pop(&mut self) -> Option<Arc<InFlight>> {
         if !self.is_next_free() {
             return None;
@@ -122,7 +122,7 @@ impl KeyQueue {
         self.waits_for.first().is_none_or(|earlier| next.id < *earlier)
     }
 
-    /// Whether nothing needs to be known of it any more.
+    /// Whether it can be forgotten.
     pub fn is_unused(&self) -> bool {
         self.first.is_none() && self.running == 0 && self.waits_for.is_empty()
     }

@@ -1,9 +1,11 @@
-//! Order by key, or of a whole source, across processes: which no consumer group of Redis can keep.
+//! Consumers with an order, by key or of a whole source, across processes. No consumer group of Redis can keep such an
+//! order.
 //!
-//! A key belongs to one of so many *lanes*, by its hash. A lane is owned by one instance at a time, by a lease with an
-//! epoch ([`ownership`], [`protocol`]). Every instance reads the stream ([`reader`]) and keeps what belongs to its lanes
-//! ([`schedule`]). Or each lane is a stream of its own, a *partition*, that only its owner reads. The events of one key run one after the other. What is done is written as a checkpoint for each lane
-//! ([`progress`], [`checkpoint`]), which a stale owner cannot write. The [`keeper`] does all of that in time.
+//! A key belongs to one of several *lanes*, by its hash. One instance at a time owns a lane, by a lease with an epoch
+//! ([`ownership`], [`protocol`]). Every instance reads the whole stream ([`reader`]) and keeps the events of its lanes
+//! ([`schedule`]). Alternatively each lane is a stream of its own, a *partition*, which only its owner reads. The
+//! events of one key run one after the other. A checkpoint for each lane records what is done ([`progress`],
+//! [`checkpoint`]); a stale owner cannot write it. The [`keeper`] does the periodic work.
 
 mod checkpoint;
 mod keeper;

@@ -1,5 +1,5 @@
-//! Which lanes this instance owns, until when, and what it does about them. It talks to nobody: what it wants to say
-//! to Redis are values, and so are the replies. The model checker runs it, too.
+//! Which lanes this instance owns, until when, and what it does about them. This module does no I/O: its requests to
+//! Redis and the replies are values. So the model checker can run it, too.
 
 use crate::events::lanes::checkpoint::Checkpoint;
 use crate::events::lanes::progress::Progress;
@@ -7,10 +7,10 @@ use crate::events::lanes::protocol::{Claim, Save, Share, Then};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// How many owners in a row must have died or hung before events are tried one at a time. The first one may have been
-/// killed by anything.
+/// If this many owners in a row have died or hung, events are tried one at a time. A single owner may have been killed
+/// by anything.
 const SUSPICIOUS: u32 = 2;
-/// How many events are tried one at a time before the lane counts as harmless.
+/// After this many events were tried one at a time, the lane counts as harmless.
 const TRIALS: u32 = 100;
 
 /// The lanes that this instance owns.
@@ -24,43 +24,44 @@ pub struct Ownership {
 pub struct Owned {
     /// The epoch of this owner.
     pub epoch: u64,
-    /// No event is begun after this. It is never later than what Redis knows, because it counts from before the request.
+    /// No event is begun after this time. It is never later than the end of the lease in Redis, because it counts from
+    /// before the request.
     pub until: Instant,
-    /// The lane is being given up: no event is begun, and it is released once those that run are done.
+    /// The lane is being given up: no event is begun, and it is released once its running events are done.
     pub is_leaving: bool,
     /// How far it has come.
     pub progress: Progress,
-    /// Owners in a row that died or hung without finishing an event.
+    /// How many owners in a row have died or hung without finishing an event.
     pub crashes: u32,
-    /// When it was claimed, in ms on Redis's clock. What came before may have run elsewhere.
+    /// When it was claimed, in ms on Redis's clock. Events from before that time may have run elsewhere.
     pub claimed_ms: u64,
-    /// How many events were finished here.
+    /// How many of its events this owner has finished.
     pub finished: u32,
-    /// How far it has come as Redis knows it.
+    /// The last checkpoint that Redis is known to have.
     pub durable: Checkpoint,
-    /// Whether Redis has that as the lane's checkpoint, and not only as where lanes begin.
+    /// Whether Redis has that as the checkpoint of the lane, and not only as the beginning of all lanes.
     is_saved: bool,
 }
 
-/// What changed by a reply to a beat.
+/// What changed by the reply to a heartbeat.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Change {
-    /// Lanes that belong to others now.
+    /// Lanes that now belong to other instances.
     pub lost: Vec<u16>,
-    /// How many of these were lost because their leases had run out, and not because someone moved the consumer.
+    /// How many of these were lost because their leases had run out, and not because an operator moved the consumer.
     pub expired: usize,
-    /// Lanes that belong to this instance from now on.
+    /// Lanes that now belong to this instance.
     pub claimed: Vec<u16>,
 }
 
 impl Ownership {
-    /// Returns the lanes with their epochs, for a beat.
+    /// Returns the lanes with their epochs, for a heartbeat.
     pub fn held(&self) -> Vec<(u16, u64)> {
         self.lanes.iter().map(|(lane, owned)| (*lane, owned.epoch)).collect()
     }
 
-    /// Uses the reply to a beat that was sent at `sent` and named `held`. Decides which lanes are given up, because other
-    /// instances have too few.
+    /// Applies the reply to a heartbeat that was sent at `sent` and named the lanes `held`. Decides which lanes to give
+    /// up, if other instances have too few.
     pub fn renewed(&mut self, share: &Share, held: &[(u16, u64)], sent: Instant, lease: Duration) -> Change {
         let until = sent + lease;
         let mut change = Change::default();
@@ -80,7 +81,8 @@ impl Ownership {
             self.lanes.insert(claim.lane, Owned::claimed(claim, share.start.of(claim.lane), until));
             change.claimed.push(claim.lane);
         }
-        // A lane that leaves has forgotten what waited, so it leaves even if the share has grown meanwhile.
+        // A lane that is being given up has forgotten its waiting events. So it leaves even if the share has grown
+        // meanwhile.
         let leaving = self.lanes.values().filter(|owned| owned.is_leaving).count();
         let surplus = self.lanes.len().saturating_sub(share.target).saturating_sub(leaving);
         let staying = self.lanes.values_mut().rev().filter(|owned| !owned.is_leaving);
@@ -93,7 +95,7 @@ impl Ownership {
         self.lanes.get_mut(&lane).filter(|owned| !owned.is_leaving && now < owned.until)
     }
 
-    /// Returns the lane if it is this instance's by the epoch.
+    /// Returns the lane if this instance still owns it with this epoch.
     pub fn owned(&mut self, lane: u16, epoch: u64) -> Option<&mut Owned> {
         self.lanes.get_mut(&lane).filter(|owned| owned.epoch == epoch)
     }
@@ -118,8 +120,8 @@ impl Ownership {
         self.lanes.len()
     }
 
-    /// Returns what is to be written: the checkpoints that have changed, and the lanes to be released, those that leave
-    /// and of which `is_idle` says that nothing runs.
+    /// Returns what is to be written: the checkpoints that have changed, and the lanes to be released. A lane that is
+    /// being given up is released once `is_idle` says that none of its events runs.
     pub fn saves(&self, is_idle: impl Fn(u16) -> bool) -> Vec<Save> {
         let mut saves = Vec::new();
         for (lane, owned) in &self.lanes {
@@ -136,8 +138,8 @@ impl Ownership {
         saves
     }
 
-    /// Uses the reply to a command that wrote `saves`. Returns the lanes that this instance has no longer: those refused,
-    /// and those released.
+    /// Applies the reply to a command that wrote `saves`. Returns the lanes that this instance no longer owns: those
+    /// that were refused, and those that were released.
     pub fn saved(&mut self, saves: Vec<Save>, refused: &[u16], now: Instant) -> Change {
         let mut change = Change::default();
         for save in saves {
@@ -158,7 +160,7 @@ impl Ownership {
         change
     }
 
-    /// Gives every lane up.
+    /// Begins to give up every lane.
     pub fn leave(&mut self) {
         self.lanes.values_mut().for_each(|owned| owned.is_leaving = true);
     }
@@ -180,13 +182,13 @@ impl Owned {
         }
     }
 
-    /// Whether its events are tried one at a time, each counted in Redis before it begins: one of them may be what made
-    /// the owners before die or hang.
+    /// Whether its events are tried one at a time, each counted in Redis before it begins. One of them may be the
+    /// reason why the previous owners died or hung.
     pub fn is_careful(&self) -> bool {
         self.crashes >= SUSPICIOUS
     }
 
-    /// Whether what made owners before die or hang is overcome.
+    /// Whether the reason why previous owners died or hung is overcome.
     fn is_calm(&self) -> bool {
         let enough = if self.is_careful() && self.progress.len() > 0 { TRIALS } else { 1 };
         self.finished >= enough && !self.progress.has_inherited()

@@ -1,4 +1,4 @@
-//! How far a lane has come in this process: what was read, and what of it is not done.
+//! How far a lane has come in this process: which events were read, and which of them are not done.
 
 use crate::events::lanes::checkpoint::{Checkpoint, Tries};
 use crate::foundation::payload::stream_entry::StreamId;
@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 /// How far the owner of a lane has come.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Progress {
-    /// All entries up to here were read. Those of the lane are in `undone`, or done.
+    /// All entries up to this id were read. Those of the lane are either in `undone` or done.
     cursor: StreamId,
     /// How many entries the stream has had up to `cursor`. `None` if that is not known.
     ordinal: Option<u64>,
-    /// The highest event that is done, or `cursor` where all are.
+    /// The highest event that this owner has finished, or where it began.
     upto: StreamId,
     undone: BTreeMap<StreamId, Undone>,
-    /// What the owner before had done beyond `cursor`.
+    /// What the previous owner had done beyond `cursor`.
     inherited: Checkpoint,
 }
 
@@ -25,7 +25,7 @@ struct Undone {
 }
 
 impl Progress {
-    /// Goes on where `checkpoint` ends.
+    /// Continues from a checkpoint.
     pub fn resume(checkpoint: Checkpoint) -> Self {
         Self {
             cursor: checkpoint.position,
@@ -36,7 +36,7 @@ impl Progress {
         }
     }
 
-    /// Returns where the next read begins.
+    /// Returns the id after which the next read begins.
     pub fn cursor(&self) -> StreamId {
         self.cursor
     }
@@ -64,13 +64,13 @@ impl Progress {
         }
     }
 
-    /// Tells how many entries the stream has had up to the cursor.
+    /// Records how many entries the stream has had up to the cursor.
     pub fn count(&mut self, ordinal: u64) {
         self.ordinal = Some(ordinal);
     }
 
-    /// Adds an event of this lane that was read. Returns what is known of its tries, or `None` if it is not to be
-    /// handled: it is here already, or done.
+    /// Adds an event of this lane that was read. Returns what is known about its tries. Returns `None` if it must not
+    /// be handled, because it is already here or done.
     pub fn admit(&mut self, id: StreamId, ordinal: Option<u64>) -> Option<Tries> {
         if id <= self.cursor || self.inherited.is_done(id) {
             return None;
@@ -96,7 +96,8 @@ impl Progress {
         }
     }
 
-    /// Whether events are open that the owner before had passed over. It may have died by one of them.
+    /// Whether there are events that the previous owner had skipped and that are not done. It may have died by one of
+    /// them.
     pub fn has_inherited(&self) -> bool {
         let passed = self.inherited.left.range(..=self.inherited.upto);
         passed
@@ -104,7 +105,7 @@ impl Progress {
             .any(|(id, _)| *id > self.cursor || self.undone.contains_key(id))
     }
 
-    /// Forgets everything after `position`: the stream has lost it.
+    /// Forgets everything after `position`, because the stream has lost it.
     pub fn roll_back(&mut self, position: StreamId, ordinal: Option<u64>) {
         *self = Self::resume(Checkpoint::starting_at(position, ordinal));
     }
@@ -114,7 +115,7 @@ impl Progress {
         let upto = self.inherited.upto.max(self.upto);
         let unread = self.inherited.left.range(self.cursor.next()..).map(|(id, tries)| (*id, *tries));
         let open = self.undone.iter().map(|(id, undone)| (*id, undone.tries));
-        // An event after `upto` that was not tried needs no mention: it will be read again.
+        // An event beyond `upto` that was not tried need not be listed: it will be read again.
         let left: BTreeMap<StreamId, Tries> =
             open.chain(unread).filter(|(id, tries)| *id < upto || *tries != Tries::default()).collect();
         let first = self.undone.first_key_value();
@@ -186,21 +187,21 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// Whatever is done in whatever order, with owners that follow each other at any time: each event is handled
-        /// until it is done, and none that a checkpoint tells of is handled again.
+        /// Whatever the order in which events are done, and whenever owners change: each event is handled until it is
+        /// done, and no event is handled again that a checkpoint says is done.
         #[test]
         fn nothing_is_lost_and_nothing_that_was_saved_runs_again(
             steps in proptest::collection::vec((0u8..4, 1u64..12), 1..80)
         ) {
             let mut saved = Checkpoint::default();
             let mut progress = Progress::resume(saved.clone());
-            // What was ever done, what is done as this owner knows, and what the checkpoint has of that.
+            // What was done by anyone, what this owner knows to be done, and what the checkpoint says of that.
             let (mut ever, mut done, mut durable) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
             for (step, ms) in steps {
                 match step {
                     0 => {
                         let next = progress.cursor().ms + 1;
-                        // Every third entry is of another lane.
+                        // Every third entry belongs to another lane.
                         if !next.is_multiple_of(3) && read(&mut progress, next).is_some() {
                             prop_assert!(!durable.contains(&next), "{next} was saved as done");
                         } else {

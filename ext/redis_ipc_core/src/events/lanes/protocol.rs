@@ -1,6 +1,6 @@
-//! The commands on the hash that the instances of a consumer share. It holds who is there, who owns which lane until
-//! when, and the checkpoint of each lane. It is one key, so one script sees all of it, with any name of a stream and
-//! in a cluster.
+//! The commands on the hash that the instances of a consumer share. It holds the instances, who owns which lane until
+//! when, and the checkpoint of each lane. It is a single key, so that one script sees all of it, with any name of a
+//! stream and in a cluster.
 //!
 //! | field | value |
 //! |---|---|
@@ -10,7 +10,7 @@
 //! | `o:LANE` | `INSTANCE EPOCH EXPIRES`; the instance is `-` once the lane was released |
 //! | `c:LANE` | the [`Checkpoint`] |
 //! | `x:LANE` | how many owners in a row have died or hung without finishing an event of the lane |
-//! | `a:LANE:ID` | what someone decided about a dead letter: `retry LETTER` or `drop LETTER` |
+//! | `a:LANE:ID` | what an operator decided about a dead letter: `retry LETTER` or `drop LETTER` |
 
 use crate::events::common::events_key;
 use crate::events::lanes::checkpoint::{Checkpoint, Starts};
@@ -19,9 +19,10 @@ use crate::foundation::redis::resp::replies::unexpected;
 use redis::{Cmd, RedisResult, Value};
 use std::collections::HashMap;
 
-/// Registers the instance, renews its leases, and gives it lanes that are free, up to its share.
+/// Registers the instance, renews its leases, and gives it free lanes, up to its share.
 ///
-/// Arguments: the instance, the lease (ms), `lanes`, `start`, then a lane and its epoch for each lane that it has. An epoch is never below the time in ms, so that epochs grow even if Redis has lost the last one.
+/// Arguments: the instance, the lease (ms), `lanes`, `start`, then for each lane that it has, the lane and its epoch.
+/// An epoch is never below the time in ms, so that epochs grow even if Redis has lost the last one.
 const BEAT: &str = r"
 local key, me, lease, count = KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(string.match(ARGV[3], '^%d+'))
 local time = redis.call('TIME')
@@ -78,10 +79,10 @@ end
 return { tostring(#members), tostring(target), all.lanes and '' or 'new', all.start, kept, claims, again }
 ";
 
-/// Writes checkpoints, those of lanes that are still the instance's. Returns the lanes that are not.
+/// Writes the checkpoints of lanes that the instance still owns. Returns the other lanes.
 ///
-/// Arguments: the instance, then for each lane its number, its epoch, the checkpoint, and `keep`, `calm` (its owner
-/// has not crashed by its events) or `free` (it gives the lane up).
+/// Arguments: the instance, then for each lane its number, its epoch, the checkpoint, and one of `keep`, `calm` (this
+/// owner finishes events, so previous crashes no longer count) or `free` (it gives the lane up).
 const SAVE: &str = r"
 local refused = {}
 for i = 2, #ARGV, 4 do
@@ -96,8 +97,8 @@ end
 return refused
 ";
 
-/// Takes every lane from its owner, and lets all begin elsewhere. Arguments: a [`Checkpoint`] for each partition, or one
-/// for all lanes. Returns 0 if there is no hash.
+/// Takes every lane from its owner, and lets all of them begin elsewhere. Arguments: a [`Checkpoint`] for each
+/// partition, or one for all lanes. Returns 0 if there is no hash.
 const SEEK: &str = r"
 local lanes = tonumber(string.match(redis.call('HGET', KEYS[1], 'lanes') or '', '^%d+'))
 if not lanes then return 0 end
@@ -109,8 +110,8 @@ end
 return lanes
 ";
 
-/// Lets a consumer group of Redis stand where the slowest lane is: the group ARGV[1] at the position ARGV[2], up to which
-/// the stream has had ARGV[3] entries (-1 if that is not known). Nobody reads by that group.
+/// Moves a consumer group of Redis to the position of the slowest lane: the group ARGV[1] to the position ARGV[2], up
+/// to which the stream has had ARGV[3] entries (-1 if that is not known). Nobody reads by that group.
 const MARK: &str = r"
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 redis.pcall('XGROUP', 'CREATE', KEYS[1], ARGV[1], ARGV[2])
@@ -119,7 +120,7 @@ else redis.call('XGROUP', 'SETID', KEYS[1], ARGV[1], ARGV[2], 'ENTRIESREAD', ARG
 return 1
 ";
 
-/// What an instance says of itself, each third of a lease.
+/// The heartbeat of an instance, sent every third of a lease.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Beat {
     /// The instance.
@@ -130,9 +131,9 @@ pub struct Beat {
     pub lanes: u16,
     /// Whether each lane is a stream of its own.
     pub are_partitions: bool,
-    /// Where a lane without a checkpoint begins, if the consumer is new.
+    /// Where a lane without a checkpoint begins if the consumer is new.
     pub start: Starts,
-    /// The lanes that it has, with their epochs.
+    /// The lanes that it owns, with their epochs.
     pub held: Vec<(u16, u64)>,
 }
 
@@ -141,34 +142,34 @@ pub struct Beat {
 pub struct Share {
     /// How many instances there are.
     pub instances: u16,
-    /// How many lanes this one is to have.
+    /// How many lanes this instance should own.
     pub target: usize,
-    /// There was no hash before.
+    /// The hash did not exist before.
     pub is_new: bool,
     /// Where a lane without a checkpoint begins.
     pub start: Starts,
     /// The lanes whose leases were renewed.
     pub kept: Vec<u16>,
-    /// The lanes that it has from now on.
+    /// The lanes that this instance owns from now on.
     pub claims: Vec<Claim>,
-    /// What was decided about dead letters.
+    /// What operators decided about dead letters.
     pub decisions: Vec<Decision>,
 }
 
-/// A lane that an instance was given.
+/// A lane that an instance has claimed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Claim {
     /// The lane.
     pub lane: u16,
     /// The epoch of its owner from now on.
     pub epoch: u64,
-    /// How far the owner before had come. `None` if there was none.
+    /// How far the previous owner had come. `None` if there was none.
     pub checkpoint: Option<Checkpoint>,
     /// How many owners in a row have died or hung without finishing one of its events.
     pub crashes: u32,
 }
 
-/// What someone decided about a dead letter.
+/// What an operator decided about a dead letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Decision {
     /// The lane of the event.
@@ -177,7 +178,7 @@ pub struct Decision {
     pub entry: StreamId,
     /// The dead letter.
     pub letter: StreamId,
-    /// The event is tried again; else it counts as done.
+    /// The event is tried again. Otherwise it counts as done.
     pub is_retry: bool,
 }
 
@@ -190,14 +191,14 @@ pub struct Save {
     pub epoch: u64,
     /// The checkpoint.
     pub checkpoint: Checkpoint,
-    /// What becomes of the lane.
+    /// What happens to the lane.
     pub then: Then,
 }
 
-/// What becomes of a lane whose checkpoint is written.
+/// What happens to a lane whose checkpoint is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Then {
-    /// Its owner keeps it, and may still crash by what crashed the owner before.
+    /// Its owner keeps it, and may still crash as the previous owner did.
     Keep,
     /// Its owner keeps it, and has finished events.
     Calm,
@@ -206,7 +207,7 @@ pub enum Then {
 }
 
 impl Beat {
-    /// Returns the command.
+    /// Returns the command that sends it.
     pub fn command(&self, key: &str) -> Cmd {
         self.scripted(BEAT, key)
     }
@@ -249,7 +250,7 @@ impl Share {
             start: Starts::parse(bytes(start)?)?,
             kept: items(kept)?.iter().map(number).collect::<Option<_>>()?,
             claims: items(claims)?.iter().map(claim).collect::<Option<_>>()?,
-            // A decision that cannot be read was made by someone else, and concerns nobody here.
+            // An unreadable decision was written by another program, and is ignored.
             decisions: items(decisions)?.iter().filter_map(decision).collect(),
         })
     }
@@ -276,7 +277,7 @@ fn decision(row: &Value) -> Option<Decision> {
 }
 
 impl Decision {
-    /// Returns the command that tells it, unless something was decided before.
+    /// Returns the command that records the decision, unless there is one already.
     pub fn command(&self, key: &str) -> Cmd {
         let mut set = redis::cmd("HSETNX");
         let what = if self.is_retry { "retry" } else { "drop" };
@@ -285,7 +286,7 @@ impl Decision {
     }
 }
 
-/// Returns the field of the hash that tells what was decided about an event.
+/// Returns the field of the hash that holds the decision about an event.
 pub fn decision_field(lane: u16, entry: StreamId) -> String {
     format!("a:{lane}:{entry}")
 }
@@ -315,7 +316,7 @@ pub fn refused(reply: &Value) -> RedisResult<Vec<u16>> {
     lanes.ok_or_else(unexpected)
 }
 
-/// Returns the checkpoint of each lane, as the hash tells them.
+/// Returns the checkpoint of each lane, as read from the hash.
 pub fn positions(hash: &HashMap<String, Value>, lanes: u16) -> Vec<Checkpoint> {
     let read = |name: &str| bytes(hash.get(name)?);
     let starts = read("start").and_then(Starts::parse);
@@ -324,7 +325,7 @@ pub fn positions(hash: &HashMap<String, Value>, lanes: u16) -> Vec<Checkpoint> {
     (0..lanes).filter_map(|lane| saved(lane).or_else(|| start(lane))).collect()
 }
 
-/// Returns the command that lets each lane begin at its checkpoint, or all at the only one.
+/// Returns the command that moves each lane to its checkpoint, or all lanes to the only one.
 pub fn seek(key: &str, checkpoints: &[Checkpoint]) -> Cmd {
     let mut seek = redis::cmd("EVAL");
     seek.arg(SEEK).arg(1).arg(key);
@@ -334,7 +335,7 @@ pub fn seek(key: &str, checkpoints: &[Checkpoint]) -> Cmd {
     seek
 }
 
-/// Returns the command that sets the marker of `group`.
+/// Returns the command that moves the marker group of `group`.
 pub fn mark(stream: &str, group: &str, lowest: &Checkpoint) -> Cmd {
     let mut mark = redis::cmd("EVAL");
     mark.arg(MARK).arg(1).arg(stream).arg(events_key::marker(group)).arg(lowest.position.to_string());
@@ -345,7 +346,7 @@ pub fn mark(stream: &str, group: &str, lowest: &Checkpoint) -> Cmd {
     mark
 }
 
-/// Returns what the hash says of the number of lanes.
+/// Returns the text by which the hash holds the number of lanes.
 pub fn described(lanes: u16, are_partitions: bool) -> String {
     if are_partitions { format!("{lanes} partitions") } else { lanes.to_string() }
 }

@@ -1,6 +1,6 @@
-//! Reads the streams for the lanes of this instance. Of one stream two readers run: the head waits at the end of the
-//! stream for the lanes that are up to date; the other one reads again for those that are behind, so that they delay
-//! nobody. A lane that is a stream of its own, a partition, has a reader of its own.
+//! Reads the streams for the lanes of this instance. A single stream has two readers. The *head* waits at the end of
+//! the stream for the lanes that are up to date. The *catch-up reader* reads again for the lanes that are behind, so
+//! that they delay no other. With partitions, each lane has a reader of its own.
 
 use crate::error::{Error, ErrorKind};
 use crate::events::common::dead_event::{DeadEvent, UNREADABLE, not_whole};
@@ -31,20 +31,20 @@ use std::time::{Duration, Instant};
 
 /// The most entries that one read requests.
 const MOST: usize = 512;
-/// The most bytes that one read requests, if the entries are as large as those of late.
+/// The most bytes that one read requests, if entries are as large as recent ones.
 const AT_ONCE: usize = 8 << 20;
-/// How long the head waits for an entry. Meanwhile it notices neither that it is to begin elsewhere nor a loss.
+/// How long the head waits for an entry. While it waits, it notices no loss, and not that it should begin elsewhere.
 const BLOCK: Duration = Duration::from_secs(1);
-/// How long the reader of an idle partition does. There may be many, and each costs two commands each time.
+/// How long the reader of an idle partition waits. There may be many of them, and each costs two commands each time.
 const BLOCK_IDLE: Duration = Duration::from_secs(5);
-/// How often a reader checks whether the stream has lost what it has not read.
+/// How often a reader checks whether the stream has lost entries that it has not read.
 const CHECK: Duration = Duration::from_secs(1);
 
 /// What all readers share.
 pub struct Source {
     /// The access to Redis.
     pub endpoint: Arc<Endpoint>,
-    /// The connections for everything but the reads that wait.
+    /// The connections for everything but blocking reads.
     pub connections: Arc<Pool>,
     /// The streams.
     pub streams: Streams,
@@ -56,16 +56,16 @@ pub struct Source {
     pub lanes: u16,
     /// How much of an entry is kept when it is read.
     pub room: Room,
-    /// Where its events go.
+    /// The schedule that gets the events.
     pub schedule: Arc<Schedule>,
-    /// How many losses were told.
+    /// How many losses were reported.
     pub losses: Counter,
-    /// How many entries were read from another partition than that of their keys.
+    /// How many entries were in another partition than their keys say.
     pub misplaced: Counter,
 }
 
 impl Source {
-    /// Returns what is known of each stream.
+    /// Returns what is known about each stream.
     ///
     /// # Errors
     ///
@@ -113,7 +113,7 @@ impl Source {
         }
     }
 
-    /// Returns where the event of a dead letter belongs. `None` if it is of another stream.
+    /// Returns the place of the event of a dead letter. Returns `None` if it belongs to another stream.
     pub fn spot_of(&self, dead: &DeadEvent, entry: StreamId) -> Option<Spot> {
         if !self.streams.are_partitions() {
             return Some(self.order.spot(entry, &dead.fields, self.lanes));
@@ -136,7 +136,7 @@ impl Source {
         self.room.and_fields(usize::from(self.streams.are_partitions()))
     }
 
-    /// Returns where an event belongs that the reader has read.
+    /// Returns the place of an event that a reader has read.
     fn spot(&self, role: Role, id: StreamId, fields: &Fields) -> Spot {
         let Role::Partition(partition, _) = role else { return self.order.spot(id, fields, self.lanes) };
         let (spot, is_at_home) = self.order.spot_in(partition, id, fields, self.lanes);
@@ -146,8 +146,8 @@ impl Source {
         spot
     }
 
-    /// Reports that there is a stream of one partition more: nobody here reads what is added to it. A server that does not
-    /// let this be asked says nothing.
+    /// Reports if the stream of the next partition exists, because nobody here would read what is added to it. If the
+    /// server does not allow the question, nothing is reported.
     pub fn look_beyond(&self) {
         let Some(beyond) = self.streams.beyond() else { return };
         let mut exists = redis::cmd("EXISTS");
@@ -183,8 +183,8 @@ impl Source {
         self.endpoint.report_located(located);
     }
 
-    /// Checks whether the stream has lost entries that were not read here, and tells of that. Returns whether there is a
-    /// stream; `None` if the reader is to ask where it begins.
+    /// Checks whether the stream has lost entries that were not read here, and reports that. Returns whether there is a
+    /// stream. Returns `None` if the reader must ask again where it begins.
     fn check_on(&self, connection: &mut Connection, role: Role, start: Start) -> RedisResult<Option<bool>> {
         let Self { endpoint, schedule, streams, .. } = self;
         let stream = self.stream_of(role);
@@ -239,15 +239,15 @@ impl Source {
 /// One of the readers.
 pub struct Reader {
     source: Arc<Source>,
-    /// What it reads for.
+    /// Which lanes it reads for.
     pub role: Role,
     read_size: Mutex<ReadSize>,
-    /// The size of the largest entries of late, in bytes.
+    /// The size of the largest recent entries in bytes.
     usual_size: AtomicUsize,
     /// Cancels the current read.
     pub read_cancel: Arc<ReadCancel>,
     quiet: Stop,
-    /// What the marker of its partition shows.
+    /// The position that the marker group of its partition shows.
     shown: Mutex<Option<StreamId>>,
 }
 
@@ -284,24 +284,24 @@ impl Reader {
         }
     }
 
-    /// Ends the current read, and reads no more.
+    /// Cancels the current read, and reads no more.
     pub fn stop(&self) {
         self.quiet.stop();
         self.read_cancel.end();
     }
 
-    /// Reads on one connection until that breaks.
+    /// Reads on one connection until it breaks.
     fn session(&self, link: &mut Link<'_>) -> RedisResult<()> {
         let Source { endpoint, schedule, .. } = &*self.source;
         let stream = self.source.stream_of(self.role);
-        // The reader that catches up has a connection only while it has something to do.
+        // The catch-up reader has a connection only while it has something to do.
         let Some(mut start) = self.wait_for_room() else { return Ok(()) };
         let mut connection = endpoint.connector.open_blocking(stream, BLOCK_IDLE, &self.quiet)?;
         self.read_cancel.on(&connection);
         if self.quiet.is_stopped() {
             return Ok(());
         }
-        // The clocks of two nodes of a cluster differ: with partitions that of the keeper's counts.
+        // The clocks of the nodes of a cluster differ. With partitions, only the clock that the keeper reads counts.
         if !self.is_of_partition() {
             endpoint.clock.read(&mut connection)?;
         }
@@ -310,7 +310,7 @@ impl Reader {
         let mut checked: Option<(Instant, u64)> = None;
         let mut block = BLOCK;
         loop {
-            // Where it begins elsewhere, it is not known yet how many entries there were up to there.
+            // After the reader was moved, it does not know how many entries the stream has had up to there.
             let is_known = checked
                 .is_some_and(|(at, generation)| at.elapsed() < CHECK && generation == start.generation);
             if self.role == Role::CatchUp || !is_known {
@@ -329,7 +329,7 @@ impl Reader {
             }
             match schedule.wait_for_room(self.role, BLOCK) {
                 Some(next) => start = next,
-                // The connection of the reader that catches up is not kept while nothing is behind.
+                // The catch-up reader closes its connection while no lane is behind.
                 None if self.role == Role::CatchUp || self.quiet.is_stopped() => return Ok(()),
                 None => match self.wait_with(&mut connection, start)? {
                     Some(next) if !connection.is_gone() => start = next,
@@ -343,8 +343,8 @@ impl Reader {
         matches!(self.role, Role::Partition(..))
     }
 
-    /// Shows in a consumer group of Redis how far its partition is, so that those who trim the stream know it. Returns
-    /// whether that is all that was read up to `start`.
+    /// Shows the position of the partition in a consumer group of Redis, for those who trim the stream. Returns whether
+    /// everything read up to `start` is done.
     fn mark(&self, connection: &mut Connection, start: Start) -> RedisResult<bool> {
         let Role::Partition(lane, epoch) = self.role else { return Ok(false) };
         let Source { schedule, group, streams, .. } = &*self.source;
@@ -358,7 +358,7 @@ impl Reader {
         Ok(position == start.after)
     }
 
-    /// Waits for room, and shows meanwhile how far its partition is.
+    /// Waits for room. Meanwhile it keeps showing the position of the partition.
     fn wait_with(&self, connection: &mut Connection, start: Start) -> RedisResult<Option<Start>> {
         while !self.quiet.is_stopped() && !self.source.schedule.is_closed() {
             self.mark(connection, start)?;
@@ -378,7 +378,7 @@ impl Reader {
         None
     }
 
-    /// Reads what comes after `start`, and waits at most that long for it. Returns how much came.
+    /// Reads the entries after `start`. Waits for them at most for `block`. Returns how many there were.
     fn read(&self, connection: &mut Connection, start: Start, block: Duration) -> RedisResult<usize> {
         let Source { room, schedule, .. } = &*self.source;
         let Share { events, bytes } = schedule.room(self.role);
@@ -424,8 +424,8 @@ impl Reader {
             .collect()
     }
 
-    /// Gives up on the next entry if it breaks each connection that reads it. Its key is not known, so it belongs to a
-    /// lane by its id.
+    /// Gives up on the next entry if it breaks each connection that reads it. Its key is not known, so its id
+    /// determines the lane.
     fn judge(&self, connection: &mut Connection, start: Start) -> RedisResult<()> {
         if !self.read_size.lock().is_to_judge() {
             return Ok(());
@@ -459,29 +459,30 @@ fn next_id(stream: &str, after: StreamId) -> Cmd {
     next
 }
 
-/// What the facts of a stream mean for a reader.
+/// What the facts about a stream mean for a reader.
 #[derive(Debug, PartialEq, Eq)]
 enum Finding {
     Nothing,
-    /// It is known by now how many entries the stream has had up to where the reader is.
+    /// It is now known how many entries the stream has had up to the reader's position.
     Counted(u64),
-    /// Entries are gone that were not read. The next one is `until`.
+    /// Entries are gone that were not read. The next existing one is `until`.
     Trimmed {
         is_exact: bool,
         ordinal: u64,
         until: StreamId,
     },
-    /// The stream ends before what was read.
+    /// The stream ends before the reader's position.
     RolledBack {
         position: StreamId,
         ordinal: Option<u64>,
         at_most: Option<u64>,
     },
-    /// The stream was deleted, and perhaps made again.
+    /// The stream was deleted, and perhaps created again.
     Flushed,
 }
 
-/// Compares where a reader is with what the stream has, by counting: Redis counts the entries that a stream has ever had.
+/// Compares the position of a reader with the stream by counting, because Redis counts the entries that a stream has
+/// ever had.
 fn compare(facts: Option<Facts>, start: Start) -> Finding {
     let has_read = start.after != StreamId::default();
     let Some(facts) = facts else {
@@ -506,7 +507,8 @@ fn compare(facts: Option<Facts>, start: Start) -> Finding {
         };
     };
     if added < ordinal || is_before_all && gone < ordinal {
-        // It was made again, with ids after those of before: what was read is no longer there, and was not trimmed.
+        // The stream was created again, with ids after the old ones. What was read no longer exists, but was not
+        // trimmed.
         return Finding::Flushed;
     }
     let lost = match (is_at_end, is_before_all) {
@@ -518,7 +520,8 @@ fn compare(facts: Option<Facts>, start: Start) -> Finding {
         return Finding::Nothing;
     }
     let until = if is_at_end || facts.length == 0 { facts.last.next() } else { facts.first };
-    // At the end it is not known where they were, so an entry that was deleted by its id may be one of them.
+    // At the end of the stream it is not known where the missing entries were. One of them may have been deleted by
+    // XDEL.
     let before = if is_at_end { StreamId::default() } else { start.after };
     Finding::Trimmed { is_exact: facts.deleted <= before, ordinal: ordinal + lost, until }
 }

@@ -1,4 +1,4 @@
-//! The readers of this instance: two of one stream; of partitions one for each that it owns.
+//! The readers of this instance: two for a single stream, or one for each partition that it owns.
 
 use crate::error::Error;
 use crate::events::lanes::reader::{Reader, Source};
@@ -23,16 +23,16 @@ struct State {
 }
 
 impl Readers {
-    /// Creates an instance's readers. There are none yet.
+    /// Creates the readers of an instance. None is started yet.
     pub fn new(source: Arc<Source>) -> Self {
         Self { source, state: Mutex::default() }
     }
 
-    /// Starts the readers that are missing, and ends those of lanes that this instance has no longer.
+    /// Starts missing readers, and stops those of lanes that this instance no longer owns.
     ///
     /// # Errors
     ///
-    /// A thread could not be started. It is tried again the next time.
+    /// A thread could not be started. The next call tries again.
     pub fn tend(&self) -> Result<(), Error> {
         let mut missing: HashSet<Role> = self.source.roles().into_iter().collect();
         let mut state = self.state.lock();
@@ -57,7 +57,7 @@ impl Readers {
         Ok(())
     }
 
-    /// Ends all of them, and starts no more.
+    /// Stops all readers, and starts no more.
     pub fn stop(&self) {
         let mut state = self.state.lock();
         state.is_closed = true;
@@ -67,7 +67,7 @@ impl Readers {
         }
     }
 
-    /// Waits until all have ended.
+    /// Waits until all threads have ended.
     pub fn join(&self) {
         let ending = std::mem::take(&mut self.state.lock().ending);
         ending.into_iter().for_each(|thread| join(Some(thread)));

@@ -1,5 +1,5 @@
-//! The events of the lanes that this instance owns: which wait, which may begin, which run. The events of one key run
-//! one after the other; those of different keys at the same time.
+//! The events of the lanes that this instance owns: which wait, which may begin, which are running. The events of one
+//! key run one after the other. Those of different keys run at the same time.
 
 use crate::events::common::in_flight::{InFlight, InLane};
 use crate::events::common::recent_ids::RecentIds;
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 /// How many keys may have an event ready before the reader waits.
 const READY: usize = 1_024;
-/// The most bytes of events that are held in memory, about: a lane may exceed its part of this by one event.
+/// About the most bytes of events that are held in memory. A lane may exceed its part by one event.
 const MOST_BYTES: usize = 64 << 20;
 
 /// The events of the lanes of this instance.
@@ -26,33 +26,33 @@ pub struct Schedule {
     prefetch: usize,
     state: Mutex<State>,
     work: Condvar,
-    /// Each reader waits for what it can do, so that an event that ends wakes none in vain.
+    /// Each reader waits on its own condition, so that an event that ends wakes no reader without need.
     head_room: Condvar,
     catch_up_room: Condvar,
     wake: (Sender<()>, Receiver<()>),
 }
 
-/// How much of something is held in memory.
+/// An amount of events in memory.
 #[derive(Debug, Clone, Copy)]
 pub struct Share {
     /// How many events.
     pub events: usize,
-    /// How many bytes they have.
+    /// How many bytes.
     pub bytes: usize,
 }
 
-/// What a reader of the stream reads for.
+/// Which lanes a reader reads for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
     /// The lanes that are up to date. It waits at the end of the stream.
     Head,
-    /// The lanes that are behind: they were just claimed, or had been full.
+    /// The lanes that are behind, because they were just claimed or had no room.
     CatchUp,
-    /// One lane that is a stream of its own, while its owner has this epoch.
+    /// The partition with this number, while its owner has this epoch.
     Partition(u16, u64),
 }
 
-/// An entry of the stream that belongs to a lane of this instance or of another.
+/// An entry of the stream, of a lane of this instance or of another one.
 pub struct Candidate {
     /// The event, with its lane and its key.
     pub event: InFlight,
@@ -62,7 +62,7 @@ pub struct Candidate {
     pub refusal: Option<String>,
 }
 
-/// A dead letter whose event is done by now, or is a dead letter again.
+/// A dead letter that is to be deleted, because its event is done or has become another dead letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Finished {
     /// The lane of the event.
@@ -73,7 +73,7 @@ pub struct Finished {
     pub letter: StreamId,
 }
 
-/// How much an instance has.
+/// The counts of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counts {
     /// The lanes that it owns.
@@ -82,31 +82,31 @@ pub struct Counts {
     pub held: usize,
     /// The events that run.
     pub running: usize,
-    /// The events that were second copies.
+    /// How many events were second copies.
     pub suppressed: u64,
 }
 
-/// Where a reader goes on.
+/// The position at which a reader continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Start {
     /// The id after which it reads.
     pub after: StreamId,
     /// How many entries the stream has had up to there.
     pub ordinal: Option<u64>,
-    /// Changes when the reader is to begin elsewhere.
+    /// A number that changes when the reader must begin elsewhere.
     pub generation: u64,
-    /// Where the head was when this was told.
+    /// The position of the head at that time.
     pub head: StreamId,
 }
 
 /// What the lanes of an instance have missed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gap {
-    /// What is missing comes after this.
+    /// What is missing comes after this id.
     pub after: StreamId,
-    /// How many entries are gone. Not all of them belong to lanes that have not read them.
+    /// How many entries are gone at most. Some may belong to lanes that had read them, or to other instances.
     pub at_most: Option<u64>,
-    /// None of the lanes has read any of them.
+    /// Whether none of the lanes has read any of them.
     pub is_exact: bool,
 }
 
@@ -121,19 +121,20 @@ struct State {
     retried_letters: HashSet<(u16, StreamId)>,
     finished_letters: Vec<Finished>,
     paused_keys: HashSet<u64>,
-    /// How many handlers run for each key in lanes that were lost since. The key waits for them, if the lane comes back.
+    /// For lanes that were lost: how many handlers of each key are still running. If the lane comes back, the key waits
+    /// for them.
     stale: HashMap<u64, usize>,
     read_ahead: ReadAhead,
     recent_ids: RecentIds,
     suppressed: u64,
     attempts: u32,
-    /// The event that is tried alone, and was not done when it was tried before.
+    /// The event that is tried on its own, and was begun before without being done.
     suspect: Option<(u16, StreamId)>,
     is_closed: bool,
 }
 
 impl State {
-    /// Lets the key's next event begin, if it may.
+    /// Lists a key as ready if its next event may begin.
     fn make_ready(&mut self, lane: u16, key: u64) {
         let waits = self.waits(key);
         let Some(queue) = self.queues.get_mut(&lane) else { return };
@@ -146,7 +147,7 @@ impl State {
         }
     }
 
-    /// Lets every key of the lane whose next event may begin be ready.
+    /// Lists all keys of the lane as ready whose next events may begin.
     fn make_all_ready(&mut self, lane: u16) {
         let Some(queue) = self.queues.get(&lane) else { return };
         let mut keys: Vec<(StreamId, u64)> = queue
@@ -160,7 +161,8 @@ impl State {
         }
     }
 
-    /// Takes events that may begin, at most `of_a_key` of the same key. Tells whether one is to be tried alone first.
+    /// Takes events that may begin, at most `of_a_key` of the same key. Also returns whether an event waits to be tried
+    /// on its own.
     fn pop(&mut self, most: usize, of_a_key: usize) -> (Vec<Arc<InFlight>>, bool) {
         let (mut taken, now, mut has_trial) = (Vec::new(), Instant::now(), false);
         while taken.len() < most
@@ -211,14 +213,14 @@ impl State {
         (taken, has_trial)
     }
 
-    /// Returns the queues of the event's key, if its lane is still the same owner's.
+    /// Returns the queue of the event's lane and the event's key, if the lane still has the same owner.
     fn queues_of(&mut self, event: &InFlight) -> Option<(&mut LaneQueue, u64)> {
         let spot = event.spot?;
         let queue = self.queues.get_mut(&spot.lane).filter(|queue| queue.epoch == spot.epoch)?;
         Some((queue, spot.key))
     }
 
-    /// Lets the next suspect be tried.
+    /// Lets the next suspect be tried, if the current one is cleared.
     fn clear_suspect(&mut self, is_cleared: impl Fn(u16, StreamId) -> bool) {
         if self.suspect.is_some_and(|(lane, id)| is_cleared(lane, id)) {
             self.suspect = None;
@@ -233,7 +235,7 @@ impl State {
         }
     }
 
-    /// Records that an event does not run any more.
+    /// Records that an event no longer runs.
     fn ended(&mut self, event: &InFlight) -> Option<&mut KeyQueue> {
         if self.queues_of(event).is_none() {
             self.ended_late(event);
@@ -251,26 +253,26 @@ impl State {
         Some(found)
     }
 
-    /// Records that an event of a lane that was lost meanwhile does not run any more.
+    /// Records that an event no longer runs whose lane was lost in the meantime.
     fn ended_late(&mut self, event: &InFlight) {
         let Some(spot) = event.spot else { return };
         if let Some(count) = self.stale.get_mut(&spot.key) {
             *count -= 1;
             if *count == 0 {
                 self.stale.remove(&spot.key);
-                // Two partitions may have the key, if their publishers do not agree on the number.
+                // Two partitions may have the same key, if publishers disagree on the number of partitions.
                 self.make_key_ready(spot.key);
             }
         }
     }
 
-    /// Lets the key's next event begin in each lane that has one, if it may.
+    /// Lists a key as ready in each lane that has it, if its next event may begin.
     fn make_key_ready(&mut self, key: u64) {
         let lanes: Vec<u16> = self.queues.keys().copied().collect();
         lanes.into_iter().for_each(|lane| self.make_ready(lane, key));
     }
 
-    /// Whether the key's next event must not begin yet, because of what happens outside of its lane.
+    /// Whether the key must wait for something outside of its lane.
     fn waits(&self, key: u64) -> bool {
         self.paused_keys.contains(&key) || self.stale.contains_key(&key)
     }
@@ -280,7 +282,7 @@ impl State {
         self.ownership.get(lane).is_some_and(Owned::is_careful)
     }
 
-    /// Lets what waited for an event go on.
+    /// Lists as ready what waited for an event.
     fn go_on(&mut self, event: &InFlight) {
         let Some(spot) = event.spot else { return };
         self.make_ready(spot.lane, spot.key);
@@ -330,7 +332,7 @@ impl State {
         self.clear_suspect(|lane, _| lanes.contains(&lane));
     }
 
-    /// Returns how much of a lane is held in memory at most.
+    /// Returns the most of a lane that is held in memory.
     fn most_of_lane(&self, prefetch: usize) -> Share {
         let lanes = self.ownership.len().max(1);
         Share { events: (prefetch / lanes).max(16), bytes: MOST_BYTES / lanes }
@@ -361,7 +363,7 @@ impl State {
         }
     }
 
-    /// Returns the lanes of the stream that the role reads.
+    /// Returns the lanes that share the stream of this reader.
     fn lanes_of_stream(&self, role: Role) -> Vec<u16> {
         match role {
             Role::Head | Role::CatchUp => self.queues.keys().copied().collect(),
@@ -369,7 +371,7 @@ impl State {
         }
     }
 
-    /// Where no lane is up to date, those that are behind become the ones that the head reads for.
+    /// If no lane is up to date, moves the head to the lanes that are behind, so that it reads for them.
     fn promote(&mut self) {
         if !self.lanes_of(Role::Head).is_empty() {
             return;
@@ -404,9 +406,9 @@ impl State {
 }
 
 impl Schedule {
-    /// Creates the schedule of an instance without lanes, which holds at most `prefetch` events in memory. An event that
-    /// was tried `attempts` times without being done is given up on. A second copy of an event is known by the last
-    /// `remember_ids` ids.
+    /// Creates the schedule of an instance without lanes. It holds at most `prefetch` events in memory. An event that
+    /// was tried `attempts` times without being done is given up on. A second copy of an event is recognized by the
+    /// last `remember_ids` ids.
     pub fn new(prefetch: usize, attempts: u32, remember_ids: usize) -> Self {
         let state = State {
             ownership: Ownership::default(),
@@ -440,19 +442,19 @@ impl Schedule {
         &self.wake.1
     }
 
-    /// Lets the keeper work at once.
+    /// Wakes the keeper.
     pub fn call_keeper(&self) {
-        // One message says all.
+        // A full channel holds a message already, and one is enough.
         let _ = self.wake.0.try_send(());
     }
 
-    /// Takes events that may begin, at least one, and waits for them. Returns `None` once it is closed, and an empty list
-    /// if the thread was interrupted.
+    /// Waits for events that may begin, and takes at least one. Returns `None` once it is closed, and an empty list if
+    /// the thread was interrupted.
     pub fn take(&self, most: usize, interrupt: &Interrupt) -> Option<Vec<Arc<InFlight>>> {
         self.take_until(most, usize::MAX, interrupt, None)
     }
 
-    /// Takes events like [`Schedule::take`] that may run at the same time.
+    /// Takes events like [`Schedule::take`], but only such as may run at the same time.
     pub fn take_for(&self, handlers: usize, interrupt: &Interrupt) -> Option<Vec<Arc<InFlight>>> {
         self.take_until(handlers, 1, interrupt, None)
     }
@@ -533,7 +535,8 @@ impl Schedule {
         self.work.notify_all();
     }
 
-    /// Finishes events. Returns how many belong to lanes that this instance has no longer: they may run again elsewhere.
+    /// Finishes events. Returns how many belong to lanes that this instance no longer owns: they may run again
+    /// elsewhere.
     pub fn finish(&self, events: &[Arc<InFlight>], ran: Option<Duration>) -> usize {
         let mut state = self.state.lock();
         if let Some(ran) = ran {
@@ -548,7 +551,7 @@ impl Schedule {
         lost
     }
 
-    /// Wakes the readers for which there is room now that events were taken. So many were ready `before`.
+    /// Wakes the readers that have room now that events were taken. `before` is how many keys were ready before that.
     fn tell_room(&self, state: &State, before: usize) {
         if state.ready.len() <= READY / 2 {
             self.head_room.notify_all();
@@ -561,14 +564,14 @@ impl Schedule {
         }
     }
 
-    /// Wakes all readers, because the lanes that they read for may be others.
+    /// Wakes all readers, because the lanes that they read for may have changed.
     fn tell_readers(&self, state: &State) {
         self.head_room.notify_all();
         self.catch_up_room.notify_all();
         state.queues.values().for_each(|queue| queue.room.notify_all());
     }
 
-    /// Finishes an event that was never begun, because it cannot be handled.
+    /// Finishes an event that was never begun because it cannot be handled.
     pub fn dismiss(&self, event: &InFlight) {
         let mut state = self.state.lock();
         if let Some(spot) = event.spot
@@ -583,7 +586,7 @@ impl Schedule {
         self.tell_catch_up(&state, event);
     }
 
-    /// Wakes who waits for what an event that ended made possible.
+    /// Wakes those who can go on now that an event has ended.
     fn let_go_on(&self, state: &State) {
         match state.ready.len() {
             0 => {}
@@ -595,7 +598,8 @@ impl Schedule {
         }
     }
 
-    /// Wakes the reader that catches up, if the lane of an event that ended is behind: it may have room now.
+    /// Wakes the catch-up reader if the event's lane is behind, and the reader of a partition, because there may be
+    /// room now.
     fn tell_catch_up(&self, state: &State, event: &InFlight) {
         let Some(spot) = event.spot else { return };
         let Some(queue) = state.queues.get(&spot.lane) else { return };
@@ -627,7 +631,7 @@ impl Schedule {
         self.let_go_on(&state);
     }
 
-    /// Lets an event that rested be tried again.
+    /// Lets a failed event be tried again.
     pub fn again(&self, event: Arc<InFlight>) {
         let mut state = self.state.lock();
         let Some(spot) = event.spot else { return };
@@ -639,7 +643,7 @@ impl Schedule {
         self.work.notify_one();
     }
 
-    /// Gives events back that were taken and not begun.
+    /// Gives back events that were taken and not begun.
     pub fn give_back(&self, events: &[Arc<InFlight>]) {
         let mut state = self.state.lock();
         for event in events {
@@ -656,7 +660,7 @@ impl Schedule {
         self.let_go_on(&state);
     }
 
-    /// Pauses a key, or lets it go on.
+    /// Pauses a key, or ends its pause.
     pub fn pause_key(&self, key: u64, is_paused: bool) {
         let mut state = self.state.lock();
         if is_paused {
@@ -668,8 +672,8 @@ impl Schedule {
         self.work.notify_all();
     }
 
-    /// Returns where a reader goes on, once there is room for what it reads: after `time` at the latest. `None` if there
-    /// is nothing to read for.
+    /// Waits until a reader has room, but at most for `time`, and returns the position at which it continues. Returns
+    /// `None` if there is nothing to read for or no room.
     pub fn wait_for_room(&self, role: Role, time: Duration) -> Option<Start> {
         let until = Instant::now() + time;
         let mut state = self.state.lock();
@@ -707,9 +711,9 @@ impl Schedule {
         has_room.then_some(state.head)
     }
 
-    /// Returns where the lowest lane goes on that has room.
+    /// Returns the lowest position of the lanes that have room.
     fn lowest_start(&self, state: &State, role: Role) -> Option<Start> {
-        // Many readers wait for the same: one event that begins must not wake them all.
+        // Many readers of partitions wait for this. One event that begins must not wake them all.
         let most_ready = if role == Role::CatchUp { READY - 1 } else { READY / 2 };
         if state.ready.len() > most_ready {
             return None;
@@ -725,14 +729,14 @@ impl Schedule {
         Some(Start { after, ordinal, generation: 0, head: state.head.after })
     }
 
-    /// How full a lane may be when it is read on.
+    /// Returns how much of a lane may be in memory when its reader goes on.
     fn half_of_lane(&self, state: &State) -> Share {
         let most = state.most_of_lane(self.prefetch);
         Share { events: most.events / 2, bytes: most.bytes / 2 }
     }
 
-    /// Returns how much a reader is to read at once at most: what its lane has room for, if it has one lane. There are as
-    /// many such readers as lanes.
+    /// Returns the most that a reader may read at once. The reader of a partition reads only what its lane has room
+    /// for, because there are as many such readers as lanes.
     pub fn room(&self, role: Role) -> Share {
         let Role::Partition(lane, _) = role else { return Share { events: usize::MAX, bytes: MOST_BYTES } };
         let state = self.state.lock();
@@ -742,7 +746,7 @@ impl Schedule {
         Share { events: most.events.saturating_sub(held), bytes: most.bytes.saturating_sub(bytes) }
     }
 
-    /// Adds what a reader has read after `start`. With `is_end` nothing comes after that yet.
+    /// Adds the entries that a reader has read after `start`. `is_end` says that the stream had no more entries.
     pub fn admit(&self, role: Role, start: Start, entries: Vec<Candidate>, is_end: bool) {
         let last = entries.last().map(|last| (last.event.id, last.ordinal));
         let mut state = self.state.lock();
@@ -754,7 +758,7 @@ impl Schedule {
         let mut reading = HashSet::new();
         for lane in state.lanes_of(role) {
             let cursor = state.ownership.get(lane).map(|owned| owned.progress.cursor()).unwrap_or_default();
-            // This read has skipped what comes next in a lane that it did not begin for.
+            // This read began after the lane's position, so it skipped entries of the lane.
             if cursor < start.after {
                 state.fall_behind(lane);
             } else if role == Role::Head || cursor <= reached {
@@ -789,7 +793,8 @@ impl Schedule {
                 (state.head.after, state.head.ordinal) = (id, ordinal);
             }
         }
-        // At the end of the stream nothing is left up to where the head was before this read. It may be further by now.
+        // At the end of the stream, nothing is missing up to the position that the head had before this read. The head
+        // may be further by now.
         let looked_up_to = if is_end { reached.max(start.head) } else { reached };
         if role == Role::CatchUp && looked_up_to >= state.head.after {
             let Start { after, ordinal, .. } = state.head;
@@ -820,7 +825,7 @@ impl Schedule {
         let Some(mut spot) = event.spot else { return };
         let Some(owned) = state.ownership.get_mut(spot.lane) else { return };
         let Some(tries) = owned.progress.admit(event.id, ordinal) else { return };
-        // Both copies of an event have the same key, so this instance gets both.
+        // Both copies of an event have the same key, so one instance sees both.
         if state.recent_ids.is_copy(event.id, &event.fields) {
             owned.progress.finish(event.id);
             state.suppressed += 1;
@@ -850,7 +855,7 @@ impl Schedule {
             return;
         }
         if let Some(refusal) = refusal {
-            // Nothing handles it, so nothing that comes after it needs to wait.
+            // Nothing handles it, so the events behind it need not wait.
             state.condemned.push((event, refusal));
             return;
         }
@@ -868,8 +873,8 @@ impl Schedule {
         self.state.lock().condemned.extend(events);
     }
 
-    /// Whether this instance is to carry out what was decided about a dead letter: it has the lane, has come past the
-    /// event, and has not begun to.
+    /// Whether this instance must carry out a decision about a dead letter: it owns the lane, has come past the event,
+    /// and has not begun to.
     pub fn may_decide(&self, lane: u16, entry: StreamId) -> bool {
         let state = self.state.lock();
         let has_come = |cursor: StreamId| cursor >= entry;
@@ -881,12 +886,12 @@ impl Schedule {
                 .is_some_and(|owned| !owned.is_leaving && has_come(owned.progress.cursor()))
     }
 
-    /// Tries the event of a dead letter again, before what waits for its key.
+    /// Tries the event of a dead letter again, before the waiting events of its key.
     pub fn try_letter(&self, mut event: InFlight, lane: u16, key: u64) {
         let mut state = self.state.lock();
         let Some(queue) = state.queues.get_mut(&lane) else { return };
         event.spot = Some(InLane { lane, epoch: queue.epoch, key, may_have_run: true });
-        // It may come before the event that was to be tried.
+        // It may come before the event that the lane was about to try.
         let is_idle = queue.running.is_empty();
         let had_trial = is_idle && std::mem::take(&mut queue.trial) != Trial::None;
         let found = queue.keys.entry(key).or_default();
@@ -902,7 +907,7 @@ impl Schedule {
         self.work.notify_one();
     }
 
-    /// Lets the key of an event go on that it held.
+    /// Finishes an event that stopped its key, so that the key goes on.
     pub fn drop_held(&self, lane: u16, entry: StreamId) {
         let mut state = self.state.lock();
         if let Some(owned) = state.ownership.get_mut(lane) {
@@ -924,17 +929,17 @@ impl Schedule {
         std::mem::take(&mut self.state.lock().finished_letters)
     }
 
-    /// Puts dead letters back that could not be deleted.
+    /// Puts back dead letters that could not be deleted.
     pub fn keep_finished_letters(&self, finished: Vec<Finished>) {
         self.state.lock().finished_letters.extend(finished);
     }
 
-    /// Returns where the head goes on.
+    /// Returns the position at which the head continues.
     pub fn head(&self) -> Start {
         self.state.lock().head
     }
 
-    /// Returns where each lane goes on that is a stream of its own.
+    /// Returns the readers of the partitions that this instance owns, each with the position at which it continues.
     pub fn partitions(&self) -> Vec<(Role, Start)> {
         let mut state = self.state.lock();
         let staying = state.ownership.iter_mut().filter(|(_, owned)| !owned.is_leaving);
@@ -945,13 +950,13 @@ impl Schedule {
         staying.map(place).collect()
     }
 
-    /// Returns how far the lane has come as Redis knows it, if it is still this owner's.
+    /// Returns the last checkpoint of the lane that Redis is known to have, if this is still the lane's owner.
     pub fn durable(&self, lane: u16, epoch: u64) -> Option<Checkpoint> {
         self.state.lock().ownership.owned(lane, epoch).map(|owned| owned.durable.clone())
     }
 
-    /// Tells that the stream of a reader has lost what comes after `position`, for the lanes that have read more. Returns
-    /// false if none has.
+    /// Moves the lanes that have read further than `position` back to it, because the stream of the reader has lost the
+    /// rest. Returns false if there was nothing to move.
     pub fn roll_back(&self, role: Role, position: StreamId, ordinal: Option<u64>) -> bool {
         let mut state = self.state.lock();
         let is_shared = !matches!(role, Role::Partition(..));
@@ -972,17 +977,18 @@ impl Schedule {
         is_changed
     }
 
-    /// Tells that nothing is left between `start` and `position` in the stream of a reader: every lane that is not as far
-    /// goes on after that. Returns what they have missed together, or `None` if it is known already.
+    /// Moves the lanes that are between `start` and `position` on to `position`, because the stream of the reader has
+    /// no entries between them. Returns what they have missed together. Returns `None` if that is already known.
     pub fn skip(&self, role: Role, start: Start, position: StreamId, ordinal: u64) -> Option<Gap> {
         let mut state = self.state.lock();
         let (mut after, mut counted, mut is_exact, mut is_new) = (start.after, start.ordinal, true, false);
         for lane in state.lanes_of_stream(role) {
             let Some(owned) = state.ownership.get_mut(lane) else { continue };
             let cursor = owned.progress.cursor();
-            // A lane that was at another place has read less or more of what is gone.
+            // A lane at another position has read more or less of what is gone.
             is_exact &= cursor == start.after;
-            // At its end the stream has what comes after lanes that are behind.
+            // At `start` = `position`, the reader is at the end: the stream still has what comes after lanes that are
+            // behind.
             if cursor == start.after || position > start.after && cursor < position {
                 if cursor < after {
                     (after, counted) = (cursor, owned.progress.ordinal());
@@ -1002,7 +1008,7 @@ impl Schedule {
         is_new.then_some(Gap { after, at_most, is_exact })
     }
 
-    /// Tells how many entries the stream has had up to `start`.
+    /// Records how many entries the stream has had up to `start`.
     pub fn count(&self, role: Role, start: Start, ordinal: u64) {
         let mut state = self.state.lock();
         for lane in state.lanes_of(role) {
@@ -1017,22 +1023,22 @@ impl Schedule {
         }
     }
 
-    /// Whether the lane is this instance's.
+    /// Whether this instance owns the lane.
     pub fn owns(&self, lane: u16) -> bool {
         self.state.lock().ownership.get(lane).is_some()
     }
 
-    /// Whether every lane is this instance's.
+    /// Whether this instance owns every lane.
     pub fn owns_all(&self, lanes: u16) -> bool {
         self.state.lock().ownership.len() == usize::from(lanes)
     }
 
-    /// Returns the lanes with their epochs, for a beat.
+    /// Returns the lanes with their epochs, for a heartbeat.
     pub fn held(&self) -> Vec<(u16, u64)> {
         self.state.lock().ownership.held()
     }
 
-    /// Uses the reply to a beat (see [`Ownership::renewed`]). `now_ms` is Redis's time.
+    /// Applies the reply to a heartbeat (see [`Ownership::renewed`]). `now_ms` is Redis's time.
     pub fn renewed(
         &self,
         share: &protocol::Share,
@@ -1063,7 +1069,7 @@ impl Schedule {
         change
     }
 
-    /// Drops what waits in lanes that leave. Their next owner reads it again.
+    /// Drops the waiting events of lanes that are being given up. The next owner reads them again.
     fn forget_leaving(state: &mut State) {
         let leaving: Vec<u16> =
             state.ownership.iter_mut().filter(|(_, owned)| owned.is_leaving).map(|(lane, _)| lane).collect();
@@ -1073,8 +1079,8 @@ impl Schedule {
         }
     }
 
-    /// Returns what is to be written (see [`Ownership::saves`]). With `all`, every lane that leaves is released, whatever
-    /// runs.
+    /// Returns what is to be written (see [`Ownership::saves`]). With `all`, every lane that is being given up is
+    /// released, even if events of it are running.
     pub fn saves(&self, all: bool) -> Vec<Save> {
         let state = self.state.lock();
         state
@@ -1082,7 +1088,7 @@ impl Schedule {
             .saves(|lane| all || state.queues.get(&lane).is_none_or(|queue| queue.running.is_empty()))
     }
 
-    /// Uses the reply to what was written. Returns what was lost.
+    /// Applies the reply to what was written. Returns which lanes were lost.
     pub fn saved(&self, saves: Vec<Save>, refused: &[u16]) -> Change {
         let mut state = self.state.lock();
         let lanes: Vec<u16> = saves.iter().map(|save| save.lane).collect();
@@ -1091,7 +1097,7 @@ impl Schedule {
         let gone: Vec<u16> = lanes.into_iter().filter(|lane| state.ownership.get(*lane).is_none()).collect();
         state.remove(&gone);
         for lane in careful {
-            // Its other keys wait for the event that is tried, and no longer need to.
+            // The other keys of the lane waited for the event that was tried. They need not wait any longer.
             if !state.is_careful(lane) {
                 state.make_all_ready(lane);
             }
@@ -1101,7 +1107,7 @@ impl Schedule {
         change
     }
 
-    /// Returns the events that are to be tried alone, after their tries were recorded.
+    /// Returns the events that wait to be tried on their own, and records their tries.
     pub fn trials(&self) -> Vec<(u16, StreamId)> {
         let mut state = self.state.lock();
         let wanted: Vec<(u16, StreamId)> = state
@@ -1121,7 +1127,7 @@ impl Schedule {
         wanted
     }
 
-    /// Lets events begin whose tries Redis has counted.
+    /// Lets the events begin whose tries Redis has counted.
     pub fn counted(&self, trials: &[(u16, StreamId)]) {
         let mut state = self.state.lock();
         for (lane, id) in trials {
@@ -1135,7 +1141,7 @@ impl Schedule {
         self.work.notify_all();
     }
 
-    /// Takes no more events, and gives every lane up.
+    /// Takes no more events, and begins to give up every lane.
     pub fn close(&self) {
         let mut state = self.state.lock();
         state.is_closed = true;
@@ -1147,14 +1153,14 @@ impl Schedule {
         self.call_keeper();
     }
 
-    /// Records the tries of what runs, because nobody here will say what becomes of it.
+    /// Records the tries of the running events, because this process will not report what becomes of them.
     pub fn count_running(&self) {
         let mut state = self.state.lock();
         let State { queues, ownership, retried_letters, .. } = &mut *state;
         for (lane, queue) in queues {
             let Some(owned) = ownership.get_mut(*lane) else { continue };
             for (id, count) in &queue.running {
-                // What was decided about a dead letter stays in Redis until its event is done.
+                // A decision about a dead letter stays in Redis until its event is done.
                 if !retried_letters.contains(&(*lane, *id)) {
                     owned.progress.tried(*id, Tries { count: *count, is_held: false });
                 }
@@ -1167,7 +1173,7 @@ impl Schedule {
         self.state.lock().is_closed
     }
 
-    /// Returns how much there is of what.
+    /// Returns the counts.
     pub fn counts(&self) -> Counts {
         let mut state = self.state.lock();
         let held = state.ownership.iter_mut().map(|(_, owned)| owned.progress.len()).sum();

@@ -1,4 +1,4 @@
-//! Tests of the schedule: what waits for what, and who reads what.
+//! Tests of the schedule: which events wait for which, and which reader reads what.
 
 use crate::events::common::in_flight::{InFlight, InLane};
 use crate::events::lanes::checkpoint::{Checkpoint, Starts, Tries};
@@ -16,7 +16,7 @@ fn id(ms: u64) -> StreamId {
     StreamId { ms, seq: 0 }
 }
 
-/// Claims lanes, each with the position where it begins.
+/// Claims lanes, each at a position.
 fn claim(schedule: &Schedule, epoch: u64, lanes: &[(u16, u64)]) {
     let lanes = lanes.iter();
     let begin =
@@ -24,7 +24,7 @@ fn claim(schedule: &Schedule, epoch: u64, lanes: &[(u16, u64)]) {
     claim_after(0, schedule, epoch, lanes.map(begin).collect());
 }
 
-/// Claims lanes of which so many owners in a row have died.
+/// Claims lanes after this many owners in a row have died.
 fn claim_after(crashes: u32, schedule: &Schedule, epoch: u64, lanes: Vec<(u16, Checkpoint)>) {
     let claim = |(lane, checkpoint)| Claim { lane, epoch, checkpoint: Some(checkpoint), crashes };
     let held = schedule.held();
@@ -54,7 +54,7 @@ fn lose(schedule: &Schedule) {
     schedule.renewed(&share, &schedule.held(), Instant::now(), LEASE, 0);
 }
 
-/// The event `ms` of a lane and a key.
+/// Makes the event `ms` of a lane and a key.
 fn event(ms: u64, lane: u16, key: u64) -> Candidate {
     let mut event = InFlight::new(id(ms), Fields::default(), 1, 0);
     event.spot = Some(InLane { lane, epoch: 0, key, may_have_run: false });
@@ -79,7 +79,7 @@ fn done(schedule: &Schedule, event: &Arc<InFlight>) {
     schedule.finish(std::slice::from_ref(event), None);
 }
 
-/// Takes the next event of a careful lane: what is to be tried is counted first.
+/// Takes the next event of a careful lane, after its try was counted.
 fn take_trial(schedule: &Schedule) -> Option<Arc<InFlight>> {
     assert!(schedule.take_ready().is_none(), "it is counted before it begins");
     schedule.counted(&schedule.trials());
@@ -106,7 +106,7 @@ fn what_is_given_back_comes_first_and_in_its_order() {
     schedule.admit(Role::Head, from, (1..5).map(|ms| event(ms, 0, 7)).collect(), true);
     let taken = schedule.take(3, &Interrupt::default()).unwrap();
     assert_eq!(numbers(&taken), [1, 2, 3]);
-    // The first one fails, and its worker gives the others back.
+    // The first event fails, and its worker gives the others back.
     taken[0].fail();
     schedule.rest(&taken[0], Tries { count: 1, is_held: false });
     schedule.give_back(&taken[1..]);
@@ -124,7 +124,7 @@ fn what_is_given_back_in_parts_is_in_its_order_again() {
     let from = start(&schedule, Role::Head).unwrap();
     schedule.admit(Role::Head, from, (1..6).map(|ms| event(ms, 0, 7)).collect(), true);
     let taken = schedule.take(4, &Interrupt::default()).unwrap();
-    // The first one of a batch fails, and what comes after it is given back as the parts of the batch are handled.
+    // The first event of a batch fails, and the others are given back part by part.
     taken[0].fail();
     schedule.rest(&taken[0], Tries { count: 1, is_held: false });
     schedule.give_back(&taken[1..2]);
@@ -184,7 +184,7 @@ fn a_lane_that_catches_up_misses_nothing_that_the_head_reads_meanwhile() {
     claim(&schedule, 2, &[(1, 0)]);
     let behind = start(&schedule, Role::CatchUp).unwrap();
     assert_eq!((behind.after, behind.head), (id(0), id(10)));
-    // The catching up reader was told that the stream ends at 9. Before it says so, the head reads 11 and 12.
+    // The catch-up reader reads up to 9, the end of the stream. Before it records that, the head reads 11 and 12.
     schedule.admit(Role::Head, head, vec![event(11, 0, 1), event(12, 1, 2)], true);
     schedule.admit(Role::CatchUp, behind, vec![event(9, 1, 3)], true);
     let behind = start(&schedule, Role::CatchUp).unwrap();
@@ -209,7 +209,7 @@ fn a_full_lane_stops_being_read_and_no_other_does() {
     let mut first = taken.remove(0);
     assert_eq!(start(&schedule, Role::CatchUp), None, "the lane 0 is full");
     assert!(start(&schedule, Role::Head).is_some());
-    // Once half of it is done, it is read again from where it stopped.
+    // Once half of the lane is done, it is read again from where reading stopped.
     let mut next = 1;
     while start(&schedule, Role::CatchUp).is_none() {
         done(&schedule, &first);
@@ -265,7 +265,7 @@ fn nothing_begins_after_the_lease_and_it_begins_once_that_is_renewed() {
     assert_eq!(numbers(&take(&schedule, 9)), [1]);
 }
 
-/// The reader of a partition whose owner has the epoch 1.
+/// Returns the reader of a partition whose owner has the epoch 1.
 fn reader_of(lane: u16) -> Role {
     Role::Partition(lane, 1)
 }

@@ -1,13 +1,13 @@
-//! Model checks how lanes change their owners: every interleaving of two instances, of which each may stall at any time
-//! (it does nothing while time passes), crash between any two commands, and lose any request or reply. The instances run
-//! [`Ownership`] and `Progress` as they are; Redis is [`Store`], which a test compares with the scripts on a real server.
+//! Model checks how lanes change owners. It visits every interleaving of two instances. Each may stall at any time (it
+//! does nothing while time passes), crash between any two commands, and lose any request or reply. The instances run
+//! the real [`Ownership`] and `Progress`. Redis is [`Store`]; a test compares it with the scripts on a real server.
 //!
-//! What must hold in every state:
+//! This must hold in every state:
 //!
-//! - at most one instance may begin events of a lane;
-//! - no checkpoint tells of an event that no handler has finished;
-//! - an event of a key begins only after all before it have been finished by someone;
-//! - the epochs of a lane's owners grow.
+//! - At most one instance may begin events of a lane.
+//! - No checkpoint says that an event is done which no handler has finished.
+//! - An event of a key begins only after someone has finished all events before it.
+//! - The epochs of a lane's owners grow.
 
 use crate::events::lanes::checkpoint::{Checkpoint, Starts};
 use crate::events::lanes::ownership::Ownership;
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 const LEASE: u64 = 2;
 
-/// What Redis has, and what its scripts do.
+/// The state of Redis, and what its scripts do.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Store {
     lanes: Option<u16>,
@@ -117,7 +117,7 @@ enum Flight<Q, R> {
 struct Node {
     name: String,
     ownership: Ownership,
-    /// The lane, its epoch and the event of each handler that runs.
+    /// The lane, its epoch and the event of each running handler.
     running: BTreeSet<(u16, u64, u64)>,
     beat: Flight<(Beat, u64), Share>,
     save: Flight<Vec<Save>, Vec<u16>>,
@@ -143,12 +143,13 @@ impl Node {
 #[derive(Debug, Clone, Copy)]
 struct Setup {
     lanes: u16,
-    /// How many events the stream has. The event n is in the lane n modulo `lanes`, and all of a lane have one key.
+    /// How many events the stream has. The event n is in the lane n modulo `lanes`, and all events of a lane have one
+    /// key.
     events: u64,
     until: u64,
     beats: u32,
     saves: u32,
-    /// How often an instance crashes, or a request or a reply is lost.
+    /// How often an instance may crash, or a request or a reply may be lost.
     faults: u32,
 }
 
@@ -165,7 +166,7 @@ fn id(event: u64) -> StreamId {
     StreamId { ms: event, seq: 0 }
 }
 
-/// Checks every state that can be reached.
+/// Checks every reachable state.
 struct Checker {
     setup: Setup,
     origin: Instant,
@@ -176,14 +177,14 @@ impl Checker {
         self.origin + Duration::from_millis(now)
     }
 
-    /// Returns how many states there are.
+    /// Returns the number of states.
     fn run(&self) -> Result<usize, String> {
         let first = World {
             now: 1,
             store: Store::default(),
             nodes: vec![
                 Some(Node::new("a", self.setup.beats, self.setup.saves)),
-                // The second one needs no renewal to take over.
+                // The second instance needs no renewal to take over.
                 Some(Node::new("b", self.setup.beats - 1, self.setup.saves)),
             ],
             finished: BTreeSet::new(),
@@ -199,7 +200,7 @@ impl Checker {
         Ok(seen.len())
     }
 
-    /// Checks what must hold in a state.
+    /// Checks the invariants in a state.
     fn check(&self, world: &mut World) -> Result<(), String> {
         let now = self.at(world.now);
         for lane in 0..self.setup.lanes {
@@ -255,7 +256,7 @@ impl Checker {
         Ok(next)
     }
 
-    /// A beat is sent, reaches Redis, or its reply arrives.
+    /// Sends a heartbeat, lets it reach Redis, or lets the reply arrive.
     fn beat(&self, world: &World, node: &Node) -> Option<(Store, Node)> {
         let (mut store, mut node) = (world.store.clone(), node.clone());
         node.beat = match std::mem::replace(&mut node.beat, Flight::None) {
@@ -284,7 +285,7 @@ impl Checker {
         Some((store, node))
     }
 
-    /// Checkpoints are sent, reach Redis, or the reply arrives.
+    /// Sends checkpoints, lets them reach Redis, or lets the reply arrive.
     fn save(&self, world: &World, node: &Node) -> Option<(Store, Node)> {
         let (mut store, mut node) = (world.store.clone(), node.clone());
         node.save = match std::mem::replace(&mut node.save, Flight::None) {
@@ -309,7 +310,7 @@ impl Checker {
         Some((store, node))
     }
 
-    /// The node begins an event, which it has read with all others, or finishes one.
+    /// Lets the node begin an event, which it has read with all others, or finish one.
     fn handle(&self, world: &World, node: &Node) -> Result<Vec<(BTreeSet<u64>, Node)>, String> {
         let mut next = Vec::new();
         for (lane, epoch) in node.ownership.held() {
@@ -365,7 +366,7 @@ fn lanes_are_shared_out_and_lose_nothing() {
     assert!(states > 10_000, "only {states}");
 }
 
-/// The checker's Redis does what the scripts do on a real one.
+/// Checks that [`Store`] does what the scripts do on a real server.
 #[cfg(feature = "live-tests")]
 mod against_redis {
     use super::*;

@@ -22,19 +22,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Shared {
     /// Its Redis.
     pub endpoint: Arc<Endpoint>,
-    /// Where events go.
+    /// The backlog that gets the events.
     pub backlog: Arc<Backlog>,
-    /// What the consumer says.
+    /// The options of the source.
     pub live: LiveOptions,
-    /// How what is sent becomes an event.
+    /// Makes events of messages.
     pub reading: Reading,
-    /// What losses of a subscription are told of.
+    /// The name by which a loss of this subscription is reported.
     pub source: String,
     /// The most bytes of a payload or a value.
     pub room: usize,
-    /// Counts what was read.
+    /// A number for each message that was read.
     pub numbers: AtomicU64,
-    /// Raised when nothing more is to be read.
+    /// Set when nothing more is to be read.
     pub quiet: Stop,
 }
 
@@ -49,17 +49,17 @@ impl Shared {
     }
 }
 
-/// What puts the messages of one subscription into the backlog.
+/// Reads the messages of one subscription into the backlog.
 pub struct Feed {
-    /// What it shares with the others.
+    /// The state that the subscriptions share.
     pub shared: Arc<Shared>,
-    /// Raised when this one is to end.
+    /// Set when this subscription is to end.
     pub stop: Stop,
 }
 
 impl Feed {
-    /// Runs the thread that reads, until [`Feed::stop`] is raised. `subscriber` is connected, unless the thread starts
-    /// again after a panic.
+    /// Runs the reading thread until [`Feed::stop`] is set. `subscriber` is connected, unless the thread starts again
+    /// after a panic.
     pub fn run(&self, subscriber: &mut Subscriber) {
         let endpoint = &self.shared.endpoint;
         let key = subscriber.spot().key().to_owned();
@@ -76,7 +76,7 @@ impl Feed {
         }
     }
 
-    /// Reads until the connection breaks, or the subscription is at another node.
+    /// Reads until the connection breaks, or until the subscription belongs to another node.
     fn read(&self, subscriber: &mut Subscriber, link: &mut Link<'_>) -> RedisResult<()> {
         let Shared { endpoint, backlog, reading, room, numbers, .. } = &*self.shared;
         if !subscriber.is_connected() {
@@ -100,13 +100,13 @@ impl Feed {
         };
         loop {
             if let Err(error) = subscriber.next(&mut || push(&mut ready)) {
-                // They came before the connection broke.
+                // These messages came before the connection broke.
                 push(&mut ready);
                 return Err(error);
             }
             let read = subscriber.last();
             if let PushKind::Unsubscribed = read.kind {
-                // The connection is closed: on it the answer to an UNSUBSCRIBE could not be told from this.
+                // The connection is closed: on it, this could not be told from the answer to an UNSUBSCRIBE.
                 push(&mut ready);
                 endpoint.connector.mark_stale(&route);
                 return Ok(());
@@ -124,7 +124,7 @@ impl Feed {
         }
     }
 
-    /// Returns what can be missing. `None` if nothing is.
+    /// Returns what may be missing. Returns `None` if nothing is.
     fn loss(&self, window: &Window) -> Option<Loss> {
         let at_most = window.at_most();
         if at_most == Some(0) {

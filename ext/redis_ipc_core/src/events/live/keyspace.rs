@@ -1,4 +1,4 @@
-//! What Redis tells of its keys: keyspace notifications.
+//! Keyspace notifications: what Redis publishes about its keys.
 
 use crate::events::common::live_options::LiveOptions;
 use crate::foundation::redis::connection::Connection;
@@ -6,14 +6,14 @@ use crate::foundation::redis::subscription::counters::Count;
 use crate::foundation::redis::subscription::topics::{TopicKind, Topics};
 use redis::{Cmd, ErrorKind, RedisError, RedisResult, Value};
 
-/// Events after which a key is not there any more.
+/// Events after which a key no longer exists.
 const GONE: [&str; 5] = ["del", "expired", "evicted", "rename_from", "move_from"];
-/// The setting that says what Redis tells.
+/// The setting of Redis that says which notifications it publishes.
 const SETTING: &str = "notify-keyspace-events";
 /// The classes that `A` stands for.
 const ALL: &str = "g$lshzxetd";
 
-/// Returns the subscription to what happens to the keys of `live` in a database.
+/// Returns the subscription to the notifications about the keys of `live` in a database.
 pub fn topics(live: &LiveOptions, db: i64) -> Topics {
     let names = live.names.iter().map(|name| format!("__keyspace@{db}__:{name}")).collect();
     let count = |event: &String| match event.as_str() {
@@ -25,7 +25,7 @@ pub fn topics(live: &LiveOptions, db: i64) -> Topics {
     Topics { kind: TopicKind::Pattern, names, counts: counts.unwrap_or_default() }
 }
 
-/// Returns the database and the key of a channel.
+/// Splits the name of a channel into the database and the key.
 pub fn split(channel: &[u8]) -> Option<(&[u8], &[u8])> {
     let rest = channel.strip_prefix(b"__keyspace@")?;
     let end = rest.windows(3).position(|part| part == b"__:")?;
@@ -37,18 +37,18 @@ pub fn is_gone(event: &[u8]) -> bool {
     GONE.iter().any(|gone| gone.as_bytes() == event)
 }
 
-/// Checks that the server tells what `live` is to be told.
+/// Checks that the server publishes the notifications that `live` needs.
 ///
 /// # Errors
 ///
-/// A flag is missing. It is named.
+/// A flag is missing. The error names it.
 pub fn check_setting(connection: &mut Connection, live: &LiveOptions) -> RedisResult<()> {
     let set = match connection.run(redis::cmd("CONFIG").arg("GET").arg(SETTING)) {
         Ok(Value::Array(pair)) => match pair.as_slice() {
             [_, Value::BulkString(flags)] => String::from_utf8_lossy(flags).into_owned(),
             _ => return Ok(()),
         },
-        // Whoever may not ask must know.
+        // Nothing is checked if the user may not read the setting.
         Ok(_) => return Ok(()),
         Err(error) if connection.is_broken() => return Err(error),
         Err(_) => return Ok(()),
@@ -63,7 +63,7 @@ pub fn check_setting(connection: &mut Connection, live: &LiveOptions) -> RedisRe
     }
 }
 
-/// Returns which flag is missing, and for what.
+/// Returns which flag is missing, and what needs it.
 fn missing(set: &str, on: Option<&[String]>) -> Option<String> {
     let has = |flag: char| set.contains(flag) || (set.contains('A') && ALL.contains(flag));
     if !has('K') {
@@ -113,12 +113,12 @@ pub enum Found {
     Present(Vec<u8>),
     /// Nothing.
     Gone,
-    /// It is no String, is too large, or could not be read.
+    /// The key is no String, its value is too large, or it could not be read.
     Unknown,
 }
 
 impl Found {
-    /// Reads the reply to [`read`]. A value of more bytes than `most` is not kept.
+    /// Reads the reply to [`read`]. A value of more than `most` bytes is not kept.
     pub fn of(reply: Value, most: usize) -> Self {
         match reply {
             Value::BulkString(value) if value.len() <= most => Self::Present(value),

@@ -48,7 +48,7 @@ impl LiveConsumer {
         options: &ConsumerOptions,
         live: LiveOptions,
     ) -> Result<Self, Error> {
-        // It also finds out whether this is a cluster.
+        // This connection also finds out whether the server is a cluster.
         drop(
             open_checked(&endpoint.connector, "")
                 .map_err(|error| endpoint.connector.explain(&error, Fate::NotSent))?,
@@ -79,7 +79,7 @@ impl LiveConsumer {
         Ok(started)
     }
 
-    /// Starts the threads that notice which servers serve now.
+    /// Starts the threads that notice when other servers take over.
     fn start_threads(&self) -> Result<(), Error> {
         let endpoint = &self.endpoint;
         if endpoint.connector.has_sentinels() {
@@ -161,7 +161,7 @@ impl BacklogConsumer for LiveConsumer {
 }
 
 impl Drop for LiveConsumer {
-    /// A consumer that was not closed lets its threads end by themselves.
+    /// Stops the threads of a consumer that was not closed, and does not wait for them.
     fn drop(&mut self) {
         self.quiet.stop();
         self.handout.backlog.close();

@@ -1,7 +1,7 @@
 //! Live sources: what Redis publishes and does not keep.
 //!
-//! A [`feed`] keeps a subscription at one server and puts what it reads, and what can have been missed, into the
-//! `Backlog`, from which workers take. Nothing is acknowledged, and nothing comes again.
+//! A [`feed`] keeps a subscription at one server. It puts the messages into the `Backlog`, and what may have been
+//! missed. Workers take from there. Nothing is acknowledged, and nothing is delivered again.
 
 mod feed;
 mod keyspace;

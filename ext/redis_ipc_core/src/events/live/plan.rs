@@ -12,7 +12,7 @@ use redis::RedisResult;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Returns the subscriptions that `live` needs, and where.
+/// Returns the subscriptions that `live` needs, each with its server.
 ///
 /// # Errors
 ///
@@ -29,21 +29,22 @@ pub fn of(live: &LiveOptions, connector: &Connector, db: i64) -> RedisResult<Vec
     })
 }
 
-/// Returns the subscription at one node of a cluster to what happens to its keys.
+/// Returns the subscription to the keys of one node of a cluster.
 pub fn of_node(live: &LiveOptions, node: Arc<Address>) -> (Spot, Topics) {
     (Spot::Node(node), keyspace::topics(live, 0))
 }
 
 fn messages(kind: TopicKind, live: &LiveOptions, is_cluster: bool) -> Topics {
     let mut topics = Topics { kind, names: live.names.clone(), counts: Vec::new() };
-    // In a cluster any node may have been told to publish, and its message may still be on its way.
+    // In a cluster the number of messages that one node published says nothing: any node may have published a message,
+    // which may still be on its way.
     if !is_cluster && !topics.may_be_of_server() {
         topics.counts.push(Count::Publish);
     }
     topics
 }
 
-/// In a cluster the channels of one slot are subscribed to together, because they move together.
+/// Returns one subscription for each slot, because the channels of a slot move together.
 fn of_shards(live: &LiveOptions, is_cluster: bool) -> Vec<(Spot, Topics)> {
     let mut slots: BTreeMap<u16, Vec<String>> = BTreeMap::new();
     for name in &live.names {

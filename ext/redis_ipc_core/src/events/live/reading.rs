@@ -1,4 +1,4 @@
-//! How what is sent becomes an event.
+//! Makes events of published messages.
 
 use crate::events::common::in_flight::InFlight;
 use crate::events::common::live_options::{CHANNEL, KEY, LiveKind, LiveOptions, LiveOrder};
@@ -17,16 +17,16 @@ use std::time::Duration;
 
 const DATA: &str = "data";
 const PATTERN: &str = "pattern";
-/// The names of the fields of what happened to a key, beside it.
+/// The field that names the event of a key, such as `set`.
 const EVENT: &str = "event";
 const DB: &str = "db";
 const VALUE: &str = "value";
 const STATE: &str = "value_state";
 
-/// How long the reading of values may take. No messages are read meanwhile.
+/// How long reading the values of keys may take. No messages are read meanwhile.
 const TIME: Duration = Duration::from_millis(500);
 
-/// How what is sent becomes an event.
+/// Makes events of published messages.
 pub struct Reading {
     order: LiveOrder,
     is_of_keys: bool,
@@ -35,7 +35,7 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// Creates that of a source.
+    /// Creates it for a source.
     pub fn new(live: &LiveOptions) -> Self {
         let on = |events: &Vec<String>| events.iter().map(|event| event.clone().into_bytes()).collect();
         Self {
@@ -46,7 +46,7 @@ impl Reading {
         }
     }
 
-    /// Returns the event of a message. `None` if it is not asked for.
+    /// Returns the event of a message. Returns `None` if the options exclude it.
     pub fn event(&self, push: &Push, id: StreamId, node: &Arc<str>) -> Option<InFlight> {
         let (fields, ordered_by) = if self.is_of_keys {
             let (db, key) = keyspace::split(push.channel())?;
@@ -80,20 +80,20 @@ impl Reading {
         Some(event)
     }
 
-    /// Returns what reads the values of keys. `None` if they are not asked for.
+    /// Returns the reader of keys' values. Returns `None` if the options do not ask for values.
     pub fn values(&self) -> Option<Values> {
         (self.is_of_keys && self.reads_values).then(Values::default)
     }
 }
 
-/// Reads the values of keys, on a connection of its own.
+/// Reads the values of keys on its own connection.
 #[derive(Default)]
 pub struct Values {
     connection: Option<Connection>,
 }
 
 impl Values {
-    /// Adds to events what is found under their keys now. What cannot be read is unknown.
+    /// Adds to events the current values of their keys. An unreadable value counts as unknown.
     pub fn add(&mut self, events: &mut [Arc<InFlight>], connector: &Connector, route: &Route, most: usize) {
         let keys: Vec<Vec<u8>> = events.iter().filter_map(|event| key_to_read(event)).collect();
         let mut found = self.read(&keys, connector, route).unwrap_or_default().into_iter();
@@ -102,7 +102,7 @@ impl Values {
                 Some(_) => found.next().map_or(Found::Unknown, |reply| Found::of(reply, most)),
                 None => Found::Gone,
             };
-            // Nobody else has it yet.
+            // Nobody else holds the event yet.
             if let Some(event) = Arc::get_mut(event) {
                 let state = (STATE.as_bytes(), found.state().as_bytes());
                 let value = match &found {
@@ -125,7 +125,7 @@ impl Values {
             return Ok(Vec::new());
         }
         let commands: Vec<redis::Cmd> = keys.iter().map(|key| keyspace::read(key)).collect();
-        // It may have been closed meanwhile.
+        // The connection may have been closed in the meantime.
         let old = self.connection.take().filter(|connection| connection.is_at(route));
         if let Some(mut connection) = old
             && let Ok(replies) = connection.run_all(&commands)

@@ -1,4 +1,4 @@
-//! The subscriptions of a consumer: one, one for each slot, or one at each node that serves keys.
+//! The subscriptions of a consumer: a single one, one for each slot, or one at each node that serves keys.
 
 use crate::error::{Error, ErrorKind, Fate};
 use crate::events::common::live_options::LiveKind;
@@ -19,20 +19,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How soon a node is noticed that serves keys in the place of one that broke its connection.
+/// After a node broke its connection: how soon the thread looks for the node that replaces it.
 const SOON: Duration = Duration::from_millis(100);
-/// How often the cluster is asked for nodes that are not known.
+/// How often the cluster is asked for new nodes.
 const LOOK: Duration = Duration::from_secs(5);
 
 /// The subscriptions of a consumer.
 pub struct Roster {
     shared: Arc<Shared>,
     members: Mutex<Vec<Member>>,
-    /// The nodes that are gone, and up to where all that they sent has arrived.
+    /// If nodes have gone: the time up to which everything that they sent has arrived.
     gone: Mutex<Option<u64>>,
 }
 
-/// A subscription with its thread.
+/// A subscription and its thread.
 struct Member {
     spot: Spot,
     stop: Stop,
@@ -42,7 +42,7 @@ struct Member {
 }
 
 impl Roster {
-    /// Creates one without subscriptions.
+    /// Creates a roster without subscriptions.
     pub fn new(shared: Arc<Shared>) -> Self {
         Self { shared, members: Mutex::default(), gone: Mutex::default() }
     }
@@ -63,7 +63,7 @@ impl Roster {
         Ok(())
     }
 
-    /// Follows redirections, which a cluster may send where its map was stale.
+    /// Connects, and follows redirections, which a cluster sends if the map of slots is stale.
     fn connect_first(&self, subscriber: &mut Subscriber) -> redis::RedisResult<()> {
         let (connector, quiet) = (&self.shared.endpoint.connector, &self.shared.quiet);
         let mut tries = 0;
@@ -94,7 +94,7 @@ impl Roster {
         let (spot, proved) = (subscriber.spot().clone(), subscriber.proved());
         let read_cancel = Arc::clone(&subscriber.read_cancel);
         let feed = Feed { shared: Arc::clone(&self.shared), stop: stop.clone() };
-        // The mutex is only for a thread that starts again after a panic.
+        // The mutex is only for the case that the thread starts again after a panic.
         let subscriber = Mutex::new(subscriber);
         let read = move || feed.run(&mut subscriber.lock());
         let thread = Some(spawn("event-subscriber", &self.shared.endpoint, read)?);
@@ -102,7 +102,7 @@ impl Roster {
         Ok(())
     }
 
-    /// Names the rights that a user needs whom Redis does not let subscribe.
+    /// Adds to an error the rights that the user needs, if Redis does not allow the subscription.
     fn refusal(&self, topics: &Topics, error: &RedisError) -> Error {
         let mut explained = self.shared.endpoint.connector.explain(error, Fate::NotSent);
         if error.kind() == redis::ErrorKind::InvalidClientConfig
@@ -125,7 +125,7 @@ impl Roster {
         self.shared.live.kind == LiveKind::Keys && self.shared.endpoint.connector.is_cluster()
     }
 
-    /// Runs the thread that subscribes at nodes that come to serve keys, and leaves those that do no longer.
+    /// Runs the thread that subscribes at new nodes that serve keys, and leaves nodes that no longer do.
     pub fn follow_nodes(&self) {
         let connector = &self.shared.endpoint.connector;
         let mut looked = Instant::now();
@@ -162,7 +162,7 @@ impl Roster {
             }
             let (spot, topics) = plan::of_node(&self.shared.live, node);
             let mut subscriber = self.subscriber(spot, topics);
-            // One that cannot be reached is tried again with the next round.
+            // A node that cannot be reached is tried again in the next round.
             if self.shared.connect(&mut subscriber, &self.shared.quiet).is_ok() {
                 let address = subscriber.address().map_or_else(String::new, Address::to_string);
                 self.tell(address);
@@ -173,7 +173,7 @@ impl Roster {
         }
     }
 
-    /// Tells what can be missing before a node was subscribed to.
+    /// Reports what may be missing from before a node was subscribed to.
     fn tell(&self, node: String) {
         let gone = self.gone.lock().take();
         let until_ms = self.shared.endpoint.clock.now();
@@ -188,7 +188,7 @@ impl Roster {
         });
     }
 
-    /// Leaves all servers but this one.
+    /// Ends the subscriptions at all servers but this one.
     pub fn leave_unless_at(&self, master: &Address) {
         self.members.lock().iter().for_each(|member| member.read_cancel.end_unless_at(master));
     }

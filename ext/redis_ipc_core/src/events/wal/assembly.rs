@@ -1,4 +1,4 @@
-//! Makes events of what the log brings.
+//! Makes events of the messages of the log.
 
 use crate::events::common::in_flight::InFlight;
 use crate::events::common::wal_options::WalOrder;
@@ -20,17 +20,18 @@ use std::time::SystemTime;
 /// A name and a value of an event's fields.
 type Field = (&'static str, Vec<u8>);
 
-/// Makes events of what the log brings. What it has made already, it leaves out when it comes again on a new connection.
+/// Makes events of the messages of the log. A new connection sends messages again; those that already became events are
+/// left out.
 pub struct Assembly {
     order: WalOrder,
     progress: Arc<Mutex<Progress>>,
     tables: HashMap<u32, Arc<Table>>,
     current: Option<Transaction>,
-    /// A transaction of which a connection has brought a part, when it broke.
+    /// A transaction that a connection had sent only in part when it broke.
     interrupted: Option<Transaction>,
-    /// The event that was made last. Whether it is the last one of its transaction is not known yet.
+    /// The last event. It waits here until it is known whether it ends its transaction.
     last: Option<Draft>,
-    /// The commit of the last transaction that was read as a whole.
+    /// The commit of the last transaction that was read to its end.
     read: Option<Lsn>,
     /// The last message outside of transactions.
     last_message: Option<Lsn>,
@@ -38,16 +39,16 @@ pub struct Assembly {
 
 #[derive(Debug, Clone)]
 struct Transaction {
-    /// `None` if all of it was read before.
+    /// The number of the transaction in `progress`. `None` if all of it was read before.
     number: Option<u64>,
     commit: Lsn,
     committed_us: i64,
     xid: u32,
-    /// How many of its events have come.
+    /// How many of its events this connection has sent.
     came: usize,
-    /// How many of its events were made.
+    /// How many of its events were made on this connection.
     made: usize,
-    /// How many of its events were made before, on another connection.
+    /// How many of its events were made on earlier connections.
     known: usize,
 }
 
@@ -59,7 +60,7 @@ struct Draft {
 }
 
 impl Assembly {
-    /// Creates one that has read nothing.
+    /// Creates an assembly that has read nothing.
     pub fn new(order: WalOrder, progress: Arc<Mutex<Progress>>) -> Self {
         Self {
             order,
@@ -73,28 +74,29 @@ impl Assembly {
         }
     }
 
-    /// Begins on a new connection, which brings everything again from the confirmed position on.
+    /// Begins on a new connection, which sends everything again from the confirmed position on.
     pub fn begin_again(&mut self) {
         self.last = None;
-        // The server describes tables anew.
+        // The server describes the tables again.
         self.tables.clear();
         if let Some(broken) = self.current.take().filter(|broken| broken.number.is_some()) {
             self.interrupted = Some(Transaction { known: broken.known.max(broken.made), ..broken });
         }
     }
 
-    /// Forgets what was read: the positions are those of another log.
+    /// Forgets what was read, because positions of another log mean nothing here.
     pub fn forget(&mut self) {
         self.begin_again();
         (self.interrupted, self.read, self.last_message) = (None, None, None);
     }
 
-    /// Whether a transaction was begun and not read as a whole.
+    /// Whether a transaction has begun and not ended.
     pub fn is_inside(&self) -> bool {
         self.current.is_some()
     }
 
-    /// Takes a message, and adds the events that it completes to `ready`. `is_wanted` says whether changes of a table are.
+    /// Takes a message. Adds to `ready` the events that are complete by it. `is_wanted` says whether the changes of a
+    /// table are wanted.
     ///
     /// # Errors
     ///
@@ -157,7 +159,8 @@ impl Assembly {
             Some(broken) if broken.commit == commit => (broken.number, broken.known),
             broken => {
                 let mut progress = self.progress.lock();
-                // The rest of it does not come any more: it was read from another log, or published then.
+                // The rest of the broken transaction does not come any more: the log is another one, or the publication
+                // has changed.
                 if let Some(number) = broken.and_then(|broken| broken.number) {
                     progress.end(number, Lsn(0));
                 }
@@ -204,7 +207,7 @@ impl Assembly {
         }
         let mut lines = rows.map(|row| table.line_of(row));
         let line = lines.next().unwrap_or_else(|| table.line());
-        // A row whose key changes belongs to the lines of both.
+        // A row whose key changes belongs to the lines of the old and of the new key.
         let moves = lines.next().is_some_and(|other| other != line);
         let mut fields = vec![("op", operation.to_vec()), ("table", table.description.clone())];
         if let Some(new) = new {
@@ -238,7 +241,7 @@ impl Assembly {
         Ok(())
     }
 
-    /// Makes the event that came last.
+    /// Makes the event that waited in `last`.
     fn complete(&mut self, is_last: bool, ready: &mut VecDeque<Arc<InFlight>>) {
         let (Some(mut draft), Some(current)) = (self.last.take(), &mut self.current) else { return };
         let Some(number) = current.number else { return };
@@ -252,7 +255,7 @@ impl Assembly {
         ready.push_back(self.event(id, number, draft));
     }
 
-    /// Makes an event of a message outside of transactions.
+    /// Makes an event of a message outside of a transaction.
     fn message(&mut self, lsn: Lsn, mut fields: Vec<Field>, line: u64, ready: &mut VecDeque<Arc<InFlight>>) {
         if self.last_message.is_some_and(|last| lsn <= last) {
             return;

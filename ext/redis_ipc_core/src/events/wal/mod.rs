@@ -1,7 +1,7 @@
 //! PostgreSQL's write-ahead log as a source of events.
 //!
-//! A [`reader`] has the one connection. The [`assembly`] makes events of what it reads, which wait for workers in the
-//! backlog. [`progress`] knows up to where all is done, and the reader confirms that to the server.
+//! A [`reader`] owns the only connection. The [`assembly`] makes events of what it reads. They wait for workers in the
+//! backlog. [`progress`] knows the position up to which everything is done, and the reader confirms that to the server.
 
 mod assembly;
 mod preparation;

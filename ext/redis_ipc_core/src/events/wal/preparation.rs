@@ -1,4 +1,4 @@
-//! Checks that a server has what a consumer needs, and says which statement brings what is missing.
+//! Checks that a server has what a consumer needs. The error names the statement that creates what is missing.
 
 use crate::error::{Error, ErrorKind};
 use crate::events::common::wal_options::{SlotLost, TableName, WalOptions};
@@ -7,19 +7,19 @@ use crate::foundation::postgres::connection::{Connection, Row, literal, quoted};
 use crate::foundation::postgres::pgoutput::lsn::Lsn;
 use std::time::Duration;
 
-/// The oldest version whose plugin tells logical messages.
+/// The oldest version of PostgreSQL whose plugin sends logical messages.
 const OLDEST: u32 = 14;
 
-/// What the server is, and where the log is read from.
+/// The identity of the server, and the position from which its log is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ready {
-    /// The server's identity, and the time line of its log: positions of another one mean nothing.
+    /// The server's identity and the timeline of its log. A position of another one means nothing.
     pub log: (String, String),
-    /// Everything before it was confirmed.
+    /// Everything before this position was confirmed.
     pub start: Lsn,
-    /// Whether the slot was made just now, in the place of one that is lost.
+    /// Whether the slot was just created in place of a lost one.
     pub is_replaced: bool,
-    /// After which time without a sign of life the server ends the connection.
+    /// The server ends the connection if it hears nothing for this long.
     pub timeout: Option<Duration>,
 }
 
@@ -36,11 +36,11 @@ impl<'a> Preparation<'a> {
         Self { source, options, connection }
     }
 
-    /// Checks all of it. `had_slot` is whether this consumer had the slot before.
+    /// Runs all checks. `had_slot` says whether this consumer had the slot before.
     ///
     /// # Errors
     ///
-    /// Something is missing. The message says which statement brings it.
+    /// Something is missing. The message names the statement that creates it.
     pub fn run(mut self, had_slot: bool) -> Result<Ready, Error> {
         if self.connection.version < OLDEST {
             let version = self.connection.version;
@@ -87,7 +87,7 @@ impl<'a> Preparation<'a> {
         if names.is_empty() { "ALL TABLES".to_owned() } else { format!("TABLE {}", names.join(", ")) }
     }
 
-    /// A partition stands for its table, too.
+    /// Checks the tables. A partition also counts as its partitioned table.
     fn check_tables(&mut self) -> Result<(), Error> {
         if self.options.tables.is_empty() {
             return Ok(());
@@ -112,7 +112,7 @@ impl<'a> Preparation<'a> {
         )))
     }
 
-    /// PostgreSQL would refuse updates and deletes of a published table without an identity.
+    /// Checks replica identities: without one, PostgreSQL would refuse updates and deletes of a published table.
     fn check_identities(&mut self) -> Result<(), Error> {
         for table in &self.options.tables {
             let rows = self.query(&format!(
@@ -138,7 +138,7 @@ impl<'a> Preparation<'a> {
         Ok(())
     }
 
-    /// Returns where the slot begins, and whether it is in the place of one that is lost.
+    /// Returns the position at which the slot begins, and whether it replaces a lost slot.
     fn slot(&mut self, had_slot: bool) -> Result<(Lsn, bool), Error> {
         let name = &self.options.slot;
         let rows = self.query(&format!(

@@ -1,25 +1,25 @@
-//! How far everything is done, at the borders of transactions.
+//! Tracks the position up to which everything is done, at the boundaries of transactions.
 
 use crate::foundation::postgres::pgoutput::lsn::Lsn;
 use std::collections::BTreeMap;
 
-/// What is known of the transactions that were begun here, and are not done. The memory that it takes grows with their
-/// number only, whatever was done after them.
+/// The transactions that were begun here and are not done. The memory depends only on their number, however many later
+/// ones are done.
 #[derive(Debug, Default)]
 pub struct Progress {
     open: BTreeMap<u64, Open>,
     numbers: u64,
-    /// Every transaction that ends before it has been read.
+    /// Every transaction that ends before this position has been read.
     border: Lsn,
 }
 
 #[derive(Debug)]
 struct Open {
-    /// Every transaction that ends before it was read before this one.
+    /// Every transaction that ends before this position was read before this one.
     before: Lsn,
     /// Its events that are not done.
     left: usize,
-    /// Whether all of it was read.
+    /// Whether it was read to its end.
     is_read: bool,
 }
 
@@ -38,7 +38,7 @@ impl Progress {
         }
     }
 
-    /// Ends the reading of a transaction, whose end is `end`.
+    /// Ends the reading of a transaction that ends at `end`.
     pub fn end(&mut self, number: u64, end: Lsn) {
         self.border = self.border.max(end);
         if let Some(open) = self.open.get_mut(&number) {
@@ -61,12 +61,12 @@ impl Progress {
         }
     }
 
-    /// Records that the server has read the log up to `lsn`, and that it has sent every transaction that ends before.
+    /// Records that the server has read the log up to `lsn`, and has sent every transaction that ends before that.
     pub fn reached(&mut self, lsn: Lsn) {
         self.border = self.border.max(lsn);
     }
 
-    /// Begins again at `lsn`, on a server with another log. What is under way does not count any more.
+    /// Begins again at `lsn`, on a server with another log. Transactions under way no longer count.
     pub fn restart(&mut self, lsn: Lsn) {
         self.open.clear();
         self.border = lsn;
@@ -109,7 +109,7 @@ mod tests {
     }
 
     proptest! {
-        /// Transactions end at 10, 20, 30 and so on, and their events are done in any order.
+        /// The transactions end at 10, 20, 30 and so on, and their events are done in any order.
         #[test]
         fn what_is_confirmed_is_done(sizes in prop::collection::vec(0usize..4, 1..20), seed: Vec<prop::sample::Index>) {
             let mut progress = Progress::default();

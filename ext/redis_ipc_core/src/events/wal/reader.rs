@@ -1,4 +1,4 @@
-//! The thread that has the connection: it reads the log, and confirms what is done, whatever the handlers do.
+//! The thread that owns the connection. It reads the log, and confirms what is done, even while handlers are slow.
 
 use crate::error::Error;
 use crate::events::backlog::queue::Backlog;
@@ -26,18 +26,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// How often the server is told how far everything is done, at least.
+/// At least this often the server is told up to where everything is done.
 const STATUS: Duration = Duration::from_secs(10);
-/// How often it is told while that changes.
+/// While that position changes, the server is told this often.
 const NEWS: Duration = Duration::from_secs(1);
-/// How often a standby asks for the slot.
+/// How often a standby tries to get the slot.
 const TURN: Duration = Duration::from_secs(1);
-/// How many events are put into the backlog at once.
+/// The most events that are put into the backlog at once.
 const TOGETHER: usize = 64;
-/// The SQLSTATE of a slot that another connection uses.
+/// The SQLSTATE for a slot that another connection uses.
 const IN_USE: &str = "55006";
 
-/// What the thread shares with the consumer.
+/// The state that the thread shares with the consumer.
 pub struct Shared {
     /// The source.
     pub source: Arc<Source>,
@@ -45,11 +45,11 @@ pub struct Shared {
     pub options: WalOptions,
     /// The most bytes of a change.
     pub limit: usize,
-    /// Where events go.
+    /// The backlog that gets the events.
     pub backlog: Arc<Backlog>,
-    /// How far everything is done.
+    /// The position up to which everything is done.
     pub progress: Arc<Mutex<Progress>>,
-    /// Raised when nothing more is to be read.
+    /// Set when nothing more is to be read.
     pub quiet: Stop,
     /// Wakes the thread.
     pub waker: Waker,
@@ -63,7 +63,7 @@ pub struct Reader {
     assembly: Assembly,
     ready: VecDeque<Arc<InFlight>>,
     connection: Option<Connection>,
-    /// What is known of the server, once the slot was found there.
+    /// What is known about the server, once it had the slot.
     server: Option<Ready>,
     told: Told,
     received: Lsn,
@@ -73,7 +73,7 @@ pub struct Reader {
     has_run: bool,
 }
 
-/// What the server was told last.
+/// What was last sent to the server.
 struct Told {
     at: Instant,
     done: Lsn,
@@ -83,7 +83,7 @@ struct Told {
 enum End {
     /// Something is wrong with the connection.
     Failed(Failure),
-    /// The server lacks something.
+    /// The server lacks something that the consumer needs.
     Refused(Error),
 }
 
@@ -100,7 +100,7 @@ impl From<Malformed> for End {
 }
 
 impl Reader {
-    /// Creates one that is not connected.
+    /// Creates a reader that is not connected.
     pub fn new(shared: Arc<Shared>) -> Self {
         let assembly = Assembly::new(shared.options.order.clone(), Arc::clone(&shared.progress));
         Self {
@@ -117,7 +117,7 @@ impl Reader {
         }
     }
 
-    /// Connects, and begins to stream, or to wait for the slot.
+    /// Connects. Begins to stream, or to wait for the slot.
     ///
     /// # Errors
     ///
@@ -136,7 +136,7 @@ impl Reader {
     /// Runs until the consumer closes.
     pub fn run(&mut self) {
         if std::mem::replace(&mut self.has_run, true) {
-            // It panicked, perhaps in the middle of a message.
+            // The thread panicked before, perhaps in the middle of a message.
             self.connection = None;
         }
         let stop = self.shared.source.stop.clone();
@@ -148,7 +148,7 @@ impl Reader {
         }
         if let Some(mut connection) = self.connection.take() {
             let done = self.shared.progress.lock().confirmed();
-            // What could not be confirmed comes again.
+            // If the position cannot be confirmed, the server sends those events again.
             if self.server.is_some() && connection.confirm(self.received.max(done), done).is_ok() {
                 connection.finish();
             }
@@ -177,7 +177,7 @@ impl Reader {
         let ready = preparation.run(self.server.is_some()).map_err(End::Refused)?;
         connection.is_ready().map_err(Failure::Io)?;
         if self.server.as_ref().is_some_and(|before| before.log != ready.log) {
-            // Positions in this log mean something else. What is under way here comes once more.
+            // Positions of the previous log mean nothing in this one. Transactions under way are sent once more.
             self.assembly.forget();
             self.shared.progress.lock().restart(ready.start);
         } else {
@@ -192,7 +192,7 @@ impl Reader {
         Ok(())
     }
 
-    /// What was committed since the last position that the lost slot had is missing.
+    /// Reports a loss: what was committed since the last position of the lost slot is missing.
     fn tell_loss(&self) {
         let source = &self.shared.source;
         source.counts.losses.increment();
@@ -267,13 +267,13 @@ impl Reader {
         source.stop.pause(self.backoff.pause());
     }
 
-    /// How often the server must hear something.
+    /// Returns the longest time for which the server may hear nothing.
     fn interval(&self) -> Duration {
         let timeout = self.server.as_ref().and_then(|server| server.timeout);
         timeout.map_or(STATUS, |timeout| STATUS.min(timeout / 3))
     }
 
-    /// Returns when the server is to be told something next, and when to look whether there is something to tell.
+    /// Returns when the server must be told something, and when to check whether there is something to tell.
     fn next_status(&self) -> (Instant, Instant) {
         let (done, open) = {
             let progress = self.shared.progress.lock();
@@ -302,7 +302,7 @@ impl Reader {
                 continue;
             }
             if quiet.is_stopped() {
-                // Handlers may still finish.
+                // Handlers may still finish events.
                 stop.pause(look.saturating_duration_since(Instant::now()));
                 continue;
             }
@@ -359,7 +359,7 @@ impl Reader {
     }
 }
 
-/// Whether the changes of a table are wanted: it is one that was named, or a partition of one.
+/// Whether the changes of a table are wanted: the options name it, or the table of which it is a partition.
 fn is_wanted(shared: &Shared, relation: &Relation) -> Result<bool, Failure> {
     let options = &shared.options;
     let named = |schema: &str, table: &str| {
@@ -368,7 +368,7 @@ fn is_wanted(shared: &Shared, relation: &Relation) -> Result<bool, Failure> {
     if options.tables.is_empty() || named(&relation.schema, &relation.table) {
         return Ok(true);
     }
-    // The connection streams, so it cannot be asked.
+    // A connection that streams takes no queries, so this opens another one.
     let attempt = Attempt::new(options.connection.connect_timeout, &shared.source.dialer.closing);
     let mut connection =
         Connection::open(&options.connection, &shared.source.dialer, shared.limit, &attempt)?;

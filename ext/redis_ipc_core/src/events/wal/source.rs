@@ -1,4 +1,4 @@
-//! What the threads of a consumer of a log share.
+//! The state that the threads of a consumer of a log share.
 
 use crate::error::{Error, ErrorKind, Fate, Place};
 use crate::foundation::net::dialer::Dialer;
@@ -10,22 +10,22 @@ use crate::foundation::runtime::stop::Stop;
 use crate::foundation::runtime::threads::Guard;
 use std::time::Duration;
 
-/// What was counted since the consumer started.
+/// The counters since the consumer started.
 #[derive(Debug, Default)]
 pub struct Counts {
     /// Events that were read.
     pub taken: Counter,
-    /// Connections that were made again.
+    /// How often the connection was made again.
     pub reconnections: Counter,
-    /// Reports for which there was no room.
+    /// Reports that were dropped because there was no room.
     pub reports_dropped: Counter,
-    /// Losses that were told.
+    /// Losses that were reported.
     pub losses: Counter,
 }
 
-/// What the threads of a consumer of a log share.
+/// The state that the threads of a consumer of a log share.
 pub struct Source {
-    /// What errors and losses call it.
+    /// The name of the source in errors and losses.
     pub name: String,
     /// The server and the database, without credentials.
     pub address: String,
@@ -35,14 +35,14 @@ pub struct Source {
     pub counts: Counts,
     /// Reports for the user.
     pub reports: Mailbox<Report>,
-    /// Raised when the consumer closes.
+    /// Set when the consumer closes.
     pub stop: Stop,
     /// Whether the connection is up.
     pub health: Health,
 }
 
 impl Source {
-    /// Creates one of this name.
+    /// Creates the state of a source with this name.
     pub fn new(name: &str, address: String) -> Self {
         Self {
             name: name.to_owned(),
@@ -61,14 +61,14 @@ impl Source {
         error
     }
 
-    /// Reports an error that no caller gets.
+    /// Reports an error that no caller receives.
     pub fn report(&self, error: Error) {
         if !self.stop.is_stopped() && !self.reports.offer(Report::Failure(self.locate(error))) {
             self.counts.reports_dropped.increment();
         }
     }
 
-    /// Says what a failure means, and what to do.
+    /// Converts a failure to an error that says what it means and what to do.
     pub fn explain(&self, failure: &Failure) -> Error {
         let address = &self.address;
         let (kind, what) = match failure {
@@ -79,7 +79,7 @@ impl Source {
             _ => (ErrorKind::Command(Fate::NotSent), "PostgreSQL cannot be used"),
         };
         let hint = match failure.code() {
-            // The message of a user who may not replicate.
+            // PostgreSQL gives this message to a user without the right to replicate.
             Some("42501" | "28000") if failure.to_string().contains("replication") => {
                 ". The user needs the right to replicate: run ALTER ROLE its_name REPLICATION as a superuser"
             }

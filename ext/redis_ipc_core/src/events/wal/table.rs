@@ -11,19 +11,19 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 pub struct Table {
     /// Whether its changes are wanted.
     pub is_wanted: bool,
-    /// What it is, as JSON: its schema, its name, its identity, and the name, the type and the part in the identity of
-    /// each column.
+    /// Its description as JSON: the schema, the name, the replica identity, and of each column the name, the type and
+    /// whether it is part of the identity.
     pub description: Vec<u8>,
-    /// What tells it from other tables.
+    /// A hash that distinguishes it from other tables.
     hash: u64,
-    /// The columns by which its rows are ordered. If there is none, all rows are handled one after the other.
+    /// The columns by which its rows are ordered. Without any, all its rows are handled one after the other.
     columns: Vec<usize>,
     /// How many columns it has.
     pub width: usize,
 }
 
 impl Table {
-    /// Describes `relation`.
+    /// Creates the table that `relation` describes.
     pub fn new(relation: &Relation, is_wanted: bool, order: &WalOrder) -> Self {
         let columns: Vec<_> = relation
             .columns
@@ -48,12 +48,12 @@ impl Table {
         }
     }
 
-    /// Returns the hash of what its rows have in common.
+    /// Returns the hash of the line to which all of its rows belong.
     pub fn line(&self) -> u64 {
         self.hash
     }
 
-    /// Returns the hash of what orders this row.
+    /// Returns the hash of the line to which a row belongs.
     pub fn line_of(&self, row: Tuple<'_>) -> u64 {
         if self.columns.is_empty() {
             return self.hash;
@@ -71,7 +71,8 @@ impl Table {
     }
 }
 
-/// A table that is identified by whole rows has no key: each update would have another one.
+/// Returns the columns by which rows are ordered. A table that is identified by whole rows has none, because each
+/// update would change the key.
 fn ordering(relation: &Relation, order: &WalOrder) -> Vec<usize> {
     let WalOrder::Key(by) = order else { return Vec::new() };
     let place = |name: &String| relation.columns.iter().position(|column| column.name == *name);

@@ -30,7 +30,7 @@ pub struct WalConsumer {
 }
 
 impl WalConsumer {
-    /// Connects, and begins to read; or waits for the slot, if another consumer has it.
+    /// Connects, and begins to read. If another consumer has the slot, waits for it.
     ///
     /// # Errors
     ///
@@ -56,14 +56,14 @@ impl WalConsumer {
         });
         let mut reader = Reader::new(Arc::clone(&shared));
         reader.start()?;
-        // The mutex is only for a thread that starts again after a panic.
+        // The mutex is only for the case that the thread starts again after a panic.
         let reader = Mutex::new(reader);
         let thread = spawn("event-wal", &source, move || reader.lock().run())?;
         let handout = Handout::new(Arc::clone(&shared.backlog), options.batch_size);
         Ok(Self { shared, handout, thread: Mutex::new(Some(thread)) })
     }
 
-    /// Ends the reading, and waits for nothing.
+    /// Stops reading, and waits for nothing.
     fn abandon(&self) {
         self.shared.source.dialer.closing.begin();
         self.stop_reading();
@@ -90,7 +90,7 @@ impl BacklogConsumer for WalConsumer {
         self.handout.backlog.finish(events, longest);
     }
 
-    /// Returns how many bytes of the log the slot has not been confirmed yet. `None` if there is no such slot.
+    /// Returns how many bytes of the log have not been confirmed to the slot. Returns `None` if there is no slot.
     fn behind(&self) -> Result<Option<u64>, Error> {
         let Shared { source, options, limit, .. } = &*self.shared;
         let attempt = Attempt::new(options.connection.connect_timeout, &source.dialer.closing);
@@ -158,7 +158,7 @@ impl BacklogConsumer for WalConsumer {
 }
 
 impl Drop for WalConsumer {
-    /// A consumer that was not closed lets its thread end by itself.
+    /// Stops the thread of a consumer that was not closed, and does not wait for it.
     fn drop(&mut self) {
         self.abandon();
         self.shared.source.reports.close();

@@ -6,20 +6,20 @@ module RedisIPC
       class Processes
         # One end of the socket between this process and a thread of a worker process.
         #
-        # It belongs to one process. A fork closes its copies of all that its parent had: if it kept one, nobody would
+        # It belongs to one process. A fork closes its copies of all its parent's ends: with an open copy, nobody would
         # notice the death of the process at the other end.
         # @api private
         class Connection
           @open = {}.compare_by_identity
 
           class << self
-            # @return [Array(Connection, IO)] ours, and the socket for the other process
+            # @return [Array(Connection, IO)] our end, and the socket for the other process
             def pair
               own, other = UNIXSocket.pair
               [new(own), other]
             end
 
-            # @param file [IO] what no fork may have
+            # @param file [IO] what a fork must close
             # @return [void]
             def keep(file)
               @open[file] = true
@@ -58,27 +58,27 @@ module RedisIPC
           # @return [String, nil] nil if the other end is closed
           def read
             @socket.wait_readable
-            # Who is killed in the middle of a message leaves the rest to the thread that comes next.
+            # A thread that is killed in the middle of a message would leave the rest to the thread that comes next.
             Thread.handle_interrupt(Object => :never) { read_message }
           rescue IOError, SystemCallError
             nil
           end
 
-          # @return [Boolean] whether there is something to read, which may be the end
+          # @return [Boolean] whether there is something to read; that may be the end of the connection
           def readable?
             !@socket.wait_readable(0).nil?
           rescue IOError
             true
           end
 
-          # Says that nothing more is written; the other end can still write.
+          # Closes this direction. The other end can still write.
           def finish_writing
             @socket.shutdown(Socket::SHUT_WR)
           rescue IOError, SystemCallError
             # It is closed already.
           end
 
-          # Ends the waits of both ends. What has arrived can still be read.
+          # Wakes the readers and writers at both ends. What has arrived can still be read.
           def shut_down
             @socket.shutdown
           rescue IOError, SystemCallError

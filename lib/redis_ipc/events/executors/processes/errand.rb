@@ -4,10 +4,10 @@ module RedisIPC
   module Events
     module Executors
       class Processes
-        # Sends events to workers, and carries out what they say became of them.
+        # Sends events to workers, and carries out the workers' verdicts.
         # @api private
         class Errands
-          # Of how many events of batches it is known that a worker has died with them.
+          # The most events of batches that are remembered because a worker died with them.
           SUSPECTS = 10_000
           private_constant :SUSPECTS
 
@@ -24,7 +24,7 @@ module RedisIPC
             @suspects = {}
           end
 
-          # The workers are killed from now on, because the consumer stops: that is no fault of their events.
+          # From now on workers are killed because the consumer stops. That is no fault of their events.
           def stop
             @stopped = true
           end
@@ -43,7 +43,7 @@ module RedisIPC
             parts(events).all? { |part| Errand.new(self, engine, part).run(seat) }
           end
 
-          # One of these has killed a worker, or all of them together.
+          # Remembers events with which a worker died. One of them killed it, or all of them together.
           def suspect(events)
             return if events.size == 1
 
@@ -51,15 +51,15 @@ module RedisIPC
             @suspects.shift while @suspects.size > SUSPECTS
           end
 
-          # These are settled.
+          # Forgets events that are settled.
           def acquit(events)
             events.each { |event| @suspects.delete(event.id) } unless @suspects.empty?
           end
 
           private
 
-          # Of a batch, events that a worker has died with are handled one by one: one of them would take all of its
-          # batch to the dead letters.
+          # Splits a batch: events with which a worker died before are handled one by one. Otherwise one of them would
+          # take its whole batch to the dead letters.
           def parts(events)
             return [events] if @suspects.empty?
 
@@ -67,7 +67,7 @@ module RedisIPC
           end
         end
 
-        # What was taken together, while a worker has it.
+        # Events that were taken together, while a worker has them.
         # @api private
         class Errand
           # @param errands [Errands]
@@ -101,8 +101,8 @@ module RedisIPC
 
           private
 
-          # A worker that has died since its last event has not begun this. If the next one dies while it reads it, that
-          # counts.
+          # Hands the events to a worker. If a worker has died since its last event, it has not begun these. If the next
+          # one dies while it reads them, that counts as a try.
           # @return [Connection, nil] nil if the consumer stops
           def hand_out(seat)
             message = Wire.events(@events)
@@ -112,14 +112,14 @@ module RedisIPC
               return connection if connection.nil? || connection.write(message)
               return if seat.slot.finished?
 
-              # It is about to end. Until it has, it would be taken for alive.
+              # The worker is about to end. Until it has, it would be taken for alive.
               seat.worker.kill
             end
             connection
           end
 
           # Carries out verdicts.
-          # @return [Boolean] whether the worker has said what becomes of all events
+          # @return [Boolean] whether there was a verdict on every event
           def follow(connection)
             until @left.empty?
               verdict = connection.read
@@ -147,14 +147,14 @@ module RedisIPC
             end
           end
 
-          # The worker has died with what is left. Of single events it has begun only the first: they are handled in
-          # their order.
+          # The worker has died with the events that are left. It had begun all of a batch, but only the first of single
+          # events, because those are handled in their order.
           def died(worker)
             worker.kill
             fail_begun("the worker process #{worker.pid} #{worker.ending} while it handled the event")
           end
 
-          # The feeder was killed. Nobody would read the worker's verdicts.
+          # The feeder was killed, so nobody would read the worker's verdicts.
           def stopped(worker)
             worker.kill
             fail_begun("the handler was stopped before it finished: the thread of its worker was killed (Thread#kill)")

@@ -4,15 +4,15 @@ module RedisIPC
   module Events
     module Executors
       class Processes
-        # Stands in for the engine in a thread of a worker process: events come from the process that forked it, and
-        # verdicts go there.
+        # Replaces the engine in a thread of a worker process. Events come from the parent process, and verdicts go
+        # there.
         # @api private
         class Link
           # @param connection [Connection]
           def initialize(connection)
             @connection = connection
             @pid = Process.pid
-            # The places of the events that no verdict was told of.
+            # The events without a verdict, with their places.
             @left = {}
           end
 
@@ -32,9 +32,10 @@ module RedisIPC
             take
           end
 
-          # @return [Boolean] whether no event is to be begun any more
+          # @return [Boolean] whether no event may be begun any more
           def stopped?
-            # Nothing is written before the last events were settled, so this is the end.
+            # The parent writes nothing before the last events are settled, so readable means that the connection has
+            # ended.
             @connection.readable?
           end
 
@@ -67,7 +68,7 @@ module RedisIPC
             tell(Wire.refuse(events), events)
           end
 
-          # Says that no verdict follows on the events of the last `take`, if there are some without one.
+          # If there are events of the last `take` without a verdict, says that none follows.
           def ended
             tell(Wire.ended, []) unless @left.empty?
           end

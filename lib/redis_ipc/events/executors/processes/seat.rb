@@ -4,7 +4,7 @@ module RedisIPC
   module Events
     module Executors
       class Processes
-        # A place for a worker process: when the worker dies, another one takes its place.
+        # A slot for a worker process. When the worker dies, another one takes its place.
         # @api private
         class Slot
           # @return [Array<Seat>]
@@ -27,12 +27,12 @@ module RedisIPC
               next @worker if @worker&.alive?
 
               let_go
-              # Nobody else knows of it before it is here.
+              # Nothing else knows of the process until the variable is set.
               Thread.handle_interrupt(Object => :never) { @worker = Worker.new(@process, @seats.size) }
             end
           end
 
-          # Lets the worker end when it has handled what it has begun.
+          # Lets the worker finish what it has begun, and end then.
           def finish
             @mutex.synchronize do
               @finished = true
@@ -60,7 +60,7 @@ module RedisIPC
             @finished ? true : false
           end
 
-          # Closes what is left.
+          # Closes everything that is left.
           def close
             @seats.each(&:close)
             let_go
@@ -68,8 +68,8 @@ module RedisIPC
 
           private
 
-          # Closes what belongs to a dead worker, but for connections on which there may still be verdicts: their
-          # feeders close these.
+          # Closes what belongs to a dead worker, except connections that may still hold verdicts: their feeders close
+          # those.
           def let_go
             @worker&.close { |number| @seats[number].reads?(@worker) }
             @worker = nil
@@ -81,7 +81,7 @@ module RedisIPC
         class Seat
           # @return [Slot]
           attr_reader :slot
-          # @return [Worker, nil] the worker whose connection it has
+          # @return [Worker, nil] the worker to which it is connected
           attr_reader :worker
 
           # @param slot [Slot]
@@ -91,7 +91,7 @@ module RedisIPC
             @number = number
           end
 
-          # @return [Connection, nil] to a worker that is alive, if need be a new one; nil once the consumer stops
+          # @return [Connection, nil] to a living worker, which may be forked for this; nil once the consumer stops
           # @raise (see Slot#worker)
           def connection
             worker = @slot.worker
@@ -103,7 +103,7 @@ module RedisIPC
             @connection
           end
 
-          # Marks the worker as busy meanwhile.
+          # Marks the worker as busy while the block runs.
           def occupied
             @occupied = true
             yield
@@ -117,7 +117,7 @@ module RedisIPC
           end
 
           # @param worker [Worker]
-          # @return [Boolean] whether the feeder still reads what that worker says
+          # @return [Boolean] whether the feeder still reads the verdicts of that worker
           def reads?(worker)
             occupied? && @worker.equal?(worker)
           end

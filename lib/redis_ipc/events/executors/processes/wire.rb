@@ -4,18 +4,23 @@ module RedisIPC
   module Events
     module Executors
       class Processes
-        # How events cross to a worker process, and what became of them comes back. Each message is its length, 4 bytes,
-        # and so many bytes. Numbers are big-endian.
+        # The protocol between a process and its worker processes. Events go to the worker, and verdicts come back. Each
+        # message is its length (4 bytes) and then that many bytes. Numbers are big-endian.
         #
-        # A message with events has their number (4 bytes), and of each the length of its id (4) and the id, how often
-        # it was delivered (4), when it was received (8, in ms), whether it may have run (1), its fence and the hash of
-        # its key (8 each, 0 without an order), its lane (4), the length of its server's address (4) and the address,
-        # the number of its fields (4), and of each name and value the length (4) and the bytes.
+        # A message with events has their number (4 bytes). For each event it has the length of its id (4) and the id,
+        # the number of deliveries (4), when it was received (8, in ms), whether it may have run (1), its fence and the
+        # hash of its key (8 each, 0 without an order), its lane (4), the length of its server's address (4) and the
+        # address, and the number of its fields (4); for each name and value the length (4) and the bytes.
         #
-        # A verdict has a letter and the places of events in their message (4 each): `D` they are done, `S` they were
-        # done before, `G` they are given back, `F` a database has refused them, `R` one is tried again after so many
-        # seconds (8, a double), `B` one is given up on, for a reason (the rest). `E`: no other verdict follows; it is
-        # only sent if there are events without one.
+        # A verdict has a letter and the places of events in their message (4 each). The letters:
+        #
+        # - `D`: they are done.
+        # - `S`: they were done before.
+        # - `G`: they are given back.
+        # - `F`: a database has refused them.
+        # - `R`: one event is tried again after some seconds (8, a double).
+        # - `B`: one event is given up on, for a reason (the rest).
+        # - `E`: no other verdict follows. It is sent only if there are events without one.
         # @api private
         module Wire
           DONE = "D"
@@ -26,7 +31,7 @@ module RedisIPC
           REFUSE = "F"
           ENDED = "E"
 
-          # An event as a worker process has it.
+          # An event in a worker process.
           # @!attribute place [Integer] its place in the message
           Event = Struct.new(:id, :deliveries, :received_ms, :redelivered, :fence, :key_hash, :lane, :node, :fields,
                              :place) do
@@ -98,7 +103,7 @@ module RedisIPC
             end
 
             # @param verdict [String]
-            # @return [Array] the letter, and what follows it
+            # @return [Array] the letter, and its arguments
             def read_verdict(verdict)
               letter = verdict[0]
               case letter
@@ -108,8 +113,8 @@ module RedisIPC
               end
             end
 
-            # @param bytes [String] becomes UTF-8 where it is that
-            # @return [String] the same, frozen
+            # @param bytes [String] is marked as UTF-8 if it is valid
+            # @return [String] the same object, frozen
             def text(bytes)
               bytes.force_encoding(Encoding::UTF_8)
               bytes.force_encoding(Encoding::BINARY) unless bytes.valid_encoding?
@@ -128,7 +133,7 @@ module RedisIPC
               fields.each { |name, value| message << [name.bytesize, name, value.bytesize, value].pack("Na*Na*") }
             end
 
-            # A live event has a key, and no lane.
+            # A live event has a key and no lane.
             def order(fence, key_hash, lane)
               fence.zero? ? [nil, (key_hash unless key_hash.zero?), nil] : [fence, key_hash, lane]
             end
@@ -145,7 +150,7 @@ module RedisIPC
             end
           end
 
-          # Reads a message from its beginning to its end.
+          # Reads a message from the beginning to the end.
           class Reader
             def initialize(message)
               @message = message

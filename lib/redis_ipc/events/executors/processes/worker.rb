@@ -4,7 +4,7 @@ module RedisIPC
   module Events
     module Executors
       class Processes
-        # A worker process, as the process has it that forked it.
+        # A worker process, seen from the process that forked it.
         # @api private
         class Worker
           # @return [Integer]
@@ -30,12 +30,12 @@ module RedisIPC
             close unless @life.nil? || @waiter
           end
 
-          # @return [Boolean] whether it is not known to have ended
+          # @return [Boolean] false once it is known to have ended
           def alive?
             @waiter.alive?
           end
 
-          # Lets it handle what it has begun, and end then.
+          # Lets it finish what it has begun, and end then.
           def finish
             @connections.each(&:finish_writing)
           end
@@ -48,17 +48,17 @@ module RedisIPC
 
           # Ends it at once.
           def kill
-            # Until it was waited for, no other process can have its id.
+            # As long as nobody has waited for it, no other process can get its id.
             Process.kill(:KILL, @pid) if alive?
           rescue SystemCallError
-            # Somebody else has waited for it.
+            # Someone else has waited for it.
           ensure
             @waiter.join
           end
 
-          # Closes what belongs to it, once it has ended.
+          # Closes its connections, once it has ended.
           # @yieldparam number [Integer] of a thread
-          # @yieldreturn [Boolean] whether to leave that thread's connection open
+          # @yieldreturn [Boolean] whether to leave the connection of that thread open
           def close
             @connections.each_with_index { |connection, number| connection.close unless block_given? && yield(number) }
             Connection.forget(@life)
@@ -83,20 +83,22 @@ module RedisIPC
             other
           end
 
-          # The child has only the thread that forks: a new one holds no lock, and is in no `ensure` of the caller's.
+          # Forks in a new thread, because the child has only the thread that forks. A new one holds no lock, and is in
+          # no `ensure` of the caller.
           def fork_here(&run)
             thread = Thread.new { ProcessHooks.fork_worker(&run) }
             thread.report_on_exception = false
             thread.value
           end
 
-          # @return [Process::Status, nil] nil if somebody else has waited for it
+          # @return [Process::Status, nil] nil if someone else has waited for it
           def wait
             Process.wait2(@pid).last
           rescue SystemCallError
             nil
           ensure
-            # A fork of the worker may have copies of its sockets, so that they are not closed with it.
+            # The worker may itself have forked a child with copies of its sockets. Then they are not closed when the
+            # worker ends.
             @connections.each(&:shut_down)
           end
         end

@@ -4,15 +4,15 @@ module RedisIPC
   module Events
     module Executors
       class Processes
-        # What runs in a worker process: its threads handle what the process that forked it sends, until that ends.
+        # What runs in a worker process. Its threads handle the events that the parent sends, until the parent ends.
         # @api private
         class WorkerProcess
-          # The parent ends its workers. A terminal and many supervisors send these signals to all processes at once:
-          # a worker that ended by itself would drop its events. A block, because programs that a handler starts would
-          # inherit IGNORE.
+          # The signals that a worker ignores, because the parent ends its workers. A terminal and many supervisors send
+          # them to all processes at once; a worker that ended by itself would drop its events. The handler is a block,
+          # because programs that a handler starts would inherit IGNORE.
           SIGNALS = %w[INT TERM QUIT].freeze
-          # If another process has a copy of the pipe, its end is not told. So the parent is looked for, too, after so
-          # many seconds.
+          # How often, in seconds, a worker checks that its parent still exists. If another process has a copy of the
+          # pipe, its end does not show that.
           PARENT = 5
           private_constant :SIGNALS, :PARENT
 
@@ -46,7 +46,7 @@ module RedisIPC
           # @param setup [Setup]
           # @param label [String] for the names of threads
           # @param handling [Handling]
-          # @yieldparam exception [Exception] what nobody else is told of
+          # @yieldparam exception [Exception] what nobody else reports
           def initialize(setup, label, handling, &report)
             @setup = setup
             @label = label
@@ -60,7 +60,7 @@ module RedisIPC
           # @param life [IO] ends with the parent
           # @return [void]
           def run(sockets, life)
-            # Otherwise all workers would draw the same random numbers.
+            # Without this all workers would draw the same random numbers.
             srand
             SIGNALS.each { |signal| trap(signal) { nil } }
             Process.setproctitle("redis_ipc worker #{@label.delete("\0")} of #{@parent}")
@@ -80,7 +80,8 @@ module RedisIPC
             Threads.new(1, @label, intake, @handling, resources)
           end
 
-          # A process that is killed runs no handler on, and neither do its workers: others will have its events.
+          # Ends this process when the parent has ended. The handlers of a killed process must not run on, because other
+          # processes get its events.
           def watch(life)
             thread = Thread.new do
               nil until life.wait_readable(PARENT) || Process.ppid != @parent
