@@ -94,7 +94,7 @@ module RedisIPC
         end
 
         def asking(inbox)
-          ["(%W~#{inbox} +xadd +pexpire +xdel)", "(%R~#{inbox} +xinfo|groups)"]
+          ["(%W~#{inbox} +xadd +pexpire +xdel)", "(%R~#{inbox} +xinfo|groups +xpending)"]
         end
 
         # Encodes a group's name as the core does (keys.rs).

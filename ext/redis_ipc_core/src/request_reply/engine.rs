@@ -30,6 +30,7 @@ use crate::request_reply::membership::reply_stream::ReplyStream;
 use crate::request_reply::sending::Sender;
 use crate::request_reply::sending::acceptance::Acceptance;
 use crate::request_reply::sending::command_context::CommandContext;
+use crate::request_reply::sending::explainer::Explainer;
 use crate::request_reply::sending::reply_room::ReplyRoom;
 use crate::request_reply::serving::admission::Admission;
 use crate::request_reply::serving::dead_letters::GroupLetters;
@@ -157,6 +158,7 @@ impl Engine {
         let options = &instance.options.consumer;
         let (ledger, acceptance) = (Arc::new(Ledger::default()), Arc::new(Acceptance::default()));
         let queue = Arc::new(RequestQueue::new(options.pool_size));
+        let explainer = Arc::new(Explainer::new(Arc::clone(instance), Arc::clone(registry)));
         let context = CommandContext {
             instance: Arc::clone(instance),
             replies: Arc::clone(replies),
@@ -164,6 +166,7 @@ impl Engine {
             queue: Arc::clone(&queue),
             acceptance: Arc::clone(&acceptance),
             reply_room: ReplyRoom::new(instance.options.max_content_size),
+            explainer: Arc::clone(&explainer),
         };
         let sender = Arc::new(Sender::new(context, opened.sender));
         let reply_reader = Arc::new(ReplyReader::new(
@@ -219,6 +222,7 @@ impl Engine {
                 .chain(reader.iter().map(|reader| &reader.read_cancel))
                 .cloned()
                 .collect(),
+            explainer,
             master_watch: MasterWatch::default(),
             news: News::default(),
         };

@@ -11,10 +11,12 @@ use crate::request_reply::asking::reply_reader::ReplyReader;
 use crate::request_reply::membership::inbox::Inbox;
 use crate::request_reply::membership::instance::Instance;
 use crate::request_reply::membership::options::Options;
+use crate::request_reply::membership::registry::Registry;
 use crate::request_reply::membership::reply_stream::ReplyStream;
 use crate::request_reply::sending::Sender;
 use crate::request_reply::sending::acceptance::Acceptance;
 use crate::request_reply::sending::command_context::CommandContext;
+use crate::request_reply::sending::explainer::Explainer;
 use crate::request_reply::sending::reply_room::ReplyRoom;
 use crate::request_reply::serving::admission::Admission;
 use crate::request_reply::tracking::ledger::Ledger;
@@ -52,6 +54,8 @@ impl Fixture {
         let consumer = Arc::new(instance.group_consumer());
         let (ledger, queue) = (Arc::new(Ledger::default()), Arc::new(RequestQueue::new(3)));
         let acceptance = Arc::new(Acceptance::default());
+        let registry = Arc::new(Registry::new(Arc::clone(&instance), true));
+        let explainer = Arc::new(Explainer::new(Arc::clone(&instance), registry));
         let context = CommandContext {
             instance: Arc::clone(&instance),
             replies: Arc::clone(&replies),
@@ -59,6 +63,7 @@ impl Fixture {
             queue: Arc::clone(&queue),
             acceptance: Arc::clone(&acceptance),
             reply_room: ReplyRoom::new(1_000),
+            explainer: Arc::clone(&explainer),
         };
         let connection = instance.endpoint.connector.open(&Route::Server).unwrap();
         let sender = Arc::new(Sender::new(context, Some(connection)));

@@ -13,6 +13,7 @@ use crate::request_reply::membership::inbox::Inbox;
 use crate::request_reply::membership::instance::Instance;
 use crate::request_reply::membership::registry::{self, Registry};
 use crate::request_reply::membership::reply_stream::ReplyStream;
+use crate::request_reply::sending::explainer::Explainer;
 use crate::request_reply::serving::admission::Admission;
 use crate::request_reply::serving::service::Service;
 use std::sync::Arc;
@@ -40,6 +41,8 @@ pub struct Housekeeper {
     pub take_over: TakeOver<Admission>,
     /// The blocking reads of this instance.
     pub blocking_reads: Vec<Arc<ReadCancel>>,
+    /// Explains timeouts.
+    pub explainer: Arc<Explainer>,
     /// The check for a new master.
     pub master_watch: MasterWatch,
     /// The last reported failure, and when it was reported.
@@ -81,9 +84,11 @@ impl Housekeeper {
         loop {
             let needed = tasks.iter().filter(|task| (task.needed)(self));
             let next = needed.map(|task| task.due).min().unwrap_or_else(Instant::now);
-            if self.instance.endpoint.stop.pause(next.saturating_duration_since(Instant::now())) {
-                return;
+            let pause = next.saturating_duration_since(Instant::now());
+            if self.instance.endpoint.stop.pause_or(pause, self.explainer.urgent()) {
+                return self.explainer.end();
             }
+            self.explainer.run();
             for task in tasks.iter_mut().filter(|task| task.due <= Instant::now()) {
                 if (task.needed)(self) {
                     self.perform(task);

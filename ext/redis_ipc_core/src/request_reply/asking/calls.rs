@@ -9,8 +9,9 @@ use crate::request_reply::membership::instance::Instance;
 use crate::request_reply::protocol::entry::Question;
 use crate::request_reply::sending::Sender;
 use crate::request_reply::sending::command::Command;
-use crate::request_reply::sending::command_context;
+use crate::request_reply::sending::explainer::timed_out;
 use crate::request_reply::tracking::ledger::{Ledger, Sent, Ticket, Waited};
+use crate::request_reply::tracking::whereabouts::Whereabouts;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -120,7 +121,7 @@ impl Calls {
         }
         self.time_up(ticket);
         if now >= last {
-            ticket.finish(Err(command_context::timed_out(ticket, Fate::Unknown, &self.instance)));
+            ticket.finish(Err(timed_out(ticket, &ticket.whereabouts(), None, &self.instance)));
         }
         (!ticket.ending.has_ended()).then_some(last)
     }
@@ -140,7 +141,7 @@ impl Calls {
 
     fn end(&self, ticket: &Arc<Ticket>) {
         self.instance.endpoint.stats.timed_out.increment();
-        if ticket.finish_unsent(|| Err(command_context::timed_out(ticket, Fate::NotSent, &self.instance))) {
+        if ticket.finish_unsent(|| Err(timed_out(ticket, &Whereabouts::NotSent, None, &self.instance))) {
             return;
         }
         if let Sent::Yes(id) = ticket.sent() {
@@ -148,7 +149,7 @@ impl Calls {
             return;
         }
         // The sender withdraws it once Redis confirms it, unless Redis has confirmed it just now.
-        ticket.finish(Err(command_context::timed_out(ticket, Fate::Unknown, &self.instance)));
+        ticket.finish(Err(timed_out(ticket, &Whereabouts::Unknown, None, &self.instance)));
         if let Sent::Yes(id) = ticket.sent() {
             self.sender.send(Command::Withdraw(Arc::clone(ticket), id));
         }

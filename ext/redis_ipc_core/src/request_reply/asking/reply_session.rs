@@ -224,7 +224,7 @@ pub fn skip_unreadable(position: &mut Position, replies: &ReplyStream) -> RedisR
     if is_read {
         return Ok(None);
     }
-    let skipped = replies::pending_ids(&reply).first().copied();
+    let skipped = replies::pending(&reply).first().map(|entry| entry.id);
     if let Some(id) = skipped {
         position.pass(id, 0);
     }

@@ -4,6 +4,7 @@ use crate::foundation::payload::key_part;
 use crate::request_reply::protocol::keys::Keys;
 use crate::request_reply::protocol::names::Names;
 use redis::Value;
+use std::collections::HashSet;
 use std::time::Duration;
 
 /// The longest lease of an instance in ms. With a longer one a single entry could keep all instances from taking
@@ -23,22 +24,31 @@ pub struct Presence {
     pub pid: u32,
     /// Its last heartbeat, in ms on Redis's clock.
     pub seen: u64,
+    /// Whether it takes requests.
+    pub serves: bool,
 }
 
 /// Reads the instances in a reply of ZRANGE with scores. An entry that is not of this protocol is `None`.
 pub fn rows(reply: &Value) -> Option<Vec<Option<Presence>>> {
     let Value::Array(flat) = reply else { return None };
-    let tells_lease =
-        |pair: &&[Value]| matches!(pair, [Value::BulkString(name), _] if parse_lease(name).is_some());
+    let serving: HashSet<&[u8]> = flat.chunks(2).filter_map(serving).collect();
     let row = |pair: &[Value]| match pair {
         [Value::BulkString(name), Value::BulkString(score)] => {
             let score: f64 = std::str::from_utf8(score).ok()?.parse().ok()?;
             // The conversion saturates, because a score may be any double.
-            parse_name(std::str::from_utf8(name).ok()?, score as u64)
+            let found = parse_name(std::str::from_utf8(name).ok()?, score as u64)?;
+            Some(Presence { serves: serving.contains(name.as_slice()), ..found })
         }
         _ => None,
     };
-    Some(flat.chunks(2).filter(|pair| !tells_lease(pair)).map(row).collect())
+    Some(flat.chunks(2).filter(|pair| self::serving(pair).is_none()).map(row).collect())
+}
+
+/// Returns the name of the instance of which the second name in this row tells the lease.
+fn serving(pair: &[Value]) -> Option<&[u8]> {
+    let [Value::BulkString(name), _] = pair else { return None };
+    parse_lease(name)?;
+    name.rsplitn(2, |byte| *byte == b':').nth(1)
 }
 
 /// Returns the names of an instance in S:instances. The second name, of an instance that takes requests, tells its
@@ -72,6 +82,7 @@ fn parse_name(name: &str, seen: u64) -> Option<Presence> {
         host: key_part::decode(host),
         pid: pid.parse().ok()?,
         seen,
+        serves: false,
     })
 }
 
@@ -122,6 +133,10 @@ mod tests {
         let found: Vec<_> = rows(&Value::Array(flat)).unwrap().iter().map(seen).collect();
         assert_eq!(found, [Some(1_700_000_000_000), Some(u64::MAX), Some(0), None, None, None]);
         assert_eq!(rows(&Value::Nil), None);
+        let serving = [row(b"g:i:h:1:2000", "5"), row(b"g:i:h:1", "5"), row(b"g:j:h:1", "5")].concat();
+        let serves = |row: &Option<Presence>| row.as_ref().map(|presence| presence.serves);
+        let found: Vec<_> = rows(&Value::Array(serving)).unwrap().iter().map(serves).collect();
+        assert_eq!(found, [Some(true), Some(false)]);
         assert_eq!(rows(&Value::Array(vec![Value::Int(1)])), Some(vec![None]));
     }
 }

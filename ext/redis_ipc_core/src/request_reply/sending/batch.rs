@@ -1,6 +1,6 @@
 //! Encodes an instance's commands, handles their replies, and acknowledges requests at the end of a batch.
 
-use crate::error::{Error, Fate};
+use crate::error::Error;
 use crate::foundation::payload::stream_entry::StreamId;
 use crate::foundation::redis::cluster::Route;
 use crate::foundation::redis::pipeline::carried::{Carried, Delivery, Leftover, Tail, Writing};
@@ -10,13 +10,14 @@ use crate::foundation::redis::resp::replies;
 use crate::request_reply::membership::inbox;
 use crate::request_reply::membership::instance::Instance;
 use crate::request_reply::protocol::entry::{Answer, Question};
-use crate::request_reply::protocol::keys;
 use crate::request_reply::sending::command::Command;
-use crate::request_reply::sending::command_context::{CommandContext, timed_out};
+use crate::request_reply::sending::command_context::CommandContext;
+use crate::request_reply::sending::explainer::timed_out;
 use crate::request_reply::sending::reply_room::ReplyRoom;
 use crate::request_reply::tracking::in_flight::InFlight;
 use crate::request_reply::tracking::ledger::{Sent, Ticket};
 use crate::request_reply::tracking::rejection::{self, Cause};
+use crate::request_reply::tracking::whereabouts::Whereabouts;
 use redis::{RedisResult, Value};
 use std::collections::HashMap;
 use std::num::NonZeroU64;
@@ -25,6 +26,9 @@ use std::time::{Duration, Instant};
 
 /// How often an inbox in use is trimmed, and has its expiry renewed.
 const RENEW_EXPIRY: Duration = Duration::from_secs(30);
+
+/// How many replies the transaction of a withdrawal has. The last is that to EXEC.
+const TRANSACTION: usize = 4;
 
 /// When the expiry of each inbox was last renewed, on one connection.
 pub type Expiries = HashMap<String, Instant>;
@@ -138,7 +142,7 @@ impl Carried for Command {
                 return None;
             }
             Command::Withdraw(ticket, redis_id) => {
-                withdraw(encoder, &names.keys.inbox(&ticket.to), *redis_id)
+                withdraw(encoder, &names.keys.inbox(&ticket.to), &ticket.to, *redis_id)
             }
         }
         Some(command)
@@ -150,7 +154,9 @@ impl Carried for Command {
         // A command in a transaction is refused when it is queued, or with EXEC. Other second replies belong to
         // commands that may fail.
         let refusal = match self {
-            Command::Withdraw(..) => replies.iter().find(|reply| matches!(reply, Value::ServerError(_))),
+            Command::Withdraw(..) => {
+                replies.iter().take(TRANSACTION).find(|reply| matches!(reply, Value::ServerError(_)))
+            }
             _ => first,
         };
         if let Some(Value::ServerError(error)) = refusal {
@@ -184,10 +190,13 @@ impl Carried for Command {
                 context.queue.finish(held.id());
             }
             Command::Withdraw(ticket, id) => {
-                let is_same = ticket.was_confirmed_on(delivery.connection);
-                let known =
-                    if is_same { fate_of_withdrawal(replies.last(), &ticket.to, *id) } else { Fate::Unknown };
-                ticket.finish(Err(timed_out(ticket, ticket.fate(known), &context.instance)));
+                if let (true, [.., pending], Some(transaction)) =
+                    (ticket.was_confirmed_on(delivery.connection), replies, replies.get(TRANSACTION - 1))
+                {
+                    ticket.withdrawn(Whereabouts::of_withdrawal(transaction, pending, &ticket.to, *id));
+                    context.explainer.refused(pending, &ticket.to);
+                }
+                context.explainer.explain(ticket);
             }
             Command::Acknowledge(_) => {}
         }
@@ -241,7 +250,7 @@ impl Carried for Command {
                 context.lose_answer(held.id(), error);
             }
             Command::Withdraw(ticket, _) => {
-                ticket.finish(Err(timed_out(&ticket, Fate::Unknown, &context.instance)));
+                ticket.finish(Err(timed_out(&ticket, &Whereabouts::Unknown, None, &context.instance)));
             }
             Command::Acknowledge(ids) => context.queue.finish_all(ids),
         }
@@ -321,12 +330,15 @@ fn answer(encoder: &mut Encoder<'_>, held: &InFlight, answer: &Answer, reply_roo
     }
 }
 
-/// Deletes the request in a transaction, so that no consumer can take it between the check and the deletion.
-fn withdraw(encoder: &mut Encoder<'_>, inbox: &str, redis_id: StreamId) {
+/// Deletes the request in a transaction, so that no consumer can take it between the check and the deletion. Then asks
+/// who holds it.
+fn withdraw(encoder: &mut Encoder<'_>, inbox: &str, group: &str, redis_id: StreamId) {
     encoder.command(1).word("MULTI");
     encoder.inner_command(3).word("XINFO").word("GROUPS").word(inbox);
     encoder.inner_command(3).word("XDEL").word(inbox).id(redis_id);
     encoder.inner_command(1).word("EXEC");
+    let mut pending = encoder.command(6);
+    pending.word("XPENDING").word(inbox).word(group).id(redis_id).id(redis_id).word("1");
 }
 
 /// Returns how many words the fields are that `write` passes on.
@@ -334,62 +346,4 @@ fn words(write: impl FnOnce(&mut dyn FnMut(&str, &[u8]))) -> usize {
     let mut words = 0;
     write(&mut |_, _| words += 2);
     words
-}
-
-/// Reads the reply to EXEC: the groups of the inbox, and whether the request with this id was deleted.
-///
-/// A group delivers requests in the order of their ids. So it has delivered this one to no consumer if it has not
-/// reached it, and if it has been the only group since the request was added. `G:since` tells the latter. An inbox
-/// without either of the two groups never had one.
-fn fate_of_withdrawal(reply: Option<&Value>, group: &str, id: StreamId) -> Fate {
-    let Some(Value::Array(both)) = reply else { return Fate::Unknown };
-    let [groups, Value::Int(1)] = both.as_slice() else { return Fate::Unknown };
-    let Some(last_ids) = replies::last_delivered(groups) else { return Fate::Unknown };
-    match [last_ids.get(group), last_ids.get(&keys::since(group))] {
-        [None, None] => Fate::Unclaimed,
-        [Some(delivered), Some(made)] if id > *delivered && id > *made => Fate::Unclaimed,
-        _ => Fate::Unknown,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn fate(groups: &[(&str, &str)], deleted: i64) -> Fate {
-        let bulk = |text: &str| Value::BulkString(text.as_bytes().to_vec());
-        let row = |(name, last): &(&str, &str)| {
-            Value::Array(vec![bulk("name"), bulk(name), bulk("last-delivered-id"), bulk(last)])
-        };
-        let groups = Value::Array(groups.iter().map(row).collect());
-        let id = StreamId { ms: 5, seq: 1 };
-        fate_of_withdrawal(Some(&Value::Array(vec![groups, Value::Int(deleted)])), "child", id)
-    }
-
-    #[test]
-    fn nobody_took_what_the_only_group_there_was_has_not_come_to() {
-        for groups in [
-            &[][..],
-            &[("child", "5-0"), ("child:since", "0-0")],
-            &[("child", "0-0"), ("child:since", "5-0")],
-        ] {
-            assert_eq!(fate(groups, 1), Fate::Unclaimed, "{groups:?}");
-            assert_eq!(fate(groups, 0), Fate::Unknown, "{groups:?}");
-        }
-    }
-
-    #[test]
-    fn what_a_group_has_come_to_or_was_there_before_it_may_have_run() {
-        for groups in [
-            &[("child", "5-1"), ("child:since", "0-0")][..],
-            &[("child", "6-0"), ("child:since", "0-0")],
-            &[("child", "0-0"), ("child:since", "5-1")],
-            &[("child", "0-0")],
-            &[("child:since", "0-0")],
-        ] {
-            assert_eq!(fate(groups, 1), Fate::Unknown, "{groups:?}");
-        }
-        assert_eq!(fate_of_withdrawal(Some(&Value::Nil), "child", StreamId::default()), Fate::Unknown);
-        assert_eq!(fate_of_withdrawal(None, "child", StreamId::default()), Fate::Unknown);
-    }
 }

@@ -10,6 +10,7 @@ use crate::request_reply::membership::instance::Instance;
 use crate::request_reply::membership::reply_stream::ReplyStream;
 use crate::request_reply::sending::acceptance::Acceptance;
 use crate::request_reply::sending::command::Command;
+use crate::request_reply::sending::explainer::Explainer;
 use crate::request_reply::sending::reply_room::{NoRoom, ReplyRoom};
 use crate::request_reply::tracking::ledger::{Ledger, Sent, Ticket};
 use crate::request_reply::tracking::rejection::{self, Cause};
@@ -31,6 +32,8 @@ pub struct CommandContext {
     pub acceptance: Arc<Acceptance>,
     /// How full the reply streams are that answers go to.
     pub reply_room: ReplyRoom,
+    /// Explains timeouts.
+    pub explainer: Arc<Explainer>,
 }
 
 impl Context for CommandContext {
@@ -91,21 +94,4 @@ impl CommandContext {
         let rejection = rejection::of(&held.request, Cause::Command, reason, &self.instance);
         Command::Answer(Arc::clone(held), rejection)
     }
-}
-
-/// Returns the error of a call whose deadline passed.
-pub fn timed_out(ticket: &Ticket, fate: Fate, instance: &Instance) -> Error {
-    let waited = ticket.deadline.duration_since(ticket.asked).as_secs_f64();
-    let what = match fate {
-        Fate::NotSent => "the request never reached Redis, so it did not run",
-        Fate::Unclaimed => {
-            "no instance took the request and it was withdrawn, so it did not and will not run; is the group connected?"
-        }
-        Fate::Unknown => "an instance may have taken the request: whether it ran is not known",
-    };
-    let message = format!("no answer from {:?} within {waited:.3} s: {what}", ticket.to);
-    instance
-        .error(ErrorKind::Timeout(fate), message, &ticket.to)
-        .entry(ticket.id)
-        .address(instance.endpoint.connector.address())
 }

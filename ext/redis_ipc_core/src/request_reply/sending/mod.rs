@@ -4,6 +4,7 @@ pub mod acceptance;
 pub mod batch;
 pub mod command;
 pub mod command_context;
+pub mod explainer;
 pub mod reply_room;
 
 /// The writer of an instance's requests, answers and acknowledgements.

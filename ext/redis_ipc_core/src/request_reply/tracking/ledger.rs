@@ -7,6 +7,7 @@ use crate::foundation::runtime::staggered_wake::Sleeper;
 use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::waiting::{self, Ending};
 use crate::request_reply::protocol::entry::Answer;
+use crate::request_reply::tracking::whereabouts::Whereabouts;
 use std::collections::HashMap;
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -52,6 +53,8 @@ pub struct Progress {
     earlier_copy: bool,
     /// The number of the connection on which Redis confirmed it.
     confirmed_on: Option<u64>,
+    /// What Redis told of it when it was withdrawn.
+    whereabouts: Option<Whereabouts>,
 }
 
 impl Sleeper for Ticket {
@@ -67,7 +70,7 @@ impl Sleeper for Ticket {
 impl Ticket {
     fn new(id: Id, to: &str, timeout: Duration) -> Self {
         let asked = Instant::now();
-        let ending = Ending::new(Progress { sent: Sent::No, earlier_copy: false, confirmed_on: None });
+        let ending = Ending::new(Progress { sent: Sent::No, earlier_copy: false, confirmed_on: None, whereabouts: None });
         Self { id, to: to.to_owned(), deadline: asked + timeout, asked, ending }
     }
 
@@ -122,9 +125,18 @@ impl Ticket {
         self.ending.progress(|progress, _| progress.earlier_copy)
     }
 
-    /// Returns the fate of the request, if `fate` is that of its last copy.
-    pub fn fate(&self, fate: Fate) -> Fate {
-        if self.has_earlier_copy() { Fate::Unknown } else { fate }
+    /// Records what Redis told of the request's last copy when it was withdrawn.
+    pub fn withdrawn(&self, whereabouts: Whereabouts) {
+        self.ending.progress(|progress, _| progress.whereabouts = Some(whereabouts));
+    }
+
+    /// Returns what is known of the request, if it was written. Of an earlier copy nothing is known.
+    pub fn whereabouts(&self) -> Whereabouts {
+        let known = self.ending.progress(|progress, _| progress.whereabouts.clone());
+        match known {
+            Some(found) if found.fate() == Fate::Unknown || !self.has_earlier_copy() => found,
+            _ => Whereabouts::Unknown,
+        }
     }
 
     /// Whether Redis confirmed it on the connection with this number. If that broke since, the server may be another
@@ -331,14 +343,15 @@ mod tests {
         let ticket = &tickets[0];
         ticket.sending();
         ticket.not_sent();
-        assert_eq!((ticket.sent(), ticket.fate(Fate::Unclaimed)), (Sent::No, Fate::Unclaimed));
+        ticket.withdrawn(Whereabouts::NotTaken);
+        assert_eq!((ticket.sent(), ticket.whereabouts()), (Sent::No, Whereabouts::NotTaken));
         ticket.sending();
         assert_eq!(ticket.sending(), Some(true));
         ticket.not_sent();
-        assert_eq!((ticket.sent(), ticket.fate(Fate::Unclaimed)), (Sent::Perhaps, Fate::Unknown));
+        assert_eq!((ticket.sent(), ticket.whereabouts()), (Sent::Perhaps, Whereabouts::Unknown));
         assert_eq!(ticket.sending(), Some(true), "the next copy says so too");
         ticket.confirmed(StreamId::default(), 1);
-        assert_eq!(ticket.fate(Fate::Unclaimed), Fate::Unknown);
+        assert_eq!(ticket.whereabouts(), Whereabouts::Unknown);
     }
 
     proptest! {

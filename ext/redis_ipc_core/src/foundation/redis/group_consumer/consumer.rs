@@ -258,7 +258,7 @@ impl GroupConsumer {
         let mut pending = redis::cmd("XPENDING");
         pending.arg(&self.stream).arg(&self.group).arg("IDLE").arg(lease.as_millis() as u64);
         pending.arg("-").arg("+").arg(1);
-        Ok(!replies::pending_ids(&self.run(&pending)?).is_empty())
+        Ok(!replies::pending(&self.run(&pending)?).is_empty())
     }
 
     /// Returns the entries that are pending under this consumer and not held in `queue`.

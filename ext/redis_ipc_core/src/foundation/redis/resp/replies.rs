@@ -28,13 +28,32 @@ pub fn claimed(value: Value) -> Option<Claimed> {
     Some(Claimed { cursor: id(&cursor)?, entries: counted.collect::<Option<_>>()?, deleted: deleted.len() })
 }
 
-/// Returns the ids in a reply of XPENDING that lists entries.
-pub fn pending_ids(value: &Value) -> Vec<StreamId> {
+/// An entry that was delivered and not acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingEntry {
+    /// Its id.
+    pub id: StreamId,
+    /// The consumer to which it was delivered last.
+    pub consumer: String,
+    /// How often it was delivered.
+    pub deliveries: u64,
+}
+
+/// Reads a reply of XPENDING that lists entries.
+pub fn pending(value: &Value) -> Vec<PendingEntry> {
     let Value::Array(rows) = value else { return Vec::new() };
     rows.iter()
-        .filter_map(|row| match row {
-            Value::Array(columns) => id(columns.first()?),
-            _ => None,
+        .filter_map(|row| {
+            let Value::Array(columns) = row else { return None };
+            let [id, Value::BulkString(consumer), Value::Int(_idle), Value::Int(deliveries)] = columns.as_slice()
+            else {
+                return None;
+            };
+            Some(PendingEntry {
+                id: self::id(id)?,
+                consumer: String::from_utf8_lossy(consumer).into_owned(),
+                deliveries: u64::try_from(*deliveries).ok()?,
+            })
         })
         .collect()
 }
@@ -114,10 +133,11 @@ mod tests {
     }
 
     #[test]
-    fn pending_entries_are_listed_by_id() {
+    fn pending_entries_are_listed_with_who_holds_them() {
         let row = Value::Array(vec![bulk("3-1"), bulk("me"), Value::Int(1), Value::Int(2)]);
-        assert_eq!(pending_ids(&Value::Array(vec![row])), [StreamId { ms: 3, seq: 1 }]);
-        assert!(pending_ids(&Value::Nil).is_empty());
+        let entry = PendingEntry { id: StreamId { ms: 3, seq: 1 }, consumer: "me".to_owned(), deliveries: 2 };
+        assert_eq!(pending(&Value::Array(vec![row, Value::Nil])), [entry]);
+        assert!(pending(&Value::Nil).is_empty());
     }
 
     #[test]
