@@ -26,8 +26,8 @@ RSpec.describe "the message of a timeout" do
   it "names the groups that are there, and the one that may be meant" do
     2.times { connect("child", &echo) }
     expect(message_of_call(to: "chidl"))
-      .to include("no instance of this group takes requests, so this one was withdrawn, and did not and will not run; " \
-                  'alive are "child" (2 instances), "parent" (1 instance); did you mean "child"? ')
+      .to include("no instance of this group takes requests, so this one was withdrawn, and did not and will not run" \
+                  '; alive are "child" (2 instances), "parent" (1 instance); did you mean "child"? ')
   end
 
   it "suggests no group whose name is another one" do

@@ -38,6 +38,8 @@ pub struct Fixture {
     pub admission: Admission,
     /// The reader of answers. It has no thread.
     pub reply_reader: Arc<ReplyReader>,
+    /// Explains timeouts. It has no thread.
+    pub explainer: Arc<Explainer>,
     /// The caller's side.
     pub calls: Calls,
 }
@@ -84,6 +86,7 @@ impl Fixture {
                 reply_reader: answers,
                 ids: IdSource::default(),
             },
+            explainer,
             server,
             instance,
             queue,

@@ -185,6 +185,9 @@ fn a_call_that_nobody_took_is_withdrawn_at_its_deadline() {
     fixture.server.expect("XINFO GROUPS s:inbox:other", Some("+QUEUED"));
     fixture.server.expect("XDEL s:inbox:other 5-1", Some("+QUEUED"));
     fixture.server.expect("EXEC", Some("*2\r\n*0\r\n:1"));
+    fixture.server.expect("XPENDING s:inbox:other other 5-1 5-1 1", Some("-NOGROUP No such key"));
+    fixture.explainer.urgent().recv().unwrap();
+    fixture.explainer.end();
     let waited = ticket.ending.wait(Instant::now() + Duration::from_secs(20), &Interrupt::default());
     let Waited::Done(outcome) = waited else { panic!("{waited:?}") };
     assert_eq!(outcome.unwrap_err().kind, ErrorKind::Timeout(Fate::Unclaimed));

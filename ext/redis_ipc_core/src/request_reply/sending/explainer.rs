@@ -128,7 +128,9 @@ fn describe(whereabouts: &Whereabouts, group: &str, living: Option<&[Presence]>)
     let members = |living: &[Presence]| living.iter().filter(|presence| presence.group == group).count();
     match whereabouts {
         Whereabouts::NotSent => "the request never reached Redis, so it did not run".to_owned(),
-        Whereabouts::Unknown => "an instance may have taken the request: whether it ran is not known".to_owned(),
+        Whereabouts::Unknown => {
+            "an instance may have taken the request: whether it ran is not known".to_owned()
+        }
         Whereabouts::Taken(held) => {
             let who = holder(held, living);
             format!("{who} took the request (delivery {}): whether it ran is not known", held.deliveries)
@@ -139,7 +141,9 @@ fn describe(whereabouts: &Whereabouts, group: &str, living: Option<&[Presence]>)
                 None => text,
                 Some(0) => format!("{text}; no instance of this group is alive"),
                 Some(1) => {
-                    format!("{text}; 1 instance of this group is alive, and did not get to it: it is busy, or hangs")
+                    format!(
+                        "{text}; 1 instance of this group is alive, and did not get to it: it is busy, or hangs"
+                    )
                 }
                 Some(many) => format!(
                     "{text}; {many} instances of this group are alive, and did not get to it: they are busy, or hang"
@@ -174,9 +178,10 @@ fn holder(held: &PendingEntry, living: Option<&[Presence]>) -> String {
 fn census(group: &str, living: &[Presence]) -> String {
     let mut groups: BTreeMap<&str, usize> = BTreeMap::new();
     living.iter().for_each(|presence| *groups.entry(&presence.group).or_default() += 1);
-    let named = groups.iter().take(MOST_NAMED).map(|(name, count)| {
-        format!("{name:?} ({count} instance{})", if *count == 1 { "" } else { "s" })
-    });
+    let named = groups
+        .iter()
+        .take(MOST_NAMED)
+        .map(|(name, count)| format!("{name:?} ({count} instance{})", if *count == 1 { "" } else { "s" }));
     let mut text = format!("alive are {}", named.collect::<Vec<_>>().join(", "));
     if groups.len() > MOST_NAMED {
         let _ = write!(text, " and {} groups more", groups.len() - MOST_NAMED);
@@ -212,7 +217,9 @@ mod tests {
     #[test]
     fn a_name_that_is_nearly_that_of_a_group_that_serves_is_suggested() {
         let all = living(&[("child", "a", true), ("child", "b", true), ("chips", "c", false)]);
-        for (asked, expected) in [("chidl", Some("child")), ("Child", Some("child")), ("chip", None), ("dog", None)] {
+        for (asked, expected) in
+            [("chidl", Some("child")), ("Child", Some("child")), ("chip", None), ("dog", None)]
+        {
             let text = census(asked, &all);
             assert!(text.starts_with(r#"alive are "child" (2 instances), "chips" (1 instance)"#), "{text}");
             let suggested = expected.map(|name| format!("; did you mean {name:?}?"));

@@ -70,7 +70,12 @@ impl Sleeper for Ticket {
 impl Ticket {
     fn new(id: Id, to: &str, timeout: Duration) -> Self {
         let asked = Instant::now();
-        let ending = Ending::new(Progress { sent: Sent::No, earlier_copy: false, confirmed_on: None, whereabouts: None });
+        let ending = Ending::new(Progress {
+            sent: Sent::No,
+            earlier_copy: false,
+            confirmed_on: None,
+            whereabouts: None,
+        });
         Self { id, to: to.to_owned(), deadline: asked + timeout, asked, ending }
     }
 

@@ -70,14 +70,10 @@ mod tests {
             Value::Array(vec![bulk("name"), bulk(name), bulk("last-delivered-id"), bulk(last)])
         };
         let groups = Value::Array(groups.iter().map(row).collect());
-        let held = |holder: &&str| Value::Array(vec![bulk("5-1"), bulk(holder), Value::Int(9), Value::Int(2)]);
+        let held =
+            |holder: &&str| Value::Array(vec![bulk("5-1"), bulk(holder), Value::Int(9), Value::Int(2)]);
         let pending = Value::Array(holders.iter().map(held).collect());
-        Whereabouts::of_withdrawal(
-            &Value::Array(vec![groups, Value::Int(deleted)]),
-            &pending,
-            "child",
-            ID,
-        )
+        Whereabouts::of_withdrawal(&Value::Array(vec![groups, Value::Int(deleted)]), &pending, "child", ID)
     }
 
     #[test]

@@ -45,7 +45,8 @@ pub fn pending(value: &Value) -> Vec<PendingEntry> {
     rows.iter()
         .filter_map(|row| {
             let Value::Array(columns) = row else { return None };
-            let [id, Value::BulkString(consumer), Value::Int(_idle), Value::Int(deliveries)] = columns.as_slice()
+            let [id, Value::BulkString(consumer), Value::Int(_idle), Value::Int(deliveries)] =
+                columns.as_slice()
             else {
                 return None;
             };
