@@ -452,7 +452,8 @@ RSpec.describe "events in order" do
       5.times { |number| RedisIPC::Events.publish("orders", number, key: 1, **options) }
       redis.save
       subscription = RedisIPC::Events.consume(stream: "orders", group: "billing", order: :key, from: :beginning,
-                                              lease: 0.5, logger: Consumers.silent,
+                                              # Who restarts the server must be quicker than that.
+                                              lease: 5, logger: Consumers.silent,
                                               on_loss: ->(loss) { kept.last << loss }, **options) do |event|
         kept.first << event.data
       end
