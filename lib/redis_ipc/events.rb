@@ -76,9 +76,9 @@ module RedisIPC
       # @param words [Hash] the source: `stream:` (a name), or `channel:`, `pattern:`, `shard_channel:` or `keys:` (a
       #   name or several), or `wal:` (a database of PostgreSQL, as {Consumer.wal} takes it). Also, as keywords, what a
       #   {Consumer} declares and what {Consumer.start} takes: `from:`, `json:`, `type:`, `overflow:`, `on:`, `value:`,
-      #   `tables:`, `publication:`, `slot:`, `temporary:`, `create:`, `on_slot_lost:`, `order:`,
-      #   `concurrency: { threads: 5 }`,
-      #   `batch: { size: 500, within: 0.2 }`, `retry_on:` (a class, an Array, or a Hash of a class and its options),
+      #   `tables:`, `publication:`, `slot:`, `temporary:`, `create:`, `snapshot:`, `on_slot_lost:`, `order:`,
+      #   `concurrency: { threads: 5 }`, `batch: { size: 500, within: 0.2 }`,
+      #   `retry_on:` (a class, an Array, or a Hash of a class and its options),
       #   `discard_on:`, `exactly_once:`, `on_error:`, `on_loss:`, `around_event:`, `resource:` (a Proc; the block gets
       #   what it makes as a second argument), `processor:` (an object with `process(event)`, instead of the block) and
       #   `cdc:`, as {Consumer.processor}, `redis_options:`, `attempts:` and so on

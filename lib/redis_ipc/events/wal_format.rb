@@ -8,7 +8,10 @@ module RedisIPC
       include SourceFormat
 
       OPERATIONS = { "I" => :insert, "U" => :update, "D" => :delete, "T" => :truncate, "M" => :message }.freeze
-      private_constant :OPERATIONS
+      # What is told only where it is so.
+      MARKS = { snapshot: "snapshot", in_snapshot: "in_snapshot", cascade: "cascade",
+                restart_identity: "restart" }.freeze
+      private_constant :OPERATIONS, :MARKS
 
       # @return [String] the database and the slot
       attr_reader :stream
@@ -111,7 +114,7 @@ module RedisIPC
 
         table = table(entry)
         { schema: table.schema, table: table.name, identity: identity(entry), unchanged: unchanged(entry),
-          cascade: (true if entry.field("cascade")), restart_identity: (true if entry.field("restart")) }
+          **MARKS.filter_map { |mark, field| [mark, true] if entry.field(field) }.to_h }
       end
 
       # @return [Hash{String => Object}, nil] the columns that identify the row

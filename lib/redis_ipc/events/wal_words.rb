@@ -7,7 +7,7 @@ module RedisIPC
     # Checks what a consumer class declares about PostgreSQL's log.
     # @api private
     module WalWords
-      KNOWN = %i[tables publication slot temporary create on_slot_lost].freeze
+      KNOWN = %i[tables publication slot temporary create on_slot_lost snapshot].freeze
       ON_SLOT_LOST = %i[create raise].freeze
       # The options of each order.
       ORDER = { none: [], key: %i[by], source: [] }.freeze
@@ -26,6 +26,7 @@ module RedisIPC
           Check.refuse("wal of #{who} needs a publication: wal url, publication: \"name\"") if publication.nil?
           { slot: slot.to_s, publication: publication.to_s, tables: tables(options[:tables]), temporary: temporary,
             create: Check.flag(who, :wal, :create, options),
+            snapshot: Check.flag(who, :wal, :snapshot, options),
             on_slot_lost: on_slot_lost(who, options[:on_slot_lost]) }.compact
         end
 

@@ -56,6 +56,8 @@ pub struct WalOptions {
     pub creates: bool,
     /// What the consumer does if its slot is lost.
     pub on_slot_lost: SlotLost,
+    /// Whether the rows that tables have are read before the log.
+    pub has_snapshot: bool,
     /// The order of changes.
     pub order: WalOrder,
 }
@@ -92,6 +94,7 @@ impl WalOptions {
             slot,
             is_temporary: section.boolean("temporary")?.unwrap_or(false),
             creates: section.boolean("create")?.unwrap_or(false),
+            has_snapshot: section.boolean("snapshot")?.unwrap_or(false),
             on_slot_lost: section.word("on_slot_lost", &lost)?.unwrap_or(SlotLost::Create),
             order,
         };

@@ -3,6 +3,7 @@
 use crate::events::common::in_flight::InFlight;
 use crate::events::common::wal_options::WalOrder;
 use crate::events::wal::progress::Progress;
+use crate::events::wal::snapshot_records::Cover;
 use crate::events::wal::table::{Table, hash_of};
 use crate::foundation::payload::fields::Fields;
 use crate::foundation::payload::stream_entry::StreamId;
@@ -26,6 +27,8 @@ pub struct Assembly {
     order: WalOrder,
     progress: Arc<Mutex<Progress>>,
     tables: HashMap<u32, Arc<Table>>,
+    /// What the rows of tables had in them when they were read, before the log.
+    covers: HashMap<u32, Cover>,
     current: Option<Transaction>,
     /// A transaction that a connection had sent only in part when it broke.
     interrupted: Option<Transaction>,
@@ -66,6 +69,7 @@ impl Assembly {
             order,
             progress,
             tables: HashMap::new(),
+            covers: HashMap::new(),
             current: None,
             interrupted: None,
             last: None,
@@ -87,7 +91,13 @@ impl Assembly {
     /// Forgets what was read, because positions of another log mean nothing here.
     pub fn forget(&mut self) {
         self.begin_again();
+        self.covers.clear();
         (self.interrupted, self.read, self.last_message) = (None, None, None);
+    }
+
+    /// Leaves out of the log, or marks, what the rows of a table had in them when they were read.
+    pub fn cover(&mut self, relation: u32, cover: Cover) {
+        self.covers.insert(relation, cover);
     }
 
     /// Whether a transaction has begun and not ended.
@@ -112,7 +122,8 @@ impl Assembly {
             Message::Begin { commit, committed_us, xid } => self.begin(commit, committed_us, xid)?,
             Message::Commit { end } => self.commit(end, ready)?,
             Message::Relation(relation) => {
-                let table = Table::new(&relation, is_wanted(&relation)?, &self.order);
+                let mut table = Table::new(&relation, is_wanted(&relation)?, &self.order);
+                table.cover = self.covers.get(&relation.id).cloned().unwrap_or_default();
                 self.tables.insert(relation.id, Arc::new(table));
             }
             Message::Insert { relation, new } => self.row(lsn, relation, b"I", None, Some(new), ready)?,
@@ -128,7 +139,10 @@ impl Assembly {
                     if restarts {
                         fields.push(("restart", Vec::new()));
                     }
-                    if table.is_wanted {
+                    self.mark(&table, &mut fields);
+                    if self.is_left_out(&table) {
+                        self.count()?;
+                    } else if table.is_wanted {
                         self.add(lsn, fields, table.line(), true, ready)?;
                     }
                 }
@@ -205,6 +219,9 @@ impl Assembly {
         if !table.is_wanted {
             return Ok(());
         }
+        if self.is_left_out(&table) {
+            return self.count().map(drop);
+        }
         let mut lines = rows.map(|row| table.line_of(row));
         let line = lines.next().unwrap_or_else(|| table.line());
         // A row whose key changes belongs to the lines of the old and of the new key.
@@ -218,7 +235,26 @@ impl Assembly {
             Some(Old::Row(tuple)) => fields.push(("old", tuple.bytes.to_vec())),
             None => {}
         }
+        self.mark(&table, &mut fields);
         self.add(lsn, fields, line, moves, ready)
+    }
+
+    fn is_left_out(&self, table: &Table) -> bool {
+        self.current.as_ref().is_some_and(|current| table.cover.leaves_out(current.commit, current.xid))
+    }
+
+    /// Marks a change that the table's rows had in them when they were read.
+    fn mark(&self, table: &Table, fields: &mut Vec<Field>) {
+        if self.current.as_ref().is_some_and(|current| table.cover.has(current.commit, current.xid)) {
+            fields.push(("in_snapshot", Vec::new()));
+        }
+    }
+
+    /// Counts a change, and returns its index. One that is left out counts, too: the others keep their indices.
+    fn count(&mut self) -> Result<usize, Failure> {
+        let current = self.current.as_mut().ok_or(Failure::Protocol("a change without a transaction"))?;
+        current.came += 1;
+        Ok(current.came - 1)
     }
 
     fn add(
@@ -229,9 +265,8 @@ impl Assembly {
         stands_alone: bool,
         ready: &mut VecDeque<Arc<InFlight>>,
     ) -> Result<(), Failure> {
-        let current = self.current.as_mut().ok_or(Failure::Protocol("a change without a transaction"))?;
-        let index = current.came;
-        current.came += 1;
+        let index = self.count()?;
+        let Some(current) = &self.current else { return Ok(()) };
         if current.number.is_none() || index < current.known {
             return Ok(());
         }
@@ -271,6 +306,19 @@ impl Assembly {
         };
         let id = StreamId { ms: now_ms(), seq: lsn.0 };
         ready.push_back(self.event(id, number, Draft { fields, line, stands_alone: false, index: 0 }));
+    }
+
+    /// Makes an event of a row that was there before the log, of which `id` tells the time and the position.
+    pub fn row_of_snapshot(&self, id: StreamId, number: u64, table: &Table, row: Vec<u8>) -> Arc<InFlight> {
+        let line = table.line_of(Tuple { bytes: &row });
+        let fields = vec![
+            ("op", b"I".to_vec()),
+            ("table", table.description.clone()),
+            ("new", row),
+            ("lsn", Lsn(id.seq).to_string().into_bytes()),
+            ("snapshot", Vec::new()),
+        ];
+        self.event(id, number, Draft { fields, line, stands_alone: false, index: 0 })
     }
 
     fn event(&self, id: StreamId, number: u64, draft: Draft) -> Arc<InFlight> {

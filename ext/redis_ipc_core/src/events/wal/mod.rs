@@ -2,11 +2,15 @@
 //!
 //! A [`reader`] owns the only connection. The [`assembly`] makes events of what it reads. They wait for workers in the
 //! backlog. [`progress`] knows the position up to which everything is done, and the reader confirms that to the server.
+//! Before that, a [`snapshot`] reads the rows that exist.
 
 mod assembly;
 mod preparation;
 mod progress;
+mod published;
 mod reader;
+mod snapshot;
+mod snapshot_records;
 mod source;
 mod table;
 pub mod wal_consumer;

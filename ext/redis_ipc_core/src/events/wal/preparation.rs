@@ -2,6 +2,8 @@
 
 use crate::error::{Error, ErrorKind};
 use crate::events::common::wal_options::{SlotLost, TableName, WalOptions};
+use crate::events::wal::published::Published;
+use crate::events::wal::snapshot_records::{self as records, State};
 use crate::events::wal::source::Source;
 use crate::foundation::postgres::connection::{Connection, Row, literal, quoted};
 use crate::foundation::postgres::pgoutput::lsn::Lsn;
@@ -58,6 +60,9 @@ impl<'a> Preparation<'a> {
         }
         let timeout = cell(&settings, 1).and_then(|ms| ms.parse().ok()).filter(|ms| *ms > 0);
         self.check_publication()?;
+        if self.options.has_snapshot {
+            self.check_snapshot()?;
+        }
         let (start, is_replaced) = self.slot(had_slot)?;
         Ok(Ready { log, start, is_replaced, timeout: timeout.map(Duration::from_millis) })
     }
@@ -138,6 +143,40 @@ impl<'a> Preparation<'a> {
         Ok(())
     }
 
+    fn check_snapshot(&mut self) -> Result<(), Error> {
+        let rows = self.query("SELECT pg_is_in_recovery()")?;
+        if cell(&rows, 0).as_deref() == Some("t") {
+            return Err(refuse(
+                "snapshot: true needs a server that is no standby: a standby cannot tell which transactions it sees",
+            ));
+        }
+        let WalOptions { publication, tables, .. } = self.options;
+        let found = Published::find(self.connection, publication, tables);
+        let found = found.map_err(|failure| self.source.explain(&failure))?;
+        if let Some(hidden) = found.iter().find(|table| !table.is_readable) {
+            let name = hidden.name();
+            return Err(refuse(format!(
+                "snapshot: true reads the table {name}: run GRANT SELECT ON {name} TO its user"
+            )));
+        }
+        if self.options.is_temporary {
+            return Ok(());
+        }
+        let table = records::TABLE;
+        match records::state(self.connection).map_err(|failure| self.source.explain(&failure))? {
+            State::Usable => Ok(()),
+            State::Missing if self.options.creates => self.query(records::CREATE).map(drop),
+            State::Missing => Err(refuse(format!(
+                "snapshot: true needs a table that says which tables are done: run {}, or say create: true",
+                records::CREATE
+            ))),
+            State::Forbidden => Err(refuse(format!(
+                "snapshot: true needs rights on the table {table}: run GRANT {} ON {table} TO its user",
+                records::RIGHTS.join(", ")
+            ))),
+        }
+    }
+
     /// Returns the position at which the slot begins, and whether it replaces a lost slot.
     fn slot(&mut self, had_slot: bool) -> Result<(Lsn, bool), Error> {
         let name = &self.options.slot;
@@ -147,6 +186,7 @@ impl<'a> Preparation<'a> {
             literal(name)
         ))?;
         if rows.is_empty() {
+            let had_slot = had_slot || self.has_records()?;
             if had_slot {
                 self.may_replace("is not there any more")?;
             } else if !self.options.creates && !self.options.is_temporary {
@@ -156,7 +196,7 @@ impl<'a> Preparation<'a> {
                     literal(name)
                 )));
             }
-            return Ok((self.create_slot()?, had_slot));
+            return Ok((self.create_slot(had_slot)?, had_slot));
         }
         if cell(&rows, 0).as_deref() != Some("pgoutput") || cell(&rows, 4).as_deref() != Some("t") {
             let plugin = cell(&rows, 0).unwrap_or_else(|| "none".to_owned());
@@ -169,7 +209,7 @@ impl<'a> Preparation<'a> {
         if cell(&rows, 3).as_deref() == Some("lost") {
             self.may_replace("is invalidated: PostgreSQL has removed log that it needed")?;
             self.query(&format!("SELECT pg_drop_replication_slot({})", literal(name)))?;
-            return Ok((self.create_slot()?, true));
+            return Ok((self.create_slot(true)?, true));
         }
         let start = cell(&rows, 2).as_deref().and_then(Lsn::parse);
         Ok((start.unwrap_or_default(), false))
@@ -187,7 +227,25 @@ impl<'a> Preparation<'a> {
         )))
     }
 
-    fn create_slot(&mut self) -> Result<Lsn, Error> {
+    fn keeps_records(&self) -> bool {
+        self.options.has_snapshot && !self.options.is_temporary
+    }
+
+    /// Whether a consumer has had a slot of this name.
+    fn has_records(&mut self) -> Result<bool, Error> {
+        Ok(self.keeps_records() && !self.query(&records::any(&self.options.slot))?.is_empty())
+    }
+
+    fn create_slot(&mut self, is_replaced: bool) -> Result<Lsn, Error> {
+        if self.keeps_records() {
+            let slot = &self.options.slot;
+            // It knows nothing of what happened since these tables were read.
+            self.query(&records::forget(slot))?;
+            if !is_replaced {
+                let begun = records::begin_slot(self.connection, slot);
+                begun.map_err(|failure| self.source.explain(&failure))?;
+            }
+        }
         let temporary = if self.options.is_temporary { " TEMPORARY" } else { "" };
         let rows = self.query(&format!(
             "CREATE_REPLICATION_SLOT {}{temporary} LOGICAL pgoutput NOEXPORT_SNAPSHOT",

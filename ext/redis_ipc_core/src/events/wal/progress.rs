@@ -55,6 +55,11 @@ impl Progress {
         }
     }
 
+    /// Whether a transaction is not done.
+    pub fn is_open(&self, number: u64) -> bool {
+        self.open.contains_key(&number)
+    }
+
     fn tidy(&mut self, number: u64) {
         if self.open.get(&number).is_some_and(|open| open.is_read && open.left == 0) {
             self.open.remove(&number);

@@ -7,13 +7,15 @@ use crate::events::common::wal_options::{TableName, WalOptions};
 use crate::events::wal::assembly::{Assembly, now_ms};
 use crate::events::wal::preparation::{Preparation, Ready};
 use crate::events::wal::progress::Progress;
+use crate::events::wal::snapshot::{Snapshot, connect};
+use crate::events::wal::snapshot_records;
 use crate::events::wal::source::Source;
 use crate::foundation::net::attempt::Attempt;
 use crate::foundation::payload::loss::{Cause, Loss};
 use crate::foundation::postgres::connection::{Connection, Streamed, literal, quoted};
 use crate::foundation::postgres::failure::Failure;
 use crate::foundation::postgres::pgoutput::lsn::Lsn;
-use crate::foundation::postgres::pgoutput::message::{Malformed, Message};
+use crate::foundation::postgres::pgoutput::message::Message;
 use crate::foundation::postgres::pgoutput::relation::Relation;
 use crate::foundation::runtime::backoff::Backoff;
 use crate::foundation::runtime::health::STABLE;
@@ -23,7 +25,7 @@ use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::waker::Waker;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// At least this often the server is told up to where everything is done.
@@ -55,6 +57,17 @@ pub struct Shared {
     pub waker: Waker,
     /// Whether another connection has the slot.
     pub is_standby: AtomicBool,
+    /// How many tables have rows of a snapshot that are not all handled.
+    pub unread: AtomicU64,
+}
+
+impl Shared {
+    /// Puts events into the backlog while there is room, and waits for it until `until`.
+    pub fn offer(&self, ready: &mut VecDeque<Arc<InFlight>>, until: Instant) {
+        let before = ready.len();
+        self.backlog.offer(ready, until);
+        self.source.counts.taken.add((before - ready.len()) as u64);
+    }
 }
 
 /// The thread's own state.
@@ -62,15 +75,23 @@ pub struct Reader {
     shared: Arc<Shared>,
     assembly: Assembly,
     ready: VecDeque<Arc<InFlight>>,
-    connection: Option<Connection>,
+    link: Link,
+    snapshot: Snapshot,
     /// What is known about the server, once it had the slot.
     server: Option<Ready>,
-    told: Told,
-    received: Lsn,
     /// When the connection broke.
     lost_at: Option<Instant>,
     backoff: Backoff,
     has_run: bool,
+}
+
+/// The connection to the log.
+struct Link {
+    connection: Option<Connection>,
+    told: Told,
+    received: Lsn,
+    /// How often the server must hear something.
+    interval: Duration,
 }
 
 /// What was last sent to the server.
@@ -93,12 +114,6 @@ impl From<Failure> for End {
     }
 }
 
-impl From<Malformed> for End {
-    fn from(malformed: Malformed) -> Self {
-        Self::Failed(Failure::Protocol(malformed.0))
-    }
-}
-
 impl Reader {
     /// Creates a reader that is not connected.
     pub fn new(shared: Arc<Shared>) -> Self {
@@ -107,10 +122,14 @@ impl Reader {
             shared,
             assembly,
             ready: VecDeque::new(),
-            connection: None,
+            link: Link {
+                connection: None,
+                told: Told { at: Instant::now(), done: Lsn(0) },
+                received: Lsn(0),
+                interval: STATUS,
+            },
+            snapshot: Snapshot::default(),
             server: None,
-            told: Told { at: Instant::now(), done: Lsn(0) },
-            received: Lsn(0),
             lost_at: None,
             backoff: Backoff::default(),
             has_run: false,
@@ -137,7 +156,7 @@ impl Reader {
     pub fn run(&mut self) {
         if std::mem::replace(&mut self.has_run, true) {
             // The thread panicked before, perhaps in the middle of a message.
-            self.connection = None;
+            self.link.connection = None;
         }
         let stop = self.shared.source.stop.clone();
         while !stop.is_stopped() {
@@ -146,18 +165,22 @@ impl Reader {
                 Err(end) => self.lost(end),
             }
         }
-        if let Some(mut connection) = self.connection.take() {
+        if let Some(mut connection) = self.link.connection.take() {
+            // What could not be recorded or confirmed comes again.
+            if let Err(failure) = self.snapshot.record(&self.shared) {
+                self.shared.source.report(self.shared.source.explain(&failure));
+            }
             let done = self.shared.progress.lock().confirmed();
             // If the position cannot be confirmed, the server sends those events again.
-            if self.server.is_some() && connection.confirm(self.received.max(done), done).is_ok() {
+            if self.server.is_some() && connection.confirm(self.link.received.max(done), done).is_ok() {
                 connection.finish();
             }
         }
     }
 
     fn session(&mut self) -> Result<(), End> {
-        while self.connection.is_none() || self.shared.is_standby.load(Ordering::SeqCst) {
-            if self.connection.is_none() {
+        while self.link.connection.is_none() || self.shared.is_standby.load(Ordering::SeqCst) {
+            if self.link.connection.is_none() {
                 self.connect()?;
             } else if self.shared.source.stop.pause(TURN) {
                 return Ok(());
@@ -165,6 +188,10 @@ impl Reader {
             self.begin()?;
         }
         self.up();
+        if self.shared.options.has_snapshot && self.snapshot.is_due() {
+            let Self { shared, assembly, link, snapshot, .. } = self;
+            snapshot.take(shared, assembly, &mut || link.stay_alive(shared))?;
+        }
         self.stream()
     }
 
@@ -179,16 +206,19 @@ impl Reader {
         if self.server.as_ref().is_some_and(|before| before.log != ready.log) {
             // Positions of the previous log mean nothing in this one. Transactions under way are sent once more.
             self.assembly.forget();
+            self.snapshot.forget(shared);
             self.shared.progress.lock().restart(ready.start);
         } else {
             self.assembly.begin_again();
             self.shared.progress.lock().reached(ready.start);
         }
         if ready.is_replaced {
+            self.snapshot.forget(&self.shared);
             self.tell_loss();
         }
+        self.link.interval = ready.timeout.map_or(STATUS, |timeout| STATUS.min(timeout / 3));
         self.server = Some(ready);
-        self.connection = Some(connection);
+        self.link.connection = Some(connection);
         Ok(())
     }
 
@@ -211,7 +241,7 @@ impl Reader {
 
     /// Begins to stream, or to wait for the slot if another connection has it.
     fn begin(&mut self) -> Result<(), End> {
-        let Some(connection) = &mut self.connection else { return Ok(()) };
+        let Some(connection) = &mut self.link.connection else { return Ok(()) };
         let options = &self.shared.options;
         let start = self.shared.progress.lock().confirmed();
         let command = format!(
@@ -225,7 +255,7 @@ impl Reader {
             Err(failure) => return Err(failure.into()),
         };
         if !is_standby {
-            self.told = Told { at: Instant::now(), done: start };
+            self.link.told = Told { at: Instant::now(), done: start };
         }
         self.shared.is_standby.store(is_standby, Ordering::SeqCst);
         Ok(())
@@ -245,7 +275,7 @@ impl Reader {
     }
 
     fn lost(&mut self, end: End) {
-        self.connection = None;
+        self.link.connection = None;
         self.shared.is_standby.store(false, Ordering::SeqCst);
         let source = Arc::clone(&self.shared.source);
         if source.stop.is_stopped() {
@@ -267,56 +297,27 @@ impl Reader {
         source.stop.pause(self.backoff.pause());
     }
 
-    /// Returns the longest time for which the server may hear nothing.
-    fn interval(&self) -> Duration {
-        let timeout = self.server.as_ref().and_then(|server| server.timeout);
-        timeout.map_or(STATUS, |timeout| STATUS.min(timeout / 3))
-    }
-
-    /// Returns when the server must be told something, and when to check whether there is something to tell.
-    fn next_status(&self) -> (Instant, Instant) {
-        let (done, open) = {
-            let progress = self.shared.progress.lock();
-            (progress.confirmed(), progress.open())
-        };
-        let at = self.told.at;
-        let due = if done > self.told.done { at + NEWS.min(self.interval()) } else { at + self.interval() };
-        (due, if open > 0 { due.min(Instant::now() + NEWS) } else { due })
-    }
-
-    fn confirm(&mut self) -> Result<(), Failure> {
-        let done = self.shared.progress.lock().confirmed();
-        if let Some(connection) = &mut self.connection {
-            connection.confirm(self.received.max(done), done)?;
-        }
-        self.told = Told { at: Instant::now(), done };
-        Ok(())
-    }
-
     fn stream(&mut self) -> Result<(), End> {
         let (stop, quiet) = (self.shared.source.stop.clone(), self.shared.quiet.clone());
         while !stop.is_stopped() {
-            let (due, look) = self.next_status();
-            if Instant::now() >= due {
-                self.confirm()?;
-                continue;
+            if self.snapshot.has_news() {
+                self.snapshot.record(&self.shared)?;
             }
+            let look = self.link.stay_alive(&self.shared)?;
             if quiet.is_stopped() {
                 // Handlers may still finish events.
                 stop.pause(look.saturating_duration_since(Instant::now()));
                 continue;
             }
-            let Some(connection) = &self.connection else { return Ok(()) };
+            let Some(connection) = &self.link.connection else { return Ok(()) };
             if !self.ready.is_empty() && (self.ready.len() >= TOGETHER || !connection.has_next()) {
-                let before = self.ready.len();
-                self.shared.backlog.offer(&mut self.ready, look);
-                self.shared.source.counts.taken.add((before - self.ready.len()) as u64);
+                self.shared.offer(&mut self.ready, look);
                 continue;
             }
             self.read(look)?;
             for _ in 0..TOGETHER {
-                if self.ready.len() >= TOGETHER || !self.connection.as_ref().is_some_and(Connection::has_next)
-                {
+                let has_next = self.link.connection.as_ref().is_some_and(Connection::has_next);
+                if self.ready.len() >= TOGETHER || !has_next {
                     break;
                 }
                 self.read(look)?;
@@ -327,14 +328,14 @@ impl Reader {
 
     /// Takes the next message, or waits for it until `until`.
     fn read(&mut self, until: Instant) -> Result<(), End> {
-        let Self { connection: Some(connection), shared, assembly, ready, received, .. } = self else {
-            return Ok(());
-        };
+        let Self { link, shared, assembly, ready, .. } = self;
+        let Link { connection: Some(connection), received, .. } = link else { return Ok(()) };
         match connection.next()? {
             Streamed::Change(lsn, bytes) => {
                 *received = lsn.max(*received);
                 let is_wanted = |relation: &Relation| is_wanted(shared, relation);
-                assembly.take(lsn, Message::read(bytes)?, ready, is_wanted)?;
+                let message = Message::read(bytes).map_err(Failure::from)?;
+                assembly.take(lsn, message, ready, is_wanted)?;
             }
             Streamed::Alive(lsn, asks) => {
                 *received = lsn.max(*received);
@@ -342,7 +343,7 @@ impl Reader {
                     shared.progress.lock().reached(lsn);
                 }
                 if asks {
-                    self.confirm()?;
+                    link.confirm(shared)?;
                 }
             }
             Streamed::Nothing => {
@@ -359,20 +360,54 @@ impl Reader {
     }
 }
 
+impl Link {
+    /// Tells the server how far everything is done, if that is due. Returns when to look again.
+    fn stay_alive(&mut self, shared: &Shared) -> Result<Instant, Failure> {
+        loop {
+            let (due, look) = self.next_status(shared);
+            if Instant::now() < due {
+                return Ok(look);
+            }
+            self.confirm(shared)?;
+        }
+    }
+
+    /// Returns when the server is to be told something next, and when to look whether there is something to tell.
+    fn next_status(&self, shared: &Shared) -> (Instant, Instant) {
+        let (done, open) = {
+            let progress = shared.progress.lock();
+            (progress.confirmed(), progress.open())
+        };
+        let at = self.told.at;
+        let due = if done > self.told.done { at + NEWS.min(self.interval) } else { at + self.interval };
+        (due, if open > 0 { due.min(Instant::now() + NEWS) } else { due })
+    }
+
+    fn confirm(&mut self, shared: &Shared) -> Result<(), Failure> {
+        let done = shared.progress.lock().confirmed();
+        if let Some(connection) = &mut self.connection {
+            connection.confirm(self.received.max(done), done)?;
+        }
+        self.told = Told { at: Instant::now(), done };
+        Ok(())
+    }
+}
+
 /// Whether the changes of a table are wanted: the options name it, or the table of which it is a partition.
 fn is_wanted(shared: &Shared, relation: &Relation) -> Result<bool, Failure> {
     let options = &shared.options;
     let named = |schema: &str, table: &str| {
         options.tables.iter().any(|one: &TableName| one.schema == schema && one.table == table)
     };
-    if options.tables.is_empty() || named(&relation.schema, &relation.table) {
+    if options.tables.is_empty() {
+        // A publication of all tables has our own, too.
+        return Ok(relation.table != snapshot_records::TABLE);
+    }
+    if named(&relation.schema, &relation.table) {
         return Ok(true);
     }
     // A connection that streams takes no queries, so this opens another one.
-    let attempt = Attempt::new(options.connection.connect_timeout, &shared.source.dialer.closing);
-    let mut connection =
-        Connection::open(&options.connection, &shared.source.dialer, shared.limit, &attempt)?;
-    let rows = connection.query(&format!(
+    let rows = connect(shared)?.query(&format!(
         "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
          WHERE c.oid IN (SELECT pg_partition_ancestors({}))",
         relation.id

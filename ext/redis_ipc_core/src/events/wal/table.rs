@@ -1,6 +1,7 @@
 //! A table whose changes are read.
 
 use crate::events::common::wal_options::WalOrder;
+use crate::events::wal::snapshot_records::Cover;
 use crate::foundation::postgres::pgoutput::relation::{Identity, Relation};
 use crate::foundation::postgres::pgoutput::tuple::{Tuple, Value};
 use serde_json::json;
@@ -20,6 +21,8 @@ pub struct Table {
     columns: Vec<usize>,
     /// How many columns it has.
     pub width: usize,
+    /// What its rows had in them when they were read, before the log.
+    pub cover: Cover,
 }
 
 impl Table {
@@ -45,6 +48,7 @@ impl Table {
             hash: hash_of(&(&relation.schema, &relation.table)),
             columns: ordering(relation, order),
             width: relation.columns.len(),
+            cover: Cover::default(),
         }
     }
 

@@ -18,7 +18,7 @@ use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::threads::{join, spawn};
 use crate::foundation::runtime::waker::Waker;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -53,6 +53,7 @@ impl WalConsumer {
             quiet: Stop::default(),
             waker,
             is_standby: AtomicBool::new(false),
+            unread: AtomicU64::new(0),
         });
         let mut reader = Reader::new(Arc::clone(&shared));
         reader.start()?;
@@ -125,6 +126,7 @@ impl BacklogConsumer for WalConsumer {
         numbers.extend([
             ("transactions", open as u64),
             ("standby", u64::from(self.shared.is_standby.load(Ordering::SeqCst))),
+            ("snapshot_tables", self.shared.unread.load(Ordering::SeqCst)),
             ("confirmed_lsn", confirmed.0),
         ]);
         numbers

@@ -46,6 +46,19 @@ pub enum Streamed<'a> {
     End,
 }
 
+/// What came of the answer to a query.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Answered<'a> {
+    /// A row, as the protocol writes it.
+    Row(&'a [u8]),
+    /// Something that does not matter here.
+    Other,
+    /// Nothing more has arrived.
+    Nothing,
+    /// The end.
+    End,
+}
+
 impl Connection {
     /// Connects to the first of the servers that lets it in, and that can be written to where there are several. Messages
     /// larger than `limit` are refused.
@@ -169,8 +182,28 @@ impl Connection {
         }
     }
 
-    fn send_query(&mut self, sql: &str) -> Result<(), Failure> {
+    /// Sends a query whose rows [`Connection::next_row`] returns. The server waits while they are not read.
+    ///
+    /// # Errors
+    ///
+    /// The connection breaks.
+    pub fn send_query(&mut self, sql: &str) -> Result<(), Failure> {
         Ok(self.socket.write_all(&message(b'Q', &[sql.as_bytes(), b"\0"].concat()))?)
+    }
+
+    /// Returns what came of the answer to a query, of what was read.
+    ///
+    /// # Errors
+    ///
+    /// The server refuses, or breaks the protocol.
+    pub fn next_row(&mut self) -> Result<Answered<'_>, Failure> {
+        let Some(frame) = self.frames.next()? else { return Ok(Answered::Nothing) };
+        match frame.tag {
+            b'D' => Ok(Answered::Row(frame.body)),
+            b'E' => Err(server_error(frame.body).into()),
+            b'Z' => Ok(Answered::End),
+            _ => Ok(Answered::Other),
+        }
     }
 
     /// Begins to stream.
@@ -197,7 +230,7 @@ impl Connection {
         }
     }
 
-    /// Whether the next message of the stream has arrived already.
+    /// Whether the next message has arrived already.
     pub fn has_next(&self) -> bool {
         self.frames.has_next()
     }

@@ -1,5 +1,6 @@
 //! What can go wrong at a connection to PostgreSQL.
 
+use crate::foundation::postgres::pgoutput::message::Malformed;
 use std::io;
 
 /// An error that the server has told.
@@ -42,6 +43,12 @@ pub enum Failure {
     /// The login cannot go on.
     #[error("{0}")]
     Login(&'static str),
+}
+
+impl From<Malformed> for Failure {
+    fn from(malformed: Malformed) -> Self {
+        Self::Protocol(malformed.0)
+    }
 }
 
 impl Failure {

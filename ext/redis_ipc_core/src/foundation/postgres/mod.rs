@@ -7,3 +7,4 @@ mod login;
 pub mod pgoutput;
 pub mod settings;
 mod settings_url;
+pub mod visibility;

@@ -15,6 +15,19 @@ pub enum Identity {
     Nothing,
 }
 
+impl Identity {
+    /// Reads the letter that PostgreSQL has for it.
+    pub fn of(letter: u8) -> Option<Self> {
+        Some(match letter {
+            b'd' => Self::Default,
+            b'i' => Self::Index,
+            b'f' => Self::Full,
+            b'n' => Self::Nothing,
+            _ => return None,
+        })
+    }
+}
+
 /// A column.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Column {
@@ -49,13 +62,7 @@ impl Relation {
             name => name,
         };
         let (schema, table) = (schema.to_owned(), cursor.text()?.to_owned());
-        let identity = match cursor.byte()? {
-            b'd' => Identity::Default,
-            b'i' => Identity::Index,
-            b'f' => Identity::Full,
-            b'n' => Identity::Nothing,
-            _ => return Err(Malformed("a replica identity is unknown")),
-        };
+        let identity = Identity::of(cursor.byte()?).ok_or(Malformed("a replica identity is unknown"))?;
         let mut columns = Vec::new();
         for _ in 0..cursor.u16()? {
             let is_key = cursor.byte()? & 1 != 0;

@@ -42,6 +42,30 @@ impl<'a> Tuple<'a> {
     }
 }
 
+/// Writes a row of an answer to a query as the log has it.
+///
+/// # Errors
+///
+/// It is no such row.
+pub fn of_row(row: &[u8]) -> Result<Vec<u8>, Malformed> {
+    let mut cursor = Cursor(row);
+    let count = cursor.u16()?;
+    let mut bytes = Vec::with_capacity(row.len() + usize::from(count));
+    bytes.extend_from_slice(&count.to_be_bytes());
+    for _ in 0..count {
+        match cursor.u32()? {
+            // The length -1.
+            u32::MAX => bytes.push(b'n'),
+            length => {
+                bytes.push(b't');
+                bytes.extend_from_slice(&length.to_be_bytes());
+                bytes.extend_from_slice(cursor.take(usize::try_from(length).unwrap_or(usize::MAX))?);
+            }
+        }
+    }
+    if cursor.0.is_empty() { Ok(bytes) } else { Err(Malformed("there is something after its end")) }
+}
+
 fn next<'a>(cursor: &mut Cursor<'a>) -> Result<Value<'a>, Malformed> {
     Ok(match cursor.byte()? {
         b'n' => Value::Null,
@@ -52,4 +76,20 @@ fn next<'a>(cursor: &mut Cursor<'a>) -> Result<Value<'a>, Malformed> {
         }
         _ => return Err(Malformed("the kind of a value is unknown")),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_of_an_answer_becomes_one_of_the_log() {
+        let bytes = of_row(b"\0\x02\0\0\0\x01x\xff\xff\xff\xff").unwrap();
+        let mut cursor = Cursor(&bytes);
+        let values: Vec<_> = Tuple::read(&mut cursor).unwrap().values().collect();
+        assert_eq!((values, cursor.0), (vec![Value::Text(b"x"), Value::Null], &b""[..]));
+        for broken in [&b""[..], b"\0\x01", b"\0\x01\0\0\0\x02x", b"\0\0x"] {
+            assert!(of_row(broken).is_err());
+        }
+    }
 }
