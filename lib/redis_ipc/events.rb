@@ -6,6 +6,7 @@ require_relative "events/stored_event"
 require_relative "events/transaction"
 require_relative "events/plain"
 require_relative "events/change_event"
+require_relative "events/committed_transaction"
 require_relative "events/source_format"
 require_relative "events/entry_format"
 require_relative "events/message_format"
@@ -41,6 +42,7 @@ require_relative "events/handler_pipeline"
 require_relative "events/settlement"
 require_relative "events/delivery"
 require_relative "events/batch_delivery"
+require_relative "events/transaction_delivery"
 require_relative "events/executors"
 require_relative "events/session"
 require_relative "events/runner"
@@ -77,12 +79,13 @@ module RedisIPC
       #   name or several), or `wal:` (a database of PostgreSQL, as {Consumer.wal} takes it). Also, as keywords, what a
       #   {Consumer} declares and what {Consumer.start} takes: `from:`, `json:`, `type:`, `overflow:`, `on:`, `value:`,
       #   `tables:`, `publication:`, `slot:`, `temporary:`, `create:`, `snapshot:`, `on_slot_lost:`, `order:`,
-      #   `concurrency: { threads: 5 }`, `batch: { size: 500, within: 0.2 }`,
+      #   `transactions: true` (the block gets a {CommittedTransaction}), `concurrency: { threads: 5 }`,
+      #   `batch: { size: 500, within: 0.2 }`,
       #   `retry_on:` (a class, an Array, or a Hash of a class and its options),
       #   `discard_on:`, `exactly_once:`, `on_error:`, `on_loss:`, `around_event:`, `resource:` (a Proc; the block gets
       #   what it makes as a second argument), `processor:` (an object with `process(event)`, instead of the block) and
       #   `cdc:`, as {Consumer.processor}, `redis_options:`, `attempts:` and so on
-      # @yieldparam event [ChangeEvent, Array<ChangeEvent>] an Array with `batch:`
+      # @yieldparam event [ChangeEvent, Array<ChangeEvent>, CommittedTransaction] an Array with `batch:`
       # @return [Subscription]
       # @raise [ArgumentError] without a block or a processor, or with both
       # @raise (see Consumer.start)

@@ -211,6 +211,23 @@ module RedisIPC
           self
         end
 
+        # Handles the changes of each committed transaction of PostgreSQL together, with `order :source`. The block runs
+        # in a new instance of the class. If it raises, all of them are tried again. A transaction of more changes
+        # than `prefetch:` comes in parts.
+        # @yieldparam transaction [CommittedTransaction]
+        # @return [self]
+        # @raise [ArgumentError] without a block
+        # @example
+        #   on_transaction { |transaction| Mirror.transaction { transaction.each { |event| Mirror.apply(event) } } }
+        def on_transaction(&block)
+          raise ArgumentError, "on_transaction needs a block" unless block
+
+          ConsumerState.of(self).say(:on_transaction, :"committed transaction")
+          define_method(:"committed transaction", &block)
+          private :"committed transaction"
+          self
+        end
+
         # Lets an object handle the events that have no {on}, instead of the method `call`: any object with
         # `process(event)`. All threads share the object. If it is a class without `process` of its own, each event gets
         # a new instance.
@@ -259,7 +276,8 @@ module RedisIPC
         # Adds middleware around the handler, from the next {start} on. The middleware of a superclass is outside of
         # that of a subclass. An exception that it raises counts as the handler's.
         # @param link [#call, nil] instead of a block
-        # @yieldparam event [ChangeEvent, Array<ChangeEvent>] an Array in a consumer with batches
+        # @yieldparam event [ChangeEvent, Array<ChangeEvent>, CommittedTransaction] an Array in a consumer with batches,
+        #   and a transaction in one of transactions
         # @yieldparam handler [#call]
         # @return [self]
         # @example

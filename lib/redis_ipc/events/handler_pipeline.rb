@@ -17,7 +17,7 @@ module RedisIPC
         @delivery = delivery
       end
 
-      # @param subject [ChangeEvent, Array<ChangeEvent>]
+      # @param subject [ChangeEvent, Array<ChangeEvent>, CommittedTransaction]
       # @param held [Object] what the delivery needs besides
       # @return [Object] what `judge` returned
       def run(subject, held)
@@ -80,7 +80,7 @@ module RedisIPC
       end
 
       def payload(subject)
-        return @place.merge(events: subject, size: subject.size) if subject.is_a?(Array)
+        return @place.merge(events: subject.to_a, size: subject.size) unless subject.is_a?(ChangeEvent)
 
         @place.merge(id: subject.position, type: subject.type, attempt: subject.attempt, event: subject)
       end

@@ -9,18 +9,25 @@ module RedisIPC
       # @param handlers [Hash{String => Symbol}] the methods for the types
       # @param processor [Processing, nil] instead of the method `call`
       # @param limit [#covers?, nil] says whether a position is handled; other events are done without a handler
-      def initialize(consumer_class, handlers, processor = nil, limit = nil)
+      # @param transactions [Symbol, nil] the method for transactions
+      def initialize(consumer_class, handlers, processor = nil, limit = nil, transactions: nil)
         @consumer_class = consumer_class
         @handlers = handlers.freeze
         @processor = processor
         @limit = limit
+        @transactions = transactions
         @rest = (:call if consumer_class.method_defined?(:call) || consumer_class.private_method_defined?(:call))
         freeze
       end
 
       # @return [Boolean] whether there is no handler
       def empty?
-        @rest.nil? && @handlers.empty? && @processor.nil?
+        @rest.nil? && @handlers.empty? && @processor.nil? && @transactions.nil?
+      end
+
+      # @return [Boolean] whether the method `call` wants the events
+      def rest?
+        !@rest.nil?
       end
 
       # @return [Boolean] whether a type has a handler of its own
@@ -41,6 +48,12 @@ module RedisIPC
 
         name = @handlers.empty? ? @rest : @handlers.fetch(event.type, @rest)
         name ? @consumer_class.new.__send__(name, event) : @processor&.call(event)
+      end
+
+      # @param transaction [CommittedTransaction]
+      # @return [void]
+      def transaction(transaction)
+        @consumer_class.new.__send__(@transactions, transaction)
       end
 
       # @param events [Array<ChangeEvent>]

@@ -15,7 +15,7 @@ module RedisIPC
         @setup = setup
         @lifecycle = Mutex.new
         settlement = Settlement.new(self, setup)
-        @delivery = (setup.batch ? BatchDelivery : Delivery).new(setup, settlement)
+        @delivery = setup.delivery.new(setup, settlement)
       end
 
       # @param paused [Boolean] whether it begins paused

@@ -55,6 +55,23 @@ module RedisIPC
         @runner.report(e)
       end
 
+      # Does for all changes of a transaction what {#carry_out} does for an event.
+      # @param engine [Native::EventConsumer]
+      # @param natives [Array<Native::StreamEvent>]
+      # @param transaction [CommittedTransaction]
+      # @param decision [RetryPolicy::Decision]
+      # @return [void]
+      def carry_out_all(engine, natives, transaction, decision)
+        guarded do
+          case decision.action
+          when :done then engine.done(natives)
+          when :discard then discard_all(engine, natives, transaction, decision)
+          when :retry then put_off_all(engine, natives, transaction, decision)
+          else bury_all(engine, natives, transaction, decision)
+          end
+        end
+      end
+
       # @param engine [Native::EventConsumer]
       # @param natives [Array<Native::StreamEvent>]
       # @return [void]
@@ -86,6 +103,13 @@ module RedisIPC
       def stopped(engine, native, event, ended_by)
         error = EventFailedError.new("the handler was stopped before it finished: #{why(ended_by)}", **where(event))
         carry_out(engine, native, event, @setup.decide(error, event))
+      end
+
+      # The same of a transaction.
+      def stopped_all(engine, natives, transaction, ended_by)
+        error = EventFailedError.new("the handler was stopped before it finished: #{why(ended_by)}",
+                                     **where(transaction))
+        carry_out_all(engine, natives, transaction, @setup.decide(error, transaction))
       end
 
       # Runs the block, which tells the engine what becomes of events, and ignores an engine that cannot be told any
@@ -125,6 +149,27 @@ module RedisIPC
         FiberWaker.outside { engine.bury(native, LogText.error(error)) }
         after = @setup.live? ? "given up on" : "a dead letter now"
         @runner.report(error, about: "#{about(event)}, #{after}", event: event)
+      end
+
+      def discard_all(engine, natives, transaction, decision)
+        engine.done(natives)
+        @runner.note("#{about_all(transaction)} is discarded: #{LogText.error(decision.error)}")
+      end
+
+      def put_off_all(engine, natives, transaction, decision)
+        natives.each { |native| engine.retry(native, decision.wait) }
+        @runner.note("#{about_all(transaction)} is tried again in #{decision.wait.round(1)} s: " \
+                     "#{LogText.error(decision.error)}")
+      end
+
+      def bury_all(engine, natives, transaction, decision)
+        reason = LogText.error(decision.error)
+        FiberWaker.outside { natives.each { |native| engine.bury(native, reason) } }
+        @runner.report(decision.error, about: "#{about_all(transaction)}, given up on", event: transaction.first)
+      end
+
+      def about_all(transaction)
+        "transaction #{transaction.position} (#{transaction.size} changes), attempt #{transaction.attempt}"
       end
 
       def about(event)

@@ -18,6 +18,7 @@ module RedisIPC
         order: ORDER, by: ORDER, lanes: "order :key, lanes: 64", partitions: "order :key, partitions: 16",
         holds_keys: "order :key, then: :hold_key", then: "order :key, then: :hold_key",
         batch: "batch size: 500", batch_size: "batch size: 500",
+        on_transaction: "on_transaction { |transaction| ... }", transactions: "on_transaction { |transaction| ... }",
         **%i[concurrency threads fibers processes ractors].to_h { |word| [word, "concurrency threads: 5"] },
         **%i[retry_on discard_on].to_h { |word| [word, "#{word} IOError"] },
         **%i[on_error on_loss around_event].to_h { |word| [word, "#{word} { |...| ... }"] },
@@ -42,6 +43,8 @@ module RedisIPC
       attr_reader :concurrency
       # @return [Array(Integer, Float), nil] the size of batches, and the seconds that one may take to fill
       attr_reader :batch
+      # @return [Class] what handles the events that are taken together
+      attr_reader :delivery
       # @return [#call, nil]
       attr_reader :resource
       # @return [String] the server, without credentials
@@ -155,7 +158,7 @@ module RedisIPC
       # @param other [Setup] that of the reloaded class
       # @return [void]
       def adopt(other)
-        @current[0] = other.code if [title, live?, batch.nil?] == [other.title, other.live?, other.batch.nil?]
+        @current[0] = other.code if [title, live?, delivery] == [other.title, other.live?, other.delivery]
       end
 
       # @param other [Setup]
@@ -199,15 +202,36 @@ module RedisIPC
       def read_handlers(state, code)
         batch = state.said(:batch)
         @batch = Words.batch(name, batch) if batch
+        @delivery = @batch ? BatchDelivery : Delivery
         processor = Processing.of(name, state.said(:processor))
-        code.invoker = invoker = Invoker.new(state.consumer_class, state.handlers, processor,
-                                             state.said(:limit))
+        code.invoker = invoker = Invoker.new(state.consumer_class, state.handlers, processor, state.said(:limit),
+                                             transactions: state.said(:on_transaction))
+        check_handlers(invoker)
+        return read_transactions(invoker, processor) if state.said(:on_transaction)
+
+        check_batches(invoker, processor) if @batch
+      end
+
+      def check_handlers(invoker)
         Check.refuse("#{name} handles nothing: define call(event), or on(type) { |event| }") if invoker.empty?
         Check.refuse("#{name} has a method call and a processor: only one can have the events") if invoker.ambiguous?
-        return unless @batch
+      end
 
+      def check_batches(invoker, processor)
         Check.refuse("#{name} has batches, which go to call(events): on(type) is for single events") if invoker.types?
         Check.refuse("#{name} has batches, which go to call(events): a processor is for single events") if processor
+      end
+
+      def read_transactions(invoker, processor)
+        unless source.is_a?(WalSource) && order == "source"
+          Check.refuse("on_transaction of #{name} needs PostgreSQL, and its order: say wal url, and order :source")
+        end
+        others = { "on(type)" => invoker.types?, "a method call" => invoker.rest?, "a processor" => processor,
+                   "batches" => @batch }.select { |_, said| said }
+        Check.refuse("#{name} has on_transaction and #{others.keys.first}: only one can have the events") if others.any?
+        # The core knows how many changes a transaction has.
+        @batch = [1, 0.0].freeze
+        @delivery = TransactionDelivery
       end
 
       # Reads what reports and what surrounds handlers.
@@ -251,12 +275,16 @@ module RedisIPC
           Check.refuse("exactly_once of #{name} needs threads:, fibers: or processes: the connection to the database " \
                        "belongs to the main Ractor")
         end
-        procs = []
-        procs << "on(type) { }: define call(event)" if invoker.types?
-        procs << "a processor: define call(event)" if state.said(:processor)
-        procs << "resource { }: define self.open_resource" if resource
-        procs << "a block: define a class with call(event)" if state.said(:block)
-        code.invoker = Executors::Ractors.new(name, state.consumer_class, procs)
+        code.invoker = Executors::Ractors.new(name, state.consumer_class, procs(state))
+      end
+
+      # @return [Array<String>] what Ractors cannot have, and what there is instead
+      def procs(state)
+        { "on(type) { }: define call(event)" => invoker.types?,
+          "on_transaction { }: take threads:" => delivery == TransactionDelivery,
+          "a processor: define call(event)" => state.said(:processor),
+          "resource { }: define self.open_resource" => resource,
+          "a block: define a class with call(event)" => state.said(:block) }.filter_map { |text, said| text if said }
       end
 
       # Returns the options for the core. The core gives up on an event only if no rule would try it again, because its
@@ -265,6 +293,7 @@ module RedisIPC
         @redis_options = given.fetch(:redis_options) { RedisIPC.configuration.redis_options }
         options = given.merge(redis_options: redis_options, threads: concurrency.handlers,
                               attempts: policy.most_attempts, **source.core)
+        options[:wal] = options[:wal].merge(transactions: true) if delivery == TransactionDelivery
         @batch ? options.merge(batch_size: @batch.first) : options
       end
     end

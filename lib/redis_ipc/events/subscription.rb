@@ -10,7 +10,7 @@ module RedisIPC
       SOURCE = %i[from json type overflow on value tables publication slot temporary create on_slot_lost
                   snapshot].freeze
       OTHER = %i[order concurrency batch retry_on discard_on on_error on_loss around_event resource
-                 processor cdc exactly_once].freeze
+                 processor cdc exactly_once transactions].freeze
       private_constant :SOURCE, :OTHER
 
       # @return [String] the name of the stream or the slot, or the names of the channels
@@ -32,6 +32,7 @@ module RedisIPC
         ConsumerState.of(@consumer).name = "the consumer of #{LogText.of(title)}"
         say_source(sources, group, words.slice(*SOURCE))
         say(words)
+        Check.refuse("transactions: of consume needs a block") if words[:transactions] && handler.nil?
         handler ? handle(words, handler) : @consumer.processor(words[:processor], **words.slice(:cdc))
         @consumer.start(**words.except(*SOURCE, *OTHER))
       end
@@ -181,7 +182,8 @@ module RedisIPC
       def handle(words, handler)
         ConsumerState.of(@consumer).say(:block, true)
         resource = callable(words, :resource) { |maker| @consumer.resource { maker.call } }
-        @consumer.define_method(:call) { |given| resource ? handler.call(given, self.resource) : handler.call(given) }
+        call = ->(given) { resource ? handler.call(given, Resources.current) : handler.call(given) }
+        words[:transactions] ? @consumer.on_transaction(&call) : @consumer.define_method(:call, &call)
       end
     end
   end

@@ -16,14 +16,14 @@ module RedisIPC
       # @param id [Integer]
       # @param commit_lsn [String]
       # @param index [Integer]
-      # @param last [Boolean]
+      # @param ends [Array(Boolean, Boolean)] whether it is the first, and the last
       # @param committed_us [Integer] microseconds since 1970
       # @api private
-      def initialize(id, commit_lsn, index, last, committed_us)
+      def initialize(id, commit_lsn, index, ends, committed_us)
         @id = id
         @commit_lsn = commit_lsn
         @index = index
-        @last = last
+        @first, @last = ends
         @committed_us = committed_us
         freeze
       end
@@ -31,6 +31,11 @@ module RedisIPC
       # @return [Time]
       def committed_at
         Time.at(0, @committed_us, :microsecond).utc
+      end
+
+      # @return [Boolean] whether it is the first of its changes that the consumer gets
+      def first?
+        @first
       end
 
       # @return [Boolean] whether this is the last change of the transaction

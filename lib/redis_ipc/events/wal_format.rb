@@ -87,8 +87,8 @@ module RedisIPC
       # @param entry [Native::StreamEvent, EntryFields]
       # @return [Transaction, nil]
       def transaction(entry)
-        xid, commit, index, last, committed = entry.field("tx")&.split
-        Transaction.new(xid.to_i, commit, index.to_i, last == "1", committed.to_i) if xid
+        xid, commit, index, last, committed, first = entry.field("tx")&.split
+        Transaction.new(xid.to_i, commit, index.to_i, [first == "1", last == "1"], committed.to_i) if xid
       end
 
       private

@@ -80,9 +80,9 @@ module RedisIPC
 
       private
 
-      # A consumer with batches gets an Array of events.
+      # A consumer with batches gets an Array of events, and one of transactions a transaction.
       def event?(entry)
-        entry.is_a?(ChangeEvent) || entry.is_a?(Array)
+        [ChangeEvent, CommittedTransaction, Array].any? { |kind| entry.is_a?(kind) }
       end
 
       def outside_interlock

@@ -145,9 +145,12 @@ module RedisIPC
       end
 
       def handle(entries, decisions)
-        return entries.each { |entry| Delivery.new(@setup, decisions).call(@engine, entry) } unless @setup.batch
-
-        entries.each_slice(@setup.batch.first) { |some| BatchDelivery.new(@setup, decisions).call(@engine, some) }
+        delivery = @setup.delivery.new(@setup, decisions)
+        case delivery
+        when Delivery then entries.each { |entry| delivery.call(@engine, entry) }
+        when BatchDelivery then entries.each_slice(@setup.batch.first) { |some| delivery.call(@engine, some) }
+        else delivery.call(@engine, entries)
+        end
       end
 
       def give_up(entry, decisions)

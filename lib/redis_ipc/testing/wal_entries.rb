@@ -27,7 +27,7 @@ module RedisIPC
           *place, operation = event[:type].to_s.split(".")
           code = OPERATIONS[operation]
           change = code && !place.empty? ? row(code, place, event) : message(event)
-          [*change, ["lsn", "0/1"], ["tx", "1 0/1 0 1 #{(Time.now.to_r * 1_000_000).floor}"]]
+          [*change, ["lsn", "0/1"], ["tx", "1 0/1 0 1 #{(Time.now.to_r * 1_000_000).floor} 1"]]
         end
 
         private

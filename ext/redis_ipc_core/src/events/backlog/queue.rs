@@ -73,6 +73,8 @@ impl Counts {
 pub struct Backlog {
     /// Whether the events of a line are handled one after the other.
     is_serial: bool,
+    /// Whether the events of a transaction are handed out together.
+    by_transaction: bool,
     overflow: Overflow,
     limits: Limits,
     /// The name by which a loss is reported that concerns several channels.
@@ -238,7 +240,13 @@ impl Backlog {
     /// Creates an empty backlog. If `is_serial`, the events of a line are handled one after the other.
     pub fn new(is_serial: bool, overflow: Overflow, limits: Limits, source: String) -> Self {
         let (state, work, room) = (Mutex::default(), Condvar::new(), Condvar::new());
-        Self { is_serial, overflow, limits, source, state, work, room }
+        Self { is_serial, by_transaction: false, overflow, limits, source, state, work, room }
+    }
+
+    /// Has the events of a transaction handed out together, as far as there is room for them.
+    #[must_use]
+    pub fn handing_out_transactions(self, by_transaction: bool) -> Self {
+        Self { by_transaction, ..self }
     }
 
     /// Adds all events, and leaves `events` empty. Returns true if it had to wait for room.
@@ -298,7 +306,9 @@ impl Backlog {
         let Counts { waiting, bytes, resting, .. } = state.counts;
         let held = waiting + resting;
         let fits = |limits: Limits| held < limits.events && bytes.saturating_add(size) <= limits.bytes;
-        if held == 0 || fits(if state.is_full { self.limits.with_a_part_free() } else { self.limits }) {
+        // A transaction for which there is room is not divided: it gets all of it.
+        let is_kept = state.is_full && !self.by_transaction;
+        if held == 0 || fits(if is_kept { self.limits.with_a_part_free() } else { self.limits }) {
             state.is_full = false;
             return true;
         }
@@ -413,12 +423,19 @@ impl Backlog {
     }
 
     /// Takes `size` events. Waits for them until `within` has passed since the first.
+    /// A backlog of transactions hands out one of these, or as much of it as there is room for.
     pub fn take_batch(
         &self,
         size: usize,
         within: Duration,
         interrupt: &Interrupt,
     ) -> Option<Vec<Arc<InFlight>>> {
+        if self.by_transaction {
+            return self.wait_for(interrupt, |backlog, state| {
+                let most = state.next_transaction();
+                (if most == 0 { Vec::new() } else { backlog.take_now(state, most) }, None)
+            });
+        }
         let mut until = None;
         self.wait_for(interrupt, |backlog, state| {
             let (available, is_last) = state.available();
@@ -676,6 +693,25 @@ impl State {
         let is_open = !first.is_telling && first.losses.is_empty();
         let ready = first.ready.iter().filter_map(|key| first.lines.get(key)).map(|line| line.waiting.len());
         (if is_open { ready.sum() } else { 0 }, self.segments.len() == 1)
+    }
+
+    /// Returns how many events may be taken so that these are a transaction, or as much of one as there is room for; or
+    /// 1 for a loss. 0 if there is none yet.
+    fn next_transaction(&mut self) -> usize {
+        while self.segments.len() > 1 && self.segments.front().is_some_and(Segment::is_over) {
+            self.segments.pop_front();
+        }
+        let is_last = self.segments.len() == 1;
+        let Some(first) = self.segments.front() else { return 0 };
+        if !first.losses.is_empty() {
+            return 1;
+        }
+        let Some(line) = first.ready.front().and_then(|key| first.lines.get(key)) else { return 0 };
+        let number = line.waiting.front().and_then(|event| event.transaction);
+        let count = line.waiting.iter().take_while(|event| event.transaction == number).count();
+        let is_followed = count > 0 && line.waiting[count - 1].is_followed;
+        let is_whole = !is_followed || count < line.waiting.len() || !is_last;
+        if is_whole || self.is_full { count } else { 0 }
     }
 
     fn forget(&mut self, event: &InFlight) {

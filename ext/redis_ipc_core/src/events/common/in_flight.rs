@@ -64,6 +64,8 @@ pub struct InFlight {
     pub node: Option<Arc<str>>,
     /// For an event of a log: the number of its transaction, counted in the order of reading.
     pub transaction: Option<u64>,
+    /// More events of its transaction come after it.
+    pub is_followed: bool,
     /// It is handled after all events before it, and before all events after it.
     pub stands_alone: bool,
     /// If this is not an event: what may be missing at this place.
@@ -94,6 +96,7 @@ impl InFlight {
             line: None,
             node: None,
             transaction: None,
+            is_followed: false,
             stands_alone: false,
             loss: None,
             place: AtomicU64::new(0),
@@ -117,6 +120,7 @@ impl InFlight {
             line: self.line,
             node,
             transaction: self.transaction,
+            is_followed: self.is_followed,
             stands_alone: self.stands_alone,
             place: AtomicU64::new(self.place()),
             ..again

@@ -60,6 +60,8 @@ pub struct WalOptions {
     pub has_snapshot: bool,
     /// The order of changes.
     pub order: WalOrder,
+    /// Whether the changes of a transaction are handed out together.
+    pub by_transaction: bool,
 }
 
 impl WalOptions {
@@ -96,8 +98,12 @@ impl WalOptions {
             creates: section.boolean("create")?.unwrap_or(false),
             has_snapshot: section.boolean("snapshot")?.unwrap_or(false),
             on_slot_lost: section.word("on_slot_lost", &lost)?.unwrap_or(SlotLost::Create),
+            by_transaction: section.boolean("transactions")?.unwrap_or(false),
             order,
         };
+        if options.by_transaction && options.order != WalOrder::Source {
+            return Err(section.refuse("transactions", "with the order \"source\""));
+        }
         section.finish()?;
         if options.creates && options.tables.is_empty() {
             let message = "wal with create: true needs tables: the publication is created for these";
@@ -155,6 +161,7 @@ mod tests {
             (json!({ "slot": "ipc", "tables": "a" }), "an Array of"),
             (json!({ "slot": "ipc", "tables": ["a."] }), "an Array of"),
             (json!({ "slot": "ipc", "create": true }), "needs tables"),
+            (json!({ "slot": "ipc", "order": "key", "transactions": true }), "the order \"source\""),
             (json!({ "slot": "ipc", "order": "lanes" }), ":none or :key or :source"),
         ] {
             let message = parse(section).unwrap_err();

@@ -53,6 +53,8 @@ struct Transaction {
     made: usize,
     /// How many of its events were made on earlier connections.
     known: usize,
+    /// The index of the first event that was made, on any connection.
+    first: Option<usize>,
 }
 
 struct Draft {
@@ -168,9 +170,9 @@ impl Assembly {
         }
         let is_known = self.read.is_some_and(|read| commit <= read);
         let interrupted = if is_known { None } else { self.interrupted.take() };
-        let (number, known) = match interrupted {
-            _ if is_known => (None, 0),
-            Some(broken) if broken.commit == commit => (broken.number, broken.known),
+        let (number, known, first) = match interrupted {
+            _ if is_known => (None, 0, None),
+            Some(broken) if broken.commit == commit => (broken.number, broken.known, broken.first),
             broken => {
                 let mut progress = self.progress.lock();
                 // The rest of the broken transaction does not come any more: the log is another one, or the publication
@@ -178,10 +180,11 @@ impl Assembly {
                 if let Some(number) = broken.and_then(|broken| broken.number) {
                     progress.end(number, Lsn(0));
                 }
-                (Some(progress.begin()), 0)
+                (Some(progress.begin()), 0, None)
             }
         };
-        self.current = Some(Transaction { number, commit, committed_us, xid, came: 0, made: 0, known });
+        self.current =
+            Some(Transaction { number, commit, committed_us, xid, came: 0, made: 0, known, first });
         Ok(())
     }
 
@@ -281,13 +284,17 @@ impl Assembly {
         let (Some(mut draft), Some(current)) = (self.last.take(), &mut self.current) else { return };
         let Some(number) = current.number else { return };
         let at_us = current.committed_us.saturating_add(EPOCH_US);
+        let is_first = *current.first.get_or_insert(draft.index) == draft.index;
         let Transaction { xid, commit, .. } = current;
-        let told = format!("{xid} {commit} {} {} {at_us}", draft.index, u8::from(is_last));
+        let told =
+            format!("{xid} {commit} {} {} {at_us} {}", draft.index, u8::from(is_last), u8::from(is_first));
         draft.fields.push(("tx", told.into_bytes()));
         current.made = draft.index + 1;
         let id = StreamId { ms: u64::try_from(at_us / 1000).unwrap_or(0), seq: commit.0 };
         self.progress.lock().add(number);
-        ready.push_back(self.event(id, number, draft));
+        let mut event = self.event(id, number, draft);
+        event.is_followed = !is_last;
+        ready.push_back(Arc::new(event));
     }
 
     /// Makes an event of a message outside of a transaction.
@@ -305,7 +312,8 @@ impl Assembly {
             number
         };
         let id = StreamId { ms: now_ms(), seq: lsn.0 };
-        ready.push_back(self.event(id, number, Draft { fields, line, stands_alone: false, index: 0 }));
+        let draft = Draft { fields, line, stands_alone: false, index: 0 };
+        ready.push_back(Arc::new(self.event(id, number, draft)));
     }
 
     /// Makes an event of a row that was there before the log, of which `id` tells the time and the position.
@@ -318,10 +326,10 @@ impl Assembly {
             ("lsn", Lsn(id.seq).to_string().into_bytes()),
             ("snapshot", Vec::new()),
         ];
-        self.event(id, number, Draft { fields, line, stands_alone: false, index: 0 })
+        Arc::new(self.event(id, number, Draft { fields, line, stands_alone: false, index: 0 }))
     }
 
-    fn event(&self, id: StreamId, number: u64, draft: Draft) -> Arc<InFlight> {
+    fn event(&self, id: StreamId, number: u64, draft: Draft) -> InFlight {
         let pairs: Vec<(&[u8], &[u8])> =
             draft.fields.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())).collect();
         let mut event = InFlight::new(id, Fields::exactly(&pairs), 1, now_ms());
@@ -332,7 +340,7 @@ impl Assembly {
             WalOrder::Key(_) => Some(draft.line),
         };
         event.stands_alone = draft.stands_alone && matches!(self.order, WalOrder::Key(_));
-        Arc::new(event)
+        event
     }
 }
 

@@ -39,7 +39,8 @@ impl WalConsumer {
         let source = Arc::new(Source::new(name, wal.connection.redacted()));
         let limits = Limits { events: options.prefetch, bytes: options.prefetch_bytes };
         let is_serial = wal.order != WalOrder::None;
-        let backlog = Backlog::new(is_serial, Overflow::Block, limits, name.to_owned());
+        let backlog = Backlog::new(is_serial, Overflow::Block, limits, name.to_owned())
+            .handing_out_transactions(wal.by_transaction);
         let waker = Waker::new(&source.dialer.sockets).map_err(|error| {
             let message = format!("no socket could be made to wake a thread: {error}");
             source.locate(Error::new(ErrorKind::Connection(Fate::NotSent), message))

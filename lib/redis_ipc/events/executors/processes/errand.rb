@@ -43,9 +43,10 @@ module RedisIPC
             parts(events).all? { |part| Errand.new(self, engine, part).run(seat) }
           end
 
-          # Remembers events with which a worker died. One of them killed it, or all of them together.
+          # Remembers events with which a worker died. One of them killed it, or all of them together. A
+          # transaction is never divided.
           def suspect(events)
-            return if events.size == 1
+            return if events.size == 1 || setup.delivery == TransactionDelivery
 
             events.each { |event| @suspects[event.id] = true }
             @suspects.shift while @suspects.size > SUSPECTS

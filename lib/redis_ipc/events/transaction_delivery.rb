@@ -1,0 +1,47 @@
+# frozen_string_literal: true
+
+module RedisIPC
+  module Events
+    # Handles the changes of a transaction together: they are done together, or tried again together.
+    # @api private
+    class TransactionDelivery
+      # @return [Settlement]
+      attr_reader :settlement
+
+      # @param setup [Setup]
+      # @param settlement [Settlement]
+      def initialize(setup, settlement)
+        @setup = setup
+        @pipeline = HandlerPipeline.new(setup, self)
+        @settlement = settlement
+      end
+
+      # @param engine [Native::EventConsumer]
+      # @param natives [Array<Native::StreamEvent>]
+      # @return [void]
+      def call(engine, natives)
+        transaction = CommittedTransaction.new(natives.map { |native| ChangeEvent.new(native, @setup.format) })
+        decision = @pipeline.run(transaction, natives)
+        @settlement.carry_out_all(engine, natives, transaction, decision)
+      rescue SystemExit, SignalException => e
+        ended_by = e
+        raise
+      ensure
+        @settlement.stopped_all(engine, natives, transaction, ended_by) if decision.nil?
+      end
+
+      # Runs the handler, for {HandlerPipeline}.
+      def run_handler(transaction, _natives)
+        @setup.invoker.transaction(transaction)
+      end
+
+      # Judges what the handler did, for {HandlerPipeline}. A change that was marked as failed fails all of them.
+      # @return [RetryPolicy::Decision]
+      def judge(error, transaction, _natives, _outcome)
+        error ||= transaction.events.lazy.filter_map(&:failure).first
+        error ? @settlement.decide(error, transaction) : RetryPolicy::DONE
+      end
+    end
+    private_constant :TransactionDelivery
+  end
+end
