@@ -15,7 +15,7 @@ RSpec.describe "the benchmarks" do
     expect(output).to match(/^lone +One caller.*\[gem, streams, .*floor\]$/).and match(/^grpc +gRPC$/)
   end
 
-  it "refuse what they do not know" do
+  it "refuse unknown cases and peers" do
     expect(bench("--only", "nothing").first).to eq("unknown case nothing; see --list\n")
     expect(bench("--peers", "carrier pigeon").last).not_to be_success
   end

@@ -1,13 +1,14 @@
 # frozen_string_literal: true
 
-# What breaks several connections in a row while it is read alone is given up on. An outage must not look like that.
-RSpec.describe "an outage each time something is read" do
+# A request that breaks several connections in a row while it is read alone is given up on. An outage must not look like
+# such a request.
+RSpec.describe "an outage at each read" do
   let(:server) { start_server }
   let(:proxy) { LossyProxy.new(server.path) }
-  # Connected beside the proxy.
+  # This stream connects directly, and not through the proxy.
   let(:other) { RedisIPC::Stream.new("house", "other").connect(redis_options: { path: server.path }) }
-  # More often than it takes to give something up. An outage is longer than the pause before the first attempt to
-  # connect again (0.4 s at most).
+  # This happens more often than it takes to give up on a request. Each outage is longer than the pause before the first
+  # attempt to reconnect (at most 0.4 s).
   let(:outages) { { times: 5, outage: 0.45 } }
   let(:redis_options) { { url: proxy.url } }
 
@@ -16,7 +17,7 @@ RSpec.describe "an outage each time something is read" do
     proxy.stop
   end
 
-  # One of its own list that a client beside the proxy calls with; the block's server is behind it.
+  # Calls a method through a client that connects directly. The server of the block is behind the proxy.
   def call_beside(method, *params)
     client = RedisIPC::JSONRPC::Client.new("calculator", redis_options: { path: server.path }).connect
     client.call(method, *params, timeout: 10)
@@ -29,7 +30,7 @@ RSpec.describe "an outage each time something is read" do
     proxy.lose_reply_to("(?:XREADGROUP|XCLAIM)", matching: /mine/, **outages)
     expect(other.send_to_group(content: "mine", to: "child", timeout: 10).value).to eq("mine")
     expect(proxy.lost.size).to eq(outages[:times])
-    # Nor is any of them a delivery.
+    # None of the outages counts as a delivery.
     expect(serving.stats).to include(dead_lettered: 0, redelivered: 0)
   end
 

@@ -6,13 +6,13 @@ RSpec.describe RedisIPC::ChangeEvent do
   end
 
   define_method(:event) do |fields, deliveries: 1, **format|
-    # What the core hands out.
+    # Builds an event as the core returns it.
     values = ["1767225600123-4", 1_767_225_600_123, fields.freeze, deliveries, 1_767_225_600_200]
     format = RedisIPC::Events.const_get(:EntryFormat).new("orders", **format)
     described_class.new(RedisIPC::Events.stored(values), format)
   end
 
-  it "is all that is known of what was published" do
+  it "has all that was published" do
     expect(event(published)).to be_frozen.and have_attributes(
       source: "orders", kind: :stream, operation: :message, type: "order.created", key: "7",
       data: { "order_id" => 7, "lines" => [{ "sku" => "a" }], "note" => nil }, old: nil, changes: nil,
@@ -23,11 +23,11 @@ RSpec.describe RedisIPC::ChangeEvent do
   end
 
   describe "as an event of cdc-core" do
-    # What that gem's constructor takes.
+    # The parameters of the constructor in cdc-core.
     cdc_event = Struct.new(:operation, :schema, :table, :old_values, :new_values, :primary_key, :transaction_id,
                            :commit_lsn, :sequence_number, :occurred_at, :metadata, keyword_init: true)
 
-    it "has the values, the key and what it was delivered as" do
+    it "has the values, the key and the metadata of its delivery" do
       stub_const("CDC::Core::ChangeEvent", cdc_event)
       expect(event(published, deliveries: 2).to_cdc).to have_attributes(
         operation: :message, schema: "redis", table: "orders", old_values: nil, primary_key: { "key" => "7" },
@@ -51,7 +51,7 @@ RSpec.describe RedisIPC::ChangeEvent do
     expect(event(published, deliveries: 2)).to have_attributes(attempt: 2, redelivered?: true)
   end
 
-  it "is looked into by Strings and Symbols" do
+  it "finds data by Strings and Symbols" do
     order = event(published)
     expect([order["order_id"], order[:order_id], order[:none]]).to eq([7, 7, nil])
     expect([order.dig(:lines, 0, :sku), order.dig("lines", 9, "sku"), order.dig(:none, :more)]).to eq(["a", nil, nil])
@@ -59,14 +59,14 @@ RSpec.describe RedisIPC::ChangeEvent do
     expect { order.fetch(:none) }.to raise_error(KeyError)
   end
 
-  it "is looked into whatever its data is" do
+  it "finds data of any kind" do
     list = event({ "data" => "[1,2]" })
     expect([list[1], list["a"], list.fetch(0), list.dig(1)]).to eq([2, nil, 1, 2]) # rubocop:disable Style/SingleArgumentDig
     text = event({ "data" => '"text"' })
     expect([text.data, text["a"], text.fetch("a", 1)]).to eq(["text", nil, 1])
   end
 
-  it "decodes its data when it is asked for it, once, into frozen values" do
+  it "decodes its data once, on first use, into frozen values" do
     order = event(published)
     expect(order.data).to equal(order.data)
     expect([order.data, order.data["lines"], order.data["lines"].first["sku"]]).to all(be_frozen)
@@ -79,12 +79,12 @@ RSpec.describe RedisIPC::ChangeEvent do
       expect(event(fields)).to have_attributes(data: fields, type: nil, key: nil)
     end
 
-    it "has its type and its data where it is told they are" do
+    it "has its type and its data in the fields that are declared" do
       sensor = event(fields, json: "payload", type: "event")
       expect(sensor).to have_attributes(type: "hot", data: { "celsius" => 90 }, metadata: { fields: fields })
     end
 
-    it "is not taken for one of ours because of a field of that name" do
+    it "is not taken for one of ours because of one field with the same name" do
       fields = { "data" => "plain", "type" => "t", "more" => "1" }
       expect(event(fields)).to have_attributes(data: fields, type: nil)
       expect(event({ "data" => "plain" }, json: false).data).to eq("data" => "plain")

@@ -83,14 +83,14 @@ RSpec.describe RedisIPC::Channel do
       parent.trigger_event("cook", target: "child", params: params)
     end
 
-    it "are left out without a word, if nobody says otherwise" do
+    it "are left out silently by default" do
       child(nil)
       expect(cook(dish: "soup", salt: "secret").value).to eq("done")
       expect(runs.pop).to eq({ dish: "soup" })
       expect(lines.string).to be_empty
     end
 
-    it "are named in a warning, without what they say, with :log" do
+    it "are named in a warning, without their values, with :log" do
       child(:log)
       response = cook(dish: "soup", salt: "secret", "a\nb": 1)
       expect(response.value).to eq("done")
@@ -119,7 +119,7 @@ RSpec.describe RedisIPC::Channel do
       expect(lines.string.size).to be < 2000
     end
 
-    it "are treated as the nearest class above says" do
+    it "are treated as the nearest superclass says" do
       base = channel("base")
       base.action_on_unlisted_params = :raise
       child(nil, parent: Class.new(base))
@@ -137,7 +137,7 @@ RSpec.describe RedisIPC::Channel do
     end
   end
 
-  it "tells who is alive and what is dead" do
+  it "returns the living instances and the dead letters" do
     connected("child")
     expect(parent.instances.map { |row| row[:group] }).to contain_exactly("parent", "child")
     expect([parent.dead_letters, parent.dead_letters(group: :child)].map(&:group)).to eq(%w[parent child])
@@ -172,7 +172,7 @@ RSpec.describe RedisIPC::Channel do
   end
 
   describe "of a class with names of its own" do
-    # What subclasses of other frameworks define, and what this gem has inside.
+    # Names that subclasses of other frameworks define, and names that this gem uses internally.
     taken = %w[run event params entry stream connection server answer call process state session send new_event name
                stream_name group_name source_group instance_id find_event place instance_variables method_missing]
 
@@ -243,13 +243,13 @@ RSpec.describe RedisIPC::Channel do
       %w[Event Server Execution ChannelState].each { |name| stub_const(name, name) }
       child = channel("child")
       child.class_eval("event('names') { [Event, Server, Execution, ChannelState] }", __FILE__, __LINE__)
-      # As in a `class` body: constants are looked for in the class and those above.
+      # Evaluates as in a `class` body: Ruby looks up constants in the class and its superclasses.
       expect(child.const_get(:Event)).to eq("Event")
       expect(described_class.constants).to be_empty
       expect(%i[Event Server].map { |name| described_class.const_defined?(name, false) }).to all(be(false))
     end
 
-    it "says what an instance that runs no event does not have" do
+    it "says that an instance without an event has no params" do
       expect { channel("child").new.params }.to raise_error(RedisIPC::Error, /is not running an event/)
     end
   end
@@ -293,7 +293,7 @@ RSpec.describe RedisIPC::Channel do
     expect(ran).to be_empty
   end
 
-  it "makes no object of what looks like one" do
+  it "makes no object from params that look like a serialized one" do
     connected("child") { event("show", params: [:it]) { params[:it].class.name } }
     shown = %w[json_class ^o !ruby/object _aj_globalid].map do |key|
       parent.trigger_event("show", target: "child", params: { it: { key => "Object" } }).value

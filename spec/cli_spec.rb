@@ -5,7 +5,7 @@ require "redis_ipc/cli"
 require "stringio"
 require "tmpdir"
 
-# The command, without Rails. spec/rails/work_spec.rb runs it in an application.
+# The command without Rails. spec/rails/work_spec.rb runs it in an application.
 RSpec.describe "redis_ipc" do
   executable = File.expand_path("../exe/redis_ipc", __dir__)
 
@@ -17,13 +17,13 @@ RSpec.describe "redis_ipc" do
     File.write(File.join(folder, name), text)
   end
 
-  # Starts the command in the folder. What it says on standard error is printed too.
+  # Starts the command in the folder. Its standard error is printed, too.
   define_method(:command) do |*arguments, **environment|
     run_process("sh", "-c", "cd \"$1\" && shift && exec \"$@\" 2>&1", "sh", folder, RbConfig.ruby,
                 "-I#{Processes::LIBRARY}", executable, *arguments, **environment)
   end
 
-  # What it prints until it ends, and its status.
+  # Returns what the command prints until it ends, and its status.
   def ended(*arguments, **environment)
     process = command(*arguments, **environment)
     [process.rest, process.wait.exitstatus]
@@ -37,7 +37,8 @@ RSpec.describe "redis_ipc" do
     redis.xpending("orders", "billing")["size"]
   end
 
-  # A channel that says how many events were handled, and a consumer whose handlers wait for an element of "go".
+  # Writes a channel that returns how many events were handled, and a consumer whose handlers wait for an element of
+  # "go".
   def write_application(handler: "wait", words: "threads: 2")
     write("app.rb", <<~RUBY)
       require "redis"
@@ -87,13 +88,13 @@ RSpec.describe "redis_ipc" do
       begun = lines(process, 2).map { |line| line[/\d+/].to_i }
       process.kill(:TERM)
       expect(process.line).to eq("redis_ipc ends on SIGTERM: what runs gets 25 s")
-      # The channel does not wait for the consumer.
+      # The channel leaves without waiting for the consumer.
       eventually { redis.zcard("house:instances").zero? }
       2.times { redis.rpush("go", "1") }
       expect(process.rest.lines(chomp: true)).to match_array(begun.map { |number| "handled #{number}" })
       expect(process.wait.exitstatus).to eq(0)
 
-      # Others get the rest at once.
+      # Other processes get the rest at once.
       write_application(handler: "")
       other = command("work", "app.rb", "--only", "Billing")
       expect(other.line).to eq(started.last)
@@ -111,7 +112,7 @@ RSpec.describe "redis_ipc" do
       process.line
       publish_all(0...1)
       expect(process.line).to eq("begins 0 1")
-      # The same signal at the same moment came to the process and to its group.
+      # A terminal sends the same signal to the process and to its group at the same moment.
       2.times { process.kill(:INT) }
       expect(process.line).to start_with("redis_ipc ends on SIGINT")
       process.kill(:TERM)
@@ -178,7 +179,7 @@ RSpec.describe "redis_ipc" do
         stream "orders", group: "billing", from: :beginning
         options redis_options: redis
         define_method(:call) { |event| handled << event.data }
-        # Other threads may run before this.
+        # Other threads may run before this, so it calls `late` first.
         define_singleton_method(:pause) { |**key| late.call.then { super(**key) } }
       end)
       application = RedisIPC::CLI::RubyFiles.new([], double(info: nil, error: nil))
@@ -194,7 +195,7 @@ RSpec.describe "redis_ipc" do
       ShopEvents.stop
     end
 
-    it "waits for a Redis that is away, and runs meanwhile what needs another" do
+    it "waits for a Redis that is down, and meanwhile runs what needs another Redis" do
       server = start_server
       server.kill
       write_application(handler: "")
@@ -243,7 +244,7 @@ RSpec.describe "redis_ipc" do
       expect(said).to include("redis_ipc consumes orders/billing (#{url}, 5 at a time)")
     end
 
-    it "starts nothing, and says why, where one says something wrong" do
+    it "starts nothing, and says why, if one class declares something wrong" do
       write_application
       write("wrong.rb", <<~RUBY)
         class Wrong < RedisIPC::Events::Consumer
@@ -272,7 +273,7 @@ RSpec.describe "redis_ipc" do
       expect(redis.keys("*")).to be_empty
     end
 
-    it "says what is missing" do
+    it "names what is missing" do
       expect(ended("work")).to match([/there is nothing to run in .*no Rails application, and no FILES are named/, 1])
       write("empty.rb", "class Base < RedisIPC::Events::Consumer; end")
       expect(ended("work", "empty.rb")).to eq(["redis_ipc: there is nothing to run in empty.rb\n", 1])
@@ -280,19 +281,19 @@ RSpec.describe "redis_ipc" do
       write_application
       expect(ended("work", "app.rb", "--only", "Biling,Kitchen"))
         .to eq(["redis_ipc: --only names Biling, but there are: Billing, Kitchen\n", 1])
-      # Where the error of a file is, is worth knowing.
+      # The message must tell where the error in a file is.
       write("broken.rb", "raise IOError, \"mine\"")
       expect(ended("work", "broken.rb")).to match([/broken\.rb:1.*mine.*IOError/, 1])
     end
 
-    it "requires what it is told to first, in the environment that it is told" do
+    it "loads the given file first, in the given environment" do
       write("setup.rb", "RedisIPC = Module.new unless defined?(RedisIPC)\n$stdout.write(ENV[\"RAILS_ENV\"] + \"\\n\")")
       write("none.rb", "$stdout.write([ENV[\"RACK_ENV\"], defined?(JSON)].join(\" \") + \"\\n\")")
       expect(ended("work", "none.rb", "-r", "./setup.rb", "-r", "json", "-e", "staging").first)
         .to start_with("staging\nstaging constant\n")
     end
 
-    it "runs once what the files have started themselves" do
+    it "runs what the files have started themselves only once" do
       write("app.rb", <<~RUBY)
         RedisIPC::Events.consume(stream: "orders", group: "billing", from: :beginning) do |event|
           $stdout.write("handled \#{event.data}\\n")
@@ -321,7 +322,7 @@ RSpec.describe "redis_ipc" do
       expect(said("work", "--help")).to match([0, /\AUsage: redis_ipc work \[FILES\].*--timeout SECONDS/m, ""])
     end
 
-    it "is shown with what is wrong" do
+    it "is shown with an error" do
       { [] => "name a verb", ["wrok"] => "unknown verb \"wrok\"", ["work", "--fast"] => "invalid option: --fast",
         ["work", "--timeout", "soon"] => "invalid argument: --timeout soon",
         ["work", "--timeout", "-1"] => "invalid argument: --timeout must be at least 0",

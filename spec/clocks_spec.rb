@@ -2,7 +2,7 @@
 
 require_relative "../chaos/chaos"
 
-# Ids of stream entries never go back, idle times are reckoned on the wall clock, and Redis's wall clock may be set.
+# Ids of stream entries never go back, idle times are computed with the wall clock, and Redis's wall clock may be set.
 RSpec.describe "Redis's clock" do
   let(:inbox) { "house:inbox:child" }
   let(:started) { Queue.new }
@@ -11,7 +11,7 @@ RSpec.describe "Redis's clock" do
 
   after { gate.close }
 
-  # Answers once the gate lets it.
+  # Answers when the gate opens.
   def gated(lease: 0.3, pool_size: 1, **options)
     connect("child", consumer: { lease: lease, pool_size: pool_size }, **options, &held(started, gate))
   end
@@ -21,19 +21,19 @@ RSpec.describe "Redis's clock" do
     (seconds * 1000) + (micros / 1000)
   end
 
-  # As by an asker that died: nobody withdraws it.
+  # Sends a request as from an asker that died, so nobody withdraws it.
   def ask(content, ttl:)
     redis.xadd(inbox, { id: "1", instance_id: "x", status: "pending", content: content, source_group: "x",
                         destination_group: "child", reply_to: "house:replies:x:x", ttl: ttl })
   end
 
-  describe "that was an hour ahead when the last request came, and was set right" do
+  describe "that was an hour ahead at the last request, and was then corrected" do
     before do
       id = redis.xadd(inbox, { a: 1 }, id: "#{redis_ms + hour}-0")
       redis.xdel(inbox, id)
     end
 
-    it "starts no request after its time" do
+    it "starts no request after its deadline" do
       child = gated
       ask("1", ttl: 20_000)
       expect(next_of(started).age).to be_between(0, 5)
@@ -53,7 +53,7 @@ RSpec.describe "Redis's clock" do
       ask("1", ttl: 20_000)
       next_of(started)
       id = ask("2", ttl: 20_000)
-      # As if it had been read ahead.
+      # Delivers the request as if the instance had read it ahead.
       redis.xreadgroup("child", child.instance_id, inbox, ">")
       leaving = Thread.new { child.disconnect }
       copy = eventually { redis.xrange(inbox).find { |other, fields| fields["content"] == "2" && other != id } }
@@ -62,7 +62,7 @@ RSpec.describe "Redis's clock" do
       leaving.join
     end
 
-    it "tells a handler when its time is up" do
+    it "tells a handler when its deadline has passed" do
       gated
       ask("1", ttl: 300)
       entry = next_of(started)
@@ -85,7 +85,7 @@ RSpec.describe "Redis's clock" do
       client.info("commandstats").dig("xpending", "calls").to_i
     end
 
-    # A holder renews its lease so often that one step would be seen by chance only.
+    # A holder renews its lease so often that a single step would only rarely fall between two renewals.
     it "a minute ahead, 8 times, and nobody takes over what living instances run" do
       gated(pool_size: 5, redis_options: options)
       other = build("child", &echo).connect(redis_options: options, consumer: { lease: 0.3 })
@@ -112,7 +112,7 @@ RSpec.describe "Redis's clock" do
       expect(client.xreadgroup("child", "dead", inbox, ">", block: 5_000)).not_to be_empty
       survivor = build("child", &echo).connect(redis_options: options, consumer: { lease: 0.3 })
       place.clock.step(-3600)
-      # The clock is read again when a request looks expired; else every 10 s.
+      # The clock is read again when a request looks expired; otherwise every 10 s.
       eventually(every: 0.1) { answered?(parent) && survivor.stats[:redelivered] == 1 }
       expect(future.value).to eq(1)
     end

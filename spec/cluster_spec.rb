@@ -13,12 +13,13 @@ RSpec.describe "in a Redis Cluster" do
     build(group, &handler).connect(redis_options: { **cluster.options, connect_timeout: 2 }, **options)
   end
 
-  # A group whose inbox is on `node`.
+  # Returns the name of a group whose inbox is on `node`.
   def group_on(node, prefix = "group")
     cluster.name_on(node, prefix) { |name| "house:inbox:#{name}" }
   end
 
-  # Calls from several threads until the block has returned; then nothing may be mixed up, and the books must balance.
+  # Calls from several threads until the block has returned. Then no answers may be mixed up, and the counters must
+  # match.
   def under_load(asker, to:, threads: 4, timeout: 5)
     stop = false
     wrong = Queue.new
@@ -162,7 +163,7 @@ RSpec.describe "in a Redis Cluster" do
         2.times do
           source = cluster.master_of(key)
           target = (cluster.masters - [source]).sample
-          # Between the two the slot has left for some keys, and not for others.
+          # Between the two steps the slot has moved for some keys and not for others.
           cluster.move(key, target) do
             more_answers(answered)
             expect(asker.instances.map { |row| row[:group] }).to contain_exactly("asker", group)
@@ -202,8 +203,8 @@ RSpec.describe "in a Redis Cluster" do
       3.times do
         more_answers(told)
         target = (cluster.masters - [cluster.master_of("{q}")]).sample
-        # Between the two the slot has left for some keys, and not for others. What moves a request from one list to
-        # another has to wait then; what is asked goes on.
+        # Between the two steps the slot has moved for some keys and not for others. A command that moves a request from
+        # one list to another has to wait then. Calls go on.
         cluster.move("{q}", target) do
           guarantee == :at_most_once ? more_answers(told) : eventually { target.client.keys.include?("{q}") }
         end
@@ -235,7 +236,7 @@ RSpec.describe "in a Redis Cluster" do
       more_answers(answered)
     end
     expect(asker).to be_connected
-    # Back to how it was, for the other examples.
+    # Restores the cluster for the other examples.
     eventually(timeout: 20) { old.client.info("replication")["master_link_status"] == "up" }
   end
 
@@ -336,7 +337,7 @@ RSpec.describe "in a Redis Cluster" do
     opened.product(groups) { |stream, to| stream.send_to_group(content: 1, to: to) }
     opened.each(&:disconnect)
     eventually { cluster.keys.empty? }
-    # What other examples left may end meanwhile.
+    # Connections and threads of other examples may end meanwhile.
     eventually { sockets.size <= before[0] && threads <= before[1] }
   end
 
@@ -352,7 +353,7 @@ RSpec.describe "in a Redis Cluster" do
     end
   end
 
-  it "hands what a leaver did not start on to those who stay, at once" do
+  it "an instance that leaves hands what it did not start to the others, at once" do
     group = group_on(cluster.masters.first)
     handler = proc do |entry|
       sleep 0.002
@@ -366,7 +367,7 @@ RSpec.describe "in a Redis Cluster" do
       asking = Array.new(20) { Thread.new { Array.new(10) { seconds(&call) } } }
       eventually { leaver.stats[:taken] > 5 }
       leaver.disconnect
-      # Others would look for it after 1.8 s.
+      # Without the hand-over, others would find it only after 1.8 s.
       expect(asking.flat_map(&:value).max).to be < 1.5
     end
   end

@@ -5,7 +5,7 @@ require "logger"
 RSpec.describe RedisIPC::Configuration do
   let(:config) { described_class.new }
 
-  # The process's own, replaced for the example.
+  # Runs the block with a configuration that replaces the process's own.
   def configured(&block)
     RedisIPC.instance_variable_set(:@configuration, config)
     RedisIPC.configure(&block)
@@ -44,14 +44,14 @@ RSpec.describe RedisIPC::Configuration do
       .to eq(pool_size: 2, consumer: { pool_size: 8, lease: 1 }, redis_options: {})
   end
 
-  it "gives another Redis no option of its own one" do
+  it "gives no option of the configured Redis to another one" do
     config.redis_options = { url: "redis://one", password: "secret" }
     expect(config.complete(redis_options: { url: "redis://two" })).to eq(redis_options: { url: "redis://two" })
     config.connect_options = { redis_options: { url: "redis://three" } }
     expect(config.complete({})).to eq(redis_options: { url: "redis://three" })
   end
 
-  it "has a logger that hears of what no other is given" do
+  it "has a logger that is used where no other is given" do
     lines = StringIO.new
     configured { |defaults| defaults.logger = Logger.new(lines) }
     child = build("child") { raise "oh" }
@@ -61,7 +61,7 @@ RSpec.describe RedisIPC::Configuration do
     expect(lines.string).to include("RuntimeError: oh")
   end
 
-  it "refuses what is of the wrong kind, without showing it" do
+  it "refuses values of the wrong kind, without showing them" do
     expect { config.redis_options = "redis://:secret@one" }
       .to raise_error(RedisIPC::ConfigurationError, "the option redis_options must be a Hash, got a String")
     expect { config.logger = 1 }.to raise_error(RedisIPC::ConfigurationError, /logger must respond to/)

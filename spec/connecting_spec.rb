@@ -2,7 +2,7 @@
 
 require "socket"
 
-# Whatever a server's socket does, connecting ends within `connect_timeout`, and leaving within its own time.
+# Whatever the server's socket does, connecting ends within `connect_timeout`, and disconnecting within its own time.
 RSpec.describe "connecting" do
   let(:folder) { Dir.mktmpdir("redis_ipc_connecting") }
   let(:path) { File.join(folder, "full.sock") }
@@ -18,19 +18,19 @@ RSpec.describe "connecting" do
     socket
   end
 
-  # A unix socket whose backlog is full: a connect that blocks waits there for ever.
+  # Returns a unix socket whose backlog is full. A blocking connect would wait there for ever.
   def full_socket
     keep_open(UNIXServer.new(path)).listen(0)
     loop { fill_backlog }
   rescue Errno::EAGAIN
-    # It is full.
+    # The backlog is full.
   end
 
   def fill_backlog
     keep_open(Socket.new(:UNIX, :STREAM)).connect_nonblock(Socket.sockaddr_un(path))
   end
 
-  # Takes each connection, and says `bytes` on it, one every 50 ms.
+  # Accepts each connection, and sends `bytes` on it, one every 50 ms.
   def dripping_server(bytes)
     server = keep_open(TCPServer.new("127.0.0.1", 0))
     (@threads ||= []) << Thread.new do
@@ -89,7 +89,7 @@ RSpec.describe "connecting" do
   end
 
   describe "again, when it hangs," do
-    # Connected, then the server is gone, and its socket's backlog full: each thread tries to connect again.
+    # Connects, kills the server, and fills the backlog of its socket, so that each thread hangs when it reconnects.
     def hang(server)
       server.kill
       FileUtils.rm_f(server.path)
@@ -125,7 +125,7 @@ RSpec.describe "connecting" do
   end
 
   describe "by a name" do
-    # Its own name server says nothing; only that process sees it.
+    # Runs a script in a process whose name server does not answer.
     def with_silent_name_server(script)
       skip "needs root and a mount namespace of its own" unless system("unshare", "--mount", "true", err: File::NULL)
 

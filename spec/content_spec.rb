@@ -52,7 +52,7 @@ RSpec.describe "content" do
       .to eq(["2026-01-02", "/tmp", "http://x/y", "1+2i"])
   end
 
-  it "honours to_hash and to_ary, and what a delegator stands for" do
+  it "uses to_hash, to_ary and the object of a delegator" do
     hash = Class.new { def to_hash = { a: 1 } }
     array = Class.new { def to_ary = [1, 2] }
     mixed_in = Class.new { include(Module.new { def as_json(*) = "mine" }) }
@@ -79,7 +79,7 @@ RSpec.describe "content" do
     expect(round_trip(texts.to_h { |text| [text.to_sym, 1] })).to eq(texts.to_h { |text| [text.to_sym, 1] })
   end
 
-  it "asks no object whether it is true or false" do
+  it "does not use an object's own ==" do
     liar = Class.new do
       def ==(_other) = true
       def as_json(*) = "mine"
@@ -93,7 +93,7 @@ RSpec.describe "content" do
   end
 
   it "does not keep the Symbols that keys became" do
-    # Whoever may ask chooses the keys: Symbols that stay would fill the memory of the process.
+    # Askers choose the keys. Symbols that stay would fill the memory of the process.
     before = Symbol.all_symbols.size
     8.times do |round|
       expect(round_trip(Array.new(25_000) { |index| ["key #{round} #{index}", 0] }.to_h).size).to eq(25_000)
@@ -188,8 +188,8 @@ RSpec.describe "content" do
     end
   end
 
-  # Of every object, ActiveSupport's as_json tells all instance variables.
-  it "is as strict with ActiveSupport, and takes what that defines for a class" do
+  # ActiveSupport's as_json shows all instance variables of any object.
+  it "is as strict with ActiveSupport, and uses the as_json that it defines for a class" do
     process = ruby(<<~RUBY)
       require "active_support/all"
       require "set"
@@ -226,12 +226,12 @@ RSpec.describe "content" do
   end
 
   describe "of very many values" do
-    # Ruby gives another thread its turn after 100 ms, if it is asked to: reading and writing take several times that.
+    # Ruby switches threads after 100 ms, if code lets it. Reading and writing this takes several times as long.
     let!(:many) { Array.new(330_000) { |index| { "key#{index}": "v\n" * 60 } } }
-    # What reads and writes all content.
+    # The module that reads and writes all content.
     let(:native) { RedisIPC.const_get(:Native) }
 
-    # How often another thread ran while the block was at work, not counting its beginning and its end.
+    # Returns how often another thread ran while the block was running, not counting its beginning and its end.
     def turns_of_others
       turns = []
       other = Thread.new { loop { (turns << now) && sleep(0.001) } }
@@ -253,11 +253,11 @@ RSpec.describe "content" do
       expect(turns_of_others { native.dump(many) }).to be_positive
     end
 
-    it "is given up in the middle where its thread is killed" do
+    it "is abandoned in the middle if its thread is killed" do
       text = "{#{Array.new(200_000) { |index| "\"k#{index}\":0" }.join(",")}}"
       begun = Queue.new
       read = nil
-      # Ruby itself looks for interrupts after the assignment only.
+      # Ruby itself checks for interrupts only after the assignment.
       reading = Thread.new do
         begun << true
         read = native.load(text)

@@ -3,7 +3,7 @@
 RSpec.describe "dead letters" do
   let(:options) { { consumer: { lease: 0.2, max_deliveries: 2 } } }
 
-  # A request that was taken by an instance which is gone, once more than is allowed.
+  # Writes a request that dead instances took once more than is allowed.
   def poison(content, group: "child")
     redis.xgroup(:create, "house:inbox:#{group}", group, "0", mkstream: true)
   rescue Redis::CommandError => e
@@ -88,7 +88,7 @@ RSpec.describe "dead letters" do
     expect(letters.map(&:content)).to eq([0, 2])
   end
 
-  it "that never were requests are shown as far as they can be, and only discarded" do
+  it "that never were requests are shown as far as possible, and can only be discarded" do
     redis.xadd("house:inbox:child", { color: "blue", content: "{", id: "\xFF" })
     child = connect("child", **options, &echo)
     letter = eventually { child.dead_letters.first }
@@ -100,8 +100,8 @@ RSpec.describe "dead letters" do
     expect(child.dead_letters).to be_empty
   end
 
-  describe "that strangers make" do
-    # Entries that are no requests, of which each takes `size` bytes.
+  describe "of other programs' entries" do
+    # Adds entries that are no requests. Each takes `size` bytes.
     def add_junk(count, size)
       script = <<~LUA
         for i = 1, ARGV[1] do redis.call('XADD', KEYS[1], '*', 'number', i, 'junk', string.rep('x', ARGV[2])) end
@@ -113,7 +113,7 @@ RSpec.describe "dead letters" do
       redis.call("MEMORY", "USAGE", "house:dead:child", "SAMPLES", "0")
     end
 
-    it "take no more memory than dead_letters: {max_size:}: the oldest give way" do
+    it "take no more memory than dead_letters: {max_size:}: the oldest are deleted" do
       add_junk(60, 50_000)
       child = connect("child", dead_letters: { max_size: 500_000 }, &echo)
       eventually { child.stats[:dead_lettered] == 60 }
@@ -167,7 +167,7 @@ RSpec.describe "dead letters" do
       expect(redis.ttl("house:dead:child")).to be_between(3500, 3600)
     end
 
-    it "cannot say of themselves why they died" do
+    it "cannot forge the reason" do
       connect("child", &echo)
       redis.xadd("house:inbox:child", { "dead_reason" => "none", "dead_deliveries" => "99" })
       letter = eventually { streams.first.dead_letters.first }

@@ -13,7 +13,7 @@ RSpec.describe "the electric household" do
       expect(status).to be_success, output
       expect(output.scan(/^ {2}Parent: Please .+\n {3}Child: .+$/).size).to eq(8)
       expect(output).to match(/TimeoutError after 1 s, outcome: :unclaimed/)
-      # The inbox of a group that nobody joined is left to expire.
+      # An inbox that no group ever joined remains until it expires.
       expect(redis.keys.grep_v("electric_household:inbox:grandparents")).to be_empty
       expect(redis.keys.map { |key| redis.ttl(key) }).to all(be_positive)
     end

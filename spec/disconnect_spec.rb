@@ -115,7 +115,7 @@ RSpec.describe "disconnecting" do
       expect(redis.keys).to be_empty
     end
 
-    it "of a group that was asked in vain an empty inbox, until it expires" do
+    it "except for the empty inbox of a group that nobody joined, until it expires" do
       parent = connect("parent")
       unclaimed { parent.send_to_group(content: 1, to: "nobody", timeout: 0.05) }
       parent.disconnect
@@ -124,7 +124,7 @@ RSpec.describe "disconnecting" do
       expect([redis.xlen(inbox), redis.pttl(inbox)]).to match([0, be_between(1, 3_660_000)])
     end
 
-    it "an expiry on every key while it is in use, should the process die" do
+    it "because every key in use has an expiry, in case the process dies" do
       process = answering_process("child")
       parent = connect("parent")
       parent.send_to_group(content: 1, to: "child")
@@ -138,7 +138,7 @@ RSpec.describe "disconnecting" do
       expect { future.value }.to raise_error(RedisIPC::Error)
     end
 
-    it "requests nobody has answered yet, until their time is up" do
+    it "except for requests that nobody has answered yet, until their deadlines" do
       parent = connect("parent")
       future = parent.async_send_to_group(content: 1, to: "child", timeout: 30)
       eventually { redis.exists?("house:inbox:child") }
@@ -157,7 +157,7 @@ RSpec.describe "disconnecting" do
         both.send_to_group(content: 1, to: "both")
         both.disconnect
       end
-      # Fewer is well: Ruby keeps the native threads of other examples for a few seconds.
+      # Fewer are fine: Ruby keeps the native threads of other examples for a few seconds.
       eventually { before.zip([Thread.list.size, native_threads, sockets]).all? { |first, last| last <= first } }
     ensure
       GC.enable

@@ -1,15 +1,15 @@
 # frozen_string_literal: true
 
-# Every page: its Ruby examples run as printed, and its links lead somewhere.
+# Checks every page: its Ruby examples print what it says, and its links lead somewhere.
 module Pages
   ROOT = File.expand_path("..", __dir__)
   ALL = %w[README.md CHANGELOG.md examples/README.md bench/RESULTS.md docs/*.md].flat_map do |pattern|
     Dir.glob(pattern, base: ROOT)
   end.freeze
 
-  # One block of Ruby. The text block right below one is what it prints.
+  # A block of Ruby. The text block right below it is what it prints.
   Example = Struct.new(:script, :output, keyword_init: true) do
-    # A process that others ask: it runs while theirs does.
+    # Whether it is a process that others ask. It runs while they do.
     def server?
       output.nil? && script.match?(/^sleep$/)
     end
@@ -31,7 +31,7 @@ module Pages
     end
   end
 
-  # The anchors that GitHub makes of a page's headings.
+  # Returns the anchors that GitHub makes of the headings of a page.
   def anchors(page)
     headings = read(page).gsub(/^```.*?^```$/m, "").scan(/^\#{1,6} (.+)$/).flatten
     headings.map { |heading| heading.gsub(/\[([^\]]*)\]\([^)]*\)/, '\1').downcase.gsub(/[^\w\- ]/, "").tr(" ", "-") }
@@ -42,8 +42,8 @@ module Pages
     text.scan(/\]\(([^)\s]+)\)/).flatten.grep_v(/\A[a-z]+:/)
   end
 
-  # The files of this project that a page names: `lib/redis_ipc/errors.rb`, `resp/decode.rs`. `spec/rails_helper.rb` and
-  # `spec/NAME_spec.rb` stand for others.
+  # Returns the files of this project that a page names: `lib/redis_ipc/errors.rb`, `resp/decode.rs`. The names
+  # `spec/rails_helper.rb` and `spec/NAME_spec.rb` stand for files of readers.
   def named_files(page)
     names = read(page).scan(%r{`((?:(?:lib|ext|sig|spec|tasks)/)?[a-z_/]+\.(?:rb|rs|rbs))`}).flatten.uniq
     names.grep(%r{\A(lib|ext|sig|spec|tasks)/|\.rs\z}).grep_v(%r{\Aspec/(rails|spec)_helper\.rb\z})
@@ -75,7 +75,7 @@ RSpec.describe "the pages" do
       end
     end
 
-    # What is a part of a program: an option, a block, a class of a Rails application.
+    # Other blocks are parts of a program: an option, a block, a class of a Rails application.
     (examples - servers).reject(&:output).each do |example|
       it "of #{page} are Ruby: #{example.title}" do
         expect { RubyVM::InstructionSequence.compile(example.script) }.not_to raise_error

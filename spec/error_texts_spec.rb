@@ -2,9 +2,9 @@
 
 require "logger"
 
-# What is said of an exception: to the asker, to the logger, to on_error and on standard error.
+# The texts about an exception: for the asker, for the logger, for on_error and on standard error.
 RSpec.describe "the text of an error" do
-  # Its inspect would show a secret, and counts that it was asked.
+  # An object whose inspect would show a secret. It counts the calls of inspect.
   vault = Class.new do
     def self.inspected = @inspected ||= []
 
@@ -29,7 +29,7 @@ RSpec.describe "the text of an error" do
 
   let(:parent) { connect("parent") }
 
-  # The reason and the error's class of a request whose handler runs the block.
+  # Returns the reason and the error class of a request whose handler runs the block.
   def rejection(group = "child", **options, &failing)
     child = connect(group, **options) { |_entry| failing.call }
     response = parent.send_to_group(content: 1, to: group)
@@ -100,7 +100,7 @@ RSpec.describe "the text of an error" do
       end
     end
 
-    it "does not ask the object what it looks like" do
+    it "does not call inspect of the object" do
       rejection { Vault.new.fail_by_name }
       rejection { Vault.new.unlock }
       expect(vault.inspected).to be_empty
@@ -123,7 +123,7 @@ RSpec.describe "the text of an error" do
       .to raise_error(RedisIPC::ConfigurationError, /reveal_errors must be :message or :class, got :nothing/)
   end
 
-  describe "that is hard to say" do
+  describe "with unusual text" do
     broken = Class.new(StandardError) { def message = raise("no message") }
     dead = Class.new(StandardError) { def message = raise(NotImplementedError) }
     strange = Class.new(StandardError) { def message = nil }
@@ -175,14 +175,14 @@ RSpec.describe "the text of an error" do
                             ["\u{FFFD}ü", 5]])
   end
 
-  describe "where somebody who is told raises, too" do
+  describe "if a callback for it raises, too" do
     logger = Class.new do
       def error = raise("the disk is full")
       alias_method :warn, :error
       alias_method :info, :error
     end.new
 
-    it "is told to the others, and both are said" do
+    it "reaches the other callbacks, and both errors are reported" do
       child = connect("child", logger: logger) { raise "first" }
       expect do
         parent.send_to_group(content: 1, to: "child")
@@ -193,7 +193,7 @@ RSpec.describe "the text of an error" do
       ).to_stderr_from_any_process
     end
 
-    it "is told to the others by a JSON-RPC server, and both are said" do
+    it "reaches the other callbacks of a JSON-RPC server, and both errors are reported" do
       server = rpc_server(logger: logger) { |it| it.on("fail") { raise "first" } }
       expect do
         expect { rpc_client.call("fail") }.to raise_error(RedisIPC::JSONRPC::Error)
@@ -204,7 +204,7 @@ RSpec.describe "the text of an error" do
       ).to_stderr_from_any_process
     end
 
-    it "is said with what on_error raised" do
+    it "is printed with the error that on_error raised" do
       child = build("child") { raise "first" }
       child.on_error { raise "second" }
       child.connect(redis_options: redis_options)
@@ -212,7 +212,7 @@ RSpec.describe "the text of an error" do
         .to output(/RuntimeError: first \(.+?\) \(on_error raised RuntimeError: second/).to_stderr_from_any_process
     end
 
-    it "is told to on_error where the framework's executor raises" do
+    it "reaches on_error if the framework's executor raises" do
       child = connect("child") { raise "first" }
       framework = Class.new(RedisIPC.const_get(:Framework))
       framework.define_method(:around_callback) { |*| raise "no executor" }
@@ -226,7 +226,7 @@ RSpec.describe "the text of an error" do
     end
   end
 
-  it "is told with on_error's own self" do
+  it "reaches on_error with its own self" do
     told = Queue.new
     teller = Class.new do
       define_method(:initialize) { @told = told }

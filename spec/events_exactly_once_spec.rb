@@ -2,12 +2,12 @@
 
 require "json"
 
-# Events whose effects are in a database. The consumers are real processes, because that is what dies and freezes; and
-# the suite's own process has no ActiveRecord.
+# Events with effects in a database. The consumers are real processes, because processes are killed and frozen here, and
+# the process of the suite has no ActiveRecord.
 RSpec.describe "events with exactly_once", gem: "rails" do
   after { remove_databases }
 
-  # A script that is connected to the database, and has a table of effects.
+  # Returns a script that is connected to the database and has a table of effects.
   def with_database(settings, script)
     <<~RUBY + script
       require "active_record"
@@ -18,7 +18,7 @@ RSpec.describe "events with exactly_once", gem: "rails" do
       connection.create_table(:effects) { |t| t.string :key; t.integer :number } unless connection.data_source_exists?(:effects)
       RedisIPC::Events.create_tables(ActiveRecord::Base)
       class Effect < ActiveRecord::Base
-        # What kills the process after the commit.
+        # A marker that kills the process after the commit.
         attr_accessor :deadly
         after_commit { Process.kill(:KILL, Process.pid) && sleep if deadly }
       end
@@ -26,7 +26,8 @@ RSpec.describe "events with exactly_once", gem: "rails" do
     RUBY
   end
 
-  # A process that consumes "orders": each event has an effect. It runs `handler` before, and `body` in the class.
+  # Starts a process that consumes "orders". Each event has an effect. It runs `handler` before that, and `body` in the
+  # class.
   def consuming(settings, handler = "", body: "", effect: "Effect.create!(key: event.key, number: event.data)")
     script = with_database(settings, <<~RUBY)
       require "redis"
@@ -57,7 +58,7 @@ RSpec.describe "events with exactly_once", gem: "rails" do
     ruby(script).tap { |process| expect(process.line).to eq("ready") }
   end
 
-  # Runs a script to its end, and returns what it prints as JSON.
+  # Runs a script to its end, and returns what it prints, parsed as JSON.
   def run_script(settings, script)
     process = ruby("require \"redis_ipc/testing\"\n#{with_database(settings, script)}")
     process.rest.tap { process.wait }.then { |text| JSON.parse(text) }
@@ -81,7 +82,7 @@ RSpec.describe "events with exactly_once", gem: "rails" do
     database&.close
   end
 
-  # As when the database is restarted.
+  # Ends all connections, as a restart of the database does.
   def end_connections(settings)
     rows(settings, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity " \
                    "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()")
@@ -93,7 +94,7 @@ RSpec.describe "events with exactly_once", gem: "rails" do
 
   def count_of(process, name)
     process.puts(name)
-    # Errors may come before it.
+    # Lines with errors may come before it.
     loop { process.line[/\A\d+\z/]&.then { |number| return number.to_i } }
   end
 
@@ -107,7 +108,7 @@ RSpec.describe "events with exactly_once", gem: "rails" do
     RedisIPC::Events.publish_all("orders", events, redis_options: redis_options)
   end
 
-  it "knows events of two partitions apart that have the same position" do
+  it "distinguishes events of two partitions with the same position" do
     settings = sqlite
     process = consuming(settings, body: "order :key, partitions: 2")
     2.times { |number| redis.xadd("orders:#{number}", { "key" => "k", "data" => number.to_s }, id: "7-0") }
@@ -135,7 +136,7 @@ RSpec.describe "events with exactly_once", gem: "rails" do
   end
 
   { "one by one" => "", "in batches" => "\nbatch size: 2, within: 10" }.each do |way, batch|
-    it "are rolled back where their lane has another owner by now, and that one handles them in order (#{way})" do
+    it "are rolled back if their lane has a new owner, which handles them in order (#{way})" do
       settings = database(:postgresql)
       handler = "if (event = [*event].first).data.zero?\n say('begun')\n REDIS.blpop('gate', timeout: 30)\n end"
       effect = "[*event].each { |one| Effect.create!(key: one.key, number: one.data) }"
@@ -147,7 +148,7 @@ RSpec.describe "events with exactly_once", gem: "rails" do
       lane = "SELECT epoch FROM redis_ipc_lanes"
       before = rows(settings, lane)
       other = consuming(settings, effect: effect, body: "order :key#{batch}")
-      # It raises the epoch, and waits then: what the frozen process has written is neither there nor gone.
+      # The new owner raises the epoch, and then waits, because what the frozen process has written is not yet decided.
       eventually { rows(settings, lane) != before }
       redis.rpush("gate", "go on")
       frozen.kill(:CONT)
@@ -158,7 +159,7 @@ RSpec.describe "events with exactly_once", gem: "rails" do
     end
   end
 
-  it "are not handled by a process that wakes up after another one has handled them" do
+  it "are not handled by a frozen process that wakes up after another one has handled them" do
     settings = database(:sqlite)
     frozen = consuming(settings, body: <<~RUBY)
       order :key
@@ -178,7 +179,7 @@ RSpec.describe "events with exactly_once", gem: "rails" do
     eventually { effects(settings).size == 5 }
     redis.rpush("gate", "go on")
     frozen.kill(:CONT)
-    # It is skipped, or refused already because the epoch is too low.
+    # The event is skipped, or already refused because the epoch is too low.
     eventually { count_of(frozen, "skipped") + count_of(frozen, "refused") == 1 }
     expect(effects(settings)).to eq([0, 1, 2, 3, 4])
   end
@@ -189,7 +190,7 @@ RSpec.describe "events with exactly_once", gem: "rails" do
     publish_numbers(0..9)
     eventually { effects(settings).size == 10 }
     stop(first)
-    # As after a failover that has lost the checkpoints.
+    # This is the state after a failover that has lost the checkpoints.
     checkpoints = redis.hkeys("orders:events:billing").grep(/\Ac:/)
     redis.hdel("orders:events:billing", checkpoints)
     second = consuming(settings, body: "order :key")
@@ -215,7 +216,7 @@ RSpec.describe "events with exactly_once", gem: "rails" do
     eventually { effects(settings).size == 10 && count_of(worker, "held").zero? }
     expect(effects(settings)).to match_array(0..9)
     expect(count_of(worker, "skipped")).to be_between(1, 3)
-    # As after a failover that has lost acknowledgements.
+    # This is the state after a failover that has lost acknowledgements.
     redis.xgroup(:setid, "orders", "billing", "0")
     publish_numbers([10])
     eventually { effects(settings).size == 11 && count_of(worker, "held").zero? }
@@ -223,7 +224,7 @@ RSpec.describe "events with exactly_once", gem: "rails" do
     expect(count_of(worker, "skipped")).to be_between(11, 13)
   end
 
-  it "leave rows until nothing before them can come again" do
+  it "keep rows until no earlier event can be delivered again" do
     settings = database(:sqlite)
     script = with_database(settings, <<~RUBY)
       class Billing < RedisIPC::Events::Consumer
@@ -250,7 +251,7 @@ RSpec.describe "events with exactly_once", gem: "rails" do
     eventually { ids.call == %w[4-0] }
   end
 
-  # What handlers do, without Redis: on both databases.
+  # Checks handlers without Redis, on both databases.
   semantics = <<~'RUBY'
     class Other < ActiveRecord::Base
       self.table_name = "effects"
@@ -307,7 +308,7 @@ RSpec.describe "events with exactly_once", gem: "rails" do
   RUBY
 
   %i[sqlite postgresql].each do |kind|
-    it "roll back, discard, fail and nest as handlers say (#{kind})" do
+    it "roll back, are discarded, fail and nest as handlers want (#{kind})" do
       found = run_script(database(kind), semantics + <<~RUBY)
         found = {}
         found[:done] = outcome
@@ -321,7 +322,7 @@ RSpec.describe "events with exactly_once", gem: "rails" do
         found[:later] = [outcome("later"), LATER]
         found[:in_a_transaction] = Effect.transaction { outcome }
         found[:told] = T.deliveries.last.error.message[/is in a transaction already/]
-        # As of a test that is rolled back at its end.
+        # A test that is rolled back at its end has such a transaction.
         Effect.connection.begin_transaction(joinable: false)
         found[:in_a_test] = outcome
         found[:failed_in_a_test] = outcome("raise")
@@ -343,11 +344,11 @@ RSpec.describe "events with exactly_once", gem: "rails" do
     end
   end
 
-  it "wait for their database, and others do not" do
+  it "wait for their database, while other consumers go on" do
     script = with_database(database(:sqlite), <<~RUBY)
       class Away < ActiveRecord::Base
         self.abstract_class = true
-        # A folder is no database.
+        # A folder is not a database.
         establish_connection(adapter: "sqlite3", database: Dir.pwd)
       end
       class Events < RedisIPC::Events::Consumer
@@ -376,7 +377,7 @@ RSpec.describe "events with exactly_once", gem: "rails" do
     expect(rows(settings, names).flatten).to eq(["orders/billing"])
   end
 
-  it "say at the start what is missing or wrong" do
+  it "report at the start what is missing or wrong" do
     found = run_script(database(:sqlite), <<~RUBY)
       connection.drop_table(:redis_ipc_lanes)
       options = { stream: "s", group: "g", redis_options: { url: "redis://127.0.0.1:1/0" } }

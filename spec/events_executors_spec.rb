@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# What runs the handlers of a consumer: threads, fibers, forked processes.
+# The workers that run the handlers of a consumer: threads, fibers, forked processes.
 RSpec.describe "the executors of events" do
   let(:got) { Queue.new }
 
@@ -51,9 +51,9 @@ RSpec.describe "the executors of events" do
       eventually { pending.zero? }
     end
 
-    # Where handlers are quick, a thread takes up to 64 events at once.
+    # While handlers are quick, a thread takes up to 64 events at once.
     %i[none key].each do |order|
-      it "pass on what they have taken together with an event whose handler takes long (order #{order})" do
+      it "give back the events behind one whose handler takes long (order #{order})" do
         kept = got
         gate = Queue.new
         consumer = consume(order: order, concurrency: { threads: 3 }, lease: 20) do |event|
@@ -95,7 +95,7 @@ RSpec.describe "the executors of events" do
   describe "fibers", gem: "async" do
     before { require "async" }
 
-    # Handlers that wait until `count` of them run.
+    # Makes handlers wait until `count` of them run.
     def barrier(count)
       kept = got
       gate = Queue.new
@@ -118,7 +118,7 @@ RSpec.describe "the executors of events" do
       eventually { pending.zero? }
     end
 
-    it "take no more than so many" do
+    it "take no more events than there are fibers" do
       gate = Queue.new
       kept = got
       subscription = consume(concurrency: { fibers: 3 }) { |event| (kept << event.data) && gate.pop }
@@ -172,7 +172,7 @@ RSpec.describe "the executors of events" do
       eventually { pending.zero? }
     end
 
-    it "own a resource each, which is closed with them; what a handler starts has it too" do
+    it "own a resource each, which is closed with them; child fibers share it" do
       made = Queue.new
       closed = Queue.new
       together = barrier(3)
@@ -232,7 +232,7 @@ RSpec.describe "the executors of events" do
       eventually { pending.zero? }
     end
 
-    it "are refused without the gem, and where ActiveRecord would mix their connections up" do
+    it "are refused without the gem, and if ActiveRecord would share connections between them" do
       fibers = executors::Fibers
       start = -> { consume(concurrency: { fibers: 2 }) { |event| event } }
       stub_const("ActiveRecord::Base", Class.new)
@@ -245,7 +245,7 @@ RSpec.describe "the executors of events" do
   end
 
   describe "processes" do
-    # What workers say, in any process.
+    # Carries what workers report, from any process.
     let(:pipe) { IO.pipe.each { |file| file.sync = true } }
 
     after do
@@ -253,12 +253,12 @@ RSpec.describe "the executors of events" do
       pipe.each(&:close)
     end
 
-    # Consumes by a handler that gets the event, and what says something by `say << value`.
+    # Consumes with a handler that gets the event, and an object for reports: `say << value`.
     def consume_apart(**words, &handler)
       writer = pipe.last
       say = Object.new
       say.define_singleton_method(:<<) { |value| writer.write("#{JSON.generate(value)}\n") && self }
-      # A block would take an Array of events apart.
+      # A block would split an Array of events into its arguments.
       consume(concurrency: { processes: 1 }, **words, &->(event, resource = nil) { handler.call(event, say, resource) })
     end
 
@@ -281,7 +281,7 @@ RSpec.describe "the executors of events" do
       false
     end
 
-    it "share the events, none of which is handled here, and each is whole" do
+    it "share the events, none of which is handled here, and each is complete" do
       consume_apart(concurrency: { processes: 2, threads: 2 }) do |event, say|
         say << [Process.pid, event.to_h.slice("data", "type", "key", "position", "attempt", "source")]
         sleep 0.001
@@ -356,7 +356,7 @@ RSpec.describe "the executors of events" do
       expect(heard).to eq([["closed", used.first.last]])
     end
 
-    it "are replaced when they die: what they handled is tried again, and what they had not begun is no try" do
+    it "are replaced when they die: running events are tried again, and those not begun count as no try" do
       subscription = consume_apart do |event, say|
         say << [event.data, event.attempt, Process.pid]
         sleep if event.data == "held" && event.attempt == 1
@@ -373,7 +373,7 @@ RSpec.describe "the executors of events" do
       expect(subscription.stats).to include(held: 0, released: 0)
     end
 
-    it "that die fail what each of their threads has begun" do
+    it "that die fail the event that each of their threads had begun" do
       consume_apart(concurrency: { processes: 1, threads: 2 }) do |event, say|
         say << [event.data, event.attempt]
         next if event.attempt > 1
@@ -389,7 +389,7 @@ RSpec.describe "the executors of events" do
       expect(heard.first.first).to eq("more")
     end
 
-    it "may fork: a child that outlives them hides no death, and says nothing on their event" do
+    it "may fork: a child that outlives them does not hide their death, and settles no event of theirs" do
       children = []
       consume_apart(concurrency: { processes: 1 }) do |event, say|
         child = Process.fork
@@ -405,7 +405,7 @@ RSpec.describe "the executors of events" do
       children.each { |pid| Process.kill(:KILL, pid) }
     end
 
-    it "that a handler ends by exit say so in the dead letter, as threads do that are killed" do
+    it "whose handler calls exit say so in the dead letter, like killed threads" do
       ended = { exit: [{ processes: 1 }, "it called exit, which ends the process"],
                 kill: [{ threads: 1 }, "its thread was killed (Thread#kill)"] }
       ended.each do |way, (concurrency, why)|
@@ -419,7 +419,7 @@ RSpec.describe "the executors of events" do
       end
     end
 
-    it "that die with an event each time make it a dead letter, which says so; others are handled" do
+    it "that die each time with the same event make it a dead letter with that reason; others are handled" do
       subscription = consume_apart(attempts: 3) do |event, say|
         exit!(7) if event.data == "poison"
         say << [event.data, event.attempt]
@@ -448,7 +448,7 @@ RSpec.describe "the executors of events" do
       expect(subscription.dead_letters.size).to eq(1)
     end
 
-    it "have rules for their death" do
+    it "can have a retry rule for their death" do
       subscription = consume_apart(discard_on: RedisIPC::WorkerDiedError) { |_, _| exit!(1) }
       publish(1)
       eventually { subscription.stats[:acknowledged] == 1 }
@@ -471,7 +471,7 @@ RSpec.describe "the executors of events" do
       expect(next_ones(5 - done.size)).to match_array(((0...5).to_a - done).map { |number| [number, 1] })
     end
 
-    it "are killed when their handlers take longer than a stop waits, and the event is handed back as a try" do
+    it "are killed if their handlers outlast the timeout of stop, and the event is handed back as a try" do
       subscription = consume_apart(lease: 60) do |_, say|
         say << Process.pid
         sleep
@@ -486,7 +486,7 @@ RSpec.describe "the executors of events" do
       expect(errors).to be_empty
     end
 
-    it "drop nothing when a thread that feeds them is killed" do
+    it "lose no event when their feeder thread is killed" do
       consume_apart do |event, say|
         say << event.attempt
         sleep if event.attempt == 1
@@ -548,7 +548,7 @@ RSpec.describe "the executors of events" do
       expect(heard).to eq([1])
     end
 
-    # A process that consumes in workers, which say what they do.
+    # Starts a process that consumes in workers. They report what they do.
     def consuming_apart(handler, options: "")
       ruby(<<~RUBY).tap { |process| expect(process.line).to eq("ready") }
         require "logger"
@@ -566,7 +566,7 @@ RSpec.describe "the executors of events" do
       RUBY
     end
 
-    it "vanish when their parent is killed, whatever they do" do
+    it "end when their parent is killed, whatever they are doing" do
       parent = consuming_apart("say(Process.pid); event.data == 0 ? loop { } : sleep")
       publish_all([0, 1])
       workers = [parent.line, parent.line].map(&:to_i)
@@ -577,7 +577,7 @@ RSpec.describe "the executors of events" do
     end
 
     %i[TERM INT].each do |signal|
-      it "drop nothing when #{signal} is sent to all processes" do
+      it "lose no event when #{signal} is sent to all processes" do
         handler = "say(Process.pid, event.data); sleep 0.2; RedisIPC::Events.publish('done', event.data)"
         parent = consuming_apart(handler)
         publish_all(0...20)
@@ -637,7 +637,7 @@ RSpec.describe "the executors of events" do
         raise Errno::ENOMEM
       end
       Process.kill(:KILL, worker)
-      # Its threads end one by one.
+      # The threads end one by one.
       eventually { Thread.list.none? { |thread| thread.name == "redis_ipc worker #{worker}" } }
       publish(2)
       expect(heard.first.first(2)).to eq([2, 1])
@@ -668,7 +668,7 @@ RSpec.describe "the executors of events" do
     let(:speaking) do
       Module.new { def say(*words) = resource.say(*words) }
     end
-    # A resource that writes lines, and says when it is closed.
+    # A resource that writes lines, and reports when it is closed.
     let(:speaker) do
       Class.new do
         def initialize(number)
@@ -727,7 +727,7 @@ RSpec.describe "the executors of events" do
         expect(heard(said.map(&:last).uniq.size).uniq).to eq(["closed"])
       end
 
-      it "leave to the main Ractor what becomes of failures" do
+      it "leave decisions about failures to the main Ractor" do
         told = Queue.new
         subscription = RedisIPC.subscribe(:event) { |one| told << [one.payload[:status], one.payload[:error].class] }
         consumer = consumer_in_ractors do
@@ -766,7 +766,7 @@ RSpec.describe "the executors of events" do
         eventually { pending.zero? }
       end
 
-      it "go on with a new one when their thread is killed, or they end" do
+      it "are replaced when their thread is killed, or when they end" do
         consumer = consumer_in_ractors do
           concurrency ractors: 1
           def call(event)
@@ -786,7 +786,7 @@ RSpec.describe "the executors of events" do
       end
     end
 
-    it "run no Proc" do
+    it "are refused with a Proc" do
       stub_const("RUBY_VERSION", "3.4.1")
       expect { start(consumer_in_ractors { on("paid") { |event| event } }) }
         .to raise_error(RedisIPC::ConfigurationError, /cannot run on\(type\) { }: define call\(event\)/)
@@ -807,7 +807,7 @@ RSpec.describe "the executors of events" do
         reader, writer = IO.pipe
         writer.sync = true
         consume(order: :key, concurrency: concurrency, attempts: 10) do |event|
-          # The handlers of other keys run meanwhile.
+          # Handlers of other keys run meanwhile.
           sleep 0.001
           raise "no" if event["number"] == 3 && event.attempt == 1
 
@@ -819,7 +819,7 @@ RSpec.describe "the executors of events" do
         end
         RedisIPC::Events.publish_all("orders", events, redis_options: redis_options)
         lines = []
-        # A worker that dies may have said what the core was not told of: that comes again.
+        # A worker that dies may have reported an event before the core knew that it is done. Such an event comes again.
         lines |= [(reader.wait_readable(10) && reader.gets) || raise("nothing was said")] until lines.size == 60
         said = lines.map(&:split).group_by(&:first)
         expect(said.transform_values { |all| all.map { |_, number| number.to_i } })

@@ -7,7 +7,7 @@ RSpec.describe "events whose handler fails" do
     redis.xpending("orders", "billing")["size"]
   end
 
-  # The only dead letter that there is, once it is there.
+  # Waits for the only dead letter, and returns it.
   def letter
     eventually { consumers.first.dead_letters.first }
   end
@@ -80,7 +80,7 @@ RSpec.describe "events whose handler fails" do
     expect(letters.map(&:data)).to contain_exactly(0, 2)
   end
 
-  it "are dropped where discard_on says so" do
+  it "are discarded if discard_on names the exception" do
     kept = got
     told = Queue.new
     logger = Logger.new(IO::NULL)
@@ -96,7 +96,7 @@ RSpec.describe "events whose handler fails" do
     expect([errors, consumers.first.dead_letters]).to all(be_empty)
   end
 
-  it "wait as their rule says, and are tried as often" do
+  it "wait and are tried as often as their rule says" do
     kept = got
     consume(attempts: 1, retry_on: { IOError => { wait: ->(attempt) { attempt / 100.0 }, attempts: 4 } }) do |event|
       kept << event.attempt
@@ -150,7 +150,7 @@ RSpec.describe "events whose handler fails" do
     expect(Array.new(2) { next_of(errors) }).to all(be_a(RedisIPC::MalformedEntryError))
   end
 
-  it "are told of, whatever bytes another program has put into their type" do
+  it "are reported, whatever bytes another program has put into their type" do
     type = "\xFF\n".b
     consume(type: "event", attempts: 2) { |event| raise IOError, event.type.inspect }
     told = Queue.new
@@ -162,7 +162,7 @@ RSpec.describe "events whose handler fails" do
     RedisIPC.unsubscribe(watching)
   end
 
-  it "are settled though the logger raises" do
+  it "are settled even if the logger raises" do
     full = Class.new { %i[error warn info].each { |name| define_method(name) { |*| raise "no space left" } } }.new
     kept = got
     consume(concurrency: { threads: 1 }, logger: full, attempts: 2) do |event|
@@ -176,7 +176,7 @@ RSpec.describe "events whose handler fails" do
     expect(tried.map(&:last).uniq.size).to eq(1)
   end
 
-  it "are tried again if their thread is killed, by the one that replaces it" do
+  it "are tried again by the thread that replaces theirs if that is killed" do
     kept = got
     consume(concurrency: { threads: 1 }) do |event|
       kept << [event.data, event.attempt]
@@ -187,7 +187,7 @@ RSpec.describe "events whose handler fails" do
     eventually { pending.zero? }
   end
 
-  it "do not lose what else their thread held when it is killed" do
+  it "do not lose the other events of their thread when it is killed" do
     kept = got
     consume(concurrency: { threads: 1 }) do |event|
       Thread.current.kill if event.data == 250 && event.attempt == 1
@@ -198,7 +198,7 @@ RSpec.describe "events whose handler fails" do
     eventually { pending.zero? }
   end
 
-  it "do not show what is in them, or in objects, in the reason" do
+  it "show no data and no objects in the reason" do
     secret = Class.new { define_method(:inspect) { "#<secret>" } }
     consume(attempts: 1) { |_event| secret.new.missing }
     publish({ password: "hunter2" })
@@ -206,7 +206,7 @@ RSpec.describe "events whose handler fails" do
     expect(letter.reason).not_to match(/secret>|hunter2/)
   end
 
-  it "are delivered again where their dead letter cannot be kept, which counts as no attempt" do
+  it "are delivered again if their dead letter cannot be written, which counts as no attempt" do
     kept = got
     redis.set("orders:dead:billing", "no stream")
     consume(attempts: 2) do |event|
@@ -214,7 +214,7 @@ RSpec.describe "events whose handler fails" do
       raise "no"
     end
     publish(1)
-    # The second try cannot be given up on.
+    # The dead letter of the second try cannot be written.
     expect(next_ones(3)).to eq([1, 2, 2])
     expect(next_of(errors).message).to include("WRONGTYPE")
     redis.del("orders:dead:billing")
@@ -222,7 +222,7 @@ RSpec.describe "events whose handler fails" do
     eventually { pending.zero? }
   end
 
-  it "and are tried again at once, over and over, keep no lease from being renewed" do
+  it "and are tried again at once, over and over, do not keep leases from being renewed" do
     kept = got
     release = Queue.new
     handler = lambda do |event|
@@ -235,7 +235,7 @@ RSpec.describe "events whose handler fails" do
     20.times { |number| publish(number) }
     publish("long")
     expect(next_of(got)).to eq(1)
-    # Three leases: without a renewal the other one would have it by then.
+    # This takes three leases. Without a renewal another process would take the event over in that time.
     deadline = Process.clock_gettime(Process::CLOCK_MONOTONIC) + 1.5
     Thread.pass while got.empty? && Process.clock_gettime(Process::CLOCK_MONOTONIC) < deadline
     expect(got).to be_empty
@@ -259,11 +259,11 @@ RSpec.describe "events whose handler fails" do
     eventually { pending.zero? }
   end
 
-  it "do not keep a stop waiting: the rest of what a thread had taken goes back" do
+  it "do not delay a stop: the other events of the thread are given back" do
     begun = Queue.new
     release = Queue.new
     consume(concurrency: { threads: 1 }) do |event|
-      # Quick ones first, so that the thread takes several at once.
+      # The quick events come first, so that the thread takes several at once.
       next unless event.data == "slow"
 
       begun << true
@@ -304,13 +304,13 @@ RSpec.describe "events whose handler fails" do
       handled = []
       eventually { subscription.lag.zero? && redis.xpending("orders", "billing")["size"].zero? }
       handled.push(got.pop) until got.empty?
-      # A read that was open when a consumer was paused may have brought one event.
+      # A read that was open when the consumer was paused may have brought one event.
       expect(handled).to include(*16..20)
       expect(first.at_most + 2 + handled.size).to eq(20)
       expect([subscription, others].sum { |one| one.stats[:losses] }).to eq(2)
     end
 
-    it "are told to subscribers" do
+    it "are reported to subscribers" do
       told = losses
       watching = RedisIPC.subscribe(:loss) { |one| told << one.payload }
       consume { |event| event }.pause
@@ -322,7 +322,7 @@ RSpec.describe "events whose handler fails" do
       RedisIPC.unsubscribe(watching)
     end
 
-    it "are told where a framework has callbacks run, as errors are" do
+    it "are reported inside the framework's executor, like errors" do
       inside = false
       allow(RedisIPC.framework).to receive(:around_callback).and_wrap_original do |original, *arguments, &block|
         inside = true
@@ -337,7 +337,7 @@ RSpec.describe "events whose handler fails" do
       expect(next_of(losses)).to be(true)
     end
 
-    # Adds so many events, and trims the stream, in one step: no check comes between.
+    # Adds events and trims the stream in one step, so that no check comes in between.
     def add_and_trim(count, left)
       redis.multi do |all|
         count.times { |number| all.xadd("orders", { "data" => number }) }
@@ -345,7 +345,7 @@ RSpec.describe "events whose handler fails" do
       end
     end
 
-    it "because they were trimmed and passed over at once are counted when the group is at the end" do
+    it "because they were trimmed and skipped at once are counted when the group is at the end" do
       subscription = watch
       publish(0)
       expect(next_of(got)).to eq(0)
@@ -361,7 +361,7 @@ RSpec.describe "events whose handler fails" do
       expect(subscription.stats[:losses]).to eq(2)
     end
 
-    it "because all of Redis was flushed are told by one process; no connection counts as lost" do
+    it "because all of Redis was flushed are reported by one process; no connection counts as lost" do
       both = Array.new(2) { watch }
       publish(0)
       expect(next_of(got)).to eq(0)
@@ -377,7 +377,7 @@ RSpec.describe "events whose handler fails" do
       expect(errors).to be_empty
     end
 
-    it "because the server came back with an older state are told, though the stream has gone on" do
+    it "because the server came back with an older state are reported, even if the stream has gone on" do
       server = start_server(save: "", appendonly: "no")
       options = { redis_options: { path: server.path } }
       kept = [got, losses]
@@ -395,7 +395,7 @@ RSpec.describe "events whose handler fails" do
       expect(next_of(got)).to eq(2)
     end
 
-    it "are none where the group begins after the end of the stream" do
+    it "are none if the group begins after the end of the stream" do
       publish(0)
       consume(from: Time.now + 3600, on_loss: ->(loss) { losses << loss }) { |event| event }
       checks = -> { redis.info(:commandstats).fetch("eval_ro", {}).fetch("calls", 0).to_i }

@@ -6,12 +6,12 @@ RSpec.describe "events of keys" do
   let(:got) { Queue.new }
   let(:losses) { Queue.new }
 
-  # Handles what happens to keys. Errors are in `errors`, losses in `losses`.
+  # Handles events of keys. Errors go to `errors`, losses to `losses`.
   def watch(keys = "session:*", redis_options: { path: server.path }, **words, &block)
     consume_from(keys: keys, redis_options: redis_options, on_loss: losses.method(:<<), **words, &block)
   end
 
-  it "are handled with what happened, and to which key" do
+  it "are handled with the key and what happened to it" do
     kept = got
     watch(order: :source) { |event| kept << event }
     client.set("session:1", "a")
@@ -28,7 +28,7 @@ RSpec.describe "events of keys" do
     expect(del.to_h).to include("kind" => "keyspace", "operation" => "delete", "key" => "session:1", "type" => "del")
   end
 
-  it "are only those asked for, by a handler for each" do
+  it "are only those that are declared, with a handler for each" do
     kept = got
     server_path = server.path
     start(Class.new(RedisIPC::Events::Consumer) do
@@ -45,7 +45,7 @@ RSpec.describe "events of keys" do
     expect(happens?(within: 0.1) { got.size.positive? }).to be(false)
   end
 
-  it "have the value that was there then, if it is asked for" do
+  it "have the value of the key at that time, if the consumer wants it" do
     kept = got
     watch(value: true, order: :source) { |event| kept << [event.type, event.data, event.metadata[:value_state]] }
     client.set("session:1", "a\xFF".b)
@@ -72,7 +72,7 @@ RSpec.describe "events of keys" do
     expect(next_of(got)).to eq(["session:1", "del"])
   end
 
-  it "are counted where they can be missing: keys that expire or are evicted; of others no bound is known" do
+  it "are counted if they can be missing: keys that expire or are evicted; others have no known bound" do
     watch(on: :expired) { |event| event }
     watch { |event| event }
     eventually { client.info("commandstats").dig("ping", "calls").to_i > 7 }
@@ -83,7 +83,7 @@ RSpec.describe "events of keys" do
     expect([next_of(losses), next_of(losses)].map(&:at_most)).to contain_exactly(5, nil)
   end
 
-  it "are refused where Redis does not tell them: the flag is named" do
+  it "are refused if Redis does not publish them, and the flag is named" do
     { "" => 'is "", and lacks K', "K" => "lacks a class of events, such as A", "Kx" => "lacks g (for del)" }
       .each do |set, why|
       client.config(:set, "notify-keyspace-events", set)
@@ -92,7 +92,7 @@ RSpec.describe "events of keys" do
     end
   end
 
-  it "are refused by words that mean nothing" do
+  it "are refused for declarations that mean nothing" do
     refused = lambda do |message, **words|
       expect { watch(**words) { |event| event } }.to raise_error(RedisIPC::ConfigurationError, message)
     end

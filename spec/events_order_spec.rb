@@ -1,10 +1,10 @@
 # frozen_string_literal: true
 
-# Events in order, by key or of the whole source: in one process, and among real ones that are killed and frozen.
+# Events in order, by key or of a whole source: in one process, and among real processes that are killed and frozen.
 RSpec.describe "events in order" do
   let(:got) { Queue.new }
 
-  # A process that consumes "orders" by key. Its handler appends what it handles to the list "seen:KEY".
+  # Starts a process that consumes "orders" by key. Its handler appends what it handles to the list "seen:KEY".
   def ordering(handler = "", options: "", order: ":key", lease: 0.6)
     ruby(<<~RUBY).tap { |process| expect(process.line).to eq("ready") }
       require "logger"
@@ -33,7 +33,7 @@ RSpec.describe "events in order" do
     RUBY
   end
 
-  # Publishes `count` events for each key, those of all keys mixed.
+  # Publishes `count` events for each key, with the keys mixed.
   def publish_keys(count, keys: 20)
     events = (0...count).flat_map { |number| (0...keys).map { |key| { data: number, key: key } } }
     RedisIPC::Events.publish_all("orders", events, redis_options: redis_options)
@@ -43,7 +43,7 @@ RSpec.describe "events in order" do
     redis.lrange("seen:#{key}", 0, -1).map(&:to_i)
   end
 
-  # What each key's events were first handled as: without what ran twice.
+  # Returns the events of each key in the order in which they were first handled, without repetitions.
   def first_seen(keys: 20)
     (0...keys).map { |key| seen(key).uniq }
   end
@@ -73,7 +73,7 @@ RSpec.describe "events in order" do
     expect((0...20).flat_map { |key| redis.lrange("by:#{key}", 0, -1) }.uniq.size).to be > 1
   end
 
-  it "are shared out anew within two leases when a process comes, and one goes" do
+  it "are rebalanced within two leases when a process joins or leaves" do
     lease = 1.5
     first, second = Array.new(2) do |number|
       in_order(lease: lease) { |event| event }.tap do |one|
@@ -96,7 +96,7 @@ RSpec.describe "events in order" do
     expect(lanes_of(workers.last)).to eq(64)
   end
 
-  it "stay in order while a process is frozen for longer than its lease, and what it then finishes is told" do
+  it "stay in order while a process is frozen for longer than its lease, and its late results are reported" do
     frozen = ordering("say(event.data); REDIS.blpop(\"gate\", timeout: 30) if event.data.zero?",
                       options: "concurrency: { threads: 1 }")
     publish_keys(5, keys: 1)
@@ -157,7 +157,7 @@ RSpec.describe "events in order" do
     expect(letter.retry).to be(false)
   end
 
-  it "wait behind a dead letter that holds its key, until someone decides" do
+  it "wait behind a dead letter that holds its key, until it is retried or discarded" do
     kept = got
     failing = true
     options = { order: [:key, { then: :hold_key }], attempts: 1, retry_on: nil, lease: 0.3 }
@@ -169,7 +169,7 @@ RSpec.describe "events in order" do
     publish_keys(2, keys: 2)
     expect(next_ones(2)).to match_array([["0", 0], ["1", 0]])
     eventually { subscription.dead_letters.size == 2 }
-    # It holds it beyond the process that gave up on it.
+    # The dead letter holds the key even after the process that gave up on the event has stopped.
     stop_consumers
     subscription = in_order(**options, &handler)
     RedisIPC::Events.publish("orders", 9, key: 5, redis_options: redis_options)
@@ -197,7 +197,7 @@ RSpec.describe "events in order" do
     expect(next_of(got)).to eq([2, true])
   end
 
-  it "become a dead letter when they kill each process that handles them, and the others are handled" do
+  it "become a dead letter if they kill each process that handles them, and the others are handled" do
     published = publish_keys(3, keys: 20)
     runs = 0
     loop do
@@ -208,13 +208,13 @@ RSpec.describe "events in order" do
     end
     expect(runs).to be_between(3, 8)
     eventually(timeout: 20) { seen(1).uniq == [0, 2] }
-    # Others that were tried at the same time in other lanes are not blamed for it.
+    # Events that other lanes tried at the same time are not blamed for it.
     eventually { first_seen == Array.new(20) { |key| key == 1 ? [0, 2] : [0, 1, 2] } }
     letters = redis.xrange("orders:dead:billing").map(&:last)
     expect(letters).to match([include("dead_id" => published[21], "dead_reason" => /each process .* died or hung/)])
   end
 
-  it "are not tried again where the dead letter has only a part of them" do
+  it "are not tried again if the dead letter has only a part of them" do
     kept = got
     subscription = in_order(max_event_size: 10_000) { |event| kept << event.data.size }
     RedisIPC::Events.publish("orders", "a" * 100_000, key: 1, redis_options: redis_options)
@@ -225,7 +225,7 @@ RSpec.describe "events in order" do
     expect([subscription.dead_letters.map(&:id), subscription.stats[:dead_lettered]]).to eq([[letter.id], 1])
   end
 
-  it "still run when their consumer stops, and that counts as a try" do
+  it "may outlast the stop of their consumer, which counts as a try" do
     kept = got
     gate = Queue.new
     first = in_order do |event|
@@ -256,7 +256,7 @@ RSpec.describe "events in order" do
 
   it "are handled in batches, in which later ones wait for one of their key that failed" do
     kept = got
-    # The first error splits a batch in two, and the second one does not.
+    # The first error splits a batch in two, the second one does not.
     subscription = in_order(batch: { size: 100, within: 0.1 }, retry_on: { IOError => { wait: 0.05 } }) do |events|
       kept << events.map { |event| [event.key, event.data] }
       bad = events.find { |event| event.key == "0" && event.data == 1 }
@@ -273,7 +273,7 @@ RSpec.describe "events in order" do
     expect(last.call(["0", 2])).to be <= last.call(["0", 3])
   end
 
-  it "are tried again in their order where a whole batch fails" do
+  it "are tried again in order if a whole batch fails" do
     kept = got
     subscription = in_order(batch: { size: 100, within: 0.1 }, attempts: 100, concurrency: { threads: 1 },
                             retry_on: { IOError => { wait: 0.05 } }) do |events|
@@ -324,7 +324,7 @@ RSpec.describe "events in order" do
     expect(redis.exists?("orders:events:other")).to be(false)
   end
 
-  it "show by a consumer group of Redis how far they are, so that trimming spares what is left" do
+  it "show their position in a consumer group of Redis, so that trimming keeps what is left" do
     kept = got
     in_order { |event| kept << event.data }
     publish_keys(3, keys: 10)
@@ -334,7 +334,7 @@ RSpec.describe "events in order" do
     expect(shown.call).to include("last-delivered-id" => redis.xrevrange("orders").first.first, "entries-read" => 30)
   end
 
-  it "do not begin again in a process whose handler still runs them, when the consumer is moved" do
+  it "do not begin again in a process whose handler still runs them when the consumer is moved" do
     kept = got
     gate = Queue.new
     moved = Queue.new
@@ -355,7 +355,7 @@ RSpec.describe "events in order" do
     expect(next_ones(5)).to eq([[:ended, 0], [:begun, 0], [:ended, 0], [:begun, 1], [:ended, 1]])
   end
 
-  it "leave nothing behind that is done, and tell what is left" do
+  it "are not repeated after a restart, and count in lag until they are done" do
     kept = got
     subscription = in_order { |event| kept << event.data }
     publish_keys(3, keys: 10)
@@ -390,10 +390,10 @@ RSpec.describe "events in order" do
       expect(consumers.last.stats[:losses]).to eq(1)
     end
 
-    it "while its lanes were full, each to another place, are told once" do
+    it "while the lanes were full to different positions are reported once" do
       subscription = counting(prefetch: 1)
       subscription.pause
-      # A lane holds 16 events at least. Each of the 20 keys is in a lane of its own.
+      # A lane holds at least 16 events. Each of the 20 keys has a lane of its own.
       publish_keys(100)
       eventually { subscription.stats[:held] == 16 * 20 }
       redis.xtrim("orders", 20)
@@ -405,7 +405,7 @@ RSpec.describe "events in order" do
       expect(loss.at_most).to be_between(2_000 - subscription.stats[:done], 2_000 - 20)
     end
 
-    it "because the stream was deleted are told" do
+    it "because the stream was deleted are reported" do
       counting(lease: 0.3)
       publish_keys(2, keys: 1)
       next_ones(2)
@@ -415,36 +415,36 @@ RSpec.describe "events in order" do
       expect(next_of(got)).to eq(0)
     end
 
-    it "with everything else in Redis are told, and the consumer goes on" do
+    it "with everything else in Redis are reported, and the consumer goes on" do
       counting(lease: 0.3)
       publish_keys(2, keys: 1)
       next_ones(2)
       redis.flushall
       expect(next_of(losses)).to have_attributes(cause: :flushed)
       publish_keys(3, keys: 1)
-      # What is handled before the hash of the consumer is there again may run again.
+      # What is handled before the hash of the consumer exists again may run again.
       expect(next_ones(3).uniq).to eq([0, 1, 2])
     end
 
-    it "again and again, and refilled at once each time, are told each time" do
+    it "again and again, with new events at once each time, are reported each time" do
       subscription = counting(lease: 0.3)
       publish_keys(2, keys: 1)
       next_ones(2)
       2.times do |time|
         numbers = Array.new(time + 5) { |number| (time * 10) + number }
-        # Redis forgets the ids, too: in the same millisecond it would give the same ones again.
+        # Redis forgets the last id, too. In the same millisecond it would give the same ids again.
         later = Integer(redis.xinfo(:stream, "orders")["last-generated-id"][/\d+/]) + 1
         redis.multi do |all|
           all.flushall
           numbers.each { |number| all.xadd("orders", { "key" => "1", "data" => number }, id: "#{later}-*") }
         end
         expect(next_of(losses)).to have_attributes(cause: :flushed)
-        # It begins anew.
+        # The consumer begins anew.
         eventually { subscription.lag&.zero? }
       end
     end
 
-    it "because the server came back with an older state are told" do
+    it "because the server came back with an older state are reported" do
       server = RedisServer.new(save: "", appendonly: "no")
       redis = server.client
       kept = [got, losses]
@@ -471,7 +471,7 @@ RSpec.describe "events in order" do
       server&.stop
     end
 
-    it "are logged where nobody asks for them" do
+    it "are logged if there is no on_loss" do
       log = StringIO.new
       in_order(logger: Logger.new(log), lease: 0.3) { |event| event }
       publish_keys(1, keys: 1)

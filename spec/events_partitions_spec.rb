@@ -1,12 +1,13 @@
 # frozen_string_literal: true
 
-# Events that are spread over several streams by their keys, and handled in order by key: in one process, among real
-# ones that are killed, and in a cluster.
+# Events that are spread over several streams by key, and handled in order by key: in one process, among real processes
+# that are killed, and in a cluster.
 RSpec.describe "events in partitions" do
   let(:got) { Queue.new }
   let(:losses) { Queue.new }
 
-  # A process that consumes the 8 partitions of "orders". Its handler appends what it handles to the list "seen:KEY".
+  # Starts a process that consumes the 8 partitions of "orders". Its handler appends what it handles to the list
+  # "seen:KEY".
   def partitioned
     ruby(<<~RUBY).tap { |process| expect(process.line).to eq("ready") }
       require "logger"
@@ -36,7 +37,7 @@ RSpec.describe "events in partitions" do
     RedisIPC::Events.publish("orders", options.delete(:data), **options)
   end
 
-  # Publishes `count` events for each key, those of all keys mixed.
+  # Publishes `count` events for each key, with the keys mixed.
   def publish_keys(count, keys: 20, partitions: 8)
     events = (0...count).flat_map { |number| (0...keys).map { |key| { data: number, key: key } } }
     RedisIPC::Events.publish_all("orders", events, partitions: partitions, redis_options: redis_options)
@@ -46,12 +47,12 @@ RSpec.describe "events in partitions" do
     consume(order: [:key, { partitions: count, **order }], **words, &block)
   end
 
-  # The stream of a key among 4 partitions.
+  # Returns the stream of a key among 4 partitions.
   def stream_of(key)
     "orders:#{RedisIPC::Events.partition(key, 4)}"
   end
 
-  # A key of each of 4 partitions.
+  # Returns a key for each of 4 partitions.
   def keys
     @keys ||= (0..).lazy.map(&:to_s).each_with_object({}) do |key, found|
       found[stream_of(key)] ||= key
@@ -60,7 +61,7 @@ RSpec.describe "events in partitions" do
   end
 
   it "are spread by their keys, and in order by key" do
-    # binascii.crc_hqx(key, 0) % 16 of Python.
+    # The values of Python's `binascii.crc_hqx(key, 0) % 16`.
     expect([7, "order 8", :x].map { |key| RedisIPC::Events.partition(key, 16) }).to eq([4, 7, 15])
     kept = got
     positions = publish_keys(3, partitions: 4)
@@ -75,7 +76,7 @@ RSpec.describe "events in partitions" do
     expect(events.first.last).to include(stream: "orders", partition: Integer)
   end
 
-  it "without a key are in the partition of their id, else in any" do
+  it "without a key are in the partition of their id, or in a random one" do
     kept = got
     in_partitions { |event| kept << [event.key, event.source] }
     2.times { publish_to(data: 1, id: "row 9") }
@@ -97,7 +98,7 @@ RSpec.describe "events in partitions" do
     expect(redis.keys("by:*").map { |key| redis.scard(key) }.sum).to be_between(8, 12)
   end
 
-  it "are read by who owns a partition alone, while it does" do
+  it "are read only by the current owner of the partition" do
     kept = got
     first = in_partitions(lease: 0.6) { |event| kept << event.data }
     readers = -> { redis.call("CLIENT", "LIST").lines.grep(/cmd=xread /).size }
@@ -130,7 +131,7 @@ RSpec.describe "events in partitions" do
     eventually { subscription.dead_letters.empty? }
   end
 
-  it "wait behind a dead letter that holds their key, until someone decides" do
+  it "wait behind a dead letter that holds their key, until it is retried or discarded" do
     kept = got
     subscription = in_partitions(order: { then: :hold_key }, attempts: 1, retry_on: nil) do |event|
       kept << [event.key, event.data]
@@ -159,7 +160,7 @@ RSpec.describe "events in partitions" do
     subscription.pause
     keys.each { |key| 3.times { publish_to(data: "more", key: key) } }
     expect(subscription.lag).to eq(12)
-    # Each goes to its own end, of which that of the first one is the lowest.
+    # Each partition moves to its own end. The end of the first one is the lowest.
     subscription.checkpoint.seek(:new)
     eventually { subscription.lag.zero? && subscription.stats[:held].zero? }
     subscription.resume
@@ -167,7 +168,7 @@ RSpec.describe "events in partitions" do
     expect(next_ones(4)).to all(eq("last"))
   end
 
-  it "that are missing from one partition are told for that one alone" do
+  it "that are missing from one partition are reported for that one alone" do
     words = { lease: 0.3, on_loss: losses.method(:<<) }
     kept = got
     in_partitions(**words) { |event| kept << event.data }
@@ -185,7 +186,7 @@ RSpec.describe "events in partitions" do
     expect(next_of(losses)).to have_attributes(source: "orders:2", cause: :flushed)
   end
 
-  it "that are missing with everything else in Redis are told for each partition" do
+  it "that are missing with everything else in Redis are reported for each partition" do
     kept = got
     in_partitions(lease: 0.6, on_loss: losses.method(:<<)) { |event| kept << event.data }
     2.times do |data|
@@ -199,7 +200,7 @@ RSpec.describe "events in partitions" do
     expect(losses).to be_empty
   end
 
-  it "show how far they are by a group of each partition, so that trimming spares what is left" do
+  it "show their position in a group of each partition, so that trimming keeps what is left" do
     gate = Queue.new
     in_partitions { |_| gate.pop }
     120.times { |data| publish_to(data: data, key: keys[1], maxlen: 200, unread: :keep) }
@@ -212,7 +213,7 @@ RSpec.describe "events in partitions" do
     eventually { marker.call["last-delivered-id"] >= last }
   end
 
-  it "refuse another number of partitions, and lanes, where others have partitions" do
+  it "refuse another number of partitions, and lanes instead of partitions" do
     in_partitions { |event| event }
     expect { in_partitions(8) { |event| event } }
       .to raise_error(RedisIPC::ConfigurationError, /has 4 partitions in Redis, and 8 partitions here.*partitions: 4,/)
@@ -220,7 +221,7 @@ RSpec.describe "events in partitions" do
       .to raise_error(RedisIPC::ConfigurationError, /has 4 partitions in Redis, and 4 lanes here/)
   end
 
-  it "of a publisher with another number of partitions are handled, and counted and told" do
+  it "of a publisher with another number of partitions are handled, counted and reported" do
     kept = got
     subscription = in_partitions { |event| kept << event.data }
     key = (0..).lazy.map(&:to_s).find { |one| RedisIPC::Events.partition(one, 3) != RedisIPC::Events.partition(one, 4) }
@@ -233,8 +234,8 @@ RSpec.describe "events in partitions" do
     expect(subscription.stats[:misplaced]).to eq(2)
   end
 
-  it "beyond those of a consumer are told when it starts" do
-    # A key that is in orders:3 of 16 is there of 4, too: so no event shows it.
+  it "beyond those of a consumer are reported when it starts" do
+    # Every key that is in orders:3 of 16 partitions is also there with 4, so no event shows the difference.
     16.times { |key| publish_to(16, data: 1, key: key) }
     in_partitions { |event| event }
     expect(next_of(errors).message).to include('the stream "orders:4" is there, and this consumer has 4 partitions')
@@ -263,7 +264,7 @@ RSpec.describe "events in partitions" do
     expect((0..3).flat_map { |number| redis.xinfo(:groups, "orders:#{number}") }).to be_empty
   end
 
-  it "are refused where publisher or consumer say something that cannot be" do
+  it "are refused if publisher or consumer declare something impossible" do
     expect { publish_to(0, data: 1) }.to raise_error(ArgumentError, /partitions must be a whole number from 1 to 256/)
     expect { RedisIPC::Events.partition(7, 1.5) }.to raise_error(ArgumentError, /partitions must be/)
   end

@@ -1,10 +1,10 @@
 # frozen_string_literal: true
 
-# Events among several processes: real ones, which are killed, forked and cut off.
+# Events among several real processes, which are killed, forked and disconnected.
 RSpec.describe "events among processes" do
   let(:got) { Queue.new }
 
-  # A process that consumes "orders", and prints what its handler says.
+  # Starts a process that consumes "orders", and prints what its handler says.
   def consuming(handler, options: "", group: "billing")
     ruby(<<~RUBY).tap { |process| expect(process.line).to eq("ready") }
       require "logger"
@@ -43,7 +43,7 @@ RSpec.describe "events among processes" do
     expect(lines.map(&:last).uniq.size).to be > 1
   end
 
-  it "keep their attempts when the process dies that tries them, until they are given up on" do
+  it "keep their attempts when their process dies, until they are given up on" do
     handler = "say(event.attempt); sleep"
     options = "lease: 0.3, attempts: 3, concurrency: { threads: 1 }"
     publish("poison")
@@ -121,7 +121,7 @@ RSpec.describe "events among processes" do
     gate << true
   end
 
-  it "leave no name of a process behind that ended" do
+  it "leave no consumer of an ended process behind" do
     worker = consuming("event", options: "lease: 60")
     expect(redis.xinfo(:consumers, "orders", "billing").size).to eq(1)
     worker.puts("stop")
@@ -235,27 +235,27 @@ RSpec.describe "events among processes" do
   end
 
   describe "when Redis changes under them" do
-    # Returns what is known of what the block asked for. A connection may just break.
+    # Returns the outcome of a call in the block. The connection may break at any moment.
     def outcome_of
       yield && nil
     rescue RedisIPC::ConnectionError => e
       e.outcome
     end
 
-    it "go on after the stream was deleted and made again" do
+    it "go on after the stream was deleted and created again" do
       kept = got
       consume { |event| kept << event.data }
       publish(1)
       expect(next_of(got)).to eq(1)
       redis.del("orders")
-      # Its ids begin anew, below the last one that was delivered.
+      # The ids of the stream begin anew, below the last one that was delivered.
       redis.xadd("orders", { "data" => "2" }, id: "1-1")
       expect(next_of(got, timeout: 25)).to eq(2)
       publish(3)
       expect(next_of(got)).to eq(3)
     end
 
-    it "go on after the group was destroyed, and that is told" do
+    it "go on after the group was destroyed, which is reported" do
       kept = got
       consume { |event| kept << event.data }
       publish(1)
@@ -268,7 +268,7 @@ RSpec.describe "events among processes" do
       told << next_of(errors).message until told.last&.include?("the consumer group was gone")
     end
 
-    it "say by an outcome whether what was asked of them can have been done" do
+    it "say by the outcome of an error whether the operation may have been done" do
       server = start_server
       options = { redis_options: { path: server.path, connect_timeout: 0.2 } }
       subscription = consume(**options) { |event| event }
@@ -287,7 +287,7 @@ RSpec.describe "events among processes" do
       expect { subscription.pause.resume }.not_to raise_error
     end
 
-    it "go on after Redis was away, and subscribers are told" do
+    it "go on after an outage of Redis, which subscribers are told" do
       server = start_server(appendonly: "yes", appendfsync: "always")
       kept = got
       told = Queue.new
@@ -301,10 +301,10 @@ RSpec.describe "events among processes" do
       eventually do
         RedisIPC::Events.publish("orders", 2, redis_options: options)
       rescue RedisIPC::ConnectionError
-        # It was sent by a connection of before.
+        # The command went over a connection from before the change.
       end
       taken = next_of(got, timeout: 25)
-      # The acknowledgement of the first may have been lost with the server.
+      # The acknowledgement of the first event may have been lost with the server.
       taken = next_of(got, timeout: 25) if taken == 1
       expect(taken).to eq(2)
       expect(next_of(told).payload).to include(stream: "orders", group: "billing", duration: be_positive)

@@ -11,13 +11,13 @@ RSpec.describe "publishing" do
     let(:server) { start_server }
     let(:proxy) { LossyProxy.new(server.path) }
     let(:redis_options) { { url: proxy.url } }
-    # The position of an entry, and not the refusal of a form that the server does not know.
+    # Matches the position of an entry, and no error about a command that the server does not know.
     let(:position) { /\d-\d/ }
 
     before { publish(0) }
     after { proxy.stop }
 
-    it "adds each event once, in order, whatever was lost" do
+    it "adds each event once, in order, whichever reply was lost" do
       proxy.lose_reply_to("XADD", matching: position)
       first = publish(1)
       proxy.lose_reply_to("XADD", matching: position)
@@ -28,7 +28,7 @@ RSpec.describe "publishing" do
       expect(server.client.xrange("orders").map(&:first).drop(1)).to eq([first, *positions])
     end
 
-    it "goes on while Redis is away, for connect_timeout" do
+    it "keeps trying while Redis is down, for connect_timeout" do
       proxy.lose_reply_to("XADD", matching: position, outage: 0.2)
       publish(1)
       options = redis_options.merge(connect_timeout: 0.3)
@@ -41,7 +41,7 @@ RSpec.describe "publishing" do
       expect(entries(client: server.client)).to eq([0, 1, 2, 3])
     end
 
-    it "adds an event of the application's id once, too" do
+    it "adds an event with an id of the application once, too" do
       proxy.lose_reply_to("EVAL", matching: position)
       publish(1, id: "row 1")
       expect(proxy.lost.size).to eq(1)
@@ -49,8 +49,8 @@ RSpec.describe "publishing" do
     end
   end
 
-  it "raises what Redis refused, and the events before that are in the stream" do
-    # One more entry fits in.
+  it "raises Redis's refusal, and the events before that are in the stream" do
+    # There is room for one more entry.
     redis.xadd("orders", { "data" => "0" }, id: "#{(2**64) - 1}-#{(2**64) - 2}")
     expect { publish_all([1, 2, 3]) }
       .to raise_error(RedisIPC::CommandError, /last possible ID/) { |error| expect(error.outcome).to eq(:unknown) }
@@ -94,7 +94,7 @@ RSpec.describe "publishing" do
       expect(redis.xlen("others")).to eq(1)
     end
 
-    it "remembers it for so long, in the slot of the stream" do
+    it "remembers it for remember: seconds, in the slot of the stream" do
       publish(1, id: "a")
       publish(1, id: "b", remember: 3600)
       RedisIPC::Events.publish("{shop}:orders", 1, id: "a", redis_options: redis_options)
@@ -103,7 +103,7 @@ RSpec.describe "publishing" do
       expect(redis.ttl("{shop}:orders:events:id:a")).to be_positive
     end
 
-    it "refuses what is no id, and no time to remember it" do
+    it "refuses an invalid id, and an invalid time to remember it" do
       expect { publish(1, id: "x" * 256) }.to raise_error(ArgumentError, /at most 255 bytes, got 256/)
       expect { publish(1, id: " ") }.to raise_error(ArgumentError, /the event's id cannot be blank/)
       expect { publish(1, id: [1]) }.to raise_error(ArgumentError, /must be a String or a Symbol/)
@@ -149,10 +149,10 @@ RSpec.describe "publishing" do
   describe "with a limit" do
     let(:log) { StringIO.new }
     let(:told) { Queue.new }
-    # The log has one line a minute about a stream.
+    # The log has one line a minute about each stream, so each example has a stream of its own.
     let(:stream) { "orders-#{SecureRandom.hex(4)}" }
 
-    # Redis trims whole nodes, of 100 entries.
+    # Redis trims whole nodes of 100 entries.
     def fill(count, **options)
       count.times do |number|
         RedisIPC::Events.publish_all(stream, Array.new(100) { |index| { data: (number * 100) + index } },
@@ -164,7 +164,7 @@ RSpec.describe "publishing" do
       redis.xlen(stream)
     end
 
-    # Reads so many, and acknowledges all but one.
+    # Reads `count` entries, and acknowledges all but one.
     def read(group, count)
       redis.xgroup(:create, stream, group, "0", mkstream: true)
       ids = redis.xreadgroup(group, "me", stream, ">", count: count).fetch(stream, []).map(&:first)
@@ -190,11 +190,11 @@ RSpec.describe "publishing" do
       expect(told.pop).to include(stream: stream, removed: 0, lost: 0)
     end
 
-    it "keeps what a group has not acknowledged, up to so many times the limit" do
+    it "keeps what a group has not acknowledged, up to a multiple of the limit" do
       read("ahead", 1)
       fill(6, maxlen: 100, unread: 5)
       read("behind", 350)
-      # "ahead" has nothing pending of those.
+      # The group "ahead" has none of those pending.
       redis.xgroup(:setid, stream, "ahead", "$")
       expect(length).to be_between(500, 600)
       fill(1, maxlen: 100, unread: :keep)
@@ -231,7 +231,7 @@ RSpec.describe "publishing" do
       expect(told.pop).to eq(stream: stream, removed: 200, lost: 200, group: "slow")
     end
 
-    it "does not fail where Redis refuses to trim" do
+    it "does not fail if Redis refuses to trim" do
       redis.call("ACL", "SETUSER", "publisher", "on", ">secret", "~*", "+@all", "-xinfo", "-xtrim", "-eval")
       options = redis_options.merge(username: "publisher", password: "secret")
       expect(RedisIPC::Events.publish(stream, 1, maxlen: 10, redis_options: options)).to match(/-/)
@@ -240,7 +240,7 @@ RSpec.describe "publishing" do
       redis.call("ACL", "DELUSER", "publisher")
     end
 
-    it "refuses what is no limit" do
+    it "refuses an invalid limit" do
       expect do
         publish(1, maxlen: 1, unread: 0.5)
       end.to raise_error(ArgumentError, /unread must be :keep, :drop or how many/)

@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# A framework has loaded a consumer class again, and the new class takes the place of the old.
+# A framework has reloaded a consumer class, and the new class takes the place of the old one.
 RSpec.describe "a consumer class that is reloaded" do
   let(:got) { Queue.new }
 
@@ -17,7 +17,7 @@ RSpec.describe "a consumer class that is reloaded" do
     RedisIPC::Events::Hosting.take_over(new, old, {}).tap { |taken| consumers << new if taken }
   end
 
-  it "runs with what the old one had started, by all that the new one says" do
+  it "runs with what the old one had started, by all new declarations" do
     old = start(version("old") { around_event { |_, handler| handler.call } })
     publish(1)
     expect(next_of(got)).to eq(["old", 1])
@@ -35,7 +35,7 @@ RSpec.describe "a consumer class that is reloaded" do
     expect(new.dead_letters).to be_empty
   end
 
-  it "has to be started where it says something else of its threads; what the old one holds runs by the new code" do
+  it "must be restarted if it declares another number of threads; events that the old one holds run the new code" do
     old = start(version("old"))
     new = version("new") { concurrency threads: 2 }
     expect(take_over(new, old)).to be(false)
@@ -44,12 +44,12 @@ RSpec.describe "a consumer class that is reloaded" do
     expect(next_of(got)).to eq(["new", 1])
   end
 
-  it "has to be started where threads have resources of the old one" do
+  it "must be restarted if threads have resources of the old one" do
     old = start(version("old") { resource { [] } })
     expect(take_over(version("new") { resource { [] } }, old)).to be(false)
   end
 
-  it "leaves the old one alone where it is of another group, or where it says what is wrong" do
+  it "leaves the old one alone if it has another group, or a wrong declaration" do
     old = start(version("old"))
     expect(take_over(version("new", group: "other"), old)).to be(false)
     batches = version("new") { batch size: 2 }

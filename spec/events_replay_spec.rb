@@ -11,13 +11,13 @@ RSpec.describe "events once more" do
     RedisIPC::Events.replay(consumer, from: from, group: group, **options).tap { |started| consumers << started }
   end
 
-  # Takes what there is.
+  # Takes everything that is in the queue.
   def all_of(queue)
     Array.new(queue.size) { queue.pop }
   end
 
   describe "by a replay" do
-    it "are those that the stream had, while the class goes on" do
+    it "are those that the stream has at the start, while the class goes on" do
       kept = got
       billing = consumer_class { define_method(:call) { |event| kept << [event.source, event.data, self.class] } }
       start(billing)
@@ -34,7 +34,7 @@ RSpec.describe "events once more" do
       expect(next_of(got)[1]).to eq(5)
     end
 
-    it "end where the stream ended, whatever comes meanwhile, one by one and in batches" do
+    it "end where the stream ended at the start, one by one and in batches" do
       kept = got
       publisher = method(:publish)
       add = ->(_) { publisher.call(:new) }
@@ -61,7 +61,7 @@ RSpec.describe "events once more" do
       expect(redis.xlen("orders:dead:shadow")).to eq(1)
     end
 
-    it "begin where from says, and go on for ever if told so" do
+    it "begin at from:, and go on for ever with until: :never" do
       kept = got
       billing = consumer_class { define_method(:call) { |event| kept << event.data } }
       positions = Array.new(3) { |number| publish(number) }
@@ -75,7 +75,7 @@ RSpec.describe "events once more" do
       expect(groups).to eq(["shadow"])
     end
 
-    it "go on in a group that was there, and leave it" do
+    it "continue in an existing group, and keep it" do
       kept = got
       billing = consumer_class { define_method(:call) { |event| kept << event.data } }
       positions = Array.new(3) { |number| publish(number) }
@@ -98,12 +98,12 @@ RSpec.describe "events once more" do
       expect([groups, redis.keys]).to eq([[], ["orders"]])
     end
 
-    it "are none of an empty stream" do
+    it "are none in an empty stream" do
       billing = consumer_class { define_method(:call) { |event| event } }
       expect(replay(billing).wait(10)).to be(true)
     end
 
-    it "are refused where that cannot be" do
+    it "are refused if they are impossible" do
       billing = consumer_class { define_method(:call) { |event| event } }
       expect do
         replay(Object)
@@ -126,7 +126,7 @@ RSpec.describe "events once more" do
       positions
       subscription = consume { |event| kept << event.data }
       expect(Array.new(3) { next_of(got) }).to match_array(0..2)
-      # What is held until its acknowledgement is confirmed is taken again only after a lease.
+      # Events that are held until their acknowledgement is confirmed would be taken again only after a lease.
       idle = -> { eventually { subscription.stats.values_at(:taken, :held) == [subscription.stats[:acknowledged], 0] } }
       idle.call
       checkpoint = subscription.checkpoint
@@ -144,7 +144,7 @@ RSpec.describe "events once more" do
       expect(errors).to be_empty
     end
 
-    it "are passed over up to the position" do
+    it "are skipped up to the position" do
       kept = got
       billing = consumer_class(from: :beginning) { define_method(:call) { |event| kept << event.data } }
       start(billing)
@@ -157,7 +157,7 @@ RSpec.describe "events once more" do
       expect(billing.lag).to eq(0)
     end
 
-    it "are refused where there is no such position" do
+    it "are refused if the position is invalid" do
       subscription = consume { |event| event }
       expect { subscription.checkpoint.seek("soon") }
         .to raise_error(RedisIPC::ConfigurationError, /the position to seek must be :beginning, :new, a Time or an id/)
@@ -168,7 +168,7 @@ RSpec.describe "events once more" do
   end
 
   describe "lag" do
-    # A consumer that takes nothing, and a group that some other program moves on.
+    # A consumer that takes nothing, while another program moves its group.
     let(:subscription) { consume { |event| event }.pause }
 
     def add(count, size: 1)
@@ -194,7 +194,7 @@ RSpec.describe "events once more" do
       expect(other.lag).to eq(0)
     end
 
-    it "is counted from the nearer end, in entries of any size, and guessed in the middle" do
+    it "is counted from the nearer end, with entries of any size, and estimated in the middle" do
       redis.xgroup(:create, "orders", "other", "$", mkstream: true)
       other = consume(group: "other", from: :beginning) { |event| event }.pause
       ids = add(13_000)

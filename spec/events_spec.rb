@@ -17,7 +17,7 @@ RSpec.describe "events of a stream" do
         data: { "order_id" => 7, "note" => nil }, occurred_at: be_within(10).of(Time.now),
         received_at: be_within(10).of(Time.now)
       )
-      # Before Redis 8.6 the entry has an id too.
+      # Before Redis 8.6 the entry has an id field, too.
       expect(redis.xrange("orders").map { |id, fields| [id, fields.except("id")] })
         .to eq([[position, { "type" => "order.created", "key" => "7", "data" => '{"order_id":7,"note":null}' }]])
     end
@@ -30,7 +30,7 @@ RSpec.describe "events of a stream" do
         .to eq(positions.each_with_index.map { |id, number| [id, number.to_s] })
     end
 
-    it "make room for themselves" do
+    it "trim the stream" do
       300.times { |number| publish(number, maxlen: 100) }
       expect(redis.xlen("orders")).to be_between(100, 200)
       old = (Time.now.to_i - 7200) * 1000
@@ -48,7 +48,7 @@ RSpec.describe "events of a stream" do
       expect { publish(Object.new) }.to raise_error(RedisIPC::ContentError)
     end
 
-    it "raise what Redis says" do
+    it "raise Redis's error" do
       redis.set("orders", "a string")
       expect { publish(1) }.to raise_error(RedisIPC::CommandError, /WRONGTYPE/)
       expect { RedisIPC::Events.publish("orders", 1, redis_options: { path: "/nowhere", connect_timeout: 0.1 }) }
@@ -107,7 +107,7 @@ RSpec.describe "events of a stream" do
                                               [:rest, "order.shipped"], [:early, "order.lost"])
     end
 
-    it "passes over what it has no handler for" do
+    it "skips events that it has no handler for" do
       kept = got
       start(consumer_class { on("a") { |event| kept << event.type } })
       %w[b a].each { |type| publish(1, type: type) }
@@ -191,7 +191,7 @@ RSpec.describe "events of a stream" do
       expect(next_of(got)).to eq(1)
     end
 
-    it "takes its own options, those of classes above, and those of its start" do
+    it "takes its own options, those of superclasses, and those of start" do
       above = consumer_class(from: :new) { options lease: 20, dead_letters: { keep: 60 } }
       below = Class.new(above) do
         options lease: 10, attempts: 7
@@ -204,7 +204,7 @@ RSpec.describe "events of a stream" do
       expect { below.start(dead_letters: { kep: 1 }) }.to raise_error(RedisIPC::ConfigurationError, /dead_letters.kep/)
     end
 
-    it "takes the options of another Redis whole, so that no password goes there" do
+    it "takes the options of another Redis as a whole, so that no password goes there" do
       consumer = consumer_class { options redis_options: { url: "redis://:secret@one:1/1" } }
       consumer.define_method(:call) { |event| event }
       setup = RedisIPC::Events.const_get(:ConsumerState).of(consumer).setup(redis_options: { host: "two" })
@@ -224,7 +224,7 @@ RSpec.describe "events of a stream" do
       expect(subscription.stop.running?).to be(false)
     end
 
-    it "takes the words of a class" do
+    it "takes the declarations of a class as keywords" do
       expect { consume(order: :alphabet) { |event| event } }
         .to raise_error(RedisIPC::ConfigurationError, /must be :none, :key or :source/)
       expect { consume(concurrency: { ractors: 3 }) { |event| event } }
@@ -253,7 +253,7 @@ RSpec.describe "events of a stream" do
       expect(objects.size).to eq(2)
     end
 
-    it "handles what has no handler of its own, and fails an event by what it returns" do
+    it "handles events without a handler of their own, and fails an event by its result" do
       one = processor(nil, result.new(IOError.new("busy")), result.new("why")).new
       kept = got
       start(consumer_class do
@@ -320,7 +320,7 @@ RSpec.describe "events of a stream" do
   end
 
   describe "in batches" do
-    it "come as many as there are, or after a time as many as came" do
+    it "are full, or after a time as large as they are then" do
       kept = got
       250.times { |number| publish(number) }
       consume(batch: { size: 100, within: 0.3 }, concurrency: { threads: 1 }) { |events| kept << events.map(&:data) }
@@ -342,7 +342,7 @@ RSpec.describe "events of a stream" do
       eventually { pending.zero? }
     end
 
-    it "that raise are halved until those that fail are found" do
+    it "that raise are split in two until the failing events are found" do
       kept = got
       consume(batch: { size: 8, within: 0.2 }, concurrency: { threads: 1 }, attempts: 1, retry_on: nil) do |events|
         kept << events.map(&:data)
@@ -356,7 +356,7 @@ RSpec.describe "events of a stream" do
       expect(consumers.first.dead_letters.size).to eq(1)
     end
 
-    it "are tried again as a whole if retry_on expects what they raise" do
+    it "are tried again as a whole if retry_on names the exception" do
       kept = got
       consume(batch: { size: 4, within: 0.2 }, concurrency: { threads: 1 },
               retry_on: { IOError => { wait: 0 } }) do |events|
@@ -371,7 +371,7 @@ RSpec.describe "events of a stream" do
       eventually { pending.zero? }
     end
 
-    it "do not hold what cannot be read" do
+    it "do not contain events that cannot be read" do
       kept = got
       consume(json: "payload", batch: { size: 3, within: 0.2 }, concurrency: { threads: 1 }) do |events|
         kept << events.map(&:data)
@@ -397,7 +397,7 @@ RSpec.describe "events of a stream" do
       expect(next_of(got)).to eq(2)
     end
 
-    it "are not by a consumer that has stopped" do
+    it "are not by a stopped consumer" do
       subscription = consume { |event| event }.stop
       %i[pause resume lag dead_letters checkpoint].each do |asked|
         expect { subscription.public_send(asked) }
@@ -413,7 +413,7 @@ RSpec.describe "events of a stream" do
       eventually { subscription.lag.zero? }
       subscription.pause
       10.times { |number| publish(number) }
-      # What waits in Redis already has been asked for by the blocked read at most once.
+      # The blocked read may already have asked for one batch of the events that wait in Redis.
       expect(eventually { subscription.lag.then { |lag| lag if lag <= 10 } }).to be_between(8, 10)
       redis.call("XTRIM", "orders", "MAXLEN", "4")
       expect(subscription.lag).to be_between(3, 4)
@@ -422,8 +422,8 @@ RSpec.describe "events of a stream" do
     end
   end
 
-  describe "told to subscribers" do
-    it "are told when a handler has ended" do
+  describe "reported to subscribers" do
+    it "are reported when a handler has ended" do
       told = Queue.new
       subscription = RedisIPC.subscribe(:event, :dead_letter, :error) { |one| told << one }
       consume(attempts: 2, discard_on: KeyError, retry_on: { IOError => { wait: 0 } }) do |event|

@@ -1,14 +1,14 @@
 # frozen_string_literal: true
 
-# What one process of a group holds, and what the others do with it or leave alone. Each example is a report against a
-# consumer of Redis Streams that did otherwise.
+# What other processes of a group take over from one, and what they leave alone. Each example corresponds to a bug
+# report against another consumer of Redis Streams.
 RSpec.describe "events that a process holds" do
   let(:got) { Queue.new }
   let(:gate) { Queue.new }
 
   after { gate.close }
 
-  # A process that has begun so many events, finishes none of them, and is killed.
+  # Kills a process that has begun this many events and finished none of them.
   def killed_with(count)
     process = ruby(<<~RUBY)
       require "logger"
@@ -26,7 +26,7 @@ RSpec.describe "events that a process holds" do
     begun
   end
 
-  # Consumes here. The handler waits for the gate with the events that `holds` picks.
+  # Consumes in this process. The handler waits for the gate with the events that `holds` selects.
   def holding(holds = ->(_data) { false }, **words)
     kept = got
     open = gate
@@ -40,7 +40,7 @@ RSpec.describe "events that a process holds" do
     redis.xpending("orders", "billing")["size"]
   end
 
-  # Returns how often Redis was asked what is pending.
+  # Returns how often Redis was asked for pending entries.
   def looks
     redis.info(:commandstats).dig("xpending", "calls").to_i
   end
@@ -57,7 +57,7 @@ RSpec.describe "events that a process holds" do
     expect([busy, idle].map { |one| one.stats.values_at(:taken, :redelivered) }).to eq([[1, 0], [8, 8]])
   end
 
-  it "and then dies, are looked for at leisure by one that is busy, and taken once it is not" do
+  it "and then dies, are looked for less often by one that is busy, and taken once it is not" do
     holding(->(data) { data == "stuck" }, concurrency: { threads: 1 })
     publish("stuck")
     expect(next_of(got)).to eq(["stuck", 1])
@@ -66,7 +66,7 @@ RSpec.describe "events that a process holds" do
     before = looks
     began = now
     eventually(every: 0.02) { looks >= before + 20 }
-    # Twice in each third of a lease.
+    # A check comes twice in each third of a lease.
     expect(now - began).to be > 1
     expect(got).to be_empty
     gate << true
@@ -74,7 +74,7 @@ RSpec.describe "events that a process holds" do
     eventually { pending.zero? }
   end
 
-  it "and then dies, do not stay pending where they were deleted" do
+  it "and then dies, do not stay pending if they were deleted" do
     ids = Array.new(3) { |number| publish(number) }
     killed_with(3)
     redis.xdel("orders", *ids.first(2))
@@ -85,7 +85,7 @@ RSpec.describe "events that a process holds" do
     expect(errors).to be_empty
   end
 
-  it "are done as well where they were deleted while they ran" do
+  it "are finished even if they were deleted while they ran" do
     consumer = holding(->(_data) { true })
     position = publish(1)
     expect(next_of(got)).to eq([1, 1])
@@ -113,15 +113,15 @@ RSpec.describe "events that a process holds" do
     expect(got).to be_empty
   end
 
-  describe "in an order" do
-    # As the protocol says.
+  describe "with an order" do
+    # Computes the lane as docs/events_protocol.md defines it.
     def lane(key, lanes)
       key.to_s.each_byte.reduce(0) do |crc, byte|
         (0...8).reduce(crc ^ (byte << 8)) { |sum, _| ((sum << 1) ^ (sum[15] * 0x1021)) & 0xffff }
       end % lanes
     end
 
-    it "are bounded: a key that stands still stops what is read of its lane, and no other lane" do
+    it "are bounded: a stuck key stops the reading of its lane, and of no other lane" do
       consumer = holding(->(data) { data == [7, 0] }, order: [:key, { lanes: 4 }], prefetch: 40)
       events = (0...50).flat_map { |number| (0...16).map { |key| { data: [key, number], key: key } } }
       RedisIPC::Events.publish_all("orders", events, redis_options: redis_options)

@@ -8,7 +8,7 @@ RSpec.describe "events of PostgreSQL's log" do
 
   before { pg.exec("CREATE TABLE accounts (id int PRIMARY KEY, name text, amount numeric)") }
 
-  # Handles changes by a block. Errors are in `errors`, losses in `losses`.
+  # Handles changes with a block. Errors go to `errors`, losses to `losses`.
   def watch(tables: "accounts", slot: "ipc", create: true, url: wal_url, **words, &block)
     words = { on_loss: losses.method(:<<), retry_on: { StandardError => { wait: 0 } } }.merge(words)
     consume_from(wal: url, tables: tables, slot: slot, create: create, **words, &block)
@@ -28,7 +28,7 @@ RSpec.describe "events of PostgreSQL's log" do
   end
 
   describe "of rows" do
-    it "tell what was done, where and when, and to what" do
+    it "say what was done, where and when, and to what" do
       keep_events
       pg.exec("INSERT INTO accounts VALUES (7, 'Ä', 1.50)")
       event = next_of(got)
@@ -90,7 +90,7 @@ RSpec.describe "events of PostgreSQL's log" do
       expect(next_ones(2).map(&:key)).to contain_exactly('["1","x,y"]', "3")
     end
 
-    it "tell truncation, and logical messages within transactions and outside" do
+    it "include truncation, and logical messages within and outside of transactions" do
       keep_events
       insert(1)
       pg.exec("BEGIN; TRUNCATE accounts RESTART IDENTITY; SELECT pg_logical_emit_message(true, 'mail', 'ü'); COMMIT")
@@ -103,7 +103,7 @@ RSpec.describe "events of PostgreSQL's log" do
       expect(outside).to have_attributes(data: "\xFF".b, transaction: nil, position: outside.metadata[:lsn])
     end
 
-    it "leave out a value that is stored apart and did not change, unless the old row has it" do
+    it "leave out a value that is stored in TOAST and did not change, unless the old row has it" do
       pg.exec("ALTER TABLE accounts ALTER name SET STORAGE EXTERNAL")
       keep_events
       long = "x" * 10_000
@@ -117,7 +117,7 @@ RSpec.describe "events of PostgreSQL's log" do
       expect([with["name"], with.changes, with.metadata[:unchanged]]).to eq([long, { "amount" => %w[2 3] }, nil])
     end
 
-    it "go by type to the handlers of a class" do
+    it "go to the handlers of their types" do
       kept = got
       url = wal_url
       start(Class.new(RedisIPC::Events::Consumer) do
@@ -212,7 +212,7 @@ RSpec.describe "events of PostgreSQL's log" do
       expect(next_ones(2)).to contain_exactly([:update, 2], [:insert, 1])
     end
 
-    it "are given up on after as many tries as are said, which is told" do
+    it "are given up on after the declared number of attempts, which is reported" do
       kept = got
       watch(attempts: 2, retry_on: { StandardError => { wait: 0 } }) do |event|
         kept << event["id"]
@@ -250,7 +250,7 @@ RSpec.describe "events of PostgreSQL's log" do
       eventually { confirmed?(end_of_log) }
     end
 
-    it "moves on while nothing happens to its tables" do
+    it "moves on while its tables do not change" do
       subscription = keep_events
       pg.exec("CREATE TABLE others AS SELECT generate_series(1, 1000)")
       end_of_log = log_end
@@ -259,7 +259,7 @@ RSpec.describe "events of PostgreSQL's log" do
       expect(subscription.stats).to include(taken: 0, done: 0, transactions: 0)
     end
 
-    it "is told to the server while handlers are stuck and there is no room" do
+    it "is confirmed to the server while handlers are stuck and there is no room" do
       held = Queue.new
       kept = got
       subscription = watch(prefetch: 10) do |event|
@@ -269,7 +269,7 @@ RSpec.describe "events of PostgreSQL's log" do
       insert(1)
       pid = slot["active_pid"]
       pg.exec("INSERT INTO accounts SELECT generate_series(2, 20000), repeat('x', 1000)")
-      # Three times the timeout of the server.
+      # Waits for three times the timeout of the server.
       started = now
       eventually { now - started > 4.5 && slot["active_pid"] == pid }
       expect(subscription.stats).to include(held: 11, running: 1)
@@ -278,7 +278,7 @@ RSpec.describe "events of PostgreSQL's log" do
       expect([slot["active_pid"], errors.size]).to eq([pid, 0])
     end
 
-    it "goes on after a connection that breaks, where it was" do
+    it "continues after a broken connection from where it was" do
       subscription = keep_events
       20.times do |round|
         insert(*((round * 10)...((round + 1) * 10)))
@@ -291,7 +291,7 @@ RSpec.describe "events of PostgreSQL's log" do
       expect([got.size, subscription.stats[:transactions]]).to eq([0, 0])
     end
 
-    it "goes on, and repeats nothing, after connections that break in the middle of any message" do
+    it "continues, and repeats nothing, after connections that break in the middle of any message" do
       seed = Random.new_seed
       random = Random.new(seed)
       proxy = LyingServer.new(File.join(cluster.folder, ".s.PGSQL.5432"))
@@ -301,7 +301,7 @@ RSpec.describe "events of PostgreSQL's log" do
       proxy.lie = ->(bytes) { (left -= bytes.size).negative? ? broken(bytes, bytes.size + left) : bytes }
       cuts = Enumerator.produce { left = random.rand(1..60_000) }
       insert_in_parts(400, random)
-      # Nothing is confirmed meanwhile, so each connection brings all of it again.
+      # Nothing is confirmed meanwhile, so each connection sends everything again.
       6.times do
         cut_wal
         cuts.next
@@ -326,7 +326,7 @@ RSpec.describe "events of PostgreSQL's log" do
       end
     end
 
-    # What is passed on of bytes before the connection breaks.
+    # Passes on the first `count` bytes, and then breaks the connection.
     def broken(bytes, count)
       Enumerator.new do |pieces|
         pieces << bytes.byteslice(0, [count, 0].max)
@@ -348,7 +348,7 @@ RSpec.describe "events of PostgreSQL's log" do
       end
     end
 
-    it "goes on in the next process, and loses nothing when one is killed" do
+    it "continues in the next process, and loses nothing when one is killed" do
       make_slot("ipc")
       pg.exec("CREATE PUBLICATION ipc FOR TABLE accounts")
       insert(*1..500)
@@ -367,7 +367,7 @@ RSpec.describe "events of PostgreSQL's log" do
       expect(ids(600)).to eq([*1..600])
     end
 
-    it "goes on where a consumer was stopped, without what is done" do
+    it "continues where a consumer was stopped, without repeating anything" do
       subscription = keep_events
       insert(*1..10)
       expect(ids(10)).to eq([*1..10])
@@ -391,7 +391,7 @@ RSpec.describe "events of PostgreSQL's log" do
       expect(errors.size).to eq(0)
     end
 
-    it "tell a slot that is lost, and go on with a new one" do
+    it "report a lost slot, and go on with a new one" do
       keep_events
       insert(1)
       expect(ids(1)).to eq([1])
@@ -401,7 +401,7 @@ RSpec.describe "events of PostgreSQL's log" do
       expect(ids(1)).to eq([2])
     end
 
-    it "wait for somebody if they are told to, and say what to run" do
+    it "wait for an operator with on_slot_lost: :raise, and say what to run" do
       keep_events(on_slot_lost: :raise)
       kill_slot
       told = next_ones_until(errors) { |error| error.is_a?(RedisIPC::ConfigurationError) }
@@ -413,7 +413,7 @@ RSpec.describe "events of PostgreSQL's log" do
       expect(ids(1)).to eq([2])
     end
 
-    # Drops it while it is in use.
+    # Drops the slot while it is in use.
     def kill_slot
       pg.exec("SET client_min_messages = error")
       pid = slot["active_pid"]
@@ -431,7 +431,7 @@ RSpec.describe "events of PostgreSQL's log" do
     end
   end
 
-  it "come by a slot that lives as long as the connection" do
+  it "can use a slot that lives as long as the connection" do
     pg.exec("CREATE PUBLICATION ipc FOR TABLE accounts")
     subscription = keep_events(slot: nil, publication: "ipc", temporary: true, create: false)
     insert(1)

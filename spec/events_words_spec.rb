@@ -1,12 +1,12 @@
 # frozen_string_literal: true
 
-# What a consumer class says, and what becomes of failures: no Redis is needed for that.
+# The declarations of a consumer class, and the decisions about failures. This needs no Redis.
 RSpec.describe RedisIPC::Events::Consumer do
   def consumer(parent = described_class, &block)
     Class.new(parent, &block)
   end
 
-  # A class that would start, but for what the block says.
+  # Defines a class that could be started, except for what the block declares.
   def refused(**options, &block)
     one = consumer do
       stream "orders", group: "billing"
@@ -27,7 +27,7 @@ RSpec.describe RedisIPC::Events::Consumer do
         .to raise_error(RedisIPC::ConfigurationError, /handles nothing: define call\(event\), or on\(type\)/)
     end
 
-    it "for what stream does not take" do
+    it "for unknown options of stream" do
       expect(refused { stream "orders", groop: "g" })
         .to match(/unknown option :groop of stream in .*; known here: group, from, json, type/)
       expect(refused { stream " ", group: "g" }).to include("the stream's name cannot be blank")
@@ -37,7 +37,7 @@ RSpec.describe RedisIPC::Events::Consumer do
       expect(refused { stream "orders", group: "g", json: 7 }).to include("json: of stream, the name of a field,")
     end
 
-    it "for an order that cannot be" do
+    it "for an impossible order" do
       expect(refused { order :alphabet }).to include("must be :none, :key or :source, got :alphabet")
       expect(refused { order :key, by: "" }).to include("by: of order, the name of a field,")
       expect(refused { order :key, lanes: 0 }).to eq("lanes: of order must be a whole number from 1 to 1024, got 0")
@@ -59,7 +59,7 @@ RSpec.describe RedisIPC::Events::Consumer do
       expect(refused { concurrency workers: 3 }).to include("unknown option :workers of concurrency")
     end
 
-    it "for batches that cannot be" do
+    it "for impossible batches" do
       expect(refused { batch within: 1 }).to include("needs a size: batch size: 500, within: 0.2")
       expect(refused { batch size: 0 }).to include("size: of batch must be a whole number from 1 to 10000, got 0")
       expect(refused { batch size: 2, within: -1 }).to include("within: of batch must be a number of seconds")
@@ -70,7 +70,7 @@ RSpec.describe RedisIPC::Events::Consumer do
       expect(said).to include("has batches, which go to call(events): on(type) is for single events")
     end
 
-    it "for a processor that cannot be" do
+    it "for an invalid processor" do
       define = ->(given, **options) { refused { undef_method(:call) && processor(given, **options) } }
       expect(define.call(Object.new)).to match(/the processor of .* must have process\(event\), got a Object/)
       expect(define.call(Comparable)).to include("got Comparable")
@@ -87,7 +87,7 @@ RSpec.describe RedisIPC::Events::Consumer do
       end
     end
 
-    it "for rules that cannot be" do
+    it "for invalid rules" do
       expect(refused { retry_on }).to include("retry_on of", "needs a class of exceptions")
       expect(refused { retry_on "KeyError" }).to eq('retry_on needs classes of exceptions, got "KeyError"')
       expect(refused { discard_on Integer }).to eq("discard_on needs classes of exceptions, got Integer")
@@ -96,7 +96,7 @@ RSpec.describe RedisIPC::Events::Consumer do
       expect(refused { retry_on KeyError, tries: 3 }).to include("unknown option :tries of retry_on")
     end
 
-    it "for options that are none" do
+    it "for unknown options" do
       expect(refused(attempts: 0)).to include("the option attempts must be a whole number from 1 to 1000, got 0")
       expect(refused(logger: 1)).to include("the option logger must respond to")
       expect(refused(reconnect_after_fork: 1)).to include("reconnect_after_fork must be true or false")
@@ -109,7 +109,7 @@ RSpec.describe RedisIPC::Events::Consumer do
       expect(refused("attempts" => 3)).to include('unknown option "attempts" of start')
     end
 
-    it "for words of consume that are no Hash, or cannot be called" do
+    it "for keywords of consume that must be a Hash or callable, and are not" do
       refusal = lambda do |**words|
         RedisIPC::Events.consume(stream: "orders", group: "g", **words) { nil }
       rescue RedisIPC::ConfigurationError => e
@@ -124,12 +124,12 @@ RSpec.describe RedisIPC::Events::Consumer do
       end
     end
 
-    it "for names in which there are bytes that are no text" do
+    it "for names with bytes that are not text" do
       expect { RedisIPC::Events.consume(stream: "\xFF".b, group: "g") { nil } }
         .to raise_error(RedisIPC::ConfigurationError, "the stream's name must be text in UTF-8")
     end
 
-    it "for a position that there is not, also where a String knows to_time, as in Rails" do
+    it "for an invalid position, even if String has to_time, as in Rails" do
       text = Class.new(String) { def to_time = to_str == "25:00" ? raise(ArgumentError, "out of range") : nil }
       %w[begining 25:00].each do |from|
         expect(refused { stream "orders", group: "g", from: text.new(from) }).to include("got #{from.inspect}")
@@ -138,7 +138,7 @@ RSpec.describe RedisIPC::Events::Consumer do
       expect(refused { stream "orders", group: "g", from: "99999999999999999999-0" }).to include('got "99999999')
     end
 
-    it "for what a class above says" do
+    it "for what a superclass declares" do
       above = consumer { order :alphabet }
       below = consumer(above) do
         stream "orders", group: "g"
@@ -158,7 +158,7 @@ RSpec.describe RedisIPC::Events::Consumer do
       .to raise_error(ArgumentError, /initialize of .* must need no arguments/)
   end
 
-  it "is not running before its start, and has nothing to tell" do
+  it "is not running before its start, and has no stats" do
     one = consumer
     expect([one.running?, one.paused?]).to eq([false, false])
     expect(one.stop).to equal(one)
@@ -185,7 +185,7 @@ RSpec.describe RedisIPC::Events::Consumer do
       [decision.action, decision.wait]
     end
 
-    it "without a rule is tried again after 1, 2, 4 and so on seconds, and a little more" do
+    it "without a rule is tried again after 1, 2, 4 and so on seconds, plus a random part" do
       waits = [1, 2, 3, 9, 40].map { |attempt| decide(policy(attempts: 99), IOError.new, attempt).last }
       expect(waits).to match([be_between(1, 1.15), be_between(2, 2.3), be_between(4, 4.6), be_between(256, 295),
                               be_between(3600, 4140)])

@@ -19,7 +19,7 @@ RSpec.describe "under a Fiber scheduler" do
       parent
     end
 
-    # The handler waits for what the second fiber does: if the first held up the thread, its call would time out.
+    # The handler waits for what the second fiber does. If the first fiber blocked the thread, its call would time out.
     def first_waits_for_second
       FiberScheduler.run do
         answer = nil
@@ -79,7 +79,7 @@ RSpec.describe "under a Fiber scheduler" do
     expect(FiberScheduler.run { stream.instances.size }).to eq(1)
   end
 
-  it "a thousand fibers of one thread wait at once" do
+  it "a thousand fibers of one thread can wait at the same time" do
     connect("child", &echo)
     stream = parent
     answers = []
@@ -114,7 +114,7 @@ RSpec.describe "under a Fiber scheduler" do
     expect(took).to be < 20
   end
 
-  it "a deadline is kept, and its outcome told" do
+  it "a deadline is kept, and the error has its outcome" do
     stream = parent
     ticks = 0
     error = FiberScheduler.run do
@@ -137,7 +137,7 @@ RSpec.describe "under a Fiber scheduler" do
     expect(FiberScheduler.run { chained.value }).to eq(2)
   end
 
-  it "a call whose fiber is stopped is cancelled; the next one is right" do
+  it "a call whose fiber is stopped is cancelled; the next one gets its own answer" do
     connect("child", &echo)
     stream = parent
     stopped = Class.new(StandardError)
@@ -227,7 +227,7 @@ RSpec.describe "under a Fiber scheduler" do
       expect(took).to be < 20
     end
 
-    it "keeps a deadline, and tells its outcome" do
+    it "keeps a deadline, and raises an error with its outcome" do
       caller = client
       ticks = 0
       error = FiberScheduler.run do
@@ -241,7 +241,7 @@ RSpec.describe "under a Fiber scheduler" do
       expect(stats).to include(timed_out: stats[:requests], open_calls: 0)
     end
 
-    it "gives a call up whose fiber is stopped; the next one is right" do
+    it "gives up a call whose fiber is stopped; the next one gets its own answer" do
       caller = client
       stopped = Class.new(StandardError)
       FiberScheduler.run do
@@ -283,11 +283,11 @@ RSpec.describe "under a Fiber scheduler" do
     end
   end
 
-  it "costs nothing where there is none" do
+  it "costs nothing without a scheduler" do
     connect("child", &echo)
     expect(ask.value).to eq(1)
     expect(ask.then { |value| value }.value).to eq(1)
-    # Those of other examples may still be on their way out; ours would stay.
+    # Wakers of other examples may still be ending. A waker that was left behind would stay.
     eventually { wakers.zero? }
   end
 

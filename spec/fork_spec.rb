@@ -3,7 +3,7 @@
 require "open3"
 
 RSpec.describe "forks" do
-  # Runs the block in a forked child; returns what it returned, through a pipe.
+  # Runs the block in a forked child. Returns the block's result, which comes through a pipe.
   def in_child(timeout: 20)
     reader, writer = IO.pipe
     pid = fork do
@@ -87,7 +87,7 @@ RSpec.describe "forks" do
     expect(parent.stats).to include(reconnections: 0)
   end
 
-  it "let the child connect by itself: that one counts" do
+  it "let the child connect by itself, and that connection counts" do
     child = in_child do
       parent.connect(redis_options: redis_options, ledger: { entry_timeout: 9 })
       pids = parent.instances.select { |row| row[:group] == "parent" }.map { |row| row[:pid] }
@@ -96,15 +96,15 @@ RSpec.describe "forks" do
     expect(child).to eq([1, 1])
   end
 
-  describe "while Redis is away" do
+  describe "while Redis is down" do
     let(:away) { start_server }
 
-    # A stream of the parent's whose server is gone.
+    # Returns a stream of the parent whose server is gone.
     def lone_stream
       build("lone").connect(redis_options: { path: away.path, connect_timeout: 1 }).tap { away.kill }
     end
 
-    it "make the child try again and again, and tell of it less and less often" do
+    it "make the child try again and again, and report that less and less often" do
       lone = lone_stream
       told, attempts = in_child do
         pauses = Queue.new
@@ -115,7 +115,7 @@ RSpec.describe "forks" do
         [Array.new(5) { reports.pop }, pauses.size]
       end
       expect(told).to all(eq(RedisIPC::ConnectionError))
-      # The 1st, 2nd, 4th, 8th and 16th.
+      # The 1st, 2nd, 4th, 8th and 16th attempts.
       expect(attempts).to be >= 15
     end
 
@@ -124,7 +124,7 @@ RSpec.describe "forks" do
       child = in_child do
         lone.on_error { nil }
         lone.disconnect(timeout: 0.1)
-        # It does not connect again by itself.
+        # The child does not reconnect by itself.
         away.start
         use = begin
           lone.send_to_group(content: 1, to: "child", timeout: 0.1)
@@ -146,10 +146,10 @@ RSpec.describe "forks" do
         nil
       end
     end
-    # Clients of other examples may be open; they are none of the gem's business.
+    # Clients of other examples may be open. They do not belong to the gem.
     others = inodes.call
     stream = connect("another")
-    # The pool's connection is there before the fork: one that is just being made may slip through.
+    # This opens the pool's connection before the fork. A connection that is just being opened may go unnoticed.
     stream.instances
     own = inodes.call - others
     expect(own.size).to be >= 3
@@ -227,7 +227,7 @@ RSpec.describe "forks" do
     expect(future.value[:content]).to eq(1)
   end
 
-  # What servers and runners do with forks, each in a process of its own.
+  # How servers and test runners fork, each in a process of its own.
   describe "by" do
     it "a server that preloads and forks workers (Puma, Unicorn): each worker serves, ends on TERM, and is replaced" do
       server = ruby(<<~RUBY)
@@ -309,7 +309,7 @@ RSpec.describe "forks" do
       expect(Array.new(3) { process.line }).to eq(%w[0 0 0])
     end
 
-    # Its lock may be held for ever by a thread that the child does not have.
+    # The lock of the native request may be held for ever in the child, by a thread that only the parent has.
     it "a handler: the child leaves the native request alone when its copy of the handler returns" do
       process = ruby(<<~'RUBY')
         stream = RedisIPC::Stream.new("house", "forking")
@@ -338,7 +338,7 @@ RSpec.describe "forks" do
         stream.on_request do |entry|
           asked = fork { exit!(stream.send_to_group(content: 4, to: "child").value[:content]) }
           if (returned = fork).nil?
-            # The child: what it does here is on its own account.
+            # This is the child. What it does here is its own work.
             exit(stream.send_to_group(content: 5, to: "child").value[:content])
           end
           wandering = fork
@@ -351,7 +351,7 @@ RSpec.describe "forks" do
         stream.connect
         puts "ready"
         $stdin.gets
-        # An answer counts once Redis has it.
+        # An answer is counted once Redis has it.
         sleep 0.01 until stream.stats.values_at(:held_requests, :answers_sent) in [0, 2..]
         puts stream.stats.slice(:answers_sent, :taken, :redelivered)
       RUBY

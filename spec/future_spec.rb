@@ -3,7 +3,7 @@
 RSpec.describe RedisIPC::Future do
   let(:parent) { connect("parent") }
 
-  it "brings the answer" do
+  it "returns the answer" do
     connect("child", &echo)
     future = parent.async_send_to_group(content: "a", to: "child")
     expect(future.wait(10)).to be(true)
@@ -12,7 +12,7 @@ RSpec.describe RedisIPC::Future do
     expect(future.inspect).to include("settled")
   end
 
-  it "tells a rejection" do
+  it "returns a rejection" do
     connect("child") { |entry| reject_request(entry, content: "no") }
     future = parent.async_send_to_group(content: "a", to: "child")
     expect(future.value).to be_nil
@@ -31,7 +31,7 @@ RSpec.describe RedisIPC::Future do
     expect(future.wait).to be(true)
   end
 
-  it "waits no longer than it is told" do
+  it "waits no longer than its timeout" do
     connect("child") { nil }
     future = parent.async_send_to_group(content: 1, to: "child", timeout: 20)
     expect(future.wait(0.05)).to be(false)
@@ -89,7 +89,7 @@ RSpec.describe RedisIPC::Future do
     expect { future.value! }.to raise_error(RedisIPC::RejectedError)
   end
 
-  it "comes in thousands from one thread" do
+  it "can be created by the thousand in one thread" do
     connect("child", &echo)
     futures = Array.new(3000) { |index| parent.async_send_to_group(content: index, to: "child", timeout: 30) }
     expect(futures.map(&:value)).to eq((0...3000).to_a)
@@ -127,7 +127,7 @@ RSpec.describe RedisIPC::Future do
       expect(ran).to be(false)
     end
 
-    it "may wait for others of its kind: threads stand in for those that wait, and go again" do
+    it "may wait for other futures: more threads start meanwhile, and end afterwards" do
       connect("child", &echo)
       ask = ->(number) { parent.async_send_to_group(content: number, to: "child") }
       nested = Array.new(6) do |number|
@@ -139,7 +139,7 @@ RSpec.describe RedisIPC::Future do
       eventually { ask.call(1).then { nil }.wait(5) && dispatchers.call == 2 }
     end
 
-    it "keeps what the block raises" do
+    it "keeps the exception of the block" do
       connect("child", &echo)
       chained = parent.async_send_to_group(content: 1, to: "child").then { raise "inside" }
       expect { chained.value }.to raise_error(RuntimeError, "inside")
@@ -155,7 +155,7 @@ RSpec.describe RedisIPC::Future do
       expect(ask.call.then { 5 }.value).to eq(5)
     end
 
-    it "runs each block, also where one before it stops its thread" do
+    it "runs each block, even if a previous one stops its thread" do
       gate = Queue.new
       connect("child") { |entry| fulfill_request(entry, content: gate.pop) }
       call = parent.async_send_to_group(content: 1, to: "child")
@@ -167,7 +167,7 @@ RSpec.describe RedisIPC::Future do
       expect(stopped).to all(satisfy { |future| future.wait(5) })
     end
 
-    it "runs the block where the thread that was told of the end is killed before" do
+    it "runs the block even if the thread that was to run it is killed" do
       gate = Queue.new
       connect("child") { |entry| fulfill_request(entry, content: gate.pop) }
       chained = parent.async_send_to_group(content: 1, to: "child").then { |value| value + 1 }
@@ -184,7 +184,7 @@ RSpec.describe RedisIPC::Future do
       expect(killed).to be(true)
     end
 
-    it "tells on_error what a block raises whose value nobody waits for" do
+    it "reports an exception of the block to on_error if nobody waits for its value" do
       connect("child", &echo)
       parent.async_send_to_group(content: 1, to: "child").then { raise "unread" }.then { 1 }
       expect(next_of(errors).message).to eq("unread")

@@ -2,7 +2,7 @@
 
 require "json"
 
-# What ext/redis_ipc_core/tests/fuzz.rs does, for the part that makes Ruby objects. FUZZ_SECONDS makes it longer,
+# Does the same as ext/redis_ipc_core/tests/fuzz.rs, for the part that makes Ruby objects. FUZZ_SECONDS makes it longer,
 # FUZZ_SEED repeats a run.
 RSpec.describe "mutated JSON", timeout: ENV.fetch("FUZZ_SECONDS", "1").to_f + 60 do
   texts = ['{"event":"cook","params":{"dish":"pasta","n":[1,-2.5e3,true,null]}}',
@@ -25,14 +25,14 @@ RSpec.describe "mutated JSON", timeout: ENV.fetch("FUZZ_SECONDS", "1").to_f + 60
     text.force_encoding(Encoding::UTF_8)
   end
 
-  # What the standard library makes of it; it takes comments and is less strict than RFC 8259 in some more ways.
+  # Parses with the standard library, which accepts comments and is less strict than RFC 8259 in some other ways.
   def theirs(text)
     JSON.parse(text, symbolize_names: true, max_nesting: 100)
   rescue JSON::ParserError, EncodingError, ArgumentError
     :refused
   end
 
-  it "becomes what it stands for, or a ContentError" do
+  it "becomes its value, or a ContentError" do
     native = RedisIPC.const_get(:Native)
     seed = ENV.fetch("FUZZ_SEED") { Random.new_seed }.to_i
     random = Random.new(seed)
@@ -42,7 +42,7 @@ RSpec.describe "mutated JSON", timeout: ENV.fetch("FUZZ_SECONDS", "1").to_f + 60
       text = mutate(texts.sample(random: random), words, random)
       runs += 1
       begin
-        # A String that is not UTF-8 does not come this far: the core has refused it.
+        # The core refuses Strings that are not UTF-8, so they do not come this far.
         value = text.valid_encoding? ? native.load(text) : next
       rescue RedisIPC::ContentError
         next
@@ -50,7 +50,7 @@ RSpec.describe "mutated JSON", timeout: ENV.fetch("FUZZ_SECONDS", "1").to_f + 60
       read += 1
       expected = theirs(text)
       expect(value).to eq(expected), "FUZZ_SEED=#{seed} #{text.inspect}" unless expected == :refused
-      # What no double can hold reads as Infinity, which cannot be sent on.
+      # A number beyond the range of a double reads as Infinity, which cannot be sent.
       expect(native.load(native.dump(value))).to eq(value) unless value.inspect.include?("Infinity")
     end
     puts "mutated JSON: #{runs} runs, #{read} read, FUZZ_SEED=#{seed}" if ENV["FUZZ_SECONDS"]

@@ -1,9 +1,9 @@
 # frozen_string_literal: true
 
-# The core holds no Ruby object; what is looked at here is what the border makes of JSON, errors and hashes.
+# The core holds no Ruby objects. These examples check what the border makes of JSON, errors and hashes.
 RSpec.describe "the garbage collector" do
-  # Ruby before 3.3 looks, after it compacted, at one value past the end of each thread's stack (docs/internals.md,
-  # "Compaction"): the process crashes if the memory that it points to was given back. With this, none is.
+  # Before version 3.3, after compacting, Ruby reads one value past the end of each thread's stack (docs/internals.md,
+  # "Compaction"). It crashes if the memory that this value points to was given back. This keeps all memory.
   def keeping_pages
     RUBY_VERSION < "3.3" ? { RUBY_GC_HEAP_FREE_SLOTS_MAX_RATIO: "1.0" } : {}
   end
@@ -31,7 +31,7 @@ RSpec.describe "the garbage collector" do
 
     expect_done(<<~RUBY, **keeping_pages)
       GC.auto_compact = true
-      # With room to move everything to, once for each tour: it doubles the heap.
+      # Each round needs room to move everything, and doubles the heap.
       larger = RUBY_VERSION < "3.2" ? { double_heap: true } : { expand_heap: true }
       tour = Tour.new(-> { GC.verify_compaction_references(toward: :empty) })
       3.times do
@@ -42,7 +42,7 @@ RSpec.describe "the garbage collector" do
     RUBY
   end
 
-  # By how many bytes its threshold comes closer meanwhile.
+  # Returns by how many bytes the collector's threshold comes closer during the block.
   def told
     GC.start
     GC.disable

@@ -38,7 +38,7 @@ RSpec.describe "groups" do
     expect(answers).to eq(%w[one two])
   end
 
-  it "may have names of any text" do
+  it "may have any text as their names" do
     ["a:b", "a%3Ab", "%", ":", "ünïcode 😀", "x" * 500, "line\nbreak"].each do |name|
       connect(name) { |entry| fulfill_request(entry, content: [group_name, entry.source_group]) }
       asker = connect("#{name}!")
@@ -46,8 +46,8 @@ RSpec.describe "groups" do
     end
   end
 
-  it "may be joined while their last member leaves" do
-    # A leaving member deletes an inbox that is empty.
+  it "can be joined while their last member leaves" do
+    # A member that leaves deletes the inbox if it is empty.
     expect do
       Array.new(3) { Thread.new { 60.times { connect("child").disconnect } } }.each(&:join)
     end.not_to raise_error

@@ -5,7 +5,7 @@ require "logger"
 RSpec.describe "handlers" do
   let(:parent) { connect("parent") }
 
-  it "run with what answers, asks and tells of the stream as self" do
+  it "run with a self that answers, asks, and knows the stream" do
     child = connect("child") do |entry|
       told = [self.class.name, stream_name, group_name, instance_id, stream.stats.key?(:taken), stream.class.name,
               inspect]
@@ -16,7 +16,7 @@ RSpec.describe "handlers" do
               "#<RedisIPC::HandlerContext of #<RedisIPC::Stream house/child connected>>"])
   end
 
-  # The names are those of the gem's own state.
+  # These are the names that the gem itself uses.
   it "may use any method and any instance variable: none is the stream's" do
     names = RedisIPC::Stream.new("house", "x").instance_variables | %i[@session @logger @on_error @on_request @pid]
     kept = Queue.new
@@ -33,7 +33,7 @@ RSpec.describe "handlers" do
     eventually { child.stats[:answers_sent] == 3 }
   end
 
-  it "of a class that has a @logger do not find it there, and the mistake is told" do
+  it "do not find the @logger of the object that defined them, and the error is reported" do
     owner = Class.new do
       define_method(:initialize) { @logger = Logger.new(nil) }
       define_method(:listen) { |stream| stream.on_request { @logger.error("lost") } }
@@ -155,11 +155,11 @@ RSpec.describe "handlers" do
     expect(futures.map(&:value)).to all(eq(1))
   end
 
-  it "are told of errors in on_error by a warning, and go on" do
+  it "go on after errors in on_error, which are printed as warnings" do
     child = build("child") { raise "first" }
     child.on_error { raise "second" }
     child.connect(redis_options: redis_options)
-    # Disconnecting runs what is left to tell.
+    # Disconnecting also runs the callbacks that are still due.
     expect { 2.times { parent.send_to_group(content: 1, to: "child") } && child.disconnect }
       .to output(/on_error raised RuntimeError: second/).to_stderr_from_any_process
   end
@@ -170,7 +170,7 @@ RSpec.describe "handlers" do
     expect(parent.send_to_group(content: 1, to: "child").value).to eq(2)
   end
 
-  it "lose no consumer, whatever they and on_error raise, and whoever kills their thread" do
+  it "lose no consumer thread, whatever they and on_error raise, and even if their thread is killed" do
     child = build("child") do |entry|
       case entry.content
       when "kill" then Thread.current.kill
@@ -189,7 +189,7 @@ RSpec.describe "handlers" do
     expect(child).not_to be_connected
   end
 
-  it "are not read ahead for while the consumers are busy, and disconnecting is not held up" do
+  it "get no requests read ahead while the consumers are busy, and do not delay disconnecting" do
     started = Queue.new
     gate = Queue.new
     child = connect("child", consumer: { pool_size: 1 }) { |entry| (started << entry) && gate.pop }

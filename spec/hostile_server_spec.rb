@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# A server that says what Redis never would, at connect and later.
+# A server whose replies Redis would never send, at connect and later.
 RSpec.describe "a hostile server" do
   let(:server) { LyingServer.new(RedisServer.shared.path) }
 
@@ -26,26 +26,26 @@ RSpec.describe "a hostile server" do
     it "is refused by connect: #{what}" do
       server.lie = lie
       stream = build("parent")
-      # Without a message there is nothing to refuse: it waits for more.
+      # Without a message there is nothing to refuse, and the client waits for more.
       options = { host: "127.0.0.1", port: server.port, timeout: message ? 5 : 0.5 }
       before = resident
       expect { stream.connect(redis_options: options) }.to raise_error(RedisIPC::ConnectionError, message)
-      # KiB.
+      # The numbers are in KiB.
       expect(resident - before).to be < 100_000
       expect(stream).not_to be_connected
     end
   end
 
-  # Replies that can be read, and are no answers to what was asked.
+  # Replies that can be parsed, but do not fit the command.
   shapes = ["$-1\r\n", "*-1\r\n", "*0\r\n", ":7\r\n", "+OK\r\n", "-\r\n", "-MOVED 1 1.1.1.1:1\r\n", "$0\r\n\r\n",
             "*2\r\n$1\r\nx\r\n*1\r\n$-1\r\n", "*1\r\n*2\r\n$1\r\nk\r\n*1\r\n*2\r\n$3\r\n1-0\r\n*1\r\n$1\r\na\r\n",
             "*1\r\n*2\r\n$1\r\nk\r\n*1\r\n*2\r\n$41\r\n18446744073709551615-18446744073709551615\r\n*-1\r\n",
             "*2\r\n:-9223372036854775808\r\n:9223372036854775807\r\n", "$3\r\nab", "$3\r\nabcdef\r\n", "*1\r\n%1\r\n",
             "\xFF\xFE\r\n", "*3\r\n$3\r\n0-0\r\n*1\r\n*2\r\n$3\r\n1-1\r\n*-1\r\n*1\r\n:1\r\n"]
 
-  it "ends no process, and hangs none, whatever shape its replies have later; then all goes on" do
+  it "neither kills nor hangs a process, whatever shape its replies have; afterwards everything goes on" do
     stream = build("both", &echo)
-    # Errors are told to on_error, by the hundred.
+    # There will be hundreds of errors, which go to on_error.
     stream.connect(redis_options: { host: "127.0.0.1", port: server.port, timeout: 1 }, consumer: { lease: 0.3 })
     expect(stream.send_to_group(content: 1, to: "both").value).to eq(1)
     shapes.each do |lie|
@@ -70,19 +70,19 @@ RSpec.describe "a hostile server" do
     expect(told.grep(RedisIPC::InternalError)).to eq([])
   end
 
-  describe "that says a byte now and then" do
+  describe "that sends a byte now and then" do
     let(:redis_options) { { host: "127.0.0.1", port: server.port, timeout: 0.3, connect_timeout: 3 } }
 
     let(:late) { have_attributes(message: /no answer in time/) }
 
-    # A line that does not end, whatever was asked.
+    # Sends a line that never ends, whatever the command.
     def drip
       server.lie = proc do
         Enumerator.new { |pieces| ["+", *["x"] * 60_000].each { |it| (pieces << it) && sleep(0.05) } }
       end
     end
 
-    it "has its connections given up after read_timeout, and all goes on when it is well again" do
+    it "has its connections abandoned after read_timeout, and all goes on when it recovers" do
       stream = connect("both", consumer: { lease: 0.5 }, &echo)
       expect(stream.send_to_group(content: 1, to: "both").value).to eq(1)
       drip
@@ -94,7 +94,7 @@ RSpec.describe "a hostile server" do
       eventually { stream.connected? }
     end
 
-    it "has its connections given up, by JSON-RPC" do
+    it "has its connections abandoned, by JSON-RPC" do
       rpc_server { |it| it.on("twice") { |number| number * 2 } }
       client = rpc_client
       expect(client.call("twice", 1)).to eq(2)
@@ -106,7 +106,7 @@ RSpec.describe "a hostile server" do
       expect(client.call("twice", 3)).to eq(6)
     end
 
-    it "is not one whose link is slow: a large answer may take many times read_timeout" do
+    it "is not confused with a slow link: a large answer may take many times read_timeout" do
       connect("child") { |entry| fulfill_request(entry, content: "x" * entry.content) }
       asking = connect("parent")
       server.lie = lambda do |bytes|

@@ -2,9 +2,9 @@
 
 require_relative "support/house"
 
-# Which folder may import which (docs/internals.md, "Layers"). Features (request_reply, json_rpc, events) never import
-# each other, and what they stand on imports no feature.
-RSpec.describe "the arrows between folders" do
+# Checks which folder may import which (docs/internals.md, "Layers"). Features (request_reply, json_rpc, events) never
+# import each other, and no foundation imports a feature.
+RSpec.describe "the imports between folders" do
   root = File.expand_path("..", __dir__)
   core = House::Crate.new(File.join(root, "ext/redis_ipc_core/src"))
   border = House::Crate.new(File.join(root, "ext/redis_ipc/src"))
@@ -43,7 +43,7 @@ RSpec.describe "the arrows between folders" do
     "events" => %w[events/consumer_group events/lanes events/live events/wal]
   )
 
-  # A feature of the border imports its own half of the core.
+  # A feature of the border may import its own feature of the core.
   border_order = House::Order.new(
     "core/json" => [],
     "core/logins" => [],
@@ -80,14 +80,14 @@ RSpec.describe "the arrows between folders" do
         expect(order.cycles).to eq([])
       end
 
-      it "has no arrow that points the wrong way" do
+      it "has no import in the wrong direction" do
         expect(order.wrong(source.imports)).to eq([])
       end
     end
   end
 
-  describe "a wrong one" do
-    it "is seen in Rust, in every form" do
+  describe "a wrong import" do
+    it "is found in Rust, in every form" do
       [
         "use crate::request_reply::engine::Engine;",
         "use crate::{error::Error, request_reply::{engine, asking}};",
@@ -97,7 +97,7 @@ RSpec.describe "the arrows between folders" do
       end
     end
 
-    it "is seen in Ruby, in every form" do
+    it "is found in Ruby, in every form" do
       [
         ["runtime/session.rb", "module RedisIPC\n  class Session\n    S = Stream\n  end\nend"],
         ["request_reply/stream.rb", "module RedisIPC\n  class Stream\n    JSONRPC::Client\n  end\nend"],
@@ -107,7 +107,7 @@ RSpec.describe "the arrows between folders" do
       end
     end
 
-    it "is not seen where there is none" do
+    it "is not found where there is none" do
       imports = core.imports_of("json_rpc/client.rs", "use crate::foundation::{payload::id, redis::link::Link};")
       expect(imports.map(&:to)).to eq(%w[foundation/payload foundation/redis])
       expect(core_order.wrong(imports)).to eq([])

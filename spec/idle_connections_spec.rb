@@ -1,12 +1,12 @@
 # frozen_string_literal: true
 
-# A server with `timeout N` closes connections on which nobody said anything for so long. That is no fault.
+# A server with `timeout N` closes connections that are idle for N seconds. That is no fault.
 RSpec.describe "connections that the server closes because they are idle" do
   let(:server) { start_server(timeout: 1) }
   let(:redis_options) { { url: server.url } }
 
-  # Connections of ours whose last command was one of these, and which wait for nothing. The server looks about once a
-  # second, and closes what was idle for longer than one.
+  # Waits until the server closes our connections whose last command was one of these and which wait for nothing. The
+  # server checks about once a second, and closes what was idle for more than a second.
   def await_close(*commands)
     eventually(timeout: 20, every: 0.05) { parked(commands).empty? }
   end

@@ -9,14 +9,14 @@ RSpec.describe "an idle process" do
     eventually { (server.client.client("list").map { |client| client["cmd"] } & %w[xread xreadgroup]).size == 2 }
     before = commands(server)
     cpu_before = cpu_seconds(process.pid)
-    # The claim is about a stretch of time, so there is nothing to wait for but its end.
+    # The promise is about a period of time, so the example must wait for it to pass.
     sleep 20
     made = commands(server) - before
     expect(made).to be_between(1, 40)
     expect(cpu_seconds(process.pid) - cpu_before).to be <= 0.05
   end
 
-  # What clients asked for; INFO itself is not counted.
+  # Returns the number of commands that clients sent. INFO itself is not counted.
   def commands(server)
     server.client.info("commandstats").sum { |name, stats| name == "info" ? 0 : stats["calls"].to_i }
   end

@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# What whoever may ask a group can do to its inbox.
+# What a user with the right to ask a group can do to its inbox.
 RSpec.describe "an inbox" do
   let(:inbox) { "house:inbox:child" }
   let(:last) { "18446744073709551615-18446744073709551615" }
@@ -13,7 +13,7 @@ RSpec.describe "an inbox" do
     end
   end
 
-  # The answer, once Redis takes the request.
+  # Returns the answer, once Redis accepts the request.
   def answer(content)
     eventually do
       parent.send_to_group(content: content, to: "child", timeout: 5).value
@@ -22,11 +22,11 @@ RSpec.describe "an inbox" do
     end
   end
 
-  it "whose ids are used up is made again" do
+  it "whose ids are used up is created again" do
     child = connect("child", &echo)
     expect(answer(1)).to eq(1)
     redis.xadd(inbox, { "a" => "b" }, id: last)
-    # Deleted before anybody has read it, it would be noticed later (below).
+    # If it were deleted before anybody has read it, that would be noticed later (below).
     eventually { child.stats[:malformed] == 1 }
     redis.xdel(inbox, last)
     expect(answer(2)).to eq(2)
@@ -34,21 +34,21 @@ RSpec.describe "an inbox" do
     expect(redis.pttl(inbox)).to be_positive
   end
 
-  it "whose ids are used up while nobody reads is made again by who comes next" do
+  it "whose ids are used up while nobody reads is created again by the next instance" do
     redis.xgroup(:create, inbox, "child", "0", mkstream: true)
     exhaust
     connect("child", &echo)
     expect(answer(1)).to eq(1)
   end
 
-  it "whose ids are used up unseen is made again within 30 heartbeats" do
+  it "whose ids are used up unnoticed is created again within 30 heartbeats" do
     connect("child", consumer: { lease: 0.1 }, &echo)
     expect(answer(1)).to eq(1)
     exhaust
     expect(answer(2)).to eq(2)
   end
 
-  it "keeps what is in it when it is made again: with its ids, what runs as pending, the rest in order" do
+  it "keeps its entries when it is created again: with their ids, running ones pending, the rest in order" do
     gate = Queue.new
     runs = Queue.new
     handler = proc do |entry|
@@ -63,7 +63,7 @@ RSpec.describe "an inbox" do
     eventually { redis.xlen(inbox) == 4 }
     ids = redis.xrange(inbox).map(&:first)
     exhaust
-    # Its reader is told of no new entry, as it has none to spare: the next look is by whoever comes.
+    # Its reader is not told of new entries, because no ids are left. The next one to look is the one that connects.
     connect("child", consumer: { pool_size: 1, lease: 1 }, &handler)
     eventually { redis.xinfo(:stream, inbox)["last-generated-id"] != last }
     expect(redis.xrange(inbox).map(&:first)).to eq(ids)
@@ -76,11 +76,11 @@ RSpec.describe "an inbox" do
     eventually { redis.xlen(inbox).zero? }
   end
 
-  it "that somebody lets expire is made again" do
+  it "that an attacker lets expire is created again" do
     child = connect("child", &echo)
     expect(answer(1)).to eq(1)
     redis.pexpire(inbox, 1)
-    # What is in it when it expires is lost.
+    # What is in the inbox when it expires is lost.
     eventually do
       redis.xinfo(:stream, inbox)["entries-added"].zero?
     rescue Redis::CommandError

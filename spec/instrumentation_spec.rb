@@ -10,17 +10,18 @@ RSpec.describe "instrumentation" do
 
   after { @subscriptions&.each { |subscription| RedisIPC.unsubscribe(subscription) } }
 
-  # Of so many events, by their names. A handler's comes once the handler has ended: its answer may be here before.
+  # Returns `count` notifications by name. That of a handler comes after the handler has ended, which may be after its
+  # answer has arrived.
   def told(count)
     Array.new(count) { next_of(events) }.to_h { |event| [event.name, event.payload] }
   end
 
-  # Of those that were told by now.
+  # Returns the payloads of all notifications so far.
   def payloads
     Array.new(events.size) { events.pop }.map { |event| [event.name, event.payload] }
   end
 
-  it "tells both sides of a call, with the same id" do
+  it "reports both sides of a call, with the same id" do
     connect("child") { |entry| fulfill_request(entry, content: entry.content) }
     parent = connect("parent")
     subscribe
@@ -37,18 +38,18 @@ RSpec.describe "instrumentation" do
     expect(events).to be_empty
   end
 
-  it "tells of a timeout, with what is known" do
+  it "reports a timeout, with its outcome" do
     parent = connect("parent")
     subscribe(:request, :timeout)
     unclaimed { parent.send_to_group(content: 1, to: "nobody", timeout: 0.1) }
-    # Of the last one, if there were several.
+    # If there were several notifications of a name, this has the last one.
     told = payloads.to_h
     expect(told[:timeout]).to include(to: "nobody", outcome: :unclaimed, id: /\A\h{32}\z/)
     expect(told[:timeout][:duration]).to be_between(0.1, 10)
     expect(told[:request]).to include(id: told[:timeout][:id], error: RedisIPC::TimeoutError)
   end
 
-  it "tells how an asynchronous call ended, also where nobody asks" do
+  it "reports how an asynchronous call ended, even if nobody waits for it" do
     connect("child") { |entry| fulfill_request(entry, content: 1) }
     parent = connect("parent")
     subscribe(:request, :timeout)
@@ -64,7 +65,7 @@ RSpec.describe "instrumentation" do
     expect(ended.map(&:payload)).to all(include(outcome: :unclaimed, to: "nobody", duration: a_value >= 0.1))
   end
 
-  it "tells how a handler's request was answered" do
+  it "reports how a handler answered its request" do
     go = Queue.new
     wait = method(:eventually)
     connect("child") do |entry|
@@ -96,7 +97,7 @@ RSpec.describe "instrumentation" do
     expect(late).to eq(["dropped", "dropped", "dropped", nil])
   end
 
-  it "tells of errors of handlers" do
+  it "reports errors of handlers" do
     connect("child") { |_| raise ArgumentError, "no" }
     parent = connect("parent")
     subscribe(:handle, :error)
@@ -107,7 +108,7 @@ RSpec.describe "instrumentation" do
                             error: include(error: ArgumentError, id: response.id, entry: RedisIPC::Entry))
   end
 
-  it "tells of what is taken over, and of what is given up" do
+  it "reports take-overs and dead letters" do
     dying = ruby(<<~RUBY)
       stream = RedisIPC::Stream.new("house", "child")
       stream.on_request { |entry| puts "taken"; sleep }
@@ -128,7 +129,7 @@ RSpec.describe "instrumentation" do
     expect(event.duration).to be_between(0, 20)
   end
 
-  it "tells of dead letters" do
+  it "reports dead letters" do
     parent = connect("parent")
     future = parent.async_send_to_group(content: 1, to: "child", timeout: 20)
     id, = eventually { redis.xrange("house:inbox:child").first }
@@ -144,7 +145,7 @@ RSpec.describe "instrumentation" do
     expect(told.first.duration).to be_between(0, 20)
   end
 
-  it "tells of an outage that is over" do
+  it "reports an outage that is over" do
     server = start_server
     stream = build("lone").connect(redis_options: { path: server.path })
     subscribe(:reconnect)
@@ -162,14 +163,14 @@ RSpec.describe "instrumentation" do
       .to output(/a subscriber of request raised RuntimeError: broken/).to_stderr
   end
 
-  it "costs no object while nobody listens" do
+  it "allocates nothing without subscribers" do
     connect("child", &echo)
     parent = connect("parent")
     expect(RedisIPC::OutgoingRequest).not_to receive(:new)
     expect(parent.send_to_group(content: 1, to: "child").value).to eq(1)
   end
 
-  it "refuses unknown names, and does without a block not at all" do
+  it "refuses unknown names, and a missing block" do
     expect { RedisIPC.subscribe(:oops) { nil } }.to raise_error(ArgumentError, /:oops; known: request, handle/)
     expect { RedisIPC.subscribe }.to raise_error(ArgumentError)
   end
@@ -180,7 +181,7 @@ RSpec.describe "instrumentation" do
     expect(names).to match_array(RedisIPC.const_get(:Instrumentation)::NAMES)
   end
 
-  it "is nothing a call fails of, whatever subscribers raise" do
+  it "never makes a call fail, whatever subscribers raise" do
     connect("child", &echo)
     process = ruby(<<~RUBY)
       $stderr = $stdout
@@ -217,7 +218,7 @@ RSpec.describe "instrumentation" do
     expect(process.rest).to match(/\A[^\n]{1,250}\n\z/)
   end
 
-  it "says in Rails's log whether a JSON-RPC answer is an error, comes too late or has nowhere to go" do
+  it "logs in Rails whether a JSON-RPC answer is an error, is too late or cannot be sent" do
     process = ruby(<<~RUBY)
       require "logger"
       require "redis"
@@ -274,7 +275,7 @@ RSpec.describe "instrumentation" do
       end
     end
 
-    it "tells both sides of a call, with the same id" do
+    it "reports both sides of a call, with the same id" do
       serve
       client = rpc_client
       subscribe
@@ -288,7 +289,7 @@ RSpec.describe "instrumentation" do
       expect(told[:handle][:duration]).to be_between(0, told[:request][:duration])
     end
 
-    it "tells of notifications and batches, of each method by itself" do
+    it "reports notifications and batches, each method by itself" do
       serve
       client = rpc_client
       subscribe
@@ -301,7 +302,7 @@ RSpec.describe "instrumentation" do
       expect(handled.map { |told| told[:id] }).to contain_exactly(nil, 2, nil, nil)
     end
 
-    it "tells of errors, expected and not" do
+    it "reports errors, expected and unexpected" do
       serve
       client = rpc_client
       subscribe
@@ -315,7 +316,7 @@ RSpec.describe "instrumentation" do
       expect(told[:error]).to include(queue: "calculator", method: "fail", id: 2, error: ArgumentError)
     end
 
-    it "tells how a method's request was answered" do
+    it "reports how a method's request was answered" do
       go = Queue.new
       serve.on("nan") { Float::NAN }.on("slow") { |_| go.pop }.on("slow and wrong") { |_| go.pop && raise("no") }
            .on("unmapped") { raise KeyError }.map_error(KeyError, code: 7) { raise "a mapping that fails" }
@@ -338,7 +339,7 @@ RSpec.describe "instrumentation" do
       redis_ms = -> { redis.time.then { |seconds, micros| (seconds * 1000) + (micros / 1000) } }
       late = ["slow", "slow and wrong"].map do |method|
         expect { client.call(method, 1, timeout: 0.3) }.to raise_error(RedisIPC::TimeoutError)
-        # The two ends know Redis's clock only as well as they could read it: on a busy machine to some 10 ms.
+        # Each end knows Redis's clock only as precisely as it could read it: to some 10 ms on a busy machine.
         ended = redis_ms.call
         eventually { redis_ms.call > ended + 300 }
         go << 1
@@ -350,7 +351,7 @@ RSpec.describe "instrumentation" do
       expect(Array.new(2) { next_of(events).payload[:status] }).to eq(%w[dropped dropped])
     end
 
-    it "tells of each request of a batch how it was answered" do
+    it "reports how each request of a batch was answered" do
       serve
       client = rpc_client
       subscribe(:handle)
@@ -358,7 +359,7 @@ RSpec.describe "instrumentation" do
       expect(Array.new(3) { next_of(events).payload[:status] }).to eq(["fulfilled", "rejected", nil])
     end
 
-    it "does not say of a method that forked what became of the answer, which is its parent's" do
+    it "does not report an answer in the child of a method that forked, because the answer is the parent's" do
       process = ruby(<<~RUBY)
         parent = Process.pid
         RedisIPC.subscribe(:handle) { |event| puts [Process.pid == parent, event.payload[:status]].inspect }
@@ -369,19 +370,19 @@ RSpec.describe "instrumentation" do
       expect(process.rest.lines(chomp: true)).to eq(["[false, nil]", '[true, "fulfilled"]'])
     end
 
-    it "tells of a timeout, with what is known" do
+    it "reports a timeout, with its outcome" do
       client = rpc_client
       subscribe
       expect { client.call("sum", timeout: 0.1) }.to raise_error(RedisIPC::TimeoutError)
       expect(payloads.map(&:first)).to eq(%i[timeout request])
       unclaimed { client.call("sum", timeout: 0.1) }
-      # Of the last one, if there were several.
+      # If there were several notifications of a name, this has the last one.
       told = payloads.to_h
       expect(told[:timeout]).to include(method: "sum", outcome: :unclaimed, id: be >= 2, duration: a_value >= 0.1)
       expect(told[:request]).to include(outcome: :unclaimed, error: RedisIPC::TimeoutError)
     end
 
-    it "tells of dead letters, and of an outage that is over" do
+    it "reports dead letters, and an outage that is over" do
       push(%({"jsonrpc":"2.0","method":"sum","params":[1],"id":1}))
       redis.call("LMOVE", "calculator", "calculator:processing:ghost", "RIGHT", "LEFT")
       redis.zadd("calculator:servers", 1, "ghost")
@@ -392,7 +393,7 @@ RSpec.describe "instrumentation" do
       expect(next_of(events).payload).to include(queue: "calculator", duration: a_value > 0)
     end
 
-    it "tells of what comes by a stream, by both names" do
+    it "reports requests that come by a stream, under both names" do
       server = build_server { nil }.on("sum") { |*numbers| numbers.sum }
       stream = build("child")
       server.attach(stream)
@@ -406,7 +407,7 @@ RSpec.describe "instrumentation" do
   end
 
   describe "middleware" do
-    it "surrounds calls and handlers: of all, then of the stream, then of the call" do
+    it "surrounds calls and handlers: first the global, then that of the stream, then that of the call" do
       order = []
       child = build("child") { |entry| (order << :handled) && fulfill_request(entry, content: entry.content) }
       child.around_handler { |entry, handler| (order << [:inner, entry.source_group]) && handler.call }
@@ -457,7 +458,7 @@ RSpec.describe "instrumentation" do
   end
 
   describe "middleware of JSON-RPC" do
-    it "surrounds calls and methods: of all, then of the server, then of the method" do
+    it "surrounds calls and methods: first the global, then that of the server, then that of the method" do
       order = []
       server = build_server.on("add") { |*numbers| (order << :run) && numbers.sum }
       server.around_method { |invocation, run| (order << [:inner, invocation.params]) && run.call }
@@ -499,7 +500,7 @@ RSpec.describe "instrumentation" do
       RedisIPC::JSONRPC.call_middleware.remove(caching)
     end
 
-    it "cannot set a timeout that is none" do
+    it "cannot set an invalid timeout" do
       client = rpc_client
       client.around_call do |outgoing, call|
         outgoing.timeout = 0
@@ -519,7 +520,7 @@ RSpec.describe "instrumentation" do
       eventually { redis.xrange("house:inbox:nobody").first }.last
     end
 
-    it "is what middleware says, on the wire, in the handler and in the events of both sides" do
+    it "is set by middleware, and appears on the wire, in the handler and in the notifications of both sides" do
       seen = Queue.new
       connect("child") { |entry| (seen << entry.correlation_id) && fulfill_request(entry, content: 1) }
       parent = with_id(connect("parent"), "order-42")
@@ -531,7 +532,7 @@ RSpec.describe "instrumentation" do
       expect(sent_by(parent)).to include("correlation_id" => "order-42")
     end
 
-    it "is none where nobody says one, or what is said is no name" do
+    it "is missing if nobody sets it, or if it is invalid" do
       expect(sent_by(connect("parent"))).not_to include("correlation_id")
       seen = Queue.new
       connect("child") { |entry| (seen << entry.correlation_id) && fulfill_request(entry, content: 1) }
@@ -544,7 +545,7 @@ RSpec.describe "instrumentation" do
       expect(Array.new(9) { next_of(events).payload.key?(:correlation_id) }.tally).to eq({ false => 8, true => 1 })
     end
 
-    it "is not believed of a stranger's entry" do
+    it "is not taken from an invalid entry" do
       seen = Queue.new
       child = connect("child") { |entry| (seen << entry.correlation_id) && fulfill_request(entry, content: 1) }
       fields = { id: "1", instance_id: "i", status: "pending", content: "1", source_group: "a", ttl: 60_000,
@@ -614,7 +615,7 @@ RSpec.describe "instrumentation" do
       expect(fields).to include("traceparent" => context)
     end
 
-    it "leaves no field where it is not loaded" do
+    it "leaves no field if it is not loaded" do
       parent = connect("parent")
       parent.async_send_to_group(content: 1, to: "child")
       _, fields = eventually { redis.xrange("house:inbox:child").first }
@@ -622,7 +623,7 @@ RSpec.describe "instrumentation" do
     end
 
     describe "of JSON-RPC" do
-      # A server whose method tells what context it ran in.
+      # Starts a server whose method returns the trace context in which it ran.
       def serve
         seen = Queue.new
         rpc_server do |server|
@@ -677,7 +678,7 @@ RSpec.describe "instrumentation" do
         expect(sent.map { |request| request["traceparent"] }).to eq([context, context.sub("-01", "-00")])
       end
 
-      it "changes no byte where it is not loaded" do
+      it "changes no byte if it is not loaded" do
         rpc_client.notify("look", 1)
         expect(requests).to eq(['{"jsonrpc":"2.0","method":"look","params":[1]}'])
       end
@@ -701,18 +702,18 @@ RSpec.describe "instrumentation" do
           expect(JSON.parse(pop)).to include("result" => nil)
         end
         expect(Array.new(seen.size) { seen.pop }).to eq([nil] * bad.size * 2)
-        # OpenTelemetry's to judge.
+        # OpenTelemetry decides whether the text is valid.
         push(JSON.generate({ jsonrpc: "2.0", method: "look", traceparent: "nonsense" }))
         expect(Array.new(2) { next_of(seen) }).to eq(["nonsense", nil])
       end
 
-      it "is told nobody where OpenTelemetry is not loaded, but middleware" do
+      it "reaches only middleware if OpenTelemetry is not loaded" do
         seen = serve
         push(JSON.generate({ jsonrpc: "2.0", method: "look", traceparent: context }))
         expect(Array.new(2) { next_of(seen) }).to eq([context, nil])
       end
 
-      it "comes by a stream, too: the request's own, else the stream's" do
+      it "also comes by a stream: that of the request, otherwise that of the stream" do
         stub_const("OpenTelemetry", FakeOpenTelemetry)
         seen = Queue.new
         server = build_server.on("look") { (seen << FakeOpenTelemetry::Context.current) && nil }

@@ -4,7 +4,7 @@ RSpec.describe "interrupting" do
   let(:parent) { connect("parent") }
   let(:stopped) { Class.new(StandardError) }
 
-  # The calls of this example are over, here and in Redis.
+  # Checks that the calls of this example are over, here and in Redis.
   def expect_clean(stream)
     expect(stream.stats).to include(open_calls: 0)
     eventually { redis.keys("house:inbox:*").sum { |key| redis.xlen(key) }.zero? }
@@ -16,7 +16,7 @@ RSpec.describe "interrupting" do
       parent
     end
 
-    # nil is never answered.
+    # A request with nil is never answered.
     def call_nobody_answers
       parent.send_to_group(content: nil, to: "child", timeout: 20)
     end
@@ -87,7 +87,7 @@ RSpec.describe "interrupting" do
       expect { future.value }.to raise_error(RedisIPC::TimeoutError)
     end
 
-    it "with Thread.handle_interrupt waits until it may" do
+    it "with Thread.handle_interrupt is deferred as the mask says" do
       thread = Thread.new do
         Thread.handle_interrupt(stopped => :never) { parent.send_to_group(content: nil, to: "child", timeout: 2) }
       rescue RedisIPC::TimeoutError => e
@@ -101,14 +101,14 @@ RSpec.describe "interrupting" do
     end
   end
 
-  # Every way to interrupt a thread, and everything it may be in the midst of.
+  # Every way to interrupt a thread, in everything that it may be doing.
   describe "a thread" do
-    # Interrupts the block once `ready` says that it is under way; returns how long that took.
+    # Interrupts the block once `ready` says that it is running. Returns how long that took.
     ways = {
       "Timeout.timeout" => lambda do |ready, work|
         started = nil
         thread = Thread.new do
-          # Time enough to see that it is under way.
+          # This is enough time to see that it is running.
           Timeout.timeout(1) { (started = now) && work.call }
         rescue Timeout::Error
           now - started - 1
@@ -190,7 +190,7 @@ RSpec.describe "interrupting" do
           expect_clean(parent)
         end
 
-        it "in a handler: the asker is told at once, and the pool keeps its size" do
+        it "in a handler: the asker gets an error at once, and the pool keeps its size" do
           started = Queue.new
           child = connect("child", consumer: { pool_size: 1 }) do |entry|
             entry.content == "stop" ? (started << Thread.current) && sleep : fulfill_request(entry, content: 1)
@@ -211,7 +211,7 @@ RSpec.describe "interrupting" do
     end
   end
 
-  # A signal reaches the main thread. `work` is under way once the process has said so.
+  # A signal reaches the main thread. `work` is running once the process has printed that.
   describe "a process" do
     works = {
       "a call" => 'stream.send_to_group(content: 1, to: "nobody", timeout: 30)',
@@ -229,7 +229,7 @@ RSpec.describe "interrupting" do
           process = ruby(<<~RUBY)
             $stderr.reopen($stdout)
             ARGV << #{stopped_server&.path.inspect}
-            # Where the suite runs in the background, its processes inherit that SIGINT is ignored.
+            # If the suite runs in the background, its child processes inherit that SIGINT is ignored.
             trap("INT", "DEFAULT")
             stream = RedisIPC::Stream.new("house", "parent").connect
             late = RedisIPC::Stream.new("house", "late")
@@ -237,7 +237,7 @@ RSpec.describe "interrupting" do
             started = Queue.new
             busy.on_request { |entry| (started << 1) && $stdin.gets && fulfill_request(entry, content: "finished") }
             busy.connect
-            # Both threads that could notice the signal late are at work: one waits in native code, one runs a handler.
+            # Both threads that might notice the signal late are busy: one waits in native code, one runs a handler.
             asked = stream.async_send_to_group(content: 1, to: "busy", timeout: 20)
             started.pop
             begin
@@ -277,7 +277,7 @@ RSpec.describe "interrupting" do
         sleep
       RUBY
       expect(leaving.line).to eq("ready")
-      # Quick answers make it read ahead.
+      # Quick answers make the instance read ahead.
       200.times { parent.send_to_group(content: 1, to: "workers") }
       stuck = parent.async_send_to_group(content: "stay", to: "workers", timeout: 20)
       expect(leaving.line).to eq("busy")
@@ -289,7 +289,7 @@ RSpec.describe "interrupting" do
       expect(waiting.map(&:value)).to all(eq(1))
       expect(leaving.wait(timeout: 10)).to be_success
       expect(leaving.rest).to eq("")
-      # What had begun is run again, after a lease.
+      # The request that had begun is run again, after a lease.
       expect(stuck.value).to eq(2)
     end
 
@@ -321,7 +321,7 @@ RSpec.describe "interrupting" do
   it "a process by Ctrl-C in the middle of a call ends it at once" do
     process = ruby(<<~'RUBY')
       $stderr.reopen($stdout)
-      # Where the suite runs in the background, its processes inherit that SIGINT is ignored.
+      # If the suite runs in the background, its child processes inherit that SIGINT is ignored.
       trap("INT", "DEFAULT")
       stream = RedisIPC::Stream.new("house", "parent").connect
       puts "ready"
@@ -337,7 +337,7 @@ RSpec.describe "interrupting" do
     expect(process.line).to eq("interrupted [0, 1]")
     process.wait(timeout: 5)
     expect(process.rest).to eq("")
-    # The inbox of a group that nobody joined is left to expire.
+    # The inbox of a group that nobody joined remains until it expires.
     expect(redis.keys).to eq(["house:inbox:nobody"])
     expect(redis.xlen("house:inbox:nobody")).to eq(0)
     expect(redis.ttl("house:inbox:nobody")).to be_positive
@@ -373,8 +373,8 @@ RSpec.describe "interrupting" do
     expect(child).not_to be_connected
   end
 
-  # The interrupt may come while the thread waits for the GVL, with an engine that is connected.
-  it "leaves nothing connected, also where connect is about to return" do
+  # The interrupt may come while the thread waits for the GVL, with a connected engine.
+  it "leaves nothing connected, even if connect is about to return" do
     watch = connect("watch")
     100.times do
       stream = build("late")
