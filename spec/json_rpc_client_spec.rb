@@ -37,7 +37,7 @@ RSpec.describe RedisIPC::JSONRPC::Client do
     expect(client.stats).to include(requests: 800, fulfilled: 800, open_calls: 0, answers_unmatched: 0)
   end
 
-  it "notifies without waiting for anything but Redis" do
+  it "notifies, and waits only for Redis" do
     heard = Queue.new
     serve { |server| server.on("note") { |*all| heard << all } }
     expect(client.notify("note", 1, 2)).to be(true)
@@ -56,7 +56,7 @@ RSpec.describe RedisIPC::JSONRPC::Client do
     expect { client.proxy(timeout: 0.2).wait(1) }.to raise_error(RedisIPC::TimeoutError)
   end
 
-  it "has a proxy that is looked at without a call" do
+  it "has a proxy that can be inspected without a call" do
     serve
     proxy = client.proxy
     requests = client.stats[:requests]
@@ -103,7 +103,7 @@ RSpec.describe RedisIPC::JSONRPC::Client do
       next_of(heard)
     end
 
-    it "may have nothing to answer, or nothing at all" do
+    it "may consist of notifications, or be empty" do
       heard = Queue.new
       serve { |server| server.on("note") { heard << true } }
       expect(client.batch { |batch| 2.times { batch.notify("note") } }).to eq([])
@@ -130,7 +130,7 @@ RSpec.describe RedisIPC::JSONRPC::Client do
       expect { small.batch { |batch| 3.times { batch.call("sum") } } }.to raise_error(ArgumentError, /max_batch/)
     end
 
-    it "is told that the server refused all of it" do
+    it "raises if the server refused all of it" do
       serve(max_batch: 2)
       asked = -> { client.batch(timeout: 10) { |batch| batch.notify("sum") || 2.times { batch.call("sum") } } }
       expect(&asked).to raise_error(RedisIPC::JSONRPC::Error) { |error|
@@ -140,15 +140,15 @@ RSpec.describe RedisIPC::JSONRPC::Client do
   end
 
   describe "a timeout" do
-    it "takes the request back if nobody had it" do
+    it "withdraws the request if nobody had taken it" do
       expect(unclaimed { client.call("sum", timeout: 0.05) }.outcome).to eq(:unclaimed)
       expect(redis.exists("calculator")).to eq(0)
     end
 
-    it "is of unknown outcome if somebody had" do
+    it "has an unknown outcome if a server had taken it" do
       gate = Queue.new
       serve { |server| server.on("wait at the gate") { gate.pop } }
-      # Time enough to be taken.
+      # The timeout leaves enough time for a server to take the request.
       expect { client.call("wait at the gate", timeout: 2) }
         .to raise_error(RedisIPC::TimeoutError) { |error| expect(error.outcome).to eq(:unknown) }
       gate << true
@@ -167,7 +167,7 @@ RSpec.describe RedisIPC::JSONRPC::Client do
     end
   end
 
-  describe "what is no answer" do
+  describe "an invalid answer" do
     ['{"jsonrpc":"2.0","id":%<id>s}', '{"id":%<id>s,"error":"x"}', '{"id":%<id>s,"error":{"code":"1","message":"x"}}',
      '{"id":%<id>s,"error":{"code":1}}', '[{"id":%<id>s}]'].each do |text|
       it "is refused: #{text}" do
@@ -203,7 +203,7 @@ RSpec.describe RedisIPC::JSONRPC::Client do
   it "leaves nothing behind" do
     serve
     client.call("sum")
-    # An answer is removed with the read after it.
+    # An answer is removed together with the next read.
     eventually { redis.keys("*").grep_v(/\Acalculator:servers\z/).empty? }
     client.disconnect
     expect { client.call("sum") }.to raise_error(RedisIPC::NotConnectedError)
@@ -220,7 +220,7 @@ RSpec.describe RedisIPC::JSONRPC::Client do
     expect { asking.value }.to raise_error(RedisIPC::NotConnectedError) { |e| expect(e.outcome).to eq(:unknown) }
   end
 
-  it "is left clean by a thread that is interrupted while it waits" do
+  it "keeps nothing of a call whose thread is interrupted while it waits" do
     thread = Thread.new { Timeout.timeout(1) { client.call("sum", timeout: 30) } }
     thread.report_on_exception = false
     eventually { client.stats[:open_calls] == 1 }

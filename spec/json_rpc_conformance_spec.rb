@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# Raw text over a real Redis, as any program sends it; answers are compared as JSON.
+# Sends raw text over a real Redis, as any program may, and compares answers as JSON.
 RSpec.describe "JSON-RPC 2.0 conformance" do
   reply_to = JSONRPCEnds::REPLY_TO
 
@@ -17,7 +17,7 @@ RSpec.describe "JSON-RPC 2.0 conformance" do
     end
   end
 
-  # The text goes behind the list for its answer: not every text could name one itself.
+  # Sends a text with the list for its answer in front of it, because not every text can name one itself.
   def answer_to(text)
     push("#{JSONRPCEnds::REPLY_TO}!#{text}")
     pop
@@ -31,7 +31,7 @@ RSpec.describe "JSON-RPC 2.0 conformance" do
     { "jsonrpc" => "2.0", "error" => { "code" => code, "message" => message, "data" => data }.compact, "id" => id }
   end
 
-  # A request whose answer comes after those of what was sent before it.
+  # Sends a request and checks that its answer is the first one. So nothing before it was answered.
   def expect_nothing_before_the_next_answer
     push(%({"jsonrpc": "2.0", "method": "get_data", "id": "last", "reply_to": "#{JSONRPCEnds::REPLY_TO}"}))
     expect(JSON.parse(pop)).to eq(result(["hello", 5], "last"))
@@ -101,8 +101,8 @@ RSpec.describe "JSON-RPC 2.0 conformance" do
     end
   end
 
-  # The same text for the same JSON, whatever its spaces and the order of its members. (A batch is answered in order
-  # here, though it need not be.)
+  # Returns the same text for the same JSON, whatever its whitespace and the order of its members. (This server answers
+  # a batch in order, although the specification does not require that.)
   def normalised(text)
     sort = lambda do |value|
       case value
@@ -136,7 +136,7 @@ RSpec.describe "JSON-RPC 2.0 conformance" do
       expect(eventually { (left = redis.pttl(reply_to)).positive? && left }).to be_between(1, 60_000)
     end
 
-    it "is never a key of somebody else" do
+    it "is never another program's key" do
       ["calculator", "calculator:reply:short", "calculator:servers", "other:reply:0123456789abcdef", "victim",
        "calculator:reply:0123456789abcde\\n", ""].each do |key|
         push(%({"jsonrpc":"2.0","method":"sum","id":1,"reply_to":"#{key}"}))
@@ -145,7 +145,7 @@ RSpec.describe "JSON-RPC 2.0 conformance" do
       eventually { (redis.keys("*") - %w[calculator:servers]).empty? }
     end
 
-    it "may be nowhere: the method runs all the same" do
+    it "may be missing: the method runs all the same" do
       push('{"jsonrpc":"2.0","method":"update","params":[1],"id":1}')
       expect(next_of(@notified)).to eq(["update", [1]])
       expect_nothing_before_the_next_answer
@@ -185,7 +185,7 @@ RSpec.describe "JSON-RPC 2.0 conformance" do
       end
     end
 
-    it "refuses members that stand there twice, which two readers could understand differently" do
+    it "refuses duplicate members, which two readers could understand differently" do
       ['{"jsonrpc":"2.0","method":"sum","method":"boom","id":1}',
        '{"jsonrpc":"2.0","method":"sum","params":[1],"params":[2],"id":1}',
        '{"jsonrpc":"1.0","jsonrpc":"2.0","method":"sum","id":1}'].each do |request|
@@ -196,7 +196,7 @@ RSpec.describe "JSON-RPC 2.0 conformance" do
       expect(JSON.parse(answer_to("[#{twice}]"))).to eq([error(-32_600, "Invalid Request", nil)])
     end
 
-    it "takes the last of two in what is passed to a method, as JSON readers do" do
+    it "takes the last of two duplicate members within params, as JSON readers do" do
       expect(JSON.parse(answer_to('{"jsonrpc":"2.0","method":"echo","params":[{"a":1,"a":2}],"id":1}')))
         .to eq(result({ "a" => 2 }, 1))
     end
@@ -217,7 +217,7 @@ RSpec.describe "JSON-RPC 2.0 conformance" do
       end
     end
 
-    it "tells nothing of an exception nobody expected" do
+    it "reveals nothing of an unexpected exception" do
       text = answer_to('{"jsonrpc":"2.0","method":"boom","id":1}')
       expect(JSON.parse(text)).to eq(error(-32_603, "Internal error", 1))
       expect(text).not_to match(/hunter2|RuntimeError|_spec/)
@@ -231,13 +231,13 @@ RSpec.describe "JSON-RPC 2.0 conformance" do
       expect_nothing_before_the_next_answer
     end
 
-    it "refuses what is nested too deep as not readable" do
+    it "refuses a text that is nested too deep as a parse error" do
       deep = "#{"[" * 200}#{"]" * 200}"
       expect(JSON.parse(answer_to(%({"jsonrpc":"2.0","method":"sum","params":#{deep},"id":1}))))
         .to eq(error(-32_700, "Parse error", nil))
     end
 
-    it "reports what it can neither read nor answer" do
+    it "reports a text that it can neither read nor answer" do
       push("{broken")
       expect(next_of(errors)).to be_a(RedisIPC::MalformedEntryError)
       push("\xFF\x00".b)

@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# What becomes of requests when servers, clients and Redis die.
+# What happens to requests when servers, clients and Redis die.
 RSpec.describe "delivery by JSON-RPC" do
   server_script = lambda do |options|
     <<~RUBY
@@ -57,18 +57,18 @@ RSpec.describe "delivery by JSON-RPC" do
       second = rpc_server(lease: 0.5) { |it| it.on("hold") { "saved" } }
       first.kill
       expect(asking.value).to eq("saved")
-      # It is counted by the thread that put the request back, which may run later than the answer arrives.
+      # The thread that put the request back counts it. That may run after the answer has arrived.
       eventually { second.stats.values_at(:redelivered, :taken) == [1, 1] }
       eventually { processing.zero? }
     end
 
     it "leaves alone what a living server holds, however long it takes" do
-      # With a stall of half a lease a living server looks dead.
+      # A living server would look dead if the machine stalled for half of a short lease.
       first = server_process("lease: 1")
       asking = calling("hold")
       first.line
       second = rpc_server(lease: 1) { |it| it.on("hold") { "stolen" } }
-      # Three leases, in which it could have been stolen.
+      # This takes three leases, in which the request could have been taken over.
       expect(asking.join(3)).to be_nil
       expect(second.stats[:redelivered]).to eq(0)
     end
@@ -89,7 +89,7 @@ RSpec.describe "delivery by JSON-RPC" do
       expect(JSON.parse(redis.lindex("calculator:dead", 0))).to include("method" => "hold")
     end
 
-    it "gives what is moved back from the dead letters all its deliveries again, and never calls it unclaimed" do
+    it "gives a request moved back from the dead letters all its deliveries again, and never calls it unclaimed" do
       text = '{"jsonrpc":"2.0","method":"note"}'
       redis.zadd("calculator:servers", [[1, "dead"], [2, "other"]])
       redis.hset("calculator:deliveries", Digest::SHA1.hexdigest(text), 4)
@@ -97,7 +97,7 @@ RSpec.describe "delivery by JSON-RPC" do
       ran = Queue.new
       server = rpc_server(lease: 0.2) { |it| it.on("note") { ran << true } }
       eventually { server.stats[:dead_lettered] == 1 }
-      # What a client looks at when it takes its request back (docs/json_rpc.md).
+      # This is the field that a client reads when it withdraws its request (docs/json_rpc.md).
       expect(redis.hgetall("calculator:deliveries")).to eq(Digest::SHA1.hexdigest(text) => "0")
       redis.lmove("calculator:dead", "calculator:processing:other", "LEFT", "LEFT")
       expect(next_of(ran)).to be(true)
@@ -115,7 +115,7 @@ RSpec.describe "delivery by JSON-RPC" do
       expect(redis.exists("calculator:dead")).to eq(0)
     end
 
-    it "puts back what it did not start when it leaves, in order" do
+    it "puts back what it did not start, in order, when it leaves" do
       server = rpc_server(threads: 1)
       started = Queue.new
       gate = Queue.new
@@ -124,7 +124,7 @@ RSpec.describe "delivery by JSON-RPC" do
         (started << number) && gate.pop if number.zero?
         ran << number
       end
-      # Only behind methods that were quick lately is anything read ahead, and a busy machine makes them slow at times.
+      # The server reads ahead only while methods are quick. On a busy machine they are sometimes slow.
       eventually do
         run_quickly(ran)
         6.times { |number| run_with(number) }
@@ -156,7 +156,7 @@ RSpec.describe "delivery by JSON-RPC" do
   end
 
   describe "at most once" do
-    it "has nothing left in Redis once a request is taken" do
+    it "leaves nothing in Redis once a request is taken" do
       release = Queue.new
       rpc_server(guarantee: :at_most_once) { |it| it.on("run") { release.pop } }
       asking = calling("run")
@@ -251,7 +251,7 @@ RSpec.describe "delivery by JSON-RPC" do
     expect(client.call("echo", 2)).to eq(2)
   end
 
-  it "goes over a Redis Cluster by a queue whose keys stay together" do
+  it "works in a Redis Cluster with a queue whose keys are in one slot" do
     cluster = RedisCluster.new(masters: 3, replicas: 0)
     options = { redis_options: cluster.options }
     serving = RedisIPC::JSONRPC::Server.new("{q}", **options).on("echo") { |value| value }.connect
@@ -265,7 +265,7 @@ RSpec.describe "delivery by JSON-RPC" do
     cluster&.stop
   end
 
-  it "connects again in a forked child, of itself" do
+  it "reconnects in a forked child by itself" do
     process = ruby(<<~RUBY)
       server = RedisIPC::JSONRPC::Server.new("parent").on("pid") { Process.pid }.connect
       client = RedisIPC::JSONRPC::Client.new("parent").connect

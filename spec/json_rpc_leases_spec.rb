@@ -2,7 +2,7 @@
 
 require_relative "../chaos/chaos"
 
-# Who holds a request, and who may take it from whom.
+# Which server holds a request, and which may take it over.
 RSpec.describe "the leases of JSON-RPC" do
   note = '{"jsonrpc":"2.0","method":"note"}'
 
@@ -18,7 +18,7 @@ RSpec.describe "the leases of JSON-RPC" do
     redis.llen("calculator:processing:#{id}")
   end
 
-  # A server whose id is the one that `calculator:servers` has more.
+  # Returns the id of the server that was added to `calculator:servers`.
   def id_of_new
     before = redis.zrange("calculator:servers", 0, -1)
     server = yield
@@ -34,7 +34,7 @@ RSpec.describe "the leases of JSON-RPC" do
       eventually { blocked == 1 }
       ran = Queue.new
       rpc_server(lease: 0.1) { |it| it.on("note") { ran << true } }
-      # Five leases, in which the other server could have forgotten it.
+      # This takes five leases, in which the other server could have forgotten it.
       happens?(within: 0.5) { redis.zscore("calculator:servers", "dead").nil? }
       push(note)
       eventually { held_by("dead") == 1 || ran.size == 1 }
@@ -43,11 +43,11 @@ RSpec.describe "the leases of JSON-RPC" do
       expect(held_by("dead")).to eq(0)
     end
 
-    it "costs no script as long as it holds nothing" do
+    it "costs no script while it holds nothing" do
       20.times { |number| redis.zadd("calculator:servers", number, "dead#{number}") }
       rpc_server(lease: 0.1)
       redis.config(:resetstat)
-      # Looks at all servers, in all but the first of which they are known to be silent.
+      # The server checks all servers at least 5 times. From the second time on it knows that they are silent.
       eventually { redis.info("commandstats").dig("zrange", "calls").to_i >= 5 }
       expect(redis.info("commandstats")).not_to include("eval")
       redis.lpush("calculator:processing:dead7", note)
@@ -55,7 +55,7 @@ RSpec.describe "the leases of JSON-RPC" do
       expect(redis.zcard("calculator:servers")).to eq(21)
     end
 
-    it "is found among more servers than are looked at, which is told once" do
+    it "is found among more servers than are checked, which is reported once" do
       redis.eval("for i = 1, 10001 do redis.call('ZADD', KEYS[1], i, 'dead' .. i) end", keys: ["calculator:servers"])
       redis.lpush("calculator:processing:dead7", note)
       ran = Queue.new
@@ -79,7 +79,7 @@ RSpec.describe "the leases of JSON-RPC" do
       stopped.kill(:STOP)
       ran = Queue.new
       rpc_server(lease: 0.3) { |it| it.on("note") { |number| ran << number } }
-      # Three leases, in which it is taken for dead, and could be forgotten.
+      # This takes three leases, in which the server is taken for dead and could be forgotten.
       happens?(within: 0.9) { redis.zscore("calculator:servers", id).nil? }
       numbers = [*1..3]
       numbers.each { |number| push(%({"jsonrpc":"2.0","method":"note","params":[#{number}]})) }
@@ -89,7 +89,7 @@ RSpec.describe "the leases of JSON-RPC" do
     end
   end
 
-  it "finds what a read of its own took after its connection was given up on" do
+  it "finds what its own read took after it abandoned the connection" do
     proxy = Chaos::Proxy.new(RedisServer.shared.port)
     ran = Queue.new
     server = build_server(lease: 1, redis_options: { port: proxy.port })
@@ -110,7 +110,7 @@ RSpec.describe "the leases of JSON-RPC" do
   end
 
   describe "a request that was taken back" do
-    # It has a request from the queue, as one that runs it, and dies.
+    # Takes a request from the queue like a server that runs it, and dies.
     def take_and_die
       redis.zadd("calculator:servers", ms, "dead")
       eventually { redis.call("LMOVE", "calculator", "calculator:processing:dead", "RIGHT", "LEFT") }
@@ -126,7 +126,7 @@ RSpec.describe "the leases of JSON-RPC" do
     end
 
     it "is not :unclaimed if a server had it before" do
-      # It takes over, and has no thread that is free.
+      # The server takes over, and has no free thread.
       gate = Queue.new
       busy = Queue.new
       rpc_server(lease: 0.1, threads: 1) do |it|
@@ -181,7 +181,7 @@ RSpec.describe "the leases of JSON-RPC" do
         next_of(ran)
         place.clock.step(step)
         build_server(lease: 0.4, **at_place).on("hold", &method).connect
-        # Four leases, in which it could have been stolen.
+        # This takes four leases, in which the request could have been taken over.
         expect(happens?(within: 1.6) { ran.size.positive? }).to be(false)
         2.times { release << true }
       end
@@ -195,12 +195,12 @@ RSpec.describe "the leases of JSON-RPC" do
       end
     end
 
-    it "answers the second call after a step ahead at the latest, and those that follow" do
+    it "answers at the latest the second call after a step ahead, and those that follow" do
       client = rpc_client(**at_place)
       place.clock.step(60)
-      # It knows the new time.
+      # This server knows the new time.
       build_server(**at_place).on("echo") { |value| value }.connect
-      # The first one may meet the old time.
+      # The first call may still use the old time.
       begin
         client.call("echo", 1, timeout: 0.6)
       rescue RedisIPC::TimeoutError
@@ -233,7 +233,7 @@ RSpec.describe "the leases of JSON-RPC" do
       build_server(**through_proxy).on("echo") { |value| value }.connect
     end
 
-    # What is connected meanwhile.
+    # Moves the connections of `opened` to a server whose clock differs by `seconds`. Returns it when they are up again.
     def through_failover(seconds, opened)
       elsewhere.clock.step(seconds)
       proxy.target = elsewhere.server.port
@@ -242,13 +242,13 @@ RSpec.describe "the leases of JSON-RPC" do
       opened
     end
 
-    it "a client asks by that clock" do
+    it "a client uses the new clock" do
       asking = through_failover(6, rpc_client(**through_proxy))
       serve
       expect(asking.call("echo", 1, timeout: 2)).to eq(1)
     end
 
-    it "a server drops nothing by the clock of before" do
+    it "a server drops nothing by the old clock" do
       through_failover(-6, serve)
       expect(rpc_client(**through_proxy).call("echo", 1, timeout: 2)).to eq(1)
     end

@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# What docs/json_rpc.md says each user needs, with the rules that stand there.
+# What each user needs according to docs/json_rpc.md, with the rules of that page.
 RSpec.describe "the ACL rules of docs/json_rpc.md" do
   rules = File.read(File.expand_path("../docs/json_rpc.md", __dir__)).scan(/^```acl\nuser (\w+) (.*?)^```/m).to_h
 
@@ -61,7 +61,7 @@ RSpec.describe "the ACL rules of docs/json_rpc.md" do
     expect(Array.new(errors.size) { errors.pop.message }).to eq([])
   end
 
-  it "keep a client from what others ask and are answered, and a server from other keys" do
+  it "keep a client from the requests and answers of others, and a server from other keys" do
     expect(refused("client", "LRANGE", "calculator", 0, -1)).to be(true)
     expect(refused("client", "RPOP", "calculator")).to be(true)
     expect(refused("client", "LPUSH", "calculator:reply:0123456789abcdef", "forged")).to be(true)

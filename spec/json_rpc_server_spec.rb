@@ -38,7 +38,7 @@ RSpec.describe RedisIPC::JSONRPC::Server do
       expect(error_of { call("none", 1) }.code).to eq(-32_602)
     end
 
-    it "says which parameters by name do not go together" do
+    it "says which optional parameter by name needs another one before it" do
       rpc_server do |server|
         server.on("defaults") { |a = 1, b = 2, c = 3| [a, b, c] }
         server.on("any") { |a = 1, b = 2, **others| [a, b, others] }
@@ -121,7 +121,7 @@ RSpec.describe RedisIPC::JSONRPC::Server do
       expect(errors).to be_empty
     end
 
-    it "of exceptions nobody expected, and of results that are no JSON, go to on_error" do
+    it "of unexpected exceptions, and of results that JSON cannot hold, go to on_error" do
       rpc_server do |server|
         server.on("boom") { raise NotImplementedError, "secret" }
         server.on("nan") { Float::NAN }
@@ -220,7 +220,7 @@ RSpec.describe RedisIPC::JSONRPC::Server do
     expect(error_of { call("fail") }).to have_attributes(code: -32_603, data: /the limit is 1000/)
   end
 
-  it "starts no call of a batch whose answers have no room any more" do
+  it "starts no call of a batch whose answers have exceeded the limit" do
     ran = Queue.new
     rpc_server(max_answer_size: 10_000) do |server|
       server.on("text") do |number|
@@ -240,7 +240,7 @@ RSpec.describe RedisIPC::JSONRPC::Server do
     expect(next_of(errors)).to be_a(RedisIPC::ContentError)
   end
 
-  it "takes no memory for answers of a batch that it does not send", :aggregate_failures do
+  it "keeps no memory for answers of a batch that it does not send", :aggregate_failures do
     process = ruby(<<~RUBY)
       server = RedisIPC::JSONRPC::Server.new("calculator", threads: 1).on_error { nil }
       server.on("text") { "a" * 1_000_000 }
@@ -251,11 +251,11 @@ RSpec.describe RedisIPC::JSONRPC::Server do
     expect(process.line).to eq("ready")
     results = rpc_client.batch(timeout: 20) { |batch| 1000.times { batch.call("text") } }
     expect(results.grep(String).size).to eq(16)
-    # 1,000 of them were 2.9 GB.
+    # 1,000 of these answers would be 2.9 GB.
     expect(File.read("/proc/#{process.pid}/status")[/VmHWM:\s+(\d+)/, 1].to_i / 1024).to be < 250
   end
 
-  it "is done with whatever it refuses, whatever the id" do
+  it "finishes what it refuses, whatever the id" do
     rpc_server(max_size: 300, threads: 1) { |server| server.on("live") { true } }
     reply_to = JSONRPCEnds::REPLY_TO
     { "1e400" => nil, "-1e400" => nil, '"\ud800"' => nil, "true" => nil, "7" => 7, '"a"' => "a" }.each do |id, answered|
@@ -266,7 +266,7 @@ RSpec.describe RedisIPC::JSONRPC::Server do
     eventually { redis.keys("calculator:processing:*").empty? }
   end
 
-  it "answers nothing but JSON, even where the id is none" do
+  it "answers nothing but JSON, even if the id is invalid" do
     server = build_server.on_error { nil }.on("echo") { |value| value }
     answer = server.answer({ jsonrpc: "2.0", method: "echo", params: [1], id: "\xFF".b })
     expect(answer).to eq(jsonrpc: "2.0", error: { code: -32_603, message: "Internal error" }, id: nil)
@@ -302,12 +302,13 @@ RSpec.describe RedisIPC::JSONRPC::Server do
   it "costs next to nothing when idle" do
     rpc_server
     rpc_client
-    # Three connections of the server's, two of the client's, and ours.
+    # The server has three connections, the client two, and the example one.
     eventually { redis.client(:list).count { |other| other["cmd"] !~ /setname|NULL/i } >= 6 }
     redis.config(:resetstat)
     took = seconds { sleep 2 }
     commands = redis.info("commandstats").except("config|resetstat", "info").sum { |_, calls| calls["calls"].to_i }
-    # A server reads for a lease at most, shows its sign of life, and looks at its list and at the others after it.
+    # A read of the server lasts for a lease at most. After it the server shows its heartbeat, and checks its own list
+    # and those of others.
     expect(commands).to be_between(1, 6 * took)
   end
 end

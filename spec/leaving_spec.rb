@@ -1,12 +1,12 @@
 # frozen_string_literal: true
 
-# What becomes of requests when an instance that answers leaves in an orderly way.
+# What happens to requests when an answering instance leaves in order.
 RSpec.describe "an instance that leaves" do
-  # Far below the time after which others would take over what was left (9/10 of a lease of 2 s), far above a stall of
-  # the machine.
+  # This is far below the time after which others would take over what was left (9/10 of a lease of 2 s), and far above
+  # a stall of the machine.
   prompt = 1
 
-  # Seconds of the slowest of the calls that four threads make while the block runs.
+  # Returns the time in seconds of the slowest call that four threads make while the block runs.
   def slowest(call)
     stop = false
     asking = Array.new(4) do
@@ -29,14 +29,15 @@ RSpec.describe "an instance that leaves" do
       end
     end
 
-    # The keys of a request as a stranger writes it.
+    # Writes a request as a program with a plain Redis client does.
     def put(content, id: SecureRandom.hex(16), ttl: 20_000, **more)
       redis.xadd("house:inbox:child", { id: id, instance_id: "stranger", status: "pending", content: content.to_s,
                                         source_group: "parent", destination_group: "child",
                                         reply_to: "house:replies:parent:stranger", ttl: ttl, **more })
     end
 
-    # An instance with one thread that is busy until `gate` is told, and has read `count` further requests ahead.
+    # Returns an instance with a single thread, which is busy until `gate` opens. It has read `count` further requests
+    # ahead.
     def hoarder(gate, count: 3, **options)
       started = Queue.new
       child = connect("child", consumer: { pool_size: 1, lease: 60, **options }) do |entry|
@@ -44,7 +45,7 @@ RSpec.describe "an instance that leaves" do
         gate.pop if entry.content == "block"
         fulfill_request(entry, content: 1)
       end
-      # Quick handlers first, or nothing is read ahead.
+      # The first handlers are quick, otherwise nothing is read ahead.
       asker = connect("parent")
       20.times { asker.send_to_group(content: 0, to: "child") }
       asker.async_send_to_group(content: "block", to: "child", timeout: 50)
@@ -56,7 +57,7 @@ RSpec.describe "an instance that leaves" do
       redis.xpending("house:inbox:child", "child")["size"]
     end
 
-    it "has its calls answered by those who stay, at once" do
+    it "leaves its requests to the others, which answer at once" do
       parent = connect("parent")
       connect("child", &slow_echo)
       3.times do
@@ -70,7 +71,7 @@ RSpec.describe "an instance that leaves" do
       end
     end
 
-    it "hands what it read ahead to one that reads: same id and deadline, first delivery" do
+    it "hands what it read ahead to another instance: same id and deadline, first delivery" do
       gate = Queue.new
       child, futures = hoarder(gate)
       eventually { pending == 4 }
@@ -91,7 +92,7 @@ RSpec.describe "an instance that leaves" do
       eventually { redis.xlen("house:inbox:child").zero? }
     end
 
-    it "leaves what waits for whoever comes next" do
+    it "leaves waiting requests for the next instance" do
       gate = Queue.new
       child, futures = hoarder(gate)
       eventually { pending == 4 }
@@ -122,7 +123,7 @@ RSpec.describe "an instance that leaves" do
       leaving.join
     end
 
-    it "does not bring back what its asker has withdrawn" do
+    it "does not put back what its asker has withdrawn" do
       gate = Queue.new
       child, futures = hoarder(gate, count: 2)
       eventually { pending == 3 }
@@ -158,7 +159,7 @@ RSpec.describe "an instance that leaves" do
       expect(Array.new(200) { runs.pop }.uniq.size).to eq(200)
     end
 
-    it "leaves nothing to a lease though requests come while it leaves" do
+    it "leaves nothing to a lease, even if requests come while it leaves" do
       parent = connect("parent")
       connect("child", &echo)
       call = proc { parent.send_to_group(content: 1, to: "child", timeout: 20).value! }
@@ -167,7 +168,7 @@ RSpec.describe "an instance that leaves" do
   end
 
   describe "a handler that answers later" do
-    # A child whose handler leaves its entries to the example.
+    # Returns a child whose handler leaves its entries to the example.
     def postponing(**options)
       taken = Queue.new
       [connect("child", **options) { |entry| taken << entry }, taken]
@@ -198,7 +199,7 @@ RSpec.describe "an instance that leaves" do
       expect(child.stats).to include(answers_sent: 0, answers_dropped: 1, released: 1)
     end
 
-    it "hears of it, not of success, when it answers after disconnect" do
+    it "gets an error, and not success, when it answers after disconnect" do
       child, taken = postponing
       connect("parent").async_send_to_group(content: 1, to: "child")
       entry = next_of(taken)
@@ -208,7 +209,7 @@ RSpec.describe "an instance that leaves" do
       expect(child.stats[:answers_dropped]).to eq(3)
     end
 
-    it "hears of it from on_error when it was still running" do
+    it "is reported to on_error if it was still running" do
       started = Queue.new
       gate = Queue.new
       child = connect("child") do |entry|
@@ -224,7 +225,7 @@ RSpec.describe "an instance that leaves" do
       expect(errors).to be_empty
     end
 
-    it "is lost with delivery: :at_most_once, and on_error is told" do
+    it "is lost with delivery: :at_most_once, which is reported to on_error" do
       child, taken = postponing(consumer: { delivery: :at_most_once })
       connect("parent").async_send_to_group(content: 1, to: "child")
       entry = next_of(taken)
@@ -234,7 +235,7 @@ RSpec.describe "an instance that leaves" do
       expect(child.stats).to include(unanswered: 1, released: 0)
     end
 
-    it "may be rejected by it too, at the last moment" do
+    it "may also reject, at the last moment" do
       child, taken = postponing
       future = connect("parent").async_send_to_group(content: 1, to: "child")
       entry = next_of(taken)
@@ -247,7 +248,7 @@ RSpec.describe "an instance that leaves" do
   end
 
   %i[at_least_once at_most_once].each do |guarantee|
-    it "a JSON-RPC server (#{guarantee}) has its calls answered by those who stay, at once" do
+    it "a JSON-RPC server (#{guarantee}) leaves its requests to the others, which answer at once" do
       client = rpc_client
       handler = proc do |server|
         server.on("run") do
@@ -265,7 +266,7 @@ RSpec.describe "an instance that leaves" do
       end
     end
 
-    it "a JSON-RPC server (#{guarantee}) leaves nothing to a lease though requests come while it leaves" do
+    it "a JSON-RPC server (#{guarantee}) leaves nothing to a lease, even if requests come while it leaves" do
       client = rpc_client
       handler = proc { |server| server.on("run") { 1 } }
       rpc_server(guarantee: guarantee, &handler)

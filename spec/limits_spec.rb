@@ -1,12 +1,12 @@
 # frozen_string_literal: true
 
-# Redis closes a connection over what one client sends or reads. The other calls must not suffer from it.
+# Redis closes a connection because of what one client sends or reads. The other calls must not suffer from it.
 RSpec.describe "a limit of the server" do
   let(:settings) { {} }
   let(:server) { start_server(**settings) }
   let(:redis_options) { { url: server.url, connect_timeout: 5, read_timeout: 15 } }
 
-  # Answers with as many bytes as it is asked for; keeps its own answers apart from the others'.
+  # Returns a handler that answers with as many bytes as the request asks for.
   def sized
     proc { |entry| fulfill_request(entry, content: "x" * entry.content) }
   end
@@ -19,7 +19,8 @@ RSpec.describe "a limit of the server" do
     told.map(&:message)
   end
 
-  # Delivers what waits for the group to an instance that is gone: an hour ago, and without a reply that has it all.
+  # Delivers what waits for the group to a dead instance, an hour ago. It uses a script, because no reply could hold all
+  # of it.
   def take_by_script
     script = <<~LUA
       for _, entry in ipairs(redis.call('XREADGROUP', 'GROUP', 'child', 'gone', 'STREAMS', KEYS[1], '>')[1][2]) do
@@ -29,7 +30,7 @@ RSpec.describe "a limit of the server" do
     server.client.eval(script, keys: ["house:inbox:child"])
   end
 
-  # Calls in a row until the block's call has ended: how many were answered, and how many not.
+  # Makes calls in a row until the block's call has ended. Returns how many were answered, and how many were not.
   def meanwhile(&call)
     results = Hash.new(0)
     caller = Thread.new(&call)
@@ -137,7 +138,7 @@ RSpec.describe "a limit of the server" do
   context "client-output-buffer-limit" do
     let(:settings) { { client_output_buffer_limit: "normal 4mb 4mb 0" } }
 
-    # Answers by hand, all at once: a read that waits gets all of them.
+    # Answers by hand, all at once, so that a waiting read gets all answers together.
     def answer_together(count, size)
       inbox = "house:inbox:child"
       eventually { server.client.xlen(inbox) == count }
@@ -152,7 +153,7 @@ RSpec.describe "a limit of the server" do
         "source_group" => "child", "destination_group" => request["source_group"] }
     end
 
-    it "is not met by 12 answers of 1 MB: all arrive" do
+    it "is not exceeded by 12 answers of 1 MB: all arrive" do
       asking = connect("parent")
       futures = Array.new(12) { asking.async_send_to_group(content: 1, to: "child", timeout: 20) }
       answer_together(12, 1_000_000)
@@ -162,7 +163,7 @@ RSpec.describe "a limit of the server" do
       expect(asking.stats[:reconnections]).to be < 12
     end
 
-    it "is met by one of several answers: it is skipped, and the others arrive" do
+    it "is exceeded by one of several answers: it is skipped, and the others arrive" do
       asking = connect("parent")
       futures = Array.new(3) { asking.async_send_to_group(content: 1, to: "child", timeout: 10) }
       eventually { server.client.xlen("house:inbox:child") == 3 }
@@ -174,12 +175,12 @@ RSpec.describe "a limit of the server" do
       expect([futures.first.value.size, futures.last.value.size]).to eq([10, 20])
       expect(futures[1].wait(0)).to be(false)
       eventually { asking.connected? }
-      # What is told to on_error comes in its own time.
+      # on_error is called by another thread, a little later.
       eventually { messages.grep(/an answer cannot be read and was skipped/).any? }
       expect(server.client.xinfo(:groups, server.client.keys("house:replies:*").first)).to eq([])
     end
 
-    it "is not met by 16 requests of 1 MB that waited: all are answered" do
+    it "is not exceeded by 16 waiting requests of 1 MB: all are answered" do
       asking = connect("parent", ledger: { max_timeout: 60 })
       gate = Queue.new
       serving = connect("child", consumer: { pool_size: 16 }) do |entry|
@@ -196,7 +197,7 @@ RSpec.describe "a limit of the server" do
       expect(serving.stats).to include(dead_lettered: 0, held_requests: 0)
     end
 
-    it "is met by one request: it becomes a dead letter, and the others are answered" do
+    it "is exceeded by one request: it becomes a dead letter, and the others are answered" do
       asking = connect("parent")
       serving = connect("child", &echo)
       large = asking.async_send_to_group(content: "x" * 5_000_000, to: "child", timeout: 15)
@@ -210,7 +211,7 @@ RSpec.describe "a limit of the server" do
       expect(large.wait(0)).to be(false)
     end
 
-    # Requests that an instance took which is gone by now; the second one cannot be read.
+    # Leaves requests of a dead instance. The second one cannot be read.
     def abandon(asking)
       inbox = "house:inbox:child"
       server.client.xgroup(:create, inbox, "child", "0", mkstream: true)
@@ -222,7 +223,7 @@ RSpec.describe "a limit of the server" do
       futures
     end
 
-    it "does not keep what is taken over beside such a request from being run" do
+    it "does not keep requests from running that are taken over beside such a one" do
       futures = abandon(connect("parent"))
       serving = connect("child", consumer: { lease: 0.3 }, &echo)
       expect([futures[0].value, futures[2].value]).to eq([1, 3])
@@ -232,7 +233,7 @@ RSpec.describe "a limit of the server" do
       eventually { server.client.xlen("house:inbox:child").zero? }
     end
 
-    it "is met by one answer: its asker hears of it before its deadline, and other calls go on" do
+    it "is exceeded by one answer: its asker gets an error before its deadline, and other calls go on" do
       connect("child", &sized)
       asking = connect("parent")
       started = now
@@ -245,7 +246,7 @@ RSpec.describe "a limit of the server" do
 
     uncounted = "this server counts no large element of a list towards the limit (Redis 8.6, Valkey 9.1)"
 
-    # Whether the server cuts the connection on which one is moved.
+    # Whether the server closes the connection when so large an element of a list is moved.
     def counts_elements?
       server.client.lpush("large", "x" * 5_000_000)
       !server.client.call("BLMOVE", "large", "taken", "LEFT", "LEFT", 0.1)
@@ -267,7 +268,7 @@ RSpec.describe "a limit of the server" do
       end
     end
 
-    it "is not met by 12 JSON-RPC answers of 1 MB: all arrive" do
+    it "is not exceeded by 12 JSON-RPC answers of 1 MB: all arrive" do
       client = rpc_client
       threads = Array.new(12) { Thread.new { client.call("give", timeout: 20).size } }
       answer_calls([1_000_000] * 12)
@@ -276,7 +277,7 @@ RSpec.describe "a limit of the server" do
       expect(client.stats[:answers_unmatched]).to eq(0)
     end
 
-    it "is met by one JSON-RPC answer: its asker hears of it before its deadline, and other calls go on" do
+    it "is exceeded by one JSON-RPC answer: its asker gets an error before its deadline, and other calls go on" do
       skip uncounted unless counts_elements?
       client = rpc_client
       thread = Thread.new { client.call("give", timeout: 20) }
@@ -289,7 +290,7 @@ RSpec.describe "a limit of the server" do
       expect(thread.value).to eq(10)
     end
 
-    it "is met by one JSON-RPC request: it becomes a dead letter, and the others are answered" do
+    it "is exceeded by one JSON-RPC request: it becomes a dead letter, and the others are answered" do
       skip uncounted unless counts_elements?
       ran = Queue.new
       rpc_server { |it| it.on("size") { |text| text.size.tap { |size| ran << size } } }
@@ -303,7 +304,7 @@ RSpec.describe "a limit of the server" do
       expect { large.value }.to raise_error(RedisIPC::TimeoutError)
     end
 
-    it "is met by a JSON-RPC request behind a small one that still runs" do
+    it "is exceeded by a JSON-RPC request behind a small one that still runs" do
       skip uncounted unless counts_elements?
       release = Queue.new
       client = rpc_client
@@ -325,7 +326,7 @@ RSpec.describe "a limit of the server" do
       expect { large.value }.to raise_error(RedisIPC::TimeoutError)
     end
 
-    it "is not met by 16 JSON-RPC requests of 1 MB: all are answered" do
+    it "is not exceeded by 16 JSON-RPC requests of 1 MB: all are answered" do
       client = rpc_client
       threads = Array.new(16) { Thread.new { client.call("size", "x" * 1_000_000, timeout: 30) } }
       eventually { server.client.llen("calculator") == 16 }
@@ -340,7 +341,7 @@ RSpec.describe "a limit of the server" do
       expect(threads.map(&:value)).to eq([1_000_000] * 16)
     end
 
-    it "is not met by what a JSON-RPC server holds when its connection breaks" do
+    it "is not exceeded by what a JSON-RPC server holds when its connection breaks" do
       release = Queue.new
       ran = Queue.new
       rpc_server(threads: 8) do |it|
@@ -376,9 +377,9 @@ RSpec.describe "a limit of the server" do
   describe "max_content_size" do
     let(:inbox) { "house:inbox:child" }
 
-    # By how much the memory of this process rises in the block at most, in KiB.
+    # Returns by how much the memory of this process rises at most during the block, in KiB.
     def rise
-      # Begins the peak anew.
+      # Resets the peak.
       File.write("/proc/self/clear_refs", "5")
       before = peak
       yield
@@ -389,7 +390,7 @@ RSpec.describe "a limit of the server" do
       File.read("/proc/self/status")[/VmHWM:\s+(\d+)/, 1].to_i
     end
 
-    # Written by hand, as Ruby is slow at it.
+    # This builds the command by hand, because redis-rb is slow at it.
     def add_fields(count)
       UNIXSocket.open(server.path) do |socket|
         socket.write("*#{3 + (2 * count)}\r\n$4\r\nXADD\r\n$#{inbox.size}\r\n#{inbox}\r\n$1\r\n*\r\n")
@@ -398,21 +399,21 @@ RSpec.describe "a limit of the server" do
       end
     end
 
-    # An entry with so large a content, which Redis makes: this process is to have nothing of it.
+    # Adds an entry with large content, which Redis generates, so that this process needs no memory for it.
     def add_large(key, size, fields)
       content = "string.rep(string.rep('x', 1000), ARGV[1])"
       script = "return redis.call('XADD', KEYS[1], '*', 'content', #{content}, unpack(ARGV, 2))"
       server.client.eval(script, keys: [key], argv: [size / 1000, *fields.flatten])
     end
 
-    # One that says whom to tell.
+    # Adds such an entry that names an asker.
     def add_large_request(reply_to, size, key: inbox)
       add_large(key, size, "id" => "7", "instance_id" => "i", "status" => "pending", "source_group" => "parent",
                            "destination_group" => "child", "reply_to" => reply_to, "ttl" => "60000")
     end
 
-    # That an entry may have more fields than a reply may have values is a test of the core (resp/decode.rs).
-    it "does not let a stranger's entry of 200,000 fields stop a group: it is read past, at once" do
+    # A test of the core (resp/decode.rs) checks that an entry may have more fields than a reply may have values.
+    it "does not let an entry of 200,000 fields stop a group: it is skipped at once" do
       serving = connect("child", &echo)
       asking = connect("parent")
       add_fields(200_000)
@@ -424,7 +425,7 @@ RSpec.describe "a limit of the server" do
       expect(server.client.xrange("house:dead:child").first.last).to include("dead_deliveries" => "1")
     end
 
-    it "bounds the memory that reading takes; who asked is told" do
+    it "bounds the memory that reading takes, and askers get an error" do
       serving = connect("child", max_content_size: 1_000, &echo)
       connect("parent")
       reply_to = server.client.keys("house:replies:parent:*").first

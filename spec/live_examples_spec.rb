@@ -6,7 +6,7 @@ RSpec.describe "the examples of live events" do
     run_process(RbConfig.ruby, "-I", Processes::LIBRARY, file, redis_url: server.url)
   end
 
-  it "print prices, and that some may be missing" do
+  it "print prices, and report that some may be missing" do
     process = example("price_ticker", RedisServer.shared)
     expect(process.line).to eq("ready")
     redis.publish("prices.EUR", '{"price":1.17}')
@@ -28,7 +28,7 @@ RSpec.describe "the examples of live events" do
     expect(process.line).to match(/\Aread [01] settings\z/)
   end
 
-  it "tell the ends of sessions" do
+  it "report the ends of sessions" do
     server = start_server(notify_keyspace_events: "Kxg")
     process = example("session_audit", server)
     expect(process.line).to eq("ready")

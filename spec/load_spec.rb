@@ -8,11 +8,11 @@ RSpec.describe "two processes under load" do
       stream.connect
       puts "ready"
       $stdin.gets
-      # An answer counts once Redis has it.
+      # An answer is counted once Redis has it.
       sleep 0.01 until stream.stats.values_at(:held_requests, :answers_sent) in [0, 10_000..]
       puts stream.stats.values_at(:taken, :answers_sent, :redelivered, :held_requests).join(" ")
       stream.disconnect
-      # Ruby keeps the native threads of ended ones for a few seconds.
+      # Ruby keeps the native threads of ended threads for a few seconds.
       sleep 0.05 until Thread.list.size == 1 && Dir.children("/proc/self/task").size <= 2
       puts "alone"
     RUBY

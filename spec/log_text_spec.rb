@@ -3,16 +3,16 @@
 require "logger"
 require "stringio"
 
-RSpec.describe "a text of others in the log" do
+RSpec.describe "another program's text in the log" do
   def logged(text)
     RedisIPC.const_get(:LogText).of(text)
   end
 
-  it "stays as it is where it is short and printable" do
+  it "is unchanged if it is short and printable" do
     expect(["cook", "häuser ½", "x" * 100].map { |text| logged(text) }).to eq(["cook", "häuser ½", "x" * 100])
   end
 
-  it "cannot look like lines of the log, or hide a part of itself" do
+  it "cannot imitate log lines, or hide a part of itself" do
     expect(logged("a\nb")).to eq('"a\nb"')
     expect(logged("\e[31mred")).to eq('"\e[31mred"')
     expect(logged("user\u202Etxt.exe")).to eq('"user\u{202E}txt.exe"')
@@ -20,7 +20,7 @@ RSpec.describe "a text of others in the log" do
     expect(logged("x" * 101)).to eq("#{("x" * 100).inspect}...")
   end
 
-  it "may be no text" do
+  it "may be binary" do
     expect([nil, 7].map { |object| logged(object) }).to eq(%w[nil 7])
     expect(["\xFFa", "\xFFa".b, "b".encode("UTF-16LE"), "a".b].map { |bytes| logged(bytes) })
       .to eq(['"\xFFa"', '"\xFFa"', '"b"', "a"]).and all(be_valid_encoding)
@@ -36,7 +36,7 @@ RSpec.describe "a text of others in the log" do
     it "is a short part of a message, in one line, and whole in the response" do
       connect("child") { |entry| reject_request(entry, content: entry.content) }
       parent = connect("parent")
-      # {:a=>1} or, of Ruby 3.4, {a: 1}.
+      # This is {:a=>1}, or {a: 1} in Ruby 3.4.
       key = { a: 1 }.inspect.delete_suffix("1}")
       { "x\n\u202E" * 100_000 => ' "x\n\u{202E}x\n', { a: ["\u202E\n" * 100_000] } => " #{key}[\"\\u{202E}\\n" }
         .each do |reason, start|
@@ -48,7 +48,7 @@ RSpec.describe "a text of others in the log" do
         .to eq('child rejected the request: "closed"')
     end
 
-    it "is a short part of an OverloadedError's message, too: any group may say it was that" do
+    it "is a short part of an OverloadedError's message, too, because any group may send one" do
       connect("child") { |_| raise RedisIPC::OverloadedError, "x\n" * 100_000 }
       future = connect("parent").async_send_to_group(content: 1, to: "child")
       error = raised { future.value }
@@ -69,7 +69,7 @@ RSpec.describe "a text of others in the log" do
     end
   end
 
-  it "that is an exception's is a short part of a line of the log" do
+  it "of an exception is a short part of a log line" do
     lines = Queue.new
     logger = Logger.new(nil, formatter: ->(_, _, _, text) { lines << text })
     allow(logger).to receive(:error) { |&text| lines << text.call }
@@ -83,14 +83,14 @@ RSpec.describe "a text of others in the log" do
     RedisIPC.const_get(:LogText).line(text)
   end
 
-  it "is one line of any length where it is a part of a message" do
+  it "is one line of any length in a message" do
     expect(line("grün #{"x" * 300}")).to eq("grün #{"x" * 300}")
     expect(line("a\r\nb\e[31m\u202E\u0085\u2028\x7F")).to eq('a\r\nb\e[31m\u{202E}\u0085\u{2028}\x7F')
     expect(line("\xFF\n".b)).to eq("\uFFFD\\n")
     expect(line("a\nb".encode("UTF-16LE"))).to eq('a\nb')
   end
 
-  # What a stranger writes everywhere.
+  # A text that an attacker writes everywhere.
   let(:hostile) { "\e[31m\r\n2026-01-01 FATAL\u202E" }
   let(:unsafe) { /[[:cntrl:]\p{Cf}]/ }
   let(:lines) { Queue.new }
@@ -104,7 +104,7 @@ RSpec.describe "a text of others in the log" do
       "destination_group" => hostile, "reply_to" => "house:replies:#{group}:x", "ttl" => "5000" }.merge(**changes)
   end
 
-  it "reaches no log raw, and no message or inspect of what stands for it" do
+  it "is never raw in a log, a message or an inspect" do
     shown = Queue.new
     child = connect("child", logger: logger) do |entry|
       shown << entry.inspect
@@ -121,7 +121,7 @@ RSpec.describe "a text of others in the log" do
     expect(told.join).to include("FATAL")
   end
 
-  it "does not come raw out of an answer: rejections, errors, inspect" do
+  it "of an answer is never raw: in rejections, errors, inspect" do
     parent = connect("parent", logger: logger)
     errors = [["rejected", "Foo#{hostile}"], ["rejected", "RedisIPC::OverloadedError"]].map do |status, error|
       future = parent.async_send_to_group(content: 1, to: "child")
@@ -148,7 +148,7 @@ RSpec.describe "a text of others in the log" do
     response.error == "RedisIPC::OverloadedError" ? response.send(:overload) : response
   end
 
-  it "stays as it is where a method of JSON-RPC says it, and is escaped where it was received" do
+  it "is unchanged where a JSON-RPC method sends it, and escaped where it was received" do
     own = RedisIPC::JSONRPC::Error.new(hostile)
     expect(own.to_h[:message]).to eq(hostile)
     expect(RedisIPC::JSONRPC::Error.new(hostile, received: true).message).to eq(line(hostile))

@@ -2,7 +2,7 @@
 
 require "logger"
 
-# What stands in redis_options for redis-rb: Procs instead of passwords, texts instead of numbers, its own options.
+# redis_options that are written for redis-rb: Procs for passwords, texts for numbers, and options of redis-rb only.
 RSpec.describe "redis_options" do
   let(:server) { start_server(requirepass: "one") }
 
@@ -35,7 +35,7 @@ RSpec.describe "redis_options" do
       expect(Array.new(calls.size) { calls.pop }).not_to include(Thread.current)
     end
 
-    it "and one for the user's name, which the first is given if it takes it" do
+    it "and one for the user name, which is passed to that for the password if it takes an argument" do
       server.client.call("ACL", "SETUSER", "ann", "on", ">ann's", "~*", "&*", "+@all")
       given = Queue.new
       options = { port: server.port, username: -> { "ann" }, password: ->(name) { (given << name) && "#{name}'s" } }
@@ -70,7 +70,7 @@ RSpec.describe "redis_options" do
       end
     end
 
-    it "goes on when one that raised does not any more, and tells on_error in between" do
+    it "recovers when one that raised no longer does, and reports to on_error in between" do
       broken = false
       password = -> { broken ? raise(IOError, "hunter2") : "one" }
       stream = build("both", &echo).connect(redis_options: { port: server.port, password: password })
@@ -82,7 +82,7 @@ RSpec.describe "redis_options" do
       eventually { answers?(stream) }
     end
 
-    it "and a server that refuses the new password, tells on_error once why it does not come back" do
+    it "and a server that refuses the new password, tells on_error once why it does not reconnect" do
       stream = build("both", &echo).connect(redis_options: { port: server.port, password: -> { "one" } })
       server.client.call("CONFIG", "SET", "requirepass", "two")
       cut(server)
@@ -132,7 +132,7 @@ RSpec.describe "redis_options" do
     end
   end
 
-  it "takes what redis-rb takes" do
+  it "accepts the options of redis-rb" do
     options = { port: server.port.to_s, db: "3", password: "one", tcp_keepalive: { time: 30, intvl: 20, probes: 2 },
                 reconnect_attempts: [0, 0.5], reconnect_delay: 0.1, reconnect_delay_max: 2.5, scheme: "redis",
                 logger: Logger.new(nil), driver: Class.new, custom: { object: Object.new }, middlewares: [Module.new],
@@ -144,7 +144,7 @@ RSpec.describe "redis_options" do
     expect(RedisIPC::JSONRPC::Client.new("q", redis_options: options).connect.disconnect).not_to be_connected
   end
 
-  it "refuses texts that are no numbers, and does not show them" do
+  it "refuses texts that are not numbers, and does not show them" do
     { port: "6379x", db: "one", scheme: "http" }.each do |name, value|
       expect { build("both").connect(redis_options: { name => value }) }
         .to raise_error(RedisIPC::ConfigurationError, /redis_options.#{name}/) { |error|

@@ -1,16 +1,16 @@
 # frozen_string_literal: true
 
-# Who waits alone reads for itself (docs/internals.md): callers their answers, consumers their requests.
+# A thread that waits alone reads for itself (docs/internals.md): a caller its answer, a consumer its request.
 RSpec.describe "calls one by one" do
   let(:parent) { connect("parent") }
   let(:gate) { Queue.new }
 
-  # After a few, both sides read for themselves.
+  # After a few calls, both sides read for themselves.
   def warm_up(asker = parent, to: "child")
     expect(Array.new(30) { |index| asker.send_to_group(content: index, to: to).value }).to eq((0...30).to_a)
   end
 
-  # Answers at once, except "slow": when the gate opens.
+  # Answers at once. Only "slow" waits for the gate.
   def gated
     open = gate
     proc do |entry|
@@ -36,12 +36,12 @@ RSpec.describe "calls one by one" do
     expect(parent.stats).to include(open_calls: 0, answers_unmatched: 0)
   end
 
-  it "are answered where nobody looks for them first, too" do
+  it "are answered even if nobody looks for them first" do
     connect("child", consumer: { busy_poll: false }, &echo)
     warm_up(connect("parent", ledger: { busy_poll: false }))
   end
 
-  it "do not keep others waiting for a handler that has become slow" do
+  it "do not delay others when a handler becomes slow" do
     connect("child", &gated)
     warm_up
     slow = parent.async_send_to_group(content: "slow", to: "child", timeout: 20)
@@ -67,7 +67,7 @@ RSpec.describe "calls one by one" do
   it "end at their deadline, also after so many that what was read is trimmed, and nothing breaks" do
     connect("child", consumer: { pool_size: 8 }, &gated)
     4.times do
-      # 128 answers are trimmed at once.
+      # At 128 answers the reply stream is trimmed.
       128.times { parent.send_to_group(content: 1, to: "child") }
       call = proc { parent.send_to_group(content: "slow", to: "child", timeout: 0.1) }
       expect(&call).to raise_error(RedisIPC::TimeoutError)
@@ -94,7 +94,7 @@ RSpec.describe "calls one by one" do
     eventually { parent.send_to_group(content: 1, to: "child", timeout: 5).value == 1 }
   end
 
-  it "survive the loss of every connection in their midst" do
+  it "survive the loss of every connection in the middle" do
     connect("child", consumer: { pool_size: 8 }, &gated)
     5.times do
       warm_up
@@ -102,7 +102,7 @@ RSpec.describe "calls one by one" do
       eventually { gate.num_waiting.positive? }
       redis.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
       eventually { streams.all?(&:connected?) }
-      # What was resent may run twice, and waits there twice.
+      # A request that was resent may run twice, and then waits there twice.
       let_in = -> { gate << true if gate.num_waiting.positive? }
       let_in.call until slow.join(0.01)
       gate.clear
@@ -122,7 +122,7 @@ RSpec.describe "calls one by one" do
     gate << true
   end
 
-  it "are served on when a consumer that waited for them is killed" do
+  it "are still served when a consumer that waited for them is killed" do
     connect("child", consumer: { pool_size: 1 }, &echo)
     5.times do
       warm_up
@@ -131,7 +131,7 @@ RSpec.describe "calls one by one" do
     warm_up
   end
 
-  it "are served by the next consumer where one is killed with a request that it has not begun" do
+  it "are served by the next consumer if one is killed with a request that it has not begun" do
     child = connect("child", consumer: { pool_size: 1 }, &echo)
     killed = false
     allow(RedisIPC::Entry).to receive(:new).and_wrap_original do |original, *arguments|
@@ -146,12 +146,12 @@ RSpec.describe "calls one by one" do
     expect(child.stats).to include(taken: 1, held_requests: 0)
   end
 
-  context "where the only consumer becomes busy" do
-    # Whether its reader is caught in the midst of it is a matter of luck: less so with several.
+  context "when the only consumer becomes busy" do
+    # Whether its reader is caught in the middle of a read is a matter of luck, so there are several groups.
     let(:groups) { Array.new(6) { |index| "child #{index}" } }
 
-    # So many requests as an instance leaves them that took them, did not start them and gave them back. In a script:
-    # nobody else can have read them in between.
+    # Creates requests in the state in which an instance leaves them that took them, did not start them and gave them
+    # back. It uses a script, so that nobody can read them in between.
     def give_back(count, content, group)
       fields = { id: "1", instance_id: "x", status: "pending", content: content.to_json, source_group: "x",
                  destination_group: group, reply_to: "house:replies:x:y", ttl: 20_000 }
@@ -168,7 +168,7 @@ RSpec.describe "calls one by one" do
       redis.xpending("house:inbox:#{group}", group)["size"]
     end
 
-    # What is taken over comes to a consumer that waits for Redis, and has asked for more already.
+    # Keeps consumers busy. What is taken over goes to a consumer that waits for Redis, and has already asked for more.
     def keep_consumers_busy(count)
       groups.each do |group|
         connect(group, consumer: { pool_size: 1 }, &gated)
@@ -178,8 +178,8 @@ RSpec.describe "calls one by one" do
       eventually { gate.num_waiting == groups.size }
     end
 
-    # An instance that is there from now on takes what comes. That is its first delivery: it was not started before, and
-    # needs no lease to run out.
+    # Checks that a new instance gets the remaining requests as first deliveries: they were not started before, and need
+    # no lease to run out.
     def expect_left_to_others(already)
       futures = groups.map { |group| parent.async_send_to_group(content: 1, to: group, timeout: 20) }
       eventually { groups.all? { |group| pending(group) == already + 1 } }
@@ -190,19 +190,19 @@ RSpec.describe "calls one by one" do
       gate.close
     end
 
-    it "are left to others, though it was quick before" do
+    it "are left to other instances, although it was quick before" do
       keep_consumers_busy(1)
       expect_left_to_others(1)
     end
 
-    it "are left to others, though Redis sends what it asked for when there is no more room here" do
+    it "are left to other instances, although Redis sends what was asked for when there is no more room here" do
       keep_consumers_busy(400)
       expect_left_to_others(400)
     end
   end
 
   context "over a connection that brings replies in pieces" do
-    # The connections of one side go over it.
+    # The connections of one side go through this server.
     let(:server) { LyingServer.new(RedisServer.shared.path) }
 
     after { server.stop }
@@ -211,12 +211,12 @@ RSpec.describe "calls one by one" do
       build(group, &).connect(redis_options: { host: "127.0.0.1", port: server.port })
     end
 
-    # Where the bytes are the reply to a read of one key's stream.
+    # Whether the bytes are the reply to a read of the stream at one key.
     def read_from?(key, bytes)
       bytes.start_with?("*1") && bytes.include?(key)
     end
 
-    # A reply that comes in many pieces, with a pause before each.
+    # Returns a reply in many pieces, with a pause before each.
     def drop_by_drop(bytes, size:, pause:)
       Enumerator.new do |pieces|
         bytes.scan(/.{1,#{size}}/mn) do |piece|
@@ -226,20 +226,20 @@ RSpec.describe "calls one by one" do
       end
     end
 
-    it "are not held up by a reply that does not arrive whole" do
+    it "are not delayed by a reply that arrives only in part" do
       connect("child", &gated)
       parent = connect_by(server, "parent")
       warm_up(parent)
       cut = false
       server.lie = lambda do |bytes|
-        # Once: the reader comes back for it.
+        # This happens once, because the reader reads again afterwards.
         next bytes if cut || !read_from?(":replies:", bytes)
 
         cut = true
         bytes[0, 30]
       end
       took = seconds do
-        # Time enough for the answer to come, or what there is of it.
+        # The timeout leaves enough time for the answer, or the part of it, to arrive.
         expect { parent.send_to_group(content: 1, to: "child", timeout: 1) }.to raise_error(RedisIPC::TimeoutError)
       end
       expect(cut).to be(true)
@@ -248,7 +248,7 @@ RSpec.describe "calls one by one" do
       warm_up(parent)
     end
 
-    it "end in time where a reply comes drop by drop" do
+    it "end in time if a reply comes drop by drop" do
       connect("child", &echo)
       parent = connect_by(server, "parent")
       ends = [
@@ -259,7 +259,7 @@ RSpec.describe "calls one by one" do
         warm_up(parent)
         slow = false
         server.lie = lambda do |bytes|
-          # Once: the reader comes back for it.
+          # This happens once, because the reader reads again afterwards.
           next bytes if slow || !read_from?(":replies:", bytes)
 
           slow = true
@@ -273,7 +273,7 @@ RSpec.describe "calls one by one" do
       warm_up(parent)
     end
 
-    it "reach a consumer though a request takes a while to arrive whole, and nothing breaks" do
+    it "reach a consumer even if a request takes a while to arrive completely, and nothing breaks" do
       child = connect_by(server, "child", &gated)
       warm_up
       slow = 0
@@ -293,7 +293,7 @@ RSpec.describe "calls one by one" do
     end
   end
 
-  it "go on in a child that was forked in their midst, and in its parent" do
+  it "go on in a child that was forked in the middle, and in its parent" do
     connect("child", consumer: { pool_size: 8 }, &gated)
     warm_up
     slow = Thread.new { parent.send_to_group(content: "slow", to: "child", timeout: 20).value }

@@ -34,7 +34,7 @@ RSpec.describe "entries that are not of this protocol" do
       error = next_of(errors)
       expect(error).to be_a(RedisIPC::MalformedEntryError)
       expect(error).to have_attributes(stream: "house", group: "child", entry_id: id)
-      # So many fields are read of an entry.
+      # This is the number of fields that are read of an entry.
       fields.first(64).each { |name, value| expect(kept.first[name].b).to eq(value.b) }
       expect(kept.first).to include("dead_id" => id, "dead_reason" => error.message[/\A[^(]+/].strip)
       eventually { redis.xlen("house:inbox:child").zero? }
@@ -43,7 +43,7 @@ RSpec.describe "entries that are not of this protocol" do
     end
   end
 
-  it "are answered with a rejection where they say whom to tell" do
+  it "are answered with a rejection if they name the asker" do
     connect("child", &echo)
     redis.xgroup(:create, "house:replies:x:y", "g", "$", mkstream: true)
     redis.xadd("house:inbox:child", request.merge("content" => "{"))
@@ -52,7 +52,7 @@ RSpec.describe "entries that are not of this protocol" do
     expect(JSON.parse(answer["content"])).to match(/not JSON/)
   end
 
-  it "are answered where the asker's name is as long as a name may be" do
+  it "are answered if the asker's name is as long as a name may be" do
     connect("child", max_content_size: 10, &echo)
     ["p" * 1_000, "p:%" * 341].each do |group|
       response = connect(group).send_to_group(content: "too much for it", to: "child")
@@ -60,7 +60,7 @@ RSpec.describe "entries that are not of this protocol" do
     end
   end
 
-  it "never make an answerer write outside the reply streams of its stream" do
+  it "never let an answerer write outside of the reply streams of its stream" do
     connect("child", &echo)
     redis.xadd("elsewhere", { "a" => "b" })
     redis.xgroup(:create, "house:replies:z:y", "g", "$", mkstream: true)
@@ -70,7 +70,7 @@ RSpec.describe "entries that are not of this protocol" do
      "house:replies:x:#{"y" * 9000}"].each do |key|
       redis.xadd("house:inbox:child", request.merge("reply_to" => key))
       next_of(errors)
-      # `keys` would list what was made.
+      # `keys` lists all keys, so it would show one that was created.
       expect(redis.keys - %w[elsewhere house:inbox:child house:dead:child house:instances house:replies:z:y])
         .to all(start_with("house:replies:child:"))
     end
@@ -78,7 +78,7 @@ RSpec.describe "entries that are not of this protocol" do
     eventually { redis.xlen("house:inbox:child").zero? }
   end
 
-  it "are taken as they are where names are only strange" do
+  it "are handled normally if names are only unusual" do
     seen = Queue.new
     connect("child") do |entry|
       seen << entry
@@ -93,7 +93,7 @@ RSpec.describe "entries that are not of this protocol" do
     expect(answer).to include("id" => strange["id"], "destination_group" => strange["source_group"])
   end
 
-  it "end nobody's call with an id nobody waits for" do
+  it "end no call if their id is unknown" do
     go = Queue.new
     asked = Queue.new
     connect("child") do |entry|
@@ -106,7 +106,7 @@ RSpec.describe "entries that are not of this protocol" do
     forged = { "instance_id" => "x", "status" => "fulfilled", "content" => "1", "source_group" => "child",
                "destination_group" => "parent" }
     id = next_of(asked)
-    # Near misses: the right one with one digit changed, in capitals, with a space, an end of line.
+    # Ids that are nearly right: with one digit changed, in capitals, with a space, with a newline.
     ids = ["0" * 32, "", "\xFF" * 32, id.succ, "#{id} ", "#{id}\n", "0x#{id}", id[0..-2], id.tr("a-f", "A-F")] - [id]
     ids.each { |wrong| redis.xadd("house:replies:parent:#{parent.instance_id}", forged.merge("id" => wrong)) }
     eventually { parent.stats[:answers_unmatched] == ids.size }
@@ -115,7 +115,7 @@ RSpec.describe "entries that are not of this protocol" do
     expect(parent.stats).to include(malformed: 0, fulfilled: 1)
   end
 
-  it "end the call they answer, if they are answers" do
+  it "end the call that they answer, if they are answers" do
     parent = connect("parent")
     future = parent.async_send_to_group(content: 1, to: "child")
     _, sent = eventually { redis.xrange("house:inbox:child").first }
@@ -124,7 +124,7 @@ RSpec.describe "entries that are not of this protocol" do
     expect(parent.stats).to include(malformed: 1, failed: 1, open_calls: 0)
   end
 
-  it "are counted and dropped, if they answer nothing" do
+  it "are counted and dropped if they answer nothing" do
     parent = connect("parent")
     redis.xadd("house:replies:parent:#{parent.instance_id}", { "what" => "ever" })
     eventually { parent.stats[:answers_unmatched] == 1 }

@@ -1,11 +1,11 @@
 # frozen_string_literal: true
 
-RSpec.describe "what is kept by Marshal" do
+RSpec.describe "Marshal" do
   def copy(object)
     Marshal.load(Marshal.dump(object)) # -- it was dumped here
   end
 
-  it "is a response, and the error that holds it" do
+  it "dumps a response, and the error that holds it" do
     connect("child") { |entry| entry.reject({ why: "no" }) }
     response = connect("parent").send_to_group(content: 1, to: "child")
     loaded = copy(response)
@@ -22,7 +22,7 @@ RSpec.describe "what is kept by Marshal" do
     expect(copy(error).response.reason).to eq(why: "no")
   end
 
-  it "is nothing that belongs to a connection" do
+  it "refuses what belongs to a connection" do
     contexts = Queue.new
     connect("child") do |entry|
       contexts << self << entry
@@ -48,7 +48,7 @@ RSpec.describe "what is kept by Marshal" do
     end
   end
 
-  it "is every error" do
+  it "dumps every error" do
     classes = RedisIPC.constants.map { |name| RedisIPC.const_get(name) }.grep(Class)
     classes.select! { |one| one <= RedisIPC::Error }
     expect(classes.size).to be > 10

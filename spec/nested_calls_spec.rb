@@ -3,7 +3,7 @@
 RSpec.describe "a call from a handler to its own group" do
   hint = /handler threads? of this instance waited.*more threads or instances/
 
-  # Asks itself unless it is asked for the innermost.
+  # Starts a stream whose handler asks its own group, except for the innermost request.
   def nesting(**options, &ask)
     ask ||= proc { |stream| stream.send_to_group(content: 0, to: "child", timeout: 0.5).value! }
     child = nil
@@ -14,7 +14,7 @@ RSpec.describe "a call from a handler to its own group" do
     end
   end
 
-  it "is answered while a thread is left" do
+  it "is answered while a thread is free" do
     nesting(pool_size: 2)
     expect(connect("parent").send_to_group(content: 1, to: "child").value).to eq(0)
   end
@@ -33,7 +33,7 @@ RSpec.describe "a call from a handler to its own group" do
     expect(error.redis).to include("unix:")
   end
 
-  it "says that no other instance took it, if the whole group had nobody left" do
+  it "says that no other instance took it, if the whole group had no free thread" do
     busy = Queue.new
     go = Queue.new
     2.times do
@@ -66,7 +66,7 @@ RSpec.describe "a call from a handler to its own group" do
     end
     future = connect("parent").async_send_to_group(content: 1, to: "child", timeout: 5)
     next_of(taken)
-    # Another instance, which takes it and does not answer.
+    # Another instance takes the request and does not answer.
     connect("child") { |_| nil }
     error = next_of(taken)
     expect(error.outcome).to eq(:unknown)
@@ -83,7 +83,7 @@ RSpec.describe "a call from a handler to its own group" do
     end
     parent = connect("parent")
     futures = Array.new(3) { parent.async_send_to_group(content: 1, to: "child") }
-    # Those whose time is up last may be answered by the first, or be too late to be begun.
+    # The requests with the last deadlines may be answered by the first thread, or may be too late to start.
     expect(futures.map(&:value)).to include(match(/all 3 #{hint}/))
   end
 
@@ -100,7 +100,7 @@ RSpec.describe "a call from a handler to its own group" do
     end
   end
 
-  it "does not say so where others were asked, or a thread was left, or nobody is at fault" do
+  it "does not say so if another group was asked, a thread was free, or the cause is another one" do
     nesting(pool_size: 1) { |child| child.send_to_group(content: 0, to: "nobody", timeout: 0.3) }
     parent = connect("parent")
     expect(parent.send_to_group(content: 1, to: "child").value).to match(/no answer/).and not_match_hint

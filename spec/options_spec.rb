@@ -116,7 +116,7 @@ RSpec.describe "the options of connect" do
     expect(stream).to be_connected
   end
 
-  it "takes REDIS_URL where nothing else is said" do
+  it "takes REDIS_URL by default" do
     process = ruby(<<~RUBY)
       puts RedisIPC::Stream.new("house", "parent").connect.connected?
     RUBY
@@ -128,7 +128,7 @@ RSpec.describe "the options of connect" do
     certificate = OpenSSL::X509::Certificate.new.tap { |made| made.public_key = key.public_key }
     certificate.sign(key, "SHA256")
     options = { ssl: true, ssl_params: { cert: certificate, key: key, verify_mode: OpenSSL::SSL::VERIFY_NONE } }
-    # The shared server speaks no TLS: what matters is that the options were understood.
+    # The shared server has no TLS. It only matters that the options were accepted.
     expect { build("parent").connect(redis_options: { url: RedisServer.shared.url, connect_timeout: 0.5, **options }) }
       .to raise_error(RedisIPC::ConnectionError)
   end
@@ -150,7 +150,7 @@ RSpec.describe "the options of connect" do
     expect(server.client.keys).to include("house:inbox:both")
   end
 
-  describe "when Redis cannot be used" do
+  describe "if Redis cannot be used" do
     it "raises ConnectionError, with the address and without the password" do
       url = "redis://ann:hunter2@127.0.0.1:#{RedisServer.free_port}/0"
       expect { build("parent").connect(redis_options: { url: url }) }

@@ -2,9 +2,9 @@
 
 require_relative "../oracle/oracle"
 
-# A short run of bin/oracle. SEED=N takes another schedule.
+# A short run of bin/oracle. SEED=N uses another schedule.
 RSpec.describe "all kinds of calls while everything breaks", timeout: 180 do
-  it "are told the truth" do
+  it "get truthful outcomes" do
     run = Oracle::Run.new(Integer(ENV.fetch("SEED", 1)), 30).run
     expect(run.failures).to be_empty, -> { [*run.failures, *run.told, *run.happened].join("\n") }
     expect(run.figures.keys).to eq(Oracle::TRAFFIC.map(&:name))
@@ -23,13 +23,13 @@ RSpec.describe "all kinds of calls while everything breaks", timeout: 180 do
       expect(steps(1, :server).map(&:last)).not_to eq(steps(1, :processes).map(&:last))
     end
 
-    it "knows every fault that is not alone" do
+    it "includes every fault that can be combined" do
       faults = Oracle::Schedule::LANES.flat_map { |lane| Oracle::Schedule.new(1).faults(lane) }
       expect(faults).to match_array(Chaos::Table.faults.reject(&:alone))
     end
   end
 
-  # What the audit would say of journals in which a promise is broken.
+  # Checks what the audit reports for journals in which a promise is broken.
   describe "the audit" do
     def audit(lines, once: false, killed: [])
       Dir.mktmpdir("redis_ipc_oracle") do |folder|
@@ -52,7 +52,7 @@ RSpec.describe "all kinds of calls while everything breaks", timeout: 180 do
       audit({ asker: asker, answerer: runs.map { |time| ["ran", time, id] } }, **more)
     end
 
-    it "is content with what is right" do
+    it "accepts correct journals" do
       expect(call("answered", runs: [1.5], stats: { fulfilled: 1 })).to be_empty
       expect(call("timed_out unclaimed", stats: { timed_out: 1 })).to be_empty
       expect(call("timed_out unknown", runs: [1.5, 1.7], stats: { timed_out: 1 })).to be_empty

@@ -36,7 +36,7 @@ RSpec.describe "when Redis" do
     expect(threads.flat_map(&:value)).to eq(Array.new(4) { |t| Array.new(200) { |i| "#{t}/#{i}" } }.flatten)
     counts = Array.new(runs.size) { runs.pop }.tally
     expect(counts.size).to eq(800)
-    # What was resent may run twice; nothing else may.
+    # A request that was resent may run twice, and no other.
     expect(counts.count { |_, count| count > 1 }).to be <= stream.stats[:resent]
   end
 
@@ -121,7 +121,7 @@ RSpec.describe "when Redis" do
     eventually(timeout: 4) { stream.stats[:reconnections] >= 2 }
   end
 
-  it "is there all the time, but the process is stopped for a while: it keeps its connections" do
+  it "is up all the time, but the process is stopped for a while: it keeps its connections" do
     process = ruby(<<~RUBY, redis_url: server.url)
       stream = RedisIPC::Stream.new("house", "both")
       stream.on_request { |entry| fulfill_request(entry, content: entry.content) }
@@ -138,7 +138,7 @@ RSpec.describe "when Redis" do
     expect([process.line, process.line]).to eq(["on we go", "0"])
   end
 
-  it "stands still for a while, calls are answered afterwards and none is taken over" do
+  it "is stalled for a while, calls are answered afterwards and none is taken over" do
     runs = Queue.new
     stream = both(consumer: { lease: 0.5 }) { |entry| (runs << entry.content) && fulfill_request(entry, content: 1) }
     stream.send_to_group(content: "before", to: "both")
@@ -149,8 +149,8 @@ RSpec.describe "when Redis" do
     expect(future.value).to eq(1)
   end
 
-  # Its instance is gone, and comes back as another one: nobody else would ever delete it.
-  it "leaves no reply stream without an expiry where the connection breaks while one is made" do
+  # The instance is gone and comes back as another one, so nobody else would ever delete its reply stream.
+  it "breaks the connection while a reply stream is created, the stream still expires" do
     proxy = LossyProxy.new(RedisServer.shared.path).tap { |it| servers << it }
     proxy.lose_reply_to("new")
     expect { connect("parent", redis_options: { url: proxy.url, reconnect_attempts: 0 }) }

@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
-# `:unclaimed` and `:not_sent` say that a request did not run and never will. Whoever is told so asks again.
+# `:unclaimed` and `:not_sent` promise that a request did not run and never will. An asker that gets one of them asks
+# again.
 RSpec.describe "the outcome of a request" do
   let(:inbox) { "house:inbox:child" }
   let(:started) { Queue.new }
@@ -8,12 +9,12 @@ RSpec.describe "the outcome of a request" do
 
   after { gate.close }
 
-  # Takes so many requests, and answers them too late.
+  # Starts an instance that takes requests and answers them too late.
   def busy(pool_size: 1)
     connect("child", consumer: { pool_size: pool_size }, &held(started, gate))
   end
 
-  # Takes part by plain commands.
+  # Joins the stream by plain Redis commands.
   def join
     redis.call("XGROUP", "CREATE", inbox, "child", 0, "MKSTREAM")
     redis.call("XGROUP", "CREATE", inbox, "child:since", 0)
@@ -23,7 +24,7 @@ RSpec.describe "the outcome of a request" do
     redis.xreadgroup("child", "plain", inbox, ">", block: 10_000)
   end
 
-  # The outcome of a call during which the block runs.
+  # Returns the outcome of a call during which the block runs.
   def outcome_of(asker, timeout: 0.4)
     future = asker.async_send_to_group(content: 1, to: "child", timeout: timeout)
     yield
@@ -43,14 +44,14 @@ RSpec.describe "the outcome of a request" do
       expect(outcome).to eq(:unknown)
     end
 
-    it "if the group was destroyed, and made again by those who serve" do
+    it "if the group was destroyed, and created again by its instances" do
       parent = connect("parent")
       busy(pool_size: 2)
       parent.async_send_to_group(content: 1, to: "child", timeout: 20)
       outcome = outcome_of(parent, timeout: 1) do
         2.times { next_of(started) }
         redis.call("XGROUP", "DESTROY", inbox, "child")
-        # It makes the group again, and comes no further than to the first request.
+        # This instance creates the group again, and gets no further than the first request.
         busy
         next_of(started)
       end
@@ -75,8 +76,8 @@ RSpec.describe "the outcome of a request" do
       expect(outcome).to eq(:unknown)
     end
 
-    # As after a failover to a replica to which the request was replicated, but not that it was taken.
-    it "if a connection broke since, though Redis knows nothing of it" do
+    # This is the state after a failover to a replica that has the request, but not the record that it was taken.
+    it "if a connection broke since, even if Redis has no record of a delivery" do
       join
       outcome = outcome_of(connect("parent"), timeout: 1) do
         take
@@ -87,7 +88,7 @@ RSpec.describe "the outcome of a request" do
       expect(outcome).to eq(:unknown)
     end
 
-    it "if it was sent again, though nobody took the second copy" do
+    it "if it was sent again, even if nobody took the second copy" do
       proxy = LossyProxy.new(RedisServer.shared.path).tap { |it| servers << it }
       asker = build("parent").connect(redis_options: { url: proxy.url })
       join
@@ -98,7 +99,7 @@ RSpec.describe "the outcome of a request" do
     end
   end
 
-  # Else it is sent when Redis is back, with a ttl of its own, and its caller is gone.
+  # Otherwise the request would be sent when Redis is back, with a full ttl, although its asker is gone.
   it "whose deadline passes while Redis is away is :not_sent, and is not sent any more" do
     server = start_server
     asker = build("parent").connect(redis_options: { path: server.path, connect_timeout: 20 },

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 RSpec.describe "overload" do
-  it "does not keep a group from finishing in time what it starts", timeout: 120 do
+  it "does not keep a group from finishing in time the requests that it starts", timeout: 120 do
     runs = Queue.new
     child = connect("child") do |entry|
       runs << entry.id
@@ -9,14 +9,14 @@ RSpec.describe "overload" do
       fulfill_request(entry, content: entry.content)
     end
     parent = connect("parent")
-    # 3 threads do 60 a second; 600 a second are asked for.
+    # 3 threads can do 60 requests a second; 600 a second are sent.
     futures = Array.new(50) do |tick|
       sleep 0.1
       Array.new(60) { |index| parent.async_send_to_group(content: [tick, index], to: "child", timeout: 2) }
     end.flatten
     responses = futures.map { |future| future.response rescue nil } # rubocop:disable Style/RescueModifier
     fulfilled, rejected = responses.compact.partition(&:fulfilled?)
-    # Without shedding, hardly one that was started after the first 2 s was answered in time.
+    # Without shedding, hardly any request that was started after the first 2 s was answered in time.
     expect(fulfilled.size).to be > runs.size / 2
     expect(rejected.map(&:error).uniq).to eq(["RedisIPC::OverloadedError"])
     expect(rejected.first.reason).to include("overloaded")
@@ -31,7 +31,7 @@ RSpec.describe "overload" do
   it "sheds nothing that may have run before" do
     request = { "instance_id" => "x", "status" => "pending", "content" => "1", "source_group" => "x",
                 "reply_to" => "house:replies:x:y", "ttl" => "300" }
-    # More than is done in their time, by one who is asked by plain commands, until there are enough of this number.
+    # Sends requests faster than they can be done, by plain commands, until `counter` exceeds 10.
     asked = lambda do |group, counter, fields|
       child = connect(group, consumer: { pool_size: 1 }) { |entry| sleep(0.02) && fulfill_request(entry, content: 1) }
       eventually do
@@ -59,7 +59,7 @@ RSpec.describe "overload" do
     expect(child.stats).to include(shed: 0)
   end
 
-  it "is refused at the asker once as many calls are open as it allows" do
+  it "is refused at the asker once ledger.max_open_calls are open" do
     parent = connect("parent", ledger: { max_open_calls: 5 })
     5.times { parent.async_send_to_group(content: 1, to: "child", timeout: 30) }
     expect { parent.send_to_group(content: 1, to: "child") }.to raise_error(
@@ -71,7 +71,7 @@ RSpec.describe "overload" do
     expect(parent.send_to_group(content: 1, to: "child").value).to eq(1)
   end
 
-  it "of a slow instance leaves the rest to the free ones" do
+  it "of a slow instance leaves requests to free instances" do
     gate = Queue.new
     slow = connect("child", consumer: { pool_size: 2 }) do |entry|
       gate.pop

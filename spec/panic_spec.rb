@@ -2,8 +2,8 @@
 
 require_relative "../tasks/extension"
 
-# The border's own code (entry.rs, gvl.rs) with methods that panic or are interrupted. The core's threads have their
-# panics in failpoint.rs.
+# Methods of the border's wrappers (entry.rs, gvl.rs) that panic or are interrupted. failpoint.rs has panics in the
+# threads of the core.
 RSpec.describe "the border" do
   before(:all) do
     extension = Extension.new
@@ -14,7 +14,7 @@ RSpec.describe "the border" do
 
   after(:all) { FileUtils.remove_entry(File.dirname(@library)) if @library }
 
-  # In a process of its own: what fails here may take it down.
+  # Runs a script in a process of its own, because a failure may kill that.
   def drill(script)
     process = ruby(<<~RUBY)
       $stderr.reopen(File::NULL)
@@ -28,7 +28,7 @@ RSpec.describe "the border" do
   end
 
   %w[here waiting elsewhere].each do |place|
-    it "makes a panic an InternalError: #{place}" do
+    it "turns a panic into an InternalError: #{place}" do
       said = drill(<<~RUBY)
         raised = begin
           Failpoints.#{place}
@@ -41,7 +41,7 @@ RSpec.describe "the border" do
     end
   end
 
-  it "leaves the thread that a panic happened in and the others alone" do
+  it "keeps the thread of a panic and the others running" do
     said = drill(<<~RUBY)
       threads = Array.new(8) do
         Thread.new do
@@ -57,7 +57,7 @@ RSpec.describe "the border" do
     expect(said).to eq("400")
   end
 
-  it "in what interrupts a wait does no harm: the wait ends in its own time" do
+  it "survives a panic in what interrupts a wait: the wait ends by itself" do
     said = drill(<<~RUBY)
       interrupted = begin
         Timeout.timeout(0.05) { Failpoints.unblocking(500) }
@@ -69,7 +69,7 @@ RSpec.describe "the border" do
     expect(said).to eq("Timeout::Error")
   end
 
-  # `connect` would leave an engine behind that nobody closes.
+  # Otherwise `connect` would leave an engine behind that nobody closes.
   it "undoes work that ends in the moment in which its caller is interrupted" do
     said = drill(<<~RUBY)
       thread = Thread.new { Failpoints.claim }

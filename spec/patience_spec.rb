@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-RSpec.describe "waiting for a Redis that is away" do
+RSpec.describe "waiting for a Redis that is down" do
   let(:patience) { RedisIPC.const_get(:Patience).new }
   let(:pauses) { [] }
   let(:told) { [] }
@@ -11,12 +11,12 @@ RSpec.describe "waiting for a Redis that is away" do
     times.times { |attempt| patience.failed([reason]) { |text| told << [attempt + 1, text] } }
   end
 
-  it "tells less and less often, and never stops telling" do
+  it "reports less and less often, and never stops" do
     fail_for("refused", 600)
     expect(told).to eq([1, 2, 4, 8, 16, 32, 64, 128, 256, 384, 512].map { |attempt| [attempt, "refused"] })
   end
 
-  it "tells at once what is new, and begins anew with it" do
+  it "reports a new error at once, and starts over with it" do
     fail_for("refused", 3)
     fail_for("NOAUTH", 3)
     patience.failed(%w[NOAUTH refused]) { |text| told << [1, text] }
@@ -24,7 +24,7 @@ RSpec.describe "waiting for a Redis that is away" do
     expect(pauses.last).to be <= 0.5
   end
 
-  it "tries less often too, but is never long away, and not in step with others" do
+  it "tries less often, too, but never waits long, and not in step with others" do
     fail_for("refused", 40)
     expect(pauses.first(4)).to match([be_between(0.25, 0.5), be_between(0.5, 1), be_between(1, 2), be_between(2, 4)])
     expect(pauses.drop(4)).to all(be_between(2.5, 5))

@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# Whoever shows presence can write anything into the sorted set that all look at.
+# A user who may show presence can write anything into the sorted set that all instances read.
 RSpec.describe "presence" do
   let(:key) { "house:instances" }
   let(:day) { 86_400_000 }
@@ -17,7 +17,7 @@ RSpec.describe "presence" do
     (Time.now.to_f * 1000).to_i
   end
 
-  it "is read whatever rows stand beside those of the gem; that is told once" do
+  it "is read whatever other rows there are; those are reported once" do
     stream = connect("child", &echo)
     redis.zadd(key, [["+inf", row("infinite")], [now_ms + 0.25, row("float")], [now_ms, "\xFF:\xFE:\xFF:1".b],
                      [now_ms, "short"], [now_ms, ""]])
@@ -33,7 +33,7 @@ RSpec.describe "presence" do
     expect(next_of(errors).message).to match(/1 members/)
   end
 
-  it "is cleaned of signs of life from a far future, and of nothing else" do
+  it "loses heartbeats from a far future, and nothing else" do
     redis.zadd(key, [["+inf", row("infinite")], [now_ms + (2 * day), row("far")], [now_ms + (day / 2), row("near")]])
     stream = connect("child")
     expect(groups(stream)).to eq(%w[child near])
@@ -44,12 +44,12 @@ RSpec.describe "presence" do
     stream = connect("child", consumer: { lease: 0.1 }, &echo)
     redis.xgroup(:createconsumer, "house:inbox:child", "child", "gone")
     redis.zadd(key, [["+inf", row("child")], [now_ms + 0.5, "bad"]])
-    # It comes every 3 s with so short a lease.
+    # With so short a lease, the clean-up comes every 3 s.
     eventually { redis.xinfo(:consumers, "house:inbox:child", "child").map { |it| it["name"] } == [stream.instance_id] }
     expect(redis.zscore(key, row("child"))).to be_nil
   end
 
-  it "keeps nothing from being taken over for longer than a lease made up in it, or at all by one over a day" do
+  it "delays a take-over no longer than a forged lease in it, and not at all with one of over a day" do
     inbox = "house:inbox:child"
     redis.xgroup(:create, inbox, "child", "0", mkstream: true)
     future = connect("parent").async_send_to_group(content: 1, to: "child", timeout: 20)
@@ -63,13 +63,13 @@ RSpec.describe "presence" do
   end
 
   describe "with more rows than are read" do
-    # Signs of life of now, of other groups.
+    # Writes current heartbeats of other groups.
     def flood(rows = 50_001)
       script = "for i = 1, ARGV[2] do redis.call('ZADD', KEYS[1], ARGV[1], ARGV[3] .. i) end"
       redis.eval(script, keys: [key], argv: [now_ms, rows, "other:#{"0" * 32}:host:"])
     end
 
-    it "says so, once to on_error, until they are gone; requests are answered and taken over all the while" do
+    it "reports that once to on_error, until they are gone; requests are answered and taken over meanwhile" do
       child = connect("child", consumer: { lease: 0.1 }, &echo)
       flood
       message = /"house:instances" has more than 50000 rows.*ZRANGE.*DEL/
@@ -77,7 +77,7 @@ RSpec.describe "presence" do
       expect(next_of(errors)).to have_attributes(message: message, stream: "house")
       parent = connect("parent")
       expect(parent.send_to_group(content: 1, to: "child").value).to eq(1)
-      # Taken by nobody that is there, as the fields are those of a true request.
+      # Delivers a valid request to a consumer that does not exist, so that only a take-over can answer it.
       redis.xgroup(:create, "house:inbox:late", "late", "0", mkstream: true)
       future = parent.async_send_to_group(content: 2, to: "late", timeout: 20)
       eventually { redis.xreadgroup("late", "dead", "house:inbox:late", ">").any? }

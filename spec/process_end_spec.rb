@@ -1,8 +1,8 @@
 # frozen_string_literal: true
 
-# Streams are usable in everybody's `at_exit` blocks, and disconnected after the last.
+# Streams can be used in all `at_exit` blocks, and are disconnected after the last one.
 RSpec.describe "the end of the process" do
-  # What it prints, and how it ends.
+  # Returns what the process prints, and how it ends.
   def outcome(script)
     process = run_process(RbConfig.ruby, "-I#{Processes::LIBRARY}", "-e", "$stderr.reopen($stdout)\n#{script}")
     status = process.wait(timeout: 30)
@@ -57,7 +57,7 @@ RSpec.describe "the end of the process" do
       expect(redis.keys).to be_empty
     end
 
-    it "a server, as Sinatra's, that answers until it is told to end" do
+    it "a server like Sinatra's, which answers until it is told to end" do
       process = run_process(RbConfig.ruby, "-I#{Processes::LIBRARY}", "-e", <<~RUBY)
         $stdout.sync = true
         at_exit do
@@ -97,9 +97,9 @@ RSpec.describe "the end of the process" do
       "at_exit { LATE.connect; p LATE.connected? }\n#{stream}",
       "#{stream}\nat_exit { LATE.connect; p LATE.connected? }",
       "at_exit { LATE.connect; p LATE.connected? }",
-      # Before the gem's own block was registered: no stream was connected.
+      # This is registered before the gem's own block, because no stream was connected yet.
       "at_exit { at_exit { LATE.connect; p LATE.connected? } }",
-      # The stream's own disconnecting connects another.
+      # Disconnecting the stream connects another one.
       "#{stream}\nSTREAM.define_singleton_method(:disconnect) { |**more| super(**more).tap { LATE.connect; p true } }"
     ].each do |script|
       output, = outcome("require \"redis_ipc\"\nLATE = RedisIPC::Stream.new(\"house\", \"late\")\n#{script}")
@@ -120,7 +120,7 @@ RSpec.describe "the end of the process" do
     expect(redis.keys).to be_empty
   end
 
-  it "lets running handlers finish, sends their answers, and is not kept up by one that hangs" do
+  it "lets running handlers finish, sends their answers, and is not delayed by one that hangs" do
     answerer = <<~RUBY
       $stdout.sync = true
       at_exit { nil }
@@ -147,7 +147,7 @@ RSpec.describe "the end of the process" do
     end
   end
 
-  it "leaves each its own: a forked child ends as itself" do
+  it "is separate for each process: a forked child ends by itself" do
     output, = outcome(<<~RUBY)
       at_exit { puts "\#{$child ? "child" : "parent"} \#{ask(1)}" }
       #{stream}

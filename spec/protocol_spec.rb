@@ -1,8 +1,8 @@
 # frozen_string_literal: true
 
-# docs/protocol.md, proved: the other side speaks plain Redis commands and knows nothing but that page.
+# Proves docs/protocol.md: the other side uses plain Redis commands, and only what that page says.
 RSpec.describe "the wire protocol" do
-  # A connection of its own: a read that blocks would hold up whoever shares it.
+  # The peer has a connection of its own, because a blocking read would block everyone who shares it.
   let(:peer) { RedisServer.client(path: RedisServer.shared.path, read_timeout: 20) }
   let(:replies) { open_replies("house:replies:py:7f") }
   let(:inbox) { "house:inbox:child" }
@@ -18,13 +18,13 @@ RSpec.describe "the wire protocol" do
     (seconds * 1000) + (micros / 1000)
   end
 
-  # XREAD and XREADGROUP of one stream: its first entry, as the id and a Hash of the fields.
+  # Returns the first entry of a stream in a reply to XREAD or XREADGROUP: the id, and a Hash of the fields.
   def first_entry(reply)
     id, fields = reply&.dig(0, 1, 0)
     id && [id, fields.each_slice(2).to_h]
   end
 
-  # The asker's steps.
+  # The steps of an asker.
 
   def open_replies(key)
     run("XGROUP", "CREATE", key, "new", "$", "MKSTREAM")
@@ -56,7 +56,7 @@ RSpec.describe "the wire protocol" do
     [groups.to_h { |facts| facts.each_slice(2).to_h.values_at("name", "last-delivered-id") }, deleted]
   end
 
-  # The answerer's steps.
+  # The steps of an answerer.
 
   def join(group = "child", key: inbox)
     run("XGROUP", "CREATE", key, group, 0, "MKSTREAM")
@@ -83,7 +83,7 @@ RSpec.describe "the wire protocol" do
     run("ZADD", "house:instances", redis_ms, member)
   end
 
-  # Who has it, and how often it was delivered.
+  # Returns who holds the request, and how often it was delivered.
   def holder(id)
     run("XPENDING", inbox, "child", id, id, 1).first&.values_at(1, 3)
   end
@@ -130,7 +130,7 @@ RSpec.describe "the wire protocol" do
       expect(answer_after.last).to include("content" => '"x"')
     end
 
-    it "marks what it sent again, which an at-most-once answerer refuses" do
+    it "marks requests that it sends again, which an at-most-once answerer refuses" do
       child = connect("child") { |entry| fulfill_request(entry, content: [entry.deliveries, entry.redelivered?]) }
       ask(request(resent: 1))
       after, answer = answer_after
@@ -180,7 +180,7 @@ RSpec.describe "the wire protocol" do
         fulfill_request(entry, content: 1)
       end
       places.each { |key| ask(request(reply_to: key)) }
-      # Taken in order: with this one answered, the others are decided.
+      # Requests are taken in order, so once this one is answered, the others are decided.
       eventually { dead_letters.size == places.size }
       ask(request)
       answer_after
@@ -207,7 +207,7 @@ RSpec.describe "the wire protocol" do
       end
     end
 
-    it "buries what is not, and tells the asker where it can" do
+    it "makes a dead letter of what is not, and rejects if possible" do
       connect("child", max_content_size: 10_000) { |entry| fulfill_request(entry, content: nil) }
       more = (1..57).to_h { |index| [:"more#{index}", index] }
       beyond = [{ instance_id: "i" * 1_025 }, { instance_id: "\xFF".b }, { content: "#{"[" * 101}#{"]" * 101}" },
@@ -219,7 +219,7 @@ RSpec.describe "the wire protocol" do
         last, answer = answer_after(last)
         expect(answer).to include("id" => "42", "status" => "rejected", "error" => "RedisIPC::MalformedEntryError")
       end
-      # Whose group it does not name, it does not answer.
+      # A peer does not answer a request without a valid group.
       [{ source_group: "\xFF".b }, { source_group: "rb" }].each { |changes| ask(request(**changes)) }
       eventually { run("XLEN", inbox).zero? }
       expect(dead_letters.map { |letter| letter["reply_to"] }).to eq([replies] * (beyond.size + 2))
@@ -306,8 +306,8 @@ RSpec.describe "the wire protocol" do
       expect(run("XLEN", inbox)).to eq(0)
     end
 
-    it "loses the entry, but not the reply stream, to an asker that gave up on it" do
-      # Time enough to be taken.
+    it "loses the entry, but not its reply stream, when the asker gives up" do
+      # The timeout leaves enough time for the request to be taken.
       future = parent.async_send_to_group(content: 1, to: "child", timeout: 2)
       id, asked = take
       expect { future.response }
@@ -421,7 +421,7 @@ RSpec.describe "the wire protocol" do
       process.kill
       process.wait
       expect(holder(taken)).to match([/\A\h{32}\z/, 1])
-      # Nobody renews it any more: this peer's own lease is 0.3 s.
+      # Nobody renews it any more. The lease of this peer is 0.3 s.
       cursor, entries, deleted = eventually do
         reply = run("XAUTOCLAIM", inbox, "child", "py-1", 300, "0-0", "COUNT", 10)
         reply unless reply[1].empty?
@@ -465,7 +465,7 @@ RSpec.describe "the wire protocol" do
   end
 
   describe "names with : and %" do
-    it "are percent-encoded in the keys and plain in the fields" do
+    it "are percent-encoded in keys and plain in fields" do
       theirs = open_replies("house:replies:p%3Ay:7%25f")
       connect("a:b%c", &echo)
       ask(request(source_group: "p:y", instance_id: "7%f", destination_group: "a:b%c", reply_to: theirs),
@@ -508,7 +508,7 @@ RSpec.describe "the wire protocol" do
       connect("child", consumer: { lease: 0.1, pool_size: 1 }) { sleep }
       left = eventually(every: 0.1) do
         show_presence
-        # Nobody is to take it over from py-3.
+        # Renews it, so that nobody takes it over from py-3.
         run("XCLAIM", inbox, "child", "py-3", 0, id, "JUSTID")
         names.call.then { |all| all unless all.include?("py-2") }
       end

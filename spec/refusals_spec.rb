@@ -6,7 +6,7 @@ RSpec.describe "a server that refuses writes for a while" do
   let(:runs) { Queue.new }
   let(:gate) { Queue.new }
 
-  # Answers once it is let, and notes that it ran.
+  # Answers when the gate opens, and records that it ran.
   def held_handler
     runs = self.runs
     gate = self.gate
@@ -17,8 +17,8 @@ RSpec.describe "a server that refuses writes for a while" do
     end
   end
 
-  shared_examples "a condition that passes" do |code|
-    it "keeps a stream's answers, runs no request twice, and tells new calls at once" do
+  shared_examples "a temporary condition" do |code|
+    it "keeps a stream's answers, runs no request twice, and fails new calls at once" do
       stream = connect("both", consumer: { pool_size: 4, lease: 0.5 }, &held_handler)
       futures = Array.new(4) { |index| stream.async_send_to_group(content: index, to: "both", timeout: 30) }
       4.times { next_of(runs) }
@@ -29,7 +29,7 @@ RSpec.describe "a server that refuses writes for a while" do
       end
       expect(took).to be < 5
       4.times { gate << true }
-      # Longer than a lease, after which others take over what is not renewed.
+      # This is longer than a lease, after which others take over what is not renewed.
       expect(futures.first.wait(1.5)).to be(false)
       stop_refusing
       expect(futures.map(&:value)).to eq([0, 1, 2, 3])
@@ -40,7 +40,7 @@ RSpec.describe "a server that refuses writes for a while" do
       expect(stream.stats[:answers_dropped]).to eq(0)
     end
 
-    it "keeps a JSON-RPC server's answers, runs no request twice, and tells new calls at once" do
+    it "keeps a JSON-RPC server's answers, runs no request twice, and fails new calls at once" do
       rpc_server(threads: 4, lease: 0.5) do |it|
         it.on("run") do |content|
           runs << content
@@ -63,7 +63,7 @@ RSpec.describe "a server that refuses writes for a while" do
       expect(Array.new(runs.size) { runs.pop }).to eq(["quick"])
     end
 
-    it "drops a stream's answer whose time is up meanwhile, and says so" do
+    it "drops a stream's answer whose deadline passes meanwhile, and reports that" do
       stream = connect("both", &held_handler)
       future = stream.async_send_to_group(content: 1, to: "both", timeout: 1)
       next_of(runs)
@@ -95,7 +95,7 @@ RSpec.describe "a server that refuses writes for a while" do
       end
     end
 
-    include_examples "a condition that passes", "MISCONF"
+    include_examples "a temporary condition", "MISCONF"
   end
 
   context "while a script runs (BUSY)" do
@@ -115,7 +115,7 @@ RSpec.describe "a server that refuses writes for a while" do
       @script.join
     end
 
-    include_examples "a condition that passes", "BUSY"
+    include_examples "a temporary condition", "BUSY"
   end
 
   context "at maxmemory (OOM)" do
@@ -129,16 +129,16 @@ RSpec.describe "a server that refuses writes for a while" do
       server.client.call("CONFIG", "SET", "maxmemory", "0")
     end
 
-    include_examples "a condition that passes", "OOM"
+    include_examples "a temporary condition", "OOM"
 
-    # As a server does that Redis gave memory in between.
+    # Answers like a server that got memory again from Redis in between.
     def answer(request, result)
       text = JSON.generate("jsonrpc" => "2.0", "result" => result, "id" => request["id"])
       script = "#!lua flags=allow-oom\nreturn redis.call('LPUSH', KEYS[1], ARGV[1])"
       server.client.call("EVAL", script, 1, request["reply_to"], text)
     end
 
-    it "keeps no JSON-RPC client from reading its answers" do
+    it "does not keep a JSON-RPC client from reading its answers" do
       client = rpc_client
       threads = Array.new(2) { |index| Thread.new { client.call("run", index, timeout: 20) } }
       eventually { server.client.llen("calculator") == 2 }
@@ -151,7 +151,7 @@ RSpec.describe "a server that refuses writes for a while" do
       expect(client).to be_connected
     end
 
-    it "keeps no JSON-RPC server from disconnecting" do
+    it "does not keep a JSON-RPC server from disconnecting" do
       calculator = rpc_server do |it|
         it.on("run") do |content|
           runs << content

@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# A stopped asker, or a stranger that names another group's reply stream, has answers pile up.
+# Answers pile up if an asker is stopped, or if an attacker names the reply stream of another group.
 RSpec.describe "a reply stream that nobody reads" do
   let(:key) { "house:replies:other:x" }
   let(:limit) { 16 << 20 }
@@ -25,7 +25,7 @@ RSpec.describe "a reply stream that nobody reads" do
     redis.call("MEMORY", "USAGE", key, "SAMPLES", "0")
   end
 
-  # Asks for so much that there is no room left, and on until an answer finds none.
+  # Asks for so much that there is no room left, and goes on until an answer finds none.
   def exceed(child)
     ask(200)
     eventually { child.stats[:answers_sent] == 200 }
@@ -35,7 +35,7 @@ RSpec.describe "a reply stream that nobody reads" do
     end
   end
 
-  it "is not filled: what finds no room becomes a short rejection, and once it is read there is room again" do
+  it "is not overfilled: an answer without room becomes a short rejection, and once it is read there is room again" do
     child = serve
     exceed(child)
     expect(used).to be_between(limit, limit + (8 << 20))
@@ -52,13 +52,13 @@ RSpec.describe "a reply stream that nobody reads" do
     end
   end
 
-  it "is not filled behind many small answers" do
+  it "is not overfilled after many small answers" do
     fill(500, "x")
     exceed(serve)
     expect(used).to be < limit + (8 << 20)
   end
 
-  it "gets nothing any more, however small, when 16 MiB more have come than there is room for" do
+  it "gets nothing more, however small, once it exceeds its room by 16 MiB" do
     fill(33, "x" * (1 << 20))
     child = connect("child", max_content_size: 100_000) { |entry| fulfill_request(entry, content: "x" * 900) }
     eventually(every: 0.02) do
@@ -70,7 +70,7 @@ RSpec.describe "a reply stream that nobody reads" do
     before = redis.xlen(key)
     ask(2_000)
     eventually { redis.xlen("house:inbox:child").zero? }
-    # One a second shows whether there is room again.
+    # One answer a second checks whether there is room again.
     expect(redis.xlen(key) - before).to be < 200
     redis.xtrim(key, 0)
     eventually do
@@ -79,7 +79,7 @@ RSpec.describe "a reply stream that nobody reads" do
     end
   end
 
-  it "may be full for a moment: its reader is not told of a burst that it could not read as quickly" do
+  it "may be full for a moment: a burst that is faster than its reader causes no rejection" do
     child = serve
     ask(250)
     eventually { child.stats[:answers_sent] == 250 }
@@ -92,7 +92,7 @@ RSpec.describe "a reply stream that nobody reads" do
     fill(40, "x" * 5_000)
     child = serve
     ask(15)
-    # After that it could be taken for full.
+    # After this time the stream could be taken for full.
     happens?(within: 1.1) { child.stats[:answers_dropped].positive? }
     ask(30)
     eventually { child.stats[:answers_sent] == 45 }
@@ -104,7 +104,7 @@ RSpec.describe "a reply stream that nobody reads" do
     redis.pipelined { |pipeline| count.times { pipeline.xadd(key, { "content" => content }) } }
   end
 
-  it "does not keep an asker that reads from its answers, however much they are" do
+  it "does not limit the answers of an asker that reads" do
     serve
     parent = connect("parent")
     futures = Array.new(300) { parent.async_send_to_group(content: 1, to: "child", timeout: 30) }

@@ -1,11 +1,11 @@
 # frozen_string_literal: true
 
-# A connection breaks in the middle of a write: what is sent again keeps its order.
-RSpec.describe "what is sent again" do
+# A connection breaks in the middle of a write. What is sent again must keep its order.
+RSpec.describe "resending" do
   let(:server) { start_server }
   let(:gated) { GatedServer.new(server.path, commands: %w[XADD LPUSH]) }
   let(:redis_options) { gated.redis_options }
-  # So many fill the buffers of a unix socket several times.
+  # These requests fill the buffers of a unix socket several times.
   let(:numbers) { (0...20).to_a }
 
   after { gated.stop }
@@ -14,7 +14,7 @@ RSpec.describe "what is sent again" do
     [number, "x" * 40_000]
   end
 
-  # Sends the first of them alone; while its reply is awaited, the others queue up, and go out together.
+  # Sends the first request alone. While its reply is awaited, the others queue up, and are written together.
   def break_within_a_batch(&block)
     gated.gate = Queue.new
     yield numbers.first
@@ -27,7 +27,7 @@ RSpec.describe "what is sent again" do
     gate << :cut
   end
 
-  it "are a stream's requests, in the order of the calls" do
+  it "keeps a stream's requests in the order of the calls" do
     asking = connect("parent")
     break_within_a_batch { |number| asking.async_send_to_group(content: text(number), to: "child", timeout: 20) }
     eventually { server.client.xlen("house:inbox:child") == numbers.size }
@@ -35,8 +35,8 @@ RSpec.describe "what is sent again" do
     expect(contents).to eq(numbers)
   end
 
-  # What Redis may have executed is not sent again.
-  it "are what a JSON-RPC client had not written to its end, in the order of the calls" do
+  # Commands that Redis may have executed are not sent again.
+  it "keeps a JSON-RPC client's unfinished requests in the order of the calls" do
     client = rpc_client
     call = lambda do |number|
       Thread.new { client.call("note", text(number), timeout: 20) }.report_on_exception = false

@@ -4,13 +4,14 @@ require "logger"
 require "stringio"
 require "uri"
 
-# A password is put wherever a user may put one, rightly or wrongly; then every text the gem makes is looked through.
+# Puts a password wherever a user may put one, rightly or wrongly, and then searches every text that the gem makes.
 require "redis_ipc/rails/configuration"
 
 RSpec.describe "secrets" do
   secret = "hunter2-p@ss:w/rd%"
   encoded = URI.encode_www_form_component(secret)
-  # Its forms: as it is, in a URL, and the part that survives cutting at any of its special characters.
+  # The forms of the secret: as it is, in a URL, and the part that remains if it is cut at any of its special
+  # characters.
   forms = [secret, encoded, "hunter2"]
   closed = "127.0.0.1:1"
 
@@ -18,7 +19,7 @@ RSpec.describe "secrets" do
     texts.each { |text| forms.each { |form| expect(text).not_to include(form) } }
   end
 
-  # Everything an exception says, its causes too.
+  # Returns everything that an exception says, including its causes.
   def words(error)
     chain = []
     while error
@@ -71,7 +72,7 @@ RSpec.describe "secrets" do
     "sentinels that are a String" => { sentinels: secret, name: "m" },
     "options that are a URL" => "redis://:#{encoded}@#{closed}"
   }.each do |what, options|
-    it "are in nothing that is said about #{what}" do
+    it "are in no text about #{what}" do
       log = StringIO.new
       stream = build("parent")
       error = begin
@@ -97,7 +98,7 @@ RSpec.describe "secrets" do
     expect_no_secret(said)
   end
 
-  it "are not in what a connected stream shows, nor in what it says when Redis refuses or goes" do
+  it "are not in the inspect of a connected stream, nor in its errors when Redis refuses or goes down" do
     server = start_server(requirepass: secret)
     log = StringIO.new
     options = { host: "127.0.0.1", port: server.port, password: secret, timeout: 5 }
@@ -123,7 +124,7 @@ RSpec.describe "secrets" do
   it "are in no object's inspect" do
     stream = build("both").connect(redis_options: { **redis_options, password: nil, username: nil,
                                                                      sentinel_password: secret })
-    # Those of the examples before are looked at, too.
+    # This also searches objects of previous examples.
     ours = ObjectSpace.each_object(Object).select { |object| object.class.name.to_s.start_with?("RedisIPC") }
     expect(ours).to include(stream)
     shown = ours.map do |object|
@@ -134,7 +135,7 @@ RSpec.describe "secrets" do
     expect_no_secret(*shown)
   end
 
-  it "are not in what a Rails application's configuration shows" do
+  it "are not in the inspect of a Rails application's configuration" do
     configuration = RedisIPC::OnRails::Configuration.allocate
     configuration.instance_variable_set(:@values, { redis_options: { password: "hunter2" } })
     expect(configuration.inspect).not_to include("hunter2")

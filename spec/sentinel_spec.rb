@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# Several sentinels, of which some hang, lie, or have missed what happened.
+# Several sentinels. Some of them hang, give wrong answers, or missed what happened.
 RSpec.describe "several sentinels" do
   let(:master) { start_server }
   let(:replica) { start_server(replicaof: ["127.0.0.1", master.port]) }
@@ -13,7 +13,7 @@ RSpec.describe "several sentinels" do
     end
   end
 
-  # One that never calls a failover itself: quorum 9.
+  # Starts a sentinel with a quorum of 9, which never starts a failover itself.
   def start_sentinel(server, user: nil)
     port = RedisServer.free_port
     folder = Dir.mktmpdir("redis_ipc_sentinel")
@@ -60,20 +60,20 @@ RSpec.describe "several sentinels" do
     Process.kill(:STOP, sentinel[:pid])
   end
 
-  it "of which the first hang: the next one is asked soon, and first the next time" do
+  it "of which the first ones hang: the next one is asked soon, and is the first the next time" do
     good = start_sentinel(master)
     hung = Array.new(2) { start_sentinel(master) }
     hung.each { |sentinel| freeze(sentinel) }
     stream = nil
     took = seconds { stream = connected(**options(*hung, good, connect_timeout: 2)) }
-    # It opens several connections: one of them asked in vain.
+    # Several connections are opened, and one of them asked in vain.
     expect(took).to be < 1.8
     expect(answer(stream)).to eq(1)
     master.client.call("CLIENT", "KILL", "TYPE", "NORMAL", "SKIPME", "yes")
     expect(eventually(timeout: 3) { answer(stream) }).to eq(1)
   end
 
-  it "of which the first hangs, with hardly any time to connect: it is not asked first for ever" do
+  it "of which the first hangs, with very little time to connect: it is not asked first for ever" do
     good = start_sentinel(master)
     hung = start_sentinel(master)
     freeze(hung)
@@ -86,7 +86,7 @@ RSpec.describe "several sentinels" do
     expect(answer(stream)).to eq(1)
   end
 
-  it "of which one hangs once it is in use: the connections are made by the others" do
+  it "of which one hangs once it is in use: the others give the address for new connections" do
     first, second = Array.new(2) { start_sentinel(master) }
     stream = connected(**options(first, second))
     freeze(first)
@@ -118,9 +118,9 @@ RSpec.describe "several sentinels" do
       .to raise_error(RedisIPC::ConnectionError, /the sentinel does not know the master/)
   end
 
-  it "that are split: those who know of the later failover are followed, and the others not any more", timeout: 120 do
+  it "that are split: those with the later failover are followed, and the others no longer", timeout: 120 do
     replica
-    # It may see the servers, but neither talk with other sentinels nor listen to them.
+    # This sentinel can see the servers, but can neither talk nor listen to other sentinels.
     master.client.call("ACL", "SETUSER", "deaf", "on", ">secret", "~*", "&*", "+@all", "-subscribe", "-publish")
     minority = start_sentinel(master, user: "deaf")
     majority = start_sentinel(master)
@@ -136,7 +136,7 @@ RSpec.describe "several sentinels" do
     eventually(timeout: 60) { replica.client.info("replication")["role"] == "master" }
     expect(ask(minority, "SENTINEL", "get-master-addr-by-name", "mymaster").last).to eq(master.port.to_s)
     eventually(timeout: 20) { answer(stream) && replica.client.exists?("house:inbox:both") }
-    # It stays there, though the minority is asked in its turn.
+    # The client stays there, although it also asks the minority.
     eventually(timeout: 20) do
       clients = replica.client.call("CLIENT", "LIST").lines.grep(/name=redis_ipc/)
       clients.size >= 3 && answer(stream)

@@ -13,7 +13,7 @@ RSpec.describe "the signatures in sig/" do
     RBS::Environment.from_loader(loader).resolve_type_names
   end
 
-  # What the pages of the API leave out.
+  # Returns the paths that the API pages leave out.
   def private_paths(root)
     YARD::Registry.clear
     YARD.parse(File.join(root, "lib/**/*.rb"))
@@ -39,7 +39,7 @@ RSpec.describe "the signatures in sig/" do
   it "name every public method and no other, with what it takes", gem: "rails" do
     builder = RBS::DefinitionBuilder.new(env: environment_of(File.join(root, "sig")))
     declared = PublicMethods.declared(builder)
-    # LogSubscriber is what Rails calls, and the railtie too.
+    # Rails calls the methods of LogSubscriber and of the railtie.
     defined = PublicMethods.defined(File.join(root, "lib")).except(*private_paths(root))
                            .reject { |path, _| path.match?(/LogSubscriber|Railtie/) }
 
@@ -51,8 +51,8 @@ RSpec.describe "the signatures in sig/" do
       .to eq(taking.reject { |path, shapes| shapes == declared[path] })
   end
 
-  # RBS wraps each method and compares what goes in and comes out with the signature.
-  it "tell the truth where everything is used" do
+  # RBS wraps each method, and compares its arguments and results with the signature.
+  it "are right wherever the API is used" do
     checked = %w[Configuration Stream Lifecycle HandlerContext Channel Entry Response Future ChainedFuture
                  Notification OutgoingRequest Error CallError TimeoutError RejectedError DeadLetters DeadLetter
                  JSONRPC::Endpoint JSONRPC::Server JSONRPC::Client JSONRPC::Batch JSONRPC::Invocation

@@ -48,11 +48,11 @@ RSpec.describe RedisIPC::Stream do
     expect([parent.instance_id, child.instance_id, response.id]).to all(match(/\A\h{32}\z/))
   end
 
-  it "wakes all callers whose answers come together, though none of them calls again" do
+  it "wakes all callers whose answers come together, even if none of them calls again" do
     entries = Queue.new
     child = connect("child") { |entry| entries << entry }
     parent = connect("parent")
-    # While this is open, the stream's own thread reads.
+    # While this call is open, the stream's own thread reads.
     last = parent.async_send_to_group(content: 1, to: "child", timeout: 60)
     open = next_of(entries)
     5.times do
@@ -60,7 +60,7 @@ RSpec.describe RedisIPC::Stream do
         Thread.new { parent.send_to_group(content: 1, to: "child", timeout: 30).value }
       end
       Array.new(20) { next_of(entries) }.each { |entry| child.fulfill_request(entry, content: 2) }
-      # Each would notice at its deadline, at the latest.
+      # Without a wake-up, each would notice only at its deadline.
       expect(asking.map { |thread| thread.join(15)&.value }).to all(eq(2))
     end
     child.fulfill_request(open, content: 3)
@@ -85,7 +85,7 @@ RSpec.describe RedisIPC::Stream do
     expect(connect("parent").send_to_group(content: 1, to: :child).value).to eq(1)
   end
 
-  it "without a handler takes nothing: what reaches its group is withdrawn at the deadline" do
+  it "takes nothing without a handler: requests to its group are withdrawn at the deadline" do
     asking = connect("parent")
     expect { connect("other").send_to_group(content: 1, to: "parent", timeout: 0.2) }
       .to raise_error(RedisIPC::TimeoutError) { |error| expect(error.outcome).to eq(:unclaimed) }
@@ -101,7 +101,7 @@ RSpec.describe RedisIPC::Stream do
     expect(answers).to all(be_fulfilled)
   end
 
-  it "tells who is alive" do
+  it "returns the living instances" do
     connect("child", &echo)
     parent = connect("parent")
     expect(parent.instances.map { |row| row.slice(:group, :pid) }).to contain_exactly(
@@ -119,7 +119,7 @@ RSpec.describe RedisIPC::Stream do
     expect(child.stats).to include(taken: 3, held_requests: 0)
   end
 
-  it "shows no more than it should when inspected" do
+  it "shows no secrets and no content when inspected" do
     stream = connect("child", &echo)
     expect(stream.inspect).to eq("#<RedisIPC::Stream house/child connected>")
     stream.disconnect
@@ -138,7 +138,7 @@ RSpec.describe RedisIPC::Stream do
       expect { connect("child", stream: "house:inbox") }.to raise_error(ArgumentError, /share keys/)
     end
 
-    it "refuses handlers that are none" do
+    it "refuses invalid handlers" do
       stream = described_class.new("a", "b")
       expect { stream.on_request }.to raise_error(ArgumentError, /block/)
       expect { stream.on_error }.to raise_error(ArgumentError, /block/)
@@ -158,7 +158,7 @@ RSpec.describe RedisIPC::Stream do
       expect(redis.exists?("house:inbox:child")).to be(false)
     end
 
-    it "refuses to answer what is no entry" do
+    it "refuses to answer anything but an entry" do
       expect { connect("child").fulfill_request("x", content: 1) }.to raise_error(ArgumentError, /Entry/)
     end
 
@@ -179,7 +179,7 @@ RSpec.describe RedisIPC::Stream do
       expect(stream).to be_connected
     end
 
-    it "refuses a handler that would not be served" do
+    it "refuses a handler that would never be called" do
       stream = connect("child")
       expect { stream.on_request(&echo) }.to raise_error(RedisIPC::ConnectionError, /before connect/)
     end
@@ -198,7 +198,7 @@ RSpec.describe RedisIPC::Stream do
       log.string.lines.grep(/value is nil/)
     end
 
-    it "is told to the logger at level debug, once for each response, without the reason" do
+    it "is logged at level debug, once for each response, without the reason" do
       parent = connect("parent", logger: logger)
       response = parent.send_to_group(content: 1, to: "child")
       expect([response.content, response.reason, response.fulfilled?]).to eq(["too secret", "too secret", false])
@@ -220,7 +220,7 @@ RSpec.describe RedisIPC::Stream do
       expect(lines).to match([/raising rejected request \h{32} \(IOError\); /])
     end
 
-    it "is not told where the answer is nil, nor by what raises" do
+    it "is not logged if the answer itself is nil, nor by methods that raise" do
       connect("nothing") { |entry| fulfill_request(entry, content: nil) }
       parent = connect("parent", logger: logger)
       expect(parent.send_to_group(content: 1, to: "nothing").value).to be_nil
@@ -250,7 +250,7 @@ RSpec.describe RedisIPC::Stream do
     expect(Thread.list.map(&:name)).to include("redis_ipc consumer 1 house/child")
   end
 
-  it "tells its final figures after disconnect, but none if it was never connected" do
+  it "returns its final stats after disconnect, and raises if it was never connected" do
     child = connect("child", &echo)
     parent = connect("parent")
     3.times { parent.send_to_group(content: 1, to: "child") }

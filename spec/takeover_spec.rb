@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 RSpec.describe "requests of instances that die" do
-  # Answers the second time; the first time it says so and hangs.
+  # Starts a process that hangs the first time it gets a request, after printing that, and answers the second time.
   def fragile_process(options)
     ruby(<<~RUBY).tap { |process| expect(process.line).to eq("ready") }
       stream = RedisIPC::Stream.new("house", "child")
@@ -23,7 +23,7 @@ RSpec.describe "requests of instances that die" do
     expect(first.line).to eq("started")
     second = fragile_process("")
     first.kill
-    # In time: an asker waits for 5 s, unless it is told otherwise.
+    # An asker waits for 5 s by default, so this is in time.
     took = seconds { expect(future.value).to eq([second.pid, 2, true]) }
     expect(took).to be < 5
   end
@@ -33,7 +33,7 @@ RSpec.describe "requests of instances that die" do
       stream = RedisIPC::Stream.new("house", "child")
       stream.on_request do |entry|
         puts "started"
-        # Keeps the GVL busy: renewing the lease must not need it.
+        # This keeps the GVL busy: renewing the lease must not need it.
         deadline = Process.clock_gettime(Process::CLOCK_MONOTONIC) + 2
         nil while Process.clock_gettime(Process::CLOCK_MONOTONIC) < deadline
         fulfill_request(entry, content: [Process.pid, entry.deliveries])
@@ -50,8 +50,8 @@ RSpec.describe "requests of instances that die" do
     expect(other.stats).to include(taken: 0)
   end
 
-  # As in a deploy that changes the lease.
-  it "are not taken over while their instance lives, by one with a shorter lease" do
+  # This is the case in a deployment that changes the lease.
+  it "are not taken over by an instance with a shorter lease while theirs lives" do
     gate = Queue.new
     started = Queue.new
     connect("child", consumer: { lease: 1 }) do |entry|
@@ -70,7 +70,7 @@ RSpec.describe "requests of instances that die" do
     expect(hasty.stats).to include(taken: 0)
   end
 
-  it "do not end in the dead letters because they were held beside one that kills each time" do
+  it "do not become dead letters because they were held beside one that kills each time" do
     deadly = <<~RUBY
       stream = RedisIPC::Stream.new("house", "child")
       beside = Queue.new
@@ -103,7 +103,7 @@ RSpec.describe "requests of instances that die" do
   describe "and were held by two that died" do
     let(:consumer) { { lease: 0.5, max_deliveries: 3, pool_size: 40 } }
 
-    # Requests that two processes have died with.
+    # Leaves requests with which two processes have died.
     def suspects(count)
       parent = connect("parent")
       futures = Array.new(count) { |index| parent.async_send_to_group(content: index, to: "child", timeout: 60) }
@@ -128,12 +128,12 @@ RSpec.describe "requests of instances that die" do
     it "are taken over one at a time, the next as soon as one is answered" do
       futures = suspects(30)
       connect("child", consumer: { **consumer, pool_size: 1 }, &echo)
-      # One every look for what the dead left would take 13 s.
+      # If only one were taken at each check for dead instances, this would take 13 s.
       took = seconds { expect(futures.map(&:value)).to eq((0...30).to_a) }
       expect(took).to be < 6
     end
 
-    it "keep the deliveries they had when who left them disconnects" do
+    it "keep their deliveries when the instance that holds them disconnects" do
       suspects(3)
       gate = Queue.new
       survivor = connect("child", consumer: consumer) { gate.pop }
@@ -144,7 +144,7 @@ RSpec.describe "requests of instances that die" do
     end
   end
 
-  it "end in the dead letters when they kill whoever takes them, and the asker is told" do
+  it "become dead letters when they kill every instance that takes them, and the asker gets an error" do
     poison = <<~RUBY
       stream = RedisIPC::Stream.new("house", "child")
       stream.on_request do |entry|
@@ -183,7 +183,7 @@ RSpec.describe "requests of instances that die" do
     expect(second.stats).to include(taken: 0)
   end
 
-  it "come back unstarted when their instance is stopped, and count as delivered once" do
+  it "are given back unstarted when their instance is stopped, and count as delivered once" do
     connect("parent")
     first = connect("child", consumer: { pool_size: 1 }) { |entry| sleep(1) && fulfill_request(entry, content: 1) }
     parent = streams.first
@@ -200,7 +200,7 @@ RSpec.describe "requests of instances that die" do
     connect("parent", consumer: { lease: 0.1 }).send_to_group(content: 1, to: "child")
     process.kill
     names = -> { redis.xinfo(:consumers, "house:inbox:child", "child").map { |consumer| consumer["name"] } }
-    # Nobody tidies up yet.
+    # Nobody has cleaned up yet.
     expect(names.call.size).to eq(1)
     child = connect("child", consumer: { lease: 0.1 }, &echo)
     eventually { names.call == [child.instance_id] }

@@ -2,7 +2,7 @@
 
 require "open3"
 
-# In processes of their own: the mode is a matter of the whole process.
+# These examples run in processes of their own, because the mode is set for the whole process.
 RSpec.describe "testing help for events" do
   consumers = <<~RUBY
     class Billing < RedisIPC::Events::Consumer
@@ -82,7 +82,7 @@ RSpec.describe "testing help for events" do
     TEXT
   end
 
-  it "delivers through JSON, rules and middleware, and says what became of the event" do
+  it "delivers through JSON, rules and middleware, and returns the result" do
     output = run(<<~RUBY, RbConfig.ruby)
       require "json"
       require "redis_ipc/testing"
@@ -271,7 +271,7 @@ RSpec.describe "testing help for events" do
     expect(output).to include("4 examples, 0 failures")
   end
 
-  it "tells a consumer of a loss through all that a real one passes" do
+  it "reports a loss to a consumer the way a real one is reported" do
     output = run(<<~RUBY, RbConfig.ruby)
       require "json"
       require "redis_ipc/testing"
@@ -312,7 +312,7 @@ RSpec.describe "testing help for events" do
     TEXT
   end
 
-  it "delivers in another order, and again, as far as the consumer's order allows" do
+  it "delivers in another order, and repeatedly, as far as the consumer's order allows" do
     output = run(<<~RUBY, RbConfig.ruby)
       require "redis_ipc/testing"
       #{consumers}
@@ -355,7 +355,7 @@ RSpec.describe "testing help for events" do
     TEXT
   end
 
-  it "knows how far a consumer is, and what is open" do
+  it "knows the position of a consumer, and what is open" do
     output = run(<<~RUBY, "rspec", "--no-color")
       require "redis_ipc/rspec"
       #{consumers}
@@ -447,12 +447,12 @@ RSpec.describe "testing help for events" do
     expect(output).to include("2 runs", "0 failures, 0 errors")
   end
 
-  it "stands in for all of the core that consumers use" do
+  it "replaces everything of the core that consumers use" do
     output = run(<<~RUBY, RbConfig.ruby)
       require "redis_ipc/testing"
       native = RedisIPC.const_get(:Native)
       fake = RedisIPC::Testing.const_get(:EventEngine)
-      # What sessions, executors and forks call: there are none of these.
+      # Sessions, executors and forks call these methods, and none of those exist here.
       unused = /\\A(take|next_report|wait_until_done|quiet|close|connected\\?|consumer_name|inherited_sockets|paused\\?)/
       stored = RedisIPC::Events.const_get(:StoredEvent)
       pairs = { native::StreamEvent => stored, native::EventConsumer => fake }

@@ -16,7 +16,7 @@ RSpec.describe "testing help for live events" do
     process.rest.lines.map(&:chomp)
   end
 
-  it "delivers messages, what happens to keys, and losses" do
+  it "delivers messages, keyspace notifications and losses" do
     told = run(<<~'RUBY')
       class Prices < RedisIPC::Events::Consumer
         channel "prices", "rates", json: true, type: "kind"

@@ -2,7 +2,7 @@
 
 require "open3"
 
-# In processes of their own: the mode is a matter of the whole process.
+# These examples run in processes of their own, because the mode is set for the whole process.
 RSpec.describe "testing help" do
   channels = <<~RUBY
     class LivingRoom < RedisIPC::Channel
@@ -174,7 +174,7 @@ RSpec.describe "testing help" do
     TEXT
   end
 
-  it "runs the channel inline, also where a stream of its group was connected that only asks" do
+  it "runs the channel inline, even if a stream of its group is connected that only asks" do
     output = expect_success(run(<<~RUBY, RbConfig.ruby))
       require "redis_ipc/testing"
       #{channels}
@@ -186,7 +186,7 @@ RSpec.describe "testing help" do
     expect(output).to eq("#{{ dish: "SOUP" }.inspect}\n")
   end
 
-  it "counts nothing, under the names of the core" do
+  it "has the counters of the core, all of them 0" do
     output = expect_success(run(<<~RUBY, RbConfig.ruby))
       require "json"
       require "redis_ipc/testing"
@@ -199,7 +199,7 @@ RSpec.describe "testing help" do
     expect(JSON.parse(output, symbolize_names: true)).to eq([names.to_h { |name| [name, 0] }] * 2)
   end
 
-  it "takes an answer that comes after the asker has gone on for late" do
+  it "treats an answer after the asker has gone on as late" do
     output = expect_success(run(<<~RUBY, RbConfig.ruby))
       require "redis_ipc/testing"
       kept = []
@@ -217,11 +217,11 @@ RSpec.describe "testing help" do
     output = expect_success(run(<<~RUBY, "rspec", "--order", "defined", "--no-color"))
       require "redis_ipc"
       TOLD = []
-      # Set up before the gem's own, and run for each example.
+      # This is registered before the gem's own hooks, and runs for each example.
       RSpec.configure { |config| config.before { RedisIPC.subscribe(:request) { TOLD << :each } } }
       require "redis_ipc/rspec"
       #{channels}
-      # As an initializer would.
+      # This is what an initializer would do.
       class Kitchen
         around_handler { |_, handler| TOLD << :channel; handler.call }
       end
@@ -295,7 +295,7 @@ RSpec.describe "testing help" do
     expect(output).to include("3 runs", "0 failures, 0 errors")
   end
 
-  it "lets what a test says inside a handler fail the test, and knows no classes of earlier tests" do
+  it "lets an expectation inside a handler fail the test, and forgets the classes of earlier tests" do
     output = expect_success(run(<<~RUBY, "rspec", "--order", "defined", "--no-color"))
       require "redis_ipc/rspec"
       #{channels}
@@ -310,7 +310,7 @@ RSpec.describe "testing help" do
             event("cook", params: [:dish]) { check.(params[:dish]) }
             event("ask back") { LivingRoom.trigger_event("cook", target: "kitchen", params: { dish: "soup" }) }
           end
-          # Nobody else holds the class.
+          # Nothing else references the class.
           GC.start
           expect { ask }.to raise_error(RSpec::Expectations::ExpectationNotMetError, /pasta/)
           expect { LivingRoom.trigger_event("ask back", target: "kitchen") }
@@ -371,11 +371,11 @@ RSpec.describe "testing help" do
       end
     RUBY
     expect(output).to include("10 examples, 0 failures")
-    # Three stay; the collector takes some of the other thirty for referenced, which still are on the stack.
+    # Three stay. The collector keeps some of the other thirty, because it finds references to them on the stack.
     expect(output[/left: (\d+)/, 1].to_i).to be_between(3, 12)
   end
 
-  it "names the modes an example may have" do
+  it "names the allowed modes of an example" do
     _, output = run(<<~RUBY, "rspec", "--no-color")
       require "redis_ipc/rspec"
       RSpec.describe("a mode") { it("is misspelt", redis_ipc: :inlined) { nil } }
@@ -383,14 +383,14 @@ RSpec.describe "testing help" do
     expect(output).to include("redis_ipc: must be :fake, :inline or :disable, got :inlined")
   end
 
-  it "stands in for all of the core that streams use" do
+  it "replaces everything of the core that streams use" do
     output = expect_success(run(<<~RUBY, RbConfig.ruby))
       require "redis_ipc/testing"
       native = RedisIPC.const_get(:Native)
       fake = RedisIPC::Testing.const_get(:Engine)
       pairs = { native::Request => fake::Request, native::Answer => fake::Answer, native::Call => fake::Settled,
                 native::Engine => fake }
-      # What sessions, fibers, forks and dead letters call: there are none of these.
+      # Sessions, fibers, forks and dead letters call these methods, and none of those exist here.
       unused = %i[leave wait_for_answers take next_report next_wake check_deadline cancel wake quiet close connected? dispatchers
                   inherited_sockets retry_dead_letter discard_dead_letter]
       p pairs.map { |real, stand_in| real.instance_methods(false) - stand_in.instance_methods - unused }

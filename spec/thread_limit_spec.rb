@@ -4,7 +4,7 @@ require "etc"
 
 # A process that may have no more threads than it has.
 RSpec.describe "at the limit of threads" do
-  # The limit counts for every user but root.
+  # The limit applies to every user except root.
   limited = <<~RUBY
     def limit_threads
       Process::Sys.setuid(#{Etc.getpwnam("nobody").uid}) if Process.uid.zero?
@@ -28,7 +28,7 @@ RSpec.describe "at the limit of threads" do
     $stderr.reopen($stdout)
   RUBY
 
-  # In Ruby 3.3 no thread goes on after one could not be started, in any program.
+  # In Ruby 3.3 no thread runs on after one could not be started, in any program.
   ruby_goes_on = lambda do
     script = "#{limited}\nqueue = Queue.new; other = Thread.new { queue.pop }; limit_threads; queue << 1; other.join"
     pid = Process.spawn(RbConfig.ruby, "-e", script, out: File::NULL)
@@ -48,7 +48,7 @@ RSpec.describe "at the limit of threads" do
     [process.rest.lines.map(&:chomp), status.exitstatus]
   end
 
-  it "disconnect leaves as ever, of streams and of JSON-RPC" do
+  it "disconnect works as usual, for streams and for JSON-RPC" do
     output, status = output_of(<<~RUBY)
       stream = build("child").connect
       server = RedisIPC::JSONRPC::Server.new("calculator")
@@ -101,10 +101,10 @@ RSpec.describe "at the limit of threads" do
     "to look up a name" => ->(port) { { host: "localhost", port: port } },
     "to ask a sentinel" => ->(port) { { name: "master", sentinels: [{ host: "127.0.0.1", port: port }] } }
   }.each do |what, options|
-    it "connect says so where it needs one #{what}" do
+    it "connect raises if it needs one #{what}" do
       output, = output_of(<<~RUBY)
         stream = build("child")
-        # The signals' thread (before Ruby 3.3) and the exit hook are there.
+        # The signals' thread (before Ruby 3.3) and the exit hook exist already.
         build("other").connect
         limit_threads
         begin
@@ -117,8 +117,8 @@ RSpec.describe "at the limit of threads" do
     end
   end
 
-  describe "where Ruby's threads cannot be started" do
-    # Ruby's Thread.new raises from the nth on.
+  describe "if Ruby's threads cannot be started" do
+    # Ruby's Thread.new raises from the nth call on.
     def threads_run_out(after)
       started = 0
       allow(Thread).to receive(:new).and_wrap_original do |original, *arguments, &block|
@@ -129,7 +129,7 @@ RSpec.describe "at the limit of threads" do
     end
 
     it "a stream that could not start all of its own is not connected" do
-      # Consumers: 3, dispatchers: 2.
+      # Three are consumers, two are dispatchers.
       [0, 1, 3, 4].each do |count|
         child = build("child", &echo)
         threads_run_out(count)

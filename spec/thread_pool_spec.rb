@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 RSpec.describe "a pool of threads" do
-  # Names are not to be had: it is no part of the API.
+  # The constant is private, because it is no part of the API.
   let(:pool_class) { RedisIPC.const_get(:ThreadPool) }
   let(:jobs) { Queue.new }
   let(:begun) { Queue.new }
@@ -24,7 +24,7 @@ RSpec.describe "a pool of threads" do
     Thread.list.select { |thread| thread.name.to_s.start_with?("redis_ipc spec ") }
   end
 
-  # What looks at all objects (a profiler, a test) asks their classes for their names.
+  # Tools that visit all objects (a profiler, a test) ask their classes for their names.
   it "has a class that says its name, as all of ours do" do
     ours = ObjectSpace.each_object(Module).to_h { |one| [one, Module.instance_method(:name).bind_call(one)] }
     ours = ours.select { |_, name| name.to_s.start_with?("RedisIPC") }
@@ -32,7 +32,8 @@ RSpec.describe "a pool of threads" do
     expect(ours.to_h { |one, _| [one, one.name] }).to eq(ours)
   end
 
-  # One of its threads waits for what the others are to do, until its gate opens. Returns that thread's name.
+  # Lets one of the pool's threads wait until a gate opens. Meanwhile the others stand in for it. Returns that thread's
+  # name.
   def wait_in(name)
     gate = gates[name]
     jobs << -> { pool_class.wait_in_turn { (begun << Thread.current.name) && gate.pop } }
@@ -43,15 +44,15 @@ RSpec.describe "a pool of threads" do
     gates[name] << true
   end
 
-  it "has its size again when all that waited are back, whichever comes back first" do
+  it "returns to its size when all waiting threads are back, whichever comes first" do
     waiting = %i[a b c].to_h { |name| [name, wait_in(name)] }
     eventually { alive.size == 4 }
     first, second = waiting.min_by(2) { |_, thread| thread }.map(&:first)
-    # One too many now: the second one goes.
+    # There is one thread too many now, and the second one ends.
     release(first)
     release(second)
     eventually { alive.size == 3 }
-    # The numbers of those that stayed are 1 or 2, and 3 and 4. One more is needed when all of them wait.
+    # The remaining threads have the numbers 1 or 2, and 3 and 4. One more is needed when all of them wait.
     %i[d e].each { |name| wait_in(name) }
     eventually { alive.size == 4 }
     expect(alive.map(&:name).uniq.size).to eq(4)

@@ -16,10 +16,10 @@ RSpec.describe "deadlines" do
     expect(took).to be_between(0.3, 4)
   end
 
-  it "takes the configured deadline where the call names none" do
+  it "takes the configured deadline if the call has none" do
     parent = connect("parent", ledger: { entry_timeout: 0.2 })
     took = seconds { expect { parent.send_to_group(content: 1, to: "nobody") }.to raise_error(RedisIPC::TimeoutError) }
-    # Else it is 5 s.
+    # The default is 5 s.
     expect(took).to be_between(0.2, 4)
   end
 
@@ -30,7 +30,7 @@ RSpec.describe "deadlines" do
       parent.send_to_group(content: 1, to: to, timeout: timeout)
     end
 
-    it "is :unclaimed where nobody took it, and then it never runs" do
+    it "is :unclaimed if nobody took it, and then it never runs" do
       expect(unclaimed { ask("nobody") }.outcome).to eq(:unclaimed)
       expect(redis.xlen("house:inbox:nobody")).to eq(0)
       ran = Queue.new
@@ -40,7 +40,7 @@ RSpec.describe "deadlines" do
       expect(late.stats).to include(taken: 1)
     end
 
-    it "is :unclaimed where the group is there but busy" do
+    it "is :unclaimed if the group exists but is busy" do
       started = Queue.new
       gate = Queue.new
       connect("child", consumer: { pool_size: 1 }) do |entry|
@@ -56,16 +56,16 @@ RSpec.describe "deadlines" do
       expect(started).to be_empty
     end
 
-    it "is :unknown where somebody took it" do
+    it "is :unknown if an instance took it" do
       started = Queue.new
       connect("child") { |entry| started << entry }
-      # Time enough to be taken.
+      # The timeout leaves enough time for the request to be taken.
       expect { ask("child", timeout: 2) }
         .to raise_error(RedisIPC::TimeoutError) { |error| expect(error.outcome).to eq(:unknown) }
       expect(started.size).to eq(1)
     end
 
-    it "is :not_sent where Redis could not be reached at all" do
+    it "is :not_sent if Redis could not be reached at all" do
       server = start_server
       lone = build("lone").connect(redis_options: { path: server.path, connect_timeout: 5 })
       server.kill
@@ -91,7 +91,7 @@ RSpec.describe "deadlines" do
 
   it "never starts an expired request" do
     parent = connect("parent")
-    # As by an asker that died: nobody withdraws it.
+    # Writes a request as from an asker that died, so nobody withdraws it.
     redis.xadd("house:inbox:child",
                { id: "1", instance_id: "x", status: "pending", content: "1", source_group: "x",
                  destination_group: "child", reply_to: "house:replies:x:x", ttl: "50" }, id: "#{redis_ms - 100}-0")
@@ -103,7 +103,7 @@ RSpec.describe "deadlines" do
     eventually { redis.xlen("house:inbox:child").zero? }
   end
 
-  it "tells a handler that the time is up" do
+  it "tells a handler that the deadline has passed" do
     entries = Queue.new
     child = connect("child") { |entry| entries << entry }
     future = connect("parent").async_send_to_group(content: 1, to: "child", timeout: 2)
@@ -114,7 +114,7 @@ RSpec.describe "deadlines" do
     expect(child.fulfill_request(entry, content: "late")).to be(false)
   end
 
-  describe "times that no call can have" do
+  describe "invalid times" do
     let(:parent) { connect("parent") }
     let(:client) { RedisIPC::JSONRPC::Client.new("queue", redis_options: redis_options) }
     let(:wrong) { [Float::NAN, -1, -1r, Complex(1, 1), "1"] }
@@ -137,7 +137,7 @@ RSpec.describe "deadlines" do
       refused(times) { |time| client.batch { |batch| batch.call("method", timeout: time) } }
     end
 
-    it "are ArgumentErrors of what middleware makes of a call" do
+    it "are ArgumentErrors of a call if middleware sets them" do
       time = nil
       parent.around_request do |request, ask|
         request.timeout = time
@@ -177,7 +177,7 @@ RSpec.describe "deadlines" do
     end
   end
 
-  it "disconnects in any time there is" do
+  it "disconnects with any valid timeout" do
     [Float::INFINITY, 1e20, 10**30, 5r].each do |time|
       started = Queue.new
       child = build("child") { |entry| started << entry }.connect(redis_options: redis_options)
@@ -185,7 +185,7 @@ RSpec.describe "deadlines" do
       entry = next_of(started)
       leaving = Thread.new { child.disconnect(timeout: time) }
       eventually { !child.connected? }
-      # It waits for the answer, however long that takes.
+      # Disconnecting waits for the answer, however long that takes.
       expect(leaving.join(0.2)).to be_nil
       entry.fulfill(1)
       leaving.join

@@ -79,7 +79,7 @@ RSpec.describe "reaching Redis" do
       stranger&.remove
     end
 
-    it "accepts one signed by itself that ca_file pins, also an authority's, if its name and dates are right" do
+    it "accepts a self-signed certificate, also an authority's, that ca_file pins, if its name and dates are right" do
       [{ authority: true }, {}].each_with_index do |options, index|
         certificate, key = certificates.self_signed("pinned#{index}", **options)
         tls_server(certificate, key, tls_auth_clients: "no")
@@ -95,7 +95,7 @@ RSpec.describe "reaching Redis" do
       expect { answer_by_tls(ca_file: certificate) }.to raise_error(RedisIPC::ConnectionError, /expired/i)
     end
 
-    it "takes what is not checked, of X.509 version 1 and on the curve P-521 too, by every TLS version" do
+    it "accepts any certificate without verification, also X.509 version 1 and P-521, by every TLS version" do
       tls_server(*certificates.version_one("first"), tls_auth_clients: "no")
       expect { answer_by_tls }.to raise_error(RedisIPC::ConnectionError, /certificate/i)
       expect(answer_by_tls(verify_mode: OpenSSL::SSL::VERIFY_NONE)).to eq(1)
@@ -106,7 +106,7 @@ RSpec.describe "reaching Redis" do
       expect(answer_by_tls(verify_mode: OpenSSL::SSL::VERIFY_NONE)).to eq(1)
     end
 
-    it "refuses a host's name in the CN alone, and P-521 below TLS 1.3 even where nothing is checked" do
+    it "refuses a host name in the CN alone, and P-521 below TLS 1.3 even without verification" do
       tls_server(*certificates.for("localhost", host: nil), tls_auth_clients: "no")
       expect { answer_by_tls }.to raise_error(RedisIPC::ConnectionError, /certificate/i)
       expect(answer_by_tls(verify_mode: OpenSSL::SSL::VERIFY_NONE)).to eq(1)
@@ -114,7 +114,7 @@ RSpec.describe "reaching Redis" do
       expect { answer_by_tls(verify_mode: OpenSSL::SSL::VERIFY_NONE) }.to raise_error(RedisIPC::ConnectionError)
     end
 
-    # OpenSSL can talk to both.
+    # OpenSSL itself supports both.
     it "makes no connection by TLS 1.1, nor by RSA key exchange alone" do
       { certificates.for("old") => { tls_protocols: "TLSv1.1", tls_ciphers: "ALL:@SECLEVEL=0" },
         certificates.for("rsa", rsa: true) => { tls_protocols: "TLSv1.2", tls_ciphers: "AES128-GCM-SHA256" } }
@@ -127,7 +127,7 @@ RSpec.describe "reaching Redis" do
       expect(answer_by_tls).to eq(1)
     end
 
-    # What OpenSSL and the server agree on.
+    # Returns the protocol version and the cipher that OpenSSL and the server agreed on.
     def negotiated
       context = OpenSSL::SSL::SSLContext.new
       context.security_level = 0
@@ -139,7 +139,7 @@ RSpec.describe "reaching Redis" do
       socket&.close
     end
 
-    it "refuses a certificate that is signed by itself" do
+    it "refuses a self-signed certificate" do
       tls_server(*certificates.self_signed("server"), tls_auth_clients: "no")
       expect { answer_by_tls }.to raise_error(RedisIPC::ConnectionError, /certificate/i)
     end
@@ -159,7 +159,7 @@ RSpec.describe "reaching Redis" do
       eventually { replica.client.info("replication")["master_link_status"] == "up" }
       eventually { begins_failover?(sentinel) }
       eventually(timeout: 60) { replica.client.info("replication")["role"] == "master" }
-      # Though the old master goes on for about 10 s.
+      # The old master still answers for about 10 s.
       eventually(timeout: 6) { stream.stats[:reconnections].positive? }
       value = eventually(timeout: 30) do
         stream.send_to_group(content: 2, to: "both", timeout: 2).value
@@ -189,7 +189,7 @@ RSpec.describe "reaching Redis" do
       address
     end
 
-    # Before it is connected to the replica it refuses.
+    # The sentinel refuses before it is connected to the replica.
     def begins_failover?(address)
       sentinel_client(address).call("SENTINEL", "FAILOVER", "mymaster") == "OK"
     rescue Redis::CommandError => e

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 RSpec.describe "a handler that returns without an answer" do
-  it "is told of by on_error at the deadline, with the entry" do
+  it "is reported to on_error at the deadline, with the entry" do
     taken = Queue.new
     child = connect("child", ledger: { cleanup_interval: 0.05 }) { |entry| taken << entry }
     parent = connect("parent")
@@ -15,13 +15,13 @@ RSpec.describe "a handler that returns without an answer" do
     expect(child.fulfill_request(entry, content: 1)).to be(false)
   end
 
-  it "is told of with delivery: :at_most_once, too" do
+  it "is reported with delivery: :at_most_once, too" do
     connect("child", consumer: { delivery: :at_most_once }, ledger: { cleanup_interval: 0.05 }) { nil }
     connect("parent").async_send_to_group(content: 1, to: "child", timeout: 0.2)
     expect(next_of(errors)).to be_a(RedisIPC::UnansweredError)
   end
 
-  it "is not told of where the answer came later, or the handler is still running or has raised" do
+  it "is not reported if the answer came later, or the handler is still running or has raised" do
     gate = Queue.new
     child = connect("child", ledger: { cleanup_interval: 0.05 }) do |entry|
       case entry.content

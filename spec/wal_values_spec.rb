@@ -3,7 +3,7 @@
 RSpec.describe "values of PostgreSQL's log" do
   include WalDatabases
 
-  # What Ruby has for the text of a value, by the type.
+  # The Ruby value of a text, by type.
   of_types = {
     "int2" => [["-7", -7]], "int4" => [["2147483647", (2**31) - 1]], "int8" => [["9223372036854775807", (2**63) - 1]],
     "oid" => [["26", 26]], "bool" => [["t", true], ["f", false]],
