@@ -25,6 +25,7 @@ RSpec.describe RedisIPC::ACL do
     %w[security observer] => [:observer, { stream: "house" }],
     %w[security publisher] => [:event_publisher, { stream: "orders" }],
     %w[security consumer] => [:event_consumer, { stream: "orders", group: "billing" }],
+    %w[security forwarder] => [:event_forwarder, { stream: "orders", slot: "ipc" }],
     %w[security subscriber] => [:event_subscriber,
                                 { channels: "prices", patterns: "rates.*", shard_channels: "quotes" }],
     %w[security watcher] => [:key_subscriber, { keys: "session:*", values: true }],

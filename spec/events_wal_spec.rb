@@ -195,6 +195,22 @@ RSpec.describe "events of PostgreSQL's log" do
       expect(next_ones(2)).to eq([[1, :insert], [1, :update]])
     end
 
+    it "wait while their key is paused, in all tables, and the others go on" do
+      pg.exec("CREATE TABLE pairs (a int, b text, PRIMARY KEY (a, b))")
+      kept = got
+      subscription = watch(order: :key, tables: %w[accounts pairs]) { |event| kept << event.key }
+      keys = ["1", 2, '["1","x\"y"]']
+      keys.each { |key| subscription.pause(key: key) }
+      insert(1, 2, 3)
+      pg.exec("INSERT INTO pairs VALUES (1, 'x\"y'), (1, 'z')")
+      pg.exec("UPDATE accounts SET name = 'a'")
+      expect(next_ones(3).tally).to eq({ "3" => 2, '["1","z"]' => 1 })
+      eventually { subscription.stats[:held] == 5 }
+      keys.each { |key| subscription.resume(key: key) }
+      expect(next_ones(5).tally).to eq({ "1" => 2, "2" => 2, '["1","x\"y"]' => 1 })
+      expect(got.size).to eq(0)
+    end
+
     it "keep a row whose key changes behind the events of both" do
       held = Queue.new
       kept = got

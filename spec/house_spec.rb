@@ -40,7 +40,8 @@ RSpec.describe "the imports between folders" do
     "events/backlog" => %w[events/common],
     "events/live" => %w[events/backlog],
     "events/wal" => %w[events/backlog],
-    "events" => %w[events/consumer_group events/lanes events/live events/wal]
+    "events/forward" => %w[events/wal],
+    "events" => %w[events/consumer_group events/lanes events/live events/forward]
   )
 
   # A feature of the border may import its own feature of the core.

@@ -38,8 +38,8 @@ RSpec.describe "the ACL rules of docs/security.md" do
     client&.close
   end
 
-  it "are those of three members, of who asks sentinels, and of four for events" do
-    expect(rules.keys).to eq(%w[lookout asker answerer observer publisher consumer subscriber watcher])
+  it "are those of three members, of who asks sentinels, and of five for events" do
+    expect(rules.keys).to eq(%w[lookout asker answerer observer publisher consumer forwarder subscriber watcher])
   end
 
   it "let who publishes and who consumes events do no more than that" do
@@ -47,6 +47,8 @@ RSpec.describe "the ACL rules of docs/security.md" do
     forbidden("publisher", "XADD", "orders:dead:billing", "*", "a", "b")
     forbidden("publisher", "HSET", "orders:events:billing", "o:0", "me 1 1")
     forbidden("publisher", "SET", "orders", "no stream")
+    forbidden("forwarder", "HSET", "orders:events:billing", "o:0", "me 1 1")
+    forbidden("forwarder", "XREADGROUP", "GROUP", "a", "b", "STREAMS", "orders", ">")
     forbidden("consumer", "DEL", "orders")
     forbidden("consumer", "XREADGROUP", "GROUP", "billing", "me", "STREAMS", "others", ">")
     forbidden("consumer", "XRANGE", "orders:dead:search", "-", "+")

@@ -28,6 +28,7 @@ require_relative "events/wal_settings"
 require_relative "events/wal_words"
 require_relative "events/wal_source"
 require_relative "events/sources"
+require_relative "events/forwarding"
 require_relative "events/concurrency"
 require_relative "events/cdc"
 require_relative "events/processing"
@@ -43,6 +44,7 @@ require_relative "events/settlement"
 require_relative "events/delivery"
 require_relative "events/batch_delivery"
 require_relative "events/transaction_delivery"
+require_relative "events/forward_delivery"
 require_relative "events/executors"
 require_relative "events/session"
 require_relative "events/runner"
@@ -84,10 +86,11 @@ module RedisIPC
       #   `retry_on:` (a class, an Array, or a Hash of a class and its options),
       #   `discard_on:`, `exactly_once:`, `on_error:`, `on_loss:`, `around_event:`, `resource:` (a Proc; the block gets
       #   what it makes as a second argument), `processor:` (an object with `process(event)`, instead of the block) and
-      #   `cdc:`, as {Consumer.processor}, `redis_options:`, `attempts:` and so on
+      #   `cdc:`, as {Consumer.processor}, `forward:` (a Hash, instead of the block), as {Consumer.forward},
+      #   `redis_options:`, `attempts:` and so on
       # @yieldparam event [ChangeEvent, Array<ChangeEvent>, CommittedTransaction] an Array with `batch:`
       # @return [Subscription]
-      # @raise [ArgumentError] without a block or a processor, or with both
+      # @raise [ArgumentError] without a block, a processor or `forward:`, or with two of these
       # @raise (see Consumer.start)
       # @example
       #   RedisIPC::Events.consume(stream: "orders", group: "log", from: :beginning,
@@ -97,8 +100,8 @@ module RedisIPC
       # @example
       #   RedisIPC::Events.consume(wal: ENV["DATABASE_URL"], slot: "ipc") { |event| p event.changes }
       def consume(group: nil, **words, &block)
-        unless block.nil? ^ words[:processor].nil?
-          raise ArgumentError, "consume needs a block, or a processor: with process(event), and not both"
+        if [block, words[:processor], words[:forward]].compact.size != 1
+          raise ArgumentError, "consume needs one of these: a block, a processor: with process(event), or forward:"
         end
 
         Subscription.new(words.slice(*Sources::WORDS).compact, group, words.except(*Sources::WORDS), &block)

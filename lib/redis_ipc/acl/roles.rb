@@ -16,10 +16,11 @@ module RedisIPC
       PUBLISHED = "+xadd +eval +xrange +xinfo|groups +xpending +xlen +xtrim"
       EVENTS = "+eval +eval_ro +exists +xadd +xread +xreadgroup +xack +xclaim +xautoclaim +xpending +xgroup +xinfo " \
                "+xlen +xrange +xrevrange +memory|usage"
+      FORWARDED = "+xadd +eval +xinfo|groups +xpending +xlen +xrange +xtrim +hmget +hset"
       LANES = "+eval +hgetall +hget +hset +hsetnx +hdel +hincrby"
       MEMBER = %w[+time +select +multi +exec].freeze
       private_constant :PRESENCE, :INBOX, :LOOKS, :DEAD, :REPLIES, :LISTS, :SERVERS, :PUBLISHED,
-                       :EVENTS, :LANES, :MEMBER
+                       :EVENTS, :FORWARDED, :LANES, :MEMBER
 
       class << self
         def asker(stream:, group:, to:)
@@ -66,11 +67,13 @@ module RedisIPC
         end
 
         def event_publisher(stream:, partitions: nil)
-          names = streams(named("stream", stream), partitions)
-          is_tagged = stream.to_s.match?(/\{[^}]+\}/)
-          ids = names.map { |name| "~#{is_tagged ? name : "{#{name}}"}:events:id:*" }.join(" ")
-          keys = names.map { |name| "~#{name}" }.join(" ")
+          keys, ids = beside(stream, partitions, "id:*")
           ["+time", "+select", "(#{keys} #{ids} #{PUBLISHED})", "(#{ids} +get +set)"]
+        end
+
+        def event_forwarder(stream:, slot:, partitions: nil)
+          keys, checkpoints = beside(stream, partitions, "#{named("slot", slot)}:forwarded")
+          ["+time", "+select", "(#{keys} #{checkpoints} #{FORWARDED})"]
         end
 
         def event_consumer(stream:, group:, partitions: nil)
@@ -82,6 +85,14 @@ module RedisIPC
         end
 
         private
+
+        # Returns patterns of the streams, and of keys beside each of them, in its slot of a cluster.
+        def beside(stream, partitions, key)
+          names = streams(named("stream", stream), partitions)
+          is_tagged = stream.to_s.match?(/\{[^}]+\}/)
+          [names.map { |name| "~#{name}" }.join(" "),
+           names.map { |name| "~#{is_tagged ? name : "{#{name}}"}:events:#{key}" }.join(" ")]
+        end
 
         # Returns patterns of the streams: a consumer of 16 partitions also looks whether there is a 17th.
         def streams(stream, partitions)

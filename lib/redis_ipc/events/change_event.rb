@@ -44,7 +44,8 @@ module RedisIPC
     end
 
     # @return [Symbol] what was done: `:message`; for a key `:update`, or `:delete` if the key is gone; for PostgreSQL
-    #   `:insert`, `:update`, `:delete`, `:truncate` or `:message`
+    #   `:insert`, `:update`, `:delete`, `:truncate` or `:message`, also of a change that was forwarded into a
+    #   stream
     def operation
       @format.operation(@native)
     end
@@ -78,7 +79,8 @@ module RedisIPC
 
     # Returns the old state of a row of PostgreSQL that was updated or deleted, as far as it is known. That depends on
     # the replica identity of the table. All of it is frozen.
-    # @return [Hash{String => Object}, nil] nil if nothing is known, and for other sources
+    # @return [Hash{String => Object}, nil] nil if nothing is known, and for other sources, but for changes that
+    #   were forwarded into a stream
     def old
       @format.old(@native)
     end
@@ -167,7 +169,8 @@ module RedisIPC
       @native.fence
     end
 
-    # @return [Events::Transaction, nil] the transaction of PostgreSQL that it belongs to; nil for entries and messages
+    # @return [Events::Transaction, nil] the transaction of PostgreSQL that it belongs to; nil for messages, and for
+    #   entries that are no forwarded changes
     def transaction
       @format.transaction(@native)
     end

@@ -110,6 +110,24 @@ module RedisIPC
           self
         end
 
+        # Writes the changes of PostgreSQL's log into a stream of Redis, each of them once, in place of a handler. What
+        # is written is what {Events.publish} writes, so any consumer of a stream can have them.
+        # @param options [Hash] `to:` is the name of the stream, which must be given; `key:` is where the key comes
+        #   from: a column or an Array of these (else the replica identity), or anything with `call(event)`; `type:` is
+        #   the type: a String, a Symbol (the column that holds it) or anything with `call(event)` (else the table and
+        #   the operation, `"orders.insert"`); `partitions:`, `maxlen:`, `keep:` and `unread:` are those of
+        #   {Events.publish_all}
+        # @return [self]
+        # @example
+        #   class OrderFeed < RedisIPC::Events::Consumer
+        #     wal ENV["DATABASE_URL"], tables: "orders", slot: "ipc_orders"
+        #     forward to: "orders", key: "customer_id", keep: 7.days
+        #   end
+        def forward(**options)
+          ConsumerState.of(self).say(:forward, options)
+          self
+        end
+
         # Declares the order in which events are handled.
         # @param order [Symbol] `:none`, the default of a stream: any thread of any process takes the next event;
         #   `:key`: events of the same key are handled one after the other, across all processes; `:source`: all events

@@ -13,8 +13,16 @@ module RedisIPC
       DATA = "data"
       TRACEPARENT = "traceparent"
       ID = "id"
-      # The fields that {Events.publish} writes. An entry with any other field is of another program.
-      OWN = [TYPE, KEY, DATA, TRACEPARENT, ID].freeze
+      # What {Consumer.forward} writes besides: what only a change has, as JSON.
+      CHANGE = "change"
+      # The fields that these write. An entry with any other field is of another program.
+      OWN = [TYPE, KEY, DATA, TRACEPARENT, ID, CHANGE].freeze
+      OPERATIONS = %w[insert update delete truncate message].to_h { |name| [name, name.to_sym] }.freeze
+      # What the metadata have of a change.
+      TOLD = %w[schema table lsn xid unchanged snapshot in_snapshot cascade restart_identity prefix
+                transactional].freeze
+      NOTHING = {}.freeze
+      private_constant :OPERATIONS, :TOLD, :NOTHING
 
       # @return [String] the name of the stream that the entry is in
       attr_reader :source
@@ -56,6 +64,27 @@ module RedisIPC
 
       def guarantee
         :at_least_once
+      end
+
+      # @param entry [Native::StreamEvent, EntryFields]
+      # @return [Symbol] `:message`, but of a change that was forwarded
+      def operation(entry)
+        OPERATIONS.fetch(change(entry)["operation"], :message)
+      end
+
+      # @param entry [Native::StreamEvent, EntryFields]
+      # @return [Hash{String => Object}, nil]
+      def old(entry)
+        old = change(entry)["old"]
+        old if old.is_a?(Hash)
+      end
+
+      # @param entry [Native::StreamEvent, EntryFields]
+      # @return [Transaction, nil] that of a change that was forwarded
+      def transaction(entry)
+        xid, commit, index, last, committed = change(entry).values_at("xid", "commit_lsn", "index", "last",
+                                                                      "committed_us")
+        Transaction.new(xid, commit, index, last, committed) if commit && [xid, index, committed].all?(Integer)
       end
 
       # @return [Boolean] whether the consumer declares how to read entries, so that none has the form of
@@ -100,7 +129,8 @@ module RedisIPC
       # @param entry [Native::StreamEvent, EntryFields]
       # @return [Hash{Symbol => Object}]
       def metadata(entry)
-        { fields: entry.fields, traceparent: traceparent(entry), **place }.compact
+        told = change(entry).slice(*TOLD).transform_keys(&:to_sym)
+        { fields: entry.fields, traceparent: traceparent(entry), **place, **told }.compact
       end
 
       # @param entry [Native::StreamEvent, EntryFields]
@@ -132,6 +162,14 @@ module RedisIPC
       def part(data, name)
         value = data[name] if data.is_a?(Hash)
         value.to_s unless value.nil? || value.is_a?(Hash) || value.is_a?(Array)
+      end
+
+      # @return [Hash{String => Object}] what only a change has that was forwarded; else it is empty
+      def change(entry)
+        found = entry.decoded(CHANGE) if own?(entry) && entry.field(CHANGE)
+        found.is_a?(Hash) ? found : NOTHING
+      rescue ContentError
+        NOTHING
       end
 
       # Whether the entry has the form of {Events.publish}, and the consumer declares no other.

@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require_relative "executors/intake"
+require_relative "executors/core"
 require_relative "executors/handling"
 require_relative "executors/slow_watch"
 require_relative "executors/threads"
@@ -37,8 +38,10 @@ module RedisIPC
         # @param delivery [Delivery, BatchDelivery]
         # @param label [String] for the names of threads
         # @yieldparam exception [Exception] what nobody else reports
-        # @return [Threads, Fibers, Processes]
+        # @return [Threads, Fibers, Processes, Core]
         def build(setup, intake, delivery, label, &report)
+          return Core.new if setup.forwarding && !setup.forwarding.asked?
+
           handling = Handling.new(setup, delivery, watch(setup, intake, label))
           size = setup.concurrency.size
           case setup.concurrency.kind

@@ -90,7 +90,8 @@ module RedisIPC
         # @return [String] its source, the server, and how many events are handled at the same time
         def description(consumer)
           setup = ConsumerState.of(consumer).started.setup
-          "#{setup.title} (#{setup.redis}, #{setup.concurrency.handlers} at a time)"
+          into = ", into the stream #{setup.forwarding.stream}" if setup.forwarding
+          "#{setup.title} (#{setup.redis}, #{setup.concurrency.handlers} at a time#{into})"
         end
 
         # @param consumer [Class]

@@ -34,6 +34,14 @@ module RedisIPC
           text(EntryFormat::KEY, given)
         end
 
+        # @param what [String] `"key"` or `"type"`
+        # @param given [String, Symbol, Integer]
+        # @return [String] as the entry has it
+        # @raise [ArgumentError]
+        def name(what, given)
+          text(what, given)
+        end
+
         # @return [Array(Array, Float)] the limits: the entries; the seconds; the factor by which unread entries may
         #   exceed that, nil for no bound; whether unread entries are deleted like the others. And for how many seconds
         #   ids are remembered

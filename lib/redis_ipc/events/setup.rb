@@ -22,11 +22,12 @@ module RedisIPC
         **%i[concurrency threads fibers processes ractors].to_h { |word| [word, "concurrency threads: 5"] },
         **%i[retry_on discard_on].to_h { |word| [word, "#{word} IOError"] },
         **%i[on_error on_loss around_event].to_h { |word| [word, "#{word} { |...| ... }"] },
+        forward: "forward to: \"name\"", to: "forward to: \"name\"",
         exactly_once: "exactly_once ActiveRecord::Base", resource: "resource { ... }", processor: "processor ...",
         live: 'channel "name"', wal: 'wal url, slot: "name"'
       }.freeze
       # What runs for an event. Each handler reads it when it begins, because a reload may have replaced it.
-      Code = Struct.new(:format, :invoker, :middleware, :policy, :on_error, :on_loss, :exactly_once)
+      Code = Struct.new(:format, :forwarding, :invoker, :middleware, :policy, :on_error, :on_loss, :exactly_once)
       private_constant :THREADS, :OPTIONS, :STREAM, :ORDER, :ELSEWHERE, :Code
 
       # @return [String]
@@ -62,7 +63,7 @@ module RedisIPC
         code = Code.new
         @current = [code]
         read_source(state, code)
-        read_handlers(state, code)
+        code.forwarding ? read_forwarding(state, code) : read_handlers(state, code)
         read_surroundings(state, code)
         @resource = state.said(:resource)
         read_options(state, code, given.dup)
@@ -114,6 +115,11 @@ module RedisIPC
       # @return [SourceFormat]
       def format
         @current[0].format
+      end
+
+      # @return [Forwarding, nil] the stream into which the changes of a log are written, instead of to a handler
+      def forwarding
+        @current[0].forwarding
       end
 
       # @return [Invoker]
@@ -197,6 +203,11 @@ module RedisIPC
       def read_source(state, code)
         @source = Sources.of(name, state.sources, state.said(:order))
         code.format = source.format
+        code.forwarding = Forwarding.of(name, state.said(:forward), source.core.dig(:wal, :by))
+        return if code.forwarding.nil? || source.is_a?(WalSource)
+
+        Check.refuse("#{name} forwards to #{code.forwarding.stream}, which needs PostgreSQL's log: say wal url, " \
+                     "slot: \"name\"")
       end
 
       def read_handlers(state, code)
@@ -234,6 +245,19 @@ module RedisIPC
         @delivery = TransactionDelivery
       end
 
+      # The core writes the changes, so there is no handler.
+      def read_forwarding(state, code)
+        processor = Processing.of(name, state.said(:processor))
+        code.invoker = Invoker.new(state.consumer_class, state.handlers, processor,
+                                   transactions: state.said(:on_transaction))
+        word = { "a handler" => !code.invoker.empty?, "batch" => state.said(:batch),
+                 "exactly_once" => state.said(:exactly_once)&.first }.find { |_, said| said }&.first
+        Check.refuse("#{name} forwards all its changes, so it cannot have #{word} of its own") if word
+
+        @batch = Forwarding::BATCH if code.forwarding.asked?
+        @delivery = ForwardDelivery
+      end
+
       # Reads what reports and what surrounds handlers.
       def read_surroundings(state, code)
         code.on_error = state.said(:on_error)
@@ -268,9 +292,12 @@ module RedisIPC
       end
 
       def read_concurrency(state, code)
-        @concurrency = Concurrency.of(name, state.said(:concurrency) || { threads: THREADS })
-        return unless concurrency.kind == :ractors
+        said = state.said(:concurrency) unless code.forwarding
+        @concurrency = Concurrency.of(name, said || { threads: code.forwarding ? 1 : THREADS })
+        read_ractors(state, code) if concurrency.kind == :ractors
+      end
 
+      def read_ractors(state, code)
         if exactly_once
           Check.refuse("exactly_once of #{name} needs threads:, fibers: or processes: the connection to the database " \
                        "belongs to the main Ractor")
@@ -294,6 +321,7 @@ module RedisIPC
         options = given.merge(redis_options: redis_options, threads: concurrency.handlers,
                               attempts: policy.most_attempts, **source.core)
         options[:wal] = options[:wal].merge(transactions: true) if delivery == TransactionDelivery
+        options[:forward] = forwarding.core if forwarding
         @batch ? options.merge(batch_size: @batch.first) : options
       end
     end

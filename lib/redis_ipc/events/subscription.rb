@@ -10,7 +10,7 @@ module RedisIPC
       SOURCE = %i[from json type overflow on value tables publication slot temporary create on_slot_lost
                   snapshot].freeze
       OTHER = %i[order concurrency batch retry_on discard_on on_error on_loss around_event resource
-                 processor cdc exactly_once transactions].freeze
+                 processor cdc exactly_once transactions forward].freeze
       private_constant :SOURCE, :OTHER
 
       # @return [String] the name of the stream or the slot, or the names of the channels
@@ -33,7 +33,7 @@ module RedisIPC
         say_source(sources, group, words.slice(*SOURCE))
         say(words)
         Check.refuse("transactions: of consume needs a block") if words[:transactions] && handler.nil?
-        handler ? handle(words, handler) : @consumer.processor(words[:processor], **words.slice(:cdc))
+        say_handler(words, handler)
         @consumer.start(**words.except(*SOURCE, *OTHER))
       end
 
@@ -176,6 +176,16 @@ module RedisIPC
         return options if options.is_a?(Hash)
 
         Check.refuse("retry_on: of consume needs a Hash of options for #{one}, as { wait: 1 }, got #{options.inspect}")
+      end
+
+      def say_handler(words, handler)
+        if handler
+          handle(words, handler)
+        elsif words[:processor]
+          @consumer.processor(words[:processor], **words.slice(:cdc))
+        else
+          @consumer.forward(**hash(words, :forward, "{ to: \"orders\" }"))
+        end
       end
 
       # Defines the handler. The block keeps its own `self`.

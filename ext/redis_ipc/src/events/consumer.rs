@@ -5,14 +5,16 @@ use crate::events::event::{NativeStreamEvent, hash};
 use crate::ruby::classes::settle_class;
 use crate::ruby::entry;
 use crate::ruby::errors;
-use crate::ruby::gvl::{wait_for_thread, wait_without_gvl};
+use crate::ruby::gvl::{read_bytes, wait_for_thread, wait_without_gvl};
 use crate::ruby::logins::{self, NativeLogins};
 use crate::ruby::process_bound::ProcessBound;
 use crate::ruby::reports::{NativeReport, counters};
 use magnus::prelude::*;
 use magnus::typed_data::Obj;
-use magnus::{Error, RArray, RHash, RModule, Ruby, Value, function, method};
-use redis_ipc_core::events::{self, Consumer, ConsumerOptions, DeadEvent, From, InFlight, Progress};
+use magnus::{Error, RArray, RHash, RModule, RString, Ruby, Value, function, method};
+use redis_ipc_core::events::{
+    self, Consumer, ConsumerOptions, DeadEvent, From, InFlight, Naming, Progress, Said,
+};
 use redis_ipc_core::{Error as CoreError, ErrorKind, Interrupt, StreamId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -115,6 +117,22 @@ impl NativeEventConsumer {
     fn give_back(ruby: &Ruby, rb_self: &Self, events: RArray) -> Result<(), Error> {
         let events = held(events)?;
         rb_self.inquire(ruby, move |consumer| consumer.give_back(&events))
+    }
+
+    /// Writes these into the stream that the consumer forwards to, and finishes them. The keys and the types are lists of
+    /// Strings and nil; without a list the options say them.
+    fn forward(
+        ruby: &Ruby,
+        rb_self: &Self,
+        events: RArray,
+        keys: Option<RArray>,
+        types: Option<RArray>,
+    ) -> Result<(), Error> {
+        let events = held(events)?;
+        let (keys, types) = (said(keys, events.len())?, said(types, events.len())?);
+        let namings: Vec<Naming> =
+            keys.into_iter().zip(types).map(|(key, kind)| Naming { key, kind }).collect();
+        rb_self.inquire(ruby, move |consumer| consumer.forward(&events, &namings))
     }
 
     /// Records that an event failed. It is delivered here again after `wait` seconds. Returns false if it was not
@@ -266,6 +284,16 @@ fn held(events: RArray) -> Result<Vec<Arc<InFlight>>, Error> {
     events.into_iter().map(one).collect()
 }
 
+/// What is said of so many events.
+fn said(list: Option<RArray>, count: usize) -> Result<Vec<Said>, Error> {
+    let Some(list) = list else { return Ok(vec![Said::Unsaid; count]) };
+    let one = |text| {
+        let text = Option::<RString>::try_convert(text)?;
+        Ok(text.map_or(Said::Nothing, |text| Said::Text(read_bytes(text, <[u8]>::to_vec))))
+    };
+    list.into_iter().map(one).collect()
+}
+
 /// Converts seconds to a duration. The longest is a year. A negative number, zero and NaN give no time at all.
 fn seconds(seconds: f64) -> Duration {
     const YEAR: f64 = 365.0 * 86_400.0;
@@ -314,6 +342,7 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("refuse", method!(entry::method1(NativeEventConsumer::refuse), 1))?;
     class.define_method("give_back", method!(entry::method1(NativeEventConsumer::give_back), 1))?;
     class.define_method("done_one", method!(entry::method1(NativeEventConsumer::done_one), 1))?;
+    class.define_method("forward", method!(entry::method3(NativeEventConsumer::forward), 3))?;
     class.define_method("done", method!(entry::method1(NativeEventConsumer::done), 1))?;
     class.define_method("retry", method!(entry::method2(NativeEventConsumer::retry), 2))?;
     class.define_method("bury", method!(entry::method2(NativeEventConsumer::bury), 2))?;

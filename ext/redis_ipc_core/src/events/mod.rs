@@ -5,27 +5,29 @@
 //! - The entries of a Redis Stream are shared by a group of processes. Without an order this is a consumer group of
 //!   Redis. Like request/reply, it uses the group consumer of the foundation for reading, leases, take-over and dead
 //!   letters. With an order the processes share lanes instead.
-//! - The events of a live source (channels, keys) and of PostgreSQL's log are not shared: each consumer reads them all.
+//! - The events of a live source (channels, keys) and of PostgreSQL's log are not shared: each consumer reads them all. One of a
+//!   log may write what it reads into a stream.
 //!
 //! A [`Publisher`] adds events to streams.
 
 mod backlog;
 mod common;
 mod consumer_group;
+mod forward;
 mod lanes;
 mod live;
 mod publisher;
 mod sending;
 mod start;
-mod trimming;
 mod wal;
 
 pub use common::consumer::{Consumer, Progress};
 pub use common::dead_event::DeadEvent;
+pub use common::forward_options::{Naming, Said};
 pub use common::in_flight::{InFlight, InLane};
 pub use common::options::{ConsumerOptions, From, MOST_PARTITIONS, Order, PublisherOptions};
-pub use lanes::partition_of;
+pub use common::streams::lane as partition_of;
+pub use common::trimming::{Limit, Trim, Trimmed};
 pub use publisher::{PublishOptions, Published, Publisher};
 pub use sending::NewEvent;
 pub use start::start;
-pub use trimming::{Limit, Trim, Trimmed};

@@ -4,6 +4,7 @@ use crate::error::Error;
 use crate::events::common::consumer::Consumer;
 use crate::events::common::options::ConsumerOptions;
 use crate::events::consumer_group::event_consumer::EventConsumer;
+use crate::events::forward::forward_consumer::ForwardConsumer;
 use crate::events::lanes::lane_consumer::LaneConsumer;
 use crate::events::live::live_consumer::LiveConsumer;
 use crate::events::wal::wal_consumer::WalConsumer;
@@ -38,6 +39,9 @@ pub fn start(stream: &str, group: &str, mut options: ConsumerOptions) -> Result<
         return Ok(Box::new(LiveConsumer::start(stream, &options, live)?));
     }
     if let Some(wal) = options.wal.take() {
+        if let Some(forward) = options.forward.take() {
+            return Ok(Box::new(ForwardConsumer::start(stream, options, wal, forward)?));
+        }
         return Ok(Box::new(WalConsumer::start(stream, options, wal)?));
     }
     if options.order.is_some() {

@@ -4,13 +4,15 @@ use crate::error::{Error, ErrorKind, Fate};
 use crate::events::backlog::queue::Backlog;
 use crate::events::common::consumer::{Consumer, Progress};
 use crate::events::common::dead_event::DeadEvent;
+use crate::events::common::forward_options::Naming;
 use crate::events::common::in_flight::InFlight;
 use crate::events::common::options::From;
 use crate::foundation::payload::stream_entry::StreamId;
-use crate::foundation::runtime::open_sockets::OpenSockets;
 use crate::foundation::runtime::reports::{Mailbox, Report};
 use crate::foundation::runtime::stats::Counter;
 use crate::foundation::runtime::waiting::Interrupt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -40,6 +42,13 @@ impl Handout {
     }
 }
 
+/// Returns the hash of the key of an event, as [`InFlight::key`] has it.
+pub fn hash_of_key(key: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    hasher.finish()
+}
+
 /// What differs between the consumers whose events wait in a backlog. Each implements [`Consumer`] by this.
 pub trait BacklogConsumer: Send + Sync {
     /// Why it cannot do what needs a stream. It ends an error message.
@@ -65,6 +74,16 @@ pub trait BacklogConsumer: Send + Sync {
         self.only_of_streams("lag")
     }
 
+    /// Does what [`Consumer::forward`] does.
+    ///
+    /// # Errors
+    ///
+    /// It does not forward, or is closed.
+    fn write(&self, _events: &[Arc<InFlight>], _namings: &[Naming]) -> Result<(), Error> {
+        let message = "only a consumer of PostgreSQL's log that says forward writes into a stream";
+        Err(self.locate(Error::new(ErrorKind::Configuration, message)))
+    }
+
     /// Returns the counters for [`Consumer::stats`].
     fn numbers(&self) -> Vec<(&'static str, u64)>;
 
@@ -74,11 +93,16 @@ pub trait BacklogConsumer: Send + Sync {
     /// Stops everything, and waits for its threads.
     fn end(&self);
 
+    /// Whether its events are ordered by keys, which can be paused.
+    fn has_keys(&self) -> bool {
+        false
+    }
+
     /// Returns the queue of its reports.
     fn mailbox(&self) -> &Mailbox<Report>;
 
-    /// Returns its sockets.
-    fn sockets(&self) -> &OpenSockets;
+    /// Returns the descriptors of its sockets, for a forked child to close.
+    fn descriptors(&self) -> Vec<RawFd>;
 
     /// Whether it reads, and its connections are up.
     fn is_up(&self) -> bool;
@@ -130,6 +154,10 @@ impl<C: BacklogConsumer> Consumer for C {
         Ok(())
     }
 
+    fn forward(&self, events: &[Arc<InFlight>], namings: &[Naming]) -> Result<(), Error> {
+        self.write(events, namings)
+    }
+
     fn retry(&self, event: &Arc<InFlight>, wait: Duration) -> Result<bool, Error> {
         let Handout { backlog, is_closed, .. } = self.handout();
         if is_closed.load(Ordering::SeqCst) {
@@ -157,8 +185,12 @@ impl<C: BacklogConsumer> Consumer for C {
         self.handout().backlog.pause(is_paused);
     }
 
-    fn pause_key(&self, _key: &str, _is_paused: bool) -> bool {
-        false
+    fn pause_key(&self, key: &str, is_paused: bool) -> bool {
+        let has_keys = self.has_keys();
+        if has_keys {
+            self.handout().backlog.pause_key(hash_of_key(key.as_bytes()), is_paused);
+        }
+        has_keys
     }
 
     fn progress(&self) -> Result<Progress, Error> {
@@ -193,8 +225,8 @@ impl<C: BacklogConsumer> Consumer for C {
         self.mailbox()
     }
 
-    fn inherited_sockets(&self) -> Vec<std::os::fd::RawFd> {
-        self.sockets().inherited()
+    fn inherited_sockets(&self) -> Vec<RawFd> {
+        self.descriptors()
     }
 
     fn is_connected(&self) -> bool {

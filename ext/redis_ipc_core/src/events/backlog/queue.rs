@@ -13,7 +13,7 @@ use crate::foundation::payload::stream_entry::StreamId;
 use crate::foundation::runtime::read_ahead::ReadAhead;
 use crate::foundation::runtime::sync::{Condvar, Mutex};
 use crate::foundation::runtime::waiting::Interrupt;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::MutexGuard;
 use std::time::{Duration, Instant};
@@ -95,6 +95,8 @@ struct State {
     /// Whether new events are refused until a part of the room is free.
     is_full: bool,
     is_paused: bool,
+    /// The hashes of keys whose events are not handed out.
+    paused_keys: HashSet<u64>,
     is_closed: bool,
 }
 
@@ -135,14 +137,23 @@ impl Segment {
         }
     }
 
+    /// Lists the lines again that were passed over because their keys were paused.
+    fn list_all(&mut self, is_serial: bool) {
+        let keys: Vec<u64> = self.lines.keys().copied().collect();
+        keys.into_iter().for_each(|key| self.list(key, is_serial));
+    }
+
     /// Takes up to `most` events that may be handled now. Those of one line are in their order.
-    fn take(&mut self, most: usize, is_serial: bool) -> Vec<Arc<InFlight>> {
+    fn take(&mut self, most: usize, is_serial: bool, paused: &HashSet<u64>) -> Vec<Arc<InFlight>> {
         let mut taken = Vec::new();
         while taken.len() < most
             && let Some(key) = self.ready.pop_front()
         {
             let Some(line) = self.lines.get_mut(&key) else { continue };
             line.is_listed = false;
+            if line.is_paused(paused) {
+                continue;
+            }
             let count = line.waiting.len().min(most - taken.len());
             line.busy += count;
             taken.extend(line.waiting.drain(..count));
@@ -525,7 +536,7 @@ impl Backlog {
                 state.counts.losses += 1;
                 return vec![Arc::new(of_loss(loss))];
             }
-            let taken = first.take(most, self.is_serial);
+            let taken = first.take(most, self.is_serial, &state.paused_keys);
             if !taken.is_empty() {
                 first.tidy();
                 state.counts.running += taken.len();
@@ -615,6 +626,18 @@ impl Backlog {
     /// Pauses the backlog, so that it hands out nothing, or ends the pause.
     pub fn pause(&self, is_paused: bool) {
         self.state.lock().is_paused = is_paused;
+        self.work.notify_all();
+    }
+
+    /// Hands out no events of a key, or goes on.
+    pub fn pause_key(&self, key: u64, is_paused: bool) {
+        let mut state = self.state.lock();
+        if is_paused {
+            state.paused_keys.insert(key);
+        } else if state.paused_keys.remove(&key) {
+            state.segments.iter_mut().for_each(|segment| segment.list_all(self.is_serial));
+        }
+        drop(state);
         self.work.notify_all();
     }
 

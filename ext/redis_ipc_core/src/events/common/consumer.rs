@@ -1,7 +1,8 @@
 //! A consumer of events, with or without an order.
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::events::common::dead_event::DeadEvent;
+use crate::events::common::forward_options::Naming;
 use crate::events::common::in_flight::InFlight;
 use crate::events::common::options::From;
 use crate::foundation::payload::stream_entry::StreamId;
@@ -56,6 +57,16 @@ pub trait Consumer: Send + Sync {
     ///
     /// The consumer has been closed. The events will be handled again.
     fn done(&self, events: &[Arc<InFlight>]) -> Result<(), Error>;
+
+    /// Writes events of a log into the stream that the consumer forwards to, each named as `namings` say, and finishes
+    /// them. Waits for Redis as long as it takes.
+    ///
+    /// # Errors
+    ///
+    /// The consumer has been closed, or does not forward.
+    fn forward(&self, _events: &[Arc<InFlight>], _namings: &[Naming]) -> Result<(), Error> {
+        Err(Error::new(ErrorKind::Configuration, "only a consumer of PostgreSQL's log forwards"))
+    }
 
     /// Records that an event failed. It is delivered here again after `wait`. Events that need not wait for it go on.
     /// Returns false if it was not running.

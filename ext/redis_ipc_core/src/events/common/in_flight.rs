@@ -60,6 +60,8 @@ pub struct InFlight {
     pub letter: Option<StreamId>,
     /// For an event of a live source or a log: the hash of what it is ordered by. `None` without an order.
     pub line: Option<u64>,
+    /// The hash of the key by which an operator pauses it. `None` if it has no key.
+    pub key: Option<u64>,
     /// For a live event: the address of the server that it came from.
     pub node: Option<Arc<str>>,
     /// For an event of a log: the number of its transaction, counted in the order of reading.
@@ -94,6 +96,7 @@ impl InFlight {
             spot: None,
             letter: None,
             line: None,
+            key: None,
             node: None,
             transaction: None,
             is_followed: false,
@@ -118,6 +121,7 @@ impl InFlight {
             spot: self.spot,
             letter: self.letter,
             line: self.line,
+            key: self.key,
             node,
             transaction: self.transaction,
             is_followed: self.is_followed,

@@ -3,6 +3,7 @@
 pub mod consumer;
 pub mod dead_event;
 pub mod events_key;
+pub mod forward_options;
 pub mod in_flight;
 pub mod live_options;
 pub mod one_order;
@@ -12,4 +13,5 @@ pub mod recent_ids;
 pub mod retries;
 pub mod stream_facts;
 pub mod streams;
+pub mod trimming;
 pub mod wal_options;

@@ -1,6 +1,7 @@
 //! Every option of a consumer and of a publisher, with its default, its range and its errors.
 
 use crate::error::Error;
+use crate::events::common::forward_options::ForwardOptions;
 use crate::events::common::live_options::LiveOptions;
 use crate::events::common::wal_options::WalOptions;
 use crate::foundation::payload::fields::{MAX_FIELDS, Room};
@@ -148,6 +149,8 @@ pub struct ConsumerOptions {
     pub live: Option<LiveOptions>,
     /// The write-ahead log. `None` means a stream or a live source.
     pub wal: Option<WalOptions>,
+    /// The stream that the changes of the log are written to. `None` means that they are handed out.
+    pub forward: Option<ForwardOptions>,
 }
 
 impl ConsumerOptions {
@@ -186,6 +189,7 @@ impl ConsumerOptions {
             dead_letters: Limits::parse(top.section("dead_letters")?)?,
             live: top.value("live").map(LiveOptions::parse).transpose()?,
             wal,
+            forward: top.value("forward").map(ForwardOptions::parse).transpose()?,
         };
         if options.lease < Duration::from_millis(100) {
             return Err(top.refuse("lease", "at least 0.1 s"));

@@ -8,8 +8,8 @@ use std::collections::{HashMap, VecDeque};
 pub const ID: &str = "id";
 /// The field that every event of our publishers has.
 pub const DATA: &str = "data";
-/// All fields that our publishers write.
-const OWN: [&str; 5] = [ID, DATA, "type", "key", "traceparent"];
+/// All fields that our publishers write, and those that write changes of PostgreSQL.
+const OWN: [&str; 6] = [ID, DATA, "type", "key", "traceparent", "change"];
 /// The most bytes of an id. Publishers write no longer ids.
 pub const MAX_ID: usize = 255;
 

@@ -1,5 +1,13 @@
 //! The streams of one name: a single stream, or its partitions.
 
+use crate::foundation::redis::slots;
+
+/// Returns the lane, or the partition, of a key: its CRC16 (XMODEM), as Redis Cluster computes it of a key without a hash
+/// tag, modulo their number.
+pub fn lane(key: &[u8], lanes: u16) -> u16 {
+    slots::crc16(key) % lanes
+}
+
 /// The streams of a consumer. With partitions these are `S:0`, `S:1` and so on, and each partition is a lane.
 #[derive(Debug, Clone)]
 pub struct Streams {

@@ -1,9 +1,9 @@
 //! Determines the key of an event, and the lane of a key.
 
 use crate::events::common::options::Order;
+use crate::events::common::streams::lane;
 use crate::foundation::payload::fields::Fields;
 use crate::foundation::payload::stream_entry::StreamId;
-use crate::foundation::redis::slots;
 use serde_json::Value;
 use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -48,12 +48,6 @@ impl Order {
             None => (Spot { lane: partition, key: hash(&(partition, id)) }, true),
         }
     }
-}
-
-/// Returns the lane of a key: its CRC16 (XMODEM) modulo the number of lanes. This is the CRC that Redis Cluster
-/// computes for a key without a hash tag.
-pub fn lane(key: &[u8], lanes: u16) -> u16 {
-    slots::crc16(key) % lanes
 }
 
 /// Returns the hash of a key.

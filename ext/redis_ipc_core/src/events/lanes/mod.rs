@@ -22,5 +22,3 @@ mod schedule;
 mod schedule_tests;
 #[cfg(test)]
 mod takeover_model;
-
-pub use keyer::lane as partition_of;

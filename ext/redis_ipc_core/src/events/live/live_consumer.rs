@@ -11,11 +11,11 @@ use crate::events::live::roster::Roster;
 use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::master_watch::{self, MasterWatch};
 use crate::foundation::redis::server_check::open_checked;
-use crate::foundation::runtime::open_sockets::OpenSockets;
 use crate::foundation::runtime::reports::{Mailbox, Report};
 use crate::foundation::runtime::stop::Stop;
 use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::threads::{join, spawn};
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
@@ -151,8 +151,8 @@ impl BacklogConsumer for LiveConsumer {
         &self.endpoint.reports
     }
 
-    fn sockets(&self) -> &OpenSockets {
-        self.endpoint.connector.sockets()
+    fn descriptors(&self) -> Vec<RawFd> {
+        self.endpoint.connector.sockets().inherited()
     }
 
     fn is_up(&self) -> bool {

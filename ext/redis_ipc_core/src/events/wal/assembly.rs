@@ -1,5 +1,6 @@
 //! Makes events of the messages of the log.
 
+use crate::events::backlog::backlog_consumer::hash_of_key;
 use crate::events::common::in_flight::InFlight;
 use crate::events::common::wal_options::WalOrder;
 use crate::events::wal::progress::Progress;
@@ -59,9 +60,17 @@ struct Transaction {
 
 struct Draft {
     fields: Vec<Field>,
-    line: u64,
-    stands_alone: bool,
+    order: Order,
     index: usize,
+}
+
+/// What an event is ordered by.
+#[derive(Debug, Clone, Copy)]
+struct Order {
+    line: u64,
+    /// The hash of its key.
+    key: Option<u64>,
+    stands_alone: bool,
 }
 
 impl Assembly {
@@ -145,7 +154,8 @@ impl Assembly {
                     if self.is_left_out(&table) {
                         self.count()?;
                     } else if table.is_wanted {
-                        self.add(lsn, fields, table.line(), true, ready)?;
+                        let order = Order { line: table.line(), key: None, stands_alone: true };
+                        self.add(lsn, fields, order, ready)?;
                     }
                 }
             }
@@ -154,7 +164,7 @@ impl Assembly {
                     vec![("op", b"M".to_vec()), ("prefix", prefix.into()), ("content", content.to_vec())];
                 let line = hash_of(&prefix);
                 if is_transactional {
-                    self.add(lsn, fields, line, false, ready)?;
+                    self.add(lsn, fields, Order { line, key: None, stands_alone: false }, ready)?;
                 } else {
                     self.message(lsn, fields, line, ready);
                 }
@@ -225,6 +235,7 @@ impl Assembly {
         if self.is_left_out(&table) {
             return self.count().map(drop);
         }
+        let key = rows.clone().next().and_then(|row| table.key_of(row)).map(|key| hash_of_key(&key));
         let mut lines = rows.map(|row| table.line_of(row));
         let line = lines.next().unwrap_or_else(|| table.line());
         // A row whose key changes belongs to the lines of the old and of the new key.
@@ -239,7 +250,7 @@ impl Assembly {
             None => {}
         }
         self.mark(&table, &mut fields);
-        self.add(lsn, fields, line, moves, ready)
+        self.add(lsn, fields, Order { line, key, stands_alone: moves }, ready)
     }
 
     fn is_left_out(&self, table: &Table) -> bool {
@@ -264,8 +275,7 @@ impl Assembly {
         &mut self,
         lsn: Lsn,
         mut fields: Vec<Field>,
-        line: u64,
-        stands_alone: bool,
+        order: Order,
         ready: &mut VecDeque<Arc<InFlight>>,
     ) -> Result<(), Failure> {
         let index = self.count()?;
@@ -275,7 +285,7 @@ impl Assembly {
         }
         self.complete(false, ready);
         fields.push(("lsn", lsn.to_string().into_bytes()));
-        self.last = Some(Draft { fields, line, stands_alone, index });
+        self.last = Some(Draft { fields, order, index });
         Ok(())
     }
 
@@ -312,7 +322,8 @@ impl Assembly {
             number
         };
         let id = StreamId { ms: now_ms(), seq: lsn.0 };
-        let draft = Draft { fields, line, stands_alone: false, index: 0 };
+        let order = Order { line, key: None, stands_alone: false };
+        let draft = Draft { fields, order, index: 0 };
         ready.push_back(Arc::new(self.event(id, number, draft)));
     }
 
@@ -337,9 +348,10 @@ impl Assembly {
         event.line = match self.order {
             WalOrder::None => None,
             WalOrder::Source => Some(0),
-            WalOrder::Key(_) => Some(draft.line),
+            WalOrder::Key(_) => Some(draft.order.line),
         };
-        event.stands_alone = draft.stands_alone && matches!(self.order, WalOrder::Key(_));
+        event.key = draft.order.key;
+        event.stands_alone = draft.order.stands_alone && matches!(self.order, WalOrder::Key(_));
         event
     }
 }

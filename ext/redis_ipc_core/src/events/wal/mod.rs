@@ -5,12 +5,15 @@
 //! Before that, a [`snapshot`] reads the rows that exist.
 
 mod assembly;
+pub mod log;
 mod preparation;
 mod progress;
 mod published;
 mod reader;
 mod snapshot;
 mod snapshot_records;
-mod source;
+pub mod source;
 mod table;
 pub mod wal_consumer;
+
+pub use assembly::now_ms;

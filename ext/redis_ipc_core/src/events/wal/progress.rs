@@ -71,10 +71,12 @@ impl Progress {
         self.border = self.border.max(lsn);
     }
 
-    /// Begins again at `lsn`, on a server with another log. Transactions under way no longer count.
-    pub fn restart(&mut self, lsn: Lsn) {
+    /// Begins again at `lsn`, on a server with another log. Transactions under way no longer count. Returns the number of the
+    /// first transaction that will be read from it.
+    pub fn restart(&mut self, lsn: Lsn) -> u64 {
         self.open.clear();
         self.border = lsn;
+        self.numbers + 1
     }
 
     /// Returns the position before which everything is done.

@@ -5,6 +5,7 @@ use crate::events::backlog::queue::Backlog;
 use crate::events::common::in_flight::InFlight;
 use crate::events::common::wal_options::{TableName, WalOptions};
 use crate::events::wal::assembly::{Assembly, now_ms};
+use crate::events::wal::log::Log;
 use crate::events::wal::preparation::{Preparation, Ready};
 use crate::events::wal::progress::Progress;
 use crate::events::wal::snapshot::{Snapshot, connect};
@@ -51,6 +52,8 @@ pub struct Shared {
     pub backlog: Arc<Backlog>,
     /// The position up to which everything is done.
     pub progress: Arc<Mutex<Progress>>,
+    /// Which log is read.
+    pub log: Mutex<Log>,
     /// Set when nothing more is to be read.
     pub quiet: Stop,
     /// Wakes the thread.
@@ -207,10 +210,14 @@ impl Reader {
             // Positions of the previous log mean nothing in this one. Transactions under way are sent once more.
             self.assembly.forget();
             self.snapshot.forget(shared);
-            self.shared.progress.lock().restart(ready.start);
+            let first = self.shared.progress.lock().restart(ready.start);
+            self.follow(&ready, first);
         } else {
             self.assembly.begin_again();
             self.shared.progress.lock().reached(ready.start);
+            if self.server.is_none() {
+                self.follow(&ready, 0);
+            }
         }
         if ready.is_replaced {
             self.snapshot.forget(&self.shared);
@@ -220,6 +227,12 @@ impl Reader {
         self.server = Some(ready);
         self.link.connection = Some(connection);
         Ok(())
+    }
+
+    /// Records which log is read from now on.
+    fn follow(&self, ready: &Ready, first: u64) {
+        let mut log = self.shared.log.lock();
+        *log = log.next(&ready.log, first);
     }
 
     /// Reports a loss: what was committed since the last position of the lost slot is missing.

@@ -2,6 +2,7 @@
 
 use crate::events::common::wal_options::WalOrder;
 use crate::events::wal::snapshot_records::Cover;
+use crate::foundation::postgres::json_value;
 use crate::foundation::postgres::pgoutput::relation::{Identity, Relation};
 use crate::foundation::postgres::pgoutput::tuple::{Tuple, Value};
 use serde_json::json;
@@ -19,6 +20,8 @@ pub struct Table {
     hash: u64,
     /// The columns by which its rows are ordered. Without any, all its rows are handled one after the other.
     columns: Vec<usize>,
+    /// The types of all columns.
+    types: Vec<u32>,
     /// How many columns it has.
     pub width: usize,
     /// What its rows had in them when they were read, before the log.
@@ -47,6 +50,7 @@ impl Table {
             description: description.to_string().into_bytes(),
             hash: hash_of(&(&relation.schema, &relation.table)),
             columns: ordering(relation, order),
+            types: relation.columns.iter().map(|column| column.type_id).collect(),
             width: relation.columns.len(),
             cover: Cover::default(),
         }
@@ -72,6 +76,31 @@ impl Table {
             }
         }
         hasher.finish()
+    }
+
+    /// Returns the key of this row, by which it is ordered, as an event has it. `None` if it has none.
+    pub fn key_of(&self, row: Tuple<'_>) -> Option<Vec<u8>> {
+        let values: Vec<Value<'_>> = row.values().collect();
+        let text = |column: &usize| match values.get(*column)? {
+            Value::Text(text) => Some(json_value::plain(*self.types.get(*column)?, text)),
+            Value::Null => Some(&b""[..]),
+            Value::Unchanged => None,
+        };
+        match self.columns.as_slice() {
+            [] => None,
+            [column] => text(column).map(<[u8]>::to_vec),
+            columns => {
+                let mut key = vec![b'['];
+                for (place, column) in columns.iter().enumerate() {
+                    if place > 0 {
+                        key.push(b',');
+                    }
+                    json_value::write_text(text(column)?, &mut key);
+                }
+                key.push(b']');
+                Some(key)
+            }
+        }
     }
 }
 

@@ -7,16 +7,18 @@ use crate::events::common::in_flight::InFlight;
 use crate::events::common::live_options::Overflow;
 use crate::events::common::options::ConsumerOptions;
 use crate::events::common::wal_options::{WalOptions, WalOrder};
+use crate::events::wal::log::Log;
 use crate::events::wal::reader::{Reader, Shared};
 use crate::events::wal::source::Source;
 use crate::foundation::net::attempt::Attempt;
 use crate::foundation::postgres::connection::{Connection, literal};
-use crate::foundation::runtime::open_sockets::OpenSockets;
+use crate::foundation::postgres::failure::Failure;
 use crate::foundation::runtime::reports::{Mailbox, Report};
 use crate::foundation::runtime::stop::Stop;
 use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::threads::{join, spawn};
 use crate::foundation::runtime::waker::Waker;
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -51,6 +53,7 @@ impl WalConsumer {
             limit: options.max_event_size,
             backlog: Arc::new(backlog),
             progress: Arc::default(),
+            log: Mutex::default(),
             quiet: Stop::default(),
             waker,
             is_standby: AtomicBool::new(false),
@@ -63,6 +66,29 @@ impl WalConsumer {
         let thread = spawn("event-wal", &source, move || reader.lock().run())?;
         let handout = Handout::new(Arc::clone(&shared.backlog), options.batch_size);
         Ok(Self { shared, handout, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Returns which log is read.
+    pub fn log(&self) -> Log {
+        self.shared.log.lock().clone()
+    }
+
+    /// Returns what its threads share.
+    pub fn source(&self) -> &Arc<Source> {
+        &self.shared.source
+    }
+
+    /// Runs queries on another connection, because the one of the log streams.
+    ///
+    /// # Errors
+    ///
+    /// PostgreSQL cannot be reached, or refuses.
+    pub fn query<T>(&self, ask: impl FnOnce(&mut Connection) -> Result<T, Failure>) -> Result<T, Error> {
+        let Shared { source, options, limit, .. } = &*self.shared;
+        let attempt = Attempt::new(options.connection.connect_timeout, &source.dialer.closing);
+        Connection::open(&options.connection, &source.dialer, *limit, &attempt)
+            .and_then(|mut connection| ask(&mut connection))
+            .map_err(|failure| source.explain(&failure))
     }
 
     /// Stops reading, and waits for nothing.
@@ -94,16 +120,12 @@ impl BacklogConsumer for WalConsumer {
 
     /// Returns how many bytes of the log have not been confirmed to the slot. Returns `None` if there is no slot.
     fn behind(&self) -> Result<Option<u64>, Error> {
-        let Shared { source, options, limit, .. } = &*self.shared;
-        let attempt = Attempt::new(options.connection.connect_timeout, &source.dialer.closing);
         let sql = format!(
             "SELECT pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() \
              END, confirmed_flush_lsn) FROM pg_replication_slots WHERE slot_name = {}",
-            literal(&options.slot)
+            literal(&self.shared.options.slot)
         );
-        let rows = Connection::open(&options.connection, &source.dialer, *limit, &attempt)
-            .and_then(|mut connection| connection.query(&sql))
-            .map_err(|failure| source.explain(&failure))?;
+        let rows = self.query(|connection| connection.query(&sql))?;
         let bytes = rows.first().and_then(|row| row.first()?.as_deref()?.parse::<i64>().ok());
         // The slot may have been confirmed since the position was read.
         Ok(bytes.map(|bytes| u64::try_from(bytes).unwrap_or(0)))
@@ -147,12 +169,16 @@ impl BacklogConsumer for WalConsumer {
         }
     }
 
+    fn has_keys(&self) -> bool {
+        matches!(self.shared.options.order, WalOrder::Key(_))
+    }
+
     fn mailbox(&self) -> &Mailbox<Report> {
         &self.shared.source.reports
     }
 
-    fn sockets(&self) -> &OpenSockets {
-        &self.shared.source.dialer.sockets
+    fn descriptors(&self) -> Vec<RawFd> {
+        self.shared.source.dialer.sockets.inherited()
     }
 
     fn is_up(&self) -> bool {

@@ -3,6 +3,7 @@
 pub mod connection;
 pub mod failure;
 mod frames;
+pub mod json_value;
 mod login;
 pub mod pgoutput;
 pub mod settings;

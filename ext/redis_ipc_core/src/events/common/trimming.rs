@@ -134,6 +134,7 @@ impl Trimmed {
                 let text = format!("{} {}", error.code(), error.details().unwrap_or_default());
                 Self { refused: Some(text.trim_end().to_owned()), ..Self::default() }
             }
+            Value::Int(_) => Self { removed: count(reply), ..Self::default() },
             _ => Self::default(),
         }
     }
@@ -149,6 +150,20 @@ pub fn command(stream: &str, limit: Limit, bound: Option<f64>) -> Cmd {
     let mut trim = redis::cmd("EVAL");
     trim.arg(TRIM).arg(1).arg(stream).arg(mode).arg(amount).arg(bound).arg(AT_ONCE).arg(REPORTED);
     trim
+}
+
+/// Returns the command that trims `stream` after events were added, if it is to be trimmed. `now` is the time on Redis's
+/// clock in ms.
+pub fn after(stream: &str, trim: Trim, now: u64) -> Option<Cmd> {
+    let (word, least) = match trim {
+        Trim::Nothing => return None,
+        Trim::Acknowledged(limit, bound) => return Some(command(stream, limit, bound)),
+        Trim::All(Limit::Entries(most)) => ("MAXLEN", most),
+        Trim::All(Limit::Age(age)) => ("MINID", now.saturating_sub(millis(age))),
+    };
+    let mut trim = redis::cmd("XTRIM");
+    trim.arg(stream).arg(word).arg("~").arg(least);
+    Some(trim)
 }
 
 /// Converts an age to ms. The longest is a thousand years.
