@@ -99,7 +99,8 @@ RSpec.describe "the set-up of events of PostgreSQL's log" do
     message = refusal("http://me:s3cret@h")
     expect(message).to include("postgres://")
     expect(message).not_to include("s3cret")
-    expect(refusal(exactly_once: Class.new)).to match(/exactly_once of .* needs a stream/)
+    expect(refusal(exactly_once: Class.new)).to match(/exactly_once of .* needs a class of Active Record/)
+    expect(refusal(exactly_once: Class.new, tables: nil)).to match(/exactly_once of .* needs tables:/)
   end
 
   it "takes names of libpq, and the environment where nothing else is said" do

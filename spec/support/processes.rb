@@ -50,6 +50,12 @@ module Processes
       @status = Timeout.timeout(timeout) { Process.wait2(pid).last }
     end
 
+    # Returns whether it has ended.
+    def ended?
+      @status ||= Process.wait2(pid, Process::WNOHANG)&.last
+      !@status.nil?
+    end
+
     # Returns everything that it prints until it ends.
     def rest
       @stdout.read

@@ -174,8 +174,8 @@ module RedisIPC
         end
 
         # Runs the handler of each event (or batch) in a database transaction that also writes a row saying that the
-        # event is done. If Redis delivers the event again, the row shows that, and the handler does not run. So what
-        # the handler writes to that database is written once. Effects elsewhere may be repeated.
+        # event is done. If the event comes again, the row shows that, and the handler does not run. So what the
+        # handler writes to that database is written once. Effects elsewhere may be repeated.
         # @param record [Class, false] a class of ActiveRecord with a connection to PostgreSQL or SQLite; false switches
         #   it off
         # @param options [Hash] `keep:` is for how many seconds rows are kept at least (86,400); `server:` is a name for

@@ -136,7 +136,7 @@ module RedisIPC
       end
 
       # Deletes rows that are older than `keep` and belong to events that are no longer delivered.
-      # @param floor [Integer] ms of the lowest id that may still be delivered
+      # @param floor [Integer] the lowest number ({Record}) of an event that may still be delivered
       # @yieldreturn [Boolean] whether to go on
       # @return [Integer] how many were deleted
       def prune(floor)

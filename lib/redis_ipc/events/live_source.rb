@@ -63,9 +63,9 @@ module RedisIPC
         1
       end
 
-      # @return [String] why it cannot have `exactly_once`
+      # (see StreamSource#without_records)
       def without_records
-        "what is published to a channel comes at most once"
+        "needs a stream, or PostgreSQL's log: what is published to a channel comes at most once"
       end
 
       # (see StreamSource#core)

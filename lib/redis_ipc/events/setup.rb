@@ -268,9 +268,9 @@ module RedisIPC
 
       def exactly_once_of(state)
         said = state.said(:exactly_once)
-        return ExactlyOnce.of(name, said, [stream, group]) unless said&.first && live?
-
-        Check.refuse("exactly_once of #{name} needs a stream: #{source.without_records}")
+        why = source.without_records if said&.first
+        Check.refuse("exactly_once of #{name} #{why}") if why
+        ExactlyOnce.of(name, said, [stream, group].compact)
       end
 
       def read_options(state, code, given)

@@ -72,6 +72,15 @@ module RedisIPC
         ATTEMPTS
       end
 
+      # @return [String, nil] why it cannot have `exactly_once`
+      def without_records; end
+
+      # @param engine [Native::EventConsumer]
+      # @return [Integer] no record of an event with a lower number is needed: ms of its id
+      def floor(engine)
+        engine.progress.last.to_i
+      end
+
       # @return [Hash{Symbol => Object}] the options for the core
       def core
         # A field `id` of another program's entry may be anything.

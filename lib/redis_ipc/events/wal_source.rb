@@ -55,9 +55,17 @@ module RedisIPC
         ATTEMPTS
       end
 
-      # (see LiveSource#without_records)
+      # (see StreamSource#without_records)
       def without_records
-        "the records are those of a stream's entries"
+        return "needs tables: of wal. The rows that it writes would come as changes, too" unless @wal[:tables]
+
+        "cannot have a snapshot: the rows that are there have no positions to tell them apart" if @wal[:snapshot]
+      end
+
+      # The position that is confirmed.
+      # (see StreamSource#floor)
+      def floor(engine)
+        engine.stats.fetch(:confirmed_lsn)
       end
 
       # (see StreamSource#core)

@@ -104,7 +104,7 @@ module RedisIPC
           end
 
           # @param done_before [Time]
-          # @param floor [Integer] ms
+          # @param floor [Integer] the lowest number of an event that may still be delivered
           # @param most [Integer]
           # @return [Integer] how many were deleted
           def prune(done_before, floor, most)

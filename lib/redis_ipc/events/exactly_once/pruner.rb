@@ -60,7 +60,7 @@ module RedisIPC
         end
 
         def prune(engine)
-          floor = engine.progress.last.to_i
+          floor = @setup.source.floor(engine)
           @setup.exactly_once&.prune(floor) { !@retired }
         rescue CallError
           # The consumer itself reports if Redis cannot be reached.

@@ -7,8 +7,8 @@ module RedisIPC
     class ExactlyOnce # rubocop:disable Style/Documentation -- in exactly_once.rb
       # The row of an event.
       # @!attribute event_id [String] the entry's id, after `PARTITION/` where there are partitions; or `id:` and the id
-      #   that its publisher gave it
-      # @!attribute ms [Integer] of the entry's id
+      #   that its publisher gave it; of a change in PostgreSQL its position, its place in the transaction, and which one
+      # @!attribute ms [Integer] of the entry's id; of a change the position as a number
       # @!attribute spot [Array(Integer, Integer), nil] the lane and its epoch; nil without an order
       # @api private
       Record = Struct.new(:native, :event, :event_id, :ms, :spot) do
@@ -32,6 +32,8 @@ module RedisIPC
         # @param event [ChangeEvent]
         # @return [Record]
         def of(native, event)
+          return of_change(native, event) if event.kind == :wal
+
           given = event.publisher_id
           id = given ? "id:#{text(given)}" : [event.place[:partition], native.id].compact.join("/")
           new(native, event, id, [native.ms, MOST].min, ([native.lane, native.fence] if native.fence))
@@ -44,6 +46,15 @@ module RedisIPC
         end
 
         private
+
+        # A position of PostgreSQL's log may come again, for something else, after a failover or in a restored copy. So
+        # the id also has which transaction it was, and when.
+        def of_change(native, event)
+          transaction = event.transaction
+          told = [transaction.index, transaction.id, (transaction.committed_at.to_r * 1_000_000).to_i] if transaction
+          high, low = event.position.split("/").map { |part| part.to_i(16) }
+          new(native, event, [event.position, *(told || "message")].join("/"), [(high << 32) | low, MOST].min, nil)
+        end
 
         # Text of PostgreSQL holds nothing but valid characters.
         def text(id)

@@ -1,0 +1,86 @@
+# frozen_string_literal: true
+
+# Changes of PostgreSQL whose effects are in a database once. The consumers are real processes, because that is what
+# dies; and the suite's own process has no Active Record.
+RSpec.describe "changes of PostgreSQL's log with exactly_once", gem: "rails" do
+  include WalDatabases
+
+  before do
+    pg.exec("CREATE TABLE accounts (id int PRIMARY KEY, name text); CREATE TABLE effects (id serial, account int)")
+    pg.exec("CREATE PUBLICATION ipc FOR TABLE accounts")
+    make_slot("ipc")
+  end
+
+  # A process whose handler runs `first`, and then writes an effect of each account.
+  def consuming(first = "", words: "order :source")
+    script = <<~RUBY
+      require "active_record"
+      require "logger"
+      ActiveRecord::Base.establish_connection(adapter: "postgresql", host: "#{cluster.folder}", username: "spec",
+                                              database: "#{database_name}")
+      RedisIPC::Events.create_tables(ActiveRecord::Base)
+      class Effect < ActiveRecord::Base; end
+      class Accounts < RedisIPC::Events::Consumer
+        wal "#{wal_url}", tables: "accounts", slot: "ipc"
+        exactly_once ActiveRecord::Base
+        #{words}
+        retry_on StandardError, wait: 0
+        options logger: Logger.new(IO::NULL)
+
+        def call(event)
+          #{first}
+          Effect.create!(account: event["id"])
+        end
+      end
+      Accounts.start
+      while $stdin.gets
+        puts Accounts.stats.values_at(:done, :skipped).join(" ")
+      end
+      Accounts.stop
+    RUBY
+    ruby(script)
+  end
+
+  def effects
+    pg.exec("SELECT account FROM effects ORDER BY id").values.flatten.map(&:to_i)
+  end
+
+  def insert(ids)
+    pg.exec("INSERT INTO accounts SELECT g FROM generate_series(#{ids.first}, #{ids.last}) g")
+  end
+
+  it "happen once and in their order, though processes are killed before and after they commit" do
+    # The effect before is committed, and PostgreSQL was not told.
+    die = "$calls = $calls.to_i + 1; Process.kill(:KILL, Process.pid) && sleep if $calls == 40"
+    process = consuming(die)
+    insert(1..150)
+    (151..200).each { |id| insert(id..id) }
+    deaths = 0
+    eventually(timeout: 30) do
+      if process.ended?
+        deaths += 1
+        process = consuming(deaths < 4 ? die : "")
+      end
+      effects.size >= 200
+    end
+    expect([effects, deaths]).to match([[*1..200], be_positive])
+  end
+
+  it "are skipped where the slot does not know of them, and tried again where they fail" do
+    process = consuming
+    insert(1..20)
+    eventually { effects.size == 20 }
+    process.kill
+    process.wait
+    insert(21..30)
+    process = consuming('raise "no" if (@@calls = (defined?(@@calls) ? @@calls : 0) + 1) < 5', words: "order :key")
+    eventually { effects.size == 30 }
+    process.puts("stats")
+    done, skipped = process.line.split.map(&:to_i)
+    expect([done, skipped]).to match([20..30, done - 10])
+    expect(effects.sort).to eq([*1..30])
+    expect(pg.exec("SELECT count(*) FROM redis_ipc_processed").getvalue(0, 0).to_i).to eq(30)
+    process.end_input
+    process.wait
+  end
+end
