@@ -100,6 +100,18 @@ RSpec.describe "changes that are forwarded into a stream" do
       expect(updated.metadata).to include(unchanged: ["name"])
     end
 
+    it "come after the rows that are there, which are marked" do
+      insert(1, 2)
+      consume_from(wal: wal_url, tables: "accounts", slot: "ipc", create: true, snapshot: true,
+                   forward: { to: "orders" }, redis_options: redis_options)
+      receive
+      rows = next_ones(2)
+      insert(3)
+      expect((rows << next_of(got)).map { |event| [event.operation, event.key, event.metadata[:snapshot]] })
+        .to contain_exactly([:insert, "1", true], [:insert, "2", true], [:insert, "3", nil])
+      expect(checkpoint).to include("index" => "0")
+    end
+
     it "take their keys and types from columns, and are in the partitions of their keys" do
       forward(key: %w[name], type: :name, partitions: 4)
       receive(order: [:key, { partitions: 4 }])

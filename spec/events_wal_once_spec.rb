@@ -12,7 +12,7 @@ RSpec.describe "changes of PostgreSQL's log with exactly_once", gem: "rails" do
   end
 
   # A process whose handler runs `first`, and then writes an effect of each account.
-  def consuming(first = "", words: "order :source")
+  def consuming(first = "", words: "order :source", handler: "def call(event) = effect(event)")
     script = <<~RUBY
       require "active_record"
       require "logger"
@@ -27,10 +27,12 @@ RSpec.describe "changes of PostgreSQL's log with exactly_once", gem: "rails" do
         retry_on StandardError, wait: 0
         options logger: Logger.new(IO::NULL)
 
-        def call(event)
+        def effect(event)
           #{first}
           Effect.create!(account: event["id"])
         end
+
+        #{handler}
       end
       Accounts.start
       while $stdin.gets
@@ -82,5 +84,18 @@ RSpec.describe "changes of PostgreSQL's log with exactly_once", gem: "rails" do
     expect(pg.exec("SELECT count(*) FROM redis_ipc_processed").getvalue(0, 0).to_i).to eq(30)
     process.end_input
     process.wait
+  end
+
+  it "happen once where the changes of a transaction are handled together" do
+    words = "on_transaction { |transaction| transaction.events.each { |event| effect(event) } }"
+    process = consuming("raise \"no\" if event[\"id\"] == 3 && ($calls = $calls.to_i + 1) == 1", handler: words)
+    insert(1..5)
+    eventually { effects == [*1..5] }
+    process.kill
+    process.wait
+    consuming(handler: words)
+    insert(6..10)
+    eventually { effects.size >= 10 }
+    expect(effects).to eq([*1..10])
   end
 end

@@ -3,6 +3,7 @@
 require "optparse"
 require_relative "version"
 require_relative "cli/work"
+require_relative "cli/logs"
 
 module RedisIPC
   # The command `redis_ipc`. It loads the rest of the gem when a verb needs it: in a Rails application that is after
@@ -13,13 +14,15 @@ module RedisIPC
       Usage: redis_ipc VERB [options]
 
           work [FILES]    run the channels and consumers of an application, until told to end
+          events doctor   say what consumers of PostgreSQL's log lack there
+          events slots    list the replication slots that they use, and what these keep
 
           -h, --help      show this, or the options of a verb: redis_ipc work --help
           -v, --version   show the version
     TEXT
     # The exit status of a command that was called in the wrong way (EX_USAGE of sysexits.h).
     WRONG_USAGE = 64
-    VERBS = { "work" => Work }.freeze
+    VERBS = { "work" => Work, "events" => Logs }.freeze
     private_constant :USAGE, :VERBS
 
     class << self

@@ -162,6 +162,27 @@ RSpec.describe "the generators", timeout: 200 do
     expect(said).to include("config/database.yml has no database \"none\"")
   end
 
+  it "write a consumer of PostgreSQL's log, and the migration of its publication" do
+    said = generate("redis_ipc:wal", %w[order orders order_items --forward feed])
+    generate("redis_ipc:wal", ["visit", "--slot", "ipc_v"])
+    expect(said).to include("SELECT pg_create_logical_replication_slot('ipc_order', 'pgoutput');")
+    file = Dir.glob("db/migrate/*_create_ipc_order_publication.rb", base: app.folder).first
+    expect(File.read(File.join(app.folder, file))).to include(
+      "class CreateIpcOrderPublication < ActiveRecord::Migration[",
+      'execute "ALTER TABLE order_items REPLICA IDENTITY DEFAULT"',
+      'execute "CREATE PUBLICATION ipc_order FOR TABLE orders, order_items"', 'execute "DROP PUBLICATION ipc_order"'
+    )
+    words = app.run(<<~RUBY).lines.map(&:chomp)
+      state = ->(name) { RedisIPC::Events.const_get(:ConsumerState).of(name.constantize) }
+      puts [state.call("OrderEvents").sources, state.call("OrderEvents").said(:forward)].inspect
+      puts [state.call("VisitEvents").sources, VisitEvents.method_defined?(:call)].inspect
+    RUBY
+    wal = ->(tables, slot) { { wal: [:primary, { tables: tables, slot: slot }] } }
+    expect(words.last(2)).to eq([[wal.call(%w[orders order_items], "ipc_order"), { to: "feed", maxlen: 100_000 }],
+                                 [wal.call(["visits"], "ipc_v"), true]].map(&:inspect))
+    expect(refusals(["redis_ipc:wal", ["x", "--slot", "A b"]])).to include("a slot's name has lower case letters")
+  end
+
   # What each says, in one process.
   def refusals(*commands)
     app.run(<<~RUBY, RAILS_ENV: "development")

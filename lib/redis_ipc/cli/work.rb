@@ -1,8 +1,6 @@
 # frozen_string_literal: true
 
-require_relative "announcer"
-require_relative "rails_application"
-require_relative "ruby_files"
+require_relative "application"
 require_relative "work_options"
 
 module RedisIPC
@@ -33,14 +31,12 @@ module RedisIPC
         @options = options
         @announcer = Announcer.new
         @told = Queue.new
-        files = options.files
-        rails = files.empty? && RailsApplication.here?
-        @application = rails ? RailsApplication.new : RubyFiles.new(files, @announcer)
       end
 
       # @return [Integer] the exit status
       def call
-        boot
+        @application = Application.of(@options, @announcer)
+        @application.boot
         found = @application.choose(@options.only)
         return fail_with("there is nothing to run in #{@application.place}") if found.empty?
 
@@ -58,12 +54,6 @@ module RedisIPC
 
       def announcer
         @application.announcer
-      end
-
-      def boot
-        %w[RAILS_ENV RACK_ENV].each { |name| ENV[name] = @options.environment } if @options.environment
-        @options.requires.each { |file| require File.file?(file) ? File.expand_path(file) : file }
-        @application.boot
       end
 
       # Nothing but this acts on a signal: a trap block may not wait for a lock.

@@ -82,9 +82,11 @@ module RedisIPC
       # @param entry [Native::StreamEvent, EntryFields]
       # @return [Transaction, nil] that of a change that was forwarded
       def transaction(entry)
-        xid, commit, index, last, committed = change(entry).values_at("xid", "commit_lsn", "index", "last",
-                                                                      "committed_us")
-        Transaction.new(xid, commit, index, last, committed) if commit && [xid, index, committed].all?(Integer)
+        told = change(entry)
+        xid, commit, index, committed = told.values_at("xid", "commit_lsn", "index", "committed_us")
+        return unless commit && [xid, index, committed].all?(Integer)
+
+        Transaction.new(xid, commit, index, told.values_at("first", "last"), committed)
       end
 
       # @return [Boolean] whether the consumer declares how to read entries, so that none has the form of

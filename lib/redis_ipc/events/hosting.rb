@@ -112,6 +112,28 @@ module RedisIPC
           end
         end
 
+        # @param classes [Array<Class>]
+        # @return [Array<Setup>] those of the consumers among them that read a log of PostgreSQL
+        # @raise [ConfigurationError] names the class
+        def of_logs(classes)
+          classes.select { |one| one < Consumer }.map { |consumer| check(consumer) }
+                 .select { |setup| setup.source.is_a?(WalSource) }
+        end
+
+        # @param setup [Setup] that of a consumer of a log
+        # @return [Array<WalDoctor::Finding>] what it has and lacks in PostgreSQL
+        def findings(setup)
+          WalDoctor.new(setup).findings
+        end
+
+        # @param setups [Array<Setup>] those of consumers of logs
+        # @return [Array<WalSlots::Slot>] the replication slots of their servers
+        # @raise [ConnectionError]
+        # @raise [CommandError]
+        def slots(setups)
+          WalSlots.of(setups)
+        end
+
         private
 
         def check_tables(setup)

@@ -32,14 +32,27 @@ module RedisIPC
 
       # Runs the handler, for {HandlerPipeline}.
       def run_handler(transaction, _natives)
-        @setup.invoker.transaction(transaction)
+        exactly_once = @setup.exactly_once
+        return @setup.invoker.transaction(transaction) unless exactly_once
+
+        exactly_once.batch(transaction.events, []) do
+          @setup.invoker.transaction(transaction)
+          failed(transaction)&.then { |failure| raise failure }
+        end
       end
 
       # Judges what the handler did, for {HandlerPipeline}. A change that was marked as failed fails all of them.
       # @return [RetryPolicy::Decision]
       def judge(error, transaction, _natives, _outcome)
-        error ||= transaction.events.lazy.filter_map(&:failure).first
+        error ||= failed(transaction)
         error ? @settlement.decide(error, transaction) : RetryPolicy::DONE
+      end
+
+      private
+
+      # @return [Exception, nil]
+      def failed(transaction)
+        transaction.events.lazy.filter_map(&:failure).first
       end
     end
     private_constant :TransactionDelivery

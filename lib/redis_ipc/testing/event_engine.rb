@@ -92,6 +92,11 @@ module RedisIPC
 
       def give_back(_entries); end
 
+      # There is no stream that they could be written to.
+      def forward(entries, _keys, _types)
+        done(entries)
+      end
+
       def refuse(entries)
         count(:refused, entries.size)
       end

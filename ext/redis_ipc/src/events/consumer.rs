@@ -323,6 +323,20 @@ fn check_options(ruby: &Ruby, options: RHash) -> Result<String, Error> {
     parse_options(ruby, options).map(|options| options.server())
 }
 
+/// Runs queries on the database whose log a consumer with these options reads. Returns the rows of each, as Arrays of
+/// Strings and nil.
+fn ask(ruby: &Ruby, options: RHash, queries: RArray) -> Result<RArray, Error> {
+    let options = parse_options(ruby, options)?;
+    let queries: Vec<String> = queries.to_vec()?;
+    let answers = wait_for_thread(ruby, move || events::ask(&options, &queries), drop)?
+        .map_err(|error| errors::raise(ruby, &error))?;
+    let list = ruby.ary_new_capa(answers.len());
+    for rows in answers {
+        list.push(ruby.ary_from_iter(rows.into_iter().map(|row| ruby.ary_from_iter(row))))?;
+    }
+    Ok(list)
+}
+
 fn parse_options(ruby: &Ruby, options: RHash) -> Result<ConsumerOptions, Error> {
     let (value, environment) = options_value(ruby, options)?;
     ConsumerOptions::parse(value, environment.as_deref()).map_err(|error| errors::raise(ruby, &error))
@@ -333,6 +347,7 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     let class = native.define_class("EventConsumer", ruby.class_object())?;
     class.define_singleton_method("start", function!(entry::function4(NativeEventConsumer::start), 4))?;
     class.define_singleton_method("check_options", function!(entry::function1(check_options), 1))?;
+    class.define_singleton_method("ask", function!(entry::function2(ask), 2))?;
     class.undef_default_alloc_func();
     class.define_method("take", method!(entry::method1(NativeEventConsumer::take), 1))?;
     class.define_method("take_for", method!(entry::method1(NativeEventConsumer::take_for), 1))?;

@@ -31,3 +31,4 @@ pub use common::trimming::{Limit, Trim, Trimmed};
 pub use publisher::{PublishOptions, Published, Publisher};
 pub use sending::NewEvent;
 pub use start::start;
+pub use wal::inspection::ask;

@@ -7,7 +7,8 @@ module RedisIPC
     class ExactlyOnce # rubocop:disable Style/Documentation -- in exactly_once.rb
       # The row of an event.
       # @!attribute event_id [String] the entry's id, after `PARTITION/` where there are partitions; or `id:` and the id
-      #   that its publisher gave it; of a change in PostgreSQL its position, its place in the transaction, and which one
+      #   that its publisher gave it; of a change in PostgreSQL its position, its place in the transaction, and which
+      #   transaction that was
       # @!attribute ms [Integer] of the entry's id; of a change the position as a number
       # @!attribute spot [Array(Integer, Integer), nil] the lane and its epoch; nil without an order
       # @api private

@@ -160,10 +160,11 @@ impl<'a> Change<'a> {
             Some(told) => {
                 let mut parts = told.split(' ');
                 let (xid, commit, index) = (parts.next()?, parts.next()?, parts.next()?);
-                let (is_last, at_us) = (parts.next()? == "1", parts.next()?);
+                let (is_last, at_us, is_first) =
+                    (parts.next()? == "1", parts.next()?, parts.next() == Some("1"));
                 let position = Position { lsn: Lsn::parse(commit)?, index: index.parse().ok()? };
                 let told = format!(
-                    r#","commit_lsn":"{commit}","xid":{xid},"index":{index},"last":{is_last},"committed_us":{at_us}"#
+                    r#","commit_lsn":"{commit}","xid":{xid},"index":{index},"first":{is_first},"last":{is_last},"committed_us":{at_us}"#
                 );
                 (Some(position), told)
             }
@@ -372,7 +373,7 @@ mod tests {
         let mut all = vec![
             ("table", table.to_string().into_bytes()),
             ("lsn", b"0/10".to_vec()),
-            ("tx", b"7 0/20 3 1 1767225600000000".to_vec()),
+            ("tx", b"7 0/20 3 1 1767225600000000 1".to_vec()),
         ];
         all.extend(fields.iter().cloned());
         let pairs: Vec<(&[u8], &[u8])> =
@@ -396,7 +397,7 @@ mod tests {
         assert_eq!(
             json_of(&fields, "change"),
             json!({ "operation": "insert", "schema": "public", "table": "orders", "lsn": "0/10",
-                    "commit_lsn": "0/20", "xid": 7, "index": 3, "last": true, "committed_us": 1767225600000000u64 })
+                    "commit_lsn": "0/20", "xid": 7, "index": 3, "first": true, "last": true, "committed_us": 1767225600000000u64 })
         );
         assert_eq!(
             (entry.place, entry.position),

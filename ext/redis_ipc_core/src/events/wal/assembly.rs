@@ -330,6 +330,7 @@ impl Assembly {
     /// Makes an event of a row that was there before the log, of which `id` tells the time and the position.
     pub fn row_of_snapshot(&self, id: StreamId, number: u64, table: &Table, row: Vec<u8>) -> Arc<InFlight> {
         let line = table.line_of(Tuple { bytes: &row });
+        let key = table.key_of(Tuple { bytes: &row }).map(|key| hash_of_key(&key));
         let fields = vec![
             ("op", b"I".to_vec()),
             ("table", table.description.clone()),
@@ -337,7 +338,8 @@ impl Assembly {
             ("lsn", Lsn(id.seq).to_string().into_bytes()),
             ("snapshot", Vec::new()),
         ];
-        Arc::new(self.event(id, number, Draft { fields, line, stands_alone: false, index: 0 }))
+        let order = Order { line, key, stands_alone: false };
+        Arc::new(self.event(id, number, Draft { fields, order, index: 0 }))
     }
 
     fn event(&self, id: StreamId, number: u64, draft: Draft) -> InFlight {

@@ -5,6 +5,7 @@
 //! Before that, a [`snapshot`] reads the rows that exist.
 
 mod assembly;
+pub mod inspection;
 pub mod log;
 mod preparation;
 mod progress;

@@ -49,7 +49,7 @@ pub fn startup(settings: &Settings) -> Vec<u8> {
         ("user", settings.user.as_str()),
         ("database", &settings.database),
         ("application_name", &settings.application_name),
-        ("replication", "database"),
+        ("replication", if settings.replicates { "database" } else { "false" }),
     ];
     for text in own.into_iter().chain(SESSION).flat_map(|(name, value)| [name, value]) {
         body.extend_from_slice(text.as_bytes());

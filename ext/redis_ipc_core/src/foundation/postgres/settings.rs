@@ -82,6 +82,8 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// The name that PostgreSQL shows for the connection.
     pub application_name: String,
+    /// Whether connections may replicate, for which the user needs a right.
+    pub replicates: bool,
 }
 
 impl Settings {
@@ -123,6 +125,7 @@ impl Settings {
             tls,
             connect_timeout: timeout(take("connect_timeout"))?,
             application_name: take("application_name").unwrap_or_else(|| "redis_ipc".to_owned()),
+            replicates: true,
         })
     }
 
