@@ -354,6 +354,32 @@ RSpec.describe "changes that are forwarded into a stream" do
                               "b")).to include("no permissions")
   end
 
+  it "are in partitions on all nodes of a cluster, whose nodes are failed over" do
+    cluster = RedisCluster.new
+    subscription = forward(redis_options: { **cluster.options, connect_timeout: 1 }, partitions: 12)
+    streams = Array.new(12) { |number| "orders:#{number}" }
+    insert(*1..2_000)
+    eventually { subscription.stats[:forwarded] == 2_000 }
+    expect(streams.map { |stream| cluster.master_of(stream) }.uniq.size).to eq(3)
+    lost = cluster.master_of("orders:0")
+    # What it has acknowledged is at its replica, too.
+    lost.client.call("WAIT", 1, 1_000)
+    cluster.without(lost)
+    lost.kill
+    insert(*2_001..4_000)
+    expect(next_of(errors)).to be_a(RedisIPC::Error)
+    eventually(timeout: 20) { subscription.stats[:done] == 4_000 }
+    found = streams.flat_map do |stream|
+      cluster.master_of(stream).client.xrange(stream).map { |_, fields| fields["key"].to_i }.tap do |keys|
+        expect(keys).to eq(keys.sort)
+      end
+    end
+    expect([found.sort, losses.size]).to eq([[*1..4_000], 0])
+  ensure
+    stop_consumers
+    cluster&.stop
+  end
+
   it "wait while they are paused" do
     subscription = forward
     subscription.pause

@@ -407,6 +407,25 @@ RSpec.describe "events of PostgreSQL's log" do
       expect(errors.size).to eq(0)
     end
 
+    it "come to a standby within 5 s once the process that has them is killed" do
+      make_slot("ipc")
+      pg.exec("CREATE PUBLICATION ipc FOR TABLE accounts")
+      process = ruby(<<~RUBY)
+        RedisIPC::Events.consume(wal: "#{wal_url}", tables: "accounts", slot: "ipc") { |event| puts event["id"] }
+        sleep
+      RUBY
+      insert(1)
+      expect(process.line).to eq("1")
+      standby = keep_events(create: false)
+      expect(standby.stats[:standby]).to eq(1)
+      process.kill
+      insert(2)
+      # The first one may come again before it.
+      taken = [next_of(got, timeout: 5)["id"]]
+      taken << next_of(got, timeout: 5)["id"] if taken == [1]
+      expect(taken.last).to eq(2)
+    end
+
     it "report a lost slot, and go on with a new one" do
       keep_events
       insert(1)

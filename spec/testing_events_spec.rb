@@ -461,6 +461,34 @@ RSpec.describe "testing help for events" do
     expect(output).to eq("[[], []]\n")
   end
 
+  it "publishes what a consumer of PostgreSQL's log forwards" do
+    output = run(<<~RUBY, RbConfig.ruby)
+      require "redis_ipc/testing"
+      class Feed < RedisIPC::Events::Consumer
+        wal "postgres://me@nowhere/app", slot: "ipc"
+        forward to: "orders", key: "shop", type: ->(event) { "order.\#{event.operation}" }
+      end
+      class Plain < RedisIPC::Events::Consumer
+        wal "postgres://me@nowhere/app", slot: "plain"
+        forward to: "others", partitions: 4
+      end
+      class Billing < RedisIPC::Events::Consumer
+        stream "orders", group: "billing"
+        def call(event) = p([event.operation, event.type, event.key, event.data, event.transaction.index])
+      end
+      RedisIPC::Testing.inline!
+      p RedisIPC::Testing.deliver_event(Feed, "orders.insert", { id: 7, shop: "x" }).done?
+      p RedisIPC::Testing.deliver_event(Plain, "orders.delete", { id: 7 }).done?
+      p RedisIPC::Testing.published.map { |event| [event.stream, event.type, event.key, event.data] }
+    RUBY
+    expect(output).to eq(<<~TEXT)
+      [:insert, "order.insert", "x", {"id"=>7, "shop"=>"x"}, 0]
+      true
+      true
+      [["orders", "order.insert", "x", {"id"=>7, "shop"=>"x"}], ["others", "orders.delete", "7", nil]]
+    TEXT
+  end
+
   it "knows partitions" do
     output = run(<<~RUBY, RbConfig.ruby)
       require "json"

@@ -53,7 +53,7 @@ module RedisIPC
 
         keys = named.map(&:first) if @setup.forwarding.keys?
         types = named.map(&:last) if @setup.forwarding.types?
-        @settlement.guarded { FiberWaker.outside { engine.forward(natives, keys, types) } }
+        @settlement.forward(engine, natives, keys, types)
       end
 
       def put_off(engine, native, error)

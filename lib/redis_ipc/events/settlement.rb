@@ -86,6 +86,16 @@ module RedisIPC
         guarded { engine.skip(natives) } unless natives.empty?
       end
 
+      # Has changes written into a stream. It waits for Redis.
+      # @param engine [Native::EventConsumer]
+      # @param natives [Array<Native::StreamEvent>]
+      # @param keys [Array<String>, nil] nil: the core finds them
+      # @param types [Array<String>, nil]
+      # @return [void]
+      def forward(engine, natives, keys, types)
+        guarded { FiberWaker.outside { engine.forward(natives, keys, types) } }
+      end
+
       # Gives back events whose lane another process owns.
       # @param engine [Native::EventConsumer]
       # @param natives [Array<Native::StreamEvent>]

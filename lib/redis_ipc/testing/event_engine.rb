@@ -54,6 +54,7 @@ module RedisIPC
 
       # @param setup [Events::Setup]
       def initialize(setup)
+        @setup = setup
         @counts = COUNTERS.to_h { |name| [name, 0] }
         @letters = []
         @lock = Mutex.new
@@ -92,8 +93,13 @@ module RedisIPC
 
       def give_back(_entries); end
 
-      # There is no stream that they could be written to.
-      def forward(entries, _keys, _types)
+      # Records what would be written into the stream as published to it.
+      def forward(entries, keys, types)
+        entries.each_with_index do |entry, index|
+          event = ChangeEvent.new(entry, @setup.format)
+          fields = Events::ForwardedEntries.fields(@setup.forwarding, event, [keys&.at(index), types&.at(index)])
+          Testing.publish(@setup.forwarding.stream, @setup.forwarding.core[:partitions], [EventEngine.entry(fields)])
+        end
         done(entries)
       end
 

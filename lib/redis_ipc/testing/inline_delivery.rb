@@ -44,6 +44,11 @@ module RedisIPC
           super
         end
 
+        def forward(engine, natives, *)
+          natives.each { |native| @decisions[native] = RetryPolicy::DONE }
+          super
+        end
+
         def stopped(engine, native, event, ended_by)
           super unless @failed
         end
