@@ -329,15 +329,20 @@ RSpec.describe "changes that are forwarded into a stream" do
       expect(checkpoint).to include("count" => "1")
     end
 
-    it "are not written beside the checkpoint of another PostgreSQL" do
-      redis.hset("{orders}:events:ipc:forwarded", { log: "1 1", lsn: "0/1", index: 0, count: 5 })
+    it "are not written beside the checkpoint of another PostgreSQL, or of a later time line" do
       forward
-      insert(1)
-      expect(next_of(errors)).to have_attributes(class: RedisIPC::ConfigurationError,
-                                                 message: include("is one of another PostgreSQL (system 1)"))
+      own = pg.exec("SELECT system_identifier FROM pg_control_system()").getvalue(0, 0)
+      refusals = { "1 1" => "is one of another PostgreSQL (system 1)", "#{own} 9" => "is one of the time line 9" }
+      refusals.each do |log, why|
+        stop_consumers
+        redis.hset("{orders}:events:ipc:forwarded", { log: log, lsn: "0/1", index: 0, count: 5 })
+        forward
+        insert(log.to_i % 1000)
+        expect(next_of(errors)).to have_attributes(class: RedisIPC::ConfigurationError, message: include(why))
+      end
       expect(redis.xlen("orders")).to eq(0)
       redis.del("{orders}:events:ipc:forwarded")
-      eventually { rows == [1] }
+      eventually { rows.size == 2 }
     end
   end
 

@@ -32,6 +32,7 @@ pub struct ForwardConsumer {
 /// What the thread shares with the consumer.
 struct Work {
     target: Arc<Target>,
+    /// One thread writes. The mutex is for a thread that starts again after a panic, and for workers of Ruby.
     forwarder: Mutex<Forwarder>,
     /// What the thread has taken and not finished.
     taken: Mutex<Vec<Arc<InFlight>>>,

@@ -260,6 +260,15 @@ impl Forwarder {
             );
             return Err(Error::new(ErrorKind::Configuration, message));
         }
+        if held.log.timeline > log.timeline {
+            // Moved back, it would let changes in again that the stream has from the server that took over.
+            let message = format!(
+                "the checkpoint {} is one of the time line {}, and this server has the time line {}: another server has taken \
+                 over, or this one was restored from an older copy. Nothing is forwarded. To begin anew here, delete that key",
+                part.key, held.log.timeline, log.timeline
+            );
+            return Err(Error::new(ErrorKind::Configuration, message));
+        }
         // Up to here the two logs are the same.
         let shared = match held.log.timeline == log.timeline {
             true => Some(end),
