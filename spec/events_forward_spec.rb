@@ -167,6 +167,26 @@ RSpec.describe "changes that are forwarded into a stream" do
       expect { feed.start }.to raise_error(RedisIPC::ConfigurationError, /cannot have a handler of its own/)
     end
 
+    it "are written by redis_ipc work, which says where to" do
+      Dir.mktmpdir do |folder|
+        file = File.join(folder, "feed.rb")
+        File.write(file, <<~RUBY)
+          RedisIPC.configure { |config| config.redis_options = { url: ENV.fetch("REDIS_URL") } }
+          class Feed < RedisIPC::Events::Consumer
+            wal "#{wal_url}", tables: "accounts", slot: "ipc", create: true
+            forward to: "orders"
+          end
+        RUBY
+        process = run_process(RbConfig.ruby, "-I#{Processes::LIBRARY}", File.expand_path("../exe/redis_ipc", __dir__),
+                              "work", file)
+        expect(process.line).to match(%r{\Aredis_ipc consumes #{database_name}/ipc \(.*, into the stream orders\)\z})
+        insert(1)
+        eventually { rows == [1] }
+        process.kill(:TERM)
+        expect(process.wait.exitstatus).to eq(0)
+      end
+    end
+
     it "are refused where they make no sense" do
       refused = {
         { wal: wal_url, slot: "ipc", forward: {} } => /needs a stream: forward to/,

@@ -53,19 +53,19 @@ RSpec.describe "changes of PostgreSQL's log with exactly_once", gem: "rails" do
 
   it "happen once and in their order, though processes are killed before and after they commit" do
     # The effect before is committed, and PostgreSQL was not told.
-    die = "$calls = $calls.to_i + 1; Process.kill(:KILL, Process.pid) && sleep if $calls == 40"
+    die = "$calls = $calls.to_i + 1; Process.kill(:KILL, Process.pid) && sleep if $calls == 30"
     process = consuming(die)
-    insert(1..150)
-    (151..200).each { |id| insert(id..id) }
+    insert(1..60)
+    (61..80).each { |id| insert(id..id) }
     deaths = 0
-    eventually(timeout: 30) do
+    eventually(timeout: 50) do
       if process.ended?
         deaths += 1
-        process = consuming(deaths < 4 ? die : "")
+        process = consuming(deaths < 2 ? die : "")
       end
-      effects.size >= 200
+      effects.size >= 80
     end
-    expect([effects, deaths]).to match([[*1..200], be_positive])
+    expect([effects, deaths]).to match([[*1..80], be_positive])
   end
 
   it "are skipped where the slot does not know of them, and tried again where they fail" do

@@ -229,6 +229,7 @@ impl Forwarder {
         })?;
         let (system, timeline, end, history) = server;
         if (system.as_str(), timeline.as_str()) != (log.system.as_str(), log.timeline.to_string().as_str()) {
+            self.target.wal.connect_again();
             let message = "PostgreSQL has another log than the one that is read: it has failed over";
             return Err(Error::new(ErrorKind::Connection(Fate::NotSent), message));
         }

@@ -12,6 +12,9 @@ use std::time::Duration;
 /// The oldest version of PostgreSQL whose plugin sends logical messages.
 const OLDEST: u32 = 14;
 
+/// The oldest version of PostgreSQL that decodes the log of a standby.
+const ON_STANDBYS: u32 = 16;
+
 /// The identity of the server, and the position from which its log is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ready {
@@ -47,6 +50,14 @@ impl<'a> Preparation<'a> {
         if self.connection.version < OLDEST {
             let version = self.connection.version;
             return Err(refuse(format!("PostgreSQL {version} is too old: {OLDEST} or later is needed")));
+        }
+        // One that is promoted while it is asked has another log then than it says.
+        let recovery = self.query("SELECT pg_is_in_recovery()")?;
+        if self.connection.version < ON_STANDBYS && cell(&recovery, 0).as_deref() == Some("t") {
+            let version = self.connection.version;
+            return Err(refuse(format!(
+                "this server is a standby, whose log PostgreSQL {version} cannot decode: connect to the primary"
+            )));
         }
         let system = self.query("IDENTIFY_SYSTEM")?;
         let log = (cell(&system, 0).unwrap_or_default(), cell(&system, 1).unwrap_or_default());

@@ -60,6 +60,8 @@ pub struct Shared {
     pub waker: Waker,
     /// Whether another connection has the slot.
     pub is_standby: AtomicBool,
+    /// Whether another log is read than the connection was made for: it is to be made again.
+    pub is_stale: AtomicBool,
     /// How many tables have rows of a snapshot that are not all handled.
     pub unread: AtomicU64,
 }
@@ -315,6 +317,9 @@ impl Reader {
         while !stop.is_stopped() {
             if self.snapshot.has_news() {
                 self.snapshot.record(&self.shared)?;
+            }
+            if self.shared.is_stale.swap(false, Ordering::SeqCst) {
+                return Err(Failure::Protocol("the server was promoted, and has another log now").into());
             }
             let look = self.link.stay_alive(&self.shared)?;
             if quiet.is_stopped() {

@@ -57,6 +57,7 @@ impl WalConsumer {
             quiet: Stop::default(),
             waker,
             is_standby: AtomicBool::new(false),
+            is_stale: AtomicBool::new(false),
             unread: AtomicU64::new(0),
         });
         let mut reader = Reader::new(Arc::clone(&shared));
@@ -76,6 +77,12 @@ impl WalConsumer {
     /// Returns what its threads share.
     pub fn source(&self) -> &Arc<Source> {
         &self.shared.source
+    }
+
+    /// Has the connection made again, because another log is read than it was made for.
+    pub fn connect_again(&self) {
+        self.shared.is_stale.store(true, Ordering::SeqCst);
+        self.shared.waker.wake();
     }
 
     /// Runs queries on another connection, because the one of the log streams.
