@@ -6,7 +6,9 @@ module RedisIPC
     # @api private
     module LiveRoles
       COMMON = %w[+time +select +info].freeze
-      private_constant :COMMON
+      # In a cluster: whether a replica was told to publish.
+      SHARDED = "+cluster|info"
+      private_constant :COMMON, :SHARDED
 
       class << self
         def event_subscriber(channels: [], patterns: [], shard_channels: [])
@@ -14,7 +16,8 @@ module RedisIPC
                     "+psubscribe" => checked(patterns) }.reject { |_, names| names.empty? }
           raise ArgumentError, "name channels:, patterns: or shard_channels:" if words.empty?
 
-          [*COMMON, *words.keys, *words.values.flatten.map { |name| "&#{name}" }]
+          sharded = SHARDED if words.key?("+ssubscribe")
+          [*COMMON, *sharded, *words.keys, *words.values.flatten.map { |name| "&#{name}" }]
         end
 
         def key_subscriber(keys:, values: false)

@@ -23,7 +23,7 @@ pub fn of(live: &LiveOptions, connector: &Connector, db: i64) -> RedisResult<Vec
         LiveKind::Pattern => vec![(Spot::Any, messages(TopicKind::Pattern, live, connector.is_cluster()))],
         LiveKind::ShardChannel => of_shards(live, connector.is_cluster()),
         LiveKind::Keys if connector.is_cluster() => {
-            connector.primaries()?.into_iter().map(|node| of_node(live, node)).collect()
+            connector.primaries()?.nodes.into_iter().map(|node| of_node(live, node)).collect()
         }
         LiveKind::Keys => vec![(Spot::Any, keyspace::topics(live, db))],
     })

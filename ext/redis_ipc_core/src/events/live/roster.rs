@@ -6,6 +6,8 @@ use crate::events::live::feed::{Feed, Shared};
 use crate::events::live::plan;
 use crate::foundation::net::address::Address;
 use crate::foundation::payload::loss::{Cause, Loss};
+use crate::foundation::redis::cluster::Primaries;
+use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::read_cancel::ReadCancel;
 use crate::foundation::redis::subscription::spot::Spot;
 use crate::foundation::redis::subscription::subscriber::Subscriber;
@@ -23,13 +25,15 @@ use std::time::{Duration, Instant};
 const SOON: Duration = Duration::from_millis(100);
 /// How often the cluster is asked for new nodes.
 const LOOK: Duration = Duration::from_secs(5);
+/// The same for that long after a node could not be reached: another one may take its place.
+const OFTEN: Duration = Duration::from_millis(250);
 
 /// The subscriptions of a consumer.
 pub struct Roster {
     shared: Arc<Shared>,
     members: Mutex<Vec<Member>>,
-    /// If nodes have gone: the time up to which everything that they sent has arrived.
-    gone: Mutex<Option<u64>>,
+    /// The nodes that are gone, as long as no other one has their keys.
+    gone: Mutex<Option<Gone>>,
 }
 
 /// A subscription and its thread.
@@ -38,7 +42,64 @@ struct Member {
     stop: Stop,
     read_cancel: Arc<ReadCancel>,
     proved: Arc<AtomicU64>,
+    served: Served,
     thread: Option<JoinHandle<()>>,
+}
+
+/// Up to when a node has certainly served keys, in ms since 1970. One that no longer does answers its PINGs all the same.
+/// A node that was asked may not have heard of that yet, but then the next one has.
+#[derive(Clone, Copy)]
+struct Served {
+    /// When two nodes in a row have said so, of which this is the first.
+    certain_ms: u64,
+    /// When the last one has said so.
+    said_ms: u64,
+}
+
+impl Served {
+    fn new(said_ms: u64) -> Self {
+        Self { certain_ms: said_ms, said_ms }
+    }
+
+    fn said(self, said_ms: u64) -> Self {
+        Self { certain_ms: self.said_ms, said_ms }
+    }
+}
+
+/// Nodes that no longer serve keys.
+struct Gone {
+    /// Up to when all that happened to their keys has certainly arrived, in ms since 1970.
+    since_ms: u64,
+    /// The address of the last one.
+    node: String,
+}
+
+/// When to ask the cluster which nodes there are.
+struct Looks {
+    looked: Instant,
+    /// When a node could not be reached, or could be again.
+    troubled: Option<Instant>,
+    reconnections: u64,
+}
+
+impl Looks {
+    fn new(reconnections: u64) -> Self {
+        Self { looked: Instant::now(), troubled: None, reconnections }
+    }
+
+    /// Whether to look now.
+    fn are_due(&mut self, is_up: bool, reconnections: u64) -> bool {
+        let now = Instant::now();
+        if !is_up || reconnections != self.reconnections {
+            (self.troubled, self.reconnections) = (Some(now), reconnections);
+        }
+        let is_troubled = self.troubled.is_some_and(|time| now.saturating_duration_since(time) < LOOK);
+        let is_due = now.saturating_duration_since(self.looked) >= if is_troubled { OFTEN } else { LOOK };
+        if is_due {
+            self.looked = now;
+        }
+        is_due
+    }
 }
 
 impl Roster {
@@ -53,12 +114,13 @@ impl Roster {
     ///
     /// Redis cannot be reached or refuses one of them, or no thread could be started.
     pub fn start(&self, db: i64) -> Result<(), Error> {
-        let connector = &self.shared.endpoint.connector;
+        let Endpoint { connector, clock, .. } = &*self.shared.endpoint;
         let explain = |error: RedisError| connector.explain(&error, Fate::NotSent);
+        let served = Served::new(clock.now());
         for (spot, topics) in plan::of(&self.shared.live, connector, db).map_err(explain)? {
             let mut subscriber = self.subscriber(spot, topics);
             self.connect_first(&mut subscriber).map_err(|error| self.refusal(subscriber.topics(), &error))?;
-            self.add(subscriber)?;
+            self.add(subscriber, served)?;
         }
         Ok(())
     }
@@ -89,7 +151,7 @@ impl Roster {
     }
 
     /// Starts the thread of a subscription.
-    fn add(&self, subscriber: Subscriber) -> Result<(), Error> {
+    fn add(&self, subscriber: Subscriber, served: Served) -> Result<(), Error> {
         let stop = Stop::default();
         let (spot, proved) = (subscriber.spot().clone(), subscriber.proved());
         let read_cancel = Arc::clone(&subscriber.read_cancel);
@@ -98,7 +160,7 @@ impl Roster {
         let subscriber = Mutex::new(subscriber);
         let read = move || feed.run(&mut subscriber.lock());
         let thread = Some(spawn("event-subscriber", &self.shared.endpoint, read)?);
-        self.members.lock().push(Member { spot, stop, read_cancel, proved, thread });
+        self.members.lock().push(Member { spot, stop, read_cancel, proved, served, thread });
         Ok(())
     }
 
@@ -127,16 +189,22 @@ impl Roster {
 
     /// Runs the thread that subscribes at new nodes that serve keys, and leaves nodes that no longer do.
     pub fn follow_nodes(&self) {
-        let connector = &self.shared.endpoint.connector;
-        let mut looked = Instant::now();
+        let Endpoint { connector, stats, health, clock, .. } = &*self.shared.endpoint;
+        let mut looks = Looks::new(stats.reconnections.get());
+        let mut known = None;
         while !self.shared.quiet.pause(SOON) {
-            if looked.elapsed() >= LOOK {
-                looked = Instant::now();
+            if looks.are_due(health.are_up(), stats.reconnections.get()) {
                 connector.look_again();
             }
-            if let Ok(nodes) = connector.primaries() {
-                self.leave_others(&nodes);
-                self.join_new(nodes);
+            let Ok(Primaries { nodes, as_of: Some(as_of) }) = connector.primaries() else { continue };
+            self.leave_others(&nodes);
+            let age_ms = u64::try_from(as_of.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let said_ms = clock.now().saturating_sub(age_ms);
+            if known.replace(as_of) != Some(as_of) {
+                self.members.lock().iter_mut().for_each(|member| member.served = member.served.said(said_ms));
+            }
+            if self.join_new(nodes, Served::new(said_ms)) {
+                self.tell_gone();
             }
         }
     }
@@ -147,14 +215,18 @@ impl Roster {
             std::mem::take(&mut *self.members.lock()).into_iter().partition(|member| serves(&member.spot));
         self.members.lock().extend(staying);
         for mut member in leaving {
-            let proved = member.proved.load(Ordering::SeqCst);
+            let proved = member.proved.load(Ordering::SeqCst).min(member.served.certain_ms);
             member.end();
+            let Spot::Node(node) = &member.spot else { continue };
             let mut gone = self.gone.lock();
-            *gone = Some(gone.map_or(proved, |before| before.min(proved)));
+            let since_ms = gone.as_ref().map_or(proved, |before| before.since_ms.min(proved));
+            *gone = Some(Gone { since_ms, node: node.to_string() });
         }
     }
 
-    fn join_new(&self, nodes: Vec<Arc<Address>>) {
+    /// Returns whether all of them could be joined.
+    fn join_new(&self, nodes: Vec<Arc<Address>>, served: Served) -> bool {
+        let mut have_all = true;
         for node in nodes {
             let spot = Spot::Node(Arc::clone(&node));
             if self.members.lock().iter().any(|member| member.spot == spot) {
@@ -163,25 +235,36 @@ impl Roster {
             let (spot, topics) = plan::of_node(&self.shared.live, node);
             let mut subscriber = self.subscriber(spot, topics);
             // A node that cannot be reached is tried again in the next round.
-            if self.shared.connect(&mut subscriber, &self.shared.quiet).is_ok() {
+            let is_connected = self.shared.connect(&mut subscriber, &self.shared.quiet).is_ok();
+            have_all &= is_connected;
+            if is_connected {
                 let address = subscriber.address().map_or_else(String::new, Address::to_string);
-                self.tell(address);
-                if let Err(error) = self.add(subscriber) {
+                let since_ms = self.gone.lock().take().map(|gone| gone.since_ms);
+                self.tell(since_ms, address);
+                if let Err(error) = self.add(subscriber, served) {
                     self.shared.endpoint.report(error);
                 }
             }
         }
+        have_all
     }
 
-    /// Reports what may be missing from before a node was subscribed to.
-    fn tell(&self, node: String) {
+    /// Tells what can be missing of nodes that are gone, if others serve their keys that were known before.
+    fn tell_gone(&self) {
         let gone = self.gone.lock().take();
+        if let Some(Gone { since_ms, node }) = gone {
+            self.tell(Some(since_ms), node);
+        }
+    }
+
+    /// Tells what can be missing: of nodes that are gone, or before one was subscribed to.
+    fn tell(&self, since_ms: Option<u64>, node: String) {
         let until_ms = self.shared.endpoint.clock.now();
         self.shared.backlog.push_loss(Loss {
             source: self.shared.source.clone(),
             node,
-            cause: if gone.is_some() { Cause::Failover } else { Cause::SlotMoved },
-            since_ms: gone,
+            cause: if since_ms.is_some() { Cause::Failover } else { Cause::SlotMoved },
+            since_ms,
             until_ms,
             at_most: None,
             is_exact: false,

@@ -64,6 +64,17 @@ struct State {
     moves: HashMap<u16, Moves>,
     is_stale: bool,
     refreshed: Option<Instant>,
+    /// When the map was asked for.
+    as_of: Option<Instant>,
+}
+
+/// The nodes that serve slots.
+#[derive(Debug, Default)]
+pub struct Primaries {
+    /// Each of them once.
+    pub nodes: Vec<Arc<Address>>,
+    /// When the cluster was asked for them. `None` if it was not.
+    pub as_of: Option<Instant>,
 }
 
 /// The recent moves of a slot.
@@ -87,6 +98,7 @@ impl Cluster {
             moves: HashMap::new(),
             is_stale: true,
             refreshed: None,
+            as_of: None,
         };
         Self { fixed_host: options.fixed_host.clone(), state: Mutex::new(state) }
     }
@@ -117,15 +129,15 @@ impl Cluster {
     }
 
     /// Returns the nodes that serve slots.
-    pub fn primaries(&self) -> Vec<Arc<Address>> {
+    pub fn primaries(&self) -> Primaries {
         let state = self.state.lock();
-        let mut found: Vec<Arc<Address>> = Vec::new();
+        let mut nodes: Vec<Arc<Address>> = Vec::new();
         for owner in state.owners.iter().flatten() {
-            if found.last() != Some(owner) && !found.contains(owner) {
-                found.push(Arc::clone(owner));
+            if nodes.last() != Some(owner) && !nodes.contains(owner) {
+                nodes.push(Arc::clone(owner));
             }
         }
-        found
+        Primaries { nodes, as_of: state.as_of }
     }
 
     /// Marks the map as stale: there may be nodes that are not known.
@@ -156,8 +168,9 @@ impl Cluster {
         nodes
     }
 
-    /// Uses the reply of the node at `asked` to `CLUSTER SLOTS`. Returns false if the node knows of no slots.
-    pub fn learn(&self, reply: &Value, asked: &Address) -> bool {
+    /// Uses the reply of the node at `asked` to `CLUSTER SLOTS`, which was sent at `as_of`. Returns false if the node
+    /// knows of no slots.
+    pub fn learn(&self, reply: &Value, asked: &Address, as_of: Instant) -> bool {
         let mut owners = vec![None; usize::from(SLOTS)];
         let mut nodes: Vec<Arc<Address>> = Vec::new();
         let Value::Array(ranges) = reply else { return false };
@@ -178,9 +191,13 @@ impl Cluster {
         if nodes.is_empty() {
             return false;
         }
+        // The reply has them in the order of their slots, whoever was asked.
+        if let Some(place) = nodes.iter().position(|node| **node == *asked) {
+            nodes.rotate_left(place);
+        }
         let mut state = self.state.lock();
         state.unreachable.retain(|node| nodes.contains(node));
-        (state.owners, state.nodes) = (owners, nodes);
+        (state.owners, state.nodes, state.as_of) = (owners, nodes, Some(as_of));
         (state.is_stale, state.refreshed) = (false, Some(Instant::now()));
         true
     }
@@ -334,8 +351,8 @@ mod tests {
         assert!(!cluster.is_known());
         assert_eq!(cluster.route("foo"), node(1));
         assert_eq!(cluster.to_ask().len(), 2);
-        assert!(!cluster.learn(&Value::Array(vec![]), &Address::Tcp("h".into(), 1)));
-        assert!(cluster.learn(&two_masters(), &Address::Tcp("h".into(), 1)));
+        assert!(!cluster.learn(&Value::Array(vec![]), &Address::Tcp("h".into(), 1), Instant::now()));
+        assert!(cluster.learn(&two_masters(), &Address::Tcp("h".into(), 1), Instant::now()));
         assert_eq!(cluster.route("house:inbox:child"), node(1));
         assert_eq!(cluster.route("foo"), node(2));
         assert!(cluster.to_ask().is_empty(), "the map is not stale");
@@ -344,7 +361,7 @@ mod tests {
     #[test]
     fn a_moved_slot_is_followed_at_once_and_one_that_goes_to_and_fro_with_pauses() {
         let cluster = cluster();
-        cluster.learn(&two_masters(), &Address::Tcp("h".into(), 1));
+        cluster.learn(&two_masters(), &Address::Tcp("h".into(), 1), Instant::now());
         assert_eq!(cluster.redirected("foo", &refusal("MOVED 12182 h:9")), Some(Duration::ZERO));
         assert_eq!(cluster.route("foo"), node(9));
         assert_eq!(cluster.redirected("foo", &refusal("MOVED 12182 h:9")), Some(Duration::ZERO));
@@ -356,7 +373,7 @@ mod tests {
     #[test]
     fn a_key_that_was_sent_elsewhere_is_asked_for_there_until_its_slot_has_moved() {
         let cluster = cluster();
-        cluster.learn(&two_masters(), &Address::Tcp("h".into(), 1));
+        cluster.learn(&two_masters(), &Address::Tcp("h".into(), 1), Instant::now());
         cluster.redirected("foo", &refusal("ASK 12182 h:1"));
         assert_eq!(cluster.route("foo"), asking(1));
         assert_eq!(cluster.route("x{foo}"), node(2));
@@ -367,7 +384,7 @@ mod tests {
     #[test]
     fn a_node_out_of_reach_makes_the_map_stale_and_is_asked_last() {
         let cluster = cluster();
-        cluster.learn(&two_masters(), &Address::Tcp("h".into(), 1));
+        cluster.learn(&two_masters(), &Address::Tcp("h".into(), 1), Instant::now());
         cluster.mark_stale(&node(2));
         assert!(cluster.to_ask().is_empty(), "not again so soon");
         std::thread::sleep(REFRESH);
@@ -376,10 +393,24 @@ mod tests {
     }
 
     #[test]
+    fn each_look_is_at_another_node() {
+        let cluster = cluster();
+        let mut asked = vec![Arc::new(Address::Tcp("h".into(), 1))];
+        for look in 0..3 {
+            cluster.learn(&two_masters(), &asked[look], Instant::now());
+            cluster.look_again();
+            std::thread::sleep(REFRESH);
+            asked.push(Arc::clone(&cluster.to_ask()[0]));
+        }
+        let ports: Vec<Address> = asked.iter().map(|node| (**node).clone()).collect();
+        assert_eq!(ports, [1, 2, 3, 1].map(|port| Address::Tcp("h".into(), port)));
+    }
+
+    #[test]
     fn a_fixed_host_takes_the_place_of_every_other() {
         let seeds = vec![Address::Tcp("proxy".into(), 1)];
         let cluster = Cluster::new(&ClusterOptions { seeds, fixed_host: Some("proxy".into()) });
-        cluster.learn(&two_masters(), &Address::Tcp("proxy".into(), 1));
+        cluster.learn(&two_masters(), &Address::Tcp("proxy".into(), 1), Instant::now());
         assert_eq!(cluster.route("foo"), Route::Node(Arc::new(Address::Tcp("proxy".into(), 2))));
     }
 }

@@ -5,7 +5,7 @@ use crate::foundation::net::address::Address;
 use crate::foundation::net::attempt::{Attempt, Closing};
 use crate::foundation::net::dialer::Dialer;
 use crate::foundation::net::socket::Closer;
-use crate::foundation::redis::cluster::{Cluster, Route};
+use crate::foundation::redis::cluster::{Cluster, Primaries, Route};
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::error_codes::is_passing;
 use crate::foundation::redis::redis_options::{ClusterOptions, Login, RedisOptions, SentinelOptions};
@@ -91,9 +91,9 @@ impl Connector {
     }
 
     /// Returns the nodes of the cluster that serve slots. It is empty without a cluster.
-    pub fn primaries(&self) -> RedisResult<Vec<Arc<Address>>> {
+    pub fn primaries(&self) -> RedisResult<Primaries> {
         self.refresh_cluster()?;
-        Ok(self.cluster.get().map_or_else(Vec::new, Cluster::primaries))
+        Ok(self.cluster.get().map_or_else(Primaries::default, Cluster::primaries))
     }
 
     /// Has the cluster asked for its map again.
@@ -113,8 +113,9 @@ impl Connector {
                 break;
             }
             let reply = self.open(&Route::Node(Arc::clone(&node))).and_then(|mut connection| {
+                let as_of = Instant::now();
                 let reply = connection.run(redis::cmd("CLUSTER").arg("SLOTS"))?;
-                Ok(cluster.learn(&reply, &node))
+                Ok(cluster.learn(&reply, &node, as_of))
             });
             match reply {
                 Ok(true) => {

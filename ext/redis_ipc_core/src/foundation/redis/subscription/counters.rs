@@ -16,6 +16,9 @@ pub enum Count {
     Evicted,
 }
 
+/// What tells how often the counters were reset.
+const RESET: &str = "cmdstat_config|resetstat";
+
 /// A server's counters at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Counters {
@@ -27,8 +30,29 @@ pub struct Counters {
     cut_off: Option<u64>,
     /// How often and how long CONFIG RESETSTAT ran, as it tells it. A reset changes it.
     reset: String,
-    /// Counters that grow with everything that is done. A reset makes them smaller.
-    growing: Vec<u64>,
+    /// Counters that only grow: what was done in all, and how often each command. A reset makes some of them smaller,
+    /// until as much of everything was done again.
+    growing: HashMap<String, u64>,
+}
+
+/// Returns the command that asks for [`relayed`].
+pub fn relayed_command() -> Cmd {
+    let mut info = redis::cmd("CLUSTER");
+    info.arg("INFO");
+    info
+}
+
+/// Returns how many messages of shards a node of a cluster has got from the other nodes of its shard, which it does not
+/// count as SPUBLISH: a replica was told to publish them. `None` if the reply to [`relayed_command`] does not tell.
+pub fn relayed(reply: &Value) -> Option<u64> {
+    let Value::BulkString(bytes) = reply else { return None };
+    let text = String::from_utf8_lossy(bytes);
+    let mut facts = text.lines().filter_map(|line| line.split_once(':'));
+    match facts.find(|(name, _)| *name == "cluster_stats_messages_publishshard_received") {
+        Some((_, count)) => count.parse().ok(),
+        // What was never received is not listed.
+        None => text.contains("cluster_stats_messages_received:").then_some(0),
+    }
 }
 
 /// Returns the command that asks for [`Counters`].
@@ -45,19 +69,23 @@ impl Counters {
         let text = String::from_utf8_lossy(bytes);
         let facts: HashMap<&str, &str> = text.lines().filter_map(|line| line.split_once(':')).collect();
         let number = |name: &str| facts.get(name).and_then(|value| value.parse::<u64>().ok());
-        let calls = |name: &str| facts.get(name).map_or(Some(0), |stats| calls(stats));
-        let growing = ["total_commands_processed", "total_connections_received", "total_net_input_bytes"];
+        let called = |name: &str| facts.get(name).map_or(Some(0), |stats| calls(stats));
+        let totals = ["total_commands_processed", "total_connections_received", "total_net_input_bytes"];
+        let totals = totals.iter().filter_map(|name| Some(((*name).to_owned(), number(name)?)));
+        let commands = facts.iter().filter(|(name, _)| name.starts_with("cmdstat_"));
+        let commands = commands.filter_map(|(name, stats)| Some(((*name).to_owned(), calls(stats)?)));
+        let growing = totals.chain(commands.filter(|(name, _)| name != RESET)).collect();
         Some(Self {
             run_id: facts.get("run_id").filter(|id| !id.is_empty())?.to_string(),
             counts: [
-                calls("cmdstat_publish")?,
-                calls("cmdstat_spublish")?,
+                called("cmdstat_publish")?,
+                called("cmdstat_spublish")?,
                 number("expired_keys").unwrap_or(0),
                 number("evicted_keys").unwrap_or(0),
             ],
             cut_off: number("client_output_buffer_limit_disconnections"),
-            reset: facts.get("cmdstat_config|resetstat").copied().unwrap_or_default().to_owned(),
-            growing: growing.iter().filter_map(|name| number(name)).collect(),
+            reset: facts.get(RESET).copied().unwrap_or_default().to_owned(),
+            growing,
         })
     }
 
@@ -69,8 +97,8 @@ impl Counters {
     /// Returns by how much these counters have grown since then, together. `None` if that is not known: the server was
     /// started again, or its counters were reset.
     pub fn growth_until(&self, later: &Self, counts: &[Count]) -> Option<u64> {
-        let grew = self.growing.len() == later.growing.len()
-            && self.growing.iter().zip(&later.growing).all(|(before, after)| before <= after);
+        let has_grown = |(name, before)| later.growing.get(name).is_some_and(|after| before <= after);
+        let grew = self.growing.iter().all(has_grown);
         if !self.is_same_run(later) || self.reset != later.reset || !grew {
             return None;
         }
@@ -118,6 +146,30 @@ mod tests {
             None,
             "reset, and did much since"
         );
+    }
+
+    #[test]
+    fn a_reset_is_noticed_though_it_took_as_long_as_the_one_before_and_much_was_done_since() {
+        let since_reset = |commands: u64, pings: u64| {
+            let more =
+                format!("cmdstat_config|resetstat:calls=1,usec=5\r\ncmdstat_ping:calls={pings},usec=9");
+            counters("a", commands / 2, commands, &more)
+        };
+        let before = since_reset(2_000, 3);
+        assert_eq!(before.growth_until(&since_reset(2_100, 3), &[Count::Publish]), Some(50));
+        assert_eq!(before.growth_until(&since_reset(4_000, 1), &[Count::Publish]), None);
+        assert_eq!(before.growth_until(&counters("a", 2_000, 4_000, ""), &[Count::Publish]), None);
+    }
+
+    #[test]
+    fn what_a_node_has_got_from_others_is_read() {
+        let info = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+        let all = "cluster_state:ok\r\ncluster_stats_messages_received:9\r\n";
+        assert_eq!(relayed(&info(all)), Some(0));
+        let some = format!("cluster_stats_messages_publishshard_received:7\r\n{all}");
+        assert_eq!(relayed(&info(&some)), Some(7));
+        assert_eq!(relayed(&info("cluster_state:ok\r\n")), None);
+        assert_eq!(relayed(&Value::Nil), None);
     }
 
     #[test]

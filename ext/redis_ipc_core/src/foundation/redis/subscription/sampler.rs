@@ -51,6 +51,15 @@ impl Sampler {
         }
     }
 
+    /// Returns how many messages of shards that server has got from other nodes, which its counters leave out. `None` if
+    /// that cannot be read.
+    pub fn relayed(&mut self) -> Option<u64> {
+        let (route, mut connection) = self.connection.take()?;
+        let count = relayed(&mut connection).ok();
+        self.connection = count.is_some().then_some((route, connection));
+        count
+    }
+
     /// Leaves the server that it is connected to.
     pub fn disconnect(&mut self) {
         self.connection = None;
@@ -79,6 +88,18 @@ impl Sampler {
         connection.set_timeouts(TIME, TIME)?;
         Ok(connection)
     }
+}
+
+/// Reads how many messages of shards the server at the other end of `connection` has got from other nodes.
+///
+/// # Errors
+///
+/// The connection breaks, or the server refuses or does not tell.
+pub fn relayed(connection: &mut Connection) -> RedisResult<u64> {
+    let reply = connection.run(&counters::relayed_command())?;
+    counters::relayed(&reply).ok_or_else(|| {
+        RedisError::from((ErrorKind::UnexpectedReturnType, "CLUSTER INFO tells no messages of other nodes"))
+    })
 }
 
 /// Reads the counters of the server at the other end of `connection`.

@@ -12,7 +12,7 @@ use crate::foundation::redis::resp::replies::unexpected;
 use crate::foundation::redis::subscription::counters::{Count, Counters};
 use crate::foundation::redis::subscription::sampler::{self, Sampler};
 use crate::foundation::redis::subscription::spot::Spot;
-use crate::foundation::redis::subscription::topics::Topics;
+use crate::foundation::redis::subscription::topics::{TopicKind, Topics};
 use crate::foundation::redis::subscription::window::{Known, Window};
 use crate::foundation::runtime::news::News;
 use crate::foundation::runtime::stop::Stop;
@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// How often a PING is sent, and the server's counters are read.
+/// How often a PING is sent, and the server's counters are read; these half as often while nothing comes.
 const BEAT: Duration = Duration::from_secs(1);
 
 /// What a thread that reads messages does before it waits for more: it hands on what it has. Returns true if it had to
@@ -66,6 +66,12 @@ struct Pulse {
     heard: Instant,
     was_full: bool,
     has_moved: bool,
+    /// Whether the last PING was sent without new counters.
+    has_skipped: bool,
+    /// How many messages the server had got from other nodes before it was subscribed at. `None` if that is not known.
+    relayed: Option<u64>,
+    /// Whether other nodes may send it messages, which it does not count.
+    has_relays: bool,
     /// Up to where it is certain that everything was received, in ms since 1970.
     proved: Arc<AtomicU64>,
     news: News,
@@ -88,6 +94,9 @@ impl Subscriber {
             heard: Instant::now(),
             was_full: false,
             has_moved: false,
+            has_skipped: false,
+            relayed: None,
+            has_relays: topics.kind == TopicKind::Shard && endpoint.connector.is_cluster(),
             proved: Arc::default(),
             news: News::default(),
         };
@@ -130,6 +139,7 @@ impl Subscriber {
         prepare(&mut connection)?;
         // Read before it subscribes: all that is published after that is counted after that.
         let counters = self.pulse.read(&mut connection)?;
+        let relayed = self.pulse.read_relayed(&mut connection)?;
         let since_ms = self.endpoint.clock.now();
         connection.write_all(std::slice::from_ref(&self.topics.command()))?;
         for _ in &self.topics.names {
@@ -148,6 +158,7 @@ impl Subscriber {
         connection.shorten_reads(BEAT)?;
         let known = Known { since_ms, address: connection.address().clone(), counters, received: 0 };
         let window = self.pulse.begin(known, until_ms, &self.topics.counts);
+        self.pulse.relayed = relayed;
         self.connection = Some(connection);
         Ok(window)
     }
@@ -235,7 +246,22 @@ impl Pulse {
             Ok(counters) => Ok(Some(counters)),
             Err(error) if connection.is_broken() => Err(error),
             Err(error) => {
-                self.note(&error);
+                self.note("INFO", &error);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Reads what other nodes have sent, likewise.
+    fn read_relayed(&self, connection: &mut Connection) -> RedisResult<Option<u64>> {
+        if !self.has_relays {
+            return Ok(None);
+        }
+        match sampler::relayed(connection) {
+            Ok(count) => Ok(Some(count)),
+            Err(error) if connection.is_broken() => Err(error),
+            Err(error) => {
+                self.note("CLUSTER INFO", &error);
                 Ok(None)
             }
         }
@@ -252,7 +278,7 @@ impl Pulse {
                 Ok(Some(_)) => self.sampler.disconnect(),
                 Err(error) => {
                     if is_refusal(&error) {
-                        self.note(&error);
+                        self.note("INFO", &error);
                     }
                     return None;
                 }
@@ -261,9 +287,9 @@ impl Pulse {
         None
     }
 
-    fn note(&self, error: &RedisError) {
+    fn note(&self, command: &str, error: &RedisError) {
         let mut error = self.endpoint.connector.explain(error, crate::error::Fate::Unknown);
-        error.message = format!("losses have no bound, because INFO cannot be read: {}", error.message);
+        error.message = format!("losses have no bound, because {command} cannot be read: {}", error.message);
         self.endpoint.report_news(error, &self.news);
     }
 
@@ -275,8 +301,20 @@ impl Pulse {
         let window = before.map(|before| {
             self.sampler.hasten();
             let counters = self.sample();
+            // If nobody has published by other nodes since it was subscribed, nobody has done so in the window.
+            let is_relayed =
+                self.has_relays && (self.relayed.is_none() || self.sampler.relayed() != self.relayed);
             let (was_full, has_moved) = (self.was_full, self.has_moved);
-            Window { before, until_ms, address, counters, was_full, has_moved, counts: counts.to_vec() }
+            Window {
+                before,
+                until_ms,
+                address,
+                counters,
+                was_full,
+                has_moved,
+                is_relayed,
+                counts: counts.to_vec(),
+            }
         });
         let now = Instant::now();
         self.proved.store(known.since_ms, Ordering::SeqCst);
@@ -296,8 +334,15 @@ impl Pulse {
         let is_it = |(asked, ..): &(u64, Instant, Known)| asked.to_string().as_bytes() == number;
         if let Some((_, _, known)) = self.asked.take_if(|asked| is_it(asked)) {
             self.proved.store(known.since_ms, Ordering::SeqCst);
-            (self.known, self.was_full) = (Some(known), false);
+            (self.known, self.was_full) = (Some(known.after(self.known.take())), false);
         }
+    }
+
+    /// Whether the counters that are known will do: nothing was received since the last PING. It is not said twice in a
+    /// row, because what is published elsewhere counts, too.
+    fn may_skip(&self) -> bool {
+        let is_idle = |known: &Known| known.counters.is_some() && known.received == 0;
+        !self.has_skipped && self.known.as_ref().is_some_and(is_idle)
     }
 
     fn beat(&mut self, socket: &mut Socket) -> io::Result<()> {
@@ -311,7 +356,8 @@ impl Pulse {
             return Ok(());
         }
         // First the counters: what they count has arrived before the answer to the PING.
-        let counters = self.sample();
+        self.has_skipped = self.may_skip();
+        let counters = if self.has_skipped { None } else { self.sample() };
         let since_ms = self.endpoint.clock.now();
         self.number += 1;
         self.beaten = Instant::now();

@@ -17,6 +17,17 @@ pub struct Known {
     pub received: u64,
 }
 
+impl Known {
+    /// Returns what is known now that all before `self` has arrived. If its counters could not be read, those of
+    /// `before` are still good: what was received since then is counted, too.
+    pub fn after(self, before: Option<Self>) -> Self {
+        match before {
+            Some(before) if self.counters.is_none() => Self { since_ms: self.since_ms, ..before },
+            _ => self,
+        }
+    }
+}
+
 /// The time between two subscriptions.
 #[derive(Debug)]
 pub struct Window {
@@ -32,6 +43,8 @@ pub struct Window {
     pub was_full: bool,
     /// Whether the server has said that it is no longer the one for these channels.
     pub has_moved: bool,
+    /// Whether messages may have come by other nodes, which the server does not count.
+    pub is_relayed: bool,
     /// What the server counts of all that is sent there.
     pub counts: Vec<Count>,
 }
@@ -40,7 +53,7 @@ impl Window {
     /// Returns how many messages can have been missed, at most. `None` if that is not known.
     pub fn at_most(&self) -> Option<u64> {
         let Known { counters, received, .. } = &self.before;
-        if self.counts.is_empty() {
+        if self.counts.is_empty() || self.is_relayed {
             return None;
         }
         // If more was received than was published, something is published there that the server does not count.
@@ -81,6 +94,7 @@ mod tests {
             counters: after,
             was_full: false,
             has_moved: false,
+            is_relayed: false,
             counts: vec![Count::Publish],
         }
     }
@@ -94,6 +108,23 @@ mod tests {
         assert_eq!(window(counters("a", 5), 0, None).at_most(), None);
         let other = Window { counts: Vec::new(), ..window(counters("a", 5), 0, counters("a", 5)) };
         assert_eq!(other.at_most(), None);
+        let relayed = Window { is_relayed: true, ..window(counters("a", 5), 0, counters("a", 5)) };
+        assert_eq!(relayed.at_most(), None);
+    }
+
+    #[test]
+    fn counters_that_could_not_be_read_leave_those_before_them() {
+        let known = |since_ms, counters, received| Known {
+            since_ms,
+            address: Address::Tcp("h".into(), 1),
+            counters,
+            received,
+        };
+        let now = known(9, None, 0).after(Some(known(1, counters("a", 5), 3)));
+        assert_eq!((now.since_ms, now.received, now.counters), (9, 3, counters("a", 5)));
+        let now = known(9, counters("a", 8), 0).after(Some(known(1, counters("a", 5), 3)));
+        assert_eq!((now.received, now.counters), (0, counters("a", 8)));
+        assert_eq!(known(9, None, 0).after(None).counters, None);
     }
 
     #[test]
