@@ -7,7 +7,7 @@ Encoding.default_external = Encoding::UTF_8
 require "fileutils"
 require_relative "settings"
 %w[suite cases options redis_server backlog call_backlog player world special measurements targets calls event_cases
-   event_world event_player latency event_targets events live runner check tables report chart surroundings]
+   event_world event_player latency event_targets events live_cases live runner check tables report chart surroundings]
   .each { |name| require_relative "harness/#{name}" }
 
 # Measures redis_ipc and other ways for two Ruby processes to talk.

@@ -21,6 +21,10 @@ module Chaos
       cluster.master_of("house:dead:answerer").client
     end
 
+    def servers
+      cluster.masters
+    end
+
     # Returns how many commands all nodes together have run.
     def commands
       cluster.alive.sum { |node| node.client.info("stats").fetch("total_commands_processed").to_i }

@@ -4,15 +4,17 @@ require "optparse"
 require_relative "chaos"
 require_relative "report"
 require_relative "events/report"
+require_relative "live/report"
 
 # The command: runs faults, and prints a row for each.
 class ChaosCommand
   # The tables of faults, with how their rows are shown.
-  TABLES = { Chaos::Table => Chaos::Report, Chaos::Events::Table => Chaos::Events::Report }.freeze
+  TABLES = { Chaos::Table => Chaos::Report, Chaos::Events::Table => Chaos::Events::Report,
+             Chaos::Live::Table => Chaos::Live::Report }.freeze
 
   def initialize(arguments)
     @only = []
-    @within = 1.0
+    @seed = Random.new_seed % 100_000
     @only.concat(parser.parse(arguments))
   end
 
@@ -31,14 +33,26 @@ class ChaosCommand
   end
 
   def rows
-    rows = faults.flat_map { |table, list| rows_of(table, TABLES.fetch(table).new, list) }
+    rows = @random ? storm : faults.flat_map { |table, list| rows_of(table, TABLES.fetch(table).new, list) }
     Chaos::Report.conclude(rows)
     rows
   end
 
   def rows_of(table, report, list)
+    settings = { within: @within, settle: @seconds }.compact
+    report.introduce(@within || table::WITHIN)
+    list.map { |fault| table.run(fault, **settings).tap { |row| report.show(row) } }
+  end
+
+  # Runs faults of subscriptions at random.
+  def storm
+    require_relative "live/storm"
+    faults = Chaos::Live::Table.faults.select { |fault| fault.random && meant?(fault) }
+    puts "#{@random} faults, seed #{@seed}"
+    rows = Chaos::Live::Storm.new(faults, count: @random, seed: @seed).run
+    report = Chaos::Live::Report.new
     report.introduce(@within)
-    list.map { |fault| table.run(fault, within: @within, settle: @seconds).tap { |row| report.show(row) } }
+    rows.each { |row| report.show(row) }
   end
 
   # Returns the faults to be run, by their table.
@@ -58,7 +72,11 @@ class ChaosCommand
       options.on("--quick", "only what bin/test runs, too") { @quick = true }
       options.on("--list", "the names of the faults") { @list = true }
       options.on("--seconds N", Float, "how long the load goes on after a fault") { |seconds| @seconds = seconds }
-      options.on("--within N", Float, "seconds until service must be back (1)") { |seconds| @within = seconds }
+      options.on("--within N", Float, "seconds until service must be back (1; of subscriptions 0.5)") do |seconds|
+        @within = seconds
+      end
+      options.on("--random N", Integer, "N faults of subscriptions, at random") { |count| @random = count }
+      options.on("--seed N", Integer, "repeats what happened at random") { |seed| @seed = seed }
       options.on("--allow-skips", "a fault that cannot happen here is no failure") { @allow_skips = true }
     end
   end

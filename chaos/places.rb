@@ -34,6 +34,11 @@ module Chaos
       server.client
     end
 
+    # Returns the servers that clients use.
+    def servers
+      [server]
+    end
+
     # Returns how many commands the server has run.
     def commands
       admin.info("stats").fetch("total_commands_processed").to_i

@@ -14,6 +14,7 @@ module Chaos
       @mode = [:pass]
       @pairs = []
       @abandoned = []
+      @stranded = []
       @lock = Mutex.new
       @listener = TCPServer.new("127.0.0.1", 0)
       @port = @listener.addr[1]
@@ -25,6 +26,11 @@ module Chaos
     # @param value [Symbol, Float] of `:drop`: whose bytes, `:client`, `:server` or `:both`; of `:delay`: seconds
     def behave(mode, value = :both)
       @mode = [mode, value]
+    end
+
+    # Lets no byte pass on the connections that there are, for good. Nothing is closed, and new ones work.
+    def strand
+      @stranded = pairs.flatten
     end
 
     # Resets every connection.
@@ -106,7 +112,7 @@ module Chaos
     end
 
     def pass(bytes, to, side)
-      sleep 0.005 while drops?(side)
+      sleep 0.005 while drops?(side) || @stranded.include?(to)
       mode, value = @mode
       return bytes.each_char { |byte| to.write(byte) } if mode == :dribble
 

@@ -23,6 +23,9 @@ module Chaos
     DEFAULTS = { place: -> { Place.new }, quick: false, outage: true, timeout: 2, work: 0.001, environment: {},
                  settings: {}, protocol: Protocols::Streams, settle: 2.5, lane: :server }.freeze
 
+    # The seconds in which service must be back.
+    WITHIN = 1.0
+
     # The inbox of the answerers.
     INBOX = "house:inbox:answerer"
 
@@ -47,7 +50,7 @@ module Chaos
       # @param within [Float] the seconds in which service must be back
       # @param settle [Float, nil] seconds, in place of the fault's own
       # @return [Row, NotRun]
-      def run(fault, within: 1.0, settle: nil)
+      def run(fault, within: WITHIN, settle: nil)
         staging(fault, Scene, settle) { |scene| Row.new(scene, Books.new(scene.workers), within: within) }
       end
 
@@ -64,10 +67,15 @@ module Chaos
         rescue Scene::Impossible => e
           NotRun.new(fault, e.message, [])
         rescue StandardError => e
-          NotRun.new(fault, "#{e.class}: #{e.message}, at #{e.backtrace.first}", ["it went wrong itself"])
+          broken(fault, e)
         ensure
           scene&.stop
         end
+      end
+
+      # Returns the row of a fault that went wrong itself.
+      def broken(fault, error)
+        NotRun.new(fault, "#{error.class}: #{error.message}, at #{error.backtrace.first}", ["it went wrong itself"])
       end
     end
   end

@@ -47,10 +47,11 @@ RSpec.describe "the benchmarks" do
   it "measure subscribers beside a plain one" do
     Dir.mktmpdir do |folder|
       peers = "subscriber,subscriber_batch,redis_rb_subscriber"
-      output, status = bench("live", "--seconds", "0.1", "--rounds", "1", "--peers", peers,
+      output, status = bench("live", "--seconds", "0.02", "--rounds", "1", "--peers", peers, "channels", "shards_3",
                              "--output", File.join(folder, "results"))
       expect(status).to be_success, output
-      expect(output).to match(/^### 100 channels, messages of 200 B/)
+      expect(output).to match(/^### 100 channels, messages of 200 B/).and match(/^### 3 channels of shards, over three/)
+                    .and match(/^\| 1 channel, one thread, messages.s, beside redis-rb \| at least 3.0x \| .*x \|/)
                     .and match(/^\| redis_ipc, 1 thread, batches of 500 \| [\d,.]+ \| [\d,.]+ \|/)
       expect(File.read(File.join(folder, "results.svg"))).to include("<svg", "100 channels", "Ruby, redis-rb")
     end

@@ -38,22 +38,39 @@ module Bench
       # @yield what there is to do when the program is ready, if it says that it is
       # @return [Hash] what {ConsumerFigures} says
       def measure(peer, settings)
-        program = IO.popen([*command(peer), *Settings.format(settings).split])
-        yield if block_given? && program.gets == "ready\n"
-        line = program.gets if program.wait_readable(settings.fetch(:seconds) + PATIENCE)
-        Settings.parse(line.to_s.split).tap do |figures|
-          raise "#{peer} has not measured itself: #{line.inspect}" unless figures.key?(:events)
+        run(peer, settings) do |program|
+          yield if block_given? && program.gets == "ready\n"
+          line = program.gets if program.wait_readable(settings.fetch(:seconds) + PATIENCE)
+          Settings.parse(line.to_s.split).tap do |figures|
+            raise "#{peer} has not measured itself: #{line.inspect}" unless figures.key?(:events)
+          end
         end
+      end
+
+      # Runs it while the block runs, from when it says that it is ready.
+      # @yieldparam pid [Integer]
+      # @return what the block returns
+      def start(peer, settings)
+        run(peer, settings) do |program|
+          raise "#{peer} is not ready" unless program.wait_readable(PATIENCE) && program.gets == "ready\n"
+
+          yield program.pid
+        end
+      end
+
+      private
+
+      def run(peer, settings)
+        program = IO.popen([*command(peer), *Settings.format(settings).split])
+        yield program
       ensure
         Process.kill(:KILL, program.pid)
         program.close
       end
 
-      private
-
       # @return [Array(String, Hash)] the file and its settings
       def program(peer)
-        known = EventCases::LOOPS[peer] || Live::SUBSCRIBERS[peer]
+        known = EventCases::LOOPS[peer] || LiveCases::SUBSCRIBERS[peer]
         return known if known
 
         executor, size = EventCases::EXECUTORS.fetch(peer)

@@ -31,6 +31,9 @@ module Chaos
                    settings: {}, pause: 0, losses: [], certain: false, exact: false, dead: 0, once: false,
                    one_owner: false }.freeze
 
+      # The seconds in which service must be back.
+      WITHIN = Chaos::Table::WITHIN
+
       class << self
         def faults
           @faults ||= []
@@ -48,7 +51,7 @@ module Chaos
         # @param within [Float] the seconds in which service must be back
         # @param settle [Float, nil] seconds, in place of the fault's own
         # @return [Row, NotRun]
-        def run(fault, within: 1.0, settle: nil)
+        def run(fault, within: WITHIN, settle: nil)
           settle ||= fault.settle + fault.pause
           Chaos::Table.staging(fault, Scene, settle) { |scene| Row.new(scene, scene.books, within: within) }
         end

@@ -13,7 +13,8 @@ class RedisCluster
                   cluster_require_full_coverage: "no", repl_ping_replica_period: 1, repl_diskless_sync_delay: 0,
                   **settings }
     @lost = []
-    @nodes = start_nodes(masters + replicas)
+    @nodes = []
+    start_nodes(masters + replicas)
     first = @nodes.first(masters)
     divide_slots(first)
     @nodes.drop(1).each { |node| meet(node) }
@@ -21,7 +22,8 @@ class RedisCluster
     @nodes.drop(masters).each_with_index do |replica, index|
       replica.client.call("CLUSTER", "REPLICATE", id(first[index]))
     end
-    wait { @nodes.all? { |node| healthy?(node, replicas) } }
+    @replicas = replicas
+    wait { @nodes.all? { |node| healthy?(node) } }
   rescue StandardError
     stop
     raise
@@ -112,12 +114,25 @@ class RedisCluster
     nodes - @lost
   end
 
+  # Starts a node that was killed. Returns when all agree on who serves what.
+  def revive(node)
+    node.start
+    @lost.delete(node)
+    wait { @nodes.all? { |one| healthy?(one) } }
+  end
+
+  # Adds a node that serves nothing.
+  def join
+    start_nodes(1)
+    meet(@nodes.last)
+    wait { @nodes.all? { |node| known(node).size == @nodes.size && healthy?(node) } }
+    @nodes.last
+  end
+
   private
 
   def start_nodes(count)
-    @nodes = []
     count.times { @nodes << RedisServer.new(cluster_port: RedisServer.free_port, **@settings) }
-    @nodes
   end
 
   def divide_slots(masters)
@@ -147,10 +162,12 @@ class RedisCluster
     range && range[2][1]
   end
 
-  def healthy?(node, replicas)
+  def healthy?(node)
     info = node.client.call("CLUSTER", "INFO")
     return false unless info.include?("cluster_state:ok") && info.include?("cluster_slots_assigned:16384")
-    return false unless node.client.call("CLUSTER", "SLOTS").sum { |_, _, *servers| servers.size - 1 } == replicas
+
+    replicas = node.client.call("CLUSTER", "SLOTS").flat_map { |range| range.drop(3).map { |server| server[1] } }
+    return false unless replicas.uniq.size == @replicas
 
     replication = node.client.info("replication")
     replication["role"] == "master" || replication["master_link_status"] == "up"
