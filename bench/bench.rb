@@ -1,13 +1,14 @@
 # frozen_string_literal: true
 
-# bin/bench: see its --help, and those of `bin/bench events` and `bin/bench live`.
+# bin/bench: see its --help, and those of `bin/bench events`, `bin/bench live` and `bin/bench wal`.
 
 Encoding.default_external = Encoding::UTF_8
 
 require "fileutils"
 require_relative "settings"
 %w[suite cases options redis_server backlog call_backlog player world special measurements targets calls event_cases
-   event_world event_player latency event_targets events live_cases live runner check tables report chart surroundings]
+   event_world event_player latency event_targets events live_cases live wal_world wal_player wal_latency wal runner
+   check tables report chart surroundings]
   .each { |name| require_relative "harness/#{name}" }
 
 # Measures redis_ipc and other ways for two Ruby processes to talk.
@@ -16,7 +17,7 @@ module Bench
   SCRATCH = File.expand_path("../tmp/bench", __dir__)
   PAGE = File.expand_path("RESULTS.md", __dir__)
   # The suites that are named on the command line; without a name it is that of calls.
-  SUITES = { "events" => Events::SUITE, "live" => Live::SUITE }.freeze
+  SUITES = { "events" => Events::SUITE, "live" => Live::SUITE, "wal" => Wal::SUITE }.freeze
 
   class << self
     # @return [Boolean] whether the action succeeded

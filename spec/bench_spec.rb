@@ -57,6 +57,18 @@ RSpec.describe "the benchmarks" do
     end
   end
 
+  it "measure consumers of PostgreSQL's log beside pg_recvlogical" do
+    skip Databases::Cluster.missing if Databases::Cluster.missing
+    Dir.mktmpdir do |folder|
+      output, status = bench("wal", "--seconds", "0.1", "--rounds", "1", "rows", "--peers",
+                             "wal_batch,pg_recvlogical", "--output", File.join(folder, "results"))
+      expect(status).to be_success, output
+      expect(output).to match(/^\| redis_ipc, 1 thread, batches of 500 \| [\d,.]+ \| [\d,.]+ \|/)
+                    .and match(%r{^\| pg_recvlogical to /dev/null \| [\d,.]+ \|})
+      expect(File.read(File.join(folder, "results.svg"))).to include("<svg", "Rows of 200 B", "pg_recvlogical")
+    end
+  end
+
   it "measure a case, and keep every figure and a chart" do
     Dir.mktmpdir do |folder|
       output, status = bench("--quick", "--seconds", "1", "--only", "threads_16", "--peers", "gem", "--output",

@@ -35,12 +35,15 @@ RSpec.describe "values of PostgreSQL's log" do
     columns = of_types.keys.each_with_index.map { |type, index| "c#{index} #{type}" }
     pg.exec("CREATE TABLE every (id serial PRIMARY KEY, #{columns.join(", ")})")
     got = Queue.new
-    consume_from(wal: wal_url, tables: "every", slot: "ipc", create: true) { |event| got << event.data }
+    consume_from(wal: wal_url, tables: "every", slot: "ipc", create: true) { |event| got << event }
     of_types.values.map(&:size).max.times do |round|
       rows = of_types.values.map { |values| values[round] }
       texts = rows.map { |text, _| text.nil? ? "NULL" : "'#{pg.escape(text)}'" }
       pg.exec("INSERT INTO every VALUES (DEFAULT, #{texts.join(", ")})")
-      data = next_of(got)
+      event = next_of(got)
+      data = event.data
+      # What has no native event reads the same.
+      expect(Marshal.load(Marshal.dump(event)).data.to_a.inspect).to eq(data.to_a.inspect)
       of_types.keys.each_with_index do |type, index|
         value = data["c#{index}"]
         expect([type, value, value.frozen?]).to eq([type, rows[index]&.last, true])

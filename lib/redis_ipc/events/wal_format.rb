@@ -71,17 +71,15 @@ module RedisIPC
       # @param entry [Native::StreamEvent, EntryFields]
       # @return [Hash{String => Object}, String, nil]
       def data(entry)
-        return entry.field("content") if entry.field("content")
-
-        after(entry)&.freeze
+        table = table(entry) or return entry.field("content")
+        after(entry, table)&.freeze
       end
 
       # @param entry [Native::StreamEvent, EntryFields]
       # @return [Hash{String => Object}, nil]
       def old(entry)
-        return table(entry).row(entry.field("old")).freeze if entry.field("old")
-
-        table(entry).key_of(entry.field("key")).freeze if entry.field("key")
+        table = table(entry) or return
+        (table.row(entry, "old") || table.key_of(entry))&.freeze
       end
 
       # @param entry [Native::StreamEvent, EntryFields]
@@ -94,40 +92,36 @@ module RedisIPC
       private
 
       def table(entry)
-        WalTable.of(entry.field("table"))
+        WalTable.of(entry)
       end
 
       # Returns the new row. A value that the log leaves out because it did not change is taken from the old row, if the
       # log has that.
-      def after(entry)
-        written = entry.field("new") or return
-        table = table(entry)
-        row = table.row(written)
+      def after(entry, table)
+        row = table.row(entry, "new") or return
         missing = table.missing(row)
-        return row if missing.empty? || entry.field("old").nil?
-
-        row.merge(old(entry).slice(*missing)).slice(*table.names)
+        before = table.row(entry, "old") unless missing.empty?
+        before ? row.merge(before.slice(*missing)).slice(*table.names) : row
       end
 
       def of_kind(entry)
-        return { prefix: entry.field("prefix"), transactional: !entry.field("tx").nil? } if entry.field("prefix")
-
         table = table(entry)
-        { schema: table.schema, table: table.name, identity: identity(entry), unchanged: unchanged(entry),
+        return { prefix: entry.field("prefix"), transactional: !entry.field("tx").nil? } if table.nil?
+
+        { schema: table.schema, table: table.name, identity: identity(entry), unchanged: unchanged(entry, table),
           **MARKS.filter_map { |mark, field| [mark, true] if entry.field(field) }.to_h }
       end
 
       # @return [Hash{String => Object}, nil] the columns that identify the row
       def identity(entry)
-        return unless entry.field("table")
-
-        names = @by ? [@by] : table(entry).keys
-        row = [old(entry), after(entry)].compact.find { |one| names.all? { |name| one.key?(name) } }
+        table = table(entry) or return
+        names = @by ? [@by] : table.keys
+        row = [old(entry), after(entry, table)].compact.find { |one| names.all? { |name| one.key?(name) } }
         row.slice(*names) unless row.nil? || names.empty?
       end
 
-      def unchanged(entry)
-        missing = after(entry)&.then { |row| table(entry).missing(row) }
+      def unchanged(entry, table)
+        missing = after(entry, table)&.then { |row| table.missing(row) }
         missing unless missing.nil? || missing.empty?
       end
     end

@@ -9,28 +9,23 @@ module RedisIPC
     class WalTable
       # The most tables that are cached in a Ractor.
       MOST = 1_000
-      # The kinds of values: "n" for NULL and "t" for text. A third kind, "u", marks a value that was left out, because
-      # it did not change and is stored separately (TOAST).
-      NULL = 110
-      TEXT = 116
-      # The number of bytes before the values of a row, and before the text of a value.
-      HEAD = 2
-      SIZE = 4
-      private_constant :MOST, :NULL, :TEXT, :HEAD, :SIZE
+      private_constant :MOST
 
       class << self
-        # @param description [String] JSON
-        # @return [WalTable]
-        def of(description)
+        # @param entry [Native::StreamEvent, EntryFields]
+        # @return [WalTable, nil] nil for a message
+        def of(entry)
           known = (Ractor.current[:redis_ipc_wal_tables] ||= {})
-          known[description] || remember(known, description)
+          # The core numbers the tables. Elsewhere the description identifies them.
+          number = entry.table_number
+          known[number] || remember(known, number, entry.field("table")) if number
         end
 
         private
 
-        def remember(known, description)
+        def remember(known, number, description)
           known.clear if known.size >= MOST
-          known[description] = new(JSON.parse(description))
+          known[number] = new(JSON.parse(description))
         end
       end
 
@@ -42,11 +37,11 @@ module RedisIPC
       attr_reader :names
 
       def initialize(described)
-        @schema, @name, @identity, @columns = described.values_at("schema", "table", "identity", "columns")
-        @columns.each { |column| column.each(&:freeze).freeze }
-        @keys = @columns.filter_map { |name, _, is_key| name if is_key }.freeze
-        @names = @columns.map(&:first).freeze
-        [@schema, @name, @identity, @columns].each(&:freeze)
+        @schema, @name, @identity, columns = described.values_at("schema", "table", "identity", "columns")
+        [@schema, @name, @identity].each(&:freeze)
+        @names = columns.map { |name, _| -name }.freeze
+        @keys = @names.zip(columns).filter_map { |name, (_, _, is_key)| name if is_key }.freeze
+        read_types(columns.map { |_, type_id| type_id })
         freeze
       end
 
@@ -65,20 +60,18 @@ module RedisIPC
         schema == "public" ? name : "#{schema}.#{name}"
       end
 
-      # @param tuple [String] a row as in the log
-      # @return [Hash{String => Object}] the values that the log has
-      def row(tuple)
-        at = HEAD
-        @columns.each_with_object({}) do |(name, type_id), row|
-          kind = tuple.getbyte(at)
-          at += 1
-          row[name] = nil if kind == NULL
-          next unless kind == TEXT
+      # @param entry [Native::StreamEvent, EntryFields]
+      # @param field [String] the name of the field with the row
+      # @return [Hash{String => Object}, nil] the values that the log has; nil if there is no such field
+      def row(entry, field)
+        row = entry.row(field, names, @codes)
+        return row if row.nil? || @others.empty?
 
-          size = tuple.unpack1("N", offset: at)
-          row[name] = WalValues.read(type_id, tuple.byteslice(at + SIZE, size))
-          at += SIZE + size
+        @others.each do |name, type_id|
+          text = row[name]
+          row[name] = WalValues.read(type_id, text) if text
         end
+        row
       end
 
       # @param row [Hash{String => Object}]
@@ -87,10 +80,19 @@ module RedisIPC
         row.size == names.size ? [] : names - row.keys
       end
 
-      # @param tuple [String] a row of which the log has only the key
-      # @return [Hash{String => Object}]
-      def key_of(tuple)
-        row(tuple).slice(*@keys)
+      # @param entry [Native::StreamEvent, EntryFields]
+      # @return [Hash{String => Object}, nil] the old key, if that is all that the log has of the old row
+      def key_of(entry)
+        row(entry, "key")&.slice(*@keys)
+      end
+
+      private
+
+      # Finds out how the values are read: by a letter for each column, or here, by the type.
+      def read_types(types)
+        @codes = types.map { |type_id| WalValues.code(type_id) }.join.freeze
+        others = names.zip(types).select { |_, type_id| WalValues.code(type_id) == WalValues::OTHER }
+        @others = others.each(&:freeze).freeze
       end
     end
     private_constant :WalTable

@@ -24,7 +24,21 @@ module RedisIPC
       TIME = /\A(\d{4,})-(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:\+00)?\z/
       private_constant :TYPES, :READERS, :ELEMENTS, :FLOATS, :DATE, :TIME
 
+      # The letters by which {EntryFields#row} reads texts.
+      CODES = { integer: "i", float: "f", boolean: "b", text: "t" }.freeze
+      # The letter of a type that is read here afterwards.
+      OTHER = "r"
+      private_constant :CODES
+
       class << self
+        # @param type_id [Integer]
+        # @return [String] the letter by which {EntryFields#row} reads its texts
+        def code(type_id)
+          return OTHER if ELEMENTS.key?(type_id)
+
+          CODES.fetch(READERS.fetch(type_id, :text), OTHER)
+        end
+
         # @param type_id [Integer]
         # @param text [String] as PostgreSQL writes it
         # @return [Object] frozen

@@ -314,7 +314,7 @@ fn row(ruby: &Ruby, letter: DeadEvent) -> Result<RHash, Error> {
     row.aset(ruby.to_symbol("reason"), letter.reason)?;
     row.aset(ruby.to_symbol("deliveries"), letter.deliveries)?;
     row.aset(ruby.to_symbol("died_ms"), letter.died_at_ms)?;
-    row.aset(ruby.to_symbol("fields"), hash(ruby, &letter.fields)?)?;
+    row.aset(ruby.to_symbol("fields"), hash(ruby, letter.fields.iter())?)?;
     Ok(row)
 }
 

@@ -1,6 +1,7 @@
 //! `RedisIPC::Native::StreamEvent`: a taken event, whose fields are converted on demand.
 
 use crate::codec::decode;
+use crate::events::row;
 use crate::ruby::classes::settle_class;
 use crate::ruby::entry;
 use crate::ruby::errors;
@@ -9,8 +10,7 @@ use crate::ruby::gvl::read_bytes;
 use crate::ruby::reports::loss_row;
 use magnus::encoding::RbEncoding;
 use magnus::prelude::*;
-use magnus::{Error, RHash, RModule, RString, Ruby, Value, method};
-use redis_ipc_core::Fields;
+use magnus::{Error, RArray, RHash, RModule, RString, Ruby, Value, method};
 use redis_ipc_core::events::InFlight;
 use std::sync::Arc;
 
@@ -73,7 +73,24 @@ impl NativeStreamEvent {
     }
 
     fn fields(ruby: &Ruby, rb_self: &Self) -> Result<RHash, Error> {
-        hash(ruby, &rb_self.held.fields)
+        hash(ruby, rb_self.held.all_fields())
+    }
+
+    /// The number of the table of a row in a log. Nil for all other events.
+    fn table_number(&self) -> Option<u64> {
+        self.held.table.as_ref().map(|table| table.number)
+    }
+
+    /// The row in a field, by the names of its columns. Nil if there is no such field.
+    fn row(
+        ruby: &Ruby,
+        rb_self: &Self,
+        field: RString,
+        names: RArray,
+        codes: RString,
+    ) -> Result<Option<RHash>, Error> {
+        let row = read_bytes(field, |field| rb_self.held.row(field));
+        row.map(|row| row::hash(ruby, row, names, codes)).transpose()
     }
 
     /// Returns the value of a field, or nil if there is no such field. The last of several fields with the same name
@@ -106,13 +123,13 @@ impl NativeStreamEvent {
 }
 
 fn named(event: &NativeStreamEvent, name: RString) -> Option<&[u8]> {
-    read_bytes(name, |name| event.held.fields.get_last(name))
+    read_bytes(name, |name| event.held.field(name))
 }
 
 /// Converts fields to a frozen Hash of Strings. The last of several fields with the same name counts.
-pub fn hash(ruby: &Ruby, fields: &Fields) -> Result<RHash, Error> {
+pub fn hash<'a>(ruby: &Ruby, fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Result<RHash, Error> {
     let hash = ruby.hash_new();
-    for (name, value) in fields.iter() {
+    for (name, value) in fields {
         hash.aset(text(ruby, name), text(ruby, value))?;
     }
     hash.freeze();
@@ -145,6 +162,8 @@ pub fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("decoded", method!(entry::method1(NativeStreamEvent::decoded), 1))?;
     class.define_method("node", method!(entry::method0(NativeStreamEvent::node), 0))?;
     class.define_method("loss", method!(entry::method0(NativeStreamEvent::loss), 0))?;
+    class.define_method("row", method!(entry::method3(NativeStreamEvent::row), 3))?;
+    class.define_method("table_number", method!(entry::getter(NativeStreamEvent::table_number), 0))?;
     class.define_method("fields", method!(entry::method0(NativeStreamEvent::fields), 0))?;
     settle_class::<NativeStreamEvent>(ruby);
     Ok(())

@@ -3,3 +3,4 @@
 pub mod consumer;
 pub mod event;
 pub mod publisher;
+mod row;

@@ -21,6 +21,7 @@ mod sending;
 mod start;
 mod wal;
 
+pub use crate::foundation::postgres::pgoutput::tuple::{Tuple as Row, Value as RowValue};
 pub use common::consumer::{Consumer, Progress};
 pub use common::dead_event::DeadEvent;
 pub use common::forward_options::{Naming, Said};

@@ -4,6 +4,7 @@ use crate::events::common::recent_ids;
 use crate::foundation::payload::fields::Fields;
 use crate::foundation::payload::loss::Loss;
 use crate::foundation::payload::stream_entry::StreamId;
+use crate::foundation::postgres::pgoutput::tuple::Tuple;
 use crate::foundation::redis::group_consumer::admission::HeldEntry;
 use crate::foundation::redis::group_consumer::consumer::Delivered;
 use crate::foundation::runtime::sync::Mutex;
@@ -41,6 +42,19 @@ pub struct InLane {
     pub may_have_run: bool,
 }
 
+/// The table of a row in a log.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Described {
+    /// Distinguishes it from all others of the process.
+    pub number: u64,
+    /// The table as JSON: its schema, its name, its identity, and the name, the type and the part in the identity of each
+    /// column.
+    pub text: Box<[u8]>,
+}
+
+/// The name of the field that holds the table of a row.
+const TABLE: &[u8] = b"table";
+
 /// An event that this process holds.
 #[derive(Debug)]
 pub struct InFlight {
@@ -66,6 +80,8 @@ pub struct InFlight {
     pub node: Option<Arc<str>>,
     /// For an event of a log: the number of its transaction, counted in the order of reading.
     pub transaction: Option<u64>,
+    /// The table of a row in a log. All rows of a table share it.
+    pub table: Option<Arc<Described>>,
     /// More events of its transaction come after it.
     pub is_followed: bool,
     /// It is handled after all events before it, and before all events after it.
@@ -99,6 +115,7 @@ impl InFlight {
             key: None,
             node: None,
             transaction: None,
+            table: None,
             is_followed: false,
             stands_alone: false,
             loss: None,
@@ -124,6 +141,7 @@ impl InFlight {
             key: self.key,
             node,
             transaction: self.transaction,
+            table: self.table.clone(),
             is_followed: self.is_followed,
             stands_alone: self.stands_alone,
             place: AtomicU64::new(self.place()),
@@ -134,6 +152,25 @@ impl InFlight {
     /// Returns the hash of what it is ordered by. `None` without an order.
     pub fn key_hash(&self) -> Option<u64> {
         self.spot.map(|spot| spot.key).or(self.line)
+    }
+
+    /// Returns a field. The last of several with the same name counts.
+    pub fn field(&self, name: &[u8]) -> Option<&[u8]> {
+        match &self.table {
+            Some(table) if name == TABLE => Some(&table.text),
+            _ => self.fields.get_last(name),
+        }
+    }
+
+    /// Iterates over the names and values of all fields.
+    pub fn all_fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let table = self.table.iter().map(|table| (TABLE, &*table.text));
+        self.fields.iter().chain(table)
+    }
+
+    /// Returns the row in a field.
+    pub fn row(&self, name: &[u8]) -> Option<Tuple<'_>> {
+        self.fields.get_last(name).map(|bytes| Tuple { bytes })
     }
 
     /// Whether it has the form of what our publishers write.

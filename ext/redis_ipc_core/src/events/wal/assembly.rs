@@ -1,12 +1,12 @@
 //! Makes events of the messages of the log.
 
 use crate::events::backlog::backlog_consumer::hash_of_key;
-use crate::events::common::in_flight::InFlight;
+use crate::events::common::in_flight::{Described, InFlight};
 use crate::events::common::wal_options::WalOrder;
 use crate::events::wal::progress::Progress;
 use crate::events::wal::snapshot_records::Cover;
 use crate::events::wal::table::{Table, hash_of};
-use crate::foundation::payload::fields::Fields;
+use crate::foundation::payload::fields::FieldsBuilder;
 use crate::foundation::payload::stream_entry::StreamId;
 use crate::foundation::postgres::connection::EPOCH_US;
 use crate::foundation::postgres::failure::Failure;
@@ -19,8 +19,10 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// A name and a value of an event's fields.
-type Field = (&'static str, Vec<u8>);
+/// How many fields an event has at most.
+const FIELDS: usize = 7;
+/// How many bytes an event has at most, beside its rows: positions, times and names.
+const REST: usize = 192;
 
 /// Makes events of the messages of the log. A new connection sends messages again; those that already became events are
 /// left out.
@@ -58,19 +60,37 @@ struct Transaction {
     first: Option<usize>,
 }
 
+/// An event that is being made.
 struct Draft {
-    fields: Vec<Field>,
-    order: Order,
-    index: usize,
-}
-
-/// What an event is ordered by.
-#[derive(Debug, Clone, Copy)]
-struct Order {
+    fields: FieldsBuilder,
+    table: Option<Arc<Described>>,
     line: u64,
     /// The hash of its key.
     key: Option<u64>,
     stands_alone: bool,
+    index: usize,
+}
+
+impl Draft {
+    /// Begins one whose rows or content have this many bytes.
+    fn new(operation: &[u8], size: usize, table: Option<&Table>, line: u64) -> Self {
+        let mut fields = FieldsBuilder::with_room(FIELDS, size + REST);
+        fields.add("op", operation);
+        let table = table.map(|table| Arc::clone(&table.described));
+        Self { fields, table, line, key: None, stands_alone: false, index: 0 }
+    }
+
+    /// Adds the position.
+    fn at(mut self, lsn: Lsn) -> Self {
+        self.fields.write("lsn", format_args!("{lsn}"));
+        self
+    }
+
+    fn mark(&mut self, name: &str, is_so: bool) {
+        if is_so {
+            self.fields.add(name, b"");
+        }
+    }
 }
 
 impl Assembly {
@@ -116,6 +136,11 @@ impl Assembly {
         self.current.is_some()
     }
 
+    /// Returns how many changes of the transaction that has begun and not ended were read.
+    pub fn came(&self) -> usize {
+        self.current.as_ref().map_or(0, |current| current.came)
+    }
+
     /// Takes a message. Adds to `ready` the events that are complete by it. `is_wanted` says whether the changes of a
     /// table are wanted.
     ///
@@ -143,30 +168,26 @@ impl Assembly {
             Message::Truncate { relations, is_cascade, restarts } => {
                 for relation in relations {
                     let table = self.table(relation)?;
-                    let mut fields = vec![("op", b"T".to_vec()), ("table", table.description.clone())];
-                    if is_cascade {
-                        fields.push(("cascade", Vec::new()));
-                    }
-                    if restarts {
-                        fields.push(("restart", Vec::new()));
-                    }
-                    self.mark(&table, &mut fields);
                     if self.is_left_out(&table) {
                         self.count()?;
                     } else if table.is_wanted {
-                        let order = Order { line: table.line(), key: None, stands_alone: true };
-                        self.add(lsn, fields, order, ready)?;
+                        let mut draft = Draft::new(b"T", 0, Some(&table), table.line());
+                        draft.mark("cascade", is_cascade);
+                        draft.mark("restart", restarts);
+                        draft.mark("in_snapshot", self.is_in_snapshot(&table));
+                        draft.stands_alone = true;
+                        self.add(lsn, draft, ready)?;
                     }
                 }
             }
             Message::Logical { is_transactional, prefix, content } => {
-                let fields =
-                    vec![("op", b"M".to_vec()), ("prefix", prefix.into()), ("content", content.to_vec())];
-                let line = hash_of(&prefix);
+                let mut draft = Draft::new(b"M", prefix.len() + content.len(), None, hash_of(&prefix));
+                draft.fields.add("prefix", prefix.as_bytes());
+                draft.fields.add("content", content);
                 if is_transactional {
-                    self.add(lsn, fields, Order { line, key: None, stands_alone: false }, ready)?;
+                    self.add(lsn, draft, ready)?;
                 } else {
-                    self.message(lsn, fields, line, ready);
+                    self.message(lsn, draft, ready);
                 }
             }
             Message::Other => {}
@@ -235,33 +256,34 @@ impl Assembly {
         if self.is_left_out(&table) {
             return self.count().map(drop);
         }
+        let size = rows.clone().map(|row| row.bytes.len()).sum();
         let key = rows.clone().next().and_then(|row| table.key_of(row)).map(|key| hash_of_key(&key));
         let mut lines = rows.map(|row| table.line_of(row));
         let line = lines.next().unwrap_or_else(|| table.line());
         // A row whose key changes belongs to the lines of the old and of the new key.
         let moves = lines.next().is_some_and(|other| other != line);
-        let mut fields = vec![("op", operation.to_vec()), ("table", table.description.clone())];
+        let mut draft = Draft::new(operation, size, Some(&table), line);
         if let Some(new) = new {
-            fields.push(("new", new.bytes.to_vec()));
+            draft.fields.add("new", new.bytes);
         }
         match old {
-            Some(Old::Key(tuple)) => fields.push(("key", tuple.bytes.to_vec())),
-            Some(Old::Row(tuple)) => fields.push(("old", tuple.bytes.to_vec())),
+            Some(Old::Key(tuple)) => draft.fields.add("key", tuple.bytes),
+            Some(Old::Row(tuple)) => draft.fields.add("old", tuple.bytes),
             None => {}
         }
-        self.mark(&table, &mut fields);
-        self.add(lsn, fields, Order { line, key, stands_alone: moves }, ready)
+        draft.mark("in_snapshot", self.is_in_snapshot(&table));
+        draft.stands_alone = moves;
+        draft.key = key;
+        self.add(lsn, draft, ready)
     }
 
     fn is_left_out(&self, table: &Table) -> bool {
         self.current.as_ref().is_some_and(|current| table.cover.leaves_out(current.commit, current.xid))
     }
 
-    /// Marks a change that the table's rows had in them when they were read.
-    fn mark(&self, table: &Table, fields: &mut Vec<Field>) {
-        if self.current.as_ref().is_some_and(|current| table.cover.has(current.commit, current.xid)) {
-            fields.push(("in_snapshot", Vec::new()));
-        }
+    /// Whether the table's rows had what the transaction has changed when they were read.
+    fn is_in_snapshot(&self, table: &Table) -> bool {
+        self.current.as_ref().is_some_and(|current| table.cover.has(current.commit, current.xid))
     }
 
     /// Counts a change, and returns its index. One that is left out counts, too: the others keep their indices.
@@ -271,21 +293,14 @@ impl Assembly {
         Ok(current.came - 1)
     }
 
-    fn add(
-        &mut self,
-        lsn: Lsn,
-        mut fields: Vec<Field>,
-        order: Order,
-        ready: &mut VecDeque<Arc<InFlight>>,
-    ) -> Result<(), Failure> {
+    fn add(&mut self, lsn: Lsn, draft: Draft, ready: &mut VecDeque<Arc<InFlight>>) -> Result<(), Failure> {
         let index = self.count()?;
         let Some(current) = &self.current else { return Ok(()) };
         if current.number.is_none() || index < current.known {
             return Ok(());
         }
         self.complete(false, ready);
-        fields.push(("lsn", lsn.to_string().into_bytes()));
-        self.last = Some(Draft { fields, order, index });
+        self.last = Some(Draft { index, ..draft }.at(lsn));
         Ok(())
     }
 
@@ -296,9 +311,9 @@ impl Assembly {
         let at_us = current.committed_us.saturating_add(EPOCH_US);
         let is_first = *current.first.get_or_insert(draft.index) == draft.index;
         let Transaction { xid, commit, .. } = current;
-        let told =
-            format!("{xid} {commit} {} {} {at_us} {}", draft.index, u8::from(is_last), u8::from(is_first));
-        draft.fields.push(("tx", told.into_bytes()));
+        let (index, is_last_one) = (draft.index, u8::from(is_last));
+        let told = format_args!("{xid} {commit} {index} {is_last_one} {at_us} {}", u8::from(is_first));
+        draft.fields.write("tx", told);
         current.made = draft.index + 1;
         let id = StreamId { ms: u64::try_from(at_us / 1000).unwrap_or(0), seq: commit.0 };
         self.progress.lock().add(number);
@@ -308,12 +323,11 @@ impl Assembly {
     }
 
     /// Makes an event of a message outside of a transaction.
-    fn message(&mut self, lsn: Lsn, mut fields: Vec<Field>, line: u64, ready: &mut VecDeque<Arc<InFlight>>) {
+    fn message(&mut self, lsn: Lsn, draft: Draft, ready: &mut VecDeque<Arc<InFlight>>) {
         if self.last_message.is_some_and(|last| lsn <= last) {
             return;
         }
         self.last_message = Some(lsn);
-        fields.push(("lsn", lsn.to_string().into_bytes()));
         let number = {
             let mut progress = self.progress.lock();
             let number = progress.begin();
@@ -322,38 +336,30 @@ impl Assembly {
             number
         };
         let id = StreamId { ms: now_ms(), seq: lsn.0 };
-        let order = Order { line, key: None, stands_alone: false };
-        let draft = Draft { fields, order, index: 0 };
-        ready.push_back(Arc::new(self.event(id, number, draft)));
+        ready.push_back(Arc::new(self.event(id, number, draft.at(lsn))));
     }
 
     /// Makes an event of a row that was there before the log, of which `id` tells the time and the position.
-    pub fn row_of_snapshot(&self, id: StreamId, number: u64, table: &Table, row: Vec<u8>) -> Arc<InFlight> {
-        let line = table.line_of(Tuple { bytes: &row });
-        let key = table.key_of(Tuple { bytes: &row }).map(|key| hash_of_key(&key));
-        let fields = vec![
-            ("op", b"I".to_vec()),
-            ("table", table.description.clone()),
-            ("new", row),
-            ("lsn", Lsn(id.seq).to_string().into_bytes()),
-            ("snapshot", Vec::new()),
-        ];
-        let order = Order { line, key, stands_alone: false };
-        Arc::new(self.event(id, number, Draft { fields, order, index: 0 }))
+    pub fn row_of_snapshot(&self, id: StreamId, number: u64, table: &Table, row: &[u8]) -> Arc<InFlight> {
+        let line = table.line_of(Tuple { bytes: row });
+        let mut draft = Draft::new(b"I", row.len(), Some(table), line);
+        draft.fields.add("new", row);
+        draft.mark("snapshot", true);
+        draft.key = table.key_of(Tuple { bytes: row }).map(|key| hash_of_key(&key));
+        Arc::new(self.event(id, number, draft.at(Lsn(id.seq))))
     }
 
     fn event(&self, id: StreamId, number: u64, draft: Draft) -> InFlight {
-        let pairs: Vec<(&[u8], &[u8])> =
-            draft.fields.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())).collect();
-        let mut event = InFlight::new(id, Fields::exactly(&pairs), 1, now_ms());
+        let mut event = InFlight::new(id, draft.fields.finish(), 1, now_ms());
+        event.table = draft.table;
         event.transaction = Some(number);
         event.line = match self.order {
             WalOrder::None => None,
             WalOrder::Source => Some(0),
-            WalOrder::Key(_) => Some(draft.order.line),
+            WalOrder::Key(_) => Some(draft.line),
         };
-        event.key = draft.order.key;
-        event.stands_alone = draft.order.stands_alone && matches!(self.order, WalOrder::Key(_));
+        event.key = draft.key;
+        event.stands_alone = draft.stands_alone && matches!(self.order, WalOrder::Key(_));
         event
     }
 }

@@ -37,6 +37,13 @@ const NEWS: Duration = Duration::from_secs(1);
 const TURN: Duration = Duration::from_secs(1);
 /// The most events that are put into the backlog at once.
 const TOGETHER: usize = 64;
+/// How long the thread rests while more is coming. The server sends each row by itself. A thread that waited for each
+/// would be woken for each, which takes longer than to read it, for both.
+const REST: Duration = Duration::from_micros(200);
+/// After so many rests in which nothing came the thread waits for what comes.
+const RESTS: usize = 5;
+/// So many changes of a transaction, or events that wait for handlers, make it rest. A few are handed on at once.
+const MANY: usize = 64;
 /// The SQLSTATE for a slot that another connection uses.
 const IN_USE: &str = "55006";
 
@@ -82,6 +89,8 @@ pub struct Reader {
     ready: VecDeque<Arc<InFlight>>,
     link: Link,
     snapshot: Snapshot,
+    /// How often the thread has rested since something came.
+    rests: usize,
     /// What is known about the server, once it had the slot.
     server: Option<Ready>,
     /// When the connection broke.
@@ -134,6 +143,7 @@ impl Reader {
                 interval: STATUS,
             },
             snapshot: Snapshot::default(),
+            rests: 0,
             server: None,
             lost_at: None,
             backoff: Backoff::default(),
@@ -346,7 +356,7 @@ impl Reader {
 
     /// Takes the next message, or waits for it until `until`.
     fn read(&mut self, until: Instant) -> Result<(), End> {
-        let Self { link, shared, assembly, ready, .. } = self;
+        let Self { link, shared, assembly, ready, rests, .. } = self;
         let Link { connection: Some(connection), received, .. } = link else { return Ok(()) };
         match connection.next()? {
             Streamed::Change(lsn, bytes) => {
@@ -365,7 +375,14 @@ impl Reader {
                 }
             }
             Streamed::Nothing => {
-                if !connection.read_arrived()? {
+                if connection.read_arrived()? {
+                    *rests = 0;
+                } else if *rests < RESTS
+                    && (assembly.came() >= MANY || shared.backlog.counts().waiting >= MANY)
+                {
+                    *rests += 1;
+                    std::thread::sleep(REST);
+                } else {
                     let waited = shared.waker.wait(connection.descriptor(), until);
                     waited.map_err(Failure::Io)?;
                     shared.waker.clear();

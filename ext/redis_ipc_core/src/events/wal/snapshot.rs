@@ -260,7 +260,7 @@ impl Run {
             match self.connection.next_row()? {
                 Answered::Row(row) => {
                     shared.progress.lock().add(number);
-                    ready.push_back(assembly.row_of_snapshot(id, number, table, of_row(row)?));
+                    ready.push_back(assembly.row_of_snapshot(id, number, table, &of_row(row)?));
                 }
                 Answered::Nothing => {
                     if !self.connection.read_arrived()? {

@@ -1,5 +1,6 @@
 //! A table whose changes are read.
 
+use crate::events::common::in_flight::Described;
 use crate::events::common::wal_options::WalOrder;
 use crate::events::wal::snapshot_records::Cover;
 use crate::foundation::postgres::json_value;
@@ -7,15 +8,19 @@ use crate::foundation::postgres::pgoutput::relation::{Identity, Relation};
 use crate::foundation::postgres::pgoutput::tuple::{Tuple, Value};
 use serde_json::json;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How many tables were described in this process.
+static NUMBERS: AtomicU64 = AtomicU64::new(0);
 
 /// A table whose changes are read.
 #[derive(Debug)]
 pub struct Table {
     /// Whether its changes are wanted.
     pub is_wanted: bool,
-    /// Its description as JSON: the schema, the name, the replica identity, and of each column the name, the type and
-    /// whether it is part of the identity.
-    pub description: Vec<u8>,
+    /// Its description, which its events share.
+    pub described: Arc<Described>,
     /// A hash that distinguishes it from other tables.
     hash: u64,
     /// The columns by which its rows are ordered. Without any, all its rows are handled one after the other.
@@ -47,7 +52,10 @@ impl Table {
         });
         Self {
             is_wanted,
-            description: description.to_string().into_bytes(),
+            described: Arc::new(Described {
+                number: NUMBERS.fetch_add(1, Ordering::Relaxed),
+                text: description.to_string().into_bytes().into(),
+            }),
             hash: hash_of(&(&relation.schema, &relation.table)),
             columns: ordering(relation, order),
             types: relation.columns.iter().map(|column| column.type_id).collect(),

@@ -3,6 +3,7 @@
 use crate::foundation::payload::limits::MAX_KEY;
 use bytes::Bytes;
 use std::fmt;
+use std::io::Write;
 use std::ops::Range;
 
 /// The most fields that an entry may have. An entry with more is malformed.
@@ -152,9 +153,28 @@ impl FieldsBuilder {
         Self { bytes: Vec::with_capacity(64 * fields), ends: Vec::with_capacity(2 * fields), cut_from: None }
     }
 
+    /// Creates a builder for this many fields, whose names and values have this many bytes.
+    pub fn with_room(fields: usize, bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes), ends: Vec::with_capacity(2 * fields), cut_from: None }
+    }
+
     /// Marks the end of a name or a value.
     pub fn end(&mut self) {
         self.ends.push(self.bytes.len());
+    }
+
+    /// Adds a name and a value that is written out.
+    pub fn write(&mut self, name: &str, value: fmt::Arguments<'_>) {
+        self.push(name.as_bytes());
+        // A Vec takes all that is written to it.
+        let _ = self.bytes.write_fmt(value);
+        self.end();
+    }
+
+    /// Adds a name and a value.
+    pub fn add(&mut self, name: &str, value: &[u8]) {
+        self.push(name.as_bytes());
+        self.push(value);
     }
 
     /// Adds a name or a value.

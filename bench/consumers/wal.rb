@@ -1,0 +1,35 @@
+# frozen_string_literal: true
+
+# A consumer of PostgreSQL's log, of RedisIPC::Events. It measures itself from the first row to the last, or says when
+# each handler began, or what memory it took: `wal.rb folder=/tmp/pg slot=bench events=400000 threads=1 handler=read`.
+
+require "logger"
+require "redis_ipc"
+require_relative "../settings"
+require_relative "figures"
+
+$stdout.sync = true
+settings = Bench::Settings.parse(ARGV)
+handlers = {
+  "read" => ->(event) { event["number"] },
+  "batch" => ->(events) { events.each { |event| event["number"] } },
+  "stamp" => ->(_) { $stdout.write("#{Process.clock_gettime(Process::CLOCK_MONOTONIC, :nanosecond)}\n") }
+}
+words = { concurrency: { threads: settings.fetch(:threads) } }
+words[:batch] = { size: settings[:batch], within: 0.2 } if settings[:batch]
+subscription = RedisIPC::Events.consume(
+  wal: { host: settings.fetch(:folder), user: "spec", dbname: "postgres" }, slot: settings.fetch(:slot),
+  publication: "bench", logger: Logger.new(IO::NULL), **words, &handlers.fetch(settings.fetch(:handler))
+)
+if settings[:handler] == "stamp"
+  puts "ready"
+  $stdin.read
+elsif settings[:memory]
+  sleep 0.01 while subscription.stats[:done] < settings.fetch(:events)
+  puts Bench::Settings.format({ rss_kib: File.read("/proc/self/status")[/^VmHWM:\s+(\d+)/, 1] })
+else
+  figures = Bench::ConsumerFigures.new({ warm_up: 0, seconds: 600, **settings })
+  sleep 0.002 while figures.go_on?(subscription.stats[:done])
+  puts figures
+end
+subscription.stop(timeout: 0)
