@@ -16,6 +16,7 @@ module RedisIPC
       @serves = serves
       @watching = BriefMutex.new
       @callbacks = {}
+      @running = {}.compare_by_identity
       label = "#{stream.stream_name}/#{stream.group_name}"
       @dispatchers = ThreadPool.new("dispatcher", label) { dispatch_one }
       super(label, settings.callables,
@@ -41,10 +42,12 @@ module RedisIPC
 
     # @param serve [#call] runs the handler for an entry
     # @param report [#call] tells the user of an error
+    # @param overrun [#call] tells the user of an entry whose handler outlasts its deadline, and where it is
     # @return [self]
-    def run(serve:, report:)
+    def run(serve:, report:, overrun:)
       @serve = serve
       @report = report
+      @overrun = overrun
       @reconnected = method(:reconnected)
       @workers.start(@engine.consumers) if @serves
       @dispatchers.start(@engine.dispatchers)
@@ -80,6 +83,11 @@ module RedisIPC
       run_callbacks(id)
     end
 
+    # @return [Hash{Symbol => Integer}] the counters, and how many threads run handlers and are doing so
+    def stats
+      super.merge(handlers: @serves ? @workers.size : 0, busy_handlers: @running.size)
+    end
+
     # Tells the user of an error.
     def tell(exception)
       @report.call(exception)
@@ -88,11 +96,13 @@ module RedisIPC
     private
 
     def serve_one
-      request = serve_next { |native| Entry.new(native, @engine) }
+      request = serve_next { |native| @running[Thread.current] = Entry.new(native, @engine) }
       return false if request.nil? || abandoned?
 
       request.leave
       true
+    ensure
+      @running.delete(Thread.current)
     end
 
     # Waits for handlers that have returned and left the answer to other threads.
@@ -116,7 +126,18 @@ module RedisIPC
     end
 
     def pass_on(report)
-      report.kind == :settled ? run_callbacks(report.id) : super
+      case report.kind
+      when :settled then run_callbacks(report.id)
+      when :overrun then overrun(report.id)
+      else super
+      end
+    end
+
+    # Tells of a handler, unless it has just ended.
+    def overrun(redis_id)
+      # A copy, because other threads begin and end handlers meanwhile.
+      thread, entry = @running.to_a.find { |_, running| running.redis_id == redis_id }
+      @overrun.call(entry, thread.backtrace || []) if thread
     end
 
     def reconnected(outage)

@@ -256,7 +256,7 @@ module RedisIPC
       @logger = settings.logger
       @reveal_errors = settings.reveal_errors
       begin_session(Session.new(self, settings, serves: !@on_request.nil?)) do |session|
-        session.run(serve: method(:serve), report: method(:report))
+        session.run(serve: method(:serve), report: method(:report), overrun: method(:overrun))
       end
     end
 
@@ -311,6 +311,17 @@ module RedisIPC
       # the child.
     rescue Error => e
       report(e)
+    end
+
+    def overrun(entry, backtrace)
+      frame = ApplicationFrame.of(backtrace)
+      Instrumentation.publish(:overrun, { **place, from: entry.source_group, id: entry.id, redis_id: entry.redis_id,
+                                                   deliveries: entry.deliveries, entry: entry, frame: frame,
+                                                   duration: entry.age })
+      ErrorReport.note("redis_ipc #{stream_name}/#{group_name}: a handler still runs though the deadline of its " \
+                       "request has passed, #{entry.age.round(1)} s after Redis got it, at #{frame} (request " \
+                       "#{LogText.of(entry.id)} from #{LogText.of(entry.source_group)}, delivery " \
+                       "#{entry.deliveries})", logger: @logger)
     end
 
     def report(exception, entry = nil)

@@ -28,6 +28,11 @@ module RedisIPC
       !@quiet && @engine.connected?
     end
 
+    # @return [Hash{Symbol => Integer}] the counters
+    def stats
+      @engine.stats
+    end
+
     # Returns whether it is of this process, and neither closed nor being closed.
     def open?
       !@quiet && @pid == Process.pid

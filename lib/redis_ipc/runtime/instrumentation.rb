@@ -4,8 +4,8 @@
 module RedisIPC
   # A notification tells a subscriber one thing that happened (see {RedisIPC.subscribe}). It is frozen.
   class Notification
-    # @return [Symbol] `:request`, `:handle`, `:event`, `:timeout`, `:retry`, `:dead_letter`, `:reconnect`, `:loss`,
-    #   `:trim` or `:error`
+    # @return [Symbol] `:request`, `:handle`, `:event`, `:timeout`, `:retry`, `:overrun`, `:dead_letter`, `:reconnect`,
+    #   `:loss`, `:trim` or `:error`
     attr_reader :name
     # @return [Hash{Symbol => Object}] the details; docs/instrumentation.md lists the keys of each name
     attr_reader :payload
@@ -33,7 +33,7 @@ module RedisIPC
   # without a subscriber.
   # @api private
   module Instrumentation
-    NAMES = %i[request handle event timeout retry dead_letter reconnect loss trim error].freeze
+    NAMES = %i[request handle event timeout retry overrun dead_letter reconnect loss trim error].freeze
     # ActiveSupport knows the events by these names.
     FULL_NAMES = NAMES.to_h { |name| [name, "#{name}.redis_ipc"] }.freeze
 
@@ -160,7 +160,7 @@ module RedisIPC
   private_constant :Instrumentation
 
   class << self
-    # Calls the block with a {Notification} of each `:request`, `:handle`, `:event`, `:timeout`, `:retry`,
+    # Calls the block with a {Notification} of each `:request`, `:handle`, `:event`, `:timeout`, `:retry`, `:overrun`,
     # `:dead_letter`, `:reconnect`, `:loss`, `:trim` and `:error`, in the thread where it happens.
     # docs/instrumentation.md lists what each carries.
     # @param names [Array<Symbol>] none means all

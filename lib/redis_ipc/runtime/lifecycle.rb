@@ -45,7 +45,7 @@ module RedisIPC
     # @raise [NotConnectedError] if it was never connected in this process
     def stats
       await_reconnection
-      (@session || session).engine.stats
+      (@session || session).stats
     end
 
     # @return [Boolean] whether it is connected in this process, or will be again when Redis is back

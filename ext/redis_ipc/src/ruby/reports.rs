@@ -18,13 +18,14 @@ impl NativeReport {
     }
 
     /// Returns the kind of the report: `:failure`, `:settled` (a watched call has ended), `:reconnected` (an outage is
-    /// over) or `:loss` (events may be missing).
+    /// over), `:loss` (events may be missing) or `:overrun` (a handler runs on after the deadline of its request).
     fn kind(ruby: &Ruby, rb_self: &Self) -> Result<StaticSymbol, Error> {
         Ok(ruby.sym_new(match rb_self.0 {
             Report::Failure(_) => "failure",
             Report::Settled(_) => "settled",
             Report::Reconnected(_) => "reconnected",
             Report::Loss(_) => "loss",
+            Report::Overrun(_) => "overrun",
         }))
     }
 
@@ -36,10 +37,12 @@ impl NativeReport {
         }
     }
 
-    /// Returns the id of the call that has ended. Returns nil for other reports.
+    /// Returns the id of the call that has ended, or Redis's id of the request that is overrun. Returns nil for other
+    /// reports.
     fn id(&self) -> Result<Option<String>, Error> {
         Ok(match &self.0 {
             Report::Settled(id) => Some(id.to_string()),
+            Report::Overrun(id) => Some(id.to_string()),
             _ => None,
         })
     }

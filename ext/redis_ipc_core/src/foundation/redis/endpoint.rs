@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Fate, Place};
 use crate::foundation::payload::loss::Loss;
+use crate::foundation::payload::stream_entry::StreamId;
 use crate::foundation::redis::clock::Clock;
 use crate::foundation::redis::connector::Connector;
 use crate::foundation::redis::redis_options::RedisOptions;
@@ -62,6 +63,13 @@ impl Endpoint {
     /// counted.
     pub fn report_located(&self, error: Error) {
         if !self.reports.offer(Report::Failure(error)) {
+            self.stats.reports_dropped.increment();
+        }
+    }
+
+    /// Reports that the handler of an entry still runs after its deadline. It is dropped like an error.
+    pub fn report_overrun(&self, id: StreamId) {
+        if !self.reports.offer(Report::Overrun(id)) {
             self.stats.reports_dropped.increment();
         }
     }

@@ -1,9 +1,10 @@
-//! Reports from the core to the user: errors that no caller gets, the ends of outages, losses, and the ends of watched
-//! calls.
+//! Reports from the core to the user: errors that no caller gets, the ends of outages, losses, handlers that outlast
+//! deadlines, and the ends of watched calls.
 
 use crate::error::Error;
 use crate::foundation::payload::id::Id;
 use crate::foundation::payload::loss::Loss;
+use crate::foundation::payload::stream_entry::StreamId;
 use crossbeam_channel::{Receiver, Sender, bounded, select_biased, unbounded};
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ pub enum Report {
     Reconnected(Duration),
     /// Events may be missing.
     Loss(Loss),
+    /// The deadline of this entry has passed, and its handler still runs.
+    Overrun(StreamId),
 }
 
 /// The receiver of the end of a watched call. An end is never dropped for want of room, because a callback or a fiber

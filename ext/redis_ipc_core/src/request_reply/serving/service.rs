@@ -198,7 +198,7 @@ impl Service {
         self.answer(held, Status::Rejected, content, error)
     }
 
-    /// Removes held requests whose deadline has passed.
+    /// Removes held requests whose deadline has passed, and reports those whose handlers still run.
     pub(crate) fn drop_overdue(&self) {
         let overdue = self.queue.remove(|held| held.request.is_past());
         if overdue.is_empty() {
@@ -208,7 +208,11 @@ impl Service {
             match held.stage() {
                 Stage::Queued => self.stats().expired.increment(),
                 Stage::Open => self.unanswered(held, "its deadline"),
-                Stage::Running | Stage::Answered => self.stats().unanswered.increment(),
+                Stage::Running => {
+                    self.stats().unanswered.increment();
+                    self.instance.endpoint.report_overrun(held.id());
+                }
+                Stage::Answered => self.stats().unanswered.increment(),
             }
         }
         self.sender.send(Command::Acknowledge(overdue.iter().map(|held| held.id()).collect()));
