@@ -130,6 +130,10 @@ impl Carried for OutgoingAnswer {
         reply.or(context.processing.as_ref()).cloned().unwrap_or_default()
     }
 
+    fn rights(&self) -> &'static str {
+        if self.reply.is_some() { "+lpush" } else { "+lrem" }
+    }
+
     fn encode(self, to: &mut Writing<'_, Self>) -> Option<Self> {
         let Writing { encoder, context, .. } = to;
         if let Some((key, text)) = &self.reply {

@@ -87,6 +87,13 @@ impl Carried for OutgoingRequest {
         instance.names.queue().to_owned()
     }
 
+    fn rights(&self) -> &'static str {
+        match self.step {
+            Step::Ask => "+lpush",
+            Step::Withdraw => "+lrem",
+        }
+    }
+
     fn encode(self, to: &mut Writing<'_, Self>) -> Option<Self> {
         let Writing { encoder, context: instance, .. } = to;
         let (queue, text) = (instance.names.queue(), self.pending.text.as_slice());

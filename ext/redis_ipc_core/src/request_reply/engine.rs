@@ -167,6 +167,7 @@ impl Engine {
             acceptance: Arc::clone(&acceptance),
             reply_room: ReplyRoom::new(instance.options.max_content_size),
             explainer: Arc::clone(&explainer),
+            unacknowledged: News::default(),
         };
         let sender = Arc::new(Sender::new(context, opened.sender));
         let reply_reader = Arc::new(ReplyReader::new(

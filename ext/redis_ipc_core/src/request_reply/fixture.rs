@@ -4,6 +4,7 @@ use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
 use crate::foundation::redis::cluster::Route;
 use crate::foundation::redis::fake_server::FakeServer;
 use crate::foundation::runtime::id_source::IdSource;
+use crate::foundation::runtime::news::News;
 use crate::foundation::runtime::reports::{Fetched, Report};
 use crate::foundation::runtime::waker::Waker;
 use crate::request_reply::asking::calls::Calls;
@@ -66,6 +67,7 @@ impl Fixture {
             acceptance: Arc::clone(&acceptance),
             reply_room: ReplyRoom::new(1_000),
             explainer: Arc::clone(&explainer),
+            unacknowledged: News::default(),
         };
         let connection = instance.endpoint.connector.open(&Route::Server).unwrap();
         let sender = Arc::new(Sender::new(context, Some(connection)));

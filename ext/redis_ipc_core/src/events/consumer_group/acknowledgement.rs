@@ -63,6 +63,10 @@ impl Carried for Acknowledge {
         context.consumer.stream.clone()
     }
 
+    fn rights(&self) -> &'static str {
+        "+xack"
+    }
+
     /// Collects the acknowledgements of a batch. They are written together at its end.
     fn encode(self, to: &mut Writing<'_, Self>) -> Option<Self> {
         to.tail.0.extend(self.0);

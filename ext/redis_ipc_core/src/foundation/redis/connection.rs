@@ -17,6 +17,7 @@ use crate::foundation::redis::pace::Pace;
 use crate::foundation::redis::redis_options::{Credentials, Login, RedisOptions};
 use crate::foundation::redis::resp::decode::Replies;
 use crate::foundation::redis::resp::push::Push;
+use crate::foundation::redis::rights;
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, Value};
 use std::io::{self, Read, Write};
 use std::os::fd::BorrowedFd;
@@ -362,7 +363,7 @@ impl Connection {
     /// Runs one command.
     pub fn run(&mut self, command: &Cmd) -> RedisResult<Value> {
         self.write_all(std::slice::from_ref(command))?;
-        match self.receive_own(None)? {
+        match rights::explained(self.receive_own(None)?, command) {
             Value::ServerError(error) => Err(error.into()),
             value => Ok(value),
         }
@@ -399,7 +400,7 @@ impl Connection {
     /// Runs several commands in one round trip. A refusal is a `Value::ServerError` among the replies.
     pub fn run_all(&mut self, commands: &[Cmd]) -> RedisResult<Vec<Value>> {
         self.write_all(commands)?;
-        commands.iter().map(|_| self.receive_own(None)).collect()
+        commands.iter().map(|command| Ok(rights::explained(self.receive_own(None)?, command))).collect()
     }
 
     /// Writes commands whose replies are received one by one.

@@ -21,6 +21,7 @@ pub mod read_cancel;
 pub mod read_size;
 pub mod redis_options;
 pub mod resp;
+pub mod rights;
 pub mod running;
 pub mod sentinels;
 pub mod server_check;

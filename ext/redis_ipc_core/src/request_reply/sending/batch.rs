@@ -69,7 +69,8 @@ impl Tail<Command> for Acknowledgements {
     }
 
     fn settle(self, replies: &[Value], leftover: &mut Leftover<Command>, context: &CommandContext) {
-        let Some(Value::ServerError(error)) = replies.first() else {
+        let refusal = replies.iter().find(|reply| matches!(reply, Value::ServerError(_)));
+        let Some(Value::ServerError(error)) = refusal else {
             context.queue.finish_all(self.held);
             return;
         };
@@ -116,6 +117,14 @@ impl Carried for Command {
             Command::Answer(held, _) => held.request.reply_to.to_string(),
             Command::Acknowledge(_) => names.inbox.clone(),
             Command::Withdraw(ticket, _) => names.keys.inbox(&ticket.to),
+        }
+    }
+
+    fn rights(&self) -> &'static str {
+        match self {
+            Command::Ask(..) | Command::Answer(..) => "+xadd",
+            Command::Acknowledge(_) => "+xdel +xack",
+            Command::Withdraw(..) => "+xinfo|groups +xdel",
         }
     }
 
@@ -252,7 +261,10 @@ impl Carried for Command {
             Command::Withdraw(ticket, _) => {
                 ticket.finish(Err(timed_out(&ticket, &Whereabouts::Unknown, None, &context.instance)));
             }
-            Command::Acknowledge(ids) => context.queue.finish_all(ids),
+            Command::Acknowledge(ids) => {
+                context.queue.finish_all(ids);
+                context.fail_acknowledgement(error);
+            }
         }
         None
     }

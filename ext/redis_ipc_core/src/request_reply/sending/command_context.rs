@@ -6,6 +6,7 @@ use crate::foundation::redis::cluster::Route;
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::pipeline::carried::Context;
+use crate::foundation::runtime::news::News;
 use crate::request_reply::membership::instance::Instance;
 use crate::request_reply::membership::reply_stream::ReplyStream;
 use crate::request_reply::sending::acceptance::Acceptance;
@@ -34,6 +35,8 @@ pub struct CommandContext {
     pub reply_room: ReplyRoom,
     /// Explains timeouts.
     pub explainer: Arc<Explainer>,
+    /// The last reported refusal of an acknowledgement.
+    pub unacknowledged: News,
 }
 
 impl Context for CommandContext {
@@ -63,6 +66,15 @@ impl CommandContext {
         endpoint.stats.answers_dropped.increment();
         let message = format!("an answer was lost: {}", error.message);
         endpoint.report(Error { message, ..error.clone() }.entry(id));
+    }
+
+    /// Reports once that Redis refuses acknowledgements.
+    pub fn fail_acknowledgement(&self, error: &Error) {
+        let message = format!(
+            "requests were answered or dropped, but not acknowledged, so they stay pending: {}",
+            error.message
+        );
+        self.instance.endpoint.report_news(Error { message, ..error.clone() }, &self.unacknowledged);
     }
 
     /// Ends a call whose request is not sent.

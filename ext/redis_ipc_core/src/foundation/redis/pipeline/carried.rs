@@ -7,6 +7,7 @@ use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::error_codes::{Remedy, remedy};
 use crate::foundation::redis::pipeline::encoder::Encoder;
 use crate::foundation::redis::pipeline::outgoing::Outbound;
+use crate::foundation::redis::rights;
 use redis::{RedisError, RedisResult, Value};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,9 @@ pub trait Carried: Outbound + Send + Sized + 'static {
 
     /// Returns its key. In a cluster it is written to the node that serves this key.
     fn key(&self, context: &Self::Context) -> String;
+
+    /// Returns the rights that its commands need, as words of a rule of Redis's ACL.
+    fn rights(&self) -> &'static str;
 
     /// Writes its commands, and returns the item that handles their replies. Returns `None` if it wrote nothing,
     /// because it is no longer wanted or the tail has taken it over.
@@ -196,6 +200,7 @@ impl<T: Carried> Leftover<T> {
     /// Handles a refusal of `carried`: it concerns this server only, or this moment only, or is final.
     pub fn refuse(&mut self, carried: T, refusal: &RedisError, context: &T::Context) {
         carried.not_executed();
+        let refusal = &rights::with_rule(refusal, &carried.key(context), carried.rights());
         let connector = &context.endpoint().connector;
         let explain = || connector.explain(refusal, Fate::NotSent);
         let remedy = remedy(refusal.code().unwrap_or_default());

@@ -65,6 +65,10 @@ impl Carried for Note {
         self.name.to_owned()
     }
 
+    fn rights(&self) -> &'static str {
+        "+say"
+    }
+
     fn encode(self, to: &mut Writing<'_, Self>) -> Option<Self> {
         if self.name == "unwanted" {
             return None;
