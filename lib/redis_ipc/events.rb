@@ -103,7 +103,7 @@ module RedisIPC
       #   RedisIPC::Events.consume(wal: ENV["DATABASE_URL"], slot: "ipc") { |event| p event.changes }
       def consume(group: nil, **words, &block)
         if [block, words[:processor], words[:forward]].compact.size != 1
-          raise ArgumentError, "consume needs one of these: a block, a processor: with process(event), or forward:"
+          raise ArgumentError, "consume needs a block, or a processor: with process(event), or forward:"
         end
 
         Subscription.new(words.slice(*Sources::WORDS).compact, group, words.except(*Sources::WORDS), &block)
