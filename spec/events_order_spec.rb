@@ -93,7 +93,7 @@ RSpec.describe "events in order" do
     workers.first.kill
     eventually(timeout: 20) { first_seen.all? { |numbers| numbers.size == 60 } }
     expect(first_seen).to all(eq((0...60).to_a))
-    expect(lanes_of(workers.last)).to eq(64)
+    eventually(timeout: 20) { lanes_of(workers.last) == 64 }
   end
 
   it "stay in order while a process is frozen for longer than its lease, and its late results are reported" do
