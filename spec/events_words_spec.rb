@@ -83,7 +83,7 @@ RSpec.describe RedisIPC::Events::Consumer do
         .to include("a processor is for single events")
       [{}, { processor: fitting, block: ->(event) { event } }].each do |block: nil, **words|
         expect { RedisIPC::Events.consume(stream: "orders", group: "g", **words, &block) }
-          .to raise_error(ArgumentError, /needs one of these: a block, a processor: with process\(event\), or forward:/)
+          .to raise_error(ArgumentError, /needs a block, or a processor: with process\(event\), or forward:/)
       end
     end
 
