@@ -44,7 +44,7 @@ impl Entries {
     /// Makes the entry of a change. Returns `None` of a change that cannot be read.
     pub fn make(&mut self, event: &InFlight, naming: &Naming) -> Option<Entry> {
         let change = Change::read(&event.fields)?;
-        match event.fields.get("table") {
+        match event.field(b"table") {
             Some(description) => {
                 let table = self.described(description)?;
                 Some(change.of_table(&table, &self.options, naming))

@@ -88,6 +88,9 @@ impl Table {
 
     /// Returns the key of this row, by which it is ordered, as an event has it. `None` if it has none.
     pub fn key_of(&self, row: Tuple<'_>) -> Option<Vec<u8>> {
+        if self.columns.is_empty() {
+            return None;
+        }
         let values: Vec<Value<'_>> = row.values().collect();
         let text = |column: &usize| match values.get(*column)? {
             Value::Text(text) => Some(json_value::plain(*self.types.get(*column)?, text)),
