@@ -227,24 +227,23 @@ RSpec.describe "a snapshot before PostgreSQL's log" do
   end
 
   it "goes on after its connections break" do
-    insert(1..5_000)
+    # More than fits into the buffers of a connection.
+    pg.exec("INSERT INTO accounts SELECT generate_series(1, 5000), repeat('x', 200)")
     held = Queue.new
     kept = got
     subscription = watch(prefetch: 50) do |event|
-      held.pop if event["id"] == 100
       kept << event["id"]
+      held.pop if kept.size == 100
     end
     eventually { held.num_waiting == 1 }
     cut_all
     held << 1
-    held << 1
     eventually { subscription.stats[:reconnections].positive? }
     caught_up
-    found = Array.new(got.size) { got.pop }
-    # What was under way comes, and then all of the table again.
-    expect(found.last(5_000)).to eq([*1..5_000])
-    expect(found[...-5_000]).to eq([*1..(found.size - 5_000)])
-    expect(recorded).to eq(['"public"."accounts"'])
+    # What was under way comes, and then all of the table again. A busy machine may break a connection by itself, too.
+    runs = Array.new(got.size) { got.pop }.slice_when { |one, other| other <= one }.to_a
+    expect(runs).to eq(runs.map { |run| [*1..run.last] })
+    expect([runs.size > 1, runs.last.last, recorded]).to eq([true, 5_000, ['"public"."accounts"']])
   end
 
   def cut_all
