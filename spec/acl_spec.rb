@@ -29,6 +29,7 @@ RSpec.describe RedisIPC::ACL do
     %w[security subscriber] => [:event_subscriber,
                                 { channels: "prices", patterns: "rates.*", shard_channels: "quotes" }],
     %w[security watcher] => [:key_subscriber, { keys: "session:*", values: true }],
+    %w[security tracker] => [:key_tracker, {}],
     %w[json_rpc client] => [:json_rpc_client, { queue: "calculator" }],
     %w[json_rpc server] => [:json_rpc_server, { queue: "calculator" }]
   }.each do |(page, user), (role, names)|
@@ -118,9 +119,38 @@ RSpec.describe RedisIPC::ACL do
       redis_options: { url: server.url, username: "watcher", password: "secret" }
     ) { |event| kept << event.metadata[:value_state] }
     server.client.set("session:1", "a")
-    expect([next_of(kept), errors.size]).to eq([:present, 0])
+    server.client.hset("session:2", "a", 1)
+    server.client.rpush("session:3", "a")
+    server.client.sadd?("session:4", "a")
+    server.client.zadd("session:5", 1, "a")
+    expect([Array.new(5) { next_of(kept) }.uniq, errors.size]).to eq([[:present], 0])
     expect(allowed?("watcher", "GET", "other")).to be(false)
     expect(allowed?("watcher", "SET", "session:1", "a")).to be(false)
+  end
+
+  it "makes the rules of who is told of the fields of hashes" do
+    expect(described_class.rules(:key_subscriber, keys: "session:*", fields: true))
+      .to include("&__subkeyspace@0__:session:*")
+  end
+
+  it "lets who is told what to drop from a cache do all that that needs, and no more" do
+    grant("tracker", *described_class.rules(:key_tracker))
+    kept = Queue.new
+    options = { url: server.url, username: "tracker", password: "secret" }
+    track = lambda do
+      words = { tracking: "user:*", on_error: errors.method(:<<), redis_options: options }
+      consumers << RedisIPC::Events.consume(**words) { |event| kept << event.key }
+    end
+    track.call
+    server.client.set("user:1", "a")
+    expect(next_of(kept)).to eq("user:1")
+    before = calls("ping")
+    eventually { calls("ping") >= before + 2 }
+    expect(errors).to be_empty
+    expect(allowed?("tracker", "GET", "user:1")).to be(false)
+    grant("tracker", "-client|tracking")
+    needed = /NOPERM.*The user needs \+client\|id \+client\|tracking \+subscribe and &__redis__/i
+    expect { track.call }.to raise_error(RedisIPC::CommandError, needed)
   end
 
   it "opens no other queue whose name begins alike" do

@@ -51,13 +51,52 @@ RSpec.describe "events of keys" do
     client.set("session:1", "a\xFF".b)
     expect(next_of(got)).to eq(["set", { "value" => "a\xFF".b }, :present])
     client.del("session:1")
-    client.hset("session:2", "a", 1)
+    client.xadd("session:2", { "a" => 1 })
     client.multi do |transaction|
       transaction.set("session:3", "b")
       transaction.del("session:3")
     end
-    expect(next_ones(4)).to eq([["del", nil, :gone], ["hset", nil, :unknown], ["set", nil, :gone], ["del", nil, :gone]])
+    expect(next_ones(4)).to eq([["del", nil, :gone], ["xadd", nil, :unknown], ["set", nil, :gone], ["del", nil, :gone]])
     expect(errors).to be_empty
+  end
+
+  it "have the elements of a hash, a list, a set and a sorted set, unless these are many or large" do
+    kept = got
+    watch(value: true, order: :source, max_event_size: 100_000) do |event|
+      kept << [event.data&.fetch("value"), event.metadata[:value_state], event.to_h["data"]]
+    end
+    read = ->(&write) { write.call && next_of(got) }
+    expect(read.call { client.hset("session:1", "a", "1", "b\xFF".b, "") })
+      .to eq([{ "a" => "1", "b\xFF".b => "" }, :present, { "value" => { "a" => "1", "b\uFFFD" => "" } }])
+    expect(read.call { client.rpush("session:2", %w[a b a]) }.first).to eq(%w[a b a])
+    expect(read.call { client.sadd("session:3", %w[a b]) }.first).to match_array(%w[a b])
+    expect(read.call { client.zadd("session:4", [[2, "b"], [-0.5, "a"], %w[inf c]]) }.first(2))
+      .to eq([{ "a" => -0.5, "b" => 2.0, "c" => Float::INFINITY }, :present])
+    expect(read.call { client.rpush("session:5", Array.new(1_001, "a")) }).to eq([nil, :unknown, nil])
+    expect(read.call { client.rpush("session:6", ["a" * 100_000]) }).to eq([nil, :unknown, nil])
+    expect(errors).to be_empty
+  end
+
+  # Redis tells of fields from 8.8 on. An older one passes on what is published in that form.
+  it "tell the fields of hashes with fields: true" do
+    kept = got
+    client.call("ACL", "SETUSER", "reader", "on", ">secret", "allchannels", "allkeys", "+@all", "-config")
+    watch(fields: true, on: %w[hset hexpired], order: :source,
+          redis_options: { path: server.path, username: "reader", password: "secret" }) do |event|
+      kept << [event.type, event.key, event.operation, event.metadata[:fields]]
+    end
+    tell = ->(payload, key = "session:1") { client.publish("__subkeyspace@0__:#{key}", payload) }
+    ["hset|4:name,3:a,b", "hdel|1:a", "hset", "hset|9:a", "hexpired|0:,2:\xFF|".b].each { |payload| tell.call(payload) }
+    client.hset("session:1", "name", "x")
+    tell.call("hset|1:z", "session:{ü}")
+    expect(next_ones(3)).to eq([["hset", "session:1", :update, ["name", "a,b"]],
+                                ["hexpired", "session:1", :update, ["", "\xFF|".b]],
+                                ["hset", "session:{ü}", :update, ["z"]]])
+  end
+
+  it "refuse fields: true where Redis does not tell of them" do
+    expect { watch(fields: true) { |event| event } }
+      .to raise_error(RedisIPC::ConfigurationError, /lacks S \(fields, which Redis 8.8 and later tell of\)/)
   end
 
   it "are ordered for each key, and go on at the same time for others" do

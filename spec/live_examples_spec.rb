@@ -41,4 +41,23 @@ RSpec.describe "the examples of live events" do
     refused = example("session_audit", server)
     expect(refused.wait).not_to be_success
   end
+  it "keep a cache from which what has changed is dropped, and everything if a change may be missed" do
+    server = start_server
+    server.client.hset("user:7", "name", "Ann")
+    process = example("tracked_cache", server)
+    expect(process.line).to eq("ready")
+    ask = lambda do |lines|
+      process.puts("7")
+      Array.new(lines) { process.line }
+    end
+    expect([ask.call(2), ask.call(1)]).to eq([["read user:7", '"Ann"'], ['"Ann"']])
+    server.client.hset("user:7", "name", "Bob")
+    expect([process.line, *ask.call(2)]).to eq(["dropped user:7", "read user:7", '"Bob"'])
+    server.client.call("CLIENT", "KILL", "TYPE", "pubsub")
+    expect([process.line, *ask.call(2)]).to eq(["dropped all: disconnected", "read user:7", '"Bob"'])
+    server.client.flushall
+    expect([process.line, *ask.call(2)]).to eq(["dropped all: flushed", "read user:7", "nil"])
+    process.end_input
+    expect(process.wait).to be_success
+  end
 end

@@ -39,7 +39,8 @@ RSpec.describe "the ACL rules of docs/security.md" do
   end
 
   it "are those of three members, of who asks sentinels, and of five for events" do
-    expect(rules.keys).to eq(%w[lookout asker answerer observer publisher consumer forwarder subscriber watcher])
+    expect(rules.keys).to eq(%w[lookout asker answerer observer publisher consumer forwarder subscriber watcher
+                                tracker])
   end
 
   it "let who publishes and who consumes events do no more than that" do

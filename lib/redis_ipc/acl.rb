@@ -14,7 +14,7 @@ module RedisIPC
   # @see file:docs/security.md What each user can do and what not
   module ACL
     ROLES = %i[asker answerer observer sentinel json_rpc_client json_rpc_server event_publisher
-               event_consumer event_forwarder event_subscriber key_subscriber].freeze
+               event_consumer event_forwarder event_subscriber key_subscriber key_tracker].freeze
     COMMON = %w[resetchannels -@all +ping +hello +client|setname].freeze
     private_constant :ROLES, :COMMON, :Roles
 
@@ -27,7 +27,8 @@ module RedisIPC
       # `:json_rpc_server` (`queue:`), `:event_publisher` (`stream:`), `:event_consumer` (`stream:`, `group:`) and
       # `:event_forwarder` (`stream:`, `slot:` of PostgreSQL), these with `partitions:` if there are any,
       # `:event_subscriber` (`channels:`, `patterns:`, `shard_channels:`, of which one must be given), `:key_subscriber`
-      # (`keys:` the patterns of keys, `values:` whether their values are read), `:sentinel` (none; the user on the
+      # (`keys:` the patterns of keys, `values:` whether their values are read, `fields:` whether it is told of the
+      # fields of hashes), `:key_tracker` (none: Redis tells it of any key), `:sentinel` (none; the user on the
       # sentinels).
       # @param role [Symbol]
       # @param cluster [Boolean] for a Redis Cluster, where each node needs the rules

@@ -10,7 +10,9 @@ require_relative "events/committed_transaction"
 require_relative "events/source_format"
 require_relative "events/entry_format"
 require_relative "events/message_format"
+require_relative "events/text_list"
 require_relative "events/key_format"
+require_relative "events/tracking_format"
 require_relative "events/wal_values"
 require_relative "events/wal_array"
 require_relative "events/wal_table"
@@ -79,12 +81,12 @@ module RedisIPC
       # Handles the events of a source with a block, as a {Consumer} does. The block runs in several threads at the same
       # time, and keeps its own `self`.
       # @param group [String, Symbol, nil] the name of the group, which a stream needs: its processes share the events
-      # @param words [Hash] the source: `stream:` (a name), or `channel:`, `pattern:`, `shard_channel:` or `keys:` (a
-      #   name or several), or `wal:` (a database of PostgreSQL, as {Consumer.wal} takes it). Also, as keywords, what a
-      #   {Consumer} declares and what {Consumer.start} takes: `from:`, `json:`, `type:`, `overflow:`, `on:`, `value:`,
-      #   `tables:`, `publication:`, `slot:`, `temporary:`, `create:`, `snapshot:`, `on_slot_lost:`, `order:`,
-      #   `transactions: true` (the block gets a {CommittedTransaction}), `concurrency: { threads: 5 }`,
-      #   `batch: { size: 500, within: 0.2 }`,
+      # @param words [Hash] the source: `stream:` (a name), or `channel:`, `pattern:`, `shard_channel:`, `keys:` or
+      #   `tracking:` (a name or several), or `wal:` (a database of PostgreSQL, as {Consumer.wal} takes it). Also, as
+      #   keywords, what a {Consumer} declares and what {Consumer.start} takes: `from:`, `json:`, `type:`, `overflow:`,
+      #   `on:`, `value:`, `fields:`, `tables:`, `publication:`, `slot:`, `temporary:`, `create:`, `snapshot:`,
+      #   `on_slot_lost:`, `order:`, `transactions: true` (the block gets a {CommittedTransaction}),
+      #   `concurrency: { threads: 5 }`, `batch: { size: 500, within: 0.2 }`,
       #   `retry_on:` (a class, an Array, or a Hash of a class and its options),
       #   `discard_on:`, `exactly_once:`, `on_error:`, `on_loss:`, `around_event:`, `resource:` (a Proc; the block gets
       #   what it makes as a second argument), `processor:` (an object with `process(event)`, instead of the block) and

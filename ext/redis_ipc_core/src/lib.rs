@@ -1,5 +1,5 @@
 //! The core of the redis_ipc gem: request/reply between processes over Redis, JSON-RPC over Redis lists, and
-//! events from Redis streams, Pub/Sub, keyspace notifications and PostgreSQL's write-ahead log.
+//! events from Redis streams, Pub/Sub, keyspace notifications, invalidations and PostgreSQL's write-ahead log.
 //!
 //! There is no Ruby in it. [`request_reply`], [`json_rpc`] and [`events`] are features: none imports another. All stand on
 //! `foundation`, which imports no feature. spec/house_spec.rb checks that. docs/protocol.md describes what is said to

@@ -140,12 +140,14 @@ const PUSH_WORDS: [&[u8]; 12] = [
     b"-MOVED 1 127.0.0.1:1\r\n",
 ];
 
-const PUSHES: [&[u8]; 5] = [
+const PUSHES: [&[u8]; 6] = [
     b"*3\r\n$9\r\nsubscribe\r\n$6\r\nprices\r\n:1\r\n*3\r\n$7\r\nmessage\r\n$6\r\nprices\r\n$12\r\n{\"a\":[1, 2]}\r\n",
     b"*4\r\n$8\r\npmessage\r\n$2\r\np*\r\n$6\r\nprices\r\n$2\r\n12\r\n*2\r\n$4\r\npong\r\n$1\r\n7\r\n",
     b"*3\r\n$8\r\nsmessage\r\n$1\r\ns\r\n$0\r\n\r\n*3\r\n$12\r\nsunsubscribe\r\n$1\r\ns\r\n:0\r\n",
     b"*3\r\n$11\r\nunsubscribe\r\n$-1\r\n:0\r\n+PONG\r\n",
     b"-NOPERM no right to this channel\r\n",
+    b"*3\r\n$7\r\nmessage\r\n$20\r\n__redis__:invalidate\r\n*2\r\n$6\r\nuser:1\r\n$1\r\na\r\n\
+      *3\r\n$7\r\nmessage\r\n$20\r\n__redis__:invalidate\r\n$-1\r\n",
 ];
 
 /// What is kept of a payload is a part of it, and at most what there is room for.
@@ -158,7 +160,7 @@ fn pushes(random: &mut Random) {
     while replies.next_push(&mut socket, ROOM, &mut push).is_ok() {
         let (pattern, channel, payload) = (push.pattern(), push.channel(), push.payload());
         assert_eq!(pattern.len() + channel.len() + payload.len(), push.bytes.len());
-        if matches!(push.kind, PushKind::Message) {
+        if matches!(push.kind, PushKind::Message | PushKind::Invalidated) {
             assert!(payload.len() <= ROOM && payload.len() <= push.whole, "{:?}", escaped(&bytes));
             assert_eq!(push.is_cut(), push.whole > ROOM);
         }

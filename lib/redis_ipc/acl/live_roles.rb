@@ -8,7 +8,10 @@ module RedisIPC
       COMMON = %w[+time +select +info].freeze
       # In a cluster: whether a replica was told to publish.
       SHARDED = "+cluster|info"
-      private_constant :COMMON, :SHARDED
+      # What reads the values of keys.
+      VALUES = "+get +type +memory|usage +hlen +hgetall +llen +lrange +scard +smembers +zcard +zrange"
+      TRACKING = %w[+client|id +client|tracking +subscribe &__redis__:invalidate].freeze
+      private_constant :COMMON, :SHARDED, :VALUES, :TRACKING
 
       class << self
         def event_subscriber(channels: [], patterns: [], shard_channels: [])
@@ -20,11 +23,16 @@ module RedisIPC
           [*COMMON, *sharded, *words.keys, *words.values.flatten.map { |name| "&#{name}" }]
         end
 
-        def key_subscriber(keys:, values: false)
+        def key_subscriber(keys:, values: false, fields: false)
           keys = checked(keys)
-          channels = keys.map { |key| "&__keyspace@0__:#{key}" }
+          channels = keys.map { |key| "&__#{"sub" if fields}keyspace@0__:#{key}" }
           [*COMMON, "+config|get", "+psubscribe", *channels,
-           *("(#{keys.map { |key| "%R~#{key}" }.join(" ")} +get)" if values)]
+           *("(#{keys.map { |key| "%R~#{key}" }.join(" ")} #{VALUES})" if values)]
+        end
+
+        # Redis has no rights on prefixes: it tells who tracks of any key.
+        def key_tracker
+          [*COMMON, *TRACKING]
         end
 
         private

@@ -59,7 +59,7 @@ module RedisIPC
         end
 
         def places(event)
-          event.metadata.slice(:pattern, :node, :event, :value_state, :lsn, :unchanged).to_h do |name, one|
+          event.metadata.slice(:pattern, :node, :event, :fields, :value_state, :lsn, :unchanged).to_h do |name, one|
             [name.name, one.is_a?(Array) ? one : one.to_s]
           end
         end

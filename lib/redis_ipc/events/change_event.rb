@@ -33,12 +33,14 @@ module RedisIPC
     end
 
     # @return [String] the name of the stream (with partitions that of the partition, such as `"orders:3"`), of the
-    #   channel, of the database (`"db0"`), or of the database and the slot of PostgreSQL
+    #   channel, of the database (`"db0"`), or of the database and the slot of PostgreSQL; of an invalidation
+    #   `"tracking"`
     def source
       @format.source_of(@native)
     end
 
-    # @return [Symbol] the kind of source: `:stream`, `:pubsub`, `:sharded_pubsub`, `:keyspace` or `:wal`
+    # @return [Symbol] the kind of source: `:stream`, `:pubsub`, `:sharded_pubsub`, `:keyspace`, `:tracking` or
+    #   `:wal`
     def kind
       @format.kind
     end
@@ -51,21 +53,23 @@ module RedisIPC
     end
 
     # @return [String, nil] the application's name for it, such as `"order.created"`; for a key what happened to it,
-    #   such as `"expired"`
+    #   such as `"expired"`; for an invalidation `"invalidate"`, or `"flush"` if all keys are gone
     def type
       @format.type(@native) { data }
     end
 
     # @return [String, nil] what it belongs to, such as the id of an order. For a stream it is the key that
-    #   {Events.publish} was given, or what `order :key, by:` names; for a keyspace notification the key in Redis; for
-    #   PostgreSQL the key of the row (several columns as JSON). A message has none
+    #   {Events.publish} was given, or what `order :key, by:` names; for a keyspace notification or an invalidation the
+    #   key in Redis; for PostgreSQL the key of the row (several columns as JSON). A message has none, nor has the
+    #   invalidation of all keys
     def key
       @format.key(@native) { data }
     end
 
     # Returns the new state, as far as it is known: the decoded JSON, the fields of another program's entry as Strings,
     # the text of a message, or the columns of a row. For a key it is `{"value" => ...}` if the consumer asked for
-    # values and the key exists, otherwise nil. Hash keys are Strings. All of it is frozen.
+    # values and the key exists, otherwise nil: a String, an Array (a list or a set) or a Hash (a hash; a sorted set by
+    # member, with Floats). Hash keys are Strings. All of it is frozen.
     # @return [Object]
     # @raise [MalformedEntryError] if it should be JSON and is not. Do not rescue it: the event is then given up on
     def data
@@ -180,7 +184,9 @@ module RedisIPC
     # - an entry: `fields` (all fields as they are), `traceparent` if it has one; with partitions `stream` (their common
     #   name) and `partition` (the number of this one);
     # - a message: `node` (the server's address), and `pattern` if a pattern matched;
-    # - a key: `node`, `event`, and `value_state` if the consumer asked for values: `:present`, `:gone` or `:unknown`;
+    # - a key: `node`, `event`, `value_state` if the consumer asked for values: `:present`, `:gone` or `:unknown`; and
+    #   `fields`, the names of the fields of a hash, if it asked for these;
+    # - an invalidation: `node`;
     # - a change in PostgreSQL: `schema`, `table`, `xid` and others (docs/postgres.md).
     # @return [Hash{Symbol => Object}] frozen
     def metadata

@@ -81,12 +81,28 @@ module RedisIPC
         # Notifications are best effort: Redis sends what it notices, and keeps nothing.
         # @param patterns [Array<String>] with `*`, `?` and `[...]`, as in Redis
         # @param options [Hash] `on:` are the wanted events (`%i[expired del]`), all if it is not given; `value: true`
-        #   reads the value of the key after each; `overflow:` is as for {channel}
+        #   reads the value of the key after each; `fields: true` handles the events of the fields of hashes, and no
+        #   others (Redis 8.8 and later); `overflow:` is as for {channel}
         # @return [self]
         # @example
         #   keys "session:*", on: %i[expired del]
         def keys(*patterns, **options)
           ConsumerState.of(self).say_source(:keys, patterns, options)
+          self
+        end
+
+        # Declares prefixes of keys that this process caches, and handles the invalidations of client-side caching: each
+        # key under them that may have changed, expired or been deleted, from each node that serves keys. After any
+        # {on_loss} everything that is cached may be stale, and must be dropped.
+        # @param prefixes [Array<String>] each with `*` at its end, and no other pattern: Redis tracks prefixes
+        # @param options [Hash] `overflow:` is as for {channel}
+        # @return [self]
+        # @example
+        #   tracking "user:*"
+        #   on_loss { CACHE.clear }
+        #   def call(event) = CACHE.delete(event.key)
+        def tracking(*prefixes, **options)
+          ConsumerState.of(self).say_source(:tracking, prefixes, options)
           self
         end
 
@@ -132,7 +148,7 @@ module RedisIPC
         # @param order [Symbol] `:none`, the default of a stream: any thread of any process takes the next event;
         #   `:key`: events of the same key are handled one after the other, across all processes; `:source`: all events
         #   are, which is the default of PostgreSQL's log; `:channel`, the default of channels and patterns: messages of
-        #   the same channel are, in each process. For `keys` the default is `:key`, in each process
+        #   the same channel are, in each process. For `keys` and `tracking` the default is `:key`, in each process
         # @param options [Hash] for `:key`: `by:` names the field that holds the key, or the part of the data (the
         #   default is the key that {Events.publish} was given), and `lanes:` is the number of lanes that processes
         #   share the keys by (64). Or `partitions:` is the number of streams, `orders:0`, `orders:1` and so on, over

@@ -2,7 +2,7 @@
 
 module RedisIPC
   module Events
-    # The checked declaration of channels, patterns or keys. It is frozen.
+    # The checked declaration of channels, patterns, keys or prefixes of keys. It is frozen.
     # @api private
     class LiveSource
       include NoStream
@@ -18,11 +18,11 @@ module RedisIPC
       attr_reader :kind
       # @return [Array<String>] the channels, or the patterns
       attr_reader :names
-      # @return [MessageFormat, KeyFormat]
+      # @return [MessageFormat, KeyFormat, TrackingFormat]
       attr_reader :format
 
       # @param who [String] the class
-      # @param kind [Symbol] `:channel`, `:pattern`, `:shard_channel` or `:keys`
+      # @param kind [Symbol] `:channel`, `:pattern`, `:shard_channel`, `:keys` or `:tracking`
       # @param names [Array<String, Symbol>]
       # @param options [Hash]
       # @param order [Array(Symbol, Hash), nil] the order that the class declares
@@ -31,8 +31,9 @@ module RedisIPC
         @kind = kind
         @names, words = LiveWords.source(who, kind, names, options)
         @name = @names.join(", ").freeze
-        @live = { kind: kind.name, names: @names, on: words[:on], value: words[:value], overflow: words[:overflow],
-                  order: LiveWords.order(who, kind, *(order || [kind == :keys ? :key : :channel, {}])) }.freeze
+        order ||= [LiveWords.of_keys?(kind) ? :key : :channel, {}]
+        @live = { kind: kind.name, names: @names, **words.slice(:on, :value, :fields, :overflow),
+                  order: LiveWords.order(who, kind, *order) }.freeze
         @format = format_of(kind, words)
         freeze
       end
@@ -40,6 +41,11 @@ module RedisIPC
       # @return [Boolean] whether the values of keys are read
       def reads_values?
         @live[:value]
+      end
+
+      # @return [Boolean] whether it is told of the fields of hashes
+      def of_fields?
+        @live[:fields]
       end
 
       # (see StreamSource#lag?)
@@ -77,6 +83,7 @@ module RedisIPC
 
       def format_of(kind, words)
         return KeyFormat.new if kind == :keys
+        return TrackingFormat.new if kind == :tracking
 
         MessageFormat.new(KINDS[kind], json: words[:json], type: words[:type])
       end

@@ -7,28 +7,33 @@ module RedisIPC
     module LiveWords
       # The options of each declaration.
       MESSAGES = %i[json type overflow].freeze
-      OPTIONS = { channel: MESSAGES, pattern: MESSAGES, shard_channel: MESSAGES, keys: %i[on value overflow] }.freeze
+      OPTIONS = { channel: MESSAGES, pattern: MESSAGES, shard_channel: MESSAGES, keys: %i[on value fields overflow],
+                  tracking: %i[overflow] }.freeze
+      # An example of a name, for messages.
+      NAMES = Hash.new("prices").merge(keys: "session:*", tracking: "user:*").freeze
+      # The declarations whose events are ordered by key.
+      OF_KEYS = %i[keys tracking].freeze
       # The allowed values, and their names in the core.
       OVERFLOW = { drop_oldest: "drop_oldest", drop_newest: "drop_newest", block: "block" }.freeze
       MESSAGE_ORDER = { channel: "channel", source: "source", none: "none" }.freeze
       KEY_ORDER = { key: "channel", source: "source", none: "none" }.freeze
-      private_constant :MESSAGES, :OPTIONS, :OVERFLOW, :MESSAGE_ORDER, :KEY_ORDER
+      private_constant :MESSAGES, :OPTIONS, :NAMES, :OF_KEYS, :OVERFLOW, :MESSAGE_ORDER, :KEY_ORDER
 
       class << self
         # @param who [String] the class
-        # @param kind [Symbol] the declaration: `:channel`, `:pattern`, `:shard_channel` or `:keys`
+        # @param kind [Symbol] the declaration: `:channel`, `:pattern`, `:shard_channel`, `:keys` or `:tracking`
         # @param names [Array<String, Symbol>]
         # @param options [Hash]
         # @return [Array(Array<String>, Hash)] the names, and the checked options
         # @raise [ConfigurationError]
         def source(who, kind, names, options)
-          Check.refuse("#{kind} of #{who} needs a name: #{kind} \"prices\"") if names.empty?
+          Check.refuse("#{kind} of #{who} needs a name: #{kind} \"#{NAMES[kind]}\"") if names.empty?
           Check.known(who, kind.name, options, OPTIONS[kind])
           type = options[:type]&.then { |name| Check.named("type: of #{kind}, the name of a field,", name) }
-          overflow = options.fetch(:overflow, :drop_oldest)
+          overflow = one_of("overflow: of #{kind} of #{who}", options.fetch(:overflow, :drop_oldest), OVERFLOW)
+          flags = %i[json value fields].to_h { |flag| [flag, Check.flag(who, kind, flag, options)] }
           [different(who, kind, names),
-           { json: Check.flag(who, kind, :json, options), value: Check.flag(who, kind, :value, options), type: type,
-             on: happened(who, options[:on]), overflow: one_of("overflow: of #{kind} of #{who}", overflow, OVERFLOW) }]
+           { **flags, type: type, on: happened(who, options[:on]), overflow: overflow }]
         end
 
         # @param who [String] the class
@@ -39,7 +44,13 @@ module RedisIPC
         # @raise [ConfigurationError]
         def order(who, kind, order, options)
           Check.known(who, "order #{order.inspect}", options, [])
-          one_of("the order of #{who}", order, kind == :keys ? KEY_ORDER : MESSAGE_ORDER)
+          one_of("the order of #{who}", order, of_keys?(kind) ? KEY_ORDER : MESSAGE_ORDER)
+        end
+
+        # @param kind [Symbol] the word
+        # @return [Boolean] whether its events are ordered by key
+        def of_keys?(kind)
+          OF_KEYS.include?(kind)
         end
 
         private

@@ -15,7 +15,8 @@ module RedisIPC
     #   created again. Of a subscription `:disconnected`: its connection broke; `:restarted`: the server was restarted;
     #   `:failover`: another server has taken over; `:slot_moved`: another node of the cluster serves the slot;
     #   `:slow_consumer`: events were dropped because handlers were too slow; `:too_large`: an event was larger than
-    #   `max_event_size`. Of PostgreSQL `:slot_lost`: the slot was lost
+    #   `max_event_size`; `:flushed`: all keys that a cache may hold are gone. Of PostgreSQL `:slot_lost`: the slot was
+    #   lost
     attr_reader :cause
     # @return [Time, nil] the missing events came after this; nil if that is not known
     attr_reader :since

@@ -6,7 +6,7 @@ module RedisIPC
     # @api private
     module Sources
       # The declarations of a source.
-      WORDS = %i[stream channel pattern shard_channel keys wal].freeze
+      WORDS = %i[stream channel pattern shard_channel keys tracking wal].freeze
 
       class << self
         # @param who [String] the class

@@ -7,7 +7,7 @@ module RedisIPC
       include Undumpable
 
       # The keywords of {Events.consume} that belong to the source.
-      SOURCE = %i[from json type overflow on value tables publication slot temporary create on_slot_lost
+      SOURCE = %i[from json type overflow on value fields tables publication slot temporary create on_slot_lost
                   snapshot].freeze
       OTHER = %i[order concurrency batch retry_on discard_on on_error on_loss around_event resource
                  processor cdc exactly_once transactions forward].freeze

@@ -5,8 +5,9 @@ module RedisIPC
     # What {Testing} knows of losses.
     module Losses
       # The causes of losses by the kind of source, and of a live source.
-      CAUSES = { stream: %i[trimmed rolled_back flushed].freeze, wal: %i[slot_lost].freeze }.freeze
       LIVE_CAUSES = %i[disconnected slow_consumer restarted failover slot_moved too_large].freeze
+      CAUSES = { stream: %i[trimmed rolled_back flushed].freeze, wal: %i[slot_lost].freeze,
+                 tracking: [*LIVE_CAUSES, :flushed].freeze }.freeze
       private_constant :CAUSES, :LIVE_CAUSES
 
       # Tells a consumer that events may be missing, as if its stream had lost them: `on_loss`, or the log, and
@@ -15,7 +16,7 @@ module RedisIPC
       # An exception of `on_loss` is not raised: `on_error` is told. A failed expectation or mock is raised.
       # @param consumer [Class, Events::Subscription] a {Events::Consumer}
       # @param at_most [Integer, nil] as {Loss#at_most}
-      # @param cause [Symbol, nil] as {Loss#cause}; nil: `:trimmed`, of channels and keys `:disconnected`, of PostgreSQL
+      # @param cause [Symbol, nil] as {Loss#cause}; nil: `:trimmed`, of live sources `:disconnected`, of PostgreSQL
       #   `:slot_lost`
       # @param exact [Boolean] as {Loss#exact?}
       # @param between [Range<Time>] {Loss#since} and {Loss#until}; it may have no beginning

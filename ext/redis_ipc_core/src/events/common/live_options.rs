@@ -34,6 +34,8 @@ pub enum LiveKind {
     ShardChannel,
     /// Changes of keys that match patterns.
     Keys,
+    /// Which keys under prefixes are to be dropped from caches.
+    Tracking,
 }
 
 /// The order in which live events are handled.
@@ -58,6 +60,8 @@ pub struct LiveOptions {
     pub on: Option<Vec<String>>,
     /// Whether the values of keys are read.
     pub reads_values: bool,
+    /// Whether only events of the fields of hashes are wanted, with the names of the fields.
+    pub of_fields: bool,
     /// What happens to events for which there is no room.
     pub overflow: Overflow,
     /// The order of events.
@@ -77,6 +81,7 @@ impl LiveOptions {
             ("pattern", LiveKind::Pattern),
             ("shard_channel", LiveKind::ShardChannel),
             ("keys", LiveKind::Keys),
+            ("tracking", LiveKind::Tracking),
         ];
         let overflows = [
             ("drop_oldest", Overflow::DropOldest),
@@ -91,11 +96,45 @@ impl LiveOptions {
             names: names(section.value("names"), &section)?,
             on: section.value("on").map(|given| names(Some(given), &section)).transpose()?,
             reads_values: section.boolean("value")?.unwrap_or(false),
+            of_fields: section.boolean("fields")?.unwrap_or(false),
             overflow: section.word("overflow", &overflows)?.unwrap_or(Overflow::DropOldest),
             order: section.word("order", &orders)?.unwrap_or(LiveOrder::Channel),
         };
         section.finish()?;
+        if options.kind == LiveKind::Tracking {
+            check_prefixes(&options.names)?;
+        }
         Ok(options)
+    }
+
+    /// Returns the prefixes of the keys that are tracked.
+    pub fn prefixes(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(|name| name.strip_suffix('*').unwrap_or(name))
+    }
+}
+
+/// Checks that the server can track what these names stand for. It tracks prefixes, of which none begins with another.
+fn check_prefixes(names: &[String]) -> Result<(), Error> {
+    let refuse = |message: String| Err(Error::new(ErrorKind::Configuration, message));
+    let mut prefixes: Vec<&str> = Vec::with_capacity(names.len());
+    for name in names {
+        match name.strip_suffix('*') {
+            Some(prefix) if !prefix.contains(['*', '?', '[', '\\']) => prefixes.push(prefix),
+            _ => {
+                return refuse(format!(
+                    "tracking {name:?} is no prefix: Redis tracks prefixes of keys, so the only pattern is a * at the \
+                     end, as in \"user:*\""
+                ));
+            }
+        }
+    }
+    prefixes.sort_unstable();
+    match prefixes.windows(2).find(|pair| pair[1].starts_with(pair[0])) {
+        Some(pair) => refuse(format!(
+            "tracking \"{}*\" is a part of \"{}*\", and Redis tells of a key once: leave it out",
+            pair[1], pair[0]
+        )),
+        None => Ok(()),
     }
 }
 
@@ -137,5 +176,26 @@ mod tests {
         }
         assert_eq!(parse(json!(["a", "b", "a"])), Err("the name \"a\" is given twice".to_owned()));
         assert!(LiveOptions::parse(json!({ "names": ["a"] })).is_err());
+    }
+
+    #[test]
+    fn what_is_tracked_are_prefixes() {
+        let parse = |names| {
+            let parsed = LiveOptions::parse(json!({ "kind": "tracking", "names": names }));
+            parsed
+                .map(|options| options.prefixes().collect::<Vec<_>>().join(" "))
+                .map_err(|error| error.message)
+        };
+        assert_eq!(parse(json!(["user:*", "a*"])), Ok("user: a".to_owned()));
+        assert_eq!(parse(json!(["*"])), Ok(String::new()));
+        for bad in ["user:1", "us*er:*", "user:?", "[ab]*", "a\\*", "a**"] {
+            assert!(parse(json!([bad])).is_err_and(|message| message.contains("is no prefix")), "{bad}");
+        }
+        let nested = parse(json!(["b*", "user:1*", "c*", "user:*"])).unwrap_err();
+        assert_eq!(
+            nested,
+            "tracking \"user:1*\" is a part of \"user:*\", and Redis tells of a key once: leave it out"
+        );
+        assert!(parse(json!(["*", "a*"])).is_err());
     }
 }

@@ -4,6 +4,7 @@ use crate::events::backlog::queue::Backlog;
 use crate::events::common::live_options::{LiveKind, LiveOptions};
 use crate::events::live::keyspace;
 use crate::events::live::reading::Reading;
+use crate::events::live::tracking;
 use crate::foundation::net::address::Address;
 use crate::foundation::payload::loss::{Cause, Loss};
 use crate::foundation::payload::stream_entry::StreamId;
@@ -43,6 +44,7 @@ impl Shared {
     pub fn connect(&self, subscriber: &mut Subscriber, stop: &Stop) -> RedisResult<Option<Window>> {
         let prepare = |connection: &mut Connection| match self.live.kind {
             LiveKind::Keys => keyspace::check_setting(connection, &self.live),
+            LiveKind::Tracking => tracking::ask(connection, &self.live),
             LiveKind::Channel | LiveKind::Pattern | LiveKind::ShardChannel => Ok(()),
         };
         subscriber.connect(stop, &prepare)
@@ -111,6 +113,10 @@ impl Feed {
                 endpoint.connector.mark_stale(&route);
                 return Ok(());
             }
+            if let PushKind::Flushed = read.kind {
+                push(&mut ready);
+                backlog.push_loss(self.flushed(&node));
+            }
             let id = StreamId { ms: endpoint.clock.now(), seq: numbers.fetch_add(1, Ordering::Relaxed) };
             let Some(event) = reading.event(read, id, &node) else { continue };
             endpoint.stats.taken.increment();
@@ -121,6 +127,19 @@ impl Feed {
             } else {
                 ready.push(Arc::new(event));
             }
+        }
+    }
+
+    /// Returns the loss of everything that a client may have cached.
+    fn flushed(&self, node: &str) -> Loss {
+        Loss {
+            source: self.shared.source.clone(),
+            node: node.to_owned(),
+            cause: Cause::Flushed,
+            since_ms: None,
+            until_ms: self.shared.endpoint.clock.now(),
+            at_most: None,
+            is_exact: false,
         }
     }
 

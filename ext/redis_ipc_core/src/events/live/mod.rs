@@ -9,3 +9,6 @@ pub mod live_consumer;
 mod plan;
 mod reading;
 mod roster;
+mod text_list;
+mod tracking;
+mod values;

@@ -2,6 +2,7 @@
 
 use crate::events::common::live_options::{LiveKind, LiveOptions};
 use crate::events::live::keyspace;
+use crate::events::live::tracking;
 use crate::foundation::net::address::Address;
 use crate::foundation::redis::connector::Connector;
 use crate::foundation::redis::slots::slot;
@@ -22,20 +23,24 @@ pub fn of(live: &LiveOptions, connector: &Connector, db: i64) -> RedisResult<Vec
         LiveKind::Channel => vec![(Spot::Any, messages(TopicKind::Channel, live, connector.is_cluster()))],
         LiveKind::Pattern => vec![(Spot::Any, messages(TopicKind::Pattern, live, connector.is_cluster()))],
         LiveKind::ShardChannel => of_shards(live, connector.is_cluster()),
-        LiveKind::Keys if connector.is_cluster() => {
+        LiveKind::Keys | LiveKind::Tracking if connector.is_cluster() => {
             connector.primaries()?.nodes.into_iter().map(|node| of_node(live, node)).collect()
         }
-        LiveKind::Keys => vec![(Spot::Any, keyspace::topics(live, db))],
+        LiveKind::Keys | LiveKind::Tracking => vec![(Spot::Any, of_keys(live, db))],
     })
 }
 
 /// Returns the subscription to the keys of one node of a cluster.
 pub fn of_node(live: &LiveOptions, node: Arc<Address>) -> (Spot, Topics) {
-    (Spot::Node(node), keyspace::topics(live, 0))
+    (Spot::Node(node), of_keys(live, 0))
+}
+
+fn of_keys(live: &LiveOptions, db: i64) -> Topics {
+    if live.kind == LiveKind::Tracking { tracking::topics() } else { keyspace::topics(live, db) }
 }
 
 fn messages(kind: TopicKind, live: &LiveOptions, is_cluster: bool) -> Topics {
-    let mut topics = Topics { kind, names: live.names.clone(), counts: Vec::new() };
+    let mut topics = Topics { kind, names: live.names.clone(), counts: Vec::new(), is_late: false };
     // In a cluster the number of messages that one node published says nothing: any node may have published a message,
     // which may still be on its way.
     if !is_cluster && !topics.may_be_of_server() {
@@ -51,7 +56,8 @@ fn of_shards(live: &LiveOptions, is_cluster: bool) -> Vec<(Spot, Topics)> {
         let slot = if is_cluster { slot(name.as_bytes()) } else { 0 };
         slots.entry(slot).or_default().push(name.clone());
     }
-    let topics = |names| Topics { kind: TopicKind::Shard, names, counts: vec![Count::ShardPublish] };
+    let topics =
+        |names| Topics { kind: TopicKind::Shard, names, counts: vec![Count::ShardPublish], is_late: false };
     slots.into_values().map(|names| (Spot::Key(names[0].clone()), topics(names))).collect()
 }
 

@@ -176,15 +176,18 @@ impl Roster {
         if error.code() == Some("NOPERM") {
             let rules: Vec<String> = topics.names.iter().map(|name| format!("&{name}")).collect();
             let word = topics.word().to_lowercase();
+            let tracking =
+                if self.shared.live.kind == LiveKind::Tracking { "+client|id +client|tracking " } else { "" };
             explained.message =
-                format!("{}. The user needs +{word} and {}", explained.message, rules.join(" "));
+                format!("{}. The user needs {tracking}+{word} and {}", explained.message, rules.join(" "));
         }
         explained
     }
 
     /// Whether nodes may come and go.
     pub fn follows_nodes(&self) -> bool {
-        self.shared.live.kind == LiveKind::Keys && self.shared.endpoint.connector.is_cluster()
+        let is_of_keys = matches!(self.shared.live.kind, LiveKind::Keys | LiveKind::Tracking);
+        is_of_keys && self.shared.endpoint.connector.is_cluster()
     }
 
     /// Runs the thread that subscribes at new nodes that serve keys, and leaves nodes that no longer do.

@@ -6,7 +6,7 @@
 
 use crate::foundation::payload::fields::{Extent, FieldsBuilder, Room};
 use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
-use crate::foundation::redis::resp::push::{Push, PushKind};
+use crate::foundation::redis::resp::push::{INVALIDATIONS, Push, PushKind};
 use crate::foundation::redis::resp::replies::unexpected;
 use redis::{ErrorKind, RedisError, RedisResult, Value};
 use std::io::{self, Read};
@@ -34,6 +34,8 @@ pub struct Replies {
     start: usize,
     end: usize,
     left: Budget,
+    /// The keys of an invalidation that are not read yet.
+    keys: usize,
 }
 
 /// The remaining limits of the reply that is being read.
@@ -59,10 +61,15 @@ impl Budget {
     }
 }
 
+/// Whether a message came to the channel of invalidations. Nobody but Redis can send a list of keys there.
+fn is_of_invalidations(has_pattern: bool, push: &Push) -> bool {
+    !has_pattern && push.channel() == INVALIDATIONS
+}
+
 impl Default for Replies {
     /// Creates an empty buffer.
     fn default() -> Self {
-        Self { buffer: vec![0; BUFFER].into_boxed_slice(), start: 0, end: 0, left: Budget::WHOLE }
+        Self { buffer: vec![0; BUFFER].into_boxed_slice(), start: 0, end: 0, left: Budget::WHOLE, keys: 0 }
     }
 }
 
@@ -144,7 +151,7 @@ impl Replies {
     }
 
     /// Reads the next thing that Redis sends on a connection that subscribes, and keeps at most `room` bytes of a
-    /// payload.
+    /// payload. One invalidation can name many keys; each of them is read as a thing of its own.
     ///
     /// # Errors
     ///
@@ -152,6 +159,10 @@ impl Replies {
     pub fn next_push(&mut self, socket: &mut impl Read, room: usize, push: &mut Push) -> RedisResult<()> {
         self.left = Budget::WHOLE;
         push.reset();
+        if self.keys > 0 {
+            self.keys -= 1;
+            return self.invalidated(socket, room, push);
+        }
         let parts = match self.head(socket)? {
             Head::List(parts) => parts,
             // An answer to PING where nothing is subscribed.
@@ -200,6 +211,28 @@ impl Replies {
         push.ends[0] = push.bytes.len();
         self.push_part(socket, usize::MAX, push)?;
         push.ends[1] = push.bytes.len();
+        match self.head(socket)? {
+            Head::Bulk(length) => {
+                push.whole = length;
+                self.bulk_part(socket, length, length.min(room), &mut push.bytes)
+            }
+            Head::List(keys) if is_of_invalidations(has_pattern, push) && keys > 0 => {
+                self.keys = keys - 1;
+                self.invalidated(socket, room, push)
+            }
+            Head::Nil if is_of_invalidations(has_pattern, push) => {
+                push.reset();
+                push.kind = PushKind::Flushed;
+                Ok(())
+            }
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Reads the next key of an invalidation.
+    fn invalidated(&mut self, socket: &mut impl Read, room: usize, push: &mut Push) -> RedisResult<()> {
+        push.reset();
+        push.kind = PushKind::Invalidated;
         push.whole = self.push_part(socket, room, push)?;
         Ok(())
     }
@@ -812,5 +845,28 @@ mod tests {
         for bad in ["*1\r\n$4\r\npong\r\n", ":1\r\n", "*3\r\n$7\r\nmessage\r\n:1\r\n$1\r\nx\r\n"] {
             assert!(pushes(bad.as_bytes(), 100, 3).is_err());
         }
+    }
+
+    #[test]
+    fn an_invalidation_is_read_key_by_key() {
+        let channel = "*3\r\n$7\r\nmessage\r\n$20\r\n__redis__:invalidate\r\n";
+        let sent = format!(
+            "{channel}*3\r\n$1\r\na\r\n$4\r\nlong\r\n$0\r\n\r\n{channel}$-1\r\n{channel}$5\r\nhello\r\n"
+        );
+        let expected = [
+            "Invalidated ||a false",
+            "Invalidated ||lon true",
+            "Invalidated || false",
+            "Flushed || false",
+            "Message |__redis__:invalidate|hel true",
+        ];
+        for at_once in [1, 7, 1000] {
+            assert_eq!(pushes(sent.as_bytes(), at_once, 3).unwrap(), expected);
+        }
+        for bad in ["$-1", "*1\r\n$1\r\na", "*0"] {
+            let other = format!("*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n{bad}\r\n");
+            assert!(pushes(other.as_bytes(), 100, 3).is_err(), "{bad}");
+        }
+        assert!(pushes(format!("{channel}*1\r\n:1\r\n").as_bytes(), 100, 3).is_err());
     }
 }

@@ -1,4 +1,5 @@
-//! What Redis sends on a connection that subscribes, in RESP2: messages, confirmations, and answers to PING.
+//! What Redis sends on a connection that subscribes, in RESP2: messages, invalidations, confirmations, and answers to
+//! PING.
 
 use redis::RedisError;
 
@@ -21,6 +22,10 @@ pub struct Push {
 pub enum PushKind {
     /// A message.
     Message,
+    /// A key that a client may have cached has changed. It is the payload.
+    Invalidated,
+    /// All keys are gone.
+    Flushed,
     /// A subscription is in place.
     Subscribed,
     /// A subscription has ended.
@@ -32,6 +37,8 @@ pub enum PushKind {
     Refused(RedisError),
 }
 
+/// The channel to which Redis sends invalidations.
+pub const INVALIDATIONS: &[u8] = b"__redis__:invalidate";
 /// Memory beyond this is not kept for the next one.
 const KEPT: usize = 1 << 20;
 

@@ -57,6 +57,9 @@ struct Pulse {
     /// How long the answer to a PING may take, where nothing else arrives meanwhile.
     patience: Duration,
     known: Option<Known>,
+    /// What is known once the next PING is answered, where that is later (see [`Topics::is_late`]).
+    late: Option<Known>,
+    is_late: bool,
     /// The counters of the server that it is connected to, read on the same connection.
     own: Option<Counters>,
     /// The PING that is not answered yet, and what is known once it is.
@@ -87,6 +90,8 @@ impl Subscriber {
             sampler: Sampler::new(Arc::clone(&endpoint.connector)),
             patience: endpoint.connector.read_timeout(),
             known: None,
+            late: None,
+            is_late: topics.is_late,
             own: None,
             asked: None,
             number: 0,
@@ -180,6 +185,7 @@ impl Subscriber {
                     }
                     return Ok(());
                 }
+                PushKind::Invalidated | PushKind::Flushed => return Ok(()),
                 PushKind::Unsubscribed => {
                     self.pulse.has_moved = true;
                     return Ok(());
@@ -318,7 +324,8 @@ impl Pulse {
         });
         let now = Instant::now();
         self.proved.store(known.since_ms, Ordering::SeqCst);
-        (self.known, self.asked, self.was_full, self.has_moved) = (Some(known), None, false, false);
+        (self.known, self.late, self.asked) = (Some(known), None, None);
+        (self.was_full, self.has_moved) = (false, false);
         (self.beaten, self.heard) = (now, now);
         window
     }
@@ -329,10 +336,12 @@ impl Pulse {
         }
     }
 
-    /// What Redis published before it answered has arrived before the answer.
+    /// What Redis published before it answered has arrived before the answer, unless it sends that late.
     fn answered(&mut self, number: &[u8]) {
         let is_it = |(asked, ..): &(u64, Instant, Known)| asked.to_string().as_bytes() == number;
-        if let Some((_, _, known)) = self.asked.take_if(|asked| is_it(asked)) {
+        let Some((_, _, asked)) = self.asked.take_if(|asked| is_it(asked)) else { return };
+        let known = if self.is_late { self.late.replace(asked) } else { Some(asked) };
+        if let Some(known) = known {
             self.proved.store(known.since_ms, Ordering::SeqCst);
             (self.known, self.was_full) = (Some(known.after(self.known.take())), false);
         }

@@ -15,7 +15,7 @@ pub enum TopicKind {
 }
 
 /// The prefixes of the channels to which the server itself publishes. That is not counted as a PUBLISH.
-const OF_SERVER: [&[u8]; 2] = [b"__keyspace@", b"__keyevent@"];
+const OF_SERVER: [&[u8]; 3] = [b"__keyspace@", b"__keyevent@", b"__subkey"];
 
 /// What one connection subscribes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +26,9 @@ pub struct Topics {
     pub names: Vec<String>,
     /// What the server counts of all that is sent there. It is empty if the server does not count all of it.
     pub counts: Vec<Count>,
+    /// Whether the server sends what it has only after it has run what came in together. So the answer to a PING can
+    /// come before what happened before that PING, and only the answer to the next one proves that all has arrived.
+    pub is_late: bool,
 }
 
 impl Topics {
@@ -75,7 +78,12 @@ mod tests {
     use super::*;
 
     fn topics(kind: TopicKind, names: &[&str]) -> Topics {
-        Topics { kind, names: names.iter().map(|name| (*name).to_owned()).collect(), counts: Vec::new() }
+        Topics {
+            kind,
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+            counts: Vec::new(),
+            is_late: false,
+        }
     }
 
     #[test]
@@ -83,7 +91,7 @@ mod tests {
         let may = |kind, name| topics(kind, &["prices", name]).may_be_of_server();
         assert!(may(TopicKind::Channel, "__keyspace@0__:a"));
         assert!(!may(TopicKind::Channel, "*"));
-        for pattern in ["*", "_?x", "__key*", "__keyevent@0__:del", "[_]x", "\\_x"] {
+        for pattern in ["*", "_?x", "__key*", "__keyevent@0__:del", "[_]x", "\\_x", "__subkeyspaceitem@*"] {
             assert!(may(TopicKind::Pattern, pattern), "{pattern}");
         }
         for pattern in ["prices.*", "_a*", "__keyspaces*"] {
