@@ -36,26 +36,108 @@ RSpec.describe "events of channels in a Redis Cluster" do
         .to eq(names.to_h { |name| [name, %w[0 1]] })
     end
 
-    it "follow a slot that moves, and tell that" do
+    # Moves the slot of a channel, and publishes at its new node before anybody can have subscribed there. Returns how
+    # many of these messages nobody has got.
+    def move(name, target, messages: 0)
+      _, slot = cluster.begin_move(name, target)
+      id = target.client.call("CLUSTER", "MYID")
+      replies = target.client.pipelined do |pipeline|
+        pipeline.call("CLUSTER", "SETSLOT", slot, "NODE", id)
+        messages.times { |number| pipeline.call("SPUBLISH", name, "gap #{number}") }
+      end
+      # A node that is told twice ends the subscriptions to its own slot.
+      (cluster.masters - [target]).each { |node| node.client.call("CLUSTER", "SETSLOT", slot, "NODE", id) }
+      replies.drop(1).count(0)
+    end
+
+    def other_than(node)
+      cluster.masters.find { |one| one != node }
+    end
+
+    # Waits until the consumer knows what every node has counted.
+    def await_bases
+      asked = -> { cluster.masters.map { |node| calls_at(node, "cluster|slots") } }
+      before = asked.call
+      yield
+      eventually { asked.call.zip(before).all? { |now, first| now > first } }
+      pings = cluster.masters.sum { |node| calls_at(node, "ping") }
+      eventually { cluster.masters.sum { |node| calls_at(node, "ping") } > pings + 3 }
+    end
+
+    def calls_at(node, command)
+      node.client.info("commandstats").dig(command, "calls").to_i
+    end
+
+    def subscribers_at(node)
+      node.client.call("CLIENT", "LIST", "TYPE", "pubsub").lines.size
+    end
+
+    it "share a connection at each node" do
       kept = got
+      names = Array.new(40) { |number| "prices#{number}" }
+      listen(shard_channel: names) { |event| kept << event.source }
+      expect(cluster.masters.map { |node| subscribers_at(node) }).to eq([1, 1, 1])
+      names.each { |name| spublish(name, "a") }
+      expect(next_ones(40)).to match_array(names)
+    end
+
+    it "follow a slot that moves, which is counted; other channels of the node go on" do
+      kept = got
+      source = cluster.masters.first
+      moved, stays = %w[moved stays].map { |prefix| cluster.name_on(source, prefix) { |name| name } }
+      target = other_than(source)
+      sub = nil
+      await_bases { sub = listen(shard_channel: [moved, stays]) { |event| kept << [event.source, event.data] } }
+      gate = Queue.new
+      publisher = Thread.new { Array.new(500) { |number| spublish_at(source, stays, number) || gate.push(true) } }
+      50.times { gate.pop }
+      lost = move(moved, target, messages: 5)
+      expect(next_of(losses)).to have_attributes(source: moved, cause: :slot_moved, at_most: (be >= lost),
+                                                 node: "127.0.0.1:#{target.port}")
+      eventually { spublish(moved, "after") == 1 }
+      publisher.join
+      all = next_ones(501)
+      expect(all.select { |name, _| name == stays }.map(&:last)).to eq(Array.new(500, &:to_s))
+      expect(all - all.select { |name, _| name == stays }).to eq([[moved, "after"]])
+      expect([lost, sub.stats[:losses], losses.size, errors.size]).to eq([5, 1, 0, 0])
+      expect([source, target].map { |node| subscribers_at(node) }).to eq([1, 1])
+    end
+
+    # Publishes without looking for the node each time.
+    def spublish_at(node, channel, payload)
+      @clients ||= Hash.new { |clients, one| clients[one] = one.client }
+      @clients[node].call("SPUBLISH", channel, payload)
+      nil
+    end
+
+    it "lose nothing where nothing was published while their slot moved: nothing is told" do
+      kept = got
+      names = channels
+      sub = nil
+      await_bases { sub = listen(shard_channel: names) { |event| kept << event.data } }
+      move(names.first, cluster.master_of(names.last))
+      eventually { sub.stats[:reconnections] == 1 }
+      eventually { spublish(names.first, "after") == 1 }
+      expect([next_of(got), sub.stats[:losses], losses.size]).to eq(["after", 0, 0])
+      expect(cluster.masters.map { |node| subscribers_at(node) }).to contain_exactly(0, 1, 1)
+    end
+
+    it "have a bound where no other channel is at the new node, and none after its counters were reset" do
       name = channels.first
-      sub = listen(shard_channel: name) { |event| kept << event.data }
-      spublish(name, "before")
-      expect(next_of(got)).to eq("before")
-      target = cluster.masters.find { |node| node != cluster.master_of(name) }
-      cluster.move(name, target)
-      loss = next_of(losses)
-      expect(loss).to have_attributes(source: name, cause: :slot_moved, at_most: nil, node: "127.0.0.1:#{target.port}")
-      eventually { spublish(name, "after") == 1 }
-      expect(next_of(got)).to eq("after")
-      expect(sub.stats[:losses]).to eq(1)
-      expect(errors).to be_empty
+      target = other_than(cluster.master_of(name))
+      await_bases { listen(shard_channel: name) { |event| event } }
+      lost = move(name, target, messages: 3)
+      expect(next_of(losses)).to have_attributes(source: name, cause: :slot_moved, at_most: lost, exact?: false)
+      expect(lost).to eq(3)
+      target = other_than(target)
+      target.client.config(:resetstat)
+      move(name, target)
+      expect(next_of(losses)).to have_attributes(source: name, cause: :slot_moved, at_most: nil)
     end
 
     it "begin at the node that serves the slot now, whatever the map says" do
       name = channels.first
-      target = cluster.masters.find { |node| node != cluster.master_of(name) }
-      cluster.move(name, target)
+      cluster.move(name, other_than(cluster.master_of(name)))
       kept = got
       listen(shard_channel: name) { |event| kept << event.data }
       spublish(name, "a")
@@ -85,6 +167,23 @@ RSpec.describe "events of channels in a Redis Cluster" do
         eventually { master.client.call("CLUSTER", "INFO")[/publishshard_received:(\d+)/, 1].to_i.positive? }
       end
       expect(next_of(losses)).to have_attributes(cause: :disconnected, at_most: nil)
+    end
+
+    it "come from the replica that takes the place of their node" do
+      own = RedisCluster.new
+      kept = got
+      name = own.name_on(own.masters.first, "prices") { |one| one }
+      listen(shard_channel: [name, "other{#{name}}"], redis_options: own.options) { |event| kept << event.data }
+      master = own.master_of(name)
+      replica = own.replica_of(master)
+      own.without(master)
+      master.kill
+      loss = next_of(losses, timeout: 30)
+      expect(loss).to have_attributes(cause: :failover, at_most: nil, node: "127.0.0.1:#{replica.port}")
+      replica.client.call("SPUBLISH", name, "after")
+      expect(next_of(got)).to eq("after")
+    ensure
+      own&.stop
     end
 
     it "need no cluster" do

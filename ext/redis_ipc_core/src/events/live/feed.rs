@@ -4,6 +4,7 @@ use crate::events::backlog::queue::Backlog;
 use crate::events::common::live_options::{LiveKind, LiveOptions};
 use crate::events::live::keyspace;
 use crate::events::live::reading::Reading;
+use crate::events::live::shards::Shards;
 use crate::events::live::tracking;
 use crate::foundation::net::address::Address;
 use crate::foundation::payload::loss::{Cause, Loss};
@@ -12,7 +13,8 @@ use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::link::Link;
 use crate::foundation::redis::resp::push::PushKind;
-use crate::foundation::redis::subscription::subscriber::Subscriber;
+use crate::foundation::redis::subscription::displaced::Displaced;
+use crate::foundation::redis::subscription::subscriber::{Read, Subscriber};
 use crate::foundation::redis::subscription::window::Window;
 use crate::foundation::runtime::stop::Stop;
 use redis::RedisResult;
@@ -49,6 +51,34 @@ impl Shared {
         };
         subscriber.connect(stop, &prepare)
     }
+
+    /// Returns what can be missing of these channels. `None` if nothing is.
+    pub fn loss(
+        &self,
+        window: &Window,
+        shards: Option<&Shards>,
+        names: &[String],
+        source: &str,
+    ) -> Option<Loss> {
+        let has_moved = window.has_moved || window.address != window.before.address;
+        let (at_most, since_ms) = match shards.filter(|_| has_moved) {
+            Some(shards) => shards.missing(names, &window.before).unzip(),
+            None => (window.at_most(), None),
+        };
+        if at_most == Some(0) {
+            return None;
+        }
+        let before_ms = window.before.since_ms;
+        Some(Loss {
+            source: source.to_owned(),
+            node: window.address.to_string(),
+            cause: window.cause(),
+            since_ms: Some(since_ms.map_or(before_ms, |since_ms: u64| since_ms.min(before_ms))),
+            until_ms: window.until_ms,
+            at_most,
+            is_exact: false,
+        })
+    }
 }
 
 /// Reads the messages of one subscription into the backlog.
@@ -57,15 +87,16 @@ pub struct Feed {
     pub shared: Arc<Shared>,
     /// Set when this subscription is to end.
     pub stop: Stop,
+    /// Where its channels come from and go to, if they are of shards of a cluster.
+    pub shards: Option<Arc<Shards>>,
 }
 
 impl Feed {
-    /// Runs the reading thread until [`Feed::stop`] is set. `subscriber` is connected, unless the thread starts again
-    /// after a panic.
+    /// Runs the reading thread until [`Feed::stop`] is set, or no channels are left. `subscriber` is connected, unless the
+    /// thread starts again after a panic.
     pub fn run(&self, subscriber: &mut Subscriber) {
         let endpoint = &self.shared.endpoint;
-        let key = subscriber.spot().key().to_owned();
-        let mut link = Link::new(endpoint, &key, subscriber.is_connected());
+        let mut link = Link::new(endpoint, "", subscriber.is_connected());
         while !self.stop.is_stopped() {
             let read = self.read(subscriber, &mut link);
             subscriber.disconnect();
@@ -74,6 +105,11 @@ impl Feed {
             {
                 endpoint.connector.mark_stale(subscriber.route());
                 link.lost(&error);
+            }
+            if let Some(shards) = &self.shards
+                && !shards.settle(subscriber)
+            {
+                return;
             }
         }
     }
@@ -84,8 +120,8 @@ impl Feed {
         if !subscriber.is_connected() {
             let window = self.shared.connect(subscriber, &self.stop)?;
             link.up();
-            if let Some(loss) = window.and_then(|window| self.loss(&window)) {
-                backlog.push_loss(loss);
+            if let Some(window) = window {
+                self.tell(&window, &subscriber.topics().names, &self.shared.source);
             }
         }
         let node: Arc<str> = subscriber.address().map_or_else(String::new, Address::to_string).into();
@@ -101,18 +137,43 @@ impl Feed {
             backlog.push(ready)
         };
         loop {
-            if let Err(error) = subscriber.next(&mut || push(&mut ready)) {
-                // These messages came before the connection broke.
+            let read = subscriber.next(&mut || push(&mut ready));
+            if !matches!(read, Ok(Read::Message)) {
+                // These messages came before that.
                 push(&mut ready);
-                return Err(error);
+            }
+            match read? {
+                Read::Message => {}
+                Read::Ended => {
+                    endpoint.connector.mark_stale(&route);
+                    return Ok(());
+                }
+                Read::Left(displaced) => {
+                    endpoint.connector.mark_stale(&route);
+                    self.displace(vec![displaced]);
+                    if subscriber.topics().names.is_empty() {
+                        return Ok(());
+                    }
+                    continue;
+                }
+                Read::Joined(displaced) => {
+                    endpoint.stats.reconnections.increment();
+                    if let Some(window) = subscriber.window_of(&displaced) {
+                        self.tell(&window, &displaced.names, &displaced.names.join(", "));
+                    }
+                    continue;
+                }
+                Read::Refused(displaced, error) => {
+                    if endpoint.connector.redirected("", &error).is_none()
+                        && let Some(shards) = &self.shards
+                    {
+                        shards.note_refusal(endpoint, &error);
+                    }
+                    self.displace(vec![displaced]);
+                    continue;
+                }
             }
             let read = subscriber.last();
-            if let PushKind::Unsubscribed = read.kind {
-                // The connection is closed: on it, this could not be told from the answer to an UNSUBSCRIBE.
-                push(&mut ready);
-                endpoint.connector.mark_stale(&route);
-                return Ok(());
-            }
             if let PushKind::Flushed = read.kind {
                 push(&mut ready);
                 backlog.push_loss(self.flushed(&node));
@@ -143,20 +204,17 @@ impl Feed {
         }
     }
 
-    /// Returns what may be missing. Returns `None` if nothing is.
-    fn loss(&self, window: &Window) -> Option<Loss> {
-        let at_most = window.at_most();
-        if at_most == Some(0) {
-            return None;
+    /// Has channels subscribed to elsewhere.
+    fn displace(&self, displaced: Vec<Displaced>) {
+        if let Some(shards) = &self.shards {
+            shards.displace(displaced);
         }
-        Some(Loss {
-            source: self.shared.source.clone(),
-            node: window.address.to_string(),
-            cause: window.cause(),
-            since_ms: Some(window.before.since_ms),
-            until_ms: window.until_ms,
-            at_most,
-            is_exact: false,
-        })
+    }
+
+    /// Tells what can be missing of these channels, if anything can.
+    fn tell(&self, window: &Window, names: &[String], source: &str) {
+        if let Some(loss) = self.shared.loss(window, self.shards.as_deref(), names, source) {
+            self.shared.backlog.push_loss(loss);
+        }
     }
 }

@@ -94,6 +94,10 @@ impl LiveConsumer {
             };
             self.threads.lock().push(spawn("event-master", endpoint, leave)?);
         }
+        if self.roster.follows_slots() {
+            let roster = Arc::clone(&self.roster);
+            self.threads.lock().push(spawn("event-nodes", endpoint, move || roster.follow_slots())?);
+        }
         if self.roster.follows_nodes() {
             let roster = Arc::clone(&self.roster);
             self.threads.lock().push(spawn("event-nodes", endpoint, move || roster.follow_nodes())?);

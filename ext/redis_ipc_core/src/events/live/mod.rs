@@ -9,6 +9,7 @@ pub mod live_consumer;
 mod plan;
 mod reading;
 mod roster;
+mod shards;
 mod text_list;
 mod tracking;
 mod values;

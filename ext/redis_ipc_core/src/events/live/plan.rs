@@ -5,15 +5,14 @@ use crate::events::live::keyspace;
 use crate::events::live::tracking;
 use crate::foundation::net::address::Address;
 use crate::foundation::redis::connector::Connector;
-use crate::foundation::redis::slots::slot;
 use crate::foundation::redis::subscription::counters::Count;
 use crate::foundation::redis::subscription::spot::Spot;
 use crate::foundation::redis::subscription::topics::{TopicKind, Topics};
 use redis::RedisResult;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Returns the subscriptions that `live` needs, each with its server.
+/// Returns the subscriptions that `live` needs, each with its server. In a cluster those to sharded channels are not
+/// planned here, because these channels move between nodes.
 ///
 /// # Errors
 ///
@@ -22,7 +21,7 @@ pub fn of(live: &LiveOptions, connector: &Connector, db: i64) -> RedisResult<Vec
     Ok(match live.kind {
         LiveKind::Channel => vec![(Spot::Any, messages(TopicKind::Channel, live, connector.is_cluster()))],
         LiveKind::Pattern => vec![(Spot::Any, messages(TopicKind::Pattern, live, connector.is_cluster()))],
-        LiveKind::ShardChannel => of_shards(live, connector.is_cluster()),
+        LiveKind::ShardChannel => vec![(Spot::Any, of_shards(live.names.clone()))],
         LiveKind::Keys | LiveKind::Tracking if connector.is_cluster() => {
             connector.primaries()?.nodes.into_iter().map(|node| of_node(live, node)).collect()
         }
@@ -49,34 +48,7 @@ fn messages(kind: TopicKind, live: &LiveOptions, is_cluster: bool) -> Topics {
     topics
 }
 
-/// Returns one subscription for each slot, because the channels of a slot move together.
-fn of_shards(live: &LiveOptions, is_cluster: bool) -> Vec<(Spot, Topics)> {
-    let mut slots: BTreeMap<u16, Vec<String>> = BTreeMap::new();
-    for name in &live.names {
-        let slot = if is_cluster { slot(name.as_bytes()) } else { 0 };
-        slots.entry(slot).or_default().push(name.clone());
-    }
-    let topics =
-        |names| Topics { kind: TopicKind::Shard, names, counts: vec![Count::ShardPublish], is_late: false };
-    slots.into_values().map(|names| (Spot::Key(names[0].clone()), topics(names))).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn channels_of_one_slot_share_a_subscription() {
-        let options = json!({ "kind": "shard_channel", "names": ["a{x}", "b", "c{x}"] });
-        let live = LiveOptions::parse(options).unwrap();
-        let names = |is_cluster| {
-            let mut found: Vec<String> =
-                of_shards(&live, is_cluster).iter().map(|(_, topics)| topics.names.join(" ")).collect();
-            found.sort();
-            found
-        };
-        assert_eq!(names(true), ["a{x} c{x}", "b"]);
-        assert_eq!(names(false), ["a{x} b c{x}"]);
-    }
+/// Returns the subscription to channels of shards.
+pub fn of_shards(names: Vec<String>) -> Topics {
+    Topics { kind: TopicKind::Shard, names, counts: vec![Count::ShardPublish], is_late: false }
 }

@@ -1,21 +1,25 @@
-//! The subscriptions of a consumer: a single one, one for each slot, or one at each node that serves keys.
+//! The subscriptions of a consumer: a single one, or one at each node that serves its keys or its sharded channels.
 
 use crate::error::{Error, ErrorKind, Fate};
 use crate::events::common::live_options::LiveKind;
 use crate::events::live::feed::{Feed, Shared};
 use crate::events::live::plan;
+use crate::events::live::shards::Shards;
 use crate::foundation::net::address::Address;
 use crate::foundation::payload::loss::{Cause, Loss};
-use crate::foundation::redis::cluster::Primaries;
+use crate::foundation::redis::cluster::{Primaries, Route};
 use crate::foundation::redis::endpoint::Endpoint;
+use crate::foundation::redis::link::Link;
 use crate::foundation::redis::read_cancel::ReadCancel;
+use crate::foundation::redis::subscription::displaced::Displaced;
 use crate::foundation::redis::subscription::spot::Spot;
 use crate::foundation::redis::subscription::subscriber::Subscriber;
 use crate::foundation::redis::subscription::topics::Topics;
 use crate::foundation::runtime::stop::Stop;
 use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::threads::{join, spawn};
-use redis::RedisError;
+use redis::{RedisError, RedisResult};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -23,6 +27,8 @@ use std::time::{Duration, Instant};
 
 /// After a node broke its connection: how soon the thread looks for the node that replaces it.
 const SOON: Duration = Duration::from_millis(100);
+/// How often a first subscription is tried.
+const TRIES: usize = 5;
 /// How often the cluster is asked for new nodes.
 const LOOK: Duration = Duration::from_secs(5);
 /// The same for that long after a node could not be reached: another one may take its place.
@@ -31,6 +37,8 @@ const OFTEN: Duration = Duration::from_millis(250);
 /// The subscriptions of a consumer.
 pub struct Roster {
     shared: Arc<Shared>,
+    /// Where channels of shards are, in a cluster.
+    shards: Option<Arc<Shards>>,
     members: Mutex<Vec<Member>>,
     /// The nodes that are gone, as long as no other one has their keys.
     gone: Mutex<Option<Gone>>,
@@ -105,7 +113,10 @@ impl Looks {
 impl Roster {
     /// Creates a roster without subscriptions.
     pub fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, members: Mutex::default(), gone: Mutex::default() }
+        let connector = &shared.endpoint.connector;
+        let is_of_shards = shared.live.kind == LiveKind::ShardChannel && connector.is_cluster();
+        let shards = is_of_shards.then(|| Arc::new(Shards::new(connector)));
+        Self { shared, shards, members: Mutex::default(), gone: Mutex::default() }
     }
 
     /// Starts all subscriptions, each with its thread.
@@ -114,6 +125,9 @@ impl Roster {
     ///
     /// Redis cannot be reached or refuses one of them, or no thread could be started.
     pub fn start(&self, db: i64) -> Result<(), Error> {
+        if let Some(shards) = &self.shards {
+            return self.start_shards(shards);
+        }
         let Endpoint { connector, clock, .. } = &*self.shared.endpoint;
         let explain = |error: RedisError| connector.explain(&error, Fate::NotSent);
         let served = Served::new(clock.now());
@@ -121,6 +135,38 @@ impl Roster {
             let mut subscriber = self.subscriber(spot, topics);
             self.connect_first(&mut subscriber).map_err(|error| self.refusal(subscriber.topics(), &error))?;
             self.add(subscriber, served)?;
+        }
+        Ok(())
+    }
+
+    /// Subscribes at each node that serves channels. Where a node sends some of them elsewhere, it begins again with these
+    /// and those that are left.
+    fn start_shards(&self, shards: &Arc<Shards>) -> Result<(), Error> {
+        let connector = &self.shared.endpoint.connector;
+        let explain = |error: RedisError| connector.explain(&error, Fate::NotSent);
+        let (mut left, mut tries) = (self.shared.live.names.clone(), 0);
+        while let Some(first) = left.first() {
+            let Some(node) = shards.node_of(first).map_err(explain)? else { break };
+            let (here, rest) = left
+                .iter()
+                .cloned()
+                .partition(|name| shards.node_of(name).is_ok_and(|other| other.as_ref() == Some(&node)));
+            let mut subscriber = self.subscriber(Spot::Node(Arc::clone(&node)), plan::of_shards(here));
+            let joins = shards.seat(&mut subscriber, node).map_err(explain)?;
+            match self.shared.connect(&mut subscriber, &self.shared.quiet) {
+                Ok(_) => {
+                    self.add(subscriber, Served::new(0))?;
+                    left = rest;
+                }
+                Err(error) => {
+                    shards.vacate(&joins);
+                    tries += 1;
+                    let pause = connector.redirected("", &error).filter(|_| tries < TRIES);
+                    let pause = pause.ok_or_else(|| self.refusal(subscriber.topics(), &error))?;
+                    connector.look_again();
+                    self.shared.quiet.pause(pause);
+                }
+            }
         }
         Ok(())
     }
@@ -134,10 +180,10 @@ impl Roster {
                 Ok(_) => return Ok(()),
                 Err(error) => {
                     tries += 1;
-                    let pause = connector.redirected(subscriber.spot().key(), &error);
+                    let pause = connector.redirected("", &error);
                     let is_elsewhere = *subscriber.spot() == Spot::Any && connector.is_cluster();
                     let again = pause.or_else(|| is_elsewhere.then_some(Duration::ZERO));
-                    match again.filter(|_| tries < 5) {
+                    match again.filter(|_| tries < TRIES) {
                         Some(pause) => quiet.pause(pause),
                         None => return Err(error),
                     };
@@ -155,7 +201,7 @@ impl Roster {
         let stop = Stop::default();
         let (spot, proved) = (subscriber.spot().clone(), subscriber.proved());
         let read_cancel = Arc::clone(&subscriber.read_cancel);
-        let feed = Feed { shared: Arc::clone(&self.shared), stop: stop.clone() };
+        let feed = Feed { shared: Arc::clone(&self.shared), stop: stop.clone(), shards: self.shards.clone() };
         // The mutex is only for the case that the thread starts again after a panic.
         let subscriber = Mutex::new(subscriber);
         let read = move || feed.run(&mut subscriber.lock());
@@ -188,6 +234,96 @@ impl Roster {
     pub fn follows_nodes(&self) -> bool {
         let is_of_keys = matches!(self.shared.live.kind, LiveKind::Keys | LiveKind::Tracking);
         is_of_keys && self.shared.endpoint.connector.is_cluster()
+    }
+
+    /// Whether channels may move from node to node.
+    pub fn follows_slots(&self) -> bool {
+        self.shards.is_some()
+    }
+
+    /// Runs the thread that subscribes to channels of shards that lost their subscription, and that knows what nodes
+    /// without one have counted.
+    pub fn follow_slots(&self) {
+        let Some(shards) = &self.shards else { return };
+        let endpoint = &self.shared.endpoint;
+        let mut link = Link::new(endpoint, "", true);
+        let (mut samplers, mut looked, mut placed) = (HashMap::new(), None::<Instant>, None::<Instant>);
+        loop {
+            if looked.is_none_or(|looked| looked.elapsed() >= LOOK) {
+                looked = Some(Instant::now());
+                shards.sample_others(&mut samplers, || endpoint.clock.now());
+                self.forget_ended();
+            }
+            if shards.has_homeless() {
+                // Nodes that send channels to each other are not asked as fast as they answer.
+                if placed.is_some_and(|placed| placed.elapsed() < SOON / 2)
+                    && self.shared.quiet.pause(SOON / 2)
+                {
+                    return;
+                }
+                placed = Some(Instant::now());
+                match shards.place().and_then(|others| self.seat_all(shards, others)) {
+                    Ok(()) => link.up(),
+                    Err(error) => link.lost(&error),
+                }
+            }
+            let pause = if shards.has_homeless() { SOON } else { LOOK };
+            if self.shared.quiet.pause_or(pause, shards.woken()) {
+                return;
+            }
+        }
+    }
+
+    /// Subscribes at nodes without a subscription.
+    fn seat_all(
+        &self,
+        shards: &Arc<Shards>,
+        others: HashMap<Arc<Address>, Vec<Displaced>>,
+    ) -> RedisResult<()> {
+        let mut first = Ok(());
+        for (node, displaced) in others {
+            if let Err(error) = self.seat_at(shards, &node, &displaced) {
+                shards.displace(displaced);
+                self.shared.endpoint.connector.mark_stale(&Route::Node(node));
+                first = first.and(Err(error));
+            }
+        }
+        first
+    }
+
+    fn seat_at(&self, shards: &Arc<Shards>, node: &Arc<Address>, displaced: &[Displaced]) -> RedisResult<()> {
+        let names = displaced.iter().flat_map(|one| one.names.clone()).collect();
+        let mut subscriber = self.subscriber(Spot::Node(Arc::clone(node)), plan::of_shards(names));
+        let joins = shards.seat(&mut subscriber, Arc::clone(node))?;
+        if let Err(error) = self.shared.connect(&mut subscriber, &self.shared.quiet) {
+            shards.vacate(&joins);
+            return Err(error);
+        }
+        self.shared.endpoint.stats.reconnections.increment();
+        for one in displaced {
+            let source = one.names.join(", ");
+            let loss = subscriber
+                .window_of(one)
+                .and_then(|window| self.shared.loss(&window, Some(shards), &one.names, &source));
+            if let Some(loss) = loss {
+                self.shared.backlog.push_loss(loss);
+            }
+        }
+        self.add(subscriber, Served::new(0)).map_err(|error| {
+            shards.vacate(&joins);
+            let why = error.message.clone();
+            self.shared.endpoint.report(error);
+            RedisError::from((redis::ErrorKind::Client, "no thread could be started", why))
+        })
+    }
+
+    /// Forgets subscriptions whose threads have ended.
+    fn forget_ended(&self) {
+        let is_over = |member: &Member| member.thread.as_ref().is_some_and(JoinHandle::is_finished);
+        let (over, going): (Vec<Member>, Vec<Member>) =
+            std::mem::take(&mut *self.members.lock()).into_iter().partition(is_over);
+        self.members.lock().extend(going);
+        over.into_iter().for_each(|mut member| member.end());
     }
 
     /// Runs the thread that subscribes at new nodes that serve keys, and leaves nodes that no longer do.

@@ -44,6 +44,18 @@ impl Route {
     }
 }
 
+/// Which nodes serve which slots, as one node sees it.
+#[derive(Debug, Clone, Default)]
+pub struct SlotView(Vec<(std::ops::RangeInclusive<usize>, Address)>);
+
+impl SlotView {
+    /// Returns the node that serves a slot.
+    pub fn owner(&self, slot: u16) -> Option<&Address> {
+        let slot = usize::from(slot);
+        self.0.iter().find(|(slots, _)| slots.contains(&slot)).map(|(_, node)| node)
+    }
+}
+
 /// A cluster and its map.
 #[derive(Debug)]
 pub struct Cluster {
@@ -166,6 +178,16 @@ impl Cluster {
         nodes.extend(state.seeds.iter().filter(|seed| !state.nodes.contains(seed)).cloned());
         nodes.sort_by_key(|node| state.unreachable.contains(node));
         nodes
+    }
+
+    /// Reads the reply of the node at `asked` to `CLUSTER SLOTS`, and does not use it.
+    pub fn view(&self, reply: &Value, asked: &Address) -> Option<SlotView> {
+        let Value::Array(ranges) = reply else { return None };
+        let range = |range| {
+            let (slots, servers) = self.range(range, asked)?;
+            Some((slots, servers.into_iter().next()?))
+        };
+        ranges.iter().map(range).collect::<Option<Vec<_>>>().map(SlotView)
     }
 
     /// Uses the reply of the node at `asked` to `CLUSTER SLOTS`, which was sent at `as_of`. Returns false if the node

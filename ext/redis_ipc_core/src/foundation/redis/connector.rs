@@ -5,10 +5,11 @@ use crate::foundation::net::address::Address;
 use crate::foundation::net::attempt::{Attempt, Closing};
 use crate::foundation::net::dialer::Dialer;
 use crate::foundation::net::socket::Closer;
-use crate::foundation::redis::cluster::{Cluster, Primaries, Route};
+use crate::foundation::redis::cluster::{Cluster, Primaries, Route, SlotView};
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::error_codes::is_passing;
 use crate::foundation::redis::redis_options::{ClusterOptions, Login, RedisOptions, SentinelOptions};
+use crate::foundation::redis::resp::replies::unexpected;
 use crate::foundation::redis::sentinels::{self, Named, Sentinels};
 use crate::foundation::runtime::open_sockets::OpenSockets;
 use crate::foundation::runtime::stop::Stop;
@@ -94,6 +95,13 @@ impl Connector {
     pub fn primaries(&self) -> RedisResult<Primaries> {
         self.refresh_cluster()?;
         Ok(self.cluster.get().map_or_else(Primaries::default, Cluster::primaries))
+    }
+
+    /// Asks the node at the other end of `connection` which nodes serve which slots.
+    pub fn slot_view(&self, connection: &mut Connection) -> RedisResult<SlotView> {
+        let reply = connection.run(redis::cmd("CLUSTER").arg("SLOTS"))?;
+        let view = self.cluster.get().and_then(|cluster| cluster.view(&reply, connection.address()));
+        view.ok_or_else(unexpected)
     }
 
     /// Has the cluster asked for its map again.

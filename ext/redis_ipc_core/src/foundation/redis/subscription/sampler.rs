@@ -3,6 +3,7 @@
 use crate::foundation::redis::cluster::Route;
 use crate::foundation::redis::connection::Connection;
 use crate::foundation::redis::connector::Connector;
+use crate::foundation::redis::subscription::bases::Sample;
 use crate::foundation::redis::subscription::counters::{self, Counters};
 use redis::{ErrorKind, RedisError, RedisResult};
 use std::sync::Arc;
@@ -58,6 +59,17 @@ impl Sampler {
         let count = relayed(&mut connection).ok();
         self.connection = count.is_some().then_some((route, connection));
         count
+    }
+
+    /// Asks the node whose counters were just read what else a sample has. `None` if that failed.
+    pub fn complete(&mut self, counters: &Counters, at_ms: u64) -> Option<Sample> {
+        let relayed = self.relayed()?;
+        let (_, connection) = self.connection.as_mut()?;
+        let view = self.connector.slot_view(connection);
+        if view.is_err() {
+            self.connection = None;
+        }
+        Some(Sample { counters: counters.clone(), relayed, at_ms, view: view.ok()? })
     }
 
     /// Leaves the server that it is connected to.

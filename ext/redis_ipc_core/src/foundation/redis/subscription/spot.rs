@@ -11,26 +11,15 @@ use std::sync::Arc;
 pub enum Spot {
     /// At the server; in a cluster at any node.
     Any,
-    /// At the server of this key.
-    Key(String),
     /// At this node of a cluster.
     Node(Arc<Address>),
 }
 
 impl Spot {
-    /// Returns the key that decides where it is; empty if none does.
-    pub fn key(&self) -> &str {
-        match self {
-            Self::Key(key) => key,
-            Self::Any | Self::Node(_) => "",
-        }
-    }
-
     /// Returns the route there. With each `turn` another node is tried, where any will do.
     pub fn route(&self, connector: &Connector, turn: usize) -> RedisResult<Route> {
         match self {
             Self::Any => connector.any_node(turn),
-            Self::Key(key) => connector.route(key),
             Self::Node(node) => Ok(Route::Node(Arc::clone(node))),
         }
     }

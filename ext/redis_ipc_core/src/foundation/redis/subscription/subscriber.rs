@@ -9,7 +9,11 @@ use crate::foundation::redis::link::is_refusal;
 use crate::foundation::redis::read_cancel::ReadCancel;
 use crate::foundation::redis::resp::push::{Push, PushKind};
 use crate::foundation::redis::resp::replies::unexpected;
+use crate::foundation::redis::slots::slot;
+use crate::foundation::redis::subscription::bases::{Bases, Sample};
 use crate::foundation::redis::subscription::counters::{Count, Counters};
+use crate::foundation::redis::subscription::displaced::Displaced;
+use crate::foundation::redis::subscription::joins::Joins;
 use crate::foundation::redis::subscription::sampler::{self, Sampler};
 use crate::foundation::redis::subscription::spot::Spot;
 use crate::foundation::redis::subscription::topics::{TopicKind, Topics};
@@ -17,6 +21,7 @@ use crate::foundation::redis::subscription::window::{Known, Window};
 use crate::foundation::runtime::news::News;
 use crate::foundation::runtime::stop::Stop;
 use redis::{RedisError, RedisResult};
+use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,6 +29,27 @@ use std::time::{Duration, Instant};
 
 /// How often a PING is sent, and the server's counters are read; these half as often while nothing comes.
 const BEAT: Duration = Duration::from_secs(1);
+
+/// How often the node of a cluster is asked which slots it has.
+const VIEW: Duration = Duration::from_secs(5);
+/// How long a read waits where a thread cannot wait for a socket and for other threads at the same time.
+const BLIND: Duration = Duration::from_millis(200);
+
+/// What was read.
+#[derive(Debug)]
+pub enum Read {
+    /// What [`Subscriber::last`] is.
+    Message,
+    /// The server has ended a subscription for good. The connection is to be closed: on it the answer to an UNSUBSCRIBE
+    /// could not be told from this.
+    Ended,
+    /// The node does not serve these channels any more. The others stay.
+    Left(Displaced),
+    /// These channels, which were offered, are subscribed to now.
+    Joined(Displaced),
+    /// The node refuses to subscribe to these channels, which were offered.
+    Refused(Displaced, RedisError),
+}
 
 /// What a thread that reads messages does before it waits for more: it hands on what it has. Returns true if it had to
 /// wait for room.
@@ -45,8 +71,18 @@ pub struct Subscriber {
     connection: Option<Connection>,
     push: Push,
     pulse: Pulse,
+    moves: Option<Moves>,
     /// Ends a read from another thread.
     pub read_cancel: Arc<ReadCancel>,
+}
+
+/// How channels come and go while the connection stands.
+struct Moves {
+    joins: Arc<Joins>,
+    /// What the node was asked for and has not confirmed, in this order.
+    asked: VecDeque<Displaced>,
+    /// How many channels of the first of these are confirmed.
+    confirmed: usize,
 }
 
 /// The signs of life of the server, and what they prove.
@@ -75,6 +111,11 @@ struct Pulse {
     relayed: Option<u64>,
     /// Whether other nodes may send it messages, which it does not count.
     has_relays: bool,
+    /// What the node has counted and which slots it has, where slots can move, and when that was last asked.
+    bases: Option<Arc<Bases>>,
+    viewed: Option<Instant>,
+    /// What was asked with the last PING.
+    sample: Option<Sample>,
     /// Up to where it is certain that everything was received, in ms since 1970.
     proved: Arc<AtomicU64>,
     news: News,
@@ -102,6 +143,9 @@ impl Subscriber {
             has_skipped: false,
             relayed: None,
             has_relays: topics.kind == TopicKind::Shard && endpoint.connector.is_cluster(),
+            bases: None,
+            viewed: None,
+            sample: None,
             proved: Arc::default(),
             news: News::default(),
         };
@@ -115,8 +159,64 @@ impl Subscriber {
             connection: None,
             push: Push::default(),
             pulse,
+            moves: None,
             read_cancel: Arc::default(),
         }
+    }
+
+    /// Lets channels come and go while the connection stands: those of the slots of a node.
+    pub fn follow_slots(&mut self, joins: Arc<Joins>, bases: Arc<Bases>) {
+        self.moves = Some(Moves { joins, asked: VecDeque::new(), confirmed: 0 });
+        self.pulse.bases = Some(bases);
+    }
+
+    /// Goes to another node with the next connection.
+    pub fn go_to(&mut self, spot: Spot, bases: Arc<Bases>) {
+        (self.spot, self.pulse.bases) = (spot, Some(bases));
+    }
+
+    /// Returns where it is offered channels.
+    pub fn joins(&self) -> Option<&Arc<Joins>> {
+        self.moves.as_ref().map(|moves| &moves.joins)
+    }
+
+    /// Returns what was offered or asked for, and is not subscribed to.
+    pub fn give_back(&mut self) -> Vec<Displaced> {
+        let Some(moves) = &mut self.moves else { return Vec::new() };
+        moves.confirmed = 0;
+        moves.asked.drain(..).chain(moves.joins.take()).collect()
+    }
+
+    /// Gives up the channels that are not to be kept.
+    pub fn give_up(&mut self, keeps: impl Fn(&str) -> bool) -> Vec<Displaced> {
+        self.displace(false, keeps)
+    }
+
+    fn displace(&mut self, has_moved: bool, keeps: impl Fn(&str) -> bool) -> Vec<Displaced> {
+        let Some(known) = &self.pulse.known else { return Vec::new() };
+        let left_at = self.pulse.bases.as_ref().filter(|_| has_moved).map(|bases| bases.received());
+        let known = Known { left_at, relayed: self.pulse.relayed, ..known.clone() };
+        let (kept, given_up) =
+            std::mem::take(&mut self.topics.names).into_iter().partition(|name| keeps(name));
+        self.topics.names = kept;
+        Displaced::by_slot(given_up, &known, self.pulse.was_full, has_moved)
+    }
+
+    /// Returns the time between the subscription that these channels had and this one, which has just begun.
+    pub fn window_of(&mut self, displaced: &Displaced) -> Option<Window> {
+        let address = self.address()?.clone();
+        self.pulse.sampler.hasten();
+        let (until_ms, counters) = (self.endpoint.clock.now(), self.pulse.sample());
+        Some(Window {
+            before: displaced.before.clone(),
+            until_ms,
+            address,
+            counters,
+            was_full: displaced.was_full,
+            has_moved: displaced.has_moved,
+            is_relayed: self.pulse.is_relayed(&displaced.before),
+            counts: self.topics.counts.clone(),
+        })
     }
 
     /// Subscribes on a new connection. Returns the time since the connection before, in which messages can have been
@@ -146,7 +246,7 @@ impl Subscriber {
         let counters = self.pulse.read(&mut connection)?;
         let relayed = self.pulse.read_relayed(&mut connection)?;
         let since_ms = self.endpoint.clock.now();
-        connection.write_all(std::slice::from_ref(&self.topics.command()))?;
+        connection.write_all(&self.topics.commands())?;
         for _ in &self.topics.names {
             connection.receive_push(
                 self.room,
@@ -160,44 +260,72 @@ impl Subscriber {
             }
         }
         let until_ms = self.endpoint.clock.now();
-        connection.shorten_reads(BEAT)?;
-        let known = Known { since_ms, address: connection.address().clone(), counters, received: 0 };
+        let is_blind = self.moves.is_some() && connection.awaited().is_none();
+        connection.shorten_reads(if is_blind { BLIND } else { BEAT })?;
+        let known = Known {
+            since_ms,
+            address: connection.address().clone(),
+            counters,
+            received: 0,
+            left_at: None,
+            relayed: None,
+        };
         let window = self.pulse.begin(known, until_ms, &self.topics.counts);
         self.pulse.relayed = relayed;
         self.connection = Some(connection);
         Ok(window)
     }
 
-    /// Waits for the next message, or for the end of a subscription, which [`Subscriber::last`] then is.
+    /// Waits for the next message, or until a subscription has begun or ended.
     ///
     /// # Errors
     ///
     /// The connection has broken. What can have been missed is told by the next [`Subscriber::connect`].
-    pub fn next(&mut self, hand_on: HandOn<'_>) -> RedisResult<()> {
-        let Some(connection) = &mut self.connection else { return Err(closed()) };
+    pub fn next(&mut self, hand_on: HandOn<'_>) -> RedisResult<Read> {
         loop {
-            let mut tending = Tending { pulse: &mut self.pulse, hand_on };
+            let Some(connection) = &mut self.connection else { return Err(closed()) };
+            let mut tending = Tending { pulse: &mut self.pulse, moves: &mut self.moves, hand_on };
             connection.receive_push(self.room, &mut self.push, &mut tending)?;
-            match &self.push.kind {
-                PushKind::Message => {
-                    if self.topics.stands_alone(self.push.pattern()) {
+            let read = match std::mem::take(&mut self.push.kind) {
+                kind @ (PushKind::Message | PushKind::Invalidated | PushKind::Flushed) => {
+                    let is_message = matches!(kind, PushKind::Message);
+                    if is_message && self.topics.stands_alone(self.push.pattern()) {
                         self.pulse.note_received();
                     }
-                    return Ok(());
+                    self.push.kind = kind;
+                    Some(Read::Message)
                 }
-                PushKind::Invalidated | PushKind::Flushed => return Ok(()),
-                PushKind::Unsubscribed => {
-                    self.pulse.has_moved = true;
-                    return Ok(());
+                PushKind::Unsubscribed => self.unsubscribed(),
+                PushKind::Pong => {
+                    self.pulse.answered(self.push.payload());
+                    None
                 }
-                PushKind::Pong => self.pulse.answered(self.push.payload()),
-                PushKind::Refused(_) => {
-                    let PushKind::Refused(error) = std::mem::take(&mut self.push.kind) else { continue };
-                    return Err(error);
-                }
-                PushKind::Subscribed => {}
+                PushKind::Refused(error) => match self.moves.as_mut().and_then(Moves::refused) {
+                    Some(displaced) => Some(Read::Refused(displaced, error)),
+                    None => return Err(error),
+                },
+                PushKind::Subscribed => self.joined(),
+            };
+            if let Some(read) = read {
+                return Ok(read);
             }
         }
+    }
+
+    /// All channels of a slot leave together, and each of them is told.
+    fn unsubscribed(&mut self) -> Option<Read> {
+        if self.moves.is_none() {
+            self.pulse.has_moved = true;
+            return Some(Read::Ended);
+        }
+        let left = slot(self.push.channel());
+        self.displace(true, |name| slot(name.as_bytes()) != left).pop().map(Read::Left)
+    }
+
+    fn joined(&mut self) -> Option<Read> {
+        let displaced = self.moves.as_mut().and_then(Moves::confirmed)?;
+        self.topics.names.extend(displaced.names.iter().cloned());
+        Some(Read::Joined(displaced))
     }
 
     /// Returns where it is.
@@ -293,6 +421,19 @@ impl Pulse {
         None
     }
 
+    /// Whether messages may have come by other nodes since that subscription began, which the server does not count.
+    fn is_relayed(&mut self, before: &Known) -> bool {
+        self.has_relays && (before.relayed.is_none() || self.sampler.relayed() != before.relayed)
+    }
+
+    /// Asks the node which slots it has, if that is due. The counters were read before.
+    fn view(&mut self, counters: &Counters, at_ms: u64) -> Option<Sample> {
+        let is_due = self.viewed.is_none_or(|viewed| viewed.elapsed() >= VIEW);
+        self.bases.as_ref().filter(|_| is_due)?;
+        self.viewed = Some(Instant::now());
+        self.sampler.complete(counters, at_ms)
+    }
+
     fn note(&self, command: &str, error: &RedisError) {
         let mut error = self.endpoint.connector.explain(error, crate::error::Fate::Unknown);
         error.message = format!("losses have no bound, because {command} cannot be read: {}", error.message);
@@ -303,13 +444,12 @@ impl Pulse {
     fn begin(&mut self, known: Known, until_ms: u64, counts: &[Count]) -> Option<Window> {
         let address = known.address.clone();
         self.own.clone_from(&known.counters);
-        let before = self.known.take();
+        let before = self.known.take().map(|known| Known { relayed: self.relayed, ..known });
         let window = before.map(|before| {
             self.sampler.hasten();
             let counters = self.sample();
             // If nobody has published by other nodes since it was subscribed, nobody has done so in the window.
-            let is_relayed =
-                self.has_relays && (self.relayed.is_none() || self.sampler.relayed() != self.relayed);
+            let is_relayed = self.is_relayed(&before);
             let (was_full, has_moved) = (self.was_full, self.has_moved);
             Window {
                 before,
@@ -326,6 +466,7 @@ impl Pulse {
         self.proved.store(known.since_ms, Ordering::SeqCst);
         (self.known, self.late, self.asked) = (Some(known), None, None);
         (self.was_full, self.has_moved) = (false, false);
+        (self.sample, self.viewed) = (None, None);
         (self.beaten, self.heard) = (now, now);
         window
     }
@@ -333,6 +474,9 @@ impl Pulse {
     fn note_received(&mut self) {
         if let Some(known) = &mut self.known {
             known.received += 1;
+        }
+        if let Some(bases) = &self.bases {
+            bases.note_received();
         }
     }
 
@@ -344,6 +488,9 @@ impl Pulse {
         if let Some(known) = known {
             self.proved.store(known.since_ms, Ordering::SeqCst);
             (self.known, self.was_full) = (Some(known.after(self.known.take())), false);
+        }
+        if let (Some(bases), Some(sample)) = (&self.bases, self.sample.take()) {
+            bases.keep(sample, true);
         }
     }
 
@@ -368,9 +515,14 @@ impl Pulse {
         self.has_skipped = self.may_skip();
         let counters = if self.has_skipped { None } else { self.sample() };
         let since_ms = self.endpoint.clock.now();
+        self.sample = counters.as_ref().and_then(|counters| self.view(counters, since_ms));
         self.number += 1;
         self.beaten = Instant::now();
-        self.asked = Some((self.number, self.beaten, Known { since_ms, address, counters, received: 0 }));
+        self.asked = Some((
+            self.number,
+            self.beaten,
+            Known { since_ms, address, counters, received: 0, left_at: None, relayed: None },
+        ));
         let mut ping = Vec::new();
         redis::cmd("PING").arg(self.number).write_packed_command(&mut ping);
         socket.write_all(&ping)?;
@@ -378,8 +530,40 @@ impl Pulse {
     }
 }
 
+impl Moves {
+    /// Asks the node for what was offered.
+    fn ask(&mut self, socket: &mut Socket) -> io::Result<()> {
+        let offered = self.joins.take();
+        if offered.is_empty() {
+            return Ok(());
+        }
+        let mut commands = Vec::new();
+        offered.iter().for_each(|displaced| displaced.command().write_packed_command(&mut commands));
+        self.asked.extend(offered);
+        socket.write_all(&commands)?;
+        socket.flush()
+    }
+
+    /// Records that a channel is subscribed to. Returns what it was offered with once all of it is.
+    fn confirmed(&mut self) -> Option<Displaced> {
+        self.confirmed += 1;
+        if self.asked.front()?.names.len() > self.confirmed {
+            return None;
+        }
+        self.confirmed = 0;
+        self.asked.pop_front()
+    }
+
+    /// The answers come in the order of the commands.
+    fn refused(&mut self) -> Option<Displaced> {
+        self.confirmed = 0;
+        self.asked.pop_front()
+    }
+}
+
 struct Tending<'a, 'b> {
     pulse: &'a mut Pulse,
+    moves: &'a mut Option<Moves>,
     hand_on: &'a mut (dyn FnMut() -> bool + 'b),
 }
 
@@ -389,7 +573,14 @@ impl Tend for Tending<'_, '_> {
             // Nothing was read meanwhile.
             (self.pulse.was_full, self.pulse.heard) = (true, Instant::now());
         }
-        self.pulse.beat(socket)
+        loop {
+            self.pulse.beat(socket)?;
+            let Some(moves) = &mut self.moves else { return Ok(()) };
+            moves.ask(socket)?;
+            if moves.joins.wait(socket, BEAT)? {
+                return Ok(());
+            }
+        }
     }
 
     fn arrived(&mut self) {

@@ -1,7 +1,9 @@
 //! What is subscribed to.
 
+use crate::foundation::redis::slots::slot;
 use crate::foundation::redis::subscription::counters::Count;
 use redis::Cmd;
+use std::collections::BTreeMap;
 
 /// How names are subscribed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,8 +12,17 @@ pub enum TopicKind {
     Channel,
     /// Each name is a pattern of channels.
     Pattern,
-    /// Each name is a channel of a shard. In a cluster all of them have the same slot.
+    /// Each name is a channel of a shard.
     Shard,
+}
+
+/// Groups channels by their slots.
+pub fn by_slot(names: Vec<String>) -> BTreeMap<u16, Vec<String>> {
+    let mut slots: BTreeMap<u16, Vec<String>> = BTreeMap::new();
+    for name in names {
+        slots.entry(slot(name.as_bytes())).or_default().push(name);
+    }
+    slots
 }
 
 /// The prefixes of the channels to which the server itself publishes. That is not counted as a PUBLISH.
@@ -32,11 +43,13 @@ pub struct Topics {
 }
 
 impl Topics {
-    /// Returns the one command that subscribes to all.
-    pub fn command(&self) -> Cmd {
-        let mut subscribe = redis::cmd(self.word());
-        subscribe.arg(&self.names);
-        subscribe
+    /// Returns the commands that subscribe to all: one, or of channels of shards one for each slot.
+    pub fn commands(&self) -> Vec<Cmd> {
+        let subscribe = |names: &[String]| redis::cmd(self.word()).arg(names).clone();
+        match self.kind {
+            TopicKind::Channel | TopicKind::Pattern => vec![subscribe(&self.names)],
+            TopicKind::Shard => by_slot(self.names.clone()).values().map(|names| subscribe(names)).collect(),
+        }
     }
 
     /// Returns the name of that command.
@@ -84,6 +97,21 @@ mod tests {
             counts: Vec::new(),
             is_late: false,
         }
+    }
+
+    #[test]
+    fn channels_of_one_slot_share_a_command() {
+        let commands = topics(TopicKind::Shard, &["a{x}", "b", "c{x}"]).commands();
+        let mut written: Vec<String> = commands
+            .iter()
+            .map(|command| String::from_utf8(command.get_packed_command()).unwrap())
+            .map(|packed| {
+                packed.lines().filter(|line| !line.contains(['*', '$'])).collect::<Vec<_>>().join(" ")
+            })
+            .collect();
+        written.sort();
+        assert_eq!(written, ["SSUBSCRIBE a{x} c{x}", "SSUBSCRIBE b"]);
+        assert_eq!(topics(TopicKind::Channel, &["a", "b"]).commands().len(), 1);
     }
 
     #[test]

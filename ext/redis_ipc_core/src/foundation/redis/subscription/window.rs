@@ -15,6 +15,10 @@ pub struct Known {
     pub counters: Option<Counters>,
     /// How many messages have certainly been received since then, each of which was counted.
     pub received: u64,
+    /// If channels have left a node whose other channels go on: how many messages of that node were received by then.
+    pub left_at: Option<u64>,
+    /// How many messages the server had got from other nodes when its subscription began. `None` if that is not known.
+    pub relayed: Option<u64>,
 }
 
 impl Known {
@@ -53,7 +57,8 @@ impl Window {
     /// Returns how many messages can have been missed, at most. `None` if that is not known.
     pub fn at_most(&self) -> Option<u64> {
         let Known { counters, received, .. } = &self.before;
-        if self.counts.is_empty() || self.is_relayed {
+        // What was published at another node is not counted here.
+        if self.counts.is_empty() || self.has_moved || self.is_relayed {
             return None;
         }
         // If more was received than was published, something is published there that the server does not count.
@@ -86,7 +91,14 @@ mod tests {
 
     fn window(before: Option<Counters>, received: u64, after: Option<Counters>) -> Window {
         let address = Address::Tcp("h".into(), 1);
-        let before = Known { since_ms: 1, address: address.clone(), counters: before, received };
+        let before = Known {
+            since_ms: 1,
+            address: address.clone(),
+            counters: before,
+            received,
+            left_at: None,
+            relayed: None,
+        };
         Window {
             before,
             until_ms: 2,
@@ -119,12 +131,20 @@ mod tests {
             address: Address::Tcp("h".into(), 1),
             counters,
             received,
+            left_at: None,
+            relayed: None,
         };
         let now = known(9, None, 0).after(Some(known(1, counters("a", 5), 3)));
         assert_eq!((now.since_ms, now.received, now.counters), (9, 3, counters("a", 5)));
         let now = known(9, counters("a", 8), 0).after(Some(known(1, counters("a", 5), 3)));
         assert_eq!((now.received, now.counters), (0, counters("a", 8)));
         assert_eq!(known(9, None, 0).after(None).counters, None);
+    }
+
+    #[test]
+    fn a_server_that_had_to_give_the_channels_up_does_not_tell_what_others_published() {
+        let moved = Window { has_moved: true, ..window(counters("a", 5), 0, counters("a", 5)) };
+        assert_eq!((moved.at_most(), moved.cause()), (None, Cause::SlotMoved));
     }
 
     #[test]
