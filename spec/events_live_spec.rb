@@ -191,10 +191,11 @@ RSpec.describe "events of channels" do
       publish_to("prices", "c")
       before, loss, after = next_ones(4).then { |a, b, loss, c| [[a, b], loss, c] }
       expect([before, after]).to eq([%w[a b], "c"])
-      expect(loss).to have_attributes(source: "prices", cause: :disconnected, at_most: 7, exact?: false,
+      # The first two count as well if they came between the reading of the counters and the answer to a PING.
+      expect(loss).to have_attributes(source: "prices", cause: :disconnected, at_most: be_between(7, 9), exact?: false,
                                       node: "127.0.0.1:#{proxy.port}")
       expect(loss.until - loss.since).to be_between(0.2, 10)
-      expect(loss.to_s).to match(/\Aat most 7 events of prices are missing after .*: disconnected\z/)
+      expect(loss.to_s).to match(/\Aat most [789] events of prices are missing after .*: disconnected\z/)
       expect(sub.stats).to include(losses: 1, reconnections: 1, taken: 3)
     end
 
