@@ -157,10 +157,10 @@ impl Feed {
                     continue;
                 }
                 Read::Joined(displaced) => {
-                    endpoint.stats.reconnections.increment();
                     if let Some(window) = subscriber.window_of(&displaced) {
                         self.tell(&window, &displaced.names, &displaced.names.join(", "));
                     }
+                    endpoint.stats.reconnections.increment();
                     continue;
                 }
                 Read::Refused(displaced, error) => {

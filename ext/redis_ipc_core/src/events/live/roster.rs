@@ -299,7 +299,6 @@ impl Roster {
             shards.vacate(&joins);
             return Err(error);
         }
-        self.shared.endpoint.stats.reconnections.increment();
         for one in displaced {
             let source = one.names.join(", ");
             let loss = subscriber
@@ -309,6 +308,7 @@ impl Roster {
                 self.shared.backlog.push_loss(loss);
             }
         }
+        self.shared.endpoint.stats.reconnections.increment();
         self.add(subscriber, Served::new(0)).map_err(|error| {
             shards.vacate(&joins);
             let why = error.message.clone();
