@@ -125,6 +125,73 @@ RSpec.describe "events of keys that are cached" do
     expect(next_ones(20_000)).to match_array((1..20_000).map { |number| "user:#{number}" })
   end
 
+  describe "keep a cache right" do
+    let(:values) { {} }
+    let(:reading) { {} }
+    let(:lock) { Mutex.new }
+
+    # Reads a key by the cache. What is dropped while it is read is not kept.
+    def cached(key, redis)
+      mine = Object.new
+      lock.synchronize do
+        return values[key] if values.key?(key)
+
+        reading[key] = mine
+      end
+      value = redis.get(key)
+      lock.synchronize { values[key] = value if mine.equal?(reading[key]) }
+    end
+
+    # Writes and reads random keys in threads, until the block has returned.
+    def under_load
+      stop = false
+      write = ->(redis) { redis.set("user:#{rand(200)}", rand(1_000_000)) }
+      read = ->(redis) { cached("user:#{rand(200)}", redis) }
+      threads = [write, read, write, read].map do |work|
+        Thread.new { server.client.then { |redis| work.call(redis) until stop } }
+      end
+      yield
+    ensure
+      stop = true
+      threads&.each(&:join)
+    end
+
+    # Waits until all invalidations are handled.
+    def settle(sub, marks)
+      eventually { subscribers == 1 }
+      client.set("user:mark", "a")
+      next_of(marks)
+      eventually { sub.stats[:held].zero? }
+    end
+
+    it "under load, while connections break, all is flushed, and there is no room" do
+      marks = Queue.new
+      drop = lambda do |key|
+        lock.synchronize { [values, reading].each { |kept| key ? kept.delete(key) : kept.clear } }
+        marks << key if key == "user:mark"
+      end
+      causes = Queue.new
+      on_loss = lambda do |loss|
+        drop.call(nil)
+        causes << loss.cause
+      end
+      sub = track(prefetch: 300, on_loss: on_loss) { |event| drop.call(event.key) }
+      burst = "for i = 1, 2000 do redis.call('SET', 'user:' .. (i % 1000), i) end"
+      faults = [-> { client.call("CLIENT", "KILL", "TYPE", "pubsub") }, -> { client.flushall },
+                -> { client.eval(burst) }]
+      faults.cycle(2) do |fault|
+        under_load do
+          eventually { values.size > 50 }
+          fault.call
+          eventually { values.size > 50 }
+        end
+        settle(sub, marks)
+        expect(values.reject { |key, value| client.get(key) == value }).to be_empty
+      end
+      expect(Array.new(causes.size) { causes.pop }).to include(:disconnected, :flushed)
+    end
+  end
+
   it "are refused for what Redis cannot track" do
     refused = ->(names, message) { expect { track(names) }.to raise_error(RedisIPC::ConfigurationError, message) }
     ["user:1", "u*er:*", "user:?*", "[ab]*"].each do |name|
