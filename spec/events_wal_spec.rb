@@ -387,6 +387,8 @@ RSpec.describe "events of PostgreSQL's log" do
       subscription = keep_events
       insert(*1..10)
       expect(ids(10)).to eq([*1..10])
+      pg.exec("SELECT pg_logical_emit_message(false, 'mail', 'outside of transactions')")
+      expect(next_of(got).type).to eq("mail")
       subscription.stop
       insert(11)
       keep_events

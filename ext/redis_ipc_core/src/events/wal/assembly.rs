@@ -332,7 +332,8 @@ impl Assembly {
             let mut progress = self.progress.lock();
             let number = progress.begin();
             progress.add(number);
-            progress.end(number, Lsn(0));
+            // The position of a message is that of its end.
+            progress.end(number, lsn);
             number
         };
         let id = StreamId { ms: now_ms(), seq: lsn.0 };
