@@ -111,23 +111,30 @@ RSpec.describe "the set-up of events of PostgreSQL's log" do
   end
 
   # In a process of its own: what Active Record loads changes others.
-  it "takes a database of Rails by its name", gem: "rails" do
+  it "takes one of several databases of Rails by its name", gem: "rails" do
     process = ruby(<<~RUBY)
       require "active_record"
       settings = { adapter: "postgresql", host: "#{cluster.folder}", username: "spec", database: "#{database_name}" }
       environment = ActiveRecord::ConnectionHandling::DEFAULT_ENV.call
-      ActiveRecord::Base.configurations = { environment => { primary: settings } }
+      other = settings.merge(database: "no_such_database")
+      ActiveRecord::Base.configurations = { environment => { primary: other, reports: settings } }
       words = { tables: "accounts", slot: "ipc", create: true }
       begin
         RedisIPC::Events.consume(wal: :other, **words) { nil }
       rescue RedisIPC::ConfigurationError => e
         puts e.message
       end
-      RedisIPC::Events.consume(wal: :primary, **words) { |event| puts event.source }
+      begin
+        RedisIPC::Events.consume(wal: :primary, **words) { nil }
+      rescue RedisIPC::CommandError => e
+        puts e.message
+      end
+      RedisIPC::Events.consume(wal: :reports, **words) { |event| puts event.source }
       puts "started"
       sleep
     RUBY
     expect(process.line).to include("has no such database")
+    expect(process.line).to include("no_such_database")
     expect(process.line).to eq("started")
     pg.exec("INSERT INTO accounts VALUES (1)")
     expect(process.line).to eq("#{database_name}/ipc")
@@ -147,10 +154,9 @@ RSpec.describe "the set-up of events of PostgreSQL's log" do
     def with_logins
       skip Databases::Cluster.missing if Databases::Cluster.missing
       certificates = Certificates.new
-      files = certificates.for("server")
       server = Databases::Cluster.new(**WalDatabases::SETTINGS)
       port = RedisServer.free_port
-      secure(server, files, port)
+      secure(server, certificates, port)
       yield server, "localhost:#{port}", certificates
     ensure
       stop_consumers
@@ -158,14 +164,17 @@ RSpec.describe "the set-up of events of PostgreSQL's log" do
       certificates&.remove
     end
 
-    def secure(server, files, port)
+    def secure(server, certificates, port)
       server.stop_serving
-      server.install(%w[server.crt server.key].zip(files).to_h)
-      server.configure("listen_addresses" => "localhost", "port" => port.to_s, "ssl" => "on")
+      server.install(%w[server.crt server.key].zip(certificates.for("server")).to_h)
+      server.install("authority.crt" => certificates.authority_file)
+      server.configure("listen_addresses" => "localhost", "port" => port.to_s, "ssl" => "on",
+                       "ssl_ca_file" => "authority.crt")
       server.write("pg_hba.conf", <<~RULES)
         local all spec trust
         host all old all md5
         hostssl all new all scram-sha-256
+        hostssl all known all cert
       RULES
       server.start
       server.query(<<~SQL)
@@ -173,8 +182,30 @@ RSpec.describe "the set-up of events of PostgreSQL's log" do
         CREATE PUBLICATION ipc FOR TABLE accounts;
         SET password_encryption = 'md5'; CREATE ROLE old LOGIN REPLICATION PASSWORD 'pässword';
         SET password_encryption = 'scram-sha-256'; CREATE ROLE new LOGIN REPLICATION PASSWORD 'pässword';
+        CREATE ROLE known LOGIN REPLICATION;
       SQL
       server.query("SELECT pg_create_logical_replication_slot('ipc', 'pgoutput')")
+    end
+
+    # Reads a change of the server's by a consumer with this URL.
+    def works(server, url, **words)
+      watch(url, create: false, **words)
+      id = server.query("INSERT INTO accounts SELECT count(*) FROM accounts RETURNING id").getvalue(0, 0).to_i
+      expect(next_of(got)["id"]).to eq(id)
+      stop_consumers
+    end
+
+    def refused(url, error: RedisIPC::CommandError)
+      refusal(url, error: error, create: false)
+    end
+
+    # Sets variables of the environment while the block runs.
+    def with_environment(variables)
+      before = ENV.to_h.slice(*variables.keys)
+      ENV.update(variables)
+      yield
+    ensure
+      variables.each_key { |name| ENV[name] = before[name] }
     end
 
     it "checks certificates as sslmode says, and knows SCRAM-SHA-256 and md5" do
@@ -206,6 +237,51 @@ RSpec.describe "the set-up of events of PostgreSQL's log" do
       ensure
         other&.remove
       end
+    end
+
+    it "knows client certificates, files of passwords, the environment, and channel binding" do
+      with_logins do |server, place, certificates|
+        checked = "sslmode=verify-full&sslrootcert=#{certificates.authority_file}"
+        presents_certificates(server, "postgres://known@#{place}/postgres?#{checked}", certificates)
+        looks_passwords_up(server, place, checked, certificates.path("passwords"))
+        binds_logins(server, place, checked)
+      end
+    end
+
+    def presents_certificates(server, url, certificates)
+      expect(refused(url)).to include("certificate")
+      mine, key = certificates.for("known")
+      works(server, "#{url}&sslcert=#{mine}&sslkey=#{key}")
+      with_environment("PGSSLCERT" => mine, "PGSSLKEY" => key) { works(server, url) }
+      other, its_key = certificates.for("new")
+      expect(refused("#{url}&sslcert=#{other}&sslkey=#{its_key}")).to include("certificate authentication failed")
+    end
+
+    def looks_passwords_up(server, place, checked, file)
+      host, port = place.split(":")
+      url = "postgres://new@#{place}/postgres?#{checked}"
+      File.write(file, "# of the suite\nother:*:*:*:wrong\n#{host}:#{port}:postgres:new:pässword\n", perm: 0o600)
+      works(server, "#{url}&passfile=#{file}")
+      with_environment("PGPASSFILE" => file) { works(server, url) }
+      variables = { "PGHOST" => host, "PGPORT" => port, "PGUSER" => "new", "PGDATABASE" => "postgres",
+                    "PGPASSFILE" => file, "PGSSLMODE" => "verify-full", "PGSSLROOTCERT" => checked[/[^=]+\z/] }
+      with_environment(variables) { works(server, {}) }
+      with_environment("HOME" => File.dirname(file)) do
+        expect(refused(url)).to include("file of passwords (PGPASSFILE, ~/.pgpass)")
+        FileUtils.cp(file, File.join(Dir.home, ".pgpass"), preserve: true)
+        works(server, url)
+      end
+      File.chmod(0o640, file)
+      expect(refused("#{url}&passfile=#{file}")).to include("chmod 0600")
+    end
+
+    def binds_logins(server, place, checked)
+      url = "postgres://new:#{URI.encode_www_form_component("pässword")}@#{place}/postgres"
+      works(server, "#{url}?#{checked}&channel_binding=require")
+      works(server, "#{url}?sslmode=require&channel_binding=require")
+      works(server, "#{url}?#{checked}&channel_binding=disable")
+      ["#{url.sub("new", "old")}?#{checked}", "postgres://spec@/postgres?host=#{server.folder}&port=#{place[/\d+\z/]}"]
+        .each { |unbound| expect(refused("#{unbound}&channel_binding=require")).to include("channel_binding=require") }
     end
   end
 end

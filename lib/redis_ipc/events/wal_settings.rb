@@ -7,12 +7,13 @@ module RedisIPC
     module WalSettings
       # The environment variables that libpq reads, too.
       ENVIRONMENT = %w[PGHOST PGHOSTADDR PGPORT PGUSER PGPASSWORD PGDATABASE PGSSLMODE PGSSLROOTCERT PGSSLCERT PGSSLKEY
-                       PGCONNECT_TIMEOUT PGAPPNAME USER].freeze
-      # The options of config/database.yml for the connection, and their names in libpq.
-      RAILS = { host: "host", port: "port", username: "user", password: "password", database: "dbname",
-                sslmode: "sslmode", sslrootcert: "sslrootcert", sslcert: "sslcert", sslkey: "sslkey",
-                connect_timeout: "connect_timeout" }.freeze
-      private_constant :ENVIRONMENT, :RAILS
+                       PGCONNECT_TIMEOUT PGAPPNAME PGPASSFILE PGCHANNELBINDING USER HOME].freeze
+      # The options of config/database.yml for the connection that have libpq's names.
+      ALIKE = %i[host hostaddr port password sslmode sslrootcert sslcert sslkey connect_timeout passfile
+                 channel_binding].freeze
+      # All of them, and their names in libpq.
+      RAILS = { username: "user", database: "dbname", **ALIKE.to_h { |name| [name, name.name] } }.freeze
+      private_constant :ENVIRONMENT, :ALIKE, :RAILS
 
       class << self
         # @param who [String] the class

@@ -3,6 +3,7 @@
 pub mod address;
 pub mod attempt;
 pub mod dialer;
+pub mod end_point;
 pub mod resolver;
 pub mod socket;
 pub mod tls;

@@ -107,6 +107,11 @@ impl Socket {
         self.tls = Some(Box::new(client));
     }
 
+    /// Returns the server's certificate (DER), if the socket speaks TLS and has agreed on it.
+    pub fn certificate(&self) -> Option<&[u8]> {
+        self.tls.as_ref()?.peer_certificates()?.first().map(AsRef::as_ref)
+    }
+
     /// Ends the attempt to connect. From now on reads and writes block, for as long as [`Socket::set_timeouts`]
     /// allows.
     pub fn is_ready(&mut self) -> io::Result<()> {

@@ -29,6 +29,8 @@ pub struct TlsOptions {
     pub verify_hostname: bool,
     /// Whether the certificate is checked at all.
     pub verify: bool,
+    /// Whether the server must have the key of a certificate that is not checked: the login is bound to that.
+    pub proves_key: bool,
 }
 
 /// PEM text, or the path of its file. The content is never printed.
@@ -90,6 +92,7 @@ struct Verifier {
     /// The certificates of `ca_file`. A server may present one of them as its own.
     pinned: Vec<CertificateDer<'static>>,
     verify_hostname: bool,
+    proves_key: bool,
     provider: Arc<CryptoProvider>,
 }
 
@@ -107,7 +110,8 @@ impl Verifier {
             let builder = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
             checked = Some(builder.build()?);
         }
-        Ok(Self { checked, pinned, verify_hostname: options.verify_hostname, provider })
+        let &TlsOptions { verify_hostname, proves_key, .. } = options;
+        Ok(Self { checked, pinned, verify_hostname, proves_key, provider })
     }
 
     /// Checks a signature, unless nothing is to be checked.
@@ -115,9 +119,10 @@ impl Verifier {
         &self,
         verify: impl FnOnce(&WebPkiSupportedAlgorithms) -> Result<HandshakeSignatureValid, rustls::Error>,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        match self.checked {
-            Some(_) => verify(&self.provider.signature_verification_algorithms),
-            None => Ok(HandshakeSignatureValid::assertion()),
+        if self.checked.is_some() || self.proves_key {
+            verify(&self.provider.signature_verification_algorithms)
+        } else {
+            Ok(HandshakeSignatureValid::assertion())
         }
     }
 
@@ -180,7 +185,7 @@ impl ServerCertVerifier for Verifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         let mut schemes = self.provider.signature_verification_algorithms.supported_schemes();
-        if self.checked.is_none() {
+        if self.checked.is_none() && !self.proves_key {
             schemes.extend(UNCHECKED_SCHEMES);
         }
         schemes

@@ -102,12 +102,12 @@ impl Connection {
         socket.write_all(&login::startup(settings))?;
         let frames = Frames::new(limit.saturating_add(SLACK));
         let mut connection = Self { socket, frames, version: 0 };
-        connection.log_in(settings)?;
+        connection.log_in(settings, address)?;
         Ok(connection)
     }
 
-    fn log_in(&mut self, settings: &Settings) -> Result<(), Failure> {
-        let mut login = Login::new(settings);
+    fn log_in(&mut self, settings: &Settings, address: &Address) -> Result<(), Failure> {
+        let mut login = Login::new(settings, address, &self.socket);
         loop {
             let Some(frame) = self.frames.next()? else {
                 self.fill()?;

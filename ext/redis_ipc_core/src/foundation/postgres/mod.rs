@@ -5,6 +5,7 @@ pub mod failure;
 mod frames;
 pub mod json_value;
 mod login;
+mod password_file;
 pub mod pgoutput;
 pub mod settings;
 mod settings_url;

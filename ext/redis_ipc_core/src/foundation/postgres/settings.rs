@@ -13,10 +13,10 @@ use std::time::Duration;
 
 const PORT: u16 = 5432;
 /// Where the server puts its socket, by default and on Debian.
-const SOCKETS: [&str; 2] = ["/var/run/postgresql", "/tmp"];
+pub(super) const SOCKETS: [&str; 2] = ["/var/run/postgresql", "/tmp"];
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The options of libpq that are known, and the environment variables for them.
-const NAMES: [(&str, &str); 12] = [
+const NAMES: [(&str, &str); 14] = [
     ("host", "PGHOST"),
     ("port", "PGPORT"),
     ("user", "PGUSER"),
@@ -29,6 +29,25 @@ const NAMES: [(&str, &str); 12] = [
     ("connect_timeout", "PGCONNECT_TIMEOUT"),
     ("application_name", "PGAPPNAME"),
     ("hostaddr", "PGHOSTADDR"),
+    ("passfile", "PGPASSFILE"),
+    ("channel_binding", "PGCHANNELBINDING"),
+];
+/// What DATABASE_URL says to Active Record only.
+const OF_RAILS: [&str; 14] = [
+    "adapter",
+    "advisory_locks",
+    "checkout_timeout",
+    "encoding",
+    "idle_timeout",
+    "min_messages",
+    "pool",
+    "prepared_statements",
+    "reaping_frequency",
+    "schema_search_path",
+    "statement_limit",
+    "timeout",
+    "max_connections",
+    "min_connections",
 ];
 
 /// How much TLS is wanted.
@@ -46,11 +65,27 @@ pub enum SslMode {
     VerifyFull,
 }
 
+/// Whether a login by a password must prove that nobody is in between.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChannelBinding {
+    /// Never.
+    Disable,
+    /// If the server can.
+    Prefer,
+    /// Always.
+    Require,
+}
+
 /// A password, which is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Password(String);
 
 impl Password {
+    /// Keeps this one.
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
     /// Returns its bytes.
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
@@ -72,12 +107,16 @@ pub struct Settings {
     pub user: String,
     /// The password, if there is one.
     pub password: Option<Password>,
+    /// Where passwords are looked up if there is none.
+    pub password_file: Option<PathBuf>,
     /// The database.
     pub database: String,
     /// How much TLS is wanted.
     pub ssl_mode: SslMode,
     /// What TLS checks.
     pub tls: TlsOptions,
+    /// Whether a login must prove that nobody is in between.
+    pub channel_binding: ChannelBinding,
     /// How long connecting may take.
     pub connect_timeout: Duration,
     /// The name that PostgreSQL shows for the connection.
@@ -99,7 +138,8 @@ impl Settings {
         let mut given = strings(section.value("options"));
         section.finish()?;
         if let Some(url) = url {
-            for (name, value) in settings_url::parse(&url).map_err(refuse)? {
+            let said = settings_url::parse(&url).map_err(refuse)?;
+            for (name, value) in said.into_iter().filter(|(name, _)| !OF_RAILS.contains(&name.as_str())) {
                 given.entry(name).or_insert(value);
             }
         }
@@ -115,14 +155,17 @@ impl Settings {
         let mut take = |name: &str| given.remove(name).filter(|value| !value.is_empty());
         let user = take("user").or_else(|| environment.get("USER").cloned());
         let user = user.ok_or_else(|| refuse("no user is given: put it into the URL, or set PGUSER"))?;
-        let (ssl_mode, tls) = tls(&mut take)?;
+        let (ssl_mode, tls, channel_binding) = tls(&mut take)?;
+        let usual_file = environment.get("HOME").map(|home| PathBuf::from(home).join(".pgpass"));
         Ok(Self {
             addresses: addresses(take("hostaddr").or_else(|| take("host")), take("port"))?,
             password: take("password").map(Password),
+            password_file: take("passfile").map(PathBuf::from).or(usual_file),
             database: take("dbname").unwrap_or_else(|| user.clone()),
             user,
             ssl_mode,
             tls,
+            channel_binding,
             connect_timeout: timeout(take("connect_timeout"))?,
             application_name: take("application_name").unwrap_or_else(|| "redis_ipc".to_owned()),
             replicates: true,
@@ -136,7 +179,9 @@ impl Settings {
     }
 }
 
-fn tls(take: &mut impl FnMut(&str) -> Option<String>) -> Result<(SslMode, TlsOptions), Error> {
+fn tls(
+    take: &mut impl FnMut(&str) -> Option<String>,
+) -> Result<(SslMode, TlsOptions, ChannelBinding), Error> {
     let roots = take("sslrootcert");
     let mut mode = match take("sslmode").as_deref() {
         None | Some("prefer" | "allow") => SslMode::Prefer,
@@ -159,7 +204,21 @@ fn tls(take: &mut impl FnMut(&str) -> Option<String>) -> Result<(SslMode, TlsOpt
     }
     let ca_file = roots.filter(|path| path != "system").map(PathBuf::from);
     let verify = mode >= SslMode::VerifyCa;
-    Ok((mode, TlsOptions { ca_file, cert, key, verify_hostname: mode == SslMode::VerifyFull, verify }))
+    let binding = match take("channel_binding").as_deref() {
+        None | Some("prefer") => ChannelBinding::Prefer,
+        Some("disable") => ChannelBinding::Disable,
+        Some("require") => ChannelBinding::Require,
+        Some(_) => return Err(refuse("channel_binding must be disable, prefer or require")),
+    };
+    let options = TlsOptions {
+        ca_file,
+        cert,
+        key,
+        verify_hostname: mode == SslMode::VerifyFull,
+        verify,
+        proves_key: binding == ChannelBinding::Require,
+    };
+    Ok((mode, options, binding))
 }
 
 fn addresses(hosts: Option<String>, ports: Option<String>) -> Result<Vec<Address>, Error> {
@@ -216,7 +275,7 @@ mod tests {
 
     #[test]
     fn a_url_says_all_of_it() {
-        let url = "postgres://me:s%40crt@db.example:6432/app?sslmode=verify-full&sslrootcert=/ca.pem";
+        let url = "postgres://me:s%40crt@db.example:6432/app?sslmode=verify-full&sslrootcert=/ca.pem&pool=5";
         let settings = parse(json!({ "url": url, "environment": { "PGDATABASE": "other" } })).unwrap();
         assert_eq!(settings.addresses, [Address::Tcp("db.example".into(), 6432)]);
         assert_eq!((settings.user.as_str(), settings.database.as_str()), ("me", "app"));
@@ -231,9 +290,14 @@ mod tests {
         let environment =
             json!({ "PGHOST": "/run/pg,b", "PGPORT": "5433", "PGUSER": "me", "PGSSLMODE": "disable" });
         let settings = parse(json!({ "environment": environment })).unwrap();
+        assert_eq!((settings.password_file, settings.channel_binding), (None, ChannelBinding::Prefer));
         let expected = [Address::Unix("/run/pg/.s.PGSQL.5433".into()), Address::Tcp("b".into(), 5433)];
         assert_eq!(settings.addresses, expected);
         assert_eq!((settings.database.as_str(), settings.ssl_mode), ("me", SslMode::Disable));
+        let home = json!({ "USER": "me", "HOME": "/home/me", "PGCHANNELBINDING": "require" });
+        let settings = parse(json!({ "environment": home })).unwrap();
+        assert_eq!(settings.password_file, Some("/home/me/.pgpass".into()));
+        assert!(settings.channel_binding == ChannelBinding::Require && settings.tls.proves_key);
         let options = json!({ "host": "::1", "user": "you", "port": 7 });
         let settings = parse(json!({ "options": options, "environment": environment })).unwrap();
         assert_eq!(settings.addresses, [Address::Tcp("::1".into(), 7)]);
@@ -245,6 +309,8 @@ mod tests {
         for (section, expected) in [
             (json!({ "options": { "user": "a", "sslmode": "secret" } }), "sslmode must be"),
             (json!({ "options": { "user": "a", "prot": "secret" } }), "prot is unknown"),
+            (json!({ "options": { "user": "a", "channel_binding": "secret" } }), "channel_binding must be"),
+            (json!({ "options": { "user": "a", "pool": "secret" } }), "pool is unknown"),
             (json!({ "options": { "user": "a", "port": "secret" } }), "port must be a number"),
             (json!({ "options": { "user": "a", "connect_timeout": "secret" } }), "connect_timeout must be"),
             (json!({ "options": { "user": "a", "sslcert": "secret" } }), "given together"),

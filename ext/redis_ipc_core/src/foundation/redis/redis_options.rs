@@ -380,6 +380,7 @@ impl TlsOptions {
             key: section.string("key")?.map(pem),
             verify_hostname: section.boolean("verify_hostname")?.unwrap_or(true),
             verify,
+            proves_key: false,
         };
         if options.cert.is_some() != options.key.is_some() {
             return Err(section.refuse("cert", "given together with key"));
