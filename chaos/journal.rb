@@ -59,6 +59,16 @@ module Chaos
       write("began", id, "#{attempt} #{fence}")
     end
 
+    # Notes where in the log the commit of an event is, and which of its transaction's it is.
+    def committed(id, lsn, index)
+      write("committed", id, "#{lsn} #{index}")
+    end
+
+    # Notes that so many rows of a large transaction were handled.
+    def large(count)
+      write("large", count)
+    end
+
     # Notes that the handler of an event has ended well.
     def done(id)
       write("done", id)

@@ -5,12 +5,13 @@ require_relative "chaos"
 require_relative "report"
 require_relative "events/report"
 require_relative "live/report"
+require_relative "wal/report"
 
 # The command: runs faults, and prints a row for each.
 class ChaosCommand
   # The tables of faults, with how their rows are shown.
   TABLES = { Chaos::Table => Chaos::Report, Chaos::Events::Table => Chaos::Events::Report,
-             Chaos::Live::Table => Chaos::Live::Report }.freeze
+             Chaos::Live::Table => Chaos::Live::Report, Chaos::Wal::Table => Chaos::Wal::Report }.freeze
 
   def initialize(arguments)
     @only = []

@@ -14,11 +14,13 @@ RSpec.describe "under load, with the books kept" do
     end
   end
 
-  Chaos::Events::Table.faults.select(&:quick).each do |fault|
-    it "survives: #{fault.name}" do
-      row = Chaos::Events::Table.run(fault, within: 5, settle: 1.5)
-      expect(row).to be_run, -> { row.reason }
-      expect(row.failures).to be_empty, -> { [*row.failures, row.figures, row.told].join("\n") }
+  [Chaos::Events::Table, Chaos::Wal::Table].each do |table|
+    table.faults.select(&:quick).each do |fault|
+      it "survives: #{fault.name}" do
+        row = table.run(fault, within: 5, settle: 1.5)
+        expect(row).to be_run, -> { row.reason }
+        expect(row.failures).to be_empty, -> { [*row.failures, row.figures, row.told].join("\n") }
+      end
     end
   end
 
@@ -113,11 +115,11 @@ RSpec.describe "under load, with the books kept" do
 
   # What is said of journals of events in which a promise is broken.
   describe "the books of events" do
-    def books(*lines)
+    def books(*lines, kind: Chaos::Events::Books)
       Dir.mktmpdir("redis_ipc_chaos") do |folder|
         journal = File.join(folder, "journal")
         File.write(journal, lines.map { |line| "#{line.join("\t")}\n" }.join)
-        Chaos::Events::Books.new([double(journal: journal)])
+        kind.new([double(journal: journal)])
       end
     end
 
@@ -141,6 +143,14 @@ RSpec.describe "under load, with the books kept" do
                   *ran("k/1", 3, 5), ["began", 6, "k/2", "1 7"])
       expect(all.disorder.map { |pair| pair.map(&:id) }).to eq([%w[k/0 k/1]])
       expect(all.undone.map(&:id)).to eq(["k/2"])
+    end
+
+    it "see what was confirmed to PostgreSQL before it was handled" do
+      all = books(published("k/0", "1-0"), published("k/1", "2-0"), ["committed", 2, "k/0", "100 0"],
+                  ["committed", 2, "k/1", "200 0"], *ran("k/0", 2, 4), *ran("k/1", 4, 6), kind: Chaos::Wal::Books)
+      early = ->(confirmed) { all.confirmed_early(confirmed, Float::INFINITY).map(&:id) }
+      expect(early.call([[3.0, 100], [5.0, 101], [7.0, 201]])).to eq([])
+      expect(early.call([[3.0, 101], [5.0, 201]])).to eq(%w[k/0 k/1])
     end
   end
 end

@@ -154,7 +154,7 @@ RSpec.describe "the set-up of events of PostgreSQL's log" do
     def with_logins
       skip Databases::Cluster.missing if Databases::Cluster.missing
       certificates = Certificates.new
-      server = Databases::Cluster.new(**WalDatabases::SETTINGS)
+      server = Databases::Cluster.new(WalDatabases::SETTINGS)
       port = RedisServer.free_port
       secure(server, certificates, port)
       yield server, "localhost:#{port}", certificates

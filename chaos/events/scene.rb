@@ -120,7 +120,7 @@ module Chaos
         settings = [usual(role), fault.load.settings[role], fault.settings[role], own].compact.reduce do |all, some|
           all.merge(some) { |_, before, now| before.is_a?(Hash) ? before.merge(now) : now }
         end
-        workers << Worker.new(role, journal, settings, program: "event_#{role}")
+        workers << Worker.new(role, journal, settings, program: program(role))
         workers.last
       end
 
@@ -139,6 +139,10 @@ module Chaos
       end
 
       private
+
+      def program(role)
+        "event_#{role}"
+      end
 
       def await_handlers
         deadline = Chaos.now + PATIENCE

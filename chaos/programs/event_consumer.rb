@@ -29,11 +29,18 @@ class EventConsumer < Chaos::EventProgram
   private
 
   def consume
-    RedisIPC::Events.consume(stream: STREAM, group: GROUP, from: :beginning, redis_options: redis_options,
-                             logger: Logger.new(IO::NULL), on_error: @journal.method(:told),
-                             on_loss: @journal.method(:missed), **options) do |given|
+    RedisIPC::Events.consume(logger: Logger.new(IO::NULL), on_error: @journal.method(:told),
+                             on_loss: @journal.method(:missed), **source, **options) do |given|
       given.is_a?(Array) ? given.each { |event| handle(event) } : handle(given)
     end
+  end
+
+  def source
+    { stream: STREAM, group: GROUP, from: :beginning, redis_options: redis_options }
+  end
+
+  def id_of(event)
+    event["id"]
   end
 
   def options
@@ -50,7 +57,7 @@ class EventConsumer < Chaos::EventProgram
   end
 
   def handle(event)
-    id = event["id"]
+    id = id_of(event)
     @journal.began(id, event.attempt, event.fence)
     Process.kill(:KILL, Process.pid) if event["poison"]
     sleep(among?(:slow, id) ? @settings[:slow_work] : @settings[:work])

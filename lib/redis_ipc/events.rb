@@ -85,7 +85,7 @@ module RedisIPC
       #   `tracking:` (a name or several), or `wal:` (a database of PostgreSQL, as {Consumer.wal} takes it). Also, as
       #   keywords, what a {Consumer} declares and what {Consumer.start} takes: `from:`, `json:`, `type:`, `overflow:`,
       #   `on:`, `value:`, `fields:`, `tables:`, `publication:`, `slot:`, `temporary:`, `create:`, `snapshot:`,
-      #   `on_slot_lost:`, `order:`, `transactions: true` (the block gets a {CommittedTransaction}),
+      #   `failover:`, `on_slot_lost:`, `order:`, `transactions: true` (the block gets a {CommittedTransaction}),
       #   `concurrency: { threads: 5 }`, `batch: { size: 500, within: 0.2 }`,
       #   `retry_on:` (a class, an Array, or a Hash of a class and its options),
       #   `discard_on:`, `exactly_once:`, `on_error:`, `on_loss:`, `around_event:`, `resource:` (a Proc; the block gets

@@ -9,6 +9,9 @@ module Databases
   # A cluster in a folder of its own, with a socket there and no port. The first example that needs it starts it.
   # PostgreSQL does not run as root.
   class Cluster
+    PROGRAMS = %w[initdb postgres pg_basebackup].freeze
+    private_constant :PROGRAMS
+
     class << self
       # Returns why there is no cluster. Returns nil if there is one.
       def missing
@@ -29,7 +32,7 @@ module Databases
       # Returns the newest installed version.
       def binaries
         found = ENV.fetch("PATH").split(":") + Dir["/usr/lib/postgresql/*/bin"].sort_by { |path| -path[/\d+/].to_i }
-        found.reverse.uniq.reverse.find { |folder| %w[initdb postgres].all? { |name| own?(File.join(folder, name)) } }
+        found.reverse.uniq.reverse.find { |folder| PROGRAMS.all? { |name| own?(File.join(folder, name)) } }
       end
 
       private
@@ -59,14 +62,34 @@ module Databases
     attr_reader :folder
 
     # @param config [Hash{String => String}] the server's settings
-    def initialize(config = {})
+    # @param folder [String, nil] an empty one for its data and its socket
+    # @param primary [Cluster, nil] it is a standby of this one
+    def initialize(config = {}, folder: nil, primary: nil)
       @config = { "listen_addresses" => "", "fsync" => "off", **config }
-      @folder = Dir.mktmpdir("redis_ipc_pg")
+      @folder = folder || Dir.mktmpdir("redis_ipc_pg")
       FileUtils.chown("postgres", nil, @folder) if Process.uid.zero?
       @data = File.join(@folder, "data")
-      run("initdb", "--pgdata", @data, "--username", "spec", "--auth", "trust", "--no-sync", "--encoding", "UTF8",
-          "--no-locale")
+      primary ? copy(primary) : create
       start
+    end
+
+    # Returns the options of a connection to it, as libpq has them.
+    def address
+      "host=#{folder} port=#{port} user=spec dbname=postgres"
+    end
+
+    # Makes a standby the primary.
+    def promote
+      query("SELECT pg_promote()")
+    end
+
+    def port
+      @config.fetch("port", "5432")
+    end
+
+    # Returns the major version of the server.
+    def self.version
+      @version ||= Open3.capture2(File.join(binaries, "postgres"), "--version").first[/\d+/].to_i
     end
 
     def start
@@ -80,6 +103,21 @@ module Databases
     def stop_serving
       Process.kill(:INT, @pid)
       Process.wait(@pid)
+    end
+
+    # Kills all of its processes at once, as a machine that fails would. They are gone when this returns.
+    def kill
+      children = File.read("/proc/#{@pid}/task/#{@pid}/children").split.map(&:to_i)
+      [@pid, *children].each { |pid| signal(:KILL, pid) }
+      Process.wait(@pid)
+      sleep 0.01 while children.any? { |pid| signal(0, pid) }
+    end
+
+    # Returns whether it has ended by itself.
+    def gone?
+      !Process.wait(@pid, Process::WNOHANG).nil?
+    rescue Errno::ECHILD
+      true
     end
 
     # Changes its settings from the next start on.
@@ -101,7 +139,7 @@ module Databases
     end
 
     def query(sql)
-      connection = PG.connect(host: @folder, port: @config.fetch("port", "5432"), user: "spec", dbname: "postgres")
+      connection = PG.connect(host: @folder, port: port, user: "spec", dbname: "postgres")
       connection.exec(sql)
     ensure
       connection&.close
@@ -112,12 +150,29 @@ module Databases
     end
 
     def stop
-      stop_serving
+      stop_serving unless gone?
     ensure
       FileUtils.remove_entry(@folder, true)
     end
 
     private
+
+    def create
+      run("initdb", "--pgdata", @data, "--username", "spec", "--auth", "trust", "--no-sync", "--encoding", "UTF8",
+          "--no-locale")
+    end
+
+    # It keeps what the primary must keep for it in a slot of its own.
+    def copy(primary)
+      run("pg_basebackup", "--pgdata", @data, "--dbname", primary.address, "--write-recovery-conf", "--no-sync",
+          "--checkpoint", "fast", "--create-slot", "--slot", "standby")
+    end
+
+    def signal(name, pid)
+      Process.kill(name, pid)
+    rescue Errno::ESRCH
+      nil
+    end
 
     def program(name)
       File.join(self.class.binaries, name)

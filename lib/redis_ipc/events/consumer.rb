@@ -116,8 +116,9 @@ module RedisIPC
         #   that lives as long as the connection; `publication:` is the name of the publication (by default that of the
         #   slot); `tables:` are names such as `"accounts"` or `"billing.accounts"` (by default all of the publication);
         #   `create: true` creates the publication and the slot if they do not exist; `snapshot: true` delivers the
-        #   rows that exist before the log, as insertions with `metadata[:snapshot]`; `on_slot_lost:` is `:create` (the
-        #   default: the loss is reported, and a new slot created) or `:raise`
+        #   rows that exist before the log, as insertions with `metadata[:snapshot]`; `failover: true` needs a slot that
+        #   PostgreSQL 17 and later copies to standbys; `on_slot_lost:` is `:create` (the default: the loss is reported,
+        #   and a new slot created) or `:raise`
         # @return [self]
         # @example
         #   wal ENV["DATABASE_URL"], tables: "accounts", slot: "ipc_accounts"

@@ -8,7 +8,7 @@ module RedisIPC
 
       # The keywords of {Events.consume} that belong to the source.
       SOURCE = %i[from json type overflow on value fields tables publication slot temporary create on_slot_lost
-                  snapshot].freeze
+                  snapshot failover].freeze
       OTHER = %i[order concurrency batch retry_on discard_on on_error on_loss around_event resource
                  processor cdc exactly_once transactions forward].freeze
       private_constant :SOURCE, :OTHER

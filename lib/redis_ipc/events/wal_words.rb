@@ -7,7 +7,7 @@ module RedisIPC
     # Checks what a consumer class declares about PostgreSQL's log.
     # @api private
     module WalWords
-      KNOWN = %i[tables publication slot temporary create on_slot_lost snapshot].freeze
+      KNOWN = %i[tables publication slot temporary create on_slot_lost snapshot failover].freeze
       ON_SLOT_LOST = %i[create raise].freeze
       # The options of each order.
       ORDER = { none: [], key: %i[by], source: [] }.freeze
@@ -27,6 +27,7 @@ module RedisIPC
           { slot: slot.to_s, publication: publication.to_s, tables: tables(options[:tables]), temporary: temporary,
             create: Check.flag(who, :wal, :create, options),
             snapshot: Check.flag(who, :wal, :snapshot, options),
+            failover: Check.flag(who, :wal, :failover, options),
             on_slot_lost: on_slot_lost(who, options[:on_slot_lost]) }.compact
         end
 

@@ -54,6 +54,8 @@ pub struct WalOptions {
     pub is_temporary: bool,
     /// Whether a missing publication or slot is created.
     pub creates: bool,
+    /// Whether standbys have the slot, too, so that a failover does not lose it.
+    pub fails_over: bool,
     /// What the consumer does if its slot is lost.
     pub on_slot_lost: SlotLost,
     /// Whether the rows that tables have are read before the log.
@@ -97,12 +99,18 @@ impl WalOptions {
             is_temporary: section.boolean("temporary")?.unwrap_or(false),
             creates: section.boolean("create")?.unwrap_or(false),
             has_snapshot: section.boolean("snapshot")?.unwrap_or(false),
+            fails_over: section.boolean("failover")?.unwrap_or(false),
             on_slot_lost: section.word("on_slot_lost", &lost)?.unwrap_or(SlotLost::Create),
             by_transaction: section.boolean("transactions")?.unwrap_or(false),
             order,
         };
         if options.by_transaction && options.order != WalOrder::Source {
             return Err(section.refuse("transactions", "with the order \"source\""));
+        }
+        if options.fails_over && options.is_temporary {
+            return Err(
+                section.refuse("failover", "without temporary: PostgreSQL copies lasting slots to standbys")
+            );
         }
         section.finish()?;
         if options.creates && options.tables.is_empty() {
@@ -162,6 +170,7 @@ mod tests {
             (json!({ "slot": "ipc", "tables": ["a."] }), "an Array of"),
             (json!({ "slot": "ipc", "create": true }), "needs tables"),
             (json!({ "slot": "ipc", "order": "key", "transactions": true }), "the order \"source\""),
+            (json!({ "slot": "ipc", "failover": true, "temporary": true }), "without temporary"),
             (json!({ "slot": "ipc", "order": "lanes" }), ":none or :key or :source"),
         ] {
             let message = parse(section).unwrap_err();

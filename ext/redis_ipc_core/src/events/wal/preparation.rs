@@ -11,7 +11,8 @@ use std::time::Duration;
 
 /// The oldest version of PostgreSQL whose plugin sends logical messages.
 const OLDEST: u32 = 14;
-
+/// The oldest version of PostgreSQL that copies slots to standbys.
+const FAILOVER: u32 = 17;
 /// The oldest version of PostgreSQL that decodes the log of a standby.
 const ON_STANDBYS: u32 = 16;
 
@@ -57,6 +58,12 @@ impl<'a> Preparation<'a> {
             let version = self.connection.version;
             return Err(refuse(format!(
                 "this server is a standby, whose log PostgreSQL {version} cannot decode: connect to the primary"
+            )));
+        }
+        if self.options.fails_over && self.connection.version < FAILOVER {
+            let version = self.connection.version;
+            return Err(refuse(format!(
+                "failover: true needs PostgreSQL {FAILOVER} or later, which copies slots to standbys; this is {version}"
             )));
         }
         let system = self.query("IDENTIFY_SYSTEM")?;
@@ -192,8 +199,8 @@ impl<'a> Preparation<'a> {
     fn slot(&mut self, had_slot: bool) -> Result<(Lsn, bool), Error> {
         let name = &self.options.slot;
         let rows = self.query(&format!(
-            "SELECT plugin, database, confirmed_flush_lsn, wal_status, database = current_database() \
-             FROM pg_replication_slots WHERE slot_name = {}",
+            "SELECT plugin, database, confirmed_flush_lsn, wal_status, database = current_database(), \
+             to_jsonb(slot)->>'failover' FROM pg_replication_slots slot WHERE slot_name = {}",
             literal(name)
         ))?;
         if rows.is_empty() {
@@ -202,9 +209,9 @@ impl<'a> Preparation<'a> {
                 self.may_replace("is not there any more")?;
             } else if !self.options.creates && !self.options.is_temporary {
                 return Err(refuse(format!(
-                    "there is no replication slot {name:?}: run SELECT pg_create_logical_replication_slot({}, \
-                     'pgoutput') in this database, or say create: true. A slot keeps the log until it is read or dropped",
-                    literal(name)
+                    "there is no replication slot {name:?}: run {} in this database, or say create: true. A slot keeps \
+                     the log until it is read or dropped",
+                    self.statement()
                 )));
             }
             return Ok((self.create_slot(had_slot)?, had_slot));
@@ -222,6 +229,13 @@ impl<'a> Preparation<'a> {
             self.query(&format!("SELECT pg_drop_replication_slot({})", literal(name)))?;
             return Ok((self.create_slot(true)?, true));
         }
+        if self.options.fails_over && cell(&rows, 5).as_deref() != Some("true") {
+            return Err(refuse(format!(
+                "standbys do not get the replication slot {name:?}: run ALTER_REPLICATION_SLOT {} (FAILOVER true) on a \
+                 replication connection (psql \"dbname=... replication=database\") while nobody reads it",
+                quoted(name)
+            )));
+        }
         let start = cell(&rows, 2).as_deref().and_then(Lsn::parse);
         Ok((start.unwrap_or_default(), false))
     }
@@ -233,9 +247,17 @@ impl<'a> Preparation<'a> {
         }
         Err(refuse(format!(
             "the replication slot {name:?} {why}. Changes are missing. To go on from now, drop it if it is there (SELECT \
-             pg_drop_replication_slot({0})), and run SELECT pg_create_logical_replication_slot({0}, 'pgoutput')",
-            literal(name)
+             pg_drop_replication_slot({})), and run {}",
+            literal(name),
+            self.statement()
         )))
+    }
+
+    /// Returns the statement that creates the slot.
+    fn statement(&self) -> String {
+        let failover = if self.options.fails_over { ", failover => true" } else { "" };
+        let name = literal(&self.options.slot);
+        format!("SELECT pg_create_logical_replication_slot({name}, 'pgoutput'{failover})")
     }
 
     fn keeps_records(&self) -> bool {
@@ -258,8 +280,10 @@ impl<'a> Preparation<'a> {
             }
         }
         let temporary = if self.options.is_temporary { " TEMPORARY" } else { "" };
+        let options =
+            if self.options.fails_over { "(SNAPSHOT 'nothing', FAILOVER true)" } else { "NOEXPORT_SNAPSHOT" };
         let rows = self.query(&format!(
-            "CREATE_REPLICATION_SLOT {}{temporary} LOGICAL pgoutput NOEXPORT_SNAPSHOT",
+            "CREATE_REPLICATION_SLOT {}{temporary} LOGICAL pgoutput {options}",
             quoted(&self.options.slot)
         ))?;
         cell(&rows, 1).as_deref().and_then(Lsn::parse).ok_or_else(|| {
