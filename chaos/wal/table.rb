@@ -28,6 +28,8 @@ module Chaos
     module Table
       DEFAULTS = { **Events::Table::DEFAULTS, place: -> { Place.new }, consumers: 1 }.freeze
       USUAL = ["order key", "order source"].freeze
+      # The seconds in which service must be back.
+      WITHIN = 1.0
 
       class << self
         def faults
@@ -51,7 +53,7 @@ module Chaos
         # @param within [Float] the seconds in which service must be back
         # @param settle [Float, nil] seconds, in place of the fault's own
         # @return [Row, NotRun]
-        def run(fault, within: 1.0, settle: nil)
+        def run(fault, within: WITHIN, settle: nil)
           settle ||= fault.settle + fault.pause
           Chaos::Table.staging(fault, Scene, settle) { |scene| Row.new(scene, scene.books, within: within) }
         end

@@ -79,8 +79,9 @@ impl Source {
             _ => (ErrorKind::Command(Fate::NotSent), "PostgreSQL cannot be used"),
         };
         let hint = match failure.code() {
-            // PostgreSQL gives this message to a user without the right to replicate.
-            Some("42501" | "28000") if failure.to_string().contains("replication") => {
+            // PostgreSQL gives this message to a user without the right to replicate: "... or replication role" before
+            // 16, and "... the REPLICATION attribute" since.
+            Some("42501" | "28000") if failure.to_string().to_ascii_lowercase().contains("replication") => {
                 ". The user needs the right to replicate: run ALTER ROLE its_name REPLICATION as a superuser"
             }
             Some("53300" | "53400") if failure.to_string().contains("slot") => {
