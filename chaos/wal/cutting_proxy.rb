@@ -24,9 +24,9 @@ module Chaos
       end
 
       # Breaks the next connections at these messages, in the order in which they come.
-      # @param cuts [Array<Array(Symbol, Symbol)>] the kinds, and the places
+      # @param cuts [Array<Array(Symbol, Symbol, Integer)>] the kinds, the places, and how many of the kind pass before
       def cut_at(cuts)
-        @wanted = cuts.dup
+        @wanted = cuts.map(&:dup)
       end
 
       # Returns those that have not come yet.
@@ -63,8 +63,14 @@ module Chaos
 
       # Takes a cut at this kind of message off the list, and returns its place.
       def wanted(kind)
-        found = @wanted.index { |one, _| one == kind }
-        @wanted.delete_at(found).last if found
+        found = @wanted.index { |one, *| one == kind } or return
+        _, place, left = @wanted[found]
+        unless left&.positive?
+          @wanted.delete_at(found)
+          return place
+        end
+        @wanted[found][2] -= 1
+        nil
       end
 
       def break_off(message, place, to)

@@ -36,8 +36,10 @@ module Chaos
 
       # Returns the consumer that has the slot.
       def active
-        Chaos.eventually do
-          name = place.query("SELECT application_name AS name FROM pg_stat_replication")&.first&.fetch("name")
+        Chaos.eventually(timeout: 20) do
+          name = place.query(<<~SQL)&.first&.fetch("name")
+            SELECT application_name AS name FROM pg_stat_replication r JOIN pg_replication_slots s ON s.active_pid = r.pid
+          SQL
           consumers.find { |worker| File.basename(worker.journal) == name }
         end
       end
@@ -45,8 +47,9 @@ module Chaos
       # Kills the consumer that has the slot, and starts another standby.
       def kill_active
         kill(active)
-        # From now on the standby may take over.
+        # From now on the standby may take over. Nobody else may before it has.
         back!
+        active
         add(:consumer).wait_until_ready
       end
 
@@ -54,7 +57,10 @@ module Chaos
       def die
         FileUtils.touch(mark)
         Chaos.eventually(timeout: 15) { consumers.any?(&:gone?) }
-        replace_dead
+        back!
+        @killed.concat(consumers.select(&:gone?))
+        active
+        add(:consumer).wait_until_ready
       end
 
       # Returns what the server says of the slot: `active_pid`, `wal_status` and so on; nil if there is none.

@@ -18,6 +18,11 @@ module Chaos
       "order key, batches" => { consumer: { options: { **BY_KEY, batch: { size: 20, within: 0.05 } } } },
       "order key, handlers fail" => {
         consumer: { options: BY_KEY, failing: (5..800).step(20).map { |number| "3/#{number}" } }
+      },
+      # Some events are always under way.
+      "order key, slow handlers" => {
+        consumer: { options: { **BY_KEY, concurrency: { threads: 6 } }, slow_work: 0.4,
+                    slow: (7..800).step(10).map { |number| "3/#{number}" } }
       }
     }.to_h do |name, settings|
       order = name[/\Aorder (\w+)/, 1]
@@ -39,13 +44,14 @@ module Chaos
         # Adds a fault for each of some loads.
         # @param name [String]
         # @param loads [Array<String>] their names
+        # @param repeats [Boolean] whether events may run again, though their handlers did not fail
         # @param more [Hash] the values that differ from DEFAULTS
-        def fault(name, loads: USUAL, **more, &action)
+        def fault(name, loads: USUAL, repeats: false, **more, &action)
           loads.each do |one|
             load = LOADS.fetch(one)
-            quick = more[:quick] && one == "order key"
-            faults << Events::Fault.new(**DEFAULTS, **more, name: "wal, #{one}: #{name}", load: load, quick: quick,
-                                                            action: action)
+            own = { name: "wal, #{one}: #{name}", load: load, quick: more[:quick] && one == "order key",
+                    once: !repeats && !one.end_with?("fail") }
+            faults << Events::Fault.new(**DEFAULTS, **more, **own, action: action)
           end
         end
 

@@ -12,6 +12,12 @@ module Chaos
         end
       end
 
+      # What came of the transaction before is known when it comes again.
+      fault "the connection cut after the third change of a transaction, 10 times", loads: LOADS.keys, pause: 2 do
+        place.proxy.cut_at(Array.new(10) { [:insert, :after, 2] })
+        await_cuts
+      end
+
       { "the network cut" => :both, "a server that is not heard" => :server, "a consumer that is not heard" => :client }
         .each do |what, silenced|
           fault "#{what} for 4 s", pause: 4 do

@@ -5,7 +5,7 @@ module Chaos
     # Consumers die, stop and leave; handlers are stuck.
     module Table
       # A standby takes over within 5 s.
-      standby = { consumers: 2, pause: 4 }
+      standby = { consumers: 2, pause: 4, repeats: true }
 
       fault "the consumer killed, and a standby there", loads: LOADS.keys, **standby, quick: true do
         kill_active
@@ -37,7 +37,7 @@ module Chaos
       # The server would end a connection that is silent for 1.5 s.
       stuck = { slow: ["-3/12"], slow_work: 6, options: { concurrency: { threads: 3 }, prefetch: 50 } }
       fault "handlers that are stuck for 4 times wal_sender_timeout",
-            settings: { consumer: stuck }, once: true, pause: 10 do
+            settings: { consumer: stuck }, pause: 10 do
         before = Chaos.eventually { slot["active_pid"] }
         stand 14
         raise "the connection was ended" unless slot["active_pid"] == before

@@ -24,7 +24,7 @@ module Chaos
         again_and_again(15, every: 0.1) { cut_wal }
       end
 
-      lost = { losses: %i[slot_lost], certain: true, pause: 2 }
+      lost = { losses: %i[slot_lost], certain: true, pause: 2, repeats: true }
       fault "the slot dropped", **lost do
         drop_slot
         await_slot
@@ -51,7 +51,8 @@ module Chaos
         await_slot
       end
 
-      fault "failover to a standby that has the slot", **away, place: -> { ReplicatedPlace.new(copies: true) } do
+      copying = { place: -> { ReplicatedPlace.new(copies: true) }, repeats: true }
+      fault "failover to a standby that has the slot", **away, **copying do
         place.fail_over
       end
 
