@@ -55,23 +55,31 @@ RSpec.describe "events of PostgreSQL's log after a failover" do
     expect(next_of(got)).to eq(2)
   end
 
-  it "go on where they were if the standby has the slot" do
+  it "go on where they were if the standby has the slot", timeout: 90 do
     skip "PostgreSQL #{Databases::Cluster.version} copies no slots" if Databases::Cluster.version < 17
 
     primary, standby = pair(copying)
     held = Queue.new
     watch(failover: true) { |event| held.pop if event["id"] == 2 && held.num_waiting.zero? }
-    primary.query("INSERT INTO accounts VALUES (1)")
-    expect(next_of(got)).to eq(1)
+    await_copy(primary, standby)
+    got.clear
     primary.query("INSERT INTO accounts VALUES (2)")
     eventually { held.num_waiting == 1 }
-    # The next copy is made within 10 s.
-    eventually(timeout: 30) { standby.query("SELECT 1 FROM pg_replication_slots WHERE synced AND NOT temporary").any? }
     fail_over(primary, standby, 3)
     2.times { held << :go_on }
     ids = []
     ids << next_of(got) until ids.last == 3
-    expect([ids.uniq, losses.size]).to eq([[2, 3], 0])
+    expect([ids.select(&:positive?).uniq, losses.size]).to eq([[2, 3], 0])
+  end
+
+  # A copy of the slot can be used once the slot has moved on from where the copy began.
+  def await_copy(primary, standby)
+    id = 0
+    eventually(timeout: 50, every: 0.2) do
+      primary.query("INSERT INTO accounts VALUES (#{id -= 1})")
+      primary.query("SELECT pg_log_standby_snapshot()")
+      standby.query("SELECT 1 FROM pg_replication_slots WHERE synced AND NOT temporary").any?
+    end
   end
 
   it "need a version that copies slots, and say so" do

@@ -24,7 +24,6 @@ module Chaos
         server.query("ALTER SYSTEM SET synchronous_standby_names = '*'")
         server.query("SELECT pg_reload_conf()")
         Chaos.eventually { server.query("SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'").any? }
-        await_copy if copies
       end
 
       # Kills the primary, and makes the standby the primary.
@@ -50,9 +49,10 @@ module Chaos
         server.query("SELECT pg_create_logical_replication_slot('#{SLOT}', 'pgoutput', failover => true)")
       end
 
-      # A copy may be used once it is not temporary.
+      # A copy can be used once the slot has moved on from where the copy began.
       def await_copy
-        Chaos.eventually(timeout: 30, every: 0.1) do
+        Chaos.eventually(timeout: 50, every: 0.2) do
+          server.query("SELECT pg_log_standby_snapshot()")
           @standby.query("SELECT 1 FROM pg_replication_slots WHERE synced AND NOT temporary").any?
         end
       end
