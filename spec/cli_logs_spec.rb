@@ -93,7 +93,7 @@ RSpec.describe "redis_ipc events" do
   end
 
   it "knows a server without a logical log, with all slots taken" do
-    own = Databases::Cluster.new("wal_level" => "replica", "max_replication_slots" => "0")
+    own = Databases::Cluster.new({ "wal_level" => "replica", "max_replication_slots" => "0" })
     errors, warnings, = found('slot: "ipc", tables: []', url: "postgres://spec@/postgres?host=#{own.folder}")
     expect(errors).to include("ALTER SYSTEM SET wal_level = 'logical'", "ALTER SYSTEM SET max_replication_slots = 10")
     expect(warnings).to eq(["ALTER SYSTEM SET max_slot_wal_keep_size = '10GB'", "SELECT pg_reload_conf()"])
