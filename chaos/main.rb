@@ -50,7 +50,10 @@ class ChaosCommand
     require_relative "live/storm"
     faults = Chaos::Live::Table.faults.select { |fault| fault.random && meant?(fault) }
     puts "#{@random} faults, seed #{@seed}"
-    rows = Chaos::Live::Storm.new(faults, count: @random, seed: @seed).run
+    done = 0
+    rows = Chaos::Live::Storm.new(faults, count: @random, seed: @seed).run do |name|
+      warn "#{done += 1}/#{@random} #{name}"
+    end
     report = Chaos::Live::Report.new
     report.introduce(@within)
     rows.each { |row| report.show(row) }

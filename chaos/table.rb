@@ -75,7 +75,8 @@ module Chaos
 
       # Returns the row of a fault that went wrong itself.
       def broken(fault, error)
-        NotRun.new(fault, "#{error.class}: #{error.message}, at #{error.backtrace.first}", ["it went wrong itself"])
+        place = error.backtrace.find { |line| !line.include?("eventually") }
+        NotRun.new(fault, "#{error.class}: #{error.message}, at #{place}", ["it went wrong itself"])
       end
     end
   end

@@ -76,7 +76,7 @@ RSpec.describe "under load, with the books kept" do
     end
 
     it "see what is handled twice, in another order, or late" do
-      source = double(line_of: 0)
+      source = double(line_of: 0, prompt?: true)
       books = Chaos::Live::Books.new(source)
       [1, 3, 2, 2].each { |number| books.handled(number) }
       expect(books.include?(3)).to be(true)
@@ -88,7 +88,7 @@ RSpec.describe "under load, with the books kept" do
     end
 
     it "see what is missing at a time that was not told" do
-      books = Chaos::Live::Books.new(double(line_of: nil))
+      books = Chaos::Live::Books.new(double(line_of: nil, prompt?: true))
       told = lambda do |from, to, exact|
         RedisIPC::Loss.new(since_ms: from, until_ms: to, exact: exact, source: "", node: "")
       end

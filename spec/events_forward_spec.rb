@@ -202,7 +202,7 @@ RSpec.describe "changes that are forwarded into a stream" do
         expect { RedisIPC::Events.consume(**words) }.to raise_error(RedisIPC::ConfigurationError, message)
       end
       expect { RedisIPC::Events.consume(wal: wal_url, slot: "ipc", forward: { to: "a" }) { nil } }
-        .to raise_error(ArgumentError, /needs one of these/)
+        .to raise_error(ArgumentError, /needs a block, or a processor: .*, or forward:/)
     end
   end
 

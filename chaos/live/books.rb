@@ -57,7 +57,7 @@ module Chaos
 
       # Whether a loss tells of this time. What was dropped here has the time when it was received.
       def covers?(loss, time)
-        return true if loss.exact? || loss.since.nil?
+        return true if loss.exact? || loss.since.nil? || !@source.prompt?
 
         time.between?(loss.since - CLOCKS, loss.until + CLOCKS)
       end

@@ -91,8 +91,8 @@ module Chaos
       end
 
       def wrong
-        { "missing at another time than was told" => :outside, "out of order" => :disorder,
-          "handled again" => :again }.filter_map do |what, name|
+        repeated = { "out of order" => :disorder, "handled again" => :again } unless fault.again
+        { "missing at another time than was told" => :outside, **repeated.to_h }.filter_map do |what, name|
           count = @outcomes.sum(&name)
           "#{count} #{what}" if count.positive?
         end

@@ -127,6 +127,11 @@ module Chaos
         false
       end
 
+      # Whether a sentinel knows that a replica is well.
+      def settled?(replica)
+        replica.values_at("flags", "master-link-status") == %w[slave ok]
+      end
+
       # Whether a server follows another one, and has what that one has.
       def replica?(server)
         server.client.info("replication").values_at("role", "master_link_status") == %w[slave up]
@@ -138,9 +143,28 @@ module Chaos
         master.kill
         await_master_after(master.port)
         yield
+        await_failover
         master.configure(replicaof: ["127.0.0.1", other.port])
         master.start
-        Chaos.eventually(timeout: 30) { replica?(master) }
+        await_replica
+      end
+
+      # Waits until the sentinel has done with a failover. If a server came or went before, it would make one after the
+      # other the master, and what is published to the wrong one is nobody's loss.
+      def await_failover
+        Chaos.eventually(timeout: 60) do
+          known = Hash[*place.sentinel.call("SENTINEL", "MASTER", "chaos")]
+          known["flags"] == "master" && known["port"].to_i == place.master_port
+        end
+      end
+
+      # Waits until the sentinel knows that there is a replica again.
+      def await_replica
+        await_failover
+        Chaos.eventually(timeout: 60) do
+          replicas = place.sentinel.call("SENTINEL", "REPLICAS", "chaos").map { |one| Hash[*one] }
+          replicas.all? { |one| settled?(one) } && replica?(watched_servers.last)
+        end
       end
 
       def cluster

@@ -29,6 +29,11 @@ module Chaos
         publish(number)
       end
 
+      # Whether a number is sent when it is published, and not some time later.
+      def prompt?
+        true
+      end
+
       # Returns those numbers that Redis has sent to its subscribers.
       def sent(numbers)
         numbers
@@ -213,12 +218,17 @@ module Chaos
         super.merge(on: %i[expired evicted])
       end
 
+      # Nobody knows when a key is evicted.
+      def prompt?
+        false
+      end
+
       def publish(number)
         limit(@most)
         client.set(key(number), VALUE)
       end
 
-      # Nobody knows when a key is evicted, so one expires. From then on none is evicted: a command that only looks
+      # A key expires, so that it is known when. From then on none is evicted: a command that only looks
       # which keys are there needs room, too.
       def mark(number)
         limit(0)

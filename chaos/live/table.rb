@@ -24,10 +24,11 @@ module Chaos
     # * `counted`: what is told has a bound, because the servers count all of it.
     # * `lossless`: nothing is lost, and nothing told.
     # * `within`: the seconds in which messages must come again.
+    # * `again`: messages may come again.
     # * `gap`: the most seconds without a message of a line.
     # * `random`: it is one of those that happen at random.
-    Fault = Struct.new(:name, :stage, :quick, :times, :calm, :breaks, :counted, :lossless, :within, :gap, :random,
-                       :action, keyword_init: true)
+    Fault = Struct.new(:name, :stage, :quick, :times, :calm, :breaks, :counted, :lossless, :within, :again, :gap,
+                       :random, :action, keyword_init: true)
 
     # All faults.
     module Table

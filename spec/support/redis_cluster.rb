@@ -114,6 +114,18 @@ class RedisCluster
     nodes - @lost
   end
 
+  # Lets a replica take the place of the node that serves `key`, which goes on answering. A replica that has not heard
+  # of the epochs of all others claims its slots with one that is too low, so it is told again.
+  def take_over(key)
+    replica = replica_of(master_of(key))
+    wait do
+      master_of(key) == replica || !replica.client.call("CLUSTER", "FAILOVER", "TAKEOVER")
+    rescue Redis::CommandError
+      # It is a master by now.
+      false
+    end
+  end
+
   # Starts a node that was killed. Returns when all agree on who serves what.
   def revive(node)
     node.start
