@@ -240,6 +240,10 @@ impl Subscriber {
         self.pulse.route = self.route.clone();
         let mut connection = connector.open_unless(&self.route, stop)?;
         self.read_cancel.on(&connection);
+        // Whoever stops this thread ended the connection before it: nobody would end this one.
+        if stop.is_stopped() {
+            return Err(closed());
+        }
         self.endpoint.clock.read(&mut connection)?;
         prepare(&mut connection)?;
         // Read before it subscribes: all that is published after that is counted after that.
