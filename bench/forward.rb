@@ -18,7 +18,7 @@ RULES = {
   "maxlen: 10,000" => { to: "orders", maxlen: 10_000, unread: :drop },
   "key: a callable" => { to: "orders", key: ->(event) { event["customer"] } }
 }.freeze
-POSTGRES = Databases::Cluster.new("wal_level" => "logical", "max_wal_size" => "4GB")
+POSTGRES = Databases::Cluster.new({ "wal_level" => "logical", "max_wal_size" => "4GB" })
 REDIS = RedisServer.new
 
 def insert(first, count)
