@@ -3,7 +3,7 @@
 RSpec.describe RedisIPC::ACL do
   let(:server) { start_server }
 
-  # The documentation's rules of one user, as words.
+  # Returns the rules for a user in the documentation, as words.
   def documented(page, user)
     text = File.read(File.expand_path("../docs/#{page}.md", __dir__))
     text[/^```acl\nuser #{user} on >\S+ (.*?)^```/m, 1].split.join(" ").scan(/\([^)]*\)|\S+/)
@@ -13,7 +13,7 @@ RSpec.describe RedisIPC::ACL do
     server.client.call("ACL", "SETUSER", user, "on", ">secret", *rules)
   end
 
-  # What the rules of `user` say to a command.
+  # Asks the server whether the rules of `user` allow a command.
   def allowed?(user, *command)
     server.client.call("ACL", "DRYRUN", user, *command) == "OK"
   end
@@ -33,12 +33,12 @@ RSpec.describe RedisIPC::ACL do
     %w[json_rpc client] => [:json_rpc_client, { queue: "calculator" }],
     %w[json_rpc server] => [:json_rpc_server, { queue: "calculator" }]
   }.each do |(page, user), (role, names)|
-    it "makes the rules of #{user} that stand in docs/#{page}.md" do
+    it "makes the rules of #{user} that docs/#{page}.md has" do
       expect(described_class.rules(role, **names)).to match_array(documented(page, user))
     end
   end
 
-  # How often the server was sent a command, allowed or not.
+  # Returns how often the server was sent a command, allowed or not.
   def calls(command)
     server.client.info("commandstats")[command].to_h.values_at("calls", "rejected_calls").sum(&:to_i)
   end
@@ -100,7 +100,7 @@ RSpec.describe RedisIPC::ACL do
     consume.call(pattern: "rates.*")
     %w[prices a*b rates.eur].each { |channel| server.client.publish(channel, "1") }
     expect(Array.new(3) { next_of(kept) }).to match_array(%w[prices a*b rates.eur])
-    # By then both have repeated their checks.
+    # Both consumers have repeated their checks by then.
     before = calls("ping")
     eventually { calls("ping") >= before + 4 }
     expect(errors).to be_empty
@@ -110,7 +110,7 @@ RSpec.describe RedisIPC::ACL do
       .to raise_error(RedisIPC::CommandError, /NOPERM.*The user needs \+psubscribe and &rates\.e\*/i)
   end
 
-  it "lets who handles what happens to keys do all that that needs" do
+  it "lets consumers of keyspace notifications do all that they do" do
     server.client.config(:set, "notify-keyspace-events", "KA")
     grant("watcher", *described_class.rules(:key_subscriber, keys: "session:*", values: true))
     kept = Queue.new
@@ -153,7 +153,7 @@ RSpec.describe RedisIPC::ACL do
     expect { track.call }.to raise_error(RedisIPC::CommandError, needed)
   end
 
-  it "opens no other queue whose name begins alike" do
+  it "gives no access to another queue whose name begins the same" do
     grant("server", *described_class.rules(:json_rpc_server, queue: "calculator"))
     grant("client", *described_class.rules(:json_rpc_client, queue: "calculator"))
     expect(allowed?("server", "LPUSH", "calculator:reply:1", "x")).to be(true)
@@ -164,7 +164,7 @@ RSpec.describe RedisIPC::ACL do
     end
   end
 
-  it "opens no other stream or group whose name begins alike" do
+  it "gives no access to another stream or group whose name begins the same" do
     grant("asker", *described_class.rules(:asker, stream: "house", group: "parent", to: "child"))
     grant("answerer", *described_class.rules(:answerer, stream: "house", group: "child", askers: "parent"))
     expect(allowed?("asker", "XADD", "house:inbox:child", "*", "a", "b")).to be(true)
@@ -175,7 +175,7 @@ RSpec.describe RedisIPC::ACL do
     end
   end
 
-  it "takes names that look like patterns as they are" do
+  it "takes names that look like patterns literally" do
     grant("client", *described_class.rules(:json_rpc_client, queue: "a*[b]?\\"))
     expect(allowed?("client", "LPUSH", "a*[b]?\\", "x")).to be(true)
     expect(allowed?("client", "LPUSH", "a1bx\\", "x")).to be(false)
@@ -185,7 +185,7 @@ RSpec.describe RedisIPC::ACL do
     expect(allowed?("asker", "XADD", "house:inbox:cc", "*", "a", "b")).to be(false)
   end
 
-  it "refuses what no rule can hold, and what a role does not know" do
+  it "refuses names that no rule can hold, and options that a role does not know" do
     ["a b", "a\tb", "a)", "(a", "a\0b"].each do |name|
       expect { described_class.rules(:json_rpc_client, queue: name) }.to raise_error(ArgumentError, /no ACL rule/), name
     end
@@ -198,7 +198,7 @@ RSpec.describe RedisIPC::ACL do
     expect { described_class.rules(:name, stream: "house") }.to raise_error(ArgumentError, /role must be one of/)
   end
 
-  it "gives more where there is a cluster or a sentinel" do
+  it "gives more rights for a cluster or a sentinel" do
     rules = described_class.rules(:json_rpc_client, queue: "q", cluster: true, sentinels: true)
     expect(rules - described_class.rules(:json_rpc_client, queue: "q")).to eq(%w[+cluster|slots +asking +role])
   end

@@ -3,8 +3,8 @@
 require_relative "../chaos/chaos"
 require_relative "../chaos/live/storm"
 
-# The quick rows of bin/chaos. The bound on recovery is wide here: the suite may run on a busy machine.
-RSpec.describe "under load, with the books kept" do
+# The quick rows of bin/chaos. The bound on recovery is wide here, because the suite may run on a busy machine.
+RSpec.describe "under load, with a journal" do
   Chaos::Table.faults.select(&:quick).each do |fault|
     it "survives: #{fault.name}" do
       row = Chaos::Table.run(fault, within: 5, settle: fault.settle > 10 ? 3 : 1.5)
@@ -46,7 +46,7 @@ RSpec.describe "under load, with the books kept" do
       Chaos::Live::Row.new(Chaos::Live::Fault.new(**fault.to_h, **more), outcomes)
     end
 
-    it "are content with what is right" do
+    it "accepts a correct journal" do
       all = row(outcome, outcome(missing: 0, bounds: []), outcome(calm: true, missing: 0, bounds: [], back: nil))
       expect(all.failures).to be_empty
       expect(all.figures).to eq(times: 3, missing: 2, told: 2, unbounded: 0, median: "1.00", worst: "1.00",
@@ -113,8 +113,8 @@ RSpec.describe "under load, with the books kept" do
     end
   end
 
-  # What is said of journals of events in which a promise is broken.
-  describe "the books of events" do
+  # Checks what is reported for journals of events in which a promise is broken.
+  describe "the check of a journal of events" do
     def books(*lines, kind: Chaos::Events::Books)
       Dir.mktmpdir("redis_ipc_chaos") do |folder|
         journal = File.join(folder, "journal")
@@ -131,14 +131,14 @@ RSpec.describe "under load, with the books kept" do
       [["began", from, id, "1 7"], ["done", to, id]]
     end
 
-    it "are content with what is right" do
+    it "accepts a correct journal" do
       all = books(published("k/0", "1-0"), published("k/1", "2-0"), *ran("k/0", 2, 3), *ran("k/1", 4, 5),
                   *ran("k/0", 6, 7))
       expect([all.disorder, all.undone, all.reruns]).to eq([[], [], 1])
       expect(all.published.first).to have_attributes(key: "k", number: 0, position: "1-0", sent: 0.9)
     end
 
-    it "see what began before the one before it had ended, and what nobody has handled" do
+    it "finds events that overlap, and events that nobody has handled" do
       all = books(published("k/0", "1-0"), published("k/1", "2-0"), published("k/2", "3-0"), *ran("k/0", 2, 4),
                   *ran("k/1", 3, 5), ["began", 6, "k/2", "1 7"])
       expect(all.disorder.map { |pair| pair.map(&:id) }).to eq([%w[k/0 k/1]])

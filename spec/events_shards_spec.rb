@@ -10,7 +10,7 @@ RSpec.describe "events of channels in a Redis Cluster" do
   let(:got) { Queue.new }
   let(:losses) { Queue.new }
 
-  # Handles messages. Errors are in `errors`, losses in `losses`.
+  # Handles messages. Errors go to `errors`, losses to `losses`.
   def listen(**words, &block)
     consume_from(redis_options: cluster.options, on_loss: losses.method(:<<), **words, &block)
   end
@@ -19,7 +19,7 @@ RSpec.describe "events of channels in a Redis Cluster" do
     cluster.master_of(channel).client.call("SPUBLISH", channel, payload)
   end
 
-  # A channel of each node.
+  # Returns a channel for each node.
   def channels
     cluster.masters.map { |node| cluster.name_on(node, "prices") { |name| name } }
   end
@@ -135,7 +135,7 @@ RSpec.describe "events of channels in a Redis Cluster" do
       expect(next_of(losses)).to have_attributes(source: name, cause: :slot_moved, at_most: nil)
     end
 
-    it "begin at the node that serves the slot now, whatever the map says" do
+    it "begin at the node that serves the slot now, even if the map is stale" do
       name = channels.first
       cluster.move(name, other_than(cluster.master_of(name)))
       kept = got
@@ -144,7 +144,7 @@ RSpec.describe "events of channels in a Redis Cluster" do
       expect(next_of(got)).to eq("a")
     end
 
-    it "are counted where they can be missing" do
+    it "are counted if they may be missing" do
       name = channels.first
       listen(shard_channel: name) { |event| event }
       client = cluster.master_of(name).client
@@ -195,7 +195,7 @@ RSpec.describe "events of channels in a Redis Cluster" do
   end
 
   describe "by channel" do
-    it "come wherever they are published, and from another node when theirs is gone" do
+    it "come from any node, and from another one when theirs is gone" do
       own = RedisCluster.new
       kept = got
       listen(channel: "prices", redis_options: own.options) { |event| kept << [event.data, event.metadata[:node]] }

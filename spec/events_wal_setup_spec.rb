@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# What a consumer of PostgreSQL's log needs, and what it says where that is missing.
+# What a consumer of PostgreSQL's log needs, and its errors if something is missing.
 RSpec.describe "the set-up of events of PostgreSQL's log" do
   include WalDatabases
 
@@ -13,13 +13,13 @@ RSpec.describe "the set-up of events of PostgreSQL's log" do
     consume_from(wal: url, tables: "accounts", slot: "ipc", create: true, **words) { |event| kept << event }
   end
 
-  # Starts one that cannot be, and returns why.
+  # Starts a consumer that must fail, and returns the error.
   def refusal(url = wal_url, error: RedisIPC::ConfigurationError, **words)
     expect { watch(url, **words) }.to raise_error(error) { |raised| return raised.message }
   end
 
-  describe "where something is missing" do
-    it "names the statement that creates the publication, and creates nothing that was not asked for" do
+  describe "if something is missing" do
+    it "names the statement that creates the publication, and creates nothing by itself" do
       expect(refusal(create: false))
         .to include('there is no publication "ipc"', 'CREATE PUBLICATION "ipc" FOR TABLE "public"."accounts"')
       expect(refusal(create: false, tables: nil)).to include('CREATE PUBLICATION "ipc" FOR ALL TABLES')
@@ -42,7 +42,7 @@ RSpec.describe "the set-up of events of PostgreSQL's log" do
         .to include('ALTER PUBLICATION "ipc" ADD TABLE "public"."others"')
     end
 
-    it "publishes no table whose updates PostgreSQL would refuse then" do
+    it "publishes no table whose updates PostgreSQL would then refuse" do
       pg.exec("CREATE TABLE notes (text text)")
       expect(refusal(tables: %w[accounts notes]))
         .to include('"public"."notes" has no primary key', 'ALTER TABLE "public"."notes" REPLICA IDENTITY FULL')
@@ -80,7 +80,7 @@ RSpec.describe "the set-up of events of PostgreSQL's log" do
       server&.stop
     end
 
-    it "says where nobody answers, without the password" do
+    it "names the address at which nobody answers, without the password" do
       url = "postgres://me:s3cret@127.0.0.1:#{RedisServer.free_port}/app"
       message = refusal(url, error: RedisIPC::ConnectionError)
       expect(message).to include("PostgreSQL cannot be reached", "postgres://127.0.0.1:")
@@ -103,14 +103,14 @@ RSpec.describe "the set-up of events of PostgreSQL's log" do
     expect(refusal(exactly_once: Class.new, tables: nil)).to match(/exactly_once of .* needs tables:/)
   end
 
-  it "takes names of libpq, and the environment where nothing else is said" do
+  it "takes names of libpq, and by default the environment" do
     watch({ host: cluster.folder, user: "spec", dbname: database_name })
     pg.exec("INSERT INTO accounts VALUES (1)")
     expect(next_of(got).source).to eq("#{database_name}/ipc")
     expect(consumers.first.inspect).to eq("#<RedisIPC::Events::Subscription the write-ahead log, ipc running>")
   end
 
-  # In a process of its own: what Active Record loads changes others.
+  # This runs in a process of its own, because Active Record would affect other examples.
   it "takes one of several databases of Rails by its name", gem: "rails" do
     process = ruby(<<~RUBY)
       require "active_record"
@@ -150,7 +150,7 @@ RSpec.describe "the set-up of events of PostgreSQL's log" do
   end
 
   describe "of the login" do
-    # A server that asks for logins: md5 for one user, SCRAM-SHA-256 for the other, and for that only over TLS.
+    # Starts a server that requires logins: md5 for one user; SCRAM-SHA-256, only over TLS, for the other.
     def with_logins
       skip Databases::Cluster.missing if Databases::Cluster.missing
       certificates = Certificates.new

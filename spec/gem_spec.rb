@@ -13,14 +13,14 @@ RSpec.describe "the gem" do
     "CARGO_PROFILE_RELEASE_#{name}"
   end
 
-  # Nothing here is read from the gemspec: what must be in a gem is what its users' Ruby, Cargo and eyes look for.
-  # Templates, tasks, whatever stands in lib and sig: all of it.
+  # This does not use the gemspec. What must be in a gem is what Ruby, Cargo and readers look for. For Ruby that is
+  # everything in lib and sig, including templates and tasks.
   def wanted_by_ruby(root)
     files = Dir.glob("{lib,sig,exe}/**/*", File::FNM_DOTMATCH, base: root)
     files.select { |file| File.file?(File.join(root, file)) }.grep_v(/\.(so|bundle)\z/)
   end
 
-  # The pages that the README links to, and those that they link to.
+  # Returns the pages that the README links to, and those that they link to.
   def wanted_by_readers(root)
     pages = links(root, "README.md")
     (pages | pages.flat_map { |page| links(root, page) }) + %w[README.md CHANGELOG.md LICENSE]
@@ -37,7 +37,7 @@ RSpec.describe "the gem" do
     output
   end
 
-  # Nothing of the workshop, nothing that was built, nothing hidden, nothing outside.
+  # Checks that there are no development files, no build products, no hidden files, and nothing from outside.
   def expect_nothing_stray(contents, folders)
     expect(contents.uniq).to eq(contents)
     expect(contents.grep(%r{\A[^/]+/}).map { |file| file[%r{\A[^/]+}] }.uniq).to match_array(folders)
@@ -57,8 +57,8 @@ RSpec.describe "the gem" do
     expect(File.read(File.join(folder, "THIRD-PARTY-LICENSES-rust.html"))).to include("The Rust Standard Library")
   end
 
-  # What the installed gem loads, for each way in, in a process with nothing of this checkout on its path. Rails has its
-  # own ways in, where this Ruby has Rails.
+  # Returns what the installed gem loads for each of its entry points, in a process without this checkout on its path.
+  # Rails has entry points of its own, if this Ruby has Rails.
   def required_from(folder)
     script = <<~RUBY
       require "rake"
@@ -78,7 +78,7 @@ RSpec.describe "the gem" do
     loaded.grep(/redis_ipc\.so\z/).first
   end
 
-  # The command, as RubyGems installs it.
+  # Runs the command as RubyGems installs it.
   def run_command(folder)
     environment = { "GEM_PATH" => [folder, *Gem.path].join(File::PATH_SEPARATOR), "RUBYLIB" => nil }
     run("/", RbConfig.ruby, File.join(folder, "bin/redis_ipc"), "--version", environment: environment)
@@ -100,15 +100,16 @@ RSpec.describe "the gem" do
       expect_nothing_stray(contents, %w[lib sig docs exe ext])
       expect(File.size(package)).to be < 800_000
 
-      # Everything is compiled, as on a user's machine: RubyGems gives cargo a folder of its own. Only to run it once.
+      # Compiles everything as on a user's machine, because RubyGems gives cargo a folder of its own. It runs only once,
+      # so it is not optimized.
       install(package, folder, unoptimized)
       required_from(folder)
       expect(run_command(folder)).to eq("redis_ipc #{RedisIPC::VERSION}\n")
     end
   end
 
-  # RubyGems 3.6 sorts them when it builds a gem, older ones do not.
-  it "is checked before it is compiled, also where RubyGems sorts its extensions" do
+  # RubyGems 3.6 sorts the extensions when it builds a gem, older versions do not.
+  it "is checked before it is compiled, even if RubyGems sorts its extensions" do
     extensions = Gem::Specification.load(File.join(root, "redis_ipc.gemspec")).extensions
     expect(extensions).to match([/extconf\.rb\z/, /Cargo\.toml\z/])
     expect(extensions).to eq(extensions.sort)
@@ -131,7 +132,7 @@ RSpec.describe "the gem" do
     expect(specification.required_ruby_version).not_to be_satisfied_by(Gem::Version.new("3.0.9"))
 
     Dir.mktmpdir do |folder|
-      # Whoever called cargo or a compiler would fail.
+      # Calling cargo or a compiler would fail here.
       install(package, folder, { "PATH" => tools_without_compilers(folder) })
       expect(required_from(folder)).to end_with("/#{minor}/redis_ipc.so")
       expect_third_parties_named(File.join(folder, "gems", specification.full_name), specification)
@@ -141,7 +142,8 @@ RSpec.describe "the gem" do
   describe "without a library for this Ruby" do
     around { |example| Dir.mktmpdir { |folder| @folder = folder and example.run } }
 
-    # This checkout's Ruby files, and files where libraries for other Rubies would be.
+    # Returns the error of loading this checkout's Ruby files, with empty files in the places of libraries for other
+    # Rubies.
     define_method(:load_error) do |*others|
       FileUtils.cp_r(File.join(root, "lib"), @folder)
       Dir[File.join(@folder, "lib/redis_ipc/*/redis_ipc.so")].each { |file| FileUtils.rm(file) }
@@ -165,7 +167,7 @@ RSpec.describe "the gem" do
       expect(load_error).to end_with("To get one: gem pristine redis_ipc --extensions (LoadError)")
     end
 
-    # One that `rake compile` built for the Ruby that was here before would load, and crash.
+    # A library that `rake compile` built for the previously installed Ruby could be loaded, and would crash.
     it "a checkout says so" do
       FileUtils.touch(File.join(@folder, "Rakefile"))
       expect(load_error("x86_64-linux-gnu-2.7.0")).to end_with(
@@ -174,7 +176,7 @@ RSpec.describe "the gem" do
     end
   end
 
-  # RubyGems 3.3 keeps what it builds in a folder that Rubies may share.
+  # RubyGems 3.3 keeps what it builds in a folder that several Rubies may share.
   it "is not loaded by another Ruby than it was built for" do
     script = <<~RUBY
       path = RedisIPC::Library.path

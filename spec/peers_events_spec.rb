@@ -1,20 +1,20 @@
 # frozen_string_literal: true
 
-# Python and Node publish and consume events with stock Redis clients, together with Ruby. The peers are those in
-# examples/, written from docs/events_protocol.md.
+# Python and Node publish and consume events with ordinary Redis clients, together with Ruby. Their programs are those
+# of examples/, which were written from docs/events_protocol.md.
 RSpec.describe "events in other languages", timeout: 300 do
   include PeerProcesses
 
   languages = %w[python node]
   text = "Zoë, 東京 und 🎉: \"\\"
 
-  # Once, before the clock of an example runs.
+  # The packages are installed once, before the time limit of an example begins.
   before(:all) do
     PeerPackages.python
     PeerPackages.node
   end
 
-  # The lines of one demo, those of its events apart from the positions of what it publishes.
+  # Returns the lines of one demo. Those about its events are separate from the positions of what it publishes.
   def events_of(peer, count)
     Array.new(count) { answer(peer) }.each { |line| expect(line).to include("by", "attempt") }
   end
@@ -113,7 +113,7 @@ RSpec.describe "events in other languages", timeout: 300 do
     end
   end
 
-  # In the order of each key, all in one group. What is handled is appended to the list seen:KEY by its handler.
+  # All of them consume in order by key in the same group. Each handler appends what it handles to the list seen:KEY.
   describe "in order" do
     def ordered(language, lease:, **environment)
       peer(language, "events_demo", "orders", "shared", ORDER: "key", LIST: "seen", LEASE: lease.to_s, **environment)
@@ -128,7 +128,7 @@ RSpec.describe "events in other languages", timeout: 300 do
       (0...keys).map { |key| redis.lrange("seen:#{key}", 0, -1).map { |data| JSON.parse(data) } }
     end
 
-    # How many lanes each process owns, sorted.
+    # Returns how many lanes each process owns, sorted.
     def shares
       owners = redis.hgetall("orders:events:shared").select { |field, _| field.start_with?("o:") }.values
       owners.map { |owner| owner[/\S+/] }.tally.values.sort
@@ -150,7 +150,7 @@ RSpec.describe "events in other languages", timeout: 300 do
       eventually { redis.xinfo(:groups, "orders").map { |group| group["name"] } == ["shared:lanes"] }
     end
 
-    it "each goes on where another one stopped" do
+    it "each continues where another one stopped" do
       rounds = 0
       %w[python node python ruby node ruby python].each do |language|
         running = ordered(language, lease: 30)

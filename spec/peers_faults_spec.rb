@@ -2,23 +2,23 @@
 
 require "digest"
 
-# The examples in other languages when connections break, Redis goes away, and others send what nobody expects.
+# The examples in other languages when connections break, Redis is down, or other clients send invalid data.
 RSpec.describe "peers in other languages, when things go wrong", timeout: 120 do
   include PeerProcesses
 
-  # Once, before the clock of an example runs.
+  # The packages are installed once, before the time limit of an example begins.
   before(:all) do
     PeerPackages.python
     PeerPackages.node
     @oldest_python = PeerPackages.oldest_python&.then { |name| PeerPackages.python(name) }
   end
 
-  # JSON texts that not every peer can read, or that are none: half a surrogate pair, a number that becomes Infinity,
-  # one of too many digits, too deep.
+  # JSON texts that not every peer can read, or that are invalid: half a surrogate pair, a number that becomes Infinity,
+  # one with too many digits, too deep nesting.
   unreadable = ['"\ud83d"', '"a\udc00"', "1e400", "1#{"0" * 4200}", "#{"[" * 99}#{"]" * 99}"].freeze
   readable = [2**53, (2**53) + 1, -(10**300), 1.5, "\u{1F389} \\ud800 \" \\", "[" * 500, [], {}, [[], {}, ":,"]].freeze
 
-  # What breaks connections: every one, again and again.
+  # Closes all client connections, several times.
   def kill_connections(server, times: 5)
     times.times do
       server.client.client(:kill, "TYPE", "normal", "SKIPME", "yes")
@@ -26,7 +26,7 @@ RSpec.describe "peers in other languages, when things go wrong", timeout: 120 do
     end
   end
 
-  # Redis is gone, and whoever tries to connect is turned away: how long that many tries took.
+  # Stops Redis and turns connection attempts away. Returns how long this many attempts took.
   def outage(server, tries:)
     server.kill
     listener = TCPServer.new("127.0.0.1", server.port)
@@ -38,7 +38,7 @@ RSpec.describe "peers in other languages, when things go wrong", timeout: 120 do
 
   %w[python node].each do |language|
     describe "a JSON-RPC client in #{language}" do
-      # Answers on the reply list by hand; the block makes the texts.
+      # Answers on the reply list by hand. The block makes the texts.
       def answer_by_hand
         request = JSON.parse(redis.brpop("calculator", timeout: 10).last)
         yield(request).each { |text| redis.lpush(request["reply_to"], text) }
@@ -54,7 +54,7 @@ RSpec.describe "peers in other languages, when things go wrong", timeout: 120 do
         proxy.lose_reply_to("lpush")
         expect(ask(client, method: "echo", params: [1], timeout: 10)).to eq("value" => 1)
         next_of(proxy.lost)
-        # Served after all that came before.
+        # This request is served after all previous ones.
         expect(ask(client, method: "echo", params: [2], timeout: 10)).to eq("value" => 2)
         expect(Array.new(runs.size) { runs.pop }).to eq([1, 2])
       end
@@ -68,7 +68,7 @@ RSpec.describe "peers in other languages, when things go wrong", timeout: 120 do
         expect(redis.exists("calculator")).to eq(0)
       end
 
-      it "takes answers as they come" do
+      it "handles all kinds of answers" do
         client = peer(language, "json_rpc_demo", "calculator")
         call = lambda do |&block|
           client.puts('{"method":"echo","params":[1],"timeout":10}')
@@ -82,7 +82,7 @@ RSpec.describe "peers in other languages, when things go wrong", timeout: 120 do
         foreign = ["{broken", "null", "5", "[1]", "\xFF".b, '{"id":null}', '{"id":[1]}', '{"id":"other","result":2}']
         expect(call.call { |request| foreign + [JSON.generate(jsonrpc: "2.0", result: 3, id: request["id"])] })
           .to eq("value" => 3)
-        # At once, not at the deadline.
+        # The error must come at once, not at the deadline.
         [{}, { error: nil }, { error: 5 }, { error: {} }, { error: { code: "1", message: "a" } }].each do |content|
           answer = call.call { |request| [JSON.generate(jsonrpc: "2.0", id: request["id"], **content)] }
           expect(answer.keys).to eq(["refused"])
@@ -91,7 +91,7 @@ RSpec.describe "peers in other languages, when things go wrong", timeout: 120 do
           .to eq(["refused"])
       end
 
-      it "says that nothing was sent while Redis is gone, and calls again when it is back" do
+      it "says that nothing was sent while Redis is down, and calls again when it is back" do
         server = start_server(appendonly: "yes")
         client = peer(language, "json_rpc_demo", "calculator", redis_url: server.url)
         server.kill
@@ -103,7 +103,7 @@ RSpec.describe "peers in other languages, when things go wrong", timeout: 120 do
         expect(ask(client, method: "subtract", params: [3, 1], timeout: 10)).to eq("value" => 2)
       end
 
-      it "does not hang with Redis" do
+      it "does not hang if Redis hangs" do
         server = start_server
         client = peer(language, "json_rpc_demo", "calculator", redis_url: server.url)
         Process.kill(:STOP, server.pid)
@@ -115,7 +115,7 @@ RSpec.describe "peers in other languages, when things go wrong", timeout: 120 do
     end
 
     describe "a JSON-RPC server in #{language}" do
-      # The answer to a text that names the reply list.
+      # Returns the answer to a text that names the reply list.
       def requested(text)
         push(text)
         JSON.parse(pop)
@@ -143,18 +143,18 @@ RSpec.describe "peers in other languages, when things go wrong", timeout: 120 do
         expect(server.rest).to eq("")
       end
 
-      it "outlives broken connections and an outage, which it does not make worse" do
+      it "survives broken connections and an outage, without a flood of reconnections" do
         server = start_server(appendonly: "yes")
         peer(language, "json_rpc_demo", "calculator", "serve", redis_url: server.url)
         kill_connections(server)
         client = peer("ruby", "json_rpc_demo", "calculator", redis_url: server.url)
         expect(ask(client, method: "subtract", params: [3, 1], timeout: 20)).to eq("value" => 2)
-        # Of the server's three or four connections, and the client's.
+        # The three or four connections of the server and that of the client try to reconnect.
         expect(outage(server, tries: 60)).to be > 2
         expect(ask(client, method: "subtract", params: [3, 1], timeout: 20)).to eq("value" => 2)
       end
 
-      it "answers what is no request with its id, if that can be read" do
+      it "answers an invalid request with its id, if that can be read" do
         peer(language, "json_rpc_demo", "calculator", "serve")
         base = { jsonrpc: "2.0", method: "subtract", params: [2, 1], id: 7, reply_to: JSONRPCEnds::REPLY_TO }
         [[base.merge(params: nil), 7], [base.merge(params: 5), 7], [base.merge(method: 5, id: "a"), "a"],
@@ -185,7 +185,7 @@ RSpec.describe "peers in other languages, when things go wrong", timeout: 120 do
         expect(requested(JSON.generate([named] + ([request] * 1000)))).to include("id" => 1, "error" => Hash)
       end
 
-      it "passes on what every peer can read, and answers an error in place of what not" do
+      it "sends results that every peer can read, and an error in place of others" do
         peer(language, "json_rpc_demo", "calculator", "serve")
         client = rpc_client
         readable.each { |value| expect(client.call("echo", value)[:value]).to eq(value) }
@@ -208,7 +208,7 @@ RSpec.describe "peers in other languages, when things go wrong", timeout: 120 do
         push(JSON.generate(request.merge(deadline: clock - 1)))
         push(JSON.generate(request.except(:reply_to).merge(deadline: clock - 1)))
         push(JSON.generate([request.merge(deadline: clock + 900), request]))
-        # Serves one after the other; what is no time does not count.
+        # The server handles one request after the other. A deadline that is not a time is ignored.
         push(JSON.generate(request.merge(deadline: true)))
         expect(JSON.parse(pop)).to include("result" => Hash)
         server.kill
@@ -259,7 +259,7 @@ RSpec.describe "peers in other languages, when things go wrong", timeout: 120 do
     end
 
     describe "a stream member in #{language}" do
-      it "says so when it sends a request again" do
+      it "marks a request that it sends again" do
         runs = Queue.new
         proxy = lossy
         connect("child", consumer: { delivery: :at_most_once, pool_size: 1 }) do |entry|
@@ -270,7 +270,7 @@ RSpec.describe "peers in other languages, when things go wrong", timeout: 120 do
         proxy.lose_reply_to("xadd")
         first = ask(asking, to: "child", content: { value: 1 }, timeout: 10)
         next_of(proxy.lost)
-        # The copy was rejected without running, and either of the two answers may be the first.
+        # The copy was rejected without running. Either of the two answers may be the first.
         expect(first["value"] == 1 || first.key?("rejected")).to be(true)
         expect(ask(asking, to: "child", content: { value: 2 }, timeout: 10)).to eq("value" => 2)
         expect(Array.new(runs.size) { runs.pop }).to eq([1, 2])
@@ -319,7 +319,7 @@ RSpec.describe "peers in other languages, when things go wrong", timeout: 120 do
         expect(answering.rest).to eq("")
       end
 
-      it "outlives broken connections and an outage that lost all data" do
+      it "survives broken connections and an outage that lost all data" do
         server = start_server
         peer(language, "stream_demo", "house", "child", "serve", redis_url: server.url)
         asking = peer(language, "stream_demo", "house", "parent", redis_url: server.url)
@@ -330,13 +330,13 @@ RSpec.describe "peers in other languages, when things go wrong", timeout: 120 do
         expect(echo.call(2)).to include("value" => include("value" => 2))
       end
 
-      it "passes on what every peer can read, and rejects what not, with all of its threads" do
+      it "sends answers that every peer can read, and rejects others, without losing threads" do
         peer(language, "stream_demo", "house", "child", "serve")
         asker = connect("parent")
         readable.each do |value|
           expect(asker.send_to_group(content: { do: "echo", value: value }, to: "child").value).to include(value: value)
         end
-        # More often than it has threads.
+        # This is more often than it has threads.
         10.times { expect(asker.send_to_group(content: { do: "nonsense" }, to: "child")).to be_rejected }
         replies = "house:replies:spec:0123456789abcdef"
         [*(unreadable.first(4) - ["1e400"]), "NaN", "\"\xFF\"".b].each_with_index do |text, i|
@@ -379,7 +379,7 @@ RSpec.describe "peers in other languages, when things go wrong", timeout: 120 do
     end
   end
 
-  it "know with Python 3.10, too, when their time is up" do
+  it "know with Python 3.10, too, when their deadline has passed" do
     interpreter = @oldest_python or skip "there is no Python 3.10 on this machine"
     asking = peer("python", "stream_demo", "house", "parent", interpreter: interpreter)
     expect(ask(asking, to: "nobody", content: 1, timeout: 0.2)).to eq("timeout" => "unclaimed")

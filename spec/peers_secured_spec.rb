@@ -1,25 +1,25 @@
 # frozen_string_literal: true
 
-# The programs in examples/ by TLS, as users with the ACL rules of docs/security.md and docs/json_rpc.md.
-RSpec.describe "peers in other languages, by TLS and with few rights", timeout: 120 do
+# The programs in examples/ over TLS, as users with the ACL rules of docs/security.md and docs/json_rpc.md.
+RSpec.describe "peers in other languages, over TLS and with few rights", timeout: 120 do
   include PeerProcesses
 
   rules = %w[security json_rpc].flat_map do |page|
     File.read(File.expand_path("../docs/#{page}.md", __dir__)).scan(/^```acl\nuser (\w+) (.*?)^```/m)
   end.to_h.slice("asker", "answerer", "client", "server")
-  # What docs/json_rpc.md says of the examples' clients.
+  # This is what docs/json_rpc.md says about the clients in examples/.
   rules["client"] = rules["client"].sub("+blmove +lrange +ltrim", "+brpop")
 
   let(:certificates) { Certificates.new }
   let(:port) { RedisServer.free_port }
   let(:server) do
     certificate, key = certificates.for("server")
-    # To Node 18 "localhost" is one address only, and may be ::1.
+    # For Node 18 "localhost" is a single address, which may be ::1.
     start_server(bind: "127.0.0.1 -::1", tls_port: port, tls_cert_file: certificate, tls_key_file: key,
                  tls_ca_cert_file: certificates.authority_file, tls_auth_clients: "no")
   end
 
-  # Once, before the clock of an example runs.
+  # The packages are installed once, before the time limit of an example begins.
   before(:all) do
     PeerPackages.python
     PeerPackages.node
@@ -37,8 +37,8 @@ RSpec.describe "peers in other languages, by TLS and with few rights", timeout: 
                                      SSL_CERT_FILE: authority, NODE_EXTRA_CA_CERTS: authority)
   end
 
-  # What Redis refused, but for what the clients do without: telling the name of their library, and (ioredis) asking
-  # whether Redis is loading.
+  # Returns what Redis refused, except for what the clients can do without: setting the name of their library, and
+  # (ioredis) asking whether Redis is loading.
   def refused
     server.client.call("ACL", "LOG").map { |row| row.each_slice(2).to_h["object"] } - %w[client|setinfo info]
   end

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
-# Ruby, Python and Node with each other, every one in a process of its own. The peers are those in examples/, on the
-# Redis clients from their registries.
+# Ruby, Python and Node with each other, each in a process of its own. The programs are those of examples/, with the
+# Redis clients from their package registries.
 RSpec.describe "peers in other languages", timeout: 300 do
   directions = %w[ruby python node].permutation(2).to_a
   text = "Zoë, 東京 und 🎉: \u0000\"\\"
@@ -9,13 +9,13 @@ RSpec.describe "peers in other languages", timeout: 300 do
 
   include PeerProcesses
 
-  # Once, before the clock of an example runs.
+  # The packages are installed once, before the time limit of an example begins.
   before(:all) do
     PeerPackages.python
     PeerPackages.node
   end
 
-  # Each direction in a thread of its own: they wait for leases most of the time.
+  # Runs each direction in a thread of its own, because they wait for leases most of the time.
   def all_at_once(directions, &block)
     threads = directions.map { |direction| Thread.new { block.call(*direction) } }
     threads.each { |thread| thread.report_on_exception = false }
@@ -35,7 +35,7 @@ RSpec.describe "peers in other languages", timeout: 300 do
         end
         expect(to_child.call(do: "reject", reason: { "why" => text })).to eq("rejected" => { "why" => text })
         expect(ask(asking, to: "nobody", content: 1, timeout: 0.2)).to eq("timeout" => "unclaimed")
-        # Time enough to be taken.
+        # The timeout leaves enough time for the request to be taken.
         expect(to_child.call(do: "wait", timeout: 2)).to eq("timeout" => "unknown")
         expect(redis.xlen("house:inbox:child")).to eq(0)
       end
@@ -58,7 +58,7 @@ RSpec.describe "peers in other languages", timeout: 300 do
       end
     end
 
-    it "a request outlives the peer that was killed over it, in every direction" do
+    it "a request survives the peer that was killed while it ran, in every direction" do
       outcomes = all_at_once(directions) do |asker, answerer|
         group = "#{answerer}-for-#{asker}"
         first = peer(answerer, "stream_demo", "house", group, "serve", SECONDS: "60")
@@ -116,7 +116,7 @@ RSpec.describe "peers in other languages", timeout: 300 do
       end
     end
 
-    it "a call outlives the server that was killed over it, in every direction" do
+    it "a call survives the server that was killed while it ran, in every direction" do
       outcomes = all_at_once(directions) do |asker, answerer|
         queue = "#{answerer}-for-#{asker}"
         first = peer(answerer, "json_rpc_demo", queue, "serve", SECONDS: "60")

@@ -2,11 +2,11 @@
 
 require "open3"
 
-# ext/redis_ipc_core/examples/member.rs: a Rust program on a stream, with no Ruby in it.
+# ext/redis_ipc_core/examples/member.rs: a Rust program on a stream, without Ruby.
 RSpec.describe "a Rust program" do
   root = File.expand_path("..", __dir__)
 
-  # Compiled once, before the clock of an example runs.
+  # It is compiled once, before the time limit of an example begins.
   before(:all) do
     output, status = Open3.capture2e("cargo", "build", "--release", "--locked", "--package", "redis_ipc_core",
                                      "--example", "member", chdir: root)
@@ -26,7 +26,7 @@ RSpec.describe "a Rust program" do
       .to eq(%(fulfilled: {"heard":"Grüße"}\n))
   end
 
-  it "is one of a group with Ruby, and leaves when it is told" do
+  it "joins a group with Ruby, and leaves when told to" do
     expect((rust = member("house", "mixed")).line).to eq("ready")
     connect("mixed") { |entry| fulfill_request(entry, content: "Ruby heard: #{entry.content}") }
     asker = connect("asker")

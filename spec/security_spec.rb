@@ -1,10 +1,11 @@
 # frozen_string_literal: true
 
-# What docs/security.md says each user may do, with the rules that stand there.
+# What each user may do according to docs/security.md, with the rules of that page.
 RSpec.describe "the ACL rules of docs/security.md" do
   rules = File.read(File.expand_path("../docs/security.md", __dir__)).scan(/^```acl\nuser (\w+) (.*?)^```/m).to_h
 
-  # The others are what a script hears: of Redis 7.0, of newer ones and Valkey.
+  # The first is Redis's reply to a command; the others are its replies in a script: of Redis 7.0, and of newer ones and
+  # Valkey.
   refusals = /NOPERM|user executing the script can't run this command|ACL failure in script/
 
   let(:server) { start_server }
@@ -13,7 +14,7 @@ RSpec.describe "the ACL rules of docs/security.md" do
 
   before { members.each_key { |name| grant(server.client, name, rules[name]) } }
 
-  # As an aclfile would.
+  # Gives a user the rules, as an ACL file does.
   def grant(client, user, rule)
     client.call("ACL", "SETUSER", user, *rule.split.join(" ").scan(/\([^)]*\)|\S+/))
   end
@@ -26,7 +27,7 @@ RSpec.describe "the ACL rules of docs/security.md" do
     build(group, &handler).connect(redis_options: login(user), consumer: { lease: 0.3 })
   end
 
-  # What Redis refused so far.
+  # Returns what Redis has refused so far.
   def refused(client = server.client)
     client.call("ACL", "LOG").map { |row| row.each_slice(2).to_h.slice("username", "object", "context") }
   end
@@ -43,7 +44,7 @@ RSpec.describe "the ACL rules of docs/security.md" do
                                 tracker])
   end
 
-  it "let who publishes and who consumes events do no more than that" do
+  it "let publishers and consumers of events do no more than that" do
     forbidden("publisher", "XREAD", "STREAMS", "orders", "0")
     forbidden("publisher", "XADD", "orders:dead:billing", "*", "a", "b")
     forbidden("publisher", "HSET", "orders:events:billing", "o:0", "me 1 1")
@@ -56,7 +57,7 @@ RSpec.describe "the ACL rules of docs/security.md" do
     forbidden("consumer", "HGETALL", "orders:events:search")
   end
 
-  it "let an asker ask, time out and leave, and an answerer answer, bury and leave" do
+  it "let an asker ask, time out and leave, and an answerer answer, write dead letters and leave" do
     child = member("answerer", "child") do |entry|
       fulfill_request(entry, content: entry.content) unless entry.content == 0
     end
@@ -68,7 +69,7 @@ RSpec.describe "the ACL rules of docs/security.md" do
     expect(told).to contain_exactly(RedisIPC::MalformedEntryError, RedisIPC::UnansweredError)
     expect(child.dead_letters.first.discard).to be(true)
     expect(parent.instances.map { |row| row[:group] }).to contain_exactly("child", "parent")
-    # Leases, heartbeats and the look for requests to take over.
+    # These are leases, heartbeats and the check for requests to take over.
     beats = -> { server.client.info("commandstats").dig("xpending", "calls").to_i }
     eventually { beats.call > 4 }
     child.disconnect
@@ -95,7 +96,7 @@ RSpec.describe "the ACL rules of docs/security.md" do
     redis_id = server.client.xinfo(:stream, "house:inbox:child")["last-generated-id"]
     second = parent.async_send_to_group(content: 2, to: "child", timeout: 20)
     eventually { server.client.xinfo(:stream, "house:inbox:child")["last-generated-id"] != redis_id }
-    # As if it had been read ahead.
+    # Delivers the request as if the instance had read it ahead.
     server.client.xreadgroup("child", child.instance_id, "house:inbox:child", ">")
     leaving = Thread.new { child.disconnect }
     eventually { child.stats[:released] == 1 }
@@ -115,7 +116,7 @@ RSpec.describe "the ACL rules of docs/security.md" do
 
     before do
       file = File.join(folder, "sentinel.conf")
-      # It calls no failover itself: quorum 9.
+      # With a quorum of 9 the sentinel never starts a failover itself.
       File.write(file, "port #{port}\ndir #{folder}\nsentinel monitor mymaster 127.0.0.1 #{server.port} 9\n")
       @sentinel_pid = Process.spawn("redis-server", file, "--sentinel", out: File::NULL, err: File::NULL)
       eventually { answers? }
@@ -139,7 +140,7 @@ RSpec.describe "the ACL rules of docs/security.md" do
       build(group, &handler).connect(redis_options: options)
     end
 
-    # The sentinel still takes it for the master.
+    # The sentinel still takes the server for the master.
     def demote
       server.client.call("REPLICAOF", "127.0.0.1", start_server.port)
       server.client.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
@@ -165,7 +166,7 @@ RSpec.describe "the ACL rules of docs/security.md" do
     end
   end
 
-  it "let a group make its inbox again when its ids are used up" do
+  it "let a group create its inbox again when its ids are used up" do
     last = "18446744073709551615-18446744073709551615"
     member("answerer", "child", &echo)
     server.client.xadd("house:inbox:child", { "waits" => "here" })
@@ -203,7 +204,7 @@ RSpec.describe "the ACL rules of docs/security.md" do
     }
   end
 
-  it "let an observer see who is alive and what was given up on, and nothing else" do
+  it "let an observer see instances and dead letters, and nothing else" do
     member("answerer", "child", &echo)
     server.client.xadd("house:inbox:child", { "hello" => "world" })
     next_of(errors)

@@ -9,14 +9,14 @@ require_relative "../ext/redis_ipc/libclang"
 require_relative "../tasks/extension"
 require_relative "support/clang_sys"
 
-# Made-up machines: programs that are found first on the PATH, and folders that variables name. Whole systems are in
-# bin/prove-setup.
+# Simulated machines: programs that come first on the PATH, and folders that variables name. bin/prove-setup has whole
+# systems.
 RSpec.describe "what building takes", timeout: 300 do
   root = File.expand_path("..", __dir__)
 
   around { |example| Dir.mktmpdir("redis_ipc_setup") { |folder| @folder = folder and example.run } }
 
-  # Whether the system's packages have a Rust that is new enough.
+  # Whether the system's packages include a Rust that is new enough.
   def debian_has_rust
     policy, = Open3.capture2e("apt-cache", "policy", "cargo")
     candidate = policy[/Candidate: (\d[\d.]*)/, 1]
@@ -29,18 +29,18 @@ RSpec.describe "what building takes", timeout: 300 do
     File.join(@folder, *names).tap { |path| FileUtils.mkdir_p(File.dirname(path)) }
   end
 
-  # A program that is found before the real one.
+  # Writes a program that is found before the real one.
   def fake(name, script)
     File.write(in_folder("fake", name), "#!/bin/sh\n#{script}\n")
     FileUtils.chmod(0o755, in_folder("fake", name))
   end
 
-  # The PATH: with the fakes first, and without what was hidden.
+  # Returns the PATH: the fakes come first, and hidden programs are left out.
   def path
     [in_folder("fake"), @tools || ENV.fetch("PATH")].join(File::PATH_SEPARATOR)
   end
 
-  # A PATH on which these are not.
+  # Hides programs from the PATH.
   def hide(*names)
     @tools = in_folder("tools")
     FileUtils.mkdir_p(@tools)
@@ -60,13 +60,13 @@ RSpec.describe "what building takes", timeout: 300 do
     Open3.capture2e(environment, *command)
   end
 
-  # @return [Array<Array<String>>] package and description of each
+  # @return [Array<Array<String>>] the package and the description of each
   define_method(:missing) do |**environment|
     output, = run(RbConfig.ruby, "#{root}/ext/redis_ipc/requirements.rb", **environment)
     output.lines.map { |line| line.chomp.split("|", 2) }
   end
 
-  # A shared library of this machine's kind, with these functions.
+  # Builds a shared library for this machine's architecture, with these functions.
   def library(*names, functions: [])
     file = in_folder(*names)
     source = functions.map { |function| "void *#{function}(void) { return 0; }" }.join("\n")
@@ -93,17 +93,17 @@ RSpec.describe "what building takes", timeout: 300 do
       )
     end
 
-    it "of which there is only rustup is missing" do
+    it "with nothing but rustup is missing" do
       fake("cargo", "echo 'error: rustup could not choose a version of cargo to run' >&2; exit 1")
       expect(missing.first.last).to end_with("error: rustup could not choose a version of cargo to run")
     end
 
-    it "is named with the command that is not there" do
+    it "is named with the missing command" do
       hide("cargo")
       expect(missing(HOME: @folder, CARGO_HOME: nil).first.last).to eq("Rust 1.88 or newer: `cargo` was not found")
     end
 
-    it "may be there and not on the PATH, as under sudo" do
+    it "may be installed but not on the PATH, as under sudo" do
       hide("cargo")
       FileUtils.mkdir_p(in_folder(".cargo/bin"))
       FileUtils.touch(in_folder(".cargo/bin/cargo"))
@@ -122,7 +122,7 @@ RSpec.describe "what building takes", timeout: 300 do
     end
 
     it "that cannot link is missing" do
-      # Cargo's own setting: looking for `cc` would not see it.
+      # This is Cargo's own setting, which a search for `cc` would miss.
       expect(missing("CARGO_TARGET_#{rust_host}_LINKER": "no-such-linker")).to contain_exactly(
         ["build-essential", a_string_including("compiles and links", "no-such-linker")]
       )
@@ -139,14 +139,14 @@ RSpec.describe "what building takes", timeout: 300 do
       expect(missing.first).to match(["build-essential", /C compiler.*: x\.c:5:10: fatal error: dlfcn\.h/])
     end
 
-    it "that is not there is missing" do
+    it "that is not installed is missing" do
       expect(missing(CC: "nocc").map(&:last)).to include(/C compiler and linker.*: `nocc` was not found/)
     end
   end
 
   describe "libclang" do
     before(:all) { ClangSys.program }
-    # Trying Rust takes longest, and is another part.
+    # Checking Rust takes longest, and belongs to another part.
     before { fake("cargo", "echo cargo 9.0.0") }
 
     def libclang(**environment)
@@ -163,25 +163,25 @@ RSpec.describe "what building takes", timeout: 300 do
       expect(libclang(LIBCLANG_PATH: "/nowhere").last).to include("LIBCLANG_PATH=/nowhere", "Without that variable /")
     end
 
-    it "has to be loaded" do
+    it "must be loadable" do
       library("lib", "libclang.so")
       expect(libclang(LIBCLANG_PATH: in_folder("lib")).last).to include("lib/libclang.so cannot be loaded")
     end
 
-    it "has to be 9 or newer" do
+    it "must be 9 or newer" do
       library("lib", "libclang.so.7", functions: %w[clang_createIndex clang_parseTranslationUnit clang_getDiagnostic
                                                     clang_getNumDiagnostics clang_getDiagnosticSeverity])
       expect(libclang(LIBCLANG_PATH: in_folder("lib"))).to match(["libclang-dev", /libclang\.so\.7 is older/])
     end
 
-    # As where Debian's libclang1-19 is alone. (Of that bin/prove-setup has whole systems.)
+    # This is the state if only Debian's libclang1-19 is installed. (bin/prove-setup has whole systems with that.)
     it "needs its own headers" do
       package, text = libclang(BINDGEN_EXTRA_CLANG_ARGS: "-nobuiltininc")
       expect(package).to match(/\Alibclang(-\d+)?-dev\z/)
       expect(text).to match(/cannot read Ruby's headers .*'stdarg\.h'/)
     end
 
-    # The search of the build is clang-sys's; libclang.rb only repeats it.
+    # The build searches with clang-sys. libclang.rb only repeats that search.
     it "is the one that clang-sys takes" do
       ours = library("one", "libclang.so")
       older = library("many", "libclang-9.so.1")
@@ -211,9 +211,9 @@ RSpec.describe "what building takes", timeout: 300 do
     end
   end
 
-  # What fails in a check, and would not in the build, blocks nothing.
+  # A check that fails although the build would succeed must block nothing.
   describe "a machine on which building works is not refused" do
-    # As for `gem install`, in which more is checked.
+    # This is what `gem install` runs, which checks more.
     define_method(:refusals) do |**environment|
       output, = run(RbConfig.ruby, "-r", "#{root}/ext/redis_ipc/requirements.rb", "-e",
                     "requirements = BuildRequirements.new(for_gem: true)
@@ -222,7 +222,7 @@ RSpec.describe "what building takes", timeout: 300 do
       output.lines.map(&:chomp).grep_v(/LD_PRELOAD/)
     end
 
-    it "where programs say more than was asked, and make does not know --version" do
+    it "if programs print more than expected, and make does not know --version" do
       folder = ENV.fetch("PATH").split(":").find { |each| File.executable?(File.join(each, "cargo")) }
       real = File.join(folder, "cargo")
       fake("cargo", "echo \"info: syncing channel updates for '1.75.0'\" >&2; exec #{real} \"$@\"")
@@ -231,14 +231,14 @@ RSpec.describe "what building takes", timeout: 300 do
       expect(refusals(LD_PRELOAD: "/nowhere.so", MAKE: "bsd-make", LIBCLANG_PATH: file, HOME: nil)).to be_empty
     end
 
-    it "where Cargo is told of another linker, and the C compiler is only suspected" do
+    it "if Cargo has another linker configured, and the C compiler only seems to be missing" do
       fake("cc", "echo 'cc: error: not for you' >&2; exit 1")
       host = `rustc -vV`[/^host: (.+)/, 1].upcase.tr("-", "_")
       output, = run(RbConfig.ruby, "#{root}/ext/redis_ipc/requirements.rb", "CARGO_TARGET_#{host}_LINKER": "gcc")
       expect(output.lines).to contain_exactly(/\AThis may be missing: a C compiler .*: cc: error: not for you/)
     end
 
-    it "where libclang is in a folder of its own and variables say where its headers are" do
+    it "if libclang is in a folder of its own and variables name its headers" do
       fake("cargo", "echo cargo 9.0.0")
       headers = Libclang.new.header_folders([]).first || Dir["/usr/lib/llvm-*/lib/clang/*/include"].max
       FileUtils.mkdir_p(in_folder("store", "lib"))
@@ -247,13 +247,13 @@ RSpec.describe "what building takes", timeout: 300 do
       expect(missing(**machine)).to be_empty
     end
 
-    it "where variables direct the build elsewhere" do
+    it "if variables redirect the build" do
       expect(refusals(CARGO_BUILD_TARGET: "no-such-target", LIBCLANG_PATH: "/nowhere", CC: "nocc")).to contain_exactly(
         /a C compiler/, /a Rust toolchain/, /libclang/
       )
     end
 
-    it "where the checks cannot run" do
+    it "if the checks cannot run" do
       fake("cargo", "echo cargo 9.0.0")
       expect(refusals(CC: "'unmatched")).to eq(["the check of compiler"])
     end
@@ -272,7 +272,7 @@ RSpec.describe "what building takes", timeout: 300 do
     end
     after(:all) { FileUtils.remove_entry(@gems) }
 
-    # Without RubyGems' own three lines and its name for what failed.
+    # Returns the output without RubyGems' own three lines and its name for what failed.
     def said(**environment)
       output, status = run("gem", "install", "--local", "--no-document", "--install-dir", in_folder("gems"),
                            "#{@gems}/redis_ipc.gem", **environment)
@@ -288,14 +288,14 @@ RSpec.describe "what building takes", timeout: 300 do
                              debian_has_rust ? "apt-get install -y cargo" : /\Acurl .*rustup/])
     end
 
-    it "says at its end how to have the Rust found that is there" do
+    it "says at its end how to make the installed Rust found" do
       hide("cargo", "rustc")
       FileUtils.mkdir_p(in_folder(".cargo/bin"))
       File.write(in_folder(".cargo/bin/cargo"), "")
       FileUtils.chmod(0o755, in_folder(".cargo/bin/cargo"))
       machine = { HOME: @folder, CARGO_HOME: nil }
       expect(said(SUDO_USER: nil, **machine).last).to eq(%(export PATH="#{@folder}/.cargo/bin:$PATH"))
-      # sudo would set the PATH anew.
+      # sudo would reset the PATH.
       expect(said(SUDO_USER: "nobody", **machine).last).to end_with("/.cargo/bin, which is not on the PATH")
     end
 
@@ -313,7 +313,7 @@ RSpec.describe "what building takes", timeout: 300 do
   describe "bin/setup" do
     define_method(:look) { |*options, **environment| run("#{root}/bin/setup", "--look", *options, **environment).first }
 
-    it "misses nothing here", gem: "rails" do
+    it "finds everything here", gem: "rails" do
       expect(look).to be_empty
     end
 
@@ -326,7 +326,7 @@ RSpec.describe "what building takes", timeout: 300 do
       expect(look("--to-run")).to be_empty
     end
 
-    it "asks programs what they are" do
+    it "asks programs for their identity" do
       fake("redis-server", "echo 'Redis server v=6.0.16 sha=00000000:0 malloc=jemalloc-5.2.1 bits=64'")
       fake("valkey-server", "exit 127")
       fake("python3", "exit 1")
@@ -341,7 +341,7 @@ RSpec.describe "what building takes", timeout: 300 do
   end
 
   describe "the folder of Cargo's" do
-    it "is another for another Ruby" do
+    it "is a different one for another Ruby" do
       fake("other-ruby", "printf x86_64-linux-9.9.0")
       this = Extension.new(root: @folder)
       other = Extension.new(in_folder("fake", "other-ruby"), root: @folder)

@@ -7,12 +7,12 @@ require "tempfile"
 require "tmpdir"
 require_relative "../tasks/third_party"
 
-# What a platform gem says of the crates in its library. spec/gem_spec.rb looks at a gem that has it.
+# The crates that a platform gem lists for its library. spec/gem_spec.rb checks a gem with that list.
 RSpec.describe "third parties" do
   root = File.expand_path("..", __dir__)
   let(:specification) { Gem::Specification.load(File.join(root, "redis_ipc.gemspec")) }
 
-  # Cargo is asked once.
+  # Cargo is called once.
   before(:context) do
     @crates = LinkedCrates.new
     @packages = packages(root)
@@ -20,7 +20,8 @@ RSpec.describe "third parties" do
 
   attr_reader :crates
 
-  # What `cargo metadata` knows, which is more than what is linked in: all that any feature of any package asks for.
+  # Returns what `cargo metadata` knows. That is more than what is linked: it includes what any feature of any package
+  # needs.
   # @return [Array<Hash>]
   def packages(root)
     platform = "#{RbConfig::CONFIG["host_cpu"]}-unknown-linux-gnu"
@@ -32,20 +33,20 @@ RSpec.describe "third parties" do
   end
 
   describe "the crates" do
-    # A panic's message has the path of the source, as Cargo keeps it.
-    it "are those whose code is in the library" do
+    # The message of a panic contains the path of the source, as Cargo stores it.
+    it "are those with code in the library" do
       code = File.binread(RedisIPC::Library.path).scan(%r{/registry/src/[^/]+/([a-z][\w-]*-\d+\.[\w.+-]*)/}).flatten
       expect(code.uniq.size).to be > 10
       expect(crates.map { |crate| "#{crate.name}-#{crate.version}" }).to include(*code)
     end
 
-    it "are not those that only building and testing take" do
+    it "are not those that only building and testing need" do
       names = crates.map(&:name)
       expect(names).to include("magnus", "rb-sys", "ring", "rustls")
       expect(names & %w[autocfg bindgen cc magnus-macros proptest redis_ipc redis_ipc_core syn]).to be_empty
     end
 
-    it "are described as they are" do
+    it "are described correctly" do
       known = @packages.to_h { |package| [package.values_at("name", "version"), package] }
       expect(crates).to all(satisfy do |crate|
         package = known.fetch([crate.name, crate.version])
@@ -55,7 +56,7 @@ RSpec.describe "third parties" do
     end
   end
 
-  describe "a crate that stands in the checkout" do
+  describe "a crate inside of the checkout" do
     around { |example| Dir.mktmpdir { |folder| @folder = folder and example.run } }
 
     # @param license [String] a line of its manifest
@@ -82,13 +83,13 @@ RSpec.describe "third parties" do
         .to raise_error(RuntimeError, /\Astranger@1\.2\.3 has no checksum in Cargo\.lock/)
     end
 
-    it "is refused if it states no licence" do
+    it "is refused if it declares no licence" do
       add_stranger(root, "")
       expect { LinkedCrates.new(root: @folder) }.to raise_error(RuntimeError, /\Astranger@1\.2\.3 states no licence/)
     end
   end
 
-  it "are not written for a library that does not say which Rust compiled it" do
+  it "are not written for a library that does not tell which Rust compiled it" do
     Tempfile.create("library.so") do |library|
       expect { ThirdParty.new([library.path]).files(specification) }
         .to raise_error(RuntimeError, "#{library.path} names no Rust that compiled it")
@@ -108,7 +109,7 @@ RSpec.describe "third parties" do
       end
     end
 
-    it "are what stands in the sources, also in those of code that a crate brings along" do
+    it "are those in the sources, including code that a crate bundles" do
       ring = crates.find { |crate| crate.name == "ring" }
       %w[LICENSE LICENSE-BoringSSL third_party/fiat/LICENSE].each do |file|
         expect(text).to include("#{ring} (#{file})\n", File.read(File.join(ring.folder, file)).strip)
@@ -116,7 +117,7 @@ RSpec.describe "third parties" do
       expect(text).not_to include("#{root}/ext", "#{Dir.home}/")
     end
 
-    it "are not made where one is missing: the crate is named" do
+    it "are not made if one is missing: the crate is named" do
       Dir.mktmpdir do |folder|
         File.write(File.join(folder, "license.rs"), "")
         crate = LinkedCrates::Crate.new(name: "bare", version: "1.2.3", license: "MIT", folder: folder)
@@ -138,7 +139,7 @@ RSpec.describe "third parties" do
       ENV["SOURCE_DATE_EPOCH"] = epoch
     end
 
-    # CycloneDX 1.5 forbids properties that it does not know.
+    # CycloneDX 1.5 forbids unknown properties.
     it "has the structure of CycloneDX 1.5" do
       expect(bill).to match("bomFormat" => "CycloneDX", "specVersion" => "1.5", "version" => 1,
                             "metadata" => { "component" => a_kind_of(Hash) }, "components" => a_kind_of(Array),
@@ -167,7 +168,7 @@ RSpec.describe "third parties" do
       expect(found.map { |component| component.fetch("version") }).to eq(%w[1.94.1 1.95.0])
     end
 
-    it "says who asks for what, and leaves out nobody" do
+    it "has the dependencies of each crate, and leaves out none" do
       needs = bill.fetch("dependencies").to_h { |dependency| dependency.values_at("ref", "dependsOn") }
       gem = bill.dig("metadata", "component", "bom-ref")
       expect(needs.fetch(gem))
@@ -184,7 +185,7 @@ RSpec.describe "third parties" do
       end
     end
 
-    it "has the time that SOURCE_DATE_EPOCH gives" do
+    it "has the time of SOURCE_DATE_EPOCH" do
       ENV["SOURCE_DATE_EPOCH"] = "1700000000"
       expect(bill.dig("metadata", "timestamp")).to eq("2023-11-14T22:13:20Z")
     end
@@ -194,14 +195,14 @@ RSpec.describe "third parties" do
     deny = File.read(File.join(root, "deny.toml"))
     allowed = deny[/^allow = \[(.+?)\]/m, 1].scan(/"(.+)"/).flatten
 
-    # @param expression [String] SPDX's
+    # @param expression [String] of SPDX
     def allows?(expression, licenses)
       flat = expression.gsub("/", " OR ")
       flat = flat.gsub(/\(([^()]+)\)/) { allows?(Regexp.last_match(1), licenses).to_s } while flat.include?("(")
       flat.split(" OR ").any? { |all| (all.split(" AND ") - ["true", *licenses]).empty? }
     end
 
-    it "is read right here" do
+    it "is read correctly here" do
       expect(allows?("(A OR B) AND C", %w[B C])).to be(true)
       expect(allows?("(A OR B) AND C", %w[A B])).to be(false)
       expect(allows?("A OR B AND C", %w[B])).to be(false)
@@ -220,7 +221,7 @@ RSpec.describe "third parties" do
       expect(spare).to be_empty
     end
 
-    it "names as double what is double, and nothing else" do
+    it "lists duplicate crates, and nothing else" do
       double = @packages.group_by { |package| package.fetch("name") }.select { |_, versions| versions.size > 1 }
       expect(deny.scan(/crate = "(.+)@/).flatten).to match_array(double.keys)
     end

@@ -18,7 +18,7 @@ RSpec.describe "the boot of a Rails application", timeout: 200 do
   RUBY
 
   %w[development test production].product([true, false]).each do |environment, eager_load|
-    it "ends as it would without the gem in #{environment} with eager_load #{eager_load}" do
+    it "is the same as without the gem in #{environment} with eager_load #{eager_load}" do
       said = app.run(facts, RAILS_ENV: environment, EAGER_LOAD: eager_load, REDIS_IPC_CONNECT: true,
                             REDIS_IPC_CHANNELS: "WebIpc,Cellar::Wine")
       expect(said).to eq(<<~TEXT)
@@ -33,7 +33,7 @@ RSpec.describe "the boot of a Rails application", timeout: 200 do
     end
   end
 
-  # Rails's own order, whatever comes first in the Gemfile.
+  # The order is Rails's own, whatever comes first in the Gemfile.
   it "runs all initializers in the order it has without the gem" do
     order = 'puts Shop.instance.initializers.tsort_each.map { |one| [one.context_class, one.name].join(" ") }'
     plain = app.script("require \"./config/application\"; #{order}", WITHOUT_REDIS_IPC: true).lines(chomp: true)
@@ -45,7 +45,7 @@ RSpec.describe "the boot of a Rails application", timeout: 200 do
     end
   end
 
-  # Each loads much, and what sets it up in an initializer would come too late.
+  # Each framework loads much, and an initializer that configures it would then come too late.
   it "loads no framework and no class of the application that it would not load without the gem" do
     hooks = %i[active_record active_job action_mailer action_controller action_controller_base action_controller_api
                action_view action_cable action_mailbox action_text_rich_text active_storage_blob]
@@ -63,12 +63,13 @@ RSpec.describe "the boot of a Rails application", timeout: 200 do
       expect(plain).to end_with("[]")
       expect(plain).not_to include("active_job")
       expect(app.script(loaded, **variables)).to eq(plain)
-      # Those who only ask, too, and the channels themselves need none.
+      # This also holds if the channels are loaded, as in processes that only ask: the channels themselves need no
+      # framework.
       expect(app.script(loaded, LOAD_CHANNELS: true, **variables)).to eq(plain.sub(/\[\]\z/, "[:WebIpc]"))
     end
   end
 
-  it "lets code ask as soon as it may be loaded, and answers when everything is ready" do
+  it "lets code ask as soon as it can be loaded, and answers when everything is ready" do
     app.serve(workers: 0)
     app.write("app/ipc/boot_ipc.rb", <<~RUBY)
       class BootIpc < ApplicationIpc

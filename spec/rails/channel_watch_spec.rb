@@ -25,7 +25,7 @@ RSpec.describe "the watch over the files of channels and consumers" do
     wraps = self.wraps
     reloader.define_singleton_method(:wrap) { |&block| (wraps << :wrap) && block.call }
     stub_const("Rails", Struct.new(:application, :logger).new(Struct.new(:reloader).new(reloader)))
-    # Without its thread.
+    # Uses the watch without its thread.
     watch.send(:note, files.times)
   end
 
@@ -33,7 +33,7 @@ RSpec.describe "the watch over the files of channels and consumers" do
     times.times { watch.send(:look) }
   end
 
-  it "lets Rails look until the channels are reloaded" do
+  it "makes Rails check until the channels are reloaded" do
     look(3)
     expect(wraps).to be_empty
     files.times = { "a.rb" => 3 }
@@ -43,20 +43,20 @@ RSpec.describe "the watch over the files of channels and consumers" do
     expect(wraps.size).to eq(3)
   end
 
-  it "gives a change up that Rails does not count" do
+  it "gives up on a change that Rails ignores" do
     files.times = { "a.rb" => 1 }
     look(100)
     expect(wraps.size).to eq(10)
   end
 
-  it "is content if a request has reloaded them first" do
+  it "does nothing if a request has reloaded them first" do
     reloads[0] += 1
     files.times = { "a.rb" => 3 }
     look(100)
     expect(wraps.size).to eq(1)
   end
 
-  it "lets Rails look again and again while the code cannot be loaded, and says why once" do
+  it "makes Rails check again and again while the code cannot be loaded, and says why once" do
     said = []
     Rails.logger = Object.new.tap { |one| one.define_singleton_method(:error) { |text| said << text } }
     outdated[0] = true

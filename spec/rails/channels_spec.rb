@@ -10,14 +10,14 @@ RSpec.describe "which channels a Rails application connects", timeout: 120 do
   connected = "RedisIPC.channels.connect; puts RedisIPC.channels.connected?; print ObjectSpace.each_object(Class)" \
               ".select { |one| one < RedisIPC::Channel && one.connected? }.map(&:name).sort.inspect"
 
-  # Whatever it prints, also if it fails.
+  # Returns what the application prints, even if it fails.
   def say(code, **variables)
     app.run(code, **variables)
   rescue RuntimeError => e
     e.message
   end
 
-  it "are those of the files, as the autoloader names them, without its other folders" do
+  it "are those of the files, by their autoloaded names, without other folders" do
     app.write("app/ipc/concerns/audited.rb", "module Audited; end")
     app.write("app/ipc/pantry/shelf_ipc.rb", "class Pantry::ShelfIpc < ApplicationIpc; channel \"shelf\"; end")
     app.write("app/ipc/bbq_ipc.rb", "class BBQIpc < ApplicationIpc; include Audited; channel \"bbq\"; end")
@@ -28,17 +28,17 @@ RSpec.describe "which channels a Rails application connects", timeout: 120 do
     expect(app.run(connected)).to eq(%(true\n["BBQIpc", "Cellar::Wine", "Pantry::ShelfIpc", "WebIpc", "WorkerIpc"]))
   end
 
-  it "must be there if they are named" do
+  it "must exist if they are named" do
     said = say("RedisIPC.channels.connect", REDIS_IPC_CHANNELS: "WebIpc, WrokerIpc")
     expect(said).to include("RedisIPC::ConfigurationError", "WrokerIpc",
                             "ApplicationIpc, Cellar::Wine, WebIpc, WorkerIpc")
   end
 
-  it "are not those of a variable that is empty" do
+  it "are not those of an empty variable" do
     expect(app.run(connected, REDIS_IPC_CHANNELS: "", REDIS_IPC_CONNECT: " ")).to eq(%(true\n["WebIpc"]))
   end
 
-  it "are told in the log where they cannot be loaded in a child" do
+  it "are logged if they cannot be loaded in a child" do
     app.write("app/ipc/web_ipc.rb", "class WebIpc <")
     output = app.run(<<~RUBY, RAILS_ENV: "development")
       RedisIPC.channels.run_in_children
@@ -49,7 +49,7 @@ RSpec.describe "which channels a Rails application connects", timeout: 120 do
     expect(output).to eq("cannot be started: SyntaxError")
   end
 
-  it "are not connected with options of the wrong type: the boot says so" do
+  it "are not connected with options of the wrong type: booting fails with that" do
     { "shutdown_timeout: \"20\"" => "shutdown_timeout", "shutdown_timeout: -1" => "shutdown_timeout",
       "log_tags: [1]" => "log_tags", "channels: 1" => "channels" }.each do |line, name|
       app.write("config/redis_ipc.yml", "production:\n  #{line}\n")
@@ -60,7 +60,7 @@ RSpec.describe "which channels a Rails application connects", timeout: 120 do
     expect(say("")).to include("the option log_tags must be", ":no_such_method")
   end
 
-  it "use what RedisIPC.configure says in an initializer, unless config.redis_ipc says otherwise" do
+  it "use the settings of RedisIPC.configure in an initializer, unless config.redis_ipc overrides them" do
     shown = "print RedisIPC.configuration.shutdown_timeout"
     expect(app.run(shown)).to eq("5")
     app.write("config/initializers/ipc.rb", "RedisIPC.configure { |config| config.shutdown_timeout = 20 }")

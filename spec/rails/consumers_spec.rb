@@ -8,7 +8,7 @@ RSpec.describe "the consumers of a Rails application", timeout: 120 do
 
   after { app.stop }
 
-  # Each handled event is an element of the list "got": who has handled it, and its data.
+  # Each handled event adds an element to the list "got": who has handled it, and its data.
   before { write_consumer("billing", "[1, Process.pid, event.data]") }
 
   def write_consumer(name, said, group: name, words: "")
@@ -55,7 +55,7 @@ RSpec.describe "the consumers of a Rails application", timeout: 120 do
     eventually(timeout: 30) { redis.xinfo(:consumers, "orders", "billing").empty? }
   end
 
-  it "run where nothing else is told, with the options of the configuration, inside the executor" do
+  it "run by default, with the options of the configuration, inside the executor" do
     app.write("config/initializers/ipc.rb", <<~RUBY)
       Rails.application.config.redis_ipc.consumer_options = { "ApplicationEvents" => { attempts: 1 } }
       Rails.application.config.redis_ipc.log_tags = ["ipc", :destination_group, :id]
@@ -63,14 +63,14 @@ RSpec.describe "the consumers of a Rails application", timeout: 120 do
       reports = Class.new {
         def report(error, handled:, context:, **) = REPORTS << [error.class, handled, context]
       }.new
-      # Rails has a reporter from 7.0 on.
+      # Rails has an error reporter from 7.0 on.
       Rails.error.subscribe(reports) if Rails.respond_to?(:error)
       Rails.define_singleton_method(:error) { reports } unless Rails.respond_to?(:error)
     RUBY
     write_consumer("burnt", "raise(KeyError, \"mine\")", words: "retry_on StandardError, attempts: 1")
     told = app.run(<<~RUBY)
       p RedisIPC.consumers.connected?, RedisIPC.channels.connected?
-      # The Redis of config/redis_ipc.yml is that of all.
+      # All share the Redis of config/redis_ipc.yml.
       id = RedisIPC::Events.publish("orders", { order_id: 7 }, type: "order.created")
       RedisIPC.consumers.start
       p RedisIPC.consumers.connected?, BillingEvents.running?, BurntEvents.running?
@@ -128,7 +128,7 @@ RSpec.describe "the consumers of a Rails application", timeout: 120 do
         [*lines, "redis_ipc pauses on SIGTSTP: consumers take no more events until SIGCONT",
          "redis_ipc ends on SIGTERM: what runs gets 25 s"]
       )
-      # The log file has it too.
+      # The log file contains it, too.
       expect(app.log).to include(*lines.map { |line| "#{line}\n" })
       expect(redis.xinfo(:consumers, "orders", "billing")).to be_empty
       expect(app.members).to eq("outside" => [Process.pid])
@@ -138,7 +138,7 @@ RSpec.describe "the consumers of a Rails application", timeout: 120 do
   context "when code is reloaded" do
     let(:app) { RailsApp.new(environment: "development") }
 
-    it "run the code as it is now: changed, broken, mended, of another group, new and removed" do
+    it "run the current code: changed, broken, repaired, with another group, new and removed" do
       pid = app.work_by_command
       eventually(timeout: 30) { app.printed.include?("consumes") }
       publish(0)
@@ -148,7 +148,7 @@ RSpec.describe "the consumers of a Rails application", timeout: 120 do
       publish(1)
       expect(got.values_at(0, 2)).to eq([2, 1])
 
-      # What cannot be loaded handles nothing, and nothing is given up on.
+      # A class that cannot be loaded handles no events, and no event is given up on.
       app.edit("app/events/billing_events.rb", "def call", "def call(")
       eventually(timeout: 20) { app.log.include?("the consumers cannot be loaded: SyntaxError") }
       publish(2)
@@ -156,11 +156,11 @@ RSpec.describe "the consumers of a Rails application", timeout: 120 do
       app.edit("app/events/billing_events.rb", "[2,", "[3,")
       expect(got.values_at(0, 2)).to eq([3, 2])
 
-      # Another number of threads takes another start.
+      # Another number of threads requires a restart of the consumer.
       app.edit("app/events/billing_events.rb", "retry_on", "concurrency threads: 1\n  retry_on")
       eventually(timeout: 20) { app.printed.include?("consumes orders/billing (#{url}, 1 at a time)") }
 
-      # Worker processes run the new code too, and start nothing by themselves.
+      # Worker processes run the new code, too, and start nothing by themselves.
       app.edit("app/events/billing_events.rb", "threads: 1", "processes: 1")
       eventually(timeout: 20) { app.printed.scan("consumes orders/billing (#{url}, 1 at a time)").size == 2 }
       eventually(timeout: 20) { publish(3) && got[1] != pid }

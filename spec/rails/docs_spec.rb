@@ -2,7 +2,7 @@
 
 require "open3"
 
-# What these pages tell a reader to write, in two applications.
+# Runs what these pages tell a reader to write, in two applications.
 RSpec.describe "the examples of docs/rails.md and docs/testing.md" do
   let(:app) { RailsApp.new }
 
@@ -12,13 +12,13 @@ RSpec.describe "the examples of docs/rails.md and docs/testing.md" do
     File.read(File.expand_path("../../docs/#{page}.md", __dir__)).scan(/^```ruby\n(.*?)^```$/m).flatten
   end
 
-  # The one block that says this.
+  # Finds the only block that contains the text.
   block = lambda do |text|
     found = blocks.select { |one| one.include?(text) }
     found.size == 1 ? found.first : raise("#{found.size} blocks say #{text}")
   end
 
-  # rspec-rails is not here: what its request specs have of Rails.
+  # This replaces rspec-rails, which is not installed: the part of Rails that its request specs use.
   helper = <<~RUBY
     require_relative "../config/environment"
     require "action_dispatch/testing/integration"
@@ -50,7 +50,7 @@ RSpec.describe "the examples of docs/rails.md and docs/testing.md" do
     app.write("app/controllers/dinners_controller.rb", controller)
     app.write("config/routes.rb", routes)
     app.write("config/initializers/requests.rb", "Rails.application.config.hosts.clear")
-    # As in Rails's test environment since 7.1: what has a status is answered, all else raises.
+    # This is Rails's default in tests since 7.1: exceptions with a status are answered, all others raise.
     app.write("config/initializers/show.rb", <<~RUBY)
       Rails.application.config.middleware.insert_after ActionDispatch::ShowExceptions, Class.new {
         def initialize(app) = @app = app

@@ -1,12 +1,12 @@
 # frozen_string_literal: true
 
 # A consumer of events in a Rails application, which starts it itself.
-RSpec.describe "what Rails has around an event", timeout: 120 do
+RSpec.describe "what Rails puts around an event", timeout: 120 do
   let(:app) { RailsApp.new }
 
   after { app.stop }
 
-  it "is a query cache of its own, the log, and a connection that is given back" do
+  it "is a query cache of its own, the log, and a connection that is returned" do
     output = app.run(<<~RUBY)
       require "stringio"
       log = StringIO.new
@@ -15,7 +15,7 @@ RSpec.describe "what Rails has around an event", timeout: 120 do
       ActiveSupport::LogSubscriber.colorize_logging = false
       got = Queue.new
       options = { url: ENV.fetch("REDIS_URL") }
-      # An event that its processes died with.
+      # An event whose processes died with it.
       require "redis"
       redis = Redis.new
       redis.xgroup(:create, "orders", "billing", "0", mkstream: true)
@@ -52,7 +52,7 @@ RSpec.describe "what Rails has around an event", timeout: 120 do
   end
 
   # Without isolation by fibers, all fibers of a thread would have the same connection.
-  it "is a connection for each fiber: where there are fewer, it waits for one, no longer than checkout_timeout" do
+  it "is a connection for each fiber: if there are fewer, it waits for one, no longer than checkout_timeout" do
     rails = Gem::Specification.find_by_name("activerecord").version
     skip "ActiveRecord #{rails} has no isolation by fibers" if rails < Gem::Version.new("7.0")
 

@@ -32,14 +32,14 @@ RSpec.describe "the generators", timeout: 200 do
   end
 
   it "write what makes an application ready, and a channel with a spec that passes" do
-    # As in an application that has nothing yet.
+    # This is an application that has none of the files yet.
     %w[app/ipc config/redis_ipc.yml].each { |name| FileUtils.rm_r(File.join(app.folder, name)) }
     app.write("config.ru", "require_relative \"config/environment\"\nrun Rails.application\n")
     app.write("config/puma.rb", "# plugin :redis_ipc\nworkers 2")
     application = File.join(app.folder, "config/application.rb")
     before = File.mtime(application)
     generate("redis_ipc:install", ["--stream", "shop"])
-    # So Spring starts anew, and sees the folder.
+    # The newer time makes Spring restart, so that it sees the folder.
     expect(touched = File.mtime(application)).to be > before
     generate("redis_ipc:install", ["--stream", "shop"])
     expect(File.mtime(application)).to eq(touched)
@@ -71,13 +71,12 @@ RSpec.describe "the generators", timeout: 200 do
     expect(read("app/ipc/pantry/shelf_ipc.rb")).to include("class Pantry::ShelfIpc", 'channel "pantry/shelf"')
     expect(in_folder("rspec", "-Ispec", "--no-color")).to include("3 examples, 0 failures")
 
-    # Nothing of what was generated needs a correction.
-    # What a generator cannot know is the reader's: documentation comments.
+    # Nothing that was generated needs a correction, except what only the reader can know: documentation comments.
     lint = in_folder("rubocop", "--only", "Layout,Lint", "app/ipc", "spec/ipc")
     expect(lint).to include("no offenses")
   end
 
-  it "write a test where an application has no specs" do
+  it "write a test if an application has no specs" do
     FileUtils.mkdir_p(File.join(app.folder, "test"))
     write_test_helper
     generate("redis_ipc:channel", %w[kitchen cook])
@@ -89,7 +88,8 @@ RSpec.describe "the generators", timeout: 200 do
     FileUtils.mkdir_p([File.join(app.folder, "spec"), File.join(app.folder, "test")])
     written = { ":rspec" => ["spec/ipc/a_ipc_spec.rb"], ":test_unit" => ["spec/ipc/b_ipc_spec.rb"], "false" => [],
                 "nil" => ["spec/ipc/d_ipc_spec.rb"] }
-    # As rspec-rails, Rails's own test railtie and `config.generators { |g| g.test_framework ... }` do.
+    # This configures what rspec-rails, Rails's own test railtie and `config.generators { |g| g.test_framework ... }`
+    # do.
     written.each.with_index do |(framework, files), index|
       app.write("config/initializers/generators.rb",
                 "Rails.application.config.generators.test_framework = #{framework}\n")
@@ -97,7 +97,7 @@ RSpec.describe "the generators", timeout: 200 do
       expect(Dir.glob("{spec,test}/ipc/#{("a".."d").to_a[index]}_*", base: app.folder)).to eq(files)
     end
 
-    # Rails's default says nothing where there are specs; the command line always counts.
+    # The default of Rails says nothing if there are specs. The command line always counts.
     app.write("config/initializers/generators.rb",
               "Rails.application.config.generators.test_framework = :test_unit\n")
     generate("redis_ipc:channel", %w[e cook])
@@ -107,7 +107,7 @@ RSpec.describe "the generators", timeout: 200 do
       .to eq(%w[spec/ipc/e_ipc_spec.rb test/ipc/f_ipc_test.rb])
   end
 
-  # The rules of Rails's own rubocop-rails-omakase that could concern what is written.
+  # Those rules of rubocop-rails-omakase that could concern the generated files.
   omakase = <<~YAML
     AllCops: { DisabledByDefault: true, SuggestExtensions: false, NewCops: disable }
     Layout/CommentIndentation: { Enabled: true }
@@ -183,7 +183,7 @@ RSpec.describe "the generators", timeout: 200 do
     expect(refusals(["redis_ipc:wal", ["x", "--slot", "A b"]])).to include("a slot's name has lower case letters")
   end
 
-  # What each says, in one process.
+  # Returns the message of each command, in one process.
   def refusals(*commands)
     app.run(<<~RUBY, RAILS_ENV: "development")
       $stderr = $stdout
@@ -197,13 +197,13 @@ RSpec.describe "the generators", timeout: 200 do
     RUBY
   end
 
-  it "refuse names that no file could be written for, and say why" do
+  it "refuse names that cannot be file names, and say why" do
     before = Dir.glob("{app,spec,test}/**/*", base: app.folder)
     names = ["living room", "9lives", "../../outside", "/kitchen", "kitchen;exit", "Ipc", "ipc", "_ipc", "",
              "kitchen.rb", "a//b", "über", "application", "web"]
     said = refusals(*names.map { |name| ["redis_ipc:channel", [name]] }).split(/^== .*\n/).drop(1)
     expect(said.first(12)).to all(match(/is no name for a channel.*letters, digits and _|name cannot be blank/))
-    # ApplicationIpc and WebIpc are there.
+    # ApplicationIpc and WebIpc exist.
     expect(said.last(2)).to all(include("already used"))
     expect(Dir.glob("{app,spec,test}/**/*", base: app.folder)).to eq(before)
     expect(File).not_to exist(File.expand_path("../outside_ipc.rb", app.folder))
@@ -240,7 +240,7 @@ RSpec.describe "the generators", timeout: 200 do
 
   it "write a stream's name as it is, and config.ru so that it loads" do
     %w[app/ipc config/redis_ipc.yml].each { |name| FileUtils.rm_r(File.join(app.folder, name)) }
-    # No line's end, and a comment that says what the file does not do.
+    # The file has no final newline, and a comment about something that it does not do.
     app.write("config.ru", <<~RUBY.chomp)
       # Rails.application.load_server
       require_relative "config/environment"
@@ -251,7 +251,7 @@ RSpec.describe "the generators", timeout: 200 do
     expect(read("config.ru").lines.last(2)).to eq(["run Rails.application\n", "Rails.application.load_server\n"])
   end
 
-  it "write consumers with tests that pass, and the class that they inherit from where there is none" do
+  it "write consumers with tests that pass, and their superclass if there is none" do
     FileUtils.mkdir_p([File.join(app.folder, "spec"), File.join(app.folder, "test")])
     app.write("spec/rails_helper.rb", 'ENV["RAILS_ENV"] = "production"; require_relative "../config/environment"')
     write_test_helper

@@ -2,8 +2,8 @@
 
 require "open3"
 
-# One process that asks itself, over Redis.
-RSpec.describe "what Rails has around a handler", timeout: 120 do
+# A single process that asks itself, over Redis.
+RSpec.describe "what Rails puts around a handler", timeout: 120 do
   let(:app) { RailsApp.new }
 
   after { app.stop }
@@ -19,7 +19,7 @@ RSpec.describe "what Rails has around a handler", timeout: 120 do
     RUBY
   end
 
-  # A request that an instance which is gone has been given so many times.
+  # A request that was delivered several times to a dead instance.
   stray = <<~RUBY
     require "redis"
     redis = Redis.new
@@ -44,13 +44,13 @@ RSpec.describe "what Rails has around a handler", timeout: 120 do
     EVENTS
       connect.()
       p Array.new(2) { ask.("look").value }
-      # A handler gives its connection back after it has answered.
+      # A handler returns its connection after it has answered.
       Timeout.timeout(10) { Thread.pass until ActiveRecord::Base.connection_pool.stat[:busy].zero? }
     RUBY
     expect(output).to eq(%([["real", "cached"], ["real", "cached"]]\n))
   end
 
-  it "tells the asker in production no more than the class of an exception, unless the application says so" do
+  it "sends the asker in production only the class of an exception, unless the application says otherwise" do
     ask = <<~RUBY
       connect.()
       response = ask.("burn")
@@ -65,7 +65,8 @@ RSpec.describe "what Rails has around a handler", timeout: 120 do
   describe "the error reporter" do
     before do
       app.write("config/initializers/error_reporter.rb", <<~RUBY)
-        # Rails has one from 7.0 on. Before, this stands in: what Rails 7.0's takes, and passes on.
+        # Rails has an error reporter from 7.0 on. Before that, this class replaces it: it accepts and passes on the
+        # same arguments as that of Rails 7.0.
         class ReporterOfRails70
           def initialize
             @subscribers = []
@@ -95,7 +96,7 @@ RSpec.describe "what Rails has around a handler", timeout: 120 do
       RUBY
     end
 
-    it "is told of what handlers raise, once, with the request, and of nothing the asker is told" do
+    it "gets what handlers raise, once, with the request, and nothing that the asker gets" do
       output = run(<<~EVENTS, <<~RUBY)
         on_error { nil }
         event("burn") { raise ArgumentError, "burnt" }
@@ -117,12 +118,12 @@ RSpec.describe "what Rails has around a handler", timeout: 120 do
       complaints, lines = output.lines(chomp: true).partition { |line| line.include?("the tracker is down") }
       expect(lines).to eq([%([ArgumentError, "burnt", false, :error]), "true", "true",
                            %(["RuntimeError", "twice", "done", 0])]), output
-      # Rails's own reporter keeps the failure of a tracker to itself and its log.
+      # Rails's own reporter catches the failure of a subscriber and logs it.
       own = Gem::Specification.find_by_name("railties").version >= Gem::Version.new("7.0")
       expect(complaints).to own ? be_empty : contain_exactly(/redis_ipc: a subscriber of error raised RuntimeError/)
     end
 
-    it "is told of what has no handler: dead letters" do
+    it "gets errors without a handler: dead letters" do
       output = run("event(\"cook\") { 1 }", <<~RUBY)
         #{stray}
         stray.(9)
@@ -135,14 +136,14 @@ RSpec.describe "what Rails has around a handler", timeout: 120 do
   end
 
   describe "the log" do
-    # Each line as [severity, text], to standard output.
+    # Prints each line as [severity, text] to standard output.
     logger = <<~RUBY
       lines = Queue.new
       format = ->(severity, _, _, message) { lines << [severity, message] && "" }
       Rails.logger = ActiveSupport::TaggedLogging.new(Logger.new($stdout, formatter: format))
       ActiveSupport::LogSubscriber.logger = Rails.logger
       ActiveSupport::LogSubscriber.colorize_logging = false
-      # Waits for a line for each pattern, in whatever order they come.
+      # Waits for a line for each pattern, in any order.
       show = lambda do |*patterns|
         found = {}
         Timeout.timeout(20) do
@@ -155,7 +156,7 @@ RSpec.describe "what Rails has around a handler", timeout: 120 do
       end
     RUBY
 
-    it "has calls as debug, events as info, what went wrong as warnings, with durations, in milliseconds, and tags" do
+    it "has calls as debug, events as info, errors as warnings, with durations in milliseconds and tags" do
       output = run(<<~EVENTS, <<~RUBY)
         on_error { nil }
         event("cook") { Rails.logger.error("hot"); 1 }
@@ -197,7 +198,7 @@ RSpec.describe "what Rails has around a handler", timeout: 120 do
       expect(output.lines(chomp: true).each_slice(2).to_a).to match(expected)
     end
 
-    it "says of an answer that it came too late, or has not come yet" do
+    it "says that an answer was too late, or has not come yet" do
       output = run(<<~EVENTS, <<~RUBY)
         on_error { nil }
         OPEN = Queue.new
@@ -242,12 +243,12 @@ RSpec.describe "what Rails has around a handler", timeout: 120 do
                          "(request #{id} from kitchen)")
       expect(backtrace.first(2)).to match([%r{\A  app/ipc/kitchen_ipc.rb:3:in .*on_fire},
                                            %r{\A  app/ipc/kitchen_ipc.rb:4:in }])
-      # Rails's cleaner leaves the application's own lines.
+      # The cleaner of Rails keeps the application's own lines.
       expect(backtrace).to all(match(/\A  (app|-e)/))
       expect(output).not_to include("hunter2")
     end
 
-    it "warns of what may run again, of dead letters and of outages" do
+    it "warns of requests that may run again, of dead letters and of outages" do
       output = run("event(\"cook\") { 1 }", <<~RUBY)
         #{logger}
         #{stray}
@@ -269,7 +270,7 @@ RSpec.describe "what Rails has around a handler", timeout: 120 do
       expect(output.lines(chomp: true).each_slice(2).to_a).to match(expected)
     end
 
-    it "has one line for each, whatever a stranger writes" do
+    it "has one line for each, whatever other programs write" do
       output = run("event(\"cook\") { Rails.logger.info(\"hot\"); 1 }", <<~RUBY)
         #{logger}
         #{stray}
@@ -283,7 +284,7 @@ RSpec.describe "what Rails has around a handler", timeout: 120 do
       expect(texts.size).to eq(3)
     end
 
-    it "is tagged as the application says" do
+    it "is tagged as the application configures" do
       app.edit("config/redis_ipc.yml", "channels:", "log_tags: [source_group]\n  channels:")
       app.write("config/initializers/tags.rb", <<~RUBY)
         Rails.application.config.redis_ipc.log_tags = [:source_group, ->(entry) { entry.content[:event] }, "text"]

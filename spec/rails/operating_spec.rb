@@ -11,24 +11,24 @@ RSpec.describe "operating a Rails application", timeout: 200 do
     app.write("app/ipc/kitchen_ipc.rb", "class KitchenIpc < ApplicationIpc\nchannel \"kitchen\"\n#{events}\nend\n")
   end
 
-  # What the processes have printed.
+  # Returns what the processes have printed.
   def printed
     File.read(File.join(app.folder, "output"))
   end
 
-  describe "what it says about answering" do
-    it "is what it answers, where and with how many threads: in the log, and of `redis_ipc work` on standard output" do
+  describe "the message about answering" do
+    it "says what it answers, where and with how many threads: in the log, with `redis_ipc work` on standard output" do
       worker = app.work("WorkerIpc")
       line = "redis_ipc answers shop/worker (#{RedisServer.shared.url}, 3 threads)"
       eventually(timeout: 90) { printed.include?("#{line}\n") }
-      # The log file has it too.
+      # The log file contains it, too.
       expect(app.log.scan(line).size).to eq(2)
       app.kill(worker, :TERM)
       expect(app.ended(worker)).to be_success
       expect(printed.lines(chomp: true)).to eq([line, "redis_ipc ends on SIGTERM: what runs gets 25 s"])
     end
 
-    it "stands once on standard output where the log goes there" do
+    it "is printed once if the log goes to standard output" do
       app.write("config/initializers/log.rb", "Rails.logger = ActiveSupport::TaggedLogging.new(Logger.new($stdout))\n")
       worker = app.work("WorkerIpc")
       eventually(timeout: 90) { printed.include?("answers shop/worker") }
@@ -37,13 +37,13 @@ RSpec.describe "operating a Rails application", timeout: 200 do
       expect(printed.scan("redis_ipc answers").size).to eq(1)
     end
 
-    it "is nothing where it only asks" do
+    it "is missing if it only asks" do
       app.serve(workers: 0)
       script = 'WebIpc.trigger_event("version", target: "web"); puts File.read("log/production.log")'
       expect(app.run(script).scan(/redis_ipc answers (\S+)/)).to eq([["shop/web"]])
     end
 
-    it "is that Redis is away, not at every attempt, and then that it answers" do
+    it "says that Redis is down, not at every attempt, and then that it answers" do
       server = start_server
       server.kill
       alone = RailsApp.new(REDIS_URL: server.url)
@@ -66,7 +66,7 @@ RSpec.describe "operating a Rails application", timeout: 200 do
                "  channels: [WebIpc, KitchenIpc, WorkerIpc]\n#{text}")
     end
 
-    it "is that of config.redis_ipc.channel_options, whole; what it does not say is as for all" do
+    it "is that of config.redis_ipc.channel_options as a whole; other options are as for all" do
       write_kitchen
       options = "{ redis_options: { path: #{second.path} }, consumer: { pool_size: 2 } }"
       configure("  channel_options: { KitchenIpc: #{options} }\n")
@@ -82,7 +82,7 @@ RSpec.describe "operating a Rails application", timeout: 200 do
       )
     end
 
-    it "is inherited, and does not hold up the others while it is away" do
+    it "is inherited, and does not delay the others while it is down" do
       write_kitchen
       app.write("app/ipc/far_ipc.rb", "class FarIpc < ApplicationIpc; end")
       app.edit("app/ipc/worker_ipc.rb", "< ApplicationIpc", "< FarIpc")
@@ -106,7 +106,7 @@ RSpec.describe "operating a Rails application", timeout: 200 do
       )
     end
 
-    it "must be named with a class that is there, and options that are" do
+    it "must be given with an existing class, and existing options" do
       say = lambda do |code|
         app.run(code)
       rescue RuntimeError => e
@@ -129,7 +129,7 @@ RSpec.describe "operating a Rails application", timeout: 200 do
   describe "params that an event does not list" do
     look = "p RedisIPC::Channel.action_on_unlisted_params"
 
-    it "are logged in development and tests, not in production, or as the application says" do
+    it "are logged in development and tests, not in production, or as the application configures" do
       databases = File.join(app.folder, "config/database.yml")
       File.write(databases, "\ntest: { adapter: sqlite3, database: x }\n", mode: "a")
       expect(%w[development test production].map { |name| app.run(look, RAILS_ENV: name) }.map(&:chomp))
@@ -145,7 +145,7 @@ RSpec.describe "operating a Rails application", timeout: 200 do
   end
 
   describe "the rake tasks" do
-    # What tasks print, one after the other, with their arguments; also what they raise.
+    # Returns what the tasks print, one after the other, with their arguments; also what they raise.
     def rake(*calls)
       app.run(<<~RUBY)
         Rails.application.load_tasks
@@ -158,7 +158,7 @@ RSpec.describe "operating a Rails application", timeout: 200 do
       RUBY
     end
 
-    # Requests that nobody could run; their ids as dead letters.
+    # Leaves requests that nobody could run. Returns their ids as dead letters.
     def kill_requests(*ids)
       fields = { instance_id: "gone", status: "pending", content: '{"event":"cook","params":{"card":"4711"}}',
                  source_group: "gone", destination_group: "kitchen", reply_to: "shop:replies:gone:gone", ttl: 30_000,
@@ -180,7 +180,7 @@ RSpec.describe "operating a Rails application", timeout: 200 do
 
     it "show dead letters without what was sent, and refuse no request meanwhile" do
       ids = kill_requests("1", "2")
-      # Nobody answers now; it is for who comes later.
+      # Nobody answers now. The request waits for an instance that comes later.
       app.outside.async_trigger_event("cook", target: "kitchen", timeout: 120)
       eventually { redis.xlen("shop:inbox:kitchen") == 1 }
       what = 'from gone, delivered 6 times, died 2023-11-14 22:13:20 UTC: "delivered\ntoo often"'
@@ -191,7 +191,7 @@ RSpec.describe "operating a Rails application", timeout: 200 do
       expect(redis.xlen("shop:inbox:kitchen")).to eq(1)
     end
 
-    it "try them again or discard them, one or all, and name what there is" do
+    it "retry or discard them, one or all, and list what there is" do
       first, = kill_requests("1", "2", "3")
       one = ["redis_ipc:dead_letters:discard", "KitchenIpc", first]
       retries = ["redis_ipc:dead_letters:retry"]

@@ -26,7 +26,7 @@ RSpec.describe "a Rails application under Phusion Passenger", timeout: 300 do
 
   after { app.stop }
 
-  # What Passenger calls a process: "Passenger RubyApp: ..." or "Passenger AppPreloader: ...".
+  # Returns the kind of a process, from its title: "Passenger RubyApp: ..." or "Passenger AppPreloader: ...".
   def kind(pid)
     File.read("/proc/#{pid}/cmdline")[/\APassenger (\w+)/, 1]
   end
@@ -44,7 +44,7 @@ RSpec.describe "a Rails application under Phusion Passenger", timeout: 300 do
     runners = Array.new(2) { redis.blpop("begun", timeout: 30).last }
     stop = app.keep_asking { ask("nap").value! }
     app.restart_by_passenger
-    # The old processes are about to end: they have left the group that runs nothing.
+    # The old processes are about to end, and have left the group already.
     eventually(timeout: 60) do
       (app.members.fetch("web", []) & old).empty? && (app.members.fetch("slow", []) & old).any?
     end

@@ -15,7 +15,7 @@ RSpec.describe "the processes of a Rails application that answer", timeout: 200 
     Array.new(count) { app.outside.trigger_event("confirm", target: "web", timeout: 20).value[:pid] }.uniq
   end
 
-  # Its event goes on until "go" has an element.
+  # Writes a channel whose event waits until "go" has an element.
   def write_slow_channel
     app.write("app/ipc/slow_ipc.rb", <<~RUBY)
       require "redis"
@@ -38,7 +38,7 @@ RSpec.describe "the processes of a Rails application that answer", timeout: 200 
       expect(children(puma).size).to eq(2)
       expect(answerers(100) - children(puma)).to be_empty
 
-      # So are those that come later.
+      # This also holds for children that come later.
       app.kill(dead = children(puma).first, :KILL)
       fresh = eventually(timeout: 30) { (children(puma) - [dead]).then { |pids| pids if pids.size == 2 } }
       eventually(timeout: 30) { (app.members["web"] - [dead]).sort == fresh.sort }
@@ -51,7 +51,7 @@ RSpec.describe "the processes of a Rails application that answer", timeout: 200 
     end
   end
 
-  it "are children of a parent that has asked: once each" do
+  it "include children of a parent that has asked: once each" do
     rows = app.run(<<~RUBY, REDIS_IPC_CHANNELS: "WebIpc", REDIS_IPC_CONNECT: "in_children")
       begin
         WebIpc.trigger_event("version", target: "web", timeout: 0.1)
@@ -104,7 +104,7 @@ RSpec.describe "the processes of a Rails application that answer", timeout: 200 
     redis.lpush("queue:default", JSON.generate(job))
     expect(redis.blpop("answers", timeout: 20)).to eq(%w[answers 1]), app.log
 
-    # What runs when it is told to end is answered.
+    # A request that is running when the process is told to end is answered.
     future = app.outside.async_trigger_event("wait", target: "slow", timeout: 30)
     redis.blpop("begun", timeout: 20)
     app.kill(sidekiq, :TERM)
@@ -129,13 +129,13 @@ RSpec.describe "the processes of a Rails application that answer", timeout: 200 
     expect(app.members).to eq("outside" => [Process.pid])
   end
 
-  it "boot while Redis is away, serve, and connect when it comes" do
+  it "boot while Redis is down, serve, and connect when it is up" do
     server = start_server
     server.kill
     alone = RailsApp.new(REDIS_URL: server.url)
     alone.serve_alone
     expect(alone.get("/state")).to include(connected: false)
-    # What needs Redis says so, at once.
+    # A request that needs Redis fails at once.
     expect { alone.get("/itself") }.to raise_error(/500 RedisIPC::ConnectionError/)
     expect(alone.log).to match(/redis_ipc: .*#{server.port}.*; trying again/)
 

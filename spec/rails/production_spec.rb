@@ -36,11 +36,11 @@ RSpec.describe "a Rails application in production", timeout: 300 do
       answers = results.map { |result| result[:worker] }
       expect(answers.map { |answer| answer[:pid] }.uniq).to eq([worker])
       expect(answers.map { |answer| answer[:confirmed][:pid] }.uniq).to match_array(webs)
-      # Each handler began with fresh CurrentAttributes, and ran once.
+      # Each handler began with empty CurrentAttributes, and ran once.
       expect(answers.map { |answer| [answer[:leaked], answer[:visits]] }.uniq).to eq([[nil, 1]])
       expect(answers.map { |answer| answer[:confirmed][:number] }).to match_array((1..1000).map(&:to_s))
 
-      # The parent only forks; no handler kept a database connection.
+      # The parent only forks, and no handler kept a database connection.
       expect(app.members.values.flatten).to match_array(webs + [worker])
       expect(app.get("/state")).to include(busy: 0, connected: true)
       expect(app.log).to match(/\[redis_ipc\] \[worker\] \[\h{32}\] \[[\h-]{36}\] Handled work for web in [\d.]+ms/)
@@ -63,7 +63,7 @@ RSpec.describe "a Rails application in production", timeout: 300 do
       expect(after.uniq).to match_array(workers)
     end
 
-    it "answers and asks from the Puma worker that takes a dead one's place" do
+    it "answers and asks from the Puma worker that replaces a dead one" do
       puma = app.serve
       app.work
       await_members("worker", 1)
@@ -79,7 +79,7 @@ RSpec.describe "a Rails application in production", timeout: 300 do
       end
     end
 
-    it "finishes what it is doing when told to end, and takes no more" do
+    it "finishes running requests when told to end, and takes no more" do
       puma = app.serve
       worker = app.work
       await_members("worker", 1)
@@ -93,7 +93,8 @@ RSpec.describe "a Rails application in production", timeout: 300 do
       expect(results.value.map { |result| result[:worker][:pid] }.uniq - [worker, second]).to be_empty
       app.kill(puma, :TERM)
       app.ended(puma)
-      # Workers of Puma 6.6 on Ruby 3.3.8 often hang when they close their socket, without this gem too, and are killed.
+      # Workers of Puma 6.6 on Ruby 3.3.8 often hang when they close their socket, even without this gem, and are
+      # killed.
       expect(app.members).to eq({ "worker" => [second] }), app.log if puma_ends_its_workers?
     end
   end
@@ -124,7 +125,7 @@ RSpec.describe "a Rails application in production", timeout: 300 do
       client = RedisIPC::JSONRPC::Client.new("shop_rpc").connect
       p client.batch { |batch| 3.times { |number| batch.call("visit", number) } }
       client.batch { |batch| 2.times { batch.call("fail") } }
-      # The result asks the database while it is encoded.
+      # The result queries the database while it is encoded.
       p client.call("visits").map { |visit| visit[:number] }
       p ActiveRecord::Base.connection_pool.stat[:busy], Visit.count
     RUBY
@@ -133,7 +134,7 @@ RSpec.describe "a Rails application in production", timeout: 300 do
     expect(app.log).to match(/Rejected fail of shop_rpc with KeyError in [\d.]+ms/)
   end
 
-  it "does not connect in consoles, tasks and scripts; there channels connect to ask when they are used" do
+  it "does not connect in consoles, tasks and scripts; a channel that is used there connects only to ask" do
     app.serve(workers: 0)
     serves = "p RedisIPC.const_get(:ChannelState).of(WebIpc).serves?"
     asks = 'p RedisIPC.channels.connected?; p WebIpc.trigger_event("version", target: "web").value'

@@ -9,8 +9,8 @@ RSpec.describe "Puma's plugin :redis_ipc", timeout: 400 do
     app.edit("config/redis_ipc.yml", "channels:", "shutdown_timeout: 60\n  channels:")
     app.edit("config/puma.rb", "worker_shutdown_timeout 20", "worker_shutdown_timeout 90")
     app.write("config/initializers/redis.rb", "require \"redis\"")
-    # "wait" goes on until "go" has an element; `life` is that of the process that answers: exec keeps the pid, and
-    # fork the constant.
+    # "wait" waits until "go" has an element. `life` identifies the process that answers. The pid alone would not do,
+    # because exec keeps it; nor would the constant, because fork keeps that.
     app.write("app/ipc/slow_ipc.rb", <<~RUBY)
       class SlowIpc < ApplicationIpc
         channel "slow"
@@ -50,25 +50,25 @@ RSpec.describe "Puma's plugin :redis_ipc", timeout: 400 do
     app.outside.async_trigger_event(event, target: group, timeout: timeout)
   end
 
-  # So many events that are under way: futures, and the lives that run them.
+  # Starts `count` events that wait. Returns their futures, and the programs that run them.
   def begin_waiting(count)
     futures = Array.new(count) { ask("wait") }
     [futures, Array.new(count) { redis.blpop("begun", timeout: 30).last }]
   end
 
-  # Publishes so many events.
+  # Publishes `count` events.
   def publish(count)
     RedisIPC::Events.publish_all("orders", (1..count).map { |number| { data: number } }, redis_options: redis_options)
   end
 
-  # Which Puma, what restarts it, and what it says when it begins to.
+  # For each way to restart Puma: its settings, the signal, and what it prints when it begins.
   restarts = {
     "USR2 in single mode" => [{ workers: 0 }, :USR2, "* Restarting..."],
     "USR2 in cluster mode" => [{ preload: false }, :USR2, "Gracefully shutting down workers"],
     "USR2 in cluster mode with preload_app!" => [{ preload: true }, :USR2, "Gracefully shutting down workers"],
     "`bin/rails restart`" => [{ workers: 0 }, "tmp/restart.txt", "* Restarting..."],
     "USR1, a phased restart" => [{ preload: false }, :USR1, "for phased upgrade"],
-    # The first worker goes on answering while the others are replaced by forks of it. Puma 8 says "refork".
+    # The first worker goes on answering while forks of it replace the others. Puma 8 calls that "refork".
     "URG, with fork_worker" => [{ preload: false, fork_worker: true }, :URG, /for (phased upgrade|refork)/]
   }
   restarts.each do |what, (puma, how, begins)|
@@ -101,14 +101,14 @@ RSpec.describe "Puma's plugin :redis_ipc", timeout: 400 do
     redis.blpop("http", timeout: 30)
     app.kill(puma, :TERM)
 
-    # Nobody takes it.
+    # No worker takes the request.
     eventually(timeout: 20) do
       ask("nap", timeout: 0.5).value!
       false
     rescue RedisIPC::TimeoutError => e
       e.outcome == :unclaimed
     end
-    # What was taken before ends, and so does what HTTP asks.
+    # What was taken before finishes, and so does what an HTTP request asks.
     redis.rpush("go", "1")
     expect(future.value!).to start_with("done by")
     redis.rpush("http go", "1")

@@ -8,7 +8,7 @@ RSpec.describe "a request to a Rails application whose controller asks", timeout
 
   after { app.stop }
 
-  # The controller's action is this code.
+  # Writes a controller whose action is this code.
   def write_controller(action)
     app.write("app/controllers/dinners_controller.rb", <<~RUBY)
       class DinnersController < ActionController::API
@@ -20,7 +20,7 @@ RSpec.describe "a request to a Rails application whose controller asks", timeout
     app.edit("config/routes.rb", "get \"state\"", "get \"dinner\", to: \"dinners#show\"\n  get \"state\"")
   end
 
-  # Asks without a web server: the status, and the body where one is wanted.
+  # Sends a request without a web server. Returns the status, and the body if it is wanted.
   request = <<~RUBY
     require "rack/mock"
     get = lambda do |path = "/dinner"|
@@ -31,8 +31,8 @@ RSpec.describe "a request to a Rails application whose controller asks", timeout
     end
   RUBY
 
-  describe "the status of what the controller does not rescue" do
-    it "is 504 where no answer came, 503 where Redis is away or too much waits" do
+  describe "the status of an error that the controller does not rescue" do
+    it "is 504 if no answer came, 503 if Redis is down or too many calls wait" do
       write_controller(<<~RUBY)
         case params[:kind]
         when "late" then WebIpc.trigger_event("cook", target: "nobody", timeout: 0.05)
@@ -47,7 +47,7 @@ RSpec.describe "a request to a Rails application whose controller asks", timeout
       expect(app.run("#{request}get.(\"/dinner?kind=late\")", REDIS_URL: "redis://127.0.0.1:#{away}/0")).to eq("503\n")
     end
 
-    it "is what the application says instead" do
+    it "can be set by the application" do
       write_controller("WebIpc.trigger_event(\"cook\", target: \"nobody\", timeout: 0.05)")
       app.edit("config/application.rb", "class Shop < Rails::Application\n", <<~RUBY)
         class Shop < Rails::Application
@@ -57,7 +57,7 @@ RSpec.describe "a request to a Rails application whose controller asks", timeout
     end
   end
 
-  it "hands on Rails's parameters, if they are permitted" do
+  it "passes on Rails's parameters, if they are permitted" do
     app.write("app/ipc/kitchen_ipc.rb", <<~RUBY)
       class KitchenIpc < ApplicationIpc
         channel "kitchen"
@@ -88,17 +88,17 @@ RSpec.describe "a request to a Rails application whose controller asks", timeout
     )
   end
 
-  describe "the id that Rails gave it" do
+  describe "the id that Rails gives it" do
     def get(path, id)
       Net::HTTP.start("127.0.0.1", app.port, read_timeout: 40) { |http| http.get(path, "X-Request-Id" => id) }.body
     end
 
-    # The line, and the ids it names: of the IPC request and of the HTTP request.
+    # Returns the log line, and the ids in it: that of the IPC request and that of the HTTP request.
     def line(pattern)
       eventually(timeout: 20) { app.log.lines(chomp: true).find { |line| line.match?(pattern) } }
     end
 
-    it "goes along, from event to event, and is in the log on both sides" do
+    it "is passed on, from event to event, and is in the log on both sides" do
       app.write("config/initializers/log.rb",
                 "Rails.logger.level = Logger::DEBUG\nRails.application.config.colorize_logging = false\n")
       write_controller("render json: WebIpc.trigger_event(\"relay\", target: \"web\").value!")
@@ -110,7 +110,7 @@ RSpec.describe "a request to a Rails application whose controller asks", timeout
         asked = line(/IPC web #{event}\b.* fulfilled/)
         expect(asked).to include("(id #{handled[/\h{32}/]}, request_id order-42)")
       end
-      # It ends with the request, and with the event.
+      # The id ends with the request and with the event.
       get("/itself", "order-43")
       expect(line(/Handled version .*/)).to be_truthy
       eventually(timeout: 20) do
@@ -118,7 +118,7 @@ RSpec.describe "a request to a Rails application whose controller asks", timeout
       end
     end
 
-    it "is no id of what no HTTP request asked, and does not stay with the thread" do
+    it "is missing without an HTTP request, and does not stay with the thread" do
       app.write("app/ipc/kitchen_ipc.rb", <<~RUBY)
         class KitchenIpc < ApplicationIpc
           channel "kitchen"

@@ -7,7 +7,7 @@ RSpec.describe "testing help in a Rails application" do
 
   after { app.stop }
 
-  # Without Redis, as tests run.
+  # Runs code without Redis, as tests do.
   def run(code)
     app.run(<<~RUBY, REDIS_URL: "redis://127.0.0.1:1/0")
       require "redis_ipc/testing"
@@ -46,8 +46,8 @@ RSpec.describe "testing help in a Rails application" do
     "of the caller"
   TEXT
 
-  # As in a request of an integration test, and in every test of Rails 7.
-  it "gives a handler CurrentAttributes of its own, and leaves the caller's alone, inside the executor" do
+  # This is the case in a request of an integration test, and in every test of Rails 7.
+  it "gives a handler CurrentAttributes of its own, and keeps the caller's, inside the executor" do
     expect(run("Rails.application.executor.wrap do\n#{code}end")).to eq(seen)
   end
 

@@ -14,10 +14,10 @@ class Shop < Rails::Application
   config.eager_load = ENV["EAGER_LOAD"] ? ENV["EAGER_LOAD"] == "true" : !Rails.env.development?
   config.active_storage.service = :local
   config.active_record.dump_schema_after_migration = false
-  # Seen at the next request, however soon after the last it was written.
+  # With this, the next request sees an edit, however soon it came after the last one.
   config.file_watcher = ActiveSupport::FileUpdateChecker
   config.logger = ActiveSupport::TaggedLogging.new(Logger.new(File.join(config.root, "log", "#{Rails.env}.log")))
   config.log_level = :info
-  # Rails 7.0 and later know it.
+  # Only Rails 7.0 and later know this setting.
   config.active_support.isolation_level = :fiber if ENV["FIBERS"]
 end

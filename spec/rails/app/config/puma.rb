@@ -8,5 +8,5 @@ bind "tcp://127.0.0.1:#{ENV.fetch("PORT")}"
 environment ENV.fetch("RAILS_ENV")
 worker_shutdown_timeout 20
 plugin :redis_ipc unless ENV["WITHOUT_PLUGIN"]
-# For `bin/rails restart`.
+# `bin/rails restart` needs this.
 plugin :tmp_restart

@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# Asks, and shows what it was told.
+# Asks a channel, and shows the answer.
 class AsksController < ActionController::API
   rescue_from(StandardError) { |error| render plain: "#{error.class}: #{error.message}", status: 500 }
 
@@ -9,7 +9,7 @@ class AsksController < ActionController::API
     render json: { pid: Process.pid, worker: worker }
   end
 
-  # Meanwhile somebody may edit a file.
+  # Someone may edit a file meanwhile.
   def itself
     render json: { value: WebIpc.trigger_event(params[:event] || "version", target: "web").value! }
   end

@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# Answered by the web servers.
+# The web servers answer this channel.
 class WebIpc < ApplicationIpc
   channel "web"
 

@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# Answered by `redis_ipc work`.
+# `redis_ipc work` answers this channel.
 class WorkerIpc < ApplicationIpc
   channel "worker"
 

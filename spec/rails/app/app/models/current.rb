@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# Must be empty whenever a handler begins.
+# The attributes must be empty whenever a handler begins.
 class Current < ActiveSupport::CurrentAttributes
   attribute :number
 end

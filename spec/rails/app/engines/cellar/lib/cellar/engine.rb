@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 module Cellar
-  # An engine as gems ship them: with a middleware, an initializer, migrations, a model and a channel.
+  # An engine with the parts that gems have: middleware, an initializer, migrations, a model and a channel.
   class Engine < ::Rails::Engine
     isolate_namespace Cellar
 
@@ -11,7 +11,7 @@ module Cellar
       app.config.paths["db/migrate"].concat(config.paths["db/migrate"].expanded)
     end
 
-    # The model reads it while its class is loaded.
+    # The model reads this while its class is loaded.
     initializer("cellar.label") { |app| app.config.cellar.label = "Cellar" }
   end
 end

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 module Cellar
-  # What the application's own initializers may rely on: a railtie's come before them.
+  # The application's own initializers may rely on this, because those of railties run before them.
   class Railtie < ::Rails::Railtie
     config.cellar = ActiveSupport::OrderedOptions.new
 

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 module Cellar
-  # A middleware that an engine adds while the application boots.
+  # Middleware that an engine adds while the application boots.
   class Stamp
     def initialize(app)
       @app = app

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 module Cellar
-  # Answers where the application does.
+  # This channel is answered where those of the application are.
   class Wine < RedisIPC::Channel
     stream "shop"
     channel "cellar"
