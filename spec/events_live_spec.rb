@@ -4,7 +4,7 @@ RSpec.describe "events of channels" do
   let(:got) { Queue.new }
   let(:losses) { Queue.new }
 
-  # Handles messages by a block. Errors are in `errors`, losses in `losses`.
+  # Handles messages with a block. Errors go to `errors`, losses to `losses`.
   def listen(channel: "prices", **words, &block)
     words = { redis_options: redis_options, on_loss: losses.method(:<<) }.merge(words)
     words[:channel] = channel unless words.key?(:pattern)
@@ -15,7 +15,7 @@ RSpec.describe "events of channels" do
     payloads.each { |payload| redis.publish(channel, payload) }
   end
 
-  # Breaks every connection that subscribes.
+  # Breaks every subscription.
   def cut
     redis.call("CLIENT", "KILL", "TYPE", "pubsub")
   end
@@ -25,7 +25,7 @@ RSpec.describe "events of channels" do
   end
 
   describe "that are published" do
-    it "are handled with what only this source knows" do
+    it "are handled with the metadata of this source" do
       kept = got
       listen { |event| kept << event }
       publish_to("prices", "ü")
@@ -41,7 +41,7 @@ RSpec.describe "events of channels" do
       expect(event.inspect).to eq("#<RedisIPC::ChangeEvent prices, attempt 1>")
     end
 
-    it "are bytes where they are no UTF-8, and may be empty" do
+    it "are binary if they are not UTF-8, and may be empty" do
       kept = got
       listen { |event| kept << event.data }
       publish_to("prices", "\xFF".b, "")
@@ -56,7 +56,7 @@ RSpec.describe "events of channels" do
       expect(next_ones(4)).to contain_exactly(["prices", nil], ["prices", "price*"], ["rates", nil], ["quotes", "[q]*"])
     end
 
-    it "are decoded, and told apart by their type, as the consumer says" do
+    it "are decoded, and have the type, that the consumer declares" do
       kept = got
       start(Class.new(RedisIPC::Events::Consumer) do
         channel "prices", json: true, type: "kind"
@@ -69,7 +69,7 @@ RSpec.describe "events of channels" do
       expect(next_ones(4)).to eq([[:tick, 7], [nil, [1]], [nil, { "kind" => nil }], "the message is no JSON"])
     end
 
-    it "come to each consumer, and to no other than are subscribed to" do
+    it "reach each consumer that is subscribed, and no other" do
       kept = got
       2.times { |number| listen { |event| kept << [number, event.data] } }
       publish_to("prices", "a")
@@ -85,7 +85,7 @@ RSpec.describe "events of channels" do
       expect(next_ones(2)).to eq([%w[a b c], %w[d e f]])
     end
 
-    it "cross TLS" do
+    it "arrive over TLS" do
       certificates = Certificates.new
       certificate, key = certificates.for("server")
       port = RedisServer.free_port
@@ -105,7 +105,7 @@ RSpec.describe "events of channels" do
   end
 
   describe "their order" do
-    # Two channels with two messages each, whose handlers wait.
+    # Publishes two messages to each of two channels. Their handlers wait.
     def held(**words)
       gate = Queue.new
       kept = got
@@ -169,25 +169,25 @@ RSpec.describe "events of channels" do
 
     after { proxy.stop }
 
-    # A subscription whose connection can be broken for a while.
+    # Subscribes through a proxy, which can break the connection for a while.
     def listen_by_proxy(**words, &block)
       listen(redis_options: { url: proxy.url }, **words, &block)
     end
 
-    # Breaks the connection that subscribes once Redis has answered its PING, which the consumer does not see.
+    # Breaks the subscription after Redis has answered its PING, so that the consumer does not get the answer.
     def break_connection(outage: 0.4)
       proxy.lose_reply_to("PING", matching: /pong/, outage: outage)
       next_of(proxy.lost)
       eventually { subscribers.zero? }
     end
 
-    it "are told in their place, with a bound that is never smaller than the truth" do
+    it "are reported in their place, with a bound that is never too small" do
       kept = got
       sub = listen_by_proxy(on_loss: ->(loss) { kept << loss }) { |event| kept << event.data }
       publish_to("prices", "a", "b")
       break_connection
       publish_to("prices", *1..7)
-      eventually { subscribers == 1 }
+      eventually { sub.stats[:reconnections] == 1 && subscribers == 1 }
       publish_to("prices", "c")
       before, loss, after = next_ones(4).then { |a, b, loss, c| [[a, b], loss, c] }
       expect([before, after]).to eq([%w[a b], "c"])
@@ -228,7 +228,7 @@ RSpec.describe "events of channels" do
       eventually { sub.running? && server.client.call("PUBSUB", "NUMSUB", "prices").last == 1 }
     end
 
-    it "have no bound for a user who may not read the counters, which is told" do
+    it "have no bound for a user who may not read the counters, which is reported" do
       redis.call("ACL", "SETUSER", "deaf", "on", ">secret", "resetchannels", "&prices", "+@all", "-info")
       listen(redis_options: { path: RedisServer.shared.path, username: "deaf", password: "secret" }) { |event| event }
       expect(next_of(errors).message).to match(/losses have no bound, because INFO cannot be read: .*no permissions/)
@@ -238,7 +238,7 @@ RSpec.describe "events of channels" do
       redis.call("ACL", "DELUSER", "deaf")
     end
 
-    it "because Redis cut the connection off are told to be those of a slow consumer" do
+    it "because Redis closed the connection of a slow consumer are reported as such" do
       server = start_server(client_output_buffer_limit: "pubsub 100kb 100kb 1")
       gate = Queue.new
       listen(redis_options: { path: server.path }, prefetch: 1, overflow: :block) { |_event| gate.pop }
@@ -249,7 +249,7 @@ RSpec.describe "events of channels" do
   end
 
   describe "for which there is no room" do
-    # Lets the first message be handled, while others come.
+    # Handles the first message while others arrive.
     def overflow(overflow, **words)
       gate = Queue.new
       kept = got
@@ -265,7 +265,7 @@ RSpec.describe "events of channels" do
       sub
     end
 
-    it "give way as the oldest, by number and by size" do
+    it "are dropped, the oldest first, by number and by size" do
       [{ prefetch: 3 }, { prefetch_bytes: 3 * "channelpricesdata1".size }].each do |room|
         sub = overflow(:drop_oldest, **room)
         loss, *rest = next_ones(4)
@@ -276,7 +276,7 @@ RSpec.describe "events of channels" do
       end
     end
 
-    it "give way as the newest" do
+    it "are dropped if they are the newest" do
       sub = overflow(:drop_newest, prefetch: 3)
       *rest, loss = next_ones(4)
       expect([rest, loss.at_most, loss.exact?]).to eq([%w[1 2 3], 2, true])
@@ -295,7 +295,7 @@ RSpec.describe "events of channels" do
       expect(sub.stats).to include(dropped: 0, losses: 0)
     end
 
-    it "are told also while they wait for a pause to end" do
+    it "are reported even during a pause" do
       kept = got
       sub = listen(prefetch: 2, on_loss: ->(loss) { kept << loss.at_most }) { |event| kept << event.data }
       sub.pause
@@ -306,7 +306,7 @@ RSpec.describe "events of channels" do
       expect(next_ones(3)).to eq([3, "4", "5"])
     end
 
-    it "are told if they are larger than max_event_size" do
+    it "are reported if they are larger than max_event_size" do
       kept = got
       sub = listen(max_event_size: 10, on_loss: ->(loss) { kept << loss }) { |event| kept << event.data }
       publish_to("prices", "a", "x" * 11, "b" * 10)
@@ -317,7 +317,7 @@ RSpec.describe "events of channels" do
   end
 
   describe "whose handler fails" do
-    it "are given up on, and that is told: nothing keeps them" do
+    it "are given up on and reported, because nothing keeps them" do
       kept = got
       sub = listen { |event| event.data == "bad" ? raise(IOError, "no") : kept << event.data }
       publish_to("prices", "bad", "good")
@@ -326,7 +326,7 @@ RSpec.describe "events of channels" do
       expect(sub.stats).to include(failed: 1, done: 1, held: 0)
     end
 
-    it "are tried again where the class says so, and hold up only their channel" do
+    it "are tried again if the class declares it, and delay only their channel" do
       kept = got
       listen(channel: %w[a b], retry_on: { IOError => { wait: 1, attempts: 2 } }) do |event|
         kept << [event.data, event.attempt]
@@ -358,7 +358,7 @@ RSpec.describe "events of channels" do
         looks += 1
         redis.info("commandstats").dig(name, "calls").to_i
       end
-      # One to look at the server, one that subscribes, and one for the counters.
+      # One connection to check the server, one that subscribes, and one for the counters.
       eventually { calls.call("client|setname") >= 3 }
       redis.config(:resetstat)
       started = now
@@ -405,7 +405,7 @@ RSpec.describe "events of channels" do
       process.wait
     end
 
-    it "has nothing that needs a stream" do
+    it "refuses what needs a stream" do
       sub = listen { |event| event }
       { lag: "lag", checkpoint: "checkpoint", dead_letters: "dead_letters" }.each do |method, what|
         expect { sub.public_send(method) }
@@ -442,7 +442,7 @@ RSpec.describe "events of channels" do
       error.message
     end
 
-    it "for words that mean nothing" do
+    it "for declarations that mean nothing" do
       expect(refused { channel }).to include('needs a name: channel "prices"')
       expect(refused { channel "a", "a" }).to include("names a twice")
       expect(refused { channel "a", group: "g" }).to match(/unknown option :group of channel .*: json, type, overflow/)
@@ -456,7 +456,7 @@ RSpec.describe "events of channels" do
       expect(refused { channel("a").stream("b", group: "g") }).to match(/has two sources: channel and stream/)
     end
 
-    it "for options of streams, and streams are for its own" do
+    it "for options of streams, as streams are for options of channels" do
       expect(refused(lease: 5) do
                channel "a"
              end).to match(/lease: of .* is for streams: of a live source nothing is kept/)
