@@ -89,6 +89,16 @@ RSpec.describe "changes that are forwarded into a stream" do
       expect(outside).to have_attributes(data: "\\xff", transaction: nil)
     end
 
+    it "are all there where a transaction is committed right after a message that does not belong to it" do
+      forward
+      pg.exec("BEGIN; INSERT INTO accounts VALUES (1), (2); SELECT pg_logical_emit_message(false, 'mail', 'x'); COMMIT")
+      eventually { redis.xlen("orders") == 3 }
+      expect(redis.xrange("orders").map { |_, fields| fields["type"] }).to eq(%w[mail accounts.insert accounts.insert])
+      places = redis.xrange("orders").map { |_, fields| JSON.parse(fields["change"]).values_at("commit_lsn", "lsn") }
+      # The commit begins where the message ends.
+      expect(places.last.first).to eq(places.first.last)
+    end
+
     it "leave out a value that is stored apart and did not change" do
       pg.exec("ALTER TABLE accounts ALTER name SET STORAGE EXTERNAL")
       forward

@@ -75,9 +75,12 @@ return 1
 pub struct Position {
     /// Where its transaction was committed; of a message outside of transactions where it is.
     pub lsn: Lsn,
-    /// Its place in the transaction.
-    pub index: u64,
+    /// Its place in the transaction; of a message outside of transactions [`BEFORE_ALL`].
+    pub index: i64,
 }
+
+/// The place of a message outside of transactions. Its position is that of its end, and a commit may begin there.
+pub const BEFORE_ALL: i64 = -1;
 
 /// Which log it is: positions mean nothing in another one.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use crate::events::common::forward_options::{ForwardOptions, KeyRule, Naming, TypeRule};
 use crate::events::common::in_flight::InFlight;
-use crate::events::forward::checkpoint::Position;
+use crate::events::forward::checkpoint::{BEFORE_ALL, Position};
 use crate::foundation::payload::fields::Fields;
 use crate::foundation::postgres::json_value::{self, write_text};
 use crate::foundation::postgres::pgoutput::lsn::Lsn;
@@ -156,7 +156,7 @@ impl<'a> Change<'a> {
         let (position, transaction) = match text("tx") {
             // All rows that were there have the same position, and come in no order.
             None if fields.get("snapshot").is_some() => (None, String::new()),
-            None => (Some(Position { lsn: Lsn::parse(lsn)?, index: 0 }), String::new()),
+            None => (Some(Position { lsn: Lsn::parse(lsn)?, index: BEFORE_ALL }), String::new()),
             Some(told) => {
                 let mut parts = told.split(' ');
                 let (xid, commit, index) = (parts.next()?, parts.next()?, parts.next()?);
@@ -426,6 +426,16 @@ mod tests {
             made(json!({ "key": ["none"], "type": "t" }), &[("op", b"I".to_vec()), ("new", row)]);
         assert_eq!((fields.get("key"), fields.get("type")), (None, Some(&b"t"[..])));
         assert_eq!(entry.place, b"orders");
+    }
+
+    #[test]
+    fn a_message_is_before_the_transaction_that_is_committed_where_it_ends() {
+        let fields: Vec<(&[u8], &[u8])> =
+            vec![(b"op", b"M"), (b"prefix", b"mail"), (b"content", b"x"), (b"lsn", b"0/20")];
+        let event = InFlight::new(StreamId { ms: 1, seq: 1 }, Fields::exactly(&fields), 1, 1);
+        let message = Entries::new(options(json!({}))).make(&event, &Naming::default()).unwrap();
+        let first_row = Position { lsn: Lsn(0x20), index: 0 };
+        assert!(message.position.is_some_and(|position| position < first_row));
     }
 
     #[test]

@@ -281,7 +281,7 @@ impl Forwarder {
             return Ok(held);
         }
         let position = if is_ahead {
-            Position { lsn: shared.unwrap_or_default(), index: u64::from(u32::MAX) }
+            Position { lsn: shared.unwrap_or_default(), index: i64::from(u32::MAX) }
         } else {
             held.position
         };
