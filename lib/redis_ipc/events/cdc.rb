@@ -7,7 +7,9 @@ module RedisIPC
     module Cdc
       # The schema of events whose source has none.
       SCHEMA = "redis"
-      private_constant :SCHEMA
+      # What is known of where an event comes from.
+      PLACES = %i[pattern node event value_state lsn unchanged].freeze
+      private_constant :SCHEMA, :PLACES
 
       class << self
         # @return [Boolean] whether the gem is loaded
@@ -59,7 +61,9 @@ module RedisIPC
         end
 
         def places(event)
-          event.metadata.slice(:pattern, :node, :event, :fields, :value_state, :lsn, :unchanged).to_h do |name, one|
+          # Those of a stream's entry are its values.
+          fields = :fields if event.kind == :keyspace
+          event.metadata.slice(*PLACES, *fields).to_h do |name, one|
             [name.name, one.is_a?(Array) ? one : one.to_s]
           end
         end

@@ -63,7 +63,7 @@ module RedisIPC
       private
 
       def name(what, given)
-        given.nil? ? nil : Publication.name(what, given)
+        given.nil? ? nil : Publication.word(what, given)
       end
 
       def columns(who, given)

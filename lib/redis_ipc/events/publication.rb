@@ -38,7 +38,7 @@ module RedisIPC
         # @param given [String, Symbol, Integer]
         # @return [String] as the entry has it
         # @raise [ArgumentError]
-        def name(what, given)
+        def word(what, given)
           text(what, given)
         end
 

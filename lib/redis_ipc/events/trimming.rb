@@ -38,7 +38,7 @@ module RedisIPC
 
         def warning(stream, lost, kept_by, refused)
           name = LogText.of(stream)
-          return "the stream #{name} could not be trimmed: #{LogText.of(refused)}" if refused
+          return "the stream #{name} could not be trimmed: #{LogText.line(refused)}" if refused
 
           if lost.positive?
             "up to #{lost} entries of the stream #{name} were trimmed that a group had not acknowledged (unread:)"
