@@ -158,9 +158,12 @@ fn an_unreadable_entry_becomes_a_dead_letter_and_no_caller_is_told() {
     });
 }
 
+fn question() -> Question {
+    Question { content: b"1".to_vec(), to: "other".to_owned(), context: Context::default() }
+}
+
 fn ask(fixture: &Fixture, timeout: Duration) -> Arc<Ticket> {
-    let question = Question { content: b"1".to_vec(), to: "other".to_owned(), context: Context::default() };
-    let ticket = fixture.calls.ask(question, Some(timeout)).unwrap();
+    let ticket = fixture.calls.ask(question(), Some(timeout)).unwrap();
     fixture.server.expect("XADD s:inbox:other MINID", Some("$3\r\n5-1"));
     ["PEXPIRE", "PEXPIRE"].iter().for_each(|word| drop(fixture.server.expect(word, DONE)));
     ticket
@@ -191,6 +194,23 @@ fn a_call_that_nobody_took_is_withdrawn_at_its_deadline() {
     let waited = ticket.ending.wait(Instant::now() + Duration::from_secs(20), &Interrupt::default());
     let Waited::Done(outcome) = waited else { panic!("{waited:?}") };
     assert_eq!(outcome.unwrap_err().kind, ErrorKind::Timeout(Fate::Unclaimed));
+}
+
+#[test]
+fn nothing_is_asked_about_a_request_whose_caller_has_gone() {
+    let fixture = Fixture::new(json!({}));
+    let ticket = ask(&fixture, Duration::from_secs(20));
+    while ticket.sent() == Sent::Perhaps {
+        thread::sleep(Duration::from_millis(1));
+    }
+    fixture.calls.cancel(&ticket);
+    fixture.server.expect("MULTI", Some("+OK"));
+    fixture.server.expect("XINFO GROUPS s:inbox:other", Some("+QUEUED"));
+    fixture.server.expect("XDEL s:inbox:other 5-1", Some("+QUEUED"));
+    fixture.server.expect("EXEC", Some("*2\r\n*0\r\n:1"));
+    fixture.calls.ask(question(), None).unwrap();
+    fixture.server.expect("XADD s:inbox:other", Some("$3\r\n5-2"));
+    assert!(fixture.explainer.urgent().is_empty());
 }
 
 #[test]
@@ -267,10 +287,6 @@ fn an_answer_ends_its_call_and_no_other() {
     assert!(!tickets[0].ending.has_ended());
     let stats = &fixture.instance.endpoint.stats;
     assert_eq!([stats.fulfilled.get(), stats.answers_unmatched.get()], [1, 1]);
-}
-
-fn question() -> Question {
-    Question { content: b"1".to_vec(), to: "other".to_owned(), context: Context::default() }
 }
 
 #[test]

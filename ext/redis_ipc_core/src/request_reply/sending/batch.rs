@@ -151,7 +151,7 @@ impl Carried for Command {
                 return None;
             }
             Command::Withdraw(ticket, redis_id) => {
-                withdraw(encoder, &names.keys.inbox(&ticket.to), &ticket.to, *redis_id)
+                withdraw(encoder, &names.keys.inbox(&ticket.to), ticket, *redis_id)
             }
         }
         Some(command)
@@ -198,6 +198,8 @@ impl Carried for Command {
                 }
                 context.queue.finish(held.id());
             }
+            // Nobody asks what became of it: its caller has been told something else.
+            Command::Withdraw(ticket, _) if ticket.ending.has_ended() => {}
             Command::Withdraw(ticket, id) => {
                 if let (true, [.., pending], Some(transaction)) =
                     (ticket.was_confirmed_on(delivery.connection), replies, replies.get(TRANSACTION - 1))
@@ -343,14 +345,16 @@ fn answer(encoder: &mut Encoder<'_>, held: &InFlight, answer: &Answer, reply_roo
 }
 
 /// Deletes the request in a transaction, so that no consumer can take it between the check and the deletion. Then asks
-/// who holds it.
-fn withdraw(encoder: &mut Encoder<'_>, inbox: &str, group: &str, redis_id: StreamId) {
+/// who holds it, if its caller waits for that.
+fn withdraw(encoder: &mut Encoder<'_>, inbox: &str, ticket: &Ticket, redis_id: StreamId) {
     encoder.command(1).word("MULTI");
     encoder.inner_command(3).word("XINFO").word("GROUPS").word(inbox);
     encoder.inner_command(3).word("XDEL").word(inbox).id(redis_id);
     encoder.inner_command(1).word("EXEC");
-    let mut pending = encoder.command(6);
-    pending.word("XPENDING").word(inbox).word(group).id(redis_id).id(redis_id).word("1");
+    if !ticket.ending.has_ended() {
+        let mut pending = encoder.command(6);
+        pending.word("XPENDING").word(inbox).word(&ticket.to).id(redis_id).id(redis_id).word("1");
+    }
 }
 
 /// Returns how many words the fields are that `write` passes on.
