@@ -8,10 +8,11 @@ RSpec.describe "a handler that outlasts the deadline of its request" do
 
   after { gate.close }
 
-  def hang(times = 1)
+  def hang(times = 1, correlation_id: nil)
     gate = self.gate
     connect("child", logger: Logger.new(log), consumer: { pool_size: 3 }) { |entry| gate.pop && entry }
     parent = connect("parent")
+    parent.around_request { |request, call| (request.correlation_id = correlation_id) && call.call } if correlation_id
     times.times { parent.async_send_to_group(content: "secret", to: "child", timeout: 0.1) }
   end
 
@@ -25,10 +26,11 @@ RSpec.describe "a handler that outlasts the deadline of its request" do
 
   it "is told to subscribers with the line of the application" do
     subscribe do
-      hang
+      hang(correlation_id: "job-7")
       told = next_of(events)
       expect(told.payload).to include(stream: "house", group: "child", from: "parent", deliveries: 1,
-                                      id: /\A\h{32}\z/, redis_id: /\A\d+-\d+\z/, entry: RedisIPC::Entry)
+                                      id: /\A\h{32}\z/, redis_id: /\A\d+-\d+\z/, entry: RedisIPC::Entry,
+                                      correlation_id: "job-7")
       expect(told.payload[:frame]).to match(/\A#{Regexp.escape(__FILE__)}:13:in /)
       expect(told.duration).to be > 0.1
       expect(events).to be_empty

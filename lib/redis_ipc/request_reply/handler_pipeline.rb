@@ -28,6 +28,13 @@ module RedisIPC
       end
     end
 
+    # Tells subscribers of a handler that outlasts the deadline of its request.
+    # @param entry [Entry]
+    # @param frame [String, nil] the line of the application where it is
+    def overrun(entry, frame)
+      Instrumentation.publish(:overrun, payload(entry).merge(frame: frame, duration: entry.age))
+    end
+
     private
 
     # Returns whether anything surrounds handlers. Most have nothing, and are spared the blocks.

@@ -315,9 +315,7 @@ module RedisIPC
 
     def overrun(entry, backtrace)
       frame = ApplicationFrame.of(backtrace)
-      Instrumentation.publish(:overrun, { **place, from: entry.source_group, id: entry.id, redis_id: entry.redis_id,
-                                                   deliveries: entry.deliveries, entry: entry, frame: frame,
-                                                   duration: entry.age })
+      @handler_pipeline.overrun(entry, frame)
       ErrorReport.note("redis_ipc #{stream_name}/#{group_name}: a handler still runs though the deadline of its " \
                        "request has passed, #{entry.age.round(1)} s after Redis got it, at #{frame} (request " \
                        "#{LogText.of(entry.id)} from #{LogText.of(entry.source_group)}, delivery " \
