@@ -6,12 +6,12 @@ use crate::events::common::consumer::{Consumer, Progress};
 use crate::events::common::dead_event::DeadEvent;
 use crate::events::common::forward_options::Naming;
 use crate::events::common::in_flight::InFlight;
+use crate::events::common::key_hash::hash;
 use crate::events::common::options::From;
 use crate::foundation::payload::stream_entry::StreamId;
 use crate::foundation::runtime::reports::{Mailbox, Report};
 use crate::foundation::runtime::stats::Counter;
 use crate::foundation::runtime::waiting::Interrupt;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,13 +40,6 @@ impl Handout {
     pub fn close(&self) -> bool {
         !self.is_closed.swap(true, Ordering::SeqCst)
     }
-}
-
-/// Returns the hash of the key of an event, as [`InFlight::key`] has it.
-pub fn hash_of_key(key: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    key.hash(&mut hasher);
-    hasher.finish()
 }
 
 /// What differs between the consumers whose events wait in a backlog. Each implements [`Consumer`] by this.
@@ -188,7 +181,7 @@ impl<C: BacklogConsumer> Consumer for C {
     fn pause_key(&self, key: &str, is_paused: bool) -> bool {
         let has_keys = self.has_keys();
         if has_keys {
-            self.handout().backlog.pause_key(hash_of_key(key.as_bytes()), is_paused);
+            self.handout().backlog.pause_key(hash(key.as_bytes()), is_paused);
         }
         has_keys
     }

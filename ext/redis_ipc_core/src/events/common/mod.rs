@@ -5,6 +5,7 @@ pub mod dead_event;
 pub mod events_key;
 pub mod forward_options;
 pub mod in_flight;
+pub mod key_hash;
 pub mod live_options;
 pub mod one_order;
 pub mod options;

@@ -7,6 +7,7 @@ use crate::foundation::payload::fields::Fields;
 use crate::foundation::postgres::json_value::{self, write_text};
 use crate::foundation::postgres::pgoutput::lsn::Lsn;
 use crate::foundation::postgres::pgoutput::tuple::{Tuple, Value};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Fields that an event has where something is so, and what that is called.
@@ -120,7 +121,6 @@ impl Table {
             }
             KeyRule::Identity => None,
         }
-        .filter(|places: &Vec<usize>| !places.is_empty())
     }
 }
 
@@ -209,18 +209,7 @@ impl<'a> Change<'a> {
 
     fn key(&self, table: &Table, rule: &KeyRule) -> Option<Vec<u8>> {
         let places = table.key(rule)?;
-        if let [place] = places.as_slice() {
-            return self.named(table, *place).map(<[u8]>::to_vec);
-        }
-        let mut key = vec![b'['];
-        for (index, place) in places.iter().enumerate() {
-            if index > 0 {
-                key.push(b',');
-            }
-            write_text(self.named(table, *place)?, &mut key);
-        }
-        key.push(b']');
-        Some(key)
+        json_value::key(places.iter().map(|place| self.named(table, *place))).map(Cow::into_owned)
     }
 
     fn kind(&self, table: &Table, rule: &TypeRule) -> Option<Vec<u8>> {

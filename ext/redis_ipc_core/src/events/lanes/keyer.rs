@@ -1,12 +1,12 @@
 //! Determines the key of an event, and the lane of a key.
 
+use crate::events::common::key_hash::hash;
 use crate::events::common::options::Order;
 use crate::events::common::streams::lane;
 use crate::foundation::payload::fields::Fields;
 use crate::foundation::payload::stream_entry::StreamId;
 use serde_json::Value;
 use std::borrow::Cow;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// The field with the key in events of this gem.
 const KEY: &str = "key";
@@ -48,13 +48,6 @@ impl Order {
             None => (Spot { lane: partition, key: hash(&(partition, id)) }, true),
         }
     }
-}
-
-/// Returns the hash of a key.
-pub fn hash(key: &(impl Hash + ?Sized)) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    key.hash(&mut hasher);
-    hasher.finish()
 }
 
 fn key<'a>(fields: &'a Fields, by: Option<&str>, json: Option<&str>) -> Option<Cow<'a, [u8]>> {

@@ -1,6 +1,7 @@
 //! Makes events of published messages.
 
 use crate::events::common::in_flight::InFlight;
+use crate::events::common::key_hash::hash;
 use crate::events::common::live_options::{CHANNEL, KEY, LiveKind, LiveOptions, LiveOrder};
 use crate::events::live::keyspace;
 use crate::events::live::values::Values;
@@ -8,7 +9,6 @@ use crate::foundation::payload::fields::Fields;
 use crate::foundation::payload::stream_entry::StreamId;
 use crate::foundation::redis::resp::push::{Push, PushKind};
 use std::collections::HashSet;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 const DATA: &str = "data";
@@ -56,11 +56,7 @@ impl Reading {
         event.line = match self.order {
             LiveOrder::None => None,
             LiveOrder::Source => Some(0),
-            LiveOrder::Channel => {
-                let mut hasher = DefaultHasher::new();
-                ordered_by.hash(&mut hasher);
-                Some(hasher.finish())
-            }
+            LiveOrder::Channel => Some(hash(ordered_by)),
         };
         Some(event)
     }

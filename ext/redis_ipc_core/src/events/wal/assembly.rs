@@ -1,11 +1,11 @@
 //! Makes events of the messages of the log.
 
-use crate::events::backlog::backlog_consumer::hash_of_key;
 use crate::events::common::in_flight::{Described, InFlight};
+use crate::events::common::key_hash::hash;
 use crate::events::common::wal_options::WalOrder;
 use crate::events::wal::progress::Progress;
 use crate::events::wal::snapshot_records::Cover;
-use crate::events::wal::table::{Table, hash_of};
+use crate::events::wal::table::Table;
 use crate::foundation::payload::fields::FieldsBuilder;
 use crate::foundation::payload::stream_entry::StreamId;
 use crate::foundation::postgres::connection::EPOCH_US;
@@ -181,7 +181,7 @@ impl Assembly {
                 }
             }
             Message::Logical { is_transactional, prefix, content } => {
-                let mut draft = Draft::new(b"M", prefix.len() + content.len(), None, hash_of(&prefix));
+                let mut draft = Draft::new(b"M", prefix.len() + content.len(), None, hash(&prefix));
                 draft.fields.add("prefix", prefix.as_bytes());
                 draft.fields.add("content", content);
                 if is_transactional {
@@ -257,11 +257,11 @@ impl Assembly {
             return self.count().map(drop);
         }
         let size = rows.clone().map(|row| row.bytes.len()).sum();
-        let key = rows.clone().next().and_then(|row| table.key_of(row)).map(|key| hash_of_key(&key));
-        let mut lines = rows.map(|row| table.line_of(row));
-        let line = lines.next().unwrap_or_else(|| table.line());
+        let mut orderings = rows.map(|row| table.ordering_of(row));
+        let ordering = orderings.next().unwrap_or_default();
+        let line = table.line_of(&ordering);
         // A row whose key changes belongs to the lines of the old and of the new key.
-        let moves = lines.next().is_some_and(|other| other != line);
+        let moves = orderings.next().is_some_and(|other| table.line_of(&other) != line);
         let mut draft = Draft::new(operation, size, Some(&table), line);
         if let Some(new) = new {
             draft.fields.add("new", new.bytes);
@@ -273,7 +273,7 @@ impl Assembly {
         }
         draft.mark("in_snapshot", self.is_in_snapshot(&table));
         draft.stands_alone = moves;
-        draft.key = key;
+        draft.key = table.key_of(&ordering);
         self.add(lsn, draft, ready)
     }
 
@@ -342,11 +342,11 @@ impl Assembly {
 
     /// Makes an event of a row that was there before the log, of which `id` tells the time and the position.
     pub fn row_of_snapshot(&self, id: StreamId, number: u64, table: &Table, row: &[u8]) -> Arc<InFlight> {
-        let line = table.line_of(Tuple { bytes: row });
-        let mut draft = Draft::new(b"I", row.len(), Some(table), line);
+        let ordering = table.ordering_of(Tuple { bytes: row });
+        let mut draft = Draft::new(b"I", row.len(), Some(table), table.line_of(&ordering));
         draft.fields.add("new", row);
         draft.mark("snapshot", true);
-        draft.key = table.key_of(Tuple { bytes: row }).map(|key| hash_of_key(&key));
+        draft.key = table.key_of(&ordering);
         Arc::new(self.event(id, number, draft.at(Lsn(id.seq))))
     }
 

@@ -1,10 +1,11 @@
 //! A table whose changes are read.
 
 use crate::events::common::in_flight::Described;
+use crate::events::common::key_hash::hash;
 use crate::events::common::wal_options::WalOrder;
 use crate::events::wal::snapshot_records::Cover;
 use crate::foundation::postgres::json_value;
-use crate::foundation::postgres::pgoutput::relation::{Identity, Relation};
+use crate::foundation::postgres::pgoutput::relation::{Column, Identity, Relation};
 use crate::foundation::postgres::pgoutput::tuple::{Tuple, Value};
 use serde_json::json;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -23,10 +24,9 @@ pub struct Table {
     pub described: Arc<Described>,
     /// A hash that distinguishes it from other tables.
     hash: u64,
-    /// The columns by which its rows are ordered. Without any, all its rows are handled one after the other.
-    columns: Vec<usize>,
-    /// The types of all columns.
-    types: Vec<u32>,
+    /// The columns by which its rows are ordered: the place and the type of each. Without any, all its rows are handled
+    /// one after the other.
+    columns: Vec<(usize, u32)>,
     /// How many columns it has.
     pub width: usize,
     /// What its rows had in them when they were read, before the log.
@@ -56,9 +56,8 @@ impl Table {
                 number: NUMBERS.fetch_add(1, Ordering::Relaxed),
                 text: description.to_string().into_bytes().into(),
             }),
-            hash: hash_of(&(&relation.schema, &relation.table)),
+            hash: hash(&(&relation.schema, &relation.table)),
             columns: ordering(relation, order),
-            types: relation.columns.iter().map(|column| column.type_id).collect(),
             width: relation.columns.len(),
             cover: Cover::default(),
         }
@@ -69,70 +68,52 @@ impl Table {
         self.hash
     }
 
-    /// Returns the hash of the line to which a row belongs.
-    pub fn line_of(&self, row: Tuple<'_>) -> u64 {
+    /// Returns the values of a row by which it is ordered.
+    pub fn ordering_of<'a>(&self, row: Tuple<'a>) -> Vec<Value<'a>> {
         if self.columns.is_empty() {
+            return Vec::new();
+        }
+        let values: Vec<Value<'a>> = row.values().collect();
+        let value = |(place, _): &(usize, u32)| values.get(*place).copied().unwrap_or(Value::Unchanged);
+        self.columns.iter().map(value).collect()
+    }
+
+    /// Returns the hash of the line to which a row with this ordering belongs.
+    pub fn line_of(&self, ordering: &[Value<'_>]) -> u64 {
+        if ordering.is_empty() {
             return self.hash;
         }
-        let values: Vec<Value<'_>> = row.values().collect();
         let mut hasher = DefaultHasher::new();
         self.hash.hash(&mut hasher);
-        for column in &self.columns {
-            match values.get(*column) {
-                Some(Value::Text(text)) => text.hash(&mut hasher),
-                _ => 0u8.hash(&mut hasher),
+        for value in ordering {
+            match value {
+                Value::Text(text) => text.hash(&mut hasher),
+                Value::Null | Value::Unchanged => 0u8.hash(&mut hasher),
             }
         }
         hasher.finish()
     }
 
-    /// Returns the key of this row, by which it is ordered, as an event has it. `None` if it has none.
-    pub fn key_of(&self, row: Tuple<'_>) -> Option<Vec<u8>> {
-        if self.columns.is_empty() {
-            return None;
-        }
-        let values: Vec<Value<'_>> = row.values().collect();
-        let text = |column: &usize| match values.get(*column)? {
-            Value::Text(text) => Some(json_value::plain(*self.types.get(*column)?, text)),
+    /// Returns the hash of the key of a row with this ordering. `None` if it has none.
+    pub fn key_of(&self, ordering: &[Value<'_>]) -> Option<u64> {
+        let texts = self.columns.iter().zip(ordering).map(|((_, type_id), value)| match *value {
+            Value::Text(text) => Some(json_value::plain(*type_id, text)),
             Value::Null => Some(&b""[..]),
             Value::Unchanged => None,
-        };
-        match self.columns.as_slice() {
-            [] => None,
-            [column] => text(column).map(<[u8]>::to_vec),
-            columns => {
-                let mut key = vec![b'['];
-                for (place, column) in columns.iter().enumerate() {
-                    if place > 0 {
-                        key.push(b',');
-                    }
-                    json_value::write_text(text(column)?, &mut key);
-                }
-                key.push(b']');
-                Some(key)
-            }
-        }
+        });
+        json_value::key(texts).map(|key| hash(&*key))
     }
 }
 
 /// Returns the columns by which rows are ordered. A table that is identified by whole rows has none, because each
 /// update would change the key.
-fn ordering(relation: &Relation, order: &WalOrder) -> Vec<usize> {
+fn ordering(relation: &Relation, order: &WalOrder) -> Vec<(usize, u32)> {
     let WalOrder::Key(by) = order else { return Vec::new() };
-    let place = |name: &String| relation.columns.iter().position(|column| column.name == *name);
-    if let Some(name) = by {
-        return place(name).into_iter().collect();
-    }
-    if !matches!(relation.identity, Identity::Default | Identity::Index) {
-        return Vec::new();
-    }
-    let keys = relation.columns.iter().enumerate().filter(|(_, column)| column.is_key);
-    keys.map(|(place, _)| place).collect()
-}
-
-/// Returns the hash of a value.
-pub fn hash_of(value: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
+    let has_key = matches!(relation.identity, Identity::Default | Identity::Index);
+    let is_ordering = |column: &Column| match by {
+        Some(name) => column.name == *name,
+        None => has_key && column.is_key,
+    };
+    let columns = relation.columns.iter().enumerate().filter(|(_, column)| is_ordering(column));
+    columns.map(|(place, column)| (place, column.type_id)).collect()
 }

@@ -4,6 +4,7 @@
 //! hold otherwise: `NaN`, the date `infinity`, JSON that is nested too deep.
 
 use crate::foundation::payload::json;
+use std::borrow::Cow;
 
 /// How values of a type are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +60,25 @@ pub fn plain(type_id: u32, text: &[u8]) -> &[u8] {
         ((Kind::Boolean, false), b"t") => b"true",
         ((Kind::Boolean, false), b"f") => b"false",
         _ => text,
+    }
+}
+
+/// Returns the key that the values of columns make: the only one as it is, several as a JSON array of texts. `None` if
+/// there are none, or one of them is not known.
+pub fn key<'a>(values: impl Iterator<Item = Option<&'a [u8]>>) -> Option<Cow<'a, [u8]>> {
+    let values: Vec<&[u8]> = values.collect::<Option<_>>()?;
+    match values.as_slice() {
+        [] => None,
+        [value] => Some(Cow::Borrowed(value)),
+        values => {
+            let mut key = Vec::new();
+            for value in values {
+                key.push(if key.is_empty() { b'[' } else { b',' });
+                write_text(value, &mut key);
+            }
+            key.push(b']');
+            Some(Cow::Owned(key))
+        }
     }
 }
 
@@ -247,6 +267,17 @@ mod tests {
         ] {
             assert_eq!(written(type_id, text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn several_columns_make_a_key_that_is_an_array() {
+        let made = |values: &[Option<&'static str>]| {
+            let key = key(values.iter().map(|value| value.map(str::as_bytes)));
+            key.map(|key| String::from_utf8(key.into_owned()).unwrap())
+        };
+        assert_eq!(made(&[Some("a\"b")]).as_deref(), Some("a\"b"));
+        assert_eq!(made(&[Some("a\"b"), Some("")]).as_deref(), Some(r#"["a\"b",""]"#));
+        assert_eq!((made(&[]), made(&[Some("a"), None])), (None, None));
     }
 
     #[test]
