@@ -1,9 +1,9 @@
 //! How far a log is in a stream: a hash beside the stream, which moves with the entries.
 
+use crate::events::wal::log::LogName;
 use crate::foundation::postgres::pgoutput::lsn::Lsn;
 use crate::foundation::redis::resp::replies::{refused, unexpected};
 use redis::{Cmd, RedisResult, Value};
-use std::fmt;
 
 /// The fields of the hash: the system and the time line of the log, the position of the last change that is in the
 /// stream (its commit, and its index in the transaction), and how many changes were added.
@@ -81,28 +81,6 @@ pub struct Position {
 
 /// The place of a message outside of transactions. Its position is that of its end, and a commit may begin there.
 pub const BEFORE_ALL: i64 = -1;
-
-/// Which log it is: positions mean nothing in another one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogName {
-    /// The server's identity.
-    pub system: String,
-    /// The time line.
-    pub timeline: u32,
-}
-
-impl LogName {
-    fn parse(text: &str) -> Option<Self> {
-        let (system, timeline) = text.split_once(' ')?;
-        Some(Self { system: system.to_owned(), timeline: timeline.parse().ok()? })
-    }
-}
-
-impl fmt::Display for LogName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.system, self.timeline)
-    }
-}
 
 /// How far a log is in a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,13 +7,14 @@ use crate::events::common::options::ConsumerOptions;
 use crate::events::common::recent_ids::ID;
 use crate::events::common::streams::{self, Streams};
 use crate::events::common::trimming::{self, Limit, Trim, Trimmed, Trimmings};
-use crate::events::forward::checkpoint::{self, Addition, Checkpoint, LogName, Outcome, Position};
+use crate::events::forward::checkpoint::{self, Addition, Checkpoint, Outcome, Position};
 use crate::events::forward::entry::{Entries, Entry};
 use crate::events::forward::history::History;
-use crate::events::wal::log::Log;
+use crate::events::wal::log::{Log, LogName};
 use crate::events::wal::now_ms;
 use crate::events::wal::wal_consumer::WalConsumer;
 use crate::foundation::payload::loss::{Cause, Loss};
+use crate::foundation::postgres::connection::cell;
 use crate::foundation::postgres::pgoutput::lsn::Lsn;
 use crate::foundation::redis::endpoint::Endpoint;
 use crate::foundation::redis::pool::Pool;
@@ -139,7 +140,6 @@ impl Forwarder {
         if self.settled != Some(log.number) {
             self.settle(&log)?;
         }
-        let name = LogName { system: log.system.clone(), timeline: log.timeline };
         let mut divided: Vec<Vec<Entry>> = self.parts.iter().map(|_| Vec::new()).collect();
         for (index, event) in events.iter().enumerate() {
             // What was read from another log comes again from this one, if it has it.
@@ -152,13 +152,13 @@ impl Forwarder {
             };
             if let Some(position) = entry.position {
                 entry.fields.push(ID.as_bytes().to_vec());
-                entry.fields.push(checkpoint::id(&self.target.slot, &name, position).into_bytes());
+                entry.fields.push(checkpoint::id(&self.target.slot, &log.name, position).into_bytes());
             }
             divided[self.part_of(&entry)].push(entry);
         }
         for (part, entries) in divided.iter().enumerate().filter(|(_, entries)| !entries.is_empty()) {
             for chunk in chunks(entries) {
-                self.add(part, chunk, &name)?;
+                self.add(part, chunk, &log.name)?;
             }
         }
         Ok(())
@@ -217,26 +217,25 @@ impl Forwarder {
         let held = self.look()?;
         let server = self.target.wal.query(|connection| {
             let system = connection.query("IDENTIFY_SYSTEM")?;
-            let timeline = cell(&system, 1).unwrap_or_default();
-            let is_first = held.iter().flatten().all(|held| held.log.timeline == log.timeline);
-            let history = if is_first || timeline == "1" {
-                None
+            let name = LogName::of(&system);
+            let is_first = held.iter().flatten().all(|held| held.log.timeline == log.name.timeline);
+            let history = if is_first || name.timeline == 1 {
+                History::default()
             } else {
-                cell(&connection.query(&format!("TIMELINE_HISTORY {timeline}"))?, 1)
+                let rows = connection.query(&format!("TIMELINE_HISTORY {}", name.timeline))?;
+                History::read(cell(&rows, 1).unwrap_or_default())
             };
-            let end = cell(&system, 2).as_deref().and_then(Lsn::parse).unwrap_or_default();
-            Ok((cell(&system, 0).unwrap_or_default(), timeline, end, history.unwrap_or_default()))
+            Ok((name, cell(&system, 2).and_then(Lsn::parse).unwrap_or_default(), history))
         })?;
-        let (system, timeline, end, history) = server;
-        if (system.as_str(), timeline.as_str()) != (log.system.as_str(), log.timeline.to_string().as_str()) {
+        let (name, end, history) = server;
+        if name != log.name {
             self.target.wal.connect_again();
             let message = "PostgreSQL has another log than the one that is read: it has failed over";
             return Err(Error::new(ErrorKind::Connection(Fate::NotSent), message));
         }
-        let history = History::read(&history);
         for (part, held) in held.into_iter().enumerate() {
             self.parts[part].known = match held {
-                Some(held) => Some(self.settle_one(part, held, log, end, &history)?),
+                Some(held) => Some(self.settle_one(part, held, &log.name, end, &history)?),
                 None => None,
             };
         }
@@ -248,7 +247,7 @@ impl Forwarder {
         &self,
         part: usize,
         held: Checkpoint,
-        log: &Log,
+        log: &LogName,
         end: Lsn,
         history: &History,
     ) -> Result<Checkpoint, Error> {
@@ -276,8 +275,7 @@ impl Forwarder {
             false => history.left(held.log.timeline).map(|left| left.min(end)),
         };
         let is_ahead = shared.is_none_or(|shared| held.position.lsn > shared);
-        let name = LogName { system: log.system.clone(), timeline: log.timeline };
-        if !is_ahead && held.log == name {
+        if !is_ahead && held.log == *log {
             return Ok(held);
         }
         let position = if is_ahead {
@@ -285,7 +283,7 @@ impl Forwarder {
         } else {
             held.position
         };
-        let change = checkpoint::change(&part.key, &held, &name, position);
+        let change = checkpoint::change(&part.key, &held, log, position);
         target.connections.run(&part.key, &change)?;
         if is_ahead {
             target.tell(Loss {
@@ -298,7 +296,7 @@ impl Forwarder {
                 is_exact: false,
             });
         }
-        Ok(Checkpoint { log: name, position, count: held.count })
+        Ok(Checkpoint { log: log.clone(), position, count: held.count })
     }
 }
 
@@ -367,10 +365,6 @@ fn chunks(entries: &[Entry]) -> impl Iterator<Item = &[Entry]> {
         rest = others;
         (!chunk.is_empty()).then_some(chunk)
     })
-}
-
-fn cell(rows: &[Vec<Option<String>>], column: usize) -> Option<String> {
-    rows.first()?.get(column)?.clone()
 }
 
 #[cfg(test)]

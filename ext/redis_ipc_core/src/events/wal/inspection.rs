@@ -3,8 +3,7 @@
 use crate::error::{Error, ErrorKind};
 use crate::events::common::options::ConsumerOptions;
 use crate::events::wal::source::Source;
-use crate::foundation::net::attempt::Attempt;
-use crate::foundation::postgres::connection::{Connection, Row};
+use crate::foundation::postgres::connection::Row;
 use crate::foundation::postgres::settings::Settings;
 
 /// Runs queries on the database whose log a consumer with these options reads, as its user. The user needs no right to
@@ -19,8 +18,8 @@ pub fn ask(options: &ConsumerOptions, queries: &[String]) -> Result<Vec<Vec<Row>
     };
     let settings = Settings { replicates: false, ..wal.connection.clone() };
     let source = Source::new(&wal.slot, settings.redacted());
-    let attempt = Attempt::new(settings.connect_timeout, &source.dialer.closing);
-    Connection::open(&settings, &source.dialer, options.max_event_size, &attempt)
+    source
+        .open(&settings, options.max_event_size)
         .and_then(|mut connection| queries.iter().map(|sql| connection.query(sql)).collect())
         .map_err(|failure| source.explain(&failure))
 }

@@ -2,10 +2,11 @@
 
 use crate::error::{Error, ErrorKind};
 use crate::events::common::wal_options::{SlotLost, TableName, WalOptions};
+use crate::events::wal::log::LogName;
 use crate::events::wal::published::Published;
 use crate::events::wal::snapshot_records::{self as records, State};
 use crate::events::wal::source::Source;
-use crate::foundation::postgres::connection::{Connection, Row, literal, quoted};
+use crate::foundation::postgres::connection::{Connection, Row, cell, literal, quoted};
 use crate::foundation::postgres::pgoutput::lsn::Lsn;
 use std::time::Duration;
 
@@ -19,8 +20,8 @@ const ON_STANDBYS: u32 = 16;
 /// The identity of the server, and the position from which its log is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ready {
-    /// The server's identity and the timeline of its log. A position of another one means nothing.
-    pub log: (String, String),
+    /// The server's log.
+    pub log: LogName,
     /// Everything before this position was confirmed.
     pub start: Lsn,
     /// Whether the slot was just created in place of a lost one.
@@ -54,7 +55,7 @@ impl<'a> Preparation<'a> {
         }
         // One that is promoted while it is asked has another log then than it says.
         let recovery = self.query("SELECT pg_is_in_recovery()")?;
-        if self.connection.version < ON_STANDBYS && cell(&recovery, 0).as_deref() == Some("t") {
+        if self.connection.version < ON_STANDBYS && cell(&recovery, 0) == Some("t") {
             let version = self.connection.version;
             return Err(refuse(format!(
                 "this server is a standby, whose log PostgreSQL {version} cannot decode: connect to the primary"
@@ -66,12 +67,11 @@ impl<'a> Preparation<'a> {
                 "failover: true needs PostgreSQL {FAILOVER} or later, which copies slots to standbys; this is {version}"
             )));
         }
-        let system = self.query("IDENTIFY_SYSTEM")?;
-        let log = (cell(&system, 0).unwrap_or_default(), cell(&system, 1).unwrap_or_default());
+        let log = LogName::of(&self.query("IDENTIFY_SYSTEM")?);
         let settings = self.query(
             "SELECT current_setting('wal_level'), (SELECT setting FROM pg_settings WHERE name = 'wal_sender_timeout')",
         )?;
-        if cell(&settings, 0).as_deref() != Some("logical") {
+        if cell(&settings, 0) != Some("logical") {
             return Err(refuse(
                 "wal_level is not logical: run ALTER SYSTEM SET wal_level = 'logical', and start PostgreSQL again",
             ));
@@ -147,7 +147,7 @@ impl<'a> Preparation<'a> {
                 literal(&table.table)
             ))?;
             let name = full_name(table);
-            match cell(&rows, 0).as_deref() {
+            match cell(&rows, 0) {
                 None => return Err(refuse(format!("there is no table {name} in this database"))),
                 Some("t") => {
                     return Err(refuse(format!(
@@ -163,7 +163,7 @@ impl<'a> Preparation<'a> {
 
     fn check_snapshot(&mut self) -> Result<(), Error> {
         let rows = self.query("SELECT pg_is_in_recovery()")?;
-        if cell(&rows, 0).as_deref() == Some("t") {
+        if cell(&rows, 0) == Some("t") {
             return Err(refuse(
                 "snapshot: true needs a server that is no standby: a standby cannot tell which transactions it sees",
             ));
@@ -216,27 +216,27 @@ impl<'a> Preparation<'a> {
             }
             return Ok((self.create_slot(had_slot)?, had_slot));
         }
-        if cell(&rows, 0).as_deref() != Some("pgoutput") || cell(&rows, 4).as_deref() != Some("t") {
-            let plugin = cell(&rows, 0).unwrap_or_else(|| "none".to_owned());
-            let database = cell(&rows, 1).unwrap_or_else(|| "none".to_owned());
+        if cell(&rows, 0) != Some("pgoutput") || cell(&rows, 4) != Some("t") {
+            let plugin = cell(&rows, 0).unwrap_or("none");
+            let database = cell(&rows, 1).unwrap_or("none");
             return Err(refuse(format!(
                 "the replication slot {name:?} is one of the database {database:?} and the plugin {plugin:?}, and not \
                  of this database and pgoutput: take another name"
             )));
         }
-        if cell(&rows, 3).as_deref() == Some("lost") {
+        if cell(&rows, 3) == Some("lost") {
             self.may_replace("is invalidated: PostgreSQL has removed log that it needed")?;
             self.query(&format!("SELECT pg_drop_replication_slot({})", literal(name)))?;
             return Ok((self.create_slot(true)?, true));
         }
-        if self.options.fails_over && cell(&rows, 5).as_deref() != Some("true") {
+        if self.options.fails_over && cell(&rows, 5) != Some("true") {
             return Err(refuse(format!(
                 "standbys do not get the replication slot {name:?}: run ALTER_REPLICATION_SLOT {} (FAILOVER true) on a \
                  replication connection (psql \"dbname=... replication=database\") while nobody reads it",
                 quoted(name)
             )));
         }
-        let start = cell(&rows, 2).as_deref().and_then(Lsn::parse);
+        let start = cell(&rows, 2).and_then(Lsn::parse);
         Ok((start.unwrap_or_default(), false))
     }
 
@@ -286,7 +286,7 @@ impl<'a> Preparation<'a> {
             "CREATE_REPLICATION_SLOT {}{temporary} LOGICAL pgoutput {options}",
             quoted(&self.options.slot)
         ))?;
-        cell(&rows, 1).as_deref().and_then(Lsn::parse).ok_or_else(|| {
+        cell(&rows, 1).and_then(Lsn::parse).ok_or_else(|| {
             Error::new(ErrorKind::Internal, "PostgreSQL has not said where the new slot begins")
         })
     }
@@ -294,10 +294,6 @@ impl<'a> Preparation<'a> {
 
 fn refuse(why: impl Into<String>) -> Error {
     Error::new(ErrorKind::Configuration, why)
-}
-
-fn cell(rows: &[Row], column: usize) -> Option<String> {
-    rows.first()?.get(column)?.clone()
 }
 
 fn table_name(row: Row) -> Option<TableName> {

@@ -8,10 +8,9 @@ use crate::events::wal::assembly::{Assembly, now_ms};
 use crate::events::wal::log::Log;
 use crate::events::wal::preparation::{Preparation, Ready};
 use crate::events::wal::progress::Progress;
-use crate::events::wal::snapshot::{Snapshot, connect};
+use crate::events::wal::snapshot::Snapshot;
 use crate::events::wal::snapshot_records;
 use crate::events::wal::source::Source;
-use crate::foundation::net::attempt::Attempt;
 use crate::foundation::payload::loss::{Cause, Loss};
 use crate::foundation::postgres::connection::{Connection, Streamed, literal, quoted};
 use crate::foundation::postgres::failure::Failure;
@@ -74,6 +73,17 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// Opens a connection beside the one that streams, which takes no queries.
+    ///
+    /// # Errors
+    ///
+    /// PostgreSQL cannot be reached, or does not let it in.
+    pub fn connect(&self) -> Result<Connection, Failure> {
+        let mut connection = self.source.open(&self.options.connection, self.limit)?;
+        connection.is_ready()?;
+        Ok(connection)
+    }
+
     /// Puts events into the backlog while there is room, and waits for it until `until`.
     pub fn offer(&self, ready: &mut VecDeque<Arc<InFlight>>, until: Instant) {
         let before = ready.len();
@@ -212,9 +222,7 @@ impl Reader {
 
     fn connect(&mut self) -> Result<(), End> {
         let shared = &self.shared;
-        let settings = &shared.options.connection;
-        let attempt = Attempt::new(settings.connect_timeout, &shared.source.dialer.closing);
-        let mut connection = Connection::open(settings, &shared.source.dialer, shared.limit, &attempt)?;
+        let mut connection = shared.source.open(&shared.options.connection, shared.limit)?;
         let preparation = Preparation::new(&shared.source, &shared.options, &mut connection);
         let ready = preparation.run(self.server.is_some()).map_err(End::Refused)?;
         connection.is_ready().map_err(Failure::Io)?;
@@ -441,8 +449,7 @@ fn is_wanted(shared: &Shared, relation: &Relation) -> Result<bool, Failure> {
     if named(&relation.schema, &relation.table) {
         return Ok(true);
     }
-    // A connection that streams takes no queries, so this opens another one.
-    let rows = connect(shared)?.query(&format!(
+    let rows = shared.connect()?.query(&format!(
         "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
          WHERE c.oid IN (SELECT pg_partition_ancestors({}))",
         relation.id

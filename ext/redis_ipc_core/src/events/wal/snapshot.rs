@@ -12,9 +12,8 @@ use crate::events::wal::published::Published;
 use crate::events::wal::reader::Shared;
 use crate::events::wal::snapshot_records::{self as records, Cover, Covered, Records};
 use crate::events::wal::table::Table;
-use crate::foundation::net::attempt::Attempt;
 use crate::foundation::payload::stream_entry::StreamId;
-use crate::foundation::postgres::connection::{Answered, Connection, literal};
+use crate::foundation::postgres::connection::{Answered, Connection, cell, literal};
 use crate::foundation::postgres::failure::Failure;
 use crate::foundation::postgres::pgoutput::lsn::Lsn;
 use crate::foundation::postgres::pgoutput::tuple::of_row;
@@ -97,7 +96,7 @@ impl Snapshot {
         assembly: &mut Assembly,
         pulse: Pulse<'_>,
     ) -> Result<(), Failure> {
-        let mut connection = connect(shared)?;
+        let mut connection = shared.connect()?;
         let options = &shared.options;
         let Records { is_fresh, covers, handled } = if options.is_temporary {
             Records { is_fresh: true, ..Records::default() }
@@ -125,7 +124,7 @@ impl Snapshot {
             }
         }
         if is_fresh && !options.is_temporary {
-            records::stream(&mut connect(shared)?, &options.slot)?;
+            records::stream(&mut shared.connect()?, &options.slot)?;
         }
         self.is_complete = true;
         Ok(())
@@ -148,7 +147,7 @@ impl Snapshot {
         cover.seen = Some(Arc::clone(&run.covered));
         assembly.cover(relation, cover.clone());
         if !shared.options.is_temporary {
-            records::begin(&mut connect(shared)?, &shared.options.slot, (relation, &name), cover)?;
+            records::begin(&mut shared.connect()?, &shared.options.slot, (relation, &name), cover)?;
         }
         let table = Table::new(&published.relation, true, &shared.options.order);
         let number = shared.progress.lock().begin();
@@ -195,7 +194,7 @@ impl Snapshot {
         if shared.options.is_temporary {
             return Ok(());
         }
-        let mut connection = connect(shared)?;
+        let mut connection = shared.connect()?;
         let slot = &shared.options.slot;
         records::finish(&mut connection, slot, done.iter().map(|one| (one.relation, one.name.as_str())))?;
         if is_last {
@@ -221,16 +220,14 @@ impl Run {
             literal(slot)
         );
         let rows = connection.query(&sql)?;
-        let start = rows.first().and_then(|row| Lsn::parse(row.first()?.as_deref()?)).ok_or(UNTOLD)?;
+        let start = cell(&rows, 0).and_then(Lsn::parse).ok_or(UNTOLD)?;
         connection.query(BEGIN)?;
         let names: HashSet<String> = tables.iter().map(Published::source).collect();
         let names: Vec<String> = names.into_iter().collect();
         connection.query(&format!("LOCK TABLE {} IN ACCESS SHARE MODE", names.join(", ")))?;
         let rows = connection.query(SEEN)?;
-        let covered = match rows.first().map(Vec::as_slice) {
-            Some([Some(snapshot), Some(until)]) => Covered::read(snapshot, until),
-            _ => None,
-        };
+        let covered = cell(&rows, 0).zip(cell(&rows, 1));
+        let covered = covered.and_then(|(snapshot, until)| Covered::read(snapshot, until));
         let covered = Arc::new(covered.ok_or(UNTOLD)?);
         Ok(Self { connection, covered, is_fresh, start, at_ms: now_ms() })
     }
@@ -274,14 +271,4 @@ impl Run {
         }
         Ok(true)
     }
-}
-
-/// Opens a connection beside the one that streams.
-pub fn connect(shared: &Shared) -> Result<Connection, Failure> {
-    let settings = &shared.options.connection;
-    let dialer = &shared.source.dialer;
-    let attempt = Attempt::new(settings.connect_timeout, &dialer.closing);
-    let mut connection = Connection::open(settings, dialer, shared.limit, &attempt)?;
-    connection.is_ready()?;
-    Ok(connection)
 }

@@ -1,6 +1,6 @@
 //! The table in the database that says what a consumer has done of its snapshot. It outlives the process.
 
-use crate::foundation::postgres::connection::{Connection, Row, literal};
+use crate::foundation::postgres::connection::{Connection, Row, cell, literal};
 use crate::foundation::postgres::failure::Failure;
 use crate::foundation::postgres::pgoutput::lsn::Lsn;
 use crate::foundation::postgres::visibility::Visibility;
@@ -91,7 +91,7 @@ pub enum State {
 pub fn state(connection: &mut Connection) -> Result<State, Failure> {
     let rights = RIGHTS.map(|right| format!("has_table_privilege(t, '{right}')")).join(" AND ");
     let rows = connection.query(&format!("SELECT {rights} FROM to_regclass('{TABLE}') t"))?;
-    Ok(match rows.first().and_then(|row| row.first()?.as_deref()) {
+    Ok(match cell(&rows, 0) {
         None => State::Missing,
         Some("t") => State::Usable,
         Some(_) => State::Forbidden,

@@ -1,8 +1,11 @@
 //! The state that the threads of a consumer of a log share.
 
 use crate::error::{Error, ErrorKind, Fate, Place};
+use crate::foundation::net::attempt::Attempt;
 use crate::foundation::net::dialer::Dialer;
+use crate::foundation::postgres::connection::Connection;
 use crate::foundation::postgres::failure::Failure;
+use crate::foundation::postgres::settings::Settings;
 use crate::foundation::runtime::health::Health;
 use crate::foundation::runtime::reports::{Mailbox, Report};
 use crate::foundation::runtime::stats::Counter;
@@ -53,6 +56,16 @@ impl Source {
             stop: Stop::default(),
             health: Health::default(),
         }
+    }
+
+    /// Opens a connection, for as long as the settings let an attempt to connect take.
+    ///
+    /// # Errors
+    ///
+    /// No server can be reached, or lets it in.
+    pub fn open(&self, settings: &Settings, limit: usize) -> Result<Connection, Failure> {
+        let attempt = Attempt::new(settings.connect_timeout, &self.dialer.closing);
+        Connection::open(settings, &self.dialer, limit, &attempt)
     }
 
     /// Adds the source to an error.

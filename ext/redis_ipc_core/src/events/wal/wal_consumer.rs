@@ -10,8 +10,7 @@ use crate::events::common::wal_options::{WalOptions, WalOrder};
 use crate::events::wal::log::Log;
 use crate::events::wal::reader::{Reader, Shared};
 use crate::events::wal::source::Source;
-use crate::foundation::net::attempt::Attempt;
-use crate::foundation::postgres::connection::{Connection, literal};
+use crate::foundation::postgres::connection::{Connection, cell, literal};
 use crate::foundation::postgres::failure::Failure;
 use crate::foundation::runtime::reports::{Mailbox, Report};
 use crate::foundation::runtime::stop::Stop;
@@ -92,8 +91,8 @@ impl WalConsumer {
     /// PostgreSQL cannot be reached, or refuses.
     pub fn query<T>(&self, ask: impl FnOnce(&mut Connection) -> Result<T, Failure>) -> Result<T, Error> {
         let Shared { source, options, limit, .. } = &*self.shared;
-        let attempt = Attempt::new(options.connection.connect_timeout, &source.dialer.closing);
-        Connection::open(&options.connection, &source.dialer, *limit, &attempt)
+        source
+            .open(&options.connection, *limit)
             .and_then(|mut connection| ask(&mut connection))
             .map_err(|failure| source.explain(&failure))
     }
@@ -133,7 +132,7 @@ impl BacklogConsumer for WalConsumer {
             literal(&self.shared.options.slot)
         );
         let rows = self.query(|connection| connection.query(&sql))?;
-        let bytes = rows.first().and_then(|row| row.first()?.as_deref()?.parse::<i64>().ok());
+        let bytes = cell(&rows, 0).and_then(|bytes| bytes.parse::<i64>().ok());
         // The slot may have been confirmed since the position was read.
         Ok(bytes.map(|bytes| u64::try_from(bytes).unwrap_or(0)))
     }

@@ -23,6 +23,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A row of an answer.
 pub type Row = Vec<Option<String>>;
 
+/// Returns a cell of the first row of an answer. `None` if it is NULL, or is not there.
+pub fn cell(rows: &[Row], column: usize) -> Option<&str> {
+    rows.first()?.get(column)?.as_deref()
+}
+
 /// A connection.
 pub struct Connection {
     socket: Socket,
@@ -134,7 +139,7 @@ impl Connection {
 
     fn is_standby(&mut self) -> Result<bool, Failure> {
         let rows = self.query("SELECT pg_is_in_recovery()")?;
-        Ok(rows.first().and_then(|row| row.first()?.as_deref()) == Some("t"))
+        Ok(cell(&rows, 0) == Some("t"))
     }
 
     /// Ends the attempt to connect.
