@@ -54,8 +54,8 @@ impl<'a> Preparation<'a> {
             return Err(refuse(format!("PostgreSQL {version} is too old: {OLDEST} or later is needed")));
         }
         // One that is promoted while it is asked has another log then than it says.
-        let recovery = self.query("SELECT pg_is_in_recovery()")?;
-        if self.connection.version < ON_STANDBYS && cell(&recovery, 0) == Some("t") {
+        let is_standby = cell(&self.query("SELECT pg_is_in_recovery()")?, 0) == Some("t");
+        if self.connection.version < ON_STANDBYS && is_standby {
             let version = self.connection.version;
             return Err(refuse(format!(
                 "this server is a standby, whose log PostgreSQL {version} cannot decode: connect to the primary"
@@ -79,7 +79,7 @@ impl<'a> Preparation<'a> {
         let timeout = cell(&settings, 1).and_then(|ms| ms.parse().ok()).filter(|ms| *ms > 0);
         self.check_publication()?;
         if self.options.has_snapshot {
-            self.check_snapshot()?;
+            self.check_snapshot(is_standby)?;
         }
         let (start, is_replaced) = self.slot(had_slot)?;
         Ok(Ready { log, start, is_replaced, timeout: timeout.map(Duration::from_millis) })
@@ -161,9 +161,8 @@ impl<'a> Preparation<'a> {
         Ok(())
     }
 
-    fn check_snapshot(&mut self) -> Result<(), Error> {
-        let rows = self.query("SELECT pg_is_in_recovery()")?;
-        if cell(&rows, 0) == Some("t") {
+    fn check_snapshot(&mut self, is_standby: bool) -> Result<(), Error> {
+        if is_standby {
             return Err(refuse(
                 "snapshot: true needs a server that is no standby: a standby cannot tell which transactions it sees",
             ));
