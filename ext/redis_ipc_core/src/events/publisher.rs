@@ -201,13 +201,9 @@ impl Publisher {
     }
 
     fn limit(&self, trim: Trim, add: &mut Cmd) {
-        match trim {
-            Trim::Nothing | Trim::Acknowledged(..) => {}
-            Trim::All(Limit::Entries(most)) => drop(add.arg("MAXLEN").arg("~").arg(most)),
-            Trim::All(Limit::Age(age)) => {
-                let oldest = self.endpoint.clock.now().saturating_sub(trimming::millis(age));
-                add.arg("MINID").arg("~").arg(oldest);
-            }
+        if let Trim::All(limit) = trim {
+            let (word, least) = limit.words(self.endpoint.clock.now());
+            add.arg(word).arg("~").arg(least);
         }
     }
 

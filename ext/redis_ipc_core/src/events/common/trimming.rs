@@ -87,6 +87,16 @@ pub enum Limit {
     Age(Duration),
 }
 
+impl Limit {
+    /// Returns the word of XADD and XTRIM for it, and the number that follows. `now` is the time on Redis's clock in ms.
+    pub fn words(self, now: u64) -> (&'static str, u64) {
+        match self {
+            Self::Entries(most) => ("MAXLEN", most),
+            Self::Age(age) => ("MINID", now.saturating_sub(millis(age))),
+        }
+    }
+}
+
 /// What is removed from a stream when events are added.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Trim {
@@ -152,22 +162,22 @@ pub fn command(stream: &str, limit: Limit, bound: Option<f64>) -> Cmd {
     trim
 }
 
-/// Returns the command that trims `stream` after events were added, if it is to be trimmed. `now` is the time on Redis's
-/// clock in ms.
+/// Returns the command that trims `stream` after events were added, if it is to be trimmed. `now` is the time on
+/// Redis's clock in ms.
 pub fn after(stream: &str, trim: Trim, now: u64) -> Option<Cmd> {
-    let (word, least) = match trim {
+    let limit = match trim {
         Trim::Nothing => return None,
         Trim::Acknowledged(limit, bound) => return Some(command(stream, limit, bound)),
-        Trim::All(Limit::Entries(most)) => ("MAXLEN", most),
-        Trim::All(Limit::Age(age)) => ("MINID", now.saturating_sub(millis(age))),
+        Trim::All(limit) => limit,
     };
+    let (word, least) = limit.words(now);
     let mut trim = redis::cmd("XTRIM");
     trim.arg(stream).arg(word).arg("~").arg(least);
     Some(trim)
 }
 
 /// Converts an age to ms. The longest is a thousand years.
-pub fn millis(age: Duration) -> u64 {
+fn millis(age: Duration) -> u64 {
     u64::try_from(age.as_millis()).unwrap_or(u64::MAX).min(1000 * 366 * 86_400_000)
 }
 
