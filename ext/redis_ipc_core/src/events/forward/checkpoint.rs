@@ -139,8 +139,11 @@ pub fn read(reply: Value) -> RedisResult<Option<Checkpoint>> {
     checkpoint(&values).map(Some)
 }
 
-/// An entry that is added: its position, if it has one, and its names and values in turn.
-pub type Addition<'a> = (Option<Position>, &'a [Vec<u8>]);
+/// A field of an entry that is added: its name and its value.
+pub type Field = (&'static str, Vec<u8>);
+
+/// An entry that is added: its position, if it has one, and its fields.
+pub type Addition<'a> = (Option<Position>, &'a [Field]);
 
 /// Returns the command that adds entries, of which this caller knows `known` to be in the stream.
 pub fn add(stream: &str, key: &str, log: &LogName, known: Option<Position>, entries: &[Addition<'_>]) -> Cmd {
@@ -149,7 +152,7 @@ pub fn add(stream: &str, key: &str, log: &LogName, known: Option<Position>, entr
     write(known, &mut add);
     for (position, fields) in entries {
         write(*position, &mut add);
-        add.arg(fields.len()).arg(*fields);
+        add.arg(2 * fields.len()).arg(*fields);
     }
     add
 }

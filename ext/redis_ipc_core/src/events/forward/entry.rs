@@ -2,7 +2,7 @@
 
 use crate::events::common::forward_options::{ForwardOptions, KeyRule, Naming, TypeRule};
 use crate::events::common::in_flight::InFlight;
-use crate::events::forward::checkpoint::{BEFORE_ALL, Position};
+use crate::events::forward::checkpoint::{BEFORE_ALL, Field, Position};
 use crate::foundation::payload::fields::Fields;
 use crate::foundation::postgres::json_value::{self, write_text};
 use crate::foundation::postgres::pgoutput::lsn::Lsn;
@@ -21,8 +21,8 @@ const MARKS: [(&str, &str); 4] = [
 /// An entry that is to be added.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Its names and values in turn, without the id.
-    pub fields: Vec<Vec<u8>>,
+    /// Its fields, without the id.
+    pub fields: Vec<Field>,
     /// By what it is ordered: its key, or else its table.
     pub place: Vec<u8>,
     /// Where it is in the log. `None` of a row that was there before the log.
@@ -316,13 +316,10 @@ fn entry(
     place: Vec<u8>,
     position: Option<Position>,
 ) -> Entry {
-    let mut fields = Vec::with_capacity(10);
-    for (name, value) in [("type", kind), ("key", key), ("data", Some(data)), ("change", Some(change))] {
-        if let Some(value) = value {
-            fields.push(name.as_bytes().to_vec());
-            fields.push(value);
-        }
-    }
+    // The id makes it five.
+    let mut fields = Vec::with_capacity(5);
+    let known = [("type", kind), ("key", key), ("data", Some(data)), ("change", Some(change))];
+    fields.extend(known.into_iter().filter_map(|(name, value)| Some((name, value?))));
     Entry { fields, place, position }
 }
 
@@ -369,7 +366,7 @@ mod tests {
             all.iter().map(|(name, value)| (name.as_bytes(), &value[..])).collect();
         let event = InFlight::new(StreamId { ms: 1, seq: 1 }, Fields::exactly(&pairs), 1, 1);
         let entry = Entries::new(options(more)).make(&event, &Naming::default()).unwrap();
-        let fields = entry.fields.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
+        let fields = entry.fields.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())).collect();
         (fields, entry)
     }
 

@@ -140,19 +140,19 @@ impl Forwarder {
         if self.settled != Some(log.number) {
             self.settle(&log)?;
         }
+        let unsaid = Naming::default();
         let mut divided: Vec<Vec<Entry>> = self.parts.iter().map(|_| Vec::new()).collect();
         for (index, event) in events.iter().enumerate() {
             // What was read from another log comes again from this one, if it has it.
             if event.transaction.is_some_and(|number| number < log.first) {
                 continue;
             }
-            let naming = namings.get(index).cloned().unwrap_or_default();
-            let Some(mut entry) = self.entries.make(event, &naming) else {
+            let Some(mut entry) = self.entries.make(event, namings.get(index).unwrap_or(&unsaid)) else {
                 return Err(Error::new(ErrorKind::Internal, "a change could not be made an entry"));
             };
             if let Some(position) = entry.position {
-                entry.fields.push(ID.as_bytes().to_vec());
-                entry.fields.push(checkpoint::id(&self.target.slot, &log.name, position).into_bytes());
+                let id = checkpoint::id(&self.target.slot, &log.name, position);
+                entry.fields.push((ID, id.into_bytes()));
             }
             divided[self.part_of(&entry)].push(entry);
         }
@@ -358,7 +358,7 @@ fn chunks(entries: &[Entry]) -> impl Iterator<Item = &[Entry]> {
         let mut bytes = 0;
         let fits = rest.iter().take_while(|entry| {
             let is_first = bytes == 0;
-            bytes += entry.fields.iter().map(Vec::len).sum::<usize>() + 1;
+            bytes += entry.fields.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() + 1;
             is_first || bytes <= AT_ONCE
         });
         let (chunk, others) = rest.split_at(fits.count());
@@ -373,7 +373,8 @@ mod tests {
 
     #[test]
     fn a_chunk_has_an_entry_and_is_bounded() {
-        let entry = |size: usize| Entry { fields: vec![vec![0; size]], place: Vec::new(), position: None };
+        let entry =
+            |size: usize| Entry { fields: vec![("", vec![0; size])], place: Vec::new(), position: None };
         let sizes = |entries: &[Entry]| chunks(entries).map(<[Entry]>::len).collect::<Vec<_>>();
         assert_eq!(sizes(&[]), [0; 0]);
         assert_eq!(sizes(&[entry(AT_ONCE * 2), entry(AT_ONCE * 2), entry(1), entry(1)]), [1, 1, 2]);
