@@ -200,7 +200,8 @@ impl<T: Carried> Leftover<T> {
     /// Handles a refusal of `carried`: it concerns this server only, or this moment only, or is final.
     pub fn refuse(&mut self, carried: T, refusal: &RedisError, context: &T::Context) {
         carried.not_executed();
-        let refusal = &rights::with_rule(refusal, &carried.key(context), carried.rights());
+        let key = carried.key(context);
+        let refusal = &rights::with_rule(refusal, &key, carried.rights());
         let connector = &context.endpoint().connector;
         let explain = || connector.explain(refusal, Fate::NotSent);
         let remedy = remedy(refusal.code().unwrap_or_default());
@@ -208,7 +209,7 @@ impl<T: Carried> Leftover<T> {
             // This server cannot serve now.
             self.refusal.get_or_insert_with(explain);
             self.again.push(carried);
-        } else if let Some(pause) = connector.redirected(&carried.key(context), refusal) {
+        } else if let Some(pause) = connector.redirected(&key, refusal) {
             self.elsewhere.push(carried);
             self.pause = self.pause.max(pause);
         } else if remedy == Remedy::Wait && carried.waits_for_redis(context) {
