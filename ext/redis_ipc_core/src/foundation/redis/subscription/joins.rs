@@ -66,14 +66,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     fn displaced(names: &[&str]) -> Displaced {
-        let before = Known {
-            since_ms: 1,
-            address: Address::Unix("".into()),
-            counters: None,
-            received: 0,
-            left_at: None,
-            relayed: None,
-        };
+        let before = Known::new(1, Address::Unix("".into()), None);
         let names = names.iter().map(|name| (*name).to_owned()).collect();
         Displaced::by_slot(names, &before, false, true).remove(0)
     }

@@ -266,14 +266,7 @@ impl Subscriber {
         let until_ms = self.endpoint.clock.now();
         let is_blind = self.moves.is_some() && connection.awaited().is_none();
         connection.shorten_reads(if is_blind { BLIND } else { BEAT })?;
-        let known = Known {
-            since_ms,
-            address: connection.address().clone(),
-            counters,
-            received: 0,
-            left_at: None,
-            relayed: None,
-        };
+        let known = Known::new(since_ms, connection.address().clone(), counters);
         let window = self.pulse.begin(known, until_ms, &self.topics.counts);
         self.pulse.relayed = relayed;
         self.connection = Some(connection);
@@ -522,11 +515,7 @@ impl Pulse {
         self.sample = counters.as_ref().and_then(|counters| self.view(counters, since_ms));
         self.number += 1;
         self.beaten = Instant::now();
-        self.asked = Some((
-            self.number,
-            self.beaten,
-            Known { since_ms, address, counters, received: 0, left_at: None, relayed: None },
-        ));
+        self.asked = Some((self.number, self.beaten, Known::new(since_ms, address, counters)));
         let mut ping = Vec::new();
         redis::cmd("PING").arg(self.number).write_packed_command(&mut ping);
         socket.write_all(&ping)?;

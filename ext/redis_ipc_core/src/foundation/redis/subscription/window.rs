@@ -22,6 +22,11 @@ pub struct Known {
 }
 
 impl Known {
+    /// Begins to know, at the server of `address`, which had these counters.
+    pub fn new(since_ms: u64, address: Address, counters: Option<Counters>) -> Self {
+        Self { since_ms, address, counters, received: 0, left_at: None, relayed: None }
+    }
+
     /// Returns what is known now that all before `self` has arrived. If its counters could not be read, those of
     /// `before` are still good: what was received since then is counted, too.
     pub fn after(self, before: Option<Self>) -> Self {
@@ -91,14 +96,7 @@ mod tests {
 
     fn window(before: Option<Counters>, received: u64, after: Option<Counters>) -> Window {
         let address = Address::Tcp("h".into(), 1);
-        let before = Known {
-            since_ms: 1,
-            address: address.clone(),
-            counters: before,
-            received,
-            left_at: None,
-            relayed: None,
-        };
+        let before = Known { received, ..Known::new(1, address.clone(), before) };
         Window {
             before,
             until_ms: 2,
@@ -126,13 +124,9 @@ mod tests {
 
     #[test]
     fn counters_that_could_not_be_read_leave_those_before_them() {
-        let known = |since_ms, counters, received| Known {
-            since_ms,
-            address: Address::Tcp("h".into(), 1),
-            counters,
-            received,
-            left_at: None,
-            relayed: None,
+        let known = |since_ms, counters, received| {
+            let address = Address::Tcp("h".into(), 1);
+            Known { received, ..Known::new(since_ms, address, counters) }
         };
         let now = known(9, None, 0).after(Some(known(1, counters("a", 5), 3)));
         assert_eq!((now.since_ms, now.received, now.counters), (9, 3, counters("a", 5)));
