@@ -141,7 +141,7 @@ pub struct Values {
 impl Values {
     /// Adds to events the current values of their keys. An unreadable value counts as unknown.
     pub fn add(&mut self, events: &mut [Arc<InFlight>], connector: &Connector, route: &Route, most: usize) {
-        let keys: Vec<Vec<u8>> = events.iter().filter_map(|event| key_to_read(event)).collect();
+        let keys: Vec<&[u8]> = events.iter().filter_map(|event| key_to_read(event)).collect();
         let mut found = self.read(&keys, connector, route, most).unwrap_or_default().into_iter();
         for event in events {
             let found = match key_to_read(event) {
@@ -158,7 +158,7 @@ impl Values {
 
     fn read(
         &mut self,
-        keys: &[Vec<u8>],
+        keys: &[&[u8]],
         connector: &Connector,
         route: &Route,
         most: usize,
@@ -183,7 +183,7 @@ impl Values {
 }
 
 /// Reads the values of keys: first as Strings; of those that are none the type, then the size, and then the elements.
-fn find(connection: &mut Connection, keys: &[Vec<u8>], most: usize) -> RedisResult<Vec<Found>> {
+fn find(connection: &mut Connection, keys: &[&[u8]], most: usize) -> RedisResult<Vec<Found>> {
     let gets: Vec<Cmd> = keys.iter().map(|key| command("GET", key, &[])).collect();
     let (mut found, mut others) = (Vec::with_capacity(keys.len()), Vec::new());
     for (index, reply) in connection.run_all(&gets)?.into_iter().enumerate() {
@@ -198,7 +198,7 @@ fn find(connection: &mut Connection, keys: &[Vec<u8>], most: usize) -> RedisResu
         });
     }
     let collections = small_collections(connection, keys, &others, most)?;
-    let reads: Vec<Cmd> = collections.iter().map(|(index, one)| one.read(&keys[*index])).collect();
+    let reads: Vec<Cmd> = collections.iter().map(|(index, one)| one.read(keys[*index])).collect();
     for ((index, one), reply) in collections.iter().zip(run_all(connection, &reads)?) {
         found[*index] = Found::elements(*one, reply, most);
     }
@@ -208,11 +208,11 @@ fn find(connection: &mut Connection, keys: &[Vec<u8>], most: usize) -> RedisResu
 /// Returns which of these keys have elements, and few and small enough ones.
 fn small_collections(
     connection: &mut Connection,
-    keys: &[Vec<u8>],
+    keys: &[&[u8]],
     others: &[usize],
     most: usize,
 ) -> RedisResult<Vec<(usize, Collection)>> {
-    let types: Vec<Cmd> = others.iter().map(|index| command("TYPE", &keys[*index], &[])).collect();
+    let types: Vec<Cmd> = others.iter().map(|index| command("TYPE", keys[*index], &[])).collect();
     let replies = run_all(connection, &types)?;
     let known: Vec<(usize, Collection)> = others
         .iter()
@@ -223,8 +223,8 @@ fn small_collections(
         .iter()
         .flat_map(|(index, one)| {
             let mut usage = redis::cmd("MEMORY");
-            usage.arg("USAGE").arg(&keys[*index]);
-            [one.count(&keys[*index]), usage]
+            usage.arg("USAGE").arg(keys[*index]);
+            [one.count(keys[*index]), usage]
         })
         .collect();
     let replies = run_all(connection, &sizes)?;
@@ -246,7 +246,7 @@ fn run_all(connection: &mut Connection, commands: &[Cmd]) -> RedisResult<Vec<Val
     if commands.is_empty() { Ok(Vec::new()) } else { connection.run_all(commands) }
 }
 
-fn key_to_read(event: &InFlight) -> Option<Vec<u8>> {
+fn key_to_read(event: &InFlight) -> Option<&[u8]> {
     let is_gone = event.fields.get(EVENT).is_none_or(keyspace::is_gone);
-    event.fields.get(KEY).filter(|_| !is_gone).map(<[u8]>::to_vec)
+    event.fields.get(KEY).filter(|_| !is_gone)
 }
