@@ -524,36 +524,29 @@ impl Backlog {
     }
 
     fn take_now(&self, state: &mut State, most: usize) -> Vec<Arc<InFlight>> {
-        loop {
-            let is_last = state.segments.len() <= 1;
-            let Some(first) = state.segments.front_mut() else { return Vec::new() };
-            if first.is_telling {
-                return Vec::new();
-            }
-            if let Some(loss) = first.losses.pop_front() {
-                first.is_telling = true;
-                state.counts.running += 1;
-                state.counts.losses += 1;
-                return vec![Arc::new(of_loss(loss))];
-            }
-            let taken = first.take(most, self.is_serial, &state.paused_keys);
-            if !taken.is_empty() {
-                first.tidy();
-                state.counts.running += taken.len();
-                let now = Instant::now();
-                for (place, event) in taken.iter().enumerate() {
-                    state.counts.waiting -= 1;
-                    state.counts.bytes -= size(event);
-                    event.start_after(place, now);
-                }
-                self.tell_room(state);
-                return taken;
-            }
-            if is_last || !first.is_over() {
-                return Vec::new();
-            }
-            state.segments.pop_front();
+        state.drop_finished();
+        let Some(first) = state.segments.front_mut().filter(|first| !first.is_telling) else {
+            return Vec::new();
+        };
+        if let Some(loss) = first.losses.pop_front() {
+            first.is_telling = true;
+            state.counts.running += 1;
+            state.counts.losses += 1;
+            return vec![Arc::new(of_loss(loss))];
         }
+        let taken = first.take(most, self.is_serial, &state.paused_keys);
+        if !taken.is_empty() {
+            first.tidy();
+            state.counts.running += taken.len();
+            let now = Instant::now();
+            for (place, event) in taken.iter().enumerate() {
+                state.counts.waiting -= 1;
+                state.counts.bytes -= size(event);
+                event.start_after(place, now);
+            }
+            self.tell_room(state);
+        }
+        taken
     }
 
     fn tell_room(&self, state: &mut State) {
@@ -702,6 +695,13 @@ impl State {
         &mut self.last_segment().losses
     }
 
+    /// Drops the segments before the last one of which all is finished.
+    fn drop_finished(&mut self) {
+        while self.segments.len() > 1 && self.segments.front().is_some_and(Segment::is_over) {
+            self.segments.pop_front();
+        }
+    }
+
     /// Whether there is something to take now.
     fn has_work(&self) -> bool {
         self.segments.front().is_some_and(|first| {
@@ -721,9 +721,7 @@ impl State {
     /// Returns how many events may be taken so that these are a transaction, or as much of one as there is room for; or
     /// 1 for a loss. 0 if there is none yet.
     fn next_transaction(&mut self) -> usize {
-        while self.segments.len() > 1 && self.segments.front().is_some_and(Segment::is_over) {
-            self.segments.pop_front();
-        }
+        self.drop_finished();
         let is_last = self.segments.len() == 1;
         let Some(first) = self.segments.front() else { return 0 };
         if !first.losses.is_empty() {
