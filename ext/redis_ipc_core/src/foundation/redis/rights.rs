@@ -3,16 +3,18 @@
 use redis::{Arg, Cmd, RedisError, Value, parse_redis_value};
 
 /// The commands whose first argument is the name of a subcommand.
-const WITH_SUBCOMMANDS: [&str; 6] = ["acl", "client", "config", "memory", "xgroup", "xinfo"];
+const WITH_SUBCOMMANDS: [&str; 8] =
+    ["acl", "client", "cluster", "config", "memory", "sentinel", "xgroup", "xinfo"];
+/// The commands that have no key.
+const WITHOUT_KEYS: [&str; 10] =
+    ["acl", "client", "cluster", "config", "info", "ping", "role", "select", "sentinel", "time"];
 
 /// Adds the rule that the user needs to a refusal of `command` for want of a right. Returns other replies as they are.
 pub fn explained(reply: Value, command: &Cmd) -> Value {
     match reply {
         Value::ServerError(error) if error.code() == "NOPERM" => {
             let (key, rights) = needed(command);
-            let error = with_rule(&error.into(), &key, &rights);
-            // It was a refusal, and is one still.
-            parse(&error).unwrap_or(Value::Nil)
+            told(error.details(), &key, &rights).unwrap_or(Value::ServerError(error))
         }
         reply => reply,
     }
@@ -20,17 +22,16 @@ pub fn explained(reply: Value, command: &Cmd) -> Value {
 
 /// Adds the rule with these `rights` on `key` to a refusal for want of a right. Returns other errors as they are.
 pub fn with_rule(error: &RedisError, key: &str, rights: &str) -> RedisError {
-    if error.code() != Some("NOPERM") {
-        return error.clone();
-    }
-    let on_key = if key.is_empty() { String::new() } else { format!("~{} ", key.escape_debug()) };
-    let detail = format!("{} (the user needs ({on_key}{rights}))", error.detail().unwrap_or_default());
-    let told = parse_redis_value(format!("-NOPERM {detail}\r\n").as_bytes()).and_then(Value::extract_error);
-    told.err().unwrap_or_else(|| error.clone())
+    let is_of_rights = error.code() == Some("NOPERM");
+    let told = if is_of_rights { told(error.detail(), key, rights) } else { None };
+    told.and_then(|reply| reply.extract_error().err()).unwrap_or_else(|| error.clone())
 }
 
-fn parse(error: &RedisError) -> Option<Value> {
-    parse_redis_value(format!("-NOPERM {}\r\n", error.detail()?).as_bytes()).ok()
+/// Returns the refusal as Redis would have written it with the rule.
+fn told(detail: Option<&str>, key: &str, rights: &str) -> Option<Value> {
+    let on_key = if key.is_empty() { String::new() } else { format!("~{} ", key.escape_debug()) };
+    let detail = detail.unwrap_or_default();
+    parse_redis_value(format!("-NOPERM {detail} (the user needs ({on_key}{rights}))\r\n").as_bytes()).ok()
 }
 
 /// Returns the key of a command, if it has one, and the rights that it needs.
@@ -53,7 +54,7 @@ fn needed(command: &Cmd) -> (String, String) {
             let streams = words.iter().position(|word| word.eq_ignore_ascii_case("STREAMS"));
             streams.map(|at| word(at + 1)).unwrap_or_default()
         }
-        "acl" | "client" | "config" | "info" | "ping" | "time" => "",
+        keyless if WITHOUT_KEYS.contains(&keyless) => "",
         _ => word(1 + usize::from(has_subcommand)),
     };
     (key.to_owned(), right)
@@ -71,6 +72,8 @@ mod tests {
             (&["XINFO", "GROUPS", "s"], "(~s +xinfo|groups)"),
             (&["EVAL", "return 1", "1", "k"], "(~k +eval)"),
             (&["XREADGROUP", "GROUP", "g", "c", "STREAMS", "s", ">"], "(~s +xreadgroup)"),
+            (&["CLUSTER", "SLOTS"], "(+cluster|slots)"),
+            (&["SENTINEL", "master", "house"], "(+sentinel|master)"),
             (&["TIME"], "(+time)"),
             (&["INFO", "commandstats"], "(+info)"),
             (&["XACK", "a\r\nb"], "(~a\\r\\nb +xack)"),
