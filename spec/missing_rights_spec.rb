@@ -36,6 +36,30 @@ RSpec.describe "a right that the user lacks" do
       .to raise_error(RedisIPC::CommandError, /NoPerm.*\(the user needs \(~house:inbox:other \+xadd\)\)/)
   end
 
+  it "to take requests names the inbox" do
+    limited(:answerer, "child", "+xreadgroup", &echo)
+    expect(next_of(errors).message).to match(/NoPerm.*\(the user needs \(~house:inbox:child \+xreadgroup\)\)/)
+  end
+
+  it "to read answers names the reply stream" do
+    limited(:asker, "parent", "+xread", to: "child")
+    expect(next_of(errors).message)
+      .to match(/NoPerm.*\(the user needs \(~house:replies:parent:\h{32} \+xread\)\)/)
+  end
+
+  it "to read events in order names the stream" do
+    rules = RedisIPC::ACL.rules(:event_consumer, stream: "house", group: "child")
+    redis.call("ACL", "SETUSER", "limited", "on", ">secret", *rules.map { |rule| rule.sub(" +xread ", " ") })
+    told = Queue.new
+    subscription = RedisIPC::Events.consume(
+      stream: "house", group: "child", order: :key, logger: Consumers.silent, on_error: ->(error) { told << error },
+      redis_options: redis_options.merge(username: "limited", password: "secret")
+    ) { |event| event }
+    expect(next_of(told).message).to match(/NoPerm.*\(the user needs \(~house \+xread\)\)/)
+  ensure
+    subscription&.stop
+  end
+
   it "to connect is told to whoever connects" do
     expect { limited(:answerer, "child", "+time", &echo) }
       .to raise_error(RedisIPC::CommandError, /NoPerm.*\(the user needs \(\+time\)\)/)

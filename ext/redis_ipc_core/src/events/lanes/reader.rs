@@ -21,6 +21,7 @@ use crate::foundation::redis::pool::Pool;
 use crate::foundation::redis::read_cancel::ReadCancel;
 use crate::foundation::redis::read_size::ReadSize;
 use crate::foundation::redis::resp::replies;
+use crate::foundation::redis::rights;
 use crate::foundation::runtime::stats::Counter;
 use crate::foundation::runtime::stop::Stop;
 use crate::foundation::runtime::sync::Mutex;
@@ -385,19 +386,20 @@ impl Reader {
         let usual = bytes.min(AT_ONCE) / self.usual_size.load(Ordering::Relaxed).max(1);
         let usual = usual.min(events).clamp(1, MOST);
         let count = self.read_size.lock().count(Instant::now()).min(usual);
+        let stream = self.source.stream_of(self.role);
         let mut read = redis::cmd("XREAD");
         read.arg("COUNT").arg(count);
         if self.role != Role::CatchUp && !self.read_size.lock().is_probing() {
             read.arg("BLOCK").arg(block.as_millis() as u64);
         }
-        read.arg("STREAMS").arg(self.source.stream_of(self.role)).arg(start.after.to_string());
+        read.arg("STREAMS").arg(stream).arg(start.after.to_string());
         connection.write_all(&[read])?;
         let entries = match connection.receive_entries(None, *room) {
             Err(error) if is_unreadable(&error) => {
                 self.read_size.lock().broke(count, Instant::now());
                 return Err(error);
             }
-            entries => entries?,
+            entries => entries.map_err(|error| rights::with_rule(&error, stream, "+xread"))?,
         };
         self.read_size.lock().succeeded(count, entries.len());
         if let Some(bytes) = entries.iter().flat_map(|entry| &entry.fields).map(Fields::size).max() {

@@ -389,7 +389,7 @@ impl Connection {
         }
         let (replies, mut incoming) = self.incoming(None);
         let result = replies.next_list(&mut incoming, room);
-        self.note(result)
+        self.note(result).map_err(|error| rights::of_command(error, command))
     }
 
     /// Runs one command and converts its reply to a `T`.

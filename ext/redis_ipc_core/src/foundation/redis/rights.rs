@@ -20,6 +20,15 @@ pub fn explained(reply: Value, command: &Cmd) -> Value {
     }
 }
 
+/// Adds the rule that the user needs to an error of `command`, if that is for want of a right.
+pub fn of_command(error: RedisError, command: &Cmd) -> RedisError {
+    if error.code() != Some("NOPERM") {
+        return error;
+    }
+    let (key, rights) = needed(command);
+    with_rule(&error, &key, &rights)
+}
+
 /// Adds the rule with these `rights` on `key` to a refusal for want of a right. Returns other errors as they are.
 pub fn with_rule(error: &RedisError, key: &str, rights: &str) -> RedisError {
     let is_of_rights = error.code() == Some("NOPERM");
@@ -49,7 +58,7 @@ fn needed(command: &Cmd) -> (String, String) {
     let right =
         if has_subcommand { format!("+{name}|{}", word(1).to_lowercase()) } else { format!("+{name}") };
     let key = match name.as_str() {
-        "eval" | "eval_ro" => word(3),
+        "eval" | "eval_ro" | "blmpop" => word(3),
         "xread" | "xreadgroup" => {
             let streams = words.iter().position(|word| word.eq_ignore_ascii_case("STREAMS"));
             streams.map(|at| word(at + 1)).unwrap_or_default()
@@ -72,6 +81,7 @@ mod tests {
             (&["XINFO", "GROUPS", "s"], "(~s +xinfo|groups)"),
             (&["EVAL", "return 1", "1", "k"], "(~k +eval)"),
             (&["XREADGROUP", "GROUP", "g", "c", "STREAMS", "s", ">"], "(~s +xreadgroup)"),
+            (&["BLMPOP", "5", "1", "q", "RIGHT"], "(~q +blmpop)"),
             (&["CLUSTER", "SLOTS"], "(+cluster|slots)"),
             (&["SENTINEL", "master", "house"], "(+sentinel|master)"),
             (&["TIME"], "(+time)"),

@@ -4,6 +4,7 @@ use crate::foundation::payload::stream_entry::{RawEntry, StreamId};
 use crate::foundation::redis::connection::{Connection, Wait, is_unreadable};
 use crate::foundation::redis::read_size::ReadSize;
 use crate::foundation::redis::resp::replies::{self, refused};
+use crate::foundation::redis::rights;
 use crate::foundation::runtime::busy_poll::BusyPoll;
 use crate::foundation::runtime::waker::{WaitEnd, Waker};
 use crate::request_reply::membership::reply_stream::ReplyStream;
@@ -193,7 +194,8 @@ impl ReplySession {
                 return Ok(Vec::new());
             }
         }
-        self.connection.receive_entries(wait, replies.room())
+        let entries = self.connection.receive_entries(wait, replies.room());
+        entries.map_err(|error| rights::with_rule(&error, replies.key(), "+xread"))
     }
 }
 
@@ -213,7 +215,7 @@ pub fn skip_unreadable(position: &mut Position, replies: &ReplyStream) -> RedisR
     read.arg("GROUP").arg(SKIP_GROUP).arg(SKIP_GROUP).arg("COUNT").arg(1).arg("STREAMS").arg(key).arg(">");
     connection.write_all(&[read])?;
     let is_read = match connection.receive_entries(None, replies.room()) {
-        Err(error) if !is_unreadable(&error) => return Err(error),
+        Err(error) if !is_unreadable(&error) => return Err(rights::with_rule(&error, key, "+xreadgroup")),
         read => read.is_ok(),
     };
     let mut connection = connector.open_for(key)?;

@@ -4,6 +4,7 @@ use crate::foundation::payload::stream_entry::RawEntry;
 use crate::foundation::redis::connection::{Connection, Wait};
 use crate::foundation::redis::group_consumer::consumer::GroupConsumer;
 use crate::foundation::redis::read_size::ReadSize;
+use crate::foundation::redis::rights;
 use crate::foundation::runtime::busy_poll::BusyPoll;
 use crate::foundation::runtime::sync::Mutex;
 use crate::foundation::runtime::waker::{WaitEnd, Waker};
@@ -102,7 +103,8 @@ impl GroupSession {
         let entries = self.connection.receive_entries(wait, self.consumer.room);
         // After a broken read, the entries that were delivered are fetched by their ids instead.
         self.read_size.lock().note(count, &entries);
-        let entries = entries?;
+        let named = |error| rights::with_rule(&error, &self.consumer.stream, "+xreadgroup");
+        let entries = entries.map_err(named)?;
         if entries.len() > 1 {
             self.busy_poll.note_crowd();
         }
