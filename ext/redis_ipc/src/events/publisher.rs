@@ -10,9 +10,7 @@ use crate::ruby::logins::{self, NativeLogins};
 use crate::ruby::process_bound::ProcessBound;
 use magnus::prelude::*;
 use magnus::{Error, RArray, RHash, RModule, RString, Ruby, Value, function, method};
-use redis_ipc_core::events::{
-    self, Limit, NewEvent, PublishOptions, Publisher, PublisherOptions, Trim, Trimmed,
-};
+use redis_ipc_core::events::{self, NewEvent, PublishOptions, Publisher, PublisherOptions, Trim, Trimmed};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -98,12 +96,7 @@ fn event(event: Value) -> Result<NewEvent, Error> {
 }
 
 fn trim((maxlen, keep, bound, all): (Option<u64>, Option<f64>, Option<f64>, bool)) -> Trim {
-    let limit = match (maxlen, keep) {
-        (Some(most), _) => Limit::Entries(most),
-        (None, Some(age)) => Limit::Age(seconds(age)),
-        (None, None) => return Trim::Nothing,
-    };
-    if all { Trim::All(limit) } else { Trim::Acknowledged(limit, bound) }
+    Trim::to(maxlen, keep.map(seconds), bound, all)
 }
 
 fn seconds(seconds: f64) -> Duration {

@@ -4,7 +4,7 @@ use crate::error::{Error, ErrorKind, Fate, Place};
 use crate::events::common::events_key;
 use crate::events::common::options::PublisherOptions;
 use crate::events::common::streams::Streams;
-use crate::events::common::trimming::{self, Limit, Trim, Trimmed, Trimmings};
+use crate::events::common::trimming::{self, Trim, Trimmed, Trimmings};
 use crate::events::sending::{Form, NewEvent, Producers, Sending};
 use crate::foundation::payload::stream_entry::StreamId;
 use crate::foundation::redis::connection::Connection;
@@ -157,7 +157,7 @@ impl Publisher {
         trimming: Option<&Cmd>,
     ) -> Result<Published, Error> {
         self.connections.with(stream, |connection| {
-            if matches!(trim, Trim::All(Limit::Age(_))) && self.endpoint.clock.is_due(CLOCK) {
+            if trim.needs_clock() && self.endpoint.clock.is_due(CLOCK) {
                 self.endpoint.clock.read(connection)?;
             }
             if sending.has_ids() || self.lacks_producers.load(Ordering::Relaxed) {

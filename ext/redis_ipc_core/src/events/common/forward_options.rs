@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::events::common::options::MOST_PARTITIONS;
-use crate::events::common::trimming::{Limit, Trim};
+use crate::events::common::trimming::Trim;
 use crate::foundation::payload::limits::check_name;
 use crate::foundation::payload::option_reader::OptionReader;
 use serde_json::Value;
@@ -126,20 +126,17 @@ fn columns(given: Option<Value>, section: &OptionReader) -> Result<KeyRule, Erro
 }
 
 fn trim(section: &mut OptionReader) -> Result<Trim, Error> {
-    let entries = section.integer("maxlen", 0..=u64::MAX)?.map(Limit::Entries);
-    let age = section.seconds("keep", LONGEST)?.map(Limit::Age);
+    let entries = section.integer("maxlen", 0..=u64::MAX)?;
+    let age = section.seconds("keep", LONGEST)?;
     let drops = section.boolean("drop_unread")?.unwrap_or(false);
     let bound = section.value("unread").and_then(|times| times.as_f64());
-    Ok(match entries.or(age) {
-        None => Trim::Nothing,
-        Some(limit) if drops => Trim::All(limit),
-        Some(limit) => Trim::Acknowledged(limit, bound),
-    })
+    Ok(Trim::to(entries, age, bound, drops))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::events::common::trimming::Limit;
     use serde_json::json;
 
     fn parse(section: Value) -> Result<ForwardOptions, String> {

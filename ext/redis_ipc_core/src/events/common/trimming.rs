@@ -88,7 +88,8 @@ pub enum Limit {
 }
 
 impl Limit {
-    /// Returns the word of XADD and XTRIM for it, and the number that follows. `now` is the time on Redis's clock in ms.
+    /// Returns the word of XADD and XTRIM for it, and the number that follows. `now` is the time on Redis's clock in
+    /// ms.
     pub fn words(self, now: u64) -> (&'static str, u64) {
         match self {
             Self::Entries(most) => ("MAXLEN", most),
@@ -107,6 +108,23 @@ pub enum Trim {
     /// The oldest entries beyond the limit that every group has acknowledged. Those that a group has not acknowledged
     /// are kept up to this many times the limit; `None` keeps them for ever.
     Acknowledged(Limit, Option<f64>),
+}
+
+impl Trim {
+    /// Returns what is removed if a stream keeps so many entries, or entries of such an age: all of the others if
+    /// `drops`, or else as `bound` says of those that a group has not acknowledged.
+    pub fn to(most: Option<u64>, age: Option<Duration>, bound: Option<f64>, drops: bool) -> Self {
+        match most.map(Limit::Entries).or(age.map(Limit::Age)) {
+            None => Self::Nothing,
+            Some(limit) if drops => Self::All(limit),
+            Some(limit) => Self::Acknowledged(limit, bound),
+        }
+    }
+
+    /// Whether the command for it has a time on Redis's clock in it.
+    pub fn needs_clock(self) -> bool {
+        matches!(self, Self::All(Limit::Age(_)))
+    }
 }
 
 /// What a trimming did.

@@ -6,7 +6,7 @@ use crate::events::common::in_flight::InFlight;
 use crate::events::common::options::ConsumerOptions;
 use crate::events::common::recent_ids::ID;
 use crate::events::common::streams::{self, Streams};
-use crate::events::common::trimming::{self, Limit, Trim, Trimmed, Trimmings};
+use crate::events::common::trimming::{self, Trim, Trimmed, Trimmings};
 use crate::events::forward::checkpoint::{self, Addition, Checkpoint, Outcome, Position};
 use crate::events::forward::entry::{Entries, Entry};
 use crate::events::forward::history::History;
@@ -328,7 +328,7 @@ fn send(
     target.connections.with(stream, |connection| {
         commands.truncate(1);
         if is_due {
-            if matches!(trim, Trim::All(Limit::Age(_))) && target.endpoint.clock.is_due(CLOCK) {
+            if trim.needs_clock() && target.endpoint.clock.is_due(CLOCK) {
                 target.endpoint.clock.read(connection)?;
             }
             commands.extend(trimming::after(stream, trim, target.endpoint.clock.now()));
