@@ -5,21 +5,22 @@ use magnus::prelude::*;
 use magnus::{Error, RArray, RHash, RString, Ruby, Value};
 use redis_ipc_core::events::{Row, RowValue};
 
-/// Converts a row to a Hash. `names` are the names of its columns, and `codes` says by a letter for each how its text is
-/// read: `i` as an Integer, `f` as a Float, `b` as true or false, all others as a String. A value that the log leaves out
-/// has no entry. A text that is none of its type stays a String.
+/// Converts a row to a Hash. `names` are the names of its columns, and `codes` says by a letter for each how its text
+/// is read: `i` as an Integer, `f` as a Float, `b` as true or false, all others as a String. A value that the log
+/// leaves out has no entry. A text that is none of its type stays a String.
 ///
 /// # Errors
 ///
 /// Ruby refuses to change the Hash.
 pub fn hash(ruby: &Ruby, row: Row<'_>, names: RArray, codes: RString) -> Result<RHash, Error> {
-    let codes = read_bytes(codes, <[u8]>::to_vec);
     let hash = ruby.hash_new();
     for (column, value) in row.values().enumerate().take(names.len()) {
         let value = match value {
             RowValue::Unchanged => continue,
             RowValue::Null => ruby.qnil().as_value(),
-            RowValue::Text(text) => decoded(ruby, text, codes.get(column).copied()),
+            RowValue::Text(text) => {
+                decoded(ruby, text, read_bytes(codes, |codes| codes.get(column).copied()))
+            }
         };
         hash.aset(names.entry::<Value>(isize::try_from(column).unwrap_or(isize::MAX))?, value)?;
     }
