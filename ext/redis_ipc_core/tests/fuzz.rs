@@ -1,5 +1,6 @@
-//! Feeds mutated replies, messages of Pub/Sub, entries, messages of a log and JSON to every reader of data from Redis and
-//! PostgreSQL. No reader may panic, hang, or reserve memory for data that has not arrived. `bin/fuzz` runs it for long.
+//! Feeds mutated replies, messages of Pub/Sub, entries, messages of a log and JSON to every reader of data from Redis
+//! and PostgreSQL. No reader may panic, hang, or reserve memory for data that has not arrived. `bin/fuzz` runs it for
+//! long.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 

@@ -119,8 +119,8 @@ impl NativeEventConsumer {
         rb_self.inquire(ruby, move |consumer| consumer.give_back(&events))
     }
 
-    /// Writes these into the stream that the consumer forwards to, and finishes them. The keys and the types are lists of
-    /// Strings and nil; without a list the options say them.
+    /// Writes these into the stream that the consumer forwards to, and finishes them. The keys and the types are lists
+    /// of Strings and nil; without a list the options say them.
     fn forward(
         ruby: &Ruby,
         rb_self: &Self,

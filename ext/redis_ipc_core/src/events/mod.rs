@@ -5,8 +5,8 @@
 //! - The entries of a Redis Stream are shared by a group of processes. Without an order this is a consumer group of
 //!   Redis. Like request/reply, it uses the group consumer of the foundation for reading, leases, take-over and dead
 //!   letters. With an order the processes share lanes instead.
-//! - The events of a live source (channels, keys) and of PostgreSQL's log are not shared: each consumer reads them all. One of a
-//!   log may write what it reads into a stream.
+//! - The events of a live source (channels, keys) and of PostgreSQL's log are not shared: each consumer reads them all.
+//!   One of a log may write what it reads into a stream.
 //!
 //! A [`Publisher`] adds events to streams.
 

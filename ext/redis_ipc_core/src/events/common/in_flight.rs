@@ -47,8 +47,8 @@ pub struct InLane {
 pub struct Described {
     /// Distinguishes it from all others of the process.
     pub number: u64,
-    /// The table as JSON: its schema, its name, its identity, and the name, the type and the part in the identity of each
-    /// column.
+    /// The table as JSON: its schema, its name, its identity, and the name, the type and the part in the identity of
+    /// each column.
     pub text: Box<[u8]>,
 }
 

@@ -2,8 +2,8 @@
 
 use crate::foundation::redis::slots;
 
-/// Returns the lane, or the partition, of a key: its CRC16 (XMODEM), as Redis Cluster computes it of a key without a hash
-/// tag, modulo their number.
+/// Returns the lane, or the partition, of a key: its CRC16 (XMODEM), as Redis Cluster computes it of a key without a
+/// hash tag, modulo their number.
 pub fn lane(key: &[u8], lanes: u16) -> u16 {
     slots::crc16(key) % lanes
 }

@@ -13,8 +13,9 @@ const FIELDS: [&str; 4] = ["log", "lsn", "index", "count"];
 ///
 /// ARGV: the log; the position that the caller knows to be in the stream, as two arguments, or "" and ""; then of each
 /// entry, in the order of the log: its position, as two arguments, or "" and "" of one that is added whatever the
-/// checkpoint is; how many names and values follow, and these. Returns what became of it, the checkpoint, and how many entries were added. It adds nothing where the checkpoint is gone
-/// ("gone"), is behind what the caller knows ("back"), or is of another log ("other").
+/// checkpoint is; how many names and values follow, and these. Returns what became of it, the checkpoint, and how many
+/// entries were added. It adds nothing where the checkpoint is gone ("gone"), is behind what the caller knows ("back"),
+/// or is of another log ("other").
 ///
 /// If Redis refuses an entry, the checkpoint is at the one before it: what was added is never added again.
 const ADD: &str = r"
@@ -61,8 +62,8 @@ if added > 0 then redis.call('HSET', key, 'log', ARGV[1], 'lsn', lsn, 'index', i
 return refusal or {'added', ARGV[1], lsn, index, count, added}
 ";
 
-/// Makes the checkpoint KEYS[1] one of the log ARGV[2], at ARGV[3] and ARGV[4], if it is still one of the log ARGV[1] at
-/// ARGV[5] and ARGV[6]. Returns whether it was.
+/// Makes the checkpoint KEYS[1] one of the log ARGV[2], at ARGV[3] and ARGV[4], if it is still one of the log ARGV[1]
+/// at ARGV[5] and ARGV[6]. Returns whether it was.
 const MOVE: &str = r"
 local log, lsn, index = unpack(redis.call('HMGET', KEYS[1], 'log', 'lsn', 'index'))
 if log ~= ARGV[1] or lsn ~= ARGV[5] or index ~= ARGV[6] then return 0 end

@@ -92,8 +92,8 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// Runs the reading thread until [`Feed::stop`] is set, or no channels are left. `subscriber` is connected, unless the
-    /// thread starts again after a panic.
+    /// Runs the reading thread until [`Feed::stop`] is set, or no channels are left. `subscriber` is connected, unless
+    /// the thread starts again after a panic.
     pub fn run(&self, subscriber: &mut Subscriber) {
         let endpoint = &self.shared.endpoint;
         let mut link = Link::new(endpoint, "", subscriber.is_connected());

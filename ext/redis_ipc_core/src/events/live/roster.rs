@@ -54,8 +54,8 @@ struct Member {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Up to when a node has certainly served keys, in ms since 1970. One that no longer does answers its PINGs all the same.
-/// A node that was asked may not have heard of that yet, but then the next one has.
+/// Up to when a node has certainly served keys, in ms since 1970. One that no longer does answers its PINGs all the
+/// same. A node that was asked may not have heard of that yet, but then the next one has.
 #[derive(Clone, Copy)]
 struct Served {
     /// When two nodes in a row have said so, of which this is the first.
@@ -139,8 +139,8 @@ impl Roster {
         Ok(())
     }
 
-    /// Subscribes at each node that serves channels. Where a node sends some of them elsewhere, it begins again with these
-    /// and those that are left.
+    /// Subscribes at each node that serves channels. Where a node sends some of them elsewhere, it begins again with
+    /// these and those that are left.
     fn start_shards(&self, shards: &Arc<Shards>) -> Result<(), Error> {
         let connector = &self.shared.endpoint.connector;
         let explain = |error: RedisError| connector.explain(&error, Fate::NotSent);

@@ -1,7 +1,7 @@
 //! Which node of a cluster has the subscription to which channels of shards.
 //!
-//! Each node that serves channels of the consumer has one subscription, for all of these. When a slot moves, its channels are
-//! taken on by the subscription of the other node. If there is none, they get one.
+//! Each node that serves channels of the consumer has one subscription, for all of these. When a slot moves, its
+//! channels are taken on by the subscription of the other node. If there is none, they get one.
 
 use crate::error::Fate;
 use crate::foundation::net::address::Address;
@@ -135,8 +135,8 @@ impl Shards {
         &self.wake.1
     }
 
-    /// Decides which channels a subscription keeps whose connection has ended: those of its node. If it has none, it goes
-    /// to the node of the others, unless that has a subscription. Returns false if it keeps none, and is to end.
+    /// Decides which channels a subscription keeps whose connection has ended: those of its node. If it has none, it
+    /// goes to the node of the others, unless that has a subscription. Returns false if it keeps none, and is to end.
     pub fn settle(&self, subscriber: &mut Subscriber) -> bool {
         self.displace(subscriber.give_back());
         let names = subscriber.topics().names.clone();
@@ -245,9 +245,9 @@ impl Shards {
         self.state.lock().seats.iter().any(|seat| *seat.node == *node)
     }
 
-    /// Returns the most messages of these channels that can be missing since they had their last subscription, and since
-    /// when: what that node has sent since then, and what each other node has sent since the slots were certainly of that
-    /// node. `None` if one of these is not known.
+    /// Returns the most messages of these channels that can be missing since they had their last subscription, and
+    /// since when: what that node has sent since then, and what each other node has sent since the slots were certainly
+    /// of that node. `None` if one of these is not known.
     pub fn missing(&self, names: &[String], before: &Known) -> Option<(u64, u64)> {
         let slots: Vec<u16> = names.iter().map(|name| slot(name.as_bytes())).collect();
         let read = |node: &Address| {

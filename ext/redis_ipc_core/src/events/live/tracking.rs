@@ -1,8 +1,8 @@
 //! What Redis tells clients that cache keys: invalidations (client-side caching).
 //!
-//! A client that has asked for it (`CLIENT TRACKING` with `BCAST`) is told of every key under its prefixes that changes,
-//! expires or is deleted. In RESP2 the server sends that to a connection that subscribes, and that connection can name
-//! itself: so no other connection can be lost while this one stands.
+//! A client that has asked for it (`CLIENT TRACKING` with `BCAST`) is told of every key under its prefixes that
+//! changes, expires or is deleted. In RESP2 the server sends that to a connection that subscribes, and that connection
+//! can name itself: so no other connection can be lost while this one stands.
 
 use crate::events::common::live_options::LiveOptions;
 use crate::foundation::redis::connection::Connection;

@@ -71,8 +71,8 @@ impl Progress {
         self.border = self.border.max(lsn);
     }
 
-    /// Begins again at `lsn`, on a server with another log. Transactions under way no longer count. Returns the number of the
-    /// first transaction that will be read from it.
+    /// Begins again at `lsn`, on a server with another log. Transactions under way no longer count. Returns the number
+    /// of the first transaction that will be read from it.
     pub fn restart(&mut self, lsn: Lsn) -> u64 {
         self.open.clear();
         self.border = lsn;

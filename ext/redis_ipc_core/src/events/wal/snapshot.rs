@@ -1,10 +1,10 @@
 //! Reads the rows that tables have, before the log is streamed.
 //!
 //! All tables of a run are read in one transaction, after the slot was taken. What that transaction sees is in the log,
-//! too, if it was committed after the slot began. If nothing of the table was handled before, it is left out of the log:
-//! so the rows and the log have neither a gap nor an overlap. Else it is marked, because rows may have been deleted that
-//! are known. Once all rows of a table were handled, that is recorded in the database. Until then the slot is confirmed
-//! nothing.
+//! too, if it was committed after the slot began. If nothing of the table was handled before, it is left out of the
+//! log: so the rows and the log have neither a gap nor an overlap. Else it is marked, because rows may have been
+//! deleted that are known. Once all rows of a table were handled, that is recorded in the database. Until then the slot
+//! is confirmed nothing.
 
 use crate::events::common::in_flight::InFlight;
 use crate::events::wal::assembly::{Assembly, now_ms};

@@ -26,8 +26,8 @@ impl Visibility {
         Some(Self { oldest, next, running })
     }
 
-    /// Whether it sees what a transaction has written that is committed by now. The log tells the lower 32 bits of an id
-    /// only, so this holds for transactions that are less than 2^31 away.
+    /// Whether it sees what a transaction has written that is committed by now. The log tells the lower 32 bits of an
+    /// id only, so this holds for transactions that are less than 2^31 away.
     pub fn sees(&self, xid: u32) -> bool {
         let near = self.next - self.next % EPOCH + u64::from(xid);
         let id = if near > self.next + EPOCH / 2 {

@@ -34,8 +34,8 @@ impl Calls {
     /// # Errors
     ///
     /// Nothing was sent: the group's name is blank or too long, the content is larger than `max_content_size`, the
-    /// timeout is out of range, too many calls are open (a [`crate::ErrorKind::Overloaded`] error), or the system has no
-    /// random numbers. If Redis cannot be reached, this succeeds, and the call ends with the error.
+    /// timeout is out of range, too many calls are open (a [`crate::ErrorKind::Overloaded`] error), or the system has
+    /// no random numbers. If Redis cannot be reached, this succeeds, and the call ends with the error.
     ///
     /// # Examples
     ///

@@ -21,8 +21,8 @@ const FRESH: Duration = Duration::from_secs(1);
 /// The most groups that an error names.
 const MOST_NAMED: usize = 10;
 
-/// Ends calls whose requests were withdrawn, with an error that names instances. The housekeeper reads these from Redis,
-/// because the thread that learns of the withdrawal writes and must not wait.
+/// Ends calls whose requests were withdrawn, with an error that names instances. The housekeeper reads these from
+/// Redis, because the thread that learns of the withdrawal writes and must not wait.
 pub struct Explainer {
     instance: Arc<Instance>,
     registry: Arc<Registry>,

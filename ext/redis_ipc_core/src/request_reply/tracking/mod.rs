@@ -1,5 +1,5 @@
-//! The records of requests under way: the open calls, the held requests, the rejections of the library itself, and where
-//! the requests of calls that ended are.
+//! The records of requests under way: the open calls, the held requests, the rejections of the library itself, and
+//! where the requests of calls that ended are.
 
 pub mod in_flight;
 pub mod ledger;

@@ -1,9 +1,9 @@
 //! What a node of a cluster had counted while a slot was certainly not its own.
 //!
-//! When a slot moves, messages can be published at its new node before anybody is subscribed there. How many is what that
-//! node has counted since a moment at which it had not got the slot yet. When it got the slot is not told by anything. But
-//! a node that names the old owner of a slot has not got it. So every few seconds the counters of each node are read, and
-//! then which nodes serve which slots by its own view.
+//! When a slot moves, messages can be published at its new node before anybody is subscribed there. How many is what
+//! that node has counted since a moment at which it had not got the slot yet. When it got the slot is not told by
+//! anything. But a node that names the old owner of a slot has not got it. So every few seconds the counters of each
+//! node are read, and then which nodes serve which slots by its own view.
 
 use crate::foundation::net::address::Address;
 use crate::foundation::redis::cluster::SlotView;
@@ -70,7 +70,8 @@ impl Bases {
     }
 
     /// Returns the most messages that the node can have sent, and this process has not received, since these slots were
-    /// certainly of `owner`; and since when that is. `read` reads the counters, and what came by replicas. `None` if that is not known.
+    /// certainly of `owner`; and since when that is. `read` reads the counters, and what came by replicas. `None` if
+    /// that is not known.
     pub fn missing_since(
         &self,
         slots: &[u16],

@@ -4,9 +4,9 @@
 //! and has a [`sampler::Sampler`] read the [`counters::Counters`] of that server on another connection. When the
 //! connection has broken and the next one has subscribed, a [`window::Window`] says what can have been missed in between.
 //!
-//! Channels of shards move from node to node of a cluster ([`displaced::Displaced`]). A subscription gives them up when its
-//! node says so, and takes on others ([`joins::Joins`]) while it reads. [`bases::Bases`] tell what can have been missed
-//! of them.
+//! Channels of shards move from node to node of a cluster ([`displaced::Displaced`]). A subscription gives them up when
+//! its node says so, and takes on others ([`joins::Joins`]) while it reads. [`bases::Bases`] tell what can have been
+//! missed of them.
 
 pub mod bases;
 pub mod counters;

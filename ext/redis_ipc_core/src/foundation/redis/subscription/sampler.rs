@@ -52,8 +52,8 @@ impl Sampler {
         }
     }
 
-    /// Returns how many messages of shards that server has got from other nodes, which its counters leave out. `None` if
-    /// that cannot be read.
+    /// Returns how many messages of shards that server has got from other nodes, which its counters leave out. `None`
+    /// if that cannot be read.
     pub fn relayed(&mut self) -> Option<u64> {
         let (route, mut connection) = self.connection.take()?;
         let count = relayed(&mut connection).ok();
