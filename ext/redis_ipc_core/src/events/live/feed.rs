@@ -52,24 +52,25 @@ impl Shared {
         subscriber.connect(stop, &prepare)
     }
 
-    /// Returns what can be missing of these channels. `None` if nothing is.
-    pub fn loss(
-        &self,
-        window: &Window,
-        shards: Option<&Shards>,
-        names: &[String],
-        source: &str,
-    ) -> Option<Loss> {
+    /// Tells what can be missing of channels that have another subscription now, if anything can.
+    pub fn tell_joined(&self, subscriber: &mut Subscriber, shards: Option<&Shards>, displaced: &Displaced) {
+        if let Some(window) = subscriber.window_of(displaced) {
+            self.tell(&window, shards, &displaced.names, &displaced.names.join(", "));
+        }
+    }
+
+    /// Tells what can be missing of these channels, if anything can.
+    fn tell(&self, window: &Window, shards: Option<&Shards>, names: &[String], source: &str) {
         let has_moved = window.has_moved || window.address != window.before.address;
         let (at_most, since_ms) = match shards.filter(|_| has_moved) {
             Some(shards) => shards.missing(names, &window.before).unzip(),
             None => (window.at_most(), None),
         };
         if at_most == Some(0) {
-            return None;
+            return;
         }
         let before_ms = window.before.since_ms;
-        Some(Loss {
+        self.backlog.push_loss(Loss {
             source: source.to_owned(),
             node: window.address.to_string(),
             cause: window.cause(),
@@ -77,7 +78,7 @@ impl Shared {
             until_ms: window.until_ms,
             at_most,
             is_exact: false,
-        })
+        });
     }
 }
 
@@ -121,7 +122,8 @@ impl Feed {
             let window = self.shared.connect(subscriber, &self.stop)?;
             link.up();
             if let Some(window) = window {
-                self.tell(&window, &subscriber.topics().names, &self.shared.source);
+                let names = &subscriber.topics().names;
+                self.shared.tell(&window, self.shards.as_deref(), names, &self.shared.source);
             }
         }
         let node: Arc<str> = subscriber.address().map_or_else(String::new, Address::to_string).into();
@@ -157,9 +159,7 @@ impl Feed {
                     continue;
                 }
                 Read::Joined(displaced) => {
-                    if let Some(window) = subscriber.window_of(&displaced) {
-                        self.tell(&window, &displaced.names, &displaced.names.join(", "));
-                    }
+                    self.shared.tell_joined(subscriber, self.shards.as_deref(), &displaced);
                     endpoint.stats.reconnections.increment();
                     continue;
                 }
@@ -208,13 +208,6 @@ impl Feed {
     fn displace(&self, displaced: Vec<Displaced>) {
         if let Some(shards) = &self.shards {
             shards.displace(displaced);
-        }
-    }
-
-    /// Tells what can be missing of these channels, if anything can.
-    fn tell(&self, window: &Window, names: &[String], source: &str) {
-        if let Some(loss) = self.shared.loss(window, self.shards.as_deref(), names, source) {
-            self.shared.backlog.push_loss(loss);
         }
     }
 }

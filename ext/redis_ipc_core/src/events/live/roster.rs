@@ -300,13 +300,7 @@ impl Roster {
             return Err(error);
         }
         for one in displaced {
-            let source = one.names.join(", ");
-            let loss = subscriber
-                .window_of(one)
-                .and_then(|window| self.shared.loss(&window, Some(shards), &one.names, &source));
-            if let Some(loss) = loss {
-                self.shared.backlog.push_loss(loss);
-            }
+            self.shared.tell_joined(&mut subscriber, Some(shards), one);
         }
         self.shared.endpoint.stats.reconnections.increment();
         self.add(subscriber, Served::new(0)).map_err(|error| {
