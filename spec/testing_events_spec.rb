@@ -489,6 +489,42 @@ RSpec.describe "testing help for events" do
     TEXT
   end
 
+  it "delivers transactions of PostgreSQL's log, and says what became of each change" do
+    output = run(<<~RUBY, RbConfig.ruby)
+      require "logger"
+      require "redis_ipc/testing"
+      module Minitest
+        class Assertion < RuntimeError; end
+      end
+      class Accounts < RedisIPC::Events::Consumer
+        wal "postgres://me@nowhere/app", slot: "ipc"
+        options logger: Logger.new(IO::NULL)
+        discard_on KeyError
+        on_transaction do |transaction|
+          raise KeyError, "discarded" if transaction.size == 2
+          raise "tried again" if transaction.size == 3
+          raise Minitest::Assertion, "a failure of the test" if transaction.size == 4
+        end
+      end
+      def deliver(count)
+        changes = Array.new(count) { |id| { type: "accounts.insert", data: { id: id } } }
+        RedisIPC::Testing.deliver_events(Accounts, changes).map { |one| [one.done?, one.discarded?, one.retried?] }
+      end
+      p deliver(1), deliver(2), deliver(3)
+      begin
+        deliver(4)
+      rescue Minitest::Assertion => e
+        puts e.message
+      end
+    RUBY
+    expect(output).to eq(<<~TEXT)
+      [[true, false, false]]
+      [[false, true, false], [false, true, false]]
+      [[false, false, true], [false, false, true], [false, false, true]]
+      a failure of the test
+    TEXT
+  end
+
   it "knows partitions" do
     output = run(<<~RUBY, RbConfig.ruby)
       require "json"

@@ -27,7 +27,7 @@ module RedisIPC
         ended_by = e
         raise
       ensure
-        left&.each { |native| @settlement.stopped(engine, native, ChangeEvent.new(native, @setup.format), ended_by) }
+        left&.each { |native| @settlement.stopped(engine, [native], ChangeEvent.new(native, @setup.format), ended_by) }
       end
 
       # Runs the handler, for {HandlerPipeline}.

@@ -29,7 +29,7 @@ module RedisIPC
         raise
       ensure
         event ||= ChangeEvent.new(native, @setup.format)
-        @settlement.stopped(engine, native, event, ended_by) if decision.nil?
+        @settlement.stopped(engine, [native], event, ended_by) if decision.nil?
       end
 
       # Runs the handler, for {HandlerPipeline}.

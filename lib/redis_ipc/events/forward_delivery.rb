@@ -28,7 +28,7 @@ module RedisIPC
         ended_by = e
         raise
       ensure
-        left&.each { |native| @settlement.stopped(engine, native, event_of(native), ended_by) }
+        left&.each { |native| @settlement.stopped(engine, [native], event_of(native), ended_by) }
       end
 
       private

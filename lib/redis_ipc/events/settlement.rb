@@ -17,11 +17,11 @@ module RedisIPC
         @setup = setup
       end
 
-      # @param error [Exception] what the handler raised for the event
-      # @param event [ChangeEvent]
+      # @param error [Exception] what the handler raised
+      # @param subject [ChangeEvent, CommittedTransaction]
       # @return [RetryPolicy::Decision]
-      def decide(error, event)
-        @setup.decide(error, event)
+      def decide(error, subject)
+        @setup.decide(error, subject)
       end
 
       # Decides. If the event is discarded, lets the database record that.
@@ -46,7 +46,7 @@ module RedisIPC
       # @return [void]
       def carry_out(engine, native, event, decision)
         # Nearly all events are done, so those avoid the cost of a block.
-        return carry_out_other(engine, native, event, decision) unless decision.equal?(RetryPolicy::DONE)
+        return carry_out_all(engine, [native], event, decision) unless decision.equal?(RetryPolicy::DONE)
 
         engine.done_one(native)
       rescue NotConnectedError
@@ -55,19 +55,21 @@ module RedisIPC
         @runner.report(e)
       end
 
-      # Does for all changes of a transaction what {#carry_out} does for an event.
+      # Does the same with one decision about all events of a subject.
       # @param engine [Native::EventConsumer]
       # @param natives [Array<Native::StreamEvent>]
-      # @param transaction [CommittedTransaction]
+      # @param subject [ChangeEvent, CommittedTransaction]
       # @param decision [RetryPolicy::Decision]
       # @return [void]
-      def carry_out_all(engine, natives, transaction, decision)
+      def carry_out_all(engine, natives, subject, decision)
         guarded do
           case decision.action
           when :done then engine.done(natives)
-          when :discard then discard_all(engine, natives, transaction, decision)
-          when :retry then put_off_all(engine, natives, transaction, decision)
-          else bury_all(engine, natives, transaction, decision)
+          when :skip then engine.skip(natives)
+          when :refuse then refuse(engine, natives, decision.error)
+          when :discard then discard(engine, natives, subject, decision.error)
+          when :retry then put_off(engine, natives, subject, decision)
+          else bury(engine, natives, subject, decision.error)
           end
         end
       end
@@ -108,18 +110,11 @@ module RedisIPC
                      "#{LogText.error(error)}")
       end
 
-      # Settles an event whose handler ended without a result.
+      # Settles the events of a subject whose handler ended without a result.
       # @param ended_by [Exception, nil] the exception that ends its thread; nil if the thread was killed
-      def stopped(engine, native, event, ended_by)
-        error = EventFailedError.new("the handler was stopped before it finished: #{why(ended_by)}", **where(event))
-        carry_out(engine, native, event, @setup.decide(error, event))
-      end
-
-      # The same of a transaction.
-      def stopped_all(engine, natives, transaction, ended_by)
-        error = EventFailedError.new("the handler was stopped before it finished: #{why(ended_by)}",
-                                     **where(transaction))
-        carry_out_all(engine, natives, transaction, @setup.decide(error, transaction))
+      def stopped(engine, natives, subject, ended_by)
+        error = EventFailedError.new("the handler was stopped before it finished: #{why(ended_by)}", **where(subject))
+        carry_out_all(engine, natives, subject, @setup.decide(error, subject))
       end
 
       # Runs the block, which tells the engine what becomes of events, and ignores an engine that cannot be told any
@@ -134,57 +129,42 @@ module RedisIPC
 
       private
 
-      def carry_out_other(engine, native, event, decision)
-        case decision.action
-        when :skip then engine.skip([native])
-        when :refuse then refuse(engine, [native], decision.error)
-        when :discard then discard(engine, native, event, decision.error)
-        when :retry then put_off(engine, native, event, decision)
-        else bury(engine, native, event, decision.error)
-        end
-      end
-
-      def discard(engine, native, event, error)
-        engine.done([native])
-        @runner.note("#{about(event)} is discarded: #{LogText.error(error)}")
-      end
-
-      def put_off(engine, native, event, decision)
-        engine.retry(native, decision.wait)
-        @runner.note("#{about(event)} is tried again in #{decision.wait.round(1)} s: #{LogText.error(decision.error)}")
-      end
-
-      def bury(engine, native, event, error)
-        # This call waits for Redis.
-        FiberWaker.outside { engine.bury(native, LogText.error(error)) }
-        after = @setup.live? ? "given up on" : "a dead letter now"
-        @runner.report(error, about: "#{about(event)}, #{after}", event: event)
-      end
-
-      def discard_all(engine, natives, transaction, decision)
+      def discard(engine, natives, subject, error)
         engine.done(natives)
-        @runner.note("#{about_all(transaction)} is discarded: #{LogText.error(decision.error)}")
+        @runner.note("#{about(subject)} is discarded: #{LogText.error(error)}")
       end
 
-      def put_off_all(engine, natives, transaction, decision)
+      def put_off(engine, natives, subject, decision)
         natives.each { |native| engine.retry(native, decision.wait) }
-        @runner.note("#{about_all(transaction)} is tried again in #{decision.wait.round(1)} s: " \
+        @runner.note("#{about(subject)} is tried again in #{decision.wait.round(1)} s: " \
                      "#{LogText.error(decision.error)}")
       end
 
-      def bury_all(engine, natives, transaction, decision)
-        reason = LogText.error(decision.error)
+      def bury(engine, natives, subject, error)
+        reason = LogText.error(error)
+        # These calls wait for Redis.
         FiberWaker.outside { natives.each { |native| engine.bury(native, reason) } }
-        @runner.report(decision.error, about: "#{about_all(transaction)}, given up on", event: transaction.first)
+        after = @setup.live? ? "given up on" : "a dead letter now"
+        @runner.report(error, about: "#{about(subject)}, #{after}", event: events_of(subject).first)
       end
 
-      def about_all(transaction)
-        "transaction #{transaction.position} (#{transaction.size} changes), attempt #{transaction.attempt}"
+      # @return [Array<ChangeEvent>]
+      def events_of(subject)
+        subject.is_a?(CommittedTransaction) ? subject.events : [subject]
       end
 
-      def about(event)
+      def about(subject)
+        what = subject.is_a?(CommittedTransaction) ? of_transaction(subject) : of_event(subject)
+        "#{what}, attempt #{subject.attempt}"
+      end
+
+      def of_transaction(transaction)
+        "transaction #{transaction.position} (#{transaction.size} changes)"
+      end
+
+      def of_event(event)
         type = event.type&.then { |text| " (#{LogText.of(text)})" }
-        "event #{event.position || "of #{LogText.of(event.source)}"}#{type}, attempt #{event.attempt}"
+        "event #{event.position || "of #{LogText.of(event.source)}"}#{type}"
       end
 
       def why(ended_by)
@@ -195,8 +175,8 @@ module RedisIPC
         end
       end
 
-      def where(event)
-        { stream: event.source, entry_id: event.position }
+      def where(subject)
+        { stream: subject.source, entry_id: subject.position }
       end
     end
     private_constant :Settlement

@@ -20,14 +20,15 @@ module RedisIPC
       # @param natives [Array<Native::StreamEvent>]
       # @return [void]
       def call(engine, natives)
-        transaction = CommittedTransaction.new(natives.map { |native| ChangeEvent.new(native, @setup.format) })
+        transaction = transaction_of(natives)
         decision = @pipeline.run(transaction, natives)
         @settlement.carry_out_all(engine, natives, transaction, decision)
       rescue SystemExit, SignalException => e
         ended_by = e
         raise
       ensure
-        @settlement.stopped_all(engine, natives, transaction, ended_by) if decision.nil?
+        transaction ||= transaction_of(natives)
+        @settlement.stopped(engine, natives, transaction, ended_by) if decision.nil?
       end
 
       # Runs the handler, for {HandlerPipeline}.
@@ -49,6 +50,10 @@ module RedisIPC
       end
 
       private
+
+      def transaction_of(natives)
+        CommittedTransaction.new(natives.map { |native| ChangeEvent.new(native, @setup.format) })
+      end
 
       # @return [Exception, nil]
       def failed(transaction)

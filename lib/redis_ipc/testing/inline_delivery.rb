@@ -30,27 +30,38 @@ module RedisIPC
         end
 
         def carry_out(engine, native, event, decision)
-          @decisions[native] = decision
+          keep([native], decision)
+          super
+        end
+
+        def carry_out_all(engine, natives, subject, decision)
+          keep(natives, decision)
           super
         end
 
         def done(engine, natives)
-          natives.each { |native| @decisions[native] = RetryPolicy::DONE }
+          keep(natives, RetryPolicy::DONE)
           super
         end
 
         def skip(engine, natives)
-          natives.each { |native| @decisions[native] = RetryPolicy::SKIP }
+          keep(natives, RetryPolicy::SKIP)
           super
         end
 
         def forward(engine, natives, *)
-          natives.each { |native| @decisions[native] = RetryPolicy::DONE }
+          keep(natives, RetryPolicy::DONE)
           super
         end
 
-        def stopped(engine, native, event, ended_by)
+        def stopped(engine, natives, subject, ended_by)
           super unless @failed
+        end
+
+        private
+
+        def keep(natives, decision)
+          natives.each { |native| @decisions[native] = decision }
         end
       end
 
