@@ -98,4 +98,16 @@ RSpec.describe "changes of PostgreSQL's log with exactly_once", gem: "rails" do
     eventually { effects.size >= 10 }
     expect(effects).to eq([*1..10])
   end
+
+  it "happen once where a transaction comes again in larger parts" do
+    words = "on_transaction { |transaction| transaction.each { |event| effect(event) } }"
+    die = "Process.kill(:KILL, Process.pid) && sleep if event[\"id\"] == 150"
+    process = consuming(die, words: "options prefetch: 100", handler: words)
+    insert(1..500)
+    eventually { process.ended? }
+    expect(effects).to eq([*1..100])
+    consuming(handler: words)
+    eventually { effects.size >= 500 }
+    expect(effects).to eq([*1..500])
+  end
 end

@@ -36,9 +36,11 @@ module RedisIPC
         exactly_once = @setup.exactly_once
         return @setup.invoker.transaction(transaction) unless exactly_once
 
-        exactly_once.batch(transaction.events, []) do
-          @setup.invoker.transaction(transaction)
-          failed(transaction)&.then { |failure| raise failure }
+        # A transaction that comes again may be divided into other parts, of which some changes are done.
+        exactly_once.batch(transaction.events, []) do |rest|
+          rest = CommittedTransaction.new(rest)
+          @setup.invoker.transaction(rest)
+          failed(rest)&.then { |failure| raise failure }
         end
       end
 
