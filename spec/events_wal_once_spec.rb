@@ -110,4 +110,12 @@ RSpec.describe "changes of PostgreSQL's log with exactly_once", gem: "rails" do
     eventually { effects.size >= 500 }
     expect(effects).to eq([*1..500])
   end
+
+  it "are recorded where a transaction is discarded" do
+    consuming(words: "discard_on KeyError", handler: "on_transaction { |_| raise KeyError, \"no\" }")
+    insert(1..5)
+    end_of_log = log_end
+    eventually { confirmed?(end_of_log) }
+    expect(pg.exec("SELECT count(*) FROM redis_ipc_processed").getvalue(0, 0).to_i).to eq(5)
+  end
 end

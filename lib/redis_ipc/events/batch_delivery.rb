@@ -116,7 +116,7 @@ module RedisIPC
 
       def fail_one(engine, event, error, left)
         native = event.native
-        decision = @settlement.judge(error, native, event)
+        decision = @settlement.judge(error, event)
         decision.done? ? left.settle([native]) : left.fail(native)
         @settlement.carry_out(engine, native, event, decision)
       end

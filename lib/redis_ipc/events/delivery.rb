@@ -44,11 +44,11 @@ module RedisIPC
 
       # Decides by the result of the handler, for {HandlerPipeline}.
       # @return [RetryPolicy::Decision]
-      def judge(error, event, native, is_known)
+      def judge(error, event, _native, is_known)
         error ||= event.failure
         return is_known ? RetryPolicy::SKIP : RetryPolicy::DONE if error.nil?
 
-        @settlement.judge(error, native, event)
+        @settlement.judge(error, event)
       end
     end
     private_constant :Delivery

@@ -125,14 +125,13 @@ module RedisIPC
         skipped.concat(copies.map(&:native))
       end
 
-      # Records that an event is done although its handler left no effects: it was discarded. Without the record it
-      # could still have an effect when it is delivered again, even after later events of its key.
-      # @param native [Native::StreamEvent]
-      # @param event [ChangeEvent]
+      # Records that events are done although their handler left no effects: they were discarded. Without the record
+      # they could still have an effect when they are delivered again, even after later events of their keys.
+      # @param events [Array<ChangeEvent>]
       # @return [void]
       # @raise (see #event)
-      def conclude(native, event)
-        add([Record.of(native, event)])
+      def conclude(events)
+        add(events.map { |event| Record.of(event.native, event) })
       end
 
       # Deletes rows that are older than `keep` and belong to events that are no longer delivered.

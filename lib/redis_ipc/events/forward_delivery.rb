@@ -58,7 +58,7 @@ module RedisIPC
 
       def put_off(engine, native, error)
         event = event_of(native)
-        @settlement.carry_out(engine, native, event, @settlement.judge(error, native, event))
+        @settlement.carry_out(engine, native, event, @settlement.judge(error, event))
       end
 
       def give_back(engine, natives)

@@ -24,19 +24,18 @@ module RedisIPC
         @setup.decide(error, subject)
       end
 
-      # Decides. If the event is discarded, lets the database record that.
+      # Decides. If the subject is discarded, lets the database record that.
       # @param error [Exception]
-      # @param native [Native::StreamEvent]
-      # @param event [ChangeEvent]
+      # @param subject [ChangeEvent, CommittedTransaction]
       # @return [RetryPolicy::Decision]
-      def judge(error, native, event)
+      def judge(error, subject)
         return RetryPolicy::Decision.new(:refuse, error) if error.is_a?(StaleOwnerError)
 
-        decision = decide(error, event)
-        @setup.exactly_once&.conclude(native, event) if decision.action == :discard
+        decision = decide(error, subject)
+        @setup.exactly_once&.conclude(events_of(subject)) if decision.action == :discard
         decision
       rescue StandardError => e
-        e.is_a?(StaleOwnerError) ? RetryPolicy::Decision.new(:refuse, e) : decide(e, event)
+        e.is_a?(StaleOwnerError) ? RetryPolicy::Decision.new(:refuse, e) : decide(e, subject)
       end
 
       # @param engine [Native::EventConsumer]

@@ -48,7 +48,7 @@ module RedisIPC
       # @return [RetryPolicy::Decision]
       def judge(error, transaction, _natives, _outcome)
         error ||= failed(transaction)
-        error ? @settlement.decide(error, transaction) : RetryPolicy::DONE
+        error ? @settlement.judge(error, transaction) : RetryPolicy::DONE
       end
 
       private

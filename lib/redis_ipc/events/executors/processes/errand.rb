@@ -168,7 +168,7 @@ module RedisIPC
               @left.delete(native)
               event = ChangeEvent.new(native, @errands.setup.format)
               error = WorkerDiedError.new(text, stream: event.source, entry_id: event.position)
-              @settlement.carry_out(@engine, native, event, @settlement.judge(error, native, event))
+              @settlement.carry_out(@engine, native, event, @settlement.judge(error, event))
             end
           end
         end
