@@ -10,7 +10,7 @@ module RedisIPC
     # @api private
     module Application
       class << self
-        # @param options [WorkOptions, LogsOptions]
+        # @param options [ApplicationOptions]
         # @param announcer [Announcer]
         # @return [RailsApplication, RubyFiles] one that was not loaded
         def of(options, announcer)

@@ -1,40 +1,22 @@
 # frozen_string_literal: true
 
+require_relative "application_options"
+
 module RedisIPC
   module CLI
     # The options of `redis_ipc events`.
     # @api private
-    class LogsOptions
+    class LogsOptions < ApplicationOptions
       # @return [String, nil] `"doctor"` or `"slots"`
       attr_reader :verb
-      # @return [Array<String>] the files to load
-      attr_reader :files
-      # @return [Array<String>] what is required before everything else
-      attr_reader :requires
-      # @return [String, nil] the environment
-      attr_reader :environment
-      # @return [Array<String>, nil] the names of the classes; nil means all
-      attr_reader :only
       # @return [Boolean] whether the answer is JSON
       attr_reader :json
-      # @return [Boolean] whether only the usage is asked for
-      attr_reader :help
 
       # @param arguments [Array<String>]
       # @raise [OptionParser::ParseError]
       def initialize(arguments)
-        @requires = []
+        super()
         @verb, *@files = parser.parse(arguments)
-      end
-
-      # @return [String]
-      def self.usage
-        new([]).usage
-      end
-
-      # @return [String]
-      def usage
-        parser.to_s
       end
 
       private
@@ -52,20 +34,10 @@ module RedisIPC
                 slots     the replication slots, what they keep of the log, and which consumer reads them
 
           TEXT
-          options(parser)
+          say_application(parser, "look at the databases of these classes only")
+          parser.on("-j", "--json", "print JSON") { @json = true }
+          say_help(parser)
         end
-      end
-
-      def options(parser)
-        parser.on("-r", "--require FILE", "a file or a library that is loaded first; may be given again") do |file|
-          @requires << file
-        end
-        parser.on("-e", "--environment ENV", "the environment (RAILS_ENV and RACK_ENV)") { |name| @environment = name }
-        parser.on("-o", "--only NAME,NAME", Array, "look at the databases of these classes only") do |names|
-          @only = names.map(&:strip)
-        end
-        parser.on("-j", "--json", "print JSON") { @json = true }
-        parser.on("-h", "--help", "show this") { @help = true }
       end
     end
   end
