@@ -1,16 +1,14 @@
 # frozen_string_literal: true
 
 require "rails/generators/named_base"
-require_relative "../class_names"
-require_relative "../spring"
+require_relative "../consumers"
 
 module RedisIPC
   # For `rails generate`.
   module Generators
     # `rails generate redis_ipc:consumer NAME [stream] [--group GROUP]`
     class ConsumerGenerator < ::Rails::Generators::NamedBase
-      include ClassNames
-      include Spring
+      include Consumers
 
       # Thor would name it redis_i_p_c.
       namespace "redis_ipc:consumer"
@@ -27,18 +25,16 @@ module RedisIPC
       def check
         @stream_name = Names.check("the stream's name", stream || path_name)
         @group_name = Names.check("the group's name", options[:group] || path_name)
-        @had_folder = File.directory?(File.join(destination_root, "app/events"))
+        @had_folder = folder_there?
         class_collisions(generated_class)
       end
 
       # Creates the class that all consumers inherit from, where there is none.
       # @return [void]
       def create_base_class
-        file = "app/events/application_events.rb"
-        there = File.exist?(File.join(destination_root, file)) || base_class.safe_constantize
-        return if behavior == :revoke || there
+        return if behavior == :revoke || base_class_there?
 
-        template "application_events.rb.tt", file
+        template "application_events.rb.tt", BASE
         restart_spring_unless(@had_folder)
       end
 
@@ -51,20 +47,6 @@ module RedisIPC
       def create_spec
         kind = test_kind
         template "consumer_#{kind}.rb.tt", path_in(File.join(kind, "events"), "_#{kind}.rb") if kind
-      end
-
-      private
-
-      def what
-        "consumer"
-      end
-
-      def suffix
-        "events"
-      end
-
-      def base_word
-        "application_events"
       end
     end
   end

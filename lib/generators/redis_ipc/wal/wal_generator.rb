@@ -2,9 +2,8 @@
 
 require "rails/generators/named_base"
 require "rails/generators/migration"
-require_relative "../class_names"
+require_relative "../consumers"
 require_relative "../migrations"
-require_relative "../spring"
 
 module RedisIPC
   # For `rails generate`.
@@ -12,9 +11,8 @@ module RedisIPC
     # `rails generate redis_ipc:wal NAME [table ...] [--forward STREAM]`
     class WalGenerator < ::Rails::Generators::NamedBase
       include ::Rails::Generators::Migration
-      include ClassNames
+      include Consumers
       include Migrations
-      include Spring
 
       # What PostgreSQL takes for a slot.
       SLOT = /\A[a-z0-9_]{1,63}\z/
@@ -42,7 +40,7 @@ module RedisIPC
         raise Thor::Error, "a slot's name has lower case letters, digits and _, got #{@slot}" unless @slot.match?(SLOT)
 
         @stream_name = options[:forward]&.then { |name| Names.check("the stream's name", name) }
-        @had_folder = File.directory?(File.join(destination_root, "app/events"))
+        @had_folder = folder_there?
         need_active_record("a consumer of PostgreSQL's log")
         class_collisions(generated_class)
       end
@@ -83,22 +81,9 @@ module RedisIPC
         "create_#{@slot}_publication"
       end
 
-      def what
-        "consumer"
-      end
-
-      def suffix
-        "events"
-      end
-
-      def base_word
-        "application_events"
-      end
-
       # @return [String] the class to inherit from
       def parent
-        there = File.exist?(File.join(destination_root, "app/events/application_events.rb"))
-        there || base_class.safe_constantize ? base_class : "RedisIPC::Events::Consumer"
+        base_class_there? ? base_class : "RedisIPC::Events::Consumer"
       end
     end
   end
