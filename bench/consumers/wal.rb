@@ -26,9 +26,10 @@ if settings[:handler] == "stamp"
   $stdin.read
 elsif settings[:memory]
   sleep 0.01 while subscription.stats[:done] < settings.fetch(:events)
-  puts Bench::Settings.format({ rss_kib: File.read("/proc/self/status")[/^VmHWM:\s+(\d+)/, 1] })
+  rss_kib = File.read("/proc/self/status")[/^VmHWM:\s+(\d+)/, 1]
+  puts Bench::Settings.format({ events: settings[:events], rss_kib: rss_kib })
 else
-  figures = Bench::ConsumerFigures.new({ warm_up: 0, seconds: 600, **settings })
+  figures = Bench::ConsumerFigures.new(settings)
   sleep 0.002 while figures.go_on?(subscription.stats[:done])
   puts figures
 end

@@ -9,7 +9,8 @@ module Bench
     CONSUMERS = File.expand_path("../consumers", __dir__)
     # How much longer than its measurement a program may take, in seconds.
     PATIENCE = 60
-    REQUIREMENTS = File.join(CONSUMERS, "requirements.txt")
+    # The packages of the programs in Python.
+    REQUIREMENTS = Hash.new("requirements.txt").merge("wal.py" => "requirements_wal.txt").freeze
 
     class << self
       # @param peer [String]
@@ -70,7 +71,7 @@ module Bench
 
       # @return [Array(String, Hash)] the file and its settings
       def program(peer)
-        known = EventCases::LOOPS[peer] || LiveCases::SUBSCRIBERS[peer]
+        known = EventCases::LOOPS[peer] || LiveCases::SUBSCRIBERS[peer] || WalPlayer::CONSUMERS[peer]
         return known if known
 
         executor, size = EventCases::EXECUTORS.fetch(peer)
@@ -80,7 +81,7 @@ module Bench
       def interpreter(program)
         path = File.join(CONSUMERS, program)
         case File.extname(program)
-        when ".py" then [PeerPackages.python(requirements: REQUIREMENTS), path]
+        when ".py" then [PeerPackages.python(requirements: File.join(CONSUMERS, REQUIREMENTS[program])), path]
         when ".mjs" then ["node", beside_packages(path)]
         else [RbConfig.ruby, "-I#{Player::ROOT}/lib", path]
         end

@@ -17,6 +17,14 @@ module Bench
     ORDERED = 25
     private_constant :GROUP, :KEY, :WARM_UP, :PAUSE, :ORDERED
 
+    # @param latencies [Array<Integer>] ns
+    # @param prefix [String] what the names begin with
+    # @return [Hash{Symbol => Float}] percentiles in us
+    def self.percentiles(latencies, prefix = "")
+      sorted = latencies.sort
+      %w[50 99].to_h { |rank| [:"#{prefix}p#{rank}_us", sorted[(sorted.size - 1) * rank.to_i / 100] / 1000.0] }
+    end
+
     # @param peer [String]
     # @param settings [Hash] of the consumer
     # @param seconds [Numeric] for how long it is measured
@@ -38,7 +46,7 @@ module Bench
       until_time = now + (@seconds * 1e9)
       taken = []
       taken << once(!@ordered || (taken.size % ORDERED).zero?) while now < until_time
-      percentiles(taken.map(&:first), "").merge(percentiles(taken.filter_map(&:last), "ack_"))
+      Latency.percentiles(taken.map(&:first)).merge(Latency.percentiles(taken.filter_map(&:last), "ack_"))
     ensure
       @redis.close
       # A loop that waits for events does not notice that nobody listens.
@@ -92,11 +100,6 @@ module Bench
       when "*" then Array.new([size, 0].max) { reply }
       else raise "Redis said #{line.inspect}"
       end
-    end
-
-    def percentiles(latencies, prefix)
-      sorted = latencies.sort
-      %w[50 99].to_h { |rank| [:"#{prefix}p#{rank}_us", sorted[(sorted.size - 1) * rank.to_i / 100] / 1000.0] }
     end
   end
 end

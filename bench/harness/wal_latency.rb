@@ -4,8 +4,7 @@ module Bench
   # Commits one row at a time to a consumer that waits for it, and measures how long it takes until the handler has it.
   #
   # The gem's consumer writes down when each of its handlers began, on the clock that all processes of the machine
-  # share.
-  # What pg_recvlogical writes is read here: a row has arrived when the end of its transaction has.
+  # share. What pg_recvlogical writes is read here: a row has arrived when the end of its transaction has.
   class WalLatency
     SLOT = "latency"
     WARM_UP = 100
@@ -22,13 +21,7 @@ module Bench
       @world = WalWorld.new(rows: 0)
       @world.create(SLOT)
       @is_tool = peer == WalPlayer::TOOL
-      command = if @is_tool
-                  WalPlayer.tool(@world, SLOT,
-                                 "-")
-                else
-                  WalPlayer.command(peer, @world, SLOT, handler: "stamp", events: 0)
-                end
-      @consumer = IO.popen(command, "r+b")
+      @consumer = IO.popen(@is_tool ? WalPlayer.tool(@world, SLOT, "-") : stamping(peer), "r+b")
       @count = 0
     end
 
@@ -39,8 +32,7 @@ module Bench
       until_time = now + (@seconds * 1e9)
       taken = []
       taken << once while now < until_time
-      sorted = taken.sort
-      %w[50 99].to_h { |rank| [:"p#{rank}_us", sorted[(sorted.size - 1) * rank.to_i / 100] / 1000.0] }
+      Latency.percentiles(taken)
     ensure
       Process.kill(:KILL, @consumer.pid)
       @consumer.close
@@ -48,6 +40,10 @@ module Bench
     end
 
     private
+
+    def stamping(peer)
+      WalPlayer.command(peer, @world, SLOT, handler: "stamp")
+    end
 
     def await_reader
       raise "the consumer did not begin" unless @is_tool || @consumer.gets == "ready\n"

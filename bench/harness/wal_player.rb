@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 module Bench
-  # Finds and runs the programs that read PostgreSQL's log.
+  # Runs the programs that read PostgreSQL's log, and finds pg_recvlogical.
   module WalPlayer
     TOOL = "pg_recvlogical"
     # Each consumer: the program and its words.
@@ -10,7 +10,6 @@ module Bench
       "wal_batch" => ["wal.rb", { threads: 1, batch: 500, handler: "batch" }],
       "psycopg2" => ["wal.py", {}], "psycopg2_values" => ["wal.py", { decode: 1 }]
     }.freeze
-    REQUIREMENTS = File.join(EventPlayer::CONSUMERS, "requirements_wal.txt")
 
     class << self
       # @return [String, nil] why a peer cannot be measured here
@@ -18,17 +17,12 @@ module Bench
         return WalWorld.absent if WalWorld.absent
         return ("it is not installed" unless File.executable?(tool_path)) if peer == TOOL
 
-        interpreter(CONSUMERS.fetch(peer).first)
-        nil
-      rescue StandardError => e
-        e.message.lines.first.chomp
+        EventPlayer.absent(peer)
       end
 
       # @return [Array<String>]
       def command(peer, world, slot, **settings)
-        program, words = CONSUMERS.fetch(peer)
-        settings = { folder: world.folder, slot: slot, events: world.rows, **words, **settings }
-        [*interpreter(program), *Settings.format(settings).split]
+        [*EventPlayer.command(peer), *Settings.format({ **words(world, slot), **settings }).split]
       end
 
       # @param output [String] where pg_recvlogical writes
@@ -42,29 +36,19 @@ module Bench
       # Runs a consumer until it has measured itself.
       # @return [Hash] what {ConsumerFigures} says
       def run(peer, world, slot, **settings)
-        program = IO.popen(command(peer, world, slot, **settings))
-        line = program.gets if program.wait_readable(Events::LONG)
-        Settings.parse(line.to_s.split).tap do |measured|
-          raise "#{peer} has not measured itself: #{line.inspect}" unless measured.key?(:rss_kib)
-        end
-      ensure
-        Process.kill(:KILL, program.pid)
-        program.close
+        EventPlayer.measure(peer, { **words(world, slot), warm_up: 0, seconds: Events::LONG, **settings })
       end
 
       private
+
+      def words(world, slot)
+        { folder: world.folder, slot: slot, events: world.rows }
+      end
 
       # It is beside the server, which may be linked to from elsewhere.
       def tool_path
         server = File.join(Databases::Cluster.binaries.to_s, "postgres")
         File.join(File.dirname(File.exist?(server) ? File.realpath(server) : server), TOOL)
-      end
-
-      def interpreter(program)
-        path = File.join(EventPlayer::CONSUMERS, program)
-        return [RbConfig.ruby, "-I#{Player::ROOT}/lib", path] if program.end_with?(".rb")
-
-        [PeerPackages.python(requirements: REQUIREMENTS), path]
       end
     end
   end
