@@ -60,11 +60,13 @@ RSpec.describe "the benchmarks" do
   it "measure consumers of PostgreSQL's log beside pg_recvlogical" do
     skip Databases::Cluster.missing if Databases::Cluster.missing
     Dir.mktmpdir do |folder|
-      output, status = bench("wal", "--seconds", "0.1", "--rounds", "1", "rows", "--peers",
-                             "wal_batch,pg_recvlogical", "--output", File.join(folder, "results"))
+      output, status = bench("wal", "--seconds", "0.1", "--rounds", "1", "rows", "forward", "--peers",
+                             "wal,wal_batch,pg_recvlogical", "--output", File.join(folder, "results"))
       expect(status).to be_success, output
       expect(output).to match(/^\| redis_ipc, 1 thread, batches of 500 \| [\d,.]+ \| [\d,.]+ \|/)
                     .and match(%r{^\| pg_recvlogical to /dev/null \| [\d,.]+ \|})
+                    .and match(/^\| Into 16 partitions \| [\d,.]+ \| [\d,.]+ \|/)
+                    .and match(/^\| Into a stream, the key from a callable \| [\d,.]+ \| [\d,.]+ \|/)
       expect(File.read(File.join(folder, "results.svg"))).to include("<svg", "Rows of 200 B", "pg_recvlogical")
     end
   end

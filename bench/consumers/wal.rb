@@ -2,6 +2,7 @@
 
 # A consumer of PostgreSQL's log, of RedisIPC::Events. It measures itself from the first row to the last, or says when
 # each handler began, or what memory it took: `wal.rb folder=/tmp/pg slot=bench events=400000 threads=1 handler=read`.
+# With forward=stream port=6379 it has no handler: the rows go into a stream of Redis.
 
 require "logger"
 require "redis_ipc"
@@ -15,11 +16,21 @@ handlers = {
   "batch" => ->(events) { events.each { |event| event["number"] } },
   "stamp" => ->(_) { $stdout.write("#{Process.clock_gettime(Process::CLOCK_MONOTONIC, :nanosecond)}\n") }
 }
-words = { concurrency: { threads: settings.fetch(:threads) } }
-words[:batch] = { size: settings[:batch], within: 0.2 } if settings[:batch]
+forwards = {
+  "stream" => {}, "partitions" => { partitions: 16 }, "maxlen" => { maxlen: 10_000, unread: :drop },
+  "key" => { key: ->(event) { event["number"] } }
+}
+if settings[:forward]
+  words = { forward: { to: "rows", **forwards.fetch(settings[:forward]) },
+            redis_options: { port: settings.fetch(:port) } }
+else
+  handler = handlers.fetch(settings.fetch(:handler))
+  words = { concurrency: { threads: settings.fetch(:threads) } }
+  words[:batch] = { size: settings[:batch], within: 0.2 } if settings[:batch]
+end
 subscription = RedisIPC::Events.consume(
   wal: { host: settings.fetch(:folder), user: "spec", dbname: "postgres" }, slot: settings.fetch(:slot),
-  publication: "bench", logger: Logger.new(IO::NULL), **words, &handlers.fetch(settings.fetch(:handler))
+  publication: "bench", logger: Logger.new(IO::NULL), **words, &handler
 )
 if settings[:handler] == "stamp"
   puts "ready"

@@ -4,7 +4,7 @@ module Bench
   # Measures cases family by family, round by round, peer by peer, so that other load of the machine affects all alike.
   class Runner
     # The figures that are shown while it runs.
-    SHOWN = %i[calls_s events_s messages_s cpu_us p50_us requests_s connect_ms rss_mib longest_ms
+    SHOWN = %i[calls_s events_s messages_s rows_s cpu_us p50_us requests_s connect_ms rss_mib longest_ms
                commands_s].freeze
 
     # @param suite [Suite]

@@ -12,6 +12,10 @@ module Bench
     # How many rows there are for each second.
     SUPPLY = 200_000
     LARGE = 1_000_000
+    # Where rows are forwarded to, by the names of consumers/wal.rb (and "large").
+    FORWARDS = { "stream" => "Into a stream", "large" => "Into a stream, all rows in one transaction",
+                 "partitions" => "Into 16 partitions", "maxlen" => "Into a stream with maxlen: 10,000",
+                 "key" => "Into a stream, the key from a callable" }.freeze
     PANELS = { "rows" => ["Rows of 200 B, rows/s", :rows_s],
                "latency" => ["One row at a time, commit to handler, p50, us (less is better)", :p50_us] }.freeze
     COLUMNS = { "rows/s" => :rows_s, "CPU us/row" => :cpu_us, "peak MiB" => :rss_mib, "p50 us" => :p50_us,
@@ -22,13 +26,25 @@ module Bench
         [one("rows", :rows, "Rows of 200 B, 1,000 in a transaction", PEERS.keys),
          one("latency", :latency, "One row at a time, commit to handler", ["wal", TOOL]),
          one("memory", :memory, "Memory after one row", %w[wal wal_batch], rows: 1),
-         one("memory_large", :memory, "Memory after a transaction of 1,000,000 rows", %w[wal wal_batch], rows: LARGE)]
+         one("memory_large", :memory, "Memory after a transaction of 1,000,000 rows", %w[wal wal_batch], rows: LARGE),
+         *FORWARDS.map { |name, title| forwarding(name, title) }]
       end
 
       # Measures a consumer from its first row to its last, by a slot of its own.
       def rows(one, peer, options, worlds)
-        world = worlds[one.name] ||= WalWorld.new(rows: (options.seconds * SUPPLY).ceil)
+        world = worlds[one.name] ||= WalWorld.new(rows: supply(options))
         world.with_slot { |slot| peer == TOOL ? of_tool(world, slot) : figures(peer, world, slot) }
+      end
+
+      # Measures how fast rows get into a stream of Redis, from the first to the last that it has acknowledged.
+      def forward(one, peer, options, worlds)
+        rows = supply(options)
+        large = one.load.fetch(:large)
+        world = worlds[large] ||= WalWorld.new(rows: rows, transaction: large ? rows : WalWorld::TRANSACTION)
+        redis = RedisServer.new
+        world.with_slot { |slot| figures(peer, world, slot, forward: one.load.fetch(:forward), port: redis.port) }
+      ensure
+        redis&.stop
       end
 
       def latency(_one, peer, options, _worlds)
@@ -46,12 +62,23 @@ module Bench
 
       private
 
+      def supply(options)
+        (options.seconds * SUPPLY).ceil
+      end
+
+      def forwarding(name, title)
+        large = name == "large"
+        one("forward_#{name}", :forward, title, %w[wal], forward: large ? "stream" : name, large: large).tap do |one|
+          one.family = "forward"
+        end
+      end
+
       def one(name, kind, title, peers, **load)
         Case.new(name: name, family: name, title: title, kind: kind, peers: peers, world: {}, load: load)
       end
 
-      def figures(peer, world, slot)
-        measured = WalPlayer.run(peer, world, slot)
+      def figures(peer, world, slot, **settings)
+        measured = WalPlayer.run(peer, world, slot, **settings)
         events = measured.fetch(:events).to_f
         { rows_s: events / measured.fetch(:seconds), cpu_us: measured.fetch(:cpu_us) / events,
           rss_mib: measured.fetch(:rss_kib) / 1024.0 }
@@ -83,12 +110,11 @@ module Bench
     SUITE = Suite.new(
       name: "wal", mark: "wal ", command: "bin/bench wal",
       purpose: "measures consumers of PostgreSQL's log beside psycopg2 and pg_recvlogical",
-      peers: PEERS, cases: cases.freeze, compared: lambda { |one|
-                                                     one.peers
-                                                   }, absent: WalPlayer.method(:absent), columns: COLUMNS,
-      spread: %i[rows_s p50_us], panels: PANELS, accents: GEM.to_h { |peer| [peer, Events::GEM] }, targets: TARGETS,
+      peers: PEERS, cases: cases.freeze, compared: ->(one) { one.peers }, absent: WalPlayer.method(:absent),
+      columns: COLUMNS, spread: %i[rows_s p50_us], panels: PANELS,
+      accents: GEM.to_h { |peer| [peer, Events::GEM] }, targets: TARGETS,
       checked: %w[rows latency memory memory_large],
-      kinds: { rows: method(:rows), latency: method(:latency), memory: method(:memory) }
+      kinds: { rows: method(:rows), latency: method(:latency), memory: method(:memory), forward: method(:forward) }
     )
   end
 end

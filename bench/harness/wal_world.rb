@@ -11,6 +11,8 @@ module Bench
             "CREATE PUBLICATION bench FOR TABLE rows"
     # What a row has besides its filler, in bytes of the log.
     REST = 30
+    # How many rows a transaction has, unless told otherwise.
+    TRANSACTION = 1_000
     # Slots are copied, because the log is read once by each.
     ORIGINAL = "original"
 
@@ -24,7 +26,7 @@ module Bench
     # @param rows [Integer] how many there are
     # @param bytes [Integer] the size of each
     # @param transaction [Integer] how many rows a transaction has
-    def initialize(rows:, bytes: 200, transaction: 1_000)
+    def initialize(rows:, bytes: 200, transaction: TRANSACTION)
       require "pg"
       @cluster = Databases::Cluster.new(CONFIG)
       @folder = @cluster.folder
