@@ -3,6 +3,12 @@
 module Chaos
   # A fault that is not possible here, or that failed itself (then `failures` says so).
   NotRun = Struct.new(:fault, :reason, :failures) do
+    # Returns the row of a fault that went wrong itself.
+    def self.broken(fault, error)
+      place = error.backtrace.find { |line| !line.include?("eventually") }
+      new(fault, "#{error.class}: #{error.message}, at #{place}", ["it went wrong itself"])
+    end
+
     def run?
       false
     end

@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+require_relative "any_table"
+
 module Chaos
   # A fault.
   # * `place` makes the servers.
@@ -20,6 +22,8 @@ module Chaos
 
   # All faults.
   module Table
+    extend AnyTable
+
     DEFAULTS = { place: -> { Place.new }, quick: false, outage: true, timeout: 2, work: 0.001, environment: {},
                  settings: {}, protocol: Protocols::Streams, settle: 2.5, lane: :server }.freeze
 
@@ -30,10 +34,6 @@ module Chaos
     INBOX = "house:inbox:answerer"
 
     class << self
-      def faults
-        @faults ||= []
-      end
-
       # Adds a fault.
       # @param name [String]
       # @param more [Hash] the values that differ from DEFAULTS
@@ -51,32 +51,8 @@ module Chaos
       # @param settle [Float, nil] seconds, in place of the fault's own
       # @return [Row, NotRun]
       def run(fault, within: WITHIN, settle: nil)
+        settle ||= fault.settle
         staging(fault, Scene, settle) { |scene| Row.new(scene, Books.new(scene.workers), within: within) }
-      end
-
-      # Lets a fault happen in a scene of a class. The block makes the row of what has happened.
-      # @return [Row, NotRun]
-      def staging(fault, kind, settle)
-        Dir.mktmpdir("redis_ipc_chaos") do |folder|
-          scene = kind.new(fault, folder)
-          scene.start
-          scene.happen
-          sleep(settle || fault.settle)
-          scene.finish
-          yield scene
-        rescue Scene::Impossible => e
-          NotRun.new(fault, e.message, [])
-        rescue StandardError => e
-          broken(fault, e)
-        ensure
-          scene&.stop
-        end
-      end
-
-      # Returns the row of a fault that went wrong itself.
-      def broken(fault, error)
-        place = error.backtrace.find { |line| !line.include?("eventually") }
-        NotRun.new(fault, "#{error.class}: #{error.message}, at #{place}", ["it went wrong itself"])
       end
     end
   end

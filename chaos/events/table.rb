@@ -27,6 +27,8 @@ module Chaos
 
     # All faults.
     module Table
+      extend AnyTable
+
       DEFAULTS = { place: -> { Place.new }, quick: false, outage: false, settle: 2, consumers: 2, lease: 1,
                    settings: {}, pause: 0, losses: [], certain: false, exact: false, dead: 0, once: false,
                    one_owner: false }.freeze
@@ -35,10 +37,6 @@ module Chaos
       WITHIN = Chaos::Table::WITHIN
 
       class << self
-        def faults
-          @faults ||= []
-        end
-
         # Adds a fault for each of some loads.
         # @param name [String]
         # @param loads [Array<String>] their names
@@ -53,7 +51,7 @@ module Chaos
         # @return [Row, NotRun]
         def run(fault, within: WITHIN, settle: nil)
           settle ||= fault.settle + fault.pause
-          Chaos::Table.staging(fault, Scene, settle) { |scene| Row.new(scene, scene.books, within: within) }
+          staging(fault, Scene, settle) { |scene| Row.new(scene, scene.books, within: within) }
         end
 
         private

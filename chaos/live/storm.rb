@@ -49,7 +49,7 @@ module Chaos
         scene.random = random
         @outcomes[fault] << scene.once(fault, calm: calm)
       rescue StandardError => e
-        @broken << Chaos::Table.broken(fault, e)
+        @broken << NotRun.broken(fault, e)
         @scenes.delete(fault.stage)&.stop
       end
     end

@@ -32,16 +32,14 @@ module Chaos
 
     # All faults.
     module Table
+      extend AnyTable
+
       # The seconds in which messages must come again after Redis is back.
       WITHIN = 0.5
       DEFAULTS = { quick: false, times: 8, calm: 2, breaks: true, counted: true, lossless: false, within: WITHIN,
                    random: true }.freeze
 
       class << self
-        def faults
-          @faults ||= []
-        end
-
         # Adds a fault.
         # @param more [Hash] the values that differ from DEFAULTS
         def fault(name, **more, &action)
@@ -56,7 +54,7 @@ module Chaos
           # The gem is only loaded where a row runs.
           require_relative "scene"
           fault = Fault.new(**fault.to_h, **more)
-          Chaos::Table.staging(fault, Scene, settle || 0) { |scene| Row.new(fault, scene.outcomes, within: within) }
+          staging(fault, Scene, settle || 0) { |scene| Row.new(fault, scene.outcomes, within: within) }
         end
       end
     end

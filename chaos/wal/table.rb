@@ -31,16 +31,14 @@ module Chaos
 
     # All faults.
     module Table
+      extend AnyTable
+
       DEFAULTS = { **Events::Table::DEFAULTS, place: -> { Place.new }, consumers: 1 }.freeze
       USUAL = ["order key", "order source"].freeze
       # The seconds in which service must be back.
       WITHIN = 1.0
 
       class << self
-        def faults
-          @faults ||= []
-        end
-
         # Adds a fault for each of some loads.
         # @param name [String]
         # @param loads [Array<String>] their names
@@ -61,7 +59,7 @@ module Chaos
         # @return [Row, NotRun]
         def run(fault, within: WITHIN, settle: nil)
           settle ||= fault.settle + fault.pause
-          Chaos::Table.staging(fault, Scene, settle) { |scene| Row.new(scene, scene.books, within: within) }
+          staging(fault, Scene, settle) { |scene| Row.new(scene, scene.books, within: within) }
         end
       end
     end
