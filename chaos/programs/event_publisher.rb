@@ -1,38 +1,12 @@
 # frozen_string_literal: true
 
-require_relative "../event_program"
+require_relative "../numbering_program"
 
-# Publishes numbered events of several keys, in batches without two of one key. After an error it goes on with the next
-# numbers, so that each key's events are in the order of their numbers in the stream.
-class EventPublisher < Chaos::EventProgram
-  # A user's program would not publish again at once after an error, either.
-  PAUSE = 0.02
-
-  def start
-    @thread = Thread.new { publish_all }
-    @thread.abort_on_exception = true
-  end
-
-  def finish
-    @stop = true
-    @thread.join
-  end
-
+# Publishes numbered events to a stream.
+class EventPublisher < Chaos::NumberingProgram
   private
 
-  def publish_all
-    batches = (0..).lazy.flat_map { |number| keys.each_slice(@settings[:batch]).map { |some| [some, number] } }
-    batches.take_while { !@stop }.each do |some, number|
-      publish(some, number)
-      sleep @settings[:pause]
-    end
-  end
-
-  def keys
-    @keys ||= Array.new(@settings[:keys]) { |index| "#{Process.pid}-#{index}" }
-  end
-
-  def publish(some, number)
+  def publish(some, number, _index)
     ids = some.map { |key| "#{key}/#{number}" }
     events = some.zip(ids).map { |key, id| { key: key, data: { id: id, **poison(key, number) } } }
     sent = @journal.now

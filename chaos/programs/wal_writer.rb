@@ -1,42 +1,27 @@
 # frozen_string_literal: true
 
-require_relative "../event_program"
+require_relative "../numbering_program"
 require "pg"
 
-# Writes numbered rows of several keys, a few in a transaction, so that each key's rows are committed in the order of
-# their numbers. After an error it goes on with the next numbers on a new connection.
-class WalWriter < Chaos::EventProgram
-  PAUSE = 0.02
+# Writes numbered rows, those of a batch in a transaction. After an error it connects again.
+class WalWriter < Chaos::NumberingProgram
   # Every so many transactions there is one of another kind, so that every kind of message comes.
   OTHERS = 20
 
-  def start
-    @thread = Thread.new { write_all }
-    @thread.abort_on_exception = true
-  end
-
-  def finish
-    @stop = true
-    @thread.join
-  end
-
   private
 
-  def write_all
-    transactions = (0..).lazy.flat_map { |number| keys.each_slice(@settings[:batch]).map { |some| [some, number] } }
-    transactions.take_while { !@stop }.each_with_index do |(some, number), index|
-      write(some, number)
-      other(index) if (index % OTHERS).zero?
-      sleep @settings[:pause]
-    end
-  end
-
-  def keys
-    @keys ||= Array.new(@settings[:keys]) { |index| "#{Process.pid}-#{index}" }
+  def publish(some, number, index)
+    write(some, number)
+    other(index) if (index % OTHERS).zero?
   end
 
   def connection
     @connection ||= PG.connect(**@settings[:writing], connect_timeout: 2)
+  end
+
+  def disconnect
+    @connection&.close
+    @connection = nil
   end
 
   def write(some, number)
@@ -47,8 +32,7 @@ class WalWriter < Chaos::EventProgram
     ids.each { |id| @journal.published(id, "-", sent) }
   rescue PG::Error => e
     ids.each { |id| @journal.unpublished(id, e) }
-    @connection&.close
-    @connection = nil
+    disconnect
     sleep PAUSE
   end
 
@@ -60,8 +44,7 @@ class WalWriter < Chaos::EventProgram
       SELECT pg_logical_emit_message(false, 'house', 'outside'); TRUNCATE scratch
     SQL
   rescue PG::Error
-    @connection&.close
-    @connection = nil
+    disconnect
   end
 end
 
