@@ -42,10 +42,10 @@ module Chaos
       cluster.move(Table::INBOX, (cluster.masters - [master]).first)
     end
 
-    # Waits until another node than `lost` serves the inbox.
-    def await_master_after(lost)
+    # Waits until another node than `lost` serves a key.
+    def await_master_after(lost, key = Table::INBOX)
       cluster.without(lost)
-      Chaos.eventually(timeout: 30) { ![nil, lost].include?(master) }
+      Chaos.eventually(timeout: 30) { ![nil, lost].include?(cluster.master_of(key)) }
     end
 
     def stop

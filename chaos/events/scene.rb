@@ -111,8 +111,7 @@ module Chaos
       def lose_master_of(key)
         lost = place.cluster.master_of(key)
         lost.kill
-        place.cluster.without(lost)
-        Chaos.eventually(timeout: 30) { ![nil, lost].include?(place.cluster.master_of(key)) }
+        place.await_master_after(lost, key)
       end
 
       def add(role, **own)

@@ -4,12 +4,9 @@ module Chaos
   module Live
     # Publishes numbers, about 1,000 a second, and keeps those that Redis has sent to its subscribers.
     class Publisher
-      # Seconds between two numbers.
-      PACE = 0.001
-
       # @param source [Source]
-      # @param pace [Float]
-      def initialize(source, pace: PACE)
+      # @param pace [Float] seconds between two numbers
+      def initialize(source, pace:)
         @source = source
         @numbers = 0
         @sent = {}

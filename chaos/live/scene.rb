@@ -192,8 +192,7 @@ module Chaos
       # Kills a node of the cluster, and waits until others serve its slots. It comes back as a replica.
       def lose_node(node, name)
         node.kill
-        cluster.without(node)
-        Chaos.eventually(timeout: 30) { ![nil, node].include?(cluster.master_of(name)) }
+        place.await_master_after(node, name)
         yield
         cluster.revive(node)
       end

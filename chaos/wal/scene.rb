@@ -105,16 +105,6 @@ module Chaos
         slot&.fetch("wal_status") == "lost"
       end
 
-      # Kills the server and starts it again.
-      def restart_server(times: 1, away: 0.7)
-        times.times do |number|
-          stand 1 if number.positive?
-          server.kill
-          stand away
-          server.start
-        end
-      end
-
       # Inserts rows in one transaction, and looks at the memory of the consumers while these are handled.
       def write_large(count)
         before = consumers.filter_map(&:memory).max
