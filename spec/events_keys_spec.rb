@@ -153,10 +153,7 @@ RSpec.describe "events of keys" do
     # The old node answers all the while, and tells nothing.
     cluster.take_over(names.last)
     expect(next_of(losses, timeout: 30)).to have_attributes(cause: :failover, at_most: nil, since: be <= left)
-    master = cluster.master_of(names.first)
-    replica = cluster.replica_of(master)
-    cluster.without(master)
-    master.kill
+    replica = cluster.kill_master_of(names.first)
     loss = next_of(losses, timeout: 30)
     expect(loss).to have_attributes(source: "*", cause: :failover, at_most: nil, node: "127.0.0.1:#{replica.port}")
     replica.client.set(names.first, "b")

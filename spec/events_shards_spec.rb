@@ -174,10 +174,7 @@ RSpec.describe "events of channels in a Redis Cluster" do
       kept = got
       name = own.name_on(own.masters.first, "prices") { |one| one }
       listen(shard_channel: [name, "other{#{name}}"], redis_options: own.options) { |event| kept << event.data }
-      master = own.master_of(name)
-      replica = own.replica_of(master)
-      own.without(master)
-      master.kill
+      replica = own.kill_master_of(name)
       loss = next_of(losses, timeout: 30)
       expect(loss).to have_attributes(cause: :failover, at_most: nil, node: "127.0.0.1:#{replica.port}")
       replica.client.call("SPUBLISH", name, "after")

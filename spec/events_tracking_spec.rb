@@ -211,10 +211,7 @@ RSpec.describe "events of keys that are cached" do
     names = cluster.masters.map { |node| cluster.name_on(node, "key") { |name| name } }
     names.each { |name| cluster.master_of(name).client.set(name, "a") }
     expect(next_ones(3)).to match_array(names.map { |name| [name, "127.0.0.1:#{cluster.master_of(name).port}"] })
-    master = cluster.master_of(names.first)
-    replica = cluster.replica_of(master)
-    cluster.without(master)
-    master.kill
+    replica = cluster.kill_master_of(names.first)
     expect(next_of(got, timeout: 30)).to eq([:failover, nil])
     replica.client.set(names.first, "b")
     expect(next_of(got)).to eq([names.first, "127.0.0.1:#{replica.port}"])

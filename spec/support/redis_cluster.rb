@@ -105,6 +105,15 @@ class RedisCluster
     nodes.each(&:stop)
   end
 
+  # Kills the node that serves `key`, and returns its replica.
+  def kill_master_of(key)
+    master = master_of(key)
+    replica = replica_of(master)
+    without(master)
+    master.kill
+    replica
+  end
+
   # Stops asking this node, because it is killed or hangs.
   def without(node)
     @lost << node

@@ -12,6 +12,9 @@ module RedisIPC
       attr_reader :commit_lsn
       # @return [Integer] the number of this change, from 0 on. Only changes that the consumer gets are counted
       attr_reader :index
+      # @return [Integer] when it was committed, in microseconds since 1970
+      # @api private
+      attr_reader :committed_us
 
       # @param id [Integer]
       # @param commit_lsn [String]

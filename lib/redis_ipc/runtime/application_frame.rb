@@ -15,9 +15,8 @@ module RedisIPC
       # @param lines [Array<String>] a backtrace
       # @return [String, nil] its innermost line that is the application's; else its innermost line
       def of(lines)
-        cleaned = RedisIPC.framework.clean_backtrace(lines)
-        cleaned = lines if cleaned.nil? || cleaned.empty?
-        cleaned.find { |line| !line.start_with?(*ELSEWHERE) } || cleaned.first
+        shown = RedisIPC.framework.clean_or_whole_backtrace(lines)
+        shown.find { |line| !line.start_with?(*ELSEWHERE) } || shown.first
       end
     end
   end

@@ -55,8 +55,7 @@ module RedisIPC
         lines = exception.backtrace
         return "" if lines.nil? || (!handler && exception.is_a?(Error))
 
-        cleaned = RedisIPC.framework.clean_backtrace(lines)
-        ["", *(cleaned.nil? || cleaned.empty? ? lines : cleaned)].join("\n  ")
+        ["", *RedisIPC.framework.clean_or_whole_backtrace(lines)].join("\n  ")
       rescue StandardError
         # A user's class may raise anything here; the error itself matters more.
         ""

@@ -49,6 +49,13 @@ module RedisIPC
       lines
     end
 
+    # @param lines [Array<String>] a backtrace
+    # @return [Array<String>] the lines worth showing; all of them if none is
+    def clean_or_whole_backtrace(lines)
+      cleaned = clean_backtrace(lines)
+      cleaned.nil? || cleaned.empty? ? lines : cleaned
+    end
+
     # Connects a channel that is used before it is connected, or leaves that to the user.
     # @param _channel [Class]
     def connect(_channel); end

@@ -47,7 +47,7 @@ module RedisIPC
 
         def transaction(told)
           { "xid" => told.id, "commit_lsn" => told.commit_lsn, "index" => told.index, "first" => told.first?,
-            "last" => told.last?, "committed_us" => (told.committed_at.to_r * 1_000_000).to_i }
+            "last" => told.last?, "committed_us" => told.committed_us }
         end
       end
     end

@@ -52,7 +52,7 @@ module RedisIPC
         # the id also has which transaction it was, and when.
         def of_change(native, event)
           transaction = event.transaction
-          told = [transaction.index, transaction.id, (transaction.committed_at.to_r * 1_000_000).to_i] if transaction
+          told = [transaction.index, transaction.id, transaction.committed_us] if transaction
           high, low = event.position.split("/").map { |part| part.to_i(16) }
           new(native, event, [event.position, *(told || "message")].join("/"), [(high << 32) | low, MOST].min, nil)
         end
