@@ -1,7 +1,9 @@
 //! The one error type of the core. It says what happened, where it happened, and what a caller may conclude from it.
 
+use redis::RedisError;
 use std::error::Error as StdError;
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 
 /// The state of a request whose caller gave up on it, as far as it is known.
@@ -183,6 +185,12 @@ impl PartialEq for Error {
 }
 
 impl Eq for Error {}
+
+/// Returns the error of the operating system that an error of the `redis` crate wraps, if it wraps one.
+pub(crate) fn io_error_behind(error: &RedisError) -> Option<&io::Error> {
+    let shared = error.source()?.downcast_ref::<Arc<dyn StdError + Send + Sync>>()?;
+    shared.downcast_ref()
+}
 
 #[cfg(test)]
 mod tests {

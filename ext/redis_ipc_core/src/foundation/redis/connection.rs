@@ -5,6 +5,7 @@
 //! another reads, and it is certain whether anything is left unread. redis-rs encodes commands and converts values.
 //! [`crate::foundation::redis::resp::decode`] reads replies.
 
+use crate::error::io_error_behind;
 use crate::foundation::net::address::Address;
 use crate::foundation::net::attempt::Attempt;
 use crate::foundation::net::dialer::Dialer;
@@ -242,16 +243,16 @@ impl Connection {
         }
     }
 
-    /// Returns the error of a lost connection, with what Redis said before it closed it.
+    /// Returns the error of a lost connection, with what Redis said before it closed it. The operating system reports
+    /// a reset or the end of the stream, depending on what was under way. Both get the same words.
     pub fn lost(&self, error: RedisError) -> RedisError {
-        match (&self.said, error.is_io_error() && !error.is_timeout()) {
-            (Some(said), true) => io::Error::new(
-                io::ErrorKind::ConnectionAborted,
-                format!("Redis closed the connection after it said: {said}"),
-            )
-            .into(),
-            _ => error,
-        }
+        let how = match &self.said {
+            _ if !error.is_io_error() || error.is_timeout() => return error,
+            Some(said) => format!(" after it said: {said}"),
+            None if is_reset(&error) => format!(" ({error})"),
+            None => return error,
+        };
+        io::Error::new(io::ErrorKind::ConnectionAborted, format!("Redis closed the connection{how}")).into()
     }
 
     /// Returns the error of a connection that Redis closes because of its last reply.
@@ -427,6 +428,13 @@ impl Connection {
     }
 }
 
+/// Whether the operating system says that the peer has ended a connection.
+fn is_reset(error: &RedisError) -> bool {
+    io_error_behind(error).is_some_and(|error| {
+        matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+    })
+}
+
 /// Whether an error says that the server closed the connection. Then a written command may be the cause. A server
 /// that hangs closes nothing.
 pub fn is_close(error: &RedisError) -> bool {
@@ -523,6 +531,21 @@ mod tests {
         let mut socket = Socket::new(socket, attempt, &OpenSockets::default());
         socket.is_ready().unwrap();
         Connection::new(Address::Unix("".into()), socket)
+    }
+
+    #[test]
+    fn a_reset_and_the_end_of_the_stream_are_the_same_to_users() {
+        for (linger, words) in
+            [(Some(Duration::ZERO), "Redis closed the connection (Conn"), (None, "Redis closed")]
+        {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let own = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let server = socket2::Socket::from(listener.accept().unwrap().0);
+            server.set_linger(linger).unwrap();
+            drop(server);
+            let error = connection(own.into()).receive().unwrap_err();
+            assert!(error.to_string().starts_with(words), "{error}");
+        }
     }
 
     #[test]

@@ -1,8 +1,7 @@
 //! Threads that restart after a panic, and the error of a thread that could not be started.
 
-use crate::error::{Error, ErrorKind, Fate};
+use crate::error::{Error, ErrorKind, Fate, io_error_behind};
 use redis::RedisError;
-use std::error::Error as StdError;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -29,8 +28,7 @@ impl NoThread {
 
     /// Returns the `NoThread` that caused an error of connecting, if one did.
     pub fn behind(error: &RedisError) -> Option<&Self> {
-        let shared = error.source()?.downcast_ref::<Arc<dyn StdError + Send + Sync>>()?;
-        shared.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref()
+        io_error_behind(error)?.get_ref()?.downcast_ref()
     }
 
     /// Converts it to an error of the core.
